@@ -1,0 +1,76 @@
+import { Table } from 'typeorm';
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+const TABLE = 'data_keys';
+
+/** Creates the key table. What it says is final: later changes are migrations of their own. */
+export class CreateDataKeys1764000000000 implements MigrationInterface {
+  readonly name = 'CreateDataKeys1764000000000';
+
+  async up(queryRunner: QueryRunner): Promise<void> {
+    const table = tableName(queryRunner);
+    // It may have come with a generated migration, or with synchronize.
+    if (await queryRunner.hasTable(table)) return;
+    await queryRunner.createTable(
+      new Table({
+        name: table,
+        columns: [
+          { ...text('id', 16), isPrimary: true, primaryKeyConstraintName: 'data_keys_pkey' },
+          text('name', 64),
+          text('purpose', 16),
+          { name: 'version', type: 'integer' },
+          text('suite', 32),
+          text('state', 16),
+          text('kms', 64),
+          text('kek', 512),
+          { name: 'wrapped_key', type: 'text' },
+          text('record_mac', 64),
+          text('created_at', 32),
+          { ...text('activated_at', 32), isNullable: true },
+          { ...text('deactivated_at', 32), isNullable: true },
+        ],
+        indices: [
+          {
+            name: 'data_keys_version',
+            columnNames: ['purpose', 'name', 'version'],
+            isUnique: true,
+          },
+          {
+            name: 'data_keys_one_active',
+            columnNames: ['purpose', 'name'],
+            isUnique: true,
+            where: `"state" = 'active'`,
+          },
+        ],
+      }),
+    );
+  }
+
+  /** Refused while there are keys: without them nothing that they encrypted can ever be read again. */
+  async down(queryRunner: QueryRunner): Promise<void> {
+    const table = tableName(queryRunner);
+    const [row] = (await queryRunner.manager
+      .createQueryBuilder()
+      .select('COUNT(*)', 'keys')
+      .from(table, 'k')
+      .getRawMany()) as { keys: string | number }[];
+    if (row !== undefined && Number(row.keys) > 0) {
+      throw new Error(
+        `${table} holds ${String(row.keys)} keys. Back them up and empty the table before you revert: ` +
+          'what they encrypted cannot be read without them.',
+      );
+    }
+    await queryRunner.dropTable(table);
+  }
+}
+
+/** With the prefix and schema that the DataSource gives all its tables. */
+function tableName({ connection: { options } }: QueryRunner): string {
+  const name = (options.entityPrefix ?? '') + TABLE;
+  const schema = 'schema' in options ? options.schema : undefined;
+  return schema === undefined ? name : `${schema}.${name}`;
+}
+
+function text(name: string, length: number): { name: string; type: string; length: string } {
+  return { name, type: 'varchar', length: String(length) };
+}

@@ -1,0 +1,151 @@
+/** Stable, machine-readable codes; one for each error class. */
+export type FieldEncryptionErrorCode =
+  | 'ERR_CONFIGURATION'
+  | 'ERR_FIELD_POLICY'
+  | 'ERR_KEY_NOT_FOUND'
+  | 'ERR_KEY_STATE'
+  | 'ERR_KEY_UNWRAP'
+  | 'ERR_KMS_UNAVAILABLE'
+  | 'ERR_CIPHERTEXT_MALFORMED'
+  | 'ERR_CIPHER_SUITE'
+  | 'ERR_DECRYPTION'
+  | 'ERR_PLAINTEXT_FOUND'
+  | 'ERR_UNSUPPORTED_QUERY'
+  | 'ERR_UNSUPPORTED_VALUE'
+  | 'ERR_VALIDATION'
+  | 'ERR_REENCRYPTION_CONFLICT';
+
+/** What an error may say about its circumstances: names and ids, never a value, a ciphertext or key bytes. */
+export interface FieldEncryptionErrorDetails {
+  /** Name of the entity, as TypeORM knows it. */
+  entity?: string;
+  /** Property path within the entity. */
+  property?: string;
+  /** Id of the data key, 16 hexadecimal digits. */
+  keyId?: string;
+  /** The error underneath. */
+  cause?: unknown;
+}
+
+/**
+ * Base of every error this library throws.
+ *
+ * Catch by class, or by the stable `code`:
+ * @example
+ * ```ts
+ * try {
+ *   await patients.findOneByOrFail({ email });
+ * } catch (error) {
+ *   if (error instanceof FieldEncryptionError && error.retryable) await retryLater();
+ *   else throw error;
+ * }
+ * ```
+ */
+export abstract class FieldEncryptionError extends Error {
+  /** Stable code of the class, such as `ERR_DECRYPTION`. */
+  abstract readonly code: FieldEncryptionErrorCode;
+  /** Whether the same call may succeed later without anybody changing anything. */
+  readonly retryable: boolean = false;
+  readonly entity: string | undefined;
+  readonly property: string | undefined;
+  readonly keyId: string | undefined;
+
+  constructor(message: string, details: FieldEncryptionErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = new.target.name;
+    this.entity = details.entity;
+    this.property = details.property;
+    this.keyId = details.keyId;
+  }
+}
+
+/** The library is set up wrongly, or not at all, for what was asked of it. */
+export class ConfigurationError extends FieldEncryptionError {
+  readonly code = 'ERR_CONFIGURATION';
+}
+
+/** A decorator or column definition asks for something that cannot be protected. Thrown by `initialize()`. */
+export class InvalidFieldPolicyError extends FieldEncryptionError {
+  readonly code = 'ERR_FIELD_POLICY';
+}
+
+/** A ciphertext names a data key that the key table does not hold. */
+export class KeyNotFoundError extends FieldEncryptionError {
+  readonly code = 'ERR_KEY_NOT_FOUND';
+}
+
+/** The state of a data key forbids the operation, or somebody else changed it meanwhile. */
+export class KeyStateError extends FieldEncryptionError {
+  readonly code = 'ERR_KEY_STATE';
+  override readonly retryable: boolean;
+
+  constructor(message: string, details: FieldEncryptionErrorDetails & { retryable?: boolean } = {}) {
+    super(message, details);
+    this.retryable = details.retryable ?? false;
+  }
+}
+
+/** A wrapped data key does not unwrap: wrong KEK or passphrase, or an edited, swapped or damaged key row. */
+export class KeyUnwrapError extends FieldEncryptionError {
+  readonly code = 'ERR_KEY_UNWRAP';
+}
+
+/** The KMS could not be reached and no usable key is in memory. Worth retrying. */
+export class KmsUnavailableError extends FieldEncryptionError {
+  readonly code = 'ERR_KMS_UNAVAILABLE';
+  override readonly retryable = true;
+}
+
+/** A stored value has the header of a ciphertext but not its form. */
+export class MalformedCiphertextError extends FieldEncryptionError {
+  readonly code = 'ERR_CIPHERTEXT_MALFORMED';
+}
+
+/** A data key asks for a cipher suite that this version does not know. */
+export class UnsupportedCipherSuiteError extends FieldEncryptionError {
+  readonly code = 'ERR_CIPHER_SUITE';
+}
+
+/**
+ * A ciphertext does not authenticate: changed, moved from another column, entity or application, or
+ * made under another key. One opaque class on purpose; which of them it was is not knowable.
+ */
+export class DecryptionError extends FieldEncryptionError {
+  readonly code = 'ERR_DECRYPTION';
+}
+
+/** An encrypted column holds something that is not a ciphertext. */
+export class PlaintextFoundError extends FieldEncryptionError {
+  readonly code = 'ERR_PLAINTEXT_FOUND';
+}
+
+/** A query asks of an encrypted column what ciphertext cannot answer. */
+export class UnsupportedQueryError extends FieldEncryptionError {
+  readonly code = 'ERR_UNSUPPORTED_QUERY';
+}
+
+/** A value cannot be stored exactly in the column it is meant for. Nothing was written. */
+export class UnsupportedValueError extends FieldEncryptionError {
+  readonly code = 'ERR_UNSUPPORTED_VALUE';
+}
+
+/** The plaintext breaks the entity's class-validator rules. Nothing was written. */
+export class PlaintextValidationError extends FieldEncryptionError {
+  readonly code = 'ERR_VALIDATION';
+  /** The rules that were broken, by property; constraint names only, never values. */
+  readonly violations: readonly { readonly property: string; readonly constraints: readonly string[] }[];
+
+  constructor(
+    message: string,
+    details: FieldEncryptionErrorDetails & { violations: PlaintextValidationError['violations'] },
+  ) {
+    super(message, details);
+    this.violations = details.violations;
+  }
+}
+
+/** A row kept changing under the re-encryption runner. Worth running again. */
+export class ReencryptionConflictError extends FieldEncryptionError {
+  readonly code = 'ERR_REENCRYPTION_CONFLICT';
+  override readonly retryable = true;
+}

@@ -1,0 +1,193 @@
+import type { DataSource, EntityTarget, ObjectLiteral } from 'typeorm';
+import { ConfigurationError, FieldEncryptionError } from './errors';
+import type { KeyInfo } from './keys/key-info';
+import { reencrypt } from './reencryption/reencrypt';
+import type { ReencryptOptions, ReencryptReport } from './reencryption/reencrypt';
+import { columnStatuses } from './reencryption/status';
+import type { ColumnStatus } from './reencryption/status';
+import { decryptStored } from './typeorm/encrypted-column';
+import type { EncryptedColumn } from './typeorm/encrypted-column';
+import { installationOf } from './typeorm/installation';
+import type { Installation } from './typeorm/installation';
+
+/** The data keys of a DataSource. */
+export interface DataKeys {
+  /** Every data key, by name and version. Never key bytes. */
+  list(): Promise<KeyInfo[]>;
+  /**
+   * Makes a new version the active one, `'default'` by default, and returns it. Rows stay under the
+   * key they have until {@link FieldEncryption.reencrypt}.
+   */
+  rotate(name?: string): Promise<KeyInfo>;
+}
+
+/** A value that could not be encrypted or decrypted, by its index. */
+export interface ValueFailure {
+  readonly index: number;
+  readonly error: FieldEncryptionError;
+}
+
+/** Result over an array: `undefined` stands where an element failed. */
+export interface ValueResults<T> {
+  readonly values: (T | undefined)[];
+  readonly failures: readonly ValueFailure[];
+}
+
+/** The handle to the encryption of a DataSource; see {@link fieldEncryption}. */
+export class FieldEncryption {
+  readonly #installation: Installation;
+  readonly keys: DataKeys;
+
+  /** @internal */
+  constructor(installation: Installation) {
+    this.#installation = installation;
+    this.keys = {
+      list: () => installation.keys.list(),
+      rotate: (name = 'default') => installation.keys.rotate(name),
+    };
+  }
+
+  /**
+   * Makes the keys ready, creating the first ones, and throws what stands in the way: for an
+   * application that wants to fail at start.
+   */
+  async ready(): Promise<void> {
+    await this.#installation.prepareAll();
+  }
+
+  /** Counts the rows of every encrypted column: NULL, cleartext, and under each data-key version. */
+  async status(): Promise<ColumnStatus[]> {
+    const runner = this.#installation.dataSource.createQueryRunner('master');
+    try {
+      return await columnStatuses(this.#installation, runner);
+    } finally {
+      await runner.release();
+    }
+  }
+
+  /** Moves every row to the active data key, online; see {@link ReencryptOptions}. */
+  async reencrypt(options?: ReencryptOptions): Promise<ReencryptReport> {
+    return reencrypt(this.#installation, options);
+  }
+
+  /**
+   * The stored form of a blind-index token, for hand-written SQL. `indexName` picks a named index.
+   *
+   * @example
+   * ```ts
+   * const token = await fieldEncryption(dataSource).token(Patient, 'email', 'ada@example.org');
+   * await dataSource.query('SELECT id FROM patient WHERE email_bidx = $1', [token]);
+   * ```
+   */
+  async token<T extends ObjectLiteral>(
+    entity: EntityTarget<T>,
+    property: string,
+    value: unknown,
+    indexName?: string,
+  ): Promise<string> {
+    const encrypted = this.#column(entity, property);
+    const indexed =
+      indexName === undefined
+        ? encrypted.indexes[0]
+        : encrypted.indexes.find(({ policy }) => policy.name === indexName);
+    if (indexed === undefined) throw noIndex(encrypted, indexName);
+    await this.#installation.prepareIndexRoot(undefined);
+    return indexed.index.token(value);
+  }
+
+  /** Encrypts a value as the property would store it; `null` stays `null`. For hand-written SQL. */
+  async encryptValue<T extends ObjectLiteral>(
+    entity: EntityTarget<T>,
+    property: string,
+    value: unknown,
+  ): Promise<string | Buffer | null> {
+    const { values, failures } = await this.encryptValues(entity, property, [value]);
+    if (failures[0] !== undefined) throw failures[0].error;
+    return values[0] ?? null;
+  }
+
+  /** Decrypts a stored value of a raw result; `null` stays `null`. */
+  async decryptValue<T extends ObjectLiteral>(
+    entity: EntityTarget<T>,
+    property: string,
+    stored: unknown,
+  ): Promise<unknown> {
+    const { values, failures } = await this.decryptValues(entity, property, [stored]);
+    if (failures[0] !== undefined) throw failures[0].error;
+    return values[0];
+  }
+
+  /** {@link FieldEncryption.encryptValue} over an array; a bad element is reported by its index. */
+  async encryptValues<T extends ObjectLiteral>(
+    entity: EntityTarget<T>,
+    property: string,
+    values: readonly unknown[],
+  ): Promise<ValueResults<string | Buffer | null>> {
+    const { cipher, policy } = this.#column(entity, property);
+    await this.#installation.keys.prepare([policy.keyName], { index: false });
+    return each(values, (value) =>
+      value === null || value === undefined ? null : cipher.encrypt(value),
+    );
+  }
+
+  /** {@link FieldEncryption.decryptValue} over an array, with one key look-up for all. */
+  async decryptValues<T extends ObjectLiteral>(
+    entity: EntityTarget<T>,
+    property: string,
+    stored: readonly unknown[],
+  ): Promise<ValueResults<unknown>> {
+    const encrypted = this.#column(entity, property);
+    const prefixes = stored.flatMap((value) => {
+      const found = encrypted.cipher.inspect(value);
+      return found.kind === 'ciphertext' ? [found.prefix] : [];
+    });
+    await this.#installation.loadKeys(prefixes);
+    return each(stored, (value) =>
+      value === null || value === undefined ? null : decryptStored(encrypted, value),
+    );
+  }
+
+  #column(entity: EntityTarget<ObjectLiteral>, property: string): EncryptedColumn {
+    const metadata = this.#installation.dataSource.getMetadata(entity);
+    const encrypted = this.#installation.columns.byEntity
+      .get(metadata)
+      ?.byPropertyPath.get(property);
+    if (encrypted !== undefined) return encrypted;
+    throw new ConfigurationError(`${metadata.name}.${property} is not an encrypted property.`, {
+      entity: metadata.name,
+      property,
+    });
+  }
+}
+
+/**
+ * The handle to keys, status and re-encryption of a DataSource.
+ *
+ * @throws {@link ConfigurationError} for one that did not go through `withFieldEncryption`.
+ */
+export function fieldEncryption(dataSource: DataSource): FieldEncryption {
+  return new FieldEncryption(installationOf(dataSource));
+}
+
+function each<T>(values: readonly unknown[], work: (value: unknown) => T): ValueResults<T> {
+  const failures: ValueFailure[] = [];
+  const results = values.map((value, index) => {
+    try {
+      return work(value);
+    } catch (error) {
+      if (!(error instanceof FieldEncryptionError)) throw error;
+      failures.push({ index, error });
+      return undefined;
+    }
+  });
+  return { values: results, failures };
+}
+
+function noIndex({ policy }: EncryptedColumn, indexName: string | undefined): ConfigurationError {
+  const { entity, property } = policy;
+  const which = indexName === undefined ? 'no blind index' : `no blind index named "${indexName}"`;
+  return new ConfigurationError(`${entity}.${property} has ${which}. Add @BlindIndex to it.`, {
+    entity,
+    property,
+  });
+}

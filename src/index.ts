@@ -1,0 +1,25 @@
+export type { CipherSuite } from './crypto/aead';
+export * from './errors';
+export { fieldEncryption } from './field-encryption';
+export type { DataKeys, FieldEncryption, ValueFailure, ValueResults } from './field-encryption';
+export type { Normalizer } from './field/normalizer';
+export type { KeyEvent } from './keys/key-event';
+export type { KeyInfo } from './keys/key-info';
+export type { KeyState } from './keys/key-record';
+export type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from './kms/kms-provider';
+export { localKms } from './kms/local-kms';
+export type { LocalKmsOptions } from './kms/local-kms';
+export type {
+  ReencryptFailure,
+  ReencryptOptions,
+  ReencryptProgress,
+  ReencryptReport,
+} from './reencryption/reencrypt';
+export type { ColumnStatus, KeyCoverage } from './reencryption/status';
+export type { BlindIndexOptions, EncryptedOptions, EncryptedType } from './typeorm/column-options';
+export { BlindIndex, Encrypted } from './typeorm/decorators';
+export { blindIndexColumns, encryptedColumn } from './typeorm/entity-schema';
+export type { FieldEncryptionOptions } from './typeorm/field-encryption-options';
+export { FieldEncryptionSubscriber } from './typeorm/subscriber';
+export { withFieldEncryption } from './typeorm/with-field-encryption';
+export { fieldEncryptionMigrations } from '../migrations';

@@ -1,0 +1,49 @@
+/**
+ * What a wrapped data key is bound to. A provider that supports associated data must authenticate
+ * it; the key record's own MAC covers it for providers that cannot.
+ */
+export interface KeyBinding {
+  /** The application the data key belongs to (`FieldEncryptionOptions.application`). */
+  readonly application: string;
+  /** Id of the data key, 16 lower-case hexadecimal digits. */
+  readonly keyId: string;
+  /** Name of the data key, such as `default`. */
+  readonly keyName: string;
+  /** What the key is for: field ciphertexts, or blind-index tokens. */
+  readonly purpose: 'data' | 'index';
+}
+
+/** A data key as a provider hands it out for storage; holds no plaintext key. */
+export interface WrappedKey {
+  /** Names the KEK (and its version) that wrapped the key, in the provider's own terms. At most 512 characters. */
+  readonly kek: string;
+  /** The wrapped bytes with everything the provider needs to unwrap them, at most 4096. */
+  readonly wrapped: Uint8Array;
+}
+
+/** Result of a provider's health probe. */
+export interface KmsHealth {
+  readonly ok: boolean;
+  /** One line for an operator; never a secret. */
+  readonly detail?: string;
+}
+
+/**
+ * The port to whatever holds the key-encryption key (KEK).
+ *
+ * Implementations must throw {@link KmsUnavailableError} for what may succeed later,
+ * {@link KeyUnwrapError} for a wrapped key that does not unwrap, and {@link ConfigurationError} for
+ * settings that cannot work; and must never put key bytes, secrets or tokens into a message.
+ */
+export interface KmsProvider {
+  /** Short, stable name kept beside each wrapped key, such as `local` or `pkcs11`. */
+  readonly name: string;
+  /** Wraps 32 key bytes. Must not keep or change `key`. */
+  wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey>;
+  /** Unwraps to exactly the bytes that were wrapped; the caller owns and wipes the returned copy. */
+  unwrapKey(wrapped: WrappedKey, binding: KeyBinding): Promise<Uint8Array>;
+  /** Probes the provider without touching a data key. Never throws. */
+  health(): Promise<KmsHealth>;
+  /** Releases connections and forgets key material. */
+  close?(): Promise<void>;
+}

@@ -1,0 +1,115 @@
+import type { QueryRunner } from 'typeorm';
+import { keyIdOfPrefix } from '../format/data-key-id';
+import type { KeyInfo } from '../keys/key-info';
+import type { EncryptedColumn } from '../typeorm/encrypted-column';
+import type { Installation } from '../typeorm/installation';
+import { dialectOf } from './dialect';
+import { encryptedTables } from './encrypted-table';
+import type { EncryptedTable } from './encrypted-table';
+
+/** Rows of one column under one version of its data key. */
+export interface KeyCoverage {
+  readonly keyId: string;
+  /** Name and version of the key; `undefined` for one that the key table does not hold. */
+  readonly name: string | undefined;
+  readonly version: number | undefined;
+  readonly state: KeyInfo['state'] | undefined;
+  readonly rows: number;
+}
+
+/** What one encrypted column holds. */
+export interface ColumnStatus {
+  readonly entity: string;
+  readonly property: string;
+  /** Table and column as the database knows them. */
+  readonly table: string;
+  readonly column: string;
+  readonly rows: number;
+  readonly nullRows: number;
+  /** Rows that hold no ciphertext. */
+  readonly cleartextRows: number;
+  /** Rows for each data-key version, oldest first. */
+  readonly keys: readonly KeyCoverage[];
+}
+
+/** Counts the rows of every encrypted column by data key, from the header prefix, in SQL. */
+export async function columnStatuses(
+  installation: Installation,
+  runner: QueryRunner,
+): Promise<ColumnStatus[]> {
+  const keys = new Map((await installation.keys.list()).map((key) => [key.id, key]));
+  const statuses: ColumnStatus[] = [];
+  for (const table of encryptedTables(installation)) {
+    for (const encrypted of table.columns) {
+      const counts = await countByPrefix(runner, table, encrypted);
+      statuses.push(columnStatus(table, encrypted, counts, keys));
+    }
+  }
+  return statuses;
+}
+
+interface PrefixCount {
+  /** `null` for NULL, empty for what cannot be a ciphertext. */
+  readonly prefix: string | null;
+  readonly rows: number;
+}
+
+async function countByPrefix(
+  runner: QueryRunner,
+  table: EncryptedTable,
+  { column, policy }: EncryptedColumn,
+): Promise<PrefixCount[]> {
+  const { driver } = runner.connection;
+  const cell = driver.escape(column.databaseName);
+  const prefix = dialectOf(runner.connection).prefix(cell, policy.storage);
+  // Cleartext is not grouped by: its beginnings are nobody's business, and there may be many.
+  const shortest = policy.storage === 'text' ? 52 : 38;
+  const rows = (await runner.query(
+    `SELECT CASE WHEN ${cell} IS NULL THEN NULL WHEN length(${cell}) < ${String(shortest)} THEN '' ` +
+      `ELSE ${prefix} END AS prefix, COUNT(*) AS total FROM ${table.name} GROUP BY 1`,
+  )) as { prefix: string | null; total: number | string }[];
+  return rows.map(({ prefix: found, total }) => ({
+    prefix: found !== null && /^[0-9A-F]{18}$/.test(found) ? hexToPrefix(found) : found,
+    rows: Number(total),
+  }));
+}
+
+function hexToPrefix(hex: string): string {
+  return Buffer.from(hex, 'hex').toString('base64url');
+}
+
+function columnStatus(
+  table: EncryptedTable,
+  { column, policy }: EncryptedColumn,
+  counts: readonly PrefixCount[],
+  keys: ReadonlyMap<string, KeyInfo>,
+): ColumnStatus {
+  const total = (rows: readonly PrefixCount[]): number => rows.reduce((sum, r) => sum + r.rows, 0);
+  const byKey = counts.flatMap(({ prefix, rows }) => {
+    const keyId = prefix === null ? undefined : keyIdOfPrefix(prefix);
+    return keyId === undefined ? [] : [{ keyId, rows }];
+  });
+  const nullRows = total(counts.filter(({ prefix }) => prefix === null));
+  const rows = total(counts);
+  return {
+    entity: policy.entity,
+    property: policy.property,
+    table: table.metadata.tablePath,
+    column: column.databaseName,
+    rows,
+    nullRows,
+    cleartextRows: rows - nullRows - byKey.reduce((sum, key) => sum + key.rows, 0),
+    keys: byKey
+      .map(({ keyId, rows: keyRows }) => {
+        const key = keys.get(keyId);
+        return {
+          keyId,
+          name: key?.name,
+          version: key?.version,
+          state: key?.state,
+          rows: keyRows,
+        };
+      })
+      .sort((a, b) => (a.version ?? 0) - (b.version ?? 0)),
+  };
+}

@@ -1,0 +1,59 @@
+import type { ValueTransformer } from 'typeorm';
+import { ConfigurationError } from '../errors';
+import type { BlindIndexOptions, EncryptedOptions } from './column-options';
+
+const REMEDY =
+  'wrap it with withFieldEncryption(dataSource, options) before initialize(), so that the column is encrypted.';
+
+/**
+ * The transformer that marks an encrypted column and carries its options to the take-over.
+ *
+ * A DataSource that never met `withFieldEncryption` keeps it, and every value that passes is
+ * refused: forgetting the wrapper must not store cleartext.
+ */
+export class EncryptedColumnGuard implements ValueTransformer {
+  constructor(
+    readonly options: EncryptedOptions,
+    /** Design type of the property as the compiler emitted it, where it did. */
+    readonly designType?: unknown,
+    /** Another column decorator stands on the same property. */
+    readonly conflicts: boolean = false,
+  ) {}
+
+  to(): never {
+    return refuse('an encrypted column');
+  }
+
+  from(): never {
+    return refuse('an encrypted column');
+  }
+}
+
+/** Marks the hidden column of a blind index; see {@link EncryptedColumnGuard}. */
+export class BlindIndexColumnGuard implements ValueTransformer {
+  constructor(
+    /** Name of the encrypted property beside it, within the same class or embedded. */
+    readonly sourceProperty: string,
+    readonly options: BlindIndexOptions,
+  ) {}
+
+  to(): never {
+    return refuse('a blind-index column');
+  }
+
+  from(): never {
+    return refuse('a blind-index column');
+  }
+}
+
+/** The error of a DataSource that was not wrapped. */
+export function unprotectedDataSource(entity: string, property: string): ConfigurationError {
+  return new ConfigurationError(
+    `${entity}.${property} is encrypted, but this DataSource does not encrypt: ${REMEDY}`,
+    { entity, property },
+  );
+}
+
+function refuse(what: string): never {
+  throw new ConfigurationError(`${what} is used by a DataSource that does not encrypt: ${REMEDY}`);
+}

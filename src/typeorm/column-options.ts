@@ -1,0 +1,69 @@
+import type { Normalizer } from '../field/normalizer';
+
+/** What an encrypted property holds in memory. */
+export type EncryptedType = 'string' | 'number' | 'bigint' | 'boolean' | 'date' | 'json' | 'bytes';
+
+/** Options of {@link Encrypted} and `encryptedColumn`. */
+export interface EncryptedOptions {
+  /**
+   * Type of the value in memory. Defaults to the property's design type; to `'string'` where that
+   * is a union or the compiler emits none. Objects and arrays need `'json'`.
+   */
+  type?: EncryptedType;
+  /** Column form: `text` holds base64url, `binary` holds bytes (a quarter smaller). Defaults to `'text'`. */
+  storage?: 'text' | 'binary';
+  /** Whether the column may hold NULL; NULL is stored as NULL, not encrypted. Defaults to `false`. */
+  nullable?: boolean;
+  /** Name of the database column. Defaults to what the naming strategy makes of the property. */
+  name?: string;
+  /** Whether `find` selects the column by default. Defaults to `true`. */
+  select?: boolean;
+  /** Whether inserts write the column. Defaults to `true`. */
+  insert?: boolean;
+  /** Whether updates write the column. Defaults to `true`. */
+  update?: boolean;
+  /** Comment of the database column, where the database has them. */
+  comment?: string;
+  /**
+   * Logical id bound into every ciphertext. Pin it before you rename an entity or property, or
+   * minify class names. Defaults to `Entity.property`.
+   */
+  id?: string;
+  /** Name of the data key. Defaults to `'default'`. */
+  key?: string;
+  /**
+   * Width of the column in characters (`text`: `varchar(length)`). Must hold a whole ciphertext,
+   * which is some 66 characters plus four for each three bytes of plaintext. Defaults to unlimited.
+   */
+  length?: number;
+}
+
+/** Options of {@link BlindIndex} and `blindIndexColumns`. */
+export interface BlindIndexOptions {
+  /** Tells several indexes of one property apart. Lookups use the unnamed one where there is one. */
+  name?: string;
+  /** How values are folded before they are hashed. Defaults to `'exact'`. */
+  normalize?: 'exact' | 'case-insensitive' | 'email' | 'digits' | Normalizer;
+  /** Whether two rows may share a normalized value. Defaults to `false`. */
+  unique?: boolean;
+  /**
+   * Bits of the token that are stored, 1 to 256: fewer bits leak less and cost a decryption for
+   * each false positive. Results stay exact. Refused together with `unique`. Defaults to 256.
+   */
+  bits?: number;
+  /** Property and column of the index. Defaults to `<property>_bidx`, `<property>_bidx_<name>` when named. */
+  columnName?: string;
+  /** Says that the equality pattern of a low-entropy property (a boolean) may be visible. Defaults to `false`. */
+  acknowledgeLeakage?: boolean;
+}
+
+/** Property name of the hidden index column. */
+export function indexPropertyName(property: string, options: BlindIndexOptions): string {
+  if (options.columnName !== undefined) return options.columnName;
+  return options.name === undefined ? `${property}_bidx` : `${property}_bidx_${options.name}`;
+}
+
+/** Characters of a stored token: base64url of the 32-byte HMAC, or of the bytes that hold `bits`. */
+export function tokenChars(bits: number | undefined): number {
+  return Math.ceil((Math.ceil((bits ?? 256) / 8) * 4) / 3);
+}

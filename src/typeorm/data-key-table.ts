@@ -1,0 +1,61 @@
+import { EntitySchema } from 'typeorm';
+import type { KeyState } from '../keys/key-record';
+
+/** A row of the key table; every column is text or a number, so that all databases store it alike. */
+export interface DataKeyRow {
+  id: string;
+  name: string;
+  purpose: string;
+  version: number;
+  suite: string;
+  state: KeyState;
+  kms: string;
+  kek: string;
+  /** base64url */
+  wrappedKey: string;
+  /** base64url */
+  recordMac: string;
+  /** ISO 8601, UTC */
+  createdAt: string;
+  activatedAt: string | null;
+  deactivatedAt: string | null;
+}
+
+export const DATA_KEYS_TABLE = 'data_keys';
+/** Holds two processes to one active key a name. */
+export const ONE_ACTIVE_INDEX = 'data_keys_one_active';
+export const VERSION_INDEX = 'data_keys_version';
+export const ONE_ACTIVE_CONDITION = `"state" = 'active'`;
+
+/**
+ * The key table as TypeORM knows it. What is written here must equal what the migrations create, or
+ * `migration:generate` would find a difference.
+ */
+export const DataKeySchema = new EntitySchema<DataKeyRow>({
+  name: 'FieldEncryptionDataKey',
+  tableName: DATA_KEYS_TABLE,
+  columns: {
+    id: { type: 'varchar', length: 16, primary: true, primaryKeyConstraintName: 'data_keys_pkey' },
+    name: { type: 'varchar', length: 64, name: 'name' },
+    purpose: { type: 'varchar', length: 16, name: 'purpose' },
+    version: { type: 'integer', name: 'version' },
+    suite: { type: 'varchar', length: 32, name: 'suite' },
+    state: { type: 'varchar', length: 16, name: 'state' },
+    kms: { type: 'varchar', length: 64, name: 'kms' },
+    kek: { type: 'varchar', length: 512, name: 'kek' },
+    wrappedKey: { type: 'text', name: 'wrapped_key' },
+    recordMac: { type: 'varchar', length: 64, name: 'record_mac' },
+    createdAt: { type: 'varchar', length: 32, name: 'created_at' },
+    activatedAt: { type: 'varchar', length: 32, name: 'activated_at', nullable: true },
+    deactivatedAt: { type: 'varchar', length: 32, name: 'deactivated_at', nullable: true },
+  },
+  indices: [
+    { name: VERSION_INDEX, columns: ['purpose', 'name', 'version'], unique: true },
+    {
+      name: ONE_ACTIVE_INDEX,
+      columns: ['purpose', 'name'],
+      unique: true,
+      where: ONE_ACTIVE_CONDITION,
+    },
+  ],
+});

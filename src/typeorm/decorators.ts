@@ -1,0 +1,73 @@
+import { Column, getMetadataArgsStorage } from 'typeorm';
+import type { ColumnOptions } from 'typeorm';
+import { BlindIndexColumnGuard, EncryptedColumnGuard } from './column-guard';
+import type { BlindIndexOptions, EncryptedOptions } from './column-options';
+import { blindIndexColumnOptions, encryptedColumnOptions } from './entity-schema';
+import { indexPropertyName } from './column-options';
+import { refuseUnprotectedUse } from './unprotected-use';
+
+refuseUnprotectedUse();
+
+/**
+ * Stores the property encrypted. Replaces TypeORM's `@Column`.
+ *
+ * Values are encrypted as they leave for the database and decrypted as they come back; entities in
+ * memory hold plaintext. Mistakes in the options surface as {@link InvalidFieldPolicyError} at
+ * `initialize()`.
+ *
+ * @example
+ * ```ts
+ * @Encrypted({ nullable: true }) ssn!: string | null;
+ * @Encrypted({ type: 'json' }) history!: Visit[];
+ * ```
+ */
+export function Encrypted(options: EncryptedOptions = {}): PropertyDecorator {
+  return (prototype, propertyKey) => {
+    const property = String(propertyKey);
+    const designType = designTypeOf(prototype, propertyKey);
+    const existing = columnArgsOf(prototype.constructor, property);
+    if (existing !== undefined) {
+      // TypeORM keeps the first of two columns of a property: make that one refuse, never store cleartext.
+      existing.options.transformer = new EncryptedColumnGuard(options, designType, true);
+      return;
+    }
+    Column(encryptedColumnOptions(new EncryptedColumnGuard(options, designType)))(
+      prototype,
+      propertyKey,
+    );
+  };
+}
+
+/**
+ * Adds a blind index: a hidden column that holds a keyed hash of the property, so that `find` can
+ * look rows up by value. Stands beside {@link Encrypted}, in any order; several may stand on one property.
+ *
+ * **Warning**: whoever reads the database sees which rows hold equal values.
+ */
+export function BlindIndex(options: BlindIndexOptions = {}): PropertyDecorator {
+  return (prototype, propertyKey) => {
+    const property = String(propertyKey);
+    getMetadataArgsStorage().columns.push({
+      target: prototype.constructor,
+      propertyName: indexPropertyName(property, options),
+      mode: 'virtual',
+      options: blindIndexColumnOptions(new BlindIndexColumnGuard(property, options)),
+    });
+  };
+}
+
+function columnArgsOf(
+  target: unknown,
+  property: string,
+): { options: ColumnOptions } | undefined {
+  return getMetadataArgsStorage().columns.find(
+    (args) => args.target === target && args.propertyName === property,
+  );
+}
+
+function designTypeOf(prototype: object, propertyKey: string | symbol): unknown {
+  const reflect = Reflect as typeof Reflect & {
+    getMetadata?: (key: string, target: object, property: string | symbol) => unknown;
+  };
+  return reflect.getMetadata?.('design:type', prototype, propertyKey);
+}

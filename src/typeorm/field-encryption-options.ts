@@ -1,0 +1,81 @@
+import {
+  ArrayUnique,
+  IsArray,
+  IsBoolean,
+  IsIn,
+  IsInt,
+  IsObject,
+  IsOptional,
+  IsString,
+  Length,
+  Matches,
+  Min,
+} from 'class-validator';
+import { ConfigurationError } from '../errors';
+import type { CipherSuite } from '../crypto/aead';
+import type { KeyEvent } from '../keys/key-event';
+import type { KmsProvider } from '../kms/kms-provider';
+import { optionProblems } from './option-rules';
+
+/** Options of {@link withFieldEncryption}. */
+export interface FieldEncryptionOptions {
+  /** What wraps the data keys. */
+  kms: KmsProvider;
+  /** Bound into every ciphertext and token; two applications cannot read each other's. Defaults to `'default'`. */
+  application?: string;
+  /** Cipher suite of data keys created from now on. Defaults to `'xaes-256-gcm'`. */
+  suite?: CipherSuite;
+  /**
+   * Runs the entity's class-validator rules on the plaintext of inserts and updates; a violation is
+   * a {@link PlaintextValidationError} and nothing is written. Like every TypeORM subscriber it does
+   * not see writes with `{ listeners: false }`. Defaults to `false`.
+   */
+  validate?: boolean;
+  /** How long unwrapped keys stay in memory. */
+  keyCache?: {
+    /** Age in milliseconds from which a key is refreshed in the background. Defaults to 60,000. */
+    ttlMs?: number;
+    /** Age in milliseconds at which a key that could not be refreshed is forgotten. Defaults to 3,600,000. */
+    maxAgeMs?: number;
+  };
+  /** Properties (`'Entity.property'`) whose rows may still be cleartext, while they are being encrypted. */
+  legacyPlaintext?: string[];
+  /** Called with what happens to keys. Must not throw. */
+  onEvent?: (event: KeyEvent) => void;
+}
+
+class OptionRules {
+  @IsObject() kms?: unknown;
+  @IsOptional() @IsString() @Length(1, 128) application?: unknown;
+  @IsOptional() @IsIn(['xaes-256-gcm', 'xchacha20-poly1305', 'aes-256-gcm-siv']) suite?: unknown;
+  @IsOptional() @IsBoolean() validate?: unknown;
+  @IsOptional() @IsObject() keyCache?: unknown;
+  @IsOptional() @IsArray() @ArrayUnique() @Matches(/^[^.]+\../, { each: true }) legacyPlaintext?: unknown;
+  @IsOptional() onEvent?: unknown;
+}
+
+class KeyCacheRules {
+  @IsOptional() @IsInt() @Min(1) ttlMs?: unknown;
+  @IsOptional() @IsInt() @Min(1) maxAgeMs?: unknown;
+}
+
+const KMS_METHODS = ['wrapKey', 'unwrapKey', 'health'] as const;
+
+/** Checks the options and returns a frozen copy. Throws {@link ConfigurationError}. */
+export function checkedOptions(options: FieldEncryptionOptions): FieldEncryptionOptions {
+  const problems = [
+    optionProblems(OptionRules, options),
+    optionProblems(KeyCacheRules, options.keyCache ?? {}),
+    kmsProblem(options.kms),
+    typeof (options.onEvent ?? Function) === 'function' ? undefined : 'onEvent must be a function',
+  ].find((problem) => problem !== undefined);
+  if (problems !== undefined) {
+    throw new ConfigurationError(`withFieldEncryption: ${problems}. See FieldEncryptionOptions.`);
+  }
+  return Object.freeze({ ...options });
+}
+
+function kmsProblem(kms: Partial<KmsProvider> | undefined): string | undefined {
+  if (KMS_METHODS.every((method) => typeof kms?.[method] === 'function')) return undefined;
+  return 'kms must be a KmsProvider, such as localKms({ passphrase: () => process.env.PASSPHRASE })';
+}

@@ -1,0 +1,207 @@
+import type { EntityMetadata } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+import { types } from 'node:util';
+import { IsBoolean, IsIn, IsInt, IsOptional, IsString, Length, Max, Min } from 'class-validator';
+import { InvalidFieldPolicyError } from '../errors';
+import type { CipherSuite } from '../crypto/aead';
+import type { BlindIndexPolicy } from '../field/blind-index';
+import type { FieldPolicy } from '../field/field-policy';
+import { DEFAULT_MAX_VALUE_BYTES } from '../field/field-policy';
+import { resolveNormalizer } from '../field/normalizer';
+import { maxPlainBytes, storedLength } from '../format/field-ciphertext';
+import type { BlindIndexColumnGuard, EncryptedColumnGuard } from './column-guard';
+import type { BlindIndexOptions, EncryptedOptions, EncryptedType } from './column-options';
+import { optionProblems } from './option-rules';
+
+const ENCRYPTED_TYPES = ['string', 'number', 'bigint', 'boolean', 'date', 'json', 'bytes'] as const;
+
+class EncryptedOptionRules {
+  @IsOptional() @IsIn(ENCRYPTED_TYPES) type?: unknown;
+  @IsOptional() @IsIn(['text', 'binary']) storage?: unknown;
+  @IsOptional() @IsBoolean() nullable?: unknown;
+  @IsOptional() @IsString() @Length(1, 128) name?: unknown;
+  @IsOptional() @IsBoolean() select?: unknown;
+  @IsOptional() @IsBoolean() insert?: unknown;
+  @IsOptional() @IsBoolean() update?: unknown;
+  @IsOptional() @IsString() comment?: unknown;
+  @IsOptional() @IsString() @Length(1, 256) id?: unknown;
+  @IsOptional() @IsString() @Length(1, 64) key?: unknown;
+  @IsOptional() @IsInt() @Min(1) length?: unknown;
+}
+
+class BlindIndexOptionRules {
+  @IsOptional() @IsString() @Length(1, 64) name?: unknown;
+  @IsOptional() normalize?: unknown;
+  @IsOptional() @IsBoolean() unique?: unknown;
+  @IsOptional() @IsInt() @Min(1) @Max(256) bits?: unknown;
+  @IsOptional() @IsString() @Length(1, 128) columnName?: unknown;
+  @IsOptional() @IsBoolean() acknowledgeLeakage?: unknown;
+}
+
+/** What the options of other decorators mean here, for those who bring them along. */
+const REFUSED_OPTIONS: Readonly<Record<string, string>> = {
+  default:
+    'a database default would be stored in clear. Set the default in the class: `property = value`',
+  unique:
+    'two ciphertexts of one value never collide. Use @BlindIndex({ unique: true })',
+  primary: 'a primary key cannot be encrypted. Encrypt another property',
+  transformer: 'the value is encrypted by the driver codec. Convert the value in the entity',
+};
+
+/** Freezes the options of one encrypted column into its policy, or says what is wrong with them. */
+export function fieldPolicyOf(
+  column: ColumnMetadata,
+  guard: EncryptedColumnGuard,
+  suite: CipherSuite,
+): FieldPolicy {
+  const { options } = guard;
+  const entity = rootEntityName(column.entityMetadata);
+  const property = column.propertyPath;
+  const refuse = refusalFor(entity, property);
+
+  checkOptions(guard, refuse);
+  checkPlace(column, refuse);
+  checkWidth(options, suite, refuse);
+  return Object.freeze({
+    entity,
+    property,
+    fieldId: options.id ?? `${entity}.${property}`,
+    type: options.type ?? typeOfDesign(guard.designType, refuse),
+    storage: options.storage ?? 'text',
+    keyName: options.key ?? 'default',
+    maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
+    columnLength: options.length,
+  });
+}
+
+/** The same for one blind index. */
+export function blindIndexPolicyOf(
+  column: ColumnMetadata,
+  guard: BlindIndexColumnGuard,
+  source: FieldPolicy,
+): BlindIndexPolicy {
+  const { options } = guard;
+  const refuse = refusalFor(source.entity, source.property);
+  const problems = optionProblems(BlindIndexOptionRules, options);
+  if (problems !== undefined) refuse(`@BlindIndex has ${problems}.`);
+  checkLeakage(options, source, refuse);
+  return Object.freeze({
+    name: options.name ?? '',
+    normalizer: normalizerOf(options, refuse),
+    bits: options.bits === 256 ? undefined : options.bits,
+    unique: options.unique ?? false,
+  });
+}
+
+/** The entity whose name stands for the table: with single-table inheritance, the parent. */
+export function rootEntityName(metadata: EntityMetadata): string {
+  let root = metadata;
+  while (root.tableType === 'entity-child') root = root.parentEntityMetadata;
+  return root.name;
+}
+
+type Refusal = (problem: string) => never;
+
+function refusalFor(entity: string, property: string): Refusal {
+  return (problem) => {
+    throw new InvalidFieldPolicyError(`${entity}.${property}: ${problem}`, { entity, property });
+  };
+}
+
+function checkOptions({ options, conflicts }: EncryptedColumnGuard, refuse: Refusal): void {
+  if (conflicts) {
+    refuse('has another column decorator beside @Encrypted. Remove the other one, @Encrypted replaces it.');
+  }
+  for (const [name, why] of Object.entries(REFUSED_OPTIONS)) {
+    if (name in options) refuse(`option "${name}" is refused: ${why}.`);
+  }
+  const problems = optionProblems(EncryptedOptionRules, options);
+  if (problems !== undefined) refuse(`@Encrypted has ${problems}.`);
+  if (options.length !== undefined && options.storage === 'binary') {
+    refuse('option "length" needs storage "text". Remove one of the two.');
+  }
+}
+
+function checkPlace(column: ColumnMetadata, refuse: Refusal): void {
+  const { entityMetadata: metadata } = column;
+  if (column.isPrimary) refuse('a primary key cannot be encrypted. Encrypt another property.');
+  if (
+    metadata.foreignKeys.some(
+      (key) => key.columns.includes(column) || key.referencedColumns.includes(column),
+    ) ||
+    column.relationMetadata !== undefined ||
+    column.referencedColumn !== undefined
+  ) {
+    refuse('a foreign key cannot be encrypted, nor what one refers to. Relate by another column.');
+  }
+  const constrained = [...metadata.indices, ...metadata.uniques].some(({ columns }) =>
+    columns.includes(column),
+  );
+  if (constrained) {
+    refuse(
+      'an index or unique constraint on ciphertext finds nothing. Use @BlindIndex, with unique: true for a constraint.',
+    );
+  }
+  if (column.default !== undefined) refuse(`option "default" is refused: ${String(REFUSED_OPTIONS['default'])}.`);
+}
+
+function checkWidth({ length }: EncryptedOptions, suite: CipherSuite, refuse: Refusal): void {
+  const needed = storedLength(1, suite, 'text');
+  if (length !== undefined && length < needed) {
+    refuse(
+      `the column is too narrow: a ciphertext needs ${String(needed)} characters for one byte of plaintext, ` +
+        `the column has ${String(length)}. Leave out "length", or make it at least ${String(needed)}` +
+        ` (${String(storedLength(100, suite, 'text'))} hold 100 bytes; this one holds ${String(Math.max(0, maxPlainBytes(length, suite, 'text')))}).`,
+    );
+  }
+}
+
+function typeOfDesign(designType: unknown, refuse: Refusal): EncryptedType {
+  switch (designType) {
+    // No metadata, or a union such as `string | null`: other values are refused when written.
+    case undefined:
+    case Object:
+    case String:
+      return 'string';
+    case Number:
+      return 'number';
+    case BigInt:
+      return 'bigint';
+    case Boolean:
+      return 'boolean';
+    case Date:
+      return 'date';
+    default:
+      if (isBytesClass(designType)) return 'bytes';
+      return refuse(
+        "has an object or array type, which needs @Encrypted({ type: 'json' }).",
+      );
+  }
+}
+
+function isBytesClass(designType: unknown): boolean {
+  return (
+    typeof designType === 'function' &&
+    (designType === Uint8Array || types.isUint8Array(designType.prototype) || designType === Buffer)
+  );
+}
+
+function checkLeakage(options: BlindIndexOptions, source: FieldPolicy, refuse: Refusal): void {
+  if (source.type === 'boolean' && options.acknowledgeLeakage !== true) {
+    refuse(
+      'a blind index on a boolean shows who has which of two values. Leave it out, ' +
+        'or set acknowledgeLeakage: true if that may be known.',
+    );
+  }
+}
+
+function normalizerOf(
+  { normalize = 'exact' }: BlindIndexOptions,
+  refuse: Refusal,
+): BlindIndexPolicy['normalizer'] {
+  try {
+    return resolveNormalizer(normalize);
+  } catch (error) {
+    return refuse(`@BlindIndex has ${(error as Error).message}.`);
+  }
+}

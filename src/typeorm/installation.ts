@@ -1,0 +1,125 @@
+import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+import { ConfigurationError, FieldEncryptionError } from '../errors';
+import { KeyManager } from '../keys/key-manager';
+import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
+import type { FieldEncryptionOptions } from './field-encryption-options';
+import { takeOver } from './take-over';
+import type { EncryptedColumns } from './take-over';
+import { TypeormKeyStore } from './typeorm-key-store';
+
+const installations = new WeakMap<DataSource, Installation>();
+
+/** What `withFieldEncryption` has put behind a DataSource. Throws for one it has not met. */
+export function installationOf(dataSource: DataSource): Installation {
+  const installation = installations.get(dataSource);
+  if (installation !== undefined) return installation;
+  throw new ConfigurationError(
+    'This DataSource has no field encryption. Pass it through withFieldEncryption(dataSource, options) ' +
+      'before initialize().',
+  );
+}
+
+/** Whether `withFieldEncryption` has met the DataSource. */
+export function isInstalled(dataSource: DataSource): boolean {
+  return installations.has(dataSource);
+}
+
+/** The encryption of one DataSource: its encrypted columns and its keys. */
+export class Installation {
+  readonly dataSource: DataSource;
+  readonly options: FieldEncryptionOptions;
+  readonly store: TypeormKeyStore;
+  #keys: KeyManager<QueryRunner>;
+  #columns: EncryptedColumns | undefined;
+
+  constructor(dataSource: DataSource, options: FieldEncryptionOptions) {
+    this.dataSource = dataSource;
+    this.options = options;
+    this.store = new TypeormKeyStore(dataSource);
+    this.#keys = this.#newKeyManager();
+    installations.set(dataSource, this);
+  }
+
+  get keys(): KeyManager<QueryRunner> {
+    return this.#keys;
+  }
+
+  /** The encrypted columns. Throws before `initialize()` has built the metadata. */
+  get columns(): EncryptedColumns {
+    if (this.#columns !== undefined) return this.#columns;
+    throw new ConfigurationError('The DataSource is not initialized. Await dataSource.initialize() first.');
+  }
+
+  /** Takes the metadata over that TypeORM has just built; anew at each `initialize()`. */
+  takeOverMetadata(): void {
+    const { dataSource, options } = this;
+    this.#columns = takeOver({ dataSource, options, keys: this.#keys });
+  }
+
+  /** Forgets all keys; the next `initialize()` begins afresh. */
+  async close(): Promise<void> {
+    const closing = this.#keys;
+    this.#keys = this.#newKeyManager();
+    this.#columns = undefined;
+    await closing.close();
+  }
+
+  /** An arrow function, so that it can be taken out of the object in hot paths. */
+  readonly encryptedEntity = (metadata: EntityMetadata): EncryptedEntity | undefined =>
+    this.#columns?.byEntity.get(metadata);
+
+  readonly encryptedColumn = (column: ColumnMetadata): EncryptedColumn | undefined =>
+    this.#columns?.byColumn.get(column);
+
+  /** Makes every key ready that the entities of this DataSource write with. */
+  async prepareAll(): Promise<void> {
+    const { keyNames, indexed } = this.columns;
+    if (keyNames.length > 0) await this.#keys.prepare(keyNames, { index: indexed });
+  }
+
+  /** {@link Installation.prepareAll}, but schema commands must work without keys: the first use says what is wrong. */
+  async prepareAtStart(): Promise<void> {
+    try {
+      if (await this.store.exists()) await this.prepareAll();
+    } catch (error) {
+      if (!(error instanceof FieldEncryptionError)) throw error;
+    }
+  }
+
+  /** Makes the keys ready for a write to one entity. Resolves at once while they are fresh. */
+  async prepareWrite(
+    { keyNames, indexed }: EncryptedEntity,
+    queryRunner: QueryRunner | undefined,
+  ): Promise<void> {
+    await this.#keys.prepare(keyNames, { index: indexed }, onPrimary(queryRunner));
+  }
+
+  /** Makes the root of the blind indexes ready. */
+  async prepareIndexRoot(queryRunner: QueryRunner | undefined): Promise<void> {
+    await this.#keys.prepare([], { index: true }, onPrimary(queryRunner));
+  }
+
+  /** Fetches the data keys behind header prefixes that are not in memory, all at once. */
+  async loadKeys(prefixes: Iterable<string>, queryRunner?: QueryRunner): Promise<void> {
+    const missing = this.#keys.missing(prefixes);
+    if (missing.length > 0) await this.#keys.load(missing, onPrimary(queryRunner));
+  }
+
+  #newKeyManager(): KeyManager<QueryRunner> {
+    const { kms, application = 'default', suite = 'xaes-256-gcm', keyCache, onEvent } = this.options;
+    return new KeyManager<QueryRunner>({
+      store: this.store,
+      kms,
+      application,
+      suite,
+      cache: keyCache ?? {},
+      onEvent,
+    });
+  }
+}
+
+/** A replica may lag behind the key table: keys are read from the primary, on a connection of their own. */
+function onPrimary(queryRunner: QueryRunner | undefined): QueryRunner | undefined {
+  return queryRunner?.getReplicationMode() === 'slave' ? undefined : queryRunner;
+}

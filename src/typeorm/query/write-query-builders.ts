@@ -1,0 +1,176 @@
+import { DeleteQueryBuilder, InsertQueryBuilder, UpdateQueryBuilder } from 'typeorm';
+import type {
+  DeleteResult,
+  EntityMetadata,
+  InsertResult,
+  ObjectLiteral,
+  QueryBuilder,
+  QueryRunner,
+  UpdateResult,
+} from 'typeorm';
+import { SoftDeleteQueryBuilder } from 'typeorm/query-builder/SoftDeleteQueryBuilder.js';
+import { UnsupportedQueryError } from '../../errors';
+import type { EncryptedEntity } from '../encrypted-column';
+import { describeColumn } from '../encrypted-column';
+import { installationOf } from '../installation';
+import type { Installation } from '../installation';
+import { sqlExpressionRefused } from '../take-over';
+import { conflictTargets } from './conflict-target';
+import { withIndexColumns } from './index-values';
+import { resolveParameters, rewritePredicate } from './predicate';
+import { assertNoRawUse } from './statement-check';
+
+/** TypeORM's InsertQueryBuilder that has the keys ready before values are encrypted. */
+export class EncryptingInsertQueryBuilder<
+  Entity extends ObjectLiteral,
+> extends InsertQueryBuilder<Entity> {
+  override async execute(): Promise<InsertResult> {
+    await prepareWrite(this, this.queryRunner);
+    return super.execute();
+  }
+
+  override getQuery(): string {
+    const entity = encryptedEntityOf(this);
+    if (entity !== undefined) {
+      refuseCopyOfRows(this, entity);
+      if (isFromSelect(this)) return super.getQuery();
+      for (const values of this.getValueSets()) refuseSqlExpressions(entity, values);
+    }
+    return super.getQuery();
+  }
+
+  override orUpdate(...args: unknown[]): this {
+    const entity = encryptedEntityOf(this);
+    const orUpdate = super.orUpdate as (...args: unknown[]) => this;
+    return orUpdate.apply(this, entity === undefined ? args : conflictTargets(entity, args));
+  }
+
+  protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
+    const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
+    if ('sql' in predicate) return predicate.sql;
+    return super.getWherePredicateCondition(predicate.path, predicate.value);
+  }
+}
+
+/** TypeORM's UpdateQueryBuilder that writes blind indexes along with the properties they follow. */
+export class EncryptingUpdateQueryBuilder<
+  Entity extends ObjectLiteral,
+> extends UpdateQueryBuilder<Entity> {
+  override async execute(): Promise<UpdateResult> {
+    await prepareWrite(this, this.queryRunner);
+    return super.execute();
+  }
+
+  override getQuery(): string {
+    const entity = encryptedEntityOf(this);
+    if (entity !== undefined) refuseSqlExpressions(entity, super.getValueSet());
+    assertNoRawUse(this.expressionMap, installation(this));
+    return super.getQuery();
+  }
+
+  protected override getValueSet(): ObjectLiteral {
+    const values = super.getValueSet();
+    const entity = encryptedEntityOf(this);
+    return entity === undefined ? values : withIndexColumns(entity, values);
+  }
+
+  protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
+    const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
+    if ('sql' in predicate) return predicate.sql;
+    return super.getWherePredicateCondition(predicate.path, predicate.value);
+  }
+}
+
+/** TypeORM's DeleteQueryBuilder whose criteria may name encrypted properties. */
+export class EncryptingDeleteQueryBuilder<
+  Entity extends ObjectLiteral,
+> extends DeleteQueryBuilder<Entity> {
+  override async execute(): Promise<DeleteResult> {
+    await resolveParameters(this, installation(this), this.queryRunner);
+    return super.execute();
+  }
+
+  override getQuery(): string {
+    assertNoRawUse(this.expressionMap, installation(this));
+    return super.getQuery();
+  }
+
+  protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
+    const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
+    if ('sql' in predicate) return predicate.sql;
+    return super.getWherePredicateCondition(predicate.path, predicate.value);
+  }
+}
+
+/** TypeORM's SoftDeleteQueryBuilder whose criteria may name encrypted properties. */
+export class EncryptingSoftDeleteQueryBuilder<
+  Entity extends ObjectLiteral,
+> extends SoftDeleteQueryBuilder<Entity> {
+  override async execute(): Promise<UpdateResult> {
+    await resolveParameters(this, installation(this), this.queryRunner);
+    return super.execute();
+  }
+
+  override getQuery(): string {
+    assertNoRawUse(this.expressionMap, installation(this));
+    return super.getQuery();
+  }
+
+  protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
+    const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
+    if ('sql' in predicate) return predicate.sql;
+    return super.getWherePredicateCondition(predicate.path, predicate.value);
+  }
+}
+
+function installation(builder: QueryBuilder<ObjectLiteral>): Installation {
+  return installationOf(builder.connection);
+}
+
+async function prepareWrite(
+  builder: QueryBuilder<ObjectLiteral>,
+  queryRunner: QueryRunner | undefined,
+): Promise<void> {
+  const entity = encryptedEntityOf(builder);
+  if (entity !== undefined) await installation(builder).prepareWrite(entity, queryRunner);
+  await resolveParameters(builder, installation(builder), queryRunner);
+}
+
+function encryptedEntityOf(builder: QueryBuilder<ObjectLiteral>): EncryptedEntity | undefined {
+  const metadata = mainMetadata(builder);
+  return metadata && installation(builder).encryptedEntity(metadata);
+}
+
+function mainMetadata(builder: QueryBuilder<ObjectLiteral>): EntityMetadata | undefined {
+  const { mainAlias } = builder.expressionMap;
+  return mainAlias?.hasMetadata === true ? mainAlias.metadata : undefined;
+}
+
+function refuseSqlExpressions(entity: EncryptedEntity, values: ObjectLiteral): void {
+  for (const { column } of entity.columns) {
+    if (typeof column.getEntityValue(values) === 'function') throw sqlExpressionRefused(column);
+  }
+}
+
+/** INSERT … SELECT, which TypeORM has since 1.0. */
+function isFromSelect({ expressionMap }: QueryBuilder<ObjectLiteral>): boolean {
+  return 'insertFromSelect' in expressionMap && expressionMap.insertFromSelect !== undefined;
+}
+
+function refuseCopyOfRows(builder: QueryBuilder<ObjectLiteral>, entity: EncryptedEntity): void {
+  if (!isFromSelect(builder)) return;
+  const { insertColumns } = builder.expressionMap;
+  const target = entity.columns.find(
+    ({ column }) =>
+      insertColumns.length === 0 ||
+      insertColumns.includes(column.propertyPath) ||
+      insertColumns.includes(column.databaseName),
+  );
+  if (target === undefined) return;
+  const { entity: name, property } = target.policy;
+  throw new UnsupportedQueryError(
+    `${describeColumn(target)} is encrypted and cannot be filled by INSERT … SELECT, ` +
+      'which moves values inside the database. Read the rows and insert them.',
+    { entity: name, property },
+  );
+}

@@ -1,0 +1,220 @@
+import { getMetadataArgsStorage } from 'typeorm';
+import type { DataSource, EntityMetadata } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+import { IndexMetadata } from 'typeorm/metadata/IndexMetadata.js';
+import { ConfigurationError, InvalidFieldPolicyError, UnsupportedValueError } from '../errors';
+import { BlindIndex } from '../field/blind-index';
+import { FieldCipher } from '../field/field-cipher';
+import type { KeySource } from '../keys/key-source';
+import { BlindIndexColumnGuard, EncryptedColumnGuard } from './column-guard';
+import type { EncryptedColumn, EncryptedEntity, IndexedColumn } from './encrypted-column';
+import { blindIndexPolicyOf, fieldPolicyOf, rootEntityName } from './field-policies';
+import type { FieldEncryptionOptions } from './field-encryption-options';
+
+/** The encrypted columns of a DataSource, by the metadata TypeORM has built. */
+export interface EncryptedColumns {
+  readonly byColumn: ReadonlyMap<ColumnMetadata, EncryptedColumn>;
+  readonly byEntity: ReadonlyMap<EntityMetadata, EncryptedEntity>;
+  readonly keyNames: readonly string[];
+  readonly indexed: boolean;
+}
+
+/** What the take-over needs to know beside the metadata. */
+export interface TakeOverContext {
+  readonly dataSource: DataSource;
+  readonly options: FieldEncryptionOptions;
+  readonly keys: KeySource;
+}
+
+/**
+ * Turns the marked columns of freshly built metadata into encrypted ones: checks their policies,
+ * settles what depends on the driver, and takes the refusing transformers off.
+ */
+export function takeOver(context: TakeOverContext): EncryptedColumns {
+  const byColumn = new Map<ColumnMetadata, EncryptedColumn>();
+  const byEntity = new Map<EntityMetadata, EncryptedEntity>();
+  for (const metadata of context.dataSource.entityMetadatas) {
+    const columns = encryptedColumnsOf(metadata, context);
+    if (columns.length === 0) continue;
+    for (const encrypted of columns) byColumn.set(encrypted.column, encrypted);
+    byEntity.set(metadata, encryptedEntity(columns));
+  }
+  assertLegacyColumnsExist(context.options, byColumn);
+  const all = [...byEntity.values()];
+  return {
+    byColumn,
+    byEntity,
+    keyNames: [...new Set(all.flatMap(({ keyNames }) => keyNames))],
+    indexed: all.some(({ indexed }) => indexed),
+  };
+}
+
+function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
+  return {
+    columns,
+    byPropertyPath: new Map(columns.map((c) => [c.column.propertyPath, c])),
+    keyNames: [...new Set(columns.map(({ policy }) => policy.keyName))],
+    indexed: columns.some(({ indexes }) => indexes.length > 0),
+  };
+}
+
+function encryptedColumnsOf(
+  metadata: EntityMetadata,
+  context: TakeOverContext,
+): EncryptedColumn[] {
+  const hidden = metadata.columns.filter((c) => c.transformer instanceof BlindIndexColumnGuard);
+  const columns: EncryptedColumn[] = [];
+  for (const column of metadata.columns) {
+    const guard = column.transformer;
+    if (!(guard instanceof EncryptedColumnGuard)) continue;
+    assertOnlyDecorator(column);
+    columns.push(encryptColumn(column, guard, hidden, context));
+  }
+  const orphan = hidden.find((column) => column.transformer !== undefined);
+  if (orphan !== undefined) throw indexWithoutColumn(metadata, orphan);
+  return columns;
+}
+
+function encryptColumn(
+  column: ColumnMetadata,
+  guard: EncryptedColumnGuard,
+  hidden: readonly ColumnMetadata[],
+  { dataSource, options, keys }: TakeOverContext,
+): EncryptedColumn {
+  const policy = fieldPolicyOf(column, guard, options.suite ?? 'xaes-256-gcm');
+  const application = options.application ?? 'default';
+  delete column.transformer;
+  // TypeORM's diff compares this type as canonical text, which Dates and JSON need to look unchanged;
+  // the type in the database is the driver codec's business.
+  if (policy.type === 'json' || policy.type === 'date') column.type = 'simple-json';
+
+  const indexes: IndexedColumn[] = [];
+  for (const indexColumn of hidden) {
+    const indexGuard = indexColumn.transformer;
+    if (!isIndexOf(indexGuard, indexColumn, column)) continue;
+    const indexPolicy = blindIndexPolicyOf(indexColumn, indexGuard, policy);
+    assertSinglePrimaryKey(column, indexPolicy.bits);
+    const index = new BlindIndex(policy, indexPolicy, application, keys);
+    hideIndexColumn(indexColumn, column, index);
+    addDatabaseIndex(indexColumn, indexPolicy.unique, dataSource);
+    indexes.push({ column: indexColumn, policy: indexPolicy, index });
+  }
+  return {
+    column,
+    policy,
+    cipher: new FieldCipher(policy, application, keys),
+    indexes: [...indexes].sort((a, b) => Number(a.policy.name !== '') - Number(b.policy.name !== '')),
+    readsPlaintext: options.legacyPlaintext?.includes(`${policy.entity}.${policy.property}`) ?? false,
+  };
+}
+
+function isIndexOf(
+  guard: ColumnMetadata['transformer'],
+  indexColumn: ColumnMetadata,
+  source: ColumnMetadata,
+): guard is BlindIndexColumnGuard {
+  return (
+    guard instanceof BlindIndexColumnGuard &&
+    guard.sourceProperty === source.propertyName &&
+    indexColumn.embeddedMetadata === source.embeddedMetadata
+  );
+}
+
+/**
+ * Makes an index column follow its source: its value is computed wherever TypeORM asks for it, and
+ * it never appears in an entity.
+ */
+function hideIndexColumn(
+  indexColumn: ColumnMetadata,
+  source: ColumnMetadata,
+  index: BlindIndex,
+): void {
+  delete indexColumn.transformer;
+  indexColumn.isVirtual = true;
+  indexColumn.isInsert = source.isInsert;
+  indexColumn.isUpdate = source.isUpdate;
+  const explicitValue = indexColumn.getEntityValue.bind(indexColumn);
+  indexColumn.getEntityValue = (entity, transform) => {
+    const value: unknown = source.getEntityValue(entity, transform);
+    if (value === undefined) return explicitValue(entity, transform) as unknown;
+    if (value === null) return null;
+    if (typeof value === 'function') throw sqlExpressionRefused(source);
+    return index.token(value);
+  };
+  indexColumn.setEntityValue = () => undefined;
+}
+
+/** The error of an SQL expression given as the value of an encrypted property. */
+export function sqlExpressionRefused(column: ColumnMetadata): UnsupportedValueError {
+  const entity = rootEntityName(column.entityMetadata);
+  const property = column.propertyPath;
+  return new UnsupportedValueError(
+    `${entity}.${property}: an SQL expression would be stored in clear. Give the value itself.`,
+    { entity, property },
+  );
+}
+
+function addDatabaseIndex(column: ColumnMetadata, unique: boolean, dataSource: DataSource): void {
+  const metadata = column.entityMetadata;
+  const index = new IndexMetadata({
+    entityMetadata: metadata,
+    columns: [column],
+    args: { target: metadata.target, unique },
+  }).build(dataSource.namingStrategy);
+  metadata.indices.push(index);
+  if (metadata.ownIndices !== metadata.indices) metadata.ownIndices.push(index);
+}
+
+function assertOnlyDecorator(column: ColumnMetadata): void {
+  const args = getMetadataArgsStorage().columns.filter(
+    ({ target, propertyName }) => target === column.target && propertyName === column.propertyName,
+  );
+  if (args.length > 1) {
+    const entity = rootEntityName(column.entityMetadata);
+    throw new InvalidFieldPolicyError(
+      `${entity}.${column.propertyPath}: has another column decorator beside @Encrypted. ` +
+        'Remove the other one, @Encrypted replaces it.',
+      { entity, property: column.propertyPath },
+    );
+  }
+}
+
+/** Lookups through truncated tokens are made exact by primary key; see `query/deferred-parameter.ts`. */
+function assertSinglePrimaryKey(column: ColumnMetadata, bits: number | undefined): void {
+  const metadata = column.entityMetadata;
+  if (bits === undefined || metadata.primaryColumns.length === 1) return;
+  const entity = rootEntityName(metadata);
+  throw new InvalidFieldPolicyError(
+    `${entity}.${column.propertyPath}: @BlindIndex({ bits }) needs an entity with one primary column, ` +
+      `got ${String(metadata.primaryColumns.length)}. Leave out "bits".`,
+    { entity, property: column.propertyPath },
+  );
+}
+
+function indexWithoutColumn(
+  metadata: EntityMetadata,
+  orphan: ColumnMetadata,
+): InvalidFieldPolicyError {
+  const entity = rootEntityName(metadata);
+  const property = (orphan.transformer as BlindIndexColumnGuard).sourceProperty;
+  return new InvalidFieldPolicyError(
+    `${entity}.${property}: @BlindIndex stands on a property without @Encrypted. Add @Encrypted, or use @Index.`,
+    { entity, property },
+  );
+}
+
+function assertLegacyColumnsExist(
+  { legacyPlaintext = [] }: FieldEncryptionOptions,
+  columns: ReadonlyMap<ColumnMetadata, EncryptedColumn>,
+): void {
+  const known = new Set(
+    [...columns.values()].map(({ policy }) => `${policy.entity}.${policy.property}`),
+  );
+  const unknown = legacyPlaintext.find((name) => !known.has(name));
+  if (unknown !== undefined) {
+    throw new ConfigurationError(
+      `legacyPlaintext names "${unknown}", which is not an encrypted property. ` +
+        `Known are: ${[...known].join(', ')}.`,
+    );
+  }
+}

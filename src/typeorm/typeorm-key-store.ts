@@ -1,0 +1,192 @@
+import type { DataSource, ObjectLiteral, QueryRunner, SelectQueryBuilder } from 'typeorm';
+import { QueryFailedError } from 'typeorm';
+import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
+import { KeyStateError } from '../errors';
+import type { KeyPurpose, KeyRecord } from '../keys/key-record';
+import type { KeyStore } from '../keys/key-store';
+import { DataKeySchema } from './data-key-table';
+import type { DataKeyRow } from './data-key-table';
+import { recordOf, rowOf } from './data-key-row';
+
+/** Ids in one statement; well under what SQLite and PostgreSQL take as parameters. */
+const IDS_PER_QUERY = 500;
+
+/** Serialization failures, deadlocks and a busy SQLite file go away by themselves. */
+const conflicts = retry(handleWhen(isTransientConflict), {
+  maxAttempts: 8,
+  backoff: new ExponentialBackoff({ initialDelay: 20, maxDelay: 1000 }),
+});
+
+/** The key table of a DataSource, read and written on its primary. */
+export class TypeormKeyStore implements KeyStore<QueryRunner> {
+  readonly #dataSource: DataSource;
+
+  constructor(dataSource: DataSource) {
+    this.#dataSource = dataSource;
+  }
+
+  async exists(connection?: QueryRunner): Promise<boolean> {
+    const { tablePath } = this.#dataSource.getMetadata(DataKeySchema);
+    return this.#withConnection(connection, (runner) => runner.hasTable(tablePath));
+  }
+
+  async findActive(
+    purpose: KeyPurpose,
+    names: readonly string[],
+    connection?: QueryRunner,
+  ): Promise<KeyRecord[]> {
+    return this.#find(connection, (query) =>
+      query
+        .where('k.state = :state AND k.purpose = :purpose', { state: 'active', purpose })
+        .andWhere('k.name IN (:...names)', { names }),
+    );
+  }
+
+  async findByIds(ids: readonly string[], connection?: QueryRunner): Promise<KeyRecord[]> {
+    const records: KeyRecord[] = [];
+    for (let at = 0; at < ids.length; at += IDS_PER_QUERY) {
+      const page = ids.slice(at, at + IDS_PER_QUERY);
+      records.push(
+        ...(await this.#find(connection, (query) => query.where('k.id IN (:...ids)', { ids: page }))),
+      );
+    }
+    return records;
+  }
+
+  async list(connection?: QueryRunner): Promise<KeyRecord[]> {
+    return this.#find(connection, (query) => query);
+  }
+
+  async insertFirst(record: KeyRecord, heldByCaller?: QueryRunner): Promise<boolean> {
+    if (heldByCaller?.isTransactionActive === true) throw notInTransaction(record.name);
+    return this.#inTransaction(heldByCaller, async (runner) => {
+      await insert(runner, record);
+      return true;
+    });
+  }
+
+  async replaceActive(expectedActiveId: string, next: KeyRecord): Promise<boolean> {
+    return this.#inTransaction(undefined, async (runner) => {
+      // The update comes first: it takes the write lock before anything is read.
+      const deactivated = await runner.manager
+        .createQueryBuilder()
+        .update(DataKeySchema)
+        .set({ state: 'deactivated', deactivatedAt: next.activatedAt?.toISOString() ?? null })
+        .where('id = :id AND state = :state', { id: expectedActiveId, state: 'active' })
+        .callListeners(false)
+        .execute();
+      if (deactivated.affected !== 1) return false;
+      await insert(runner, next);
+      return true;
+    });
+  }
+
+  async #find(
+    connection: QueryRunner | undefined,
+    narrow: (query: SelectQueryBuilder<DataKeyRow>) => SelectQueryBuilder<DataKeyRow>,
+  ): Promise<KeyRecord[]> {
+    return this.#withConnection(connection, async (runner) => {
+      const query = runner.manager.createQueryBuilder(DataKeySchema, 'k', runner);
+      const rows = await narrow(query).callListeners(false).cache(false).getMany();
+      return rows.map(recordOf);
+    });
+  }
+
+  /** A transaction that another process won is answered by `false`, a transient conflict is tried again. */
+  async #inTransaction(
+    connection: QueryRunner | undefined,
+    work: (runner: QueryRunner) => Promise<boolean>,
+  ): Promise<boolean> {
+    return conflicts.execute(async () =>
+      this.#withConnection(connection, async (runner) => {
+        // SQLite has one connection for everybody, which may be in the middle of a transaction.
+        if (runner.isTransactionActive) throw busyWithTransaction();
+        await runner.startTransaction();
+        try {
+          const done = await work(runner);
+          if (done) await runner.commitTransaction();
+          else await runner.rollbackTransaction();
+          return done;
+        } catch (error) {
+          await rollBack(runner);
+          if (isUniqueViolation(error)) return false;
+          throw error;
+        }
+      }),
+    );
+  }
+
+  async #withConnection<T>(
+    connection: QueryRunner | undefined,
+    work: (runner: QueryRunner) => Promise<T>,
+  ): Promise<T> {
+    if (connection !== undefined) return work(connection);
+    const runner = this.#dataSource.createQueryRunner('master');
+    try {
+      return await work(runner);
+    } finally {
+      await runner.release();
+    }
+  }
+}
+
+async function insert(runner: QueryRunner, record: KeyRecord): Promise<void> {
+  await runner.manager
+    .createQueryBuilder()
+    .insert()
+    .into(DataKeySchema)
+    .values(rowOf(record) as ObjectLiteral)
+    .callListeners(false)
+    .updateEntity(false)
+    .execute();
+}
+
+/** The connection may be gone, and then so is the transaction; the error that led here says more. */
+async function rollBack(runner: QueryRunner): Promise<void> {
+  if (!runner.isTransactionActive) return;
+  try {
+    await runner.rollbackTransaction();
+  } catch {
+    return;
+  }
+}
+
+function notInTransaction(name: string): KeyStateError {
+  return new KeyStateError(
+    `There is no data key "${name}" yet, and a key created inside your transaction would vanish with its ` +
+      'rollback. Run `field-encryption init`, or call fieldEncryption(dataSource).ready() before the transaction.',
+    { retryable: true },
+  );
+}
+
+function busyWithTransaction(): KeyStateError {
+  return new KeyStateError(
+    "The database's only connection is in a transaction, in which a key cannot be created safely. " +
+      'Try again when the transaction has ended.',
+    { retryable: true },
+  );
+}
+
+function isTransientConflict(error: unknown): boolean {
+  if (error instanceof KeyStateError) return error.retryable;
+  return ['40001', '40P01', 'SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT', 'SQLITE_LOCKED'].includes(
+    driverCode(error),
+  );
+}
+
+function isUniqueViolation(error: unknown): boolean {
+  const code = driverCode(error);
+  if (code === '23505' || code === 'SQLITE_CONSTRAINT_UNIQUE') return true;
+  // The sqlite3 driver has one code for all constraints.
+  return (
+    code.startsWith('SQLITE_CONSTRAINT') &&
+    error instanceof QueryFailedError &&
+    error.message.includes('UNIQUE constraint failed')
+  );
+}
+
+function driverCode(error: unknown): string {
+  if (!(error instanceof QueryFailedError)) return '';
+  const { code } = error.driverError as { code?: unknown };
+  return typeof code === 'string' ? code : '';
+}

@@ -1,0 +1,117 @@
+import type { DataSource, EntityTarget, ObjectLiteral, QueryRunner } from 'typeorm';
+import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
+import { ConfigurationError } from '../errors';
+import { DataKeySchema } from './data-key-table';
+import { installDriverCodec } from './driver-codec';
+import { checkedOptions } from './field-encryption-options';
+import type { FieldEncryptionOptions } from './field-encryption-options';
+import { Installation, isInstalled } from './installation';
+import { EncryptingSelectQueryBuilder } from './query/select-query-builder';
+import { redactNotFoundErrors } from './redacted-criteria';
+import { FieldEncryptionSubscriber } from './subscriber';
+
+/** Drivers whose SQL and column types are tested. */
+const SUPPORTED_DRIVERS = ['better-sqlite3', 'sqlite', 'postgres'];
+
+/**
+ * Gives a DataSource field encryption and returns the same DataSource, so that it can be exported,
+ * injected and passed to the TypeORM CLI as before. Call it before `initialize()`.
+ *
+ * `initialize()` makes the keys ready. Where it cannot, because the key table is not there yet or the
+ * KMS is away, it resolves all the same, so that migrations can run; the first use of an encrypted
+ * column then says what is missing. To fail at start instead, await `fieldEncryption(dataSource).ready()`.
+ *
+ * @throws {@link ConfigurationError} for wrong options, an initialized DataSource or an unsupported driver.
+ */
+export function withFieldEncryption<T extends DataSource>(
+  dataSource: T,
+  options: FieldEncryptionOptions,
+): T {
+  assertInstallable(dataSource);
+  const installation = new Installation(dataSource, checkedOptions(options));
+  installLifecycle(installation);
+  installDriverCodec(installation);
+  installQueryBuilders(dataSource);
+  installEntityManagers(dataSource);
+  return dataSource;
+}
+
+function assertInstallable(dataSource: DataSource): void {
+  if (isInstalled(dataSource)) {
+    throw new ConfigurationError(
+      'withFieldEncryption was called twice for one DataSource. Call it once, where the DataSource is made.',
+    );
+  }
+  if (dataSource.isInitialized) {
+    throw new ConfigurationError(
+      'withFieldEncryption was called after initialize(). Call it before.',
+    );
+  }
+  const { type } = dataSource.options;
+  if (!SUPPORTED_DRIVERS.includes(type)) {
+    throw new ConfigurationError(
+      `Field encryption does not support the database type "${type}". Supported are ${SUPPORTED_DRIVERS.join(', ')}.`,
+    );
+  }
+}
+
+function installLifecycle(installation: Installation): void {
+  const dataSource = installation.dataSource as DataSource & { buildMetadatas(): Promise<void> };
+
+  const buildMetadatas = dataSource.buildMetadatas.bind(dataSource);
+  dataSource.buildMetadatas = async () => {
+    addKeyTable(dataSource);
+    await buildMetadatas();
+    installation.takeOverMetadata();
+    dataSource.subscribers.push(new FieldEncryptionSubscriber(installation));
+  };
+
+  const initialize = dataSource.initialize.bind(dataSource);
+  dataSource.initialize = async () => {
+    await initialize();
+    await installation.prepareAtStart();
+    return dataSource;
+  };
+
+  const destroy = dataSource.destroy.bind(dataSource);
+  dataSource.destroy = async () => {
+    try {
+      await destroy();
+    } finally {
+      await installation.close();
+    }
+  };
+}
+
+/** The key table is an entity of the DataSource, so that `synchronize` and `migration:generate` know it. */
+function addKeyTable(dataSource: DataSource): void {
+  const { entities = [] } = dataSource.options;
+  const list: unknown[] = Array.isArray(entities) ? entities : Object.values(entities);
+  if (list.includes(DataKeySchema)) return;
+  dataSource.setOptions({ entities: [...list, DataKeySchema] as never });
+}
+
+function installQueryBuilders(dataSource: DataSource): void {
+  const createQueryBuilder = ((
+    entityOrRunner?: EntityTarget<ObjectLiteral> | QueryRunner,
+    alias?: string,
+    queryRunner?: QueryRunner,
+  ) => {
+    if (alias === undefined) {
+      return new EncryptingSelectQueryBuilder(dataSource, entityOrRunner as QueryRunner | undefined);
+    }
+    const name = DriverUtils.buildAlias(dataSource.driver, undefined, alias);
+    const { target } = dataSource.getMetadata(entityOrRunner as EntityTarget<ObjectLiteral>);
+    return new EncryptingSelectQueryBuilder(dataSource, queryRunner)
+      .select(name)
+      .from(target, name);
+  }) as DataSource['createQueryBuilder'];
+  dataSource.createQueryBuilder = createQueryBuilder;
+}
+
+function installEntityManagers(dataSource: DataSource): void {
+  redactNotFoundErrors(dataSource.manager);
+  const createEntityManager = dataSource.createEntityManager.bind(dataSource);
+  dataSource.createEntityManager = (queryRunner) =>
+    redactNotFoundErrors(createEntityManager(queryRunner));
+}
