@@ -49,11 +49,11 @@ export class CreateDataKeys1764000000000 implements MigrationInterface {
   /** Refused while there are keys: without them nothing that they encrypted can ever be read again. */
   async down(queryRunner: QueryRunner): Promise<void> {
     const table = tableName(queryRunner);
-    const [row] = (await queryRunner.manager
+    const row = await queryRunner.manager
       .createQueryBuilder()
       .select('COUNT(*)', 'keys')
       .from(table, 'k')
-      .getRawMany()) as { keys: string | number }[];
+      .getRawOne<{ keys: string | number }>();
     if (row !== undefined && Number(row.keys) > 0) {
       throw new Error(
         `${table} holds ${String(row.keys)} keys. Back them up and empty the table before you revert: ` +
@@ -65,7 +65,8 @@ export class CreateDataKeys1764000000000 implements MigrationInterface {
 }
 
 /** With the prefix and schema that the DataSource gives all its tables. */
-function tableName({ connection: { options } }: QueryRunner): string {
+function tableName(queryRunner: QueryRunner): string {
+  const { options } = queryRunner.connection;
   const name = (options.entityPrefix ?? '') + TABLE;
   const schema = 'schema' in options ? options.schema : undefined;
   return schema === undefined ? name : `${schema}.${name}`;

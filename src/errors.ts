@@ -79,7 +79,10 @@ export class KeyStateError extends FieldEncryptionError {
   readonly code = 'ERR_KEY_STATE';
   override readonly retryable: boolean;
 
-  constructor(message: string, details: FieldEncryptionErrorDetails & { retryable?: boolean } = {}) {
+  constructor(
+    message: string,
+    details: FieldEncryptionErrorDetails & { retryable?: boolean } = {},
+  ) {
     super(message, details);
     this.retryable = details.retryable ?? false;
   }
@@ -133,7 +136,10 @@ export class UnsupportedValueError extends FieldEncryptionError {
 export class PlaintextValidationError extends FieldEncryptionError {
   readonly code = 'ERR_VALIDATION';
   /** The rules that were broken, by property; constraint names only, never values. */
-  readonly violations: readonly { readonly property: string; readonly constraints: readonly string[] }[];
+  readonly violations: readonly {
+    readonly property: string;
+    readonly constraints: readonly string[];
+  }[];
 
   constructor(
     message: string,

@@ -118,7 +118,9 @@ class ReencryptRun {
     for (const { name } of tables) {
       const [row] = await this.#withRunner(
         async (runner) =>
-          (await runner.query(`SELECT COUNT(*) AS total FROM ${name}`)) as { total: number | string }[],
+          (await runner.query(`SELECT COUNT(*) AS total FROM ${name}`)) as {
+            total: number | string;
+          }[],
       );
       this.#total += Number(row?.total ?? 0);
     }
@@ -207,7 +209,11 @@ class ReencryptRun {
     return cipher.sealRaw(cipher.openRaw(stored));
   }
 
-  #fail({ policy }: EncryptedColumn, { primaryKey }: StoredRow, code: FieldEncryptionErrorCode): void {
+  #fail(
+    { policy }: EncryptedColumn,
+    { primaryKey }: StoredRow,
+    code: FieldEncryptionErrorCode,
+  ): void {
     this.#failed += 1;
     if (this.#failures.length >= MAX_FAILURES_LISTED) return;
     this.#failures.push({ entity: policy.entity, property: policy.property, primaryKey, code });

@@ -1,4 +1,5 @@
-import type { ValueTransformer } from 'typeorm';
+import { getMetadataArgsStorage } from 'typeorm';
+import type { EntityMetadata, ValueTransformer } from 'typeorm';
 import { ConfigurationError } from '../errors';
 import type { BlindIndexOptions, EncryptedOptions } from './column-options';
 
@@ -44,6 +45,29 @@ export class BlindIndexColumnGuard implements ValueTransformer {
   from(): never {
     return refuse('a blind-index column');
   }
+}
+
+/**
+ * Properties whose `@Encrypted` TypeORM has passed over: of two columns of one property it takes the
+ * first, and a base class comes before the class that overrides the property.
+ */
+export function overlookedGuardProperties(metadata: EntityMetadata): string[] {
+  const guarded = getMetadataArgsStorage().columns.filter(
+    ({ options }) => options.transformer instanceof EncryptedColumnGuard,
+  );
+  return metadata.columns
+    .filter(({ propertyName, target, embeddedMetadata }) => {
+      const marks = guarded.filter((args) => args.propertyName === propertyName);
+      if (marks.some((args) => args.target === target)) return false;
+      const owner: unknown = embeddedMetadata?.type ?? metadata.target;
+      return marks.some((args) => isOrExtends(owner, args.target));
+    })
+    .map(({ propertyPath }) => propertyPath);
+}
+
+function isOrExtends(owner: unknown, target: unknown): boolean {
+  if (typeof owner !== 'function' || typeof target !== 'function') return false;
+  return owner === target || owner.prototype instanceof target;
 }
 
 /** The error of a DataSource that was not wrapped. */

@@ -1,3 +1,4 @@
+import 'reflect-metadata';
 import { Column, getMetadataArgsStorage } from 'typeorm';
 import type { ColumnOptions } from 'typeorm';
 import { BlindIndexColumnGuard, EncryptedColumnGuard } from './column-guard';
@@ -24,7 +25,7 @@ refuseUnprotectedUse();
 export function Encrypted(options: EncryptedOptions = {}): PropertyDecorator {
   return (prototype, propertyKey) => {
     const property = String(propertyKey);
-    const designType = designTypeOf(prototype, propertyKey);
+    const designType: unknown = Reflect.getMetadata('design:type', prototype, propertyKey);
     const existing = columnArgsOf(prototype.constructor, property);
     if (existing !== undefined) {
       // TypeORM keeps the first of two columns of a property: make that one refuse, never store cleartext.
@@ -56,18 +57,8 @@ export function BlindIndex(options: BlindIndexOptions = {}): PropertyDecorator {
   };
 }
 
-function columnArgsOf(
-  target: unknown,
-  property: string,
-): { options: ColumnOptions } | undefined {
+function columnArgsOf(target: unknown, property: string): { options: ColumnOptions } | undefined {
   return getMetadataArgsStorage().columns.find(
     (args) => args.target === target && args.propertyName === property,
   );
-}
-
-function designTypeOf(prototype: object, propertyKey: string | symbol): unknown {
-  const reflect = Reflect as typeof Reflect & {
-    getMetadata?: (key: string, target: object, property: string | symbol) => unknown;
-  };
-  return reflect.getMetadata?.('design:type', prototype, propertyKey);
 }

@@ -38,7 +38,10 @@ export function describeColumn({ policy }: EncryptedColumn): string {
 }
 
 /** Decrypts a stored value, or reads it as cleartext where the column may still hold some. */
-export function decryptStored({ cipher, policy, readsPlaintext }: EncryptedColumn, stored: unknown): unknown {
+export function decryptStored(
+  { cipher, policy, readsPlaintext }: EncryptedColumn,
+  stored: unknown,
+): unknown {
   const plaintext = readsPlaintext ? readLegacyPlaintext(policy, stored) : undefined;
   return plaintext === undefined ? cipher.decrypt(stored) : plaintext.value;
 }

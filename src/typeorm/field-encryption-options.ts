@@ -50,7 +50,11 @@ class OptionRules {
   @IsOptional() @IsIn(['xaes-256-gcm', 'xchacha20-poly1305', 'aes-256-gcm-siv']) suite?: unknown;
   @IsOptional() @IsBoolean() validate?: unknown;
   @IsOptional() @IsObject() keyCache?: unknown;
-  @IsOptional() @IsArray() @ArrayUnique() @Matches(/^[^.]+\../, { each: true }) legacyPlaintext?: unknown;
+  @IsOptional()
+  @IsArray()
+  @ArrayUnique()
+  @Matches(/^[^.]+\../, { each: true })
+  legacyPlaintext?: unknown;
   @IsOptional() onEvent?: unknown;
 }
 

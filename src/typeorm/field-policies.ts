@@ -42,8 +42,7 @@ class BlindIndexOptionRules {
 const REFUSED_OPTIONS: Readonly<Record<string, string>> = {
   default:
     'a database default would be stored in clear. Set the default in the class: `property = value`',
-  unique:
-    'two ciphertexts of one value never collide. Use @BlindIndex({ unique: true })',
+  unique: 'two ciphertexts of one value never collide. Use @BlindIndex({ unique: true })',
   primary: 'a primary key cannot be encrypted. Encrypt another property',
   transformer: 'the value is encrypted by the driver codec. Convert the value in the entity',
 };
@@ -110,7 +109,9 @@ function refusalFor(entity: string, property: string): Refusal {
 
 function checkOptions({ options, conflicts }: EncryptedColumnGuard, refuse: Refusal): void {
   if (conflicts) {
-    refuse('has another column decorator beside @Encrypted. Remove the other one, @Encrypted replaces it.');
+    refuse(
+      'has another column decorator beside @Encrypted. Remove the other one, @Encrypted replaces it.',
+    );
   }
   for (const [name, why] of Object.entries(REFUSED_OPTIONS)) {
     if (name in options) refuse(`option "${name}" is refused: ${why}.`);
@@ -142,7 +143,8 @@ function checkPlace(column: ColumnMetadata, refuse: Refusal): void {
       'an index or unique constraint on ciphertext finds nothing. Use @BlindIndex, with unique: true for a constraint.',
     );
   }
-  if (column.default !== undefined) refuse(`option "default" is refused: ${String(REFUSED_OPTIONS['default'])}.`);
+  if (column.default !== undefined)
+    refuse(`option "default" is refused: ${String(REFUSED_OPTIONS['default'])}.`);
 }
 
 function checkWidth({ length }: EncryptedOptions, suite: CipherSuite, refuse: Refusal): void {
@@ -173,9 +175,7 @@ function typeOfDesign(designType: unknown, refuse: Refusal): EncryptedType {
       return 'date';
     default:
       if (isBytesClass(designType)) return 'bytes';
-      return refuse(
-        "has an object or array type, which needs @Encrypted({ type: 'json' }).",
-      );
+      return refuse("has an object or array type, which needs @Encrypted({ type: 'json' }).");
   }
 }
 

@@ -30,6 +30,8 @@ export class Installation {
   readonly dataSource: DataSource;
   readonly options: FieldEncryptionOptions;
   readonly store: TypeormKeyStore;
+  /** Whether `initialize()` makes the keys ready. The command line turns it off, to look without creating any. */
+  preparesAtStart = true;
   #keys: KeyManager<QueryRunner>;
   #columns: EncryptedColumns | undefined;
 
@@ -48,7 +50,9 @@ export class Installation {
   /** The encrypted columns. Throws before `initialize()` has built the metadata. */
   get columns(): EncryptedColumns {
     if (this.#columns !== undefined) return this.#columns;
-    throw new ConfigurationError('The DataSource is not initialized. Await dataSource.initialize() first.');
+    throw new ConfigurationError(
+      'The DataSource is not initialized. Await dataSource.initialize() first.',
+    );
   }
 
   /** Takes the metadata over that TypeORM has just built; anew at each `initialize()`. */
@@ -80,6 +84,7 @@ export class Installation {
 
   /** {@link Installation.prepareAll}, but schema commands must work without keys: the first use says what is wrong. */
   async prepareAtStart(): Promise<void> {
+    if (!this.preparesAtStart) return;
     try {
       if (await this.store.exists()) await this.prepareAll();
     } catch (error) {
@@ -107,7 +112,13 @@ export class Installation {
   }
 
   #newKeyManager(): KeyManager<QueryRunner> {
-    const { kms, application = 'default', suite = 'xaes-256-gcm', keyCache, onEvent } = this.options;
+    const {
+      kms,
+      application = 'default',
+      suite = 'xaes-256-gcm',
+      keyCache,
+      onEvent,
+    } = this.options;
     return new KeyManager<QueryRunner>({
       store: this.store,
       kms,

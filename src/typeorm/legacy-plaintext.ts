@@ -27,9 +27,12 @@ export function readLegacyPlaintext(
 /** `undefined` where the cleartext is not of the type. */
 function parse({ type }: FieldPolicy, stored: unknown): unknown {
   if (type === 'bytes') {
-    return typeof stored === 'string' ? Buffer.from(stored, 'utf8') : Buffer.from(stored as Uint8Array);
+    return typeof stored === 'string'
+      ? Buffer.from(stored, 'utf8')
+      : Buffer.from(stored as Uint8Array);
   }
-  const text = typeof stored === 'string' ? stored : Buffer.from(stored as Uint8Array).toString('utf8');
+  const text =
+    typeof stored === 'string' ? stored : Buffer.from(stored as Uint8Array).toString('utf8');
   switch (type) {
     case 'string':
       return text;

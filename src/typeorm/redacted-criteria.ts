@@ -1,5 +1,13 @@
 import { EntityNotFoundError } from 'typeorm';
-import type { DataSource, EntityManager, EntityMetadata, EntityTarget, ObjectLiteral } from 'typeorm';
+import type {
+  DataSource,
+  EntityManager,
+  EntityMetadata,
+  EntityTarget,
+  FindOneOptions,
+  FindOptionsWhere,
+  ObjectLiteral,
+} from 'typeorm';
 import { installationOf } from './installation';
 
 const REDACTED = '[encrypted]';
@@ -10,7 +18,10 @@ const REDACTED = '[encrypted]';
  */
 export function redactNotFoundErrors(manager: EntityManager): EntityManager {
   const findOneOrFail = manager.findOneOrFail.bind(manager);
-  manager.findOneOrFail = (async (target: EntityTarget<ObjectLiteral>, options) => {
+  manager.findOneOrFail = async <T extends ObjectLiteral>(
+    target: EntityTarget<T>,
+    options: FindOneOptions<T>,
+  ): Promise<T> => {
     try {
       return await findOneOrFail(target, options);
     } catch (error) {
@@ -19,16 +30,19 @@ export function redactNotFoundErrors(manager: EntityManager): EntityManager {
         where: redact(metadata, options.where),
       }));
     }
-  }) as EntityManager['findOneOrFail'];
+  };
 
   const findOneByOrFail = manager.findOneByOrFail.bind(manager);
-  manager.findOneByOrFail = (async (target: EntityTarget<ObjectLiteral>, where) => {
+  manager.findOneByOrFail = async <T extends ObjectLiteral>(
+    target: EntityTarget<T>,
+    where: FindOptionsWhere<T> | FindOptionsWhere<T>[],
+  ): Promise<T> => {
     try {
       return await findOneByOrFail(target, where);
     } catch (error) {
       throw redacted(error, manager.connection, target, (metadata) => redact(metadata, where));
     }
-  }) as EntityManager['findOneByOrFail'];
+  };
   return manager;
 }
 

@@ -6,7 +6,11 @@ import { ConfigurationError, InvalidFieldPolicyError, UnsupportedValueError } fr
 import { BlindIndex } from '../field/blind-index';
 import { FieldCipher } from '../field/field-cipher';
 import type { KeySource } from '../keys/key-source';
-import { BlindIndexColumnGuard, EncryptedColumnGuard } from './column-guard';
+import {
+  BlindIndexColumnGuard,
+  EncryptedColumnGuard,
+  overlookedGuardProperties,
+} from './column-guard';
 import type { EncryptedColumn, EncryptedEntity, IndexedColumn } from './encrypted-column';
 import { blindIndexPolicyOf, fieldPolicyOf, rootEntityName } from './field-policies';
 import type { FieldEncryptionOptions } from './field-encryption-options';
@@ -33,11 +37,15 @@ export interface TakeOverContext {
 export function takeOver(context: TakeOverContext): EncryptedColumns {
   const byColumn = new Map<ColumnMetadata, EncryptedColumn>();
   const byEntity = new Map<EntityMetadata, EncryptedEntity>();
-  for (const metadata of context.dataSource.entityMetadatas) {
-    const columns = encryptedColumnsOf(metadata, context);
-    if (columns.length === 0) continue;
-    for (const encrypted of columns) byColumn.set(encrypted.column, encrypted);
-    byEntity.set(metadata, encryptedEntity(columns));
+  const metadatas = context.dataSource.entityMetadatas;
+  metadatas.forEach(assertNoneOverlooked);
+  for (const metadata of metadatas) {
+    for (const encrypted of newlyEncrypted(metadata, context)) {
+      byColumn.set(encrypted.column, encrypted);
+    }
+    // With single-table inheritance the classes share the column objects of their parent.
+    const columns = metadata.columns.flatMap((column) => byColumn.get(column) ?? []);
+    if (columns.length > 0) byEntity.set(metadata, encryptedEntity(columns));
   }
   assertLegacyColumnsExist(context.options, byColumn);
   const all = [...byEntity.values()];
@@ -58,10 +66,7 @@ function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
   };
 }
 
-function encryptedColumnsOf(
-  metadata: EntityMetadata,
-  context: TakeOverContext,
-): EncryptedColumn[] {
+function newlyEncrypted(metadata: EntityMetadata, context: TakeOverContext): EncryptedColumn[] {
   const hidden = metadata.columns.filter((c) => c.transformer instanceof BlindIndexColumnGuard);
   const columns: EncryptedColumn[] = [];
   for (const column of metadata.columns) {
@@ -103,8 +108,11 @@ function encryptColumn(
     column,
     policy,
     cipher: new FieldCipher(policy, application, keys),
-    indexes: [...indexes].sort((a, b) => Number(a.policy.name !== '') - Number(b.policy.name !== '')),
-    readsPlaintext: options.legacyPlaintext?.includes(`${policy.entity}.${policy.property}`) ?? false,
+    indexes: [...indexes].sort(
+      (a, b) => Number(a.policy.name !== '') - Number(b.policy.name !== ''),
+    ),
+    readsPlaintext:
+      options.legacyPlaintext?.includes(`${policy.entity}.${policy.property}`) ?? false,
   };
 }
 
@@ -163,6 +171,17 @@ function addDatabaseIndex(column: ColumnMetadata, unique: boolean, dataSource: D
   }).build(dataSource.namingStrategy);
   metadata.indices.push(index);
   if (metadata.ownIndices !== metadata.indices) metadata.ownIndices.push(index);
+}
+
+function assertNoneOverlooked(metadata: EntityMetadata): void {
+  const [property] = overlookedGuardProperties(metadata);
+  if (property === undefined) return;
+  const entity = rootEntityName(metadata);
+  throw new InvalidFieldPolicyError(
+    `${entity}.${property}: a base class declares the property as an ordinary column, and TypeORM takes that one. ` +
+      'Put @Encrypted on the property of the base class, or take its column decorator away.',
+    { entity, property },
+  );
 }
 
 function assertOnlyDecorator(column: ColumnMetadata): void {

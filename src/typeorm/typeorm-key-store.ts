@@ -1,4 +1,4 @@
-import type { DataSource, ObjectLiteral, QueryRunner, SelectQueryBuilder } from 'typeorm';
+import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 import { QueryFailedError } from 'typeorm';
 import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
 import { KeyStateError } from '../errors';
@@ -47,7 +47,9 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     for (let at = 0; at < ids.length; at += IDS_PER_QUERY) {
       const page = ids.slice(at, at + IDS_PER_QUERY);
       records.push(
-        ...(await this.#find(connection, (query) => query.where('k.id IN (:...ids)', { ids: page }))),
+        ...(await this.#find(connection, (query) =>
+          query.where('k.id IN (:...ids)', { ids: page }),
+        )),
       );
     }
     return records;
@@ -135,7 +137,7 @@ async function insert(runner: QueryRunner, record: KeyRecord): Promise<void> {
     .createQueryBuilder()
     .insert()
     .into(DataKeySchema)
-    .values(rowOf(record) as ObjectLiteral)
+    .values(rowOf(record))
     .callListeners(false)
     .updateEntity(false)
     .execute();

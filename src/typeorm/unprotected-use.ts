@@ -6,7 +6,11 @@ import {
 } from 'typeorm';
 import type { EntityMetadata, QueryBuilder } from 'typeorm';
 import { SoftDeleteQueryBuilder } from 'typeorm/query-builder/SoftDeleteQueryBuilder.js';
-import { EncryptedColumnGuard, unprotectedDataSource } from './column-guard';
+import {
+  EncryptedColumnGuard,
+  overlookedGuardProperties,
+  unprotectedDataSource,
+} from './column-guard';
 
 const GUARDED = Symbol.for('typeorm-field-encryption:guarded');
 
@@ -18,6 +22,12 @@ const BUILDERS = [
   SoftDeleteQueryBuilder,
 ];
 
+/**
+ * All statements become SQL through the first; the others turn conditions into SQL before it, and
+ * would hand their values to the guard transformer, which cannot name the property.
+ */
+const ENTRANCES = ['getQuery', 'getWhereCondition', 'buildWhere'] as const;
+
 const guardedProperty = new WeakMap<EntityMetadata, string | null>();
 
 /**
@@ -28,15 +38,22 @@ const guardedProperty = new WeakMap<EntityMetadata, string | null>();
  */
 export function refuseUnprotectedUse(): void {
   for (const { prototype } of BUILDERS) {
-    if (GUARDED in prototype) continue;
+    if (Object.hasOwn(prototype, GUARDED)) continue;
     Object.defineProperty(prototype, GUARDED, { value: true });
-    // eslint-disable-next-line @typescript-eslint/unbound-method -- called with its own `this` below
-    const getQuery = prototype.getQuery;
-    prototype.getQuery = function (this: QueryBuilder<object>): string {
-      assertProtected(this);
-      return getQuery.call(this);
-    };
+    for (const entrance of ENTRANCES) guard(prototype, entrance);
   }
+}
+
+type Method = (this: QueryBuilder<object>, ...args: unknown[]) => unknown;
+
+function guard(prototype: object, entrance: (typeof ENTRANCES)[number]): void {
+  const methods = prototype as Partial<Record<typeof entrance, Method>>;
+  const method = methods[entrance];
+  if (method === undefined) return;
+  methods[entrance] = function (...args) {
+    assertProtected(this);
+    return method.apply(this, args);
+  };
 }
 
 function assertProtected(builder: QueryBuilder<object>): void {
@@ -51,7 +68,7 @@ function unprotectedPropertyOf(metadata: EntityMetadata): string | null {
   let property = guardedProperty.get(metadata);
   if (property === undefined) {
     const column = metadata.columns.find((c) => c.transformer instanceof EncryptedColumnGuard);
-    property = column?.propertyPath ?? null;
+    property = column?.propertyPath ?? overlookedGuardProperties(metadata)[0] ?? null;
     guardedProperty.set(metadata, property);
   }
   return property;

@@ -98,7 +98,10 @@ function installQueryBuilders(dataSource: DataSource): void {
     queryRunner?: QueryRunner,
   ) => {
     if (alias === undefined) {
-      return new EncryptingSelectQueryBuilder(dataSource, entityOrRunner as QueryRunner | undefined);
+      return new EncryptingSelectQueryBuilder(
+        dataSource,
+        entityOrRunner as QueryRunner | undefined,
+      );
     }
     const name = DriverUtils.buildAlias(dataSource.driver, undefined, alias);
     const { target } = dataSource.getMetadata(entityOrRunner as EntityTarget<ObjectLiteral>);

@@ -1,10 +1,8 @@
-import type { ObjectLiteral, QueryBuilder } from 'typeorm';
 import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
 import { HEADER_BYTES, PREFIX_CHARS } from '../../format/field-ciphertext';
 import type { EncryptedColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
-
-type Expressions = QueryBuilder<ObjectLiteral>['expressionMap'];
+import type { Expressions } from './any-query-builder';
 
 /**
  * Collects the header prefixes of the ciphertexts in raw rows, so that all missing data keys can be
@@ -55,9 +53,11 @@ function collect(
       last = stored.slice(0, PREFIX_CHARS);
     } else {
       if (!(stored instanceof Uint8Array) && !Buffer.isBuffer(stored)) continue;
-      last = Buffer.from(stored.buffer, stored.byteOffset, Math.min(HEADER_BYTES, stored.length)).toString(
-        'base64url',
-      );
+      last = Buffer.from(
+        stored.buffer,
+        stored.byteOffset,
+        Math.min(HEADER_BYTES, stored.length),
+      ).toString('base64url');
     }
     prefixes.add(last);
   }

@@ -2,29 +2,26 @@ import { UnsupportedQueryError } from '../../errors';
 import type { EncryptedColumn, EncryptedEntity } from '../encrypted-column';
 import { describeColumn } from '../encrypted-column';
 
-/**
- * The arguments of TypeORM's `orUpdate(overwrite, conflictTarget, options)` with encrypted columns
- * in the conflict target replaced by their unique blind index, and the index columns of overwritten
- * ones overwritten too.
- */
-export function conflictTargets(entity: EncryptedEntity, args: readonly unknown[]): unknown[] {
-  const [overwrite, conflict, ...rest] = args;
-  return [
-    Array.isArray(overwrite) ? overwriteWithIndexes(entity, overwrite as string[]) : overwrite,
-    Array.isArray(conflict)
-      ? conflict.map((name: string) => conflictColumn(entity, name))
-      : conflict,
-    ...rest,
-  ];
+/** The overwritten columns of TypeORM's `orUpdate`, with the index columns of encrypted ones. */
+export function overwriteWithIndexes(entity: EncryptedEntity, overwrite: unknown): unknown {
+  if (!Array.isArray(overwrite)) return overwrite;
+  const names = new Set<string>(overwrite as string[]);
+  for (const { column, indexes } of entity.columns) {
+    if (!names.has(column.databaseName)) continue;
+    for (const index of indexes) names.add(index.column.databaseName);
+  }
+  return [...names];
 }
 
-function overwriteWithIndexes(entity: EncryptedEntity, names: readonly string[]): string[] {
-  const all = new Set(names);
-  for (const { column, indexes } of entity.columns) {
-    if (!all.has(column.databaseName)) continue;
-    for (const index of indexes) all.add(index.column.databaseName);
-  }
-  return [...all];
+/**
+ * The conflict target of TypeORM's `orUpdate`, with encrypted columns, of which no two values are
+ * alike, replaced by their unique blind index.
+ *
+ * @throws {@link UnsupportedQueryError} for an encrypted column without one.
+ */
+export function conflictTarget(entity: EncryptedEntity, conflict: unknown): unknown {
+  if (!Array.isArray(conflict)) return conflict;
+  return conflict.map((name: string) => conflictColumn(entity, name));
 }
 
 function conflictColumn(entity: EncryptedEntity, name: string): string {

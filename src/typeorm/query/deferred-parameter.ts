@@ -105,9 +105,7 @@ export class ExactMatches extends DeferredParameter {
     const { target, primaryColumns } = column.entityMetadata;
     const rows = await installation.dataSource
       .createQueryBuilder(queryRunner)
-      .select(
-        [...primaryColumns, column].map(({ propertyPath }) => `candidate.${propertyPath}`),
-      )
+      .select([...primaryColumns, column].map(({ propertyPath }) => `candidate.${propertyPath}`))
       .from(target, 'candidate')
       .where(`candidate.${this.#index.column.propertyPath} IN (:...tokens)`, {
         tokens: this.tokens(),
@@ -133,8 +131,12 @@ export class ExactMatches extends DeferredParameter {
 function isKeyProblem(error: unknown): boolean {
   return (
     error instanceof FieldEncryptionError &&
-    ['ERR_CONFIGURATION', 'ERR_KMS_UNAVAILABLE', 'ERR_KEY_UNWRAP', 'ERR_KEY_NOT_FOUND', 'ERR_KEY_STATE'].includes(
-      error.code,
-    )
+    [
+      'ERR_CONFIGURATION',
+      'ERR_KMS_UNAVAILABLE',
+      'ERR_KEY_UNWRAP',
+      'ERR_KEY_NOT_FOUND',
+      'ERR_KEY_STATE',
+    ].includes(error.code)
   );
 }

@@ -1,4 +1,5 @@
 import type { ObjectLiteral } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import type { EncryptedEntity } from '../encrypted-column';
 
 /**
@@ -14,6 +15,19 @@ export function withIndexColumns(entity: EncryptedEntity, values: ObjectLiteral)
     }
   }
   return extended;
+}
+
+/** The columns of an INSERT, with the index columns of its encrypted ones. */
+export function columnsWithIndexes(
+  entity: EncryptedEntity,
+  columns: readonly ColumnMetadata[],
+): ColumnMetadata[] {
+  const all = new Set(columns);
+  for (const { column, indexes } of entity.columns) {
+    if (!all.has(column)) continue;
+    for (const index of indexes) all.add(index.column);
+  }
+  return [...all];
 }
 
 function withPath(values: ObjectLiteral, [name = '', ...rest]: readonly string[]): ObjectLiteral {

@@ -1,4 +1,5 @@
-import { And, Any, Equal, FindOperator, In, Not, Or } from 'typeorm';
+import { And, Any, Equal, In, Not, Or } from 'typeorm';
+import type { FindOperator } from 'typeorm';
 import { UnsupportedQueryError } from '../../errors';
 import type { EncryptedColumn, IndexedColumn } from '../encrypted-column';
 import { describeColumn } from '../encrypted-column';

@@ -1,5 +1,6 @@
-import type { EntityMetadata, ObjectLiteral, QueryBuilder, QueryRunner } from 'typeorm';
+import type { EntityMetadata, QueryRunner } from 'typeorm';
 import type { Installation } from '../installation';
+import type { AnyQueryBuilder } from './any-query-builder';
 import { DeferredParameter } from './deferred-parameter';
 import { rewriteCondition } from './lookup';
 import type { Lookup } from './lookup';
@@ -12,15 +13,14 @@ export interface PendingJoin {
 
 /** A predicate as TypeORM's `getWherePredicateCondition` takes it, or finished SQL. */
 export type RewrittenPredicate =
-  | { readonly path: string; readonly value: unknown }
-  | { readonly sql: string };
+  { readonly path: string; readonly value: unknown } | { readonly sql: string };
 
 /**
  * Rewrites one `path = value` predicate, the form to which TypeORM reduces find options, criteria
  * and object conditions alike.
  */
 export function rewritePredicate(
-  builder: QueryBuilder<ObjectLiteral>,
+  builder: AnyQueryBuilder,
   pendingJoins: readonly PendingJoin[],
   installation: Installation,
   path: string,
@@ -49,7 +49,7 @@ interface Place {
 }
 
 function placeOf(
-  builder: QueryBuilder<ObjectLiteral>,
+  builder: AnyQueryBuilder,
   pendingJoins: readonly PendingJoin[],
   path: string,
 ): Place | undefined {
@@ -74,7 +74,7 @@ function placeOf(
  * under NOT, unequal; and an empty list of rows is FALSE, not NULL.
  */
 function exactSql(
-  builder: QueryBuilder<ObjectLiteral>,
+  builder: AnyQueryBuilder,
   { metadata, prefix }: Place,
   { index, matches, negated }: Extract<Lookup, { kind: 'exact' }>,
 ): string {
@@ -92,7 +92,7 @@ function exactSql(
 
 /** Puts values in the place of deferred parameters. */
 export async function resolveParameters(
-  { expressionMap: { parameters } }: QueryBuilder<ObjectLiteral>,
+  { expressionMap: { parameters } }: AnyQueryBuilder,
   installation: Installation,
   queryRunner: QueryRunner | undefined,
 ): Promise<void> {

@@ -87,9 +87,9 @@ export class EncryptingSelectQueryBuilder<
     return new EncryptingInsertQueryBuilder<Entity>(super.insert());
   }
 
-  override update(...args: unknown[]): UpdateQueryBuilder<Entity> {
-    const update = super.update as (...args: unknown[]) => UpdateQueryBuilder<Entity>;
-    return new EncryptingUpdateQueryBuilder<Entity>(update.apply(this, args));
+  override update(entityOrValues?: unknown, values?: unknown): UpdateQueryBuilder<Entity> {
+    const builder = super.update(entityOrValues as string, values as object);
+    return new EncryptingUpdateQueryBuilder<Entity>(builder as UpdateQueryBuilder<Entity>);
   }
 
   override delete() {

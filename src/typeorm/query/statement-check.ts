@@ -1,11 +1,8 @@
-import type { ObjectLiteral, QueryBuilder } from 'typeorm';
 import { UnsupportedQueryError } from '../../errors';
 import type { EncryptedColumn } from '../encrypted-column';
 import { describeColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
-
-/** What the check reads of TypeORM's expression map; the rest of its types are not exported. */
-type Expressions = QueryBuilder<ObjectLiteral>['expressionMap'];
+import type { Expressions } from './any-query-builder';
 
 /** A name in SQL with the alias before it, if any, and where it stands. */
 interface ColumnReference {
@@ -23,10 +20,7 @@ const SQL_TOKENS =
  * Refuses hand-written SQL that names an encrypted property: the database would compare, sort or
  * compute ciphertext, and parameters would carry the plaintext to it. NULL checks and counting are fine.
  */
-export function assertNoRawUse(
-  expressions: Expressions,
-  installation: Installation,
-): void {
+export function assertNoRawUse(expressions: Expressions, installation: Installation): void {
   const encrypted = encryptedAliases(expressions, installation);
   if (encrypted.size === 0) return;
   for (const { sql, clause } of rawFragments(expressions)) {
@@ -51,7 +45,8 @@ function encryptedAliases(expressions: Expressions, installation: Installation):
 }
 
 function* rawFragments(expressions: Expressions): Generator<{ sql: string; clause: string }> {
-  for (const sql of conditionStrings(expressions.wheres)) yield { sql, clause: 'a where condition' };
+  for (const sql of conditionStrings(expressions.wheres))
+    yield { sql, clause: 'a where condition' };
   for (const sql of conditionStrings(expressions.havings)) yield { sql, clause: 'HAVING' };
   for (const { condition } of expressions.joinAttributes) {
     if (condition !== undefined) yield { sql: condition, clause: 'a join condition' };
@@ -79,8 +74,7 @@ function isPlainSelection(selection: string, expressions: Expressions): boolean 
   if (alias === undefined) return false;
   return (
     path.length === 0 ||
-    (alias.hasMetadata &&
-      alias.metadata.findColumnWithPropertyPath(path.join('.')) !== undefined)
+    (alias.hasMetadata && alias.metadata.findColumnWithPropertyPath(path.join('.')) !== undefined)
   );
 }
 

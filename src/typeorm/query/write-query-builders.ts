@@ -4,10 +4,10 @@ import type {
   EntityMetadata,
   InsertResult,
   ObjectLiteral,
-  QueryBuilder,
   QueryRunner,
   UpdateResult,
 } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { SoftDeleteQueryBuilder } from 'typeorm/query-builder/SoftDeleteQueryBuilder.js';
 import { UnsupportedQueryError } from '../../errors';
 import type { EncryptedEntity } from '../encrypted-column';
@@ -15,8 +15,9 @@ import { describeColumn } from '../encrypted-column';
 import { installationOf } from '../installation';
 import type { Installation } from '../installation';
 import { sqlExpressionRefused } from '../take-over';
-import { conflictTargets } from './conflict-target';
-import { withIndexColumns } from './index-values';
+import type { AnyQueryBuilder } from './any-query-builder';
+import { conflictTarget, overwriteWithIndexes } from './conflict-target';
+import { columnsWithIndexes, withIndexColumns } from './index-values';
 import { resolveParameters, rewritePredicate } from './predicate';
 import { assertNoRawUse } from './statement-check';
 
@@ -39,10 +40,20 @@ export class EncryptingInsertQueryBuilder<
     return super.getQuery();
   }
 
-  override orUpdate(...args: unknown[]): this {
+  override orUpdate(overwrite?: unknown, conflict?: unknown, options?: object): this {
     const entity = encryptedEntityOf(this);
-    const orUpdate = super.orUpdate as (...args: unknown[]) => this;
-    return orUpdate.apply(this, entity === undefined ? args : conflictTargets(entity, args));
+    return super.orUpdate(
+      (entity === undefined ? overwrite : overwriteWithIndexes(entity, overwrite)) as string[],
+      (entity === undefined ? conflict : conflictTarget(entity, conflict)) as string[],
+      options,
+    );
+  }
+
+  /** `into(entity, columns)` names the columns to write: their index columns belong to them. */
+  protected override getInsertedColumns(): ColumnMetadata[] {
+    const columns = super.getInsertedColumns();
+    const entity = encryptedEntityOf(this);
+    return entity === undefined ? columns : columnsWithIndexes(entity, columns);
   }
 
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
@@ -123,12 +134,12 @@ export class EncryptingSoftDeleteQueryBuilder<
   }
 }
 
-function installation(builder: QueryBuilder<ObjectLiteral>): Installation {
+function installation(builder: AnyQueryBuilder): Installation {
   return installationOf(builder.connection);
 }
 
 async function prepareWrite(
-  builder: QueryBuilder<ObjectLiteral>,
+  builder: AnyQueryBuilder,
   queryRunner: QueryRunner | undefined,
 ): Promise<void> {
   const entity = encryptedEntityOf(builder);
@@ -136,12 +147,12 @@ async function prepareWrite(
   await resolveParameters(builder, installation(builder), queryRunner);
 }
 
-function encryptedEntityOf(builder: QueryBuilder<ObjectLiteral>): EncryptedEntity | undefined {
+function encryptedEntityOf(builder: AnyQueryBuilder): EncryptedEntity | undefined {
   const metadata = mainMetadata(builder);
   return metadata && installation(builder).encryptedEntity(metadata);
 }
 
-function mainMetadata(builder: QueryBuilder<ObjectLiteral>): EntityMetadata | undefined {
+function mainMetadata(builder: AnyQueryBuilder): EntityMetadata | undefined {
   const { mainAlias } = builder.expressionMap;
   return mainAlias?.hasMetadata === true ? mainAlias.metadata : undefined;
 }
@@ -153,11 +164,12 @@ function refuseSqlExpressions(entity: EncryptedEntity, values: ObjectLiteral): v
 }
 
 /** INSERT … SELECT, which TypeORM has since 1.0. */
-function isFromSelect({ expressionMap }: QueryBuilder<ObjectLiteral>): boolean {
-  return 'insertFromSelect' in expressionMap && expressionMap.insertFromSelect !== undefined;
+function isFromSelect({ expressionMap }: AnyQueryBuilder): boolean {
+  const { insertFromSelect } = expressionMap as object as { insertFromSelect?: unknown };
+  return insertFromSelect !== undefined;
 }
 
-function refuseCopyOfRows(builder: QueryBuilder<ObjectLiteral>, entity: EncryptedEntity): void {
+function refuseCopyOfRows(builder: AnyQueryBuilder, entity: EncryptedEntity): void {
   if (!isFromSelect(builder)) return;
   const { insertColumns } = builder.expressionMap;
   const target = entity.columns.find(

@@ -1,0 +1,106 @@
+/**
+ * Which folders of src/ each folder may import, itself and src/errors.ts apart. A longer path stands
+ * for that one file. docs/architecture.md draws the same picture.
+ */
+const mayImport = {
+  encoding: [],
+  crypto: ['encoding'],
+  format: ['encoding'],
+  kms: ['crypto', 'encoding'],
+  keys: ['kms/kms-provider', 'crypto', 'format', 'encoding'],
+  field: ['keys', 'format', 'crypto', 'encoding'],
+  typeorm: ['field', 'keys', 'kms/kms-provider', 'format', 'crypto', 'encoding'],
+  reencryption: ['typeorm', 'field', 'keys', 'kms/kms-provider', 'format', 'crypto', 'encoding'],
+  cli: [
+    'field-encryption',
+    '../migrations',
+    'reencryption',
+    'typeorm',
+    'field',
+    'keys',
+    'kms',
+    'format',
+    'crypto',
+    'encoding',
+  ],
+};
+
+/** Folders that compute and do nothing else. */
+const pure = ['crypto', 'encoding', 'field', 'format'];
+
+/** Node.js modules that reach the outside. */
+const io = 'child_process|cluster|dgram|dns|fs|http|http2|https|net|readline|tls|worker_threads';
+
+/** `folder` of src, or of the repository where it begins with `../`. */
+const fromRoot = (folder) => (folder.startsWith('../') ? folder.slice(3) : `src/${folder}`);
+
+/** @type {import('dependency-cruiser').IConfiguration} */
+module.exports = {
+  forbidden: [
+    {
+      name: 'no-cycles',
+      comment: 'Two files that need each other are one file, or three.',
+      severity: 'error',
+      from: {},
+      to: { circular: true },
+    },
+    ...Object.entries(mayImport).map(([folder, allowed]) => ({
+      name: `${folder}-imports-downwards`,
+      comment: `src/${folder} may import ${['errors', ...allowed].join(', ')} and nothing else of src.`,
+      severity: 'error',
+      from: { path: `^src/${folder}/` },
+      to: {
+        path: '^(src|migrations)/',
+        pathNot: `^(${['errors', folder, ...allowed].map(fromRoot).join('|')})(/|\\.ts$|$)`,
+      },
+    })),
+    {
+      name: 'errors-import-nothing',
+      severity: 'error',
+      from: { path: '^src/errors\\.ts$' },
+      to: { path: '^(src|migrations)/' },
+    },
+    {
+      name: 'migrations-import-tables-only',
+      comment: 'A migration is history: the less of src it hangs on, the less can change it.',
+      severity: 'error',
+      from: { path: '^migrations/' },
+      to: { path: '^src/', pathNot: '^src/(errors\\.ts|typeorm/)' },
+    },
+    {
+      name: 'typeorm-behind-its-folder',
+      comment: 'Only these folders know the ORM, so that its next major is one adapter away.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/(typeorm|reencryption|cli)/' },
+      to: { path: 'node_modules/typeorm(-0\\.3)?/' },
+    },
+    {
+      name: 'pure-folders-do-no-io',
+      severity: 'error',
+      from: { path: `^src/(${pure.join('|')})/` },
+      to: { dependencyTypes: ['core'], path: `^(node:)?(${io})(/|$)` },
+    },
+    {
+      name: 'nothing-that-is-not-installed',
+      comment: 'What src imports is a dependency or a peer, never one for development.',
+      severity: 'error',
+      from: { path: '^(src|migrations)/' },
+      to: { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['npm', 'npm-peer', 'type-only'] },
+    },
+    {
+      name: 'not-resolvable',
+      severity: 'error',
+      from: {},
+      to: { couldNotResolve: true },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['require', 'node', 'types'],
+    },
+  },
+};

@@ -1,0 +1,66 @@
+import type { Config } from 'jest';
+
+type Project = Exclude<NonNullable<Config['projects']>[number], string>;
+
+const common: Project = {
+  rootDir: __dirname,
+  testEnvironment: 'node',
+  modulePathIgnorePatterns: ['<rootDir>/dist/'],
+  transform: {
+    // tsconfig.json sets isolatedModules, so each file is only transpiled: `npm run typecheck` checks the types.
+    '\\.ts$': ['ts-jest', { tsconfig: '<rootDir>/tsconfig.json' }],
+    // Jest cannot require ES modules as Node.js does, so the one dependency that is nothing else becomes CommonJS.
+    '/node_modules/@noble/.+\\.js$': [
+      'ts-jest',
+      {
+        tsconfig: { allowJs: true, module: 'commonjs', target: 'es2022', isolatedModules: true },
+        diagnostics: false,
+      },
+    ],
+  },
+  transformIgnorePatterns: ['/node_modules/(?!@noble/)'],
+};
+
+/** Folders of test/unit whose subjects import TypeORM: they run once for each of its majors. */
+const typeormFolders = ['typeorm', 'reencryption', 'cli'];
+
+const withTypeorm: Project = {
+  ...common,
+  testMatch: [
+    '<rootDir>/test/integration/**/*.test.ts',
+    ...typeormFolders.map((folder) => `<rootDir>/test/unit/${folder}/**/*.test.ts`),
+  ],
+  setupFiles: ['reflect-metadata'],
+  // Jest runs it once for both projects, and not at all when no test of theirs was selected.
+  globalSetup: '<rootDir>/test/support/global-setup.ts',
+  globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+};
+
+const config: Config = {
+  testTimeout: 30_000,
+  projects: [
+    {
+      ...common,
+      displayName: 'core',
+      testMatch: [
+        '<rootDir>/test/{unit,vectors,property,contract,architecture}/**/*.test.ts',
+        ...typeormFolders.map((folder) => `!<rootDir>/test/unit/${folder}/**`),
+      ],
+    },
+    { ...withTypeorm, displayName: 'typeorm-1' },
+    {
+      ...withTypeorm,
+      displayName: 'typeorm-0.3',
+      moduleNameMapper: { '^typeorm$': 'typeorm-0.3', '^typeorm/(.*)$': 'typeorm-0.3/$1' },
+    },
+    {
+      ...common,
+      displayName: 'package',
+      testMatch: ['<rootDir>/test/package/**/*.test.ts'],
+      globalSetup: '<rootDir>/test/support/package-setup.ts',
+      globalTeardown: '<rootDir>/test/support/package-teardown.ts',
+    },
+  ],
+};
+
+export default config;

@@ -1,0 +1,81 @@
+import { fieldEncryptionMigrations } from '../../../migrations';
+import type { KeyPurpose } from '../../keys/key-record';
+import type { CommandResult } from '../output';
+import type { Session } from '../session';
+
+/** A key that was created, or in a dry run would be. */
+interface CreatedKey {
+  readonly purpose: KeyPurpose;
+  readonly name: string;
+}
+
+/**
+ * Creates the key table where it is missing, and the first version of every key that the entities
+ * need. Can be run again: what is there stays.
+ *
+ * The table comes from the same migration that applications list in their DataSource; run later by
+ * TypeORM, it finds the table and records itself.
+ */
+export async function init(
+  session: Session,
+  { dryRun }: { readonly dryRun: boolean },
+): Promise<CommandResult> {
+  const { installation, fieldEncryption } = session;
+  const tableCreated = !(await installation.store.exists());
+  if (tableCreated && !dryRun) await createTable(session);
+  const keysCreated = await missingKeys(session, tableCreated && dryRun);
+  // Also where nothing is missing: it proves that the KMS opens the keys.
+  if (!dryRun) await fieldEncryption.ready();
+  return {
+    document: { dryRun, tableCreated, keysCreated },
+    text: describe(session, { dryRun, tableCreated, keysCreated }),
+  };
+}
+
+async function createTable({ dataSource }: Session): Promise<void> {
+  const runner = dataSource.createQueryRunner('master');
+  try {
+    await runner.startTransaction();
+    for (const Migration of fieldEncryptionMigrations) await new Migration().up(runner);
+    await runner.commitTransaction();
+  } catch (error) {
+    if (runner.isTransactionActive) await runner.rollbackTransaction();
+    throw error;
+  } finally {
+    await runner.release();
+  }
+}
+
+async function missingKeys({ installation }: Session, noTable: boolean): Promise<CreatedKey[]> {
+  const { keyNames, indexed } = installation.columns;
+  const records = noTable ? [] : await installation.store.list();
+  const missing = keyNames
+    .filter((name) => !records.some((key) => key.purpose === 'data' && key.name === name))
+    .map((name): CreatedKey => ({ purpose: 'data', name }));
+  const hasIndexRoot = records.some(({ purpose }) => purpose === 'index');
+  return indexed && !hasIndexRoot
+    ? [...missing, { purpose: 'index', name: 'index root' }]
+    : missing;
+}
+
+function describe(
+  { installation }: Session,
+  result: { dryRun: boolean; tableCreated: boolean; keysCreated: readonly CreatedKey[] },
+): string {
+  const { dryRun, tableCreated, keysCreated } = result;
+  const verb = dryRun ? 'Would create' : 'Created';
+  const lines = [
+    ...(tableCreated ? [`${verb} the key table.`] : []),
+    ...keysCreated.map(({ purpose, name }) =>
+      purpose === 'data'
+        ? `${verb} data key "${name}", version 1.`
+        : `${verb} the root key of the blind indexes.`,
+    ),
+  ];
+  if (installation.columns.keyNames.length === 0) {
+    lines.push('No entity of this DataSource has encrypted columns, so no data key is needed.');
+  }
+  if (lines.length === 0) lines.push('Nothing to create: key table and keys are there.');
+  if (!dryRun && installation.columns.keyNames.length > 0) lines.push('The keys are ready.');
+  return lines.join('\n');
+}

@@ -1,0 +1,29 @@
+import type { KeyInfo } from '../../keys/key-info';
+import type { CommandResult } from '../output';
+import type { Session } from '../session';
+import { table } from '../table';
+
+/** Lists every data key. */
+export async function keysList({ fieldEncryption }: Session): Promise<CommandResult> {
+  const keys = await fieldEncryption.keys.list();
+  return {
+    document: { keys },
+    text: keys.length === 0 ? 'No data keys. Run: field-encryption init' : keysTable(keys),
+  };
+}
+
+/** The data keys, one a line. */
+export function keysTable(keys: readonly KeyInfo[]): string {
+  return table(
+    ['KEY', 'VERSION', 'STATE', 'ID', 'SUITE', 'KMS', 'CREATED'],
+    keys.map(({ name, version, state, id, suite, kms, createdAt }) => [
+      name,
+      String(version),
+      state,
+      id,
+      suite,
+      kms,
+      createdAt.toISOString(),
+    ]),
+  );
+}

@@ -1,0 +1,44 @@
+import type { ErrorReport } from './error-report';
+
+/** What a command has to say, for people and for programs. */
+export interface CommandResult {
+  /** The one JSON document of `--json`. */
+  readonly document: object;
+  readonly text: string;
+}
+
+/** Where the command writes: results to stdout, everything else to stderr. */
+export interface Output {
+  readonly json: boolean;
+  result(result: CommandResult): void;
+  error(report: ErrorReport, stack: string | undefined): void;
+  /** A line about work under way; nothing with `--json`. */
+  progress(line: string): void;
+}
+
+/**
+ * Takes stdout for the result alone: with `--json`, what the application's own modules print there
+ * goes to stderr instead.
+ */
+export function openOutput(json: boolean): Output {
+  const writeResult = process.stdout.write.bind(process.stdout) as (text: string) => boolean;
+  if (json) process.stdout.write = process.stderr.write.bind(process.stderr);
+  return {
+    json,
+    result: ({ document, text }) => {
+      writeResult(json ? `${JSON.stringify(document, null, 2)}\n` : `${text}\n`);
+    },
+    error: ({ code, message, remedy }, stack) => {
+      const shown = stack === undefined ? {} : { stack };
+      const lines = [`error ${code}: ${message}`, remedy, ...Object.values(shown)];
+      process.stderr.write(
+        json
+          ? `${JSON.stringify({ error: { code, message, remedy, ...shown } }, null, 2)}\n`
+          : `${lines.join('\n')}\n`,
+      );
+    },
+    progress: (line) => {
+      if (!json) process.stderr.write(`${line}\n`);
+    },
+  };
+}

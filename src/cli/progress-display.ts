@@ -1,0 +1,96 @@
+import { Presets, SingleBar } from 'cli-progress';
+import { performance } from 'node:perf_hooks';
+import type { ReencryptProgress } from '../reencryption/reencrypt';
+import type { Output } from './output';
+import { grouped } from './table';
+
+/** Milliseconds between two plain lines. */
+const LINE_INTERVAL = 2000;
+
+/** Shows how far a run over rows has come. */
+export interface ProgressDisplay {
+  update(progress: ReencryptProgress): void;
+  stop(): void;
+}
+
+/** A bar with rate and time left on a terminal, plain lines elsewhere, nothing with `--json`. */
+export function progressDisplay(output: Output): ProgressDisplay {
+  return process.stderr.isTTY && !output.json ? new Bar() : new Lines(output);
+}
+
+/** Rows a second since it was made. */
+class Rate {
+  readonly #start = performance.now();
+
+  of(rows: number): number {
+    const seconds = (performance.now() - this.#start) / 1000;
+    return seconds === 0 ? 0 : Math.round(rows / seconds);
+  }
+
+  /** Seconds that the rest takes at this rate. */
+  secondsLeft({ scanned, total }: ReencryptProgress): number {
+    const rate = this.of(scanned);
+    return rate === 0 ? 0 : Math.ceil((total - scanned) / rate);
+  }
+}
+
+class Bar implements ProgressDisplay {
+  readonly #rate = new Rate();
+  readonly #bar = new SingleBar(
+    {
+      format: '{entity} [{bar}] {percentage}% | {value} of {total} rows | {rate} rows/s | {left} left',
+      stream: process.stderr,
+      hideCursor: true,
+    },
+    Presets.legacy,
+  );
+  #started = false;
+
+  update(progress: ReencryptProgress): void {
+    const { entity, scanned, total } = progress;
+    const payload = {
+      entity,
+      rate: grouped(this.#rate.of(scanned)),
+      left: `${String(this.#rate.secondsLeft(progress))} s`,
+    };
+    if (!this.#started) this.#bar.start(total, scanned, payload);
+    this.#started = true;
+    this.#bar.setTotal(total);
+    this.#bar.update(scanned, payload);
+  }
+
+  stop(): void {
+    if (this.#started) this.#bar.stop();
+  }
+}
+
+class Lines implements ProgressDisplay {
+  readonly #rate = new Rate();
+  readonly #output: Output;
+  #lastLine = 0;
+  #latest: ReencryptProgress | undefined;
+
+  constructor(output: Output) {
+    this.#output = output;
+  }
+
+  update(progress: ReencryptProgress): void {
+    this.#latest = progress;
+    if (performance.now() - this.#lastLine >= LINE_INTERVAL) this.#print(progress);
+  }
+
+  /** The last page may have come between two lines. */
+  stop(): void {
+    if (this.#latest !== undefined) this.#print(this.#latest);
+  }
+
+  #print(progress: ReencryptProgress): void {
+    this.#lastLine = performance.now();
+    this.#latest = undefined;
+    const { entity, scanned, total } = progress;
+    this.#output.progress(
+      `${entity}: ${grouped(scanned)} of ${grouped(total)} rows, ${grouped(this.#rate.of(scanned))} rows/s, ` +
+        `${String(this.#rate.secondsLeft(progress))} s left`,
+    );
+  }
+}

@@ -1,0 +1,55 @@
+import { CommanderError } from 'commander';
+import { CommandError } from './command-error';
+import { errorReport } from './error-report';
+import { EXIT_CODES } from './exit-code';
+import type { ExitCode } from './exit-code';
+import { openOutput } from './output';
+import type { Output } from './output';
+import { parse } from './program';
+import type { ParsedCommand } from './program';
+import { inSession } from './session';
+
+/** Runs one command line and answers its exit code; never throws. */
+export async function run(args: readonly string[]): Promise<ExitCode> {
+  const output = openOutput(args.includes('--json'));
+  try {
+    const command = parsed(args);
+    return command === undefined ? EXIT_CODES.done : await execute(command, output);
+  } catch (error) {
+    const report = errorReport(error);
+    output.error(report, args.includes('--verbose') ? stackOf(error) : undefined);
+    return report.exitCode;
+  }
+}
+
+async function execute({ options, work }: ParsedCommand, output: Output): Promise<ExitCode> {
+  if (options.dataSource === undefined) {
+    throw usage('The option -d <path> is missing: the module that exports your DataSource.');
+  }
+  const result = await inSession(options.dataSource, output, work);
+  output.result(result);
+  return result.exitCode ?? EXIT_CODES.done;
+}
+
+/** `undefined` when help was asked for and shown. */
+function parsed(args: readonly string[]): ParsedCommand | undefined {
+  try {
+    return parse(args);
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.code === 'commander.helpDisplayed') return undefined;
+    // Commander has shown the help already, where it has nothing better to say.
+    if (error.code === 'commander.help') throw usage('There is no command given.');
+    throw usage(error.message.replace(/^error: /, ''));
+  }
+}
+
+function usage(message: string): CommandError {
+  return new CommandError('ERR_USAGE', message, 'See field-encryption --help.');
+}
+
+function stackOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const cause = error.cause instanceof Error ? `\ncaused by ${String(error.cause.stack)}` : '';
+  return `${String(error.stack)}${cause}`;
+}

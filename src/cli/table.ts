@@ -1,0 +1,27 @@
+import Table from 'cli-table3';
+
+/** Lays rows out in columns, without colours: output is piped and pasted. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const lines = new Table({
+    head: [...head],
+    style: { head: [], border: [], compact: true },
+    chars: {
+      ...{ top: '', 'top-mid': '', 'top-left': '', 'top-right': '' },
+      ...{ bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '' },
+      ...{ left: '', 'left-mid': '', right: '', 'right-mid': '' },
+      ...{ mid: '', 'mid-mid': '', middle: ' ' },
+    },
+  });
+  for (const row of rows) lines.push([...row]);
+  return lines.toString().replace(/[ \t]+$/gm, '');
+}
+
+/** `1 row`, `2,000 rows`. */
+export function counted(count: number, noun: string): string {
+  return `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/** `2,000` */
+export function grouped(count: number): string {
+  return count.toLocaleString('en-US');
+}

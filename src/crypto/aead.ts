@@ -1,0 +1,35 @@
+import { UnsupportedCipherSuiteError } from '../errors';
+
+import { Aes256GcmSiv } from './aes-256-gcm-siv';
+import type { Aead, CipherSuite } from './cipher-suite';
+import { Xaes256Gcm } from './xaes-256-gcm';
+import { createXchacha20Poly1305 } from './xchacha20-poly1305';
+
+export { AEAD_KEY_BYTES, AEAD_TAG_BYTES, AeadError } from './cipher-suite';
+export type { Aead, CipherSuite } from './cipher-suite';
+
+const FACTORIES: Readonly<Record<CipherSuite, (key: Uint8Array) => Aead>> = {
+  'xaes-256-gcm': (key) => new Xaes256Gcm(key),
+  'xchacha20-poly1305': (key) => createXchacha20Poly1305(key),
+  'aes-256-gcm-siv': (key) => new Aes256GcmSiv(key),
+};
+
+/** Whether this version knows a suite that a key record names. */
+export function isCipherSuite(name: string): name is CipherSuite {
+  return Object.hasOwn(FACTORIES, name);
+}
+
+/**
+ * Makes the AEAD of a suite for 32 key bytes. Copies what it needs; the caller wipes `keyBytes`.
+ *
+ * @throws {@link UnsupportedCipherSuiteError} for a suite that this version does not know
+ * @throws RangeError when the key is not 32 bytes long
+ */
+export function createAead(suite: CipherSuite, keyBytes: Uint8Array): Aead {
+  if (!isCipherSuite(suite)) {
+    throw new UnsupportedCipherSuiteError(
+      `cipher suite "${String(suite)}" is not known to this version; upgrade typeorm-field-encryption`,
+    );
+  }
+  return FACTORIES[suite](keyBytes);
+}

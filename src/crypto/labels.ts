@@ -1,0 +1,16 @@
+/**
+ * Every domain-separation label, so that bytes made for one purpose never mean anything for
+ * another. They are part of what is stored: a label can be added, never changed.
+ */
+export const LABELS = Object.freeze({
+  /** Begins the associated data of every field ciphertext. */
+  fieldAssociatedData: 'typeorm-field-encryption/v1/field',
+  /** Begins the HKDF info of every blind-index key. */
+  indexKey: 'typeorm-field-encryption/v1/index-key',
+  /** Derives, from a data key, the key of its record's MAC. */
+  keyRecordMac: 'typeorm-field-encryption/v1/key-record',
+  /** Derives the wrapping key and its commitment in the local KMS. */
+  localKekWrap: 'typeorm-field-encryption/v1/local-kek',
+  /** Derives a value that tells whether a key is the expected one. */
+  keyCheckValue: 'typeorm-field-encryption/v1/check-value',
+});

@@ -1,0 +1,13 @@
+/**
+ * Why a value cannot be encoded or decoded. Internal: the field cipher turns it into an error that
+ * names entity and property. The reason speaks of kinds and positions, never of the value.
+ */
+export class ValueCodecError extends Error {
+  override readonly name = 'ValueCodecError';
+  readonly reason: string;
+
+  constructor(reason: string) {
+    super(reason);
+    this.reason = reason;
+  }
+}

@@ -1,0 +1,185 @@
+import { AeadError } from '../crypto/aead';
+import type { FieldValue, ValueContent } from '../encoding/value-codec';
+import {
+  contentBytes,
+  decodeValue,
+  encodeContent,
+  TYPE_TAG_BYTES,
+  ValueCodecError,
+  writeValue,
+} from '../encoding/value-codec';
+import type { StoredInspection } from '../format/field-ciphertext';
+import {
+  HEADER_BYTES,
+  inspectStored,
+  prefixOf,
+  readCiphertext,
+  storedLengthOf,
+} from '../format/field-ciphertext';
+import type { DataKey } from '../keys/data-key';
+import type { KeySource } from '../keys/key-source';
+
+import { AssociatedData } from './associated-data';
+import {
+  doesNotAuthenticate,
+  doesNotDecode,
+  malformedCiphertext,
+  plaintextFound,
+  unsupportedValue,
+} from './field-errors';
+import type { FieldPolicy } from './field-policy';
+
+/**
+ * Encrypts and decrypts the values of one field, synchronously, with keys that are in memory.
+ * NULL is the caller's business: `null` and `undefined` are refused like any wrong type.
+ */
+export class FieldCipher {
+  readonly #policy: FieldPolicy;
+  readonly #keys: KeySource;
+  readonly #associatedData: AssociatedData;
+
+  constructor(policy: FieldPolicy, application: string, keys: KeySource) {
+    this.#policy = policy;
+    this.#keys = keys;
+    this.#associatedData = new AssociatedData(application, policy.fieldId);
+  }
+
+  /**
+   * Encrypts a value under the active key: a string for a text column, a Buffer for a binary one.
+   *
+   * @throws {@link UnsupportedValueError} when the value is of another type than declared, cannot
+   * be kept exactly, or is too long for the policy or the column
+   * @throws whatever {@link KeySource.activeKey} throws
+   */
+  encrypt(value: unknown): string | Buffer {
+    const content = this.#encode(value);
+    const bytes = contentBytes(content);
+    const key = this.#keyFor(bytes);
+    const stored = this.#allocate(key, bytes);
+    writeValue(this.#policy.type, content, stored, plaintextOffset(key));
+    return this.#seal(key, stored);
+  }
+
+  /**
+   * Decrypts what {@link FieldCipher.encrypt} made. The result is the caller's own copy.
+   *
+   * @throws {@link PlaintextFoundError} when the column holds something else than a ciphertext
+   * @throws {@link MalformedCiphertextError} when it is a damaged one, or of an unknown format
+   * @throws {@link DecryptionError} when it does not authenticate here, or holds another type
+   * @throws whatever {@link KeySource.keyByPrefix} throws
+   */
+  decrypt(stored: unknown): FieldValue {
+    const ciphertext = this.#read(stored);
+    const key = this.#keys.keyByPrefix(prefixOf(stored, ciphertext));
+    const encoded = this.#open(key, ciphertext);
+    try {
+      return decodeValue(this.#policy.type, encoded);
+    } catch (error) {
+      if (!(error instanceof ValueCodecError)) throw error;
+      throw doesNotDecode(this.#policy, key.id, error.reason);
+    }
+  }
+
+  /** Tells what the column holds by form alone; needs no key. */
+  inspect(stored: unknown): StoredInspection {
+    return inspectStored(stored, this.#policy.storage);
+  }
+
+  /**
+   * Decrypts to the encoded value, type tag included, for {@link FieldCipher.sealRaw}.
+   *
+   * @throws the same errors as {@link FieldCipher.decrypt}
+   */
+  openRaw(stored: unknown): Buffer {
+    const ciphertext = this.#read(stored);
+    return this.#open(this.#keys.keyByPrefix(prefixOf(stored, ciphertext)), ciphertext);
+  }
+
+  /**
+   * Encrypts an encoded value of {@link FieldCipher.openRaw} under the active key, so that a value
+   * moves to it without being decoded.
+   *
+   * @throws {@link UnsupportedValueError} when it is too long
+   * @throws whatever {@link KeySource.activeKey} throws
+   */
+  sealRaw(encoded: Uint8Array): string | Buffer {
+    const bytes = encoded.length - TYPE_TAG_BYTES;
+    const key = this.#keyFor(bytes);
+    const stored = this.#allocate(key, bytes);
+    stored.set(encoded, plaintextOffset(key));
+    return this.#seal(key, stored);
+  }
+
+  #encode(value: unknown): ValueContent {
+    try {
+      return encodeContent(this.#policy.type, value);
+    } catch (error) {
+      if (!(error instanceof ValueCodecError)) throw error;
+      throw unsupportedValue(this.#policy, error.reason);
+    }
+  }
+
+  /** The active key, once it is clear that a value of this length fits. */
+  #keyFor(bytes: number): DataKey {
+    const { keyName, maxValueBytes, columnLength, storage } = this.#policy;
+    if (bytes > maxValueBytes) {
+      throw unsupportedValue(
+        this.#policy,
+        `the value takes ${String(bytes)} bytes, the limit is ${String(maxValueBytes)}`,
+      );
+    }
+    const key = this.#keys.activeKey(keyName);
+    if (columnLength === undefined) return key;
+
+    const needed = storedLengthOf(bytes, key.aead.nonceBytes, storage);
+    if (needed > columnLength) {
+      const unit = storage === 'text' ? 'characters' : 'bytes';
+      throw unsupportedValue(
+        this.#policy,
+        `the ciphertext takes ${String(needed)} ${unit}, the column holds ${String(columnLength)}`,
+      );
+    }
+    return key;
+  }
+
+  /** Room for the stored form, with its header. The plaintext is written where the ciphertext goes. */
+  #allocate(key: DataKey, bytes: number): Buffer {
+    const stored = Buffer.allocUnsafe(storedLengthOf(bytes, key.aead.nonceBytes, 'binary'));
+    stored.set(key.header, 0);
+    return stored;
+  }
+
+  #seal(key: DataKey, stored: Buffer): string | Buffer {
+    const { aead } = key;
+    const plaintext = stored.subarray(plaintextOffset(key), stored.length - aead.tagBytes);
+    aead.seal(plaintext, this.#associatedData.forKey(key), stored, HEADER_BYTES);
+    return this.#policy.storage === 'text' ? stored.toString('base64url') : stored;
+  }
+
+  #read(stored: unknown): Buffer {
+    const ciphertext = readCiphertext(stored, this.#policy.storage);
+    if (ciphertext !== undefined) return ciphertext;
+
+    const inspection = this.inspect(stored);
+    throw inspection.kind === 'malformed'
+      ? malformedCiphertext(this.#policy, inspection.reason)
+      : plaintextFound(this.#policy);
+  }
+
+  #open(key: DataKey, ciphertext: Buffer): Buffer {
+    const { aead, id } = key;
+    if (ciphertext.length < storedLengthOf(0, aead.nonceBytes, 'binary')) {
+      throw malformedCiphertext(this.#policy, 'it is cut short', id);
+    }
+    try {
+      return aead.open(ciphertext, HEADER_BYTES, this.#associatedData.forKey(key));
+    } catch (error) {
+      if (!(error instanceof AeadError)) throw error;
+      throw doesNotAuthenticate(this.#policy, id);
+    }
+  }
+}
+
+function plaintextOffset(key: DataKey): number {
+  return HEADER_BYTES + key.aead.nonceBytes;
+}

@@ -1,0 +1,67 @@
+import type { FieldEncryptionErrorDetails } from '../errors';
+import {
+  DecryptionError,
+  MalformedCiphertextError,
+  PlaintextFoundError,
+  UnsupportedValueError,
+} from '../errors';
+
+import type { FieldPolicy } from './field-policy';
+
+/** The value cannot be encrypted or looked up as it is. */
+export function unsupportedValue(policy: FieldPolicy, reason: string): UnsupportedValueError {
+  return new UnsupportedValueError(
+    `${nameOf(policy)}: ${reason}. Nothing was written.`,
+    detailsOf(policy),
+  );
+}
+
+/** The column holds something that no version of this library wrote. */
+export function plaintextFound(policy: FieldPolicy): PlaintextFoundError {
+  return new PlaintextFoundError(
+    `${nameOf(policy)}: the column holds a value that is not encrypted. ` +
+      'Encrypt the existing rows (`field-encryption data encrypt`); until that is done, list the ' +
+      'column in `legacyPlaintext` to read them.',
+    detailsOf(policy),
+  );
+}
+
+/** The column holds a damaged ciphertext, or one of an unknown format. */
+export function malformedCiphertext(
+  policy: FieldPolicy,
+  reason: string,
+  keyId?: string,
+): MalformedCiphertextError {
+  return new MalformedCiphertextError(
+    `${nameOf(policy)}: the stored ciphertext is malformed, ${reason}. ` +
+      'Check that the column is wide enough and of an unchanged type, or restore the row.',
+    detailsOf(policy, keyId),
+  );
+}
+
+/** The ciphertext does not authenticate. */
+export function doesNotAuthenticate(policy: FieldPolicy, keyId: string): DecryptionError {
+  return new DecryptionError(
+    `${nameOf(policy)}: the ciphertext does not authenticate under key ${keyId}. It was changed, ` +
+      'or belongs to another field or application. Restore the row, or check `application` and the ' +
+      "column's `id`.",
+    detailsOf(policy, keyId),
+  );
+}
+
+/** The ciphertext is genuine, but what it holds is not a value of the declared type. */
+export function doesNotDecode(policy: FieldPolicy, keyId: string, reason: string): DecryptionError {
+  return new DecryptionError(
+    `${nameOf(policy)}: the value cannot be decoded, ${reason} (key ${keyId}). ` +
+      'Declare the type it was written with, or convert the column.',
+    detailsOf(policy, keyId),
+  );
+}
+
+function nameOf({ entity, property }: FieldPolicy): string {
+  return `${entity}.${property}`;
+}
+
+function detailsOf({ entity, property }: FieldPolicy, keyId?: string): FieldEncryptionErrorDetails {
+  return keyId === undefined ? { entity, property } : { entity, property, keyId };
+}

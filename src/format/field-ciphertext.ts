@@ -1,0 +1,120 @@
+import { types } from 'node:util';
+
+import { decodeBase64url } from '../encoding/base64url';
+
+import { FORMAT_1, HEADER_BYTES, keyIdOfPrefix, PREFIX_CHARS } from './data-key-id';
+
+export { HEADER_BYTES, PREFIX_CHARS } from './data-key-id';
+
+/** How a column keeps ciphertexts: base64url without padding, or the bytes themselves. */
+export type Storage = 'text' | 'binary';
+
+const TAG_BYTES = 16;
+const TYPE_TAG_BYTES = 1;
+/** Nonce length of each suite; the other lengths are the same for all. */
+const NONCE_BYTES = Object.freeze({
+  'xaes-256-gcm': 24,
+  'xchacha20-poly1305': 24,
+  'aes-256-gcm-siv': 12,
+});
+type Suite = keyof typeof NONCE_BYTES;
+
+/** No ciphertext of any suite is shorter. */
+const MIN_BYTES = HEADER_BYTES + NONCE_BYTES['aes-256-gcm-siv'] + TYPE_TAG_BYTES + TAG_BYTES;
+/** Text as long as a ciphertext of the default suites and canonical base64url is one, if not ours. */
+const FOREIGN_MIN_CHARS = 66;
+
+/**
+ * What a stored value turned out to be. `claimsFormat` tells a damaged ciphertext of this format
+ * from bytes that merely look encoded.
+ */
+export type StoredInspection =
+  | { readonly kind: 'ciphertext'; readonly prefix: string }
+  | { readonly kind: 'malformed'; readonly reason: string; readonly claimsFormat: boolean }
+  | { readonly kind: 'plaintext' };
+
+/**
+ * Reads the bytes of a stored ciphertext:
+ * `format(1)=0x01 ‖ dataKeyId(8) ‖ nonce(24, 12 for aes-256-gcm-siv) ‖ ciphertext ‖ tag(16)`.
+ *
+ * Answers `undefined` for everything that {@link inspectStored} does not call a ciphertext. The
+ * result may share memory with `stored`.
+ */
+export function readCiphertext(stored: unknown, storage: Storage): Buffer | undefined {
+  const bytes = storage === 'text' ? readText(stored) : readBytes(stored);
+  return bytes !== undefined && bytes.length >= MIN_BYTES && bytes[0] === FORMAT_1
+    ? bytes
+    : undefined;
+}
+
+/** The 12 characters that name the data key of what {@link readCiphertext} read from `stored`. */
+export function prefixOf(stored: unknown, ciphertext: Buffer): string {
+  return typeof stored === 'string'
+    ? stored.slice(0, PREFIX_CHARS)
+    : ciphertext.toString('base64url', 0, HEADER_BYTES);
+}
+
+/** Tells what a column holds by form alone, strictly and without a key. */
+export function inspectStored(stored: unknown, storage: Storage): StoredInspection {
+  const ciphertext = readCiphertext(stored, storage);
+  if (ciphertext !== undefined) return { kind: 'ciphertext', prefix: prefixOf(stored, ciphertext) };
+  return storage === 'text' ? inspectText(stored) : inspectBytes(stored);
+}
+
+/** Length of the stored form of a value in characters or bytes; `plainBytes` without the type tag. */
+export function storedLength(plainBytes: number, suite: Suite, storage: Storage): number {
+  return storedLengthOf(plainBytes, NONCE_BYTES[suite], storage);
+}
+
+/** {@link storedLength} by the length of the suite's nonce. */
+export function storedLengthOf(plainBytes: number, nonceBytes: number, storage: Storage): number {
+  const bytes = HEADER_BYTES + nonceBytes + TYPE_TAG_BYTES + plainBytes + TAG_BYTES;
+  return storage === 'text' ? Math.ceil((bytes * 4) / 3) : bytes;
+}
+
+/** Bytes of the longest value that a column of `columnLength` holds; negative when it holds none. */
+export function maxPlainBytes(columnLength: number, suite: Suite, storage: Storage): number {
+  const bytes = storage === 'text' ? Math.floor((columnLength * 3) / 4) : columnLength;
+  return bytes - storedLengthOf(0, NONCE_BYTES[suite], 'binary');
+}
+
+function readText(stored: unknown): Buffer | undefined {
+  return typeof stored === 'string' ? decodeBase64url(stored) : undefined;
+}
+
+function readBytes(stored: unknown): Buffer | undefined {
+  if (Buffer.isBuffer(stored)) return stored;
+  return types.isUint8Array(stored)
+    ? Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength)
+    : undefined;
+}
+
+function inspectText(stored: unknown): StoredInspection {
+  if (typeof stored !== 'string') return { kind: 'plaintext' };
+  const bytes = decodeBase64url(stored);
+  if (keyIdOfPrefix(stored.slice(0, PREFIX_CHARS)) !== undefined) {
+    return malformed(
+      bytes === undefined ? 'it is not canonical base64url' : 'it is cut short',
+      true,
+    );
+  }
+  if (bytes !== undefined && stored.length >= FOREIGN_MIN_CHARS) {
+    return malformed(`its format ${formatName(bytes)} is not known to this version`, false);
+  }
+  return { kind: 'plaintext' };
+}
+
+function inspectBytes(stored: unknown): StoredInspection {
+  const bytes = readBytes(stored);
+  if (bytes === undefined) return { kind: 'plaintext' };
+  if (bytes.length === 0) return malformed('it is empty', false);
+  return bytes[0] === FORMAT_1 ? malformed('it is cut short', true) : { kind: 'plaintext' };
+}
+
+function malformed(reason: string, claimsFormat: boolean): StoredInspection {
+  return { kind: 'malformed', reason, claimsFormat };
+}
+
+function formatName(bytes: Buffer): string {
+  return `0x${bytes.toString('hex', 0, 1)}`;
+}

@@ -1,0 +1,68 @@
+import { KeyStateError } from '../errors';
+
+/** The active version of one key name, while it may be used. */
+export interface ActiveKey<T> {
+  readonly id: string;
+  readonly name: string;
+  readonly version: number;
+  readonly key: T;
+  /** When the table and the KMS were asked for it, on the manager's clock. */
+  readonly confirmedAt: number;
+}
+
+/** The active keys in memory, by name. */
+export class ActiveKeys<T> {
+  readonly #byName = new Map<string, ActiveKey<T>>();
+  /** Outlives the keys themselves: what this process has seen cannot be unseen. */
+  readonly #highestVersion = new Map<string, number>();
+
+  /** Milliseconds since the key was last confirmed; Infinity for one that is not in memory. */
+  age(name: string, now: number): number {
+    const held = this.#byName.get(name);
+    return held === undefined ? Infinity : now - held.confirmedAt;
+  }
+
+  get(name: string): ActiveKey<T> | undefined {
+    return this.#byName.get(name);
+  }
+
+  /**
+   * Takes over what was just confirmed. What was read before the key in memory was confirmed is
+   * older news and left aside.
+   *
+   * @throws {@link KeyStateError} where the active version went backwards: the table was restored
+   * from a backup or an old row was made active again.
+   */
+  accept(candidate: ActiveKey<T>): void {
+    const highest = this.#highestVersion.get(candidate.name) ?? 0;
+    if (candidate.version < highest) {
+      if (this.age(candidate.name, candidate.confirmedAt) <= 0) return;
+      throw wentBackwards(candidate, highest);
+    }
+    this.#highestVersion.set(candidate.name, candidate.version);
+    this.#byName.set(candidate.name, candidate);
+  }
+
+  /** Forgets the keys that were confirmed at `time` or before. */
+  dropConfirmedBy(time: number): void {
+    for (const [name, held] of this.#byName) {
+      if (held.confirmedAt <= time) this.#byName.delete(name);
+    }
+  }
+
+  /** Forgets everything. */
+  clear(): void {
+    this.#byName.clear();
+    this.#highestVersion.clear();
+  }
+}
+
+function wentBackwards(candidate: ActiveKey<unknown>, highest: number): KeyStateError {
+  return new KeyStateError(
+    `key "${candidate.name}": version ${String(candidate.version)} is active in the key table, ` +
+      `but this process has used version ${String(highest)}. ` +
+      'If the table was restored from a backup on purpose, restart the process.',
+    // A read through a transaction that began before the rotation sees the older version, too.
+    { keyId: candidate.id, retryable: true },
+  );
+}

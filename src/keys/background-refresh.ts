@@ -1,0 +1,32 @@
+/** How long to leave a failing source alone while cached keys still serve. */
+const RETRY_AFTER_MS = 1000;
+
+/** Runs one refresh at a time that nobody waits for, and not again at once after a failure. */
+export class BackgroundRefresh {
+  readonly #clock: () => number;
+  #running = false;
+  #notBefore = -Infinity;
+
+  constructor(clock: () => number) {
+    this.#clock = clock;
+  }
+
+  /** Starts `work` unless it is running or has just failed. The work reports its own failures. */
+  start(work: () => Promise<void>): void {
+    if (this.#running || this.#clock() < this.#notBefore) return;
+    this.#running = true;
+    void work()
+      .catch(() => {
+        this.#notBefore = this.#clock() + RETRY_AFTER_MS;
+      })
+      .finally(() => {
+        this.#running = false;
+      });
+  }
+
+  /** Allows a refresh at once, whatever came before. */
+  reset(): void {
+    this.#running = false;
+    this.#notBefore = -Infinity;
+  }
+}

@@ -1,0 +1,220 @@
+import { ConfigurationError } from '../errors';
+import { ActiveKeys } from './active-keys';
+import { BackgroundRefresh } from './background-refresh';
+import type { DataKey } from './data-key';
+import type { KeyPurpose, KeyRecord } from './key-record';
+import { soleActive } from './key-lifecycle';
+import { CONCURRENT_UNWRAPS, type KeyServices } from './key-services';
+import type { IndexRoot } from './key-source';
+import { keyTableMissing } from './key-table';
+import type { CreatedKey } from './key-wrapper';
+import { closedMeanwhile, loadFailed, notConfirmedInTime, typedFailure } from './load-failure';
+import { settleAll } from './settle-all';
+import { SingleFlight } from './single-flight';
+
+/** There is one index root; its record needs a name all the same. */
+const INDEX_ROOT_NAME = 'default';
+
+/** Which active keys are wanted. */
+interface Wanted {
+  readonly data: readonly string[];
+  readonly index: readonly string[];
+}
+
+/** One go at confirming keys. */
+interface Attempt {
+  readonly startedAt: number;
+  /** Which life of the manager it began in: what outlives a close is dropped. */
+  readonly generation: number;
+}
+
+/** The keys that new values and tokens are made with: loaded, created, kept fresh. */
+export class CurrentKeys<C> {
+  readonly #services: KeyServices<C>;
+  readonly #onDataKey: (key: DataKey, confirmedAt: number) => void;
+  readonly #dataKeys = new ActiveKeys<DataKey>();
+  readonly #indexRoots = new ActiveKeys<IndexRoot>();
+  readonly #failures = new Map<string, unknown>();
+  readonly #confirmations = new SingleFlight<void>();
+  readonly #creations = new SingleFlight<CreatedKey>();
+  readonly #refresh: BackgroundRefresh;
+  #generation = 0;
+
+  /** @param onDataKey - told of every data key that was confirmed, on the services' clock. */
+  constructor(services: KeyServices<C>, onDataKey: (key: DataKey, confirmedAt: number) => void) {
+    this.#services = services;
+    this.#onDataKey = onDataKey;
+    this.#refresh = new BackgroundRefresh(services.clock);
+  }
+
+  /** See `KeyManager.prepare`. Called for every write: the fresh case allocates nothing. */
+  prepare(names: readonly string[], index: boolean, connection?: C): Promise<void> | undefined {
+    const { clock, policy } = this.#services;
+    const now = clock();
+    let oldest = index ? this.#indexRoots.age(INDEX_ROOT_NAME, now) : 0;
+    for (const name of names) oldest = Math.max(oldest, this.#dataKeys.age(name, now));
+    if (oldest < policy.ttlMs) return undefined;
+
+    const wanted = this.#due(names, index, now);
+    if (oldest < policy.maxAgeMs) {
+      this.#refresh.start(() => this.#confirm(wanted));
+      return undefined;
+    }
+    // A caller inside a transaction reads through its own connection and waits for nobody else's:
+    // theirs may be queued behind the very connection that it holds.
+    if (connection !== undefined) return this.#confirm(wanted, connection);
+    return this.#confirmations.run(JSON.stringify(wanted), () => this.#confirm(wanted));
+  }
+
+  dataKey(name: string): DataKey {
+    return this.#usable('data', name, this.#dataKeys);
+  }
+
+  indexRoot(): IndexRoot {
+    return this.#usable('index', INDEX_ROOT_NAME, this.#indexRoots);
+  }
+
+  /** Takes over a key that is committed, as the active one. */
+  accept({ record, unwrapped }: CreatedKey, confirmedAt: number): void {
+    const { id, name, version } = record;
+    if (unwrapped.purpose === 'index') {
+      this.#indexRoots.accept({ id, name, version, key: unwrapped.key, confirmedAt });
+    } else {
+      this.#dataKeys.accept({ id, name, version, key: unwrapped.key, confirmedAt });
+      this.#onDataKey(unwrapped.key, confirmedAt);
+    }
+    this.#failures.delete(slot(record.purpose, name));
+  }
+
+  /** Forgets every key; what is being loaded is not taken over. */
+  clear(): void {
+    this.#generation += 1;
+    this.#dataKeys.clear();
+    this.#indexRoots.clear();
+    this.#failures.clear();
+    this.#confirmations.clear();
+    this.#creations.clear();
+    this.#refresh.reset();
+  }
+
+  #due(names: readonly string[], index: boolean, now: number): Wanted {
+    const { ttlMs } = this.#services.policy;
+    const due = (keys: ActiveKeys<unknown>) => (name: string) => keys.age(name, now) >= ttlMs;
+    return {
+      data: [...new Set(names)].filter(due(this.#dataKeys)),
+      index: index ? [INDEX_ROOT_NAME].filter(due(this.#indexRoots)) : [],
+    };
+  }
+
+  async #confirm(wanted: Wanted, connection?: C): Promise<void> {
+    const { clock, policy, table } = this.#services;
+    const startedAt = clock();
+    const attempt = { startedAt, generation: this.#generation };
+    this.#dataKeys.dropConfirmedBy(startedAt - policy.maxAgeMs);
+    this.#indexRoots.dropConfirmedBy(startedAt - policy.maxAgeMs);
+    if (!(await table.exists(connection))) {
+      this.#noteMissingTable(wanted);
+      return;
+    }
+
+    // One after the other: they may share the caller's connection.
+    await settleAll(['data', 'index'] as const, 1, (purpose) =>
+      this.#confirmPurpose(purpose, wanted[purpose], attempt, connection),
+    );
+  }
+
+  async #confirmPurpose(
+    purpose: KeyPurpose,
+    names: readonly string[],
+    attempt: Attempt,
+    connection?: C,
+  ): Promise<void> {
+    if (names.length === 0) return;
+    const records = await this.#findActive(purpose, names, connection);
+    const named = (name: string): KeyRecord[] => records.filter((record) => record.name === name);
+    const [present, absent] = partition(names, (name) => named(name).length > 0);
+
+    await settleAll([present, absent], 1, (group) =>
+      settleAll(group, group === present ? CONCURRENT_UNWRAPS : 1, (name) =>
+        this.#take(purpose, name, attempt, () =>
+          this.#obtain(purpose, name, named(name), connection),
+        ),
+      ),
+    );
+  }
+
+  async #findActive(
+    purpose: KeyPurpose,
+    names: readonly string[],
+    connection?: C,
+  ): Promise<KeyRecord[]> {
+    try {
+      return await this.#services.store.findActive(purpose, names, connection);
+    } catch (failure) {
+      for (const name of names) this.#noteFailure(purpose, name, failure);
+      throw failure;
+    }
+  }
+
+  async #obtain(
+    purpose: KeyPurpose,
+    name: string,
+    records: readonly KeyRecord[],
+    connection?: C,
+  ): Promise<CreatedKey> {
+    const { lifecycle, wrapper } = this.#services;
+    const record = soleActive(records);
+    if (record !== undefined) return { record, unwrapped: await wrapper.unwrap(record) };
+    return this.#creations.run(slot(purpose, name), () =>
+      lifecycle.createFirst(purpose, name, connection),
+    );
+  }
+
+  async #take(
+    purpose: KeyPurpose,
+    name: string,
+    { startedAt, generation }: Attempt,
+    obtain: () => Promise<CreatedKey>,
+  ): Promise<void> {
+    try {
+      const created = await obtain();
+      if (generation !== this.#generation) throw closedMeanwhile();
+      this.accept(created, startedAt);
+    } catch (failure) {
+      if (generation === this.#generation) this.#noteFailure(purpose, name, failure);
+      throw failure;
+    }
+  }
+
+  #noteMissingTable(wanted: Wanted): void {
+    for (const name of wanted.data) this.#failures.set(slot('data', name), keyTableMissing());
+    for (const name of wanted.index) this.#failures.set(slot('index', name), keyTableMissing());
+  }
+
+  #noteFailure(purpose: KeyPurpose, name: string, failure: unknown): void {
+    this.#failures.set(slot(purpose, name), failure);
+    this.#services.emit(loadFailed(purpose, { name }, failure));
+  }
+
+  #usable<T>(purpose: KeyPurpose, name: string, keys: ActiveKeys<T>): T {
+    const { clock, policy } = this.#services;
+    const held = keys.get(name);
+    if (held !== undefined && clock() - held.confirmedAt < policy.maxAgeMs) return held.key;
+
+    const label = purpose === 'data' ? `key "${name}"` : 'the blind-index root key';
+    const failure = this.#failures.get(slot(purpose, name));
+    if (failure !== undefined) throw typedFailure(label, failure);
+    if (held !== undefined) throw notConfirmedInTime(label, policy.maxAgeMs);
+    throw new ConfigurationError(
+      `${label} is not in memory. Initialize the DataSource before its encrypted columns are used.`,
+    );
+  }
+}
+
+function slot(purpose: KeyPurpose, name: string): string {
+  return `${purpose}:${name}`;
+}
+
+function partition<T>(items: readonly T[], test: (item: T) => boolean): [T[], T[]] {
+  return [items.filter(test), items.filter((item) => !test(item))];
+}

@@ -1,0 +1,17 @@
+import type { Aead, CipherSuite } from '../crypto/aead';
+
+/** A data key that is ready for use. Holds no readable key bytes. */
+export interface DataKey {
+  /** 16 lower-case hexadecimal digits. */
+  readonly id: string;
+  /** Name of the key that this is a version of, such as `default`. */
+  readonly name: string;
+  readonly version: number;
+  /** The one algorithm this key is for. */
+  readonly suite: CipherSuite;
+  /** The 12 base64url characters with which every ciphertext under this key begins in a text column. */
+  readonly prefix: string;
+  /** The 9 bytes with which it begins in a binary column. */
+  readonly header: Uint8Array;
+  readonly aead: Aead;
+}

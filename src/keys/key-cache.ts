@@ -1,0 +1,80 @@
+import type { DataKey } from './data-key';
+
+interface CachedKey {
+  readonly key: DataKey;
+  /** When the table and the KMS were asked for it, on the manager's clock. */
+  readonly confirmedAt: number;
+  /** Set by every use, cleared when eviction passes by: "second chance", LRU without moving entries. */
+  used: boolean;
+}
+
+/**
+ * Data keys in memory, by ciphertext prefix; bounded.
+ *
+ * Forgetting a key is all that can be done to it from JavaScript: its bytes live outside the heap
+ * and are cleared by OpenSSL or libsodium when the last reference is collected.
+ */
+export class KeyCache {
+  readonly #entries = new Map<string, CachedKey>();
+  readonly #capacity: number;
+
+  /** @param capacity - how many keys to hold; one batch that is larger may exceed it. */
+  constructor(capacity: number) {
+    this.#capacity = capacity;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Milliseconds since the key was last confirmed; Infinity for one that is not in memory. */
+  age(prefix: string, now: number): number {
+    const entry = this.#entries.get(prefix);
+    return entry === undefined ? Infinity : now - entry.confirmedAt;
+  }
+
+  /** The key, when it was confirmed after `time`. Counts as a use. */
+  getConfirmedAfter(prefix: string, time: number): DataKey | undefined {
+    const entry = this.#entries.get(prefix);
+    if (entry === undefined || entry.confirmedAt <= time) return undefined;
+    entry.used = true;
+    return entry.key;
+  }
+
+  /**
+   * Adds keys that are about to be used together: none of them evicts another.
+   *
+   * @param confirmedAt - when they were asked for, on the manager's clock.
+   */
+  add(keys: readonly DataKey[], confirmedAt: number): void {
+    for (const key of keys) this.#entries.delete(key.prefix);
+    this.#makeRoom(keys.length);
+    for (const key of keys) this.#entries.set(key.prefix, { key, confirmedAt, used: false });
+  }
+
+  delete(prefix: string): void {
+    this.#entries.delete(prefix);
+  }
+
+  /** Forgets the keys that were confirmed at `time` or before. */
+  dropConfirmedBy(time: number): void {
+    for (const [prefix, entry] of this.#entries) {
+      if (entry.confirmedAt <= time) this.#entries.delete(prefix);
+    }
+  }
+
+  clear(): void {
+    this.#entries.clear();
+  }
+
+  #makeRoom(count: number): void {
+    for (const [prefix, entry] of this.#entries) {
+      if (this.#entries.size + count <= this.#capacity) return;
+      this.#entries.delete(prefix);
+      if (!entry.used || count >= this.#capacity) continue;
+      // Back in at the end of the order, where this loop meets it again when all others were used, too.
+      entry.used = false;
+      this.#entries.set(prefix, entry);
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import type { FieldEncryptionErrorCode } from '../errors';
+import type { KeyPurpose } from './key-record';
+
+/** What happened to the keys, for metrics and audit. Carries ids and names only. */
+export type KeyEvent =
+  | {
+      /** The first version of a key was created by this process. */
+      readonly type: 'keyCreated';
+      readonly purpose: KeyPurpose;
+      readonly keyId: string;
+      readonly keyName: string;
+      readonly version: number;
+    }
+  | {
+      /** This process replaced the active version of a data key. */
+      readonly type: 'keyRotated';
+      readonly keyId: string;
+      readonly keyName: string;
+      readonly version: number;
+      readonly previousKeyId: string;
+    }
+  | {
+      /** A key could not be taken from the table or the KMS; cached ones serve until their maximum age. */
+      readonly type: 'keyLoadFailed';
+      readonly purpose: KeyPurpose;
+      /** Unknown where the failure came before the record was read. */
+      readonly keyId: string | undefined;
+      readonly keyName: string | undefined;
+      /** Unknown for what the database threw. */
+      readonly code: FieldEncryptionErrorCode | undefined;
+    };
+
+/** Receives key events. What it throws is ignored: an observer must not stop an operation. */
+export type KeyEventListener = (event: KeyEvent) => void;

@@ -1,0 +1,180 @@
+import { performance } from 'node:perf_hooks';
+
+import type { CipherSuite } from '../crypto/aead';
+import type { KmsProvider } from '../kms/kms-provider';
+import { CurrentKeys } from './current-keys';
+import type { DataKey } from './data-key';
+import type { KeyCacheOptions } from './key-cache-options';
+import { keyCachePolicy } from './key-cache-options';
+import type { KeyEvent, KeyEventListener } from './key-event';
+import type { KeyInfo } from './key-info';
+import { keyInfo, keyInfos } from './key-info';
+import { KeyLifecycle } from './key-lifecycle';
+import { KeyRing } from './key-ring';
+import type { KeyServices } from './key-services';
+import type { IndexRoot, KeySource } from './key-source';
+import type { KeyStore } from './key-store';
+import { KeyTable } from './key-table';
+import { KeyWrapper } from './key-wrapper';
+
+/** What a key manager is made of. */
+export interface KeyManagerOptions<C> {
+  readonly store: KeyStore<C>;
+  readonly kms: KmsProvider;
+  /** Bound into every wrapped key and key record. */
+  readonly application: string;
+  /** Suite of the data keys created from now on; existing ones keep theirs. */
+  readonly suite: CipherSuite;
+  readonly cache?: KeyCacheOptions | undefined;
+  readonly onEvent?: KeyEventListener | undefined;
+  /** Monotonic milliseconds: ages must not follow corrections of the wall clock. Defaults to `performance.now`. */
+  readonly clock?: (() => number) | undefined;
+}
+
+/**
+ * The data keys and the index root of one application and database: fetched, unwrapped and created
+ * asynchronously by `prepare`, `load` and `rotate`, then used synchronously as a {@link KeySource}.
+ *
+ * A key in memory is asked for again in the background after `cache.ttlMs`, and is not used after
+ * `cache.maxAgeMs` unless the key table and the KMS have confirmed it meanwhile.
+ *
+ * @typeParam C - the caller's connection, handed through to the store.
+ */
+export class KeyManager<C = unknown> implements KeySource {
+  readonly #services: KeyServices<C>;
+  readonly #kms: KmsProvider;
+  readonly #current: CurrentKeys<C>;
+  readonly #ring: KeyRing<C>;
+  #generation = 0;
+
+  /** @throws {@link ConfigurationError} for cache limits that cannot work */
+  constructor(options: KeyManagerOptions<C>) {
+    this.#kms = options.kms;
+    this.#services = keyServices(options);
+    this.#ring = new KeyRing(this.#services);
+    this.#current = new CurrentKeys(this.#services, (key, confirmedAt) => {
+      this.#ring.add(key, confirmedAt);
+    });
+  }
+
+  /**
+   * Makes the active keys of these names, and with `index` the index root, usable synchronously.
+   * Creates the first version of a name that has none.
+   *
+   * Without a key table it resolves all the same, so that a DataSource can be initialized to create
+   * the table; `activeKey` then says what is missing.
+   *
+   * @param connection - the connection the caller holds, if any; reads go through it.
+   * @returns undefined, having done nothing, when all of them are fresh, or are fresh enough to
+   * serve while they are refreshed in the background; else a promise to await.
+   * @throws (by rejection) {@link KmsUnavailableError}, {@link KeyUnwrapError},
+   * {@link KeyStateError}, {@link UnsupportedCipherSuiteError}, or what the database threw
+   */
+  prepare(
+    names: readonly string[],
+    { index }: { readonly index: boolean },
+    connection?: C,
+  ): Promise<void> | undefined {
+    return this.#current.prepare(names, index, connection);
+  }
+
+  /**
+   * Fetches and unwraps the keys of these ciphertext prefixes that are not in memory, with one call
+   * to the store for all of them.
+   *
+   * A key that cannot be had does not reject it: `keyByPrefix` throws the reason for that key, and
+   * the others can be used.
+   *
+   * @throws (by rejection) what the database threw
+   */
+  load(prefixes: readonly string[], connection?: C): Promise<void> {
+    return this.#ring.load(prefixes, connection);
+  }
+
+  /**
+   * Tells which of these prefixes `load` would fetch: those not in memory, or past their maximum
+   * age, and not just found to be unknown or unusable. Starts a background refresh of those that
+   * are due for one.
+   */
+  missing(prefixes: Iterable<string>): string[] {
+    return this.#ring.missing(prefixes);
+  }
+
+  /** {@inheritDoc KeySource.activeKey} */
+  activeKey(name: string): DataKey {
+    return this.#current.dataKey(name);
+  }
+
+  /** {@inheritDoc KeySource.keyByPrefix} */
+  keyByPrefix(prefix: string): DataKey {
+    return this.#ring.keyByPrefix(prefix);
+  }
+
+  /** {@inheritDoc KeySource.indexRoot} */
+  indexRoot(): IndexRoot {
+    return this.#current.indexRoot();
+  }
+
+  /**
+   * Makes a new active version of a data key; the previous one reads on. When another process
+   * rotates the same key at the same time, both get the version that came about.
+   *
+   * @throws {@link ConfigurationError} without a key table, {@link KeyUnwrapError} when the present
+   * version does not unwrap under this KEK, {@link KmsUnavailableError}, {@link KeyStateError}
+   */
+  async rotate(name: string): Promise<KeyInfo> {
+    const { clock, lifecycle, table } = this.#services;
+    const generation = this.#generation;
+    await table.require();
+    const created = await lifecycle.rotate(name);
+    if (generation === this.#generation) this.#current.accept(created, clock());
+    const info = keyInfo(created.record);
+    if (info === undefined) throw new TypeError(`key "${name}" is not a data key`);
+    return info;
+  }
+
+  /**
+   * Lists every data key, by name and version.
+   *
+   * @throws {@link ConfigurationError} without a key table
+   */
+  async list(): Promise<KeyInfo[]> {
+    await this.#services.table.require();
+    return keyInfos(await this.#services.store.list());
+  }
+
+  /** Forgets every key and closes the KMS provider. A later `prepare` begins anew. */
+  async close(): Promise<void> {
+    this.#generation += 1;
+    this.#current.clear();
+    this.#ring.clear();
+    this.#services.wrapper.forgetRequests();
+    this.#services.table.forget();
+    await this.#kms.close?.();
+  }
+}
+
+function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
+  const { store, kms, application, suite } = options;
+  const wrapper = new KeyWrapper(kms, application);
+  const emit = quietly(options.onEvent);
+  return {
+    store,
+    wrapper,
+    emit,
+    table: new KeyTable(store),
+    lifecycle: new KeyLifecycle({ store, wrapper, suite, emit }),
+    policy: keyCachePolicy(options.cache),
+    clock: options.clock ?? (() => performance.now()),
+  };
+}
+
+function quietly(listener: KeyEventListener | undefined): KeyEventListener {
+  return (event: KeyEvent) => {
+    try {
+      listener?.(event);
+    } catch {
+      // An observer must not stop an operation.
+    }
+  };
+}

@@ -1,0 +1,40 @@
+import type { CipherSuite } from '../crypto/aead';
+
+/**
+ * Life of a key, after NIST SP 800-57 part 1: only an `active` key protects new data; `suspended`,
+ * `deactivated` and `compromised` ones still read what they protected; a `preActive` or `destroyed`
+ * one does nothing.
+ */
+export type KeyState =
+  'preActive' | 'active' | 'suspended' | 'deactivated' | 'compromised' | 'destroyed';
+
+/** What a key is for: field ciphertexts, or blind-index tokens. */
+export type KeyPurpose = 'data' | 'index';
+
+/** Algorithm a key is bound to for life: a cipher suite for data, HMAC for the index root. */
+export type KeySuite = CipherSuite | 'hmac-sha-256';
+
+/** One row of the key table. Holds the key only as the KMS wrapped it. */
+export interface KeyRecord {
+  /** Random, 16 lower-case hexadecimal digits; unique in the table. */
+  readonly id: string;
+  /** Name of the key, such as `default`; its versions share it. */
+  readonly name: string;
+  readonly purpose: KeyPurpose;
+  /** Counts from 1 within name and purpose. Orders the versions; clocks do not. */
+  readonly version: number;
+  readonly suite: KeySuite;
+  readonly state: KeyState;
+  /** Name of the provider that wrapped the key. */
+  readonly kms: string;
+  /** The key-encryption key, in the provider's own terms; at most 512 characters. */
+  readonly kek: string;
+  /** The wrapped key, at most 4096 bytes. */
+  readonly wrapped: Uint8Array;
+  /** 32 bytes, keyed from the wrapped key itself; see `key-record-mac.ts`. */
+  readonly recordMac: Uint8Array;
+  /** A whole second, so that it survives every database's date type. Covered by the MAC. */
+  readonly createdAt: Date;
+  readonly activatedAt: Date | null;
+  readonly deactivatedAt: Date | null;
+}

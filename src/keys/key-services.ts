@@ -1,0 +1,21 @@
+import type { KeyCachePolicy } from './key-cache-options';
+import type { KeyEventListener } from './key-event';
+import type { KeyLifecycle } from './key-lifecycle';
+import type { KeyStore } from './key-store';
+import type { KeyTable } from './key-table';
+import type { KeyWrapper } from './key-wrapper';
+
+/** What the parts of a key manager share. */
+export interface KeyServices<C> {
+  readonly store: KeyStore<C>;
+  readonly table: KeyTable<C>;
+  readonly wrapper: KeyWrapper;
+  readonly lifecycle: KeyLifecycle<C>;
+  readonly policy: KeyCachePolicy;
+  /** Monotonic milliseconds. */
+  readonly clock: () => number;
+  readonly emit: KeyEventListener;
+}
+
+/** How many keys one process unwraps at the KMS at a time. */
+export const CONCURRENT_UNWRAPS = 16;

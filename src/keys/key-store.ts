@@ -1,0 +1,43 @@
+import type { KeyPurpose, KeyRecord } from './key-record';
+
+/**
+ * The port to the key table.
+ *
+ * Records come back exactly as they were given: the same bytes, and dates to the second. What fails
+ * in the database is thrown as the database threw it; transient conflicts (serialization failures,
+ * deadlocks, a busy file) are retried by the implementation.
+ *
+ * @typeParam C - the caller's connection, opaque to the keys. Reads go through it when it is given,
+ * so that a caller inside a transaction never waits for a second connection from the same pool.
+ */
+export interface KeyStore<C = unknown> {
+  /** False while the table does not exist. */
+  exists(connection?: C): Promise<boolean>;
+
+  /** The active keys among `names`; no entry for a name without one. */
+  findActive(purpose: KeyPurpose, names: readonly string[], connection?: C): Promise<KeyRecord[]>;
+
+  /** The keys with these ids, in any state and order; unknown ids are left out. May be asked for thousands. */
+  findByIds(ids: readonly string[], connection?: C): Promise<KeyRecord[]>;
+
+  /** Every key of every purpose and state. */
+  list(connection?: C): Promise<KeyRecord[]>;
+
+  /**
+   * Inserts an active key, durable before the promise resolves, in a transaction of its own: a key
+   * that vanished with the caller's rollback would take with it all that it had encrypted.
+   *
+   * @param heldByCaller - the connection the caller waits on. Not to be written through; it is here
+   * so that an implementation that cannot get a second connection can refuse instead of waiting forever.
+   * @returns false, with nothing inserted, when there is an active key of that name and purpose.
+   */
+  insertFirst(record: KeyRecord, heldByCaller?: C): Promise<boolean>;
+
+  /**
+   * Compare-and-swap in one transaction: the active key `expectedActiveId` becomes deactivated, at
+   * `next.activatedAt`, and `next` is inserted as the active one.
+   *
+   * @returns false, with nothing changed, when that key was no longer active.
+   */
+  replaceActive(expectedActiveId: string, next: KeyRecord): Promise<boolean>;
+}

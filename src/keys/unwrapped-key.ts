@@ -1,0 +1,66 @@
+import type { KeyObject } from 'node:crypto';
+import { createSecretKey } from 'node:crypto';
+
+import { createAead, isCipherSuite } from '../crypto/aead';
+import { hkdfSha256 } from '../crypto/hkdf';
+import { hmacKey } from '../crypto/hmac';
+import { wipe } from '../crypto/wipe';
+import { UnsupportedCipherSuiteError } from '../errors';
+import { keyHeader, keyPrefix } from '../format/data-key-id';
+import type { DataKey } from './data-key';
+import type { KeyRecord } from './key-record';
+import type { IndexRoot } from './key-source';
+
+/** A key in the form its purpose asks for, its bytes out of reach. */
+export type UnwrappedKey =
+  | { readonly purpose: 'data'; readonly key: DataKey }
+  | { readonly purpose: 'index'; readonly key: IndexRoot };
+
+/**
+ * Refuses a record whose suite this version cannot use, before the KMS is asked.
+ *
+ * @throws {@link UnsupportedCipherSuiteError}
+ */
+export function requireKnownSuite(record: Pick<KeyRecord, 'id' | 'purpose' | 'suite'>): void {
+  const known =
+    record.purpose === 'index' ? record.suite === 'hmac-sha-256' : isCipherSuite(record.suite);
+  if (known) return;
+  throw new UnsupportedCipherSuiteError(
+    `key ${record.id} is for "${record.suite}", which this version does not know. ` +
+      'Upgrade this process to the version that created the key.',
+    { keyId: record.id },
+  );
+}
+
+/** Copies 32 key bytes to where they are used. The caller wipes `bytes`. */
+export function importKey(record: KeyRecord, bytes: Uint8Array): UnwrappedKey {
+  return record.suite === 'hmac-sha-256'
+    ? { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)) }
+    : { purpose: 'data', key: dataKey(record, record.suite, bytes) };
+}
+
+function dataKey(record: KeyRecord, suite: DataKey['suite'], bytes: Uint8Array): DataKey {
+  return Object.freeze({
+    id: record.id,
+    name: record.name,
+    version: record.version,
+    suite,
+    prefix: keyPrefix(record.id),
+    header: keyHeader(record.id),
+    aead: createAead(suite, bytes),
+  });
+}
+
+function indexRoot(id: string, root: KeyObject): IndexRoot {
+  return Object.freeze({
+    id,
+    deriveIndexKey: (info: Uint8Array): KeyObject => {
+      const bytes = hkdfSha256({ key: root, info, bytes: 32 });
+      try {
+        return hmacKey(bytes);
+      } finally {
+        wipe(bytes);
+      }
+    },
+  });
+}

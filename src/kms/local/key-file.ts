@@ -1,0 +1,113 @@
+import { open } from 'node:fs/promises';
+
+import { wipe } from '../../crypto/wipe';
+import { ConfigurationError } from '../../errors';
+
+const KEY_BYTES = 32;
+/** Hexadecimal or base64 text of a key with a line end; anything longer is not a key file. */
+const MAX_FILE_BYTES = 128;
+const READABLE_BY_OTHERS = 0o077;
+
+const BASE64_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+
+/**
+ * Reads the 32 bytes of a key file: raw, or as 64 hexadecimal digits or 44 characters of base64,
+ * with or without a line end. The caller wipes them.
+ *
+ * @throws {@link ConfigurationError} for a file that is missing, readable by others than its owner,
+ * or not a key
+ */
+export async function readKeyFile(path: string): Promise<Uint8Array> {
+  const content = await readPrivateFile(path);
+  try {
+    const key = parseKey(content);
+    if (key !== undefined) return key;
+  } finally {
+    wipe(content);
+  }
+  throw new ConfigurationError(
+    `key file ${path}: want 32 random bytes, raw or as 64 hexadecimal digits or base64. ` +
+      'Make one with `openssl rand -base64 32`.',
+  );
+}
+
+async function readPrivateFile(path: string): Promise<Buffer> {
+  const file = await open(path, 'r').catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
+  try {
+    // Of the open file, not of the path: the two may part between the check and the reading.
+    const { mode, size } = await file.stat();
+    requirePrivate(path, mode);
+    if (size > MAX_FILE_BYTES)
+      throw new ConfigurationError(`key file ${path} is too long for a key`);
+    const content = Buffer.alloc(MAX_FILE_BYTES);
+    const { bytesRead } = await file.read(content, 0, MAX_FILE_BYTES, 0);
+    return content.subarray(0, bytesRead);
+  } catch (error) {
+    throw error instanceof ConfigurationError ? error : unreadable(path, error);
+  } finally {
+    await file.close();
+  }
+}
+
+function requirePrivate(path: string, mode: number): void {
+  // Windows has no such bits; what Node reports there is made up.
+  if (process.platform === 'win32' || (mode & READABLE_BY_OTHERS) === 0) return;
+  throw new ConfigurationError(
+    `key file ${path} is open to others than its owner (mode ${(mode & 0o777).toString(8)}). ` +
+      `Run: chmod 600 ${path}`,
+  );
+}
+
+function unreadable(path: string, cause: unknown): ConfigurationError {
+  return new ConfigurationError(`key file ${path} cannot be read; see the cause`, { cause });
+}
+
+/** Works on bytes throughout: a string of the key could not be wiped. */
+function parseKey(content: Uint8Array): Uint8Array | undefined {
+  if (content.length === KEY_BYTES) return Uint8Array.from(content);
+  const text = withoutLineEnd(content);
+  if (text.length === 2 * KEY_BYTES) return decode(text, 16, hexDigit);
+  if (text.length === 44 && text[43] === 0x3d) return decode(text.subarray(0, 43), 64, base64Digit);
+  return undefined;
+}
+
+function withoutLineEnd(content: Uint8Array): Uint8Array {
+  let end = content.length;
+  while (end > 0 && (content[end - 1] === 0x0a || content[end - 1] === 0x0d)) end -= 1;
+  return content.subarray(0, end);
+}
+
+/** Reads 256 bits as digits of a power of two; undefined for a foreign digit or set bits left over. */
+function decode(
+  text: Uint8Array,
+  base: number,
+  digitOf: (character: number) => number,
+): Uint8Array | undefined {
+  const key = new Uint8Array(KEY_BYTES);
+  const bitsPerDigit = Math.log2(base);
+  let pending = 0;
+  let bits = 0;
+  let written = 0;
+  for (const character of text) {
+    const digit = digitOf(character);
+    if (digit < 0) return undefined;
+    pending = pending * base + digit;
+    bits += bitsPerDigit;
+    if (bits < 8) continue;
+    bits -= 8;
+    key[written] = pending >> bits;
+    pending &= (1 << bits) - 1;
+    written += 1;
+  }
+  return written === KEY_BYTES && pending === 0 ? key : undefined;
+}
+
+function hexDigit(character: number): number {
+  return '0123456789abcdef'.indexOf(String.fromCharCode(character).toLowerCase());
+}
+
+function base64Digit(character: number): number {
+  return BASE64_ALPHABET.indexOf(String.fromCharCode(character));
+}

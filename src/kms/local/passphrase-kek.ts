@@ -1,0 +1,150 @@
+import type { KeyObject } from 'node:crypto';
+import { createSecretKey, randomBytes, scrypt } from 'node:crypto';
+
+import { wipe } from '../../crypto/wipe';
+import type { KmsHealth } from '../kms-provider';
+import type { KekForUnwrapping, KekForWrapping, LocalKek } from './local-kek';
+import type { Passphrase } from './passphrase';
+import { withPassphrase } from './passphrase';
+import type { ScryptLimits, ScryptParameters } from './scrypt-parameters';
+import { requireAcceptable } from './scrypt-parameters';
+import type { PassphraseHeader } from './wrapped-form';
+import { parseUnderPassphrase, passphraseHeader, SCRYPT_SALT_BYTES } from './wrapped-form';
+
+const KEK_BYTES = 32;
+/** One salt serves all keys of a process; rows with many others are foreign, or an attack on memory. */
+const MAX_DERIVED = 64;
+
+interface DerivedKek {
+  readonly header: PassphraseHeader;
+  readonly kek: Promise<KeyObject>;
+  /** Whether it has opened a key, so that a key it does not open is to blame. */
+  proven: boolean;
+}
+
+/** A KEK derived from a passphrase by scrypt, once for each salt. */
+export class PassphraseKek implements LocalKek {
+  readonly #passphrase: Passphrase;
+  readonly #limits: ScryptLimits;
+  readonly #derived = new Map<string, DerivedKek>();
+  /** Header for wrapping: that of the first key met, so that all keys of a table share a derivation. */
+  #header: PassphraseHeader | undefined;
+  /** A derivation takes 128 MiB or more: they run one after the other. */
+  #lastDerivation: Promise<unknown> = Promise.resolve();
+
+  constructor(passphrase: Passphrase, limits: ScryptLimits) {
+    this.#passphrase = passphrase;
+    this.#limits = limits;
+  }
+
+  async forWrapping(): Promise<KekForWrapping> {
+    this.#header ??= { scrypt: this.#limits.preferred, salt: randomBytes(SCRYPT_SALT_BYTES) };
+    const header = this.#header;
+    const kek = await this.#derive(header).kek;
+    return { kek, header: passphraseHeader(header), name: kekName(header) };
+  }
+
+  async forUnwrapping(wrapped: Uint8Array): Promise<KekForUnwrapping> {
+    const { header, headerBytes, sealed } = parseUnderPassphrase(wrapped);
+    requireAcceptable(header.scrypt, this.#limits);
+    const derived = this.#derive({ ...header, salt: Uint8Array.from(header.salt) });
+    const report = (opened: boolean): void => {
+      this.#report(derived, opened);
+    };
+    return { kek: await derived.kek, header: headerBytes, sealed, report };
+  }
+
+  async health(): Promise<KmsHealth> {
+    if (this.#derived.size === 0) await withPassphrase(this.#passphrase, () => Promise.resolve());
+    const { logN, r, p } = this.#limits.preferred;
+    return {
+      ok: true,
+      detail: `passphrase, scrypt N=2^${String(logN)} r=${String(r)} p=${String(p)}`,
+    };
+  }
+
+  forget(): void {
+    this.#derived.clear();
+    this.#header = undefined;
+  }
+
+  #derive(header: PassphraseHeader): DerivedKek {
+    const name = cacheKey(header);
+    const known = this.#derived.get(name);
+    if (known !== undefined) return known;
+
+    const kek = this.#lastDerivation.then(() => deriveKek(this.#passphrase, header));
+    this.#lastDerivation = kek.catch(() => undefined);
+    const derived = { header, kek, proven: false };
+    kek.catch(() => {
+      this.#drop(derived);
+    });
+    this.#makeRoom();
+    this.#derived.set(name, derived);
+    return derived;
+  }
+
+  #report(derived: DerivedKek, opened: boolean): void {
+    if (opened) {
+      derived.proven = true;
+      this.#header ??= this.#preferred(derived.header);
+    } else if (!derived.proven) {
+      // Perhaps the passphrase was wrong: ask for it again the next time.
+      this.#drop(derived);
+    }
+  }
+
+  /** A stored header is reused for wrapping only where it is as strong as today's default. */
+  #preferred(header: PassphraseHeader): PassphraseHeader | undefined {
+    return header.scrypt.logN >= this.#limits.preferred.logN ? header : undefined;
+  }
+
+  #drop(derived: DerivedKek): void {
+    const name = cacheKey(derived.header);
+    if (this.#derived.get(name) === derived) this.#derived.delete(name);
+    if (this.#header === derived.header) this.#header = undefined;
+  }
+
+  #makeRoom(): void {
+    for (const [name, derived] of this.#derived) {
+      if (this.#derived.size < MAX_DERIVED) return;
+      if (derived.header !== this.#header) this.#derived.delete(name);
+    }
+  }
+}
+
+function deriveKek(passphrase: Passphrase, { scrypt, salt }: PassphraseHeader): Promise<KeyObject> {
+  return withPassphrase(passphrase, async (bytes) => {
+    const kek = await runScrypt(bytes, salt, scrypt);
+    try {
+      return createSecretKey(kek);
+    } finally {
+      wipe(kek);
+    }
+  });
+}
+
+function runScrypt(
+  passphrase: Uint8Array,
+  salt: Uint8Array,
+  { logN, r, p }: ScryptParameters,
+): Promise<Buffer> {
+  const N = 2 ** logN;
+  // Node refuses what takes more than maxmem, by default 32 MiB; OpenSSL counts a little on top of 128·r·(N + p).
+  const options = { N, r, p, maxmem: 128 * r * (N + p + 2) + 1024 };
+  return new Promise((resolve, reject) => {
+    scrypt(passphrase, salt, KEK_BYTES, options, (error, kek) => {
+      if (error) reject(error);
+      else resolve(kek);
+    });
+  });
+}
+
+function cacheKey(header: PassphraseHeader): string {
+  return Buffer.from(passphraseHeader(header)).toString('hex');
+}
+
+/** The salt is public and says which derivation is meant; nothing here depends on the passphrase. */
+function kekName({ salt }: PassphraseHeader): string {
+  return `scrypt:${Buffer.from(salt).toString('hex')}`;
+}

@@ -1,0 +1,199 @@
+import type { KeyRecord } from '../../src/keys/key-record';
+import type { KeyStore } from '../../src/keys/key-store';
+import { someRecord } from '../support/key-fixtures';
+
+/** A store over an empty key table, and the ways to get at what is around it. */
+export interface KeyStoreUnderTest {
+  readonly store: KeyStore;
+  /** A second store, as of another process, over the same table. */
+  readonly other: KeyStore;
+  /** Takes the table away, where it can be. */
+  dropTable?(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What every implementation of the key table must do. */
+export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
+  let subject: KeyStoreUnderTest;
+
+  beforeEach(async () => {
+    subject = await open();
+  });
+
+  afterEach(async () => {
+    await subject.close();
+  });
+
+  async function insert(changes: Partial<KeyRecord> = {}): Promise<KeyRecord> {
+    const record = someRecord(changes);
+    expect(await subject.store.insertFirst(record)).toBe(true);
+    return record;
+  }
+
+  it('says that the table exists', async () => {
+    expect(await subject.store.exists()).toBe(true);
+  });
+
+  it('says that the table does not exist instead of failing', async () => {
+    if (subject.dropTable === undefined) return;
+    await subject.dropTable();
+    expect(await subject.store.exists()).toBe(false);
+  });
+
+  it('returns a record exactly as it was inserted', async () => {
+    const wrapped = Uint8Array.from({ length: 4096 }, (_, index) => index % 256);
+    const record = await insert({ wrapped, kek: 'arn:ключ/'.padEnd(512, 'k'), version: 7 });
+
+    const [found] = await subject.other.findByIds([record.id]);
+
+    expect(found && plain(found)).toEqual(plain(record));
+  });
+
+  it('keeps dates that are far away or before daylight saving time to the second', async () => {
+    const createdAt = new Date('2026-03-29T01:30:00Z');
+    const activatedAt = new Date('1999-12-31T23:59:59Z');
+    const { id } = await insert({ createdAt, activatedAt });
+
+    const [found] = await subject.store.findByIds([id]);
+
+    expect(found?.createdAt).toEqual(createdAt);
+    expect(found?.activatedAt).toEqual(activatedAt);
+    expect(found?.deactivatedAt).toBeNull();
+  });
+
+  it('finds the active keys of the given names and purpose only', async () => {
+    const first = await insert({ name: 'default' });
+    const second = await insert({ name: 'medical' });
+    await insert({ name: 'billing' });
+    await insert({ name: 'default', purpose: 'index', suite: 'hmac-sha-256' });
+
+    const found = await subject.store.findActive('data', ['default', 'medical', 'unknown']);
+
+    expect(ids(found)).toEqual(ids([first, second]));
+  });
+
+  it('does not take a replaced key for an active one', async () => {
+    const first = await insert();
+    const next = someRecord({ version: 2 });
+    await subject.store.replaceActive(first.id, next);
+
+    expect(ids(await subject.store.findActive('data', ['default']))).toEqual([next.id]);
+  });
+
+  it('finds nothing for no names and no ids', async () => {
+    await insert();
+    expect(await subject.store.findActive('data', [])).toEqual([]);
+    expect(await subject.store.findByIds([])).toEqual([]);
+  });
+
+  it('finds keys by id in any state and leaves out unknown ids', async () => {
+    const first = await insert();
+    const next = someRecord({ version: 2 });
+    await subject.store.replaceActive(first.id, next);
+
+    const found = await subject.store.findByIds([first.id, 'ffffffffffffffff', next.id, first.id]);
+
+    expect(ids(found)).toEqual(ids([first, next]));
+  });
+
+  it('finds keys among thousands of ids', async () => {
+    const record = await insert();
+    const unknown = Array.from({ length: 5000 }, (_, index) =>
+      index.toString(16).padStart(16, '0'),
+    );
+
+    expect(ids(await subject.store.findByIds([...unknown, record.id]))).toEqual([record.id]);
+  });
+
+  it('lists every key of every purpose and state', async () => {
+    const first = await insert();
+    const next = someRecord({ version: 2 });
+    await subject.store.replaceActive(first.id, next);
+    const root = await insert({ purpose: 'index', suite: 'hmac-sha-256' });
+
+    expect(ids(await subject.other.list())).toEqual(ids([first, next, root]));
+  });
+
+  it('refuses a second active key of the same name and purpose without an error', async () => {
+    const first = await insert();
+    expect(await subject.other.insertFirst(someRecord({ version: 1 }))).toBe(false);
+    expect(await subject.other.insertFirst(someRecord({ version: 2 }))).toBe(false);
+    expect(ids(await subject.store.list())).toEqual([first.id]);
+  });
+
+  it('lets exactly one of many first keys in', async () => {
+    const records = Array.from({ length: 12 }, () => someRecord());
+
+    const outcomes = await Promise.all(
+      records.map((record, index) =>
+        (index % 2 === 0 ? subject.store : subject.other).insertFirst(record),
+      ),
+    );
+
+    const winners = records.filter((_, index) => outcomes[index]);
+    expect(winners).toHaveLength(1);
+    expect(ids(await subject.store.list())).toEqual(ids(winners));
+  });
+
+  it('deactivates the key that it replaces, at the time the next one is activated', async () => {
+    const first = await insert();
+    const activatedAt = new Date('2026-05-06T07:08:09Z');
+    const next = someRecord({ version: 2, activatedAt });
+
+    expect(await subject.store.replaceActive(first.id, next)).toBe(true);
+
+    const [before, after] = (await subject.other.list()).sort((a, b) => a.version - b.version);
+    expect(before && plain(before)).toEqual(
+      plain({ ...first, state: 'deactivated', deactivatedAt: activatedAt }),
+    );
+    expect(after && plain(after)).toEqual(plain(next));
+  });
+
+  it('changes nothing when the key to replace is not active any more', async () => {
+    const first = await insert();
+    const second = someRecord({ version: 2 });
+    await subject.store.replaceActive(first.id, second);
+
+    expect(await subject.other.replaceActive(first.id, someRecord({ version: 3 }))).toBe(false);
+
+    expect(ids(await subject.store.list())).toEqual(ids([first, second]));
+    expect(ids(await subject.store.findActive('data', ['default']))).toEqual([second.id]);
+  });
+
+  it('changes nothing when the key to replace does not exist', async () => {
+    const first = await insert();
+    expect(await subject.store.replaceActive('ffffffffffffffff', someRecord({ version: 2 }))).toBe(
+      false,
+    );
+    expect(ids(await subject.store.findActive('data', ['default']))).toEqual([first.id]);
+  });
+
+  it('lets exactly one of many replacements in', async () => {
+    const first = await insert();
+    const records = Array.from({ length: 8 }, () => someRecord({ version: 2 }));
+
+    const outcomes = await Promise.all(
+      records.map((record, index) =>
+        (index % 2 === 0 ? subject.store : subject.other).replaceActive(first.id, record),
+      ),
+    );
+
+    const winners = records.filter((_, index) => outcomes[index]);
+    expect(winners).toHaveLength(1);
+    expect(ids(await subject.store.findActive('data', ['default']))).toEqual(ids(winners));
+    expect(await subject.store.list()).toHaveLength(2);
+  });
+}
+
+function ids(records: readonly KeyRecord[]): string[] {
+  return records.map((record) => record.id).sort();
+}
+
+/** Drivers return Buffers, Uint8Arrays of other realms and driver classes: compare what they hold. */
+function plain(record: KeyRecord): Record<string, unknown> {
+  return {
+    ...record,
+    wrapped: Buffer.from(record.wrapped).toString('hex'),
+    recordMac: Buffer.from(record.recordMac).toString('hex'),
+  };
+}

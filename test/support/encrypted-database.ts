@@ -1,0 +1,127 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inspect } from 'node:util';
+import { DataSource } from 'typeorm';
+import type { DataSourceOptions } from 'typeorm';
+import { localKms, withFieldEncryption } from '../../src';
+import type { FieldEncryptionOptions, KmsProvider } from '../../src';
+import type { CommonOptions, DatabaseKind } from './databases';
+import { StatementLog } from './statement-log';
+import { tableName } from './stored-rows';
+
+/** Marks plaintexts: it must not appear in a statement, whatever a test does. */
+export const CANARY = 'canary';
+
+/** Options of a DataSource beside the database: the common ones, and any that a test is about. */
+export type OpenOptions = CommonOptions & Record<string, unknown>;
+
+export interface EncryptedDatabase {
+  readonly dataSource: DataSource;
+  readonly statements: StatementLog;
+  /** Destroys the DataSource and removes the database. */
+  dispose(): Promise<void>;
+}
+
+/** A KMS that costs no key derivation. `dispose` removes its key file. */
+export function temporaryKms(): { kms: KmsProvider; dispose: () => void } {
+  const folder = mkdtempSync(join(tmpdir(), 'field-encryption-key-'));
+  const keyFile = join(folder, 'kek');
+  writeFileSync(keyFile, randomBytes(32).toString('hex'), { mode: 0o600 });
+  return {
+    kms: localKms({ keyFile }),
+    dispose: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+/** A fresh database with an initialized DataSource that encrypts. */
+export async function openEncrypted(
+  database: DatabaseKind,
+  options: OpenOptions,
+  encryption: Partial<FieldEncryptionOptions> = {},
+): Promise<EncryptedDatabase> {
+  const statements = new StatementLog();
+  const { kms, dispose } = temporaryKms();
+  const { dataSourceOptions, ...created } = await database.create({
+    synchronize: true,
+    logger: statements,
+    ...options,
+  });
+  const dataSource = withFieldEncryption(new DataSource(dataSourceOptions), { kms, ...encryption });
+  await dataSource.initialize();
+  return {
+    dataSource,
+    statements,
+    dispose: async () => {
+      if (dataSource.isInitialized) await dataSource.destroy();
+      await created.dispose();
+      dispose();
+    },
+  };
+}
+
+/**
+ * One encrypted database for all tests of a describe block, emptied before each of them. After each
+ * test, no statement may have carried the {@link CANARY}.
+ */
+export function useEncryptedDatabase(
+  database: DatabaseKind,
+  options: OpenOptions,
+  encryption: Partial<FieldEncryptionOptions> = {},
+): { readonly dataSource: DataSource; readonly statements: StatementLog } {
+  let opened: EncryptedDatabase | undefined;
+  beforeAll(async () => {
+    opened = await openEncrypted(database, options, encryption);
+  });
+  beforeEach(async () => {
+    await emptyTables(current().dataSource);
+    current().statements.clear();
+  });
+  afterEach(() => {
+    expectNoCanary(current().statements.statements);
+  });
+  afterAll(async () => {
+    await opened?.dispose();
+  });
+
+  function current(): EncryptedDatabase {
+    if (opened === undefined) throw new Error('The database did not open.');
+    return opened;
+  }
+  return {
+    get dataSource() {
+      return current().dataSource;
+    },
+    get statements() {
+      return current().statements;
+    },
+  };
+}
+
+/** No form in which a value is shown or sent may hold a plaintext. */
+export function expectNoCanary(shown: unknown): void {
+  expect(inspect(shown, { depth: 10, maxArrayLength: null, maxStringLength: null })).not.toMatch(
+    new RegExp(CANARY, 'i'),
+  );
+}
+
+/** Deletes every row but the data keys. */
+async function emptyTables(dataSource: DataSource): Promise<void> {
+  const tables = dataSource.entityMetadatas
+    .filter(({ name, tableType }) => name !== 'FieldEncryptionDataKey' && tableType !== 'view')
+    .map(tableName);
+  const unique = [...new Set(tables)];
+  if (unique.length === 0) return;
+  if (isPostgres(dataSource.options)) {
+    await dataSource.query(`TRUNCATE ${unique.join(', ')} RESTART IDENTITY CASCADE`);
+    return;
+  }
+  await dataSource.query('PRAGMA foreign_keys = OFF');
+  for (const table of unique) await dataSource.query(`DELETE FROM ${table}`);
+  await dataSource.query('PRAGMA foreign_keys = ON');
+}
+
+function isPostgres({ type }: DataSourceOptions): boolean {
+  return type === 'postgres';
+}

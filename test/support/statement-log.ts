@@ -1,0 +1,36 @@
+import type { Logger } from 'typeorm';
+
+/** A statement as TypeORM has sent it. */
+export interface Statement {
+  readonly sql: string;
+  readonly parameters: readonly unknown[];
+}
+
+/** A TypeORM logger that keeps every statement, failed ones included. */
+export class StatementLog implements Logger {
+  readonly statements: Statement[] = [];
+
+  logQuery(sql: string, parameters: readonly unknown[] = []): void {
+    this.statements.push({ sql, parameters });
+  }
+
+  logQueryError(): void {}
+  logQuerySlow(): void {}
+  logSchemaBuild(): void {}
+  logMigration(): void {}
+  log(): void {}
+
+  /** The statements that begin with a verb, such as 'UPDATE'; all of them without one. */
+  of(verb = ''): string[] {
+    return this.statements.map(({ sql }) => sql).filter((sql) => sql.trimStart().startsWith(verb));
+  }
+
+  /** The INSERT, UPDATE and DELETE statements. */
+  writes(): string[] {
+    return this.of().filter((sql) => /^\s*(?:INSERT|UPDATE|DELETE)\b/.test(sql));
+  }
+
+  clear(): void {
+    this.statements.length = 0;
+  }
+}

@@ -1,0 +1,70 @@
+import type { KeyObject } from 'node:crypto';
+
+import type { Aead, CipherSuite } from '../../src/crypto/aead';
+import { createAead } from '../../src/crypto/aead';
+import { hkdfSha256 } from '../../src/crypto/hkdf';
+import { hmacKey } from '../../src/crypto/hmac';
+import { KeyNotFoundError } from '../../src/errors';
+import { keyHeader, keyIdOfPrefix, keyPrefix } from '../../src/format/data-key-id';
+import type { DataKey } from '../../src/keys/data-key';
+import type { IndexRoot, KeySource } from '../../src/keys/key-source';
+
+/** A data key over fixed bytes: `seed` repeated for the key, `id` as given. */
+export function staticKey(options: {
+  id: string;
+  seed?: number;
+  suite?: CipherSuite;
+  aead?: Aead;
+}): DataKey {
+  const { id, seed = 1, suite = 'xaes-256-gcm' } = options;
+  return {
+    id,
+    name: 'default',
+    version: 1,
+    suite,
+    prefix: keyPrefix(id),
+    header: keyHeader(id),
+    aead: options.aead ?? createAead(suite, Buffer.alloc(32, seed)),
+  };
+}
+
+export function staticIndexRoot(seed = 9): IndexRoot {
+  return {
+    id: 'f'.repeat(16),
+    deriveIndexKey: (info): KeyObject =>
+      hmacKey(hkdfSha256({ key: Buffer.alloc(32, seed), info, bytes: 32 })),
+  };
+}
+
+/** Keys that are always there. The first one is active. */
+export class StaticKeySource implements KeySource {
+  readonly #keys: readonly DataKey[];
+  #root: IndexRoot;
+
+  constructor(keys: readonly DataKey[], root = staticIndexRoot()) {
+    this.#keys = keys;
+    this.#root = root;
+  }
+
+  activeKey(name: string): DataKey {
+    const key = this.#keys.find((candidate) => candidate.name === name);
+    if (key === undefined) throw new KeyNotFoundError(`no key is named "${name}"`);
+    return key;
+  }
+
+  keyByPrefix(prefix: string): DataKey {
+    const key = this.#keys.find((candidate) => candidate.prefix === prefix);
+    if (key === undefined) {
+      throw new KeyNotFoundError(`no data key has the id ${String(keyIdOfPrefix(prefix))}`);
+    }
+    return key;
+  }
+
+  indexRoot(): IndexRoot {
+    return this.#root;
+  }
+
+  replaceIndexRoot(root: IndexRoot): void {
+    this.#root = root;
+  }
+}

@@ -1,0 +1,40 @@
+import { createXchacha20Poly1305 } from '../../../src/crypto/xchacha20-poly1305';
+import { NobleXchacha20Poly1305 } from '../../../src/crypto/xchacha20-noble';
+import { SodiumXchacha20Poly1305 } from '../../../src/crypto/xchacha20-sodium';
+
+const KEY = Buffer.alloc(32, 5);
+const NONCE = Buffer.alloc(24, 6);
+const AD = Buffer.from('associated data');
+
+describe('createXchacha20Poly1305', () => {
+  const sodium = createXchacha20Poly1305(KEY, 'sodium');
+  const noble = createXchacha20Poly1305(KEY, 'noble');
+
+  it('takes the implementation it is told to, and sodium-native by itself', () => {
+    expect(sodium).toBeInstanceOf(SodiumXchacha20Poly1305);
+    expect(noble).toBeInstanceOf(NobleXchacha20Poly1305);
+    expect(createXchacha20Poly1305(KEY)).toBeInstanceOf(SodiumXchacha20Poly1305);
+  });
+
+  it.each([0, 1, 63, 64, 65, 4097])(
+    'gives the same bytes through either implementation for %i bytes',
+    (length) => {
+      const plaintext = Buffer.alloc(length, 'x');
+      const [a, b] = [sodium, noble].map((aead) => {
+        const target = Buffer.alloc(24 + length + 16);
+        aead.sealWithNonce(NONCE, plaintext, AD, target, 0);
+        return target;
+      });
+
+      expect(a).toEqual(b);
+      expect(a && noble.open(a, 0, AD)).toEqual(plaintext);
+      expect(b && sodium.open(b, 0, AD)).toEqual(plaintext);
+    },
+  );
+
+  it('takes empty associated data through either implementation', () => {
+    const target = Buffer.alloc(24 + 1 + 16);
+    sodium.seal(Buffer.of(1), Buffer.alloc(0), target, 0);
+    expect(noble.open(target, 0, Buffer.alloc(0))).toEqual(Buffer.of(1));
+  });
+});

@@ -1,0 +1,21 @@
+import { lengthPrefixed } from '../../../src/encoding/length-prefixed';
+
+describe('lengthPrefixed', () => {
+  it('writes the count, then each length and its bytes, big-endian', () => {
+    expect(Buffer.from(lengthPrefixed(['ab', Uint8Array.of(255)])).toString('hex')).toBe(
+      '00000002' + '00000002' + '6162' + '00000001' + 'ff',
+    );
+  });
+
+  it('writes strings as UTF-8', () => {
+    expect(lengthPrefixed(['é'])).toEqual(lengthPrefixed([Uint8Array.of(0xc3, 0xa9)]));
+  });
+
+  it('tells no parts from one empty part', () => {
+    expect(lengthPrefixed([])).not.toEqual(lengthPrefixed(['']));
+  });
+
+  it('tells parts that only differ in where they are divided', () => {
+    expect(lengthPrefixed(['ab', 'c'])).not.toEqual(lengthPrefixed(['a', 'bc']));
+  });
+});

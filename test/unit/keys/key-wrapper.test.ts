@@ -1,0 +1,256 @@
+import { inspect } from 'node:util';
+
+import { KeyUnwrapError, UnsupportedCipherSuiteError } from '../../../src/errors';
+import type { KeyRecord, KeySuite } from '../../../src/keys/key-record';
+import { KeyWrapper } from '../../../src/keys/key-wrapper';
+import type { KmsProvider } from '../../../src/kms/kms-provider';
+import { FakeKms, fastLocalKms, sameKey, startProcess } from '../../support/key-fixtures';
+
+const SPEC = { name: 'default', purpose: 'data', version: 3, suite: 'xaes-256-gcm' } as const;
+
+/** A provider that authenticates nothing, as AES-KW: only the record MAC is left. */
+class UnboundKms extends FakeKms {
+  override wrapKey(key: Uint8Array): ReturnType<FakeKms['wrapKey']> {
+    return Promise.resolve({
+      kek: 'unbound',
+      wrapped: Uint8Array.from(key, (byte) => byte ^ 0x5a),
+    });
+  }
+
+  override unwrapKey({ wrapped }: { wrapped: Uint8Array }): Promise<Uint8Array> {
+    return Promise.resolve(wrapped.map((byte) => byte ^ 0x5a));
+  }
+}
+
+const PROVIDERS: [string, () => KmsProvider][] = [
+  ['authenticates the binding', () => new FakeKms()],
+  ['authenticates nothing', () => new UnboundKms()],
+];
+
+describe.each(PROVIDERS)('KeyWrapper over a KMS that %s', (_, makeKms) => {
+  it('unwraps what it has created', async () => {
+    const wrapper = new KeyWrapper(makeKms(), 'clinic');
+    const { record, unwrapped } = await wrapper.create(SPEC);
+    const again = await wrapper.unwrap(record);
+    if (unwrapped.purpose !== 'data' || again.purpose !== 'data') throw new Error('wrong purpose');
+    expect(sameKey(unwrapped.key, again.key)).toBe(true);
+    expect(again.key).toMatchObject({ id: record.id, name: 'default', version: 3 });
+  });
+
+  it.each<[keyof KeyRecord, Partial<KeyRecord>]>([
+    ['id', { id: '00000000000000ff' }],
+    ['id', { id: 'no id at all' }],
+    ['name', { name: 'medical' }],
+    ['version', { version: 4 }],
+    ['suite', { suite: 'xchacha20-poly1305' }],
+    ['suite', { suite: 'aes-256-gcm-siv' }],
+    ['purpose', { purpose: 'index', suite: 'hmac-sha-256' }],
+    ['kms', { kms: 'other' }],
+    ['kek', { kek: 'fake-kek/2' }],
+    ['createdAt', { createdAt: new Date(0) }],
+    ['createdAt', { createdAt: new Date(Number.NaN) }],
+    ['recordMac', { recordMac: Buffer.alloc(32) }],
+    ['recordMac', { recordMac: Buffer.alloc(0) }],
+    ['recordMac', { recordMac: Buffer.alloc(33) }],
+  ])('refuses a record whose %s was edited', async (__, edit) => {
+    const wrapper = new KeyWrapper(makeKms(), 'clinic');
+    const { record } = await wrapper.create(SPEC);
+    await expect(wrapper.unwrap({ ...record, ...edit })).rejects.toBeInstanceOf(KeyUnwrapError);
+  });
+
+  it('refuses two records whose wrapped keys were swapped, with or without their MACs', async () => {
+    const wrapper = new KeyWrapper(makeKms(), 'clinic');
+    const one = (await wrapper.create(SPEC)).record;
+    const two = (await wrapper.create(SPEC)).record;
+
+    const { wrapped, recordMac } = two;
+    for (const swapped of [{ wrapped }, { recordMac }, { wrapped, recordMac }]) {
+      await expect(wrapper.unwrap({ ...one, ...swapped })).rejects.toMatchObject({
+        code: 'ERR_KEY_UNWRAP',
+        keyId: one.id,
+      });
+    }
+  });
+
+  it('refuses the record of another application', async () => {
+    const kms = makeKms();
+    const { record } = await new KeyWrapper(kms, 'clinic').create(SPEC);
+    await expect(new KeyWrapper(kms, 'shop').unwrap(record)).rejects.toMatchObject({
+      code: 'ERR_KEY_UNWRAP',
+      keyId: record.id,
+    });
+  });
+
+  it('accepts changes of state and of its dates, which need no key', async () => {
+    const wrapper = new KeyWrapper(makeKms(), 'clinic');
+    const { record } = await wrapper.create(SPEC);
+    const changed = { state: 'deactivated', activatedAt: null, deactivatedAt: new Date() } as const;
+    await expect(wrapper.unwrap({ ...record, ...changed })).resolves.toBeDefined();
+  });
+});
+
+describe('KeyWrapper', () => {
+  it('stamps records with a whole second, so that no date column changes them', async () => {
+    const { record } = await new KeyWrapper(new FakeKms(), 'clinic').create(SPEC);
+    expect(record.createdAt.getTime() % 1000).toBe(0);
+    expect(record.activatedAt).toEqual(record.createdAt);
+  });
+
+  it('makes ids and keys that differ', async () => {
+    const kms = new FakeKms();
+    const wrapper = new KeyWrapper(kms, 'clinic');
+    const created = await Promise.all(Array.from({ length: 50 }, () => wrapper.create(SPEC)));
+    expect(new Set(created.map(({ record }) => record.id)).size).toBe(50);
+    expect(new Set(kms.keyBytes.map((key) => key.toString('hex'))).size).toBe(50);
+  });
+
+  it.each(['aes-512-xyz', 'hmac-sha-256', 'toString', ''])(
+    'refuses the unknown suite "%s" without asking the KMS',
+    async (suite) => {
+      const kms = new FakeKms();
+      const wrapper = new KeyWrapper(kms, 'clinic');
+      const { record } = await wrapper.create(SPEC);
+      const unwraps = kms.unwraps;
+      const edited = { ...record, suite: suite as KeySuite };
+      await expect(wrapper.unwrap(edited)).rejects.toBeInstanceOf(UnsupportedCipherSuiteError);
+      expect(kms.unwraps).toBe(unwraps);
+    },
+  );
+
+  it.each([0, 16, 31, 33, 64])('refuses a key that unwraps to %i bytes', async (length) => {
+    const kms = new FakeKms();
+    const wrapper = new KeyWrapper(kms, 'clinic');
+    const { record } = await wrapper.create(SPEC);
+    kms.answer = () => new Uint8Array(length).fill(7);
+    await expect(wrapper.unwrap(record)).rejects.toMatchObject({
+      code: 'ERR_KEY_UNWRAP',
+      keyId: record.id,
+    });
+    expect(kms.openKeys.at(-1)).toEqual(new Uint8Array(length));
+  });
+
+  it.each([
+    ['no KEK name', { kek: '', wrapped: Buffer.alloc(40) }],
+    ['too long a KEK name', { kek: 'k'.repeat(513), wrapped: Buffer.alloc(40) }],
+    ['no wrapped bytes', { kek: 'k', wrapped: Buffer.alloc(0) }],
+    ['too many wrapped bytes', { kek: 'k', wrapped: Buffer.alloc(4097) }],
+  ])('refuses a KMS that answers with %s', async (_, answer) => {
+    const kms = new FakeKms();
+    jest.spyOn(kms, 'wrapKey').mockResolvedValue(answer);
+    await expect(new KeyWrapper(kms, 'clinic').create(SPEC)).rejects.toMatchObject({
+      code: 'ERR_CONFIGURATION',
+    });
+  });
+
+  it('says which KMS wrapped a key that another cannot unwrap', async () => {
+    const { record } = await new KeyWrapper(new FakeKms('old-hsm'), 'clinic').create(SPEC);
+    const error: unknown = await new KeyWrapper(new FakeKms('new-hsm'), 'clinic')
+      .unwrap(record)
+      .catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'ERR_KEY_UNWRAP', keyId: record.id });
+    expect(String(error)).toContain('wrapped by kms "old-hsm", and this process asks "new-hsm"');
+  });
+
+  it('wipes every buffer that held a key in the open, whether it went well or not', async () => {
+    const kms = new FakeKms();
+    const wrapper = new KeyWrapper(kms, 'clinic');
+    const { record } = await wrapper.create(SPEC);
+    await wrapper.unwrap({ ...record, version: 9 }).catch(() => undefined);
+    await wrapper.create({ ...SPEC, purpose: 'index', suite: 'hmac-sha-256' });
+    kms.outage = new Error('down');
+    await wrapper.create(SPEC).catch(() => undefined);
+
+    expect(kms.openKeys.length).toBe(6);
+    for (const bytes of kms.openKeys) expect(Buffer.from(bytes)).toEqual(Buffer.alloc(32));
+    for (const bytes of kms.keyBytes) expect(bytes).not.toEqual(Buffer.alloc(32));
+  });
+
+  it('never puts key bytes in memory that other buffers share', async () => {
+    const kms = new FakeKms();
+    const wrapKey = jest.spyOn(kms, 'wrapKey');
+    await new KeyWrapper(kms, 'clinic').create(SPEC);
+    expect(wrapKey.mock.calls[0]?.[0].buffer.byteLength).toBe(32);
+  });
+});
+
+describe('the secrets of keys', () => {
+  const PASSPHRASE = 'canary-passphrase-4711';
+
+  it('show in nothing that is printed, serialized, stored, told or thrown', async () => {
+    const process = startProcess();
+    const { keys, kms, store, events } = process;
+    await keys.prepare(['default'], { index: true });
+    await keys.rotate('default');
+    const old = store.rows[0];
+    if (old === undefined) throw new Error('no key');
+    store.edit(old.id, { name: 'edited' });
+    const other = startProcess({ store, kms });
+    const prefix = keys.activeKey('default').prefix;
+    await other.keys.load([prefix]);
+    const errors = await Promise.all([
+      new KeyWrapper(kms, 'clinic').unwrap({ ...old, name: 'edited' }).catch(keep),
+      new KeyWrapper(kms, 'other').unwrap(old).catch(keep),
+      new KeyWrapper(new FakeKms(), 'clinic').unwrap(old).catch(keep),
+    ]);
+
+    const things: unknown[] = [
+      keys,
+      keys.activeKey('default'),
+      keys.indexRoot(),
+      keys.indexRoot().deriveIndexKey(Buffer.from('x')),
+      await keys.list(),
+      store.rows,
+      events,
+      ...errors,
+    ];
+    const printed = things.map(print).join('\n');
+    expect(errors.every((error) => error instanceof KeyUnwrapError)).toBe(true);
+    expect(kms.keyBytes.length).toBeGreaterThan(5);
+    for (const key of kms.keyBytes) expectAbsent(printed, key);
+  });
+
+  it('include the passphrase, wherever a local KMS ends up', async () => {
+    const kms = fastLocalKms(() => PASSPHRASE);
+    const { keys, store } = startProcess({ kms: kms as FakeKms });
+    await keys.prepare(['default'], { index: true });
+    const error: unknown = await new KeyWrapper(fastLocalKms('canary-other-passphrase'), 'clinic')
+      .unwrap(store.rows[0] ?? fail())
+      .catch(keep);
+
+    const printed = [kms, keys, store.rows, await kms.health(), error].map(print).join('\n');
+    expect(error).toBeInstanceOf(KeyUnwrapError);
+    expect(printed).not.toContain('canary');
+  });
+});
+
+function keep(error: unknown): unknown {
+  return error;
+}
+
+function fail(): never {
+  throw new Error('no row');
+}
+
+function print(thing: unknown): string {
+  const spread = typeof thing === 'object' ? { ...thing } : thing;
+  return [thing, spread]
+    .flatMap((each) => [
+      inspect(each, { depth: 20, showHidden: true, maxArrayLength: 10_000 }),
+      JSON.stringify(each),
+    ])
+    .join('\n');
+}
+
+/** Looks for a key as text, as printed by util.inspect and as a list of numbers. */
+function expectAbsent(printed: string, key: Buffer): void {
+  const inspected = inspect(key).replace(/^<Buffer (.*)>$/, '$1');
+  const texts = [
+    key.toString('hex'),
+    key.toString('base64'),
+    key.toString('base64url'),
+    inspected,
+    [...key].join(','),
+    [...key].join(', '),
+  ];
+  for (const text of texts) expect(printed.includes(text)).toBe(false);
+}
