@@ -1,37 +1,42 @@
 // Compiles to CommonJS, then writes an ES module beside each public entry that re-exports it by name.
 // So `import` and `require` get one and the same instance of everything, and its state.
+// Writes dist/ in this repository, or in the folder given as argument; options of tsc may follow it.
 import { execFileSync } from 'node:child_process';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const require = createRequire(import.meta.url);
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const { exports: entries } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const [target = root, ...compilerOptions] = process.argv.slice(2);
+const { bin, exports: entries } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
-rmSync(join(root, 'dist'), { recursive: true, force: true });
+rmSync(join(target, 'dist'), { recursive: true, force: true });
 compile();
 for (const entry of Object.values(entries)) {
   if (entry.import) {
     writeModule(entry);
   }
 }
+for (const command of Object.values(bin)) {
+  chmodSync(join(target, command), 0o755);
+}
 
 function compile() {
   const tsc = require.resolve('typescript/bin/tsc');
-  execFileSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json')], {
-    stdio: 'inherit',
-  });
+  const project = join(root, 'tsconfig.build.json');
+  const args = [tsc, '-p', project, '--outDir', join(target, 'dist'), ...compilerOptions];
+  execFileSync(process.execPath, args, { stdio: 'inherit' });
 }
 
 function writeModule(entry) {
-  const commonJs = join(root, entry.require.default);
+  const commonJs = join(target, entry.require.default);
   const names = Object.keys(require(commonJs)).sort();
   const specifier = `./${basename(commonJs)}`;
   writeFileSync(
-    join(root, entry.import.default),
+    join(target, entry.import.default),
     `import commonJs from '${specifier}';\nexport const {\n${names.map((name) => `  ${name},\n`).join('')}} = commonJs;\n`,
   );
-  writeFileSync(join(root, entry.import.types), `export * from '${specifier}';\n`);
+  writeFileSync(join(target, entry.import.types), `export * from '${specifier}';\n`);
 }

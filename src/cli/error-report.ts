@@ -47,6 +47,6 @@ function foreignMessage(error: unknown): string {
 }
 
 /** Messages of drivers and URL parsers may quote a connection string. */
-function withoutCredentials(message: string): string {
+export function withoutCredentials(message: string): string {
   return message.replace(/:\/\/[^\s/@]*@/g, '://[redacted]@');
 }

@@ -14,6 +14,8 @@ export interface Output {
   error(report: ErrorReport, stack: string | undefined): void;
   /** A line about work under way; nothing with `--json`. */
   progress(line: string): void;
+  /** Gives stdout back. */
+  close(): void;
 }
 
 /**
@@ -21,24 +23,28 @@ export interface Output {
  * goes to stderr instead.
  */
 export function openOutput(json: boolean): Output {
-  const writeResult = process.stdout.write.bind(process.stdout) as (text: string) => boolean;
-  if (json) process.stdout.write = process.stderr.write.bind(process.stderr);
+  const { stdout, stderr } = process;
+  const write = stdout.write.bind(stdout);
+  if (json) stdout.write = stderr.write.bind(stderr);
   return {
     json,
     result: ({ document, text }) => {
-      writeResult(json ? `${JSON.stringify(document, null, 2)}\n` : `${text}\n`);
+      write(json ? `${JSON.stringify(document, null, 2)}\n` : `${text}\n`);
     },
     error: ({ code, message, remedy }, stack) => {
       const shown = stack === undefined ? {} : { stack };
       const lines = [`error ${code}: ${message}`, remedy, ...Object.values(shown)];
-      process.stderr.write(
+      stderr.write(
         json
           ? `${JSON.stringify({ error: { code, message, remedy, ...shown } }, null, 2)}\n`
           : `${lines.join('\n')}\n`,
       );
     },
     progress: (line) => {
-      if (!json) process.stderr.write(`${line}\n`);
+      if (!json) stderr.write(`${line}\n`);
+    },
+    close: () => {
+      stdout.write = write;
     },
   };
 }

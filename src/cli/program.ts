@@ -26,7 +26,11 @@ export interface ParsedCommand {
   readonly work: CommandWork;
 }
 
-const DRY_RUN = ['--dry-run', 'show what would change and change nothing', false] as const;
+const DRY_RUN = ['--dry-run', 'show what would change and change nothing'] as const;
+
+interface DryRunOption {
+  readonly dryRun?: boolean;
+}
 
 /**
  * Reads the command line.
@@ -49,8 +53,8 @@ export function parse(args: readonly string[]): ParsedCommand {
     .command('init')
     .description('create the key table if it is missing, and the first keys')
     .option(...DRY_RUN)
-    .action((options: { dryRun: boolean }) => {
-      choose((session) => init(session, options));
+    .action(({ dryRun = false }: DryRunOption) => {
+      choose((session) => init(session, { dryRun }));
     });
   program
     .command('status')
@@ -62,6 +66,7 @@ export function parse(args: readonly string[]): ParsedCommand {
   addData(program, choose);
 
   forEachCommand(program, settle);
+  if (args.includes('--json')) program.configureOutput({ writeErr: () => undefined });
   program.parse(args, { from: 'user' });
   if (chosen === undefined) throw new CommanderError(2, 'commander.noCommand', 'no command given');
   return { options: program.opts(), work: chosen };
@@ -80,8 +85,8 @@ function addKeys(program: Command, choose: (work: CommandWork) => void): void {
     .description('make a new version of a data key the active one')
     .argument('[name]', 'name of the data key', 'default')
     .option(...DRY_RUN)
-    .action((name: string, options: { dryRun: boolean }) => {
-      choose((session) => keysRotate(session, name, options));
+    .action((name: string, { dryRun = false }: DryRunOption) => {
+      choose((session) => keysRotate(session, name, { dryRun }));
     });
 }
 
@@ -91,10 +96,11 @@ function addData(program: Command, choose: (work: CommandWork) => void): void {
     .command('reencrypt')
     .description('move every row to the active data key, online')
     .option(...DRY_RUN)
-    .option('--entity <name...>', 'only these entities', [])
+    .option('--entity <name...>', 'only these entities')
     .option('--batch-size <rows>', 'rows in a page (default: 500)', wholeNumber)
-    .action((options: { dryRun: boolean; entity: string[]; batchSize?: number }) => {
-      choose((session) => dataReencrypt(session, { batchSize: undefined, ...options }));
+    .action((options: DryRunOption & { entity?: string[]; batchSize?: number }) => {
+      const { dryRun = false, entity = [], batchSize } = options;
+      choose((session) => dataReencrypt(session, { dryRun, entity, batchSize }));
     });
 }
 

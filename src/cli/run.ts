@@ -1,6 +1,6 @@
 import { CommanderError } from 'commander';
 import { CommandError } from './command-error';
-import { errorReport } from './error-report';
+import { errorReport, withoutCredentials } from './error-report';
 import { EXIT_CODES } from './exit-code';
 import type { ExitCode } from './exit-code';
 import { openOutput } from './output';
@@ -19,6 +19,8 @@ export async function run(args: readonly string[]): Promise<ExitCode> {
     const report = errorReport(error);
     output.error(report, args.includes('--verbose') ? stackOf(error) : undefined);
     return report.exitCode;
+  } finally {
+    output.close();
   }
 }
 
@@ -51,5 +53,5 @@ function usage(message: string): CommandError {
 function stackOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   const cause = error.cause instanceof Error ? `\ncaused by ${String(error.cause.stack)}` : '';
-  return `${String(error.stack)}${cause}`;
+  return withoutCredentials(`${String(error.stack)}${cause}`);
 }

@@ -16,6 +16,7 @@ import {
   readCiphertext,
   storedLengthOf,
 } from '../format/field-ciphertext';
+import { KeyNotFoundError } from '../errors';
 import type { DataKey } from '../keys/data-key';
 import type { KeySource } from '../keys/key-source';
 
@@ -23,6 +24,7 @@ import { AssociatedData } from './associated-data';
 import {
   doesNotAuthenticate,
   doesNotDecode,
+  keyUnusable,
   malformedCiphertext,
   plaintextFound,
   unsupportedValue,
@@ -70,7 +72,7 @@ export class FieldCipher {
    */
   decrypt(stored: unknown): FieldValue {
     const ciphertext = this.#read(stored);
-    const key = this.#keys.keyByPrefix(prefixOf(stored, ciphertext));
+    const key = this.#keyOf(prefixOf(stored, ciphertext));
     const encoded = this.#open(key, ciphertext);
     try {
       return decodeValue(this.#policy.type, encoded);
@@ -86,13 +88,24 @@ export class FieldCipher {
   }
 
   /**
+   * Tells whether a malformed value is a damaged ciphertext: it begins like one, and names a key
+   * that there is. Cleartext may happen to begin like one, but not with the id of a key.
+   */
+  isDamaged(stored: unknown): boolean {
+    const found = this.inspect(stored);
+    return (
+      found.kind === 'malformed' && found.prefix !== undefined && this.#isKnown(found.prefix)
+    );
+  }
+
+  /**
    * Decrypts to the encoded value, type tag included, for {@link FieldCipher.sealRaw}.
    *
    * @throws the same errors as {@link FieldCipher.decrypt}
    */
   openRaw(stored: unknown): Buffer {
     const ciphertext = this.#read(stored);
-    return this.#open(this.#keys.keyByPrefix(prefixOf(stored, ciphertext)), ciphertext);
+    return this.#open(this.#keyOf(prefixOf(stored, ciphertext)), ciphertext);
   }
 
   /**
@@ -110,12 +123,38 @@ export class FieldCipher {
     return this.#seal(key, stored);
   }
 
+  #isKnown(prefix: string): boolean {
+    try {
+      this.#keys.keyByPrefix(prefix);
+      return true;
+    } catch (error) {
+      // A key that cannot be had at the moment is a key all the same.
+      return !(error instanceof KeyNotFoundError);
+    }
+  }
+
   #encode(value: unknown): ValueContent {
     try {
       return encodeContent(this.#policy.type, value);
     } catch (error) {
       if (!(error instanceof ValueCodecError)) throw error;
       throw unsupportedValue(this.#policy, error.reason);
+    }
+  }
+
+  #activeKey(name: string): DataKey {
+    try {
+      return this.#keys.activeKey(name);
+    } catch (error) {
+      throw keyUnusable(this.#policy, error);
+    }
+  }
+
+  #keyOf(prefix: string): DataKey {
+    try {
+      return this.#keys.keyByPrefix(prefix);
+    } catch (error) {
+      throw keyUnusable(this.#policy, error);
     }
   }
 
@@ -128,7 +167,7 @@ export class FieldCipher {
         `the value takes ${String(bytes)} bytes, the limit is ${String(maxValueBytes)}`,
       );
     }
-    const key = this.#keys.activeKey(keyName);
+    const key = this.#activeKey(keyName);
     if (columnLength === undefined) return key;
 
     const needed = storedLengthOf(bytes, key.aead.nonceBytes, storage);

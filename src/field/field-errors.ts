@@ -1,6 +1,7 @@
 import type { FieldEncryptionErrorDetails } from '../errors';
 import {
   DecryptionError,
+  FieldEncryptionError,
   MalformedCiphertextError,
   PlaintextFoundError,
   UnsupportedValueError,
@@ -56,6 +57,20 @@ export function doesNotDecode(policy: FieldPolicy, keyId: string, reason: string
       'Declare the type it was written with, or convert the column.',
     detailsOf(policy, keyId),
   );
+}
+
+/** What the keys threw, with the field that needed the key named. */
+export function keyUnusable(policy: FieldPolicy, error: unknown): unknown {
+  if (!(error instanceof FieldEncryptionError) || error.entity !== undefined) return error;
+  const NamedError = error.constructor as new (
+    message: string,
+    details: FieldEncryptionErrorDetails & { retryable: boolean },
+  ) => FieldEncryptionError;
+  return new NamedError(`${nameOf(policy)}: ${error.message}`, {
+    ...detailsOf(policy, error.keyId),
+    retryable: error.retryable,
+    cause: error,
+  });
 }
 
 function nameOf({ entity, property }: FieldPolicy): string {

@@ -25,12 +25,12 @@ const MIN_BYTES = HEADER_BYTES + NONCE_BYTES['aes-256-gcm-siv'] + TYPE_TAG_BYTES
 const FOREIGN_MIN_CHARS = 66;
 
 /**
- * What a stored value turned out to be. `claimsFormat` tells a damaged ciphertext of this format
- * from bytes that merely look encoded.
+ * What a stored value turned out to be. A malformed one has a `prefix` when it begins like a
+ * ciphertext of this format: damaged, or cleartext that happens to.
  */
 export type StoredInspection =
   | { readonly kind: 'ciphertext'; readonly prefix: string }
-  | { readonly kind: 'malformed'; readonly reason: string; readonly claimsFormat: boolean }
+  | { readonly kind: 'malformed'; readonly reason: string; readonly prefix: string | undefined }
   | { readonly kind: 'plaintext' };
 
 /**
@@ -92,14 +92,15 @@ function readBytes(stored: unknown): Buffer | undefined {
 function inspectText(stored: unknown): StoredInspection {
   if (typeof stored !== 'string') return { kind: 'plaintext' };
   const bytes = decodeBase64url(stored);
-  if (keyIdOfPrefix(stored.slice(0, PREFIX_CHARS)) !== undefined) {
+  const prefix = stored.slice(0, PREFIX_CHARS);
+  if (keyIdOfPrefix(prefix) !== undefined) {
     return malformed(
       bytes === undefined ? 'it is not canonical base64url' : 'it is cut short',
-      true,
+      prefix,
     );
   }
   if (bytes !== undefined && stored.length >= FOREIGN_MIN_CHARS) {
-    return malformed(`its format ${formatName(bytes)} is not known to this version`, false);
+    return malformed(`its format ${formatName(bytes)} is not known to this version`);
   }
   return { kind: 'plaintext' };
 }
@@ -107,12 +108,14 @@ function inspectText(stored: unknown): StoredInspection {
 function inspectBytes(stored: unknown): StoredInspection {
   const bytes = readBytes(stored);
   if (bytes === undefined) return { kind: 'plaintext' };
-  if (bytes.length === 0) return malformed('it is empty', false);
-  return bytes[0] === FORMAT_1 ? malformed('it is cut short', true) : { kind: 'plaintext' };
+  if (bytes.length === 0) return malformed('it is empty');
+  if (bytes[0] !== FORMAT_1) return { kind: 'plaintext' };
+  const prefix = bytes.length < HEADER_BYTES ? undefined : prefixOf(stored, bytes);
+  return malformed('it is cut short', prefix);
 }
 
-function malformed(reason: string, claimsFormat: boolean): StoredInspection {
-  return { kind: 'malformed', reason, claimsFormat };
+function malformed(reason: string, prefix?: string): StoredInspection {
+  return { kind: 'malformed', reason, prefix };
 }
 
 function formatName(bytes: Buffer): string {

@@ -177,13 +177,18 @@ export class CurrentKeys<C> {
     obtain: () => Promise<CreatedKey>,
   ): Promise<void> {
     try {
+      this.#requireOpen(generation);
       const created = await obtain();
-      if (generation !== this.#generation) throw closedMeanwhile();
+      this.#requireOpen(generation);
       this.accept(created, startedAt);
     } catch (failure) {
       if (generation === this.#generation) this.#noteFailure(purpose, name, failure);
       throw failure;
     }
+  }
+
+  #requireOpen(generation: number): void {
+    if (generation !== this.#generation) throw closedMeanwhile();
   }
 
   #noteMissingTable(wanted: Wanted): void {

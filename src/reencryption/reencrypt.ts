@@ -203,7 +203,7 @@ class ReencryptRun {
     if (stored === null || stored === undefined) return stored;
     const found = cipher.inspect(stored);
     // Encrypting cleartext is another run; here it is left to be.
-    if (readsPlaintext && found.kind === 'plaintext') return stored;
+    if (readsPlaintext && found.kind !== 'ciphertext' && !cipher.isDamaged(stored)) return stored;
     const active = this.#installation.keys.activeKey(policy.keyName);
     if (found.kind === 'ciphertext' && found.prefix === active.prefix) return stored;
     return cipher.sealRaw(cipher.openRaw(stored));

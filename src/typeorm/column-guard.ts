@@ -36,6 +36,8 @@ export class BlindIndexColumnGuard implements ValueTransformer {
     /** Name of the encrypted property beside it, within the same class or embedded. */
     readonly sourceProperty: string,
     readonly options: BlindIndexOptions,
+    /** Another index of the property has the same name. */
+    readonly conflicts: boolean = false,
   ) {}
 
   to(): never {

@@ -37,11 +37,15 @@ export function describeColumn({ policy }: EncryptedColumn): string {
   return `${policy.entity}.${policy.property}`;
 }
 
-/** Decrypts a stored value, or reads it as cleartext where the column may still hold some. */
+/**
+ * Decrypts a stored value, or reads it as cleartext where the column may still hold some. What is a
+ * damaged ciphertext is not passed through as cleartext.
+ */
 export function decryptStored(
   { cipher, policy, readsPlaintext }: EncryptedColumn,
   stored: unknown,
 ): unknown {
-  const plaintext = readsPlaintext ? readLegacyPlaintext(policy, stored) : undefined;
-  return plaintext === undefined ? cipher.decrypt(stored) : plaintext.value;
+  if (!readsPlaintext) return cipher.decrypt(stored);
+  const isCiphertext = cipher.inspect(stored).kind === 'ciphertext' || cipher.isDamaged(stored);
+  return isCiphertext ? cipher.decrypt(stored) : readLegacyPlaintext(policy, stored);
 }

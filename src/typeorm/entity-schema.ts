@@ -35,11 +35,14 @@ export function blindIndexColumns(
   ...indexes: BlindIndexOptions[]
 ): Record<string, EntitySchemaColumnOptions> {
   const all = indexes.length === 0 ? [{}] : indexes;
+  const names = all.map((options) => indexPropertyName(property, options));
   return Object.fromEntries(
-    all.map((options) => [
-      indexPropertyName(property, options),
-      schemaColumn(blindIndexColumnOptions(new BlindIndexColumnGuard(property, options))),
-    ]),
+    all.map((options, i) => {
+      const name = indexPropertyName(property, options);
+      const conflicts = names.indexOf(name) !== i;
+      const guard = new BlindIndexColumnGuard(property, options, conflicts);
+      return [name, schemaColumn(blindIndexColumnOptions(guard))];
+    }),
   );
 }
 

@@ -67,6 +67,9 @@ const KMS_METHODS = ['wrapKey', 'unwrapKey', 'health'] as const;
 
 /** Checks the options and returns a frozen copy. Throws {@link ConfigurationError}. */
 export function checkedOptions(options: FieldEncryptionOptions): FieldEncryptionOptions {
+  if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
+    throw new ConfigurationError('withFieldEncryption: no options. It needs { kms } at least.');
+  }
   const problems = [
     optionProblems(OptionRules, options),
     optionProblems(KeyCacheRules, options.keyCache ?? {}),

@@ -126,12 +126,16 @@ function checkOptions({ options, conflicts }: EncryptedColumnGuard, refuse: Refu
 function checkPlace(column: ColumnMetadata, refuse: Refusal): void {
   const { entityMetadata: metadata } = column;
   if (column.isPrimary) refuse('a primary key cannot be encrypted. Encrypt another property.');
+  if (column.isGenerated) {
+    refuse(
+      'a generated value would be stored in clear. Take @Generated away and set the value in the class.',
+    );
+  }
   if (
-    metadata.foreignKeys.some(
-      (key) => key.columns.includes(column) || key.referencedColumns.includes(column),
-    ) ||
     column.relationMetadata !== undefined ||
-    column.referencedColumn !== undefined
+    column.referencedColumn !== undefined ||
+    metadata.foreignKeys.some(({ columns }) => columns.includes(column)) ||
+    metadata.connection.entityMetadatas.some((other) => refersTo(other, column))
   ) {
     refuse('a foreign key cannot be encrypted, nor what one refers to. Relate by another column.');
   }
@@ -145,6 +149,13 @@ function checkPlace(column: ColumnMetadata, refuse: Refusal): void {
   }
   if (column.default !== undefined)
     refuse(`option "default" is refused: ${String(REFUSED_OPTIONS['default'])}.`);
+}
+
+function refersTo({ columns, foreignKeys }: EntityMetadata, column: ColumnMetadata): boolean {
+  return (
+    columns.some(({ referencedColumn }) => referencedColumn === column) ||
+    foreignKeys.some(({ referencedColumns }) => referencedColumns.includes(column))
+  );
 }
 
 function checkWidth({ length }: EncryptedOptions, suite: CipherSuite, refuse: Refusal): void {

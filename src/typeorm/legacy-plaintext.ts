@@ -1,22 +1,14 @@
-import { inspectStored } from '../format/field-ciphertext';
 import { UnsupportedValueError } from '../errors';
 import type { FieldPolicy } from '../field/field-policy';
 
 /**
  * Reads a cleartext row of a column that is being encrypted, as its declared type.
  *
- * Returns `undefined` for a ciphertext. What has the header of a ciphertext never counts as
- * cleartext, so that a damaged ciphertext is not passed through.
+ * @throws {@link UnsupportedValueError} when it does not hold that type.
  */
-export function readLegacyPlaintext(
-  policy: FieldPolicy,
-  stored: unknown,
-): { readonly value: unknown } | undefined {
-  const found = inspectStored(stored, policy.storage);
-  if (found.kind === 'ciphertext') return undefined;
-  if (found.kind === 'malformed' && found.claimsFormat) return undefined;
+export function readLegacyPlaintext(policy: FieldPolicy, stored: unknown): unknown {
   const value = parse(policy, stored);
-  if (value !== undefined) return { value };
+  if (value !== undefined) return value;
   const { entity, property, type } = policy;
   throw new UnsupportedValueError(
     `${entity}.${property}: a cleartext row does not hold a ${type}. Correct the row.`,

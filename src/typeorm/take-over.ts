@@ -1,10 +1,11 @@
 import { getMetadataArgsStorage } from 'typeorm';
-import type { DataSource, EntityMetadata } from 'typeorm';
+import type { ColumnType, DataSource, EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { IndexMetadata } from 'typeorm/metadata/IndexMetadata.js';
 import { ConfigurationError, InvalidFieldPolicyError, UnsupportedValueError } from '../errors';
 import { BlindIndex } from '../field/blind-index';
 import { FieldCipher } from '../field/field-cipher';
+import type { FieldPolicy } from '../field/field-policy';
 import type { KeySource } from '../keys/key-source';
 import {
   BlindIndexColumnGuard,
@@ -80,6 +81,16 @@ function newlyEncrypted(metadata: EntityMetadata, context: TakeOverContext): Enc
   return columns;
 }
 
+/**
+ * Types under which TypeORM's diff compares values as text, where `===` would find an equal date,
+ * JSON value or NaN changed. The type in the database is the driver codec's business.
+ */
+const COMPARED_AS: Partial<Record<EncryptedType, ColumnType>> = {
+  date: 'simple-json',
+  json: 'simple-json',
+  number: 'simple-enum',
+};
+
 function encryptColumn(
   column: ColumnMetadata,
   guard: EncryptedColumnGuard,
@@ -89,10 +100,9 @@ function encryptColumn(
   const policy = fieldPolicyOf(column, guard, options.suite ?? 'xaes-256-gcm');
   const application = options.application ?? 'default';
   delete column.transformer;
-  // TypeORM's diff compares this type as canonical text, which Dates and JSON need to look unchanged;
-  // the type in the database is the driver codec's business.
-  if (policy.type === 'json' || policy.type === 'date') column.type = 'simple-json';
+  column.type = COMPARED_AS[policy.type] ?? column.type;
 
+  assertIndexNamesFree(column, hidden, policy);
   const indexes: IndexedColumn[] = [];
   for (const indexColumn of hidden) {
     const indexGuard = indexColumn.transformer;
@@ -196,6 +206,32 @@ function assertOnlyDecorator(column: ColumnMetadata): void {
       { entity, property: column.propertyPath },
     );
   }
+}
+
+/** TypeORM takes the first of two columns of one property; the index of the other would silently be missing. */
+function assertIndexNamesFree(
+  { target, propertyName }: ColumnMetadata,
+  hidden: readonly ColumnMetadata[],
+  { entity, property }: FieldPolicy,
+): void {
+  const ofClass = getMetadataArgsStorage().columns.filter((args) => args.target === target);
+  const names = ofClass.map((args) => args.propertyName);
+  const taken =
+    ofClass.find(({ propertyName: name, options: { transformer } }) => {
+      if (!(transformer instanceof BlindIndexColumnGuard)) return false;
+      const own = transformer.sourceProperty === propertyName;
+      return own && names.indexOf(name) !== names.lastIndexOf(name);
+    })?.propertyName ?? hidden.find(hasConflict)?.propertyName;
+  if (taken === undefined) return;
+  throw new InvalidFieldPolicyError(
+    `${entity}.${property}: another index or column has the name "${taken}" already. ` +
+      'Give each @BlindIndex of the property a "name" or "columnName" of its own.',
+    { entity, property },
+  );
+}
+
+function hasConflict({ transformer }: ColumnMetadata): boolean {
+  return transformer instanceof BlindIndexColumnGuard && transformer.conflicts;
 }
 
 /** Lookups through truncated tokens are made exact by primary key; see `query/deferred-parameter.ts`. */

@@ -1,5 +1,6 @@
 import type { DataSource, EntityTarget, ObjectLiteral, QueryRunner } from 'typeorm';
 import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
+import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 import { ConfigurationError } from '../errors';
 import { DataKeySchema } from './data-key-table';
 import { installDriverCodec } from './driver-codec';
@@ -37,6 +38,11 @@ export function withFieldEncryption<T extends DataSource>(
 }
 
 function assertInstallable(dataSource: DataSource): void {
+  if (!InstanceChecker.isDataSource(dataSource)) {
+    throw new ConfigurationError(
+      'withFieldEncryption needs a DataSource: withFieldEncryption(new DataSource({ ... }), options).',
+    );
+  }
   if (isInstalled(dataSource)) {
     throw new ConfigurationError(
       'withFieldEncryption was called twice for one DataSource. Call it once, where the DataSource is made.',

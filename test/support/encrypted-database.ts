@@ -50,6 +50,8 @@ export async function openEncrypted(
   });
   const dataSource = withFieldEncryption(new DataSource(dataSourceOptions), { kms, ...encryption });
   await dataSource.initialize();
+  // Nobody needs the file after a crash.
+  if (!isPostgres(dataSource.options)) await dataSource.query('PRAGMA synchronous = OFF');
   return {
     dataSource,
     statements,

@@ -1,5 +1,5 @@
 import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
-import { HEADER_BYTES, PREFIX_CHARS } from '../../format/field-ciphertext';
+import { PREFIX_CHARS } from '../../format/field-ciphertext';
 import type { EncryptedColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
 import type { Expressions } from './any-query-builder';
@@ -15,7 +15,10 @@ export function ciphertextPrefixes(
 ): Set<string> {
   const prefixes = new Set<string>();
   for (const [key, encrypted] of selectedColumns(expressions, installation)) {
-    collect(rows, key, encrypted.policy.storage, prefixes);
+    for (const row of rows) {
+      const prefix = newPrefix(encrypted, row[key], prefixes);
+      if (prefix !== undefined) prefixes.add(prefix);
+    }
   }
   return prefixes;
 }
@@ -39,26 +42,35 @@ export function selectedColumns(
   return selected;
 }
 
-function collect(
-  rows: readonly Record<string, unknown>[],
-  key: string,
-  storage: 'text' | 'binary',
-  prefixes: Set<string>,
-): void {
-  let last = '';
-  for (const row of rows) {
-    const stored = row[key];
-    if (storage === 'text') {
-      if (typeof stored !== 'string' || (last !== '' && stored.startsWith(last))) continue;
-      last = stored.slice(0, PREFIX_CHARS);
-    } else {
-      if (!(stored instanceof Uint8Array) && !Buffer.isBuffer(stored)) continue;
-      last = Buffer.from(
-        stored.buffer,
-        stored.byteOffset,
-        Math.min(HEADER_BYTES, stored.length),
-      ).toString('base64url');
+/** The selections of a query with encrypted columns replaced by the primary key of their row. */
+export function countedSelects(
+  { aliases, selects }: Expressions,
+  { encryptedEntity }: Installation,
+): Expressions['selects'] {
+  const replacements = new Map<string, Expressions['selects']>();
+  for (const alias of aliases) {
+    if (!alias.hasMetadata) continue;
+    const { metadata, name } = alias;
+    const key = metadata.primaryColumns.map(({ propertyPath }) => ({
+      selection: `${name}.${propertyPath}`,
+    }));
+    for (const { column } of encryptedEntity(metadata)?.columns ?? []) {
+      replacements.set(`${name}.${column.propertyPath}`, key);
     }
-    prefixes.add(last);
   }
+  return selects.flatMap((select) => replacements.get(select.selection) ?? [select]);
+}
+
+/** Inspects a value only where its beginning is new: nearly all rows share a few keys. */
+function newPrefix(
+  { cipher, readsPlaintext }: EncryptedColumn,
+  stored: unknown,
+  prefixes: ReadonlySet<string>,
+): string | undefined {
+  if (stored === null || stored === undefined) return undefined;
+  if (typeof stored === 'string' && prefixes.has(stored.slice(0, PREFIX_CHARS))) return undefined;
+  const found = cipher.inspect(stored);
+  if (found.kind === 'ciphertext') return found.prefix;
+  // Whether a malformed value is a damaged ciphertext depends on whether its key exists.
+  return found.kind === 'malformed' && readsPlaintext ? found.prefix : undefined;
 }

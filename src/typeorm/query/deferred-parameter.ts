@@ -1,9 +1,9 @@
-import type { ObjectLiteral, QueryRunner } from 'typeorm';
+import type { QueryRunner } from 'typeorm';
 import { inspect } from 'node:util';
 import { FieldEncryptionError, UnsupportedQueryError } from '../../errors';
 import type { BlindIndex } from '../../field/blind-index';
 import type { EncryptedColumn, IndexedColumn } from '../encrypted-column';
-import { describeColumn } from '../encrypted-column';
+import { decryptStored, describeColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
 
 /** More candidates than this share a truncated token: the index is too short to look anything up by. */
@@ -27,6 +27,11 @@ export abstract class DeferredParameter {
   [inspect.custom](): string {
     return '[encrypted]';
   }
+}
+
+interface Candidate {
+  readonly id: unknown;
+  readonly stored: unknown;
 }
 
 /** A token whose index key is not in memory at the moment. */
@@ -65,18 +70,25 @@ export class ExactMatches extends DeferredParameter {
   readonly #encrypted: EncryptedColumn;
   readonly #index: IndexedColumn;
   readonly #values: readonly unknown[];
+  /** NULL is among the values: it equals nothing, and nothing differs from a list that holds it. */
+  readonly withNull: boolean;
 
   constructor(encrypted: EncryptedColumn, index: IndexedColumn, values: readonly unknown[]) {
     super();
     this.#encrypted = encrypted;
     this.#index = index;
-    this.#values = values.filter((value) => value !== null);
+    this.#values = values.filter((value) => value !== null && value !== undefined);
+    this.withNull = this.#values.length < values.length;
   }
 
-  /** The tokens of the values, at least one parameter: an empty IN list is not SQL, NULL equals nothing. */
-  tokens(): (string | DeferredToken | null)[] {
+  /** No value can match: an empty IN list, which is not SQL. */
+  get isEmpty(): boolean {
+    return this.#values.length === 0;
+  }
+
+  tokens(): (string | DeferredToken)[] {
     const tokens = this.#values.map((v) => DeferredToken.tokenOrDeferred(this.#index.index, v));
-    return tokens.length === 0 ? [null] : [...new Set(tokens)];
+    return [...new Set(tokens)];
   }
 
   override async resolve(
@@ -85,36 +97,42 @@ export class ExactMatches extends DeferredParameter {
   ): Promise<unknown[]> {
     await installation.prepareIndexRoot(queryRunner);
     const candidates = await this.#candidates(installation, queryRunner);
-    const { index } = this.#index;
-    const { column } = this.#encrypted;
-    const [primary] = column.entityMetadata.primaryColumns;
-    const ids = candidates
-      .filter((row) => {
-        const held: unknown = column.getEntityValue(row);
-        return this.#values.some((value) => index.matches(held, value));
-      })
-      .map((row): unknown => primary?.getEntityValue(row));
+    const ids = candidates.filter(({ stored }) => this.#holds(stored)).map(({ id }) => id);
     return ids.length === 0 ? [null] : ids;
   }
 
+  #holds(stored: unknown): boolean {
+    const held = decryptStored(this.#encrypted, stored);
+    return this.#values.some((value) => this.#index.index.matches(held, value));
+  }
+
+  /** Raw rows: with single-table inheritance an entity may lack what another class has declared. */
   async #candidates(
     installation: Installation,
     queryRunner: QueryRunner | undefined,
-  ): Promise<ObjectLiteral[]> {
-    const { column } = this.#encrypted;
+  ): Promise<Candidate[]> {
+    const { column, cipher } = this.#encrypted;
     const { target, primaryColumns } = column.entityMetadata;
-    const rows = await installation.dataSource
+    const rows: Candidate[] = await installation.dataSource
       .createQueryBuilder(queryRunner)
-      .select([...primaryColumns, column].map(({ propertyPath }) => `candidate.${propertyPath}`))
+      .select(`candidate.${String(primaryColumns[0]?.propertyPath)}`, 'id')
+      .addSelect(`candidate.${column.propertyPath}`, 'stored')
       .from(target, 'candidate')
       .where(`candidate.${this.#index.column.propertyPath} IN (:...tokens)`, {
         tokens: this.tokens(),
       })
+      .andWhere(`candidate.${column.propertyPath} IS NOT NULL`)
       .withDeleted()
-      .callListeners(false)
       .limit(MAX_CANDIDATES + 1)
-      .getMany();
+      .getRawMany();
     if (rows.length > MAX_CANDIDATES) throw this.#tooManyCandidates();
+    await installation.loadKeys(
+      rows.flatMap(({ stored }) => {
+        const found = cipher.inspect(stored);
+        return found.kind === 'ciphertext' ? [found.prefix] : [];
+      }),
+      queryRunner,
+    );
     return rows;
   }
 

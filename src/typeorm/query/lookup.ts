@@ -11,13 +11,19 @@ export type Lookup =
   | { readonly kind: 'unchanged' }
   /** The same operators over tokens, on the index column. */
   | { readonly kind: 'tokens'; readonly index: IndexedColumn; readonly value: unknown }
-  /** Equality through truncated tokens, to be narrowed to exact matches. */
+  /** Equality through truncated tokens, narrowed to exact matches. */
   | {
       readonly kind: 'exact';
-      readonly negated: boolean;
       readonly index: IndexedColumn;
-      readonly matches: ExactMatches;
+      readonly condition: ExactCondition;
     };
+
+/** A tree of find operators over a property with a truncated index. */
+export type ExactCondition =
+  | { readonly kind: 'matches'; readonly matches: ExactMatches }
+  | { readonly kind: 'isNull' }
+  | { readonly kind: 'not'; readonly operand: ExactCondition }
+  | { readonly kind: 'and' | 'or'; readonly operands: readonly ExactCondition[] };
 
 /**
  * Rewrites the value of a where condition, which may be a tree of find operators.
@@ -28,7 +34,9 @@ export type Lookup =
 export function rewriteCondition(encrypted: EncryptedColumn, value: unknown): Lookup {
   if (isNullCheck(value)) return { kind: 'unchanged' };
   const index = indexFor(encrypted);
-  if (index.policy.bits !== undefined) return exactLookup(encrypted, index, value);
+  if (index.policy.bits !== undefined) {
+    return { kind: 'exact', index, condition: exactCondition(encrypted, index, value) };
+  }
   return { kind: 'tokens', index, value: tokensOf(encrypted, index, value) };
 }
 
@@ -65,64 +73,56 @@ function tokensOf(encrypted: EncryptedColumn, index: IndexedColumn, value: unkno
   }
 }
 
-function exactLookup(encrypted: EncryptedColumn, index: IndexedColumn, value: unknown): Lookup {
-  if (!isOperator(value)) return exactOf(encrypted, index, [value], false);
+function exactCondition(
+  encrypted: EncryptedColumn,
+  index: IndexedColumn,
+  value: unknown,
+): ExactCondition {
+  const matching = (values: readonly unknown[]): ExactCondition => {
+    for (const each of values) assertValue(encrypted, each);
+    return { kind: 'matches', matches: new ExactMatches(encrypted, index, values) };
+  };
+  if (!isOperator(value)) return matching([value]);
   const operand: unknown = value.child ?? value.value;
   switch (value.type) {
     case 'equal':
-      return exactOf(encrypted, index, [operand], false);
+      return matching([operand]);
     case 'in':
     case 'any':
-      return exactOf(encrypted, index, listOf(operand), false);
-    case 'not': {
-      const inner = exactLookup(encrypted, index, operand);
-      if (inner.kind === 'exact') return { ...inner, negated: !inner.negated };
-      return inner.kind === 'tokens' ? { ...inner, value: Not(inner.value) } : inner;
-    }
+      return matching(listOf(operand));
+    case 'isNull':
+      return { kind: 'isNull' };
+    case 'not':
+      return { kind: 'not', operand: exactCondition(encrypted, index, operand) };
     case 'and':
     case 'or':
-      return refuse(
-        encrypted,
-        `is looked up through a truncated blind index, which has no ${value.type}()`,
-        'Use In(), or write the conditions as an array of where objects',
-      );
+      return {
+        kind: value.type,
+        operands: listOf(operand).map((each) => exactCondition(encrypted, index, each)),
+      };
     default:
       return refuseOperator(encrypted, value.type);
   }
 }
 
-function exactOf(
-  encrypted: EncryptedColumn,
-  index: IndexedColumn,
-  values: readonly unknown[],
-  negated: boolean,
-): Lookup {
-  if (values.length === 0) return { kind: 'tokens', index, value: In([]) };
-  for (const value of values) assertValue(encrypted, value);
-  return { kind: 'exact', negated, index, matches: new ExactMatches(encrypted, index, values) };
-}
-
 /** The token where the key is in memory, else a promise of it that the query keeps before it runs. */
 function tokenOf(encrypted: EncryptedColumn, index: IndexedColumn, value: unknown): unknown {
-  if (value === null) return null;
+  if (value === null || value === undefined) return value;
   assertValue(encrypted, value);
   return DeferredToken.tokenOrDeferred(index.index, value);
 }
 
 function assertValue(encrypted: EncryptedColumn, value: unknown): void {
-  if (value === undefined) {
-    refuse(encrypted, 'is compared with undefined', 'Leave the condition out, or use IsNull()');
-  }
   if (typeof value === 'function') {
     refuse(encrypted, 'is compared with an SQL expression', 'Give the value itself');
   }
 }
 
+/** IsNull() under any number of Not(); the literal null is what TypeORM makes of it. */
 function isNullCheck(value: unknown): boolean {
-  if (value === null) return true;
-  if (!isOperator(value)) return false;
+  if (!isOperator(value)) return value === null;
   if (value.type === 'isNull') return true;
-  return value.type === 'not' && isNullCheck(value.child ?? value.value);
+  return value.type === 'not' && value.child !== undefined && isNullCheck(value.child);
 }
 
 function isOperator(value: unknown): value is FindOperator<unknown> {

@@ -1,9 +1,11 @@
 import type { EntityMetadata, QueryRunner } from 'typeorm';
 import type { Installation } from '../installation';
 import type { AnyQueryBuilder } from './any-query-builder';
+import type { IndexedColumn } from '../encrypted-column';
 import { DeferredParameter } from './deferred-parameter';
+import type { ExactMatches } from './deferred-parameter';
 import { rewriteCondition } from './lookup';
-import type { Lookup } from './lookup';
+import type { ExactCondition } from './lookup';
 
 /** A join that find options have asked for and TypeORM has not applied yet. */
 export interface PendingJoin {
@@ -37,7 +39,7 @@ export function rewritePredicate(
     case 'tokens':
       return { path: place.prefix + lookup.index.column.propertyPath, value: lookup.value };
     case 'exact':
-      return { sql: exactSql(builder, place, lookup) };
+      return { sql: exactSql(builder, place, lookup.index, lookup.condition) };
   }
 }
 
@@ -69,15 +71,40 @@ function placeOf(
   return { metadata, propertyPath: path.slice(dot + 1), prefix: `${name}.` };
 }
 
-/**
- * Token match narrowed to exact rows, with SQL's three-valued logic kept: NULL is neither equal nor,
- * under NOT, unequal; and an empty list of rows is FALSE, not NULL.
- */
+/** SQL of a condition on a truncated index, with SQL's three-valued logic kept. */
 function exactSql(
   builder: AnyQueryBuilder,
-  { metadata, prefix }: Place,
-  { index, matches, negated }: Extract<Lookup, { kind: 'exact' }>,
+  place: Place,
+  index: IndexedColumn,
+  condition: ExactCondition,
 ): string {
+  switch (condition.kind) {
+    case 'matches':
+      return matchesSql(builder, place, index, condition.matches);
+    case 'isNull':
+      return `${place.prefix}${index.column.propertyPath} IS NULL`;
+    case 'not':
+      return `NOT (${exactSql(builder, place, index, condition.operand)})`;
+    case 'and':
+    case 'or':
+      return condition.operands
+        .map((operand) => `(${exactSql(builder, place, index, operand)})`)
+        .join(condition.kind === 'and' ? ' AND ' : ' OR ');
+  }
+}
+
+/**
+ * Token match narrowed to exact rows: NULL is neither equal nor, under NOT, unequal; an empty list
+ * of rows is FALSE, not NULL; and a list with NULL in it is never FALSE.
+ */
+function matchesSql(
+  builder: AnyQueryBuilder,
+  { metadata, prefix }: Place,
+  index: IndexedColumn,
+  matches: ExactMatches,
+): string {
+  const orNull = matches.withNull ? '(1 = 0 OR NULL)' : '1 = 0';
+  if (matches.isEmpty) return orNull;
   let id = 0;
   while (builder.hasParameter(`encrypted_matches_${String(id)}`)) id++;
   const token = prefix + index.column.propertyPath;
@@ -85,20 +112,32 @@ function exactSql(
   builder.setParameter(`encrypted_tokens_${String(id)}`, matches.tokens());
   builder.setParameter(`encrypted_matches_${String(id)}`, matches);
   const sql =
-    `(${token} IN (:...encrypted_tokens_${String(id)}) AND (${token} IS NULL OR ` +
-    `COALESCE(${primary} IN (:...encrypted_matches_${String(id)}), FALSE)))`;
-  return negated ? `NOT ${sql}` : sql;
+    `${token} IN (:...encrypted_tokens_${String(id)}) AND (${token} IS NULL OR ` +
+    `COALESCE(${primary} IN (:...encrypted_matches_${String(id)}), FALSE))`;
+  return matches.withNull ? `((${sql}) OR NULL)` : `(${sql})`;
 }
 
-/** Puts values in the place of deferred parameters. */
-export async function resolveParameters(
+/**
+ * Runs a statement with values in the place of deferred parameters. Puts these back afterwards: a
+ * builder may run again, when other rows match.
+ */
+export async function withResolvedParameters<T>(
   { expressionMap: { parameters } }: AnyQueryBuilder,
   installation: Installation,
   queryRunner: QueryRunner | undefined,
-): Promise<void> {
-  for (const [name, value] of Object.entries(parameters)) {
-    const resolved = resolvedParameter(value, installation, queryRunner);
-    if (resolved !== undefined) parameters[name] = await resolved;
+  run: () => Promise<T>,
+): Promise<T> {
+  const deferred: [name: string, value: unknown][] = [];
+  try {
+    for (const [name, value] of Object.entries(parameters)) {
+      const resolved = resolvedParameter(value, installation, queryRunner);
+      if (resolved === undefined) continue;
+      deferred.push([name, value]);
+      parameters[name] = await resolved;
+    }
+    return await run();
+  } finally {
+    for (const [name, value] of deferred) parameters[name] = value;
   }
 }
 

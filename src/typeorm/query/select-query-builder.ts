@@ -5,8 +5,8 @@ import { UnsupportedQueryError } from '../../errors';
 import { describeColumn } from '../encrypted-column';
 import { installationOf } from '../installation';
 import type { Installation } from '../installation';
-import { ciphertextPrefixes, selectedColumns } from './ciphertext-prefixes';
-import { resolveParameters, rewritePredicate } from './predicate';
+import { ciphertextPrefixes, countedSelects, selectedColumns } from './ciphertext-prefixes';
+import { rewritePredicate, withResolvedParameters } from './predicate';
 import { assertNoRawUse } from './statement-check';
 import {
   EncryptingDeleteQueryBuilder,
@@ -45,15 +45,31 @@ export class EncryptingSelectQueryBuilder<
   }
 
   protected override async executeEntitiesAndRawResults(queryRunner: QueryRunner) {
-    // Pagination copies the parameters before it loads anything.
-    await resolveParameters(this, this.#installation, queryRunner);
-    return super.executeEntitiesAndRawResults(queryRunner);
+    // Pagination drops the order from its first statement and copies the parameters.
+    assertNoRawUse(this.expressionMap, this.#installation);
+    return withResolvedParameters(this, this.#installation, queryRunner, () =>
+      super.executeEntitiesAndRawResults(queryRunner),
+    );
+  }
+
+  /** TypeORM 1 counts distinct selected values, which for ciphertexts are the rows: count these. */
+  protected override executeCountQuery(queryRunner: QueryRunner): Promise<number> {
+    const { selects } = this.expressionMap;
+    this.expressionMap.selects = countedSelects(this.expressionMap, this.#installation);
+    const counting = super.executeCountQuery(queryRunner);
+    this.expressionMap.selects = selects;
+    return counting;
   }
 
   protected override async loadRawResults(queryRunner: QueryRunner) {
     const installation = this.#installation;
-    await resolveParameters(this, installation, queryRunner);
-    const rows = (await super.loadRawResults(queryRunner)) as Record<string, unknown>[];
+    assertNoRawUse(this.expressionMap, installation);
+    const rows = await withResolvedParameters(
+      this,
+      installation,
+      queryRunner,
+      () => super.loadRawResults(queryRunner) as Promise<Record<string, unknown>[]>,
+    );
     if (this.expressionMap.queryEntity) {
       const prefixes = ciphertextPrefixes(rows, this.expressionMap, installation);
       await installation.loadKeys(prefixes, queryRunner);
@@ -80,7 +96,7 @@ export class EncryptingSelectQueryBuilder<
         { entity, property },
       );
     }
-    return super.stream();
+    return withResolvedParameters(this, this.#installation, this.queryRunner, () => super.stream());
   }
 
   override insert() {

@@ -18,7 +18,7 @@ import { sqlExpressionRefused } from '../take-over';
 import type { AnyQueryBuilder } from './any-query-builder';
 import { conflictTarget, overwriteWithIndexes } from './conflict-target';
 import { columnsWithIndexes, withIndexColumns } from './index-values';
-import { resolveParameters, rewritePredicate } from './predicate';
+import { rewritePredicate, withResolvedParameters } from './predicate';
 import { assertNoRawUse } from './statement-check';
 
 /** TypeORM's InsertQueryBuilder that has the keys ready before values are encrypted. */
@@ -26,8 +26,7 @@ export class EncryptingInsertQueryBuilder<
   Entity extends ObjectLiteral,
 > extends InsertQueryBuilder<Entity> {
   override async execute(): Promise<InsertResult> {
-    await prepareWrite(this, this.queryRunner);
-    return super.execute();
+    return prepareWrite(this, this.queryRunner, () => super.execute());
   }
 
   override getQuery(): string {
@@ -68,8 +67,7 @@ export class EncryptingUpdateQueryBuilder<
   Entity extends ObjectLiteral,
 > extends UpdateQueryBuilder<Entity> {
   override async execute(): Promise<UpdateResult> {
-    await prepareWrite(this, this.queryRunner);
-    return super.execute();
+    return prepareWrite(this, this.queryRunner, () => super.execute());
   }
 
   override getQuery(): string {
@@ -97,8 +95,10 @@ export class EncryptingDeleteQueryBuilder<
   Entity extends ObjectLiteral,
 > extends DeleteQueryBuilder<Entity> {
   override async execute(): Promise<DeleteResult> {
-    await resolveParameters(this, installation(this), this.queryRunner);
-    return super.execute();
+    assertNoRawUse(this.expressionMap, installation(this));
+    return withResolvedParameters(this, installation(this), this.queryRunner, () =>
+      super.execute(),
+    );
   }
 
   override getQuery(): string {
@@ -118,8 +118,10 @@ export class EncryptingSoftDeleteQueryBuilder<
   Entity extends ObjectLiteral,
 > extends SoftDeleteQueryBuilder<Entity> {
   override async execute(): Promise<UpdateResult> {
-    await resolveParameters(this, installation(this), this.queryRunner);
-    return super.execute();
+    assertNoRawUse(this.expressionMap, installation(this));
+    return withResolvedParameters(this, installation(this), this.queryRunner, () =>
+      super.execute(),
+    );
   }
 
   override getQuery(): string {
@@ -138,13 +140,15 @@ function installation(builder: AnyQueryBuilder): Installation {
   return installationOf(builder.connection);
 }
 
-async function prepareWrite(
+async function prepareWrite<T>(
   builder: AnyQueryBuilder,
   queryRunner: QueryRunner | undefined,
-): Promise<void> {
+  run: () => Promise<T>,
+): Promise<T> {
   const entity = encryptedEntityOf(builder);
+  assertNoRawUse(builder.expressionMap, installation(builder));
   if (entity !== undefined) await installation(builder).prepareWrite(entity, queryRunner);
-  await resolveParameters(builder, installation(builder), queryRunner);
+  return withResolvedParameters(builder, installation(builder), queryRunner, run);
 }
 
 function encryptedEntityOf(builder: AnyQueryBuilder): EncryptedEntity | undefined {

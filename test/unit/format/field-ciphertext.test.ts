@@ -30,7 +30,7 @@ describe('inspectStored in a text column', () => {
     expect(inspectStored(stored, 'text')).toEqual({
       kind: 'malformed',
       reason: 'it is not canonical base64url',
-      claimsFormat: true,
+      prefix: expect.any(String),
     });
   });
 
@@ -38,7 +38,7 @@ describe('inspectStored in a text column', () => {
     expect(inspectStored(TEXT.slice(0, 12), 'text')).toMatchObject({
       kind: 'malformed',
       reason: 'it is cut short',
-      claimsFormat: true,
+      prefix: expect.any(String),
     });
     expect(inspectStored(TEXT.slice(0, 11), 'text')).toEqual({ kind: 'plaintext' });
   });
@@ -48,7 +48,7 @@ describe('inspectStored in a text column', () => {
     expect(inspectStored(foreign, 'text')).toEqual({
       kind: 'malformed',
       reason: 'its format 0x02 is not known to this version',
-      claimsFormat: false,
+      prefix: undefined,
     });
     expect(inspectStored(foreign.slice(0, 64), 'text')).toEqual({ kind: 'plaintext' });
   });
@@ -77,7 +77,7 @@ describe('inspectStored in a binary column', () => {
       expect(inspectStored(BYTES.subarray(0, length), 'binary')).toEqual({
         kind: 'malformed',
         reason: 'it is cut short',
-        claimsFormat: true,
+        prefix: expect.any(String),
       });
     }
   });
@@ -85,7 +85,7 @@ describe('inspectStored in a binary column', () => {
   it('calls no bytes at all malformed, but not a claim', () => {
     expect(inspectStored(Buffer.alloc(0), 'binary')).toMatchObject({
       kind: 'malformed',
-      claimsFormat: false,
+      prefix: undefined,
     });
   });
 

@@ -1,0 +1,140 @@
+import { execFileSync, spawn } from 'node:child_process';
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+
+const root = join(__dirname, '..', '..');
+const modules = join(root, 'node_modules');
+
+/** What a child process of a project ended with. */
+export interface Outcome {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** A user's project in a temporary folder: this package and all others installed, one TypeORM. */
+export interface Project {
+  folder: string;
+  write(file: string, content: string): string;
+  /** Runs a program of the project, such as `node` or `field-encryption`, to its end. */
+  run(command: string, args: readonly string[], env?: Record<string, string>): Promise<Outcome>;
+  start(
+    command: string,
+    args: readonly string[],
+    env?: Record<string, string>,
+  ): ChildProcessWithoutNullStreams;
+  dispose(): void;
+}
+
+/** Makes a project that has the built package and TypeORM 0.3 or 1. */
+export function createProject(typeormMajor: 0 | 1): Project {
+  // The real path: Node.js resolves what modules import from there.
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'field-encryption-project-')));
+  install(folder, typeormMajor);
+  const start: Project['start'] = (command, args, env = {}) =>
+    spawn(command, args, { cwd: folder, env: environment(folder, env) });
+  return {
+    folder,
+    start,
+    write: (file, content) => {
+      const path = join(folder, file);
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, content);
+      return path;
+    },
+    run: (command, args, env) => outcomeOf(start(command, args, env)),
+    dispose: () => {
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Waits for the end of a process. */
+export function outcomeOf(child: ChildProcessWithoutNullStreams): Promise<Outcome> {
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (data) => (stdout += String(data)));
+  child.stderr.on('data', (data) => (stderr += String(data)));
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => {
+      resolve({ code, stdout, stderr });
+    });
+  });
+}
+
+function environment(folder: string, env: Record<string, string>): NodeJS.ProcessEnv {
+  const { NODE_OPTIONS: _, ...inherited } = process.env;
+  const path = [join(folder, 'node_modules', '.bin'), inherited.PATH].join(delimiter);
+  return { ...inherited, PATH: path, ...env };
+}
+
+/** Links what is installed here, and copies the package, so that it finds the project's TypeORM. */
+function install(folder: string, typeormMajor: 0 | 1): void {
+  const own = join(folder, 'node_modules');
+  mkdirSync(join(own, '.bin'), { recursive: true });
+  for (const name of readdirSync(modules)) {
+    if (name.startsWith('.') || name.startsWith('typeorm')) continue;
+    symlinkSync(join(modules, name), join(own, name));
+  }
+  symlinkSync(join(modules, typeormMajor === 0 ? 'typeorm-0.3' : 'typeorm'), join(own, 'typeorm'));
+  cpSync(builtPackage(), join(own, 'typeorm-field-encryption'), { recursive: true });
+  link(own, 'field-encryption', '../typeorm-field-encryption/dist/src/cli/main.js');
+  link(own, 'typeorm', '../typeorm/cli.js');
+  link(own, 'tsc', '../typescript/bin/tsc');
+  writeFileSync(join(folder, 'package.json'), '{ "name": "project", "private": true }');
+}
+
+function link(own: string, command: string, target: string): void {
+  symlinkSync(target, join(own, '.bin', command));
+}
+
+/** Builds the package as it would be published, once for each state of its sources. */
+function builtPackage(): string {
+  const cache = join(modules, '.cache', 'typeorm-field-encryption');
+  const folder = join(cache, sourcesDigest());
+  if (existsSync(folder)) return folder;
+  mkdirSync(cache, { recursive: true });
+  const building = mkdtempSync(join(cache, 'building-'));
+  cpSync(join(root, 'package.json'), join(building, 'package.json'));
+  // The types are checked by `npm run typecheck`.
+  const args = [join(root, 'scripts', 'build.mjs'), building, '--noCheck'];
+  execFileSync(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  try {
+    renameSync(building, folder);
+  } catch (error) {
+    // Another test file was faster.
+    if (!existsSync(folder)) throw error;
+    rmSync(building, { recursive: true, force: true });
+  }
+  return folder;
+}
+
+function sourcesDigest(): string {
+  const hash = createHash('sha256');
+  for (const file of ['package.json', 'tsconfig.json', 'tsconfig.build.json']) {
+    hash.update(readFileSync(join(root, file)));
+  }
+  for (const folder of ['src', 'migrations', 'scripts']) {
+    for (const file of readdirSync(join(root, folder), { recursive: true }).sort()) {
+      const path = join(root, folder, String(file));
+      if (/\.m?[jt]s$/.test(path)) hash.update(path).update(readFileSync(path));
+    }
+  }
+  return hash.digest('hex').slice(0, 32);
+}
