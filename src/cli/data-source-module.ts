@@ -1,4 +1,5 @@
 import { existsSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { DataSource } from 'typeorm';
@@ -47,7 +48,7 @@ async function importOrRequire(file: string): Promise<unknown> {
   const isModule = ['.mjs', '.mts'].includes(extname(file));
   if (!isModule) {
     try {
-      return require(file) as unknown;
+      return createRequire(file)(file) as unknown;
     } catch (error) {
       if (!isEsModuleError(error)) throw error;
     }
@@ -97,7 +98,10 @@ function exportsOf(module: unknown, depth = 0): [string, unknown][] {
 
 function isPlainExports(value: unknown): value is object {
   return (
-    typeof value === 'object' && value !== null && !isDataSource(value) && !(value instanceof Promise)
+    typeof value === 'object' &&
+    value !== null &&
+    !isDataSource(value) &&
+    !(value instanceof Promise)
   );
 }
 
@@ -116,7 +120,11 @@ function theOne(exported: ReadonlyMap<DataSource, string>, path: string): DataSo
   const [only] = wrapped;
   if (only !== undefined && wrapped.length === 1) return only[0];
   if (exported.size === 0) {
-    throw new CommandError('ERR_DATA_SOURCE', `${path} exports no DataSource.`, `Export one: ${EXAMPLE}`);
+    throw new CommandError(
+      'ERR_DATA_SOURCE',
+      `${path} exports no DataSource.`,
+      `Export one: ${EXAMPLE}`,
+    );
   }
   if (wrapped.length > 1) {
     const names = wrapped.map(([, name]) => name).join(', ');

@@ -43,7 +43,9 @@ function foreignMessage(error: unknown): string {
   if (error instanceof AggregateError && error.message === '') {
     return error.errors.map(foreignMessage).join('; ');
   }
-  return error instanceof Error ? withoutCredentials(error.message) : 'Something that is no Error was thrown.';
+  return error instanceof Error
+    ? withoutCredentials(error.message)
+    : 'Something that is no Error was thrown.';
 }
 
 /** Messages of drivers and URL parsers may quote a connection string. */

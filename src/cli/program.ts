@@ -40,7 +40,9 @@ interface DryRunOption {
 export function parse(args: readonly string[]): ParsedCommand {
   let chosen: CommandWork | undefined;
   const program = new Command('field-encryption')
-    .description('Keys and re-encryption of a TypeORM DataSource that went through withFieldEncryption.')
+    .description(
+      'Keys and re-encryption of a TypeORM DataSource that went through withFieldEncryption.',
+    )
     .option('-d, --data-source <path>', 'module that exports the DataSource')
     .option('--json', 'write one JSON document to stdout')
     .option('--verbose', 'show where errors come from');

@@ -38,7 +38,8 @@ class Bar implements ProgressDisplay {
   readonly #rate = new Rate();
   readonly #bar = new SingleBar(
     {
-      format: '{entity} [{bar}] {percentage}% | {value} of {total} rows | {rate} rows/s | {left} left',
+      format:
+        '{entity} [{bar}] {percentage}% | {value} of {total} rows | {rate} rows/s | {left} left',
       stream: process.stderr,
       hideCursor: true,
     },

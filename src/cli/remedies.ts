@@ -3,14 +3,16 @@ import type { FieldEncryptionErrorCode } from '../errors';
 /** What an operator can do about each error; docs/troubleshooting.md has the long form. */
 export const REMEDIES: Readonly<Record<FieldEncryptionErrorCode, string>> = Object.freeze({
   ERR_CONFIGURATION: 'Correct the set-up that the message names and run the command again.',
-  ERR_FIELD_POLICY: 'Correct the decorator that the message names, build, and run the command again.',
+  ERR_FIELD_POLICY:
+    'Correct the decorator that the message names, build, and run the command again.',
   ERR_KEY_NOT_FOUND: 'Restore the row of the data_keys table from a backup of this database.',
   ERR_KEY_STATE: 'Look at the keys with `field-encryption keys list`.',
   ERR_KEY_UNWRAP:
     'Use the passphrase or key file that the keys were made under; if it is the right one, restore the data_keys table from a backup.',
   ERR_KMS_UNAVAILABLE: 'Check that the KMS can be reached, then run the command again.',
   ERR_CIPHERTEXT_MALFORMED: 'Restore the row from a backup; its column may be too narrow.',
-  ERR_CIPHER_SUITE: 'Use the version of typeorm-field-encryption that made the key, or a later one.',
+  ERR_CIPHER_SUITE:
+    'Use the version of typeorm-field-encryption that made the key, or a later one.',
   ERR_DECRYPTION: 'Restore the row from a backup, or the application name it was written under.',
   ERR_PLAINTEXT_FOUND: 'List the property in legacyPlaintext and encrypt its rows.',
   ERR_UNSUPPORTED_QUERY: 'Change the query as the message says.',

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { EntityTarget, ObjectLiteral, QueryRunner } from 'typeorm';
 import { FieldEncryptionError } from '../errors';
 import type { FieldEncryptionErrorCode } from '../errors';
@@ -145,6 +146,8 @@ class ReencryptRun {
       if (rows.length === 0) break;
       lost += await this.#page(table, rows, first);
       after = rows.at(-1)?.primaryKey;
+      // A synchronous driver never waits for anything: signals and the application need their turn.
+      await nextTurn();
     }
     return lost;
   }

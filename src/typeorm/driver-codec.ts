@@ -41,7 +41,9 @@ export function installDriverCodec(installation: Installation): void {
   driver.createGeneratedMap = (metadata, insertResult, ...rest) => {
     const map = createGeneratedMap(metadata, insertResult, ...rest);
     for (const encrypted of installation.encryptedEntity(metadata)?.columns ?? []) {
-      if (map !== undefined) decryptReturned(encrypted, map);
+      if (map === undefined) continue;
+      decryptReturned(encrypted, map);
+      for (const { column } of encrypted.indexes) deletePath(map, column.propertyPath.split('.'));
     }
     return map;
   };
@@ -63,4 +65,10 @@ function decryptReturned(encrypted: EncryptedColumn, map: ObjectLiteral): void {
     if (!(error instanceof FieldEncryptionError) || !error.retryable) throw error;
     column.setEntityValue(map, undefined);
   }
+}
+
+/** RETURNING * includes the hidden columns too. */
+function deletePath(map: ObjectLiteral, [name = '', ...rest]: readonly string[]): void {
+  if (rest.length === 0) Reflect.deleteProperty(map, name);
+  else if (typeof map[name] === 'object' && map[name] !== null) deletePath(map[name] as ObjectLiteral, rest);
 }

@@ -35,7 +35,7 @@ export interface FieldEncryptionOptions {
   keyCache?: {
     /** Age in milliseconds from which a key is refreshed in the background. Defaults to 60,000. */
     ttlMs?: number;
-    /** Age in milliseconds at which a key that could not be refreshed is forgotten. Defaults to 3,600,000. */
+    /** Age in milliseconds at which a key that could not be refreshed is forgotten. Defaults to 900,000. */
     maxAgeMs?: number;
   };
   /** Properties (`'Entity.property'`) whose rows may still be cleartext, while they are being encrypted. */

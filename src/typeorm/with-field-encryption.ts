@@ -79,6 +79,27 @@ function installLifecycle(installation: Installation): void {
     return dataSource;
   };
 
+  // They may have made the key table: the first keys are created here, outside any transaction.
+  const runMigrations = dataSource.runMigrations.bind(dataSource);
+  dataSource.runMigrations = async (options) => {
+    const migrations = await runMigrations(options);
+    await installation.prepareAtStart();
+    return migrations;
+  };
+
+  const synchronize = dataSource.synchronize.bind(dataSource);
+  dataSource.synchronize = async (dropBeforeSync) => {
+    await synchronize(dropBeforeSync);
+    await installation.prepareAtStart();
+  };
+
+  // Nothing may be encrypted under keys whose rows are gone.
+  const dropDatabase = dataSource.dropDatabase.bind(dataSource);
+  dataSource.dropDatabase = async () => {
+    await dropDatabase();
+    await installation.keys.close();
+  };
+
   const destroy = dataSource.destroy.bind(dataSource);
   dataSource.destroy = async () => {
     try {

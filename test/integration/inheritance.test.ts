@@ -102,12 +102,19 @@ describeEachDatabase('An embedded encrypted property', (database) => {
     ]);
   });
 
-  it('may be null as a whole', async () => {
+  it('is set to NULL through its embedded', async () => {
     const { id } = await customers().save(customers().create(ADA));
     const customer = await customers().findOneByOrFail({ id });
-    await customers().save(Object.assign(customer, { home: null }));
+    customer.home = { street: null, city: null, geo: { latitude: null, datum: null } };
+    await customers().save(customer);
     const [stored] = await storedPlaintexts(opened.dataSource, Customer);
     expect(stored).toMatchObject({ 'home.street': null, 'home.geo.latitude': null });
+  });
+
+  it('stays as it is when its embedded is set to null, as every column does in TypeORM', async () => {
+    const { id } = await customers().save(customers().create(ADA));
+    await customers().save(Object.assign(await customers().findOneByOrFail({ id }), { home: null }));
+    expect(await storedPlaintexts(opened.dataSource, Customer)).toEqual([STORED]);
   });
 });
 

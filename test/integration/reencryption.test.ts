@@ -17,7 +17,7 @@ import { rawRows, storedPlaintexts, tableName } from '../support/stored-rows';
 class Note {
   @PrimaryGeneratedColumn() id!: number;
   @Encrypted() @BlindIndex() title!: string;
-  @Encrypted({ type: 'json', nullable: true }) body!: unknown;
+  @Encrypted({ type: 'json', nullable: true }) body!: { page: number } | null;
   @Encrypted({ type: 'bytes', storage: 'binary', nullable: true }) seal!: Buffer | null;
   @Column({ default: 0 }) views!: number;
   @VersionColumn() version!: number;
@@ -137,7 +137,10 @@ describeEachDatabase('reencrypt', (database) => {
       { entity: 'Note', scanned: 5, total: 12, changed: 5 },
       { entity: 'Note', scanned: 10, total: 12, changed: 10 },
     ]);
-    expect(await handle().reencrypt({ entities: [Note] })).toMatchObject({ scanned: 12, changed: 2 });
+    expect(await handle().reencrypt({ entities: [Note] })).toMatchObject({
+      scanned: 12,
+      changed: 2,
+    });
   });
 
   it('leaves a row that does not decrypt as it is, names it, and goes on', async () => {
@@ -206,7 +209,9 @@ describeEachDatabase('reencrypt', (database) => {
 
   it('counts NULL, cleartext and each key version in status()', async () => {
     await insertNotes(8);
-    const [first] = await handle().keys.list().then((keys) => keys.filter(({ state }) => state === 'active'));
+    const [first] = await handle()
+      .keys.list()
+      .then((keys) => keys.filter(({ state }) => state === 'active'));
     const second = await handle().keys.rotate();
     await insertNotes(1);
     const table = tableName(used.dataSource.getMetadata(Note));
@@ -225,7 +230,13 @@ describeEachDatabase('reencrypt', (database) => {
       nullRows: 0,
       cleartextRows: 1,
       keys: [
-        { keyId: first?.id, name: 'default', version: first?.version, state: 'deactivated', rows: 7 },
+        {
+          keyId: first?.id,
+          name: 'default',
+          version: first?.version,
+          state: 'deactivated',
+          rows: 7,
+        },
         { keyId: second.id, name: 'default', version: second.version, state: 'active', rows: 1 },
       ],
     });

@@ -19,7 +19,12 @@ class Member {
   @Column() @Length(2, 40) name!: string;
 }
 
-const valid = { kind: 'person', email: 'ada@example.org', ssn: null, name: 'Ada' };
+const valid: Omit<Member, 'id'> = {
+  kind: 'person',
+  email: 'ada@example.org',
+  ssn: null,
+  name: 'Ada',
+};
 
 describeEachDatabase('validate: true', (database) => {
   const used = useEncryptedDatabase(database, { entities: [Member] }, { validate: true });
@@ -37,10 +42,7 @@ describeEachDatabase('validate: true', (database) => {
   it.each([
     ['save', () => members().save({ ...valid, email: 'canary, not an address' })],
     ['insert', () => members().insert({ ...valid, email: 'canary, not an address' })],
-    [
-      'upsert',
-      () => members().upsert({ ...valid, email: 'canary, not an address' }, ['email']),
-    ],
+    ['upsert', () => members().upsert({ ...valid, email: 'canary, not an address' }, ['email'])],
     [
       'the query builder',
       () =>

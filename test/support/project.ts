@@ -79,9 +79,8 @@ export function outcomeOf(child: ChildProcessWithoutNullStreams): Promise<Outcom
 }
 
 function environment(folder: string, env: Record<string, string>): NodeJS.ProcessEnv {
-  const { NODE_OPTIONS: _, ...inherited } = process.env;
-  const path = [join(folder, 'node_modules', '.bin'), inherited.PATH].join(delimiter);
-  return { ...inherited, PATH: path, ...env };
+  const path = [join(folder, 'node_modules', '.bin'), process.env.PATH].join(delimiter);
+  return { ...process.env, NODE_OPTIONS: '', PATH: path, ...env };
 }
 
 /** Links what is installed here, and copies the package, so that it finds the project's TypeORM. */

@@ -82,7 +82,9 @@ function describe(report: ReencryptReport, dryRun: boolean, seconds: number): st
     ...(failures.length < failed ? [`... and ${grouped(failed - failures.length)} more.`] : []),
     ...(failed > 0 ? ['Rows that failed were left as they are.'] : []),
     ...(conflicts > 0 ? ['Rows in conflict kept changing meanwhile. Run the command again.'] : []),
-    ...(aborted ? ['Interrupted. What is done stays done; run the command again for the rest.'] : []),
+    ...(aborted
+      ? ['Interrupted. What is done stays done; run the command again for the rest.']
+      : []),
   ].join('\n');
 }
 

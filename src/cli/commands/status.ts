@@ -50,20 +50,22 @@ async function tablesMissing(installation: Session['installation']): Promise<str
 function columnsTable(columns: readonly ColumnStatus[]): string {
   return table(
     ['PROPERTY', 'COLUMN', 'ROWS', 'NULL', 'CLEARTEXT', 'ROWS BY KEY VERSION'],
-    columns.map(({ entity, property, table: name, column, rows, nullRows, cleartextRows, keys }) => [
-      `${entity}.${property}`,
-      `${name}.${column}`,
-      grouped(rows),
-      grouped(nullRows),
-      grouped(cleartextRows),
-      keys
-        .map((key) =>
-          key.name === undefined
-            ? `unknown key ${key.keyId}: ${grouped(key.rows)}`
-            : `${key.name} v${String(key.version)}: ${grouped(key.rows)}`,
-        )
-        .join(', '),
-    ]),
+    columns.map(
+      ({ entity, property, table: name, column, rows, nullRows, cleartextRows, keys }) => [
+        `${entity}.${property}`,
+        `${name}.${column}`,
+        grouped(rows),
+        grouped(nullRows),
+        grouped(cleartextRows),
+        keys
+          .map((key) =>
+            key.name === undefined
+              ? `unknown key ${key.keyId}: ${grouped(key.rows)}`
+              : `${key.name} v${String(key.version)}: ${grouped(key.rows)}`,
+          )
+          .join(', '),
+      ],
+    ),
   );
 }
 

@@ -20,6 +20,9 @@ export abstract class DeferredParameter {
     queryRunner: QueryRunner | undefined,
   ): Promise<unknown>;
 
+  /** The error of a statement that is asked for before the parameter is known. */
+  abstract notYetKnown(): UnsupportedQueryError;
+
   toJSON(): string {
     return '[encrypted]';
   }
@@ -36,28 +39,42 @@ interface Candidate {
 
 /** A token whose index key is not in memory at the moment. */
 export class DeferredToken extends DeferredParameter {
+  readonly #encrypted: EncryptedColumn;
   readonly #index: BlindIndex;
   readonly #value: unknown;
 
-  private constructor(index: BlindIndex, value: unknown) {
+  private constructor(encrypted: EncryptedColumn, index: BlindIndex, value: unknown) {
     super();
+    this.#encrypted = encrypted;
     this.#index = index;
     this.#value = value;
   }
 
   /** The token itself where the key is in memory. Throws what is wrong with the value at once. */
-  static tokenOrDeferred(index: BlindIndex, value: unknown): string | DeferredToken {
+  static tokenOrDeferred(
+    encrypted: EncryptedColumn,
+    { index }: IndexedColumn,
+    value: unknown,
+  ): string | DeferredToken {
     try {
       return index.token(value);
     } catch (error) {
       if (!isKeyProblem(error)) throw error;
-      return new DeferredToken(index, value);
+      return new DeferredToken(encrypted, index, value);
     }
   }
 
   override async resolve(installation: Installation, queryRunner?: QueryRunner): Promise<string> {
     await installation.prepareIndexRoot(queryRunner);
     return this.#index.token(this.#value);
+  }
+
+  override notYetKnown(): UnsupportedQueryError {
+    return statementRefused(
+      this.#encrypted,
+      'its index key is not in memory',
+      'Await fieldEncryption(dataSource).ready() first, or run the builder',
+    );
   }
 }
 
@@ -87,7 +104,7 @@ export class ExactMatches extends DeferredParameter {
   }
 
   tokens(): (string | DeferredToken)[] {
-    const tokens = this.#values.map((v) => DeferredToken.tokenOrDeferred(this.#index.index, v));
+    const tokens = this.#values.map((v) => DeferredToken.tokenOrDeferred(this.#encrypted, this.#index, v));
     return [...new Set(tokens)];
   }
 
@@ -99,6 +116,14 @@ export class ExactMatches extends DeferredParameter {
     const candidates = await this.#candidates(installation, queryRunner);
     const ids = candidates.filter(({ stored }) => this.#holds(stored)).map(({ id }) => id);
     return ids.length === 0 ? [null] : ids;
+  }
+
+  override notYetKnown(): UnsupportedQueryError {
+    return statementRefused(
+      this.#encrypted,
+      'its index is truncated and the rows that match exactly are found when the builder runs',
+      'Run the builder, for instance with getMany() or getRawMany()',
+    );
   }
 
   #holds(stored: unknown): boolean {
@@ -144,6 +169,18 @@ export class ExactMatches extends DeferredParameter {
       { entity, property },
     );
   }
+}
+
+function statementRefused(
+  encrypted: EncryptedColumn,
+  why: string,
+  remedy: string,
+): UnsupportedQueryError {
+  const { entity, property } = encrypted.policy;
+  return new UnsupportedQueryError(
+    `${describeColumn(encrypted)} is looked up by a statement that cannot be handed out: ${why}. ${remedy}.`,
+    { entity, property },
+  );
 }
 
 function isKeyProblem(error: unknown): boolean {

@@ -32,7 +32,8 @@ export type ExactCondition =
  * Throws {@link UnsupportedQueryError} for what a keyed hash cannot answer.
  */
 export function rewriteCondition(encrypted: EncryptedColumn, value: unknown): Lookup {
-  if (isNullCheck(value)) return { kind: 'unchanged' };
+  const isNull = value === null || value === undefined;
+  if (isNullCheck(value) || (isNull && encrypted.indexes.length === 0)) return { kind: 'unchanged' };
   const index = indexFor(encrypted);
   if (index.policy.bits !== undefined) {
     return { kind: 'exact', index, condition: exactCondition(encrypted, index, value) };
@@ -109,7 +110,7 @@ function exactCondition(
 function tokenOf(encrypted: EncryptedColumn, index: IndexedColumn, value: unknown): unknown {
   if (value === null || value === undefined) return value;
   assertValue(encrypted, value);
-  return DeferredToken.tokenOrDeferred(index.index, value);
+  return DeferredToken.tokenOrDeferred(encrypted, index, value);
 }
 
 function assertValue(encrypted: EncryptedColumn, value: unknown): void {
@@ -118,11 +119,11 @@ function assertValue(encrypted: EncryptedColumn, value: unknown): void {
   }
 }
 
-/** IsNull() under any number of Not(); the literal null is what TypeORM makes of it. */
+/** IsNull() under any number of Not(). */
 function isNullCheck(value: unknown): boolean {
-  if (!isOperator(value)) return value === null;
+  if (!isOperator(value)) return false;
   if (value.type === 'isNull') return true;
-  return value.type === 'not' && value.child !== undefined && isNullCheck(value.child);
+  return value.type === 'not' && isNullCheck(value.child);
 }
 
 function isOperator(value: unknown): value is FindOperator<unknown> {

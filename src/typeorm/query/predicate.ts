@@ -1,4 +1,4 @@
-import type { EntityMetadata, QueryRunner } from 'typeorm';
+import type { EntityMetadata, ObjectLiteral, QueryRunner } from 'typeorm';
 import type { Installation } from '../installation';
 import type { AnyQueryBuilder } from './any-query-builder';
 import type { IndexedColumn } from '../encrypted-column';
@@ -55,7 +55,7 @@ function placeOf(
   pendingJoins: readonly PendingJoin[],
   path: string,
 ): Place | undefined {
-  const { mainAlias, aliases, aliasNamePrefixingEnabled } = builder.expressionMap;
+  const { mainAlias, aliases, joinAttributes, aliasNamePrefixingEnabled } = builder.expressionMap;
   if (!aliasNamePrefixingEnabled) {
     return mainAlias?.hasMetadata === true
       ? { metadata: mainAlias.metadata, propertyPath: path, prefix: '' }
@@ -63,7 +63,10 @@ function placeOf(
   }
   const dot = path.indexOf('.');
   const name = path.slice(0, dot);
-  const alias = aliases.find((each) => each.name === name && each.hasMetadata);
+  // The builder that Brackets are given knows the main alias and the joins, but has no list of aliases.
+  const alias = [mainAlias, ...aliases, ...joinAttributes.map((join) => join.alias)].find(
+    (each) => each?.name === name && each.hasMetadata,
+  );
   const metadata =
     alias?.metadata ??
     pendingJoins.find((join) => join.alias === name)?.relationMetadata.inverseEntityMetadata;
@@ -122,23 +125,44 @@ function matchesSql(
  * builder may run again, when other rows match.
  */
 export async function withResolvedParameters<T>(
-  { expressionMap: { parameters } }: AnyQueryBuilder,
+  builder: AnyQueryBuilder,
   installation: Installation,
   queryRunner: QueryRunner | undefined,
   run: () => Promise<T>,
 ): Promise<T> {
-  const deferred: [name: string, value: unknown][] = [];
+  const deferred: (() => void)[] = [];
   try {
-    for (const [name, value] of Object.entries(parameters)) {
-      const resolved = resolvedParameter(value, installation, queryRunner);
-      if (resolved === undefined) continue;
-      deferred.push([name, value]);
-      parameters[name] = await resolved;
+    for (const parameters of parametersOf(builder)) {
+      for (const [name, value] of Object.entries(parameters)) {
+        const resolved = resolvedParameter(value, installation, queryRunner);
+        if (resolved === undefined) continue;
+        deferred.push(() => (parameters[name] = value));
+        parameters[name] = await resolved;
+      }
     }
     return await run();
   } finally {
-    for (const [name, value] of deferred) parameters[name] = value;
+    for (const putBack of deferred) putBack();
   }
+}
+
+/** Refuses to hand out a statement whose parameters are not known before it runs. */
+export function assertNoneDeferred(builder: AnyQueryBuilder): void {
+  for (const parameters of parametersOf(builder)) {
+    for (const value of Object.values(parameters).flat()) {
+      if (value instanceof DeferredParameter) throw value.notYetKnown();
+    }
+  }
+}
+
+/** Those of the builder and of its common table expressions, which hand theirs over when it becomes SQL. */
+function parametersOf({ expressionMap }: AnyQueryBuilder): ObjectLiteral[] {
+  return [
+    expressionMap.parameters,
+    ...expressionMap.commonTableExpressions.flatMap(({ queryBuilder }) =>
+      typeof queryBuilder === 'string' ? [] : parametersOf(queryBuilder),
+    ),
+  ];
 }
 
 function resolvedParameter(

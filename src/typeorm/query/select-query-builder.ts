@@ -5,8 +5,9 @@ import { UnsupportedQueryError } from '../../errors';
 import { describeColumn } from '../encrypted-column';
 import { installationOf } from '../installation';
 import type { Installation } from '../installation';
+import { restoreCachedBytes } from './cached-bytes';
 import { ciphertextPrefixes, countedSelects, selectedColumns } from './ciphertext-prefixes';
-import { rewritePredicate, withResolvedParameters } from './predicate';
+import { assertNoneDeferred, rewritePredicate, withResolvedParameters } from './predicate';
 import { assertNoRawUse } from './statement-check';
 import {
   EncryptingDeleteQueryBuilder,
@@ -44,6 +45,11 @@ export class EncryptingSelectQueryBuilder<
     return super.getQuery();
   }
 
+  override getQueryAndParameters(): [string, unknown[]] {
+    assertNoneDeferred(this);
+    return super.getQueryAndParameters() as [string, unknown[]];
+  }
+
   protected override async executeEntitiesAndRawResults(queryRunner: QueryRunner) {
     // Pagination drops the order from its first statement and copies the parameters.
     assertNoRawUse(this.expressionMap, this.#installation);
@@ -71,6 +77,7 @@ export class EncryptingSelectQueryBuilder<
       () => super.loadRawResults(queryRunner) as Promise<Record<string, unknown>[]>,
     );
     if (this.expressionMap.queryEntity) {
+      restoreCachedBytes(rows, this.expressionMap, installation);
       const prefixes = ciphertextPrefixes(rows, this.expressionMap, installation);
       await installation.loadKeys(prefixes, queryRunner);
     }

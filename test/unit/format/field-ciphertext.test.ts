@@ -77,7 +77,7 @@ describe('inspectStored in a binary column', () => {
       expect(inspectStored(BYTES.subarray(0, length), 'binary')).toEqual({
         kind: 'malformed',
         reason: 'it is cut short',
-        prefix: expect.any(String),
+        prefix: length < HEADER_BYTES ? undefined : keyPrefix(KEY_ID),
       });
     }
   });

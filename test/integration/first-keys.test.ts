@@ -1,0 +1,69 @@
+import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
+import { Encrypted, fieldEncryption, fieldEncryptionMigrations } from '../../src';
+import { installationOf } from '../../src/typeorm/installation';
+import { describeEachDatabase } from '../support/databases';
+import { Cleanup, protect } from '../support/protected-database';
+import { storedPlaintexts } from '../support/stored-rows';
+
+@Entity()
+class Letter {
+  @PrimaryGeneratedColumn() id!: number;
+  @Encrypted() text!: string;
+  @Column({ default: '' }) stamp!: string;
+}
+
+describeEachDatabase('The first keys', (database) => {
+  const cleanup = new Cleanup();
+  afterEach(() => cleanup.run());
+
+  async function open(options: object): Promise<DataSource> {
+    const created = await cleanup.create(database, { entities: [Letter], ...options });
+    return cleanup.add(await protect(created).initialize());
+  }
+
+  const activeKeys = async (dataSource: DataSource): Promise<number> =>
+    (await fieldEncryption(dataSource).keys.list()).filter(({ state }) => state === 'active')
+      .length;
+
+  it('come with initialize() where the tables are there', async () => {
+    const dataSource = await open({ synchronize: true });
+    expect(await activeKeys(dataSource)).toBe(1);
+  });
+
+  it('come with synchronize() after initialize(), before the first save opens a transaction', async () => {
+    const dataSource = await open({});
+    await dataSource.synchronize();
+    await dataSource.getRepository(Letter).save({ text: 'dear' });
+    expect(await activeKeys(dataSource)).toBe(1);
+  });
+
+  it('come with runMigrations() after initialize()', async () => {
+    const dataSource = await open({ migrations: fieldEncryptionMigrations });
+    await dataSource.runMigrations();
+    expect(await activeKeys(dataSource)).toBe(1);
+  });
+
+  it('are refused inside a transaction, by name and with a remedy, and can be made before it', async () => {
+    const dataSource = await open({ synchronize: true });
+    await dataSource.query('DELETE FROM data_keys');
+    // As an expired cache would forget them.
+    await installationOf(dataSource).keys.close();
+
+    const save = (): Promise<unknown> => dataSource.getRepository(Letter).save({ text: 'dear' });
+    await expect(save()).rejects.toMatchObject({ code: 'ERR_KEY_STATE', retryable: true });
+    await fieldEncryption(dataSource).ready();
+    await save();
+    expect(await storedPlaintexts(dataSource, Letter)).toEqual([{ text: 'dear' }]);
+  });
+
+  it('are made anew when the database is dropped, and nothing is encrypted under the old ones', async () => {
+    const dataSource = await open({ synchronize: true });
+    const [before] = await fieldEncryption(dataSource).keys.list();
+    await dataSource.synchronize(true);
+    const [after] = await fieldEncryption(dataSource).keys.list();
+    expect(after?.id).not.toBe(before?.id);
+    await dataSource.getRepository(Letter).save({ text: 'dear' });
+    const [column] = await fieldEncryption(dataSource).status();
+    expect(column?.keys.map(({ keyId }) => keyId)).toEqual([after?.id]);
+  });
+});

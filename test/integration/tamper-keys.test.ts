@@ -1,0 +1,359 @@
+import { randomBytes } from 'node:crypto';
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+import type { DataSource } from 'typeorm';
+import {
+  BlindIndex,
+  Encrypted,
+  fieldEncryption,
+  FieldEncryptionError,
+  KeyNotFoundError,
+  KeyStateError,
+  KeyUnwrapError,
+} from '../../src';
+import type { FieldEncryptionOptions } from '../../src';
+import { describeEachDatabase } from '../support/databases';
+import type { TestDatabase } from '../support/databases';
+import { fastLocalKms } from '../support/key-fixtures';
+import { Cleanup, protect, rejection } from '../support/protected-database';
+
+@Entity()
+class Entry {
+  @PrimaryColumn() id!: number;
+  @Encrypted() text!: string;
+  @Encrypted({ key: 'other', nullable: true }) other!: string | null;
+}
+
+@Entity()
+class Indexed {
+  @PrimaryColumn() id!: number;
+  @Encrypted() @BlindIndex() email!: string;
+}
+
+@Entity()
+class Open {
+  @PrimaryColumn() id!: number;
+  @Column() text!: string;
+}
+
+interface KeyRow {
+  id: string;
+  name: string;
+  purpose: string;
+  version: number;
+  state: string;
+  wrapped_key: string;
+  record_mac: string;
+}
+
+describeEachDatabase('A key row that was tampered with', (kind) => {
+  const cleanup = new Cleanup();
+  let database: TestDatabase;
+  /** Looks at the tables; its keys are of no interest. */
+  let outside: DataSource;
+
+  beforeEach(async () => {
+    database = await cleanup.create(kind, { entities: [Entry, Indexed, Open], synchronize: true });
+    outside = cleanup.add(protect(database));
+    await outside.initialize();
+    await fieldEncryption(outside).ready();
+    const entries = outside.getRepository(Entry);
+    await entries.insert({ id: 1, text: 'one', other: 'another' });
+    await fieldEncryption(outside).keys.rotate();
+    await entries.insert({ id: 2, text: 'two', other: null });
+    await outside.getRepository(Indexed).insert({ id: 1, email: 'ada@example.org' });
+    await outside.getRepository(Open).insert({ id: 1, text: 'open' });
+  });
+
+  afterEach(() => cleanup.run());
+
+  const parameter = (n: number): string => (kind.type === 'postgres' ? `$${n}` : '?');
+
+  /** As another process would: with nothing in memory. */
+  async function freshProcess(options: Partial<FieldEncryptionOptions> = {}): Promise<DataSource> {
+    const dataSource = cleanup.add(protect(database, options, { synchronize: false }));
+    await dataSource.initialize();
+    return dataSource;
+  }
+
+  async function keyRows(): Promise<KeyRow[]> {
+    return (await outside.query('SELECT * FROM "data_keys" ORDER BY "version"')) as KeyRow[];
+  }
+
+  async function key(version: number, name = 'default', purpose = 'data'): Promise<KeyRow> {
+    const rows = await keyRows();
+    return rows.find((r) => r.name === name && r.version === version && r.purpose === purpose)!;
+  }
+
+  async function edit({ id }: KeyRow, column: string, value: unknown): Promise<void> {
+    await outside.query(
+      `UPDATE "data_keys" SET "${column}" = ${parameter(1)} WHERE "id" = ${parameter(2)}`,
+      [value, id],
+    );
+  }
+
+  async function readFirst(dataSource?: DataSource): Promise<FieldEncryptionError> {
+    const reader = dataSource ?? (await freshProcess());
+    const error = await rejection(
+      reader.getRepository(Entry).findOne({ where: { id: 1 }, select: { id: true, text: true } }),
+    );
+    expect(error).toBeInstanceOf(FieldEncryptionError);
+    return error as FieldEncryptionError;
+  }
+
+  function flipped(base64url: string, at: number): string {
+    const bytes = Buffer.from(base64url, 'base64url');
+    const index = at < 0 ? bytes.length + at : at;
+    bytes[index] = bytes.readUInt8(index) ^ 1;
+    return bytes.toString('base64url');
+  }
+
+  const edits: readonly [string, (row: KeyRow) => [column: string, value: unknown]][] = [
+    ['the wrapped key, first byte', (row) => ['wrapped_key', flipped(row.wrapped_key, 0)]],
+    ['the wrapped key, in the middle', (row) => ['wrapped_key', flipped(row.wrapped_key, 50)]],
+    ['the wrapped key, last byte', (row) => ['wrapped_key', flipped(row.wrapped_key, -1)]],
+    ['the wrapped key, cut', (row) => ['wrapped_key', row.wrapped_key.slice(0, 20)]],
+    ['the wrapped key, emptied', () => ['wrapped_key', '']],
+    ['the wrapped key, no base64url', () => ['wrapped_key', '!?']],
+    ['the record MAC', (row) => ['record_mac', flipped(row.record_mac, 3)]],
+    ['the record MAC, cut', (row) => ['record_mac', row.record_mac.slice(0, 22)]],
+    ['the record MAC, emptied', () => ['record_mac', '']],
+    ['the name', () => ['name', 'renamed']],
+    ['the version', () => ['version', 77]],
+    ['the suite', () => ['suite', 'xchacha20-poly1305']],
+    ['the KMS', () => ['kms', 'vault']],
+    ['the KEK', () => ['kek', 'file:0000000000000000']],
+    ['the date of creation', () => ['created_at', '2001-01-01T00:00:00.000Z']],
+    ['the date of creation, into nonsense', () => ['created_at', 'yesterday']],
+  ];
+
+  it.each(edits)('is refused by name: %s', async (_what, change) => {
+    const row = await key(1);
+    await edit(row, ...change(row));
+
+    const fresh = await freshProcess();
+    const error = await readFirst(fresh);
+    expect(error).toBeInstanceOf(KeyUnwrapError);
+    expect(error).toMatchObject({ entity: 'Entry', property: 'text', keyId: row.id, retryable: false });
+    expect(error.message).toContain(row.id);
+    expect(error.message).toMatch(/Restore|backup|Check/);
+    // Others of the table go on.
+    expect(await fresh.getRepository(Entry).findOneBy({ id: 2 })).toMatchObject({ text: 'two' });
+    expect(await fresh.getRepository(Open).findOneBy({ id: 1 })).toMatchObject({ text: 'open' });
+  });
+
+  it.each(edits)('that is active keeps writes from happening: %s', async (_what, change) => {
+    const row = await key(2);
+    await edit(row, ...change(row));
+    const before = (await keyRows()).length;
+
+    const fresh = await freshProcess();
+    const error = await rejection(fresh.getRepository(Entry).insert({ id: 3, text: 'new' }));
+    expect(error).toBeInstanceOf(FieldEncryptionError);
+    expect(['ERR_KEY_UNWRAP', 'ERR_KEY_STATE']).toContain((error as FieldEncryptionError).code);
+    expect(await fresh.getRepository(Entry).count()).toBe(2);
+    expect(await keyRows()).toHaveLength(before);
+    expect(await rejection(fieldEncryption(fresh).ready())).toBeInstanceOf(FieldEncryptionError);
+    expect(await fresh.getRepository(Entry).findOneBy({ id: 1 })).toMatchObject({ text: 'one' });
+    expect(await rejection(fieldEncryption(fresh).keys.rotate())).toBeInstanceOf(FieldEncryptionError);
+  });
+
+  it('is refused with an unknown suite', async () => {
+    const row = await key(1);
+    await edit(row, 'suite', 'rot13');
+    expect(await readFirst()).toMatchObject({ code: 'ERR_CIPHER_SUITE', keyId: row.id, entity: 'Entry' });
+  });
+
+  it('is refused when made an index root', async () => {
+    const row = await key(1);
+    await edit(row, 'purpose', 'index');
+    expect(['ERR_KEY_NOT_FOUND', 'ERR_KEY_UNWRAP']).toContain((await readFirst()).code);
+  });
+
+  it.each([
+    ['wrapped keys', ['wrapped_key']],
+    ['wrapped keys and MACs', ['wrapped_key', 'record_mac']],
+  ] as const)('is refused when two rows swap their %s', async (_what, columns) => {
+    const [first, second] = [await key(1), await key(2)];
+    for (const column of columns) {
+      await edit(first, column, second[column]);
+      await edit(second, column, first[column]);
+    }
+    const fresh = await freshProcess();
+    expect(await readFirst(fresh)).toMatchObject({ code: 'ERR_KEY_UNWRAP', keyId: first.id });
+    const error = await rejection(fresh.getRepository(Entry).findOneBy({ id: 2 }));
+    expect(error).toMatchObject({ code: 'ERR_KEY_UNWRAP', keyId: second.id });
+  });
+
+  it('is refused when two rows swap their ids', async () => {
+    const [first, second] = [await key(1), await key(2)];
+    await edit(first, 'id', 'f'.repeat(16));
+    await edit(second, 'id', first.id);
+    await edit({ ...first, id: 'f'.repeat(16) }, 'id', second.id);
+    expect(await readFirst()).toMatchObject({ code: 'ERR_KEY_UNWRAP', keyId: first.id });
+  });
+
+  it('that is gone is named, with the way back, and never replaced under its id', async () => {
+    const row = await key(1);
+    await outside.query(`DELETE FROM "data_keys" WHERE "id" = ${parameter(1)}`, [row.id]);
+
+    const fresh = await freshProcess();
+    const error = await readFirst(fresh);
+    expect(error).toBeInstanceOf(KeyNotFoundError);
+    expect(error).toMatchObject({ entity: 'Entry', property: 'text', keyId: row.id, retryable: false });
+    expect(error.message).toMatch(/Restore/);
+    expect(await fresh.getRepository(Entry).findOneBy({ id: 2 })).toMatchObject({ text: 'two' });
+    expect(await fieldEncryption(fresh).status()).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({
+          property: 'text',
+          entity: 'Entry',
+          keys: expect.arrayContaining([
+            { keyId: row.id, name: undefined, version: undefined, state: undefined, rows: 1 },
+          ]) as unknown,
+        }),
+      ]),
+    );
+
+    await fresh.getRepository(Entry).insert({ id: 3, text: 'three', other: null });
+    expect((await keyRows()).map(({ id }) => id)).not.toContain(row.id);
+  });
+
+  it('that comes back is used again without a restart', async () => {
+    const row = await key(1);
+    const fresh = await freshProcess();
+    await outside.query(`DELETE FROM "data_keys" WHERE "id" = ${parameter(1)}`, [row.id]);
+    expect(await readFirst(fresh)).toBeInstanceOf(KeyNotFoundError);
+    const columns = Object.keys(row);
+    await outside.query(
+      `INSERT INTO "data_keys" (${columns.map((c) => `"${c}"`).join(', ')}) ` +
+        `VALUES (${columns.map((_, i) => parameter(i + 1)).join(', ')})`,
+      Object.values(row),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    expect(await fresh.getRepository(Entry).findOneBy({ id: 1 })).toMatchObject({ text: 'one' });
+  });
+
+  it('of all keys gone, rows are errors and a write makes a new key, not the old one', async () => {
+    const old = (await keyRows()).map(({ id }) => id);
+    await outside.query('DELETE FROM "data_keys"');
+    const fresh = await freshProcess();
+    expect(await readFirst(fresh)).toBeInstanceOf(KeyNotFoundError);
+    expect((await keyRows()).some(({ id }) => old.includes(id))).toBe(false);
+  });
+
+  it.each(['destroyed', 'preActive'])('whose state became %s no longer reads', async (state) => {
+    const row = await key(1);
+    await edit(row, 'state', state);
+    const error = await readFirst();
+    expect(error).toBeInstanceOf(KeyStateError);
+    expect(error).toMatchObject({ entity: 'Entry', property: 'text', keyId: row.id });
+    expect(error.message).toContain(state);
+  });
+
+  it.each(['compromised', 'deactivated', 'suspended'])('whose state became %s reads', async (state) => {
+    await edit(await key(1), 'state', state);
+    const fresh = await freshProcess();
+    expect(await fresh.getRepository(Entry).findOneBy({ id: 1 })).toMatchObject({ text: 'one' });
+  });
+
+  it('with a state that does not exist is refused', async () => {
+    const row = await key(1);
+    await edit(row, 'state', 'hacked');
+    expect(await readFirst()).toMatchObject({ code: 'ERR_KEY_STATE', keyId: row.id });
+  });
+
+  it('whose active state was taken away keeps writes from happening instead of making a key', async () => {
+    await edit(await key(2), 'state', 'deactivated');
+    const before = (await keyRows()).length;
+    const fresh = await freshProcess();
+    const error = await rejection(fresh.getRepository(Entry).insert({ id: 3, text: 'new' }));
+    expect(error).toBeInstanceOf(KeyStateError);
+    expect(error.message).toMatch(/Rotate the key, or restore/);
+    expect(await keyRows()).toHaveLength(before);
+    expect(await fresh.getRepository(Entry).count()).toBe(2);
+
+    await fieldEncryption(fresh).keys.rotate();
+    await fresh.getRepository(Entry).insert({ id: 3, text: 'new', other: null });
+    expect((await key(3)).state).toBe('active');
+  });
+
+  it('that makes an old key active again is noticed by a process that knows better', async () => {
+    const running = await freshProcess({ keyCache: { ttlMs: 1, maxAgeMs: 50 } });
+    await running.getRepository(Entry).insert({ id: 10, text: 'ten', other: null });
+    await edit(await key(2), 'state', 'deactivated');
+    await edit(await key(1), 'state', 'active');
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    const error = await rejection(running.getRepository(Entry).insert({ id: 11, text: 'eleven' }));
+    expect(error).toBeInstanceOf(KeyStateError);
+    expect(error.message).toMatch(/version 1 .*version 2/);
+  });
+
+  it('of the index root keeps lookups and writes from happening', async () => {
+    const root = await key(1, 'default', 'index');
+    await edit(root, 'wrapped_key', flipped(root.wrapped_key, 50));
+    const fresh = await freshProcess();
+    const indexed = fresh.getRepository(Indexed);
+    for (const work of [
+      () => indexed.findOneBy({ email: 'ada@example.org' }),
+      () => indexed.insert({ id: 2, email: 'eve@example.org' }),
+    ]) {
+      const error = await rejection(work);
+      expect(error).toBeInstanceOf(KeyUnwrapError);
+      expect(error).toMatchObject({ keyId: root.id });
+    }
+    expect(await indexed.findOneBy({ id: 1 })).toMatchObject({ email: 'ada@example.org' });
+    expect(await indexed.count()).toBe(1);
+  });
+
+  it('without the index root makes no new one for tokens that exist', async () => {
+    // Tokens of a new root would find nothing of what is stored: lookups would come back empty.
+    await outside.query(`DELETE FROM "data_keys" WHERE "purpose" = 'index'`);
+    const fresh = await freshProcess();
+    const error = await rejection(fresh.getRepository(Indexed).findOneBy({ email: 'ada@example.org' }));
+    expect(error).toBeInstanceOf(FieldEncryptionError);
+  });
+});
+
+describeEachDatabase('A wrong passphrase', (kind) => {
+  const cleanup = new Cleanup();
+  afterEach(() => cleanup.run());
+
+  it('is one generic error for reads, writes, rotation and ready(), and changes nothing', async () => {
+    const database = await cleanup.create(kind, { entities: [Entry, Open], synchronize: true });
+    const right = cleanup.add(protect(database, { kms: fastLocalKms('the right passphrase') }));
+    await right.initialize();
+    await right.getRepository(Entry).insert({ id: 1, text: 'one', other: null });
+    const rows = (): Promise<unknown> => right.query('SELECT * FROM "data_keys" ORDER BY "id"');
+    const before = await rows();
+
+    const wrongKeys = [
+      fastLocalKms('the wrong passphrase'),
+      fastLocalKms(randomBytes(24).toString('base64')),
+    ];
+    for (const kms of wrongKeys) {
+      const wrong = cleanup.add(protect(database, { kms }, { synchronize: false }));
+      await wrong.initialize();
+      const entries = wrong.getRepository(Entry);
+      const refused = [
+        () => entries.find(),
+        () => entries.insert({ id: 2, text: 'two', other: null }),
+        () => entries.save({ id: 2, text: 'two', other: null }),
+        () => fieldEncryption(wrong).ready(),
+        () => fieldEncryption(wrong).keys.rotate(),
+        () => fieldEncryption(wrong).reencrypt(),
+      ];
+      for (const work of refused) {
+        const error = await rejection(work);
+        expect(error).toBeInstanceOf(KeyUnwrapError);
+        expect(error).toMatchObject({ code: 'ERR_KEY_UNWRAP', retryable: false });
+        expect(error.message).toMatch(/passphrase/);
+        expect(error.message).not.toMatch(/the (right|wrong) passphrase/);
+      }
+      expect(await entries.count()).toBe(1);
+      await wrong.getRepository(Open).save({ id: 5, text: 'works' });
+      await wrong.destroy();
+    }
+    expect(await rows()).toEqual(before);
+    expect(await right.getRepository(Entry).find()).toEqual([{ id: 1, text: 'one', other: null }]);
+  });
+});
