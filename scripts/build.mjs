@@ -4,12 +4,13 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const require = createRequire(import.meta.url);
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const [target = root, ...compilerOptions] = process.argv.slice(2);
+const [folder = root, ...compilerOptions] = process.argv.slice(2);
+const target = resolve(folder);
 const { bin, exports: entries } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
 rmSync(join(target, 'dist'), { recursive: true, force: true });

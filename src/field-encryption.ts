@@ -52,7 +52,7 @@ export class FieldEncryption {
    * application that wants to fail at start.
    */
   async ready(): Promise<void> {
-    await this.#installation.prepareAll();
+    await this.#installation.requireAll();
   }
 
   /** Counts the rows of every encrypted column: NULL, cleartext, and under each data-key version. */

@@ -100,7 +100,7 @@ async function onEveryContender(sizes: Sizes, keyFile: string): Promise<Result[]
       people: await open(EncryptedPerson, 'xchacha20-poly1305', keyFile),
     },
   ];
-  for (const { people } of contenders) await people.insert(persons(sizes.rows));
+  for (const { people } of contenders) await fill(people, sizes.rows);
   const results = [
     await find(contenders, sizes),
     await findOneById(contenders, sizes),
@@ -111,6 +111,12 @@ async function onEveryContender(sizes: Sizes, keyFile: string): Promise<Result[]
   ];
   for (const { people } of contenders) await people.manager.connection.destroy();
   return results;
+}
+
+/** In chunks that fit into one statement. */
+async function fill(people: Repository<Person>, rows: number): Promise<void> {
+  const all = persons(rows);
+  for (let at = 0; at < rows; at += 1000) await people.insert(all.slice(at, at + 1000));
 }
 
 async function find(contenders: readonly Contender[], { rows, rounds }: Sizes): Promise<Result> {

@@ -21,8 +21,7 @@ export function unsupportedValue(policy: FieldPolicy, reason: string): Unsupport
 export function plaintextFound(policy: FieldPolicy): PlaintextFoundError {
   return new PlaintextFoundError(
     `${nameOf(policy)}: the column holds a value that is not encrypted. ` +
-      'Encrypt the existing rows (`field-encryption data encrypt`); until that is done, list the ' +
-      'column in `legacyPlaintext` to read them.',
+      'List the property in `legacyPlaintext` to read such rows, and write them again to encrypt them.',
     detailsOf(policy),
   );
 }

@@ -66,6 +66,11 @@ export class CurrentKeys<C> {
     return this.#confirmations.run(JSON.stringify(wanted), () => this.#confirm(wanted));
   }
 
+  /** Asks the table and the KMS for these keys whatever their age in memory. */
+  confirm(names: readonly string[], index: boolean): Promise<void> {
+    return this.#confirm({ data: names, index: index ? [INDEX_ROOT_NAME] : [] });
+  }
+
   dataKey(name: string): DataKey {
     return this.#usable('data', name, this.#dataKeys);
   }

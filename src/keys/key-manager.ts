@@ -79,6 +79,16 @@ export class KeyManager<C = unknown> implements KeySource {
   }
 
   /**
+   * Makes sure that these are the active keys now, and not those of up to `ttlMs` ago, for work that
+   * begins with another process's rotation.
+   *
+   * @throws (by rejection) the same errors as {@link KeyManager.prepare}
+   */
+  confirm(names: readonly string[], { index }: { readonly index: boolean }): Promise<void> {
+    return this.#current.confirm(names, index);
+  }
+
+  /**
    * Fetches and unwraps the keys of these ciphertext prefixes that are not in memory, with one call
    * to the store for all of them.
    *

@@ -11,7 +11,13 @@ import { loadFailed, typedFailure } from './load-failure';
 import { settleAll } from './settle-all';
 
 const CAPACITY = 4096;
-const UNREADABLE_STATES: ReadonlySet<KeyState> = new Set<KeyState>(['preActive', 'destroyed']);
+/** A state that this version does not know is not one of them. */
+const READABLE_STATES: ReadonlySet<KeyState> = new Set<KeyState>([
+  'active',
+  'suspended',
+  'deactivated',
+  'compromised',
+]);
 
 /** One go at fetching keys. */
 interface Attempt {
@@ -126,7 +132,7 @@ export class KeyRing<C> {
     const prefix = keyPrefix(record.id);
     const generation = this.#generation;
     try {
-      if (UNREADABLE_STATES.has(record.state)) throw this.#refuse(record, prefix);
+      if (!READABLE_STATES.has(record.state)) throw this.#refuse(record, prefix);
       const unwrapped = await this.#services.wrapper.unwrap(record);
       if (unwrapped.purpose === 'data') return unwrapped.key;
       throw notFound(record.id);

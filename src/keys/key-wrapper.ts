@@ -158,7 +158,8 @@ export class KeyWrapper {
   #rethrowNaming(record: KeyRecord, error: unknown): never {
     if (!(error instanceof KeyUnwrapError)) throw error;
     throw new KeyUnwrapError(
-      `${describe(record)} does not unwrap: ${error.message}${this.#otherProviderHint(record)}`,
+      `${describe(record)} does not unwrap: ${error.message}${this.#otherProviderHint(record)} ` +
+        'Check the settings of the KMS and `application`, or restore the row from a backup.',
       { keyId: record.id, cause: error },
     );
   }

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { EntityTarget, ObjectLiteral, QueryRunner } from 'typeorm';
 import { FieldEncryptionError } from '../errors';
 import type { FieldEncryptionErrorCode } from '../errors';
+import type { DataKey } from '../keys/data-key';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
 import { encryptedTables } from './encrypted-table';
@@ -75,7 +76,7 @@ export async function reencrypt(
   installation: Installation,
   options: ReencryptOptions = {},
 ): Promise<ReencryptReport> {
-  await installation.prepareAll();
+  await installation.confirmAll();
   const tables = encryptedTables(installation, options.entities);
   const run = new ReencryptRun(installation, options);
   await run.countRows(tables);
@@ -208,8 +209,15 @@ class ReencryptRun {
     // Encrypting cleartext is another run; here it is left to be.
     if (readsPlaintext && found.kind !== 'ciphertext' && !cipher.isDamaged(stored)) return stored;
     const active = this.#installation.keys.activeKey(policy.keyName);
-    if (found.kind === 'ciphertext' && found.prefix === active.prefix) return stored;
+    if (found.kind === 'ciphertext' && this.#isCurrent(found.prefix, active)) return stored;
     return cipher.sealRaw(cipher.openRaw(stored));
+  }
+
+  /** A newer key than the active one is the work of a rotation that this process has not seen yet. */
+  #isCurrent(prefix: string, active: DataKey): boolean {
+    if (prefix === active.prefix) return true;
+    const { name, version } = this.#installation.keys.keyByPrefix(prefix);
+    return name === active.name && version > active.version;
   }
 
   #fail(

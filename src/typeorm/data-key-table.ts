@@ -21,6 +21,8 @@ export interface DataKeyRow {
   deactivatedAt: string | null;
 }
 
+/** Name of the migration in `fieldEncryptionMigrations` that creates the table. */
+export const KEY_TABLE_MIGRATION = 'CreateDataKeys1764000000000';
 export const DATA_KEYS_TABLE = 'data_keys';
 /** Holds two processes to one active key a name. */
 export const ONE_ACTIVE_INDEX = 'data_keys_one_active';

@@ -48,13 +48,22 @@ export function Encrypted(options: EncryptedOptions = {}): PropertyDecorator {
 export function BlindIndex(options: BlindIndexOptions = {}): PropertyDecorator {
   return (prototype, propertyKey) => {
     const property = String(propertyKey);
-    getMetadataArgsStorage().columns.push({
-      target: prototype.constructor,
+    const target = prototype.constructor;
+    const { columns } = getMetadataArgsStorage();
+    // Decorators run from the last to the first: the first one that was written goes to the front.
+    const next = columns.findIndex((args) => args.target === target && isIndexOn(args, property));
+    columns.splice(next === -1 ? columns.length : next, 0, {
+      target,
       propertyName: indexPropertyName(property, options),
       mode: 'virtual',
       options: blindIndexColumnOptions(new BlindIndexColumnGuard(property, options)),
     });
   };
+}
+
+function isIndexOn({ options }: { options: ColumnOptions }, property: string): boolean {
+  const { transformer } = options;
+  return transformer instanceof BlindIndexColumnGuard && transformer.sourceProperty === property;
 }
 
 function columnArgsOf(target: unknown, property: string): { options: ColumnOptions } | undefined {

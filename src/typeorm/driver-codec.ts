@@ -70,5 +70,6 @@ function decryptReturned(encrypted: EncryptedColumn, map: ObjectLiteral): void {
 /** RETURNING * includes the hidden columns too. */
 function deletePath(map: ObjectLiteral, [name = '', ...rest]: readonly string[]): void {
   if (rest.length === 0) Reflect.deleteProperty(map, name);
-  else if (typeof map[name] === 'object' && map[name] !== null) deletePath(map[name] as ObjectLiteral, rest);
+  else if (typeof map[name] === 'object' && map[name] !== null)
+    deletePath(map[name] as ObjectLiteral, rest);
 }

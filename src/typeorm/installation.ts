@@ -82,6 +82,20 @@ export class Installation {
     if (keyNames.length > 0) await this.#keys.prepare(keyNames, { index: indexed });
   }
 
+  /** {@link Installation.prepareAll} with what the key table says at this moment. */
+  async confirmAll(): Promise<void> {
+    const { keyNames, indexed } = this.columns;
+    if (keyNames.length > 0) await this.#keys.confirm(keyNames, { index: indexed });
+  }
+
+  /** {@link Installation.prepareAll}, which lets a missing key table pass; this does not. */
+  async requireAll(): Promise<void> {
+    await this.prepareAll();
+    const { keyNames, indexed } = this.columns;
+    for (const name of keyNames) this.#keys.activeKey(name);
+    if (indexed) this.#keys.indexRoot();
+  }
+
   /** {@link Installation.prepareAll}, but schema commands must work without keys: the first use says what is wrong. */
   async prepareAtStart(): Promise<void> {
     if (!this.preparesAtStart) return;

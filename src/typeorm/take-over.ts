@@ -85,7 +85,7 @@ function newlyEncrypted(metadata: EntityMetadata, context: TakeOverContext): Enc
  * Types under which TypeORM's diff compares values as text, where `===` would find an equal date,
  * JSON value or NaN changed. The type in the database is the driver codec's business.
  */
-const COMPARED_AS: Partial<Record<EncryptedType, ColumnType>> = {
+const COMPARED_AS: Partial<Record<FieldPolicy['type'], ColumnType>> = {
   date: 'simple-json',
   json: 'simple-json',
   number: 'simple-enum',

@@ -35,6 +35,8 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     names: readonly string[],
     connection?: QueryRunner,
   ): Promise<KeyRecord[]> {
+    // PostgreSQL has no empty IN ().
+    if (names.length === 0) return [];
     return this.#find(connection, (query) =>
       query
         .where('k.state = :state AND k.purpose = :purpose', { state: 'active', purpose })

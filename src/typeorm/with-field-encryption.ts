@@ -2,7 +2,7 @@ import type { DataSource, EntityTarget, ObjectLiteral, QueryRunner } from 'typeo
 import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
 import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 import { ConfigurationError } from '../errors';
-import { DataKeySchema } from './data-key-table';
+import { DataKeySchema, KEY_TABLE_MIGRATION } from './data-key-table';
 import { installDriverCodec } from './driver-codec';
 import { checkedOptions } from './field-encryption-options';
 import type { FieldEncryptionOptions } from './field-encryption-options';
@@ -69,6 +69,7 @@ function installLifecycle(installation: Installation): void {
     addKeyTable(dataSource);
     await buildMetadatas();
     installation.takeOverMetadata();
+    leaveKeyTableToItsMigration(dataSource);
     dataSource.subscribers.push(new FieldEncryptionSubscriber(installation));
   };
 
@@ -89,7 +90,9 @@ function installLifecycle(installation: Installation): void {
 
   const synchronize = dataSource.synchronize.bind(dataSource);
   dataSource.synchronize = async (dropBeforeSync) => {
+    if (dataSource.isInitialized) dataSource.getMetadata(DataKeySchema).synchronize = true;
     await synchronize(dropBeforeSync);
+    leaveKeyTableToItsMigration(dataSource);
     await installation.prepareAtStart();
   };
 
@@ -116,6 +119,15 @@ function addKeyTable(dataSource: DataSource): void {
   const list: unknown[] = Array.isArray(entities) ? entities : Object.values(entities);
   if (list.includes(DataKeySchema)) return;
   dataSource.setOptions({ entities: [...list, DataKeySchema] as never });
+}
+
+/**
+ * Where the DataSource runs the migration of the key table, `migration:generate` must not write
+ * another one that creates it; `synchronize()` has to, all the same.
+ */
+function leaveKeyTableToItsMigration(dataSource: DataSource): void {
+  const listed = dataSource.migrations.some(({ name }) => name === KEY_TABLE_MIGRATION);
+  dataSource.getMetadata(DataKeySchema).synchronize = !listed;
 }
 
 function installQueryBuilders(dataSource: DataSource): void {

@@ -22,7 +22,10 @@ interface Sample {
 }
 
 const SAMPLES: readonly Sample[] = [
-  { type: 'string', values: ['', 'canary', 'ünïcode 🩺 \u0000', 'AQIDBAUGBwgJ', '  spaced  ', 'null'] },
+  {
+    type: 'string',
+    values: ['', 'canary', 'ünïcode 🩺 \u0000', 'AQIDBAUGBwgJ', '  spaced  ', 'null'],
+  },
   {
     type: 'number',
     values: [1.5, 0, -0, -1e300, Number.MAX_SAFE_INTEGER, NaN, Infinity, -Infinity, 5e-324],
@@ -31,7 +34,11 @@ const SAMPLES: readonly Sample[] = [
   { type: 'boolean', values: [true, false] },
   {
     type: 'date',
-    values: [new Date(0), new Date('1969-12-31T23:59:59.999Z'), new Date('2026-02-28T12:34:56.789Z')],
+    values: [
+      new Date(0),
+      new Date('1969-12-31T23:59:59.999Z'),
+      new Date('2026-02-28T12:34:56.789Z'),
+    ],
     copy: (value: Date) => new Date(value.getTime()),
   },
   {
@@ -147,25 +154,37 @@ describeEachDatabase('An encrypted value', (database) => {
         opened.statements.clear();
         await holders(schema).save(Object.assign(read, { value }));
         expect(columnsWritten(opened.statements.of('UPDATE'))).toEqual(own);
-        expect((await holders(schema).findOneByOrFail({ id: entity.id })).value).toStrictEqual(value);
+        expect((await holders(schema).findOneByOrFail({ id: entity.id })).value).toStrictEqual(
+          value,
+        );
       }
       await storedPlaintexts(opened.dataSource, schema);
     });
 
     if (schema.options.name.includes('json')) {
       it('is written when it is changed in place', async () => {
-        const entity = await holders(schema).save({ name: 'n', value: { a: [1] }, other: 'canary' });
+        const entity = await holders(schema).save({
+          name: 'n',
+          value: { a: [1] },
+          other: 'canary',
+        });
         const read = await holders(schema).findOneByOrFail({ id: entity.id });
         (read.value as { a: number[] }).a.push(2);
         await holders(schema).save(read);
-        expect((await holders(schema).findOneByOrFail({ id: entity.id })).value).toEqual({ a: [1, 2] });
+        expect((await holders(schema).findOneByOrFail({ id: entity.id })).value).toEqual({
+          a: [1, 2],
+        });
       });
     }
 
     if (schema.options.name.includes('date') || schema.options.name.includes('bytes')) {
       it('is written when it is changed in place', async () => {
         const value = values[1] as Date | Buffer;
-        const entity = await holders(schema).save({ name: 'n', value: copy!(value as never), other: 'x' });
+        const entity = await holders(schema).save({
+          name: 'n',
+          value: copy!(value as never),
+          other: 'x',
+        });
         const read = await holders(schema).findOneByOrFail({ id: entity.id });
         if (Buffer.isBuffer(read.value)) read.value[0] = 77;
         else (read.value as Date).setTime(77);
@@ -177,7 +196,11 @@ describeEachDatabase('An encrypted value', (database) => {
 
     it('goes through insert and update as well', async () => {
       for (const value of storable) {
-        const { identifiers } = await holders(schema).insert({ name: 'n', value, other: 'canary' } as never);
+        const { identifiers } = await holders(schema).insert({
+          name: 'n',
+          value,
+          other: 'canary',
+        } as never);
         const id = identifiers[0]!['id'] as number;
         expect((await holders(schema).findOneByOrFail({ id })).value).toStrictEqual(value);
         await holders(schema).update(id, { value: null } as never);
@@ -205,7 +228,10 @@ describeEachDatabase('An encrypted value', (database) => {
 @Entity()
 class Visit {
   @PrimaryGeneratedColumn('uuid') id!: string;
-  @Encrypted() @BlindIndex() @BlindIndex({ name: 'ci', normalize: 'case-insensitive' }) reason!: string;
+  @Encrypted()
+  @BlindIndex()
+  @BlindIndex({ name: 'ci', normalize: 'case-insensitive' })
+  reason!: string;
   @Encrypted({ nullable: true }) remark!: string | null;
   @Encrypted({ nullable: true, type: 'number' }) pulse!: number | null;
   @Encrypted({ update: false, nullable: true }) once!: string | null;
@@ -235,12 +261,15 @@ describeEachDatabase('Saving an entity', (database) => {
     expect(entity.version).toBe(1);
   });
 
-  it.each([NaN, Infinity, -0, 0.1])('untouched writes nothing when a number is %p', async (pulse) => {
-    const entity = await visit({ pulse });
-    expect(entity.pulse).toBe(pulse);
-    await visits().save(entity);
-    expect(opened.statements.writes()).toEqual([]);
-  });
+  it.each([NaN, Infinity, -0, 0.1])(
+    'untouched writes nothing when a number is %p',
+    async (pulse) => {
+      const entity = await visit({ pulse });
+      expect(entity.pulse).toBe(pulse);
+      await visits().save(entity);
+      expect(opened.statements.writes()).toEqual([]);
+    },
+  );
 
   it('untouched moves neither version nor update date', async () => {
     const entity = await visit({ remark: 'canary', pulse: 71 });
@@ -277,7 +306,11 @@ describeEachDatabase('Saving an entity', (database) => {
     const { id } = await visit({ remark: 'canary' });
     const part = await visits().findOneOrFail({ where: { id }, select: { id: true, room: true } });
     await visits().save(Object.assign(part, { room: '12' }));
-    expect(columnsWritten(opened.statements.of('UPDATE'))).toEqual(['room', 'updatedAt', 'version']);
+    expect(columnsWritten(opened.statements.of('UPDATE'))).toEqual([
+      'room',
+      'updatedAt',
+      'version',
+    ]);
     expect(await storedPlaintexts(opened.dataSource, Visit)).toMatchObject([
       { reason: 'canary Cough', remark: 'canary' },
     ]);
@@ -321,7 +354,11 @@ describeEachDatabase('Saving an entity', (database) => {
     ]);
     opened.statements.clear();
     await visits().update(id, { remark: 'canary' });
-    expect(columnsWritten(opened.statements.of('UPDATE'))).toEqual(['remark', 'updatedAt', 'version']);
+    expect(columnsWritten(opened.statements.of('UPDATE'))).toEqual([
+      'remark',
+      'updatedAt',
+      'version',
+    ]);
   });
 });
 

@@ -8,7 +8,7 @@ import {
   TreeChildren,
   TreeParent,
 } from 'typeorm';
-import type { Repository, TreeRepository } from 'typeorm';
+import type { Repository } from 'typeorm';
 import { BlindIndex, Encrypted } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import { useEncryptedDatabase } from '../support/encrypted-database';
@@ -61,8 +61,12 @@ describeEachDatabase('An embedded encrypted property', (database) => {
 
   it('is looked up within its own embedded', async () => {
     const { id } = await customers().save(customers().create(ADA));
-    expect(await customers().findOneBy({ home: { street: 'canary 1 Main St' } })).toMatchObject({ id });
-    expect(await customers().findOneBy({ work: { street: 'canary 2 High St' } })).toMatchObject({ id });
+    expect(await customers().findOneBy({ home: { street: 'canary 1 Main St' } })).toMatchObject({
+      id,
+    });
+    expect(await customers().findOneBy({ work: { street: 'canary 2 High St' } })).toMatchObject({
+      id,
+    });
     expect(await customers().findOneBy({ work: { street: 'canary 1 Main St' } })).toBeNull();
   });
 
@@ -113,7 +117,9 @@ describeEachDatabase('An embedded encrypted property', (database) => {
 
   it('stays as it is when its embedded is set to null, as every column does in TypeORM', async () => {
     const { id } = await customers().save(customers().create(ADA));
-    await customers().save(Object.assign(await customers().findOneByOrFail({ id }), { home: null }));
+    await customers().save(
+      Object.assign(await customers().findOneByOrFail({ id }), { home: null }),
+    );
     expect(await storedPlaintexts(opened.dataSource, Customer)).toEqual([STORED]);
   });
 });
@@ -137,12 +143,19 @@ class Surgeon extends Person {
 }
 
 @ChildEntity()
+class Orderly extends Person {
+  @Encrypted({ nullable: true }) @BlindIndex() badge!: string | null;
+}
+
+@ChildEntity()
 class HeadNurse extends Nurse {
   @Encrypted({ nullable: true }) pin!: string | null;
 }
 
 describeEachDatabase('Single-table inheritance', (database) => {
-  const opened = useEncryptedDatabase(database, { entities: [Person, Nurse, Surgeon, HeadNurse] });
+  const opened = useEncryptedDatabase(database, {
+    entities: [Person, Nurse, Surgeon, Orderly, HeadNurse],
+  });
   const NURSE = { email: 'canary.n@x.org', badge: 'canary N1', shift: 'late' };
   const SURGEON = { email: 'canary.s@x.org', operations: ['canary'] };
   const HEAD = { email: 'canary.h@x.org', badge: 'canary N2', pin: 'canary 0000' };
@@ -200,6 +213,22 @@ describeEachDatabase('Single-table inheritance', (database) => {
     });
   });
 
+  it('shares a column between children that declare the same property', async () => {
+    const { manager } = opened.dataSource;
+    await manager.save(Orderly, { email: 'canary.o@x.org', badge: NURSE.badge });
+    await manager.save(manager.create(Nurse, NURSE));
+    expect(await manager.find(Person, { order: { id: 'ASC' } })).toMatchObject([
+      { badge: NURSE.badge },
+      { badge: NURSE.badge },
+    ]);
+    expect(await manager.countBy(Orderly, { badge: NURSE.badge })).toBe(1);
+    expect(await manager.countBy(Nurse, { badge: NURSE.badge })).toBe(1);
+    expect(await storedPlaintexts(opened.dataSource, Orderly)).toMatchObject([
+      { badge: NURSE.badge },
+      { badge: NURSE.badge },
+    ]);
+  });
+
   it('writes by insert, update and delete of parent and child', async () => {
     const { manager } = opened.dataSource;
     await manager.insert(Nurse, { ...NURSE });
@@ -248,9 +277,41 @@ describeEachDatabase('Concrete inheritance from an abstract base', (database) =>
     const [suppliers] = await rawRows(opened.dataSource, Supplier);
     const [relatives] = await rawRows(opened.dataSource, Relative);
     expect(suppliers!['phone_bidx']).not.toBe(relatives!['phone_bidx']);
-    expect(await manager.findOneBy(Supplier, { phone: '155501' })).toMatchObject({ id: supplier.id, phone });
+    expect(await manager.findOneBy(Supplier, { phone: '155501' })).toMatchObject({
+      id: supplier.id,
+      phone,
+    });
     expect(await manager.findOneBy(Relative, { phone: '1-555-01' })).toMatchObject({ phone });
     await expect(manager.insert(Supplier, { phone: '155501', iban: 'x' })).rejects.toThrow();
+  });
+});
+
+@Entity()
+class Device {
+  @PrimaryGeneratedColumn() id!: number;
+  @Encrypted() @BlindIndex({ unique: true }) serial!: string;
+}
+
+@Entity()
+class Pump extends Device {
+  @Encrypted() dose!: number;
+}
+
+describeEachDatabase('Concrete inheritance from another entity', (database) => {
+  const opened = useEncryptedDatabase(database, { entities: [Device, Pump] });
+
+  it('keeps the two tables apart', async () => {
+    const { manager } = opened.dataSource;
+    await manager.save(Device, { serial: 'canary 1' });
+    await manager.save(Pump, { serial: 'canary 1', dose: 2.5 });
+    expect(await storedPlaintexts(opened.dataSource, Device)).toEqual([{ serial: 'canary 1' }]);
+    expect(await storedPlaintexts(opened.dataSource, Pump)).toEqual([
+      { serial: 'canary 1', dose: 2.5 },
+    ]);
+    expect(await manager.findOneBy(Pump, { serial: 'canary 1' })).toMatchObject({ dose: 2.5 });
+    const [device] = await rawRows(opened.dataSource, Device);
+    await opened.dataSource.query(`UPDATE pump SET serial = '${String(device!['serial'])}'`);
+    await expect(manager.find(Pump)).rejects.toMatchObject({ code: 'ERR_DECRYPTION' });
   });
 });
 
@@ -290,7 +351,7 @@ describeEachDatabase('A tree of encrypted entities', (database) => {
   const opened = useEncryptedDatabase(database, { entities });
 
   it.each(entities)('%p is saved, read and moved', async (entity) => {
-    const units = opened.dataSource.getTreeRepository(entity as never) as TreeRepository<TreeUnit>;
+    const units = opened.dataSource.getTreeRepository<TreeUnit>(entity);
     const root = await units.save(units.create({ name: 'canary root' }));
     const left = await units.save(units.create({ name: 'canary left', parent: root }));
     const right = await units.save(units.create({ name: 'canary right', parent: root }));
@@ -312,16 +373,27 @@ describeEachDatabase('A tree of encrypted entities', (database) => {
     expect(names(tree!.children)).toEqual(['canary left', 'canary right']);
     expect(names(tree!.children.flatMap(({ children }) => children))).toEqual(['canary leaf']);
     expect(names(await units.findRoots())).toEqual(['canary root']);
-    expect(names(await units.findAncestors(leaf))).toEqual(['canary leaf', 'canary left', 'canary root']);
+    expect(names(await units.findAncestors(leaf))).toEqual([
+      'canary leaf',
+      'canary left',
+      'canary root',
+    ]);
     expect(names(await units.findDescendants(left))).toEqual(['canary leaf', 'canary left']);
     expect((await units.findAncestorsTree(leaf)).parent).toMatchObject({ name: 'canary left' });
-    expect((await units.findDescendantsTree(left)).children).toMatchObject([{ name: 'canary leaf' }]);
+    expect((await units.findDescendantsTree(left)).children).toMatchObject([
+      { name: 'canary leaf' },
+    ]);
     expect(await units.countDescendants(root)).toBe(4);
 
-    const found = await units.findOneOrFail({ where: { name: 'canary leaf' }, relations: { parent: true } });
+    const found = await units.findOneOrFail({
+      where: { name: 'canary leaf' },
+      relations: { parent: true },
+    });
     found.name = 'canary moved';
     await units.save(found);
-    expect((await storedPlaintexts(opened.dataSource, entity))[3]).toEqual({ name: 'canary moved' });
+    expect((await storedPlaintexts(opened.dataSource, entity))[3]).toEqual({
+      name: 'canary moved',
+    });
     expect(await units.countBy({ name: 'canary moved' })).toBe(1);
   });
 });

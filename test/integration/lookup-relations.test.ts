@@ -24,23 +24,52 @@ describeEachDatabase('lookups through relations', (database) => {
   it('finds by an encrypted property of a relation, one and two steps away', async () => {
     // clinic of patient n is n % 3 + 1; patient 10 has none
     expect(ids(await patients.findBy({ clinic: { licence: 'zq7~lic-1' } }))).toEqual([3, 6, 9]);
-    expect(ids(await patients.findBy({ clinic: { licence: Not('zq7~lic-1') } }))).toEqual([1, 2, 4, 5, 7, 8]);
+    expect(ids(await patients.findBy({ clinic: { licence: Not('zq7~lic-1') } }))).toEqual([
+      1, 2, 4, 5, 7, 8,
+    ]);
     expect(ids(await visits.findBy({ patient: { email: 'zq7~P2@example.org' } }))).toEqual([2, 12]);
-    expect(ids(await visits.findBy({ patient: { clinic: { licence: In(['zq7~lic-1']) }, ssn: 'zq7~ssn-2' } }))).toEqual([3, 13]);
-    expect(ids(await visits.findBy({ patient: { contact: { city: 'ZQ7~town-1' }, pet: 'zq7~pet-1' } }))).toEqual([1, 7, 11, 17]);
-    expect(ids(await world.ds.getRepository(Clinic).findBy({ patients: { visits: { reason: 'zq7~reason-0', patient: { ssn: 'zq7~ssn-1' } } } }))).toEqual([2]);
+    expect(
+      ids(
+        await visits.findBy({
+          patient: { clinic: { licence: In(['zq7~lic-1']) }, ssn: 'zq7~ssn-2' },
+        }),
+      ),
+    ).toEqual([3, 13]);
+    expect(
+      ids(await visits.findBy({ patient: { contact: { city: 'ZQ7~town-1' }, pet: 'zq7~pet-1' } })),
+    ).toEqual([1, 7, 11, 17]);
+    expect(
+      ids(
+        await world.ds.getRepository(Clinic).findBy({
+          patients: { visits: { reason: 'zq7~reason-0', patient: { ssn: 'zq7~ssn-1' } } },
+        }),
+      ),
+    ).toEqual([2]);
   });
 
   it('finds through truncated indexes of relations, and of both sides at once', async () => {
     expect(ids(await visits.findBy({ patient: { pet: 'zq7~pet-2' } }))).toEqual([2, 8, 12, 18]);
-    expect(ids(await visits.findBy({ patient: { pet: Not('zq7~pet-2') }, ward: 'zq7~ward-1' }))).toEqual([14, 17]);
-    expect(ids(await patients.findBy({ visits: { ward: 'zq7~ward-1' } }))).toEqual([2, 4, 5, 7, 8, 10]);
+    expect(
+      ids(await visits.findBy({ patient: { pet: Not('zq7~pet-2') }, ward: 'zq7~ward-1' })),
+    ).toEqual([14, 17]);
+    expect(ids(await patients.findBy({ visits: { ward: 'zq7~ward-1' } }))).toEqual([
+      2, 4, 5, 7, 8, 10,
+    ]);
     expect(await visits.countBy([{ patient: { pet: 'zq7~pet-1' } }, { ward: IsNull() }])).toBe(8);
   });
 
   it('finds through many-to-many relations', async () => {
-    expect(ids(await patients.findBy({ doctors: { badge: 'zq7~badge-1' } }))).toEqual([2, 3, 6, 8, 9]);
-    expect(ids(await patients.find({ where: { doctors: { badge: 'zq7~badge-1' }, ssn: Not('zq7~ssn-1') }, relations: { doctors: true } }))).toEqual([3, 6, 8, 9]);
+    expect(ids(await patients.findBy({ doctors: { badge: 'zq7~badge-1' } }))).toEqual([
+      2, 3, 6, 8, 9,
+    ]);
+    expect(
+      ids(
+        await patients.find({
+          where: { doctors: { badge: 'zq7~badge-1' }, ssn: Not('zq7~ssn-1') },
+          relations: { doctors: true },
+        }),
+      ),
+    ).toEqual([3, 6, 8, 9]);
   });
 
   it('decrypts what relations bring along', async () => {
@@ -69,10 +98,20 @@ describeEachDatabase('lookups through relations', (database) => {
     ]) {
       const all = ids(await patients.find({ where }));
       expect(all.length).toBeGreaterThan(3);
-      for (const options of [{}, { relations }, { relations, relationLoadStrategy: 'query' as const }]) {
+      for (const options of [
+        {},
+        { relations },
+        { relations, relationLoadStrategy: 'query' as const },
+      ]) {
         const seen: number[] = [];
         for (let skip = 0; skip < all.length; skip += 2) {
-          const [page, total] = await patients.findAndCount({ where, ...options, order: { id: 'ASC' }, skip, take: 2 });
+          const [page, total] = await patients.findAndCount({
+            where,
+            ...options,
+            order: { id: 'ASC' },
+            skip,
+            take: 2,
+          });
           expect(total).toBe(all.length);
           seen.push(...page.map(({ id }) => id));
         }
@@ -114,7 +153,11 @@ describeEachDatabase('lookups through relations', (database) => {
     });
     expect(total).toBe(2);
     expect(found).toEqual([{ id: 3, ssn: 'zq7~ssn-2', clinic: { id: 1, licence: 'zq7~lic-1' } }]);
-    const [idsOnly] = await patients.findAndCount({ select: { id: true }, where: { pet: 'zq7~pet-2' }, order: { id: 'ASC' } });
+    const [idsOnly] = await patients.findAndCount({
+      select: { id: true },
+      where: { pet: 'zq7~pet-2' },
+      order: { id: 'ASC' },
+    });
     expect(idsOnly).toEqual([{ id: 2 }, { id: 8 }]);
   });
 
@@ -124,15 +167,21 @@ describeEachDatabase('lookups through relations', (database) => {
     expect(ids(await patients.find({ where, withDeleted: true }))).toEqual([4]);
     const [loaded] = await patients.find({ where, loadRelationIds: true });
     expect(loaded).toMatchObject({ id: 4, clinic: 2 });
-    expect(ids(await patients.find({ where: { pet: 'zq7~pet-1' }, comment: 'a truncated one' }))).toEqual([1, 4, 7]);
+    expect(
+      ids(await patients.find({ where: { pet: 'zq7~pet-1' }, comment: 'a truncated one' })),
+    ).toEqual([1, 4, 7]);
   });
 
   it('takes locks', async () => {
     if (database.type !== 'postgres') return;
     await world.ds.transaction(async (manager) => {
       const lock = { mode: 'pessimistic_write' } as const;
-      expect(ids(await manager.find(Patient, { where: { ssn: 'zq7~ssn-1' }, lock }))).toEqual([1, 2]);
-      expect(ids(await manager.find(Patient, { where: { pet: 'zq7~pet-1' }, lock }))).toEqual([1, 4, 7]);
+      expect(ids(await manager.find(Patient, { where: { ssn: 'zq7~ssn-1' }, lock }))).toEqual([
+        1, 2,
+      ]);
+      expect(ids(await manager.find(Patient, { where: { pet: 'zq7~pet-1' }, lock }))).toEqual([
+        1, 4, 7,
+      ]);
     });
   });
 
@@ -140,7 +189,13 @@ describeEachDatabase('lookups through relations', (database) => {
     const undone = new Error('roll back');
     await expect(
       world.ds.transaction(async (manager) => {
-        await manager.insert(Patient, { id: 90, name: 'new', email: 'zq7~p90@x.org', pet: 'zq7~pet-1', contact: {} });
+        await manager.insert(Patient, {
+          id: 90,
+          name: 'new',
+          email: 'zq7~p90@x.org',
+          pet: 'zq7~pet-1',
+          contact: {},
+        });
         expect(ids(await manager.findBy(Patient, { pet: 'zq7~pet-1' }))).toEqual([1, 4, 7, 90]);
         await manager.update(Patient, { pet: 'zq7~pet-1', ssn: IsNull() }, { name: 'changed' });
         expect((await manager.findOneByOrFail(Patient, { id: 90 })).name).toBe('changed');
@@ -161,7 +216,14 @@ describeEachDatabase('lookups with a query cache', (database) => {
         expect(ids(await patients.find({ where, cache: 60_000 }))).toEqual(first);
         expect(first).toEqual(ids(await patients.find({ where })));
       }
-      expect(ids(await patients.find({ where: { ssn: 'zq7~ssn-2' }, cache: { id: 'named', milliseconds: 60_000 } }))).toEqual([3, 4]);
+      expect(
+        ids(
+          await patients.find({
+            where: { ssn: 'zq7~ssn-2' },
+            cache: { id: 'named', milliseconds: 60_000 },
+          }),
+        ),
+      ).toEqual([3, 4]);
       const rows = JSON.stringify(await world.ds.query('SELECT * FROM "query-result-cache"'));
       expect(rows.length).toBeGreaterThan(100);
       expect(rows.toLowerCase()).not.toContain('zq7~');

@@ -61,7 +61,9 @@ describeEachDatabase('lookups through a repository', (database) => {
     const errors = [
       await rejection(patients.findOneByOrFail({ email: 'zq7~nobody@example.org' })),
       await rejection(
-        patients.findOneOrFail({ where: [{ ssn: In(['zq7~x', 'zq7~y']) }, { pet: Not('zq7~z'), id: 99 }] }),
+        patients.findOneOrFail({
+          where: [{ ssn: In(['zq7~x', 'zq7~y']) }, { pet: Not('zq7~z'), id: 99 }],
+        }),
       ),
       await rejection(patients.findOneByOrFail({ contact: { city: 'zq7~nowhere' } })),
       await rejection(patients.findOneByOrFail({ clinic: { licence: 'zq7~none' } })),
@@ -94,9 +96,18 @@ describeEachDatabase('lookups through a repository', (database) => {
     await patients.update({ email: 'ZQ7~p1@example.org' }, { name: 'renamed' });
     await patients.update({ pet: 'zq7~pet-2' }, { name: 'truncated' });
     const names = await patients.find({ select: { id: true, name: true }, order: { id: 'ASC' } });
-    expect(names.map(({ name }) => name)).toEqual(
-      ['renamed', 'truncated', 'n3', 'n4', 'n5', 'n6', 'n7', 'truncated', 'n9', 'n10'],
-    );
+    expect(names.map(({ name }) => name)).toEqual([
+      'renamed',
+      'truncated',
+      'n3',
+      'n4',
+      'n5',
+      'n6',
+      'n7',
+      'truncated',
+      'n9',
+      'n10',
+    ]);
     await patients.softDelete({ ssn: 'zq7~ssn-2' });
     expect(await patients.countBy({ ssn: 'zq7~ssn-2' })).toBe(0);
     expect(await patients.count({ where: { ssn: 'zq7~ssn-2' }, withDeleted: true })).toBe(2);
@@ -177,7 +188,11 @@ describeEachDatabase('lookups through a repository', (database) => {
   async function expectRefusedValue(work: Promise<unknown>): Promise<void> {
     world.log.mark();
     const error = await rejection(work);
-    expect(error).toMatchObject({ code: 'ERR_UNSUPPORTED_VALUE', entity: 'Patient', property: 'ssn' });
+    expect(error).toMatchObject({
+      code: 'ERR_UNSUPPORTED_VALUE',
+      entity: 'Patient',
+      property: 'ssn',
+    });
     expect(world.log.sinceMark()).toEqual([]);
   }
 });

@@ -82,9 +82,15 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
 
   it('selects in part, as an object and as an array', async () => {
     const { id } = await ada();
-    const object: Patient = await patients().findOneOrFail({ where: { id }, select: { id: true, email: true } });
+    const object: Patient = await patients().findOneOrFail({
+      where: { id },
+      select: { id: true, email: true },
+    });
     expect(object).toEqual({ id, email: ADA.email });
-    const built = await patients().createQueryBuilder('p').select(['p.id', 'p.bornOn']).getOneOrFail();
+    const built = await patients()
+      .createQueryBuilder('p')
+      .select(['p.id', 'p.bornOn'])
+      .getOneOrFail();
     expect(built).toEqual({ id, bornOn: ADA.bornOn });
   });
 
@@ -98,7 +104,10 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
       .where({ ssn: ADA.ssn })
       .getOneOrFail();
     expect(added.ssn).toBe(ADA.ssn);
-    const named = await patients().findOneOrFail({ where: { id }, select: { id: true, ssn: true } });
+    const named = await patients().findOneOrFail({
+      where: { id },
+      select: { id: true, ssn: true },
+    });
     expect(named.ssn).toBe(ADA.ssn);
     await patients().save(Object.assign(read, { ward: 'B' }));
     expect(await storedPlaintexts(opened.dataSource, Patient)).toMatchObject([{ ssn: ADA.ssn }]);
@@ -109,21 +118,21 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
 
   it('hides the index column even when it is asked for', async () => {
     const { id } = await ada();
-    const read = await patients()
-      .createQueryBuilder('p')
-      .addSelect('p.email_bidx')
-      .getOneOrFail();
+    const read = await patients().createQueryBuilder('p').addSelect('p.email_bidx').getOneOrFail();
     expect(read).toMatchObject({ id, email: ADA.email });
     expect('email_bidx' in read).toBe(false);
   });
 
   it('gives ciphertext as raw results, which the handle decrypts', async () => {
     await ada();
-    const raw = await patients().createQueryBuilder('p').select('p.email', 'email').getRawOne<{ email: string }>();
+    const raw = await patients()
+      .createQueryBuilder('p')
+      .select('p.email', 'email')
+      .getRawOne<{ email: string }>();
     expectCiphertext(raw!.email);
-    expect(await fieldEncryption(opened.dataSource).decryptValue(Patient, 'email', raw!.email)).toBe(
-      ADA.email,
-    );
+    expect(
+      await fieldEncryption(opened.dataSource).decryptValue(Patient, 'email', raw!.email),
+    ).toBe(ADA.email);
     const [row] = await opened.dataSource.manager.query('SELECT * FROM patient');
     expectCiphertext(row.email);
     expectNoCanary(row);
@@ -146,7 +155,11 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
     const found = await patients()
       .createQueryBuilder('p')
       .where((query) => {
-        const inner = query.subQuery().select('i.id').from(Patient, 'i').where({ email: ADA.email });
+        const inner = query
+          .subQuery()
+          .select('i.id')
+          .from(Patient, 'i')
+          .where({ email: ADA.email });
         return `p.id IN ${inner.getQuery()}`;
       })
       .getMany()
@@ -171,13 +184,18 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
 
     it('caches ciphertext and reads plaintext from it', async () => {
       await ada();
-      const options = { where: { email: ADA.email }, cache: { id: 'by-email', milliseconds: 60_000 } };
+      const options = {
+        where: { email: ADA.email },
+        cache: { id: 'by-email', milliseconds: 60_000 },
+      };
       const first = await patients().find(options);
       opened.statements.clear();
       const second = await patients().find(options);
       expect(second).toEqual(first);
       expect(second).toMatchObject([{ email: ADA.email, bornOn: ADA.bornOn }]);
-      expect(opened.statements.of('SELECT').filter((sql) => /FROM "patient"/.test(sql))).toEqual([]);
+      expect(opened.statements.of('SELECT').filter((sql) => /FROM "patient"/.test(sql))).toEqual(
+        [],
+      );
       expectNoCanary(await cached());
       await opened.dataSource.queryResultCache?.remove(['by-email']);
     });
@@ -209,18 +227,32 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
     describe('with RETURNING', () => {
       it('insert gives plaintext to the entity and ciphertext as raw', async () => {
         const values = patients().create({ ...ADA });
-        const result = await patients().createQueryBuilder().insert().values(values).returning('*').execute();
+        const result = await patients()
+          .createQueryBuilder()
+          .insert()
+          .values(values)
+          .returning('*')
+          .execute();
         expect(values).toMatchObject(ADA);
         expect(Object.keys(values).filter((key) => key.includes('bidx'))).toEqual([]);
         expect(result.generatedMaps[0]).toMatchObject({ email: ADA.email, bornOn: ADA.bornOn });
         expectNoCanary(result.raw);
-        expect(Object.keys(result.generatedMaps[0]!).filter((key) => key.includes('bidx'))).toEqual([]);
-        expect(await storedPlaintexts(opened.dataSource, Patient)).toMatchObject([{ email: ADA.email }]);
+        expect(Object.keys(result.generatedMaps[0]!).filter((key) => key.includes('bidx'))).toEqual(
+          [],
+        );
+        expect(await storedPlaintexts(opened.dataSource, Patient)).toMatchObject([
+          { email: ADA.email },
+        ]);
       });
 
       it('insert of chosen columns', async () => {
         const values = { ...ADA };
-        await patients().createQueryBuilder().insert().values(values).returning(['email', 'photo']).execute();
+        await patients()
+          .createQueryBuilder()
+          .insert()
+          .values(values)
+          .returning(['email', 'photo'])
+          .execute();
         expect(values).toMatchObject({ email: ADA.email, photo: ADA.photo });
       });
 
@@ -234,7 +266,10 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
           .returning('*')
           .execute();
         expect(entity.email).toBe('canary.new@x.org');
-        expect(result.generatedMaps[0]).toMatchObject({ email: 'canary.new@x.org', photo: ADA.photo });
+        expect(result.generatedMaps[0]).toMatchObject({
+          email: 'canary.new@x.org',
+          photo: ADA.photo,
+        });
         expectNoCanary(result.raw);
         expect(await patients().countBy({ email: 'canary.new@x.org' })).toBe(1);
       });
@@ -254,7 +289,10 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
           .execute();
         expect(entity.ward).toBe('C');
         expect([undefined, ADA.email]).toContain(entity.email);
-        expect(await patients().findOneByOrFail({ id })).toMatchObject({ ward: 'C', email: ADA.email });
+        expect(await patients().findOneByOrFail({ id })).toMatchObject({
+          ward: 'C',
+          email: ADA.email,
+        });
       });
 
       it('delete and soft delete give ciphertext as raw', async () => {

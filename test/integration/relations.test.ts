@@ -29,9 +29,13 @@ class Doctor {
   @PrimaryGeneratedColumn() id!: number;
   @Encrypted() @BlindIndex({ unique: true, normalize: 'email' }) email!: string;
   @ManyToOne(() => Clinic, (clinic) => clinic.doctors, { nullable: true }) clinic!: Clinic | null;
-  @OneToOne(() => License, { cascade: true, eager: true, nullable: true }) @JoinColumn() license!: License | null;
+  @OneToOne(() => License, { cascade: true, eager: true, nullable: true })
+  @JoinColumn()
+  license!: License | null;
   @OneToMany(() => Note, (note) => note.doctor, { cascade: true }) notes!: Promise<Note[]>;
-  @ManyToMany(() => Skill, (skill) => skill.doctors, { cascade: true }) @JoinTable() skills!: Skill[];
+  @ManyToMany(() => Skill, (skill) => skill.doctors, { cascade: true })
+  @JoinTable()
+  skills!: Skill[];
   @RelationId((doctor: Doctor) => doctor.skills) skillIds!: number[];
 }
 
@@ -45,7 +49,8 @@ class License {
 class Note {
   @PrimaryGeneratedColumn() id!: number;
   @Encrypted() @BlindIndex() text!: string;
-  @ManyToOne(() => Doctor, (doctor) => doctor.notes, { lazy: true, onDelete: 'CASCADE' }) doctor!: Promise<Doctor>;
+  @ManyToOne(() => Doctor, (doctor) => doctor.notes, { lazy: true, onDelete: 'CASCADE' })
+  doctor!: Promise<Doctor>;
 }
 
 @Entity()
@@ -84,7 +89,9 @@ describeEachDatabase('A relation between encrypted entities', (database) => {
   /** A clinic with two doctors, of whom the first has a license, two notes and two skills. */
   async function staffed(): Promise<Clinic> {
     const { dataSource } = opened;
-    const notes = dataSource.getRepository(Note).create([{ text: 'canary 1' }, { text: 'canary 2' }]);
+    const notes = dataSource
+      .getRepository(Note)
+      .create([{ text: 'canary 1' }, { text: 'canary 2' }]);
     const ada = doctors().create({
       email: 'canary.ada@x.org',
       license: { number: 'canary L1' },
@@ -136,7 +143,9 @@ describeEachDatabase('A relation between encrypted entities', (database) => {
     opened.statements.clear();
     await clinics().save(clinic);
     // TypeORM writes the foreign key of an eager relation that is null.
-    const untouched = opened.statements.writes().filter((sql) => !sql.includes('SET "licenseId" ='));
+    const untouched = opened.statements
+      .writes()
+      .filter((sql) => !sql.includes('SET "licenseId" ='));
     expect(untouched).toEqual([]);
     clinic.doctors[0]!.license!.number = 'canary L2';
     clinic.doctors[1]!.email = 'canary.bea@x.org';
@@ -184,14 +193,31 @@ describeEachDatabase('A relation between encrypted entities', (database) => {
     expect(ada.skillIds).toHaveLength(2);
     expect((await ada.notes).map(({ text }) => text).sort()).toEqual(['canary 1', 'canary 2']);
     const [note] = await ada.notes;
-    expect((await (await opened.dataSource.getRepository(Note).findOneByOrFail({ id: note!.id })).doctor).email).toBe(
-      'canary.ada@x.org',
-    );
+    expect(
+      (await (await opened.dataSource.getRepository(Note).findOneByOrFail({ id: note!.id })).doctor)
+        .email,
+    ).toBe('canary.ada@x.org');
     const withIds = await doctors().findOneOrFail({
       where: { id: ada.id },
       loadRelationIds: { relations: ['clinic', 'skills'] },
     });
     expect(withIds).toMatchObject({ email: 'canary.ada@x.org', clinic: ada.clinic!.id });
+  });
+
+  it('is selected in part, also on the other side', async () => {
+    const { id } = await staffed();
+    const [clinic] = await clinics().find({
+      where: { id },
+      relations: { doctors: true },
+      select: { id: true, doctors: { id: true, email: true } },
+      loadEagerRelations: false,
+      order: { doctors: { id: 'ASC' } },
+    });
+    expect(clinic!.name).toBeUndefined();
+    expect(clinic!.doctors.map(({ email }) => email)).toEqual([
+      'canary.ada@x.org',
+      'canary.bob@x.org',
+    ]);
   });
 
   it('loads with relationLoadStrategy "query"', async () => {
@@ -205,19 +231,23 @@ describeEachDatabase('A relation between encrypted entities', (database) => {
       'canary.ada@x.org',
       'canary.bob@x.org',
     ]);
-    expect(clinic.doctors.flatMap(({ skills }) => skills.map(({ title }) => title)).sort()).toEqual([
-      'canary S1',
-      'canary S2',
-    ]);
+    expect(clinic.doctors.flatMap(({ skills }) => skills.map(({ title }) => title)).sort()).toEqual(
+      ['canary S1', 'canary S2'],
+    );
   });
 
   it('is joined and looked up through an encrypted property of the other side', async () => {
     await staffed();
     expect(
-      await clinics().findOne({ where: { doctors: { email: 'canary.ADA@x.org' } }, relations: { doctors: true } }),
+      await clinics().findOne({
+        where: { doctors: { email: 'canary.ADA@x.org' } },
+        relations: { doctors: true },
+      }),
     ).toMatchObject({ name: 'canary North', doctors: [{ email: 'canary.ada@x.org' }] });
     expect(
-      await doctors().find({ where: { clinic: { name: 'canary North' }, skills: { title: 'canary S2' } } }),
+      await doctors().find({
+        where: { clinic: { name: 'canary North' }, skills: { title: 'canary S2' } },
+      }),
     ).toMatchObject([{ email: 'canary.ada@x.org' }]);
     const joined = await clinics()
       .createQueryBuilder('c')
@@ -229,7 +259,10 @@ describeEachDatabase('A relation between encrypted entities', (database) => {
     expect(joined).toMatchObject([
       {
         name: 'canary North',
-        doctors: [{ license: { number: 'canary L1' } }, { email: 'canary.bob@x.org', license: null }],
+        doctors: [
+          { license: { number: 'canary L1' } },
+          { email: 'canary.bob@x.org', license: null },
+        ],
       },
     ]);
     await expect(
@@ -299,22 +332,35 @@ describeEachDatabase('A relation between encrypted entities', (database) => {
 
   it('loads with the relation query builder of a repository and of a manager in a transaction', async () => {
     const clinic = await staffed();
-    const repository = await clinics().createQueryBuilder().relation('doctors').of(clinic).loadMany<Doctor>();
-    expect(repository.map(({ email }) => email).sort()).toEqual(['canary.ada@x.org', 'canary.bob@x.org']);
+    const repository = await clinics()
+      .createQueryBuilder()
+      .relation('doctors')
+      .of(clinic)
+      .loadMany<Doctor>();
+    expect(repository.map(({ email }) => email).sort()).toEqual([
+      'canary.ada@x.org',
+      'canary.bob@x.org',
+    ]);
     await opened.dataSource.transaction(async (manager) => {
       const loaded = await manager
         .createQueryBuilder()
         .relation(Clinic, 'doctors')
         .of(clinic)
         .loadMany<Doctor>();
-      expect(loaded.map(({ email }) => email).sort()).toEqual(['canary.ada@x.org', 'canary.bob@x.org']);
+      expect(loaded.map(({ email }) => email).sort()).toEqual([
+        'canary.ada@x.org',
+        'canary.bob@x.org',
+      ]);
     });
   });
 
   it('removes cascaded entities and keeps their plaintext', async () => {
     const clinic = await staffed();
     await opened.dataSource.getRepository(Doctor).remove(clinic.doctors);
-    expect(clinic.doctors).toMatchObject([{ email: 'canary.ada@x.org' }, { email: 'canary.bob@x.org' }]);
+    expect(clinic.doctors).toMatchObject([
+      { email: 'canary.ada@x.org' },
+      { email: 'canary.bob@x.org' },
+    ]);
     expect(await plaintexts(Doctor)).toEqual([]);
     expect(await plaintexts(Note)).toEqual([]);
   });
@@ -332,7 +378,10 @@ describeEachDatabase('A relation between encrypted entities', (database) => {
       { patient: null },
     ]);
     expect(await plaintexts(Reading)).toEqual([{ value: 1.5 }, { value: -0 }]);
-    const bed = await beds.findOneOrFail({ where: { patient: 'canary Ada' }, relations: { readings: true } });
+    const bed = await beds.findOneOrFail({
+      where: { patient: 'canary Ada' },
+      relations: { readings: true },
+    });
     expect(bed.readings.map(({ value }) => value).sort()).toEqual([-0, 1.5]);
     bed.readings[0]!.unit = 'kg';
     opened.statements.clear();

@@ -88,7 +88,9 @@ describeEachDatabase('A transaction', (database) => {
   it('nested in another commits with it and rolls back with it', async () => {
     const nested = async (outer: EntityManager) => {
       await outer.save(Account, { ...CANARY });
-      await outer.transaction((manager) => manager.save(Account, { iban: 'canary DE05', limit: 3 }));
+      await outer.transaction((manager) =>
+        manager.save(Account, { iban: 'canary DE05', limit: 3 }),
+      );
     };
     await abandoned(nested);
     expect(await plaintexts()).toEqual([]);
@@ -122,6 +124,26 @@ describeEachDatabase('A transaction', (database) => {
     account.iban = 'canary DE06';
     await run();
     expect(await plaintexts()).toEqual([CANARY, { iban: 'canary DE06', limit: 9 }]);
+  });
+});
+
+describeEachDatabase('The first write after the tables were made', (database) => {
+  it.each([
+    ['save', (dataSource: DataSource) => dataSource.getRepository(Account).save({ ...CANARY })],
+    ['insert', (dataSource: DataSource) => dataSource.getRepository(Account).insert({ ...CANARY })],
+  ])('by %s makes the keys', async (_title, write) => {
+    const opened = await openEncrypted(database, {
+      entities: [Account],
+      synchronize: false,
+      poolSize: 1,
+    });
+    try {
+      await opened.dataSource.synchronize();
+      await write(opened.dataSource);
+      expect(await storedPlaintexts(opened.dataSource, Account)).toEqual([CANARY]);
+    } finally {
+      await opened.dispose();
+    }
   });
 });
 
@@ -210,7 +232,9 @@ describeEachDatabase('A pool of one connection', (database) => {
       await Promise.all(numbers.map((i) => accounts.insert({ iban: `canary ${i}`, limit: i })));
       await Promise.all(
         numbers.map(async (i) => {
-          expect(await accounts.findOneByOrFail({ iban: `canary ${i}` })).toMatchObject({ limit: i });
+          expect(await accounts.findOneByOrFail({ iban: `canary ${i}` })).toMatchObject({
+            limit: i,
+          });
           await accounts.update({ iban: `canary ${i}` }, { limit: -i });
         }),
       );

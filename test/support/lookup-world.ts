@@ -24,7 +24,8 @@ import { Cleanup, protect, rejection } from './protected-database';
 export const CANARY = 'zq7~';
 
 export class Contact {
-  @Encrypted({ nullable: true }) @BlindIndex({ normalize: 'case-insensitive' }) city!: string | null;
+  @Encrypted({ nullable: true }) @BlindIndex({ normalize: 'case-insensitive' }) city!:
+    string | null;
   @Column({ nullable: true, type: 'varchar' }) street!: string | null;
 }
 
@@ -179,7 +180,11 @@ export async function openWorld(
 /** Three clinics, ten patients with visits, and one of everything else that a lookup may go through. */
 async function insertRows(ds: DataSource): Promise<void> {
   await ds.getRepository(Clinic).insert(
-    [1, 2, 3].map((id) => ({ id, title: `clinic ${String(id)}`, licence: `zq7~lic-${String(id)}` })),
+    [1, 2, 3].map((id) => ({
+      id,
+      title: `clinic ${String(id)}`,
+      licence: `zq7~lic-${String(id)}`,
+    })),
   );
   await ds
     .getRepository(Doctor)
@@ -192,7 +197,10 @@ async function insertRows(ds: DataSource): Promise<void> {
       ssn: id === 10 ? null : `zq7~ssn-${String(Math.ceil(id / 2))}`,
       pet: id % 5 === 0 ? null : `zq7~pet-${String(id % 3)}`,
       note: `zq7~note-${String(id)}`,
-      contact: { city: id > 8 ? null : `Zq7~Town-${String(id % 2)}`, street: `street ${String(id)}` },
+      contact: {
+        city: id > 8 ? null : `Zq7~Town-${String(id % 2)}`,
+        street: `street ${String(id)}`,
+      },
       clinic: id === 10 ? null : { id: (id % 3) + 1 },
       doctors: [{ id: (id % 3) + 1 }, ...(id % 2 === 0 ? [{ id: ((id + 1) % 3) + 1 }] : [])],
     })),
@@ -240,7 +248,12 @@ export async function expectRefused(
   log.mark();
   const error = await rejection(async () => query());
   expect(error).toBeInstanceOf(UnsupportedQueryError);
-  expect(error).toMatchObject({ code: 'ERR_UNSUPPORTED_QUERY', retryable: false, entity, property });
+  expect(error).toMatchObject({
+    code: 'ERR_UNSUPPORTED_QUERY',
+    retryable: false,
+    entity,
+    property,
+  });
   expect(error.message).toContain(`${entity}.${property}`);
   // What, then what to do about it.
   expect(error.message).toMatch(/\. [A-Z].*\.$/s);

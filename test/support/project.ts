@@ -110,15 +110,14 @@ function builtPackage(): string {
   if (existsSync(folder)) return folder;
   mkdirSync(cache, { recursive: true });
   const building = mkdtempSync(join(cache, 'building-'));
-  cpSync(join(root, 'package.json'), join(building, 'package.json'));
-  // The types are checked by `npm run typecheck`.
-  const args = [join(root, 'scripts', 'build.mjs'), building, '--noCheck'];
-  execFileSync(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
   try {
-    renameSync(building, folder);
-  } catch (error) {
-    // Another test file was faster.
-    if (!existsSync(folder)) throw error;
+    cpSync(join(root, 'package.json'), join(building, 'package.json'));
+    // The types are checked by `npm run typecheck`.
+    const args = [join(root, 'scripts', 'build.mjs'), building, '--noCheck'];
+    execFileSync(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+    // Another test file may have been faster.
+    if (!existsSync(folder)) renameSync(building, folder);
+  } finally {
     rmSync(building, { recursive: true, force: true });
   }
   return folder;

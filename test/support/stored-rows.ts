@@ -36,13 +36,20 @@ export async function storedPlaintexts(
   dataSource: DataSource,
   entity: EntityTarget<ObjectLiteral>,
 ): Promise<Row[]> {
-  const columns = installationOf(dataSource).encryptedEntity(dataSource.getMetadata(entity))?.columns;
+  const columns = installationOf(dataSource).encryptedEntity(
+    dataSource.getMetadata(entity),
+  )?.columns;
   if (columns === undefined) throw new Error('The entity has no encrypted column.');
   const plaintexts: Row[] = [];
   for (const row of await rawRows(dataSource, entity)) {
     const plaintext: Row = {};
     for (const encrypted of columns) {
-      plaintext[encrypted.column.propertyPath] = await openStored(dataSource, entity, encrypted, row);
+      plaintext[encrypted.column.propertyPath] = await openStored(
+        dataSource,
+        entity,
+        encrypted,
+        row,
+      );
     }
     plaintexts.push(plaintext);
   }

@@ -14,7 +14,7 @@ export function restoreCachedBytes(
   expressions: Expressions,
   installation: Installation,
 ): void {
-  if (!isCached(expressions)) return;
+  if (expressions.cache === false) return;
   for (const [key, { policy }] of selectedColumns(expressions, installation)) {
     if (policy.storage !== 'binary') continue;
     for (const row of rows) {
@@ -22,11 +22,6 @@ export function restoreCachedBytes(
       if (isJsonBytes(stored)) row[key] = Buffer.from(stored.data);
     }
   }
-}
-
-/** Whether the query may have been answered from the cache; its own setting overrides the DataSource's. */
-function isCached({ cache, cacheDuration }: Expressions): boolean {
-  return cache !== false || cacheDuration > 0;
 }
 
 function isJsonBytes(stored: unknown): stored is JsonBytes {

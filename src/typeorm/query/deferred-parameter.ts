@@ -104,7 +104,9 @@ export class ExactMatches extends DeferredParameter {
   }
 
   tokens(): (string | DeferredToken)[] {
-    const tokens = this.#values.map((v) => DeferredToken.tokenOrDeferred(this.#encrypted, this.#index, v));
+    const tokens = this.#values.map((v) =>
+      DeferredToken.tokenOrDeferred(this.#encrypted, this.#index, v),
+    );
     return [...new Set(tokens)];
   }
 

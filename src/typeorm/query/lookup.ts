@@ -33,7 +33,8 @@ export type ExactCondition =
  */
 export function rewriteCondition(encrypted: EncryptedColumn, value: unknown): Lookup {
   const isNull = value === null || value === undefined;
-  if (isNullCheck(value) || (isNull && encrypted.indexes.length === 0)) return { kind: 'unchanged' };
+  if (isNullCheck(value) || (isNull && encrypted.indexes.length === 0))
+    return { kind: 'unchanged' };
   const index = indexFor(encrypted);
   if (index.policy.bits !== undefined) {
     return { kind: 'exact', index, condition: exactCondition(encrypted, index, value) };
@@ -47,7 +48,7 @@ function indexFor(encrypted: EncryptedColumn): IndexedColumn {
   return refuse(
     encrypted,
     'is encrypted and has no blind index, so no condition on it can be answered',
-    'Add @BlindIndex() beside @Encrypted(), then run data reindex for existing rows',
+    'Add @BlindIndex() beside @Encrypted(), then write existing rows again',
   );
 }
 

@@ -6,6 +6,7 @@ import { DeferredParameter } from './deferred-parameter';
 import type { ExactMatches } from './deferred-parameter';
 import { rewriteCondition } from './lookup';
 import type { ExactCondition } from './lookup';
+import { assertNoRawUse } from './statement-check';
 
 /** A join that find options have asked for and TypeORM has not applied yet. */
 export interface PendingJoin {
@@ -90,10 +91,16 @@ function exactSql(
       return `NOT (${exactSql(builder, place, index, condition.operand)})`;
     case 'and':
     case 'or':
-      return condition.operands
-        .map((operand) => `(${exactSql(builder, place, index, operand)})`)
-        .join(condition.kind === 'and' ? ' AND ' : ' OR ');
+      return joined(
+        condition.operands.map((operand) => exactSql(builder, place, index, operand)),
+        condition.kind === 'and' ? ' AND ' : ' OR ',
+      );
   }
+}
+
+/** In brackets of its own: TypeORM puts it beside other conditions as it is. */
+function joined(conditions: readonly string[], operator: ' AND ' | ' OR '): string {
+  return `(${conditions.map((condition) => `(${condition})`).join(operator)})`;
 }
 
 /**
@@ -133,11 +140,12 @@ export async function withResolvedParameters<T>(
   const deferred: (() => void)[] = [];
   try {
     for (const parameters of parametersOf(builder)) {
-      for (const [name, value] of Object.entries(parameters)) {
-        const resolved = resolvedParameter(value, installation, queryRunner);
-        if (resolved === undefined) continue;
-        deferred.push(() => (parameters[name] = value));
-        parameters[name] = await resolved;
+      for (const [name, value] of Object.entries<unknown>(parameters)) {
+        if (!isDeferred(value)) continue;
+        // A statement that will be refused sends nothing ahead either.
+        assertNoRawUse(builder.expressionMap, installation);
+        deferred.push(() => Object.assign(parameters, { [name]: value }));
+        parameters[name] = await resolved(value, installation, queryRunner);
       }
     }
     return await run();
@@ -165,16 +173,19 @@ function parametersOf({ expressionMap }: AnyQueryBuilder): ObjectLiteral[] {
   ];
 }
 
-function resolvedParameter(
+function isDeferred(value: unknown): boolean {
+  return value instanceof DeferredParameter || (Array.isArray(value) && value.some(isDeferred));
+}
+
+async function resolved(
   value: unknown,
   installation: Installation,
   queryRunner: QueryRunner | undefined,
-): Promise<unknown> | undefined {
+): Promise<unknown> {
   if (value instanceof DeferredParameter) return value.resolve(installation, queryRunner);
-  if (Array.isArray(value) && value.some((item) => item instanceof DeferredParameter)) {
-    return Promise.all(
-      value.map((item: unknown) => resolvedParameter(item, installation, queryRunner) ?? item),
-    );
-  }
-  return undefined;
+  if (!Array.isArray(value)) return value;
+  const items: unknown[] = [];
+  // One after the other: they may share one connection.
+  for (const item of value) items.push(await resolved(item, installation, queryRunner));
+  return items;
 }

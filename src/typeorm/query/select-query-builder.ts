@@ -51,8 +51,11 @@ export class EncryptingSelectQueryBuilder<
   }
 
   protected override async executeEntitiesAndRawResults(queryRunner: QueryRunner) {
-    // Pagination drops the order from its first statement and copies the parameters.
-    assertNoRawUse(this.expressionMap, this.#installation);
+    const { joinAttributes, skip, take } = this.expressionMap;
+    const pages = joinAttributes.length > 0 && (skip !== undefined || take !== undefined);
+    // The first statement of a page is without the order, which another builder adds unchecked.
+    if (pages) assertNoRawUse(this.expressionMap, this.#installation);
+    // It copies the parameters as well.
     return withResolvedParameters(this, this.#installation, queryRunner, () =>
       super.executeEntitiesAndRawResults(queryRunner),
     );
@@ -69,7 +72,6 @@ export class EncryptingSelectQueryBuilder<
 
   protected override async loadRawResults(queryRunner: QueryRunner) {
     const installation = this.#installation;
-    assertNoRawUse(this.expressionMap, installation);
     const rows = await withResolvedParameters(
       this,
       installation,

@@ -18,6 +18,7 @@ import { sqlExpressionRefused } from '../take-over';
 import type { AnyQueryBuilder } from './any-query-builder';
 import { conflictTarget, overwriteWithIndexes } from './conflict-target';
 import { columnsWithIndexes, withIndexColumns } from './index-values';
+import { assertMappedTable } from './mapped-table';
 import { rewritePredicate, withResolvedParameters } from './predicate';
 import { assertNoRawUse } from './statement-check';
 
@@ -36,6 +37,8 @@ export class EncryptingInsertQueryBuilder<
       if (isFromSelect(this)) return super.getQuery();
       for (const values of this.getValueSets()) refuseSqlExpressions(entity, values);
     }
+    assertMappedTable(this, installation(this));
+    assertNoRawUse(this.expressionMap, installation(this));
     return super.getQuery();
   }
 
@@ -73,6 +76,7 @@ export class EncryptingUpdateQueryBuilder<
   override getQuery(): string {
     const entity = encryptedEntityOf(this);
     if (entity !== undefined) refuseSqlExpressions(entity, super.getValueSet());
+    assertMappedTable(this, installation(this));
     assertNoRawUse(this.expressionMap, installation(this));
     return super.getQuery();
   }
@@ -95,13 +99,13 @@ export class EncryptingDeleteQueryBuilder<
   Entity extends ObjectLiteral,
 > extends DeleteQueryBuilder<Entity> {
   override async execute(): Promise<DeleteResult> {
-    assertNoRawUse(this.expressionMap, installation(this));
     return withResolvedParameters(this, installation(this), this.queryRunner, () =>
       super.execute(),
     );
   }
 
   override getQuery(): string {
+    assertMappedTable(this, installation(this));
     assertNoRawUse(this.expressionMap, installation(this));
     return super.getQuery();
   }
@@ -118,13 +122,13 @@ export class EncryptingSoftDeleteQueryBuilder<
   Entity extends ObjectLiteral,
 > extends SoftDeleteQueryBuilder<Entity> {
   override async execute(): Promise<UpdateResult> {
-    assertNoRawUse(this.expressionMap, installation(this));
     return withResolvedParameters(this, installation(this), this.queryRunner, () =>
       super.execute(),
     );
   }
 
   override getQuery(): string {
+    assertMappedTable(this, installation(this));
     assertNoRawUse(this.expressionMap, installation(this));
     return super.getQuery();
   }
@@ -146,7 +150,6 @@ async function prepareWrite<T>(
   run: () => Promise<T>,
 ): Promise<T> {
   const entity = encryptedEntityOf(builder);
-  assertNoRawUse(builder.expressionMap, installation(builder));
   if (entity !== undefined) await installation(builder).prepareWrite(entity, queryRunner);
   return withResolvedParameters(builder, installation(builder), queryRunner, run);
 }

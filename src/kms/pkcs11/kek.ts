@@ -1,0 +1,89 @@
+import { ConfigurationError } from '../../errors';
+import { readFlag, readNumber } from './attributes';
+import { CKA, CKK } from './constants';
+import type { Handle } from './cryptoki';
+import type { KeyWrap } from './key-wrap';
+import { KEY_WRAPS } from './key-wrap';
+import type { Session } from './session';
+import type { TokenSettings } from './settings';
+
+const KEK_BYTES = 32;
+
+/** One version of the KEK, found on the token and fit for use. */
+export interface Kek {
+  readonly label: string;
+  readonly version: number;
+  readonly handle: Handle;
+  /** How new keys are wrapped under it. */
+  readonly keyWrap: KeyWrap;
+  /** What it may do besides: keys made by other tools are often allowed both. */
+  readonly allowed: readonly KeyWrap[];
+}
+
+/** Label of a version: version 1 has the label itself, so that a key made by hand needs no suffix. */
+export function kekLabel(keyLabel: string, version: number): string {
+  return version === 1 ? keyLabel : `${keyLabel}.v${String(version)}`;
+}
+
+/** The version that a label stands for; `undefined` for a label of something else. */
+export function kekVersion(keyLabel: string, label: string): number | undefined {
+  if (label === keyLabel) return 1;
+  if (!label.startsWith(`${keyLabel}.v`)) return undefined;
+  const version = Number(label.slice(keyLabel.length + 2));
+  const isOurs = Number.isInteger(version) && version > 1 && version <= 0xffffffff;
+  return isOurs && kekLabel(keyLabel, version) === label ? version : undefined;
+}
+
+/**
+ * Checks that a key is one that only the token knows, and finds out how it wraps.
+ *
+ * @throws {@link ConfigurationError} for a key that is not AES-256, could leave the token, is seen
+ * without a PIN, or wraps in no way that the token offers
+ */
+export function requireFit(
+  session: Session,
+  handle: Handle,
+  found: { readonly label: string; readonly version: number },
+  offered: readonly number[],
+  { mechanism }: Pick<TokenSettings, 'mechanism'>,
+): Kek {
+  const reasons = shortcomings(session, handle);
+  if (reasons.length > 0) {
+    throw new ConfigurationError(
+      `pkcs11Kms: the key "${found.label}" must not be used as KEK: it ${reasons.join(', and ')}. ` +
+        'Make another one on the token, under the next version label, and rewrap.',
+    );
+  }
+  const allowed = KEY_WRAPS.filter(
+    (keyWrap) => offered.includes(keyWrap.mechanism) && permits(session, handle, keyWrap),
+  );
+  const keyWrap = allowed.find(({ name }) => mechanism === undefined || name === mechanism);
+  if (keyWrap !== undefined) return { ...found, handle, keyWrap, allowed };
+  throw new ConfigurationError(
+    `pkcs11Kms: the key "${found.label}" cannot wrap by ${mechanism ?? 'AES-GCM or AES Key Wrap'} ` +
+      'on this token. It needs CKA_ENCRYPT and CKA_DECRYPT for aes-gcm, CKA_WRAP and CKA_UNWRAP for ' +
+      'aes-key-wrap, and a token that has the mechanism.',
+  );
+}
+
+function shortcomings(session: Session, handle: Handle): string[] {
+  const reasons: string[] = [];
+  const isAes256 =
+    readNumber(session, handle, CKA.keyType) === CKK.aes &&
+    readNumber(session, handle, CKA.valueLen) === KEK_BYTES;
+  if (!isAes256) reasons.push('is not an AES key of 256 bits');
+  if (readFlag(session, handle, CKA.sensitive) !== true) {
+    reasons.push('can be read in the open (CKA_SENSITIVE is not true)');
+  }
+  if (readFlag(session, handle, CKA.extractable) !== false) {
+    reasons.push('can be taken out of the token (CKA_EXTRACTABLE is not false)');
+  }
+  if (readFlag(session, handle, CKA.private) !== true) {
+    reasons.push('can be used without a PIN (CKA_PRIVATE is not true)');
+  }
+  return reasons;
+}
+
+function permits(session: Session, handle: Handle, { usage }: KeyWrap): boolean {
+  return usage.every((attribute) => readFlag(session, handle, attribute) === true);
+}

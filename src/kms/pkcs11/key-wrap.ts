@@ -1,0 +1,158 @@
+import { randomFillSync } from 'node:crypto';
+
+import { wipe } from '../../crypto/wipe';
+import { ConfigurationError, KeyUnwrapError } from '../../errors';
+import { CKA, CKK, CKM, CKO_SECRET_KEY, GCM_PARAMETERS_V240 } from './constants';
+import type { Attribute, Handle, Mechanism } from './cryptoki';
+import type { Session } from './session';
+
+export type KeyWrapName = 'aes-gcm' | 'aes-key-wrap';
+
+const KEY_BYTES = 32;
+const IV_BYTES = 12;
+const TAG_BYTES = 16;
+/** Size of AES Key Wrap: one block of 8 bytes more than the key (RFC 3394). */
+const KEY_WRAP_BYTES = KEY_BYTES + 8;
+
+/** One way in which a token wraps 32-byte keys under an AES key that does not leave it. */
+export interface KeyWrap {
+  readonly name: KeyWrapName;
+  /** Second byte of every wrapped key. Part of what is stored: never changes its meaning. */
+  readonly id: number;
+  readonly mechanism: number;
+  /** Length of what `wrap` returns. */
+  readonly wrappedBytes: number;
+  /** What a KEK must be allowed to do, and is made for; nothing else. */
+  readonly usage: readonly [wrapping: number, unwrapping: number];
+  wrap(session: Session, kek: Handle, key: Uint8Array, associatedData: Uint8Array): Uint8Array;
+  unwrap(
+    session: Session,
+    kek: Handle,
+    wrapped: Uint8Array,
+    associatedData: Uint8Array,
+  ): Uint8Array;
+}
+
+/**
+ * AES-256-GCM: `iv(12) ‖ ciphertext(32) ‖ tag(16)`, which authenticates what the key belongs to.
+ * Modules take IVs of any length, and tags down to none; both are fixed here. Random IVs of 96 bits
+ * are good for 2^32 keys under one KEK (SP 800-38D, section 8.3).
+ */
+const aesGcm: KeyWrap = {
+  name: 'aes-gcm',
+  id: 0x01,
+  mechanism: CKM.aesGcm,
+  wrappedBytes: IV_BYTES + KEY_BYTES + TAG_BYTES,
+  usage: [CKA.encrypt, CKA.decrypt],
+
+  wrap({ cryptoki, handle }, kek, key, associatedData) {
+    const iv = randomFillSync(Buffer.allocUnsafeSlow(IV_BYTES));
+    cryptoki.C_EncryptInit(handle, gcm(iv, associatedData), kek);
+    const output = Buffer.alloc(KEY_BYTES + TAG_BYTES);
+    const sealed = cryptoki.C_Encrypt(handle, inPlace(key), output);
+    requireLength(sealed, KEY_BYTES + TAG_BYTES, 'AES-GCM');
+    return Buffer.concat([iv, sealed]);
+  },
+
+  unwrap({ cryptoki, handle }, kek, wrapped, associatedData) {
+    const iv = Buffer.from(wrapped.subarray(0, IV_BYTES));
+    cryptoki.C_DecryptInit(handle, gcm(iv, associatedData), kek);
+    // As long as the input: some modules want that much room, for all that they fill less of it.
+    const output = Buffer.alloc(KEY_BYTES + TAG_BYTES);
+    try {
+      return ownKey(cryptoki.C_Decrypt(handle, Buffer.from(wrapped.subarray(IV_BYTES)), output));
+    } finally {
+      wipe(output);
+    }
+  },
+};
+
+/**
+ * AES Key Wrap (RFC 3394, SP 800-38F), for tokens or KEKs without GCM. It authenticates no associated
+ * data. The padded variants are left alone: two modules mean different things by one of them.
+ */
+const aesKeyWrap: KeyWrap = {
+  name: 'aes-key-wrap',
+  id: 0x02,
+  mechanism: CKM.aesKeyWrap,
+  wrappedBytes: KEY_WRAP_BYTES,
+  usage: [CKA.wrap, CKA.unwrap],
+
+  wrap({ cryptoki, handle }, kek, key) {
+    const object = cryptoki.C_CreateObject(handle, [
+      ...TRANSIENT_KEY,
+      { type: CKA.value, value: inPlace(key) },
+    ]);
+    try {
+      const output = Buffer.alloc(KEY_WRAP_BYTES);
+      const wrapped = cryptoki.C_WrapKey(handle, KEY_WRAP, kek, object, output);
+      requireLength(wrapped, KEY_WRAP_BYTES, 'AES Key Wrap');
+      return Uint8Array.from(wrapped);
+    } finally {
+      cryptoki.C_DestroyObject(handle, object);
+    }
+  },
+
+  unwrap({ cryptoki, handle }, kek, wrapped) {
+    const input = Buffer.from(wrapped);
+    const object = cryptoki.C_UnwrapKey(handle, KEY_WRAP, kek, input, TRANSIENT_KEY);
+    try {
+      const [attribute] = cryptoki.C_GetAttributeValue(handle, object, [{ type: CKA.value }]);
+      return ownKey(attribute?.value ?? Buffer.alloc(0));
+    } finally {
+      cryptoki.C_DestroyObject(handle, object);
+    }
+  },
+};
+
+/** Best first. */
+export const KEY_WRAPS: readonly KeyWrap[] = [aesGcm, aesKeyWrap];
+
+const KEY_WRAP: Mechanism = { mechanism: CKM.aesKeyWrap, parameter: null };
+
+/** A data key while it passes through: an object of the session, gone with it at the latest. */
+const TRANSIENT_KEY: readonly Attribute[] = [
+  { type: CKA.class, value: CKO_SECRET_KEY },
+  { type: CKA.keyType, value: CKK.genericSecret },
+  { type: CKA.token, value: false },
+  { type: CKA.private, value: true },
+  { type: CKA.sensitive, value: false },
+  { type: CKA.extractable, value: true },
+];
+
+function gcm(iv: Buffer, associatedData: Uint8Array): Mechanism {
+  return {
+    mechanism: CKM.aesGcm,
+    parameter: {
+      type: GCM_PARAMETERS_V240,
+      iv,
+      ivBits: IV_BYTES * 8,
+      aad: inPlace(associatedData),
+      tagBits: TAG_BYTES * 8,
+    },
+  };
+}
+
+/** The same bytes as a Buffer, which `pkcs11js` wants; no copy of a key. */
+function inPlace(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+function ownKey(unwrapped: Buffer): Uint8Array {
+  try {
+    if (unwrapped.length === KEY_BYTES) return Uint8Array.from(unwrapped);
+    throw new KeyUnwrapError(
+      `the token unwrapped ${String(unwrapped.length)} bytes, want ${String(KEY_BYTES)}.`,
+    );
+  } finally {
+    wipe(unwrapped);
+  }
+}
+
+function requireLength(output: Buffer, want: number, mechanism: string): void {
+  if (output.length === want) return;
+  throw new ConfigurationError(
+    `pkcs11Kms: the token answered ${mechanism} with ${String(output.length)} bytes, want ` +
+      `${String(want)}. Choose the other one by the option mechanism.`,
+  );
+}

@@ -1,0 +1,93 @@
+import type { Transferable } from 'node:worker_threads';
+import { Worker } from 'node:worker_threads';
+
+import { KmsUnavailableError } from '../../errors';
+import type { Reply, TokenAnswer, TokenRequest } from './protocol';
+import { toError } from './protocol';
+import type { TokenSettings } from './settings';
+
+/** A thread of its own with one session on the token; for one request at a time. */
+export interface Lane {
+  run(request: TokenRequest): Promise<TokenAnswer>;
+  /** Ends the thread. Sessions must have been closed before, by a `close` request. */
+  stop(): Promise<void>;
+}
+
+interface Waiting {
+  readonly resolve: (answer: TokenAnswer) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * A lane in a worker thread. The calls of PKCS #11 block, a network HSM that is away blocks them for
+ * seconds, and a thread pool shared with files and name look-ups would be the wrong place to wait.
+ */
+export class WorkerLane implements Lane {
+  readonly #worker: Worker;
+  #waiting: Waiting | undefined;
+  #ended = false;
+
+  constructor(settings: TokenSettings, execArgv?: string[]) {
+    this.#worker = new Worker(require.resolve('./lane-worker'), {
+      workerData: settings,
+      name: 'field-encryption-pkcs11',
+      ...(execArgv === undefined ? {} : { execArgv }),
+    });
+    this.#worker.on('message', (reply: Reply) => {
+      this.#settle(reply);
+    });
+    this.#worker.on('error', (error) => {
+      this.#fail(error);
+    });
+    this.#worker.on('exit', () => {
+      this.#fail(undefined);
+    });
+    // An idle lane keeps no process alive.
+    this.#worker.unref();
+  }
+
+  run(request: TokenRequest): Promise<TokenAnswer> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended) {
+        reject(new KmsUnavailableError('pkcs11Kms: the thread of the token has ended. Try again.'));
+        return;
+      }
+      this.#waiting = { resolve, reject };
+      this.#worker.ref();
+      const { message, transfer } = sendable(request);
+      this.#worker.postMessage(message, transfer);
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#ended = true;
+    await this.#worker.terminate();
+  }
+
+  #settle(reply: Reply): void {
+    const waiting = this.#take();
+    if (reply.ok) waiting?.resolve(reply.answer);
+    else waiting?.reject(toError(reply.failure));
+  }
+
+  #fail(error: Error | undefined): void {
+    this.#ended = true;
+    const details = error === undefined ? {} : { cause: error };
+    const message = 'pkcs11Kms: the thread of the token ended unexpectedly. Try again.';
+    this.#take()?.reject(new KmsUnavailableError(message, details));
+  }
+
+  #take(): Waiting | undefined {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    this.#worker.unref();
+    return waiting;
+  }
+}
+
+/** A key travels as a copy that the thread takes over and wipes, not as one more left behind. */
+function sendable(request: TokenRequest): { message: TokenRequest; transfer: Transferable[] } {
+  if (request.kind !== 'wrap') return { message: request, transfer: [] };
+  const key = Uint8Array.from(request.key);
+  return { message: { ...request, key }, transfer: [key.buffer] };
+}

@@ -1,0 +1,7 @@
+import type { Cryptoki, Handle } from './cryptoki';
+
+/** An open session, for one operation at a time. */
+export interface Session {
+  readonly cryptoki: Cryptoki;
+  readonly handle: Handle;
+}

@@ -1,0 +1,43 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { anchorsOf, blocksOf, PAGES, readPage } from '../support/documentation';
+
+const root = join(__dirname, '..', '..');
+
+describe('The documentation', () => {
+  it('has a section for every error code, and none for others', () => {
+    const sources = ['src/errors.ts', 'src/cli/command-error.ts'].map((file) =>
+      readFileSync(join(root, file), 'utf8'),
+    );
+    const codes = new Set(sources.flatMap((source) => source.match(/'ERR_\w+'/g) ?? []));
+    const documented = readPage('docs/troubleshooting.md').match(/^## ERR_\w+$/gm) ?? [];
+    expect(documented.map((heading) => `'${heading.slice(3)}'`).sort()).toEqual([...codes].sort());
+  });
+
+  it('names every command', () => {
+    const commands = readdirSync(join(root, 'src/cli/commands')).map((file) =>
+      file.replace(/\.ts$/, '').replace('-', ' '),
+    );
+    const readme = readPage('README.md');
+    for (const command of commands) expect(readme).toContain(`| \`${command}`);
+  });
+
+  it.each(PAGES)('links from %s to what is there', (page) => {
+    const markdown = readPage(page);
+    const links = [...markdown.matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g)];
+    for (const [, path = '', anchor] of links) {
+      const target = path === '' ? page : join(dirname(page), path);
+      expect([target, existsSync(join(root, target))]).toEqual([target, true]);
+      if (anchor !== undefined) expect(anchorsOf(readPage(target))).toContain(anchor);
+    }
+  });
+
+  it.each(PAGES)('has no block in %s that the tests would not run', (page) => {
+    for (const { language, file, prints, content, line } of blocksOf(readPage(page))) {
+      const checked = ['ts', 'js', 'sh', 'sql'].includes(language) || file !== undefined;
+      const picture =
+        language === 'text' && (prints === true || content.includes('->') || content.includes('|'));
+      expect([page, line, checked || picture]).toEqual([page, line, true]);
+    }
+  });
+});

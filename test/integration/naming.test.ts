@@ -1,0 +1,163 @@
+import { Column, DefaultNamingStrategy, Entity, PrimaryGeneratedColumn } from 'typeorm';
+import type { NamingStrategyInterface } from 'typeorm';
+import { BlindIndex, Encrypted, fieldEncryption } from '../../src';
+import { describeEachDatabase } from '../support/databases';
+import { openEncrypted, useEncryptedDatabase } from '../support/encrypted-database';
+import { rawRows, storedPlaintexts } from '../support/stored-rows';
+
+class SnakeCase extends DefaultNamingStrategy implements NamingStrategyInterface {
+  override tableName(targetName: string, userSpecifiedName: string | undefined): string {
+    return userSpecifiedName ?? snakeCase(targetName);
+  }
+
+  override columnName(propertyName: string, customName: string, prefixes: string[]): string {
+    return snakeCase([...prefixes, customName || propertyName].join('_'));
+  }
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/([a-z\d])([A-Z])/g, '$1_$2').toLowerCase();
+}
+
+class HomeAddress {
+  @Encrypted() @BlindIndex() streetName!: string;
+}
+
+@Entity()
+class InsuredPerson {
+  @PrimaryGeneratedColumn() personId!: number;
+  @Encrypted() @BlindIndex({ unique: true, normalize: 'email' }) mailAddress!: string;
+  @Encrypted({ name: 'tax_no', nullable: true })
+  @BlindIndex({ columnName: 'taxLookup' })
+  taxNumber!: string | null;
+  @Column(() => HomeAddress) homeAddress!: HomeAddress;
+}
+
+const ADA = {
+  mailAddress: 'canary.ada@x.org',
+  taxNumber: 'canary 12',
+  homeAddress: { streetName: 'canary Main St' },
+};
+const STORED = {
+  mailAddress: ADA.mailAddress,
+  taxNumber: ADA.taxNumber,
+  'homeAddress.streetName': 'canary Main St',
+};
+
+/** All write paths and lookups in short. */
+async function exercise({
+  dataSource,
+}: {
+  readonly dataSource: Opened['dataSource'];
+}): Promise<void> {
+  const people = dataSource.getRepository(InsuredPerson);
+  const { personId } = await people.save(people.create(ADA));
+  expect(await storedPlaintexts(dataSource, InsuredPerson)).toEqual([STORED]);
+  const found = await people.findOneByOrFail({ mailAddress: 'CANARY.ada@x.org' });
+  expect(found).toEqual({ personId, ...ADA });
+  expect(await people.findOneBy({ homeAddress: { streetName: 'canary Main St' } })).toEqual(found);
+  expect(await people.findOneBy({ taxNumber: 'canary 12' })).toEqual(found);
+  await people.update({ taxNumber: 'canary 12' }, { taxNumber: 'canary 13' });
+  await people.upsert({ ...ADA, taxNumber: 'canary 14' }, ['mailAddress']);
+  await people.save({ personId, homeAddress: { streetName: 'canary High St' } });
+  expect(await storedPlaintexts(dataSource, InsuredPerson)).toEqual([
+    { ...STORED, taxNumber: 'canary 14', 'homeAddress.streetName': 'canary High St' },
+  ]);
+  expect(await people.countBy({ taxNumber: 'canary 14' })).toBe(1);
+  await fieldEncryption(dataSource).keys.rotate();
+  expect(await fieldEncryption(dataSource).reencrypt()).toMatchObject({ changed: 1, failed: 0 });
+  expect(await people.findOneBy({ mailAddress: ADA.mailAddress })).toMatchObject({
+    taxNumber: 'canary 14',
+  });
+  expect((await people.delete({ mailAddress: ADA.mailAddress })).affected).toBe(1);
+}
+
+type Opened = ReturnType<typeof useEncryptedDatabase>;
+
+describeEachDatabase('With a naming strategy', (database) => {
+  const opened = useEncryptedDatabase(database, {
+    entities: [InsuredPerson],
+    namingStrategy: new SnakeCase(),
+  });
+
+  it('writes, finds and re-encrypts', async () => {
+    await exercise(opened);
+  });
+
+  it('names ciphertext and index columns by it', async () => {
+    await opened.dataSource.getRepository(InsuredPerson).save({ ...ADA });
+    const [row] = await rawRows(opened.dataSource, InsuredPerson);
+    expect(Object.keys(row!).sort()).toEqual([
+      'home_address_street_name',
+      'home_address_street_name_bidx',
+      'mail_address',
+      'mail_address_bidx',
+      'person_id',
+      'tax_lookup',
+      'tax_no',
+    ]);
+  });
+});
+
+describeEachDatabase('With an entity prefix', (database) => {
+  const opened = useEncryptedDatabase(database, {
+    entities: [InsuredPerson],
+    entityPrefix: 'app_',
+  });
+
+  it('writes, finds and re-encrypts', async () => {
+    await exercise(opened);
+    expect(opened.dataSource.getMetadata(InsuredPerson).tableName).toBe('app_insured_person');
+    expect((await fieldEncryption(opened.dataSource).keys.list()).length).toBeGreaterThan(0);
+  });
+});
+
+@Entity({ schema: 'clinic' })
+class Ward {
+  @PrimaryGeneratedColumn() id!: number;
+  @Encrypted() @BlindIndex({ unique: true }) code!: string;
+}
+
+describeEachDatabase('With schemas', (database) => {
+  if (database.type !== 'postgres') {
+    it('has nothing to do: the database has none', () => {
+      expect(database.type).toMatch(/sqlite/);
+    });
+    return;
+  }
+
+  it('writes, finds and re-encrypts in the schema of the DataSource and of an entity', async () => {
+    const opened = await openEncrypted(database, {
+      entities: [InsuredPerson, Ward],
+      synchronize: false,
+    });
+    const { dataSource } = opened;
+    try {
+      await dataSource.query('CREATE SCHEMA private');
+      await dataSource.query('CREATE SCHEMA clinic');
+      await dataSource.destroy();
+      dataSource.setOptions({ schema: 'private', synchronize: true });
+      await dataSource.initialize();
+      await exercise(opened);
+      const wards = dataSource.getRepository(Ward);
+      await wards.save({ code: 'canary W' });
+      await wards.upsert({ code: 'canary W' }, ['code']);
+      expect(await storedPlaintexts(dataSource, Ward)).toEqual([{ code: 'canary W' }]);
+      expect(await wards.countBy({ code: 'canary W' })).toBe(1);
+      const tables = await dataSource.query(
+        `SELECT table_schema, table_name FROM information_schema.tables
+          WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2`,
+      );
+      expect(tables).toEqual(
+        expect.arrayContaining([
+          { table_schema: 'clinic', table_name: 'ward' },
+          { table_schema: 'private', table_name: 'data_keys' },
+          { table_schema: 'private', table_name: 'insured_person' },
+        ]),
+      );
+      expect(tables).not.toContainEqual(expect.objectContaining({ table_schema: 'public' }));
+    } finally {
+      await opened.dispose();
+    }
+  });
+});

@@ -1,0 +1,408 @@
+import {
+  ArrayContainedBy,
+  ArrayContains,
+  ArrayOverlap,
+  Between,
+  Brackets,
+  Column,
+  Entity,
+  Equal,
+  ILike,
+  JsonContains,
+  LessThan,
+  LessThanOrEqual,
+  Like,
+  MoreThan,
+  MoreThanOrEqual,
+  Not,
+  Or,
+  And,
+  PrimaryColumn,
+  Raw,
+} from 'typeorm';
+import type { FindOperator, Repository, SelectQueryBuilder } from 'typeorm';
+import { BlindIndex, Encrypted, fieldEncryption } from '../../src';
+import { describeEachDatabase } from '../support/databases';
+import { Clinic, expectRefused, ids, openWorld, Patient, Visit } from '../support/lookup-world';
+import type { World } from '../support/lookup-world';
+
+@Entity({ orderBy: { secret: 'ASC' } })
+class Sorted {
+  @PrimaryColumn() id!: number;
+  @Column() name!: string;
+  @Encrypted() @BlindIndex() secret!: string;
+}
+
+const value = 'zq7~p1@example.org';
+
+describeEachDatabase('queries that ciphertext cannot answer', (database) => {
+  let world: World;
+  let patients: Repository<Patient>;
+
+  beforeAll(async () => {
+    world = await openWorld(database);
+    patients = world.ds.getRepository(Patient);
+  });
+
+  afterAll(async () => {
+    const leaked = world.log.withPlaintext();
+    await world.close();
+    expect(leaked).toEqual([]);
+  });
+
+  const select = (): SelectQueryBuilder<Patient> => patients.createQueryBuilder('p');
+
+  it.each<[string, FindOperator<unknown>]>([
+    ['like', Like(`%${value}%`)],
+    ['ilike', ILike(value)],
+    ['lessThan', LessThan(value)],
+    ['lessThanOrEqual', LessThanOrEqual(value)],
+    ['moreThan', MoreThan(value)],
+    ['moreThanOrEqual', MoreThanOrEqual(value)],
+    ['between', Between(value, value)],
+    ['raw', Raw(value)],
+    ['raw', Raw((alias) => `${alias} = :v`, { v: value })],
+    ['arrayContains', ArrayContains([value])],
+    ['arrayContainedBy', ArrayContainedBy([value])],
+    ['arrayOverlap', ArrayOverlap([value])],
+    ['jsonContains', JsonContains({ value })],
+  ])('refuses %s in find options, criteria and object conditions', async (name, operator) => {
+    for (const property of ['email', 'pet'] as const) {
+      const nested = [
+        operator,
+        Not(operator),
+        Or(Equal(value), operator),
+        And(Not(Equal(value)), Not(operator)),
+      ];
+      for (const each of nested) {
+        const where = { [property]: each } as never;
+        const refused = [
+          () => patients.find({ where }),
+          () => patients.countBy(where),
+          () => patients.update(where, { name: 'x' }),
+          () => patients.delete(where),
+          () => select().where(where).getMany(),
+          () =>
+            select()
+              .where(new Brackets((q) => q.where(where)))
+              .getMany(),
+        ];
+        for (const query of refused) {
+          const error = await expectRefused(world, query, { property });
+          expect(error.message).toContain(name);
+        }
+      }
+      await expectRefused(world, () => patients.findBy([{ id: 1 }, { [property]: operator }]), {
+        property,
+      });
+    }
+    await expectRefused(
+      world,
+      () =>
+        world.ds.getRepository(Visit).findBy({ patient: { contact: { city: operator as never } } }),
+      { property: 'contact.city' },
+    );
+  });
+
+  it.each([
+    'p.email = :v',
+    'email = :v',
+    'EMAIL = :v',
+    'P.Email = :v',
+    '"p"."email" = :v',
+    '"email" = :v',
+    'p . "email" = :v',
+    'p./* which */email = :v',
+    'p.email -- is\n = :v',
+    "p.email LIKE 'a%'",
+    'p.email IN (:...list)',
+    'LOWER(p.email) = :v',
+    'lower("p"."email") = :v',
+    'p.email IS NOT DISTINCT FROM :v',
+    'NOT (p.email = :v)',
+    'p.email IS NULL OR p.email = :v',
+    "p.name = 'it''s' AND p.email = :v",
+    'p.name = p.email',
+    ':v = p.email',
+    'CAST(p.email AS text) = :v',
+    'p.id = 1 AND (p.name = :v OR email > :v)',
+    "E'it\\'s' = p.email AND p.name = 'x'",
+    '$$a$$ = p.email',
+  ])('refuses the raw condition %j', async (sql) => {
+    const parameters = { v: value, list: [value] };
+    await expectRefused(world, () => select().where(sql, parameters).getMany());
+    await expectRefused(world, () =>
+      select().where('p.id > 0').andWhere(sql, parameters).getCount(),
+    );
+    await expectRefused(world, () =>
+      select().where('p.id > 0').orWhere(sql, parameters).getExists(),
+    );
+    await expectRefused(world, () =>
+      select()
+        .where(new Brackets((q) => q.where(sql, parameters)))
+        .getOne(),
+    );
+    await expectRefused(world, () =>
+      select()
+        .where(() => sql)
+        .setParameters(parameters)
+        .getRawMany(),
+    );
+    await expectRefused(world, () => select().groupBy('p.id').having(sql, parameters).getRawMany());
+    await expectRefused(world, () => select().leftJoin('p.clinic', 'c', sql, parameters).getMany());
+    await expectRefused(world, () =>
+      select().where(sql, parameters).innerJoinAndSelect('p.visits', 'v').take(2).getManyAndCount(),
+    );
+  });
+
+  it('refuses database names and embedded paths in raw conditions', async () => {
+    for (const sql of [
+      'p.ssn = :v',
+      'p.social_no = :v',
+      'social_no = :v',
+      '"SOCIAL_NO" = :v',
+      '"p"."social_no" = :v',
+    ]) {
+      await expectRefused(world, () => select().where(sql, { v: value }).getMany(), {
+        property: 'ssn',
+      });
+    }
+    for (const sql of [
+      'p.contact.city = :v',
+      'contact.city = :v',
+      'p.contactCity = :v',
+      '"p"."contactCity" = :v',
+      'contactCity = :v',
+    ]) {
+      await expectRefused(world, () => select().where(sql, { v: value }).getMany(), {
+        property: 'contact.city',
+      });
+    }
+    await expectRefused(
+      world,
+      () => select().innerJoin('p.clinic', 'c').where('c.licence = :v', { v: value }).getMany(),
+      { entity: 'Clinic', property: 'licence' },
+    );
+    await expectRefused(world, () =>
+      world.ds
+        .createQueryBuilder(Clinic, 'c')
+        .innerJoin(Patient, 'x', 'x.email = c.title')
+        .getMany(),
+    );
+  });
+
+  it.each([
+    'email = :v',
+    '"email" = :v',
+    'patient.email = :v',
+    '"patient"."email" = :v',
+    'EMAIL = :v',
+  ])('refuses %j in update, delete and soft-delete builders', async (sql) => {
+    const { ds } = world;
+    const v = { v: value };
+    await expectRefused(world, () =>
+      ds.createQueryBuilder().update(Patient).set({ name: 'x' }).where(sql, v).execute(),
+    );
+    await expectRefused(world, () =>
+      patients.createQueryBuilder().update({ name: 'x' }).where(sql, v).execute(),
+    );
+    await expectRefused(world, () =>
+      ds.createQueryBuilder().delete().from(Patient).where(sql, v).execute(),
+    );
+    await expectRefused(world, () =>
+      patients.createQueryBuilder().softDelete().where(sql, v).execute(),
+    );
+    await expectRefused(world, () =>
+      patients.createQueryBuilder().restore().where(sql, v).execute(),
+    );
+    await expectRefused(world, () =>
+      patients
+        .createQueryBuilder()
+        .delete()
+        .where(new Brackets((q) => q.where(sql, v)))
+        .execute(),
+    );
+  });
+
+  it('refuses to sort by an encrypted property, whatever asks for it', async () => {
+    for (const order of [
+      { email: 'ASC' },
+      { email: 'DESC', id: 'ASC' },
+      { id: 'ASC', email: { direction: 'ASC', nulls: 'LAST' } },
+    ]) {
+      await expectRefused(world, () => patients.find({ order: order as never }));
+      await expectRefused(world, () =>
+        patients.findAndCount({ order: order as never, take: 2, relations: { visits: true } }),
+      );
+    }
+    await expectRefused(world, () =>
+      patients.find({ order: { email: 'ASC' }, where: { pet: value } }),
+    );
+    await expectRefused(
+      world,
+      () => patients.find({ order: { clinic: { licence: 'ASC' } }, relations: { clinic: true } }),
+      { entity: 'Clinic', property: 'licence' },
+    );
+    for (const sort of ['p.email', '"p"."email"', 'email', 'LOWER(p.email)', 'p_email']) {
+      await expectRefused(world, () => select().orderBy(sort).getMany());
+      await expectRefused(world, () => select().orderBy('p.id').addOrderBy(sort, 'DESC').getMany());
+      await expectRefused(world, () =>
+        select().leftJoinAndSelect('p.visits', 'v').orderBy(sort).skip(1).take(2).getMany(),
+      );
+    }
+    await expectRefused(world, () =>
+      select().select('p.email', 'mail').orderBy('mail').getRawMany(),
+    );
+  });
+
+  it("refuses an entity's default order by an encrypted property", async () => {
+    const sorted = await openWorld(database, { entities: [Sorted] });
+    try {
+      await expectRefused(sorted, () => sorted.ds.getRepository(Sorted).find(), {
+        entity: 'Sorted',
+        property: 'secret',
+      });
+      expect(await sorted.ds.getRepository(Sorted).find({ order: { id: 'ASC' } })).toEqual([]);
+      expect(await sorted.ds.getRepository(Sorted).count()).toBe(0);
+    } finally {
+      await sorted.close();
+    }
+  });
+
+  it('refuses grouping, HAVING, DISTINCT ON, and functions over an encrypted property', async () => {
+    for (const group of ['p.email', '"p"."email"', 'email']) {
+      await expectRefused(world, () =>
+        select().select('COUNT(*)', 'n').groupBy(group).getRawMany(),
+      );
+      await expectRefused(world, () =>
+        select().select('COUNT(*)', 'n').groupBy('p.id').addGroupBy(group).getRawMany(),
+      );
+    }
+    await expectRefused(world, () =>
+      select().select('p.email', 'mail').groupBy('mail').getRawMany(),
+    );
+    await expectRefused(world, () =>
+      select().groupBy('p.id').having('MAX(p.email) > :v', { v: value }).getRawMany(),
+    );
+    if (database.type === 'postgres') {
+      await expectRefused(world, () => select().distinctOn(['p.email']).getMany());
+    }
+    for (const selection of [
+      'MAX(p.email)',
+      'UPPER("p"."email")',
+      'COUNT(DISTINCT p.email)',
+      'COUNT(DISTINCT(p.email))',
+      "p.email || 'x'",
+      'LENGTH(email)',
+      'DISTINCT p.email',
+    ]) {
+      await expectRefused(world, () => select().select(selection, 'x').getRawMany());
+      await expectRefused(world, () => select().addSelect(selection, 'x').getMany());
+    }
+  });
+
+  it('refuses a raw condition inside a subquery or a common table expression', async () => {
+    await expectRefused(world, () =>
+      select()
+        .where(
+          (q) =>
+            `p.id IN ${q.subQuery().select('x.id').from(Patient, 'x').where('x.email = :v').getQuery()}`,
+        )
+        .setParameters({ v: value })
+        .getMany(),
+    );
+    const cte = world.ds
+      .createQueryBuilder(Patient, 'x')
+      .select('x.id', 'id')
+      .where('x.email = :v', { v: value });
+    await expectRefused(world, () =>
+      world.ds
+        .createQueryBuilder()
+        .addCommonTableExpression(cte, 'c')
+        .select('c.id')
+        .from('c', 'c')
+        .getRawMany(),
+    );
+    await expectRefused(world, () => select().whereExists(cte).getMany());
+  });
+
+  it('does not refuse NULL checks, counting, tokens, casts, and text that merely holds the name', async () => {
+    const token = await fieldEncryption(world.ds).token(Patient, 'email', value);
+    const accepted: [string, object, number][] = [
+      ['p.email IS NULL', {}, 0],
+      ['"p"."email" IS NOT NULL', {}, 10],
+      ['p.email is not null AND p.social_no IS NULL', {}, 1],
+      ['NOT (p.contact.city IS NULL)', {}, 8],
+      ['p.email_bidx = :token', { token }, 1],
+      ['"p"."email_bidx" IN (:...tokens)', { tokens: [token] }, 1],
+      ["p.name <> 'email'", {}, 10],
+      ["p.name <> 'it''s the p.email = of'", {}, 10],
+      ['p.name <> :email', { email: 'email' }, 10],
+      ['p.name NOT IN (:...emails)', { emails: ['p.email', 'email'] }, 10],
+      ['p.name /* p.email = 1 */ IS NOT NULL', {}, 10],
+      ['CAST(p.id AS text) <> :v', { v: 'email' }, 10],
+      ['LENGTH(p.name) > 0', {}, 10],
+      ...(database.type === 'postgres'
+        ? ([
+            ['p.id::text <> :v::text', { v: 'email' }, 10],
+            ["p.name <> E'it\\'s p.email'", {}, 10],
+            ['p.name <> $$p.email = 1$$', {}, 10],
+            ['p.name <> $q$p.email$q$', {}, 10],
+          ] as [string, object, number][])
+        : []),
+    ];
+    for (const [sql, parameters, count] of accepted) {
+      expect([sql, await select().where(sql, parameters).getCount()]).toEqual([sql, count]);
+      expect(
+        await select()
+          .where({ id: Not(0) })
+          .andWhere(new Brackets((q) => q.where(sql, parameters)))
+          .getMany(),
+      ).toHaveLength(count);
+    }
+    const counted = await select()
+      .select('COUNT(p.ssn)', 'ssns')
+      .addSelect('COUNT( "p"."email" )', 'emails')
+      .getRawOne<object>();
+    expect(Object.values(counted ?? {}).map(Number)).toEqual([9, 10]);
+    const updated = await world.ds
+      .createQueryBuilder()
+      .update(Patient)
+      .set({ points: 1 })
+      .where('ssn IS NULL')
+      .execute();
+    if (database.type === 'postgres') expect(updated.affected).toBe(1);
+    expect(ids(await patients.findBy({ points: 1 }))).toEqual([10]);
+    expect(
+      ids(
+        await select()
+          .where('p.ssn IS NULL')
+          .orderBy('p.name')
+          .addOrderBy('p.email_bidx')
+          .getMany(),
+      ),
+    ).toEqual([10]);
+  });
+
+  it('[open] refuses a raw condition on an encrypted column of a derived table or common table expression', async () => {
+    const inner = () =>
+      world.ds.createQueryBuilder(Patient, 'x').select('x.email', 'mail').addSelect('x.id', 'id');
+    await expectRefused(world, () =>
+      world.ds
+        .createQueryBuilder()
+        .select('s.id', 'id')
+        .from(`(${inner().getQuery()})`, 's')
+        .where('s.mail = :v', { v: 'never sent' })
+        .getRawMany(),
+    );
+    await expectRefused(world, () =>
+      world.ds
+        .createQueryBuilder()
+        .addCommonTableExpression(inner(), 'c')
+        .select('c.id', 'id')
+        .from('c', 'c')
+        .where('c.mail = :v', { v: 'never sent' })
+        .getRawMany(),
+    );
+  });
+});

@@ -1,0 +1,307 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DataSource } from 'typeorm';
+import { describeEachDatabase } from '../support/databases';
+import type { TestDatabase } from '../support/databases';
+import { ChildProject } from '../support/child-project';
+import { Cleanup } from '../support/protected-database';
+
+const DATA_SOURCE = `
+require('reflect-metadata');
+const { randomBytes } = require('node:crypto');
+const { existsSync, writeFileSync } = require('node:fs');
+const { DataSource, DefaultNamingStrategy, EntitySchema } = require('typeorm');
+const fe = require('typeorm-field-encryption');
+
+class SnakeNaming extends DefaultNamingStrategy {
+  tableName(target, given) { return given ?? snake(target); }
+  columnName(property, custom, prefixes) { return snake([...prefixes, custom ?? property].join('_')); }
+  indexName(table, columns) { return 'ix_' + snake(columns.join('_')); }
+  primaryKeyName() { return 'pk_' + randomPart(); }
+}
+const snake = (text) => text.replace(/([a-z0-9])([A-Z])/g, '$1_$2').toLowerCase();
+let part = 0;
+const randomPart = () => String((part += 1));
+
+const Patient = new EntitySchema({
+  name: 'Patient',
+  columns: {
+    id: { type: Number, primary: true, generated: true },
+    fullName: { type: String },
+    emailAddress: fe.encryptedColumn(),
+    ...fe.blindIndexColumns('emailAddress', { normalize: 'email', unique: true }, { name: 'short', bits: 8 }),
+    bornOn: fe.encryptedColumn({ type: 'date', nullable: true }),
+    history: fe.encryptedColumn({ type: 'json', nullable: true }),
+    scan: fe.encryptedColumn({ type: 'bytes', storage: 'binary', nullable: true }),
+    code: fe.encryptedColumn({ length: 120, nullable: true }),
+  },
+});
+
+const settings = JSON.parse(process.env.SETTINGS);
+const fail = async () => { throw new Error('connect ECONNREFUSED'); };
+const unreachable = { name: 'local', wrapKey: fail, unwrapKey: fail, health: async () => ({ ok: false }) };
+if (process.env.KEY_FILE && !existsSync(process.env.KEY_FILE)) {
+  writeFileSync(process.env.KEY_FILE, randomBytes(32), { mode: 0o600 });
+}
+const real = process.env.KEY_FILE && fe.localKms({ keyFile: process.env.KEY_FILE });
+const state = { up: real !== undefined && process.env.KMS !== 'switch' };
+const kms = real === undefined ? unreachable : {
+  name: 'local',
+  wrapKey: (...a) => (state.up ? real.wrapKey(...a) : fail()),
+  unwrapKey: (...a) => (state.up ? real.unwrapKey(...a) : fail()),
+  health: () => real.health(),
+};
+
+const dataSource = fe.withFieldEncryption(new DataSource({
+  ...settings.database,
+  ...(settings.snake ? { namingStrategy: new SnakeNaming() } : {}),
+  entities: [Patient],
+  migrations: [
+    ...(settings.ours ? fe.fieldEncryptionMigrations : []),
+    __dirname + '/migrations-' + settings.run + '/*.js',
+  ],
+}), { kms });
+module.exports = { dataSource };
+module.exports.state = state;
+Object.defineProperty(module.exports, 'state', { enumerable: false });
+`;
+
+const USE = `
+const { dataSource } = require('./data-source.js');
+const { fieldEncryption } = require('typeorm-field-encryption');
+(async () => {
+  await dataSource.initialize();
+  const patients = dataSource.getRepository('Patient');
+  await patients.save({ fullName: 'Ada', emailAddress: 'Ada@Example.org', bornOn: new Date(0), history: [1], scan: Buffer.from('x'), code: 'c' });
+  const found = await patients.findOneByOrFail({ emailAddress: 'ada@example.ORG' });
+  await fieldEncryption(dataSource).keys.rotate();
+  const report = await fieldEncryption(dataSource).reencrypt();
+  console.log('USED ' + JSON.stringify({ name: found.fullName, born: found.bornOn, changed: report.changed }));
+  await dataSource.destroy();
+})().catch((error) => { console.error(error); process.exitCode = 1; });
+`;
+
+/** Uses the entity before there are tables, without a KMS, and again when both are there. */
+const LATER = `
+const { dataSource, ...rest } = require('./data-source.js');
+const { state } = require('./data-source.js');
+const { fieldEncryption } = require('typeorm-field-encryption');
+const attempt = async (work) => { try { await work(); return 'done'; } catch (e) { return e.code + ' ' + e.retryable + ' ' + e.message; } };
+(async () => {
+  const said = {};
+  await dataSource.initialize();
+  const patients = dataSource.getRepository('Patient');
+  const save = (n) => patients.insert({ fullName: 'Ada', emailAddress: n + '@example.org' });
+  said.noTables = await attempt(() => save(1));
+  said.readyNoTables = await attempt(() => fieldEncryption(dataSource).ready());
+  said.rotateNoTables = await attempt(() => fieldEncryption(dataSource).keys.rotate());
+  said.lookupNoTables = await attempt(() => patients.findOneBy({ emailAddress: 'x@example.org' }));
+  await dataSource.synchronize();
+  said.noKms = await attempt(() => save(2));
+  said.readyNoKms = await attempt(() => fieldEncryption(dataSource).ready());
+  said.lookupNoKms = await attempt(() => patients.findOneBy({ emailAddress: 'x@example.org' }));
+  said.countNoKms = await attempt(() => patients.count());
+  said.rowsNoKms = await patients.count();
+  state.up = true;
+  said.later = await attempt(() => save(3));
+  said.found = (await patients.findOneBy({ emailAddress: '3@EXAMPLE.org' }))?.emailAddress;
+  console.log('SAID ' + JSON.stringify(said));
+  await dataSource.destroy();
+})().catch((error) => { console.error(error); process.exitCode = 1; });
+`;
+
+interface Variant {
+  readonly title: string;
+  readonly ours?: boolean;
+  readonly snake?: boolean;
+  readonly options?: Record<string, unknown>;
+  readonly prefix?: string;
+}
+
+const VARIANTS: readonly Variant[] = [
+  { title: 'without fieldEncryptionMigrations' },
+  { title: 'with fieldEncryptionMigrations', ours: true },
+  { title: 'with an entity prefix', ours: true, options: { entityPrefix: 'app_' }, prefix: 'app_' },
+  { title: 'with a snake-case naming strategy', ours: true, snake: true },
+  { title: 'with a snake-case naming strategy and without fieldEncryptionMigrations', snake: true },
+];
+
+let project: ChildProject;
+const keys = mkdtempSync(join(tmpdir(), 'field-encryption-cli-key-'));
+let run = 0;
+
+beforeAll(() => {
+  project = ChildProject.create();
+  project.write('data-source.js', DATA_SOURCE);
+  project.write('use.js', USE);
+  project.write('later.js', LATER);
+});
+
+afterAll(() => {
+  project.remove();
+  rmSync(keys, { recursive: true, force: true });
+});
+
+describeEachDatabase('The TypeORM CLI with a wrapped DataSource and no KMS', (kind) => {
+  const cleanup = new Cleanup();
+  let database: TestDatabase;
+
+  beforeEach(async () => {
+    database = await cleanup.create(kind);
+    run += 1;
+  });
+  afterEach(() => cleanup.run());
+
+  const variants: Variant[] =
+    kind.type === 'postgres'
+      ? [...VARIANTS, { title: 'with a schema', ours: true, options: { schema: 'clinic' } }]
+      : [...VARIANTS];
+
+  function environment(variant: Variant, extra: Record<string, string> = {}): Record<string, string> {
+    const settings = {
+      run,
+      ours: variant.ours,
+      snake: variant.snake,
+      database: { ...database.dataSourceOptions, ...variant.options },
+    };
+    return { SETTINGS: JSON.stringify(settings), ...extra };
+  }
+
+  async function sql(statement: string): Promise<Record<string, unknown>[]> {
+    const dataSource = await new DataSource(database.dataSourceOptions).initialize();
+    try {
+      return (await dataSource.query(statement)) as Record<string, unknown>[];
+    } finally {
+      await dataSource.destroy();
+    }
+  }
+
+  async function prepareSchema({ options }: Variant): Promise<void> {
+    if (options?.['schema'] !== undefined) await sql('CREATE SCHEMA "clinic"');
+  }
+
+  async function tables(): Promise<string[]> {
+    const rows =
+      kind.type === 'postgres'
+        ? await sql(`SELECT table_schema || '.' || table_name AS name FROM information_schema.tables
+                     WHERE table_schema NOT IN ('pg_catalog', 'information_schema')`)
+        : await sql(`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`);
+    return rows.map(({ name }) => String(name).replace(/^public\./, '')).sort();
+  }
+
+  async function keyIndexes(): Promise<string> {
+    const rows =
+      kind.type === 'postgres'
+        ? await sql(`SELECT indexdef AS text FROM pg_indexes WHERE tablename LIKE '%data_keys'`)
+        : await sql(`SELECT sql AS text FROM sqlite_master WHERE type = 'index' AND tbl_name LIKE '%data_keys'`);
+    return rows.map(({ text }) => String(text)).join('\n');
+  }
+
+  const migrationFolder = (): string => join(project.folder, `migrations-${String(run)}`);
+  const generated = (): string[] => {
+    try {
+      return readdirSync(migrationFolder());
+    } catch {
+      return [];
+    }
+  };
+
+  const cli = (variant: Variant, ...args: string[]) =>
+    project.typeorm([...args, '-d', join(project.folder, 'data-source.js')], environment(variant));
+
+  async function expectRightSchema({ prefix = '', options }: Variant): Promise<void> {
+    const schema = options?.['schema'] === undefined ? '' : 'clinic.';
+    expect(await tables()).toEqual(
+      expect.arrayContaining([`${schema}${prefix}data_keys`, `${schema}${prefix}patient`]),
+    );
+    expect(await keyIndexes()).toMatch(/UNIQUE.*\(\s*"?purpose"?, "?name"?\s*\) WHERE/i);
+    expect(await keyIndexes()).toMatch(/UNIQUE.*"?purpose"?, "?name"?, "?version"?/i);
+  }
+
+  async function expectUsable(variant: Variant): Promise<void> {
+    const keyFile = join(keys, String(run));
+    const used = await project.node(['use.js'], environment(variant, { KEY_FILE: keyFile }));
+    expect(used).toMatchObject({ code: 0 });
+    expect(used.output).toContain(
+      'USED {"name":"Ada","born":"1970-01-01T00:00:00.000Z","changed":1}',
+    );
+  }
+
+  it.each(variants)('generates and runs migrations from nothing $title', async (variant) => {
+    await prepareSchema(variant);
+    const path = join(migrationFolder(), 'Init');
+
+    const generate = await cli(variant, 'migration:generate', path, '-o');
+    expect(generate).toMatchObject({ code: 0 });
+    expect(generated()).toHaveLength(1);
+
+    const migrate = await cli(variant, 'migration:run');
+    expect(migrate).toMatchObject({ code: 0 });
+    await expectRightSchema(variant);
+
+    const again = await cli(variant, 'migration:generate', join(migrationFolder(), 'Again'), '-o');
+    expect(again.output).toMatch(/No changes in database schema were found/);
+    expect(generated()).toHaveLength(1);
+    const check = await cli(variant, 'schema:log');
+    expect(check.output).toMatch(/up to date/);
+
+    await expectUsable(variant);
+
+    // A generated migration is the application's own; ours knows what it would destroy.
+    if (variant.ours !== true) return;
+    expect(await cli(variant, 'migration:revert')).toMatchObject({ code: 0 });
+    const refused = await cli(variant, 'migration:revert');
+    expect(refused.code).toBe(1);
+    expect(refused.output).toMatch(/holds 3 keys/);
+    expect((await tables()).join()).toContain('data_keys');
+  }, 120_000);
+
+  it.each(variants)('synchronizes the schema $title', async (variant) => {
+    await prepareSchema(variant);
+    expect(await cli(variant, 'schema:sync')).toMatchObject({ code: 0 });
+    await expectRightSchema(variant);
+    expect((await cli(variant, 'schema:log')).output).toMatch(/up to date/);
+    await expectUsable(variant);
+    expect(await cli(variant, 'schema:sync')).toMatchObject({ code: 0 });
+    expect((await cli(variant, 'schema:log')).output).toMatch(/up to date/);
+  }, 120_000);
+
+  it('can run the migrations of the key table first and generate afterwards', async () => {
+    const variant: Variant = { title: '', ours: true };
+    expect(await cli(variant, 'migration:run')).toMatchObject({ code: 0 });
+    const generate = await cli(variant, 'migration:generate', join(migrationFolder(), 'Init'), '-o');
+    expect(generate).toMatchObject({ code: 0 });
+    expect(await cli(variant, 'migration:run')).toMatchObject({ code: 0 });
+    await expectRightSchema(variant);
+    const again = await cli(variant, 'migration:generate', join(migrationFolder(), 'Again'), '-o');
+    expect(again.output).toMatch(/No changes in database schema were found/);
+  }, 60_000);
+
+  it('reverts the key table while it is empty', async () => {
+    const variant: Variant = { title: '', ours: true };
+    expect(await cli(variant, 'migration:run')).toMatchObject({ code: 0 });
+    expect(await cli(variant, 'migration:revert')).toMatchObject({ code: 0 });
+    expect(await tables()).not.toContain('data_keys');
+  }, 60_000);
+
+  it('says at the first use what is missing, and works later without a restart', async () => {
+    const keyFile = join(keys, String(run));
+    const { code, output } = await project.node(
+      ['later.js'],
+      environment({ title: '' }, { KEY_FILE: keyFile, KMS: 'switch' }),
+    );
+    expect({ code, output }).toMatchObject({ code: 0 });
+    const said = JSON.parse(output.slice(output.indexOf('SAID ') + 5)) as Record<string, unknown>;
+    const missing = /^ERR_CONFIGURATION false .*key table does not exist.*fieldEncryptionMigrations/;
+    expect(said['noTables']).toMatch(missing);
+    expect(said['rotateNoTables']).toMatch(missing);
+    expect(said['lookupNoTables']).toMatch(missing);
+    expect(said['readyNoTables']).toMatch(missing);
+    const away = /^ERR_KMS_UNAVAILABLE true /;
+    expect(said['noKms']).toMatch(away);
+    expect(said['readyNoKms']).toMatch(away);
+    expect(said['lookupNoKms']).toMatch(away);
+    expect(said).toMatchObject({ countNoKms: 'done', rowsNoKms: 0, later: 'done', found: '3@example.org' });
+  }, 60_000);
+});

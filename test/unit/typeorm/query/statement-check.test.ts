@@ -1,0 +1,66 @@
+import { UnsupportedQueryError } from '../../../../src';
+import { DATABASES } from '../../../support/databases';
+import type { DatabaseKind } from '../../../support/databases';
+import { LOOKUP_ENTITIES, openWorld, Patient } from '../../../support/lookup-world';
+import type { World } from '../../../support/lookup-world';
+
+describe('the check of hand-written SQL', () => {
+  let world: World;
+
+  beforeAll(async () => {
+    world = await openWorld(DATABASES[0] as DatabaseKind, { entities: LOOKUP_ENTITIES });
+  });
+
+  afterAll(() => world.close());
+
+  const build = (sql: string) => () =>
+    world.ds.createQueryBuilder(Patient, 'p').where(sql).getQuery();
+
+  it.each([
+    ['a string', "p.name = 'p.email'"],
+    ['a string with a doubled quote', "p.name = 'o''email = p.email'"],
+    ['a string with an escaped quote', "p.name = E'o\\' p.email'"],
+    ['a dollar-quoted string', 'p.name = $$ p.email = 1 $$'],
+    ['a tagged dollar-quoted string', 'p.name = $x$ $$ p.email $x$'],
+    ['a block comment', 'p.name = 1 /* p.email */'],
+    ['a line comment', 'p.name = 1 -- p.email'],
+    ['a parameter', 'p.name = :email'],
+    ['a list parameter', 'p.name IN (:...email)'],
+    ['a cast', 'p.name = 1::email'],
+    ['a longer name', 'p.emails = 1 AND p.email_bidx = 2 AND p.my_email = 3'],
+    ['a quoted longer name', '"p"."email address" = 1'],
+    ['a function of the name', "email('x') = 1"],
+    ['another qualifier', 'q.email = 1'],
+    ['another schema', 'other.p2.email = 1'],
+  ])('steps over %s', (_title, sql) => {
+    expect(build(sql)).not.toThrow();
+  });
+
+  it.each([
+    ['a string that has ended', "p.name = 'it''s' AND p.email = 1"],
+    ['a string whose backslash is no escape', "p.name = 'a\\' AND p.email = 'b'"],
+    ['an escaped string that has ended', "p.name = E'a\\'' AND p.email = 'b'"],
+    ['a dollar-quoted string that has ended', 'p.name = $x$ $$ $x$ AND p.email = 1'],
+    ['a comment that has ended', '/* a */ p.email /* b */ = 1'],
+    ['an empty string', "p.name = '' AND p.email = ''"],
+    ['a cast', 'p.name::text = p.email'],
+    ['a parameter', ':email = p.email'],
+    ['a name in upper case', 'P.EMAIL = 1'],
+    ['a quoted name', '"p"."email" = 1'],
+    ['a name in backticks', '`p`.`email` = 1'],
+    ['a name in brackets', 'p.[email] = 1'],
+    ['space around the dot', 'p .\n email = 1'],
+    ['a comment around the dot', 'p/**/./**/email = 1'],
+    ['a table name', 'patient.email = 1'],
+    ['no qualifier', 'email = 1'],
+    ['a database name', 'p.social_no = 1'],
+    ['a name before IN', 'email IN (1, 2)'],
+    ['a NULL check of something else', 'p.name IS NULL AND p.email = 1'],
+    ['a comparison with a NULL check', '(p.email = 1) IS NULL'],
+    ['a count of something else', 'COUNT(p.name) = p.email'],
+    ['a count of distinct values', 'COUNT(DISTINCT p.email) = 1'],
+    ['a count of an expression', 'COUNT(p.email + 1) = 1'],
+  ])('sees a reference after or in %s', (_title, sql) => {
+    expect(build(sql)).toThrow(UnsupportedQueryError);
+  });
+});
