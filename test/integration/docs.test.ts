@@ -50,12 +50,17 @@ npx() { "$@"; }
 
 jest.setTimeout(180_000);
 
+/** Pages with anything that runs. */
+const runnable = PAGES.filter((page) =>
+  blocksOf(readPage(page)).some(({ language }) => ['ts', 'js', 'sql', 'sh'].includes(language)),
+);
+
 /** A page without such blocks has no such test. */
 function itWith(blocks: readonly Block[]): (title: string, test: () => Promise<void>) => void {
   return blocks.length > 0 ? it : () => undefined;
 }
 
-describe.each(PAGES)('What %s shows', (page) => {
+describe.each(runnable)('What %s shows', (page) => {
   const blocks = blocksOf(readPage(page)).filter(concernsThisMajor);
   const snippets = blocks.filter(
     ({ language, file }) => ['ts', 'js', 'sql'].includes(language) && file === undefined,

@@ -7,7 +7,7 @@ import type { Project } from '../support/project';
 const example = join(__dirname, '..', '..', 'examples', 'clinic');
 const CONFIG = {
   compilerOptions: {
-    ...{ module: 'commonjs', target: 'es2022', esModuleInterop: true },
+    ...{ module: 'commonjs', target: 'es2022', esModuleInterop: true, rootDir: '.' },
     ...{ experimentalDecorators: true, emitDecoratorMetadata: true },
   },
 };

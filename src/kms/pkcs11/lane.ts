@@ -8,6 +8,8 @@ import type { TokenSettings } from './settings';
 
 /** A thread of its own with one session on the token; for one request at a time. */
 export interface Lane {
+  /** Whether the thread is gone, so that the lane is of no more use. */
+  readonly ended: boolean;
   run(request: TokenRequest): Promise<TokenAnswer>;
   /** Ends the thread. Sessions must have been closed before, by a `close` request. */
   stop(): Promise<void>;
@@ -44,6 +46,10 @@ export class WorkerLane implements Lane {
     });
     // An idle lane keeps no process alive.
     this.#worker.unref();
+  }
+
+  get ended(): boolean {
+    return this.#ended;
   }
 
   run(request: TokenRequest): Promise<TokenAnswer> {

@@ -18,3 +18,8 @@ export interface TokenSettings {
   /** The only way to wrap new keys; `undefined` leaves it to what token and KEK allow. */
   readonly mechanism: KeyWrapName | undefined;
 }
+
+/** One line that no other token of this machine has. */
+export function tokenName({ library, token }: TokenSettings): string {
+  return JSON.stringify([library, token.label, token.serial]);
+}

@@ -1,0 +1,56 @@
+import { createHmac, randomBytes } from 'node:crypto';
+
+import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
+
+/**
+ * The user PIN of the token, or a function that is asked for it whenever somebody must log in:
+ * usually once, and again after the token has lost its sessions.
+ */
+export type Pin = string | (() => string | undefined | Promise<string | undefined>);
+
+/** Makes digests of PINs that nothing outside this process can compare with. */
+const digestKey = randomBytes(32);
+/** PINs that were refused, by token, for the whole process: tokens count mistakes, and then lock. */
+const refused = new Set<string>();
+
+/**
+ * @throws {@link ConfigurationError} when there is none; {@link KmsUnavailableError} when the
+ * function that has it fails
+ */
+export async function askPin(pin: Pin): Promise<string> {
+  const answer: unknown = typeof pin === 'function' ? await ask(pin) : pin;
+  // Files that hold a PIN usually end their line; no PIN does.
+  const text = typeof answer === 'string' ? answer.replace(/\r?\n$/, '') : '';
+  if (text !== '') return text;
+  throw new ConfigurationError(
+    'pkcs11Kms: there is no PIN. Is the file or secret that holds it in place?',
+  );
+}
+
+/** @throws {@link ConfigurationError} for a PIN that this token has refused before */
+export function requireUnrefused(token: string, pin: string): void {
+  if (!refused.has(digest(token, pin))) return;
+  throw new ConfigurationError(
+    'pkcs11Kms: the token has refused this PIN, and it is not tried again by this process because ' +
+      'tokens lock after a few wrong ones. Correct the PIN and restart.',
+  );
+}
+
+export function rememberRefused(token: string, pin: string): void {
+  refused.add(digest(token, pin));
+}
+
+function digest(token: string, pin: string): string {
+  return createHmac('sha256', digestKey).update(`${token}\0${pin}`).digest('base64');
+}
+
+async function ask(pin: Exclude<Pin, string>): Promise<string | undefined> {
+  try {
+    return await pin();
+  } catch (error) {
+    if (error instanceof FieldEncryptionError) throw error;
+    throw new KmsUnavailableError('pkcs11Kms: the function for the PIN failed; see the cause', {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,104 @@
+import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
+import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
+import type { LanePool } from './lane-pool';
+import type { Pin } from './pin';
+import { askPin, rememberRefused, requireUnrefused } from './pin';
+import type { RequestOf, TokenAnswers, TokenRequest } from './protocol';
+import { NotLoggedIn, PinRefused } from './protocol';
+
+/** A {@link KmsProvider} whose KEK is in an HSM, and can have several versions. */
+export interface Pkcs11Kms extends KmsProvider {
+  /**
+   * Makes the next version of the KEK in the token, which wraps every key from then on; other
+   * processes notice within a minute. Older versions stay and unwrap what they have wrapped, until
+   * everything is rewrapped.
+   *
+   * @returns the reference of the new KEK, as key records will name it
+   * @throws {@link ConfigurationError} when the user may not make keys; {@link KmsUnavailableError}
+   */
+  rotateKek(): Promise<string>;
+}
+
+/** Asks the token through a pool of lanes, and logs in when one of them finds itself logged out. */
+export class Pkcs11KmsProvider implements Pkcs11Kms {
+  readonly name = 'pkcs11';
+  readonly #pool: LanePool;
+  readonly #pin: Pin;
+  /** Tells tokens apart in the memory of refused PINs. */
+  readonly #tokenName: string;
+  #login: Promise<void> | undefined;
+  #logins = 0;
+
+  constructor(pool: LanePool, pin: Pin, tokenName: string) {
+    this.#pool = pool;
+    this.#pin = pin;
+    this.#tokenName = tokenName;
+  }
+
+  wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey> {
+    return this.#run({ kind: 'wrap', key, binding: plain(binding) });
+  }
+
+  unwrapKey({ wrapped }: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
+    return this.#run({ kind: 'unwrap', wrapped, binding: plain(binding) });
+  }
+
+  rotateKek(): Promise<string> {
+    return this.#run({ kind: 'rotateKek' });
+  }
+
+  async health(): Promise<KmsHealth> {
+    try {
+      return await this.#run({ kind: 'health' });
+    } catch (error) {
+      const detail =
+        error instanceof FieldEncryptionError ? error.message : 'the token does not answer';
+      return { ok: false, detail };
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#pool.close();
+  }
+
+  async #run<K extends TokenRequest['kind']>(request: RequestOf<K>): Promise<TokenAnswers[K]> {
+    const loginsBefore = this.#logins;
+    try {
+      return await this.#pool.run<K>(request);
+    } catch (error) {
+      if (!(error instanceof NotLoggedIn)) throw error;
+    }
+    // Somebody else may have logged in while this request was on its way.
+    if (this.#logins === loginsBefore) await this.#logIn();
+    return this.#pool.run<K>(request).catch((error: unknown) => {
+      if (!(error instanceof NotLoggedIn)) throw error;
+      throw new KmsUnavailableError('pkcs11Kms: the token logged out right after the login.');
+    });
+  }
+
+  /** One for everybody who waits: a wrong PIN must count once. */
+  #logIn(): Promise<void> {
+    this.#login ??= this.#logInAlone().finally(() => {
+      this.#login = undefined;
+    });
+    return this.#login;
+  }
+
+  async #logInAlone(): Promise<void> {
+    const pin = await askPin(this.#pin);
+    requireUnrefused(this.#tokenName, pin);
+    try {
+      await this.#pool.run<'login'>({ kind: 'login', pin });
+      this.#logins += 1;
+    } catch (error) {
+      if (!(error instanceof PinRefused)) throw error;
+      rememberRefused(this.#tokenName, pin);
+      throw new ConfigurationError(error.message, { cause: error.cause });
+    }
+  }
+}
+
+/** Only what is needed, so that nothing a caller adds must survive the journey to another thread. */
+function plain({ application, keyId, keyName, purpose }: KeyBinding): KeyBinding {
+  return { application, keyId, keyName, purpose };
+}
