@@ -91,73 +91,101 @@ describeEachDatabase('No secret is anywhere', (kind) => {
     ['a key file', () => localKms({ keyFile })],
   ];
 
-  it.each(providers)('with %s', async (_what, createKms) => {
-    const database = await cleanup.create(kind, { entities: [Person], synchronize: true });
-    const logger = new Capture();
-    const events: KeyEvent[] = [];
-    const printed = capturePrinted();
-    const kms = createKms();
-    const options = {
-      kms,
-      validate: true,
-      legacyPlaintext: ['Person.json'],
-      onEvent: (event: KeyEvent) => events.push(event),
-    };
-    const dataSource = cleanup.add(
-      withFieldEncryption(
-        new DataSource({
-          ...database.dataSourceOptions,
-          logging: 'all',
-          logger,
-          maxQueryExecutionTime: 0.0001,
-          ...(kind.type === 'better-sqlite3' ? { enableWAL: true } : {}),
-        } as never),
-        options,
-      ),
-    );
-    const errors: Error[] = [];
-    await dataSource.initialize();
-    await scenario(dataSource, database, errors);
+  it.each(providers)(
+    'with %s',
+    async (_what, createKms) => {
+      const database = await cleanup.create(kind, { entities: [Person], synchronize: true });
+      const logger = new Capture();
+      const events: KeyEvent[] = [];
+      const printed = capturePrinted();
+      const kms = createKms();
+      const options = {
+        kms,
+        validate: true,
+        legacyPlaintext: ['Person.json'],
+        onEvent: (event: KeyEvent) => events.push(event),
+      };
+      const dataSource = cleanup.add(
+        withFieldEncryption(
+          new DataSource({
+            ...database.dataSourceOptions,
+            logging: 'all',
+            logger,
+            maxQueryExecutionTime: 0.0001,
+            ...(kind.type === 'better-sqlite3' ? { enableWAL: true } : {}),
+          } as never),
+          options,
+        ),
+      );
+      const errors: Error[] = [];
+      await dataSource.initialize();
+      await scenario(dataSource, database, errors);
 
-    const handle = fieldEncryption(dataSource);
-    const seen: Record<string, string> = {
-      log: logger.lines.join('\n'),
-      errors: errors.map(everythingOf).join('\n'),
-      events: everythingOf(events),
-      printed: printed(),
-      dataSource: inspect(dataSource, { depth: 12, showHidden: true, maxArrayLength: null, maxStringLength: null }),
-      handle: everythingOf(handle),
-      keys: everythingOf(handle.keys),
-      kms: everythingOf(kms),
-      // Their own object, which the library must not have added anything to.
-      options: everythingOf(options),
-      metadata: inspect(dataSource.getMetadata(Person), { depth: 4, showHidden: true }),
-      list: everythingOf(await handle.keys.list()),
-      status: everythingOf(await handle.status()),
-    };
-    expect(errors.length).toBeGreaterThan(15);
-    expect(logger.lines.length).toBeGreaterThan(50);
-    expect(leaksIn(seen)).toEqual([]);
+      const handle = fieldEncryption(dataSource);
+      const seen: Record<string, string> = {
+        log: logger.lines.join('\n'),
+        errors: errors.map(everythingOf).join('\n'),
+        events: everythingOf(events),
+        printed: printed(),
+        dataSource: inspect(dataSource, {
+          depth: 12,
+          showHidden: true,
+          maxArrayLength: null,
+          maxStringLength: null,
+        }),
+        handle: everythingOf(handle),
+        keys: everythingOf(handle.keys),
+        kms: everythingOf(kms),
+        // Their own object, which the library must not have added anything to.
+        options: everythingOf(options),
+        metadata: inspect(dataSource.getMetadata(Person), { depth: 4, showHidden: true }),
+        list: everythingOf(await handle.keys.list()),
+        status: everythingOf(await handle.status()),
+      };
+      expect(errors.length).toBeGreaterThan(15);
+      expect(logger.lines.length).toBeGreaterThan(50);
+      expect(leaksIn(seen)).toEqual([]);
 
-    const stored = await dump(dataSource, database);
-    expect(stored.length).toBeGreaterThan(2000);
-    expect(leaksInBytes(stored)).toEqual([]);
-  }, 60_000);
+      const stored = await dump(dataSource, database);
+      expect(stored.length).toBeGreaterThan(2000);
+      expect(leaksInBytes(stored)).toEqual([]);
+    },
+    60_000,
+  );
 
   it('is searched for in every form, so that the search itself is known to find', () => {
     const forms = formsOf(Buffer.from('canary-x')).map(([name]) => name);
-    expect(forms).toEqual(['utf8', 'base64', 'base64url', 'hex', 'HEX', 'utf16le', 'utf16be', 'bytes']);
+    expect(forms).toEqual([
+      'utf8',
+      'base64',
+      'base64url',
+      'hex',
+      'HEX',
+      'utf16le',
+      'utf16be',
+      'bytes',
+    ]);
     for (const encoding of ['utf8', 'base64', 'base64url', 'hex', 'utf16le'] as const) {
-      const text = Buffer.concat([Buffer.from('..'), Buffer.from(CANARIES.text), Buffer.from('..')]);
+      const text = Buffer.concat([
+        Buffer.from('..'),
+        Buffer.from(CANARIES.text),
+        Buffer.from('..'),
+      ]);
       const planted =
-        encoding === 'utf16le' ? Buffer.from(CANARIES.text, 'utf16le') : Buffer.from(text.toString(encoding));
+        encoding === 'utf16le'
+          ? Buffer.from(CANARIES.text, 'utf16le')
+          : Buffer.from(text.toString(encoding));
       expect(leaksInBytes(planted)).not.toEqual([]);
     }
   });
 });
 
 /** Writes, failing writes, look-ups, refusals, rotation, re-encryption: whatever has a value in hand. */
-async function scenario(dataSource: DataSource, database: TestDatabase, errors: Error[]): Promise<void> {
+async function scenario(
+  dataSource: DataSource,
+  database: TestDatabase,
+  errors: Error[],
+): Promise<void> {
   const people = dataSource.getRepository(Person);
   const handle = fieldEncryption(dataSource);
   const fails = async (work: () => unknown): Promise<void> => {
@@ -190,7 +218,11 @@ async function scenario(dataSource: DataSource, database: TestDatabase, errors: 
   await people.findBy({ text: In([CANARIES.text, CANARIES.lookup]), big: BigInt(CANARIES.big) });
   await people.createQueryBuilder('p').where({ email: CANARIES.email }).getMany();
   await handle.token(Person, 'email', CANARIES.email);
-  await handle.decryptValue(Person, 'text', await handle.encryptValue(Person, 'text', CANARIES.text));
+  await handle.decryptValue(
+    Person,
+    'text',
+    await handle.encryptValue(Person, 'text', CANARIES.text),
+  );
 
   await fails(() => people.insert({ ...person(4), text: CANARIES.failed }));
   await fails(() => people.save({ ...person(4), text: CANARIES.failed }));
@@ -207,11 +239,13 @@ async function scenario(dataSource: DataSource, database: TestDatabase, errors: 
   await fails(() => people.insert({ ...person(7), email: CANARIES.invalid }));
   await fails(() => people.update({ id: 1 }, { text: { wrong: CANARIES.wrong } as never }));
   await fails(() => people.update({ id: 1 }, { big: CANARIES.wrong as never }));
-  await fails(() => people.update({ id: 1 }, { json: { a: 1n, b: CANARIES.wrong } as never }));
+  await fails(() => people.update({ id: 1 }, { json: { a: 1n, b: CANARIES.wrong } }));
   await fails(() => people.update({ id: 1 }, { text: `${CANARIES.wrong}\ud800` }));
   await fails(() => people.findOneByOrFail({ email: `${CANARIES.lookup}@example.org` }));
   await fails(() => people.findOneOrFail({ where: { text: CANARIES.lookup, name: 'x' } }));
-  await fails(() => people.findOneOrFail({ where: [{ email: CANARIES.lookup }, { text: CANARIES.lookup }] }));
+  await fails(() =>
+    people.findOneOrFail({ where: [{ email: CANARIES.lookup }, { text: CANARIES.lookup }] }),
+  );
   await fails(() => people.findOneOrFail({ where: { parent: { email: CANARIES.lookup } } }));
   await fails(() => people.findOneByOrFail({ text: In([CANARIES.lookup]) }));
   await fails(() =>
@@ -224,7 +258,13 @@ async function scenario(dataSource: DataSource, database: TestDatabase, errors: 
   await fails(() =>
     people.createQueryBuilder('p').where('p.text = :raw', { raw: CANARIES.raw }).getMany(),
   );
-  await fails(() => people.createQueryBuilder().update().set({ text: () => `'${CANARIES.raw}'` }).execute());
+  await fails(() =>
+    people
+      .createQueryBuilder()
+      .update()
+      .set({ text: () => `'${CANARIES.raw}'` })
+      .execute(),
+  );
   await fails(() => handle.encryptValue(Person, 'big', CANARIES.wrong));
   await fails(() => handle.token(Person, 'big', CANARIES.wrong));
   await fails(() => handle.decryptValue(Person, 'text', CANARIES.wrong));
@@ -237,7 +277,7 @@ async function scenario(dataSource: DataSource, database: TestDatabase, errors: 
   await people.delete({ id: 3 });
 
   const wrong = withFieldEncryption(
-    new DataSource({ ...database.dataSourceOptions, synchronize: false } as never),
+    new DataSource({ ...database.dataSourceOptions, synchronize: false }),
     { kms: localKms({ passphrase: `${CANARIES.passphrase} wrong` }) },
   );
   await wrong.initialize();
@@ -248,9 +288,11 @@ async function scenario(dataSource: DataSource, database: TestDatabase, errors: 
 
 /** All that can be read of a value: message, stack, causes, hidden properties, JSON. */
 function everythingOf(value: unknown): string {
-  const parts = [inspect(value, { depth: 12, showHidden: true, maxArrayLength: null, maxStringLength: null })];
+  const parts: string[] = [
+    inspect(value, { depth: 12, showHidden: true, maxArrayLength: null, maxStringLength: null }),
+  ];
   try {
-    parts.push(JSON.stringify(value) ?? '');
+    parts.push(`${JSON.stringify(value)}`);
   } catch {
     parts.push(String(value));
   }
@@ -284,16 +326,16 @@ function capturePrinted(): () => string {
 /** The database files as they are, or every table in full. */
 async function dump(dataSource: DataSource, { dataSourceOptions }: TestDatabase): Promise<Buffer> {
   if (dataSourceOptions.type !== 'postgres') {
-    const folder = dirname(String((dataSourceOptions as { database: string }).database));
+    const folder = dirname((dataSourceOptions as { database: string }).database);
     return Buffer.concat(readdirSync(folder).map((file) => readFileSync(join(folder, file))));
   }
-  const tables = (await dataSource.query(
+  const tables = await dataSource.query<{ name: string }[]>(
     `SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) AS name FROM pg_tables
      WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`,
-  )) as { name: string }[];
+  );
   const parts: Buffer[] = [];
   for (const { name } of tables) {
-    const rows = (await dataSource.query(`SELECT * FROM ${name}`)) as Record<string, unknown>[];
+    const rows = await dataSource.query<Record<string, unknown>[]>(`SELECT * FROM ${name}`);
     for (const cell of rows.flatMap((row) => Object.values(row))) {
       parts.push(Buffer.isBuffer(cell) ? cell : Buffer.from(String(cell)));
       parts.push(Buffer.from('\n'));
@@ -336,7 +378,10 @@ function searchedForms(): [string, Buffer][] {
       return [`${name} as base64 at offset ${offset}`, Buffer.from(text.slice(4, -4))];
     }),
     // `<Buffer 63 61 …>` of util.inspect
-    [`${name} as inspected bytes`, Buffer.from(secret.toString('hex').replace(/(..)(?!$)/g, '$1 '))],
+    [
+      `${name} as inspected bytes`,
+      Buffer.from(secret.toString('hex').replace(/(..)(?!$)/g, '$1 ')),
+    ],
   ]);
 }
 

@@ -6,7 +6,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
-import { Encrypted, fieldEncryption, KeyStateError, KmsUnavailableError, localKms } from '../../src';
+import {
+  Encrypted,
+  fieldEncryption,
+  KeyStateError,
+  KmsUnavailableError,
+  localKms,
+} from '../../src';
 import type { KeyBinding, KeyInfo, KmsProvider, WrappedKey } from '../../src';
 import { TypeormKeyStore } from '../../src/typeorm/typeorm-key-store';
 import { keyStoreContract } from '../contract/key-store.contract';
@@ -114,7 +120,11 @@ describeEachDatabase('Keys among many processes', (kind) => {
   afterEach(() => cleanup.run());
 
   const env = (more: Record<string, string> = {}): Record<string, string> => ({
-    DATABASE: JSON.stringify({ ...database.dataSourceOptions, entities: undefined, synchronize: false }),
+    DATABASE: JSON.stringify({
+      ...database.dataSourceOptions,
+      entities: undefined,
+      synchronize: false,
+    }),
     KEY_FILE: keyFile,
     ...more,
   });
@@ -172,19 +182,26 @@ describeEachDatabase('Keys among many processes', (kind) => {
   it('shows a rotation to another process within the ttl', async () => {
     await dataSource.initialize();
     const other = cleanup.add(
-      protect(database, { kms: localKms({ keyFile }), keyCache: { ttlMs: 100, maxAgeMs: 60_000 } }, { synchronize: false }),
+      protect(
+        database,
+        { kms: localKms({ keyFile }), keyCache: { ttlMs: 100, maxAgeMs: 60_000 } },
+        { synchronize: false },
+      ),
     );
     await other.initialize();
     await other.getRepository(Item).insert({ id: 1, text: 'before' });
     const rotated = await fieldEncryption(dataSource).keys.rotate();
     await dataSource.getRepository(Item).insert({ id: 2, text: 'elsewhere' });
     // What the new key encrypted can be read at once, whatever the ttl.
-    expect(await other.getRepository(Item).findOneBy({ id: 2 })).toEqual({ id: 2, text: 'elsewhere' });
+    expect(await other.getRepository(Item).findOneBy({ id: 2 })).toEqual({
+      id: 2,
+      text: 'elsewhere',
+    });
     await sleep(150);
     await other.getRepository(Item).insert({ id: 3, text: 'starts the refresh' });
     await sleep(300);
     await other.getRepository(Item).insert({ id: 4, text: 'after' });
-    const [row] = (await other.query('SELECT "text" FROM "item" WHERE "id" = 4')) as { text: string }[];
+    const [row] = await other.query<{ text: string }[]>('SELECT "text" FROM "item" WHERE "id" = 4');
     expect(Buffer.from(row!.text, 'base64url').subarray(1, 9).toString('hex')).toBe(rotated.id);
   });
 
@@ -196,7 +213,9 @@ describeEachDatabase('Keys among many processes', (kind) => {
       await expectSound();
       await dataSource.getRepository(Item).save({ id: round + 2, text: `round ${round}` });
     }
-    const fresh = cleanup.add(protect(database, { kms: localKms({ keyFile }) }, { synchronize: false }));
+    const fresh = cleanup.add(
+      protect(database, { kms: localKms({ keyFile }) }, { synchronize: false }),
+    );
     await fresh.initialize();
     expect((await fresh.getRepository(Item).find()).map(({ text }) => text).sort()).toEqual(
       ['first', ...Array.from({ length: 6 }, (_, i) => `round ${i}`)].sort(),
@@ -230,13 +249,15 @@ describeEachDatabase('Keys among many processes', (kind) => {
     for (let id = 0; id < 200; id++) last.set(id, `start ${id}`);
     await items.insert([...last].map(([id, text]) => ({ id, text })));
     // Its own connection: as of another process.
-    const writer = cleanup.add(protect(database, { kms: localKms({ keyFile }) }, { synchronize: false }));
+    const writer = cleanup.add(
+      protect(database, { kms: localKms({ keyFile }) }, { synchronize: false }),
+    );
     await writer.initialize();
 
-    let done = false;
+    const stop = new AbortController();
     let writes = 0;
     const writing = (async () => {
-      while (!done) {
+      while (!stop.signal.aborted) {
         const id = Math.floor(Math.random() * 200);
         const text = `write ${writes}`;
         await writer.getRepository(Item).update({ id }, { text });
@@ -247,9 +268,11 @@ describeEachDatabase('Keys among many processes', (kind) => {
     })();
     for (let round = 0; round < 8; round++) {
       await fieldEncryption(dataSource).keys.rotate();
-      expect(await fieldEncryption(dataSource).reencrypt({ batchSize: 10 })).toMatchObject({ failed: 0 });
+      expect(await fieldEncryption(dataSource).reencrypt({ batchSize: 10 })).toMatchObject({
+        failed: 0,
+      });
     }
-    done = true;
+    stop.abort();
     await writing;
     expect(writes).toBeGreaterThan(50);
     const found = await items.find();
@@ -329,7 +352,9 @@ describeEachDatabase('A KMS that fails', (kind) => {
   it('is not noticed within the maximum age, then refuses by a retryable error, then recovers', async () => {
     const database = await cleanup.create(kind, { entities: [Item, Plain], synchronize: true });
     const kms = new FaultInjectingKms(keyFileKms());
-    const dataSource = cleanup.add(protect(database, { kms, keyCache: { ttlMs: 100, maxAgeMs: 1500 } }));
+    const dataSource = cleanup.add(
+      protect(database, { kms, keyCache: { ttlMs: 100, maxAgeMs: 1500 } }),
+    );
     await dataSource.initialize();
     const items = dataSource.getRepository(Item);
     const plain = dataSource.getRepository(Plain);

@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-extraneous-class -- decorated by calls, not by syntax */
 import * as typeorm from 'typeorm';
 import {
   Column,
@@ -26,7 +27,6 @@ import {
   UnsupportedValueError,
   withFieldEncryption,
 } from '../../src';
-import type { BlindIndexOptions, EncryptedOptions } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
 
@@ -50,8 +50,8 @@ function docWith(decorators: readonly Decorator[], designType: unknown = String)
   return Doc;
 }
 
-const encrypted = (options: object = {}): Decorator => Encrypted(options as EncryptedOptions);
-const blindIndex = (options: object = {}): Decorator => BlindIndex(options as BlindIndexOptions);
+const encrypted = (options: object = {}): Decorator => Encrypted(options);
+const blindIndex = (options: object = {}): Decorator => BlindIndex(options);
 
 @Entity()
 class Owner {
@@ -85,7 +85,11 @@ const WRONG_POLICIES: readonly [string, () => unknown, RegExp][] = [
     /length/,
   ],
   ['@Index beside it', () => docWith([Index(), encrypted()]), /BlindIndex/],
-  ['a unique @Index beside it', () => docWith([Index({ unique: true }), encrypted()]), /BlindIndex/],
+  [
+    'a unique @Index beside it',
+    () => docWith([Index({ unique: true }), encrypted()]),
+    /BlindIndex/,
+  ],
   [
     'an @Index of the class that names it',
     () => {
@@ -108,7 +112,11 @@ const WRONG_POLICIES: readonly [string, () => unknown, RegExp][] = [
   ['@BlindIndex beside @Column', () => docWith([Column(), blindIndex()]), /Add @Encrypted/],
   ['an array type', () => docWith([encrypted()], Array), /type: 'json'/],
   ['an object type', () => docWith([encrypted()], class Visit {}), /type: 'json'/],
-  ['unique with bits', () => docWith([encrypted(), blindIndex({ unique: true, bits: 16 })]), /bits/],
+  [
+    'unique with bits',
+    () => docWith([encrypted(), blindIndex({ unique: true, bits: 16 })]),
+    /bits/,
+  ],
   ['zero bits', () => docWith([encrypted(), blindIndex({ bits: 0 })]), /bits/],
   ['257 bits', () => docWith([encrypted(), blindIndex({ bits: 257 })]), /bits/],
   ['half a bit', () => docWith([encrypted(), blindIndex({ bits: 1.5 })]), /bits/],
@@ -128,7 +136,11 @@ const WRONG_POLICIES: readonly [string, () => unknown, RegExp][] = [
     () => docWith([encrypted({ type: 'bytes' }), blindIndex({ normalize: 'digits' })], Buffer),
     /normaliz/,
   ],
-  ['an unknown normalizer', () => docWith([encrypted(), blindIndex({ normalize: 'phone' })]), /phone/],
+  [
+    'an unknown normalizer',
+    () => docWith([encrypted(), blindIndex({ normalize: 'phone' })]),
+    /phone/,
+  ],
   [
     'a normalizer without a version',
     () => docWith([encrypted(), blindIndex({ normalize: { id: 'x', normalize: String } })]),
@@ -137,7 +149,10 @@ const WRONG_POLICIES: readonly [string, () => unknown, RegExp][] = [
   [
     'a custom normalizer that takes the name of another',
     () =>
-      docWith([encrypted(), blindIndex({ normalize: { id: 'email', version: 1, normalize: String } })]),
+      docWith([
+        encrypted(),
+        blindIndex({ normalize: { id: 'email', version: 1, normalize: String } }),
+      ]),
     /email/,
   ],
   ['an unknown index option', () => docWith([encrypted(), blindIndex({ where: '1=1' })]), /where/],
@@ -207,7 +222,10 @@ const WRONG_POLICIES: readonly [string, () => unknown, RegExp][] = [
   [
     'a primary column of an EntitySchema',
     () =>
-      new EntitySchema({ name: 'Doc', columns: { value: { ...encryptedColumn(), primary: true } } }),
+      new EntitySchema({
+        name: 'Doc',
+        columns: { value: { ...encryptedColumn(), primary: true } },
+      }),
     /primary/,
   ],
   [
@@ -266,7 +284,15 @@ describeEachDatabase('initialize() of a wrong policy', (kind) => {
     class Fine {}
     Entity()(Fine);
     PrimaryGeneratedColumn()(Fine.prototype, 'id');
-    for (const type of ['string', 'number', 'bigint', 'boolean', 'date', 'json', 'bytes'] as const) {
+    for (const type of [
+      'string',
+      'number',
+      'bigint',
+      'boolean',
+      'date',
+      'json',
+      'bytes',
+    ] as const) {
       Encrypted({ type, nullable: true })(Fine.prototype, type);
       if (type === 'json') continue;
       BlindIndex(type === 'boolean' ? { acknowledgeLeakage: true } : {})(Fine.prototype, type);
@@ -276,7 +302,9 @@ describeEachDatabase('initialize() of a wrong policy', (kind) => {
   });
 
   it('leaves a DataSource that it refused destroyable or never connected', async () => {
-    const database = await cleanup.create(kind, { entities: [docWith([encrypted({ type: 'x' })])] as never });
+    const database = await cleanup.create(kind, {
+      entities: [docWith([encrypted({ type: 'x' })])] as never,
+    });
     const dataSource = protect(database);
     const error = await rejection(dataSource.initialize());
     expect(error).toMatchObject({ code: 'ERR_FIELD_POLICY' });
@@ -304,11 +332,19 @@ describe('withFieldEncryption', () => {
     ['validate: "yes"', { ...options, validate: 'yes' }, /validate/],
     ['an unknown cache option', { ...options, keyCache: { ttl: 1 } }, /ttl/],
     ['a negative ttl', { ...options, keyCache: { ttlMs: -1 } }, /ttlMs/],
-    ['a ttl above the maximum age', { ...options, keyCache: { ttlMs: 10, maxAgeMs: 5 } }, /maxAgeMs/],
+    [
+      'a ttl above the maximum age',
+      { ...options, keyCache: { ttlMs: 10, maxAgeMs: 5 } },
+      /maxAgeMs/,
+    ],
     ['a cache that is a number', { ...options, keyCache: 5 }, /keyCache/],
     ['an onEvent that is no function', { ...options, onEvent: 'log' }, /onEvent/],
     ['legacyPlaintext that is no list', { ...options, legacyPlaintext: 'A.b' }, /legacyPlaintext/],
-    ['legacyPlaintext without a property', { ...options, legacyPlaintext: ['A'] }, /legacyPlaintext/],
+    [
+      'legacyPlaintext without a property',
+      { ...options, legacyPlaintext: ['A'] },
+      /legacyPlaintext/,
+    ],
   ])('refuses %s', async (_what, wrong, named) => {
     const error = await rejection(() => withFieldEncryption(create(), wrong as never));
     expect(error).toBeInstanceOf(ConfigurationError);
@@ -317,7 +353,9 @@ describe('withFieldEncryption', () => {
 
   it('can be called again, rightly, for a DataSource for which it refused its options', async () => {
     const dataSource = create();
-    await rejection(() => withFieldEncryption(dataSource, { keyCache: { ttlMs: 9, maxAgeMs: 1 }, ...options }));
+    await rejection(() =>
+      withFieldEncryption(dataSource, { keyCache: { ttlMs: 9, maxAgeMs: 1 }, ...options }),
+    );
     expect(withFieldEncryption(dataSource, options)).toBe(dataSource);
   });
 
@@ -353,7 +391,10 @@ describe('withFieldEncryption', () => {
   });
 
   it('refuses legacyPlaintext that names no encrypted property at initialize()', async () => {
-    const dataSource = withFieldEncryption(create(), { ...options, legacyPlaintext: ['Doc.nothing'] });
+    const dataSource = withFieldEncryption(create(), {
+      ...options,
+      legacyPlaintext: ['Doc.nothing'],
+    });
     const error = await rejection(dataSource.initialize());
     expect(error).toBeInstanceOf(ConfigurationError);
     expect(error.message).toContain('Doc.nothing');
@@ -408,7 +449,15 @@ const WRONG_VALUES: readonly [string, keyof Sample, unknown][] = [
   ['a Map in JSON', 'data', { a: new Map() }],
   ['a lone surrogate in JSON', 'data', { a: 'secretCanary\udfff' }],
   ['undefined in a JSON array', 'data', [undefined]],
-  ['JSON whose toJSON throws', 'data', { toJSON: () => { throw new Error('secretCanary'); } }],
+  [
+    'JSON whose toJSON throws',
+    'data',
+    {
+      toJSON: () => {
+        throw new Error('secretCanary');
+      },
+    },
+  ],
   ['a string for bytes', 'bytes', 'secretCanary'],
   ['an array for bytes', 'bytes', [1, 2]],
   ['a string that makes the ciphertext wider than the column', 'short', 'secretCanary'.repeat(8)],
@@ -445,7 +494,9 @@ describeEachDatabase('A value that cannot be stored exactly', (kind) => {
       expect(error).toBeInstanceOf(UnsupportedValueError);
       expect(error).toMatchObject({ code: 'ERR_UNSUPPORTED_VALUE', entity: 'Sample', property });
       expect(error.message).toContain(`Sample.${property}`);
-      expect(`${error.message}${String(error.stack)}${String(error.cause)}`).not.toContain('secretCanary');
+      expect(`${error.message}${String(error.stack)}${String(error.cause)}`).not.toContain(
+        'secretCanary',
+      );
     }
     expect(await stored()).toEqual(before);
   });
@@ -456,9 +507,17 @@ describeEachDatabase('A value that cannot be stored exactly', (kind) => {
     for (const write of [
       () => samples.update({ id: 1 }, { text: () => "'clear'" }),
       () => samples.insert({ text: () => "'clear'" }),
-      () => samples.createQueryBuilder().update().set({ amount: () => '1' }).execute(),
+      () =>
+        samples
+          .createQueryBuilder()
+          .update()
+          .set({ amount: () => '1' })
+          .execute(),
     ]) {
-      expect(await rejection(write)).toMatchObject({ code: 'ERR_UNSUPPORTED_VALUE', entity: 'Sample' });
+      expect(await rejection(write)).toMatchObject({
+        code: 'ERR_UNSUPPORTED_VALUE',
+        entity: 'Sample',
+      });
     }
     expect(await stored()).toEqual(before);
   });
@@ -468,8 +527,9 @@ describeEachDatabase('A value that cannot be stored exactly', (kind) => {
     for (const value of [5, new Date(0), 'lone \ud800', {}, Buffer.from('x')]) {
       const error = await rejection(() => samples.findOneBy({ text: value }));
       expect(error).toMatchObject({ entity: 'Sample', property: 'text' });
-      expect(['ERR_UNSUPPORTED_VALUE', 'ERR_UNSUPPORTED_QUERY']).toContain((error as never as { code: string }).code);
+      expect(['ERR_UNSUPPORTED_VALUE', 'ERR_UNSUPPORTED_QUERY']).toContain(
+        (error as never as { code: string }).code,
+      );
     }
   });
 });
-

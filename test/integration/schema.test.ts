@@ -18,11 +18,9 @@ class SnakeNaming extends DefaultNamingStrategy {
   tableName(target, given) { return given ?? snake(target); }
   columnName(property, custom, prefixes) { return snake([...prefixes, custom ?? property].join('_')); }
   indexName(table, columns) { return 'ix_' + snake(columns.join('_')); }
-  primaryKeyName() { return 'pk_' + randomPart(); }
+  primaryKeyName(table) { return 'pk_' + String(table.name ?? table).split('.').pop(); }
 }
 const snake = (text) => text.replace(/([a-z0-9])([A-Z])/g, '$1_$2').toLowerCase();
-let part = 0;
-const randomPart = () => String((part += 1));
 
 const Patient = new EntitySchema({
   name: 'Patient',
@@ -158,7 +156,10 @@ describeEachDatabase('The TypeORM CLI with a wrapped DataSource and no KMS', (ki
       ? [...VARIANTS, { title: 'with a schema', ours: true, options: { schema: 'clinic' } }]
       : [...VARIANTS];
 
-  function environment(variant: Variant, extra: Record<string, string> = {}): Record<string, string> {
+  function environment(
+    variant: Variant,
+    extra: Record<string, string> = {},
+  ): Record<string, string> {
     const settings = {
       run,
       ours: variant.ours,
@@ -171,7 +172,7 @@ describeEachDatabase('The TypeORM CLI with a wrapped DataSource and no KMS', (ki
   async function sql(statement: string): Promise<Record<string, unknown>[]> {
     const dataSource = await new DataSource(database.dataSourceOptions).initialize();
     try {
-      return (await dataSource.query(statement)) as Record<string, unknown>[];
+      return await dataSource.query<Record<string, unknown>[]>(statement);
     } finally {
       await dataSource.destroy();
     }
@@ -186,7 +187,9 @@ describeEachDatabase('The TypeORM CLI with a wrapped DataSource and no KMS', (ki
       kind.type === 'postgres'
         ? await sql(`SELECT table_schema || '.' || table_name AS name FROM information_schema.tables
                      WHERE table_schema NOT IN ('pg_catalog', 'information_schema')`)
-        : await sql(`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`);
+        : await sql(
+            `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`,
+          );
     return rows.map(({ name }) => String(name).replace(/^public\./, '')).sort();
   }
 
@@ -194,7 +197,9 @@ describeEachDatabase('The TypeORM CLI with a wrapped DataSource and no KMS', (ki
     const rows =
       kind.type === 'postgres'
         ? await sql(`SELECT indexdef AS text FROM pg_indexes WHERE tablename LIKE '%data_keys'`)
-        : await sql(`SELECT sql AS text FROM sqlite_master WHERE type = 'index' AND tbl_name LIKE '%data_keys'`);
+        : await sql(
+            `SELECT sql AS text FROM sqlite_master WHERE type = 'index' AND tbl_name LIKE '%data_keys'`,
+          );
     return rows.map(({ text }) => String(text)).join('\n');
   }
 
@@ -228,49 +233,67 @@ describeEachDatabase('The TypeORM CLI with a wrapped DataSource and no KMS', (ki
     );
   }
 
-  it.each(variants)('generates and runs migrations from nothing $title', async (variant) => {
-    await prepareSchema(variant);
-    const path = join(migrationFolder(), 'Init');
+  it.each(variants)(
+    'generates and runs migrations from nothing $title',
+    async (variant) => {
+      await prepareSchema(variant);
+      const path = join(migrationFolder(), 'Init');
 
-    const generate = await cli(variant, 'migration:generate', path, '-o');
-    expect(generate).toMatchObject({ code: 0 });
-    expect(generated()).toHaveLength(1);
+      const generate = await cli(variant, 'migration:generate', path, '-o');
+      expect(generate).toMatchObject({ code: 0 });
+      expect(generated()).toHaveLength(1);
 
-    const migrate = await cli(variant, 'migration:run');
-    expect(migrate).toMatchObject({ code: 0 });
-    await expectRightSchema(variant);
+      const migrate = await cli(variant, 'migration:run');
+      expect(migrate).toMatchObject({ code: 0 });
+      await expectRightSchema(variant);
 
-    const again = await cli(variant, 'migration:generate', join(migrationFolder(), 'Again'), '-o');
-    expect(again.output).toMatch(/No changes in database schema were found/);
-    expect(generated()).toHaveLength(1);
-    const check = await cli(variant, 'schema:log');
-    expect(check.output).toMatch(/up to date/);
+      const again = await cli(
+        variant,
+        'migration:generate',
+        join(migrationFolder(), 'Again'),
+        '-o',
+      );
+      expect(again.output).toMatch(/No changes in database schema were found/);
+      expect(generated()).toHaveLength(1);
+      const check = await cli(variant, 'schema:log');
+      expect(check.output).toMatch(/up to date/);
 
-    await expectUsable(variant);
+      await expectUsable(variant);
 
-    // A generated migration is the application's own; ours knows what it would destroy.
-    if (variant.ours !== true) return;
-    expect(await cli(variant, 'migration:revert')).toMatchObject({ code: 0 });
-    const refused = await cli(variant, 'migration:revert');
-    expect(refused.code).toBe(1);
-    expect(refused.output).toMatch(/holds 3 keys/);
-    expect((await tables()).join()).toContain('data_keys');
-  }, 120_000);
+      // A generated migration is the application's own; ours knows what it would destroy.
+      if (variant.ours !== true) return;
+      expect(await cli(variant, 'migration:revert')).toMatchObject({ code: 0 });
+      const refused = await cli(variant, 'migration:revert');
+      expect(refused.code).toBe(1);
+      expect(refused.output).toMatch(/holds 3 keys/);
+      expect((await tables()).join()).toContain('data_keys');
+    },
+    120_000,
+  );
 
-  it.each(variants)('synchronizes the schema $title', async (variant) => {
-    await prepareSchema(variant);
-    expect(await cli(variant, 'schema:sync')).toMatchObject({ code: 0 });
-    await expectRightSchema(variant);
-    expect((await cli(variant, 'schema:log')).output).toMatch(/up to date/);
-    await expectUsable(variant);
-    expect(await cli(variant, 'schema:sync')).toMatchObject({ code: 0 });
-    expect((await cli(variant, 'schema:log')).output).toMatch(/up to date/);
-  }, 120_000);
+  it.each(variants)(
+    'synchronizes the schema $title',
+    async (variant) => {
+      await prepareSchema(variant);
+      expect(await cli(variant, 'schema:sync')).toMatchObject({ code: 0 });
+      await expectRightSchema(variant);
+      expect((await cli(variant, 'schema:log')).output).toMatch(/up to date/);
+      await expectUsable(variant);
+      expect(await cli(variant, 'schema:sync')).toMatchObject({ code: 0 });
+      expect((await cli(variant, 'schema:log')).output).toMatch(/up to date/);
+    },
+    120_000,
+  );
 
   it('can run the migrations of the key table first and generate afterwards', async () => {
     const variant: Variant = { title: '', ours: true };
     expect(await cli(variant, 'migration:run')).toMatchObject({ code: 0 });
-    const generate = await cli(variant, 'migration:generate', join(migrationFolder(), 'Init'), '-o');
+    const generate = await cli(
+      variant,
+      'migration:generate',
+      join(migrationFolder(), 'Init'),
+      '-o',
+    );
     expect(generate).toMatchObject({ code: 0 });
     expect(await cli(variant, 'migration:run')).toMatchObject({ code: 0 });
     await expectRightSchema(variant);
@@ -293,7 +316,8 @@ describeEachDatabase('The TypeORM CLI with a wrapped DataSource and no KMS', (ki
     );
     expect({ code, output }).toMatchObject({ code: 0 });
     const said = JSON.parse(output.slice(output.indexOf('SAID ') + 5)) as Record<string, unknown>;
-    const missing = /^ERR_CONFIGURATION false .*key table does not exist.*fieldEncryptionMigrations/;
+    const missing =
+      /^ERR_CONFIGURATION false .*key table does not exist.*fieldEncryptionMigrations/;
     expect(said['noTables']).toMatch(missing);
     expect(said['rotateNoTables']).toMatch(missing);
     expect(said['lookupNoTables']).toMatch(missing);
@@ -302,6 +326,11 @@ describeEachDatabase('The TypeORM CLI with a wrapped DataSource and no KMS', (ki
     expect(said['noKms']).toMatch(away);
     expect(said['readyNoKms']).toMatch(away);
     expect(said['lookupNoKms']).toMatch(away);
-    expect(said).toMatchObject({ countNoKms: 'done', rowsNoKms: 0, later: 'done', found: '3@example.org' });
+    expect(said).toMatchObject({
+      countNoKms: 'done',
+      rowsNoKms: 0,
+      later: 'done',
+      found: '3@example.org',
+    });
   }, 60_000);
 });

@@ -65,9 +65,9 @@ describeEachDatabase('A ciphertext that was tampered with', (kind) => {
   const parameter = (n: number): string => (kind.type === 'postgres' ? `$${n}` : '?');
 
   async function stored<T = string>(column: string, table = 'vault'): Promise<T> {
-    const rows = (await dataSource.query(`SELECT "${column}" AS cell FROM "${table}" WHERE "id" = 1`)) as {
-      cell: T;
-    }[];
+    const rows = await dataSource.query<{ cell: T }[]>(
+      `SELECT "${column}" AS cell FROM "${table}" WHERE "id" = 1`,
+    );
     return rows[0]!.cell;
   }
 
@@ -110,11 +110,19 @@ describeEachDatabase('A ciphertext that was tampered with', (kind) => {
 
   it('is refused when it was moved between text and binary columns', async () => {
     await store('bytes', Buffer.from(await stored('first'), 'base64url'));
-    expect(await readError(Vault)).toMatchObject({ code: 'ERR_DECRYPTION', property: 'bytes', keyId });
+    expect(await readError(Vault)).toMatchObject({
+      code: 'ERR_DECRYPTION',
+      property: 'bytes',
+      keyId,
+    });
     const text = (await stored<Buffer>('bytes')).toString('base64url');
     await store('bytes', null);
     await store('second', text);
-    expect(await readError(Vault)).toMatchObject({ code: 'ERR_DECRYPTION', property: 'second', keyId });
+    expect(await readError(Vault)).toMatchObject({
+      code: 'ERR_DECRYPTION',
+      property: 'second',
+      keyId,
+    });
   });
 
   it('is refused by another application, with and without the key row', async () => {
@@ -134,10 +142,9 @@ describeEachDatabase('A ciphertext that was tampered with', (kind) => {
     const elsewhere = await cleanup.create(kind, { entities: [Vault, Safe], synchronize: true });
     const other = cleanup.add(protect(elsewhere));
     await other.initialize();
-    await other.query(
-      `INSERT INTO "vault" ("id", "first") VALUES (1, ${parameter(1)})`,
-      [await stored('first')],
-    );
+    await other.query(`INSERT INTO "vault" ("id", "first") VALUES (1, ${parameter(1)})`, [
+      await stored('first'),
+    ]);
     const error = await readError(Vault, other);
     expect(error).toBeInstanceOf(KeyNotFoundError);
     expect(error).toMatchObject({ entity: 'Vault', property: 'first', keyId, retryable: false });
@@ -155,7 +162,10 @@ describeEachDatabase('A ciphertext that was tampered with', (kind) => {
       await store(column, storage === 'text' ? flipped.toString('base64url') : flipped);
       const error = await readError(Vault);
       expect(error).toMatchObject({ entity: 'Vault', property: column, retryable: false });
-      codes.set(`${region(bit >> 3)} ${error.code}`, (codes.get(`${region(bit >> 3)} ${error.code}`) ?? 0) + 1);
+      codes.set(
+        `${region(bit >> 3)} ${error.code}`,
+        (codes.get(`${region(bit >> 3)} ${error.code}`) ?? 0) + 1,
+      );
     }
     const formatCode = storage === 'text' ? 'ERR_CIPHERTEXT_MALFORMED' : 'ERR_PLAINTEXT_FOUND';
     expect(Object.fromEntries(codes)).toEqual({
@@ -182,24 +192,38 @@ describeEachDatabase('A ciphertext that was tampered with', (kind) => {
     }
   });
 
-  it.each(['text', 'binary'])('is refused when cut at any length, or lengthened (%s)', async (storage) => {
-    const column = storage === 'text' ? 'first' : 'bytes';
-    const whole = await stored<string | Buffer>(column);
-    const empty = storage === 'text' ? '' : Buffer.alloc(0);
-    const longer =
-      typeof whole === 'string'
-        ? [`${whole}A`, `${whole}AA`, `${whole}AAAA`, `${whole}=`, `${whole}\n`, ` ${whole}`, `\ufeff${whole}`, whole + whole]
-        : [Buffer.concat([whole, Buffer.of(0)]), Buffer.concat([whole, whole])];
-    const shorter = Array.from({ length: whole.length }, (_, length) =>
-      length === 0 ? empty : whole.slice(0, length),
-    );
-    for (const value of [...shorter, ...longer]) {
-      await store(column, value);
-      const error = await readError(Vault);
-      expect(['ERR_CIPHERTEXT_MALFORMED', 'ERR_PLAINTEXT_FOUND', 'ERR_DECRYPTION']).toContain(error.code);
-      expect(error).toMatchObject({ entity: 'Vault', property: column });
-    }
-  });
+  it.each(['text', 'binary'])(
+    'is refused when cut at any length, or lengthened (%s)',
+    async (storage) => {
+      const column = storage === 'text' ? 'first' : 'bytes';
+      const whole = await stored<string | Buffer>(column);
+      const empty = storage === 'text' ? '' : Buffer.alloc(0);
+      const longer =
+        typeof whole === 'string'
+          ? [
+              `${whole}A`,
+              `${whole}AA`,
+              `${whole}AAAA`,
+              `${whole}=`,
+              `${whole}\n`,
+              ` ${whole}`,
+              `\ufeff${whole}`,
+              whole + whole,
+            ]
+          : [Buffer.concat([whole, Buffer.of(0)]), Buffer.concat([whole, whole])];
+      const shorter = Array.from({ length: whole.length }, (_, length) =>
+        length === 0 ? empty : whole.slice(0, length),
+      );
+      for (const value of [...shorter, ...longer]) {
+        await store(column, value);
+        const error = await readError(Vault);
+        expect(['ERR_CIPHERTEXT_MALFORMED', 'ERR_PLAINTEXT_FOUND', 'ERR_DECRYPTION']).toContain(
+          error.code,
+        );
+        expect(error).toMatchObject({ entity: 'Vault', property: column });
+      }
+    },
+  );
 
   it('names the encrypted column when one row among good ones is bad', async () => {
     const vaults = dataSource.getRepository(Vault);
@@ -243,7 +267,9 @@ describeEachDatabase('A ciphertext that was tampered with', (kind) => {
   it('can be repaired by writing the value again', async () => {
     await store('first', 'garbage');
     await dataSource.getRepository(Vault).update({ id: 1 }, { first: 'again' });
-    expect(await dataSource.getRepository(Vault).findOneBy({ id: 1 })).toMatchObject({ first: 'again' });
+    expect(await dataSource.getRepository(Vault).findOneBy({ id: 1 })).toMatchObject({
+      first: 'again',
+    });
   });
 
   it('is counted as failed by re-encryption, which leaves it as it is and goes on', async () => {
@@ -257,7 +283,9 @@ describeEachDatabase('A ciphertext that was tampered with', (kind) => {
       { entity: 'Vault', property: 'first', code: 'ERR_DECRYPTION', primaryKey: [1] },
     ]);
     expect(await stored('first')).toBe(bad);
-    keyId = (await fieldEncryption(dataSource).keys.list()).find(({ state }) => state === 'active')!.id;
+    keyId = (await fieldEncryption(dataSource).keys.list()).find(
+      ({ state }) => state === 'active',
+    )!.id;
   });
 
   describe('and cleartext', () => {
@@ -270,7 +298,11 @@ describeEachDatabase('A ciphertext that was tampered with', (kind) => {
       await store('first', clear);
       const error = await readError(Vault);
       expect(error).toBeInstanceOf(PlaintextFoundError);
-      expect(error).toMatchObject({ code: 'ERR_PLAINTEXT_FOUND', entity: 'Vault', property: 'first' });
+      expect(error).toMatchObject({
+        code: 'ERR_PLAINTEXT_FOUND',
+        entity: 'Vault',
+        property: 'first',
+      });
       expect(error.message).toMatch(/legacyPlaintext/);
       if (clear !== '') expect(`${error.message}${String(error.stack)}`).not.toContain(clear);
     });
@@ -285,7 +317,11 @@ describeEachDatabase('A ciphertext that was tampered with', (kind) => {
 
     it('is read where legacyPlaintext says so, and nowhere else', async () => {
       const lenient = cleanup.add(
-        protect(database, { legacyPlaintext: ['Vault.first', 'Vault.amount'] }, { synchronize: false }),
+        protect(
+          database,
+          { legacyPlaintext: ['Vault.first', 'Vault.amount'] },
+          { synchronize: false },
+        ),
       );
       await lenient.initialize();
       const vaults = lenient.getRepository(Vault);
@@ -298,7 +334,10 @@ describeEachDatabase('A ciphertext that was tampered with', (kind) => {
       });
 
       await store('amount', 'twelve');
-      expect(await readError(Vault, lenient)).toMatchObject({ property: 'amount', entity: 'Vault' });
+      expect(await readError(Vault, lenient)).toMatchObject({
+        property: 'amount',
+        entity: 'Vault',
+      });
       await store('amount', null);
 
       await store('second', 'clear');
@@ -311,7 +350,11 @@ describeEachDatabase('A ciphertext that was tampered with', (kind) => {
 
     it('mode does not pass a damaged ciphertext through', async () => {
       const lenient = cleanup.add(
-        protect(database, { legacyPlaintext: ['Vault.first', 'Vault.bytes'] }, { synchronize: false }),
+        protect(
+          database,
+          { legacyPlaintext: ['Vault.first', 'Vault.bytes'] },
+          { synchronize: false },
+        ),
       );
       await lenient.initialize();
       const whole = Buffer.from(await stored('first'), 'base64url');

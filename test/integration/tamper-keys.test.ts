@@ -76,7 +76,7 @@ describeEachDatabase('A key row that was tampered with', (kind) => {
   }
 
   async function keyRows(): Promise<KeyRow[]> {
-    return (await outside.query('SELECT * FROM "data_keys" ORDER BY "version"')) as KeyRow[];
+    return outside.query<KeyRow[]>('SELECT * FROM "data_keys" ORDER BY "version"');
   }
 
   async function key(version: number, name = 'default', purpose = 'data'): Promise<KeyRow> {
@@ -133,7 +133,12 @@ describeEachDatabase('A key row that was tampered with', (kind) => {
     const fresh = await freshProcess();
     const error = await readFirst(fresh);
     expect(error).toBeInstanceOf(KeyUnwrapError);
-    expect(error).toMatchObject({ entity: 'Entry', property: 'text', keyId: row.id, retryable: false });
+    expect(error).toMatchObject({
+      entity: 'Entry',
+      property: 'text',
+      keyId: row.id,
+      retryable: false,
+    });
     expect(error.message).toContain(row.id);
     expect(error.message).toMatch(/Restore|backup|Check/);
     // Others of the table go on.
@@ -156,13 +161,19 @@ describeEachDatabase('A key row that was tampered with', (kind) => {
     expect(await fresh.getRepository(Entry).findOneBy({ id: 1 })).toMatchObject({ text: 'one' });
     // A renamed row is another key's: what is left of this one has no active version, which rotate() mends.
     if (what === 'the name') return;
-    expect(await rejection(fieldEncryption(fresh).keys.rotate())).toBeInstanceOf(FieldEncryptionError);
+    expect(await rejection(fieldEncryption(fresh).keys.rotate())).toBeInstanceOf(
+      FieldEncryptionError,
+    );
   });
 
   it('is refused with an unknown suite', async () => {
     const row = await key(1);
     await edit(row, 'suite', 'rot13');
-    expect(await readFirst()).toMatchObject({ code: 'ERR_CIPHER_SUITE', keyId: row.id, entity: 'Entry' });
+    expect(await readFirst()).toMatchObject({
+      code: 'ERR_CIPHER_SUITE',
+      keyId: row.id,
+      entity: 'Entry',
+    });
   });
 
   it('is refused when made an index root', async () => {
@@ -202,7 +213,12 @@ describeEachDatabase('A key row that was tampered with', (kind) => {
     const fresh = await freshProcess();
     const error = await readFirst(fresh);
     expect(error).toBeInstanceOf(KeyNotFoundError);
-    expect(error).toMatchObject({ entity: 'Entry', property: 'text', keyId: row.id, retryable: false });
+    expect(error).toMatchObject({
+      entity: 'Entry',
+      property: 'text',
+      keyId: row.id,
+      retryable: false,
+    });
     expect(error.message).toMatch(/Restore/);
     expect(await fresh.getRepository(Entry).findOneBy({ id: 2 })).toMatchObject({ text: 'two' });
     expect(await fieldEncryption(fresh).status()).toEqual(
@@ -253,11 +269,14 @@ describeEachDatabase('A key row that was tampered with', (kind) => {
     expect(error.message).toContain(state);
   });
 
-  it.each(['compromised', 'deactivated', 'suspended'])('whose state became %s reads', async (state) => {
-    await edit(await key(1), 'state', state);
-    const fresh = await freshProcess();
-    expect(await fresh.getRepository(Entry).findOneBy({ id: 1 })).toMatchObject({ text: 'one' });
-  });
+  it.each(['compromised', 'deactivated', 'suspended'])(
+    'whose state became %s reads',
+    async (state) => {
+      await edit(await key(1), 'state', state);
+      const fresh = await freshProcess();
+      expect(await fresh.getRepository(Entry).findOneBy({ id: 1 })).toMatchObject({ text: 'one' });
+    },
+  );
 
   it('with a state that does not exist is refused', async () => {
     const row = await key(1);
@@ -313,7 +332,9 @@ describeEachDatabase('A key row that was tampered with', (kind) => {
     // Tokens of a new root would find nothing of what is stored: lookups would come back empty.
     await outside.query(`DELETE FROM "data_keys" WHERE "purpose" = 'index'`);
     const fresh = await freshProcess();
-    const error = await rejection(fresh.getRepository(Indexed).findOneBy({ email: 'ada@example.org' }));
+    const error = await rejection(
+      fresh.getRepository(Indexed).findOneBy({ email: 'ada@example.org' }),
+    );
     expect(error).toBeInstanceOf(FieldEncryptionError);
   });
 });

@@ -10,7 +10,13 @@ import {
   PrimaryGeneratedColumn,
 } from 'typeorm';
 import type { EntityTarget, ObjectLiteral, Repository } from 'typeorm';
-import { BlindIndex, blindIndexColumns, ConfigurationError, Encrypted, encryptedColumn } from '../../src';
+import {
+  BlindIndex,
+  blindIndexColumns,
+  ConfigurationError,
+  Encrypted,
+  encryptedColumn,
+} from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
@@ -104,7 +110,18 @@ class House {
   @Column(() => Address) address!: Address;
 }
 
-const ENTITIES = [Person, Letter, Note, PersonSchema, Heir, OpenHeir, ClosedHeir, ColumnAbove, ColumnBelow, House];
+const ENTITIES = [
+  Person,
+  Letter,
+  Note,
+  PersonSchema,
+  Heir,
+  OpenHeir,
+  ClosedHeir,
+  ColumnAbove,
+  ColumnBelow,
+  House,
+];
 
 type People = Repository<ObjectLiteral>;
 
@@ -156,11 +173,19 @@ const WRITES: Readonly<Record<string, (people: People) => unknown>> = {
   'insert by query builder': (people) =>
     people.createQueryBuilder().insert().values({ ssn: SECRET }).execute(),
   'insert of an SQL expression': (people) =>
-    people.createQueryBuilder().insert().values({ ssn: () => `'${SECRET}'` }).execute(),
+    people
+      .createQueryBuilder()
+      .insert()
+      .values({ ssn: () => `'${SECRET}'` })
+      .execute(),
   'update by query builder': (people) =>
     people.createQueryBuilder().update().set({ ssn: SECRET }).execute(),
   'update of an SQL expression': (people) =>
-    people.createQueryBuilder().update().set({ ssn: () => `'${SECRET}'` }).execute(),
+    people
+      .createQueryBuilder()
+      .update()
+      .set({ ssn: () => `'${SECRET}'` })
+      .execute(),
   'delete by query builder': (people) => people.createQueryBuilder().delete().execute(),
 };
 
@@ -176,7 +201,7 @@ describeEachDatabase('An encrypted entity in a DataSource that was not wrapped',
   afterAll(() => cleanup.run());
 
   async function rows(table: string): Promise<Record<string, unknown>[]> {
-    return (await plain.query(`SELECT * FROM "${table}"`)) as Record<string, unknown>[];
+    return plain.query<Record<string, unknown>[]>(`SELECT * FROM "${table}"`);
   }
 
   const forms: readonly [string, EntityTarget<ObjectLiteral>, string, string][] = [
@@ -187,16 +212,19 @@ describeEachDatabase('An encrypted entity in a DataSource that was not wrapped',
   describe.each(forms)('(%s)', (_form, target, name, table) => {
     const operations = { ...READS, ...WRITES };
 
-    it.each(Object.keys(operations))('refuses %s by name while the table is empty', async (what) => {
-      const error = await rejection(async () => operations[what]?.(plain.getRepository(target)));
+    it.each(Object.keys(operations))(
+      'refuses %s by name while the table is empty',
+      async (what) => {
+        const error = await rejection(async () => operations[what]?.(plain.getRepository(target)));
 
-      expect(error).toBeInstanceOf(ConfigurationError);
-      expect(error).toMatchObject({ code: 'ERR_CONFIGURATION', entity: name, property: 'ssn' });
-      expect(error.message).toContain(`${name}.ssn`);
-      expect(error.message).toContain('withFieldEncryption');
-      expect(error.message).not.toContain(SECRET);
-      expect(await rows(table)).toEqual([]);
-    });
+        expect(error).toBeInstanceOf(ConfigurationError);
+        expect(error).toMatchObject({ code: 'ERR_CONFIGURATION', entity: name, property: 'ssn' });
+        expect(error.message).toContain(`${name}.ssn`);
+        expect(error.message).toContain('withFieldEncryption');
+        expect(error.message).not.toContain(SECRET);
+        expect(await rows(table)).toEqual([]);
+      },
+    );
 
     it.each(Object.keys(operations))('refuses %s when there are rows', async (what) => {
       await plain.query(`INSERT INTO "${table}" ("id", "name", "ssn") VALUES (1, 'Ada', 'stored')`);
@@ -328,10 +356,13 @@ describeEachDatabase('@Column beside @Encrypted in a wrapped DataSource', (kind)
     const database = await cleanup.create(kind, { entities: [Heir, OpenHeir], synchronize: true });
     const dataSource = cleanup.add(protect(database));
     await dataSource.initialize();
-    for (const [target, table] of [[Heir, 'heir'], [OpenHeir, 'open_heir']] as const) {
+    for (const [target, table] of [
+      [Heir, 'heir'],
+      [OpenHeir, 'open_heir'],
+    ] as const) {
       const repository = dataSource.getRepository<ObjectLiteral>(target);
       await repository.save({ id: 1, secret: SECRET });
-      const stored = (await dataSource.query(`SELECT "secret" FROM "${table}"`)) as ObjectLiteral[];
+      const stored = await dataSource.query<ObjectLiteral[]>(`SELECT "secret" FROM "${table}"`);
       expect(stored[0]?.['secret']).toMatch(/^[\w-]{66,}$/);
       expect(await repository.find()).toEqual([{ id: 1, secret: SECRET }]);
     }

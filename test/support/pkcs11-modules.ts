@@ -143,6 +143,9 @@ export function makeSoftHsmToken(admin: pkcs11js.PKCS11, label: string): void {
   admin.C_CloseSession(session);
 }
 
+/** CKS_RW_PUBLIC_SESSION: nobody is logged in. */
+const RW_PUBLIC_SESSION = 2;
+
 const RW_SESSION = pkcs11js.CKF_SERIAL_SESSION | pkcs11js.CKF_RW_SESSION;
 
 export function slotOf(admin: pkcs11js.PKCS11, label: string | undefined): Buffer {
@@ -161,7 +164,7 @@ export function asUser<T>(
 ): T {
   const session = admin.C_OpenSession(slotOf(admin, token.label), RW_SESSION);
   try {
-    if (admin.C_GetSessionInfo(session).state === pkcs11js.CKS_RW_PUBLIC_SESSION) {
+    if (admin.C_GetSessionInfo(session).state === RW_PUBLIC_SESSION) {
       admin.C_Login(session, pkcs11js.CKU_USER, PIN);
     }
     return work(session);

@@ -58,8 +58,7 @@ export class Cleanup {
 /** What a promise rejects with; fails when it resolves. */
 export async function rejection(work: Promise<unknown> | (() => unknown)): Promise<Error> {
   try {
-    const result = await (typeof work === 'function' ? work() : work);
-    void result;
+    await (typeof work === 'function' ? work() : work);
   } catch (error) {
     return error as Error;
   }

@@ -128,3 +128,13 @@ export function initialize(cryptoki: Cryptoki, libraryParameters: string | undef
     if (returnValueOf(error) !== 'CKR_CRYPTOKI_ALREADY_INITIALIZED') throw error;
   }
 }
+
+const kept = new Map<string, Cryptoki>();
+
+/**
+ * Keeps a module that a lane has loaded from being unloaded with the last lane: few modules are made
+ * for that. The calling thread has nothing to load, so this takes no time.
+ */
+export function keepLoaded(library: string): void {
+  if (!kept.has(library)) kept.set(library, loadCryptoki(library));
+}

@@ -2,6 +2,7 @@ import type { Transferable } from 'node:worker_threads';
 import { Worker } from 'node:worker_threads';
 
 import { KmsUnavailableError } from '../../errors';
+import { keepLoaded } from './cryptoki';
 import type { Reply, TokenAnswer, TokenRequest } from './protocol';
 import { toError } from './protocol';
 import type { TokenSettings } from './settings';
@@ -25,11 +26,13 @@ interface Waiting {
  * seconds, and a thread pool shared with files and name look-ups would be the wrong place to wait.
  */
 export class WorkerLane implements Lane {
+  readonly #library: string;
   readonly #worker: Worker;
   #waiting: Waiting | undefined;
   #ended = false;
 
   constructor(settings: TokenSettings, execArgv?: string[]) {
+    this.#library = settings.library;
     this.#worker = new Worker(require.resolve('./lane-worker'), {
       workerData: settings,
       name: 'field-encryption-pkcs11',
@@ -72,6 +75,7 @@ export class WorkerLane implements Lane {
 
   #settle(reply: Reply): void {
     const waiting = this.#take();
+    if (reply.ok) keepLoaded(this.#library);
     if (reply.ok) waiting?.resolve(reply.answer);
     else waiting?.reject(toError(reply.failure));
   }

@@ -33,7 +33,8 @@ export class TokenClient {
   readonly #connection: TokenConnection;
   readonly #now: () => number;
   #lookedAt = 0;
-  #hadKek = false;
+  /** Highest version ever met; 0 when none was. */
+  #newestVersion = 0;
 
   constructor(
     settings: TokenSettings,
@@ -96,41 +97,46 @@ export class TokenClient {
   #rotateKek(): string {
     this.#connection.forgetKeks();
     return this.#guarded(() => {
-      const [current] = this.#connection.ready().keks;
-      this.#connection.makeKek((current?.version ?? 0) + 1);
-      const { token, keks } = this.#connection.ready();
+      this.#ready();
+      this.#connection.makeKek(this.#newestVersion + 1);
+      const { token, keks } = this.#ready();
       return kekReference(token, newest(keks, this.#settings));
     });
   }
 
   #health(): KmsHealth {
     return this.#guarded(() => {
-      const { session, token, keks } = this.#connection.ready();
+      const { session, token, keks } = this.#ready();
       const [kek] = keks;
       const where = `token "${token.label}" (serial ${token.serial})`;
       if (kek === undefined) {
-        const ok = this.#settings.createKey;
-        return { ok, detail: `${where} has no key "${this.#settings.keyLabel}" yet` };
+        const ok = this.#settings.createKey && this.#newestVersion === 0;
+        return { ok, detail: `${where} has no key "${this.#settings.keyLabel}"` };
       }
       probe(session, kek);
       return { ok: true, detail: `${where}, KEK "${kek.label}" by ${kek.keyWrap.name}` };
     });
   }
 
+  #ready(): Ready {
+    const ready = this.#connection.ready();
+    this.#newestVersion = Math.max(this.#newestVersion, ready.keks[0]?.version ?? 0);
+    return ready;
+  }
+
   /** The family of the KEK, made if it may be and is not there. */
   #withKek(): Ready {
-    const ready = this.#connection.ready();
-    if (ready.keks.length > 0) this.#hadKek = true;
-    // Of a KEK that was there and is gone, a new one would only hide the loss.
-    if (ready.keks.length > 0 || this.#hadKek || !this.#settings.createKey) return ready;
+    const ready = this.#ready();
+    // In place of a KEK that was there and is gone, a new one would only hide the loss.
+    if (ready.keks.length > 0 || this.#newestVersion > 0 || !this.#settings.createKey) return ready;
     this.#connection.makeKek(1);
-    return this.#connection.ready();
+    return this.#ready();
   }
 
   /** Another process may have made a new version, so a missing one is looked for once more. */
   #kekOf(form: WrappedForm): { session: Session; kek: Kek } {
     const find = (): { session: Session; kek: Kek | undefined } => {
-      const { session, keks } = this.#connection.ready();
+      const { session, keks } = this.#ready();
       return { session, kek: keks.find(({ version }) => version === form.kekVersion) };
     };
     let { session, kek } = find();

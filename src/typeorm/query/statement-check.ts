@@ -3,51 +3,56 @@ import type { EncryptedColumn } from '../encrypted-column';
 import { describeColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
 import type { Expressions } from './any-query-builder';
-
-/** A name in SQL with its qualifier (alias, table or table path), if any, and where it stands. */
-interface ColumnReference {
-  readonly qualifier: string | undefined;
-  readonly path: string;
-  readonly before: string;
-  readonly after: string;
-}
-
-const NAME = String.raw`(?:"(?:[^"]|"")+"|` + '`[^`]+`' + String.raw`|[\p{L}_][\p{L}\p{N}_$]*)`;
-
-/** What is stepped over, so that a name within it is no reference; the last group is a name with its qualifiers. */
-const SQL_TOKENS = new RegExp(
-  [
-    // PostgreSQL's strings with backslash escapes, ordinary and dollar-quoted strings, comments
-    String.raw`[eE]'(?:[^'\\]|\\[\s\S]|'')*'`,
-    String.raw`'(?:[^']|'')*'`,
-    String.raw`\$([\p{L}_][\p{L}\p{N}_]*)?\$[\s\S]*?\$\1\$`,
-    String.raw`--[^\n]*`,
-    String.raw`/\*[\s\S]*?\*/`,
-    // casts and parameters
-    String.raw`::\s*[\w".]+`,
-    String.raw`:(?:\.\.\.)?[\w.]+`,
-    String.raw`(${NAME}(?:\s*\.\s*${NAME})*)`,
-  ].join('|'),
-  'gu',
-);
-
-const NAME_PARTS = new RegExp(NAME, 'gu');
+import { columnReferences } from './sql-references';
+import type { ColumnReference } from './sql-references';
 
 /**
  * Refuses hand-written SQL that names an encrypted property: the database would compare, sort or
  * compute ciphertext, and parameters would carry the plaintext to it. NULL checks and counting are fine.
  */
 export function assertNoRawUse(expressions: Expressions, installation: Installation): void {
+  for (const sql of derivedTables(expressions)) assertNothingExposed(sql, installation);
   const encrypted = encryptedAliases(expressions, installation);
   if (encrypted.size === 0) return;
-  const outputs = outputColumns(expressions, encrypted);
+  const columns = [...encrypted.values()].flat();
   for (const { sql, clause } of rawFragments(expressions)) {
     const sorts = clause === 'ORDER BY' || clause === 'GROUP BY' || clause === 'DISTINCT ON';
+    // Nearly all fragments name no encrypted column, and need not be taken apart to know it.
+    if (!sorts && !mentions(sql, columns)) continue;
+    const outputs = sorts ? outputColumns(expressions, encrypted) : undefined;
     for (const reference of columnReferences(sql)) {
-      const column =
-        resolve(reference, encrypted) ?? (sorts ? outputs.get(reference.path) : undefined);
+      const column = resolve(reference, encrypted) ?? outputs?.get(reference.path);
       if (column === undefined || isHarmless(reference)) continue;
       throw rawUse(column, clause);
+    }
+  }
+}
+
+function mentions(sql: string, columns: readonly EncryptedColumn[]): boolean {
+  const lower = sql.toLowerCase();
+  return columns.some(
+    ({ column }) =>
+      lower.includes(column.databaseName.toLowerCase()) ||
+      lower.includes(column.propertyPath.toLowerCase()),
+  );
+}
+
+/** The SQL of sub-queries that stand for a table. What they select is compared by other names outside. */
+function* derivedTables({ aliases, commonTableExpressions }: Expressions): Generator<string> {
+  for (const { subQuery } of aliases) if (subQuery !== undefined) yield subQuery;
+  for (const { queryBuilder } of commonTableExpressions) {
+    yield typeof queryBuilder === 'string' ? queryBuilder : queryBuilder.getQuery();
+  }
+}
+
+function assertNothingExposed(sql: string, { columns }: Installation): void {
+  const references = [...columnReferences(sql)];
+  for (const [metadata, entity] of columns.byEntity) {
+    const table = metadata.tableName.toLowerCase();
+    if (!references.some(({ path }) => path === table)) continue;
+    for (const reference of references) {
+      const column = find(entity.columns, reference.path);
+      if (column !== undefined && !isHarmless(reference)) throw rawUse(column, 'a derived table');
     }
   }
 }
@@ -125,25 +130,6 @@ function isPlainSelection(selection: string, expressions: Expressions): boolean 
   );
 }
 
-function* columnReferences(sql: string): Generator<ColumnReference> {
-  for (const match of sql.matchAll(SQL_TOKENS)) {
-    const name = match[2];
-    if (name === undefined) continue;
-    const parts = Array.from(name.matchAll(NAME_PARTS), ([part]) => unquoted(part).toLowerCase());
-    const before = sql.slice(0, match.index);
-    const after = sql.slice(match.index + name.length);
-    yield { qualifier: undefined, path: parts.join('.'), before, after };
-    for (let length = 1; length < parts.length; length++) {
-      const qualifier = parts.slice(0, length).join('.');
-      yield { qualifier, path: parts.slice(length).join('.'), before, after };
-    }
-  }
-}
-
-function unquoted(name: string): string {
-  return name.replace(/^["`]|["`]$/g, '').replaceAll('""', '"');
-}
-
 function resolve(
   { qualifier, path, after }: ColumnReference,
   encrypted: EncryptedAliases,
@@ -171,7 +157,9 @@ function rawUse(column: EncryptedColumn, clause: string): UnsupportedQueryError 
     clause === 'a where condition' || clause === 'a join condition'
       ? `Use an object condition, such as .where({ ${property}: value }), or compare the index column ` +
         `with fieldEncryption(dataSource).token(${entity}, '${property}', value)`
-      : 'Leave it out and do it in memory after reading';
+      : clause === 'a derived table'
+        ? 'Select other columns there, such as the primary key, and join the entity by it'
+        : 'Leave it out and do it in memory after reading';
   return new UnsupportedQueryError(
     `${describeColumn(column)} is encrypted and stands in ${clause} written as SQL. ${remedy}.`,
     { entity, property },
