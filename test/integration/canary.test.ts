@@ -292,7 +292,7 @@ function everythingOf(value: unknown): string {
     inspect(value, { depth: 12, showHidden: true, maxArrayLength: null, maxStringLength: null }),
   ];
   try {
-    parts.push(`${JSON.stringify(value)}`);
+    parts.push(JSON.stringify(value));
   } catch {
     parts.push(String(value));
   }
