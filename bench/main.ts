@@ -5,9 +5,10 @@ import Table from 'cli-table3';
 import { SIZES } from './scenario';
 import type { Result, Scenario } from './scenario';
 import { oneValue } from './scenarios/one-value';
+import { pkcs11 } from './scenarios/pkcs11';
 import { typeormOnSqlite } from './scenarios/typeorm';
 
-const SCENARIOS: readonly Scenario[] = [oneValue, typeormOnSqlite];
+const SCENARIOS: readonly Scenario[] = [oneValue, typeormOnSqlite, pkcs11];
 
 const HELP = `npm run bench -- [--smoke] [--json FILE]
   --smoke      small sizes, one round: only shows that every scenario runs

@@ -26,7 +26,8 @@ export interface EncryptedOptions {
   comment?: string;
   /**
    * Logical id bound into every ciphertext. Pin it before you rename an entity or property, or
-   * minify class names. Defaults to `Entity.property`.
+   * minify class names. Two properties with one id accept each other's ciphertexts. Defaults to
+   * `Entity.property`.
    */
   id?: string;
   /** Name of the data key. Defaults to `'default'`. */

@@ -4,6 +4,7 @@ import { ConfigurationError, FieldEncryptionError } from '../errors';
 import { KeyManager } from '../keys/key-manager';
 import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
 import type { FieldEncryptionOptions } from './field-encryption-options';
+import { hasStoredTokens } from './stored-tokens';
 import { takeOver } from './take-over';
 import type { EncryptedColumns } from './take-over';
 import { TypeormKeyStore } from './typeorm-key-store';
@@ -38,7 +39,7 @@ export class Installation {
   constructor(dataSource: DataSource, options: FieldEncryptionOptions) {
     this.dataSource = dataSource;
     this.options = options;
-    this.store = new TypeormKeyStore(dataSource);
+    this.store = new TypeormKeyStore(dataSource, (runner) => hasStoredTokens(this.columns, runner));
     this.#keys = this.#newKeyManager();
     installations.set(dataSource, this);
   }

@@ -1,7 +1,7 @@
 import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 import { QueryFailedError } from 'typeorm';
 import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
-import { KeyStateError } from '../errors';
+import { KeyNotFoundError, KeyStateError } from '../errors';
 import type { KeyPurpose, KeyRecord } from '../keys/key-record';
 import type { KeyStore } from '../keys/key-store';
 import { DataKeySchema } from './data-key-table';
@@ -20,9 +20,11 @@ const conflicts = retry(handleWhen(isTransientConflict), {
 /** The key table of a DataSource, read and written on its primary. */
 export class TypeormKeyStore implements KeyStore<QueryRunner> {
   readonly #dataSource: DataSource;
+  readonly #hasTokens: (runner: QueryRunner) => Promise<boolean>;
 
-  constructor(dataSource: DataSource) {
+  constructor(dataSource: DataSource, hasTokens: (runner: QueryRunner) => Promise<boolean>) {
     this.#dataSource = dataSource;
+    this.#hasTokens = hasTokens;
   }
 
   async exists(connection?: QueryRunner): Promise<boolean> {
@@ -63,6 +65,9 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
 
   async insertFirst(record: KeyRecord, heldByCaller?: QueryRunner): Promise<boolean> {
     if (heldByCaller?.isTransactionActive === true) throw notInTransaction(record.name);
+    if (record.purpose === 'index' && (await this.#withConnection(heldByCaller, this.#hasTokens))) {
+      throw indexRootLost();
+    }
     return this.#inTransaction(heldByCaller, async (runner) => {
       await insert(runner, record);
       return true;
@@ -160,6 +165,14 @@ function notInTransaction(name: string): KeyStateError {
     `There is no data key "${name}" yet, and a key created inside your transaction would vanish with its ` +
       'rollback. Run `field-encryption init`, or call fieldEncryption(dataSource).ready() before the transaction.',
     { retryable: true },
+  );
+}
+
+/** Under a new root every lookup would miss, and unique indexes would let duplicates through. */
+function indexRootLost(): KeyNotFoundError {
+  return new KeyNotFoundError(
+    'The root key of the blind indexes is missing, and there are tokens made with it. ' +
+      'Restore its row of the key table from a backup; a new one would find none of them.',
   );
 }
 

@@ -97,8 +97,8 @@ describeEachDatabase('The key store', (kind) => {
     const second = cleanup.add(protect(database, {}, { synchronize: false }));
     await second.initialize();
     return {
-      store: new TypeormKeyStore(dataSource),
-      other: new TypeormKeyStore(second),
+      store: new TypeormKeyStore(dataSource, () => Promise.resolve(false)),
+      other: new TypeormKeyStore(second, () => Promise.resolve(false)),
       dropTable: async () => {
         await dataSource.query('DROP TABLE "data_keys"');
       },

@@ -32,7 +32,8 @@ export function watched(real: pkcs11js.PKCS11): WatchedModule {
     before: new Map(),
     after: new Map(),
     cryptoki: new Proxy(real, {
-      get: (target, name: Call) =>
+      get:
+        (target, name: Call) =>
         (...args: unknown[]) => {
           module.calls.push(name);
           module.before.get(name)?.shift()?.(...args);
@@ -46,7 +47,7 @@ export function watched(real: pkcs11js.PKCS11): WatchedModule {
 }
 
 /** An error as `pkcs11js` throws them. */
-export function tokenError(name: string, code: number): Error {
+function tokenError(name: string, code: number): Error {
   return new pkcs11js.Pkcs11Error(`${name}:${String(code)}`, code);
 }
 

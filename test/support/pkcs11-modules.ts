@@ -22,10 +22,7 @@ export const PIN = 'canary-pin-4711';
 const SO_PIN = 'canary-so-pin-4712';
 
 /** What a provider needs to reach a token of the tests. */
-export type TokenAccess = Pick<
-  Pkcs11KmsOptions,
-  'library' | 'token' | 'pin' | 'libraryParameters'
->;
+export type TokenAccess = Pick<Pkcs11KmsOptions, 'library' | 'token' | 'pin' | 'libraryParameters'>;
 
 /** A real PKCS #11 module of this machine. */
 export interface TestModule {
@@ -118,8 +115,13 @@ export function openKms(options: Pkcs11KmsOptions, execArgv = TYPESCRIPT_LANES):
   return new Pkcs11KmsProvider(pool, pin, tokenName(settings));
 }
 
+/** For processes that share the tokens of this one. */
+export function softHsmEnvironment(): Record<string, string> {
+  return { SOFTHSM2_CONF: join(folderOf('softhsm'), 'softhsm2.conf') };
+}
+
 /** Makes and names the folder of the tokens; SoftHSM2 learns of it by its environment only. */
-export async function useSoftHsmFolder(folder: string): Promise<void> {
+async function useSoftHsmFolder(folder: string): Promise<void> {
   const configuration = join(folder, 'softhsm2.conf');
   mkdirSync(join(folder, 'tokens'), { recursive: true });
   writeFileSync(

@@ -50,7 +50,8 @@ export function labelledKeys(session: Session, keyLabel: string): LabelledKey[] 
   return found;
 }
 
-function secretKeys({ cryptoki, handle }: Session): Handle[] {
+/** Handles of all secret keys that are kept in the token. */
+export function secretKeys({ cryptoki, handle }: Session): Handle[] {
   const keys: Handle[] = [];
   cryptoki.C_FindObjectsInit(handle, [
     { type: CKA.class, value: CKO_SECRET_KEY },

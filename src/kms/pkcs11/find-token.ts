@@ -1,8 +1,12 @@
 import { ConfigurationError, KmsUnavailableError } from '../../errors';
 import { CKF } from './constants';
 import type { Cryptoki, Handle } from './cryptoki';
+import { pause } from './pause';
 import { returnValueOf } from './return-value';
 import type { TokenSelector } from './settings';
+
+const MAX_LOOKS = 5;
+const LOOK_AGAIN_MS = 50;
 
 /** A token that is there now. Its slot may be another one after the module was initialised again. */
 export interface Token {
@@ -19,7 +23,12 @@ export interface Token {
  * {@link KmsUnavailableError} when there is none at all, as while an HSM is out of reach
  */
 export function findToken(cryptoki: Cryptoki, selector: TokenSelector): Token {
-  const present = tokensOf(cryptoki);
+  let present = tokensOf(cryptoki);
+  // SoftHSM2 may show nothing for a moment while another process writes to the same token.
+  for (let looks = 1; present.length === 0 && looks < MAX_LOOKS; looks++) {
+    pause(LOOK_AGAIN_MS);
+    present = tokensOf(cryptoki);
+  }
   const fitting = present.filter((token) => fits(token, selector));
   const [token, another] = fitting;
   if (token !== undefined && another === undefined) return token;

@@ -17,20 +17,23 @@ interface Job {
   readonly reject: (error: unknown) => void;
 }
 
-interface Running {
-  readonly job: Job;
-  readonly done: Promise<void>;
+/** Requests that a lane may have at once: it works on one, and the next is there when that is done. */
+const AHEAD = 4;
+
+interface Started {
+  readonly lane: Lane;
+  /** What the lane works on or has before it, and when that is done. */
+  readonly jobs: Map<Job, Promise<void>>;
+  /** A request took too long. A thread inside the module cannot be interrupted. */
+  stuck: boolean;
 }
 
 /** Hands requests to idle lanes, first come, first served; starts lanes as they are needed. */
 export class LanePool {
   readonly #start: () => Lane;
   readonly #limits: LaneLimits;
-  readonly #idle: Lane[] = [];
-  readonly #running = new Map<Lane, Running>();
-  /** Lanes whose request took too long. A thread inside the module cannot be interrupted. */
-  readonly #stuck = new Set<Lane>();
   readonly #queue: Job[] = [];
+  #lanes: Started[] = [];
 
   constructor(start: () => Lane, limits: LaneLimits) {
     this.#start = start;
@@ -40,7 +43,8 @@ export class LanePool {
   /** @throws {@link KmsUnavailableError} when the token does not answer in time, or too many wait for it */
   run<K extends TokenRequest['kind']>(request: RequestOf<K>): Promise<TokenAnswers[K]> {
     const { timeoutMs, waiting, lanes } = this.#limits;
-    if (this.#stuck.size >= lanes) return Promise.reject(silent(timeoutMs));
+    const stuck = this.#lanes.filter((each) => each.stuck).length;
+    if (stuck >= lanes) return Promise.reject(silent(timeoutMs));
     if (this.#queue.length >= waiting) return Promise.reject(crowded(waiting));
     return this.#enqueue(request) as Promise<TokenAnswers[K]>;
   }
@@ -51,9 +55,10 @@ export class LanePool {
       reject(new KmsUnavailableError('pkcs11Kms was closed before the token was asked.'));
     }
     // What is stuck is left to itself: it would hold up a shutdown for as long as the token is silent.
-    const ending = [...this.#running].filter(([lane]) => !this.#stuck.has(lane));
-    await Promise.all(ending.map(([, { done }]) => done));
-    await Promise.all(this.#idle.splice(0).map(closeLane));
+    const ending = this.#lanes.filter(({ stuck }) => !stuck);
+    this.#lanes = this.#lanes.filter(({ stuck }) => stuck);
+    await Promise.all(ending.flatMap(({ jobs }) => [...jobs.values()]));
+    await Promise.all(ending.map(({ lane }) => closeLane(lane)));
   }
 
   #enqueue(request: TokenRequest): Promise<TokenAnswer> {
@@ -73,39 +78,46 @@ export class LanePool {
 
   #dispatch(): void {
     while (this.#queue.length > 0) {
-      const lane = this.#idle.pop() ?? this.#another();
-      if (lane === undefined) return;
+      const started = this.#next();
+      if (started === undefined) return;
       const job = this.#queue.shift();
-      if (job !== undefined) this.#perform(lane, job);
+      if (job !== undefined) this.#perform(started, job);
     }
   }
 
-  #another(): Lane | undefined {
-    return this.#running.size < this.#limits.lanes ? this.#start() : undefined;
+  /** An idle lane, else a new one, else the one with the least to do. */
+  #next(): Started | undefined {
+    const [least] = this.#lanes
+      .filter(({ stuck, jobs }) => !stuck && jobs.size < AHEAD)
+      .sort((a, b) => a.jobs.size - b.jobs.size);
+    if (least?.jobs.size === 0 || this.#lanes.length >= this.#limits.lanes) return least;
+    const started: Started = { lane: this.#start(), jobs: new Map(), stuck: false };
+    this.#lanes.push(started);
+    return started;
   }
 
-  #perform(lane: Lane, job: Job): void {
-    const done = lane
+  #perform(started: Started, job: Job): void {
+    const done = started.lane
       .run(job.request)
       .then(job.resolve, job.reject)
       .then(() => {
-        this.#release(lane);
+        this.#release(started, job);
       });
-    this.#running.set(lane, { job, done });
+    started.jobs.set(job, done);
   }
 
-  #release(lane: Lane): void {
-    this.#running.delete(lane);
-    this.#stuck.delete(lane);
-    if (!lane.ended) this.#idle.push(lane);
+  #release(started: Started, job: Job): void {
+    started.jobs.delete(job);
+    started.stuck = false;
+    if (started.lane.ended) this.#lanes = this.#lanes.filter((each) => each !== started);
     this.#dispatch();
   }
 
   #giveUp(job: Job): void {
     const index = this.#queue.indexOf(job);
     if (index >= 0) this.#queue.splice(index, 1);
-    for (const [lane, running] of this.#running) {
-      if (running.job === job) this.#stuck.add(lane);
+    for (const started of this.#lanes) {
+      if (started.jobs.has(job)) started.stuck = true;
     }
     job.reject(silent(this.#limits.timeoutMs));
   }

@@ -7,7 +7,7 @@ import type { Reply, TokenAnswer, TokenRequest } from './protocol';
 import { toError } from './protocol';
 import type { TokenSettings } from './settings';
 
-/** A thread of its own with one session on the token; for one request at a time. */
+/** A thread of its own with one session on the token, which answers one request after the other. */
 export interface Lane {
   /** Whether the thread is gone, so that the lane is of no more use. */
   readonly ended: boolean;
@@ -28,7 +28,8 @@ interface Waiting {
 export class WorkerLane implements Lane {
   readonly #library: string;
   readonly #worker: Worker;
-  #waiting: Waiting | undefined;
+  /** In the order of the requests, which is that of the answers. */
+  readonly #waiting: Waiting[] = [];
   #ended = false;
 
   constructor(settings: TokenSettings, execArgv?: string[]) {
@@ -47,7 +48,6 @@ export class WorkerLane implements Lane {
     this.#worker.on('exit', () => {
       this.#fail(undefined);
     });
-    // An idle lane keeps no process alive.
     this.#worker.unref();
   }
 
@@ -61,8 +61,7 @@ export class WorkerLane implements Lane {
         reject(new KmsUnavailableError('pkcs11Kms: the thread of the token has ended. Try again.'));
         return;
       }
-      this.#waiting = { resolve, reject };
-      this.#worker.ref();
+      if (this.#waiting.push({ resolve, reject }) === 1) this.#worker.ref();
       const { message, transfer } = sendable(request);
       this.#worker.postMessage(message, transfer);
     });
@@ -74,8 +73,11 @@ export class WorkerLane implements Lane {
   }
 
   #settle(reply: Reply): void {
-    const waiting = this.#take();
-    if (reply.ok) keepLoaded(this.#library);
+    const waiting = this.#waiting.shift();
+    // An idle lane keeps no process alive.
+    if (this.#waiting.length === 0) this.#worker.unref();
+    // A login and a close answer nothing; anything else proves that the module is in use.
+    if (reply.ok && reply.answer !== undefined) keepLoaded(this.#library);
     if (reply.ok) waiting?.resolve(reply.answer);
     else waiting?.reject(toError(reply.failure));
   }
@@ -84,14 +86,9 @@ export class WorkerLane implements Lane {
     this.#ended = true;
     const details = error === undefined ? {} : { cause: error };
     const message = 'pkcs11Kms: the thread of the token ended unexpectedly. Try again.';
-    this.#take()?.reject(new KmsUnavailableError(message, details));
-  }
-
-  #take(): Waiting | undefined {
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    this.#worker.unref();
-    return waiting;
+    for (const { reject } of this.#waiting.splice(0)) {
+      reject(new KmsUnavailableError(message, details));
+    }
   }
 }
 

@@ -1,24 +1,26 @@
 import { randomFillSync, randomInt } from 'node:crypto';
 
 import { ConfigurationError, KmsUnavailableError } from '../../errors';
-import { readAttribute } from './attributes';
+import { readAttribute, readText } from './attributes';
 import { CKA, CKF, CKK, CKM, CKO_SECRET_KEY } from './constants';
 import type { Attribute, Handle } from './cryptoki';
-import { labelledKeys } from './find-keks';
+import { labelledKeys, secretKeys } from './find-keks';
 import { kekLabel } from './kek';
 import type { KeyWrap } from './key-wrap';
 import { KEY_WRAPS } from './key-wrap';
+import { pause } from './pause';
 import type { Session } from './session';
 import type { TokenSettings } from './settings';
 
 const ID_BYTES = 16;
-const MAX_TRIES = 8;
+const MAX_TRIES = 20;
 const MAX_PAUSE_MS = 200;
 
 /**
  * Makes a version of the KEK in the token, unless another process makes the same one first. Tokens
- * know no "create if absent", so whoever finds that two were made takes its own back, waits for a
- * random time and looks again.
+ * know no "create if absent", so a second key with a label of its own serves as a lock: whoever finds
+ * two locks takes its own back, waits for a random time and looks again. The KEK itself is never
+ * taken back; somebody could have wrapped under it.
  *
  * @throws {@link ConfigurationError} for a token that offers no mechanism we know
  */
@@ -46,24 +48,34 @@ function makeOnce(
   keyWrap: KeyWrap,
   { keyLabel }: TokenSettings,
 ): void {
-  const withLabel = (): Handle[] =>
-    labelledKeys(session, keyLabel)
-      .filter((key) => key.label === label)
-      .map((key) => key.handle);
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const there = withLabel();
-    if (there.length === 1) return;
-    if (there.length === 0) {
-      const id = randomFillSync(Buffer.allocUnsafeSlow(ID_BYTES));
-      const own = generate(session, label, id, keyWrap);
-      if (withLabel().length === 1) return;
-      session.cryptoki.C_DestroyObject(session.handle, requireOwn(session, own, id));
+    if (isThere(session, keyLabel, label)) return;
+    const id = randomFillSync(Buffer.allocUnsafeSlow(ID_BYTES));
+    const lock = generate(session, `${label}.lock`, id, keyWrap);
+    try {
+      if (countOf(session, `${label}.lock`) === 1) {
+        if (!isThere(session, keyLabel, label)) {
+          generate(session, label, randomFillSync(Buffer.allocUnsafeSlow(ID_BYTES)), keyWrap);
+        }
+        return;
+      }
+    } finally {
+      session.cryptoki.C_DestroyObject(session.handle, requireOwn(session, lock, id));
     }
     pause(randomInt(1, MAX_PAUSE_MS));
   }
   throw new KmsUnavailableError(
-    `pkcs11Kms: other processes keep making the key "${label}" at the same time. Try again.`,
+    `pkcs11Kms: other processes are making the key "${label}". If there are none, one of them was ` +
+      `stopped on the way: delete the key "${label}.lock" from the token.`,
   );
+}
+
+function isThere(session: Session, keyLabel: string, label: string): boolean {
+  return labelledKeys(session, keyLabel).some((key) => key.label === label);
+}
+
+function countOf(session: Session, label: string): number {
+  return secretKeys(session).filter((key) => readText(session, key, CKA.label) === label).length;
 }
 
 /** Never destroys a key on the word of a handle alone. */
@@ -107,9 +119,4 @@ function chooseWrap(offered: readonly number[], { mechanism }: TokenSettings): K
   throw new ConfigurationError(
     `pkcs11Kms: the token does not offer ${mechanism ?? 'AES-GCM or AES Key Wrap'}.`,
   );
-}
-
-/** Lanes have a thread of their own, which may sleep. */
-function pause(ms: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }

@@ -1,21 +1,15 @@
-import { randomFillSync } from 'node:crypto';
-
-import { equalInConstantTime } from '../../crypto/constant-time';
 import { wipe } from '../../crypto/wipe';
-import {
-  ConfigurationError,
-  FieldEncryptionError,
-  KeyUnwrapError,
-  KmsUnavailableError,
-} from '../../errors';
+import { ConfigurationError, FieldEncryptionError, KeyUnwrapError } from '../../errors';
 import type { KmsHealth, WrappedKey } from '../kms-provider';
 import type { Cryptoki } from './cryptoki';
 import type { Kek } from './kek';
 import { kekLabel } from './kek';
 import { kekReference } from './kek-reference';
+import { explained, isVerdict } from './explained';
+import { probe } from './probe';
 import type { RequestOf, TokenAnswer, TokenRequest } from './protocol';
 import { NotLoggedIn } from './protocol';
-import { describeFailure, kindOfFailure } from './return-value';
+import { kindOfFailure } from './return-value';
 import type { Session } from './session';
 import type { TokenSettings } from './settings';
 import type { Ready } from './token-connection';
@@ -25,7 +19,6 @@ import { associatedData, header, parseWrapped } from './wrapped-form';
 
 /** How long a process may go on wrapping under a KEK after a newer one was made elsewhere. */
 const LOOK_AGAIN_MS = 60_000;
-const KEY_BYTES = 32;
 
 /** What a lane does with its one session. Everything here blocks. */
 export class TokenClient {
@@ -50,7 +43,9 @@ export class TokenClient {
   run(request: TokenRequest): TokenAnswer {
     switch (request.kind) {
       case 'login':
-        this.#guarded(() => this.#connection.login(request.pin));
+        this.#guarded(() => {
+          this.#connection.login(request.pin);
+        });
         return undefined;
       case 'wrap':
         return this.#wrap(request);
@@ -217,15 +212,6 @@ export class TokenClient {
   }
 }
 
-/** Whether an error is about keys and settings, and leaves the session as it was. */
-function isVerdict(error: unknown): boolean {
-  return (
-    error instanceof ConfigurationError ||
-    error instanceof KeyUnwrapError ||
-    error instanceof NotLoggedIn
-  );
-}
-
 function newest(keks: readonly Kek[], { keyLabel }: TokenSettings): Kek {
   const [kek] = keks;
   if (kek !== undefined) return kek;
@@ -236,36 +222,10 @@ function newest(keks: readonly Kek[], { keyLabel }: TokenSettings): Kek {
   );
 }
 
-/** Wraps and unwraps random bytes; throws when the token does not give them back. */
-function probe(session: Session, { handle, keyWrap }: Kek): void {
-  const bytes = randomFillSync(Buffer.allocUnsafeSlow(KEY_BYTES));
-  const bound = Buffer.from('probe');
-  const wrapped = keyWrap.wrap(session, handle, bytes, bound);
-  const unwrapped = keyWrap.unwrap(session, handle, wrapped, bound);
-  if (equalInConstantTime(bytes, unwrapped)) return;
-  throw new KmsUnavailableError('pkcs11Kms: the token unwraps other bytes than it wrapped.');
-}
-
 function doesNotUnwrap(form: WrappedForm, { keyLabel }: TokenSettings, cause: unknown): Error {
   return new KeyUnwrapError(
     `the token does not unwrap it under "${kekLabel(keyLabel, form.kekVersion)}": the key row was ` +
       'edited, swapped or damaged, or belongs to a KEK of the same label on another token.',
     { cause },
-  );
-}
-
-/** What the token says, in our terms. */
-function explained(error: unknown): unknown {
-  if (error instanceof FieldEncryptionError || error instanceof NotLoggedIn) return error;
-  const said = describeFailure(error);
-  if (kindOfFailure(error) === 'not-allowed') {
-    return new ConfigurationError(
-      `pkcs11Kms: the token does not allow it (${said}). Check what the KEK and the user may do.`,
-      { cause: error },
-    );
-  }
-  return new KmsUnavailableError(
-    `pkcs11Kms: the token failed (${said}). The next call opens a new session.`,
-    { cause: error },
   );
 }

@@ -7,6 +7,7 @@ import { findKeks } from './find-keks';
 import type { Token } from './find-token';
 import { findToken, flagsOf } from './find-token';
 import { makeKek } from './make-kek';
+import { withProcessLock } from './process-lock';
 import { NotLoggedIn, PinRefused } from './protocol';
 import { describeFailure, kindOfFailure, returnValueOf } from './return-value';
 import type { Session } from './session';
@@ -95,7 +96,11 @@ export class TokenConnection {
     const cryptoki = (this.#cryptoki ??= this.#load());
     if (this.#token === undefined || this.#session === undefined) {
       // Again after each loss: somebody may have finalized the module, or renumbered its slots.
-      initialize(cryptoki, this.#settings.libraryParameters);
+      const { library, libraryParameters } = this.#settings;
+      // Not every module guards against two threads that come at once: NSS then has each token twice.
+      withProcessLock(library, () => {
+        initialize(cryptoki, libraryParameters);
+      });
       this.#token = findToken(cryptoki, this.#settings.token);
       this.#offered = cryptoki.C_GetMechanismList(this.#token.slot);
       this.#session = cryptoki.C_OpenSession(this.#token.slot, CKF.serialSession);

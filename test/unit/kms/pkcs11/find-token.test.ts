@@ -8,7 +8,10 @@ import { BINDING, describeOn, KEY, rejection } from '../../../support/pkcs11-sui
 
 describeOn(softHsm, 'The token', () => {
   const open = (token: Pkcs11KmsOptions['token'], module = watched(softHsm.admin())) =>
-    openWatched({ library: softHsm.library, token, pin: PIN, keyLabel: 'kek', createKey: true }, module);
+    openWatched(
+      { library: softHsm.library, token, pin: PIN, keyLabel: 'kek', createKey: true },
+      module,
+    );
 
   it('is found by label, by serial number, and by both', async () => {
     const { label = '' } = softHsm.token().token;

@@ -26,7 +26,9 @@ describeOn(softHsm, 'The login', () => {
 
   it('tries a wrong PIN once, for many callers, later calls and other providers', async () => {
     const kms = open(WRONG_PIN);
-    const errors = await Promise.all([1, 2, 3, 4, 5].map(() => rejection(kms.wrapKey(KEY, BINDING))));
+    const errors = await Promise.all(
+      [1, 2, 3, 4, 5].map(() => rejection(kms.wrapKey(KEY, BINDING))),
+    );
     errors.push(await rejection(kms.wrapKey(KEY, BINDING)));
     errors.push(await rejection(open(() => WRONG_PIN).wrapKey(KEY, BINDING)));
 

@@ -30,7 +30,9 @@ for (const module of [softHsm, nss]) {
 
       for (let round = 0; round < 3; round++) {
         module.admin().C_CloseAllSessions(slotOf(module.admin(), access.token.label));
-        const unwrapped = await Promise.all([1, 2, 3, 4].map(() => kms.unwrapKey(wrapped, BINDING)));
+        const unwrapped = await Promise.all(
+          [1, 2, 3, 4].map(() => kms.unwrapKey(wrapped, BINDING)),
+        );
         expect(unwrapped.map((key) => Buffer.from(key))).toEqual([KEY, KEY, KEY, KEY]);
       }
       await kms.close?.();
@@ -148,14 +150,18 @@ describeOn(softHsm, 'pkcs11Kms', () => {
   it('names the KEK that somebody has deleted, and makes no other in its place', async () => {
     const { kek, wrapped } = await kms.wrapKey(KEY, BINDING);
     destroyKeys(access, OPTIONS.keyLabel);
+    module.calls.length = 0;
 
     const unwrapping = await rejection(kms.unwrapKey({ kek, wrapped }, BINDING));
     expect(unwrapping).toBeInstanceOf(KeyUnwrapError);
     expect(unwrapping.message).toContain(`"${OPTIONS.keyLabel}" is not on the token`);
     const wrapping = await rejection(kms.wrapKey(KEY, BINDING));
     expect(wrapping).toBeInstanceOf(ConfigurationError);
-    expect(module.calls.filter((call) => call === 'C_GenerateKey')).toHaveLength(1);
-    expect(await kms.health()).toMatchObject({ ok: false, detail: expect.stringContaining('no key') });
+    expect(module.calls).not.toContain('C_GenerateKey');
+    expect(await kms.health()).toMatchObject({
+      ok: false,
+      detail: expect.stringContaining('no key'),
+    });
   });
 
   it('keeps an anchor, so that a discarded session logs nobody out', async () => {

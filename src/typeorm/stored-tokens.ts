@@ -1,0 +1,26 @@
+import type { QueryRunner } from 'typeorm';
+import type { EncryptedColumns } from './take-over';
+
+/** Whether a blind-index column already holds tokens. */
+export async function hasStoredTokens(
+  { byEntity }: EncryptedColumns,
+  runner: QueryRunner,
+): Promise<boolean> {
+  const { driver } = runner.connection;
+  for (const [{ tablePath }, { columns }] of byEntity) {
+    const table = tablePath
+      .split('.')
+      .map((part) => driver.escape(part))
+      .join('.');
+    for (const { column } of columns.flatMap(({ indexes }) => indexes)) {
+      // The schema may be behind the entities.
+      if (!(await runner.hasColumn(tablePath, column.databaseName))) continue;
+      const name = driver.escape(column.databaseName);
+      const rows: unknown = await runner.query(
+        `SELECT 1 FROM ${table} WHERE ${name} IS NOT NULL LIMIT 1`,
+      );
+      if (Array.isArray(rows) && rows.length > 0) return true;
+    }
+  }
+  return false;
+}
