@@ -1,9 +1,7 @@
 import { getMetadataArgsStorage } from 'typeorm';
 import type { ColumnType, DataSource, EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
-import { IndexMetadata } from 'typeorm/metadata/IndexMetadata.js';
-import { ConfigurationError, InvalidFieldPolicyError, UnsupportedValueError } from '../errors';
-import { BlindIndex } from '../field/blind-index';
+import { ConfigurationError, InvalidFieldPolicyError } from '../errors';
 import { FieldCipher } from '../field/field-cipher';
 import type { FieldPolicy } from '../field/field-policy';
 import type { KeySource } from '../keys/key-source';
@@ -12,8 +10,9 @@ import {
   EncryptedColumnGuard,
   overlookedGuardProperties,
 } from './column-guard';
-import type { EncryptedColumn, EncryptedEntity, IndexedColumn } from './encrypted-column';
-import { blindIndexPolicyOf, fieldPolicyOf, rootEntityName } from './field-policies';
+import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
+import { fieldPolicyOf, rootEntityName } from './field-policies';
+import { indexedColumns } from './index-columns';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 
 /** The encrypted columns of a DataSource, by the metadata TypeORM has built. */
@@ -102,85 +101,14 @@ function encryptColumn(
   delete column.transformer;
   column.type = COMPARED_AS[policy.type] ?? column.type;
 
-  assertIndexNamesFree(column, hidden, policy);
-  const indexes: IndexedColumn[] = [];
-  for (const indexColumn of hidden) {
-    const indexGuard = indexColumn.transformer;
-    if (!isIndexOf(indexGuard, indexColumn, column)) continue;
-    const indexPolicy = blindIndexPolicyOf(indexColumn, indexGuard, policy);
-    assertSinglePrimaryKey(column, indexPolicy.bits);
-    const index = new BlindIndex(policy, indexPolicy, application, keys);
-    hideIndexColumn(indexColumn, column, index);
-    addDatabaseIndex(indexColumn, indexPolicy.unique, dataSource);
-    indexes.push({ column: indexColumn, policy: indexPolicy, index });
-  }
   return {
     column,
     policy,
     cipher: new FieldCipher(policy, application, keys),
-    indexes: [...indexes].sort(
-      (a, b) => Number(a.policy.name !== '') - Number(b.policy.name !== ''),
-    ),
+    indexes: indexedColumns(column, hidden, { policy, application, keys, dataSource }),
     readsPlaintext:
       options.legacyPlaintext?.includes(`${policy.entity}.${policy.property}`) ?? false,
   };
-}
-
-function isIndexOf(
-  guard: ColumnMetadata['transformer'],
-  indexColumn: ColumnMetadata,
-  source: ColumnMetadata,
-): guard is BlindIndexColumnGuard {
-  return (
-    guard instanceof BlindIndexColumnGuard &&
-    guard.sourceProperty === source.propertyName &&
-    indexColumn.embeddedMetadata === source.embeddedMetadata
-  );
-}
-
-/**
- * Makes an index column follow its source: its value is computed wherever TypeORM asks for it, and
- * it never appears in an entity.
- */
-function hideIndexColumn(
-  indexColumn: ColumnMetadata,
-  source: ColumnMetadata,
-  index: BlindIndex,
-): void {
-  delete indexColumn.transformer;
-  indexColumn.isVirtual = true;
-  indexColumn.isInsert = source.isInsert;
-  indexColumn.isUpdate = source.isUpdate;
-  const explicitValue = indexColumn.getEntityValue.bind(indexColumn);
-  indexColumn.getEntityValue = (entity, transform) => {
-    const value: unknown = source.getEntityValue(entity, transform);
-    if (value === undefined) return explicitValue(entity, transform) as unknown;
-    if (value === null) return null;
-    if (typeof value === 'function') throw sqlExpressionRefused(source);
-    return index.token(value);
-  };
-  indexColumn.setEntityValue = () => undefined;
-}
-
-/** The error of an SQL expression given as the value of an encrypted property. */
-export function sqlExpressionRefused(column: ColumnMetadata): UnsupportedValueError {
-  const entity = rootEntityName(column.entityMetadata);
-  const property = column.propertyPath;
-  return new UnsupportedValueError(
-    `${entity}.${property}: an SQL expression would be stored in clear. Give the value itself.`,
-    { entity, property },
-  );
-}
-
-function addDatabaseIndex(column: ColumnMetadata, unique: boolean, dataSource: DataSource): void {
-  const metadata = column.entityMetadata;
-  const index = new IndexMetadata({
-    entityMetadata: metadata,
-    columns: [column],
-    args: { target: metadata.target, unique },
-  }).build(dataSource.namingStrategy);
-  metadata.indices.push(index);
-  if (metadata.ownIndices !== metadata.indices) metadata.ownIndices.push(index);
 }
 
 function assertNoneOverlooked(metadata: EntityMetadata): void {
@@ -206,44 +134,6 @@ function assertOnlyDecorator(column: ColumnMetadata): void {
       { entity, property: column.propertyPath },
     );
   }
-}
-
-/** TypeORM takes the first of two columns of one property; the index of the other would silently be missing. */
-function assertIndexNamesFree(
-  { target, propertyName }: ColumnMetadata,
-  hidden: readonly ColumnMetadata[],
-  { entity, property }: FieldPolicy,
-): void {
-  const ofClass = getMetadataArgsStorage().columns.filter((args) => args.target === target);
-  const names = ofClass.map((args) => args.propertyName);
-  const taken =
-    ofClass.find(({ propertyName: name, options: { transformer } }) => {
-      if (!(transformer instanceof BlindIndexColumnGuard)) return false;
-      const own = transformer.sourceProperty === propertyName;
-      return own && names.indexOf(name) !== names.lastIndexOf(name);
-    })?.propertyName ?? hidden.find(hasConflict)?.propertyName;
-  if (taken === undefined) return;
-  throw new InvalidFieldPolicyError(
-    `${entity}.${property}: another index or column has the name "${taken}" already. ` +
-      'Give each @BlindIndex of the property a "name" or "columnName" of its own.',
-    { entity, property },
-  );
-}
-
-function hasConflict({ transformer }: ColumnMetadata): boolean {
-  return transformer instanceof BlindIndexColumnGuard && transformer.conflicts;
-}
-
-/** Lookups through truncated tokens are made exact by primary key; see `query/deferred-parameter.ts`. */
-function assertSinglePrimaryKey(column: ColumnMetadata, bits: number | undefined): void {
-  const metadata = column.entityMetadata;
-  if (bits === undefined || metadata.primaryColumns.length === 1) return;
-  const entity = rootEntityName(metadata);
-  throw new InvalidFieldPolicyError(
-    `${entity}.${column.propertyPath}: @BlindIndex({ bits }) needs an entity with one primary column, ` +
-      `got ${String(metadata.primaryColumns.length)}. Leave out "bits".`,
-    { entity, property: column.propertyPath },
-  );
 }
 
 function indexWithoutColumn(

@@ -14,7 +14,7 @@ import type { EncryptedEntity } from '../encrypted-column';
 import { describeColumn } from '../encrypted-column';
 import { installationOf } from '../installation';
 import type { Installation } from '../installation';
-import { sqlExpressionRefused } from '../take-over';
+import { sqlExpressionRefused } from '../sql-expression';
 import type { AnyQueryBuilder } from './any-query-builder';
 import { conflictTarget, overwriteWithIndexes } from './conflict-target';
 import { columnsWithIndexes, withIndexColumns } from './index-values';
