@@ -93,9 +93,7 @@ export class FieldCipher {
    */
   isDamaged(stored: unknown): boolean {
     const found = this.inspect(stored);
-    return (
-      found.kind === 'malformed' && found.prefix !== undefined && this.#isKnown(found.prefix)
-    );
+    return found.kind === 'malformed' && found.prefix !== undefined && this.#isKnown(found.prefix);
   }
 
   /**

@@ -23,11 +23,11 @@ export interface DataKeyRow {
 
 /** Name of the migration in `fieldEncryptionMigrations` that creates the table. */
 export const KEY_TABLE_MIGRATION = 'CreateDataKeys1764000000000';
-export const DATA_KEYS_TABLE = 'data_keys';
+const DATA_KEYS_TABLE = 'data_keys';
 /** Holds two processes to one active key a name. */
-export const ONE_ACTIVE_INDEX = 'data_keys_one_active';
-export const VERSION_INDEX = 'data_keys_version';
-export const ONE_ACTIVE_CONDITION = `"state" = 'active'`;
+const ONE_ACTIVE_INDEX = 'data_keys_one_active';
+const VERSION_INDEX = 'data_keys_version';
+const ONE_ACTIVE_CONDITION = `"state" = 'active'`;
 
 /**
  * The key table as TypeORM knows it. What is written here must equal what the migrations create, or

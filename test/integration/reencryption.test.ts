@@ -72,7 +72,7 @@ describeEachDatabase('reencrypt', (database) => {
     });
     expect(await storedPlaintexts(used.dataSource, Note)).toEqual(plaintexts);
     const after = await rawRows(used.dataSource, Note);
-    const rest = ({ title, body, seal, ...row }: Record<string, unknown>) => row;
+    const rest = (row: Record<string, unknown>) => ({ ...row, title: '', body: '', seal: '' });
     expect(after.map(rest)).toEqual(before.map(rest));
     for (const column of (await handle().status()).filter(({ entity }) => entity === 'Note')) {
       expect(column.keys.map(({ keyId }) => keyId)).toEqual([key.id]);

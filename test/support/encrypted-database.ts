@@ -12,7 +12,7 @@ import { StatementLog } from './statement-log';
 import { tableName } from './stored-rows';
 
 /** Marks plaintexts: it must not appear in a statement, whatever a test does. */
-export const CANARY = 'canary';
+const CANARY = 'canary';
 
 /** Options of a DataSource beside the database: the common ones, and any that a test is about. */
 export type OpenOptions = CommonOptions & Record<string, unknown>;

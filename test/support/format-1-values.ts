@@ -25,7 +25,7 @@ export const FORMAT_1_VALUES: Readonly<
 };
 
 /** The blind indexes in the same file. Append only. */
-export const INDEXED: readonly {
+const INDEXED: readonly {
   readonly value: string;
   readonly normalizer: NormalizerName;
   readonly bits?: number;
