@@ -1,5 +1,4 @@
 import type { ValueType } from '../../src/encoding/value-codec';
-import type { NormalizerName } from '../../src/field/normalizer';
 
 /** The values in test/vectors/format-1.json by name; most have no form in JSON. Append only. */
 export const FORMAT_1_VALUES: Readonly<
@@ -23,23 +22,3 @@ export const FORMAT_1_VALUES: Readonly<
   noBytes: { type: 'bytes', value: Buffer.alloc(0) },
   bytes: { type: 'bytes', value: Buffer.from('00ff10', 'hex') },
 };
-
-/** The blind indexes in the same file. Append only. */
-const INDEXED: readonly {
-  readonly value: string;
-  readonly normalizer: NormalizerName;
-  readonly bits?: number;
-}[] = [
-  { value: 'empty', normalizer: 'exact' },
-  { value: 'text', normalizer: 'exact' },
-  { value: 'text', normalizer: 'exact', bits: 20 },
-  { value: 'text', normalizer: 'case-insensitive' },
-  { value: 'email', normalizer: 'email' },
-  { value: 'ssn', normalizer: 'digits' },
-  { value: 'zero', normalizer: 'exact' },
-  { value: 'fraction', normalizer: 'exact' },
-  { value: 'bigint', normalizer: 'exact' },
-  { value: 'yes', normalizer: 'exact' },
-  { value: 'date', normalizer: 'exact' },
-  { value: 'bytes', normalizer: 'exact' },
-];
