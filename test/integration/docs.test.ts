@@ -23,6 +23,7 @@ const PRELUDE: Record<string, string[]> = {
       'type WrappedKey',
     ],
   ],
+  'typeorm-field-encryption/pkcs11': ['pkcs11Kms'],
   './context': ['Patient', 'fetchSecret', 'openSomewhere', 'sealSomewhere', 'type SnippetContext'],
 };
 
@@ -65,7 +66,7 @@ describe.each(runnable)('What %s shows', (page) => {
   const snippets = blocks.filter(
     ({ language, file }) => ['ts', 'js', 'sql'].includes(language) && file === undefined,
   );
-  const commands = blocks.filter(({ language }) => language === 'sh');
+  const commands = blocks.filter(({ language, needs }) => language === 'sh' && needs === undefined);
   let project: Project;
 
   beforeAll(() => {
@@ -117,8 +118,8 @@ function concernsThisMajor({ typeorm }: Block): boolean {
   return typeorm === undefined || (typeorm === '0.3' && typeormMajor === 0);
 }
 
-function shellOf({ language, content }: Block): string[] {
-  return language === 'sh' ? [content] : [];
+function shellOf({ language, content, needs }: Block): string[] {
+  return language === 'sh' && needs === undefined ? [content] : [];
 }
 
 /** A snippet as a module: its own imports first, then what it takes for granted. */
@@ -142,11 +143,14 @@ function moduleOf({ language, content }: Block): string {
   ].join('\n');
 }
 
-/** Runs every snippet in a database of its own, and names the line of one that fails. */
+/** Runs every snippet that can run here in a database of its own, and names the line of one that fails. */
 function mainOf(page: string, snippets: readonly Block[]): string {
-  const calls = snippets.map(
-    ({ line, throws }, i) =>
-      `  await check('${page}:${String(line)}', ${JSON.stringify(throws ?? '')}, (await import('./snippet-${String(i)}.js')).snippet);`,
+  const calls = snippets.flatMap(({ line, throws, needs }, i) =>
+    needs === undefined
+      ? [
+          `  await check('${page}:${String(line)}', ${JSON.stringify(throws ?? '')}, (await import('./snippet-${String(i)}.js')).snippet);`,
+        ]
+      : [],
   );
   return `
 import { withContext, type SnippetContext } from './context';

@@ -20,6 +20,8 @@ export interface Block {
   typeorm?: string;
   /** The snippet ends in an error of this code. */
   throws?: string;
+  /** What the block needs that is not there for every test run: it is compiled, and not run. */
+  needs?: string;
   /** The block is what the shell block before it prints. */
   prints?: boolean;
 }
