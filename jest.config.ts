@@ -38,6 +38,8 @@ const withTypeorm: Project = {
 
 const config: Config = {
   testTimeout: 30_000,
+  // Many tests wait for child processes: leaving a core free, as Jest does, would leave it idle.
+  maxWorkers: '100%',
   projects: [
     {
       ...common,
