@@ -11,6 +11,10 @@ export const LABELS = Object.freeze({
   keyRecordMac: 'typeorm-field-encryption/v1/key-record',
   /** Derives the wrapping key and its commitment in the local KMS. */
   localKekWrap: 'typeorm-field-encryption/v1/local-kek',
+  /** Begins the associated data of a key wrapped by Vault Transit. */
+  vaultWrap: 'typeorm-field-encryption/v1/vault-kek',
+  /** Begins the associated data of a key wrapped by Google Cloud KMS. */
+  gcpWrap: 'typeorm-field-encryption/v1/gcp-kek',
   /** Begins the associated data of a key wrapped by a PKCS #11 token. */
   pkcs11Wrap: 'typeorm-field-encryption/v1/pkcs11-kek',
   /** Derives a value that tells whether a key is the expected one. */
