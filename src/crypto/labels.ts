@@ -13,6 +13,8 @@ export const LABELS = Object.freeze({
   localKekWrap: 'typeorm-field-encryption/v1/local-kek',
   /** Begins the associated data of a key wrapped by Vault Transit. */
   vaultWrap: 'typeorm-field-encryption/v1/vault-kek',
+  /** Stands in the encryption context of a key wrapped by AWS KMS. */
+  awsWrap: 'typeorm-field-encryption/v1/aws-kek',
   /** Begins the associated data of a key wrapped by Google Cloud KMS. */
   gcpWrap: 'typeorm-field-encryption/v1/gcp-kek',
   /** Begins the associated data of a key wrapped by a PKCS #11 token. */

@@ -1,10 +1,9 @@
 import type { IncomingMessage, RequestOptions } from 'node:http';
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { types } from 'node:util';
 
-import { ConfigurationError, KmsUnavailableError } from '../../errors';
-import { TransientFailure } from '../remote/transient-failure';
+import { ConfigurationError } from '../../errors';
+import { codeOf, networkFailure } from '../remote/network-failure';
 import { errorsOf, refusalOf } from './replies';
 
 /** What node-vault hands to its HTTP client. */
@@ -42,7 +41,7 @@ export class HttpTransport {
     this.#https = this.#newHttpsAgent();
   }
 
-  /** @throws what `refusalOf` makes of a status that is not success; {@link TransientFailure} */
+  /** @throws what `refusalOf` makes of a status that is not success; `TransientFailure` */
   async send(request: TransportRequest): Promise<TransportReply> {
     const reply = await this.#exchange(request);
     const statusCode = reply.message.statusCode ?? 0;
@@ -93,7 +92,7 @@ export class HttpTransport {
     };
     return new Promise((resolve, reject) => {
       const fail = (error: unknown): void => {
-        reject(networkFailure(error));
+        reject(failureOf(error));
       };
       const outgoing = (isHttps ? httpsRequest : httpRequest)(url, options, (message) => {
         readBody(message).then((content) => {
@@ -138,17 +137,11 @@ export function notVault(what: string): ConfigurationError {
   );
 }
 
-function networkFailure(error: unknown): Error {
-  if (error instanceof ConfigurationError || error instanceof KmsUnavailableError) return error;
-  const code = types.isNativeError(error) && 'code' in error ? String(error.code) : 'unknown error';
-  if (!isCertificateProblem(code))
-    return new TransientFailure(`the server is not reached (${code})`);
-  return new ConfigurationError(
-    `vaultKms: the certificate of the server is not accepted (${code}). ` +
-      'Check the name in address, and give the certificate authority as ca.',
+function failureOf(error: unknown): Error {
+  if (error instanceof ConfigurationError) return error;
+  return networkFailure(
+    'vaultKms',
+    codeOf(error) ?? 'unknown error',
+    'Check the name in address, and give the certificate authority as ca.',
   );
-}
-
-function isCertificateProblem(code: string): boolean {
-  return /CERT|ALTNAME|^UNABLE_TO_|^SELF_SIGNED|^DEPTH_ZERO|^ERR_SSL|^EPROTO$/.test(code);
 }

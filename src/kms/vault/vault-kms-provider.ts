@@ -1,8 +1,8 @@
-import { wipe } from '../../crypto/wipe';
-import { KeyUnwrapError, KmsUnavailableError } from '../../errors';
+import { KmsUnavailableError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
 import { healthOf } from '../remote/describe-health';
 import type { RemoteCalls } from '../remote/remote-calls';
+import { unwrappedKey } from '../remote/unwrapped-key';
 import { notVault } from './http-transport';
 import type { KeyPlace } from './replies';
 import { explain, explainDecrypt, keyPath } from './replies';
@@ -13,8 +13,6 @@ import type { CallOptions, VaultClient } from './vault-client';
 import { VaultRefusal } from './vault-refusal';
 import type { VaultSession } from './vault-session';
 import { associatedData, parseTransit, parseWrapped, serialize, transitText } from './wrapped-form';
-
-const KEY_BYTES = 32;
 
 /** Has Vault's Transit engine wrap and unwrap. */
 export class VaultKmsProvider implements KmsProvider {
@@ -140,8 +138,7 @@ function isDenied(error: unknown): boolean {
 
 /** @throws {@link KeyUnwrapError} for anything but the base64 of 32 bytes */
 function keyOf(plaintext: unknown): Uint8Array {
-  const key = Buffer.from(typeof plaintext === 'string' ? plaintext : '', 'base64');
-  if (key.length === KEY_BYTES && key.toString('base64') === plaintext) return Uint8Array.from(key);
-  wipe(key);
-  throw new KeyUnwrapError('vaultKms: what the server unwrapped is not a data key of 32 bytes.');
+  const bytes = Buffer.from(typeof plaintext === 'string' ? plaintext : '', 'base64');
+  const isCanonical = bytes.toString('base64') === plaintext;
+  return unwrappedKey('vaultKms', isCanonical ? bytes : undefined);
 }
