@@ -19,6 +19,8 @@ export const LABELS = Object.freeze({
   gcpWrap: 'typeorm-field-encryption/v1/gcp-kek',
   /** Begins the associated data of a key wrapped by a PKCS #11 token. */
   pkcs11Wrap: 'typeorm-field-encryption/v1/pkcs11-kek',
+  /** Derives, from a data key, the key of the MAC over its wrapped forms by several providers. */
+  failoverMac: 'typeorm-field-encryption/v1/failover',
   /** Derives a value that tells whether a key is the expected one. */
   keyCheckValue: 'typeorm-field-encryption/v1/check-value',
 });

@@ -24,6 +24,7 @@ describe('LABELS', () => {
       awsWrap: 'typeorm-field-encryption/v1/aws-kek',
       gcpWrap: 'typeorm-field-encryption/v1/gcp-kek',
       pkcs11Wrap: 'typeorm-field-encryption/v1/pkcs11-kek',
+      failoverMac: 'typeorm-field-encryption/v1/failover',
       keyCheckValue: 'typeorm-field-encryption/v1/check-value',
     });
   });
