@@ -93,9 +93,8 @@ export class FailoverKmsProvider implements KmsProvider {
       result.status === 'fulfilled' ? [result.value] : [],
     );
     if (parts.length > 0) return parts;
-    throw failureOfAll(
-      results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : [])),
-    );
+    const rejected = results.filter((result) => result.status === 'rejected');
+    throw failureOfAll(rejected.map(({ reason }): unknown => reason));
   }
 
   async #unwrapByFirst(parts: readonly Part[], binding: KeyBinding): Promise<Uint8Array> {

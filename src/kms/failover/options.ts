@@ -44,7 +44,7 @@ export function parseOptions(
 ): ParsedOptions {
   check.known(options, NAMES);
   check.require(
-    Array.isArray(providers) && providers.length >= 2 && providers.length <= MAX_PROVIDERS,
+    isList(providers) && providers.length >= 2 && providers.length <= MAX_PROVIDERS,
     `want a primary and a standby, at most ${String(MAX_PROVIDERS)} providers in all`,
   );
   check.require(
@@ -67,7 +67,7 @@ export function parseOptions(
 
 function parseLabels(labels: readonly string[], count: number): readonly string[] {
   check.require(
-    Array.isArray(labels) && labels.length === count && labels.every((label) => LABEL.test(label)),
+    isList(labels) && labels.length === count && labels.every((label) => LABEL.test(label)),
     'labels must have a name for each provider, of lower-case letters, digits and hyphens',
   );
   check.require(
@@ -75,4 +75,9 @@ function parseLabels(labels: readonly string[], count: number): readonly string[
     'two providers have one name. Give each its own through labels, and never change them',
   );
   return labels;
+}
+
+/** `Array.isArray` would make the elements `any`. */
+function isList(value: unknown): boolean {
+  return Array.isArray(value);
 }
