@@ -6,7 +6,8 @@ import { VaultClient } from './vault/vault-client';
 import { VaultKmsProvider } from './vault/vault-kms-provider';
 import { VaultSession } from './vault/vault-session';
 
-export type { Secret, VaultAuth, VaultKmsOptions } from './vault/options';
+export type { Secret, VaultAuth } from './vault/auth';
+export type { VaultKmsOptions } from './vault/options';
 
 /**
  * Wraps data keys under a key of the Transit engine of HashiCorp Vault or OpenBao, which never

@@ -1,5 +1,4 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
-import type { CipherGCM, DecipherGCM } from 'node:crypto';
 
 import type { Answer, Call } from './http-double';
 import { HttpDouble } from './http-double';

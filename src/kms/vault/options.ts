@@ -1,35 +1,11 @@
 import type { RemoteOptions } from '../remote/option-checks';
 import { isText, OptionChecks, REMOTE_OPTIONS } from '../remote/option-checks';
 import type { RemoteLimits } from '../remote/remote-calls';
+import type { Secret, VaultAuth } from './auth';
 import type { KeyPlace } from './replies';
 import type { TokenSource } from './token-source';
 import { givenToken, login } from './token-source';
 import type { VaultPlace } from './vault-client';
-
-/** A secret, or a function that is asked for it when somebody must log in. */
-export type Secret = string | (() => string | undefined | Promise<string | undefined>);
-
-/** How to log in. `mount` is the path of the auth method, by default its usual one. */
-export type VaultAuth =
-  | {
-      readonly method: 'approle';
-      readonly roleId: string;
-      readonly secretId: Secret;
-      readonly mount?: string;
-    }
-  | {
-      readonly method: 'kubernetes';
-      readonly role: string;
-      /** File with the token of the service account. Defaults to where Kubernetes puts it. */
-      readonly tokenPath?: string;
-      readonly mount?: string;
-    }
-  | {
-      readonly method: 'userpass';
-      readonly username: string;
-      readonly password: Secret;
-      readonly mount?: string;
-    };
 
 /** Where the key-encryption key (KEK) is, and how to get at it. */
 export interface VaultKmsOptions extends RemoteOptions {

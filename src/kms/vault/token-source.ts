@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 
 import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
-import type { Secret, VaultAuth } from './options';
+import type { Secret, VaultAuth } from './auth';
 
 /** A token as it comes from a login. */
 export interface Lease {
