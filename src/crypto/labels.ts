@@ -11,8 +11,16 @@ export const LABELS = Object.freeze({
   keyRecordMac: 'typeorm-field-encryption/v1/key-record',
   /** Derives the wrapping key and its commitment in the local KMS. */
   localKekWrap: 'typeorm-field-encryption/v1/local-kek',
+  /** Begins the associated data of a key wrapped by Vault Transit. */
+  vaultWrap: 'typeorm-field-encryption/v1/vault-kek',
+  /** Stands in the encryption context of a key wrapped by AWS KMS. */
+  awsWrap: 'typeorm-field-encryption/v1/aws-kek',
+  /** Begins the associated data of a key wrapped by Google Cloud KMS. */
+  gcpWrap: 'typeorm-field-encryption/v1/gcp-kek',
   /** Begins the associated data of a key wrapped by a PKCS #11 token. */
   pkcs11Wrap: 'typeorm-field-encryption/v1/pkcs11-kek',
+  /** Derives, from a data key, the key of the MAC over its wrapped forms by several providers. */
+  failoverMac: 'typeorm-field-encryption/v1/failover',
   /** Derives a value that tells whether a key is the expected one. */
   keyCheckValue: 'typeorm-field-encryption/v1/check-value',
 });

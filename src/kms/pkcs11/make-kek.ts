@@ -62,7 +62,8 @@ function makeOnce(
     } finally {
       session.cryptoki.C_DestroyObject(session.handle, requireOwn(session, lock, id));
     }
-    pause(randomInt(1, MAX_PAUSE_MS));
+    // Longer each time, so that ever fewer of many contenders meet.
+    pause(randomInt(1, MAX_PAUSE_MS * (tries + 1)));
   }
   throw new KmsUnavailableError(
     `pkcs11Kms: other processes are making the key "${label}". If there are none, one of them was ` +

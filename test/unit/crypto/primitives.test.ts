@@ -20,7 +20,11 @@ describe('LABELS', () => {
       indexKey: 'typeorm-field-encryption/v1/index-key',
       keyRecordMac: 'typeorm-field-encryption/v1/key-record',
       localKekWrap: 'typeorm-field-encryption/v1/local-kek',
+      vaultWrap: 'typeorm-field-encryption/v1/vault-kek',
+      awsWrap: 'typeorm-field-encryption/v1/aws-kek',
+      gcpWrap: 'typeorm-field-encryption/v1/gcp-kek',
       pkcs11Wrap: 'typeorm-field-encryption/v1/pkcs11-kek',
+      failoverMac: 'typeorm-field-encryption/v1/failover',
       keyCheckValue: 'typeorm-field-encryption/v1/check-value',
     });
   });

@@ -1,0 +1,101 @@
+import { types } from 'node:util';
+
+import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../errors';
+import { codeOf, networkFailure } from '../remote/network-failure';
+import { retryAfterMs } from '../remote/retry-after';
+import { TransientFailure } from '../remote/transient-failure';
+
+/** Names of exceptions of the service that another try may not meet. */
+const TEMPORARY = [
+  'ThrottlingException',
+  'LimitExceededException',
+  'TooManyRequestsException',
+  'RequestLimitExceeded',
+  'DependencyTimeoutException',
+  'KeyUnavailableException',
+  'KMSInternalException',
+];
+
+/** What else is wrong with a request, by the name of the exception. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  AccessDeniedException:
+    'access is denied. Allow kms:Encrypt, kms:Decrypt and kms:DescribeKey on the key',
+  NotFoundException: 'there is no such key. Check keyId, region and account',
+  DisabledException: 'the key is disabled. Run: aws kms enable-key --key-id <key>',
+  KMSInvalidStateException:
+    'the state of the key forbids it. If it is pending deletion, run: aws kms cancel-key-deletion --key-id <key>',
+  InvalidKeyUsageException:
+    'the key cannot encrypt and decrypt. Use a symmetric key (SYMMETRIC_DEFAULT)',
+  ValidationException: 'the request is refused. Is keyId that of a symmetric key?',
+  InvalidArnException: 'keyId is not that of a key',
+  ExpiredTokenException: 'the credentials have expired. Check where they come from, and the clock',
+  UnrecognizedClientException: 'the credentials are not known. Check where they come from',
+  InvalidSignatureException: 'the signature is refused. Check the credentials and the clock',
+};
+
+interface ServiceException {
+  readonly name: string;
+  readonly status: number;
+  readonly retryAfter: string | undefined;
+}
+
+/**
+ * What to throw in the place of an error of the SDK, which is not kept: it carries the response, and
+ * often the request.
+ */
+export function failureOf(error: unknown): Error {
+  if (!types.isNativeError(error)) return new TransientFailure('the SDK failed');
+  const { name, status, retryAfter } = exceptionOf(error);
+  if (name === 'InvalidCiphertextException' || name === 'IncorrectKeyException') {
+    return new KeyUnwrapError(
+      'awsKms: the key does not decrypt the data key: wrapped under another key, ' +
+        'or the key row was edited, swapped or damaged. If keyId is an alias, was it moved?',
+    );
+  }
+  if (TEMPORARY.includes(name) || status === 429 || status >= 500) {
+    return new TransientFailure(describe(name, status), retryAfterMs(retryAfter));
+  }
+  const remedy = Object.hasOwn(REMEDIES, name) ? REMEDIES[name] : undefined;
+  if (remedy !== undefined) return new ConfigurationError(`awsKms: ${remedy}.`);
+  return withoutAnswer(error, name, status);
+}
+
+function withoutAnswer(error: Error, name: string, status: number): Error {
+  if (name === 'CredentialsProviderError' || name === 'TokenProviderError') {
+    return new KmsUnavailableError(
+      'awsKms: there are no credentials to be had. Check the role of the process, its profile or environment.',
+    );
+  }
+  const code = codeOf(error);
+  if (code !== undefined) {
+    return networkFailure('awsKms', code, 'Check endpoint, and NODE_EXTRA_CA_CERTS.');
+  }
+  if (error.message === 'Region is missing') {
+    return new ConfigurationError(
+      'awsKms: there is no region. Give the ARN of the key as keyId, or region.',
+    );
+  }
+  if (status === 0)
+    return new TransientFailure(`the service is not reached (${describe(name, 0)})`);
+  return new ConfigurationError(
+    `awsKms: the call failed (${describe(name, status)}). Check endpoint, region and credentials.`,
+  );
+}
+
+function exceptionOf(error: Error): ServiceException {
+  const { $metadata, $response } = error as {
+    $metadata?: { httpStatusCode?: number };
+    $response?: { headers?: Record<string, string> };
+  };
+  return {
+    name: error.name,
+    status: $metadata?.httpStatusCode ?? 0,
+    retryAfter: $response?.headers?.['retry-after'],
+  };
+}
+
+/** Names are of the SDK or from the server: only what looks like one is shown. */
+function describe(name: string, status: number): string {
+  const shown = /^\w{1,60}$/.test(name) ? name : 'unknown error';
+  return status === 0 ? shown : `${shown}, status ${String(status)}`;
+}

@@ -1,0 +1,25 @@
+import { FailoverKmsProvider } from './failover/failover-kms-provider';
+import type { FailoverKmsOptions } from './failover/options';
+import { parseOptions } from './failover/options';
+import type { KmsProvider } from './kms-provider';
+
+export type { FailoverEvent } from './failover/failover-event';
+export type { FailoverKmsOptions } from './failover/options';
+
+/**
+ * Joins providers, the preferred one first: every data key is wrapped by each that is up, and
+ * unwrapped by the first that is. A provider that fails or is slow is left out within seconds, probed
+ * in the background, and used again when it is well.
+ *
+ * @example
+ * ```ts
+ * failoverKms([vaultKms({ key: 'clinic' }), awsKms({ keyId: 'alias/clinic' })])
+ * ```
+ * @throws {@link ConfigurationError} for options that cannot work
+ */
+export function failoverKms(
+  providers: readonly KmsProvider[],
+  options: FailoverKmsOptions = {},
+): KmsProvider {
+  return new FailoverKmsProvider(parseOptions(providers, options));
+}

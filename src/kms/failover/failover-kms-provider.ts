@@ -1,0 +1,163 @@
+import { ExponentialBackoff, fullJitterGenerator, handleType, retry } from 'cockatiel';
+
+import { wipe } from '../../crypto/wipe';
+import {
+  ConfigurationError,
+  FieldEncryptionError,
+  KeyUnwrapError,
+  KmsUnavailableError,
+} from '../../errors';
+import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
+import type { FailoverEvent } from './failover-event';
+import { Member } from './member';
+import type { ParsedOptions } from './options';
+import { PartlyWrapped } from './partly-wrapped';
+import type { Part, WrappedParts } from './wrapped-form';
+import { isIntact, parse, serialize } from './wrapped-form';
+
+const MAX_KEK_CHARS = 512;
+
+/** Rounds over all providers, for the case that all are away for a moment. */
+const rounds = retry(handleType(KmsUnavailableError), {
+  maxAttempts: 2,
+  backoff: new ExponentialBackoff({ generator: fullJitterGenerator, initialDelay: 200 }),
+});
+
+/** Has several providers wrap the same key, and the first one that is well unwrap it. */
+export class FailoverKmsProvider implements KmsProvider {
+  readonly name = 'failover';
+  readonly #members: readonly Member[];
+  readonly #onEvent: (event: FailoverEvent) => void;
+  readonly #partlyWrapped = new PartlyWrapped();
+
+  constructor({ providers, onEvent, ...times }: ParsedOptions) {
+    this.#onEvent = onEvent;
+    this.#members = providers.map(
+      ({ label, kms }) =>
+        new Member(label, kms, times, (type, provider) => {
+          this.#tell({ type, provider });
+        }),
+    );
+  }
+
+  async wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey> {
+    // A provider may answer after its time is up, when the caller has wiped the key.
+    const copy = Uint8Array.from(key);
+    try {
+      const parts = await rounds.execute(() => this.#wrapByAll(copy, binding));
+      this.#noteMissing(binding.keyId, parts);
+      return { kek: kekReference(parts), wrapped: serialize(parts, copy, binding) };
+    } finally {
+      wipe(copy);
+    }
+  }
+
+  async unwrapKey({ wrapped }: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
+    const parsed = parse(wrapped);
+    const key = await rounds.execute(() => this.#unwrapByFirst(parsed.parts, binding));
+    if (!isIntact(parsed, key, binding)) {
+      wipe(key);
+      throw new KeyUnwrapError(
+        'failoverKms: the key row was edited, swapped or damaged: what one provider unwrapped does not fit the rest.',
+      );
+    }
+    this.#noteMissing(binding.keyId, parsed.parts);
+    return key;
+  }
+
+  async health(): Promise<KmsHealth> {
+    const states = await Promise.all(
+      this.#members.map(async (member) => ({ label: member.label, ...(await member.health()) })),
+    );
+    const lines = states.map(
+      ({ label, ok, detail }) =>
+        `${label}: ${ok ? 'up' : 'down'}${detail === undefined ? '' : ` (${detail})`}`,
+    );
+    const partly = this.#partlyWrapped.describe();
+    const detail = [...lines, ...(partly === '' ? [] : [partly])].join('; ');
+    return { ok: states.some(({ ok }) => ok), detail };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#members.map((member) => member.close()));
+  }
+
+  async #wrapByAll(key: Uint8Array, binding: KeyBinding): Promise<readonly Part[]> {
+    const results = await Promise.allSettled(
+      this.#members.map(async (member): Promise<Part> => {
+        const { kek, wrapped } = await member.ask((kms) => kms.wrapKey(key, binding));
+        return { label: member.label, kek, wrapped };
+      }),
+    );
+    const parts = results.flatMap((result) =>
+      result.status === 'fulfilled' ? [result.value] : [],
+    );
+    if (parts.length > 0) return parts;
+    const rejected = results.filter((result) => result.status === 'rejected');
+    throw failureOfAll(rejected.map(({ reason }): unknown => reason));
+  }
+
+  async #unwrapByFirst(parts: readonly Part[], binding: KeyBinding): Promise<Uint8Array> {
+    const failures: unknown[] = [];
+    for (const { member, part } of this.#inOrder(parts)) {
+      try {
+        return await member.ask((kms) => kms.unwrapKey(part, binding));
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failureOfAll(failures);
+    throw new KeyUnwrapError(
+      'failoverKms: none of the providers here has wrapped this data key. Were labels changed, or a provider taken out?',
+    );
+  }
+
+  /** As they were given, with those that are down at the end. */
+  #inOrder(parts: readonly Part[]): { member: Member; part: Part }[] {
+    const all = this.#members.flatMap((member) => {
+      const part = parts.find(({ label }) => label === member.label);
+      return part === undefined ? [] : [{ member, part }];
+    });
+    return [
+      ...all.filter(({ member }) => member.isUp),
+      ...all.filter(({ member }) => !member.isUp),
+    ];
+  }
+
+  #noteMissing(keyId: string, parts: WrappedParts['parts']): void {
+    const by = parts.map(({ label }) => label);
+    const missing = this.#members.map(({ label }) => label).filter((label) => !by.includes(label));
+    if (this.#partlyWrapped.note(keyId, missing)) {
+      this.#tell({ type: 'partlyWrapped', keyId, by, missing });
+    }
+  }
+
+  #tell(event: FailoverEvent): void {
+    try {
+      this.#onEvent(event);
+    } catch {
+      // A listener that fails must not keep a key from being unwrapped.
+    }
+  }
+}
+
+function kekReference(parts: readonly Part[]): string {
+  const whole = `failover:${parts.map(({ label, kek }) => `${label}=${kek}`).join(';')}`;
+  return whole.length <= MAX_KEK_CHARS
+    ? whole
+    : `failover:${parts.map(({ label }) => label).join(';')}`;
+}
+
+/** One error for all: what may go away by itself counts first, then what is wrong with the key. */
+function failureOfAll(failures: readonly unknown[]): FieldEncryptionError {
+  const messages = failures.map((failure) =>
+    failure instanceof FieldEncryptionError ? failure.message : 'failed in an unforeseen way',
+  );
+  const message = `failoverKms: no provider could do it. ${messages.join(' ')}`;
+  if (failures.some((failure) => failure instanceof KmsUnavailableError)) {
+    return new KmsUnavailableError(message);
+  }
+  return failures.some((failure) => failure instanceof KeyUnwrapError)
+    ? new KeyUnwrapError(message)
+    : new ConfigurationError(message);
+}

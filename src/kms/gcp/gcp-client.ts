@@ -1,0 +1,60 @@
+import type * as GoogleKms from '@google-cloud/kms';
+
+import type { Require } from '../remote/optional-peer';
+import { loadPeer } from '../remote/optional-peer';
+import type { RemoteCalls } from '../remote/remote-calls';
+import type { Operation } from './failures';
+import { failureOf } from './failures';
+import type { ParsedOptions } from './options';
+
+type Client = GoogleKms.KeyManagementServiceClient;
+
+/** Settings of one call of the SDK. */
+export interface CallSettings {
+  readonly timeout: number;
+  /** None: the SDK's own retries would multiply with ours. */
+  readonly retry: { readonly retryCodes: number[] };
+}
+
+/** Speaks to Cloud KMS through the SDK, which is loaded at the first call. */
+export class GcpClient {
+  readonly #options: ParsedOptions;
+  readonly #calls: RemoteCalls;
+  readonly #require: Require | undefined;
+  #own: Client | undefined;
+
+  constructor(options: ParsedOptions, calls: RemoteCalls, require_?: Require) {
+    this.#options = options;
+    this.#calls = calls;
+    this.#require = require_;
+  }
+
+  /** @param call - may throw a `TransientFailure` for an answer that was damaged on the way */
+  async call<T>(
+    operation: Operation,
+    call: (client: Client, settings: CallSettings) => Promise<T>,
+  ): Promise<T> {
+    const client = this.#options.client ?? this.#connected();
+    const settings = { timeout: this.#options.limits.timeoutMs, retry: { retryCodes: [] } };
+    return this.#calls.run(async () => {
+      try {
+        return await call(client, settings);
+      } catch (error) {
+        throw failureOf(error, operation);
+      }
+    });
+  }
+
+  /** Leaves a client that was given alone. */
+  async close(): Promise<void> {
+    const own = this.#own;
+    this.#own = undefined;
+    await own?.close();
+  }
+
+  #connected(): Client {
+    const sdk = loadPeer('gcpKms', '@google-cloud/kms', this.#require) as typeof GoogleKms;
+    this.#own ??= new sdk.KeyManagementServiceClient();
+    return this.#own;
+  }
+}

@@ -1,0 +1,118 @@
+import { LABELS } from '../../crypto/labels';
+import { lengthPrefixed } from '../../encoding/length-prefixed';
+import { ConfigurationError } from '../../errors';
+import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
+import { healthOf } from '../remote/describe-health';
+import { parseOpaque, serializeOpaque } from '../remote/opaque-form';
+import { TransientFailure } from '../remote/transient-failure';
+import { unwrappedKey } from '../remote/unwrapped-key';
+import { crc32c } from './crc32c';
+import type { GcpClient } from './gcp-client';
+
+/** Has Google Cloud KMS wrap and unwrap. */
+export class GcpKmsProvider implements KmsProvider {
+  readonly name = 'gcp';
+  readonly #client: GcpClient;
+  readonly #keyName: string;
+
+  constructor(client: GcpClient, keyName: string) {
+    this.#client = client;
+    this.#keyName = keyName;
+  }
+
+  async wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey> {
+    const plaintext = Uint8Array.from(key);
+    const { name, ciphertext } = await this.#client.call('encrypt', async (client, settings) => {
+      const request = {
+        ...this.#request(binding),
+        plaintext,
+        plaintextCrc32c: checksum(plaintext),
+      };
+      const [answer] = await client.encrypt(request, settings);
+      requireIntact(
+        answer.verifiedPlaintextCrc32c === true &&
+          answer.verifiedAdditionalAuthenticatedDataCrc32c === true,
+      );
+      return {
+        name: answer.name ?? '',
+        ciphertext: verified(answer.ciphertext, answer.ciphertextCrc32c),
+      };
+    });
+    // The version that wrapped: decryption finds it in the ciphertext, people in the key row.
+    if (!name.startsWith(`${this.#keyName}/cryptoKeyVersions/`) || name.length > 500) {
+      throw new ConfigurationError(
+        'gcpKms: another key than keyName answered. Check the endpoint.',
+      );
+    }
+    return { kek: `gcp-kms:${name}`, wrapped: serializeOpaque(ciphertext) };
+  }
+
+  async unwrapKey({ wrapped }: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
+    const ciphertext = parseOpaque('gcpKms', wrapped);
+    return this.#client.call('decrypt', async (client, settings) => {
+      const request = {
+        ...this.#request(binding),
+        ciphertext,
+        ciphertextCrc32c: checksum(ciphertext),
+      };
+      const [answer] = await client.decrypt(request, settings);
+      return unwrappedKey('gcpKms', verified(answer.plaintext, answer.plaintextCrc32c));
+    });
+  }
+
+  health(): Promise<KmsHealth> {
+    return healthOf(() =>
+      this.#client.call('describe', async (client, settings) => {
+        const [key] = await client.getCryptoKey({ name: this.#keyName }, settings);
+        const version = key.primary?.name?.split('/').at(-1) ?? '';
+        if (key.purpose === 'ENCRYPT_DECRYPT' && key.primary?.state === 'ENABLED') {
+          return `${this.#keyName}, version ${version}`;
+        }
+        throw new ConfigurationError(
+          `gcpKms: ${this.#keyName} is no key for ENCRYPT_DECRYPT with an enabled primary version.`,
+        );
+      }),
+    );
+  }
+
+  close(): Promise<void> {
+    return this.#client.close();
+  }
+
+  #request(binding: KeyBinding): {
+    name: string;
+    additionalAuthenticatedData: Uint8Array;
+    additionalAuthenticatedDataCrc32c: Checksum;
+  } {
+    const { application, keyId, keyName, purpose } = binding;
+    const data = lengthPrefixed([LABELS.gcpWrap, application, keyId, keyName, purpose]);
+    return {
+      name: this.#keyName,
+      additionalAuthenticatedData: data,
+      additionalAuthenticatedDataCrc32c: checksum(data),
+    };
+  }
+}
+
+interface Checksum {
+  readonly value: number;
+}
+
+function checksum(bytes: Uint8Array): Checksum {
+  return { value: crc32c(bytes) };
+}
+
+/** The bytes of an answer, if they arrived as they were sent. */
+function verified(
+  bytes: Uint8Array | string | null | undefined,
+  sent: { value?: unknown } | null | undefined,
+): Uint8Array {
+  const isThere = typeof bytes === 'object' && bytes !== null && bytes.length > 0;
+  // Of 64 bits in the protocol, and so a number, a string or an object to the SDK.
+  requireIntact(isThere && String(sent?.value) === String(crc32c(bytes)));
+  return bytes;
+}
+
+function requireIntact(holds: boolean): asserts holds {
+  if (!holds) throw new TransientFailure('the checksum of a request or an answer does not fit');
+}

@@ -1,0 +1,118 @@
+import type { IBackoff, IRetryBackoffContext } from 'cockatiel';
+import {
+  DelegateBackoff,
+  ExponentialBackoff,
+  fullJitterGenerator,
+  handleWhen,
+  retry,
+  TaskCancelledError,
+  timeout,
+  TimeoutStrategy,
+} from 'cockatiel';
+
+import { KmsUnavailableError } from '../../errors';
+import { TransientFailure } from './transient-failure';
+
+/** How long a remote KMS may take. */
+export interface RemoteLimits {
+  /** Milliseconds for one try. */
+  readonly timeoutMs: number;
+  /** Milliseconds for all tries of an operation, with the waits between them. */
+  readonly totalTimeoutMs: number;
+}
+
+/** What is left of the time of an operation. */
+export interface Budget {
+  /** On the monotonic clock, in milliseconds. */
+  readonly endsAt: number;
+  readonly signal: AbortSignal;
+}
+
+const TRIES = 3;
+const FIRST_WAIT_MS = 200;
+const LONGEST_WAIT_MS = 20_000;
+
+/** Waits a random time below 200 ms, 400 ms, … so that processes that failed together part. */
+const jitter = new ExponentialBackoff({
+  generator: fullJitterGenerator,
+  initialDelay: FIRST_WAIT_MS,
+  maxDelay: LONGEST_WAIT_MS,
+});
+
+/** Gives every call to a remote KMS its deadlines, and tries again where that can help. */
+export class RemoteCalls {
+  readonly #who: string;
+  readonly #limits: RemoteLimits;
+
+  /** @param who - begins every message, such as `vaultKms` */
+  constructor(who: string, limits: RemoteLimits) {
+    this.#who = who;
+    this.#limits = limits;
+  }
+
+  /** One operation of one call. @throws {@link KmsUnavailableError} when tries or time run out */
+  run<T>(attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return this.within((budget) => this.retrying(budget, attempt));
+  }
+
+  /**
+   * One operation, of as many calls as it takes, in the time for all of it.
+   *
+   * @throws {@link KmsUnavailableError} when tries or time run out; what `operation` throws otherwise
+   */
+  async within<T>(operation: (budget: Budget) => Promise<T>): Promise<T> {
+    const { totalTimeoutMs } = this.#limits;
+    const endsAt = performance.now() + totalTimeoutMs;
+    try {
+      return await timeout(totalTimeoutMs, TimeoutStrategy.Aggressive).execute(({ signal }) =>
+        operation({ endsAt, signal }),
+      );
+    } catch (error) {
+      if (error instanceof TransientFailure) throw this.#unavailable(error.message);
+      if (error instanceof TaskCancelledError) throw this.#unavailable(noAnswer(totalTimeoutMs));
+      throw error;
+    }
+  }
+
+  /** Calls until an answer, an error that another try cannot mend, or the end of tries or time. */
+  retrying<T>(budget: Budget, attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const policy = retry(
+      handleWhen((error) => error instanceof TransientFailure && isInTime(error, budget)),
+      { maxAttempts: TRIES - 1, backoff: new DelegateBackoff(nextWait) },
+    );
+    return policy.execute(({ signal }) => this.#once(signal, attempt), budget.signal);
+  }
+
+  async #once<T>(parent: AbortSignal, attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { timeoutMs } = this.#limits;
+    const policy = timeout(timeoutMs, TimeoutStrategy.Aggressive);
+    try {
+      return await policy.execute(({ signal }) => attempt(signal), parent);
+    } catch (error) {
+      throw error instanceof TaskCancelledError ? new TransientFailure(noAnswer(timeoutMs)) : error;
+    }
+  }
+
+  #unavailable(message: string): KmsUnavailableError {
+    return new KmsUnavailableError(`${this.#who}: ${message}`);
+  }
+}
+
+function isInTime({ retryAfterMs }: TransientFailure, { endsAt }: Budget): boolean {
+  return performance.now() + retryAfterMs < endsAt;
+}
+
+function nextWait(
+  { result }: IRetryBackoffContext<unknown>,
+  previous?: IBackoff<unknown>,
+): { delay: number; state: IBackoff<unknown> } {
+  const state = previous?.next(undefined) ?? jitter.next();
+  const asked =
+    'error' in result && result.error instanceof TransientFailure ? result.error : undefined;
+  // Jitter on top of what the server asked for: it asked everybody for the same.
+  return { delay: (asked?.retryAfterMs ?? 0) + state.duration, state };
+}
+
+function noAnswer(ms: number): string {
+  return `no answer within ${String(ms)} ms`;
+}

@@ -1,0 +1,147 @@
+import type { IncomingMessage, RequestOptions } from 'node:http';
+import { Agent as HttpAgent, request as httpRequest } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+
+import { ConfigurationError } from '../../errors';
+import { codeOf, networkFailure } from '../remote/network-failure';
+import { errorsOf, refusalOf } from './replies';
+
+/** What node-vault hands to its HTTP client. */
+export interface TransportRequest {
+  readonly method: string;
+  readonly uri: string;
+  readonly headers: Record<string, string>;
+  readonly json?: unknown;
+  readonly signal?: AbortSignal;
+}
+
+/** What node-vault wants back from it. */
+export interface TransportReply {
+  readonly statusCode: number;
+  readonly body: unknown;
+  readonly request: { readonly path: string };
+}
+
+/** Far above any answer to a request for one key. */
+const MAX_BODY_BYTES = 64 * 1024;
+
+/**
+ * The HTTP client under node-vault, in the place of its own, which follows redirects with the token
+ * in hand, reads bodies of any size, drops `Retry-After`, and can be told by the environment not to
+ * check certificates.
+ */
+export class HttpTransport {
+  readonly #ca: string | Buffer | undefined;
+  #http = new HttpAgent({ keepAlive: true });
+  #https: HttpsAgent;
+
+  /** @param ca - certificates to trust in the place of the system's, PEM */
+  constructor(ca: string | Buffer | undefined) {
+    this.#ca = ca;
+    this.#https = this.#newHttpsAgent();
+  }
+
+  /** @throws what `refusalOf` makes of a status that is not success; `TransientFailure` */
+  async send(request: TransportRequest): Promise<TransportReply> {
+    const reply = await this.#exchange(request);
+    const statusCode = reply.message.statusCode ?? 0;
+    if (statusCode !== 200 && statusCode !== 204) {
+      throw refusalOf(statusCode, errorsOf(reply.body), reply.message.headers['retry-after']);
+    }
+    return {
+      statusCode,
+      body: statusCode === 204 ? undefined : parseJson(reply.body),
+      request: { path: new URL(request.uri).pathname },
+    };
+  }
+
+  /** Closes idle connections. The transport can be used again. */
+  close(): void {
+    this.#http.destroy();
+    this.#https.destroy();
+    this.#http = new HttpAgent({ keepAlive: true });
+    this.#https = this.#newHttpsAgent();
+  }
+
+  #newHttpsAgent(): HttpsAgent {
+    return new HttpsAgent({
+      keepAlive: true,
+      rejectUnauthorized: true,
+      ...(this.#ca === undefined ? {} : { ca: this.#ca }),
+    });
+  }
+
+  #exchange(request: TransportRequest): Promise<{ message: IncomingMessage; body: Buffer }> {
+    const { method, uri, headers, json, signal } = request;
+    const url = new URL(uri);
+    const body = json === undefined ? undefined : Buffer.from(JSON.stringify(json));
+    const isHttps = url.protocol === 'https:';
+    const options: RequestOptions = {
+      method,
+      agent: isHttps ? this.#https : this.#http,
+      headers: {
+        ...headers,
+        Accept: 'application/json',
+        // Vault refuses requests with a token that a page in a browser could have sent.
+        'X-Vault-Request': 'true',
+        ...(body === undefined
+          ? {}
+          : { 'Content-Type': 'application/json', 'Content-Length': String(body.length) }),
+      },
+      ...(signal === undefined ? {} : { signal }),
+    };
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown): void => {
+        reject(failureOf(error));
+      };
+      const outgoing = (isHttps ? httpsRequest : httpRequest)(url, options, (message) => {
+        readBody(message).then((content) => {
+          resolve({ message, body: content });
+        }, fail);
+      });
+      outgoing.on('error', fail);
+      outgoing.end(body, () => body?.fill(0));
+    });
+  }
+}
+
+async function readBody(message: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of message as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > MAX_BODY_BYTES) {
+      message.destroy();
+      throw notVault('is longer than any answer of Vault');
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function parseJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch {
+    // The parser's message quotes the text, which may hold a key.
+    throw notVault('is not JSON');
+  } finally {
+    body.fill(0);
+  }
+}
+
+/** @param what - is wrong with the answer */
+export function notVault(what: string): ConfigurationError {
+  return new ConfigurationError(
+    `vaultKms: the answer ${what}. Check that address is that of Vault itself, and not of a proxy or a page.`,
+  );
+}
+
+function failureOf(error: unknown): Error {
+  if (error instanceof ConfigurationError) return error;
+  return networkFailure(
+    'vaultKms',
+    codeOf(error) ?? 'unknown error',
+    'Check the name in address, and give the certificate authority as ca.',
+  );
+}

@@ -1,0 +1,107 @@
+import { ConfigurationError, KmsUnavailableError, KeyUnwrapError } from '../../errors';
+import { TransientFailure } from '../remote/transient-failure';
+import { retryAfterMs } from '../remote/retry-after';
+import { VaultRefusal } from './vault-refusal';
+
+/** What `errors` says in the body of a refusal; empty for a body of another shape. */
+export function errorsOf(body: Buffer): readonly string[] {
+  try {
+    const parsed: unknown = JSON.parse(body.toString('utf8'));
+    const errors: unknown =
+      typeof parsed === 'object' && parsed !== null && 'errors' in parsed ? parsed.errors : [];
+    return Array.isArray(errors) ? errors.filter((error) => typeof error === 'string') : [];
+  } catch {
+    return [];
+  }
+}
+
+/** What is temporary becomes a {@link TransientFailure}, all else a {@link VaultRefusal}. */
+export function refusalOf(
+  status: number,
+  errors: readonly string[],
+  retryAfter: string | undefined,
+): Error {
+  const refusal = new VaultRefusal(status, errors);
+  const temporary = temporaryState(refusal);
+  if (temporary !== undefined) return new TransientFailure(temporary, retryAfterMs(retryAfter));
+  if (status < 300 || status >= 400) return refusal;
+  return new KmsUnavailableError(
+    'vaultKms: the server redirects to another one, where the token is not sent. ' +
+      'Set address to the active server or to a load balancer in front of all.',
+  );
+}
+
+function temporaryState(refusal: VaultRefusal): string | undefined {
+  const { status } = refusal;
+  if (status === 503 && refusal.says('sealed')) return 'the server is sealed. Unseal it';
+  if (status === 429) return 'the server asks to slow down (status 429)';
+  if (status === 412) return 'the server has not caught up with its cluster yet (status 412)';
+  if (status === 472)
+    return 'the server is a disaster recovery standby (status 472). Promote it, or set address to the active cluster';
+  if (status === 473) return 'the server is a performance standby that serves nothing (status 473)';
+  return status >= 500 ? `the server failed (status ${String(status)})` : undefined;
+}
+
+/** Where the key is, for messages. */
+export interface KeyPlace {
+  readonly namespace: string | undefined;
+  readonly mount: string;
+  readonly key: string;
+}
+
+/** Path of the key, as the `vault` command takes it. */
+export function keyPath({ mount, key }: KeyPlace): string {
+  return `${mount}/keys/${key}`;
+}
+
+/** What a refusal means, whatever was asked. */
+export function explain(refusal: VaultRefusal, place: KeyPlace): ConfigurationError {
+  const { status } = refusal;
+  if (status === 403 || status === 401) {
+    return new ConfigurationError(
+      `vaultKms: permission denied for ${keyPath(place)}${inNamespace(place)}. Check that the token is ` +
+        'valid, and that its policy allows read on keys, update on encrypt and update on decrypt.',
+    );
+  }
+  if (status === 404 || refusal.says('encryption key not found')) {
+    return new ConfigurationError(
+      `vaultKms: there is no ${keyPath(place)}${inNamespace(place)}. Check mount, key and namespace, ` +
+        `or make the key: vault write -f ${keyPath(place)}`,
+    );
+  }
+  return new ConfigurationError(
+    `vaultKms: the server refused a request for ${keyPath(place)}${inNamespace(place)} (status ${String(status)}).`,
+  );
+}
+
+/** What a refusal to decrypt means. */
+export function explainDecrypt(
+  refusal: VaultRefusal,
+  place: KeyPlace,
+  version: number,
+): ConfigurationError | KeyUnwrapError {
+  const path = keyPath(place);
+  if (refusal.says('disallowed by policy (too old)')) {
+    return new KeyUnwrapError(
+      `vaultKms: version ${String(version)} of ${path} is below its min_decryption_version, or trimmed. ` +
+        `Run: vault write ${path}/config min_decryption_version=${String(version)} ` +
+        'then rewrap the data keys, and raise it again.',
+    );
+  }
+  if (refusal.status !== 400 || refusal.says('encryption key not found')) {
+    return explain(refusal, place);
+  }
+  if (refusal.says('version is too new')) {
+    return new KeyUnwrapError(
+      `vaultKms: ${path} has no version ${String(version)}. Was it made anew, or restored from an older backup?`,
+    );
+  }
+  return new KeyUnwrapError(
+    `vaultKms: ${path} does not decrypt the data key: wrapped under another key, ` +
+      'or the key row was edited, swapped or damaged.',
+  );
+}
+
+function inNamespace({ namespace }: KeyPlace): string {
+  return namespace === undefined ? '' : ` in namespace ${namespace}`;
+}

@@ -1,0 +1,92 @@
+import { readFile } from 'node:fs/promises';
+
+import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
+import type { Secret, VaultAuth } from './auth';
+
+/** A token as it comes from a login. */
+export interface Lease {
+  readonly token: string;
+  /** Milliseconds from now; `Infinity` for one that does not expire. */
+  readonly ttlMs: number;
+  readonly renewable: boolean;
+}
+
+/** How a token is come by. */
+export interface TokenSource {
+  /** Whether asking again may give another token. */
+  readonly again: boolean;
+  /** Asks for credentials, then for a token. */
+  prepare(): Promise<LoginRequest | { readonly token: string }>;
+}
+
+/** What is posted to log in. */
+export interface LoginRequest {
+  readonly path: string;
+  readonly body: object;
+}
+
+const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
+
+/** A token that somebody else has made. */
+export function givenToken(token: Secret): TokenSource {
+  return {
+    again: typeof token === 'function',
+    prepare: async () => ({ token: await ask('token', token) }),
+  };
+}
+
+/** A token from a login. */
+export function login(auth: VaultAuth): TokenSource {
+  return { again: true, prepare: () => loginRequest(auth) };
+}
+
+async function loginRequest(auth: VaultAuth): Promise<LoginRequest> {
+  switch (auth.method) {
+    case 'approle':
+      return {
+        path: `auth/${auth.mount ?? 'approle'}/login`,
+        body: { role_id: auth.roleId, secret_id: await ask('auth.secretId', auth.secretId) },
+      };
+    case 'kubernetes':
+      return {
+        path: `auth/${auth.mount ?? 'kubernetes'}/login`,
+        // Read at every login: Kubernetes replaces the file long before the token in it expires.
+        body: { role: auth.role, jwt: await readToken(auth.tokenPath ?? SERVICE_ACCOUNT_TOKEN) },
+      };
+    case 'userpass':
+      return {
+        path: `auth/${auth.mount ?? 'userpass'}/login/${encodeURIComponent(auth.username)}`,
+        body: { password: await ask('auth.password', auth.password) },
+      };
+  }
+}
+
+async function readToken(path: string): Promise<string> {
+  try {
+    return (await readFile(path, 'utf8')).trim();
+  } catch (error) {
+    throw new ConfigurationError(
+      `vaultKms: the token of the service account, ${path}, cannot be read; see the cause.`,
+      { cause: error },
+    );
+  }
+}
+
+async function ask(name: string, secret: Secret): Promise<string> {
+  const answer: unknown = typeof secret === 'function' ? await call(name, secret) : secret;
+  const text = typeof answer === 'string' ? answer.trim() : '';
+  if (text !== '') return text;
+  throw new ConfigurationError(
+    `vaultKms: there is no ${name}. Is the file or secret that holds it in place?`,
+  );
+}
+
+async function call(name: string, secret: Exclude<Secret, string>): Promise<string | undefined> {
+  try {
+    return await secret();
+  } catch (error) {
+    if (error instanceof FieldEncryptionError) throw error;
+    // The cause is the application's own, and may hold what the function was about to return.
+    throw new KmsUnavailableError(`vaultKms: the function for ${name} failed.`);
+  }
+}

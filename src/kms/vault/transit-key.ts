@@ -1,0 +1,62 @@
+import { ConfigurationError } from '../../errors';
+import { notVault } from './http-transport';
+import type { KeyPlace } from './replies';
+import { keyPath } from './replies';
+
+/** AEADs with keys of 256 bits; `xchacha20-poly1305` is OpenBao's. */
+const KEY_TYPES = ['aes256-gcm96', 'chacha20-poly1305', 'xchacha20-poly1305'];
+
+/** What Transit says of a key. */
+export interface TransitKey {
+  readonly type: string;
+  readonly latestVersion: number;
+  readonly derived: boolean;
+  readonly exportable: boolean;
+  readonly backup: boolean;
+}
+
+/** @throws {@link ConfigurationError} for an answer that is not the description of a key */
+export function parseKey(reply: unknown): TransitKey {
+  const data = dataOf(reply);
+  const { type, latest_version: latestVersion } = data;
+  if (typeof type !== 'string' || typeof latestVersion !== 'number') {
+    throw notVault('does not describe a key');
+  }
+  return {
+    type,
+    latestVersion,
+    derived: data['derived'] === true,
+    exportable: data['exportable'] === true,
+    backup: data['allow_plaintext_backup'] === true,
+  };
+}
+
+/** @throws {@link ConfigurationError} for a key that must not wrap data keys */
+export function requireAcceptable(key: TransitKey, place: KeyPlace): void {
+  const problem = problemOf(key);
+  if (problem === undefined) return;
+  throw new ConfigurationError(
+    `vaultKms: ${keyPath(place)} ${problem}. Make another one: ` +
+      `vault write ${keyPath({ ...place, key: '<name>' })} type=aes256-gcm96`,
+  );
+}
+
+function problemOf({ type, derived, exportable, backup }: TransitKey): string | undefined {
+  if (!KEY_TYPES.includes(type))
+    return `is of type ${safe(type)}, want one of ${KEY_TYPES.join(', ')}`;
+  if (derived) return 'is derived, which takes a context with every call';
+  if (exportable) return 'is exportable, so that the key can be taken out of Vault';
+  return backup ? 'allows plaintext backups, so that the key can be taken out of Vault' : undefined;
+}
+
+/** `data` of a reply. @throws {@link ConfigurationError} when there is none */
+export function dataOf(reply: unknown): Record<string, unknown> {
+  const data: unknown =
+    typeof reply === 'object' && reply !== null && 'data' in reply ? reply.data : undefined;
+  if (typeof data !== 'object' || data === null) throw notVault('has no data');
+  return data as Record<string, unknown>;
+}
+
+function safe(type: string): string {
+  return /^[\w-]{1,40}$/.test(type) ? type : 'unknown';
+}

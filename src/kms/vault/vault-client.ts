@@ -1,0 +1,91 @@
+import { loadPeer } from '../remote/optional-peer';
+import type { Require } from '../remote/optional-peer';
+import type { TransportReply, TransportRequest } from './http-transport';
+import { HttpTransport } from './http-transport';
+
+/** The part of node-vault in use. */
+interface NodeVault {
+  token: string;
+  namespace: string;
+  read(path: string, options: object): Promise<unknown>;
+  write(path: string, data: object, options: object): Promise<unknown>;
+}
+
+type NodeVaultFactory = (config: object) => NodeVault;
+
+/** Where Vault is. */
+export interface VaultPlace {
+  readonly address: string;
+  readonly namespace: string | undefined;
+  readonly ca: string | Buffer | undefined;
+}
+
+/** One call: who asks, and until when. */
+export interface CallOptions {
+  /** None for logins. */
+  readonly token: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Speaks to Vault through node-vault, which is loaded at the first call. */
+export class VaultClient {
+  readonly #place: VaultPlace;
+  readonly #transport: HttpTransport;
+  readonly #require: Require | undefined;
+  #client: NodeVault | undefined;
+
+  constructor(place: VaultPlace, require_?: Require) {
+    this.#place = place;
+    this.#transport = new HttpTransport(place.ca);
+    this.#require = require_;
+  }
+
+  read(path: string, options: CallOptions): Promise<unknown> {
+    return this.#connected().read(path, this.#requestOptions(options));
+  }
+
+  write(path: string, data: object, options: CallOptions): Promise<unknown> {
+    return this.#connected().write(path, data, this.#requestOptions(options));
+  }
+
+  /** Asks what only the root namespace answers, and anybody may ask. */
+  readRoot(path: string, signal: AbortSignal): Promise<unknown> {
+    return this.#connected().read(path, { signal, headers: {} });
+  }
+
+  close(): void {
+    this.#transport.close();
+  }
+
+  #connected(): NodeVault {
+    this.#client ??= this.#connect();
+    return this.#client;
+  }
+
+  #connect(): NodeVault {
+    const factory = loadPeer('vaultKms', 'node-vault', this.#require) as NodeVaultFactory;
+    const send = (request: TransportRequest): Promise<TransportReply> =>
+      this.#transport.send(request);
+    const client = factory({
+      endpoint: this.#place.address,
+      'request-promise': { defaults: () => send },
+      // Its own prints every request, keys and passwords included, where DEBUG says so.
+      debug: () => undefined,
+    });
+    // What it has taken from the environment: each call brings its own, a login no token.
+    client.token = '';
+    client.namespace = '';
+    return client;
+  }
+
+  #requestOptions({ token, signal }: CallOptions): object {
+    const { namespace } = this.#place;
+    return {
+      signal,
+      headers: {
+        ...(token === undefined ? {} : { 'X-Vault-Token': token }),
+        ...(namespace === undefined ? {} : { 'X-Vault-Namespace': namespace }),
+      },
+    };
+  }
+}

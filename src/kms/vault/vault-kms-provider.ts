@@ -1,0 +1,144 @@
+import { KmsUnavailableError } from '../../errors';
+import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
+import { healthOf } from '../remote/describe-health';
+import type { RemoteCalls } from '../remote/remote-calls';
+import { unwrappedKey } from '../remote/unwrapped-key';
+import { notVault } from './http-transport';
+import type { KeyPlace } from './replies';
+import { explain, explainDecrypt, keyPath } from './replies';
+import { describeServer, SERVER_STATE_PATH } from './server-state';
+import type { TransitKey } from './transit-key';
+import { dataOf, parseKey, requireAcceptable } from './transit-key';
+import type { CallOptions, VaultClient } from './vault-client';
+import { VaultRefusal } from './vault-refusal';
+import type { VaultSession } from './vault-session';
+import { associatedData, parseTransit, parseWrapped, serialize, transitText } from './wrapped-form';
+
+/** Has Vault's Transit engine wrap and unwrap. */
+export class VaultKmsProvider implements KmsProvider {
+  readonly name = 'vault';
+  readonly #client: VaultClient;
+  readonly #calls: RemoteCalls;
+  readonly #session: VaultSession;
+  readonly #place: KeyPlace;
+
+  constructor(client: VaultClient, calls: RemoteCalls, session: VaultSession, place: KeyPlace) {
+    this.#client = client;
+    this.#calls = calls;
+    this.#session = session;
+    this.#place = place;
+  }
+
+  async wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey> {
+    const body = {
+      plaintext: Buffer.from(key).toString('base64'),
+      associated_data: associatedData(binding),
+    };
+    // Where the policy allows create, Transit makes a key that is missing, of a type of its choice.
+    requireAcceptable(await this.#describeKey(), this.#place);
+    const { ciphertext } = dataOf(await this.#write('encrypt', body));
+    const parsed = typeof ciphertext === 'string' ? parseTransit(ciphertext) : undefined;
+    if (parsed === undefined) throw notVault('to encrypt is not a ciphertext of Transit');
+    return { kek: this.#kekReference(parsed.version), wrapped: serialize(parsed) };
+  }
+
+  async unwrapKey({ wrapped }: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
+    const parsed = parseWrapped(wrapped);
+    const body = { ciphertext: transitText(parsed), associated_data: associatedData(binding) };
+    const reply = await this.#write('decrypt', body, (refusal) =>
+      explainDecrypt(refusal, this.#place, parsed.version),
+    );
+    return keyOf(dataOf(reply)['plaintext']);
+  }
+
+  health(): Promise<KmsHealth> {
+    return healthOf(() => this.#probe());
+  }
+
+  close(): Promise<void> {
+    this.#session.close();
+    this.#client.close();
+    return Promise.resolve();
+  }
+
+  async #probe(): Promise<string> {
+    try {
+      const key = await this.#describeKey();
+      requireAcceptable(key, this.#place);
+      return `${keyPath(this.#place)}, version ${String(key.latestVersion)}`;
+    } catch (error) {
+      if (!(error instanceof KmsUnavailableError)) throw error;
+      throw new KmsUnavailableError(`${error.message}. ${await this.#serverState()}`.trim());
+    }
+  }
+
+  async #describeKey(): Promise<TransitKey> {
+    const reply = await this.#authenticated((options) =>
+      this.#client.read(keyPath(this.#place), options),
+    );
+    return parseKey(reply);
+  }
+
+  #write(
+    operation: 'encrypt' | 'decrypt',
+    body: object,
+    explainRefusal?: (refusal: VaultRefusal) => Error,
+  ): Promise<unknown> {
+    const { mount, key } = this.#place;
+    return this.#authenticated(
+      (options) => this.#client.write(`${mount}/${operation}/${key}`, body, options),
+      explainRefusal,
+    );
+  }
+
+  /** Calls with a token, and once more with another one when the first is denied. */
+  async #authenticated(
+    call: (options: CallOptions) => Promise<unknown>,
+    explainRefusal = (refusal: VaultRefusal): Error => explain(refusal, this.#place),
+  ): Promise<unknown> {
+    try {
+      return await this.#calls.within(async (budget) => {
+        const withToken = (token: string): Promise<unknown> =>
+          this.#calls.retrying(budget, (signal) => call({ token, signal }));
+        const token = await this.#session.token();
+        try {
+          return await withToken(token);
+        } catch (error) {
+          const another = isDenied(error) ? await this.#session.tokenAfter(token) : undefined;
+          if (another === undefined) throw error;
+          return await withToken(another);
+        }
+      });
+    } catch (error) {
+      throw error instanceof VaultRefusal ? explainRefusal(error) : error;
+    }
+  }
+
+  async #serverState(): Promise<string> {
+    try {
+      const reply = await this.#calls.within(({ signal }) =>
+        this.#client.readRoot(SERVER_STATE_PATH, signal),
+      );
+      return describeServer(reply);
+    } catch {
+      return '';
+    }
+  }
+
+  #kekReference(version: number): string {
+    const { namespace } = this.#place;
+    const path = [...(namespace === undefined ? [] : [namespace]), keyPath(this.#place)].join('/');
+    return `vault:${path}:v${String(version)}`;
+  }
+}
+
+function isDenied(error: unknown): boolean {
+  return error instanceof VaultRefusal && (error.status === 403 || error.status === 401);
+}
+
+/** @throws {@link KeyUnwrapError} for anything but the base64 of 32 bytes */
+function keyOf(plaintext: unknown): Uint8Array {
+  const bytes = Buffer.from(typeof plaintext === 'string' ? plaintext : '', 'base64');
+  const isCanonical = bytes.toString('base64') === plaintext;
+  return unwrappedKey('vaultKms', isCanonical ? bytes : undefined);
+}

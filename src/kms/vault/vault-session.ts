@@ -1,0 +1,181 @@
+import { ConfigurationError } from '../../errors';
+import type { RemoteCalls } from '../remote/remote-calls';
+import { notVault } from './http-transport';
+import type { Lease, TokenSource } from './token-source';
+import type { VaultClient } from './vault-client';
+import { VaultRefusal } from './vault-refusal';
+
+/** A token is renewed when this part of its life is over, so that there is time to try again. */
+const RENEW_AT = 2 / 3;
+/** Of a lease that came back shorter than this part of the first one, the end is near: log in. */
+const WORTH_RENEWING = 1 / 2;
+const SHORTEST_WAIT_MS = 1_000;
+/** What a timer of Node.js can hold. */
+const LONGEST_WAIT_MS = 2 ** 31 - 1;
+
+interface Held extends Lease {
+  readonly expiresAt: number;
+  /** Life of the token when it was new. */
+  readonly fullTtlMs: number;
+}
+
+/** Has a token when one is needed: logs in, renews before the token expires, logs in again. */
+export class VaultSession {
+  readonly #client: VaultClient;
+  readonly #calls: RemoteCalls;
+  readonly #source: TokenSource;
+  #held: Held | undefined;
+  #login: Promise<Held> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(client: VaultClient, calls: RemoteCalls, source: TokenSource) {
+    this.#client = client;
+    this.#calls = calls;
+    this.#source = source;
+  }
+
+  /** @throws {@link ConfigurationError} for credentials that are refused; {@link KmsUnavailableError} */
+  async token(): Promise<string> {
+    const held = this.#held;
+    const isFresh =
+      held !== undefined && (performance.now() < held.expiresAt || !this.#source.again);
+    return (isFresh ? held : await this.#logIn()).token;
+  }
+
+  /** Another token than the one that was refused, or undefined where there is none to be had. */
+  async tokenAfter(refused: string): Promise<string | undefined> {
+    if (!this.#source.again) return undefined;
+    // Somebody else may have logged in while the refused call was on its way.
+    if (this.#held?.token === refused) this.#forget();
+    const { token } = this.#held ?? (await this.#logIn());
+    return token === refused ? undefined : token;
+  }
+
+  /** Forgets the token. */
+  close(): void {
+    this.#forget();
+    this.#closed = true;
+  }
+
+  #forget(): void {
+    clearTimeout(this.#timer);
+    this.#held = undefined;
+  }
+
+  /** One for everybody who waits. */
+  #logIn(): Promise<Held> {
+    this.#closed = false;
+    this.#login ??= this.#logInAlone().finally(() => {
+      this.#login = undefined;
+    });
+    return this.#login;
+  }
+
+  async #logInAlone(): Promise<Held> {
+    const request = await this.#calls.within(() => this.#source.prepare());
+    const lease =
+      'token' in request
+        ? await this.#lookUp(request.token)
+        : await this.#postLogin(request.path, request.body);
+    return this.#hold(lease, lease.ttlMs);
+  }
+
+  async #postLogin(path: string, body: object): Promise<Lease> {
+    try {
+      return await this.#calls.run(async (signal) =>
+        parseLease(await this.#client.write(path, body, { token: undefined, signal })),
+      );
+    } catch (error) {
+      if (!(error instanceof VaultRefusal)) throw error;
+      throw new ConfigurationError(
+        `vaultKms: the login at ${path.replace(/\/login\/.*/, '/login')} is refused ` +
+          `(status ${String(error.status)}). Check the credentials, the role and auth.mount.`,
+      );
+    }
+  }
+
+  /** When a given token expires. A policy may forbid the question; then the token is just used. */
+  async #lookUp(token: string): Promise<Lease> {
+    try {
+      return await this.#calls.run(async (signal) =>
+        parseLookUp(token, await this.#client.read('auth/token/lookup-self', { token, signal })),
+      );
+    } catch (error) {
+      if (!(error instanceof VaultRefusal)) throw error;
+      return { token, ttlMs: Infinity, renewable: false };
+    }
+  }
+
+  #hold(lease: Lease, fullTtlMs: number): Held {
+    const held: Held = { ...lease, fullTtlMs, expiresAt: performance.now() + lease.ttlMs };
+    if (this.#closed) return held;
+    this.#held = held;
+    this.#schedule(held, lease.ttlMs * RENEW_AT);
+    return held;
+  }
+
+  #schedule(held: Held, ms: number): void {
+    clearTimeout(this.#timer);
+    if (ms > LONGEST_WAIT_MS || (!held.renewable && !this.#source.again)) return;
+    this.#timer = setTimeout(() => void this.#prolong(held), Math.max(ms, SHORTEST_WAIT_MS));
+    this.#timer.unref();
+  }
+
+  async #prolong(held: Held): Promise<void> {
+    try {
+      const lease = held.renewable ? await this.#renew(held) : undefined;
+      const isWorthIt = lease !== undefined && lease.ttlMs >= held.fullTtlMs * WORTH_RENEWING;
+      if (isWorthIt || (lease !== undefined && !this.#source.again)) this.#replace(held, lease);
+      else if (this.#source.again) await this.#logIn();
+    } catch {
+      // Whoever needs the token next is told what is wrong; until then there may be time to try again.
+      const left = held.expiresAt - performance.now();
+      if (this.#held === held && left > SHORTEST_WAIT_MS) this.#schedule(held, left / 2);
+    }
+  }
+
+  #replace(held: Held, lease: Lease): void {
+    if (this.#held === held) this.#hold(lease, held.fullTtlMs);
+  }
+
+  /** Undefined where Vault refuses: the token is gone, or was never to be renewed. */
+  async #renew({ token }: Held): Promise<Lease | undefined> {
+    try {
+      const lease = await this.#calls.run(async (signal) =>
+        parseLease(await this.#client.write('auth/token/renew-self', {}, { token, signal })),
+      );
+      // Here 0 does not mean for ever: less than a second is left of the longest life of the token.
+      return lease.ttlMs === Infinity ? { ...lease, ttlMs: 0 } : lease;
+    } catch (error) {
+      if (error instanceof VaultRefusal) return undefined;
+      throw error;
+    }
+  }
+}
+
+function parseLease(reply: unknown): Lease {
+  const auth: unknown =
+    typeof reply === 'object' && reply !== null && 'auth' in reply ? reply.auth : undefined;
+  if (typeof auth !== 'object' || auth === null) throw notVault('to the login has no token');
+  const fields = auth as Record<string, unknown>;
+  const token = fields['client_token'];
+  if (typeof token !== 'string' || token === '') throw notVault('to the login has no token');
+  return {
+    token,
+    ttlMs: ttlMs(fields['lease_duration']),
+    renewable: fields['renewable'] === true,
+  };
+}
+
+function parseLookUp(token: string, reply: unknown): Lease {
+  const data: unknown =
+    typeof reply === 'object' && reply !== null && 'data' in reply ? reply.data : undefined;
+  const fields = typeof data === 'object' && data !== null ? (data as Record<string, unknown>) : {};
+  return { token, ttlMs: ttlMs(fields['ttl']), renewable: fields['renewable'] === true };
+}
+
+/** Vault says 0 for a token that does not expire. */
+function ttlMs(seconds: unknown): number {
+  return typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : Infinity;
+}

@@ -1,0 +1,62 @@
+import { LABELS } from '../../crypto/labels';
+import { lengthPrefixed } from '../../encoding/length-prefixed';
+import { KeyUnwrapError } from '../../errors';
+import type { KeyBinding } from '../kms-provider';
+
+/** First byte of every key wrapped by Vault. Part of what is stored: never changes its meaning. */
+const FORMAT_1 = 0x01;
+const HEADER_BYTES = 5;
+/** A nonce of 12 bytes, the key, a tag of 16; XChaCha20 has a nonce of 24. */
+const MIN_SEALED_BYTES = 60;
+const MAX_SEALED_BYTES = 256;
+
+/** A ciphertext of Transit, taken apart. */
+export interface TransitCiphertext {
+  readonly version: number;
+  readonly sealed: Uint8Array;
+}
+
+/** Reads `vault:v<version>:<base64>`; undefined for anything else. */
+export function parseTransit(text: string): TransitCiphertext | undefined {
+  const [, digits = '', base64 = ''] = /^vault:v([1-9]\d{0,8}):([\w+/]+={0,2})$/.exec(text) ?? [];
+  const sealed = Buffer.from(base64, 'base64');
+  const isWhole =
+    sealed.length >= MIN_SEALED_BYTES &&
+    sealed.length <= MAX_SEALED_BYTES &&
+    sealed.toString('base64') === base64;
+  return isWhole ? { version: Number(digits), sealed } : undefined;
+}
+
+/** Writes what Vault wants back. */
+export function transitText({ version, sealed }: TransitCiphertext): string {
+  return `vault:v${String(version)}:${Buffer.from(sealed).toString('base64')}`;
+}
+
+/** Writes `0x01 ‖ version(4) ‖ what Vault sealed`, big-endian: one form for one ciphertext. */
+export function serialize({ version, sealed }: TransitCiphertext): Uint8Array {
+  const header = Buffer.alloc(HEADER_BYTES);
+  header.writeUInt8(FORMAT_1, 0);
+  header.writeUInt32BE(version, 1);
+  return Buffer.concat([header, sealed]);
+}
+
+/** @throws {@link KeyUnwrapError} for bytes that {@link serialize} did not write */
+export function parseWrapped(wrapped: Uint8Array): TransitCiphertext {
+  const bytes = Buffer.from(wrapped);
+  const sealedBytes = bytes.length - HEADER_BYTES;
+  const isWhole =
+    bytes[0] === FORMAT_1 && sealedBytes >= MIN_SEALED_BYTES && sealedBytes <= MAX_SEALED_BYTES;
+  const version = isWhole ? bytes.readUInt32BE(1) : 0;
+  // Transit takes version 0 for 1, so that one key would have two forms.
+  if (version === 0) {
+    throw new KeyUnwrapError('vaultKms: the wrapped key is not of Vault, or is damaged.');
+  }
+  return { version, sealed: bytes.subarray(HEADER_BYTES) };
+}
+
+/** What a wrapped key is bound to, as base64. */
+export function associatedData(binding: KeyBinding): string {
+  const { application, keyId, keyName, purpose } = binding;
+  const parts = [LABELS.vaultWrap, Uint8Array.of(FORMAT_1), application, keyId, keyName, purpose];
+  return Buffer.from(lengthPrefixed(parts)).toString('base64');
+}
