@@ -63,7 +63,7 @@ function makeOnce(
       session.cryptoki.C_DestroyObject(session.handle, requireOwn(session, lock, id));
     }
     // Longer each time, so that ever fewer of many contenders meet.
-    pause(randomInt(1, MAX_PAUSE_MS * (tries + 1)));
+    pause(randomInt(1, MAX_PAUSE_MS * Math.min(tries + 1, 3)));
   }
   throw new KmsUnavailableError(
     `pkcs11Kms: other processes are making the key "${label}". If there are none, one of them was ` +
