@@ -20,6 +20,20 @@ export type KeyEvent =
       readonly previousKeyId: string;
     }
   | {
+      /** This process made the next version of a data key, which nobody writes with yet. */
+      readonly type: 'keyAnnounced';
+      readonly keyId: string;
+      readonly keyName: string;
+      readonly version: number;
+    }
+  | {
+      /** This process marked a key as compromised, or erased one. */
+      readonly type: 'keyRevoked' | 'keyDestroyed';
+      readonly keyId: string;
+      readonly keyName: string;
+      readonly version: number;
+    }
+  | {
       /** A key could not be taken from the table or the KMS; cached ones serve until their maximum age. */
       readonly type: 'keyLoadFailed';
       readonly purpose: KeyPurpose;

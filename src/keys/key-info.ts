@@ -1,5 +1,6 @@
 import type { CipherSuite } from '../crypto/aead';
-import type { KeyRecord, KeyState } from './key-record';
+import type { KeyRecord } from './key-record';
+import type { KeyState } from './key-state';
 
 /** What may be told of a data key: everything an operator asks for and nothing of the key itself. */
 export interface KeyInfo {
@@ -16,7 +17,14 @@ export interface KeyInfo {
   readonly kek: string;
   readonly createdAt: Date;
   readonly activatedAt: Date | null;
+  /** When it stopped protecting new data. */
   readonly deactivatedAt: Date | null;
+  readonly compromisedAt: Date | null;
+  readonly destroyedAt: Date | null;
+  /** When it should no longer protect new data; `null` without a cryptoperiod. */
+  readonly expiresAt: Date | null;
+  readonly owner: string | null;
+  readonly securityLevel: string | null;
 }
 
 /** Lists the data keys among `records`, by name and version. */
@@ -38,7 +46,19 @@ export function keyInfo(record: KeyRecord): KeyInfo | undefined {
     createdAt: record.createdAt,
     activatedAt: record.activatedAt,
     deactivatedAt: record.deactivatedAt,
+    compromisedAt: record.compromisedAt,
+    destroyedAt: record.destroyedAt,
+    expiresAt: record.expiresAt,
+    owner: record.owner,
+    securityLevel: record.securityLevel,
   });
+}
+
+/** {@link keyInfo} of a record that is known to be a data key's. */
+export function dataKeyInfo(record: KeyRecord): KeyInfo {
+  const info = keyInfo(record);
+  if (info === undefined) throw new TypeError(`key "${record.name}" is not a data key`);
+  return info;
 }
 
 function byNameAndVersion(a: KeyInfo, b: KeyInfo): number {

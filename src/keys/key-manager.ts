@@ -8,8 +8,11 @@ import type { KeyCacheOptions } from './key-cache-options';
 import { keyCachePolicy } from './key-cache-options';
 import type { KeyEvent, KeyEventListener } from './key-event';
 import type { KeyInfo } from './key-info';
-import { keyInfo, keyInfos } from './key-info';
+import { dataKeyInfo, keyInfos } from './key-info';
 import { KeyLifecycle } from './key-lifecycle';
+import { KeyOperations } from './key-operations';
+import type { KeyPolicies } from './key-policy';
+import { KeyRetirement } from './key-retirement';
 import { KeyRing } from './key-ring';
 import type { KeyServices } from './key-services';
 import type { IndexRoot, KeySource } from './key-source';
@@ -29,6 +32,10 @@ export interface KeyManagerOptions<C> {
   readonly onEvent?: KeyEventListener | undefined;
   /** Monotonic milliseconds: ages must not follow corrections of the wall clock. Defaults to `performance.now`. */
   readonly clock?: (() => number) | undefined;
+  /** By key name. Defaults to none. */
+  readonly policies?: KeyPolicies | undefined;
+  /** For the dates in the key table, by which nothing is ordered. Defaults to the system's time. */
+  readonly wallClock?: (() => Date) | undefined;
 }
 
 /**
@@ -46,6 +53,8 @@ export class KeyManager<C = unknown> implements KeySource {
   readonly #current: CurrentKeys<C>;
   readonly #ring: KeyRing<C>;
   #generation = 0;
+  /** What operators do to keys. */
+  readonly operations: KeyOperations<C>;
 
   /** @throws {@link ConfigurationError} for cache limits that cannot work */
   constructor(options: KeyManagerOptions<C>) {
@@ -54,6 +63,14 @@ export class KeyManager<C = unknown> implements KeySource {
     this.#ring = new KeyRing(this.#services);
     this.#current = new CurrentKeys(this.#services, (key, confirmedAt) => {
       this.#ring.add(key, confirmedAt);
+    });
+    this.operations = new KeyOperations(this.#services, {
+      accept: (created) => {
+        this.#current.accept(created, this.#services.clock());
+      },
+      forget: (keyId) => {
+        this.#ring.forget(keyId);
+      },
     });
   }
 
@@ -138,9 +155,7 @@ export class KeyManager<C = unknown> implements KeySource {
     await table.require();
     const created = await lifecycle.rotate(name);
     if (generation === this.#generation) this.#current.accept(created, clock());
-    const info = keyInfo(created.record);
-    if (info === undefined) throw new TypeError(`key "${name}" is not a data key`);
-    return info;
+    return dataKeyInfo(created.record);
   }
 
   /**
@@ -166,14 +181,19 @@ export class KeyManager<C = unknown> implements KeySource {
 
 function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   const { store, kms, application, suite } = options;
-  const wrapper = new KeyWrapper(kms, application);
+  const { policies = {}, wallClock = () => new Date() } = options;
+  const wrapper = new KeyWrapper(kms, application, wallClock);
   const emit = quietly(options.onEvent);
+  const lifecycle = new KeyLifecycle({ store, wrapper, suite, policies, wallClock, emit });
   return {
     store,
     wrapper,
     emit,
+    lifecycle,
+    policies,
+    wallClock,
     table: new KeyTable(store),
-    lifecycle: new KeyLifecycle({ store, wrapper, suite, emit }),
+    retirement: new KeyRetirement({ store, lifecycle, wallClock, emit }),
     policy: keyCachePolicy(options.cache),
     clock: options.clock ?? (() => performance.now()),
   };

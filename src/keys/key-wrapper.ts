@@ -29,11 +29,13 @@ export interface CreatedKey {
 export class KeyWrapper {
   readonly #kms: KmsProvider;
   readonly #application: string;
+  readonly #wallClock: () => Date;
   readonly #unwraps = new SingleFlight<UnwrappedKey>();
 
-  constructor(kms: KmsProvider, application: string) {
+  constructor(kms: KmsProvider, application: string, wallClock = () => new Date()) {
     this.#kms = kms;
     this.#application = application;
+    this.#wallClock = wallClock;
   }
 
   /**
@@ -98,7 +100,7 @@ export class KeyWrapper {
     wrapped: WrappedKey,
     bytes: Uint8Array,
   ): KeyRecord {
-    const createdAt = new Date(Math.floor(Date.now() / 1000) * 1000);
+    const createdAt = new Date(Math.floor(this.#wallClock().getTime() / 1000) * 1000);
     const fields = { ...spec, kms: this.#kms.name, kek: wrapped.kek, createdAt };
     return {
       ...fields,
@@ -107,6 +109,11 @@ export class KeyWrapper {
       recordMac: keyRecordMac(bytes, fields, this.#application),
       activatedAt: createdAt,
       deactivatedAt: null,
+      compromisedAt: null,
+      destroyedAt: null,
+      expiresAt: null,
+      owner: null,
+      securityLevel: null,
     };
   }
 

@@ -4,8 +4,10 @@ import {
   IsBoolean,
   IsIn,
   IsInt,
+  IsNumber,
   IsObject,
   IsOptional,
+  IsPositive,
   IsString,
   Length,
   Matches,
@@ -14,6 +16,7 @@ import {
 import { ConfigurationError } from '../errors';
 import type { CipherSuite } from '../crypto/aead';
 import type { KeyEvent } from '../keys/key-event';
+import type { KeyPolicy } from '../keys/key-policy';
 import type { KmsProvider } from '../kms/kms-provider';
 import { optionProblems } from './option-rules';
 
@@ -38,6 +41,10 @@ export interface FieldEncryptionOptions {
     /** Age in milliseconds at which a key that could not be refreshed is forgotten. Defaults to 900,000. */
     maxAgeMs?: number;
   };
+  /** What is known and wanted of the data keys, by name; `'*'` for all names without their own. */
+  keyPolicies?: Record<string, KeyPolicy>;
+  /** The time that goes into the key table and that policies go by. Defaults to the system's. */
+  now?: () => Date;
   /** Properties (`'Entity.property'`) whose rows may still be cleartext, while they are being encrypted. */
   legacyPlaintext?: string[];
   /** Called with what happens to keys. Must not throw. */
@@ -56,6 +63,14 @@ class OptionRules {
   @Matches(/^[^.]+\../, { each: true })
   legacyPlaintext?: unknown;
   @IsOptional() onEvent?: unknown;
+  @IsOptional() @IsObject() keyPolicies?: unknown;
+  @IsOptional() now?: unknown;
+}
+
+class KeyPolicyRules {
+  @IsOptional() @IsString() @Length(1, 128) owner?: unknown;
+  @IsOptional() @IsString() @Length(1, 32) securityLevel?: unknown;
+  @IsOptional() @IsNumber() @IsPositive() cryptoperiodDays?: unknown;
 }
 
 class KeyCacheRules {
@@ -74,12 +89,20 @@ export function checkedOptions(options: FieldEncryptionOptions): FieldEncryption
     optionProblems(OptionRules, options),
     optionProblems(KeyCacheRules, options.keyCache ?? {}),
     kmsProblem(options.kms),
-    typeof (options.onEvent ?? Function) === 'function' ? undefined : 'onEvent must be a function',
+    ...Object.entries(options.keyPolicies ?? {}).map(keyPolicyProblem),
+    ...(['onEvent', 'now'] as const).map((name) =>
+      typeof (options[name] ?? Function) === 'function' ? undefined : `${name} must be a function`,
+    ),
   ].find((problem) => problem !== undefined);
   if (problems !== undefined) {
     throw new ConfigurationError(`withFieldEncryption: ${problems}. See FieldEncryptionOptions.`);
   }
   return Object.freeze({ ...options });
+}
+
+function keyPolicyProblem([name, policy]: [string, KeyPolicy]): string | undefined {
+  const problem = optionProblems(KeyPolicyRules, policy);
+  return problem === undefined ? undefined : `keyPolicies.${name}: ${problem}`;
 }
 
 function kmsProblem(kms: Partial<KmsProvider> | undefined): string | undefined {

@@ -132,6 +132,8 @@ export class Installation {
       suite = 'xaes-256-gcm',
       keyCache,
       onEvent,
+      keyPolicies,
+      now,
     } = this.options;
     return new KeyManager<QueryRunner>({
       store: this.store,
@@ -140,6 +142,8 @@ export class Installation {
       suite,
       cache: keyCache ?? {},
       onEvent,
+      policies: keyPolicies,
+      wallClock: now,
     });
   }
 }

@@ -155,6 +155,11 @@ export function someRecord(changes: Partial<KeyRecord> = {}): KeyRecord {
     createdAt,
     activatedAt: createdAt,
     deactivatedAt: null,
+    compromisedAt: null,
+    destroyedAt: null,
+    expiresAt: null,
+    owner: null,
+    securityLevel: null,
     ...changes,
   };
 }

@@ -12,6 +12,11 @@ const MEMBERS = [
   'createdAt',
   'activatedAt',
   'deactivatedAt',
+  'compromisedAt',
+  'destroyedAt',
+  'expiresAt',
+  'owner',
+  'securityLevel',
 ];
 
 describe('keyInfo', () => {

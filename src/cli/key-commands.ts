@@ -1,0 +1,64 @@
+import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import { keysDestroy } from './commands/keys-destroy';
+import { keysList } from './commands/keys-list';
+import { keysRevoke } from './commands/keys-revoke';
+import { keysRotate } from './commands/keys-rotate';
+import { DRY_RUN } from './common-options';
+import type { ChooseWork, DryRunOption } from './common-options';
+
+const YES = ['--yes', 'do it without asking'] as const;
+
+interface YesOption {
+  readonly yes?: boolean;
+}
+
+/** Adds the commands on the life of the data keys. */
+export function addKeys(program: Command, choose: ChooseWork): void {
+  const keys = program.command('keys').description('life of the data keys');
+  keys
+    .command('list')
+    .description('list every data key')
+    .action(() => {
+      choose(keysList);
+    });
+  keys
+    .command('rotate')
+    .description('make a new version of a data key the active one')
+    .argument('[name]', 'name of the data key', 'default')
+    .option(...DRY_RUN)
+    .action((name: string, { dryRun = false }: DryRunOption) => {
+      choose((session) => keysRotate(session, name, { dryRun }));
+    });
+  keys
+    .command('revoke')
+    .description('take a compromised key out of use, and show what to re-encrypt')
+    .argument('<id>', 'id of the key', keyId)
+    .option(...DRY_RUN)
+    .option(...YES)
+    .action((id: string, { dryRun = false, yes = false }: DryRunOption & YesOption) => {
+      choose((session) => keysRevoke(session, id, { dryRun, yes }));
+    });
+  keys
+    .command('destroy')
+    .description('erase a key that no row needs')
+    .argument('<id>', 'id of the key', keyId)
+    .option(...DRY_RUN)
+    .option(...YES)
+    .option('--grace <minutes>', 'refuse a key that was active since', minutes, 0)
+    .action((id: string, options: DryRunOption & YesOption & { readonly grace: number }) => {
+      const { dryRun = false, yes = false, grace } = options;
+      choose((session) => keysDestroy(session, id, { dryRun, yes, graceMs: grace * 60_000 }));
+    });
+}
+
+function keyId(text: string): string {
+  if (/^[0-9a-f]{16}$/.test(text)) return text;
+  throw new InvalidArgumentError('It must be 16 hexadecimal digits; see keys list.');
+}
+
+function minutes(text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value >= 0) return value;
+  throw new InvalidArgumentError('It must be a number of minutes.');
+}

@@ -1,0 +1,81 @@
+import type { KeyInfo } from './key-info';
+import { dataKeyInfo } from './key-info';
+import type { ColumnUse, CountUses } from './key-retirement';
+import type { KeyRecord } from './key-record';
+import type { KeyServices } from './key-services';
+import type { CreatedKey } from './key-wrapper';
+
+/** What {@link KeyOperations} tell the keys in memory. */
+export interface KeyMemory {
+  /** Takes over an active key that is committed. */
+  accept(created: CreatedKey): void;
+  /** Forgets a key that was destroyed. */
+  forget(keyId: string): void;
+}
+
+/** A key that was revoked. */
+export interface RevokedKey {
+  readonly key: KeyInfo;
+  /** The new active version; `null` where the revoked one was not active. */
+  readonly replacement: KeyInfo | null;
+}
+
+/** A key that was destroyed, with the proof. */
+export interface DestroyedKey {
+  readonly key: KeyInfo;
+  readonly previousState: KeyRecord['state'];
+  /** SHA-256, in hexadecimal, of the wrapped key that was erased: tells copies of it in backups. */
+  readonly wrappedKeySha256: string;
+  /** Every encrypted column, counted in the transaction that erased the key; none has a row under it. */
+  readonly columns: readonly ColumnUse[];
+}
+
+/** What operators do to keys, beside the everyday use that `KeyManager` serves. */
+export class KeyOperations<C> {
+  readonly #services: KeyServices<C>;
+  readonly #memory: KeyMemory;
+
+  constructor(services: KeyServices<C>, memory: KeyMemory) {
+    this.#services = services;
+    this.#memory = memory;
+  }
+
+  /**
+   * Marks a data key as compromised. An active one is replaced first, in the same transaction, so
+   * that there is no moment without a key to write with. It reads on, for its rows to be re-encrypted.
+   *
+   * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key or the index root,
+   * {@link KmsUnavailableError} when a replacement cannot be made; nothing was changed then
+   */
+  async revoke(id: string): Promise<RevokedKey> {
+    await this.#services.table.require();
+    const { record, replacement } = await this.#services.retirement.revoke(id);
+    if (replacement !== undefined) this.#memory.accept(replacement);
+    return {
+      key: dataKeyInfo(record),
+      replacement: replacement === undefined ? null : dataKeyInfo(replacement.record),
+    };
+  }
+
+  /**
+   * Erases a wrapped key and leaves its row as a tombstone.
+   *
+   * @param graceMs - refuses a key that was active less than this ago.
+   * @param count - counts the rows under the key, in the transaction that erases it.
+   * @throws {@link KeyStateError} for an active key, one that rows need, or one within its grace
+   * period; {@link KeyNotFoundError}
+   */
+  async destroy(id: string, graceMs: number, count: CountUses<C>): Promise<DestroyedKey> {
+    await this.#services.table.require();
+    const destroyed = await this.#services.retirement.destroy(id, graceMs, count);
+    this.#memory.forget(id);
+    const { record, previousState, wrappedKeySha256, uses } = destroyed;
+    return { key: dataKeyInfo(record), previousState, wrappedKeySha256, columns: uses };
+  }
+
+  /** @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is no data key */
+  async find(id: string): Promise<KeyInfo> {
+    await this.#services.table.require();
+    return dataKeyInfo(await this.#services.retirement.find(id));
+  }
+}
