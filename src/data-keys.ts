@@ -1,6 +1,7 @@
 import type { KeyInfo } from './keys/key-info';
 import type { DestroyedKey, RevokedKey } from './keys/key-operations';
 import type { ColumnUse } from './keys/key-retirement';
+import type { RewrapOptions, RewrapReport } from './keys/key-rewrap';
 import { columnUses } from './reencryption/status';
 import type { Installation } from './typeorm/installation';
 
@@ -66,6 +67,17 @@ export class DataKeys {
     return this.#installation.keys.operations.destroy(id, graceMs, (keyId, runner) =>
       columnUses(this.#installation, runner, keyId),
     );
+  }
+
+  /**
+   * Wraps every key again, index root included: under the provider's newest KEK version, or with
+   * `to` under another provider, while the application runs. Rows are not touched.
+   *
+   * Other processes go on if they have both providers (`kms` and `otherKms`). Interrupted, it can be
+   * run again.
+   */
+  rewrap(options: RewrapOptions = {}): Promise<RewrapReport> {
+    return this.#installation.keys.operations.rewrap(options);
   }
 
   /** Every encrypted column, with how many of its rows are under a key. */

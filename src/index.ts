@@ -9,6 +9,7 @@ export type { KeyInfo } from './keys/key-info';
 export type { DestroyedKey, RevokedKey } from './keys/key-operations';
 export type { KeyPolicy } from './keys/key-policy';
 export type { ColumnUse } from './keys/key-retirement';
+export type { RewrapFailure, RewrapOptions, RewrapReport } from './keys/key-rewrap';
 export type { KeyState } from './keys/key-state';
 export type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from './kms/kms-provider';
 export { localKms } from './kms/local-kms';

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { keysDestroy } from './commands/keys-destroy';
 import { keysList } from './commands/keys-list';
 import { keysRevoke } from './commands/keys-revoke';
+import { keysRewrap } from './commands/keys-rewrap';
 import { keysRotate } from './commands/keys-rotate';
 import { DRY_RUN } from './common-options';
 import type { ChooseWork, DryRunOption } from './common-options';
@@ -29,6 +30,16 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .option(...DRY_RUN)
     .action((name: string, { dryRun = false }: DryRunOption) => {
       choose((session) => keysRotate(session, name, { dryRun }));
+    });
+  keys
+    .command('rewrap')
+    .description('wrap every key again, under the newest KEK or another KMS')
+    .option('--to <path>', 'module that exports the KMS provider to move to')
+    .option('--force', 'also keys that name the newest KEK already')
+    .option(...DRY_RUN)
+    .action((options: DryRunOption & { readonly to?: string; readonly force?: boolean }) => {
+      const { dryRun = false, to, force = false } = options;
+      choose((session) => keysRewrap(session, { dryRun, to, force }));
     });
   keys
     .command('revoke')

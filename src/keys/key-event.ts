@@ -27,6 +27,15 @@ export type KeyEvent =
       readonly version: number;
     }
   | {
+      /** This process wrapped a key again. */
+      readonly type: 'keyRewrapped';
+      readonly keyId: string;
+      readonly keyName: string;
+      readonly version: number;
+      /** Name of the provider that holds its KEK now. */
+      readonly kms: string;
+    }
+  | {
       /** This process marked a key as compromised, or erased one. */
       readonly type: 'keyRevoked' | 'keyDestroyed';
       readonly keyId: string;

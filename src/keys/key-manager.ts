@@ -23,7 +23,10 @@ import { KeyWrapper } from './key-wrapper';
 /** What a key manager is made of. */
 export interface KeyManagerOptions<C> {
   readonly store: KeyStore<C>;
+  /** Wraps new keys. */
   readonly kms: KmsProvider;
+  /** Further providers, which unwrap what they have wrapped. Defaults to none. */
+  readonly otherKms?: readonly KmsProvider[] | undefined;
   /** Bound into every wrapped key and key record. */
   readonly application: string;
   /** Suite of the data keys created from now on; existing ones keep theirs. */
@@ -49,7 +52,6 @@ export interface KeyManagerOptions<C> {
  */
 export class KeyManager<C = unknown> implements KeySource {
   readonly #services: KeyServices<C>;
-  readonly #kms: KmsProvider;
   readonly #current: CurrentKeys<C>;
   readonly #ring: KeyRing<C>;
   #generation = 0;
@@ -58,7 +60,6 @@ export class KeyManager<C = unknown> implements KeySource {
 
   /** @throws {@link ConfigurationError} for cache limits that cannot work */
   constructor(options: KeyManagerOptions<C>) {
-    this.#kms = options.kms;
     this.#services = keyServices(options);
     this.#ring = new KeyRing(this.#services);
     this.#current = new CurrentKeys(this.#services, (key, confirmedAt) => {
@@ -168,21 +169,21 @@ export class KeyManager<C = unknown> implements KeySource {
     return keyInfos(await this.#services.store.list());
   }
 
-  /** Forgets every key and closes the KMS provider. A later `prepare` begins anew. */
+  /** Forgets every key and closes the KMS providers. A later `prepare` begins anew. */
   async close(): Promise<void> {
     this.#generation += 1;
     this.#current.clear();
     this.#ring.clear();
     this.#services.wrapper.forgetRequests();
     this.#services.table.forget();
-    await this.#kms.close?.();
+    await this.#services.wrapper.providers.close();
   }
 }
 
 function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   const { store, kms, application, suite } = options;
   const { policies = {}, wallClock = () => new Date() } = options;
-  const wrapper = new KeyWrapper(kms, application, wallClock);
+  const wrapper = new KeyWrapper(kms, application, { others: options.otherKms, wallClock });
   const emit = quietly(options.onEvent);
   const lifecycle = new KeyLifecycle({ store, wrapper, suite, policies, wallClock, emit });
   return {

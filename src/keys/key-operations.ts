@@ -2,6 +2,8 @@ import type { KeyInfo } from './key-info';
 import { dataKeyInfo } from './key-info';
 import type { ColumnUse, CountUses } from './key-retirement';
 import type { KeyRecord } from './key-record';
+import type { RewrapOptions, RewrapReport } from './key-rewrap';
+import { rewrap } from './key-rewrap';
 import type { KeyServices } from './key-services';
 import type { CreatedKey } from './key-wrapper';
 
@@ -71,6 +73,17 @@ export class KeyOperations<C> {
     this.#memory.forget(id);
     const { record, previousState, wrappedKeySha256, uses } = destroyed;
     return { key: dataKeyInfo(record), previousState, wrappedKeySha256, columns: uses };
+  }
+
+  /**
+   * Wraps every key again, under the provider's newest KEK or under another provider. The keys stay
+   * the same; rows are not touched. When all went over, this process wraps with the new provider.
+   *
+   * @throws {@link KmsUnavailableError}; a key that fails by itself is in the report instead
+   */
+  async rewrap(options: RewrapOptions): Promise<RewrapReport> {
+    await this.#services.table.require();
+    return rewrap(this.#services, options);
   }
 
   /** @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is no data key */

@@ -24,6 +24,11 @@ import { optionProblems } from './option-rules';
 export interface FieldEncryptionOptions {
   /** What wraps the data keys. */
   kms: KmsProvider;
+  /**
+   * Further providers, which only unwrap what they have wrapped: the one you are moving to or from.
+   * Defaults to none.
+   */
+  otherKms?: readonly KmsProvider[];
   /** Bound into every ciphertext and token; two applications cannot read each other's. Defaults to `'default'`. */
   application?: string;
   /** Cipher suite of data keys created from now on. Defaults to `'xaes-256-gcm'`. */
@@ -53,6 +58,7 @@ export interface FieldEncryptionOptions {
 
 class OptionRules {
   @IsObject() kms?: unknown;
+  @IsOptional() @IsArray() otherKms?: unknown;
   @IsOptional() @IsString() @Length(1, 128) application?: unknown;
   @IsOptional() @IsIn(['xaes-256-gcm', 'xchacha20-poly1305', 'aes-256-gcm-siv']) suite?: unknown;
   @IsOptional() @IsBoolean() validate?: unknown;
@@ -88,7 +94,8 @@ export function checkedOptions(options: FieldEncryptionOptions): FieldEncryption
   const problems = [
     optionProblems(OptionRules, options),
     optionProblems(KeyCacheRules, options.keyCache ?? {}),
-    kmsProblem(options.kms),
+    kmsProblem('kms', options.kms),
+    ...[options.otherKms ?? []].flat().map((kms) => kmsProblem('otherKms', kms)),
     ...Object.entries(options.keyPolicies ?? {}).map(keyPolicyProblem),
     ...(['onEvent', 'now'] as const).map((name) =>
       typeof (options[name] ?? Function) === 'function' ? undefined : `${name} must be a function`,
@@ -105,7 +112,7 @@ function keyPolicyProblem([name, policy]: [string, KeyPolicy]): string | undefin
   return problem === undefined ? undefined : `keyPolicies.${name}: ${problem}`;
 }
 
-function kmsProblem(kms: Partial<KmsProvider> | undefined): string | undefined {
+function kmsProblem(name: string, kms: Partial<KmsProvider> | undefined): string | undefined {
   if (KMS_METHODS.every((method) => typeof kms?.[method] === 'function')) return undefined;
-  return 'kms must be a KmsProvider, such as localKms({ passphrase: () => process.env.PASSPHRASE })';
+  return `${name} must be a KmsProvider, such as localKms({ passphrase: () => process.env.PASSPHRASE })`;
 }

@@ -128,6 +128,7 @@ export class Installation {
   #newKeyManager(): KeyManager<QueryRunner> {
     const {
       kms,
+      otherKms,
       application = 'default',
       suite = 'xaes-256-gcm',
       keyCache,
@@ -138,6 +139,7 @@ export class Installation {
     return new KeyManager<QueryRunner>({
       store: this.store,
       kms,
+      otherKms,
       application,
       suite,
       cache: keyCache ?? {},
