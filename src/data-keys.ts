@@ -1,7 +1,10 @@
 import type { KeyInfo } from './keys/key-info';
+import type { MaintenanceOptions, MaintenanceReport } from './keys/key-maintenance';
 import type { DestroyedKey, RevokedKey } from './keys/key-operations';
 import type { ColumnUse } from './keys/key-retirement';
 import type { RewrapOptions, RewrapReport } from './keys/key-rewrap';
+import { MaintenanceSchedule } from './keys/maintenance-schedule';
+import type { ScheduleOptions } from './keys/maintenance-schedule';
 import { columnUses } from './reencryption/status';
 import type { Installation } from './typeorm/installation';
 
@@ -78,6 +81,31 @@ export class DataKeys {
    */
   rewrap(options: RewrapOptions = {}): Promise<RewrapReport> {
     return this.#installation.keys.operations.rewrap(options);
+  }
+
+  /**
+   * Does what `keyPolicies` ask for at this moment: announces the next version of a key, activates it
+   * when every process has had time to take it in, and destroys versions that nothing needs. Any
+   * number of processes may run it, at any time.
+   *
+   * A retention policy counts whole tables while it has a version to destroy.
+   */
+  maintain(options: MaintenanceOptions = {}): Promise<MaintenanceReport> {
+    return this.#installation.keys.operations.maintain(options, (keyId, runner) =>
+      columnUses(this.#installation, runner, keyId),
+    );
+  }
+
+  /** Runs {@link DataKeys.maintain} now and every hour, until stopped or the DataSource is destroyed. */
+  scheduleMaintenance(options: MaintenanceOptions & ScheduleOptions = {}): MaintenanceSchedule {
+    const { everyMs, onReport, onError, ...maintenance } = options;
+    return this.#installation.schedule(
+      new MaintenanceSchedule(() => this.maintain(maintenance), {
+        ...(everyMs === undefined ? {} : { everyMs }),
+        ...(onReport === undefined ? {} : { onReport }),
+        ...(onError === undefined ? {} : { onError }),
+      }),
+    );
   }
 
   /** Every encrypted column, with how many of its rows are under a key. */

@@ -6,10 +6,18 @@ export type { FieldEncryption, ValueFailure, ValueResults } from './field-encryp
 export type { Normalizer } from './field/normalizer';
 export type { KeyEvent } from './keys/key-event';
 export type { KeyInfo } from './keys/key-info';
+export type {
+  MaintenanceFailure,
+  MaintenanceOptions,
+  MaintenanceReport,
+} from './keys/key-maintenance';
 export type { DestroyedKey, RevokedKey } from './keys/key-operations';
 export type { KeyPolicy } from './keys/key-policy';
 export type { ColumnUse } from './keys/key-retirement';
 export type { RewrapFailure, RewrapOptions, RewrapReport } from './keys/key-rewrap';
+export type { MaintenanceSchedule, ScheduleOptions } from './keys/maintenance-schedule';
+export type { RetentionPolicy } from './keys/retention-policy';
+export type { RotationPolicy } from './keys/rotation-policy';
 export type { KeyState } from './keys/key-state';
 export type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from './kms/kms-provider';
 export { localKms } from './kms/local-kms';

@@ -2,6 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { keysDestroy } from './commands/keys-destroy';
 import { keysList } from './commands/keys-list';
+import { keysMaintain } from './commands/keys-maintain';
 import { keysRevoke } from './commands/keys-revoke';
 import { keysRewrap } from './commands/keys-rewrap';
 import { keysRotate } from './commands/keys-rotate';
@@ -30,6 +31,13 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .option(...DRY_RUN)
     .action((name: string, { dryRun = false }: DryRunOption) => {
       choose((session) => keysRotate(session, name, { dryRun }));
+    });
+  keys
+    .command('maintain')
+    .description('do what the key policies ask for now')
+    .option(...DRY_RUN)
+    .action(({ dryRun = false }: DryRunOption) => {
+      choose((session) => keysMaintain(session, { dryRun }));
     });
   keys
     .command('rewrap')

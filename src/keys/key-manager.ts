@@ -8,7 +8,7 @@ import type { KeyCacheOptions } from './key-cache-options';
 import { keyCachePolicy } from './key-cache-options';
 import type { KeyEvent, KeyEventListener } from './key-event';
 import type { KeyInfo } from './key-info';
-import { dataKeyInfo, keyInfos } from './key-info';
+import { dataKeyInfo, keyInfos } from './key-infos';
 import { KeyLifecycle } from './key-lifecycle';
 import { KeyOperations } from './key-operations';
 import type { KeyPolicies } from './key-policy';
@@ -156,7 +156,7 @@ export class KeyManager<C = unknown> implements KeySource {
     await table.require();
     const created = await lifecycle.rotate(name);
     if (generation === this.#generation) this.#current.accept(created, clock());
-    return dataKeyInfo(created.record);
+    return dataKeyInfo(created.record, this.#services.policies);
   }
 
   /**
@@ -166,7 +166,7 @@ export class KeyManager<C = unknown> implements KeySource {
    */
   async list(): Promise<KeyInfo[]> {
     await this.#services.table.require();
-    return keyInfos(await this.#services.store.list());
+    return keyInfos(await this.#services.store.list(), this.#services.policies);
   }
 
   /** Forgets every key and closes the KMS providers. A later `prepare` begins anew. */

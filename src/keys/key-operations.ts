@@ -1,5 +1,7 @@
 import type { KeyInfo } from './key-info';
-import { dataKeyInfo } from './key-info';
+import { dataKeyInfo } from './key-infos';
+import type { MaintenanceOptions, MaintenanceReport } from './key-maintenance';
+import { maintain } from './key-maintenance';
 import type { ColumnUse, CountUses } from './key-retirement';
 import type { KeyRecord } from './key-record';
 import type { RewrapOptions, RewrapReport } from './key-rewrap';
@@ -10,9 +12,9 @@ import type { CreatedKey } from './key-wrapper';
 /** What {@link KeyOperations} tell the keys in memory. */
 export interface KeyMemory {
   /** Takes over an active key that is committed. */
-  accept(created: CreatedKey): void;
+  readonly accept: (created: CreatedKey) => void;
   /** Forgets a key that was destroyed. */
-  forget(keyId: string): void;
+  readonly forget: (keyId: string) => void;
 }
 
 /** A key that was revoked. */
@@ -54,8 +56,8 @@ export class KeyOperations<C> {
     const { record, replacement } = await this.#services.retirement.revoke(id);
     if (replacement !== undefined) this.#memory.accept(replacement);
     return {
-      key: dataKeyInfo(record),
-      replacement: replacement === undefined ? null : dataKeyInfo(replacement.record),
+      key: this.#info(record),
+      replacement: replacement === undefined ? null : this.#info(replacement.record),
     };
   }
 
@@ -72,7 +74,7 @@ export class KeyOperations<C> {
     const destroyed = await this.#services.retirement.destroy(id, graceMs, count);
     this.#memory.forget(id);
     const { record, previousState, wrappedKeySha256, uses } = destroyed;
-    return { key: dataKeyInfo(record), previousState, wrappedKeySha256, columns: uses };
+    return { key: this.#info(record), previousState, wrappedKeySha256, columns: uses };
   }
 
   /**
@@ -86,9 +88,26 @@ export class KeyOperations<C> {
     return rewrap(this.#services, options);
   }
 
+  /**
+   * Does what the policies of the keys ask for at this moment. Any number of processes may.
+   *
+   * @param count - as for {@link KeyOperations.destroy}.
+   * @throws {@link ConfigurationError} for a wait that is shorter than the cache's; what fails for
+   * one key name is in the report instead
+   */
+  async maintain(options: MaintenanceOptions, count: CountUses<C>): Promise<MaintenanceReport> {
+    await this.#services.table.require();
+    const { accept, forget } = this.#memory;
+    return maintain(this.#services, options, { count, accept, forget });
+  }
+
   /** @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is no data key */
   async find(id: string): Promise<KeyInfo> {
     await this.#services.table.require();
-    return dataKeyInfo(await this.#services.retirement.find(id));
+    return this.#info(await this.#services.retirement.find(id));
+  }
+
+  #info(record: KeyRecord): KeyInfo {
+    return dataKeyInfo(record, this.#services.policies);
   }
 }

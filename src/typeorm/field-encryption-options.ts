@@ -17,6 +17,7 @@ import { ConfigurationError } from '../errors';
 import type { CipherSuite } from '../crypto/aead';
 import type { KeyEvent } from '../keys/key-event';
 import type { KeyPolicy } from '../keys/key-policy';
+import { scheduleProblem } from '../keys/key-policy';
 import type { KmsProvider } from '../kms/kms-provider';
 import { optionProblems } from './option-rules';
 
@@ -77,6 +78,8 @@ class KeyPolicyRules {
   @IsOptional() @IsString() @Length(1, 128) owner?: unknown;
   @IsOptional() @IsString() @Length(1, 32) securityLevel?: unknown;
   @IsOptional() @IsNumber() @IsPositive() cryptoperiodDays?: unknown;
+  @IsOptional() @IsObject() rotation?: unknown;
+  @IsOptional() @IsObject() retention?: unknown;
 }
 
 class KeyCacheRules {
@@ -108,7 +111,7 @@ export function checkedOptions(options: FieldEncryptionOptions): FieldEncryption
 }
 
 function keyPolicyProblem([name, policy]: [string, KeyPolicy]): string | undefined {
-  const problem = optionProblems(KeyPolicyRules, policy);
+  const problem = optionProblems(KeyPolicyRules, policy) ?? scheduleProblem(policy);
   return problem === undefined ? undefined : `keyPolicies.${name}: ${problem}`;
 }
 

@@ -25,6 +25,11 @@ export function isInstalled(dataSource: DataSource): boolean {
   return installations.has(dataSource);
 }
 
+/** Something that runs by itself until it is stopped. */
+interface Stoppable {
+  stop(): Promise<void>;
+}
+
 /** The encryption of one DataSource: its encrypted columns and its keys. */
 export class Installation {
   readonly dataSource: DataSource;
@@ -32,6 +37,7 @@ export class Installation {
   readonly store: TypeormKeyStore;
   /** Whether `initialize()` makes the keys ready. The command line turns it off, to look without creating any. */
   preparesAtStart = true;
+  readonly #schedules = new Set<Stoppable>();
   #keys: KeyManager<QueryRunner>;
   #columns: EncryptedColumns | undefined;
 
@@ -59,6 +65,19 @@ export class Installation {
   takeOverMetadata(): void {
     const { dataSource, options } = this;
     this.#columns = takeOver({ dataSource, options, keys: this.#keys });
+  }
+
+  /** Has a schedule stopped before the DataSource is destroyed. */
+  schedule<T extends Stoppable>(schedule: T): T {
+    this.#schedules.add(schedule);
+    return schedule;
+  }
+
+  /** Ends what runs by itself. */
+  async stopSchedules(): Promise<void> {
+    const schedules = [...this.#schedules];
+    this.#schedules.clear();
+    await Promise.all(schedules.map((schedule) => schedule.stop()));
   }
 
   /** Forgets all keys; the next `initialize()` begins afresh. */
