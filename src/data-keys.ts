@@ -1,3 +1,6 @@
+import type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
+import type { KeyBackup } from './keys/backup/create-backup';
+import type { RestoreReport } from './keys/backup/restore-backup';
 import type { KeyInfo } from './keys/key-info';
 import type { MaintenanceOptions, MaintenanceReport } from './keys/key-maintenance';
 import type { DestroyedKey, RevokedKey } from './keys/key-operations';
@@ -5,6 +8,8 @@ import type { ColumnUse } from './keys/key-retirement';
 import type { RewrapOptions, RewrapReport } from './keys/key-rewrap';
 import { MaintenanceSchedule } from './keys/maintenance-schedule';
 import type { ScheduleOptions } from './keys/maintenance-schedule';
+import { drill } from './reencryption/drill';
+import type { DrillReport } from './reencryption/drill';
 import { columnUses } from './reencryption/status';
 import type { Installation } from './typeorm/installation';
 
@@ -106,6 +111,35 @@ export class DataKeys {
         ...(onError === undefined ? {} : { onError }),
       }),
     );
+  }
+
+  /**
+   * Backs up every key, index root included, under a backup KEK or split among custodians. Keep the
+   * file apart from what opens it, and both apart from the database.
+   *
+   * @throws {@link KeyUnwrapError} when a key does not unwrap: a backup is complete or it is none
+   */
+  backup(protection: BackupProtection): Promise<KeyBackup> {
+    return this.#installation.keys.operations.backup(protection);
+  }
+
+  /**
+   * Puts the keys of a backup that are missing into the key table, wrapped by this DataSource's KMS.
+   * Verifies everything before it writes, overwrites nothing, and can be run again.
+   *
+   * @throws {@link KeyStateError} where the table has a different key in the place of one
+   */
+  restore(
+    file: string,
+    opener: BackupOpener,
+    { dryRun = false }: { dryRun?: boolean } = {},
+  ): Promise<RestoreReport> {
+    return this.#installation.keys.operations.restore(file, opener, dryRun);
+  }
+
+  /** Restores a backup into a scratch table in memory and reads rows of the database with it. */
+  drill(file: string, opener: BackupOpener): Promise<DrillReport> {
+    return drill(this.#installation, file, opener);
   }
 
   /** Every encrypted column, with how many of its rows are under a key. */

@@ -4,6 +4,9 @@ export * from './errors';
 export { fieldEncryption } from './field-encryption';
 export type { FieldEncryption, ValueFailure, ValueResults } from './field-encryption';
 export type { Normalizer } from './field/normalizer';
+export type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
+export type { KeyBackup } from './keys/backup/create-backup';
+export type { RestoredKey, RestoreReport } from './keys/backup/restore-backup';
 export type { KeyEvent } from './keys/key-event';
 export type { KeyInfo } from './keys/key-info';
 export type {
@@ -22,6 +25,7 @@ export type { KeyState } from './keys/key-state';
 export type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from './kms/kms-provider';
 export { localKms } from './kms/local-kms';
 export type { LocalKmsOptions } from './kms/local-kms';
+export type { DrillReport, DrillResult } from './reencryption/drill';
 export type {
   ReencryptFailure,
   ReencryptOptions,

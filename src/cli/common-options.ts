@@ -1,3 +1,4 @@
+import { InvalidArgumentError } from 'commander';
 import type { ExitCode } from './exit-code';
 import type { CommandResult } from './output';
 import type { Session } from './session';
@@ -16,4 +17,11 @@ export const DRY_RUN = ['--dry-run', 'show what would change and change nothing'
 /** What {@link DRY_RUN} gives. */
 export interface DryRunOption {
   readonly dryRun?: boolean;
+}
+
+/** Reads a whole number from 1. */
+export function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= 1) return value;
+  throw new InvalidArgumentError('It must be a whole number from 1.');
 }

@@ -1,15 +1,27 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
+import type { BackupOptions, OpenerOptions } from './backup-access';
+import { keysBackup } from './commands/keys-backup';
 import { keysDestroy } from './commands/keys-destroy';
+import { keysDrill } from './commands/keys-drill';
 import { keysList } from './commands/keys-list';
 import { keysMaintain } from './commands/keys-maintain';
+import { keysRestore } from './commands/keys-restore';
 import { keysRevoke } from './commands/keys-revoke';
 import { keysRewrap } from './commands/keys-rewrap';
 import { keysRotate } from './commands/keys-rotate';
-import { DRY_RUN } from './common-options';
+import { DRY_RUN, wholeNumber } from './common-options';
 import type { ChooseWork, DryRunOption } from './common-options';
 
 const YES = ['--yes', 'do it without asking'] as const;
+
+const KMS = ['--kms <path>', 'module that exports the KMS provider of the backup'] as const;
+const PASSPHRASE_FILE = ['--passphrase-file <path>', 'file with the passphrase'] as const;
+const PASSPHRASE_FD = [
+  '--passphrase-fd <n>',
+  'file descriptor to read the passphrase from',
+  wholeNumber,
+] as const;
 
 interface YesOption {
   readonly yes?: boolean;
@@ -31,6 +43,31 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .option(...DRY_RUN)
     .action((name: string, { dryRun = false }: DryRunOption) => {
       choose((session) => keysRotate(session, name, { dryRun }));
+    });
+  keys
+    .command('backup')
+    .description('write every key to an encrypted file')
+    .argument('<file>', 'file to write; it must not exist')
+    .option(...KMS)
+    .option(...PASSPHRASE_FILE)
+    .option(...PASSPHRASE_FD)
+    .option('--shares <n>', 'split the key of the backup among n custodians', wholeNumber)
+    .option('--threshold <m>', 'shares that are needed to open it', wholeNumber)
+    .option('--shares-to <folder>', 'folder to write the shares to, a file each')
+    .option(...DRY_RUN)
+    .action((file: string, { dryRun = false, ...options }: DryRunOption & BackupOptions) => {
+      choose((session) => keysBackup(session, file, { ...options, dryRun }));
+    });
+  addOpening(keys.command('restore'))
+    .description('put the missing keys of a backup into the key table')
+    .option(...DRY_RUN)
+    .action((file: string, { dryRun = false, ...options }: DryRunOption & OpenerOptions) => {
+      choose((session) => keysRestore(session, file, { ...options, dryRun }));
+    });
+  addOpening(keys.command('drill'))
+    .description('prove in memory that a backup reads the rows of this database')
+    .action((file: string, options: OpenerOptions) => {
+      choose((session) => keysDrill(session, file, options));
     });
   keys
     .command('maintain')
@@ -69,6 +106,15 @@ export function addKeys(program: Command, choose: ChooseWork): void {
       const { dryRun = false, yes = false, grace } = options;
       choose((session) => keysDestroy(session, id, { dryRun, yes, graceMs: grace * 60_000 }));
     });
+}
+
+function addOpening(command: Command): Command {
+  return command
+    .argument('<file>', 'file that keys backup wrote')
+    .option(...KMS)
+    .option(...PASSPHRASE_FILE)
+    .option(...PASSPHRASE_FD)
+    .option('--share <file...>', 'files of the custodians');
 }
 
 function keyId(text: string): string {

@@ -1,5 +1,5 @@
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { DRY_RUN } from './common-options';
+import { Command, CommanderError } from 'commander';
+import { DRY_RUN, wholeNumber } from './common-options';
 import type { ChooseWork, CommandWork, DryRunOption } from './common-options';
 import { dataReencrypt } from './commands/data-reencrypt';
 import { init } from './commands/init';
@@ -88,10 +88,4 @@ function forEachCommand(command: Command, work: (command: Command) => unknown): 
     work(child);
     forEachCommand(child, work);
   }
-}
-
-function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= 1) return value;
-  throw new InvalidArgumentError('It must be a whole number from 1.');
 }

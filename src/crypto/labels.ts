@@ -13,6 +13,8 @@ export const LABELS = Object.freeze({
   localKekWrap: 'typeorm-field-encryption/v1/local-kek',
   /** Begins the associated data of a key wrapped by a PKCS #11 token. */
   pkcs11Wrap: 'typeorm-field-encryption/v1/pkcs11-kek',
+  /** Derives the key that encrypts a backup of the keys, and begins its associated data. */
+  keyBackup: 'typeorm-field-encryption/v1/backup',
   /** Derives a value that tells whether a key is the expected one. */
   keyCheckValue: 'typeorm-field-encryption/v1/check-value',
 });

@@ -187,6 +187,7 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   const emit = quietly(options.onEvent);
   const lifecycle = new KeyLifecycle({ store, wrapper, suite, policies, wallClock, emit });
   return {
+    application,
     store,
     wrapper,
     emit,

@@ -1,3 +1,8 @@
+import type { BackupOpener, BackupProtection } from './backup/backup-key';
+import type { KeyBackup } from './backup/create-backup';
+import { createBackup } from './backup/create-backup';
+import type { RestoreReport } from './backup/restore-backup';
+import { restoreBackup } from './backup/restore-backup';
 import type { KeyInfo } from './key-info';
 import { dataKeyInfo } from './key-infos';
 import type { MaintenanceOptions, MaintenanceReport } from './key-maintenance';
@@ -99,6 +104,30 @@ export class KeyOperations<C> {
     await this.#services.table.require();
     const { accept, forget } = this.#memory;
     return maintain(this.#services, options, { count, accept, forget });
+  }
+
+  /**
+   * Backs up every key that is not destroyed, index root included.
+   *
+   * @throws {@link KeyUnwrapError} when one of them does not unwrap, {@link ConfigurationError} for a
+   * number of shares that cannot be
+   */
+  async backup(protection: BackupProtection): Promise<KeyBackup> {
+    const { application, table } = this.#services;
+    await table.require();
+    return createBackup(this.#services, application, protection);
+  }
+
+  /**
+   * Puts the keys of a backup into the table that are missing there. Overwrites nothing.
+   *
+   * @throws {@link KeyStateError} where the table has a different key in the place of one;
+   * {@link KeyUnwrapError} for a changed file or the wrong opener; {@link ConfigurationError}
+   */
+  async restore(file: string, opener: BackupOpener, dryRun = false): Promise<RestoreReport> {
+    const { application, table } = this.#services;
+    await table.require();
+    return restoreBackup(this.#services, application, file, opener, dryRun);
   }
 
   /** @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is no data key */

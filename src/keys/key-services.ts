@@ -9,6 +9,8 @@ import type { KeyWrapper } from './key-wrapper';
 
 /** What the parts of a key manager share. */
 export interface KeyServices<C> {
+  /** Bound into every wrapped key and key record. */
+  readonly application: string;
   readonly store: KeyStore<C>;
   readonly table: KeyTable<C>;
   readonly wrapper: KeyWrapper;

@@ -19,6 +19,8 @@ describe('LABELS', () => {
       fieldAssociatedData: 'typeorm-field-encryption/v1/field',
       indexKey: 'typeorm-field-encryption/v1/index-key',
       keyRecordMac: 'typeorm-field-encryption/v1/key-record',
+      keyBackup: 'typeorm-field-encryption/v1/backup',
+      pkcs11Wrap: 'typeorm-field-encryption/v1/pkcs11-kek',
       localKekWrap: 'typeorm-field-encryption/v1/local-kek',
       keyCheckValue: 'typeorm-field-encryption/v1/check-value',
     });
