@@ -171,5 +171,10 @@ export class Installation {
 
 /** A replica may lag behind the key table: keys are read from the primary, on a connection of their own. */
 function onPrimary(queryRunner: QueryRunner | undefined): QueryRunner | undefined {
-  return queryRunner?.getReplicationMode() === 'slave' ? undefined : queryRunner;
+  // Without replication, too, TypeORM reads in the mode 'slave': from the one pool there is, whose
+  // last connection this may be.
+  const onReplica =
+    queryRunner?.connection.driver.isReplicated === true &&
+    queryRunner.getReplicationMode() === 'slave';
+  return onReplica ? undefined : queryRunner;
 }
