@@ -28,6 +28,11 @@ export class CreateDataKeys1764000000000 implements MigrationInterface {
           text('created_at', 32),
           { ...text('activated_at', 32), isNullable: true },
           { ...text('deactivated_at', 32), isNullable: true },
+          { ...text('compromised_at', 32), isNullable: true },
+          { ...text('destroyed_at', 32), isNullable: true },
+          { ...text('expires_at', 32), isNullable: true },
+          { ...text('owner', 128), isNullable: true },
+          { ...text('security_level', 32), isNullable: true },
         ],
         indices: [
           {

@@ -1,6 +1,6 @@
 import type { DataSource, EntityTarget, ObjectLiteral } from 'typeorm';
+import { DataKeys } from './data-keys';
 import { ConfigurationError, FieldEncryptionError } from './errors';
-import type { KeyInfo } from './keys/key-info';
 import { reencrypt } from './reencryption/reencrypt';
 import type { ReencryptOptions, ReencryptReport } from './reencryption/reencrypt';
 import { columnStatuses } from './reencryption/status';
@@ -9,17 +9,6 @@ import { decryptStored } from './typeorm/encrypted-column';
 import type { EncryptedColumn } from './typeorm/encrypted-column';
 import { installationOf } from './typeorm/installation';
 import type { Installation } from './typeorm/installation';
-
-/** The data keys of a DataSource. */
-export interface DataKeys {
-  /** Every data key, by name and version. Never key bytes. */
-  list(): Promise<KeyInfo[]>;
-  /**
-   * Makes a new version the active one, `'default'` by default, and returns it. Rows stay under the
-   * key they have until {@link FieldEncryption.reencrypt}.
-   */
-  rotate(name?: string): Promise<KeyInfo>;
-}
 
 /** A value that could not be encrypted or decrypted, by its index. */
 export interface ValueFailure {
@@ -41,10 +30,7 @@ export class FieldEncryption {
   /** @internal */
   constructor(installation: Installation) {
     this.#installation = installation;
-    this.keys = {
-      list: () => installation.keys.list(),
-      rotate: (name = 'default') => installation.keys.rotate(name),
-    };
+    this.keys = new DataKeys(installation);
   }
 
   /**
@@ -57,9 +43,10 @@ export class FieldEncryption {
 
   /** Counts the rows of every encrypted column: NULL, cleartext, and under each data-key version. */
   async status(): Promise<ColumnStatus[]> {
+    const keys = await this.#installation.keys.list();
     const runner = this.#installation.dataSource.createQueryRunner('master');
     try {
-      return await columnStatuses(this.#installation, runner);
+      return await columnStatuses(this.#installation, runner, keys);
     } finally {
       await runner.release();
     }

@@ -1,14 +1,31 @@
 export type { CipherSuite } from './crypto/aead';
+export type { DataKeys, DestroyOptions, RevocationReport } from './data-keys';
 export * from './errors';
 export { fieldEncryption } from './field-encryption';
-export type { DataKeys, FieldEncryption, ValueFailure, ValueResults } from './field-encryption';
+export type { FieldEncryption, ValueFailure, ValueResults } from './field-encryption';
 export type { Normalizer } from './field/normalizer';
+export type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
+export type { KeyBackup } from './keys/backup/create-backup';
+export type { RestoredKey, RestoreReport } from './keys/backup/restore-backup';
 export type { KeyEvent } from './keys/key-event';
 export type { KeyInfo } from './keys/key-info';
-export type { KeyState } from './keys/key-record';
+export type {
+  MaintenanceFailure,
+  MaintenanceOptions,
+  MaintenanceReport,
+} from './keys/key-maintenance';
+export type { DestroyedKey, RevokedKey } from './keys/key-operations';
+export type { KeyPolicy } from './keys/key-policy';
+export type { ColumnUse } from './keys/key-retirement';
+export type { RewrapFailure, RewrapOptions, RewrapReport } from './keys/key-rewrap';
+export type { MaintenanceSchedule, ScheduleOptions } from './keys/maintenance-schedule';
+export type { RetentionPolicy } from './keys/retention-policy';
+export type { RotationPolicy } from './keys/rotation-policy';
+export type { KeyState } from './keys/key-state';
 export type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from './kms/kms-provider';
 export { localKms } from './kms/local-kms';
 export type { LocalKmsOptions } from './kms/local-kms';
+export type { DrillReport, DrillResult } from './reencryption/drill';
 export type {
   ReencryptFailure,
   ReencryptOptions,

@@ -17,16 +17,24 @@ const EXAMPLE =
  * @throws {@link CommandError} that says what is wrong with the module
  */
 export async function loadDataSource(path: string): Promise<DataSource> {
-  const file = resolve(path);
-  if (!existsSync(file) || !statSync(file).isFile()) {
-    throw new CommandError(
-      'ERR_USAGE',
-      `There is no module ${path}.`,
-      'Give -d the path of the built module that exports your DataSource, such as ./dist/data-source.js.',
-    );
-  }
-  const exported = await dataSourcesOf(await load(file));
+  const exported = await dataSourcesOf(await loadModule(path, 'your DataSource'));
   return theOne(exported, path);
+}
+
+/**
+ * Loads a module that the command line names.
+ *
+ * @param holds - what it exports, for the message.
+ * @throws {@link CommandError} when there is no such module
+ */
+export async function loadModule(path: string, holds: string): Promise<unknown> {
+  const file = resolve(path);
+  if (existsSync(file) && statSync(file).isFile()) return load(file);
+  throw new CommandError(
+    'ERR_USAGE',
+    `There is no module ${path}.`,
+    `Give the path of the built module that exports ${holds}, such as ./dist/data-source.js.`,
+  );
 }
 
 async function load(file: string): Promise<unknown> {

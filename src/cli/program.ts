@@ -1,17 +1,10 @@
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import type { CommandResult } from './output';
+import { Command, CommanderError } from 'commander';
+import { DRY_RUN, wholeNumber } from './common-options';
+import type { ChooseWork, CommandWork, DryRunOption } from './common-options';
 import { dataReencrypt } from './commands/data-reencrypt';
 import { init } from './commands/init';
-import { keysList } from './commands/keys-list';
-import { keysRotate } from './commands/keys-rotate';
 import { status } from './commands/status';
-import type { ExitCode } from './exit-code';
-import type { Session } from './session';
-
-/** What a command does once the DataSource is connected. */
-export type CommandWork = (
-  session: Session,
-) => Promise<CommandResult & { readonly exitCode?: ExitCode }>;
+import { addKeys } from './key-commands';
 
 /** Options that every command takes. */
 export interface GlobalOptions {
@@ -24,12 +17,6 @@ export interface GlobalOptions {
 export interface ParsedCommand {
   readonly options: GlobalOptions;
   readonly work: CommandWork;
-}
-
-const DRY_RUN = ['--dry-run', 'show what would change and change nothing'] as const;
-
-interface DryRunOption {
-  readonly dryRun?: boolean;
 }
 
 /**
@@ -47,7 +34,7 @@ export function parse(args: readonly string[]): ParsedCommand {
     .option('--json', 'write one JSON document to stdout')
     .option('--verbose', 'show where errors come from');
   settle(program);
-  const choose = (work: CommandWork): void => {
+  const choose: ChooseWork = (work) => {
     chosen = work;
   };
 
@@ -74,25 +61,7 @@ export function parse(args: readonly string[]): ParsedCommand {
   return { options: program.opts(), work: chosen };
 }
 
-function addKeys(program: Command, choose: (work: CommandWork) => void): void {
-  const keys = program.command('keys').description('life of the data keys');
-  keys
-    .command('list')
-    .description('list every data key')
-    .action(() => {
-      choose(keysList);
-    });
-  keys
-    .command('rotate')
-    .description('make a new version of a data key the active one')
-    .argument('[name]', 'name of the data key', 'default')
-    .option(...DRY_RUN)
-    .action((name: string, { dryRun = false }: DryRunOption) => {
-      choose((session) => keysRotate(session, name, { dryRun }));
-    });
-}
-
-function addData(program: Command, choose: (work: CommandWork) => void): void {
+function addData(program: Command, choose: ChooseWork): void {
   const data = program.command('data').description('work on the encrypted rows');
   data
     .command('reencrypt')
@@ -119,10 +88,4 @@ function forEachCommand(command: Command, work: (command: Command) => unknown): 
     work(child);
     forEachCommand(child, work);
   }
-}
-
-function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= 1) return value;
-  throw new InvalidArgumentError('It must be a whole number from 1.');
 }

@@ -21,6 +21,8 @@ export const LABELS = Object.freeze({
   pkcs11Wrap: 'typeorm-field-encryption/v1/pkcs11-kek',
   /** Derives, from a data key, the key of the MAC over its wrapped forms by several providers. */
   failoverMac: 'typeorm-field-encryption/v1/failover',
+  /** Derives the key that encrypts a backup of the keys, and begins its associated data. */
+  keyBackup: 'typeorm-field-encryption/v1/backup',
   /** Derives a value that tells whether a key is the expected one. */
   keyCheckValue: 'typeorm-field-encryption/v1/check-value',
 });

@@ -21,6 +21,22 @@ export function lengthPrefixed(parts: readonly (string | Uint8Array)[]): Uint8Ar
   return joined;
 }
 
+/** The parts of a {@link lengthPrefixed} byte string, as views; undefined for anything else. */
+export function readLengthPrefixed(joined: Uint8Array): Uint8Array[] | undefined {
+  const view = new DataView(joined.buffer, joined.byteOffset, joined.byteLength);
+  if (joined.length < LENGTH_BYTES) return undefined;
+  const parts: Uint8Array[] = [];
+  let offset = LENGTH_BYTES;
+  for (let left = view.getUint32(0); left > 0; left -= 1) {
+    if (offset + LENGTH_BYTES > joined.length) return undefined;
+    const end = offset + LENGTH_BYTES + view.getUint32(offset);
+    if (end > joined.length) return undefined;
+    parts.push(joined.subarray(offset + LENGTH_BYTES, end));
+    offset = end;
+  }
+  return offset === joined.length ? parts : undefined;
+}
+
 function toBytes(part: string | Uint8Array): Uint8Array {
   return typeof part === 'string' ? Buffer.from(part, 'utf8') : part;
 }

@@ -135,8 +135,9 @@ export class CurrentKeys<C> {
     connection?: C,
   ): Promise<void> {
     if (names.length === 0) return;
-    const records = await this.#findActive(purpose, names, connection);
-    const named = (name: string): KeyRecord[] => records.filter((record) => record.name === name);
+    const records = await this.#findCurrent(purpose, names, connection);
+    const active = records.filter(({ state }) => state === 'active');
+    const named = (name: string): KeyRecord[] => active.filter((record) => record.name === name);
     const [present, absent] = partition(names, (name) => named(name).length > 0);
 
     await settleAll([present, absent], 1, (group) =>
@@ -146,15 +147,32 @@ export class CurrentKeys<C> {
         ),
       ),
     );
+    await this.#readAhead(
+      records.filter(({ state }) => state === 'preActive'),
+      attempt,
+    );
   }
 
-  async #findActive(
+  /**
+   * Takes in the announced keys, so that what another process writes with them can be read from the
+   * first moment. Nobody waits for one that fails: it is loaded again where a value needs it.
+   */
+  async #readAhead(records: readonly KeyRecord[], attempt: Attempt): Promise<void> {
+    const { wrapper } = this.#services;
+    await settleAll(records, CONCURRENT_UNWRAPS, async (record) => {
+      const unwrapped = await wrapper.unwrap(record);
+      const isOpen = attempt.generation === this.#generation;
+      if (isOpen && unwrapped.purpose === 'data') this.#onDataKey(unwrapped.key, attempt.startedAt);
+    }).catch(() => undefined);
+  }
+
+  async #findCurrent(
     purpose: KeyPurpose,
     names: readonly string[],
     connection?: C,
   ): Promise<KeyRecord[]> {
     try {
-      return await this.#services.store.findActive(purpose, names, connection);
+      return await this.#services.store.findCurrent(purpose, names, connection);
     } catch (failure) {
       for (const name of names) this.#noteFailure(purpose, name, failure);
       throw failure;

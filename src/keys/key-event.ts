@@ -20,6 +20,29 @@ export type KeyEvent =
       readonly previousKeyId: string;
     }
   | {
+      /** This process made the next version of a data key, which nobody writes with yet. */
+      readonly type: 'keyAnnounced';
+      readonly keyId: string;
+      readonly keyName: string;
+      readonly version: number;
+    }
+  | {
+      /** This process wrapped a key again. */
+      readonly type: 'keyRewrapped';
+      readonly keyId: string;
+      readonly keyName: string;
+      readonly version: number;
+      /** Name of the provider that holds its KEK now. */
+      readonly kms: string;
+    }
+  | {
+      /** This process marked a key as compromised, or erased one. */
+      readonly type: 'keyRevoked' | 'keyDestroyed';
+      readonly keyId: string;
+      readonly keyName: string;
+      readonly version: number;
+    }
+  | {
       /** A key could not be taken from the table or the KMS; cached ones serve until their maximum age. */
       readonly type: 'keyLoadFailed';
       readonly purpose: KeyPurpose;

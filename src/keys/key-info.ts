@@ -1,5 +1,5 @@
 import type { CipherSuite } from '../crypto/aead';
-import type { KeyRecord, KeyState } from './key-record';
+import type { KeyState } from './key-state';
 
 /** What may be told of a data key: everything an operator asks for and nothing of the key itself. */
 export interface KeyInfo {
@@ -16,32 +16,14 @@ export interface KeyInfo {
   readonly kek: string;
   readonly createdAt: Date;
   readonly activatedAt: Date | null;
+  /** When it stopped protecting new data. */
   readonly deactivatedAt: Date | null;
-}
-
-/** Lists the data keys among `records`, by name and version. */
-export function keyInfos(records: readonly KeyRecord[]): KeyInfo[] {
-  return records.flatMap((record) => keyInfo(record) ?? []).sort(byNameAndVersion);
-}
-
-/** Describes a data key; undefined for a key of another purpose. */
-export function keyInfo(record: KeyRecord): KeyInfo | undefined {
-  if (record.suite === 'hmac-sha-256') return undefined;
-  return Object.freeze({
-    id: record.id,
-    name: record.name,
-    version: record.version,
-    state: record.state,
-    suite: record.suite,
-    kms: record.kms,
-    kek: record.kek,
-    createdAt: record.createdAt,
-    activatedAt: record.activatedAt,
-    deactivatedAt: record.deactivatedAt,
-  });
-}
-
-function byNameAndVersion(a: KeyInfo, b: KeyInfo): number {
-  if (a.name !== b.name) return a.name < b.name ? -1 : 1;
-  return a.version - b.version;
+  readonly compromisedAt: Date | null;
+  readonly destroyedAt: Date | null;
+  /** When it should no longer protect new data; `null` without a cryptoperiod. */
+  readonly expiresAt: Date | null;
+  /** When its rotation policy replaces it; `null` for a key that is not active or has none. */
+  readonly nextRotationAt: Date | null;
+  readonly owner: string | null;
+  readonly securityLevel: string | null;
 }

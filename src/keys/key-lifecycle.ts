@@ -1,8 +1,10 @@
 import type { CipherSuite } from '../crypto/aead';
 import { KeyStateError } from '../errors';
 import type { KeyEventListener } from './key-event';
+import type { KeyPolicies } from './key-policy';
+import { expiryOf, policyOf } from './key-policy';
 import type { KeyPurpose, KeyRecord } from './key-record';
-import type { KeyStore } from './key-store';
+import type { KeyChange, KeyStore } from './key-store';
 import type { CreatedKey, KeyWrapper } from './key-wrapper';
 
 /** What the lifecycle of keys works with. */
@@ -11,21 +13,21 @@ export interface KeyLifecycleParts<C> {
   readonly wrapper: KeyWrapper;
   /** Suite of the data keys created from now on. */
   readonly suite: CipherSuite;
+  readonly policies: KeyPolicies;
+  /** For the dates in the table; nothing is ordered by it. */
+  readonly wallClock: () => Date;
   readonly emit: KeyEventListener;
 }
 
+/** How often an operation looks again after another process changed the rows under it. */
+const ATTEMPTS = 5;
+
 /** Creates first keys and replaces active ones, against any number of processes that do the same. */
 export class KeyLifecycle<C> {
-  readonly #store: KeyStore<C>;
-  readonly #wrapper: KeyWrapper;
-  readonly #suite: CipherSuite;
-  readonly #emit: KeyEventListener;
+  readonly #parts: KeyLifecycleParts<C>;
 
-  constructor({ store, wrapper, suite, emit }: KeyLifecycleParts<C>) {
-    this.#store = store;
-    this.#wrapper = wrapper;
-    this.#suite = suite;
-    this.#emit = emit;
+  constructor(parts: KeyLifecycleParts<C>) {
+    this.#parts = parts;
   }
 
   /**
@@ -36,7 +38,8 @@ export class KeyLifecycle<C> {
    * one out of use; what to put in its place is not for a write to decide.
    */
   async createFirst(purpose: KeyPurpose, name: string, connection?: C): Promise<CreatedKey> {
-    const records = await this.#store.list(connection);
+    const { store } = this.#parts;
+    const records = await store.list(connection);
     const versions = records.filter(isVersionOf(purpose, name));
     const active = soleActive(versions);
     if (active !== undefined) return this.#existing(active);
@@ -44,29 +47,104 @@ export class KeyLifecycle<C> {
 
     await this.#proveKek(records);
     const created = await this.#create(purpose, name, 1);
-    if (await this.#store.insertFirst(created.record, connection)) return this.#announced(created);
+    if (await store.insertFirst(created.record, connection)) return this.#announced(created);
     // Not through the caller's connection: its transaction may have begun before the winner's commit.
-    return this.#winner(purpose, name);
+    const winner = await this.#active(purpose, name);
+    return this.#existing(winner);
   }
 
   /**
-   * Replaces the active version of a data key by a new one. Of several processes that do so at
-   * once, one wins and the others take its key.
+   * Replaces the active version of a data key: by the pre-active one that was announced, or by a new
+   * one. Of several processes that do so at once, one wins and the others take its key.
+   *
+   * @param becomes - what the replaced version becomes.
    */
-  async rotate(name: string): Promise<CreatedKey> {
-    const records = await this.#store.list();
-    const versions = records.filter(isVersionOf('data', name));
-    const active = soleActive(versions);
-    await this.#proveKek(active === undefined ? records : [active]);
+  async rotate(
+    name: string,
+    becomes: 'deactivated' | 'compromised' = 'deactivated',
+  ): Promise<CreatedKey> {
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+      const records = await this.#parts.store.list();
+      const versions = records.filter(isVersionOf('data', name));
+      const active = soleActive(versions);
+      await this.#proveKek(active === undefined ? records : [active]);
 
-    const version = 1 + Math.max(0, ...versions.map((record) => record.version));
-    const next = await this.#create('data', name, version);
-    if (active === undefined) {
-      const inserted = await this.#store.insertFirst(next.record);
-      return inserted ? this.#announced(next) : this.#winner('data', name);
+      const next = await this.#nextVersion(name, versions, active);
+      if (active === undefined && next.record.state === 'active') {
+        if (await this.#parts.store.insertFirst(next.record)) return this.#announced(next);
+      } else {
+        const activated = await this.#activate(next, active, becomes);
+        if (activated !== undefined) return activated;
+      }
+      const winner = await this.#active('data', name);
+      if (winner.id !== active?.id) return this.#existing(winner);
     }
-    const replaced = await this.#store.replaceActive(active.id, next.record);
-    return replaced ? this.#announced(next, active.id) : this.#winner('data', name);
+    throw changedMeanwhile(name);
+  }
+
+  /**
+   * Activates the pre-active version of a name in the place of the active one.
+   *
+   * @returns undefined when another process changed either of them meanwhile.
+   */
+  async activate(announced: KeyRecord, active: KeyRecord): Promise<CreatedKey | undefined> {
+    return this.#activate(await this.#existing(announced), active, 'deactivated');
+  }
+
+  /**
+   * Makes the next version of a data key and inserts it pre-active.
+   *
+   * @returns undefined when another process announced it first.
+   */
+  async announce(name: string, version: number): Promise<CreatedKey | undefined> {
+    const created = await this.#create('data', name, version);
+    const record: KeyRecord = {
+      ...created.record,
+      state: 'preActive',
+      activatedAt: null,
+      expiresAt: null,
+    };
+    if (!(await this.#parts.store.apply([{ type: 'insert', record }]))) return undefined;
+    this.#parts.emit({ type: 'keyAnnounced', keyId: record.id, keyName: name, version });
+    return { ...created, record };
+  }
+
+  /** The announced version, where there is one after the active one, or a new one. */
+  async #nextVersion(
+    name: string,
+    versions: readonly KeyRecord[],
+    active: KeyRecord | undefined,
+  ): Promise<CreatedKey> {
+    const announced = announcedAfter(versions, active);
+    if (announced !== undefined) return this.#existing(announced);
+    return this.#create('data', name, 1 + highestVersion(versions));
+  }
+
+  async #activate(
+    next: CreatedKey,
+    active: KeyRecord | undefined,
+    becomes: 'deactivated' | 'compromised',
+  ): Promise<CreatedKey | undefined> {
+    const now = wholeSecond(this.#parts.wallClock());
+    const record = {
+      ...next.record,
+      state: 'active' as const,
+      activatedAt: now,
+      expiresAt: expiryOf(policyOf(this.#parts.policies, next.record.name), now),
+    };
+    const changes: KeyChange[] = [];
+    if (active !== undefined) {
+      const compromisedAt = becomes === 'compromised' ? now : active.compromisedAt;
+      const set = { state: becomes, deactivatedAt: now, compromisedAt };
+      changes.push({ type: 'update', expected: active, set });
+    }
+    changes.push(
+      next.record.state === 'preActive'
+        ? { type: 'update', expected: next.record, set: record }
+        : { type: 'insert', record },
+    );
+    if (!(await this.#parts.store.apply(changes))) return undefined;
+    return this.#announced({ ...next, record }, active?.id);
   }
 
   /**
@@ -75,30 +153,33 @@ export class KeyLifecycle<C> {
    */
   async #proveKek(records: readonly KeyRecord[]): Promise<void> {
     const known = records.find((record) => record.state === 'active');
-    if (known !== undefined) await this.#wrapper.unwrap(known);
+    if (known !== undefined) await this.#parts.wrapper.unwrap(known);
   }
 
-  #create(purpose: KeyPurpose, name: string, version: number): Promise<CreatedKey> {
-    const suite = purpose === 'index' ? 'hmac-sha-256' : this.#suite;
-    return this.#wrapper.create({ name, purpose, version, suite });
+  async #create(purpose: KeyPurpose, name: string, version: number): Promise<CreatedKey> {
+    const { policies, suite, wrapper } = this.#parts;
+    const keySuite = purpose === 'index' ? 'hmac-sha-256' : suite;
+    const { record, unwrapped } = await wrapper.create({ name, purpose, version, suite: keySuite });
+    if (purpose === 'index') return { record, unwrapped };
+    const policy = policyOf(policies, name);
+    const { owner = null, securityLevel = null } = policy;
+    const expiresAt = expiryOf(policy, record.createdAt);
+    return { record: { ...record, owner, securityLevel, expiresAt }, unwrapped };
   }
 
   async #existing(record: KeyRecord): Promise<CreatedKey> {
-    return { record, unwrapped: await this.#wrapper.unwrap(record) };
+    return { record, unwrapped: await this.#parts.wrapper.unwrap(record) };
   }
 
-  async #winner(purpose: KeyPurpose, name: string): Promise<CreatedKey> {
-    const winner = soleActive(await this.#store.findActive(purpose, [name]));
-    if (winner !== undefined) return this.#existing(winner);
-    throw new KeyStateError(
-      `key "${name}" was changed by another process and now has no active version. Try again.`,
-      { retryable: true },
-    );
+  async #active(purpose: KeyPurpose, name: string): Promise<KeyRecord> {
+    const active = soleActive(await this.#parts.store.findCurrent(purpose, [name]));
+    if (active !== undefined) return active;
+    throw changedMeanwhile(name);
   }
 
   #announced(created: CreatedKey, previousKeyId?: string): CreatedKey {
     const { id: keyId, name: keyName, purpose, version } = created.record;
-    this.#emit(
+    this.#parts.emit(
       previousKeyId === undefined
         ? { type: 'keyCreated', purpose, keyId, keyName, version }
         : { type: 'keyRotated', keyId, keyName, version, previousKeyId },
@@ -123,8 +204,36 @@ export function soleActive(records: readonly KeyRecord[]): KeyRecord | undefined
   );
 }
 
-function isVersionOf(purpose: KeyPurpose, name: string): (record: KeyRecord) => boolean {
+/** The pre-active version that is to follow the active one. */
+export function announcedAfter(
+  versions: readonly KeyRecord[],
+  active: KeyRecord | undefined,
+): KeyRecord | undefined {
+  return versions
+    .filter(({ state, version }) => state === 'preActive' && version > (active?.version ?? 0))
+    .sort((a, b) => b.version - a.version)[0];
+}
+
+/** The highest version among records of one name; 0 for none. */
+export function highestVersion(versions: readonly KeyRecord[]): number {
+  return Math.max(0, ...versions.map((record) => record.version));
+}
+
+/** Selects the versions of one key. */
+export function isVersionOf(purpose: KeyPurpose, name: string): (record: KeyRecord) => boolean {
   return (record) => record.purpose === purpose && record.name === name;
+}
+
+/** Dates in the key table are whole seconds. */
+export function wholeSecond(date: Date): Date {
+  return new Date(Math.floor(date.getTime() / 1000) * 1000);
+}
+
+function changedMeanwhile(name: string): KeyStateError {
+  return new KeyStateError(
+    `key "${name}" was changed by another process and now has no active version. Try again.`,
+    { retryable: true },
+  );
 }
 
 function noneActive(name: string, versions: number): KeyStateError {

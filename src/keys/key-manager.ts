@@ -8,8 +8,11 @@ import type { KeyCacheOptions } from './key-cache-options';
 import { keyCachePolicy } from './key-cache-options';
 import type { KeyEvent, KeyEventListener } from './key-event';
 import type { KeyInfo } from './key-info';
-import { keyInfo, keyInfos } from './key-info';
+import { dataKeyInfo, keyInfos } from './key-infos';
 import { KeyLifecycle } from './key-lifecycle';
+import { KeyOperations } from './key-operations';
+import type { KeyPolicies } from './key-policy';
+import { KeyRetirement } from './key-retirement';
 import { KeyRing } from './key-ring';
 import type { KeyServices } from './key-services';
 import type { IndexRoot, KeySource } from './key-source';
@@ -20,7 +23,10 @@ import { KeyWrapper } from './key-wrapper';
 /** What a key manager is made of. */
 export interface KeyManagerOptions<C> {
   readonly store: KeyStore<C>;
+  /** Wraps new keys. */
   readonly kms: KmsProvider;
+  /** Further providers, which unwrap what they have wrapped. Defaults to none. */
+  readonly otherKms?: readonly KmsProvider[] | undefined;
   /** Bound into every wrapped key and key record. */
   readonly application: string;
   /** Suite of the data keys created from now on; existing ones keep theirs. */
@@ -29,6 +35,10 @@ export interface KeyManagerOptions<C> {
   readonly onEvent?: KeyEventListener | undefined;
   /** Monotonic milliseconds: ages must not follow corrections of the wall clock. Defaults to `performance.now`. */
   readonly clock?: (() => number) | undefined;
+  /** By key name. Defaults to none. */
+  readonly policies?: KeyPolicies | undefined;
+  /** For the dates in the key table, by which nothing is ordered. Defaults to the system's time. */
+  readonly wallClock?: (() => Date) | undefined;
 }
 
 /**
@@ -42,18 +52,26 @@ export interface KeyManagerOptions<C> {
  */
 export class KeyManager<C = unknown> implements KeySource {
   readonly #services: KeyServices<C>;
-  readonly #kms: KmsProvider;
   readonly #current: CurrentKeys<C>;
   readonly #ring: KeyRing<C>;
   #generation = 0;
+  /** What operators do to keys. */
+  readonly operations: KeyOperations<C>;
 
   /** @throws {@link ConfigurationError} for cache limits that cannot work */
   constructor(options: KeyManagerOptions<C>) {
-    this.#kms = options.kms;
     this.#services = keyServices(options);
     this.#ring = new KeyRing(this.#services);
     this.#current = new CurrentKeys(this.#services, (key, confirmedAt) => {
       this.#ring.add(key, confirmedAt);
+    });
+    this.operations = new KeyOperations(this.#services, {
+      accept: (created) => {
+        this.#current.accept(created, this.#services.clock());
+      },
+      forget: (keyId) => {
+        this.#ring.forget(keyId);
+      },
     });
   }
 
@@ -138,9 +156,7 @@ export class KeyManager<C = unknown> implements KeySource {
     await table.require();
     const created = await lifecycle.rotate(name);
     if (generation === this.#generation) this.#current.accept(created, clock());
-    const info = keyInfo(created.record);
-    if (info === undefined) throw new TypeError(`key "${name}" is not a data key`);
-    return info;
+    return dataKeyInfo(created.record, this.#services.policies);
   }
 
   /**
@@ -150,30 +166,36 @@ export class KeyManager<C = unknown> implements KeySource {
    */
   async list(): Promise<KeyInfo[]> {
     await this.#services.table.require();
-    return keyInfos(await this.#services.store.list());
+    return keyInfos(await this.#services.store.list(), this.#services.policies);
   }
 
-  /** Forgets every key and closes the KMS provider. A later `prepare` begins anew. */
+  /** Forgets every key and closes the KMS providers. A later `prepare` begins anew. */
   async close(): Promise<void> {
     this.#generation += 1;
     this.#current.clear();
     this.#ring.clear();
     this.#services.wrapper.forgetRequests();
     this.#services.table.forget();
-    await this.#kms.close?.();
+    await this.#services.wrapper.providers.close();
   }
 }
 
 function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   const { store, kms, application, suite } = options;
-  const wrapper = new KeyWrapper(kms, application);
+  const { policies = {}, wallClock = () => new Date() } = options;
+  const wrapper = new KeyWrapper(kms, application, { others: options.otherKms, wallClock });
   const emit = quietly(options.onEvent);
+  const lifecycle = new KeyLifecycle({ store, wrapper, suite, policies, wallClock, emit });
   return {
+    application,
     store,
     wrapper,
     emit,
+    lifecycle,
+    policies,
+    wallClock,
     table: new KeyTable(store),
-    lifecycle: new KeyLifecycle({ store, wrapper, suite, emit }),
+    retirement: new KeyRetirement({ store, lifecycle, wallClock, emit }),
     policy: keyCachePolicy(options.cache),
     clock: options.clock ?? (() => performance.now()),
   };

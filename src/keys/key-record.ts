@@ -1,12 +1,5 @@
 import type { CipherSuite } from '../crypto/aead';
-
-/**
- * Life of a key, after NIST SP 800-57 part 1: only an `active` key protects new data; `suspended`,
- * `deactivated` and `compromised` ones still read what they protected; a `preActive` or `destroyed`
- * one does nothing.
- */
-export type KeyState =
-  'preActive' | 'active' | 'suspended' | 'deactivated' | 'compromised' | 'destroyed';
+import type { KeyState } from './key-state';
 
 /** What a key is for: field ciphertexts, or blind-index tokens. */
 export type KeyPurpose = 'data' | 'index';
@@ -29,12 +22,21 @@ export interface KeyRecord {
   readonly kms: string;
   /** The key-encryption key, in the provider's own terms; at most 512 characters. */
   readonly kek: string;
-  /** The wrapped key, at most 4096 bytes. */
+  /** The wrapped key, at most 4096 bytes; empty once the key is destroyed. */
   readonly wrapped: Uint8Array;
   /** 32 bytes, keyed from the wrapped key itself; see `key-record-mac.ts`. */
   readonly recordMac: Uint8Array;
   /** A whole second, so that it survives every database's date type. Covered by the MAC. */
   readonly createdAt: Date;
   readonly activatedAt: Date | null;
+  /** When it stopped protecting new data. */
   readonly deactivatedAt: Date | null;
+  readonly compromisedAt: Date | null;
+  readonly destroyedAt: Date | null;
+  /** End of the originator-usage period; `null` where the policy of the name sets none. */
+  readonly expiresAt: Date | null;
+  /** Who answers for the key, at most 128 characters. For people: the MAC does not cover it. */
+  readonly owner: string | null;
+  /** Classification of what the key protects, at most 32 characters. Like `owner`. */
+  readonly securityLevel: string | null;
 }

@@ -4,20 +4,14 @@ import { BackgroundRefresh } from './background-refresh';
 import type { DataKey } from './data-key';
 import { FailedKeys } from './failed-keys';
 import { KeyCache } from './key-cache';
-import type { KeyRecord, KeyState } from './key-record';
+import type { KeyRecord } from './key-record';
 import { CONCURRENT_UNWRAPS, type KeyServices } from './key-services';
+import { isReadable } from './key-state';
 import { keyTableMissing } from './key-table';
 import { loadFailed, typedFailure } from './load-failure';
 import { settleAll } from './settle-all';
 
 const CAPACITY = 4096;
-/** A state that this version does not know is not one of them. */
-const READABLE_STATES: ReadonlySet<KeyState> = new Set<KeyState>([
-  'active',
-  'suspended',
-  'deactivated',
-  'compromised',
-]);
 
 /** One go at fetching keys. */
 interface Attempt {
@@ -78,6 +72,11 @@ export class KeyRing<C> {
     this.#failed.forget(key.prefix);
   }
 
+  /** Forgets a key that was destroyed. */
+  forget(id: string): void {
+    this.#cache.delete(keyPrefix(id));
+  }
+
   /** Forgets every key; what is being loaded is not taken over. */
   clear(): void {
     this.#generation += 1;
@@ -132,7 +131,7 @@ export class KeyRing<C> {
     const prefix = keyPrefix(record.id);
     const generation = this.#generation;
     try {
-      if (!READABLE_STATES.has(record.state)) throw this.#refuse(record, prefix);
+      if (!isReadable(record.state)) throw this.#refuse(record, prefix);
       const unwrapped = await this.#services.wrapper.unwrap(record);
       if (unwrapped.purpose === 'data') return unwrapped.key;
       throw notFound(record.id);

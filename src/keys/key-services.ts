@@ -1,19 +1,27 @@
 import type { KeyCachePolicy } from './key-cache-options';
 import type { KeyEventListener } from './key-event';
 import type { KeyLifecycle } from './key-lifecycle';
+import type { KeyPolicies } from './key-policy';
+import type { KeyRetirement } from './key-retirement';
 import type { KeyStore } from './key-store';
 import type { KeyTable } from './key-table';
 import type { KeyWrapper } from './key-wrapper';
 
 /** What the parts of a key manager share. */
 export interface KeyServices<C> {
+  /** Bound into every wrapped key and key record. */
+  readonly application: string;
   readonly store: KeyStore<C>;
   readonly table: KeyTable<C>;
   readonly wrapper: KeyWrapper;
   readonly lifecycle: KeyLifecycle<C>;
+  readonly retirement: KeyRetirement<C>;
+  readonly policies: KeyPolicies;
   readonly policy: KeyCachePolicy;
   /** Monotonic milliseconds. */
   readonly clock: () => number;
+  /** For dates in the table; nothing is ordered by it. */
+  readonly wallClock: () => Date;
   readonly emit: KeyEventListener;
 }
 

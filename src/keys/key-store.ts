@@ -1,5 +1,21 @@
 import type { KeyPurpose, KeyRecord } from './key-record';
 
+/** What may change of a key record; the rest is fixed for life. */
+export type MutableKeyFields = Omit<
+  KeyRecord,
+  'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt'
+>;
+
+/** One step of {@link KeyStore.apply}. */
+export type KeyChange =
+  | { readonly type: 'insert'; readonly record: KeyRecord }
+  | {
+      /** Takes place only if the row still has the state and the wrapped key of `expected`. */
+      readonly type: 'update';
+      readonly expected: KeyRecord;
+      readonly set: Partial<MutableKeyFields>;
+    };
+
 /**
  * The port to the key table.
  *
@@ -14,8 +30,8 @@ export interface KeyStore<C = unknown> {
   /** False while the table does not exist. */
   exists(connection?: C): Promise<boolean>;
 
-  /** The active keys among `names`; no entry for a name without one. */
-  findActive(purpose: KeyPurpose, names: readonly string[], connection?: C): Promise<KeyRecord[]>;
+  /** The active keys among `names`, and the pre-active ones that are to follow them. */
+  findCurrent(purpose: KeyPurpose, names: readonly string[], connection?: C): Promise<KeyRecord[]>;
 
   /** The keys with these ids, in any state and order; unknown ids are left out. May be asked for thousands. */
   findByIds(ids: readonly string[], connection?: C): Promise<KeyRecord[]>;
@@ -34,10 +50,15 @@ export interface KeyStore<C = unknown> {
   insertFirst(record: KeyRecord, heldByCaller?: C): Promise<boolean>;
 
   /**
-   * Compare-and-swap in one transaction: the active key `expectedActiveId` becomes deactivated, at
-   * `next.activatedAt`, and `next` is inserted as the active one.
+   * Takes all these steps, in this order, in one transaction of its own, or none of them.
    *
-   * @returns false, with nothing changed, when that key was no longer active.
+   * @param confirm - asked within the transaction, after the steps and on its connection, whether
+   * they may stay.
+   * @returns false, with nothing changed, when a row was no longer as expected, a record's id or
+   * version was taken, a name would have had two active keys, or `confirm` said no.
    */
-  replaceActive(expectedActiveId: string, next: KeyRecord): Promise<boolean>;
+  apply(
+    changes: readonly KeyChange[],
+    confirm?: (connection: C) => Promise<boolean>,
+  ): Promise<boolean>;
 }

@@ -1,6 +1,7 @@
 import type { QueryRunner } from 'typeorm';
 import { keyIdOfPrefix } from '../format/data-key-id';
 import type { KeyInfo } from '../keys/key-info';
+import type { ColumnUse } from '../keys/key-retirement';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
 import { dialectOf } from './dialect';
@@ -36,8 +37,9 @@ export interface ColumnStatus {
 export async function columnStatuses(
   installation: Installation,
   runner: QueryRunner,
+  keyInfos: readonly KeyInfo[],
 ): Promise<ColumnStatus[]> {
-  const keys = new Map((await installation.keys.list()).map((key) => [key.id, key]));
+  const keys = new Map(keyInfos.map((key) => [key.id, key]));
   const statuses: ColumnStatus[] = [];
   for (const table of encryptedTables(installation)) {
     for (const encrypted of table.columns) {
@@ -46,6 +48,23 @@ export async function columnStatuses(
     }
   }
   return statuses;
+}
+
+/** Counts the rows that need one key, in every encrypted column. */
+export async function columnUses(
+  installation: Installation,
+  runner: QueryRunner,
+  keyId: string,
+): Promise<ColumnUse[]> {
+  const statuses = await columnStatuses(installation, runner, []);
+  return statuses.map(({ entity, property, table, column, rows, keys }) => ({
+    entity,
+    property,
+    table,
+    column,
+    rows,
+    rowsUnderKey: keys.find((key) => key.keyId === keyId)?.rows ?? 0,
+  }));
 }
 
 interface PrefixCount {

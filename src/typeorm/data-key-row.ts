@@ -1,24 +1,43 @@
 import type { KeyPurpose, KeyRecord, KeySuite } from '../keys/key-record';
+import type { MutableKeyFields } from '../keys/key-store';
 import type { DataKeyRow } from './data-key-table';
 
 /** The row that stores a key record. */
 export function rowOf(record: KeyRecord): DataKeyRow {
-  const { id, name, purpose, version, suite, state, kms, kek } = record;
+  const { id, name, purpose, version, suite } = record;
   return {
     id,
     name,
     purpose,
     version,
     suite,
+    createdAt: record.createdAt.toISOString(),
+    ...mutableColumnsOf(record),
+  };
+}
+
+/** The columns that store what may change of a key record. */
+export function mutableColumnsOf(record: MutableKeyFields): Omit<DataKeyRow, FixedColumn> {
+  const { state, kms, kek, owner, securityLevel } = record;
+  return {
     state,
     kms,
     kek,
-    wrappedKey: Buffer.from(record.wrapped).toString('base64url'),
-    recordMac: Buffer.from(record.recordMac).toString('base64url'),
-    createdAt: record.createdAt.toISOString(),
-    activatedAt: record.activatedAt?.toISOString() ?? null,
-    deactivatedAt: record.deactivatedAt?.toISOString() ?? null,
+    owner,
+    securityLevel,
+    wrappedKey: base64urlOf(record.wrapped),
+    recordMac: base64urlOf(record.recordMac),
+    activatedAt: textOf(record.activatedAt),
+    deactivatedAt: textOf(record.deactivatedAt),
+    compromisedAt: textOf(record.compromisedAt),
+    destroyedAt: textOf(record.destroyedAt),
+    expiresAt: textOf(record.expiresAt),
   };
+}
+
+/** How the `wrappedKey` column stores bytes. */
+export function base64urlOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64url');
 }
 
 /**
@@ -26,7 +45,7 @@ export function rowOf(record: KeyRecord): DataKeyRow {
  * key is unwrapped.
  */
 export function recordOf(row: DataKeyRow): KeyRecord {
-  const { id, name, version, state, kms, kek } = row;
+  const { id, name, version, state, kms, kek, owner, securityLevel } = row;
   return {
     id,
     name,
@@ -41,7 +60,18 @@ export function recordOf(row: DataKeyRow): KeyRecord {
     createdAt: new Date(row.createdAt),
     activatedAt: dateOf(row.activatedAt),
     deactivatedAt: dateOf(row.deactivatedAt),
+    compromisedAt: dateOf(row.compromisedAt),
+    destroyedAt: dateOf(row.destroyedAt),
+    expiresAt: dateOf(row.expiresAt),
+    owner,
+    securityLevel,
   };
+}
+
+type FixedColumn = 'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt';
+
+function textOf(date: Date | null): string | null {
+  return date?.toISOString() ?? null;
 }
 
 function dateOf(text: string | null): Date | null {

@@ -1,5 +1,5 @@
 import { EntitySchema } from 'typeorm';
-import type { KeyState } from '../keys/key-record';
+import type { KeyState } from '../keys/key-state';
 
 /** A row of the key table; every column is text or a number, so that all databases store it alike. */
 export interface DataKeyRow {
@@ -19,6 +19,11 @@ export interface DataKeyRow {
   createdAt: string;
   activatedAt: string | null;
   deactivatedAt: string | null;
+  compromisedAt: string | null;
+  destroyedAt: string | null;
+  expiresAt: string | null;
+  owner: string | null;
+  securityLevel: string | null;
 }
 
 /** Name of the migration in `fieldEncryptionMigrations` that creates the table. */
@@ -50,6 +55,11 @@ export const DataKeySchema = new EntitySchema<DataKeyRow>({
     createdAt: { type: 'varchar', length: 32, name: 'created_at' },
     activatedAt: { type: 'varchar', length: 32, name: 'activated_at', nullable: true },
     deactivatedAt: { type: 'varchar', length: 32, name: 'deactivated_at', nullable: true },
+    compromisedAt: { type: 'varchar', length: 32, name: 'compromised_at', nullable: true },
+    destroyedAt: { type: 'varchar', length: 32, name: 'destroyed_at', nullable: true },
+    expiresAt: { type: 'varchar', length: 32, name: 'expires_at', nullable: true },
+    owner: { type: 'varchar', length: 128, name: 'owner', nullable: true },
+    securityLevel: { type: 'varchar', length: 32, name: 'security_level', nullable: true },
   },
   indices: [
     { name: VERSION_INDEX, columns: ['purpose', 'name', 'version'], unique: true },

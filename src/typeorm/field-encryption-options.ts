@@ -4,8 +4,10 @@ import {
   IsBoolean,
   IsIn,
   IsInt,
+  IsNumber,
   IsObject,
   IsOptional,
+  IsPositive,
   IsString,
   Length,
   Matches,
@@ -14,6 +16,8 @@ import {
 import { ConfigurationError } from '../errors';
 import type { CipherSuite } from '../crypto/aead';
 import type { KeyEvent } from '../keys/key-event';
+import type { KeyPolicy } from '../keys/key-policy';
+import { scheduleProblem } from '../keys/key-policy';
 import type { KmsProvider } from '../kms/kms-provider';
 import { optionProblems } from './option-rules';
 
@@ -21,6 +25,11 @@ import { optionProblems } from './option-rules';
 export interface FieldEncryptionOptions {
   /** What wraps the data keys. */
   kms: KmsProvider;
+  /**
+   * Further providers, which only unwrap what they have wrapped: the one you are moving to or from.
+   * Defaults to none.
+   */
+  otherKms?: readonly KmsProvider[];
   /** Bound into every ciphertext and token; two applications cannot read each other's. Defaults to `'default'`. */
   application?: string;
   /** Cipher suite of data keys created from now on. Defaults to `'xaes-256-gcm'`. */
@@ -38,6 +47,10 @@ export interface FieldEncryptionOptions {
     /** Age in milliseconds at which a key that could not be refreshed is forgotten. Defaults to 900,000. */
     maxAgeMs?: number;
   };
+  /** What is known and wanted of the data keys, by name; `'*'` for all names without their own. */
+  keyPolicies?: Record<string, KeyPolicy>;
+  /** The time that goes into the key table and that policies go by. Defaults to the system's. */
+  now?: () => Date;
   /** Properties (`'Entity.property'`) whose rows may still be cleartext, while they are being encrypted. */
   legacyPlaintext?: string[];
   /** Called with what happens to keys. Must not throw. */
@@ -46,6 +59,7 @@ export interface FieldEncryptionOptions {
 
 class OptionRules {
   @IsObject() kms?: unknown;
+  @IsOptional() @IsArray() otherKms?: unknown;
   @IsOptional() @IsString() @Length(1, 128) application?: unknown;
   @IsOptional() @IsIn(['xaes-256-gcm', 'xchacha20-poly1305', 'aes-256-gcm-siv']) suite?: unknown;
   @IsOptional() @IsBoolean() validate?: unknown;
@@ -56,6 +70,16 @@ class OptionRules {
   @Matches(/^[^.]+\../, { each: true })
   legacyPlaintext?: unknown;
   @IsOptional() onEvent?: unknown;
+  @IsOptional() @IsObject() keyPolicies?: unknown;
+  @IsOptional() now?: unknown;
+}
+
+class KeyPolicyRules {
+  @IsOptional() @IsString() @Length(1, 128) owner?: unknown;
+  @IsOptional() @IsString() @Length(1, 32) securityLevel?: unknown;
+  @IsOptional() @IsNumber() @IsPositive() cryptoperiodDays?: unknown;
+  @IsOptional() @IsObject() rotation?: unknown;
+  @IsOptional() @IsObject() retention?: unknown;
 }
 
 class KeyCacheRules {
@@ -73,8 +97,12 @@ export function checkedOptions(options: FieldEncryptionOptions): FieldEncryption
   const problems = [
     optionProblems(OptionRules, options),
     optionProblems(KeyCacheRules, options.keyCache ?? {}),
-    kmsProblem(options.kms),
-    typeof (options.onEvent ?? Function) === 'function' ? undefined : 'onEvent must be a function',
+    kmsProblem('kms', options.kms),
+    ...[options.otherKms ?? []].flat().map((kms) => kmsProblem('otherKms', kms)),
+    ...Object.entries(options.keyPolicies ?? {}).map(keyPolicyProblem),
+    ...(['onEvent', 'now'] as const).map((name) =>
+      typeof (options[name] ?? Function) === 'function' ? undefined : `${name} must be a function`,
+    ),
   ].find((problem) => problem !== undefined);
   if (problems !== undefined) {
     throw new ConfigurationError(`withFieldEncryption: ${problems}. See FieldEncryptionOptions.`);
@@ -82,7 +110,12 @@ export function checkedOptions(options: FieldEncryptionOptions): FieldEncryption
   return Object.freeze({ ...options });
 }
 
-function kmsProblem(kms: Partial<KmsProvider> | undefined): string | undefined {
+function keyPolicyProblem([name, policy]: [string, KeyPolicy]): string | undefined {
+  const problem = optionProblems(KeyPolicyRules, policy) ?? scheduleProblem(policy);
+  return problem === undefined ? undefined : `keyPolicies.${name}: ${problem}`;
+}
+
+function kmsProblem(name: string, kms: Partial<KmsProvider> | undefined): string | undefined {
   if (KMS_METHODS.every((method) => typeof kms?.[method] === 'function')) return undefined;
-  return 'kms must be a KmsProvider, such as localKms({ passphrase: () => process.env.PASSPHRASE })';
+  return `${name} must be a KmsProvider, such as localKms({ passphrase: () => process.env.PASSPHRASE })`;
 }

@@ -26,6 +26,11 @@ export function isInstalled(dataSource: DataSource): boolean {
   return installations.has(dataSource);
 }
 
+/** Something that runs by itself until it is stopped. */
+interface Stoppable {
+  stop(): Promise<void>;
+}
+
 /** The encryption of one DataSource: its encrypted columns and its keys. */
 export class Installation {
   readonly dataSource: DataSource;
@@ -33,6 +38,7 @@ export class Installation {
   readonly store: TypeormKeyStore;
   /** Whether `initialize()` makes the keys ready. The command line turns it off, to look without creating any. */
   preparesAtStart = true;
+  readonly #schedules = new Set<Stoppable>();
   #keys: KeyManager<QueryRunner>;
   #columns: EncryptedColumns | undefined;
 
@@ -60,6 +66,19 @@ export class Installation {
   takeOverMetadata(): void {
     const { dataSource, options } = this;
     this.#columns = takeOver({ dataSource, options, keys: this.#keys });
+  }
+
+  /** Has a schedule stopped before the DataSource is destroyed. */
+  schedule<T extends Stoppable>(schedule: T): T {
+    this.#schedules.add(schedule);
+    return schedule;
+  }
+
+  /** Ends what runs by itself. */
+  async stopSchedules(): Promise<void> {
+    const schedules = [...this.#schedules];
+    this.#schedules.clear();
+    await Promise.all(schedules.map((schedule) => schedule.stop()));
   }
 
   /** Forgets all keys; the next `initialize()` begins afresh. */
@@ -129,23 +148,34 @@ export class Installation {
   #newKeyManager(): KeyManager<QueryRunner> {
     const {
       kms,
+      otherKms,
       application = 'default',
       suite = 'xaes-256-gcm',
       keyCache,
       onEvent,
+      keyPolicies,
+      now,
     } = this.options;
     return new KeyManager<QueryRunner>({
       store: this.store,
       kms,
+      otherKms,
       application,
       suite,
       cache: keyCache ?? {},
       onEvent,
+      policies: keyPolicies,
+      wallClock: now,
     });
   }
 }
 
 /** A replica may lag behind the key table: keys are read from the primary, on a connection of their own. */
 function onPrimary(queryRunner: QueryRunner | undefined): QueryRunner | undefined {
-  return queryRunner?.getReplicationMode() === 'slave' ? undefined : queryRunner;
+  // Without replication, too, TypeORM reads in the mode 'slave': from the one pool there is, whose
+  // last connection this may be.
+  const onReplica =
+    queryRunner?.connection.driver.isReplicated === true &&
+    queryRunner.getReplicationMode() === 'slave';
+  return onReplica ? undefined : queryRunner;
 }

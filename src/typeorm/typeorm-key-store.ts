@@ -3,10 +3,10 @@ import { QueryFailedError } from 'typeorm';
 import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
 import { KeyNotFoundError, KeyStateError } from '../errors';
 import type { KeyPurpose, KeyRecord } from '../keys/key-record';
-import type { KeyStore } from '../keys/key-store';
+import type { KeyChange, KeyStore, MutableKeyFields } from '../keys/key-store';
 import { DataKeySchema } from './data-key-table';
 import type { DataKeyRow } from './data-key-table';
-import { recordOf, rowOf } from './data-key-row';
+import { base64urlOf, mutableColumnsOf, recordOf, rowOf } from './data-key-row';
 
 /** Ids in one statement; well under what SQLite and PostgreSQL take as parameters. */
 const IDS_PER_QUERY = 500;
@@ -32,7 +32,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     return this.#withConnection(connection, (runner) => runner.hasTable(tablePath));
   }
 
-  async findActive(
+  async findCurrent(
     purpose: KeyPurpose,
     names: readonly string[],
     connection?: QueryRunner,
@@ -41,7 +41,10 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     if (names.length === 0) return [];
     return this.#find(connection, (query) =>
       query
-        .where('k.state = :state AND k.purpose = :purpose', { state: 'active', purpose })
+        .where('k.state IN (:...states) AND k.purpose = :purpose', {
+          states: ['active', 'preActive'],
+          purpose,
+        })
         .andWhere('k.name IN (:...names)', { names }),
     );
   }
@@ -74,19 +77,16 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     });
   }
 
-  async replaceActive(expectedActiveId: string, next: KeyRecord): Promise<boolean> {
+  async apply(
+    changes: readonly KeyChange[],
+    confirm: (connection: QueryRunner) => Promise<boolean> = () => Promise.resolve(true),
+  ): Promise<boolean> {
     return this.#inTransaction(undefined, async (runner) => {
-      // The update comes first: it takes the write lock before anything is read.
-      const deactivated = await runner.manager
-        .createQueryBuilder()
-        .update(DataKeySchema)
-        .set({ state: 'deactivated', deactivatedAt: next.activatedAt?.toISOString() ?? null })
-        .where('id = :id AND state = :state', { id: expectedActiveId, state: 'active' })
-        .callListeners(false)
-        .execute();
-      if (deactivated.affected !== 1) return false;
-      await insert(runner, next);
-      return true;
+      for (const change of changes) {
+        if (change.type === 'insert') await insert(runner, change.record);
+        else if (!(await update(runner, change.expected, change.set))) return false;
+      }
+      return confirm(runner);
     });
   }
 
@@ -148,6 +148,26 @@ async function insert(runner: QueryRunner, record: KeyRecord): Promise<void> {
     .callListeners(false)
     .updateEntity(false)
     .execute();
+}
+
+/** Whether the row was as expected and is changed now. */
+async function update(
+  runner: QueryRunner,
+  expected: KeyRecord,
+  set: Partial<MutableKeyFields>,
+): Promise<boolean> {
+  const { affected } = await runner.manager
+    .createQueryBuilder()
+    .update(DataKeySchema)
+    .set(mutableColumnsOf({ ...expected, ...set }))
+    .where('id = :id AND state = :from AND wrapped_key = :wrapped', {
+      id: expected.id,
+      from: expected.state,
+      wrapped: base64urlOf(expected.wrapped),
+    })
+    .callListeners(false)
+    .execute();
+  return affected === 1;
 }
 
 /** The connection may be gone, and then so is the transaction; the error that led here says more. */

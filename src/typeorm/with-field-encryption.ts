@@ -106,6 +106,7 @@ function installLifecycle(installation: Installation): void {
   const destroy = dataSource.destroy.bind(dataSource);
   dataSource.destroy = async () => {
     try {
+      await installation.stopSchedules();
       await destroy();
     } finally {
       await installation.close();

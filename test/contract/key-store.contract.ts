@@ -1,5 +1,5 @@
 import type { KeyRecord } from '../../src/keys/key-record';
-import type { KeyStore } from '../../src/keys/key-store';
+import type { KeyStore, MutableKeyFields } from '../../src/keys/key-store';
 import { someRecord } from '../support/key-fixtures';
 
 /** A store over an empty key table, and the ways to get at what is around it. */
@@ -67,7 +67,7 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
     await insert({ name: 'billing' });
     await insert({ name: 'default', purpose: 'index', suite: 'hmac-sha-256' });
 
-    const found = await subject.store.findActive('data', ['default', 'medical', 'unknown']);
+    const found = await subject.store.findCurrent('data', ['default', 'medical', 'unknown']);
 
     expect(ids(found)).toEqual(ids([first, second]));
   });
@@ -75,21 +75,21 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
   it('does not take a replaced key for an active one', async () => {
     const first = await insert();
     const next = someRecord({ version: 2 });
-    await subject.store.replaceActive(first.id, next);
+    await replaceActive(subject.store, first, next);
 
-    expect(ids(await subject.store.findActive('data', ['default']))).toEqual([next.id]);
+    expect(ids(await subject.store.findCurrent('data', ['default']))).toEqual([next.id]);
   });
 
   it('finds nothing for no names and no ids', async () => {
     await insert();
-    expect(await subject.store.findActive('data', [])).toEqual([]);
+    expect(await subject.store.findCurrent('data', [])).toEqual([]);
     expect(await subject.store.findByIds([])).toEqual([]);
   });
 
   it('finds keys by id in any state and leaves out unknown ids', async () => {
     const first = await insert();
     const next = someRecord({ version: 2 });
-    await subject.store.replaceActive(first.id, next);
+    await replaceActive(subject.store, first, next);
 
     const found = await subject.store.findByIds([first.id, 'ffffffffffffffff', next.id, first.id]);
 
@@ -108,7 +108,7 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
   it('lists every key of every purpose and state', async () => {
     const first = await insert();
     const next = someRecord({ version: 2 });
-    await subject.store.replaceActive(first.id, next);
+    await replaceActive(subject.store, first, next);
     const root = await insert({ purpose: 'index', suite: 'hmac-sha-256' });
 
     expect(ids(await subject.other.list())).toEqual(ids([first, next, root]));
@@ -140,7 +140,7 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
     const activatedAt = new Date('2026-05-06T07:08:09Z');
     const next = someRecord({ version: 2, activatedAt });
 
-    expect(await subject.store.replaceActive(first.id, next)).toBe(true);
+    expect(await replaceActive(subject.store, first, next)).toBe(true);
 
     const [before, after] = (await subject.other.list()).sort((a, b) => a.version - b.version);
     expect(before && plain(before)).toEqual(
@@ -152,20 +152,20 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
   it('changes nothing when the key to replace is not active any more', async () => {
     const first = await insert();
     const second = someRecord({ version: 2 });
-    await subject.store.replaceActive(first.id, second);
+    await replaceActive(subject.store, first, second);
 
-    expect(await subject.other.replaceActive(first.id, someRecord({ version: 3 }))).toBe(false);
+    expect(await replaceActive(subject.other, first, someRecord({ version: 3 }))).toBe(false);
 
     expect(ids(await subject.store.list())).toEqual(ids([first, second]));
-    expect(ids(await subject.store.findActive('data', ['default']))).toEqual([second.id]);
+    expect(ids(await subject.store.findCurrent('data', ['default']))).toEqual([second.id]);
   });
 
   it('changes nothing when the key to replace does not exist', async () => {
     const first = await insert();
-    expect(await subject.store.replaceActive('ffffffffffffffff', someRecord({ version: 2 }))).toBe(
+    expect(await replaceActive(subject.store, someRecord(), someRecord({ version: 2 }))).toBe(
       false,
     );
-    expect(ids(await subject.store.findActive('data', ['default']))).toEqual([first.id]);
+    expect(ids(await subject.store.findCurrent('data', ['default']))).toEqual([first.id]);
   });
 
   it('lets exactly one of many replacements in', async () => {
@@ -174,15 +174,102 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
 
     const outcomes = await Promise.all(
       records.map((record, index) =>
-        (index % 2 === 0 ? subject.store : subject.other).replaceActive(first.id, record),
+        replaceActive(index % 2 === 0 ? subject.store : subject.other, first, record),
       ),
     );
 
     const winners = records.filter((_, index) => outcomes[index]);
     expect(winners).toHaveLength(1);
-    expect(ids(await subject.store.findActive('data', ['default']))).toEqual(ids(winners));
+    expect(ids(await subject.store.findCurrent('data', ['default']))).toEqual(ids(winners));
     expect(await subject.store.list()).toHaveLength(2);
   });
+
+  it('finds announced keys beside the active ones', async () => {
+    const first = await insert();
+    const next = someRecord({ version: 2, state: 'preActive', activatedAt: null });
+    expect(await subject.store.apply([{ type: 'insert', record: next }])).toBe(true);
+
+    expect(ids(await subject.other.findCurrent('data', ['default']))).toEqual(ids([first, next]));
+  });
+
+  it('changes every field that may change, and no other', async () => {
+    const record = await insert();
+    const at = new Date('2026-07-08T09:10:11Z');
+    const set: Partial<MutableKeyFields> = {
+      state: 'destroyed',
+      kms: 'other',
+      kek: 'other-kek/2',
+      wrapped: new Uint8Array(),
+      recordMac: Uint8Array.of(1, 2, 3),
+      activatedAt: at,
+      deactivatedAt: at,
+      compromisedAt: at,
+      destroyedAt: at,
+      expiresAt: at,
+      owner: 'security@clinic',
+      securityLevel: 'confidential',
+    };
+
+    expect(await subject.store.apply([{ type: 'update', expected: record, set }])).toBe(true);
+
+    const [found] = await subject.other.findByIds([record.id]);
+    expect(found && plain(found)).toEqual(plain({ ...record, ...set }));
+  });
+
+  it.each([
+    ['state', { state: 'suspended' }],
+    ['wrapped key', { wrapped: Uint8Array.of(1) }],
+  ] as const)('changes nothing when the %s is not as expected', async (_, difference) => {
+    const record = await insert();
+    const expected = { ...record, ...difference };
+    const set = { owner: 'nobody' };
+
+    expect(await subject.store.apply([{ type: 'update', expected, set }])).toBe(false);
+
+    const [found] = await subject.other.findByIds([record.id]);
+    expect(found && plain(found)).toEqual(plain(record));
+  });
+
+  it('takes all steps or none', async () => {
+    const first = await insert();
+    const taken = someRecord({ version: 1, state: 'deactivated' });
+    const set = { state: 'deactivated' } as const;
+
+    const applied = await subject.store.apply([
+      { type: 'update', expected: first, set },
+      { type: 'insert', record: someRecord({ version: 2 }) },
+      { type: 'insert', record: taken },
+    ]);
+
+    expect(applied).toBe(false);
+    expect((await subject.other.list()).map(plain)).toEqual([plain(first)]);
+  });
+
+  it('asks for confirmation after the steps, on the same connection, and undoes them on a no', async () => {
+    const first = await insert();
+    const change = { type: 'update', expected: first, set: { state: 'deactivated' } } as const;
+    const seen: string[] = [];
+    const confirm = (answer: boolean) => async (connection: unknown) => {
+      const [row] = await subject.store.findByIds([first.id], connection);
+      seen.push(row?.state ?? '');
+      return answer;
+    };
+
+    expect(await subject.store.apply([change], confirm(false))).toBe(false);
+    expect((await subject.store.findByIds([first.id]))[0]?.state).toBe('active');
+    expect(await subject.store.apply([change], confirm(true))).toBe(true);
+    expect((await subject.store.findByIds([first.id]))[0]?.state).toBe('deactivated');
+    expect(seen).toEqual(['deactivated', 'deactivated']);
+  });
+}
+
+/** What a rotation asks of the store. */
+function replaceActive(store: KeyStore, active: KeyRecord, next: KeyRecord): Promise<boolean> {
+  const set = { state: 'deactivated', deactivatedAt: next.activatedAt } as const;
+  return store.apply([
+    { type: 'update', expected: active, set },
+    { type: 'insert', record: next },
+  ]);
 }
 
 function ids(records: readonly KeyRecord[]): string[] {

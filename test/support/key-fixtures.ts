@@ -44,6 +44,8 @@ export class FakeKms implements KmsProvider {
   /** Thrown by every call while set. */
   outage: Error | undefined;
   wraps = 0;
+  /** Name of the newest KEK version. */
+  kek = 'fake-kek/1';
   unwraps = 0;
   closes = 0;
   /** Buffers with key bytes in the open: the library's own at a wrap, the caller's at an unwrap. */
@@ -65,7 +67,7 @@ export class FakeKms implements KmsProvider {
     this.wraps += 1;
     this.#see(key);
     await this.#turn();
-    return { kek: 'fake-kek/1', wrapped: sealKey(this.#kek, key, this.#header, binding) };
+    return { kek: this.kek, wrapped: sealKey(this.#kek, key, this.#header, binding) };
   }
 
   async unwrapKey({ wrapped }: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
@@ -109,7 +111,10 @@ export interface Process {
 /** Starts one process; parts that are not given are new. */
 export function startProcess(
   parts: { store?: MemoryKeyStore; kms?: FakeKms; clock?: ManualClock } & Partial<
-    Pick<KeyManagerOptions<string>, 'application' | 'suite' | 'cache'>
+    Pick<
+      KeyManagerOptions<string>,
+      'application' | 'suite' | 'cache' | 'otherKms' | 'policies' | 'wallClock'
+    >
   > = {},
 ): Process {
   const store = parts.store ?? new MemoryKeyStore();
@@ -122,6 +127,9 @@ export function startProcess(
     application: parts.application ?? 'clinic',
     suite: parts.suite ?? 'xaes-256-gcm',
     cache: parts.cache ?? { ttlMs: TTL_MS, maxAgeMs: MAX_AGE_MS },
+    otherKms: parts.otherKms,
+    policies: parts.policies,
+    wallClock: parts.wallClock,
     clock: clock.read,
     onEvent: (event) => events.push(event),
   });
@@ -155,6 +163,11 @@ export function someRecord(changes: Partial<KeyRecord> = {}): KeyRecord {
     createdAt,
     activatedAt: createdAt,
     deactivatedAt: null,
+    compromisedAt: null,
+    destroyedAt: null,
+    expiresAt: null,
+    owner: null,
+    securityLevel: null,
     ...changes,
   };
 }

@@ -1,5 +1,5 @@
 import type { KeyPurpose, KeyRecord } from '../../src/keys/key-record';
-import type { KeyStore } from '../../src/keys/key-store';
+import type { KeyChange, KeyStore } from '../../src/keys/key-store';
 
 /** Every call a {@link MemoryKeyStore} has received, by method, with the connection it came with. */
 export interface StoreCall {
@@ -45,14 +45,15 @@ export class MemoryKeyStore implements KeyStore<string> {
     return this.hasTable;
   }
 
-  async findActive(
+  async findCurrent(
     purpose: KeyPurpose,
     names: readonly string[],
     connection?: string,
   ): Promise<KeyRecord[]> {
-    await this.#receive('findActive', connection);
-    return this.#active(purpose)
-      .filter((row) => names.includes(row.name))
+    await this.#receive('findCurrent', connection);
+    return this.#rows
+      .filter((row) => row.purpose === purpose && names.includes(row.name))
+      .filter((row) => row.state === 'active' || row.state === 'preActive')
       .map(copy);
   }
 
@@ -74,14 +75,41 @@ export class MemoryKeyStore implements KeyStore<string> {
     return true;
   }
 
-  async replaceActive(expectedActiveId: string, next: KeyRecord): Promise<boolean> {
-    await this.#receive('replaceActive');
-    if (!this.#rows.some((row) => row.id === expectedActiveId && row.state === 'active')) {
-      return false;
+  async apply(
+    changes: readonly KeyChange[],
+    confirm: (connection: string) => Promise<boolean> = () => Promise.resolve(true),
+  ): Promise<boolean> {
+    await this.#receive('apply');
+    const before = this.#rows;
+    this.#rows = [...before];
+    if (changes.every((change) => this.#step(change)) && (await confirm('transaction')))
+      return true;
+    this.#rows = before;
+    return false;
+  }
+
+  #step(change: KeyChange): boolean {
+    if (change.type === 'insert') {
+      if (this.#isTaken(change.record)) return false;
+      this.#rows.push(copy(change.record));
+    } else {
+      const { id, state, wrapped } = change.expected;
+      const row = this.#rows.find((candidate) => candidate.id === id);
+      if (row?.state !== state || !Buffer.from(row.wrapped).equals(wrapped)) return false;
+      this.edit(id, change.set);
     }
-    this.edit(expectedActiveId, { state: 'deactivated', deactivatedAt: next.activatedAt });
-    this.#insert(next);
-    return true;
+    const active = this.#rows.filter((row) => row.state === 'active');
+    return new Set(active.map((row) => `${row.purpose}:${row.name}`)).size === active.length;
+  }
+
+  #isTaken(record: KeyRecord): boolean {
+    return this.#rows.some(
+      (row) =>
+        row.id === record.id ||
+        (row.purpose === record.purpose &&
+          row.name === record.name &&
+          row.version === record.version),
+    );
   }
 
   #active(purpose: KeyPurpose): KeyRecord[] {
@@ -89,14 +117,7 @@ export class MemoryKeyStore implements KeyStore<string> {
   }
 
   #insert(record: KeyRecord): void {
-    const taken = this.#rows.some(
-      (row) =>
-        row.id === record.id ||
-        (row.purpose === record.purpose &&
-          row.name === record.name &&
-          row.version === record.version),
-    );
-    if (taken) throw new Error('unique constraint failed');
+    if (this.#isTaken(record)) throw new Error('unique constraint failed');
     this.#rows.push(copy(record));
   }
 
@@ -116,5 +137,8 @@ function copy(record: KeyRecord): KeyRecord {
     createdAt: new Date(record.createdAt),
     activatedAt: record.activatedAt && new Date(record.activatedAt),
     deactivatedAt: record.deactivatedAt && new Date(record.deactivatedAt),
+    compromisedAt: record.compromisedAt && new Date(record.compromisedAt),
+    destroyedAt: record.destroyedAt && new Date(record.destroyedAt),
+    expiresAt: record.expiresAt && new Date(record.expiresAt),
   };
 }

@@ -19,11 +19,12 @@ describe('LABELS', () => {
       fieldAssociatedData: 'typeorm-field-encryption/v1/field',
       indexKey: 'typeorm-field-encryption/v1/index-key',
       keyRecordMac: 'typeorm-field-encryption/v1/key-record',
+      keyBackup: 'typeorm-field-encryption/v1/backup',
+      pkcs11Wrap: 'typeorm-field-encryption/v1/pkcs11-kek',
       localKekWrap: 'typeorm-field-encryption/v1/local-kek',
       vaultWrap: 'typeorm-field-encryption/v1/vault-kek',
       awsWrap: 'typeorm-field-encryption/v1/aws-kek',
       gcpWrap: 'typeorm-field-encryption/v1/gcp-kek',
-      pkcs11Wrap: 'typeorm-field-encryption/v1/pkcs11-kek',
       failoverMac: 'typeorm-field-encryption/v1/failover',
       keyCheckValue: 'typeorm-field-encryption/v1/check-value',
     });

@@ -101,14 +101,14 @@ describe('creating the first keys', () => {
     await expect(prepare({ keys }, ['default'], DATA_ONLY, 'in a transaction')).rejects.toThrow();
 
     expect(insertFirst.mock.calls[0]?.[1]).toBe('in a transaction');
-    expect(store.calls).toEqual([{ method: 'findActive', connection: undefined }]);
+    expect(store.calls).toEqual([{ method: 'findCurrent', connection: undefined }]);
   });
 
   it('takes a key that another process created since it looked', async () => {
     const [one, two] = startMany(2);
     if (one === undefined || two === undefined) throw new Error('no process');
     await one.keys.prepare(['default'], DATA_ONLY);
-    jest.spyOn(two.store, 'findActive').mockResolvedValueOnce([]);
+    jest.spyOn(two.store, 'findCurrent').mockResolvedValueOnce([]);
 
     await two.keys.prepare(['default'], DATA_ONLY);
 
@@ -250,7 +250,7 @@ describe('KeyManager.rotate', () => {
     const { keys, store } = startProcess();
     await keys.prepare(['default'], DATA_ONLY);
     const failure = new Error('server closed the connection');
-    jest.spyOn(store, 'replaceActive').mockRejectedValueOnce(failure);
+    jest.spyOn(store, 'apply').mockRejectedValueOnce(failure);
     await expect(keys.rotate('default')).rejects.toBe(failure);
     expect(keys.activeKey('default').version).toBe(1);
   });
@@ -258,7 +258,7 @@ describe('KeyManager.rotate', () => {
   it('asks to try again when another process rotated and then deactivated the key', async () => {
     const { keys, store } = startProcess();
     await keys.prepare(['default'], DATA_ONLY);
-    jest.spyOn(store, 'replaceActive').mockImplementationOnce(() => {
+    jest.spyOn(store, 'apply').mockImplementationOnce(() => {
       store.edit(store.rows[0]?.id ?? '', { state: 'suspended' });
       return Promise.resolve(false);
     });
@@ -273,9 +273,9 @@ describe('KeyManager.rotate', () => {
     await keys.prepare(['default'], DATA_ONLY);
     let answer: () => void = () => undefined;
     const answered = new Promise<void>((resolve) => (answer = resolve));
-    const findActive = store.findActive.bind(store);
-    jest.spyOn(store, 'findActive').mockImplementationOnce(async (purpose, names) => {
-      const records = await findActive(purpose, names);
+    const findCurrent = store.findCurrent.bind(store);
+    jest.spyOn(store, 'findCurrent').mockImplementationOnce(async (purpose, names) => {
+      const records = await findCurrent(purpose, names);
       await answered;
       return records;
     });

@@ -101,7 +101,7 @@ describe('KeyManager.prepare', () => {
     const process = startProcess();
     const { keys, store, kms, clock } = process;
     await keys.prepare(['default'], BOTH);
-    const reads = store.countOf('findActive');
+    const reads = store.countOf('findCurrent');
     const unwraps = kms.unwraps;
 
     clock.advance(TTL_MS);
@@ -110,7 +110,7 @@ describe('KeyManager.prepare', () => {
     }
     await settle();
 
-    expect(store.countOf('findActive')).toBe(reads + 2);
+    expect(store.countOf('findCurrent')).toBe(reads + 2);
     expect(kms.unwraps).toBe(unwraps + 2);
     clock.advance(TTL_MS - 1);
     expect(keys.prepare(['default'], BOTH)).toBeUndefined();
@@ -139,12 +139,12 @@ describe('KeyManager.prepare', () => {
     const first = startProcess();
     await first.keys.prepare(['default'], BOTH);
     const { keys, store, kms } = sibling(first);
-    const reads = store.countOf('findActive');
+    const reads = store.countOf('findCurrent');
     const unwraps = kms.unwraps;
 
     await Promise.all(Array.from({ length: 100 }, () => prepare({ keys }, ['default'], BOTH)));
 
-    expect(store.countOf('findActive')).toBe(reads + 2);
+    expect(store.countOf('findCurrent')).toBe(reads + 2);
     expect(kms.unwraps).toBe(unwraps + 2);
   });
 
@@ -169,12 +169,12 @@ describe('KeyManager.prepare', () => {
     const first = startProcess();
     await first.keys.prepare(['default'], DATA_ONLY);
     const { keys, store } = sibling(first);
-    const findActive = store.findActive.bind(store);
+    const findCurrent = store.findCurrent.bind(store);
     const never = new Promise<never>(() => undefined);
     jest
-      .spyOn(store, 'findActive')
+      .spyOn(store, 'findCurrent')
       .mockImplementation((purpose, names, connection) =>
-        connection === undefined ? never : findActive(purpose, names, connection),
+        connection === undefined ? never : findCurrent(purpose, names, connection),
       );
 
     void keys.prepare(['default'], DATA_ONLY);
@@ -219,7 +219,11 @@ describe('KeyManager.prepare', () => {
     await keys.prepare(['default'], BOTH);
 
     expect(kms.unwraps).toBe(unwraps + 2);
-    expect(store.calls.map((call) => call.method)).toEqual(['exists', 'findActive', 'findActive']);
+    expect(store.calls.map((call) => call.method)).toEqual([
+      'exists',
+      'findCurrent',
+      'findCurrent',
+    ]);
   });
 });
 
@@ -487,7 +491,7 @@ describe('KeyManager.load', () => {
     ['suspended', true],
     ['deactivated', true],
     ['compromised', true],
-    ['preActive', false],
+    ['preActive', true],
     ['destroyed', false],
   ] as const)('reads with a key that is %s: %s', async (state, readable) => {
     const first = startProcess();

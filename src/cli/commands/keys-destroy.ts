@@ -1,0 +1,56 @@
+import type { ColumnUse } from '../../keys/key-retirement';
+import { requireTransition } from '../../keys/key-state';
+import { confirm } from '../confirmation';
+import type { CommandResult } from '../output';
+import type { Session } from '../session';
+import { grouped, table } from '../table';
+import type { RetirementOptions } from './keys-revoke';
+
+/** Erases a key that no row needs, and shows the proof. */
+export async function keysDestroy(
+  { fieldEncryption, installation }: Session,
+  id: string,
+  { dryRun, yes, graceMs }: RetirementOptions & { readonly graceMs: number },
+): Promise<CommandResult> {
+  const key = await installation.keys.operations.find(id);
+  const title = `key "${key.name}" version ${String(key.version)} (${id})`;
+  if (dryRun) {
+    requireTransition(key, 'destroyed');
+    const columns = await fieldEncryption.keys.uses(id);
+    const needed = columns.some(({ rowsUnderKey }) => rowsUnderKey > 0);
+    return {
+      document: { dryRun, key, needed, columns },
+      text: [
+        needed ? `Would refuse: rows need ${title}.` : `Would destroy ${title}.`,
+        columnsTable(columns),
+        'Nothing was changed.',
+      ].join('\n'),
+    };
+  }
+  await confirm(yes, {
+    warning:
+      `This erases ${title} for good. What this command cannot see, such as rows in backups or in ` +
+      'tables of other applications, could never be read again.',
+    word: id,
+  });
+  const { key: destroyed, ...proof } = await fieldEncryption.keys.destroy(id, { graceMs });
+  return {
+    document: { dryRun, key: destroyed, ...proof },
+    text: [
+      `Destroyed ${title}. SHA-256 of the wrapped key that was erased: ${proof.wrappedKeySha256}`,
+      columnsTable(proof.columns),
+    ].join('\n'),
+  };
+}
+
+function columnsTable(columns: readonly ColumnUse[]): string {
+  return table(
+    ['PROPERTY', 'COLUMN', 'ROWS', 'UNDER THE KEY'],
+    columns.map(({ entity, property, table: name, column, rows, rowsUnderKey }) => [
+      `${entity}.${property}`,
+      `${name}.${column}`,
+      grouped(rows),
+      grouped(rowsUnderKey),
+    ]),
+  );
+}

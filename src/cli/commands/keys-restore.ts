@@ -1,0 +1,43 @@
+import { readFileSync } from 'node:fs';
+import type { RestoredKey } from '../../keys/backup/restore-backup';
+import { openerOf } from '../backup-access';
+import type { OpenerOptions } from '../backup-access';
+import type { CommandResult } from '../output';
+import type { Session } from '../session';
+import { counted, table } from '../table';
+
+/** Puts the missing keys of a backup into the key table. */
+export async function keysRestore(
+  { fieldEncryption }: Session,
+  file: string,
+  { dryRun, ...options }: OpenerOptions & { readonly dryRun: boolean },
+): Promise<CommandResult> {
+  const backup = readFileSync(file, 'utf8');
+  const report = await fieldEncryption.keys.restore(backup, await openerOf(options), { dryRun });
+  const { backupId, createdAt, restored, present, destroyed } = report;
+  return {
+    document: { dryRun, ...report },
+    text: [
+      `Backup ${backupId} of ${createdAt.toISOString()}: ${counted(restored.length, 'key')} ` +
+        `${dryRun ? 'would be restored' : 'restored'}, ${String(present.length)} present already.`,
+      ...(destroyed.length > 0
+        ? [`${counted(destroyed.length, 'key')} destroyed since, and left so.`]
+        : []),
+      ...(restored.length > 0 ? [keysTable(restored)] : []),
+      ...(dryRun ? ['Nothing was changed.'] : []),
+    ].join('\n'),
+  };
+}
+
+function keysTable(keys: readonly RestoredKey[]): string {
+  return table(
+    ['KEY', 'PURPOSE', 'VERSION', 'STATE', 'ID'],
+    keys.map(({ name, purpose, version, state, id }) => [
+      name,
+      purpose,
+      String(version),
+      state,
+      id,
+    ]),
+  );
+}

@@ -1,0 +1,57 @@
+import type { ColumnUse } from '../../keys/key-retirement';
+import { requireTransition } from '../../keys/key-state';
+import { confirm } from '../confirmation';
+import type { CommandResult } from '../output';
+import type { Session } from '../session';
+import { counted } from '../table';
+
+/** Options of commands that take a key out of use. */
+export interface RetirementOptions {
+  readonly dryRun: boolean;
+  readonly yes: boolean;
+}
+
+/** Takes a compromised key out of use, and says what is to be re-encrypted. */
+export async function keysRevoke(
+  { fieldEncryption, installation }: Session,
+  id: string,
+  { dryRun, yes }: RetirementOptions,
+): Promise<CommandResult> {
+  const key = await installation.keys.operations.find(id);
+  if (key.state !== 'compromised') requireTransition(key, 'compromised');
+  const title = `key "${key.name}" version ${String(key.version)} (${id})`;
+  if (dryRun) {
+    const plan = (await fieldEncryption.keys.uses(id)).filter(
+      ({ rowsUnderKey }) => rowsUnderKey > 0,
+    );
+    return {
+      document: { dryRun, key, replacement: null, plan },
+      text: [`Would mark ${title} as compromised.`, ...planText(plan), 'Nothing was changed.'].join(
+        '\n',
+      ),
+    };
+  }
+  await confirm(yes, { warning: `This marks ${title} as compromised, for good.`, word: id });
+  const { key: revoked, replacement, plan } = await fieldEncryption.keys.revoke(id);
+  return {
+    document: { dryRun, key: revoked, replacement, plan },
+    text: [
+      `Marked ${title} as compromised. Other processes write with it until their cache has aged.`,
+      ...(replacement === null
+        ? []
+        : [`Version ${String(replacement.version)} (${replacement.id}) is active in its place.`]),
+      ...planText(plan),
+    ].join('\n'),
+  };
+}
+
+function planText(plan: readonly ColumnUse[]): string[] {
+  if (plan.length === 0) return ['No row needs it.'];
+  return [
+    'To be re-encrypted, with: field-encryption data reencrypt',
+    ...plan.map(
+      ({ entity, property, rowsUnderKey }) =>
+        `  ${entity}.${property}: ${counted(rowsUnderKey, 'row')}`,
+    ),
+  ];
+}

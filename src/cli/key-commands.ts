@@ -1,0 +1,129 @@
+import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import type { BackupOptions, OpenerOptions } from './backup-access';
+import { keysBackup } from './commands/keys-backup';
+import { keysDestroy } from './commands/keys-destroy';
+import { keysDrill } from './commands/keys-drill';
+import { keysList } from './commands/keys-list';
+import { keysMaintain } from './commands/keys-maintain';
+import { keysRestore } from './commands/keys-restore';
+import { keysRevoke } from './commands/keys-revoke';
+import { keysRewrap } from './commands/keys-rewrap';
+import { keysRotate } from './commands/keys-rotate';
+import { DRY_RUN, wholeNumber } from './common-options';
+import type { ChooseWork, DryRunOption } from './common-options';
+
+const YES = ['--yes', 'do it without asking'] as const;
+
+const KMS = ['--kms <path>', 'module that exports the KMS provider of the backup'] as const;
+const PASSPHRASE_FILE = ['--passphrase-file <path>', 'file with the passphrase'] as const;
+const PASSPHRASE_FD = [
+  '--passphrase-fd <n>',
+  'file descriptor to read the passphrase from',
+  wholeNumber,
+] as const;
+
+interface YesOption {
+  readonly yes?: boolean;
+}
+
+/** Adds the commands on the life of the data keys. */
+export function addKeys(program: Command, choose: ChooseWork): void {
+  const keys = program.command('keys').description('life of the data keys');
+  keys
+    .command('list')
+    .description('list every data key')
+    .action(() => {
+      choose(keysList);
+    });
+  keys
+    .command('rotate')
+    .description('make a new version of a data key the active one')
+    .argument('[name]', 'name of the data key', 'default')
+    .option(...DRY_RUN)
+    .action((name: string, { dryRun = false }: DryRunOption) => {
+      choose((session) => keysRotate(session, name, { dryRun }));
+    });
+  keys
+    .command('backup')
+    .description('write every key to an encrypted file')
+    .argument('<file>', 'file to write; it must not exist')
+    .option(...KMS)
+    .option(...PASSPHRASE_FILE)
+    .option(...PASSPHRASE_FD)
+    .option('--shares <n>', 'split the key of the backup among n custodians', wholeNumber)
+    .option('--threshold <m>', 'shares that are needed to open it', wholeNumber)
+    .option('--shares-to <folder>', 'folder to write the shares to, a file each')
+    .option(...DRY_RUN)
+    .action((file: string, { dryRun = false, ...options }: DryRunOption & BackupOptions) => {
+      choose((session) => keysBackup(session, file, { ...options, dryRun }));
+    });
+  addOpening(keys.command('restore'))
+    .description('put the missing keys of a backup into the key table')
+    .option(...DRY_RUN)
+    .action((file: string, { dryRun = false, ...options }: DryRunOption & OpenerOptions) => {
+      choose((session) => keysRestore(session, file, { ...options, dryRun }));
+    });
+  addOpening(keys.command('drill'))
+    .description('prove in memory that a backup reads the rows of this database')
+    .action((file: string, options: OpenerOptions) => {
+      choose((session) => keysDrill(session, file, options));
+    });
+  keys
+    .command('maintain')
+    .description('do what the key policies ask for now')
+    .option(...DRY_RUN)
+    .action(({ dryRun = false }: DryRunOption) => {
+      choose((session) => keysMaintain(session, { dryRun }));
+    });
+  keys
+    .command('rewrap')
+    .description('wrap every key again, under the newest KEK or another KMS')
+    .option('--to <path>', 'module that exports the KMS provider to move to')
+    .option('--force', 'also keys that name the newest KEK already')
+    .option(...DRY_RUN)
+    .action((options: DryRunOption & { readonly to?: string; readonly force?: boolean }) => {
+      const { dryRun = false, to, force = false } = options;
+      choose((session) => keysRewrap(session, { dryRun, to, force }));
+    });
+  keys
+    .command('revoke')
+    .description('take a compromised key out of use, and show what to re-encrypt')
+    .argument('<id>', 'id of the key', keyId)
+    .option(...DRY_RUN)
+    .option(...YES)
+    .action((id: string, { dryRun = false, yes = false }: DryRunOption & YesOption) => {
+      choose((session) => keysRevoke(session, id, { dryRun, yes }));
+    });
+  keys
+    .command('destroy')
+    .description('erase a key that no row needs')
+    .argument('<id>', 'id of the key', keyId)
+    .option(...DRY_RUN)
+    .option(...YES)
+    .option('--grace <minutes>', 'refuse a key that was active since', minutes, 0)
+    .action((id: string, options: DryRunOption & YesOption & { readonly grace: number }) => {
+      const { dryRun = false, yes = false, grace } = options;
+      choose((session) => keysDestroy(session, id, { dryRun, yes, graceMs: grace * 60_000 }));
+    });
+}
+
+function addOpening(command: Command): Command {
+  return command
+    .argument('<file>', 'file that keys backup wrote')
+    .option(...KMS)
+    .option(...PASSPHRASE_FILE)
+    .option(...PASSPHRASE_FD)
+    .option('--share <file...>', 'files of the custodians');
+}
+
+function keyId(text: string): string {
+  if (/^[0-9a-f]{16}$/.test(text)) return text;
+  throw new InvalidArgumentError('It must be 16 hexadecimal digits; see keys list.');
+}
+
+function minutes(text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value >= 0) return value;
+  throw new InvalidArgumentError('It must be a number of minutes.');
+}

@@ -1,0 +1,154 @@
+import type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
+import type { KeyBackup } from './keys/backup/create-backup';
+import type { RestoreReport } from './keys/backup/restore-backup';
+import type { KeyInfo } from './keys/key-info';
+import type { MaintenanceOptions, MaintenanceReport } from './keys/key-maintenance';
+import type { DestroyedKey, RevokedKey } from './keys/key-operations';
+import type { ColumnUse } from './keys/key-retirement';
+import type { RewrapOptions, RewrapReport } from './keys/key-rewrap';
+import { MaintenanceSchedule } from './keys/maintenance-schedule';
+import type { ScheduleOptions } from './keys/maintenance-schedule';
+import { drill } from './reencryption/drill';
+import type { DrillReport } from './reencryption/drill';
+import { columnUses } from './reencryption/status';
+import type { Installation } from './typeorm/installation';
+
+/** Options of {@link DataKeys.destroy}. */
+export interface DestroyOptions {
+  /**
+   * Refuses a key that was active less than this many milliseconds ago. Defaults to 0. Where several
+   * processes run, give `keyCache.maxAgeMs` at least: until then one of them may write with the key.
+   */
+  graceMs?: number;
+}
+
+/** What {@link DataKeys.revoke} leaves to do. */
+export interface RevocationReport extends RevokedKey {
+  /** The columns with rows under the revoked key, for `reencrypt()`. */
+  readonly plan: readonly ColumnUse[];
+}
+
+/** The data keys of a DataSource. */
+export class DataKeys {
+  readonly #installation: Installation;
+
+  /** @internal */
+  constructor(installation: Installation) {
+    this.#installation = installation;
+  }
+
+  /** Every data key, by name and version. Never key bytes. */
+  list(): Promise<KeyInfo[]> {
+    return this.#installation.keys.list();
+  }
+
+  /**
+   * Makes a new version the active one, `'default'` by default, and returns it. Rows stay under the
+   * key they have until {@link FieldEncryption.reencrypt}.
+   */
+  rotate(name = 'default'): Promise<KeyInfo> {
+    return this.#installation.keys.rotate(name);
+  }
+
+  /**
+   * Takes a compromised key out of use at once: where it is active, a new version replaces it. Its
+   * rows can be read, so that {@link FieldEncryption.reencrypt} can move them.
+   *
+   * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key or the index root
+   */
+  async revoke(id: string): Promise<RevocationReport> {
+    const revoked = await this.#installation.keys.operations.revoke(id);
+    return {
+      ...revoked,
+      plan: (await this.uses(id)).filter(({ rowsUnderKey }) => rowsUnderKey > 0),
+    };
+  }
+
+  /**
+   * Erases a key for good and leaves its row as a tombstone. Counts every encrypted column first, in
+   * the same transaction. **What it cannot see is lost**: rows in backups, and in tables of entities
+   * that this DataSource does not have.
+   *
+   * @throws {@link KeyStateError} for an active key, and for one that rows still need
+   */
+  destroy(id: string, { graceMs = 0 }: DestroyOptions = {}): Promise<DestroyedKey> {
+    return this.#installation.keys.operations.destroy(id, graceMs, (keyId, runner) =>
+      columnUses(this.#installation, runner, keyId),
+    );
+  }
+
+  /**
+   * Wraps every key again, index root included: under the provider's newest KEK version, or with
+   * `to` under another provider, while the application runs. Rows are not touched.
+   *
+   * Other processes go on if they have both providers (`kms` and `otherKms`). Interrupted, it can be
+   * run again.
+   */
+  rewrap(options: RewrapOptions = {}): Promise<RewrapReport> {
+    return this.#installation.keys.operations.rewrap(options);
+  }
+
+  /**
+   * Does what `keyPolicies` ask for at this moment: announces the next version of a key, activates it
+   * when every process has had time to take it in, and destroys versions that nothing needs. Any
+   * number of processes may run it, at any time.
+   *
+   * A retention policy counts whole tables while it has a version to destroy.
+   */
+  maintain(options: MaintenanceOptions = {}): Promise<MaintenanceReport> {
+    return this.#installation.keys.operations.maintain(options, (keyId, runner) =>
+      columnUses(this.#installation, runner, keyId),
+    );
+  }
+
+  /** Runs {@link DataKeys.maintain} now and every hour, until stopped or the DataSource is destroyed. */
+  scheduleMaintenance(options: MaintenanceOptions & ScheduleOptions = {}): MaintenanceSchedule {
+    const { everyMs, onReport, onError, ...maintenance } = options;
+    return this.#installation.schedule(
+      new MaintenanceSchedule(() => this.maintain(maintenance), {
+        ...(everyMs === undefined ? {} : { everyMs }),
+        ...(onReport === undefined ? {} : { onReport }),
+        ...(onError === undefined ? {} : { onError }),
+      }),
+    );
+  }
+
+  /**
+   * Backs up every key, index root included, under a backup KEK or split among custodians. Keep the
+   * file apart from what opens it, and both apart from the database.
+   *
+   * @throws {@link KeyUnwrapError} when a key does not unwrap: a backup is complete or it is none
+   */
+  backup(protection: BackupProtection): Promise<KeyBackup> {
+    return this.#installation.keys.operations.backup(protection);
+  }
+
+  /**
+   * Puts the keys of a backup that are missing into the key table, wrapped by this DataSource's KMS.
+   * Verifies everything before it writes, overwrites nothing, and can be run again.
+   *
+   * @throws {@link KeyStateError} where the table has a different key in the place of one
+   */
+  restore(
+    file: string,
+    opener: BackupOpener,
+    { dryRun = false }: { dryRun?: boolean } = {},
+  ): Promise<RestoreReport> {
+    return this.#installation.keys.operations.restore(file, opener, dryRun);
+  }
+
+  /** Restores a backup into a scratch table in memory and reads rows of the database with it. */
+  drill(file: string, opener: BackupOpener): Promise<DrillReport> {
+    return drill(this.#installation, file, opener);
+  }
+
+  /** Every encrypted column, with how many of its rows are under a key. */
+  async uses(id: string): Promise<ColumnUse[]> {
+    const runner = this.#installation.dataSource.createQueryRunner('master');
+    try {
+      return await columnUses(this.#installation, runner, id);
+    } finally {
+      await runner.release();
+    }
+  }
+}

@@ -1,0 +1,117 @@
+import { randomFillSync } from 'node:crypto';
+
+import { AEAD_KEY_BYTES } from '../../crypto/aead';
+import { equalInConstantTime } from '../../crypto/constant-time';
+import { hkdfSha256 } from '../../crypto/hkdf';
+import { LABELS } from '../../crypto/labels';
+import { wipe } from '../../crypto/wipe';
+import { lengthPrefixed } from '../../encoding/length-prefixed';
+import { ConfigurationError, KeyUnwrapError } from '../../errors';
+import type { KeyBinding, KmsProvider } from '../../kms/kms-provider';
+import { combineShares, splitIntoShares } from './key-shares';
+
+/** Who can open a backup. */
+export type BackupProtection =
+  /** Whoever has this KMS: another than the one that wraps the keys, or both are lost at once. */
+  | { readonly kms: KmsProvider }
+  /** Any `threshold` of `shares` custodians together. */
+  | { readonly shares: number; readonly threshold: number };
+
+/** What opens a backup: the KMS it was made with, or enough of the shares. */
+export type BackupOpener = { readonly kms: KmsProvider } | { readonly shares: readonly string[] };
+
+/** How a backup file says what its key is protected by. */
+export type StoredProtection =
+  | {
+      readonly kind: 'kms';
+      readonly kms: string;
+      readonly kek: string;
+      /** base64url */
+      readonly wrapped: string;
+    }
+  | { readonly kind: 'shares'; readonly count: number; readonly threshold: number };
+
+/** What a backup key is bound to. */
+export interface BackupIdentity {
+  /** Random, 16 hexadecimal digits. */
+  readonly id: string;
+  readonly application: string;
+}
+
+const CHECK_BYTES = 16;
+
+/** Makes the random key of one backup. The caller wipes it. */
+export function newBackupKey(): Buffer {
+  return randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
+}
+
+/** A value that tells whether a key is the right one, and nothing else of it. */
+export function checkValueOf(key: Uint8Array): Buffer {
+  return Buffer.from(
+    hkdfSha256({ key, info: lengthPrefixed([LABELS.keyCheckValue]), bytes: CHECK_BYTES }),
+  );
+}
+
+/** Protects the key of a backup: what to store in the file, and the shares to hand out, if any. */
+export async function protectBackupKey(
+  key: Buffer,
+  identity: BackupIdentity,
+  protection: BackupProtection,
+): Promise<{ readonly stored: StoredProtection; readonly shares: readonly string[] }> {
+  if ('kms' in protection) {
+    const { kms } = protection;
+    const { kek, wrapped } = await kms.wrapKey(key, bindingOf(identity));
+    const stored = { kms: kms.name, kek, wrapped: Buffer.from(wrapped).toString('base64url') };
+    return { stored: { kind: 'kms', ...stored }, shares: [] };
+  }
+  const { shares: count, threshold } = protection;
+  const checkValue = checkValueOf(key);
+  const shares = await splitIntoShares(key, { setId: identity.id, count, threshold, checkValue });
+  return { stored: { kind: 'shares', count, threshold }, shares };
+}
+
+/**
+ * Gets the key of a backup back, and proves that it is the right one. The caller wipes it.
+ *
+ * @throws {@link KeyUnwrapError} for another key, {@link ConfigurationError} for an opener of the
+ * wrong kind and for shares that do not belong together, and what the KMS throws
+ */
+export async function openBackupKey(
+  stored: StoredProtection,
+  identity: BackupIdentity,
+  checkValue: Uint8Array,
+  opener: BackupOpener,
+): Promise<Uint8Array> {
+  const key = await openWith(stored, identity, opener);
+  if (key.length === AEAD_KEY_BYTES && equalInConstantTime(checkValueOf(key), checkValue)) {
+    return key;
+  }
+  wipe(key);
+  throw new KeyUnwrapError(
+    `backup ${identity.id}: this is not its key. Open it with the KMS or the shares it was made with.`,
+  );
+}
+
+async function openWith(
+  stored: StoredProtection,
+  identity: BackupIdentity,
+  opener: BackupOpener,
+): Promise<Uint8Array> {
+  if (stored.kind === 'kms' && 'kms' in opener) {
+    const wrapped = { kek: stored.kek, wrapped: Buffer.from(stored.wrapped, 'base64url') };
+    return opener.kms.unwrapKey(wrapped, bindingOf(identity));
+  }
+  if (stored.kind === 'shares' && 'shares' in opener) {
+    return combineShares(opener.shares, identity.id);
+  }
+  throw new ConfigurationError(
+    stored.kind === 'kms'
+      ? `backup ${identity.id} was made under kms "${stored.kms}": open it with that KMS.`
+      : `backup ${identity.id} was split: open it with ${String(stored.threshold)} of its ` +
+          `${String(stored.count)} shares.`,
+  );
+}
+
+function bindingOf({ id, application }: BackupIdentity): KeyBinding {
+  return { application, keyId: id, keyName: 'key-backup', purpose: 'data' };
+}

@@ -1,0 +1,73 @@
+import { wipe } from '../../crypto/wipe';
+import { newDataKeyId } from '../../format/data-key-id';
+import type { KeyRecord } from '../key-record';
+import type { KeyServices } from '../key-services';
+import { settleAll } from '../settle-all';
+import type { BackedUpKey } from './backup-content';
+import { encodeKeys, withoutWrapping } from './backup-content';
+import { sealBackup } from './backup-file';
+import type { BackupProtection } from './backup-key';
+import { checkValueOf, newBackupKey, protectBackupKey } from './backup-key';
+
+/** A backup of all keys. */
+export interface KeyBackup {
+  /** 16 hexadecimal digits; its shares carry it, too. */
+  readonly id: string;
+  /** The file: encrypted and authenticated, to be kept apart from what opens it. */
+  readonly file: string;
+  /** Data keys and index root in it; destroyed keys are not. */
+  readonly keys: number;
+  /** One text for each custodian; empty under a KMS. Whoever has enough of them has the keys. */
+  readonly shares: readonly string[];
+}
+
+const CONCURRENCY = 4;
+
+/**
+ * Backs up every key that is not destroyed.
+ *
+ * @throws {@link KeyUnwrapError} when one of them does not unwrap: a backup is complete or it is none
+ */
+export async function createBackup<C>(
+  services: KeyServices<C>,
+  application: string,
+  protection: BackupProtection,
+): Promise<KeyBackup> {
+  const records = (await services.store.list()).filter(({ state }) => state !== 'destroyed');
+  const id = newDataKeyId();
+  const key = newBackupKey();
+  const content = await contentOf(services, records);
+  try {
+    const { stored, shares } = await protectBackupKey(key, { id, application }, protection);
+    const header = {
+      id,
+      application,
+      createdAt: services.wallClock().toISOString(),
+      keys: records.length,
+      check: checkValueOf(key).toString('base64url'),
+      protection: stored,
+    };
+    return { id, file: sealBackup(header, key, content), keys: records.length, shares };
+  } finally {
+    wipe(key);
+    wipe(content);
+  }
+}
+
+async function contentOf<C>(
+  { wrapper }: KeyServices<C>,
+  records: readonly KeyRecord[],
+): Promise<Uint8Array> {
+  const keys: BackedUpKey[] = [];
+  try {
+    await settleAll(records, CONCURRENCY, async (record) => {
+      const bytes = await wrapper.withKeyBytes(record, (lent) =>
+        Promise.resolve(Uint8Array.from(lent)),
+      );
+      keys.push({ record: withoutWrapping(record), bytes });
+    });
+    return encodeKeys(keys);
+  } finally {
+    for (const { bytes } of keys) wipe(bytes);
+  }
+}

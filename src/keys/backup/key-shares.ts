@@ -1,0 +1,126 @@
+import { createHash } from 'node:crypto';
+import { combine, split } from 'shamir-secret-sharing';
+
+import { equalInConstantTime } from '../../crypto/constant-time';
+import { wipe } from '../../crypto/wipe';
+import { decodeBase64url } from '../../encoding/base64url';
+import { lengthPrefixed, readLengthPrefixed } from '../../encoding/length-prefixed';
+import { ConfigurationError } from '../../errors';
+
+/** What all shares of one secret have in common. */
+interface ShareSet {
+  /** Random; shares of different sets do not mix. */
+  readonly setId: string;
+  readonly count: number;
+  readonly threshold: number;
+  /** Tells the right secret from a wrong one, which combining gives as readily. */
+  readonly checkValue: Uint8Array;
+}
+
+/** One share, as a custodian keeps it. */
+interface Share extends ShareSet {
+  /** From 1. */
+  readonly index: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Begins every share, for people and programs to know it by. */
+const TEXT_PREFIX = 'tfe-share-1.';
+const CHECKSUM_BYTES = 8;
+const MAX_SHARES = 255;
+
+/**
+ * Splits a secret after Shamir into texts of which `threshold` give it back:
+ * `tfe-share-1. ‖ base64url(body ‖ SHA-256(body)[0..8])`, where the body is the length-prefixed list
+ * of set id, count, threshold, index, check value and share.
+ *
+ * @throws {@link ConfigurationError} unless 2 to 255 shares, of which at least 2 are needed
+ */
+export async function splitIntoShares(
+  secret: Uint8Array,
+  set: ShareSet,
+): Promise<readonly string[]> {
+  const { count, threshold } = set;
+  const isPossible = Number.isInteger(count) && Number.isInteger(threshold);
+  if (!isPossible || threshold < 2 || count < threshold || count > MAX_SHARES) {
+    throw new ConfigurationError(
+      `got ${String(count)} shares of which ${String(threshold)} are needed; ` +
+        `want 2 <= threshold <= shares <= ${String(MAX_SHARES)}.`,
+    );
+  }
+  const shares = await split(Uint8Array.from(secret), count, threshold);
+  return shares.map((bytes, at) => {
+    const text = shareText({ ...set, index: at + 1, bytes });
+    wipe(bytes);
+    return text;
+  });
+}
+
+/**
+ * Puts shares of one set together. The caller checks the result against the check value.
+ *
+ * @throws {@link ConfigurationError} for a damaged share, shares of another set, the same share
+ * twice, and too few
+ */
+export async function combineShares(texts: readonly string[], setId: string): Promise<Uint8Array> {
+  const shares = texts.map(parseShare);
+  const stranger = shares.findIndex((share) => share.setId !== setId);
+  if (stranger >= 0) {
+    throw new ConfigurationError(
+      `share number ${String(stranger + 1)} of those given belongs to another backup; want set ${setId}.`,
+    );
+  }
+  const distinct = new Map(shares.map((share) => [share.index, share.bytes]));
+  const threshold = shares[0]?.threshold ?? 2;
+  if (distinct.size < threshold) {
+    throw new ConfigurationError(
+      `got ${String(distinct.size)} different shares, want ${String(threshold)}.`,
+    );
+  }
+  return combine([...distinct.values()].map((bytes) => Uint8Array.from(bytes)));
+}
+
+function shareText({ setId, count, threshold, index, checkValue, bytes }: Share): string {
+  const body = lengthPrefixed([
+    setId,
+    String(count),
+    String(threshold),
+    String(index),
+    checkValue,
+    bytes,
+  ]);
+  return TEXT_PREFIX + Buffer.concat([body, checksumOf(body)]).toString('base64url');
+}
+
+function parseShare(text: string, at: number): Share {
+  const trimmed = text.trim();
+  const bytes = trimmed.startsWith(TEXT_PREFIX)
+    ? decodeBase64url(trimmed.slice(TEXT_PREFIX.length))
+    : undefined;
+  const body = bytes?.subarray(0, -CHECKSUM_BYTES) ?? new Uint8Array();
+  const isWhole =
+    bytes !== undefined && equalInConstantTime(bytes.subarray(-CHECKSUM_BYTES), checksumOf(body));
+  const parts = isWhole ? readLengthPrefixed(body) : undefined;
+  const [setId, count, threshold, index, checkValue, share] = parts ?? [];
+  if (checkValue === undefined || share === undefined) {
+    throw new ConfigurationError(
+      `share number ${String(at + 1)} of those given is incomplete or mistyped.`,
+    );
+  }
+  return {
+    setId: textOf(setId),
+    count: Number(textOf(count)),
+    threshold: Number(textOf(threshold)),
+    index: Number(textOf(index)),
+    checkValue,
+    bytes: share,
+  };
+}
+
+function checksumOf(body: Uint8Array): Buffer {
+  return createHash('sha256').update(body).digest().subarray(0, CHECKSUM_BYTES);
+}
+
+function textOf(bytes: Uint8Array | undefined): string {
+  return Buffer.from(bytes ?? []).toString('utf8');
+}

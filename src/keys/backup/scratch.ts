@@ -1,0 +1,67 @@
+import { randomBytes } from 'node:crypto';
+
+import { AEAD_TAG_BYTES, AeadError, createAead } from '../../crypto/aead';
+import { lengthPrefixed } from '../../encoding/length-prefixed';
+import { KeyUnwrapError } from '../../errors';
+import type { KeyBinding, KmsProvider } from '../../kms/kms-provider';
+import type { KeyRecord } from '../key-record';
+import type { KeyStore } from '../key-store';
+
+/** An empty key table in memory, for a drill; takes in what a restore inserts and no more. */
+export class ScratchKeyStore implements KeyStore {
+  readonly #records: KeyRecord[] = [];
+
+  exists(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+
+  findCurrent(purpose: KeyRecord['purpose'], names: readonly string[]): Promise<KeyRecord[]> {
+    return this.#filter((key) => key.purpose === purpose && names.includes(key.name));
+  }
+
+  findByIds(ids: readonly string[]): Promise<KeyRecord[]> {
+    return this.#filter(({ id }) => ids.includes(id));
+  }
+
+  list(): Promise<KeyRecord[]> {
+    return this.#filter(() => true);
+  }
+
+  insertFirst(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  apply(changes: Parameters<KeyStore['apply']>[0]): Promise<boolean> {
+    const records = changes.flatMap((change) => (change.type === 'insert' ? [change.record] : []));
+    this.#records.push(...records);
+    return Promise.resolve(records.length === changes.length);
+  }
+
+  #filter(test: (record: KeyRecord) => boolean): Promise<KeyRecord[]> {
+    return Promise.resolve(this.#records.filter(test));
+  }
+}
+
+/** A KMS whose KEK nobody knows and which is gone with this object. */
+export function scratchKms(): KmsProvider {
+  const aead = createAead('xaes-256-gcm', randomBytes(32));
+  const bound = (binding: KeyBinding): Uint8Array =>
+    lengthPrefixed([binding.application, binding.keyId, binding.keyName, binding.purpose]);
+  return {
+    name: 'scratch',
+    wrapKey: (key, binding) => {
+      const wrapped = Buffer.alloc(aead.nonceBytes + key.length + AEAD_TAG_BYTES);
+      aead.seal(key, bound(binding), wrapped, 0);
+      return Promise.resolve({ kek: 'scratch', wrapped });
+    },
+    unwrapKey: async ({ wrapped }, binding) => {
+      try {
+        return await Promise.resolve(aead.open(Buffer.from(wrapped), 0, bound(binding)));
+      } catch (error) {
+        if (!(error instanceof AeadError)) throw error;
+        throw new KeyUnwrapError('the scratch KMS does not open it', { cause: error });
+      }
+    },
+    health: () => Promise.resolve({ ok: true }),
+  };
+}

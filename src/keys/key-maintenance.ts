@@ -1,0 +1,198 @@
+import { ConfigurationError, FieldEncryptionError, KeyStateError } from '../errors';
+import type { FieldEncryptionErrorCode } from '../errors';
+import type { KeyInfo } from './key-info';
+import { dataKeyInfo } from './key-infos';
+import { announcedAfter, highestVersion, isVersionOf, soleActive } from './key-lifecycle';
+import { policyOf } from './key-policy';
+import type { KeyRecord } from './key-record';
+import type { CountUses } from './key-retirement';
+import type { KeyServices } from './key-services';
+import type { CreatedKey } from './key-wrapper';
+import { isRetained } from './retention-policy';
+import { nextRotationAt } from './rotation-policy';
+
+/** Options of `maintain()`. */
+export interface MaintenanceOptions {
+  /**
+   * Milliseconds from announcing a version to writing with it, in which every process takes it in.
+   * At least `keyCache.ttlMs`. Defaults to twice that.
+   */
+  announceMs?: number;
+  /**
+   * Milliseconds after its deactivation in which a key is not destroyed, since a process may still
+   * write with it. Defaults to `keyCache.maxAgeMs`.
+   */
+  graceMs?: number;
+  /** Says what would change and changes nothing. Defaults to `false`. */
+  dryRun?: boolean;
+}
+
+/** Something that `maintain()` could not do. */
+export interface MaintenanceFailure {
+  readonly keyName: string;
+  readonly code: FieldEncryptionErrorCode;
+  readonly message: string;
+}
+
+/** What `maintain()` did (in a dry run: would try). What another process did first is not in it. */
+export interface MaintenanceReport {
+  /** New versions, which nobody writes with yet. In a dry run, the active keys they would follow. */
+  readonly announced: readonly KeyInfo[];
+  /** Versions that were announced before and are active now. */
+  readonly activated: readonly KeyInfo[];
+  readonly destroyed: readonly KeyInfo[];
+  /** Versions that their policy would destroy, and rows need. */
+  readonly stillNeeded: readonly KeyInfo[];
+  readonly failures: readonly MaintenanceFailure[];
+}
+
+/** What a run tells of. */
+export interface MaintenanceHooks<C> {
+  readonly count: CountUses<C>;
+  readonly accept: (created: CreatedKey) => void;
+  readonly forget: (keyId: string) => void;
+}
+
+/**
+ * Does what the policies ask for at this moment: announces, activates, destroys. Any number of
+ * processes may run it: every step is a compare-and-swap that one of them wins.
+ */
+export async function maintain<C>(
+  services: KeyServices<C>,
+  options: MaintenanceOptions,
+  hooks: MaintenanceHooks<C>,
+): Promise<MaintenanceReport> {
+  const { ttlMs, maxAgeMs } = services.policy;
+  const { announceMs = 2 * ttlMs, graceMs = maxAgeMs, dryRun = false } = options;
+  if (!(announceMs >= ttlMs)) {
+    throw new ConfigurationError(
+      `maintain: got announceMs ${String(announceMs)}, want at least keyCache.ttlMs, which is ${String(ttlMs)}.`,
+    );
+  }
+  const run = new MaintenanceRun(services, { announceMs, graceMs, dryRun }, hooks);
+  const records = (await services.store.list()).filter(({ purpose }) => purpose === 'data');
+  for (const name of new Set(records.map((record) => record.name))) {
+    await run.rotation(name, records.filter(isVersionOf('data', name)));
+    await run.retention(name, records.filter(isVersionOf('data', name)));
+  }
+  return run.report;
+}
+
+class MaintenanceRun<C> {
+  readonly #services: KeyServices<C>;
+  readonly #options: Required<MaintenanceOptions>;
+  readonly #hooks: MaintenanceHooks<C>;
+  readonly report = {
+    announced: [] as KeyInfo[],
+    activated: [] as KeyInfo[],
+    destroyed: [] as KeyInfo[],
+    stillNeeded: [] as KeyInfo[],
+    failures: [] as MaintenanceFailure[],
+  };
+
+  constructor(
+    services: KeyServices<C>,
+    options: Required<MaintenanceOptions>,
+    hooks: MaintenanceHooks<C>,
+  ) {
+    this.#services = services;
+    this.#options = options;
+    this.#hooks = hooks;
+  }
+
+  async rotation(name: string, versions: readonly KeyRecord[]): Promise<void> {
+    await this.#noting(name, async () => {
+      const active = soleActive(versions);
+      if (active === undefined) return;
+      const dueAt = this.#dueAt(active);
+      const announced = announcedAfter(versions, active);
+      if (announced !== undefined) await this.#activateInTime(announced, active, dueAt);
+      else if (dueAt !== null && this.#now >= dueAt.getTime() - this.#options.announceMs) {
+        await this.#announce(active, highestVersion(versions) + 1);
+      }
+    });
+  }
+
+  async retention(name: string, versions: readonly KeyRecord[]): Promise<void> {
+    const { retention = { kind: 'forever' } } = policyOf(this.#services.policies, name);
+    const infos = versions.map((record) => this.#info(record));
+    const now = new Date(this.#now);
+    for (const key of infos) {
+      if (key.state !== 'deactivated' && key.state !== 'compromised') continue;
+      if (this.#now - (key.deactivatedAt?.getTime() ?? 0) < this.#options.graceMs) continue;
+      await this.#noting(name, async () => {
+        if (!isRetained(retention, key, infos, now)) await this.#destroy(key);
+      });
+    }
+  }
+
+  get #now(): number {
+    return this.#services.wallClock().getTime();
+  }
+
+  #info(record: KeyRecord): KeyInfo {
+    return dataKeyInfo(record, this.#services.policies);
+  }
+
+  #dueAt(active: KeyRecord): Date | null {
+    const { rotation = { kind: 'manual' } } = policyOf(this.#services.policies, active.name);
+    return nextRotationAt(rotation, active);
+  }
+
+  async #announce(active: KeyRecord, version: number): Promise<void> {
+    const { lifecycle, wrapper } = this.#services;
+    if (this.#options.dryRun) {
+      this.report.announced.push(this.#info(active));
+      return;
+    }
+    // Under a wrong KEK this process would make a key that no other can read.
+    await wrapper.unwrap(active);
+    const announced = await lifecycle.announce(active.name, version);
+    if (announced !== undefined) this.report.announced.push(this.#info(announced.record));
+  }
+
+  async #activateInTime(
+    announced: KeyRecord,
+    active: KeyRecord,
+    dueAt: Date | null,
+  ): Promise<void> {
+    const readableAt = announced.createdAt.getTime() + this.#options.announceMs;
+    if (this.#now < Math.max(readableAt, dueAt?.getTime() ?? 0)) return;
+    if (this.#options.dryRun) {
+      this.report.activated.push(this.#info(announced));
+      return;
+    }
+    const activated = await this.#services.lifecycle.activate(announced, active);
+    if (activated === undefined) return;
+    this.#hooks.accept(activated);
+    this.report.activated.push(this.#info(activated.record));
+  }
+
+  async #destroy(key: KeyInfo): Promise<void> {
+    const { graceMs, dryRun } = this.#options;
+    if (dryRun) {
+      this.report.destroyed.push(key);
+      return;
+    }
+    const { retirement } = this.#services;
+    try {
+      const { record } = await retirement.destroy(key.id, graceMs, this.#hooks.count);
+      this.#hooks.forget(key.id);
+      this.report.destroyed.push(this.#info(record));
+    } catch (error) {
+      if (!(error instanceof KeyStateError)) throw error;
+      // Rows need it, or another process was faster: there is nothing left to do either way.
+      if ((await retirement.find(key.id)).state !== 'destroyed') this.report.stillNeeded.push(key);
+    }
+  }
+
+  /** What fails for one name must not keep the others from being maintained. */
+  async #noting(keyName: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof FieldEncryptionError)) throw error;
+      this.report.failures.push({ keyName, code: error.code, message: error.message });
+    }
+  }
+}

@@ -1,0 +1,142 @@
+import type { BackupOpener, BackupProtection } from './backup/backup-key';
+import type { KeyBackup } from './backup/create-backup';
+import { createBackup } from './backup/create-backup';
+import type { RestoreReport } from './backup/restore-backup';
+import { restoreBackup } from './backup/restore-backup';
+import type { KeyInfo } from './key-info';
+import { dataKeyInfo } from './key-infos';
+import type { MaintenanceOptions, MaintenanceReport } from './key-maintenance';
+import { maintain } from './key-maintenance';
+import type { ColumnUse, CountUses } from './key-retirement';
+import type { KeyRecord } from './key-record';
+import type { RewrapOptions, RewrapReport } from './key-rewrap';
+import { rewrap } from './key-rewrap';
+import type { KeyServices } from './key-services';
+import type { CreatedKey } from './key-wrapper';
+
+/** What {@link KeyOperations} tell the keys in memory. */
+export interface KeyMemory {
+  /** Takes over an active key that is committed. */
+  readonly accept: (created: CreatedKey) => void;
+  /** Forgets a key that was destroyed. */
+  readonly forget: (keyId: string) => void;
+}
+
+/** A key that was revoked. */
+export interface RevokedKey {
+  readonly key: KeyInfo;
+  /** The new active version; `null` where the revoked one was not active. */
+  readonly replacement: KeyInfo | null;
+}
+
+/** A key that was destroyed, with the proof. */
+export interface DestroyedKey {
+  readonly key: KeyInfo;
+  readonly previousState: KeyRecord['state'];
+  /** SHA-256, in hexadecimal, of the wrapped key that was erased: tells copies of it in backups. */
+  readonly wrappedKeySha256: string;
+  /** Every encrypted column, counted in the transaction that erased the key; none has a row under it. */
+  readonly columns: readonly ColumnUse[];
+}
+
+/** What operators do to keys, beside the everyday use that `KeyManager` serves. */
+export class KeyOperations<C> {
+  readonly #services: KeyServices<C>;
+  readonly #memory: KeyMemory;
+
+  constructor(services: KeyServices<C>, memory: KeyMemory) {
+    this.#services = services;
+    this.#memory = memory;
+  }
+
+  /**
+   * Marks a data key as compromised. An active one is replaced first, in the same transaction, so
+   * that there is no moment without a key to write with. It reads on, for its rows to be re-encrypted.
+   *
+   * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key or the index root,
+   * {@link KmsUnavailableError} when a replacement cannot be made; nothing was changed then
+   */
+  async revoke(id: string): Promise<RevokedKey> {
+    await this.#services.table.require();
+    const { record, replacement } = await this.#services.retirement.revoke(id);
+    if (replacement !== undefined) this.#memory.accept(replacement);
+    return {
+      key: this.#info(record),
+      replacement: replacement === undefined ? null : this.#info(replacement.record),
+    };
+  }
+
+  /**
+   * Erases a wrapped key and leaves its row as a tombstone.
+   *
+   * @param graceMs - refuses a key that was active less than this ago.
+   * @param count - counts the rows under the key, in the transaction that erases it.
+   * @throws {@link KeyStateError} for an active key, one that rows need, or one within its grace
+   * period; {@link KeyNotFoundError}
+   */
+  async destroy(id: string, graceMs: number, count: CountUses<C>): Promise<DestroyedKey> {
+    await this.#services.table.require();
+    const destroyed = await this.#services.retirement.destroy(id, graceMs, count);
+    this.#memory.forget(id);
+    const { record, previousState, wrappedKeySha256, uses } = destroyed;
+    return { key: this.#info(record), previousState, wrappedKeySha256, columns: uses };
+  }
+
+  /**
+   * Wraps every key again, under the provider's newest KEK or under another provider. The keys stay
+   * the same; rows are not touched. When all went over, this process wraps with the new provider.
+   *
+   * @throws {@link KmsUnavailableError}; a key that fails by itself is in the report instead
+   */
+  async rewrap(options: RewrapOptions): Promise<RewrapReport> {
+    await this.#services.table.require();
+    return rewrap(this.#services, options);
+  }
+
+  /**
+   * Does what the policies of the keys ask for at this moment. Any number of processes may.
+   *
+   * @param count - as for {@link KeyOperations.destroy}.
+   * @throws {@link ConfigurationError} for a wait that is shorter than the cache's; what fails for
+   * one key name is in the report instead
+   */
+  async maintain(options: MaintenanceOptions, count: CountUses<C>): Promise<MaintenanceReport> {
+    await this.#services.table.require();
+    const { accept, forget } = this.#memory;
+    return maintain(this.#services, options, { count, accept, forget });
+  }
+
+  /**
+   * Backs up every key that is not destroyed, index root included.
+   *
+   * @throws {@link KeyUnwrapError} when one of them does not unwrap, {@link ConfigurationError} for a
+   * number of shares that cannot be
+   */
+  async backup(protection: BackupProtection): Promise<KeyBackup> {
+    const { application, table } = this.#services;
+    await table.require();
+    return createBackup(this.#services, application, protection);
+  }
+
+  /**
+   * Puts the keys of a backup into the table that are missing there. Overwrites nothing.
+   *
+   * @throws {@link KeyStateError} where the table has a different key in the place of one;
+   * {@link KeyUnwrapError} for a changed file or the wrong opener; {@link ConfigurationError}
+   */
+  async restore(file: string, opener: BackupOpener, dryRun = false): Promise<RestoreReport> {
+    const { application, table } = this.#services;
+    await table.require();
+    return restoreBackup(this.#services, application, file, opener, dryRun);
+  }
+
+  /** @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is no data key */
+  async find(id: string): Promise<KeyInfo> {
+    await this.#services.table.require();
+    return this.#info(await this.#services.retirement.find(id));
+  }
+
+  #info(record: KeyRecord): KeyInfo {
+    return dataKeyInfo(record, this.#services.policies);
+  }
+}

@@ -1,0 +1,169 @@
+import { createHash } from 'node:crypto';
+
+import { KeyNotFoundError, KeyStateError } from '../errors';
+import type { KeyEventListener } from './key-event';
+import type { KeyLifecycle } from './key-lifecycle';
+import { wholeSecond } from './key-lifecycle';
+import type { KeyRecord } from './key-record';
+import { requireTransition } from './key-state';
+import type { KeyStore } from './key-store';
+import type { CreatedKey } from './key-wrapper';
+
+/** What taking keys out of use works with. */
+export interface KeyRetirementParts<C> {
+  readonly store: KeyStore<C>;
+  readonly lifecycle: KeyLifecycle<C>;
+  readonly wallClock: () => Date;
+  readonly emit: KeyEventListener;
+}
+
+/** What a column holds under one key. */
+export interface ColumnUse {
+  readonly entity: string;
+  readonly property: string;
+  /** Table and column as the database knows them. */
+  readonly table: string;
+  readonly column: string;
+  readonly rows: number;
+  readonly rowsUnderKey: number;
+}
+
+/** Counts, in every encrypted column, the rows that need a key. */
+export type CountUses<C> = (keyId: string, connection: C) => Promise<readonly ColumnUse[]>;
+
+/** A key that was revoked, and what took its place. */
+export interface RevokedKeyRecord {
+  readonly record: KeyRecord;
+  /** The new active version; undefined where the revoked one was not active. */
+  readonly replacement: CreatedKey | undefined;
+}
+
+/** A key that was destroyed, with the proof. */
+export interface DestroyedKeyRecord {
+  readonly record: KeyRecord;
+  readonly previousState: KeyRecord['state'];
+  /** SHA-256, in hexadecimal, of the wrapped key that was erased: tells copies of it in backups. */
+  readonly wrappedKeySha256: string;
+  /** Every encrypted column, counted in the transaction that erased the key. */
+  readonly uses: readonly ColumnUse[];
+}
+
+/** How often an operation looks again after another process changed the row under it. */
+const ATTEMPTS = 5;
+
+/** Takes keys out of use: compromised ones at once, old ones for good. */
+export class KeyRetirement<C> {
+  readonly #parts: KeyRetirementParts<C>;
+
+  constructor(parts: KeyRetirementParts<C>) {
+    this.#parts = parts;
+  }
+
+  /** See `KeyOperations.revoke`. Revoking a compromised key again changes nothing. */
+  async revoke(id: string): Promise<RevokedKeyRecord> {
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+      const record = await this.find(id);
+      if (record.state === 'compromised') return { record, replacement: undefined };
+      requireTransition(record, 'compromised');
+      const replacement = await this.#replacementOf(record);
+      const done = replacement !== undefined || (await this.#markCompromised(record));
+      const after = await this.find(id);
+      if (!done || after.state !== 'compromised') continue;
+      const { name: keyName, version } = record;
+      this.#parts.emit({ type: 'keyRevoked', keyId: id, keyName, version });
+      return { record: after, replacement };
+    }
+    throw changedMeanwhile(id);
+  }
+
+  /** See `KeyOperations.destroy`. */
+  async destroy(id: string, graceMs: number, count: CountUses<C>): Promise<DestroyedKeyRecord> {
+    const record = await this.find(id);
+    requireTransition(record, 'destroyed');
+    this.requireAtRest(record, graceMs);
+
+    const destroyedAt = wholeSecond(this.#parts.wallClock());
+    const set = { state: 'destroyed' as const, destroyedAt, wrapped: new Uint8Array() };
+    let uses: readonly ColumnUse[] = [];
+    const erased = await this.#parts.store.apply(
+      [{ type: 'update', expected: record, set }],
+      async (connection) => {
+        uses = await count(id, connection);
+        return isUnneeded(uses);
+      },
+    );
+    if (!isUnneeded(uses)) throw stillNeeded(record, uses);
+    if (!erased) throw changedMeanwhile(id);
+    const { name: keyName, version } = record;
+    this.#parts.emit({ type: 'keyDestroyed', keyId: id, keyName, version });
+    return {
+      record: { ...record, ...set },
+      previousState: record.state,
+      wrappedKeySha256: createHash('sha256').update(record.wrapped).digest('hex'),
+      uses,
+    };
+  }
+
+  /** @throws {@link KeyStateError} for a key that a process may still write with */
+  requireAtRest({ id, deactivatedAt }: KeyRecord, graceMs: number): void {
+    const since = this.#parts.wallClock().getTime() - (deactivatedAt?.getTime() ?? -Infinity);
+    if (since >= graceMs) return;
+    throw new KeyStateError(
+      `key ${id} was active ${String(Math.round(since / 1000))} s ago, and within ` +
+        `${String(Math.round(graceMs / 1000))} s a process may still write with it. Try again later.`,
+      { keyId: id, retryable: true },
+    );
+  }
+
+  /** @throws {@link KeyNotFoundError}, and {@link KeyStateError} for a key that is no data key */
+  async find(id: string): Promise<KeyRecord> {
+    const [record] = await this.#parts.store.findByIds([id]);
+    if (record === undefined) {
+      throw new KeyNotFoundError(`key ${id} is not in the key table. See the list of keys.`, {
+        keyId: id,
+      });
+    }
+    if (record.purpose === 'data') return record;
+    throw new KeyStateError(
+      `key ${id} is the root of the blind indexes: every stored token comes from it. It cannot be ` +
+        'revoked or destroyed.',
+      { keyId: id },
+    );
+  }
+
+  async #replacementOf({ id, name, state }: KeyRecord): Promise<CreatedKey | undefined> {
+    if (state !== 'active') return undefined;
+    const replacement = await this.#parts.lifecycle.rotate(name, 'compromised');
+    return replacement.record.id === id ? undefined : replacement;
+  }
+
+  #markCompromised(record: KeyRecord): Promise<boolean> {
+    const compromisedAt = wholeSecond(this.#parts.wallClock());
+    const set = { state: 'compromised' as const, compromisedAt };
+    return this.#parts.store.apply([{ type: 'update', expected: record, set }]);
+  }
+}
+
+function isUnneeded(uses: readonly ColumnUse[]): boolean {
+  return uses.every(({ rowsUnderKey }) => rowsUnderKey === 0);
+}
+
+function stillNeeded({ id, name, version }: KeyRecord, uses: readonly ColumnUse[]): KeyStateError {
+  const needed = uses
+    .filter(({ rowsUnderKey }) => rowsUnderKey > 0)
+    .map(
+      ({ entity, property, rowsUnderKey }) => `${String(rowsUnderKey)} of ${entity}.${property}`,
+    );
+  return new KeyStateError(
+    `key ${id} ("${name}" version ${String(version)}) is needed by rows: ${needed.join(', ')}. ` +
+      'Re-encrypt them first.',
+    { keyId: id },
+  );
+}
+
+function changedMeanwhile(id: string): KeyStateError {
+  return new KeyStateError(`key ${id} was changed by another process meanwhile. Try again.`, {
+    keyId: id,
+    retryable: true,
+  });
+}

@@ -1,0 +1,54 @@
+import { KeyStateError } from '../errors';
+
+/**
+ * Life of a key, after NIST SP 800-57 part 1 rev. 5, section 7: only an `active` key protects new
+ * data; the others still read what they protected, but for a `destroyed` one, which does nothing.
+ */
+export type KeyState =
+  'preActive' | 'active' | 'suspended' | 'deactivated' | 'compromised' | 'destroyed';
+
+/** What a state allows. */
+interface StateRule {
+  /** Whether values may be decrypted. */
+  readonly reads: boolean;
+  /** The states that may follow. */
+  readonly next: readonly KeyState[];
+}
+
+/**
+ * The states and their transitions. Narrower than the standard in one point: an active key is not
+ * destroyed, since that would leave its name without a key to write with.
+ */
+export const KEY_STATES: Readonly<Record<KeyState, StateRule>> = Object.freeze({
+  // Read with it may be: another process may have activated it and written a moment ago.
+  preActive: { reads: true, next: ['active', 'compromised', 'destroyed'] },
+  active: { reads: true, next: ['suspended', 'deactivated', 'compromised'] },
+  suspended: { reads: true, next: ['active', 'deactivated', 'compromised', 'destroyed'] },
+  deactivated: { reads: true, next: ['compromised', 'destroyed'] },
+  compromised: { reads: true, next: ['destroyed'] },
+  destroyed: { reads: false, next: [] },
+});
+
+/** Whether a key in this state decrypts. A state that this version does not know does not. */
+export function isReadable(state: KeyState): boolean {
+  return Object.hasOwn(KEY_STATES, state) && KEY_STATES[state].reads;
+}
+
+/** @throws {@link KeyStateError} where the table of states has no such transition */
+export function requireTransition(
+  record: {
+    readonly id: string;
+    readonly name: string;
+    readonly version: number;
+    readonly state: KeyState;
+  },
+  to: KeyState,
+): void {
+  const { id, name, version, state } = record;
+  if (Object.hasOwn(KEY_STATES, state) && KEY_STATES[state].next.includes(to)) return;
+  const remedy = state === 'active' ? ' Rotate the key first.' : '';
+  throw new KeyStateError(
+    `key ${id} ("${name}" version ${String(version)}) is ${state} and cannot become ${to}.${remedy}`,
+    { keyId: id },
+  );
+}

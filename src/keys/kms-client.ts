@@ -1,0 +1,132 @@
+import { AEAD_KEY_BYTES } from '../crypto/aead';
+import { wipe } from '../crypto/wipe';
+import {
+  ConfigurationError,
+  FieldEncryptionError,
+  KeyUnwrapError,
+  KmsUnavailableError,
+} from '../errors';
+import type { KeyBinding, KmsProvider, WrappedKey } from '../kms/kms-provider';
+import type { KeyRecord } from './key-record';
+import { hasValidRecordMac } from './key-record-mac';
+
+const MAX_KEK_CHARS = 512;
+const MAX_WRAPPED_BYTES = 4096;
+
+/** What a wrapped key is bound to of its record. */
+type BoundFields = Pick<KeyRecord, 'id' | 'name' | 'purpose'>;
+
+/** One KMS provider, with what it answers checked and what it throws typed. */
+export class KmsClient {
+  readonly kms: KmsProvider;
+  readonly #application: string;
+
+  constructor(kms: KmsProvider, application: string) {
+    this.kms = kms;
+    this.#application = application;
+  }
+
+  get name(): string {
+    return this.kms.name;
+  }
+
+  /** @throws {@link KmsUnavailableError}, {@link ConfigurationError} for an answer that cannot be stored */
+  async wrap(key: BoundFields, bytes: Uint8Array): Promise<WrappedKey> {
+    const answer = await this.#ask(key.id, () => this.kms.wrapKey(bytes, this.#binding(key)));
+    return this.#checked(answer);
+  }
+
+  /**
+   * The key bytes of a record, proven to be those that its MAC was made with. The caller wipes them.
+   *
+   * @throws {@link KeyUnwrapError}, {@link KmsUnavailableError}
+   */
+  async unwrap(record: KeyRecord): Promise<Uint8Array> {
+    const wrapped = { kek: record.kek, wrapped: record.wrapped };
+    const bytes = await this.#ask(record.id, () =>
+      this.kms.unwrapKey(wrapped, this.#binding(record)),
+    ).catch((error: unknown) => this.#rethrowNaming(record, error));
+    try {
+      this.#requireWhole(record, bytes);
+      return bytes;
+    } catch (error) {
+      wipe(bytes);
+      throw error;
+    }
+  }
+
+  #binding(key: BoundFields): KeyBinding {
+    return {
+      application: this.#application,
+      keyId: key.id,
+      keyName: key.name,
+      purpose: key.purpose,
+    };
+  }
+
+  /** Runs a provider; what it throws that is not of this library counts as an outage. */
+  async #ask<T>(keyId: string, call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      if (error instanceof FieldEncryptionError) throw error;
+      throw new KmsUnavailableError(
+        `kms "${this.name}" failed on data key ${keyId}; see the cause`,
+        { keyId, cause: error },
+      );
+    }
+  }
+
+  #checked({ kek, wrapped }: WrappedKey): WrappedKey {
+    const fits =
+      kek.length > 0 &&
+      kek.length <= MAX_KEK_CHARS &&
+      wrapped.length > 0 &&
+      wrapped.length <= MAX_WRAPPED_BYTES;
+    if (!fits) {
+      throw new ConfigurationError(
+        `kms "${this.name}" answered with ${String(kek.length)} characters of KEK name and ` +
+          `${String(wrapped.length)} wrapped bytes; want 1 to ${String(MAX_KEK_CHARS)} and ` +
+          `1 to ${String(MAX_WRAPPED_BYTES)}.`,
+      );
+    }
+    return { kek, wrapped: Uint8Array.from(wrapped) };
+  }
+
+  #requireWhole(record: KeyRecord, bytes: Uint8Array): void {
+    if (bytes.length !== AEAD_KEY_BYTES) {
+      throw new KeyUnwrapError(
+        `${describe(record)} unwrapped to ${String(bytes.length)} bytes, want ` +
+          `${String(AEAD_KEY_BYTES)}. Check the KMS that answers for "${this.name}".`,
+        { keyId: record.id },
+      );
+    }
+    if (hasValidRecordMac(bytes, record, this.#application)) return;
+    throw new KeyUnwrapError(
+      `${describe(record)}: the key record was edited or swapped, or belongs to another ` +
+        'application. Restore the row from a backup.',
+      { keyId: record.id },
+    );
+  }
+
+  #rethrowNaming(record: KeyRecord, error: unknown): never {
+    if (!(error instanceof KeyUnwrapError)) throw error;
+    throw new KeyUnwrapError(
+      `${describe(record)} does not unwrap: ${error.message}${this.#otherProviderHint(record)} ` +
+        'Check the settings of the KMS and `application`, or restore the row from a backup.',
+      { keyId: record.id, cause: error },
+    );
+  }
+
+  #otherProviderHint(record: KeyRecord): string {
+    if (record.kms === this.name) return '';
+    return (
+      ` It was wrapped by kms "${record.kms}", and this process asks "${this.name}";` +
+      ' `otherKms` takes further providers.'
+    );
+  }
+}
+
+function describe(record: KeyRecord): string {
+  return `key ${record.id} ("${record.name}" version ${String(record.version)})`;
+}

@@ -1,0 +1,78 @@
+import { KeyUnwrapError } from '../errors';
+import type { KmsProvider } from '../kms/kms-provider';
+import type { KeyRecord } from './key-record';
+import { KmsClient } from './kms-client';
+
+/** The KMS providers of a process: one wraps new keys, all unwrap what they have wrapped. */
+export class KmsProviders {
+  readonly #application: string;
+  #clients: readonly [KmsClient, ...KmsClient[]];
+
+  constructor(kms: KmsProvider, others: readonly KmsProvider[], application: string) {
+    this.#application = application;
+    this.#clients = [this.#client(kms), ...others.map((other) => this.#client(other))];
+  }
+
+  /** The one that wraps. */
+  get primary(): KmsClient {
+    return this.#clients[0];
+  }
+
+  /** The client of a provider, which from now on also unwraps for this process. */
+  include(kms: KmsProvider): KmsClient {
+    const known = this.#clients.find((client) => client.kms === kms);
+    if (known !== undefined) return known;
+    const added = this.#client(kms);
+    this.#clients = [...this.#clients, added];
+    return added;
+  }
+
+  /** Wraps with this provider from now on. */
+  promote(client: KmsClient): void {
+    this.#clients = [client, ...this.#clients.filter((other) => other !== client)];
+  }
+
+  /**
+   * Unwraps with the provider that the record names. Several may have that name, as two passphrases
+   * of a local KMS do: the first that opens it serves.
+   *
+   * @throws {@link KeyUnwrapError}, {@link KmsUnavailableError}
+   */
+  async unwrap(record: KeyRecord): Promise<Uint8Array> {
+    const named = this.#clients.filter(({ name }) => name === record.kms);
+    const [first = this.primary, ...rest] = named;
+    try {
+      return await first.unwrap(record);
+    } catch (error) {
+      if (!(error instanceof KeyUnwrapError)) throw error;
+      return await unwrapWithOneOf(rest, record, error);
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(
+      this.#clients.map(async ({ kms }) => {
+        await kms.close?.();
+      }),
+    );
+  }
+
+  #client(kms: KmsProvider): KmsClient {
+    return new KmsClient(kms, this.#application);
+  }
+}
+
+async function unwrapWithOneOf(
+  clients: readonly KmsClient[],
+  record: KeyRecord,
+  failure: KeyUnwrapError,
+): Promise<Uint8Array> {
+  for (const client of clients) {
+    try {
+      return await client.unwrap(record);
+    } catch (error) {
+      if (!(error instanceof KeyUnwrapError)) throw error;
+    }
+  }
+  throw failure;
+}

@@ -1,0 +1,163 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { describeEachDatabase, typeormMajor } from '../support/databases';
+import type { TestDatabase } from '../support/databases';
+import { createProject } from '../support/project';
+import type { Outcome, Project } from '../support/project';
+
+const DATA_SOURCE = `
+const { EntitySchema, DataSource } = require('typeorm');
+const { encryptedColumn, localKms, withFieldEncryption } = require('typeorm-field-encryption');
+const Patient = new EntitySchema({
+  name: 'Patient',
+  columns: { id: { type: Number, primary: true }, ssn: encryptedColumn() },
+});
+exports.dataSource = withFieldEncryption(
+  new DataSource({ ...JSON.parse(process.env.TEST_DATABASE), entities: [Patient], synchronize: true }),
+  {
+    kms: localKms({ keyFile: 'clinic.key' }),
+    otherKms: [localKms({ keyFile: 'next.key' })],
+    keyPolicies: { '*': { owner: 'security', rotation: { kind: 'periodic' } } },
+  },
+);
+`;
+
+const SEED = `
+const { dataSource } = require('./data-source.js');
+dataSource.initialize()
+  .then(() => dataSource.getRepository('Patient').insert({ id: 1, ssn: 'canary 1' }))
+  .then(() => dataSource.destroy());
+`;
+
+jest.setTimeout(180_000);
+
+describeEachDatabase('field-encryption keys', (kind) => {
+  let project: Project;
+  let database: TestDatabase;
+
+  beforeAll(() => {
+    project = createProject(typeormMajor);
+    for (const name of ['clinic.key', 'next.key']) {
+      chmodSync(project.write(name, randomBytes(32).toString('hex')), 0o600);
+    }
+    project.write('data-source.js', DATA_SOURCE);
+    project.write('seed.js', SEED);
+    project.write(
+      'next-kms.js',
+      `exports.kms = require('typeorm-field-encryption').localKms({ keyFile: 'next.key' });`,
+    );
+    project.write('passphrase.txt', 'the passphrase of the backup\n');
+  });
+  beforeEach(async () => {
+    database = await kind.create();
+    expect(await project.run('node', ['seed.js'], env())).toMatchObject({ code: 0, stderr: '' });
+  });
+  afterEach(() => database.dispose());
+  afterAll(() => {
+    project.dispose();
+  });
+
+  const env = (): Record<string, string> => ({
+    TEST_DATABASE: JSON.stringify(database.dataSourceOptions),
+  });
+  const run = (...args: string[]): Promise<Outcome> =>
+    project.run('field-encryption', ['-d', 'data-source.js', 'keys', ...args], env());
+
+  async function json(...args: string[]): Promise<any> {
+    const { code, stdout, stderr } = await run(...args, '--json');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    return JSON.parse(stdout);
+  }
+
+  it('revokes and destroys with confirmation, a dry run before, and the proof after', async () => {
+    const [{ id, owner, nextRotationAt }] = (await json('list')).keys;
+    expect([owner, typeof nextRotationAt]).toEqual(['security', 'string']);
+
+    expect(await json('revoke', id, '--dry-run')).toMatchObject({
+      key: { state: 'active' },
+      plan: [{ property: 'ssn', rowsUnderKey: 1 }],
+    });
+    const unconfirmed = await run('revoke', id);
+    expect(unconfirmed.code).toBe(2);
+    expect(unconfirmed.stderr).toContain('--yes');
+    expect((await json('list')).keys).toHaveLength(1);
+    expect(await json('revoke', id, '--yes')).toMatchObject({
+      key: { state: 'compromised' },
+      replacement: { version: 2, state: 'active' },
+    });
+
+    const refused = await run('destroy', id, '--yes', '--json');
+    expect(refused.code).toBe(1);
+    expect(JSON.parse(refused.stderr)).toMatchObject({ error: { code: 'ERR_KEY_STATE' } });
+    expect(await json('destroy', id, '--dry-run')).toMatchObject({ needed: true });
+    const reencrypt = ['-d', 'data-source.js', 'data', 'reencrypt'];
+    expect((await project.run('field-encryption', reencrypt, env())).code).toBe(0);
+    const grace = await run('destroy', id, '--yes', '--grace', '60');
+    expect(grace).toMatchObject({ code: 1, stderr: expect.stringContaining('ERR_KEY_STATE') });
+    expect(await json('destroy', id, '--yes')).toMatchObject({
+      key: { state: 'destroyed' },
+      previousState: 'compromised',
+      wrappedKeySha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+      columns: [{ property: 'ssn', rows: 1, rowsUnderKey: 0 }],
+    });
+  });
+
+  it('rewraps to the KMS of a module, and maintains', async () => {
+    expect(await json('rewrap', '--to', 'next-kms.js', '--dry-run')).toMatchObject({
+      rewrapped: 1,
+    });
+    expect(await json('rewrap', '--to', 'next-kms.js')).toMatchObject({ rewrapped: 1, current: 0 });
+    expect(await json('rewrap', '--to', 'next-kms.js')).toMatchObject({ rewrapped: 0, current: 1 });
+    expect((await run('rewrap', '--to', 'seed.js')).code).toBe(2);
+    expect(await json('maintain')).toMatchObject({ announced: [], failures: [] });
+    expect((await run('maintain', '--dry-run')).stdout).toBe('Nothing is due.\n');
+  });
+
+  it('backs up under a passphrase from a file, drills, and restores what was lost', async () => {
+    const file = `${kind.name}.backup`;
+    const passphrase = ['--passphrase-file', 'passphrase.txt'];
+    expect(await json('backup', file, '--dry-run', ...passphrase)).toMatchObject({ keys: 1 });
+    expect(existsSync(join(project.folder, file))).toBe(false);
+    expect(await json('backup', file, ...passphrase)).toMatchObject({ keys: 1, shares: [] });
+    expect(statSync(join(project.folder, file)).mode & 0o777).toBe(0o600);
+    expect((await run('backup', file, ...passphrase)).code).toBe(2);
+    expect((await run('backup', 'no-terminal.backup')).code).toBe(2);
+
+    expect(await json('drill', file, ...passphrase)).toMatchObject({
+      ok: true,
+      results: [{ property: 'ssn', rows: 1, read: 1 }],
+    });
+    const [{ id }] = (await json('list')).keys;
+    project.write(
+      'lose.js',
+      `const { dataSource } = require('./data-source.js');
+       dataSource.initialize().then(() => dataSource.query('DELETE FROM data_keys')).then(() => dataSource.destroy());`,
+    );
+    expect((await project.run('node', ['lose.js'], env())).code).toBe(0);
+    expect(await json('restore', file, '--dry-run', ...passphrase)).toMatchObject({
+      restored: [{ id }],
+    });
+    expect((await json('list')).keys).toEqual([]);
+    expect(await json('restore', file, ...passphrase)).toMatchObject({ restored: [{ id }] });
+    expect(await json('restore', file, ...passphrase)).toMatchObject({ present: [{ id }] });
+  });
+
+  it('splits a backup among custodians, each with a file that only its owner reads', async () => {
+    const file = `${kind.name}-split.backup`;
+    const folder = `${kind.name}-shares`;
+    const split = ['--shares', '3', '--threshold', '2', '--shares-to', folder];
+    const { shares } = await json('backup', file, ...split);
+    expect(shares).toHaveLength(3);
+    expect(readdirSync(join(project.folder, folder))).toHaveLength(3);
+    for (const share of shares as string[]) {
+      const path = join(project.folder, share);
+      expect(statSync(path).mode & 0o777).toBe(0o600);
+      expect(readFileSync(path, 'utf8')).toMatch(/^tfe-share-1\.[\w-]+\n$/);
+    }
+    expect(await json('drill', file, '--share', shares[2], shares[0])).toMatchObject({ ok: true });
+    const tooFew = await run('restore', file, '--share', shares[1]);
+    expect(tooFew).toMatchObject({ code: 1, stderr: expect.stringContaining('want 2') });
+    expect((await run('backup', 'x.backup', '--shares', '3')).code).toBe(2);
+  });
+});

@@ -1,0 +1,211 @@
+import type { KeyPolicies } from '../../../src/keys/key-policy';
+import { MaintenanceSchedule } from '../../../src/keys/maintenance-schedule';
+import type { Process } from '../../support/key-fixtures';
+import {
+  FakeKms,
+  MAX_AGE_MS,
+  prepare,
+  settle,
+  startProcess,
+  TTL_MS,
+} from '../../support/key-fixtures';
+import { MemoryKeyStore } from '../../support/memory-key-store';
+
+const DAY_MS = 86_400_000;
+const unneeded = () => Promise.resolve([]);
+
+/** Processes over one table whose wall clocks a test moves together, or one by one. */
+class Fleet {
+  readonly store = new MemoryKeyStore();
+  readonly kms = new FakeKms();
+  now = new Date('2026-01-01T00:00:00Z').getTime();
+
+  start(policies: KeyPolicies, skewMs = 0): Process {
+    const wallClock = (): Date => new Date(this.now + skewMs);
+    return startProcess({ store: this.store, kms: this.kms, policies, wallClock });
+  }
+
+  get states(): string[] {
+    return this.store.rows.map(({ version, state }) => `v${String(version)} ${state}`);
+  }
+}
+
+const PERIODIC: KeyPolicies = { default: { rotation: { kind: 'periodic', everyDays: 30 } } };
+
+async function startedFleet(policies: KeyPolicies): Promise<[Fleet, Process]> {
+  const fleet = new Fleet();
+  const process = fleet.start(policies);
+  await prepare(process, ['default'], { index: false });
+  return [fleet, process];
+}
+
+describe('maintain', () => {
+  it('announces a version, waits, and activates it when it is due', async () => {
+    const [fleet, { keys }] = await startedFleet(PERIODIC);
+    const run = () => keys.operations.maintain({}, unneeded);
+    expect((await keys.list())[0]?.nextRotationAt).toEqual(new Date('2026-01-31T00:00:00Z'));
+
+    fleet.now += 30 * DAY_MS - 2 * TTL_MS - 1;
+    expect(await run()).toMatchObject({ announced: [], activated: [] });
+    fleet.now += 1;
+    expect(await run()).toMatchObject({ announced: [{ version: 2, state: 'preActive' }] });
+    expect(await run()).toMatchObject({ announced: [], activated: [] });
+    expect(keys.activeKey('default').version).toBe(1);
+    fleet.now += 2 * TTL_MS;
+    expect(await run()).toMatchObject({ activated: [{ version: 2, state: 'active' }] });
+    expect(keys.activeKey('default').version).toBe(2);
+    expect(fleet.states).toEqual(['v1 deactivated', 'v2 active']);
+    expect(await run()).toEqual({
+      announced: [],
+      activated: [],
+      destroyed: [],
+      stillNeeded: [],
+      failures: [],
+    });
+  });
+
+  it('has an announced key read ahead by processes that only refresh', async () => {
+    const [fleet, { keys }] = await startedFleet(PERIODIC);
+    const reader = fleet.start({});
+    await prepare(reader, ['default'], { index: false });
+    fleet.now += 30 * DAY_MS;
+    await keys.operations.maintain({}, unneeded);
+    const announced = fleet.store.rows[1]?.id ?? '';
+    const prefix = Buffer.from(`01${announced}`, 'hex').toString('base64url');
+    expect(reader.keys.missing([prefix])).toEqual([prefix]);
+
+    reader.clock.advance(TTL_MS);
+    await prepare(reader, ['default'], { index: false });
+    await settle();
+    fleet.kms.outage = new Error('down');
+
+    expect(reader.keys.missing([prefix])).toEqual([]);
+    expect(reader.keys.keyByPrefix(prefix).id).toBe(announced);
+    expect(reader.keys.activeKey('default').version).toBe(1);
+  });
+
+  it('is done once by any number of processes, whatever their clocks say', async () => {
+    const [fleet] = await startedFleet(PERIODIC);
+    const processes = [0, -3_600_000, 3_600_000, 1, 2, 3, 4, 5].map((skew) =>
+      fleet.start(PERIODIC, skew),
+    );
+    const all = () =>
+      Promise.all(processes.map(({ keys }) => keys.operations.maintain({}, unneeded)));
+    fleet.now += 31 * DAY_MS;
+    const announcements = await all();
+    fleet.now += 7_200_000;
+    const activations = await all();
+
+    expect(announcements.flatMap(({ announced }) => announced)).toHaveLength(1);
+    expect(activations.flatMap(({ activated }) => activated)).toHaveLength(1);
+    expect(fleet.states).toEqual(['v1 deactivated', 'v2 active']);
+  });
+
+  it('activates an announced version at once when somebody rotates by hand', async () => {
+    const [fleet, { keys }] = await startedFleet(PERIODIC);
+    fleet.now += 30 * DAY_MS;
+    await keys.operations.maintain({}, unneeded);
+    expect(await keys.rotate('default')).toMatchObject({ version: 2, state: 'active' });
+    expect(fleet.states).toEqual(['v1 deactivated', 'v2 active']);
+  });
+
+  it('announces again where the announced version was revoked', async () => {
+    const [fleet, { keys }] = await startedFleet(PERIODIC);
+    fleet.now += 30 * DAY_MS;
+    await keys.operations.maintain({}, unneeded);
+    await keys.operations.revoke(fleet.store.rows[1]?.id ?? '');
+    await keys.operations.maintain({}, unneeded);
+    expect(fleet.states).toEqual(['v1 active', 'v2 compromised', 'v3 preActive']);
+  });
+
+  it('destroys what the retention policy gives up, after the grace period, unless rows need it', async () => {
+    const policies: KeyPolicies = { '*': { retention: { kind: 'lastVersions', count: 2 } } };
+    const [fleet, { keys }] = await startedFleet(policies);
+    for (let rotation = 0; rotation < 3; rotation += 1) await keys.rotate('default');
+    const needed = fleet.store.rows[1]?.id;
+    const column = { entity: 'A', property: 'b', table: 'a', column: 'b', rows: 1 };
+    const count = (id: string) =>
+      Promise.resolve([{ ...column, rowsUnderKey: id === needed ? 1 : 0 }]);
+
+    expect(await keys.operations.maintain({}, count)).toMatchObject({ destroyed: [] });
+    fleet.now += MAX_AGE_MS;
+    expect(await keys.operations.maintain({}, count)).toMatchObject({
+      destroyed: [{ version: 1, state: 'destroyed' }],
+      stillNeeded: [{ version: 2 }],
+      failures: [],
+    });
+    expect(fleet.states).toEqual(['v1 destroyed', 'v2 deactivated', 'v3 deactivated', 'v4 active']);
+  });
+
+  it('changes nothing in a dry run', async () => {
+    const [fleet, { keys }] = await startedFleet({
+      '*': {
+        rotation: { kind: 'periodic', everyDays: 30 },
+        retention: { kind: 'untilReencrypted' },
+      },
+    });
+    await keys.rotate('default');
+    fleet.now += 31 * DAY_MS;
+    const rows = fleet.store.rows;
+    expect(await keys.operations.maintain({ dryRun: true }, unneeded)).toMatchObject({
+      announced: [{ version: 2 }],
+      destroyed: [{ version: 1 }],
+    });
+    expect(fleet.store.rows).toEqual(rows);
+  });
+
+  it('goes on with other names when one fails', async () => {
+    const policies: KeyPolicies = {
+      '*': { rotation: { kind: 'periodic', everyDays: 30 } },
+      broken: {
+        retention: {
+          kind: 'custom',
+          keep: () => false,
+        },
+        rotation: { kind: 'periodic', everyDays: 30 },
+      },
+    };
+    const fleet = new Fleet();
+    const process = fleet.start(policies);
+    await prepare(process, ['broken', 'default'], { index: false });
+    const broken = fleet.store.rows.find(({ name }) => name === 'broken');
+    fleet.store.edit(broken?.id ?? '', { kek: 'edited' });
+    fleet.now += 30 * DAY_MS;
+    expect(await process.keys.operations.maintain({}, unneeded)).toMatchObject({
+      announced: [{ name: 'default', version: 2 }],
+      failures: [{ keyName: 'broken', code: 'ERR_KEY_UNWRAP' }],
+    });
+  });
+
+  it('refuses to activate before every cache has been refreshed', async () => {
+    const [, { keys }] = await startedFleet(PERIODIC);
+    await expect(
+      keys.operations.maintain({ announceMs: TTL_MS - 1 }, unneeded),
+    ).rejects.toMatchObject({ code: 'ERR_CONFIGURATION' });
+  });
+});
+
+describe('MaintenanceSchedule', () => {
+  const EMPTY = { announced: [], activated: [], destroyed: [], stillNeeded: [], failures: [] };
+
+  it('runs now and again, survives failures, and stops after the run under way', async () => {
+    jest.useFakeTimers({ doNotFake: ['setImmediate'] });
+    const failure = new Error('down');
+    const run = jest.fn().mockResolvedValueOnce(EMPTY).mockRejectedValueOnce(failure);
+    run.mockResolvedValue(EMPTY);
+    const onReport = jest.fn();
+    const onError = jest.fn();
+    const schedule = new MaintenanceSchedule(run, { everyMs: 1000, onReport, onError });
+    await settle();
+    expect(onReport).toHaveBeenCalledWith(EMPTY);
+    jest.advanceTimersByTime(1000);
+    await settle();
+    expect(onError).toHaveBeenCalledWith(failure);
+    jest.advanceTimersByTime(1000);
+    await schedule.stop();
+    jest.advanceTimersByTime(10_000);
+    await settle();
+    expect(run).toHaveBeenCalledTimes(3);
+    jest.useRealTimers();
+  });
+});

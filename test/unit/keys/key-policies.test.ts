@@ -1,0 +1,98 @@
+import type { KeyInfo } from '../../../src/keys/key-info';
+import { keyInfo } from '../../../src/keys/key-infos';
+import { scheduleProblem } from '../../../src/keys/key-policy';
+import type { RetentionPolicy } from '../../../src/keys/retention-policy';
+import { isRetained } from '../../../src/keys/retention-policy';
+import type { RotationPolicy } from '../../../src/keys/rotation-policy';
+import { nextRotationAt } from '../../../src/keys/rotation-policy';
+import { someRecord } from '../../support/key-fixtures';
+
+const activatedAt = new Date('2026-01-31T10:00:00Z');
+const expiresAt = new Date('2027-01-31T10:00:00Z');
+
+describe('nextRotationAt', () => {
+  it.each<[RotationPolicy, string | null]>([
+    [{ kind: 'manual' }, null],
+    [{ kind: 'periodic' }, '2026-05-01T10:00:00.000Z'],
+    [{ kind: 'periodic', everyDays: 1 }, '2026-02-01T10:00:00.000Z'],
+    [{ kind: 'beforeExpiry' }, '2027-01-24T10:00:00.000Z'],
+    [{ kind: 'beforeExpiry', days: 30 }, '2027-01-01T10:00:00.000Z'],
+    [{ kind: 'cron', pattern: '0 3 1 * *' }, '2026-02-01T03:00:00.000Z'],
+    [
+      { kind: 'cron', pattern: '0 3 1 * *', timezone: 'America/New_York' },
+      '2026-02-01T08:00:00.000Z',
+    ],
+  ])('of %j', (policy, expected) => {
+    expect(nextRotationAt(policy, { activatedAt, expiresAt })?.toISOString() ?? null).toBe(
+      expected,
+    );
+  });
+
+  it('is never for a key that does not expire or was not activated', () => {
+    expect(nextRotationAt({ kind: 'beforeExpiry' }, { activatedAt, expiresAt: null })).toBeNull();
+    const announced = { activatedAt: null, expiresAt: null };
+    expect(nextRotationAt({ kind: 'periodic' }, announced)).toBeNull();
+    expect(nextRotationAt({ kind: 'cron', pattern: '0 3 * * *' }, announced)).toBeNull();
+  });
+});
+
+describe('isRetained', () => {
+  const now = new Date('2026-06-30T00:00:00Z');
+  const versions = [1, 2, 3, 4].map((version): KeyInfo =>
+    keyInfo(
+      someRecord({
+        version,
+        state: version === 4 ? 'active' : 'deactivated',
+        // The clock of the process that rotated last was a year behind.
+        deactivatedAt: new Date(version === 3 ? '2025-06-01T00:00:00Z' : '2026-06-01T00:00:00Z'),
+      }),
+    )!,
+  );
+  const kept = (policy: RetentionPolicy): number[] =>
+    versions
+      .slice(0, 3)
+      .filter((key) => isRetained(policy, key, versions, now))
+      .map(({ version }) => version);
+
+  it('keeps by age, number of versions, need, or what the application says', () => {
+    expect(kept({ kind: 'forever' })).toEqual([1, 2, 3]);
+    expect(kept({ kind: 'untilReencrypted' })).toEqual([]);
+    expect(kept({ kind: 'minimumAge', days: 29 })).toEqual([]);
+    expect(kept({ kind: 'minimumAge', days: 30 })).toEqual([1, 2]);
+    expect(kept({ kind: 'custom', keep: ({ version }) => version === 2 })).toEqual([2]);
+  });
+
+  it('orders versions by number, whatever their dates say', () => {
+    expect(kept({ kind: 'lastVersions', count: 2 })).toEqual([3]);
+    expect(kept({ kind: 'lastVersions', count: 3 })).toEqual([2, 3]);
+  });
+});
+
+describe('scheduleProblem', () => {
+  it.each([
+    [{ rotation: { kind: 'weekly' } }, 'rotation.kind'],
+    [{ rotation: { kind: 'periodic', everyDays: 0 } }, 'everyDays'],
+    [{ rotation: { kind: 'beforeExpiry' } }, 'cryptoperiodDays'],
+    [{ rotation: { kind: 'beforeExpiry', days: 90 }, cryptoperiodDays: 90 }, 'days must be less'],
+    [{ rotation: { kind: 'cron', pattern: 'every day' } }, 'pattern'],
+    [{ rotation: { kind: 'cron', pattern: '0 0 * * *', timezone: 'Mars/Base' } }, 'timezone'],
+    [{ rotation: { kind: 'cron', pattern: '0 0 30 2 *' } }, 'never'],
+    [{ retention: { kind: 'sometimes' } }, 'retention.kind'],
+    [{ retention: { kind: 'minimumAge', days: Number.NaN } }, 'days'],
+    [{ retention: { kind: 'lastVersions', count: 1.5 } }, 'count'],
+    [{ retention: { kind: 'custom' } }, 'keep'],
+  ])('names what is wrong with %j', (policy, expected) => {
+    expect(scheduleProblem(policy as never)).toContain(expected);
+  });
+
+  it('has nothing against policies that work', () => {
+    expect(scheduleProblem({})).toBeUndefined();
+    expect(
+      scheduleProblem({
+        rotation: { kind: 'beforeExpiry' },
+        cryptoperiodDays: 90,
+        retention: { kind: 'lastVersions', count: 3 },
+      }),
+    ).toBeUndefined();
+  });
+});
