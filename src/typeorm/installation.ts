@@ -131,18 +131,28 @@ export class Installation {
     { keyNames, indexed }: EncryptedEntity,
     queryRunner: QueryRunner | undefined,
   ): Promise<void> {
-    await this.#keys.prepare(keyNames, { index: indexed }, onPrimary(queryRunner));
+    await this.#keys.prepare(keyNames, { index: indexed }, this.#onPrimary(queryRunner));
   }
 
   /** Makes the root of the blind indexes ready. */
   async prepareIndexRoot(queryRunner: QueryRunner | undefined): Promise<void> {
-    await this.#keys.prepare([], { index: true }, onPrimary(queryRunner));
+    await this.#keys.prepare([], { index: true }, this.#onPrimary(queryRunner));
   }
 
   /** Fetches the data keys behind header prefixes that are not in memory, all at once. */
   async loadKeys(prefixes: Iterable<string>, queryRunner?: QueryRunner): Promise<void> {
     const missing = this.#keys.missing(prefixes);
-    if (missing.length > 0) await this.#keys.load(missing, onPrimary(queryRunner));
+    if (missing.length > 0) await this.#keys.load(missing, this.#onPrimary(queryRunner));
+  }
+
+  /**
+   * A replica may lag behind the key table: keys are read from the primary, on a connection of their
+   * own. Without replication, too, TypeORM reads in the mode 'slave', from the one pool there is,
+   * whose last connection this may be.
+   */
+  #onPrimary(queryRunner: QueryRunner | undefined): QueryRunner | undefined {
+    const { isReplicated } = this.dataSource.driver;
+    return isReplicated && queryRunner?.getReplicationMode() === 'slave' ? undefined : queryRunner;
   }
 
   #newKeyManager(): KeyManager<QueryRunner> {
@@ -168,14 +178,4 @@ export class Installation {
       wallClock: now,
     });
   }
-}
-
-/** A replica may lag behind the key table: keys are read from the primary, on a connection of their own. */
-function onPrimary(queryRunner: QueryRunner | undefined): QueryRunner | undefined {
-  // Without replication, too, TypeORM reads in the mode 'slave': from the one pool there is, whose
-  // last connection this may be.
-  const onReplica =
-    queryRunner?.connection.driver.isReplicated === true &&
-    queryRunner.getReplicationMode() === 'slave';
-  return onReplica ? undefined : queryRunner;
 }

@@ -64,6 +64,7 @@ describeEachDatabase('field-encryption keys', (kind) => {
   const run = (...args: string[]): Promise<Outcome> =>
     project.run('field-encryption', ['-d', 'data-source.js', 'keys', ...args], env());
 
+  /* eslint-disable-next-line @typescript-eslint/no-explicit-any -- documents of many commands */
   async function json(...args: string[]): Promise<any> {
     const { code, stdout, stderr } = await run(...args, '--json');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });

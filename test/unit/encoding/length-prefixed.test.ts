@@ -1,4 +1,4 @@
-import { lengthPrefixed } from '../../../src/encoding/length-prefixed';
+import { lengthPrefixed, readLengthPrefixed } from '../../../src/encoding/length-prefixed';
 
 describe('lengthPrefixed', () => {
   it('writes the count, then each length and its bytes, big-endian', () => {
@@ -17,5 +17,23 @@ describe('lengthPrefixed', () => {
 
   it('tells parts that only differ in where they are divided', () => {
     expect(lengthPrefixed(['ab', 'c'])).not.toEqual(lengthPrefixed(['a', 'bc']));
+  });
+});
+
+describe('readLengthPrefixed', () => {
+  const joined = lengthPrefixed(['a', '', Uint8Array.of(1, 2)]);
+
+  it('gives the parts back', () => {
+    const parts = readLengthPrefixed(joined)?.map((part) => Buffer.from(part).toString('hex'));
+    expect(parts).toEqual(['61', '', '0102']);
+    expect(readLengthPrefixed(lengthPrefixed([]))).toEqual([]);
+  });
+
+  it('reads nothing that was cut, extended, or lies about its lengths', () => {
+    for (let end = 0; end < joined.length; end += 1) {
+      expect(readLengthPrefixed(joined.subarray(0, end))).toBeUndefined();
+    }
+    expect(readLengthPrefixed(Buffer.concat([joined, Buffer.alloc(1)]))).toBeUndefined();
+    expect(readLengthPrefixed(Buffer.alloc(8, 0xff))).toBeUndefined();
   });
 });
