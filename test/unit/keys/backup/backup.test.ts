@@ -223,7 +223,7 @@ describe('restoring', () => {
   });
 
   const CHANGES: [string, (members: EditableBackup) => void][] = [
-    ['content', (m) => (m.content = `A${String(m.content).slice(1)}B`)],
+    ['content', (m) => (m.content = `A${m.content.slice(1)}B`)],
     ['number of keys', (m) => (m.keys += 1)],
     ['date', (m) => (m.createdAt = '2020-01-01T00:00:00.000Z')],
     ['check value', (m) => (m.check = Buffer.alloc(16).toString('base64url'))],
