@@ -47,6 +47,7 @@ describeEachDatabase('field-encryption keys', (kind) => {
       'next-kms.js',
       `exports.kms = require('typeorm-field-encryption').localKms({ keyFile: 'next.key' });`,
     );
+    project.write('nothing.js', 'exports.nothing = 1;');
     project.write('passphrase.txt', 'the passphrase of the backup\n');
   });
   beforeEach(async () => {
@@ -110,7 +111,7 @@ describeEachDatabase('field-encryption keys', (kind) => {
     });
     expect(await json('rewrap', '--to', 'next-kms.js')).toMatchObject({ rewrapped: 1, current: 0 });
     expect(await json('rewrap', '--to', 'next-kms.js')).toMatchObject({ rewrapped: 0, current: 1 });
-    expect((await run('rewrap', '--to', 'seed.js')).code).toBe(2);
+    expect((await run('rewrap', '--to', 'nothing.js')).code).toBe(2);
     expect(await json('maintain')).toMatchObject({ announced: [], failures: [] });
     expect((await run('maintain', '--dry-run')).stdout).toBe('Nothing is due.\n');
   });
