@@ -1,6 +1,6 @@
 import { UnsupportedCipherSuiteError } from '../errors';
 
-import { Aes256GcmSiv } from './aes-256-gcm-siv';
+import { createAes256GcmSiv } from './aes-256-gcm-siv';
 import type { Aead, CipherSuite } from './cipher-suite';
 import { Xaes256Gcm } from './xaes-256-gcm';
 import { createXchacha20Poly1305 } from './xchacha20-poly1305';
@@ -11,7 +11,7 @@ export type { Aead, CipherSuite } from './cipher-suite';
 const FACTORIES: Readonly<Record<CipherSuite, (key: Uint8Array) => Aead>> = {
   'xaes-256-gcm': (key) => new Xaes256Gcm(key),
   'xchacha20-poly1305': (key) => createXchacha20Poly1305(key),
-  'aes-256-gcm-siv': (key) => new Aes256GcmSiv(key),
+  'aes-256-gcm-siv': createAes256GcmSiv,
 };
 
 /** Whether this version knows a suite that a key record names. */

@@ -1,8 +1,12 @@
+import { xchacha20poly1305 } from '@noble/ciphers/chacha.js';
+
 import type { NonceChoosingAead } from './cipher-suite';
 import { requireAeadKey } from './cipher-suite';
+import { NobleAead } from './noble-aead';
 import { loadSodium } from './sodium';
-import { NobleXchacha20Poly1305 } from './xchacha20-noble';
 import { SodiumXchacha20Poly1305 } from './xchacha20-sodium';
+
+const NONCE_BYTES = 24;
 
 /**
  * XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) through `sodium-native` where it can be loaded
@@ -20,5 +24,5 @@ export function createXchacha20Poly1305(
   const sodium = implementation === 'noble' ? undefined : loadSodium();
   if (sodium !== undefined) return new SodiumXchacha20Poly1305(sodium, key);
   if (implementation === 'sodium') throw new Error('sodium-native cannot be loaded');
-  return new NobleXchacha20Poly1305(key);
+  return new NobleAead('xchacha20-poly1305', NONCE_BYTES, xchacha20poly1305, key);
 }

@@ -1,6 +1,7 @@
-import type { DataSource, EntityMetadata, EntityTarget, ObjectLiteral } from 'typeorm';
+import type { EntityMetadata, EntityTarget, ObjectLiteral } from 'typeorm';
 import { ConfigurationError } from '../errors';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
+import { escapedTable } from '../typeorm/escaped-table';
 import type { Installation } from '../typeorm/installation';
 
 /** A table with encrypted columns, and the entity that stands for it. */
@@ -33,7 +34,7 @@ export function encryptedTables(
     .filter(([metadata]) => wanted?.includes(metadata) ?? true)
     .map(([metadata, { columns }]) => ({
       metadata,
-      name: escapePath(dataSource, metadata.tablePath),
+      name: escapedTable(dataSource, metadata),
       columns,
     }));
 }
@@ -42,11 +43,4 @@ function tableEntity(metadata: EntityMetadata): EntityMetadata {
   return metadata.tableType === 'entity-child'
     ? tableEntity(metadata.parentEntityMetadata)
     : metadata;
-}
-
-function escapePath({ driver }: DataSource, path: string): string {
-  return path
-    .split('.')
-    .map((part) => driver.escape(part))
-    .join('.');
 }

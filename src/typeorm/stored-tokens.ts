@@ -1,4 +1,5 @@
 import type { QueryRunner } from 'typeorm';
+import { escapedTable } from './escaped-table';
 import type { EncryptedColumns } from './take-over';
 
 /** Whether a blind-index column already holds tokens. */
@@ -6,16 +7,13 @@ export async function hasStoredTokens(
   { byEntity }: EncryptedColumns,
   runner: QueryRunner,
 ): Promise<boolean> {
-  const { driver } = runner.connection;
-  for (const [{ tablePath }, { columns }] of byEntity) {
-    const table = tablePath
-      .split('.')
-      .map((part) => driver.escape(part))
-      .join('.');
+  const { connection } = runner;
+  for (const [metadata, { columns }] of byEntity) {
+    const table = escapedTable(connection, metadata);
     for (const { column } of columns.flatMap(({ indexes }) => indexes)) {
       // The schema may be behind the entities.
-      if (!(await runner.hasColumn(tablePath, column.databaseName))) continue;
-      const name = driver.escape(column.databaseName);
+      if (!(await runner.hasColumn(metadata.tablePath, column.databaseName))) continue;
+      const name = connection.driver.escape(column.databaseName);
       const rows: unknown = await runner.query(
         `SELECT 1 FROM ${table} WHERE ${name} IS NOT NULL LIMIT 1`,
       );

@@ -1,5 +1,5 @@
 import type { CipherSuite } from '../../src/crypto/aead';
-import { Aes256GcmSiv } from '../../src/crypto/aes-256-gcm-siv';
+import { createAes256GcmSiv } from '../../src/crypto/aes-256-gcm-siv';
 import type { NonceChoosingAead } from '../../src/crypto/cipher-suite';
 import { Xaes256Gcm } from '../../src/crypto/xaes-256-gcm';
 import { createXchacha20Poly1305 } from '../../src/crypto/xchacha20-poly1305';
@@ -38,7 +38,7 @@ const tokens = golden.tokens as readonly GoldenToken[];
 const AEADS: Readonly<Record<CipherSuite, (key: Buffer) => NonceChoosingAead>> = {
   'xaes-256-gcm': (key) => new Xaes256Gcm(key),
   'xchacha20-poly1305': (key) => createXchacha20Poly1305(key),
-  'aes-256-gcm-siv': (key) => new Aes256GcmSiv(key),
+  'aes-256-gcm-siv': createAes256GcmSiv,
 };
 
 describe('format 1', () => {
