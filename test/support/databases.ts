@@ -93,7 +93,9 @@ function createSqliteFile(
   options: CommonOptions = {},
 ): Promise<TestDatabase> {
   const folder = mkdtempSync(join(tmpdir(), 'field-encryption-sqlite-'));
-  const dataSourceOptions = { ...options, type, database: join(folder, 'test.db') };
+  // SQLite lets whoever polls at the right moment go first: on a busy machine a writer may wait long.
+  const wait = type === 'sqlite' ? { busyTimeout: 30_000 } : { timeout: 30_000 };
+  const dataSourceOptions = { ...options, ...wait, type, database: join(folder, 'test.db') };
   return Promise.resolve({
     // The types of TypeORM 1 no longer know 'sqlite'.
     dataSourceOptions: dataSourceOptions as unknown as DataSourceOptions,
