@@ -1,5 +1,6 @@
 import { Table } from 'typeorm';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { tableName } from './table-name';
 
 const TABLE = 'data_keys';
 
@@ -8,7 +9,7 @@ export class CreateDataKeys1764000000000 implements MigrationInterface {
   readonly name = 'CreateDataKeys1764000000000';
 
   async up(queryRunner: QueryRunner): Promise<void> {
-    const table = tableName(queryRunner);
+    const table = tableName(queryRunner, TABLE);
     // It may have come with a generated migration, or with synchronize.
     if (await queryRunner.hasTable(table)) return;
     await queryRunner.createTable(
@@ -53,7 +54,7 @@ export class CreateDataKeys1764000000000 implements MigrationInterface {
 
   /** Refused while there are keys: without them nothing that they encrypted can ever be read again. */
   async down(queryRunner: QueryRunner): Promise<void> {
-    const table = tableName(queryRunner);
+    const table = tableName(queryRunner, TABLE);
     const row = await queryRunner.manager
       .createQueryBuilder()
       .select('COUNT(*)', 'keys')
@@ -67,14 +68,6 @@ export class CreateDataKeys1764000000000 implements MigrationInterface {
     }
     await queryRunner.dropTable(table);
   }
-}
-
-/** With the prefix and schema that the DataSource gives all its tables. */
-function tableName(queryRunner: QueryRunner): string {
-  const { options } = queryRunner.connection;
-  const name = (options.entityPrefix ?? '') + TABLE;
-  const schema = 'schema' in options ? options.schema : undefined;
-  return schema === undefined ? name : `${schema}.${name}`;
 }
 
 function text(name: string, length: number): { name: string; type: string; length: string } {

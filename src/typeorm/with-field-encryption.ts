@@ -2,12 +2,12 @@ import type { DataSource, EntityTarget, ObjectLiteral, QueryRunner } from 'typeo
 import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
 import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 import { ConfigurationError } from '../errors';
-import { DataKeySchema, KEY_TABLE_MIGRATION } from './data-key-table';
 import { installDriverCodec } from './driver-codec';
 import { checkedOptions } from './field-encryption-options';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { Installation, isInstalled } from './installation';
 import { EncryptingSelectQueryBuilder } from './query/select-query-builder';
+import { addOwnTables, leaveToMigrations, leaveToSynchronize } from './own-tables';
 import { redactNotFoundErrors } from './redacted-criteria';
 import { FieldEncryptionSubscriber } from './subscriber';
 
@@ -66,10 +66,10 @@ function installLifecycle(installation: Installation): void {
 
   const buildMetadatas = dataSource.buildMetadatas.bind(dataSource);
   dataSource.buildMetadatas = async () => {
-    addKeyTable(dataSource);
+    addOwnTables(dataSource);
     await buildMetadatas();
     installation.takeOverMetadata();
-    leaveKeyTableToItsMigration(dataSource);
+    leaveToMigrations(dataSource);
     dataSource.subscribers.push(new FieldEncryptionSubscriber(installation));
   };
 
@@ -90,9 +90,9 @@ function installLifecycle(installation: Installation): void {
 
   const synchronize = dataSource.synchronize.bind(dataSource);
   dataSource.synchronize = async (dropBeforeSync) => {
-    if (dataSource.isInitialized) dataSource.getMetadata(DataKeySchema).synchronize = true;
+    if (dataSource.isInitialized) leaveToSynchronize(dataSource);
     await synchronize(dropBeforeSync);
-    leaveKeyTableToItsMigration(dataSource);
+    leaveToMigrations(dataSource);
     await installation.prepareAtStart();
   };
 
@@ -112,23 +112,6 @@ function installLifecycle(installation: Installation): void {
       await installation.close();
     }
   };
-}
-
-/** The key table is an entity of the DataSource, so that `synchronize` and `migration:generate` know it. */
-function addKeyTable(dataSource: DataSource): void {
-  const { entities = [] } = dataSource.options;
-  const list: unknown[] = Array.isArray(entities) ? entities : Object.values(entities);
-  if (list.includes(DataKeySchema)) return;
-  dataSource.setOptions({ entities: [...list, DataKeySchema] as never });
-}
-
-/**
- * Where the DataSource runs the migration of the key table, `migration:generate` must not write
- * another one that creates it; `synchronize()` has to, all the same.
- */
-function leaveKeyTableToItsMigration(dataSource: DataSource): void {
-  const listed = dataSource.migrations.some(({ name }) => name === KEY_TABLE_MIGRATION);
-  dataSource.getMetadata(DataKeySchema).synchronize = !listed;
 }
 
 function installQueryBuilders(dataSource: DataSource): void {

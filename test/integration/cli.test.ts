@@ -114,7 +114,7 @@ describeEachDatabase('field-encryption', (kind) => {
 
     expect(await runJson(['init', '--dry-run'])).toEqual({
       dryRun: true,
-      tableCreated: true,
+      tablesCreated: expect.arrayContaining(['data_keys']) as unknown,
       keysCreated: created,
     });
     expect(await runJson(['status'])).toMatchObject({
@@ -125,12 +125,12 @@ describeEachDatabase('field-encryption', (kind) => {
     });
     expect(await runJson(['init'])).toEqual({
       dryRun: false,
-      tableCreated: true,
+      tablesCreated: expect.arrayContaining(['data_keys']) as unknown,
       keysCreated: created,
     });
     expect(await runJson(['init'])).toEqual({
       dryRun: false,
-      tableCreated: false,
+      tablesCreated: [],
       keysCreated: [],
     });
     expect(await runJson(['keys', 'list'])).toEqual({

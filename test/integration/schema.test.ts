@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DataSource } from 'typeorm';
+import { fieldEncryptionMigrations } from '../../migrations';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { ChildProject } from '../support/child-project';
@@ -263,6 +264,7 @@ describeEachDatabase('The TypeORM CLI with a wrapped DataSource and no KMS', (ki
       // A generated migration is the application's own; ours knows what it would destroy.
       if (variant.ours !== true) return;
       expect(await cli(variant, 'migration:revert')).toMatchObject({ code: 0 });
+      await revertAllButKeys(variant);
       const refused = await cli(variant, 'migration:revert');
       expect(refused.code).toBe(1);
       expect(refused.output).toMatch(/holds 3 keys/);
@@ -270,6 +272,13 @@ describeEachDatabase('The TypeORM CLI with a wrapped DataSource and no KMS', (ki
     },
     120_000,
   );
+
+  /** The key table is the first of the library's own. */
+  async function revertAllButKeys(variant: Variant): Promise<void> {
+    for (let left = fieldEncryptionMigrations.length; left > 1; left--) {
+      expect(await cli(variant, 'migration:revert')).toMatchObject({ code: 0 });
+    }
+  }
 
   it.each(variants)(
     'synchronizes the schema $title',
@@ -304,8 +313,9 @@ describeEachDatabase('The TypeORM CLI with a wrapped DataSource and no KMS', (ki
   it('reverts the key table while it is empty', async () => {
     const variant: Variant = { title: '', ours: true };
     expect(await cli(variant, 'migration:run')).toMatchObject({ code: 0 });
+    await revertAllButKeys(variant);
     expect(await cli(variant, 'migration:revert')).toMatchObject({ code: 0 });
-    expect(await tables()).not.toContain('data_keys');
+    expect(await tables()).toEqual(['migrations']);
   }, 60_000);
 
   it('says at the first use what is missing, and works later without a restart', async () => {

@@ -1,5 +1,6 @@
 import { fieldEncryptionMigrations } from '../../../migrations';
 import type { KeyPurpose } from '../../keys/key-record';
+import { missingOwnTables } from '../../typeorm/own-tables';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
 
@@ -10,29 +11,30 @@ interface CreatedKey {
 }
 
 /**
- * Creates the key table where it is missing, and the first version of every key that the entities
+ * Creates the library's tables where they are missing, and the first version of every key that the entities
  * need. Can be run again: what is there stays.
  *
- * The table comes from the same migration that applications list in their DataSource; run later by
- * TypeORM, it finds the table and records itself.
+ * The tables come from the same migrations that applications list in their DataSource; run later by
+ * TypeORM, these find them and record themselves.
  */
 export async function init(
   session: Session,
   { dryRun }: { readonly dryRun: boolean },
 ): Promise<CommandResult> {
   const { installation, fieldEncryption } = session;
-  const tableCreated = !(await installation.store.exists());
-  if (tableCreated && !dryRun) await createTable(session);
-  const keysCreated = await missingKeys(session, tableCreated && dryRun);
+  const hasKeys = await installation.store.exists();
+  const tablesCreated = await missingOwnTables(session.dataSource);
+  if (tablesCreated.length > 0 && !dryRun) await createTables(session);
+  const keysCreated = await missingKeys(session, !hasKeys && dryRun);
   // Also where nothing is missing: it proves that the KMS opens the keys.
   if (!dryRun) await fieldEncryption.ready();
   return {
-    document: { dryRun, tableCreated, keysCreated },
-    text: describe(session, { dryRun, tableCreated, keysCreated }),
+    document: { dryRun, tablesCreated, keysCreated },
+    text: describe(session, { dryRun, tablesCreated, keysCreated }),
   };
 }
 
-async function createTable({ dataSource }: Session): Promise<void> {
+async function createTables({ dataSource }: Session): Promise<void> {
   const runner = dataSource.createQueryRunner('master');
   try {
     await runner.startTransaction();
@@ -60,12 +62,12 @@ async function missingKeys({ installation }: Session, noTable: boolean): Promise
 
 function describe(
   { installation }: Session,
-  result: { dryRun: boolean; tableCreated: boolean; keysCreated: readonly CreatedKey[] },
+  result: { dryRun: boolean; tablesCreated: readonly string[]; keysCreated: readonly CreatedKey[] },
 ): string {
-  const { dryRun, tableCreated, keysCreated } = result;
+  const { dryRun, tablesCreated, keysCreated } = result;
   const verb = dryRun ? 'Would create' : 'Created';
   const lines = [
-    ...(tableCreated ? [`${verb} the key table.`] : []),
+    ...tablesCreated.map((table) => `${verb} table ${table}.`),
     ...keysCreated.map(({ purpose, name }) =>
       purpose === 'data'
         ? `${verb} data key "${name}", version 1.`
@@ -75,7 +77,7 @@ function describe(
   if (installation.columns.keyNames.length === 0) {
     lines.push('No entity of this DataSource has encrypted columns, so no data key is needed.');
   }
-  if (lines.length === 0) lines.push('Nothing to create: key table and keys are there.');
+  if (lines.length === 0) lines.push('Nothing to create: tables and keys are there.');
   if (!dryRun && installation.columns.keyNames.length > 0) lines.push('The keys are ready.');
   return lines.join('\n');
 }

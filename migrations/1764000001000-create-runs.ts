@@ -1,0 +1,81 @@
+import { Table } from 'typeorm';
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { tableName } from './table-name';
+
+const RUNS = 'field_encryption_runs';
+const RANGES = 'field_encryption_ranges';
+
+/** Creates the tables in which runs over the rows keep their checkpoints. */
+export class CreateRuns1764000001000 implements MigrationInterface {
+  readonly name = 'CreateRuns1764000001000';
+
+  async up(queryRunner: QueryRunner): Promise<void> {
+    for (const table of [
+      runs(tableName(queryRunner, RUNS)),
+      ranges(tableName(queryRunner, RANGES)),
+    ]) {
+      // It may have come with a generated migration, or with synchronize.
+      if (!(await queryRunner.hasTable(table.name))) await queryRunner.createTable(table);
+    }
+  }
+
+  /** Runs that are under way begin again from the first row. */
+  async down(queryRunner: QueryRunner): Promise<void> {
+    await queryRunner.dropTable(tableName(queryRunner, RANGES));
+    await queryRunner.dropTable(tableName(queryRunner, RUNS));
+  }
+}
+
+function runs(name: string): Table {
+  return new Table({
+    name,
+    columns: [
+      {
+        ...text('id', 32),
+        isPrimary: true,
+        primaryKeyConstraintName: 'field_encryption_runs_pkey',
+      },
+      text('mode', 16),
+      text('table_path', 256),
+      text('scope', 64),
+      text('structure', 64),
+      { name: 'pass', type: 'integer' },
+      text('state', 16),
+      text('started_at', 32),
+      { ...text('ended_at', 32), isNullable: true },
+    ],
+    indices: [
+      {
+        name: 'field_encryption_runs_one_running',
+        columnNames: ['mode', 'table_path', 'scope'],
+        isUnique: true,
+        where: `"state" = 'running'`,
+      },
+    ],
+  });
+}
+
+function ranges(name: string): Table {
+  const key = { isPrimary: true, primaryKeyConstraintName: 'field_encryption_ranges_pkey' };
+  return new Table({
+    name,
+    columns: [
+      { ...text('run_id', 32), ...key },
+      { name: 'pass', type: 'integer', ...key },
+      { name: 'seq', type: 'integer', ...key },
+      { name: 'lower_key', type: 'text', isNullable: true },
+      { name: 'upper_key', type: 'text', isNullable: true },
+      { name: 'cursor_key', type: 'text', isNullable: true },
+      { name: 'done', type: 'integer' },
+      text('owner', 256),
+      { name: 'fence', type: 'integer' },
+      { name: 'lease_until', type: 'bigint' },
+      { name: 'changed', type: 'integer' },
+      { name: 'lost', type: 'integer' },
+    ],
+  });
+}
+
+function text(name: string, length: number): { name: string; type: string; length: string } {
+  return { name, type: 'varchar', length: String(length) };
+}

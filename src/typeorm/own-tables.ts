@@ -1,0 +1,52 @@
+import type { DataSource, EntitySchema } from 'typeorm';
+import { DataKeySchema, KEY_TABLE_MIGRATION } from './data-key-table';
+import { RangeSchema, RUN_TABLES_MIGRATION, RunSchema } from './run-tables';
+
+/** The tables of the library itself, and the migrations that create them. */
+const OWN_TABLES: readonly { readonly schema: EntitySchema; readonly migration: string }[] = [
+  { schema: DataKeySchema, migration: KEY_TABLE_MIGRATION },
+  { schema: RunSchema, migration: RUN_TABLES_MIGRATION },
+  { schema: RangeSchema, migration: RUN_TABLES_MIGRATION },
+];
+
+/** Makes them entities of the DataSource, so that `synchronize` and `migration:generate` know them. */
+export function addOwnTables(dataSource: DataSource): void {
+  const { entities = [] } = dataSource.options;
+  const list: unknown[] = Array.isArray(entities) ? entities : Object.values(entities);
+  const missing = OWN_TABLES.filter(({ schema }) => !list.includes(schema));
+  if (missing.length === 0) return;
+  dataSource.setOptions({
+    entities: [...list, ...missing.map(({ schema }) => schema)] as never,
+  });
+}
+
+/**
+ * Where the DataSource runs the migration of a table, `migration:generate` must not write another
+ * one that creates it.
+ */
+export function leaveToMigrations(dataSource: DataSource): void {
+  for (const { schema, migration } of OWN_TABLES) {
+    const listed = dataSource.migrations.some(({ name }) => name === migration);
+    dataSource.getMetadata(schema).synchronize = !listed;
+  }
+}
+
+/** `synchronize()` has to create them, all the same. */
+export function leaveToSynchronize(dataSource: DataSource): void {
+  for (const { schema } of OWN_TABLES) dataSource.getMetadata(schema).synchronize = true;
+}
+
+/** Which of them the database does not have yet. */
+export async function missingOwnTables(dataSource: DataSource): Promise<string[]> {
+  const runner = dataSource.createQueryRunner('master');
+  try {
+    const missing: string[] = [];
+    for (const { schema } of OWN_TABLES) {
+      const { tablePath } = dataSource.getMetadata(schema);
+      if (!(await runner.hasTable(tablePath))) missing.push(tablePath);
+    }
+    return missing;
+  } finally {
+    await runner.release();
+  }
+}
