@@ -8,8 +8,17 @@ const mayImport = {
   format: ['encoding'],
   kms: ['crypto', 'encoding'],
   keys: ['kms/kms-provider', 'crypto', 'format', 'encoding'],
+  import: ['kms', 'crypto', 'encoding'],
   field: ['keys', 'format', 'crypto', 'encoding'],
-  typeorm: ['field', 'keys', 'kms/kms-provider', 'format', 'crypto', 'encoding'],
+  typeorm: [
+    'field',
+    'import/previous-format',
+    'keys',
+    'kms/kms-provider',
+    'format',
+    'crypto',
+    'encoding',
+  ],
   reencryption: ['typeorm', 'field', 'keys', 'kms/kms-provider', 'format', 'crypto', 'encoding'],
   cli: [
     'field-encryption',

@@ -5,7 +5,7 @@ import { reencrypt } from './reencryption/reencrypt';
 import type { ReencryptOptions, ReencryptReport } from './reencryption/reencrypt';
 import { columnStatuses } from './reencryption/status';
 import type { ColumnStatus } from './reencryption/status';
-import { decryptStored } from './typeorm/encrypted-column';
+import { decryptStored, fetchPrevious, keyPrefixOf } from './typeorm/encrypted-column';
 import type { EncryptedColumn } from './typeorm/encrypted-column';
 import { installationOf } from './typeorm/installation';
 import type { Installation } from './typeorm/installation';
@@ -124,12 +124,11 @@ export class FieldEncryption {
     stored: readonly unknown[],
   ): Promise<ValueResults<unknown>> {
     const encrypted = this.#column(entity, property);
-    const prefixes = stored.flatMap((value) => {
-      const found = encrypted.cipher.inspect(value);
-      return found.kind === 'ciphertext' ? [found.prefix] : [];
-    });
-    await this.#installation.loadKeys(prefixes);
-    return each(stored, (value) =>
+    await this.#installation.loadKeys(
+      stored.flatMap((value) => keyPrefixOf(encrypted, value) ?? []),
+    );
+    const ready = await fetchPrevious(encrypted, stored);
+    return each(ready, (value) =>
       value === null || value === undefined ? null : decryptStored(encrypted, value),
     );
   }

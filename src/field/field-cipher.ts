@@ -93,7 +93,18 @@ export class FieldCipher {
    */
   isDamaged(stored: unknown): boolean {
     const found = this.inspect(stored);
-    return found.kind === 'malformed' && found.prefix !== undefined && this.#isKnown(found.prefix);
+    return found.kind === 'malformed' && found.prefix !== undefined && this.knowsKey(found.prefix);
+  }
+
+  /** Tells whether there is a key of this prefix, which must have been asked for. */
+  knowsKey(prefix: string): boolean {
+    try {
+      this.#keys.keyByPrefix(prefix);
+      return true;
+    } catch (error) {
+      // A key that cannot be had at the moment is a key all the same.
+      return !(error instanceof KeyNotFoundError);
+    }
   }
 
   /**
@@ -119,16 +130,6 @@ export class FieldCipher {
     const stored = this.#allocate(key, bytes);
     stored.set(encoded, plaintextOffset(key));
     return this.#seal(key, stored);
-  }
-
-  #isKnown(prefix: string): boolean {
-    try {
-      this.#keys.keyByPrefix(prefix);
-      return true;
-    } catch (error) {
-      // A key that cannot be had at the moment is a key all the same.
-      return !(error instanceof KeyNotFoundError);
-    }
   }
 
   #encode(value: unknown): ValueContent {

@@ -2,7 +2,9 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import type { BlindIndex, BlindIndexPolicy } from '../field/blind-index';
 import type { FieldCipher } from '../field/field-cipher';
 import type { FieldPolicy } from '../field/field-policy';
+import type { PreviousFormat } from '../import/previous-format';
 import { readLegacyPlaintext } from './legacy-plaintext';
+import { fetchRemote, formatNotRecognised, hasPreviousForm, readPrevious } from './previous-value';
 
 /** A blind index together with the hidden column that stores it. */
 export interface IndexedColumn {
@@ -20,7 +22,15 @@ export interface EncryptedColumn {
   readonly indexes: readonly IndexedColumn[];
   /** Cleartext rows may still be read (`legacyPlaintext`). */
   readonly readsPlaintext: boolean;
+  /** How another library wrote the rows that are not converted yet (`previousFormats`). */
+  readonly previousFormat: PreviousFormat | undefined;
 }
+
+/**
+ * What a stored value is: a ciphertext of ours, a damaged one, a value in the previous format of its
+ * column, or anything else, which is cleartext where the column may hold some.
+ */
+export type StoredForm = 'ciphertext' | 'damaged' | 'previous' | 'cleartext';
 
 /** The encrypted columns of one entity. */
 export interface EncryptedEntity {
@@ -38,14 +48,67 @@ export function describeColumn({ policy }: EncryptedColumn): string {
 }
 
 /**
- * Decrypts a stored value, or reads it as cleartext where the column may still hold some. What is a
- * damaged ciphertext is not passed through as cleartext.
+ * Tells what a stored value is, without decrypting. The data key that {@link keyPrefixOf} names must have
+ * been asked for: values of other formats may begin like a ciphertext of ours, one in 256 that are
+ * random bytes, but not with the id of a key that there is (2^-72 for each key).
  */
-export function decryptStored(
-  { cipher, policy, readsPlaintext }: EncryptedColumn,
+export function storedForm(
+  { cipher, previousFormat }: EncryptedColumn,
   stored: unknown,
-): unknown {
-  if (!readsPlaintext) return cipher.decrypt(stored);
-  const isCiphertext = cipher.inspect(stored).kind === 'ciphertext' || cipher.isDamaged(stored);
-  return isCiphertext ? cipher.decrypt(stored) : readLegacyPlaintext(policy, stored);
+): StoredForm {
+  const found = cipher.inspect(stored);
+  const prefix = found.kind === 'plaintext' ? undefined : found.prefix;
+  if (prefix !== undefined && cipher.knowsKey(prefix)) {
+    return found.kind === 'ciphertext' ? found.kind : 'damaged';
+  }
+  if (previousFormat !== undefined && hasPreviousForm(previousFormat, stored)) return 'previous';
+  return found.kind === 'ciphertext' ? found.kind : 'cleartext';
+}
+
+/** Prefix of the data key that has to be in memory to read a stored value, or to tell what it is. */
+export function keyPrefixOf(
+  { cipher, readsPlaintext, previousFormat }: EncryptedColumn,
+  stored: unknown,
+): string | undefined {
+  const found = cipher.inspect(stored);
+  if (found.kind === 'ciphertext') return found.prefix;
+  const maybeOther = readsPlaintext || previousFormat !== undefined;
+  return found.kind === 'malformed' && maybeOther ? found.prefix : undefined;
+}
+
+/**
+ * Decrypts a stored value, whether it is ours or in the previous format of its column, or reads it as
+ * cleartext where the column may still hold some. What is a damaged ciphertext is not passed through
+ * as cleartext, and what is none of these is refused.
+ */
+export function decryptStored(encrypted: EncryptedColumn, stored: unknown): unknown {
+  const { cipher, policy, readsPlaintext, previousFormat } = encrypted;
+  if (!readsPlaintext && previousFormat === undefined) return cipher.decrypt(stored);
+  const form = storedForm(encrypted, stored);
+  if (form === 'previous' && previousFormat !== undefined) {
+    return readPrevious(policy, previousFormat, stored);
+  }
+  if (form !== 'cleartext') return cipher.decrypt(stored);
+  if (readsPlaintext || previousFormat === undefined) return readLegacyPlaintext(policy, stored);
+  throw formatNotRecognised(policy, previousFormat);
+}
+
+/**
+ * Makes stored values ready for {@link decryptStored}, which is synchronous, after their data keys: what
+ * a remote format has to decrypt is replaced by its plaintext, in a form that shows nothing of it; all
+ * else, NULL included, comes back as it is.
+ *
+ * @throws {@link KmsUnavailableError}, {@link ConfigurationError} when the remote side fails as a whole
+ */
+export async function fetchPrevious(
+  encrypted: EncryptedColumn,
+  stored: readonly unknown[],
+): Promise<readonly unknown[]> {
+  const { policy, previousFormat } = encrypted;
+  if (previousFormat === undefined || !('decryptAll' in previousFormat)) return stored;
+  const previous = stored.filter(
+    (value) => value !== null && value !== undefined && storedForm(encrypted, value) === 'previous',
+  );
+  const fetched = await fetchRemote(policy, previousFormat, previous);
+  return stored.map((value) => fetched.get(value) ?? value);
 }

@@ -15,6 +15,7 @@ import {
 } from 'class-validator';
 import { ConfigurationError } from '../errors';
 import type { CipherSuite } from '../crypto/aead';
+import type { PreviousFormat } from '../import/previous-format';
 import type { KeyEvent } from '../keys/key-event';
 import type { KeyPolicy } from '../keys/key-policy';
 import { scheduleProblem } from '../keys/key-policy';
@@ -53,9 +54,17 @@ export interface FieldEncryptionOptions {
   now?: () => Date;
   /** Properties (`'Entity.property'`) whose rows may still be cleartext, while they are being encrypted. */
   legacyPlaintext?: string[];
+  /**
+   * How another library wrote the rows of properties (`'Entity.property'`) that are not converted yet.
+   * Such rows are read; whatever is written is encrypted by this library. Defaults to none.
+   */
+  previousFormats?: Record<string, PreviousFormat>;
   /** Called with what happens to keys. Must not throw. */
   onEvent?: (event: KeyEvent) => void;
 }
+
+/** `Entity.property`, of any depth. */
+const PROPERTY_NAME = /^[^.]+\../;
 
 class OptionRules {
   @IsObject() kms?: unknown;
@@ -67,8 +76,9 @@ class OptionRules {
   @IsOptional()
   @IsArray()
   @ArrayUnique()
-  @Matches(/^[^.]+\../, { each: true })
+  @Matches(PROPERTY_NAME, { each: true })
   legacyPlaintext?: unknown;
+  @IsOptional() @IsObject() previousFormats?: unknown;
   @IsOptional() onEvent?: unknown;
   @IsOptional() @IsObject() keyPolicies?: unknown;
   @IsOptional() now?: unknown;
@@ -100,6 +110,7 @@ export function checkedOptions(options: FieldEncryptionOptions): FieldEncryption
     kmsProblem('kms', options.kms),
     ...[options.otherKms ?? []].flat().map((kms) => kmsProblem('otherKms', kms)),
     ...Object.entries(options.keyPolicies ?? {}).map(keyPolicyProblem),
+    ...Object.entries(options.previousFormats ?? {}).map(previousFormatProblem),
     ...(['onEvent', 'now'] as const).map((name) =>
       typeof (options[name] ?? Function) === 'function' ? undefined : `${name} must be a function`,
     ),
@@ -113,6 +124,19 @@ export function checkedOptions(options: FieldEncryptionOptions): FieldEncryption
 function keyPolicyProblem([name, policy]: [string, KeyPolicy]): string | undefined {
   const problem = optionProblems(KeyPolicyRules, policy) ?? scheduleProblem(policy);
   return problem === undefined ? undefined : `keyPolicies.${name}: ${problem}`;
+}
+
+function previousFormatProblem([name, format]: [string, Partial<PreviousFormat>]):
+  string | undefined {
+  if (!PROPERTY_NAME.test(name)) {
+    return "previousFormats has a key that is not 'Entity.property'";
+  }
+  const decrypts = ['decrypt', 'decryptAll'] as const;
+  const isFormat =
+    typeof (format as Partial<PreviousFormat> | null)?.recognises === 'function' &&
+    decrypts.some((method) => typeof (format as Record<string, unknown>)[method] === 'function');
+  if (isFormat) return undefined;
+  return `previousFormats: the value of ${name} must be a PreviousFormat, such as cloakFormat({ keys })`;
 }
 
 function kmsProblem(name: string, kms: Partial<KmsProvider> | undefined): string | undefined {

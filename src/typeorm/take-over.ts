@@ -47,7 +47,7 @@ export function takeOver(context: TakeOverContext): EncryptedColumns {
     const columns = metadata.columns.flatMap((column) => byColumn.get(column) ?? []);
     if (columns.length > 0) byEntity.set(metadata, encryptedEntity(columns));
   }
-  assertLegacyColumnsExist(context.options, byColumn);
+  assertNamedColumnsExist(context.options, byColumn);
   const all = [...byEntity.values()];
   return {
     byColumn,
@@ -98,6 +98,7 @@ function encryptColumn(
 ): EncryptedColumn {
   const policy = fieldPolicyOf(column, guard, options.suite ?? 'xaes-256-gcm');
   const application = options.application ?? 'default';
+  const name = `${policy.entity}.${policy.property}`;
   delete column.transformer;
   column.type = COMPARED_AS[policy.type] ?? column.type;
 
@@ -106,8 +107,8 @@ function encryptColumn(
     policy,
     cipher: new FieldCipher(policy, application, keys),
     indexes: indexedColumns(column, hidden, { policy, application, keys, dataSource }),
-    readsPlaintext:
-      options.legacyPlaintext?.includes(`${policy.entity}.${policy.property}`) ?? false,
+    readsPlaintext: options.legacyPlaintext?.includes(name) ?? false,
+    previousFormat: options.previousFormats?.[name],
   };
 }
 
@@ -148,17 +149,19 @@ function indexWithoutColumn(
   );
 }
 
-function assertLegacyColumnsExist(
-  { legacyPlaintext = [] }: FieldEncryptionOptions,
+function assertNamedColumnsExist(
+  { legacyPlaintext = [], previousFormats = {} }: FieldEncryptionOptions,
   columns: ReadonlyMap<ColumnMetadata, EncryptedColumn>,
 ): void {
   const known = new Set(
     [...columns.values()].map(({ policy }) => `${policy.entity}.${policy.property}`),
   );
-  const unknown = legacyPlaintext.find((name) => !known.has(name));
-  if (unknown !== undefined) {
+  const named = { legacyPlaintext, previousFormats: Object.keys(previousFormats) };
+  for (const [option, names] of Object.entries(named)) {
+    const unknown = names.find((name) => !known.has(name));
+    if (unknown === undefined) continue;
     throw new ConfigurationError(
-      `legacyPlaintext names "${unknown}", which is not an encrypted property. ` +
+      `${option} names "${unknown}", which is not an encrypted property. ` +
         `Known are: ${[...known].join(', ')}.`,
     );
   }

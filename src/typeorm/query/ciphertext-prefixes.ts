@@ -1,5 +1,6 @@
 import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
 import { PREFIX_CHARS } from '../../format/field-ciphertext';
+import { keyPrefixOf } from '../encrypted-column';
 import type { EncryptedColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
 import type { Expressions } from './any-query-builder';
@@ -63,14 +64,11 @@ export function countedSelects(
 
 /** Inspects a value only where its beginning is new: nearly all rows share a few keys. */
 function newPrefix(
-  { cipher, readsPlaintext }: EncryptedColumn,
+  encrypted: EncryptedColumn,
   stored: unknown,
   prefixes: ReadonlySet<string>,
 ): string | undefined {
   if (stored === null || stored === undefined) return undefined;
   if (typeof stored === 'string' && prefixes.has(stored.slice(0, PREFIX_CHARS))) return undefined;
-  const found = cipher.inspect(stored);
-  if (found.kind === 'ciphertext') return found.prefix;
-  // Whether a malformed value is a damaged ciphertext depends on whether its key exists.
-  return found.kind === 'malformed' && readsPlaintext ? found.prefix : undefined;
+  return keyPrefixOf(encrypted, stored);
 }

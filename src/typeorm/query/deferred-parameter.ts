@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { FieldEncryptionError, UnsupportedQueryError } from '../../errors';
 import type { BlindIndex } from '../../field/blind-index';
 import type { EncryptedColumn, IndexedColumn } from '../encrypted-column';
-import { decryptStored, describeColumn } from '../encrypted-column';
+import { decryptStored, describeColumn, fetchPrevious, keyPrefixOf } from '../encrypted-column';
 import type { Installation } from '../installation';
 
 /** More candidates than this share a truncated token: the index is too short to look anything up by. */
@@ -138,7 +138,7 @@ export class ExactMatches extends DeferredParameter {
     installation: Installation,
     queryRunner: QueryRunner | undefined,
   ): Promise<Candidate[]> {
-    const { column, cipher } = this.#encrypted;
+    const { column } = this.#encrypted;
     const { target, primaryColumns } = column.entityMetadata;
     const rows: Candidate[] = await installation.dataSource
       .createQueryBuilder(queryRunner)
@@ -154,13 +154,14 @@ export class ExactMatches extends DeferredParameter {
       .getRawMany();
     if (rows.length > MAX_CANDIDATES) throw this.#tooManyCandidates();
     await installation.loadKeys(
-      rows.flatMap(({ stored }) => {
-        const found = cipher.inspect(stored);
-        return found.kind === 'ciphertext' ? [found.prefix] : [];
-      }),
+      rows.flatMap(({ stored }) => keyPrefixOf(this.#encrypted, stored) ?? []),
       queryRunner,
     );
-    return rows;
+    const ready = await fetchPrevious(
+      this.#encrypted,
+      rows.map(({ stored }) => stored),
+    );
+    return rows.map(({ id }, i) => ({ id, stored: ready[i] }));
   }
 
   #tooManyCandidates(): UnsupportedQueryError {
