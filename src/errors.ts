@@ -13,7 +13,8 @@ export type FieldEncryptionErrorCode =
   | 'ERR_UNSUPPORTED_QUERY'
   | 'ERR_UNSUPPORTED_VALUE'
   | 'ERR_VALIDATION'
-  | 'ERR_REENCRYPTION_CONFLICT';
+  | 'ERR_RUN_INTERRUPTED'
+  | 'ERR_RUN_PLAN';
 
 /** What an error may say about its circumstances: names and ids, never a value, a ciphertext or key bytes. */
 export interface FieldEncryptionErrorDetails {
@@ -150,8 +151,16 @@ export class PlaintextValidationError extends FieldEncryptionError {
   }
 }
 
-/** A row kept changing under the re-encryption runner. Worth running again. */
-export class ReencryptionConflictError extends FieldEncryptionError {
-  readonly code = 'ERR_REENCRYPTION_CONFLICT';
+/**
+ * The database failed in the middle of a run over the rows. What was committed stays, the page under
+ * way was rolled back, and running again goes on where it stopped.
+ */
+export class RunInterruptedError extends FieldEncryptionError {
+  readonly code = 'ERR_RUN_INTERRUPTED';
   override readonly retryable = true;
+}
+
+/** A run over the rows cannot begin as it was asked for. No row was touched. */
+export class RunPlanError extends FieldEncryptionError {
+  readonly code = 'ERR_RUN_PLAN';
 }

@@ -1,8 +1,9 @@
 import type { DataSource, EntityTarget, ObjectLiteral } from 'typeorm';
 import { DataKeys } from './data-keys';
 import { ConfigurationError, FieldEncryptionError } from './errors';
-import { reencrypt } from './reencryption/reencrypt';
-import type { ReencryptOptions, ReencryptReport } from './reencryption/reencrypt';
+import { run } from './reencryption/run';
+import type { RunOptions } from './reencryption/run-options';
+import type { RunReport } from './reencryption/run-report';
 import { columnStatuses } from './reencryption/status';
 import type { ColumnStatus } from './reencryption/status';
 import { decryptStored, fetchPrevious, keyPrefixOf } from './typeorm/encrypted-column';
@@ -52,9 +53,35 @@ export class FieldEncryption {
     }
   }
 
-  /** Moves every row to the active data key, online; see {@link ReencryptOptions}. */
-  async reencrypt(options?: ReencryptOptions): Promise<ReencryptReport> {
-    return reencrypt(this.#installation, options);
+  /**
+   * Encrypts the rows of columns that `legacyPlaintext` or `previousFormats` names, online. See
+   * {@link RunOptions}; all runs can be interrupted, shared by several processes and taken up again.
+   */
+  encrypt(options?: RunOptions): Promise<RunReport> {
+    return run(this.#installation, 'encrypt', options);
+  }
+
+  /** Moves every row to the active data key, its suite and the newest format, online. */
+  reencrypt(options?: RunOptions): Promise<RunReport> {
+    return run(this.#installation, 'reencrypt', options);
+  }
+
+  /** Gives every row the tokens that its blind indexes have now: of new, changed or rotated ones, online. */
+  reindex(options?: RunOptions): Promise<RunReport> {
+    return run(this.#installation, 'reindex', options);
+  }
+
+  /**
+   * Turns rows back into cleartext, in columns that `legacyPlaintext` names, and empties their
+   * blind indexes. What the application writes meanwhile is encrypted: stop it, or run again.
+   */
+  decrypt(options?: RunOptions): Promise<RunReport> {
+    return run(this.#installation, 'decrypt', options);
+  }
+
+  /** Reads every row and its tokens, and lists what does not decrypt or match. Changes nothing. */
+  verify(options?: RunOptions): Promise<RunReport> {
+    return run(this.#installation, 'verify', options);
   }
 
   /**

@@ -26,12 +26,15 @@ export type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from './kms/kms-p
 export { localKms } from './kms/local-kms';
 export type { LocalKmsOptions } from './kms/local-kms';
 export type { DrillReport, DrillResult } from './reencryption/drill';
+export type { RunOptions } from './reencryption/run-options';
+export type { RunPlan, TablePlan } from './reencryption/run-plan';
 export type {
-  ReencryptFailure,
-  ReencryptOptions,
-  ReencryptProgress,
-  ReencryptReport,
-} from './reencryption/reencrypt';
+  RowFailure,
+  RowFailureCode,
+  RunMode,
+  RunProgress,
+  RunReport,
+} from './reencryption/run-report';
 export type { ColumnStatus, KeyCoverage } from './reencryption/status';
 export type { BlindIndexOptions, EncryptedOptions, EncryptedType } from './typeorm/column-options';
 export { BlindIndex, Encrypted } from './typeorm/decorators';

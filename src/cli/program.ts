@@ -1,9 +1,9 @@
 import { Command, CommanderError } from 'commander';
-import { DRY_RUN, wholeNumber } from './common-options';
+import { DRY_RUN } from './common-options';
 import type { ChooseWork, CommandWork, DryRunOption } from './common-options';
-import { dataReencrypt } from './commands/data-reencrypt';
 import { init } from './commands/init';
 import { status } from './commands/status';
+import { addData } from './data-commands';
 import { addKeys } from './key-commands';
 
 /** Options that every command takes. */
@@ -59,20 +59,6 @@ export function parse(args: readonly string[]): ParsedCommand {
   program.parse(args, { from: 'user' });
   if (chosen === undefined) throw new CommanderError(2, 'commander.noCommand', 'no command given');
   return { options: program.opts(), work: chosen };
-}
-
-function addData(program: Command, choose: ChooseWork): void {
-  const data = program.command('data').description('work on the encrypted rows');
-  data
-    .command('reencrypt')
-    .description('move every row to the active data key, online')
-    .option(...DRY_RUN)
-    .option('--entity <name...>', 'only these entities')
-    .option('--batch-size <rows>', 'rows in a page (default: 500)', wholeNumber)
-    .action((options: DryRunOption & { entity?: string[]; batchSize?: number }) => {
-      const { dryRun = false, entity = [], batchSize } = options;
-      choose((session) => dataReencrypt(session, { dryRun, entity, batchSize }));
-    });
 }
 
 /** Errors are thrown and shown in one place, also those of subcommands. */

@@ -1,6 +1,6 @@
 import { Presets, SingleBar } from 'cli-progress';
 import { performance } from 'node:perf_hooks';
-import type { ReencryptProgress } from '../reencryption/reencrypt';
+import type { RunProgress } from '../reencryption/run-report';
 import type { Output } from './output';
 import { grouped } from './table';
 
@@ -9,7 +9,7 @@ const LINE_INTERVAL = 2000;
 
 /** Shows how far a run over rows has come. */
 export interface ProgressDisplay {
-  update(progress: ReencryptProgress): void;
+  update(progress: RunProgress): void;
   stop(): void;
 }
 
@@ -28,7 +28,7 @@ class Rate {
   }
 
   /** Seconds that the rest takes at this rate. */
-  secondsLeft({ scanned, total }: ReencryptProgress): number {
+  secondsLeft({ scanned, total }: RunProgress): number {
     const rate = this.of(scanned);
     return rate === 0 ? 0 : Math.ceil((total - scanned) / rate);
   }
@@ -47,7 +47,7 @@ class Bar implements ProgressDisplay {
   );
   #started = false;
 
-  update(progress: ReencryptProgress): void {
+  update(progress: RunProgress): void {
     const { entity, scanned, total } = progress;
     const payload = {
       entity,
@@ -69,13 +69,13 @@ class Lines implements ProgressDisplay {
   readonly #rate = new Rate();
   readonly #output: Output;
   #lastLine = 0;
-  #latest: ReencryptProgress | undefined;
+  #latest: RunProgress | undefined;
 
   constructor(output: Output) {
     this.#output = output;
   }
 
-  update(progress: ReencryptProgress): void {
+  update(progress: RunProgress): void {
     this.#latest = progress;
     if (performance.now() - this.#lastLine >= LINE_INTERVAL) this.#print(progress);
   }
@@ -85,7 +85,7 @@ class Lines implements ProgressDisplay {
     if (this.#latest !== undefined) this.#print(this.#latest);
   }
 
-  #print(progress: ReencryptProgress): void {
+  #print(progress: RunProgress): void {
     this.#lastLine = performance.now();
     this.#latest = undefined;
     const { entity, scanned, total } = progress;

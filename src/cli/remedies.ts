@@ -18,5 +18,7 @@ export const REMEDIES: Readonly<Record<FieldEncryptionErrorCode, string>> = Obje
   ERR_UNSUPPORTED_QUERY: 'Change the query as the message says.',
   ERR_UNSUPPORTED_VALUE: 'Correct the value.',
   ERR_VALIDATION: 'Correct the value.',
-  ERR_REENCRYPTION_CONFLICT: 'Run the command again.',
+  ERR_RUN_INTERRUPTED:
+    'Mend what the database reports and run the command again; it goes on where it stopped.',
+  ERR_RUN_PLAN: 'Do what the message says and run the command again. No row was touched.',
 });

@@ -9,7 +9,7 @@ import type { FieldEncryptionErrorCode } from '../errors';
 import { keyHeader, keyPrefix } from '../format/data-key-id';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
-import { dialectOf } from './dialect';
+import { prefixSql } from './prefix-sql';
 import { encryptedTables } from './encrypted-table';
 import type { EncryptedTable } from './encrypted-table';
 import { columnStatuses } from './status';
@@ -95,7 +95,7 @@ async function sample(
   keyId: string,
 ): Promise<unknown[]> {
   const cell = runner.connection.driver.escape(column.databaseName);
-  const prefix = dialectOf(runner.connection).prefix(cell, policy.storage);
+  const prefix = prefixSql(runner.connection, cell, policy.storage);
   const hexadecimal = Buffer.from(keyHeader(keyId)).toString('hex').toUpperCase();
   const rows = (await runner.query(
     `SELECT ${cell} AS stored FROM ${table.name} WHERE ${cell} IS NOT NULL ` +

@@ -4,7 +4,7 @@ import type { KeyInfo } from '../keys/key-info';
 import type { ColumnUse } from '../keys/key-retirement';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
-import { dialectOf } from './dialect';
+import { prefixSql } from './prefix-sql';
 import { encryptedTables } from './encrypted-table';
 import type { EncryptedTable } from './encrypted-table';
 
@@ -80,7 +80,7 @@ async function countByPrefix(
 ): Promise<PrefixCount[]> {
   const { driver } = runner.connection;
   const cell = driver.escape(column.databaseName);
-  const prefix = dialectOf(runner.connection).prefix(cell, policy.storage);
+  const prefix = prefixSql(runner.connection, cell, policy.storage);
   // Cleartext is not grouped by: its beginnings are nobody's business, and there may be many.
   const shortest = policy.storage === 'text' ? 52 : 38;
   const rows = (await runner.query(

@@ -1,5 +1,4 @@
 import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
-import { QueryFailedError } from 'typeorm';
 import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
 import { KeyNotFoundError, KeyStateError } from '../errors';
 import type { KeyPurpose, KeyRecord } from '../keys/key-record';
@@ -7,12 +6,13 @@ import type { KeyChange, KeyStore, MutableKeyFields } from '../keys/key-store';
 import { DataKeySchema } from './data-key-table';
 import type { DataKeyRow } from './data-key-table';
 import { base64urlOf, mutableColumnsOf, recordOf, rowOf } from './data-key-row';
+import { isTransientConflict, isUniqueViolation } from './transient-conflict';
 
 /** Ids in one statement; well under what SQLite and PostgreSQL take as parameters. */
 const IDS_PER_QUERY = 500;
 
 /** Serialization failures, deadlocks and a busy SQLite file go away by themselves. */
-const conflicts = retry(handleWhen(isTransientConflict), {
+const conflicts = retry(handleWhen(mayGoAway), {
   maxAttempts: 8,
   backoff: new ExponentialBackoff({ initialDelay: 20, maxDelay: 1000 }),
 });
@@ -204,26 +204,6 @@ function busyWithTransaction(): KeyStateError {
   );
 }
 
-function isTransientConflict(error: unknown): boolean {
-  if (error instanceof KeyStateError) return error.retryable;
-  return ['40001', '40P01', 'SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT', 'SQLITE_LOCKED'].includes(
-    driverCode(error),
-  );
-}
-
-function isUniqueViolation(error: unknown): boolean {
-  const code = driverCode(error);
-  if (code === '23505' || code === 'SQLITE_CONSTRAINT_UNIQUE') return true;
-  // The sqlite3 driver has one code for all constraints.
-  return (
-    code.startsWith('SQLITE_CONSTRAINT') &&
-    error instanceof QueryFailedError &&
-    error.message.includes('UNIQUE constraint failed')
-  );
-}
-
-function driverCode(error: unknown): string {
-  if (!(error instanceof QueryFailedError)) return '';
-  const { code } = error.driverError as { code?: unknown };
-  return typeof code === 'string' ? code : '';
+function mayGoAway(error: unknown): boolean {
+  return error instanceof KeyStateError ? error.retryable : isTransientConflict(error);
 }

@@ -1,0 +1,66 @@
+import type { Command } from 'commander';
+import type { RunMode } from '../reencryption/run-report';
+import { DRY_RUN, wholeNumber } from './common-options';
+import type { ChooseWork } from './common-options';
+import { dataRun } from './commands/data-run';
+import type { DataRunOptions } from './commands/data-run';
+
+const DESCRIPTIONS: readonly (readonly [RunMode, string])[] = [
+  [
+    'encrypt',
+    'encrypt the cleartext rows, and those of other libraries, of columns that may hold some, online',
+  ],
+  ['reencrypt', 'move every row to the active data key, online'],
+  ['reindex', 'give every row the tokens that its blind indexes have now, online'],
+  ['decrypt', 'turn rows back into cleartext, in columns that may hold some'],
+  ['verify', 'read every row and list what does not decrypt; changes nothing'],
+];
+
+/** The commands that work on the rows. */
+export function addData(program: Command, choose: ChooseWork): void {
+  const data = program.command('data').description('work on the encrypted rows');
+  for (const [mode, description] of DESCRIPTIONS) addRun(data, mode, description, choose);
+}
+
+function addRun(data: Command, mode: RunMode, description: string, choose: ChooseWork): void {
+  const command = data
+    .command(mode)
+    .description(description)
+    .option('--entity <name...>', 'only these entities, in this order')
+    .option('--column <name...>', 'only these properties, as Entity.property')
+    .option('--batch-size <rows>', 'rows in a page at most (default: 1000)', wholeNumber)
+    .option('--max-rate <rows>', 'rows a second at most', wholeNumber)
+    .option('--report <file>', 'write the report to a file, as JSON');
+  if (mode !== 'verify') {
+    command
+      .option(...DRY_RUN)
+      .option('--first <condition...>', "rows to do first, as 'Entity: SQL condition'")
+      .option('--max-replica-lag <seconds>', 'wait while a replica is further behind', wholeNumber)
+      .option('--restart', 'forget how far an unfinished run came');
+  }
+  if (mode === 'reencrypt') {
+    command
+      .option('--target-key <id>', 'refuse to run unless this data key is the active one')
+      .option('--threads <count>', 'threads that decrypt and encrypt', wholeNumber);
+  }
+  command.action((options: Partial<DataRunOptions>) => {
+    choose((session) => dataRun(session, mode, withDefaults(options)));
+  });
+}
+
+function withDefaults(options: Partial<DataRunOptions>): DataRunOptions {
+  return {
+    dryRun: false,
+    restart: false,
+    entity: [],
+    column: [],
+    first: [],
+    batchSize: undefined,
+    maxRate: undefined,
+    maxReplicaLag: undefined,
+    threads: undefined,
+    targetKey: undefined,
+    report: undefined,
+    ...options,
+  };
+}

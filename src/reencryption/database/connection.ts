@@ -1,0 +1,36 @@
+import type { DataSource } from 'typeorm';
+
+/**
+ * Runs work on the driver's own connection, which it has for no longer than that: a run leaves a
+ * pool of one to the application in between.
+ */
+export async function withConnection<C, T>(
+  dataSource: DataSource,
+  work: (connection: C) => Promise<T>,
+): Promise<T> {
+  const runner = dataSource.createQueryRunner('master');
+  try {
+    return await work((await runner.connect()) as C);
+  } catch (error) {
+    throw withoutDetails(error);
+  } finally {
+    await runner.release();
+  }
+}
+
+/** Drivers put rows and parameters into errors. Message and code say what happened without them. */
+export class DatabaseError extends Error {
+  readonly code: string | undefined;
+
+  constructor(message: string, code: string | undefined) {
+    super(message);
+    this.name = 'DatabaseError';
+    this.code = code;
+  }
+}
+
+function withoutDetails(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { code } = error as { code?: unknown };
+  return new DatabaseError(error.message, typeof code === 'string' ? code : undefined);
+}

@@ -1,0 +1,47 @@
+/** A primary key as a run keeps it: text where the database can make it, so that no digit is lost. */
+export type RowKey = readonly unknown[];
+
+/** A row as stored: the primary key, and the cells that a run reads, in its order. */
+export interface StoredRow {
+  readonly key: RowKey;
+  readonly cells: readonly unknown[];
+  /** What tells this version of the row from later ones, where the database has such a thing. */
+  readonly version: readonly string[];
+}
+
+/** A row to be written, if it is still as it was read. */
+export interface RowChange {
+  readonly row: StoredRow;
+  /** New content of the cells, in the same order. */
+  readonly cells: readonly unknown[];
+}
+
+/** Rows from `after`, exclusive, to `until`, inclusive, in order of the primary key. */
+export interface PageRequest {
+  readonly after: RowKey | undefined;
+  readonly until: RowKey | undefined;
+  /** SQL that rows have to meet; empty for all. */
+  readonly condition: string;
+  readonly limit: number;
+}
+
+/** A checkpoint as JSON. Bytes, which a primary key may be, are kept as base64. */
+export function keyToText(key: RowKey): string {
+  return JSON.stringify(key, (_, value: unknown) =>
+    isBufferJson(value) ? { bytes: Buffer.from(value.data).toString('base64') } : value,
+  );
+}
+
+export function keyFromText(text: string): RowKey {
+  return JSON.parse(text, (_, value: unknown) =>
+    isBytes(value) ? Buffer.from(value.bytes, 'base64') : value,
+  ) as RowKey;
+}
+
+function isBufferJson(value: unknown): value is { data: number[] } {
+  return typeof value === 'object' && value !== null && 'type' in value && value.type === 'Buffer';
+}
+
+function isBytes(value: unknown): value is { bytes: string } {
+  return typeof value === 'object' && value !== null && 'bytes' in value;
+}

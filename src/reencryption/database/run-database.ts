@@ -1,0 +1,42 @@
+import type { Storage } from '../../format/field-ciphertext';
+import type { WorkTable } from '../work-table';
+import type { Lease } from './lease';
+import type { PageRequest, RowChange, RowKey, StoredRow } from './row';
+
+/**
+ * What a run asks of a database. Statements go past TypeORM's own runner, whose query log and errors
+ * would show their parameters: rows that are being encrypted are among them in clear.
+ */
+export interface RunDatabase {
+  /** SQL for milliseconds since 1970, by the clock of the database. */
+  readonly now: string;
+  /** Rows that one page may have. */
+  maxRows(table: WorkTable): number;
+  /** SQL that is true of cells which begin with one of these prefixes; of no cell where there is none. */
+  beginsWith(cell: string, storage: Storage, prefixes: readonly string[]): string;
+  /** Types of a table's columns by their names; empty when there is no such table. */
+  columnTypes(table: string): Promise<ReadonlyMap<string, string>>;
+  /** `[rows, rows that meet the condition]` */
+  count(table: WorkTable, condition: string): Promise<readonly [number, number]>;
+  readPage(table: WorkTable, request: PageRequest): Promise<StoredRow[]>;
+  /** Primary key of the last of the next `limit` rows; `undefined` when there are fewer. */
+  boundary(table: WorkTable, request: PageRequest): Promise<RowKey | undefined>;
+  /**
+   * Writes the changes, each only where the row is as it was read, and moves the checkpoint to
+   * `cursor`, all of it or nothing.
+   *
+   * @returns how many rows were written; `undefined`, and nothing is, when the lease was lost.
+   */
+  writePage(
+    table: WorkTable,
+    changes: readonly RowChange[],
+    lease: Lease,
+    cursor: RowKey | undefined,
+  ): Promise<number | undefined>;
+  /** Primary key of a row that holds this token. */
+  holderOf(table: WorkTable, cell: number, token: unknown): Promise<RowKey | undefined>;
+  /** Primary key as TypeORM would give it. */
+  reportedKey(table: WorkTable, key: RowKey): readonly unknown[];
+  /** Milliseconds that the slowest replica is behind; 0 where there is none. */
+  replicaLagMs(): Promise<number>;
+}

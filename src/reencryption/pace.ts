@@ -1,0 +1,57 @@
+import { performance } from 'node:perf_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** Milliseconds that the database may take for a page before pages shrink, and under which they grow again. */
+const SLOW_MS = 1000;
+const FAST_MS = 250;
+const SMALLEST_PAGE = 10;
+
+/** How many rows to take at once, and how soon. */
+export class Pace {
+  /** Rows in a page at most. */
+  readonly most: number;
+  readonly #maxRate: number | undefined;
+  #rows: number;
+  #due = performance.now();
+
+  /**
+   * @param most - rows in a page at most.
+   * @param maxRate - rows a second at most.
+   */
+  constructor(most: number, maxRate: number | undefined) {
+    // A page must not be worth more than about a second of waiting.
+    this.most = Math.max(1, Math.floor(Math.min(most, maxRate ?? most)));
+    this.#maxRate = maxRate;
+    this.#rows = this.most;
+  }
+
+  /** Rows of the next page. */
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** Takes in how long the database took to write a page. */
+  took(milliseconds: number): void {
+    const smallest = Math.min(SMALLEST_PAGE, this.most);
+    if (milliseconds > SLOW_MS) this.#rows = Math.max(smallest, Math.floor(this.#rows / 2));
+    else if (milliseconds < FAST_MS) this.#rows = Math.min(this.most, this.#rows * 2);
+  }
+
+  /** Waits until `rows` more may be done. */
+  async wait(rows: number, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#maxRate === undefined) return;
+    const now = performance.now();
+    await sleep(this.#due - now, signal);
+    this.#due = Math.max(this.#due, now) + (rows / this.#maxRate) * 1000;
+  }
+}
+
+/** Resolves after a time, or as soon as the signal is aborted. */
+export async function sleep(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  if (milliseconds <= 0) return;
+  await delay(milliseconds, undefined, signal === undefined ? {} : { signal }).catch(
+    (error: unknown) => {
+      if (!(signal?.aborted ?? false)) throw error;
+    },
+  );
+}

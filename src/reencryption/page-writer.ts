@@ -1,0 +1,113 @@
+import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
+import { isTransientConflict, isUniqueViolation } from '../typeorm/transient-conflict';
+import type { Lease } from './database/lease';
+import type { RowChange, RowKey } from './database/row';
+import type { RunDatabase } from './database/run-database';
+import type { RowFailure } from './run-report';
+import type { WorkTable } from './work-table';
+
+/** What writing a page came to. */
+export interface WrittenPage {
+  readonly written: number;
+  /** Rows that were not as they had been read. */
+  readonly lost: number;
+  /** Rows whose value another row of a unique index has. */
+  readonly failures: readonly RowFailure[];
+}
+
+const conflicts = retry(handleWhen(isTransientConflict), {
+  maxAttempts: 8,
+  backoff: new ExponentialBackoff({ initialDelay: 20, maxDelay: 2000 }),
+});
+
+/**
+ * Writes pages. What a unique index refuses is narrowed down to its rows, by halves, so that the rest
+ * of the page is written.
+ */
+export class PageWriter {
+  readonly #database: RunDatabase;
+  readonly #table: WorkTable;
+
+  constructor(database: RunDatabase, table: WorkTable) {
+    this.#database = database;
+    this.#table = table;
+  }
+
+  /** @returns `undefined` when the lease was lost; what was not written by then is not. */
+  async write(
+    changes: readonly RowChange[],
+    lease: Lease,
+    cursor: RowKey,
+  ): Promise<WrittenPage | undefined> {
+    try {
+      const written = await this.#attempt(changes, lease, cursor);
+      if (written === undefined) return undefined;
+      return { written, lost: changes.length - written, failures: [] };
+    } catch (error) {
+      if (!isUniqueViolation(error)) throw error;
+    }
+    const parts = await this.#halves(changes, lease);
+    if (parts === undefined) return undefined;
+    // The checkpoint moves last: until then the page is under way.
+    return (await this.#attempt([], lease, cursor)) === undefined ? undefined : parts;
+  }
+
+  async #halves(changes: readonly RowChange[], lease: Lease): Promise<WrittenPage | undefined> {
+    const [only] = changes;
+    if (changes.length === 1 && only !== undefined) {
+      return { written: 0, lost: 0, failures: await this.#duplicates(only) };
+    }
+    const middle = Math.ceil(changes.length / 2);
+    const first = await this.#part(changes.slice(0, middle), lease);
+    const second = first && (await this.#part(changes.slice(middle), lease));
+    return (
+      first &&
+      second && {
+        written: first.written + second.written,
+        lost: first.lost + second.lost,
+        failures: [...first.failures, ...second.failures],
+      }
+    );
+  }
+
+  async #part(changes: readonly RowChange[], lease: Lease): Promise<WrittenPage | undefined> {
+    try {
+      const written = await this.#attempt(changes, lease, undefined);
+      return written === undefined
+        ? undefined
+        : { written, lost: changes.length - written, failures: [] };
+    } catch (error) {
+      if (!isUniqueViolation(error)) throw error;
+      return this.#halves(changes, lease);
+    }
+  }
+
+  #attempt(
+    changes: readonly RowChange[],
+    lease: Lease,
+    cursor: RowKey | undefined,
+  ): Promise<number | undefined> {
+    return conflicts.execute(() => this.#database.writePage(this.#table, changes, lease, cursor));
+  }
+
+  /** Which of its unique tokens a row cannot have, and who has them. */
+  async #duplicates({ row, cells }: RowChange): Promise<RowFailure[]> {
+    const failures: RowFailure[] = [];
+    for (const { encrypted, tokens } of this.#table.columns) {
+      for (const { indexed, at } of tokens) {
+        if (!indexed.policy.unique || cells[at] === row.cells[at]) continue;
+        const holder = await this.#database.holderOf(this.#table, at, cells[at]);
+        if (holder === undefined) continue;
+        const { entity, property } = encrypted.policy;
+        failures.push({
+          entity,
+          property,
+          primaryKey: this.#database.reportedKey(this.#table, row.key),
+          code: 'DUPLICATE_TOKEN',
+          conflictsWith: this.#database.reportedKey(this.#table, holder),
+        });
+      }
+    }
+    return failures;
+  }
+}

@@ -1,0 +1,44 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { RowKey } from './database/row';
+import { Pace } from './pace';
+import { PageWork } from './page-work';
+import { DEFAULT_PAGE_ROWS } from './run-options';
+import type { RunContext } from './table-run';
+import type { TableWork } from './work-plan';
+
+/** Reads every row of a table as a run would, writes nothing and keeps no checkpoint. */
+export class ReadOnlyRun {
+  readonly #context: RunContext;
+  readonly #work: TableWork;
+
+  constructor(context: RunContext, work: TableWork) {
+    this.#context = context;
+    this.#work = work;
+  }
+
+  async run(): Promise<void> {
+    const { installation, database, mode, options, counts } = this.#context;
+    const { table } = this.#work;
+    const pages = new PageWork(installation, database, mode, table);
+    const most = Math.min(options.batchSize ?? DEFAULT_PAGE_ROWS, database.maxRows(table));
+    const pace = new Pace(most, options.maxRate);
+    let after: RowKey | undefined;
+    while (!(options.signal?.aborted ?? false)) {
+      const request = { after, until: undefined, condition: '', limit: pace.rows };
+      const rows = await database.readPage(table, request);
+      if (rows.length === 0) break;
+      const page = await pages.of(rows);
+      after = page.last;
+      page.failures.forEach((failure) => {
+        counts.fail(failure);
+      });
+      counts.changed += page.changes.length;
+      counts.read(page.rows, page.rows - page.changes.length - page.failures.length);
+      options.onProgress?.(counts.progress(table.metadata.name));
+      await pace.wait(page.rows, options.signal);
+      // A synchronous driver never waits for anything: signals and the application need their turn.
+      await nextTurn();
+    }
+    counts.endTable();
+  }
+}

@@ -1,0 +1,133 @@
+import type { FieldEncryptionErrorCode } from '../errors';
+import type { RunPlan } from './run-plan';
+
+/** What a run does to the rows. */
+export type RunMode = 'encrypt' | 'reencrypt' | 'reindex' | 'decrypt' | 'verify';
+
+/** How far a run has come. */
+export interface RunProgress {
+  readonly entity: string;
+  /** Rows looked at so far, and rows in all tables when the run began. */
+  readonly scanned: number;
+  readonly total: number;
+  readonly changed: number;
+}
+
+/**
+ * What is wrong with a row: the code of the error that reading it threw; `DUPLICATE_TOKEN` for a
+ * value that another row of a unique index has already; `STALE_TOKEN` for a token that is not the
+ * one of the value.
+ */
+export type RowFailureCode = FieldEncryptionErrorCode | 'DUPLICATE_TOKEN' | 'STALE_TOKEN';
+
+/** A row that was left as it is. */
+export interface RowFailure {
+  readonly entity: string;
+  readonly property: string;
+  readonly primaryKey: readonly unknown[];
+  readonly code: RowFailureCode;
+  /** Primary key of the row that has the value already, for `DUPLICATE_TOKEN`. */
+  readonly conflictsWith?: readonly unknown[];
+}
+
+/** What a run did. */
+export interface RunReport {
+  readonly mode: RunMode;
+  /** Rows looked at. */
+  readonly scanned: number;
+  /** Rows rewritten (in a dry run: that would be). */
+  readonly changed: number;
+  /** Rows that needed nothing. */
+  readonly skipped: number;
+  /** Rows that other writers kept changing; run again. */
+  readonly conflicts: number;
+  /** Rows that could not be read or written; they are left as they are. */
+  readonly failed: number;
+  /** The first 100 of those. */
+  readonly failures: readonly RowFailure[];
+  /** Whether `signal` ended the run early. */
+  readonly aborted: boolean;
+  /** Whether it went on where an unfinished run had stopped. */
+  readonly resumed: boolean;
+  /**
+   * Rows that a last count, in SQL, found not done: 0 is the proof that all are. `null` where only
+   * reading can tell (`reindex`, `verify`) and for a run that ended early.
+   */
+  readonly remaining: number | null;
+  /** In a dry run: what there is to do. */
+  readonly plan?: RunPlan;
+}
+
+const MAX_FAILURES_LISTED = 100;
+
+/** Counts what a run does, over all its tables. */
+export class RunCounts {
+  total = 0;
+  scanned = 0;
+  changed = 0;
+  skipped = 0;
+  conflicts = 0;
+  resumed = false;
+  remaining: number | null = 0;
+  #failures: RowFailure[] = [];
+  #failed = 0;
+  /** Those of the tables before: a pass over a table finds its failures again. */
+  #settled: { readonly failed: number; readonly failures: readonly RowFailure[] } = {
+    failed: 0,
+    failures: [],
+  };
+
+  /** Takes in rows that were looked at, some of which needed nothing. */
+  read(rows: number, skipped: number): void {
+    this.scanned += rows;
+    this.skipped += skipped;
+  }
+
+  progress(entity: string): RunProgress {
+    const { scanned, total, changed } = this;
+    return { entity, scanned, total: Math.max(total, scanned), changed };
+  }
+
+  fail(failure: RowFailure): void {
+    this.#failed += 1;
+    if (this.#failures.length < MAX_FAILURES_LISTED) this.#failures.push(failure);
+  }
+
+  get failed(): number {
+    return this.#settled.failed + this.#failed;
+  }
+
+  /** Forgets the failures of the table under way, which a further pass is going to find again. */
+  beginPass(): void {
+    this.#failures = [];
+    this.#failed = 0;
+  }
+
+  /** Keeps the failures of the last pass over a table. */
+  endTable(): void {
+    this.#settled = {
+      failed: this.failed,
+      failures: [...this.#settled.failures, ...this.#failures].slice(0, MAX_FAILURES_LISTED),
+    };
+    this.beginPass();
+  }
+
+  report(mode: RunMode, aborted: boolean, plan?: RunPlan): RunReport {
+    const { scanned, changed, skipped, conflicts, resumed, remaining } = this;
+    this.endTable();
+    const { failed, failures } = this.#settled;
+    return {
+      mode,
+      scanned,
+      changed,
+      skipped,
+      conflicts,
+      failed,
+      failures,
+      aborted,
+      resumed,
+      remaining: aborted ? null : remaining,
+      ...(plan === undefined ? {} : { plan }),
+    };
+  }
+}
