@@ -26,15 +26,10 @@ export type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from './kms/kms-p
 export { localKms } from './kms/local-kms';
 export type { LocalKmsOptions } from './kms/local-kms';
 export type { DrillReport, DrillResult } from './reencryption/drill';
+export type { RunMode } from './reencryption/run-mode';
 export type { RunOptions } from './reencryption/run-options';
 export type { RunPlan, TablePlan } from './reencryption/run-plan';
-export type {
-  RowFailure,
-  RowFailureCode,
-  RunMode,
-  RunProgress,
-  RunReport,
-} from './reencryption/run-report';
+export type { RowFailure, RowFailureCode, RunProgress, RunReport } from './reencryption/run-report';
 export type { ColumnStatus, KeyCoverage } from './reencryption/status';
 export type { BlindIndexOptions, EncryptedOptions, EncryptedType } from './typeorm/column-options';
 export { BlindIndex, Encrypted } from './typeorm/decorators';

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { RunMode } from '../reencryption/run-report';
+import type { RunMode } from '../reencryption/run-mode';
 import { DRY_RUN, wholeNumber } from './common-options';
 import type { ChooseWork } from './common-options';
 import { dataRun } from './commands/data-run';

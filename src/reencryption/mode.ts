@@ -5,7 +5,8 @@ import { decryptStored, storedForm } from '../typeorm/encrypted-column';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
 import { formatCleartext } from './format-cleartext';
-import type { RowFailureCode, RunMode } from './run-report';
+import type { RunMode } from './run-mode';
+import type { RowFailureCode } from './run-report';
 
 /** The cells of one encrypted column in one row. */
 export interface Cells {

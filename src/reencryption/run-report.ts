@@ -1,8 +1,6 @@
 import type { FieldEncryptionErrorCode } from '../errors';
+import type { RunMode } from './run-mode';
 import type { RunPlan } from './run-plan';
-
-/** What a run does to the rows. */
-export type RunMode = 'encrypt' | 'reencrypt' | 'reindex' | 'decrypt' | 'verify';
 
 /** How far a run has come. */
 export interface RunProgress {

@@ -8,9 +8,10 @@ import { modeOf } from './mode';
 import { ReadOnlyRun } from './read-only-run';
 import { checkOptions } from './run-options';
 import type { RunOptions } from './run-options';
-import { planOf } from './run-plan';
+import { planOf } from './make-plan';
 import { RunCounts } from './run-report';
-import type { RunMode, RunReport } from './run-report';
+import type { RunMode } from './run-mode';
+import type { RunReport } from './run-report';
 import { RunStore } from './run-store';
 import { TableRun } from './table-run';
 import type { RunContext } from './table-run';
@@ -100,6 +101,6 @@ async function guarded({ table }: TableWork, work: () => Promise<void>): Promise
   }
 }
 
-function withoutParameters({ message, driverError }: QueryFailedError): DatabaseError {
-  return new DatabaseError(message, databaseCode(driverError));
+function withoutParameters(error: Error): DatabaseError {
+  return new DatabaseError(error.message, databaseCode(error));
 }

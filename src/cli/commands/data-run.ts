@@ -1,7 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import type { RunOptions } from '../../reencryption/run-options';
-import type { RowFailure, RunMode, RunReport } from '../../reencryption/run-report';
+import type { RunMode } from '../../reencryption/run-mode';
+import type { RowFailure, RunReport } from '../../reencryption/run-report';
 import { CommandError } from '../command-error';
 import { describePlan } from '../describe-plan';
 import { EXIT_CODES } from '../exit-code';

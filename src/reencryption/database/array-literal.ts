@@ -12,6 +12,6 @@ export function arrayLiteral(values: readonly unknown[]): string {
 function element(value: unknown): string {
   if (value === null || value === undefined) return 'NULL';
   if (Buffer.isBuffer(value)) return `"\\\\x${value.toString('hex')}"`;
-  const text = String(value);
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
   return BARE.test(text) && !/^null$/i.test(text) ? text : `"${text.replace(/["\\]/g, '\\$&')}"`;
 }

@@ -4,13 +4,13 @@ import type { DataSource } from 'typeorm';
  * Runs work on the driver's own connection, which it has for no longer than that: a run leaves a
  * pool of one to the application in between.
  */
-export async function withConnection<C, T>(
+export async function withConnection<T>(
   dataSource: DataSource,
-  work: (connection: C) => Promise<T>,
+  work: (connection: unknown) => Promise<T>,
 ): Promise<T> {
   const runner = dataSource.createQueryRunner('master');
   try {
-    return await work((await runner.connect()) as C);
+    return await work(await runner.connect());
   } catch (error) {
     throw withoutDetails(error);
   } finally {

@@ -181,8 +181,8 @@ export class PostgresRunDatabase implements RunDatabase {
   }
 
   #query(sql: string, values: readonly unknown[]): Promise<Record<string, unknown>[]> {
-    return withConnection<Client, Record<string, unknown>[]>(this.#dataSource, async (client) => {
-      const { rows } = await client.query(sql, values);
+    return withConnection(this.#dataSource, async (client) => {
+      const { rows } = await (client as Client).query(sql, values);
       return rows;
     });
   }

@@ -134,8 +134,8 @@ export class SqliteRunDatabase implements RunDatabase {
   }
 
   #with<T>(work: (handle: SqliteHandle) => Promise<T>): Promise<T> {
-    return withConnection<SqliteConnection, T>(this.#dataSource, (connection) =>
-      work(sqliteHandle(connection)),
+    return withConnection(this.#dataSource, (connection) =>
+      work(sqliteHandle(connection as SqliteConnection)),
     );
   }
 }

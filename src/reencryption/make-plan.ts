@@ -1,0 +1,76 @@
+import { performance } from 'node:perf_hooks';
+import type { Installation } from '../typeorm/installation';
+import type { RunDatabase } from './database/run-database';
+import type { Mode } from './mode';
+import { PageWork } from './page-work';
+import type { RunPlan, TablePlan } from './run-plan';
+import { columnStatuses } from './status';
+import type { TableWork } from './work-plan';
+
+/** Rows that the estimate goes by. */
+const SAMPLE_ROWS = 200;
+/** Writing takes about as long as reading, decrypting and encrypting. */
+const WRITING_SHARE = 2;
+
+/** Counts what there is to do, and changes nothing. */
+export async function planOf(
+  installation: Installation,
+  database: RunDatabase,
+  mode: Mode,
+  works: readonly TableWork[],
+): Promise<RunPlan> {
+  const keys = await installation.keys.list();
+  const statuses = await withRunner(installation, (runner) =>
+    columnStatuses(installation, runner, keys),
+  );
+  const tables: TablePlan[] = [];
+  let seconds = 0;
+  for (const work of works) {
+    const { table, pending } = work;
+    const [rows, left] = await database.count(table, pending ?? 'TRUE');
+    const mine = table.columns.map(({ encrypted: { policy } }) => policy);
+    tables.push({
+      entity: table.metadata.name,
+      table: table.metadata.tablePath,
+      rows,
+      pending: left,
+      columns: statuses.filter(({ entity, property }) =>
+        mine.some((policy) => policy.entity === entity && policy.property === property),
+      ),
+      first: table.first,
+    });
+    seconds += left * (await secondsForRow(installation, database, mode, work));
+  }
+  return { mode: mode.name, tables, estimatedSeconds: Math.ceil(seconds) };
+}
+
+async function secondsForRow(
+  installation: Installation,
+  database: RunDatabase,
+  mode: Mode,
+  { table, pending = '' }: TableWork,
+): Promise<number> {
+  const limit = Math.min(SAMPLE_ROWS, database.maxRows(table));
+  const start = performance.now();
+  const rows = await database.readPage(table, {
+    after: undefined,
+    until: undefined,
+    condition: pending,
+    limit,
+  });
+  if (rows.length === 0) return 0;
+  await new PageWork(installation, database, mode, table).of(rows);
+  return ((performance.now() - start) / 1000 / rows.length) * WRITING_SHARE;
+}
+
+async function withRunner<T>(
+  { dataSource }: Installation,
+  work: (runner: ReturnType<typeof dataSource.createQueryRunner>) => Promise<T>,
+): Promise<T> {
+  const runner = dataSource.createQueryRunner('master');
+  try {
+    return await work(runner);
+  } finally {
+    await runner.release();
+  }
+}
