@@ -5,7 +5,7 @@ import { createAead, isCipherSuite } from '../crypto/aead';
 import { hkdfSha256 } from '../crypto/hkdf';
 import { hmacKey } from '../crypto/hmac';
 import { wipe } from '../crypto/wipe';
-import { UnsupportedCipherSuiteError } from '../errors';
+import { KeyNotFoundError, UnsupportedCipherSuiteError } from '../errors';
 import { keyHeader, keyPrefix } from '../format/data-key-id';
 import type { DataKey } from './data-key';
 import type { KeyRecord } from './key-record';
@@ -36,19 +36,44 @@ export function requireKnownSuite(record: Pick<KeyRecord, 'id' | 'purpose' | 'su
 export function importKey(record: KeyRecord, bytes: Uint8Array): UnwrappedKey {
   return record.suite === 'hmac-sha-256'
     ? { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)) }
-    : { purpose: 'data', key: dataKey(record, record.suite, bytes) };
+    : { purpose: 'data', key: dataKey({ ...record, suite: record.suite }, bytes) };
 }
 
-function dataKey(record: KeyRecord, suite: DataKey['suite'], bytes: Uint8Array): DataKey {
-  return Object.freeze({
-    id: record.id,
-    name: record.name,
-    version: record.version,
+type DataKeyIdentity = Pick<DataKey, 'id' | 'name' | 'version' | 'suite'>;
+
+/** Kept apart from the keys: what has a data key can use it, and that is all. */
+const secrets = new WeakMap<DataKey, KeyObject>();
+
+/** The secret of a data key, for {@link receivedKey} in another thread of this process. */
+export function secretOf(key: DataKey): KeyObject {
+  const secret = secrets.get(key);
+  if (secret === undefined)
+    throw new KeyNotFoundError(`Data key ${key.id} was not unwrapped here.`);
+  return secret;
+}
+
+/** The data key that another thread of this process has sent. */
+export function receivedKey(identity: DataKeyIdentity, secret: KeyObject): DataKey {
+  const bytes = secret.export();
+  try {
+    return dataKey(identity, bytes);
+  } finally {
+    wipe(bytes);
+  }
+}
+
+function dataKey({ id, name, version, suite }: DataKeyIdentity, bytes: Uint8Array): DataKey {
+  const key = Object.freeze({
+    id,
+    name,
+    version,
     suite,
-    prefix: keyPrefix(record.id),
-    header: keyHeader(record.id),
+    prefix: keyPrefix(id),
+    header: keyHeader(id),
     aead: createAead(suite, bytes),
   });
+  secrets.set(key, createSecretKey(bytes));
+  return key;
 }
 
 function indexRoot(id: string, root: KeyObject): IndexRoot {

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import type { Installation } from '../typeorm/installation';
 import type { RunDatabase } from './database/run-database';
-import type { Mode } from './mode';
+import type { Mode } from './modes/mode';
 import { PageWork } from './page-work';
 import type { RunPlan, TablePlan } from './run-plan';
 import { columnStatuses } from './status';

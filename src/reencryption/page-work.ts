@@ -1,9 +1,9 @@
 import { FieldEncryptionError } from '../errors';
-import { fetchPrevious, keyPrefixOf } from '../typeorm/encrypted-column';
+import { keyPrefixOf } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
 import type { RowChange, RowKey, StoredRow } from './database/row';
 import type { RunDatabase } from './database/run-database';
-import type { Cells, Mode } from './mode';
+import type { Cells, Mode } from './modes/mode';
 import type { RowFailure, RowFailureCode } from './run-report';
 import type { ColumnWork, WorkTable } from './work-table';
 
@@ -32,7 +32,7 @@ export class PageWork {
   /** @throws what is no fault of a row: keys out of reach, a remote format that fails as a whole. */
   async of(rows: readonly StoredRow[]): Promise<WorkedPage> {
     await this.#loadKeys(rows);
-    const readable = await this.#fetch(rows);
+    const readable = await this.#prepare(rows);
     const changes: RowChange[] = [];
     const failures: RowFailure[] = [];
     for (const [at, row] of rows.entries()) {
@@ -54,18 +54,16 @@ export class PageWork {
     await this.#installation.prepareAll();
   }
 
-  /** For each column what its cells can be read from. */
-  async #fetch(rows: readonly StoredRow[]): Promise<(readonly unknown[])[]> {
-    const readable: (readonly unknown[])[] = [];
-    for (const { encrypted, stored } of this.#table.columns) {
-      readable.push(
-        await fetchPrevious(
+  /** For each column what stands in the place of its stored values. */
+  #prepare(rows: readonly StoredRow[]): Promise<(readonly unknown[])[]> {
+    return Promise.all(
+      this.#table.columns.map(({ encrypted, stored }) =>
+        this.#mode.prepare(
           encrypted,
           rows.map(({ cells }) => cells[stored]),
         ),
-      );
-    }
-    return readable;
+      ),
+    );
   }
 
   /** `undefined` for a row that stays as it is. */

@@ -1,10 +1,13 @@
+import { availableParallelism } from 'node:os';
 import { QueryFailedError } from 'typeorm';
 import { RunInterruptedError } from '../errors';
 import type { Installation } from '../typeorm/installation';
 import { databaseCode } from '../typeorm/transient-conflict';
 import { DatabaseError } from './database/connection';
 import { runDatabaseOf } from './database/run-database-of';
-import { modeOf } from './mode';
+import type { Mode } from './modes/mode';
+import { modeOf } from './modes/mode-of';
+import { CryptoThreads } from './threads/crypto-threads';
 import { ReadOnlyRun } from './read-only-run';
 import { checkOptions } from './run-options';
 import type { RunOptions } from './run-options';
@@ -34,31 +37,56 @@ export async function run(
   options: RunOptions = {},
 ): Promise<RunReport> {
   checkOptions(options);
+  const threads = threadsFor(installation, options);
+  try {
+    return await runWith(installation, modeOf(modeName, installation, threads), options, threads);
+  } catch (error) {
+    throw interrupted(error);
+  } finally {
+    await threads.close();
+  }
+}
+
+async function runWith(
+  installation: Installation,
+  mode: Mode,
+  options: RunOptions,
+  threads: CryptoThreads,
+): Promise<RunReport> {
   await installation.confirmAll();
-  const mode = modeOf(modeName, installation);
   const database = runDatabaseOf(installation.dataSource);
   const works = await workOf(installation, database, mode, options);
   const store = new RunStore(installation.dataSource, database);
   const counts = new RunCounts();
-  const context: RunContext = { installation, database, store, mode, options, counts };
+  const pagesAhead = 2 + (mode.name === 'reencrypt' ? threads.count : 0);
+  const context = { installation, database, store, mode, options, counts, pagesAhead };
   const pending = await countRows(context, works);
 
   if (options.dryRun === true && mode.pending !== undefined) {
     counts.scanned = counts.total;
     counts.changed = pending.reduce((sum, rows) => sum + rows, 0);
-    return counts.report(modeName, false, await planOf(installation, database, mode, works));
+    return counts.report(mode.name, false, await planOf(installation, database, mode, works));
   }
   if (options.dryRun === true || mode.writes === 'nothing') {
-    for (const work of works) await guarded(work, () => new ReadOnlyRun(context, work).run());
+    for (const work of works) await new ReadOnlyRun(context, work).run();
   } else {
     await store.requireTables();
     for (const [i, work] of works.entries()) {
-      if (mode.pending === undefined || pending[i] !== 0) {
-        await guarded(work, () => tableRun(context, work));
-      }
+      if (mode.pending === undefined || pending[i] !== 0) await runTable(context, work);
     }
   }
-  return counts.report(modeName, options.signal?.aborted ?? false);
+  return counts.report(mode.name, options.signal?.aborted ?? false);
+}
+
+/** A core for each thread, while this one waits for the database; more do not help one database. */
+const DEFAULT_THREADS = 2;
+/** Values from which on starting threads pays. */
+const THREADS_AFTER = 10_000;
+
+function threadsFor({ options }: Installation, { threads }: RunOptions): CryptoThreads {
+  const count = threads ?? (availableParallelism() > 1 ? DEFAULT_THREADS : 0);
+  const after = threads === undefined ? THREADS_AFTER : 0;
+  return new CryptoThreads(count, after, options.application ?? 'default');
 }
 
 /** Rows that are still to be done, for each table. */
@@ -77,7 +105,7 @@ async function countRows(
   return pendings;
 }
 
-async function tableRun(context: RunContext, work: TableWork): Promise<void> {
+async function runTable(context: RunContext, work: TableWork): Promise<void> {
   const { counts, options } = context;
   if (options.signal?.aborted ?? false) return;
   const table = new TableRun(context, work);
@@ -86,21 +114,12 @@ async function tableRun(context: RunContext, work: TableWork): Promise<void> {
 }
 
 /** What the database throws is told apart from what is wrong with keys or rows. */
-async function guarded({ table }: TableWork, work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    if (!(error instanceof DatabaseError) && !(error instanceof QueryFailedError)) throw error;
-    const { name } = table.metadata;
-    const code = databaseCode(error);
-    throw new RunInterruptedError(
-      `The database failed in a run over ${name}${code === '' ? '' : ` (${code})`}: ${error.message}. ` +
-        'The page under way was rolled back and what came before it is done. Run again to go on from there.',
-      { entity: name, cause: error instanceof DatabaseError ? error : withoutParameters(error) },
-    );
-  }
-}
-
-function withoutParameters(error: Error): DatabaseError {
-  return new DatabaseError(error.message, databaseCode(error));
+function interrupted(error: unknown): unknown {
+  if (!(error instanceof DatabaseError) && !(error instanceof QueryFailedError)) return error;
+  const code = databaseCode(error);
+  return new RunInterruptedError(
+    `The database failed in the middle of a run${code === '' ? '' : ` (${code})`}: ${error.message}. ` +
+      'The page under way was rolled back and what came before it is done. Run again to go on from there.',
+    { cause: error instanceof DatabaseError ? error : new DatabaseError(error.message, code) },
+  );
 }

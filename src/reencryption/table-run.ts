@@ -5,7 +5,7 @@ import type { RunRow } from '../typeorm/run-tables';
 import type { Lease } from './database/lease';
 import type { RowKey, StoredRow } from './database/row';
 import type { RunDatabase } from './database/run-database';
-import type { Mode } from './mode';
+import type { Mode } from './modes/mode';
 import { Pace, sleep } from './pace';
 import { PageWork } from './page-work';
 import type { WorkedPage } from './page-work';
@@ -24,14 +24,14 @@ export interface RunContext {
   readonly mode: Mode;
   readonly options: RunOptions;
   readonly counts: RunCounts;
+  /** Pages that are read and worked on while one is written. */
+  readonly pagesAhead: number;
 }
 
 /** A row that loses the race against a writer is read again by the next pass, this many times. */
 const MAX_PASSES = 6;
 /** Ranges are cut this many pages long: what a dead worker leaves, and what workers share out. */
 const PAGES_PER_RANGE = 20;
-/** Pages that are read and worked on while one is written. */
-const PAGES_AHEAD = 2;
 /** Milliseconds between two looks at what other workers, a replica or the application are doing. */
 const POLL_MS = 200;
 
@@ -160,7 +160,7 @@ export class TableRun {
 
   /** The pages of a range, worked on, with a few of them under way. */
   async *#pagesOf({ pass, after, until }: Lease): AsyncGenerator<WorkedPage> {
-    const { database } = this.#context;
+    const { database, pagesAhead } = this.#context;
     const underWay: Promise<WorkedPage>[] = [];
     let last = after;
     let rows: StoredRow[] | undefined;
@@ -179,7 +179,7 @@ export class TableRun {
           if (rows.length > 0) underWay.push(this.#pages.of(rows));
         }
         const next =
-          underWay.length >= PAGES_AHEAD || rows.length === 0 ? underWay.shift() : undefined;
+          underWay.length >= pagesAhead || rows.length === 0 ? underWay.shift() : undefined;
         if (next !== undefined) yield await next;
       }
     } finally {

@@ -9,7 +9,7 @@ import type { Installation } from '../typeorm/installation';
 import type { RunDatabase } from './database/run-database';
 import { encryptedTables } from './encrypted-table';
 import type { EncryptedTable } from './encrypted-table';
-import type { Mode } from './mode';
+import type { Mode } from './modes/mode';
 import type { RunOptions } from './run-options';
 import type { ColumnWork, WorkCell, WorkTable } from './work-table';
 

@@ -1,0 +1,81 @@
+import { keyIdOfPrefix, PREFIX_CHARS } from '../../format/data-key-id';
+import type { DataKey } from '../../keys/data-key';
+import type { EncryptedColumn } from '../../typeorm/encrypted-column';
+import type { Installation } from '../../typeorm/installation';
+import type { CryptoThreads } from '../threads/crypto-threads';
+import { isNull, isOthers } from './cells';
+import type { Mode } from './mode';
+
+/** A value that a thread has moved ahead. */
+class MovedValue {
+  readonly stored: string;
+
+  constructor(stored: string) {
+    this.stored = stored;
+  }
+}
+
+/** Moves rows to the active key, without decoding what they hold. */
+export function reencrypt({ keys }: Installation, threads: CryptoThreads): Mode {
+  return {
+    name: 'reencrypt',
+    pending: 'underOtherKey',
+    readsTokens: false,
+    writes: 'stored',
+    takes: () => true,
+    needs: 'is encrypted',
+    prepare: (encrypted, stored) =>
+      encrypted.policy.storage !== 'text' ? Promise.resolve(stored) : moveAhead(encrypted, stored),
+    transform: (encrypted, { stored, tokens }, readable) => {
+      if (readable instanceof MovedValue) return { stored: readable.stored, tokens };
+      if (isNull(stored) || isOthers(encrypted, stored)) return { stored, tokens };
+      const { cipher } = encrypted;
+      const found = cipher.inspect(stored);
+      if (found.kind === 'ciphertext' && isCurrent(encrypted, found.prefix)) {
+        return { stored, tokens };
+      }
+      return { stored: cipher.sealRaw(cipher.openRaw(stored)), tokens };
+    },
+  };
+
+  /** A newer key than the active one is the work of a rotation that this process has not seen yet. */
+  function isCurrent({ policy }: EncryptedColumn, prefix: string): boolean {
+    const active = keys.activeKey(policy.keyName);
+    if (prefix === active.prefix) return true;
+    const { name, version } = keys.keyByPrefix(prefix);
+    return name === active.name && version > active.version;
+  }
+
+  async function moveAhead(
+    encrypted: EncryptedColumn,
+    stored: readonly unknown[],
+  ): Promise<readonly unknown[]> {
+    const { policy } = encrypted;
+    const oldKeys = new Map<string, DataKey | undefined>();
+    const moving: number[] = [];
+    for (const [at, value] of stored.entries()) {
+      if (typeof value !== 'string' || isOthers(encrypted, value)) continue;
+      const prefix = value.slice(0, PREFIX_CHARS);
+      if (!oldKeys.has(prefix)) oldKeys.set(prefix, oldKey(encrypted, prefix));
+      if (oldKeys.get(prefix) !== undefined) moving.push(at);
+    }
+    const moved = await threads.move({
+      policy,
+      activeKey: keys.activeKey(policy.keyName),
+      oldKeys: [...oldKeys.values()].filter((key) => key !== undefined),
+      stored: moving.map((at) => String(stored[at])),
+    });
+    const readable = [...stored];
+    for (const [i, at] of moving.entries()) {
+      const value = moved[i];
+      if (value !== undefined) readable[at] = new MovedValue(value);
+    }
+    return readable;
+  }
+
+  /** The key that values are to move away from, where it is plainly that. */
+  function oldKey(encrypted: EncryptedColumn, prefix: string): DataKey | undefined {
+    if (keyIdOfPrefix(prefix) === undefined || !encrypted.cipher.knowsKey(prefix)) return undefined;
+    return isCurrent(encrypted, prefix) ? undefined : keys.keyByPrefix(prefix);
+  }
+}
