@@ -24,6 +24,9 @@ import {
 export class EncryptingSelectQueryBuilder<
   Entity extends ObjectLiteral,
 > extends SelectQueryBuilder<Entity> {
+  /** How many results are on their way to become entities. */
+  #hydrations = 0;
+
   get #installation(): Installation {
     return installationOf(this.connection);
   }
@@ -55,10 +58,22 @@ export class EncryptingSelectQueryBuilder<
     const pages = joinAttributes.length > 0 && (skip !== undefined || take !== undefined);
     // The first statement of a page is without the order, which another builder adds unchecked.
     if (pages) assertNoRawUse(this.expressionMap, this.#installation);
-    // It copies the parameters as well.
-    return withResolvedParameters(this, this.#installation, queryRunner, () =>
-      super.executeEntitiesAndRawResults(queryRunner),
-    );
+    this.#hydrations += 1;
+    try {
+      // It copies the parameters as well.
+      return await withResolvedParameters(this, this.#installation, queryRunner, () =>
+        super.executeEntitiesAndRawResults(queryRunner),
+      );
+    } finally {
+      this.#hydrations -= 1;
+    }
+  }
+
+  /** The rows of a page are loaded by a copy, which TypeORM does not tell what they are for. */
+  override clone(): this {
+    const copy = super.clone();
+    if (this.#hydrations > 0) copy.#hydrations = 1;
+    return copy;
   }
 
   /** TypeORM 1 counts distinct selected values, which for ciphertexts are the rows: count these. */
@@ -78,7 +93,7 @@ export class EncryptingSelectQueryBuilder<
       queryRunner,
       () => super.loadRawResults(queryRunner) as Promise<Record<string, unknown>[]>,
     );
-    if (this.expressionMap.queryEntity) {
+    if (this.#hydrations > 0) {
       restoreCachedBytes(rows, this.expressionMap, installation);
       const prefixes = ciphertextPrefixes(rows, this.expressionMap, installation);
       await installation.loadKeys(prefixes, queryRunner);
