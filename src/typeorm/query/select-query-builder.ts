@@ -8,6 +8,7 @@ import type { Installation } from '../installation';
 import { restoreCachedBytes } from './cached-bytes';
 import { ciphertextPrefixes, countedSelects, selectedColumns } from './ciphertext-prefixes';
 import { assertNoneDeferred, rewritePredicate, withResolvedParameters } from './predicate';
+import { fetchPreviousValues, restoreStoredValues } from './previous-values';
 import { assertNoRawUse } from './statement-check';
 import {
   EncryptingDeleteQueryBuilder,
@@ -61,9 +62,11 @@ export class EncryptingSelectQueryBuilder<
     this.#hydrations += 1;
     try {
       // It copies the parameters as well.
-      return await withResolvedParameters(this, this.#installation, queryRunner, () =>
+      const results = await withResolvedParameters(this, this.#installation, queryRunner, () =>
         super.executeEntitiesAndRawResults(queryRunner),
       );
+      restoreStoredValues(results.raw, this.#installation);
+      return results;
     } finally {
       this.#hydrations -= 1;
     }
@@ -97,6 +100,7 @@ export class EncryptingSelectQueryBuilder<
       restoreCachedBytes(rows, this.expressionMap, installation);
       const prefixes = ciphertextPrefixes(rows, this.expressionMap, installation);
       await installation.loadKeys(prefixes, queryRunner);
+      await fetchPreviousValues(rows, this.expressionMap, installation);
     }
     return rows;
   }
