@@ -27,8 +27,8 @@ describe('typeormEncryptedFormat', () => {
       ];
     }),
   )('reads what typeorm-encrypted wrote with %s', (_, options, values) => {
-    const format = typeormEncryptedFormat(options as TypeormEncryptedOptions);
-    for (const { text, stored } of values as typeof VALUES) {
+    const format = typeormEncryptedFormat(options);
+    for (const { text, stored } of values) {
       expect(format.recognises(stored)).toBe(true);
       expect(Buffer.from(format.decrypt(stored)).toString('utf8')).toBe(text);
     }
