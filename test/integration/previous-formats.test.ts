@@ -11,7 +11,7 @@ import { openEncrypted } from '../support/encrypted-database';
 import type { EncryptedDatabase } from '../support/encrypted-database';
 import { previousFormatVectors } from '../support/previous-formats';
 import { rejection } from '../support/protected-database';
-import { expectCiphertext, rawRows } from '../support/stored-rows';
+import { expectCiphertext, rawRows, storedPlaintexts } from '../support/stored-rows';
 import { ROOT_TOKEN, VaultDouble } from '../support/vault-double';
 
 const { typeormEncrypted, typeormEncryptedJson, lookalikes, cloak } = previousFormatVectors;
@@ -183,6 +183,27 @@ describeEachDatabase('Previous formats', (database) => {
     const [, inserted] = await rawRows(dataSource, Client);
     expectCiphertext(inserted!['note']);
     expect(await clients().findOneBy({ id: 2 })).toMatchObject({ note: CLOAKED.stored });
+  });
+
+  it('are converted by one run, to be found by value, and what does not decrypt is named', async () => {
+    await storeForeign(1, '5');
+    await storeForeign(2, '6');
+    await clients().insert({ id: 3, secret: 'ours' });
+    await store(4, { note: changeLast(CLOAKED.stored) });
+
+    const report = await fieldEncryption(dataSource).encrypt({ entities: [Client] });
+
+    expect(report).toMatchObject({ mode: 'encrypt', changed: 2, failed: 1, remaining: 1 });
+    expect(report.failures).toMatchObject([
+      { property: 'note', primaryKey: [4], code: 'ERR_DECRYPTION' },
+    ]);
+    await clients().delete({ id: 4 });
+    const plaintexts = await storedPlaintexts(dataSource, Client);
+    for (const [i, limit] of [5, 6].entries()) {
+      expect({ id: i + 1, ...plaintexts[i] }).toEqual(foreign(i + 1, limit));
+    }
+    const { text } = lookalikes.values[0];
+    expect(await clients().findOneBy({ secret: text })).toMatchObject(foreign(2, 6));
   });
 
   it.each([
