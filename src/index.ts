@@ -4,6 +4,7 @@ export * from './errors';
 export { fieldEncryption } from './field-encryption';
 export type { FieldEncryption, ValueFailure, ValueResults } from './field-encryption';
 export type { Normalizer } from './field/normalizer';
+export type { PreviousFormat } from './import/previous-format';
 export type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
 export type { KeyBackup } from './keys/backup/create-backup';
 export type { RestoredKey, RestoreReport } from './keys/backup/restore-backup';

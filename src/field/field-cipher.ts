@@ -87,15 +87,6 @@ export class FieldCipher {
     return inspectStored(stored, this.#policy.storage);
   }
 
-  /**
-   * Tells whether a malformed value is a damaged ciphertext: it begins like one, and names a key
-   * that there is. Cleartext may happen to begin like one, but not with the id of a key.
-   */
-  isDamaged(stored: unknown): boolean {
-    const found = this.inspect(stored);
-    return found.kind === 'malformed' && found.prefix !== undefined && this.knowsKey(found.prefix);
-  }
-
   /** Tells whether there is a key of this prefix, which must have been asked for. */
   knowsKey(prefix: string): boolean {
     try {

@@ -87,6 +87,8 @@ export class Installation {
     this.#keys = this.#newKeyManager();
     this.#columns = undefined;
     await closing.close();
+    const formats = new Set(Object.values(this.options.previousFormats ?? {}));
+    for (const format of formats) await format.close?.();
   }
 
   /** An arrow function, so that it can be taken out of the object in hot paths. */

@@ -1,6 +1,7 @@
 import { Column, Entity, Index, PrimaryGeneratedColumn, VersionColumn } from 'typeorm';
 import type { Repository } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, UnsupportedQueryError } from '../../src';
+import { installationOf } from '../../src/typeorm/installation';
 import { describeEachDatabase } from '../support/databases';
 import { expectNoCanary, useEncryptedDatabase } from '../support/encrypted-database';
 import { expectCiphertext, storedPlaintexts } from '../support/stored-rows';
@@ -78,6 +79,15 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
     expect(rows[0]!.ssn).toBeUndefined();
     expect(Object.values(rows[0]!)).not.toContain(ssn);
     expect(Object.keys(rows[0]!).filter((key) => key.includes('bidx'))).toEqual([]);
+  });
+
+  it('fetches the keys of a page of joined rows, which are not in memory', async () => {
+    await ada();
+    await fieldEncryption(opened.dataSource).keys.rotate();
+    await installationOf(opened.dataSource).keys.close();
+    const page = patients().createQueryBuilder('p').orderBy('p.id').take(1);
+    const rows = await page.leftJoinAndMapOne('p.twin', Patient, 't', 't.ward = p.ward').getMany();
+    expect(rows).toMatchObject([{ email: ADA.email, twin: { email: ADA.email } }]);
   });
 
   it('selects in part, as an object and as an array', async () => {

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 
 import type { Answer, Call } from './http-double';
 import { HttpDouble } from './http-double';
@@ -164,7 +164,8 @@ export class VaultDouble {
       return key === undefined ? errors(404) : describe(name, key);
     }
     if (operation === 'encrypt') return encrypt(key ?? this.makeKey(name), body);
-    return key === undefined ? errors(400, 'encryption key not found') : decrypt(key, body);
+    if (key === undefined) return errors(400, 'encryption key not found');
+    return body['batch_input'] === undefined ? decrypt(key, body) : decryptBatch(key, body);
   }
 }
 
@@ -208,8 +209,9 @@ function describe(name: string, key: DoubleKey): Answer {
   return { status: 200, body: { data } };
 }
 
-function encrypt({ type, versions }: DoubleKey, body: Record<string, unknown>): Answer {
-  const key = versions.at(-1);
+function encrypt(named: DoubleKey, body: Record<string, unknown>): Answer {
+  const { type, versions } = named;
+  const key = derivedKey(named, versions.length, body);
   const cipherName = CIPHERS[type];
   if (key === undefined || cipherName === undefined)
     return errors(400, `unsupported key type ${type}`);
@@ -228,10 +230,43 @@ function encrypt({ type, versions }: DoubleKey, body: Record<string, unknown>): 
   return { status: 200, body: { data: { ciphertext, key_version: versions.length } } };
 }
 
-function decrypt(
-  { type, versions, minDecryptionVersion }: DoubleKey,
-  body: Record<string, unknown>,
-): Answer {
+/** One result for each value; a status for all as Transit chooses it. */
+function decryptBatch(key: DoubleKey, body: Record<string, unknown>): Answer {
+  const answers = (body['batch_input'] as Record<string, unknown>[]).map((item) =>
+    decrypt(key, item),
+  );
+  const results = answers.map(({ body: answer }) => {
+    const { data, errors: reasons } = answer as { data?: object; errors?: string[] };
+    return data ?? { error: reasons?.join() };
+  });
+  const failed = answers.filter(({ status }) => status !== 200).length;
+  const isPartial = failed > 0 && failed < answers.length;
+  const partial = Number(body['partial_failure_response_code'] ?? 400);
+  return {
+    status: failed === 0 ? 200 : isPartial ? partial : 400,
+    body: { data: { batch_results: results } },
+  };
+}
+
+/** As Transit does: HKDF of the key, with the context as its info. */
+function derivedKey(
+  { versions, derived }: DoubleKey,
+  version: number,
+  { context }: Record<string, unknown>,
+): Buffer | undefined {
+  const key = versions[version - 1];
+  if (!derived || key === undefined) return key;
+  return Buffer.from(hkdfSync('sha256', key, Buffer.alloc(0), bytesOf(context), 32));
+}
+
+function decrypt(named: DoubleKey, body: Record<string, unknown>): Answer {
+  const { type, versions, minDecryptionVersion } = named;
+  if (named.derived && bytesOf(body['context']).length === 0) {
+    return errors(
+      400,
+      "missing 'context' for key derivation; the key was created using a derived key",
+    );
+  }
   const text = String(body['ciphertext']);
   if (!text.startsWith('vault:v')) return errors(400, 'invalid ciphertext: no prefix');
   const [digits = '', base64, ...rest] = text.slice('vault:v'.length).split(':');
@@ -246,7 +281,8 @@ function decrypt(
   }
   const decoded = Buffer.from(base64, 'base64');
   if (decoded.length < 12 + 16) return errors(400, 'invalid ciphertext length');
-  const plaintext = open(type, versions[version - 1], decoded, bytesOf(body['associated_data']));
+  const key = derivedKey(named, version, body);
+  const plaintext = open(type, key, decoded, bytesOf(body['associated_data']));
   if (plaintext === undefined) return errors(400, 'cipher: message authentication failed');
   return { status: 200, body: { data: { plaintext: plaintext.toString('base64') } } };
 }

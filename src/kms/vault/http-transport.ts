@@ -23,7 +23,7 @@ export interface TransportReply {
 }
 
 /** Far above any answer to a request for one key. */
-const MAX_BODY_BYTES = 64 * 1024;
+const DEFAULT_MAX_BODY_BYTES = 64 * 1024;
 
 /**
  * The HTTP client under node-vault, in the place of its own, which follows redirects with the token
@@ -32,12 +32,17 @@ const MAX_BODY_BYTES = 64 * 1024;
  */
 export class HttpTransport {
   readonly #ca: string | Buffer | undefined;
+  readonly #maxBodyBytes: number;
   #http = new HttpAgent({ keepAlive: true });
   #https: HttpsAgent;
 
-  /** @param ca - certificates to trust in the place of the system's, PEM */
-  constructor(ca: string | Buffer | undefined) {
+  /**
+   * @param ca - certificates to trust in the place of the system's, PEM
+   * @param maxBodyBytes - the longest answer to read
+   */
+  constructor(ca: string | Buffer | undefined, maxBodyBytes = DEFAULT_MAX_BODY_BYTES) {
     this.#ca = ca;
+    this.#maxBodyBytes = maxBodyBytes;
     this.#https = this.#newHttpsAgent();
   }
 
@@ -95,7 +100,7 @@ export class HttpTransport {
         reject(failureOf(error));
       };
       const outgoing = (isHttps ? httpsRequest : httpRequest)(url, options, (message) => {
-        readBody(message).then((content) => {
+        readBody(message, this.#maxBodyBytes).then((content) => {
           resolve({ message, body: content });
         }, fail);
       });
@@ -105,12 +110,12 @@ export class HttpTransport {
   }
 }
 
-async function readBody(message: IncomingMessage): Promise<Buffer> {
+async function readBody(message: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of message as AsyncIterable<Buffer>) {
     length += chunk.length;
-    if (length > MAX_BODY_BYTES) {
+    if (length > maxBytes) {
       message.destroy();
       throw notVault('is longer than any answer of Vault');
     }

@@ -18,6 +18,8 @@ export interface VaultPlace {
   readonly address: string;
   readonly namespace: string | undefined;
   readonly ca: string | Buffer | undefined;
+  /** The longest answer to read, in bytes. Defaults to 64 KiB. */
+  readonly maxBodyBytes?: number;
 }
 
 /** One call: who asks, and until when. */
@@ -36,7 +38,7 @@ export class VaultClient {
 
   constructor(place: VaultPlace, require_?: Require) {
     this.#place = place;
-    this.#transport = new HttpTransport(place.ca);
+    this.#transport = new HttpTransport(place.ca, place.maxBodyBytes);
     this.#require = require_;
   }
 

@@ -3,14 +3,15 @@ import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-prov
 import { healthOf } from '../remote/describe-health';
 import type { RemoteCalls } from '../remote/remote-calls';
 import { unwrappedKey } from '../remote/unwrapped-key';
+import { AuthenticatedCalls } from './authenticated-calls';
 import { notVault } from './http-transport';
 import type { KeyPlace } from './replies';
 import { explain, explainDecrypt, keyPath } from './replies';
 import { describeServer, SERVER_STATE_PATH } from './server-state';
 import type { TransitKey } from './transit-key';
 import { dataOf, parseKey, requireAcceptable } from './transit-key';
-import type { CallOptions, VaultClient } from './vault-client';
-import { VaultRefusal } from './vault-refusal';
+import type { VaultClient } from './vault-client';
+import type { VaultRefusal } from './vault-refusal';
 import type { VaultSession } from './vault-session';
 import { associatedData, parseTransit, parseWrapped, serialize, transitText } from './wrapped-form';
 
@@ -20,12 +21,14 @@ export class VaultKmsProvider implements KmsProvider {
   readonly #client: VaultClient;
   readonly #calls: RemoteCalls;
   readonly #session: VaultSession;
+  readonly #authenticated: AuthenticatedCalls;
   readonly #place: KeyPlace;
 
   constructor(client: VaultClient, calls: RemoteCalls, session: VaultSession, place: KeyPlace) {
     this.#client = client;
     this.#calls = calls;
     this.#session = session;
+    this.#authenticated = new AuthenticatedCalls(calls, session);
     this.#place = place;
   }
 
@@ -73,8 +76,9 @@ export class VaultKmsProvider implements KmsProvider {
   }
 
   async #describeKey(): Promise<TransitKey> {
-    const reply = await this.#authenticated((options) =>
-      this.#client.read(keyPath(this.#place), options),
+    const reply = await this.#authenticated.run(
+      (options) => this.#client.read(keyPath(this.#place), options),
+      (refusal) => explain(refusal, this.#place),
     );
     return parseKey(reply);
   }
@@ -82,36 +86,13 @@ export class VaultKmsProvider implements KmsProvider {
   #write(
     operation: 'encrypt' | 'decrypt',
     body: object,
-    explainRefusal?: (refusal: VaultRefusal) => Error,
+    explainRefusal = (refusal: VaultRefusal): Error => explain(refusal, this.#place),
   ): Promise<unknown> {
     const { mount, key } = this.#place;
-    return this.#authenticated(
+    return this.#authenticated.run(
       (options) => this.#client.write(`${mount}/${operation}/${key}`, body, options),
       explainRefusal,
     );
-  }
-
-  /** Calls with a token, and once more with another one when the first is denied. */
-  async #authenticated(
-    call: (options: CallOptions) => Promise<unknown>,
-    explainRefusal = (refusal: VaultRefusal): Error => explain(refusal, this.#place),
-  ): Promise<unknown> {
-    try {
-      return await this.#calls.within(async (budget) => {
-        const withToken = (token: string): Promise<unknown> =>
-          this.#calls.retrying(budget, (signal) => call({ token, signal }));
-        const token = await this.#session.token();
-        try {
-          return await withToken(token);
-        } catch (error) {
-          const another = isDenied(error) ? await this.#session.tokenAfter(token) : undefined;
-          if (another === undefined) throw error;
-          return await withToken(another);
-        }
-      });
-    } catch (error) {
-      throw error instanceof VaultRefusal ? explainRefusal(error) : error;
-    }
   }
 
   async #serverState(): Promise<string> {
@@ -130,10 +111,6 @@ export class VaultKmsProvider implements KmsProvider {
     const path = [...(namespace === undefined ? [] : [namespace]), keyPath(this.#place)].join('/');
     return `vault:${path}:v${String(version)}`;
   }
-}
-
-function isDenied(error: unknown): boolean {
-  return error instanceof VaultRefusal && (error.status === 403 || error.status === 401);
 }
 
 /** @throws {@link KeyUnwrapError} for anything but the base64 of 32 bytes */

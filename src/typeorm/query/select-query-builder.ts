@@ -8,6 +8,7 @@ import type { Installation } from '../installation';
 import { restoreCachedBytes } from './cached-bytes';
 import { ciphertextPrefixes, countedSelects, selectedColumns } from './ciphertext-prefixes';
 import { assertNoneDeferred, rewritePredicate, withResolvedParameters } from './predicate';
+import { fetchPreviousValues, restoreStoredValues } from './previous-values';
 import { assertNoRawUse } from './statement-check';
 import {
   EncryptingDeleteQueryBuilder,
@@ -24,6 +25,9 @@ import {
 export class EncryptingSelectQueryBuilder<
   Entity extends ObjectLiteral,
 > extends SelectQueryBuilder<Entity> {
+  /** How many results are on their way to become entities. */
+  #hydrations = 0;
+
   get #installation(): Installation {
     return installationOf(this.connection);
   }
@@ -55,10 +59,24 @@ export class EncryptingSelectQueryBuilder<
     const pages = joinAttributes.length > 0 && (skip !== undefined || take !== undefined);
     // The first statement of a page is without the order, which another builder adds unchecked.
     if (pages) assertNoRawUse(this.expressionMap, this.#installation);
-    // It copies the parameters as well.
-    return withResolvedParameters(this, this.#installation, queryRunner, () =>
-      super.executeEntitiesAndRawResults(queryRunner),
-    );
+    this.#hydrations += 1;
+    try {
+      // It copies the parameters as well.
+      const results = await withResolvedParameters(this, this.#installation, queryRunner, () =>
+        super.executeEntitiesAndRawResults(queryRunner),
+      );
+      restoreStoredValues(results.raw, this.#installation);
+      return results;
+    } finally {
+      this.#hydrations -= 1;
+    }
+  }
+
+  /** The rows of a page are loaded by a copy, which TypeORM does not tell what they are for. */
+  override clone(): this {
+    const copy = super.clone();
+    if (this.#hydrations > 0) copy.#hydrations = 1;
+    return copy;
   }
 
   /** TypeORM 1 counts distinct selected values, which for ciphertexts are the rows: count these. */
@@ -78,10 +96,11 @@ export class EncryptingSelectQueryBuilder<
       queryRunner,
       () => super.loadRawResults(queryRunner) as Promise<Record<string, unknown>[]>,
     );
-    if (this.expressionMap.queryEntity) {
+    if (this.#hydrations > 0) {
       restoreCachedBytes(rows, this.expressionMap, installation);
       const prefixes = ciphertextPrefixes(rows, this.expressionMap, installation);
       await installation.loadKeys(prefixes, queryRunner);
+      await fetchPreviousValues(rows, this.expressionMap, installation);
     }
     return rows;
   }

@@ -1,0 +1,175 @@
+import type { FieldEncryptionError } from '../errors';
+import { ConfigurationError, DecryptionError } from '../errors';
+import { isText, OptionChecks } from '../kms/remote/option-checks';
+import { RemoteCalls } from '../kms/remote/remote-calls';
+import { AuthenticatedCalls } from '../kms/vault/authenticated-calls';
+import { notVault } from '../kms/vault/http-transport';
+import type { VaultKmsOptions } from '../kms/vault/options';
+import { parseOptions } from '../kms/vault/options';
+import type { KeyPlace } from '../kms/vault/replies';
+import { keyPath } from '../kms/vault/replies';
+import { dataOf } from '../kms/vault/transit-key';
+import { VaultClient } from '../kms/vault/vault-client';
+import type { VaultRefusal } from '../kms/vault/vault-refusal';
+import { VaultSession } from '../kms/vault/vault-session';
+import { decodeBase64 } from './canonical-base64';
+import type { RemotePreviousFormat } from './previous-format';
+import { undecryptable } from './undecryptable';
+
+/** Where Vault is, how to log in, and the key that rows were encrypted under. */
+export interface VaultTransitFormatOptions extends VaultKmsOptions {
+  /** Of a derived key: the context of every row, as bytes or as base64. Defaults to none. */
+  readonly context?: string | Uint8Array;
+  /** What every row was bound to (`associated_data`), as bytes or as base64. Defaults to none. */
+  readonly associatedData?: string | Uint8Array;
+}
+
+const FORM = /^vault:v[1-9]\d{0,8}:([\w+/]+={0,2})$/;
+/** A nonce of 12 bytes and a tag of 16: nothing shorter comes out of Transit. */
+const MIN_SEALED_BYTES = 28;
+/** One request: so many values, or so many characters of them. */
+const BATCH_VALUES = 256;
+const BATCH_CHARS = 1024 * 1024;
+/** Vault takes requests of 32 MiB, and plaintexts are shorter than their ciphertexts. */
+const MAX_REPLY_BYTES = 32 * 1024 * 1024;
+
+const check: OptionChecks = new OptionChecks('vaultTransitFormat');
+
+/** Has Vault's Transit engine decrypt `vault:v<version>:<base64>`, a batch of values in one request. */
+export class VaultTransitFormat implements RemotePreviousFormat {
+  readonly name = 'Vault Transit';
+  readonly #client: VaultClient;
+  readonly #session: VaultSession;
+  readonly #authenticated: AuthenticatedCalls;
+  readonly #place: KeyPlace;
+  /** What goes with every value. */
+  readonly #parameters: Readonly<Record<string, string>>;
+
+  /** @throws {@link ConfigurationError} for options that cannot work */
+  constructor({ context, associatedData, ...vault }: VaultTransitFormatOptions) {
+    const { server, place, source, limits } = parseOptions(vault);
+    this.#client = new VaultClient({ ...server, maxBodyBytes: MAX_REPLY_BYTES });
+    const calls = new RemoteCalls('vaultTransitFormat', limits);
+    this.#session = new VaultSession(this.#client, calls, source);
+    this.#authenticated = new AuthenticatedCalls(calls, this.#session);
+    this.#place = place;
+    this.#parameters = {
+      ...parameter('context', 'context', context),
+      ...parameter('associatedData', 'associated_data', associatedData),
+    };
+  }
+
+  recognises(stored: string): boolean {
+    const sealed = decodeBase64(FORM.exec(stored)?.[1] ?? '');
+    return sealed !== undefined && sealed.length >= MIN_SEALED_BYTES;
+  }
+
+  async decryptAll(
+    stored: readonly string[],
+  ): Promise<readonly (Uint8Array | FieldEncryptionError)[]> {
+    const results: (Uint8Array | FieldEncryptionError)[] = [];
+    for (const batch of batches(stored)) results.push(...(await this.#decryptBatch(batch)));
+    return results;
+  }
+
+  close(): Promise<void> {
+    this.#session.close();
+    this.#client.close();
+    return Promise.resolve();
+  }
+
+  async #decryptBatch(
+    batch: readonly string[],
+  ): Promise<readonly (Uint8Array | FieldEncryptionError)[]> {
+    try {
+      const results = resultsOf(await this.#request(batch), batch.length);
+      return results.map((result) => plaintextOf(result) ?? this.#notDecrypted());
+    } catch (error) {
+      if (!(error instanceof DecryptionError)) throw error;
+      return batch.map(() => error);
+    }
+  }
+
+  #request(batch: readonly string[]): Promise<unknown> {
+    const { mount, key } = this.#place;
+    const body = {
+      batch_input: batch.map((ciphertext) => ({ ciphertext, ...this.#parameters })),
+      // Else one bad value among good ones would fail the request.
+      partial_failure_response_code: 200,
+    };
+    return this.#authenticated.run(
+      (options) => this.#client.write(`${mount}/decrypt/${key}`, body, options),
+      (refusal) => this.#explain(refusal),
+    );
+  }
+
+  #explain(refusal: VaultRefusal): FieldEncryptionError {
+    const path = keyPath(this.#place);
+    // Vault answers so, and without a word of error, when it decrypts none of a batch.
+    if (refusal.status === 400 && !refusal.says('')) return this.#notDecrypted();
+    if (refusal.status === 403 || refusal.status === 401) {
+      return new ConfigurationError(
+        `vaultTransitFormat: permission denied for ${path}. Check that the token is valid, and that its ` +
+          'policy allows update on decrypt.',
+      );
+    }
+    return new ConfigurationError(
+      `vaultTransitFormat: the server refuses to decrypt with ${path} (status ${String(refusal.status)}). ` +
+        'Check mount, key and namespace, and context where the key is derived.',
+    );
+  }
+
+  #notDecrypted(): DecryptionError {
+    const path = keyPath(this.#place);
+    return undecryptable(
+      this.name,
+      `is not decrypted by ${path}`,
+      'It is of another key or context, of a version below min_decryption_version, or was changed.',
+    );
+  }
+}
+
+/** @throws {@link ConfigurationError} for an answer that is not one of Transit */
+function resultsOf(reply: unknown, count: number): readonly unknown[] {
+  const results: unknown = dataOf(reply)['batch_results'];
+  if (Array.isArray(results) && results.length === count) return results;
+  throw notVault('to decrypt has not one result for each value');
+}
+
+/** `undefined` where the result is an error, or is not one of Transit. */
+function plaintextOf(result: unknown): Uint8Array | undefined {
+  if (typeof result !== 'object' || result === null) return undefined;
+  const { plaintext, error } = result as Record<string, unknown>;
+  const failed = typeof error === 'string' && error !== '';
+  return failed || typeof plaintext !== 'string' ? undefined : decodeBase64(plaintext);
+}
+
+/** Cuts a list so that no request is large; a value that is large by itself goes alone. */
+function* batches(stored: readonly string[]): Generator<readonly string[]> {
+  let batch: string[] = [];
+  let chars = 0;
+  for (const text of stored) {
+    if (batch.length === BATCH_VALUES || (batch.length > 0 && chars + text.length > BATCH_CHARS)) {
+      yield batch;
+      batch = [];
+      chars = 0;
+    }
+    batch.push(text);
+    chars += text.length;
+  }
+  if (batch.length > 0) yield batch;
+}
+
+function parameter(
+  option: 'context' | 'associatedData',
+  name: string,
+  value: unknown,
+): Record<string, string> {
+  if (value === undefined) return {};
+  if (value instanceof Uint8Array) return { [name]: Buffer.from(value).toString('base64') };
+  check.require(
+    isText(value) && decodeBase64(value) !== undefined,
+    `${option} must be bytes, or text in base64`,
+  );
+  return { [name]: value };
+}
