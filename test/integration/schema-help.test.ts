@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EntitySchema } from 'typeorm';
@@ -10,10 +10,28 @@ import { schemaContract } from '../../src/cli/commands/schema-contract';
 import { schemaExpand } from '../../src/cli/commands/schema-expand';
 import type { Session } from '../../src/cli/session';
 import { installationOf } from '../../src/typeorm/installation';
-import { describeEachDatabase } from '../support/databases';
+import { describeEachDatabase, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
+import { createProject } from '../support/project';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 import { storedPlaintexts } from '../support/stored-rows';
+
+const DATA_SOURCE = `
+const { EntitySchema, DataSource } = require('typeorm');
+const { encryptedColumn, localKms, withFieldEncryption } = require('typeorm-field-encryption');
+const Patient = new EntitySchema({
+  name: 'Patient',
+  columns: {
+    id: { type: 'integer', primary: true },
+    email: encryptedColumn(),
+    note: { type: 'varchar', length: 20 },
+  },
+});
+exports.dataSource = withFieldEncryption(
+  new DataSource({ ...JSON.parse(process.env.TEST_DATABASE), entities: [Patient], migrations: ['migrations/*.js'] }),
+  { kms: localKms({ passphrase: () => 'a passphrase for a test' }), legacyPlaintext: ['Patient.email'] },
+);
+`;
 
 interface Patient {
   id: number;
@@ -67,7 +85,7 @@ const ROWS: readonly Patient[] = [
     id: 1,
     email: 'Ada@Example.org',
     age: 36,
-    seen: new Date('1843-09-05T12:34:56.789Z'),
+    seen: new Date('2015-12-10T12:34:56.789Z'),
     photo: Buffer.from([1, 2, 3]),
     note: 'a',
   },
@@ -156,7 +174,7 @@ describeEachDatabase('schema expand and schema contract', (kind) => {
     const [{ seen: stored } = { seen: '' }] = await dataSource.query<{ seen: string }[]>(
       `SELECT seen FROM patient WHERE id = 1`,
     );
-    expect(stored).toMatch(/^1843-09-05T12:34:56.789(000)?Z$/);
+    expect(stored).toMatch(/^2015-12-10T12:34:56.789(000)?Z$/);
     expect(await expand(dataSource)).toMatchObject({ exitCode: 1, document: { files: [] } });
     // There are rows in clear still.
     await keyTable(dataSource);
@@ -272,6 +290,46 @@ describeEachDatabase('schema expand and schema contract', (kind) => {
     await expectRefused(dataSource, `UPDATE patient SET email = 'clear'`);
     expect(await contract(dataSource)).toMatchObject({ exitCode: 1 });
   });
+
+  // The command itself knows nothing of databases.
+  const itOnce = kind.name === 'better-sqlite3' ? it : () => undefined;
+  itOnce(
+    'is a command whose files the TypeORM CLI runs',
+    async () => {
+      const project = createProject(typeormMajor);
+      try {
+        project.write('data-source.js', DATA_SOURCE);
+        const env = { TEST_DATABASE: JSON.stringify(database.dataSourceOptions) };
+        const command = [
+          '-d',
+          'data-source.js',
+          'schema',
+          'expand',
+          'migrations/EncryptPatient',
+          '-o',
+        ];
+        const shown = await project.run('field-encryption', [...command, '--dry-run'], env);
+        expect(shown).toMatchObject({ code: 0, stderr: '' });
+        expect(existsSync(join(project.folder, 'migrations'))).toBe(false);
+        const written = await project.run('field-encryption', [...command, '--json'], env);
+        expect(written).toMatchObject({ code: 0, stderr: '' });
+        expect(JSON.parse(written.stdout)).toMatchObject({
+          files: [
+            { path: expect.stringMatching(/migrations.\d{13}-EncryptPatient\.js$/) as string },
+          ],
+        });
+        const migrated = await project.run(
+          'typeorm',
+          ['migration:run', '-d', 'data-source.js'],
+          env,
+        );
+        expect(migrated).toMatchObject({ code: 0 });
+      } finally {
+        project.dispose();
+      }
+    },
+    180_000,
+  );
 
   if (!isPostgres) return;
 
