@@ -62,10 +62,11 @@ async function missingChecks(
   return missing;
 }
 
-function whyUnchecked({ readsPlaintext }: EncryptedColumn): string {
-  return readsPlaintext
-    ? 'left out, since legacyPlaintext names it.'
-    : 'left out, since @Encrypted has no check: true.';
+function whyUnchecked({ readsPlaintext, previousFormat }: EncryptedColumn): string {
+  if (readsPlaintext) return 'left out, since legacyPlaintext names it.';
+  return previousFormat === undefined
+    ? 'left out, since @Encrypted has no check: true.'
+    : 'left out, since previousFormats names it.';
 }
 
 async function assertEncrypted(

@@ -41,9 +41,7 @@ async function liveColumn(
   const live = await catalogColumn(runner, table.name, encrypted.column.databaseName);
   if (live === undefined) return undefined;
   assertConvertible(live, encrypted);
-  if (!encrypted.readsPlaintext) {
-    await target.assertNoCleartext(encrypted, storedForm(live, encrypted));
-  }
+  await target.assertNoCleartext(encrypted, storedForm(live, encrypted));
   return live;
 }
 

@@ -11,7 +11,6 @@ export async function expandSqliteColumns(
   columns: readonly EncryptedColumn[],
 ): Promise<void> {
   for (const encrypted of columns) {
-    if (encrypted.readsPlaintext) continue;
     await target.assertNoCleartext(encrypted, escaped(encrypted));
   }
   if (mustRebuild(target, columns)) await assertRebuildable(target);
@@ -90,6 +89,7 @@ async function changeColumns(
     target.guardDown(encrypted);
     if (oldColumn.type === 'datetime' && encrypted.policy.type === 'date')
       convertDates(target, encrypted);
+    if (oldColumn.type === 'boolean') convertBooleans(target, encrypted);
     if (newColumn.type === 'blob' && oldColumn.type !== 'blob') convertToBytes(target, encrypted);
   }
 }
@@ -102,6 +102,15 @@ function convertDates({ script, table }: ExpandedTable, encrypted: EncryptedColu
       `WHERE ${name} GLOB '????-??-?? ??:??*' AND ${name} NOT GLOB '????-??-?? *[Zz+-]*'`,
     `UPDATE ${table.name} SET ${name} = replace(rtrim(${name}, 'Z'), 'T', ' ') ` +
       `WHERE ${name} GLOB '????-??-??T??:??*Z'`,
+  );
+}
+
+/** `down` has to bring back numbers, which the old column was read as: any text would be true. */
+function convertBooleans({ script, table }: ExpandedTable, encrypted: EncryptedColumn): void {
+  const name = escaped(encrypted);
+  script.step(
+    `UPDATE ${table.name} SET ${name} = CASE ${name} WHEN '1' THEN 'true' WHEN '0' THEN 'false' ELSE ${name} END`,
+    `UPDATE ${table.name} SET ${name} = CASE ${name} WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE ${name} END`,
   );
 }
 

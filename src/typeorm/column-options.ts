@@ -39,8 +39,8 @@ export interface EncryptedOptions {
   length?: number;
   /**
    * Whether a CHECK constraint of the database refuses what is not a ciphertext, whoever writes it.
-   * `synchronize` and `migration:generate` make it, as soon as `legacyPlaintext` does not name the
-   * property. Defaults to `false`.
+   * `synchronize` and `migration:generate` make it, unless `legacyPlaintext` or `previousFormats` names
+   * the property. Defaults to `false`.
    */
   check?: boolean;
 }

@@ -40,10 +40,11 @@ interface Patient {
   seen: Date | null;
   photo: Uint8Array | null;
   note: string;
+  active: boolean;
 }
 
 const OPTIONS = { dryRun: false, outputJs: false, esm: false, pretty: false };
-const PROPERTIES = ['email', 'age', 'seen', 'photo', 'note'] as const;
+const PROPERTIES = ['email', 'age', 'seen', 'photo', 'note', 'active'];
 const NAMES = PROPERTIES.map((property) => `Patient.${property}`);
 
 type MigrationClass = new () => MigrationInterface;
@@ -59,6 +60,7 @@ const cleartext = (isPostgres: boolean): EntitySchema =>
       seen: { type: isPostgres ? 'timestamp with time zone' : 'datetime', nullable: true },
       photo: { type: isPostgres ? 'bytea' : 'blob', nullable: true },
       note: { type: 'varchar', length: 20 },
+      active: { type: 'boolean' },
     },
     indices: [{ name: 'patient_age', columns: ['age'] }],
     checks: [{ name: 'patient_adult', expression: '"age" >= 18' }],
@@ -75,6 +77,7 @@ function encrypted(changes: EntitySchemaOptions<Patient>['columns'] = {}): Entit
       seen: encryptedColumn({ type: 'date', nullable: true, check: true }),
       photo: encryptedColumn({ type: 'bytes', storage: 'binary', nullable: true, check: true }),
       note: encryptedColumn({ storage: 'binary', check: true }),
+      active: encryptedColumn({ type: 'boolean', check: true }),
       ...changes,
     },
   });
@@ -88,8 +91,9 @@ const ROWS: readonly Patient[] = [
     seen: new Date('2015-12-10T12:34:56.789Z'),
     photo: Buffer.from([1, 2, 3]),
     note: 'a',
+    active: true,
   },
-  { id: 2, email: 'Bob@Example.org', age: null, seen: null, photo: null, note: 'b' },
+  { id: 2, email: 'Bob@Example.org', age: null, seen: null, photo: null, note: 'b', active: false },
 ];
 
 describeEachDatabase('schema expand and schema contract', (kind) => {
@@ -222,7 +226,7 @@ describeEachDatabase('schema expand and schema contract', (kind) => {
     }
     const bytes = isPostgres ? `convert_to('n', 'UTF8')` : `CAST('n' AS BLOB)`;
     await dataSource.query(
-      `UPDATE patient SET email = 'Ada' || id, age = '36', seen = $1, photo = NULL, note = ${bytes}`.replace(
+      `UPDATE patient SET email = 'Ada' || id, age = '36', seen = $1, photo = NULL, note = ${bytes}, active = 'false'`.replace(
         '$1',
         `'${stored}'`,
       ),
@@ -240,7 +244,7 @@ describeEachDatabase('schema expand and schema contract', (kind) => {
     expect(await differences(after)).toEqual([]);
     expect(await read(after)).toMatchObject([
       { id: 1, email: 'Ada1', age: 36, seen: ROWS[0]?.seen, note: 'n' },
-      { id: 2, email: 'Ada2', age: 36 },
+      { id: 2, email: 'Ada2', age: 36, active: false },
     ]);
     await expectRefused(after, `UPDATE patient SET email = 'same'`);
     await expectRefused(after, `UPDATE patient SET age = 3`);
@@ -283,7 +287,7 @@ describeEachDatabase('schema expand and schema contract', (kind) => {
     await dataSource.getRepository('Patient').insert(
       Array.from({ length: 70 }, (_, id) => ({
         ...{ id, email: 'a'.repeat(id), age: id, seen: new Date(id) },
-        ...{ photo: Buffer.alloc(id), note: '' },
+        ...{ photo: Buffer.alloc(id), note: '', active: true },
       })),
     );
     expect(await differences(dataSource)).toEqual([]);
