@@ -20,10 +20,12 @@ const mayImport = {
     'encoding',
   ],
   reencryption: ['typeorm', 'field', 'keys', 'kms/kms-provider', 'format', 'crypto', 'encoding'],
+  schema: ['reencryption/encrypted-table', 'typeorm'],
   cli: [
     'field-encryption',
     'data-keys',
     '../migrations',
+    'schema',
     'reencryption',
     'typeorm',
     'field',
@@ -83,7 +85,7 @@ module.exports = {
       severity: 'error',
       from: {
         path: '^src/',
-        pathNot: '^src/((typeorm|reencryption|cli)/|(field-encryption|data-keys)\\.ts$)',
+        pathNot: '^src/((typeorm|reencryption|schema|cli)/|(field-encryption|data-keys)\\.ts$)',
       },
       to: { path: 'node_modules/typeorm(-0\\.3)?/' },
     },

@@ -5,6 +5,7 @@ import { init } from './commands/init';
 import { status } from './commands/status';
 import { addData } from './data-commands';
 import { addKeys } from './key-commands';
+import { addSchema } from './schema-commands';
 
 /** Options that every command takes. */
 export interface GlobalOptions {
@@ -53,6 +54,7 @@ export function parse(args: readonly string[]): ParsedCommand {
     });
   addKeys(program, choose);
   addData(program, choose);
+  addSchema(program, choose);
 
   forEachCommand(program, settle);
   if (args.includes('--json')) program.configureOutput({ writeErr: () => undefined });

@@ -37,6 +37,12 @@ export interface EncryptedOptions {
    * which is some 66 characters plus four for each three bytes of plaintext. Defaults to unlimited.
    */
   length?: number;
+  /**
+   * Whether a CHECK constraint of the database refuses what is not a ciphertext, whoever writes it.
+   * `synchronize` and `migration:generate` make it, unless `legacyPlaintext` or `previousFormats` names
+   * the property. Defaults to `false`.
+   */
+  check?: boolean;
 }
 
 /** Options of {@link BlindIndex} and `blindIndexColumns`. */

@@ -1,3 +1,4 @@
+import type { CheckMetadata } from 'typeorm/metadata/CheckMetadata.js';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import type { BlindIndex, BlindIndexPolicy } from '../field/blind-index';
 import type { FieldCipher } from '../field/field-cipher';
@@ -24,6 +25,8 @@ export interface EncryptedColumn {
   readonly readsPlaintext: boolean;
   /** How another library wrote the rows that are not converted yet (`previousFormats`). */
   readonly previousFormat: PreviousFormat | undefined;
+  /** The CHECK constraint against cleartext, where the column is to have one now. */
+  readonly check: CheckMetadata | undefined;
 }
 
 /**

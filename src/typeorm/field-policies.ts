@@ -27,6 +27,7 @@ class EncryptedOptionRules {
   @IsOptional() @IsString() @Length(1, 256) id?: unknown;
   @IsOptional() @IsString() @Length(1, 64) key?: unknown;
   @IsOptional() @IsInt() @Min(1) length?: unknown;
+  @IsOptional() @IsBoolean() check?: unknown;
 }
 
 class BlindIndexOptionRules {

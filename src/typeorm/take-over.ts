@@ -5,6 +5,7 @@ import { ConfigurationError, InvalidFieldPolicyError } from '../errors';
 import { FieldCipher } from '../field/field-cipher';
 import type { FieldPolicy } from '../field/field-policy';
 import type { KeySource } from '../keys/key-source';
+import { addCiphertextCheck } from './ciphertext-check';
 import {
   BlindIndexColumnGuard,
   EncryptedColumnGuard,
@@ -101,14 +102,21 @@ function encryptColumn(
   const name = `${policy.entity}.${policy.property}`;
   delete column.transformer;
   column.type = COMPARED_AS[policy.type] ?? column.type;
+  const readsPlaintext = options.legacyPlaintext?.includes(name) ?? false;
+  const previousFormat = options.previousFormats?.[name];
 
   return {
     column,
     policy,
     cipher: new FieldCipher(policy, application, keys),
     indexes: indexedColumns(column, hidden, { policy, application, keys, dataSource }),
-    readsPlaintext: options.legacyPlaintext?.includes(name) ?? false,
-    previousFormat: options.previousFormats?.[name],
+    readsPlaintext,
+    previousFormat,
+    // A column that may hold anything else gets it when it no longer may.
+    check:
+      guard.options.check === true && !readsPlaintext && previousFormat === undefined
+        ? addCiphertextCheck(column, policy.storage, dataSource)
+        : undefined,
   };
 }
 

@@ -1,0 +1,44 @@
+import type { Command } from 'commander';
+import { schemaContract } from './commands/schema-contract';
+import { schemaExpand } from './commands/schema-expand';
+import { DRY_RUN } from './common-options';
+import type { ChooseWork } from './common-options';
+import type { SchemaOptions } from './migration-result';
+
+/** Adds the commands on migrations of columns that become encrypted. */
+export function addSchema(program: Command, choose: ChooseWork): void {
+  const schema = program
+    .command('schema')
+    .description('migrations of columns that become encrypted, as TypeORM would generate them');
+  addStyle(schema.command('expand'))
+    .description('generate the migration that makes columns hold ciphertext beside cleartext')
+    .option('--concurrently', 'PostgreSQL: build indexes without blocking writes')
+    .action((path: string, options: Partial<SchemaOptions> & { concurrently?: boolean }) => {
+      const { concurrently = false } = options;
+      choose((session) => schemaExpand(session, path, { ...settled(options), concurrently }));
+    });
+  addStyle(schema.command('contract'))
+    .description('generate the migration that keeps cleartext out of encrypted columns')
+    .action((path: string, options: Partial<SchemaOptions>) => {
+      choose((session) => schemaContract(session, path, settled(options)));
+    });
+}
+
+/** The options of `typeorm migration:generate`. */
+function addStyle(command: Command): Command {
+  return command
+    .argument('<path>', 'folder and name of the migration, such as src/migrations/EncryptPatient')
+    .option('-p, --pretty', 'format the SQL')
+    .option('-o, --output-js', 'write JavaScript instead of TypeScript')
+    .option('--esm', 'write the JavaScript as an ES module')
+    .option(...DRY_RUN);
+}
+
+function settled({
+  pretty = false,
+  outputJs = false,
+  esm = false,
+  dryRun = false,
+}: Partial<SchemaOptions>): SchemaOptions {
+  return { pretty, outputJs, esm, dryRun };
+}

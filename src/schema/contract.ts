@@ -1,0 +1,115 @@
+import { TableCheck } from 'typeorm';
+import type { QueryRunner, Table } from 'typeorm';
+import { encryptedTables } from '../reencryption/encrypted-table';
+import type { EncryptedTable } from '../reencryption/encrypted-table';
+import { describeColumn } from '../typeorm/encrypted-column';
+import type { EncryptedColumn } from '../typeorm/encrypted-column';
+import type { Installation } from '../typeorm/installation';
+import { countCleartext } from './cleartext-rows';
+import { MigrationScript } from './migration-draft';
+import type { MigrationDraft, MigrationPlan } from './migration-draft';
+import { columnRefused } from './refusal';
+
+/**
+ * Plans the last migration of columns that have been encrypted: the CHECK constraints that keep
+ * cleartext out, for `@Encrypted({ check: true })`. They are those that `migration:generate` would
+ * make, but on PostgreSQL the rows are checked by a second migration, which holds no lock against
+ * writers.
+ *
+ * @throws {@link ConfigurationError} while a column holds cleartext
+ */
+export async function planContract(installation: Installation): Promise<MigrationPlan> {
+  const { dataSource } = installation;
+  const runner = dataSource.createQueryRunner('master');
+  try {
+    runner.enableSqlMemory();
+    const script = new MigrationScript(runner);
+    const validations: string[] = [];
+    for (const table of encryptedTables(installation)) {
+      const missing = await missingChecks(runner, table, script);
+      if (missing.length === 0) continue;
+      if (dataSource.options.type === 'postgres') {
+        validations.push(...missing.map((check) => addUnvalidated(script, table, check)));
+      } else await runner.createCheckConstraints(table.metadata.tablePath, missing);
+    }
+    return {
+      drafts: [script.draft(), validationDraft(validations)].filter((d) => d !== undefined),
+      notes: script.notes,
+    };
+  } finally {
+    runner.disableSqlMemory();
+    await runner.release();
+  }
+}
+
+async function missingChecks(
+  runner: QueryRunner,
+  table: EncryptedTable,
+  { notes }: MigrationScript,
+): Promise<TableCheck[]> {
+  const live = await runner.getTable(table.metadata.tablePath);
+  // A table that is not there yet gets them from migration:generate.
+  if (live === undefined) return [];
+  const missing: TableCheck[] = [];
+  for (const encrypted of table.columns) {
+    const { check } = encrypted;
+    if (check === undefined) notes.push(`${describeColumn(encrypted)}: ${whyUnchecked(encrypted)}`);
+    else if (!live.checks.some(({ name }) => name === check.name)) {
+      await assertEncrypted(runner, table, live, encrypted);
+      missing.push(TableCheck.create(check));
+    }
+  }
+  return missing;
+}
+
+function whyUnchecked({ readsPlaintext, previousFormat }: EncryptedColumn): string {
+  if (readsPlaintext) return 'left out, since legacyPlaintext names it.';
+  return previousFormat === undefined
+    ? 'left out, since @Encrypted has no check: true.'
+    : 'left out, since previousFormats names it.';
+}
+
+async function assertEncrypted(
+  runner: QueryRunner,
+  table: EncryptedTable,
+  live: Table,
+  encrypted: EncryptedColumn,
+): Promise<void> {
+  const { column, policy } = encrypted;
+  const { driver } = runner.connection;
+  const isExpanded =
+    live.findColumnByName(column.databaseName)?.type === driver.normalizeType(column);
+  if (!isExpanded) {
+    throw columnRefused(
+      encrypted,
+      'the column does not have the type that holds ciphertext. Run the migration of "schema expand" first.',
+    );
+  }
+  const rows = await countCleartext(runner, table, encrypted, driver.escape(column.databaseName));
+  if (rows > 0) {
+    throw columnRefused(
+      encrypted,
+      `${String(rows)} rows hold cleartext. Encrypt them first: npx field-encryption data encrypt --entity ${policy.entity}`,
+    );
+  }
+}
+
+function addUnvalidated(
+  script: MigrationScript,
+  { name }: EncryptedTable,
+  check: TableCheck,
+): string {
+  const constraint = `"${String(check.name)}"`;
+  script.step(
+    `ALTER TABLE ${name} ADD CONSTRAINT ${constraint} CHECK (${String(check.expression)}) NOT VALID`,
+    `ALTER TABLE ${name} DROP CONSTRAINT ${constraint}`,
+  );
+  return `ALTER TABLE ${name} VALIDATE CONSTRAINT ${constraint}`;
+}
+
+/** In a transaction of its own: ADD CONSTRAINT holds its lock to the end of the one it is in. */
+function validationDraft(up: readonly string[]): MigrationDraft | undefined {
+  return up.length === 0
+    ? undefined
+    : { suffix: 'Validate', withoutTransaction: false, up, down: [], downGuards: [] };
+}

@@ -1,0 +1,115 @@
+import { TableColumn, TableIndex } from 'typeorm';
+import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
+import { encryptedTables } from '../reencryption/encrypted-table';
+import type { IndexedColumn } from '../typeorm/encrypted-column';
+import type { Installation } from '../typeorm/installation';
+import { expandPostgresColumns } from './expand-postgres';
+import { expandSqliteColumns } from './expand-sqlite';
+import { ExpandedTable } from './expanded-table';
+import { MigrationScript } from './migration-draft';
+import type { MigrationDraft, MigrationPlan } from './migration-draft';
+
+/** Options of {@link planExpand}. */
+export interface ExpandOptions {
+  /** PostgreSQL: builds indexes while the application writes, in a migration of its own. */
+  readonly concurrently: boolean;
+}
+
+/**
+ * Plans the first migration of columns that become encrypted: they get the type that holds
+ * ciphertext beside the cleartext that is still there, lose the constraints, indexes and defaults of
+ * cleartext, and get their blind-index columns. `down` brings all of it back, and refuses while there
+ * is ciphertext.
+ *
+ * @throws {@link ConfigurationError} for a column that cannot be converted without loss
+ */
+export async function planExpand(
+  installation: Installation,
+  { concurrently }: ExpandOptions,
+): Promise<MigrationPlan> {
+  const runner = installation.dataSource.createQueryRunner('master');
+  try {
+    runner.enableSqlMemory();
+    const script = new MigrationScript(runner);
+    const builds: ConcurrentIndex[] = [];
+    for (const table of encryptedTables(installation)) {
+      const live = await runner.getTable(table.metadata.tablePath);
+      // A table that is not there yet is migration:generate's business.
+      if (live === undefined) continue;
+      const target = new ExpandedTable(runner, table, live, script);
+      await expandColumns(target);
+      builds.push(...(await addIndexes(target, concurrently)));
+    }
+    return {
+      drafts: [script.draft(), concurrentDraft(builds)].filter((draft) => draft !== undefined),
+      notes: script.notes,
+    };
+  } finally {
+    runner.disableSqlMemory();
+    await runner.release();
+  }
+}
+
+async function expandColumns(target: ExpandedTable): Promise<void> {
+  const isPostgres = target.runner.connection.options.type === 'postgres';
+  await (isPostgres ? expandPostgresColumns : expandSqliteColumns)(target, target.presentColumns());
+}
+
+interface ConcurrentIndex {
+  readonly table: string;
+  readonly index: TableIndex;
+}
+
+/** Adds what is missing of the blind indexes; returns the indexes that are to be built by themselves. */
+async function addIndexes(
+  target: ExpandedTable,
+  concurrently: boolean,
+): Promise<ConcurrentIndex[]> {
+  const { runner, live, table } = target;
+  const { driver } = runner.connection;
+  const indexed = table.columns.flatMap(({ indexes }) => indexes);
+  const columns = indexed
+    .filter(({ column }) => live.findColumnByName(column.databaseName) === undefined)
+    .map(({ column }) => new TableColumn(TableUtils.createTableColumnOptions(column, driver)));
+  if (columns.length > 0) await runner.addColumns(live, columns);
+  const indexes = indexed
+    .flatMap((index) => databaseIndex(target, index) ?? [])
+    .filter(({ name }) => !live.indices.some((existing) => existing.name === name));
+  if (concurrently) return indexes.map((index) => ({ table: table.name, index }));
+  if (indexes.length > 0) await runner.createIndices(live, indexes);
+  return [];
+}
+
+function databaseIndex(
+  { table }: ExpandedTable,
+  { column }: IndexedColumn,
+): TableIndex | undefined {
+  const metadata = table.metadata.indices.find(
+    ({ columns }) => columns.length === 1 && columns[0] === column,
+  );
+  return metadata === undefined ? undefined : TableIndex.create(metadata);
+}
+
+/**
+ * Statements that cannot run in a transaction, and can run again: an index whose build was cut off
+ * stays behind, invalid.
+ */
+function concurrentDraft(builds: readonly ConcurrentIndex[]): MigrationDraft | undefined {
+  if (builds.length === 0) return undefined;
+  const drops = builds.map(({ table, index }) => {
+    const schema = table.includes('.') ? `${table.split('.')[0] ?? ''}.` : '';
+    return `DROP INDEX IF EXISTS ${schema}"${String(index.name)}"`;
+  });
+  return {
+    suffix: 'Indexes',
+    withoutTransaction: true,
+    up: builds.flatMap(({ table, index }, i) => [
+      String(drops[i]),
+      `CREATE ${index.isUnique ? 'UNIQUE ' : ''}INDEX CONCURRENTLY "${String(index.name)}" ON ${table} (` +
+        `${index.columnNames.map((name) => `"${name}"`).join(', ')})`,
+    ]),
+    // TypeORM reverts in a transaction, whatever the migration says.
+    down: [...drops].reverse(),
+    downGuards: [],
+  };
+}

@@ -1,0 +1,86 @@
+import type { QueryRunner, Table } from 'typeorm';
+import type { EncryptedTable } from '../reencryption/encrypted-table';
+import { ciphertextCheck, isCiphertextSql } from '../typeorm/ciphertext-check';
+import { describeColumn } from '../typeorm/encrypted-column';
+import type { EncryptedColumn } from '../typeorm/encrypted-column';
+import { countCleartext } from './cleartext-rows';
+import type { MigrationScript } from './migration-draft';
+import { columnRefused } from './refusal';
+
+/** A table on its way to hold ciphertext: as it is, and what is to be done. */
+export class ExpandedTable {
+  readonly #dropped = new Set<string>();
+  readonly #guarded = new Set<EncryptedColumn>();
+
+  constructor(
+    readonly runner: QueryRunner,
+    readonly table: EncryptedTable,
+    readonly live: Table,
+    readonly script: MigrationScript,
+  ) {}
+
+  /** Whether a constraint or index is met for the first time: several columns may share it. */
+  firstDropOf(name: string): boolean {
+    if (this.#dropped.has(name)) return false;
+    this.#dropped.add(name);
+    return true;
+  }
+
+  /** Tells the reader of the plan what the old form loses. */
+  noteDropped(encrypted: EncryptedColumn, name: string, definition: string): void {
+    const { column, policy, indexes } = encrypted;
+    this.script.notes.push(`${describeColumn(encrypted)}: drops "${name}" (${definition}).`);
+    if (/\bUNIQUE\b/.test(definition) && !indexes.some((index) => index.policy.unique)) {
+      this.script.notes.push(
+        `${describeColumn(encrypted)}: nothing keeps its values unique then; @BlindIndex({ unique: true }) would.`,
+      );
+    }
+    // Our own constraint comes back on ciphertext, and on nothing else.
+    const own = ciphertextCheck(column, policy.storage, this.runner.connection);
+    if (name !== own.name) this.guardDown(encrypted);
+  }
+
+  /** The columns that the table has, after a look at whether they may be NULL. */
+  presentColumns(): EncryptedColumn[] {
+    return this.table.columns.filter((encrypted) => {
+      const { column } = encrypted;
+      const live = this.live.findColumnByName(column.databaseName);
+      if (live === undefined) return false;
+      if (live.isNullable === column.isNullable) return true;
+      throw columnRefused(
+        encrypted,
+        live.isNullable
+          ? 'the column may be NULL, the property may not. Set nullable: true in @Encrypted, or make the column NOT NULL first.'
+          : 'the column is NOT NULL, the property may be null. Leave nullable out of @Encrypted, or drop NOT NULL first.',
+      );
+    });
+  }
+
+  /** Rows that nothing could read after the migration are found before it. */
+  async assertNoCleartext(encrypted: EncryptedColumn, stored: string): Promise<void> {
+    if (encrypted.readsPlaintext || encrypted.previousFormat !== undefined) return;
+    const rows = await countCleartext(this.runner, this.table, encrypted, stored);
+    if (rows === 0) return;
+    const name = describeColumn(encrypted);
+    throw columnRefused(
+      encrypted,
+      `${String(rows)} rows hold cleartext, which the application could not read. ` +
+        `Name the property in legacyPlaintext: ['${name}'], and run the command again.`,
+    );
+  }
+
+  /** The old form of a column cannot hold, or its application not read, what has been encrypted. */
+  guardDown(encrypted: EncryptedColumn): void {
+    if (this.#guarded.has(encrypted)) return;
+    this.#guarded.add(encrypted);
+    const { column, policy } = encrypted;
+    const { connection } = this.runner;
+    const name = connection.driver.escape(column.databaseName);
+    this.script.guardDown({
+      query: `SELECT 1 FROM ${this.table.name} WHERE ${isCiphertextSql(connection, name, policy.storage)} LIMIT 1`,
+      message:
+        `${describeColumn(encrypted)} still holds ciphertext, which the old column could not. ` +
+        `Decrypt it first: npx field-encryption data decrypt --entity ${policy.entity}`,
+    });
+  }
+}

@@ -1,0 +1,65 @@
+import type { QueryRunner } from 'typeorm';
+import { Query } from 'typeorm/driver/Query.js';
+
+/** A row that a query finds forbids the rest of the migration. */
+export interface Guard {
+  readonly query: string;
+  readonly message: string;
+}
+
+/** A migration that is still to be written down. */
+export interface MigrationDraft {
+  /** Tells the migrations of one command apart; added to the name. */
+  readonly suffix: string;
+  /** Whether it has to run outside a transaction. */
+  readonly withoutTransaction: boolean;
+  readonly up: readonly string[];
+  readonly down: readonly string[];
+  /** Checked before `down` changes anything. */
+  readonly downGuards: readonly Guard[];
+}
+
+/** What a command has to write, and what its reader should know about it. */
+export interface MigrationPlan {
+  readonly drafts: readonly MigrationDraft[];
+  readonly notes: readonly string[];
+}
+
+/**
+ * Collects the statements of a migration in both directions: TypeORM's own, by a query runner that
+ * remembers instead of executing, and others among them.
+ */
+export class MigrationScript {
+  readonly notes: string[] = [];
+  readonly #guards: Guard[] = [];
+  readonly #runner: QueryRunner;
+
+  /** The runner must be in SQL memory mode; see `enableSqlMemory()`. */
+  constructor(runner: QueryRunner) {
+    this.#runner = runner;
+  }
+
+  /** A statement, and those that take it back. */
+  step(up: string, ...down: readonly string[]): void {
+    const memory = this.#runner.getMemorySql();
+    memory.upQueries.push(new Query(up));
+    memory.downQueries.push(...[...down].reverse().map((query) => new Query(query)));
+  }
+
+  guardDown(guard: Guard): void {
+    this.#guards.push(guard);
+  }
+
+  /** `undefined` where there is nothing to do. */
+  draft(): MigrationDraft | undefined {
+    const { upQueries, downQueries } = this.#runner.getMemorySql();
+    if (upQueries.length === 0) return undefined;
+    return {
+      suffix: '',
+      withoutTransaction: false,
+      up: upQueries.map(({ query }) => query),
+      down: downQueries.map(({ query }) => query).reverse(),
+      downGuards: this.#guards,
+    };
+  }
+}

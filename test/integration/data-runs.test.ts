@@ -1,0 +1,297 @@
+import { Column, Entity, PrimaryColumn, PrimaryGeneratedColumn, VersionColumn } from 'typeorm';
+import type { DataSource } from 'typeorm';
+import {
+  BlindIndex,
+  ConfigurationError,
+  Encrypted,
+  fieldEncryption,
+  KeyStateError,
+  PlaintextFoundError,
+  RunPlanError,
+} from '../../src';
+import type { FieldEncryptionOptions } from '../../src';
+import { describeEachDatabase } from '../support/databases';
+import type { TestDatabase } from '../support/databases';
+import { Cleanup, protect, rejection } from '../support/protected-database';
+import { rawRows, storedPlaintexts, tableName } from '../support/stored-rows';
+
+@Entity()
+class Person {
+  @PrimaryGeneratedColumn() id!: number;
+  @Encrypted() @BlindIndex({ unique: true }) email!: string;
+  @Encrypted({ type: 'number', nullable: true }) age!: number | null;
+  @Encrypted({ type: 'bytes', storage: 'binary', nullable: true }) photo!: Buffer | null;
+  @Column({ default: 'active' }) status!: string;
+  @VersionColumn() version!: number;
+}
+
+/** The same table after its index was changed. */
+@Entity('person')
+class RelaxedPerson {
+  @PrimaryGeneratedColumn() id!: number;
+  @Encrypted({ id: 'Person.email' })
+  @BlindIndex({ unique: true, normalize: 'case-insensitive' })
+  email!: string;
+}
+
+@Entity()
+class ByUuid {
+  @PrimaryGeneratedColumn('uuid') id!: string;
+  @Encrypted() text!: string;
+}
+
+@Entity()
+class ByBigint {
+  @PrimaryColumn('bigint') id!: string;
+  @Encrypted() text!: string;
+}
+
+@Entity()
+class ByText {
+  @PrimaryColumn() area!: string;
+  @PrimaryColumn() name!: string;
+  @Encrypted() text!: string;
+}
+
+const LEGACY = { legacyPlaintext: ['Person.email', 'Person.age', 'Person.photo'] };
+
+describeEachDatabase('a run over the rows', (kind) => {
+  const cleanup = new Cleanup();
+  let database: TestDatabase;
+  let dataSource: DataSource;
+
+  beforeEach(async () => {
+    database = await cleanup.create(kind, {
+      entities: [Person, ByUuid, ByBigint, ByText],
+      synchronize: true,
+    });
+    dataSource = await open({}, {});
+  });
+  afterEach(() => cleanup.run());
+
+  async function open(
+    options: Partial<FieldEncryptionOptions> = {},
+    overrides: Parameters<typeof protect>[2] = { synchronize: false },
+  ): Promise<DataSource> {
+    const opened = cleanup.add(protect(database, options, overrides));
+    return opened.initialize();
+  }
+
+  const handle = () => fieldEncryption(dataSource);
+  const people = (of = dataSource) => of.getRepository(Person);
+  const table = () => tableName(dataSource.getMetadata(Person));
+
+  /** Rows as an application without encryption would have left them. */
+  async function insertCleartext(emails: readonly string[]): Promise<void> {
+    for (const [i, email] of emails.entries()) {
+      const photo = kind.type === 'postgres' ? "decode('ff00', 'hex')" : "x'ff00'";
+      await dataSource.query(
+        `INSERT INTO ${table()} (email, age, photo, status, version) ` +
+          `VALUES ('${email}', '${String(i)}.5', ${i % 2 === 0 ? photo : 'NULL'}, 'active', 7)`,
+      );
+    }
+  }
+
+  async function insertPeople(count: number): Promise<void> {
+    await people().insert(
+      Array.from({ length: count }, (_, i) => ({
+        email: `p${String(i)}@x.org`,
+        age: i,
+        status: i % 2 === 0 ? 'active' : 'gone',
+      })),
+    );
+  }
+
+  it('encrypts a column in steps, while rows of both kinds read', async () => {
+    // One begins like a ciphertext of ours.
+    const lookalike = 'AQcHBwcHBwcHand more';
+    const emails = ['a@x.org', lookalike, 'c@x.org', 'd@x.org', 'e@x.org', 'f@x.org'];
+    await insertCleartext(emails);
+    dataSource = await open(LEGACY);
+    await people().insert({ email: 'new@x.org', age: 1, photo: null });
+
+    const abort = new AbortController();
+    const first = await handle().encrypt({
+      entities: [Person],
+      batchSize: 2,
+      signal: abort.signal,
+      onProgress: () => {
+        abort.abort();
+      },
+    });
+    expect(first).toMatchObject({ aborted: true, changed: 2, resumed: false, remaining: null });
+    const read = await people().find({ order: { id: 'ASC' } });
+    expect(read.map(({ email }) => email)).toEqual([...emails, 'new@x.org']);
+    expect(read.map(({ age }) => age)).toEqual([0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 1]);
+    // Only where cleartext may be read.
+    const strict = await open();
+    expect(await rejection(people(strict).find())).toBeInstanceOf(PlaintextFoundError);
+
+    const second = await handle().encrypt({ entities: [Person], batchSize: 2 });
+    expect(second).toMatchObject({ changed: 4, failed: 0, resumed: true, remaining: 0 });
+    const plaintexts = await storedPlaintexts(strict, Person);
+    expect(plaintexts.map(({ email }) => email)).toEqual([...emails, 'new@x.org']);
+    expect(plaintexts[0]?.['photo']).toEqual(Buffer.from([255, 0]));
+    expect((await rawRows(dataSource, Person)).slice(0, 6).map(({ version }) => version)).toEqual(
+      emails.map(() => 7),
+    );
+    expect(await people(strict).findOneBy({ email: 'd@x.org' })).toMatchObject({ age: 3.5 });
+
+    // And the way back.
+    const back = await handle().decrypt({ entities: [Person], batchSize: 3 });
+    expect(back).toMatchObject({ changed: 7, failed: 0, remaining: 0 });
+    const [row] = await rawRows(dataSource, Person);
+    expect(row).toMatchObject({ email: 'a@x.org', age: '0.5', email_bidx: null, version: 7 });
+    expect(Buffer.from(row?.['photo'] as Uint8Array)).toEqual(Buffer.from([255, 0]));
+  });
+
+  it('walks primary keys of every kind', async () => {
+    await dataSource.getRepository(ByUuid).insert(Array.from({ length: 7 }, () => ({ text: 'u' })));
+    // Beyond what a number of JavaScript can tell apart.
+    const big = Array.from({ length: 7 }, (_, i) => String(2n ** 62n + BigInt(i)));
+    await dataSource.getRepository(ByBigint).insert(big.map((id) => ({ id, text: id })));
+    const names = ['a,b', '{"q"}', 'NULL', '', "it's", 'back\\slash', 'ümlaut'];
+    await dataSource
+      .getRepository(ByText)
+      .insert(names.flatMap((name) => ['', 'x'].map((area) => ({ area, name, text: name }))));
+    const old = (await handle().keys.list())[0];
+    await handle().keys.rotate();
+    expect(await handle().reencrypt({ batchSize: 2 })).toMatchObject({
+      scanned: 28,
+      changed: 28,
+      failed: 0,
+      conflicts: 0,
+      remaining: 0,
+    });
+    const texts = await dataSource.getRepository(ByText).find();
+    expect(texts.every(({ name, text }) => name === text)).toBe(true);
+    expect(await handle().keys.destroy(String(old?.id))).toMatchObject({ key: { id: old?.id } });
+  });
+
+  it('gives rows the tokens of a changed index, and names both rows that collide', async () => {
+    for (const email of ['Ada@x.org', 'bob@x.org', 'ADA@x.org', 'Cyd@x.org']) {
+      await people().insert({ email, age: null });
+    }
+    const stored = (await rawRows(dataSource, Person)).map(({ email }) => email);
+    dataSource = await open({}, { synchronize: false, entities: [RelaxedPerson] });
+    const report = await handle().reindex({ batchSize: 10 });
+    expect(report).toMatchObject({
+      changed: 3,
+      failed: 1,
+      failures: [{ property: 'email', code: 'DUPLICATE_TOKEN' }],
+    });
+    const [{ primaryKey, conflictsWith }] = report.failures as [(typeof report.failures)[0]];
+    expect([...primaryKey, ...(conflictsWith ?? [])].sort()).toEqual([1, 3]);
+    expect((await rawRows(dataSource, RelaxedPerson)).map(({ email }) => email)).toEqual(stored);
+    const relaxed = dataSource.getRepository(RelaxedPerson);
+    expect(await relaxed.findOneBy({ email: 'cyd@X.ORG' })).toMatchObject({ id: 4 });
+    expect(await handle().reindex()).toMatchObject({ changed: 0, failed: 1 });
+  });
+
+  it('verifies rows and tokens, and changes nothing', async () => {
+    await insertPeople(5);
+    await dataSource.query(`UPDATE ${table()} SET email_bidx = 'stale' WHERE id = 2`);
+    await dataSource.query(`UPDATE ${table()} SET age = email WHERE id = 4`);
+    const before = await rawRows(dataSource, Person);
+    expect(await handle().verify({ entities: [Person], batchSize: 2 })).toMatchObject({
+      scanned: 5,
+      changed: 0,
+      failed: 2,
+      failures: [
+        { entity: 'Person', property: 'email', primaryKey: [2], code: 'STALE_TOKEN' },
+        { entity: 'Person', property: 'age', primaryKey: [4], code: 'ERR_DECRYPTION' },
+      ],
+    });
+    expect(await rawRows(dataSource, Person)).toEqual(before);
+    expect(await dataSource.query('SELECT * FROM field_encryption_runs')).toEqual([]);
+  });
+
+  it('does first what comes first, waits while it is told to, and plans before', async () => {
+    await insertPeople(8);
+    const key = await handle().keys.rotate();
+    const plan = await handle().reencrypt({ entities: [Person], dryRun: true });
+    expect(plan).toMatchObject({ scanned: 8, changed: 8 });
+    expect(plan.plan?.tables).toMatchObject([
+      {
+        entity: 'Person',
+        rows: 8,
+        pending: 8,
+        columns: [
+          { property: 'email', keys: [{ version: 1, rows: 8 }] },
+          { property: 'age', keys: [{ version: 1, rows: 8 }] },
+          { property: 'photo', nullRows: 8, keys: [] },
+        ],
+      },
+    ]);
+
+    let asked = 0;
+    const abort = new AbortController();
+    await handle().reencrypt({
+      entities: [Person],
+      batchSize: 4,
+      maxRate: 1_000_000,
+      first: { Person: "status = 'gone'" },
+      pauseWhile: () => ++asked < 3,
+      signal: abort.signal,
+      onProgress: () => {
+        abort.abort();
+      },
+    });
+    expect(asked).toBe(3);
+    const moved = (await rawRows(dataSource, Person)).filter(
+      ({ email }) => String(email).slice(0, 12) === storedPrefix(key.id),
+    );
+    expect(moved.map(({ status }) => status)).toEqual(['gone', 'gone', 'gone', 'gone']);
+  });
+
+  it('refuses what cannot be done, before it touches a row', async () => {
+    await insertPeople(2);
+    const [old] = await handle().keys.list();
+    await handle().keys.rotate();
+    const before = await rawRows(dataSource, Person);
+    const refusals: [Promise<unknown>, new (...args: never[]) => Error, string][] = [
+      [handle().reencrypt({ columns: ['Person.status'] }), RunPlanError, 'Person.status'],
+      [handle().encrypt(), RunPlanError, 'legacyPlaintext'],
+      [handle().decrypt({ columns: ['Person.email'] }), RunPlanError, 'Person.email'],
+      [handle().reindex({ columns: ['Person.age'] }), RunPlanError, 'blind index'],
+      [handle().reencrypt({ targetKey: String(old?.id) }), KeyStateError, 'not an active one'],
+      [handle().reencrypt({ first: { Nobody: 'true' } }), RunPlanError, 'Nobody'],
+      [handle().reencrypt({ batchSize: 0 }), RunPlanError, 'batchSize'],
+      [handle().reencrypt({ speed: 9 } as never), RunPlanError, 'speed'],
+    ];
+    for (const [refused, type, named] of refusals) {
+      const error = await rejection(refused);
+      expect(error).toBeInstanceOf(type);
+      expect(error.message).toContain(named);
+    }
+    expect(await rawRows(dataSource, Person)).toEqual(before);
+
+    // An unfinished run, whose table is another one when it is taken up.
+    const abort = new AbortController();
+    const options = { entities: [Person], batchSize: 1, signal: abort.signal };
+    await handle().reencrypt({ ...options, onProgress: () => void abort.abort() });
+    await dataSource.query(
+      `UPDATE field_encryption_runs SET structure = 'of before' WHERE state = 'running'`,
+    );
+    const changed = await rejection(handle().reencrypt({ entities: [Person] }));
+    expect(changed).toBeInstanceOf(RunPlanError);
+    expect(changed.message).toContain('--restart');
+    expect(await handle().reencrypt({ entities: [Person], restart: true })).toMatchObject({
+      resumed: false,
+      remaining: 0,
+    });
+
+    await handle().keys.rotate();
+    await dataSource.query('DROP TABLE field_encryption_ranges');
+    const missing = await rejection(handle().reencrypt());
+    expect(missing).toBeInstanceOf(ConfigurationError);
+    expect(missing.message).toContain('field-encryption init');
+    await dataSource.query(`ALTER TABLE ${table()} DROP COLUMN age`);
+    expect((await rejection(handle().reencrypt())).message).toContain('has no column age');
+  });
+});
+
+/** The 12 characters with which ciphertexts under a key begin. */
+function storedPrefix(keyId: string): string {
+  return Buffer.from(`01${keyId}`, 'hex').toString('base64url');
+}

@@ -1,0 +1,365 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { EntitySchema } from 'typeorm';
+import type { DataSource, EntitySchemaOptions, MigrationInterface } from 'typeorm';
+import { ModuleKind, ScriptTarget, transpileModule } from 'typescript';
+import { blindIndexColumns, encryptedColumn, fieldEncryption } from '../../src';
+import type { FieldEncryptionOptions } from '../../src';
+import { schemaContract } from '../../src/cli/commands/schema-contract';
+import { schemaExpand } from '../../src/cli/commands/schema-expand';
+import type { Session } from '../../src/cli/session';
+import { installationOf } from '../../src/typeorm/installation';
+import { describeEachDatabase, typeormMajor } from '../support/databases';
+import type { TestDatabase } from '../support/databases';
+import { createProject } from '../support/project';
+import { Cleanup, protect, rejection } from '../support/protected-database';
+import { storedPlaintexts } from '../support/stored-rows';
+
+const DATA_SOURCE = `
+const { EntitySchema, DataSource } = require('typeorm');
+const { encryptedColumn, localKms, withFieldEncryption } = require('typeorm-field-encryption');
+const Patient = new EntitySchema({
+  name: 'Patient',
+  columns: {
+    id: { type: 'integer', primary: true },
+    email: encryptedColumn(),
+    note: { type: 'varchar', length: 20 },
+  },
+});
+exports.dataSource = withFieldEncryption(
+  new DataSource({ ...JSON.parse(process.env.TEST_DATABASE), entities: [Patient], migrations: ['migrations/*.js'] }),
+  { kms: localKms({ passphrase: () => 'a passphrase for a test' }), legacyPlaintext: ['Patient.email'] },
+);
+`;
+
+interface Patient {
+  id: number;
+  email: string;
+  age: number | null;
+  seen: Date | null;
+  photo: Uint8Array | null;
+  note: string;
+  active: boolean;
+}
+
+const OPTIONS = { dryRun: false, outputJs: false, esm: false, pretty: false };
+const PROPERTIES = ['email', 'age', 'seen', 'photo', 'note', 'active'];
+const NAMES = PROPERTIES.map((property) => `Patient.${property}`);
+
+type MigrationClass = new () => MigrationInterface;
+
+/** The table before anything of it was encrypted. */
+const cleartext = (isPostgres: boolean): EntitySchema =>
+  new EntitySchema({
+    name: 'Patient',
+    columns: {
+      id: { type: 'integer', primary: true },
+      email: { type: 'varchar', length: 40, unique: true },
+      age: { type: 'integer', nullable: true, default: 30 },
+      seen: { type: isPostgres ? 'timestamp with time zone' : 'datetime', nullable: true },
+      photo: { type: isPostgres ? 'bytea' : 'blob', nullable: true },
+      note: { type: 'varchar', length: 20 },
+      active: { type: 'boolean' },
+    },
+    indices: [{ name: 'patient_age', columns: ['age'] }],
+    checks: [{ name: 'patient_adult', expression: '"age" >= 18' }],
+  });
+
+function encrypted(changes: EntitySchemaOptions<Patient>['columns'] = {}): EntitySchema<Patient> {
+  return new EntitySchema<Patient>({
+    name: 'Patient',
+    columns: {
+      id: { type: 'integer', primary: true },
+      email: encryptedColumn({ check: true }),
+      ...blindIndexColumns('email', { normalize: 'email', unique: true }),
+      age: encryptedColumn({ type: 'number', nullable: true, check: true }),
+      seen: encryptedColumn({ type: 'date', nullable: true, check: true }),
+      photo: encryptedColumn({ type: 'bytes', storage: 'binary', nullable: true, check: true }),
+      note: encryptedColumn({ storage: 'binary', check: true }),
+      active: encryptedColumn({ type: 'boolean', check: true }),
+      ...changes,
+    },
+  });
+}
+
+const ROWS: readonly Patient[] = [
+  {
+    id: 1,
+    email: 'Ada@Example.org',
+    age: 36,
+    seen: new Date('2015-12-10T12:34:56.789Z'),
+    photo: Buffer.from([1, 2, 3]),
+    note: 'a',
+    active: true,
+  },
+  { id: 2, email: 'Bob@Example.org', age: null, seen: null, photo: null, note: 'b', active: false },
+];
+
+describeEachDatabase('schema expand and schema contract', (kind) => {
+  const isPostgres = kind.type === 'postgres';
+  const cleanup = new Cleanup();
+  let database: TestDatabase;
+  let folder: string;
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'field-encryption-migrations-'));
+    database = await cleanup.create(kind);
+    const before = await open(cleartext(isPostgres));
+    await before.synchronize();
+    await before.getRepository('Patient').insert([...ROWS]);
+    await before.destroy();
+  });
+  afterEach(async () => {
+    await cleanup.run();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  async function open(
+    entity: EntitySchema,
+    options: Partial<FieldEncryptionOptions> = {},
+    migrations: MigrationClass[] = [],
+  ): Promise<DataSource> {
+    const dataSource = protect(database, options, { entities: [entity], migrations });
+    return cleanup.add(dataSource).initialize();
+  }
+
+  const session = (dataSource: DataSource): Session => ({
+    dataSource,
+    installation: installationOf(dataSource),
+    fieldEncryption: fieldEncryption(dataSource),
+    output: {} as Session['output'],
+  });
+  const expand = (dataSource: DataSource, options: object = {}) =>
+    schemaExpand(session(dataSource), join(folder, 'expand'), {
+      ...OPTIONS,
+      concurrently: false,
+      ...options,
+    });
+  const contract = (dataSource: DataSource, options: object = {}) =>
+    schemaContract(session(dataSource), join(folder, 'contract'), { ...OPTIONS, ...options });
+
+  /** The migrations that a command has written, compiled. */
+  function compiled({ document }: { document: object }): MigrationClass[] {
+    return (document as { files: { path: string }[] }).files.map(({ path }) => {
+      const { outputText } = transpileModule(readFileSync(path, 'utf8'), {
+        compilerOptions: { target: ScriptTarget.ES2022, module: ModuleKind.CommonJS },
+      });
+      const compiledPath = path.replace(/ts$/, 'cjs');
+      writeFileSync(compiledPath, outputText);
+      return Object.values(
+        require(compiledPath) as Record<string, MigrationClass>,
+      )[0] as MigrationClass;
+    });
+  }
+
+  async function differences(dataSource: DataSource): Promise<string[]> {
+    const { upQueries } = await dataSource.driver.createSchemaBuilder().log();
+    return upQueries.map(({ query }) => query).filter((query) => !query.includes('data_keys'));
+  }
+
+  const read = (dataSource: DataSource): Promise<Patient[]> =>
+    dataSource.getRepository<Patient>('Patient').find({ order: { id: 'ASC' } });
+
+  it('takes a cleartext table to ciphertext and back without losing a row', async () => {
+    const legacy = { legacyPlaintext: NAMES };
+    let dataSource = await open(encrypted(), legacy);
+    const expanded = await expand(dataSource);
+    expect(expanded.exitCode).toBe(0);
+    expect(expanded.text).toContain('Patient.age: drops');
+    const expansion = compiled(expanded);
+    expect(expansion).toHaveLength(1);
+
+    dataSource = await open(encrypted(), legacy, expansion);
+    await dataSource.runMigrations();
+    expect(await differences(dataSource)).toEqual([]);
+    expect(await read(dataSource)).toEqual(ROWS);
+    // A form that is read alike in every time zone.
+    const [{ seen: stored } = { seen: '' }] = await dataSource.query<{ seen: string }[]>(
+      `SELECT seen FROM patient WHERE id = 1`,
+    );
+    expect(stored).toMatch(/^2015-12-10T12:34:56.789(000)?Z$/);
+    expect(await expand(dataSource)).toMatchObject({ exitCode: 1, document: { files: [] } });
+    // There are rows in clear still.
+    await keyTable(dataSource);
+    expect(await contract(dataSource)).toMatchObject({ exitCode: 1, document: { files: [] } });
+    const strict = await open(encrypted());
+    expect((await rejection(contract(strict))).message).toMatch(
+      /^Patient\.email: 2 rows hold cleartext\. .*data encrypt --entity Patient/,
+    );
+
+    for (const { id, ...values } of ROWS)
+      await dataSource.getRepository('Patient').update(id, values);
+    expect((await rejection(dataSource.undoLastMigration())).message).toMatch(
+      /Patient\.\w+ still holds ciphertext.* data decrypt --entity Patient/,
+    );
+    dataSource = await open(encrypted(), {}, expansion);
+    expect(await storedPlaintexts(dataSource, 'Patient')).toMatchObject(
+      ROWS.map(({ email, age, seen, note }) => ({ email, age, seen, note })),
+    );
+
+    const contraction = compiled(await contract(dataSource));
+    expect(contraction).toHaveLength(isPostgres ? 2 : 1);
+    dataSource = await open(encrypted(), {}, [...expansion, ...contraction]);
+    await dataSource.runMigrations({ transaction: 'each' });
+    expect(await differences(dataSource)).toEqual([]);
+    expect(await read(dataSource)).toEqual(ROWS);
+    expect(await contract(dataSource)).toMatchObject({ exitCode: 1, document: { files: [] } });
+    for (const value of [
+      `'ada@example.org'`,
+      `'AQID${'A'.repeat(46)}'`,
+      `'AQ ${'A'.repeat(60)}'`,
+    ]) {
+      await expectRefused(dataSource, `UPDATE patient SET email = ${value}`);
+    }
+    await expectRefused(dataSource, `UPDATE patient SET age = '36'`);
+    for (const hex of ['', '0203', '0103', '02'.repeat(40)]) {
+      const bytes = isPostgres ? `decode('${hex}', 'hex')` : `x'${hex}'`;
+      await expectRefused(dataSource, `UPDATE patient SET photo = ${bytes}`);
+    }
+    await dataSource.query(`UPDATE patient SET photo = NULL`);
+    await dataSource.getRepository('Patient').update(1, { email: 'a', age: 1, photo: Buffer.of() });
+
+    // The way back: what decrypts the rows is not the matter here.
+    while ((await dataSource.query(`SELECT * FROM migrations`)).length > 1) {
+      await dataSource.undoLastMigration();
+    }
+    const bytes = isPostgres ? `convert_to('n', 'UTF8')` : `CAST('n' AS BLOB)`;
+    await dataSource.query(
+      `UPDATE patient SET email = 'Ada' || id, age = '36', seen = $1, photo = NULL, note = ${bytes}, active = 'false'`.replace(
+        '$1',
+        `'${stored}'`,
+      ),
+    );
+    if (isPostgres) {
+      await dataSource.query(
+        `UPDATE patient SET note = decode(repeat('61', 21), 'hex') WHERE id = 2`,
+      );
+      expect((await rejection(dataSource.undoLastMigration())).message).toMatch(/too long/);
+      await dataSource.query(`UPDATE patient SET note = ${bytes}`);
+    }
+    await dataSource.undoLastMigration();
+    await dataSource.destroy();
+    const after = await open(cleartext(isPostgres));
+    expect(await differences(after)).toEqual([]);
+    expect(await read(after)).toMatchObject([
+      { id: 1, email: 'Ada1', age: 36, seen: ROWS[0]?.seen, note: 'n' },
+      { id: 2, email: 'Ada2', age: 36, active: false },
+    ]);
+    await expectRefused(after, `UPDATE patient SET email = 'same'`);
+    await expectRefused(after, `UPDATE patient SET age = 3`);
+  });
+
+  it('refuses what it could not convert without loss, and says what to do', async () => {
+    const unnamed = await open(encrypted());
+    const problem = await rejection(expand(unnamed));
+    expect(problem).toMatchObject({ code: 'ERR_CONFIGURATION', entity: 'Patient' });
+    expect(problem.message).toMatch(/2 rows hold cleartext.*legacyPlaintext: \['Patient.email'\]/);
+
+    const nullable = await open(encrypted({ age: encryptedColumn({ type: 'number' }) }), {
+      legacyPlaintext: NAMES,
+    });
+    expect((await rejection(expand(nullable))).message).toMatch(/Patient\.age: .*nullable: true/);
+    if (isPostgres) {
+      const photo = encryptedColumn({ type: 'bytes', nullable: true });
+      const bytes = await open(encrypted({ photo }), { legacyPlaintext: NAMES });
+      expect((await rejection(expand(bytes))).message).toMatch(/storage: 'binary'/);
+    } else {
+      const legacy = await open(encrypted(), { legacyPlaintext: NAMES });
+      await legacy.query(`CREATE INDEX "lower_note" ON "patient" (lower("note"))`);
+      await legacy.query(`CREATE TRIGGER "seen_by" AFTER INSERT ON "patient" BEGIN SELECT 1; END`);
+      expect((await rejection(expand(legacy))).message).toMatch(
+        /would lose the trigger "seen_by", the index "lower_note" on an expression/,
+      );
+      expect((await rejection(expand(legacy, { concurrently: true }))).message).toMatch(
+        /PostgreSQL/,
+      );
+    }
+  });
+
+  it('makes the constraint with synchronize, too, for ciphertexts of every form', async () => {
+    const fresh = await cleanup.create(kind);
+    const entity = encrypted();
+    const dataSource = await cleanup
+      .add(protect(fresh, { suite: 'aes-256-gcm-siv' }, { entities: [entity] }))
+      .initialize();
+    await dataSource.synchronize();
+    await dataSource.getRepository('Patient').insert(
+      Array.from({ length: 70 }, (_, id) => ({
+        ...{ id, email: 'a'.repeat(id), age: id, seen: new Date(id) },
+        ...{ photo: Buffer.alloc(id), note: '', active: true },
+      })),
+    );
+    expect(await differences(dataSource)).toEqual([]);
+    await expectRefused(dataSource, `UPDATE patient SET email = 'clear'`);
+    expect(await contract(dataSource)).toMatchObject({ exitCode: 1 });
+  });
+
+  // The command itself knows nothing of databases.
+  const itOnce = kind.name === 'better-sqlite3' ? it : () => undefined;
+  itOnce(
+    'is a command whose files the TypeORM CLI runs',
+    async () => {
+      const project = createProject(typeormMajor);
+      try {
+        project.write('data-source.js', DATA_SOURCE);
+        const env = { TEST_DATABASE: JSON.stringify(database.dataSourceOptions) };
+        const command = [
+          '-d',
+          'data-source.js',
+          'schema',
+          'expand',
+          'migrations/EncryptPatient',
+          '-o',
+        ];
+        const shown = await project.run('field-encryption', [...command, '--dry-run'], env);
+        expect(shown).toMatchObject({ code: 0, stderr: '' });
+        expect(existsSync(join(project.folder, 'migrations'))).toBe(false);
+        const written = await project.run('field-encryption', [...command, '--json'], env);
+        expect(written).toMatchObject({ code: 0, stderr: '' });
+        expect(JSON.parse(written.stdout)).toMatchObject({
+          files: [
+            { path: expect.stringMatching(/migrations.\d{13}-EncryptPatient\.js$/) as string },
+          ],
+        });
+        const migrated = await project.run(
+          'typeorm',
+          ['migration:run', '-d', 'data-source.js'],
+          env,
+        );
+        expect(migrated).toMatchObject({ code: 0 });
+      } finally {
+        project.dispose();
+      }
+    },
+    180_000,
+  );
+
+  if (!isPostgres) return;
+
+  it('drops and brings back indexes that TypeORM does not see, and builds ours concurrently', async () => {
+    let dataSource = await open(encrypted(), { legacyPlaintext: NAMES });
+    await dataSource.query(`CREATE UNIQUE INDEX "lower_email" ON "patient" (lower("email"))`);
+    const written = await expand(dataSource, { concurrently: true, pretty: true });
+    const migrations = compiled(written);
+    expect(migrations).toHaveLength(2);
+    dataSource = await open(encrypted(), { legacyPlaintext: NAMES }, migrations);
+    await dataSource.runMigrations({ transaction: 'each' });
+    expect(await differences(dataSource)).toEqual([]);
+    const indexes = async (): Promise<string> =>
+      JSON.stringify(await dataSource.query(`SELECT indexdef FROM pg_indexes`));
+    expect(await indexes()).not.toContain('lower_email');
+    await dataSource.undoLastMigration();
+    await dataSource.undoLastMigration();
+    expect(await indexes()).toContain('lower_email');
+  });
+});
+
+/** The key table and its first keys. */
+async function keyTable(dataSource: DataSource): Promise<void> {
+  await dataSource.synchronize();
+}
+
+async function expectRefused(dataSource: DataSource, sql: string): Promise<void> {
+  expect((await rejection(dataSource.query(sql))).message).toMatch(/constraint/i);
+}
