@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import type { DataSource } from 'typeorm';
 
 /**
@@ -30,7 +31,7 @@ export class DatabaseError extends Error {
 }
 
 function withoutDetails(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
+  if (!types.isNativeError(error)) return error;
   const { code } = error as { code?: unknown };
   return new DatabaseError(error.message, typeof code === 'string' ? code : undefined);
 }
