@@ -2,8 +2,8 @@ import type { Command } from 'commander';
 import type { RunMode } from '../reencryption/run-mode';
 import { DRY_RUN, wholeNumber } from './common-options';
 import type { ChooseWork } from './common-options';
-import { dataRun } from './commands/data-run';
-import type { DataRunOptions } from './commands/data-run';
+import { dataRun } from './data-run';
+import type { DataRunOptions } from './data-run';
 
 const DESCRIPTIONS: readonly (readonly [RunMode, string])[] = [
   [

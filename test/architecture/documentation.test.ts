@@ -18,6 +18,9 @@ describe('The documentation', () => {
     const commands = readdirSync(join(root, 'src/cli/commands')).map((file) =>
       file.replace(/\.ts$/, '').replace('-', ' '),
     );
+    const runs = readFileSync(join(root, 'src/cli/data-commands.ts'), 'utf8');
+    commands.push(...[...runs.matchAll(/\[\s*'(\w+)',\s*'/g)].map(([, mode]) => `data ${mode}`));
+    expect(commands).toContain('data reencrypt');
     const readme = readPage('README.md');
     for (const command of commands) expect(readme).toContain(`| \`${command}`);
   });

@@ -1,17 +1,17 @@
 import { writeFile } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
-import type { RunOptions } from '../../reencryption/run-options';
-import type { RunMode } from '../../reencryption/run-mode';
-import type { RowFailure, RunReport } from '../../reencryption/run-report';
-import { CommandError } from '../command-error';
-import { describePlan } from '../describe-plan';
-import { EXIT_CODES } from '../exit-code';
-import type { ExitCode } from '../exit-code';
-import { interruptibly } from '../interruption';
-import type { CommandResult } from '../output';
-import { progressDisplay } from '../progress-display';
-import type { Session } from '../session';
-import { counted, grouped } from '../table';
+import type { RunOptions } from '../reencryption/run-options';
+import type { RunMode } from '../reencryption/run-mode';
+import type { RowFailure, RunReport } from '../reencryption/run-report';
+import { CommandError } from './command-error';
+import { describePlan } from './describe-plan';
+import { EXIT_CODES } from './exit-code';
+import type { ExitCode } from './exit-code';
+import { interruptibly } from './interruption';
+import type { CommandResult } from './output';
+import { progressDisplay } from './progress-display';
+import type { Session } from './session';
+import { counted, grouped } from './table';
 
 /** Options of the commands that take the rows through a run. */
 export interface DataRunOptions {
