@@ -269,7 +269,7 @@ describeEachDatabase('a run over the rows', (kind) => {
     // An unfinished run, whose table is another one when it is taken up.
     const abort = new AbortController();
     const options = { entities: [Person], batchSize: 1, signal: abort.signal };
-    await handle().reencrypt({ ...options, onProgress: () => void abort.abort() });
+    await handle().reencrypt({ ...options, onProgress: () => abort.abort() });
     await dataSource.query(
       `UPDATE field_encryption_runs SET structure = 'of before' WHERE state = 'running'`,
     );

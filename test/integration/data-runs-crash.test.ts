@@ -1,0 +1,180 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { Column, Entity, PrimaryColumn, UpdateDateColumn, VersionColumn } from 'typeorm';
+import type { DataSource } from 'typeorm';
+import { BlindIndex, Encrypted, fieldEncryption, localKms } from '../../src';
+import type { RunProgress, RunReport } from '../../src';
+import { ChildProject } from '../support/child-project';
+import { describeEachDatabase } from '../support/databases';
+import type { TestDatabase } from '../support/databases';
+import { Cleanup, protect } from '../support/protected-database';
+import { rawRows } from '../support/stored-rows';
+import type { Row } from '../support/stored-rows';
+
+@Entity()
+class Account {
+  @PrimaryColumn() id!: number;
+  @Encrypted() @BlindIndex() email!: string;
+  @Encrypted() note!: string;
+  @Column({ default: 0 }) visits!: number;
+  @VersionColumn() version!: number;
+  @UpdateDateColumn() updatedAt!: Date;
+}
+
+/** Re-encrypts, and prints each step of its progress, then the report. */
+const WORKER = `
+require('reflect-metadata');
+const { DataSource, EntitySchema } = require('typeorm');
+const { blindIndexColumns, encryptedColumn, fieldEncryption, localKms, withFieldEncryption } = require('typeorm-field-encryption');
+const Account = new EntitySchema({
+  name: 'Account',
+  columns: { id: { type: Number, primary: true }, email: encryptedColumn(), note: encryptedColumn(), ...blindIndexColumns('email') },
+});
+const dataSource = withFieldEncryption(
+  new DataSource({ ...JSON.parse(process.env.DATABASE), entities: [Account] }),
+  { kms: localKms({ keyFile: process.env.KEY_FILE }) },
+);
+const say = (message) => process.stdout.write(JSON.stringify(message) + '\\n');
+(async () => {
+  await dataSource.initialize();
+  const report = await fieldEncryption(dataSource).reencrypt({
+    batchSize: Number(process.env.BATCH_SIZE),
+    onProgress: (progress) => say({ progress }),
+  });
+  await dataSource.destroy();
+  say({ report });
+})().catch((error) => { console.error(error); process.exitCode = 1; });
+`;
+
+/** The same with 200,000 rows takes some minutes: RUN_ROWS=200000 RUN_PAGE=1000 RUN_KILLS=5. */
+const ROWS = Number(process.env['RUN_ROWS'] ?? 500);
+const BATCH_SIZE = Number(process.env['RUN_PAGE'] ?? 10);
+const KILLS = Number(process.env['RUN_KILLS'] ?? 3);
+
+const folder = mkdtempSync(join(tmpdir(), 'field-encryption-runs-'));
+const keyFile = join(folder, 'kek');
+let project: ChildProject;
+
+beforeAll(() => {
+  writeFileSync(keyFile, randomBytes(32), { mode: 0o600 });
+  project = ChildProject.create();
+  project.write('worker.js', WORKER);
+});
+afterAll(() => {
+  project.remove();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+jest.setTimeout(ROWS > 1000 ? 1_800_000 : 120_000);
+
+describeEachDatabase('a run that is killed', (kind) => {
+  const cleanup = new Cleanup();
+  let database: TestDatabase;
+  let dataSource: DataSource;
+
+  beforeEach(async () => {
+    database = await cleanup.create(kind, { entities: [Account], synchronize: true });
+    dataSource = cleanup.add(protect(database, { kms: localKms({ keyFile }) }));
+    await dataSource.initialize();
+    // A writer and the runs are processes of their own.
+    if (kind.type !== 'postgres') await dataSource.query('PRAGMA journal_mode = WAL');
+  });
+  afterEach(() => cleanup.run());
+
+  /** Runs the worker; kills it after so many pages. */
+  async function work(pages = Number.POSITIVE_INFINITY): Promise<RunReport | undefined> {
+    const { entities: _, ...options } = database.dataSourceOptions;
+    const child = project.start(['worker.js'], {
+      DATABASE: JSON.stringify({ ...options, synchronize: false }),
+      KEY_FILE: keyFile,
+      BATCH_SIZE: String(BATCH_SIZE),
+    });
+    const closed = once(child, 'close') as Promise<[number | null]>;
+    let left = pages;
+    let report: RunReport | undefined;
+    if (child.stdout === null) throw new Error('The worker has no output.');
+    for await (const line of createInterface({ input: child.stdout })) {
+      const message = JSON.parse(line) as { progress?: RunProgress; report?: RunReport };
+      report = message.report;
+      left -= 1;
+      if (left <= 0) child.kill('SIGKILL');
+    }
+    const [code] = await closed;
+    expect([0, null]).toContain(code);
+    return report;
+  }
+
+  it('goes on where it stopped and loses no write of the application', async () => {
+    const accounts = dataSource.getRepository(Account);
+    const last = new Map<number, string>();
+    for (let at = 0; at < ROWS; at += 1000) {
+      const page = Array.from({ length: Math.min(1000, ROWS - at) }, (_, i) => ({
+        id: at + i,
+        email: `a${String(at + i)}@x.org`,
+        note: `start ${String(at + i)}`,
+      }));
+      await accounts.insert(page);
+      for (const { id, note } of page) last.set(id, note);
+    }
+    const before = await rawRows(dataSource, Account);
+    const [old] = await fieldEncryption(dataSource).keys.list();
+    const active = await fieldEncryption(dataSource).keys.rotate();
+
+    const touched = new Set<number>();
+    let writing = true;
+    const writer = (async () => {
+      for (let n = 0; writing; n++) {
+        const id = Math.floor(Math.random() * ROWS);
+        touched.add(id);
+        await accounts.update({ id }, { note: `write ${String(n)}` });
+        last.set(id, `write ${String(n)}`);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    })();
+    for (let kill = 0; kill < KILLS; kill++) {
+      const pages = 1 + Math.floor(Math.random() * ((ROWS / BATCH_SIZE / KILLS) * 0.9));
+      expect(await work(pages)).toBeUndefined();
+      await expectCheckpoint(active.id, touched);
+    }
+    const report = await work();
+    writing = false;
+    await writer;
+
+    expect(report).toMatchObject({ resumed: true, failed: 0, conflicts: 0, remaining: 0 });
+    expect(touched.size).toBeGreaterThan(5);
+    const found = await accounts.find();
+    expect(new Map(found.map(({ id, note }) => [id, note]))).toEqual(last);
+    expect(await accounts.findOneBy({ email: 'a7@x.org' })).toMatchObject({ id: 7 });
+    const after = await rawRows(dataSource, Account);
+    const untouched = (rows: Row[]) => rows.filter(({ id }) => !touched.has(Number(id)));
+    const rest = (row: Row) => ({ ...row, email: '', note: '' });
+    expect(untouched(after).map(rest)).toEqual(untouched(before).map(rest));
+    const [use] = await fieldEncryption(dataSource).status();
+    expect(use?.keys).toEqual([expect.objectContaining({ keyId: active.id, rows: ROWS })]);
+    expect(await fieldEncryption(dataSource).keys.destroy(String(old?.id))).toMatchObject({
+      previousState: 'deactivated',
+    });
+  });
+
+  /** All rows up to the checkpoint are done, and at most a page behind it. */
+  async function expectCheckpoint(keyId: string, touched: ReadonlySet<number>): Promise<void> {
+    const ranges: { cursor_key: string | null; upper_key: string | null; done: number }[] =
+      await dataSource.query(
+        'SELECT cursor_key, upper_key, done FROM field_encryption_ranges WHERE pass = 0 ORDER BY seq DESC',
+      );
+    const [latest] = ranges;
+    const text =
+      latest?.done === 1 ? latest.upper_key : (latest?.cursor_key ?? ranges[1]?.upper_key);
+    const cursor = text == null ? -1 : Number((JSON.parse(text) as [string])[0]);
+    const prefix = Buffer.from(`01${keyId}`, 'hex').toString('base64url');
+    const rows = (await rawRows(dataSource, Account)).filter(({ id }) => !touched.has(Number(id)));
+    const isDone = ({ email }: Row) => String(email).startsWith(prefix);
+    expect(rows.filter(({ id }) => Number(id) <= cursor).every(isDone)).toBe(true);
+    const behind = rows.filter(({ id }) => Number(id) > cursor).filter(isDone);
+    expect(behind.length).toBeLessThanOrEqual(BATCH_SIZE);
+  }
+});
