@@ -6,6 +6,7 @@ import { expiryOf, policyOf } from './key-policy';
 import type { KeyPurpose, KeyRecord } from './key-record';
 import type { KeyChange, KeyStore } from './key-store';
 import type { CreatedKey, KeyWrapper } from './key-wrapper';
+import { noActiveKey } from './no-active-key';
 
 /** What the lifecycle of keys works with. */
 export interface KeyLifecycleParts<C> {
@@ -43,7 +44,7 @@ export class KeyLifecycle<C> {
     const versions = records.filter(isVersionOf(purpose, name));
     const active = soleActive(versions);
     if (active !== undefined) return this.#existing(active);
-    if (versions.length > 0) throw noneActive(name, versions.length);
+    if (versions.length > 0) throw noActiveKey(name, versions);
 
     await this.#proveKek(records);
     const created = await this.#create(purpose, name, 1);
@@ -233,12 +234,5 @@ function changedMeanwhile(name: string): KeyStateError {
   return new KeyStateError(
     `key "${name}" was changed by another process and now has no active version. Try again.`,
     { retryable: true },
-  );
-}
-
-function noneActive(name: string, versions: number): KeyStateError {
-  return new KeyStateError(
-    `key "${name}": none of its ${String(versions)} versions is active, nothing can be encrypted ` +
-      'with it. Rotate the key, or restore its active row.',
   );
 }

@@ -216,6 +216,18 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
     expect(found && plain(found)).toEqual(plain({ ...record, ...set }));
   });
 
+  it('adds up the uses that several processes tell of, in any state, and changes nothing else', async () => {
+    const record = await insert({ useCount: 2 ** 40 });
+    await Promise.all([subject.store.addUses(record.id, 3), subject.other.addUses(record.id, 4)]);
+    const set = { state: 'deactivated' } as const;
+    expect(await subject.store.apply([{ type: 'update', expected: record, set }])).toBe(true);
+    await subject.other.addUses(record.id, 5);
+    await subject.store.addUses('ffffffffffffffff', 1);
+
+    const rows = await subject.other.list();
+    expect(rows.map(plain)).toEqual([plain({ ...record, ...set, useCount: 2 ** 40 + 12 })]);
+  });
+
   it.each([
     ['state', { state: 'suspended' }],
     ['wrapped key', { wrapped: Uint8Array.of(1) }],

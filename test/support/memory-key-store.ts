@@ -88,6 +88,12 @@ export class MemoryKeyStore implements KeyStore<string> {
     return false;
   }
 
+  async addUses(id: string, uses: number): Promise<void> {
+    await this.#receive('addUses');
+    const row = this.#rows.find((candidate) => candidate.id === id);
+    if (row !== undefined) this.edit(id, { useCount: row.useCount + uses });
+  }
+
   #step(change: KeyChange): boolean {
     if (change.type === 'insert') {
       if (this.#isTaken(change.record)) return false;

@@ -22,10 +22,10 @@ const DATES: readonly DateMember[] = [
 
 /** What a backup keeps of a record: under which KEK the key was is no matter any more. */
 export function withoutWrapping(record: KeyRecord): BackedUpKey['record'] {
-  const { id, name, purpose, version, suite, state, owner, securityLevel } = record;
+  const { id, name, purpose, version, suite, state, owner, securityLevel, useCount } = record;
   const { createdAt, activatedAt, deactivatedAt, compromisedAt, destroyedAt, expiresAt } = record;
   const dates = { createdAt, activatedAt, deactivatedAt, compromisedAt, destroyedAt, expiresAt };
-  return { id, name, purpose, version, suite, state, owner, securityLevel, ...dates };
+  return { id, name, purpose, version, suite, state, owner, securityLevel, useCount, ...dates };
 }
 
 /** Lays keys out as bytes, a length-prefixed list of (JSON of the record, key). The caller wipes them. */

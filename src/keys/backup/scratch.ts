@@ -37,6 +37,10 @@ export class ScratchKeyStore implements KeyStore {
     return Promise.resolve(records.length === changes.length);
   }
 
+  addUses(): Promise<void> {
+    return Promise.resolve();
+  }
+
   #filter(test: (record: KeyRecord) => boolean): Promise<KeyRecord[]> {
     return Promise.resolve(this.#records.filter(test));
   }

@@ -22,15 +22,18 @@ describe('nextRotationAt', () => {
       { kind: 'cron', pattern: '0 3 1 * *', timezone: 'America/New_York' },
       '2026-02-01T08:00:00.000Z',
     ],
+    [{ kind: 'useCount', maxUses: 1000 }, '2026-01-31T10:00:00.000Z'],
+    [{ kind: 'useCount', maxUses: 1001 }, null],
   ])('of %j', (policy, expected) => {
-    expect(nextRotationAt(policy, { activatedAt, expiresAt })?.toISOString() ?? null).toBe(
-      expected,
-    );
+    expect(
+      nextRotationAt(policy, { activatedAt, expiresAt, useCount: 1000 })?.toISOString() ?? null,
+    ).toBe(expected);
   });
 
   it('is never for a key that does not expire or was not activated', () => {
-    expect(nextRotationAt({ kind: 'beforeExpiry' }, { activatedAt, expiresAt: null })).toBeNull();
-    const announced = { activatedAt: null, expiresAt: null };
+    const endless = { activatedAt, expiresAt: null, useCount: 0 };
+    expect(nextRotationAt({ kind: 'beforeExpiry' }, endless)).toBeNull();
+    const announced = { activatedAt: null, expiresAt: null, useCount: 0 };
     expect(nextRotationAt({ kind: 'periodic' }, announced)).toBeNull();
     expect(nextRotationAt({ kind: 'cron', pattern: '0 3 * * *' }, announced)).toBeNull();
   });
@@ -77,6 +80,7 @@ describe('scheduleProblem', () => {
     [{ rotation: { kind: 'cron', pattern: 'every day' } }, 'pattern'],
     [{ rotation: { kind: 'cron', pattern: '0 0 * * *', timezone: 'Mars/Base' } }, 'timezone'],
     [{ rotation: { kind: 'cron', pattern: '0 0 30 2 *' } }, 'never'],
+    [{ rotation: { kind: 'useCount', maxUses: 0.5 } }, 'maxUses'],
     [{ retention: { kind: 'sometimes' } }, 'retention.kind'],
     [{ retention: { kind: 'minimumAge', days: Number.NaN } }, 'days'],
     [{ retention: { kind: 'lastVersions', count: 1.5 } }, 'count'],
