@@ -59,15 +59,19 @@ export class KeyLifecycle<C> {
    * one. Of several processes that do so at once, one wins and the others take its key.
    *
    * @param becomes - what the replaced version becomes.
+   * @param onlyId - the one version that may be replaced; where another is active, that one is given.
    */
   async rotate(
     name: string,
     becomes: 'deactivated' | 'compromised' = 'deactivated',
+    onlyId?: string,
   ): Promise<CreatedKey> {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const records = await this.#parts.store.list();
       const versions = records.filter(isVersionOf('data', name));
       const active = soleActive(versions);
+      if (active !== undefined && active.id !== (onlyId ?? active.id))
+        return this.#existing(active);
       await this.#proveKek(active === undefined ? records : [active]);
 
       const next = await this.#nextVersion(name, versions, active);

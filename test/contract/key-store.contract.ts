@@ -121,6 +121,14 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
     expect(ids(await subject.store.list())).toEqual([first.id]);
   });
 
+  it('takes no id a second time', async () => {
+    const { id } = await insert();
+    expect(await subject.other.insertFirst(someRecord({ id, name: 'medical' }))).toBe(false);
+    const record = someRecord({ id, version: 2, state: 'preActive' });
+    expect(await subject.other.apply([{ type: 'insert', record }])).toBe(false);
+    expect(await subject.store.list()).toMatchObject([{ id, name: 'default', version: 1 }]);
+  });
+
   it('lets exactly one of many first keys in', async () => {
     const records = Array.from({ length: 12 }, () => someRecord());
 

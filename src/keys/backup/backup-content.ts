@@ -1,3 +1,4 @@
+import { wipe } from '../../crypto/wipe';
 import { lengthPrefixed, readLengthPrefixed } from '../../encoding/length-prefixed';
 import { KeyUnwrapError } from '../../errors';
 import type { KeyRecord } from '../key-record';
@@ -30,9 +31,12 @@ export function withoutWrapping(record: KeyRecord): BackedUpKey['record'] {
 
 /** Lays keys out as bytes, a length-prefixed list of (JSON of the record, key). The caller wipes them. */
 export function encodeKeys(keys: readonly BackedUpKey[]): Uint8Array {
-  return lengthPrefixed(
-    keys.map(({ record, bytes }) => lengthPrefixed([JSON.stringify(record), bytes])),
-  );
+  const entries = keys.map(({ record, bytes }) => lengthPrefixed([JSON.stringify(record), bytes]));
+  try {
+    return lengthPrefixed(entries);
+  } finally {
+    for (const entry of entries) wipe(entry);
+  }
 }
 
 /** The keys of a decrypted backup, as views of `content`: wiping that wipes them. */

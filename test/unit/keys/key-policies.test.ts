@@ -61,6 +61,9 @@ describe('isRetained', () => {
     expect(kept({ kind: 'forever' })).toEqual([1, 2, 3]);
     expect(kept({ kind: 'untilReencrypted' })).toEqual([]);
     expect(kept({ kind: 'minimumAge', days: 29 })).toEqual([]);
+    const revoked = { ...versions[0]!, deactivatedAt: null, compromisedAt: new Date('2026-06-01') };
+    expect(isRetained({ kind: 'minimumAge', days: 28 }, revoked, [], now)).toBe(false);
+    expect(isRetained({ kind: 'minimumAge', days: 30 }, revoked, [], now)).toBe(true);
     expect(kept({ kind: 'minimumAge', days: 30 })).toEqual([1, 2]);
     expect(kept({ kind: 'custom', keep: ({ version }) => version === 2 })).toEqual([2]);
   });
