@@ -6,7 +6,7 @@ import { fastLocalKms } from '../support/key-fixtures';
 import { openKms, softHsm } from '../support/pkcs11-modules';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
-import { Cleanup, keyFileKms, protect } from '../support/protected-database';
+import { Cleanup, protect } from '../support/protected-database';
 
 @Entity()
 class Note {
