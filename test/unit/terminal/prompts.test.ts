@@ -3,14 +3,16 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+const session = require.resolve('../../support/prompt-session.ts');
 const root = join(__dirname, '..', '..', '..');
+/** Of util-linux: gives a command a terminal of its own. That of BSD has other options. */
+const TERMINAL = 'script';
 const CTRL_C = '\u0003';
 const CTRL_D = '\u0004';
 
-/** `script` of util-linux gives a command a terminal of its own; that of BSD has other options. */
 function hasPseudoTerminals(): boolean {
   try {
-    return execFileSync('script', ['--version'], { encoding: 'utf8' }).includes('util-linux');
+    return execFileSync(TERMINAL, ['--version'], { encoding: 'utf8' }).includes('util-linux');
   } catch {
     return false;
   }
@@ -18,18 +20,18 @@ function hasPseudoTerminals(): boolean {
 
 /** Types an answer whenever the command asks, and gives back what the terminal has shown. */
 async function typeInto(command: string, answers: readonly [RegExp, string][]): Promise<string> {
-  const session = spawn('script', ['-qec', command, '/dev/null'], { cwd: root });
-  const ended = new Promise((resolve) => session.once('close', resolve));
+  const terminal = spawn(TERMINAL, ['-qec', command, '/dev/null'], { cwd: root });
+  const ended = new Promise((resolve) => terminal.once('close', resolve));
   let shown = '';
   let answered = 0;
   let from = 0;
-  session.stdout.on('data', (chunk: Buffer) => {
+  terminal.stdout.on('data', (chunk: Buffer) => {
     shown += chunk.toString();
     const [question, answer] = answers[answered] ?? [];
     if (question === undefined || !question.test(shown.slice(from))) return;
     from = shown.length;
     answered += 1;
-    session.stdin.write(answer ?? '');
+    terminal.stdin.write(answer ?? '');
   });
   await ended;
   return shown;
@@ -41,7 +43,7 @@ describe('A prompt on a terminal (not here without the script command of util-li
   onTerminal('takes answers, hides secrets, and ends in an error where it is left', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'field-encryption-prompts-'));
     const outcomes = join(folder, 'outcomes.json');
-    const command = `'${process.execPath}' --require tsx/cjs test/support/prompt-session.ts '${outcomes}'`;
+    const command = `'${process.execPath}' --require tsx/cjs '${session}' '${outcomes}'`;
     try {
       const shown = await typeInto(command, [
         [/Passphrase of the backup: /, 'canary of 12 chars\r'],
