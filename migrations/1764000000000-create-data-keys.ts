@@ -34,6 +34,7 @@ export class CreateDataKeys1764000000000 implements MigrationInterface {
           { ...text('expires_at', 32), isNullable: true },
           { ...text('owner', 128), isNullable: true },
           { ...text('security_level', 32), isNullable: true },
+          { name: 'use_count', type: 'bigint' },
         ],
         indices: [
           {

@@ -65,6 +65,27 @@ export class DataKeys {
   }
 
   /**
+   * Stops all encryption under the name of an active key, for instance while an incident is looked
+   * into: writes of its columns fail with a {@link KeyStateError}, reads go on. Other processes stop
+   * when they have refreshed: within `ttlMs` if they are busy, never after `maxAgeMs`.
+   *
+   * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not active
+   */
+  suspend(id: string): Promise<KeyInfo> {
+    return this.#installation.keys.operations.suspend(id);
+  }
+
+  /**
+   * Ends the suspension of a key, which is active again; or deactivated, where the key was rotated
+   * meanwhile.
+   *
+   * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not suspended
+   */
+  resume(id: string): Promise<KeyInfo> {
+    return this.#installation.keys.operations.resume(id);
+  }
+
+  /**
    * Erases a key for good and leaves its row as a tombstone. Counts every encrypted column first, in
    * the same transaction. **What it cannot see is lost**: rows in backups, and in tables of entities
    * that this DataSource does not have.

@@ -123,6 +123,7 @@ function keySource(suite: CipherSuite): KeySource {
     prefix,
     header: Buffer.from(prefix, 'base64url'),
     aead: createAead(suite, randomBytes(32)),
+    uses: { pending: 0 },
   };
   const indexKey = createSecretKey(randomBytes(32));
   const indexRoot = { id, deriveIndexKey: () => indexKey };

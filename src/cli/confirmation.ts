@@ -1,6 +1,6 @@
-import { createInterface } from 'node:readline/promises';
 import { CommandError } from './command-error';
 import { EXIT_CODES } from './exit-code';
+import { ask } from './prompt';
 
 /**
  * Has the operator type a word before something is done that cannot be undone.
@@ -20,13 +20,8 @@ export async function confirm(
       'Confirm it with --yes.',
     );
   }
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await terminal.question(`${warning}\nType ${word} to go on: `);
-    if (answer.trim() === word) return;
-  } finally {
-    terminal.close();
-  }
+  const answer = await ask(`${warning}\nType ${word} to go on: `);
+  if (answer.trim() === word) return;
   throw new CommandError('ERR_USAGE', 'Not confirmed. Nothing was changed.', 'Run it again.', {
     exitCode: EXIT_CODES.failed,
   });

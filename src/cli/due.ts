@@ -1,4 +1,5 @@
 import type { KeyInfo } from '../keys/key-info';
+import type { MaintenanceReport } from '../keys/key-maintenance';
 import type { ColumnStatus } from '../reencryption/status';
 import { counted } from './table';
 
@@ -16,6 +17,10 @@ export interface Findings {
   readonly keyNames: readonly string[];
   readonly keys: readonly KeyInfo[];
   readonly columns: readonly ColumnStatus[];
+  /** What `keys maintain --dry-run` says; `null` without a key table. */
+  readonly maintenance: MaintenanceReport | null;
+  /** The time that expiry is judged by. */
+  readonly now: Date;
   /** Tables of encrypted entities that the database does not have. */
   readonly missingTables: readonly string[];
 }
@@ -26,18 +31,22 @@ export function whatIsDue(findings: Findings): Due[] {
     ...missingParts(findings),
     ...findings.columns.flatMap(unreadableRows),
     ...findings.columns.flatMap(cleartextRows),
-    ...staleRows(findings.columns),
+    ...findings.keys.flatMap((key) => expired(key, findings.now)),
+    ...maintenanceDue(findings),
+    ...staleRows(findings),
   ];
 }
 
 function missingParts({ keyTable, keyNames, keys, missingTables }: Findings): Due[] {
-  const active = new Set(keys.filter(({ state }) => state === 'active').map(({ name }) => name));
-  const keyless = keyNames.filter((name) => !active.has(name));
+  const active = activeNames(keys);
+  const inactive = keyNames.filter((name) => !active.has(name));
+  const keyless = inactive.filter((name) => keys.every((key) => key.name !== name));
   const due: Due[] = [];
   if (!keyTable) due.push({ command: 'init', reason: 'the key table does not exist' });
   else if (keyless.length > 0) {
     due.push({ command: 'init', reason: `no active data key for ${keyless.join(', ')}` });
   }
+  due.push(...inactive.flatMap((name) => outOfUse(keys.filter((key) => key.name === name))));
   if (missingTables.length > 0) {
     due.push({
       command: null,
@@ -45,6 +54,61 @@ function missingParts({ keyTable, keyNames, keys, missingTables }: Findings): Du
     });
   }
   return due;
+}
+
+/** A key with versions none of which is active: nothing can be written with it. */
+function outOfUse(versions: readonly KeyInfo[]): Due[] {
+  const latest = versions.at(-1);
+  if (latest === undefined) return [];
+  const suspended = versions.findLast(({ state }) => state === 'suspended');
+  return suspended === undefined
+    ? [
+        {
+          command: `keys rotate ${latest.name}`,
+          reason: `no version of key "${latest.name}" is active`,
+        },
+      ]
+    : [{ command: `keys resume ${suspended.id}`, reason: `${titled(suspended)} is suspended` }];
+}
+
+function expired(key: KeyInfo, now: Date): Due[] {
+  if (key.state !== 'active' || key.expiresAt === null || key.expiresAt > now) return [];
+  const since = key.expiresAt.toISOString();
+  return [
+    {
+      command: `keys rotate ${key.name}`,
+      reason: `${titled(key)} is past its cryptoperiod since ${since}`,
+    },
+  ];
+}
+
+/** What the policies ask for at this moment. */
+function maintenanceDue({ maintenance, columns }: Findings): Due[] {
+  if (maintenance === null) return [];
+  const { announced, activated, destroyed, failures } = maintenance;
+  const needed = new Set(columns.flatMap(({ keys }) => keys.map(({ keyId }) => keyId)));
+  const reasons = [
+    ...announced.map((key) => `${titled(key)} is due for rotation`),
+    ...activated.map((key) => `${titled(key)} was announced and is due for activation`),
+    ...destroyed
+      .filter(({ id }) => !needed.has(id))
+      .map((key) => `${titled(key)} is past its retention`),
+  ];
+  return [
+    ...reasons.map((reason) => ({ command: 'keys maintain', reason })),
+    ...failures.map(({ keyName, message }) => ({
+      command: null,
+      reason: `key "${keyName}": ${message}`,
+    })),
+  ];
+}
+
+function activeNames(keys: readonly KeyInfo[]): ReadonlySet<string> {
+  return new Set(keys.filter(({ state }) => state === 'active').map(({ name }) => name));
+}
+
+function titled({ name, version }: KeyInfo): string {
+  return `key "${name}" version ${String(version)}`;
 }
 
 function unreadableRows({ entity, property, keys }: ColumnStatus): Due[] {
@@ -68,10 +132,11 @@ function cleartextRows({ entity, property, cleartextRows: rows }: ColumnStatus):
   ];
 }
 
-function staleRows(columns: readonly ColumnStatus[]): Due[] {
+function staleRows({ columns, keys: all }: Findings): Due[] {
+  const active = activeNames(all);
   const stale = columns
     .flatMap(({ keys }) => keys)
-    .filter(({ name, state }) => name !== undefined && state !== 'active')
+    .filter(({ name, state }) => name !== undefined && state !== 'active' && active.has(name))
     .reduce((sum, { rows }) => sum + rows, 0);
   if (stale === 0) return [];
   return [

@@ -7,9 +7,11 @@ import { keysDrill } from './commands/keys-drill';
 import { keysList } from './commands/keys-list';
 import { keysMaintain } from './commands/keys-maintain';
 import { keysRestore } from './commands/keys-restore';
+import { keysResume } from './commands/keys-resume';
 import { keysRevoke } from './commands/keys-revoke';
 import { keysRewrap } from './commands/keys-rewrap';
 import { keysRotate } from './commands/keys-rotate';
+import { keysSuspend } from './commands/keys-suspend';
 import { DRY_RUN, wholeNumber } from './common-options';
 import type { ChooseWork, DryRunOption } from './common-options';
 
@@ -85,6 +87,22 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .action((options: DryRunOption & { readonly to?: string; readonly force?: boolean }) => {
       const { dryRun = false, to, force = false } = options;
       choose((session) => keysRewrap(session, { dryRun, to, force }));
+    });
+  keys
+    .command('suspend')
+    .description('stop all encryption under the name of a key, until it is resumed or rotated')
+    .argument('<id>', 'id of the key', keyId)
+    .option(...DRY_RUN)
+    .action((id: string, { dryRun = false }: DryRunOption) => {
+      choose((session) => keysSuspend(session, id, { dryRun }));
+    });
+  keys
+    .command('resume')
+    .description('end the suspension of a key')
+    .argument('<id>', 'id of the key', keyId)
+    .option(...DRY_RUN)
+    .action((id: string, { dryRun = false }: DryRunOption) => {
+      choose((session) => keysResume(session, id, { dryRun }));
     });
   keys
     .command('revoke')

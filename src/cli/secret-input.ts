@@ -1,20 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { createInterface } from 'node:readline/promises';
-import { Writable } from 'node:stream';
 import { CommandError } from './command-error';
+import { ask } from './prompt';
 
 /** Where a passphrase comes from; a prompt where neither is given. Never the command line itself. */
 export interface SecretSource {
   readonly passphraseFile?: string;
   readonly passphraseFd?: number;
 }
-
-/** What readline would echo. */
-const nowhere = new Writable({
-  write: (_chunk, _encoding, done) => {
-    done();
-  },
-});
 
 /**
  * Reads a passphrase from a file, a file descriptor or a prompt that does not echo.
@@ -40,12 +32,5 @@ async function prompt(question: string): Promise<string> {
       'Give --passphrase-file, --passphrase-fd, --kms, or shares.',
     );
   }
-  process.stderr.write(question);
-  const terminal = createInterface({ input: process.stdin, output: nowhere, terminal: true });
-  try {
-    return await terminal.question('');
-  } finally {
-    terminal.close();
-    process.stderr.write('\n');
-  }
+  return ask(question, { hidden: true });
 }

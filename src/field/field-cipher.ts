@@ -182,6 +182,7 @@ export class FieldCipher {
     const { aead } = key;
     const plaintext = stored.subarray(plaintextOffset(key), stored.length - aead.tagBytes);
     aead.seal(plaintext, this.#associatedData.forKey(key), stored, HEADER_BYTES);
+    key.uses.pending += 1;
     return this.#policy.storage === 'text' ? stored.toString('base64url') : stored;
   }
 

@@ -43,6 +43,11 @@ export class ActiveKeys<T> {
     this.#byName.set(candidate.name, candidate);
   }
 
+  /** Forgets the key of a name, which is not to be used any more. */
+  drop(name: string): void {
+    this.#byName.delete(name);
+  }
+
   /** Forgets the keys that were confirmed at `time` or before. */
   dropConfirmedBy(time: number): void {
     for (const [name, held] of this.#byName) {

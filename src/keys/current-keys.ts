@@ -1,4 +1,4 @@
-import { ConfigurationError } from '../errors';
+import { ConfigurationError, KeyStateError } from '../errors';
 import { ActiveKeys } from './active-keys';
 import { BackgroundRefresh } from './background-refresh';
 import type { DataKey } from './data-key';
@@ -91,6 +91,12 @@ export class CurrentKeys<C> {
     this.#failures.delete(slot(record.purpose, name));
   }
 
+  /** Uses no key of this name until one is confirmed, and says why. */
+  withdraw(purpose: KeyPurpose, name: string, reason: Error): void {
+    (purpose === 'data' ? this.#dataKeys : this.#indexRoots).drop(name);
+    this.#failures.set(slot(purpose, name), reason);
+  }
+
   /** Forgets every key; what is being loaded is not taken over. */
   clear(): void {
     this.#generation += 1;
@@ -121,6 +127,8 @@ export class CurrentKeys<C> {
       this.#noteMissingTable(wanted);
       return;
     }
+    // Nobody waits for it: a caller may hold the only connection.
+    void this.#services.uses.flush();
 
     // One after the other: they may share the caller's connection.
     await settleAll(['data', 'index'] as const, 1, (purpose) =>
@@ -185,12 +193,23 @@ export class CurrentKeys<C> {
     records: readonly KeyRecord[],
     connection?: C,
   ): Promise<CreatedKey> {
-    const { lifecycle, wrapper } = this.#services;
     const record = soleActive(records);
-    if (record !== undefined) return { record, unwrapped: await wrapper.unwrap(record) };
-    return this.#creations.run(slot(purpose, name), () =>
-      lifecycle.createFirst(purpose, name, connection),
-    );
+    if (record === undefined) return this.#createFirst(purpose, name, connection);
+    return { record, unwrapped: await this.#services.wrapper.unwrap(record) };
+  }
+
+  async #createFirst(purpose: KeyPurpose, name: string, connection?: C): Promise<CreatedKey> {
+    try {
+      return await this.#creations.run(slot(purpose, name), () =>
+        this.#services.lifecycle.createFirst(purpose, name, connection),
+      );
+    } catch (failure) {
+      // It was suspended: what is in memory is not for another minute's writes, as in an outage.
+      if (failure instanceof KeyStateError && !failure.retryable) {
+        this.withdraw(purpose, name, failure);
+      }
+      throw failure;
+    }
   }
 
   async #take(

@@ -1,4 +1,5 @@
 import type { Aead, CipherSuite } from '../crypto/aead';
+import type { UseCounter } from './key-uses';
 
 /** A data key that is ready for use. Holds no readable key bytes. */
 export interface DataKey {
@@ -14,4 +15,6 @@ export interface DataKey {
   /** The 9 bytes with which it begins in a binary column. */
   readonly header: Uint8Array;
   readonly aead: Aead;
+  /** To be incremented with every value that is encrypted. */
+  readonly uses: UseCounter;
 }

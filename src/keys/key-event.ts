@@ -36,8 +36,8 @@ export type KeyEvent =
       readonly kms: string;
     }
   | {
-      /** This process marked a key as compromised, or erased one. */
-      readonly type: 'keyRevoked' | 'keyDestroyed';
+      /** This process marked a key as compromised, erased, suspended, or resumed one. */
+      readonly type: 'keyRevoked' | 'keyDestroyed' | 'keySuspended' | 'keyResumed';
       readonly keyId: string;
       readonly keyName: string;
       readonly version: number;

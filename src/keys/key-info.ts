@@ -26,4 +26,9 @@ export interface KeyInfo {
   readonly nextRotationAt: Date | null;
   readonly owner: string | null;
   readonly securityLevel: string | null;
+  /**
+   * Values encrypted with it: by this process until now, by the others until they last added theirs
+   * to the key table, at most about `keyCache.ttlMs` of work ago.
+   */
+  readonly useCount: number;
 }

@@ -29,6 +29,7 @@ export function keyInfo(record: KeyRecord, policies: KeyPolicies = {}): KeyInfo 
     nextRotationAt: nextRotationOf(record, policies),
     owner: record.owner,
     securityLevel: record.securityLevel,
+    useCount: record.useCount,
   });
 }
 

@@ -6,6 +6,7 @@ import { expiryOf, policyOf } from './key-policy';
 import type { KeyPurpose, KeyRecord } from './key-record';
 import type { KeyChange, KeyStore } from './key-store';
 import type { CreatedKey, KeyWrapper } from './key-wrapper';
+import { noActiveKey } from './no-active-key';
 
 /** What the lifecycle of keys works with. */
 export interface KeyLifecycleParts<C> {
@@ -43,7 +44,7 @@ export class KeyLifecycle<C> {
     const versions = records.filter(isVersionOf(purpose, name));
     const active = soleActive(versions);
     if (active !== undefined) return this.#existing(active);
-    if (versions.length > 0) throw noneActive(name, versions.length);
+    if (versions.length > 0) throw noActiveKey(name, versions);
 
     await this.#proveKek(records);
     const created = await this.#create(purpose, name, 1);
@@ -58,15 +59,19 @@ export class KeyLifecycle<C> {
    * one. Of several processes that do so at once, one wins and the others take its key.
    *
    * @param becomes - what the replaced version becomes.
+   * @param onlyId - the one version that may be replaced; where another is active, that one is given.
    */
   async rotate(
     name: string,
     becomes: 'deactivated' | 'compromised' = 'deactivated',
+    onlyId?: string,
   ): Promise<CreatedKey> {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const records = await this.#parts.store.list();
       const versions = records.filter(isVersionOf('data', name));
       const active = soleActive(versions);
+      if (active !== undefined && active.id !== (onlyId ?? active.id))
+        return this.#existing(active);
       await this.#proveKek(active === undefined ? records : [active]);
 
       const next = await this.#nextVersion(name, versions, active);
@@ -233,12 +238,5 @@ function changedMeanwhile(name: string): KeyStateError {
   return new KeyStateError(
     `key "${name}" was changed by another process and now has no active version. Try again.`,
     { retryable: true },
-  );
-}
-
-function noneActive(name: string, versions: number): KeyStateError {
-  return new KeyStateError(
-    `key "${name}": none of its ${String(versions)} versions is active, nothing can be encrypted ` +
-      'with it. Rotate the key, or restore its active row.',
   );
 }

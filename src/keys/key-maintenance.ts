@@ -70,7 +70,9 @@ export async function maintain<C>(
     );
   }
   const run = new MaintenanceRun(services, { announceMs, graceMs, dryRun }, hooks);
-  const records = (await services.store.list()).filter(({ purpose }) => purpose === 'data');
+  if (!dryRun) await services.uses.flush();
+  const listed = services.uses.counted(await services.store.list());
+  const records = listed.filter(({ purpose }) => purpose === 'data');
   for (const name of new Set(records.map((record) => record.name))) {
     await run.rotation(name, records.filter(isVersionOf('data', name)));
     await run.retention(name, records.filter(isVersionOf('data', name)));

@@ -18,6 +18,7 @@ import type { KeyServices } from './key-services';
 import type { IndexRoot, KeySource } from './key-source';
 import type { KeyStore } from './key-store';
 import { KeyTable } from './key-table';
+import { KeyUses } from './key-uses';
 import { KeyWrapper } from './key-wrapper';
 
 /** What a key manager is made of. */
@@ -71,6 +72,9 @@ export class KeyManager<C = unknown> implements KeySource {
       },
       forget: (keyId) => {
         this.#ring.forget(keyId);
+      },
+      withdraw: (name, reason) => {
+        this.#current.withdraw('data', name, reason);
       },
     });
   }
@@ -166,7 +170,13 @@ export class KeyManager<C = unknown> implements KeySource {
    */
   async list(): Promise<KeyInfo[]> {
     await this.#services.table.require();
-    return keyInfos(await this.#services.store.list(), this.#services.policies);
+    const { policies, store, uses } = this.#services;
+    return keyInfos(uses.counted(await store.list()), policies);
+  }
+
+  /** Adds to the key table how often keys were used, before the connections close. Never rejects. */
+  addUsesAtEnd(): Promise<void> {
+    return this.#services.uses.flushAtEnd();
   }
 
   /** Forgets every key and closes the KMS providers. A later `prepare` begins anew. */
@@ -183,13 +193,19 @@ export class KeyManager<C = unknown> implements KeySource {
 function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   const { store, kms, application, suite } = options;
   const { policies = {}, wallClock = () => new Date() } = options;
-  const wrapper = new KeyWrapper(kms, application, { others: options.otherKms, wallClock });
+  const uses = new KeyUses(store);
+  const wrapper = new KeyWrapper(kms, application, {
+    others: options.otherKms,
+    wallClock,
+    counterOf: (keyId) => uses.counterOf(keyId),
+  });
   const emit = quietly(options.onEvent);
   const lifecycle = new KeyLifecycle({ store, wrapper, suite, policies, wallClock, emit });
   return {
     application,
     store,
     wrapper,
+    uses,
     emit,
     lifecycle,
     policies,

@@ -12,7 +12,9 @@ import type { KeyRecord } from './key-record';
 import type { RewrapOptions, RewrapReport } from './key-rewrap';
 import { rewrap } from './key-rewrap';
 import type { KeyServices } from './key-services';
+import { resumeKey, suspendKey } from './key-suspension';
 import type { CreatedKey } from './key-wrapper';
+import { noActiveKey } from './no-active-key';
 
 /** What {@link KeyOperations} tell the keys in memory. */
 export interface KeyMemory {
@@ -20,6 +22,8 @@ export interface KeyMemory {
   readonly accept: (created: CreatedKey) => void;
   /** Forgets a key that was destroyed. */
   readonly forget: (keyId: string) => void;
+  /** Encrypts nothing under a name any more, for this reason. */
+  readonly withdraw: (name: string, reason: Error) => void;
 }
 
 /** A key that was revoked. */
@@ -64,6 +68,28 @@ export class KeyOperations<C> {
       key: this.#info(record),
       replacement: replacement === undefined ? null : this.#info(replacement.record),
     };
+  }
+
+  /**
+   * Stops encryption under the name of an active data key. What it has encrypted is read on.
+   *
+   * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not active
+   */
+  async suspend(id: string): Promise<KeyInfo> {
+    await this.#services.table.require();
+    const record = await suspendKey(this.#services, id);
+    this.#memory.withdraw(record.name, noActiveKey(record.name, [record]));
+    return this.#info(record);
+  }
+
+  /**
+   * Ends a suspension: the key is active again, or deactivated where a newer version was active since.
+   *
+   * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not suspended
+   */
+  async resume(id: string): Promise<KeyInfo> {
+    await this.#services.table.require();
+    return this.#info(await resumeKey(this.#services, id));
   }
 
   /**

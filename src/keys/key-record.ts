@@ -39,4 +39,6 @@ export interface KeyRecord {
   readonly owner: string | null;
   /** Classification of what the key protects, at most 32 characters. Like `owner`. */
   readonly securityLevel: string | null;
+  /** Values encrypted with it, as far as the processes have told. For people: the MAC does not cover it. */
+  readonly useCount: number;
 }

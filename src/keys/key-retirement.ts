@@ -133,7 +133,8 @@ export class KeyRetirement<C> {
 
   async #replacementOf({ id, name, state }: KeyRecord): Promise<CreatedKey | undefined> {
     if (state !== 'active') return undefined;
-    const replacement = await this.#parts.lifecycle.rotate(name, 'compromised');
+    // Only this one: what another process has put in its place meanwhile is not compromised.
+    const replacement = await this.#parts.lifecycle.rotate(name, 'compromised', id);
     return replacement.record.id === id ? undefined : replacement;
   }
 

@@ -5,6 +5,7 @@ import type { KeyPolicies } from './key-policy';
 import type { KeyRetirement } from './key-retirement';
 import type { KeyStore } from './key-store';
 import type { KeyTable } from './key-table';
+import type { KeyUses } from './key-uses';
 import type { KeyWrapper } from './key-wrapper';
 
 /** What the parts of a key manager share. */
@@ -14,6 +15,7 @@ export interface KeyServices<C> {
   readonly store: KeyStore<C>;
   readonly table: KeyTable<C>;
   readonly wrapper: KeyWrapper;
+  readonly uses: KeyUses<C>;
   readonly lifecycle: KeyLifecycle<C>;
   readonly retirement: KeyRetirement<C>;
   readonly policies: KeyPolicies;

@@ -23,6 +23,7 @@ export const KEY_STATES: Readonly<Record<KeyState, StateRule>> = Object.freeze({
   // Read with it may be: another process may have activated it and written a moment ago.
   preActive: { reads: true, next: ['active', 'compromised', 'destroyed'] },
   active: { reads: true, next: ['suspended', 'deactivated', 'compromised'] },
+  // Reads too, since it is not known to be compromised: an investigation must not be an outage.
   suspended: { reads: true, next: ['active', 'deactivated', 'compromised', 'destroyed'] },
   deactivated: { reads: true, next: ['compromised', 'destroyed'] },
   compromised: { reads: true, next: ['destroyed'] },

@@ -1,9 +1,9 @@
 import type { KeyPurpose, KeyRecord } from './key-record';
 
-/** What may change of a key record; the rest is fixed for life. */
+/** What a change of a key record may set; the rest is fixed for life, or counted ({@link KeyStore.addUses}). */
 export type MutableKeyFields = Omit<
   KeyRecord,
-  'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt'
+  'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt' | 'useCount'
 >;
 
 /** One step of {@link KeyStore.apply}. */
@@ -61,4 +61,10 @@ export interface KeyStore<C = unknown> {
     changes: readonly KeyChange[],
     confirm?: (connection: C) => Promise<boolean>,
   ): Promise<boolean>;
+
+  /**
+   * Adds to the use count of a key, whatever its state; nothing for one that is gone. Tried once, and
+   * never within a transaction of the application.
+   */
+  addUses(id: string, uses: number): Promise<void>;
 }

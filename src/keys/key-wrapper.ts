@@ -8,6 +8,7 @@ import { newDataKeyId } from '../format/data-key-id';
 import type { KmsProvider } from '../kms/kms-provider';
 import type { KeyRecord } from './key-record';
 import { keyRecordMac } from './key-record-mac';
+import type { UseCounter } from './key-uses';
 import type { KmsClient } from './kms-client';
 import { KmsProviders } from './kms-providers';
 import { SingleFlight } from './single-flight';
@@ -29,6 +30,8 @@ export interface KeyWrapperOptions {
   readonly others?: readonly KmsProvider[] | undefined;
   /** Dates the records. Defaults to the system's time. */
   readonly wallClock?: (() => Date) | undefined;
+  /** The counter that a key is used with. Defaults to one that nobody reads. */
+  readonly counterOf?: ((keyId: string) => UseCounter) | undefined;
 }
 
 /** Makes and unwraps keys: where their bytes are in the open, and where they are wiped. */
@@ -36,12 +39,14 @@ export class KeyWrapper {
   readonly providers: KmsProviders;
   readonly #application: string;
   readonly #wallClock: () => Date;
+  readonly #counterOf: (keyId: string) => UseCounter;
   readonly #unwraps = new SingleFlight<UnwrappedKey>();
 
   constructor(kms: KmsProvider, application: string, options: KeyWrapperOptions = {}) {
     this.providers = new KmsProviders(kms, options.others ?? [], application);
     this.#application = application;
     this.#wallClock = options.wallClock ?? (() => new Date());
+    this.#counterOf = options.counterOf ?? (() => ({ pending: 0 }));
   }
 
   /**
@@ -70,7 +75,8 @@ export class KeyWrapper {
   unwrap(record: KeyRecord): Promise<UnwrappedKey> {
     return this.#unwraps.run(record.id, async () => {
       requireKnownSuite(record);
-      return this.withKeyBytes(record, (bytes) => Promise.resolve(importKey(record, bytes)));
+      const uses = this.#counterOf(record.id);
+      return this.withKeyBytes(record, (bytes) => Promise.resolve(importKey(record, bytes, uses)));
     });
   }
 
@@ -140,6 +146,7 @@ export class KeyWrapper {
       expiresAt: null,
       owner: null,
       securityLevel: null,
+      useCount: 0,
     };
   }
 }

@@ -32,7 +32,7 @@ export function isRetained(
     case 'forever':
       return true;
     case 'minimumAge':
-      return now.getTime() - (key.deactivatedAt ?? now).getTime() < policy.days * DAY_MS;
+      return now.getTime() - outOfUseSince(key, now).getTime() < policy.days * DAY_MS;
     case 'lastVersions':
       // By version, never by date: clocks differ between the processes that wrote the dates.
       return newerInUse(key, versions) < policy.count;
@@ -60,6 +60,11 @@ export function retentionProblem(policy: RetentionPolicy): string | undefined {
     default:
       return 'retention.kind must be forever, minimumAge, lastVersions, untilReencrypted or custom';
   }
+}
+
+/** One that was revoked before it was activated has no other date. */
+function outOfUseSince({ deactivatedAt, compromisedAt }: KeyInfo, now: Date): Date {
+  return deactivatedAt ?? compromisedAt ?? now;
 }
 
 function newerInUse(key: KeyInfo, versions: readonly KeyInfo[]): number {

@@ -15,12 +15,14 @@ export type RotationPolicy =
   /** That long before it expires; 7 days by default. Needs `cryptoperiodDays`. */
   | { readonly kind: 'beforeExpiry'; readonly days?: number }
   /** At the first time after its activation that the cron pattern names, in UTC by default. */
-  | { readonly kind: 'cron'; readonly pattern: string; readonly timezone?: string };
+  | { readonly kind: 'cron'; readonly pattern: string; readonly timezone?: string }
+  /** When it has encrypted this many values. */
+  | { readonly kind: 'useCount'; readonly maxUses: number };
 
 /** When the active key is to be replaced; `null` for never. */
 export function nextRotationAt(
   policy: RotationPolicy,
-  { activatedAt, expiresAt }: Pick<KeyRecord, 'activatedAt' | 'expiresAt'>,
+  { activatedAt, expiresAt, useCount }: Pick<KeyRecord, 'activatedAt' | 'expiresAt' | 'useCount'>,
 ): Date | null {
   switch (policy.kind) {
     case 'manual':
@@ -33,6 +35,9 @@ export function nextRotationAt(
       return activatedAt === null
         ? null
         : cron(policy.pattern, policy.timezone).nextRun(activatedAt);
+    case 'useCount':
+      // Used up is due, and when that came about is not known: some time since it was activated.
+      return useCount < policy.maxUses ? null : activatedAt;
   }
 }
 
@@ -54,8 +59,12 @@ export function rotationProblem(
       return daysProblem('days', policy.days ?? DEFAULT_BEFORE_EXPIRY_DAYS);
     case 'cron':
       return cronProblem(policy.pattern, policy.timezone);
+    case 'useCount':
+      return Number.isInteger(policy.maxUses) && policy.maxUses > 0
+        ? undefined
+        : 'rotation.maxUses must be a whole number from 1';
     default:
-      return 'rotation.kind must be manual, periodic, beforeExpiry or cron';
+      return 'rotation.kind must be manual, periodic, beforeExpiry, cron or useCount';
   }
 }
 

@@ -10,6 +10,7 @@ import { keyHeader, keyPrefix } from '../format/data-key-id';
 import type { DataKey } from './data-key';
 import type { KeyRecord } from './key-record';
 import type { IndexRoot } from './key-source';
+import type { UseCounter } from './key-uses';
 
 /** A key in the form its purpose asks for, its bytes out of reach. */
 export type UnwrappedKey =
@@ -33,10 +34,10 @@ export function requireKnownSuite(record: Pick<KeyRecord, 'id' | 'purpose' | 'su
 }
 
 /** Copies 32 key bytes to where they are used. The caller wipes `bytes`. */
-export function importKey(record: KeyRecord, bytes: Uint8Array): UnwrappedKey {
+export function importKey(record: KeyRecord, bytes: Uint8Array, uses: UseCounter): UnwrappedKey {
   return record.suite === 'hmac-sha-256'
     ? { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)) }
-    : { purpose: 'data', key: dataKey({ ...record, suite: record.suite }, bytes) };
+    : { purpose: 'data', key: dataKey({ ...record, suite: record.suite }, bytes, uses) };
 }
 
 type DataKeyIdentity = Pick<DataKey, 'id' | 'name' | 'version' | 'suite'>;
@@ -56,13 +57,17 @@ export function secretOf(key: DataKey): KeyObject {
 export function receivedKey(identity: DataKeyIdentity, secret: KeyObject): DataKey {
   const bytes = secret.export();
   try {
-    return dataKey(identity, bytes);
+    return dataKey(identity, bytes, { pending: 0 });
   } finally {
     wipe(bytes);
   }
 }
 
-function dataKey({ id, name, version, suite }: DataKeyIdentity, bytes: Uint8Array): DataKey {
+function dataKey(
+  { id, name, version, suite }: DataKeyIdentity,
+  bytes: Uint8Array,
+  uses: UseCounter,
+): DataKey {
   const key = Object.freeze({
     id,
     name,
@@ -71,6 +76,7 @@ function dataKey({ id, name, version, suite }: DataKeyIdentity, bytes: Uint8Arra
     prefix: keyPrefix(id),
     header: keyHeader(id),
     aead: createAead(suite, bytes),
+    uses,
   });
   secrets.set(key, createSecretKey(bytes));
   return key;

@@ -12,6 +12,7 @@ export function rowOf(record: KeyRecord): DataKeyRow {
     version,
     suite,
     createdAt: record.createdAt.toISOString(),
+    useCount: record.useCount,
     ...mutableColumnsOf(record),
   };
 }
@@ -65,10 +66,11 @@ export function recordOf(row: DataKeyRow): KeyRecord {
     expiresAt: dateOf(row.expiresAt),
     owner,
     securityLevel,
+    useCount: Number(row.useCount),
   };
 }
 
-type FixedColumn = 'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt';
+type FixedColumn = 'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt' | 'useCount';
 
 function textOf(date: Date | null): string | null {
   return date?.toISOString() ?? null;

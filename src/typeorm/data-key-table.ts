@@ -24,6 +24,8 @@ export interface DataKeyRow {
   expiresAt: string | null;
   owner: string | null;
   securityLevel: string | null;
+  /** A bigint, which some drivers give as text. */
+  useCount: number | string;
 }
 
 /** Name of the migration in `fieldEncryptionMigrations` that creates the table. */
@@ -60,6 +62,7 @@ export const DataKeySchema = new EntitySchema<DataKeyRow>({
     expiresAt: { type: 'varchar', length: 32, name: 'expires_at', nullable: true },
     owner: { type: 'varchar', length: 128, name: 'owner', nullable: true },
     securityLevel: { type: 'varchar', length: 32, name: 'security_level', nullable: true },
+    useCount: { type: 'bigint', name: 'use_count' },
   },
   indices: [
     { name: VERSION_INDEX, columns: ['purpose', 'name', 'version'], unique: true },

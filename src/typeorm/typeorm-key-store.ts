@@ -90,6 +90,20 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     });
   }
 
+  async addUses(id: string, uses: number): Promise<void> {
+    await this.#withConnection(undefined, async (runner) => {
+      // A rollback of the application would take the count with it.
+      if (runner.isTransactionActive) throw busyWithTransaction();
+      await runner.manager
+        .createQueryBuilder()
+        .update(DataKeySchema)
+        .set({ useCount: () => `use_count + ${String(uses)}` })
+        .where('id = :id', { id })
+        .callListeners(false)
+        .execute();
+    });
+  }
+
   async #find(
     connection: QueryRunner | undefined,
     narrow: (query: SelectQueryBuilder<DataKeyRow>) => SelectQueryBuilder<DataKeyRow>,

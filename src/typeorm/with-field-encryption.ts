@@ -107,6 +107,7 @@ function installLifecycle(installation: Installation): void {
   dataSource.destroy = async () => {
     try {
       await installation.stopSchedules();
+      await installation.keys.addUsesAtEnd();
       await destroy();
     } finally {
       await installation.close();

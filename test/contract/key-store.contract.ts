@@ -121,6 +121,14 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
     expect(ids(await subject.store.list())).toEqual([first.id]);
   });
 
+  it('takes no id a second time', async () => {
+    const { id } = await insert();
+    expect(await subject.other.insertFirst(someRecord({ id, name: 'medical' }))).toBe(false);
+    const record = someRecord({ id, version: 2, state: 'preActive' });
+    expect(await subject.other.apply([{ type: 'insert', record }])).toBe(false);
+    expect(await subject.store.list()).toMatchObject([{ id, name: 'default', version: 1 }]);
+  });
+
   it('lets exactly one of many first keys in', async () => {
     const records = Array.from({ length: 12 }, () => someRecord());
 
@@ -214,6 +222,18 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
 
     const [found] = await subject.other.findByIds([record.id]);
     expect(found && plain(found)).toEqual(plain({ ...record, ...set }));
+  });
+
+  it('adds up the uses that several processes tell of, in any state, and changes nothing else', async () => {
+    const record = await insert({ useCount: 2 ** 40 });
+    await Promise.all([subject.store.addUses(record.id, 3), subject.other.addUses(record.id, 4)]);
+    const set = { state: 'deactivated' } as const;
+    expect(await subject.store.apply([{ type: 'update', expected: record, set }])).toBe(true);
+    await subject.other.addUses(record.id, 5);
+    await subject.store.addUses('ffffffffffffffff', 1);
+
+    const rows = await subject.other.list();
+    expect(rows.map(plain)).toEqual([plain({ ...record, ...set, useCount: 2 ** 40 + 12 })]);
   });
 
   it.each([

@@ -18,7 +18,8 @@ exports.dataSource = withFieldEncryption(
   {
     kms: localKms({ keyFile: 'clinic.key' }),
     otherKms: [localKms({ keyFile: 'next.key' })],
-    keyPolicies: { '*': { owner: 'security', rotation: { kind: 'periodic' } } },
+    keyPolicies: { '*': { owner: 'security', rotation: { kind: 'periodic' }, cryptoperiodDays: 100 } },
+    now: () => new Date(Date.now() + Number(process.env.DAYS_LATER ?? 0) * 86_400_000),
   },
 );
 `;
@@ -72,6 +73,16 @@ describeEachDatabase('field-encryption keys', (kind) => {
     return JSON.parse(stdout);
   }
 
+  async function due(daysLater = '0'): Promise<unknown> {
+    const { code, stdout } = await project.run(
+      'field-encryption',
+      ['-d', 'data-source.js', 'status', '--json'],
+      { ...env(), DAYS_LATER: daysLater },
+    );
+    expect(code).toBe(0);
+    return (JSON.parse(stdout) as { due: unknown }).due;
+  }
+
   it('revokes and destroys with confirmation, a dry run before, and the proof after', async () => {
     const [{ id, owner, nextRotationAt }] = (await json('list')).keys;
     expect([owner, typeof nextRotationAt]).toEqual(['security', 'string']);
@@ -114,6 +125,23 @@ describeEachDatabase('field-encryption keys', (kind) => {
     expect((await run('rewrap', '--to', 'nothing.js')).code).toBe(2);
     expect(await json('maintain')).toMatchObject({ announced: [], failures: [] });
     expect((await run('maintain', '--dry-run')).stdout).toBe('Nothing is due.\n');
+  });
+
+  it('suspends and resumes, and says in status what is due', async () => {
+    const [{ id, useCount }] = (await json('list')).keys;
+    expect(useCount).toBe(1);
+    expect(await json('suspend', id)).toMatchObject({ key: { state: 'suspended' } });
+    expect(await due()).toEqual([
+      { command: `keys resume ${id}`, reason: 'key "default" version 1 is suspended' },
+    ]);
+    expect(await json('resume', id)).toMatchObject({ key: { state: 'active' } });
+    expect(await due('101')).toEqual([
+      {
+        command: 'keys rotate default',
+        reason: expect.stringMatching(/^key "default" version 1 is past its cryptoperiod since /),
+      },
+      { command: 'keys maintain', reason: 'key "default" version 1 is due for rotation' },
+    ]);
   });
 
   it('backs up under a passphrase from a file, drills, and restores what was lost', async () => {

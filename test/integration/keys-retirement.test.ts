@@ -63,6 +63,62 @@ describeEachDatabase('Taking keys out of use', (database) => {
     ]);
   });
 
+  it('stops writes under a suspended key, and them alone, until it is resumed', async () => {
+    const { keys } = fieldEncryption(db.dataSource);
+    const notes = db.dataSource.getRepository(Note);
+    const id = await activeId();
+    expect(await keys.suspend(id)).toMatchObject({ state: 'suspended' });
+
+    for (const write of [
+      () => notes.insert({ id: 3, text: 'canary three', scan: null }),
+      () => notes.save({ id: 1, text: 'canary changed' }),
+      () => notes.update({ id: 1 }, { text: 'canary changed' }),
+      () => fieldEncryption(db.dataSource).ready(),
+    ]) {
+      const error: unknown = await write().catch((caught: unknown) => caught);
+      expect(error).toBeInstanceOf(KeyStateError);
+      expect(error).toMatchObject({ keyId: id, retryable: false });
+    }
+    expect(await notes.findOneBy({ id: 1 })).toMatchObject({ text: 'canary one' });
+    await notes.delete({ id: 2 });
+
+    expect(await keys.resume(id)).toMatchObject({ state: 'active' });
+    await notes.save({ id: 1, text: 'canary changed' });
+    expect(await notes.find()).toMatchObject([{ id: 1, text: 'canary changed' }]);
+    expect(await activeId()).toBe(id);
+  });
+
+  it('counts how often each key encrypted, and keeps the count when the DataSource is closed', async () => {
+    const { keys } = fieldEncryption(db.dataSource);
+    await keys.rotate();
+    const listed = async (): Promise<number[]> =>
+      (await keys.list()).map(({ useCount }) => useCount).slice(-2);
+    const stored = async (): Promise<number[]> => {
+      const rows: { uses: number | string }[] = await db.dataSource.query(
+        'SELECT use_count AS uses FROM data_keys ORDER BY version',
+      );
+      return rows.map(({ uses }) => Number(uses)).slice(-2);
+    };
+    const [before = NaN] = await listed();
+    await fieldEncryption(db.dataSource).reencrypt();
+    expect(await listed()).toEqual([before, 3]);
+    await keys.maintain({ dryRun: true });
+    expect((await stored())[1]).toBe(0);
+    await keys.maintain();
+    expect(await stored()).toEqual([before, 3]);
+
+    // A rollback takes back rows and not the uses of the key.
+    await db.dataSource
+      .transaction(async (manager) => {
+        await manager.insert(Note, { id: 9, text: 'canary nine', scan: null });
+        throw new Error('roll back');
+      })
+      .catch(() => undefined);
+    await db.dataSource.destroy();
+    await db.dataSource.initialize();
+    expect(await stored()).toEqual([before, 4]);
+  });
+
   it('never destroys the active key', async () => {
     const { keys } = fieldEncryption(db.dataSource);
     await expect(keys.destroy(await activeId())).rejects.toMatchObject({ code: 'ERR_KEY_STATE' });

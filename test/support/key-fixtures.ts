@@ -168,6 +168,7 @@ export function someRecord(changes: Partial<KeyRecord> = {}): KeyRecord {
     expiresAt: null,
     owner: null,
     securityLevel: null,
+    useCount: 0,
     ...changes,
   };
 }

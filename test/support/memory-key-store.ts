@@ -70,8 +70,9 @@ export class MemoryKeyStore implements KeyStore<string> {
 
   async insertFirst(record: KeyRecord): Promise<boolean> {
     await this.#receive('insertFirst');
-    if (this.#active(record.purpose).some((row) => row.name === record.name)) return false;
-    this.#insert(record);
+    const isActive = this.#active(record.purpose).some((row) => row.name === record.name);
+    if (isActive || this.#isTaken(record)) return false;
+    this.#rows.push(copy(record));
     return true;
   }
 
@@ -86,6 +87,12 @@ export class MemoryKeyStore implements KeyStore<string> {
       return true;
     this.#rows = before;
     return false;
+  }
+
+  async addUses(id: string, uses: number): Promise<void> {
+    await this.#receive('addUses');
+    const row = this.#rows.find((candidate) => candidate.id === id);
+    if (row !== undefined) this.edit(id, { useCount: row.useCount + uses });
   }
 
   #step(change: KeyChange): boolean {
@@ -114,11 +121,6 @@ export class MemoryKeyStore implements KeyStore<string> {
 
   #active(purpose: KeyPurpose): KeyRecord[] {
     return this.#rows.filter((row) => row.purpose === purpose && row.state === 'active');
-  }
-
-  #insert(record: KeyRecord): void {
-    if (this.#isTaken(record)) throw new Error('unique constraint failed');
-    this.#rows.push(copy(record));
   }
 
   async #receive(method: keyof KeyStore, connection?: string): Promise<void> {

@@ -25,6 +25,7 @@ export function staticKey(options: {
     prefix: keyPrefix(id),
     header: keyHeader(id),
     aead: options.aead ?? createAead(suite, Buffer.alloc(32, seed)),
+    uses: { pending: 0 },
   };
 }
 

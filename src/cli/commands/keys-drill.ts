@@ -20,13 +20,14 @@ export async function keysDrill(
     text: [
       `Backup ${backupId} of ${createdAt.toISOString()} holds ${counted(restored.length, 'key')}.`,
       table(
-        ['PROPERTY', 'KEY', 'ROWS', 'SAMPLES READ', 'RESULT'],
-        results.map(({ entity, property, keyId, rows, read, failure }) => [
+        ['PROPERTY', 'KEY', 'ROWS', 'SAMPLES READ', 'TOKENS', 'RESULT'],
+        results.map(({ entity, property, keyId, rows, read, tokens, wrongTokens, failure }) => [
           `${entity}.${property}`,
           keyId,
           grouped(rows),
           grouped(read),
-          failure ?? 'reads',
+          grouped(tokens),
+          failure ?? (wrongTokens === 0 ? 'reads' : counted(wrongTokens, 'wrong token')),
         ]),
       ),
       ok ? 'It reads.' : 'It does not read everything. Make a new backup.',

@@ -1,7 +1,7 @@
 import type { KeyInfo } from '../../keys/key-info';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
-import { table } from '../table';
+import { grouped, table } from '../table';
 
 /** Lists every data key. */
 export async function keysList({ fieldEncryption }: Session): Promise<CommandResult> {
@@ -15,14 +15,15 @@ export async function keysList({ fieldEncryption }: Session): Promise<CommandRes
 /** The data keys, one a line. */
 export function keysTable(keys: readonly KeyInfo[]): string {
   return table(
-    ['KEY', 'VERSION', 'STATE', 'ID', 'SUITE', 'KMS', 'CREATED'],
-    keys.map(({ name, version, state, id, suite, kms, createdAt }) => [
+    ['KEY', 'VERSION', 'STATE', 'ID', 'SUITE', 'KMS', 'USES', 'CREATED'],
+    keys.map(({ name, version, state, id, suite, kms, useCount, createdAt }) => [
       name,
       String(version),
       state,
       id,
       suite,
       kms,
+      grouped(useCount),
       createdAt.toISOString(),
     ]),
   );

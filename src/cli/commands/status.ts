@@ -29,6 +29,8 @@ async function look({ installation, fieldEncryption }: Session): Promise<Finding
     keyTable,
     keyNames: installation.columns.keyNames,
     keys: keyTable ? await fieldEncryption.keys.list() : [],
+    maintenance: keyTable ? await fieldEncryption.keys.maintain({ dryRun: true }) : null,
+    now: installation.options.now?.() ?? new Date(),
     columns: keyTable && missingTables.length === 0 ? await fieldEncryption.status() : [],
     missingTables,
   };

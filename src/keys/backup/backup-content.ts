@@ -1,3 +1,4 @@
+import { wipe } from '../../crypto/wipe';
 import { lengthPrefixed, readLengthPrefixed } from '../../encoding/length-prefixed';
 import { KeyUnwrapError } from '../../errors';
 import type { KeyRecord } from '../key-record';
@@ -22,17 +23,20 @@ const DATES: readonly DateMember[] = [
 
 /** What a backup keeps of a record: under which KEK the key was is no matter any more. */
 export function withoutWrapping(record: KeyRecord): BackedUpKey['record'] {
-  const { id, name, purpose, version, suite, state, owner, securityLevel } = record;
+  const { id, name, purpose, version, suite, state, owner, securityLevel, useCount } = record;
   const { createdAt, activatedAt, deactivatedAt, compromisedAt, destroyedAt, expiresAt } = record;
   const dates = { createdAt, activatedAt, deactivatedAt, compromisedAt, destroyedAt, expiresAt };
-  return { id, name, purpose, version, suite, state, owner, securityLevel, ...dates };
+  return { id, name, purpose, version, suite, state, owner, securityLevel, useCount, ...dates };
 }
 
 /** Lays keys out as bytes, a length-prefixed list of (JSON of the record, key). The caller wipes them. */
 export function encodeKeys(keys: readonly BackedUpKey[]): Uint8Array {
-  return lengthPrefixed(
-    keys.map(({ record, bytes }) => lengthPrefixed([JSON.stringify(record), bytes])),
-  );
+  const entries = keys.map(({ record, bytes }) => lengthPrefixed([JSON.stringify(record), bytes]));
+  try {
+    return lengthPrefixed(entries);
+  } finally {
+    for (const entry of entries) wipe(entry);
+  }
 }
 
 /** The keys of a decrypted backup, as views of `content`: wiping that wipes them. */

@@ -35,8 +35,8 @@ export async function createBackup<C>(
 ): Promise<KeyBackup> {
   const records = (await services.store.list()).filter(({ state }) => state !== 'destroyed');
   const id = newDataKeyId();
-  const key = newBackupKey();
   const content = await contentOf(services, records);
+  const key = newBackupKey();
   try {
     const { stored, shares } = await protectBackupKey(key, { id, application }, protection);
     const header = {

@@ -1,5 +1,6 @@
 import { wipe } from '../../crypto/wipe';
 import { ConfigurationError, KeyStateError } from '../../errors';
+import { wholeSecond } from '../key-lifecycle';
 import { hasValidRecordMac } from '../key-record-mac';
 import type { KeyRecord } from '../key-record';
 import type { KeyServices } from '../key-services';
@@ -100,7 +101,7 @@ function planOf(
 }
 
 async function wrapMissing<C>(
-  { wrapper }: KeyServices<C>,
+  { wrapper, wallClock }: KeyServices<C>,
   missing: readonly BackedUpKey[],
   existing: readonly KeyRecord[],
 ): Promise<KeyRecord[]> {
@@ -114,7 +115,13 @@ async function wrapMissing<C>(
       ({ purpose, name }) => purpose === record.purpose && name === record.name,
     );
     const wrapping = await wrapper.wrapWith(wrapper.providers.primary, record, bytes);
-    records.push({ ...record, ...wrapping, state: stateNow(record, replaced !== undefined) });
+    const state = stateNow(record, replaced !== undefined);
+    // A process that did not see the loss may write with it until its cache has aged.
+    const deactivatedAt =
+      state === 'deactivated'
+        ? (record.deactivatedAt ?? wholeSecond(wallClock()))
+        : record.deactivatedAt;
+    records.push({ ...record, ...wrapping, state, deactivatedAt });
   }
   return records;
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 
 import { AEAD_TAG_BYTES, AeadError, createAead } from '../../crypto/aead';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
-import { KeyUnwrapError } from '../../errors';
+import { KeyNotFoundError, KeyUnwrapError } from '../../errors';
 import type { KeyBinding, KmsProvider } from '../../kms/kms-provider';
 import type { KeyRecord } from '../key-record';
 import type { KeyStore } from '../key-store';
@@ -27,14 +27,18 @@ export class ScratchKeyStore implements KeyStore {
     return this.#filter(() => true);
   }
 
-  insertFirst(): Promise<boolean> {
-    return Promise.resolve(false);
+  insertFirst({ purpose, name }: KeyRecord): Promise<boolean> {
+    return Promise.reject(new KeyNotFoundError(`the backup has no ${purpose} key "${name}".`));
   }
 
   apply(changes: Parameters<KeyStore['apply']>[0]): Promise<boolean> {
     const records = changes.flatMap((change) => (change.type === 'insert' ? [change.record] : []));
     this.#records.push(...records);
     return Promise.resolve(records.length === changes.length);
+  }
+
+  addUses(): Promise<void> {
+    return Promise.resolve();
   }
 
   #filter(test: (record: KeyRecord) => boolean): Promise<KeyRecord[]> {

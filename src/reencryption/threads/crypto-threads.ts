@@ -55,7 +55,10 @@ export class CryptoThreads {
     };
     for (const { id } of keys) thread.sent.add(id);
     return new Promise((resolve) => {
-      thread.waiting.push(resolve);
+      thread.waiting.push((reply) => {
+        activeKey.uses.pending += reply.filter((moved) => moved !== undefined).length;
+        resolve(reply);
+      });
       thread.worker.postMessage(request);
     });
   }

@@ -18,6 +18,7 @@ const MEMBERS = [
   'nextRotationAt',
   'owner',
   'securityLevel',
+  'useCount',
 ];
 
 describe('keyInfo', () => {

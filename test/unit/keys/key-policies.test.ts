@@ -22,15 +22,18 @@ describe('nextRotationAt', () => {
       { kind: 'cron', pattern: '0 3 1 * *', timezone: 'America/New_York' },
       '2026-02-01T08:00:00.000Z',
     ],
+    [{ kind: 'useCount', maxUses: 1000 }, '2026-01-31T10:00:00.000Z'],
+    [{ kind: 'useCount', maxUses: 1001 }, null],
   ])('of %j', (policy, expected) => {
-    expect(nextRotationAt(policy, { activatedAt, expiresAt })?.toISOString() ?? null).toBe(
-      expected,
-    );
+    expect(
+      nextRotationAt(policy, { activatedAt, expiresAt, useCount: 1000 })?.toISOString() ?? null,
+    ).toBe(expected);
   });
 
   it('is never for a key that does not expire or was not activated', () => {
-    expect(nextRotationAt({ kind: 'beforeExpiry' }, { activatedAt, expiresAt: null })).toBeNull();
-    const announced = { activatedAt: null, expiresAt: null };
+    const endless = { activatedAt, expiresAt: null, useCount: 0 };
+    expect(nextRotationAt({ kind: 'beforeExpiry' }, endless)).toBeNull();
+    const announced = { activatedAt: null, expiresAt: null, useCount: 0 };
     expect(nextRotationAt({ kind: 'periodic' }, announced)).toBeNull();
     expect(nextRotationAt({ kind: 'cron', pattern: '0 3 * * *' }, announced)).toBeNull();
   });
@@ -58,6 +61,9 @@ describe('isRetained', () => {
     expect(kept({ kind: 'forever' })).toEqual([1, 2, 3]);
     expect(kept({ kind: 'untilReencrypted' })).toEqual([]);
     expect(kept({ kind: 'minimumAge', days: 29 })).toEqual([]);
+    const revoked = { ...versions[0]!, deactivatedAt: null, compromisedAt: new Date('2026-06-01') };
+    expect(isRetained({ kind: 'minimumAge', days: 28 }, revoked, [], now)).toBe(false);
+    expect(isRetained({ kind: 'minimumAge', days: 30 }, revoked, [], now)).toBe(true);
     expect(kept({ kind: 'minimumAge', days: 30 })).toEqual([1, 2]);
     expect(kept({ kind: 'custom', keep: ({ version }) => version === 2 })).toEqual([2]);
   });
@@ -77,6 +83,7 @@ describe('scheduleProblem', () => {
     [{ rotation: { kind: 'cron', pattern: 'every day' } }, 'pattern'],
     [{ rotation: { kind: 'cron', pattern: '0 0 * * *', timezone: 'Mars/Base' } }, 'timezone'],
     [{ rotation: { kind: 'cron', pattern: '0 0 30 2 *' } }, 'never'],
+    [{ rotation: { kind: 'useCount', maxUses: 0.5 } }, 'maxUses'],
     [{ retention: { kind: 'sometimes' } }, 'retention.kind'],
     [{ retention: { kind: 'minimumAge', days: Number.NaN } }, 'days'],
     [{ retention: { kind: 'lastVersions', count: 1.5 } }, 'count'],

@@ -96,6 +96,28 @@ describe('revoking a key', () => {
     expect(process.store.rows.filter(({ state }) => state === 'active')).toHaveLength(2);
   });
 
+  it('leaves the key alone that another process has put in its place meanwhile', async () => {
+    const process = await withTwoVersions();
+    const other = startProcess({ store: process.store, kms: process.kms });
+    const id = idOf(process, 2);
+    const { store } = process;
+    const findByIds = store.findByIds.bind(store);
+    jest.spyOn(store, 'findByIds').mockImplementationOnce(async (ids) => {
+      const found = await findByIds(ids);
+      await other.keys.rotate('default');
+      return found;
+    });
+
+    await process.keys.operations.revoke(id);
+
+    const data = store.rows.filter(({ purpose }) => purpose === 'data');
+    expect(data.map(({ version, state }) => [version, state])).toEqual([
+      [1, 'deactivated'],
+      [2, 'compromised'],
+      [3, 'active'],
+    ]);
+  });
+
   it('knows neither unknown keys nor the index root', async () => {
     const process = await withTwoVersions();
     await expect(process.keys.operations.revoke('ffffffffffffffff')).rejects.toMatchObject({

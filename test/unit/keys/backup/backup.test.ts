@@ -170,7 +170,10 @@ describe('restoring', () => {
     await keys.rotate('default');
     store.remove(before);
     await keys.operations.restore(file, { kms });
-    expect(store.rows.find(({ id }) => id === before)?.state).toBe('deactivated');
+    const restored = store.rows.find(({ id }) => id === before);
+    expect(restored).toMatchObject({ state: 'deactivated', deactivatedAt: expect.any(Date) });
+    const destroyed = keys.operations.destroy(before, 60_000, () => Promise.resolve([]));
+    await expect(destroyed).rejects.toMatchObject({ code: 'ERR_KEY_STATE', retryable: true });
   });
 
   it('brings no destroyed key back', async () => {

@@ -1,0 +1,91 @@
+import { KeyStateError } from '../errors';
+import type { KeyEvent } from './key-event';
+import { isVersionOf, wholeSecond } from './key-lifecycle';
+import type { KeyRecord } from './key-record';
+import type { KeyServices } from './key-services';
+import { requireTransition } from './key-state';
+
+/** What suspending and resuming works with. */
+export type KeySuspensionParts<C> = Pick<
+  KeyServices<C>,
+  'store' | 'retirement' | 'wallClock' | 'emit'
+>;
+
+/** How often an operation looks again after another process changed the row under it. */
+const ATTEMPTS = 5;
+
+/**
+ * Stops all encryption under the name of an active key, until it is resumed or rotated. Suspending a
+ * suspended key changes nothing.
+ *
+ * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not active, or the index root
+ */
+export async function suspendKey<C>(parts: KeySuspensionParts<C>, id: string): Promise<KeyRecord> {
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    const record = await parts.retirement.find(id);
+    if (record.state === 'suspended') return record;
+    requireTransition(record, 'suspended');
+    const set = { state: 'suspended' as const, deactivatedAt: wholeSecond(parts.wallClock()) };
+    if (!(await parts.store.apply([{ type: 'update', expected: record, set }]))) continue;
+    parts.emit(eventOf('keySuspended', record));
+    return { ...record, ...set };
+  }
+  throw changedMeanwhile(id);
+}
+
+/**
+ * Ends the suspension of a key. It is active again, unless a newer version has been meanwhile: then
+ * it is deactivated, for versions never go backwards.
+ *
+ * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not suspended
+ */
+export async function resumeKey<C>(parts: KeySuspensionParts<C>, id: string): Promise<KeyRecord> {
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    const record = await parts.retirement.find(id);
+    requireSuspended(record);
+    const set = (await wasReplaced(parts, record))
+      ? { state: 'deactivated' as const }
+      : { state: 'active' as const, deactivatedAt: null };
+    if (!(await parts.store.apply([{ type: 'update', expected: record, set }]))) continue;
+    parts.emit(eventOf('keyResumed', record));
+    return { ...record, ...set };
+  }
+  throw changedMeanwhile(id);
+}
+
+/** Whether a newer version of the name is or was active. */
+async function wasReplaced<C>(
+  { store }: KeySuspensionParts<C>,
+  { name, version }: KeyRecord,
+): Promise<boolean> {
+  const versions = (await store.list()).filter(isVersionOf('data', name));
+  return versions.some((other) => other.version > version && other.activatedAt !== null);
+}
+
+function eventOf(
+  type: 'keySuspended' | 'keyResumed',
+  { id: keyId, name: keyName, version }: KeyRecord,
+): KeyEvent {
+  return { type, keyId, keyName, version };
+}
+
+/** @throws {@link KeyStateError} for a key in any other state */
+export function requireSuspended({
+  id,
+  name,
+  version,
+  state,
+}: Pick<KeyRecord, 'id' | 'name' | 'version' | 'state'>): void {
+  if (state === 'suspended') return;
+  throw new KeyStateError(
+    `key ${id} ("${name}" version ${String(version)}) is ${state}, not suspended: there is nothing to resume.`,
+    { keyId: id },
+  );
+}
+
+function changedMeanwhile(id: string): KeyStateError {
+  return new KeyStateError(`key ${id} was changed by another process meanwhile. Try again.`, {
+    keyId: id,
+    retryable: true,
+  });
+}
