@@ -32,7 +32,7 @@ const WRITES = [
   'update() of one secret column',
 ];
 
-export const BOUNDS: readonly Bound[] = [
+const BOUNDS: readonly Bound[] = [
   ...['encrypt 64 B', 'decrypt 64 B'].flatMap((scenario) => [
     { scenario, variant: xaes, over: VARIANTS.gcmFloor, atMost: 1.25 },
     { scenario, variant: xchacha, over: VARIANTS.sodiumFloor, atMost: 1.5 },

@@ -40,11 +40,14 @@ export async function askChild<A>(module: string, question: object): Promise<A> 
   }
 }
 
-/** Called by the module of a {@link Child}, once: answers the question, and lives until it is stopped. */
-export function answer<Q>(work: (question: Q) => Promise<unknown>): void {
+/**
+ * Called by the module of a {@link Child}, once: answers the question, and lives until it is
+ * stopped. That the question is what `work` takes is the word of whoever starts the child.
+ */
+export function answer(work: (question: never) => Promise<unknown>): void {
   process.once('disconnect', () => process.exit());
   process.once('message', (question) => {
-    work(question as Q).then(
+    work(question as never).then(
       (result) => process.send?.(result),
       (error: unknown) => {
         console.error(error);

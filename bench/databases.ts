@@ -4,15 +4,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
-import type { DataSourceOptions, EntityTarget, ObjectLiteral } from 'typeorm';
+import type { DataSourceOptions } from 'typeorm';
 
 export const DATABASE_KINDS = ['SQLite in memory', 'SQLite file', 'PostgreSQL'] as const;
 export type DatabaseKind = (typeof DATABASE_KINDS)[number];
 
 /** Connection URL of a PostgreSQL server on which databases may be created. */
 export const POSTGRES_URL = 'FIELD_ENCRYPTION_TEST_PG_URL';
-
-export type Entity = EntityTarget<ObjectLiteral>;
 
 /** A database that was made for one purpose. Plain data, so that it can be handed to a process. */
 export interface Database {

@@ -13,7 +13,7 @@ import { describeMachine } from './machine';
 import { peerVersions } from './peers';
 import { resultTable, verdictTable } from './report/table';
 import type { Report } from './report/report';
-import type { Result } from './scenario';
+import type { Result, Sizes } from './scenario';
 import { SCENARIOS } from './scenarios';
 import type { ScenarioName } from './scenarios';
 import { sizesFor } from './sizes';
@@ -25,6 +25,7 @@ const NAMES = Object.keys(SCENARIOS) as ScenarioName[];
 const HELP = `npm run bench -- [options]
   --smoke      small sizes, one round: only shows that every scenario runs
   --large      also re-encrypts tables of up to a million rows
+  --rounds N   instead of 5 to 9; more for a noisy machine, fewer for a quick look
   --only NAME  one scenario: ${NAMES.join(', ')}
   --json FILE  writes the figures to FILE as well
   --check      fails when a bound is broken (bench/bounds.ts), or was not measured`;
@@ -32,6 +33,7 @@ const HELP = `npm run bench -- [options]
 const OPTIONS = {
   smoke: { type: 'boolean', default: false },
   large: { type: 'boolean', default: false },
+  rounds: { type: 'string' },
   only: { type: 'string' },
   json: { type: 'string' },
   check: { type: 'boolean', default: false },
@@ -53,7 +55,7 @@ async function main(): Promise<void> {
   try {
     const machine = await describeMachine(process.env[POSTGRES_URL]);
     console.log(machine);
-    const results = await run(planOf(names, values));
+    const results = await run(planOf(names, sizesFor(values)));
     if (values.json !== undefined) write(values.json, { machine, results });
     if (values.check) {
       check(judge(results).filter(({ bound }) => values.large || bound.large !== true));
@@ -68,11 +70,7 @@ interface Run extends RunQuestion {
   readonly major: Major;
 }
 
-function planOf(
-  names: readonly ScenarioName[],
-  extent: { smoke: boolean; large: boolean },
-): readonly Run[] {
-  const sizes = sizesFor(extent);
+function planOf(names: readonly ScenarioName[], sizes: Sizes): readonly Run[] {
   const all = names.flatMap((scenario) => {
     const { majors, databases } = SCENARIOS[scenario];
     return majors.flatMap((major) =>

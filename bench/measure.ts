@@ -29,6 +29,8 @@ export interface Measurement {
   readonly medianMs: number;
   readonly minMs: number;
   readonly maxMs: number;
+  /** Median of the processor time of this process, which says more than a clock on a busy machine. */
+  readonly cpuMs: number;
   /** Median over the median of the first variant of the same comparison. */
   readonly ratio: number;
   readonly figures: Figures;
@@ -43,22 +45,15 @@ export async function measure(
   variants: readonly Variant[],
   { rounds, items }: Work,
 ): Promise<Measurement[]> {
-  const times = variants.map((): number[] => []);
+  const samples = variants.map((): Sample[] => []);
   for (let round = 0; round <= rounds; round++) {
     for (const [i, variant] of variants.entries()) {
-      const elapsed = await timeOnce(variant);
-      if (round > 0) times[i]?.push(elapsed / (variant.items ?? items));
+      const sample = await runOnce(variant, variant.items ?? items);
+      if (round > 0) samples[i]?.push(sample);
     }
   }
-  const medians = times.map(median);
-  return variants.map((variant, i) => ({
-    variant: variant.name,
-    medianMs: medians[i] ?? 0,
-    minMs: Math.min(...(times[i] ?? [])),
-    maxMs: Math.max(...(times[i] ?? [])),
-    ratio: (medians[i] ?? 0) / (medians[0] ?? 1),
-    figures: variant.figures?.() ?? {},
-  }));
+  const [base] = samples;
+  return variants.map((variant, i) => summary(variant, samples[i] ?? [], base ?? []));
 }
 
 /** Median, 95th and 99th percentile of latencies in milliseconds. */
@@ -69,12 +64,41 @@ export function percentiles(times: readonly number[]): Figures {
   return { 'p50 ms': at(0.5), 'p95 ms': at(0.95), 'p99 ms': at(0.99) };
 }
 
-async function timeOnce(variant: Variant): Promise<number> {
+/** Milliseconds an item, in one round. */
+interface Sample {
+  readonly elapsed: number;
+  readonly cpu: number;
+}
+
+async function runOnce(variant: Variant, items: number): Promise<Sample> {
   await variant.prepare?.();
   globalThis.gc?.();
   const start = performance.now();
+  const cpuBefore = process.cpuUsage();
   await variant.run();
-  return performance.now() - start;
+  const { user, system } = process.cpuUsage(cpuBefore);
+  return {
+    elapsed: (performance.now() - start) / items,
+    cpu: (user + system) / 1000 / items,
+  };
+}
+
+function summary(
+  { name, figures }: Variant,
+  samples: readonly Sample[],
+  base: readonly Sample[],
+): Measurement {
+  const times = samples.map(({ elapsed }) => elapsed);
+  const medianMs = median(times);
+  return {
+    variant: name,
+    medianMs,
+    minMs: Math.min(...times),
+    maxMs: Math.max(...times),
+    cpuMs: median(samples.map(({ cpu }) => cpu)),
+    ratio: medianMs / median(base.map(({ elapsed }) => elapsed)),
+    figures: figures?.() ?? {},
+  };
 }
 
 function median(values: readonly number[]): number {

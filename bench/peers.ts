@@ -50,7 +50,7 @@ export interface TextCipher {
 
 /** `undefined` where it is not installed, as with the other peers. */
 export function cloak(): TextCipher | undefined {
-  const peer = load<Cloak>('@47ng/cloak');
+  const peer = load('@47ng/cloak') as Cloak | undefined;
   if (peer === undefined) return undefined;
   const key = peer.parseKeySync(peer.generateKey());
   return {
@@ -61,7 +61,7 @@ export function cloak(): TextCipher | undefined {
 
 /** With its modern backend, which finds `sodium-native`, and the fast hash for its index. */
 export function cipherSweet(): (TextCipher & { token(text: string): Promise<string> }) | undefined {
-  const peer = load<CipherSweet>('ciphersweet-js');
+  const peer = load('ciphersweet-js') as CipherSweet | undefined;
   if (peer === undefined) return undefined;
   const keys = new peer.StringProvider(randomBytes(32).toString('hex'));
   const engine = new peer.CipherSweet(keys, new peer.ModernCrypto());
@@ -76,7 +76,7 @@ export function cipherSweet(): (TextCipher & { token(text: string): Promise<stri
 
 /** Its transformer; its subscriber leaves ciphertext in saved entities, and plain objects in clear. */
 export function typeormEncrypted(): ValueTransformer | undefined {
-  const peer = load<TypeormEncrypted>('typeorm-encrypted');
+  const peer = load('typeorm-encrypted') as TypeormEncrypted | undefined;
   if (peer === undefined) return undefined;
   const key = randomBytes(32).toString('hex');
   return new peer.EncryptionTransformer({ key, algorithm: 'aes-256-gcm', ivLength: 12 });
@@ -94,10 +94,10 @@ export function peerVersions(): Record<string, string | undefined> {
 }
 
 /** A package of `bench/package.json`, if it is installed. */
-export function load<T>(name: string): T | undefined {
+export function load(name: string): unknown {
   const folder = benchFolder();
   if (!existsSync(join(folder, 'node_modules', name))) return undefined;
-  return createRequire(join(folder, 'package.json'))(name) as T;
+  return createRequire(join(folder, 'package.json'))(name);
 }
 
 interface Manifest {

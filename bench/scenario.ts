@@ -9,6 +9,9 @@ export interface Sizes {
   readonly slowRounds: number;
   /** Values in a round of the one-value scenarios. */
   readonly values: number;
+  /** The same, of values above 1 KiB, and for peers that are far slower. */
+  readonly longValues: number;
+  readonly slowValues: number;
   /** Rows of the tables that are read. */
   readonly rows: number;
   /** Entities that are saved or inserted at once. */

@@ -5,6 +5,8 @@ const FULL: Sizes = {
   rounds: 9,
   slowRounds: 5,
   values: 5000,
+  longValues: 1000,
+  slowValues: 250,
   rows: 10_000,
   entities: 1000,
   lookups: 500,
@@ -24,6 +26,8 @@ const SMOKE: Sizes = {
   rounds: 1,
   slowRounds: 1,
   values: 20,
+  longValues: 10,
+  slowValues: 5,
   rows: 20,
   entities: 10,
   lookups: 5,
@@ -38,8 +42,23 @@ const SMOKE: Sizes = {
   wraps: 10,
 };
 
-/** `large` adds tables of up to a million rows. */
-export function sizesFor({ smoke, large }: { smoke: boolean; large: boolean }): Sizes {
+/** What of the command line says how much to do. */
+interface Extent {
+  readonly smoke: boolean;
+  /** Adds tables of up to a million rows. */
+  readonly large: boolean;
+  readonly rounds?: string | undefined;
+}
+
+export function sizesFor({ smoke, large, rounds: given }: Extent): Sizes {
   if (smoke) return SMOKE;
-  return large ? { ...FULL, growth: [10_000, 100_000, 1_000_000] } : FULL;
+  const rounds = Number(given);
+  if (given !== undefined && !(Number.isInteger(rounds) && rounds > 0)) {
+    throw new Error(`--rounds takes a whole number above 0, not ${given}.`);
+  }
+  return {
+    ...FULL,
+    ...(large ? { growth: [10_000, 100_000, 1_000_000] } : {}),
+    ...(given === undefined ? {} : { rounds, slowRounds: rounds }),
+  };
 }

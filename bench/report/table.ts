@@ -9,7 +9,15 @@ import { digits, figureNames, formatMs, formatRate } from './format';
 export function resultTable(result: Result): string {
   const { scenario, setting, unit, rate, measurements } = result;
   const names = figureNames(result);
-  const head = ['', 'ratio', 'median', 'min', 'max', ...(rate === undefined ? [] : [`${rate}/s`])];
+  const head = [
+    '',
+    'ratio',
+    'median',
+    'min',
+    'max',
+    'cpu',
+    ...(rate === undefined ? [] : [`${rate}/s`]),
+  ];
   const table = newTable([...head, ...names]);
   for (const measurement of measurements) {
     table.push([...cells(measurement, rate !== undefined), ...figures(measurement, names)]);
@@ -29,8 +37,11 @@ export function verdictTable(verdicts: readonly Verdict[]): string {
   return `\n${table.toString()}`;
 }
 
-function cells({ variant, ratio, medianMs, minMs, maxMs }: Measurement, rate: boolean): string[] {
-  const times = [medianMs, minMs, maxMs].map(formatMs);
+function cells(
+  { variant, ratio, medianMs, minMs, maxMs, cpuMs }: Measurement,
+  rate: boolean,
+): string[] {
+  const times = [medianMs, minMs, maxMs, cpuMs].map(formatMs);
   return [variant, ratio.toFixed(2), ...times, ...(rate ? [formatRate(medianMs)] : [])];
 }
 

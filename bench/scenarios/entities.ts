@@ -79,7 +79,10 @@ const saveInChunks: Comparison = async (contenders, { sizes: { entities: count, 
   ),
 });
 
-const saveOneByOne: Comparison = async (contenders, { sizes: { entities: count, slowRounds } }) => ({
+const saveOneByOne: Comparison = async (
+  contenders,
+  { sizes: { entities: count, slowRounds } },
+) => ({
   scenario: 'save() of new entities one by one',
   unit: `one of ${String(count)} entities`,
   measurements: await each(

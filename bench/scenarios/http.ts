@@ -22,7 +22,7 @@ export const http: Scenario = {
   majors: [1],
   databases: ['PostgreSQL'],
   run: async (setting) => {
-    const autocannon = load<Autocannon>('autocannon');
+    const autocannon = load('autocannon') as Autocannon | undefined;
     if (autocannon === undefined) return [];
     const { database, sizes } = setting;
     const servers: Child<number>[] = [];

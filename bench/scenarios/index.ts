@@ -5,9 +5,11 @@ import { keys } from './keys';
 import { oneValue } from './one-value';
 import { pkcs11 } from './pkcs11';
 import { rotation } from './rotation';
+import { token } from './token';
 
 export const SCENARIOS = {
   'one-value': oneValue,
+  token,
   entities,
   rotation,
   keys,

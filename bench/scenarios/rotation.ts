@@ -139,7 +139,7 @@ async function grown(
   rows: number,
   base: Measurement | undefined,
 ): Promise<Measurement> {
-  const { elapsedMs, peakMegabytes } = await askChild<RotationAnswer>(
+  const { elapsedMs, cpuMs, peakMegabytes } = await askChild<RotationAnswer>(
     join(__dirname, '..', 'children', 'rotation.js'),
     question,
   );
@@ -149,6 +149,7 @@ async function grown(
     medianMs,
     minMs: medianMs,
     maxMs: medianMs,
+    cpuMs: cpuMs / rows,
     ratio: base === undefined ? 1 : medianMs / base.medianMs,
     figures: { 'peak MB': peakMegabytes },
   };
