@@ -55,8 +55,9 @@ async function main(): Promise<void> {
   try {
     const machine = await describeMachine(process.env[POSTGRES_URL]);
     console.log(machine);
-    const results = await run(planOf(names, sizesFor(values)));
-    if (values.json !== undefined) write(values.json, { machine, results });
+    const results = await run(planOf(names, sizesFor(values)), (done) => {
+      if (values.json !== undefined) write(values.json, { machine, results: done });
+    });
     if (values.check) {
       check(judge(results).filter(({ bound }) => values.large || bound.large !== true));
     }
@@ -81,8 +82,14 @@ function planOf(names: readonly ScenarioName[], sizes: Sizes): readonly Run[] {
   return all.filter(({ setting }) => setting.database !== 'PostgreSQL');
 }
 
-/** Each run has a process of its own, so that none leaves a heap, or compiled code, to the next. */
-async function run(plan: readonly Run[]): Promise<Result[]> {
+/**
+ * Each run has a process of its own, so that none leaves a heap, or compiled code, to the next.
+ * `onDone` is told after each of them what there is so far.
+ */
+async function run(
+  plan: readonly Run[],
+  onDone: (results: readonly Result[]) => void,
+): Promise<Result[]> {
   const builds = new Map(
     [...new Set(plan.map(({ major }) => major))].map((major) => [major, buildFor(major)]),
   );
@@ -93,6 +100,7 @@ async function run(plan: readonly Run[]): Promise<Result[]> {
       results.push(result);
       console.log(resultTable(result));
     }
+    onDone(results);
   }
   return results;
 }

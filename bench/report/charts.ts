@@ -41,7 +41,7 @@ export function charts({ results }: Report): Record<string, string> {
       groups: groups(one, byScenario, TIME),
     }),
     'find.svg': barChart({
-      title: 'find() of 10,000 rows, time over plain columns, less is better',
+      title: 'find() of many rows, time over plain columns, less is better',
       groups: groups(of('find()'), bySetting, TIMES_PLAIN),
     }),
     'writes.svg': barChart({
