@@ -17,8 +17,8 @@ export interface BarChart {
   readonly groups: readonly BarGroup[];
 }
 
-const WIDTH = 760;
-const LABEL_WIDTH = 290;
+const WIDTH = 800;
+const LABEL_WIDTH = 330;
 const BAR_WIDTH = 370;
 const ROW_HEIGHT = 20;
 const GROUP_GAP = 34;
