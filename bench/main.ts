@@ -1,61 +1,141 @@
+import 'reflect-metadata';
 import { writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import Table from 'cli-table3';
-import { SIZES } from './scenario';
-import type { Result, Scenario } from './scenario';
-import { oneValue } from './scenarios/one-value';
-import { pkcs11 } from './scenarios/pkcs11';
-import { typeormOnSqlite } from './scenarios/typeorm';
+import { startPostgres } from '../test/support/postgres-server';
+import type { PostgresServer } from '../test/support/postgres-server';
+import { isHeld, judge } from './bounds';
+import type { Verdict } from './bounds';
+import { askChild } from './child';
+import type { RunQuestion } from './children/run';
+import { POSTGRES_URL } from './databases';
+import { describeMachine } from './machine';
+import { peerVersions } from './peers';
+import { resultTable, verdictTable } from './report/table';
+import type { Report } from './report/report';
+import type { Result, Sizes } from './scenario';
+import { SCENARIOS } from './scenarios';
+import type { ScenarioName } from './scenarios';
+import { sizesFor } from './sizes';
+import { buildFor } from './typeorm-major';
+import type { Major } from './typeorm-major';
 
-const SCENARIOS: readonly Scenario[] = [oneValue, typeormOnSqlite, pkcs11];
+const NAMES = Object.keys(SCENARIOS) as ScenarioName[];
 
-const HELP = `npm run bench -- [--smoke] [--json FILE]
+const HELP = `npm run bench -- [options]
   --smoke      small sizes, one round: only shows that every scenario runs
-  --json FILE  writes the figures to FILE as well`;
+  --large      also re-encrypts tables of up to a million rows
+  --rounds N   instead of 5 to 9; more for a noisy machine, fewer for a quick look
+  --only NAME  one scenario: ${NAMES.join(', ')}
+  --json FILE  writes the figures to FILE as well
+  --check      fails when a bound is broken (bench/bounds.ts), or was not measured`;
+
+const OPTIONS = {
+  smoke: { type: 'boolean', default: false },
+  large: { type: 'boolean', default: false },
+  rounds: { type: 'string' },
+  only: { type: 'string' },
+  json: { type: 'string' },
+  check: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const;
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      smoke: { type: 'boolean', default: false },
-      json: { type: 'string' },
-      help: { type: 'boolean', default: false },
-    },
-  });
+  const { values } = parseArgs({ options: OPTIONS });
   if (values.help) {
     console.log(HELP);
     return;
   }
-  const machine = `Node ${process.version}, ${String(cpus().length)} × ${cpus()[0]?.model ?? 'unknown'}`;
-  console.log(machine);
-  const results: Result[] = [];
-  for (const scenario of SCENARIOS) {
-    for (const result of await scenario(SIZES[values.smoke ? 'smoke' : 'full'])) {
-      results.push(result);
-      print(result);
+  if (values.smoke && values.check) throw new Error('--check needs the full sizes, not --smoke.');
+  const { only } = values;
+  const names = NAMES.filter((name) => only === undefined || name === only);
+  if (names.length === 0) throw new Error(`There is no scenario ${String(only)}.\n${HELP}`);
+  sayWhatIsMissing();
+  const postgres = await usePostgres();
+  try {
+    const machine = await describeMachine(process.env[POSTGRES_URL]);
+    console.log(machine);
+    const results = await run(planOf(names, sizesFor(values)), (done) => {
+      if (values.json !== undefined) write(values.json, { machine, results: done });
+    });
+    if (values.check) {
+      check(judge(results).filter(({ bound }) => values.large || bound.large !== true));
     }
-  }
-  if (values.json !== undefined) {
-    writeFileSync(values.json, `${JSON.stringify({ machine, results }, null, 2)}\n`);
+  } finally {
+    await postgres?.stop();
   }
 }
 
-function print({ scenario, unit, measurements }: Result): void {
-  const table = new Table({
-    head: [`${scenario} (${unit})`, 'ratio', 'median ms', 'min', 'max'],
-    colAligns: ['left', 'right', 'right', 'right', 'right'],
-    style: { head: [], border: [] },
+/** A run of a scenario, for one major of TypeORM. */
+interface Run extends RunQuestion {
+  readonly major: Major;
+}
+
+function planOf(names: readonly ScenarioName[], sizes: Sizes): readonly Run[] {
+  const all = names.flatMap((scenario) => {
+    const { majors, databases } = SCENARIOS[scenario];
+    return majors.flatMap((major) =>
+      databases.map((database) => ({ scenario, major, setting: { sizes, database } })),
+    );
   });
-  for (const { variant, ratio, medianMs, minMs, maxMs } of measurements) {
-    table.push([
-      variant,
-      ratio.toFixed(2),
-      medianMs.toFixed(1),
-      minMs.toFixed(1),
-      maxMs.toFixed(1),
-    ]);
-  }
-  console.log(table.toString());
+  if (process.env[POSTGRES_URL] !== undefined) return all;
+  return all.filter(({ setting }) => setting.database !== 'PostgreSQL');
 }
 
-void main();
+/**
+ * Each run has a process of its own, so that none leaves a heap, or compiled code, to the next.
+ * `onDone` is told after each of them what there is so far.
+ */
+async function run(
+  plan: readonly Run[],
+  onDone: (results: readonly Result[]) => void,
+): Promise<Result[]> {
+  const builds = new Map(
+    [...new Set(plan.map(({ major }) => major))].map((major) => [major, buildFor(major)]),
+  );
+  const results: Result[] = [];
+  for (const { major, ...question } of plan) {
+    const module = join(builds.get(major) ?? '', 'bench', 'children', 'run.js');
+    for (const result of await askChild<Result[]>(module, question)) {
+      results.push(result);
+      console.log(resultTable(result));
+    }
+    onDone(results);
+  }
+  return results;
+}
+
+function sayWhatIsMissing(): void {
+  const missing = Object.entries(peerVersions()).flatMap(([name, version]) =>
+    version === undefined ? [name] : [],
+  );
+  if (missing.length === 0) return;
+  console.log(`Not installed, so not measured: ${missing.join(', ')} (npm run bench:peers).`);
+}
+
+/** The server that the environment names, or one of our own; without either, a line that says so. */
+async function usePostgres(): Promise<PostgresServer | undefined> {
+  if (process.env[POSTGRES_URL] !== undefined) return undefined;
+  try {
+    const server = await startPostgres();
+    process.env[POSTGRES_URL] = server.url;
+    return server;
+  } catch (error) {
+    console.log(`No PostgreSQL, so nothing is measured on it: ${String(error)}`);
+    return undefined;
+  }
+}
+
+function write(file: string, report: Report): void {
+  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
+}
+
+function check(verdicts: readonly Verdict[]): void {
+  console.log(verdictTable(verdicts));
+  if (!verdicts.every(isHeld)) process.exitCode = 1;
+}
+
+main().catch((error: unknown) => {
+  console.error(error);
+  process.exitCode = 1;
+});

@@ -1,54 +1,108 @@
 import { performance } from 'node:perf_hooks';
 
+/** Named figures beside the times, such as a percentile in milliseconds. */
+export type Figures = Readonly<Record<string, number>>;
+
 /** One way of doing the work of a scenario. */
 export interface Variant {
   readonly name: string;
+  /** Items that one run() works through. Defaults to what {@link Work} says. */
+  readonly items?: number;
   /** Does the work once; what it returns is thrown away. */
   run(): unknown;
-  /** Brings the state back after a round, outside the measurement. */
-  reset?(): Promise<void>;
+  /** Makes the state that run() wants, before each, outside the measurement. */
+  prepare?(): Promise<unknown>;
+  /** Asked for once, after the last round. */
+  figures?(): Figures;
 }
 
-/** What one variant took, in milliseconds a round. */
+/** What the variants of a comparison have in common. */
+export interface Work {
+  readonly rounds: number;
+  /** Items in one run; times are divided by it. */
+  readonly items: number;
+}
+
+/** What one variant took, in milliseconds an item. */
 export interface Measurement {
   readonly variant: string;
   readonly medianMs: number;
   readonly minMs: number;
   readonly maxMs: number;
-  /** Median over the median of the first variant of the same scenario. */
+  /** Median of the processor time of this process, which says more than a clock on a busy machine. */
+  readonly cpuMs: number;
+  /** Median over the median of the first variant of the same comparison. */
   readonly ratio: number;
+  readonly figures: Figures;
 }
 
 /**
  * Runs the variants in turn, round after round, so that a machine that slows down slows all of them,
- * and compares medians. One round before the first is not counted.
+ * and compares medians. One round before the first is not counted. What one variant leaves behind is
+ * collected before the next, where the process runs with `--expose-gc`.
  */
 export async function measure(
   variants: readonly Variant[],
-  rounds: number,
+  { rounds, items }: Work,
 ): Promise<Measurement[]> {
-  const times = variants.map((): number[] => []);
+  const samples = variants.map((): Sample[] => []);
   for (let round = 0; round <= rounds; round++) {
     for (const [i, variant] of variants.entries()) {
-      const start = performance.now();
-      await variant.run();
-      const elapsed = performance.now() - start;
-      await variant.reset?.();
-      if (round > 0) times[i]?.push(elapsed);
+      const sample = await runOnce(variant, variant.items ?? items);
+      if (round > 0) samples[i]?.push(sample);
     }
   }
-  const medians = times.map(median);
-  return variants.map(({ name }, i) => ({
+  const [base] = samples;
+  return variants.map((variant, i) => summary(variant, samples[i] ?? [], base ?? []));
+}
+
+/** Median, 95th and 99th percentile of latencies in milliseconds. */
+export function percentiles(times: readonly number[]): Figures {
+  const sorted = times.toSorted((a, b) => a - b);
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+  return { 'p50 ms': at(0.5), 'p95 ms': at(0.95), 'p99 ms': at(0.99) };
+}
+
+/** Milliseconds an item, in one round. */
+interface Sample {
+  readonly elapsed: number;
+  readonly cpu: number;
+}
+
+async function runOnce(variant: Variant, items: number): Promise<Sample> {
+  await variant.prepare?.();
+  globalThis.gc?.();
+  const start = performance.now();
+  const cpuBefore = process.cpuUsage();
+  await variant.run();
+  const { user, system } = process.cpuUsage(cpuBefore);
+  return {
+    elapsed: (performance.now() - start) / items,
+    cpu: (user + system) / 1000 / items,
+  };
+}
+
+function summary(
+  { name, figures }: Variant,
+  samples: readonly Sample[],
+  base: readonly Sample[],
+): Measurement {
+  const times = samples.map(({ elapsed }) => elapsed);
+  const medianMs = median(times);
+  return {
     variant: name,
-    medianMs: medians[i] ?? 0,
-    minMs: Math.min(...(times[i] ?? [])),
-    maxMs: Math.max(...(times[i] ?? [])),
-    ratio: (medians[i] ?? 0) / (medians[0] ?? 1),
-  }));
+    medianMs,
+    minMs: Math.min(...times),
+    maxMs: Math.max(...times),
+    cpuMs: median(samples.map(({ cpu }) => cpu)),
+    ratio: medianMs / median(base.map(({ elapsed }) => elapsed)),
+    figures: figures?.() ?? {},
+  };
 }
 
 function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
+  const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
   const upper = sorted[middle] ?? 0;
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? 0) + upper) / 2;

@@ -1,25 +1,59 @@
+import type { DatabaseKind } from './databases';
 import type { Measurement } from './measure';
+import type { Major } from './typeorm-major';
 
-/** How much work a scenario does. */
+/** How much work the scenarios do. */
 export interface Sizes {
+  readonly rounds: number;
+  /** Rounds of what takes seconds. */
+  readonly slowRounds: number;
   /** Values in a round of the one-value scenarios. */
   readonly values: number;
-  /** Rows in the tables of the TypeORM scenarios. */
+  /** The same, of values above 1 KiB, and for peers that are far slower. */
+  readonly longValues: number;
+  readonly slowValues: number;
+  /** Rows of the tables that are read. */
   readonly rows: number;
-  readonly rounds: number;
+  /** Entities that are saved or inserted at once. */
+  readonly entities: number;
+  readonly lookups: number;
+  readonly updates: number;
+  /** Rows that are re-encrypted. */
+  readonly rotationRows: number;
+  /** Rows that go through a repository meanwhile, which is far slower. */
+  readonly repositoryRows: number;
+  /** Tables of so many rows show how rotation grows; none when empty. */
+  readonly growth: readonly number[];
+  /** Data keys in the key table, for the time a start takes. */
+  readonly dataKeys: readonly number[];
+  /** Rows that are each under a data key of their own. */
+  readonly rowsOfOwnKey: number;
+  readonly coldKeys: number;
+  readonly requests: number;
+  readonly wraps: number;
 }
 
-/** Enough for stable medians, and just enough to see that every scenario runs. */
-export const SIZES: Readonly<Record<'full' | 'smoke', Sizes>> = {
-  full: { values: 20_000, rows: 10_000, rounds: 7 },
-  smoke: { values: 50, rows: 20, rounds: 1 },
-};
+/** What a scenario is given. */
+export interface Setting {
+  readonly sizes: Sizes;
+  readonly database: DatabaseKind;
+}
 
 /** A comparison; the first variant is the base of the ratios. */
 export interface Result {
+  /** What bounds and the documentation know it by. */
   readonly scenario: string;
+  /** Where it ran, such as `TypeORM 1.1.1, PostgreSQL`; empty where nothing of that matters. */
+  readonly setting: string;
+  /** What the times are of. */
   readonly unit: string;
+  /** Name of the items, where their rate says more than their time. */
+  readonly rate?: string;
   readonly measurements: readonly Measurement[];
 }
 
-export type Scenario = (sizes: Sizes) => Promise<Result[]>;
+export interface Scenario {
+  readonly majors: readonly Major[];
+  readonly databases: readonly DatabaseKind[];
+  run(setting: Setting): Promise<Result[]>;
+}

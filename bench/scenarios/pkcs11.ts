@@ -6,8 +6,10 @@ import { performance } from 'node:perf_hooks';
 import * as pkcs11js from 'pkcs11js';
 import type { KeyBinding } from '../../src/kms/kms-provider';
 import { pkcs11Kms } from '../../src/kms/pkcs11';
-import { measure } from '../measure';
+import { measure, percentiles } from '../measure';
+import type { Variant } from '../measure';
 import type { Result, Scenario, Sizes } from '../scenario';
+import { VARIANTS } from '../variants';
 
 const LIBRARY = '/usr/lib/softhsm/libsofthsm2.so';
 const PIN = 'bench-pin';
@@ -29,20 +31,24 @@ interface Contender {
 }
 
 /** Wrapping and unwrapping in SoftHSM2, and how long the event loop stands still meanwhile. */
-export const pkcs11: Scenario = async (sizes) => {
-  if (!existsSync(LIBRARY)) {
-    console.log('pkcs11: skipped, there is no SoftHSM2 (apt-get install softhsm2)');
-    return [];
-  }
-  const folder = mkdtempSync(join(tmpdir(), 'field-encryption-bench-'));
-  try {
-    return [await onSoftHsm(folder, sizes)];
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+export const pkcs11: Scenario = {
+  majors: [1],
+  databases: ['SQLite in memory'],
+  run: async ({ sizes }) => {
+    if (!existsSync(LIBRARY)) {
+      console.log('pkcs11: skipped, there is no SoftHSM2 (apt-get install softhsm2)');
+      return [];
+    }
+    const folder = mkdtempSync(join(tmpdir(), 'field-encryption-bench-'));
+    try {
+      return [await onSoftHsm(folder, sizes)];
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
 };
 
-async function onSoftHsm(folder: string, { values, rounds }: Sizes): Promise<Result> {
+async function onSoftHsm(folder: string, { wraps, rounds }: Sizes): Promise<Result> {
   const slot = makeToken(folder);
   const kms = pkcs11Kms({
     library: LIBRARY,
@@ -57,47 +63,43 @@ async function onSoftHsm(folder: string, { values, rounds }: Sizes): Promise<Res
     bareAsync(slot),
     bareBlocking(slot),
     {
-      name: 'pkcs11Kms',
+      name: VARIANTS.pkcs11Kms,
       wrapAndUnwrap: async () => {
         await kms.unwrapKey(await kms.wrapKey(KEY, BINDING), BINDING);
       },
     },
   ];
-  const count = Math.ceil(values / 10);
-  const times = new Map(contenders.map((contender) => [contender, new Float64Array(count)]));
-  const stalls = new Map<Contender, number>();
-  const measurements = await measure(
-    contenders.map((contender) => ({
-      name: contender.name,
-      run: async () => {
-        const longest = await watchLoop(() => repeat(contender, times.get(contender)));
-        stalls.set(contender, Math.max(longest, stalls.get(contender) ?? 0));
-      },
-    })),
-    rounds,
-  );
+  const variants = contenders.map((contender) => underLoad(contender, wraps));
+  const measurements = await measure(variants, { items: wraps, rounds });
   await kms.close?.();
   return {
-    scenario: 'PKCS #11: wrap and unwrap a key in SoftHSM2',
-    unit: `${String(count)} times, ${String(AT_ONCE)} at once, ${String(SESSIONS)} sessions`,
-    measurements: measurements.map((measurement, i) => {
-      const contender = contenders[i];
-      if (contender === undefined) return measurement;
-      const latency = percentiles(times.get(contender) ?? new Float64Array());
-      const stall = `loop stood still ${(stalls.get(contender) ?? 0).toFixed(1)} ms`;
-      return { ...measurement, variant: `${contender.name}: ${latency}; ${stall}` };
-    }),
+    scenario: 'PKCS #11',
+    setting: 'SoftHSM2',
+    unit: `one of ${String(wraps)} times wrap and unwrap, ${String(AT_ONCE)} at once, ${String(SESSIONS)} sessions`,
+    measurements,
   };
 }
 
-async function repeat(contender: Contender, times = new Float64Array()): Promise<void> {
-  let next = 0;
+/** Also tells how long the event loop stood still, the warm-up left out. */
+function underLoad(contender: Contender, wraps: number): Variant {
+  const times: number[] = [];
+  const stalls: number[] = [];
+  return {
+    name: contender.name,
+    run: async () => {
+      stalls.push(await watchLoop(() => repeat(contender, wraps, times)));
+    },
+    figures: () => ({ ...percentiles(times), 'longest stall ms': Math.max(...stalls.slice(1)) }),
+  };
+}
+
+async function repeat(contender: Contender, wraps: number, times: number[]): Promise<void> {
+  let begun = 0;
   const loop = async (): Promise<void> => {
-    while (next < times.length) {
-      const index = next++;
+    while (begun++ < wraps) {
       const start = performance.now();
       await contender.wrapAndUnwrap();
-      times[index] = performance.now() - start;
+      times.push(performance.now() - start);
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, loop));
@@ -116,13 +118,6 @@ async function watchLoop(work: () => Promise<void>): Promise<number> {
   look();
   clearInterval(timer);
   return longest;
-}
-
-function percentiles(times: Float64Array): string {
-  const sorted = times.toSorted();
-  const at = (share: number): string =>
-    (sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0).toFixed(2);
-  return `p50 ${at(0.5)}, p95 ${at(0.95)}, p99 ${at(0.99)} ms`;
 }
 
 let admin: pkcs11js.PKCS11 | undefined;
@@ -164,7 +159,7 @@ function bareAsync(slot: Buffer): Contender {
     else next(session);
   };
   return {
-    name: 'bare pkcs11js, asynchronous',
+    name: VARIANTS.bareHsm,
     wrapAndUnwrap: async () => {
       const session = await take();
       const mechanism = gcm();
@@ -182,7 +177,7 @@ function bareBlocking(slot: Buffer): Contender {
   const { hsm, kek, sessions } = bare(slot, 1);
   const [session = Buffer.alloc(0)] = sessions;
   return {
-    name: 'bare pkcs11js, blocking',
+    name: VARIANTS.bareHsmBlocking,
     wrapAndUnwrap: () => {
       const mechanism = gcm();
       hsm.C_EncryptInit(session, mechanism, kek);

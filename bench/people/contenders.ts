@@ -1,0 +1,106 @@
+import type { DataSource, FindOptionsWhere, Repository } from 'typeorm';
+import { withFieldEncryption } from '../../src';
+import type { CipherSuite } from '../../src';
+import { createDatabase, dataSourceOn, dropDatabase } from '../databases';
+import type { Database, DatabaseKind } from '../databases';
+import { keyFileKms } from '../kms';
+import { peerVersions } from '../peers';
+import { VARIANTS } from '../variants';
+import * as entities from './entities';
+import { persons } from './person';
+import type { Person } from './person';
+
+/** One way of storing people, in a database of its own. */
+export interface Contender {
+  readonly name: string;
+  readonly people: Repository<Person>;
+  /** How many there are, with ids from 1. */
+  readonly rows: number;
+  /** What finds people by their e-mail address. */
+  readonly byEmail: (email: string) => FindOptionsWhere<Person>;
+  /** Makes what can be saved, without an id. */
+  readonly make: (count: number) => Partial<Person>[];
+  close(): Promise<void>;
+}
+
+interface Kind {
+  readonly name: string;
+  readonly entity: new () => Person;
+  readonly suite?: CipherSuite;
+  readonly byEmail?: Contender['byEmail'];
+  readonly make?: Contender['make'];
+}
+
+/** Without a way to look people up, which costs every write something. */
+const STORING: readonly Kind[] = [
+  { name: VARIANTS.plain, entity: entities.PlainPerson },
+  { name: VARIANTS.transformer, entity: entities.TransformedPerson },
+  { name: VARIANTS.typeormEncrypted, entity: entities.PeerPerson },
+  { name: VARIANTS.xaes, entity: entities.EncryptedPerson, suite: 'xaes-256-gcm' },
+  { name: VARIANTS.xchacha, entity: entities.EncryptedPerson, suite: 'xchacha20-poly1305' },
+  { name: VARIANTS.xaesIndexed, entity: entities.IndexedEncryptedPerson, suite: 'xaes-256-gcm' },
+];
+
+/** With one. typeorm-encrypted has none: what it is asked for is not what it stored. */
+const LOOKING_UP: readonly Kind[] = [
+  { name: VARIANTS.plain, entity: entities.IndexedPlainPerson },
+  {
+    name: `${VARIANTS.transformer}, hand-made token`,
+    entity: entities.IndexedTransformedPerson,
+    byEmail: (email) => ({ emailToken: entities.handMadeToken(email) }) as FindOptionsWhere<Person>,
+    make: (count) =>
+      persons(count).map((person) => ({
+        ...person,
+        emailToken: entities.handMadeToken(person.email),
+      })),
+  },
+  { name: VARIANTS.xaes, entity: entities.IndexedEncryptedPerson, suite: 'xaes-256-gcm' },
+  { name: VARIANTS.xchacha, entity: entities.IndexedEncryptedPerson, suite: 'xchacha20-poly1305' },
+];
+
+export function storing(database: DatabaseKind, rows: number): Promise<Contender[]> {
+  const missing = peerVersions()[VARIANTS.typeormEncrypted] === undefined;
+  const kinds = STORING.filter(({ name }) => !missing || name !== VARIANTS.typeormEncrypted);
+  return Promise.all(kinds.map((kind) => open(kind, database, rows)));
+}
+
+/** All of them, or those of these names. */
+export function lookingUp(
+  database: DatabaseKind,
+  rows: number,
+  names: readonly string[] = LOOKING_UP.map(({ name }) => name),
+): Promise<Contender[]> {
+  const kinds = LOOKING_UP.filter(({ name }) => names.includes(name));
+  return Promise.all(kinds.map((kind) => open(kind, database, rows)));
+}
+
+async function open(kind: Kind, databaseKind: DatabaseKind, rows: number): Promise<Contender> {
+  const database = await createDatabase(databaseKind);
+  const dataSource = await connect(kind, database);
+  const make = kind.make ?? persons;
+  const people = dataSource.getRepository(kind.entity);
+  await fill(people, make(rows));
+  return {
+    name: kind.name,
+    people,
+    rows,
+    byEmail: kind.byEmail ?? ((email) => ({ email })),
+    make,
+    close: async () => {
+      await dataSource.destroy();
+      await dropDatabase(database);
+    },
+  };
+}
+
+async function connect({ entity, suite }: Kind, database: Database): Promise<DataSource> {
+  const dataSource = dataSourceOn(database, [entity]);
+  if (suite !== undefined) withFieldEncryption(dataSource, { kms: keyFileKms(), suite });
+  return dataSource.initialize();
+}
+
+/** In chunks that fit into one statement. */
+async function fill(people: Repository<Person>, all: Partial<Person>[]): Promise<void> {
+  for (let at = 0; at < all.length; at += 1000) await people.insert(all.slice(at, at + 1000));
+  if (people.manager.connection.options.type === 'postgres') await people.query('ANALYZE');
+}

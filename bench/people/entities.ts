@@ -1,0 +1,88 @@
+import { createHmac, createSecretKey, randomBytes } from 'node:crypto';
+import { Column, Entity, Index } from 'typeorm';
+import type { ValueTransformer } from 'typeorm';
+import { BlindIndex, Encrypted } from '../../src';
+import { tunedGcm } from '../floor';
+import { typeormEncrypted } from '../peers';
+import { Person } from './person';
+
+/** What a careful team writes by hand: a column transformer over node:crypto, tuned. */
+const handTuned = transformerOver(tunedGcm());
+
+/** Without the peer its column throws; nobody opens it then. */
+const peer = typeormEncrypted();
+const NOT_INSTALLED: ValueTransformer = { to: missing, from: missing };
+
+@Entity()
+export class PlainPerson extends Person {
+  @Column() email!: string;
+  @Column() phone!: string;
+  @Column() ssn!: string;
+  @Column() note!: string;
+}
+
+@Entity()
+export class TransformedPerson extends Person {
+  @Column({ transformer: handTuned }) email!: string;
+  @Column({ transformer: handTuned }) phone!: string;
+  @Column({ transformer: handTuned }) ssn!: string;
+  @Column({ transformer: handTuned }) note!: string;
+}
+
+@Entity()
+export class PeerPerson extends Person {
+  @Column({ transformer: peer ?? NOT_INSTALLED }) email!: string;
+  @Column({ transformer: peer ?? NOT_INSTALLED }) phone!: string;
+  @Column({ transformer: peer ?? NOT_INSTALLED }) ssn!: string;
+  @Column({ transformer: peer ?? NOT_INSTALLED }) note!: string;
+}
+
+@Entity()
+export class EncryptedPerson extends Person {
+  @Encrypted() email!: string;
+  @Encrypted() phone!: string;
+  @Encrypted() ssn!: string;
+  @Encrypted() note!: string;
+}
+
+// The same people, to be found by their e-mail address.
+
+@Entity()
+export class IndexedPlainPerson extends Person {
+  @Index() @Column() email!: string;
+  @Column() phone!: string;
+  @Column() ssn!: string;
+  @Column() note!: string;
+}
+
+const tokenKey = createSecretKey(randomBytes(32));
+
+/** The column that a careful team puts beside the encrypted one, and fills and asks by hand. */
+export function handMadeToken(text: string): string {
+  return createHmac('sha256', tokenKey).update(text).digest('base64url');
+}
+
+@Entity()
+export class IndexedTransformedPerson extends Person {
+  @Column({ transformer: handTuned }) email!: string;
+  @Index() @Column() emailToken!: string;
+  @Column({ transformer: handTuned }) phone!: string;
+  @Column({ transformer: handTuned }) ssn!: string;
+  @Column({ transformer: handTuned }) note!: string;
+}
+
+@Entity()
+export class IndexedEncryptedPerson extends Person {
+  @Encrypted() @BlindIndex() email!: string;
+  @Encrypted() phone!: string;
+  @Encrypted() ssn!: string;
+  @Encrypted() note!: string;
+}
+
+function transformerOver({ seal, open }: ReturnType<typeof tunedGcm>): ValueTransformer {
+  return { to: seal, from: open };
+}
+
+function missing(): never {
+  throw new Error('typeorm-encrypted is not installed: npm run bench:peers');
+}

@@ -1,0 +1,71 @@
+import type { Result } from '../scenario';
+import { digits, figureNames, formatMs, formatRate } from './format';
+
+/** A column of a matrix: one result under a heading. */
+export interface Column {
+  readonly heading: string;
+  readonly result: Result;
+}
+
+/** Variants down, results across: the ratio, and the median or the rate behind it. */
+export function matrix(columns: readonly Column[]): string {
+  const variants = new Set(
+    columns.flatMap(({ result }) => result.measurements.map(({ variant }) => variant)),
+  );
+  const rows = [...variants].map((name) => [
+    code(name),
+    ...columns.map(({ result }) => {
+      const found = result.measurements.find(({ variant }) => variant === name);
+      if (found === undefined) return '–';
+      const { ratio, medianMs } = found;
+      return `${formatRatio(ratio)} (${amount(result, medianMs)})`;
+    }),
+  ]);
+  return table(['', ...columns.map(({ heading }) => heading)], rows);
+}
+
+/** One result with its spread and its other figures. */
+export function details(result: Result): string {
+  const names = figureNames(result);
+  const { rate } = result;
+  const rows = result.measurements.map(
+    ({ variant, ratio, medianMs, minMs, maxMs, cpuMs, figures }) => [
+      code(variant),
+      formatRatio(ratio),
+      amount(result, medianMs),
+      `${formatMs(minMs)} – ${formatMs(maxMs)}`,
+      formatMs(cpuMs),
+      ...names.map((name) => digits(figures[name] ?? 0)),
+    ],
+  );
+  return table(
+    [
+      '',
+      'ratio',
+      rate === undefined ? 'median' : `${rate}/s`,
+      'spread',
+      'processor time',
+      ...names,
+    ],
+    rows,
+  );
+}
+
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  const rule = head.map((_, i) => (i === 0 ? '---' : '---:'));
+  return [line(head), line(rule), ...rows.map(line)].join('\n');
+}
+
+function formatRatio(ratio: number): string {
+  return ratio >= 10 ? digits(ratio) : ratio.toFixed(2);
+}
+
+/** Names are not markup. */
+export function code(name: string): string {
+  return /[*_|<@]/.test(name) ? `\`${name.replaceAll('|', '\\|')}\`` : name;
+}
+
+function amount({ rate }: Result, medianMs: number): string {
+  return rate === undefined ? formatMs(medianMs) : `${formatRate(medianMs)}/s`;
+}

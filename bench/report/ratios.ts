@@ -1,0 +1,26 @@
+import type { Measurement } from '../measure';
+import type { Result } from '../scenario';
+import type { Report } from './report';
+
+/** Medians of a variant over those of another, over all settings: `1.4`, or `1.2 to 1.6`. */
+export function ratios(report: Report, scenario: string, variant: string, over: string): string {
+  const all = resultsOf(report, scenario).flatMap(({ measurements }) => {
+    const [value, base] = [variant, over].map((name) => medianOf(measurements, name));
+    return value === undefined || base === undefined ? [] : [value / base];
+  });
+  if (all.length === 0) return 'an unmeasured number of';
+  const [least, most] = [Math.min(...all), Math.max(...all)].map(rounded);
+  return least === most ? String(least) : `${String(least)} to ${String(most)}`;
+}
+
+export function resultsOf({ results }: Report, scenario: string): Result[] {
+  return results.filter((result) => result.scenario === scenario);
+}
+
+function medianOf(measurements: readonly Measurement[], name: string): number | undefined {
+  return measurements.find(({ variant }) => variant === name)?.medianMs;
+}
+
+function rounded(value: number): string {
+  return value >= 10 ? String(Math.round(value)) : value.toFixed(value < 1 ? 2 : 1);
+}

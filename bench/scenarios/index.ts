@@ -1,0 +1,20 @@
+import type { Scenario } from '../scenario';
+import { entities } from './entities';
+import { http } from './http';
+import { keys } from './keys';
+import { oneValue } from './one-value';
+import { pkcs11 } from './pkcs11';
+import { rotation } from './rotation';
+import { token } from './token';
+
+export const SCENARIOS = {
+  'one-value': oneValue,
+  token,
+  entities,
+  rotation,
+  keys,
+  http,
+  pkcs11,
+} satisfies Record<string, Scenario>;
+
+export type ScenarioName = keyof typeof SCENARIOS;

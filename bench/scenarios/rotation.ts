@@ -1,0 +1,156 @@
+import { join } from 'node:path';
+import type { DataSource, Repository } from 'typeorm';
+import { MoreThan } from 'typeorm';
+import { fieldEncryption } from '../../src';
+import { askChild } from '../child';
+import { createDatabase, dropDatabase, settingName, tidy } from '../databases';
+import { KEY_FILE } from '../kms';
+import { measure } from '../measure';
+import type { Measurement, Variant } from '../measure';
+import type { Result, Scenario, Setting, Sizes } from '../scenario';
+import { VARIANTS } from '../variants';
+import type { RotationAnswer, RotationQuestion } from '../children/rotation';
+import { addDocuments, openDocuments, SecretDocument, TransformedDocument } from './documents';
+
+const PAGE = 500;
+
+/** Re-encryption of a table, beside the floor and beside what is written by hand. */
+export const rotation: Scenario = {
+  majors: [1],
+  databases: ['SQLite file', 'PostgreSQL'],
+  run: async (setting) => [await comparison(setting), ...(await growth(setting))],
+};
+
+async function comparison({ database: kind, sizes }: Setting): Promise<Result> {
+  const database = await createDatabase(kind);
+  const dataSource = await openDocuments(database);
+  await addDocuments(dataSource.getRepository(SecretDocument), sizes.rotationRows);
+  await addDocuments(dataSource.getRepository(TransformedDocument), sizes.repositoryRows);
+  const variants = [
+    serverSide(dataSource),
+    reencrypt(dataSource),
+    ...throughRepository(dataSource, sizes),
+  ];
+  const measurements = await measure(variants, {
+    items: sizes.rotationRows,
+    rounds: sizes.slowRounds,
+  });
+  await dataSource.destroy();
+  await dropDatabase(database);
+  return {
+    scenario: 'rotation',
+    setting: settingName(kind),
+    unit: `one of ${String(sizes.rotationRows)} rows of 120 bytes (through a repository: of ${String(sizes.repositoryRows)})`,
+    rate: 'rows',
+    measurements,
+  };
+}
+
+function serverSide(dataSource: DataSource): Variant {
+  const { tableName } = dataSource.getMetadata(SecretDocument);
+  return {
+    name: VARIANTS.serverSide,
+    prepare: () => tidy(dataSource),
+    run: () => dataSource.query(`UPDATE ${tableName} SET secret = secret || ''`),
+  };
+}
+
+function reencrypt(dataSource: DataSource): Variant {
+  return {
+    name: VARIANTS.reencrypt,
+    prepare: async () => {
+      await tidy(dataSource);
+      await fieldEncryption(dataSource).keys.rotate();
+    },
+    run: async () => {
+      const { changed, scanned } = await fieldEncryption(dataSource).reencrypt();
+      if (changed !== scanned) throw new Error('reencrypt() left rows under the old key');
+    },
+  };
+}
+
+/** What the users of other libraries do. */
+function throughRepository(dataSource: DataSource, { repositoryRows }: Sizes): Variant[] {
+  const documents = dataSource.getRepository(TransformedDocument);
+  const common = { items: repositoryRows, prepare: () => tidy(dataSource) };
+  return [
+    {
+      ...common,
+      name: VARIANTS.pageAndSave,
+      run: () => eachPage(documents, (page) => documents.save(page, { chunk: PAGE })),
+    },
+    {
+      ...common,
+      name: VARIANTS.saveEach,
+      run: () =>
+        eachPage(documents, async (page) => {
+          for (const document of page) await documents.save(document);
+        }),
+    },
+  ];
+}
+
+async function eachPage(
+  documents: Repository<TransformedDocument>,
+  work: (page: TransformedDocument[]) => Promise<unknown>,
+): Promise<void> {
+  let last = 0;
+  for (;;) {
+    const page = await documents.find({
+      where: { id: MoreThan(last) },
+      order: { id: 'ASC' },
+      take: PAGE,
+    });
+    const end = page.at(-1);
+    if (end === undefined) return;
+    await work(page);
+    last = end.id;
+  }
+}
+
+/** Time and memory as the table grows, each in a process that does nothing else. */
+async function growth({ database: kind, sizes }: Setting): Promise<Result[]> {
+  if (sizes.growth.length === 0) return [];
+  const database = await createDatabase(kind);
+  const filler = await openDocuments(database);
+  const measurements: Measurement[] = [];
+  let rows = 0;
+  for (const target of sizes.growth) {
+    await addDocuments(filler.getRepository(SecretDocument), target - rows);
+    rows = target;
+    await tidy(filler);
+    measurements.push(await grown({ database, keyFile: KEY_FILE }, rows, measurements[0]));
+  }
+  await filler.destroy();
+  await dropDatabase(database);
+  return [
+    {
+      scenario: 'rotation of a growing table',
+      setting: settingName(kind),
+      unit: 'one row of 120 bytes',
+      rate: 'rows',
+      measurements,
+    },
+  ];
+}
+
+async function grown(
+  question: RotationQuestion,
+  rows: number,
+  base: Measurement | undefined,
+): Promise<Measurement> {
+  const { elapsedMs, cpuMs, peakMegabytes } = await askChild<RotationAnswer>(
+    join(__dirname, '..', 'children', 'rotation.js'),
+    question,
+  );
+  const medianMs = elapsedMs / rows;
+  return {
+    variant: `${String(rows)} rows`,
+    medianMs,
+    minMs: medianMs,
+    maxMs: medianMs,
+    cpuMs: cpuMs / rows,
+    ratio: base === undefined ? 1 : medianMs / base.medianMs,
+    figures: { 'peak MB': peakMegabytes },
+  };
+}

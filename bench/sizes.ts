@@ -1,0 +1,64 @@
+import type { Sizes } from './scenario';
+
+/** Enough for stable medians. */
+const FULL: Sizes = {
+  rounds: 9,
+  slowRounds: 5,
+  values: 5000,
+  longValues: 1000,
+  slowValues: 250,
+  rows: 10_000,
+  entities: 1000,
+  lookups: 500,
+  updates: 200,
+  rotationRows: 200_000,
+  repositoryRows: 5000,
+  growth: [],
+  dataKeys: [1, 100, 10_000],
+  rowsOfOwnKey: 1000,
+  coldKeys: 50,
+  requests: 4000,
+  wraps: 1000,
+};
+
+/** Just enough to see that every scenario runs. */
+const SMOKE: Sizes = {
+  rounds: 1,
+  slowRounds: 1,
+  values: 20,
+  longValues: 10,
+  slowValues: 5,
+  rows: 20,
+  entities: 10,
+  lookups: 5,
+  updates: 5,
+  rotationRows: 100,
+  repositoryRows: 20,
+  growth: [20, 50],
+  dataKeys: [1, 5],
+  rowsOfOwnKey: 10,
+  coldKeys: 5,
+  requests: 40,
+  wraps: 10,
+};
+
+/** What of the command line says how much to do. */
+interface Extent {
+  readonly smoke: boolean;
+  /** Adds tables of up to a million rows. */
+  readonly large: boolean;
+  readonly rounds?: string | undefined;
+}
+
+export function sizesFor({ smoke, large, rounds: given }: Extent): Sizes {
+  if (smoke) return SMOKE;
+  const rounds = Number(given);
+  if (given !== undefined && !(Number.isInteger(rounds) && rounds > 0)) {
+    throw new Error(`--rounds takes a whole number above 0, not ${given}.`);
+  }
+  return {
+    ...FULL,
+    ...(large ? { growth: [10_000, 100_000, 1_000_000] } : {}),
+    ...(given === undefined ? {} : { rounds, slowRounds: rounds }),
+  };
+}

@@ -1,0 +1,34 @@
+/** Names of the variants, by which bounds and charts find them. */
+export const VARIANTS = {
+  plain: 'plain columns',
+  gcmFloor: 'node:crypto AES-256-GCM, tuned',
+  sodiumFloor: 'sodium-native XChaCha20-Poly1305, tuned',
+  hmacFloor: 'bare createHmac',
+  blindIndex: 'this library, blind index',
+  transformer: 'hand-tuned transformer over node:crypto',
+  typeormEncrypted: 'typeorm-encrypted',
+  cloak: '@47ng/cloak',
+  cipherSweet: 'ciphersweet-js',
+  xaes: 'this library, xaes-256-gcm',
+  xchacha: 'this library, xchacha20-poly1305',
+  xaesUncached: 'this library, xaes-256-gcm, no nonce prefix twice',
+  xaesIndexed: 'this library, xaes-256-gcm, one blind index',
+  serverSide: "server-side UPDATE t SET c = c || ''",
+  reencrypt: 'reencrypt()',
+  pageAndSave: 'page and save(array, { chunk: 500 })',
+  saveEach: 'page and save() each',
+  bareHsm: 'bare pkcs11js, asynchronous',
+  bareHsmBlocking: 'bare pkcs11js, blocking',
+  pkcs11Kms: 'pkcs11Kms',
+} as const;
+
+/** The variants that are this library. */
+export const OURS: ReadonlySet<string> = new Set([
+  VARIANTS.xaes,
+  VARIANTS.xchacha,
+  VARIANTS.xaesIndexed,
+  VARIANTS.xaesUncached,
+  VARIANTS.blindIndex,
+  VARIANTS.reencrypt,
+  VARIANTS.pkcs11Kms,
+]);
