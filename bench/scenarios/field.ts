@@ -30,6 +30,7 @@ export function keySourceOf(aead: Aead): KeySource {
     prefix,
     header: Buffer.from(prefix, 'base64url'),
     aead,
+    uses: { pending: 0 },
   };
   const indexKey = createSecretKey(randomBytes(32));
   const indexRoot = { id, deriveIndexKey: () => indexKey };
