@@ -14,7 +14,7 @@ export type {
   MaintenanceOptions,
   MaintenanceReport,
 } from './keys/key-maintenance';
-export type { DestroyedKey, RevokedKey } from './keys/key-operations';
+export type { DestroyedKey, RevokedKey, RevokeOptions } from './keys/key-operations';
 export type { KeyPolicy } from './keys/key-policy';
 export type { ColumnUse } from './keys/key-retirement';
 export type { RewrapFailure, RewrapOptions, RewrapReport } from './keys/key-rewrap';

@@ -22,6 +22,15 @@ export interface KeyMemory {
   readonly forget: (keyId: string) => void;
 }
 
+/** Options of a revocation. */
+export interface RevokeOptions {
+  /**
+   * Whether a new version takes the place of an active key. Without, the KMS is not needed, and
+   * nothing can be written under the name until it is rotated. Defaults to `true`.
+   */
+  replace?: boolean;
+}
+
 /** A key that was revoked. */
 export interface RevokedKey {
   readonly key: KeyInfo;
@@ -56,9 +65,9 @@ export class KeyOperations<C> {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key or the index root,
    * {@link KmsUnavailableError} when a replacement cannot be made; nothing was changed then
    */
-  async revoke(id: string): Promise<RevokedKey> {
+  async revoke(id: string, { replace = true }: RevokeOptions = {}): Promise<RevokedKey> {
     await this.#services.table.require();
-    const { record, replacement } = await this.#services.retirement.revoke(id);
+    const { record, replacement } = await this.#services.retirement.revoke(id, replace);
     if (replacement !== undefined) this.#memory.accept(replacement);
     return {
       key: this.#info(record),

@@ -26,6 +26,8 @@ export interface KeyRecord {
   readonly wrapped: Uint8Array;
   /** 32 bytes, keyed from the wrapped key itself; see `key-record-mac.ts`. */
   readonly recordMac: Uint8Array;
+  /** 32 bytes, or empty in the states that need no proof; see `key-state-mac.ts`. */
+  readonly stateMac: Uint8Array;
   /** A whole second, so that it survives every database's date type. Covered by the MAC. */
   readonly createdAt: Date;
   readonly activatedAt: Date | null;

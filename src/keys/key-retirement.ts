@@ -6,6 +6,7 @@ import type { KeyLifecycle } from './key-lifecycle';
 import { wholeSecond } from './key-lifecycle';
 import type { KeyRecord } from './key-record';
 import { requireTransition } from './key-state';
+import { unprovenChange } from './key-state-mac';
 import type { KeyStore } from './key-store';
 import type { CreatedKey } from './key-wrapper';
 
@@ -60,12 +61,12 @@ export class KeyRetirement<C> {
   }
 
   /** See `KeyOperations.revoke`. Revoking a compromised key again changes nothing. */
-  async revoke(id: string): Promise<RevokedKeyRecord> {
+  async revoke(id: string, replace = true): Promise<RevokedKeyRecord> {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const record = await this.find(id);
       if (record.state === 'compromised') return { record, replacement: undefined };
       requireTransition(record, 'compromised');
-      const replacement = await this.#replacementOf(record);
+      const replacement = replace ? await this.#replacementOf(record) : undefined;
       const done = replacement !== undefined || (await this.#markCompromised(record));
       const after = await this.find(id);
       if (!done || after.state !== 'compromised') continue;
@@ -83,7 +84,8 @@ export class KeyRetirement<C> {
     this.requireAtRest(record, graceMs);
 
     const destroyedAt = wholeSecond(this.#parts.wallClock());
-    const set = { state: 'destroyed' as const, destroyedAt, wrapped: new Uint8Array() };
+    const state = unprovenChange({ state: 'destroyed', destroyedAt });
+    const set = { ...state, wrapped: new Uint8Array() };
     let uses: readonly ColumnUse[] = [];
     const erased = await this.#parts.store.apply(
       [{ type: 'update', expected: record, set }],
@@ -139,7 +141,8 @@ export class KeyRetirement<C> {
 
   #markCompromised(record: KeyRecord): Promise<boolean> {
     const compromisedAt = wholeSecond(this.#parts.wallClock());
-    const set = { state: 'compromised' as const, compromisedAt };
+    const deactivatedAt = record.state === 'active' ? compromisedAt : record.deactivatedAt;
+    const set = unprovenChange({ state: 'compromised', compromisedAt, deactivatedAt });
     return this.#parts.store.apply([{ type: 'update', expected: record, set }]);
   }
 }

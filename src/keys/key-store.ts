@@ -1,10 +1,15 @@
 import type { KeyPurpose, KeyRecord } from './key-record';
+import type { StateChange } from './key-state-mac';
 
 /** What may change of a key record; the rest is fixed for life. */
 export type MutableKeyFields = Omit<
   KeyRecord,
   'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt'
 >;
+
+/** What an update writes. What the state MAC covers comes with its new MAC, or not at all. */
+export type KeyUpdate = Partial<Omit<MutableKeyFields, keyof StateChange>> &
+  (StateChange | { readonly [F in keyof StateChange]?: never });
 
 /** One step of {@link KeyStore.apply}. */
 export type KeyChange =
@@ -13,7 +18,7 @@ export type KeyChange =
       /** Takes place only if the row still has the state and the wrapped key of `expected`. */
       readonly type: 'update';
       readonly expected: KeyRecord;
-      readonly set: Partial<MutableKeyFields>;
+      readonly set: KeyUpdate;
     };
 
 /**

@@ -10,11 +10,17 @@ import { keyHeader, keyPrefix } from '../format/data-key-id';
 import type { DataKey } from './data-key';
 import type { KeyRecord } from './key-record';
 import type { IndexRoot } from './key-source';
+import type { StateAuthenticator } from './key-state-mac';
+import { stateAuthenticator } from './key-state-mac';
 
 /** A key in the form its purpose asks for, its bytes out of reach. */
-export type UnwrappedKey =
+export type UnwrappedKey = (
   | { readonly purpose: 'data'; readonly key: DataKey }
-  | { readonly purpose: 'index'; readonly key: IndexRoot };
+  | { readonly purpose: 'index'; readonly key: IndexRoot }
+) & {
+  /** For the changes of its state. */
+  readonly authenticateState: StateAuthenticator;
+};
 
 /**
  * Refuses a record whose suite this version cannot use, before the KMS is asked.
@@ -34,9 +40,10 @@ export function requireKnownSuite(record: Pick<KeyRecord, 'id' | 'purpose' | 'su
 
 /** Copies 32 key bytes to where they are used. The caller wipes `bytes`. */
 export function importKey(record: KeyRecord, bytes: Uint8Array): UnwrappedKey {
+  const authenticateState = stateAuthenticator(bytes);
   return record.suite === 'hmac-sha-256'
-    ? { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)) }
-    : { purpose: 'data', key: dataKey(record, record.suite, bytes) };
+    ? { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)), authenticateState }
+    : { purpose: 'data', key: dataKey(record, record.suite, bytes), authenticateState };
 }
 
 function dataKey(record: KeyRecord, suite: DataKey['suite'], bytes: Uint8Array): DataKey {

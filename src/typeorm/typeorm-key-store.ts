@@ -2,7 +2,7 @@ import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
 import { KeyNotFoundError, KeyStateError } from '../errors';
 import type { KeyPurpose, KeyRecord } from '../keys/key-record';
-import type { KeyChange, KeyStore, MutableKeyFields } from '../keys/key-store';
+import type { KeyChange, KeyStore, KeyUpdate } from '../keys/key-store';
 import { DataKeySchema } from './data-key-table';
 import type { DataKeyRow } from './data-key-table';
 import { base64urlOf, mutableColumnsOf, recordOf, rowOf } from './data-key-row';
@@ -151,11 +151,7 @@ async function insert(runner: QueryRunner, record: KeyRecord): Promise<void> {
 }
 
 /** Whether the row was as expected and is changed now. */
-async function update(
-  runner: QueryRunner,
-  expected: KeyRecord,
-  set: Partial<MutableKeyFields>,
-): Promise<boolean> {
+async function update(runner: QueryRunner, expected: KeyRecord, set: KeyUpdate): Promise<boolean> {
   const { affected } = await runner.manager
     .createQueryBuilder()
     .update(DataKeySchema)

@@ -134,6 +134,7 @@ function copy(record: KeyRecord): KeyRecord {
     ...record,
     wrapped: Uint8Array.from(record.wrapped),
     recordMac: Uint8Array.from(record.recordMac),
+    stateMac: Uint8Array.from(record.stateMac),
     createdAt: new Date(record.createdAt),
     activatedAt: record.activatedAt && new Date(record.activatedAt),
     deactivatedAt: record.deactivatedAt && new Date(record.deactivatedAt),

@@ -3,6 +3,8 @@ import { ConfigurationError, KeyStateError } from '../../errors';
 import { hasValidRecordMac } from '../key-record-mac';
 import type { KeyRecord } from '../key-record';
 import type { KeyServices } from '../key-services';
+import { provenChange, stateAuthenticator } from '../key-state-mac';
+import type { Wrapping } from '../key-wrapper';
 import type { BackedUpKey } from './backup-content';
 import { decodeKeys } from './backup-content';
 import { openBackup, parseBackup } from './backup-file';
@@ -113,10 +115,20 @@ async function wrapMissing<C>(
     const replaced = active.find(
       ({ purpose, name }) => purpose === record.purpose && name === record.name,
     );
-    const wrapping = await wrapper.wrapWith(wrapper.providers.primary, record, bytes);
-    records.push({ ...record, ...wrapping, state: stateNow(record, replaced !== undefined) });
+    const restored = restoredRecord(record, bytes, replaced !== undefined);
+    const wrapping = await wrapper.wrapWith(wrapper.providers.primary, restored, bytes);
+    records.push({ ...restored, ...wrapping });
   }
   return records;
+}
+
+function restoredRecord(
+  record: BackedUpKey['record'],
+  bytes: Uint8Array,
+  replaced: boolean,
+): Omit<KeyRecord, keyof Wrapping> {
+  const state = stateNow(record, replaced);
+  return { ...record, ...provenChange(stateAuthenticator(bytes), record, { state }), state };
 }
 
 /**
