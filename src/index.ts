@@ -1,3 +1,7 @@
+export type { AuditEntry } from './audit/audit-entry';
+export type { AuditOptions } from './audit/audit-options';
+export type { AuditProblem, BrokenEntry } from './audit/audit-verification';
+export type { AuditTrail, AuditVerifyOptions } from './audit-trail';
 export type { CipherSuite } from './crypto/aead';
 export type { DataKeys, DestroyOptions, RevocationReport } from './data-keys';
 export * from './errors';
@@ -7,6 +11,7 @@ export type { Normalizer } from './field/normalizer';
 export type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
 export type { KeyBackup } from './keys/backup/create-backup';
 export type { RestoredKey, RestoreReport } from './keys/backup/restore-backup';
+export type { AuditRange, AuditReport, KeyDiscrepancy } from './keys/key-audit';
 export type { KeyEvent } from './keys/key-event';
 export type { KeyInfo } from './keys/key-info';
 export type {

@@ -122,9 +122,13 @@ export class KeyOperations<C> {
    * number of shares that cannot be
    */
   async backup(protection: BackupProtection): Promise<KeyBackup> {
-    const { application, table } = this.#services;
+    const { application, audit, table } = this.#services;
     await table.require();
-    return createBackup(this.#services, application, protection);
+    const backup = await createBackup(this.#services, application, protection);
+    const counts = { keys: backup.keys, shares: backup.shares.length };
+    const event = { operation: 'backup', outcome: 'done', reference: backup.id, counts } as const;
+    await audit?.record(event);
+    return backup;
   }
 
   /**

@@ -60,11 +60,11 @@ export class KeyRetirement<C> {
     this.#parts = parts;
   }
 
-  /** See `KeyOperations.revoke`. Revoking a compromised key again changes nothing. */
+  /** See `KeyOperations.revoke`. Revoking a compromised key again only has it recorded again. */
   async revoke(id: string, replace = true): Promise<RevokedKeyRecord> {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const record = await this.find(id);
-      if (record.state === 'compromised') return { record, replacement: undefined };
+      if (record.state === 'compromised') return this.#recordAgain(record);
       requireTransition(record, 'compromised');
       const replacement = replace ? await this.#replacementOf(record) : undefined;
       const done = replacement !== undefined || (await this.#markCompromised(record));
@@ -126,17 +126,25 @@ export class KeyRetirement<C> {
       });
     }
     if (record.purpose === 'data') return record;
-    throw new KeyStateError(
-      `key ${id} is the root of the blind indexes: every stored token comes from it. It cannot be ` +
-        'revoked or destroyed.',
-      { keyId: id },
-    );
+    const use =
+      record.purpose === 'index'
+        ? 'is the root of the blind indexes: every stored token comes from it'
+        : 'seals the audit log, which could not be verified without it';
+    throw new KeyStateError(`key ${id} ${use}. It cannot be revoked or destroyed.`, { keyId: id });
   }
 
   async #replacementOf({ id, name, state }: KeyRecord): Promise<CreatedKey | undefined> {
     if (state !== 'active') return undefined;
     const replacement = await this.#parts.lifecycle.rotate(name, 'compromised');
     return replacement.record.id === id ? undefined : replacement;
+  }
+
+  /** The log may not have been there to record it the first time. */
+  async #recordAgain(record: KeyRecord): Promise<RevokedKeyRecord> {
+    const { compromisedAt } = record;
+    const set = unprovenChange({ state: 'compromised', compromisedAt });
+    await this.#parts.store.apply([{ type: 'update', expected: record, set }]);
+    return { record, replacement: undefined };
   }
 
   #markCompromised(record: KeyRecord): Promise<boolean> {

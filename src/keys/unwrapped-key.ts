@@ -1,10 +1,13 @@
 import type { KeyObject } from 'node:crypto';
 import { createSecretKey } from 'node:crypto';
 
+import { AuditSeal } from '../audit/audit-seal';
 import { createAead, isCipherSuite } from '../crypto/aead';
 import { hkdfSha256 } from '../crypto/hkdf';
 import { hmacKey } from '../crypto/hmac';
+import { LABELS } from '../crypto/labels';
 import { wipe } from '../crypto/wipe';
+import { lengthPrefixed } from '../encoding/length-prefixed';
 import { UnsupportedCipherSuiteError } from '../errors';
 import { keyHeader, keyPrefix } from '../format/data-key-id';
 import type { DataKey } from './data-key';
@@ -17,6 +20,7 @@ import { stateAuthenticator } from './key-state-mac';
 export type UnwrappedKey = (
   | { readonly purpose: 'data'; readonly key: DataKey }
   | { readonly purpose: 'index'; readonly key: IndexRoot }
+  | { readonly purpose: 'audit'; readonly key: AuditSeal }
 ) & {
   /** For the changes of its state. */
   readonly authenticateState: StateAuthenticator;
@@ -29,7 +33,7 @@ export type UnwrappedKey = (
  */
 export function requireKnownSuite(record: Pick<KeyRecord, 'id' | 'purpose' | 'suite'>): void {
   const known =
-    record.purpose === 'index' ? record.suite === 'hmac-sha-256' : isCipherSuite(record.suite);
+    record.purpose === 'data' ? isCipherSuite(record.suite) : record.suite === 'hmac-sha-256';
   if (known) return;
   throw new UnsupportedCipherSuiteError(
     `key ${record.id} is for "${record.suite}", which this version does not know. ` +
@@ -41,9 +45,21 @@ export function requireKnownSuite(record: Pick<KeyRecord, 'id' | 'purpose' | 'su
 /** Copies 32 key bytes to where they are used. The caller wipes `bytes`. */
 export function importKey(record: KeyRecord, bytes: Uint8Array): UnwrappedKey {
   const authenticateState = stateAuthenticator(bytes);
-  return record.suite === 'hmac-sha-256'
-    ? { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)), authenticateState }
-    : { purpose: 'data', key: dataKey(record, record.suite, bytes), authenticateState };
+  if (record.suite !== 'hmac-sha-256') {
+    return { purpose: 'data', key: dataKey(record, record.suite, bytes), authenticateState };
+  }
+  return record.purpose === 'audit'
+    ? { purpose: 'audit', key: auditSeal(record.id, bytes), authenticateState }
+    : { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)), authenticateState };
+}
+
+function auditSeal(id: string, key: Uint8Array): AuditSeal {
+  const bytes = hkdfSha256({ key, info: lengthPrefixed([LABELS.auditKey]), bytes: 32 });
+  try {
+    return new AuditSeal(id, hmacKey(bytes));
+  } finally {
+    wipe(bytes);
+  }
 }
 
 function dataKey(record: KeyRecord, suite: DataKey['suite'], bytes: Uint8Array): DataKey {

@@ -68,11 +68,17 @@ export class MemoryKeyStore implements KeyStore<string> {
     return this.#rows.map(copy);
   }
 
-  async insertFirst(record: KeyRecord): Promise<boolean> {
+  async insertFirst(
+    record: KeyRecord,
+    _heldByCaller?: string,
+    confirm: (connection: string) => Promise<boolean> = () => Promise.resolve(true),
+  ): Promise<boolean> {
     await this.#receive('insertFirst');
     if (this.#active(record.purpose).some((row) => row.name === record.name)) return false;
     this.#insert(record);
-    return true;
+    if (await confirm('transaction')) return true;
+    this.remove(record.id);
+    return false;
   }
 
   async apply(

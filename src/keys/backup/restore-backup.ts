@@ -54,7 +54,7 @@ export async function restoreBackup<C>(
     const existing = await services.store.list();
     const plan = planOf(decodeKeys(content), existing, application);
     const records = await wrapMissing(services, plan.missing, existing);
-    if (!dryRun) await insertAll(services, records);
+    if (!dryRun) await insertAll(services, records, file.id);
     return {
       backupId: file.id,
       createdAt: new Date(file.createdAt),
@@ -139,8 +139,13 @@ function stateNow({ state }: BackedUpKey['record'], replaced: boolean): KeyRecor
   return state === 'preActive' || (state === 'active' && replaced) ? 'deactivated' : state;
 }
 
-async function insertAll<C>({ store }: KeyServices<C>, records: KeyRecord[]): Promise<void> {
-  if (await store.apply(records.map((record) => ({ type: 'insert', record })))) return;
+async function insertAll<C>(
+  { store }: KeyServices<C>,
+  records: readonly KeyRecord[],
+  restoredFrom: string,
+): Promise<void> {
+  const changes = records.map((record) => ({ type: 'insert', record, restoredFrom }) as const);
+  if (await store.apply(changes)) return;
   throw new KeyStateError(
     'The key table was changed by another process meanwhile; nothing was restored. Try again.',
     { retryable: true },
