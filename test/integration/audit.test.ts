@@ -306,7 +306,7 @@ function failing(dataSource: DataSource, pattern: RegExp): () => void {
   const undone: (() => void)[] = [];
   dataSource.createQueryRunner = (mode) => {
     const runner = createQueryRunner(mode);
-    const query = runner.query.bind(runner) as QueryRunner['query'];
+    const query: QueryRunner['query'] = runner.query.bind(runner);
     runner.query = ((statement: string, ...rest: never[]) =>
       pattern.test(statement)
         ? Promise.reject(new Error('injected'))

@@ -46,17 +46,17 @@ describeEachDatabase('The whole life of a key', (kind) => {
     const { keys } = fieldEncryption(dataSource);
     await keys.rotate();
     await write(2);
-    expect(await keys.rewrap({ force: true })).toMatchObject({ rewrapped: 3, failures: [] });
+    expect(await keys.rewrap({ force: true })).toMatchObject({ rewrapped: 4, failures: [] });
     await expectReads(dataSource, [1, 2]);
 
-    expect(await keys.rewrap({ to: keyFileKms() })).toMatchObject({ rewrapped: 3, failures: [] });
+    expect(await keys.rewrap({ to: keyFileKms() })).toMatchObject({ rewrapped: 4, failures: [] });
     await write(3);
     await expectReads(dataSource, [1, 2, 3]);
 
     const { file, shares } = await keys.backup({ shares: 3, threshold: 2 });
     const opener = { shares: shares.slice(1) };
     const { ok, restored, results } = await keys.drill(file, opener);
-    expect([ok, restored.length]).toEqual([true, 3]);
+    expect([ok, restored.length]).toEqual([true, 4]);
     expect(results.map(({ property, rows, read }) => [property, rows, read]).sort()).toEqual([
       ['scan', 1, 1],
       ['scan', 1, 1],
@@ -65,7 +65,7 @@ describeEachDatabase('The whole life of a key', (kind) => {
     ]);
     await dataSource.query('DELETE FROM data_keys');
 
-    expect((await keys.restore(file, opener)).restored).toHaveLength(3);
+    expect((await keys.restore(file, opener)).restored).toHaveLength(4);
     const after = cleanup.add(protect(database, { kms: keyFileKms() }, { synchronize: false }));
     await after.initialize();
     await expectReads(after, [1, 2, 3]);
@@ -73,6 +73,8 @@ describeEachDatabase('The whole life of a key', (kind) => {
       'local',
       'local',
     ]);
+    // The key of the log came back with the others.
+    expect(await fieldEncryption(after).audit.verify()).toMatchObject({ ok: true });
   });
 
   it('says which rows a backup does not read, and changes nothing by trying', async () => {
