@@ -26,6 +26,7 @@ export class CreateDataKeys1764000000000 implements MigrationInterface {
           text('kek', 512),
           { name: 'wrapped_key', type: 'text' },
           text('record_mac', 64),
+          text('state_mac', 64),
           text('created_at', 32),
           { ...text('activated_at', 32), isNullable: true },
           { ...text('deactivated_at', 32), isNullable: true },

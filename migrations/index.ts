@@ -1,5 +1,6 @@
 import { CreateDataKeys1764000000000 } from './1764000000000-create-data-keys';
 import { CreateRuns1764000001000 } from './1764000001000-create-runs';
+import { CreateAuditLog1764000002000 } from './1764000002000-create-audit-log';
 
 /**
  * The migrations of the library's own tables, for a DataSource's `migrations`.
@@ -9,4 +10,8 @@ import { CreateRuns1764000001000 } from './1764000001000-create-runs';
  * new DataSource({ ..., migrations: [...fieldEncryptionMigrations, ...yourMigrations] });
  * ```
  */
-export const fieldEncryptionMigrations = [CreateDataKeys1764000000000, CreateRuns1764000001000];
+export const fieldEncryptionMigrations = [
+  CreateDataKeys1764000000000,
+  CreateRuns1764000001000,
+  CreateAuditLog1764000002000,
+];

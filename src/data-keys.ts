@@ -3,7 +3,7 @@ import type { KeyBackup } from './keys/backup/create-backup';
 import type { RestoreReport } from './keys/backup/restore-backup';
 import type { KeyInfo } from './keys/key-info';
 import type { MaintenanceOptions, MaintenanceReport } from './keys/key-maintenance';
-import type { DestroyedKey, RevokedKey } from './keys/key-operations';
+import type { DestroyedKey, RevokedKey, RevokeOptions } from './keys/key-operations';
 import type { ColumnUse } from './keys/key-retirement';
 import type { RewrapOptions, RewrapReport } from './keys/key-rewrap';
 import { MaintenanceSchedule } from './keys/maintenance-schedule';
@@ -56,8 +56,8 @@ export class DataKeys {
    *
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key or the index root
    */
-  async revoke(id: string): Promise<RevocationReport> {
-    const revoked = await this.#installation.keys.operations.revoke(id);
+  async revoke(id: string, options: RevokeOptions = {}): Promise<RevocationReport> {
+    const revoked = await this.#installation.keys.operations.revoke(id, options);
     return {
       ...revoked,
       plan: (await this.uses(id)).filter(({ rowsUnderKey }) => rowsUnderKey > 0),

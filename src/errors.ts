@@ -14,7 +14,8 @@ export type FieldEncryptionErrorCode =
   | 'ERR_UNSUPPORTED_VALUE'
   | 'ERR_VALIDATION'
   | 'ERR_RUN_INTERRUPTED'
-  | 'ERR_RUN_PLAN';
+  | 'ERR_RUN_PLAN'
+  | 'ERR_AUDIT';
 
 /** What an error may say about its circumstances: names and ids, never a value, a ciphertext or key bytes. */
 export interface FieldEncryptionErrorDetails {
@@ -163,4 +164,10 @@ export class RunInterruptedError extends FieldEncryptionError {
 /** A run over the rows cannot begin as it was asked for. No row was touched. */
 export class RunPlanError extends FieldEncryptionError {
   readonly code = 'ERR_RUN_PLAN';
+}
+
+/** An operation could not be recorded in the audit log, and was not done. Worth retrying. */
+export class AuditError extends FieldEncryptionError {
+  readonly code = 'ERR_AUDIT';
+  override readonly retryable = true;
 }

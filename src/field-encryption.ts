@@ -1,4 +1,5 @@
 import type { DataSource, EntityTarget, ObjectLiteral } from 'typeorm';
+import { AuditTrail } from './audit-trail';
 import { DataKeys } from './data-keys';
 import { ConfigurationError, FieldEncryptionError } from './errors';
 import { run } from './reencryption/run';
@@ -27,11 +28,13 @@ export interface ValueResults<T> {
 export class FieldEncryption {
   readonly #installation: Installation;
   readonly keys: DataKeys;
+  readonly audit: AuditTrail;
 
   /** @internal */
   constructor(installation: Installation) {
     this.#installation = installation;
     this.keys = new DataKeys(installation);
+    this.audit = new AuditTrail(installation);
   }
 
   /**

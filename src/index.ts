@@ -1,3 +1,7 @@
+export type { AuditEntry } from './audit/audit-entry';
+export type { AuditOptions } from './audit/audit-options';
+export type { AuditProblem, BrokenEntry } from './audit/audit-verification';
+export type { AuditTrail, AuditVerifyOptions } from './audit-trail';
 export type { CipherSuite } from './crypto/aead';
 export type { DataKeys, DestroyOptions, RevocationReport } from './data-keys';
 export * from './errors';
@@ -8,6 +12,7 @@ export type { PreviousFormat } from './import/previous-format';
 export type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
 export type { KeyBackup } from './keys/backup/create-backup';
 export type { RestoredKey, RestoreReport } from './keys/backup/restore-backup';
+export type { AuditRange, AuditReport, KeyDiscrepancy } from './keys/key-audit';
 export type { KeyEvent } from './keys/key-event';
 export type { KeyInfo } from './keys/key-info';
 export type {
@@ -15,7 +20,7 @@ export type {
   MaintenanceOptions,
   MaintenanceReport,
 } from './keys/key-maintenance';
-export type { DestroyedKey, RevokedKey } from './keys/key-operations';
+export type { DestroyedKey, RevokedKey, RevokeOptions } from './keys/key-operations';
 export type { KeyPolicy } from './keys/key-policy';
 export type { ColumnUse } from './keys/key-retirement';
 export type { RewrapFailure, RewrapOptions, RewrapReport } from './keys/key-rewrap';

@@ -110,8 +110,10 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .argument('<id>', 'id of the key', keyId)
     .option(...DRY_RUN)
     .option(...YES)
-    .action((id: string, { dryRun = false, yes = false }: DryRunOption & YesOption) => {
-      choose((session) => keysRevoke(session, id, { dryRun, yes }));
+    .option('--no-replacement', 'leave its name without a key: works while the KMS is away')
+    .action((id: string, options: DryRunOption & YesOption & { readonly replacement: boolean }) => {
+      const { dryRun = false, yes = false, replacement } = options;
+      choose((session) => keysRevoke(session, id, { dryRun, yes, replace: replacement }));
     });
   keys
     .command('destroy')

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { addAudit } from './audit-commands';
 import { DRY_RUN } from './common-options';
 import type { ChooseWork, CommandWork, DryRunOption } from './common-options';
 import { init } from './commands/init';
@@ -41,7 +42,7 @@ export function parse(args: readonly string[]): ParsedCommand {
 
   program
     .command('init')
-    .description('create the key table if it is missing, and the first keys')
+    .description('create the tables of the library if they are missing, and the first keys')
     .option(...DRY_RUN)
     .action(({ dryRun = false }: DryRunOption) => {
       choose((session) => init(session, { dryRun }));
@@ -53,6 +54,7 @@ export function parse(args: readonly string[]): ParsedCommand {
       choose(status);
     });
   addKeys(program, choose);
+  addAudit(program, choose);
   addData(program, choose);
   addSchema(program, choose);
 

@@ -21,4 +21,5 @@ export const REMEDIES: Readonly<Record<FieldEncryptionErrorCode, string>> = Obje
   ERR_RUN_INTERRUPTED:
     'Mend what the database reports and run the command again; it goes on where it stopped.',
   ERR_RUN_PLAN: 'Do what the message says and run the command again. No row was touched.',
+  ERR_AUDIT: 'Bring the audit sink back, then run the command again.',
 });

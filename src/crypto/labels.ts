@@ -9,6 +9,8 @@ export const LABELS = Object.freeze({
   indexKey: 'typeorm-field-encryption/v1/index-key',
   /** Derives, from a data key, the key of its record's MAC. */
   keyRecordMac: 'typeorm-field-encryption/v1/key-record',
+  /** Derives, from a data key, the key of its state's MAC. */
+  keyStateMac: 'typeorm-field-encryption/v1/key-state',
   /** Derives the wrapping key and its commitment in the local KMS. */
   localKekWrap: 'typeorm-field-encryption/v1/local-kek',
   /** Begins the associated data of a key wrapped by Vault Transit. */
@@ -23,6 +25,10 @@ export const LABELS = Object.freeze({
   failoverMac: 'typeorm-field-encryption/v1/failover',
   /** Derives the key that encrypts a backup of the keys, and begins its associated data. */
   keyBackup: 'typeorm-field-encryption/v1/backup',
+  /** Derives the key that seals the audit log. */
+  auditKey: 'typeorm-field-encryption/v1/audit-key',
+  /** Begins what is sealed of an entry of the audit log. */
+  auditEntry: 'typeorm-field-encryption/v1/audit-entry',
   /** Derives a value that tells whether a key is the expected one. */
   keyCheckValue: 'typeorm-field-encryption/v1/check-value',
 });

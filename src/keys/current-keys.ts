@@ -84,7 +84,7 @@ export class CurrentKeys<C> {
     const { id, name, version } = record;
     if (unwrapped.purpose === 'index') {
       this.#indexRoots.accept({ id, name, version, key: unwrapped.key, confirmedAt });
-    } else {
+    } else if (unwrapped.purpose === 'data') {
       this.#dataKeys.accept({ id, name, version, key: unwrapped.key, confirmedAt });
       this.#onDataKey(unwrapped.key, confirmedAt);
     }

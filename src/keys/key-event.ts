@@ -1,3 +1,4 @@
+import type { AuditOperation } from '../audit/audit-entry';
 import type { FieldEncryptionErrorCode } from '../errors';
 import type { KeyPurpose } from './key-record';
 
@@ -41,6 +42,13 @@ export type KeyEvent =
       readonly keyId: string;
       readonly keyName: string;
       readonly version: number;
+    }
+  | {
+      /** An operation on keys went on although it could not be recorded, or its entry not be shipped. */
+      readonly type: 'auditFailed';
+      readonly operation: AuditOperation;
+      readonly keyId: string | undefined;
+      readonly code: FieldEncryptionErrorCode;
     }
   | {
       /** A key could not be taken from the table or the KMS; cached ones serve until their maximum age. */

@@ -4,6 +4,8 @@ import type { KeyEventListener } from './key-event';
 import type { KeyPolicies } from './key-policy';
 import { expiryOf, policyOf } from './key-policy';
 import type { KeyPurpose, KeyRecord } from './key-record';
+import type { StateChange } from './key-state-mac';
+import { provenChange, unprovenChange } from './key-state-mac';
 import type { KeyChange, KeyStore } from './key-store';
 import type { CreatedKey, KeyWrapper } from './key-wrapper';
 import { noActiveKey } from './no-active-key';
@@ -18,6 +20,13 @@ export interface KeyLifecycleParts<C> {
   /** For the dates in the table; nothing is ordered by it. */
   readonly wallClock: () => Date;
   readonly emit: KeyEventListener;
+}
+
+/** The active version of a name, which another is to replace. */
+interface ReplaceableKey {
+  readonly record: KeyRecord;
+  /** What its row says once it is replaced. */
+  readonly leaveAt: (now: Date) => StateChange;
 }
 
 /** How often an operation looks again after another process changed the rows under it. */
@@ -70,15 +79,17 @@ export class KeyLifecycle<C> {
       const records = await this.#parts.store.list();
       const versions = records.filter(isVersionOf('data', name));
       const active = soleActive(versions);
-      if (active !== undefined && active.id !== (onlyId ?? active.id))
+      if (active !== undefined && active.id !== (onlyId ?? active.id)) {
         return this.#existing(active);
-      await this.#proveKek(active === undefined ? records : [active]);
+      }
+      const replaced = active && (await this.#replaceable(active, becomes));
+      if (active === undefined) await this.#proveKek(records);
 
       const next = await this.#nextVersion(name, versions, active);
       if (active === undefined && next.record.state === 'active') {
         if (await this.#parts.store.insertFirst(next.record)) return this.#announced(next);
       } else {
-        const activated = await this.#activate(next, active, becomes);
+        const activated = await this.#activate(next, replaced);
         if (activated !== undefined) return activated;
       }
       const winner = await this.#active('data', name);
@@ -93,7 +104,8 @@ export class KeyLifecycle<C> {
    * @returns undefined when another process changed either of them meanwhile.
    */
   async activate(announced: KeyRecord, active: KeyRecord): Promise<CreatedKey | undefined> {
-    return this.#activate(await this.#existing(announced), active, 'deactivated');
+    const replaced = await this.#replaceable(active, 'deactivated');
+    return this.#activate(await this.#existing(announced), replaced);
   }
 
   /**
@@ -103,12 +115,11 @@ export class KeyLifecycle<C> {
    */
   async announce(name: string, version: number): Promise<CreatedKey | undefined> {
     const created = await this.#create('data', name, version);
-    const record: KeyRecord = {
-      ...created.record,
+    const { record } = withState(created, {
       state: 'preActive',
       activatedAt: null,
       expiresAt: null,
-    };
+    });
     if (!(await this.#parts.store.apply([{ type: 'insert', record }]))) return undefined;
     this.#parts.emit({ type: 'keyAnnounced', keyId: record.id, keyName: name, version });
     return { ...created, record };
@@ -127,29 +138,45 @@ export class KeyLifecycle<C> {
 
   async #activate(
     next: CreatedKey,
-    active: KeyRecord | undefined,
-    becomes: 'deactivated' | 'compromised',
+    replaced: ReplaceableKey | undefined,
   ): Promise<CreatedKey | undefined> {
     const now = wholeSecond(this.#parts.wallClock());
-    const record = {
-      ...next.record,
-      state: 'active' as const,
+    const activated = withState(next, {
+      state: 'active',
       activatedAt: now,
       expiresAt: expiryOf(policyOf(this.#parts.policies, next.record.name), now),
-    };
-    const changes: KeyChange[] = [];
-    if (active !== undefined) {
-      const compromisedAt = becomes === 'compromised' ? now : active.compromisedAt;
-      const set = { state: becomes, deactivatedAt: now, compromisedAt };
-      changes.push({ type: 'update', expected: active, set });
-    }
-    changes.push(
+    });
+    const { record } = activated;
+    const changes: KeyChange[] = [
+      ...(replaced === undefined
+        ? []
+        : [{ type: 'update', expected: replaced.record, set: replaced.leaveAt(now) } as const]),
       next.record.state === 'preActive'
         ? { type: 'update', expected: next.record, set: record }
         : { type: 'insert', record },
-    );
+    ];
     if (!(await this.#parts.store.apply(changes))) return undefined;
-    return this.#announced({ ...next, record }, active?.id);
+    return this.#announced(activated, replaced?.record.id);
+  }
+
+  /**
+   * Prepares the active version for leaving. Unwraps it, which also proves the KEK before a new key
+   * joins the table.
+   */
+  async #replaceable(
+    record: KeyRecord,
+    becomes: 'deactivated' | 'compromised',
+  ): Promise<ReplaceableKey> {
+    if (becomes === 'compromised') {
+      await this.#proveKek([record]);
+      const leaveAt = (now: Date): StateChange =>
+        unprovenChange({ state: 'compromised', deactivatedAt: now, compromisedAt: now });
+      return { record, leaveAt };
+    }
+    const { authenticateState } = await this.#parts.wrapper.unwrap(record);
+    const leaveAt = (now: Date): StateChange =>
+      provenChange(authenticateState, record, { state: 'deactivated', deactivatedAt: now });
+    return { record, leaveAt };
   }
 
   /**
@@ -158,18 +185,25 @@ export class KeyLifecycle<C> {
    */
   async #proveKek(records: readonly KeyRecord[]): Promise<void> {
     const known = records.find((record) => record.state === 'active');
-    if (known !== undefined) await this.#parts.wrapper.unwrap(known);
+    if (known === undefined) return;
+    try {
+      await this.#parts.wrapper.unwrap(known);
+    } catch (error) {
+      // It opened, which is the proof; its state is for those to judge who want to use the key.
+      if (!(error instanceof KeyStateError)) throw error;
+    }
   }
 
   async #create(purpose: KeyPurpose, name: string, version: number): Promise<CreatedKey> {
     const { policies, suite, wrapper } = this.#parts;
     const keySuite = purpose === 'index' ? 'hmac-sha-256' : suite;
-    const { record, unwrapped } = await wrapper.create({ name, purpose, version, suite: keySuite });
-    if (purpose === 'index') return { record, unwrapped };
+    const created = await wrapper.create({ name, purpose, version, suite: keySuite });
+    if (purpose === 'index') return created;
     const policy = policyOf(policies, name);
     const { owner = null, securityLevel = null } = policy;
-    const expiresAt = expiryOf(policy, record.createdAt);
-    return { record: { ...record, owner, securityLevel, expiresAt }, unwrapped };
+    const expiresAt = expiryOf(policy, created.record.createdAt);
+    const { record, unwrapped } = withState(created, { expiresAt });
+    return { record: { ...record, owner, securityLevel }, unwrapped };
   }
 
   async #existing(record: KeyRecord): Promise<CreatedKey> {
@@ -227,6 +261,14 @@ export function highestVersion(versions: readonly KeyRecord[]): number {
 /** Selects the versions of one key. */
 export function isVersionOf(purpose: KeyPurpose, name: string): (record: KeyRecord) => boolean {
   return (record) => record.purpose === purpose && record.name === name;
+}
+
+function withState(
+  { record, unwrapped }: CreatedKey,
+  changes: Omit<StateChange, 'stateMac'>,
+): CreatedKey {
+  const set = provenChange(unwrapped.authenticateState, record, changes);
+  return { record: { ...record, ...set }, unwrapped };
 }
 
 /** Dates in the key table are whole seconds. */

@@ -1,7 +1,10 @@
 import { performance } from 'node:perf_hooks';
 
+import type { AuditOptions } from '../audit/audit-options';
+import type { AuditStore } from '../audit/audit-store';
 import type { CipherSuite } from '../crypto/aead';
 import type { KmsProvider } from '../kms/kms-provider';
+import { AuditedKeyStore } from './audited-key-store';
 import { CurrentKeys } from './current-keys';
 import type { DataKey } from './data-key';
 import type { KeyCacheOptions } from './key-cache-options';
@@ -9,6 +12,7 @@ import { keyCachePolicy } from './key-cache-options';
 import type { KeyEvent, KeyEventListener } from './key-event';
 import type { KeyInfo } from './key-info';
 import { dataKeyInfo, keyInfos } from './key-infos';
+import { KeyAudit } from './key-audit';
 import { KeyLifecycle } from './key-lifecycle';
 import { KeyOperations } from './key-operations';
 import type { KeyPolicies } from './key-policy';
@@ -38,6 +42,9 @@ export interface KeyManagerOptions<C> {
   readonly clock?: (() => number) | undefined;
   /** By key name. Defaults to none. */
   readonly policies?: KeyPolicies | undefined;
+  /** Records every change of a key. Defaults to none. */
+  readonly audit?:
+    { readonly entries: AuditStore<C>; readonly options: AuditOptions | false } | undefined;
   /** For the dates in the key table, by which nothing is ordered. Defaults to the system's time. */
   readonly wallClock?: (() => Date) | undefined;
 }
@@ -56,12 +63,15 @@ export class KeyManager<C = unknown> implements KeySource {
   readonly #current: CurrentKeys<C>;
   readonly #ring: KeyRing<C>;
   #generation = 0;
+  /** Undefined where nothing is recorded. */
+  readonly audit: KeyAudit<C> | undefined;
   /** What operators do to keys. */
   readonly operations: KeyOperations<C>;
 
   /** @throws {@link ConfigurationError} for cache limits that cannot work */
   constructor(options: KeyManagerOptions<C>) {
     this.#services = keyServices(options);
+    this.audit = this.#services.audit;
     this.#ring = new KeyRing(this.#services);
     this.#current = new CurrentKeys(this.#services, (key, confirmedAt) => {
       this.#ring.add(key, confirmedAt);
@@ -184,6 +194,7 @@ export class KeyManager<C = unknown> implements KeySource {
     this.#generation += 1;
     this.#current.clear();
     this.#ring.clear();
+    this.audit?.clear();
     this.#services.wrapper.forgetRequests();
     this.#services.table.forget();
     await this.#services.wrapper.providers.close();
@@ -191,15 +202,25 @@ export class KeyManager<C = unknown> implements KeySource {
 }
 
 function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
-  const { store, kms, application, suite } = options;
+  const { kms, application, suite } = options;
   const { policies = {}, wallClock = () => new Date() } = options;
-  const uses = new KeyUses(store);
+  const uses = new KeyUses(options.store);
   const wrapper = new KeyWrapper(kms, application, {
     others: options.otherKms,
     wallClock,
     counterOf: (keyId) => uses.counterOf(keyId),
   });
   const emit = quietly(options.onEvent);
+  const policy = keyCachePolicy(options.cache);
+  const clock = options.clock ?? (() => performance.now());
+  const { maxAgeMs } = policy;
+  const audit =
+    options.audit &&
+    new KeyAudit({
+      ...options.audit,
+      ...{ store: options.store, wrapper, maxAgeMs, clock, wallClock, emit },
+    });
+  const store = audit ? new AuditedKeyStore(options.store, audit) : options.store;
   const lifecycle = new KeyLifecycle({ store, wrapper, suite, policies, wallClock, emit });
   return {
     application,
@@ -210,10 +231,11 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
     lifecycle,
     policies,
     wallClock,
+    audit,
     table: new KeyTable(store),
     retirement: new KeyRetirement({ store, lifecycle, wallClock, emit }),
-    policy: keyCachePolicy(options.cache),
-    clock: options.clock ?? (() => performance.now()),
+    policy,
+    clock,
   };
 }
 

@@ -26,6 +26,15 @@ export interface KeyMemory {
   readonly withdraw: (name: string, reason: Error) => void;
 }
 
+/** Options of a revocation. */
+export interface RevokeOptions {
+  /**
+   * Whether a new version takes the place of an active key. Without, the KMS is not needed, and
+   * nothing can be written under the name until it is rotated. Defaults to `true`.
+   */
+  replace?: boolean;
+}
+
 /** A key that was revoked. */
 export interface RevokedKey {
   readonly key: KeyInfo;
@@ -60,9 +69,9 @@ export class KeyOperations<C> {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key or the index root,
    * {@link KmsUnavailableError} when a replacement cannot be made; nothing was changed then
    */
-  async revoke(id: string): Promise<RevokedKey> {
+  async revoke(id: string, { replace = true }: RevokeOptions = {}): Promise<RevokedKey> {
     await this.#services.table.require();
-    const { record, replacement } = await this.#services.retirement.revoke(id);
+    const { record, replacement } = await this.#services.retirement.revoke(id, replace);
     if (replacement !== undefined) this.#memory.accept(replacement);
     return {
       key: this.#info(record),
@@ -139,9 +148,13 @@ export class KeyOperations<C> {
    * number of shares that cannot be
    */
   async backup(protection: BackupProtection): Promise<KeyBackup> {
-    const { application, table } = this.#services;
+    const { application, audit, table } = this.#services;
     await table.require();
-    return createBackup(this.#services, application, protection);
+    const backup = await createBackup(this.#services, application, protection);
+    const counts = { keys: backup.keys, shares: backup.shares.length };
+    const event = { operation: 'backup', outcome: 'done', reference: backup.id, counts } as const;
+    await audit?.record(event);
+    return backup;
   }
 
   /**

@@ -17,8 +17,8 @@ export type AuthenticatedFields = Pick<
  * `HMAC-SHA-256(HKDF-SHA-256(key, label), lengthPrefixed(fields))`.
  *
  * Keyed from the key itself, it ties the row to the key whatever the provider can authenticate, and
- * needs no other secret. A rewrap has the key in hand and computes it again; a change of state does
- * not, so state and its dates are left out.
+ * needs no other secret. A rewrap has the key in hand and computes it again. State and its dates
+ * have a MAC of their own, see `key-state-mac.ts`.
  */
 export function keyRecordMac(
   key: Uint8Array,

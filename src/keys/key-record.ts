@@ -1,10 +1,10 @@
 import type { CipherSuite } from '../crypto/aead';
 import type { KeyState } from './key-state';
 
-/** What a key is for: field ciphertexts, or blind-index tokens. */
-export type KeyPurpose = 'data' | 'index';
+/** What a key is for: field ciphertexts, blind-index tokens, or the seal of the audit log. */
+export type KeyPurpose = 'data' | 'index' | 'audit';
 
-/** Algorithm a key is bound to for life: a cipher suite for data, HMAC for the index root. */
+/** Algorithm a key is bound to for life: a cipher suite for data, HMAC for the others. */
 export type KeySuite = CipherSuite | 'hmac-sha-256';
 
 /** One row of the key table. Holds the key only as the KMS wrapped it. */
@@ -26,6 +26,8 @@ export interface KeyRecord {
   readonly wrapped: Uint8Array;
   /** 32 bytes, keyed from the wrapped key itself; see `key-record-mac.ts`. */
   readonly recordMac: Uint8Array;
+  /** 32 bytes, or empty in the states that need no proof; see `key-state-mac.ts`. */
+  readonly stateMac: Uint8Array;
   /** A whole second, so that it survives every database's date type. Covered by the MAC. */
   readonly createdAt: Date;
   readonly activatedAt: Date | null;

@@ -6,6 +6,7 @@ import type { KeyLifecycle } from './key-lifecycle';
 import { wholeSecond } from './key-lifecycle';
 import type { KeyRecord } from './key-record';
 import { requireTransition } from './key-state';
+import { unprovenChange } from './key-state-mac';
 import type { KeyStore } from './key-store';
 import type { CreatedKey } from './key-wrapper';
 
@@ -59,13 +60,13 @@ export class KeyRetirement<C> {
     this.#parts = parts;
   }
 
-  /** See `KeyOperations.revoke`. Revoking a compromised key again changes nothing. */
-  async revoke(id: string): Promise<RevokedKeyRecord> {
+  /** See `KeyOperations.revoke`. Revoking a compromised key again only has it recorded again. */
+  async revoke(id: string, replace = true): Promise<RevokedKeyRecord> {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const record = await this.find(id);
-      if (record.state === 'compromised') return { record, replacement: undefined };
+      if (record.state === 'compromised') return this.#recordAgain(record);
       requireTransition(record, 'compromised');
-      const replacement = await this.#replacementOf(record);
+      const replacement = replace ? await this.#replacementOf(record) : undefined;
       const done = replacement !== undefined || (await this.#markCompromised(record));
       const after = await this.find(id);
       if (!done || after.state !== 'compromised') continue;
@@ -83,7 +84,8 @@ export class KeyRetirement<C> {
     this.requireAtRest(record, graceMs);
 
     const destroyedAt = wholeSecond(this.#parts.wallClock());
-    const set = { state: 'destroyed' as const, destroyedAt, wrapped: new Uint8Array() };
+    const state = unprovenChange({ state: 'destroyed', destroyedAt });
+    const set = { ...state, wrapped: new Uint8Array() };
     let uses: readonly ColumnUse[] = [];
     const erased = await this.#parts.store.apply(
       [{ type: 'update', expected: record, set }],
@@ -124,11 +126,11 @@ export class KeyRetirement<C> {
       });
     }
     if (record.purpose === 'data') return record;
-    throw new KeyStateError(
-      `key ${id} is the root of the blind indexes: every stored token comes from it. It cannot be ` +
-        'revoked or destroyed.',
-      { keyId: id },
-    );
+    const use =
+      record.purpose === 'index'
+        ? 'is the root of the blind indexes: every stored token comes from it'
+        : 'seals the audit log, which could not be verified without it';
+    throw new KeyStateError(`key ${id} ${use}. It cannot be revoked or destroyed.`, { keyId: id });
   }
 
   async #replacementOf({ id, name, state }: KeyRecord): Promise<CreatedKey | undefined> {
@@ -138,9 +140,18 @@ export class KeyRetirement<C> {
     return replacement.record.id === id ? undefined : replacement;
   }
 
+  /** The log may not have been there to record it the first time. */
+  async #recordAgain(record: KeyRecord): Promise<RevokedKeyRecord> {
+    const { compromisedAt } = record;
+    const set = unprovenChange({ state: 'compromised', compromisedAt });
+    await this.#parts.store.apply([{ type: 'update', expected: record, set }]);
+    return { record, replacement: undefined };
+  }
+
   #markCompromised(record: KeyRecord): Promise<boolean> {
     const compromisedAt = wholeSecond(this.#parts.wallClock());
-    const set = { state: 'compromised' as const, compromisedAt };
+    const deactivatedAt = record.state === 'active' ? compromisedAt : record.deactivatedAt;
+    const set = unprovenChange({ state: 'compromised', compromisedAt, deactivatedAt });
     return this.#parts.store.apply([{ type: 'update', expected: record, set }]);
   }
 }

@@ -1,3 +1,4 @@
+import type { KeyAudit } from './key-audit';
 import type { KeyCachePolicy } from './key-cache-options';
 import type { KeyEventListener } from './key-event';
 import type { KeyLifecycle } from './key-lifecycle';
@@ -14,6 +15,8 @@ export interface KeyServices<C> {
   readonly application: string;
   readonly store: KeyStore<C>;
   readonly table: KeyTable<C>;
+  /** Undefined where nothing is recorded. */
+  readonly audit: KeyAudit<C> | undefined;
   readonly wrapper: KeyWrapper;
   readonly uses: KeyUses<C>;
   readonly lifecycle: KeyLifecycle<C>;

@@ -1,4 +1,5 @@
 import type { KeyPurpose, KeyRecord } from './key-record';
+import type { StateChange } from './key-state-mac';
 
 /** What a change of a key record may set; the rest is fixed for life, or counted ({@link KeyStore.addUses}). */
 export type MutableKeyFields = Omit<
@@ -6,14 +7,23 @@ export type MutableKeyFields = Omit<
   'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt' | 'useCount'
 >;
 
+/** What an update writes. What the state MAC covers comes with its new MAC, or not at all. */
+export type KeyUpdate = Partial<Omit<MutableKeyFields, keyof StateChange>> &
+  (StateChange | { readonly [F in keyof StateChange]?: never });
+
 /** One step of {@link KeyStore.apply}. */
 export type KeyChange =
-  | { readonly type: 'insert'; readonly record: KeyRecord }
+  | {
+      readonly type: 'insert';
+      readonly record: KeyRecord;
+      /** Id of the backup that the key comes back from. */
+      readonly restoredFrom?: string;
+    }
   | {
       /** Takes place only if the row still has the state and the wrapped key of `expected`. */
       readonly type: 'update';
       readonly expected: KeyRecord;
-      readonly set: Partial<MutableKeyFields>;
+      readonly set: KeyUpdate;
     };
 
 /**
@@ -45,9 +55,15 @@ export interface KeyStore<C = unknown> {
    *
    * @param heldByCaller - the connection the caller waits on. Not to be written through; it is here
    * so that an implementation that cannot get a second connection can refuse instead of waiting forever.
-   * @returns false, with nothing inserted, when there is an active key of that name and purpose.
+   * @param confirm - as for {@link KeyStore.apply}.
+   * @returns false, with nothing inserted, when there is an active key of that name and purpose, or
+   * `confirm` said no.
    */
-  insertFirst(record: KeyRecord, heldByCaller?: C): Promise<boolean>;
+  insertFirst(
+    record: KeyRecord,
+    heldByCaller?: C,
+    confirm?: (connection: C) => Promise<boolean>,
+  ): Promise<boolean>;
 
   /**
    * Takes all these steps, in this order, in one transaction of its own, or none of them.

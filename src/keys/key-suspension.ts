@@ -3,12 +3,14 @@ import type { KeyEvent } from './key-event';
 import { isVersionOf, wholeSecond } from './key-lifecycle';
 import type { KeyRecord } from './key-record';
 import type { KeyServices } from './key-services';
+import type { StateChange, StateFields } from './key-state-mac';
+import { provenChange } from './key-state-mac';
 import { requireTransition } from './key-state';
 
 /** What suspending and resuming works with. */
 export type KeySuspensionParts<C> = Pick<
   KeyServices<C>,
-  'store' | 'retirement' | 'wallClock' | 'emit'
+  'store' | 'wrapper' | 'retirement' | 'wallClock' | 'emit'
 >;
 
 /** How often an operation looks again after another process changed the row under it. */
@@ -25,7 +27,8 @@ export async function suspendKey<C>(parts: KeySuspensionParts<C>, id: string): P
     const record = await parts.retirement.find(id);
     if (record.state === 'suspended') return record;
     requireTransition(record, 'suspended');
-    const set = { state: 'suspended' as const, deactivatedAt: wholeSecond(parts.wallClock()) };
+    const deactivatedAt = wholeSecond(parts.wallClock());
+    const set = await proven(parts, record, { state: 'suspended', deactivatedAt });
     if (!(await parts.store.apply([{ type: 'update', expected: record, set }]))) continue;
     parts.emit(eventOf('keySuspended', record));
     return { ...record, ...set };
@@ -43,14 +46,28 @@ export async function resumeKey<C>(parts: KeySuspensionParts<C>, id: string): Pr
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const record = await parts.retirement.find(id);
     requireSuspended(record);
-    const set = (await wasReplaced(parts, record))
-      ? { state: 'deactivated' as const }
-      : { state: 'active' as const, deactivatedAt: null };
+    const set = await proven(
+      parts,
+      record,
+      (await wasReplaced(parts, record))
+        ? { state: 'deactivated' }
+        : { state: 'active', deactivatedAt: null },
+    );
     if (!(await parts.store.apply([{ type: 'update', expected: record, set }]))) continue;
     parts.emit(eventOf('keyResumed', record));
     return { ...record, ...set };
   }
   throw changedMeanwhile(id);
+}
+
+/** A change of state, which only who can unwrap the key can make. */
+async function proven<C>(
+  { wrapper }: KeySuspensionParts<C>,
+  record: KeyRecord,
+  change: Partial<Omit<StateFields, 'id'>>,
+): Promise<StateChange> {
+  const { authenticateState } = await wrapper.unwrap(record);
+  return provenChange(authenticateState, record, change);
 }
 
 /** Whether a newer version of the name is or was active. */

@@ -8,6 +8,7 @@ import { newDataKeyId } from '../format/data-key-id';
 import type { KmsProvider } from '../kms/kms-provider';
 import type { KeyRecord } from './key-record';
 import { keyRecordMac } from './key-record-mac';
+import { requireProvenState, stateAuthenticator } from './key-state-mac';
 import type { UseCounter } from './key-uses';
 import type { KmsClient } from './kms-client';
 import { KmsProviders } from './kms-providers';
@@ -70,20 +71,30 @@ export class KeyWrapper {
    * Unwraps a key and checks that its record is the one it was wrapped with. Callers that want the
    * same key at once share one request to the KMS.
    *
-   * @throws {@link KeyUnwrapError}, {@link UnsupportedCipherSuiteError}, {@link KmsUnavailableError}
+   * @throws {@link KeyUnwrapError}, {@link UnsupportedCipherSuiteError}, {@link KmsUnavailableError},
+   * {@link KeyStateError} for a state that was edited in the table
    */
-  unwrap(record: KeyRecord): Promise<UnwrappedKey> {
-    return this.#unwraps.run(record.id, async () => {
+  async unwrap(record: KeyRecord): Promise<UnwrappedKey> {
+    const unwrapped = await this.#unwraps.run(record.id, async () => {
       requireKnownSuite(record);
       const uses = this.#counterOf(record.id);
-      return this.withKeyBytes(record, (bytes) => Promise.resolve(importKey(record, bytes, uses)));
+      const bytes = await this.providers.unwrap(record);
+      try {
+        return importKey(record, bytes, uses);
+      } finally {
+        wipe(bytes);
+      }
     });
+    // Of those who share a request, each may have read another row.
+    requireProvenState(record, unwrapped.authenticateState);
+    return unwrapped;
   }
 
-  /** Unwraps a key, lends its bytes, and wipes them. */
+  /** Unwraps a key, lends its bytes, and wipes them. Throws what {@link KeyWrapper.unwrap} does. */
   async withKeyBytes<T>(record: KeyRecord, use: (bytes: Uint8Array) => Promise<T>): Promise<T> {
     const bytes = await this.providers.unwrap(record);
     try {
+      requireProvenState(record, stateAuthenticator(bytes));
       return await use(bytes);
     } finally {
       wipe(bytes);
@@ -134,16 +145,20 @@ export class KeyWrapper {
   ): Promise<KeyRecord> {
     const createdAt = new Date(Math.floor(this.#wallClock().getTime() / 1000) * 1000);
     const wrapping = await this.#wrap(this.providers.primary, { ...spec, createdAt }, bytes);
-    return {
-      ...spec,
-      ...wrapping,
-      state: 'active',
-      createdAt,
+    const state = {
+      state: 'active' as const,
       activatedAt: createdAt,
       deactivatedAt: null,
       compromisedAt: null,
       destroyedAt: null,
       expiresAt: null,
+    };
+    return {
+      ...spec,
+      ...wrapping,
+      ...state,
+      stateMac: stateAuthenticator(bytes)({ id: spec.id, ...state }),
+      createdAt,
       owner: null,
       securityLevel: null,
       useCount: 0,

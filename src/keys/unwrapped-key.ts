@@ -1,21 +1,31 @@
 import type { KeyObject } from 'node:crypto';
 import { createSecretKey } from 'node:crypto';
 
+import { AuditSeal } from '../audit/audit-seal';
 import { createAead, isCipherSuite } from '../crypto/aead';
 import { hkdfSha256 } from '../crypto/hkdf';
 import { hmacKey } from '../crypto/hmac';
+import { LABELS } from '../crypto/labels';
 import { wipe } from '../crypto/wipe';
+import { lengthPrefixed } from '../encoding/length-prefixed';
 import { KeyNotFoundError, UnsupportedCipherSuiteError } from '../errors';
 import { keyHeader, keyPrefix } from '../format/data-key-id';
 import type { DataKey } from './data-key';
 import type { KeyRecord } from './key-record';
 import type { IndexRoot } from './key-source';
+import type { StateAuthenticator } from './key-state-mac';
+import { stateAuthenticator } from './key-state-mac';
 import type { UseCounter } from './key-uses';
 
 /** A key in the form its purpose asks for, its bytes out of reach. */
-export type UnwrappedKey =
+export type UnwrappedKey = (
   | { readonly purpose: 'data'; readonly key: DataKey }
-  | { readonly purpose: 'index'; readonly key: IndexRoot };
+  | { readonly purpose: 'index'; readonly key: IndexRoot }
+  | { readonly purpose: 'audit'; readonly key: AuditSeal }
+) & {
+  /** For the changes of its state. */
+  readonly authenticateState: StateAuthenticator;
+};
 
 /**
  * Refuses a record whose suite this version cannot use, before the KMS is asked.
@@ -24,7 +34,7 @@ export type UnwrappedKey =
  */
 export function requireKnownSuite(record: Pick<KeyRecord, 'id' | 'purpose' | 'suite'>): void {
   const known =
-    record.purpose === 'index' ? record.suite === 'hmac-sha-256' : isCipherSuite(record.suite);
+    record.purpose === 'data' ? isCipherSuite(record.suite) : record.suite === 'hmac-sha-256';
   if (known) return;
   throw new UnsupportedCipherSuiteError(
     `key ${record.id} is for "${record.suite}", which this version does not know. ` +
@@ -35,9 +45,23 @@ export function requireKnownSuite(record: Pick<KeyRecord, 'id' | 'purpose' | 'su
 
 /** Copies 32 key bytes to where they are used. The caller wipes `bytes`. */
 export function importKey(record: KeyRecord, bytes: Uint8Array, uses: UseCounter): UnwrappedKey {
-  return record.suite === 'hmac-sha-256'
-    ? { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)) }
-    : { purpose: 'data', key: dataKey({ ...record, suite: record.suite }, bytes, uses) };
+  const authenticateState = stateAuthenticator(bytes);
+  if (record.suite !== 'hmac-sha-256') {
+    const key = dataKey({ ...record, suite: record.suite }, bytes, uses);
+    return { purpose: 'data', key, authenticateState };
+  }
+  return record.purpose === 'audit'
+    ? { purpose: 'audit', key: auditSeal(record.id, bytes), authenticateState }
+    : { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)), authenticateState };
+}
+
+function auditSeal(id: string, key: Uint8Array): AuditSeal {
+  const bytes = hkdfSha256({ key, info: lengthPrefixed([LABELS.auditKey]), bytes: 32 });
+  try {
+    return new AuditSeal(id, hmacKey(bytes));
+  } finally {
+    wipe(bytes);
+  }
 }
 
 type DataKeyIdentity = Pick<DataKey, 'id' | 'name' | 'version' | 'suite'>;

@@ -9,8 +9,8 @@ export interface KeyBinding {
   readonly keyId: string;
   /** Name of the data key, such as `default`. */
   readonly keyName: string;
-  /** What the key is for: field ciphertexts, or blind-index tokens. */
-  readonly purpose: 'data' | 'index';
+  /** What the key is for: field ciphertexts, blind-index tokens, or the seal of the audit log. */
+  readonly purpose: 'data' | 'index' | 'audit';
 }
 
 /** A data key as a provider hands it out for storage; holds no plaintext key. */

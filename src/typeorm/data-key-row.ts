@@ -28,6 +28,7 @@ export function mutableColumnsOf(record: MutableKeyFields): Omit<DataKeyRow, Fix
     securityLevel,
     wrappedKey: base64urlOf(record.wrapped),
     recordMac: base64urlOf(record.recordMac),
+    stateMac: base64urlOf(record.stateMac),
     activatedAt: textOf(record.activatedAt),
     deactivatedAt: textOf(record.deactivatedAt),
     compromisedAt: textOf(record.compromisedAt),
@@ -42,7 +43,7 @@ export function base64urlOf(bytes: Uint8Array): string {
 }
 
 /**
- * The key record in a row. Whether the row was edited is for the record MAC to find out, once the
+ * The key record in a row. Whether the row was edited is for its MACs to find out, once the
  * key is unwrapped.
  */
 export function recordOf(row: DataKeyRow): KeyRecord {
@@ -58,6 +59,7 @@ export function recordOf(row: DataKeyRow): KeyRecord {
     kek,
     wrapped: Buffer.from(row.wrappedKey, 'base64url'),
     recordMac: Buffer.from(row.recordMac, 'base64url'),
+    stateMac: Buffer.from(row.stateMac, 'base64url'),
     createdAt: new Date(row.createdAt),
     activatedAt: dateOf(row.activatedAt),
     deactivatedAt: dateOf(row.deactivatedAt),

@@ -15,6 +15,8 @@ export interface DataKeyRow {
   wrappedKey: string;
   /** base64url */
   recordMac: string;
+  /** base64url; empty in the states that need no proof */
+  stateMac: string;
   /** ISO 8601, UTC */
   createdAt: string;
   activatedAt: string | null;
@@ -54,6 +56,7 @@ export const DataKeySchema = new EntitySchema<DataKeyRow>({
     kek: { type: 'varchar', length: 512, name: 'kek' },
     wrappedKey: { type: 'text', name: 'wrapped_key' },
     recordMac: { type: 'varchar', length: 64, name: 'record_mac' },
+    stateMac: { type: 'varchar', length: 64, name: 'state_mac' },
     createdAt: { type: 'varchar', length: 32, name: 'created_at' },
     activatedAt: { type: 'varchar', length: 32, name: 'activated_at', nullable: true },
     deactivatedAt: { type: 'varchar', length: 32, name: 'deactivated_at', nullable: true },

@@ -13,6 +13,7 @@ import {
   Matches,
   Min,
 } from 'class-validator';
+import type { AuditOptions } from '../audit/audit-options';
 import { ConfigurationError } from '../errors';
 import type { CipherSuite } from '../crypto/aead';
 import type { PreviousFormat } from '../import/previous-format';
@@ -59,6 +60,11 @@ export interface FieldEncryptionOptions {
    * Such rows are read; whatever is written is encrypted by this library. Defaults to none.
    */
   previousFormats?: Record<string, PreviousFormat>;
+  /**
+   * How operations on keys are recorded in the audit log, whose table is then required; `false`
+   * records nothing. Defaults to `{}`.
+   */
+  audit?: AuditOptions | false;
   /** Called with what happens to keys. Must not throw. */
   onEvent?: (event: KeyEvent) => void;
 }
@@ -82,6 +88,7 @@ class OptionRules {
   @IsOptional() onEvent?: unknown;
   @IsOptional() @IsObject() keyPolicies?: unknown;
   @IsOptional() now?: unknown;
+  @IsOptional() audit?: unknown;
 }
 
 class KeyPolicyRules {
@@ -90,6 +97,12 @@ class KeyPolicyRules {
   @IsOptional() @IsNumber() @IsPositive() cryptoperiodDays?: unknown;
   @IsOptional() @IsObject() rotation?: unknown;
   @IsOptional() @IsObject() retention?: unknown;
+}
+
+class AuditRules {
+  @IsOptional() actor?: unknown;
+  @IsOptional() sink?: unknown;
+  @IsOptional() @IsIn(['block', 'warn']) onFailure?: unknown;
 }
 
 class KeyCacheRules {
@@ -107,6 +120,7 @@ export function checkedOptions(options: FieldEncryptionOptions): FieldEncryption
   const problems = [
     optionProblems(OptionRules, options),
     optionProblems(KeyCacheRules, options.keyCache ?? {}),
+    auditProblem(options.audit ?? {}),
     kmsProblem('kms', options.kms),
     ...[options.otherKms ?? []].flat().map((kms) => kmsProblem('otherKms', kms)),
     ...Object.entries(options.keyPolicies ?? {}).map(keyPolicyProblem),
@@ -119,6 +133,18 @@ export function checkedOptions(options: FieldEncryptionOptions): FieldEncryption
     throw new ConfigurationError(`withFieldEncryption: ${problems}. See FieldEncryptionOptions.`);
   }
   return Object.freeze({ ...options });
+}
+
+function auditProblem(audit: AuditOptions | false): string | undefined {
+  if (audit === false) return undefined;
+  if (typeof audit !== 'object') return 'audit must be an object or false';
+  const { actor, sink } = audit;
+  if (!['undefined', 'string', 'function'].includes(typeof actor)) {
+    return 'audit.actor must be a string or a function';
+  }
+  if (!['undefined', 'function'].includes(typeof sink)) return 'audit.sink must be a function';
+  const problem = optionProblems(AuditRules, audit);
+  return problem === undefined ? undefined : `audit: ${problem}`;
 }
 
 function keyPolicyProblem([name, policy]: [string, KeyPolicy]): string | undefined {

@@ -1,12 +1,14 @@
 import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { ConfigurationError, FieldEncryptionError } from '../errors';
+import type { KeyAudit } from '../keys/key-audit';
 import { KeyManager } from '../keys/key-manager';
 import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { hasStoredTokens } from './stored-tokens';
 import { takeOver } from './take-over';
 import type { EncryptedColumns } from './take-over';
+import { TypeormAuditStore } from './typeorm-audit-store';
 import { TypeormKeyStore } from './typeorm-key-store';
 
 const installations = new WeakMap<DataSource, Installation>();
@@ -52,6 +54,13 @@ export class Installation {
 
   get keys(): KeyManager<QueryRunner> {
     return this.#keys;
+  }
+
+  /** The audit log; `record` is for what is no change of a key, such as a run over rows. */
+  get audit(): KeyAudit<QueryRunner> {
+    const { audit } = this.#keys;
+    if (audit !== undefined) return audit;
+    throw new TypeError('the keys of an installation have an audit log');
   }
 
   /** The encrypted columns. Throws before `initialize()` has built the metadata. */
@@ -167,6 +176,7 @@ export class Installation {
       onEvent,
       keyPolicies,
       now,
+      audit = {},
     } = this.options;
     return new KeyManager<QueryRunner>({
       store: this.store,
@@ -178,6 +188,7 @@ export class Installation {
       onEvent,
       policies: keyPolicies,
       wallClock: now,
+      audit: { entries: new TypeormAuditStore(this.dataSource), options: audit },
     });
   }
 }

@@ -1,4 +1,5 @@
 import type { DataSource, EntitySchema } from 'typeorm';
+import { AUDIT_TABLE_MIGRATION, AuditSchema } from './audit-table';
 import { DataKeySchema, KEY_TABLE_MIGRATION } from './data-key-table';
 import { RangeSchema, RUN_TABLES_MIGRATION, RunSchema } from './run-tables';
 
@@ -7,6 +8,7 @@ const OWN_TABLES: readonly { readonly schema: EntitySchema; readonly migration: 
   { schema: DataKeySchema, migration: KEY_TABLE_MIGRATION },
   { schema: RunSchema, migration: RUN_TABLES_MIGRATION },
   { schema: RangeSchema, migration: RUN_TABLES_MIGRATION },
+  { schema: AuditSchema, migration: AUDIT_TABLE_MIGRATION },
 ];
 
 /** Makes them entities of the DataSource, so that `synchronize` and `migration:generate` know them. */

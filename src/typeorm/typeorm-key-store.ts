@@ -1,21 +1,15 @@
 import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
-import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
 import { KeyNotFoundError, KeyStateError } from '../errors';
 import type { KeyPurpose, KeyRecord } from '../keys/key-record';
-import type { KeyChange, KeyStore, MutableKeyFields } from '../keys/key-store';
+import type { KeyChange, KeyStore, KeyUpdate } from '../keys/key-store';
 import { DataKeySchema } from './data-key-table';
 import type { DataKeyRow } from './data-key-table';
 import { base64urlOf, mutableColumnsOf, recordOf, rowOf } from './data-key-row';
-import { isTransientConflict, isUniqueViolation } from './transient-conflict';
+import { busyWithTransaction, inOwnTransaction, withConnection } from './own-transaction';
+import { isUniqueViolation } from './transient-conflict';
 
 /** Ids in one statement; well under what SQLite and PostgreSQL take as parameters. */
 const IDS_PER_QUERY = 500;
-
-/** Serialization failures, deadlocks and a busy SQLite file go away by themselves. */
-const conflicts = retry(handleWhen(mayGoAway), {
-  maxAttempts: 8,
-  backoff: new ExponentialBackoff({ initialDelay: 20, maxDelay: 1000 }),
-});
 
 /** The key table of a DataSource, read and written on its primary. */
 export class TypeormKeyStore implements KeyStore<QueryRunner> {
@@ -66,14 +60,18 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     return this.#find(connection, (query) => query);
   }
 
-  async insertFirst(record: KeyRecord, heldByCaller?: QueryRunner): Promise<boolean> {
+  async insertFirst(
+    record: KeyRecord,
+    heldByCaller?: QueryRunner,
+    confirm: (connection: QueryRunner) => Promise<boolean> = () => Promise.resolve(true),
+  ): Promise<boolean> {
     if (heldByCaller?.isTransactionActive === true) throw notInTransaction(record.name);
     if (record.purpose === 'index' && (await this.#withConnection(heldByCaller, this.#hasTokens))) {
       throw indexRootLost();
     }
     return this.#inTransaction(heldByCaller, async (runner) => {
       await insert(runner, record);
-      return true;
+      return confirm(runner);
     });
   }
 
@@ -115,41 +113,24 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     });
   }
 
-  /** A transaction that another process won is answered by `false`, a transient conflict is tried again. */
+  /** A transaction that another process won is answered by `false`. */
   async #inTransaction(
     connection: QueryRunner | undefined,
     work: (runner: QueryRunner) => Promise<boolean>,
   ): Promise<boolean> {
-    return conflicts.execute(async () =>
-      this.#withConnection(connection, async (runner) => {
-        // SQLite has one connection for everybody, which may be in the middle of a transaction.
-        if (runner.isTransactionActive) throw busyWithTransaction();
-        await runner.startTransaction();
-        try {
-          const done = await work(runner);
-          if (done) await runner.commitTransaction();
-          else await runner.rollbackTransaction();
-          return done;
-        } catch (error) {
-          await rollBack(runner);
-          if (isUniqueViolation(error)) return false;
-          throw error;
-        }
-      }),
-    );
+    try {
+      return await inOwnTransaction(this.#dataSource, connection, work);
+    } catch (error) {
+      if (isUniqueViolation(error)) return false;
+      throw error;
+    }
   }
 
-  async #withConnection<T>(
+  #withConnection<T>(
     connection: QueryRunner | undefined,
     work: (runner: QueryRunner) => Promise<T>,
   ): Promise<T> {
-    if (connection !== undefined) return work(connection);
-    const runner = this.#dataSource.createQueryRunner('master');
-    try {
-      return await work(runner);
-    } finally {
-      await runner.release();
-    }
+    return withConnection(this.#dataSource, connection, work);
   }
 }
 
@@ -165,11 +146,7 @@ async function insert(runner: QueryRunner, record: KeyRecord): Promise<void> {
 }
 
 /** Whether the row was as expected and is changed now. */
-async function update(
-  runner: QueryRunner,
-  expected: KeyRecord,
-  set: Partial<MutableKeyFields>,
-): Promise<boolean> {
+async function update(runner: QueryRunner, expected: KeyRecord, set: KeyUpdate): Promise<boolean> {
   const { affected } = await runner.manager
     .createQueryBuilder()
     .update(DataKeySchema)
@@ -182,16 +159,6 @@ async function update(
     .callListeners(false)
     .execute();
   return affected === 1;
-}
-
-/** The connection may be gone, and then so is the transaction; the error that led here says more. */
-async function rollBack(runner: QueryRunner): Promise<void> {
-  if (!runner.isTransactionActive) return;
-  try {
-    await runner.rollbackTransaction();
-  } catch {
-    return;
-  }
 }
 
 function notInTransaction(name: string): KeyStateError {
@@ -208,16 +175,4 @@ function indexRootLost(): KeyNotFoundError {
     'The root key of the blind indexes is missing, and there are tokens made with it. ' +
       'Restore its row of the key table from a backup; a new one would find none of them.',
   );
-}
-
-function busyWithTransaction(): KeyStateError {
-  return new KeyStateError(
-    "The database's only connection is in a transaction, in which a key cannot be created safely. " +
-      'Try again when the transaction has ended.',
-    { retryable: true },
-  );
-}
-
-function mayGoAway(error: unknown): boolean {
-  return error instanceof KeyStateError ? error.retryable : isTransientConflict(error);
 }

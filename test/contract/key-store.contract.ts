@@ -1,5 +1,5 @@
 import type { KeyRecord } from '../../src/keys/key-record';
-import type { KeyStore, MutableKeyFields } from '../../src/keys/key-store';
+import type { KeyStore, KeyUpdate } from '../../src/keys/key-store';
 import { someRecord } from '../support/key-fixtures';
 
 /** A store over an empty key table, and the ways to get at what is around it. */
@@ -203,12 +203,13 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
   it('changes every field that may change, and no other', async () => {
     const record = await insert();
     const at = new Date('2026-07-08T09:10:11Z');
-    const set: Partial<MutableKeyFields> = {
+    const set: KeyUpdate = {
       state: 'destroyed',
       kms: 'other',
       kek: 'other-kek/2',
       wrapped: new Uint8Array(),
       recordMac: Uint8Array.of(1, 2, 3),
+      stateMac: Uint8Array.of(4, 5),
       activatedAt: at,
       deactivatedAt: at,
       compromisedAt: at,
@@ -227,7 +228,7 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
   it('adds up the uses that several processes tell of, in any state, and changes nothing else', async () => {
     const record = await insert({ useCount: 2 ** 40 });
     await Promise.all([subject.store.addUses(record.id, 3), subject.other.addUses(record.id, 4)]);
-    const set = { state: 'deactivated' } as const;
+    const set = { state: 'deactivated', stateMac: Uint8Array.of(7) } as const;
     expect(await subject.store.apply([{ type: 'update', expected: record, set }])).toBe(true);
     await subject.other.addUses(record.id, 5);
     await subject.store.addUses('ffffffffffffffff', 1);
@@ -253,7 +254,7 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
   it('takes all steps or none', async () => {
     const first = await insert();
     const taken = someRecord({ version: 1, state: 'deactivated' });
-    const set = { state: 'deactivated' } as const;
+    const set = { state: 'deactivated', stateMac: Uint8Array.of(1) } as const;
 
     const applied = await subject.store.apply([
       { type: 'update', expected: first, set },
@@ -267,7 +268,11 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
 
   it('asks for confirmation after the steps, on the same connection, and undoes them on a no', async () => {
     const first = await insert();
-    const change = { type: 'update', expected: first, set: { state: 'deactivated' } } as const;
+    const change = {
+      type: 'update',
+      expected: first,
+      set: { state: 'deactivated', stateMac: Uint8Array.of(1) },
+    } as const;
     const seen: string[] = [];
     const confirm = (answer: boolean) => async (connection: unknown) => {
       const [row] = await subject.store.findByIds([first.id], connection);
@@ -285,7 +290,8 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
 
 /** What a rotation asks of the store. */
 function replaceActive(store: KeyStore, active: KeyRecord, next: KeyRecord): Promise<boolean> {
-  const set = { state: 'deactivated', deactivatedAt: next.activatedAt } as const;
+  const { stateMac } = active;
+  const set = { state: 'deactivated', deactivatedAt: next.activatedAt, stateMac } as const;
   return store.apply([
     { type: 'update', expected: active, set },
     { type: 'insert', record: next },
@@ -302,5 +308,6 @@ function plain(record: KeyRecord): Record<string, unknown> {
     ...record,
     wrapped: Buffer.from(record.wrapped).toString('hex'),
     recordMac: Buffer.from(record.recordMac).toString('hex'),
+    stateMac: Buffer.from(record.stateMac).toString('hex'),
   };
 }

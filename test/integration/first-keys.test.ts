@@ -46,6 +46,7 @@ describeEachDatabase('The first keys', (database) => {
   it('are refused inside a transaction, by name and with a remedy, and can be made before it', async () => {
     const dataSource = await open({ synchronize: true });
     await dataSource.query('DELETE FROM data_keys');
+    await dataSource.query('DELETE FROM field_encryption_audit');
     // As an expired cache would forget them.
     await installationOf(dataSource).keys.close();
 

@@ -264,10 +264,17 @@ describeEachDatabase('The TypeORM CLI with a wrapped DataSource and no KMS', (ki
       // A generated migration is the application's own; ours knows what it would destroy.
       if (variant.ours !== true) return;
       expect(await cli(variant, 'migration:revert')).toMatchObject({ code: 0 });
+      const log = await cli(variant, 'migration:revert');
+      expect(log).toMatchObject({
+        code: 1,
+        output: expect.stringMatching(/holds \d+ entries/) as string,
+      });
+      const audit = (await tables()).find((name) => name.endsWith('field_encryption_audit')) ?? '';
+      await sql(`DELETE FROM ${audit}`);
       await revertAllButKeys(variant);
       const refused = await cli(variant, 'migration:revert');
       expect(refused.code).toBe(1);
-      expect(refused.output).toMatch(/holds 3 keys/);
+      expect(refused.output).toMatch(/holds 4 keys/);
       expect((await tables()).join()).toContain('data_keys');
     },
     120_000,

@@ -252,12 +252,14 @@ describeEachDatabase('A key row that was tampered with', (kind) => {
     expect(await fresh.getRepository(Entry).findOneBy({ id: 1 })).toMatchObject({ text: 'one' });
   });
 
-  it('of all keys gone, rows are errors and a write makes a new key, not the old one', async () => {
-    const old = (await keyRows()).map(({ id }) => id);
+  it('of all keys gone, rows are errors, and no key is made in the place of those', async () => {
     await outside.query('DELETE FROM "data_keys"');
     const fresh = await freshProcess();
     expect(await readFirst(fresh)).toBeInstanceOf(KeyNotFoundError);
-    expect((await keyRows()).some(({ id }) => old.includes(id))).toBe(false);
+    const error = await rejection(fresh.getRepository(Entry).insert({ id: 3, text: 'new' }));
+    expect(error).toBeInstanceOf(KeyNotFoundError);
+    expect(error.message).toMatch(/key of the audit log is missing.*Restore/);
+    expect(await keyRows()).toEqual([]);
   });
 
   it('whose state became destroyed no longer reads', async () => {
@@ -270,14 +272,48 @@ describeEachDatabase('A key row that was tampered with', (kind) => {
     expect(error.message).toContain(state);
   });
 
-  it.each(['compromised', 'deactivated', 'preActive', 'suspended'])(
-    'whose state became %s reads',
-    async (state) => {
-      await edit(await key(1), 'state', state);
-      const fresh = await freshProcess();
-      expect(await fresh.getRepository(Entry).findOneBy({ id: 1 })).toMatchObject({ text: 'one' });
-    },
-  );
+  it('whose state became compromised reads: that state only takes away', async () => {
+    await edit(await key(1), 'state', 'compromised');
+    const fresh = await freshProcess();
+    expect(await fresh.getRepository(Entry).findOneBy({ id: 1 })).toMatchObject({ text: 'one' });
+  });
+
+  const LATER = '2031-01-01T00:00:00.000Z';
+  it.each([
+    ['state', 'active'],
+    ['state', 'preActive'],
+    ['state', 'suspended'],
+    ['activated_at', LATER],
+    ['deactivated_at', LATER],
+    ['deactivated_at', null],
+    ['expires_at', LATER],
+    ['state_mac', ''],
+  ])('whose %s became %s is refused until it is revoked or put back', async (column, value) => {
+    const row = await key(1);
+    if (value === 'active') await edit(await key(2), 'state', 'compromised');
+    await edit(row, column, value);
+    const fresh = await freshProcess();
+    const error = await readFirst(fresh);
+    expect(error).toBeInstanceOf(KeyStateError);
+    expect(error).toMatchObject({
+      entity: 'Entry',
+      property: 'text',
+      keyId: row.id,
+      retryable: false,
+    });
+    expect(error.message).toMatch(/Restore the row from a backup; or revoke the key/);
+    expect(await fresh.getRepository(Entry).findOneBy({ id: 2 })).toMatchObject({ text: 'two' });
+    if (value === 'active') {
+      const insert = fresh.getRepository(Entry).insert({ id: 3, text: 'new', other: null });
+      expect(await rejection(insert)).toMatchObject({ code: 'ERR_KEY_STATE', keyId: row.id });
+      expect(await rejection(fieldEncryption(fresh).keys.rotate())).toBeInstanceOf(KeyStateError);
+    }
+
+    await fieldEncryption(fresh).keys.revoke(row.id);
+    const other = await freshProcess();
+    expect(await other.getRepository(Entry).findOneBy({ id: 1 })).toMatchObject({ text: 'one' });
+    await other.getRepository(Entry).insert({ id: 3, text: 'new', other: null });
+  });
 
   it('with a state that does not exist is refused', async () => {
     const row = await key(1);
@@ -286,7 +322,7 @@ describeEachDatabase('A key row that was tampered with', (kind) => {
   });
 
   it('whose active state was taken away keeps writes from happening instead of making a key', async () => {
-    await edit(await key(2), 'state', 'deactivated');
+    await edit(await key(2), 'state', 'compromised');
     const before = (await keyRows()).length;
     const fresh = await freshProcess();
     const error = await rejection(fresh.getRepository(Entry).insert({ id: 3, text: 'new' }));
@@ -301,14 +337,19 @@ describeEachDatabase('A key row that was tampered with', (kind) => {
   });
 
   it('that makes an old key active again is noticed by a process that knows better', async () => {
+    const yesterday = await key(2);
+    await fieldEncryption(outside).keys.rotate();
     const running = await freshProcess({ keyCache: { ttlMs: 1, maxAgeMs: 50 } });
     await running.getRepository(Entry).insert({ id: 10, text: 'ten', other: null });
-    await edit(await key(2), 'state', 'deactivated');
-    await edit(await key(1), 'state', 'active');
+    await edit(await key(3), 'state', 'compromised');
+    // The whole row as it was: its MACs are those of its time.
+    for (const [column, value] of Object.entries(yesterday)) {
+      if (column !== 'id') await edit(yesterday, column, value);
+    }
     await new Promise((resolve) => setTimeout(resolve, 120));
     const error = await rejection(running.getRepository(Entry).insert({ id: 11, text: 'eleven' }));
     expect(error).toBeInstanceOf(KeyStateError);
-    expect(error.message).toMatch(/version 1 .*version 2/);
+    expect(error.message).toMatch(/version 2 .*version 3/);
   });
 
   it('of the index root keeps lookups and writes from happening', async () => {

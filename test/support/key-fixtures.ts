@@ -3,6 +3,9 @@ import { createSecretKey, randomBytes } from 'node:crypto';
 import type { KeyRecord } from '../../src/keys/key-record';
 import type { KeyManagerOptions } from '../../src/keys/key-manager';
 import { KeyManager } from '../../src/keys/key-manager';
+import type { KeyState } from '../../src/keys/key-state';
+import { provenChange } from '../../src/keys/key-state-mac';
+import { KeyWrapper } from '../../src/keys/key-wrapper';
 import type { KeyEvent } from '../../src/keys/key-event';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../../src/kms/kms-provider';
 import { openKey, sealKey } from '../../src/kms/local/sealed-key';
@@ -146,6 +149,18 @@ export async function prepare(
   await keys.prepare(names, options, connection);
 }
 
+/** Gives a key a state as the library would, with the MAC that proves it. */
+export async function giveState(
+  { store, kms }: Pick<Process, 'store' | 'kms'>,
+  id: string | undefined,
+  state: KeyState,
+): Promise<void> {
+  const record = store.rows.find((row) => row.id === id);
+  if (record === undefined) throw new Error('no such key');
+  const { authenticateState } = await new KeyWrapper(kms, 'clinic').unwrap(record);
+  store.edit(record.id, provenChange(authenticateState, record, { state }));
+}
+
 /** A record that no manager ever opens, for tests of a store. */
 export function someRecord(changes: Partial<KeyRecord> = {}): KeyRecord {
   const createdAt = new Date('2026-03-04T05:06:07Z');
@@ -160,6 +175,7 @@ export function someRecord(changes: Partial<KeyRecord> = {}): KeyRecord {
     kek: 'scrypt:00',
     wrapped: randomBytes(157),
     recordMac: randomBytes(32),
+    stateMac: randomBytes(32),
     createdAt,
     activatedAt: createdAt,
     deactivatedAt: null,

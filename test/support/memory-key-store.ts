@@ -68,12 +68,18 @@ export class MemoryKeyStore implements KeyStore<string> {
     return this.#rows.map(copy);
   }
 
-  async insertFirst(record: KeyRecord): Promise<boolean> {
+  async insertFirst(
+    record: KeyRecord,
+    _heldByCaller?: string,
+    confirm: (connection: string) => Promise<boolean> = () => Promise.resolve(true),
+  ): Promise<boolean> {
     await this.#receive('insertFirst');
     const isActive = this.#active(record.purpose).some((row) => row.name === record.name);
     if (isActive || this.#isTaken(record)) return false;
     this.#rows.push(copy(record));
-    return true;
+    if (await confirm('transaction')) return true;
+    this.remove(record.id);
+    return false;
   }
 
   async apply(
@@ -136,6 +142,7 @@ function copy(record: KeyRecord): KeyRecord {
     ...record,
     wrapped: Uint8Array.from(record.wrapped),
     recordMac: Uint8Array.from(record.recordMac),
+    stateMac: Uint8Array.from(record.stateMac),
     createdAt: new Date(record.createdAt),
     activatedAt: record.activatedAt && new Date(record.activatedAt),
     deactivatedAt: record.deactivatedAt && new Date(record.deactivatedAt),

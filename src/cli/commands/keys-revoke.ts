@@ -1,4 +1,5 @@
 import type { ColumnUse } from '../../keys/key-retirement';
+import type { KeyState } from '../../keys/key-state';
 import { requireTransition } from '../../keys/key-state';
 import { confirm } from '../confirmation';
 import type { CommandResult } from '../output';
@@ -15,7 +16,7 @@ export interface RetirementOptions {
 export async function keysRevoke(
   { fieldEncryption, installation }: Session,
   id: string,
-  { dryRun, yes }: RetirementOptions,
+  { dryRun, yes, replace }: RetirementOptions & { readonly replace: boolean },
 ): Promise<CommandResult> {
   const key = await installation.keys.operations.find(id);
   if (key.state !== 'compromised') requireTransition(key, 'compromised');
@@ -32,17 +33,22 @@ export async function keysRevoke(
     };
   }
   await confirm(yes, { warning: `This marks ${title} as compromised, for good.`, word: id });
-  const { key: revoked, replacement, plan } = await fieldEncryption.keys.revoke(id);
+  const { key: revoked, replacement, plan } = await fieldEncryption.keys.revoke(id, { replace });
   return {
     document: { dryRun, key: revoked, replacement, plan },
     text: [
       `Marked ${title} as compromised. Other processes write with it until their cache has aged.`,
       ...(replacement === null
-        ? []
+        ? aboutNoReplacement(key.state, key.name)
         : [`Version ${String(replacement.version)} (${replacement.id}) is active in its place.`]),
       ...planText(plan),
     ].join('\n'),
   };
+}
+
+function aboutNoReplacement(previousState: KeyState, name: string): string[] {
+  if (previousState !== 'active') return [];
+  return [`Nothing can be written under "${name}" until: field-encryption keys rotate ${name}`];
 }
 
 function planText(plan: readonly ColumnUse[]): string[] {

@@ -4,6 +4,8 @@ import { wholeSecond } from '../key-lifecycle';
 import { hasValidRecordMac } from '../key-record-mac';
 import type { KeyRecord } from '../key-record';
 import type { KeyServices } from '../key-services';
+import { provenChange, stateAuthenticator } from '../key-state-mac';
+import type { Wrapping } from '../key-wrapper';
 import type { BackedUpKey } from './backup-content';
 import { decodeKeys } from './backup-content';
 import { openBackup, parseBackup } from './backup-file';
@@ -53,7 +55,7 @@ export async function restoreBackup<C>(
     const existing = await services.store.list();
     const plan = planOf(decodeKeys(content), existing, application);
     const records = await wrapMissing(services, plan.missing, existing);
-    if (!dryRun) await insertAll(services, records);
+    if (!dryRun) await insertAll(services, records, file.id);
     return {
       backupId: file.id,
       createdAt: new Date(file.createdAt),
@@ -114,16 +116,26 @@ async function wrapMissing<C>(
     const replaced = active.find(
       ({ purpose, name }) => purpose === record.purpose && name === record.name,
     );
-    const wrapping = await wrapper.wrapWith(wrapper.providers.primary, record, bytes);
-    const state = stateNow(record, replaced !== undefined);
-    // A process that did not see the loss may write with it until its cache has aged.
-    const deactivatedAt =
-      state === 'deactivated'
-        ? (record.deactivatedAt ?? wholeSecond(wallClock()))
-        : record.deactivatedAt;
-    records.push({ ...record, ...wrapping, state, deactivatedAt });
+    const now = wholeSecond(wallClock());
+    const restored = restoredRecord(record, bytes, replaced !== undefined, now);
+    const wrapping = await wrapper.wrapWith(wrapper.providers.primary, restored, bytes);
+    records.push({ ...restored, ...wrapping });
   }
   return records;
+}
+
+function restoredRecord(
+  record: BackedUpKey['record'],
+  bytes: Uint8Array,
+  replaced: boolean,
+  now: Date,
+): Omit<KeyRecord, keyof Wrapping> {
+  const state = stateNow(record, replaced);
+  // A process that did not see the loss may write with it until its cache has aged.
+  const deactivatedAt =
+    state === 'deactivated' ? (record.deactivatedAt ?? now) : record.deactivatedAt;
+  const change = provenChange(stateAuthenticator(bytes), record, { state, deactivatedAt });
+  return { ...record, ...change, state };
 }
 
 /**
@@ -134,8 +146,13 @@ function stateNow({ state }: BackedUpKey['record'], replaced: boolean): KeyRecor
   return state === 'preActive' || (state === 'active' && replaced) ? 'deactivated' : state;
 }
 
-async function insertAll<C>({ store }: KeyServices<C>, records: KeyRecord[]): Promise<void> {
-  if (await store.apply(records.map((record) => ({ type: 'insert', record })))) return;
+async function insertAll<C>(
+  { store }: KeyServices<C>,
+  records: readonly KeyRecord[],
+  restoredFrom: string,
+): Promise<void> {
+  const changes = records.map((record) => ({ type: 'insert', record, restoredFrom }) as const);
+  if (await store.apply(changes)) return;
   throw new KeyStateError(
     'The key table was changed by another process meanwhile; nothing was restored. Try again.',
     { retryable: true },

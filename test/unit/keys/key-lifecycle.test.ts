@@ -3,6 +3,7 @@ import type { KeyStore } from '../../../src/keys/key-store';
 import type { Process } from '../../support/key-fixtures';
 import {
   FakeKms,
+  giveState,
   MAX_AGE_MS,
   prepare,
   sameKey,
@@ -214,13 +215,13 @@ describe('KeyManager.rotate', () => {
   });
 
   it('counts on from the highest version, whichever was active', async () => {
-    const { keys, store } = startProcess();
+    const { keys, store, kms } = startProcess();
     await keys.prepare(['default'], DATA_ONLY);
     await keys.rotate('default');
     await keys.rotate('default');
     const [, second, third] = store.rows;
-    store.edit(third?.id ?? '', { state: 'compromised' });
-    store.edit(second?.id ?? '', { state: 'active' });
+    await giveState({ store, kms }, third?.id, 'deactivated');
+    await giveState({ store, kms }, second?.id, 'active');
 
     expect(await startProcess({ store, kms: new FakeKms() }).keys.list()).toHaveLength(3);
     expect(await keys.rotate('default')).toMatchObject({ version: 4 });
@@ -301,7 +302,8 @@ describe('an active version that goes backwards', () => {
     await keys.rotate('default');
     const { prefix } = keys.activeKey('default');
     store.remove(store.rows[1]?.id ?? '');
-    store.edit(first?.id ?? '', { state: 'active' });
+    // A row of yesterday has the MACs of yesterday.
+    if (first !== undefined) store.edit(first.id, first);
 
     clock.advance(MAX_AGE_MS);
     await expect(keys.prepare(['default'], DATA_ONLY)).rejects.toMatchObject({

@@ -5,6 +5,7 @@ import { KeyManager } from '../../../src/keys/key-manager';
 import type { Process } from '../../support/key-fixtures';
 import {
   FakeKms,
+  giveState,
   MAX_AGE_MS,
   prepare,
   sameKey,
@@ -498,7 +499,7 @@ describe('KeyManager.load', () => {
     const [prefix] = await versions(first, 2);
     if (prefix === undefined) throw new Error('no key');
     const id = first.store.rows[0]?.id ?? '';
-    first.store.edit(id, { state });
+    await giveState(first, id, state);
     const { keys, kms } = sibling(first);
     const unwraps = kms.unwraps;
 

@@ -1,7 +1,8 @@
 import { inspect } from 'node:util';
 
-import { KeyUnwrapError, UnsupportedCipherSuiteError } from '../../../src/errors';
+import { KeyStateError, KeyUnwrapError, UnsupportedCipherSuiteError } from '../../../src/errors';
 import type { KeyRecord, KeySuite } from '../../../src/keys/key-record';
+import { provenChange } from '../../../src/keys/key-state-mac';
 import { KeyWrapper } from '../../../src/keys/key-wrapper';
 import type { KmsProvider } from '../../../src/kms/kms-provider';
 import { FakeKms, fastLocalKms, sameKey, startProcess } from '../../support/key-fixtures';
@@ -81,11 +82,13 @@ describe.each(PROVIDERS)('KeyWrapper over a KMS that %s', (_, makeKms) => {
     });
   });
 
-  it('accepts changes of state and of its dates, which need no key', async () => {
+  it('accepts a change of state and of its dates that comes with its MAC, and no other', async () => {
     const wrapper = new KeyWrapper(makeKms(), 'clinic');
-    const { record } = await wrapper.create(SPEC);
+    const { record, unwrapped } = await wrapper.create(SPEC);
     const changed = { state: 'deactivated', activatedAt: null, deactivatedAt: new Date() } as const;
-    await expect(wrapper.unwrap({ ...record, ...changed })).resolves.toBeDefined();
+    const proven = provenChange(unwrapped.authenticateState, record, changed);
+    await expect(wrapper.unwrap({ ...record, ...proven })).resolves.toBeDefined();
+    await expect(wrapper.unwrap({ ...record, ...changed })).rejects.toThrow(KeyStateError);
   });
 });
 

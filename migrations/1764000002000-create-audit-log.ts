@@ -1,0 +1,61 @@
+import { Table } from 'typeorm';
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { tableName } from './table-name';
+
+const TABLE = 'field_encryption_audit';
+
+/** Creates the table of the audit log. What it says is final: later changes are migrations of their own. */
+export class CreateAuditLog1764000002000 implements MigrationInterface {
+  readonly name = 'CreateAuditLog1764000002000';
+
+  async up(queryRunner: QueryRunner): Promise<void> {
+    const table = tableName(queryRunner, TABLE);
+    // It may have come with a generated migration, or with synchronize.
+    if (await queryRunner.hasTable(table)) return;
+    const primaryKeyConstraintName = 'field_encryption_audit_pkey';
+    await queryRunner.createTable(
+      new Table({
+        name: table,
+        columns: [
+          { name: 'seq', type: 'integer', isPrimary: true, primaryKeyConstraintName },
+          text('time', 32),
+          text('actor', 256),
+          text('operation', 32),
+          text('outcome', 16),
+          { ...text('key_id', 16), isNullable: true },
+          { ...text('key_name', 64), isNullable: true },
+          { ...text('key_purpose', 16), isNullable: true },
+          { name: 'key_version', type: 'integer', isNullable: true },
+          { ...text('key_state', 16), isNullable: true },
+          { ...text('kms', 64), isNullable: true },
+          { ...text('kek', 512), isNullable: true },
+          { ...text('reference', 64), isNullable: true },
+          { name: 'counts', type: 'text' },
+          text('sealed_by', 16),
+          text('previous_hash', 64),
+          text('hash', 64),
+        ],
+      }),
+    );
+  }
+
+  /** Refused while there are entries: the log is there to outlast what it records. */
+  async down(queryRunner: QueryRunner): Promise<void> {
+    const table = tableName(queryRunner, TABLE);
+    const row = await queryRunner.manager
+      .createQueryBuilder()
+      .select('COUNT(*)', 'entries')
+      .from(table, 'a')
+      .getRawOne<{ entries: string | number }>();
+    if (row !== undefined && Number(row.entries) > 0) {
+      throw new Error(
+        `${table} holds ${String(row.entries)} entries. Export them and empty the table before you revert.`,
+      );
+    }
+    await queryRunner.dropTable(table);
+  }
+}
+
+function text(name: string, length: number): { name: string; type: string; length: string } {
+  return { name, type: 'varchar', length: String(length) };
+}

@@ -1,0 +1,96 @@
+import { timeout, TimeoutStrategy } from 'cockatiel';
+
+import { AuditError } from '../errors';
+import type { AuditEntry, AuditEvent, UnsealedEntry } from './audit-entry';
+import type { AuditOptions } from './audit-options';
+import { actorOf } from './audit-options';
+import type { AuditSeal } from './audit-seal';
+import type { AuditStore } from './audit-store';
+
+const SINK_TIMEOUT_MS = 10_000;
+
+/** What an audit log is made of. */
+export interface AuditLogParts<C> {
+  readonly store: AuditStore<C>;
+  readonly options: AuditOptions;
+  readonly wallClock: () => Date;
+  /** Told of a failure that did not stop the operation. */
+  readonly onFailure: (event: AuditEvent, error: AuditError) => void;
+}
+
+/** Appends to the chain of entries, each sealed together with the hash of the one before. */
+export class AuditLog<C> {
+  readonly #parts: AuditLogParts<C>;
+  readonly #sinkTimeout = timeout(SINK_TIMEOUT_MS, TimeoutStrategy.Aggressive);
+
+  constructor(parts: AuditLogParts<C>) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Appends events within the transaction of `connection`, as its last step: other writers wait
+   * from here to its end.
+   *
+   * @param onFailure - what a failure of the sink does; as the options say, by default.
+   * @throws {@link AuditError} when the sink does not take them and its failure is to block
+   */
+  async append(
+    events: readonly AuditEvent[],
+    seal: AuditSeal,
+    connection: C,
+    onFailure = this.#parts.options.onFailure ?? 'block',
+  ): Promise<void> {
+    const { store } = this.#parts;
+    await store.lock(connection);
+    let previous = await store.last(connection);
+    for (const event of events) {
+      const entry = seal.sealed(this.#entry(event, previous, seal));
+      await store.append(entry, connection);
+      await this.#ship(event, entry, onFailure);
+      previous = entry;
+    }
+  }
+
+  #entry(
+    { operation, outcome, key, reference, counts = {} }: AuditEvent,
+    previous: AuditEntry | undefined,
+    seal: AuditSeal,
+  ): UnsealedEntry {
+    return {
+      seq: (previous?.seq ?? 0) + 1,
+      time: this.#parts.wallClock().toISOString(),
+      actor: actorOf(this.#parts.options),
+      operation,
+      outcome,
+      keyId: key?.id ?? null,
+      keyName: key?.name ?? null,
+      keyPurpose: key?.purpose ?? null,
+      keyVersion: key?.version ?? null,
+      keyState: key?.state ?? null,
+      kms: key?.kms ?? null,
+      kek: key?.kek ?? null,
+      reference: reference ?? null,
+      counts,
+      sealedBy: seal.keyId,
+      previousHash: previous?.hash ?? '',
+    };
+  }
+
+  async #ship(event: AuditEvent, entry: AuditEntry, onFailure: 'block' | 'warn'): Promise<void> {
+    const { sink } = this.#parts.options;
+    if (sink === undefined) return;
+    try {
+      await this.#sinkTimeout.execute(async () => sink(entry));
+    } catch (cause) {
+      const error = new AuditError(
+        `the audit sink did not take the entry of "${event.operation}"; see the cause. ` +
+          (onFailure === 'block'
+            ? 'Nothing was changed. Bring the sink back and try again.'
+            : 'The operation went on.'),
+        { cause, ...(event.key === undefined ? {} : { keyId: event.key.id }) },
+      );
+      if (onFailure === 'block') throw error;
+      this.#parts.onFailure(event, error);
+    }
+  }
+}

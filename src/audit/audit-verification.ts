@@ -1,0 +1,94 @@
+import type { AuditEntry } from './audit-entry';
+import { headOf, readHead } from './audit-entry';
+import type { AuditSeal } from './audit-seal';
+
+/**
+ * What is wrong with an entry:
+ * - `missing`: there is none of this number, and there are later ones;
+ * - `edited`: it is not as it was sealed;
+ * - `moved`: it does not follow the one before it;
+ * - `unknownSeal`: the key that sealed it is not in the key table;
+ * - `truncated`: the log ends before it, and did not when the expected head was taken;
+ * - `otherHead`: it is not the one that the expected head names.
+ */
+export type AuditProblem =
+  'missing' | 'edited' | 'moved' | 'unknownSeal' | 'truncated' | 'otherHead';
+
+/** The first entry that is not as it should be. */
+export interface BrokenEntry {
+  readonly seq: number;
+  readonly problem: AuditProblem;
+}
+
+/** Gives the seal of a key id; undefined for one that is not in the key table. */
+export type FindSeal = (keyId: string) => Promise<AuditSeal | undefined>;
+
+/** Follows the chain from its first entry, and remembers the last state of each key. */
+export class AuditVerification {
+  readonly #findSeal: FindSeal;
+  readonly #expected: { readonly seq: number; readonly hash: string } | undefined;
+  readonly #states = new Map<string, string>();
+  #last: AuditEntry | undefined;
+  #firstTime: string | undefined;
+  #broken: BrokenEntry | undefined;
+
+  constructor(findSeal: FindSeal, expectHead?: string) {
+    this.#findSeal = findSeal;
+    this.#expected = expectHead === undefined ? undefined : readHead(expectHead);
+  }
+
+  /** How many entries follow each other. */
+  get entries(): number {
+    return this.#last?.seq ?? 0;
+  }
+
+  get head(): string | null {
+    return this.#last === undefined ? null : headOf(this.#last);
+  }
+
+  /** When the log begins. */
+  get firstTime(): string | undefined {
+    return this.#firstTime;
+  }
+
+  /** By key id: its state after the last operation on it. */
+  get states(): ReadonlyMap<string, string> {
+    return this.#states;
+  }
+
+  /** What is wrong, after the last entry was followed. */
+  get broken(): BrokenEntry | undefined {
+    if (this.#broken !== undefined || this.#expected === undefined) return this.#broken;
+    return this.#expected.seq > this.entries
+      ? { seq: this.entries + 1, problem: 'truncated' }
+      : undefined;
+  }
+
+  /** Takes the next entries in. What comes after a broken one proves nothing and is left out. */
+  async follow(entries: readonly AuditEntry[]): Promise<void> {
+    for (const entry of entries) {
+      const problem = this.#broken === undefined ? await this.#problemOf(entry) : undefined;
+      if (problem !== undefined) this.#broken = { seq: this.#seqOf(entry, problem), problem };
+      if (this.#broken !== undefined) return;
+      this.#last = entry;
+      this.#firstTime ??= entry.time;
+      if (entry.keyId !== null && entry.keyState !== null) {
+        this.#states.set(entry.keyId, entry.keyState);
+      }
+    }
+  }
+
+  async #problemOf(entry: AuditEntry): Promise<AuditProblem | undefined> {
+    if (entry.seq !== this.entries + 1) return 'missing';
+    if (entry.previousHash !== (this.#last?.hash ?? '')) return 'moved';
+    const seal = await this.#findSeal(entry.sealedBy);
+    if (seal === undefined) return 'unknownSeal';
+    if (!seal.holds(entry)) return 'edited';
+    const isOther = entry.seq === this.#expected?.seq && entry.hash !== this.#expected.hash;
+    return isOther ? 'otherHead' : undefined;
+  }
+
+  #seqOf(entry: AuditEntry, problem: AuditProblem): number {
+    return problem === 'missing' ? this.entries + 1 : entry.seq;
+  }
+}

@@ -1,0 +1,40 @@
+import type { AuditProblem } from '../../audit/audit-verification';
+import type { AuditReport } from '../../keys/key-audit';
+import type { CommandWork } from '../common-options';
+import { EXIT_CODES } from '../exit-code';
+import type { Session } from '../session';
+import { grouped } from '../table';
+
+const PROBLEMS: Readonly<Record<AuditProblem, string>> = {
+  missing: 'is missing',
+  edited: 'was edited',
+  moved: 'does not follow the one before it',
+  unknownSeal: 'was sealed with a key that is not in the key table',
+  truncated: 'and what followed it were cut off',
+  otherHead: 'is not the one that was expected',
+};
+
+/** Verifies the audit log, and the key table by it. A broken log is exit code 1. */
+export async function auditVerify(
+  { fieldEncryption }: Session,
+  { expectHead }: { readonly expectHead?: string },
+): ReturnType<CommandWork> {
+  const report = await fieldEncryption.audit.verify(expectHead === undefined ? {} : { expectHead });
+  return {
+    document: report,
+    text: linesOf(report).join('\n'),
+    exitCode: report.ok ? EXIT_CODES.done : EXIT_CODES.failed,
+  };
+}
+
+function linesOf({ entries, head, broken, keys }: AuditReport): string[] {
+  return [
+    `${grouped(entries)} ${entries === 1 ? 'entry' : 'entries'} verified.`,
+    ...(head === null ? [] : [`Head: ${head}`]),
+    ...(broken === null ? [] : [`Entry ${String(broken.seq)} ${PROBLEMS[broken.problem]}.`]),
+    ...keys.map(
+      ({ keyId, logged, found }) =>
+        `Key ${keyId} is ${found ?? 'not there'} in the key table, and ${logged ?? 'not there'} in the log.`,
+    ),
+  ];
+}

@@ -1,0 +1,139 @@
+import type { AuditEvent } from '../audit/audit-entry';
+import type { AuditLog } from '../audit/audit-log';
+import type { AuditSeal } from '../audit/audit-seal';
+import type { AuditStore } from '../audit/audit-store';
+import { ConfigurationError, KeyNotFoundError, KeyStateError } from '../errors';
+import { eventsOf } from './key-change-events';
+import type { KeyEventListener } from './key-event';
+import { soleActive } from './key-lifecycle';
+import type { KeyRecord } from './key-record';
+import type { KeyStore } from './key-store';
+import type { KeyWrapper } from './key-wrapper';
+
+/** There is one key of the audit log; its record needs a name all the same. */
+const AUDIT_KEY_NAME = 'default';
+
+/** What the key of the audit log comes from. */
+export interface AuditKeyParts<C> {
+  readonly store: KeyStore<C>;
+  readonly log: AuditLog<C>;
+  readonly entries: AuditStore<C>;
+  readonly wrapper: KeyWrapper;
+  /** Milliseconds for which the key is kept in memory. */
+  readonly maxAgeMs: number;
+  readonly clock: () => number;
+  readonly emit: KeyEventListener;
+}
+
+/**
+ * The key that seals the audit log: one of the key table with a purpose of its own, so that it is
+ * wrapped, rewrapped and backed up like the others. Made when the first entry is to be written.
+ */
+export class AuditKey<C> {
+  readonly #parts: AuditKeyParts<C>;
+  #hasTable = false;
+  #held: { readonly seal: AuditSeal; readonly since: number } | undefined;
+
+  constructor(parts: AuditKeyParts<C>) {
+    this.#parts = parts;
+  }
+
+  /**
+   * The seal for new entries.
+   *
+   * @param connection - the one that the caller holds, if any.
+   * @throws {@link KeyNotFoundError} where there are entries and their key is gone;
+   * {@link ConfigurationError} without the table of the log, and what unwrapping throws
+   */
+  async ready(connection?: C): Promise<AuditSeal> {
+    const { clock, maxAgeMs } = this.#parts;
+    if (this.#held !== undefined && clock() - this.#held.since < maxAgeMs) return this.#held.seal;
+    const since = clock();
+    await this.#requireTable(connection);
+    const seal = (await this.#existing(connection)) ?? (await this.#create(connection));
+    this.#held = { seal, since };
+    return seal;
+  }
+
+  /** The seal that a key of the table gives; undefined for one that is not there. */
+  async find(keyId: string): Promise<AuditSeal | undefined> {
+    const [record] = await this.#parts.store.findByIds([keyId]);
+    return record?.purpose === 'audit' ? this.open(record) : undefined;
+  }
+
+  async open(record: KeyRecord): Promise<AuditSeal> {
+    const unwrapped = await this.#parts.wrapper.unwrap(record);
+    if (unwrapped.purpose === 'audit') return unwrapped.key;
+    throw new TypeError(`key ${record.id} does not seal the audit log`);
+  }
+
+  /** Forgets the key, and that the table was there. */
+  forget(): void {
+    this.#held = undefined;
+    this.#hasTable = false;
+  }
+
+  async #requireTable(connection?: C): Promise<void> {
+    this.#hasTable ||= await this.#parts.entries.exists(connection);
+    if (this.#hasTable) return;
+    throw new ConfigurationError(
+      'the table of the audit log does not exist in this database, and operations on keys are recorded ' +
+        'in it. Run the migrations of fieldEncryptionMigrations (CreateAuditLog1764000002000) or ' +
+        '`field-encryption init`; or set `audit: false`.',
+    );
+  }
+
+  async #existing(connection?: C): Promise<AuditSeal | undefined> {
+    const records = await this.#parts.store.findCurrent('audit', [AUDIT_KEY_NAME], connection);
+    const active = soleActive(records);
+    return active === undefined ? undefined : this.open(active);
+  }
+
+  async #create(connection?: C): Promise<AuditSeal> {
+    const { store, wrapper, entries, log, emit } = this.#parts;
+    if ((await entries.last(connection)) !== undefined) throw sealLost();
+    await this.#proveKek(connection);
+    const spec = {
+      name: AUDIT_KEY_NAME,
+      purpose: 'audit',
+      version: 1,
+      suite: 'hmac-sha-256',
+    } as const;
+    const { record, unwrapped } = await wrapper.create(spec);
+    if (unwrapped.purpose !== 'audit') throw new TypeError('the new key is of another purpose');
+    const events: AuditEvent[] = eventsOf([{ type: 'insert', record }]);
+    const inserted = await store.insertFirst(record, connection, async (transaction) => {
+      await log.append(events, unwrapped.key, transaction);
+      return true;
+    });
+    if (!inserted) return this.#ofAnotherProcess(connection);
+    const { id: keyId, name: keyName, purpose, version } = record;
+    emit({ type: 'keyCreated', purpose, keyId, keyName, version });
+    return unwrapped.key;
+  }
+
+  async #ofAnotherProcess(connection?: C): Promise<AuditSeal> {
+    const existing = await this.#existing(connection);
+    if (existing !== undefined) return existing;
+    throw new KeyStateError(
+      'the key of the audit log was changed by another process meanwhile. Try again.',
+      { retryable: true },
+    );
+  }
+
+  /** Under a wrong KEK this process would make a key that no other can read. */
+  async #proveKek(connection?: C): Promise<void> {
+    const { store, wrapper } = this.#parts;
+    const known = (await store.list(connection)).find(({ state }) => state === 'active');
+    if (known !== undefined) await wrapper.unwrap(known);
+  }
+}
+
+/** Under a new key, nobody could tell any more whether the entries that are there were edited. */
+function sealLost(): KeyNotFoundError {
+  return new KeyNotFoundError(
+    'The key of the audit log is missing, and there are entries sealed with it. Restore the keys from a ' +
+      'backup (`field-encryption keys restore`). If there is none, export the table of the audit log, ' +
+      'empty it, and a new log begins.',
+  );
+}

@@ -1,0 +1,235 @@
+import type { AuditEntry, AuditEvent } from '../audit/audit-entry';
+import { headOf, readHead } from '../audit/audit-entry';
+import { AuditLog } from '../audit/audit-log';
+import type { AuditOptions } from '../audit/audit-options';
+import type { AuditSeal } from '../audit/audit-seal';
+import type { AuditStore } from '../audit/audit-store';
+import type { BrokenEntry } from '../audit/audit-verification';
+import { AuditVerification } from '../audit/audit-verification';
+import { ConfigurationError, FieldEncryptionError } from '../errors';
+import { AuditKey } from './audit-key';
+import { areRevocations, eventsOf } from './key-change-events';
+import type { KeyEventListener } from './key-event';
+import type { KeyRecord } from './key-record';
+import type { KeyChange, KeyStore } from './key-store';
+import type { KeyWrapper } from './key-wrapper';
+
+/** What the audit of keys is made of. */
+export interface KeyAuditParts<C> {
+  /** The key table itself, past what records changes. */
+  readonly store: KeyStore<C>;
+  readonly entries: AuditStore<C>;
+  /** `false` records nothing; what is there can be read. */
+  readonly options: AuditOptions | false;
+  readonly wrapper: KeyWrapper;
+  readonly maxAgeMs: number;
+  readonly clock: () => number;
+  readonly wallClock: () => Date;
+  readonly emit: KeyEventListener;
+}
+
+/** A key whose state in the key table is not the one that the log ends with. */
+export interface KeyDiscrepancy {
+  readonly keyId: string;
+  /** State after the last recorded operation; `null` where none is recorded. */
+  readonly logged: string | null;
+  /** State in the key table; `null` where the key is not in it. */
+  readonly found: string | null;
+}
+
+/** What a verification of the audit log found. */
+export interface AuditReport {
+  /** Whether every entry is in place and the key table agrees with them. */
+  readonly ok: boolean;
+  /** Entries that follow each other without a break. */
+  readonly entries: number;
+  /** Names the last of them, to be kept elsewhere and expected next time; `null` without any. */
+  readonly head: string | null;
+  /** The first entry that is not as it should be. Of what follows it, nothing can be said. */
+  readonly broken: BrokenEntry | null;
+  /** Keys that were changed past the library, or whose table was rolled back; only of an unbroken log. */
+  readonly keys: readonly KeyDiscrepancy[];
+}
+
+/** Which entries to list. */
+export interface AuditRange {
+  /** Entries with a higher number only. Defaults to 0. */
+  after?: number;
+  /** Defaults to 100. */
+  limit?: number;
+}
+
+const PAGE = 500;
+/** How often the key table is read again because entries came meanwhile. */
+const ATTEMPTS = 5;
+
+/** The audit log of the keys: recorded with what changes them, read, verified. */
+export class KeyAudit<C> {
+  readonly #parts: KeyAuditParts<C>;
+  readonly #log: AuditLog<C>;
+  readonly #key: AuditKey<C>;
+
+  constructor(parts: KeyAuditParts<C>) {
+    this.#parts = parts;
+    const { entries, options, wallClock } = parts;
+    const onFailure = this.#tellFailure.bind(this);
+    this.#log = new AuditLog({ store: entries, options: options || {}, wallClock, onFailure });
+    this.#key = new AuditKey({ ...parts, log: this.#log });
+  }
+
+  /** Records what is no change of a key, in a transaction of its own. */
+  async record(event: AuditEvent): Promise<void> {
+    if (this.#parts.options === false) return;
+    const seal = await this.#key.ready();
+    await this.#parts.entries.transaction((connection) =>
+      this.#log.append([event], seal, connection),
+    );
+  }
+
+  /**
+   * Makes ready to record changes of keys.
+   *
+   * @param connection - the one that the caller holds, if any.
+   * @returns what records them, as the last step of the transaction that makes them.
+   */
+  async recorder(
+    changes: readonly KeyChange[],
+    connection?: C,
+  ): Promise<(transaction: C) => Promise<void>> {
+    const events = eventsOf(changes);
+    if (events.length === 0 || this.#parts.options === false) return () => Promise.resolve();
+    // A compromised key is taken out of use even while it cannot be recorded; `verify` shows that it was.
+    const mustNotWait = areRevocations(changes);
+    try {
+      const seal = await this.#sealFor(changes, connection);
+      const onFailure = mustNotWait ? 'warn' : undefined;
+      return (transaction) => this.#log.append(events, seal, transaction, onFailure);
+    } catch (error) {
+      if (!mustNotWait || !(error instanceof FieldEncryptionError)) throw error;
+      for (const event of events) this.#tellFailure(event, error);
+      return () => Promise.resolve();
+    }
+  }
+
+  /** Entries in their order. */
+  async list({ after = 0, limit = 100 }: AuditRange = {}): Promise<AuditEntry[]> {
+    if (!(await this.#parts.entries.exists())) return [];
+    return this.#parts.entries.list({ after, limit });
+  }
+
+  /** Names the last entry, unverified; `null` without any. */
+  async head(): Promise<string | null> {
+    if (!(await this.#parts.entries.exists())) return null;
+    const last = await this.#parts.entries.last();
+    return last === undefined ? null : headOf(last);
+  }
+
+  /**
+   * Verifies every entry, and that the key table is as the last entries left it.
+   *
+   * @param expectHead - a head that was noted before: the log must still contain it.
+   * @throws {@link ConfigurationError} for a text that is no head, and what unwrapping throws
+   */
+  async verify(expectHead?: string): Promise<AuditReport> {
+    if (expectHead !== undefined && readHead(expectHead) === undefined) throw notAHead();
+    const verification = new AuditVerification(this.#seals(), expectHead);
+    const records = await this.#followToTheEnd(verification);
+    const broken = verification.broken ?? begun(verification, records);
+    const keys = broken === undefined ? discrepancies(verification, records) : [];
+    return {
+      ok: broken === undefined && keys.length === 0,
+      entries: verification.entries,
+      head: verification.head,
+      broken: broken ?? null,
+      keys,
+    };
+  }
+
+  /** Forgets the key of the log. */
+  clear(): void {
+    this.#key.forget();
+  }
+
+  /** The key of the log itself may be among those that a restore brings back. */
+  async #sealFor(changes: readonly KeyChange[], connection?: C): Promise<AuditSeal> {
+    const arriving = changes.find(
+      (change) =>
+        change.type === 'insert' &&
+        change.record.purpose === 'audit' &&
+        change.record.state === 'active',
+    );
+    return arriving?.type === 'insert'
+      ? this.#key.open(arriving.record)
+      : this.#key.ready(connection);
+  }
+
+  /** Follows the log until the key table was read with no entry coming meanwhile. */
+  async #followToTheEnd(verification: AuditVerification): Promise<readonly KeyRecord[]> {
+    let records: readonly KeyRecord[] = [];
+    await this.#follow(verification);
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+      const before = verification.entries;
+      records = await this.#parts.store.list();
+      await this.#follow(verification);
+      if (verification.entries === before) break;
+    }
+    return records;
+  }
+
+  async #follow(verification: AuditVerification): Promise<void> {
+    let page: AuditEntry[];
+    do {
+      page = await this.list({ after: verification.entries, limit: PAGE });
+      await verification.follow(page);
+    } while (page.length === PAGE && verification.broken === undefined);
+  }
+
+  #seals(): (keyId: string) => Promise<AuditSeal | undefined> {
+    const found = new Map<string, AuditSeal | undefined>();
+    return async (keyId) => {
+      if (!found.has(keyId)) found.set(keyId, await this.#key.find(keyId));
+      return found.get(keyId);
+    };
+  }
+
+  #tellFailure({ operation, key }: AuditEvent, { code }: FieldEncryptionError): void {
+    this.#parts.emit({ type: 'auditFailed', operation, keyId: key?.id, code });
+  }
+}
+
+/** Where there is a key of the log, its creation is the first entry. */
+function begun(
+  { entries }: AuditVerification,
+  records: readonly KeyRecord[],
+): BrokenEntry | undefined {
+  const isLost = entries === 0 && records.some(({ purpose }) => purpose === 'audit');
+  return isLost ? { seq: 1, problem: 'truncated' } : undefined;
+}
+
+function discrepancies(
+  { states, firstTime }: AuditVerification,
+  records: readonly KeyRecord[],
+): KeyDiscrepancy[] {
+  const found = new Map(records.map(({ id, state }) => [id, state]));
+  const changed = [...states].flatMap(([keyId, logged]) => {
+    const state = found.get(keyId) ?? null;
+    if (state === logged || (state === null && logged === 'destroyed')) return [];
+    return [{ keyId, logged, found: state }];
+  });
+  // Keys may be older than the log.
+  const unrecorded = records.filter(
+    ({ id, createdAt }) =>
+      firstTime !== undefined && !states.has(id) && createdAt >= new Date(firstTime),
+  );
+  return [
+    ...changed,
+    ...unrecorded.map(({ id, state }) => ({ keyId: id, logged: null, found: state })),
+  ];
+}
+
+function notAHead(): ConfigurationError {
+  return new ConfigurationError(
+    'audit verify: the expected head is none. It looks like 17:… with 43 characters after the colon, ' +
+      'as `audit head` prints it.',
+  );
+}

@@ -1,0 +1,61 @@
+import type { AuditedKey, AuditEvent, AuditOperation } from '../audit/audit-entry';
+import type { KeyRecord } from './key-record';
+import type { KeyState } from './key-state';
+import type { KeyChange } from './key-store';
+
+/** What became of a key, by the state it has now. Becoming active has several reasons. */
+const OPERATIONS: Readonly<Record<Exclude<KeyState, 'active'>, AuditOperation>> = {
+  preActive: 'announce',
+  suspended: 'suspend',
+  deactivated: 'deactivate',
+  compromised: 'revoke',
+  destroyed: 'destroy',
+};
+
+/** What the audit log says of changes that are made together; nothing of what leaves state and wrapping alone. */
+export function eventsOf(changes: readonly KeyChange[]): AuditEvent[] {
+  const replaced = changes.filter(takesOver).map(({ expected }) => expected);
+  return changes.flatMap((change) => {
+    const operation = operationOf(change, replaced);
+    if (operation === undefined) return [];
+    const { restoredFrom } = change.type === 'insert' ? change : {};
+    const event = { operation, outcome: 'done' as const, key: auditedKey(change) };
+    return [restoredFrom === undefined ? event : { ...event, reference: restoredFrom }];
+  });
+}
+
+/** Whether the changes do nothing but take keys out of use for good. */
+export function areRevocations(changes: readonly KeyChange[]): boolean {
+  return changes.every((change) => change.type === 'update' && change.set.state === 'compromised');
+}
+
+function operationOf(
+  change: KeyChange,
+  replaced: readonly KeyRecord[],
+): AuditOperation | undefined {
+  const { type } = change;
+  if (type === 'insert' && change.restoredFrom !== undefined) return 'restore';
+  const key = type === 'insert' ? change.record : { ...change.expected, ...change.set };
+  if (type === 'update' && change.set.state === undefined) {
+    return change.set.wrapped === undefined ? undefined : 'rewrap';
+  }
+  if (key.state !== 'active') return OPERATIONS[key.state];
+  if (replaced.some(({ name, purpose }) => name === key.name && purpose === key.purpose)) {
+    return 'rotate';
+  }
+  if (type === 'insert') return 'create';
+  return change.expected.state === 'suspended' ? 'resume' : 'activate';
+}
+
+/** Whether a change makes room for another active version of the name. */
+function takesOver(change: KeyChange): change is Extract<KeyChange, { type: 'update' }> {
+  if (change.type === 'insert') return false;
+  const { state } = change.set;
+  return change.expected.state === 'active' && state !== undefined && state !== 'active';
+}
+
+function auditedKey(change: KeyChange): AuditedKey {
+  const key = change.type === 'insert' ? change.record : { ...change.expected, ...change.set };
+  const { id, name, purpose, version, state, kms, kek } = key;
+  return { id, name, purpose, version, state, kms, kek };
+}

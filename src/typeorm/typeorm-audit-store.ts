@@ -1,0 +1,96 @@
+import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
+import type { AuditEntry } from '../audit/audit-entry';
+import type { AuditStore } from '../audit/audit-store';
+import { AuditSchema } from './audit-table';
+import type { AuditRow } from './audit-table';
+import { inOwnTransaction, withConnection } from './own-transaction';
+
+/** The table of the audit log of a DataSource, on its primary. Needs no right to update or delete on PostgreSQL. */
+export class TypeormAuditStore implements AuditStore<QueryRunner> {
+  readonly #dataSource: DataSource;
+
+  constructor(dataSource: DataSource) {
+    this.#dataSource = dataSource;
+  }
+
+  async exists(connection?: QueryRunner): Promise<boolean> {
+    return withConnection(this.#dataSource, connection, (runner) =>
+      runner.hasTable(this.#tablePath),
+    );
+  }
+
+  async list(
+    { after, limit }: { readonly after: number; readonly limit: number },
+    connection?: QueryRunner,
+  ): Promise<AuditEntry[]> {
+    return this.#find(connection, (query) =>
+      query.where('a.seq > :after', { after }).orderBy('a.seq', 'ASC').limit(limit),
+    );
+  }
+
+  async last(connection?: QueryRunner): Promise<AuditEntry | undefined> {
+    const [entry] = await this.#find(connection, (query) =>
+      query.orderBy('a.seq', 'DESC').limit(1),
+    );
+    return entry;
+  }
+
+  async lock(connection: QueryRunner): Promise<void> {
+    if (this.#dataSource.options.type === 'postgres') {
+      // Not the table's own lock: that takes rights which nobody should have on a log.
+      const subject = `typeorm-field-encryption:${this.#tablePath}`;
+      await connection.query('SELECT pg_advisory_xact_lock(hashtext($1))', [subject]);
+      return;
+    }
+    // SQLite has one lock, which the first write takes, whether or not it finds a row.
+    await connection.manager
+      .createQueryBuilder()
+      .update(AuditSchema)
+      .set({ actor: '' })
+      .where('seq < 0')
+      .callListeners(false)
+      .execute();
+  }
+
+  async append(entry: AuditEntry, connection: QueryRunner): Promise<void> {
+    await connection.manager
+      .createQueryBuilder()
+      .insert()
+      .into(AuditSchema)
+      .values({ ...entry, counts: JSON.stringify(entry.counts) })
+      .callListeners(false)
+      .updateEntity(false)
+      .execute();
+  }
+
+  async transaction(work: (connection: QueryRunner) => Promise<void>): Promise<void> {
+    await inOwnTransaction(this.#dataSource, undefined, async (runner) => {
+      await work(runner);
+      return true;
+    });
+  }
+
+  get #tablePath(): string {
+    return this.#dataSource.getMetadata(AuditSchema).tablePath;
+  }
+
+  async #find(
+    connection: QueryRunner | undefined,
+    narrow: (query: SelectQueryBuilder<AuditRow>) => SelectQueryBuilder<AuditRow>,
+  ): Promise<AuditEntry[]> {
+    return withConnection(this.#dataSource, connection, async (runner) => {
+      const query = runner.manager.createQueryBuilder(AuditSchema, 'a', runner);
+      const rows = await narrow(query).callListeners(false).cache(false).getMany();
+      return rows.map((row) => ({ ...row, counts: countsOf(row.counts) }));
+    });
+  }
+}
+
+/** What is no JSON was edited, and the seal will not hold. */
+function countsOf(json: string): Record<string, number> {
+  try {
+    return JSON.parse(json) as Record<string, number>;
+  } catch {
+    return { unreadable: 0 };
+  }
+}

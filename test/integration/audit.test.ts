@@ -1,0 +1,324 @@
+import { Entity, PrimaryColumn } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
+import { AuditError, BlindIndex, ConfigurationError, Encrypted, fieldEncryption } from '../../src';
+import type { AuditEntry, FieldEncryptionOptions, KeyEvent, KmsProvider } from '../../src';
+import { installationOf } from '../../src/typeorm/installation';
+import { describeEachDatabase } from '../support/databases';
+import type { TestDatabase } from '../support/databases';
+import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
+
+const CANARY = 'canary-plaintext-4711';
+const ALICE = { actor: () => 'alice@bank' };
+
+@Entity()
+class Note {
+  @PrimaryColumn() id!: number;
+  @Encrypted() @BlindIndex() text!: string;
+}
+
+describeEachDatabase('The audit log', (kind) => {
+  const cleanup = new Cleanup();
+  let database: TestDatabase;
+  let dataSource: DataSource;
+
+  async function connect(options: Partial<FieldEncryptionOptions> = {}): Promise<DataSource> {
+    const connected = cleanup.add(protect(database, { audit: ALICE, ...options }));
+    await connected.initialize();
+    return connected;
+  }
+
+  beforeEach(async () => {
+    database = await cleanup.create(kind, { entities: [Note], synchronize: true });
+    dataSource = await connect();
+    await dataSource.getRepository(Note).insert({ id: 1, text: CANARY });
+  });
+  afterEach(() => cleanup.run());
+
+  const sql = (statement: string): Promise<unknown> => dataSource.query(statement);
+  const verify = (expectHead?: string) =>
+    fieldEncryption(dataSource).audit.verify(expectHead === undefined ? {} : { expectHead });
+  const operations = async (): Promise<string[]> =>
+    (await fieldEncryption(dataSource).audit.list()).map(({ operation, keyPurpose, keyVersion }) =>
+      [operation, keyPurpose, keyVersion].filter((part) => part !== null).join(' '),
+    );
+  const states = async (): Promise<string[]> =>
+    (await fieldEncryption(dataSource).keys.list()).map(({ state }) => state);
+
+  it('has an entry for everything that is done to keys, in order, without a secret', async () => {
+    const { keys, audit } = fieldEncryption(dataSource);
+    const [first] = await keys.list();
+    await keys.rotate();
+    await keys.rewrap({ force: true });
+    const { id: backupId, file } = await keys.backup({ kms: keyFileKms() });
+    const { key, replacement } = await keys.revoke((await keys.list())[1]?.id ?? '');
+    await fieldEncryption(dataSource).reencrypt();
+    await keys.destroy(first?.id ?? '');
+    await sql(`DELETE FROM data_keys WHERE id = '${key.id}'`);
+    expect(await verify()).toMatchObject({
+      ok: false,
+      broken: null,
+      keys: [{ keyId: key.id, logged: 'compromised', found: null }],
+    });
+    await keys.restore(file, { kms: keyFileKms() });
+    await installationOf(dataSource).audit.record({
+      operation: 'data reencrypt',
+      outcome: 'started',
+      reference: 'run-1',
+      counts: { rows: 1 },
+    });
+
+    expect(await operations()).toEqual([
+      ...['create audit 1', 'create data 1', 'create index 1'],
+      ...['deactivate data 1', 'rotate data 2'],
+      ...Array.from({ length: 4 }, () => expect.stringMatching(/^rewrap/) as string),
+      ...['backup', 'revoke data 2', 'rotate data 3', 'destroy data 1'],
+      ...['restore data 2', 'data reencrypt'],
+    ]);
+    const entries = await audit.list();
+    expect(entries.map(({ seq }) => seq)).toEqual(entries.map((_, at) => at + 1));
+    expect(new Set(entries.map(({ actor }) => actor))).toEqual(new Set(['alice@bank']));
+    expect(entries.find(({ operation }) => operation === 'backup')).toMatchObject({
+      reference: backupId,
+      counts: { keys: 4, shares: 0 },
+      keyId: null,
+    });
+    expect(entries.find(({ keyId }) => keyId === replacement?.id)).toMatchObject({
+      operation: 'rotate',
+      outcome: 'done',
+      keyName: 'default',
+      keyState: 'active',
+      kms: 'local',
+      kek: replacement?.kek,
+      time: expect.stringMatching(/^\d{4}-.*Z$/) as string,
+    });
+    expect(await audit.list({ after: 2, limit: 1 })).toEqual([entries[2]]);
+
+    expect(await verify()).toMatchObject({ ok: true, broken: null, keys: [], entries: 15 });
+    const rows = JSON.stringify(await sql('SELECT * FROM field_encryption_audit'));
+    const wrapped = (await sql('SELECT wrapped_key, record_mac FROM data_keys')) as object[];
+    for (const secret of [CANARY, ...wrapped.flatMap((row) => Object.values(row) as string[])]) {
+      if (secret !== '') expect(rows).not.toContain(secret);
+    }
+  });
+
+  it('is written with the change of the key or not at all, whichever statement fails', async () => {
+    const before = await operations();
+    for (const pattern of [/INSERT INTO.*field_encryption_audit/, /INSERT INTO.*data_keys/]) {
+      const undo = failing(dataSource, pattern);
+      await expect(fieldEncryption(dataSource).keys.rotate()).rejects.toThrow('injected');
+      undo();
+      expect(await operations()).toEqual(before);
+      expect(await states()).toEqual(['active']);
+    }
+    await fieldEncryption(dataSource).keys.rotate();
+    expect(await operations()).toEqual([...before, 'deactivate data 1', 'rotate data 2']);
+    expect(await verify()).toMatchObject({ ok: true });
+  });
+
+  it('blocks operations on keys, and nothing else, while the sink is down', async () => {
+    let down = false;
+    const shipped: AuditEntry[] = [];
+    const sink = (entry: AuditEntry): Promise<void> => {
+      if (down) return Promise.reject(new Error('syslog is away'));
+      shipped.push(entry);
+      return Promise.resolve();
+    };
+    const sinking = await connect({ audit: { ...ALICE, sink } });
+    const { keys } = fieldEncryption(sinking);
+    await keys.rotate();
+    expect(shipped).toEqual(await fieldEncryption(sinking).audit.list({ after: 3 }));
+
+    down = true;
+    const error = await rejection(keys.rotate());
+    expect(error).toBeInstanceOf(AuditError);
+    expect(error).toMatchObject({
+      code: 'ERR_AUDIT',
+      retryable: true,
+      cause: expect.any(Error) as Error,
+    });
+    expect(error.message).toMatch(/Nothing was changed/);
+    expect(await states()).toEqual(['deactivated', 'active']);
+    expect(await rejection(keys.backup({ kms: keyFileKms() }))).toBeInstanceOf(AuditError);
+    await sinking.getRepository(Note).insert({ id: 2, text: 'two' });
+    expect(await sinking.getRepository(Note).findOneBy({ text: CANARY })).toMatchObject({ id: 1 });
+
+    const events: KeyEvent[] = [];
+    const warning = await connect({
+      audit: { ...ALICE, sink, onFailure: 'warn' },
+      onEvent: (event) => events.push(event),
+    });
+    await fieldEncryption(warning).keys.rotate();
+    expect(events).toContainEqual(
+      expect.objectContaining({ type: 'auditFailed', operation: 'rotate', code: 'ERR_AUDIT' }),
+    );
+    expect(await states()).toEqual(['deactivated', 'deactivated', 'active']);
+    // Taking a compromised key out of use waits for no sink.
+    const [old] = await keys.list();
+    expect(await keys.revoke(old?.id ?? '')).toMatchObject({ key: { state: 'compromised' } });
+    expect(await verify()).toMatchObject({ ok: true });
+  });
+
+  it('tells what was done to it', async () => {
+    await fieldEncryption(dataSource).keys.rotate();
+    await fieldEncryption(dataSource).keys.rotate();
+    const { head } = await verify();
+    expect(head).toMatch(/^7:[\w-]{43}$/);
+    expect(await fieldEncryption(dataSource).audit.head()).toBe(head);
+    expect(await verify(head ?? '')).toMatchObject({ ok: true, entries: 7 });
+
+    const table = 'field_encryption_audit';
+    const swap = (a: number, b: number): string[] => [
+      `UPDATE ${table} SET seq = -1 WHERE seq = ${String(a)}`,
+      `UPDATE ${table} SET seq = ${String(a)} WHERE seq = ${String(b)}`,
+      `UPDATE ${table} SET seq = ${String(b)} WHERE seq = -1`,
+    ];
+    const tampering: readonly [string[], object][] = [
+      [[`UPDATE ${table} SET actor = 'mallory' WHERE seq = 4`], { seq: 4, problem: 'edited' }],
+      [[`UPDATE ${table} SET counts = '{' WHERE seq = 2`], { seq: 2, problem: 'edited' }],
+      [[`UPDATE ${table} SET key_id = NULL WHERE seq = 7`], { seq: 7, problem: 'edited' }],
+      [[`UPDATE ${table} SET hash = 'x' WHERE seq = 3`], { seq: 3, problem: 'edited' }],
+      [[`UPDATE ${table} SET sealed_by = 'x' WHERE seq = 3`], { seq: 3, problem: 'unknownSeal' }],
+      [[`DELETE FROM ${table} WHERE seq = 5`], { seq: 5, problem: 'missing' }],
+      [[`DELETE FROM ${table} WHERE seq = 1`], { seq: 1, problem: 'missing' }],
+      [swap(4, 5), { seq: 4, problem: 'moved' }],
+      [
+        [
+          `DELETE FROM ${table} WHERE seq = 4`,
+          ...[5, 6, 7].map(
+            (at) => `UPDATE ${table} SET seq = ${String(at - 1)} WHERE seq = ${String(at)}`,
+          ),
+        ],
+        { seq: 4, problem: 'moved' },
+      ],
+      [[`DELETE FROM ${table} WHERE seq >= 6`], { seq: 6, problem: 'truncated' }],
+      [[`DELETE FROM ${table}`], { seq: 1, problem: 'truncated' }],
+    ];
+    for (const [statements, broken] of tampering) {
+      await sql(`CREATE TABLE saved AS SELECT * FROM ${table}`);
+      for (const statement of statements) await sql(statement);
+      expect(await verify(head ?? '')).toMatchObject({ ok: false, broken });
+      await sql(`DELETE FROM ${table}`);
+      await sql(`INSERT INTO ${table} SELECT * FROM saved`);
+      await sql('DROP TABLE saved');
+    }
+    const other = `7:${'A'.repeat(43)}`;
+    expect(await verify(other)).toMatchObject({
+      ok: false,
+      broken: { seq: 7, problem: 'otherHead' },
+    });
+    expect(await rejection(verify('seven'))).toBeInstanceOf(ConfigurationError);
+    expect(await verify(head ?? '')).toMatchObject({ ok: true });
+  });
+
+  it('tells a key table that was rolled back or edited, also to a process that knows nothing', async () => {
+    await sql('CREATE TABLE saved AS SELECT * FROM data_keys');
+    const { keys } = fieldEncryption(dataSource);
+    const [first] = await keys.list();
+    await keys.revoke(first?.id ?? '');
+    const second = (await keys.list())[1]?.id;
+    const head = (await verify()).head ?? '';
+    await sql('DELETE FROM data_keys');
+    await sql('INSERT INTO data_keys SELECT * FROM saved');
+
+    const fresh = fieldEncryption(await connect());
+    expect((await fresh.keys.list()).map(({ state }) => state)).toEqual(['active']);
+    const discrepancies = [
+      { keyId: first?.id, logged: 'compromised', found: 'active' },
+      { keyId: second, logged: 'active', found: null },
+    ];
+    const report = await fresh.audit.verify({ expectHead: head });
+    expect(report).toMatchObject({ ok: false, broken: null });
+    expect(report.keys).toHaveLength(2);
+    expect(report.keys).toEqual(expect.arrayContaining(discrepancies));
+
+    // With the log rolled back, too, only a head that was noted elsewhere tells.
+    await sql('DELETE FROM field_encryption_audit WHERE seq > 3');
+    expect(await fresh.audit.verify()).toMatchObject({ ok: true });
+    expect(await fresh.audit.verify({ expectHead: head })).toMatchObject({
+      ok: false,
+      broken: { seq: 4, problem: 'truncated' },
+    });
+  });
+
+  it('does not hold up an emergency revocation while the KMS is away, and records it afterwards', async () => {
+    const real = keyFileKms();
+    let away = false;
+    const kms: KmsProvider = {
+      name: 'local',
+      wrapKey: (...call) => real.wrapKey(...call),
+      unwrapKey: (...call) => (away ? Promise.reject(new Error('away')) : real.unwrapKey(...call)),
+      health: () => real.health(),
+    };
+    const events: KeyEvent[] = [];
+    const { keys, audit } = fieldEncryption(
+      await connect({ kms, onEvent: (event) => events.push(event) }),
+    );
+    const [{ id } = { id: '' }] = await keys.list();
+    away = true;
+    await keys.revoke(id, { replace: false });
+    expect(events).toContainEqual({
+      type: 'auditFailed',
+      operation: 'revoke',
+      keyId: id,
+      code: 'ERR_KMS_UNAVAILABLE',
+    });
+    away = false;
+    expect(await audit.verify()).toMatchObject({
+      ok: false,
+      keys: [{ keyId: id, logged: 'active', found: 'compromised' }],
+    });
+    await keys.revoke(id);
+    expect(await audit.verify()).toMatchObject({ ok: true });
+  });
+
+  it('says which migration makes its table, unless it is turned off', async () => {
+    await sql('DROP TABLE field_encryption_audit');
+    const without = cleanup.add(protect(database, {}, { synchronize: false }));
+    await without.initialize();
+    const error = await rejection(fieldEncryption(without).keys.rotate());
+    expect(error).toBeInstanceOf(ConfigurationError);
+    expect(error.message).toMatch(/CreateAuditLog1764000002000.*audit: false/);
+    expect(await without.getRepository(Note).findOneBy({ id: 1 })).toMatchObject({ text: CANARY });
+    await without.getRepository(Note).insert({ id: 2, text: 'two' });
+
+    const off = cleanup.add(protect(database, { audit: false }, { synchronize: false }));
+    await off.initialize();
+    await fieldEncryption(off).keys.rotate();
+    expect(await fieldEncryption(off).audit.list()).toEqual([]);
+  });
+
+  it('makes no new key while its own is missing', async () => {
+    await sql(`DELETE FROM data_keys WHERE purpose = 'audit'`);
+    const fresh = await connect();
+    const error = await rejection(fieldEncryption(fresh).keys.rotate());
+    expect(error).toMatchObject({ code: 'ERR_KEY_NOT_FOUND', retryable: false });
+    expect(error.message).toMatch(/Restore the keys/);
+    expect(await fieldEncryption(fresh).audit.verify()).toMatchObject({
+      ok: false,
+      broken: { seq: 1, problem: 'unknownSeal' },
+    });
+  });
+});
+
+/** Has every statement that looks like this fail, until undone. */
+function failing(dataSource: DataSource, pattern: RegExp): () => void {
+  const createQueryRunner = dataSource.createQueryRunner.bind(dataSource);
+  const undone: (() => void)[] = [];
+  dataSource.createQueryRunner = (mode) => {
+    const runner = createQueryRunner(mode);
+    const query: QueryRunner['query'] = runner.query.bind(runner);
+    runner.query = ((statement: string, ...rest: never[]) =>
+      pattern.test(statement)
+        ? Promise.reject(new Error('injected'))
+        : query(statement, ...rest)) as QueryRunner['query'];
+    undone.push(() => {
+      runner.query = query;
+    });
+    return runner;
+  };
+  return () => {
+    dataSource.createQueryRunner = createQueryRunner;
+    // SQLite has one for all, which was wrapped each time.
+    for (const undo of undone.reverse()) undo();
+  };
+}
