@@ -10,6 +10,7 @@ import {
   BlindIndexColumnGuard,
   EncryptedColumnGuard,
   overlookedGuardProperties,
+  removeGuard,
 } from './column-guard';
 import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
 import { fieldPolicyOf, rootEntityName } from './field-policies';
@@ -100,7 +101,7 @@ function encryptColumn(
   const policy = fieldPolicyOf(column, guard, options.suite ?? 'xaes-256-gcm');
   const application = options.application ?? 'default';
   const name = `${policy.entity}.${policy.property}`;
-  delete column.transformer;
+  removeGuard(column);
   column.type = COMPARED_AS[policy.type] ?? column.type;
   const readsPlaintext = options.legacyPlaintext?.includes(name) ?? false;
   const previousFormat = options.previousFormats?.[name];
