@@ -61,9 +61,7 @@ export class Xaes256Gcm implements NonceChoosingAead {
 
   /** The nonce of GCM, in a buffer that the next call writes anew; OpenSSL copies it. */
   #ivOf({ nonce }: SealedMessage): Uint8Array {
-    for (let index = 0; index < IV_BYTES; index += 1) {
-      this.#iv[index] = nonce[PREFIX_BYTES + index] ?? 0;
-    }
+    nonce.copy(this.#iv, 0, PREFIX_BYTES);
     return this.#iv;
   }
 

@@ -60,9 +60,11 @@ export function takeOver(context: TakeOverContext): EncryptedColumns {
 }
 
 function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
+  const names = columns.flatMap(({ column }) => [column.databaseName, column.propertyPath]);
   return {
     columns,
     byPropertyPath: new Map(columns.map((c) => [c.column.propertyPath, c])),
+    namesInSql: [...new Set(names.map((name) => name.toLowerCase()))],
     keyNames: [...new Set(columns.map(({ policy }) => policy.keyName))],
     indexed: columns.some(({ indexes }) => indexes.length > 0),
   };
