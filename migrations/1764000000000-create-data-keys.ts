@@ -44,6 +44,10 @@ export class CreateDataKeys1764000000000 implements MigrationInterface {
             isUnique: true,
           },
           {
+            name: 'data_keys_state',
+            columnNames: ['state', 'purpose', 'name'],
+          },
+          {
             name: 'data_keys_one_active',
             columnNames: ['purpose', 'name'],
             isUnique: true,

@@ -1,46 +1,43 @@
 import type { KeyObject } from 'node:crypto';
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 
+import type { SealedMessage } from '../encoding/sealed-message';
+
 import { AEAD_TAG_BYTES, AeadError } from './cipher-suite';
 
 /** Node 20 takes tags of 4 to 16 bytes unless it is told the length. */
 const OPTIONS = Object.freeze({ authTagLength: AEAD_TAG_BYTES });
 
-/** Writes `ciphertext ‖ tag` of AES-256-GCM (SP 800-38D) to `target` from `offset` on. */
+/** Encrypts a message in place with AES-256-GCM (SP 800-38D), under `iv` rather than its own nonce. */
 export function sealGcm(
   key: KeyObject,
-  nonce: Uint8Array,
-  plaintext: Uint8Array,
+  iv: Uint8Array,
+  { ciphertext, tag }: SealedMessage,
   associatedData: Uint8Array,
-  target: Buffer,
-  offset: number,
 ): void {
-  const cipher = createCipheriv('aes-256-gcm', key, nonce, OPTIONS);
+  const cipher = createCipheriv('aes-256-gcm', key, iv, OPTIONS);
   cipher.setAAD(associatedData);
-  const ciphertext = cipher.update(plaintext);
+  ciphertext.set(cipher.update(ciphertext));
   cipher.final();
-  target.set(ciphertext, offset);
-  target.set(cipher.getAuthTag(), offset + ciphertext.length);
+  tag.set(cipher.getAuthTag());
 }
 
 /**
- * Opens `ciphertext ‖ tag` that takes `source` from `offset` to its end.
+ * Opens what {@link sealGcm} made.
  *
  * @throws {@link AeadError}
  */
 export function openGcm(
   key: KeyObject,
-  nonce: Uint8Array,
-  source: Buffer,
-  offset: number,
+  iv: Uint8Array,
+  { ciphertext, tag }: SealedMessage,
   associatedData: Uint8Array,
 ): Buffer {
-  const tagOffset = source.length - AEAD_TAG_BYTES;
-  const decipher = createDecipheriv('aes-256-gcm', key, nonce, OPTIONS);
+  const decipher = createDecipheriv('aes-256-gcm', key, iv, OPTIONS);
   decipher.setAAD(associatedData);
-  decipher.setAuthTag(source.subarray(tagOffset));
+  decipher.setAuthTag(tag);
   // Not authentic before final() has said so: the plaintext leaves this function only after it.
-  const plaintext = decipher.update(source.subarray(offset, tagOffset));
+  const plaintext = decipher.update(ciphertext);
   try {
     decipher.final();
   } catch {

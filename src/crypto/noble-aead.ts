@@ -1,3 +1,5 @@
+import type { SealedMessage } from '../encoding/sealed-message';
+
 import type { CipherSuite, NonceChoosingAead } from './cipher-suite';
 import { AEAD_TAG_BYTES, AeadError } from './cipher-suite';
 import { fillRandom } from './random';
@@ -28,30 +30,22 @@ export class NobleAead implements NonceChoosingAead {
     this.#key = Uint8Array.from(key);
   }
 
-  seal(plaintext: Uint8Array, associatedData: Uint8Array, target: Buffer, offset: number): void {
+  seal(message: SealedMessage, associatedData: Uint8Array): void {
     const nonce = new Uint8Array(this.nonceBytes);
     fillRandom(nonce, 0, this.nonceBytes);
-    this.sealWithNonce(nonce, plaintext, associatedData, target, offset);
+    this.sealWithNonce(nonce, message, associatedData);
   }
 
-  sealWithNonce(
-    nonce: Uint8Array,
-    plaintext: Uint8Array,
-    associatedData: Uint8Array,
-    target: Buffer,
-    offset: number,
-  ): void {
-    const sealed = this.#cipher(this.#key, nonce, associatedData).encrypt(plaintext);
-    target.set(nonce, offset);
-    target.set(sealed, offset + this.nonceBytes);
+  sealWithNonce(nonce: Uint8Array, message: SealedMessage, associatedData: Uint8Array): void {
+    const cipher = this.#cipher(this.#key, nonce, associatedData);
+    message.sealed.set(cipher.encrypt(message.ciphertext));
+    message.nonce.set(nonce);
   }
 
-  open(source: Buffer, offset: number, associatedData: Uint8Array): Buffer {
-    const body = offset + this.nonceBytes;
-    if (source.length - body < AEAD_TAG_BYTES) throw new AeadError();
-    const cipher = this.#cipher(this.#key, source.subarray(offset, body), associatedData);
+  open({ nonce, sealed }: SealedMessage, associatedData: Uint8Array): Buffer {
+    const cipher = this.#cipher(this.#key, nonce, associatedData);
     try {
-      return toBuffer(cipher.decrypt(source.subarray(body)));
+      return toBuffer(cipher.decrypt(sealed));
     } catch {
       throw new AeadError();
     }

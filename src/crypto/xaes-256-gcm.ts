@@ -1,13 +1,16 @@
 import type { KeyObject } from 'node:crypto';
 
+import type { SealedMessage } from '../encoding/sealed-message';
+
 import type { NonceChoosingAead } from './cipher-suite';
-import { AEAD_TAG_BYTES, AeadError } from './cipher-suite';
+import { AEAD_TAG_BYTES } from './cipher-suite';
 import { openGcm, sealGcm } from './gcm';
 import { fillRandom } from './random';
 import { XaesKeyDerivation } from './xaes-key-derivation';
 
 const NONCE_BYTES = 24;
 const PREFIX_BYTES = 12;
+const IV_BYTES = NONCE_BYTES - PREFIX_BYTES;
 /**
  * Messages under one prefix, hence under one derived key with random 96-bit nonces: far below the
  * 2^32 of SP 800-38D section 8.3, for a chance of a repeated nonce of some 2^-57.
@@ -27,6 +30,7 @@ export class Xaes256Gcm implements NonceChoosingAead {
   readonly tagBytes = AEAD_TAG_BYTES;
   readonly #derivation: XaesKeyDerivation;
   readonly #prefix = Buffer.allocUnsafeSlow(PREFIX_BYTES);
+  readonly #iv = Buffer.allocUnsafeSlow(IV_BYTES);
   readonly #messagesPerPrefix: number;
   #messageKey: KeyObject | undefined;
   #messagesLeft = 0;
@@ -37,38 +41,34 @@ export class Xaes256Gcm implements NonceChoosingAead {
     this.#messagesPerPrefix = messagesPerPrefix;
   }
 
-  seal(plaintext: Uint8Array, associatedData: Uint8Array, target: Buffer, offset: number): void {
+  seal(message: SealedMessage, associatedData: Uint8Array): void {
     const key = this.#nextMessageKey();
-    target.set(this.#prefix, offset);
-    fillRandom(target, offset + PREFIX_BYTES, NONCE_BYTES - PREFIX_BYTES);
-    const nonce = target.subarray(offset + PREFIX_BYTES, offset + NONCE_BYTES);
-    sealGcm(key, nonce, plaintext, associatedData, target, offset + NONCE_BYTES);
+    message.nonce.set(this.#prefix);
+    fillRandom(message.nonce, PREFIX_BYTES, IV_BYTES);
+    sealGcm(key, this.#ivOf(message), message, associatedData);
   }
 
-  sealWithNonce(
-    nonce: Uint8Array,
-    plaintext: Uint8Array,
-    associatedData: Uint8Array,
-    target: Buffer,
-    offset: number,
-  ): void {
-    target.set(nonce, offset);
-    const key = this.#derivation.keyForNonce(target, offset);
-    const tail = target.subarray(offset + PREFIX_BYTES, offset + NONCE_BYTES);
-    sealGcm(key, tail, plaintext, associatedData, target, offset + NONCE_BYTES);
+  sealWithNonce(nonce: Uint8Array, message: SealedMessage, associatedData: Uint8Array): void {
+    message.nonce.set(nonce);
+    const key = this.#derivation.keyForNonce(message.nonce);
+    sealGcm(key, this.#ivOf(message), message, associatedData);
   }
 
-  open(source: Buffer, offset: number, associatedData: Uint8Array): Buffer {
-    if (source.length - offset < NONCE_BYTES + AEAD_TAG_BYTES) throw new AeadError();
-    const key = this.#derivation.keyForNonce(source, offset);
-    const nonce = source.subarray(offset + PREFIX_BYTES, offset + NONCE_BYTES);
-    return openGcm(key, nonce, source, offset + NONCE_BYTES, associatedData);
+  open(message: SealedMessage, associatedData: Uint8Array): Buffer {
+    const key = this.#derivation.keyForNonce(message.nonce);
+    return openGcm(key, this.#ivOf(message), message, associatedData);
+  }
+
+  /** The nonce of GCM, in a buffer that the next call writes anew; OpenSSL copies it. */
+  #ivOf({ nonce }: SealedMessage): Uint8Array {
+    nonce.copy(this.#iv, 0, PREFIX_BYTES);
+    return this.#iv;
   }
 
   #nextMessageKey(): KeyObject {
     if (this.#messageKey === undefined || this.#messagesLeft === 0) {
       fillRandom(this.#prefix, 0, PREFIX_BYTES);
-      this.#messageKey = this.#derivation.keyForNonce(this.#prefix, 0);
+      this.#messageKey = this.#derivation.keyForNonce(this.#prefix);
       this.#messagesLeft = this.#messagesPerPrefix;
     }
     this.#messagesLeft -= 1;

@@ -33,23 +33,23 @@ export class XaesKeyDerivation {
     this.#subkey = doubled(this.#aes.update(Buffer.alloc(BLOCK_BYTES)));
   }
 
-  /** The message key for the nonce that begins at `offset`; only its first 12 bytes matter. */
-  keyForNonce(nonce: Buffer, offset: number): KeyObject {
-    const prefix = nonce.toString('latin1', offset, offset + PREFIX_BYTES);
+  /** The message key for a nonce, of which only the first 12 bytes matter. */
+  keyForNonce(nonce: Buffer): KeyObject {
+    const prefix = nonce.toString('latin1', 0, PREFIX_BYTES);
     const known = this.#keys.get(prefix);
     if (known !== undefined) return known;
 
-    const derived = this.#derive(nonce, offset);
+    const derived = this.#derive(nonce);
     this.#keys.set(prefix, derived);
     return derived;
   }
 
-  #derive(nonce: Buffer, offset: number): KeyObject {
+  #derive(nonce: Buffer): KeyObject {
     const blocks = Buffer.alloc(2 * BLOCK_BYTES);
     for (const counter of [1, 2]) {
       const start = (counter - 1) * BLOCK_BYTES;
       blocks.set([0, counter, LABEL_X, 0], start);
-      nonce.copy(blocks, start + BLOCK_BYTES - PREFIX_BYTES, offset, offset + PREFIX_BYTES);
+      nonce.copy(blocks, start + BLOCK_BYTES - PREFIX_BYTES, 0, PREFIX_BYTES);
       xorInto(blocks, start, this.#subkey);
     }
     const keyBytes = this.#aes.update(blocks);

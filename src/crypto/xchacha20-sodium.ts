@@ -1,3 +1,5 @@
+import type { SealedMessage } from '../encoding/sealed-message';
+
 import type { NonceChoosingAead } from './cipher-suite';
 import { AEAD_KEY_BYTES, AEAD_TAG_BYTES, AeadError } from './cipher-suite';
 import { fillRandom } from './random';
@@ -20,34 +22,25 @@ export class SodiumXchacha20Poly1305 implements NonceChoosingAead {
     this.#key.set(key);
   }
 
-  seal(plaintext: Uint8Array, associatedData: Uint8Array, target: Buffer, offset: number): void {
-    fillRandom(target, offset, NONCE_BYTES);
-    this.#sealAfterNonce(plaintext, associatedData, target, offset);
+  seal(message: SealedMessage, associatedData: Uint8Array): void {
+    fillRandom(message.nonce, 0, NONCE_BYTES);
+    this.#sealAfterNonce(message, associatedData);
   }
 
-  sealWithNonce(
-    nonce: Uint8Array,
-    plaintext: Uint8Array,
-    associatedData: Uint8Array,
-    target: Buffer,
-    offset: number,
-  ): void {
-    target.set(nonce, offset);
-    this.#sealAfterNonce(plaintext, associatedData, target, offset);
+  sealWithNonce(nonce: Uint8Array, message: SealedMessage, associatedData: Uint8Array): void {
+    message.nonce.set(nonce);
+    this.#sealAfterNonce(message, associatedData);
   }
 
-  open(source: Buffer, offset: number, associatedData: Uint8Array): Buffer {
-    const body = offset + NONCE_BYTES;
-    const plainBytes = source.length - body - AEAD_TAG_BYTES;
-    if (plainBytes < 0) throw new AeadError();
-    const plaintext = Buffer.allocUnsafe(plainBytes);
+  open({ nonce, sealed }: SealedMessage, associatedData: Uint8Array): Buffer {
+    const plaintext = Buffer.allocUnsafe(sealed.length - AEAD_TAG_BYTES);
     try {
       this.#sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(
         plaintext,
         null,
-        source.subarray(body),
+        sealed,
         associatedData,
-        source.subarray(offset, body),
+        nonce,
         this.#key,
       );
     } catch {
@@ -56,19 +49,13 @@ export class SodiumXchacha20Poly1305 implements NonceChoosingAead {
     return plaintext;
   }
 
-  #sealAfterNonce(
-    plaintext: Uint8Array,
-    associatedData: Uint8Array,
-    target: Buffer,
-    offset: number,
-  ): void {
-    const body = offset + NONCE_BYTES;
+  #sealAfterNonce(message: SealedMessage, associatedData: Uint8Array): void {
     this.#sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(
-      target.subarray(body, body + plaintext.length + AEAD_TAG_BYTES),
-      plaintext,
+      message.sealed,
+      message.ciphertext,
       associatedData,
       null,
-      target.subarray(offset, body),
+      message.nonce,
       this.#key,
     );
   }

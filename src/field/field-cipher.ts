@@ -8,6 +8,7 @@ import {
   ValueCodecError,
   writeValue,
 } from '../encoding/value-codec';
+import { CiphertextFrame, scratchFrame } from '../format/ciphertext-frame';
 import type { StoredInspection } from '../format/field-ciphertext';
 import {
   HEADER_BYTES,
@@ -57,9 +58,9 @@ export class FieldCipher {
     const content = this.#encode(value);
     const bytes = contentBytes(content);
     const key = this.#keyFor(bytes);
-    const stored = this.#allocate(key, bytes);
-    writeValue(this.#policy.type, content, stored, plaintextOffset(key));
-    return this.#seal(key, stored);
+    const frame = this.#frame(key, bytes);
+    writeValue(this.#policy.type, content, frame.bytes, plaintextOffset(key));
+    return this.#seal(key, frame);
   }
 
   /**
@@ -71,9 +72,9 @@ export class FieldCipher {
    * @throws whatever {@link KeySource.keyByPrefix} throws
    */
   decrypt(stored: unknown): FieldValue {
-    const ciphertext = this.#read(stored);
-    const key = this.#keyOf(prefixOf(stored, ciphertext));
-    const encoded = this.#open(key, ciphertext);
+    const frame = this.#read(stored);
+    const key = this.#keyOf(prefixOf(stored, frame.bytes));
+    const encoded = this.#open(key, frame);
     try {
       return decodeValue(this.#policy.type, encoded);
     } catch (error) {
@@ -104,8 +105,8 @@ export class FieldCipher {
    * @throws the same errors as {@link FieldCipher.decrypt}
    */
   openRaw(stored: unknown): Buffer {
-    const ciphertext = this.#read(stored);
-    return this.#open(this.#keyOf(prefixOf(stored, ciphertext)), ciphertext);
+    const frame = this.#read(stored);
+    return this.#open(this.#keyOf(prefixOf(stored, frame.bytes)), frame);
   }
 
   /**
@@ -118,9 +119,9 @@ export class FieldCipher {
   sealRaw(encoded: Uint8Array): string | Buffer {
     const bytes = encoded.length - TYPE_TAG_BYTES;
     const key = this.#keyFor(bytes);
-    const stored = this.#allocate(key, bytes);
-    stored.set(encoded, plaintextOffset(key));
-    return this.#seal(key, stored);
+    const frame = this.#frame(key, bytes);
+    frame.bytes.set(encoded, plaintextOffset(key));
+    return this.#seal(key, frame);
   }
 
   #encode(value: unknown): ValueContent {
@@ -172,23 +173,25 @@ export class FieldCipher {
   }
 
   /** Room for the stored form, with its header. The plaintext is written where the ciphertext goes. */
-  #allocate(key: DataKey, bytes: number): Buffer {
-    const stored = Buffer.allocUnsafe(storedLengthOf(bytes, key.aead.nonceBytes, 'binary'));
-    stored.set(key.header, 0);
-    return stored;
+  #frame(key: DataKey, plainBytes: number): CiphertextFrame {
+    const bytes = storedLengthOf(plainBytes, key.aead.nonceBytes, 'binary');
+    const frame =
+      this.#policy.storage === 'text'
+        ? scratchFrame(bytes)
+        : new CiphertextFrame(Buffer.allocUnsafe(bytes));
+    frame.bytes.set(key.header, 0);
+    return frame;
   }
 
-  #seal(key: DataKey, stored: Buffer): string | Buffer {
-    const { aead } = key;
-    const plaintext = stored.subarray(plaintextOffset(key), stored.length - aead.tagBytes);
-    aead.seal(plaintext, this.#associatedData.forKey(key), stored, HEADER_BYTES);
+  #seal(key: DataKey, frame: CiphertextFrame): string | Buffer {
+    key.aead.seal(frame.message(key.aead.nonceBytes), this.#associatedData.forKey(key));
     key.uses.pending += 1;
-    return this.#policy.storage === 'text' ? stored.toString('base64url') : stored;
+    return this.#policy.storage === 'text' ? frame.bytes.toString('base64url') : frame.bytes;
   }
 
-  #read(stored: unknown): Buffer {
-    const ciphertext = readCiphertext(stored, this.#policy.storage);
-    if (ciphertext !== undefined) return ciphertext;
+  #read(stored: unknown): CiphertextFrame {
+    const frame = readCiphertext(stored, this.#policy.storage);
+    if (frame !== undefined) return frame;
 
     const inspection = this.inspect(stored);
     throw inspection.kind === 'malformed'
@@ -196,13 +199,13 @@ export class FieldCipher {
       : plaintextFound(this.#policy);
   }
 
-  #open(key: DataKey, ciphertext: Buffer): Buffer {
+  #open(key: DataKey, frame: CiphertextFrame): Buffer {
     const { aead, id } = key;
-    if (ciphertext.length < storedLengthOf(0, aead.nonceBytes, 'binary')) {
+    if (frame.bytes.length < storedLengthOf(0, aead.nonceBytes, 'binary')) {
       throw malformedCiphertext(this.#policy, 'it is cut short', id);
     }
     try {
-      return aead.open(ciphertext, HEADER_BYTES, this.#associatedData.forKey(key));
+      return aead.open(frame.message(aead.nonceBytes), this.#associatedData.forKey(key));
     } catch (error) {
       if (!(error instanceof AeadError)) throw error;
       throw doesNotAuthenticate(this.#policy, id);

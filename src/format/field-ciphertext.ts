@@ -1,7 +1,9 @@
 import { types } from 'node:util';
 
-import { decodeBase64url } from '../encoding/base64url';
+import { base64urlBytes, decodeBase64urlInto } from '../encoding/base64url';
+import { TAG_BYTES } from '../encoding/sealed-message';
 
+import { CiphertextFrame, scratchFrame } from './ciphertext-frame';
 import { FORMAT_1, HEADER_BYTES, keyIdOfPrefix, PREFIX_CHARS } from './data-key-id';
 
 export { HEADER_BYTES, PREFIX_CHARS } from './data-key-id';
@@ -9,7 +11,6 @@ export { HEADER_BYTES, PREFIX_CHARS } from './data-key-id';
 /** How a column keeps ciphertexts: base64url without padding, or the bytes themselves. */
 export type Storage = 'text' | 'binary';
 
-const TAG_BYTES = 16;
 const TYPE_TAG_BYTES = 1;
 /** Nonce length of each suite; the other lengths are the same for all. */
 const NONCE_BYTES = Object.freeze({
@@ -38,12 +39,12 @@ export type StoredInspection =
  * `format(1)=0x01 ‖ dataKeyId(8) ‖ nonce(24, 12 for aes-256-gcm-siv) ‖ ciphertext ‖ tag(16)`.
  *
  * Answers `undefined` for everything that {@link inspectStored} does not call a ciphertext. The
- * result may share memory with `stored`.
+ * frame shares its memory with `stored`, or is the {@link scratchFrame}.
  */
-export function readCiphertext(stored: unknown, storage: Storage): Buffer | undefined {
-  const bytes = storage === 'text' ? readText(stored) : readBytes(stored);
-  return bytes !== undefined && bytes.length >= MIN_BYTES && bytes[0] === FORMAT_1
-    ? bytes
+export function readCiphertext(stored: unknown, storage: Storage): CiphertextFrame | undefined {
+  const frame = storage === 'text' ? readText(stored) : readBytes(stored);
+  return frame !== undefined && frame.bytes.length >= MIN_BYTES && frame.bytes[0] === FORMAT_1
+    ? frame
     : undefined;
 }
 
@@ -56,8 +57,8 @@ export function prefixOf(stored: unknown, ciphertext: Buffer): string {
 
 /** Tells what a column holds by form alone, strictly and without a key. */
 export function inspectStored(stored: unknown, storage: Storage): StoredInspection {
-  const ciphertext = readCiphertext(stored, storage);
-  if (ciphertext !== undefined) return { kind: 'ciphertext', prefix: prefixOf(stored, ciphertext) };
+  const frame = readCiphertext(stored, storage);
+  if (frame !== undefined) return { kind: 'ciphertext', prefix: prefixOf(stored, frame.bytes) };
   return storage === 'text' ? inspectText(stored) : inspectBytes(stored);
 }
 
@@ -78,36 +79,39 @@ export function maxPlainBytes(columnLength: number, suite: Suite, storage: Stora
   return bytes - storedLengthOf(0, NONCE_BYTES[suite], 'binary');
 }
 
-function readText(stored: unknown): Buffer | undefined {
-  return typeof stored === 'string' ? decodeBase64url(stored) : undefined;
+function readText(stored: unknown): CiphertextFrame | undefined {
+  if (typeof stored !== 'string') return undefined;
+  const frame = scratchFrame(base64urlBytes(stored));
+  return decodeBase64urlInto(frame.bytes, stored) ? frame : undefined;
 }
 
-function readBytes(stored: unknown): Buffer | undefined {
-  if (Buffer.isBuffer(stored)) return stored;
+function readBytes(stored: unknown): CiphertextFrame | undefined {
+  if (Buffer.isBuffer(stored)) return new CiphertextFrame(stored);
   return types.isUint8Array(stored)
-    ? Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength)
+    ? new CiphertextFrame(Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength))
     : undefined;
 }
 
 function inspectText(stored: unknown): StoredInspection {
   if (typeof stored !== 'string') return { kind: 'plaintext' };
-  const bytes = decodeBase64url(stored);
+  const frame = readText(stored);
   const prefix = stored.slice(0, PREFIX_CHARS);
   if (keyIdOfPrefix(prefix) !== undefined) {
     return malformed(
-      bytes === undefined ? 'it is not canonical base64url' : 'it is cut short',
+      frame === undefined ? 'it is not canonical base64url' : 'it is cut short',
       prefix,
     );
   }
-  if (bytes !== undefined && stored.length >= FOREIGN_MIN_CHARS) {
-    return malformed(`its format ${formatName(bytes)} is not known to this version`);
+  if (frame !== undefined && stored.length >= FOREIGN_MIN_CHARS) {
+    return malformed(`its format ${formatName(frame)} is not known to this version`);
   }
   return { kind: 'plaintext' };
 }
 
 function inspectBytes(stored: unknown): StoredInspection {
-  const bytes = readBytes(stored);
-  if (bytes === undefined) return { kind: 'plaintext' };
+  const frame = readBytes(stored);
+  if (frame === undefined) return { kind: 'plaintext' };
+  const { bytes } = frame;
   if (bytes.length === 0) return malformed('it is empty');
   if (bytes[0] !== FORMAT_1) return { kind: 'plaintext' };
   const prefix = bytes.length < HEADER_BYTES ? undefined : prefixOf(stored, bytes);
@@ -118,6 +122,6 @@ function malformed(reason: string, prefix?: string): StoredInspection {
   return { kind: 'malformed', reason, prefix };
 }
 
-function formatName(bytes: Buffer): string {
+function formatName({ bytes }: CiphertextFrame): string {
   return `0x${bytes.toString('hex', 0, 1)}`;
 }

@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 
 import { openGcm } from '../crypto/gcm';
+import { SealedMessage } from '../encoding/sealed-message';
 import { decodePaddedBase64url } from './canonical-base64';
 import type { LocalPreviousFormat } from './previous-format';
 import { undecryptable } from './undecryptable';
@@ -67,7 +68,7 @@ export function openMessage(
   failure: () => Error,
 ): Buffer {
   try {
-    return openGcm(key, iv, sealed, 0, NO_ASSOCIATED_DATA);
+    return openGcm(key, iv, new SealedMessage(sealed, 0, 0), NO_ASSOCIATED_DATA);
   } catch {
     throw failure();
   }

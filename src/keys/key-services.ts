@@ -30,5 +30,5 @@ export interface KeyServices<C> {
   readonly emit: KeyEventListener;
 }
 
-/** How many keys one process unwraps at the KMS at a time. */
-export const CONCURRENT_UNWRAPS = 16;
+/** How many keys one process unwraps at the KMS at a time: rows under 50 keys wait for two round trips. */
+export const CONCURRENT_UNWRAPS = 32;

@@ -36,6 +36,8 @@ const DATA_KEYS_TABLE = 'data_keys';
 /** Holds two processes to one active key a name. */
 const ONE_ACTIVE_INDEX = 'data_keys_one_active';
 const VERSION_INDEX = 'data_keys_version';
+/** Finds the keys in use among thousands that only read. */
+const STATE_INDEX = 'data_keys_state';
 const ONE_ACTIVE_CONDITION = `"state" = 'active'`;
 
 /**
@@ -69,6 +71,7 @@ export const DataKeySchema = new EntitySchema<DataKeyRow>({
   },
   indices: [
     { name: VERSION_INDEX, columns: ['purpose', 'name', 'version'], unique: true },
+    { name: STATE_INDEX, columns: ['state', 'purpose', 'name'] },
     {
       name: ONE_ACTIVE_INDEX,
       columns: ['purpose', 'name'],

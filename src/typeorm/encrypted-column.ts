@@ -39,6 +39,8 @@ export type StoredForm = 'ciphertext' | 'damaged' | 'previous' | 'cleartext';
 export interface EncryptedEntity {
   readonly columns: readonly EncryptedColumn[];
   readonly byPropertyPath: ReadonlyMap<string, EncryptedColumn>;
+  /** Their names and property paths in lower case, one of which is in all SQL that names a column. */
+  readonly namesInSql: readonly string[];
   /** Names of the data keys that writes of the entity need. */
   readonly keyNames: readonly string[];
   /** Whether a column has a blind index, so that writes and lookups need the index root. */

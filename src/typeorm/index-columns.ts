@@ -6,7 +6,7 @@ import { InvalidFieldPolicyError } from '../errors';
 import { BlindIndex } from '../field/blind-index';
 import type { FieldPolicy } from '../field/field-policy';
 import type { KeySource } from '../keys/key-source';
-import { BlindIndexColumnGuard } from './column-guard';
+import { BlindIndexColumnGuard, removeGuard } from './column-guard';
 import type { IndexedColumn } from './encrypted-column';
 import { blindIndexPolicyOf, rootEntityName } from './field-policies';
 import { sqlExpressionRefused } from './sql-expression';
@@ -61,7 +61,7 @@ function hideIndexColumn(
   source: ColumnMetadata,
   index: BlindIndex,
 ): void {
-  delete indexColumn.transformer;
+  removeGuard(indexColumn);
   indexColumn.isVirtual = true;
   indexColumn.isInsert = source.isInsert;
   indexColumn.isUpdate = source.isUpdate;

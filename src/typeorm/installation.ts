@@ -137,12 +137,12 @@ export class Installation {
     }
   }
 
-  /** Makes the keys ready for a write to one entity. Resolves at once while they are fresh. */
-  async prepareWrite(
+  /** Makes the keys ready for a write to one entity. Answers undefined where they are. */
+  prepareWrite(
     { keyNames, indexed }: EncryptedEntity,
     queryRunner: QueryRunner | undefined,
-  ): Promise<void> {
-    await this.#keys.prepare(keyNames, { index: indexed }, this.#onPrimary(queryRunner));
+  ): Promise<void> | undefined {
+    return this.#keys.prepare(keyNames, { index: indexed }, this.#onPrimary(queryRunner));
   }
 
   /** Makes the root of the blind indexes ready. */
@@ -150,10 +150,12 @@ export class Installation {
     await this.#keys.prepare([], { index: true }, this.#onPrimary(queryRunner));
   }
 
-  /** Fetches the data keys behind header prefixes that are not in memory, all at once. */
-  async loadKeys(prefixes: Iterable<string>, queryRunner?: QueryRunner): Promise<void> {
+  /** Fetches the data keys behind header prefixes that are not in memory, all at once; undefined where all are. */
+  loadKeys(prefixes: Iterable<string>, queryRunner?: QueryRunner): Promise<void> | undefined {
     const missing = this.#keys.missing(prefixes);
-    if (missing.length > 0) await this.#keys.load(missing, this.#onPrimary(queryRunner));
+    return missing.length === 0
+      ? undefined
+      : this.#keys.load(missing, this.#onPrimary(queryRunner));
   }
 
   /**

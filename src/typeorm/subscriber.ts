@@ -9,7 +9,7 @@ import type { Installation } from './installation';
  * Runs an entity's class-validator rules on the plaintext before it is encrypted
  * (`validate: true`), since constraints of the database no longer see it.
  *
- * `withFieldEncryption` registers it. As it sees whole entities, rules that depend on other
+ * `withFieldEncryption` registers it where that is asked for. As it sees whole entities, rules that depend on other
  * properties work; updates of plain objects are checked for the properties they set.
  */
 export class FieldEncryptionSubscriber implements EntitySubscriberInterface {
@@ -34,7 +34,6 @@ export class FieldEncryptionSubscriber implements EntitySubscriberInterface {
     entity: object,
     options: { skipUndefinedProperties: boolean },
   ): Promise<void> {
-    if (this.#installation.options.validate !== true) return;
     if (this.#installation.encryptedEntity(metadata) === undefined) return;
     const errors = await validate(instanceOf(metadata, entity), {
       ...options,

@@ -10,6 +10,7 @@ import {
   BlindIndexColumnGuard,
   EncryptedColumnGuard,
   overlookedGuardProperties,
+  removeGuard,
 } from './column-guard';
 import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
 import { fieldPolicyOf, rootEntityName } from './field-policies';
@@ -59,9 +60,11 @@ export function takeOver(context: TakeOverContext): EncryptedColumns {
 }
 
 function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
+  const names = columns.flatMap(({ column }) => [column.databaseName, column.propertyPath]);
   return {
     columns,
     byPropertyPath: new Map(columns.map((c) => [c.column.propertyPath, c])),
+    namesInSql: [...new Set(names.map((name) => name.toLowerCase()))],
     keyNames: [...new Set(columns.map(({ policy }) => policy.keyName))],
     indexed: columns.some(({ indexes }) => indexes.length > 0),
   };
@@ -100,7 +103,7 @@ function encryptColumn(
   const policy = fieldPolicyOf(column, guard, options.suite ?? 'xaes-256-gcm');
   const application = options.application ?? 'default';
   const name = `${policy.entity}.${policy.property}`;
-  delete column.transformer;
+  removeGuard(column);
   column.type = COMPARED_AS[policy.type] ?? column.type;
   const readsPlaintext = options.legacyPlaintext?.includes(name) ?? false;
   const previousFormat = options.previousFormats?.[name];

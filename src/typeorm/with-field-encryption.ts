@@ -70,7 +70,10 @@ function installLifecycle(installation: Installation): void {
     await buildMetadatas();
     installation.takeOverMetadata();
     leaveToMigrations(dataSource);
-    dataSource.subscribers.push(new FieldEncryptionSubscriber(installation));
+    // TypeORM waits for what listens, entity by entity.
+    if (installation.options.validate === true) {
+      dataSource.subscribers.push(new FieldEncryptionSubscriber(installation));
+    }
   };
 
   const initialize = dataSource.initialize.bind(dataSource);

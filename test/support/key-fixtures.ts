@@ -1,5 +1,6 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
 
+import { openBytes, sealBytes } from '../../src/crypto/seal-bytes';
 import type { KeyRecord } from '../../src/keys/key-record';
 import type { KeyManagerOptions } from '../../src/keys/key-manager';
 import { KeyManager } from '../../src/keys/key-manager';
@@ -196,23 +197,15 @@ export async function settle(): Promise<void> {
 
 /** Whether a key made with one handle opens with the other. */
 export function sameKey(
-  a: { aead: { seal: SealFunction; nonceBytes: number } },
-  b: { aead: { open: (source: Buffer, offset: number, ad: Uint8Array) => Buffer } },
+  a: { aead: Parameters<typeof sealBytes>[0] },
+  b: { aead: Parameters<typeof openBytes>[0] },
 ): boolean {
   const plaintext = Buffer.from('the same key');
   const ad = Buffer.from('associated');
-  const target = Buffer.alloc(a.aead.nonceBytes + plaintext.length + 16);
-  a.aead.seal(plaintext, ad, target, 0);
+  const sealed = sealBytes(a.aead, plaintext, ad);
   try {
-    return b.aead.open(target, 0, ad).equals(plaintext);
+    return openBytes(b.aead, sealed, ad).equals(plaintext);
   } catch {
     return false;
   }
 }
-
-type SealFunction = (
-  plaintext: Uint8Array,
-  associatedData: Uint8Array,
-  target: Buffer,
-  offset: number,
-) => void;

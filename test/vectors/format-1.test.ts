@@ -77,8 +77,8 @@ describe('format 1', () => {
 function cipherOf({ suite, storage, type }: GoldenCiphertext, nonce?: Buffer): FieldCipher {
   const aead = AEADS[suite](hex(golden.dataKey.bytes));
   if (nonce !== undefined) {
-    aead.seal = (plaintext, associatedData, target, offset) => {
-      aead.sealWithNonce(nonce, plaintext, associatedData, target, offset);
+    aead.seal = (message, associatedData) => {
+      aead.sealWithNonce(nonce, message, associatedData);
     };
   }
   return new FieldCipher(

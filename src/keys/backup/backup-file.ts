@@ -1,7 +1,8 @@
-import { AEAD_TAG_BYTES, AeadError, createAead } from '../../crypto/aead';
+import { AeadError, createAead } from '../../crypto/aead';
 import type { Aead } from '../../crypto/aead';
 import { hkdfSha256 } from '../../crypto/hkdf';
 import { LABELS } from '../../crypto/labels';
+import { openBytes, sealBytes } from '../../crypto/seal-bytes';
 import { wipe } from '../../crypto/wipe';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
@@ -29,9 +30,7 @@ export interface BackupFile extends BackupHeader {
 
 /** Encrypts the content and writes the file. */
 export function sealBackup(header: BackupHeader, key: Uint8Array, content: Uint8Array): string {
-  const aead = contentAead(key);
-  const sealed = Buffer.alloc(aead.nonceBytes + content.length + AEAD_TAG_BYTES);
-  aead.seal(content, associatedData(header), sealed, 0);
+  const sealed = sealBytes(contentAead(key), content, associatedData(header));
   const file = { format: FORMAT, ...canonical(header), content: sealed.toString('base64url') };
   return `${JSON.stringify(file, null, 2)}\n`;
 }
@@ -51,10 +50,8 @@ export function parseBackup(text: string): BackupFile {
  */
 export function openBackup(file: BackupFile, key: Uint8Array): Buffer {
   const { content, ...header } = file;
-  const aead = contentAead(key);
   try {
-    if (content.length < aead.nonceBytes + AEAD_TAG_BYTES) throw new AeadError();
-    return aead.open(content, 0, associatedData(header));
+    return openBytes(contentAead(key), content, associatedData(header));
   } catch (error) {
     if (!(error instanceof AeadError)) throw error;
     throw new KeyUnwrapError(

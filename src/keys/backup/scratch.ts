@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 
-import { AEAD_TAG_BYTES, AeadError, createAead } from '../../crypto/aead';
+import { AeadError, createAead } from '../../crypto/aead';
+import { openBytes, sealBytes } from '../../crypto/seal-bytes';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { KeyNotFoundError, KeyUnwrapError } from '../../errors';
 import type { KeyBinding, KmsProvider } from '../../kms/kms-provider';
@@ -54,13 +55,12 @@ export function scratchKms(): KmsProvider {
   return {
     name: 'scratch',
     wrapKey: (key, binding) => {
-      const wrapped = Buffer.alloc(aead.nonceBytes + key.length + AEAD_TAG_BYTES);
-      aead.seal(key, bound(binding), wrapped, 0);
+      const wrapped = sealBytes(aead, key, bound(binding));
       return Promise.resolve({ kek: 'scratch', wrapped });
     },
     unwrapKey: async ({ wrapped }, binding) => {
       try {
-        return await Promise.resolve(aead.open(Buffer.from(wrapped), 0, bound(binding)));
+        return await Promise.resolve(openBytes(aead, wrapped, bound(binding)));
       } catch (error) {
         if (!(error instanceof AeadError)) throw error;
         throw new KeyUnwrapError('the scratch KMS does not open it', { cause: error });

@@ -1,10 +1,11 @@
 import type { KeyObject } from 'node:crypto';
-import { randomFillSync } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 
 import { AEAD_KEY_BYTES, AEAD_TAG_BYTES, AeadError, createAead } from '../../crypto/aead';
 import { equalInConstantTime } from '../../crypto/constant-time';
 import { hkdfSha256 } from '../../crypto/hkdf';
 import { LABELS } from '../../crypto/labels';
+import { openBytes, sealBytes } from '../../crypto/seal-bytes';
 import { wipe } from '../../crypto/wipe';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { KeyUnwrapError } from '../../errors';
@@ -37,14 +38,12 @@ export function sealKey(
   header: Uint8Array,
   binding: KeyBinding,
 ): Uint8Array {
-  const sealed = Buffer.allocUnsafeSlow(SEALED_BYTES);
-  const salt = randomFillSync(sealed.subarray(0, SALT_BYTES));
+  const salt = randomBytes(SALT_BYTES);
   const derived = derive(kek, salt);
   try {
-    sealed.set(derived.commitment, SALT_BYTES);
     const aead = createAead(SUITE, derived.key);
-    aead.seal(key, associatedData(header, binding), sealed, BODY_OFFSET);
-    return sealed;
+    const sealed = sealBytes(aead, key, associatedData(header, binding));
+    return Buffer.concat([salt, derived.commitment, sealed]);
   } finally {
     wipe(derived.key);
   }
@@ -66,12 +65,8 @@ export function openKey(
   try {
     const commitment = sealed.subarray(SALT_BYTES, BODY_OFFSET);
     if (!equalInConstantTime(commitment, derived.commitment)) throw doesNotOpen();
-    const source = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.length);
-    return createAead(SUITE, derived.key).open(
-      source,
-      BODY_OFFSET,
-      associatedData(header, binding),
-    );
+    const aead = createAead(SUITE, derived.key);
+    return openBytes(aead, sealed.subarray(BODY_OFFSET), associatedData(header, binding));
   } catch (error) {
     throw error instanceof AeadError ? doesNotOpen() : error;
   } finally {

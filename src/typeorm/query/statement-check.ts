@@ -1,5 +1,5 @@
 import { UnsupportedQueryError } from '../../errors';
-import type { EncryptedColumn } from '../encrypted-column';
+import type { EncryptedColumn, EncryptedEntity } from '../encrypted-column';
 import { describeColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
 import type { Expressions } from './any-query-builder';
@@ -12,13 +12,14 @@ import type { ColumnReference } from './sql-references';
  */
 export function assertNoRawUse(expressions: Expressions, installation: Installation): void {
   for (const sql of derivedTables(expressions)) assertNothingExposed(sql, installation);
-  const encrypted = encryptedAliases(expressions, installation);
-  if (encrypted.size === 0) return;
-  const columns = [...encrypted.values()].flat();
+  const entities = encryptedEntities(expressions, installation);
+  if (entities.length === 0) return;
+  let encrypted: EncryptedAliases | undefined;
   for (const { sql, clause } of rawFragments(expressions)) {
     const sorts = clause === 'ORDER BY' || clause === 'GROUP BY' || clause === 'DISTINCT ON';
     // Nearly all fragments name no encrypted column, and need not be taken apart to know it.
-    if (!sorts && !mentions(sql, columns)) continue;
+    if (!sorts && !mentions(sql, entities)) continue;
+    encrypted ??= encryptedAliases(expressions, installation);
     const outputs = sorts ? outputColumns(expressions, encrypted) : undefined;
     for (const reference of columnReferences(sql)) {
       const column = resolve(reference, encrypted) ?? outputs?.get(reference.path);
@@ -28,13 +29,21 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
   }
 }
 
-function mentions(sql: string, columns: readonly EncryptedColumn[]): boolean {
+function encryptedEntities(
+  { aliases }: Expressions,
+  { encryptedEntity }: Installation,
+): EncryptedEntity[] {
+  const entities: EncryptedEntity[] = [];
+  for (const alias of aliases) {
+    const entity = alias.hasMetadata ? encryptedEntity(alias.metadata) : undefined;
+    if (entity !== undefined) entities.push(entity);
+  }
+  return entities;
+}
+
+function mentions(sql: string, entities: readonly EncryptedEntity[]): boolean {
   const lower = sql.toLowerCase();
-  return columns.some(
-    ({ column }) =>
-      lower.includes(column.databaseName.toLowerCase()) ||
-      lower.includes(column.propertyPath.toLowerCase()),
-  );
+  return entities.some(({ namesInSql }) => namesInSql.some((name) => lower.includes(name)));
 }
 
 /** The SQL of sub-queries that stand for a table. What they select is compared by other names outside. */

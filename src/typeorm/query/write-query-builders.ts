@@ -150,7 +150,8 @@ async function prepareWrite<T>(
   run: () => Promise<T>,
 ): Promise<T> {
   const entity = encryptedEntityOf(builder);
-  if (entity !== undefined) await installation(builder).prepareWrite(entity, queryRunner);
+  const preparing = entity && installation(builder).prepareWrite(entity, queryRunner);
+  if (preparing !== undefined) await preparing;
   return withResolvedParameters(builder, installation(builder), queryRunner, run);
 }
 

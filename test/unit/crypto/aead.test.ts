@@ -2,6 +2,8 @@ import { inspect } from 'node:util';
 
 import type { CipherSuite } from '../../../src/crypto/aead';
 import { AeadError, createAead, isCipherSuite } from '../../../src/crypto/aead';
+import { openBytes, sealBytes } from '../../../src/crypto/seal-bytes';
+import { SealedMessage } from '../../../src/encoding/sealed-message';
 import { UnsupportedCipherSuiteError } from '../../../src/errors';
 import { SUITES, thrownBy } from '../../support/field-fixtures';
 
@@ -10,10 +12,7 @@ const MESSAGE = Buffer.from('0123456789');
 const AD = Buffer.from('associated');
 
 function seal(suite: CipherSuite, plaintext: Buffer = MESSAGE, associatedData = AD): Buffer {
-  const aead = createAead(suite, KEY);
-  const target = Buffer.alloc(aead.nonceBytes + plaintext.length + aead.tagBytes);
-  aead.seal(plaintext, associatedData, target, 0);
-  return target;
+  return sealBytes(createAead(suite, KEY), plaintext, associatedData);
 }
 
 describe.each(SUITES)('createAead(%s)', (suite) => {
@@ -21,31 +20,37 @@ describe.each(SUITES)('createAead(%s)', (suite) => {
 
   it.each([0, 1, 10, 5000])('opens what it sealed, %i bytes long', (length) => {
     const plaintext = Buffer.alloc(length, 3);
-    expect(aead.open(seal(suite, plaintext), 0, AD)).toEqual(plaintext);
+    expect(openBytes(aead, seal(suite, plaintext), AD)).toEqual(plaintext);
   });
 
   it('opens it with another instance of the same key', () => {
-    expect(createAead(suite, KEY).open(seal(suite), 0, AD)).toEqual(MESSAGE);
+    expect(openBytes(createAead(suite, KEY), seal(suite), AD)).toEqual(MESSAGE);
   });
 
   it('writes at the offset and leaves the rest of the target alone', () => {
     const sealedBytes = aead.nonceBytes + MESSAGE.length + aead.tagBytes;
     const target = Buffer.alloc(5 + sealedBytes + 5, 0xee);
-    aead.seal(MESSAGE, AD, target, 5);
+    const message = new SealedMessage(target.subarray(0, -5), 5, aead.nonceBytes);
+    message.ciphertext.set(MESSAGE);
+    aead.seal(message, AD);
 
     expect(target.subarray(0, 5)).toEqual(Buffer.alloc(5, 0xee));
-    expect(target.subarray(5 + sealedBytes)).toEqual(Buffer.alloc(5, 0xee));
-    expect(aead.open(target.subarray(0, 5 + sealedBytes), 5, AD)).toEqual(MESSAGE);
+    expect(target.subarray(-5)).toEqual(Buffer.alloc(5, 0xee));
+    expect(openBytes(aead, target.subarray(5, 5 + sealedBytes), AD)).toEqual(MESSAGE);
   });
 
-  it('encrypts a plaintext that lies where its ciphertext goes', () => {
+  it('encrypts where the plaintext stands, again and again in one buffer', () => {
     const target = Buffer.alloc(aead.nonceBytes + MESSAGE.length + aead.tagBytes);
-    const place = target.subarray(aead.nonceBytes, aead.nonceBytes + MESSAGE.length);
-    place.set(MESSAGE);
-    aead.seal(place, AD, target, 0);
+    const message = new SealedMessage(target, 0, aead.nonceBytes);
+    for (const plaintext of [MESSAGE, Buffer.alloc(MESSAGE.length, 'x')]) {
+      message.ciphertext.set(plaintext);
+      aead.seal(message, AD);
 
-    expect(target.includes(MESSAGE)).toBe(false);
-    expect(aead.open(target, 0, AD)).toEqual(MESSAGE);
+      expect(target.includes(plaintext)).toBe(false);
+      expect(aead.open(message, AD)).toEqual(plaintext);
+      // It leaves the message as it is, so that it opens again.
+      expect(openBytes(aead, target, AD)).toEqual(plaintext);
+    }
   });
 
   it('never seals one message twice to the same bytes', () => {
@@ -58,15 +63,18 @@ describe.each(SUITES)('createAead(%s)', (suite) => {
     const changed = Buffer.from(sealed);
     changed[changed.length - 1] = changed.readUInt8(changed.length - 1) ^ 1;
 
-    expect(() => createAead(suite, Buffer.alloc(32, 8)).open(sealed, 0, AD)).toThrow(AeadError);
-    expect(() => aead.open(sealed, 0, Buffer.from('Associated'))).toThrow(AeadError);
-    expect(() => aead.open(changed, 0, AD)).toThrow(AeadError);
+    expect(() => openBytes(createAead(suite, Buffer.alloc(32, 8)), sealed, AD)).toThrow(AeadError);
+    expect(() => openBytes(aead, sealed, Buffer.from('Associated'))).toThrow(AeadError);
+    expect(() => openBytes(aead, changed, AD)).toThrow(AeadError);
   });
 
   it('refuses every message that is too short to be one', () => {
     const sealed = seal(suite, Buffer.alloc(0));
     for (let length = 0; length < sealed.length; length += 1) {
-      expect(() => aead.open(sealed.subarray(0, length), 0, AD)).toThrow(AeadError);
+      expect(() => openBytes(aead, sealed.subarray(0, length), AD)).toThrow(AeadError);
+      expect(() => new SealedMessage(sealed.subarray(0, length), 0, aead.nonceBytes)).toThrow(
+        RangeError,
+      );
     }
   });
 
@@ -74,7 +82,7 @@ describe.each(SUITES)('createAead(%s)', (suite) => {
     const bytes = Buffer.from(KEY);
     const own = createAead(suite, bytes);
     bytes.fill(0);
-    expect(own.open(seal(suite), 0, AD)).toEqual(MESSAGE);
+    expect(openBytes(own, seal(suite), AD)).toEqual(MESSAGE);
   });
 
   it('refuses a key of another length', () => {

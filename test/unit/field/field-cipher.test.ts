@@ -33,6 +33,23 @@ describe.each(SUITES)('FieldCipher with %s', (suite) => {
     }
   });
 
+  it.each(['text', 'binary'] as const)('keeps %s values of any length apart', (storage) => {
+    const cipher = fieldCipher({ type: 'bytes', storage }, { suite });
+    const lengths = [0, 1, 2, 957, 958, 959, 960, 970, 971, 1024, 5000];
+    const values = lengths.flatMap((length) => [
+      Buffer.alloc(length, 'a'),
+      Buffer.alloc(length, 'b'),
+    ]);
+    const stored = values.map((value) => cipher.encrypt(value));
+    const read = stored.map((each) => cipher.decrypt(each));
+    const raw = stored.map((each) => cipher.openRaw(each));
+    const again = raw.map((each) => cipher.decrypt(cipher.sealRaw(each)));
+
+    expect(new Set(stored.map(String)).size).toBe(values.length);
+    expect(read).toEqual(values);
+    expect(again).toEqual(values);
+  });
+
   it('begins what it stores with the prefix of the active key', () => {
     expect(fieldCipher({}, { suite }).encrypt('Ada')).toMatch(
       new RegExp(`^${keyPrefix(KEY_ID)}[A-Za-z0-9_-]+$`),

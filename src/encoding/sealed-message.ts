@@ -1,0 +1,45 @@
+/** Tag length of every cipher suite in bytes. */
+export const TAG_BYTES = 16;
+
+/**
+ * `nonce ‖ ciphertext ‖ tag` with a view of each part, made when first asked for.
+ *
+ * A view costs a tenth of what sealing a short value does, so a buffer that is used again keeps its
+ * message.
+ */
+export class SealedMessage {
+  readonly nonce: Buffer;
+  readonly #bytes: Buffer;
+  readonly #body: number;
+  #ciphertext: Buffer | undefined;
+  #tag: Buffer | undefined;
+  #sealed: Buffer | undefined;
+
+  /**
+   * The message that takes `bytes` from `offset` to its end.
+   *
+   * @throws RangeError when that is too short to be one
+   */
+  constructor(bytes: Buffer, offset: number, nonceBytes: number) {
+    this.#body = offset + nonceBytes;
+    if (bytes.length < this.#body + TAG_BYTES) {
+      throw new RangeError('too short for a sealed message');
+    }
+    this.nonce = bytes.subarray(offset, this.#body);
+    this.#bytes = bytes;
+  }
+
+  /** The plaintext goes here to be sealed. */
+  get ciphertext(): Buffer {
+    return (this.#ciphertext ??= this.#bytes.subarray(this.#body, this.#bytes.length - TAG_BYTES));
+  }
+
+  get tag(): Buffer {
+    return (this.#tag ??= this.#bytes.subarray(this.#bytes.length - TAG_BYTES));
+  }
+
+  /** `ciphertext ‖ tag` */
+  get sealed(): Buffer {
+    return (this.#sealed ??= this.#bytes.subarray(this.#body));
+  }
+}
