@@ -79,7 +79,13 @@ async function token(values: number, rounds: number): Promise<Result> {
   const key = createSecretKey(randomBytes(32));
   const index = new BlindIndex(
     POLICY,
-    { name: '', normalizer: resolveNormalizer('exact'), bits: undefined, unique: false },
+    {
+      name: '',
+      normalizer: resolveNormalizer('exact'),
+      bits: undefined,
+      unique: false,
+      previous: [],
+    },
     'bench',
     keySource('xaes-256-gcm'),
   );
@@ -125,11 +131,11 @@ function keySource(suite: CipherSuite): KeySource {
     aead: createAead(suite, randomBytes(32)),
   };
   const indexKey = createSecretKey(randomBytes(32));
-  const indexRoot = { id, deriveIndexKey: () => indexKey };
+  const indexRoots = [{ id, deriveIndexKey: () => indexKey }] as const;
   return {
     activeKey: () => key,
     keyByPrefix: () => key,
-    indexRoot: () => indexRoot,
+    indexRoots: () => indexRoots,
   };
 }
 

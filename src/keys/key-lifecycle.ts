@@ -92,12 +92,16 @@ export class KeyLifecycle<C> {
   }
 
   /**
-   * Makes the next version of a data key and inserts it pre-active.
+   * Makes the next version of a key and inserts it pre-active.
    *
    * @returns undefined when another process announced it first.
    */
-  async announce(name: string, version: number): Promise<CreatedKey | undefined> {
-    const created = await this.#create('data', name, version);
+  async announce(
+    name: string,
+    version: number,
+    purpose: KeyPurpose = 'data',
+  ): Promise<CreatedKey | undefined> {
+    const created = await this.#create(purpose, name, version);
     const record: KeyRecord = {
       ...created.record,
       state: 'preActive',
@@ -105,7 +109,7 @@ export class KeyLifecycle<C> {
       expiresAt: null,
     };
     if (!(await this.#parts.store.apply([{ type: 'insert', record }]))) return undefined;
-    this.#parts.emit({ type: 'keyAnnounced', keyId: record.id, keyName: name, version });
+    this.#parts.emit({ type: 'keyAnnounced', purpose, keyId: record.id, keyName: name, version });
     return { ...created, record };
   }
 
@@ -130,7 +134,7 @@ export class KeyLifecycle<C> {
       ...next.record,
       state: 'active' as const,
       activatedAt: now,
-      expiresAt: expiryOf(policyOf(this.#parts.policies, next.record.name), now),
+      expiresAt: this.#expiryOf(next.record, now),
     };
     const changes: KeyChange[] = [];
     if (active !== undefined) {
@@ -167,6 +171,11 @@ export class KeyLifecycle<C> {
     return { record: { ...record, owner, securityLevel, expiresAt }, unwrapped };
   }
 
+  /** Policies are those of data keys: the root of the blind indexes has none. */
+  #expiryOf({ purpose, name }: KeyRecord, activatedAt: Date): Date | null {
+    return purpose === 'data' ? expiryOf(policyOf(this.#parts.policies, name), activatedAt) : null;
+  }
+
   async #existing(record: KeyRecord): Promise<CreatedKey> {
     return { record, unwrapped: await this.#parts.wrapper.unwrap(record) };
   }
@@ -182,7 +191,7 @@ export class KeyLifecycle<C> {
     this.#parts.emit(
       previousKeyId === undefined
         ? { type: 'keyCreated', purpose, keyId, keyName, version }
-        : { type: 'keyRotated', keyId, keyName, version, previousKeyId },
+        : { type: 'keyRotated', purpose, keyId, keyName, version, previousKeyId },
     );
     return created;
   }

@@ -8,14 +8,14 @@ import type { KeyCacheOptions } from './key-cache-options';
 import { keyCachePolicy } from './key-cache-options';
 import type { KeyEvent, KeyEventListener } from './key-event';
 import type { KeyInfo } from './key-info';
-import { dataKeyInfo, keyInfos } from './key-infos';
+import { keyInfo, keyInfos } from './key-infos';
 import { KeyLifecycle } from './key-lifecycle';
 import { KeyOperations } from './key-operations';
 import type { KeyPolicies } from './key-policy';
 import { KeyRetirement } from './key-retirement';
 import { KeyRing } from './key-ring';
 import type { KeyServices } from './key-services';
-import type { IndexRoot, KeySource } from './key-source';
+import type { IndexRoots, KeySource } from './key-source';
 import type { KeyStore } from './key-store';
 import { KeyTable } from './key-table';
 import { KeyWrapper } from './key-wrapper';
@@ -72,6 +72,7 @@ export class KeyManager<C = unknown> implements KeySource {
       forget: (keyId) => {
         this.#ring.forget(keyId);
       },
+      refreshIndexRoots: () => this.#current.confirm([], true),
     });
   }
 
@@ -138,9 +139,9 @@ export class KeyManager<C = unknown> implements KeySource {
     return this.#ring.keyByPrefix(prefix);
   }
 
-  /** {@inheritDoc KeySource.indexRoot} */
-  indexRoot(): IndexRoot {
-    return this.#current.indexRoot();
+  /** {@inheritDoc KeySource.indexRoots} */
+  indexRoots(): IndexRoots {
+    return this.#current.indexRoots();
   }
 
   /**
@@ -156,7 +157,7 @@ export class KeyManager<C = unknown> implements KeySource {
     await table.require();
     const created = await lifecycle.rotate(name);
     if (generation === this.#generation) this.#current.accept(created, clock());
-    return dataKeyInfo(created.record, this.#services.policies);
+    return keyInfo(created.record, this.#services.policies);
   }
 
   /**

@@ -63,6 +63,11 @@ function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
     columns,
     byPropertyPath: new Map(columns.map((c) => [c.column.propertyPath, c])),
     keyNames: [...new Set(columns.map(({ policy }) => policy.keyName))],
+    uniqueIndexes: columns.flatMap((encrypted) =>
+      encrypted.indexes
+        .filter(({ policy }) => policy.unique)
+        .map((indexed) => ({ encrypted, indexed })),
+    ),
     indexed: columns.some(({ indexes }) => indexes.length > 0),
   };
 }

@@ -4,6 +4,7 @@ import { someRecord, startProcess } from '../../support/key-fixtures';
 const MEMBERS = [
   'id',
   'name',
+  'purpose',
   'version',
   'state',
   'suite',
