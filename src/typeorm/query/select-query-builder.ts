@@ -40,7 +40,7 @@ export class EncryptingSelectQueryBuilder<
       aliasPath,
       parameterValue,
     );
-    if ('sql' in predicate) return predicate.sql;
+    if ('condition' in predicate) return predicate.condition;
     return super.getWherePredicateCondition(predicate.path, predicate.value);
   }
 
