@@ -30,7 +30,10 @@ export function requireIndexable(field: FieldPolicy, index: BlindIndexPolicy): v
   const definitions = [index, ...index.previous];
   for (const definition of definitions) requireDefinition(field, definition);
   if (new Set(definitions.map(identityOf)).size < definitions.length) {
-    throw invalid(field, '`previous` of a blind index names a definition twice, or the present one');
+    throw invalid(
+      field,
+      '`previous` of a blind index names a definition twice, or the present one',
+    );
   }
   if (index.unique && index.bits !== undefined) {
     throw invalid(field, 'a unique blind index cannot be truncated; leave out `bits` or `unique`');

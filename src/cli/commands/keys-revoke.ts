@@ -1,3 +1,4 @@
+import { requireDataKey } from '../../keys/key-retirement';
 import type { ColumnUse } from '../../keys/key-retirement';
 import { requireTransition } from '../../keys/key-state';
 import { confirm } from '../confirmation';
@@ -18,6 +19,7 @@ export async function keysRevoke(
   { dryRun, yes }: RetirementOptions,
 ): Promise<CommandResult> {
   const key = await installation.keys.operations.find(id);
+  requireDataKey(key);
   if (key.state !== 'compromised') requireTransition(key, 'compromised');
   const title = `key "${key.name}" version ${String(key.version)} (${id})`;
   if (dryRun) {

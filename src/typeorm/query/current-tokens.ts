@@ -101,7 +101,9 @@ class EarlierRows {
     const unchanged = [
       ...this.#keys.map((key, i) => `${key} = ${parameters.add(row.primaryKey[i])}`),
       `${this.#cell} = ${parameters.add(row.stored)}`,
-      row.token === null ? `${this.#token} IS NULL` : `${this.#token} = ${parameters.add(row.token)}`,
+      row.token === null
+        ? `${this.#token} IS NULL`
+        : `${this.#token} = ${parameters.add(row.token)}`,
     ];
     await this.#runner.query(
       `UPDATE ${this.#table} SET ${set.join(', ')} WHERE ${unchanged.join(' AND ')}`,

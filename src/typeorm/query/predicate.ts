@@ -6,7 +6,7 @@ import { cleartextForms } from '../cleartext-forms';
 import { DeferredParameter, DeferredTokens, ExactMatches } from './deferred-parameter';
 import { rewriteCondition } from './lookup';
 import type { ComposedCondition, OneOf } from './lookup';
-import { assertNoRawUse } from './statement-check';
+import { assertNoRawUse, CLEARTEXT } from './statement-check';
 
 /** A join that find options have asked for and TypeORM has not applied yet. */
 export interface PendingJoin {
@@ -14,15 +14,9 @@ export interface PendingJoin {
   readonly relationMetadata: { readonly inverseEntityMetadata: EntityMetadata };
 }
 
-/** A predicate as TypeORM's `getWherePredicateCondition` takes it, or what that would answer. */
+/** A predicate as TypeORM's `getWherePredicateCondition` takes it, or finished SQL. */
 export type RewrittenPredicate =
-  { readonly path: string; readonly value: unknown } | { readonly condition: ComposedSql };
-
-/** SQL that is not hand-written, in the form of a condition that is not taken for such. */
-interface ComposedSql {
-  operator: 'and';
-  parameters: string[];
-}
+  { readonly path: string; readonly value: unknown } | { readonly sql: string };
 
 /**
  * Rewrites one `path = value` predicate, the form to which TypeORM reduces find options, criteria
@@ -45,10 +39,8 @@ export function rewritePredicate(
       return { path, value };
     case 'tokens':
       return { path: place.prefix + lookup.index.column.propertyPath, value: lookup.value };
-    case 'composed': {
-      const sql = composedSql({ builder, place, encrypted, ...lookup }, lookup.condition);
-      return { condition: { operator: 'and', parameters: [sql] } };
-    }
+    case 'composed':
+      return { sql: composedSql({ builder, place, encrypted, ...lookup }, lookup.condition) };
   }
 }
 
@@ -126,7 +118,10 @@ function oneOfSql(composing: Composing, { values, withNull }: OneOf): string {
 }
 
 /** Token match; of truncated tokens, narrowed to exact rows, of which an empty list is FALSE, not NULL. */
-function tokenSql({ builder, place, encrypted, index }: Composing, values: OneOf['values']): string {
+function tokenSql(
+  { builder, place, encrypted, index }: Composing,
+  values: OneOf['values'],
+): string {
   const token = place.prefix + index.column.propertyPath;
   const tokens = DeferredTokens.tokensOrDeferred(encrypted, index, values);
   const anyToken = `${token} IN (:...${parameter(builder, 'tokens', tokens)})`;
@@ -148,7 +143,7 @@ function withCleartextRows(
   const inClear =
     forms.length === 0
       ? `(${cell} IS NULL AND NULL)`
-      : `${cell} IN (:...${parameter(builder, 'cleartext', forms)})`;
+      : `${cell} IN (:...${parameter(builder, CLEARTEXT, forms)})`;
   return `(${byToken} AND ${token} IS NOT NULL) OR (${token} IS NULL AND ${inClear})`;
 }
 

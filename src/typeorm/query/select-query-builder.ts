@@ -40,7 +40,7 @@ export class EncryptingSelectQueryBuilder<
       aliasPath,
       parameterValue,
     );
-    if ('condition' in predicate) return predicate.condition;
+    if ('sql' in predicate) return predicate.sql;
     return super.getWherePredicateCondition(predicate.path, predicate.value);
   }
 

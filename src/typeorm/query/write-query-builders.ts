@@ -72,7 +72,7 @@ export class EncryptingInsertQueryBuilder<
 
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
-    if ('condition' in predicate) return predicate.condition;
+    if ('sql' in predicate) return predicate.sql;
     return super.getWherePredicateCondition(predicate.path, predicate.value);
   }
 }
@@ -112,7 +112,7 @@ export class EncryptingUpdateQueryBuilder<
 
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
-    if ('condition' in predicate) return predicate.condition;
+    if ('sql' in predicate) return predicate.sql;
     return super.getWherePredicateCondition(predicate.path, predicate.value);
   }
 }
@@ -135,7 +135,7 @@ export class EncryptingDeleteQueryBuilder<
 
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
-    if ('condition' in predicate) return predicate.condition;
+    if ('sql' in predicate) return predicate.sql;
     return super.getWherePredicateCondition(predicate.path, predicate.value);
   }
 }
@@ -158,7 +158,7 @@ export class EncryptingSoftDeleteQueryBuilder<
 
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
-    if ('condition' in predicate) return predicate.condition;
+    if ('sql' in predicate) return predicate.sql;
     return super.getWherePredicateCondition(predicate.path, predicate.value);
   }
 }
