@@ -33,7 +33,12 @@ export type { RunOptions } from './reencryption/run-options';
 export type { RunPlan, TablePlan } from './reencryption/run-plan';
 export type { RowFailure, RowFailureCode, RunProgress, RunReport } from './reencryption/run-report';
 export type { ColumnStatus, KeyCoverage } from './reencryption/status';
-export type { BlindIndexDefinition, BlindIndexOptions, EncryptedOptions, EncryptedType } from './typeorm/column-options';
+export type {
+  BlindIndexDefinition,
+  BlindIndexOptions,
+  EncryptedOptions,
+  EncryptedType,
+} from './typeorm/column-options';
 export { BlindIndex, Encrypted } from './typeorm/decorators';
 export { blindIndexColumns, encryptedColumn } from './typeorm/entity-schema';
 export type { FieldEncryptionOptions } from './typeorm/field-encryption-options';

@@ -10,7 +10,7 @@ import { keysRestore } from './commands/keys-restore';
 import { keysRevoke } from './commands/keys-revoke';
 import { keysRewrap } from './commands/keys-rewrap';
 import { keysRotate } from './commands/keys-rotate';
-import { keysRotateIndex } from './commands/keys-rotate-index';
+import { rotateIndex } from './rotate-index';
 import { DRY_RUN, wholeNumber } from './common-options';
 import type { ChooseWork, DryRunOption } from './common-options';
 
@@ -52,7 +52,7 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .option(...DRY_RUN)
     .action((name: string, { dryRun = false, index = false }: DryRunOption & IndexOption) => {
       choose((session) =>
-        index ? keysRotateIndex(session, { dryRun }) : keysRotate(session, name, { dryRun }),
+        index ? rotateIndex(session, { dryRun }) : keysRotate(session, name, { dryRun }),
       );
     });
   keys

@@ -168,7 +168,7 @@ function rawUse(column: EncryptedColumn, clause: string): UnsupportedQueryError 
   const remedy =
     clause === 'a where condition' || clause === 'a join condition'
       ? `Use an object condition, such as .where({ ${property}: value }), or compare the index column ` +
-        `with fieldEncryption(dataSource).token(${entity}, '${property}', value)`
+        `with fieldEncryption(dataSource).tokens(${entity}, '${property}', value)`
       : clause === 'a derived table'
         ? 'Select other columns there, such as the primary key, and join the entity by it'
         : 'Leave it out and do it in memory after reading';

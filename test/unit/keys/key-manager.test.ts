@@ -69,7 +69,9 @@ describe('KeyManager.prepare', () => {
 
     expect(sameKey(one.keys.activeKey('default'), two.keys.activeKey('default'))).toBe(true);
     const info = Buffer.from('info');
-    const derived = [one, two].map(({ keys }) => keys.indexRoots()[0].deriveIndexKey(info).export());
+    const derived = [one, two].map(({ keys }) =>
+      keys.indexRoots()[0].deriveIndexKey(info).export(),
+    );
     expect(derived[0]).toEqual(derived[1]);
     expect(two.events).toEqual([]);
   });

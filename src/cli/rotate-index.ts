@@ -1,9 +1,9 @@
-import type { IndexRotation } from '../../keys/index-rotation';
-import type { CommandResult } from '../output';
-import type { Session } from '../session';
+import type { IndexRotation } from '../keys/index-rotation';
+import type { CommandResult } from './output';
+import type { Session } from './session';
 
 /** Takes the next step of rotating the root of the blind indexes. */
-export async function keysRotateIndex(
+export async function rotateIndex(
   { fieldEncryption }: Session,
   { dryRun }: { readonly dryRun: boolean },
 ): Promise<CommandResult> {
@@ -15,12 +15,18 @@ export async function keysRotateIndex(
   };
 }
 
-function stepText({ step, root, previous, activatableAt }: IndexRotation, announced: string): string[] {
+function stepText(
+  { step, root, previous, activatableAt }: IndexRotation,
+  announced: string,
+): string[] {
   const title = root === null ? 'a new root' : `root version ${String(root.version)} (${root.id})`;
   const again = `Run the command again from ${activatableAt.toISOString()}, when every process has it.`;
   switch (step) {
     case 'announced':
-      return [`${announced} ${title} of the blind indexes. New tokens are still of the old one.`, again];
+      return [
+        `${announced} ${title} of the blind indexes. New tokens are still of the old one.`,
+        again,
+      ];
     case 'waiting':
       return [`The ${title} was announced; a process may not have it yet.`, again];
     case 'activated':
