@@ -2,7 +2,7 @@ import type { QueryRunner } from 'typeorm';
 import { FieldEncryptionError } from '../errors';
 import type { ColumnUse } from '../keys/key-retirement';
 import type { EncryptedColumn, IndexedColumn } from '../typeorm/encrypted-column';
-import { decryptStored } from '../typeorm/encrypted-column';
+import { decryptStored, fetchPrevious, keyPrefixOf } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
 import { SqlParameters } from '../typeorm/sql-parameters';
 import { encryptedTables } from './encrypted-table';
@@ -70,8 +70,8 @@ class IndexScan {
     let page = await this.#page(undefined);
     while (page.length > 0) {
       rows += page.length;
-      await this.#loadKeys(page);
-      needing += page.filter((row) => this.#mayBeOf(rootId, row)).length;
+      const readable = await this.#readable(page);
+      needing += readable.filter((row) => this.#mayBeOf(rootId, row)).length;
       page = await this.#page(page.at(-1)?.primaryKey);
     }
     return { rows, needing };
@@ -87,13 +87,16 @@ class IndexScan {
     }
   }
 
-  async #loadKeys(page: readonly TokenRow[]): Promise<void> {
-    const { cipher } = this.#scanned.encrypted;
-    const prefixes = page.flatMap(({ stored }) => {
-      const found = cipher.inspect(stored);
-      return found.kind === 'ciphertext' ? [found.prefix] : [];
-    });
+  /** The rows with all that decrypting them needs in memory. */
+  async #readable(page: readonly TokenRow[]): Promise<TokenRow[]> {
+    const { encrypted } = this.#scanned;
+    const prefixes = page.flatMap(({ stored }) => keyPrefixOf(encrypted, stored) ?? []);
     await this.#installation.loadKeys(new Set(prefixes), this.#runner);
+    const readable = await fetchPrevious(
+      encrypted,
+      page.map(({ stored }) => stored),
+    );
+    return page.map((row, i) => ({ ...row, stored: readable[i] }));
   }
 
   /** Raw SQL: no soft-deleted row and no class of an inheritance may be left out. */

@@ -94,7 +94,7 @@ describeEachDatabase('lookups among rows that are still cleartext', (kind) => {
   });
 
   it('takes a stored ciphertext for no cleartext', async () => {
-    const [row] = (await ds.query('SELECT city FROM guest WHERE id = 4')) as { city: string }[];
+    const [row] = await ds.query<{ city: string }[]>('SELECT city FROM guest WHERE id = 4');
     await ds.query('UPDATE guest SET city_bidx = NULL WHERE id = 4');
     expect(await found({ city: 'Bern' })).toEqual([1]);
     expect(row?.city.startsWith('A')).toBe(true);
@@ -112,10 +112,9 @@ describeEachDatabase('lookups among rows that are still cleartext', (kind) => {
     expect(await found({ email: 'bob@x.org' })).toEqual([12]);
     expect(await guests.count()).toBe(6);
     await guests.upsert({ id: 12, email: 'bob@x.org', city: 'Bonn' }, ['email']);
-    const stored = (await ds.query('SELECT email, email_bidx FROM guest WHERE id = 12')) as {
-      email: string;
-      email_bidx: string;
-    }[];
+    const stored = await ds.query<{ email: string; email_bidx: string }[]>(
+      'SELECT email, email_bidx FROM guest WHERE id = 12',
+    );
     expect(stored[0]?.email).not.toContain('bob');
     expect(stored[0]?.email_bidx).toHaveLength(43);
   });

@@ -98,7 +98,7 @@ describeEachDatabase('while a blind index changes', (kind) => {
   }
 
   async function rows(ds: DataSource): Promise<Record<string, unknown>[]> {
-    return (await ds.query('SELECT * FROM person ORDER BY id')) as Record<string, unknown>[];
+    return ds.query<Record<string, unknown>[]>('SELECT * FROM person ORDER BY id');
   }
 
   /** What a clean reindexing leaves: every row with the tokens of now. */
@@ -338,6 +338,7 @@ describeEachDatabase('while a blind index changes', (kind) => {
 });
 
 function isUniqueViolation(error: Error): boolean {
-  const code = (error as QueryFailedError<Error & { code?: string }>).driverError?.code ?? '';
+  const code =
+    (error as Partial<QueryFailedError<Error & { code?: string }>>).driverError?.code ?? '';
   return code === '23505' || code.startsWith('SQLITE_CONSTRAINT');
 }

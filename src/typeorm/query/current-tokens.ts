@@ -1,7 +1,7 @@
 import type { QueryRunner } from 'typeorm';
 import { cleartextForms } from '../cleartext-forms';
 import type { EncryptedColumn, UniqueIndex } from '../encrypted-column';
-import { decryptStored } from '../encrypted-column';
+import { decryptStored, fetchPrevious, keyPrefixOf } from '../encrypted-column';
 import { escapedTable } from '../escaped-table';
 import type { Installation } from '../installation';
 import { SqlParameters } from '../sql-parameters';
@@ -33,8 +33,8 @@ export async function bringToCurrentToken(
   const rows = new EarlierRows(installation, runner, index);
   for (let at = 0; at < values.length; at += VALUES_PER_QUERY) {
     const found = await rows.holding(values.slice(at, at + VALUES_PER_QUERY));
-    await rows.loadKeys(found);
-    for (const row of found) await rows.bringOver(row);
+    const readable = await rows.readable(found);
+    for (const [i, row] of found.entries()) await rows.bringOver(row, readable[i]);
   }
 }
 
@@ -81,18 +81,18 @@ class EarlierRows {
     });
   }
 
-  async loadKeys(rows: readonly EarlierRow[]): Promise<void> {
-    const { cipher } = this.#index.encrypted;
-    const prefixes = rows.flatMap(({ stored }) => {
-      const found = cipher.inspect(stored);
-      return found.kind === 'ciphertext' ? [found.prefix] : [];
-    });
+  /** What the rows hold, with all in memory that decrypting it needs. */
+  async readable(rows: readonly EarlierRow[]): Promise<readonly unknown[]> {
+    const { encrypted } = this.#index;
+    const stored = rows.map((row) => row.stored);
+    const prefixes = stored.flatMap((value) => keyPrefixOf(encrypted, value) ?? []);
     await this.#installation.loadKeys(prefixes, this.#runner);
+    return fetchPrevious(encrypted, stored);
   }
 
-  async bringOver(row: EarlierRow): Promise<void> {
+  async bringOver(row: EarlierRow, readable: unknown): Promise<void> {
     const { encrypted, indexed } = this.#index;
-    const value = decryptStored(encrypted, row.stored);
+    const value = decryptStored(encrypted, readable);
     const parameters = new SqlParameters(this.#installation.dataSource);
     const set =
       row.token === null

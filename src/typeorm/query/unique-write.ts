@@ -27,6 +27,7 @@ export class UniqueWrite {
   readonly #entity: EncryptedEntity;
   #parameters: unknown;
   #pending: readonly UniqueValues[] = [];
+  #began = false;
 
   constructor(installation: Installation, entity: EncryptedEntity) {
     this.#installation = installation;
@@ -50,21 +51,20 @@ export class UniqueWrite {
     write: (runner: QueryRunner) => Promise<T>,
   ): Promise<T> {
     const runner = heldRunner ?? this.#installation.dataSource.createQueryRunner('master');
-    let began = false;
     const watched = watching(runner, async (parameters) => {
       if (parameters !== this.#parameters || this.#pending.length === 0) return;
       if (!runner.isTransactionActive) {
         await runner.startTransaction();
-        began = true;
+        this.#began = true;
       }
       await this.#makeWay(runner);
     });
     try {
       const result = await write(watched);
-      if (began) await runner.commitTransaction();
+      if (this.#began) await runner.commitTransaction();
       return result;
     } catch (error) {
-      if (began) await rollBack(runner);
+      if (this.#began) await rollBack(runner);
       throw error;
     } finally {
       if (heldRunner === undefined) await runner.release();
