@@ -1,6 +1,7 @@
 import type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
 import type { KeyBackup } from './keys/backup/create-backup';
 import type { RestoreReport } from './keys/backup/restore-backup';
+import type { IndexRotation, IndexRotationOptions } from './keys/index-rotation';
 import type { KeyInfo } from './keys/key-info';
 import type { MaintenanceOptions, MaintenanceReport } from './keys/key-maintenance';
 import type { DestroyedKey, RevokedKey, RevokeOptions } from './keys/key-operations';
@@ -10,7 +11,7 @@ import { MaintenanceSchedule } from './keys/maintenance-schedule';
 import type { ScheduleOptions } from './keys/maintenance-schedule';
 import { drill } from './reencryption/drill';
 import type { DrillReport } from './reencryption/drill';
-import { columnUses } from './reencryption/status';
+import { keyUses } from './reencryption/key-uses';
 import type { Installation } from './typeorm/installation';
 
 /** Options of {@link DataKeys.destroy}. */
@@ -50,6 +51,22 @@ export class DataKeys {
     return this.#installation.keys.rotate(name);
   }
 
+  /** Every root of the blind indexes, by version. */
+  indexRoots(): Promise<KeyInfo[]> {
+    return this.#installation.keys.operations.listIndexRoots();
+  }
+
+  /**
+   * Takes the next step of rotating the index key: the first call announces a new root, and a later
+   * one, when every process has had time to take it in, makes new tokens with it. Lookups find the
+   * tokens of both until the old root is destroyed, which a reindexing of all rows comes before.
+   *
+   * @throws {@link KeyStateError} while the root of an earlier rotation is not destroyed
+   */
+  rotateIndex(options: IndexRotationOptions = {}): Promise<IndexRotation> {
+    return this.#installation.keys.operations.rotateIndex(options);
+  }
+
   /**
    * Takes a compromised key out of use at once: where it is active, a new version replaces it. Its
    * rows can be read, so that {@link FieldEncryption.reencrypt} can move them.
@@ -87,14 +104,14 @@ export class DataKeys {
 
   /**
    * Erases a key for good and leaves its row as a tombstone. Counts every encrypted column first, in
-   * the same transaction. **What it cannot see is lost**: rows in backups, and in tables of entities
+   * the same transaction; for an index root it decrypts every row that has a token. **What it cannot see is lost**: rows in backups, and in tables of entities
    * that this DataSource does not have.
    *
    * @throws {@link KeyStateError} for an active key, and for one that rows still need
    */
   destroy(id: string, { graceMs = 0 }: DestroyOptions = {}): Promise<DestroyedKey> {
-    return this.#installation.keys.operations.destroy(id, graceMs, (keyId, runner) =>
-      columnUses(this.#installation, runner, keyId),
+    return this.#installation.keys.operations.destroy(id, graceMs, (key, runner) =>
+      keyUses(this.#installation, runner, key),
     );
   }
 
@@ -117,8 +134,8 @@ export class DataKeys {
    * A retention policy counts whole tables while it has a version to destroy.
    */
   maintain(options: MaintenanceOptions = {}): Promise<MaintenanceReport> {
-    return this.#installation.keys.operations.maintain(options, (keyId, runner) =>
-      columnUses(this.#installation, runner, keyId),
+    return this.#installation.keys.operations.maintain(options, (key, runner) =>
+      keyUses(this.#installation, runner, key),
     );
   }
 
@@ -163,11 +180,17 @@ export class DataKeys {
     return drill(this.#installation, file, opener);
   }
 
-  /** Every encrypted column, with how many of its rows are under a key. */
+  /**
+   * Every encrypted column, with how many of its rows are under a data key; for an index root every
+   * blind index, with how many of its tokens may be of it, for which every row is decrypted.
+   *
+   * @throws {@link KeyNotFoundError}
+   */
   async uses(id: string): Promise<ColumnUse[]> {
+    const key = await this.#installation.keys.operations.find(id);
     const runner = this.#installation.dataSource.createQueryRunner('master');
     try {
-      return await columnUses(this.#installation, runner, id);
+      return await keyUses(this.#installation, runner, key);
     } finally {
       await runner.release();
     }

@@ -2,6 +2,7 @@ import type { DataSource, EntityTarget, ObjectLiteral } from 'typeorm';
 import { AuditTrail } from './audit-trail';
 import { DataKeys } from './data-keys';
 import { ConfigurationError, FieldEncryptionError } from './errors';
+import type { BlindIndex } from './field/blind-index';
 import { run } from './reencryption/run';
 import type { RunOptions } from './reencryption/run-options';
 import type { RunReport } from './reencryption/run-report';
@@ -88,13 +89,8 @@ export class FieldEncryption {
   }
 
   /**
-   * The stored form of a blind-index token, for hand-written SQL. `indexName` picks a named index.
-   *
-   * @example
-   * ```ts
-   * const token = await fieldEncryption(dataSource).token(Patient, 'email', 'ada@example.org');
-   * await dataSource.query('SELECT id FROM patient WHERE email_bidx = $1', [token]);
-   * ```
+   * The blind-index token to store with a value in hand-written SQL. `indexName` picks a named index.
+   * To look rows up, see {@link FieldEncryption.tokens}.
    */
   async token<T extends ObjectLiteral>(
     entity: EntityTarget<T>,
@@ -102,14 +98,20 @@ export class FieldEncryption {
     value: unknown,
     indexName?: string,
   ): Promise<string> {
-    const encrypted = this.#column(entity, property);
-    const indexed =
-      indexName === undefined
-        ? encrypted.indexes[0]
-        : encrypted.indexes.find(({ policy }) => policy.name === indexName);
-    if (indexed === undefined) throw noIndex(encrypted, indexName);
-    await this.#installation.prepareIndexRoot(undefined);
-    return indexed.index.token(value);
+    return (await this.#index(entity, property, indexName)).token(value);
+  }
+
+  /**
+   * Every token that a row with the value may have, for a condition in hand-written SQL: that of
+   * {@link FieldEncryption.token}, and while the index or its key changes those from before.
+   */
+  async tokens<T extends ObjectLiteral>(
+    entity: EntityTarget<T>,
+    property: string,
+    value: unknown,
+    indexName?: string,
+  ): Promise<string[]> {
+    return (await this.#index(entity, property, indexName)).tokens(value);
   }
 
   /** Encrypts a value as the property would store it; `null` stays `null`. For hand-written SQL. */
@@ -161,6 +163,22 @@ export class FieldEncryption {
     return each(ready, (value) =>
       value === null || value === undefined ? null : decryptStored(encrypted, value),
     );
+  }
+
+  /** The index, ready to make tokens. */
+  async #index(
+    entity: EntityTarget<ObjectLiteral>,
+    property: string,
+    name: string | undefined,
+  ): Promise<BlindIndex> {
+    const encrypted = this.#column(entity, property);
+    const indexed =
+      name === undefined
+        ? encrypted.indexes[0]
+        : encrypted.indexes.find(({ policy }) => policy.name === name);
+    if (indexed === undefined) throw noIndex(encrypted, name);
+    await this.#installation.prepareIndexRoot(undefined);
+    return indexed.index;
   }
 
   #column(entity: EntityTarget<ObjectLiteral>, property: string): EncryptedColumn {

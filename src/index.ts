@@ -14,6 +14,7 @@ export type { KeyBackup } from './keys/backup/create-backup';
 export type { RestoredKey, RestoreReport } from './keys/backup/restore-backup';
 export type { AuditRange, AuditReport, KeyDiscrepancy } from './keys/key-audit';
 export type { KeyEvent } from './keys/key-event';
+export type { IndexRotation, IndexRotationOptions } from './keys/index-rotation';
 export type { KeyInfo } from './keys/key-info';
 export type {
   MaintenanceFailure,
@@ -37,7 +38,12 @@ export type { RunOptions } from './reencryption/run-options';
 export type { RunPlan, TablePlan } from './reencryption/run-plan';
 export type { RowFailure, RowFailureCode, RunProgress, RunReport } from './reencryption/run-report';
 export type { ColumnStatus, KeyCoverage } from './reencryption/status';
-export type { BlindIndexOptions, EncryptedOptions, EncryptedType } from './typeorm/column-options';
+export type {
+  BlindIndexDefinition,
+  BlindIndexOptions,
+  EncryptedOptions,
+  EncryptedType,
+} from './typeorm/column-options';
 export { BlindIndex, Encrypted } from './typeorm/decorators';
 export { blindIndexColumns, encryptedColumn } from './typeorm/entity-schema';
 export type { FieldEncryptionOptions } from './typeorm/field-encryption-options';

@@ -33,10 +33,10 @@ export function keySourceOf(aead: Aead): KeySource {
     uses: { pending: 0 },
   };
   const indexKey = createSecretKey(randomBytes(32));
-  const indexRoot = { id, deriveIndexKey: () => indexKey };
+  const indexRoots = [{ id, deriveIndexKey: () => indexKey }] as const;
   return {
     activeKey: () => key,
     keyByPrefix: () => key,
-    indexRoot: () => indexRoot,
+    indexRoots: () => indexRoots,
   };
 }

@@ -13,7 +13,7 @@ const EXACT = {
   name: '',
   normalizer: resolveNormalizer('exact'),
   bits: undefined,
-  unique: false,
+  unique: false, previous: [],
 };
 
 /** Blind-index tokens of values that are all different. */

@@ -12,6 +12,7 @@ import { keysRevoke } from './commands/keys-revoke';
 import { keysRewrap } from './commands/keys-rewrap';
 import { keysRotate } from './commands/keys-rotate';
 import { keysSuspend } from './commands/keys-suspend';
+import { rotateIndex } from './rotate-index';
 import { DRY_RUN, wholeNumber } from './common-options';
 import type { ChooseWork, DryRunOption } from './common-options';
 
@@ -25,6 +26,12 @@ const PASSPHRASE_FD = [
   wholeNumber,
 ] as const;
 
+const INDEX = ['--index', 'the root of the blind indexes instead of the data keys'] as const;
+
+interface IndexOption {
+  readonly index?: boolean;
+}
+
 interface YesOption {
   readonly yes?: boolean;
 }
@@ -35,16 +42,20 @@ export function addKeys(program: Command, choose: ChooseWork): void {
   keys
     .command('list')
     .description('list every data key')
-    .action(() => {
-      choose(keysList);
+    .option(...INDEX)
+    .action(({ index = false }: IndexOption) => {
+      choose((session) => keysList(session, { index }));
     });
   keys
     .command('rotate')
     .description('make a new version of a data key the active one')
     .argument('[name]', 'name of the data key', 'default')
+    .option(...INDEX)
     .option(...DRY_RUN)
-    .action((name: string, { dryRun = false }: DryRunOption) => {
-      choose((session) => keysRotate(session, name, { dryRun }));
+    .action((name: string, { dryRun = false, index = false }: DryRunOption & IndexOption) => {
+      choose((session) =>
+        index ? rotateIndex(session, { dryRun }) : keysRotate(session, name, { dryRun }),
+      );
     });
   keys
     .command('backup')

@@ -6,14 +6,20 @@ import type { Normalizer } from './normalizer';
 /** Length of a token that is not truncated. */
 export const FULL_INDEX_BITS = 256;
 
-/** The settled rules of one blind index on a field. */
-export interface BlindIndexPolicy {
-  /** Empty for an unnamed one. */
-  readonly name: string;
+/** What decides, beside the keys, which token a value has. */
+export interface IndexDefinition {
   readonly normalizer: Normalizer;
   /** Length of a truncated token, 1 to 256; `undefined` for the full length. */
   readonly bits: number | undefined;
+}
+
+/** The settled rules of one blind index on a field. */
+export interface BlindIndexPolicy extends IndexDefinition {
+  /** Empty for an unnamed one. */
+  readonly name: string;
   readonly unique: boolean;
+  /** Definitions of which stored tokens may still, or already, be. */
+  readonly previous: readonly IndexDefinition[];
 }
 
 /** @throws {@link InvalidFieldPolicyError} when the field cannot have such an index */
@@ -21,19 +27,34 @@ export function requireIndexable(field: FieldPolicy, index: BlindIndexPolicy): v
   if (field.type === 'json') {
     throw invalid(field, 'a JSON field has no blind index; index a property of its own instead');
   }
-  if (field.type !== 'string' && index.normalizer.id !== 'exact') {
+  const definitions = [index, ...index.previous];
+  for (const definition of definitions) requireDefinition(field, definition);
+  if (new Set(definitions.map(identityOf)).size < definitions.length) {
+    throw invalid(
+      field,
+      '`previous` of a blind index names a definition twice, or the present one',
+    );
+  }
+  if (index.unique && index.bits !== undefined) {
+    throw invalid(field, 'a unique blind index cannot be truncated; leave out `bits` or `unique`');
+  }
+}
+
+function requireDefinition(field: FieldPolicy, { normalizer, bits }: IndexDefinition): void {
+  if (field.type !== 'string' && normalizer.id !== 'exact') {
     throw invalid(
       field,
       `a blind index on a ${field.type} is "exact"; only strings are normalized`,
     );
   }
-  if (index.bits === undefined) return;
-  if (!Number.isInteger(index.bits) || index.bits < 1 || index.bits > FULL_INDEX_BITS) {
+  if (bits === undefined) return;
+  if (!Number.isInteger(bits) || bits < 1 || bits > FULL_INDEX_BITS) {
     throw invalid(field, `bits of a blind index are 1 to ${String(FULL_INDEX_BITS)}`);
   }
-  if (index.unique) {
-    throw invalid(field, 'a unique blind index cannot be truncated; leave out `bits` or `unique`');
-  }
+}
+
+function identityOf({ normalizer, bits = FULL_INDEX_BITS }: IndexDefinition): string {
+  return JSON.stringify([normalizer.id, normalizer.version, bits]);
 }
 
 function invalid({ entity, property }: FieldPolicy, problem: string): InvalidFieldPolicyError {

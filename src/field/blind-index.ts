@@ -1,20 +1,13 @@
-import type { KeyObject } from 'node:crypto';
-
-import { hmacSha256, hmacSha256Base64url } from '../crypto/hmac';
-import { LABELS } from '../crypto/labels';
-import { encodeBase64url } from '../encoding/base64url';
-import { lengthPrefixed } from '../encoding/length-prefixed';
 import type { ValueContent } from '../encoding/value-codec';
-import { encodeContent, TYPE_TAGS, ValueCodecError } from '../encoding/value-codec';
-import { isWellFormed } from '../encoding/well-formed';
-import type { IndexRoot, KeySource } from '../keys/key-source';
+import { UnsupportedValueError } from '../errors';
+import type { KeySource } from '../keys/key-source';
 
 import type { BlindIndexPolicy } from './blind-index-policy';
-import { FULL_INDEX_BITS, requireIndexable } from './blind-index-policy';
-import { unsupportedValue } from './field-errors';
+import { requireIndexable } from './blind-index-policy';
 import type { FieldPolicy } from './field-policy';
+import { TokenForm } from './token-form';
 
-export type { BlindIndexPolicy } from './blind-index-policy';
+export type { BlindIndexPolicy, IndexDefinition } from './blind-index-policy';
 
 /**
  * Computes the tokens by which an encrypted field is looked up:
@@ -23,43 +16,67 @@ export type { BlindIndexPolicy } from './blind-index-policy';
  * The index key is derived from the index root for application, field, index name and normalizer
  * version, so tokens of two indexes have nothing in common.
  *
+ * While the index changes its definition or its root, stored tokens are of several forms: values are
+ * looked up by all of them and written with the current one.
+ *
  * **Warning**: a token shows which rows hold equal values, and how often, to whoever reads the table.
  */
 export class BlindIndex {
-  readonly #field: FieldPolicy;
-  readonly #index: BlindIndexPolicy;
   readonly #keys: KeySource;
-  readonly #keyInfo: Uint8Array;
-  readonly #typeTag: string;
-  readonly #bits: number;
-  #root: IndexRoot | undefined;
-  #key: KeyObject | undefined;
+  readonly #current: TokenForm;
+  readonly #previous: readonly TokenForm[];
+  /** Tokens of some form are truncated, so that values which differ may share one. */
+  readonly isTruncated: boolean;
 
   /** @throws {@link InvalidFieldPolicyError} when the field cannot have such an index */
   constructor(field: FieldPolicy, index: BlindIndexPolicy, application: string, keys: KeySource) {
     requireIndexable(field, index);
-    this.#field = field;
-    this.#index = index;
+    const binding = { application, indexName: index.name };
     this.#keys = keys;
-    this.#keyInfo = keyInfo(field, index, application);
-    // Below 0x80, so one character is the same one byte in UTF-8.
-    this.#typeTag = String.fromCharCode(TYPE_TAGS[field.type]);
-    this.#bits = index.bits ?? FULL_INDEX_BITS;
+    this.#current = new TokenForm(field, index, binding);
+    this.#previous = index.previous.map((earlier) => new TokenForm(field, earlier, binding));
+    this.isTruncated = [index, ...index.previous].some(({ bits }) => bits !== undefined);
   }
 
   /**
-   * The token of a value: 43 characters, fewer where the index is truncated.
+   * Whether stored tokens may be of several forms.
+   *
+   * @throws whatever {@link KeySource.indexRoots} throws
+   */
+  get isInTransition(): boolean {
+    return this.#previous.length > 0 || this.#keys.indexRoots().length > 1;
+  }
+
+  /**
+   * The token that a value is written with: 43 characters, fewer where the index is truncated.
    *
    * @throws {@link UnsupportedValueError} when the value is not of the field's type, or nothing that
    * can be compared (NaN, a lone surrogate, whatever the normalizer refuses)
-   * @throws whatever {@link KeySource.indexRoot} throws
+   * @throws whatever {@link KeySource.indexRoots} throws
    */
   token(value: unknown): string {
-    const message = this.#message(this.#comparable(value));
-    const key = this.#indexKey();
-    return this.#bits === FULL_INDEX_BITS
-      ? hmacSha256Base64url(key, message)
-      : encodeBase64url(truncated(hmacSha256(key, message), this.#bits));
+    const content = this.#current.comparable(value);
+    return this.#current.token(this.#keys.indexRoots(), 0, content);
+  }
+
+  /**
+   * Every token that a row with the value may have: that of {@link BlindIndex.token} first, then
+   * those under other roots and earlier definitions.
+   *
+   * @throws the same errors as {@link BlindIndex.token}
+   */
+  tokens(value: unknown): string[] {
+    const current = this.token(value);
+    return this.isInTransition ? [...this.#allTokens(value)] : [current];
+  }
+
+  /**
+   * Whether a stored token of a value may be of one root: it is of no other.
+   *
+   * @throws the same errors as {@link BlindIndex.token}
+   */
+  mayBeOf(rootId: string, value: unknown, token: unknown): boolean {
+    return typeof token !== 'string' || !this.#allTokens(value, rootId).has(token);
   }
 
   /**
@@ -70,82 +87,45 @@ export class BlindIndex {
    */
   matches(a: unknown, b: unknown): boolean {
     if (a === null || a === undefined || b === null || b === undefined) return false;
-    const left = this.#comparable(a);
-    const right = this.#comparable(b);
+    const left = this.comparable(a);
+    const right = this.comparable(b);
     if (typeof left === 'string' || typeof right === 'string') return left === right;
     return Buffer.compare(left, right) === 0;
   }
 
-  #comparable(value: unknown): ValueContent {
-    try {
-      return this.#field.type === 'string'
-        ? this.#normalized(encodeContent('string', value) as string)
-        : canonicalContent(this.#field, value);
-    } catch (error) {
-      if (!(error instanceof ValueCodecError)) throw error;
-      throw unsupportedValue(this.#field, error.reason);
-    }
+  /**
+   * What the index makes of a value before it is hashed; of a string the normalized one.
+   *
+   * @throws {@link UnsupportedValueError} as {@link BlindIndex.token} does
+   */
+  comparable(value: unknown): ValueContent {
+    return this.#current.comparable(value);
   }
 
-  #normalized(value: string): string {
-    const { normalizer } = this.#index;
-    if (normalizer.id === 'exact') return value;
-    const normalized = normalizedBy(this.#index, value);
-    if (typeof normalized !== 'string' || !isWellFormed(normalized)) {
-      throw new ValueCodecError(`normalizer "${normalizer.id}" did not answer well-formed text`);
+  #allTokens(value: unknown, exceptRootId?: string): Set<string> {
+    const roots = this.#keys.indexRoots();
+    const contents = [
+      this.#current.comparable(value),
+      ...this.#previous.map((form) => comparableIfAny(form, value)),
+    ];
+    const tokens = new Set<string>();
+    for (const [i, form] of [this.#current, ...this.#previous].entries()) {
+      const content = contents[i];
+      if (content === undefined) continue;
+      for (const [position, { id }] of roots.entries()) {
+        if (id !== exceptRootId) tokens.add(form.token(roots, position, content));
+      }
     }
-    return normalized;
-  }
-
-  #message(content: ValueContent): string | Uint8Array {
-    return typeof content === 'string'
-      ? this.#typeTag + content
-      : Buffer.concat([Buffer.from(this.#typeTag, 'latin1'), content]);
-  }
-
-  #indexKey(): KeyObject {
-    const root = this.#keys.indexRoot();
-    if (this.#key === undefined || this.#root !== root) {
-      this.#key = root.deriveIndexKey(this.#keyInfo);
-      this.#root = root;
-    }
-    return this.#key;
+    return tokens;
   }
 }
 
-function keyInfo(field: FieldPolicy, index: BlindIndexPolicy, application: string): Uint8Array {
-  return lengthPrefixed([
-    LABELS.indexKey,
-    application,
-    field.fieldId,
-    index.name,
-    index.normalizer.id,
-    String(index.normalizer.version),
-  ]);
-}
-
-/** One content for each value that `=` should find: -0 is 0, and NaN equals nothing. */
-function canonicalContent({ type }: FieldPolicy, value: unknown): ValueContent {
-  if (type !== 'number') return encodeContent(type, value);
-  if (Number.isNaN(value)) throw new ValueCodecError('NaN equals nothing and cannot be looked up');
-  return encodeContent('number', value === 0 ? 0 : value);
-}
-
-function normalizedBy({ normalizer }: BlindIndexPolicy, value: string): unknown {
+/** What an earlier definition refuses, no row has a token of. */
+function comparableIfAny(form: TokenForm, value: unknown): ValueContent | undefined {
   try {
-    return normalizer.normalize(value);
+    return form.comparable(value);
   } catch (error) {
-    // What a custom normalizer throws may quote the value; only our own reasons go further.
-    if (error instanceof ValueCodecError) throw error;
-    throw new ValueCodecError(`normalizer "${normalizer.id}" threw`);
+    if (error instanceof UnsupportedValueError) return undefined;
+    throw error;
   }
-}
-
-/** The first `bits` of a digest, with the unused low bits of the last byte zeroed. */
-function truncated(digest: Buffer, bits: number): Buffer {
-  const kept = digest.subarray(0, Math.ceil(bits / 8));
-  const unused = kept.length * 8 - bits;
-  const last = kept.length - 1;
-  kept[last] = kept.readUInt8(last) & (0xff << unused);
-  return kept;
 }

@@ -5,15 +5,13 @@ import type { DataKey } from './data-key';
 import type { KeyPurpose, KeyRecord } from './key-record';
 import { soleActive } from './key-lifecycle';
 import { CONCURRENT_UNWRAPS, type KeyServices } from './key-services';
-import type { IndexRoot } from './key-source';
+import type { IndexRoot, IndexRoots } from './key-source';
+import { INDEX_ROOT_NAME, otherRoots } from './index-roots';
 import { keyTableMissing } from './key-table';
 import type { CreatedKey } from './key-wrapper';
 import { closedMeanwhile, loadFailed, notConfirmedInTime, typedFailure } from './load-failure';
 import { settleAll } from './settle-all';
 import { SingleFlight } from './single-flight';
-
-/** There is one index root; its record needs a name all the same. */
-const INDEX_ROOT_NAME = 'default';
 
 /** Which active keys are wanted. */
 interface Wanted {
@@ -33,7 +31,7 @@ export class CurrentKeys<C> {
   readonly #services: KeyServices<C>;
   readonly #onDataKey: (key: DataKey, confirmedAt: number) => void;
   readonly #dataKeys = new ActiveKeys<DataKey>();
-  readonly #indexRoots = new ActiveKeys<IndexRoot>();
+  readonly #indexRoots = new ActiveKeys<IndexRoots>();
   readonly #failures = new Map<string, unknown>();
   readonly #confirmations = new SingleFlight<void>();
   readonly #creations = new SingleFlight<CreatedKey>();
@@ -75,15 +73,24 @@ export class CurrentKeys<C> {
     return this.#usable('data', name, this.#dataKeys);
   }
 
-  indexRoot(): IndexRoot {
+  indexRoots(): IndexRoots {
     return this.#usable('index', INDEX_ROOT_NAME, this.#indexRoots);
   }
 
-  /** Takes over a key that is committed, as the active one. */
-  accept({ record, unwrapped }: CreatedKey, confirmedAt: number): void {
+  /**
+   * Takes over a key that is committed, as the active one.
+   *
+   * @param others - the roots beside an index root, of which stored tokens may be.
+   */
+  accept(
+    { record, unwrapped }: CreatedKey,
+    confirmedAt: number,
+    others: readonly IndexRoot[] = [],
+  ): void {
     const { id, name, version } = record;
     if (unwrapped.purpose === 'index') {
-      this.#indexRoots.accept({ id, name, version, key: unwrapped.key, confirmedAt });
+      const key: IndexRoots = [unwrapped.key, ...others];
+      this.#indexRoots.accept({ id, name, version, key, confirmedAt });
     } else if (unwrapped.purpose === 'data') {
       this.#dataKeys.accept({ id, name, version, key: unwrapped.key, confirmedAt });
       this.#onDataKey(unwrapped.key, confirmedAt);
@@ -150,19 +157,19 @@ export class CurrentKeys<C> {
 
     await settleAll([present, absent], 1, (group) =>
       settleAll(group, group === present ? CONCURRENT_UNWRAPS : 1, (name) =>
-        this.#take(purpose, name, attempt, () =>
+        this.#take(purpose, name, attempt, records, () =>
           this.#obtain(purpose, name, named(name), connection),
         ),
       ),
     );
     await this.#readAhead(
-      records.filter(({ state }) => state === 'preActive'),
+      records.filter((record) => record.purpose === 'data' && record.state === 'preActive'),
       attempt,
     );
   }
 
   /**
-   * Takes in the announced keys, so that what another process writes with them can be read from the
+   * Takes in the announced data keys, so that what another process writes with them can be read from the
    * first moment. Nobody waits for one that fails: it is loaded again where a value needs it.
    */
   async #readAhead(records: readonly KeyRecord[], attempt: Attempt): Promise<void> {
@@ -216,13 +223,15 @@ export class CurrentKeys<C> {
     purpose: KeyPurpose,
     name: string,
     { startedAt, generation }: Attempt,
+    records: readonly KeyRecord[],
     obtain: () => Promise<CreatedKey>,
   ): Promise<void> {
     try {
       this.#requireOpen(generation);
       const created = await obtain();
+      const others = await otherRoots(this.#services.wrapper, records);
       this.#requireOpen(generation);
-      this.accept(created, startedAt);
+      this.accept(created, startedAt, others);
     } catch (failure) {
       if (generation === this.#generation) this.#noteFailure(purpose, name, failure);
       throw failure;

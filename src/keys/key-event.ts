@@ -13,16 +13,18 @@ export type KeyEvent =
       readonly version: number;
     }
   | {
-      /** This process replaced the active version of a data key. */
+      /** This process replaced the active version of a key. */
       readonly type: 'keyRotated';
+      readonly purpose: KeyPurpose;
       readonly keyId: string;
       readonly keyName: string;
       readonly version: number;
       readonly previousKeyId: string;
     }
   | {
-      /** This process made the next version of a data key, which nobody writes with yet. */
+      /** This process made the next version of a key, which nobody writes with yet. */
       readonly type: 'keyAnnounced';
+      readonly purpose: KeyPurpose;
       readonly keyId: string;
       readonly keyName: string;
       readonly version: number;
@@ -39,6 +41,7 @@ export type KeyEvent =
   | {
       /** This process marked a key as compromised, erased, suspended, or resumed one. */
       readonly type: 'keyRevoked' | 'keyDestroyed' | 'keySuspended' | 'keyResumed';
+      readonly purpose: KeyPurpose;
       readonly keyId: string;
       readonly keyName: string;
       readonly version: number;

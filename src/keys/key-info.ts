@@ -1,15 +1,17 @@
-import type { CipherSuite } from '../crypto/aead';
+import type { KeyPurpose, KeySuite } from './key-record';
 import type { KeyState } from './key-state';
 
-/** What may be told of a data key: everything an operator asks for and nothing of the key itself. */
+/** What may be told of a key: everything an operator asks for and nothing of the key itself. */
 export interface KeyInfo {
-  /** 16 hexadecimal digits, the same that the ciphertexts carry. */
+  /** 16 hexadecimal digits, the same that the ciphertexts under a data key carry. */
   readonly id: string;
   readonly name: string;
-  /** Counts from 1 within the name. */
+  /** `data` for field values, `index` for the root of the blind indexes. */
+  readonly purpose: KeyPurpose;
+  /** Counts from 1 within name and purpose. */
   readonly version: number;
   readonly state: KeyState;
-  readonly suite: CipherSuite;
+  readonly suite: KeySuite;
   /** Name of the provider that wrapped the key. */
   readonly kms: string;
   /** The key-encryption key, in the provider's own terms. */

@@ -1,20 +1,27 @@
 import type { KeyInfo } from './key-info';
 import type { KeyPolicies } from './key-policy';
 import { policyOf } from './key-policy';
-import type { KeyRecord } from './key-record';
+import type { KeyPurpose, KeyRecord } from './key-record';
 import { nextRotationAt } from './rotation-policy';
 
-/** Lists the data keys among `records`, by name and version. */
-export function keyInfos(records: readonly KeyRecord[], policies: KeyPolicies = {}): KeyInfo[] {
-  return records.flatMap((record) => keyInfo(record, policies) ?? []).sort(byNameAndVersion);
+/** Lists the keys of one purpose among `records`, by name and version. */
+export function keyInfos(
+  records: readonly KeyRecord[],
+  policies: KeyPolicies = {},
+  purpose: KeyPurpose = 'data',
+): KeyInfo[] {
+  return records
+    .filter((record) => record.purpose === purpose)
+    .map((record) => keyInfo(record, policies))
+    .sort(byNameAndVersion);
 }
 
-/** Describes a data key; undefined for a key of another purpose. */
-export function keyInfo(record: KeyRecord, policies: KeyPolicies = {}): KeyInfo | undefined {
-  if (record.suite === 'hmac-sha-256') return undefined;
+/** Describes a key. */
+export function keyInfo(record: KeyRecord, policies: KeyPolicies = {}): KeyInfo {
   return Object.freeze({
     id: record.id,
     name: record.name,
+    purpose: record.purpose,
     version: record.version,
     state: record.state,
     suite: record.suite,
@@ -33,16 +40,9 @@ export function keyInfo(record: KeyRecord, policies: KeyPolicies = {}): KeyInfo 
   });
 }
 
-/** {@link keyInfo} of a record that is known to be a data key's. */
-export function dataKeyInfo(record: KeyRecord, policies: KeyPolicies = {}): KeyInfo {
-  const info = keyInfo(record, policies);
-  if (info === undefined) throw new TypeError(`key "${record.name}" is not a data key`);
-  return info;
-}
-
 function nextRotationOf(record: KeyRecord, policies: KeyPolicies): Date | null {
   const { rotation } = policyOf(policies, record.name);
-  return record.state === 'active' && rotation !== undefined
+  return record.purpose === 'data' && record.state === 'active' && rotation !== undefined
     ? nextRotationAt(rotation, record)
     : null;
 }

@@ -109,19 +109,23 @@ export class KeyLifecycle<C> {
   }
 
   /**
-   * Makes the next version of a data key and inserts it pre-active.
+   * Makes the next version of a key and inserts it pre-active.
    *
    * @returns undefined when another process announced it first.
    */
-  async announce(name: string, version: number): Promise<CreatedKey | undefined> {
-    const created = await this.#create('data', name, version);
+  async announce(
+    name: string,
+    version: number,
+    purpose: KeyPurpose = 'data',
+  ): Promise<CreatedKey | undefined> {
+    const created = await this.#create(purpose, name, version);
     const { record } = withState(created, {
       state: 'preActive',
       activatedAt: null,
       expiresAt: null,
     });
     if (!(await this.#parts.store.apply([{ type: 'insert', record }]))) return undefined;
-    this.#parts.emit({ type: 'keyAnnounced', keyId: record.id, keyName: name, version });
+    this.#parts.emit({ type: 'keyAnnounced', purpose, keyId: record.id, keyName: name, version });
     return { ...created, record };
   }
 
@@ -144,7 +148,7 @@ export class KeyLifecycle<C> {
     const activated = withState(next, {
       state: 'active',
       activatedAt: now,
-      expiresAt: expiryOf(policyOf(this.#parts.policies, next.record.name), now),
+      expiresAt: this.#expiryOf(next.record, now),
     });
     const { record } = activated;
     const changes: KeyChange[] = [
@@ -206,6 +210,11 @@ export class KeyLifecycle<C> {
     return { record: { ...record, owner, securityLevel }, unwrapped };
   }
 
+  /** Policies are those of data keys: the root of the blind indexes has none. */
+  #expiryOf({ purpose, name }: KeyRecord, activatedAt: Date): Date | null {
+    return purpose === 'data' ? expiryOf(policyOf(this.#parts.policies, name), activatedAt) : null;
+  }
+
   async #existing(record: KeyRecord): Promise<CreatedKey> {
     return { record, unwrapped: await this.#parts.wrapper.unwrap(record) };
   }
@@ -221,7 +230,7 @@ export class KeyLifecycle<C> {
     this.#parts.emit(
       previousKeyId === undefined
         ? { type: 'keyCreated', purpose, keyId, keyName, version }
-        : { type: 'keyRotated', keyId, keyName, version, previousKeyId },
+        : { type: 'keyRotated', purpose, keyId, keyName, version, previousKeyId },
     );
     return created;
   }

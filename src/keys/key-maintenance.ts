@@ -1,7 +1,7 @@
 import { ConfigurationError, FieldEncryptionError, KeyStateError } from '../errors';
 import type { FieldEncryptionErrorCode } from '../errors';
 import type { KeyInfo } from './key-info';
-import { dataKeyInfo } from './key-infos';
+import { keyInfo } from './key-infos';
 import { announcedAfter, highestVersion, isVersionOf, soleActive } from './key-lifecycle';
 import { policyOf } from './key-policy';
 import type { KeyRecord } from './key-record';
@@ -133,7 +133,7 @@ class MaintenanceRun<C> {
   }
 
   #info(record: KeyRecord): KeyInfo {
-    return dataKeyInfo(record, this.#services.policies);
+    return keyInfo(record, this.#services.policies);
   }
 
   #dueAt(active: KeyRecord): Date | null {

@@ -11,7 +11,7 @@ import type { KeyCacheOptions } from './key-cache-options';
 import { keyCachePolicy } from './key-cache-options';
 import type { KeyEvent, KeyEventListener } from './key-event';
 import type { KeyInfo } from './key-info';
-import { dataKeyInfo, keyInfos } from './key-infos';
+import { keyInfo, keyInfos } from './key-infos';
 import { KeyAudit } from './key-audit';
 import { KeyLifecycle } from './key-lifecycle';
 import { KeyOperations } from './key-operations';
@@ -19,7 +19,7 @@ import type { KeyPolicies } from './key-policy';
 import { KeyRetirement } from './key-retirement';
 import { KeyRing } from './key-ring';
 import type { KeyServices } from './key-services';
-import type { IndexRoot, KeySource } from './key-source';
+import type { IndexRoots, KeySource } from './key-source';
 import type { KeyStore } from './key-store';
 import { KeyTable } from './key-table';
 import { KeyUses } from './key-uses';
@@ -86,6 +86,7 @@ export class KeyManager<C = unknown> implements KeySource {
       withdraw: (name, reason) => {
         this.#current.withdraw('data', name, reason);
       },
+      refreshIndexRoots: () => this.#current.confirm([], true),
     });
   }
 
@@ -152,9 +153,9 @@ export class KeyManager<C = unknown> implements KeySource {
     return this.#ring.keyByPrefix(prefix);
   }
 
-  /** {@inheritDoc KeySource.indexRoot} */
-  indexRoot(): IndexRoot {
-    return this.#current.indexRoot();
+  /** {@inheritDoc KeySource.indexRoots} */
+  indexRoots(): IndexRoots {
+    return this.#current.indexRoots();
   }
 
   /**
@@ -170,7 +171,7 @@ export class KeyManager<C = unknown> implements KeySource {
     await table.require();
     const created = await lifecycle.rotate(name);
     if (generation === this.#generation) this.#current.accept(created, clock());
-    return dataKeyInfo(created.record, this.#services.policies);
+    return keyInfo(created.record, this.#services.policies);
   }
 
   /**

@@ -3,8 +3,10 @@ import type { KeyBackup } from './backup/create-backup';
 import { createBackup } from './backup/create-backup';
 import type { RestoreReport } from './backup/restore-backup';
 import { restoreBackup } from './backup/restore-backup';
+import type { IndexRotation, IndexRotationOptions } from './index-rotation';
+import { requireSettledIndex, rotateIndex } from './index-rotation';
 import type { KeyInfo } from './key-info';
-import { dataKeyInfo } from './key-infos';
+import { keyInfo, keyInfos } from './key-infos';
 import type { MaintenanceOptions, MaintenanceReport } from './key-maintenance';
 import { maintain } from './key-maintenance';
 import type { ColumnUse, CountUses } from './key-retirement';
@@ -24,6 +26,8 @@ export interface KeyMemory {
   readonly forget: (keyId: string) => void;
   /** Encrypts nothing under a name any more, for this reason. */
   readonly withdraw: (name: string, reason: Error) => void;
+  /** Takes the index roots in as they are in the table now. */
+  readonly refreshIndexRoots: () => Promise<void>;
 }
 
 /** Options of a revocation. */
@@ -104,15 +108,21 @@ export class KeyOperations<C> {
   /**
    * Erases a wrapped key and leaves its row as a tombstone.
    *
-   * @param graceMs - refuses a key that was active less than this ago.
+   * @param graceMs - refuses a key that was active less than this ago; an index root at least for the
+   * maximum age of keys in memory.
    * @param count - counts the rows under the key, in the transaction that erases it.
    * @throws {@link KeyStateError} for an active key, one that rows need, or one within its grace
    * period; {@link KeyNotFoundError}
    */
   async destroy(id: string, graceMs: number, count: CountUses<C>): Promise<DestroyedKey> {
-    await this.#services.table.require();
-    const destroyed = await this.#services.retirement.destroy(id, graceMs, count);
+    const { policy, retirement, table } = this.#services;
+    await table.require();
+    const { purpose } = await retirement.find(id);
+    // A process that still had the root would write tokens that nobody finds.
+    const rest = purpose === 'index' ? Math.max(graceMs, policy.maxAgeMs) : graceMs;
+    const destroyed = await retirement.destroy(id, rest, count);
     this.#memory.forget(id);
+    if (purpose === 'index') await this.#refreshIndexRoots();
     const { record, previousState, wrappedKeySha256, uses } = destroyed;
     return { key: this.#info(record), previousState, wrappedKeySha256, columns: uses };
   }
@@ -169,13 +179,48 @@ export class KeyOperations<C> {
     return restoreBackup(this.#services, application, file, opener, dryRun);
   }
 
-  /** @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is no data key */
+  /**
+   * Takes the next step of rotating the index key; see {@link IndexRotation}.
+   *
+   * @throws {@link KeyStateError} without an active root, and while the root of an earlier rotation
+   * is not destroyed; {@link ConfigurationError} for a wait that is shorter than the cache's maximum
+   * age; {@link KmsUnavailableError}
+   */
+  async rotateIndex(options: IndexRotationOptions): Promise<IndexRotation> {
+    await this.#services.table.require();
+    const rotation = await rotateIndex(this.#services, options);
+    if (options.dryRun !== true) await this.#refreshIndexRoots();
+    return rotation;
+  }
+
+  /** Every root of the blind indexes, by version. */
+  async listIndexRoots(): Promise<KeyInfo[]> {
+    const { policies, store, table } = this.#services;
+    await table.require();
+    return keyInfos(await store.list(), policies, 'index');
+  }
+
+  /**
+   * Refuses while a process may still make tokens with a root that was replaced.
+   *
+   * @throws {@link KeyStateError}, retryable
+   */
+  requireSettledIndex(): Promise<void> {
+    return requireSettledIndex(this.#services);
+  }
+
+  /** @throws {@link KeyNotFoundError} */
   async find(id: string): Promise<KeyInfo> {
     await this.#services.table.require();
     return this.#info(await this.#services.retirement.find(id));
   }
 
+  /** What was done is done: if the KMS is away now, this process follows with its next refresh. */
+  async #refreshIndexRoots(): Promise<void> {
+    await this.#memory.refreshIndexRoots().catch(() => undefined);
+  }
+
   #info(record: KeyRecord): KeyInfo {
-    return dataKeyInfo(record, this.#services.policies);
+    return keyInfo(record, this.#services.policies);
   }
 }

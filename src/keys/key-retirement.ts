@@ -29,8 +29,11 @@ export interface ColumnUse {
   readonly rowsUnderKey: number;
 }
 
-/** Counts, in every encrypted column, the rows that need a key. */
-export type CountUses<C> = (keyId: string, connection: C) => Promise<readonly ColumnUse[]>;
+/** Counts, in every encrypted column, the rows that need a key, or the tokens that may be of a root. */
+export type CountUses<C> = (
+  key: Pick<KeyRecord, 'id' | 'purpose'>,
+  connection: C,
+) => Promise<readonly ColumnUse[]>;
 
 /** A key that was revoked, and what took its place. */
 export interface RevokedKeyRecord {
@@ -64,14 +67,15 @@ export class KeyRetirement<C> {
   async revoke(id: string, replace = true): Promise<RevokedKeyRecord> {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const record = await this.find(id);
+      requireDataKey(record);
       if (record.state === 'compromised') return this.#recordAgain(record);
       requireTransition(record, 'compromised');
       const replacement = replace ? await this.#replacementOf(record) : undefined;
       const done = replacement !== undefined || (await this.#markCompromised(record));
       const after = await this.find(id);
       if (!done || after.state !== 'compromised') continue;
-      const { name: keyName, version } = record;
-      this.#parts.emit({ type: 'keyRevoked', keyId: id, keyName, version });
+      const { purpose, name: keyName, version } = record;
+      this.#parts.emit({ type: 'keyRevoked', purpose, keyId: id, keyName, version });
       return { record: after, replacement };
     }
     throw changedMeanwhile(id);
@@ -80,6 +84,7 @@ export class KeyRetirement<C> {
   /** See `KeyOperations.destroy`. */
   async destroy(id: string, graceMs: number, count: CountUses<C>): Promise<DestroyedKeyRecord> {
     const record = await this.find(id);
+    if (record.purpose === 'audit') throw sealsTheLog(id);
     requireTransition(record, 'destroyed');
     this.requireAtRest(record, graceMs);
 
@@ -90,14 +95,14 @@ export class KeyRetirement<C> {
     const erased = await this.#parts.store.apply(
       [{ type: 'update', expected: record, set }],
       async (connection) => {
-        uses = await count(id, connection);
+        uses = await count(record, connection);
         return isUnneeded(uses);
       },
     );
     if (!isUnneeded(uses)) throw stillNeeded(record, uses);
     if (!erased) throw changedMeanwhile(id);
-    const { name: keyName, version } = record;
-    this.#parts.emit({ type: 'keyDestroyed', keyId: id, keyName, version });
+    const { purpose, name: keyName, version } = record;
+    this.#parts.emit({ type: 'keyDestroyed', purpose, keyId: id, keyName, version });
     return {
       record: { ...record, ...set },
       previousState: record.state,
@@ -117,20 +122,13 @@ export class KeyRetirement<C> {
     );
   }
 
-  /** @throws {@link KeyNotFoundError}, and {@link KeyStateError} for a key that is no data key */
+  /** @throws {@link KeyNotFoundError} */
   async find(id: string): Promise<KeyRecord> {
     const [record] = await this.#parts.store.findByIds([id]);
-    if (record === undefined) {
-      throw new KeyNotFoundError(`key ${id} is not in the key table. See the list of keys.`, {
-        keyId: id,
-      });
-    }
-    if (record.purpose === 'data') return record;
-    const use =
-      record.purpose === 'index'
-        ? 'is the root of the blind indexes: every stored token comes from it'
-        : 'seals the audit log, which could not be verified without it';
-    throw new KeyStateError(`key ${id} ${use}. It cannot be revoked or destroyed.`, { keyId: id });
+    if (record !== undefined) return record;
+    throw new KeyNotFoundError(`key ${id} is not in the key table. See the list of keys.`, {
+      keyId: id,
+    });
   }
 
   async #replacementOf({ id, name, state }: KeyRecord): Promise<CreatedKey | undefined> {
@@ -156,11 +154,35 @@ export class KeyRetirement<C> {
   }
 }
 
+/** @throws {@link KeyStateError} for a root of the blind indexes, which takes two steps to replace */
+export function requireDataKey(
+  { id, purpose }: Pick<KeyRecord, 'id' | 'purpose'>,
+  become: 'revoked' | 'suspended' = 'revoked',
+): void {
+  if (purpose === 'data') return;
+  if (purpose === 'audit') throw sealsTheLog(id);
+  throw new KeyStateError(
+    `key ${id} is a root of the blind indexes and cannot be ${become}. Rotate the index key, reindex, ` +
+      'and destroy the old root.',
+    { keyId: id },
+  );
+}
+
+function sealsTheLog(id: string): KeyStateError {
+  return new KeyStateError(
+    `key ${id} seals the audit log, which could not be verified without it. It stays as it is.`,
+    { keyId: id },
+  );
+}
+
 function isUnneeded(uses: readonly ColumnUse[]): boolean {
   return uses.every(({ rowsUnderKey }) => rowsUnderKey === 0);
 }
 
-function stillNeeded({ id, name, version }: KeyRecord, uses: readonly ColumnUse[]): KeyStateError {
+function stillNeeded(
+  { id, name, purpose, version }: KeyRecord,
+  uses: readonly ColumnUse[],
+): KeyStateError {
   const needed = uses
     .filter(({ rowsUnderKey }) => rowsUnderKey > 0)
     .map(
@@ -168,7 +190,7 @@ function stillNeeded({ id, name, version }: KeyRecord, uses: readonly ColumnUse[
     );
   return new KeyStateError(
     `key ${id} ("${name}" version ${String(version)}) is needed by rows: ${needed.join(', ')}. ` +
-      'Re-encrypt them first.',
+      `${purpose === 'data' ? 'Re-encrypt' : 'Reindex'} them first.`,
     { keyId: id },
   );
 }

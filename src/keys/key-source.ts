@@ -10,6 +10,12 @@ export interface IndexRoot {
 }
 
 /**
+ * The roots of which stored tokens may be: that of new tokens first, then those that are announced
+ * or replaced. One until the index key is rotated.
+ */
+export type IndexRoots = readonly [current: IndexRoot, ...others: IndexRoot[]];
+
+/**
  * What encrypting and decrypting a field need of the keys, synchronously. Every member answers from
  * memory or throws the error that says why it cannot.
  */
@@ -26,6 +32,10 @@ export interface KeySource {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError}, {@link KmsUnavailableError}
    */
   keyByPrefix(prefix: string): DataKey;
-  /** @throws the same errors as {@link KeySource.activeKey} */
-  indexRoot(): IndexRoot;
+  /**
+   * The same array until a root was confirmed or changed, so that what is derived may be kept with it.
+   *
+   * @throws the same errors as {@link KeySource.activeKey}
+   */
+  indexRoots(): IndexRoots;
 }

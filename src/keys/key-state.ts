@@ -30,6 +30,11 @@ export const KEY_STATES: Readonly<Record<KeyState, StateRule>> = Object.freeze({
   destroyed: { reads: false, next: [] },
 });
 
+/** The states in which a key still does what it did: all but the last. */
+export const READABLE_STATES: readonly KeyState[] = Object.freeze(
+  (Object.keys(KEY_STATES) as KeyState[]).filter((state) => KEY_STATES[state].reads),
+);
+
 /** Whether a key in this state decrypts. A state that this version does not know does not. */
 export function isReadable(state: KeyState): boolean {
   return Object.hasOwn(KEY_STATES, state) && KEY_STATES[state].reads;

@@ -40,7 +40,10 @@ export interface KeyStore<C = unknown> {
   /** False while the table does not exist. */
   exists(connection?: C): Promise<boolean>;
 
-  /** The active keys among `names`, and the pre-active ones that are to follow them. */
+  /**
+   * The active keys among `names`, and the pre-active ones that are to follow them. Of index roots all
+   * that are not destroyed: a token does not say which root it comes from.
+   */
   findCurrent(purpose: KeyPurpose, names: readonly string[], connection?: C): Promise<KeyRecord[]>;
 
   /** The keys with these ids, in any state and order; unknown ids are left out. May be asked for thousands. */

@@ -2,6 +2,7 @@ import { KeyStateError } from '../errors';
 import type { KeyEvent } from './key-event';
 import { isVersionOf, wholeSecond } from './key-lifecycle';
 import type { KeyRecord } from './key-record';
+import { requireDataKey } from './key-retirement';
 import type { KeyServices } from './key-services';
 import type { StateChange, StateFields } from './key-state-mac';
 import { provenChange } from './key-state-mac';
@@ -25,6 +26,7 @@ const ATTEMPTS = 5;
 export async function suspendKey<C>(parts: KeySuspensionParts<C>, id: string): Promise<KeyRecord> {
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const record = await parts.retirement.find(id);
+    requireDataKey(record, 'suspended');
     if (record.state === 'suspended') return record;
     requireTransition(record, 'suspended');
     const deactivatedAt = wholeSecond(parts.wallClock());
@@ -45,6 +47,7 @@ export async function suspendKey<C>(parts: KeySuspensionParts<C>, id: string): P
 export async function resumeKey<C>(parts: KeySuspensionParts<C>, id: string): Promise<KeyRecord> {
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const record = await parts.retirement.find(id);
+    requireDataKey(record, 'suspended');
     requireSuspended(record);
     const set = await proven(
       parts,
@@ -81,9 +84,9 @@ async function wasReplaced<C>(
 
 function eventOf(
   type: 'keySuspended' | 'keyResumed',
-  { id: keyId, name: keyName, version }: KeyRecord,
+  { id: keyId, name: keyName, purpose, version }: KeyRecord,
 ): KeyEvent {
-  return { type, keyId, keyName, version };
+  return { type, purpose, keyId, keyName, version };
 }
 
 /** @throws {@link KeyStateError} for a key in any other state */

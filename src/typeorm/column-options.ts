@@ -45,19 +45,29 @@ export interface EncryptedOptions {
   check?: boolean;
 }
 
-/** Options of {@link BlindIndex} and `blindIndexColumns`. */
-export interface BlindIndexOptions {
-  /** Tells several indexes of one property apart. Lookups use the unnamed one where there is one. */
-  name?: string;
+/** What decides, beside the keys, which token a value has. */
+export interface BlindIndexDefinition {
   /** How values are folded before they are hashed. Defaults to `'exact'`. */
   normalize?: 'exact' | 'case-insensitive' | 'email' | 'digits' | Normalizer;
-  /** Whether two rows may share a normalized value. Defaults to `false`. */
-  unique?: boolean;
   /**
    * Bits of the token that are stored, 1 to 256: fewer bits leak less and cost a decryption for
    * each false positive. Results stay exact. Refused together with `unique`. Defaults to 256.
    */
   bits?: number;
+}
+
+/** Options of {@link BlindIndex} and `blindIndexColumns`. */
+export interface BlindIndexOptions extends BlindIndexDefinition {
+  /** Tells several indexes of one property apart. Lookups use the unnamed one where there is one. */
+  name?: string;
+  /** Whether two rows may share a normalized value. Defaults to `false`. */
+  unique?: boolean;
+  /**
+   * Other definitions of which stored tokens may be while the index changes its own: the earlier
+   * one, or one that other processes write already. Lookups find rows by any of them. Take it out
+   * when all rows are reindexed. Defaults to none.
+   */
+  previous?: readonly BlindIndexDefinition[];
   /** Property and column of the index. Defaults to `<property>_bidx`, `<property>_bidx_<name>` when named. */
   columnName?: string;
   /** Says that the equality pattern of a low-entropy property (a boolean) may be visible. Defaults to `false`. */
@@ -70,7 +80,16 @@ export function indexPropertyName(property: string, options: BlindIndexOptions):
   return options.name === undefined ? `${property}_bidx` : `${property}_bidx_${options.name}`;
 }
 
-/** Characters of a stored token: base64url of the 32-byte HMAC, or of the bytes that hold `bits`. */
-export function tokenChars(bits: number | undefined): number {
-  return Math.ceil((Math.ceil((bits ?? 256) / 8) * 4) / 3);
+/**
+ * Characters of the longest token that an index may store: base64url of the 32-byte HMAC, or of the
+ * bytes that hold `bits`.
+ */
+export function tokenChars({ bits, previous }: BlindIndexOptions): number {
+  // What is wrong with the options is said at initialize(), not where they are written.
+  const earlier = Array.isArray(previous) ? (previous as readonly BlindIndexDefinition[]) : [];
+  return Math.max(charsOf(bits), ...earlier.map((definition) => charsOf(definition.bits)));
+}
+
+function charsOf(bits = 256): number {
+  return Math.ceil((Math.ceil(bits / 8) * 4) / 3);
 }

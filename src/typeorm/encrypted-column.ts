@@ -35,6 +35,12 @@ export interface EncryptedColumn {
  */
 export type StoredForm = 'ciphertext' | 'damaged' | 'previous' | 'cleartext';
 
+/** A unique blind index and the encrypted column that it is of. */
+export interface UniqueIndex {
+  readonly encrypted: EncryptedColumn;
+  readonly indexed: IndexedColumn;
+}
+
 /** The encrypted columns of one entity. */
 export interface EncryptedEntity {
   readonly columns: readonly EncryptedColumn[];
@@ -43,6 +49,8 @@ export interface EncryptedEntity {
   readonly namesInSql: readonly string[];
   /** Names of the data keys that writes of the entity need. */
   readonly keyNames: readonly string[];
+  /** The indexes that keep values unique, with their columns. */
+  readonly uniqueIndexes: readonly UniqueIndex[];
   /** Whether a column has a blind index, so that writes and lookups need the index root. */
   readonly indexed: boolean;
 }

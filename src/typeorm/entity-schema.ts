@@ -60,7 +60,7 @@ export function encryptedColumnOptions(guard: EncryptedColumnGuard): ColumnOptio
 export function blindIndexColumnOptions(guard: BlindIndexColumnGuard): ColumnOptions {
   return {
     type: 'varchar',
-    length: tokenChars(guard.options.bits),
+    length: tokenChars(guard.options),
     nullable: true,
     select: false,
     transformer: guard,

@@ -1,16 +1,33 @@
 import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { types } from 'node:util';
-import { IsBoolean, IsIn, IsInt, IsOptional, IsString, Length, Max, Min } from 'class-validator';
+import {
+  IsArray,
+  IsBoolean,
+  IsIn,
+  IsInt,
+  IsObject,
+  IsOptional,
+  IsString,
+  Length,
+  Max,
+  Min,
+} from 'class-validator';
 import { InvalidFieldPolicyError } from '../errors';
 import type { CipherSuite } from '../crypto/aead';
-import type { BlindIndexPolicy } from '../field/blind-index';
+import type { BlindIndexPolicy, IndexDefinition } from '../field/blind-index';
+import { FULL_INDEX_BITS } from '../field/blind-index-policy';
 import type { FieldPolicy } from '../field/field-policy';
 import { DEFAULT_MAX_VALUE_BYTES } from '../field/field-policy';
 import { resolveNormalizer } from '../field/normalizer';
 import { maxPlainBytes, storedLength } from '../format/field-ciphertext';
 import type { BlindIndexColumnGuard, EncryptedColumnGuard } from './column-guard';
-import type { BlindIndexOptions, EncryptedOptions, EncryptedType } from './column-options';
+import type {
+  BlindIndexDefinition,
+  BlindIndexOptions,
+  EncryptedOptions,
+  EncryptedType,
+} from './column-options';
 import { optionProblems } from './option-rules';
 
 const ENCRYPTED_TYPES = ['string', 'number', 'bigint', 'boolean', 'date', 'json', 'bytes'] as const;
@@ -37,6 +54,12 @@ class BlindIndexOptionRules {
   @IsOptional() @IsInt() @Min(1) @Max(256) bits?: unknown;
   @IsOptional() @IsString() @Length(1, 128) columnName?: unknown;
   @IsOptional() @IsBoolean() acknowledgeLeakage?: unknown;
+  @IsOptional() @IsArray() @IsObject({ each: true }) previous?: unknown;
+}
+
+class PreviousIndexRules {
+  @IsOptional() normalize?: unknown;
+  @IsOptional() @IsInt() @Min(1) @Max(256) bits?: unknown;
 }
 
 /** What the options of other decorators mean here, for those who bring them along. */
@@ -82,14 +105,26 @@ export function blindIndexPolicyOf(
 ): BlindIndexPolicy {
   const { options } = guard;
   const refuse = refusalFor(source.entity, source.property);
-  const problems = optionProblems(BlindIndexOptionRules, options);
+  const { previous = [] } = options;
+  const problems =
+    optionProblems(BlindIndexOptionRules, options) ??
+    previous
+      .map((earlier) => optionProblems(PreviousIndexRules, earlier))
+      .find((problem) => problem !== undefined);
   if (problems !== undefined) refuse(`@BlindIndex has ${problems}.`);
   checkLeakage(options, source, refuse);
   return Object.freeze({
     name: options.name ?? '',
-    normalizer: normalizerOf(options, refuse),
-    bits: options.bits === 256 ? undefined : options.bits,
+    ...definitionOf(options, refuse),
     unique: options.unique ?? false,
+    previous: Object.freeze(previous.map((earlier) => definitionOf(earlier, refuse))),
+  });
+}
+
+function definitionOf(options: BlindIndexDefinition, refuse: Refusal): IndexDefinition {
+  return Object.freeze({
+    normalizer: normalizerOf(options, refuse),
+    bits: options.bits === FULL_INDEX_BITS ? undefined : options.bits,
   });
 }
 
@@ -208,9 +243,9 @@ function checkLeakage(options: BlindIndexOptions, source: FieldPolicy, refuse: R
 }
 
 function normalizerOf(
-  { normalize = 'exact' }: BlindIndexOptions,
+  { normalize = 'exact' }: BlindIndexDefinition,
   refuse: Refusal,
-): BlindIndexPolicy['normalizer'] {
+): IndexDefinition['normalizer'] {
   try {
     return resolveNormalizer(normalize);
   } catch (error) {

@@ -31,8 +31,8 @@ export function indexedColumns(
     const guard = column.transformer;
     if (!isIndexOf(guard, column, source)) continue;
     const indexPolicy = blindIndexPolicyOf(column, guard, policy);
-    assertSinglePrimaryKey(source, indexPolicy.bits);
     const index = new BlindIndex(policy, indexPolicy, application, keys);
+    assertSinglePrimaryKey(source, index);
     hideIndexColumn(column, source, index);
     addDatabaseIndex(column, indexPolicy.unique, dataSource);
     indexes.push({ column, policy: indexPolicy, index });
@@ -114,9 +114,9 @@ function hasConflict({ transformer }: ColumnMetadata): boolean {
 }
 
 /** Lookups through truncated tokens are made exact by primary key; see `query/deferred-parameter.ts`. */
-function assertSinglePrimaryKey(column: ColumnMetadata, bits: number | undefined): void {
+function assertSinglePrimaryKey(column: ColumnMetadata, { isTruncated }: BlindIndex): void {
   const metadata = column.entityMetadata;
-  if (bits === undefined || metadata.primaryColumns.length === 1) return;
+  if (!isTruncated || metadata.primaryColumns.length === 1) return;
   const entity = rootEntityName(metadata);
   throw new InvalidFieldPolicyError(
     `${entity}.${column.propertyPath}: @BlindIndex({ bits }) needs an entity with one primary column, ` +

@@ -124,7 +124,7 @@ export class Installation {
     await this.prepareAll();
     const { keyNames, indexed } = this.columns;
     for (const name of keyNames) this.#keys.activeKey(name);
-    if (indexed) this.#keys.indexRoot();
+    if (indexed) this.#keys.indexRoots();
   }
 
   /** {@link Installation.prepareAll}, but schema commands must work without keys: the first use says what is wrong. */

@@ -66,6 +66,11 @@ function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
     byPropertyPath: new Map(columns.map((c) => [c.column.propertyPath, c])),
     namesInSql: [...new Set(names.map((name) => name.toLowerCase()))],
     keyNames: [...new Set(columns.map(({ policy }) => policy.keyName))],
+    uniqueIndexes: columns.flatMap((encrypted) =>
+      encrypted.indexes
+        .filter(({ policy }) => policy.unique)
+        .map((indexed) => ({ encrypted, indexed })),
+    ),
     indexed: columns.some(({ indexes }) => indexes.length > 0),
   };
 }

@@ -1,6 +1,8 @@
 import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 import { KeyNotFoundError, KeyStateError } from '../errors';
 import type { KeyPurpose, KeyRecord } from '../keys/key-record';
+import type { KeyState } from '../keys/key-state';
+import { READABLE_STATES } from '../keys/key-state';
 import type { KeyChange, KeyStore, KeyUpdate } from '../keys/key-store';
 import { DataKeySchema } from './data-key-table';
 import type { DataKeyRow } from './data-key-table';
@@ -10,6 +12,13 @@ import { isUniqueViolation } from './transient-conflict';
 
 /** Ids in one statement; well under what SQLite and PostgreSQL take as parameters. */
 const IDS_PER_QUERY = 500;
+
+/** Data keys out of use are fetched by id, when a ciphertext names them. */
+const CURRENT_STATES: Readonly<Record<KeyPurpose, readonly KeyState[]>> = {
+  data: ['active', 'preActive'],
+  index: READABLE_STATES,
+  audit: ['active'],
+};
 
 /** The key table of a DataSource, read and written on its primary. */
 export class TypeormKeyStore implements KeyStore<QueryRunner> {
@@ -36,7 +45,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     return this.#find(connection, (query) =>
       query
         .where('k.state IN (:...states) AND k.purpose = :purpose', {
-          states: ['active', 'preActive'],
+          states: CURRENT_STATES[purpose],
           purpose,
         })
         .andWhere('k.name IN (:...names)', { names }),

@@ -1,4 +1,5 @@
 import type { KeyPurpose, KeyRecord } from '../../src/keys/key-record';
+import { isReadable } from '../../src/keys/key-state';
 import type { KeyChange, KeyStore } from '../../src/keys/key-store';
 
 /** Every call a {@link MemoryKeyStore} has received, by method, with the connection it came with. */
@@ -53,7 +54,9 @@ export class MemoryKeyStore implements KeyStore<string> {
     await this.#receive('findCurrent', connection);
     return this.#rows
       .filter((row) => row.purpose === purpose && names.includes(row.name))
-      .filter((row) => row.state === 'active' || row.state === 'preActive')
+      .filter(({ state }) =>
+        purpose === 'index' ? isReadable(state) : state === 'active' || state === 'preActive',
+      )
       .map(copy);
   }
 

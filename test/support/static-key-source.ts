@@ -7,7 +7,7 @@ import { hmacKey } from '../../src/crypto/hmac';
 import { KeyNotFoundError } from '../../src/errors';
 import { keyHeader, keyIdOfPrefix, keyPrefix } from '../../src/format/data-key-id';
 import type { DataKey } from '../../src/keys/data-key';
-import type { IndexRoot, KeySource } from '../../src/keys/key-source';
+import type { IndexRoot, IndexRoots, KeySource } from '../../src/keys/key-source';
 
 /** A data key over fixed bytes: `seed` repeated for the key, `id` as given. */
 export function staticKey(options: {
@@ -31,7 +31,7 @@ export function staticKey(options: {
 
 export function staticIndexRoot(seed = 9): IndexRoot {
   return {
-    id: 'f'.repeat(16),
+    id: seed.toString(16).padStart(16, 'f'),
     deriveIndexKey: (info): KeyObject =>
       hmacKey(hkdfSha256({ key: Buffer.alloc(32, seed), info, bytes: 32 })),
   };
@@ -40,11 +40,11 @@ export function staticIndexRoot(seed = 9): IndexRoot {
 /** Keys that are always there. The first one is active. */
 export class StaticKeySource implements KeySource {
   readonly #keys: readonly DataKey[];
-  #root: IndexRoot;
+  #roots: IndexRoots;
 
   constructor(keys: readonly DataKey[], root = staticIndexRoot()) {
     this.#keys = keys;
-    this.#root = root;
+    this.#roots = [root];
   }
 
   activeKey(name: string): DataKey {
@@ -61,11 +61,11 @@ export class StaticKeySource implements KeySource {
     return key;
   }
 
-  indexRoot(): IndexRoot {
-    return this.#root;
+  indexRoots(): IndexRoots {
+    return this.#roots;
   }
 
-  replaceIndexRoot(root: IndexRoot): void {
-    this.#root = root;
+  replaceIndexRoots(...roots: IndexRoots): void {
+    this.#roots = roots;
   }
 }

@@ -65,6 +65,7 @@ describe('format 1', () => {
         normalizer: resolveNormalizer(line.normalizer),
         bits: line.bits,
         unique: false,
+        previous: [],
       },
       golden.application,
       new StaticKeySource([]),

@@ -13,7 +13,8 @@ export async function keysDestroy(
   { dryRun, yes, graceMs }: RetirementOptions & { readonly graceMs: number },
 ): Promise<CommandResult> {
   const key = await installation.keys.operations.find(id);
-  const title = `key "${key.name}" version ${String(key.version)} (${id})`;
+  const what = key.purpose === 'data' ? `key "${key.name}"` : 'index root';
+  const title = `${what} version ${String(key.version)} (${id})`;
   if (dryRun) {
     requireTransition(key, 'destroyed');
     const columns = await fieldEncryption.keys.uses(id);

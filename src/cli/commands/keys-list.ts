@@ -3,16 +3,17 @@ import type { CommandResult } from '../output';
 import type { Session } from '../session';
 import { grouped, table } from '../table';
 
-/** Lists every data key. */
-export async function keysList({ fieldEncryption }: Session): Promise<CommandResult> {
-  const keys = await fieldEncryption.keys.list();
-  return {
-    document: { keys },
-    text: keys.length === 0 ? 'No data keys. Run: field-encryption init' : keysTable(keys),
-  };
+/** Lists every data key, or every root of the blind indexes. */
+export async function keysList(
+  { fieldEncryption }: Session,
+  { index }: { readonly index: boolean },
+): Promise<CommandResult> {
+  const keys = await (index ? fieldEncryption.keys.indexRoots() : fieldEncryption.keys.list());
+  const none = `No ${index ? 'index roots' : 'data keys'}. Run: field-encryption init`;
+  return { document: { keys }, text: keys.length === 0 ? none : keysTable(keys) };
 }
 
-/** The data keys, one a line. */
+/** The keys, one a line. */
 export function keysTable(keys: readonly KeyInfo[]): string {
   return table(
     ['KEY', 'VERSION', 'STATE', 'ID', 'SUITE', 'KMS', 'USES', 'CREATED'],

@@ -1,3 +1,4 @@
+import { requireDataKey } from '../../keys/key-retirement';
 import type { ColumnUse } from '../../keys/key-retirement';
 import type { KeyState } from '../../keys/key-state';
 import { requireTransition } from '../../keys/key-state';
@@ -19,6 +20,7 @@ export async function keysRevoke(
   { dryRun, yes, replace }: RetirementOptions & { readonly replace: boolean },
 ): Promise<CommandResult> {
   const key = await installation.keys.operations.find(id);
+  requireDataKey(key);
   if (key.state !== 'compromised') requireTransition(key, 'compromised');
   const title = `key "${key.name}" version ${String(key.version)} (${id})`;
   if (dryRun) {

@@ -29,7 +29,7 @@ class SentKeys implements KeySource {
     return required(this.#byPrefix.get(prefix));
   }
 
-  indexRoot(): never {
+  indexRoots(): never {
     throw new KeyNotFoundError('A thread has no index root.');
   }
 }

@@ -37,36 +37,39 @@ interface Candidate {
   readonly stored: unknown;
 }
 
-/** A token whose index key is not in memory at the moment. */
-export class DeferredToken extends DeferredParameter {
+/** Tokens whose index key is not in memory at the moment. */
+export class DeferredTokens extends DeferredParameter {
   readonly #encrypted: EncryptedColumn;
   readonly #index: BlindIndex;
-  readonly #value: unknown;
+  readonly #values: readonly unknown[];
 
-  private constructor(encrypted: EncryptedColumn, index: BlindIndex, value: unknown) {
+  private constructor(encrypted: EncryptedColumn, index: BlindIndex, values: readonly unknown[]) {
     super();
     this.#encrypted = encrypted;
     this.#index = index;
-    this.#value = value;
+    this.#values = values;
   }
 
-  /** The token itself where the key is in memory. Throws what is wrong with the value at once. */
-  static tokenOrDeferred(
+  /**
+   * Every token that rows with one of these values may have, once, where the keys are in memory.
+   * Throws what is wrong with a value at once.
+   */
+  static tokensOrDeferred(
     encrypted: EncryptedColumn,
     { index }: IndexedColumn,
-    value: unknown,
-  ): string | DeferredToken {
+    values: readonly unknown[],
+  ): string[] | DeferredTokens {
     try {
-      return index.token(value);
+      return tokensOf(index, values);
     } catch (error) {
       if (!isKeyProblem(error)) throw error;
-      return new DeferredToken(encrypted, index, value);
+      return new DeferredTokens(encrypted, index, values);
     }
   }
 
-  override async resolve(installation: Installation, queryRunner?: QueryRunner): Promise<string> {
+  override async resolve(installation: Installation, queryRunner?: QueryRunner): Promise<string[]> {
     await installation.prepareIndexRoot(queryRunner);
-    return this.#index.token(this.#value);
+    return tokensOf(this.#index, this.#values);
   }
 
   override notYetKnown(): UnsupportedQueryError {
@@ -87,27 +90,12 @@ export class ExactMatches extends DeferredParameter {
   readonly #encrypted: EncryptedColumn;
   readonly #index: IndexedColumn;
   readonly #values: readonly unknown[];
-  /** NULL is among the values: it equals nothing, and nothing differs from a list that holds it. */
-  readonly withNull: boolean;
 
   constructor(encrypted: EncryptedColumn, index: IndexedColumn, values: readonly unknown[]) {
     super();
     this.#encrypted = encrypted;
     this.#index = index;
-    this.#values = values.filter((value) => value !== null && value !== undefined);
-    this.withNull = this.#values.length < values.length;
-  }
-
-  /** No value can match: an empty IN list, which is not SQL. */
-  get isEmpty(): boolean {
-    return this.#values.length === 0;
-  }
-
-  tokens(): (string | DeferredToken)[] {
-    const tokens = this.#values.map((v) =>
-      DeferredToken.tokenOrDeferred(this.#encrypted, this.#index, v),
-    );
-    return [...new Set(tokens)];
+    this.#values = values;
   }
 
   override async resolve(
@@ -146,7 +134,7 @@ export class ExactMatches extends DeferredParameter {
       .addSelect(`candidate.${column.propertyPath}`, 'stored')
       .from(target, 'candidate')
       .where(`candidate.${this.#index.column.propertyPath} IN (:...tokens)`, {
-        tokens: this.tokens(),
+        tokens: DeferredTokens.tokensOrDeferred(this.#encrypted, this.#index, this.#values),
       })
       .andWhere(`candidate.${column.propertyPath} IS NOT NULL`)
       .withDeleted()
@@ -172,6 +160,12 @@ export class ExactMatches extends DeferredParameter {
       { entity, property },
     );
   }
+}
+
+function tokensOf(index: BlindIndex, values: readonly unknown[]): string[] {
+  const [value] = values;
+  if (values.length === 1) return index.tokens(value);
+  return [...new Set(values.flatMap((each) => index.tokens(each)))];
 }
 
 function statementRefused(

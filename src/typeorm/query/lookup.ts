@@ -1,9 +1,9 @@
-import { And, Any, Equal, In, Not, Or } from 'typeorm';
+import { And, Any, Equal, In, Not, Or, Raw } from 'typeorm';
 import type { FindOperator } from 'typeorm';
 import { UnsupportedQueryError } from '../../errors';
 import type { EncryptedColumn, IndexedColumn } from '../encrypted-column';
 import { describeColumn } from '../encrypted-column';
-import { DeferredToken, ExactMatches } from './deferred-parameter';
+import { DeferredTokens } from './deferred-parameter';
 
 /** A condition on an encrypted property, turned into one on its blind index. */
 export type Lookup =
@@ -11,19 +11,26 @@ export type Lookup =
   | { readonly kind: 'unchanged' }
   /** The same operators over tokens, on the index column. */
   | { readonly kind: 'tokens'; readonly index: IndexedColumn; readonly value: unknown }
-  /** Equality through truncated tokens, narrowed to exact matches. */
+  /** What takes more than comparing tokens: truncated ones, or rows that are cleartext. */
   | {
-      readonly kind: 'exact';
+      readonly kind: 'composed';
       readonly index: IndexedColumn;
-      readonly condition: ExactCondition;
+      readonly condition: ComposedCondition;
     };
 
-/** A tree of find operators over a property with a truncated index. */
-export type ExactCondition =
-  | { readonly kind: 'matches'; readonly matches: ExactMatches }
+/** A tree of find operators. */
+export type ComposedCondition =
+  | ({ readonly kind: 'oneOf' } & OneOf)
   | { readonly kind: 'isNull' }
-  | { readonly kind: 'not'; readonly operand: ExactCondition }
-  | { readonly kind: 'and' | 'or'; readonly operands: readonly ExactCondition[] };
+  | { readonly kind: 'not'; readonly operand: ComposedCondition }
+  | { readonly kind: 'and' | 'or'; readonly operands: readonly ComposedCondition[] };
+
+/** Equality with one of some values. */
+export interface OneOf {
+  readonly values: readonly unknown[];
+  /** NULL is among them: it equals nothing, and nothing differs from a list that holds it. */
+  readonly withNull: boolean;
+}
 
 /**
  * Rewrites the value of a where condition, which may be a tree of find operators.
@@ -32,12 +39,11 @@ export type ExactCondition =
  * Throws {@link UnsupportedQueryError} for what a keyed hash cannot answer.
  */
 export function rewriteCondition(encrypted: EncryptedColumn, value: unknown): Lookup {
-  const isNull = value === null || value === undefined;
-  if (isNullCheck(value) || (isNull && encrypted.indexes.length === 0))
+  if (isNullCheck(value) || (isNone(value) && encrypted.indexes.length === 0))
     return { kind: 'unchanged' };
   const index = indexFor(encrypted);
-  if (index.policy.bits !== undefined) {
-    return { kind: 'exact', index, condition: exactCondition(encrypted, index, value) };
+  if (index.index.isTruncated || encrypted.readsPlaintext) {
+    return { kind: 'composed', index, condition: composedCondition(encrypted, value) };
   }
   return { kind: 'tokens', index, value: tokensOf(encrypted, index, value) };
 }
@@ -53,15 +59,16 @@ function indexFor(encrypted: EncryptedColumn): IndexedColumn {
 }
 
 function tokensOf(encrypted: EncryptedColumn, index: IndexedColumn, value: unknown): unknown {
-  if (!isOperator(value)) return tokenOf(encrypted, index, value);
+  if (!isOperator(value)) return isNone(value) ? value : equalTo(encrypted, index, value);
   const operand: unknown = value.child ?? value.value;
   switch (value.type) {
     case 'equal':
-      return Equal(tokenOf(encrypted, index, operand));
+      if (isNone(operand)) return Equal(operand);
+      return asOperator(equalTo(encrypted, index, operand));
     case 'in':
-      return In(listOf(operand).map((item) => tokenOf(encrypted, index, item)));
+      return oneOf(encrypted, index, listOf(operand), In);
     case 'any':
-      return Any(listOf(operand).map((item) => tokenOf(encrypted, index, item)) as never[]);
+      return oneOf(encrypted, index, listOf(operand), Any);
     case 'not':
       return Not(tokensOf(encrypted, index, operand));
     case 'and':
@@ -75,43 +82,73 @@ function tokensOf(encrypted: EncryptedColumn, index: IndexedColumn, value: unkno
   }
 }
 
-function exactCondition(
+/** One token as it is; several, while the index changes, as a list. */
+function equalTo(encrypted: EncryptedColumn, index: IndexedColumn, value: unknown): unknown {
+  assertValue(encrypted, value);
+  const tokens = DeferredTokens.tokensOrDeferred(encrypted, index, [value]);
+  if (tokens instanceof DeferredTokens) return deferredIn(tokens, false);
+  return tokens.length === 1 ? tokens[0] : In(tokens);
+}
+
+function oneOf(
   encrypted: EncryptedColumn,
   index: IndexedColumn,
-  value: unknown,
-): ExactCondition {
-  const matching = (values: readonly unknown[]): ExactCondition => {
-    for (const each of values) assertValue(encrypted, each);
-    return { kind: 'matches', matches: new ExactMatches(encrypted, index, values) };
+  list: readonly unknown[],
+  operator: (tokens: readonly unknown[]) => FindOperator<unknown>,
+): FindOperator<unknown> {
+  const { values, withNull } = withoutNull(list);
+  for (const value of values) assertValue(encrypted, value);
+  const tokens = DeferredTokens.tokensOrDeferred(encrypted, index, values);
+  if (tokens instanceof DeferredTokens) return deferredIn(tokens, withNull);
+  return operator(withNull ? [...tokens, null] : tokens);
+}
+
+let deferredLists = 0;
+
+/** How many tokens there will be is not known, so that the list is one parameter. */
+function deferredIn(tokens: DeferredTokens, withNull: boolean): FindOperator<unknown> {
+  deferredLists += 1;
+  const name = `encrypted_deferred_${String(deferredLists)}`;
+  return Raw((column) => `${column} IN (${withNull ? 'NULL, ' : ''}:...${name})`, {
+    [name]: tokens,
+  });
+}
+
+function composedCondition(encrypted: EncryptedColumn, value: unknown): ComposedCondition {
+  const equality = (list: readonly unknown[]): ComposedCondition => {
+    for (const each of list) assertValue(encrypted, each);
+    return { kind: 'oneOf', ...withoutNull(list) };
   };
-  if (!isOperator(value)) return matching([value]);
+  if (!isOperator(value)) return equality([value]);
   const operand: unknown = value.child ?? value.value;
   switch (value.type) {
     case 'equal':
-      return matching([operand]);
+      return equality([operand]);
     case 'in':
     case 'any':
-      return matching(listOf(operand));
+      return equality(listOf(operand));
     case 'isNull':
       return { kind: 'isNull' };
     case 'not':
-      return { kind: 'not', operand: exactCondition(encrypted, index, operand) };
+      return { kind: 'not', operand: composedCondition(encrypted, operand) };
     case 'and':
     case 'or':
       return {
         kind: value.type,
-        operands: listOf(operand).map((each) => exactCondition(encrypted, index, each)),
+        operands: listOf(operand).map((each) => composedCondition(encrypted, each)),
       };
     default:
       return refuseOperator(encrypted, value.type);
   }
 }
 
-/** The token where the key is in memory, else a promise of it that the query keeps before it runs. */
-function tokenOf(encrypted: EncryptedColumn, index: IndexedColumn, value: unknown): unknown {
-  if (value === null || value === undefined) return value;
-  assertValue(encrypted, value);
-  return DeferredToken.tokenOrDeferred(encrypted, index, value);
+function withoutNull(list: readonly unknown[]): OneOf {
+  const values = list.filter((value) => !isNone(value));
+  return { values, withNull: values.length < list.length };
+}
+
+function isNone(value: unknown): value is null | undefined {
+  return value === null || value === undefined;
 }
 
 function assertValue(encrypted: EncryptedColumn, value: unknown): void {

@@ -1,12 +1,12 @@
 import type { EntityMetadata, ObjectLiteral, QueryRunner } from 'typeorm';
 import type { Installation } from '../installation';
 import type { AnyQueryBuilder } from './any-query-builder';
-import type { IndexedColumn } from '../encrypted-column';
-import { DeferredParameter } from './deferred-parameter';
-import type { ExactMatches } from './deferred-parameter';
+import type { EncryptedColumn, IndexedColumn } from '../encrypted-column';
+import { cleartextForms } from '../cleartext-forms';
+import { DeferredParameter, DeferredTokens, ExactMatches } from './deferred-parameter';
 import { rewriteCondition } from './lookup';
-import type { ExactCondition } from './lookup';
-import { assertNoRawUse } from './statement-check';
+import type { ComposedCondition, OneOf } from './lookup';
+import { assertNoRawUse, CLEARTEXT } from './statement-check';
 
 /** A join that find options have asked for and TypeORM has not applied yet. */
 export interface PendingJoin {
@@ -39,8 +39,8 @@ export function rewritePredicate(
       return { path, value };
     case 'tokens':
       return { path: place.prefix + lookup.index.column.propertyPath, value: lookup.value };
-    case 'exact':
-      return { sql: exactSql(builder, place, lookup.index, lookup.condition) };
+    case 'composed':
+      return { sql: composedSql({ builder, place, encrypted, ...lookup }, lookup.condition) };
   }
 }
 
@@ -75,24 +75,28 @@ function placeOf(
   return { metadata, propertyPath: path.slice(dot + 1), prefix: `${name}.` };
 }
 
-/** SQL of a condition on a truncated index, with SQL's three-valued logic kept. */
-function exactSql(
-  builder: AnyQueryBuilder,
-  place: Place,
-  index: IndexedColumn,
-  condition: ExactCondition,
-): string {
+/** Where a composed condition goes. */
+interface Composing {
+  readonly builder: AnyQueryBuilder;
+  readonly place: Place;
+  readonly encrypted: EncryptedColumn;
+  readonly index: IndexedColumn;
+}
+
+/** SQL of a composed condition, with SQL's three-valued logic kept. */
+function composedSql(composing: Composing, condition: ComposedCondition): string {
+  const { encrypted, place } = composing;
   switch (condition.kind) {
-    case 'matches':
-      return matchesSql(builder, place, index, condition.matches);
+    case 'oneOf':
+      return oneOfSql(composing, condition);
     case 'isNull':
-      return `${place.prefix}${index.column.propertyPath} IS NULL`;
+      return `${place.prefix}${encrypted.column.propertyPath} IS NULL`;
     case 'not':
-      return `NOT (${exactSql(builder, place, index, condition.operand)})`;
+      return `NOT (${composedSql(composing, condition.operand)})`;
     case 'and':
     case 'or':
       return joined(
-        condition.operands.map((operand) => exactSql(builder, place, index, operand)),
+        condition.operands.map((operand) => composedSql(composing, operand)),
         condition.kind === 'and' ? ' AND ' : ' OR ',
       );
   }
@@ -103,28 +107,53 @@ function joined(conditions: readonly string[], operator: ' AND ' | ' OR '): stri
   return `(${conditions.map((condition) => `(${condition})`).join(operator)})`;
 }
 
-/**
- * Token match narrowed to exact rows: NULL is neither equal nor, under NOT, unequal; an empty list
- * of rows is FALSE, not NULL; and a list with NULL in it is never FALSE.
- */
-function matchesSql(
-  builder: AnyQueryBuilder,
-  { metadata, prefix }: Place,
-  index: IndexedColumn,
-  matches: ExactMatches,
+/** NULL is neither equal nor, under NOT, unequal; and a list with NULL in it is never FALSE. */
+function oneOfSql(composing: Composing, { values, withNull }: OneOf): string {
+  // An empty IN list is not SQL.
+  if (values.length === 0) return withNull ? '(1 = 0 OR NULL)' : '1 = 0';
+  const { encrypted } = composing;
+  const byToken = tokenSql(composing, values);
+  const sql = encrypted.readsPlaintext ? withCleartextRows(composing, values, byToken) : byToken;
+  return withNull ? `((${sql}) OR NULL)` : `(${sql})`;
+}
+
+/** Token match; of truncated tokens, narrowed to exact rows, of which an empty list is FALSE, not NULL. */
+function tokenSql(
+  { builder, place, encrypted, index }: Composing,
+  values: OneOf['values'],
 ): string {
-  const orNull = matches.withNull ? '(1 = 0 OR NULL)' : '1 = 0';
-  if (matches.isEmpty) return orNull;
+  const token = place.prefix + index.column.propertyPath;
+  const tokens = DeferredTokens.tokensOrDeferred(encrypted, index, values);
+  const anyToken = `${token} IN (:...${parameter(builder, 'tokens', tokens)})`;
+  if (!index.index.isTruncated) return anyToken;
+  const primary = place.prefix + String(place.metadata.primaryColumns[0]?.propertyPath);
+  const matches = parameter(builder, 'matches', new ExactMatches(encrypted, index, values));
+  return `${anyToken} AND (${token} IS NULL OR COALESCE(${primary} IN (:...${matches}), FALSE))`;
+}
+
+/** Rows that are not encrypted yet have no token, and are compared as they were before. */
+function withCleartextRows(
+  { builder, place, encrypted, index }: Composing,
+  values: OneOf['values'],
+  byToken: string,
+): string {
+  const token = place.prefix + index.column.propertyPath;
+  const cell = place.prefix + encrypted.column.propertyPath;
+  const forms = values.flatMap((value) => cleartextForms(encrypted, index.index, value));
+  const inClear =
+    forms.length === 0
+      ? `(${cell} IS NULL AND NULL)`
+      : `${cell} IN (:...${parameter(builder, CLEARTEXT, forms)})`;
+  return `(${byToken} AND ${token} IS NOT NULL) OR (${token} IS NULL AND ${inClear})`;
+}
+
+/** Gives a parameter a name that the builder does not have yet. */
+function parameter(builder: AnyQueryBuilder, what: string, value: unknown): string {
   let id = 0;
-  while (builder.hasParameter(`encrypted_matches_${String(id)}`)) id++;
-  const token = prefix + index.column.propertyPath;
-  const primary = prefix + String(metadata.primaryColumns[0]?.propertyPath);
-  builder.setParameter(`encrypted_tokens_${String(id)}`, matches.tokens());
-  builder.setParameter(`encrypted_matches_${String(id)}`, matches);
-  const sql =
-    `${token} IN (:...encrypted_tokens_${String(id)}) AND (${token} IS NULL OR ` +
-    `COALESCE(${primary} IN (:...encrypted_matches_${String(id)}), FALSE))`;
-  return matches.withNull ? `((${sql}) OR NULL)` : `(${sql})`;
+  while (builder.hasParameter(`encrypted_${what}_${String(id)}`)) id++;
+  const name = `encrypted_${what}_${String(id)}`;
+  builder.setParameter(name, value);
+  return name;
 }
 
 /**

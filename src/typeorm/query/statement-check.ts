@@ -6,6 +6,12 @@ import type { Expressions } from './any-query-builder';
 import { columnReferences } from './sql-references';
 import type { ColumnReference } from './sql-references';
 
+/** In the names of parameters that hold what cleartext rows are compared with. */
+export const CLEARTEXT = 'cleartext';
+
+/** How a lookup compares a column that may hold cleartext rows; see `predicate.ts`. */
+const CLEARTEXT_COMPARISON = new RegExp(String.raw`^\s+IN \(:\.\.\.encrypted_${CLEARTEXT}_\d+\)`);
+
 /**
  * Refuses hand-written SQL that names an encrypted property: the database would compare, sort or
  * compute ciphertext, and parameters would carry the plaintext to it. NULL checks and counting are fine.
@@ -23,7 +29,7 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
     const outputs = sorts ? outputColumns(expressions, encrypted) : undefined;
     for (const reference of columnReferences(sql)) {
       const column = resolve(reference, encrypted) ?? outputs?.get(reference.path);
-      if (column === undefined || isHarmless(reference)) continue;
+      if (column === undefined || isHarmless(reference, column)) continue;
       throw rawUse(column, clause);
     }
   }
@@ -61,7 +67,9 @@ function assertNothingExposed(sql: string, { columns }: Installation): void {
     if (!references.some(({ path }) => path === table)) continue;
     for (const reference of references) {
       const column = find(entity.columns, reference.path);
-      if (column !== undefined && !isHarmless(reference)) throw rawUse(column, 'a derived table');
+      if (column !== undefined && !isHarmless(reference, column)) {
+        throw rawUse(column, 'a derived table');
+      }
     }
   }
 }
@@ -155,7 +163,11 @@ function find(columns: readonly EncryptedColumn[], path: string): EncryptedColum
   );
 }
 
-function isHarmless({ before, after }: ColumnReference): boolean {
+function isHarmless(
+  { before, after }: ColumnReference,
+  { readsPlaintext }: EncryptedColumn,
+): boolean {
+  if (readsPlaintext && CLEARTEXT_COMPARISON.test(after)) return true;
   if (/^\s+IS\s+(?:NOT\s+)?NULL\b/i.test(after)) return true;
   return /\bCOUNT\s*\(\s*$/i.test(before) && /^\s*\)/.test(after);
 }
@@ -165,7 +177,7 @@ function rawUse(column: EncryptedColumn, clause: string): UnsupportedQueryError 
   const remedy =
     clause === 'a where condition' || clause === 'a join condition'
       ? `Use an object condition, such as .where({ ${property}: value }), or compare the index column ` +
-        `with fieldEncryption(dataSource).token(${entity}, '${property}', value)`
+        `with fieldEncryption(dataSource).tokens(${entity}, '${property}', value)`
       : clause === 'a derived table'
         ? 'Select other columns there, such as the primary key, and join the entity by it'
         : 'Leave it out and do it in memory after reading';

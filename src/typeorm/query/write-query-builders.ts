@@ -21,13 +21,25 @@ import { columnsWithIndexes, withIndexColumns } from './index-values';
 import { assertMappedTable } from './mapped-table';
 import { rewritePredicate, withResolvedParameters } from './predicate';
 import { assertNoRawUse } from './statement-check';
+import { UniqueWrite } from './unique-write';
 
 /** TypeORM's InsertQueryBuilder that has the keys ready before values are encrypted. */
 export class EncryptingInsertQueryBuilder<
   Entity extends ObjectLiteral,
 > extends InsertQueryBuilder<Entity> {
+  #unique: UniqueWrite | undefined;
+
   override async execute(): Promise<InsertResult> {
-    return prepareWrite(this, this.queryRunner, () => super.execute());
+    return prepareWrite(this, this.queryRunner, {
+      run: () => super.execute(),
+      watch: (unique) => (this.#unique = unique),
+    });
+  }
+
+  override getQueryAndParameters(): [string, unknown[]] {
+    const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
+    this.#unique?.announce(parameters, isFromSelect(this) ? [] : this.getValueSets());
+    return [sql, parameters];
   }
 
   override getQuery(): string {
@@ -69,8 +81,19 @@ export class EncryptingInsertQueryBuilder<
 export class EncryptingUpdateQueryBuilder<
   Entity extends ObjectLiteral,
 > extends UpdateQueryBuilder<Entity> {
+  #unique: UniqueWrite | undefined;
+
   override async execute(): Promise<UpdateResult> {
-    return prepareWrite(this, this.queryRunner, () => super.execute());
+    return prepareWrite(this, this.queryRunner, {
+      run: () => super.execute(),
+      watch: (unique) => (this.#unique = unique),
+    });
+  }
+
+  override getQueryAndParameters(): [string, unknown[]] {
+    const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
+    this.#unique?.announce(parameters, [super.getValueSet()]);
+    return [sql, parameters];
   }
 
   override getQuery(): string {
@@ -144,15 +167,34 @@ function installation(builder: AnyQueryBuilder): Installation {
   return installationOf(builder.connection);
 }
 
+/** A write, and where it is told of the {@link UniqueWrite} that its statement goes through. */
+interface Write<T> {
+  readonly run: () => Promise<T>;
+  readonly watch: (unique: UniqueWrite | undefined) => void;
+}
+
 async function prepareWrite<T>(
-  builder: AnyQueryBuilder,
+  builder: AnyQueryBuilder & { setQueryRunner(queryRunner: QueryRunner | undefined): unknown },
   queryRunner: QueryRunner | undefined,
-  run: () => Promise<T>,
+  { run, watch }: Write<T>,
 ): Promise<T> {
   const entity = encryptedEntityOf(builder);
   const preparing = entity && installation(builder).prepareWrite(entity, queryRunner);
   if (preparing !== undefined) await preparing;
-  return withResolvedParameters(builder, installation(builder), queryRunner, run);
+  if (entity === undefined || !UniqueWrite.isNeeded(entity)) {
+    return withResolvedParameters(builder, installation(builder), queryRunner, run);
+  }
+  const unique = new UniqueWrite(installation(builder), entity);
+  return unique.run(queryRunner, async (watched) => {
+    watch(unique);
+    builder.setQueryRunner(watched);
+    try {
+      return await withResolvedParameters(builder, installation(builder), watched, run);
+    } finally {
+      builder.setQueryRunner(queryRunner);
+      watch(undefined);
+    }
+  });
 }
 
 function encryptedEntityOf(builder: AnyQueryBuilder): EncryptedEntity | undefined {

@@ -17,6 +17,7 @@ const EXACT: BlindIndexPolicy = {
   normalizer: resolveNormalizer('exact'),
   bits: undefined,
   unique: false,
+  previous: [],
 };
 
 function blindIndex(
@@ -107,10 +108,64 @@ describe('BlindIndex.token', () => {
     const keys = new StaticKeySource([]);
     const index = blindIndex({}, {}, { keys });
     const before = index.token('Ada');
-    keys.replaceIndexRoot(staticIndexRoot(10));
+    keys.replaceIndexRoots(staticIndexRoot(10));
     expect(index.token('Ada')).not.toBe(before);
-    keys.replaceIndexRoot(staticIndexRoot());
+    keys.replaceIndexRoots(staticIndexRoot());
     expect(index.token('Ada')).toBe(before);
+  });
+
+  it('gives every token that a stored row may have, the current one first', () => {
+    const keys = new StaticKeySource([]);
+    const before = blindIndex({}, {}, { keys });
+    const index = blindIndex({}, { ...email, previous: [EXACT] }, { keys });
+    const [exact, folded] = [before.token('Ada'), blindIndex({}, email, { keys }).token('Ada')];
+    expect(before.tokens('Ada')).toEqual([exact]);
+    expect(index.tokens('Ada')).toEqual([folded, exact]);
+
+    keys.replaceIndexRoots(staticIndexRoot(10), staticIndexRoot());
+    const tokens = index.tokens('Ada');
+    expect(tokens).toHaveLength(4);
+    expect(tokens[0]).toBe(index.token('Ada'));
+    expect(tokens).toEqual(expect.arrayContaining([exact, folded, before.token('Ada')]));
+    expect(before.tokens('Ada')).toEqual([before.token('Ada'), exact]);
+  });
+
+  it('tells of which root a token may be', () => {
+    const keys = new StaticKeySource([]);
+    const index = blindIndex({}, { ...email, previous: [EXACT] }, { keys });
+    const [old, next] = [staticIndexRoot(), staticIndexRoot(10)];
+    const stored = index.token('Ada');
+    keys.replaceIndexRoots(next, old);
+    expect(index.mayBeOf(old.id, 'Ada', stored)).toBe(true);
+    expect(index.mayBeOf(next.id, 'Ada', stored)).toBe(false);
+    expect(index.mayBeOf(old.id, 'Ada', index.token('Ada'))).toBe(false);
+    // A token of no known form may be of any of them.
+    expect(index.mayBeOf(old.id, 'Ada', index.token('Bob'))).toBe(true);
+  });
+
+  it('has no token of an earlier definition for what that refused', () => {
+    const digits = { normalizer: resolveNormalizer('digits'), bits: undefined };
+    const index = blindIndex({}, { previous: [digits] });
+    expect(index.tokens('12')).toHaveLength(2);
+    expect(index.tokens('\u0661')).toEqual([index.token('\u0661')]);
+    expect(thrownBy(() => index.tokens(5))).toBeInstanceOf(UnsupportedValueError);
+  });
+
+  it('has each token once where definitions agree on a value', () => {
+    const short = { normalizer: resolveNormalizer('exact'), bits: 8 };
+    const index = blindIndex({}, { bits: 4, previous: [short] });
+    expect(index.isTruncated).toBe(true);
+    const values = Array.from({ length: 64 }, (_, i) => index.tokens(String(i)));
+    for (const tokens of values) expect(new Set(tokens).size).toBe(tokens.length);
+    expect(values.some((tokens) => tokens.length === 1)).toBe(true);
+  });
+
+  it.each([
+    ['the present definition', { previous: [EXACT] }],
+    ['a definition twice', { ...email, previous: [EXACT, EXACT] }],
+    ['bits that cannot be', { previous: [{ ...EXACT, bits: 300 }] }],
+  ])('refuses %s as a previous one', (_what, index) => {
+    expect(thrownBy(() => blindIndex({}, index))).toBeInstanceOf(InvalidFieldPolicyError);
   });
 
   const throwing = (id: string, normalize: (value: string) => string): BlindIndexPolicy => ({

@@ -34,7 +34,7 @@ describe('creating the first keys', () => {
     const active = first.keys.activeKey('default');
     for (const { keys } of processes) {
       expect(sameKey(active, keys.activeKey('default'))).toBe(true);
-      expect(keys.indexRoot().id).toBe(first.keys.indexRoot().id);
+      expect(keys.indexRoots()[0].id).toBe(first.keys.indexRoots()[0].id);
     }
     const created = processes.flatMap(({ events }) => events);
     expect(created.map((event) => event.type)).toEqual(['keyCreated', 'keyCreated']);
@@ -176,6 +176,7 @@ describe('KeyManager.rotate', () => {
     expect(sameKey(old, keys.activeKey('default'))).toBe(false);
     expect(events.at(-1)).toEqual({
       type: 'keyRotated',
+      purpose: 'data',
       keyId: info.id,
       keyName: 'default',
       version: 2,
@@ -230,11 +231,11 @@ describe('KeyManager.rotate', () => {
   it('leaves other names and the index root alone', async () => {
     const { keys, store } = startProcess();
     await keys.prepare(['default', 'medical'], BOTH);
-    const root = keys.indexRoot().id;
+    const root = keys.indexRoots()[0].id;
     await keys.rotate('default');
     await keys.prepare(['default', 'medical'], BOTH);
     expect(keys.activeKey('medical').version).toBe(1);
-    expect(keys.indexRoot().id).toBe(root);
+    expect(keys.indexRoots()[0].id).toBe(root);
     expect(store.rows).toHaveLength(4);
   });
 

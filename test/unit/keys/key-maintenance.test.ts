@@ -124,7 +124,7 @@ describe('maintain', () => {
     for (let rotation = 0; rotation < 3; rotation += 1) await keys.rotate('default');
     const needed = fleet.store.rows[1]?.id;
     const column = { entity: 'A', property: 'b', table: 'a', column: 'b', rows: 1 };
-    const count = (id: string) =>
+    const count = ({ id }: { readonly id: string }) =>
       Promise.resolve([{ ...column, rowsUnderKey: id === needed ? 1 : 0 }]);
 
     expect(await keys.operations.maintain({}, count)).toMatchObject({ destroyed: [] });

@@ -59,7 +59,7 @@ describe('KeyManager.prepare', () => {
     const { keys, store } = startProcess();
     await keys.prepare(['medical', 'medical'], DATA_ONLY);
     expect(store.rows.map((row) => row.name)).toEqual(['medical']);
-    expect(() => keys.indexRoot()).toThrow(ConfigurationError);
+    expect(() => keys.indexRoots()[0]).toThrow(ConfigurationError);
   });
 
   it('gives two processes the same keys', async () => {
@@ -70,7 +70,9 @@ describe('KeyManager.prepare', () => {
 
     expect(sameKey(one.keys.activeKey('default'), two.keys.activeKey('default'))).toBe(true);
     const info = Buffer.from('info');
-    const derived = [one, two].map(({ keys }) => keys.indexRoot().deriveIndexKey(info).export());
+    const derived = [one, two].map(({ keys }) =>
+      keys.indexRoots()[0].deriveIndexKey(info).export(),
+    );
     expect(derived[0]).toEqual(derived[1]);
     expect(two.events).toEqual([]);
   });
@@ -79,7 +81,7 @@ describe('KeyManager.prepare', () => {
     const { keys, kms } = startProcess();
     await keys.prepare([], BOTH);
     const derived = ['a', 'b'].map((info) =>
-      keys.indexRoot().deriveIndexKey(Buffer.from(info)).export().toString('hex'),
+      keys.indexRoots()[0].deriveIndexKey(Buffer.from(info)).export().toString('hex'),
     );
     expect(new Set([...derived, ...kms.keyBytes.map((key) => key.toString('hex'))]).size).toBe(3);
   });
@@ -198,7 +200,7 @@ describe('KeyManager.prepare', () => {
     });
 
     expect(keys.activeKey('good').name).toBe('good');
-    expect(keys.indexRoot()).toBeDefined();
+    expect(keys.indexRoots()[0]).toBeDefined();
     expect(() => keys.activeKey('bad')).toThrow(
       expect.objectContaining({ code: 'ERR_KEY_UNWRAP' }),
     );
@@ -236,7 +238,7 @@ describe('KeyManager without a key table', () => {
 
     await keys.prepare(['default'], BOTH);
 
-    for (const use of [() => keys.activeKey('default'), () => keys.indexRoot()]) {
+    for (const use of [() => keys.activeKey('default'), () => keys.indexRoots()[0]]) {
       expect(use).toThrow(ConfigurationError);
       expect(use).toThrow(/fieldEncryptionMigrations.*field-encryption init/);
     }
@@ -253,7 +255,7 @@ describe('KeyManager without a key table', () => {
     await keys.prepare(['default'], BOTH);
 
     expect(keys.activeKey('default').version).toBe(1);
-    expect(keys.indexRoot()).toBeDefined();
+    expect(keys.indexRoots()[0]).toBeDefined();
   });
 
   it('says of a ciphertext that the table is missing, and reads it once the table is there', async () => {
@@ -294,14 +296,14 @@ describe('KeyManager while the KMS is down', () => {
       await settle();
       expect(keys.activeKey('default').prefix).toBe(prefix);
       expect(keys.keyByPrefix(prefix)).toBeDefined();
-      expect(keys.indexRoot()).toBeDefined();
+      expect(keys.indexRoots()[0]).toBeDefined();
     }
 
     clock.advance(100);
     const uses = [
       () => keys.activeKey('default'),
       () => keys.keyByPrefix(prefix),
-      () => keys.indexRoot(),
+      () => keys.indexRoots()[0],
     ];
     for (const use of uses) {
       expect(use).toThrow(KmsUnavailableError);
@@ -580,7 +582,7 @@ describe('KeyManager.close', () => {
     await keys.close();
 
     expect(() => keys.activeKey('default')).toThrow(ConfigurationError);
-    expect(() => keys.indexRoot()).toThrow(ConfigurationError);
+    expect(() => keys.indexRoots()[0]).toThrow(ConfigurationError);
     expect(() => keys.keyByPrefix(prefix)).toThrow(KmsUnavailableError);
     expect(kms.closes).toBe(1);
   });
@@ -622,7 +624,7 @@ describe('KeyManager.close', () => {
     await expect(preparing).rejects.toMatchObject({ code: 'ERR_CONFIGURATION' });
     await loading;
     expect(() => keys.activeKey('default')).toThrow(ConfigurationError);
-    expect(() => keys.indexRoot()).toThrow(ConfigurationError);
+    expect(() => keys.indexRoots()[0]).toThrow(ConfigurationError);
     expect(() => keys.keyByPrefix(prefix)).toThrow(KmsUnavailableError);
     expect(kms.unwraps).toBe(unwraps);
   });

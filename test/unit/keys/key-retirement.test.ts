@@ -118,7 +118,7 @@ describe('revoking a key', () => {
     ]);
   });
 
-  it('knows neither unknown keys nor the index root', async () => {
+  it('takes neither unknown keys nor the index root', async () => {
     const process = await withTwoVersions();
     await expect(process.keys.operations.revoke('ffffffffffffffff')).rejects.toMatchObject({
       code: 'ERR_KEY_NOT_FOUND',

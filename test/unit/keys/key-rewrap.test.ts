@@ -19,7 +19,7 @@ describe('rewrapping under another provider', () => {
     const process = await started();
     const { store, keys } = process;
     const before = keys.activeKey('default');
-    const root = keys.indexRoot();
+    const root = keys.indexRoots()[0];
     const to = new FakeKms('hsm');
 
     const report = await keys.operations.rewrap({ to });
@@ -38,7 +38,7 @@ describe('rewrapping under another provider', () => {
     await moved.keys.prepare(['default'], { index: true });
     expect(sameKey(before, moved.keys.activeKey('default'))).toBe(true);
     const info = Buffer.from('info');
-    expect(moved.keys.indexRoot().deriveIndexKey(info).equals(root.deriveIndexKey(info))).toBe(
+    expect(moved.keys.indexRoots()[0].deriveIndexKey(info).equals(root.deriveIndexKey(info))).toBe(
       true,
     );
   });

@@ -199,8 +199,8 @@ describe('the secrets of keys', () => {
     const things: unknown[] = [
       keys,
       keys.activeKey('default'),
-      keys.indexRoot(),
-      keys.indexRoot().deriveIndexKey(Buffer.from('x')),
+      keys.indexRoots()[0],
+      keys.indexRoots()[0].deriveIndexKey(Buffer.from('x')),
       await keys.list(),
       store.rows,
       events,

@@ -42,8 +42,8 @@ describe('a backup', () => {
     await prepare(fresh, ['default', 'medical'], { index: true });
     expect(sameKey(keys.activeKey('default'), fresh.keys.activeKey('default'))).toBe(true);
     const info = Buffer.from('info');
-    expect(fresh.keys.indexRoot().deriveIndexKey(info)).toEqual(
-      keys.indexRoot().deriveIndexKey(info),
+    expect(fresh.keys.indexRoots()[0].deriveIndexKey(info)).toEqual(
+      keys.indexRoots()[0].deriveIndexKey(info),
     );
     const dates = store.rows.map(({ id, createdAt, deactivatedAt }) => [
       id,

@@ -1,0 +1,22 @@
+import type { DataSource } from 'typeorm';
+
+/** The parameters of one hand-written statement, in the driver's own notation. */
+export class SqlParameters {
+  readonly values: unknown[] = [];
+  readonly #driver: DataSource['driver'];
+
+  constructor({ driver }: DataSource) {
+    this.#driver = driver;
+  }
+
+  /** Adds a value and gives what stands for it. Call it in the order of the statement. */
+  add(value: unknown): string {
+    this.values.push(value);
+    return this.#driver.createParameter('p', this.values.length - 1);
+  }
+
+  /** {@link SqlParameters.add} for each value, with commas. */
+  list(values: readonly unknown[]): string {
+    return values.map((value) => this.add(value)).join(', ');
+  }
+}
