@@ -54,6 +54,9 @@ async function runWith(
   threads: CryptoThreads,
 ): Promise<RunReport> {
   await installation.confirmAll();
+  const writes = mode.writes !== 'nothing' && options.dryRun !== true;
+  // Tokens of a root that another process may still write with would have to be made again.
+  if (writes && mode.name === 'reindex') await installation.keys.operations.requireSettledIndex();
   const database = runDatabaseOf(installation.dataSource);
   const works = await workOf(installation, database, mode, options);
   const store = new RunStore(installation.dataSource, database);
@@ -67,7 +70,7 @@ async function runWith(
     counts.changed = pending.reduce((sum, rows) => sum + rows, 0);
     return counts.report(mode.name, false, await planOf(installation, database, mode, works));
   }
-  if (options.dryRun === true || mode.writes === 'nothing') {
+  if (!writes) {
     for (const work of works) await new ReadOnlyRun(context, work).run();
   } else {
     await store.requireTables();

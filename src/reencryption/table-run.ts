@@ -61,13 +61,25 @@ export class TableRun {
     const { run, resumed } = await store.open(identity, options.restart ?? false);
     this.#run = run;
     if (resumed) counts.resumed = true;
+    await this.#record(run, 'started');
     let pass = await store.pass(run);
     while (pass !== undefined && !this.#aborted) {
       counts.beginPass();
       await this.#pass(run, pass);
       pass = await store.pass(run);
     }
+    if (pass === undefined) await this.#record(run, 'done');
     counts.endTable();
+  }
+
+  #record({ id }: RunRow, outcome: 'started' | 'done'): Promise<void> {
+    const { installation, mode, counts } = this.#context;
+    return installation.audit.record({
+      operation: `data ${mode.name}`,
+      outcome,
+      reference: id,
+      ...(outcome === 'done' ? { counts: { changed: counts.changed, failed: counts.failed } } : {}),
+    });
   }
 
   get #aborted(): boolean {

@@ -71,7 +71,8 @@ describeEachDatabase('The audit log', (kind) => {
       ...['create audit 1', 'create data 1', 'create index 1'],
       ...['deactivate data 1', 'rotate data 2'],
       ...Array.from({ length: 4 }, () => expect.stringMatching(/^rewrap/) as string),
-      ...['backup', 'revoke data 2', 'rotate data 3', 'destroy data 1'],
+      ...['backup', 'revoke data 2', 'rotate data 3', 'data reencrypt', 'data reencrypt'],
+      'destroy data 1',
       ...['restore data 2', 'data reencrypt'],
     ]);
     const entries = await audit.list();

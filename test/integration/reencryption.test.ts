@@ -92,7 +92,9 @@ describeEachDatabase('reencrypt', (database) => {
       changed: 0,
       skipped: 4,
     });
-    expect(used.statements.writes()).toEqual([]);
+    // The count of uses is brought up to date with the keys.
+    const writes = used.statements.writes().filter((sql) => !sql.includes('use_count'));
+    expect(writes).toEqual([]);
   });
 
   it('walks composite primary keys page by page', async () => {

@@ -36,8 +36,8 @@ describe('suspending a key', () => {
     expect(states(process)).toEqual(['v1 active']);
     const told = process.events.filter(({ type }) => type !== 'keyLoadFailed');
     expect(told.slice(-2)).toEqual([
-      { type: 'keySuspended', keyId: id, keyName: 'default', version: 1 },
-      { type: 'keyResumed', keyId: id, keyName: 'default', version: 1 },
+      { type: 'keySuspended', purpose: 'data', keyId: id, keyName: 'default', version: 1 },
+      { type: 'keyResumed', purpose: 'data', keyId: id, keyName: 'default', version: 1 },
     ]);
   });
 
