@@ -42,7 +42,7 @@ export class TableRun {
   readonly #pages: PageWork;
   readonly #writer: PageWriter;
   readonly #pace: Pace;
-  #run: RunRow | undefined;
+  #rangesLeft = Number.POSITIVE_INFINITY;
 
   constructor(context: RunContext, work: TableWork) {
     const { installation, database, mode, options } = context;
@@ -54,20 +54,59 @@ export class TableRun {
     this.#pace = new Pace(most, options.maxRate);
   }
 
+  /** Begins the run, or joins the one that is under way, and works until it is over. */
   async run(): Promise<void> {
+    const run = await this.open();
+    await this.join(run);
+    this.#context.counts.endTable();
+  }
+
+  /** Begins the run, or finds the one that is under way, and works on nothing yet. */
+  async open(): Promise<RunRow> {
     const { store, mode, options, counts } = this.#context;
     const { table, scope, structure } = this.#work;
     const identity = { mode: mode.name, tablePath: table.metadata.tablePath, scope, structure };
     const { run, resumed } = await store.open(identity, options.restart ?? false);
-    this.#run = run;
     if (resumed) counts.resumed = true;
+    return run;
+  }
+
+  /**
+   * Works in a run that is under way until it is over.
+   *
+   * @param maxRanges - ends after so many ranges, and where other workers have all that is left.
+   */
+  async join(run: RunRow, maxRanges = Number.POSITIVE_INFINITY): Promise<void> {
+    const { store, counts } = this.#context;
+    this.#rangesLeft = maxRanges;
     let pass = await store.pass(run);
-    while (pass !== undefined && !this.#aborted) {
-      counts.beginPass();
+    while (pass !== undefined && !this.#isEnough) {
+      counts.beginPass(pass);
       await this.#pass(run, pass);
       pass = await store.pass(run);
     }
-    counts.endTable();
+    // Others may have been through all rows again since, and have found what is wrong with them.
+    const last = await store.find(run.id);
+    if (last !== undefined) counts.beginPass(last.pass);
+  }
+
+  /** About how many ranges the run has to share out. */
+  async countRanges(): Promise<number> {
+    const { database } = this.#context;
+    const { table, pending } = this.#work;
+    const rowsInRange = PAGES_PER_RANGE * this.#pace.most;
+    let ranges = 0;
+    for (let pass = 0; pass <= this.#passesBefore; pass++) {
+      const [, rows] = await database.count(table, this.#condition(pass) || 'TRUE');
+      // Where only reading tells that all is done, everything is read twice.
+      const times = pending === undefined && pass === this.#passesBefore ? 2 : 1;
+      ranges += times * Math.ceil(rows / rowsInRange);
+    }
+    return ranges;
+  }
+
+  get #isEnough(): boolean {
+    return this.#aborted || this.#rangesLeft <= 0;
   }
 
   get #aborted(): boolean {
@@ -77,14 +116,17 @@ export class TableRun {
   /** Works on ranges until the pass is over for all workers, and settles what follows it. */
   async #pass(run: RunRow, pass: number): Promise<void> {
     const { store } = this.#context;
-    while (!this.#aborted) {
+    while (!this.#isEnough) {
       const claim = await store.claim(run, pass, (after) => this.#boundary(pass, after));
       if (claim.kind === 'passOver') {
         await this.#afterPass(run, pass, claim);
         return;
       }
-      if (claim.kind === 'range') await this.#range(claim.lease);
-      else if ((await store.pass(run)) !== pass) return;
+      if (claim.kind === 'range') {
+        this.#rangesLeft -= 1;
+        await this.#range(claim.lease);
+      } else if ((await store.pass(run)) !== pass) return;
+      else if (Number.isFinite(this.#rangesLeft)) this.#rangesLeft = 0;
       else await sleep(POLL_MS, this.#context.options.signal);
     }
   }
@@ -103,8 +145,7 @@ export class TableRun {
       await store.nextPass(run, pass);
       return;
     }
-    if (passes >= MAX_PASSES) counts.conflicts += lost;
-    await store.end(run);
+    if ((await store.end(run)) && passes >= MAX_PASSES) counts.conflicts += lost;
   }
 
   /** Passes over the rows that come first. */
