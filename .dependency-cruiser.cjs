@@ -21,7 +21,16 @@ const mayImport = {
     'crypto',
     'encoding',
   ],
-  reencryption: ['typeorm', 'field', 'keys', 'kms/kms-provider', 'format', 'crypto', 'encoding'],
+  reencryption: [
+    'typeorm',
+    'field',
+    'keys',
+    'kms/kms-provider',
+    'kms/remote/optional-peer',
+    'format',
+    'crypto',
+    'encoding',
+  ],
   schema: ['reencryption/encrypted-table', 'typeorm'],
   cli: [
     'field-encryption',

@@ -1,9 +1,14 @@
+import { Option } from 'commander';
 import type { Command } from 'commander';
+import { WRITING_MODES } from '../reencryption/run-mode';
 import type { RunMode } from '../reencryption/run-mode';
 import { DRY_RUN, wholeNumber } from './common-options';
 import type { ChooseWork } from './common-options';
 import { dataRun } from './data-run';
 import type { DataRunOptions } from './data-run';
+import { dataWork } from './commands/data-work';
+import type { DataWorkOptions } from './commands/data-work';
+import { workerProcess } from './workers/worker-process';
 
 const DESCRIPTIONS: readonly (readonly [RunMode, string])[] = [
   [
@@ -20,6 +25,10 @@ const DESCRIPTIONS: readonly (readonly [RunMode, string])[] = [
 export function addData(program: Command, choose: ChooseWork): void {
   const data = program.command('data').description('work on the encrypted rows');
   for (const [mode, description] of DESCRIPTIONS) addRun(data, mode, description, choose);
+  addWork(data, choose);
+  data.command('worker', { hidden: true }).action(() => {
+    choose(workerProcess);
+  });
 }
 
 function addRun(data: Command, mode: RunMode, description: string, choose: ChooseWork): void {
@@ -36,7 +45,13 @@ function addRun(data: Command, mode: RunMode, description: string, choose: Choos
       .option(...DRY_RUN)
       .option('--first <condition...>', "rows to do first, as 'Entity: SQL condition'")
       .option('--max-replica-lag <seconds>', 'wait while a replica is further behind', wholeNumber)
-      .option('--restart', 'forget how far an unfinished run came');
+      .option('--restart', 'forget how far an unfinished run came')
+      .option('--workers <count>', 'processes that share the rows (default: 1)', wholeNumber)
+      .addOption(
+        new Option('--queue <kind>', 'leave the rows to `data work`, on any machine').choices([
+          'pg-boss',
+        ]),
+      );
   }
   if (mode === 'reencrypt') {
     command
@@ -46,6 +61,25 @@ function addRun(data: Command, mode: RunMode, description: string, choose: Choos
   command.action((options: Partial<DataRunOptions>) => {
     choose((session) => dataRun(session, mode, withDefaults(options)));
   });
+}
+
+function addWork(data: Command, choose: ChooseWork): void {
+  data
+    .command('work')
+    .description('work on rows that --queue left, until SIGTERM')
+    .option('--once', 'end when the queue is empty and the runs worked on are over')
+    .addOption(
+      new Option('--mode <mode...>', 'runs to take part in')
+        .choices(WRITING_MODES)
+        .default(WRITING_MODES.filter((mode) => mode !== 'decrypt')),
+    )
+    .option('--first <condition...>', 'as the runs were begun with')
+    .option('--threads <count>', 'threads that decrypt and encrypt', wholeNumber)
+    .action((options: Partial<DataWorkOptions>) => {
+      choose((session) =>
+        dataWork(session, { once: false, first: [], threads: undefined, mode: [], ...options }),
+      );
+    });
 }
 
 function withDefaults(options: Partial<DataRunOptions>): DataRunOptions {
@@ -61,6 +95,8 @@ function withDefaults(options: Partial<DataRunOptions>): DataRunOptions {
     threads: undefined,
     targetKey: undefined,
     report: undefined,
+    workers: 1,
+    queue: undefined,
     ...options,
   };
 }

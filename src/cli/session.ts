@@ -9,6 +9,8 @@ import type { Output } from './output';
 /** What a command works with: the user's DataSource, connected. */
 export interface Session {
   readonly dataSource: DataSource;
+  /** Module that exports it, as the command line named it. */
+  readonly dataSourcePath: string;
   readonly installation: Installation;
   readonly fieldEncryption: FieldEncryption;
   readonly output: Output;
@@ -31,6 +33,7 @@ export async function inSession<T>(
   try {
     return await work({
       dataSource,
+      dataSourcePath: path,
       installation,
       fieldEncryption: fieldEncryption(dataSource),
       output,

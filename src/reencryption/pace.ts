@@ -6,6 +6,9 @@ const SLOW_MS = 1000;
 const FAST_MS = 250;
 const SMALLEST_PAGE = 10;
 
+/** Milliseconds between two looks at what other workers, a replica or the application are doing. */
+export const POLL_MS = 200;
+
 /** How many rows to take at once, and how soon. */
 export class Pace {
   /** Rows in a page at most. */

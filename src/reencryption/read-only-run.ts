@@ -3,7 +3,7 @@ import type { RowKey } from './database/row';
 import { Pace } from './pace';
 import { PageWork } from './page-work';
 import { DEFAULT_PAGE_ROWS } from './run-options';
-import type { RunContext } from './table-run';
+import type { RunContext } from './run-context';
 import type { TableWork } from './work-plan';
 
 /** Reads every row of a table as a run would, writes nothing and keeps no checkpoint. */

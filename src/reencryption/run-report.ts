@@ -58,6 +58,23 @@ export interface RunReport {
 
 const MAX_FAILURES_LISTED = 100;
 
+/** One report of what several workers did in the same runs. The last one says how it ended. */
+export function mergedReport(last: RunReport, others: readonly RunReport[]): RunReport {
+  const all = [...others, last];
+  const sum = (count: 'scanned' | 'changed' | 'skipped' | 'conflicts' | 'failed'): number =>
+    all.reduce((total, report) => total + report[count], 0);
+  return {
+    ...last,
+    scanned: sum('scanned'),
+    changed: sum('changed'),
+    skipped: sum('skipped'),
+    conflicts: sum('conflicts'),
+    failed: sum('failed'),
+    failures: all.flatMap(({ failures }) => failures).slice(0, MAX_FAILURES_LISTED),
+    resumed: all.some(({ resumed }) => resumed),
+  };
+}
+
 /** Counts what a run does, over all its tables. */
 export class RunCounts {
   total = 0;
@@ -69,6 +86,8 @@ export class RunCounts {
   remaining: number | null = 0;
   #failures: RowFailure[] = [];
   #failed = 0;
+  /** The pass that they are of. */
+  #pass: number | undefined;
   /** Those of the tables before: a pass over a table finds its failures again. */
   #settled: { readonly failed: number; readonly failures: readonly RowFailure[] } = {
     failed: 0,
@@ -95,8 +114,13 @@ export class RunCounts {
     return this.#settled.failed + this.#failed;
   }
 
-  /** Forgets the failures of the table under way, which a further pass is going to find again. */
-  beginPass(): void {
+  /** Forgets the failures of the pass before, which a further pass finds again. */
+  beginPass(pass: number): void {
+    if (pass !== this.#pass) this.#forget(pass);
+  }
+
+  #forget(pass: number | undefined): void {
+    this.#pass = pass;
     this.#failures = [];
     this.#failed = 0;
   }
@@ -107,7 +131,7 @@ export class RunCounts {
       failed: this.failed,
       failures: [...this.#settled.failures, ...this.#failures].slice(0, MAX_FAILURES_LISTED),
     };
-    this.beginPass();
+    this.#forget(undefined);
   }
 
   report(mode: RunMode, aborted: boolean, plan?: RunPlan): RunReport {

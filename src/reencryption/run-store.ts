@@ -75,12 +75,16 @@ export class RunStore {
     return this.open(identity, false);
   }
 
+  /** The run, also one that has ended. */
+  async find(id: string): Promise<RunRow | undefined> {
+    const run = await this.#with((runner) => runner.manager.findOneBy(RunSchema, { id }));
+    return run ?? undefined;
+  }
+
   /** The pass that all workers are in; `undefined` when the run has ended. */
   async pass({ id }: RunRow): Promise<number | undefined> {
-    const run = await this.#with((runner) =>
-      runner.manager.findOneBy(RunSchema, { id, state: 'running' }),
-    );
-    return run?.pass;
+    const run = await this.find(id);
+    return run?.state === 'running' ? run.pass : undefined;
   }
 
   /**
@@ -134,14 +138,16 @@ export class RunStore {
     );
   }
 
-  async end({ id }: RunRow): Promise<void> {
-    await this.#with(async (runner) => {
-      await runner.manager.update(
+  /** False when another worker has ended the run. */
+  async end({ id }: RunRow): Promise<boolean> {
+    return this.#with(async (runner) => {
+      const { affected } = await runner.manager.update(
         RunSchema,
-        { id },
+        { id, state: 'running' },
         { state: 'done', endedAt: new Date().toISOString() },
       );
       await runner.manager.delete(RangeSchema, { runId: id });
+      return affected === 1;
     });
   }
 

@@ -1,24 +1,12 @@
-import { availableParallelism } from 'node:os';
-import { QueryFailedError } from 'typeorm';
-import { RunInterruptedError } from '../errors';
 import type { Installation } from '../typeorm/installation';
-import { databaseCode } from '../typeorm/transient-conflict';
-import { DatabaseError } from './database/connection';
-import { runDatabaseOf } from './database/run-database-of';
-import type { Mode } from './modes/mode';
-import { modeOf } from './modes/mode-of';
-import { CryptoThreads } from './threads/crypto-threads';
-import { ReadOnlyRun } from './read-only-run';
-import { checkOptions } from './run-options';
-import type { RunOptions } from './run-options';
+import { countRows, inRun } from './in-run';
 import { planOf } from './make-plan';
-import { RunCounts } from './run-report';
+import { ReadOnlyRun } from './read-only-run';
 import type { RunMode } from './run-mode';
+import type { RunOptions } from './run-options';
 import type { RunReport } from './run-report';
-import { RunStore } from './run-store';
 import { TableRun } from './table-run';
-import type { RunContext } from './table-run';
-import { workOf } from './work-plan';
+import type { RunContext } from './run-context';
 import type { TableWork } from './work-plan';
 
 /**
@@ -31,81 +19,31 @@ import type { TableWork } from './work-plan';
  * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError} before a row is touched
  * @throws {@link RunInterruptedError} when the database fails
  */
-export async function run(
+export function run(
   installation: Installation,
   modeName: RunMode,
   options: RunOptions = {},
 ): Promise<RunReport> {
-  checkOptions(options);
-  const threads = threadsFor(installation, options);
-  try {
-    return await runWith(installation, modeOf(modeName, installation, threads), options, threads);
-  } catch (error) {
-    throw interrupted(error);
-  } finally {
-    await threads.close();
-  }
-}
+  return inRun(installation, modeName, options, async (context, works) => {
+    const { mode, store, counts } = context;
+    const pending = await countRows(context, works);
 
-async function runWith(
-  installation: Installation,
-  mode: Mode,
-  options: RunOptions,
-  threads: CryptoThreads,
-): Promise<RunReport> {
-  await installation.confirmAll();
-  const writes = mode.writes !== 'nothing' && options.dryRun !== true;
-  // Tokens of a root that another process may still write with would have to be made again.
-  if (writes && mode.name === 'reindex') await installation.keys.operations.requireSettledIndex();
-  const database = runDatabaseOf(installation.dataSource);
-  const works = await workOf(installation, database, mode, options);
-  const store = new RunStore(installation.dataSource, database);
-  const counts = new RunCounts();
-  const pagesAhead = 2 + (mode.name === 'reencrypt' ? threads.count : 0);
-  const context = { installation, database, store, mode, options, counts, pagesAhead };
-  const pending = await countRows(context, works);
-
-  if (options.dryRun === true && mode.pending !== undefined) {
-    counts.scanned = counts.total;
-    counts.changed = pending.reduce((sum, rows) => sum + rows, 0);
-    return counts.report(mode.name, false, await planOf(installation, database, mode, works));
-  }
-  if (!writes) {
-    for (const work of works) await new ReadOnlyRun(context, work).run();
-  } else {
-    await store.requireTables();
-    for (const [i, work] of works.entries()) {
-      if (mode.pending === undefined || pending[i] !== 0) await runTable(context, work);
+    if (options.dryRun === true && mode.pending !== undefined) {
+      counts.scanned = counts.total;
+      counts.changed = pending.reduce((sum, rows) => sum + rows, 0);
+      const plan = await planOf(installation, context.database, mode, works);
+      return counts.report(modeName, false, plan);
     }
-  }
-  return counts.report(mode.name, options.signal?.aborted ?? false);
-}
-
-/** A core for each thread, while this one waits for the database; more do not help one database. */
-const DEFAULT_THREADS = 2;
-/** Values from which on starting threads pays. */
-const THREADS_AFTER = 10_000;
-
-function threadsFor({ options }: Installation, { threads }: RunOptions): CryptoThreads {
-  const count = threads ?? (availableParallelism() > 1 ? DEFAULT_THREADS : 0);
-  const after = threads === undefined ? THREADS_AFTER : 0;
-  return new CryptoThreads(count, after, options.application ?? 'default');
-}
-
-/** Rows that are still to be done, for each table. */
-async function countRows(
-  { database, counts, mode }: RunContext,
-  works: readonly TableWork[],
-): Promise<number[]> {
-  const pendings: number[] = [];
-  for (const { table, pending } of works) {
-    const [rows, left] = await database.count(table, pending ?? 'TRUE');
-    counts.total += rows;
-    if (mode.pending !== undefined) counts.read(rows - left, rows - left);
-    pendings.push(left);
-  }
-  if (mode.pending === undefined) counts.remaining = null;
-  return pendings;
+    if (options.dryRun === true || mode.writes === 'nothing') {
+      for (const work of works) await new ReadOnlyRun(context, work).run();
+    } else {
+      await store.requireTables();
+      for (const [i, work] of works.entries()) {
+        if (mode.pending === undefined || pending[i] !== 0) await runTable(context, work);
+      }
+    }
+    return counts.report(modeName, options.signal?.aborted ?? false);
+  });
 }
 
 async function runTable(context: RunContext, work: TableWork): Promise<void> {
@@ -114,15 +52,4 @@ async function runTable(context: RunContext, work: TableWork): Promise<void> {
   const table = new TableRun(context, work);
   await table.run();
   if (counts.remaining !== null) counts.remaining += (await table.rowsLeft()) ?? 0;
-}
-
-/** What the database throws is told apart from what is wrong with keys or rows. */
-function interrupted(error: unknown): unknown {
-  if (!(error instanceof DatabaseError) && !(error instanceof QueryFailedError)) return error;
-  const code = databaseCode(error);
-  return new RunInterruptedError(
-    `The database failed in the middle of a run${code === '' ? '' : ` (${code})`}: ${error.message}. ` +
-      'The page under way was rolled back and what came before it is done. Run again to go on from there.',
-    { cause: error instanceof DatabaseError ? error : new DatabaseError(error.message, code) },
-  );
 }

@@ -24,6 +24,20 @@ export interface TableWork {
   readonly structure: string;
 }
 
+/** Passes over the rows that come first. */
+export function passesBefore({ table }: TableWork): number {
+  return table.first === '' ? 0 : 1;
+}
+
+/** SQL condition of the rows that a pass is over; empty for all. */
+export function passCondition(work: TableWork, pass: number): string {
+  const conditions = [work.pending, pass < passesBefore(work) ? work.table.first : undefined];
+  return conditions
+    .filter((condition) => condition !== undefined)
+    .map((condition) => `(${condition})`)
+    .join(' AND ');
+}
+
 /**
  * Settles what a run works on, and refuses what cannot be done before a row is touched.
  *

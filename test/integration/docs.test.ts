@@ -53,7 +53,10 @@ jest.setTimeout(180_000);
 
 /** Pages with anything that runs. */
 const runnable = PAGES.filter((page) =>
-  blocksOf(readPage(page)).some(({ language }) => ['ts', 'js', 'sql', 'sh'].includes(language)),
+  blocksOf(readPage(page)).some(
+    ({ language, needs }) =>
+      ['ts', 'js', 'sql'].includes(language) || (language === 'sh' && needs === undefined),
+  ),
 );
 
 /** A page without such blocks has no such test. */

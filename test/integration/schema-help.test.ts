@@ -126,6 +126,7 @@ describeEachDatabase('schema expand and schema contract', (kind) => {
 
   const session = (dataSource: DataSource): Session => ({
     dataSource,
+    dataSourcePath: 'data-source.js',
     installation: installationOf(dataSource),
     fieldEncryption: fieldEncryption(dataSource),
     output: {} as Session['output'],

@@ -1,0 +1,61 @@
+import type { RunMode } from '../reencryption/run-mode';
+import type { RowFailure, RunReport } from '../reencryption/run-report';
+import { describePlan } from './describe-plan';
+import { EXIT_CODES } from './exit-code';
+import type { ExitCode } from './exit-code';
+import { counted, grouped } from './table';
+
+/** Past tense and gerund of what each run does to rows. */
+const DONE: Readonly<Record<RunMode, string>> = {
+  encrypt: 'encrypted',
+  reencrypt: 're-encrypted',
+  reindex: 'indexed again',
+  decrypt: 'decrypted',
+  verify: 'changed',
+};
+
+/** Whether all rows are done. */
+export function exitCodeOf({ aborted, failed, conflicts, remaining }: RunReport): ExitCode {
+  if (aborted) return EXIT_CODES.interrupted;
+  const isDone = failed === 0 && conflicts === 0 && (remaining ?? 0) === 0;
+  return isDone ? EXIT_CODES.done : EXIT_CODES.failed;
+}
+
+/** What a run did, for people. */
+export function describeReport(
+  report: RunReport,
+  { dryRun, seconds }: { readonly dryRun: boolean; readonly seconds: number },
+): string {
+  const { mode, scanned, changed, skipped, conflicts, failed, failures, aborted, resumed } = report;
+  const verb = dryRun ? `would be ${DONE[mode]}` : DONE[mode];
+  return [
+    ...(report.plan === undefined ? [] : [describePlan(report.plan)]),
+    ...(resumed ? ['Went on where an unfinished run had stopped.'] : []),
+    `${counted(changed, 'row')} ${verb} in ${seconds.toFixed(1)} s: ${grouped(scanned)} read, ` +
+      `${grouped(skipped)} needed nothing, ${grouped(failed)} failed, ${grouped(conflicts)} in conflict.`,
+    ...(dryRun ? ['Nothing was changed.'] : []),
+    ...failures.map(describeFailure),
+    ...(failures.length < failed ? [`... and ${grouped(failed - failures.length)} more.`] : []),
+    ...(failed > 0 ? ['Rows that failed were left as they are.'] : []),
+    ...(conflicts > 0 ? ['Rows in conflict kept changing meanwhile. Run the command again.'] : []),
+    ...(report.remaining === 0 && !dryRun ? ['A count found no row left.'] : []),
+    ...(aborted
+      ? ['Interrupted. What is done stays done; run the command again for the rest.']
+      : []),
+  ].join('\n');
+}
+
+function describeFailure({
+  entity,
+  property,
+  primaryKey,
+  code,
+  conflictsWith,
+}: RowFailure): string {
+  const other = conflictsWith === undefined ? '' : ` with ${keyText(conflictsWith)}`;
+  return `  ${entity} ${keyText(primaryKey)}: ${property}: ${code}${other}`;
+}
+
+function keyText(key: readonly unknown[]): string {
+  return key.map(String).join(', ');
+}

@@ -1,0 +1,132 @@
+import type { WritingMode } from '../../reencryption/run-mode';
+import type { RunOptions } from '../../reencryption/run-options';
+import { mergedReport } from '../../reencryption/run-report';
+import type { RunProgress, RunReport } from '../../reencryption/run-report';
+import { openRuns, remainingRows } from '../../reencryption/shared-run';
+import type { OpenedRuns } from '../../reencryption/shared-run';
+import type { Session } from '../session';
+import { joinRuns } from './join-runs';
+import type { WorkerOrder } from './messages';
+import { WorkerGroup } from './worker-group';
+
+/**
+ * Takes the rows through a run in several processes, of which this is one. A process that dies stops
+ * nobody: its range goes to the others.
+ */
+export async function runInGroup(
+  session: Session,
+  mode: WritingMode,
+  options: RunOptions,
+  processes: number,
+): Promise<RunReport> {
+  const opened = await openRuns(session.installation, mode, options);
+  if (opened.runs.length === 0) return opened.before;
+  const order = orderFor(mode, options, opened, processes);
+  const progress = new GroupProgress(opened, options.onProgress);
+  const group = new WorkerGroup(workerArguments(session), processes - 1, order, {
+    onProgress: (counts) => {
+      progress.ofOthers(counts);
+    },
+    onLost: (how) => {
+      session.output.progress(`A worker ended early (${how}). The others have its rows.`);
+    },
+  });
+  const stop = (): void => {
+    group.stop();
+  };
+  options.signal?.addEventListener('abort', stop);
+  try {
+    const own = await joinRuns(session.installation, {
+      ...order,
+      options: { ...order.options, ...ownOptions(options, progress) },
+    });
+    return await reportOf(session, order, own, [opened.before, ...(await group.end(mode))]);
+  } catch (error) {
+    stop();
+    await group.end(mode);
+    throw error;
+  } finally {
+    options.signal?.removeEventListener('abort', stop);
+  }
+}
+
+/** Runs have been begun by now, so all processes join them by what identifies them. */
+function orderFor(
+  mode: WritingMode,
+  { first, batchSize, maxRate, threads, targetKey, maxReplicaLagMs }: RunOptions,
+  { runs }: OpenedRuns,
+  processes: number,
+): WorkerOrder {
+  return {
+    mode,
+    runs: runs.map(({ id }) => id),
+    options: {
+      columns: runs.flatMap(({ columns }) => columns),
+      ...(first === undefined ? {} : { first }),
+      ...(batchSize === undefined ? {} : { batchSize }),
+      ...(maxRate === undefined ? {} : { maxRate: maxRate / processes }),
+      ...(threads === undefined ? {} : { threads }),
+      ...(targetKey === undefined ? {} : { targetKey }),
+      ...(maxReplicaLagMs === undefined ? {} : { maxReplicaLagMs }),
+    },
+  };
+}
+
+function ownOptions({ signal }: RunOptions, progress: GroupProgress): RunOptions {
+  return {
+    ...(signal === undefined ? {} : { signal }),
+    onProgress: (own) => {
+      progress.ofThis(own);
+    },
+  };
+}
+
+function workerArguments({ dataSourcePath }: Session): string[] {
+  const verbose = process.argv.includes('--verbose') ? ['--verbose'] : [];
+  return ['-d', dataSourcePath, ...verbose, 'data', 'worker'];
+}
+
+async function reportOf(
+  { installation }: Session,
+  { mode, options }: WorkerOrder,
+  own: RunReport,
+  others: readonly RunReport[],
+): Promise<RunReport> {
+  const remaining = own.aborted ? null : await remainingRows(installation, mode, options);
+  return mergedReport({ ...own, remaining }, others);
+}
+
+/** One progress of all processes. */
+class GroupProgress {
+  readonly #opened: OpenedRuns;
+  readonly #report: RunOptions['onProgress'];
+  #own: RunProgress;
+  #others: Pick<RunProgress, 'scanned' | 'changed'> = { scanned: 0, changed: 0 };
+
+  constructor(opened: OpenedRuns, report: RunOptions['onProgress']) {
+    this.#opened = opened;
+    this.#report = report;
+    this.#own = { entity: opened.runs[0]?.entity ?? '', scanned: 0, total: 0, changed: 0 };
+  }
+
+  ofThis(own: RunProgress): void {
+    this.#own = own;
+    this.#tell();
+  }
+
+  ofOthers(others: Pick<RunProgress, 'scanned' | 'changed'>): void {
+    this.#others = others;
+    this.#tell();
+  }
+
+  #tell(): void {
+    const { before, total } = this.#opened;
+    const scanned = before.scanned + this.#own.scanned + this.#others.scanned;
+    this.#report?.({
+      entity: this.#own.entity,
+      scanned: Math.min(scanned, total),
+      total,
+      changed: this.#own.changed + this.#others.changed,
+    });
+  }
+}

@@ -1,0 +1,87 @@
+import { availableParallelism } from 'node:os';
+import { QueryFailedError } from 'typeorm';
+import { RunInterruptedError } from '../errors';
+import type { Installation } from '../typeorm/installation';
+import { databaseCode } from '../typeorm/transient-conflict';
+import { DatabaseError } from './database/connection';
+import { runDatabaseOf } from './database/run-database-of';
+import { modeOf } from './modes/mode-of';
+import type { RunMode } from './run-mode';
+import { checkOptions } from './run-options';
+import type { RunOptions } from './run-options';
+import { RunCounts } from './run-report';
+import { RunStore } from './run-store';
+import type { RunContext } from './run-context';
+import { CryptoThreads } from './threads/crypto-threads';
+import { workOf } from './work-plan';
+import type { TableWork } from './work-plan';
+
+/**
+ * Settles what a run works on and with, and works on it.
+ *
+ * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError} before a row is touched
+ * @throws {@link RunInterruptedError} when the database fails
+ */
+export async function inRun<T>(
+  installation: Installation,
+  modeName: RunMode,
+  options: RunOptions,
+  work: (context: RunContext, works: readonly TableWork[]) => Promise<T>,
+): Promise<T> {
+  checkOptions(options);
+  const threads = threadsFor(installation, options);
+  try {
+    await installation.confirmAll();
+    // Tokens of a root that another process may still write with would have to be made again.
+    if (modeName === 'reindex') await installation.keys.operations.requireSettledIndex();
+    const mode = modeOf(modeName, installation, threads);
+    const database = runDatabaseOf(installation.dataSource);
+    const works = await workOf(installation, database, mode, options);
+    const store = new RunStore(installation.dataSource, database);
+    const counts = new RunCounts();
+    const pagesAhead = 2 + (modeName === 'reencrypt' ? threads.count : 0);
+    return await work({ installation, database, store, mode, options, counts, pagesAhead }, works);
+  } catch (error) {
+    throw interrupted(error);
+  } finally {
+    await threads.close();
+  }
+}
+
+/** A core for each thread, while this one waits for the database; more do not help one database. */
+const DEFAULT_THREADS = 2;
+/** Values from which on starting threads pays. */
+const THREADS_AFTER = 10_000;
+
+function threadsFor({ options }: Installation, { threads }: RunOptions): CryptoThreads {
+  const count = threads ?? (availableParallelism() > 1 ? DEFAULT_THREADS : 0);
+  const after = threads === undefined ? THREADS_AFTER : 0;
+  return new CryptoThreads(count, after, options.application ?? 'default');
+}
+
+/** Rows that are still to be done, for each table. */
+export async function countRows(
+  { database, counts, mode }: RunContext,
+  works: readonly TableWork[],
+): Promise<number[]> {
+  const pendings: number[] = [];
+  for (const { table, pending } of works) {
+    const [rows, left] = await database.count(table, pending ?? 'TRUE');
+    counts.total += rows;
+    if (mode.pending !== undefined) counts.read(rows - left, rows - left);
+    pendings.push(left);
+  }
+  if (mode.pending === undefined) counts.remaining = null;
+  return pendings;
+}
+
+/** What the database throws is told apart from what is wrong with keys or rows. */
+export function interrupted(error: unknown): unknown {
+  if (!(error instanceof DatabaseError) && !(error instanceof QueryFailedError)) return error;
+  const code = databaseCode(error);
+  return new RunInterruptedError(
+    `The database failed in the middle of a run${code === '' ? '' : ` (${code})`}: ${error.message}. ` +
+      'The page under way was rolled back and what came before it is done. Run again to go on from there.',
+    { cause: error instanceof DatabaseError ? error : new DatabaseError(error.message, code) },
+  );
+}

@@ -1,0 +1,77 @@
+import type { DataSource } from 'typeorm';
+import { installationOf } from '../../typeorm/installation';
+import type { WritingMode } from '../run-mode';
+import type { RunOptions } from '../run-options';
+import { openRuns } from '../shared-run';
+import type { SharedRun } from '../shared-run';
+import { JobQueue } from './job-queue';
+import type { NewJob } from './job-queue';
+import { jobOptions } from './run-job';
+import type { RunJob } from './run-job';
+
+/** A run over one table that waits for workers. */
+export interface EnqueuedRun {
+  readonly entity: string;
+  /** Id of the run, which its jobs carry. */
+  readonly run: string;
+  readonly jobs: number;
+}
+
+/** What {@link enqueueRun} left to workers. */
+export interface EnqueueReport {
+  /** In the order of work; none where nothing is to be done. */
+  readonly runs: readonly EnqueuedRun[];
+  /** Whether an unfinished run was taken up. */
+  readonly resumed: boolean;
+}
+
+/** Jobs that one statement puts into the queue. */
+const JOBS_AT_ONCE = 1000;
+/** Times that a range, or the rest of a run, may fail or lose its worker. */
+const RANGE_RETRIES = 10;
+const REST_RETRIES = 100;
+
+/**
+ * Begins a run over the rows, or takes up the unfinished one, and leaves it to {@link workOnRuns},
+ * which may run on any machine. Needs PostgreSQL and the package `pg-boss`.
+ *
+ * `first` is not put into the queue: give it to the workers, too.
+ *
+ * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError}
+ * @throws {@link RunInterruptedError} when the database fails
+ */
+export async function enqueueRun(
+  dataSource: DataSource,
+  mode: WritingMode,
+  options: RunOptions = {},
+): Promise<EnqueueReport> {
+  return JobQueue.with(dataSource, async (queue) => {
+    const { runs, before } = await openRuns(installationOf(dataSource), mode, options);
+    const enqueued: EnqueuedRun[] = [];
+    for (const [i, run] of runs.entries()) {
+      const jobs = jobsOf(run, mode, options, runs.length - i);
+      for (let at = 0; at < jobs.length; at += JOBS_AT_ONCE) {
+        await queue.add(jobs.slice(at, at + JOBS_AT_ONCE));
+      }
+      enqueued.push({ entity: run.entity, run: run.id, jobs: jobs.length });
+    }
+    return { runs: enqueued, resumed: before.resumed };
+  });
+}
+
+/** One for each range, and one that sees the run out, which comes after those of all runs. */
+function jobsOf(
+  { id, columns, ranges }: SharedRun,
+  mode: WritingMode,
+  options: RunOptions,
+  priority: number,
+): NewJob[] {
+  const data: Omit<RunJob, 'share'> = { run: id, mode, columns, ...jobOptions(options) };
+  const range: NewJob = {
+    data: { ...data, share: 'range' },
+    priority,
+    retryLimit: RANGE_RETRIES,
+  };
+  const rest: NewJob = { data: { ...data, share: 'rest' }, priority: 0, retryLimit: REST_RETRIES };
+  return [...Array.from({ length: ranges }, () => range), rest];
+}

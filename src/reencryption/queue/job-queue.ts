@@ -1,0 +1,132 @@
+import type PgBoss from 'pg-boss';
+import type { DataSource } from 'typeorm';
+import { ConfigurationError } from '../../errors';
+import { loadPeer } from '../../kms/remote/optional-peer';
+import { withConnection } from '../database/connection';
+import { interrupted } from '../in-run';
+import type { RunJob } from './run-job';
+
+const QUEUE = 'field-encryption';
+/**
+ * Not the schema that an application's own pg-boss has: that one may be of another major, and the
+ * upkeep of this one would archive and delete its jobs by settings that are not its own.
+ */
+const SCHEMA = 'field_encryption_queue';
+/** Seconds between two looks for jobs whose worker is no more. */
+const UPKEEP_SECONDS = 30;
+
+/** A job to be put into the queue. */
+export interface NewJob {
+  readonly data: RunJob;
+  /** The highest is taken first. */
+  readonly priority: number;
+  /** Times that it may fail or lose its worker. */
+  readonly retryLimit: number;
+}
+
+/** A job that this worker has. */
+export interface TakenJob extends Omit<NewJob, 'data'> {
+  readonly id: string;
+  /** What somebody wrote into the queue; not checked yet. */
+  readonly data: object;
+}
+
+/** The jobs of runs in the user's own PostgreSQL. */
+export class JobQueue {
+  readonly #boss: PgBoss;
+
+  private constructor(boss: PgBoss) {
+    this.#boss = boss;
+  }
+
+  /**
+   * Opens the queue, which is created where it is missing, runs `work`, and closes it.
+   *
+   * @throws {@link ConfigurationError} without PostgreSQL or without the package `pg-boss`
+   * @throws {@link RunInterruptedError} when the database fails
+   */
+  static async with<T>(dataSource: DataSource, work: (queue: JobQueue) => Promise<T>): Promise<T> {
+    if (dataSource.options.type !== 'postgres') throw notPostgres(dataSource);
+    const Boss = loadPeer('A queue of runs', 'pg-boss') as typeof PgBoss;
+    const boss = new Boss({
+      db: { executeSql: (sql, values) => execute(dataSource, sql, values) },
+      schema: SCHEMA,
+      schedule: false,
+      maintenanceIntervalSeconds: UPKEEP_SECONDS,
+    });
+    // Of the upkeep. A database that is away is noticed by the next statement of the work itself.
+    boss.on('error', () => undefined);
+    try {
+      await boss.start();
+      await boss.createQueue(QUEUE);
+      return await work(new JobQueue(boss));
+    } catch (error) {
+      throw interrupted(error);
+    } finally {
+      await boss.stop({ graceful: false });
+    }
+  }
+
+  async add(jobs: readonly NewJob[]): Promise<void> {
+    await this.#boss.insert(
+      jobs.map(({ data, priority, retryLimit }) => ({
+        data,
+        priority,
+        retryLimit,
+        name: QUEUE,
+        retryDelay: 2,
+        retryBackoff: true,
+        expireInSeconds: 900,
+      })),
+    );
+  }
+
+  /** Takes the next job; `undefined` when there is none to be had now. */
+  async take(): Promise<TakenJob | undefined> {
+    const [job] = await this.#boss.fetch<object>(QUEUE, {
+      batchSize: 1,
+      includeMetadata: true,
+    });
+    // What goes wrong in fetch() looks like an empty queue; a count says what it was.
+    if (job === undefined) await this.#boss.getQueueSize(QUEUE);
+    return job;
+  }
+
+  async complete({ id }: TakenJob, result: object): Promise<void> {
+    await this.#boss.complete(QUEUE, id, result);
+  }
+
+  /** Back into the queue, for later. */
+  async fail({ id }: TakenJob, reason: object): Promise<void> {
+    await this.#boss.fail(QUEUE, id, reason);
+  }
+}
+
+interface Client {
+  query(sql: string, values: readonly unknown[] | undefined): Promise<{ rows: unknown[] }>;
+}
+
+/** On a connection of the DataSource's own pool. */
+function execute(
+  dataSource: DataSource,
+  sql: string,
+  values: readonly unknown[] | undefined,
+): Promise<{ rows: unknown[] }> {
+  return withConnection(dataSource, async (connection) => {
+    const client = connection as Client;
+    try {
+      return await client.query(sql, values);
+    } catch (error) {
+      // Some of pg-boss's statements begin a transaction, and the connection goes back to the pool.
+      await client.query('ROLLBACK', undefined).catch(() => undefined);
+      throw error;
+    }
+  });
+}
+
+function notPostgres({ options }: DataSource): ConfigurationError {
+  return new ConfigurationError(
+    `A queue of runs needs PostgreSQL, and this DataSource is of type ${options.type}. ` +
+      'Share the rows among processes of one machine instead: --workers.',
+  );
+}

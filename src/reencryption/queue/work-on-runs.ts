@@ -1,0 +1,157 @@
+import type { DataSource } from 'typeorm';
+import { FieldEncryptionError, RunPlanError } from '../../errors';
+import { installationOf } from '../../typeorm/installation';
+import { sleep } from '../pace';
+import type { WritingMode } from '../run-mode';
+import type { RunOptions } from '../run-options';
+import { RunCounts } from '../run-report';
+import { joinRun, remainingRows } from '../shared-run';
+import { JobQueue } from './job-queue';
+import type { TakenJob } from './job-queue';
+import type { JobFailure, QueueReport, WorkOnRunsOptions } from './queue-options';
+import { jobOptions, parseJob } from './run-job';
+import type { RunJob } from './run-job';
+
+/** Milliseconds between two looks into an empty queue. */
+const POLL_MS = 1000;
+const DEFAULT_MODES: readonly WritingMode[] = ['encrypt', 'reencrypt', 'reindex'];
+
+/**
+ * Works on the runs that `enqueueRun` left in the queue, until `signal` is aborted: then it finishes
+ * the page under way and gives the rest back. Any number of workers may do so, on any machine that
+ * has the same entities and the same KMS. Needs PostgreSQL and the package `pg-boss`.
+ *
+ * @throws {@link ConfigurationError}
+ * @throws {@link RunInterruptedError} when the database fails
+ */
+export function workOnRuns(
+  dataSource: DataSource,
+  options: WorkOnRunsOptions = {},
+): Promise<QueueReport> {
+  return JobQueue.with(dataSource, (queue) => new QueueWorker(dataSource, queue, options).run());
+}
+
+/** What this worker has done in a run, over all jobs of it. */
+interface Part {
+  readonly job: RunJob;
+  readonly counts: RunCounts;
+  isOver: boolean;
+}
+
+class QueueWorker {
+  readonly #dataSource: DataSource;
+  readonly #queue: JobQueue;
+  readonly #options: WorkOnRunsOptions;
+  readonly #parts = new Map<string, Part>();
+  #jobs = 0;
+  #failedJobs = 0;
+
+  constructor(dataSource: DataSource, queue: JobQueue, options: WorkOnRunsOptions) {
+    this.#dataSource = dataSource;
+    this.#queue = queue;
+    this.#options = options;
+  }
+
+  async run(): Promise<QueueReport> {
+    const { signal, once = false } = this.#options;
+    while (!this.#aborted) {
+      const job = await this.#queue.take();
+      if (job !== undefined) await this.#take(job);
+      else if (once) break;
+      else await sleep(POLL_MS, signal);
+    }
+    if (once) await this.#seeOut();
+    return this.#report();
+  }
+
+  get #aborted(): boolean {
+    return this.#options.signal?.aborted ?? false;
+  }
+
+  /** Does a job, or puts it back with what stood in its way. */
+  async #take(taken: TakenJob): Promise<void> {
+    try {
+      const job = parseJob(taken.data);
+      this.#requireMode(job);
+      const part = await this.#work(job);
+      // Its rest is for others at once; failing it would make them wait.
+      if (this.#aborted && !part.isOver) await this.#queue.add([{ ...taken, data: job }]);
+      await this.#queue.complete(taken, { changed: part.counts.changed, isOver: part.isOver });
+      this.#jobs += 1;
+    } catch (error) {
+      const failure = failureOf(error);
+      await this.#queue.fail(taken, failure);
+      this.#failedJobs += 1;
+      this.#options.onJobFailed?.(failure);
+    }
+  }
+
+  async #work(job: RunJob): Promise<Part> {
+    const part = this.#parts.get(job.run) ?? { job, counts: new RunCounts(), isOver: false };
+    try {
+      part.isOver = await joinRun(
+        installationOf(this.#dataSource),
+        job.mode,
+        this.#runOptions(job),
+        job.run,
+        part.counts,
+        job.share === 'range' ? 1 : undefined,
+      );
+    } catch (error) {
+      // A run that it could not join is none of its own; one that was cut off is.
+      if (part.counts.scanned > 0) this.#parts.set(job.run, part);
+      throw error;
+    }
+    this.#parts.set(job.run, part);
+    return part;
+  }
+
+  /** Nobody else may be there for what is left of the runs that were worked on. */
+  async #seeOut(): Promise<void> {
+    for (const { job, isOver } of this.#parts.values()) {
+      if (!isOver && !this.#aborted) await this.#work({ ...job, share: 'rest' });
+    }
+  }
+
+  async #report(): Promise<QueueReport> {
+    const installation = installationOf(this.#dataSource);
+    const runs = [];
+    for (const { job, counts, isOver } of this.#parts.values()) {
+      const { mode } = job;
+      counts.remaining = isOver
+        ? await remainingRows(installation, mode, this.#runOptions(job))
+        : null;
+      runs.push(counts.report(mode, this.#aborted && !isOver));
+    }
+    const aborted = runs.some((run) => run.aborted);
+    return { jobs: this.#jobs, failedJobs: this.#failedJobs, runs, aborted };
+  }
+
+  #runOptions(job: RunJob): RunOptions {
+    const { first, threads, signal, onProgress } = this.#options;
+    return {
+      columns: job.columns,
+      ...jobOptions(job),
+      ...(first === undefined ? {} : { first }),
+      ...(threads === undefined ? {} : { threads }),
+      ...(signal === undefined ? {} : { signal }),
+      ...(onProgress === undefined ? {} : { onProgress }),
+    };
+  }
+
+  #requireMode({ mode }: RunJob): void {
+    const { modes = DEFAULT_MODES } = this.#options;
+    if (modes.includes(mode)) return;
+    throw new RunPlanError(
+      `A job of the queue is to ${mode}, and this worker is for ${modes.join(', ')}. ` +
+        `Start workers with \`--mode ${mode}\` (option \`modes\`) where that is meant to be.`,
+    );
+  }
+}
+
+/** What may be kept in the queue: errors of drivers can quote rows. */
+function failureOf(error: unknown): JobFailure {
+  if (error instanceof FieldEncryptionError) return { code: error.code, message: error.message };
+  const name = error instanceof Error ? error.name : typeof error;
+  return { code: name, message: 'See the output of the worker.' };
+}

@@ -1,0 +1,121 @@
+import { performance } from 'node:perf_hooks';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Lease } from './database/lease';
+import type { StoredRow } from './database/row';
+import type { Pace } from './pace';
+import { POLL_MS, sleep } from './pace';
+import { PageWork } from './page-work';
+import type { WorkedPage } from './page-work';
+import { PageWriter } from './page-writer';
+import type { RunContext } from './run-context';
+import { passCondition, passesBefore } from './work-plan';
+import type { TableWork } from './work-plan';
+
+/** Takes the rows of leased ranges of one table through a run. */
+export class RangeRun {
+  readonly #context: RunContext;
+  readonly #work: TableWork;
+  readonly #pages: PageWork;
+  readonly #writer: PageWriter;
+  readonly #pace: Pace;
+
+  constructor(context: RunContext, work: TableWork, pace: Pace) {
+    const { installation, database, mode } = context;
+    this.#context = context;
+    this.#work = work;
+    this.#pages = new PageWork(installation, database, mode, work.table);
+    this.#writer = new PageWriter(database, work.table);
+    this.#pace = pace;
+  }
+
+  get #aborted(): boolean {
+    return this.#context.options.signal?.aborted ?? false;
+  }
+
+  /** Works on a range, reading ahead of what is being written. */
+  async run(lease: Lease): Promise<void> {
+    const pages = this.#pagesOf(lease);
+    let writing: Promise<boolean> = Promise.resolve(true);
+    try {
+      for await (const page of pages) {
+        if (!(await writing)) return;
+        if (!(await this.#mayWrite(lease, page))) break;
+        writing = this.#write(lease, page);
+        // A synchronous driver never waits for anything: signals and the application need their turn.
+        await nextTurn();
+      }
+      if (!(await writing)) return;
+      if (this.#aborted) await this.#context.store.release(lease);
+      else await this.#context.store.finish(lease);
+    } finally {
+      await Promise.allSettled([writing]);
+    }
+  }
+
+  /** The pages of a range, worked on, with a few of them under way. */
+  async *#pagesOf({ pass, after, until }: Lease): AsyncGenerator<WorkedPage> {
+    const { database, pagesAhead } = this.#context;
+    const underWay: Promise<WorkedPage>[] = [];
+    let last = after;
+    let rows: StoredRow[] | undefined;
+    try {
+      while (rows?.length !== 0 || underWay.length > 0) {
+        if (rows?.length !== 0) {
+          const limit = this.#pace.rows;
+          const condition = passCondition(this.#work, pass);
+          rows = await database.readPage(this.#work.table, {
+            after: last,
+            until,
+            condition,
+            limit,
+          });
+          last = rows.at(-1)?.key;
+          if (rows.length > 0) underWay.push(this.#pages.of(rows));
+        }
+        const next =
+          underWay.length >= pagesAhead || rows.length === 0 ? underWay.shift() : undefined;
+        if (next !== undefined) yield await next;
+      }
+    } finally {
+      await Promise.allSettled(underWay);
+    }
+  }
+
+  /** Waits until the page may be written. False when the run is to end first. */
+  async #mayWrite(lease: Lease, { rows }: WorkedPage): Promise<boolean> {
+    const { store, options } = this.#context;
+    await this.#pace.wait(rows, options.signal);
+    while (!this.#aborted && (await this.#isPaused())) {
+      await store.renew(lease);
+      await sleep(POLL_MS, options.signal);
+    }
+    return !this.#aborted;
+  }
+
+  async #isPaused(): Promise<boolean> {
+    const { database, options } = this.#context;
+    if (await options.pauseWhile?.()) return true;
+    if (options.maxReplicaLagMs === undefined) return false;
+    return (await database.replicaLagMs()) > options.maxReplicaLagMs;
+  }
+
+  /** False when the lease was lost: another worker has the range, and does it from the checkpoint on. */
+  async #write(lease: Lease, page: WorkedPage): Promise<boolean> {
+    const { counts, options } = this.#context;
+    const start = performance.now();
+    const result = await this.#writer.write(page.changes, lease, page.last);
+    if (result === undefined) return false;
+    this.#pace.took(performance.now() - start);
+
+    const failures = [...page.failures, ...result.failures];
+    failures.forEach((failure) => {
+      counts.fail(failure);
+    });
+    counts.changed += result.written;
+    if (lease.pass <= passesBefore(this.#work)) {
+      counts.read(page.rows, page.rows - page.changes.length - page.failures.length);
+    }
+    options.onProgress?.(counts.progress(this.#work.table.metadata.name));
+    return true;
+  }
+}

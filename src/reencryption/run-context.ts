@@ -1,0 +1,18 @@
+import type { Installation } from '../typeorm/installation';
+import type { RunDatabase } from './database/run-database';
+import type { Mode } from './modes/mode';
+import type { RunOptions } from './run-options';
+import type { RunCounts } from './run-report';
+import type { RunStore } from './run-store';
+
+/** What all tables of a run have in common. */
+export interface RunContext {
+  readonly installation: Installation;
+  readonly database: RunDatabase;
+  readonly store: RunStore;
+  readonly mode: Mode;
+  readonly options: RunOptions;
+  readonly counts: RunCounts;
+  /** Pages that are read and worked on while one is written. */
+  readonly pagesAhead: number;
+}
