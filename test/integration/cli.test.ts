@@ -213,9 +213,7 @@ describeEachDatabase('field-encryption', (kind) => {
     expect(shown.stdout).toContain('100 values under an older data key: run data reencrypt');
     const { code, stdout, stderr } = await run(['data', 'reencrypt']);
     expect(code).toBe(0);
-    expect(stdout).toMatch(
-      /60 rows re-encrypted in \d+\.\d s: 60 read, 0 under the active key already/,
-    );
+    expect(stdout).toMatch(/60 rows re-encrypted in \d+\.\d s: 60 read, 0 needed nothing/);
     expect(stderr).toMatch(/^Patient: 60 of 60 rows, [\d,]+ rows\/s, 0 s left\n$/);
   });
 
@@ -258,19 +256,20 @@ describeEachDatabase('field-encryption', (kind) => {
       project.write(
         'interrupted.js',
         `${ENTITIES}
-        const wrapped = dataSource();
-        const createQueryRunner = wrapped.createQueryRunner.bind(wrapped);
-        let interrupted = false;
-        wrapped.createQueryRunner = (mode) => {
-          const runner = createQueryRunner(mode);
-          const query = runner.query;
-          runner.query = function (sql, ...rest) {
-            if (/^UPDATE/.test(sql) && !interrupted) process.kill(process.pid, '${signal}');
-            interrupted ||= /^UPDATE/.test(sql);
-            return query.call(this, sql, ...rest);
+        const interruptAt = (drivers, method) => {
+          const original = drivers.prototype[method];
+          drivers.prototype[method] = function (sql, ...rest) {
+            if (/UPDATE "patient"/.test(sql)) {
+              drivers.prototype[method] = original;
+              process.kill(process.pid, '${signal}');
+            }
+            return original.call(this, sql, ...rest);
           };
-          return runner;
         };
+        interruptAt(require('pg').Client, 'query');
+        interruptAt(require('better-sqlite3'), 'prepare');
+        interruptAt(require('sqlite3').Database, 'run');
+        const wrapped = dataSource();
         exports.dataSource = wrapped;`,
       );
       const { code, stdout } = await project.run(
@@ -452,23 +451,19 @@ describe('field-encryption without a database', () => {
       const initialized = wrapped.initialize().then(async () => {
         const patients = wrapped.getRepository('Patient');
         await patients.insert({ id: 1, email: 'a@example.org', ssn: null });
-        const createQueryRunner = wrapped.createQueryRunner.bind(wrapped);
-        wrapped.createQueryRunner = (mode) => {
-          const runner = createQueryRunner(mode);
-          const query = runner.query;
-          runner.query = function (sql, ...rest) {
-            if (!/ORDER BY/.test(sql)) return query.call(this, sql, ...rest);
-            process.stderr.write('reading');
-            setInterval(() => undefined, 1000);
-            return new Promise(() => undefined);
-          };
-          return runner;
+        const Database = require('better-sqlite3');
+        const prepare = Database.prototype.prepare;
+        Database.prototype.prepare = function (sql) {
+          if (!/ORDER BY "id"/.test(sql)) return prepare.call(this, sql);
+          process.stderr.write('reading');
+          setInterval(() => undefined, 1000);
+          return { all: () => new Promise(() => undefined) };
         };
         return wrapped;
       });
       exports.dataSource = initialized;`,
     );
-    const child = project.start('field-encryption', ['-d', 'stuck.js', 'data', 'reencrypt'], env);
+    const child = project.start('field-encryption', ['-d', 'stuck.js', 'data', 'verify'], env);
     const ended = outcomeOf(child);
     await said(child, 'reading');
     child.kill('SIGINT');
