@@ -30,20 +30,21 @@ export async function inRun<T>(
 ): Promise<T> {
   checkOptions(options);
   const threads = threadsFor(installation, options);
+  const database = runDatabaseOf(installation.dataSource);
+  const store = new RunStore(installation.dataSource, database);
   try {
     await installation.confirmAll();
     // Tokens of a root that another process may still write with would have to be made again.
     if (modeName === 'reindex') await installation.keys.operations.requireSettledIndex();
     const mode = modeOf(modeName, installation, threads);
-    const database = runDatabaseOf(installation.dataSource);
     const works = await workOf(installation, database, mode, options);
-    const store = new RunStore(installation.dataSource, database);
     const counts = new RunCounts();
     const pagesAhead = 2 + (modeName === 'reencrypt' ? threads.count : 0);
     return await work({ installation, database, store, mode, options, counts, pagesAhead }, works);
   } catch (error) {
     throw interrupted(error);
   } finally {
+    store.close();
     await threads.close();
   }
 }

@@ -8,7 +8,7 @@ import { PageWork } from './page-work';
 import type { WorkedPage } from './page-work';
 import { PageWriter } from './page-writer';
 import type { RunContext } from './run-context';
-import { passCondition, passesBefore } from './work-plan';
+import { passCondition } from './work-plan';
 import type { TableWork } from './work-plan';
 
 /** Takes the rows of leased ranges of one table through a run. */
@@ -40,15 +40,18 @@ export class RangeRun {
       for await (const page of pages) {
         if (!(await writing)) return;
         if (!(await this.#mayWrite(lease, page))) break;
-        writing = this.#write(lease, page);
+        writing = awaitedLater(this.#write(lease, page));
         // A synchronous driver never waits for anything: signals and the application need their turn.
         await nextTurn();
       }
       if (!(await writing)) return;
       if (this.#aborted) await this.#context.store.release(lease);
       else await this.#context.store.finish(lease);
-    } finally {
+    } catch (error) {
       await Promise.allSettled([writing]);
+      // The database may be what has failed, and then the lease expires by itself.
+      await this.#context.store.release(lease).catch(() => undefined);
+      throw error;
     }
   }
 
@@ -70,7 +73,7 @@ export class RangeRun {
             limit,
           });
           last = rows.at(-1)?.key;
-          if (rows.length > 0) underWay.push(this.#pages.of(rows));
+          if (rows.length > 0) underWay.push(awaitedLater(this.#pages.of(rows)));
         }
         const next =
           underWay.length >= pagesAhead || rows.length === 0 ? underWay.shift() : undefined;
@@ -112,10 +115,14 @@ export class RangeRun {
       counts.fail(failure);
     });
     counts.changed += result.written;
-    if (lease.pass <= passesBefore(this.#work)) {
-      counts.read(page.rows, page.rows - page.changes.length - page.failures.length);
-    }
+    counts.read(page.rows, page.rows - page.changes.length - page.failures.length);
     options.onProgress?.(counts.progress(this.#work.table.metadata.name));
     return true;
   }
+}
+
+/** A failure before that is no unhandled one, which would end the process. */
+function awaitedLater<T>(work: Promise<T>): Promise<T> {
+  work.catch(() => undefined);
+  return work;
 }

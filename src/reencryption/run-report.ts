@@ -94,10 +94,11 @@ export class RunCounts {
     failures: [],
   };
 
-  /** Takes in rows that were looked at, some of which needed nothing. */
+  /** Takes in rows that were looked at, some of which needed nothing. A further pass looks at some again. */
   read(rows: number, skipped: number): void {
-    this.scanned += rows;
-    this.skipped += skipped;
+    const left = Math.max(0, this.total - this.scanned);
+    this.scanned += Math.min(left, rows);
+    this.skipped += Math.min(left, skipped);
   }
 
   progress(entity: string): RunProgress {

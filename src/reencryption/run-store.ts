@@ -27,6 +27,9 @@ export type Claim =
   | { readonly kind: 'wait' }
   | { readonly kind: 'passOver'; readonly changed: number; readonly lost: number };
 
+/** The workers of this process. */
+const ownersHere = new Set<string>();
+
 /** The checkpoints of runs, shared by all workers through the database. */
 export class RunStore {
   readonly #dataSource: DataSource;
@@ -36,6 +39,12 @@ export class RunStore {
   constructor(dataSource: DataSource, database: RunDatabase) {
     this.#dataSource = dataSource;
     this.#database = database;
+    ownersHere.add(this.#owner);
+  }
+
+  /** Ends the part of this worker: ranges that it could not give back are free for others here. */
+  close(): void {
+    ownersHere.delete(this.#owner);
   }
 
   /** @throws {@link ConfigurationError} when the tables are missing */
@@ -274,10 +283,11 @@ type Changes = Partial<Omit<RangeRow, 'leaseUntil'>> & {
   leaseUntil?: number | (() => string);
 };
 
-/** A process of this machine that is no more will not renew its lease. */
+/** What is no more, of this process or another one of this machine, will not renew its lease. */
 function isDeadHere(owner: string): boolean {
   const [, host, pid] = /^(.*):(\d+):[0-9a-f]+$/.exec(owner) ?? [];
-  if (host !== hostname() || Number(pid) === process.pid) return false;
+  if (host !== hostname()) return false;
+  if (Number(pid) === process.pid) return !ownersHere.has(owner);
   try {
     process.kill(Number(pid), 0);
     return false;

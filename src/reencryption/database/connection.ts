@@ -1,5 +1,5 @@
-import { types } from 'node:util';
 import type { DataSource } from 'typeorm';
+import { FieldEncryptionError } from '../../errors';
 
 /**
  * Runs work on the driver's own connection, which it has for no longer than that: a run leaves a
@@ -31,7 +31,12 @@ export class DatabaseError extends Error {
 }
 
 function withoutDetails(error: unknown): unknown {
-  if (!types.isNativeError(error)) return error;
-  const { code } = error as { code?: unknown };
-  return new DatabaseError(error.message, typeof code === 'string' ? code : undefined);
+  if (error instanceof FieldEncryptionError || !isErrorLike(error)) return error;
+  return new DatabaseError(error.message, typeof error.code === 'string' ? error.code : undefined);
+}
+
+/** The error of better-sqlite3 is none by its internal class, and errors of native modules none by ours. */
+function isErrorLike(error: unknown): error is { message: string; code?: unknown } {
+  const { message } = (error ?? {}) as { message?: unknown };
+  return typeof message === 'string';
 }

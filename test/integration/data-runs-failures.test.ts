@@ -1,0 +1,161 @@
+import { inspect } from 'node:util';
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+import type { DataSource } from 'typeorm';
+import { Encrypted, fieldEncryption, RunInterruptedError } from '../../src';
+import { describeEachDatabase } from '../support/databases';
+import type { TestDatabase } from '../support/databases';
+import { Cleanup, protect, rejection } from '../support/protected-database';
+
+@Entity()
+class Letter {
+  @PrimaryColumn() id!: number;
+  @Encrypted() text!: string;
+  @Column({ default: 0 }) reads!: number;
+}
+
+const ROWS = 30;
+const BATCH = { batchSize: 10 };
+const textOf = (id: number): string => `canary ${String(id)} ${'x'.repeat(1500)}`;
+
+describeEachDatabase('a database that fails in the middle of a run', (kind) => {
+  const cleanup = new Cleanup();
+  let database: TestDatabase;
+  let dataSource: DataSource;
+
+  beforeEach(async () => {
+    database = await cleanup.create(kind, { entities: [Letter], synchronize: true });
+    dataSource = cleanup.add(protect(database, { legacyPlaintext: ['Letter.text'] }));
+    await dataSource.initialize();
+  });
+  afterEach(() => cleanup.run());
+
+  const letters = () => dataSource.getRepository(Letter);
+  const handle = () => fieldEncryption(dataSource);
+
+  async function insertLetters(): Promise<void> {
+    await letters().insert(
+      Array.from({ length: ROWS }, (_, i) => ({ id: i + 1, text: textOf(i + 1) })),
+    );
+    await handle().keys.rotate();
+  }
+
+  async function rowsUnderOldKey(): Promise<number> {
+    const [column] = await handle().status();
+    return column?.keys.find(({ state }) => state === 'deactivated')?.rows ?? 0;
+  }
+
+  async function expectAllRead(): Promise<void> {
+    const found = await letters().find({ order: { id: 'ASC' } });
+    expect(found.map(({ text }) => text)).toEqual(
+      Array.from({ length: ROWS }, (_, i) => textOf(i + 1)),
+    );
+  }
+
+  /** What failed says so without showing a row, and running again does the rest. */
+  async function expectInterrupted(
+    run: () => Promise<unknown>,
+    code: string,
+    mend: () => Promise<unknown>,
+  ): Promise<void> {
+    const error = await rejection(run());
+    expect(error).toBeInstanceOf(RunInterruptedError);
+    expect(error).toMatchObject({
+      code: 'ERR_RUN_INTERRUPTED',
+      retryable: true,
+      cause: { code },
+    });
+    expect(error.message).toContain('Run again');
+    expect(inspect(error, { depth: 9 })).not.toContain('canary');
+    await mend();
+    await expectAllRead();
+    expect(await run()).toMatchObject({ resumed: true, failed: 0, remaining: 0 });
+    await expectAllRead();
+  }
+
+  if (kind.type === 'postgres') {
+    /** Runs PL/pgSQL before row 15 is updated. */
+    async function beforeRow15(body: string): Promise<void> {
+      await dataSource.query(
+        `CREATE FUNCTION trouble() RETURNS trigger AS $$ BEGIN ${body}; RETURN NEW; END $$ LANGUAGE plpgsql`,
+      );
+      await dataSource.query(
+        'CREATE TRIGGER trouble BEFORE UPDATE ON letter FOR EACH ROW WHEN (OLD.id = 15) EXECUTE FUNCTION trouble()',
+      );
+    }
+    const dropTrigger = () => dataSource.query('DROP TRIGGER trouble ON letter');
+
+    it('rolls the page back at a statement timeout', async () => {
+      await insertLetters();
+      await beforeRow15('PERFORM pg_sleep(60)');
+      await dataSource.destroy();
+      const options = { ...database.dataSourceOptions, extra: { statement_timeout: 400 } };
+      const impatient = { ...database, dataSourceOptions: options as never };
+      dataSource = cleanup.add(protect(impatient, {}, { synchronize: false }));
+      await dataSource.initialize();
+      await expectInterrupted(
+        () => handle().reencrypt(BATCH),
+        '57014',
+        async () => {
+          // The first page is done, nothing of the second.
+          expect(await rowsUnderOldKey()).toBe(20);
+          await dropTrigger();
+        },
+      );
+    });
+
+    it('rolls the page back when the connection is lost', async () => {
+      await insertLetters();
+      await beforeRow15('PERFORM pg_terminate_backend(pg_backend_pid())');
+      await expectInterrupted(
+        () => handle().reencrypt(BATCH),
+        '57P01',
+        async () => {
+          // The pool finds out when the socket closes.
+          while ((await dropTrigger().catch(() => undefined)) === undefined);
+        },
+      );
+    });
+
+    it('tries again what failed by a deadlock or a serialization failure', async () => {
+      await insertLetters();
+      await dataSource.query('CREATE SEQUENCE tries');
+      // A sequence counts on through rollbacks.
+      await beforeRow15(
+        "CASE nextval('tries') WHEN 1 THEN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; " +
+          "WHEN 2 THEN RAISE EXCEPTION 'serialization' USING ERRCODE = '40001'; ELSE NULL; END CASE",
+      );
+      expect(await handle().reencrypt(BATCH)).toMatchObject({ changed: ROWS, remaining: 0 });
+      await expectAllRead();
+    });
+
+    it('passes over what the application has locked, and does it when it is free', async () => {
+      await insertLetters();
+      const application = dataSource.createQueryRunner();
+      await application.startTransaction();
+      await application.query('SELECT 1 FROM letter WHERE id = 7 FOR UPDATE');
+      const report = await handle().reencrypt(BATCH);
+      expect(report).toMatchObject({ changed: ROWS - 1, conflicts: 1, remaining: 1 });
+      await application.query('UPDATE letter SET reads = 9 WHERE id = 7');
+      await application.commitTransaction();
+      await application.release();
+      expect(await handle().reencrypt(BATCH)).toMatchObject({ changed: 1, remaining: 0 });
+      expect(await letters().findOneBy({ id: 7 })).toMatchObject({ text: textOf(7), reads: 9 });
+    });
+  } else {
+    it('rolls the page back when the disk is full', async () => {
+      for (let id = 1; id <= ROWS; id++) {
+        await dataSource.query(
+          `INSERT INTO letter (id, text) VALUES (${String(id)}, '${textOf(id)}')`,
+        );
+      }
+      // Ciphertexts are longer than their cleartext: the table has to grow by more than a page.
+      const [size] = (await dataSource.query('PRAGMA page_count')) as [{ page_count: number }];
+      await dataSource.query(`PRAGMA max_page_count = ${String(size.page_count + 2)}`);
+      await expectInterrupted(
+        () => handle().encrypt(BATCH),
+        'SQLITE_FULL',
+        () => dataSource.query('PRAGMA max_page_count = 100000'),
+      );
+    });
+  }
+});
