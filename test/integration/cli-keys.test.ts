@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { describeEachDatabase, typeormMajor } from '../support/databases';
+import { describePostgresAndSqlite, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';
 import type { Outcome, Project } from '../support/project';
@@ -33,7 +33,7 @@ dataSource.initialize()
 
 jest.setTimeout(180_000);
 
-describeEachDatabase('field-encryption keys', (kind) => {
+describePostgresAndSqlite('field-encryption keys', (kind) => {
   let project: Project;
   let database: TestDatabase;
 

@@ -9,7 +9,7 @@ import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, localKms } from '../../src';
 import type { RunProgress, RunReport } from '../../src';
 import { ChildProject } from '../support/child-project';
-import { describeEachDatabase } from '../support/databases';
+import { describePostgresAndSqlite } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 import { rawRows } from '../support/stored-rows';
@@ -71,7 +71,7 @@ afterAll(() => {
 
 jest.setTimeout(ROWS > 1000 ? 1_800_000 : 120_000);
 
-describeEachDatabase('a run that is killed', (kind) => {
+describePostgresAndSqlite('a run that is killed', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

@@ -6,7 +6,7 @@ import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, localKms } from '../../src';
 import { ChildProject } from '../support/child-project';
-import { describeEachDatabase } from '../support/databases';
+import { describePostgresAndSqlite } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 
@@ -104,7 +104,7 @@ afterAll(() => {
 
 jest.setTimeout(300_000);
 
-describeEachDatabase('Keys that many processes change, or die over', (kind) => {
+describePostgresAndSqlite('Keys that many processes change, or die over', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

@@ -17,7 +17,7 @@ import type { KeyBinding, KeyInfo, KmsProvider, WrappedKey } from '../../src';
 import { TypeormKeyStore } from '../../src/typeorm/typeorm-key-store';
 import { keyStoreContract } from '../contract/key-store.contract';
 import { ChildProject } from '../support/child-project';
-import { describeEachDatabase } from '../support/databases';
+import { describePostgresAndSqlite } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
 
@@ -88,7 +88,7 @@ afterAll(() => {
   rmSync(keyFolder, { recursive: true, force: true });
 });
 
-describeEachDatabase('The key store', (kind) => {
+describePostgresAndSqlite('The key store', (kind) => {
   keyStoreContract(async () => {
     const cleanup = new Cleanup();
     const created = await cleanup.create(kind, { entities: [], synchronize: true });
@@ -109,7 +109,7 @@ describeEachDatabase('The key store', (kind) => {
   });
 });
 
-describeEachDatabase('Keys among many processes', (kind) => {
+describePostgresAndSqlite('Keys among many processes', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;
@@ -348,7 +348,7 @@ class FaultInjectingKms implements KmsProvider {
   }
 }
 
-describeEachDatabase('A KMS that fails', (kind) => {
+describePostgresAndSqlite('A KMS that fails', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 

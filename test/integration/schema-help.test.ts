@@ -10,7 +10,7 @@ import { schemaContract } from '../../src/cli/commands/schema-contract';
 import { schemaExpand } from '../../src/cli/commands/schema-expand';
 import type { Session } from '../../src/cli/session';
 import { installationOf } from '../../src/typeorm/installation';
-import { describeEachDatabase, typeormMajor } from '../support/databases';
+import { describePostgresAndSqlite, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -96,7 +96,7 @@ const ROWS: readonly Patient[] = [
   { id: 2, email: 'Bob@Example.org', age: null, seen: null, photo: null, note: 'b', active: false },
 ];
 
-describeEachDatabase('schema expand and schema contract', (kind) => {
+describePostgresAndSqlite('schema expand and schema contract', (kind) => {
   const isPostgres = kind.type === 'postgres';
   const cleanup = new Cleanup();
   let database: TestDatabase;

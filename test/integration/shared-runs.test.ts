@@ -15,7 +15,7 @@ import {
 import type { RunReport } from '../../src';
 import { enqueueRun, workOnRuns } from '../../src/reencryption/pg-boss';
 import type { QueueReport } from '../../src/reencryption/pg-boss';
-import { describeEachDatabase, typeormMajor } from '../support/databases';
+import { describePostgresAndSqlite, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { createProject, outcomeOf } from '../support/project';
 import type { Outcome, Project } from '../support/project';
@@ -83,7 +83,7 @@ exports.dataSource = withFieldEncryption(dataSource, { kms: localKms({ keyFile: 
 
 jest.setTimeout(240_000);
 
-describeEachDatabase('A run that several workers share', (kind) => {
+describePostgresAndSqlite('A run that several workers share', (kind) => {
   const cleanup = new Cleanup();
   let project: Project;
   let gate: string;

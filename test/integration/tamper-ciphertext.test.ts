@@ -10,7 +10,7 @@ import {
   MalformedCiphertextError,
   PlaintextFoundError,
 } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describePostgresAndSqlite } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
@@ -33,7 +33,7 @@ class Safe {
   @ManyToOne(() => Vault, { nullable: true }) vault!: Vault | null;
 }
 
-describeEachDatabase('A ciphertext that was tampered with', (kind) => {
+describePostgresAndSqlite('A ciphertext that was tampered with', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

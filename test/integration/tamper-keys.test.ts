@@ -11,7 +11,7 @@ import {
   KeyUnwrapError,
 } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describePostgresAndSqlite } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { fastLocalKms } from '../support/key-fixtures';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -45,7 +45,7 @@ interface KeyRow {
   record_mac: string;
 }
 
-describeEachDatabase('A key row that was tampered with', (kind) => {
+describePostgresAndSqlite('A key row that was tampered with', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   /** Looks at the tables; its keys are of no interest. */
@@ -381,7 +381,7 @@ describeEachDatabase('A key row that was tampered with', (kind) => {
   });
 });
 
-describeEachDatabase('A wrong passphrase', (kind) => {
+describePostgresAndSqlite('A wrong passphrase', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 

@@ -71,11 +71,34 @@ export const DATABASES: readonly DatabaseKind[] =
   typeormMajor === 0 ? [betterSqlite3, sqlite3, postgres] : [betterSqlite3, postgres];
 
 /**
+ * For suites that take long: PostgreSQL, and one driver of SQLite with each major of TypeORM. The one
+ * that only 0.3 has is tried with that.
+ */
+const ONE_SQLITE: readonly DatabaseKind[] =
+  typeormMajor === 0 ? [sqlite3, postgres] : [betterSqlite3, postgres];
+
+/** {@link describeEachDatabase} for suites that take long: with one driver of SQLite for each major. */
+export function describePostgresAndSqlite(
+  title: string,
+  body: (database: DatabaseKind) => void,
+): void {
+  describeDatabases(ONE_SQLITE, title, body);
+}
+
+/**
  * `describe` once for each database. One that cannot run here is reported as skipped, with the
  * reason in its title.
  */
 export function describeEachDatabase(title: string, body: (database: DatabaseKind) => void): void {
-  for (const database of DATABASES) {
+  describeDatabases(DATABASES, title, body);
+}
+
+function describeDatabases(
+  databases: readonly DatabaseKind[],
+  title: string,
+  body: (database: DatabaseKind) => void,
+): void {
+  for (const database of databases) {
     if (database.unavailable === undefined) {
       describe(`${title} (${database.name})`, () => {
         body(database);
