@@ -87,9 +87,12 @@ describePostgresAndSqlite('a run that is killed', (kind) => {
 
   /** Runs the worker; kills it after so many pages. */
   async function work(pages = Number.POSITIVE_INFINITY): Promise<RunReport | undefined> {
-    const { entities: _, ...options } = database.dataSourceOptions;
     const child = project.start(['worker.js'], {
-      DATABASE: JSON.stringify({ ...options, synchronize: false }),
+      DATABASE: JSON.stringify({
+        ...database.dataSourceOptions,
+        entities: undefined,
+        synchronize: false,
+      }),
       KEY_FILE: keyFile,
       BATCH_SIZE: String(BATCH_SIZE),
     });
@@ -125,9 +128,9 @@ describePostgresAndSqlite('a run that is killed', (kind) => {
     const active = await fieldEncryption(dataSource).keys.rotate();
 
     const touched = new Set<number>();
-    let writing = true;
+    const done = new AbortController();
     const writer = (async () => {
-      for (let n = 0; writing; n++) {
+      for (let n = 0; !done.signal.aborted; n++) {
         const id = Math.floor(Math.random() * ROWS);
         touched.add(id);
         await accounts.update({ id }, { note: `write ${String(n)}` });
@@ -141,7 +144,7 @@ describePostgresAndSqlite('a run that is killed', (kind) => {
       await expectCheckpoint(active.id, touched);
     }
     const report = await work();
-    writing = false;
+    done.abort();
     await writer;
 
     expect(report).toMatchObject({ resumed: true, failed: 0, conflicts: 0, remaining: 0 });
@@ -169,7 +172,8 @@ describePostgresAndSqlite('a run that is killed', (kind) => {
     const [latest] = ranges;
     const text =
       latest?.done === 1 ? latest.upper_key : (latest?.cursor_key ?? ranges[1]?.upper_key);
-    const cursor = text == null ? -1 : Number((JSON.parse(text) as [string])[0]);
+    const cursor =
+      text === null || text === undefined ? -1 : Number((JSON.parse(text) as [string])[0]);
     const prefix = Buffer.from(`01${keyId}`, 'hex').toString('base64url');
     const rows = (await rawRows(dataSource, Account)).filter(({ id }) => !touched.has(Number(id)));
     const isDone = ({ email }: Row) => String(email).startsWith(prefix);

@@ -149,8 +149,8 @@ describeEachDatabase('a database that fails in the middle of a run', (kind) => {
         );
       }
       // Ciphertexts are longer than their cleartext: the table has to grow by more than a page.
-      const [size] = (await dataSource.query('PRAGMA page_count')) as [{ page_count: number }];
-      await dataSource.query(`PRAGMA max_page_count = ${String(size.page_count + 2)}`);
+      const [size]: { page_count: number }[] = await dataSource.query('PRAGMA page_count');
+      await dataSource.query(`PRAGMA max_page_count = ${String(Number(size?.page_count) + 2)}`);
       await expectInterrupted(
         () => handle().encrypt(BATCH),
         'SQLITE_FULL',

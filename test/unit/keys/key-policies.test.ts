@@ -1,4 +1,3 @@
-import type { KeyInfo } from '../../../src/keys/key-info';
 import { keyInfo } from '../../../src/keys/key-infos';
 import { scheduleProblem } from '../../../src/keys/key-policy';
 import type { RetentionPolicy } from '../../../src/keys/retention-policy';
@@ -41,7 +40,7 @@ describe('nextRotationAt', () => {
 
 describe('isRetained', () => {
   const now = new Date('2026-06-30T00:00:00Z');
-  const versions = [1, 2, 3, 4].map((version): KeyInfo =>
+  const versions = [1, 2, 3, 4].map((version) =>
     keyInfo(
       someRecord({
         version,
@@ -49,7 +48,7 @@ describe('isRetained', () => {
         // The clock of the process that rotated last was a year behind.
         deactivatedAt: new Date(version === 3 ? '2025-06-01T00:00:00Z' : '2026-06-01T00:00:00Z'),
       }),
-    )!,
+    ),
   );
   const kept = (policy: RetentionPolicy): number[] =>
     versions
