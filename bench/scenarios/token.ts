@@ -13,7 +13,8 @@ const EXACT = {
   name: '',
   normalizer: resolveNormalizer('exact'),
   bits: undefined,
-  unique: false, previous: [],
+  unique: false,
+  previous: [],
 };
 
 /** Blind-index tokens of values that are all different. */

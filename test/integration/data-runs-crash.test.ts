@@ -114,8 +114,8 @@ describePostgresAndSqlite('a run that is killed', (kind) => {
   it('goes on where it stopped and loses no write of the application', async () => {
     const accounts = dataSource.getRepository(Account);
     const last = new Map<number, string>();
-    for (let at = 0; at < ROWS; at += 1000) {
-      const page = Array.from({ length: Math.min(1000, ROWS - at) }, (_, i) => ({
+    for (let at = 0; at < ROWS; at += 200) {
+      const page = Array.from({ length: Math.min(200, ROWS - at) }, (_, i) => ({
         id: at + i,
         email: `a${String(at + i)}@x.org`,
         note: `start ${String(at + i)}`,
