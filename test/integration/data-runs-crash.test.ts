@@ -43,6 +43,7 @@ const say = (message) => process.stdout.write(JSON.stringify(message) + '\\n');
   await dataSource.initialize();
   const report = await fieldEncryption(dataSource).reencrypt({
     batchSize: Number(process.env.BATCH_SIZE),
+    threads: 2,
     onProgress: (progress) => say({ progress }),
   });
   await dataSource.destroy();

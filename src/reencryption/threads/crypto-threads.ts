@@ -59,6 +59,8 @@ export class CryptoThreads {
         activeKey.uses.pending += reply.filter((moved) => moved !== undefined).length;
         resolve(reply);
       });
+      // With a database that blocks, nothing else keeps the process from ending meanwhile.
+      thread.worker.ref();
       thread.worker.postMessage(request);
     });
   }
@@ -80,7 +82,10 @@ export class CryptoThreads {
   #start(): Thread {
     const worker = new Worker(require.resolve('./worker'), { name: 'field-encryption-run' });
     const thread: Thread = { worker, sent: new Set(), waiting: [] };
-    worker.on('message', (reply: MoveReply) => thread.waiting.shift()?.(reply));
+    worker.on('message', (reply: MoveReply) => {
+      thread.waiting.shift()?.(reply);
+      if (thread.waiting.length === 0) worker.unref();
+    });
     worker.on('error', () => {
       this.#failed = true;
     });
