@@ -72,6 +72,7 @@ export async function countRows(
     if (mode.pending !== undefined) counts.read(rows - left, rows - left);
     pendings.push(left);
   }
+  counts.most = counts.total;
   if (mode.pending === undefined) counts.remaining = null;
   return pendings;
 }

@@ -1,5 +1,4 @@
-import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
-import { isTransientConflict, isUniqueViolation } from '../typeorm/transient-conflict';
+import { conflicts, isUniqueViolation } from '../typeorm/transient-conflict';
 import type { Lease } from './database/lease';
 import type { RowChange, RowKey } from './database/row';
 import type { RunDatabase } from './database/run-database';
@@ -14,11 +13,6 @@ export interface WrittenPage {
   /** Rows whose value another row of a unique index has. */
   readonly failures: readonly RowFailure[];
 }
-
-const conflicts = retry(handleWhen(isTransientConflict), {
-  maxAttempts: 8,
-  backoff: new ExponentialBackoff({ initialDelay: 20, maxDelay: 2000 }),
-});
 
 /**
  * Writes pages. What a unique index refuses is narrowed down to its rows, by halves, so that the rest

@@ -78,6 +78,8 @@ export function mergedReport(last: RunReport, others: readonly RunReport[]): Run
 /** Counts what a run does, over all its tables. */
 export class RunCounts {
   total = 0;
+  /** Rows that can be looked at, each counted once; unknown to a worker that joins. */
+  most = Number.POSITIVE_INFINITY;
   scanned = 0;
   changed = 0;
   skipped = 0;
@@ -96,7 +98,7 @@ export class RunCounts {
 
   /** Takes in rows that were looked at, some of which needed nothing. A further pass looks at some again. */
   read(rows: number, skipped: number): void {
-    const left = Math.max(0, this.total - this.scanned);
+    const left = Math.max(0, this.most - this.scanned);
     this.scanned += Math.min(left, rows);
     this.skipped += Math.min(left, skipped);
   }

@@ -5,7 +5,8 @@ import { ConfigurationError, RunPlanError } from '../errors';
 import { escapedTable } from '../typeorm/escaped-table';
 import { RangeSchema, RunSchema } from '../typeorm/run-tables';
 import type { RangeRow, RunRow } from '../typeorm/run-tables';
-import { isUniqueViolation } from '../typeorm/transient-conflict';
+import { withConnection } from '../typeorm/own-transaction';
+import { conflicts, isUniqueViolation } from '../typeorm/transient-conflict';
 import { LEASE_MS } from './database/lease';
 import type { Lease } from './database/lease';
 import type { RowKey } from './database/row';
@@ -269,13 +270,8 @@ export class RunStore {
     }
   }
 
-  async #with<T>(work: (runner: QueryRunner) => Promise<T>): Promise<T> {
-    const runner = this.#dataSource.createQueryRunner('master');
-    try {
-      return await work(runner);
-    } finally {
-      await runner.release();
-    }
+  #with<T>(work: (runner: QueryRunner) => Promise<T>): Promise<T> {
+    return conflicts.execute(() => withConnection(this.#dataSource, undefined, work));
   }
 }
 

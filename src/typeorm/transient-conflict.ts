@@ -1,6 +1,13 @@
+import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
 import { QueryFailedError } from 'typeorm';
 
 const TRANSIENT_CODES = ['40001', '40P01', 'SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT', 'SQLITE_LOCKED'];
+
+/** Tries again, with growing delays, what a transient conflict has stopped. */
+export const conflicts = retry(handleWhen(isTransientConflict), {
+  maxAttempts: 8,
+  backoff: new ExponentialBackoff({ initialDelay: 20, maxDelay: 2000 }),
+});
 
 /** Serialization failures, deadlocks and a busy SQLite file, which go away by themselves. */
 export function isTransientConflict(error: unknown): boolean {

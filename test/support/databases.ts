@@ -117,7 +117,8 @@ function createSqliteFile(
 ): Promise<TestDatabase> {
   const folder = mkdtempSync(join(tmpdir(), 'field-encryption-sqlite-'));
   // SQLite lets whoever polls at the right moment go first: on a busy machine a writer may wait long.
-  const wait = type === 'sqlite' ? { busyTimeout: 30_000 } : { timeout: 30_000 };
+  // better-sqlite3 blocks its thread while it waits, and may wait for a connection of that thread.
+  const wait = type === 'sqlite' ? { busyTimeout: 30_000 } : {};
   const dataSourceOptions = { ...options, ...wait, type, database: join(folder, 'test.db') };
   return Promise.resolve({
     // The types of TypeORM 1 no longer know 'sqlite'.
