@@ -19,6 +19,11 @@ import { associatedData, header, parseWrapped } from './wrapped-form';
 
 /** How long a process may go on wrapping under a KEK after a newer one was made elsewhere. */
 const LOOK_AGAIN_MS = 60_000;
+/**
+ * New sessions that one operation may take. While other threads log in, or another process makes a
+ * key, NSS softoken invalidates the handles of a session that is new itself.
+ */
+const FRESH_SESSIONS = 3;
 
 /** What a lane does with its one session. Everything here blocks. */
 export class TokenClient {
@@ -192,13 +197,13 @@ export class TokenClient {
     }
   }
 
-  /** Runs `work`, and once more on a new session when its own turns out to be gone. */
-  #onFreshSessionIfLost<T>(work: () => T): T {
+  /** Runs `work`, and again on a new session when its own turns out to be gone. */
+  #onFreshSessionIfLost<T>(work: () => T, sessions = FRESH_SESSIONS): T {
     try {
       return this.#discardingOnFailure(work);
     } catch (error) {
-      if (kindOfFailure(error) !== 'session-lost') throw error;
-      return this.#discardingOnFailure(work);
+      if (kindOfFailure(error) !== 'session-lost' || sessions === 0) throw error;
+      return this.#onFreshSessionIfLost(work, sessions - 1);
     }
   }
 
