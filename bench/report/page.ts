@@ -21,6 +21,7 @@ export function performancePage(report: Report): string {
   const sections = [
     '# Performance',
     'What encryption costs: this library, its peers, what a careful team would write by hand, and the floor, in one run. `npm run bench:docs` makes this page and its charts from [the figures](../bench/results/standard.json); the variants take turns within each round, and every number is a median. **Trust the ratios**; the times are those of one machine.',
+    ...(report.remark === undefined ? [] : [`> ${report.remark}`]),
     `## What to conclude\n\n${conclusions(report)}`,
     `## One value\n\nA string into a text column and back, in memory. The floors do what has to be done and nothing else: they know one key, and name none in what they store.\n\n![One value](charts/one-value.svg)\n\n${oneValue(report)}`,
     `## Entities\n\nTen columns, four of them encrypted; plain columns are 1.00. The hand-tuned transformer is what a careful team writes over node:crypto. [typeorm-encrypted](https://github.com/generalpiston/typeorm-encrypted) is measured with its transformer, AES-256-GCM.\n\n![find()](charts/find.svg)\n\n${bySetting(report, READS)}\n\ntypeorm-encrypted has no way to find a row by an encrypted value.\n\n![Writes](charts/writes.svg)\n\n${bySetting(report, WRITES)}\n\nA transformer with random nonces makes TypeORM believe that every encrypted column has changed: whoever saves what they have just loaded writes it all again.`,
