@@ -1,10 +1,12 @@
 import type { DataSource } from 'typeorm';
 import type { Storage } from '../../format/field-ciphertext';
-import type { WorkCell, WorkTable } from '../work-table';
+import type { WorkTable } from '../work-table';
 import { arrayLiteral } from './array-literal';
 import { withConnection } from './connection';
 import type { Lease } from './lease';
 import { LEASE_MS } from './lease';
+import { boundarySql, cellsOf, holderSql, keyOf, pageSql } from './page-sql';
+import type { PageDialect, PageStatement, RawRow } from './page-sql';
 import type { PageRequest, RowChange, RowKey, StoredRow } from './row';
 import { keyToText } from './row';
 import type { RunDatabase } from './run-database';
@@ -15,6 +17,14 @@ interface Client {
 }
 
 const INTEGERS = ['smallint', 'integer'];
+
+const DIALECT: PageDialect = {
+  // As text: JavaScript's dates and numbers would lose digits of some.
+  key: ({ name }) => `CAST(${name} AS text)`,
+  parameter: (number) => `$${String(number)}`,
+  bound: (number, { type }) => `CAST($${String(number)} AS ${type})`,
+  version: ['CAST(ctid AS text) AS at', 'CAST(xmin AS text) AS by'],
+};
 
 /**
  * PostgreSQL. A page is one statement: rows that somebody else has locked are skipped, so that the
@@ -61,34 +71,17 @@ export class PostgresRunDatabase implements RunDatabase {
   }
 
   async readPage(table: WorkTable, request: PageRequest): Promise<StoredRow[]> {
-    const { keys, cells } = table;
-    const selected = [
-      ...keyColumns(keys),
-      ...cells.map(({ name }, i) => `${name} AS c${String(i)}`),
-      'CAST(ctid AS text) AS at',
-      'CAST(xmin AS text) AS by',
-    ];
-    const { where, values } = walk(keys, request);
-    const rows = await this.#query(
-      `SELECT ${selected.join(', ')} FROM ${table.name}${where} ORDER BY ${names(keys)} ` +
-        `LIMIT ${String(request.limit)}`,
-      values,
-    );
+    const rows = await this.#run(pageSql(DIALECT, table, request));
     return rows.map((row) => ({
-      key: keys.map((_, i) => row[`k${String(i)}`]),
-      cells: cells.map((_, i) => row[`c${String(i)}`]),
+      key: keyOf(table, row),
+      cells: cellsOf(table, row),
       version: [String(row['at']), String(row['by'])],
     }));
   }
 
-  async boundary({ name, keys }: WorkTable, request: PageRequest): Promise<RowKey | undefined> {
-    const { where, values } = walk(keys, request);
-    const [row] = await this.#query(
-      `SELECT ${keyColumns(keys).join(', ')} FROM ${name}${where} ORDER BY ${names(keys)} ` +
-        `OFFSET ${String(request.limit - 1)} LIMIT 1`,
-      values,
-    );
-    return row === undefined ? undefined : keys.map((_, i) => row[`k${String(i)}`]);
+  async boundary(table: WorkTable, request: PageRequest): Promise<RowKey | undefined> {
+    const [row] = await this.#run(boundarySql(DIALECT, table, request));
+    return row === undefined ? undefined : keyOf(table, row);
   }
 
   async writePage(
@@ -156,16 +149,9 @@ export class PostgresRunDatabase implements RunDatabase {
     return row === undefined ? undefined : Number(row['written']);
   }
 
-  async holderOf(
-    { name, keys, cells }: WorkTable,
-    cell: number,
-    token: unknown,
-  ): Promise<RowKey | undefined> {
-    const [row] = await this.#query(
-      `SELECT ${keyColumns(keys).join(', ')} FROM ${name} WHERE ${String(cells[cell]?.name)} = $1 LIMIT 1`,
-      [token],
-    );
-    return row === undefined ? undefined : keys.map((_, i) => row[`k${String(i)}`]);
+  async holderOf(table: WorkTable, cell: number, token: unknown): Promise<RowKey | undefined> {
+    const [row] = await this.#run(holderSql(DIALECT, table, cell, token));
+    return row === undefined ? undefined : keyOf(table, row);
   }
 
   reportedKey({ keys }: WorkTable, key: RowKey): readonly unknown[] {
@@ -180,38 +166,16 @@ export class PostgresRunDatabase implements RunDatabase {
     return Number(row?.['lag'] ?? 0);
   }
 
+  #run({ sql, values }: PageStatement): Promise<RawRow[]> {
+    return this.#query(sql, values);
+  }
+
   #query(sql: string, values: readonly unknown[]): Promise<Record<string, unknown>[]> {
     return withConnection(this.#dataSource, async (client) => {
       const { rows } = await (client as Client).query(sql, values);
       return rows;
     });
   }
-}
-
-/** Keys as text: JavaScript's dates and numbers would lose digits of some. */
-function keyColumns(keys: readonly WorkCell[]): string[] {
-  return keys.map(({ name }, i) => `CAST(${name} AS text) AS k${String(i)}`);
-}
-
-function names(keys: readonly WorkCell[]): string {
-  return keys.map(({ name }) => name).join(', ');
-}
-
-function walk(
-  keys: readonly WorkCell[],
-  { after, until, condition }: PageRequest,
-): { readonly where: string; readonly values: readonly unknown[] } {
-  const values: unknown[] = [];
-  const bound = (key: RowKey): string =>
-    key
-      .map((value, i) => `CAST($${String(values.push(value))} AS ${String(keys[i]?.type)})`)
-      .join(', ');
-  const conditions = [
-    ...(after === undefined ? [] : [`(${names(keys)}) > (${bound(after)})`]),
-    ...(until === undefined ? [] : [`(${names(keys)}) <= (${bound(until)})`]),
-    ...(condition === '' ? [] : [`(${condition})`]),
-  ];
-  return { where: conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`, values };
 }
 
 function column(type: string, values: readonly unknown[]): { type: string; literal: string } {

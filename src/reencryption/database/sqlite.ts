@@ -4,6 +4,8 @@ import type { WorkCell, WorkTable } from '../work-table';
 import { withConnection } from './connection';
 import type { Lease } from './lease';
 import { LEASE_MS } from './lease';
+import { boundarySql, cellsOf, holderSql, keyOf, pageSql } from './page-sql';
+import type { PageDialect, PageStatement, RawRow } from './page-sql';
 import type { PageRequest, RowChange, RowKey, StoredRow } from './row';
 import { keyToText } from './row';
 import type { RunDatabase } from './run-database';
@@ -12,6 +14,15 @@ import type { SqliteConnection, SqliteHandle } from './sqlite-handle';
 
 /** Parameters that a statement may have in every build of SQLite from 3.32 on. */
 const MAX_PARAMETERS = 32_000;
+
+const DIALECT: PageDialect = {
+  // Integers as text: they have 64 bits, JavaScript's numbers 53. Compared with the column, they are
+  // integers again.
+  key: (cell) => (isInteger(cell) ? `CAST(${cell.name} AS TEXT)` : cell.name),
+  parameter: () => '?',
+  bound: () => '?',
+  version: [],
+};
 
 /** SQLite. A row is written only if its cells hold what was read. */
 export class SqliteRunDatabase implements RunDatabase {
@@ -52,32 +63,17 @@ export class SqliteRunDatabase implements RunDatabase {
   }
 
   async readPage(table: WorkTable, request: PageRequest): Promise<StoredRow[]> {
-    const { keys, cells } = table;
-    const selected = [
-      ...keyColumns(keys),
-      ...cells.map(({ name }, i) => `${name} AS c${String(i)}`),
-    ];
-    const { where, values } = walk(keys, request);
-    const rows = await this.#all(
-      `SELECT ${selected.join(', ')} FROM ${table.name}${where} ORDER BY ${names(keys)} ` +
-        `LIMIT ${String(request.limit)}`,
-      values,
-    );
+    const rows = await this.#run(pageSql(DIALECT, table, request));
     return rows.map((row) => ({
-      key: keys.map((_, i) => row[`k${String(i)}`]),
-      cells: cells.map((_, i) => row[`c${String(i)}`]),
+      key: keyOf(table, row),
+      cells: cellsOf(table, row),
       version: [],
     }));
   }
 
-  async boundary({ name, keys }: WorkTable, request: PageRequest): Promise<RowKey | undefined> {
-    const { where, values } = walk(keys, request);
-    const [row] = await this.#all(
-      `SELECT ${keyColumns(keys).join(', ')} FROM ${name}${where} ORDER BY ${names(keys)} ` +
-        `LIMIT 1 OFFSET ${String(request.limit - 1)}`,
-      values,
-    );
-    return row === undefined ? undefined : keys.map((_, i) => row[`k${String(i)}`]);
+  async boundary(table: WorkTable, request: PageRequest): Promise<RowKey | undefined> {
+    const [row] = await this.#run(boundarySql(DIALECT, table, request));
+    return row === undefined ? undefined : keyOf(table, row);
   }
 
   async writePage(
@@ -106,16 +102,9 @@ export class SqliteRunDatabase implements RunDatabase {
     return renewed === 1 ? written : undefined;
   }
 
-  async holderOf(
-    { name, keys, cells }: WorkTable,
-    cell: number,
-    token: unknown,
-  ): Promise<RowKey | undefined> {
-    const [row] = await this.#all(
-      `SELECT ${keyColumns(keys).join(', ')} FROM ${name} WHERE ${String(cells[cell]?.name)} = ? LIMIT 1`,
-      [token],
-    );
-    return row === undefined ? undefined : keys.map((_, i) => row[`k${String(i)}`]);
+  async holderOf(table: WorkTable, cell: number, token: unknown): Promise<RowKey | undefined> {
+    const [row] = await this.#run(holderSql(DIALECT, table, cell, token));
+    return row === undefined ? undefined : keyOf(table, row);
   }
 
   reportedKey({ keys }: WorkTable, key: RowKey): readonly unknown[] {
@@ -127,6 +116,10 @@ export class SqliteRunDatabase implements RunDatabase {
 
   replicaLagMs(): Promise<number> {
     return Promise.resolve(0);
+  }
+
+  #run({ sql, values }: PageStatement): Promise<RawRow[]> {
+    return this.#all(sql, values);
   }
 
   #all(sql: string, values: readonly unknown[]): Promise<Record<string, unknown>[]> {
@@ -179,34 +172,7 @@ function fencing({ runId, pass, seq, fence }: Lease): readonly unknown[] {
   return [runId, pass, seq, fence];
 }
 
-/** Integers as text: they have 64 bits, JavaScript's numbers 53. Compared with the column, they are integers again. */
-function keyColumns(keys: readonly WorkCell[]): string[] {
-  return keys.map((key, i) =>
-    isInteger(key) ? `CAST(${key.name} AS TEXT) AS k${String(i)}` : `${key.name} AS k${String(i)}`,
-  );
-}
-
 /** The rule of affinity (section 3.1 of SQLite's "Datatypes"). */
 function isInteger(key: WorkCell | undefined): boolean {
   return /int/i.test(key?.type ?? '');
-}
-
-function names(keys: readonly WorkCell[]): string {
-  return keys.map(({ name }) => name).join(', ');
-}
-
-function walk(
-  keys: readonly WorkCell[],
-  { after, until, condition }: PageRequest,
-): { readonly where: string; readonly values: readonly unknown[] } {
-  const bound = (key: RowKey): string => key.map(() => '?').join(', ');
-  const conditions = [
-    ...(after === undefined ? [] : [`(${names(keys)}) > (${bound(after)})`]),
-    ...(until === undefined ? [] : [`(${names(keys)}) <= (${bound(until)})`]),
-    ...(condition === '' ? [] : [`(${condition})`]),
-  ];
-  return {
-    where: conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`,
-    values: [...(after ?? []), ...(until ?? [])],
-  };
 }

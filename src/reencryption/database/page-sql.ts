@@ -1,0 +1,98 @@
+import type { WorkCell, WorkTable } from '../work-table';
+import type { PageRequest, RowKey } from './row';
+
+/** A row as a driver gives it. */
+export type RawRow = Readonly<Record<string, unknown>>;
+
+/** What the databases write differently in the statements that walk a table. */
+export interface PageDialect {
+  /** SQL for a column of the primary key, in a form that loses no digit. */
+  key(cell: WorkCell): string;
+  /** The parameter with this number, from 1. */
+  parameter(number: number): string;
+  /** {@link PageDialect.parameter} where it is compared with a column of the primary key. */
+  bound(number: number, cell: WorkCell): string;
+  /** Columns that tell one version of a row from another, beside its cells. */
+  readonly version: readonly string[];
+}
+
+/** A statement with its parameters. */
+export interface PageStatement {
+  readonly sql: string;
+  readonly values: readonly unknown[];
+}
+
+/** Selects a page in order of the primary key. */
+export function pageSql(
+  dialect: PageDialect,
+  table: WorkTable,
+  request: PageRequest,
+): PageStatement {
+  const selected = [
+    ...keyColumns(dialect, table.keys),
+    ...table.cells.map(({ name }, i) => `${name} AS c${String(i)}`),
+    ...dialect.version,
+  ];
+  return walk(dialect, table, selected, request, `LIMIT ${String(request.limit)}`);
+}
+
+/** Selects the primary key of the last row of a page, where the page is full. */
+export function boundarySql(
+  dialect: PageDialect,
+  table: WorkTable,
+  request: PageRequest,
+): PageStatement {
+  const selected = keyColumns(dialect, table.keys);
+  return walk(dialect, table, selected, request, `LIMIT 1 OFFSET ${String(request.limit - 1)}`);
+}
+
+/** Selects the primary key of a row by one of its cells. */
+export function holderSql(
+  dialect: PageDialect,
+  table: WorkTable,
+  cell: number,
+  content: unknown,
+): PageStatement {
+  const selected = keyColumns(dialect, table.keys).join(', ');
+  return {
+    sql: `SELECT ${selected} FROM ${table.name} WHERE ${String(table.cells[cell]?.name)} = ${dialect.parameter(1)} LIMIT 1`,
+    values: [content],
+  };
+}
+
+/** The primary key in a row of these statements. */
+export function keyOf({ keys }: WorkTable, row: RawRow): RowKey {
+  return keys.map((_, i) => row[`k${String(i)}`]);
+}
+
+/** The cells in a row of {@link pageSql}. */
+export function cellsOf({ cells }: WorkTable, row: RawRow): readonly unknown[] {
+  return cells.map((_, i) => row[`c${String(i)}`]);
+}
+
+function walk(
+  dialect: PageDialect,
+  { name, keys }: WorkTable,
+  selected: readonly string[],
+  { after, until, condition }: PageRequest,
+  limit: string,
+): PageStatement {
+  const values: unknown[] = [];
+  const columns = keys.map((key) => key.name).join(', ');
+  const bound = (key: RowKey): string =>
+    keys.map((cell, i) => dialect.bound(values.push(key[i]), cell)).join(', ');
+  const conditions = [
+    ...(after === undefined ? [] : [`(${columns}) > (${bound(after)})`]),
+    ...(until === undefined ? [] : [`(${columns}) <= (${bound(until)})`]),
+    ...(condition === '' ? [] : [`(${condition})`]),
+  ];
+  const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`;
+  return {
+    sql: `SELECT ${selected.join(', ')} FROM ${name}${where} ORDER BY ${columns} ${limit}`,
+    values,
+  };
+}
+
+function keyColumns(dialect: PageDialect, keys: readonly WorkCell[]): string[] {
+  return keys.map((cell, i) => `${dialect.key(cell)} AS k${String(i)}`);
+}
