@@ -2,21 +2,15 @@ import type { QueryRunner } from 'typeorm';
 import { FieldEncryptionError } from '../errors';
 import type { ColumnUse } from '../keys/key-retirement';
 import type { EncryptedColumn, IndexedColumn } from '../typeorm/encrypted-column';
-import { decryptStored, fetchPrevious, keyPrefixOf } from '../typeorm/encrypted-column';
+import { decryptStored } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
 import { SqlParameters } from '../typeorm/sql-parameters';
+import { TokenRows } from '../typeorm/token-rows';
+import type { TokenRow } from '../typeorm/token-rows';
 import { encryptedTables } from './encrypted-table';
-import type { EncryptedTable } from './encrypted-table';
 
 /** Rows in one read. */
 const PAGE_ROWS = 1000;
-
-/** A row with a token. */
-interface TokenRow {
-  readonly primaryKey: readonly unknown[];
-  readonly stored: unknown;
-  readonly token: unknown;
-}
 
 /**
  * Counts the tokens that may be of one root, in every blind index. A token does not say which root it
@@ -35,7 +29,8 @@ export async function indexUses(
         const { tablePath } = table.metadata;
         // The schema may be behind the entities.
         if (!(await runner.hasColumn(tablePath, indexed.column.databaseName))) continue;
-        const scan = new IndexScan(installation, runner, { table, encrypted, indexed });
+        const tokens = new TokenRows(installation, runner, encrypted, indexed);
+        const scan = new IndexScan(installation, tokens, { encrypted, indexed });
         const { rows, needing } = await scan.count(rootId);
         const { entity, property } = encrypted.policy;
         const column = indexed.column.databaseName;
@@ -48,19 +43,18 @@ export async function indexUses(
 
 /** Which index is read. */
 interface ScannedIndex {
-  readonly table: EncryptedTable;
   readonly encrypted: EncryptedColumn;
   readonly indexed: IndexedColumn;
 }
 
 class IndexScan {
   readonly #installation: Installation;
-  readonly #runner: QueryRunner;
+  readonly #rows: TokenRows;
   readonly #scanned: ScannedIndex;
 
-  constructor(installation: Installation, runner: QueryRunner, scanned: ScannedIndex) {
+  constructor(installation: Installation, rows: TokenRows, scanned: ScannedIndex) {
     this.#installation = installation;
-    this.#runner = runner;
+    this.#rows = rows;
     this.#scanned = scanned;
   }
 
@@ -70,60 +64,30 @@ class IndexScan {
     let page = await this.#page(undefined);
     while (page.length > 0) {
       rows += page.length;
-      const readable = await this.#readable(page);
-      needing += readable.filter((row) => this.#mayBeOf(rootId, row)).length;
+      const readable = await this.#rows.readable(page);
+      needing += page.filter(({ token }, i) => this.#mayBeOf(rootId, readable[i], token)).length;
       page = await this.#page(page.at(-1)?.primaryKey);
     }
     return { rows, needing };
   }
 
-  #mayBeOf(rootId: string, { stored, token }: TokenRow): boolean {
+  #mayBeOf(rootId: string, readable: unknown, token: unknown): boolean {
     const { encrypted, indexed } = this.#scanned;
     try {
-      return indexed.index.mayBeOf(rootId, decryptStored(encrypted, stored), token);
+      return indexed.index.mayBeOf(rootId, decryptStored(encrypted, readable), token);
     } catch (error) {
       if (!(error instanceof FieldEncryptionError) || error.retryable) throw error;
       return true;
     }
   }
 
-  /** The rows with all that decrypting them needs in memory. */
-  async #readable(page: readonly TokenRow[]): Promise<TokenRow[]> {
-    const { encrypted } = this.#scanned;
-    const prefixes = page.flatMap(({ stored }) => keyPrefixOf(encrypted, stored) ?? []);
-    await this.#installation.loadKeys(new Set(prefixes), this.#runner);
-    const readable = await fetchPrevious(
-      encrypted,
-      page.map(({ stored }) => stored),
+  #page(after: readonly unknown[] | undefined): Promise<TokenRow[]> {
+    const keys = this.#rows.keys.join(', ');
+    const parameters = new SqlParameters(this.#installation.dataSource);
+    const following = after === undefined ? '' : ` AND (${keys}) > (${parameters.list(after)})`;
+    return this.#rows.select(
+      `WHERE ${this.#rows.token} IS NOT NULL${following} ORDER BY ${keys} LIMIT ${String(PAGE_ROWS)}`,
+      parameters,
     );
-    return page.map((row, i) => ({ ...row, stored: readable[i] }));
-  }
-
-  /** Raw SQL: no soft-deleted row and no class of an inheritance may be left out. */
-  async #page(after: readonly unknown[] | undefined): Promise<TokenRow[]> {
-    const { dataSource } = this.#installation;
-    const { table, encrypted, indexed } = this.#scanned;
-    const name = (databaseName: string): string => dataSource.driver.escape(databaseName);
-    const keys = table.metadata.primaryColumns.map(({ databaseName }) => name(databaseName));
-    const token = name(indexed.column.databaseName);
-    const selected = [...keys, name(encrypted.column.databaseName), token].map(
-      (cell, i) => `${cell} AS ${name(`c${String(i)}`)}`,
-    );
-    const parameters = new SqlParameters(dataSource);
-    const following =
-      after === undefined ? '' : ` AND (${keys.join(', ')}) > (${parameters.list(after)})`;
-    const rows = (await this.#runner.query(
-      `SELECT ${selected.join(', ')} FROM ${table.name} WHERE ${token} IS NOT NULL${following} ` +
-        `ORDER BY ${keys.join(', ')} LIMIT ${String(PAGE_ROWS)}`,
-      parameters.values,
-    )) as Record<string, unknown>[];
-    return rows.map((row) => {
-      const cells = selected.map((_, i) => row[`c${String(i)}`]);
-      return {
-        primaryKey: cells.slice(0, keys.length),
-        stored: cells[keys.length],
-        token: cells[keys.length + 1],
-      };
-    });
   }
 }
