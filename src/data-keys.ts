@@ -13,6 +13,7 @@ import { drill } from './reencryption/drill';
 import type { DrillReport } from './reencryption/drill';
 import { keyUses } from './reencryption/key-uses';
 import type { Installation } from './typeorm/installation';
+import { withConnection } from './typeorm/with-connection';
 
 /** Options of {@link DataKeys.destroy}. */
 export interface DestroyOptions {
@@ -188,11 +189,8 @@ export class DataKeys {
    */
   async uses(id: string): Promise<ColumnUse[]> {
     const key = await this.#installation.keys.operations.find(id);
-    const runner = this.#installation.dataSource.createQueryRunner('master');
-    try {
-      return await keyUses(this.#installation, runner, key);
-    } finally {
-      await runner.release();
-    }
+    return withConnection(this.#installation.dataSource, undefined, (runner) =>
+      keyUses(this.#installation, runner, key),
+    );
   }
 }

@@ -12,6 +12,7 @@ import { decryptStored, fetchPrevious, keyPrefixOf } from './typeorm/encrypted-c
 import type { EncryptedColumn } from './typeorm/encrypted-column';
 import { installationOf } from './typeorm/installation';
 import type { Installation } from './typeorm/installation';
+import { withConnection } from './typeorm/with-connection';
 
 /** A value that could not be encrypted or decrypted, by its index. */
 export interface ValueFailure {
@@ -49,12 +50,9 @@ export class FieldEncryption {
   /** Counts the rows of every encrypted column: NULL, cleartext, and under each data-key version. */
   async status(): Promise<ColumnStatus[]> {
     const keys = await this.#installation.keys.list();
-    const runner = this.#installation.dataSource.createQueryRunner('master');
-    try {
-      return await columnStatuses(this.#installation, runner, keys);
-    } finally {
-      await runner.release();
-    }
+    return withConnection(this.#installation.dataSource, undefined, (runner) =>
+      columnStatuses(this.#installation, runner, keys),
+    );
   }
 
   /**

@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { Installation } from '../typeorm/installation';
+import { withConnection } from '../typeorm/with-connection';
 import type { RunDatabase } from './database/run-database';
 import type { Mode } from './modes/mode';
 import { PageWork } from './page-work';
@@ -20,7 +21,7 @@ export async function planOf(
   works: readonly TableWork[],
 ): Promise<RunPlan> {
   const keys = await installation.keys.list();
-  const statuses = await withRunner(installation, (runner) =>
+  const statuses = await withConnection(installation.dataSource, undefined, (runner) =>
     columnStatuses(installation, runner, keys),
   );
   const tables: TablePlan[] = [];
@@ -61,16 +62,4 @@ async function secondsForRow(
   if (rows.length === 0) return 0;
   await new PageWork(installation, database, mode, table).of(rows);
   return ((performance.now() - start) / 1000 / rows.length) * WRITING_SHARE;
-}
-
-async function withRunner<T>(
-  { dataSource }: Installation,
-  work: (runner: ReturnType<typeof dataSource.createQueryRunner>) => Promise<T>,
-): Promise<T> {
-  const runner = dataSource.createQueryRunner('master');
-  try {
-    return await work(runner);
-  } finally {
-    await runner.release();
-  }
 }

@@ -1,5 +1,8 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { RunContext } from './run-context';
+import { DEFAULT_PAGE_ROWS } from './run-options';
+import type { WorkTable } from './work-table';
 
 /** Milliseconds that the database may take for a page before pages shrink, and under which they grow again. */
 const SLOW_MS = 1000;
@@ -47,6 +50,15 @@ export class Pace {
     await sleep(this.#due - now, signal);
     this.#due = Math.max(this.#due, now) + (rows / this.#maxRate) * 1000;
   }
+}
+
+/** The pace that the options of a run ask for, in pages that the database can take. */
+export function paceOf(
+  { database, options }: Pick<RunContext, 'database' | 'options'>,
+  table: WorkTable,
+): Pace {
+  const most = Math.min(options.batchSize ?? DEFAULT_PAGE_ROWS, database.maxRows(table));
+  return new Pace(most, options.maxRate);
 }
 
 /** Resolves after a time, or as soon as the signal is aborted. */

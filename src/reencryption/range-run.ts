@@ -110,12 +110,7 @@ export class RangeRun {
     if (result === undefined) return false;
     this.#pace.took(performance.now() - start);
 
-    const failures = [...page.failures, ...result.failures];
-    failures.forEach((failure) => {
-      counts.fail(failure);
-    });
-    counts.changed += result.written;
-    counts.read(page.rows, page.rows - page.changes.length - page.failures.length);
+    counts.done(page, result.written, result.failures);
     options.onProgress?.(counts.progress(this.#work.table.metadata.name));
     return true;
   }

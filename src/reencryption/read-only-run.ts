@@ -1,8 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { RowKey } from './database/row';
-import { Pace } from './pace';
+import { paceOf } from './pace';
 import { PageWork } from './page-work';
-import { DEFAULT_PAGE_ROWS } from './run-options';
 import type { RunContext } from './run-context';
 import type { TableWork } from './work-plan';
 
@@ -20,8 +19,7 @@ export class ReadOnlyRun {
     const { installation, database, mode, options, counts } = this.#context;
     const { table } = this.#work;
     const pages = new PageWork(installation, database, mode, table);
-    const most = Math.min(options.batchSize ?? DEFAULT_PAGE_ROWS, database.maxRows(table));
-    const pace = new Pace(most, options.maxRate);
+    const pace = paceOf(this.#context, table);
     let after: RowKey | undefined;
     while (!(options.signal?.aborted ?? false)) {
       const request = { after, until: undefined, condition: '', limit: pace.rows };
@@ -29,11 +27,7 @@ export class ReadOnlyRun {
       if (rows.length === 0) break;
       const page = await pages.of(rows);
       after = page.last;
-      page.failures.forEach((failure) => {
-        counts.fail(failure);
-      });
-      counts.changed += page.changes.length;
-      counts.read(page.rows, page.rows - page.changes.length - page.failures.length);
+      counts.done(page, page.changes.length);
       options.onProgress?.(counts.progress(table.metadata.name));
       await pace.wait(page.rows, options.signal);
       // A synchronous driver never waits for anything: signals and the application need their turn.

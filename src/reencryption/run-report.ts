@@ -75,6 +75,13 @@ export function mergedReport(last: RunReport, others: readonly RunReport[]): Run
   };
 }
 
+/** A page that was looked at: its rows, those that are to change, and those that cannot. */
+interface LookedAtPage {
+  readonly rows: number;
+  readonly changes: readonly unknown[];
+  readonly failures: readonly RowFailure[];
+}
+
 /** Counts what a run does, over all its tables. */
 export class RunCounts {
   total = 0;
@@ -108,7 +115,14 @@ export class RunCounts {
     return { entity, scanned, total: Math.max(total, scanned), changed };
   }
 
-  fail(failure: RowFailure): void {
+  /** Takes in a page that is done, of which `changed` rows were rewritten, and `failures` are beside its own. */
+  done(page: LookedAtPage, changed: number, failures: readonly RowFailure[] = []): void {
+    for (const failure of [...page.failures, ...failures]) this.#fail(failure);
+    this.changed += changed;
+    this.read(page.rows, page.rows - page.changes.length - page.failures.length);
+  }
+
+  #fail(failure: RowFailure): void {
     this.#failed += 1;
     if (this.#failures.length < MAX_FAILURES_LISTED) this.#failures.push(failure);
   }

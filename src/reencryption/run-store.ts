@@ -1,17 +1,18 @@
 import { randomBytes } from 'node:crypto';
-import { hostname } from 'node:os';
 import type { DataSource, EntitySchema, ObjectLiteral, QueryRunner } from 'typeorm';
 import { ConfigurationError, RunPlanError } from '../errors';
 import { escapedTable } from '../typeorm/escaped-table';
 import { RangeSchema, RunSchema } from '../typeorm/run-tables';
 import type { RangeRow, RunRow } from '../typeorm/run-tables';
-import { withConnection } from '../typeorm/own-transaction';
+import { missingTables } from '../typeorm/missing-tables';
+import { withConnection } from '../typeorm/with-connection';
 import { conflicts, isUniqueViolation } from '../typeorm/transient-conflict';
 import { LEASE_MS } from './database/lease';
 import type { Lease } from './database/lease';
 import type { RowKey } from './database/row';
 import { keyFromText, keyToText } from './database/row';
 import type { RunDatabase } from './database/run-database';
+import { endWorker, isDeadHere, newWorker } from './worker-identity';
 
 /** What a run is known by. */
 export interface RunIdentity {
@@ -28,34 +29,29 @@ export type Claim =
   | { readonly kind: 'wait' }
   | { readonly kind: 'passOver'; readonly changed: number; readonly lost: number };
 
-/** The workers of this process. */
-const ownersHere = new Set<string>();
-
 /** The checkpoints of runs, shared by all workers through the database. */
 export class RunStore {
   readonly #dataSource: DataSource;
   readonly #database: RunDatabase;
-  readonly #owner = `${hostname()}:${String(process.pid)}:${randomBytes(6).toString('hex')}`;
+  readonly #owner = newWorker();
 
   constructor(dataSource: DataSource, database: RunDatabase) {
     this.#dataSource = dataSource;
     this.#database = database;
-    ownersHere.add(this.#owner);
   }
 
   /** Ends the part of this worker: ranges that it could not give back are free for others here. */
   close(): void {
-    ownersHere.delete(this.#owner);
+    endWorker(this.#owner);
   }
 
   /** @throws {@link ConfigurationError} when the tables are missing */
   async requireTables(): Promise<void> {
-    await this.#with(async (runner) => {
-      for (const schema of [RunSchema, RangeSchema]) {
-        const { tablePath } = this.#dataSource.getMetadata(schema);
-        if (!(await runner.hasTable(tablePath))) throw tableMissing(tablePath);
-      }
-    });
+    const paths = [RunSchema, RangeSchema].map(
+      (schema) => this.#dataSource.getMetadata(schema).tablePath,
+    );
+    const [missing] = await missingTables(this.#dataSource, paths);
+    if (missing !== undefined) throw tableMissing(missing);
   }
 
   /**
@@ -278,19 +274,6 @@ export class RunStore {
 type Changes = Partial<Omit<RangeRow, 'leaseUntil'>> & {
   leaseUntil?: number | (() => string);
 };
-
-/** What is no more, of this process or another one of this machine, will not renew its lease. */
-function isDeadHere(owner: string): boolean {
-  const [, host, pid] = /^(.*):(\d+):[0-9a-f]+$/.exec(owner) ?? [];
-  if (host !== hostname()) return false;
-  if (Number(pid) === process.pid) return !ownersHere.has(owner);
-  try {
-    process.kill(Number(pid), 0);
-    return false;
-  } catch (error) {
-    return (error as { code?: unknown }).code === 'ESRCH';
-  }
-}
 
 function tableMissing(table: string): ConfigurationError {
   return new ConfigurationError(

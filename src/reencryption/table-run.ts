@@ -1,9 +1,9 @@
 import type { RunRow } from '../typeorm/run-tables';
 import type { RowKey } from './database/row';
-import { Pace, POLL_MS, sleep } from './pace';
+import { paceOf, POLL_MS, sleep } from './pace';
+import type { Pace } from './pace';
 import { RangeRun } from './range-run';
 import type { RunContext } from './run-context';
-import { DEFAULT_PAGE_ROWS } from './run-options';
 import { passCondition, passesBefore } from './work-plan';
 import type { TableWork } from './work-plan';
 
@@ -21,11 +21,9 @@ export class TableRun {
   #rangesLeft = Number.POSITIVE_INFINITY;
 
   constructor(context: RunContext, work: TableWork) {
-    const { database, options } = context;
     this.#context = context;
     this.#work = work;
-    const most = Math.min(options.batchSize ?? DEFAULT_PAGE_ROWS, database.maxRows(work.table));
-    this.#pace = new Pace(most, options.maxRate);
+    this.#pace = paceOf(context, work.table);
     this.#ranges = new RangeRun(context, work, this.#pace);
   }
 

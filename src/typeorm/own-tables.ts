@@ -1,6 +1,7 @@
 import type { DataSource, EntitySchema } from 'typeorm';
 import { AUDIT_TABLE_MIGRATION, AuditSchema } from './audit-table';
 import { DataKeySchema, KEY_TABLE_MIGRATION } from './data-key-table';
+import { missingTables } from './missing-tables';
 import { RangeSchema, RUN_TABLES_MIGRATION, RunSchema } from './run-tables';
 
 /** The tables of the library itself, and the migrations that create them. */
@@ -39,16 +40,9 @@ export function leaveToSynchronize(dataSource: DataSource): void {
 }
 
 /** Which of them the database does not have yet. */
-export async function missingOwnTables(dataSource: DataSource): Promise<string[]> {
-  const runner = dataSource.createQueryRunner('master');
-  try {
-    const missing: string[] = [];
-    for (const { schema } of OWN_TABLES) {
-      const { tablePath } = dataSource.getMetadata(schema);
-      if (!(await runner.hasTable(tablePath))) missing.push(tablePath);
-    }
-    return missing;
-  } finally {
-    await runner.release();
-  }
+export function missingOwnTables(dataSource: DataSource): Promise<string[]> {
+  return missingTables(
+    dataSource,
+    OWN_TABLES.map(({ schema }) => dataSource.getMetadata(schema).tablePath),
+  );
 }

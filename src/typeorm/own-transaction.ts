@@ -2,27 +2,13 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
 import { KeyStateError } from '../errors';
 import { isTransientConflict } from './transient-conflict';
+import { withConnection } from './with-connection';
 
 /** Serialization failures, deadlocks and a busy SQLite file go away by themselves. */
 const conflicts = retry(handleWhen(mayGoAway), {
   maxAttempts: 8,
   backoff: new ExponentialBackoff({ initialDelay: 20, maxDelay: 1000 }),
 });
-
-/** Runs `work` on a connection, the given one or one to the primary. */
-export async function withConnection<T>(
-  dataSource: DataSource,
-  connection: QueryRunner | undefined,
-  work: (runner: QueryRunner) => Promise<T>,
-): Promise<T> {
-  if (connection !== undefined) return work(connection);
-  const runner = dataSource.createQueryRunner('master');
-  try {
-    return await work(runner);
-  } finally {
-    await runner.release();
-  }
-}
 
 /**
  * Runs `work` in a transaction that is nobody else's, and commits it where the answer is `true`. A

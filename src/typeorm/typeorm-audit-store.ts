@@ -3,7 +3,8 @@ import type { AuditEntry } from '../audit/audit-entry';
 import type { AuditStore } from '../audit/audit-store';
 import { AuditSchema } from './audit-table';
 import type { AuditRow } from './audit-table';
-import { inOwnTransaction, withConnection } from './own-transaction';
+import { inOwnTransaction } from './own-transaction';
+import { withConnection } from './with-connection';
 
 /** The table of the audit log of a DataSource, on its primary. Needs no right to update or delete on PostgreSQL. */
 export class TypeormAuditStore implements AuditStore<QueryRunner> {

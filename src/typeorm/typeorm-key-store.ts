@@ -7,7 +7,8 @@ import type { KeyChange, KeyStore, KeyUpdate } from '../keys/key-store';
 import { DataKeySchema } from './data-key-table';
 import type { DataKeyRow } from './data-key-table';
 import { base64urlOf, mutableColumnsOf, recordOf, rowOf } from './data-key-row';
-import { busyWithTransaction, inOwnTransaction, withConnection } from './own-transaction';
+import { busyWithTransaction, inOwnTransaction } from './own-transaction';
+import { withConnection } from './with-connection';
 import { isUniqueViolation } from './transient-conflict';
 
 /** Ids in one statement; well under what SQLite and PostgreSQL take as parameters. */

@@ -1,5 +1,6 @@
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import type { ColumnStatus } from '../../reencryption/status';
+import { missingTables } from '../../typeorm/missing-tables';
 import { whatIsDue } from '../due';
 import type { Due, Findings } from '../due';
 import type { CommandResult } from '../output';
@@ -23,7 +24,10 @@ export async function status(session: Session): Promise<CommandResult> {
 }
 
 async function look({ installation, fieldEncryption }: Session): Promise<Findings> {
-  const missingTables = await tablesMissing(installation);
+  const missing = await missingTables(
+    installation.dataSource,
+    encryptedTables(installation).map(({ metadata }) => metadata.tablePath),
+  );
   const keyTable = await installation.store.exists();
   return {
     keyTable,
@@ -31,22 +35,9 @@ async function look({ installation, fieldEncryption }: Session): Promise<Finding
     keys: keyTable ? await fieldEncryption.keys.list() : [],
     maintenance: keyTable ? await fieldEncryption.keys.maintain({ dryRun: true }) : null,
     now: installation.options.now?.() ?? new Date(),
-    columns: keyTable && missingTables.length === 0 ? await fieldEncryption.status() : [],
-    missingTables,
+    columns: keyTable && missing.length === 0 ? await fieldEncryption.status() : [],
+    missingTables: missing,
   };
-}
-
-async function tablesMissing(installation: Session['installation']): Promise<string[]> {
-  const runner = installation.dataSource.createQueryRunner('master');
-  try {
-    const missing: string[] = [];
-    for (const { metadata } of encryptedTables(installation)) {
-      if (!(await runner.hasTable(metadata.tablePath))) missing.push(metadata.tablePath);
-    }
-    return missing;
-  } finally {
-    await runner.release();
-  }
 }
 
 function columnsTable(columns: readonly ColumnStatus[]): string {
