@@ -263,7 +263,8 @@ describeEachDatabase('initialize() of a wrong policy', (kind) => {
   });
 
   const foreignKey = ForeignKey === undefined ? it.skip : it;
-  foreignKey('refuses a column with @ForeignKey', async () => {
+  const missing = ForeignKey === undefined ? ' (not here: this TypeORM has no @ForeignKey)' : '';
+  foreignKey(`refuses a column with @ForeignKey${missing}`, async () => {
     const declared = ForeignKey?.(() => Owner);
     const error = await initializing(docWith([declared as Decorator, encrypted()]), Owner);
     expect(error).toMatchObject({ code: 'ERR_FIELD_POLICY', entity: 'Doc', property: 'value' });
