@@ -117,7 +117,7 @@ function sayWhatIsMissing(): void {
 async function usePostgres(): Promise<PostgresServer | undefined> {
   if (process.env[POSTGRES_URL] !== undefined) return undefined;
   try {
-    const server = await startPostgres();
+    const server = await startPostgres({ durable: true });
     process.env[POSTGRES_URL] = server.url;
     return server;
   } catch (error) {

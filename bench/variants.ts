@@ -13,7 +13,7 @@ export const VARIANTS = {
   xchacha: 'this library, xchacha20-poly1305',
   xaesUncached: 'this library, xaes-256-gcm, no nonce prefix twice',
   xaesIndexed: 'this library, xaes-256-gcm, one blind index',
-  serverSide: "server-side UPDATE t SET c = c || ''",
+  serverSide: 'server-side UPDATE of the column',
   reencrypt: 'reencrypt()',
   pageAndSave: 'page and save(array, { chunk: 500 })',
   saveEach: 'page and save() each',

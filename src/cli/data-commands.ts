@@ -37,7 +37,7 @@ function addRun(data: Command, mode: RunMode, description: string, choose: Choos
     .description(description)
     .option('--entity <name...>', 'only these entities, in this order')
     .option('--column <name...>', 'only these properties, as Entity.property')
-    .option('--batch-size <rows>', 'rows in a page at most (default: 1000)', wholeNumber)
+    .option('--batch-size <rows>', 'rows in a page at most (default: 2000)', wholeNumber)
     .option('--max-rate <rows>', 'rows a second at most', wholeNumber)
     .option('--report <file>', 'write the report to a file, as JSON');
   if (mode !== 'verify') {

@@ -39,8 +39,12 @@ export async function inRun<T>(
     const mode = modeOf(modeName, installation, threads);
     const works = await workOf(installation, database, mode, options);
     const counts = new RunCounts();
-    const pagesAhead = 2 + (modeName === 'reencrypt' ? threads.count : 0);
-    return await work({ installation, database, store, mode, options, counts, pagesAhead }, works);
+    const busy = 2 + (modeName === 'reencrypt' ? threads.count : 0);
+    const pagesAhead = Math.max(2, Math.ceil(busy / database.lanes));
+    return await work(
+      { installation, database, store, mode, options, counts, threads, pagesAhead },
+      works,
+    );
   } catch (error) {
     throw interrupted(error);
   } finally {

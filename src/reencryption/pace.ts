@@ -47,8 +47,9 @@ export class Pace {
   async wait(rows: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.#maxRate === undefined) return;
     const now = performance.now();
-    await sleep(this.#due - now, signal);
-    this.#due = Math.max(this.#due, now) + (rows / this.#maxRate) * 1000;
+    const due = this.#due;
+    this.#due = Math.max(due, now) + (rows / this.#maxRate) * 1000;
+    await sleep(due - now, signal);
   }
 }
 

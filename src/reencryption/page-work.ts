@@ -1,5 +1,5 @@
 import { FieldEncryptionError } from '../errors';
-import { keyPrefixOf } from '../typeorm/encrypted-column';
+import { newKeyPrefixOf } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
 import type { RowChange, RowKey, StoredRow } from './database/row';
 import type { RunDatabase } from './database/run-database';
@@ -46,7 +46,7 @@ export class PageWork {
     const prefixes = new Set<string>();
     for (const { encrypted, stored } of this.#table.columns) {
       for (const { cells } of rows) {
-        const prefix = keyPrefixOf(encrypted, cells[stored]);
+        const prefix = newKeyPrefixOf(encrypted, cells[stored], prefixes);
         if (prefix !== undefined) prefixes.add(prefix);
       }
     }

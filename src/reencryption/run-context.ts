@@ -4,6 +4,7 @@ import type { Mode } from './modes/mode';
 import type { RunOptions } from './run-options';
 import type { RunCounts } from './run-report';
 import type { RunStore } from './run-store';
+import type { CryptoThreads } from './threads/crypto-threads';
 
 /** What all tables of a run have in common. */
 export interface RunContext {
@@ -13,6 +14,7 @@ export interface RunContext {
   readonly mode: Mode;
   readonly options: RunOptions;
   readonly counts: RunCounts;
+  readonly threads: CryptoThreads;
   /** Pages that are read and worked on while one is written. */
   readonly pagesAhead: number;
 }

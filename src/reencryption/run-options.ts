@@ -13,7 +13,7 @@ import { optionProblems } from '../typeorm/option-rules';
 import type { RunProgress } from './run-report';
 
 /** Default of {@link RunOptions.batchSize}. */
-export const DEFAULT_PAGE_ROWS = 1000;
+export const DEFAULT_PAGE_ROWS = 2000;
 
 /** Options of a run over the rows; all of them optional. */
 export interface RunOptions {
@@ -26,7 +26,7 @@ export interface RunOptions {
    * the entity, such as `{ Patient: "status = 'active'" }`. It goes into statements as it is.
    */
   first?: Readonly<Record<string, string>>;
-  /** Rows in a page at most, which is one read and one write. Pages shrink while the database is slow. Defaults to 1000. */
+  /** Rows in a page at most, which is one read and one write. Pages shrink while the database is slow. Defaults to 2000. */
   batchSize?: number;
   /** Rows a second at most. Defaults to no limit. */
   maxRate?: number;

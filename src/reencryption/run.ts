@@ -39,16 +39,18 @@ export function run(
     } else {
       await store.requireTables();
       for (const [i, work] of works.entries()) {
-        if (mode.pending === undefined || pending[i] !== 0) await runTable(context, work);
+        const rows = pending[i] ?? 0;
+        if (mode.pending === undefined || rows !== 0) await runTable(context, work, rows);
       }
     }
     return counts.report(modeName, options.signal?.aborted ?? false);
   });
 }
 
-async function runTable(context: RunContext, work: TableWork): Promise<void> {
-  const { counts, options } = context;
+async function runTable(context: RunContext, work: TableWork, pending: number): Promise<void> {
+  const { counts, options, threads } = context;
   if (options.signal?.aborted ?? false) return;
+  threads.expect(pending * work.table.columns.length);
   const table = new TableRun(context, work);
   await table.run();
   if (counts.remaining !== null) counts.remaining += (await table.rowsLeft()) ?? 0;

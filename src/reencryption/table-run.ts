@@ -3,6 +3,7 @@ import type { RowKey } from './database/row';
 import { paceOf, POLL_MS, sleep } from './pace';
 import type { Pace } from './pace';
 import { RangeRun } from './range-run';
+import type { Claim } from './run-store';
 import type { RunContext } from './run-context';
 import { passCondition, passesBefore } from './work-plan';
 import type { TableWork } from './work-plan';
@@ -10,7 +11,10 @@ import type { TableWork } from './work-plan';
 /** A row that loses the race against a writer is read again by the next pass, this many times. */
 const MAX_PASSES = 6;
 /** Ranges are cut this many pages long: what a dead worker leaves, and what workers share out. */
-const PAGES_PER_RANGE = 20;
+const PAGES_PER_RANGE = 10;
+
+/** Why a worker gets no further range. */
+type Ending = Exclude<Claim, { readonly kind: 'range' }>;
 
 /** Takes the rows of one table through a run, together with any number of other workers. */
 export class TableRun {
@@ -19,6 +23,9 @@ export class TableRun {
   readonly #ranges: RangeRun;
   readonly #pace: Pace;
   #rangesLeft = Number.POSITIVE_INFINITY;
+  #hasFailed = false;
+  /** Rows that the last pass left, where it was over here. */
+  #left: number | undefined;
 
   constructor(context: RunContext, work: TableWork) {
     this.#context = context;
@@ -80,7 +87,7 @@ export class TableRun {
   }
 
   get #isEnough(): boolean {
-    return this.#aborted || this.#rangesLeft <= 0;
+    return this.#aborted || this.#hasFailed || this.#rangesLeft <= 0;
   }
 
   #record({ id }: RunRow, outcome: 'started' | 'done'): Promise<void> {
@@ -96,18 +103,50 @@ export class TableRun {
   async #pass(run: RunRow, pass: number): Promise<void> {
     const { store } = this.#context;
     while (!this.#isEnough) {
-      const claim = await store.claim(run, pass, (after) => this.#boundary(pass, after));
-      if (claim.kind === 'passOver') {
+      const claim = await this.#workOnRanges(run, pass);
+      if (claim?.kind === 'passOver') {
         await this.#afterPass(run, pass, claim);
         return;
       }
-      if (claim.kind === 'range') {
-        this.#rangesLeft -= 1;
-        await this.#ranges.run(claim.lease);
-      } else if ((await store.pass(run)) !== pass) return;
-      else if (Number.isFinite(this.#rangesLeft)) this.#rangesLeft = 0;
+      if (claim === undefined || (await store.pass(run)) !== pass) return;
+      if (Number.isFinite(this.#rangesLeft)) this.#rangesLeft = 0;
       else await sleep(POLL_MS, this.#context.options.signal);
     }
+  }
+
+  /**
+   * Works on several ranges at a time, so that the database has one to write while the next page of
+   * another one is made.
+   *
+   * @returns why there are no more; `undefined` when it is enough.
+   */
+  async #workOnRanges(run: RunRow, pass: number): Promise<Ending | undefined> {
+    const lanes = Array.from(
+      { length: Math.min(this.#context.database.lanes, this.#rangesLeft) },
+      () => this.#lane(run, pass),
+    );
+    try {
+      const endings = await Promise.all(lanes);
+      return endings.find((ending) => ending?.kind === 'passOver') ?? endings[0];
+    } catch (error) {
+      this.#hasFailed = true;
+      await Promise.allSettled(lanes);
+      throw error;
+    }
+  }
+
+  async #lane(run: RunRow, pass: number): Promise<Ending | undefined> {
+    const { store } = this.#context;
+    while (!this.#isEnough) {
+      this.#rangesLeft -= 1;
+      const claim = await store.claim(run, pass, (after) => this.#boundary(pass, after));
+      if (claim.kind !== 'range') {
+        this.#rangesLeft += 1;
+        return claim;
+      }
+      await this.#ranges.run(claim.lease);
+    }
+    return undefined;
   }
 
   /** A further pass, until none could do anything. */
@@ -119,7 +158,8 @@ export class TableRun {
     const { store, counts, options } = this.#context;
     const passes = pass + 1 - passesBefore(this.#work);
     const isIdle = changed === 0 && lost === 0;
-    const isOver = passes > 0 && (isIdle || passes >= MAX_PASSES || (await this.rowsLeft()) === 0);
+    if (passes > 0) this.#left = await this.#countLeft();
+    const isOver = passes > 0 && (isIdle || passes >= MAX_PASSES || this.#left === 0);
     if (!isOver) {
       // Rows that somebody has locked or keeps changing want some time.
       if (lost > 0) await sleep(POLL_MS, options.signal);
@@ -131,8 +171,12 @@ export class TableRun {
     await this.#record(run, 'done');
   }
 
-  /** Rows that are still to be done; `undefined` where only reading tells. */
+  /** Rows that are still to be done after the run; `undefined` where only reading tells. */
   async rowsLeft(): Promise<number | undefined> {
+    return this.#left ?? this.#countLeft();
+  }
+
+  async #countLeft(): Promise<number | undefined> {
     const { table, pending } = this.#work;
     if (pending === undefined) return undefined;
     const [, left] = await this.#context.database.count(table, pending);

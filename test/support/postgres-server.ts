@@ -28,15 +28,10 @@ const READY_TIMEOUT_MS = 60_000;
 /** PostgreSQL refuses to run as root; this user exists everywhere and owns nothing. */
 const NOBODY = { uid: 65534, gid: 65534 };
 
-/** A server whose data nobody needs after a crash. */
-const SETTINGS = [
-  'fsync=off',
-  'synchronous_commit=off',
-  'full_page_writes=off',
-  'listen_addresses=127.0.0.1',
-  'unix_socket_directories=',
-  'max_connections=200',
-];
+const SETTINGS = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'max_connections=200'];
+
+/** For data that nobody needs after a crash. */
+const NOT_DURABLE = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off'];
 
 /**
  * Runs the server until standard input closes, then removes its folder: whatever ends the test run,
@@ -59,19 +54,21 @@ fi
  * Starts a PostgreSQL server on a free port of 127.0.0.1, with its files under the system's
  * temporary folder. Works as root too.
  *
+ * @param options - `durable`: whether it keeps what it promised through a crash, as a real one has to.
  * @throws Error with the server's log when it is not ready within 60 seconds.
  */
-export async function startPostgres(): Promise<PostgresServer> {
+export async function startPostgres({ durable = false } = {}): Promise<PostgresServer> {
   const folder = await mkdtemp(join(tmpdir(), 'field-encryption-postgres-'));
   try {
     const password = randomBytes(16).toString('hex');
     await writeFile(join(folder, 'password'), password, { mode: 0o600 });
     const binaries = await findBinaries();
     const port = await freePort();
+    const settings = durable ? SETTINGS : [...SETTINGS, ...NOT_DURABLE];
     const supervisor =
       process.getuid?.() === 0
-        ? supervise(folder, await handOver(folder, binaries), port, NOBODY)
-        : supervise(folder, binaries, port, {});
+        ? supervise(folder, await handOver(folder, binaries), port, settings, NOBODY)
+        : supervise(folder, binaries, port, settings, {});
     const url = `postgres://postgres:${password}@127.0.0.1:${String(port)}/postgres`;
     await ready(url, folder, supervisor);
     return { url, stop: () => stop(supervisor) };
@@ -97,10 +94,10 @@ function supervise(
   folder: string,
   { initdb, postgres }: Binaries,
   port: number,
+  settings: readonly string[],
   identity: Partial<typeof NOBODY>,
 ): ChildProcess {
-  const settings = SETTINGS.flatMap((setting) => ['-c', setting]);
-  const command = [postgres, '-p', String(port), ...settings];
+  const command = [postgres, '-p', String(port), ...settings.flatMap((each) => ['-c', each])];
   const supervisor = spawn('sh', ['-c', SUPERVISOR, 'sh', folder, initdb, ...command], {
     ...identity,
     cwd: folder,

@@ -10,6 +10,8 @@ import type { PageRequest, RowChange, RowKey, StoredRow } from './row';
 export interface RunDatabase {
   /** SQL for milliseconds since 1970, by the clock of the database. */
   readonly now: string;
+  /** Ranges of rows that one worker does best at the same time. */
+  readonly lanes: number;
   /** Rows that one page may have. */
   maxRows(table: WorkTable): number;
   /** SQL that is true of cells which begin with one of these prefixes; of no cell where there is none. */

@@ -4,7 +4,17 @@ export interface Statement {
   readonly values: readonly unknown[];
 }
 
-/** Rows that the two statements of {@link SqliteHandle.write} changed. */
+/** A page that is to be written, in the two forms that suit the drivers. */
+export interface PageStatements {
+  /** Selects something while the page may be written. */
+  readonly guard: Statement;
+  /** Writes one row. */
+  readonly row: { readonly sql: string; readonly values: readonly (readonly unknown[])[] };
+  /** Writes all rows, while the guard holds. */
+  whole(): Statement;
+}
+
+/** Rows that the page and what follows it changed. */
 interface Written {
   readonly written: number;
   readonly renewed: number;
@@ -14,11 +24,12 @@ interface Written {
 export interface SqliteHandle {
   all(sql: string, values: readonly unknown[]): Promise<Record<string, unknown>[]>;
   /**
-   * Runs `page`, then what follows from the number of rows it changed. With better-sqlite3 this is
-   * one transaction, which nothing of the application's can come in between. The sqlite3 driver
-   * shares its one connection with whoever else has statements under way, so there each is its own.
+   * Writes a page, then what follows from the number of rows it changed. With better-sqlite3 this is
+   * one transaction, which nothing of the application's can come in between, and row by row, which is
+   * fastest. The sqlite3 driver shares its one connection with whoever else has statements under way,
+   * so there each is its own, and the page is one.
    */
-  write(page: Statement | undefined, then: (written: number) => Statement): Promise<Written>;
+  write(page: PageStatements | undefined, then: (written: number) => Statement): Promise<Written>;
 }
 
 /** The part of better-sqlite3 that is used. */
@@ -52,14 +63,21 @@ export function sqliteHandle(connection: SqliteConnection): SqliteHandle {
 }
 
 function synchronous(database: BetterSqlite3): SqliteHandle {
+  const all = ({ sql, values }: Statement): Record<string, unknown>[] =>
+    database.prepare(sql).all(...values);
   const run = ({ sql, values }: Statement): number => database.prepare(sql).run(...values).changes;
+  const writeRows = ({ guard, row }: PageStatements): number => {
+    if (all(guard).length === 0) return 0;
+    const statement = database.prepare(row.sql);
+    return row.values.reduce((written, values) => written + statement.run(...values).changes, 0);
+  };
   return {
-    all: (sql, values) => Promise.resolve(database.prepare(sql).all(...values)),
+    all: (sql, values) => Promise.resolve(all({ sql, values })),
     write: (page, then) =>
       Promise.resolve(
         database
           .transaction(() => {
-            const written = page === undefined ? 0 : run(page);
+            const written = page === undefined ? 0 : writeRows(page);
             return { written, renewed: run(then(written)) };
           })
           .immediate(),
@@ -84,7 +102,7 @@ function callback(database: Sqlite3): SqliteHandle {
         });
       }),
     write: async (page, then) => {
-      const written = page === undefined ? 0 : await run(page);
+      const written = page === undefined ? 0 : await run(page.whole());
       return { written, renewed: await run(then(written)) };
     },
   };

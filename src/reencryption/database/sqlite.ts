@@ -10,7 +10,7 @@ import type { PageRequest, RowChange, RowKey, StoredRow } from './row';
 import { keyToText } from './row';
 import type { RunDatabase } from './run-database';
 import { sqliteHandle } from './sqlite-handle';
-import type { SqliteConnection, SqliteHandle } from './sqlite-handle';
+import type { PageStatements, SqliteConnection, SqliteHandle } from './sqlite-handle';
 
 /** Parameters that a statement may have in every build of SQLite from 3.32 on. */
 const MAX_PARAMETERS = 32_000;
@@ -27,6 +27,7 @@ const DIALECT: PageDialect = {
 /** SQLite. A row is written only if its cells hold what was read. */
 export class SqliteRunDatabase implements RunDatabase {
   readonly now = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
+  readonly lanes = 1;
   readonly #dataSource: DataSource;
 
   constructor(dataSource: DataSource) {
@@ -84,7 +85,7 @@ export class SqliteRunDatabase implements RunDatabase {
   ): Promise<number | undefined> {
     const { written, renewed } = await this.#with((handle) =>
       handle.write(
-        changes.length === 0 ? undefined : pageStatement(table, changes, lease),
+        changes.length === 0 ? undefined : pageStatements(table, changes, lease),
         (count) => ({
           sql:
             `UPDATE ${lease.table} SET cursor_key = COALESCE(?, cursor_key), ` +
@@ -133,38 +134,50 @@ export class SqliteRunDatabase implements RunDatabase {
   }
 }
 
-/** One statement, which does nothing where the lease is another worker's by now. */
-function pageStatement(
+/** Statements that do nothing where the lease is another worker's by now. */
+function pageStatements(
   table: WorkTable,
   changes: readonly RowChange[],
   lease: Lease,
-): { sql: string; values: unknown[] } {
-  const { keys, cells } = table;
-  const written = cells.flatMap((cell, at) => (cell.written ? [{ cell, at }] : []));
-  const width = keys.length + cells.length + written.length;
-  const tuple = `(${Array.from({ length: width }, () => '?').join(', ')})`;
-  // The columns of VALUES are column1, column2, …
-  const page = (at: number): string => `page.column${String(at + 1)}`;
-  const assignments = written.map(
-    ({ cell }, i) => `${cell.name} = ${page(keys.length + cells.length + i)}`,
-  );
-  const conditions = [
-    ...keys.map(({ name }, i) => `${table.name}.${name} = ${page(i)}`),
-    ...cells.map(({ name }, i) => `${table.name}.${name} IS ${page(keys.length + i)}`),
-    `EXISTS (SELECT 1 FROM ${lease.table} WHERE run_id = ? AND pass = ? AND seq = ? AND fence = ?)`,
-  ];
+): PageStatements {
+  const written = table.cells.flatMap((cell, at) => (cell.written ? [{ cell, at }] : []));
+  const assign = (parameter: (at: number) => string): string =>
+    written.map(({ cell }, i) => `${cell.name} = ${parameter(i)}`).join(', ');
+  const asRead = (parameter: (at: number) => string): string =>
+    [
+      ...table.keys.map(({ name }, i) => `${table.name}.${name} = ${parameter(i)}`),
+      ...table.cells.map(
+        ({ name }, i) => `${table.name}.${name} IS ${parameter(table.keys.length + i)}`,
+      ),
+    ].join(' AND ');
+  const values = changes.map(({ row, cells }) => [
+    ...written.map(({ at }) => cells[at]),
+    ...row.key,
+    ...row.cells,
+  ]);
+  const guard = {
+    sql: `SELECT 1 FROM ${lease.table} WHERE run_id = ? AND pass = ? AND seq = ? AND fence = ?`,
+    values: fencing(lease),
+  };
   return {
-    sql:
-      `UPDATE ${table.name} SET ${assignments.join(', ')} ` +
-      `FROM (VALUES ${changes.map(() => tuple).join(', ')}) AS page WHERE ${conditions.join(' AND ')}`,
-    values: [
-      ...changes.flatMap(({ row, cells: next }) => [
-        ...row.key,
-        ...row.cells,
-        ...written.map(({ at }) => next[at]),
-      ]),
-      ...fencing(lease),
-    ],
+    guard,
+    row: {
+      sql: `UPDATE ${table.name} SET ${assign(() => '?')} WHERE ${asRead(() => '?')}`,
+      values,
+    },
+    whole: () => {
+      const width = written.length + table.keys.length + table.cells.length;
+      const tuple = `(${Array.from({ length: width }, () => '?').join(', ')})`;
+      // The columns of VALUES are column1, column2, …
+      const page = (at: number): string => `page.column${String(at + 1)}`;
+      return {
+        sql:
+          `UPDATE ${table.name} SET ${assign(page)} ` +
+          `FROM (VALUES ${values.map(() => tuple).join(', ')}) AS page ` +
+          `WHERE ${asRead((at) => page(written.length + at))} AND EXISTS (${guard.sql})`,
+        values: [...values.flat(), ...guard.values],
+      };
+    },
   };
 }
 

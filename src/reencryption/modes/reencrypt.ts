@@ -68,7 +68,7 @@ export function reencrypt({ keys }: Installation, threads: CryptoThreads): Mode 
     const readable = [...stored];
     for (const [i, at] of moving.entries()) {
       const value = moved[i];
-      if (value !== undefined) readable[at] = new MovedValue(value);
+      if (value !== undefined && value !== '') readable[at] = new MovedValue(value);
     }
     return readable;
   }

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import type { FieldPolicy } from '../../field/field-policy';
 import type { DataKey } from '../../keys/data-key';
 import { secretOf } from '../../keys/unwrapped-key';
+import { packed, unpacked } from './protocol';
 import type { MoveReply, MoveRequest } from './protocol';
 
 /** Ciphertexts to move, and the keys that it takes. */
@@ -11,6 +12,9 @@ export interface Move {
   readonly oldKeys: readonly DataKey[];
   readonly stored: readonly string[];
 }
+
+/** Each value leaves two native objects behind, which are cheap to be rid of only when they are many. */
+const YOUNG_GENERATION_MB = 96;
 
 interface Thread {
   readonly worker: Worker;
@@ -37,8 +41,13 @@ export class CryptoThreads {
     this.#application = application;
   }
 
-  /** The new ciphertexts, in order; `undefined` for what is left to the asker. */
-  move({ policy, activeKey, oldKeys, stored }: Move): Promise<MoveReply> {
+  /** Tells how many values are to come, so that threads which will pay are started at once. */
+  expect(values: number): void {
+    this.#notYet -= values;
+  }
+
+  /** The new ciphertexts, in order; empty, or missing, for what is left to the asker. */
+  move({ policy, activeKey, oldKeys, stored }: Move): Promise<readonly string[]> {
     this.#notYet -= stored.length;
     const thread = this.#notYet > 0 ? undefined : this.#next();
     if (thread === undefined) return Promise.resolve([]);
@@ -51,13 +60,15 @@ export class CryptoThreads {
         const { id, name, version, suite } = key;
         return { id, name, version, suite, secret: secretOf(key) };
       }),
-      stored,
+      stored: packed(stored),
     };
     for (const { id } of keys) thread.sent.add(id);
     return new Promise((resolve) => {
       thread.waiting.push((reply) => {
-        activeKey.uses.pending += reply.filter((moved) => moved !== undefined).length;
-        resolve(reply);
+        const moved = unpacked(reply);
+        activeKey.uses.pending += moved.filter((ciphertext) => ciphertext !== '').length;
+        // Nothing is where it should be when a damaged value has the separator in it.
+        resolve(moved.length === stored.length ? moved : []);
       });
       // With a database that blocks, nothing else keeps the process from ending meanwhile.
       thread.worker.ref();
@@ -80,7 +91,10 @@ export class CryptoThreads {
   }
 
   #start(): Thread {
-    const worker = new Worker(require.resolve('./worker'), { name: 'field-encryption-run' });
+    const worker = new Worker(require.resolve('./worker'), {
+      name: 'field-encryption-run',
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+    });
     const thread: Thread = { worker, sent: new Set(), waiting: [] };
     worker.on('message', (reply: MoveReply) => {
       thread.waiting.shift()?.(reply);
@@ -91,7 +105,7 @@ export class CryptoThreads {
     });
     worker.on('exit', () => {
       this.#threads = this.#threads.filter((each) => each !== thread);
-      for (const leave of thread.waiting.splice(0)) leave([]);
+      for (const leave of thread.waiting.splice(0)) leave('');
     });
     worker.unref();
     this.#threads.push(thread);

@@ -14,8 +14,22 @@ export interface MoveRequest {
   readonly activeKeyId: string;
   /** Keys that the thread has not been sent before. */
   readonly keys: readonly SentKey[];
-  readonly stored: readonly string[];
+  /** {@link packed} */
+  readonly stored: string;
 }
 
-/** The new ciphertexts; `undefined` for what could not be moved, which the asker tries for itself. */
-export type MoveReply = readonly (string | undefined)[];
+/** The new ciphertexts, {@link packed}; empty for what could not be moved, which the asker tries for itself. */
+export type MoveReply = string;
+
+/** One string crosses to another thread at a fraction of the cost of a thousand. */
+export function packed(ciphertexts: readonly string[]): string {
+  return ciphertexts.join(SEPARATOR);
+}
+
+/** What {@link packed} made one string of. */
+export function unpacked(ciphertexts: string): string[] {
+  return ciphertexts.split(SEPARATOR);
+}
+
+/** No character of base64url. */
+const SEPARATOR = '\n';

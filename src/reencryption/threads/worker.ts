@@ -4,6 +4,7 @@ import { FieldCipher } from '../../field/field-cipher';
 import type { DataKey } from '../../keys/data-key';
 import type { KeySource } from '../../keys/key-source';
 import { receivedKey } from '../../keys/unwrapped-key';
+import { packed, unpacked } from './protocol';
 import type { MoveReply, MoveRequest } from './protocol';
 
 /** The keys that this thread was sent. */
@@ -40,7 +41,7 @@ const ciphers = new Map<string, FieldCipher>();
 parentPort?.on('message', (request: MoveRequest) => {
   keys.accept(request);
   const cipher = cipherOf(request);
-  const reply: MoveReply = request.stored.map((stored) => moved(cipher, stored));
+  const reply: MoveReply = packed(unpacked(request.stored).map((stored) => moved(cipher, stored)));
   parentPort?.postMessage(reply);
 });
 
@@ -52,11 +53,11 @@ function cipherOf({ policy, application }: MoveRequest): FieldCipher {
   return cipher;
 }
 
-function moved(cipher: FieldCipher, stored: string): string | undefined {
+function moved(cipher: FieldCipher, stored: string): string {
   try {
     return cipher.sealRaw(cipher.openRaw(stored)) as string;
   } catch (error) {
-    if (error instanceof FieldEncryptionError) return undefined;
+    if (error instanceof FieldEncryptionError) return '';
     throw error;
   }
 }

@@ -1,6 +1,5 @@
 import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
-import { PREFIX_CHARS } from '../../format/field-ciphertext';
-import { keyPrefixOf } from '../encrypted-column';
+import { newKeyPrefixOf } from '../encrypted-column';
 import type { EncryptedColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
 import type { Expressions } from './any-query-builder';
@@ -17,7 +16,7 @@ export function ciphertextPrefixes(
   const prefixes = new Set<string>();
   for (const [key, encrypted] of selectedColumns(expressions, installation)) {
     for (const row of rows) {
-      const prefix = newPrefix(encrypted, row[key], prefixes);
+      const prefix = newKeyPrefixOf(encrypted, row[key], prefixes);
       if (prefix !== undefined) prefixes.add(prefix);
     }
   }
@@ -60,15 +59,4 @@ export function countedSelects(
     }
   }
   return selects.flatMap((select) => replacements.get(select.selection) ?? [select]);
-}
-
-/** Inspects a value only where its beginning is new: nearly all rows share a few keys. */
-function newPrefix(
-  encrypted: EncryptedColumn,
-  stored: unknown,
-  prefixes: ReadonlySet<string>,
-): string | undefined {
-  if (stored === null || stored === undefined) return undefined;
-  if (typeof stored === 'string' && prefixes.has(stored.slice(0, PREFIX_CHARS))) return undefined;
-  return keyPrefixOf(encrypted, stored);
 }
