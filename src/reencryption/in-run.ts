@@ -35,7 +35,9 @@ export async function inRun<T>(
   try {
     await installation.confirmAll();
     // Tokens of a root that another process may still write with would have to be made again.
-    if (modeName === 'reindex') await installation.keys.operations.requireSettledIndex();
+    if (modeName === 'reindex' && options.dryRun !== true) {
+      await installation.keys.operations.requireSettledIndex();
+    }
     const mode = modeOf(modeName, installation, threads);
     const works = await workOf(installation, database, mode, options);
     const counts = new RunCounts();

@@ -200,6 +200,12 @@ describeEachDatabase('while a blind index changes', (kind) => {
     }
 
     const { keys } = fieldEncryption(first);
+    expect(await rejection(fieldEncryption(first).reindex())).toMatchObject({
+      code: 'ERR_KEY_STATE',
+      retryable: true,
+    });
+    const plan = await fieldEncryption(first).reindex({ dryRun: true });
+    expect(plan).toMatchObject({ scanned: 3, changed: 2 });
     now += MAX_AGE_MS + 1000;
     expect((await rejection(keys.destroy(previous.id))).message).toMatch(
       /2 of Person\.email.*Reindex/,

@@ -183,14 +183,20 @@ describeEachDatabase('Listeners and subscribers of an application', (database) =
     expect(loaded!.shout).toBeUndefined();
   });
 
-  it('that throw leave plaintext behind and nothing written', async () => {
-    const letter = letters().create({ subject: 'canary i' });
-    const explode = jest.spyOn(LetterSubscriber.prototype, 'afterInsert').mockImplementation(() => {
-      throw new Error('refused');
-    });
-    await expect(letters().save(letter)).rejects.toThrow('refused');
+  it('that throw in the middle of a bulk save leave plaintext behind and nothing written', async () => {
+    const bulk = letters().create(
+      Array.from({ length: 10 }, (_, i) => ({ subject: `canary bulk ${String(i)}` })),
+    );
+    const explode = jest
+      .spyOn(LetterSubscriber.prototype, 'afterInsert')
+      .mockImplementation(({ entity }) => {
+        if (entity === bulk[5]) throw new Error('refused');
+      });
+    await expect(letters().save(bulk, { chunk: 3 })).rejects.toThrow('refused');
     explode.mockRestore();
-    expect(letter.subject).toBe('canary i');
+    expect(bulk.map(({ subject }) => subject)).toEqual(
+      bulk.map((_, i) => `canary bulk ${String(i)}`),
+    );
     expect(await plaintexts()).toEqual([]);
   });
 });
