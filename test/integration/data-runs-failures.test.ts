@@ -128,6 +128,16 @@ describeEachDatabase('a database that fails in the middle of a run', (kind) => {
       await expectAllRead();
     });
 
+    it('works on two ranges with a pool of one connection', async () => {
+      await insertLetters();
+      const narrow = cleanup.add(protect(database, {}, { poolSize: 1 }));
+      await narrow.initialize();
+      // A range is ten pages.
+      const report = await fieldEncryption(narrow).reencrypt({ batchSize: 1 });
+      expect(report).toMatchObject({ changed: ROWS, conflicts: 0, remaining: 0 });
+      await expectAllRead();
+    });
+
     it('passes over what the application has locked, and does it when it is free', async () => {
       await insertLetters();
       const application = dataSource.createQueryRunner();
