@@ -8,9 +8,9 @@ export class Child<A> {
   /** What it answers; rejects when it fails or ends before. */
   readonly answer: Promise<A>;
 
-  /** Starts a compiled module that calls {@link answer}. */
-  constructor(module: string, question: object) {
-    this.#process = fork(module, { execArgv: ['--expose-gc'] });
+  /** Starts a compiled module that calls {@link answer}, with these options of Node beside its own. */
+  constructor(module: string, question: object, nodeOptions: readonly string[] = []) {
+    this.#process = fork(module, { execArgv: ['--expose-gc', ...nodeOptions] });
     this.#process.send(question);
     this.answer = new Promise((resolve, reject) => {
       this.#process.once('message', (message) => {
@@ -31,8 +31,12 @@ export class Child<A> {
 }
 
 /** Starts a process for one question and ends it with the answer. */
-export async function askChild<A>(module: string, question: object): Promise<A> {
-  const child = new Child<A>(module, question);
+export async function askChild<A>(
+  module: string,
+  question: object,
+  nodeOptions: readonly string[] = [],
+): Promise<A> {
+  const child = new Child<A>(module, question, nodeOptions);
   try {
     return await child.answer;
   } finally {
