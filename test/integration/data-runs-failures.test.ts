@@ -1,7 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
-import { Encrypted, fieldEncryption, RunInterruptedError } from '../../src';
+import { BlindIndex, Encrypted, fieldEncryption, RunInterruptedError } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -11,6 +12,12 @@ class Letter {
   @PrimaryColumn() id!: number;
   @Encrypted() text!: string;
   @Column({ default: 0 }) reads!: number;
+}
+
+@Entity()
+class Member {
+  @PrimaryColumn() id!: number;
+  @Encrypted() @BlindIndex({ unique: true }) email!: string;
 }
 
 const ROWS = 30;
@@ -23,8 +30,10 @@ describeEachDatabase('a database that fails in the middle of a run', (kind) => {
   let dataSource: DataSource;
 
   beforeEach(async () => {
-    database = await cleanup.create(kind, { entities: [Letter], synchronize: true });
-    dataSource = cleanup.add(protect(database, { legacyPlaintext: ['Letter.text'] }));
+    database = await cleanup.create(kind, { entities: [Letter, Member], synchronize: true });
+    dataSource = cleanup.add(
+      protect(database, { legacyPlaintext: ['Letter.text', 'Member.email'] }),
+    );
     await dataSource.initialize();
   });
   afterEach(() => cleanup.run());
@@ -126,6 +135,22 @@ describeEachDatabase('a database that fails in the middle of a run', (kind) => {
       );
       expect(await handle().reencrypt(BATCH)).toMatchObject({ changed: ROWS, remaining: 0 });
       await expectAllRead();
+    });
+
+    it('waits for an insert that may turn out to have the same unique value', async () => {
+      const token = await handle().token(Member, 'email', 'canary@x.org');
+      await dataSource.query("INSERT INTO member (id, email) VALUES (1, 'canary@x.org')");
+      const application = dataSource.createQueryRunner();
+      await application.startTransaction();
+      await application.query(
+        `INSERT INTO member (id, email, email_bidx) VALUES (2, '', '${token}')`,
+      );
+      const running = handle().encrypt({ entities: [Member] });
+      // Longer than a page waits for a row.
+      await sleep(300);
+      await application.rollbackTransaction();
+      await application.release();
+      expect(await running).toMatchObject({ changed: 1, failed: 0, remaining: 0 });
     });
 
     it('works on two ranges with a pool of one connection', async () => {

@@ -12,7 +12,7 @@ const NULL_LENGTH = -1;
  * of a literal, in which the server looks at every character for what it may mean.
  */
 export function binaryArray(element: BinaryElement, values: readonly unknown[]): Buffer {
-  const contents = values.map(content);
+  const contents = values.map((value) => content(element, value));
   const bytes = contents.reduce((sum, each) => sum + 4 + lengthOf(each), HEADER_BYTES);
   const array = Buffer.allocUnsafe(bytes);
   const header = [1, contents.includes(null) ? 1 : 0, ELEMENT_OIDS[element], contents.length, 1];
@@ -26,10 +26,11 @@ export function binaryArray(element: BinaryElement, values: readonly unknown[]):
   return array;
 }
 
-function content(value: unknown): string | Buffer | null {
+function content(element: BinaryElement, value: unknown): string | Buffer | null {
   if (value === null || value === undefined) return null;
-  if (typeof value === 'string' || Buffer.isBuffer(value)) return value;
-  return JSON.stringify(value);
+  if (typeof value === 'string') return value;
+  if (!Buffer.isBuffer(value)) return JSON.stringify(value);
+  return element === 'text' ? `\\x${value.toString('hex')}` : value;
 }
 
 function lengthOf(content: string | Buffer | null): number {

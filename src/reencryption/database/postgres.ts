@@ -99,10 +99,10 @@ export class PostgresRunDatabase implements RunDatabase {
     cursor: RowKey | undefined,
   ): Promise<number | undefined> {
     try {
-      return await this.#writePage(table, changes, lease, cursor, heldForAMoment);
+      return await this.#writePage(table, changes, lease, cursor, HELD_FOR_A_MOMENT);
     } catch (error) {
       if (!isLockTimeout(error)) throw error;
-      return this.#writePage(table, changes, lease, cursor, exceptLocked);
+      return this.#writePage(table, changes, lease, cursor, EXCEPT_LOCKED);
     }
   }
 
@@ -111,7 +111,7 @@ export class PostgresRunDatabase implements RunDatabase {
     changes: readonly RowChange[],
     lease: Lease,
     cursor: RowKey | undefined,
-    moveRows: MoveRows,
+    locking: RowLocking,
   ): Promise<number | undefined> {
     const { keys } = table;
     const written = table.cells.flatMap((cell, at) => (cell.written ? [{ cell, at }] : []));
@@ -124,11 +124,11 @@ export class PostgresRunDatabase implements RunDatabase {
       ),
     ];
     const [row] = await this.#query(
-      `WITH lease AS MATERIALIZED (SELECT set_config('lock_timeout', '${String(LOCK_WAIT_MS)}', true) ` +
-        `FROM ${lease.table} WHERE run_id = $1 AND pass = $2 AND seq = $3 AND fence = $4 FOR UPDATE), ` +
+      `WITH lease AS MATERIALIZED (SELECT ${locking.onLease} FROM ${lease.table} ` +
+        'WHERE run_id = $1 AND pass = $2 AND seq = $3 AND fence = $4 FOR UPDATE), ' +
         `page AS (SELECT * FROM unnest(${columns.map(({ type }, i) => `CAST($${String(i + 7)} AS ${type}[])`).join(', ')}) ` +
         `AS page(${columns.map(({ name }) => name).join(', ')}) WHERE EXISTS (SELECT 1 FROM lease)), ` +
-        `${moveRows(table, written)} ` +
+        `${locking.moved(table, written)} ` +
         `UPDATE ${lease.table} SET cursor_key = COALESCE($5, cursor_key), ` +
         'changed = changed + (SELECT COUNT(*) FROM moved), ' +
         'lost = lost + $6 - (SELECT COUNT(*) FROM moved), ' +
@@ -197,23 +197,34 @@ function column(
   return { name, type, array: arrayLiteral(values) };
 }
 
-/** SQL of the CTE `moved`, which writes the rows of the CTE `page` that are as they were read. */
-type MoveRows = (table: WorkTable, written: readonly { readonly cell: WorkCell }[]) => string;
+/** What a page does about rows that somebody has locked. */
+interface RowLocking {
+  /** SQL that is evaluated when the lease is held, before a row is touched. */
+  readonly onLease: string;
+  /** SQL of the CTE `moved`, which writes the rows of the CTE `page` that are as they were read. */
+  moved(table: WorkTable, written: readonly { readonly cell: WorkCell }[]): string;
+}
 
 /**
- * Waits for a row that somebody has locked, but gives the page up before the server would look for a
- * deadlock (`deadlock_timeout`), let alone end a transaction of the application's.
+ * Waits, but gives the page up before the server would look for a deadlock (`deadlock_timeout`), let
+ * alone end a transaction of the application's.
  */
-const heldForAMoment: MoveRows = ({ name, keys }, written) =>
-  `moved AS (UPDATE ${name} t SET ${assignments(written, 'page')} ` +
-  `FROM page WHERE ${sameVersion(keys)} RETURNING 1)`;
+const HELD_FOR_A_MOMENT: RowLocking = {
+  onLease: `set_config('lock_timeout', '${String(LOCK_WAIT_MS)}', true)`,
+  moved: ({ name, keys }, written) =>
+    `moved AS (UPDATE ${name} t SET ${assignments(written, 'page')} ` +
+    `FROM page WHERE ${sameVersion(keys)} RETURNING 1)`,
+};
 
-/** Passes over what somebody has locked. Locking rows first costs half as much again. */
-const exceptLocked: MoveRows = ({ name, keys }, written) =>
-  `held AS (SELECT t.ctid AS at, ${written.map((_, i) => `page.n${String(i)}`).join(', ')} ` +
-  `FROM ${name} t JOIN page ON ${sameVersion(keys)} FOR NO KEY UPDATE OF t SKIP LOCKED), ` +
-  `moved AS (UPDATE ${name} t SET ${assignments(written, 'held')} ` +
-  'FROM held WHERE t.ctid = held.at RETURNING 1)';
+/** Passes over them. Locking rows first costs half as much again. */
+const EXCEPT_LOCKED: RowLocking = {
+  onLease: '1',
+  moved: ({ name, keys }, written) =>
+    `held AS (SELECT t.ctid AS at, ${written.map((_, i) => `page.n${String(i)}`).join(', ')} ` +
+    `FROM ${name} t JOIN page ON ${sameVersion(keys)} FOR NO KEY UPDATE OF t SKIP LOCKED), ` +
+    `moved AS (UPDATE ${name} t SET ${assignments(written, 'held')} ` +
+    'FROM held WHERE t.ctid = held.at RETURNING 1)',
+};
 
 function assignments(written: readonly { readonly cell: WorkCell }[], from: string): string {
   return written.map(({ cell }, i) => `${cell.name} = ${from}.n${String(i)}`).join(', ');
