@@ -2,12 +2,17 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RunContext } from './run-context';
 import { DEFAULT_PAGE_ROWS } from './run-options';
+import type { StoredRow } from './database/row';
 import type { WorkTable } from './work-table';
 
 /** Milliseconds that the database may take for a page before pages shrink, and under which they grow again. */
 const SLOW_MS = 1000;
 const FAST_MS = 250;
 const SMALLEST_PAGE = 10;
+/** Rows of the first page, from which it is seen how long rows are. */
+const FIRST_PAGE = 250;
+/** Characters and bytes of a page about, of which some are in memory at a time. */
+const PAGE_LENGTH = 4 * 1024 * 1024;
 
 /** Milliseconds between two looks at what other workers, a replica or the application are doing. */
 export const POLL_MS = 200;
@@ -18,6 +23,8 @@ export class Pace {
   readonly most: number;
   readonly #maxRate: number | undefined;
   #rows: number;
+  /** Rows that make up {@link PAGE_LENGTH}. */
+  #fitting = Number.POSITIVE_INFINITY;
   #due = performance.now();
 
   /**
@@ -28,12 +35,18 @@ export class Pace {
     // A page must not be worth more than about a second of waiting.
     this.most = Math.max(1, Math.floor(Math.min(most, maxRate ?? most)));
     this.#maxRate = maxRate;
-    this.#rows = this.most;
+    this.#rows = Math.min(FIRST_PAGE, this.most);
   }
 
   /** Rows of the next page. */
   get rows(): number {
-    return this.#rows;
+    return Math.min(this.#rows, this.#fitting);
+  }
+
+  /** Takes in how long rows are. */
+  saw(rows: readonly StoredRow[]): void {
+    const length = rows.reduce((sum, { cells }) => sum + lengthOf(cells), 0);
+    this.#fitting = Math.max(1, Math.floor((PAGE_LENGTH * rows.length) / Math.max(1, length)));
   }
 
   /** Takes in how long the database took to write a page. */
@@ -51,6 +64,13 @@ export class Pace {
     this.#due = Math.max(due, now) + (rows / this.#maxRate) * 1000;
     await sleep(due - now, signal);
   }
+}
+
+function lengthOf(cells: readonly unknown[]): number {
+  return cells.reduce<number>(
+    (sum, cell) => sum + (typeof cell === 'string' || Buffer.isBuffer(cell) ? cell.length : 0),
+    0,
+  );
 }
 
 /** The pace that the options of a run ask for, in pages that the database can take. */

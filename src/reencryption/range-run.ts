@@ -73,7 +73,10 @@ export class RangeRun {
             limit,
           });
           last = rows.at(-1)?.key;
-          if (rows.length > 0) underWay.push(awaitedLater(this.#pages.of(rows)));
+          if (rows.length > 0) {
+            this.#pace.saw(rows);
+            underWay.push(awaitedLater(this.#pages.of(rows)));
+          }
         }
         const next =
           underWay.length >= pagesAhead || rows.length === 0 ? underWay.shift() : undefined;

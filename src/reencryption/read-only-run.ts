@@ -25,6 +25,7 @@ export class ReadOnlyRun {
       const request = { after, until: undefined, condition: '', limit: pace.rows };
       const rows = await database.readPage(table, request);
       if (rows.length === 0) break;
+      pace.saw(rows);
       const page = await pages.of(rows);
       after = page.last;
       counts.done(page, page.changes.length);

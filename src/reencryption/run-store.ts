@@ -104,12 +104,13 @@ export class RunStore {
     boundary: (after: RowKey | undefined) => Promise<RowKey | undefined>,
   ): Promise<Claim> {
     for (;;) {
+      // Before the open ones: a last range that is cut in between would be neither here nor there.
+      const last = await this.#last(run.id, pass);
       const open = await this.#open(run.id, pass);
       for (const { row } of open.filter(({ free }) => free)) {
         const lease = await this.#take(row);
         if (lease !== undefined) return { kind: 'range', lease };
       }
-      const last = await this.#last(run.id, pass);
       if (last !== null && last.upper === null) {
         return open.length > 0
           ? { kind: 'wait' }

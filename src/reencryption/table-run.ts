@@ -23,7 +23,8 @@ export class TableRun {
   readonly #ranges: RangeRun;
   readonly #pace: Pace;
   #rangesLeft = Number.POSITIVE_INFINITY;
-  #hasFailed = false;
+  /** Aborted when one of several ranges fails, so that the others end after their page. */
+  readonly #failure = new AbortController();
   /** Rows that the last pass left, where it was over here. */
   #left: number | undefined;
 
@@ -31,7 +32,9 @@ export class TableRun {
     this.#context = context;
     this.#work = work;
     this.#pace = paceOf(context, work.table);
-    this.#ranges = new RangeRun(context, work, this.#pace);
+    const { signal = this.#failure.signal } = context.options;
+    const options = { ...context.options, signal: AbortSignal.any([signal, this.#failure.signal]) };
+    this.#ranges = new RangeRun({ ...context, options }, work, this.#pace);
   }
 
   /** Begins the run, or joins the one that is under way, and works until it is over. */
@@ -87,7 +90,7 @@ export class TableRun {
   }
 
   get #isEnough(): boolean {
-    return this.#aborted || this.#hasFailed || this.#rangesLeft <= 0;
+    return this.#aborted || this.#failure.signal.aborted || this.#rangesLeft <= 0;
   }
 
   #record({ id }: RunRow, outcome: 'started' | 'done'): Promise<void> {
@@ -129,7 +132,7 @@ export class TableRun {
       const endings = await Promise.all(lanes);
       return endings.find((ending) => ending?.kind === 'passOver') ?? endings[0];
     } catch (error) {
-      this.#hasFailed = true;
+      this.#failure.abort();
       await Promise.allSettled(lanes);
       throw error;
     }
@@ -161,6 +164,7 @@ export class TableRun {
     if (passes > 0) this.#left = await this.#countLeft();
     const isOver = passes > 0 && (isIdle || passes >= MAX_PASSES || this.#left === 0);
     if (!isOver) {
+      this.#left = undefined;
       // Rows that somebody has locked or keeps changing want some time.
       if (lost > 0) await sleep(POLL_MS, options.signal);
       await store.nextPass(run, pass);

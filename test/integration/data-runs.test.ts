@@ -53,6 +53,18 @@ class ByText {
   @Encrypted() text!: string;
 }
 
+@Entity()
+class ByCharacters {
+  @PrimaryColumn({ type: 'char', length: 26 }) id!: string;
+  @Encrypted() text!: string;
+}
+
+@Entity()
+class ByBytes {
+  @PrimaryColumn('bytea') id!: Buffer;
+  @Encrypted() text!: string;
+}
+
 const LEGACY = { legacyPlaintext: ['Person.email', 'Person.age', 'Person.photo'] };
 
 describeEachDatabase('a run over the rows', (kind) => {
@@ -167,6 +179,29 @@ describeEachDatabase('a run over the rows', (kind) => {
     expect(texts.every(({ name, text }) => name === text)).toBe(true);
     expect(await handle().keys.destroy(String(old?.id))).toMatchObject({ key: { id: old?.id } });
   });
+
+  if (kind.type === 'postgres') {
+    it('walks keys of fixed length and of bytes, also without a count to end by', async () => {
+      const entities = [ByCharacters, ByBytes];
+      dataSource = await open({}, { entities, synchronize: true });
+      const numbers = Array.from({ length: 7 }, (_, i) => i);
+      await dataSource
+        .getRepository(ByCharacters)
+        .insert(numbers.map((i) => ({ id: `01J${String(i).padStart(23, '0')}`, text: String(i) })));
+      await dataSource
+        .getRepository(ByBytes)
+        .insert(numbers.map((i) => ({ id: Buffer.from([92, 0, i]), text: String(i) })));
+      await handle().keys.rotate();
+      const all = { scanned: 14, failed: 0 };
+      expect(await handle().verify({ batchSize: 2 })).toMatchObject(all);
+      expect(await handle().reencrypt({ batchSize: 2 })).toMatchObject({
+        ...all,
+        changed: 14,
+        conflicts: 0,
+        remaining: 0,
+      });
+    });
+  }
 
   it('skips rows that are deleted meanwhile, and finds those that arrive behind the cursor', async () => {
     const texts = dataSource.getRepository(ByText);

@@ -19,7 +19,7 @@ interface Client {
 }
 
 const INTEGERS = ['smallint', 'integer'];
-const TEXTS = ['text', 'character varying', 'character'];
+const TEXTS = ['text', 'character varying', 'bpchar'];
 
 const DIALECT: PageDialect = {
   // As text: JavaScript's dates and numbers would lose digits of some.
@@ -30,7 +30,7 @@ const DIALECT: PageDialect = {
 };
 
 /** Milliseconds that a page waits for a row which the application has locked. */
-const LOCK_WAIT_MS = 50;
+const LOCK_WAIT_MS = 20;
 
 /**
  * PostgreSQL. A page is one statement. A row is written only if it is the very version that was
@@ -63,7 +63,8 @@ export class PostgresRunDatabase implements RunDatabase {
 
   async columnTypes(table: string): Promise<ReadonlyMap<string, string>> {
     const rows = await this.#query(
-      'SELECT attname AS name, format_type(atttypid, NULL) AS type FROM pg_attribute ' +
+      // Without a length: cast to `character`, which is one of length 1, a value would be cut.
+      'SELECT attname AS name, format_type(atttypid, -1) AS type FROM pg_attribute ' +
         'WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped',
       [table],
     );
@@ -116,11 +117,29 @@ export class PostgresRunDatabase implements RunDatabase {
     const { keys } = table;
     const written = table.cells.flatMap((cell, at) => (cell.written ? [{ cell, at }] : []));
     const columns: readonly PageColumn[] = [
-      ...keys.map(({ type }, i) => column(`k${String(i)}`, type, changes, ({ row }) => row.key[i])),
-      column('at', 'tid', changes, ({ row }) => row.version[0]),
-      column('by', 'xid', changes, ({ row }) => row.version[1]),
+      ...keys.map(({ type }, i) =>
+        textColumn(
+          `k${String(i)}`,
+          type,
+          changes.map(({ row }) => row.key[i]),
+        ),
+      ),
+      textColumn(
+        'at',
+        'tid',
+        changes.map(({ row }) => row.version[0]),
+      ),
+      textColumn(
+        'by',
+        'xid',
+        changes.map(({ row }) => row.version[1]),
+      ),
       ...written.map(({ cell, at }, i) =>
-        column(`n${String(i)}`, cell.type, changes, ({ cells }) => cells[at]),
+        contentColumn(
+          `n${String(i)}`,
+          cell.type,
+          changes.map(({ cells }) => cells[at]),
+        ),
       ),
     ];
     const [row] = await this.#query(
@@ -184,22 +203,21 @@ interface PageColumn {
   readonly array: string | Buffer;
 }
 
-function column(
-  name: string,
-  type: string,
-  changes: readonly RowChange[],
-  content: (change: RowChange) => unknown,
-): PageColumn {
-  const values = changes.map(content);
-  // Ciphertexts, which are nearly all of a page, are of these types.
+/** Values in the form in which the server writes them as text. */
+function textColumn(name: string, type: string, values: readonly unknown[]): PageColumn {
+  return { name, type, array: arrayLiteral(values) };
+}
+
+/** Values as the driver takes them. Ciphertexts, which are nearly all of a page, go as bytes. */
+function contentColumn(name: string, type: string, values: readonly unknown[]): PageColumn {
   if (TEXTS.includes(type)) return { name, type: 'text', array: binaryArray('text', values) };
   if (type === 'bytea') return { name, type, array: binaryArray('bytea', values) };
-  return { name, type, array: arrayLiteral(values) };
+  return textColumn(name, type, values);
 }
 
 /** What a page does about rows that somebody has locked. */
 interface RowLocking {
-  /** SQL that is evaluated when the lease is held, before a row is touched. */
+  /** SQL that is evaluated with the lease, before a row is touched. */
   readonly onLease: string;
   /** SQL of the CTE `moved`, which writes the rows of the CTE `page` that are as they were read. */
   moved(table: WorkTable, written: readonly { readonly cell: WorkCell }[]): string;

@@ -1,0 +1,30 @@
+import { Pace } from '../../../src/reencryption/pace';
+
+const rowOf = (...cells: unknown[]) => ({ key: ['1'], cells, version: [] });
+
+describe('Pace', () => {
+  it('begins with few rows and takes more while the database is fast', () => {
+    const pace = new Pace(2000, undefined);
+    expect(pace.rows).toBe(250);
+    pace.took(10);
+    expect(pace.rows).toBe(500);
+    for (let page = 0; page < 5; page++) pace.took(10);
+    expect(pace.rows).toBe(2000);
+    pace.took(5000);
+    expect(pace.rows).toBe(1000);
+  });
+
+  it('takes no more rows than there is room for their content', () => {
+    const pace = new Pace(2000, undefined);
+    pace.saw([rowOf('x'.repeat(1024 * 1024), null), rowOf(Buffer.alloc(1024 * 1024), 'y')]);
+    expect(pace.rows).toBe(3);
+    pace.saw([rowOf('x'.repeat(20 * 1024 * 1024))]);
+    expect(pace.rows).toBe(1);
+    pace.saw([rowOf('short')]);
+    expect(pace.rows).toBe(250);
+  });
+
+  it('never takes more rows at once than it may take in a second', () => {
+    expect(new Pace(2000, 50).rows).toBe(50);
+  });
+});
