@@ -6,6 +6,7 @@ import type { Kek } from './kek';
 import { kekLabel } from './kek';
 import { kekReference } from './kek-reference';
 import { explained, isVerdict } from './explained';
+import { pause } from './pause';
 import { probe } from './probe';
 import type { RequestOf, TokenAnswer, TokenRequest } from './protocol';
 import { NotLoggedIn } from './protocol';
@@ -24,6 +25,12 @@ const LOOK_AGAIN_MS = 60_000;
  * key, NSS softoken invalidates the handles of a session that is new itself.
  */
 const FRESH_SESSIONS = 3;
+
+/**
+ * A key that another process is making: SoftHSM2 shows it before all of its attributes are written,
+ * and then refuses to use it as if it were not allowed to.
+ */
+const HALF_MADE_MS = 100;
 
 /** What a lane does with its one session. Everything here blocks. */
 export class TokenClient {
@@ -202,8 +209,12 @@ export class TokenClient {
     try {
       return this.#discardingOnFailure(work);
     } catch (error) {
-      if (kindOfFailure(error) !== 'session-lost' || sessions === 0) throw error;
-      return this.#onFreshSessionIfLost(work, sessions - 1);
+      const kind = kindOfFailure(error);
+      const isWorthAnother = kind === 'session-lost' || kind === 'not-allowed';
+      if (!isWorthAnother || sessions === 0) throw error;
+      if (kind === 'not-allowed') pause(HALF_MADE_MS);
+      // What is really not allowed is no more so the second time.
+      return this.#onFreshSessionIfLost(work, kind === 'not-allowed' ? 0 : sessions - 1);
     }
   }
 

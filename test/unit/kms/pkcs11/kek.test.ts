@@ -291,12 +291,23 @@ describeOn(softHsm, 'The wrapped form', () => {
 
   it('says what the token does not allow', async () => {
     const module = watched(softHsm.admin());
-    module.before.set('C_EncryptInit', [failing('CKR_MECHANISM_PARAM_INVALID', 0x71)]);
+    const refused = failing('CKR_MECHANISM_PARAM_INVALID', 0x71);
+    module.before.set('C_EncryptInit', [refused, refused]);
     const kms = openWatched({ ...access, keyLabel: 'gcm' }, module);
 
     const error = await rejection(kms.wrapKey(KEY, BINDING));
     expect(error).toBeInstanceOf(ConfigurationError);
     expect(error.message).toContain('CKR_MECHANISM_PARAM_INVALID');
+    await kms.close?.();
+  });
+
+  it('tries once more what may be refused because another process is still making the key', async () => {
+    const module = watched(softHsm.admin());
+    module.before.set('C_EncryptInit', [failing('CKR_MECHANISM_INVALID', 0x70)]);
+    const kms = openWatched({ ...access, keyLabel: 'gcm' }, module);
+
+    const wrapped = await kms.wrapKey(KEY, BINDING);
+    expect(await kms.unwrapKey(wrapped, BINDING)).toEqual(Uint8Array.from(KEY));
     await kms.close?.();
   });
 });
