@@ -1,5 +1,5 @@
 import { VARIANTS } from '../variants';
-import { ratios } from './ratios';
+import { ratios, UNMEASURED } from './ratios';
 import type { Report } from './report';
 
 const { plain, transformer, typeormEncrypted, xaes, xchacha, reencrypt, saveEach, serverSide } =
@@ -17,6 +17,7 @@ export function conclusions(report: Report): string {
     `**Rotation is a job for the afternoon, not the weekend**: \`reencrypt()\` takes ${over('rotation', reencrypt, serverSide)} times as long as one server-side \`UPDATE\` that decrypts nothing, and \`save()\` each takes ${over('rotation', saveEach, reencrypt)} times as long as \`reencrypt()\`.`,
     `**Any number of data keys is fine**: a start with 10,000 of them takes ${over('start-up', '10000 data keys', '1 data key')} times that with one, because a key is unwrapped when it is first needed, and all that a query needs at once.`,
   ]
+    .filter((conclusion) => !conclusion.includes(UNMEASURED))
     .map((conclusion) => `- ${conclusion}`)
     .join('\n');
 }

@@ -2,13 +2,16 @@ import type { Measurement } from '../measure';
 import type { Result } from '../scenario';
 import type { Report } from './report';
 
+/** Stands for a ratio that the figures do not have. */
+export const UNMEASURED = 'an unmeasured number of';
+
 /** Medians of a variant over those of another, over all settings: `1.4`, or `1.2 to 1.6`. */
 export function ratios(report: Report, scenario: string, variant: string, over: string): string {
   const all = resultsOf(report, scenario).flatMap(({ measurements }) => {
     const [value, base] = [variant, over].map((name) => medianOf(measurements, name));
     return value === undefined || base === undefined ? [] : [value / base];
   });
-  if (all.length === 0) return 'an unmeasured number of';
+  if (all.length === 0) return UNMEASURED;
   const [least, most] = [Math.min(...all), Math.max(...all)].map(rounded);
   return least === most ? String(least) : `${String(least)} to ${String(most)}`;
 }
