@@ -7,6 +7,7 @@ const NAMES: ReadonlyMap<number, string> = new Map([
   [0x003, 'CKR_SLOT_ID_INVALID'],
   [0x005, 'CKR_GENERAL_ERROR'],
   [0x012, 'CKR_ATTRIBUTE_TYPE_INVALID'],
+  [0x013, 'CKR_ATTRIBUTE_VALUE_INVALID'],
   [0x030, 'CKR_DEVICE_ERROR'],
   [0x032, 'CKR_DEVICE_REMOVED'],
   [0x040, 'CKR_ENCRYPTED_DATA_INVALID'],
@@ -72,6 +73,7 @@ const PIN_REFUSED: ReadonlySet<string> = new Set([
 ]);
 
 const NOT_ALLOWED: ReadonlySet<string> = new Set([
+  'CKR_ATTRIBUTE_VALUE_INVALID',
   'CKR_KEY_FUNCTION_NOT_PERMITTED',
   'CKR_KEY_TYPE_INCONSISTENT',
   'CKR_MECHANISM_INVALID',
