@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
 import type { Storage } from '../../format/field-ciphertext';
 import { databaseCode } from '../../typeorm/transient-conflict';
-import type { WorkCell, WorkTable } from '../work-table';
+import type { WorkTable } from '../work-table';
 import { arrayLiteral } from './array-literal';
 import { binaryArray } from './binary-array';
 import { withConnection } from './connection';
@@ -11,6 +11,8 @@ import { boundarySql, cellsOf, holderSql, keyOf, pageSql } from './page-sql';
 import type { PageDialect, PageStatement, RawRow } from './page-sql';
 import type { PageRequest, RowChange, RowKey, StoredRow } from './row';
 import { keyToText } from './row';
+import { EXCEPT_LOCKED, HELD_FOR_A_MOMENT } from './row-locking';
+import type { RowLocking } from './row-locking';
 import type { RunDatabase } from './run-database';
 
 /** The part of `pg` that is used. */
@@ -28,9 +30,6 @@ const DIALECT: PageDialect = {
   bound: (number, { type }) => `CAST($${String(number)} AS ${type})`,
   version: ['ctid AS at', 'xmin AS by'],
 };
-
-/** Milliseconds that a page waits for a row which the application has locked. */
-const LOCK_WAIT_MS = 20;
 
 /**
  * PostgreSQL. A page is one statement. A row is written only if it is the very version that was
@@ -213,45 +212,6 @@ function contentColumn(name: string, type: string, values: readonly unknown[]): 
   if (TEXTS.includes(type)) return { name, type: 'text', array: binaryArray('text', values) };
   if (type === 'bytea') return { name, type, array: binaryArray('bytea', values) };
   return textColumn(name, type, values);
-}
-
-/** What a page does about rows that somebody has locked. */
-interface RowLocking {
-  /** SQL that is evaluated with the lease, before a row is touched. */
-  readonly onLease: string;
-  /** SQL of the CTE `moved`, which writes the rows of the CTE `page` that are as they were read. */
-  moved(table: WorkTable, written: readonly { readonly cell: WorkCell }[]): string;
-}
-
-/**
- * Waits, but gives the page up before the server would look for a deadlock (`deadlock_timeout`), let
- * alone end a transaction of the application's.
- */
-const HELD_FOR_A_MOMENT: RowLocking = {
-  onLease: `set_config('lock_timeout', '${String(LOCK_WAIT_MS)}', true)`,
-  moved: ({ name, keys }, written) =>
-    `moved AS (UPDATE ${name} t SET ${assignments(written, 'page')} ` +
-    `FROM page WHERE ${sameVersion(keys)} RETURNING 1)`,
-};
-
-/** Passes over them. Locking rows first costs half as much again. */
-const EXCEPT_LOCKED: RowLocking = {
-  onLease: '1',
-  moved: ({ name, keys }, written) =>
-    `held AS (SELECT t.ctid AS at, ${written.map((_, i) => `page.n${String(i)}`).join(', ')} ` +
-    `FROM ${name} t JOIN page ON ${sameVersion(keys)} FOR NO KEY UPDATE OF t SKIP LOCKED), ` +
-    `moved AS (UPDATE ${name} t SET ${assignments(written, 'held')} ` +
-    'FROM held WHERE t.ctid = held.at RETURNING 1)',
-};
-
-function assignments(written: readonly { readonly cell: WorkCell }[], from: string): string {
-  return written.map(({ cell }, i) => `${cell.name} = ${from}.n${String(i)}`).join(', ');
-}
-
-/** `xmin` differs in any other version of the row, also where its place was given to another one. */
-function sameVersion(keys: readonly WorkCell[]): string {
-  const sameKey = keys.map(({ name }, i) => `t.${name} = page.k${String(i)}`);
-  return [...sameKey, 't.ctid = page.at', 't.xmin = page.by'].join(' AND ');
 }
 
 function isLockTimeout(error: unknown): boolean {
