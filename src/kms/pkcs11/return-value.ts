@@ -103,9 +103,10 @@ export function returnValueOf(error: unknown): string | undefined {
   return typeof code === 'number' && code > 0 ? `CKR_0x${code.toString(16)}` : undefined;
 }
 
-export function kindOfFailure(error: unknown): FailureKind {
+/** `undefined` for an error of another origin than the token. */
+export function kindOfFailure(error: unknown): FailureKind | undefined {
   const name = returnValueOf(error);
-  if (name === undefined) return 'unclear';
+  if (name === undefined) return undefined;
   if (SESSION_LOST.has(name)) return 'session-lost';
   if (TAMPERED.has(name)) return 'tampered';
   if (PIN_REFUSED.has(name)) return 'pin-refused';

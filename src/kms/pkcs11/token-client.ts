@@ -1,5 +1,4 @@
-import { wipe } from '../../crypto/wipe';
-import { ConfigurationError, FieldEncryptionError, KeyUnwrapError } from '../../errors';
+import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import type { KmsHealth, WrappedKey } from '../kms-provider';
 import type { Cryptoki } from './cryptoki';
 import type { Kek } from './kek';
@@ -9,7 +8,7 @@ import { explained, isVerdict } from './explained';
 import { pause } from './pause';
 import { probe } from './probe';
 import type { RequestOf, TokenAnswer, TokenRequest } from './protocol';
-import { NotLoggedIn } from './protocol';
+import type { FailureKind } from './return-value';
 import { kindOfFailure } from './return-value';
 import type { Session } from './session';
 import type { TokenSettings } from './settings';
@@ -21,16 +20,21 @@ import { associatedData, header, parseWrapped } from './wrapped-form';
 /** How long a process may go on wrapping under a KEK after a newer one was made elsewhere. */
 const LOOK_AGAIN_MS = 60_000;
 /**
- * New sessions that one operation may take. While other threads log in, or another process makes a
- * key, NSS softoken invalidates the handles of a session that is new itself.
+ * What one operation is tried again for, each time on a new session, and after how many milliseconds.
+ *
+ * - `session-lost`: while other threads log in, NSS softoken invalidates the handles of a session that
+ *   is new itself; while another process makes a key, handles that were just found are gone.
+ * - `not-allowed`: SoftHSM2 shows a key that another process is making before all of its attributes
+ *   are written, and refuses to use it. What is really not allowed is no more so the second time.
+ * - `unclear`: SoftHSM2 answers `CKR_GENERAL_ERROR` at times when several processes use it.
  */
-const FRESH_SESSIONS = 3;
-
-/**
- * A key that another process is making: SoftHSM2 shows it before all of its attributes are written,
- * and then refuses to use it as if it were not allowed to.
- */
-const HALF_MADE_MS = 100;
+const TRY_AGAIN_AFTER_MS: Readonly<Record<FailureKind, readonly number[]>> = {
+  'session-lost': [0, 10, 50, 200],
+  'not-allowed': [100],
+  unclear: [50],
+  tampered: [],
+  'pin-refused': [],
+};
 
 /** What a lane does with its one session. Everything here blocks. */
 export class TokenClient {
@@ -51,7 +55,7 @@ export class TokenClient {
     this.#now = now;
   }
 
-  /** @throws {@link NotLoggedIn}, {@link PinRefused} or a {@link FieldEncryptionError} */
+  /** @throws `NotLoggedIn`, `PinRefused` or a `FieldEncryptionError` */
   run(request: TokenRequest): TokenAnswer {
     switch (request.kind) {
       case 'login':
@@ -93,19 +97,23 @@ export class TokenClient {
       return form.keyWrap.unwrap(session, kek.handle, form.body, bound);
     };
     try {
-      return this.#onFreshSessionIfLost(unwrap);
+      return this.#withRetries(unwrap);
     } catch (error) {
-      throw this.#isTampered(error, form, unwrap)
-        ? doesNotUnwrap(form, this.#settings, error)
-        : explained(error);
+      const kind = kindOfFailure(error);
+      if (kind === 'tampered') throw doesNotUnwrap(form, this.#settings, error);
+      if (kind !== 'unclear' || !this.#works(form)) throw explained(error);
     }
+    return this.#unwrapLastTime(form, unwrap);
   }
 
   #rotateKek(): string {
     this.#connection.forgetKeks();
+    let version: number | undefined;
     return this.#guarded(() => {
       this.#ready();
-      this.#connection.makeKek(this.#newestVersion + 1);
+      // The same one when it has to be tried again: it may have been made before the failure.
+      version ??= this.#newestVersion + 1;
+      this.#connection.makeKek(version);
       const { token, keks } = this.#ready();
       return kekReference(token, newest(keks, this.#settings));
     });
@@ -160,33 +168,30 @@ export class TokenClient {
     );
   }
 
-  /**
-   * Whether a failure to unwrap is due to the wrapped key. Modules that say nothing definite, such as
-   * SoftHSM2, answer a changed key like a broken device: a key that fails again while the same KEK
-   * wraps and unwraps another one is to blame itself.
-   */
-  #isTampered(error: unknown, form: WrappedForm, unwrap: () => Uint8Array): boolean {
-    if (error instanceof FieldEncryptionError || error instanceof NotLoggedIn) return false;
-    this.#connection.discard();
-    const kind = kindOfFailure(error);
-    if (kind !== 'unclear') return kind === 'tampered';
+  /** Whether the KEK wraps and unwraps a key of no importance. */
+  #works(form: WrappedForm): boolean {
     try {
       const { session, kek } = this.#kekOf(form);
       probe(session, { ...kek, keyWrap: form.keyWrap });
+      return true;
     } catch {
       this.#connection.discard();
       return false;
     }
-    return this.#failsAgain(unwrap);
   }
 
-  #failsAgain(unwrap: () => Uint8Array): boolean {
+  /**
+   * Modules that say nothing definite, such as SoftHSM2, answer a changed key like a broken device: a
+   * key that fails again, after the same KEK has wrapped and unwrapped another one, is to blame itself.
+   */
+  #unwrapLastTime(form: WrappedForm, unwrap: () => Uint8Array): Uint8Array {
     try {
-      wipe(unwrap());
-      return false;
+      return this.#discardingOnFailure(unwrap);
     } catch (error) {
-      this.#connection.discard();
-      return kindOfFailure(error) === 'unclear' || kindOfFailure(error) === 'tampered';
+      const kind = kindOfFailure(error);
+      throw kind === 'unclear' || kind === 'tampered'
+        ? doesNotUnwrap(form, this.#settings, error)
+        : explained(error);
     }
   }
 
@@ -198,23 +203,22 @@ export class TokenClient {
 
   #guarded<T>(work: () => T): T {
     try {
-      return this.#onFreshSessionIfLost(work);
+      return this.#withRetries(work);
     } catch (error) {
       throw explained(error);
     }
   }
 
-  /** Runs `work`, and again on a new session when its own turns out to be gone. */
-  #onFreshSessionIfLost<T>(work: () => T, sessions = FRESH_SESSIONS): T {
-    try {
-      return this.#discardingOnFailure(work);
-    } catch (error) {
-      const kind = kindOfFailure(error);
-      const isWorthAnother = kind === 'session-lost' || kind === 'not-allowed';
-      if (!isWorthAnother || sessions === 0) throw error;
-      if (kind === 'not-allowed') pause(HALF_MADE_MS);
-      // What is really not allowed is no more so the second time.
-      return this.#onFreshSessionIfLost(work, kind === 'not-allowed' ? 0 : sessions - 1);
+  #withRetries<T>(work: () => T): T {
+    for (let tries = 0; ; tries++) {
+      try {
+        return this.#discardingOnFailure(work);
+      } catch (error) {
+        const kind = kindOfFailure(error);
+        const wait = kind === undefined ? undefined : TRY_AGAIN_AFTER_MS[kind][tries];
+        if (wait === undefined) throw error;
+        pause(wait);
+      }
     }
   }
 

@@ -74,7 +74,10 @@ export class TokenConnection {
   makeKek(version: number): void {
     const { session, token } = this.ready();
     this.#keks = undefined;
-    makeKek(session, token.slot, version, this.#offered, this.#settings);
+    // One thread of a process competes with other processes; the rest then find the key made.
+    withProcessLock(`${this.#settings.library} ${this.#settings.keyLabel}`, () => {
+      makeKek(session, token.slot, version, this.#offered, this.#settings);
+    });
   }
 
   /** Gives the session up: a failed operation may have left it in any state. */

@@ -89,7 +89,7 @@ describeOn(softHsm, 'pkcs11Kms', () => {
 
     module.before.set(
       'C_DecryptInit',
-      Array.from({ length: 4 }, () => failing(name, code)),
+      Array.from({ length: 5 }, () => failing(name, code)),
     );
     const error = await rejection(kms.unwrapKey(wrapped, BINDING));
     expect(error).toBeInstanceOf(KmsUnavailableError);
@@ -117,13 +117,14 @@ describeOn(softHsm, 'pkcs11Kms', () => {
   it('throws a session away after an error that nobody has heard of, and goes on', async () => {
     await kms.wrapKey(KEY, BINDING);
     const openedBefore = opened();
-    module.before.set('C_Encrypt', [failing('CKR_VENDOR_DEFINED', 0x80000123)]);
+    const odd = failing('CKR_VENDOR_DEFINED', 0x80000123);
+    module.before.set('C_Encrypt', [odd, odd]);
 
     const error = await rejection(kms.wrapKey(KEY, BINDING));
 
     expect(error).toMatchObject({ code: 'ERR_KMS_UNAVAILABLE', retryable: true });
     await kms.wrapKey(KEY, BINDING);
-    expect(opened()).toBe(openedBefore + 1);
+    expect(opened()).toBe(openedBefore + 2);
   });
 
   it('tells a changed key from a broken device, though both answer CKR_GENERAL_ERROR', async () => {
@@ -135,10 +136,11 @@ describeOn(softHsm, 'pkcs11Kms', () => {
     expect(await rejection(kms.unwrapKey({ kek, wrapped: changed }, BINDING))).toBeInstanceOf(
       KeyUnwrapError,
     );
-    module.before.set('C_Decrypt', [broken, broken]);
+    module.before.set('C_Decrypt', [broken, broken, broken]);
     expect(await rejection(kms.unwrapKey({ kek, wrapped }, BINDING))).toBeInstanceOf(
       KmsUnavailableError,
     );
+    module.before.set('C_Decrypt', [broken, broken]);
     expect(Buffer.from(await kms.unwrapKey({ kek, wrapped }, BINDING))).toEqual(KEY);
   });
 
@@ -170,7 +172,6 @@ describeOn(softHsm, 'pkcs11Kms', () => {
   it('keeps an anchor, so that a discarded session logs nobody out', async () => {
     await kms.wrapKey(KEY, BINDING);
     module.before.set('C_Encrypt', [failing('CKR_GENERAL_ERROR', 5)]);
-    await rejection(kms.wrapKey(KEY, BINDING));
 
     await kms.wrapKey(KEY, BINDING);
 
