@@ -44,10 +44,8 @@ const config: Config = {
     {
       ...common,
       displayName: 'core',
-      testMatch: [
-        '<rootDir>/test/{unit,vectors,property,contract,architecture}/**/*.test.ts',
-        ...typeormFolders.map((folder) => `!<rootDir>/test/unit/${folder}/**`),
-      ],
+      testMatch: ['<rootDir>/test/{unit,vectors,property,contract,architecture}/**/*.test.ts'],
+      testPathIgnorePatterns: typeormFolders.map((folder) => `<rootDir>/test/unit/${folder}/`),
     },
     { ...withTypeorm, displayName: 'typeorm-1' },
     {
