@@ -1,3 +1,5 @@
+import type { RowChange } from './row';
+
 /** A statement with its parameters. */
 export interface Statement {
   readonly sql: string;
@@ -8,8 +10,12 @@ export interface Statement {
 export interface PageStatements {
   /** Selects something while the page may be written. */
   readonly guard: Statement;
-  /** Writes one row. */
-  readonly row: { readonly sql: string; readonly values: readonly (readonly unknown[])[] };
+  /** Writes one row at a time; the values are made as they are needed, not for the page at once. */
+  readonly row: {
+    readonly sql: string;
+    readonly changes: readonly RowChange[];
+    readonly values: (change: RowChange) => readonly unknown[];
+  };
   /** Writes all rows, while the guard holds. */
   whole(): Statement;
 }
@@ -69,7 +75,10 @@ function synchronous(database: BetterSqlite3): SqliteHandle {
   const writeRows = ({ guard, row }: PageStatements): number => {
     if (all(guard).length === 0) return 0;
     const statement = database.prepare(row.sql);
-    return row.values.reduce((written, values) => written + statement.run(...values).changes, 0);
+    return row.changes.reduce(
+      (written, change) => written + statement.run(...row.values(change)).changes,
+      0,
+    );
   };
   return {
     all: (sql, values) => Promise.resolve(all({ sql, values })),

@@ -150,11 +150,11 @@ function pageStatements(
         ({ name }, i) => `${table.name}.${name} IS ${parameter(table.keys.length + i)}`,
       ),
     ].join(' AND ');
-  const values = changes.map(({ row, cells }) => [
+  const values = ({ row, cells }: RowChange): unknown[] => [
     ...written.map(({ at }) => cells[at]),
     ...row.key,
     ...row.cells,
-  ]);
+  ];
   const guard = {
     sql: `SELECT 1 FROM ${lease.table} WHERE run_id = ? AND pass = ? AND seq = ? AND fence = ?`,
     values: fencing(lease),
@@ -163,6 +163,7 @@ function pageStatements(
     guard,
     row: {
       sql: `UPDATE ${table.name} SET ${assign(() => '?')} WHERE ${asRead(() => '?')}`,
+      changes,
       values,
     },
     whole: () => {
@@ -173,9 +174,9 @@ function pageStatements(
       return {
         sql:
           `UPDATE ${table.name} SET ${assign(page)} ` +
-          `FROM (VALUES ${values.map(() => tuple).join(', ')}) AS page ` +
+          `FROM (VALUES ${changes.map(() => tuple).join(', ')}) AS page ` +
           `WHERE ${asRead((at) => page(written.length + at))} AND EXISTS (${guard.sql})`,
-        values: [...values.flat(), ...guard.values],
+        values: [...changes.flatMap(values), ...guard.values],
       };
     },
   };
