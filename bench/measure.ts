@@ -38,8 +38,12 @@ export interface Measurement {
 
 /**
  * Runs the variants in turn, round after round, so that a machine that slows down slows all of them,
- * and compares medians. One round before the first is not counted. What one variant leaves behind is
- * collected before the next, where the process runs with `--expose-gc`.
+ * and compares medians. Each round begins with another one, so that none always pays for what the
+ * same other one left behind. One round before the first is not counted.
+ *
+ * Short-lived garbage is collected before each, where the process runs with `--expose-gc`. Not all of
+ * it: a full collection has V8 throw away the code it has compiled, and what is measured then is
+ * compiling, three to five times as long as the work itself.
  */
 export async function measure(
   variants: readonly Variant[],
@@ -47,7 +51,9 @@ export async function measure(
 ): Promise<Measurement[]> {
   const samples = variants.map((): Sample[] => []);
   for (let round = 0; round <= rounds; round++) {
-    for (const [i, variant] of variants.entries()) {
+    for (const i of turnsOf(round, variants.length)) {
+      const variant = variants[i];
+      if (variant === undefined) continue;
       const sample = await runOnce(variant, variant.items ?? items);
       if (round > 0) samples[i]?.push(sample);
     }
@@ -64,6 +70,11 @@ export function percentiles(times: readonly number[]): Figures {
   return { 'p50 ms': at(0.5), 'p95 ms': at(0.95), 'p99 ms': at(0.99) };
 }
 
+/** The variants by number, another one first in each round. */
+function turnsOf(round: number, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => (round + i) % count);
+}
+
 /** Milliseconds an item, in one round. */
 interface Sample {
   readonly elapsed: number;
@@ -72,7 +83,7 @@ interface Sample {
 
 async function runOnce(variant: Variant, items: number): Promise<Sample> {
   await variant.prepare?.();
-  globalThis.gc?.();
+  globalThis.gc?.({ type: 'minor' });
   const start = performance.now();
   const cpuBefore = process.cpuUsage();
   await variant.run();

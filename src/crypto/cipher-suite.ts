@@ -17,11 +17,12 @@ export interface Aead {
   /** Encrypts the plaintext in `message.ciphertext` where it stands, with a fresh nonce. */
   seal(message: SealedMessage, associatedData: Uint8Array): void;
   /**
-   * Decrypts a message to a buffer of its own and leaves the message as it is.
+   * Decrypts a message and leaves the message as it is.
    *
+   * @param room - exactly as long as the plaintext; a suite may return it instead of a new buffer
    * @throws {@link AeadError} before anything of the plaintext is released
    */
-  open(message: SealedMessage, associatedData: Uint8Array): Buffer;
+  open(message: SealedMessage, associatedData: Uint8Array, room?: Buffer): Buffer;
 }
 
 /** An AEAD whose nonces known-answer tests may choose. Never what the rest of the library is given. */

@@ -1,5 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 
+import { copyBytes } from './copy-bytes';
+
 /** Small, so that little is lost, or repeated, if a machine is copied while it runs. */
 const POOL_BYTES = 16 * 1024;
 
@@ -17,7 +19,7 @@ let used = POOL_BYTES;
  */
 export function fillRandom(target: Uint8Array, offset: number, bytes: number): void {
   if (used + bytes > POOL_BYTES) refill();
-  pool.copy(target, offset, used, used + bytes);
+  copyBytes(target, offset, pool, used, bytes);
   used += bytes;
 }
 

@@ -4,6 +4,7 @@ import type { SealedMessage } from '../encoding/sealed-message';
 
 import type { NonceChoosingAead } from './cipher-suite';
 import { AEAD_TAG_BYTES } from './cipher-suite';
+import { copyBytes } from './copy-bytes';
 import { openGcm, sealGcm } from './gcm';
 import { fillRandom } from './random';
 import { XaesKeyDerivation } from './xaes-key-derivation';
@@ -43,7 +44,7 @@ export class Xaes256Gcm implements NonceChoosingAead {
 
   seal(message: SealedMessage, associatedData: Uint8Array): void {
     const key = this.#nextMessageKey();
-    message.nonce.set(this.#prefix);
+    copyBytes(message.nonce, 0, this.#prefix, 0, PREFIX_BYTES);
     fillRandom(message.nonce, PREFIX_BYTES, IV_BYTES);
     sealGcm(key, this.#ivOf(message), message, associatedData);
   }
@@ -61,7 +62,7 @@ export class Xaes256Gcm implements NonceChoosingAead {
 
   /** The nonce of GCM, in a buffer that the next call writes anew; OpenSSL copies it. */
   #ivOf({ nonce }: SealedMessage): Uint8Array {
-    nonce.copy(this.#iv, 0, PREFIX_BYTES);
+    copyBytes(this.#iv, 0, nonce, PREFIX_BYTES, IV_BYTES);
     return this.#iv;
   }
 

@@ -8,7 +8,7 @@ import {
   ValueCodecError,
   writeValue,
 } from '../encoding/value-codec';
-import { CiphertextFrame, scratchFrame } from '../format/ciphertext-frame';
+import { CiphertextFrame, scratchFrame, scratchPlaintext } from '../format/ciphertext-frame';
 import type { StoredInspection } from '../format/field-ciphertext';
 import {
   HEADER_BYTES,
@@ -74,7 +74,7 @@ export class FieldCipher {
   decrypt(stored: unknown): FieldValue {
     const frame = this.#read(stored);
     const key = this.#keyOf(prefixOf(stored, frame.bytes));
-    const encoded = this.#open(key, frame);
+    const encoded = this.#open(key, frame, scratchPlaintext);
     try {
       return decodeValue(this.#policy.type, encoded);
     } catch (error) {
@@ -199,13 +199,20 @@ export class FieldCipher {
       : plaintextFound(this.#policy);
   }
 
-  #open(key: DataKey, frame: CiphertextFrame): Buffer {
+  #open(
+    key: DataKey,
+    frame: CiphertextFrame,
+    room?: (bytes: number) => Buffer | undefined,
+  ): Buffer {
     const { aead, id } = key;
-    if (frame.bytes.length < storedLengthOf(0, aead.nonceBytes, 'binary')) {
-      throw malformedCiphertext(this.#policy, 'it is cut short', id);
-    }
+    const plainBytes = frame.bytes.length - storedLengthOf(0, aead.nonceBytes, 'binary');
+    if (plainBytes < 0) throw malformedCiphertext(this.#policy, 'it is cut short', id);
     try {
-      return aead.open(frame.message(aead.nonceBytes), this.#associatedData.forKey(key));
+      return aead.open(
+        frame.message(aead.nonceBytes),
+        this.#associatedData.forKey(key),
+        room?.(plainBytes + TYPE_TAG_BYTES),
+      );
     } catch (error) {
       if (!(error instanceof AeadError)) throw error;
       throw doesNotAuthenticate(this.#policy, id);

@@ -28,6 +28,8 @@ const SCRATCH_BYTES = 1024;
 
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
 const frames: (CiphertextFrame | undefined)[] = Array.from({ length: SCRATCH_BYTES + 1 });
+const plainScratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+const plainRooms: (Buffer | undefined)[] = Array.from({ length: SCRATCH_BYTES + 1 });
 
 /**
  * A frame for a ciphertext that is on its way from or to text, and void at the next call: short
@@ -36,4 +38,10 @@ const frames: (CiphertextFrame | undefined)[] = Array.from({ length: SCRATCH_BYT
 export function scratchFrame(bytes: number): CiphertextFrame {
   if (bytes > SCRATCH_BYTES) return new CiphertextFrame(Buffer.allocUnsafe(bytes));
   return (frames[bytes] ??= new CiphertextFrame(scratch.subarray(0, bytes)));
+}
+
+/** Room for a plaintext that is decoded at once, in the same way; `undefined` for a long one. */
+export function scratchPlaintext(bytes: number): Buffer | undefined {
+  if (bytes > SCRATCH_BYTES) return undefined;
+  return (plainRooms[bytes] ??= plainScratch.subarray(0, bytes));
 }

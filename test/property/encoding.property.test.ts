@@ -48,6 +48,31 @@ describe('base64url', () => {
       { numRuns: 2000 },
     );
   });
+
+  it('takes a changed character just where the text is then the encoding of other bytes', () => {
+    const character = fc.oneof(
+      fc.constantFrom('+', '/', '=', ' ', '\n', '-', '_', '\u0100', '\u0141', '\ud800', ''),
+      fc.integer({ min: 0, max: 0x3ff }).map((unit) => String.fromCharCode(unit)),
+    );
+    const anywhere = fc.oneof(fc.nat(), fc.constantFrom(-1, -2, -3));
+    fc.assert(
+      fc.property(
+        fc.uint8Array({ minLength: 1, maxLength: 60 }),
+        fc.array(fc.tuple(anywhere, character), { minLength: 1, maxLength: 3 }),
+        (bytes, changes) => {
+          const characters = [...encodeBase64url(bytes)];
+          for (const [at, changed] of changes) {
+            characters[(at + 3 * characters.length) % characters.length] = changed;
+          }
+          const text = characters.join('');
+          const lenient = Buffer.from(text, 'base64url');
+          const isCanonical = encodeBase64url(lenient) === text;
+          expect(decodeBase64url(text)).toEqual(isCanonical ? lenient : undefined);
+        },
+      ),
+      { numRuns: 20_000 },
+    );
+  });
 });
 
 describe('stringifyExactly', () => {
