@@ -38,8 +38,9 @@ export interface Measurement {
 
 /**
  * Runs the variants in turn, round after round, so that a machine that slows down slows all of them,
- * and compares medians. Each round begins with another one, so that none always pays for what the
- * same other one left behind. One round before the first is not counted.
+ * and compares medians. Each round begins with another one and every other one goes backwards, so
+ * that none always pays for what the same other one left behind. One round before the first is not
+ * counted.
  *
  * Short-lived garbage is collected before each, where the process runs with `--expose-gc`. Not all of
  * it: a full collection has V8 throw away the code it has compiled, and what is measured then is
@@ -70,9 +71,10 @@ export function percentiles(times: readonly number[]): Figures {
   return { 'p50 ms': at(0.5), 'p95 ms': at(0.95), 'p99 ms': at(0.99) };
 }
 
-/** The variants by number, another one first in each round. */
+/** The variants by number, in the order of a round. */
 function turnsOf(round: number, count: number): number[] {
-  return Array.from({ length: count }, (_, i) => (round + i) % count);
+  const turns = Array.from({ length: count }, (_, i) => (round + i) % count);
+  return round % 2 === 0 ? turns : turns.reverse();
 }
 
 /** Milliseconds an item, in one round. */

@@ -2,15 +2,15 @@ import type { Sizes } from './scenario';
 
 /** Enough for stable medians. */
 const FULL: Sizes = {
-  rounds: 9,
-  slowRounds: 5,
+  rounds: 11,
+  slowRounds: 7,
   values: 5000,
   longValues: 1000,
   slowValues: 250,
   rows: 10_000,
   entities: 1000,
   lookups: 500,
-  updates: 200,
+  updates: 500,
   rotationRows: 200_000,
   repositoryRows: 5000,
   growth: [],

@@ -19,12 +19,7 @@ export function base64urlBytes({ length }: string): number {
 }
 
 /** Last characters whose spare bits are zero, by how many characters are over after groups of four. */
-const CANONICAL_ENDS: readonly (string | undefined)[] = [
-  undefined,
-  '',
-  'AQgw',
-  'AEIMQUYcgkosw048',
-];
+const CANONICAL_ENDS: readonly (string | undefined)[] = [undefined, '', 'AQgw', 'AEIMQUYcgkosw048'];
 
 /**
  * Fills a buffer of {@link base64urlBytes} from canonical base64url without padding, or answers

@@ -1,4 +1,5 @@
 import { AeadError } from '../crypto/aead';
+import { copyBytes } from '../crypto/copy-bytes';
 import type { FieldValue, ValueContent } from '../encoding/value-codec';
 import {
   contentBytes,
@@ -179,7 +180,7 @@ export class FieldCipher {
       this.#policy.storage === 'text'
         ? scratchFrame(bytes)
         : new CiphertextFrame(Buffer.allocUnsafe(bytes));
-    frame.bytes.set(key.header, 0);
+    copyBytes(frame.bytes, 0, key.header, 0, HEADER_BYTES);
     return frame;
   }
 

@@ -1,7 +1,7 @@
 import { ConfigurationError } from '../../errors';
 import { readText } from './attributes';
 import { CKA, CKO_SECRET_KEY } from './constants';
-import type { Handle } from './cryptoki';
+import type { Attribute, Handle } from './cryptoki';
 import type { Kek } from './kek';
 import { kekVersion, requireFit } from './kek';
 import type { Session } from './session';
@@ -13,7 +13,7 @@ const BATCH = 256;
 export type Keks = readonly Kek[];
 
 /** A key whose label belongs to the KEK. */
-export interface LabelledKey {
+interface LabelledKey {
   readonly label: string;
   readonly version: number;
   readonly handle: Handle;
@@ -40,7 +40,7 @@ export function findKeks(
 }
 
 /** Every secret key of the token that has a label of the KEK, unchecked. */
-export function labelledKeys(session: Session, keyLabel: string): LabelledKey[] {
+function labelledKeys(session: Session, keyLabel: string): LabelledKey[] {
   const found: LabelledKey[] = [];
   for (const handle of secretKeys(session)) {
     const label = readText(session, handle, CKA.label) ?? '';
@@ -50,12 +50,16 @@ export function labelledKeys(session: Session, keyLabel: string): LabelledKey[] 
   return found;
 }
 
-/** Handles of all secret keys that are kept in the token. */
-export function secretKeys({ cryptoki, handle }: Session): Handle[] {
+/** Handles of the secret keys that are kept in the token and have these attributes. */
+export function secretKeys(
+  { cryptoki, handle }: Session,
+  attributes: readonly Attribute[] = [],
+): Handle[] {
   const keys: Handle[] = [];
   cryptoki.C_FindObjectsInit(handle, [
     { type: CKA.class, value: CKO_SECRET_KEY },
     { type: CKA.token, value: true },
+    ...attributes,
   ]);
   let batch: Handle[];
   do {

@@ -1,20 +1,27 @@
 import { randomFillSync, randomInt } from 'node:crypto';
 
 import { ConfigurationError, KmsUnavailableError } from '../../errors';
-import { readAttribute, readText } from './attributes';
+import { readAttribute } from './attributes';
 import { CKA, CKF, CKK, CKM, CKO_SECRET_KEY } from './constants';
-import type { Attribute, Handle } from './cryptoki';
-import { labelledKeys, secretKeys } from './find-keks';
+import type { Attribute, Cryptoki, Handle } from './cryptoki';
+import { secretKeys } from './find-keks';
 import { kekLabel } from './kek';
 import type { KeyWrap } from './key-wrap';
 import { KEY_WRAPS } from './key-wrap';
 import { pause } from './pause';
+import { describeFailure, leavesOpen } from './return-value';
 import type { Session } from './session';
 import type { TokenSettings } from './settings';
 
 const ID_BYTES = 16;
 const MAX_TRIES = 20;
 const MAX_PAUSE_MS = 200;
+/** Looks for a key of which the token did not say whether it made it, and the time between two. */
+const MAX_LOOKS = 5;
+const LOOK_AGAIN_MS = 200;
+/** Attempts to remove a lock, and the time between two. */
+const MAX_REMOVALS = 4;
+const REMOVE_AGAIN_MS = 50;
 
 /**
  * Makes a version of the KEK in the token, unless another process makes the same one first. Tokens
@@ -22,7 +29,8 @@ const MAX_PAUSE_MS = 200;
  * two locks takes its own back, waits for a random time and looks again. The KEK itself is never
  * taken back; somebody could have wrapped under it.
  *
- * @throws {@link ConfigurationError} for a token that offers no mechanism we know
+ * @throws {@link ConfigurationError} for a token that offers no mechanism we know;
+ * {@link KmsUnavailableError} when it stays open whether the token has made it
  */
 export function makeKek(
   session: Session,
@@ -32,36 +40,14 @@ export function makeKek(
   settings: TokenSettings,
 ): void {
   const keyWrap = chooseWrap(offered, settings);
-  const { cryptoki } = session;
-  // The only session that may write, and only for as long as it takes.
-  const handle = cryptoki.C_OpenSession(slot, CKF.serialSession | CKF.rwSession);
-  try {
-    makeOnce({ cryptoki, handle }, kekLabel(settings.keyLabel, version), keyWrap, settings);
-  } finally {
-    cryptoki.C_CloseSession(handle);
-  }
-}
-
-function makeOnce(
-  session: Session,
-  label: string,
-  keyWrap: KeyWrap,
-  { keyLabel }: TokenSettings,
-): void {
+  const label = kekLabel(settings.keyLabel, version);
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    if (isThere(session, keyLabel, label)) return;
-    const id = randomFillSync(Buffer.allocUnsafeSlow(ID_BYTES));
-    const lock = generate(session, `${label}.lock`, id, keyWrap);
-    try {
-      if (countOf(session, `${label}.lock`) === 1) {
-        if (!isThere(session, keyLabel, label)) {
-          generate(session, label, randomFillSync(Buffer.allocUnsafeSlow(ID_BYTES)), keyWrap);
-        }
-        return;
-      }
-    } finally {
-      session.cryptoki.C_DestroyObject(session.handle, requireOwn(session, lock, id));
-    }
+    const isMade = writing(
+      session,
+      slot,
+      (own) => isThere(own, label) || makeIfFirst({ session: own, slot, label, keyWrap }),
+    );
+    if (isMade) return;
     // Longer each time, so that ever fewer of many contenders meet.
     pause(randomInt(1, MAX_PAUSE_MS * Math.min(tries + 1, 3)));
   }
@@ -71,45 +57,143 @@ function makeOnce(
   );
 }
 
-function isThere(session: Session, keyLabel: string, label: string): boolean {
-  return labelledKeys(session, keyLabel).some((key) => key.label === label);
+/** A KEK to be made, and a session that may write. */
+interface Making {
+  readonly session: Session;
+  readonly slot: Handle;
+  readonly label: string;
+  readonly keyWrap: KeyWrap;
 }
 
-function countOf(session: Session, label: string): number {
-  return secretKeys(session).filter((key) => readText(session, key, CKA.label) === label).length;
+/** The only sessions that may write are opened here, and only for as long as it takes. */
+function writing<T>({ cryptoki }: Session, slot: Handle, work: (session: Session) => T): T {
+  const handle = cryptoki.C_OpenSession(slot, CKF.serialSession | CKF.rwSession);
+  try {
+    return work({ cryptoki, handle });
+  } finally {
+    closeQuietly(cryptoki, handle);
+  }
 }
 
-/** Never destroys a key on the word of a handle alone. */
-function requireOwn(session: Session, handle: Handle, id: Buffer): Handle {
-  if (readAttribute(session, handle, CKA.id)?.equals(id) === true) return handle;
-  throw new KmsUnavailableError('pkcs11Kms: the token lost track of a key it has just made.');
+/** A session that is gone says so at its end too, in the place of what went wrong. */
+function closeQuietly(cryptoki: Cryptoki, session: Handle): void {
+  try {
+    cryptoki.C_CloseSession(session);
+  } catch {
+    // Nothing is left to close.
+  }
 }
 
-function generate(session: Session, label: string, id: Buffer, { usage }: KeyWrap): Handle {
+/** False when somebody else is making it. */
+function makeIfFirst(making: Making): boolean {
+  const { session, label, keyWrap } = making;
+  const id = newId();
+  try {
+    generate(session, lockLabel(label), id, keyWrap);
+    if (keysOf(session, lockLabel(label)).length > 1) return false;
+    if (!isThere(session, label)) generateOnce(making);
+    return true;
+  } finally {
+    removeLock(making, id);
+  }
+}
+
+/**
+ * Generates the KEK. A key that the token may have made all the same is looked for and never made
+ * again: a token that is a cluster may show it late, and two keys of one label are of no use.
+ */
+function generateOnce({ session, label, keyWrap }: Making): void {
+  try {
+    generate(session, label, newId(), keyWrap);
+  } catch (error) {
+    if (!leavesOpen(error)) throw error;
+    if (comesToLight(session, label)) return;
+    throw new KmsUnavailableError(
+      `pkcs11Kms: the token failed when it was to make the key "${label}" (${describeFailure(error)}). ` +
+        'The next call looks for it first.',
+      { cause: error },
+    );
+  }
+}
+
+function comesToLight(session: Session, label: string): boolean {
+  try {
+    for (let looks = 0; looks < MAX_LOOKS; looks++) {
+      if (isThere(session, label)) return true;
+      pause(LOOK_AGAIN_MS);
+    }
+  } catch {
+    // Looking fails as making did.
+  }
+  return false;
+}
+
+/** Removes the lock of this thread, by its id: its handle may be void by now, or that of another key. */
+function removeLock({ session, slot, label }: Making, id: Buffer): void {
+  let failure: unknown;
+  for (let removals = 0; removals < MAX_REMOVALS; removals++) {
+    if (removals > 0) pause(REMOVE_AGAIN_MS);
+    try {
+      writing(session, slot, (own) => {
+        for (const key of keysOf(own, lockLabel(label), id)) {
+          // Never destroys a key on the word of a search alone.
+          const isOurs = readAttribute(own, key, CKA.id)?.equals(id) === true;
+          if (isOurs) own.cryptoki.C_DestroyObject(own.handle, key);
+        }
+      });
+      return;
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw new KmsUnavailableError(
+    `pkcs11Kms: the token does not delete its key "${lockLabel(label)}" ` +
+      `(${describeFailure(failure)}), without which no process makes "${label}". Delete it by hand.`,
+    { cause: failure },
+  );
+}
+
+function newId(): Buffer {
+  return randomFillSync(Buffer.allocUnsafeSlow(ID_BYTES));
+}
+
+function lockLabel(label: string): string {
+  return `${label}.lock`;
+}
+
+function isThere(session: Session, label: string): boolean {
+  return keysOf(session, label).length > 0;
+}
+
+/** Found by the token itself: the labels of other keys are not read, which may vanish meanwhile. */
+function keysOf(session: Session, label: string, id?: Buffer): Handle[] {
+  return secretKeys(session, [
+    { type: CKA.label, value: label },
+    ...(id === undefined ? [] : [{ type: CKA.id, value: id }]),
+  ]);
+}
+
+function generate(session: Session, label: string, id: Buffer, { usage }: KeyWrap): void {
   const may = (attribute: number): Attribute => ({
     type: attribute,
     value: usage.includes(attribute),
   });
   // All of it explicitly: what tokens assume where nothing is said differs, and is not always safe.
-  return session.cryptoki.C_GenerateKey(
-    session.handle,
-    { mechanism: CKM.aesKeyGen, parameter: null },
-    [
-      { type: CKA.class, value: CKO_SECRET_KEY },
-      { type: CKA.keyType, value: CKK.aes },
-      { type: CKA.valueLen, value: 32 },
-      { type: CKA.label, value: label },
-      { type: CKA.id, value: id },
-      { type: CKA.token, value: true },
-      { type: CKA.private, value: true },
-      { type: CKA.sensitive, value: true },
-      { type: CKA.extractable, value: false },
-      { type: CKA.modifiable, value: false },
-      // A key that could both wrap and decrypt would give away every key it wraps.
-      ...[CKA.encrypt, CKA.decrypt, CKA.wrap, CKA.unwrap].map(may),
-      ...[CKA.sign, CKA.verify, CKA.derive].map(may),
-    ],
-  );
+  session.cryptoki.C_GenerateKey(session.handle, { mechanism: CKM.aesKeyGen, parameter: null }, [
+    { type: CKA.class, value: CKO_SECRET_KEY },
+    { type: CKA.keyType, value: CKK.aes },
+    { type: CKA.valueLen, value: 32 },
+    { type: CKA.label, value: label },
+    { type: CKA.id, value: id },
+    { type: CKA.token, value: true },
+    { type: CKA.private, value: true },
+    { type: CKA.sensitive, value: true },
+    { type: CKA.extractable, value: false },
+    { type: CKA.modifiable, value: false },
+    // A key that could both wrap and decrypt would give away every key it wraps.
+    ...[CKA.encrypt, CKA.decrypt, CKA.wrap, CKA.unwrap].map(may),
+    ...[CKA.sign, CKA.verify, CKA.derive].map(may),
+  ]);
 }
 
 function chooseWrap(offered: readonly number[], { mechanism }: TokenSettings): KeyWrap {

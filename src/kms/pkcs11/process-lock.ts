@@ -1,40 +1,61 @@
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, rmSync } from 'node:fs';
+import { closeSync, openSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
 
 import { pause } from './pause';
 
 const LOOK_AGAIN_MS = 2;
-/** Longer than a module takes; a lock that is held for longer was left behind by a crash. */
-const MAX_WAIT_MS = 10_000;
+/** Longer than anything takes that is done under such a lock: the thread of an older one was ended. */
+const STALE_MS = 30_000;
 
 /**
  * Runs `work` in one thread of this process at a time. Threads that were not started by each other
  * share no memory, but they share the process id: the lock is a file that only one of them can make.
+ *
+ * @param maxWaitMs - how long to wait for another thread, before going on beside it.
  */
-export function withProcessLock<T>(name: string, work: () => T): T {
+export function withProcessLock<T>(name: string, maxWaitMs: number, work: () => T): T {
   const file = lockFile(name);
-  const isOurs = acquire(file);
+  const isOurs = acquire(file, maxWaitMs);
   try {
     return work();
   } finally {
-    if (isOurs) rmSync(file, { force: true });
+    if (isOurs) remove(file);
   }
 }
 
-function acquire(file: string): boolean {
-  for (let waited = 0; waited < MAX_WAIT_MS; waited += LOOK_AGAIN_MS) {
+/** False where there is no lock to be had, which is no reason to do without the token. */
+function acquire(file: string, maxWaitMs: number): boolean {
+  const end = performance.now() + maxWaitMs;
+  do {
     try {
       closeSync(openSync(file, 'wx', 0o600));
       return true;
     } catch (error) {
-      // Without a folder for it there is no lock, which is no reason to do without the token.
       if (!isTaken(error)) return false;
     }
-    pause(LOOK_AGAIN_MS);
+    if (isStale(file)) remove(file);
+    else pause(LOOK_AGAIN_MS);
+  } while (performance.now() < end);
+  return false;
+}
+
+/** Left behind by a thread of this process, or by a process that had the same id before it. */
+function isStale(file: string): boolean {
+  const { mtimeMs } = statSync(file, { throwIfNoEntry: false }) ?? {};
+  const age = Date.now() - (mtimeMs ?? Infinity);
+  return age > Math.min(STALE_MS, process.uptime() * 1000);
+}
+
+/** Somebody else's file cannot be removed, and is in nobody's way for long. */
+function remove(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch {
+    // The work is done, or goes on without the lock.
   }
-  return true;
 }
 
 function isTaken(error: unknown): boolean {

@@ -55,6 +55,13 @@ const SESSION_LOST: ReadonlySet<string> = new Set([
   'CKR_USER_NOT_LOGGED_IN',
 ]);
 
+/** Of those, the ones that the token itself may be behind, after it was asked. */
+const OUT_OF_REACH: ReadonlySet<string> = new Set([
+  'CKR_DEVICE_ERROR',
+  'CKR_DEVICE_REMOVED',
+  'CKR_TOKEN_NOT_PRESENT',
+]);
+
 const TAMPERED: ReadonlySet<string> = new Set([
   'CKR_AEAD_DECRYPT_FAILED',
   'CKR_ENCRYPTED_DATA_INVALID',
@@ -111,6 +118,12 @@ export function kindOfFailure(error: unknown): FailureKind | undefined {
   if (TAMPERED.has(name)) return 'tampered';
   if (PIN_REFUSED.has(name)) return 'pin-refused';
   return NOT_ALLOWED.has(name) ? 'not-allowed' : 'unclear';
+}
+
+/** Whether it stays open what the token has done before it failed. */
+export function leavesOpen(error: unknown): boolean {
+  const name = returnValueOf(error);
+  return kindOfFailure(error) === 'unclear' || (name !== undefined && OUT_OF_REACH.has(name));
 }
 
 /** One line for a `cause`: the return value, or the message of any other error. */

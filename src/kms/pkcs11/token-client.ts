@@ -20,7 +20,8 @@ import { associatedData, header, parseWrapped } from './wrapped-form';
 /** How long a process may go on wrapping under a KEK after a newer one was made elsewhere. */
 const LOOK_AGAIN_MS = 60_000;
 /**
- * What one operation is tried again for, each time on a new session, and after how many milliseconds.
+ * What one operation is tried again for, each time on a new session, and after how many milliseconds;
+ * each kind of failure by itself, since several can meet an operation one after the other.
  *
  * - `session-lost`: while other threads log in, NSS softoken invalidates the handles of a session that
  *   is new itself; while another process makes a key, handles that were just found are gone.
@@ -210,12 +211,16 @@ export class TokenClient {
   }
 
   #withRetries<T>(work: () => T): T {
-    for (let tries = 0; ; tries++) {
+    const waits = new Map<FailureKind, number[]>();
+    for (;;) {
       try {
         return this.#discardingOnFailure(work);
       } catch (error) {
         const kind = kindOfFailure(error);
-        const wait = kind === undefined ? undefined : TRY_AGAIN_AFTER_MS[kind][tries];
+        if (kind === undefined) throw error;
+        const left = waits.get(kind) ?? [...TRY_AGAIN_AFTER_MS[kind]];
+        waits.set(kind, left);
+        const wait = left.shift();
         if (wait === undefined) throw error;
         pause(wait);
       }

@@ -11,7 +11,13 @@ import { withProcessLock } from './process-lock';
 import { NotLoggedIn, PinRefused } from './protocol';
 import { describeFailure, kindOfFailure, returnValueOf } from './return-value';
 import type { Session } from './session';
+import { tokenName } from './settings';
 import type { TokenSettings } from './settings';
+
+/** Longer than modules take to initialise. */
+const INITIALIZING_WAIT_MS = 10_000;
+/** Leaves a request most of its time: where somebody takes longer, the token itself settles who is first. */
+const MAKING_WAIT_MS = 2_000;
 
 /** A session of a user who is logged in, and what can be done with it. */
 export interface Ready {
@@ -75,7 +81,8 @@ export class TokenConnection {
     const { session, token } = this.ready();
     this.#keks = undefined;
     // One thread of a process competes with other processes; the rest then find the key made.
-    withProcessLock(`${this.#settings.library} ${this.#settings.keyLabel}`, () => {
+    const lock = `${tokenName(this.#settings)} ${this.#settings.keyLabel}`;
+    withProcessLock(lock, MAKING_WAIT_MS, () => {
       makeKek(session, token.slot, version, this.#offered, this.#settings);
     });
   }
@@ -101,7 +108,7 @@ export class TokenConnection {
       // Again after each loss: somebody may have finalized the module, or renumbered its slots.
       const { library, libraryParameters } = this.#settings;
       // Not every module guards against two threads that come at once: NSS then has each token twice.
-      withProcessLock(library, () => {
+      withProcessLock(library, INITIALIZING_WAIT_MS, () => {
         initialize(cryptoki, libraryParameters);
       });
       this.#token = findToken(cryptoki, this.#settings.token);

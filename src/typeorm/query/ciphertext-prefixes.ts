@@ -14,10 +14,17 @@ export function ciphertextPrefixes(
   installation: Installation,
 ): Set<string> {
   const prefixes = new Set<string>();
-  for (const [key, encrypted] of selectedColumns(expressions, installation)) {
-    for (const row of rows) {
-      const prefix = newKeyPrefixOf(encrypted, row[key], prefixes);
-      if (prefix !== undefined) prefixes.add(prefix);
+  const columns = selectedColumns(expressions, installation);
+  // The prefix that was found last: most often that of the next value too, which is then not sliced.
+  let last: string | undefined;
+  for (const row of rows) {
+    for (const [key, encrypted] of columns) {
+      const stored = row[key];
+      if (last !== undefined && typeof stored === 'string' && stored.startsWith(last)) continue;
+      const prefix = newKeyPrefixOf(encrypted, stored, prefixes);
+      if (prefix === undefined) continue;
+      prefixes.add(prefix);
+      last = prefix;
     }
   }
   return prefixes;

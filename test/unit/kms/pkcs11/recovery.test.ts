@@ -13,11 +13,25 @@ const OPTIONS = { keyLabel: 'recovery', createKey: true };
 function destroyKeys(access: TokenAccess, label: string): void {
   const admin = softHsm.admin();
   asUser(admin, access, (session) => {
-    admin.C_FindObjectsInit(session, [{ type: pkcs11js.CKA_LABEL, value: label }]);
-    const keys = admin.C_FindObjects(session, 16);
-    admin.C_FindObjectsFinal(session);
-    for (const key of keys) admin.C_DestroyObject(session, key);
+    for (const key of keysOf(session, label)) admin.C_DestroyObject(session, key);
   });
+}
+
+function keysOf(session: Buffer, label: string): Buffer[] {
+  const admin = softHsm.admin();
+  admin.C_FindObjectsInit(session, [{ type: pkcs11js.CKA_LABEL, value: label }]);
+  const keys = admin.C_FindObjects(session, 16);
+  admin.C_FindObjectsFinal(session);
+  return keys;
+}
+
+/** How many keys, and locks that guard their making, are on the token. */
+function keysAndLocks(access: TokenAccess, label: string): [number, number] {
+  let counts: [number, number] = [0, 0];
+  asUser(softHsm.admin(), access, (session) => {
+    counts = [keysOf(session, label).length, keysOf(session, `${label}.lock`).length];
+  });
+  return counts;
 }
 
 for (const module of [softHsm, nss]) {
@@ -96,6 +110,43 @@ describeOn(softHsm, 'pkcs11Kms', () => {
     expect(error.message).toContain(name);
 
     expect(Buffer.from(await kms.unwrapKey(wrapped, BINDING))).toEqual(KEY);
+  });
+
+  it('tries again for failures of several kinds, one after the other', async () => {
+    await kms.wrapKey(KEY, BINDING);
+    module.before.set('C_EncryptInit', [
+      failing('CKR_OBJECT_HANDLE_INVALID', 0x82),
+      failing('CKR_KEY_FUNCTION_NOT_PERMITTED', 0x68),
+      failing('CKR_GENERAL_ERROR', 5),
+      failing('CKR_SESSION_CLOSED', 0xb0),
+    ]);
+
+    await kms.wrapKey(KEY, BINDING);
+  });
+
+  it('makes no second KEK where the token does not say whether it has made the first', async () => {
+    const nothing = (): void => undefined;
+    module.before.set('C_GenerateKey', [nothing, failing('CKR_DEVICE_ERROR', 0x30)]);
+
+    const error = await rejection(kms.wrapKey(KEY, BINDING));
+
+    expect(error).toMatchObject({ code: 'ERR_KMS_UNAVAILABLE', retryable: true });
+    expect(error.message).toContain('CKR_DEVICE_ERROR');
+    expect(module.calls.filter((call) => call === 'C_GenerateKey')).toHaveLength(2);
+    expect(keysAndLocks(access, OPTIONS.keyLabel)).toEqual([0, 0]);
+    await kms.wrapKey(KEY, BINDING);
+    expect(keysAndLocks(access, OPTIONS.keyLabel)).toEqual([1, 0]);
+  });
+
+  it('leaves no lock behind when it is not deleted at the first attempt', async () => {
+    module.before.set('C_DestroyObject', [
+      failing('CKR_GENERAL_ERROR', 5),
+      failing('CKR_SESSION_HANDLE_INVALID', 0xb3),
+    ]);
+
+    await kms.wrapKey(KEY, BINDING);
+
+    expect(keysAndLocks(access, OPTIONS.keyLabel)).toEqual([1, 0]);
   });
 
   it('throws a session away that an odd error has poisoned', async () => {
