@@ -10,10 +10,18 @@ import type { Scenario, Setting } from '../scenario';
 import { VARIANTS } from '../variants';
 
 const CONNECTIONS = 20;
+/** How often autocannon looks whether it is done; by default it does so once a second. */
+const LOOK_MS = 10;
 
 /** The part of autocannon in use. */
 type Autocannon = (
-  options: { url: string; connections: number; amount: number; requests: object[] },
+  options: {
+    url: string;
+    connections: number;
+    amount: number;
+    sampleInt: number;
+    requests: object[];
+  },
   done: (error: Error | null, result: { non2xx: number; errors: number }) => void,
 ) => NodeJS.EventEmitter;
 
@@ -65,6 +73,7 @@ function underLoad(
     url: `http://127.0.0.1:${String(port)}`,
     connections: Math.min(CONNECTIONS, amount),
     amount,
+    sampleInt: LOOK_MS,
     requests: requestsOver(rows),
   };
   return {
