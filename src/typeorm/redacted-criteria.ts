@@ -14,36 +14,44 @@ const REDACTED = '[encrypted]';
 
 /**
  * Keeps the values of encrypted properties out of TypeORM's EntityNotFoundError, whose message and
- * `criteria` quote the where object.
+ * `criteria` quote the where object. Called for every query runner: the methods are made once.
  */
 export function redactNotFoundErrors(manager: EntityManager): EntityManager {
-  const findOneOrFail = manager.findOneOrFail.bind(manager);
-  manager.findOneOrFail = async <T extends ObjectLiteral>(
-    target: EntityTarget<T>,
-    options: FindOneOptions<T>,
-  ): Promise<T> => {
-    try {
-      return await findOneOrFail(target, options);
-    } catch (error) {
-      throw redacted(error, manager.connection, target, (metadata) => ({
-        ...options,
-        where: redact(metadata, options.where),
-      }));
-    }
-  };
-
-  const findOneByOrFail = manager.findOneByOrFail.bind(manager);
-  manager.findOneByOrFail = async <T extends ObjectLiteral>(
-    target: EntityTarget<T>,
-    where: FindOptionsWhere<T> | FindOptionsWhere<T>[],
-  ): Promise<T> => {
-    try {
-      return await findOneByOrFail(target, where);
-    } catch (error) {
-      throw redacted(error, manager.connection, target, (metadata) => redact(metadata, where));
-    }
-  };
+  manager.findOneOrFail = findOneOrFail;
+  manager.findOneByOrFail = findOneByOrFail;
   return manager;
+}
+
+async function findOneOrFail<T extends ObjectLiteral>(
+  this: EntityManager,
+  target: EntityTarget<T>,
+  options: FindOneOptions<T>,
+): Promise<T> {
+  try {
+    return await methodsOf(this).findOneOrFail.bind(this)(target, options);
+  } catch (error) {
+    throw redacted(error, this.connection, target, (metadata) => ({
+      ...options,
+      where: redact(metadata, options.where),
+    }));
+  }
+}
+
+async function findOneByOrFail<T extends ObjectLiteral>(
+  this: EntityManager,
+  target: EntityTarget<T>,
+  where: FindOptionsWhere<T> | FindOptionsWhere<T>[],
+): Promise<T> {
+  try {
+    return await methodsOf(this).findOneByOrFail.bind(this)(target, where);
+  } catch (error) {
+    throw redacted(error, this.connection, target, (metadata) => redact(metadata, where));
+  }
+}
+
+/** The methods of its class, of which a DataSource may have its own. */
+function methodsOf(manager: EntityManager): EntityManager {
+  return Object.getPrototypeOf(manager) as EntityManager;
 }
 
 function redacted(

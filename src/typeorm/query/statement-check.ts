@@ -53,11 +53,13 @@ function mentions(sql: string, entities: readonly EncryptedEntity[]): boolean {
 }
 
 /** The SQL of sub-queries that stand for a table. What they select is compared by other names outside. */
-function* derivedTables({ aliases, commonTableExpressions }: Expressions): Generator<string> {
-  for (const { subQuery } of aliases) if (subQuery !== undefined) yield subQuery;
+function derivedTables({ aliases, commonTableExpressions }: Expressions): string[] {
+  const tables: string[] = [];
+  for (const { subQuery } of aliases) if (subQuery !== undefined) tables.push(subQuery);
   for (const { queryBuilder } of commonTableExpressions) {
-    yield typeof queryBuilder === 'string' ? queryBuilder : queryBuilder.getQuery();
+    tables.push(typeof queryBuilder === 'string' ? queryBuilder : queryBuilder.getQuery());
   }
+  return tables;
 }
 
 function assertNothingExposed(sql: string, { columns }: Installation): void {
@@ -111,29 +113,42 @@ function outputColumns(
   return outputs;
 }
 
-function* rawFragments(expressions: Expressions): Generator<{ sql: string; clause: string }> {
-  for (const sql of conditionStrings(expressions.wheres))
-    yield { sql, clause: 'a where condition' };
-  for (const sql of conditionStrings(expressions.havings)) yield { sql, clause: 'HAVING' };
+/** Hand-written SQL, and where it stands. */
+interface Fragment {
+  readonly sql: string;
+  readonly clause: string;
+}
+
+/** Arrays, and no generators: this is done for every statement, nearly all of which have no fragment. */
+function rawFragments(expressions: Expressions): Fragment[] {
+  const fragments: Fragment[] = [];
+  addConditions(expressions.wheres, 'a where condition', fragments);
+  addConditions(expressions.havings, 'HAVING', fragments);
   for (const { condition } of expressions.joinAttributes) {
-    if (condition !== undefined) yield { sql: condition, clause: 'a join condition' };
+    if (condition !== undefined) fragments.push({ sql: condition, clause: 'a join condition' });
   }
-  for (const sql of Object.keys(expressions.allOrderBys)) yield { sql, clause: 'ORDER BY' };
-  for (const sql of expressions.groupBys) yield { sql, clause: 'GROUP BY' };
-  for (const sql of expressions.selectDistinctOn) yield { sql, clause: 'DISTINCT ON' };
-  if ('onConflict' in expressions)
-    yield { sql: String(expressions.onConflict), clause: 'ON CONFLICT' };
+  for (const sql of Object.keys(expressions.allOrderBys))
+    fragments.push({ sql, clause: 'ORDER BY' });
+  for (const sql of expressions.groupBys) fragments.push({ sql, clause: 'GROUP BY' });
+  for (const sql of expressions.selectDistinctOn) fragments.push({ sql, clause: 'DISTINCT ON' });
+  if ('onConflict' in expressions) {
+    fragments.push({ sql: String(expressions.onConflict), clause: 'ON CONFLICT' });
+  }
   for (const { selection } of expressions.selects) {
-    if (!isPlainSelection(selection, expressions)) yield { sql: selection, clause: 'a selection' };
+    if (!isPlainSelection(selection, expressions)) {
+      fragments.push({ sql: selection, clause: 'a selection' });
+    }
   }
+  return fragments;
 }
 
 /** A condition tree holds hand-written strings, and predicates that the lookup has rewritten already. */
-function* conditionStrings(conditions: unknown): Generator<string> {
-  if (typeof conditions === 'string') yield conditions;
-  else if (Array.isArray(conditions)) for (const each of conditions) yield* conditionStrings(each);
-  else if (typeof conditions === 'object' && conditions !== null && 'condition' in conditions) {
-    yield* conditionStrings(conditions.condition);
+function addConditions(conditions: unknown, clause: string, fragments: Fragment[]): void {
+  if (typeof conditions === 'string') fragments.push({ sql: conditions, clause });
+  else if (Array.isArray(conditions)) {
+    for (const each of conditions) addConditions(each, clause, fragments);
+  } else if (typeof conditions === 'object' && conditions !== null && 'condition' in conditions) {
+    addConditions(conditions.condition, clause, fragments);
   }
 }
 
