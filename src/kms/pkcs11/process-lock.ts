@@ -37,7 +37,7 @@ function acquire(file: string, maxWaitMs: number): boolean {
       if (!isTaken(error)) return false;
     }
     if (isStale(file)) remove(file);
-    else pause(LOOK_AGAIN_MS);
+    pause(LOOK_AGAIN_MS);
   } while (performance.now() < end);
   return false;
 }
