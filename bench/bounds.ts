@@ -114,10 +114,11 @@ export function isHeld({ bound, value }: Verdict): boolean {
   return value !== undefined && value <= bound.atMost;
 }
 
-/** In words, without the setting. */
-export function boundName({ scenario, variant, over, figure }: Bound): string {
+/** In words, without the setting unless the bound is about a certain one. */
+export function boundName({ scenario, setting, variant, over, figure }: Bound): string {
   const what = figure === undefined ? variant : `${figure} of ${variant}`;
-  return `${scenario}: ${what}${over === undefined ? '' : ` over ${over}`}`;
+  const where = setting === undefined ? scenario : `${scenario}, ${setting}`;
+  return `${where}: ${what}${over === undefined ? '' : ` over ${over}`}`;
 }
 
 function valueOf(bound: Bound, measurements: readonly Measurement[]): number | undefined {
