@@ -6,6 +6,7 @@ import { databaseCode } from '../typeorm/transient-conflict';
 import { DatabaseError } from './database/connection';
 import { runDatabaseOf } from './database/run-database-of';
 import { modeOf } from './modes/mode-of';
+import { RangeStore } from './range-store';
 import type { RunMode } from './run-mode';
 import { checkOptions } from './run-options';
 import type { RunOptions } from './run-options';
@@ -31,7 +32,8 @@ export async function inRun<T>(
   checkOptions(options);
   const threads = threadsFor(installation, options);
   const database = runDatabaseOf(installation.dataSource);
-  const store = new RunStore(installation.dataSource, database);
+  const store = new RunStore(installation.dataSource);
+  const ranges = new RangeStore(installation.dataSource, database, store);
   try {
     await installation.confirmAll();
     // Tokens of a root that another process may still write with would have to be made again.
@@ -44,13 +46,13 @@ export async function inRun<T>(
     const busy = 2 + (modeName === 'reencrypt' ? threads.count : 0);
     const pagesAhead = Math.max(2, Math.ceil(busy / database.lanes));
     return await work(
-      { installation, database, store, mode, options, counts, threads, pagesAhead },
+      { installation, database, store, ranges, mode, options, counts, threads, pagesAhead },
       works,
     );
   } catch (error) {
     throw interrupted(error);
   } finally {
-    store.close();
+    ranges.close();
     await threads.close();
   }
 }

@@ -45,12 +45,12 @@ export class RangeRun {
         await nextTurn();
       }
       if (!(await writing)) return;
-      if (this.#aborted) await this.#context.store.release(lease);
-      else await this.#context.store.finish(lease);
+      if (this.#aborted) await this.#context.ranges.release(lease);
+      else await this.#context.ranges.finish(lease);
     } catch (error) {
       await Promise.allSettled([writing]);
       // The database may be what has failed, and then the lease expires by itself.
-      await this.#context.store.release(lease).catch(() => undefined);
+      await this.#context.ranges.release(lease).catch(() => undefined);
       throw error;
     }
   }
@@ -89,10 +89,10 @@ export class RangeRun {
 
   /** Waits until the page may be written. False when the run is to end first. */
   async #mayWrite(lease: Lease, { rows }: WorkedPage): Promise<boolean> {
-    const { store, options } = this.#context;
+    const { ranges, options } = this.#context;
     await this.#pace.wait(rows, options.signal);
     while (!this.#aborted && (await this.#isPaused())) {
-      await store.renew(lease);
+      await ranges.renew(lease);
       await sleep(POLL_MS, options.signal);
     }
     return !this.#aborted;

@@ -1,6 +1,7 @@
 import type { Installation } from '../typeorm/installation';
 import type { RunDatabase } from './database/run-database';
 import type { Mode } from './modes/mode';
+import type { RangeStore } from './range-store';
 import type { RunOptions } from './run-options';
 import type { RunCounts } from './run-report';
 import type { RunStore } from './run-store';
@@ -11,6 +12,7 @@ export interface RunContext {
   readonly installation: Installation;
   readonly database: RunDatabase;
   readonly store: RunStore;
+  readonly ranges: RangeStore;
   readonly mode: Mode;
   readonly options: RunOptions;
   readonly counts: RunCounts;

@@ -3,7 +3,7 @@ import type { RowKey } from './database/row';
 import { paceOf, POLL_MS, sleep } from './pace';
 import type { Pace } from './pace';
 import { RangeRun } from './range-run';
-import type { Claim } from './run-store';
+import type { Claim } from './range-store';
 import type { RunContext } from './run-context';
 import { passCondition, passesBefore } from './work-plan';
 import type { TableWork } from './work-plan';
@@ -139,10 +139,10 @@ export class TableRun {
   }
 
   async #lane(run: RunRow, pass: number): Promise<Ending | undefined> {
-    const { store } = this.#context;
+    const { ranges } = this.#context;
     while (!this.#isEnough) {
       this.#rangesLeft -= 1;
-      const claim = await store.claim(run, pass, (after) => this.#boundary(pass, after));
+      const claim = await ranges.claim(run, pass, (after) => this.#boundary(pass, after));
       if (claim.kind !== 'range') {
         this.#rangesLeft += 1;
         return claim;
