@@ -60,7 +60,7 @@ describe('base64url', () => {
         fc.uint8Array({ minLength: 1, maxLength: 60 }),
         fc.array(fc.tuple(anywhere, character), { minLength: 1, maxLength: 3 }),
         (bytes, changes) => {
-          const characters = [...encodeBase64url(bytes)];
+          const characters = Array.from(encodeBase64url(bytes));
           for (const [at, changed] of changes) {
             characters[(at + 3 * characters.length) % characters.length] = changed;
           }
