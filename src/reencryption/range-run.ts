@@ -32,7 +32,7 @@ export class RangeRun {
     return this.#context.options.signal?.aborted ?? false;
   }
 
-  /** Works on a range, reading ahead of what is being written. */
+  /** Works on a range, reading ahead of what is being written. Still has the lease when it fails. */
   async run(lease: Lease): Promise<void> {
     const pages = this.#pagesOf(lease);
     let writing: Promise<boolean> = Promise.resolve(true);
@@ -47,11 +47,8 @@ export class RangeRun {
       if (!(await writing)) return;
       if (this.#aborted) await this.#context.ranges.release(lease);
       else await this.#context.ranges.finish(lease);
-    } catch (error) {
+    } finally {
       await Promise.allSettled([writing]);
-      // The database may be what has failed, and then the lease expires by itself.
-      await this.#context.ranges.release(lease).catch(() => undefined);
-      throw error;
     }
   }
 

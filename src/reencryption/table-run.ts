@@ -1,4 +1,5 @@
 import type { RunRow } from '../typeorm/run-tables';
+import type { Lease } from './database/lease';
 import type { RowKey } from './database/row';
 import { paceOf, POLL_MS, sleep } from './pace';
 import type { Pace } from './pace';
@@ -147,9 +148,21 @@ export class TableRun {
         this.#rangesLeft += 1;
         return claim;
       }
-      await this.#ranges.run(claim.lease);
+      await this.#workOn(claim.lease);
     }
     return undefined;
+  }
+
+  async #workOn(lease: Lease): Promise<void> {
+    try {
+      await this.#ranges.run(lease);
+    } catch (error) {
+      // First of all, or another lane takes this very range and fails by it too.
+      this.#failure.abort();
+      // The database may be what has failed, and then the lease expires by itself.
+      await this.#context.ranges.release(lease).catch(() => undefined);
+      throw error;
+    }
   }
 
   /** A further pass, until none could do anything. */

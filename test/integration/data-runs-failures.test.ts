@@ -121,6 +121,9 @@ describeEachDatabase('a database that fails in the middle of a run', (kind) => {
         async () => {
           // The pool finds out when the socket closes.
           while ((await dropTrigger().catch(() => undefined)) === undefined);
+          const everyConnection = () =>
+            Promise.all(Array.from({ length: 10 }, () => dataSource.query('SELECT 1')));
+          while ((await everyConnection().catch(() => undefined)) === undefined);
         },
       );
     });
