@@ -9,7 +9,7 @@ import { kekLabel } from './kek';
 import type { KeyWrap } from './key-wrap';
 import { KEY_WRAPS } from './key-wrap';
 import { pause } from './pause';
-import { describeFailure, leavesOpen } from './return-value';
+import { describeFailure, kindOfFailure, leavesOpen } from './return-value';
 import type { Session } from './session';
 import type { TokenSettings } from './settings';
 
@@ -91,7 +91,7 @@ function makeIfFirst(making: Making): boolean {
   try {
     generate(session, lockLabel(label), id, keyWrap);
     if (keysOf(session, lockLabel(label)).length > 1) return false;
-    if (!isThere(session, label)) generateOnce(making);
+    if (!isThere(session, label)) generateUnlessMade(making);
     return true;
   } finally {
     removeLock(making, id);
@@ -99,15 +99,21 @@ function makeIfFirst(making: Making): boolean {
 }
 
 /**
- * Generates the KEK. A key that the token may have made all the same is looked for and never made
- * again: a token that is a cluster may show it late, and two keys of one label are of no use.
+ * Generates the KEK. A key that the token may have made all the same is looked for first: a token that
+ * is a cluster may show it late, and two keys of one label are of no use. Only after an answer that
+ * says nothing, as SoftHSM2 gives at times when several processes use it, is it made a second time.
  */
-function generateOnce({ session, label, keyWrap }: Making): void {
+function generateUnlessMade(making: Making, isSecond = false): void {
+  const { session, label, keyWrap } = making;
   try {
     generate(session, label, newId(), keyWrap);
   } catch (error) {
     if (!leavesOpen(error)) throw error;
     if (comesToLight(session, label)) return;
+    if (kindOfFailure(error) === 'unclear' && !isSecond) {
+      generateUnlessMade(making, true);
+      return;
+    }
     throw new KmsUnavailableError(
       `pkcs11Kms: the token failed when it was to make the key "${label}" (${describeFailure(error)}). ` +
         'The next call looks for it first.',

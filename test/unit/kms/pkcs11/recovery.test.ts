@@ -138,6 +138,15 @@ describeOn(softHsm, 'pkcs11Kms', () => {
     expect(keysAndLocks(access, OPTIONS.keyLabel)).toEqual([1, 0]);
   });
 
+  it('makes the KEK at a second attempt when the first one came to nothing', async () => {
+    const nothing = (): void => undefined;
+    module.before.set('C_GenerateKey', [nothing, failing('CKR_GENERAL_ERROR', 5)]);
+
+    await kms.wrapKey(KEY, BINDING);
+
+    expect(keysAndLocks(access, OPTIONS.keyLabel)).toEqual([1, 0]);
+  });
+
   it('leaves no lock behind when it is not deleted at the first attempt', async () => {
     module.before.set('C_DestroyObject', [
       failing('CKR_GENERAL_ERROR', 5),
