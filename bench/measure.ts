@@ -52,9 +52,7 @@ export async function measure(
 ): Promise<Measurement[]> {
   const samples = variants.map((): Sample[] => []);
   for (let round = 0; round <= rounds; round++) {
-    for (const i of turnsOf(round, variants.length)) {
-      const variant = variants[i];
-      if (variant === undefined) continue;
+    for (const [i, variant] of turnsOf(round, variants)) {
       const sample = await runOnce(variant, variant.items ?? items);
       if (round > 0) samples[i]?.push(sample);
     }
@@ -71,9 +69,11 @@ export function percentiles(times: readonly number[]): Figures {
   return { 'p50 ms': at(0.5), 'p95 ms': at(0.95), 'p99 ms': at(0.99) };
 }
 
-/** The variants by number, in the order of a round. */
-function turnsOf(round: number, count: number): number[] {
-  const turns = Array.from({ length: count }, (_, i) => (round + i) % count);
+/** The variants with their numbers, in the order of a round. */
+function turnsOf(round: number, variants: readonly Variant[]): [number, Variant][] {
+  const first = round % variants.length;
+  const inOrder = [...variants.entries()];
+  const turns = [...inOrder.slice(first), ...inOrder.slice(0, first)];
   return round % 2 === 0 ? turns : turns.reverse();
 }
 

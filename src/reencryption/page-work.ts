@@ -1,6 +1,6 @@
 import { FieldEncryptionError } from '../errors';
-import { newKeyPrefixOf } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
+import { KeyPrefixes } from '../typeorm/key-prefixes';
 import type { RowChange, RowKey, StoredRow } from './database/row';
 import type { RunDatabase } from './database/run-database';
 import type { Cells, Mode } from './modes/mode';
@@ -43,14 +43,13 @@ export class PageWork {
   }
 
   async #loadKeys(rows: readonly StoredRow[]): Promise<void> {
-    const prefixes = new Set<string>();
-    for (const { encrypted, stored } of this.#table.columns) {
-      for (const { cells } of rows) {
-        const prefix = newKeyPrefixOf(encrypted, cells[stored], prefixes);
-        if (prefix !== undefined) prefixes.add(prefix);
+    const prefixes = new KeyPrefixes();
+    for (const { cells } of rows) {
+      for (const { encrypted, stored } of this.#table.columns) {
+        prefixes.add(encrypted, cells[stored]);
       }
     }
-    await this.#installation.loadKeys(prefixes);
+    await this.#installation.loadKeys(prefixes.found);
     await this.#installation.prepareAll();
   }
 

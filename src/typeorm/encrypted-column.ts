@@ -3,7 +3,6 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import type { BlindIndex, BlindIndexPolicy } from '../field/blind-index';
 import type { FieldCipher } from '../field/field-cipher';
 import type { FieldPolicy } from '../field/field-policy';
-import { PREFIX_CHARS } from '../format/data-key-id';
 import type { PreviousFormat } from '../import/previous-format';
 import { readLegacyPlaintext } from './legacy-plaintext';
 import { fetchRemote, formatNotRecognised, hasPreviousForm, readPrevious } from './previous-value';
@@ -88,20 +87,6 @@ export function keyPrefixOf(
   if (found.kind === 'ciphertext') return found.prefix;
   const maybeOther = readsPlaintext || previousFormat !== undefined;
   return found.kind === 'malformed' && maybeOther ? found.prefix : undefined;
-}
-
-/**
- * {@link keyPrefixOf}, unless it is one of `known`. A value is inspected only where its beginning is
- * new: nearly all rows share a few keys.
- */
-export function newKeyPrefixOf(
-  encrypted: EncryptedColumn,
-  stored: unknown,
-  known: ReadonlySet<string>,
-): string | undefined {
-  if (stored === null || stored === undefined) return undefined;
-  if (typeof stored === 'string' && known.has(stored.slice(0, PREFIX_CHARS))) return undefined;
-  return keyPrefixOf(encrypted, stored);
 }
 
 /**

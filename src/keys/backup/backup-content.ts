@@ -56,6 +56,7 @@ function recordOf(json: string): BackedUpKey['record'] {
     const text = record[name];
     record[name] = typeof text === 'string' ? new Date(text) : null;
   }
+  // It was authenticated, so it is what encodeKeys() wrote, of which JSON knows no type.
   return record as unknown as BackedUpKey['record'];
 }
 

@@ -3,13 +3,14 @@ import { randomFillSync, randomInt } from 'node:crypto';
 import { ConfigurationError, KmsUnavailableError } from '../../errors';
 import { readAttribute } from './attributes';
 import { CKA, CKF, CKK, CKM, CKO_SECRET_KEY } from './constants';
-import type { Attribute, Cryptoki, Handle } from './cryptoki';
+import type { Attribute, Handle } from './cryptoki';
 import { secretKeys } from './find-keks';
 import { kekLabel } from './kek';
 import type { KeyWrap } from './key-wrap';
 import { KEY_WRAPS } from './key-wrap';
 import { pause } from './pause';
 import { describeFailure, kindOfFailure, leavesOpen } from './return-value';
+import { closeQuietly } from './session';
 import type { Session } from './session';
 import type { TokenSettings } from './settings';
 
@@ -68,19 +69,11 @@ interface Making {
 /** The only sessions that may write are opened here, and only for as long as it takes. */
 function writing<T>({ cryptoki }: Session, slot: Handle, work: (session: Session) => T): T {
   const handle = cryptoki.C_OpenSession(slot, CKF.serialSession | CKF.rwSession);
+  const session = { cryptoki, handle };
   try {
-    return work({ cryptoki, handle });
+    return work(session);
   } finally {
-    closeQuietly(cryptoki, handle);
-  }
-}
-
-/** A session that is gone says so at its end too, in the place of what went wrong. */
-function closeQuietly(cryptoki: Cryptoki, session: Handle): void {
-  try {
-    cryptoki.C_CloseSession(session);
-  } catch {
-    // Nothing is left to close.
+    closeQuietly(session);
   }
 }
 

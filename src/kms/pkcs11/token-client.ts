@@ -5,10 +5,9 @@ import type { Kek } from './kek';
 import { kekLabel } from './kek';
 import { kekReference } from './kek-reference';
 import { explained, isVerdict } from './explained';
-import { pause } from './pause';
 import { probe } from './probe';
 import type { RequestOf, TokenAnswer, TokenRequest } from './protocol';
-import type { FailureKind } from './return-value';
+import { withRetries } from './retries';
 import { kindOfFailure } from './return-value';
 import type { Session } from './session';
 import type { TokenSettings } from './settings';
@@ -19,24 +18,6 @@ import { associatedData, header, parseWrapped } from './wrapped-form';
 
 /** How long a process may go on wrapping under a KEK after a newer one was made elsewhere. */
 const LOOK_AGAIN_MS = 60_000;
-/**
- * What one operation is tried again for, each time on a new session, and after how many milliseconds;
- * each kind of failure by itself, since several can meet an operation one after the other.
- *
- * - `session-lost`: while other threads log in, NSS softoken invalidates the handles of a session that
- *   is new itself; while another process makes a key, handles that were just found are gone.
- * - `not-allowed`: SoftHSM2 shows a key that another process is making before all of its attributes
- *   are written, and refuses to use it. What is really not allowed is no more so the second time.
- * - `unclear`: SoftHSM2 answers `CKR_GENERAL_ERROR` at times when several processes use it.
- */
-const TRY_AGAIN_AFTER_MS: Readonly<Record<FailureKind, readonly number[]>> = {
-  'session-lost': [0, 10, 50, 200],
-  'not-allowed': [100],
-  unclear: [50],
-  tampered: [],
-  'pin-refused': [],
-};
-
 /** What a lane does with its one session. Everything here blocks. */
 export class TokenClient {
   readonly #settings: TokenSettings;
@@ -210,21 +191,9 @@ export class TokenClient {
     }
   }
 
+  /** Each attempt after a failure is on a new session. */
   #withRetries<T>(work: () => T): T {
-    const waits = new Map<FailureKind, number[]>();
-    for (;;) {
-      try {
-        return this.#discardingOnFailure(work);
-      } catch (error) {
-        const kind = kindOfFailure(error);
-        if (kind === undefined) throw error;
-        const left = waits.get(kind) ?? [...TRY_AGAIN_AFTER_MS[kind]];
-        waits.set(kind, left);
-        const wait = left.shift();
-        if (wait === undefined) throw error;
-        pause(wait);
-      }
-    }
+    return withRetries(() => this.#discardingOnFailure(work));
   }
 
   #discardingOnFailure<T>(work: () => T): T {

@@ -10,6 +10,7 @@ import { makeKek } from './make-kek';
 import { withProcessLock } from './process-lock';
 import { NotLoggedIn, PinRefused } from './protocol';
 import { describeFailure, kindOfFailure, returnValueOf } from './return-value';
+import { closeQuietly } from './session';
 import type { Session } from './session';
 import { tokenName } from './settings';
 import type { TokenSettings } from './settings';
@@ -132,11 +133,7 @@ export class TokenConnection {
   }
 
   #closeQuietly(session: Handle): void {
-    try {
-      this.#cryptoki?.C_CloseSession(session);
-    } catch {
-      // It was closed already, which is why we are here.
-    }
+    if (this.#cryptoki !== undefined) closeQuietly({ cryptoki: this.#cryptoki, handle: session });
   }
 }
 

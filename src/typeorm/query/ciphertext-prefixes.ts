@@ -1,7 +1,7 @@
 import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
-import { newKeyPrefixOf } from '../encrypted-column';
 import type { EncryptedColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
+import { KeyPrefixes } from '../key-prefixes';
 import type { Expressions } from './any-query-builder';
 
 /**
@@ -13,21 +13,12 @@ export function ciphertextPrefixes(
   expressions: Expressions,
   installation: Installation,
 ): Set<string> {
-  const prefixes = new Set<string>();
+  const prefixes = new KeyPrefixes();
   const columns = selectedColumns(expressions, installation);
-  // The prefix that was found last: most often that of the next value too, which is then not sliced.
-  let last: string | undefined;
   for (const row of rows) {
-    for (const [key, encrypted] of columns) {
-      const stored = row[key];
-      if (last !== undefined && typeof stored === 'string' && stored.startsWith(last)) continue;
-      const prefix = newKeyPrefixOf(encrypted, stored, prefixes);
-      if (prefix === undefined) continue;
-      prefixes.add(prefix);
-      last = prefix;
-    }
+    for (const [key, encrypted] of columns) prefixes.add(encrypted, row[key]);
   }
-  return prefixes;
+  return prefixes.found;
 }
 
 /** The encrypted columns that a query can select, by the name they have in its raw rows. */
