@@ -46,6 +46,18 @@ export class RangeStore {
     pass: number,
     boundary: (after: RowKey | undefined) => Promise<RowKey | undefined>,
   ): Promise<Claim> {
+    const claim = await this.#next(run, pass, boundary);
+    // All ranges go when the run ends: one that was cut meanwhile would be done once more, and stay.
+    if (claim.kind !== 'range' || (await this.#runs.pass(run)) !== undefined) return claim;
+    await this.#drop(claim.lease);
+    return { kind: 'wait' };
+  }
+
+  async #next(
+    run: RunRow,
+    pass: number,
+    boundary: (after: RowKey | undefined) => Promise<RowKey | undefined>,
+  ): Promise<Claim> {
     for (;;) {
       // Before the open ones: a last range that is cut in between would be neither here nor there.
       const last = await this.#last(run.id, pass);
@@ -59,8 +71,6 @@ export class RangeStore {
           ? { kind: 'wait' }
           : { kind: 'passOver', ...(await this.#totals(run.id, pass)) };
       }
-      // All ranges go when the run ends: the first of a pass is cut only while there is one.
-      if (last === null && (await this.#runs.pass(run)) !== pass) return { kind: 'wait' };
       const lease = await this.#cut(run.id, pass, last, boundary);
       if (lease !== undefined) return { kind: 'range', lease };
     }
@@ -136,6 +146,12 @@ export class RangeStore {
       lost: 0,
     };
     return (await addRow(this.#dataSource, RangeSchema, row)) ? this.#take(row) : undefined;
+  }
+
+  async #drop({ runId, pass, seq, fence }: Lease): Promise<void> {
+    await withRunTables(this.#dataSource, (runner) =>
+      runner.manager.delete(RangeSchema, { runId, pass, seq, fence }),
+    );
   }
 
   #lease({ runId, pass, seq, fence, lower, upper, cursor }: RangeRow): Lease {

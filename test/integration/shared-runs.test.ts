@@ -1,5 +1,6 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
 import { chmodSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -164,6 +165,32 @@ describePostgresAndSqlite('A run that several workers share', (kind) => {
     return Number(row?.count);
   }
 
+  /** Holds a handle that has begun the second pass and is about to cut its first range. */
+  function heldInSecondPass(at: DataSource): {
+    readonly reached: Promise<unknown>;
+    readonly letGo: () => void;
+  } {
+    const events = new EventEmitter();
+    const reached = once(events, 'reached');
+    const going = once(events, 'going');
+    let isSecondPass = false;
+    const createQueryRunner = at.createQueryRunner.bind(at);
+    at.createQueryRunner = (mode) => {
+      const runner = createQueryRunner(mode);
+      const query = runner.query.bind(runner) as (...args: unknown[]) => Promise<never>;
+      runner.query = async (sql: string, ...rest: unknown[]) => {
+        if (/^UPDATE .*field_encryption_runs.*"pass"/.test(sql)) isSecondPass = true;
+        if (isSecondPass && /^INSERT INTO .*field_encryption_ranges/.test(sql)) {
+          events.emit('reached');
+          await going;
+        }
+        return query(sql, ...rest);
+      };
+      return runner;
+    };
+    return { reached, letGo: () => events.emit('going') };
+  }
+
   function documentOf({ stdout }: Outcome): RunReport {
     return JSON.parse(stdout) as RunReport;
   }
@@ -205,6 +232,20 @@ describePostgresAndSqlite('A run that several workers share', (kind) => {
       expect.objectContaining({ entity: 'Patient', property: 'ssn', primaryKey: [50] }),
     ]);
     expect(reports.map(({ remaining }) => remaining)).toEqual([1, 1]);
+  });
+
+  it('ends for a worker that was late to cut a range, without doing it once more', async () => {
+    await dataSource.query("UPDATE patient SET ssn = 'damaged' WHERE id = 50");
+    const late = await handle();
+    const cutting = heldInSecondPass(late);
+    const outcome = fieldEncryption(late).reencrypt({ batchSize: PAGE });
+    await cutting.reached;
+
+    const last = await fieldEncryption(dataSource).reencrypt({ batchSize: PAGE });
+    cutting.letGo();
+    expect(last).toMatchObject({ changed: 0, failed: 1, remaining: 1 });
+    expect(await outcome).toMatchObject({ changed: ROWS - 1, failed: 0, remaining: 1 });
+    expect(await dataSource.query('SELECT * FROM field_encryption_ranges')).toEqual([]);
   });
 
   it('is divided among processes, and one that is killed leaves its range to the others', async () => {
