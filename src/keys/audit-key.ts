@@ -5,7 +5,7 @@ import type { AuditStore } from '../audit/audit-store';
 import { ConfigurationError, KeyNotFoundError, KeyStateError } from '../errors';
 import { eventsOf } from './key-change-events';
 import type { KeyEventListener } from './key-event';
-import { soleActive } from './key-lifecycle';
+import { soleActive } from './key-versions';
 import type { KeyRecord } from './key-record';
 import type { KeyStore } from './key-store';
 import type { KeyWrapper } from './key-wrapper';

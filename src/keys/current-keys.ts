@@ -3,7 +3,7 @@ import { ActiveKeys } from './active-keys';
 import { BackgroundRefresh } from './background-refresh';
 import type { DataKey } from './data-key';
 import type { KeyPurpose, KeyRecord } from './key-record';
-import { soleActive } from './key-lifecycle';
+import { soleActive } from './key-versions';
 import { CONCURRENT_UNWRAPS, type KeyServices } from './key-services';
 import type { IndexRoot, IndexRoots } from './key-source';
 import { INDEX_ROOT_NAME, otherRoots } from './index-roots';

@@ -2,7 +2,7 @@ import { ConfigurationError, KeyStateError } from '../errors';
 import { INDEX_ROOT_NAME } from './index-roots';
 import type { KeyInfo } from './key-info';
 import { keyInfo } from './key-infos';
-import { announcedAfter, highestVersion, isVersionOf, soleActive } from './key-lifecycle';
+import { announcedAfter, highestVersion, isVersionOf, soleActive } from './key-versions';
 import type { KeyRecord } from './key-record';
 import type { KeyServices } from './key-services';
 import { isReadable } from './key-state';

@@ -4,9 +4,11 @@ import type { KeyEventListener } from './key-event';
 import type { KeyPolicies } from './key-policy';
 import { expiryOf, policyOf } from './key-policy';
 import type { KeyPurpose, KeyRecord } from './key-record';
+import { wholeSecond } from './key-record';
 import type { StateChange } from './key-state-mac';
 import { provenChange, unprovenChange } from './key-state-mac';
 import type { KeyChange, KeyStore } from './key-store';
+import { announcedAfter, highestVersion, isVersionOf, soleActive } from './key-versions';
 import type { CreatedKey, KeyWrapper } from './key-wrapper';
 import { noActiveKey } from './no-active-key';
 
@@ -236,53 +238,12 @@ export class KeyLifecycle<C> {
   }
 }
 
-/**
- * Picks the one active record of a name.
- *
- * @throws {@link KeyStateError} where there are several: which of them is meant, and for an index
- * which of them the stored tokens come from, cannot be known.
- */
-export function soleActive(records: readonly KeyRecord[]): KeyRecord | undefined {
-  const [first, second] = records.filter((record) => record.state === 'active');
-  if (first === undefined || second === undefined) return first;
-  throw new KeyStateError(
-    `key "${first.name}": versions ${String(first.version)} and ${String(second.version)} are ` +
-      'both active. Deactivate one of them in the key table, and restore its unique index.',
-    { keyId: second.id },
-  );
-}
-
-/** The pre-active version that is to follow the active one. */
-export function announcedAfter(
-  versions: readonly KeyRecord[],
-  active: KeyRecord | undefined,
-): KeyRecord | undefined {
-  return versions
-    .filter(({ state, version }) => state === 'preActive' && version > (active?.version ?? 0))
-    .sort((a, b) => b.version - a.version)[0];
-}
-
-/** The highest version among records of one name; 0 for none. */
-export function highestVersion(versions: readonly KeyRecord[]): number {
-  return Math.max(0, ...versions.map((record) => record.version));
-}
-
-/** Selects the versions of one key. */
-export function isVersionOf(purpose: KeyPurpose, name: string): (record: KeyRecord) => boolean {
-  return (record) => record.purpose === purpose && record.name === name;
-}
-
 function withState(
   { record, unwrapped }: CreatedKey,
   changes: Omit<StateChange, 'stateMac'>,
 ): CreatedKey {
   const set = provenChange(unwrapped.authenticateState, record, changes);
   return { record: { ...record, ...set }, unwrapped };
-}
-
-/** Dates in the key table are whole seconds. */
-export function wholeSecond(date: Date): Date {
-  return new Date(Math.floor(date.getTime() / 1000) * 1000);
 }
 
 function changedMeanwhile(name: string): KeyStateError {

@@ -2,7 +2,7 @@ import { ConfigurationError, FieldEncryptionError, KeyStateError } from '../erro
 import type { FieldEncryptionErrorCode } from '../errors';
 import type { KeyInfo } from './key-info';
 import { keyInfo } from './key-infos';
-import { announcedAfter, highestVersion, isVersionOf, soleActive } from './key-lifecycle';
+import { announcedAfter, highestVersion, isVersionOf, soleActive } from './key-versions';
 import { policyOf } from './key-policy';
 import type { KeyRecord } from './key-record';
 import type { CountUses } from './key-retirement';

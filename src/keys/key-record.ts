@@ -44,3 +44,8 @@ export interface KeyRecord {
   /** Values encrypted with it, as far as the processes have told. For people: the MAC does not cover it. */
   readonly useCount: number;
 }
+
+/** Dates in the key table are whole seconds. */
+export function wholeSecond(date: Date): Date {
+  return new Date(Math.floor(date.getTime() / 1000) * 1000);
+}

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { KeyNotFoundError, KeyStateError } from '../errors';
 import type { KeyEventListener } from './key-event';
 import type { KeyLifecycle } from './key-lifecycle';
-import { wholeSecond } from './key-lifecycle';
+import { wholeSecond } from './key-record';
 import type { KeyRecord } from './key-record';
 import { requireTransition } from './key-state';
 import { unprovenChange } from './key-state-mac';
@@ -195,7 +195,8 @@ function stillNeeded(
   );
 }
 
-function changedMeanwhile(id: string): KeyStateError {
+/** Another process was first; what it did may be what was wanted. */
+export function changedMeanwhile(id: string): KeyStateError {
   return new KeyStateError(`key ${id} was changed by another process meanwhile. Try again.`, {
     keyId: id,
     retryable: true,

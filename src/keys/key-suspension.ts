@@ -1,8 +1,9 @@
 import { KeyStateError } from '../errors';
 import type { KeyEvent } from './key-event';
-import { isVersionOf, wholeSecond } from './key-lifecycle';
+import { wholeSecond } from './key-record';
+import { isVersionOf } from './key-versions';
 import type { KeyRecord } from './key-record';
-import { requireDataKey } from './key-retirement';
+import { changedMeanwhile, requireDataKey } from './key-retirement';
 import type { KeyServices } from './key-services';
 import type { StateChange, StateFields } from './key-state-mac';
 import { provenChange } from './key-state-mac';
@@ -101,11 +102,4 @@ export function requireSuspended({
     `key ${id} ("${name}" version ${String(version)}) is ${state}, not suspended: there is nothing to resume.`,
     { keyId: id },
   );
-}
-
-function changedMeanwhile(id: string): KeyStateError {
-  return new KeyStateError(`key ${id} was changed by another process meanwhile. Try again.`, {
-    keyId: id,
-    retryable: true,
-  });
 }

@@ -1,6 +1,6 @@
 import { wipe } from '../../crypto/wipe';
 import { ConfigurationError, KeyStateError } from '../../errors';
-import { wholeSecond } from '../key-lifecycle';
+import { wholeSecond } from '../key-record';
 import { hasValidRecordMac } from '../key-record-mac';
 import type { KeyRecord } from '../key-record';
 import type { KeyServices } from '../key-services';
