@@ -157,22 +157,39 @@ function parameter(builder: AnyQueryBuilder, what: string, value: unknown): stri
 }
 
 /**
- * Runs a statement with values in the place of deferred parameters. Puts these back afterwards: a
- * builder may run again, when other rows match.
+ * Runs a statement with values in the place of deferred parameters, which few have. Puts these back
+ * afterwards: a builder may run again, when other rows match.
  */
-export async function withResolvedParameters<T>(
+export function withResolvedParameters<T>(
   builder: AnyQueryBuilder,
   installation: Installation,
   queryRunner: QueryRunner | undefined,
   run: () => Promise<T>,
 ): Promise<T> {
+  const deferring = parametersOf(builder).filter((each) => Object.values(each).some(isDeferred));
+  return deferring.length === 0
+    ? run()
+    : runResolved(deferring, { builder, installation, queryRunner, run });
+}
+
+interface Run<T> {
+  readonly builder: AnyQueryBuilder;
+  readonly installation: Installation;
+  readonly queryRunner: QueryRunner | undefined;
+  readonly run: () => Promise<T>;
+}
+
+async function runResolved<T>(
+  deferring: readonly ObjectLiteral[],
+  { builder, installation, queryRunner, run }: Run<T>,
+): Promise<T> {
+  // A statement that will be refused sends nothing ahead either.
+  assertNoRawUse(builder.expressionMap, installation);
   const deferred: (() => void)[] = [];
   try {
-    for (const parameters of parametersOf(builder)) {
+    for (const parameters of deferring) {
       for (const [name, value] of Object.entries<unknown>(parameters)) {
         if (!isDeferred(value)) continue;
-        // A statement that will be refused sends nothing ahead either.
-        assertNoRawUse(builder.expressionMap, installation);
         deferred.push(() => Object.assign(parameters, { [name]: value }));
         parameters[name] = await resolved(value, installation, queryRunner);
       }

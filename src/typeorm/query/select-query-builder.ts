@@ -127,24 +127,26 @@ export class EncryptingSelectQueryBuilder<
     return withResolvedParameters(this, this.#installation, this.queryRunner, () => super.stream());
   }
 
+  // A builder of ours becomes the statement by itself: TypeORM's own would be made first, and copied.
+
   override insert() {
-    return new EncryptingInsertQueryBuilder<Entity>(super.insert());
+    return new EncryptingInsertQueryBuilder<Entity>(this).insert();
   }
 
   override update(entityOrValues?: unknown, values?: unknown): UpdateQueryBuilder<Entity> {
-    const builder = super.update(entityOrValues as string, values as object);
-    return new EncryptingUpdateQueryBuilder<Entity>(builder as UpdateQueryBuilder<Entity>);
+    const builder = new EncryptingUpdateQueryBuilder<Entity>(this);
+    return builder.update<Entity>(entityOrValues as string, values as object);
   }
 
   override delete() {
-    return new EncryptingDeleteQueryBuilder<Entity>(super.delete());
+    return new EncryptingDeleteQueryBuilder<Entity>(this).delete();
   }
 
   override softDelete() {
-    return new EncryptingSoftDeleteQueryBuilder<Entity>(super.softDelete());
+    return new EncryptingSoftDeleteQueryBuilder<Entity>(this).softDelete();
   }
 
   override restore() {
-    return new EncryptingSoftDeleteQueryBuilder<Entity>(super.restore());
+    return new EncryptingSoftDeleteQueryBuilder<Entity>(this).restore();
   }
 }

@@ -66,6 +66,7 @@ export class EncryptingInsertQueryBuilder<
   /** `into(entity, columns)` names the columns to write: their index columns belong to them. */
   protected override getInsertedColumns(): ColumnMetadata[] {
     const columns = super.getInsertedColumns();
+    if (this.expressionMap.insertColumns.length === 0) return columns;
     const entity = encryptedEntityOf(this);
     return entity === undefined ? columns : columnsWithIndexes(entity, columns);
   }
@@ -173,17 +174,31 @@ interface Write<T> {
   readonly watch: (unique: UniqueWrite | undefined) => void;
 }
 
-async function prepareWrite<T>(
-  builder: AnyQueryBuilder & { setQueryRunner(queryRunner: QueryRunner | undefined): unknown },
+type WriteBuilder = AnyQueryBuilder & {
+  setQueryRunner(queryRunner: QueryRunner | undefined): unknown;
+};
+
+/** Waits for nothing where the keys are ready and no unique index is involved, as for most writes. */
+function prepareWrite<T>(
+  builder: WriteBuilder,
   queryRunner: QueryRunner | undefined,
-  { run, watch }: Write<T>,
+  write: Write<T>,
 ): Promise<T> {
   const entity = encryptedEntityOf(builder);
   const preparing = entity && installation(builder).prepareWrite(entity, queryRunner);
-  if (preparing !== undefined) await preparing;
-  if (entity === undefined || !UniqueWrite.isNeeded(entity)) {
-    return withResolvedParameters(builder, installation(builder), queryRunner, run);
-  }
+  const run = (): Promise<T> =>
+    entity !== undefined && UniqueWrite.isNeeded(entity)
+      ? runUnique(builder, entity, queryRunner, write)
+      : withResolvedParameters(builder, installation(builder), queryRunner, write.run);
+  return preparing === undefined ? run() : preparing.then(run);
+}
+
+async function runUnique<T>(
+  builder: WriteBuilder,
+  entity: EncryptedEntity,
+  queryRunner: QueryRunner | undefined,
+  { run, watch }: Write<T>,
+): Promise<T> {
   const unique = new UniqueWrite(installation(builder), entity);
   return unique.run(queryRunner, async (watched) => {
     watch(unique);
