@@ -172,6 +172,27 @@ describeEachDatabase('lookups while keys are away', (kind) => {
     for (const lookup of lookups) expect(await eventually(lookup)).toBe(2);
   });
 
+  it('leaves writes alone that touch no encrypted property', async () => {
+    kms.outage = new Error('away');
+    const ds = await open();
+    const patients = ds.getRepository(Patient);
+    await patients.update({ id: 1 }, { name: 'new' });
+    await patients.increment({ id: 1 }, 'points', 5);
+    await patients.delete({ id: 2 });
+    const select = { id: true, name: true, points: true } as const;
+    expect(await patients.find({ select, order: { id: 'ASC' } })).toMatchObject([
+      { id: 1, name: 'new', points: 5 },
+      { id: 3, name: 'n3' },
+    ]);
+    const error = await rejection(() => patients.update({ id: 1 }, { note: 'zq7~note' }));
+    expect(error).toMatchObject({
+      code: 'ERR_KMS_UNAVAILABLE',
+      retryable: true,
+      entity: 'Patient',
+      property: 'note',
+    });
+  });
+
   it('refuses to hand out a statement whose token is not known yet', async () => {
     kms.outage = new Error('away');
     const ds = await open();

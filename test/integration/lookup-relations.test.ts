@@ -207,6 +207,24 @@ describeEachDatabase('lookups through relations', (database) => {
 });
 
 describeEachDatabase('lookups with a query cache', (database) => {
+  it('never answer with what was found for another value of the same truncated token', async () => {
+    const world = await openWorld(database, { dataSource: { cache: true } });
+    try {
+      const patients = world.ds.getRepository(Patient);
+      const named = async (pet: string): Promise<number[]> =>
+        ids(await patients.find({ where: { pet }, cache: 60_000 }));
+      // Of 17 values, two at least have the same token of four bits.
+      const pets = Array.from({ length: 17 }, (_, i) => `zq7~cached-${String(i)}`);
+      for (const pet of pets) {
+        await patients.update({ id: 1 }, { pet });
+        expect(await named(pet)).toEqual([1]);
+      }
+      for (const pet of pets.slice(0, -1)) expect(await named(pet)).toEqual([]);
+    } finally {
+      await world.close();
+    }
+  });
+
   it('keeps tokens and ciphertext in the cache, and answers from it', async () => {
     const world = await openWorld(database, { dataSource: { cache: true } });
     try {

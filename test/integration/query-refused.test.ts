@@ -255,6 +255,41 @@ describeEachDatabase('queries that ciphertext cannot answer', (database) => {
     );
   });
 
+  it('refuses names that the result gives encrypted properties, in any clause', async () => {
+    const parameters = { v: value };
+    const named = (): SelectQueryBuilder<Patient> =>
+      select().select('p.id', 'id').addSelect('p.email', 'mail');
+    for (const query of [
+      () => select().where('p_email = :v', parameters).getMany(),
+      () => select().where('"p_email" = :v', parameters).getMany(),
+      () => named().where('mail = :v', parameters).getRawMany(),
+      () => named().groupBy('p.id').having('MAIL = :v', parameters).getRawMany(),
+      () => select().leftJoin('p.visits', 'v', 'p_email = :v', parameters).getMany(),
+    ]) {
+      await expectRefused(world, query);
+    }
+    await expectRefused(
+      world,
+      () =>
+        select().leftJoinAndSelect('p.clinic', 'c').where('c_licence = :v', parameters).getMany(),
+      { entity: 'Clinic', property: 'licence' },
+    );
+    // Of two things of one name, this is the other one.
+    expect(
+      await select().select('p.email', 'name').where('p.name = :n', { n: 'n1' }).getRawMany(),
+    ).toHaveLength(1);
+  });
+
+  it('refuses DISTINCT over ciphertexts, which are all different', async () => {
+    await expectRefused(world, () => select().select('p.email').distinct(true).getRawMany());
+    await expectRefused(world, () =>
+      select().select(['p.name', 'p.email']).distinct(true).getMany(),
+    );
+    expect(await select().distinct(true).getMany()).toHaveLength(10);
+    expect(await select().select(['p.id', 'p.email']).distinct(true).getMany()).toHaveLength(10);
+    expect(await select().select('p.points').distinct(true).getRawMany()).toHaveLength(1);
+  });
+
   it("refuses an entity's default order by an encrypted property", async () => {
     const sorted = await openWorld(database, { entities: [Sorted] });
     try {

@@ -12,6 +12,7 @@ import type { DeepPartial, Repository } from 'typeorm';
 import { BlindIndex, Encrypted, UnsupportedQueryError, UnsupportedValueError } from '../../src';
 import { describeEachDatabase, typeormMajor } from '../support/databases';
 import { expectNoCanary, useEncryptedDatabase } from '../support/encrypted-database';
+import { rejection } from '../support/protected-database';
 import { expectCiphertext, rawRows, storedPlaintexts } from '../support/stored-rows';
 
 interface Note {
@@ -388,7 +389,66 @@ describeEachDatabase('A write to an encrypted entity', (database) => {
       expect(await patients().countBy({ ssn: 'canary 10' })).toBe(1);
     });
 
+    if (typeormMajor === 0) {
+      it('through orUpdate of a query builder, told all in one object', async () => {
+        await saved({ ...ADA, chart: 'A1' });
+        const insert = patients()
+          .createQueryBuilder()
+          .insert()
+          .values({ ...EVE, chart: 'A1' });
+        const orUpdate = insert.orUpdate.bind(insert) as (all: object) => typeof insert;
+        await orUpdate({ conflict_target: ['chart'], overwrite: ['email', 'ssn'] }).execute();
+        expect(await patients().countBy({ email: EVE.email, ssn: EVE.ssn as string })).toBe(1);
+        expect(await patients().countBy({ email: ADA.email })).toBe(0);
+
+        insert.values({ ...EVE, ssn: 'canary 12' });
+        await orUpdate({ conflict_target: ['email'], overwrite: ['ssn'] }).execute();
+        expect(await patients().countBy({ email: EVE.email, ssn: 'canary 12' })).toBe(1);
+
+        for (const columns of [['email'], ['ssn_bidx']]) {
+          const error = await rejection(() => orUpdate({ conflict_target: ['chart'], columns }));
+          expect(error).toMatchObject({ code: 'ERR_UNSUPPORTED_QUERY', entity: 'Patient' });
+        }
+      });
+    }
+
+    it('refuses hand-written SQL on encrypted properties in the options of orUpdate', async () => {
+      await saved({ ...ADA, chart: 'A1' });
+      const insert = () =>
+        patients()
+          .createQueryBuilder()
+          .insert()
+          .values({ ...ADA, chart: 'A1', ward: 'x' });
+      const refused = { code: 'ERR_UNSUPPORTED_QUERY', entity: 'Patient', property: 'email' };
+      for (const options of [
+        { overwriteCondition: { where: 'patient.email = :e', parameters: { e: ADA.email } } },
+        { indexPredicate: `email = '${ADA.email}'` },
+      ]) {
+        const error = await rejection(() =>
+          insert().orUpdate(['ward'], ['chart'], options).execute(),
+        );
+        expect(error).toMatchObject(refused);
+        expectNoCanary(error);
+      }
+      expect(await plaintexts()).toEqual([ADA]);
+    });
+
     if (database.type === 'postgres') {
+      it('overwrites where an encrypted property has a value', async () => {
+        await saved({ ...ADA, chart: 'A1', ward: 'old' });
+        const write = (ward: string, where: object) =>
+          patients()
+            .createQueryBuilder()
+            .insert()
+            .values({ ...EVE, chart: 'A1', ward })
+            .orUpdate(['ward'], ['chart'], { overwriteCondition: { where } })
+            .execute();
+        await write('new', { email: ADA.email.toUpperCase() });
+        expect(await patients().countBy({ ward: 'new' })).toBe(1);
+        await write('newer', { email: BOB.email });
+        expect(await patients().countBy({ ward: 'new' })).toBe(1);
+      });
+
       it('with skipUpdateIfNoValuesChanged writes what changed', async () => {
         await saved(ADA);
         const options = { conflictPaths: ['email'], skipUpdateIfNoValuesChanged: true };

@@ -184,9 +184,13 @@ async function runResolved<T>(
   { builder, installation, queryRunner, run }: Run<T>,
 ): Promise<T> {
   // A statement that will be refused sends nothing ahead either.
-  assertNoRawUse(builder.expressionMap, installation);
+  const { expressionMap } = builder;
+  assertNoRawUse(expressionMap, installation);
+  const { cache } = expressionMap;
   const deferred: (() => void)[] = [];
   try {
+    // Of two values, those that the database is asked with may be the same, and the results not.
+    expressionMap.cache = false;
     for (const parameters of deferring) {
       for (const [name, value] of Object.entries<unknown>(parameters)) {
         if (!isDeferred(value)) continue;
@@ -196,6 +200,7 @@ async function runResolved<T>(
     }
     return await run();
   } finally {
+    Object.assign(expressionMap, { cache });
     for (const putBack of deferred) putBack();
   }
 }

@@ -1,10 +1,11 @@
-import { SelectQueryBuilder } from 'typeorm';
-import type { ObjectLiteral, QueryRunner, UpdateQueryBuilder } from 'typeorm';
+import { RelationQueryBuilder, SelectQueryBuilder } from 'typeorm';
+import type { ObjectLiteral, QueryRunner } from 'typeorm';
 import type { ReadStream } from 'node:fs';
 import { UnsupportedQueryError } from '../../errors';
 import { describeColumn } from '../encrypted-column';
 import { installationOf } from '../installation';
 import type { Installation } from '../installation';
+import { changeInto } from './builder-changes';
 import { restoreCachedBytes } from './cached-bytes';
 import { ciphertextPrefixes, countedSelects, selectedColumns } from './ciphertext-prefixes';
 import { assertNoneDeferred, rewritePredicate, withResolvedParameters } from './predicate';
@@ -126,27 +127,19 @@ export class EncryptingSelectQueryBuilder<
     }
     return withResolvedParameters(this, this.#installation, this.queryRunner, () => super.stream());
   }
-
-  // A builder of ours becomes the statement by itself: TypeORM's own would be made first, and copied.
-
-  override insert() {
-    return new EncryptingInsertQueryBuilder<Entity>(this).insert();
-  }
-
-  override update(entityOrValues?: unknown, values?: unknown): UpdateQueryBuilder<Entity> {
-    const builder = new EncryptingUpdateQueryBuilder<Entity>(this);
-    return builder.update<Entity>(entityOrValues as string, values as object);
-  }
-
-  override delete() {
-    return new EncryptingDeleteQueryBuilder<Entity>(this).delete();
-  }
-
-  override softDelete() {
-    return new EncryptingSoftDeleteQueryBuilder<Entity>(this).softDelete();
-  }
-
-  override restore() {
-    return new EncryptingSoftDeleteQueryBuilder<Entity>(this).restore();
-  }
 }
+
+/** TypeORM's RelationQueryBuilder, whose statements go through builders of ours. */
+class EncryptingRelationQueryBuilder<
+  Entity extends ObjectLiteral,
+> extends RelationQueryBuilder<Entity> {}
+
+changeInto({
+  select: EncryptingSelectQueryBuilder,
+  insert: EncryptingInsertQueryBuilder,
+  update: EncryptingUpdateQueryBuilder,
+  delete: EncryptingDeleteQueryBuilder,
+  softDelete: EncryptingSoftDeleteQueryBuilder,
+  restore: EncryptingSoftDeleteQueryBuilder,
+  relation: EncryptingRelationQueryBuilder,
+});

@@ -20,15 +20,16 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
   for (const sql of derivedTables(expressions)) assertNothingExposed(sql, installation);
   const entities = encryptedEntities(expressions, installation);
   if (entities.length === 0) return;
+  if (expressions.selectDistinct) assertDistinctRows(expressions, installation);
+  const names = namesOf(expressions, entities);
   let encrypted: EncryptedAliases | undefined;
   for (const { sql, clause } of rawFragments(expressions)) {
-    const sorts = clause === 'ORDER BY' || clause === 'GROUP BY' || clause === 'DISTINCT ON';
     // Nearly all fragments name no encrypted column, and need not be taken apart to know it.
-    if (!sorts && !mentions(sql, entities)) continue;
+    if (!mentions(sql, names)) continue;
     encrypted ??= encryptedAliases(expressions, installation);
-    const outputs = sorts ? outputColumns(expressions, encrypted) : undefined;
+    const outputs = outputColumns(expressions, encrypted);
     for (const reference of columnReferences(sql)) {
-      const column = resolve(reference, encrypted) ?? outputs?.get(reference.path);
+      const column = resolve(reference, encrypted) ?? outputOf(reference, outputs);
       if (column === undefined || isHarmless(reference, column)) continue;
       throw rawUse(column, clause);
     }
@@ -47,9 +48,33 @@ function encryptedEntities(
   return entities;
 }
 
-function mentions(sql: string, entities: readonly EncryptedEntity[]): boolean {
+/** What a fragment that concerns an encrypted column has in it: its name, or one that a selection gives. */
+function namesOf({ selects }: Expressions, entities: readonly EncryptedEntity[]): string[] {
+  const names = entities.flatMap(({ namesInSql }) => namesInSql);
+  for (const { aliasName } of selects) {
+    if (aliasName !== undefined) names.push(aliasName.toLowerCase());
+  }
+  return names;
+}
+
+function mentions(sql: string, names: readonly string[]): boolean {
   const lower = sql.toLowerCase();
-  return entities.some(({ namesInSql }) => namesInSql.some((name) => lower.includes(name)));
+  return names.some((name) => lower.includes(name));
+}
+
+/** Ciphertexts are all different, so that only rows which are told apart anyway may be selected. */
+function assertDistinctRows({ aliases, selects }: Expressions, { encryptedEntity }: Installation) {
+  for (const alias of aliases) {
+    const entity = alias.hasMetadata ? encryptedEntity(alias.metadata) : undefined;
+    if (entity === undefined || selects.some(({ selection }) => selection === alias.name)) continue;
+    const paths = selects
+      .filter(({ selection }) => selection.startsWith(`${alias.name}.`))
+      .map(({ selection }) => selection.slice(alias.name.length + 1));
+    const { primaryColumns } = alias.metadata;
+    if (primaryColumns.every(({ propertyPath }) => paths.includes(propertyPath))) continue;
+    const column = entity.columns.find(({ policy }) => paths.includes(policy.property));
+    if (column !== undefined) throw rawUse(column, 'SELECT DISTINCT');
+  }
 }
 
 /** The SQL of sub-queries that stand for a table. What they select is compared by other names outside. */
@@ -93,7 +118,7 @@ function encryptedAliases(expressions: Expressions, installation: Installation):
   return aliases;
 }
 
-/** Encrypted columns by the names that a query gives them in its result, which sorting may use. */
+/** Encrypted columns by the names that a query gives them in its result, which all clauses of SQLite may use. */
 function outputColumns(
   { selects }: Expressions,
   encrypted: EncryptedAliases,
@@ -134,6 +159,10 @@ function rawFragments(expressions: Expressions): Fragment[] {
   if ('onConflict' in expressions) {
     fragments.push({ sql: String(expressions.onConflict), clause: 'ON CONFLICT' });
   }
+  // Undefined for most statements, whatever its type says.
+  const { onUpdate } = expressions as Partial<Expressions>;
+  addConditions(onUpdate?.overwriteCondition, 'an overwrite condition', fragments);
+  addConditions(onUpdate?.indexPredicate, 'an index predicate', fragments);
   for (const { selection } of expressions.selects) {
     if (!isPlainSelection(selection, expressions)) {
       fragments.push({ sql: selection, clause: 'a selection' });
@@ -162,6 +191,13 @@ function isPlainSelection(selection: string, expressions: Expressions): boolean 
   );
 }
 
+function outputOf(
+  { qualifier, path }: ColumnReference,
+  outputs: ReadonlyMap<string, EncryptedColumn>,
+): EncryptedColumn | undefined {
+  return qualifier === undefined ? outputs.get(path) : undefined;
+}
+
 function resolve(
   { qualifier, path, after }: ColumnReference,
   encrypted: EncryptedAliases,
@@ -184,6 +220,8 @@ function isHarmless(
 ): boolean {
   if (readsPlaintext && CLEARTEXT_COMPARISON.test(after)) return true;
   if (/^\s+IS\s+(?:NOT\s+)?NULL\b/i.test(after)) return true;
+  // How TypeORM leaves rows alone that an upsert would not change; ciphertexts always do.
+  if (/^\s+IS\s+DISTINCT\s+FROM\s+EXCLUDED\b/i.test(after)) return true;
   return /\bCOUNT\s*\(\s*$/i.test(before) && /^\s*\)/.test(after);
 }
 

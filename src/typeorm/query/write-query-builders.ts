@@ -16,7 +16,7 @@ import { installationOf } from '../installation';
 import type { Installation } from '../installation';
 import { sqlExpressionRefused } from '../sql-expression';
 import type { AnyQueryBuilder } from './any-query-builder';
-import { conflictTarget, overwriteWithIndexes } from './conflict-target';
+import { overwriteOnConflict } from './overwrite-on-conflict';
 import { columnsWithIndexes, withIndexColumns } from './index-values';
 import { assertMappedTable } from './mapped-table';
 import { rewritePredicate, withResolvedParameters } from './predicate';
@@ -56,9 +56,10 @@ export class EncryptingInsertQueryBuilder<
 
   override orUpdate(overwrite?: unknown, conflict?: unknown, options?: object): this {
     const entity = encryptedEntityOf(this);
+    const changed = entity && overwriteOnConflict(entity, { overwrite, conflict });
     return super.orUpdate(
-      (entity === undefined ? overwrite : overwriteWithIndexes(entity, overwrite)) as string[],
-      (entity === undefined ? conflict : conflictTarget(entity, conflict)) as string[],
+      (changed?.overwrite ?? overwrite) as string[],
+      (changed?.conflict ?? conflict) as string[],
       options,
     );
   }
@@ -178,7 +179,11 @@ type WriteBuilder = AnyQueryBuilder & {
   setQueryRunner(queryRunner: QueryRunner | undefined): unknown;
 };
 
-/** Waits for nothing where the keys are ready and no unique index is involved, as for most writes. */
+/**
+ * Waits for nothing where the keys are ready and no unique index is involved, as for most writes.
+ * Keys that cannot be had are no reason to fail here: a value that needs one says so by name, and a
+ * write may have none.
+ */
 function prepareWrite<T>(
   builder: WriteBuilder,
   queryRunner: QueryRunner | undefined,
@@ -190,7 +195,7 @@ function prepareWrite<T>(
     entity !== undefined && UniqueWrite.isNeeded(entity)
       ? runUnique(builder, entity, queryRunner, write)
       : withResolvedParameters(builder, installation(builder), queryRunner, write.run);
-  return preparing === undefined ? run() : preparing.then(run);
+  return preparing === undefined ? run() : preparing.then(run, run);
 }
 
 async function runUnique<T>(
