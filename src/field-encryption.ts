@@ -1,7 +1,7 @@
-import type { DataSource, EntityTarget, ObjectLiteral } from 'typeorm';
+import type { DataSource, EntityManager, EntityTarget, ObjectLiteral } from 'typeorm';
 import { AuditTrail } from './audit-trail';
 import { DataKeys } from './data-keys';
-import { ConfigurationError, FieldEncryptionError } from './errors';
+import { ConfigurationError } from './errors';
 import type { BlindIndex } from './field/blind-index';
 import { run } from './reencryption/run';
 import type { RunOptions } from './reencryption/run-options';
@@ -13,17 +13,16 @@ import type { EncryptedColumn } from './typeorm/encrypted-column';
 import { installationOf } from './typeorm/installation';
 import type { Installation } from './typeorm/installation';
 import { withConnection } from './typeorm/with-connection';
+import { valueResults } from './value-results';
+import type { ValueResults } from './value-results';
 
-/** A value that could not be encrypted or decrypted, by its index. */
-export interface ValueFailure {
-  readonly index: number;
-  readonly error: FieldEncryptionError;
-}
-
-/** Result over an array: `undefined` stands where an element failed. */
-export interface ValueResults<T> {
-  readonly values: (T | undefined)[];
-  readonly failures: readonly ValueFailure[];
+/** Options of the methods that encrypt and decrypt values or make tokens. */
+export interface ValueOptions {
+  /**
+   * The manager of the transaction that the call stands in. Keys that are not in memory are read on
+   * its connection; without, a pool that its transactions have used up is waited for in vain.
+   */
+  manager?: EntityManager;
 }
 
 /** The handle to the encryption of a DataSource; see {@link fieldEncryption}. */
@@ -95,8 +94,9 @@ export class FieldEncryption {
     property: string,
     value: unknown,
     indexName?: string,
+    options?: ValueOptions,
   ): Promise<string> {
-    return (await this.#index(entity, property, indexName)).token(value);
+    return (await this.#index(entity, property, indexName, options)).token(value);
   }
 
   /**
@@ -108,8 +108,9 @@ export class FieldEncryption {
     property: string,
     value: unknown,
     indexName?: string,
+    options?: ValueOptions,
   ): Promise<string[]> {
-    return (await this.#index(entity, property, indexName)).tokens(value);
+    return (await this.#index(entity, property, indexName, options)).tokens(value);
   }
 
   /** Encrypts a value as the property would store it; `null` stays `null`. For hand-written SQL. */
@@ -117,8 +118,9 @@ export class FieldEncryption {
     entity: EntityTarget<T>,
     property: string,
     value: unknown,
+    options?: ValueOptions,
   ): Promise<string | Buffer | null> {
-    const { values, failures } = await this.encryptValues(entity, property, [value]);
+    const { values, failures } = await this.encryptValues(entity, property, [value], options);
     if (failures[0] !== undefined) throw failures[0].error;
     return values[0] ?? null;
   }
@@ -128,8 +130,9 @@ export class FieldEncryption {
     entity: EntityTarget<T>,
     property: string,
     stored: unknown,
+    options?: ValueOptions,
   ): Promise<unknown> {
-    const { values, failures } = await this.decryptValues(entity, property, [stored]);
+    const { values, failures } = await this.decryptValues(entity, property, [stored], options);
     if (failures[0] !== undefined) throw failures[0].error;
     return values[0];
   }
@@ -139,10 +142,11 @@ export class FieldEncryption {
     entity: EntityTarget<T>,
     property: string,
     values: readonly unknown[],
+    { manager }: ValueOptions = {},
   ): Promise<ValueResults<string | Buffer | null>> {
     const { cipher, policy } = this.#column(entity, property);
-    await this.#installation.keys.prepare([policy.keyName], { index: false });
-    return each(values, (value) =>
+    await this.#installation.prepareDataKey(policy.keyName, manager?.queryRunner);
+    return valueResults(values, (value) =>
       value === null || value === undefined ? null : cipher.encrypt(value),
     );
   }
@@ -152,13 +156,15 @@ export class FieldEncryption {
     entity: EntityTarget<T>,
     property: string,
     stored: readonly unknown[],
+    { manager }: ValueOptions = {},
   ): Promise<ValueResults<unknown>> {
     const encrypted = this.#column(entity, property);
     await this.#installation.loadKeys(
       stored.flatMap((value) => keyPrefixOf(encrypted, value) ?? []),
+      manager?.queryRunner,
     );
     const ready = await fetchPrevious(encrypted, stored);
-    return each(ready, (value) =>
+    return valueResults(ready, (value) =>
       value === null || value === undefined ? null : decryptStored(encrypted, value),
     );
   }
@@ -168,6 +174,7 @@ export class FieldEncryption {
     entity: EntityTarget<ObjectLiteral>,
     property: string,
     name: string | undefined,
+    { manager }: ValueOptions = {},
   ): Promise<BlindIndex> {
     const encrypted = this.#column(entity, property);
     const indexed =
@@ -175,7 +182,7 @@ export class FieldEncryption {
         ? encrypted.indexes[0]
         : encrypted.indexes.find(({ policy }) => policy.name === name);
     if (indexed === undefined) throw noIndex(encrypted, name);
-    await this.#installation.prepareIndexRoot(undefined);
+    await this.#installation.prepareIndexRoot(manager?.queryRunner);
     return indexed.index;
   }
 
@@ -199,20 +206,6 @@ export class FieldEncryption {
  */
 export function fieldEncryption(dataSource: DataSource): FieldEncryption {
   return new FieldEncryption(installationOf(dataSource));
-}
-
-function each<T>(values: readonly unknown[], work: (value: unknown) => T): ValueResults<T> {
-  const failures: ValueFailure[] = [];
-  const results = values.map((value, index) => {
-    try {
-      return work(value);
-    } catch (error) {
-      if (!(error instanceof FieldEncryptionError)) throw error;
-      failures.push({ index, error });
-      return undefined;
-    }
-  });
-  return { values: results, failures };
 }
 
 function noIndex({ policy }: EncryptedColumn, indexName: string | undefined): ConfigurationError {

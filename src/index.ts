@@ -6,7 +6,7 @@ export type { CipherSuite } from './crypto/aead';
 export type { DataKeys, DestroyOptions, RevocationReport } from './data-keys';
 export * from './errors';
 export { fieldEncryption } from './field-encryption';
-export type { FieldEncryption, ValueFailure, ValueResults } from './field-encryption';
+export type { FieldEncryption, ValueOptions } from './field-encryption';
 export type { Normalizer } from './field/normalizer';
 export type { PreviousFormat } from './import/previous-format';
 export type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
@@ -50,3 +50,4 @@ export type { FieldEncryptionOptions } from './typeorm/field-encryption-options'
 export { FieldEncryptionSubscriber } from './typeorm/subscriber';
 export { withFieldEncryption } from './typeorm/with-field-encryption';
 export { fieldEncryptionMigrations } from '../migrations';
+export type { ValueFailure, ValueResults } from './value-results';

@@ -60,7 +60,7 @@ export class CurrentKeys<C> {
     }
     // A caller inside a transaction reads through its own connection and waits for nobody else's:
     // theirs may be queued behind the very connection that it holds.
-    if (connection !== undefined) return this.#confirm(wanted, connection);
+    if (connection !== undefined) return this.#confirmWithin(wanted, connection);
     return this.#confirmations.run(JSON.stringify(wanted), () => this.#confirm(wanted));
   }
 
@@ -113,6 +113,18 @@ export class CurrentKeys<C> {
     this.#confirmations.clear();
     this.#creations.clear();
     this.#refresh.reset();
+  }
+
+  /** On a caller's connection, whose transaction a first key cannot be made in: it is made beside it, for the next try. */
+  async #confirmWithin(wanted: Wanted, connection: C): Promise<void> {
+    try {
+      await this.#confirm(wanted, connection);
+    } catch (failure) {
+      if (failure instanceof KeyStateError && failure.retryable) {
+        this.#refresh.start(() => this.#confirm(wanted));
+      }
+      throw failure;
+    }
   }
 
   #due(names: readonly string[], index: boolean, now: number): Wanted {
@@ -206,8 +218,10 @@ export class CurrentKeys<C> {
   }
 
   async #createFirst(purpose: KeyPurpose, name: string, connection?: C): Promise<CreatedKey> {
+    // Who holds a connection must not wait for a creation that may wait for that very connection.
+    const flight = connection === undefined ? slot(purpose, name) : `${slot(purpose, name)}, held`;
     try {
-      return await this.#creations.run(slot(purpose, name), () =>
+      return await this.#creations.run(flight, () =>
         this.#services.lifecycle.createFirst(purpose, name, connection),
       );
     } catch (failure) {

@@ -145,6 +145,11 @@ export class Installation {
     return this.#keys.prepare(keyNames, { index: indexed }, this.#onPrimary(queryRunner));
   }
 
+  /** Makes the active data key of a name ready. */
+  async prepareDataKey(name: string, queryRunner: QueryRunner | undefined): Promise<void> {
+    await this.#keys.prepare([name], { index: false }, this.#onPrimary(queryRunner));
+  }
+
   /** Makes the root of the blind indexes ready. */
   async prepareIndexRoot(queryRunner: QueryRunner | undefined): Promise<void> {
     await this.#keys.prepare([], { index: true }, this.#onPrimary(queryRunner));

@@ -1,7 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
-import { Encrypted, fieldEncryption, fieldEncryptionMigrations } from '../../src';
+import type { DataSourceOptions } from 'typeorm';
+import {
+  Encrypted,
+  fieldEncryption,
+  FieldEncryptionError,
+  fieldEncryptionMigrations,
+} from '../../src';
 import { installationOf } from '../../src/typeorm/installation';
 import { describeEachDatabase } from '../support/databases';
+import { FakeKms } from '../support/key-fixtures';
 import { Cleanup, protect } from '../support/protected-database';
 import { storedPlaintexts } from '../support/stored-rows';
 
@@ -57,6 +65,37 @@ describeEachDatabase('The first keys', (database) => {
     expect(await storedPlaintexts(dataSource, Letter)).toEqual([{ text: 'dear' }]);
   });
 
+  it.each([
+    ['the KMS comes back', { synchronize: true }, () => Promise.resolve()],
+    [
+      'somebody makes the tables',
+      { migrations: fieldEncryptionMigrations },
+      async (options: DataSourceOptions) => {
+        const other = cleanup.add(new DataSource({ ...options, entities: [Letter] }));
+        await other.initialize();
+        await other.synchronize();
+        await other.runMigrations();
+      },
+    ],
+  ])(
+    'come once %s, though all that writes is save() in its own transactions',
+    async (_what, options, prepare) => {
+      const created = await cleanup.create(database, { entities: [Letter], ...options });
+      const kms = new FakeKms();
+      kms.outage = new Error('away');
+      const dataSource = cleanup.add(await protect(created, { kms }).initialize());
+      await prepare(created.dataSourceOptions);
+      const letters = dataSource.getRepository(Letter);
+      const letter = letters.create({ text: 'dear' });
+      await expect(letters.save(letter)).rejects.toMatchObject({ retryable: true });
+
+      kms.outage = undefined;
+      await whileRetryable(() => letters.save(letter));
+      expect(await storedPlaintexts(dataSource, Letter)).toEqual([{ text: 'dear' }]);
+      expect(await activeKeys(dataSource)).toBe(1);
+    },
+  );
+
   it('are made anew when the database is dropped, and nothing is encrypted under the old ones', async () => {
     const dataSource = await open({ synchronize: true });
     const [before] = await fieldEncryption(dataSource).keys.list();
@@ -68,3 +107,15 @@ describeEachDatabase('The first keys', (database) => {
     expect(column?.keys.map(({ keyId }) => keyId)).toEqual([after?.id]);
   });
 });
+
+/** As an application does that goes by `retryable`. */
+async function whileRetryable<T>(work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof FieldEncryptionError) || !error.retryable) throw error;
+      await sleep(20);
+    }
+  }
+}

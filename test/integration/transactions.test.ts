@@ -1,6 +1,7 @@
 import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
 import type { EntityManager, Repository } from 'typeorm';
-import { BlindIndex, Encrypted } from '../../src';
+import { BlindIndex, Encrypted, fieldEncryption } from '../../src';
+import { installationOf } from '../../src/typeorm/installation';
 import { describeEachDatabase } from '../support/databases';
 import { openEncrypted, useEncryptedDatabase } from '../support/encrypted-database';
 import { rawRows, storedPlaintexts } from '../support/stored-rows';
@@ -194,6 +195,29 @@ describeEachDatabase('A pool of one connection', (database) => {
           dataSource.transaction((manager) => manager.findBy(Account, { iban: 'canary 99' })),
         );
         for (const rows of await Promise.all(reads)) expect(rows).toMatchObject([{ limit: 101 }]);
+      });
+    });
+
+    it('serves hand-written SQL in a transaction whose keys are not in memory', async () => {
+      await withPoolOfOne(async (dataSource) => {
+        await dataSource.getRepository(Account).insert({ ...CANARY });
+        const [row] = await rawRows(dataSource, Account);
+        const token = await fieldEncryption(dataSource).token(Account, 'iban', CANARY.iban);
+        await dataSource.destroy();
+        await dataSource.initialize();
+
+        await dataSource.transaction(async (manager) => {
+          const again = fieldEncryption(dataSource);
+          const within = { manager };
+          const stored = row!['iban'];
+          expect(await again.decryptValue(Account, 'iban', stored, within)).toBe(CANARY.iban);
+          await installationOf(dataSource).keys.close();
+          expect(await again.tokens(Account, 'iban', CANARY.iban, undefined, within)).toEqual([
+            token,
+          ]);
+          await installationOf(dataSource).keys.close();
+          await again.encryptValue(Account, 'limit', 5, within);
+        });
       });
     });
   } else {
