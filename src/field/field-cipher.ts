@@ -65,6 +65,15 @@ export class FieldCipher {
   }
 
   /**
+   * Refuses a value that {@link FieldCipher.encrypt} would not take; needs no key.
+   *
+   * @throws {@link UnsupportedValueError} when it is of another type than declared or cannot be kept exactly
+   */
+  check(value: unknown): void {
+    this.#encode(value);
+  }
+
+  /**
    * Decrypts what {@link FieldCipher.encrypt} made. The result is the caller's own copy.
    *
    * @throws {@link PlaintextFoundError} when the column holds something else than a ciphertext

@@ -21,6 +21,8 @@ export interface EncryptedColumn {
   readonly cipher: FieldCipher;
   /** In the order in which lookups prefer them. */
   readonly indexes: readonly IndexedColumn[];
+  /** Whether TypeORM's diff compares values by their text; see `compared-values.ts`. */
+  readonly comparedAsText: boolean;
   /** Cleartext rows may still be read (`legacyPlaintext`). */
   readonly readsPlaintext: boolean;
   /** How another library wrote the rows that are not converted yet (`previousFormats`). */

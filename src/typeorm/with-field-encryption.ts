@@ -2,6 +2,7 @@ import type { DataSource, EntityTarget, ObjectLiteral, QueryRunner } from 'typeo
 import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
 import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 import { ConfigurationError } from '../errors';
+import { checkComparedValues } from './compared-values';
 import { installDriverCodec } from './driver-codec';
 import { checkedOptions } from './field-encryption-options';
 import type { FieldEncryptionOptions } from './field-encryption-options';
@@ -10,6 +11,8 @@ import { EncryptingSelectQueryBuilder } from './query/select-query-builder';
 import { addOwnTables, leaveToMigrations, leaveToSynchronize } from './own-tables';
 import { redactNotFoundErrors } from './redacted-criteria';
 import { FieldEncryptionSubscriber } from './subscriber';
+
+checkComparedValues();
 
 /** Drivers whose SQL and column types are tested. */
 const SUPPORTED_DRIVERS = ['better-sqlite3', 'sqlite', 'postgres'];

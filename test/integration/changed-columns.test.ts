@@ -11,7 +11,8 @@ import type { ObjectLiteral } from 'typeorm';
 import { BlindIndex, Encrypted, blindIndexColumns, encryptedColumn } from '../../src';
 import type { EncryptedType } from '../../src';
 import { describeEachDatabase } from '../support/databases';
-import { useEncryptedDatabase } from '../support/encrypted-database';
+import { expectNoCanary, useEncryptedDatabase } from '../support/encrypted-database';
+import { rejection } from '../support/protected-database';
 import { rawRows, storedPlaintexts } from '../support/stored-rows';
 
 interface Sample {
@@ -368,3 +369,57 @@ function columnsWritten(updates: readonly string[]): string[] {
   const [, set = ''] = / SET (.*?) WHERE /s.exec(updates[0] ?? '') ?? [];
   return [...set.matchAll(/"(\w+)" = /g)].map(([, name = '']) => name).sort();
 }
+
+/** Its own name in a cycle, and what it throws, are part of the value. */
+function cycle(): object {
+  const value: { canaryKey?: object } = {};
+  value.canaryKey = value;
+  return value;
+}
+
+describeEachDatabase('A value that cannot be kept exactly', (database) => {
+  const opened = useEncryptedDatabase(database, { entities: CASES.map(({ schema }) => schema) });
+
+  it.each<[string, EncryptedType, unknown, unknown]>([
+    ['a Map', 'json', { a: {} }, { a: new Map([['canary', 1]]) }],
+    ['NaN in JSON', 'json', { a: null }, { a: NaN }],
+    ['undefined in a list', 'json', [null], [undefined]],
+    ['an invalid date in JSON', 'json', { a: null }, { a: new Date(NaN) }],
+    ['a bigint in JSON', 'json', { a: 1 }, { a: 1n }],
+    ['a cycle', 'json', { a: 1 }, cycle()],
+    [
+      'a toJSON that throws',
+      'json',
+      { a: 1 },
+      {
+        toJSON: () => {
+          throw new Error('canary');
+        },
+      },
+    ],
+    ['a numeral', 'number', 5, '5'],
+    ['a list of a number', 'number', 5, [5]],
+    ['an invalid date', 'date', new Date(0), new Date(NaN)],
+  ])(
+    '%s is refused by save() of a row that exists, as by all writes',
+    async (_what, type, before, after) => {
+      const { schema } = CASES.find((each) => each.type === type && each.storage === 'text')!;
+      const holders = opened.dataSource.getRepository(schema);
+      const { id } = await holders.save({ name: 'n', value: before, other: 'canary' });
+      for (const write of [
+        async () =>
+          holders.save(Object.assign(await holders.findOneByOrFail({ id }), { value: after })),
+        () => holders.update({ id }, { value: after as never }),
+      ]) {
+        const error = await rejection(write);
+        expect(error).toMatchObject({
+          code: 'ERR_UNSUPPORTED_VALUE',
+          entity: schema.options.name,
+          property: 'value',
+        });
+        expectNoCanary(error);
+      }
+      expect((await holders.findOneByOrFail({ id })).value).toEqual(before);
+    },
+  );
+});
