@@ -1,5 +1,5 @@
 import { getMetadataArgsStorage } from 'typeorm';
-import type { EntityMetadata, ValueTransformer } from 'typeorm';
+import type { ColumnOptions, EntityMetadata, ValueTransformer } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { ConfigurationError } from '../errors';
 import type { BlindIndexOptions, EncryptedOptions } from './column-options';
@@ -50,13 +50,39 @@ export class BlindIndexColumnGuard implements ValueTransformer {
   }
 }
 
+export type ColumnGuard = EncryptedColumnGuard | BlindIndexColumnGuard;
+
+const guardOfQuery = new WeakMap<NonNullable<ColumnOptions['query']>, ColumnGuard>();
+
+/**
+ * The options that mark a column, twice: `{ ...encryptedColumn(), transformer }` takes the guard away,
+ * and the column must be known all the same. `query` is the one other option that TypeORM copies from
+ * an EntitySchema to the metadata as it is, and it calls it for virtual properties only.
+ */
+export function markedBy(guard: ColumnGuard): Pick<ColumnOptions, 'transformer' | 'query'> {
+  const query = (): never => guard.to();
+  guardOfQuery.set(query, guard);
+  return { transformer: guard, query };
+}
+
+/** The guard of a marked column, whether it is still its transformer or not. */
+export function guardOf({
+  transformer,
+  query,
+}: Pick<ColumnMetadata | ColumnOptions, 'transformer' | 'query'>): ColumnGuard | undefined {
+  if (transformer instanceof EncryptedColumnGuard || transformer instanceof BlindIndexColumnGuard) {
+    return transformer;
+  }
+  return query && guardOfQuery.get(query);
+}
+
 /**
  * Properties whose `@Encrypted` TypeORM has passed over: of two columns of one property it takes the
  * first, and a base class comes before the class that overrides the property.
  */
 export function overlookedGuardProperties(metadata: EntityMetadata): string[] {
   const guarded = getMetadataArgsStorage().columns.filter(
-    ({ options }) => options.transformer instanceof EncryptedColumnGuard,
+    ({ options }) => guardOf(options) instanceof EncryptedColumnGuard,
   );
   return metadata.columns
     .filter(({ propertyName, target, embeddedMetadata }) => {
@@ -78,7 +104,7 @@ function isOrExtends(owner: unknown, target: unknown): boolean {
  * for V8, and TypeORM reads them for every value.
  */
 export function removeGuard(column: ColumnMetadata): void {
-  Object.assign(column, { transformer: undefined });
+  Object.assign(column, { transformer: undefined, query: undefined });
 }
 
 /** The error of a DataSource that was not wrapped. */

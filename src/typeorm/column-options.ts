@@ -68,7 +68,7 @@ export interface BlindIndexOptions extends BlindIndexDefinition {
    * when all rows are reindexed. Defaults to none.
    */
   previous?: readonly BlindIndexDefinition[];
-  /** Property and column of the index. Defaults to `<property>_bidx`, `<property>_bidx_<name>` when named. */
+  /** Name of the hidden column, used as it stands. Defaults to `<property>_bidx`, `<property>_bidx_<name>` when named. */
   columnName?: string;
   /** Says that the equality pattern of a low-entropy property (a boolean) may be visible. Defaults to `false`. */
   acknowledgeLeakage?: boolean;
@@ -76,8 +76,12 @@ export interface BlindIndexOptions extends BlindIndexDefinition {
 
 /** Property name of the hidden index column. */
 export function indexPropertyName(property: string, options: BlindIndexOptions): string {
-  if (options.columnName !== undefined) return options.columnName;
-  return options.name === undefined ? `${property}_bidx` : `${property}_bidx_${options.name}`;
+  const { name, columnName } = options;
+  // What is wrong with the options is said at initialize(), not where they are written.
+  const wanted: unknown =
+    columnName ?? (name === undefined ? `${property}_bidx` : `${property}_bidx_${name}`);
+  // TypeORM finds properties in conditions by what an identifier may hold; the column may be called anything.
+  return String(wanted).replace(/[^\p{L}\p{N}_$]/gu, '_');
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { ColumnOptions, EntitySchemaColumnOptions } from 'typeorm';
-import { BlindIndexColumnGuard, EncryptedColumnGuard } from './column-guard';
+import { BlindIndexColumnGuard, EncryptedColumnGuard, markedBy } from './column-guard';
 import { indexPropertyName, tokenChars } from './column-options';
 import type { BlindIndexOptions, EncryptedOptions } from './column-options';
 import { refuseUnprotectedUse } from './unprotected-use';
@@ -52,18 +52,19 @@ export function encryptedColumnOptions(guard: EncryptedColumnGuard): ColumnOptio
   return {
     ...definedOnly({ nullable, name, select, insert, update, comment }),
     ...(length === undefined ? { type: 'text' } : { type: 'varchar', length }),
-    transformer: guard,
+    ...markedBy(guard),
   };
 }
 
 /** TypeORM's view of an index column. Nullable, since NULL has no token and rows may predate the index. */
 export function blindIndexColumnOptions(guard: BlindIndexColumnGuard): ColumnOptions {
   return {
+    ...definedOnly({ name: guard.options.columnName }),
     type: 'varchar',
     length: tokenChars(guard.options),
     nullable: true,
     select: false,
-    transformer: guard,
+    ...markedBy(guard),
   };
 }
 

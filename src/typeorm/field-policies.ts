@@ -21,6 +21,13 @@ import type { FieldPolicy } from '../field/field-policy';
 import { DEFAULT_MAX_VALUE_BYTES } from '../field/field-policy';
 import { resolveNormalizer } from '../field/normalizer';
 import { maxPlainBytes, storedLength } from '../format/field-ciphertext';
+import {
+  checkColumnDeclared,
+  checkIndexDeclared,
+  checkPlace,
+  REFUSED_OPTIONS,
+} from './column-checks';
+import type { Refusal } from './column-checks';
 import type { BlindIndexColumnGuard, EncryptedColumnGuard } from './column-guard';
 import type {
   BlindIndexDefinition,
@@ -62,15 +69,6 @@ class PreviousIndexRules {
   @IsOptional() @IsInt() @Min(1) @Max(256) bits?: unknown;
 }
 
-/** What the options of other decorators mean here, for those who bring them along. */
-const REFUSED_OPTIONS: Readonly<Record<string, string>> = {
-  default:
-    'a database default would be stored in clear. Set the default in the class: `property = value`',
-  unique: 'two ciphertexts of one value never collide. Use @BlindIndex({ unique: true })',
-  primary: 'a primary key cannot be encrypted. Encrypt another property',
-  transformer: 'the value is encrypted by the driver codec. Convert the value in the entity',
-};
-
 /** Freezes the options of one encrypted column into its policy, or says what is wrong with them. */
 export function fieldPolicyOf(
   column: ColumnMetadata,
@@ -84,6 +82,7 @@ export function fieldPolicyOf(
 
   checkOptions(guard, refuse);
   checkPlace(column, refuse);
+  checkColumnDeclared(column, guard, refuse);
   checkWidth(options, suite, refuse);
   return Object.freeze({
     entity,
@@ -112,6 +111,7 @@ export function blindIndexPolicyOf(
       .map((earlier) => optionProblems(PreviousIndexRules, earlier))
       .find((problem) => problem !== undefined);
   if (problems !== undefined) refuse(`@BlindIndex has ${problems}.`);
+  checkIndexDeclared(column, guard, refuse);
   checkLeakage(options, source, refuse);
   return Object.freeze({
     name: options.name ?? '',
@@ -135,8 +135,6 @@ export function rootEntityName(metadata: EntityMetadata): string {
   return root.name;
 }
 
-type Refusal = (problem: string) => never;
-
 function refusalFor(entity: string, property: string): Refusal {
   return (problem) => {
     throw new InvalidFieldPolicyError(`${entity}.${property}: ${problem}`, { entity, property });
@@ -157,41 +155,6 @@ function checkOptions({ options, conflicts }: EncryptedColumnGuard, refuse: Refu
   if (options.length !== undefined && options.storage === 'binary') {
     refuse('option "length" needs storage "text". Remove one of the two.');
   }
-}
-
-function checkPlace(column: ColumnMetadata, refuse: Refusal): void {
-  const { entityMetadata: metadata } = column;
-  if (column.isPrimary) refuse('a primary key cannot be encrypted. Encrypt another property.');
-  if (column.isGenerated) {
-    refuse(
-      'a generated value would be stored in clear. Take @Generated away and set the value in the class.',
-    );
-  }
-  if (
-    column.relationMetadata !== undefined ||
-    column.referencedColumn !== undefined ||
-    metadata.foreignKeys.some(({ columns }) => columns.includes(column)) ||
-    metadata.connection.entityMetadatas.some((other) => refersTo(other, column))
-  ) {
-    refuse('a foreign key cannot be encrypted, nor what one refers to. Relate by another column.');
-  }
-  const constrained = [...metadata.indices, ...metadata.uniques].some(({ columns }) =>
-    columns.includes(column),
-  );
-  if (constrained) {
-    refuse(
-      'an index or unique constraint on ciphertext finds nothing. Use @BlindIndex, with unique: true for a constraint.',
-    );
-  }
-  if (column.default !== undefined)
-    refuse(`option "default" is refused: ${String(REFUSED_OPTIONS['default'])}.`);
-}
-
-function refersTo({ columns, foreignKeys }: EntityMetadata, column: ColumnMetadata): boolean {
-  return (
-    columns.some(({ referencedColumn }) => referencedColumn === column) ||
-    foreignKeys.some(({ referencedColumns }) => referencedColumns.includes(column))
-  );
 }
 
 function checkWidth({ length }: EncryptedOptions, suite: CipherSuite, refuse: Refusal): void {

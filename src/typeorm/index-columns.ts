@@ -6,7 +6,8 @@ import { InvalidFieldPolicyError } from '../errors';
 import { BlindIndex } from '../field/blind-index';
 import type { FieldPolicy } from '../field/field-policy';
 import type { KeySource } from '../keys/key-source';
-import { BlindIndexColumnGuard, removeGuard } from './column-guard';
+import { BlindIndexColumnGuard, guardOf, removeGuard } from './column-guard';
+import type { ColumnGuard } from './column-guard';
 import type { IndexedColumn } from './encrypted-column';
 import { blindIndexPolicyOf, rootEntityName } from './field-policies';
 import { sqlExpressionRefused } from './sql-expression';
@@ -28,7 +29,7 @@ export function indexedColumns(
   assertIndexNamesFree(source, marked, policy);
   const indexes: IndexedColumn[] = [];
   for (const column of marked) {
-    const guard = column.transformer;
+    const guard = guardOf(column);
     if (!isIndexOf(guard, column, source)) continue;
     const indexPolicy = blindIndexPolicyOf(column, guard, policy);
     const index = new BlindIndex(policy, indexPolicy, application, keys);
@@ -41,7 +42,7 @@ export function indexedColumns(
 }
 
 function isIndexOf(
-  guard: ColumnMetadata['transformer'],
+  guard: ColumnGuard | undefined,
   indexColumn: ColumnMetadata,
   source: ColumnMetadata,
 ): guard is BlindIndexColumnGuard {
@@ -96,9 +97,10 @@ function assertIndexNamesFree(
   const ofClass = getMetadataArgsStorage().columns.filter((args) => args.target === target);
   const names = ofClass.map((args) => args.propertyName);
   const taken =
-    ofClass.find(({ propertyName: name, options: { transformer } }) => {
-      if (!(transformer instanceof BlindIndexColumnGuard)) return false;
-      const own = transformer.sourceProperty === propertyName;
+    ofClass.find(({ propertyName: name, options }) => {
+      const guard = guardOf(options);
+      if (!(guard instanceof BlindIndexColumnGuard)) return false;
+      const own = guard.sourceProperty === propertyName;
       return own && names.indexOf(name) !== names.lastIndexOf(name);
     })?.propertyName ?? hidden.find(hasConflict)?.propertyName;
   if (taken === undefined) return;
@@ -109,8 +111,9 @@ function assertIndexNamesFree(
   );
 }
 
-function hasConflict({ transformer }: ColumnMetadata): boolean {
-  return transformer instanceof BlindIndexColumnGuard && transformer.conflicts;
+function hasConflict(column: ColumnMetadata): boolean {
+  const guard = guardOf(column);
+  return guard instanceof BlindIndexColumnGuard && guard.conflicts;
 }
 
 /** Lookups through truncated tokens are made exact by primary key; see `query/deferred-parameter.ts`. */

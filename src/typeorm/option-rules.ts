@@ -1,4 +1,4 @@
-import { validateSync } from 'class-validator';
+import { getMetadataStorage, validateSync } from 'class-validator';
 
 /**
  * Checks an options object against a class of class-validator rules.
@@ -12,8 +12,15 @@ export function optionProblems(rules: new () => object, options: object): string
   if (errors.length === 0) return undefined;
   return errors
     .map(({ property, constraints = {} }) => {
-      if ('whitelistValidation' in constraints) return `an unknown option "${property}"`;
+      if ('whitelistValidation' in constraints) {
+        return `an unknown option "${property}" (known are ${knownOptions(rules)})`;
+      }
       return `a wrong option: ${Object.values(constraints).join(', ')}`;
     })
     .join('; ');
+}
+
+function knownOptions(rules: new () => object): string {
+  const ruled = getMetadataStorage().getTargetValidationMetadatas(rules, '', false, false);
+  return [...new Set(ruled.map(({ propertyName }) => propertyName))].join(', ');
 }

@@ -24,6 +24,21 @@ export function addOwnTables(dataSource: DataSource): void {
 }
 
 /**
+ * Takes back what a naming strategy made of their columns: migrations, and the conditions of the
+ * indexes, call them by the names that are written down here.
+ */
+export function keepOwnColumnNames(dataSource: DataSource): void {
+  for (const { schema } of OWN_TABLES) {
+    for (const column of dataSource.getMetadata(schema).columns) {
+      const name = column.givenDatabaseName ?? column.propertyName;
+      column.databaseName = name;
+      column.databasePath = name;
+      column.databaseNameWithoutPrefixes = name;
+    }
+  }
+}
+
+/**
  * Where the DataSource runs the migration of a table, `migration:generate` must not write another
  * one that creates it.
  */

@@ -9,13 +9,16 @@ import { addCiphertextCheck } from './ciphertext-check';
 import {
   BlindIndexColumnGuard,
   EncryptedColumnGuard,
+  guardOf,
   overlookedGuardProperties,
   removeGuard,
 } from './column-guard';
+import { assertNoneStoredByOthers } from './column-checks';
 import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
 import { fieldPolicyOf, rootEntityName } from './field-policies';
 import { indexedColumns } from './index-columns';
 import type { FieldEncryptionOptions } from './field-encryption-options';
+import { keepOwnColumnNames } from './own-tables';
 
 /** The encrypted columns of a DataSource, by the metadata TypeORM has built. */
 export interface EncryptedColumns {
@@ -40,6 +43,7 @@ export function takeOver(context: TakeOverContext): EncryptedColumns {
   const byColumn = new Map<ColumnMetadata, EncryptedColumn>();
   const byEntity = new Map<EntityMetadata, EncryptedEntity>();
   const metadatas = context.dataSource.entityMetadatas;
+  keepOwnColumnNames(context.dataSource);
   metadatas.forEach(assertNoneOverlooked);
   for (const metadata of metadatas) {
     for (const encrypted of newlyEncrypted(metadata, context)) {
@@ -49,6 +53,7 @@ export function takeOver(context: TakeOverContext): EncryptedColumns {
     const columns = metadata.columns.flatMap((column) => byColumn.get(column) ?? []);
     if (columns.length > 0) byEntity.set(metadata, encryptedEntity(columns));
   }
+  assertNoneStoredByOthers(context.dataSource, byColumn);
   assertNamedColumnsExist(context.options, byColumn);
   const all = [...byEntity.values()];
   return {
@@ -76,15 +81,15 @@ function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
 }
 
 function newlyEncrypted(metadata: EntityMetadata, context: TakeOverContext): EncryptedColumn[] {
-  const hidden = metadata.columns.filter((c) => c.transformer instanceof BlindIndexColumnGuard);
+  const hidden = metadata.columns.filter((c) => guardOf(c) instanceof BlindIndexColumnGuard);
   const columns: EncryptedColumn[] = [];
   for (const column of metadata.columns) {
-    const guard = column.transformer;
+    const guard = guardOf(column);
     if (!(guard instanceof EncryptedColumnGuard)) continue;
     assertOnlyDecorator(column);
     columns.push(encryptColumn(column, guard, hidden, context));
   }
-  const orphan = hidden.find((column) => column.transformer !== undefined);
+  const orphan = hidden.find((column) => guardOf(column) !== undefined);
   if (orphan !== undefined) throw indexWithoutColumn(metadata, orphan);
   return columns;
 }
@@ -118,6 +123,7 @@ function encryptColumn(
     policy,
     cipher: new FieldCipher(policy, application, keys),
     indexes: indexedColumns(column, hidden, { policy, application, keys, dataSource }),
+    comparedAsText: policy.type in COMPARED_AS,
     readsPlaintext,
     previousFormat,
     // A column that may hold anything else gets it when it no longer may.
@@ -158,7 +164,7 @@ function indexWithoutColumn(
   orphan: ColumnMetadata,
 ): InvalidFieldPolicyError {
   const entity = rootEntityName(metadata);
-  const property = (orphan.transformer as BlindIndexColumnGuard).sourceProperty;
+  const property = (guardOf(orphan) as BlindIndexColumnGuard).sourceProperty;
   return new InvalidFieldPolicyError(
     `${entity}.${property}: @BlindIndex stands on a property without @Encrypted. Add @Encrypted, or use @Index.`,
     { entity, property },

@@ -8,6 +8,7 @@ import type { EntityMetadata, QueryBuilder } from 'typeorm';
 import { SoftDeleteQueryBuilder } from 'typeorm/query-builder/SoftDeleteQueryBuilder.js';
 import {
   EncryptedColumnGuard,
+  guardOf,
   overlookedGuardProperties,
   unprotectedDataSource,
 } from './column-guard';
@@ -67,7 +68,7 @@ function assertProtected(builder: QueryBuilder<object>): void {
 function unprotectedPropertyOf(metadata: EntityMetadata): string | null {
   let property = guardedProperty.get(metadata);
   if (property === undefined) {
-    const column = metadata.columns.find((c) => c.transformer instanceof EncryptedColumnGuard);
+    const column = metadata.columns.find((c) => guardOf(c) instanceof EncryptedColumnGuard);
     property = column?.propertyPath ?? overlookedGuardProperties(metadata)[0] ?? null;
     guardedProperty.set(metadata, property);
   }

@@ -1,6 +1,19 @@
-import { Column, DefaultNamingStrategy, Entity, PrimaryGeneratedColumn } from 'typeorm';
+import {
+  Column,
+  DefaultNamingStrategy,
+  Entity,
+  EntitySchema,
+  PrimaryGeneratedColumn,
+} from 'typeorm';
 import type { NamingStrategyInterface } from 'typeorm';
-import { BlindIndex, Encrypted, fieldEncryption } from '../../src';
+import {
+  BlindIndex,
+  blindIndexColumns,
+  Encrypted,
+  encryptedColumn,
+  fieldEncryption,
+  fieldEncryptionMigrations,
+} from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import { openEncrypted, useEncryptedDatabase } from '../support/encrypted-database';
 import { rawRows, storedPlaintexts } from '../support/stored-rows';
@@ -96,6 +109,111 @@ describeEachDatabase('With a naming strategy', (database) => {
       'tax_lookup',
       'tax_no',
     ]);
+  });
+});
+
+/** As most strategies are: a name that was given is left as it is. */
+class SnakeCaseUnlessNamed extends SnakeCase {
+  override columnName(propertyName: string, customName: string, prefixes: string[]): string {
+    return customName || super.columnName(propertyName, '', prefixes);
+  }
+}
+
+@Entity()
+class Account {
+  @PrimaryGeneratedColumn() id!: number;
+  @Encrypted({ name: 'ibanCipher' }) @BlindIndex({ columnName: 'ibanHash' }) iban!: string;
+  @Encrypted() @BlindIndex({ columnName: 'pin hash no. 2', normalize: 'digits' }) pin!: string;
+  @Encrypted() @BlindIndex({ name: 'any case', normalize: 'email', bits: 64 }) mail!: string;
+}
+
+const AccountSchema = new EntitySchema<Account>({
+  name: 'SchemaAccount',
+  columns: {
+    id: { type: Number, primary: true, generated: true },
+    iban: encryptedColumn({ name: 'ibanCipher' }),
+    ...blindIndexColumns('iban', { columnName: 'ibanHash' }),
+    pin: encryptedColumn(),
+    ...blindIndexColumns('pin', { columnName: 'pin hash no. 2', normalize: 'digits' }),
+    mail: encryptedColumn(),
+    ...blindIndexColumns('mail', { name: 'any case', normalize: 'email', bits: 64 }),
+  } as never,
+});
+
+describeEachDatabase('Names that are given', (database) => {
+  const opened = useEncryptedDatabase(database, {
+    entities: [Account, AccountSchema],
+    namingStrategy: new SnakeCaseUnlessNamed(),
+  });
+
+  it.each([
+    ['a class', Account],
+    ['an EntitySchema', AccountSchema],
+  ])('are the columns’ as they stand, in %s', async (_what, target) => {
+    const accounts = opened.dataSource.getRepository<Account>(target);
+    const values = { iban: 'canary 12', pin: 'canary 34', mail: 'canary@x.org' };
+    const { id } = await accounts.save({ ...values });
+    const [row] = await rawRows(opened.dataSource, target);
+    expect(Object.keys(row!).sort()).toEqual([
+      'ibanCipher',
+      'ibanHash',
+      'id',
+      'mail',
+      'mail_bidx_any_case',
+      'pin',
+      'pin hash no. 2',
+    ]);
+    for (const where of [{ iban: 'canary 12' }, { pin: '3-4' }, { mail: 'CANARY@x.org' }]) {
+      expect(await accounts.findBy(where)).toEqual([{ id, ...values }]);
+      expect(await accounts.createQueryBuilder('a').where(where).getCount()).toBe(1);
+    }
+    await accounts.update({ pin: '34' }, { iban: 'canary 13', pin: 'canary 56' });
+    await accounts.save({ id, mail: 'canary.2@x.org' });
+    await fieldEncryption(opened.dataSource).keys.rotate();
+    expect(await fieldEncryption(opened.dataSource).reencrypt()).toMatchObject({ failed: 0 });
+    expect(await accounts.countBy({ iban: 'canary 13', pin: '56', mail: 'Canary.2@x.org' })).toBe(
+      1,
+    );
+    expect((await accounts.delete({ pin: '56' })).affected).toBe(1);
+  });
+});
+
+/** Leaves no name as it is. */
+class Marked extends DefaultNamingStrategy implements NamingStrategyInterface {
+  override tableName(targetName: string, userSpecifiedName: string | undefined): string {
+    return `t_${userSpecifiedName ?? snakeCase(targetName)}`;
+  }
+
+  override columnName(propertyName: string, customName: string, prefixes: string[]): string {
+    return `c_${snakeCase([...prefixes, customName || propertyName].join('_'))}`;
+  }
+}
+
+describeEachDatabase('With a naming strategy that changes names that are given', (database) => {
+  it.each([
+    ['synchronize', { synchronize: true }],
+    ['migrations', { synchronize: false, migrations: [...fieldEncryptionMigrations] }],
+  ])('writes, finds and re-encrypts in tables of %s', async (_what, options) => {
+    const opened = await openEncrypted(database, {
+      entities: [InsuredPerson],
+      namingStrategy: new Marked(),
+      entityPrefix: 'app_',
+      ...options,
+    });
+    const { dataSource } = opened;
+    try {
+      await dataSource.runMigrations();
+      // The tables of the application itself, where only ours are migrated.
+      if (!options.synchronize) await dataSource.synchronize();
+      await fieldEncryption(dataSource).ready();
+      await exercise(opened);
+      const keys: unknown[] = await dataSource.query('SELECT "state" FROM "app_t_data_keys"');
+      expect(keys).toContainEqual({ state: 'active' });
+      const differences = await dataSource.driver.createSchemaBuilder().log();
+      expect(differences.upQueries).toEqual([]);
+    } finally {
+      await opened.dispose();
+    }
   });
 });
 

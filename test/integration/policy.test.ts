@@ -14,6 +14,8 @@ import {
   PrimaryGeneratedColumn,
   Unique,
   VersionColumn,
+  ViewColumn,
+  ViewEntity,
 } from 'typeorm';
 import type { ObjectLiteral } from 'typeorm';
 import {
@@ -50,6 +52,21 @@ function docWith(decorators: readonly Decorator[], designType: unknown = String)
   return Doc;
 }
 
+/** The same as an EntitySchema; options of the other one come behind those that the library gave. */
+function schemaWith(behindColumn: object, behindIndex?: object) {
+  const index = blindIndexColumns('value')['value_bidx'];
+  return new EntitySchema({
+    name: 'Doc',
+    columns: {
+      id: { type: Number, primary: true },
+      value: { ...encryptedColumn(), ...behindColumn },
+      ...(behindIndex && { value_bidx: { ...index, ...behindIndex } }),
+    } as never,
+  });
+}
+
+const asIs = { to: (value: unknown) => value, from: (value: unknown) => value };
+
 const encrypted = (options: object = {}): Decorator => Encrypted(options);
 const blindIndex = (options: object = {}): Decorator => BlindIndex(options);
 
@@ -62,6 +79,11 @@ const WRONG_POLICIES: readonly [string, () => unknown, RegExp][] = [
   ['an unknown type', () => docWith([encrypted({ type: 'uuid' })]), /type/],
   ['an unknown storage', () => docWith([encrypted({ storage: 'jsonb' })]), /storage/],
   ['an unknown option', () => docWith([encrypted({ nulable: true })]), /unknown option "nulable"/],
+  [
+    'an unknown option, saying which there are',
+    () => docWith([encrypted({ nulable: true })]),
+    /known are type, storage, nullable, .*check\)/,
+  ],
   ['an option of another type', () => docWith([encrypted({ nullable: 'yes' })]), /nullable/],
   ['a length that is no number', () => docWith([encrypted({ length: '80' })]), /length/],
   ['an empty id', () => docWith([encrypted({ id: '' })]), /id/],
@@ -155,6 +177,16 @@ const WRONG_POLICIES: readonly [string, () => unknown, RegExp][] = [
       ]),
     /email/,
   ],
+  [
+    'an index column name that is no string',
+    () => docWith([encrypted(), blindIndex({ columnName: 7 })]),
+    /columnName/,
+  ],
+  [
+    'an empty index column name',
+    () => docWith([encrypted(), blindIndex({ columnName: '' })]),
+    /columnName/,
+  ],
   ['an unknown index option', () => docWith([encrypted(), blindIndex({ where: '1=1' })]), /where/],
   [
     'two indexes of one name',
@@ -240,6 +272,46 @@ const WRONG_POLICIES: readonly [string, () => unknown, RegExp][] = [
       }),
     /generated/i,
   ],
+  ...Object.entries<object>({
+    transformer: { transformer: asIs },
+    'transformer list': { transformer: [asIs, encryptedColumn().transformer] },
+    length: { type: 'varchar', length: 20 },
+    'type, which the length came with': { type: 'varchar' },
+    type: { type: 'simple-json' },
+    array: { array: true },
+    asExpression: { asExpression: `'x'`, generatedType: 'STORED' },
+    onUpdate: { onUpdate: `'x'` },
+    enum: { enum: ['x'] },
+    version: { version: true },
+    createDate: { createDate: true },
+    updateDate: { updateDate: true },
+    deleteDate: { deleteDate: true },
+    treeLevel: { treeLevel: true },
+    virtualProperty: { virtualProperty: true },
+  }).map(([what, options]): (typeof WRONG_POLICIES)[number] => [
+    `${what} behind encryptedColumn()`,
+    () => schemaWith(options),
+    new RegExp(`option "(${Object.keys(options).join('|')})" .*(ake it away|in the entity)`),
+  ]),
+  ...Object.entries<object>({
+    transformer: { transformer: asIs },
+    length: { length: 10 },
+    type: { type: 'text', length: undefined },
+    array: { array: true },
+    asExpression: { asExpression: `'x'`, generatedType: 'STORED' },
+    onUpdate: { onUpdate: `'x'` },
+    updateDate: { updateDate: true },
+    default: { default: 'x' },
+    primary: { primary: true },
+    unique: { unique: true },
+    generated: { generated: 'uuid', length: undefined },
+  }).map(([what, options]): (typeof WRONG_POLICIES)[number] => [
+    `${what} behind blindIndexColumns()`,
+    () => schemaWith({}, options),
+    new RegExp(
+      `option "(${Object.keys(options).join('|')})" of its index column "value_bidx" .*ake it away`,
+    ),
+  ]),
 ];
 
 const { ForeignKey } = typeorm as { ForeignKey?: (target: () => unknown) => Decorator };
@@ -312,6 +384,117 @@ describeEachDatabase('initialize() of a wrong policy', (kind) => {
     // And a second try says the same instead of working half-way.
     expect(await rejection(dataSource.initialize())).toMatchObject({ code: 'ERR_FIELD_POLICY' });
     expect(dataSource.isInitialized).toBe(false);
+  });
+});
+
+interface Mapping {
+  readonly table?: string;
+  readonly value: Decorator;
+}
+
+/** `@Entity(table) class <name> { @PrimaryColumn() id; @value value; }` */
+function mapped(name: string, { table = 'chart', value }: Mapping) {
+  const type = { [name]: class {} }[name] as new () => object;
+  Entity(table)(type);
+  PrimaryColumn('int')(type.prototype, 'id');
+  value(type.prototype, 'value');
+  return type;
+}
+
+describeEachDatabase('Two entities of one table', (kind) => {
+  const cleanup = new Cleanup();
+  afterEach(() => cleanup.run());
+
+  async function open(...entities: unknown[]): Promise<DataSource> {
+    const database = await cleanup.create(kind, { entities: entities as never });
+    return cleanup.add(protect(database)).initialize();
+  }
+
+  const chart = () => mapped('Chart', { value: encrypted({ id: 'Chart.value' }) });
+
+  it.each<[string, Decorator, string]>([
+    ['a property of the same name', Column('text'), 'value'],
+    ['one that writes at inserts only', Column({ type: 'text', update: false }), 'value'],
+    ['one that writes at updates only', Column({ type: 'text', insert: false }), 'value'],
+    [
+      'another property',
+      (prototype) => Column('text', { name: 'value' })(prototype, 'other'),
+      'other',
+    ],
+    [
+      'a property of an embedded',
+      (prototype) => {
+        class Part {}
+        Column('text', { name: 'value' })(Part.prototype, 'text');
+        Column(() => Part, { prefix: false })(prototype, 'part');
+      },
+      'part.text',
+    ],
+  ])('are refused where the other has the column as %s', async (_what, value, property) => {
+    for (const order of [0, 1]) {
+      const entities = [chart(), mapped('Sheet', { value })];
+      const error = await rejection(open(...(order === 0 ? entities : entities.reverse())));
+      expect(error).toBeInstanceOf(InvalidFieldPolicyError);
+      expect(error).toMatchObject({ entity: 'Chart', property: 'value' });
+      expect(error.message).toMatch(/Chart\.value.* entity Sheet .*column "value".*"chart"/);
+      expect(error.message).toContain(`@Encrypted({ id: 'Chart.value' }) on Sheet.${property}`);
+    }
+  });
+
+  it('are refused where they encrypt it under two ids', async () => {
+    const error = await rejection(open(chart(), mapped('Sheet', { value: encrypted() })));
+    expect(error).toBeInstanceOf(InvalidFieldPolicyError);
+    expect(error.message).toMatch(
+      /^Sheet\.value: Chart\.value .*@Encrypted\(\{ id: 'Chart.value' }\)/,
+    );
+  });
+
+  it('are refused where an EntitySchema has the ordinary column', async () => {
+    const Sheet = new EntitySchema({
+      name: 'Sheet',
+      tableName: 'chart',
+      columns: { id: { type: Number, primary: true }, value: { type: String } },
+    });
+    const error = await rejection(open(chart(), Sheet));
+    expect(error).toMatchObject({ entity: 'Chart', property: 'value' });
+    expect(error.message).toContain('Sheet');
+  });
+
+  it.each<[string, Decorator]>([
+    ['does not have the column', Column('text', { name: 'other' })],
+    ['encrypts it under the same id', encrypted({ id: 'Chart.value' })],
+    ['only reads it', Column({ type: 'text', insert: false, update: false })],
+  ])('work where the other %s', async (_what, value) => {
+    const dataSource = await open(chart(), mapped('Sheet', { value }));
+    expect(dataSource.isInitialized).toBe(true);
+  });
+
+  it('work where the tables are of two schemas, or their names differ in more than case', async () => {
+    const elsewhere =
+      kind.type === 'postgres'
+        ? new EntitySchema({
+            name: 'Sheet',
+            tableName: 'chart',
+            schema: 'elsewhere',
+            columns: { id: { type: Number, primary: true }, value: { type: String } },
+          })
+        : mapped('Sheet', { table: 'charts', value: Column('text') });
+    const dataSource = await open(chart(), elsewhere);
+    expect(dataSource.isInitialized).toBe(true);
+  });
+
+  it('are told apart by the names that the database tells apart', async () => {
+    const opening = open(chart(), mapped('Sheet', { table: 'Chart', value: Column('text') }));
+    if (kind.type === 'postgres') await expect(opening).resolves.toBeInstanceOf(DataSource);
+    else expect(await rejection(opening)).toMatchObject({ code: 'ERR_FIELD_POLICY' });
+  });
+
+  it('leaves views alone, which are not written', async () => {
+    class ChartView {}
+    ViewEntity({ expression: 'SELECT "id", "value" FROM "chart"' })(ChartView);
+    ViewColumn()(ChartView.prototype, 'value');
+    const dataSource = await open(chart(), ChartView);
+    expect(dataSource.isInitialized).toBe(true);
   });
 });
 

@@ -64,6 +64,18 @@ const PersonSchema = new EntitySchema<PersonRow>({
   },
 });
 
+const asIs = { to: (value: unknown) => value, from: (value: unknown) => value };
+
+/** What follows the spread takes the guard of the column away. */
+const LooseSchema = new EntitySchema<{ id: number; ssn: string }>({
+  name: 'Loose',
+  columns: {
+    id: { type: Number, primary: true },
+    ssn: { ...encryptedColumn(), transformer: asIs },
+    ssn_bidx: { ...blindIndexColumns('ssn')['ssn_bidx'], transformer: asIs },
+  } as never,
+});
+
 class Base {
   @PrimaryColumn() id!: number;
   @Encrypted() secret!: string;
@@ -115,6 +127,7 @@ const ENTITIES = [
   Letter,
   Note,
   PersonSchema,
+  LooseSchema,
   Heir,
   OpenHeir,
   ClosedHeir,
@@ -309,6 +322,23 @@ describeEachDatabase('An encrypted entity in a DataSource that was not wrapped',
       expect(error).toMatchObject({ property: 'secret' });
     }
     expect(await rows(table)).toEqual([]);
+  });
+
+  it('refuses an EntitySchema that has another transformer in place of the guard', async () => {
+    const repository = plain.getRepository(LooseSchema);
+    const refused = [
+      () => repository.save({ id: 1, ssn: SECRET }),
+      () => repository.insert({ id: 1, ssn: SECRET }),
+      () => repository.update({ id: 1 }, { ssn: SECRET }),
+      () => repository.upsert({ id: 1, ssn: SECRET }, ['id']),
+      () => repository.find(),
+    ];
+    for (const work of refused) {
+      const error = await rejection(work);
+      expect(error).toBeInstanceOf(ConfigurationError);
+      expect(error).toMatchObject({ entity: 'Loose', property: 'ssn' });
+    }
+    expect(await rows('loose')).toEqual([]);
   });
 
   it('refuses an entity whose encrypted property is in an embedded one', async () => {
