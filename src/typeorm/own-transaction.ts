@@ -1,6 +1,7 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
 import { KeyStateError } from '../errors';
+import { soleConnection } from './sole-connection';
 import { isTransientConflict } from './transient-conflict';
 import { withConnection } from './with-connection';
 
@@ -9,6 +10,15 @@ const conflicts = retry(handleWhen(mayGoAway), {
   maxAttempts: 8,
   backoff: new ExponentialBackoff({ initialDelay: 20, maxDelay: 1000 }),
 });
+
+/** What is to be done in a transaction that is nobody else's. */
+interface OwnTransaction<T> {
+  readonly work: (runner: QueryRunner) => Promise<T>;
+  /** Whether to commit with this answer. */
+  readonly isDone: (answer: T) => boolean;
+  /** What is done instead where the connection is in a transaction. */
+  readonly inTransaction: () => Promise<T>;
+}
 
 /**
  * Runs `work` in a transaction that is nobody else's, and commits it where the answer is `true`. A
@@ -20,28 +30,63 @@ export async function inOwnTransaction(
   work: (runner: QueryRunner) => Promise<boolean>,
 ): Promise<boolean> {
   return conflicts.execute(async () =>
-    withConnection(dataSource, connection, async (runner) => {
-      // SQLite has one connection for everybody, which may be in the middle of a transaction.
-      if (runner.isTransactionActive) throw busyWithTransaction();
-      await runner.startTransaction();
-      try {
-        const done = await work(runner);
-        if (done) await runner.commitTransaction();
-        else await runner.rollbackTransaction();
-        return done;
-      } catch (error) {
-        await rollBack(runner);
-        throw error;
-      }
-    }),
+    withConnection(dataSource, connection, (runner) =>
+      ownTransaction(runner, {
+        work,
+        isDone: (done) => done,
+        inTransaction: () => Promise.reject(busyWithTransaction()),
+      }),
+    ),
   );
 }
 
-/** The connection may be gone, and then so is the transaction; the error that led here says more. */
-async function rollBack(runner: QueryRunner): Promise<void> {
-  if (!runner.isTransactionActive) return;
+/** {@link inOwnTransaction} once, on a connection that the caller holds. */
+export async function ownTransaction<T>(runner: QueryRunner, own: OwnTransaction<T>): Promise<T> {
+  const sole = soleConnection(runner.connection);
+  if (sole !== undefined) {
+    return sole.whileAlone((alone) => inStatements(alone, own), own.inTransaction);
+  }
+  return runner.isTransactionActive ? own.inTransaction() : inTransaction(runner, own);
+}
+
+async function inTransaction<T>(
+  runner: QueryRunner,
+  { work, isDone }: OwnTransaction<T>,
+): Promise<T> {
+  await runner.startTransaction();
   try {
-    await runner.rollbackTransaction();
+    const answer = await work(runner);
+    if (isDone(answer)) await runner.commitTransaction();
+    else await runner.rollbackTransaction();
+    return answer;
+  } catch (error) {
+    if (runner.isTransactionActive) await quietly(runner.rollbackTransaction());
+    throw error;
+  }
+}
+
+/** Past TypeORM's methods: whoever subscribes to transactions would be told of one, and may wait for its end. */
+async function inStatements<T>(
+  runner: QueryRunner,
+  { work, isDone }: OwnTransaction<T>,
+): Promise<T> {
+  await runner.query('BEGIN IMMEDIATE');
+  // What `save()` and the like go by within it.
+  Object.assign(runner, { isTransactionActive: true, transactionDepth: 1 });
+  try {
+    const answer = await work(runner);
+    await runner.query(isDone(answer) ? 'COMMIT' : 'ROLLBACK');
+    return answer;
+  } catch (error) {
+    await quietly(runner.query('ROLLBACK'));
+    throw error;
+  }
+}
+
+/** The connection may be gone, and then so is the transaction; the error that led here says more. */
+async function quietly(rollback: Promise<unknown>): Promise<void> {
+  try {
+    await rollback;
   } catch {
     return;
   }

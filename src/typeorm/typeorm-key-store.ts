@@ -8,6 +8,7 @@ import { DataKeySchema } from './data-key-table';
 import type { DataKeyRow } from './data-key-table';
 import { base64urlOf, mutableColumnsOf, recordOf, rowOf } from './data-key-row';
 import { busyWithTransaction, inOwnTransaction } from './own-transaction';
+import { soleConnection } from './sole-connection';
 import { withConnection } from './with-connection';
 import { isUniqueViolation } from './transient-conflict';
 
@@ -29,6 +30,8 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
   constructor(dataSource: DataSource, hasTokens: (runner: QueryRunner) => Promise<boolean>) {
     this.#dataSource = dataSource;
     this.#hasTokens = hasTokens;
+    // From before the first statement: one that is not known to be under way would join a transaction.
+    soleConnection(dataSource);
   }
 
   async exists(connection?: QueryRunner): Promise<boolean> {
@@ -173,8 +176,9 @@ async function update(runner: QueryRunner, expected: KeyRecord, set: KeyUpdate):
 
 function notInTransaction(name: string): KeyStateError {
   return new KeyStateError(
-    `There is no data key "${name}" yet, and a key created inside your transaction would vanish with its ` +
-      'rollback. Run `field-encryption init`, or call fieldEncryption(dataSource).ready() before the transaction.',
+    `There is no data key "${name}" yet, and a key created inside a transaction would vanish with its rollback. ` +
+      'It is being created beside it: try again. To have it before the first write, run `field-encryption init` ' +
+      'or call fieldEncryption(dataSource).ready().',
     { retryable: true },
   );
 }

@@ -3,6 +3,8 @@ import { FieldEncryptionError, KeyStateError } from '../../errors';
 import type { EncryptedEntity, UniqueIndex } from '../encrypted-column';
 import { describeColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
+import { ownTransaction } from '../own-transaction';
+import { withConnection } from '../with-connection';
 import { bringToCurrentToken } from './current-tokens';
 import { lockTokens } from './token-lock';
 
@@ -12,6 +14,13 @@ interface UniqueValues {
   readonly values: readonly unknown[];
   /** The token that the first of them is written with. */
   readonly token: string;
+}
+
+/** What a query runner is given to send. */
+interface Statement {
+  readonly sql: string;
+  readonly parameters: unknown[] | undefined;
+  readonly structured: boolean | undefined;
 }
 
 /**
@@ -27,7 +36,6 @@ export class UniqueWrite {
   readonly #entity: EncryptedEntity;
   #parameters: unknown;
   #pending: readonly UniqueValues[] = [];
-  #began = false;
 
   constructor(installation: Installation, entity: EncryptedEntity) {
     this.#installation = installation;
@@ -50,25 +58,30 @@ export class UniqueWrite {
     heldRunner: QueryRunner | undefined,
     write: (runner: QueryRunner) => Promise<T>,
   ): Promise<T> {
-    const runner = heldRunner ?? this.#installation.dataSource.createQueryRunner('master');
-    const watched = watching(runner, async (parameters) => {
-      if (parameters !== this.#parameters || this.#pending.length === 0) return;
-      if (!runner.isTransactionActive) {
-        await runner.startTransaction();
-        this.#began = true;
-      }
-      await this.#makeWay(runner);
+    const { dataSource } = this.#installation;
+    return withConnection(dataSource, heldRunner, (runner) =>
+      write(
+        watching(runner, (statement) =>
+          statement.parameters === this.#parameters && this.#pending.length > 0
+            ? this.#send(runner, statement)
+            : send(runner, statement),
+        ),
+      ),
+    );
+  }
+
+  /** In a transaction no longer than the statement: listeners before and after it run outside. */
+  async #send(runner: QueryRunner, statement: Statement): Promise<unknown> {
+    const work = async (own: QueryRunner): Promise<unknown> => {
+      await this.#makeWay(own);
+      return send(own, statement);
+    };
+    if (runner.isTransactionActive) return work(runner);
+    return ownTransaction(runner, {
+      work,
+      isDone: () => true,
+      inTransaction: () => work(runner),
     });
-    try {
-      const result = await write(watched);
-      if (this.#began) await runner.commitTransaction();
-      return result;
-    } catch (error) {
-      if (this.#began) await rollBack(runner);
-      throw error;
-    } finally {
-      if (heldRunner === undefined) await runner.release();
-    }
   }
 
   async #makeWay(runner: QueryRunner): Promise<void> {
@@ -111,24 +124,20 @@ function rotatedMeanwhile({ encrypted }: UniqueIndex): KeyStateError {
   );
 }
 
-/** The same query runner, of which each statement waits for `before`. */
+/** The same query runner, of which each statement is sent by `query`. */
 function watching(
   runner: QueryRunner,
-  before: (parameters: unknown) => Promise<void>,
+  query: (statement: Statement) => Promise<unknown>,
 ): QueryRunner {
-  const query = async (sql: string, parameters?: unknown[], structured?: boolean) => {
-    await before(parameters);
-    return (await runner.query(sql, parameters, structured as true)) as unknown;
-  };
+  const watched = (sql: string, parameters?: unknown[], structured?: boolean): Promise<unknown> =>
+    query({ sql, parameters, structured });
   return new Proxy(runner, {
     get: (target, property) =>
-      property === 'query' ? query : (Reflect.get(target, property, target) as unknown),
+      property === 'query' ? watched : (Reflect.get(target, property, target) as unknown),
     set: (target, property, value) => Reflect.set(target, property, value, target),
   });
 }
 
-/** The connection may be gone, and then so is the transaction; the error that led here says more. */
-async function rollBack(runner: QueryRunner): Promise<void> {
-  if (!runner.isTransactionActive) return;
-  await runner.rollbackTransaction().catch(() => undefined);
+function send(runner: QueryRunner, { sql, parameters, structured }: Statement): Promise<unknown> {
+  return runner.query(sql, parameters, structured as true);
 }

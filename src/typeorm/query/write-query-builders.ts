@@ -9,7 +9,7 @@ import type {
 } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { SoftDeleteQueryBuilder } from 'typeorm/query-builder/SoftDeleteQueryBuilder.js';
-import { UnsupportedQueryError } from '../../errors';
+import { FieldEncryptionError, UnsupportedQueryError } from '../../errors';
 import type { EncryptedEntity } from '../encrypted-column';
 import { describeColumn } from '../encrypted-column';
 import { installationOf } from '../installation';
@@ -195,7 +195,11 @@ function prepareWrite<T>(
     entity !== undefined && UniqueWrite.isNeeded(entity)
       ? runUnique(builder, entity, queryRunner, write)
       : withResolvedParameters(builder, installation(builder), queryRunner, write.run);
-  return preparing === undefined ? run() : preparing.then(run, run);
+  if (preparing === undefined) return run();
+  return preparing.then(run, (failure: unknown) => {
+    if (!(failure instanceof FieldEncryptionError)) throw failure;
+    return run();
+  });
 }
 
 async function runUnique<T>(
