@@ -91,7 +91,12 @@ export class AuditKey<C> {
 
   async #create(connection?: C): Promise<AuditSeal> {
     const { store, wrapper, entries, log, emit } = this.#parts;
-    if ((await entries.last(connection)) !== undefined) throw sealLost();
+    if ((await entries.last(connection)) !== undefined) {
+      // Another process may have made the key, and its entry with it, since it was looked for.
+      const made = await this.#existing(connection);
+      if (made === undefined) throw sealLost();
+      return made;
+    }
     await this.#proveKek(connection);
     const spec = {
       name: AUDIT_KEY_NAME,

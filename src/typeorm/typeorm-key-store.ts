@@ -80,6 +80,9 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
   ): Promise<boolean> {
     if (heldByCaller?.isTransactionActive === true) throw notInTransaction(record.name);
     if (record.purpose === 'index' && (await this.#withConnection(heldByCaller, this.#hasTokens))) {
+      // Another process may have made the root since it was looked for, and written with it.
+      const made = await this.findCurrent('index', [record.name], heldByCaller);
+      if (made.length > 0) return false;
       throw indexRootLost();
     }
     return this.#inTransaction(heldByCaller, async (runner) => {

@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
 import type { DataSourceOptions } from 'typeorm';
@@ -96,6 +97,24 @@ describeEachDatabase('The first keys', (database) => {
     },
   );
 
+  it('come to a process that looked for them before another had made them, and goes on after', async () => {
+    const created = await cleanup.create(database, { entities: [Letter], synchronize: true });
+    const kms = new FakeKms();
+    kms.outage = new Error('away');
+    const late = cleanup.add(await protect(created, { kms }).initialize());
+    kms.outage = undefined;
+    const looking = heldBefore(late, /FROM "?field_encryption_audit"? .*ORDER BY/s);
+    const ready = fieldEncryption(late).ready();
+    await looking.reached;
+    const first = cleanup.add(await protect(created, { kms }).initialize());
+    looking.letGo();
+    await ready;
+
+    await late.getRepository(Letter).save({ text: 'dear' });
+    expect(await storedPlaintexts(first, Letter)).toEqual([{ text: 'dear' }]);
+    expect(await activeKeys(first)).toBe(1);
+  });
+
   it('are made anew when the database is dropped, and nothing is encrypted under the old ones', async () => {
     const dataSource = await open({ synchronize: true });
     const [before] = await fieldEncryption(dataSource).keys.list();
@@ -118,4 +137,28 @@ async function whileRetryable<T>(work: () => Promise<T>): Promise<T> {
       await sleep(20);
     }
   }
+}
+
+/** Holds a DataSource that is about to send a statement of a kind for the first time. */
+function heldBefore(
+  at: DataSource,
+  kind: RegExp,
+): { readonly reached: Promise<unknown>; readonly letGo: () => void } {
+  const events = new EventEmitter();
+  const reached = once(events, 'reached');
+  const going = once(events, 'going');
+  const createQueryRunner = at.createQueryRunner.bind(at);
+  at.createQueryRunner = (mode) => {
+    const runner = createQueryRunner(mode);
+    const query = runner.query.bind(runner) as (...args: unknown[]) => Promise<never>;
+    runner.query = async (sql: string, ...rest: unknown[]) => {
+      if (kind.test(sql)) {
+        events.emit('reached');
+        await going;
+      }
+      return query(sql, ...rest);
+    };
+    return runner;
+  };
+  return { reached, letGo: () => events.emit('going') };
 }
