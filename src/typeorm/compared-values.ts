@@ -11,6 +11,7 @@ interface Subject {
   readonly databaseEntity?: ObjectLiteral;
 }
 
+/** TypeORM types its subjects as a class, of which only these parts are looked at. */
 interface Computer {
   compute: (this: Computer, subjects: readonly Subject[]) => void;
 }

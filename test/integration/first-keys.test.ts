@@ -1,4 +1,3 @@
-import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
 import type { DataSourceOptions } from 'typeorm';
@@ -10,6 +9,7 @@ import {
 } from '../../src';
 import { installationOf } from '../../src/typeorm/installation';
 import { describeEachDatabase } from '../support/databases';
+import { heldBefore } from '../support/held-statement';
 import { FakeKms } from '../support/key-fixtures';
 import { Cleanup, protect } from '../support/protected-database';
 import { storedPlaintexts } from '../support/stored-rows';
@@ -103,7 +103,9 @@ describeEachDatabase('The first keys', (database) => {
     kms.outage = new Error('away');
     const late = cleanup.add(await protect(created, { kms }).initialize());
     kms.outage = undefined;
-    const looking = heldBefore(late, /FROM "?field_encryption_audit"? .*ORDER BY/s);
+    const looking = heldBefore(late, (sql) =>
+      /FROM "?field_encryption_audit"? .*ORDER BY/s.test(sql),
+    );
     const ready = fieldEncryption(late).ready();
     await looking.reached;
     const first = cleanup.add(await protect(created, { kms }).initialize());
@@ -137,28 +139,4 @@ async function whileRetryable<T>(work: () => Promise<T>): Promise<T> {
       await sleep(20);
     }
   }
-}
-
-/** Holds a DataSource that is about to send a statement of a kind for the first time. */
-function heldBefore(
-  at: DataSource,
-  kind: RegExp,
-): { readonly reached: Promise<unknown>; readonly letGo: () => void } {
-  const events = new EventEmitter();
-  const reached = once(events, 'reached');
-  const going = once(events, 'going');
-  const createQueryRunner = at.createQueryRunner.bind(at);
-  at.createQueryRunner = (mode) => {
-    const runner = createQueryRunner(mode);
-    const query = runner.query.bind(runner) as (...args: unknown[]) => Promise<never>;
-    runner.query = async (sql: string, ...rest: unknown[]) => {
-      if (kind.test(sql)) {
-        events.emit('reached');
-        await going;
-      }
-      return query(sql, ...rest);
-    };
-    return runner;
-  };
-  return { reached, letGo: () => events.emit('going') };
 }

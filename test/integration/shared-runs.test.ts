@@ -1,6 +1,5 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { EventEmitter, once } from 'node:events';
 import { chmodSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,6 +17,8 @@ import { enqueueRun, workOnRuns } from '../../src/reencryption/pg-boss';
 import type { QueueReport } from '../../src/reencryption/pg-boss';
 import { describePostgresAndSqlite, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
+import { heldBefore } from '../support/held-statement';
+import type { Held } from '../support/held-statement';
 import { createProject, outcomeOf } from '../support/project';
 import type { Outcome, Project } from '../support/project';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -168,29 +169,12 @@ describePostgresAndSqlite('A run that several workers share', (kind) => {
   }
 
   /** Holds a handle that has begun the second pass and is about to cut its first range. */
-  function heldInSecondPass(at: DataSource): {
-    readonly reached: Promise<unknown>;
-    readonly letGo: () => void;
-  } {
-    const events = new EventEmitter();
-    const reached = once(events, 'reached');
-    const going = once(events, 'going');
+  function heldInSecondPass(at: DataSource): Held {
     let isSecondPass = false;
-    const createQueryRunner = at.createQueryRunner.bind(at);
-    at.createQueryRunner = (mode) => {
-      const runner = createQueryRunner(mode);
-      const query = runner.query.bind(runner) as (...args: unknown[]) => Promise<never>;
-      runner.query = async (sql: string, ...rest: unknown[]) => {
-        if (/^UPDATE .*field_encryption_runs.*"pass"/.test(sql)) isSecondPass = true;
-        if (isSecondPass && /^INSERT INTO .*field_encryption_ranges/.test(sql)) {
-          events.emit('reached');
-          await going;
-        }
-        return query(sql, ...rest);
-      };
-      return runner;
-    };
-    return { reached, letGo: () => events.emit('going') };
+    return heldBefore(at, (sql) => {
+      if (/^UPDATE .*field_encryption_runs.*"pass"/.test(sql)) isSecondPass = true;
+      return isSecondPass && /^INSERT INTO .*field_encryption_ranges/.test(sql);
+    });
   }
 
   function documentOf({ stdout }: Outcome): RunReport {

@@ -30,6 +30,7 @@ export function changeInto(classes: Readonly<Record<Change, BuilderClass>>): voi
   }
 }
 
+/** Of the abstract class, as TypeORM's own builders inherit it; overloads hide that all are called alike. */
 function baseMethod(change: Change): (this: Builder, ...args: unknown[]) => unknown {
   const prototype = QueryBuilder.prototype as unknown as Record<Change, () => unknown>;
   return prototype[change];

@@ -1,15 +1,8 @@
 import { DeleteQueryBuilder, InsertQueryBuilder, UpdateQueryBuilder } from 'typeorm';
-import type {
-  DeleteResult,
-  EntityMetadata,
-  InsertResult,
-  ObjectLiteral,
-  QueryRunner,
-  UpdateResult,
-} from 'typeorm';
+import type { DeleteResult, InsertResult, ObjectLiteral, UpdateResult } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { SoftDeleteQueryBuilder } from 'typeorm/query-builder/SoftDeleteQueryBuilder.js';
-import { FieldEncryptionError, UnsupportedQueryError } from '../../errors';
+import { UnsupportedQueryError } from '../../errors';
 import type { EncryptedEntity } from '../encrypted-column';
 import { describeColumn } from '../encrypted-column';
 import { installationOf } from '../installation';
@@ -20,8 +13,9 @@ import { overwriteOnConflict } from './overwrite-on-conflict';
 import { columnsWithIndexes, withIndexColumns } from './index-values';
 import { assertMappedTable } from './mapped-table';
 import { rewritePredicate, withResolvedParameters } from './predicate';
+import { encryptedEntityOf, prepareWrite } from './prepared-write';
 import { assertNoRawUse } from './statement-check';
-import { UniqueWrite } from './unique-write';
+import type { UniqueWrite } from './unique-write';
 
 /** TypeORM's InsertQueryBuilder that has the keys ready before values are encrypted. */
 export class EncryptingInsertQueryBuilder<
@@ -167,68 +161,6 @@ export class EncryptingSoftDeleteQueryBuilder<
 
 function installation(builder: AnyQueryBuilder): Installation {
   return installationOf(builder.connection);
-}
-
-/** A write, and where it is told of the {@link UniqueWrite} that its statement goes through. */
-interface Write<T> {
-  readonly run: () => Promise<T>;
-  readonly watch: (unique: UniqueWrite | undefined) => void;
-}
-
-type WriteBuilder = AnyQueryBuilder & {
-  setQueryRunner(queryRunner: QueryRunner | undefined): unknown;
-};
-
-/**
- * Waits for nothing where the keys are ready and no unique index is involved, as for most writes.
- * Keys that cannot be had are no reason to fail here: a value that needs one says so by name, and a
- * write may have none.
- */
-function prepareWrite<T>(
-  builder: WriteBuilder,
-  queryRunner: QueryRunner | undefined,
-  write: Write<T>,
-): Promise<T> {
-  const entity = encryptedEntityOf(builder);
-  const preparing = entity && installation(builder).prepareWrite(entity, queryRunner);
-  const run = (): Promise<T> =>
-    entity !== undefined && UniqueWrite.isNeeded(entity)
-      ? runUnique(builder, entity, queryRunner, write)
-      : withResolvedParameters(builder, installation(builder), queryRunner, write.run);
-  if (preparing === undefined) return run();
-  return preparing.then(run, (failure: unknown) => {
-    if (!(failure instanceof FieldEncryptionError)) throw failure;
-    return run();
-  });
-}
-
-async function runUnique<T>(
-  builder: WriteBuilder,
-  entity: EncryptedEntity,
-  queryRunner: QueryRunner | undefined,
-  { run, watch }: Write<T>,
-): Promise<T> {
-  const unique = new UniqueWrite(installation(builder), entity);
-  return unique.run(queryRunner, async (watched) => {
-    watch(unique);
-    builder.setQueryRunner(watched);
-    try {
-      return await withResolvedParameters(builder, installation(builder), watched, run);
-    } finally {
-      builder.setQueryRunner(queryRunner);
-      watch(undefined);
-    }
-  });
-}
-
-function encryptedEntityOf(builder: AnyQueryBuilder): EncryptedEntity | undefined {
-  const metadata = mainMetadata(builder);
-  return metadata && installation(builder).encryptedEntity(metadata);
-}
-
-function mainMetadata(builder: AnyQueryBuilder): EntityMetadata | undefined {
-  const { mainAlias } = builder.expressionMap;
-  return mainAlias?.hasMetadata === true ? mainAlias.metadata : undefined;
 }
 
 function refuseSqlExpressions(entity: EncryptedEntity, values: ObjectLiteral): void {
