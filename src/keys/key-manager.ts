@@ -1,5 +1,3 @@
-import { performance } from 'node:perf_hooks';
-
 import type { AuditOptions } from '../audit/audit-options';
 import type { AuditStore } from '../audit/audit-store';
 import type { CipherSuite } from '../crypto/aead';
@@ -24,6 +22,7 @@ import type { KeyStore } from './key-store';
 import { KeyTable } from './key-table';
 import { KeyUses } from './key-uses';
 import { KeyWrapper } from './key-wrapper';
+import { turnClock } from './turn-clock';
 
 /** What a key manager is made of. */
 export interface KeyManagerOptions<C> {
@@ -213,7 +212,7 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   });
   const emit = quietly(options.onEvent);
   const policy = keyCachePolicy(options.cache);
-  const clock = options.clock ?? (() => performance.now());
+  const clock = options.clock ?? turnClock();
   const { maxAgeMs } = policy;
   const audit =
     options.audit &&

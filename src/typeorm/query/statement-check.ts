@@ -49,12 +49,18 @@ function encryptedEntities(
 }
 
 /** What a fragment that concerns an encrypted column has in it: its name, or one that a selection gives. */
-function namesOf({ selects }: Expressions, entities: readonly EncryptedEntity[]): string[] {
-  const names = entities.flatMap(({ namesInSql }) => namesInSql);
-  for (const { aliasName } of selects) {
-    if (aliasName !== undefined) names.push(aliasName.toLowerCase());
-  }
-  return names;
+function namesOf(
+  { selects }: Expressions,
+  entities: readonly EncryptedEntity[],
+): readonly string[] {
+  const [only, ...others] = entities;
+  const aliased = selects.filter(({ aliasName }) => aliasName !== undefined);
+  // As for every write: it is checked each time, so that nothing is copied.
+  if (only !== undefined && others.length === 0 && aliased.length === 0) return only.namesInSql;
+  return [
+    ...entities.flatMap(({ namesInSql }) => namesInSql),
+    ...aliased.map(({ aliasName = '' }) => aliasName.toLowerCase()),
+  ];
 }
 
 function mentions(sql: string, names: readonly string[]): boolean {
