@@ -11,7 +11,9 @@ const mayImport = {
   keys: ['audit', 'kms/kms-provider', 'crypto', 'format', 'encoding'],
   import: ['kms', 'crypto', 'encoding'],
   field: ['keys', 'format', 'crypto', 'encoding'],
+  threads: ['field', 'keys', 'encoding'],
   typeorm: [
+    'threads',
     'field',
     'import/previous-format',
     'keys',
@@ -23,6 +25,7 @@ const mayImport = {
   ],
   reencryption: [
     'typeorm',
+    'threads',
     'field',
     'keys',
     'kms/kms-provider',

@@ -13,7 +13,7 @@ import type { RunOptions } from './run-options';
 import { RunCounts } from './run-report';
 import { RunStore } from './run-store';
 import type { RunContext } from './run-context';
-import { CryptoThreads } from './threads/crypto-threads';
+import { RunThreads } from '../threads/run-threads';
 import { workOf } from './work-plan';
 import type { TableWork } from './work-plan';
 
@@ -62,10 +62,10 @@ const DEFAULT_THREADS = 2;
 /** Values from which on starting threads pays. */
 const THREADS_AFTER = 10_000;
 
-function threadsFor({ options }: Installation, { threads }: RunOptions): CryptoThreads {
+function threadsFor({ options }: Installation, { threads }: RunOptions): RunThreads {
   const count = threads ?? (availableParallelism() > 1 ? DEFAULT_THREADS : 0);
   const after = threads === undefined ? THREADS_AFTER : 0;
-  return new CryptoThreads(count, after, options.application ?? 'default');
+  return new RunThreads(count, after, options.application ?? 'default');
 }
 
 /** Rows that are still to be done, for each table. */

@@ -6,6 +6,7 @@ import type { FieldPolicy } from '../field/field-policy';
 import type { PreviousFormat } from '../import/previous-format';
 import { readLegacyPlaintext } from './legacy-plaintext';
 import { fetchRemote, formatNotRecognised, hasPreviousForm, readPrevious } from './previous-value';
+import { KnownValue } from './stand-in';
 
 /** A blind index together with the hidden column that stores it. */
 export interface IndexedColumn {
@@ -98,6 +99,7 @@ export function keyPrefixOf(
  */
 export function decryptStored(encrypted: EncryptedColumn, stored: unknown): unknown {
   const { cipher, policy, readsPlaintext, previousFormat } = encrypted;
+  if (stored instanceof KnownValue) return stored.value();
   if (!readsPlaintext && previousFormat === undefined) return cipher.decrypt(stored);
   const form = storedForm(encrypted, stored);
   if (form === 'previous' && previousFormat !== undefined) {

@@ -11,6 +11,7 @@ import {
   IsString,
   Length,
   Matches,
+  Max,
   Min,
 } from 'class-validator';
 import type { AuditOptions } from '../audit/audit-options';
@@ -49,6 +50,12 @@ export interface FieldEncryptionOptions {
     /** Age in milliseconds at which a key that could not be refreshed is forgotten. Defaults to 900,000. */
     maxAgeMs?: number;
   };
+  /**
+   * Threads that help to decrypt results of 10,000 values and more; 0 for none. They are started with
+   * the first such result, sent the data keys it takes, and end after 30 seconds without work.
+   * Defaults to one less than there are cores, and no more than 2.
+   */
+  readThreads?: number;
   /** What is known and wanted of the data keys, by name; `'*'` for all names without their own. */
   keyPolicies?: Record<string, KeyPolicy>;
   /** The time that goes into the key table and that policies go by. Defaults to the system's. */
@@ -79,6 +86,7 @@ class OptionRules {
   @IsOptional() @IsIn(['xaes-256-gcm', 'xchacha20-poly1305', 'aes-256-gcm-siv']) suite?: unknown;
   @IsOptional() @IsBoolean() validate?: unknown;
   @IsOptional() @IsObject() keyCache?: unknown;
+  @IsOptional() @IsInt() @Min(0) @Max(64) readThreads?: unknown;
   @IsOptional()
   @IsArray()
   @ArrayUnique()

@@ -8,6 +8,7 @@ import type { FieldEncryptionOptions } from './field-encryption-options';
 import { hasStoredTokens } from './stored-tokens';
 import { takeOver } from './take-over';
 import type { EncryptedColumns } from './take-over';
+import { ReadThreads } from '../threads/read-threads';
 import { TypeormAuditStore } from './typeorm-audit-store';
 import { TypeormKeyStore } from './typeorm-key-store';
 
@@ -38,6 +39,7 @@ export class Installation {
   readonly dataSource: DataSource;
   readonly options: FieldEncryptionOptions;
   readonly store: TypeormKeyStore;
+  readonly readThreads: ReadThreads;
   /** Whether `initialize()` makes the keys ready. The command line turns it off, to look without creating any. */
   preparesAtStart = true;
   readonly #schedules = new Set<Stoppable>();
@@ -48,6 +50,7 @@ export class Installation {
     this.dataSource = dataSource;
     this.options = options;
     this.store = new TypeormKeyStore(dataSource, (runner) => hasStoredTokens(this.columns, runner));
+    this.readThreads = new ReadThreads(options.readThreads, options.application ?? 'default');
     this.#keys = this.#newKeyManager();
     installations.set(dataSource, this);
   }
@@ -96,6 +99,7 @@ export class Installation {
     this.#keys = this.#newKeyManager();
     this.#columns = undefined;
     await closing.close();
+    await this.readThreads.close();
     const formats = new Set(Object.values(this.options.previousFormats ?? {}));
     for (const format of formats) await format.close?.();
   }

@@ -1,4 +1,4 @@
-import { inspect, TextDecoder } from 'node:util';
+import { TextDecoder } from 'node:util';
 import {
   DecryptionError,
   FieldEncryptionError,
@@ -9,19 +9,16 @@ import { keyUnusable } from '../field/field-errors';
 import type { FieldPolicy } from '../field/field-policy';
 import type { PreviousFormat, RemotePreviousFormat } from '../import/previous-format';
 import { parseCleartext } from './parse-cleartext';
+import { StandIn } from './stand-in';
 
 const UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/**
- * A stored value of a remote format, decrypted ahead of the synchronous read. It stands in the place of
- * the stored value, so that its plaintext lives no longer than the row, and shows nothing of it.
- */
-export class FetchedValue {
-  readonly stored: unknown;
+/** A stored value of a remote format, which was asked for it. */
+export class FetchedValue extends StandIn {
   readonly #plaintext: Uint8Array | FieldEncryptionError;
 
   constructor(stored: unknown, plaintext: Uint8Array | FieldEncryptionError) {
-    this.stored = stored;
+    super(stored);
     this.#plaintext = plaintext;
   }
 
@@ -29,14 +26,6 @@ export class FetchedValue {
   plaintext(): Uint8Array {
     if (this.#plaintext instanceof FieldEncryptionError) throw this.#plaintext;
     return this.#plaintext;
-  }
-
-  toJSON(): unknown {
-    return this.stored;
-  }
-
-  [inspect.custom](): string {
-    return '[encrypted]';
   }
 }
 

@@ -7,12 +7,14 @@ import { installDriverCodec } from './driver-codec';
 import { checkedOptions } from './field-encryption-options';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { Installation, isInstalled } from './installation';
+import { reuseLoadedValues } from './loaded-values';
 import { EncryptingSelectQueryBuilder } from './query/select-query-builder';
 import { addOwnTables, leaveToMigrations, leaveToSynchronize } from './own-tables';
 import { redactNotFoundErrors } from './redacted-criteria';
 import { FieldEncryptionSubscriber } from './subscriber';
 
 checkComparedValues();
+reuseLoadedValues();
 
 /** Drivers whose SQL and column types are tested. */
 const SUPPORTED_DRIVERS = ['better-sqlite3', 'sqlite', 'postgres'];

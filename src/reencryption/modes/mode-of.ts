@@ -1,6 +1,6 @@
 import type { Installation } from '../../typeorm/installation';
 import type { RunMode } from '../run-mode';
-import type { CryptoThreads } from '../threads/crypto-threads';
+import type { RunThreads } from '../../threads/run-threads';
 import { decrypt } from './decrypt';
 import { encrypt } from './encrypt';
 import type { Mode } from './mode';
@@ -9,7 +9,7 @@ import { reindex } from './reindex';
 import { verify } from './verify';
 
 /** @param threads - for what pays in one. */
-export function modeOf(name: RunMode, installation: Installation, threads: CryptoThreads): Mode {
+export function modeOf(name: RunMode, installation: Installation, threads: RunThreads): Mode {
   switch (name) {
     case 'encrypt':
       return encrypt;

@@ -2,7 +2,7 @@ import { keyIdOfPrefix, PREFIX_CHARS } from '../../format/data-key-id';
 import type { DataKey } from '../../keys/data-key';
 import type { EncryptedColumn } from '../../typeorm/encrypted-column';
 import type { Installation } from '../../typeorm/installation';
-import type { CryptoThreads } from '../threads/crypto-threads';
+import type { RunThreads } from '../../threads/run-threads';
 import { isNull, isOthers } from './cells';
 import type { Mode } from './mode';
 
@@ -16,7 +16,7 @@ class MovedValue {
 }
 
 /** Moves rows to the active key, without decoding what they hold. */
-export function reencrypt({ keys }: Installation, threads: CryptoThreads): Mode {
+export function reencrypt({ keys }: Installation, threads: RunThreads): Mode {
   return {
     name: 'reencrypt',
     pending: 'underOtherKey',
@@ -59,12 +59,14 @@ export function reencrypt({ keys }: Installation, threads: CryptoThreads): Mode 
       if (!oldKeys.has(prefix)) oldKeys.set(prefix, oldKey(encrypted, prefix));
       if (oldKeys.get(prefix) !== undefined) moving.push(at);
     }
-    const moved = await threads.move({
-      policy,
-      activeKey: keys.activeKey(policy.keyName),
-      oldKeys: [...oldKeys.values()].filter((key) => key !== undefined),
-      stored: moving.map((at) => String(stored[at])),
-    });
+    const moved = await threads.move(
+      {
+        policy,
+        keys: [...oldKeys.values()].filter((key) => key !== undefined),
+        stored: moving.map((at) => String(stored[at])),
+      },
+      keys.activeKey(policy.keyName),
+    );
     const readable = [...stored];
     for (const [i, at] of moving.entries()) {
       const value = moved[i];

@@ -14,9 +14,8 @@ export function ciphertextPrefixes(
   installation: Installation,
 ): Set<string> {
   const prefixes = new KeyPrefixes();
-  const columns = selectedColumns(expressions, installation);
-  for (const row of rows) {
-    for (const [key, encrypted] of columns) prefixes.add(encrypted, row[key]);
+  for (const [key, encrypted] of selectedColumns(expressions, installation)) {
+    for (const row of rows) prefixes.add(encrypted, row[key]);
   }
   return prefixes.found;
 }

@@ -1,6 +1,7 @@
 import { fetchPrevious } from '../encrypted-column';
 import type { Installation } from '../installation';
 import { FetchedValue } from '../previous-value';
+import { markStandIns } from '../stand-in';
 import type { Expressions } from './any-query-builder';
 import { selectedColumns } from './ciphertext-prefixes';
 
@@ -16,21 +17,9 @@ export async function fetchPreviousValues(
       encrypted,
       rows.map((row) => row[key]),
     );
+    markStandIns(rows, key);
     rows.forEach((row, i) => {
       if (ready[i] instanceof FetchedValue) row[key] = ready[i];
     });
-  }
-}
-
-/** Raw rows stay as the database holds them for whoever asked for them beside the entities. */
-export function restoreStoredValues(
-  rows: readonly Record<string, unknown>[],
-  { options }: Installation,
-): void {
-  if (options.previousFormats === undefined) return;
-  for (const row of rows) {
-    for (const [key, value] of Object.entries(row)) {
-      if (value instanceof FetchedValue) row[key] = value.stored;
-    }
   }
 }

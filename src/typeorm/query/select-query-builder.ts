@@ -5,11 +5,14 @@ import { UnsupportedQueryError } from '../../errors';
 import { describeColumn } from '../encrypted-column';
 import { installationOf } from '../installation';
 import type { Installation } from '../installation';
+import { restoreStored } from '../stand-in';
 import { changeInto } from './builder-changes';
 import { restoreCachedBytes } from './cached-bytes';
 import { ciphertextPrefixes, countedSelects, selectedColumns } from './ciphertext-prefixes';
+import { decryptAhead } from './decrypt-ahead';
+import { decryptToRemember, placeKnownValues, rememberEntities } from './known-values';
 import { assertNoneDeferred, rewritePredicate, withResolvedParameters } from './predicate';
-import { fetchPreviousValues, restoreStoredValues } from './previous-values';
+import { fetchPreviousValues } from './previous-values';
 import { assertNoRawUse } from './statement-check';
 import {
   EncryptingDeleteQueryBuilder,
@@ -66,7 +69,9 @@ export class EncryptingSelectQueryBuilder<
       const results = await withResolvedParameters(this, this.#installation, queryRunner, () =>
         super.executeEntitiesAndRawResults(queryRunner),
       );
-      restoreStoredValues(results.raw, this.#installation);
+      const rows = results.raw as Record<string, unknown>[];
+      rememberEntities(rows, results.entities);
+      restoreStored(rows);
       return results;
     } finally {
       this.#hydrations -= 1;
@@ -101,7 +106,10 @@ export class EncryptingSelectQueryBuilder<
       restoreCachedBytes(rows, this.expressionMap, installation);
       const prefixes = ciphertextPrefixes(rows, this.expressionMap, installation);
       await installation.loadKeys(prefixes, queryRunner);
+      placeKnownValues({ rows, prefixes }, this.expressionMap, installation, queryRunner);
       await fetchPreviousValues(rows, this.expressionMap, installation);
+      await decryptAhead(rows, this.expressionMap, installation);
+      decryptToRemember(rows, this.expressionMap, installation, queryRunner);
     }
     return rows;
   }

@@ -1,0 +1,252 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ChildProject } from '../support/child-project';
+import { describePostgresAndSqlite } from '../support/databases';
+import { Cleanup } from '../support/protected-database';
+
+/**
+ * Reads 2,600 rows with four encrypted columns that a thread can send, and two that it cannot. A
+ * process of its own, as threads need compiled code; it notes what is asked of threads.
+ */
+const READER = `
+require('reflect-metadata');
+const threads = require('node:worker_threads');
+const seen = { started: 0, asked: 0, living: new Set() };
+threads.Worker = class extends threads.Worker {
+  constructor(...args) {
+    if (seen.refuse) throw new Error('no threads here');
+    super(...args);
+    seen.started += 1;
+    seen.living.add(this);
+    this.once('exit', () => seen.living.delete(this));
+  }
+  postMessage(message) {
+    seen.asked += 1;
+    super.postMessage(message);
+  }
+};
+const { isDeepStrictEqual, inspect } = require('node:util');
+const { setTimeout: sleep } = require('node:timers/promises');
+const { DataSource, EntitySchema } = require('typeorm');
+const { encryptedColumn, fieldEncryption, localKms, withFieldEncryption } = require('typeorm-field-encryption');
+const Account = new EntitySchema({
+  name: 'Account',
+  columns: {
+    id: { type: Number, primary: true },
+    email: encryptedColumn({ nullable: true }),
+    visits: encryptedColumn({ type: 'number' }),
+    balance: encryptedColumn({ type: 'bigint' }),
+    bornOn: encryptedColumn({ type: 'date' }),
+    tags: encryptedColumn({ type: 'json' }),
+    photo: encryptedColumn({ type: 'bytes', storage: 'binary' }),
+  },
+});
+const account = (id) => ({
+  id,
+  email: id % 7 === 0 ? null : 'canary \\u00e4 \\u{1f98a} ' + id,
+  visits: id % 5 === 0 ? -0 : id / 3,
+  balance: -(BigInt(id) ** 5n),
+  bornOn: new Date(id * 1e7),
+  tags: { canary: [id] },
+  photo: Buffer.from('canary ' + id),
+});
+const ROWS = 2600;
+const open = (readThreads) => withFieldEncryption(
+  new DataSource({ ...JSON.parse(process.env.DATABASE), entities: [Account] }),
+  { kms: localKms({ keyFile: process.env.KEY_FILE }), readThreads },
+).initialize();
+const all = (repository) => repository.find({ order: { id: 'ASC' } });
+const right = (rows) => rows.length === ROWS && rows.every((row, i) => isDeepStrictEqual({ ...row }, account(i + 1)));
+/** Asks until threads have loaded their code and were asked. */
+async function untilAsked(repository) {
+  const before = seen.asked;
+  const answers = [];
+  while (seen.asked === before) {
+    answers.push(right(await all(repository)));
+    await sleep(5);
+  }
+  return answers.every(Boolean);
+}
+const failure = (promise) => promise.then(() => undefined, ({ code, entity, property, message }) => ({ code, entity, property, message }));
+
+const checks = {
+  async manyValues(accounts) {
+    const answers = await untilAsked(accounts);
+    return { answers, started: seen.started, again: right(await all(accounts)) };
+  },
+  async severalAtOnce(accounts) {
+    const results = await Promise.all([1, 2, 3].map(() => all(accounts)));
+    return results.every(right);
+  },
+  async rotated(accounts, dataSource) {
+    const { version } = await fieldEncryption(dataSource).keys.rotate();
+    await accounts.save([account(1), account(ROWS)].map((row) => ({ ...row, email: row.email + '!' })));
+    const rows = await all(accounts);
+    await accounts.save([account(1), account(ROWS)]);
+    return { version, emails: [rows[0].email, rows[ROWS - 1].email], right: right(await all(accounts)) };
+  },
+  async rawRows(accounts) {
+    const { raw, entities } = await accounts.createQueryBuilder('a').orderBy('a.id').getRawAndEntities();
+    const bytes = raw.every((row) => Buffer.isBuffer(row.a_photo));
+    const texts = raw.flatMap((row) => [row.a_email, row.a_visits, row.a_balance, row.a_bornOn, row.a_tags]);
+    return { right: right(entities), stored: bytes && texts.every((text) => text === null || /^A[Q-Za-f][A-Za-z0-9_-]+$/.test(text)) };
+  },
+  async fewValues(accounts) {
+    const before = seen.asked;
+    const rows = await accounts.find({ take: 2400, order: { id: 'ASC' } });
+    return { asked: seen.asked - before, length: rows.length };
+  },
+  async someColumns(accounts) {
+    const before = seen.asked;
+    const rows = await accounts.find({ select: { id: true, email: true } });
+    return { asked: seen.asked - before, length: rows.length, first: Object.keys(rows[0]) };
+  },
+  async threadThatDies(accounts) {
+    const reading = Promise.all([all(accounts), all(accounts)]);
+    for (const thread of seen.living) await thread.terminate();
+    const results = await reading;
+    return results.every(right) && (await untilAsked(accounts));
+  },
+  async damagedValue(accounts, dataSource) {
+    const table = dataSource.driver.escape('account'), email = dataSource.driver.escape('email');
+    const [{ stored }] = await dataSource.query('SELECT ' + email + ' AS stored FROM ' + table + ' WHERE id = 2599');
+    const at = stored.length - 20;
+    const put = (value) => dataSource.query('UPDATE ' + table + ' SET ' + email + " = '" + value + "' WHERE id = 2599");
+    const flipped = stored.slice(0, at) + (stored[at] === 'A' ? 'B' : 'A') + stored.slice(at + 1);
+    const failures = [];
+    for (const value of [flipped, stored.slice(0, 40) + '\\n' + stored.slice(41), stored.slice(0, 20), 'in clear'])  {
+      await put(value);
+      failures.push(await failure(all(accounts)));
+    }
+    await put(stored);
+    return { failures, right: right(await all(accounts)) };
+  },
+};
+
+(async () => {
+  const results = {};
+  const dataSource = await open(1);
+  const accounts = dataSource.getRepository(Account);
+  for (let id = 1; id <= ROWS; id += 100) await accounts.insert(Array.from({ length: 100 }, (_, i) => account(id + i)));
+  for (const [name, check] of Object.entries(checks)) results[name] = await check(accounts, dataSource);
+  await dataSource.destroy();
+  results.left = seen.living.size;
+  const { started } = seen;
+  const without = await open(0);
+  results.without = { right: right(await all(without.getRepository(Account))), started: seen.started - started };
+  await without.destroy();
+  seen.refuse = true;
+  const refused = await open(1);
+  results.refused = right(await all(refused.getRepository(Account))) && right(await all(refused.getRepository(Account)));
+  await refused.destroy();
+  process.stdout.write(JSON.stringify(results));
+})().catch((error) => { console.error(inspect(error)); process.exitCode = 1; });
+`;
+
+interface Failure {
+  readonly code: string;
+  readonly entity: string;
+  readonly property: string;
+  readonly message: string;
+}
+
+interface Results {
+  readonly manyValues: { answers: boolean; started: number; again: boolean };
+  readonly severalAtOnce: boolean;
+  readonly rotated: { version: number; emails: string[]; right: boolean };
+  readonly rawRows: { right: boolean; stored: boolean };
+  readonly fewValues: { asked: number; length: number };
+  readonly someColumns: { asked: number; length: number; first: string[] };
+  readonly threadThatDies: boolean;
+  readonly damagedValue: { failures: Failure[]; right: boolean };
+  readonly left: number;
+  readonly refused: boolean;
+  readonly without: { right: boolean; started: number };
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'field-encryption-reads-'));
+const keyFile = join(folder, 'kek');
+let project: ChildProject;
+
+beforeAll(() => {
+  writeFileSync(keyFile, randomBytes(32), { mode: 0o600 });
+  project = ChildProject.create();
+  project.write('reader.js', READER);
+});
+afterAll(() => {
+  project.remove();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describePostgresAndSqlite('reading very many values with a thread', (kind) => {
+  const cleanup = new Cleanup();
+  let results: Results;
+
+  beforeAll(async () => {
+    const { dataSourceOptions } = await cleanup.create(kind, {});
+    const { code, output } = await project.node(['reader.js'], {
+      DATABASE: JSON.stringify({ ...dataSourceOptions, synchronize: true }),
+      KEY_FILE: keyFile,
+    });
+    expect({ code, output: code === 0 ? '' : output }).toEqual({ code: 0, output: '' });
+    results = JSON.parse(output) as Results;
+  }, 120_000);
+  afterAll(() => cleanup.run());
+
+  it('gives the same values, of all types, and NULL', () => {
+    expect(results.manyValues).toEqual({ answers: true, started: 1, again: true });
+  });
+
+  it('gives each of several readers their own', () => {
+    expect(results.severalAtOnce).toBe(true);
+  });
+
+  it('reads values under several keys', () => {
+    expect(results.rotated).toEqual({
+      version: 2,
+      emails: ['canary ä 🦊 1!', 'canary ä 🦊 2600!'],
+      right: true,
+    });
+  });
+
+  it('leaves raw rows as the database holds them', () => {
+    expect(results.rawRows).toEqual({ right: true, stored: true });
+  });
+
+  it('asks no thread for fewer than 10,000 values', () => {
+    expect(results.fewValues).toEqual({ asked: 0, length: 2400 });
+    expect(results.someColumns).toEqual({ asked: 0, length: 2600, first: ['id', 'email'] });
+  });
+
+  it('goes on without a thread that dies, and starts another', () => {
+    expect(results.threadThatDies).toBe(true);
+  });
+
+  it('says what is wrong with a value as ever', () => {
+    const field = { entity: 'Account', property: 'email', message: expect.any(String) as string };
+    expect(results.damagedValue).toEqual({
+      failures: [
+        { code: 'ERR_DECRYPTION', ...field },
+        { code: 'ERR_CIPHERTEXT_MALFORMED', ...field },
+        { code: 'ERR_CIPHERTEXT_MALFORMED', ...field },
+        { code: 'ERR_PLAINTEXT_FOUND', ...field },
+      ],
+      right: true,
+    });
+    expect(JSON.stringify(results.damagedValue)).not.toContain('canary');
+  });
+
+  it('ends the thread with the DataSource', () => {
+    expect(results.left).toBe(0);
+  });
+
+  it('does without where there are none to be had', () => {
+    expect(results.refused).toBe(true);
+  });
+
+  it('starts none where none are wanted', () => {
+    expect(results.without).toEqual({ right: true, started: 0 });
+  });
+});
