@@ -2,8 +2,8 @@ import type { Sizes } from './scenario';
 
 /** Enough for stable medians. */
 const FULL: Sizes = {
-  rounds: 11,
-  slowRounds: 7,
+  rounds: 25,
+  slowRounds: 15,
   values: 5000,
   longValues: 1000,
   slowValues: 250,

@@ -27,6 +27,7 @@ interface Kind {
   readonly name: string;
   readonly entity: new () => Person;
   readonly suite?: CipherSuite;
+  readonly readThreads?: number;
   readonly byEmail?: Contender['byEmail'];
   readonly make?: Contender['make'];
 }
@@ -58,10 +59,17 @@ const LOOKING_UP: readonly Kind[] = [
   { name: VARIANTS.xchacha, entity: entities.IndexedEncryptedPerson, suite: 'xchacha20-poly1305' },
 ];
 
+/** Ours without threads that help to read. */
+const ONE_THREADED = STORING.filter(({ entity }) => entity !== entities.IndexedEncryptedPerson).map(
+  (kind): Kind => ({ ...kind, readThreads: 0 }),
+);
+
 export function storing(database: DatabaseKind, rows: number): Promise<Contender[]> {
-  const missing = peerVersions()[VARIANTS.typeormEncrypted] === undefined;
-  const kinds = STORING.filter(({ name }) => !missing || name !== VARIANTS.typeormEncrypted);
-  return Promise.all(kinds.map((kind) => open(kind, database, rows)));
+  return openAll(STORING, database, rows);
+}
+
+export function storingOnOneThread(database: DatabaseKind, rows: number): Promise<Contender[]> {
+  return openAll(ONE_THREADED, database, rows);
 }
 
 /** All of them, or those of these names. */
@@ -72,6 +80,16 @@ export function lookingUp(
 ): Promise<Contender[]> {
   const kinds = LOOKING_UP.filter(({ name }) => names.includes(name));
   return Promise.all(kinds.map((kind) => open(kind, database, rows)));
+}
+
+function openAll(
+  kinds: readonly Kind[],
+  database: DatabaseKind,
+  rows: number,
+): Promise<Contender[]> {
+  const missing = peerVersions()[VARIANTS.typeormEncrypted] === undefined;
+  const installed = kinds.filter(({ name }) => !missing || name !== VARIANTS.typeormEncrypted);
+  return Promise.all(installed.map((kind) => open(kind, database, rows)));
 }
 
 async function open(kind: Kind, databaseKind: DatabaseKind, rows: number): Promise<Contender> {
@@ -93,9 +111,19 @@ async function open(kind: Kind, databaseKind: DatabaseKind, rows: number): Promi
   };
 }
 
-async function connect({ entity, suite }: Kind, database: Database): Promise<DataSource> {
+async function connect(
+  { entity, suite, ...options }: Kind,
+  database: Database,
+): Promise<DataSource> {
+  const { readThreads } = options;
   const dataSource = dataSourceOn(database, [entity]);
-  if (suite !== undefined) withFieldEncryption(dataSource, { kms: keyFileKms(), suite });
+  if (suite !== undefined) {
+    withFieldEncryption(dataSource, {
+      kms: keyFileKms(),
+      suite,
+      ...(readThreads !== undefined && { readThreads }),
+    });
+  }
   return dataSource.initialize();
 }
 

@@ -6,7 +6,7 @@ import { code, details, matrix, table } from './markdown';
 import { resultsOf } from './ratios';
 import type { Report } from './report';
 
-const READS = ['find()', 'findOneBy({ id })', 'findOneBy({ email })'];
+const READS = ['find()', 'find() on one thread', 'findOneBy({ id })', 'findOneBy({ email })'];
 const WRITES = [
   'save() of new entities in chunks',
   'save() of new entities one by one',
@@ -24,7 +24,7 @@ export function performancePage(report: Report): string {
     ...(report.remark === undefined ? [] : [`> ${report.remark}`]),
     `## What to conclude\n\n${conclusions(report)}`,
     `## One value\n\nA string into a text column and back, in memory. The floors do what has to be done and nothing else: they know one key, and name none in what they store.\n\n![One value](charts/one-value.svg)\n\n${oneValue(report)}`,
-    `## Entities\n\nTen columns, four of them encrypted; plain columns are 1.00. The hand-tuned transformer is what a careful team writes over node:crypto. [typeorm-encrypted](https://github.com/generalpiston/typeorm-encrypted) is measured with its transformer, AES-256-GCM.\n\n![find()](charts/find.svg)\n\n${bySetting(report, READS)}\n\ntypeorm-encrypted has no way to find a row by an encrypted value.\n\n![Writes](charts/writes.svg)\n\n${bySetting(report, WRITES)}\n\nA transformer with random nonces makes TypeORM believe that every encrypted column has changed: whoever saves what they have just loaded writes it all again.`,
+    `## Entities\n\nTen columns, four of them encrypted; plain columns are 1.00. The hand-tuned transformer is what a careful team writes over node:crypto. [typeorm-encrypted](https://github.com/generalpiston/typeorm-encrypted) is measured with its transformer, AES-256-GCM. From 10,000 values on, threads of this library help to decrypt a result, here one (\`readThreads\`, one less than there are cores and two at most); on one thread is with \`readThreads: 0\`.\n\n![find()](charts/find.svg)\n\n${bySetting(report, READS)}\n\ntypeorm-encrypted has no way to find a row by an encrypted value.\n\n![Writes](charts/writes.svg)\n\n${bySetting(report, WRITES)}\n\nA transformer with random nonces makes TypeORM believe that every encrypted column has changed: whoever saves what they have just loaded writes it all again. This library remembers the ciphertexts of what was loaded, up to 1,000 rows at once of entities that are saved at all, so that \`save()\` decrypts none twice.`,
     `## Rotation\n\n\`reencrypt()\` moves every row to the active key, by compare-and-swap, while the application writes. The floor is one statement that the server runs by itself, without decrypting anything. A repository is what is left to the users of libraries without a runner.\n\n![Rotation](charts/rotation.svg)\n\n${bySetting(report, ['rotation'])}${growth(report)}`,
     `## Many data keys\n\n${detailed(report, ['start-up', 'find() over many data keys', 'find() with a cold key cache'])}`,
     `## HTTP\n\nA controller over a repository: of ten requests, six read one person, two a page of 50, two add one; the server and its clients share the machine.\n\n![HTTP service](charts/http.svg)\n\n${detailed(report, ['HTTP service'])}`,

@@ -1,7 +1,7 @@
 import { DATABASE_KINDS, settingName } from '../databases';
 import { measure } from '../measure';
 import type { Measurement, Work } from '../measure';
-import { lookingUp, storing } from '../people/contenders';
+import { lookingUp, storing, storingOnOneThread } from '../people/contenders';
 import type { Contender } from '../people/contenders';
 import { emailOf } from '../people/person';
 import type { Person } from '../people/person';
@@ -27,6 +27,7 @@ export const entities: Scenario = {
       partialUpdate,
       saveUntouched,
     ])),
+    ...(await compare(storingOnOneThread, setting, [findOnOneThread])),
     ...(await compare(lookingUp, setting, [findOneByEmail])),
   ],
 };
@@ -50,6 +51,11 @@ const find: Comparison = async (contenders, { sizes: { rows, rounds } }) => ({
   scenario: 'find()',
   unit: `one find() of ${String(rows)} rows, 4 of 10 columns encrypted`,
   measurements: await each(contenders, { items: 1, rounds }, ({ people }) => people.find()),
+});
+
+const findOnOneThread: Comparison = async (contenders, setting) => ({
+  ...(await find(contenders, setting)),
+  scenario: 'find() on one thread',
 });
 
 const findOneById: Comparison = async (contenders, { sizes: { lookups, rounds } }) => ({
