@@ -5,8 +5,10 @@ import type { Major } from './typeorm-major';
 /** How much work the scenarios do. */
 export interface Sizes {
   readonly rounds: number;
-  /** Rounds of what takes seconds. */
+  /** Rounds of what takes a second or so. */
   readonly slowRounds: number;
+  /** Rounds of what takes ten seconds and more. */
+  readonly longRounds: number;
   /** Values in a round of the one-value scenarios. */
   readonly values: number;
   /** The same, of values above 1 KiB, and for peers that are far slower. */

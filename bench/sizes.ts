@@ -4,6 +4,7 @@ import type { Sizes } from './scenario';
 const FULL: Sizes = {
   rounds: 25,
   slowRounds: 15,
+  longRounds: 7,
   values: 5000,
   longValues: 1000,
   slowValues: 250,
@@ -25,6 +26,7 @@ const FULL: Sizes = {
 const SMOKE: Sizes = {
   rounds: 1,
   slowRounds: 1,
+  longRounds: 1,
   values: 20,
   longValues: 10,
   slowValues: 5,
@@ -59,6 +61,6 @@ export function sizesFor({ smoke, large, rounds: given }: Extent): Sizes {
   return {
     ...FULL,
     ...(large ? { growth: [10_000, 100_000, 1_000_000] } : {}),
-    ...(given === undefined ? {} : { rounds, slowRounds: rounds }),
+    ...(given === undefined ? {} : { rounds, slowRounds: rounds, longRounds: rounds }),
   };
 }

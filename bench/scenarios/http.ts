@@ -42,7 +42,7 @@ export const http: Scenario = {
     }
     const measurements = await measure(variants, {
       items: sizes.requests,
-      rounds: sizes.slowRounds,
+      rounds: sizes.longRounds,
     });
     for (const server of servers) await server.stop();
     return [

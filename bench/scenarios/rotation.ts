@@ -38,7 +38,7 @@ async function comparison({ database: kind, sizes }: Setting): Promise<Result> {
   ];
   const measurements = await measure(variants, {
     items: sizes.rotationRows,
-    rounds: sizes.slowRounds,
+    rounds: sizes.longRounds,
   });
   await dataSource.destroy();
   await dropDatabase(database);
