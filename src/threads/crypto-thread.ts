@@ -82,7 +82,10 @@ export class CryptoThread {
   async move(ciphertexts: Ciphertexts, activeKey: DataKey): Promise<readonly string[]> {
     const { policy, keys, stored } = ciphertexts;
     const request = this.#request({ policy, keys: [activeKey, ...keys], stored });
-    const reply = await this.#ask<MoveReply>({ ...request, activeKeyId: activeKey.id });
+    const reply = await this.#ask<MoveReply>({
+      ...request,
+      activeKeyId: activeKey.id,
+    });
     const moved = unpacked(reply ?? '');
     activeKey.uses.pending += moved.filter((ciphertext) => ciphertext !== '').length;
     return asManyAs(stored, moved);
@@ -99,12 +102,10 @@ export class CryptoThread {
   }
 
   #request({ policy, keys, stored }: Ciphertexts): OpenRequest {
-    const unknown = keys.filter(({ id }) => !this.#sent.has(id));
-    for (const { id } of unknown) this.#sent.add(id);
     return {
       application: this.#application,
       policy,
-      keys: unknown.map(sentKey),
+      keys: keys.filter(({ id }) => !this.#sent.has(id)).map(sentKey),
       stored: packed(stored),
     };
   }
@@ -113,6 +114,7 @@ export class CryptoThread {
     if (this.#ended) return Promise.resolve(undefined);
     return new Promise((resolve) => {
       this.#worker.postMessage(request);
+      for (const { id } of request.keys) this.#sent.add(id);
       this.#waiting.push((reply) => {
         resolve(reply as Reply | undefined);
       });

@@ -44,7 +44,9 @@ export class Installation {
   preparesAtStart = true;
   readonly #schedules = new Set<Stoppable>();
   #keys: KeyManager<QueryRunner>;
+  /** Kept when the DataSource is destroyed: what is under way then must neither read ciphertext nor write cleartext. */
   #columns: EncryptedColumns | undefined;
+  #isOpen = false;
 
   constructor(dataSource: DataSource, options: FieldEncryptionOptions) {
     this.dataSource = dataSource;
@@ -68,9 +70,17 @@ export class Installation {
 
   /** The encrypted columns. Throws before `initialize()` has built the metadata. */
   get columns(): EncryptedColumns {
-    if (this.#columns !== undefined) return this.#columns;
+    if (this.#isOpen && this.#columns !== undefined) return this.#columns;
     throw new ConfigurationError(
       'The DataSource is not initialized. Await dataSource.initialize() first.',
+    );
+  }
+
+  /** Throws when the DataSource was destroyed since it had these columns: their keys are gone. */
+  requireStill(columns: EncryptedColumns): void {
+    if (this.#isOpen && this.#columns === columns) return;
+    throw new ConfigurationError(
+      'The DataSource was destroyed while it read a result. Await what is under way before destroy().',
     );
   }
 
@@ -78,6 +88,7 @@ export class Installation {
   takeOverMetadata(): void {
     const { dataSource, options } = this;
     this.#columns = takeOver({ dataSource, options, keys: this.#keys });
+    this.#isOpen = true;
   }
 
   /** Has a schedule stopped before the DataSource is destroyed. */
@@ -97,7 +108,7 @@ export class Installation {
   async close(): Promise<void> {
     const closing = this.#keys;
     this.#keys = this.#newKeyManager();
-    this.#columns = undefined;
+    this.#isOpen = false;
     await closing.close();
     await this.readThreads.close();
     const formats = new Set(Object.values(this.options.previousFormats ?? {}));

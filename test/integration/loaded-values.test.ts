@@ -219,6 +219,19 @@ describeEachDatabase('Saving an entity that was loaded', (database) => {
     expectNoCanary(raw);
   });
 
+  it('gives raw rows as they are stored beside entities of the same builder', async () => {
+    const { id } = await loadedPatient();
+    const builder = patients().createQueryBuilder('p').where({ id });
+    const hydrating = builder.getMany();
+    const copy = builder.clone();
+    const [raws, found] = await Promise.all([builder.getRawMany<{ p_note: unknown }>(), hydrating]);
+    expect(found).toEqual([{ id, ...ADA }]);
+    for (const raw of [...raws, ...(await copy.getRawMany<{ p_note: unknown }>())]) {
+      expect(raw.p_note).toMatch(/^A[\w-]{60,}$/);
+    }
+    expect(await copy.getMany()).toEqual([{ id, ...ADA }]);
+  });
+
   it('remembers with the entity alone, in several saves of it at once', async () => {
     const ada = await loadedPatient();
     const same = await patients().findOneByOrFail({ id: ada.id });

@@ -43,9 +43,10 @@ const Account = new EntitySchema({
     photo: encryptedColumn({ type: 'bytes', storage: 'binary' }),
   },
 });
+const longest = 'canary '.repeat(5000);
 const account = (id) => ({
   id,
-  email: id % 7 === 0 ? null : 'canary \\u00e4 \\u{1f98a} ' + id,
+  email: id % 7 === 0 ? null : (id === 50 ? longest : 'canary \\u00e4 \\u{1f98a} ') + id,
   visits: id % 5 === 0 ? -0 : id / 3,
   balance: -(BigInt(id) ** 5n),
   bornOn: new Date(id * 1e7),
@@ -109,6 +110,26 @@ const checks = {
     const results = await reading;
     return results.every(right) && (await untilAsked(accounts));
   },
+  async keysThatComeOfAge(accounts) {
+    const { now } = performance;
+    let passed = 0;
+    performance.now = () => now.call(performance) + passed;
+    const reading = all(accounts);
+    const hour = setImmediate(() => { passed = 3_600_000; });
+    const rows = await reading;
+    performance.now = now;
+    return right(rows) && passed > 0;
+  },
+  async destroyed() {
+    const other = await open(1);
+    const accounts = other.getRepository(Account);
+    await untilAsked(accounts);
+    const before = seen.asked;
+    const reading = all(accounts).then((rows) => (right(rows) ? 'right' : 'wrong'), ({ code }) => code);
+    while (seen.asked === before) await new Promise(setImmediate);
+    await other.destroy();
+    return reading;
+  },
   async damagedValue(accounts, dataSource) {
     const table = dataSource.driver.escape('account'), email = dataSource.driver.escape('email');
     const [{ stored }] = await dataSource.query('SELECT ' + email + ' AS stored FROM ' + table + ' WHERE id = 2599');
@@ -163,6 +184,8 @@ interface Results {
   readonly damagedValue: { failures: Failure[]; right: boolean };
   readonly left: number;
   readonly refused: boolean;
+  readonly keysThatComeOfAge: boolean;
+  readonly destroyed: string;
   readonly without: { right: boolean; started: number };
 }
 
@@ -222,6 +245,14 @@ describePostgresAndSqlite('reading very many values with a thread', (kind) => {
 
   it('goes on without a thread that dies, and starts another', () => {
     expect(results.threadThatDies).toBe(true);
+  });
+
+  it('asks again for keys that come of age meanwhile', () => {
+    expect(results.keysThatComeOfAge).toBe(true);
+  });
+
+  it('never gives ciphertext for values when the DataSource is destroyed meanwhile', () => {
+    expect(['right', 'ERR_CONFIGURATION']).toContain(results.destroyed);
   });
 
   it('says what is wrong with a value as ever', () => {

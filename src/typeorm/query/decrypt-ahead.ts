@@ -1,5 +1,5 @@
-import { promisify } from 'node:util';
-import type { ValueType } from '../../encoding/value-codec';
+import { setImmediate } from 'node:timers/promises';
+import type { FieldValue, ValueType } from '../../encoding/value-codec';
 import type { KeySource } from '../../keys/key-source';
 import type { CryptoThread } from '../../threads/crypto-thread';
 import type { EncryptedColumn } from '../encrypted-column';
@@ -14,11 +14,13 @@ import { decryptColumn, holdsOnlyOurText } from './known-values';
 const MANY_VALUES = 10_000;
 /** Some milliseconds of work, so that who waits for the last batch does not wait long. */
 const BATCH_ROWS = 500;
+/** A longer ciphertext is decrypted in less time, for each byte of it, than it takes to send it. */
+const LONGEST_SENT = 16_384;
 /** What a thread can send as it is. */
 const SENDABLE: ReadonlySet<ValueType> = new Set(['string', 'number', 'bigint', 'boolean', 'date']);
 
 /** Taken before anybody may put a clock of their own in its place. */
-const nextTurn = promisify(setImmediate);
+const nextTurn = setImmediate;
 
 type Row = Record<string, unknown>;
 
@@ -32,32 +34,43 @@ interface Batch {
 /**
  * Decrypts a result of very many values before TypeORM hydrates it, shared out between threads and this
  * one, which sees to other work after each batch. Values that do not decrypt are left as they are, for
- * the hydration to say what is wrong with them.
+ * the hydration to say what is wrong with them. Answers `undefined` where threads would not pay.
+ *
+ * @throws {@link ConfigurationError} when the DataSource is destroyed meanwhile
  */
-export async function decryptAhead(
+export function decryptAhead(
   rows: readonly Row[],
   expressions: Expressions,
   installation: Installation,
-): Promise<void> {
-  const { readThreads } = installation;
-  if (!readThreads.enabled) return;
+): Promise<void> | undefined {
+  if (!installation.readThreads.enabled) return undefined;
   const batches = batchesOf(rows, expressions, installation);
-  if (batches.length === 0) return;
+  return batches.length === 0 ? undefined : shareOut(batches, installation);
+}
 
-  readThreads.start();
+async function shareOut(batches: Batch[], installation: Installation): Promise<void> {
+  const { columns, keys, readThreads } = installation;
   const handedOver: Promise<void>[] = [];
+  const failures: unknown[] = [];
+  const fail = (error: unknown): void => {
+    failures.push(error);
+  };
+  readThreads.start();
   while (batches.length > 0) {
     for (let thread = readThreads.free(); thread !== undefined; thread = readThreads.free()) {
       const batch = batches.pop();
       if (batch === undefined) break;
-      handedOver.push(decryptThere(batch, thread, installation.keys));
+      handedOver.push(decryptThere(batch, thread, keys).catch(fail));
     }
     const batch = batches.pop();
     if (batch === undefined) break;
     decryptColumn(batch.rows, batch.key, batch.encrypted);
     await nextTurn();
+    installation.requireStill(columns);
   }
   await Promise.all(handedOver);
+  installation.requireStill(columns);
+  if (failures.length > 0) throw failures[0];
 }
 
 /** A joined row repeats values that are hydrated once: those are left to the hydration. */
@@ -96,14 +109,20 @@ async function decryptThere(
   const stored: string[] = [];
   for (const row of rows) {
     const value = row[key];
-    if (typeof value !== 'string' || !found.has(value)) continue;
+    if (typeof value !== 'string' || value.length > LONGEST_SENT || !found.has(value)) continue;
     sent.push(row);
     stored.push(value);
   }
-  const values = await thread.open({ policy: encrypted.policy, keys: found.keys, stored });
+  const { policy } = encrypted;
+  const values = await thread.open({ policy, keys: found.keys, stored });
   for (const [i, text] of stored.entries()) {
     const [row, value] = [sent[i], values[i]];
-    if (row !== undefined && value !== undefined)
-      row[key] = new KnownValue(encrypted.column, text, value);
+    if (row === undefined || value === undefined) continue;
+    row[key] = new KnownValue(encrypted.column, text, ofThisThread(policy.type, value));
   }
+}
+
+/** A Date arrives as one of Node.js itself, which is not the one of whoever runs in a context of its own, such as Jest. */
+function ofThisThread(type: ValueType, value: FieldValue): FieldValue {
+  return type === 'date' ? new Date(Number(value)) : value;
 }

@@ -94,21 +94,35 @@ export class EncryptingSelectQueryBuilder<
     return counting;
   }
 
+  /** Rows that are asked for raw have nothing in the place of ciphertexts, whatever else is under way. */
+  override getRawMany<T>(): Promise<T[]> {
+    if (this.#hydrations === 0) return super.getRawMany<T>();
+    const copy = super.clone();
+    copy.#hydrations = 0;
+    return copy.getRawMany<T>();
+  }
+
   protected override async loadRawResults(queryRunner: QueryRunner) {
     const installation = this.#installation;
+    const hydrates = this.#hydrations > 0;
     const rows = await withResolvedParameters(
       this,
       installation,
       queryRunner,
       () => super.loadRawResults(queryRunner) as Promise<Record<string, unknown>[]>,
     );
-    if (this.#hydrations > 0) {
+    if (hydrates) {
       restoreCachedBytes(rows, this.expressionMap, installation);
       const prefixes = ciphertextPrefixes(rows, this.expressionMap, installation);
       await installation.loadKeys(prefixes, queryRunner);
       placeKnownValues({ rows, prefixes }, this.expressionMap, installation, queryRunner);
       await fetchPreviousValues(rows, this.expressionMap, installation);
-      await decryptAhead(rows, this.expressionMap, installation);
+      const ahead = decryptAhead(rows, this.expressionMap, installation);
+      if (ahead !== undefined) {
+        await ahead;
+        // Keys may have come of age meanwhile.
+        await installation.loadKeys(prefixes, queryRunner);
+      }
       decryptToRemember(rows, this.expressionMap, installation, queryRunner);
     }
     return rows;
