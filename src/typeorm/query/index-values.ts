@@ -7,6 +7,7 @@ import type { EncryptedEntity } from '../encrypted-column';
  * that TypeORM asks them for their tokens. The caller's object stays as it is.
  */
 export function withIndexColumns(entity: EncryptedEntity, values: ObjectLiteral): ObjectLiteral {
+  if (!entity.indexed) return values;
   let extended = values;
   for (const { column, indexes } of entity.columns) {
     if (column.getEntityValue(values) === undefined) continue;

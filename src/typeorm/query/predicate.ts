@@ -166,10 +166,16 @@ export function withResolvedParameters<T>(
   queryRunner: QueryRunner | undefined,
   run: () => Promise<T>,
 ): Promise<T> {
-  const deferring = parametersOf(builder).filter((each) => Object.values(each).some(isDeferred));
+  const deferring = parametersOf(builder).filter(holdsDeferred);
   return deferring.length === 0
     ? run()
     : runResolved(deferring, { builder, installation, queryRunner, run });
+}
+
+/** Asked for every statement, so that nothing is made of the parameters. */
+function holdsDeferred(parameters: ObjectLiteral): boolean {
+  for (const name in parameters) if (isDeferred(parameters[name])) return true;
+  return false;
 }
 
 interface Run<T> {

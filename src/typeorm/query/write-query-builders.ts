@@ -164,9 +164,15 @@ function installation(builder: AnyQueryBuilder): Installation {
 }
 
 function refuseSqlExpressions(entity: EncryptedEntity, values: ObjectLiteral): void {
+  // Nearly all values are neither functions nor anything that could hold one.
+  if (!Object.values(values).some(mayHoldFunction)) return;
   for (const { column } of entity.columns) {
     if (typeof column.getEntityValue(values) === 'function') throw sqlExpressionRefused(column);
   }
+}
+
+function mayHoldFunction(value: unknown): boolean {
+  return typeof value === 'function' || (typeof value === 'object' && value !== null);
 }
 
 /** INSERT … SELECT, which TypeORM has since 1.0. */
