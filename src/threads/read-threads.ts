@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
-import { CryptoThread } from './crypto-thread';
+import type { CryptoThread } from './crypto-thread';
+import { idlestOf, ThreadPool } from './thread-pool';
 
 /** More are of little use: the asker has to hand over and take back every value. */
 const MOST_BY_DEFAULT = 2;
@@ -11,54 +12,41 @@ const IDLE_MS = 30_000;
 /** Threads that help this one to decrypt results of very many values. They are started when first of use. */
 export class ReadThreads {
   readonly #count: number;
-  readonly #application: string;
-  #threads: CryptoThread[] = [];
-  #failed = false;
+  readonly #pool: ThreadPool;
   #idle: NodeJS.Timeout | undefined;
 
   /** @param count - how many; by default one less than there are cores, and no more than two. */
   constructor(count: number | undefined, application: string) {
     this.#count = count ?? Math.min(MOST_BY_DEFAULT, availableParallelism() - 1);
-    this.#application = application;
+    this.#pool = new ThreadPool(application);
   }
 
   /** Whether there are any to be had. */
   get enabled(): boolean {
-    return this.#count > 0 && !this.#failed;
+    return this.#count > 0 && !this.#pool.failed;
   }
 
   /** Starts those that are missing, which takes a moment: until then there is no free one. */
   start(): void {
     this.#restartIdleTime();
-    while (this.enabled && this.#threads.length < this.#count) this.#startOne();
+    while (this.enabled && this.#pool.threads.length < this.#count) this.#pool.start();
   }
 
   /** One that can take more work now. */
   free(): CryptoThread | undefined {
-    const free = this.#threads.filter(({ ready, waiting }) => ready && waiting < REQUESTS_AHEAD);
-    return free.sort((a, b) => a.waiting - b.waiting)[0];
+    const { threads } = this.#pool;
+    return idlestOf(threads.filter(({ ready, waiting }) => ready && waiting < REQUESTS_AHEAD));
   }
 
   async close(): Promise<void> {
     clearTimeout(this.#idle);
-    const threads = this.#threads;
-    this.#threads = [];
-    await Promise.all(threads.map((thread) => thread.close()));
-  }
-
-  #startOne(): void {
-    const thread = CryptoThread.start(this.#application, (failed) => {
-      this.#failed ||= failed;
-      this.#threads = this.#threads.filter((each) => each !== thread);
-    });
-    if (thread === undefined) this.#failed = true;
-    else this.#threads.push(thread);
+    await this.#pool.close();
   }
 
   #restartIdleTime(): void {
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => {
-      const busy = this.#threads.some(({ waiting }) => waiting > 0);
+      const busy = this.#pool.threads.some(({ waiting }) => waiting > 0);
       if (busy) this.#restartIdleTime();
       else void this.close();
     }, IDLE_MS).unref();

@@ -1,23 +1,21 @@
 import type { DataKey } from '../keys/data-key';
-import { CryptoThread } from './crypto-thread';
-import type { Ciphertexts } from './crypto-thread';
+import type { Ciphertexts, CryptoThread } from './crypto-thread';
+import { idlestOf, ThreadPool } from './thread-pool';
 
 /**
  * Threads that move ciphertexts to the active key, while this one talks to the database. They only
  * make a run faster: what a thread cannot do, or a thread that fails, is left to the asker.
  */
 export class RunThreads {
-  readonly #application: string;
+  readonly #pool: ThreadPool;
   readonly count: number;
   #notYet: number;
-  #threads: CryptoThread[] = [];
-  #failed = false;
 
   /** @param after - values that are left to the asker before a thread is started. */
   constructor(count: number, after: number, application: string) {
     this.count = count;
     this.#notYet = after;
-    this.#application = application;
+    this.#pool = new ThreadPool(application);
   }
 
   /** Tells how many values are to come, so that threads which will pay are started at once. */
@@ -33,26 +31,14 @@ export class RunThreads {
   }
 
   async close(): Promise<void> {
-    const threads = this.#threads;
-    this.#threads = [];
-    await Promise.all(threads.map((thread) => thread.close()));
+    await this.#pool.close();
   }
 
   /** The thread with the least to do; a new one while there are too few. */
   #next(): CryptoThread | undefined {
-    if (this.#failed || this.count === 0) return undefined;
-    const [idlest] = this.#threads.sort((a, b) => a.waiting - b.waiting);
-    if (idlest?.waiting === 0 || this.#threads.length >= this.count) return idlest;
-    return this.#start();
-  }
-
-  #start(): CryptoThread | undefined {
-    const thread = CryptoThread.start(this.#application, (failed) => {
-      this.#failed ||= failed;
-      this.#threads = this.#threads.filter((each) => each !== thread);
-    });
-    if (thread === undefined) this.#failed = true;
-    else this.#threads.push(thread);
-    return thread;
+    const { failed, threads } = this.#pool;
+    if (failed || this.count === 0) return undefined;
+    const idlest = idlestOf(threads);
+    return idlest?.waiting === 0 || threads.length >= this.count ? idlest : this.#pool.start();
   }
 }
