@@ -39,13 +39,13 @@ export class KnownValue extends StandIn {
 }
 
 /** Results in which some values have a stand-in, with the names of their columns in the rows. */
-const results = new WeakMap<object, string[]>();
+const results = new WeakMap<object, Set<string>>();
 
 /** Has {@link restoreStored} look at a column of a result. */
 export function markStandIns(rows: readonly object[], key: string): void {
   const keys = results.get(rows);
-  if (keys === undefined) results.set(rows, [key]);
-  else keys.push(key);
+  if (keys === undefined) results.set(rows, new Set([key]));
+  else keys.add(key);
 }
 
 /** Raw rows stay as the database holds them for whoever asked for them beside the entities. */
