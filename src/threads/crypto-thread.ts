@@ -33,6 +33,7 @@ export class CryptoThread {
   /** In the order of the requests, which is that of the replies. */
   readonly #waiting: Answer[] = [];
   #ready = false;
+  #closing = false;
   #ended = false;
 
   /** Answers `undefined` where there are no threads to be had: in a bundle, or without the permission. */
@@ -98,6 +99,7 @@ export class CryptoThread {
   }
 
   async close(): Promise<void> {
+    this.#closing = true;
     await this.#worker.terminate();
   }
 
@@ -125,7 +127,8 @@ export class CryptoThread {
 
   #answer(reply: unknown): void {
     this.#waiting.shift()?.(reply);
-    if (this.#waiting.length === 0) this.#worker.unref();
+    // Whoever closes it waits for its end, even when the last answer comes before that.
+    if (this.#waiting.length === 0 && !this.#closing) this.#worker.unref();
   }
 }
 

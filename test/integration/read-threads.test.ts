@@ -106,8 +106,10 @@ const checks = {
   },
   async threadThatDies(accounts) {
     const reading = Promise.all([all(accounts), all(accounts)]);
+    const alive = setTimeout(() => {}, 60_000);
     for (const thread of seen.living) await thread.terminate();
     const results = await reading;
+    clearTimeout(alive);
     return results.every(right) && (await untilAsked(accounts));
   },
   async keysThatComeOfAge(accounts) {
@@ -127,6 +129,7 @@ const checks = {
     const before = seen.asked;
     const reading = all(accounts).then((rows) => (right(rows) ? 'right' : 'wrong'), ({ code }) => code);
     while (seen.asked === before) await new Promise(setImmediate);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200); // the answers are there, unseen
     await other.destroy();
     return reading;
   },
@@ -146,12 +149,23 @@ const checks = {
   },
 };
 
+let under;
+process.once('exit', () => {
+  if (under !== undefined && process.exitCode === undefined) {
+    console.error('nothing kept the process alive: ' + under);
+    process.exitCode = 1;
+  }
+});
+
 (async () => {
   const results = {};
   const dataSource = await open(1);
   const accounts = dataSource.getRepository(Account);
   for (let id = 1; id <= ROWS; id += 100) await accounts.insert(Array.from({ length: 100 }, (_, i) => account(id + i)));
-  for (const [name, check] of Object.entries(checks)) results[name] = await check(accounts, dataSource);
+  for (const [name, check] of Object.entries(checks)) {
+    under = name;
+    results[name] = await check(accounts, dataSource);
+  }
   await dataSource.destroy();
   results.left = seen.living.size;
   const { started } = seen;
@@ -162,6 +176,7 @@ const checks = {
   const refused = await open(1);
   results.refused = right(await all(refused.getRepository(Account))) && right(await all(refused.getRepository(Account)));
   await refused.destroy();
+  under = undefined;
   process.stdout.write(JSON.stringify(results));
 })().catch((error) => { console.error(inspect(error)); process.exitCode = 1; });
 `;
