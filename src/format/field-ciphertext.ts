@@ -48,11 +48,16 @@ export function readCiphertext(stored: unknown, storage: Storage): CiphertextFra
     : undefined;
 }
 
+/** Most often that of the next value too, which then makes no string of its own to be looked up by. */
+let lastPrefix: string | undefined;
+
 /** The 12 characters that name the data key of what {@link readCiphertext} read from `stored`. */
 export function prefixOf(stored: unknown, ciphertext: Buffer): string {
-  return typeof stored === 'string'
-    ? stored.slice(0, PREFIX_CHARS)
-    : ciphertext.toString('base64url', 0, HEADER_BYTES);
+  if (typeof stored !== 'string') return ciphertext.toString('base64url', 0, HEADER_BYTES);
+  if (lastPrefix === undefined || !stored.startsWith(lastPrefix)) {
+    lastPrefix = stored.slice(0, PREFIX_CHARS);
+  }
+  return lastPrefix;
 }
 
 /** Tells what a column holds by form alone, strictly and without a key. */
