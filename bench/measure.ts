@@ -16,9 +16,16 @@ export interface Variant {
   figures?(): Figures;
 }
 
+/** How often the variants of a comparison take turns. */
+export interface Rounds {
+  readonly atLeast: number;
+  /** More of them, until so much time is over: what is short would else be of one moment of the machine. */
+  readonly seconds: number;
+}
+
 /** What the variants of a comparison have in common. */
 export interface Work {
-  readonly rounds: number;
+  readonly rounds: Rounds;
   /** Items in one run; times are divided by it. */
   readonly items: number;
 }
@@ -51,7 +58,8 @@ export async function measure(
   { rounds, items }: Work,
 ): Promise<Measurement[]> {
   const samples = variants.map((): Sample[] => []);
-  for (let round = 0; round <= rounds; round++) {
+  const end = performance.now() + rounds.seconds * 1000;
+  for (let round = 0; round <= rounds.atLeast || performance.now() < end; round++) {
     for (const [i, variant] of turnsOf(round, variants)) {
       const sample = await runOnce(variant, variant.items ?? items);
       if (round > 0) samples[i]?.push(sample);

@@ -1,14 +1,14 @@
 import type { DatabaseKind } from './databases';
-import type { Measurement } from './measure';
+import type { Measurement, Rounds } from './measure';
 import type { Major } from './typeorm-major';
 
 /** How much work the scenarios do. */
 export interface Sizes {
-  readonly rounds: number;
+  readonly rounds: Rounds;
   /** Rounds of what takes a second or so. */
-  readonly slowRounds: number;
+  readonly slowRounds: Rounds;
   /** Rounds of what takes ten seconds and more. */
-  readonly longRounds: number;
+  readonly longRounds: Rounds;
   /** Values in a round of the one-value scenarios. */
   readonly values: number;
   /** The same, of values above 1 KiB, and for peers that are far slower. */

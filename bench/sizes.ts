@@ -1,10 +1,11 @@
+import type { Rounds } from './measure';
 import type { Sizes } from './scenario';
 
 /** Enough for stable medians. */
 const FULL: Sizes = {
-  rounds: 25,
-  slowRounds: 15,
-  longRounds: 7,
+  rounds: { atLeast: 25, seconds: 15 },
+  slowRounds: exactly(15),
+  longRounds: exactly(7),
   values: 5000,
   longValues: 1000,
   slowValues: 250,
@@ -24,9 +25,9 @@ const FULL: Sizes = {
 
 /** Just enough to see that every scenario runs. */
 const SMOKE: Sizes = {
-  rounds: 1,
-  slowRounds: 1,
-  longRounds: 1,
+  rounds: exactly(1),
+  slowRounds: exactly(1),
+  longRounds: exactly(1),
   values: 20,
   longValues: 10,
   slowValues: 5,
@@ -61,6 +62,14 @@ export function sizesFor({ smoke, large, rounds: given }: Extent): Sizes {
   return {
     ...FULL,
     ...(large ? { growth: [10_000, 100_000, 1_000_000] } : {}),
-    ...(given === undefined ? {} : { rounds, slowRounds: rounds, longRounds: rounds }),
+    ...(given === undefined ? {} : sameRounds(exactly(rounds))),
   };
+}
+
+function sameRounds(rounds: Rounds): Pick<Sizes, 'rounds' | 'slowRounds' | 'longRounds'> {
+  return { rounds, slowRounds: rounds, longRounds: rounds };
+}
+
+function exactly(rounds: number): Rounds {
+  return { atLeast: rounds, seconds: 0 };
 }

@@ -17,7 +17,7 @@ const PAGE = 500;
  * By default V8 lets garbage lie while there is room, up to a multiple of what is needed. Limits just
  * above the need show what the run needs, and whether that grows with the table.
  */
-const SMALL_HEAP = ['--max-semi-space-size=1', '--max-old-space-size=32'];
+const SMALL_HEAP = ['--max-semi-space-size=1', '--max-old-space-size=36'];
 
 /** Re-encryption of a table, beside the floor and beside what is written by hand. */
 export const rotation: Scenario = {
