@@ -15,9 +15,10 @@ import { addDocuments, openDocuments, SecretDocument, TransformedDocument } from
 const PAGE = 500;
 /**
  * By default V8 lets garbage lie while there is room, up to a multiple of what is needed. Limits just
- * above the need show what the run needs, and whether that grows with the table.
+ * above the need show what the run needs, and whether that grows with the table. Threads of the
+ * collector that fall behind on a busy machine would need more.
  */
-const SMALL_HEAP = ['--max-semi-space-size=1', '--max-old-space-size=36'];
+const SMALL_HEAP = ['--max-semi-space-size=1', '--max-old-space-size=36', '--single-threaded-gc'];
 
 /** Re-encryption of a table, beside the floor and beside what is written by hand. */
 export const rotation: Scenario = {
