@@ -18,7 +18,7 @@ const PAGE = 500;
  * above the need show what the run needs, and whether that grows with the table. Threads of the
  * collector that fall behind on a busy machine would need more.
  */
-const SMALL_HEAP = ['--max-semi-space-size=1', '--max-old-space-size=36', '--single-threaded-gc'];
+const SMALL_HEAP = ['--max-semi-space-size=1', '--max-old-space-size=34', '--single-threaded-gc'];
 
 /** Re-encryption of a table, beside the floor and beside what is written by hand. */
 export const rotation: Scenario = {
