@@ -106,6 +106,7 @@ const checks = {
   },
   async threadThatDies(accounts) {
     const reading = Promise.all([all(accounts), all(accounts)]);
+    // Whoever ends a thread without the library waits for that alone: nothing else keeps the process alive.
     const alive = setTimeout(() => {}, 60_000);
     for (const thread of seen.living) await thread.terminate();
     const results = await reading;
