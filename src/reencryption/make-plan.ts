@@ -53,13 +53,13 @@ async function secondsForRow(
 ): Promise<number> {
   const limit = Math.min(SAMPLE_ROWS, database.maxRows(table));
   const start = performance.now();
-  const rows = await database.readPage(table, {
+  const page = await database.readPage(table, {
     after: undefined,
     until: undefined,
     condition: pending,
     limit,
   });
-  if (rows.length === 0) return 0;
-  await new PageWork(installation, database, mode, table).of(rows);
-  return ((performance.now() - start) / 1000 / rows.length) * WRITING_SHARE;
+  if (page.rows === 0) return 0;
+  await new PageWork(installation, database, mode, table).of(page);
+  return ((performance.now() - start) / 1000 / page.rows) * WRITING_SHARE;
 }

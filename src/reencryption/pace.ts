@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RunContext } from './run-context';
 import { DEFAULT_PAGE_ROWS } from './run-options';
-import type { StoredRow } from './database/row';
+import type { PageColumn, StoredPage } from './database/page';
 import type { WorkTable } from './work-table';
 
 /** Milliseconds that the database may take for a page before pages shrink, and under which they grow again. */
@@ -44,9 +44,9 @@ export class Pace {
   }
 
   /** Takes in how long rows are. */
-  saw(rows: readonly StoredRow[]): void {
-    const length = rows.reduce((sum, { cells }) => sum + lengthOf(cells), 0);
-    this.#fitting = Math.max(1, Math.floor((PAGE_LENGTH * rows.length) / Math.max(1, length)));
+  saw({ rows, cells }: StoredPage): void {
+    const length = cells.reduce((sum, column) => sum + lengthOf(column), 0);
+    this.#fitting = Math.max(1, Math.floor((PAGE_LENGTH * rows) / Math.max(1, length)));
   }
 
   /** Takes in how long the database took to write a page. */
@@ -66,8 +66,8 @@ export class Pace {
   }
 }
 
-function lengthOf(cells: readonly unknown[]): number {
-  return cells.reduce<number>(
+function lengthOf(column: PageColumn): number {
+  return column.reduce<number>(
     (sum, cell) => sum + (typeof cell === 'string' || Buffer.isBuffer(cell) ? cell.length : 0),
     0,
   );

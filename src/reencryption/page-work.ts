@@ -1,7 +1,9 @@
 import { FieldEncryptionError } from '../errors';
 import type { Installation } from '../typeorm/installation';
 import { KeyPrefixes } from '../typeorm/key-prefixes';
-import type { RowChange, RowKey, StoredRow } from './database/row';
+import { keyAt, lastKey } from './database/page';
+import type { PageChange, PageColumn, StoredPage } from './database/page';
+import type { RowKey } from './database/row';
 import type { RunDatabase } from './database/run-database';
 import type { Cells, Mode } from './modes/mode';
 import type { RowFailure, RowFailureCode } from './run-report';
@@ -11,7 +13,7 @@ import type { ColumnWork, WorkTable } from './work-table';
 export interface WorkedPage {
   readonly rows: number;
   readonly last: RowKey;
-  readonly changes: readonly RowChange[];
+  readonly changes: PageChange;
   readonly failures: readonly RowFailure[];
 }
 
@@ -30,71 +32,67 @@ export class PageWork {
   }
 
   /** @throws what is no fault of a row: keys out of reach, a remote format that fails as a whole. */
-  async of(rows: readonly StoredRow[]): Promise<WorkedPage> {
-    await this.#loadKeys(rows);
-    const readable = await this.#prepare(rows);
-    const changes: RowChange[] = [];
+  async of(page: StoredPage): Promise<WorkedPage> {
+    await this.#loadKeys(page);
+    const readable = await this.#prepare(page);
+    const cells = page.cells.map((column) => [...column]);
+    const rows: number[] = [];
     const failures: RowFailure[] = [];
-    for (const [at, row] of rows.entries()) {
-      const change = this.#row(row, at, readable, failures);
-      if (change !== undefined) changes.push(change);
+    for (let row = 0; row < page.rows; row++) {
+      const failure = this.#row(page, row, readable, cells);
+      if (failure !== undefined) failures.push(failure);
+      else if (cells.some((column, i) => column[row] !== page.cells[i]?.[row])) rows.push(row);
     }
-    return { rows: rows.length, last: rows.at(-1)?.key ?? [], changes, failures };
+    const last = lastKey(page) ?? [];
+    return { rows: page.rows, last, changes: { page, rows, cells }, failures };
   }
 
-  async #loadKeys(rows: readonly StoredRow[]): Promise<void> {
+  async #loadKeys({ cells }: StoredPage): Promise<void> {
     const prefixes = new KeyPrefixes();
-    for (const { cells } of rows) {
-      for (const { encrypted, stored } of this.#table.columns) {
-        prefixes.add(encrypted, cells[stored]);
-      }
+    for (const { encrypted, stored } of this.#table.columns) {
+      for (const content of cells[stored] ?? []) prefixes.add(encrypted, content);
     }
     await this.#installation.loadKeys(prefixes.found);
     await this.#installation.prepareAll();
   }
 
   /** For each column what stands in the place of its stored values. */
-  #prepare(rows: readonly StoredRow[]): Promise<(readonly unknown[])[]> {
+  #prepare({ cells }: StoredPage): Promise<PageColumn[]> {
     return Promise.all(
       this.#table.columns.map(({ encrypted, stored }) =>
-        this.#mode.prepare(
-          encrypted,
-          rows.map(({ cells }) => cells[stored]),
-        ),
+        this.#mode.prepare(encrypted, cells[stored] ?? []),
       ),
     );
   }
 
-  /** `undefined` for a row that stays as it is. */
+  /** Puts the cells of a row as they should be into `cells`, or says what is wrong with one. */
   #row(
-    row: StoredRow,
-    at: number,
-    readable: readonly (readonly unknown[])[],
-    failures: RowFailure[],
-  ): RowChange | undefined {
-    const cells = [...row.cells];
+    page: StoredPage,
+    row: number,
+    readable: readonly PageColumn[],
+    cells: readonly unknown[][],
+  ): RowFailure | undefined {
     for (const [i, column] of this.#table.columns.entries()) {
-      const before = cellsOf(column, row);
-      const code = this.#column(column, before, readable[i]?.[at], cells);
-      if (code === undefined) continue;
-      failures.push(this.#failure(column, row, code));
-      return undefined;
+      const code = this.#column(column, page, row, readable[i]?.[row], cells);
+      if (code !== undefined) return this.#failure(column, keyAt(page, row), code);
     }
-    return cells.every((cell, i) => cell === row.cells[i]) ? undefined : { row, cells };
+    return undefined;
   }
 
-  /** Puts the cells of a column as they should be into `cells`, or says what is wrong. */
   #column(
-    { encrypted, stored, tokens }: ColumnWork,
-    before: Cells,
+    column: ColumnWork,
+    page: StoredPage,
+    row: number,
     readable: unknown,
-    cells: unknown[],
+    cells: readonly unknown[][],
   ): RowFailureCode | undefined {
+    const { encrypted, stored, tokens } = column;
+    const before = cellsOf(column, page, row);
     try {
       const after = this.#mode.transform(encrypted, before, readable);
-      cells[stored] = after.stored;
+      put(cells[stored], row, after.stored);
       tokens.forEach(({ at }, i) => {
-        cells[at] = after.tokens[i];
+        put(cells[at], row, after.tokens[i]);
       });
       return this.#mode.check?.(encrypted, before, readable);
     } catch (error) {
@@ -103,12 +101,16 @@ export class PageWork {
     }
   }
 
-  #failure({ encrypted }: ColumnWork, { key }: StoredRow, code: RowFailureCode): RowFailure {
+  #failure({ encrypted }: ColumnWork, key: RowKey, code: RowFailureCode): RowFailure {
     const { entity, property } = encrypted.policy;
     return { entity, property, primaryKey: this.#database.reportedKey(this.#table, key), code };
   }
 }
 
-function cellsOf({ stored, tokens }: ColumnWork, { cells }: StoredRow): Cells {
-  return { stored: cells[stored], tokens: tokens.map(({ at }) => cells[at]) };
+function cellsOf({ stored, tokens }: ColumnWork, { cells }: StoredPage, row: number): Cells {
+  return { stored: cells[stored]?.[row], tokens: tokens.map(({ at }) => cells[at]?.[row]) };
+}
+
+function put(column: unknown[] | undefined, row: number, content: unknown): void {
+  if (column !== undefined) column[row] = content;
 }

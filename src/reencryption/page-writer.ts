@@ -1,6 +1,8 @@
 import { conflicts, isUniqueViolation } from '../typeorm/transient-conflict';
 import type { Lease } from './database/lease';
-import type { RowChange, RowKey } from './database/row';
+import { keyAt } from './database/page';
+import type { PageChange } from './database/page';
+import type { RowKey } from './database/row';
 import type { RunDatabase } from './database/run-database';
 import type { RowFailure } from './run-report';
 import type { WorkTable } from './work-table';
@@ -28,32 +30,31 @@ export class PageWriter {
   }
 
   /** @returns `undefined` when the lease was lost; what was not written by then is not. */
-  async write(
-    changes: readonly RowChange[],
-    lease: Lease,
-    cursor: RowKey,
-  ): Promise<WrittenPage | undefined> {
+  async write(change: PageChange, lease: Lease, cursor: RowKey): Promise<WrittenPage | undefined> {
     try {
-      const written = await this.#attempt(changes, lease, cursor);
+      const written = await this.#attempt(change, lease, cursor);
       if (written === undefined) return undefined;
-      return { written, lost: changes.length - written, failures: [] };
+      return { written, lost: change.rows.length - written, failures: [] };
     } catch (error) {
       if (!isUniqueViolation(error)) throw error;
     }
-    const parts = await this.#halves(changes, lease);
+    const parts = await this.#halves(change, lease);
     if (parts === undefined) return undefined;
     // The checkpoint moves last: until then the page is under way.
-    return (await this.#attempt([], lease, cursor)) === undefined ? undefined : parts;
+    return (await this.#attempt(part(change, 0, 0), lease, cursor)) === undefined
+      ? undefined
+      : parts;
   }
 
-  async #halves(changes: readonly RowChange[], lease: Lease): Promise<WrittenPage | undefined> {
-    const [only] = changes;
-    if (changes.length === 1 && only !== undefined) {
-      return { written: 0, lost: 0, failures: await this.#duplicates(only) };
+  async #halves(change: PageChange, lease: Lease): Promise<WrittenPage | undefined> {
+    const { length } = change.rows;
+    const [only] = change.rows;
+    if (length === 1 && only !== undefined) {
+      return { written: 0, lost: 0, failures: await this.#duplicates(change, only) };
     }
-    const middle = Math.ceil(changes.length / 2);
-    const first = await this.#part(changes.slice(0, middle), lease);
-    const second = first && (await this.#part(changes.slice(middle), lease));
+    const middle = Math.ceil(length / 2);
+    const first = await this.#part(part(change, 0, middle), lease);
+    const second = first && (await this.#part(part(change, middle, length), lease));
     return (
       first &&
       second && {
@@ -64,39 +65,40 @@ export class PageWriter {
     );
   }
 
-  async #part(changes: readonly RowChange[], lease: Lease): Promise<WrittenPage | undefined> {
+  async #part(change: PageChange, lease: Lease): Promise<WrittenPage | undefined> {
     try {
-      const written = await this.#attempt(changes, lease, undefined);
+      const written = await this.#attempt(change, lease, undefined);
       return written === undefined
         ? undefined
-        : { written, lost: changes.length - written, failures: [] };
+        : { written, lost: change.rows.length - written, failures: [] };
     } catch (error) {
       if (!isUniqueViolation(error)) throw error;
-      return this.#halves(changes, lease);
+      return this.#halves(change, lease);
     }
   }
 
   #attempt(
-    changes: readonly RowChange[],
+    change: PageChange,
     lease: Lease,
     cursor: RowKey | undefined,
   ): Promise<number | undefined> {
-    return conflicts.execute(() => this.#database.writePage(this.#table, changes, lease, cursor));
+    return conflicts.execute(() => this.#database.writePage(this.#table, change, lease, cursor));
   }
 
   /** Which of its unique tokens a row cannot have, and who has them. */
-  async #duplicates({ row, cells }: RowChange): Promise<RowFailure[]> {
+  async #duplicates({ page, cells }: PageChange, row: number): Promise<RowFailure[]> {
     const failures: RowFailure[] = [];
     for (const { encrypted, tokens } of this.#table.columns) {
       for (const { indexed, at } of tokens) {
-        if (!indexed.policy.unique || cells[at] === row.cells[at]) continue;
-        const holder = await this.#database.holderOf(this.#table, at, cells[at]);
+        const token = cells[at]?.[row];
+        if (!indexed.policy.unique || token === page.cells[at]?.[row]) continue;
+        const holder = await this.#database.holderOf(this.#table, at, token);
         if (holder === undefined) continue;
         const { entity, property } = encrypted.policy;
         failures.push({
           entity,
           property,
-          primaryKey: this.#database.reportedKey(this.#table, row.key),
+          primaryKey: this.#database.reportedKey(this.#table, keyAt(page, row)),
           code: 'DUPLICATE_TOKEN',
           conflictsWith: this.#database.reportedKey(this.#table, holder),
         });
@@ -104,4 +106,9 @@ export class PageWriter {
     }
     return failures;
   }
+}
+
+/** Some of the rows. */
+function part(change: PageChange, from: number, to: number): PageChange {
+  return { ...change, rows: change.rows.slice(from, to) };
 }

@@ -1,7 +1,8 @@
 import { performance } from 'node:perf_hooks';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Lease } from './database/lease';
-import type { StoredRow } from './database/row';
+import { lastKey } from './database/page';
+import type { StoredPage } from './database/page';
 import type { Pace } from './pace';
 import { POLL_MS, sleep } from './pace';
 import { PageWork } from './page-work';
@@ -57,26 +58,26 @@ export class RangeRun {
     const { database, pagesAhead } = this.#context;
     const underWay: Promise<WorkedPage>[] = [];
     let last = after;
-    let rows: StoredRow[] | undefined;
+    let page: StoredPage | undefined;
     try {
-      while (rows?.length !== 0 || underWay.length > 0) {
-        if (rows?.length !== 0) {
+      while (page?.rows !== 0 || underWay.length > 0) {
+        if (page?.rows !== 0) {
           const limit = this.#pace.rows;
           const condition = passCondition(this.#work, pass);
-          rows = await database.readPage(this.#work.table, {
+          page = await database.readPage(this.#work.table, {
             after: last,
             until,
             condition,
             limit,
           });
-          last = rows.at(-1)?.key;
-          if (rows.length > 0) {
-            this.#pace.saw(rows);
-            underWay.push(awaitedLater(this.#pages.of(rows)));
+          last = lastKey(page);
+          if (page.rows > 0) {
+            this.#pace.saw(page);
+            underWay.push(awaitedLater(this.#pages.of(page)));
           }
         }
         const next =
-          underWay.length >= pagesAhead || rows.length === 0 ? underWay.shift() : undefined;
+          underWay.length >= pagesAhead || page.rows === 0 ? underWay.shift() : undefined;
         if (next !== undefined) yield await next;
       }
     } finally {

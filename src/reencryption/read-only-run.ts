@@ -23,12 +23,12 @@ export class ReadOnlyRun {
     let after: RowKey | undefined;
     while (!(options.signal?.aborted ?? false)) {
       const request = { after, until: undefined, condition: '', limit: pace.rows };
-      const rows = await database.readPage(table, request);
-      if (rows.length === 0) break;
-      pace.saw(rows);
-      const page = await pages.of(rows);
+      const stored = await database.readPage(table, request);
+      if (stored.rows === 0) break;
+      pace.saw(stored);
+      const page = await pages.of(stored);
       after = page.last;
-      counts.done(page, page.changes.length);
+      counts.done(page, page.changes.rows.length);
       options.onProgress?.(counts.progress(table.metadata.name));
       await pace.wait(page.rows, options.signal);
       // A synchronous driver never waits for anything: signals and the application need their turn.

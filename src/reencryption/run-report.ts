@@ -78,7 +78,7 @@ export function mergedReport(last: RunReport, others: readonly RunReport[]): Run
 /** A page that was looked at: its rows, those that are to change, and those that cannot. */
 interface LookedAtPage {
   readonly rows: number;
-  readonly changes: readonly unknown[];
+  readonly changes: { readonly rows: readonly number[] };
   readonly failures: readonly RowFailure[];
 }
 
@@ -119,7 +119,7 @@ export class RunCounts {
   done(page: LookedAtPage, changed: number, failures: readonly RowFailure[] = []): void {
     for (const failure of [...page.failures, ...failures]) this.#fail(failure);
     this.changed += changed;
-    this.read(page.rows, page.rows - page.changes.length - page.failures.length);
+    this.read(page.rows, page.rows - page.changes.rows.length - page.failures.length);
   }
 
   #fail(failure: RowFailure): void {

@@ -54,6 +54,13 @@ class ByText {
 }
 
 @Entity()
+class Note {
+  @PrimaryColumn() id!: string;
+  @Encrypted({ nullable: true }) title!: string | null;
+  @Encrypted({ nullable: true }) body!: string | null;
+}
+
+@Entity()
 class ByCharacters {
   @PrimaryColumn({ type: 'char', length: 26 }) id!: string;
   @Encrypted() text!: string;
@@ -65,6 +72,10 @@ class ByBytes {
   @Encrypted() text!: string;
 }
 
+type Row = Record<'title' | 'body', string | null>;
+
+const isText = (text: string | null): text is string => text !== null;
+
 const LEGACY = { legacyPlaintext: ['Person.email', 'Person.age', 'Person.photo'] };
 
 describeEachDatabase('a run over the rows', (kind) => {
@@ -74,7 +85,7 @@ describeEachDatabase('a run over the rows', (kind) => {
 
   beforeEach(async () => {
     database = await cleanup.create(kind, {
-      entities: [Person, ByUuid, ByBigint, ByText],
+      entities: [Person, ByUuid, ByBigint, ByText, Note],
       synchronize: true,
     });
     dataSource = await open({}, {});
@@ -179,6 +190,53 @@ describeEachDatabase('a run over the rows', (kind) => {
     expect(texts.every(({ name, text }) => name === text)).toBe(true);
     expect(await handle().keys.destroy(String(old?.id))).toMatchObject({ key: { id: old?.id } });
   });
+
+  it.each([
+    ['nothing', [null, 'a'], [null, 'b'], ['c', null], [null, null]],
+    ['empty text', [null, ''], ['', null], ['', '']],
+    ['characters that separate units', ['\u001f', 'a'], ['\u001f', '\u001f'], ['b', null]],
+    ['characters that separate records', ['\u001e', 'a\u001eb'], ['\u001e\u001e', null], ['c', '']],
+    ['every alphabet', ['ümlaut', '\u{1f512} ключ'], ['a,b\n"c"\\', null]],
+  ] as [string, ...[string | null, string | null][]][])(
+    'takes rows that hold %s as they are, in columns and in keys',
+    async (_, ...notes) => {
+      const parameter = (number: number) => (kind.type === 'postgres' ? `$${String(number)}` : '?');
+      const rows = notes.map(([title, body], i) => ({
+        id: `${String(i)}${title ?? ''}`,
+        title,
+        body,
+      }));
+      for (const { id, title, body } of rows) {
+        await dataSource.query(
+          `INSERT INTO note (id, title, body) VALUES (${parameter(1)}, ${parameter(2)}, ${parameter(3)})`,
+          [id, title, body],
+        );
+      }
+      const texts = notes.flat().filter(isText);
+      const rowsWithText = notes.filter((note) => note.some((text) => text !== null));
+
+      dataSource = await open({ legacyPlaintext: ['Note.title', 'Note.body'] });
+      const options = { entities: [Note] };
+      const done = { changed: rowsWithText.length, failed: 0, conflicts: 0, remaining: 0 };
+      expect(await handle().encrypt(options)).toMatchObject(done);
+      await handle().keys.rotate();
+      expect(await handle().reencrypt(options)).toMatchObject(done);
+      const strict = await open();
+      expect(await strict.getRepository(Note).find({ order: { id: 'ASC' } })).toEqual(
+        [...rows].sort((a, b) => (a.id < b.id ? -1 : 1)),
+      );
+      expect(await handle().verify(options)).toMatchObject({ scanned: notes.length, failed: 0 });
+
+      expect(await handle().decrypt(options)).toMatchObject(done);
+      const back = await dataSource.query<Row[]>('SELECT title, body FROM note ORDER BY id');
+      expect(
+        back
+          .flatMap(({ title, body }) => [title, body])
+          .filter(isText)
+          .sort(),
+      ).toEqual([...texts].sort());
+    },
+  );
 
   if (kind.type === 'postgres') {
     it('walks keys of fixed length and of bytes, also without a count to end by', async () => {

@@ -1,4 +1,5 @@
 import type { WorkCell, WorkTable } from '../work-table';
+import type { StoredPage } from './page';
 import type { PageRequest, RowKey } from './row';
 
 /** A row as a driver gives it. */
@@ -65,9 +66,19 @@ export function keyOf({ keys }: WorkTable, row: RawRow): RowKey {
   return keys.map((_, i) => row[`k${String(i)}`]);
 }
 
-/** The cells in a row of {@link pageSql}. */
-export function cellsOf({ cells }: WorkTable, row: RawRow): readonly unknown[] {
-  return cells.map((_, i) => row[`c${String(i)}`]);
+/** The rows of {@link pageSql}, with the names of what tells their versions. */
+export function pageOf(
+  { keys, cells }: WorkTable,
+  rows: readonly RawRow[],
+  versions: readonly string[],
+): StoredPage {
+  const column = (name: string): unknown[] => rows.map((row) => row[name]);
+  return {
+    rows: rows.length,
+    keys: keys.map((_, i) => column(`k${String(i)}`)),
+    cells: cells.map((_, i) => column(`c${String(i)}`)),
+    versions: versions.map(column),
+  };
 }
 
 function walk(

@@ -7,9 +7,11 @@ import { binaryArray } from './binary-array';
 import { withConnection } from './connection';
 import type { Lease } from './lease';
 import { LEASE_MS } from './lease';
-import { boundarySql, cellsOf, holderSql, keyOf, pageSql } from './page-sql';
+import { joinedSql, pageOfJoined } from './joined-page';
+import type { PageChange, PageColumn, StoredPage } from './page';
+import { boundarySql, holderSql, keyOf, pageOf, pageSql } from './page-sql';
 import type { PageDialect, PageStatement, RawRow } from './page-sql';
-import type { PageRequest, RowChange, RowKey, StoredRow } from './row';
+import type { PageRequest, RowKey } from './row';
 import { keyToText } from './row';
 import { EXCEPT_LOCKED, HELD_FOR_A_MOMENT } from './row-locking';
 import type { RowLocking } from './row-locking';
@@ -22,6 +24,8 @@ interface Client {
 
 const INTEGERS = ['smallint', 'integer'];
 const TEXTS = ['text', 'character varying', 'bpchar'];
+/** Those that are the same as text. A `character` would lose its blanks. */
+const PLAIN_TEXTS = ['text', 'character varying'];
 
 const DIALECT: PageDialect = {
   // As text: JavaScript's dates and numbers would lose digits of some.
@@ -30,6 +34,9 @@ const DIALECT: PageDialect = {
   bound: (number, { type }) => `CAST($${String(number)} AS ${type})`,
   version: ['ctid AS at', 'xmin AS by'],
 };
+
+/** Names of {@link PageDialect.version}. */
+const VERSIONS = ['at', 'by'];
 
 /**
  * PostgreSQL. A page is one statement. A row is written only if it is the very version that was
@@ -78,13 +85,17 @@ export class PostgresRunDatabase implements RunDatabase {
     return [Number(row?.['total'] ?? 0), Number(row?.['pending'] ?? 0)];
   }
 
-  async readPage(table: WorkTable, request: PageRequest): Promise<StoredRow[]> {
-    const rows = await this.#run(pageSql(DIALECT, table, request));
-    return rows.map((row) => ({
-      key: keyOf(table, row),
-      cells: cellsOf(table, row),
-      version: [String(row['at']), String(row['by'])],
-    }));
+  async readPage(table: WorkTable, request: PageRequest): Promise<StoredPage> {
+    const statement = pageSql(DIALECT, table, request);
+    const joined = table.cells.every(({ type }) => PLAIN_TEXTS.includes(type))
+      ? await this.#readJoined(table, statement)
+      : undefined;
+    return joined ?? pageOf(table, await this.#run(statement), VERSIONS);
+  }
+
+  async #readJoined(table: WorkTable, statement: PageStatement): Promise<StoredPage | undefined> {
+    const [row] = await this.#run(joinedSql(table, statement, VERSIONS));
+    return row === undefined ? undefined : pageOfJoined(table, row, VERSIONS);
   }
 
   async boundary(table: WorkTable, request: PageRequest): Promise<RowKey | undefined> {
@@ -94,51 +105,35 @@ export class PostgresRunDatabase implements RunDatabase {
 
   async writePage(
     table: WorkTable,
-    changes: readonly RowChange[],
+    change: PageChange,
     lease: Lease,
     cursor: RowKey | undefined,
   ): Promise<number | undefined> {
     try {
-      return await this.#writePage(table, changes, lease, cursor, HELD_FOR_A_MOMENT);
+      return await this.#writePage(table, change, lease, cursor, HELD_FOR_A_MOMENT);
     } catch (error) {
       if (!isLockTimeout(error)) throw error;
-      return this.#writePage(table, changes, lease, cursor, EXCEPT_LOCKED);
+      return this.#writePage(table, change, lease, cursor, EXCEPT_LOCKED);
     }
   }
 
   async #writePage(
     table: WorkTable,
-    changes: readonly RowChange[],
+    { page, rows, cells }: PageChange,
     lease: Lease,
     cursor: RowKey | undefined,
     locking: RowLocking,
   ): Promise<number | undefined> {
     const { keys } = table;
     const written = table.cells.flatMap((cell, at) => (cell.written ? [{ cell, at }] : []));
-    const columns: readonly PageColumn[] = [
-      ...keys.map(({ type }, i) =>
-        textColumn(
-          `k${String(i)}`,
-          type,
-          changes.map(({ row }) => row.key[i]),
-        ),
-      ),
-      textColumn(
-        'at',
-        'tid',
-        changes.map(({ row }) => row.version[0]),
-      ),
-      textColumn(
-        'by',
-        'xid',
-        changes.map(({ row }) => row.version[1]),
-      ),
-      ...written.map(({ cell, at }, i) =>
-        contentColumn(
-          `n${String(i)}`,
-          cell.type,
-          changes.map(({ cells }) => cells[at]),
-        ),
+    const [at, by] = page.versions;
+    const content = (column: PageColumn | undefined): unknown[] => rows.map((row) => column?.[row]);
+    const columns: readonly Parameter[] = [
+      ...keys.map(({ type }, i) => textColumn(`k${String(i)}`, type, content(page.keys[i]))),
+      textColumn('at', 'tid', content(at)),
+      textColumn('by', 'xid', content(by)),
+      ...written.map((column, i) =>
+        contentColumn(`n${String(i)}`, column.cell.type, content(cells[column.at])),
       ),
     ];
     const [row] = await this.#query(
@@ -159,7 +154,7 @@ export class PostgresRunDatabase implements RunDatabase {
         lease.seq,
         lease.fence,
         cursor === undefined ? null : keyToText(cursor),
-        changes.length,
+        rows.length,
         ...columns.map(({ array }) => array),
       ],
     );
@@ -196,19 +191,19 @@ export class PostgresRunDatabase implements RunDatabase {
 }
 
 /** A column of the page as the statement takes it. */
-interface PageColumn {
+interface Parameter {
   readonly name: string;
   readonly type: string;
   readonly array: string | Buffer;
 }
 
 /** Values in the form in which the server writes them as text. */
-function textColumn(name: string, type: string, values: readonly unknown[]): PageColumn {
+function textColumn(name: string, type: string, values: readonly unknown[]): Parameter {
   return { name, type, array: arrayLiteral(values) };
 }
 
 /** Values as the driver takes them. Ciphertexts, which are nearly all of a page, go as bytes. */
-function contentColumn(name: string, type: string, values: readonly unknown[]): PageColumn {
+function contentColumn(name: string, type: string, values: readonly unknown[]): Parameter {
   if (TEXTS.includes(type)) return { name, type: 'text', array: binaryArray('text', values) };
   if (type === 'bytea') return { name, type, array: binaryArray('bytea', values) };
   return textColumn(name, type, values);

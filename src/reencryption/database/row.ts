@@ -1,21 +1,6 @@
 /** A primary key as a run keeps it: text where the database can make it, so that no digit is lost. */
 export type RowKey = readonly unknown[];
 
-/** A row as stored: the primary key, and the cells that a run reads, in its order. */
-export interface StoredRow {
-  readonly key: RowKey;
-  readonly cells: readonly unknown[];
-  /** What tells this version of the row from later ones, where the database has such a thing. */
-  readonly version: readonly string[];
-}
-
-/** A row to be written, if it is still as it was read. */
-export interface RowChange {
-  readonly row: StoredRow;
-  /** New content of the cells, in the same order. */
-  readonly cells: readonly unknown[];
-}
-
 /** Rows from `after`, exclusive, to `until`, inclusive, in order of the primary key. */
 export interface PageRequest {
   readonly after: RowKey | undefined;

@@ -1,7 +1,8 @@
 import type { Storage } from '../../format/field-ciphertext';
 import type { WorkTable } from '../work-table';
 import type { Lease } from './lease';
-import type { PageRequest, RowChange, RowKey, StoredRow } from './row';
+import type { PageChange, StoredPage } from './page';
+import type { PageRequest, RowKey } from './row';
 
 /**
  * What a run asks of a database. Statements go past TypeORM's own runner, whose query log and errors
@@ -20,18 +21,18 @@ export interface RunDatabase {
   columnTypes(table: string): Promise<ReadonlyMap<string, string>>;
   /** `[rows, rows that meet the condition]` */
   count(table: WorkTable, condition: string): Promise<readonly [number, number]>;
-  readPage(table: WorkTable, request: PageRequest): Promise<StoredRow[]>;
+  readPage(table: WorkTable, request: PageRequest): Promise<StoredPage>;
   /** Primary key of the last of the next `limit` rows; `undefined` when there are fewer. */
   boundary(table: WorkTable, request: PageRequest): Promise<RowKey | undefined>;
   /**
-   * Writes the changes, each only where the row is as it was read, and moves the checkpoint to
+   * Writes the rows, each only where the row is as it was read, and moves the checkpoint to
    * `cursor`, all of it or nothing.
    *
    * @returns how many rows were written; `undefined`, and nothing is, when the lease was lost.
    */
   writePage(
     table: WorkTable,
-    changes: readonly RowChange[],
+    change: PageChange,
     lease: Lease,
     cursor: RowKey | undefined,
   ): Promise<number | undefined>;

@@ -1,5 +1,3 @@
-import type { RowChange } from './row';
-
 /** A statement with its parameters. */
 export interface Statement {
   readonly sql: string;
@@ -13,8 +11,8 @@ export interface PageStatements {
   /** Writes one row at a time; the values are made as they are needed, not for the page at once. */
   readonly row: {
     readonly sql: string;
-    readonly changes: readonly RowChange[];
-    readonly values: (change: RowChange) => readonly unknown[];
+    readonly rows: readonly number[];
+    readonly values: (row: number) => readonly unknown[];
   };
   /** Writes all rows, while the guard holds. */
   whole(): Statement;
@@ -75,10 +73,7 @@ function synchronous(database: BetterSqlite3): SqliteHandle {
   const writeRows = ({ guard, row }: PageStatements): number => {
     if (all(guard).length === 0) return 0;
     const statement = database.prepare(row.sql);
-    return row.changes.reduce(
-      (written, change) => written + statement.run(...row.values(change)).changes,
-      0,
-    );
+    return row.rows.reduce((written, at) => written + statement.run(...row.values(at)).changes, 0);
   };
   return {
     all: (sql, values) => Promise.resolve(all({ sql, values })),

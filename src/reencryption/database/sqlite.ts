@@ -4,9 +4,10 @@ import type { WorkCell, WorkTable } from '../work-table';
 import { withConnection } from './connection';
 import type { Lease } from './lease';
 import { LEASE_MS } from './lease';
-import { boundarySql, cellsOf, holderSql, keyOf, pageSql } from './page-sql';
+import type { PageChange, StoredPage } from './page';
+import { boundarySql, holderSql, keyOf, pageOf, pageSql } from './page-sql';
 import type { PageDialect, PageStatement, RawRow } from './page-sql';
-import type { PageRequest, RowChange, RowKey, StoredRow } from './row';
+import type { PageRequest, RowKey } from './row';
 import { keyToText } from './row';
 import type { RunDatabase } from './run-database';
 import { sqliteHandle } from './sqlite-handle';
@@ -63,13 +64,8 @@ export class SqliteRunDatabase implements RunDatabase {
     return [Number(row?.['total'] ?? 0), Number(row?.['pending'] ?? 0)];
   }
 
-  async readPage(table: WorkTable, request: PageRequest): Promise<StoredRow[]> {
-    const rows = await this.#run(pageSql(DIALECT, table, request));
-    return rows.map((row) => ({
-      key: keyOf(table, row),
-      cells: cellsOf(table, row),
-      version: [],
-    }));
+  async readPage(table: WorkTable, request: PageRequest): Promise<StoredPage> {
+    return pageOf(table, await this.#run(pageSql(DIALECT, table, request)), []);
   }
 
   async boundary(table: WorkTable, request: PageRequest): Promise<RowKey | undefined> {
@@ -79,13 +75,13 @@ export class SqliteRunDatabase implements RunDatabase {
 
   async writePage(
     table: WorkTable,
-    changes: readonly RowChange[],
+    change: PageChange,
     lease: Lease,
     cursor: RowKey | undefined,
   ): Promise<number | undefined> {
     const { written, renewed } = await this.#with((handle) =>
       handle.write(
-        changes.length === 0 ? undefined : pageStatements(table, changes, lease),
+        change.rows.length === 0 ? undefined : pageStatements(table, change, lease),
         (count) => ({
           sql:
             `UPDATE ${lease.table} SET cursor_key = COALESCE(?, cursor_key), ` +
@@ -94,7 +90,7 @@ export class SqliteRunDatabase implements RunDatabase {
           values: [
             cursor === undefined ? null : keyToText(cursor),
             count,
-            changes.length - count,
+            change.rows.length - count,
             ...fencing(lease),
           ],
         }),
@@ -137,7 +133,7 @@ export class SqliteRunDatabase implements RunDatabase {
 /** Statements that do nothing where the lease is another worker's by now. */
 function pageStatements(
   table: WorkTable,
-  changes: readonly RowChange[],
+  { page, rows, cells }: PageChange,
   lease: Lease,
 ): PageStatements {
   const written = table.cells.flatMap((cell, at) => (cell.written ? [{ cell, at }] : []));
@@ -150,11 +146,8 @@ function pageStatements(
         ({ name }, i) => `${table.name}.${name} IS ${parameter(table.keys.length + i)}`,
       ),
     ].join(' AND ');
-  const values = ({ row, cells }: RowChange): unknown[] => [
-    ...written.map(({ at }) => cells[at]),
-    ...row.key,
-    ...row.cells,
-  ];
+  const columns = [...written.map(({ at }) => cells[at] ?? []), ...page.keys, ...page.cells];
+  const values = (row: number): unknown[] => columns.map((column) => column[row]);
   const guard = {
     sql: `SELECT 1 FROM ${lease.table} WHERE run_id = ? AND pass = ? AND seq = ? AND fence = ?`,
     values: fencing(lease),
@@ -163,20 +156,20 @@ function pageStatements(
     guard,
     row: {
       sql: `UPDATE ${table.name} SET ${assign(() => '?')} WHERE ${asRead(() => '?')}`,
-      changes,
+      rows,
       values,
     },
     whole: () => {
       const width = written.length + table.keys.length + table.cells.length;
       const tuple = `(${Array.from({ length: width }, () => '?').join(', ')})`;
       // The columns of VALUES are column1, column2, …
-      const page = (at: number): string => `page.column${String(at + 1)}`;
+      const column = (at: number): string => `page.column${String(at + 1)}`;
       return {
         sql:
-          `UPDATE ${table.name} SET ${assign(page)} ` +
-          `FROM (VALUES ${changes.map(() => tuple).join(', ')}) AS page ` +
-          `WHERE ${asRead((at) => page(written.length + at))} AND EXISTS (${guard.sql})`,
-        values: [...changes.flatMap(values), ...guard.values],
+          `UPDATE ${table.name} SET ${assign(column)} ` +
+          `FROM (VALUES ${rows.map(() => tuple).join(', ')}) AS page ` +
+          `WHERE ${asRead((at) => column(written.length + at))} AND EXISTS (${guard.sql})`,
+        values: [...rows.flatMap(values), ...guard.values],
       };
     },
   };

@@ -1,6 +1,6 @@
 import { Pace } from '../../../src/reencryption/pace';
 
-const rowOf = (...cells: unknown[]) => ({ key: ['1'], cells, version: [] });
+const pageOf = (rows: number, ...cells: unknown[][]) => ({ rows, keys: [], cells, versions: [] });
 
 describe('Pace', () => {
   it('begins with few rows and takes more while the database is fast', () => {
@@ -16,11 +16,11 @@ describe('Pace', () => {
 
   it('takes no more rows than there is room for their content', () => {
     const pace = new Pace(2000, undefined);
-    pace.saw([rowOf('x'.repeat(1024 * 1024), null), rowOf(Buffer.alloc(1024 * 1024), 'y')]);
+    pace.saw(pageOf(2, ['x'.repeat(1024 * 1024), Buffer.alloc(1024 * 1024)], [null, 'y']));
     expect(pace.rows).toBe(3);
-    pace.saw([rowOf('x'.repeat(20 * 1024 * 1024))]);
+    pace.saw(pageOf(1, ['x'.repeat(20 * 1024 * 1024)]));
     expect(pace.rows).toBe(1);
-    pace.saw([rowOf('short')]);
+    pace.saw(pageOf(1, ['short']));
     expect(pace.rows).toBe(250);
   });
 
