@@ -30,7 +30,7 @@ export async function inRun<T>(
   work: (context: RunContext, works: readonly TableWork[]) => Promise<T>,
 ): Promise<T> {
   checkOptions(options);
-  const threads = threadsFor(installation, options);
+  const threads = threadsFor(installation, modeName, options);
   const database = runDatabaseOf(installation.dataSource);
   const store = new RunStore(installation.dataSource);
   const ranges = new RangeStore(installation.dataSource, database, store);
@@ -43,8 +43,7 @@ export async function inRun<T>(
     const mode = modeOf(modeName, installation, threads);
     const works = await workOf(installation, database, mode, options);
     const counts = new RunCounts();
-    const busy = 2 + (modeName === 'reencrypt' ? threads.count : 0);
-    const pagesAhead = Math.max(2, Math.ceil(busy / database.lanes));
+    const pagesAhead = Math.max(2, Math.ceil((2 + threads.count) / database.lanes));
     return await work(
       { installation, database, store, ranges, mode, options, counts, threads, pagesAhead },
       works,
@@ -53,7 +52,8 @@ export async function inRun<T>(
     throw interrupted(error);
   } finally {
     ranges.close();
-    await threads.close();
+    // Nobody has to wait until they are gone: they do nothing any more.
+    void threads.close();
   }
 }
 
@@ -62,8 +62,9 @@ const DEFAULT_THREADS = 2;
 /** Values from which on starting threads pays. */
 const THREADS_AFTER = 10_000;
 
-function threadsFor({ options }: Installation, { threads }: RunOptions): RunThreads {
-  const count = threads ?? (availableParallelism() > 1 ? DEFAULT_THREADS : 0);
+function threadsFor({ options }: Installation, mode: RunMode, { threads }: RunOptions): RunThreads {
+  const most = threads ?? (availableParallelism() > 1 ? DEFAULT_THREADS : 0);
+  const count = mode === 'reencrypt' ? most : 0;
   const after = threads === undefined ? THREADS_AFTER : 0;
   return new RunThreads(count, after, options.application ?? 'default');
 }

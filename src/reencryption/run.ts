@@ -50,7 +50,8 @@ export function run(
 async function runTable(context: RunContext, work: TableWork, pending: number): Promise<void> {
   const { counts, options, threads } = context;
   if (options.signal?.aborted ?? false) return;
-  threads.expect(pending * work.table.columns.length);
+  const texts = work.table.columns.filter(({ encrypted }) => encrypted.policy.storage === 'text');
+  threads.expect(pending * texts.length);
   const table = new TableRun(context, work);
   await table.run();
   if (counts.remaining !== null) counts.remaining += (await table.rowsLeft()) ?? 0;

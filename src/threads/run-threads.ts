@@ -1,10 +1,11 @@
 import type { DataKey } from '../keys/data-key';
-import type { Ciphertexts, CryptoThread } from './crypto-thread';
+import type { Ciphertexts } from './crypto-thread';
 import { idlestOf, ThreadPool } from './thread-pool';
 
 /**
  * Threads that move ciphertexts to the active key, while this one talks to the database. They only
- * make a run faster: what a thread cannot do, or a thread that fails, is left to the asker.
+ * make a run faster: what a thread cannot do, what comes while none has loaded its code yet, and
+ * all that a thread fails with, is left to the asker.
  */
 export class RunThreads {
   readonly #pool: ThreadPool;
@@ -21,12 +22,13 @@ export class RunThreads {
   /** Tells how many values are to come, so that threads which will pay are started at once. */
   expect(values: number): void {
     this.#notYet -= values;
+    this.#startWherePaying();
   }
 
   /** The new ciphertexts, in order; empty, or missing, for what is left to the asker. */
   move(ciphertexts: Ciphertexts, activeKey: DataKey): Promise<readonly string[]> {
-    this.#notYet -= ciphertexts.stored.length;
-    const thread = this.#notYet > 0 ? undefined : this.#next();
+    this.expect(ciphertexts.stored.length);
+    const thread = idlestOf(this.#pool.threads.filter(({ ready }) => ready));
     return thread === undefined ? Promise.resolve([]) : thread.move(ciphertexts, activeKey);
   }
 
@@ -34,11 +36,8 @@ export class RunThreads {
     await this.#pool.close();
   }
 
-  /** The thread with the least to do; a new one while there are too few. */
-  #next(): CryptoThread | undefined {
-    const { failed, threads } = this.#pool;
-    if (failed || this.count === 0) return undefined;
-    const idlest = idlestOf(threads);
-    return idlest?.waiting === 0 || threads.length >= this.count ? idlest : this.#pool.start();
+  #startWherePaying(): void {
+    if (this.#notYet > 0) return;
+    while (!this.#pool.failed && this.#pool.threads.length < this.count) this.#pool.start();
   }
 }

@@ -13,13 +13,14 @@ const NULL_LENGTH = -1;
  */
 export function binaryArray(element: BinaryElement, values: readonly unknown[]): Buffer {
   const contents = values.map((value) => content(element, value));
-  const bytes = contents.reduce((sum, each) => sum + 4 + lengthOf(each), HEADER_BYTES);
+  const lengths = contents.map((each) => (each === null ? NULL_LENGTH : Buffer.byteLength(each)));
+  const bytes = lengths.reduce((sum, length) => sum + 4 + Math.max(0, length), HEADER_BYTES);
   const array = Buffer.allocUnsafe(bytes);
   const header = [1, contents.includes(null) ? 1 : 0, ELEMENT_OIDS[element], contents.length, 1];
   let at = 0;
   for (const field of header) at = array.writeInt32BE(field, at);
-  for (const each of contents) {
-    at = array.writeInt32BE(each === null ? NULL_LENGTH : lengthOf(each), at);
+  for (const [i, each] of contents.entries()) {
+    at = array.writeInt32BE(lengths[i] ?? NULL_LENGTH, at);
     if (each !== null)
       at += typeof each === 'string' ? array.write(each, at) : each.copy(array, at);
   }
@@ -31,8 +32,4 @@ function content(element: BinaryElement, value: unknown): string | Buffer | null
   if (typeof value === 'string') return value;
   if (!Buffer.isBuffer(value)) return JSON.stringify(value);
   return element === 'text' ? `\\x${value.toString('hex')}` : value;
-}
-
-function lengthOf(content: string | Buffer | null): number {
-  return content === null ? 0 : Buffer.byteLength(content);
 }

@@ -1,0 +1,185 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ChildProject } from '../support/child-project';
+import { describePostgresAndSqlite } from '../support/databases';
+import { Cleanup } from '../support/protected-database';
+
+const ROWS = 3000;
+
+/**
+ * Moves rows with a column that a thread can move and one that it cannot. A process of its own, as
+ * threads need compiled code; it notes what is asked of threads.
+ */
+const RUNNER = `
+require('reflect-metadata');
+const threads = require('node:worker_threads');
+const seen = { started: 0, ready: 0, asked: 0, living: new Set(), exits: [] };
+threads.Worker = class extends threads.Worker {
+  constructor(...args) {
+    if (seen.refuse) throw new Error('no threads here');
+    super(...args);
+    seen.started += 1;
+    seen.living.add(this);
+    this.once('message', () => { seen.ready += 1; });
+    seen.exits.push(new Promise((resolve) => this.once('exit', () => { seen.living.delete(this); resolve(); })));
+  }
+  postMessage(message) {
+    seen.asked += 1;
+    super.postMessage(message);
+    if (seen.dying) for (const thread of seen.living) void thread.terminate();
+  }
+};
+const { isDeepStrictEqual, inspect } = require('node:util');
+const { DataSource, EntitySchema } = require('typeorm');
+const { encryptedColumn, fieldEncryption, localKms, withFieldEncryption } = require('typeorm-field-encryption');
+const Letter = new EntitySchema({
+  name: 'Letter',
+  columns: {
+    id: { type: Number, primary: true },
+    text: encryptedColumn({ nullable: true }),
+    seal: encryptedColumn({ type: 'bytes', storage: 'binary' }),
+  },
+});
+const ROWS = ${String(ROWS)};
+const letter = (id) => ({
+  id,
+  text: id % 7 === 0 ? null : (id === 50 ? 'canary '.repeat(5000) : 'canary \\u00e4 \\u{1f98a} ') + id,
+  seal: Buffer.from('canary ' + id),
+});
+
+(async () => {
+  const dataSource = await withFieldEncryption(
+    new DataSource({ ...JSON.parse(process.env.DATABASE), entities: [Letter] }),
+    { kms: localKms({ keyFile: process.env.KEY_FILE }) },
+  ).initialize();
+  const letters = dataSource.getRepository(Letter), { keys } = fieldEncryption(dataSource);
+  for (let id = 1; id <= ROWS; id += 100) await letters.insert(Array.from({ length: 100 }, (_, i) => letter(id + i)));
+
+  const right = async () => (await letters.find({ order: { id: 'ASC' } })).every((row, i) => isDeepStrictEqual({ ...row }, letter(i + 1)));
+  /** Moves all rows to a new key; with threads, only when they have loaded their code. */
+  const moved = async (options) => {
+    const before = { ...seen };
+    const loading = () => seen.ready - before.ready < options.threads && !seen.refuse;
+    await keys.rotate();
+    const { changed, failed, failures, remaining } = await fieldEncryption(dataSource).reencrypt({ batchSize: 100, pauseWhile: options.threads ? loading : () => false, ...options });
+    return { changed, failed, failures, remaining, started: seen.started - before.started, asked: seen.asked > before.asked };
+  };
+  const table = dataSource.driver.escape('letter'), text = dataSource.driver.escape('text');
+  const stored = async (id) => (await dataSource.query('SELECT ' + text + ' AS stored FROM ' + table + ' WHERE id = ' + id))[0].stored;
+  const put = (id, value) => dataSource.query('UPDATE ' + table + ' SET ' + text + " = '" + value + "' WHERE id = " + id);
+
+  const results = {};
+  results.moved = await moved({ threads: 2 });
+  await Promise.all(seen.exits);
+  results.left = seen.living.size;
+  results.without = await moved({ threads: 0 });
+  results.fewRows = await moved({});
+  const before = seen.started;
+  await fieldEncryption(dataSource).verify({ threads: 2 });
+  results.verifying = seen.started - before;
+  seen.dying = true;
+  results.dying = await moved({ threads: 2 });
+  seen.dying = false;
+  seen.refuse = true;
+  results.refused = await moved({ threads: 2 });
+  seen.refuse = false;
+  results.right = await right();
+
+  const intact = [await stored(2901), await stored(2902), await stored(2903)];
+  const at = intact[0].length - 20;
+  await put(2901, intact[0].slice(0, at) + (intact[0][at] === 'A' ? 'B' : 'A') + intact[0].slice(at + 1));
+  await put(2902, intact[1].slice(0, 40) + '\\n' + intact[1].slice(41));
+  await put(2903, await stored(2904).then((other) => other.slice(0, 20)));
+  results.damaged = await moved({ threads: 2 });
+  for (const [i, value] of intact.entries()) await put(2901 + i, value);
+  results.mended = await moved({ threads: 2 });
+  results.rightAgain = await right();
+  await dataSource.destroy();
+  process.stdout.write(JSON.stringify(results));
+})().catch((error) => { console.error(inspect(error)); process.exitCode = 1; });
+`;
+
+interface Moved {
+  readonly changed: number;
+  readonly failed: number;
+  readonly failures: readonly { readonly code: string; readonly primaryKey: unknown[] }[];
+  readonly remaining: number;
+  readonly started: number;
+  readonly asked: boolean;
+}
+
+interface Results {
+  readonly moved: Moved;
+  readonly left: number;
+  readonly without: Moved;
+  readonly fewRows: Moved;
+  readonly verifying: number;
+  readonly dying: Moved;
+  readonly refused: Moved;
+  readonly right: boolean;
+  readonly damaged: Moved;
+  readonly mended: Moved;
+  readonly rightAgain: boolean;
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'field-encryption-runs-'));
+const keyFile = join(folder, 'kek');
+let project: ChildProject;
+
+beforeAll(() => {
+  writeFileSync(keyFile, randomBytes(32), { mode: 0o600 });
+  project = ChildProject.create();
+  project.write('runner.js', RUNNER);
+});
+afterAll(() => {
+  project.remove();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describePostgresAndSqlite('moving rows with threads', (kind) => {
+  const cleanup = new Cleanup();
+  let results: Results;
+
+  beforeAll(async () => {
+    const { dataSourceOptions } = await cleanup.create(kind, {});
+    const { code, output } = await project.node(['runner.js'], {
+      DATABASE: JSON.stringify({ ...dataSourceOptions, synchronize: true }),
+      KEY_FILE: keyFile,
+    });
+    expect({ code, output: code === 0 ? '' : output }).toEqual({ code: 0, output: '' });
+    results = JSON.parse(output) as Results;
+  }, 120_000);
+  afterAll(() => cleanup.run());
+
+  const all = { changed: ROWS, failed: 0, remaining: 0 };
+
+  it('moves all that threads can move and what they cannot, and ends them', () => {
+    expect(results.moved).toMatchObject({ ...all, started: 2, asked: true });
+    expect(results.left).toBe(0);
+    expect(results.right).toBe(true);
+  });
+
+  it('starts none where none are wanted, rows are few, or nothing is for them', () => {
+    expect(results.without).toMatchObject({ ...all, started: 0, asked: false });
+    expect(results.fewRows).toMatchObject({ ...all, started: 0, asked: false });
+    expect(results.verifying).toBe(0);
+  });
+
+  it('goes on without threads that die, and where there are none to be had', () => {
+    expect(results.dying).toMatchObject({ ...all, asked: true });
+    expect(results.refused).toMatchObject({ ...all, started: 0, asked: false });
+  });
+
+  it('names the rows that are damaged and moves the others', () => {
+    expect(results.damaged).toMatchObject({ changed: ROWS - 3, failed: 3, asked: true });
+    expect(results.damaged.failures.map(({ code, primaryKey }) => [primaryKey, code])).toEqual([
+      [[2901], 'ERR_DECRYPTION'],
+      [[2902], 'ERR_CIPHERTEXT_MALFORMED'],
+      [[2903], 'ERR_CIPHERTEXT_MALFORMED'],
+    ]);
+    expect(results.mended).toMatchObject(all);
+    expect(results.rightAgain).toBe(true);
+  });
+});
