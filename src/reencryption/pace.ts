@@ -9,8 +9,8 @@ import type { WorkTable } from './work-table';
 const SLOW_MS = 1000;
 const FAST_MS = 250;
 const SMALLEST_PAGE = 10;
-/** Rows of the first page, from which it is seen how long rows are. */
-const FIRST_PAGE = 250;
+/** Rows of the first page, from which it is seen how long rows are: few enough should they be the longest. */
+const FIRST_PAGE = 50;
 /** Characters and bytes of a page about, of which some are in memory at a time. */
 const PAGE_LENGTH = 4 * 1024 * 1024;
 
