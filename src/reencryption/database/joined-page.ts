@@ -9,8 +9,8 @@ const NULL_MARK = '\u001f';
 
 /**
  * Selects what a statement of `pageSql` does as a single row, of each column all rows in one string:
- * the driver takes longer over a row than the server over ten. The order is that of the sub-query
- * (section 9.21 of PostgreSQL's manual).
+ * to take a row apart costs the driver several times what it costs the server to join it. The order
+ * is that of the sub-query (section 9.21 of PostgreSQL's manual).
  */
 export function joinedSql(
   { keys, cells }: WorkTable,
