@@ -1,32 +1,9 @@
-import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { ChildProject } from '../support/child-project';
 import { describePostgresAndSqlite } from '../support/databases';
 import { Cleanup } from '../support/protected-database';
+import { NOTED_THREADS, ThreadScript } from '../support/thread-script';
 
-/**
- * Reads 2,600 rows with four encrypted columns that a thread can send, and two that it cannot. A
- * process of its own, as threads need compiled code; it notes what is asked of threads.
- */
-const READER = `
-require('reflect-metadata');
-const threads = require('node:worker_threads');
-const seen = { started: 0, asked: 0, living: new Set() };
-threads.Worker = class extends threads.Worker {
-  constructor(...args) {
-    if (seen.refuse) throw new Error('no threads here');
-    super(...args);
-    seen.started += 1;
-    seen.living.add(this);
-    this.once('exit', () => seen.living.delete(this));
-  }
-  postMessage(message) {
-    seen.asked += 1;
-    super.postMessage(message);
-  }
-};
+/** Reads 2,600 rows with four encrypted columns that a thread can send, and two that it cannot. */
+const READER = `${NOTED_THREADS}
 const { isDeepStrictEqual, inspect } = require('node:util');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { DataSource, EntitySchema } = require('typeorm');
@@ -205,32 +182,14 @@ interface Results {
   readonly without: { right: boolean; started: number };
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'field-encryption-reads-'));
-const keyFile = join(folder, 'kek');
-let project: ChildProject;
-
-beforeAll(() => {
-  writeFileSync(keyFile, randomBytes(32), { mode: 0o600 });
-  project = ChildProject.create();
-  project.write('reader.js', READER);
-});
-afterAll(() => {
-  project.remove();
-  rmSync(folder, { recursive: true, force: true });
-});
+const script = new ThreadScript(READER);
 
 describePostgresAndSqlite('reading very many values with a thread', (kind) => {
   const cleanup = new Cleanup();
   let results: Results;
 
   beforeAll(async () => {
-    const { dataSourceOptions } = await cleanup.create(kind, {});
-    const { code, output } = await project.node(['reader.js'], {
-      DATABASE: JSON.stringify({ ...dataSourceOptions, synchronize: true }),
-      KEY_FILE: keyFile,
-    });
-    expect({ code, output: code === 0 ? '' : output }).toEqual({ code: 0, output: '' });
-    results = JSON.parse(output) as Results;
+    results = await script.run(await cleanup.create(kind, {}));
   }, 120_000);
   afterAll(() => cleanup.run());
 

@@ -1,36 +1,11 @@
-import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { ChildProject } from '../support/child-project';
 import { describePostgresAndSqlite } from '../support/databases';
 import { Cleanup } from '../support/protected-database';
+import { NOTED_THREADS, ThreadScript } from '../support/thread-script';
 
 const ROWS = 3000;
 
-/**
- * Moves rows with a column that a thread can move and one that it cannot. A process of its own, as
- * threads need compiled code; it notes what is asked of threads.
- */
-const RUNNER = `
-require('reflect-metadata');
-const threads = require('node:worker_threads');
-const seen = { started: 0, ready: 0, asked: 0, living: new Set(), exits: [] };
-threads.Worker = class extends threads.Worker {
-  constructor(...args) {
-    if (seen.refuse) throw new Error('no threads here');
-    super(...args);
-    seen.started += 1;
-    seen.living.add(this);
-    this.once('message', () => { seen.ready += 1; });
-    seen.exits.push(new Promise((resolve) => this.once('exit', () => { seen.living.delete(this); resolve(); })));
-  }
-  postMessage(message) {
-    seen.asked += 1;
-    super.postMessage(message);
-    if (seen.dying) for (const thread of seen.living) void thread.terminate();
-  }
-};
+/** Moves rows with a column that a thread can move and one that it cannot. */
+const RUNNER = `${NOTED_THREADS}
 const { isDeepStrictEqual, inspect } = require('node:util');
 const { DataSource, EntitySchema } = require('typeorm');
 const { encryptedColumn, fieldEncryption, localKms, withFieldEncryption } = require('typeorm-field-encryption');
@@ -79,9 +54,9 @@ const letter = (id) => ({
   const before = seen.started;
   await fieldEncryption(dataSource).verify({ threads: 2 });
   results.verifying = seen.started - before;
-  seen.dying = true;
+  seen.onAsked = () => { for (const thread of seen.living) void thread.terminate(); };
   results.dying = await moved({ threads: 2 });
-  seen.dying = false;
+  seen.onAsked = () => {};
   seen.refuse = true;
   results.refused = await moved({ threads: 2 });
   seen.refuse = false;
@@ -124,32 +99,14 @@ interface Results {
   readonly rightAgain: boolean;
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'field-encryption-runs-'));
-const keyFile = join(folder, 'kek');
-let project: ChildProject;
-
-beforeAll(() => {
-  writeFileSync(keyFile, randomBytes(32), { mode: 0o600 });
-  project = ChildProject.create();
-  project.write('runner.js', RUNNER);
-});
-afterAll(() => {
-  project.remove();
-  rmSync(folder, { recursive: true, force: true });
-});
+const script = new ThreadScript(RUNNER);
 
 describePostgresAndSqlite('moving rows with threads', (kind) => {
   const cleanup = new Cleanup();
   let results: Results;
 
   beforeAll(async () => {
-    const { dataSourceOptions } = await cleanup.create(kind, {});
-    const { code, output } = await project.node(['runner.js'], {
-      DATABASE: JSON.stringify({ ...dataSourceOptions, synchronize: true }),
-      KEY_FILE: keyFile,
-    });
-    expect({ code, output: code === 0 ? '' : output }).toEqual({ code: 0, output: '' });
-    results = JSON.parse(output) as Results;
+    results = await script.run(await cleanup.create(kind, {}));
   }, 120_000);
   afterAll(() => cleanup.run());
 

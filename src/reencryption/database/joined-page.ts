@@ -1,6 +1,7 @@
 import type { WorkTable } from '../work-table';
 import type { StoredPage } from './page';
-import type { PageStatement, RawRow } from './page-sql';
+import { cellName, keyName } from './page-sql';
+import type { PageDialect, PageStatement, RawRow } from './page-sql';
 
 /** Between two rows. No ciphertext has these characters, and next to no cleartext. */
 const SEPARATOR = '\u001e';
@@ -13,17 +14,17 @@ const NULL_MARK = '\u001f';
  * is that of the sub-query (section 9.21 of PostgreSQL's manual).
  */
 export function joinedSql(
+  { version }: PageDialect,
   { keys, cells }: WorkTable,
   { sql, values }: PageStatement,
-  versions: readonly string[],
 ): PageStatement {
   const columns = [
-    ...namesOf('k', keys).map((name) => [joined(name), name]),
-    ...namesOf('c', cells).flatMap((name) => [
-      [joined(`COALESCE(${name}, ${literal(NULL_MARK)})`), name],
-      [`COUNT(${name})`, `${name}_count`],
+    ...keys.map((_, i) => [joined(keyName(i)), keyName(i)]),
+    ...cells.flatMap((_, i) => [
+      [joined(`COALESCE(${cellName(i)}, ${literal(NULL_MARK)})`), cellName(i)],
+      [`COUNT(${cellName(i)})`, countName(i)],
     ]),
-    ...versions.map((name) => [joined(`CAST(${name} AS text)`), name]),
+    ...Object.keys(version).map((name) => [joined(`CAST(${name} AS text)`), name]),
     ['COUNT(*)', 'page_rows'],
   ];
   const selected = columns.map(([column, name]) => `${String(column)} AS ${String(name)}`);
@@ -32,23 +33,21 @@ export function joinedSql(
 
 /** The page in the row of {@link joinedSql}; `undefined` where its cells have our separators in them. */
 export function pageOfJoined(
+  { version }: PageDialect,
   { keys, cells }: WorkTable,
   row: RawRow,
-  versions: readonly string[],
 ): StoredPage | undefined {
   const rows = Number(row['page_rows']);
   const parts = (name: string): string[] => (rows === 0 ? [] : String(row[name]).split(SEPARATOR));
   const page = {
     rows,
-    keys: namesOf('k', keys).map(parts),
-    cells: namesOf('c', cells).map((name) => withNulls(parts(name))),
-    versions: versions.map(parts),
+    keys: keys.map((_, i) => parts(keyName(i))),
+    cells: cells.map((_, i) => withNulls(parts(cellName(i)))),
+    versions: Object.keys(version).map(parts),
   };
   const isWhole =
     [...page.keys, ...page.cells].every(({ length }) => length === rows) &&
-    namesOf('c', cells).every(
-      (name, i) => Number(row[`${name}_count`]) === rows - nulls(page.cells[i]),
-    );
+    page.cells.every((column, i) => Number(row[countName(i)]) === rows - nulls(column));
   return isWhole ? page : undefined;
 }
 
@@ -58,7 +57,7 @@ function withNulls(parts: string[]): (string | null)[] {
     : parts;
 }
 
-function nulls(column: readonly (string | null)[] = []): number {
+function nulls(column: readonly (string | null)[]): number {
   return column.reduce((count, cell) => (cell === null ? count + 1 : count), 0);
 }
 
@@ -70,6 +69,7 @@ function literal(character: string): string {
   return `chr(${String(character.charCodeAt(0))})`;
 }
 
-function namesOf(letter: string, columns: readonly unknown[]): string[] {
-  return columns.map((_, i) => `${letter}${String(i)}`);
+/** Name of how many rows have the cell, which tells NULL from what stands in its place. */
+function countName(at: number): string {
+  return `${cellName(at)}_count`;
 }

@@ -13,8 +13,8 @@ export interface PageDialect {
   parameter(number: number): string;
   /** {@link PageDialect.parameter} where it is compared with a column of the primary key. */
   bound(number: number, cell: WorkCell): string;
-  /** Columns that tell one version of a row from another, beside its cells. */
-  readonly version: readonly string[];
+  /** SQL for what tells one version of a row from another, beside its cells, by its name in a page. */
+  readonly version: Readonly<Record<string, string>>;
 }
 
 /** A statement with its parameters. */
@@ -31,8 +31,8 @@ export function pageSql(
 ): PageStatement {
   const selected = [
     ...keyColumns(dialect, table.keys),
-    ...table.cells.map(({ name }, i) => `${name} AS c${String(i)}`),
-    ...dialect.version,
+    ...table.cells.map(({ name }, i) => `${name} AS ${cellName(i)}`),
+    ...Object.entries(dialect.version).map(([name, sql]) => `${sql} AS ${name}`),
   ];
   return walk(dialect, table, selected, request, `LIMIT ${String(request.limit)}`);
 }
@@ -63,21 +63,31 @@ export function holderSql(
 
 /** The primary key in a row of these statements. */
 export function keyOf({ keys }: WorkTable, row: RawRow): RowKey {
-  return keys.map((_, i) => row[`k${String(i)}`]);
+  return keys.map((_, i) => row[keyName(i)]);
 }
 
-/** The rows of {@link pageSql}, with the names of what tells their versions. */
+/** Name of a column of the primary key in the rows of {@link pageSql}. */
+export function keyName(at: number): string {
+  return `k${String(at)}`;
+}
+
+/** Name of a cell in the rows of {@link pageSql}. */
+export function cellName(at: number): string {
+  return `c${String(at)}`;
+}
+
+/** The rows of {@link pageSql}. */
 export function pageOf(
+  { version }: PageDialect,
   { keys, cells }: WorkTable,
   rows: readonly RawRow[],
-  versions: readonly string[],
 ): StoredPage {
   const column = (name: string): unknown[] => rows.map((row) => row[name]);
   return {
     rows: rows.length,
-    keys: keys.map((_, i) => column(`k${String(i)}`)),
-    cells: cells.map((_, i) => column(`c${String(i)}`)),
-    versions: versions.map(column),
+    keys: keys.map((_, i) => column(keyName(i))),
+    cells: cells.map((_, i) => column(cellName(i))),
+    versions: Object.keys(version).map(column),
   };
 }
 
@@ -105,5 +115,5 @@ function walk(
 }
 
 function keyColumns(dialect: PageDialect, keys: readonly WorkCell[]): string[] {
-  return keys.map((cell, i) => `${dialect.key(cell)} AS k${String(i)}`);
+  return keys.map((cell, i) => `${dialect.key(cell)} AS ${keyName(i)}`);
 }

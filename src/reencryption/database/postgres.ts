@@ -32,11 +32,8 @@ const DIALECT: PageDialect = {
   key: ({ name }) => `CAST(${name} AS text)`,
   parameter: (number) => `$${String(number)}`,
   bound: (number, { type }) => `CAST($${String(number)} AS ${type})`,
-  version: ['ctid AS at', 'xmin AS by'],
+  version: { at: 'ctid', by: 'xmin' },
 };
-
-/** Names of {@link PageDialect.version}. */
-const VERSIONS = ['at', 'by'];
 
 /**
  * PostgreSQL. A page is one statement. A row is written only if it is the very version that was
@@ -90,12 +87,12 @@ export class PostgresRunDatabase implements RunDatabase {
     const joined = table.cells.every(({ type }) => PLAIN_TEXTS.includes(type))
       ? await this.#readJoined(table, statement)
       : undefined;
-    return joined ?? pageOf(table, await this.#run(statement), VERSIONS);
+    return joined ?? pageOf(DIALECT, table, await this.#run(statement));
   }
 
   async #readJoined(table: WorkTable, statement: PageStatement): Promise<StoredPage | undefined> {
-    const [row] = await this.#run(joinedSql(table, statement, VERSIONS));
-    return row === undefined ? undefined : pageOfJoined(table, row, VERSIONS);
+    const [row] = await this.#run(joinedSql(DIALECT, table, statement));
+    return row === undefined ? undefined : pageOfJoined(DIALECT, table, row);
   }
 
   async boundary(table: WorkTable, request: PageRequest): Promise<RowKey | undefined> {

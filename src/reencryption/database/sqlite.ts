@@ -22,7 +22,7 @@ const DIALECT: PageDialect = {
   key: (cell) => (isInteger(cell) ? `CAST(${cell.name} AS TEXT)` : cell.name),
   parameter: () => '?',
   bound: () => '?',
-  version: [],
+  version: {},
 };
 
 /** SQLite. A row is written only if its cells hold what was read. */
@@ -65,7 +65,7 @@ export class SqliteRunDatabase implements RunDatabase {
   }
 
   async readPage(table: WorkTable, request: PageRequest): Promise<StoredPage> {
-    return pageOf(table, await this.#run(pageSql(DIALECT, table, request)), []);
+    return pageOf(DIALECT, table, await this.#run(pageSql(DIALECT, table, request)));
   }
 
   async boundary(table: WorkTable, request: PageRequest): Promise<RowKey | undefined> {
