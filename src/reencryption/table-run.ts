@@ -6,7 +6,7 @@ import type { Pace } from './pace';
 import { RangeRun } from './range-run';
 import type { Claim } from './range-store';
 import type { RunContext } from './run-context';
-import { passCondition, passesBefore } from './work-plan';
+import { passesBefore, rangeCondition } from './work-plan';
 import type { TableWork } from './work-plan';
 
 /** A row that loses the race against a writer is read again by the next pass, this many times. */
@@ -82,7 +82,7 @@ export class TableRun {
     const rowsInRange = PAGES_PER_RANGE * this.#pace.most;
     let ranges = 0;
     for (let pass = 0; pass <= passesBefore(this.#work); pass++) {
-      const [, rows] = await database.count(table, passCondition(this.#work, pass) || 'TRUE');
+      const [, rows] = await database.count(table, rangeCondition(this.#work, pass) || 'TRUE');
       // Where only reading tells that all is done, everything is read twice.
       const times = pending === undefined && pass === passesBefore(this.#work) ? 2 : 1;
       ranges += times * Math.ceil(rows / rowsInRange);
@@ -204,7 +204,7 @@ export class TableRun {
     return this.#context.database.boundary(this.#work.table, {
       after,
       until: undefined,
-      condition: passCondition(this.#work, pass),
+      condition: rangeCondition(this.#work, pass),
       limit: PAGES_PER_RANGE * this.#pace.most,
     });
   }

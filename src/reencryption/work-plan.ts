@@ -39,6 +39,15 @@ export function passCondition(work: TableWork, pass: number): string {
 }
 
 /**
+ * SQL condition of the rows by which the ranges of a pass are cut; empty for all. Those of the first
+ * pass over everything are cut by all rows, which the index of the primary key tells by itself: most
+ * are still to be done. Of few that are left, a range is to be as long as that takes.
+ */
+export function rangeCondition(work: TableWork, pass: number): string {
+  return pass === passesBefore(work) ? '' : passCondition(work, pass);
+}
+
+/**
  * Settles what a run works on, and refuses what cannot be done before a row is touched.
  *
  * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError}
