@@ -59,17 +59,12 @@ export class TokenForm {
 
   /** The token under the root at `position`, of what {@link TokenForm.comparable} answered. */
   token(roots: readonly IndexRoot[], position: number, content: ValueContent): string {
-    const message = this.#message(content);
     const key = this.#indexKey(roots, position);
+    const message =
+      typeof content === 'string' ? this.#typeTag + content : tagged(this.#typeTag, content);
     return this.#bits === FULL_INDEX_BITS
       ? hmacSha256Base64url(key, message)
       : encodeBase64url(truncated(hmacSha256(key, message), this.#bits));
-  }
-
-  #message(content: ValueContent): string | Uint8Array {
-    return typeof content === 'string'
-      ? this.#typeTag + content
-      : Buffer.concat([Buffer.from(this.#typeTag, 'latin1'), content]);
   }
 
   #indexKey(roots: readonly IndexRoot[], position: number): KeyObject {
@@ -89,6 +84,10 @@ function keyInfo(
   { application, indexName }: TokenBinding,
 ): Uint8Array {
   return lengthPrefixed([LABELS.indexKey, application, fieldId, indexName, id, String(version)]);
+}
+
+function tagged(typeTag: string, content: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.from(typeTag, 'latin1'), content]);
 }
 
 function normalized(normalizer: Normalizer, value: string): string {
