@@ -1,14 +1,15 @@
 import { setImmediate } from 'node:timers/promises';
 import type { FieldValue, ValueType } from '../../encoding/value-codec';
-import type { KeySource } from '../../keys/key-source';
+import type { DataKey } from '../../keys/data-key';
 import type { CryptoThread } from '../../threads/crypto-thread';
 import type { EncryptedColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
 import { KnownValue, markStandIns } from '../stand-in';
 import type { Expressions } from './any-query-builder';
 import { selectedColumns } from './ciphertext-prefixes';
-import { FoundKeys } from './found-keys';
 import { decryptColumn, holdsOnlyOurText } from './known-values';
+import type { Ciphertexts } from './known-values';
+import { usableKeys } from './usable-keys';
 
 /** Values of one result from which on threads pay. */
 const MANY_VALUES = 10_000;
@@ -39,17 +40,22 @@ interface Batch {
  * @throws {@link ConfigurationError} when the DataSource is destroyed meanwhile
  */
 export function decryptAhead(
-  rows: readonly Row[],
+  { rows, prefixes }: Ciphertexts,
   expressions: Expressions,
   installation: Installation,
 ): Promise<void> | undefined {
   if (!installation.readThreads.enabled) return undefined;
-  const batches = batchesOf(rows, expressions, installation);
-  return batches.length === 0 ? undefined : shareOut(batches, installation);
+  const keys = usableKeys(prefixes, installation.keys);
+  const batches = keys === undefined ? [] : batchesOf(rows, expressions, installation);
+  return keys && batches.length > 0 ? shareOut(batches, keys, installation) : undefined;
 }
 
-async function shareOut(batches: Batch[], installation: Installation): Promise<void> {
-  const { columns, keys, readThreads } = installation;
+async function shareOut(
+  batches: Batch[],
+  keys: readonly DataKey[],
+  installation: Installation,
+): Promise<void> {
+  const { columns, readThreads } = installation;
   const handedOver: Promise<void>[] = [];
   const failures: unknown[] = [];
   const fail = (error: unknown): void => {
@@ -102,19 +108,18 @@ function isSendable(encrypted: EncryptedColumn): boolean {
 async function decryptThere(
   { encrypted, key, rows }: Batch,
   thread: CryptoThread,
-  keys: KeySource,
+  keys: readonly DataKey[],
 ): Promise<void> {
-  const found = new FoundKeys(keys);
   const sent: Row[] = [];
   const stored: string[] = [];
   for (const row of rows) {
     const value = row[key];
-    if (typeof value !== 'string' || value.length > LONGEST_SENT || !found.has(value)) continue;
+    if (typeof value !== 'string' || value.length > LONGEST_SENT) continue;
     sent.push(row);
     stored.push(value);
   }
   const { policy } = encrypted;
-  const values = await thread.open({ policy, keys: found.keys, stored });
+  const values = await thread.open({ policy, keys, stored });
   for (const [i, text] of stored.entries()) {
     const [row, value] = [sent[i], values[i]];
     if (row === undefined || value === undefined) continue;

@@ -8,7 +8,7 @@ import { isWorthRemembering, recall, remember } from '../loaded-values';
 import { KnownValue, markStandIns } from '../stand-in';
 import type { Expressions } from './any-query-builder';
 import { selectedColumns } from './ciphertext-prefixes';
-import { findKey } from './found-keys';
+import { usableKeys } from './usable-keys';
 
 /** Who loads more at once rarely saves it: that is not remembered, and not kept in memory. */
 const MOST_ROWS = 1000;
@@ -22,7 +22,7 @@ type Column = [key: string, encrypted: EncryptedColumn];
 const toRemember = new WeakMap<readonly Row[], readonly Column[]>();
 
 /** Rows with the prefixes of the data keys that they are under. */
-interface Ciphertexts {
+export interface Ciphertexts {
   readonly rows: readonly Row[];
   readonly prefixes: ReadonlySet<string>;
 }
@@ -40,9 +40,7 @@ export function placeKnownValues(
   const main = onlyEntity(expressions);
   const recalled = main && recall(queryRunner, main.metadata);
   if (main === undefined || recalled === undefined) return;
-  for (const prefix of prefixes) {
-    if (findKey(installation.keys, prefix) === undefined) return;
-  }
+  if (usableKeys(prefixes, installation.keys) === undefined) return;
   const { driver } = installation.dataSource;
   const primaryKey = main.metadata.primaryColumns.map(({ databaseName }) =>
     DriverUtils.buildAlias(driver, undefined, main.name, databaseName),

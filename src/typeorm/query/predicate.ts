@@ -213,7 +213,7 @@ async function runResolved<T>(
 
 /** Refuses to hand out a statement whose parameters are not known before it runs. */
 export function assertNoneDeferred(builder: AnyQueryBuilder): void {
-  for (const parameters of parametersOf(builder)) {
+  for (const parameters of parametersOf(builder).filter(holdsDeferred)) {
     for (const value of Object.values(parameters).flat()) {
       if (value instanceof DeferredParameter) throw value.notYetKnown();
     }

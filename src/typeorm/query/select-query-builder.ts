@@ -117,7 +117,7 @@ export class EncryptingSelectQueryBuilder<
       await installation.loadKeys(prefixes, queryRunner);
       placeKnownValues({ rows, prefixes }, this.expressionMap, installation, queryRunner);
       await fetchPreviousValues(rows, this.expressionMap, installation);
-      const ahead = decryptAhead(rows, this.expressionMap, installation);
+      const ahead = decryptAhead({ rows, prefixes }, this.expressionMap, installation);
       if (ahead !== undefined) {
         await ahead;
         // Keys may have come of age meanwhile.
