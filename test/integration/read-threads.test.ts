@@ -100,6 +100,24 @@ const checks = {
     performance.now = now;
     return right(rows) && passed > 0;
   },
+  async keyOutOfUse(accounts, dataSource) {
+    const [{ id, state }] = await dataSource.query("SELECT id, state FROM data_keys WHERE purpose = 'data' AND version = 1");
+    const put = (value) => dataSource.query("UPDATE data_keys SET state = '" + value + "' WHERE id = '" + id + "'");
+    const { now } = performance;
+    let passed = 0;
+    performance.now = () => now.call(performance) + passed;
+    await untilAsked(accounts);
+    await put('destroyed');
+    passed += 86_400_000;
+    const before = seen.asked;
+    const { code } = await failure(all(accounts));
+    const asked = seen.asked - before;
+    await put(state);
+    passed += 86_400_000;
+    const again = right(await all(accounts));
+    performance.now = now;
+    return { code, asked, again };
+  },
   async destroyed() {
     const other = await open(1);
     const accounts = other.getRepository(Account);
@@ -178,6 +196,7 @@ interface Results {
   readonly left: number;
   readonly refused: boolean;
   readonly keysThatComeOfAge: boolean;
+  readonly keyOutOfUse: { code: string; asked: number; again: boolean };
   readonly destroyed: string;
   readonly without: { right: boolean; started: number };
 }
@@ -224,6 +243,10 @@ describePostgresAndSqlite('reading very many values with a thread', (kind) => {
 
   it('asks again for keys that come of age meanwhile', () => {
     expect(results.keysThatComeOfAge).toBe(true);
+  });
+
+  it('never reads with a key that a thread still has and this one may not use', () => {
+    expect(results.keyOutOfUse).toEqual({ code: 'ERR_KEY_STATE', asked: 0, again: true });
   });
 
   it('never gives ciphertext for values when the DataSource is destroyed meanwhile', () => {
