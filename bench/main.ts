@@ -11,9 +11,10 @@ import type { RunQuestion } from './children/run';
 import { POSTGRES_URL } from './databases';
 import { describeMachine } from './machine';
 import { peerVersions } from './peers';
+import { pooled, shareOfRounds } from './pool';
 import { resultTable, verdictTable } from './report/table';
 import type { Report } from './report/report';
-import type { Result, Sizes } from './scenario';
+import type { Result, Scenario, Sizes } from './scenario';
 import { SCENARIOS } from './scenarios';
 import type { ScenarioName } from './scenarios';
 import { sizesFor } from './sizes';
@@ -69,13 +70,21 @@ async function main(): Promise<void> {
 /** A run of a scenario, for one major of TypeORM. */
 interface Run extends RunQuestion {
   readonly major: Major;
+  readonly processes: number;
 }
 
 function planOf(names: readonly ScenarioName[], sizes: Sizes): readonly Run[] {
   const all = names.flatMap((scenario) => {
-    const { majors, databases } = SCENARIOS[scenario];
+    const { majors, databases, processes: most = 1 }: Scenario = SCENARIOS[scenario];
+    const processes = Math.min(most, sizes.rounds.atLeast);
+    const share = shareOfRounds(sizes, processes);
     return majors.flatMap((major) =>
-      databases.map((database) => ({ scenario, major, setting: { sizes, database } })),
+      databases.map((database) => ({
+        scenario,
+        major,
+        processes,
+        setting: { sizes: share, database },
+      })),
     );
   });
   if (process.env[POSTGRES_URL] !== undefined) return all;
@@ -83,7 +92,7 @@ function planOf(names: readonly ScenarioName[], sizes: Sizes): readonly Run[] {
 }
 
 /**
- * Each run has a process of its own, so that none leaves a heap, or compiled code, to the next.
+ * Each run has processes of its own, so that none leaves a heap, or compiled code, to the next.
  * `onDone` is told after each of them what there is so far.
  */
 async function run(
@@ -94,9 +103,11 @@ async function run(
     [...new Set(plan.map(({ major }) => major))].map((major) => [major, buildFor(major)]),
   );
   const results: Result[] = [];
-  for (const { major, ...question } of plan) {
+  for (const { major, processes, ...question } of plan) {
     const module = join(builds.get(major) ?? '', 'bench', 'children', 'run.js');
-    for (const result of await askChild<Result[]>(module, question)) {
+    const measured: Result[][] = [];
+    while (measured.length < processes) measured.push(await askChild<Result[]>(module, question));
+    for (const result of pooled(measured)) {
       results.push(result);
       console.log(resultTable(result));
     }

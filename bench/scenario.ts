@@ -57,5 +57,7 @@ export interface Result {
 export interface Scenario {
   readonly majors: readonly Major[];
   readonly databases: readonly DatabaseKind[];
+  /** Processes that its rounds are shared out among. Defaults to one. */
+  readonly processes?: number;
   run(setting: Setting): Promise<Result[]>;
 }

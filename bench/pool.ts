@@ -1,0 +1,53 @@
+import { median } from './measure';
+import type { Measurement, Rounds } from './measure';
+import type { Result, Sizes } from './scenario';
+
+/**
+ * What a process is dealt at its start, such as where its memory lies and in which order code is
+ * compiled, is worth up to a tenth, and stays with it: more rounds in the same process do not show
+ * it. So the rounds of a comparison are shared out among several.
+ */
+export function shareOfRounds(sizes: Sizes, processes: number): Sizes {
+  const share = ({ atLeast, seconds }: Rounds): Rounds => ({
+    atLeast: Math.ceil(atLeast / processes),
+    seconds: seconds / processes,
+  });
+  const { rounds, slowRounds, longRounds } = sizes;
+  return {
+    ...sizes,
+    rounds: share(rounds),
+    slowRounds: share(slowRounds),
+    longRounds: share(longRounds),
+  };
+}
+
+/** The results of processes that measured the same: of each variant the median of their medians. */
+export function pooled(processes: readonly (readonly Result[])[]): Result[] {
+  const [first = []] = processes;
+  return first.map((result, i) => ({
+    ...result,
+    measurements: withRatios(
+      result.measurements.map((_, variant) =>
+        middle(processes.flatMap((results) => results[i]?.measurements[variant] ?? [])),
+      ),
+    ),
+  }));
+}
+
+/** Figures beside the times are those of the first. */
+function middle(same: readonly Measurement[]): Measurement {
+  const [first] = same;
+  if (first === undefined) throw new RangeError('there is nothing to pool');
+  return {
+    ...first,
+    medianMs: median(same.map(({ medianMs }) => medianMs)),
+    minMs: Math.min(...same.map(({ minMs }) => minMs)),
+    maxMs: Math.max(...same.map(({ maxMs }) => maxMs)),
+    cpuMs: median(same.map(({ cpuMs }) => cpuMs)),
+  };
+}
+
+function withRatios(measurements: readonly Measurement[]): Measurement[] {
+  const base = measurements[0]?.medianMs ?? 0;
+  return measurements.map((each) => ({ ...each, ratio: each.medianMs / base }));
+}
