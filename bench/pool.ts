@@ -3,9 +3,9 @@ import type { Measurement, Rounds } from './measure';
 import type { Result, Sizes } from './scenario';
 
 /**
- * What a process is dealt at its start, such as where its memory lies and in which order code is
- * compiled, is worth up to a tenth, and stays with it: more rounds in the same process do not show
- * it. So the rounds of a comparison are shared out among several.
+ * Shares the rounds of a comparison out among processes. The same comparison differs by several per
+ * cent from one process to the next, and the machine does from one minute to the next; which of the
+ * two it is was not told apart. A single process is one draw of both, however many rounds it does.
  */
 export function shareOfRounds(sizes: Sizes, processes: number): Sizes {
   const share = ({ atLeast, seconds }: Rounds): Rounds => ({
