@@ -35,7 +35,8 @@ interface Batch {
 /**
  * Decrypts a result of very many values before TypeORM hydrates it, shared out between threads and this
  * one, which sees to other work after each batch. Values that do not decrypt are left as they are, for
- * the hydration to say what is wrong with them. Answers `undefined` where threads would not pay.
+ * the hydration to say what is wrong with them. Answers `undefined` where threads would not pay, or may
+ * not have one of the keys.
  *
  * @throws {@link ConfigurationError} when the DataSource is destroyed meanwhile
  */
@@ -45,9 +46,10 @@ export function decryptAhead(
   installation: Installation,
 ): Promise<void> | undefined {
   if (!installation.readThreads.enabled) return undefined;
+  const batches = batchesOf(rows, expressions, installation);
+  if (batches.length === 0) return undefined;
   const keys = usableKeys(prefixes, installation.keys);
-  const batches = keys === undefined ? [] : batchesOf(rows, expressions, installation);
-  return keys && batches.length > 0 ? shareOut(batches, keys, installation) : undefined;
+  return keys && shareOut(batches, keys, installation);
 }
 
 async function shareOut(
