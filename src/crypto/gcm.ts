@@ -5,8 +5,8 @@ import type { SealedMessage } from '../encoding/sealed-message';
 
 import { AEAD_TAG_BYTES, AeadError } from './cipher-suite';
 
-/** Node 20 takes tags of 4 to 16 bytes unless it is told the length. */
-const OPTIONS = Object.freeze({ authTagLength: AEAD_TAG_BYTES });
+/** Node 20 takes tags of 4 to 16 bytes unless it is told the length; those that it makes have 16. */
+const OPENING = Object.freeze({ authTagLength: AEAD_TAG_BYTES });
 
 /** Encrypts a message in place with AES-256-GCM (SP 800-38D), under `iv` rather than its own nonce. */
 export function sealGcm(
@@ -15,7 +15,7 @@ export function sealGcm(
   { ciphertext, tag }: SealedMessage,
   associatedData: Uint8Array,
 ): void {
-  const cipher = createCipheriv('aes-256-gcm', key, iv, OPTIONS);
+  const cipher = createCipheriv('aes-256-gcm', key, iv);
   cipher.setAAD(associatedData);
   ciphertext.set(cipher.update(ciphertext));
   cipher.final();
@@ -33,7 +33,7 @@ export function openGcm(
   { ciphertext, tag }: SealedMessage,
   associatedData: Uint8Array,
 ): Buffer {
-  const decipher = createDecipheriv('aes-256-gcm', key, iv, OPTIONS);
+  const decipher = createDecipheriv('aes-256-gcm', key, iv, OPENING);
   decipher.setAAD(associatedData);
   decipher.setAuthTag(tag);
   // Not authentic before final() has said so: the plaintext leaves this function only after it.

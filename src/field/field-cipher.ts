@@ -11,8 +11,8 @@ import {
 } from '../encoding/value-codec';
 import { CiphertextFrame, scratchFrame, scratchPlaintext } from '../format/ciphertext-frame';
 import type { StoredInspection } from '../format/field-ciphertext';
+import { HEADER_BYTES } from '../format/data-key-id';
 import {
-  HEADER_BYTES,
   inspectStored,
   prefixOf,
   readCiphertext,

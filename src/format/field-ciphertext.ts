@@ -6,8 +6,6 @@ import { TAG_BYTES } from '../encoding/sealed-message';
 import { CiphertextFrame, scratchFrame } from './ciphertext-frame';
 import { FORMAT_1, HEADER_BYTES, keyIdOfPrefix, PREFIX_CHARS } from './data-key-id';
 
-export { HEADER_BYTES, PREFIX_CHARS } from './data-key-id';
-
 /** How a column keeps ciphertexts: base64url without padding, or the bytes themselves. */
 export type Storage = 'text' | 'binary';
 

@@ -40,8 +40,8 @@ export function installDriverCodec(installation: Installation): void {
   const createGeneratedMap = driver.createGeneratedMap.bind(driver);
   driver.createGeneratedMap = (metadata, insertResult, ...rest) => {
     const map = createGeneratedMap(metadata, insertResult, ...rest);
+    if (map === undefined) return map;
     for (const encrypted of installation.encryptedEntity(metadata)?.columns ?? []) {
-      if (map === undefined) continue;
       decryptReturned(encrypted, map);
       for (const { column } of encrypted.indexes) deletePath(map, column.propertyPath.split('.'));
     }

@@ -58,6 +58,8 @@ export function reuseLoadedValues(): void {
   Object.defineProperty(prototype, HOOKED, { value: true });
   const { load } = prototype;
   prototype.load = async function (operation) {
+    // New entities have no rows to be read.
+    if (!this.subjects.some(isIdentified)) return load.call(this, operation);
     const saves = saving.get(this.queryRunner) ?? new Saves();
     saving.set(this.queryRunner, saves);
     saves.add(this.subjects);
@@ -69,6 +71,10 @@ export function reuseLoadedValues(): void {
       if (saves.running === 0) saving.delete(this.queryRunner);
     }
   };
+}
+
+function isIdentified({ entity, identifier }: Subject): boolean {
+  return entity !== undefined && identifier !== undefined;
 }
 
 /** Whether entities that are loaded on this connection are worth remembering: saved, and not loaded to be compared. */

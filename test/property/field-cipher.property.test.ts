@@ -9,7 +9,8 @@ import {
   PlaintextFoundError,
 } from '../../src/errors';
 import type { FieldCipher } from '../../src/field/field-cipher';
-import { HEADER_BYTES, PREFIX_CHARS, storedLength } from '../../src/format/field-ciphertext';
+import { HEADER_BYTES, PREFIX_CHARS } from '../../src/format/data-key-id';
+import { storedLength } from '../../src/format/field-ciphertext';
 import { fieldCipher, SUITES, thrownBy, VALUE_TYPES } from '../support/field-fixtures';
 
 const VALUES: Readonly<Record<ValueType, fc.Arbitrary<unknown>>> = {

@@ -9,7 +9,7 @@ import { FieldCipher } from '../../src/field/field-cipher';
 import type { NormalizerName } from '../../src/field/normalizer';
 import { resolveNormalizer } from '../../src/field/normalizer';
 import type { Storage } from '../../src/format/field-ciphertext';
-import { HEADER_BYTES } from '../../src/format/field-ciphertext';
+import { HEADER_BYTES } from '../../src/format/data-key-id';
 import { fieldPolicy, SUITES, VALUE_TYPES } from '../support/field-fixtures';
 import { FORMAT_1_VALUES } from '../support/format-1-values';
 import { hex } from '../support/shared-vectors';

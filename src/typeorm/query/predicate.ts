@@ -166,6 +166,9 @@ export function withResolvedParameters<T>(
   queryRunner: QueryRunner | undefined,
   run: () => Promise<T>,
 ): Promise<T> {
+  const { parameters, commonTableExpressions } = builder.expressionMap;
+  // As for nearly every statement: nothing is made for it.
+  if (commonTableExpressions.length === 0 && !holdsDeferred(parameters)) return run();
   const deferring = parametersOf(builder).filter(holdsDeferred);
   return deferring.length === 0
     ? run()

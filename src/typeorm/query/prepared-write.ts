@@ -6,15 +6,17 @@ import type { AnyQueryBuilder } from './any-query-builder';
 import { withResolvedParameters } from './predicate';
 import { UniqueWrite } from './unique-write';
 
-/** A write, and where it is told of the {@link UniqueWrite} that its statement goes through. */
-interface Write<T> {
-  readonly run: () => Promise<T>;
-  readonly watch: (unique: UniqueWrite | undefined) => void;
-}
-
 type WriteBuilder = AnyQueryBuilder & {
   setQueryRunner(queryRunner: QueryRunner | undefined): unknown;
 };
+
+/** Not fields of the builders, which few writes would fill: there is a builder for every write. */
+const uniqueWrites = new WeakMap<AnyQueryBuilder, UniqueWrite>();
+
+/** What the statement of a builder has to be announced to, once it is built. */
+export function uniqueWriteOf(builder: AnyQueryBuilder): UniqueWrite | undefined {
+  return uniqueWrites.get(builder);
+}
 
 /**
  * Waits for nothing where the keys are ready and no unique index is involved, as for most writes.
@@ -24,14 +26,14 @@ type WriteBuilder = AnyQueryBuilder & {
 export function prepareWrite<T>(
   builder: WriteBuilder,
   queryRunner: QueryRunner | undefined,
-  write: Write<T>,
+  write: () => Promise<T>,
 ): Promise<T> {
   const entity = encryptedEntityOf(builder);
   const preparing = entity && installationOf(builder.connection).prepareWrite(entity, queryRunner);
   const run = (): Promise<T> =>
     entity !== undefined && UniqueWrite.isNeeded(entity)
       ? runUnique(builder, entity, queryRunner, write)
-      : withResolvedParameters(builder, installationOf(builder.connection), queryRunner, write.run);
+      : withResolvedParameters(builder, installationOf(builder.connection), queryRunner, write);
   if (preparing === undefined) return run();
   return preparing.then(run, (failure: unknown) => {
     if (!(failure instanceof FieldEncryptionError)) throw failure;
@@ -43,22 +45,22 @@ async function runUnique<T>(
   builder: WriteBuilder,
   entity: EncryptedEntity,
   queryRunner: QueryRunner | undefined,
-  { run, watch }: Write<T>,
+  write: () => Promise<T>,
 ): Promise<T> {
   const unique = new UniqueWrite(installationOf(builder.connection), entity);
   return unique.run(queryRunner, async (watched) => {
-    watch(unique);
+    uniqueWrites.set(builder, unique);
     builder.setQueryRunner(watched);
     try {
       return await withResolvedParameters(
         builder,
         installationOf(builder.connection),
         watched,
-        run,
+        write,
       );
     } finally {
       builder.setQueryRunner(queryRunner);
-      watch(undefined);
+      uniqueWrites.delete(builder);
     }
   });
 }

@@ -13,26 +13,20 @@ import { overwriteOnConflict } from './overwrite-on-conflict';
 import { columnsWithIndexes, withIndexColumns } from './index-values';
 import { assertMappedTable } from './mapped-table';
 import { rewritePredicate, withResolvedParameters } from './predicate';
-import { encryptedEntityOf, prepareWrite } from './prepared-write';
+import { encryptedEntityOf, prepareWrite, uniqueWriteOf } from './prepared-write';
 import { assertNoRawUse } from './statement-check';
-import type { UniqueWrite } from './unique-write';
 
 /** TypeORM's InsertQueryBuilder that has the keys ready before values are encrypted. */
 export class EncryptingInsertQueryBuilder<
   Entity extends ObjectLiteral,
 > extends InsertQueryBuilder<Entity> {
-  #unique: UniqueWrite | undefined;
-
-  override async execute(): Promise<InsertResult> {
-    return prepareWrite(this, this.queryRunner, {
-      run: () => super.execute(),
-      watch: (unique) => (this.#unique = unique),
-    });
+  override execute(): Promise<InsertResult> {
+    return prepareWrite(this, this.queryRunner, () => super.execute());
   }
 
   override getQueryAndParameters(): [string, unknown[]] {
     const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
-    this.#unique?.announce(parameters, isFromSelect(this) ? [] : this.getValueSets());
+    uniqueWriteOf(this)?.announce(parameters, isFromSelect(this) ? [] : this.getValueSets());
     return [sql, parameters];
   }
 
@@ -77,18 +71,13 @@ export class EncryptingInsertQueryBuilder<
 export class EncryptingUpdateQueryBuilder<
   Entity extends ObjectLiteral,
 > extends UpdateQueryBuilder<Entity> {
-  #unique: UniqueWrite | undefined;
-
-  override async execute(): Promise<UpdateResult> {
-    return prepareWrite(this, this.queryRunner, {
-      run: () => super.execute(),
-      watch: (unique) => (this.#unique = unique),
-    });
+  override execute(): Promise<UpdateResult> {
+    return prepareWrite(this, this.queryRunner, () => super.execute());
   }
 
   override getQueryAndParameters(): [string, unknown[]] {
     const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
-    this.#unique?.announce(parameters, [super.getValueSet()]);
+    uniqueWriteOf(this)?.announce(parameters, [super.getValueSet()]);
     return [sql, parameters];
   }
 
@@ -117,7 +106,7 @@ export class EncryptingUpdateQueryBuilder<
 export class EncryptingDeleteQueryBuilder<
   Entity extends ObjectLiteral,
 > extends DeleteQueryBuilder<Entity> {
-  override async execute(): Promise<DeleteResult> {
+  override execute(): Promise<DeleteResult> {
     return withResolvedParameters(this, installation(this), this.queryRunner, () =>
       super.execute(),
     );
@@ -140,7 +129,7 @@ export class EncryptingDeleteQueryBuilder<
 export class EncryptingSoftDeleteQueryBuilder<
   Entity extends ObjectLiteral,
 > extends SoftDeleteQueryBuilder<Entity> {
-  override async execute(): Promise<UpdateResult> {
+  override execute(): Promise<UpdateResult> {
     return withResolvedParameters(this, installation(this), this.queryRunner, () =>
       super.execute(),
     );
@@ -164,15 +153,9 @@ function installation(builder: AnyQueryBuilder): Installation {
 }
 
 function refuseSqlExpressions(entity: EncryptedEntity, values: ObjectLiteral): void {
-  // Nearly all values are neither functions nor anything that could hold one.
-  if (!Object.values(values).some(mayHoldFunction)) return;
   for (const { column } of entity.columns) {
     if (typeof column.getEntityValue(values) === 'function') throw sqlExpressionRefused(column);
   }
-}
-
-function mayHoldFunction(value: unknown): boolean {
-  return typeof value === 'function' || (typeof value === 'object' && value !== null);
 }
 
 /** INSERT … SELECT, which TypeORM has since 1.0. */

@@ -1,10 +1,9 @@
 import { createAead } from '../../../src/crypto/aead';
 import { keyHeader, keyPrefix } from '../../../src/format/data-key-id';
+import { HEADER_BYTES, PREFIX_CHARS } from '../../../src/format/data-key-id';
 import {
-  HEADER_BYTES,
   inspectStored,
   maxPlainBytes,
-  PREFIX_CHARS,
   prefixOf,
   readCiphertext,
   storedLength,
