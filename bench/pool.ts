@@ -3,9 +3,11 @@ import type { Measurement, Rounds } from './measure';
 import type { Result, Sizes } from './scenario';
 
 /**
- * Shares the rounds of a comparison out among processes. The same comparison differs by several per
- * cent from one process to the next, and the machine does from one minute to the next; which of the
- * two it is was not told apart. A single process is one draw of both, however many rounds it does.
+ * Shares the rounds of a comparison out among processes. Where a machine's outer cache is shared with
+ * others, whatever does not fit into a core's own takes up to six times as long, and what that is
+ * depends on where a process's pages have come to lie: between two processes that run the same code,
+ * the ratio of two variants differed by a tenth and more, round after round. A single process is one
+ * draw of that, however many rounds it does.
  */
 export function shareOfRounds(sizes: Sizes, processes: number): Sizes {
   const share = ({ atLeast, seconds }: Rounds): Rounds => ({

@@ -17,7 +17,7 @@ type Comparison = (
 export const entities: Scenario = {
   majors: [0, 1],
   databases: DATABASE_KINDS.filter((kind) => kind !== 'SQLite file'),
-  processes: 3,
+  processes: 5,
   run: async (setting) => [
     ...(await compare(storing, setting, [
       find,

@@ -26,7 +26,7 @@ interface Contender {
 export const oneValue: Scenario = {
   majors: [1],
   databases: ['SQLite in memory'],
-  processes: 3,
+  processes: 5,
   run: async ({ sizes }) => {
     const contenders = allContenders();
     const results: Result[] = [];

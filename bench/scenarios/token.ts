@@ -21,7 +21,7 @@ const EXACT = {
 export const token: Scenario = {
   majors: [1],
   databases: ['SQLite in memory'],
-  processes: 3,
+  processes: 5,
   run: async ({ sizes: { values, slowValues, rounds } }) => {
     const emails = Array.from({ length: values }, (_, i) => `ada.lovelace${String(i)}@example.org`);
     const key = createSecretKey(randomBytes(32));
