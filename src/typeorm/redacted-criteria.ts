@@ -28,7 +28,7 @@ async function findOneOrFail<T extends ObjectLiteral>(
   options: FindOneOptions<T>,
 ): Promise<T> {
   try {
-    return await methodsOf(this).findOneOrFail.bind(this)(target, options);
+    return (await methodsOf(this).findOneOrFail.call(this, target, options)) as T;
   } catch (error) {
     throw redacted(error, this.connection, target, (metadata) => ({
       ...options,
@@ -43,7 +43,7 @@ async function findOneByOrFail<T extends ObjectLiteral>(
   where: FindOptionsWhere<T> | FindOptionsWhere<T>[],
 ): Promise<T> {
   try {
-    return await methodsOf(this).findOneByOrFail.bind(this)(target, where);
+    return (await methodsOf(this).findOneByOrFail.call(this, target, where)) as T;
   } catch (error) {
     throw redacted(error, this.connection, target, (metadata) => redact(metadata, where));
   }

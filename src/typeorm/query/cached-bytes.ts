@@ -1,6 +1,4 @@
-import type { Installation } from '../installation';
-import type { Expressions } from './any-query-builder';
-import { selectedColumns } from './ciphertext-prefixes';
+import type { RawResult } from './raw-result';
 
 /** What JSON makes of a Buffer. */
 interface JsonBytes {
@@ -9,13 +7,9 @@ interface JsonBytes {
 }
 
 /** Gives binary ciphertexts back the form that they lose in the query cache, which keeps rows as JSON. */
-export function restoreCachedBytes(
-  rows: readonly Record<string, unknown>[],
-  expressions: Expressions,
-  installation: Installation,
-): void {
+export function restoreCachedBytes({ rows, columns, expressions }: RawResult): void {
   if (expressions.cache === false) return;
-  for (const [key, { policy }] of selectedColumns(expressions, installation)) {
+  for (const [key, { policy }] of columns) {
     if (policy.storage !== 'binary') continue;
     for (const row of rows) {
       const stored = row[key];

@@ -5,10 +5,8 @@ import type { CryptoThread } from '../../threads/crypto-thread';
 import type { EncryptedColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
 import { KnownValue, markStandIns } from '../stand-in';
-import type { Expressions } from './any-query-builder';
-import { selectedColumns } from './ciphertext-prefixes';
 import { decryptColumn, holdsOnlyOurText } from './known-values';
-import type { Ciphertexts } from './known-values';
+import type { RawResult, Row } from './raw-result';
 import { usableKeys } from './usable-keys';
 
 /** Values of one result from which on threads pay. */
@@ -22,8 +20,6 @@ const SENDABLE: ReadonlySet<ValueType> = new Set(['string', 'number', 'bigint', 
 
 /** Taken before anybody may put a clock of their own in its place. */
 const nextTurn = setImmediate;
-
-type Row = Record<string, unknown>;
 
 /** Some rows of one column, under keys that are in memory. */
 interface Batch {
@@ -41,12 +37,14 @@ interface Batch {
  * @throws {@link ConfigurationError} when the DataSource is destroyed meanwhile
  */
 export function decryptAhead(
-  { rows, prefixes }: Ciphertexts,
-  expressions: Expressions,
-  installation: Installation,
+  result: RawResult,
+  prefixes: ReadonlySet<string>,
 ): Promise<void> | undefined {
-  if (!installation.readThreads.enabled) return undefined;
-  const batches = batchesOf(rows, expressions, installation);
+  const { rows, columns, installation } = result;
+  if (rows.length * columns.length < MANY_VALUES || !installation.readThreads.enabled) {
+    return undefined;
+  }
+  const batches = batchesOf(result);
   if (batches.length === 0) return undefined;
   const keys = usableKeys(prefixes, installation.keys);
   return keys && shareOut(batches, keys, installation);
@@ -82,18 +80,12 @@ async function shareOut(
 }
 
 /** A joined row repeats values that are hydrated once: those are left to the hydration. */
-function batchesOf(
-  rows: readonly Row[],
-  expressions: Expressions,
-  installation: Installation,
-): Batch[] {
+function batchesOf({ rows, columns, expressions }: RawResult): Batch[] {
   const [first] = rows;
   if (first === undefined || expressions.joinAttributes.length > 0) return [];
-  const columns = selectedColumns(expressions, installation).filter(
-    ([key, encrypted]) => key in first && isSendable(encrypted),
-  );
-  if (rows.length * columns.length < MANY_VALUES) return [];
-  return columns.flatMap(([key, encrypted]) => {
+  const sendable = columns.filter(([key, encrypted]) => key in first && isSendable(encrypted));
+  if (rows.length * sendable.length < MANY_VALUES) return [];
+  return sendable.flatMap(([key, encrypted]) => {
     markStandIns(rows, key);
     const batches: Batch[] = [];
     for (let at = 0; at < rows.length; at += BATCH_ROWS) {

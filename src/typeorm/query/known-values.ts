@@ -1,13 +1,12 @@
-import type { EntityMetadata, ObjectLiteral, QueryRunner } from 'typeorm';
+import type { EntityMetadata, ObjectLiteral } from 'typeorm';
 import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
 import type { FieldValue, ValueType } from '../../encoding/value-codec';
 import { FieldEncryptionError } from '../../errors';
 import type { EncryptedColumn } from '../encrypted-column';
-import type { Installation } from '../installation';
 import { isWorthRemembering, recall, remember } from '../loaded-values';
 import { KnownValue, markStandIns } from '../stand-in';
 import type { Expressions } from './any-query-builder';
-import { selectedColumns } from './ciphertext-prefixes';
+import type { RawResult, Row, SelectedColumn } from './raw-result';
 import { usableKeys } from './usable-keys';
 
 /** Who loads more at once rarely saves it: that is not remembered, and not kept in memory. */
@@ -15,28 +14,15 @@ const MOST_ROWS = 1000;
 /** What nobody who holds the entity can change without replacing it. */
 const IMMUTABLE: ReadonlySet<ValueType> = new Set(['string', 'number', 'bigint', 'boolean']);
 
-type Row = Record<string, unknown>;
-type Column = [key: string, encrypted: EncryptedColumn];
-
 /** Results whose entities are to be remembered, with the columns. */
-const toRemember = new WeakMap<readonly Row[], readonly Column[]>();
-
-/** Rows with the prefixes of the data keys that they are under. */
-export interface Ciphertexts {
-  readonly rows: readonly Row[];
-  readonly prefixes: ReadonlySet<string>;
-}
+const toRemember = new WeakMap<readonly Row[], readonly SelectedColumn[]>();
 
 /**
  * Puts what is remembered in the place of the same ciphertexts, in rows that are read for a save. Not
  * where a key may no longer be used: that is for the decryption to say.
  */
-export function placeKnownValues(
-  { rows, prefixes }: Ciphertexts,
-  expressions: Expressions,
-  installation: Installation,
-  queryRunner: QueryRunner,
-): void {
+export function placeKnownValues(result: RawResult, prefixes: ReadonlySet<string>): void {
+  const { rows, expressions, installation, queryRunner } = result;
   const main = onlyEntity(expressions);
   const recalled = main && recall(queryRunner, main.metadata);
   if (main === undefined || recalled === undefined) return;
@@ -45,7 +31,7 @@ export function placeKnownValues(
   const primaryKey = main.metadata.primaryColumns.map(({ databaseName }) =>
     DriverUtils.buildAlias(driver, undefined, main.name, databaseName),
   );
-  const columns = columnsOf(expressions, installation);
+  const columns = rememberable(result);
   for (const [key] of columns) markStandIns(rows, key);
   for (const row of rows) {
     const known = recalled(primaryKey.map((key) => row[key])) ?? [];
@@ -57,16 +43,12 @@ export function placeKnownValues(
 }
 
 /** Decrypts the rows of entities that are to be remembered, ahead of the hydration. */
-export function decryptToRemember(
-  rows: readonly Row[],
-  expressions: Expressions,
-  installation: Installation,
-  queryRunner: QueryRunner,
-): void {
+export function decryptToRemember(result: RawResult): void {
+  const { rows, expressions, queryRunner } = result;
   const main = onlyEntity(expressions);
   if (main === undefined || rows.length === 0 || rows.length > MOST_ROWS) return;
   if (!isWorthRemembering(main.metadata, queryRunner)) return;
-  const columns = columnsOf(expressions, installation);
+  const columns = rememberable(result);
   toRemember.set(rows, columns);
   for (const [key, encrypted] of columns) {
     markStandIns(rows, key);
@@ -118,8 +100,8 @@ function onlyEntity({
   return isOnly ? mainAlias : undefined;
 }
 
-function columnsOf(expressions: Expressions, installation: Installation): Column[] {
-  return selectedColumns(expressions, installation).filter(
+function rememberable({ columns }: RawResult): SelectedColumn[] {
+  return columns.filter(
     ([, encrypted]) => holdsOnlyOurText(encrypted) && IMMUTABLE.has(encrypted.policy.type),
   );
 }

@@ -65,9 +65,12 @@ function placeOf(
   const dot = path.indexOf('.');
   const name = path.slice(0, dot);
   // The builder that Brackets are given knows the main alias and the joins, but has no list of aliases.
-  const alias = [mainAlias, ...aliases, ...joinAttributes.map((join) => join.alias)].find(
-    (each) => each?.name === name && each.hasMetadata,
-  );
+  const alias =
+    mainAlias?.name === name && mainAlias.hasMetadata
+      ? mainAlias
+      : [...aliases, ...joinAttributes.map((join) => join.alias)].find(
+          (each) => each.name === name && each.hasMetadata,
+        );
   const metadata =
     alias?.metadata ??
     pendingJoins.find((join) => join.alias === name)?.relationMetadata.inverseEntityMetadata;
@@ -166,16 +169,21 @@ export function withResolvedParameters<T>(
   queryRunner: QueryRunner | undefined,
   run: () => Promise<T>,
 ): Promise<T> {
-  const { parameters, commonTableExpressions } = builder.expressionMap;
-  // As for nearly every statement: nothing is made for it.
-  if (commonTableExpressions.length === 0 && !holdsDeferred(parameters)) return run();
-  const deferring = parametersOf(builder).filter(holdsDeferred);
+  const deferring = deferringParameters(builder);
   return deferring.length === 0
     ? run()
     : runResolved(deferring, { builder, installation, queryRunner, run });
 }
 
-/** Asked for every statement, so that nothing is made of the parameters. */
+const NONE: readonly ObjectLiteral[] = [];
+
+/** Asked for every statement, so that nothing is made for nearly all of them. */
+function deferringParameters(builder: AnyQueryBuilder): readonly ObjectLiteral[] {
+  const { parameters, commonTableExpressions } = builder.expressionMap;
+  if (commonTableExpressions.length === 0) return holdsDeferred(parameters) ? [parameters] : NONE;
+  return parametersOf(builder).filter(holdsDeferred);
+}
+
 function holdsDeferred(parameters: ObjectLiteral): boolean {
   for (const name in parameters) if (isDeferred(parameters[name])) return true;
   return false;
@@ -216,7 +224,7 @@ async function runResolved<T>(
 
 /** Refuses to hand out a statement whose parameters are not known before it runs. */
 export function assertNoneDeferred(builder: AnyQueryBuilder): void {
-  for (const parameters of parametersOf(builder).filter(holdsDeferred)) {
+  for (const parameters of deferringParameters(builder)) {
     for (const value of Object.values(parameters).flat()) {
       if (value instanceof DeferredParameter) throw value.notYetKnown();
     }

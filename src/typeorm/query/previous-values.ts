@@ -1,18 +1,18 @@
 import { fetchPrevious } from '../encrypted-column';
-import type { Installation } from '../installation';
 import { FetchedValue } from '../previous-value';
 import { markStandIns } from '../stand-in';
-import type { Expressions } from './any-query-builder';
-import { selectedColumns } from './ciphertext-prefixes';
+import type { RawResult } from './raw-result';
 
-/** Has the values of remote formats in raw rows decrypted, before TypeORM hydrates, which is synchronous. */
-export async function fetchPreviousValues(
-  rows: readonly Record<string, unknown>[],
-  expressions: Expressions,
-  installation: Installation,
-): Promise<void> {
-  if (installation.options.previousFormats === undefined) return;
-  for (const [key, encrypted] of selectedColumns(expressions, installation)) {
+/**
+ * Has the values of remote formats in raw rows decrypted, before TypeORM hydrates, which is synchronous.
+ * Answers `undefined` where there is no other format.
+ */
+export function fetchPreviousValues(result: RawResult): Promise<void> | undefined {
+  return result.installation.options.previousFormats && fetchAll(result);
+}
+
+async function fetchAll({ rows, columns }: RawResult): Promise<void> {
+  for (const [key, encrypted] of columns) {
     const ready = await fetchPrevious(
       encrypted,
       rows.map((row) => row[key]),

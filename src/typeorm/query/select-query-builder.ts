@@ -7,12 +7,11 @@ import { installationOf } from '../installation';
 import type { Installation } from '../installation';
 import { restoreStored } from '../stand-in';
 import { changeInto } from './builder-changes';
-import { restoreCachedBytes } from './cached-bytes';
-import { ciphertextPrefixes, countedSelects, selectedColumns } from './ciphertext-prefixes';
-import { decryptAhead } from './decrypt-ahead';
-import { decryptToRemember, placeKnownValues, rememberEntities } from './known-values';
+import { countedSelects } from './counted-selects';
+import { rememberEntities } from './known-values';
 import { assertNoneDeferred, rewritePredicate, withResolvedParameters } from './predicate';
-import { fetchPreviousValues } from './previous-values';
+import { prepareHydration } from './prepare-hydration';
+import { selectedColumns } from './raw-result';
 import { assertNoRawUse } from './statement-check';
 import {
   EncryptingDeleteQueryBuilder,
@@ -111,19 +110,11 @@ export class EncryptingSelectQueryBuilder<
       queryRunner,
       () => super.loadRawResults(queryRunner) as Promise<Record<string, unknown>[]>,
     );
-    if (hydrates) {
-      restoreCachedBytes(rows, this.expressionMap, installation);
-      const prefixes = ciphertextPrefixes(rows, this.expressionMap, installation);
-      await installation.loadKeys(prefixes, queryRunner);
-      placeKnownValues({ rows, prefixes }, this.expressionMap, installation, queryRunner);
-      await fetchPreviousValues(rows, this.expressionMap, installation);
-      const ahead = decryptAhead({ rows, prefixes }, this.expressionMap, installation);
-      if (ahead !== undefined) {
-        await ahead;
-        // Keys may have come of age meanwhile.
-        await installation.loadKeys(prefixes, queryRunner);
-      }
-      decryptToRemember(rows, this.expressionMap, installation, queryRunner);
+    if (!hydrates) return rows;
+    const { expressionMap: expressions } = this;
+    const columns = selectedColumns(expressions, installation);
+    if (columns.length > 0) {
+      await prepareHydration({ rows, columns, expressions, installation, queryRunner });
     }
     return rows;
   }

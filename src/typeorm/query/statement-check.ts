@@ -187,14 +187,16 @@ function addConditions(conditions: unknown, clause: string, fragments: Fragment[
   }
 }
 
-function isPlainSelection(selection: string, expressions: Expressions): boolean {
-  const [aliasName, ...path] = selection.split('.');
-  const alias = expressions.aliases.find(({ name }) => name === aliasName);
-  if (alias === undefined) return false;
-  return (
-    path.length === 0 ||
-    (alias.hasMetadata && alias.metadata.findColumnWithPropertyPath(path.join('.')) !== undefined)
-  );
+function isPlainSelection(selection: string, { aliases }: Expressions): boolean {
+  for (const alias of aliases) {
+    const { name } = alias;
+    // Nearly all queries select whole entities.
+    if (selection === name) return true;
+    if (!selection.startsWith(name) || selection[name.length] !== '.') continue;
+    const path = selection.slice(name.length + 1);
+    return alias.hasMetadata && alias.metadata.findColumnWithPropertyPath(path) !== undefined;
+  }
+  return false;
 }
 
 function outputOf(
