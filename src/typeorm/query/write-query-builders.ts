@@ -154,7 +154,12 @@ function installation(builder: AnyQueryBuilder): Installation {
 
 function refuseSqlExpressions(entity: EncryptedEntity, values: ObjectLiteral): void {
   for (const { column } of entity.columns) {
-    if (typeof column.getEntityValue(values) === 'function') throw sqlExpressionRefused(column);
+    // For every entity that is written: what is not embedded is looked at directly.
+    const value: unknown =
+      column.embeddedMetadata === undefined
+        ? values[column.propertyName]
+        : column.getEntityValue(values);
+    if (typeof value === 'function') throw sqlExpressionRefused(column);
   }
 }
 
