@@ -26,7 +26,7 @@ const NAMES = Object.keys(SCENARIOS) as ScenarioName[];
 const HELP = `npm run bench -- [options]
   --smoke      small sizes, one round: only shows that every scenario runs
   --large      also re-encrypts tables of up to a million rows
-  --rounds N   instead of 7, 15, or what 15 seconds hold (25 at least), by how long one takes
+  --rounds N   instead of 7, 25, or what 15 seconds hold (25 at least), by how long one takes
   --only NAME  one scenario: ${NAMES.join(', ')}
   --json FILE  writes the figures to FILE as well
   --check      fails when a bound is broken (bench/bounds.ts), or was not measured`;

@@ -4,7 +4,7 @@ import type { Sizes } from './scenario';
 /** Enough for stable medians. */
 const FULL: Sizes = {
   rounds: { atLeast: 25, seconds: 15 },
-  slowRounds: exactly(15),
+  slowRounds: exactly(25),
   longRounds: exactly(7),
   values: 5000,
   longValues: 1000,
