@@ -28,6 +28,7 @@ export function pooled(processes: readonly (readonly Result[])[]): Result[] {
   const [first = []] = processes;
   return first.map((result, i) => ({
     ...result,
+    processes: processes.length,
     measurements: withRatios(
       result.measurements.map((_, variant) =>
         middle(processes.flatMap((results) => results[i]?.measurements[variant] ?? [])),

@@ -49,6 +49,8 @@ export interface Result {
   readonly setting: string;
   /** What the times are of. */
   readonly unit: string;
+  /** Processes that shared the rounds out among themselves; one, where it does not say. */
+  readonly processes?: number;
   /** Name of the items, where their rate says more than their time. */
   readonly rate?: string;
   readonly measurements: readonly Measurement[];

@@ -20,7 +20,7 @@ const LENGTHS = ['16 B', '64 B', '256 B', '1 KiB', '16 KiB'];
 export function performancePage(report: Report): string {
   const sections = [
     '# Performance',
-    'What encryption costs: this library, its peers, what a careful team would write by hand, and the floor, in one run. `npm run bench:docs` makes this page and its charts from [the figures](../bench/results/standard.json); the variants take turns within each round, and every number is a median; where a round is short, the median of what five processes found. **Trust the ratios**; the times are those of one machine.',
+    `What encryption costs: this library, its peers, what a careful team would write by hand, and the floor, in one run. \`npm run bench:docs\` makes this page and its charts from [the figures](../bench/results/standard.json); the variants take turns within each round, and every number is a median${ofProcesses(report)}. **Trust the ratios**; the times are those of one machine.`,
     ...(report.remark === undefined ? [] : [`> ${report.remark}`]),
     `## What to conclude\n\n${conclusions(report)}`,
     `## One value\n\nA string into a text column and back, in memory. The floors do what has to be done and nothing else: they know one key, and name none in what they store.\n\n![One value](charts/one-value.svg)\n\n${oneValue(report)}`,
@@ -34,6 +34,12 @@ export function performancePage(report: Report): string {
     '## Run it again\n\n<!-- needs: a quiet machine -->\n```sh\nnpm ci\nnpm run bench:peers\nnpm run bench -- --json bench/results/standard.json --check\nnpm run bench:docs\n```\n\nWithout `bench:peers`, the peers and the HTTP service are left out. PostgreSQL comes with the development dependencies, and waits for its disk as it does in production; `FIELD_ENCRYPTION_TEST_PG_URL` names another server. `--only entities` runs one scenario, `--large` adds tables of up to a million rows.',
   ];
   return `${sections.join('\n\n')}\n`;
+}
+
+/** How many processes a short comparison was measured in, where that is more than one. */
+function ofProcesses({ results }: Report): string {
+  const most = Math.max(1, ...results.map(({ processes = 1 }) => processes));
+  return most === 1 ? '' : `, where a round is short that of ${String(most)} processes`;
 }
 
 function oneValue(report: Report): string {

@@ -29,6 +29,7 @@ describe('Processes that measure the same', () => {
       scenario: 'find()',
       setting: 'SQLite',
       unit: 'one find()',
+      processes: 3,
       measurements: [
         {
           ...{ variant: 'plain', medianMs: 2, minMs: 0.5, maxMs: 8, cpuMs: 2, ratio: 1 },
