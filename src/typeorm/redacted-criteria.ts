@@ -27,8 +27,9 @@ async function findOneOrFail<T extends ObjectLiteral>(
   target: EntityTarget<T>,
   options: FindOneOptions<T>,
 ): Promise<T> {
+  const find = methodsOf(this).findOneOrFail<T>;
   try {
-    return (await methodsOf(this).findOneOrFail.call(this, target, options)) as T;
+    return await find.call(this, target, options);
   } catch (error) {
     throw redacted(error, this.connection, target, (metadata) => ({
       ...options,
@@ -42,16 +43,23 @@ async function findOneByOrFail<T extends ObjectLiteral>(
   target: EntityTarget<T>,
   where: FindOptionsWhere<T> | FindOptionsWhere<T>[],
 ): Promise<T> {
+  const find = methodsOf(this).findOneByOrFail<T>;
   try {
-    return (await methodsOf(this).findOneByOrFail.call(this, target, where)) as T;
+    return await find.call(this, target, where);
   } catch (error) {
     throw redacted(error, this.connection, target, (metadata) => redact(metadata, where));
   }
 }
 
+/** The methods that are replaced, as functions. */
+interface Methods {
+  readonly findOneOrFail: typeof findOneOrFail;
+  readonly findOneByOrFail: typeof findOneByOrFail;
+}
+
 /** The methods of its class, of which a DataSource may have its own. */
-function methodsOf(manager: EntityManager): EntityManager {
-  return Object.getPrototypeOf(manager) as EntityManager;
+function methodsOf(manager: EntityManager): Methods {
+  return Object.getPrototypeOf(manager) as Methods;
 }
 
 function redacted(
