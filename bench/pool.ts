@@ -2,6 +2,9 @@ import { median } from './measure';
 import type { Measurement, Rounds } from './measure';
 import type { Result, Sizes } from './scenario';
 
+/** Processes that measure what is short. */
+export const SEVERAL = 5;
+
 /**
  * Shares the rounds of a comparison out among processes. Where a machine's outer cache is shared with
  * others, whatever does not fit into a core's own takes up to six times as long, and what that is

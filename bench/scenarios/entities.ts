@@ -1,5 +1,6 @@
 import { DATABASE_KINDS, settingName } from '../databases';
 import { measure } from '../measure';
+import { SEVERAL } from '../pool';
 import type { Measurement, Work } from '../measure';
 import { lookingUp, storing, storingOnOneThread } from '../people/contenders';
 import type { Contender } from '../people/contenders';
@@ -17,7 +18,7 @@ type Comparison = (
 export const entities: Scenario = {
   majors: [0, 1],
   databases: DATABASE_KINDS.filter((kind) => kind !== 'SQLite file'),
-  processes: 5,
+  processes: SEVERAL,
   run: async (setting) => [
     ...(await compare(storing, setting, [
       find,

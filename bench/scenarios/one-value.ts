@@ -6,6 +6,7 @@ import { FieldCipher } from '../../src/field/field-cipher';
 import { tunedGcm, tunedSodium } from '../floor';
 import type { Floor } from '../floor';
 import { measure } from '../measure';
+import { SEVERAL } from '../pool';
 import type { Measurement } from '../measure';
 import { cipherSweet, cloak, typeormEncrypted } from '../peers';
 import type { TextCipher } from '../peers';
@@ -26,7 +27,7 @@ interface Contender {
 export const oneValue: Scenario = {
   majors: [1],
   databases: ['SQLite in memory'],
-  processes: 5,
+  processes: SEVERAL,
   run: async ({ sizes }) => {
     const contenders = allContenders();
     const results: Result[] = [];

@@ -3,6 +3,7 @@ import { createAead } from '../../src/crypto/aead';
 import { BlindIndex } from '../../src/field/blind-index';
 import { resolveNormalizer } from '../../src/field/normalizer';
 import { measure } from '../measure';
+import { SEVERAL } from '../pool';
 import type { Variant } from '../measure';
 import { cipherSweet } from '../peers';
 import type { Scenario } from '../scenario';
@@ -21,7 +22,7 @@ const EXACT = {
 export const token: Scenario = {
   majors: [1],
   databases: ['SQLite in memory'],
-  processes: 5,
+  processes: SEVERAL,
   run: async ({ sizes: { values, slowValues, rounds } }) => {
     const emails = Array.from({ length: values }, (_, i) => `ada.lovelace${String(i)}@example.org`);
     const key = createSecretKey(randomBytes(32));

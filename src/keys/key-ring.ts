@@ -47,13 +47,12 @@ export class KeyRing<C> {
     const now = clock();
     const missing: string[] = [];
     const due: string[] = [];
-    for (const prefix of prefixes instanceof Set ? (prefixes as Set<string>) : new Set(prefixes)) {
+    for (const prefix of new Set(prefixes)) {
       const age = this.#cache.age(prefix, now);
       if (age >= policy.maxAgeMs) missing.push(prefix);
       else if (age >= policy.ttlMs) due.push(prefix);
     }
     if (due.length > 0) this.#refresh.start(() => this.#fetch(due));
-    if (missing.length === 0) return missing;
     return missing.filter((prefix) => !this.#failed.isSettled(prefix, now));
   }
 

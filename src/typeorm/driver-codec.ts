@@ -2,7 +2,7 @@ import type { ColumnType, ObjectLiteral } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { FieldEncryptionError } from '../errors';
 import { decryptStored } from './encrypted-column';
-import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
+import type { EncryptedColumn } from './encrypted-column';
 import type { Installation } from './installation';
 
 /**
@@ -40,10 +40,8 @@ export function installDriverCodec(installation: Installation): void {
   const createGeneratedMap = driver.createGeneratedMap.bind(driver);
   driver.createGeneratedMap = (metadata, insertResult, ...rest) => {
     const map = createGeneratedMap(metadata, insertResult, ...rest);
-    const entity = installation.encryptedEntity(metadata);
-    // Nearly always the primary key is all that the database has made.
-    if (map === undefined || entity === undefined || !namesAny(map, entity)) return map;
-    for (const encrypted of entity.columns) {
+    if (map === undefined) return map;
+    for (const encrypted of installation.encryptedEntity(metadata)?.columns ?? []) {
       decryptReturned(encrypted, map);
       for (const { column } of encrypted.indexes) deletePath(map, column.propertyPath.split('.'));
     }
@@ -54,11 +52,6 @@ export function installDriverCodec(installation: Installation): void {
 function storageType({ policy }: EncryptedColumn, driverType: string): ColumnType {
   if (policy.storage === 'binary') return driverType === 'postgres' ? 'bytea' : 'blob';
   return policy.columnLength === undefined ? 'text' : 'varchar';
-}
-
-function namesAny(map: ObjectLiteral, { propertyNames }: EncryptedEntity): boolean {
-  for (const name in map) if (propertyNames.has(name)) return true;
-  return false;
 }
 
 /** RETURNING hands the stored form to the caller's entity on PostgreSQL: give it the value, or nothing. */

@@ -48,8 +48,6 @@ export interface UniqueIndex {
 export interface EncryptedEntity {
   readonly columns: readonly EncryptedColumn[];
   readonly byPropertyPath: ReadonlyMap<string, EncryptedColumn>;
-  /** The entity's own properties that they and their index columns are, or are embedded in. */
-  readonly propertyNames: ReadonlySet<string>;
   /** Their names and property paths in lower case, one of which is in all SQL that names a column. */
   readonly namesInSql: readonly string[];
   /** Names of the data keys that writes of the entity need. */

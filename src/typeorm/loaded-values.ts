@@ -25,8 +25,7 @@ class Saves {
 
   /** Adds what is remembered of entities, by the primary keys of their rows. */
   add(subjects: readonly Subject[]): void {
-    for (const { metadata, entity, identifier } of subjects) {
-      if (entity === undefined || identifier === undefined) continue;
+    for (const { metadata, entity, identifier } of subjects.filter(isIdentified)) {
       saved.add(metadata);
       const values = remembered.get(entity);
       if (values === undefined) continue;
@@ -73,8 +72,8 @@ export function reuseLoadedValues(): void {
   };
 }
 
-function isIdentified({ entity, identifier }: Subject): boolean {
-  return entity !== undefined && identifier !== undefined;
+function isIdentified(subject: Subject): subject is Required<Subject> {
+  return subject.entity !== undefined && subject.identifier !== undefined;
 }
 
 /** Whether entities that are loaded on this connection are worth remembering: saved, and not loaded to be compared. */

@@ -66,14 +66,9 @@ export function takeOver(context: TakeOverContext): EncryptedColumns {
 
 function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
   const names = columns.flatMap(({ column }) => [column.databaseName, column.propertyPath]);
-  const stored = columns.flatMap(({ column, indexes }) => [
-    column,
-    ...indexes.map((i) => i.column),
-  ]);
   return {
     columns,
     byPropertyPath: new Map(columns.map((c) => [c.column.propertyPath, c])),
-    propertyNames: new Set(stored.map(({ propertyPath }) => propertyPath.split('.')[0] ?? '')),
     namesInSql: [...new Set(names.map((name) => name.toLowerCase()))],
     keyNames: [...new Set(columns.map(({ policy }) => policy.keyName))],
     uniqueIndexes: columns.flatMap((encrypted) =>

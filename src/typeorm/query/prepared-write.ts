@@ -3,7 +3,7 @@ import { FieldEncryptionError } from '../../errors';
 import type { EncryptedEntity } from '../encrypted-column';
 import { installationOf } from '../installation';
 import type { AnyQueryBuilder } from './any-query-builder';
-import { withResolvedParameters } from './predicate';
+import { withResolvedParameters } from './resolved-parameters';
 import { UniqueWrite } from './unique-write';
 
 type WriteBuilder = AnyQueryBuilder & {

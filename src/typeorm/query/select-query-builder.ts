@@ -9,9 +9,10 @@ import { restoreStored } from '../stand-in';
 import { changeInto } from './builder-changes';
 import { countedSelects } from './counted-selects';
 import { rememberEntities } from './known-values';
-import { assertNoneDeferred, rewritePredicate, withResolvedParameters } from './predicate';
+import { rewritePredicate } from './predicate';
 import { prepareHydration } from './prepare-hydration';
 import { selectedColumns } from './raw-result';
+import { assertNoneDeferred, withResolvedParameters } from './resolved-parameters';
 import { assertNoRawUse } from './statement-check';
 import {
   EncryptingDeleteQueryBuilder,

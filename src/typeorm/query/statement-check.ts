@@ -192,7 +192,7 @@ function isPlainSelection(selection: string, { aliases }: Expressions): boolean 
     const { name } = alias;
     // Nearly all queries select whole entities.
     if (selection === name) return true;
-    if (!selection.startsWith(name) || selection[name.length] !== '.') continue;
+    if (!selection.startsWith(`${name}.`)) continue;
     const path = selection.slice(name.length + 1);
     return alias.hasMetadata && alias.metadata.findColumnWithPropertyPath(path) !== undefined;
   }

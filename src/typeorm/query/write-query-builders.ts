@@ -12,8 +12,9 @@ import type { AnyQueryBuilder } from './any-query-builder';
 import { overwriteOnConflict } from './overwrite-on-conflict';
 import { columnsWithIndexes, withIndexColumns } from './index-values';
 import { assertMappedTable } from './mapped-table';
-import { rewritePredicate, withResolvedParameters } from './predicate';
+import { rewritePredicate } from './predicate';
 import { encryptedEntityOf, prepareWrite, uniqueWriteOf } from './prepared-write';
+import { withResolvedParameters } from './resolved-parameters';
 import { assertNoRawUse } from './statement-check';
 
 /** TypeORM's InsertQueryBuilder that has the keys ready before values are encrypted. */
@@ -154,12 +155,7 @@ function installation(builder: AnyQueryBuilder): Installation {
 
 function refuseSqlExpressions(entity: EncryptedEntity, values: ObjectLiteral): void {
   for (const { column } of entity.columns) {
-    // For every entity that is written: what is not embedded is looked at directly.
-    const value: unknown =
-      column.embeddedMetadata === undefined
-        ? values[column.propertyName]
-        : column.getEntityValue(values);
-    if (typeof value === 'function') throw sqlExpressionRefused(column);
+    if (typeof column.getEntityValue(values) === 'function') throw sqlExpressionRefused(column);
   }
 }
 
