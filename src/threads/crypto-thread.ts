@@ -1,8 +1,8 @@
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { FieldPolicy } from '../field/field-policy';
 import type { DataKey } from '../keys/data-key';
 import { secretOf } from '../keys/unwrapped-key';
-import { packed, unpacked } from './protocol';
+import { packed, READY, unpacked } from './protocol';
 import type { MoveReply, MoveRequest, OpenReply, OpenRequest, SentKey } from './protocol';
 
 /** Ciphertexts of one text column, and the keys that they are under. */
@@ -18,7 +18,7 @@ const YOUNG_GENERATION_MB = 96;
 /** Told whether the thread has failed, or was closed. */
 type OnEnd = (failed: boolean) => void;
 
-/** A thread that has ended answers nothing. */
+/** Told the reply; a thread that has ended answers nothing. */
 type Answer = (reply: unknown) => void;
 
 /**
@@ -29,6 +29,7 @@ type Answer = (reply: unknown) => void;
 export class CryptoThread {
   readonly #application: string;
   readonly #worker: Worker;
+  readonly #replies = new MessageChannel();
   readonly #sent = new Set<string>();
   /** In the order of the requests, which is that of the replies. */
   readonly #waiting: Answer[] = [];
@@ -49,23 +50,24 @@ export class CryptoThread {
     this.#application = application;
     this.#worker = new Worker(require.resolve('./worker'), {
       name: 'field-encryption',
+      workerData: this.#replies.port2,
+      transferList: [this.#replies.port2],
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
     });
     let failed = false;
-    this.#worker.once('message', () => {
-      this.#ready = true;
-      this.#worker.on('message', (reply: unknown) => {
-        this.#answer(reply);
-      });
+    this.#replies.port1.on('message', (message: unknown) => {
+      this.#accept(message);
     });
     this.#worker.once('error', () => {
       failed = true;
     });
     this.#worker.once('exit', () => {
       this.#ended = true;
+      this.#replies.port1.close();
       while (this.#waiting.length > 0) this.#answer(undefined);
       onEnd(failed);
     });
+    this.#replies.port1.unref();
     this.#worker.unref();
   }
 
@@ -83,19 +85,27 @@ export class CryptoThread {
   async move(ciphertexts: Ciphertexts, activeKey: DataKey): Promise<readonly string[]> {
     const { policy, keys, stored } = ciphertexts;
     const request = this.#request({ policy, keys: [activeKey, ...keys], stored });
-    const reply = await this.#ask<MoveReply>({
-      ...request,
-      activeKeyId: activeKey.id,
+    const reply = await new Promise((resolve) => {
+      this.#ask({ ...request, activeKeyId: activeKey.id }, resolve);
     });
-    const moved = unpacked(reply ?? '');
+    const moved = unpacked((reply as MoveReply | undefined) ?? '');
     activeKey.uses.pending += moved.filter((ciphertext) => ciphertext !== '').length;
     return asManyAs(stored, moved);
   }
 
   /** Decrypts. `undefined`, or missing, are those that are left to the asker. */
-  async open(ciphertexts: Ciphertexts): Promise<OpenReply> {
-    const reply = await this.#ask<OpenReply>(this.#request(ciphertexts));
-    return asManyAs(ciphertexts.stored, reply ?? []);
+  open(ciphertexts: Ciphertexts, answer: (values: OpenReply) => void): void {
+    this.#ask(this.#request(ciphertexts), (reply) => {
+      answer(asManyAs(ciphertexts.stored, (reply as OpenReply | undefined) ?? []));
+    });
+  }
+
+  /** Gives the answers that are there, to those who asked, in the middle of synchronous work. */
+  receive(): void {
+    const { port1 } = this.#replies;
+    for (let next = receiveMessageOnPort(port1); next; next = receiveMessageOnPort(port1)) {
+      this.#accept(next.message);
+    }
   }
 
   async close(): Promise<void> {
@@ -112,17 +122,21 @@ export class CryptoThread {
     };
   }
 
-  #ask<Reply>(request: MoveRequest | OpenRequest): Promise<Reply | undefined> {
-    if (this.#ended) return Promise.resolve(undefined);
-    return new Promise((resolve) => {
-      this.#worker.postMessage(request);
-      for (const { id } of request.keys) this.#sent.add(id);
-      this.#waiting.push((reply) => {
-        resolve(reply as Reply | undefined);
-      });
-      // With a database that blocks, nothing else keeps the process from ending meanwhile.
-      this.#worker.ref();
-    });
+  #ask(request: MoveRequest | OpenRequest, answer: Answer): void {
+    if (this.#ended) {
+      answer(undefined);
+      return;
+    }
+    this.#worker.postMessage(request);
+    for (const { id } of request.keys) this.#sent.add(id);
+    this.#waiting.push(answer);
+    // With a database that blocks, nothing else keeps the process from ending meanwhile.
+    this.#worker.ref();
+  }
+
+  #accept(message: unknown): void {
+    if (message === READY) this.#ready = true;
+    else this.#answer(message);
   }
 
   #answer(reply: unknown): void {

@@ -32,6 +32,11 @@ export class ReadThreads {
     while (this.enabled && this.#pool.threads.length < this.#count) this.#pool.start();
   }
 
+  /** Has what they have answered meanwhile handed to whoever asked, without waiting for any. */
+  receive(): void {
+    for (const thread of this.#pool.threads) thread.receive();
+  }
+
   /** One that can take more work now. */
   free(): CryptoThread | undefined {
     const { threads } = this.#pool;

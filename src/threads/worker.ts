@@ -1,4 +1,5 @@
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
 import type { FieldValue } from '../encoding/value-codec';
 import { FieldEncryptionError, KeyNotFoundError } from '../errors';
 import { FieldCipher } from '../field/field-cipher';
@@ -41,13 +42,15 @@ class SentKeys implements KeySource {
 
 const keys = new SentKeys();
 const ciphers = new Map<string, FieldCipher>();
+/** Of its own, so that the asker can look at it in the middle of synchronous work. */
+const replies = workerData as MessagePort;
 
 parentPort?.on('message', (request: MoveRequest | OpenRequest) => {
   keys.accept(request);
-  parentPort?.postMessage('activeKeyId' in request ? moved(request) : opened(request));
+  replies.postMessage('activeKeyId' in request ? moved(request) : opened(request));
 });
 
-parentPort?.postMessage(READY);
+replies.postMessage(READY);
 
 function moved(request: MoveRequest): MoveReply {
   keys.activate(request.activeKeyId);

@@ -14,7 +14,7 @@ import type { Installation } from './installation';
  */
 export function installDriverCodec(installation: Installation): void {
   const { driver } = installation.dataSource;
-  const { encryptedColumn } = installation;
+  const { encryptedColumn, readAhead } = installation;
 
   const preparePersistentValue = driver.preparePersistentValue.bind(driver);
   driver.preparePersistentValue = (value: unknown, column: ColumnMetadata): unknown => {
@@ -27,7 +27,8 @@ export function installDriverCodec(installation: Installation): void {
   driver.prepareHydratedValue = (value: unknown, column: ColumnMetadata): unknown => {
     const encrypted = encryptedColumn(column);
     if (encrypted === undefined) return prepareHydratedValue(value, column) as unknown;
-    return value === null || value === undefined ? value : decryptStored(encrypted, value);
+    if (value === null || value === undefined) return value;
+    return readAhead.take(encrypted, value) ?? decryptStored(encrypted, value);
   };
 
   const normalizeType = driver.normalizeType.bind(driver);

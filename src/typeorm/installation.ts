@@ -5,6 +5,7 @@ import type { KeyAudit } from '../keys/key-audit';
 import { KeyManager } from '../keys/key-manager';
 import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
 import type { FieldEncryptionOptions } from './field-encryption-options';
+import { ReadAhead } from './read-ahead';
 import { hasStoredTokens } from './stored-tokens';
 import { takeOver } from './take-over';
 import type { EncryptedColumns } from './take-over';
@@ -40,6 +41,7 @@ export class Installation {
   readonly options: FieldEncryptionOptions;
   readonly store: TypeormKeyStore;
   readonly readThreads: ReadThreads;
+  readonly readAhead: ReadAhead;
   /** Whether `initialize()` makes the keys ready. The command line turns it off, to look without creating any. */
   preparesAtStart = true;
   readonly #schedules = new Set<Stoppable>();
@@ -53,6 +55,7 @@ export class Installation {
     this.options = options;
     this.store = new TypeormKeyStore(dataSource, (runner) => hasStoredTokens(this.columns, runner));
     this.readThreads = new ReadThreads(options.readThreads, options.application ?? 'default');
+    this.readAhead = new ReadAhead(this.readThreads);
     this.#keys = this.#newKeyManager();
     installations.set(dataSource, this);
   }
@@ -73,14 +76,6 @@ export class Installation {
     if (this.#isOpen && this.#columns !== undefined) return this.#columns;
     throw new ConfigurationError(
       'The DataSource is not initialized. Await dataSource.initialize() first.',
-    );
-  }
-
-  /** Throws when the DataSource was destroyed since it had these columns: their keys are gone. */
-  requireStill(columns: EncryptedColumns): void {
-    if (this.#isOpen && this.#columns === columns) return;
-    throw new ConfigurationError(
-      'The DataSource was destroyed while it read a result. Await what is under way before destroy().',
     );
   }
 

@@ -90,16 +90,6 @@ const checks = {
     clearTimeout(alive);
     return results.every(right) && (await untilAsked(accounts));
   },
-  async keysThatComeOfAge(accounts) {
-    const { now } = performance;
-    let passed = 0;
-    performance.now = () => now.call(performance) + passed;
-    const reading = all(accounts);
-    const hour = setImmediate(() => { passed = 3_600_000; });
-    const rows = await reading;
-    performance.now = now;
-    return right(rows) && passed > 0;
-  },
   async keyOutOfUse(accounts, dataSource) {
     const [{ id, state }] = await dataSource.query("SELECT id, state FROM data_keys WHERE purpose = 'data' AND version = 1");
     const put = (value) => dataSource.query("UPDATE data_keys SET state = '" + value + "' WHERE id = '" + id + "'");
@@ -195,7 +185,6 @@ interface Results {
   readonly damagedValue: { failures: Failure[]; right: boolean };
   readonly left: number;
   readonly refused: boolean;
-  readonly keysThatComeOfAge: boolean;
   readonly keyOutOfUse: { code: string; asked: number; again: boolean };
   readonly destroyed: string;
   readonly without: { right: boolean; started: number };
@@ -239,10 +228,6 @@ describePostgresAndSqlite('reading very many values with a thread', (kind) => {
 
   it('goes on without a thread that dies, and starts another', () => {
     expect(results.threadThatDies).toBe(true);
-  });
-
-  it('asks again for keys that come of age meanwhile', () => {
-    expect(results.keysThatComeOfAge).toBe(true);
   });
 
   it('never reads with a key that a thread still has and this one may not use', () => {

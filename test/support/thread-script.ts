@@ -16,13 +16,19 @@ threads.Worker = class extends threads.Worker {
     super(...args);
     seen.started += 1;
     seen.living.add(this);
-    this.once('message', () => { seen.ready += 1; });
     seen.exits.push(new Promise((resolve) => this.once('exit', () => { seen.living.delete(this); resolve(); })));
   }
   postMessage(message) {
     seen.asked += 1;
     super.postMessage(message);
     seen.onAsked();
+  }
+};
+threads.MessageChannel = class extends threads.MessageChannel {
+  constructor() {
+    super();
+    this.port1.once('message', () => { seen.ready += 1; });
+    this.port1.unref();
   }
 };
 `;

@@ -18,11 +18,6 @@ export async function prepareHydration(result: RawResult): Promise<void> {
   placeKnownValues(result, prefixes);
   const fetching = fetchPreviousValues(result);
   if (fetching !== undefined) await fetching;
-  const ahead = decryptAhead(result, prefixes);
-  if (ahead !== undefined) {
-    await ahead;
-    // Keys may have come of age meanwhile.
-    await installation.loadKeys(prefixes, queryRunner);
-  }
   decryptToRemember(result);
+  decryptAhead(result, prefixes);
 }

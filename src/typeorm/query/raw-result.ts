@@ -11,6 +11,8 @@ export type SelectedColumn = readonly [key: string, column: EncryptedColumn];
 
 /** What the database has answered to a query, before TypeORM makes entities of it. */
 export interface RawResult {
+  /** The one that makes entities of it. */
+  readonly builder: object;
   readonly rows: readonly Row[];
   /** All that the query can select, whether it does or not. */
   readonly columns: readonly SelectedColumn[];

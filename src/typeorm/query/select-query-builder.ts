@@ -75,6 +75,7 @@ export class EncryptingSelectQueryBuilder<
       return results;
     } finally {
       this.#hydrations -= 1;
+      this.#installation.readAhead.release(this);
     }
   }
 
@@ -115,7 +116,8 @@ export class EncryptingSelectQueryBuilder<
     const { expressionMap: expressions } = this;
     const columns = selectedColumns(expressions, installation);
     if (columns.length > 0) {
-      await prepareHydration({ rows, columns, expressions, installation, queryRunner });
+      const result = { builder: this, rows, columns, expressions, installation, queryRunner };
+      await prepareHydration(result);
     }
     return rows;
   }
