@@ -8,8 +8,9 @@ import { Column, Entity, PrimaryColumn, UpdateDateColumn, VersionColumn } from '
 import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, localKms } from '../../src';
 import type { RunReport } from '../../src';
-import { ChildProject } from '../support/child-project';
-import { describePostgresAndSqlite } from '../support/databases';
+import { createProject } from '../support/project';
+import type { Project } from '../support/project';
+import { describePostgresAndSqlite, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 import { rawRows } from '../support/stored-rows';
@@ -77,15 +78,15 @@ const KILLS = Number(process.env['RUN_KILLS'] ?? 3);
 
 const folder = mkdtempSync(join(tmpdir(), 'field-encryption-runs-'));
 const keyFile = join(folder, 'kek');
-let project: ChildProject;
+let project: Project;
 
 beforeAll(() => {
   writeFileSync(keyFile, randomBytes(32), { mode: 0o600 });
-  project = ChildProject.create();
+  project = createProject(typeormMajor);
   project.write('worker.js', WORKER);
 });
 afterAll(() => {
-  project.remove();
+  project.dispose();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -107,7 +108,7 @@ describePostgresAndSqlite('a run that is killed', (kind) => {
 
   /** Runs the worker, which is killed after so many pages. */
   async function work(pages = 0): Promise<RunReport | undefined> {
-    const child = project.start(['worker.js'], {
+    const child = project.start('node', ['worker.js'], {
       DATABASE: JSON.stringify({
         ...database.dataSourceOptions,
         entities: undefined,
@@ -118,7 +119,6 @@ describePostgresAndSqlite('a run that is killed', (kind) => {
       KILL_AFTER: String(pages),
     });
     const closed = once(child, 'close') as Promise<[number | null]>;
-    if (child.stdout === null) throw new Error('The worker has no output.');
     const output = await text(child.stdout);
     const [code] = await closed;
     expect(code).toBe(pages > 0 ? null : 0);

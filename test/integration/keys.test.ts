@@ -16,8 +16,9 @@ import {
 import type { KeyBinding, KeyInfo, KmsProvider, WrappedKey } from '../../src';
 import { TypeormKeyStore } from '../../src/typeorm/typeorm-key-store';
 import { keyStoreContract } from '../contract/key-store.contract';
-import { ChildProject } from '../support/child-project';
-import { describePostgresAndSqlite } from '../support/databases';
+import { createProject } from '../support/project';
+import type { Project } from '../support/project';
+import { describePostgresAndSqlite, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
 
@@ -75,16 +76,16 @@ const wait = () => new Promise((resolve) => setTimeout(resolve, Math.max(0, star
 
 const keyFolder = mkdtempSync(join(tmpdir(), 'field-encryption-shared-key-'));
 const keyFile = join(keyFolder, 'kek');
-let project: ChildProject;
+let project: Project;
 
 beforeAll(() => {
   writeFileSync(keyFile, randomBytes(32), { mode: 0o600 });
-  project = ChildProject.create();
+  project = createProject(typeormMajor);
   project.write('worker.js', WORKER);
 });
 
 afterAll(() => {
-  project.remove();
+  project.dispose();
   rmSync(keyFolder, { recursive: true, force: true });
 });
 
@@ -137,17 +138,17 @@ describePostgresAndSqlite('Keys among many processes', (kind) => {
     const startAt = String(Date.now() + 2500);
     return Promise.all(
       Array.from({ length: count }, () =>
-        project.node(['worker.js', command], env({ START_AT: startAt })),
+        project.run('node', ['worker.js', command], env({ START_AT: startAt })),
       ),
     );
   }
 
   /** Kills a process at a random moment of what it does. */
   async function killed(command: string): Promise<void> {
-    const child = project.start(['worker.js', command], env());
+    const child = project.start('node', ['worker.js', command], env());
     let said = '';
-    child.stderr?.on('data', (data: Buffer) => (said += data.toString()));
-    const ready = once(child.stdout!, 'data');
+    child.stderr.on('data', (data: Buffer) => (said += data.toString()));
+    const ready = once(child.stdout, 'data');
     const exited = once(child, 'exit');
     await Promise.race([ready, exited.then(() => Promise.reject(new Error(said)))]);
     await sleep(5 + Math.random() * 150);

@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DataSource } from 'typeorm';
 import { fieldEncryptionMigrations } from '../../migrations';
-import { describePostgresAndSqlite } from '../support/databases';
+import { describePostgresAndSqlite, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
-import { ChildProject } from '../support/child-project';
+import { createProject } from '../support/project';
+import type { Project } from '../support/project';
 import { Cleanup } from '../support/protected-database';
 
 const DATA_SOURCE = `
@@ -126,19 +127,19 @@ const VARIANTS: readonly Variant[] = [
   { title: 'with a snake-case naming strategy and without fieldEncryptionMigrations', snake: true },
 ];
 
-let project: ChildProject;
+let project: Project;
 const keys = mkdtempSync(join(tmpdir(), 'field-encryption-cli-key-'));
 let run = 0;
 
 beforeAll(() => {
-  project = ChildProject.create();
+  project = createProject(typeormMajor);
   project.write('data-source.js', DATA_SOURCE);
   project.write('use.js', USE);
   project.write('later.js', LATER);
 });
 
 afterAll(() => {
-  project.remove();
+  project.dispose();
   rmSync(keys, { recursive: true, force: true });
 });
 
@@ -215,7 +216,11 @@ describePostgresAndSqlite('The TypeORM CLI with a wrapped DataSource and no KMS'
   };
 
   const cli = (variant: Variant, ...args: string[]) =>
-    project.typeorm([...args, '-d', join(project.folder, 'data-source.js')], environment(variant));
+    project.run(
+      'typeorm',
+      [...args, '-d', join(project.folder, 'data-source.js')],
+      environment(variant),
+    );
 
   async function expectRightSchema({ prefix = '', options }: Variant): Promise<void> {
     const schema = options?.['schema'] === undefined ? '' : 'clinic.';
@@ -228,7 +233,7 @@ describePostgresAndSqlite('The TypeORM CLI with a wrapped DataSource and no KMS'
 
   async function expectUsable(variant: Variant): Promise<void> {
     const keyFile = join(keys, String(run));
-    const used = await project.node(['use.js'], environment(variant, { KEY_FILE: keyFile }));
+    const used = await project.run('node', ['use.js'], environment(variant, { KEY_FILE: keyFile }));
     expect(used).toMatchObject({ code: 0 });
     expect(used.output).toContain(
       'USED {"name":"Ada","born":"1970-01-01T00:00:00.000Z","changed":1}',
@@ -328,7 +333,8 @@ describePostgresAndSqlite('The TypeORM CLI with a wrapped DataSource and no KMS'
 
   it('says at the first use what is missing, and works later without a restart', async () => {
     const keyFile = join(keys, String(run));
-    const { code, output } = await project.node(
+    const { code, output } = await project.run(
+      'node',
       ['later.js'],
       environment({ title: '' }, { KEY_FILE: keyFile, KMS: 'switch' }),
     );

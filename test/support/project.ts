@@ -22,9 +22,12 @@ const modules = join(root, 'node_modules');
 
 /** What a child process of a project ended with. */
 export interface Outcome {
+  /** `null` where a signal ended it. */
   code: number | null;
   stdout: string;
   stderr: string;
+  /** Both. */
+  output: string;
 }
 
 /** A user's project in a temporary folder: this package and all others installed, one TypeORM. */
@@ -68,12 +71,16 @@ export function createProject(typeormMajor: 0 | 1): Project {
 export function outcomeOf(child: ChildProcessWithoutNullStreams): Promise<Outcome> {
   let stdout = '';
   let stderr = '';
+  let output = '';
   child.stdout.on('data', (data) => (stdout += String(data)));
   child.stderr.on('data', (data) => (stderr += String(data)));
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (data) => (output += String(data)));
+  }
   return new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code) => {
-      resolve({ code, stdout, stderr });
+      resolve({ code, stdout, stderr, output });
     });
   });
 }

@@ -2,8 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ChildProject } from './child-project';
+import { typeormMajor } from './databases';
 import type { TestDatabase } from './databases';
+import { createProject } from './project';
+import type { Project } from './project';
 
 /** The beginning of a script: from here on, `seen` notes what is asked of threads. */
 export const NOTED_THREADS = `
@@ -39,18 +41,18 @@ threads.MessageChannel = class extends threads.MessageChannel {
  */
 export class ThreadScript {
   #folder = '';
-  #project: ChildProject | undefined;
+  #project: Project | undefined;
 
   /** To be called where hooks may be: the script is there for the tests of the file. */
   constructor(content: string) {
     beforeAll(() => {
       this.#folder = mkdtempSync(join(tmpdir(), 'field-encryption-threads-'));
       writeFileSync(this.#keyFile, randomBytes(32), { mode: 0o600 });
-      this.#project = ChildProject.create();
+      this.#project = createProject(typeormMajor);
       this.#project.write('script.js', content);
     });
     afterAll(() => {
-      this.#project?.remove();
+      this.#project?.dispose();
       rmSync(this.#folder, { recursive: true, force: true });
     });
   }
@@ -60,7 +62,7 @@ export class ThreadScript {
   }
 
   async run<Results>({ dataSourceOptions }: TestDatabase): Promise<Results> {
-    const { code, output } = await this.#project!.node(['script.js'], {
+    const { code, output } = await this.#project!.run('node', ['script.js'], {
       DATABASE: JSON.stringify({ ...dataSourceOptions, synchronize: true }),
       KEY_FILE: this.#keyFile,
     });
