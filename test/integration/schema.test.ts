@@ -155,7 +155,7 @@ describePostgresAndSqlite('The TypeORM CLI with a wrapped DataSource and no KMS'
 
   // Names have nothing to do with the database or the major, and each of these takes many processes.
   const named = kind.type === 'postgres' && typeormMajor === 1 ? VARIANTS : VARIANTS.slice(0, 2);
-  const variants: Variant[] =
+  const variants: readonly Variant[] =
     kind.type === 'postgres'
       ? [...named, { title: 'with a schema', ours: true, options: { schema: 'clinic' } }]
       : named;

@@ -73,7 +73,7 @@ export function rememberEntities(rows: readonly Row[], entities: readonly Object
 }
 
 /** Decrypts a column of raw rows. What does not decrypt is left, for the hydration to say what is wrong with it. */
-export function decryptColumn(rows: readonly Row[], key: string, encrypted: EncryptedColumn): void {
+function decryptColumn(rows: readonly Row[], key: string, encrypted: EncryptedColumn): void {
   for (const row of rows) {
     const stored = row[key];
     if (typeof stored !== 'string') continue;
