@@ -20,7 +20,8 @@ export type StoredColumn = readonly [encrypted: EncryptedColumn, stored: readonl
 class ColumnAhead {
   readonly #encrypted: EncryptedColumn;
   readonly #stored: readonly string[];
-  readonly #values: (FieldValue | undefined)[] = [];
+  /** Of its full length from the beginning, as it is filled from the end: else V8 would make it a hash table. */
+  readonly #values: (FieldValue | undefined)[];
   /** Where the hydration is. */
   #at = 0;
   /** From here on, everything was handed out. */
@@ -29,6 +30,7 @@ class ColumnAhead {
   constructor([encrypted, stored]: StoredColumn) {
     this.#encrypted = encrypted;
     this.#stored = stored;
+    this.#values = new Array<FieldValue | undefined>(stored.length);
     this.#end = stored.length;
   }
 
