@@ -28,12 +28,13 @@ export function prepareWrite<T>(
   queryRunner: QueryRunner | undefined,
   write: () => Promise<T>,
 ): Promise<T> {
+  const installation = installationOf(builder.connection);
   const entity = encryptedEntityOf(builder);
-  const preparing = entity && installationOf(builder.connection).prepareWrite(entity, queryRunner);
+  const preparing = entity && installation.prepareWrite(entity, queryRunner);
   const run = (): Promise<T> =>
     entity !== undefined && UniqueWrite.isNeeded(entity)
       ? runUnique(builder, entity, queryRunner, write)
-      : withResolvedParameters(builder, installationOf(builder.connection), queryRunner, write);
+      : withResolvedParameters(builder, installation, queryRunner, write);
   if (preparing === undefined) return run();
   return preparing.then(run, (failure: unknown) => {
     if (!(failure instanceof FieldEncryptionError)) throw failure;

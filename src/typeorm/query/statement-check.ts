@@ -21,9 +21,11 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
   const entities = encryptedEntities(expressions, installation);
   if (entities.length === 0) return;
   if (expressions.selectDistinct) assertDistinctRows(expressions, installation);
+  const fragments = rawFragments(expressions);
+  if (fragments.length === 0) return;
   const names = namesOf(expressions, entities);
   let encrypted: EncryptedAliases | undefined;
-  for (const { sql, clause } of rawFragments(expressions)) {
+  for (const { sql, clause } of fragments) {
     // Nearly all fragments name no encrypted column, and need not be taken apart to know it.
     if (!mentions(sql, names)) continue;
     encrypted ??= encryptedAliases(expressions, installation);
