@@ -4,6 +4,7 @@ import { NOTED_THREADS, ThreadScript } from '../support/thread-script';
 
 /** Reads 2,600 rows with four encrypted columns that a thread can send, and two that it cannot. */
 const READER = `${NOTED_THREADS}
+const crypto = require('node:crypto');
 const { isDeepStrictEqual, inspect } = require('node:util');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { DataSource, EntitySchema } = require('typeorm');
@@ -21,9 +22,10 @@ const Account = new EntitySchema({
   },
 });
 const longest = 'canary '.repeat(5000);
+// Threads begin with the last rows.
 const account = (id) => ({
   id,
-  email: id % 7 === 0 ? null : (id === 50 ? longest : 'canary \\u00e4 \\u{1f98a} ') + id,
+  email: id % 7 === 0 ? null : (id === 2550 ? longest : 'canary \\u00e4 \\u{1f98a} ') + id,
   visits: id % 5 === 0 ? -0 : id / 3,
   balance: -(BigInt(id) ** 5n),
   bornOn: new Date(id * 1e7),
@@ -47,12 +49,30 @@ async function untilAsked(repository) {
   }
   return answers.every(Boolean);
 }
+const { createDecipheriv } = crypto;
+let opened = 0;
+crypto.createDecipheriv = (...args) => {
+  opened += 1;
+  return createDecipheriv(...args);
+};
+/** Whether a read comes that has left values to threads, all of which would be opened here otherwise. */
+async function isHelped(repository) {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    opened = 0;
+    const rows = await all(repository);
+    const values = rows.length * 5 + rows.filter(({ email }) => email !== null).length;
+    if (!right(rows) || opened > values) return false;
+    if (opened < values) return true;
+    await sleep(5);
+  }
+  return false;
+}
 const failure = (promise) => promise.then(() => undefined, ({ code, entity, property, message }) => ({ code, entity, property, message }));
 
 const checks = {
   async manyValues(accounts) {
     const answers = await untilAsked(accounts);
-    return { answers, started: seen.started, again: right(await all(accounts)) };
+    return { answers, started: seen.started, again: right(await all(accounts)), helped: await isHelped(accounts) };
   },
   async severalAtOnce(accounts) {
     const results = await Promise.all([1, 2, 3].map(() => all(accounts)));
@@ -175,7 +195,7 @@ interface Failure {
 }
 
 interface Results {
-  readonly manyValues: { answers: boolean; started: number; again: boolean };
+  readonly manyValues: { answers: boolean; started: number; again: boolean; helped: boolean };
   readonly severalAtOnce: boolean;
   readonly rotated: { version: number; emails: string[]; right: boolean };
   readonly rawRows: { right: boolean; stored: boolean };
@@ -202,7 +222,7 @@ describePostgresAndSqlite('reading very many values with a thread', (kind) => {
   afterAll(() => cleanup.run());
 
   it('gives the same values, of all types, and NULL', () => {
-    expect(results.manyValues).toEqual({ answers: true, started: 1, again: true });
+    expect(results.manyValues).toEqual({ answers: true, started: 1, again: true, helped: true });
   });
 
   it('gives each of several readers their own', () => {
