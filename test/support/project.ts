@@ -26,7 +26,7 @@ export interface Outcome {
   code: number | null;
   stdout: string;
   stderr: string;
-  /** Both. */
+  /** What it has printed to stdout, then what to stderr. */
   output: string;
 }
 
@@ -71,16 +71,12 @@ export function createProject(typeormMajor: 0 | 1): Project {
 export function outcomeOf(child: ChildProcessWithoutNullStreams): Promise<Outcome> {
   let stdout = '';
   let stderr = '';
-  let output = '';
   child.stdout.on('data', (data) => (stdout += String(data)));
   child.stderr.on('data', (data) => (stderr += String(data)));
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (data) => (output += String(data)));
-  }
   return new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code) => {
-      resolve({ code, stdout, stderr, output });
+      resolve({ code, stdout, stderr, output: stdout + stderr });
     });
   });
 }

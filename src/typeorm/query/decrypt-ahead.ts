@@ -2,7 +2,7 @@ import type { ValueType } from '../../encoding/value-codec';
 import type { EncryptedColumn } from '../encrypted-column';
 import type { StoredColumn } from '../read-ahead';
 import { holdsOnlyOurText } from './known-values';
-import type { RawResult } from './raw-result';
+import type { RawResult, Row, SelectedColumn } from './raw-result';
 import { usableKeys } from './usable-keys';
 
 /** Values of one result from which on threads pay. */
@@ -17,23 +17,23 @@ const SENDABLE: ReadonlySet<ValueType> = new Set(['string', 'number', 'bigint', 
 export function decryptAhead(result: RawResult, prefixes: ReadonlySet<string>): void {
   const { builder, rows, columns, installation } = result;
   if (rows.length * columns.length < MANY_VALUES || !installation.readThreads.enabled) return;
-  const stored = storedColumns(result);
-  const values = stored.reduce((sum, [, { length }]) => sum + length, 0);
-  const keys = values < MANY_VALUES ? undefined : usableKeys(prefixes, installation.keys);
-  if (keys !== undefined) installation.readAhead.begin(builder, stored, keys);
+  const sendable = sendableColumns(result);
+  if (rows.length * sendable.length < MANY_VALUES) return;
+  const keys = usableKeys(prefixes, installation.keys);
+  if (keys === undefined) return;
+  const stored = sendable.map(([key, encrypted]): StoredColumn => [encrypted, textsOf(rows, key)]);
+  installation.readAhead.begin(builder, stored, keys);
 }
 
 /** A joined row repeats values that are hydrated once: those are left to the hydration. */
-function storedColumns({ rows, columns, expressions }: RawResult): StoredColumn[] {
+function sendableColumns({ rows, columns, expressions }: RawResult): SelectedColumn[] {
   const [first] = rows;
   if (first === undefined || expressions.joinAttributes.length > 0) return [];
-  return columns
-    .filter(([key, encrypted]) => key in first && isSendable(encrypted))
-    .map(([key, encrypted]) => [encrypted, textsOf(rows.map((row) => row[key]))]);
+  return columns.filter(([key, encrypted]) => key in first && isSendable(encrypted));
 }
 
-function textsOf(values: readonly unknown[]): string[] {
-  return values.filter((value) => typeof value === 'string');
+function textsOf(rows: readonly Row[], key: string): string[] {
+  return rows.map((row) => row[key]).filter((value) => typeof value === 'string');
 }
 
 function isSendable(encrypted: EncryptedColumn): boolean {

@@ -59,14 +59,15 @@ export class EncryptingSelectQueryBuilder<
   }
 
   protected override async executeEntitiesAndRawResults(queryRunner: QueryRunner) {
+    const installation = this.#installation;
     const { joinAttributes, skip, take } = this.expressionMap;
     const pages = joinAttributes.length > 0 && (skip !== undefined || take !== undefined);
     // The first statement of a page is without the order, which another builder adds unchecked.
-    if (pages) assertNoRawUse(this.expressionMap, this.#installation);
+    if (pages) assertNoRawUse(this.expressionMap, installation);
     this.#hydrations += 1;
     try {
       // It copies the parameters as well.
-      const results = await withResolvedParameters(this, this.#installation, queryRunner, () =>
+      const results = await withResolvedParameters(this, installation, queryRunner, () =>
         super.executeEntitiesAndRawResults(queryRunner),
       );
       const rows = results.raw as Record<string, unknown>[];
@@ -75,7 +76,7 @@ export class EncryptingSelectQueryBuilder<
       return results;
     } finally {
       this.#hydrations -= 1;
-      this.#installation.readAhead.release(this);
+      installation.readAhead.release(this);
     }
   }
 
