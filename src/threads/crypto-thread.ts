@@ -24,7 +24,8 @@ type Answer = (reply: unknown) => void;
 /**
  * A thread with the data keys of what it is asked for. It only makes things faster: what it cannot do,
  * and all that it is asked for once it has ended, is left to the asker. It keeps no process alive
- * unless something waits for it.
+ * unless something waits for it, or it is loading its code: Node.js 20 aborts the process when
+ * it ends a thread just when that loads an ES module.
  */
 export class CryptoThread {
   readonly #application: string;
@@ -33,6 +34,8 @@ export class CryptoThread {
   readonly #sent = new Set<string>();
   /** In the order of the requests, which is that of the replies. */
   readonly #waiting: Answer[] = [];
+  readonly #loaded: Promise<void>;
+  #onLoaded: () => void = () => undefined;
   #ready = false;
   #closing = false;
   #ended = false;
@@ -54,6 +57,9 @@ export class CryptoThread {
       transferList: [this.#replies.port2],
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
     });
+    this.#loaded = new Promise((resolve) => {
+      this.#onLoaded = resolve;
+    });
     let failed = false;
     this.#replies.port1.on('message', (message: unknown) => {
       this.#accept(message);
@@ -63,12 +69,12 @@ export class CryptoThread {
     });
     this.#worker.once('exit', () => {
       this.#ended = true;
+      this.#onLoaded();
       this.#replies.port1.close();
       while (this.#waiting.length > 0) this.#answer(undefined);
       onEnd(failed);
     });
     this.#replies.port1.unref();
-    this.#worker.unref();
   }
 
   /** How many requests are not answered yet. */
@@ -110,6 +116,7 @@ export class CryptoThread {
 
   async close(): Promise<void> {
     this.#closing = true;
+    await this.#loaded;
     await this.#worker.terminate();
   }
 
@@ -135,13 +142,22 @@ export class CryptoThread {
   }
 
   #accept(message: unknown): void {
-    if (message === READY) this.#ready = true;
-    else this.#answer(message);
+    if (message !== READY) {
+      this.#answer(message);
+      return;
+    }
+    this.#ready = true;
+    this.#onLoaded();
+    this.#unrefWhereIdle();
   }
 
   #answer(reply: unknown): void {
     this.#waiting.shift()?.(reply);
-    // Whoever closes it waits for its end, even when the last answer comes before that.
+    this.#unrefWhereIdle();
+  }
+
+  /** Whoever closes it waits for its end, even when the last answer comes before that. */
+  #unrefWhereIdle(): void {
     if (this.#waiting.length === 0 && !this.#closing) this.#worker.unref();
   }
 }

@@ -105,7 +105,7 @@ const checks = {
     const reading = Promise.all([all(accounts), all(accounts)]);
     // Whoever ends a thread without the library waits for that alone: nothing else keeps the process alive.
     const alive = setTimeout(() => {}, 60_000);
-    for (const thread of seen.living) await thread.terminate();
+    for (const thread of seen.living) if (hasLoaded(thread)) await thread.terminate();
     const results = await reading;
     clearTimeout(alive);
     return results.every(right) && (await untilAsked(accounts));

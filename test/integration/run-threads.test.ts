@@ -41,6 +41,14 @@ const letter = (id) => ({
     const { changed, failed, failures, remaining } = await fieldEncryption(dataSource).reencrypt({ batchSize: 100, pauseWhile: options.threads ? loading : () => false, ...options });
     return { changed, failed, failures, remaining, started: seen.started - before.started, asked: seen.asked > before.asked };
   };
+  /** Stops a run before its threads have loaded their code. */
+  const stoppedWhileLoading = async () => {
+    const before = { ...seen }, stop = new AbortController();
+    await keys.rotate();
+    await fieldEncryption(dataSource).reencrypt({ threads: 2, signal: stop.signal, pauseWhile: () => { stop.abort(); return false; } });
+    await Promise.all(seen.exits);
+    return { started: seen.started - before.started, endedLoading: seen.endedLoading, left: seen.living.size };
+  };
   const table = dataSource.driver.escape('letter'), text = dataSource.driver.escape('text');
   const stored = async (id) => (await dataSource.query('SELECT ' + text + ' AS stored FROM ' + table + ' WHERE id = ' + id))[0].stored;
   const put = (id, value) => dataSource.query('UPDATE ' + table + ' SET ' + text + " = '" + value + "' WHERE id = " + id);
@@ -54,13 +62,14 @@ const letter = (id) => ({
   const before = seen.started;
   await fieldEncryption(dataSource).verify({ threads: 2 });
   results.verifying = seen.started - before;
-  seen.onAsked = () => { for (const thread of seen.living) void thread.terminate(); };
+  seen.onAsked = (thread) => void thread.terminate();
   results.dying = await moved({ threads: 2 });
   seen.onAsked = () => {};
   seen.refuse = true;
   results.refused = await moved({ threads: 2 });
   seen.refuse = false;
   results.right = await right();
+  results.stopped = await stoppedWhileLoading();
 
   const intact = [await stored(2901), await stored(2902), await stored(2903)];
   const at = intact[0].length - 20;
@@ -94,6 +103,11 @@ interface Results {
   readonly dying: Moved;
   readonly refused: Moved;
   readonly right: boolean;
+  readonly stopped: {
+    readonly started: number;
+    readonly endedLoading: number;
+    readonly left: number;
+  };
   readonly damaged: Moved;
   readonly mended: Moved;
   readonly rightAgain: boolean;
@@ -127,6 +141,10 @@ describePostgresAndSqlite('moving rows with threads', (kind) => {
   it('goes on without threads that die, and where there are none to be had', () => {
     expect(results.dying).toMatchObject({ ...all, asked: true });
     expect(results.refused).toMatchObject({ ...all, started: 0, asked: false });
+  });
+
+  it('ends threads only when they have loaded their code', () => {
+    expect(results.stopped).toEqual({ started: 2, endedLoading: 0, left: 0 });
   });
 
   it('names the rows that are damaged and moves the others', () => {

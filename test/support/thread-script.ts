@@ -11,25 +11,36 @@ import type { Project } from './project';
 export const NOTED_THREADS = `
 require('reflect-metadata');
 const threads = require('node:worker_threads');
-const seen = { started: 0, ready: 0, asked: 0, living: new Set(), exits: [], onAsked: () => {} };
+const seen = { started: 0, ready: 0, asked: 0, endedLoading: 0, living: new Set(), exits: [], onAsked: () => {} };
+const loaded = new Set();
+/** Node.js 20 aborts the process when it ends a thread just when that loads an ES module. */
+const hasLoaded = ({ replies }) => loaded.has(replies);
 threads.Worker = class extends threads.Worker {
   constructor(...args) {
     if (seen.refuse) throw new Error('no threads here');
     super(...args);
     seen.started += 1;
+    this.replies = args[1].workerData;
     seen.living.add(this);
     seen.exits.push(new Promise((resolve) => this.once('exit', () => { seen.living.delete(this); resolve(); })));
   }
   postMessage(message) {
     seen.asked += 1;
     super.postMessage(message);
-    seen.onAsked();
+    seen.onAsked(this);
+  }
+  terminate() {
+    if (!hasLoaded(this)) seen.endedLoading += 1;
+    return super.terminate();
   }
 };
 threads.MessageChannel = class extends threads.MessageChannel {
   constructor() {
     super();
-    this.port1.once('message', () => { seen.ready += 1; });
+    this.port1.once('message', () => {
+      seen.ready += 1;
+      loaded.add(this.port2);
+    });
     this.port1.unref();
   }
 };
