@@ -17,7 +17,7 @@ const CLEARTEXT_COMPARISON = new RegExp(String.raw`^\s+IN \(:\.\.\.encrypted_${C
  * compute ciphertext, and parameters would carry the plaintext to it. NULL checks and counting are fine.
  */
 export function assertNoRawUse(expressions: Expressions, installation: Installation): void {
-  for (const sql of derivedTables(expressions)) assertNothingExposed(sql, installation);
+  assertDerivedTables(expressions, installation);
   const entities = encryptedEntities(expressions, installation);
   if (entities.length === 0) return;
   if (expressions.selectDistinct) assertDistinctRows(expressions, installation);
@@ -85,14 +85,18 @@ function assertDistinctRows({ aliases, selects }: Expressions, { encryptedEntity
   }
 }
 
-/** The SQL of sub-queries that stand for a table. What they select is compared by other names outside. */
-function derivedTables({ aliases, commonTableExpressions }: Expressions): string[] {
-  const tables: string[] = [];
-  for (const { subQuery } of aliases) if (subQuery !== undefined) tables.push(subQuery);
-  for (const { queryBuilder } of commonTableExpressions) {
-    tables.push(typeof queryBuilder === 'string' ? queryBuilder : queryBuilder.getQuery());
+/** Looks at sub-queries that stand for a table. What they select is compared by other names outside. */
+function assertDerivedTables(
+  { aliases, commonTableExpressions }: Expressions,
+  installation: Installation,
+): void {
+  for (const { subQuery } of aliases) {
+    if (subQuery !== undefined) assertNothingExposed(subQuery, installation);
   }
-  return tables;
+  for (const { queryBuilder } of commonTableExpressions) {
+    const sql = typeof queryBuilder === 'string' ? queryBuilder : queryBuilder.getQuery();
+    assertNothingExposed(sql, installation);
+  }
 }
 
 function assertNothingExposed(sql: string, { columns }: Installation): void {
@@ -156,12 +160,26 @@ interface Fragment {
 function rawFragments(expressions: Expressions): Fragment[] {
   const fragments: Fragment[] = [];
   addConditions(expressions.wheres, 'a where condition', fragments);
+  if (isChange(expressions)) addNames(expressions.orderBys, fragments);
+  else addOtherClauses(expressions, fragments);
+  return fragments;
+}
+
+/** UPDATE and DELETE, which have conditions and perhaps an order, whatever else the builder was told. */
+function isChange({ queryType }: Expressions): boolean {
+  return queryType !== 'select' && queryType !== 'insert';
+}
+
+function addNames(orderBys: object, fragments: Fragment[]): void {
+  for (const sql in orderBys) fragments.push({ sql, clause: 'ORDER BY' });
+}
+
+function addOtherClauses(expressions: Expressions, fragments: Fragment[]): void {
   addConditions(expressions.havings, 'HAVING', fragments);
   for (const { condition } of expressions.joinAttributes) {
     if (condition !== undefined) fragments.push({ sql: condition, clause: 'a join condition' });
   }
-  for (const sql of Object.keys(expressions.allOrderBys))
-    fragments.push({ sql, clause: 'ORDER BY' });
+  addNames(expressions.allOrderBys, fragments);
   for (const sql of expressions.groupBys) fragments.push({ sql, clause: 'GROUP BY' });
   for (const sql of expressions.selectDistinctOn) fragments.push({ sql, clause: 'DISTINCT ON' });
   if ('onConflict' in expressions) {
@@ -176,7 +194,6 @@ function rawFragments(expressions: Expressions): Fragment[] {
       fragments.push({ sql: selection, clause: 'a selection' });
     }
   }
-  return fragments;
 }
 
 /** A condition tree holds hand-written strings, and predicates that the lookup has rewritten already. */

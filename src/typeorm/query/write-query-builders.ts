@@ -38,8 +38,7 @@ export class EncryptingInsertQueryBuilder<
       if (isFromSelect(this)) return super.getQuery();
       for (const values of this.getValueSets()) refuseSqlExpressions(entity, values);
     }
-    assertMappedTable(this, installation(this));
-    assertNoRawUse(this.expressionMap, installation(this));
+    assertAllowed(this);
     return super.getQuery();
   }
 
@@ -83,17 +82,16 @@ export class EncryptingUpdateQueryBuilder<
   }
 
   override getQuery(): string {
-    const entity = encryptedEntityOf(this);
-    if (entity !== undefined) refuseSqlExpressions(entity, super.getValueSet());
-    assertMappedTable(this, installation(this));
-    assertNoRawUse(this.expressionMap, installation(this));
+    assertAllowed(this);
     return super.getQuery();
   }
 
   protected override getValueSet(): ObjectLiteral {
     const values = super.getValueSet();
     const entity = encryptedEntityOf(this);
-    return entity === undefined ? values : withIndexColumns(entity, values);
+    if (entity === undefined) return values;
+    if (mayHoldSqlExpression(values)) refuseSqlExpressions(entity, values);
+    return withIndexColumns(entity, values);
   }
 
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
@@ -114,8 +112,7 @@ export class EncryptingDeleteQueryBuilder<
   }
 
   override getQuery(): string {
-    assertMappedTable(this, installation(this));
-    assertNoRawUse(this.expressionMap, installation(this));
+    assertAllowed(this);
     return super.getQuery();
   }
 
@@ -137,8 +134,7 @@ export class EncryptingSoftDeleteQueryBuilder<
   }
 
   override getQuery(): string {
-    assertMappedTable(this, installation(this));
-    assertNoRawUse(this.expressionMap, installation(this));
+    assertAllowed(this);
     return super.getQuery();
   }
 
@@ -151,6 +147,22 @@ export class EncryptingSoftDeleteQueryBuilder<
 
 function installation(builder: AnyQueryBuilder): Installation {
   return installationOf(builder.connection);
+}
+
+function assertAllowed(builder: AnyQueryBuilder): void {
+  const { expressionMap } = builder;
+  const installed = installation(builder);
+  assertMappedTable(builder, installed);
+  assertNoRawUse(expressionMap, installed);
+}
+
+/** What TypeORM takes from the values of an UPDATE is enumerable, save within an embedded object. */
+function mayHoldSqlExpression(values: ObjectLiteral): boolean {
+  for (const name in values) {
+    const value: unknown = values[name];
+    if (typeof value === 'function' || (typeof value === 'object' && value !== null)) return true;
+  }
+  return false;
 }
 
 function refuseSqlExpressions(entity: EncryptedEntity, values: ObjectLiteral): void {
