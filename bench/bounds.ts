@@ -1,4 +1,5 @@
 import type { Measurement } from './measure';
+import { ratioOf } from './ratio';
 import type { Result } from './scenario';
 import { VARIANTS } from './variants';
 
@@ -122,12 +123,22 @@ export function boundName({ scenario, setting, variant, over, figure }: Bound): 
 }
 
 function valueOf(bound: Bound, measurements: readonly Measurement[]): number | undefined {
-  const amount = (name: string): number | undefined => {
-    const found = measurements.find(({ variant }) => variant === name);
-    return bound.figure === undefined ? found?.medianMs : found?.figures[bound.figure];
-  };
-  const value = amount(bound.variant);
-  if (bound.over === undefined || value === undefined) return value;
-  const base = amount(bound.over);
-  return base === undefined ? undefined : value / base;
+  const found = (name: string): Measurement | undefined =>
+    measurements.find(({ variant }) => variant === name);
+  const variant = found(bound.variant);
+  if (variant === undefined) return undefined;
+  const { figure, over } = bound;
+  if (over === undefined) return figure === undefined ? variant.medianMs : variant.figures[figure];
+  const base = found(over);
+  if (base === undefined) return undefined;
+  return figure === undefined ? ratioOf(variant, base) : ratioOfFigures(figure, variant, base);
+}
+
+function ratioOfFigures(
+  figure: string,
+  { figures }: Measurement,
+  base: Measurement,
+): number | undefined {
+  const [value, baseValue] = [figures[figure], base.figures[figure]];
+  return value === undefined || baseValue === undefined ? undefined : value / baseValue;
 }

@@ -1,4 +1,6 @@
 import { performance } from 'node:perf_hooks';
+import { median } from './median';
+import { withRatios } from './ratio';
 
 /** Named figures beside the times, such as a percentile in milliseconds. */
 export type Figures = Readonly<Record<string, number>>;
@@ -31,16 +33,22 @@ export interface Work {
 }
 
 /** What one variant took, in milliseconds an item. */
-export interface Measurement {
+export interface Timing {
   readonly variant: string;
   readonly medianMs: number;
+  /** The medians of the processes that shared the rounds, where it was more than one. */
+  readonly processMediansMs?: readonly number[];
   readonly minMs: number;
   readonly maxMs: number;
   /** Median of the processor time of this process, which says more than a clock on a busy machine. */
   readonly cpuMs: number;
-  /** Median over the median of the first variant of the same comparison. */
-  readonly ratio: number;
   readonly figures: Figures;
+}
+
+/** The same, compared. */
+export interface Measurement extends Timing {
+  /** To the first variant of the same comparison. */
+  readonly ratio: number;
 }
 
 /**
@@ -65,8 +73,7 @@ export async function measure(
       if (round > 0) samples[i]?.push(sample);
     }
   }
-  const [base] = samples;
-  return variants.map((variant, i) => summary(variant, samples[i] ?? [], base ?? []));
+  return withRatios(variants.map((variant, i) => summary(variant, samples[i] ?? [])));
 }
 
 /** Median, 95th and 99th percentile of latencies in milliseconds. */
@@ -104,27 +111,14 @@ async function runOnce(variant: Variant, items: number): Promise<Sample> {
   };
 }
 
-function summary(
-  { name, figures }: Variant,
-  samples: readonly Sample[],
-  base: readonly Sample[],
-): Measurement {
+function summary({ name, figures }: Variant, samples: readonly Sample[]): Timing {
   const times = samples.map(({ elapsed }) => elapsed);
-  const medianMs = median(times);
   return {
     variant: name,
-    medianMs,
+    medianMs: median(times),
     minMs: Math.min(...times),
     maxMs: Math.max(...times),
     cpuMs: median(samples.map(({ cpu }) => cpu)),
-    ratio: medianMs / median(base.map(({ elapsed }) => elapsed)),
     figures: figures?.() ?? {},
   };
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? 0;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? 0) + upper) / 2;
 }

@@ -1,5 +1,6 @@
-import { median } from './measure';
-import type { Measurement, Rounds } from './measure';
+import type { Measurement, Rounds, Timing } from './measure';
+import { median } from './median';
+import { withRatios } from './ratio';
 import type { Result, Sizes } from './scenario';
 
 /** Processes that measure what is short. */
@@ -26,7 +27,7 @@ export function shareOfRounds(sizes: Sizes, processes: number): Sizes {
   };
 }
 
-/** The results of processes that measured the same: of each variant the median of their medians. */
+/** The results of processes that measured the same: of each variant the median of their medians and ratios. */
 export function pooled(processes: readonly (readonly Result[])[]): Result[] {
   const [first = []] = processes;
   return first.map((result, i) => ({
@@ -41,19 +42,16 @@ export function pooled(processes: readonly (readonly Result[])[]): Result[] {
 }
 
 /** Figures beside the times are those of the first. */
-function middle(same: readonly Measurement[]): Measurement {
+function middle(same: readonly Measurement[]): Timing {
   const [first] = same;
   if (first === undefined) throw new RangeError('there is nothing to pool');
+  const medians = same.map(({ medianMs }) => medianMs);
   return {
     ...first,
-    medianMs: median(same.map(({ medianMs }) => medianMs)),
+    medianMs: median(medians),
+    processMediansMs: medians,
     minMs: Math.min(...same.map(({ minMs }) => minMs)),
     maxMs: Math.max(...same.map(({ maxMs }) => maxMs)),
     cpuMs: median(same.map(({ cpuMs }) => cpuMs)),
   };
-}
-
-function withRatios(measurements: readonly Measurement[]): Measurement[] {
-  const base = measurements[0]?.medianMs ?? 0;
-  return measurements.map((each) => ({ ...each, ratio: each.medianMs / base }));
 }

@@ -36,10 +36,12 @@ export function performancePage(report: Report): string {
   return `${sections.join('\n\n')}\n`;
 }
 
-/** How many processes a short comparison was measured in, where that is more than one. */
+/** How many processes a short comparison was measured in, where that is more than one, and what its ratios are. */
 function ofProcesses({ results }: Report): string {
   const most = Math.max(1, ...results.map(({ processes = 1 }) => processes));
-  return most === 1 ? '' : `, where a round is short that of ${String(most)} processes`;
+  return most === 1
+    ? ''
+    : `, where a round is short that of ${String(most)} processes, and of the ratios in each of them`;
 }
 
 function oneValue(report: Report): string {

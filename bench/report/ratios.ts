@@ -1,15 +1,17 @@
-import type { Measurement } from '../measure';
+import { ratioOf } from '../ratio';
 import type { Result } from '../scenario';
 import type { Report } from './report';
 
 /** Stands for a ratio that the figures do not have. */
 export const UNMEASURED = 'an unmeasured number of';
 
-/** Medians of a variant over those of another, over all settings: `1.4`, or `1.2 to 1.6`. */
+/** How often as long a variant takes as another, over all settings: `1.4`, or `1.2 to 1.6`. */
 export function ratios(report: Report, scenario: string, variant: string, over: string): string {
   const all = resultsOf(report, scenario).flatMap(({ measurements }) => {
-    const [value, base] = [variant, over].map((name) => medianOf(measurements, name));
-    return value === undefined || base === undefined ? [] : [value / base];
+    const [found, base] = [variant, over].map((name) =>
+      measurements.find((measurement) => measurement.variant === name),
+    );
+    return found === undefined || base === undefined ? [] : [ratioOf(found, base)];
   });
   if (all.length === 0) return UNMEASURED;
   const [least, most] = [Math.min(...all), Math.max(...all)].map(rounded);
@@ -18,10 +20,6 @@ export function ratios(report: Report, scenario: string, variant: string, over: 
 
 export function resultsOf({ results }: Report, scenario: string): Result[] {
   return results.filter((result) => result.scenario === scenario);
-}
-
-function medianOf(measurements: readonly Measurement[], name: string): number | undefined {
-  return measurements.find(({ variant }) => variant === name)?.medianMs;
 }
 
 function rounded(value: number): string {

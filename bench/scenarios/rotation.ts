@@ -6,7 +6,8 @@ import { askChild } from '../child';
 import { createDatabase, dropDatabase, settingName, tidy } from '../databases';
 import { KEY_FILE } from '../kms';
 import { measure } from '../measure';
-import type { Measurement, Variant } from '../measure';
+import type { Timing, Variant } from '../measure';
+import { withRatios } from '../ratio';
 import type { Result, Scenario, Setting, Sizes } from '../scenario';
 import { VARIANTS } from '../variants';
 import type { RotationAnswer, RotationQuestion } from '../children/rotation';
@@ -129,13 +130,13 @@ async function growth({ database: kind, sizes }: Setting): Promise<Result[]> {
   if (sizes.growth.length === 0) return [];
   const database = await createDatabase(kind);
   const filler = await openDocuments(database);
-  const measurements: Measurement[] = [];
+  const timings: Timing[] = [];
   let rows = 0;
   for (const target of sizes.growth) {
     await addDocuments(filler.getRepository(SecretDocument), target - rows);
     rows = target;
     await tidy(filler);
-    measurements.push(await grown({ database, keyFile: KEY_FILE }, rows, measurements[0]));
+    timings.push(await grown({ database, keyFile: KEY_FILE }, rows));
   }
   await filler.destroy();
   await dropDatabase(database);
@@ -145,16 +146,12 @@ async function growth({ database: kind, sizes }: Setting): Promise<Result[]> {
       setting: settingName(kind),
       unit: `one row of 120 bytes, node ${SMALL_HEAP.join(' ')}`,
       rate: 'rows',
-      measurements,
+      measurements: withRatios(timings),
     },
   ];
 }
 
-async function grown(
-  question: RotationQuestion,
-  rows: number,
-  base: Measurement | undefined,
-): Promise<Measurement> {
+async function grown(question: RotationQuestion, rows: number): Promise<Timing> {
   const { elapsedMs, cpuMs, peakMegabytes } = await askChild<RotationAnswer>(
     join(__dirname, '..', 'children', 'rotation.js'),
     question,
@@ -167,7 +164,6 @@ async function grown(
     minMs: medianMs,
     maxMs: medianMs,
     cpuMs: cpuMs / rows,
-    ratio: base === undefined ? 1 : medianMs / base.medianMs,
     figures: { 'peak MB': peakMegabytes },
   };
 }

@@ -34,6 +34,18 @@ describe('The bounds of the benchmarks', () => {
     ]);
   });
 
+  it('compare the medians of each process, so that what all of one is slowed by does not count', () => {
+    const [plain, ours] = result('SQLite', { plain: 4, ours: 5 }).measurements;
+    const measurements = [
+      { ...plain!, processMediansMs: [2, 4, 8] },
+      { ...ours!, processMediansMs: [2.8, 5, 12] },
+    ];
+
+    expect(verdictsOf([{ ...result('SQLite', {}), measurements }])).toEqual([
+      ['SQLite', 1.4, true],
+    ]);
+  });
+
   it('look at their own setting and figure alone', () => {
     const results = [
       result('file', { ours: 1 }, { trips: 12 }),

@@ -17,7 +17,7 @@ function result(medians: Record<string, number>): Result {
 }
 
 describe('Processes that measure the same', () => {
-  it('are pooled to the median of their medians, and the ratios of those', () => {
+  it('are pooled to the medians of their medians and of their ratios', () => {
     const [one, ...more] = pooled([
       [result({ plain: 2, ours: 9 })],
       [result({ plain: 1, ours: 3 })],
@@ -33,10 +33,12 @@ describe('Processes that measure the same', () => {
       measurements: [
         {
           ...{ variant: 'plain', medianMs: 2, minMs: 0.5, maxMs: 8, cpuMs: 2, ratio: 1 },
+          processMediansMs: [2, 1, 4],
           figures: { trips: 3 },
         },
         {
-          ...{ variant: 'ours', medianMs: 4, minMs: 1.5, maxMs: 18, cpuMs: 4, ratio: 2 },
+          ...{ variant: 'ours', medianMs: 4, minMs: 1.5, maxMs: 18, cpuMs: 4, ratio: 3 },
+          processMediansMs: [9, 3, 4],
           figures: { trips: 3 },
         },
       ],
