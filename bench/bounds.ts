@@ -1,3 +1,4 @@
+import { measurementOf } from './measure';
 import type { Measurement } from './measure';
 import { ratioOf } from './ratio';
 import type { Result } from './scenario';
@@ -123,13 +124,11 @@ export function boundName({ scenario, setting, variant, over, figure }: Bound): 
 }
 
 function valueOf(bound: Bound, measurements: readonly Measurement[]): number | undefined {
-  const found = (name: string): Measurement | undefined =>
-    measurements.find(({ variant }) => variant === name);
-  const variant = found(bound.variant);
+  const variant = measurementOf(measurements, bound.variant);
   if (variant === undefined) return undefined;
   const { figure, over } = bound;
   if (over === undefined) return figure === undefined ? variant.medianMs : variant.figures[figure];
-  const base = found(over);
+  const base = measurementOf(measurements, over);
   if (base === undefined) return undefined;
   return figure === undefined ? ratioOf(variant, base) : ratioOfFigures(figure, variant, base);
 }

@@ -76,6 +76,14 @@ export async function measure(
   return withRatios(variants.map((variant, i) => summary(variant, samples[i] ?? [])));
 }
 
+/** The one of a variant. */
+export function measurementOf(
+  measurements: readonly Measurement[],
+  name: string,
+): Measurement | undefined {
+  return measurements.find(({ variant }) => variant === name);
+}
+
 /** Median, 95th and 99th percentile of latencies in milliseconds. */
 export function percentiles(times: readonly number[]): Figures {
   const sorted = times.toSorted((a, b) => a - b);

@@ -1,3 +1,4 @@
+import { measurementOf } from '../measure';
 import type { Result } from '../scenario';
 import { digits, figureNames, formatMs, formatRate } from './format';
 
@@ -15,7 +16,7 @@ export function matrix(columns: readonly Column[]): string {
   const rows = [...variants].map((name) => [
     code(name),
     ...columns.map(({ result }) => {
-      const found = result.measurements.find(({ variant }) => variant === name);
+      const found = measurementOf(result.measurements, name);
       if (found === undefined) return '–';
       const { ratio, medianMs } = found;
       return `${formatRatio(ratio)} (${amount(result, medianMs)})`;

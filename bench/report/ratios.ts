@@ -1,3 +1,4 @@
+import { measurementOf } from '../measure';
 import { ratioOf } from '../ratio';
 import type { Result } from '../scenario';
 import type { Report } from './report';
@@ -8,9 +9,7 @@ export const UNMEASURED = 'an unmeasured number of';
 /** How often as long a variant takes as another, over all settings: `1.4`, or `1.2 to 1.6`. */
 export function ratios(report: Report, scenario: string, variant: string, over: string): string {
   const all = resultsOf(report, scenario).flatMap(({ measurements }) => {
-    const [found, base] = [variant, over].map((name) =>
-      measurements.find((measurement) => measurement.variant === name),
-    );
+    const [found, base] = [variant, over].map((name) => measurementOf(measurements, name));
     return found === undefined || base === undefined ? [] : [ratioOf(found, base)];
   });
   if (all.length === 0) return UNMEASURED;

@@ -3,6 +3,7 @@ import type { EncryptedColumn, EncryptedEntity } from '../encrypted-column';
 import { describeColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
 import type { Expressions } from './any-query-builder';
+import { rawFragments } from './raw-fragments';
 import { columnReferences } from './sql-references';
 import type { ColumnReference } from './sql-references';
 
@@ -148,74 +149,6 @@ function outputColumns(
     }
   }
   return outputs;
-}
-
-/** Hand-written SQL, and where it stands. */
-interface Fragment {
-  readonly sql: string;
-  readonly clause: string;
-}
-
-/** Arrays, and no generators: this is done for every statement, nearly all of which have no fragment. */
-function rawFragments(expressions: Expressions): Fragment[] {
-  const fragments: Fragment[] = [];
-  addConditions(expressions.wheres, 'a where condition', fragments);
-  if (isChange(expressions)) addNames(expressions.orderBys, fragments);
-  else addOtherClauses(expressions, fragments);
-  return fragments;
-}
-
-/** UPDATE and DELETE, which have conditions and perhaps an order, whatever else the builder was told. */
-function isChange({ queryType }: Expressions): boolean {
-  return queryType !== 'select' && queryType !== 'insert';
-}
-
-function addNames(orderBys: object, fragments: Fragment[]): void {
-  for (const sql in orderBys) fragments.push({ sql, clause: 'ORDER BY' });
-}
-
-function addOtherClauses(expressions: Expressions, fragments: Fragment[]): void {
-  addConditions(expressions.havings, 'HAVING', fragments);
-  for (const { condition } of expressions.joinAttributes) {
-    if (condition !== undefined) fragments.push({ sql: condition, clause: 'a join condition' });
-  }
-  addNames(expressions.allOrderBys, fragments);
-  for (const sql of expressions.groupBys) fragments.push({ sql, clause: 'GROUP BY' });
-  for (const sql of expressions.selectDistinctOn) fragments.push({ sql, clause: 'DISTINCT ON' });
-  if ('onConflict' in expressions) {
-    fragments.push({ sql: String(expressions.onConflict), clause: 'ON CONFLICT' });
-  }
-  // Undefined for most statements, whatever its type says.
-  const { onUpdate } = expressions as Partial<Expressions>;
-  addConditions(onUpdate?.overwriteCondition, 'an overwrite condition', fragments);
-  addConditions(onUpdate?.indexPredicate, 'an index predicate', fragments);
-  for (const { selection } of expressions.selects) {
-    if (!isPlainSelection(selection, expressions)) {
-      fragments.push({ sql: selection, clause: 'a selection' });
-    }
-  }
-}
-
-/** A condition tree holds hand-written strings, and predicates that the lookup has rewritten already. */
-function addConditions(conditions: unknown, clause: string, fragments: Fragment[]): void {
-  if (typeof conditions === 'string') fragments.push({ sql: conditions, clause });
-  else if (Array.isArray(conditions)) {
-    for (const each of conditions) addConditions(each, clause, fragments);
-  } else if (typeof conditions === 'object' && conditions !== null && 'condition' in conditions) {
-    addConditions(conditions.condition, clause, fragments);
-  }
-}
-
-function isPlainSelection(selection: string, { aliases }: Expressions): boolean {
-  for (const alias of aliases) {
-    const { name } = alias;
-    // Nearly all queries select whole entities.
-    if (selection === name) return true;
-    if (!selection.startsWith(`${name}.`)) continue;
-    const path = selection.slice(name.length + 1);
-    return alias.hasMetadata && alias.metadata.findColumnWithPropertyPath(path) !== undefined;
-  }
-  return false;
 }
 
 function outputOf(

@@ -149,11 +149,11 @@ function installation(builder: AnyQueryBuilder): Installation {
   return installationOf(builder.connection);
 }
 
+/** What no write may do, whichever it is. */
 function assertAllowed(builder: AnyQueryBuilder): void {
-  const { expressionMap } = builder;
   const installed = installation(builder);
   assertMappedTable(builder, installed);
-  assertNoRawUse(expressionMap, installed);
+  assertNoRawUse(builder.expressionMap, installed);
 }
 
 /** What TypeORM takes from the values of an UPDATE is enumerable, save within an embedded object. */
