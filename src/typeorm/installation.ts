@@ -5,6 +5,7 @@ import type { KeyAudit } from '../keys/key-audit';
 import { KeyManager } from '../keys/key-manager';
 import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
 import type { FieldEncryptionOptions } from './field-encryption-options';
+import { NamedStatements } from './query/named-statements';
 import { ReadAhead } from './read-ahead';
 import { hasStoredTokens } from './stored-tokens';
 import { takeOver } from './take-over';
@@ -42,6 +43,7 @@ export class Installation {
   readonly store: TypeormKeyStore;
   readonly readThreads: ReadThreads;
   readonly readAhead: ReadAhead;
+  readonly statements = new NamedStatements();
   /** Whether `initialize()` makes the keys ready. The command line turns it off, to look without creating any. */
   preparesAtStart = true;
   readonly #schedules = new Set<Stoppable>();
@@ -104,6 +106,7 @@ export class Installation {
     const closing = this.#keys;
     this.#keys = this.#newKeyManager();
     this.#isOpen = false;
+    this.statements.clear();
     await closing.close();
     await this.readThreads.close();
     const formats = new Set(Object.values(this.options.previousFormats ?? {}));

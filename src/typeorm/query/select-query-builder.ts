@@ -36,6 +36,12 @@ export class EncryptingSelectQueryBuilder<
     return installationOf(this.connection);
   }
 
+  protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
+    return this.#installation.statements.named(statement, this.expressionMap, () =>
+      super.replacePropertyNamesForTheWholeQuery(statement),
+    );
+  }
+
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const predicate = rewritePredicate(
       this,

@@ -60,6 +60,12 @@ export class EncryptingInsertQueryBuilder<
     return entity === undefined ? columns : columnsWithIndexes(entity, columns);
   }
 
+  protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
+    return installation(this).statements.named(statement, this.expressionMap, () =>
+      super.replacePropertyNamesForTheWholeQuery(statement),
+    );
+  }
+
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
     if ('sql' in predicate) return predicate.sql;
@@ -94,6 +100,12 @@ export class EncryptingUpdateQueryBuilder<
     return withIndexColumns(entity, values);
   }
 
+  protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
+    return installation(this).statements.named(statement, this.expressionMap, () =>
+      super.replacePropertyNamesForTheWholeQuery(statement),
+    );
+  }
+
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
     if ('sql' in predicate) return predicate.sql;
@@ -116,6 +128,12 @@ export class EncryptingDeleteQueryBuilder<
     return super.getQuery();
   }
 
+  protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
+    return installation(this).statements.named(statement, this.expressionMap, () =>
+      super.replacePropertyNamesForTheWholeQuery(statement),
+    );
+  }
+
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
     if ('sql' in predicate) return predicate.sql;
@@ -136,6 +154,12 @@ export class EncryptingSoftDeleteQueryBuilder<
   override getQuery(): string {
     assertAllowed(this);
     return super.getQuery();
+  }
+
+  protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
+    return installation(this).statements.named(statement, this.expressionMap, () =>
+      super.replacePropertyNamesForTheWholeQuery(statement),
+    );
   }
 
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
