@@ -1,7 +1,7 @@
 import type { EntityMetadata } from 'typeorm';
 import type { Expressions } from './any-query-builder';
 
-/** Of all statements that are kept, before and after: some 2 MB of text. */
+/** Of all statements that are kept, before and after: a megabyte of text, or two where it is not Latin-1. */
 const MAX_CHARACTERS = 2 ** 20;
 
 /** A statement with the names of columns, and what they were looked up by. */
@@ -24,6 +24,7 @@ export class NamedStatements {
 
   /** @param name - what TypeORM does, for a statement that is not known, or of more than one entity */
   named(statement: string, expressions: Expressions, name: () => string): string {
+    // TypeORM's flag says the opposite of its name: it is true unless escaping was turned off.
     const { aliases, aliasNamePrefixingEnabled, disableEscaping: escapes } = expressions;
     const [main] = aliases;
     if (main === undefined || aliases.length > 1 || !main.hasMetadata || !escapes) return name();
