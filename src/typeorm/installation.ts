@@ -43,6 +43,7 @@ export class Installation {
   readonly store: TypeormKeyStore;
   readonly readThreads: ReadThreads;
   readonly readAhead: ReadAhead;
+  /** What the builders of this DataSource have made of their statements. */
   readonly statements = new NamedStatements();
   /** Whether `initialize()` makes the keys ready. The command line turns it off, to look without creating any. */
   preparesAtStart = true;

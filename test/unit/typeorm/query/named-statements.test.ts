@@ -38,7 +38,6 @@ describe('NamedStatements', () => {
     named('a');
     named('a', other);
     expect(name).toHaveBeenCalledTimes(2);
-    named('a');
   });
 
   it('leaves statements of several entities, or of none, to TypeORM', () => {
