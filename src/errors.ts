@@ -5,6 +5,7 @@ export type FieldEncryptionErrorCode =
   | 'ERR_KEY_NOT_FOUND'
   | 'ERR_KEY_STATE'
   | 'ERR_KEY_UNWRAP'
+  | 'ERR_KEY_UNAUTHENTICATED'
   | 'ERR_KMS_UNAVAILABLE'
   | 'ERR_CIPHERTEXT_MALFORMED'
   | 'ERR_CIPHER_SUITE'
@@ -93,6 +94,15 @@ export class KeyStateError extends FieldEncryptionError {
 /** A wrapped data key does not unwrap: wrong KEK or passphrase, or an edited, swapped or damaged key row. */
 export class KeyUnwrapError extends FieldEncryptionError {
   readonly code = 'ERR_KEY_UNWRAP';
+}
+
+/**
+ * Nothing shows that a data key was made by somebody who can use the KMS: a public key was enough to
+ * wrap it. It decrypts, and neither encrypts nor makes tokens nor seals the audit log before it is
+ * adopted (`field-encryption keys adopt`).
+ */
+export class UnauthenticatedKeyError extends FieldEncryptionError {
+  readonly code = 'ERR_KEY_UNAUTHENTICATED';
 }
 
 /** The KMS could not be reached and no usable key is in memory. Worth retrying. */

@@ -9,6 +9,8 @@ export const REMEDIES: Readonly<Record<FieldEncryptionErrorCode, string>> = Obje
   ERR_KEY_STATE: 'Look at the keys with `field-encryption keys list`.',
   ERR_KEY_UNWRAP:
     'Use the passphrase or key file that the keys were made under; if it is the right one, restore the data_keys table from a backup.',
+  ERR_KEY_UNAUTHENTICATED:
+    'Look at the keys with `field-encryption keys adopt --dry-run`; adopt those that are yours.',
   ERR_KMS_UNAVAILABLE: 'Check that the KMS can be reached, then run the command again.',
   ERR_CIPHERTEXT_MALFORMED: 'Restore the row from a backup; its column may be too narrow.',
   ERR_CIPHER_SUITE:

@@ -15,6 +15,8 @@ export const LABELS = Object.freeze({
   localKekWrap: 'typeorm-field-encryption/v1/local-kek',
   /** Begins the associated data of a key wrapped by Vault Transit. */
   vaultWrap: 'typeorm-field-encryption/v1/vault-kek',
+  /** Begins what is signed of a key wrapped by Azure Key Vault under a public key. */
+  azureSignature: 'typeorm-field-encryption/v1/azure-signature',
   /** Stands in the encryption context of a key wrapped by AWS KMS. */
   awsWrap: 'typeorm-field-encryption/v1/aws-kek',
   /** Begins the associated data of a key wrapped by Google Cloud KMS. */

@@ -9,7 +9,8 @@ export type { AzureKmsOptions } from './azure/options';
 export type { KeyWrapName } from './azure/wrapped-form';
 
 /**
- * Wraps data keys under a key of Azure Key Vault or Managed HSM, which never leaves it. Nothing is
+ * Wraps data keys under a key of Azure Key Vault or Managed HSM, which never leaves it, and signs what an
+ * RSA key wraps, so that who has the public key alone can make no data key. Nothing is
  * loaded and nothing is asked before the first call. Needs the packages `@azure/keyvault-keys` and,
  * without a `credential` of your own, `@azure/identity`.
  *
@@ -22,5 +23,5 @@ export type { KeyWrapName } from './azure/wrapped-form';
 export function azureKms(options: AzureKmsOptions): KmsProvider {
   const parsed = parseOptions(options);
   const client = new AzureClient(parsed, new RemoteCalls('azureKms', parsed.limits));
-  return new AzureKmsProvider(client, parsed.algorithm);
+  return new AzureKmsProvider(client, parsed);
 }

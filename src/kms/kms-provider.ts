@@ -31,6 +31,11 @@ export interface KmsHealth {
 /**
  * The port to whatever holds the key-encryption key (KEK).
  *
+ * Wrapping must need a secret of the KMS: who writes to the database and can use no operation of the
+ * KMS must not be able to make a wrapped key that unwraps to bytes they know. Authenticated
+ * symmetric wrapping has that property; encryption to a public key has it only with a proof beside
+ * it, see {@link KmsProvider.isAuthenticated}.
+ *
  * Implementations must throw {@link KmsUnavailableError} for what may succeed later,
  * {@link KeyUnwrapError} for a wrapped key that does not unwrap, and {@link ConfigurationError} for
  * settings that cannot work; and must never put key bytes, secrets or tokens into a message.
@@ -42,6 +47,12 @@ export interface KmsProvider {
   wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey>;
   /** Unwraps to exactly the bytes that were wrapped; the caller owns and wipes the returned copy. */
   unwrapKey(wrapped: WrappedKey, binding: KeyBinding): Promise<Uint8Array>;
+  /**
+   * Whether a wrapped key that {@link KmsProvider.unwrapKey} opens can only have been made by
+   * somebody who can use the KMS. What is not is read with, and nothing is protected with it. Looks
+   * at the form alone and asks nobody; to throw is to say no. Left out where it is always so.
+   */
+  isAuthenticated?(wrapped: WrappedKey): boolean;
   /** Probes the provider without touching a data key. Never throws. */
   health(): Promise<KmsHealth>;
   /** Releases connections and forgets key material. */

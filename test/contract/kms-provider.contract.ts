@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 
 import { KeyUnwrapError } from '../../src/errors';
+import { isAuthenticated } from '../../src/kms/is-authenticated';
 import type { KeyBinding, KmsProvider, WrappedKey } from '../../src/kms/kms-provider';
 
 /** A provider, and what is particular about it. */
@@ -149,6 +150,10 @@ export function kmsProviderContract(open: () => Promise<KmsProviderUnderTest>): 
       application: 'clinic0',
       keyId: '123456789abcdef',
     });
+  });
+
+  it('vouches for what it wraps: nobody without the KMS could have', async () => {
+    expect(isAuthenticated(subject.kms, await wrap())).toBe(true);
   });
 
   it('goes on after a key that did not unwrap', async () => {

@@ -3,9 +3,11 @@ import {
   constants,
   createCipheriv,
   createDecipheriv,
+  createHash,
   createPublicKey,
   generateKeyPairSync,
   privateDecrypt,
+  privateEncrypt,
   publicEncrypt,
   randomBytes,
 } from 'node:crypto';
@@ -24,10 +26,14 @@ export interface AzureDoubleKey {
   readonly versions: Version[];
   enabled: boolean;
   exportable: boolean;
+  /** What the key may be used for; a vault lets an RSA key do all of it unless told otherwise. */
+  operations: string[];
 }
 
 export const ACCESS_TOKEN = 'canary-access-token';
 
+const KEY_WRAP_OPERATIONS = ['wrapKey', 'unwrapKey'] as const;
+const RSA_OPERATIONS = ['encrypt', 'decrypt', 'sign', 'verify', ...KEY_WRAP_OPERATIONS] as const;
 const KEY_WRAP_IV = Buffer.alloc(8, 0xa6);
 const OAEP = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' } as const;
 
@@ -35,8 +41,10 @@ const OAEP = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' } a
 const rsaKeys = [1, 2].map(() => generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey);
 
 /**
- * A double of Azure Key Vault over HTTPS: the challenge for a token, keys with versions, wrapkey and
- * unwrapkey with real RSA-OAEP-256 and AES key wrap.
+ * A double of Azure Key Vault over HTTPS, and not the service: the challenge for a token, keys with
+ * versions, wrapkey and unwrapkey with real RSA-OAEP-256 and AES key wrap, and sign with real PS256 over
+ * the digest that is sent. There is no verify: the library verifies by itself, with the public key that
+ * a GET of the version gives.
  */
 export class AzureDouble {
   readonly certificate = selfSigned('IP:127.0.0.1');
@@ -50,9 +58,23 @@ export class AzureDouble {
 
   makeKey(type: 'RSA' | 'oct-HSM'): string {
     const name = `kek-${randomBytes(6).toString('hex')}`;
-    this.keys.set(name, { versions: [], enabled: true, exportable: false });
+    const operations = type === 'RSA' ? RSA_OPERATIONS : KEY_WRAP_OPERATIONS;
+    this.keys.set(name, {
+      versions: [],
+      enabled: true,
+      exportable: false,
+      operations: [...operations],
+    });
     this.rotate(name, type);
     return name;
+  }
+
+  /** What anybody can have of a key; undefined for a symmetric one. */
+  publicKey(name: string): KeyObject | undefined {
+    const material = this.keys.get(name)?.versions.at(-1)?.material;
+    return material === undefined || Buffer.isBuffer(material)
+      ? undefined
+      : createPublicKey(material);
   }
 
   rotate(name: string, type: 'RSA' | 'oct-HSM'): void {
@@ -72,7 +94,9 @@ export class AzureDouble {
     if (key === undefined || version === undefined) return refusal(404, 'KeyNotFound');
     const kid = `${this.keyId(name)}/${version.id}`;
     if (method === 'GET') return { status: 200, body: describe(kid, key, version) };
-    if (!key.enabled) return refusal(403, 'Forbidden');
+    if (!key.enabled || !key.operations.some((allowed) => allowed.toLowerCase() === operation)) {
+      return refusal(403, 'Forbidden');
+    }
     const { alg, value } = JSON.parse(body) as { alg: string; value: string };
     const bytes = transform(
       String(operation),
@@ -106,7 +130,7 @@ function describe(kid: string, key: AzureDoubleKey, { material }: Version): obje
   const { n, e } = isRsa ? createPublicKey(material).export({ format: 'jwk' }) : {};
   const kty = isRsa ? 'RSA' : 'oct-HSM';
   return {
-    key: { kid, kty, key_ops: ['wrapKey', 'unwrapKey'], n, e },
+    key: { kid, kty, key_ops: key.operations, n, e },
     attributes: { enabled: key.enabled, exportable: key.exportable },
   };
 }
@@ -119,6 +143,11 @@ function transform(
 ): Buffer | undefined {
   const isWrap = operation === 'wrapkey';
   try {
+    if (operation === 'sign') {
+      if (algorithm !== 'PS256' || Buffer.isBuffer(material) || bytes.length !== 32)
+        return undefined;
+      return signDigest(material, bytes);
+    }
     if (algorithm === 'RSA-OAEP-256' && !Buffer.isBuffer(material)) {
       return isWrap
         ? publicEncrypt({ key: createPublicKey(material), ...OAEP }, bytes)
@@ -134,4 +163,32 @@ function transform(
   } catch {
     return undefined;
   }
+}
+
+/** PS256 (RFC 8017, section 9.1.1) of a digest: Node.js signs nothing that is hashed already. */
+function signDigest(privateKey: KeyObject, digest: Buffer): Buffer {
+  const modulusBytes = (privateKey.asymmetricKeyDetails?.modulusLength ?? 0) / 8;
+  const salt = randomBytes(32);
+  const hash = createHash('sha256')
+    .update(Buffer.concat([Buffer.alloc(8), digest, salt]))
+    .digest();
+  const block = Buffer.concat([
+    Buffer.alloc(modulusBytes - 32 - salt.length - 2),
+    Buffer.of(0x01),
+    salt,
+  ]);
+  const mask = mgf1(hash, block.length);
+  const masked = block.map((byte, at) => byte ^ mask.readUInt8(at));
+  masked[0] = (masked[0] ?? 0) & 0x7f;
+  const encoded = Buffer.concat([masked, hash, Buffer.of(0xbc)]);
+  return privateEncrypt({ key: privateKey, padding: constants.RSA_NO_PADDING }, encoded);
+}
+
+function mgf1(seed: Buffer, bytes: number): Buffer {
+  const blocks = Array.from({ length: Math.ceil(bytes / 32) }, (_, at) => {
+    const counter = Buffer.alloc(4);
+    counter.writeUInt32BE(at);
+    return createHash('sha256').update(seed).update(counter).digest();
+  });
+  return Buffer.concat(blocks).subarray(0, bytes);
 }

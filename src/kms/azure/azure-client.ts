@@ -1,15 +1,16 @@
 import type * as AzureIdentity from '@azure/identity';
 import type * as KeyVault from '@azure/keyvault-keys';
 
+import { KeyUnwrapError } from '../../errors';
 import type { Require } from '../remote/optional-peer';
 import { loadPeer } from '../remote/optional-peer';
 import type { RemoteCalls } from '../remote/remote-calls';
 import { echoPolicy } from './echo-policy';
 import type { Operation } from './failures';
 import { failureOf } from './failures';
-import type { ParsedOptions } from './options';
+import type { KeyPlace, ParsedOptions } from './options';
 
-/** Clients kept, one for each version of the KEK in use. */
+/** Clients kept, one for each version of a key in use. */
 const MOST_CLIENTS = 32;
 
 /** Speaks to Key Vault through the SDK, which is loaded at the first call. */
@@ -17,7 +18,7 @@ export class AzureClient {
   readonly #options: ParsedOptions;
   readonly #calls: RemoteCalls;
   readonly #require: Require | undefined;
-  readonly #versions = new Map<string, KeyVault.CryptographyClient>();
+  readonly #cryptographyClients = new Map<string, KeyVault.CryptographyClient>();
   #credential: AzureIdentity.TokenCredential | undefined;
   #keys: KeyVault.KeyClient | undefined;
 
@@ -28,17 +29,27 @@ export class AzureClient {
     this.#credential = options.credential;
   }
 
-  /** The version to wrap under, as Key Vault describes it. */
-  async describeKey(): Promise<KeyVault.KeyVaultKey> {
-    const { keyName, version } = this.#options;
-    const client = this.#keyClient();
-    return this.#run('describe', (abortSignal) =>
-      client.getKey(keyName, { abortSignal, ...(version === undefined ? {} : { version }) }),
+  /** A key, as Key Vault describes it: the version that is asked for, or the newest. */
+  describeKey(place: KeyPlace): Promise<KeyVault.KeyVaultKey> {
+    return this.#describe('describe', place);
+  }
+
+  /**
+   * The version of a key that is said to have signed.
+   *
+   * @throws {@link KeyUnwrapError} where there is none, or another one answered
+   */
+  async describeSigner(place: Required<KeyPlace>): Promise<KeyVault.KeyVaultKey> {
+    const key = await this.#describe('unwrap', place);
+    const { name, version } = key.properties;
+    if (name === place.name && version === place.version) return key;
+    throw new KeyUnwrapError(
+      'azureKms: another key answered than the one that is said to have signed.',
     );
   }
 
   async wrap(version: string, key: Uint8Array): Promise<KeyVault.WrapResult> {
-    const client = this.#cryptographyClient(version);
+    const client = this.#cryptographyClient(this.keyId(version));
     return this.#run('wrap', (abortSignal) =>
       client.wrapKey(this.#options.algorithm, key, { abortSignal }),
     );
@@ -49,20 +60,28 @@ export class AzureClient {
     algorithm: KeyVault.KeyWrapAlgorithm,
     wrapped: Uint8Array,
   ): Promise<KeyVault.UnwrapResult> {
-    const client = this.#cryptographyClient(version);
+    const client = this.#cryptographyClient(this.keyId(version));
     return this.#run('unwrap', (abortSignal) =>
       client.unwrapKey(algorithm, wrapped, { abortSignal }),
     );
   }
 
+  async sign(
+    { name, version }: KeyPlace & { readonly version: string },
+    digest: Uint8Array,
+  ): Promise<KeyVault.SignResult> {
+    const client = this.#cryptographyClient(`${this.#options.vaultUrl}/keys/${name}/${version}`);
+    return this.#run('sign', (abortSignal) => client.sign('PS256', digest, { abortSignal }));
+  }
+
   /** Id of a version of the KEK. */
   keyId(version: string): string {
-    const { vaultUrl, keyName } = this.#options;
-    return `${vaultUrl}/keys/${keyName}/${version}`;
+    const { vaultUrl, kek } = this.#options;
+    return `${vaultUrl}/keys/${kek.name}/${version}`;
   }
 
   close(): void {
-    this.#versions.clear();
+    this.#cryptographyClients.clear();
     this.#keys = undefined;
   }
 
@@ -82,15 +101,24 @@ export class AzureClient {
     return this.#keys;
   }
 
-  #cryptographyClient(version: string): KeyVault.CryptographyClient {
+  async #describe(
+    operation: 'describe' | 'unwrap',
+    { name, version }: KeyPlace,
+  ): Promise<KeyVault.KeyVaultKey> {
+    const client = this.#keyClient();
+    return this.#run(operation, (abortSignal) =>
+      client.getKey(name, { abortSignal, ...(version === undefined ? {} : { version }) }),
+    );
+  }
+
+  #cryptographyClient(keyId: string): KeyVault.CryptographyClient {
     const { CryptographyClient } = this.#sdk();
-    const known = this.#versions.get(version);
+    const known = this.#cryptographyClients.get(keyId);
     if (known !== undefined) return known;
     // Versions come from key rows, which somebody may have made up.
-    if (this.#versions.size >= MOST_CLIENTS) this.#versions.clear();
-    const id = this.keyId(version);
-    const client = new CryptographyClient(id, this.#token(), this.#clientOptions());
-    this.#versions.set(version, client);
+    if (this.#cryptographyClients.size >= MOST_CLIENTS) this.#cryptographyClients.clear();
+    const client = new CryptographyClient(keyId, this.#token(), this.#clientOptions());
+    this.#cryptographyClients.set(keyId, client);
     return client;
   }
 

@@ -1,61 +1,108 @@
+import type { KeyVaultKey } from '@azure/keyvault-keys';
+
 import { wipe } from '../../crypto/wipe';
-import { ConfigurationError } from '../../errors';
-import type { KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
+import { ConfigurationError, KeyUnwrapError } from '../../errors';
+import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
 import { healthOf } from '../remote/describe-health';
 import { unwrappedKey } from '../remote/unwrapped-key';
 import type { AzureClient } from './azure-client';
-import type { KeyWrapName } from './wrapped-form';
-import { KEY_WRAPS, parse, serialize } from './wrapped-form';
+import type { ParsedOptions } from './options';
+import { Signatures } from './signatures';
+import type { WrappedForm } from './wrapped-form';
+import { isAuthenticated, isPublic, KEY_WRAPS, parse, serialize } from './wrapped-form';
 
-/** Has Azure Key Vault or Managed HSM wrap and unwrap. It cannot authenticate a binding. */
+/**
+ * Has Azure Key Vault or Managed HSM wrap and unwrap. What an RSA key wraps is signed, and the signature
+ * covers the binding; an AES key cannot authenticate one.
+ */
 export class AzureKmsProvider implements KmsProvider {
   readonly name = 'azure';
   readonly #client: AzureClient;
-  readonly #algorithm: KeyWrapName;
+  readonly #options: ParsedOptions;
+  readonly #signatures: Signatures;
 
-  constructor(client: AzureClient, algorithm: KeyWrapName) {
+  constructor(client: AzureClient, options: ParsedOptions) {
     this.#client = client;
-    this.#algorithm = algorithm;
+    this.#options = options;
+    this.#signatures = new Signatures(client, options);
   }
 
-  async wrapKey(key: Uint8Array): Promise<WrappedKey> {
-    const version = await this.#versionToWrapUnder();
+  async wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey> {
+    const { algorithm } = this.#options;
+    const kek = await this.#keyToWrapUnder();
+    const signer = isPublic(algorithm) ? await this.#signatures.signer(kek) : undefined;
+    const { version = '' } = kek.properties;
     // A call whose time is up may still be at work when the caller has wiped the key.
     const copy = Uint8Array.from(key);
-    const { result } = await this.#client.wrap(version, copy);
+    const { result: body } = await this.#client.wrap(version, copy);
     wipe(copy);
-    const wrapped = serialize({ algorithm: this.#algorithm, version, body: result });
+    const form = { algorithm, version, body };
+    const signature = signer && (await this.#signatures.sign(signer, form, binding));
+    const wrapped = serialize({ ...form, signature });
     if (wrapped === undefined) {
-      throw new ConfigurationError(
-        `azureKms: the answer is not of ${this.#algorithm}. Check keyId.`,
-      );
+      throw new ConfigurationError(`azureKms: the answer is not of ${algorithm}. Check keyId.`);
     }
     return { kek: `azure-kms:${this.#client.keyId(version)}`, wrapped };
   }
 
-  async unwrapKey({ wrapped }: WrappedKey): Promise<Uint8Array> {
-    const { algorithm, version, body } = parse(wrapped);
+  async unwrapKey({ wrapped }: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
+    const form = parse(wrapped);
+    await this.#requireProof(form, binding);
+    const { algorithm, version, body } = form;
     const { result } = await this.#client.unwrap(version, algorithm, body);
     return unwrappedKey('azureKms', result);
   }
 
+  isAuthenticated({ wrapped }: WrappedKey): boolean {
+    return isAuthenticated(parse(wrapped));
+  }
+
   health(): Promise<KmsHealth> {
-    return healthOf(async () => this.#client.keyId(await this.#versionToWrapUnder()));
+    return healthOf(async () => {
+      const kek = await this.#keyToWrapUnder();
+      const id = this.#client.keyId(kek.properties.version ?? '');
+      return `${id}${await this.#whyItMakesNoKeys(kek)}`;
+    });
   }
 
   close(): Promise<void> {
     this.#client.close();
+    this.#signatures.forget();
     return Promise.resolve();
   }
 
+  /** No reason to call it unwell: it unwraps. Empty where it can sign. */
+  async #whyItMakesNoKeys(kek: KeyVaultKey): Promise<string> {
+    try {
+      if (isPublic(this.#options.algorithm)) await this.#signatures.signer(kek);
+      return '';
+    } catch (error) {
+      if (!(error instanceof ConfigurationError)) throw error;
+      return `; makes no keys: ${error.message}`;
+    }
+  }
+
+  /** @throws {@link KeyUnwrapError} for a signature that does not hold, and for none where one is asked for */
+  async #requireProof(form: WrappedForm, binding: KeyBinding): Promise<void> {
+    const { signature } = form;
+    if (signature !== undefined) await this.#signatures.requireHolds(signature, form, binding);
+    else if (!isAuthenticated(form) && !this.#options.readsUnsigned) {
+      throw new KeyUnwrapError(
+        "azureKms: the wrapped key is not signed, and unsigned keys are refused. To adopt it, set unsigned: 'read'.",
+      );
+    }
+  }
+
   /** @throws {@link ConfigurationError} for a key that must not wrap data keys */
-  async #versionToWrapUnder(): Promise<string> {
-    const { keyType = 'unknown', properties } = await this.#client.describeKey();
-    const { version = '', enabled, exportable } = properties;
-    const keyTypes = KEY_WRAPS.find(({ name }) => name === this.#algorithm)?.keyTypes ?? [];
+  async #keyToWrapUnder(): Promise<KeyVaultKey> {
+    const { algorithm, kek } = this.#options;
+    const key = await this.#client.describeKey(kek);
+    const { keyType = 'unknown', properties } = key;
+    const { enabled, exportable } = properties;
+    const keyTypes = KEY_WRAPS.find(({ name }) => name === algorithm)?.keyTypes ?? [];
     if (!keyTypes.includes(keyType)) {
       throw new ConfigurationError(
-        `azureKms: the key is of type ${keyType}, and ${this.#algorithm} is for ${keyTypes.join(' and ')}. ` +
+        `azureKms: the key is of type ${keyType}, and ${algorithm} is for ${keyTypes.join(' and ')}. ` +
           'Set algorithm to fit the key.',
       );
     }
@@ -69,6 +116,6 @@ export class AzureKmsProvider implements KmsProvider {
         'azureKms: the key is exportable, so that it can be taken out of the vault. Make another one.',
       );
     }
-    return version;
+    return key;
   }
 }

@@ -27,12 +27,14 @@ export const echoPolicy: EchoPolicy = {
   async sendRequest(request, next) {
     const response = await next(request);
     const [, path, operation] =
-      /^(.*)\/(wrapkey|unwrapkey)$/.exec(new URL(request.url).pathname) ?? [];
+      /^(.*)\/(wrapkey|unwrapkey|sign)$/.exec(new URL(request.url).pathname) ?? [];
     if (operation === undefined || response.status !== 200) return response;
     if (echoedPath(response.bodyAsText) === path) return response;
-    throw operation === 'wrapkey'
-      ? new ConfigurationError('azureKms: another key than keyId answered. Check keyId.')
-      : new KeyUnwrapError('azureKms: another key answered than the one that was asked.');
+    throw operation === 'unwrapkey'
+      ? new KeyUnwrapError('azureKms: another key answered than the one that was asked.')
+      : new ConfigurationError(
+          `azureKms: another key than ${operation === 'sign' ? 'the one to sign' : 'keyId'} answered. Check keyId.`,
+        );
   },
 };
 

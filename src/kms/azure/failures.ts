@@ -11,7 +11,7 @@ import { retryAfterMs } from '../remote/retry-after';
 import { TransientFailure } from '../remote/transient-failure';
 
 /** What was asked, as far as it changes what a failure means. */
-export type Operation = 'describe' | 'wrap' | 'unwrap';
+export type Operation = 'describe' | 'wrap' | 'sign' | 'unwrap';
 
 /**
  * What to throw in the place of an error of the SDK, which is not kept: it carries the request with
@@ -32,11 +32,17 @@ export function failureOf(error: unknown, operation: Operation): Error {
       retryAfterMs(response?.headers?.get?.('retry-after')),
     );
   }
-  if (statusCode === 401 || statusCode === 403) return denied(statusCode);
+  if (statusCode === 401 || statusCode === 403) return denied(statusCode, operation);
   return operation === 'unwrap' ? notUnwrapped(statusCode) : notThere(statusCode);
 }
 
-function denied(status: number): ConfigurationError {
+function denied(status: number, operation: Operation): ConfigurationError {
+  if (operation === 'sign') {
+    return new ConfigurationError(
+      `azureKms: it is denied to sign the key that was wrapped (status ${String(status)}). What makes or ` +
+        'rewraps keys needs keys/sign on the key that signs: grant Key Vault Crypto User on it.',
+    );
+  }
   return new ConfigurationError(
     `azureKms: access is denied, or the key is disabled or expired (status ${String(status)}). Grant ` +
       'Key Vault Crypto Service Encryption User on the key, and check its state and the firewall of the vault.',

@@ -15,16 +15,36 @@ export interface AzureKmsOptions extends RemoteOptions {
   readonly credential?: TokenCredential;
   /** `RSA-OAEP-256` for RSA keys, `A256KW` for AES keys of a Managed HSM. Defaults to `RSA-OAEP-256`. */
   readonly algorithm?: KeyWrapName;
+  /**
+   * RSA key of the same vault that signs what an RSA key wraps; with `/<version>` to sign by that one
+   * only. Never changed while a key row is signed by it. Defaults to the key of `keyId` itself.
+   */
+  readonly signingKeyId?: string;
+  /**
+   * What to do with keys that an RSA key wrapped before this library signed them, and that anybody with
+   * the public key could have made: `'read'` decrypts with them until they are adopted, `'refuse'`
+   * does not. Defaults to `'read'`.
+   */
+  readonly unsigned?: 'read' | 'refuse';
   /** For the clients of the SDK: proxy, TLS, API version. */
   readonly clientOptions?: CryptographyClientOptions;
+}
+
+/** A key of the vault. */
+export interface KeyPlace {
+  readonly name: string;
+  /** Undefined for the newest. */
+  readonly version: string | undefined;
 }
 
 /** Checked options. */
 export interface ParsedOptions {
   readonly vaultUrl: string;
-  readonly keyName: string;
-  /** The version to wrap under; undefined for the newest. */
-  readonly version: string | undefined;
+  /** The key that wraps. */
+  readonly kek: KeyPlace;
+  /** The key that signs; undefined for the KEK itself. */
+  readonly signer: KeyPlace | undefined;
+  readonly readsUnsigned: boolean;
   readonly credential: TokenCredential | undefined;
   readonly algorithm: KeyWrapName;
   readonly clientOptions: CryptographyClientOptions;
@@ -35,6 +55,8 @@ const NAMES: readonly string[] = [
   'keyId',
   'credential',
   'algorithm',
+  'signingKeyId',
+  'unsigned',
   'clientOptions',
   ...REMOTE_OPTIONS,
 ] satisfies (keyof AzureKmsOptions)[];
@@ -48,11 +70,14 @@ const check: OptionChecks = new OptionChecks('azureKms');
 export function parseOptions(options: AzureKmsOptions): ParsedOptions {
   check.known(options, NAMES);
   const { keyId, credential, algorithm = 'RSA-OAEP-256', clientOptions = {} } = options;
-  const [, vaultUrl, keyName, version] = (isText(keyId) ? KEY_ID.exec(keyId) : null) ?? [];
+  const { signingKeyId, unsigned = 'read' } = options;
+  const { vaultUrl, place: kek } = parseKeyId('keyId', keyId);
+  const signing = signingKeyId === undefined ? undefined : parseKeyId('signingKeyId', signingKeyId);
   check.require(
-    vaultUrl !== undefined && keyName !== undefined,
-    'keyId must be https://<vault>.vault.azure.net/keys/<name>, with or without /<version>',
+    signing === undefined || (algorithm === 'RSA-OAEP-256' && signing.vaultUrl === vaultUrl),
+    'signingKeyId must be in the vault of keyId, and is for RSA-OAEP-256 alone',
   );
+  check.require(['read', 'refuse'].includes(unsigned), "unsigned must be 'read' or 'refuse'");
   check.require(
     credential === undefined || typeof credential.getToken === 'function',
     'credential must be a TokenCredential',
@@ -67,11 +92,24 @@ export function parseOptions(options: AzureKmsOptions): ParsedOptions {
   );
   return {
     vaultUrl,
-    keyName,
-    version,
+    kek,
+    signer: signing?.place,
+    readsUnsigned: unsigned === 'read',
     credential,
     algorithm,
     clientOptions,
     limits: check.limits(options),
   };
+}
+
+function parseKeyId(
+  option: string,
+  keyId: unknown,
+): { readonly vaultUrl: string; readonly place: KeyPlace } {
+  const [, vaultUrl, name, version] = (isText(keyId) ? KEY_ID.exec(keyId) : null) ?? [];
+  check.require(
+    vaultUrl !== undefined && name !== undefined,
+    `${option} must be https://<vault>.vault.azure.net/keys/<name>, with or without /<version>`,
+  );
+  return { vaultUrl, place: { name, version } };
 }

@@ -65,6 +65,12 @@ export class FailoverKmsProvider implements KmsProvider {
     return key;
   }
 
+  /** Any part that a provider here may unwrap opens the key, so each of them has to be proof by itself. */
+  isAuthenticated({ wrapped }: WrappedKey): boolean {
+    const parts = this.#inOrder(parse(wrapped).parts);
+    return parts.length > 0 && parts.every(({ member, part }) => member.isAuthenticated(part));
+  }
+
   async health(): Promise<KmsHealth> {
     const states = await Promise.all(
       this.#members.map(async (member) => ({ label: member.label, ...(await member.health()) })),

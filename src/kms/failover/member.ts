@@ -11,7 +11,8 @@ import {
 } from 'cockatiel';
 
 import { FieldEncryptionError, KmsUnavailableError } from '../../errors';
-import type { KmsHealth, KmsProvider } from '../kms-provider';
+import { isAuthenticated } from '../is-authenticated';
+import type { KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
 
 /** A provider that failed so often in a row is not asked any more. Each has tried again by itself. */
 const FAILURES_TO_OPEN = 2;
@@ -68,6 +69,11 @@ export class Member {
         `failoverKms: ${this.label} ${isOpen ? 'is down' : 'failed in an unforeseen way'}.`,
       );
     }
+  }
+
+  /** What the provider says of its part of a wrapped key. */
+  isAuthenticated(part: WrappedKey): boolean {
+    return isAuthenticated(this.#kms, part);
   }
 
   /** What the provider says of itself. Never throws. */

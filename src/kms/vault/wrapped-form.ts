@@ -8,7 +8,8 @@ const FORMAT_1 = 0x01;
 const HEADER_BYTES = 5;
 /** A nonce of 12 bytes, the key, a tag of 16; XChaCha20 has a nonce of 24. */
 const MIN_SEALED_BYTES = 60;
-const MAX_SEALED_BYTES = 256;
+/** Below the 256 of an RSA key of Transit: what a public key can make is never sent to be decrypted. */
+const MAX_SEALED_BYTES = 255;
 
 /** A ciphertext of Transit, taken apart. */
 export interface TransitCiphertext {

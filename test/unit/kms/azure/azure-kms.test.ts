@@ -48,7 +48,8 @@ describe.each([
     return Promise.resolve({
       kms: kms!,
       stranger: stranger!,
-      authenticatesBinding: false,
+      // An RSA key's signature covers it.
+      authenticatesBinding: algorithm === 'RSA-OAEP-256',
       secrets: [ACCESS_TOKEN],
       close: async () => {
         await kms?.close?.();
@@ -68,7 +69,7 @@ if (realKey === undefined || otherKey === undefined) {
       Promise.resolve({
         kms: azureKms({ keyId: realKey }),
         stranger: azureKms({ keyId: otherKey }),
-        authenticatesBinding: false,
+        authenticatesBinding: true,
         secrets: [],
         close: () => Promise.resolve(),
       }),
@@ -253,7 +254,7 @@ describe('azureKms', () => {
           return require(name) as unknown;
         },
       );
-      const error = await rejection(client.describeKey());
+      const error = await rejection(client.describeKey(options.kek));
       expect(error).toBeInstanceOf(ConfigurationError);
       expect(error.message).toContain(`npm install ${missing}`);
     },
