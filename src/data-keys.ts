@@ -1,10 +1,15 @@
 import type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
 import type { KeyBackup } from './keys/backup/create-backup';
-import type { RestoreReport } from './keys/backup/restore-backup';
+import type { RestoreOptions, RestoreReport } from './keys/backup/restore-backup';
 import type { IndexRotation, IndexRotationOptions } from './keys/index-rotation';
 import type { KeyInfo } from './keys/key-info';
 import type { MaintenanceOptions, MaintenanceReport } from './keys/key-maintenance';
-import type { DestroyedKey, RevokedKey, RevokeOptions } from './keys/key-operations';
+import type {
+  AdoptionReport,
+  DestroyedKey,
+  RevokedKey,
+  RevokeOptions,
+} from './keys/key-operations';
 import type { ColumnUse } from './keys/key-retirement';
 import type { RewrapOptions, RewrapReport } from './keys/key-rewrap';
 import { MaintenanceSchedule } from './keys/maintenance-schedule';
@@ -128,6 +133,26 @@ export class DataKeys {
   }
 
   /**
+   * The keys, of every purpose, that somebody could have made who writes to the key table and has a
+   * public key of the KMS: wrapped by an RSA key before this library signed what it wraps. They are
+   * read with, and nothing is protected with them until they are adopted.
+   */
+  unauthenticated(): Promise<KeyInfo[]> {
+    return this.#installation.keys.operations.unauthenticated();
+  }
+
+  /**
+   * Takes your word that keys are yours, and wraps them again with proof. Look at them first
+   * ({@link DataKeys.unauthenticated}), beside a backup or what the audit sink received: whoever made a
+   * key that you adopt can read what is written from then on. All of them are adopted, or none.
+   *
+   * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key, {@link KeyUnwrapError}
+   */
+  adopt({ ids }: { readonly ids: readonly string[] }): Promise<AdoptionReport> {
+    return this.#installation.keys.operations.adopt(ids);
+  }
+
+  /**
    * Does what `keyPolicies` ask for at this moment: announces the next version of a key, activates it
    * when every process has had time to take it in, and destroys versions that nothing needs. Any
    * number of processes may run it, at any time.
@@ -166,14 +191,11 @@ export class DataKeys {
    * Puts the keys of a backup that are missing into the key table, wrapped by this DataSource's KMS.
    * Verifies everything before it writes, overwrites nothing, and can be run again.
    *
-   * @throws {@link KeyStateError} where the table has a different key in the place of one
+   * @throws {@link KeyStateError} where the table has a different key in the place of one;
+   * {@link UnauthenticatedKeyError} for a file that somebody without its KMS could have made
    */
-  restore(
-    file: string,
-    opener: BackupOpener,
-    { dryRun = false }: { dryRun?: boolean } = {},
-  ): Promise<RestoreReport> {
-    return this.#installation.keys.operations.restore(file, opener, dryRun);
+  restore(file: string, opener: BackupOpener, options?: RestoreOptions): Promise<RestoreReport> {
+    return this.#installation.keys.operations.restore(file, opener, options);
   }
 
   /** Restores a backup into a scratch table in memory and reads rows of the database with it. */

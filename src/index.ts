@@ -11,8 +11,8 @@ export type { Normalizer } from './field/normalizer';
 export type { PreviousFormat } from './import/previous-format';
 export type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
 export type { KeyBackup } from './keys/backup/create-backup';
-export type { RestoredKey, RestoreReport } from './keys/backup/restore-backup';
-export type { AuditRange, AuditReport, KeyDiscrepancy } from './keys/key-audit';
+export type { RestoredKey, RestoreOptions, RestoreReport } from './keys/backup/restore-backup';
+export type { AuditRange, AuditReport, KeyDiscrepancy, UnprovenKey } from './keys/key-audit';
 export type { KeyEvent } from './keys/key-event';
 export type { IndexRotation, IndexRotationOptions } from './keys/index-rotation';
 export type { KeyInfo } from './keys/key-info';
@@ -21,7 +21,12 @@ export type {
   MaintenanceOptions,
   MaintenanceReport,
 } from './keys/key-maintenance';
-export type { DestroyedKey, RevokedKey, RevokeOptions } from './keys/key-operations';
+export type {
+  AdoptionReport,
+  DestroyedKey,
+  RevokedKey,
+  RevokeOptions,
+} from './keys/key-operations';
 export type { KeyPolicy } from './keys/key-policy';
 export type { ColumnUse } from './keys/key-retirement';
 export type { RewrapFailure, RewrapOptions, RewrapReport } from './keys/key-rewrap';

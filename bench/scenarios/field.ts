@@ -27,6 +27,7 @@ export function keySourceOf(aead: Aead): KeySource {
     name: 'default',
     version: 1,
     suite: aead.suite,
+    isAuthenticated: true,
     prefix,
     header: Buffer.from(prefix, 'base64url'),
     aead,

@@ -10,6 +10,7 @@ export type AuditOperation =
   | 'revoke'
   | 'destroy'
   | 'rewrap'
+  | 'adopt'
   | 'backup'
   | 'restore'
   | `data ${string}`;

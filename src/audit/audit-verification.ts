@@ -8,11 +8,18 @@ import type { AuditSeal } from './audit-seal';
  * - `edited`: it is not as it was sealed;
  * - `moved`: it does not follow the one before it;
  * - `unknownSeal`: the key that sealed it is not in the key table;
+ * - `unauthenticatedSeal`: somebody without the KMS could have made the key that sealed it;
  * - `truncated`: the log ends before it, and did not when the expected head was taken;
  * - `otherHead`: it is not the one that the expected head names.
  */
 export type AuditProblem =
-  'missing' | 'edited' | 'moved' | 'unknownSeal' | 'truncated' | 'otherHead';
+  | 'missing'
+  | 'edited'
+  | 'moved'
+  | 'unknownSeal'
+  | 'unauthenticatedSeal'
+  | 'truncated'
+  | 'otherHead';
 
 /** The first entry that is not as it should be. */
 export interface BrokenEntry {
@@ -20,8 +27,11 @@ export interface BrokenEntry {
   readonly problem: AuditProblem;
 }
 
-/** Gives the seal of a key id; undefined for one that is not in the key table. */
-export type FindSeal = (keyId: string) => Promise<AuditSeal | undefined>;
+/** The seal of a key, or why there is none to verify by. */
+export type FoundSeal = AuditSeal | 'unknownSeal' | 'unauthenticatedSeal';
+
+/** Gives the seal of a key id. */
+export type FindSeal = (keyId: string) => Promise<FoundSeal>;
 
 /** Follows the chain from its first entry, and remembers the last state of each key. */
 export class AuditVerification {
@@ -82,7 +92,7 @@ export class AuditVerification {
     if (entry.seq !== this.entries + 1) return 'missing';
     if (entry.previousHash !== (this.#last?.hash ?? '')) return 'moved';
     const seal = await this.#findSeal(entry.sealedBy);
-    if (seal === undefined) return 'unknownSeal';
+    if (typeof seal === 'string') return seal;
     if (!seal.holds(entry)) return 'edited';
     const isOther = entry.seq === this.#expected?.seq && entry.hash !== this.#expected.hash;
     return isOther ? 'otherHead' : undefined;

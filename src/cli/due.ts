@@ -17,6 +17,8 @@ export interface Findings {
   readonly keyNames: readonly string[];
   readonly keys: readonly KeyInfo[];
   readonly columns: readonly ColumnStatus[];
+  /** Keys of every purpose that somebody without the KMS could have made. */
+  readonly unauthenticated: readonly KeyInfo[];
   /** What `keys maintain --dry-run` says; `null` without a key table. */
   readonly maintenance: MaintenanceReport | null;
   /** The time that expiry is judged by. */
@@ -29,6 +31,7 @@ export interface Findings {
 export function whatIsDue(findings: Findings): Due[] {
   return [
     ...missingParts(findings),
+    ...unauthenticatedKeys(findings),
     ...findings.columns.flatMap(unreadableRows),
     ...findings.columns.flatMap(cleartextRows),
     ...findings.keys.flatMap((key) => expired(key, findings.now)),
@@ -54,6 +57,17 @@ function missingParts({ keyTable, keyNames, keys, missingTables }: Findings): Du
     });
   }
   return due;
+}
+
+/** Nothing is written with such a key. */
+function unauthenticatedKeys({ unauthenticated: keys }: Findings): Due[] {
+  if (keys.length === 0) return [];
+  return [
+    {
+      command: 'keys adopt',
+      reason: `somebody without the KMS could have made ${counted(keys.length, 'key')}`,
+    },
+  ];
 }
 
 /** A key with versions none of which is active: nothing can be written with it. */

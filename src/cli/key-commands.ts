@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import type { BackupOptions, OpenerOptions } from './backup-access';
+import { keysAdopt } from './commands/keys-adopt';
 import { keysBackup } from './commands/keys-backup';
 import { keysDestroy } from './commands/keys-destroy';
 import { keysDrill } from './commands/keys-drill';
@@ -34,6 +35,10 @@ interface IndexOption {
 
 interface YesOption {
   readonly yes?: boolean;
+}
+
+interface AdoptOption {
+  readonly adopt?: boolean;
 }
 
 /** Adds the commands on the life of the data keys. */
@@ -73,9 +78,12 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     });
   addOpening(keys.command('restore'))
     .description('put the missing keys of a backup into the key table')
+    .option('--adopt', 'vouch for a backup that somebody without its KMS could have made')
     .option(...DRY_RUN)
-    .action((file: string, { dryRun = false, ...options }: DryRunOption & OpenerOptions) => {
-      choose((session) => keysRestore(session, file, { ...options, dryRun }));
+    .option(...YES)
+    .action((file: string, options: DryRunOption & YesOption & AdoptOption & OpenerOptions) => {
+      const { dryRun = false, yes = false, adopt = false, ...opener } = options;
+      choose((session) => keysRestore(session, file, { ...opener, dryRun, yes, adopt }));
     });
   addOpening(keys.command('drill'))
     .description('prove in memory that a backup reads the rows of this database')
@@ -98,6 +106,15 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .action((options: DryRunOption & { readonly to?: string; readonly force?: boolean }) => {
       const { dryRun = false, to, force = false } = options;
       choose((session) => keysRewrap(session, { dryRun, to, force }));
+    });
+  keys
+    .command('adopt')
+    .description('vouch for keys that somebody without the KMS could have made, and sign them')
+    .argument('[ids...]', 'ids of the keys; all of them without', keyIds)
+    .option(...DRY_RUN)
+    .option(...YES)
+    .action((ids: readonly string[], { dryRun = false, yes = false }: DryRunOption & YesOption) => {
+      choose((session) => keysAdopt(session, ids, { dryRun, yes }));
     });
   keys
     .command('suspend')
@@ -151,6 +168,10 @@ function addOpening(command: Command): Command {
 function keyId(text: string): string {
   if (/^[0-9a-f]{16}$/.test(text)) return text;
   throw new InvalidArgumentError('It must be 16 hexadecimal digits; see keys list.');
+}
+
+function keyIds(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, keyId(text)];
 }
 
 function minutes(text: string): number {

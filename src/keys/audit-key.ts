@@ -2,7 +2,13 @@ import type { AuditEvent } from '../audit/audit-entry';
 import type { AuditLog } from '../audit/audit-log';
 import type { AuditSeal } from '../audit/audit-seal';
 import type { AuditStore } from '../audit/audit-store';
-import { ConfigurationError, KeyNotFoundError, KeyStateError } from '../errors';
+import type { FoundSeal } from '../audit/audit-verification';
+import {
+  ConfigurationError,
+  KeyNotFoundError,
+  KeyStateError,
+  UnauthenticatedKeyError,
+} from '../errors';
 import { eventsOf } from './key-change-events';
 import type { KeyEventListener } from './key-event';
 import { soleActive } from './key-versions';
@@ -55,12 +61,19 @@ export class AuditKey<C> {
     return seal;
   }
 
-  /** The seal that a key of the table gives; undefined for one that is not there. */
-  async find(keyId: string): Promise<AuditSeal | undefined> {
+  /** The seal that a key of the table gives. */
+  async find(keyId: string): Promise<FoundSeal> {
     const [record] = await this.#parts.store.findByIds([keyId]);
-    return record?.purpose === 'audit' ? this.open(record) : undefined;
+    if (record?.purpose !== 'audit') return 'unknownSeal';
+    try {
+      return await this.open(record);
+    } catch (error) {
+      if (error instanceof UnauthenticatedKeyError) return 'unauthenticatedSeal';
+      throw error;
+    }
   }
 
+  /** @throws {@link UnauthenticatedKeyError} for a key that somebody without the KMS could have made, and seal with */
   async open(record: KeyRecord): Promise<AuditSeal> {
     const unwrapped = await this.#parts.wrapper.unwrap(record);
     if (unwrapped.purpose === 'audit') return unwrapped.key;
@@ -130,7 +143,7 @@ export class AuditKey<C> {
   async #proveKek(connection?: C): Promise<void> {
     const { store, wrapper } = this.#parts;
     const known = (await store.list(connection)).find(({ state }) => state === 'active');
-    if (known !== undefined) await wrapper.unwrap(known);
+    if (known !== undefined) await wrapper.unwrapToRead(known);
   }
 }
 

@@ -187,7 +187,7 @@ export class CurrentKeys<C> {
   async #readAhead(records: readonly KeyRecord[], attempt: Attempt): Promise<void> {
     const { wrapper } = this.#services;
     await settleAll(records, CONCURRENT_UNWRAPS, async (record) => {
-      const unwrapped = await wrapper.unwrap(record);
+      const unwrapped = await wrapper.unwrapToRead(record);
       const isOpen = attempt.generation === this.#generation;
       if (isOpen && unwrapped.purpose === 'data') this.#onDataKey(unwrapped.key, attempt.startedAt);
     }).catch(() => undefined);

@@ -10,6 +10,8 @@ export interface DataKey {
   readonly version: number;
   /** The one algorithm this key is for. */
   readonly suite: CipherSuite;
+  /** Whether nobody but who can use the KMS can have made it; if not, it is for reading alone. */
+  readonly isAuthenticated: boolean;
   /** The 12 base64url characters with which every ciphertext under this key begins in a text column. */
   readonly prefix: string;
   /** The 9 bytes with which it begins in a binary column. */

@@ -4,15 +4,17 @@ import { AuditLog } from '../audit/audit-log';
 import type { AuditOptions } from '../audit/audit-options';
 import type { AuditSeal } from '../audit/audit-seal';
 import type { AuditStore } from '../audit/audit-store';
-import type { BrokenEntry } from '../audit/audit-verification';
+import type { BrokenEntry, FoundSeal } from '../audit/audit-verification';
 import { AuditVerification } from '../audit/audit-verification';
-import { ConfigurationError, FieldEncryptionError } from '../errors';
+import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../errors';
+import type { FieldEncryptionErrorCode } from '../errors';
 import { AuditKey } from './audit-key';
-import { areRevocations, eventsOf } from './key-change-events';
+import { areRevocations, eventsOf, keyAfter } from './key-change-events';
 import type { KeyEventListener } from './key-event';
 import type { KeyRecord } from './key-record';
 import type { KeyChange, KeyStore } from './key-store';
 import type { KeyWrapper } from './key-wrapper';
+import { settleAll } from './settle-all';
 
 /** What the audit of keys is made of. */
 export interface KeyAuditParts<C> {
@@ -37,9 +39,16 @@ export interface KeyDiscrepancy {
   readonly found: string | null;
 }
 
+/** A key row that does not prove that the library wrote it, with the KMS. */
+export interface UnprovenKey {
+  readonly keyId: string;
+  readonly code: FieldEncryptionErrorCode;
+  readonly message: string;
+}
+
 /** What a verification of the audit log found. */
 export interface AuditReport {
-  /** Whether every entry is in place and the key table agrees with them. */
+  /** Whether every entry is in place, and the key table agrees with them and is proven. */
   readonly ok: boolean;
   /** Entries that follow each other without a break. */
   readonly entries: number;
@@ -49,6 +58,11 @@ export interface AuditReport {
   readonly broken: BrokenEntry | null;
   /** Keys that were changed past the library, or whose table was rolled back; only of an unbroken log. */
   readonly keys: readonly KeyDiscrepancy[];
+  /**
+   * Keys that do not unwrap, whose row was edited, or that somebody without the KMS could have made.
+   * Those that are marked as destroyed have nothing to prove.
+   */
+  readonly unproven: readonly UnprovenKey[];
 }
 
 /** Which entries to list. */
@@ -62,6 +76,8 @@ export interface AuditRange {
 const PAGE = 500;
 /** How often the key table is read again because entries came meanwhile. */
 const ATTEMPTS = 5;
+/** Keys unwrapped at a time. */
+const CONCURRENCY = 4;
 
 /** The audit log of the keys: recorded with what changes them, read, verified. */
 export class KeyAudit<C> {
@@ -125,7 +141,7 @@ export class KeyAudit<C> {
   }
 
   /**
-   * Verifies every entry, and that the key table is as the last entries left it.
+   * Verifies every entry, that the key table is as the last entries left it, and every key in it.
    *
    * @param expectHead - a head that was noted before: the log must still contain it.
    * @throws {@link ConfigurationError} for a text that is no head, and what unwrapping throws
@@ -136,12 +152,14 @@ export class KeyAudit<C> {
     const records = await this.#followToTheEnd(verification);
     const broken = verification.broken ?? begun(verification, records);
     const keys = broken === undefined ? discrepancies(verification, records) : [];
+    const unproven = await this.#unproven(records);
     return {
-      ok: broken === undefined && keys.length === 0,
+      ok: broken === undefined && keys.length === 0 && unproven.length === 0,
       entries: verification.entries,
       head: verification.head,
       broken: broken ?? null,
       keys,
+      unproven,
     };
   }
 
@@ -150,17 +168,29 @@ export class KeyAudit<C> {
     this.#key.forget();
   }
 
-  /** The key of the log itself may be among those that a restore brings back. */
+  /** The key of the log itself may be among those that a restore brings back, or that are adopted. */
   async #sealFor(changes: readonly KeyChange[], connection?: C): Promise<AuditSeal> {
-    const arriving = changes.find(
-      (change) =>
-        change.type === 'insert' &&
-        change.record.purpose === 'audit' &&
-        change.record.state === 'active',
-    );
-    return arriving?.type === 'insert'
-      ? this.#key.open(arriving.record)
-      : this.#key.ready(connection);
+    const arriving = changes
+      .filter((change) => change.type === 'insert' || change.adopted === true)
+      .map(keyAfter)
+      .find(({ purpose, state }) => purpose === 'audit' && state === 'active');
+    return arriving === undefined ? this.#key.ready(connection) : this.#key.open(arriving);
+  }
+
+  async #unproven(records: readonly KeyRecord[]): Promise<UnprovenKey[]> {
+    const unproven: UnprovenKey[] = [];
+    const claims = records.filter(({ state }) => state !== 'destroyed');
+    await settleAll(claims, CONCURRENCY, async (record) => {
+      try {
+        await this.#parts.wrapper.unwrap(record);
+      } catch (error) {
+        if (!(error instanceof FieldEncryptionError) || error instanceof KmsUnavailableError) {
+          throw error;
+        }
+        unproven.push({ keyId: record.id, code: error.code, message: error.message });
+      }
+    });
+    return unproven;
   }
 
   /** Follows the log until the key table was read with no entry coming meanwhile. */
@@ -184,11 +214,12 @@ export class KeyAudit<C> {
     } while (page.length === PAGE && verification.broken === undefined);
   }
 
-  #seals(): (keyId: string) => Promise<AuditSeal | undefined> {
-    const found = new Map<string, AuditSeal | undefined>();
+  #seals(): (keyId: string) => Promise<FoundSeal> {
+    const found = new Map<string, FoundSeal>();
     return async (keyId) => {
-      if (!found.has(keyId)) found.set(keyId, await this.#key.find(keyId));
-      return found.get(keyId);
+      const seal = found.get(keyId) ?? (await this.#key.find(keyId));
+      found.set(keyId, seal);
+      return seal;
     };
   }
 

@@ -29,13 +29,19 @@ export function areRevocations(changes: readonly KeyChange[]): boolean {
   return changes.every((change) => change.type === 'update' && change.set.state === 'compromised');
 }
 
+/** The key as a change leaves it. */
+export function keyAfter(change: KeyChange): KeyRecord {
+  return change.type === 'insert' ? change.record : { ...change.expected, ...change.set };
+}
+
 function operationOf(
   change: KeyChange,
   replaced: readonly KeyRecord[],
 ): AuditOperation | undefined {
   const { type } = change;
+  if (change.adopted === true) return 'adopt';
   if (type === 'insert' && change.restoredFrom !== undefined) return 'restore';
-  const key = type === 'insert' ? change.record : { ...change.expected, ...change.set };
+  const key = keyAfter(change);
   if (type === 'update' && change.set.state === undefined) {
     return change.set.wrapped === undefined ? undefined : 'rewrap';
   }
@@ -55,7 +61,6 @@ function takesOver(change: KeyChange): change is Extract<KeyChange, { type: 'upd
 }
 
 function auditedKey(change: KeyChange): AuditedKey {
-  const key = change.type === 'insert' ? change.record : { ...change.expected, ...change.set };
-  const { id, name, purpose, version, state, kms, kek } = key;
+  const { id, name, purpose, version, state, kms, kek } = keyAfter(change);
   return { id, name, purpose, version, state, kms, kek };
 }

@@ -30,8 +30,8 @@ export type KeyEvent =
       readonly version: number;
     }
   | {
-      /** This process wrapped a key again. */
-      readonly type: 'keyRewrapped';
+      /** This process wrapped a key again, for one that was adopted on somebody's word. */
+      readonly type: 'keyRewrapped' | 'keyAdopted';
       readonly keyId: string;
       readonly keyName: string;
       readonly version: number;

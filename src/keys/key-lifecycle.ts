@@ -179,7 +179,7 @@ export class KeyLifecycle<C> {
         unprovenChange({ state: 'compromised', deactivatedAt: now, compromisedAt: now });
       return { record, leaveAt };
     }
-    const { authenticateState } = await this.#parts.wrapper.unwrap(record);
+    const { authenticateState } = await this.#parts.wrapper.unwrapToRead(record);
     const leaveAt = (now: Date): StateChange =>
       provenChange(authenticateState, record, { state: 'deactivated', deactivatedAt: now });
     return { record, leaveAt };
@@ -193,7 +193,7 @@ export class KeyLifecycle<C> {
     const known = records.find((record) => record.state === 'active');
     if (known === undefined) return;
     try {
-      await this.#parts.wrapper.unwrap(known);
+      await this.#parts.wrapper.unwrapToRead(known);
     } catch (error) {
       // It opened, which is the proof; its state is for those to judge who want to use the key.
       if (!(error instanceof KeyStateError)) throw error;

@@ -148,7 +148,7 @@ class MaintenanceRun<C> {
       return;
     }
     // Under a wrong KEK this process would make a key that no other can read.
-    await wrapper.unwrap(active);
+    await wrapper.unwrapToRead(active);
     const announced = await lifecycle.announce(active.name, version);
     if (announced !== undefined) this.report.announced.push(this.#info(announced.record));
   }

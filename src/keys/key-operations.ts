@@ -1,8 +1,9 @@
 import type { BackupOpener, BackupProtection } from './backup/backup-key';
 import type { KeyBackup } from './backup/create-backup';
 import { createBackup } from './backup/create-backup';
-import type { RestoreReport } from './backup/restore-backup';
+import type { RestoreOptions, RestoreReport } from './backup/restore-backup';
 import { restoreBackup } from './backup/restore-backup';
+import { adoptKeys, unauthenticatedKeys } from './key-adoption';
 import type { IndexRotation, IndexRotationOptions } from './index-rotation';
 import { requireSettledIndex, rotateIndex } from './index-rotation';
 import type { KeyInfo } from './key-info';
@@ -22,7 +23,7 @@ import { noActiveKey } from './no-active-key';
 export interface KeyMemory {
   /** Takes over an active key that is committed. */
   readonly accept: (created: CreatedKey) => void;
-  /** Forgets a key that was destroyed. */
+  /** Forgets a key that was destroyed, or is another one now. */
   readonly forget: (keyId: string) => void;
   /** Encrypts nothing under a name any more, for this reason. */
   readonly withdraw: (name: string, reason: Error) => void;
@@ -44,6 +45,14 @@ export interface RevokedKey {
   readonly key: KeyInfo;
   /** The new active version; `null` where the revoked one was not active. */
   readonly replacement: KeyInfo | null;
+}
+
+/** What an adoption did. */
+export interface AdoptionReport {
+  /** Keys that prove now that the KMS has wrapped them. */
+  readonly adopted: readonly KeyInfo[];
+  /** Keys that did so before. */
+  readonly current: readonly KeyInfo[];
 }
 
 /** A key that was destroyed, with the proof. */
@@ -138,6 +147,28 @@ export class KeyOperations<C> {
     return rewrap(this.#services, options);
   }
 
+  /** The keys, of every purpose, that somebody without the KMS could have made. */
+  async unauthenticated(): Promise<KeyInfo[]> {
+    await this.#services.table.require();
+    return (await unauthenticatedKeys(this.#services)).map((record) => this.#info(record));
+  }
+
+  /**
+   * Takes the caller's word that keys are this application's, and wraps them again so that they prove
+   * it from now on. All of them, or none.
+   *
+   * @throws {@link KeyNotFoundError}, {@link KeyStateError}, {@link KeyUnwrapError},
+   * {@link ConfigurationError} where the KMS cannot prove what it wraps, {@link KmsUnavailableError}
+   */
+  async adopt(ids: readonly string[]): Promise<AdoptionReport> {
+    await this.#services.table.require();
+    const { adopted, current } = await adoptKeys(this.#services, ids);
+    // In memory they are for reading alone.
+    for (const { id } of adopted) this.#memory.forget(id);
+    const info = (record: KeyRecord): KeyInfo => this.#info(record);
+    return { adopted: adopted.map(info), current: current.map(info) };
+  }
+
   /**
    * Does what the policies of the keys ask for at this moment. Any number of processes may.
    *
@@ -171,12 +202,17 @@ export class KeyOperations<C> {
    * Puts the keys of a backup into the table that are missing there. Overwrites nothing.
    *
    * @throws {@link KeyStateError} where the table has a different key in the place of one;
-   * {@link KeyUnwrapError} for a changed file or the wrong opener; {@link ConfigurationError}
+   * {@link KeyUnwrapError} for a changed file or the wrong opener; {@link ConfigurationError};
+   * {@link UnauthenticatedKeyError} for a file that somebody without its KMS could have made
    */
-  async restore(file: string, opener: BackupOpener, dryRun = false): Promise<RestoreReport> {
+  async restore(
+    file: string,
+    opener: BackupOpener,
+    options: RestoreOptions = {},
+  ): Promise<RestoreReport> {
     const { application, table } = this.#services;
     await table.require();
-    return restoreBackup(this.#services, application, file, opener, dryRun);
+    return restoreBackup(this.#services, application, file, opener, options);
   }
 
   /**

@@ -82,14 +82,15 @@ export async function rewrap<C>(
   await run.meet(records);
   const kek = await newestKek(target);
   const due = records.filter((record) => force || !run.isUnder(record, kek));
-  await run.prove(dryRun ? [] : due);
+  const possible = run.authenticated(due);
+  await run.prove(dryRun ? [] : possible);
   await run.swap();
   if (run.conflicts + run.failures.length === 0 && !dryRun) providers.promote(target);
   return {
     kms: target.name,
     kek,
     scanned: records.length,
-    rewrapped: dryRun ? due.length : run.rewrapped,
+    rewrapped: dryRun ? possible.length : run.rewrapped,
     current: records.length - due.length + run.overtaken,
     conflicts: run.conflicts,
     failures: run.failures,
@@ -128,6 +129,22 @@ class RewrapRun<C> {
     return record.kek === kek && this.#opened.has(record.id);
   }
 
+  /**
+   * Those that somebody with the KMS has made. The others would come out as if one had: wrapping them
+   * takes somebody's word, by `keys adopt`.
+   */
+  authenticated(records: readonly KeyRecord[]): readonly KeyRecord[] {
+    return records.filter((record) => {
+      try {
+        this.#parts.wrapper.requireAuthenticated(record);
+        return true;
+      } catch (error) {
+        this.#noteFailure(record, error);
+        return false;
+      }
+    });
+  }
+
   async prove(records: readonly KeyRecord[]): Promise<void> {
     await settleAll(records, CONCURRENCY, async (record) => {
       try {
@@ -157,6 +174,7 @@ class RewrapRun<C> {
   }
 
   async #opens(record: KeyRecord): Promise<boolean> {
+    if (!this.#target.isAuthenticated(record)) return false;
     try {
       wipe(await this.#target.unwrap(record));
       return true;

@@ -132,7 +132,7 @@ export class KeyRing<C> {
     const generation = this.#generation;
     try {
       if (!isReadable(record.state)) throw this.#refuse(record, prefix);
-      const unwrapped = await this.#services.wrapper.unwrap(record);
+      const unwrapped = await this.#services.wrapper.unwrapToRead(record);
       if (unwrapped.purpose === 'data') return unwrapped.key;
       throw notFound(record.id);
     } catch (failure) {

@@ -12,7 +12,10 @@ export type KeyUpdate = Partial<Omit<MutableKeyFields, keyof StateChange>> &
   (StateChange | { readonly [F in keyof StateChange]?: never });
 
 /** One step of {@link KeyStore.apply}. */
-export type KeyChange =
+export type KeyChange = {
+  /** Set where somebody has vouched for a key that proves nothing by itself. For the audit log. */
+  readonly adopted?: boolean;
+} & (
   | {
       readonly type: 'insert';
       readonly record: KeyRecord;
@@ -24,7 +27,8 @@ export type KeyChange =
       readonly type: 'update';
       readonly expected: KeyRecord;
       readonly set: KeyUpdate;
-    };
+    }
+);
 
 /**
  * The port to the key table.

@@ -70,7 +70,7 @@ async function proven<C>(
   record: KeyRecord,
   change: Partial<Omit<StateFields, 'id'>>,
 ): Promise<StateChange> {
-  const { authenticateState } = await wrapper.unwrap(record);
+  const { authenticateState } = await wrapper.unwrapToRead(record);
   return provenChange(authenticateState, record, change);
 }
 

@@ -3,7 +3,7 @@ import { randomFillSync } from 'node:crypto';
 import { AEAD_KEY_BYTES } from '../crypto/aead';
 import { equalInConstantTime } from '../crypto/constant-time';
 import { wipe } from '../crypto/wipe';
-import { KeyUnwrapError } from '../errors';
+import { KeyUnwrapError, UnauthenticatedKeyError } from '../errors';
 import { newDataKeyId } from '../format/data-key-id';
 import type { KmsProvider } from '../kms/kms-provider';
 import type { KeyRecord } from './key-record';
@@ -68,30 +68,50 @@ export class KeyWrapper {
   }
 
   /**
-   * Unwraps a key and checks that its record is the one it was wrapped with. Callers that want the
-   * same key at once share one request to the KMS.
+   * Unwraps a key to protect something with it. Throws what {@link KeyWrapper.unwrapToRead} does, and
+   *
+   * @throws {@link UnauthenticatedKeyError} for a key that somebody without the KMS could have made
+   */
+  async unwrap(record: KeyRecord): Promise<UnwrappedKey> {
+    const unwrapped = await this.unwrapToRead(record);
+    this.requireAuthenticated(record);
+    return unwrapped;
+  }
+
+  /**
+   * Unwraps a key to decrypt with it, or to change its state, and checks that its record is the one it
+   * was wrapped with. Callers that want the same key at once share one request to the KMS.
    *
    * @throws {@link KeyUnwrapError}, {@link UnsupportedCipherSuiteError}, {@link KmsUnavailableError},
    * {@link KeyStateError} for a state that was edited in the table
    */
-  async unwrap(record: KeyRecord): Promise<UnwrappedKey> {
-    const unwrapped = await this.#unwraps.run(record.id, async () => {
+  async unwrapToRead(record: KeyRecord): Promise<UnwrappedKey> {
+    const unwrapped = await this.#unwraps.run(identityOf(record), async () => {
       requireKnownSuite(record);
       const uses = this.#counterOf(record.id);
       const bytes = await this.providers.unwrap(record);
       try {
-        return importKey(record, bytes, uses);
+        const isAuthenticated = this.providers.isAuthenticated(record);
+        return importKey({ ...record, isAuthenticated }, bytes, uses);
       } finally {
         wipe(bytes);
       }
     });
-    // Of those who share a request, each may have read another row.
+    // Of those who share a request, each may have read another state.
     requireProvenState(record, unwrapped.authenticateState);
     return unwrapped;
   }
 
   /** Unwraps a key, lends its bytes, and wipes them. Throws what {@link KeyWrapper.unwrap} does. */
   async withKeyBytes<T>(record: KeyRecord, use: (bytes: Uint8Array) => Promise<T>): Promise<T> {
+    return this.withBytesToAdopt(record, (bytes) => {
+      this.requireAuthenticated(record);
+      return use(bytes);
+    });
+  }
+
+  /** As {@link KeyWrapper.withKeyBytes}, also for a key that somebody without the KMS could have made. */
+  async withBytesToAdopt<T>(record: KeyRecord, use: (bytes: Uint8Array) => Promise<T>): Promise<T> {
     const bytes = await this.providers.unwrap(record);
     try {
       requireProvenState(record, stateAuthenticator(bytes));
@@ -126,6 +146,18 @@ export class KeyWrapper {
   /** Lets later callers make their own requests. */
   forgetRequests(): void {
     this.#unwraps.clear();
+  }
+
+  /** @throws {@link UnauthenticatedKeyError} for a key that somebody without the KMS could have made */
+  requireAuthenticated(record: KeyRecord): void {
+    if (this.providers.isAuthenticated(record)) return;
+    const { id, kms, name, purpose, version } = record;
+    throw new UnauthenticatedKeyError(
+      `${purpose} key ${id} ("${name}" version ${String(version)}) is not authenticated: who can write to ` +
+        `the key table and has the public key of kms "${kms}" could have made it. If it is yours, run: ` +
+        `field-encryption keys adopt ${id}`,
+      { keyId: id },
+    );
   }
 
   async #wrap(
@@ -164,4 +196,11 @@ export class KeyWrapper {
       useCount: 0,
     };
   }
+}
+
+/** All of a record but its state: another row of the same id may be a forged one. */
+function identityOf(record: KeyRecord): string {
+  const { id, name, purpose, version, suite, kms, kek, createdAt, wrapped, recordMac } = record;
+  const bytes = [wrapped, recordMac].map((each) => Buffer.from(each).toString('base64'));
+  return JSON.stringify([id, name, purpose, version, suite, kms, kek, createdAt, ...bytes]);
 }

@@ -6,6 +6,7 @@ import {
   KeyUnwrapError,
   KmsUnavailableError,
 } from '../errors';
+import { isAuthenticated } from '../kms/is-authenticated';
 import type { KeyBinding, KmsProvider, WrappedKey } from '../kms/kms-provider';
 import type { KeyRecord } from './key-record';
 import { hasValidRecordMac } from './key-record-mac';
@@ -55,6 +56,11 @@ export class KmsClient {
     }
   }
 
+  /** Whether only who can use the KMS can have made this record, provided that it unwraps. */
+  isAuthenticated({ kek, wrapped }: WrappedKey): boolean {
+    return isAuthenticated(this.kms, { kek, wrapped });
+  }
+
   #binding(key: BoundFields): KeyBinding {
     return {
       application: this.#application,
@@ -88,6 +94,12 @@ export class KmsClient {
         `kms "${this.name}" answered with ${String(kek.length)} characters of KEK name and ` +
           `${String(wrapped.length)} wrapped bytes; want 1 to ${String(MAX_KEK_CHARS)} and ` +
           `1 to ${String(MAX_WRAPPED_BYTES)}.`,
+      );
+    }
+    if (!this.isAuthenticated({ kek, wrapped })) {
+      throw new ConfigurationError(
+        `kms "${this.name}" wrapped a key without proof that it did: anybody with its public key could ` +
+          'have. Set the provider up to sign what it wraps, or use a symmetric KEK.',
       );
     }
     return { kek, wrapped: Uint8Array.from(wrapped) };

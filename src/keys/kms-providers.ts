@@ -39,8 +39,7 @@ export class KmsProviders {
    * @throws {@link KeyUnwrapError}, {@link KmsUnavailableError}
    */
   async unwrap(record: KeyRecord): Promise<Uint8Array> {
-    const named = this.#clients.filter(({ name }) => name === record.kms);
-    const [first = this.primary, ...rest] = named;
+    const [first, ...rest] = this.#askedFor(record);
     try {
       return await first.unwrap(record);
     } catch (error) {
@@ -49,12 +48,22 @@ export class KmsProviders {
     }
   }
 
+  /** Whether only who can use a KMS can have made a record that unwraps, whichever of them opens it. */
+  isAuthenticated(record: KeyRecord): boolean {
+    return this.#askedFor(record).every((client) => client.isAuthenticated(record));
+  }
+
   async close(): Promise<void> {
     await Promise.all(
       this.#clients.map(async ({ kms }) => {
         await kms.close?.();
       }),
     );
+  }
+
+  #askedFor({ kms }: KeyRecord): readonly [KmsClient, ...KmsClient[]] {
+    const [first = this.primary, ...rest] = this.#clients.filter(({ name }) => name === kms);
+    return [first, ...rest];
   }
 
   #client(kms: KmsProvider): KmsClient {

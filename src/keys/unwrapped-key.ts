@@ -44,7 +44,11 @@ export function requireKnownSuite(record: Pick<KeyRecord, 'id' | 'purpose' | 'su
 }
 
 /** Copies 32 key bytes to where they are used. The caller wipes `bytes`. */
-export function importKey(record: KeyRecord, bytes: Uint8Array, uses: UseCounter): UnwrappedKey {
+export function importKey(
+  record: KeyRecord & Pick<DataKey, 'isAuthenticated'>,
+  bytes: Uint8Array,
+  uses: UseCounter,
+): UnwrappedKey {
   const authenticateState = stateAuthenticator(bytes);
   if (record.suite !== 'hmac-sha-256') {
     const key = dataKey({ ...record, suite: record.suite }, bytes, uses);
@@ -64,7 +68,7 @@ function auditSeal(id: string, key: Uint8Array): AuditSeal {
   }
 }
 
-type DataKeyIdentity = Pick<DataKey, 'id' | 'name' | 'version' | 'suite'>;
+type DataKeyIdentity = Pick<DataKey, 'id' | 'name' | 'version' | 'suite' | 'isAuthenticated'>;
 
 /** Kept apart from the keys: what has a data key can use it, and that is all. */
 const secrets = new WeakMap<DataKey, KeyObject>();
@@ -88,7 +92,7 @@ export function receivedKey(identity: DataKeyIdentity, secret: KeyObject): DataK
 }
 
 function dataKey(
-  { id, name, version, suite }: DataKeyIdentity,
+  { id, name, version, suite, isAuthenticated }: DataKeyIdentity,
   bytes: Uint8Array,
   uses: UseCounter,
 ): DataKey {
@@ -97,6 +101,7 @@ function dataKey(
     name,
     version,
     suite,
+    isAuthenticated,
     prefix: keyPrefix(id),
     header: keyHeader(id),
     aead: createAead(suite, bytes),

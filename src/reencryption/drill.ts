@@ -73,7 +73,10 @@ export async function drill(
   const keys = new KeyManager({ store, kms: scratchKms(), application, suite });
   const runner = installation.dataSource.createQueryRunner('master');
   try {
-    const { backupId, createdAt, restored } = await keys.operations.restore(file, opener);
+    const { backupId, createdAt, restored } = await keys.operations.restore(file, opener, {
+      // Into memory, and only to read.
+      adopt: true,
+    });
     // Where the backup has no index root, the first token says so.
     await keys.confirm([], { index: true }).catch(() => undefined);
     const results = await readSamples(installation, runner, keys, application);

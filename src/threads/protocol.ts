@@ -4,7 +4,10 @@ import type { FieldPolicy } from '../field/field-policy';
 import type { DataKey } from '../keys/data-key';
 
 /** A data key on its way to a thread of this process. The key object has the bytes out of reach. */
-export interface SentKey extends Pick<DataKey, 'id' | 'name' | 'version' | 'suite'> {
+export interface SentKey extends Pick<
+  DataKey,
+  'id' | 'name' | 'version' | 'suite' | 'isAuthenticated'
+> {
   readonly secret: KeyObject;
 }
 

@@ -22,6 +22,7 @@ export function staticKey(options: {
     name: 'default',
     version: 1,
     suite,
+    isAuthenticated: true,
     prefix: keyPrefix(id),
     header: keyHeader(id),
     aead: options.aead ?? createAead(suite, Buffer.alloc(32, seed)),

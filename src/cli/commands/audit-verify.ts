@@ -10,6 +10,8 @@ const PROBLEMS: Readonly<Record<AuditProblem, string>> = {
   edited: 'was edited',
   moved: 'does not follow the one before it',
   unknownSeal: 'was sealed with a key that is not in the key table',
+  unauthenticatedSeal:
+    'was sealed with a key that somebody without the KMS could have made; see keys adopt --dry-run',
   truncated: 'and what followed it were cut off',
   otherHead: 'is not the one that was expected',
 };
@@ -27,7 +29,7 @@ export async function auditVerify(
   };
 }
 
-function linesOf({ entries, head, broken, keys }: AuditReport): string[] {
+function linesOf({ entries, head, broken, keys, unproven }: AuditReport): string[] {
   return [
     `${grouped(entries)} ${entries === 1 ? 'entry' : 'entries'} verified.`,
     ...(head === null ? [] : [`Head: ${head}`]),
@@ -36,5 +38,6 @@ function linesOf({ entries, head, broken, keys }: AuditReport): string[] {
       ({ keyId, logged, found }) =>
         `Key ${keyId} is ${found ?? 'not there'} in the key table, and ${logged ?? 'not there'} in the log.`,
     ),
+    ...unproven.map(({ keyId, code, message }) => `Key ${keyId} is unproven: ${code}: ${message}`),
   ];
 }

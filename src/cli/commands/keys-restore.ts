@@ -2,24 +2,41 @@ import { readFileSync } from 'node:fs';
 import type { RestoredKey } from '../../keys/backup/restore-backup';
 import { openerOf } from '../backup-access';
 import type { OpenerOptions } from '../backup-access';
+import { confirm } from '../confirmation';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
 import { counted, table } from '../table';
+
+/** Options of `keys restore`. */
+export interface KeysRestoreOptions {
+  readonly dryRun: boolean;
+  readonly yes: boolean;
+  readonly adopt: boolean;
+}
 
 /** Puts the missing keys of a backup into the key table. */
 export async function keysRestore(
   { fieldEncryption }: Session,
   file: string,
-  { dryRun, ...options }: OpenerOptions & { readonly dryRun: boolean },
+  { dryRun, yes, adopt, ...options }: OpenerOptions & KeysRestoreOptions,
 ): Promise<CommandResult> {
   const backup = readFileSync(file, 'utf8');
-  const report = await fieldEncryption.keys.restore(backup, await openerOf(options), { dryRun });
-  const { backupId, createdAt, restored, present, destroyed } = report;
+  const opener = await openerOf(options);
+  if (adopt && !dryRun) {
+    const { restored } = await fieldEncryption.keys.restore(backup, opener, { dryRun: true });
+    await confirm(yes, {
+      warning: `${keysTable(restored)}\nWhoever made these keys can read what is encrypted under them.`,
+      word: 'adopt',
+    });
+  }
+  const report = await fieldEncryption.keys.restore(backup, opener, { dryRun, adopt });
+  const { authenticated, backupId, createdAt, restored, present, destroyed } = report;
   return {
     document: { dryRun, ...report },
     text: [
       `Backup ${backupId} of ${createdAt.toISOString()}: ${counted(restored.length, 'key')} ` +
         `${dryRun ? 'would be restored' : 'restored'}, ${String(present.length)} present already.`,
+      ...(authenticated ? [] : ['Somebody without its KMS could have made it; see --adopt.']),
       ...(destroyed.length > 0
         ? [`${counted(destroyed.length, 'key')} destroyed since, and left so.`]
         : []),

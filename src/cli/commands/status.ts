@@ -33,6 +33,7 @@ async function look({ installation, fieldEncryption }: Session): Promise<Finding
     keyTable,
     keyNames: installation.columns.keyNames,
     keys: keyTable ? await fieldEncryption.keys.list() : [],
+    unauthenticated: keyTable ? await fieldEncryption.keys.unauthenticated() : [],
     maintenance: keyTable ? await fieldEncryption.keys.maintain({ dryRun: true }) : null,
     now: installation.options.now?.() ?? new Date(),
     columns: keyTable && missing.length === 0 ? await fieldEncryption.status() : [],

@@ -7,7 +7,8 @@ import { LABELS } from '../../crypto/labels';
 import { wipe } from '../../crypto/wipe';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
-import type { KeyBinding, KmsProvider } from '../../kms/kms-provider';
+import { isAuthenticated } from '../../kms/is-authenticated';
+import type { KeyBinding, KmsProvider, WrappedKey } from '../../kms/kms-provider';
 import { combineShares, splitIntoShares } from './key-shares';
 
 /** Who can open a backup. */
@@ -61,6 +62,7 @@ export async function protectBackupKey(
   if ('kms' in protection) {
     const { kms } = protection;
     const { kek, wrapped } = await kms.wrapKey(key, bindingOf(identity));
+    requireProof(kms, { kek, wrapped });
     const stored = { kms: kms.name, kek, wrapped: Buffer.from(wrapped).toString('base64url') };
     return { stored: { kind: 'kms', ...stored }, shares: [] };
   }
@@ -68,6 +70,13 @@ export async function protectBackupKey(
   const checkValue = checkValueOf(key);
   const shares = await splitIntoShares(key, { setId: identity.id, count, threshold, checkValue });
   return { stored: { kind: 'shares', count, threshold }, shares };
+}
+
+/** The key of a backup. */
+export interface OpenedBackupKey {
+  readonly key: Uint8Array;
+  /** Whether nobody but who can use its protection can have made the backup. */
+  readonly authenticated: boolean;
 }
 
 /**
@@ -81,10 +90,11 @@ export async function openBackupKey(
   identity: BackupIdentity,
   checkValue: Uint8Array,
   opener: BackupOpener,
-): Promise<Uint8Array> {
-  const key = await openWith(stored, identity, opener);
+): Promise<OpenedBackupKey> {
+  const opened = await openWith(stored, identity, opener);
+  const { key } = opened;
   if (key.length === AEAD_KEY_BYTES && equalInConstantTime(checkValueOf(key), checkValue)) {
-    return key;
+    return opened;
   }
   wipe(key);
   throw new KeyUnwrapError(
@@ -96,19 +106,30 @@ async function openWith(
   stored: StoredProtection,
   identity: BackupIdentity,
   opener: BackupOpener,
-): Promise<Uint8Array> {
+): Promise<OpenedBackupKey> {
   if (stored.kind === 'kms' && 'kms' in opener) {
     const wrapped = { kek: stored.kek, wrapped: Buffer.from(stored.wrapped, 'base64url') };
-    return opener.kms.unwrapKey(wrapped, bindingOf(identity));
+    return {
+      key: await opener.kms.unwrapKey(wrapped, bindingOf(identity)),
+      authenticated: isAuthenticated(opener.kms, wrapped),
+    };
   }
   if (stored.kind === 'shares' && 'shares' in opener) {
-    return combineShares(opener.shares, identity.id);
+    return { key: await combineShares(opener.shares, identity.id), authenticated: true };
   }
   throw new ConfigurationError(
     stored.kind === 'kms'
       ? `backup ${identity.id} was made under kms "${stored.kms}": open it with that KMS.`
       : `backup ${identity.id} was split: open it with ${String(stored.threshold)} of its ` +
           `${String(stored.count)} shares.`,
+  );
+}
+
+function requireProof(kms: KmsProvider, wrapped: WrappedKey): void {
+  if (isAuthenticated(kms, wrapped)) return;
+  throw new ConfigurationError(
+    `kms "${kms.name}" wrapped the key of the backup without proof that it did: anybody with its public ` +
+      'key could make such a file. Set the provider up to sign what it wraps, or use a symmetric KEK.',
   );
 }
 

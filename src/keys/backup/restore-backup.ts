@@ -1,5 +1,5 @@
 import { wipe } from '../../crypto/wipe';
-import { ConfigurationError, KeyStateError } from '../../errors';
+import { ConfigurationError, KeyStateError, UnauthenticatedKeyError } from '../../errors';
 import { wholeSecond } from '../key-record';
 import { hasValidRecordMac } from '../key-record-mac';
 import type { KeyRecord } from '../key-record';
@@ -16,10 +16,23 @@ import { openBackupKey } from './backup-key';
 /** A key of a backup, and where it stands now. */
 export type RestoredKey = Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version' | 'state'>;
 
+/** Options of a restore. */
+export interface RestoreOptions {
+  /** Says what would be restored and changes nothing. Defaults to `false`. */
+  dryRun?: boolean;
+  /**
+   * Takes the caller's word for a backup that somebody without its KMS could have made: one under an
+   * RSA key of Azure from before backups were signed. Defaults to `false`.
+   */
+  adopt?: boolean;
+}
+
 /** What a restore did (in a dry run: would do). */
 export interface RestoreReport {
   readonly backupId: string;
   readonly createdAt: Date;
+  /** Whether nobody but who can use what protects the backup can have made it. */
+  readonly authenticated: boolean;
   /** Keys that were missing and are in the table now. */
   readonly restored: readonly RestoredKey[];
   /** Keys that were there already, the same ones. */
@@ -39,26 +52,29 @@ interface RestorePlan {
  * verified before anything is written, and all of it is written in one transaction.
  *
  * @throws {@link KeyStateError} where the table has a different key of the same id or version;
- * {@link KeyUnwrapError} for a changed file or the wrong opener; {@link ConfigurationError}
+ * {@link KeyUnwrapError} for a changed file or the wrong opener; {@link ConfigurationError};
+ * {@link UnauthenticatedKeyError} for a file that somebody without its KMS could have made
  */
 export async function restoreBackup<C>(
   services: KeyServices<C>,
   application: string,
   text: string,
   opener: BackupOpener,
-  dryRun: boolean,
+  { dryRun = false, adopt = false }: RestoreOptions,
 ): Promise<RestoreReport> {
   const file = parseBackup(text);
   requireApplication(file, application);
-  const content = await contentOf(file, opener);
+  const { content, authenticated } = await contentOf(file, opener);
   try {
     const existing = await services.store.list();
     const plan = planOf(decodeKeys(content), existing, application);
+    if (!authenticated && !adopt && !dryRun) throw unauthenticated(file, plan.missing);
     const records = await wrapMissing(services, plan.missing, existing);
-    if (!dryRun) await insertAll(services, records, file.id);
+    if (!dryRun) await insertAll(services, records, file.id, !authenticated);
     return {
       backupId: file.id,
       createdAt: new Date(file.createdAt),
+      authenticated,
       restored: records.map(describe),
       present: plan.present,
       destroyed: plan.destroyed,
@@ -68,11 +84,14 @@ export async function restoreBackup<C>(
   }
 }
 
-async function contentOf(file: BackupFile, opener: BackupOpener): Promise<Buffer> {
+async function contentOf(
+  file: BackupFile,
+  opener: BackupOpener,
+): Promise<{ readonly content: Buffer; readonly authenticated: boolean }> {
   const check = Buffer.from(file.check, 'base64url');
-  const key = await openBackupKey(file.protection, file, check, opener);
+  const { key, authenticated } = await openBackupKey(file.protection, file, check, opener);
   try {
-    return openBackup(file, key);
+    return { content: openBackup(file, key), authenticated };
   } finally {
     wipe(key);
   }
@@ -109,7 +128,7 @@ async function wrapMissing<C>(
 ): Promise<KeyRecord[]> {
   const active = existing.filter(({ state }) => state === 'active');
   // Under a wrong KEK this process would restore keys that no other can read.
-  if (active[0] !== undefined) await wrapper.unwrap(active[0]);
+  if (active[0] !== undefined) await wrapper.unwrapToRead(active[0]);
 
   const records: KeyRecord[] = [];
   for (const { record, bytes } of missing) {
@@ -150,12 +169,28 @@ async function insertAll<C>(
   { store }: KeyServices<C>,
   records: readonly KeyRecord[],
   restoredFrom: string,
+  adopted: boolean,
 ): Promise<void> {
-  const changes = records.map((record) => ({ type: 'insert', record, restoredFrom }) as const);
+  const changes = records.map(
+    (record) => ({ type: 'insert', record, restoredFrom, adopted }) as const,
+  );
   if (await store.apply(changes)) return;
   throw new KeyStateError(
     'The key table was changed by another process meanwhile; nothing was restored. Try again.',
     { retryable: true },
+  );
+}
+
+function unauthenticated(
+  { id }: BackupFile,
+  missing: readonly BackedUpKey[],
+): UnauthenticatedKeyError {
+  const ids = missing.map(({ record }) => record.id).join(', ');
+  return new UnauthenticatedKeyError(
+    `backup ${id} is not authenticated: who has the public key of its KMS could have made it. Nothing was ` +
+      `restored of: ${ids === '' ? 'no key' : ids}. If these keys are yours, restore with adopt ` +
+      '(field-encryption keys restore --adopt).',
+    missing[0] === undefined ? {} : { keyId: missing[0].record.id },
   );
 }
 

@@ -1,3 +1,4 @@
+import { UnauthenticatedKeyError } from '../../errors';
 import { keyIdOfPrefix, PREFIX_CHARS } from '../../format/data-key-id';
 import type { DataKey } from '../../keys/data-key';
 import type { EncryptedColumn } from '../../typeorm/encrypted-column';
@@ -31,8 +32,9 @@ export function reencrypt({ keys }: Installation, threads: RunThreads): Mode {
       if (isNull(stored) || isOthers(encrypted, stored)) return { stored, tokens };
       const { cipher } = encrypted;
       const found = cipher.inspect(stored);
-      if (found.kind === 'ciphertext' && isCurrent(encrypted, found.prefix)) {
-        return { stored, tokens };
+      if (found.kind === 'ciphertext') {
+        if (isCurrent(encrypted, found.prefix)) return { stored, tokens };
+        requireAuthenticated(keys.keyByPrefix(found.prefix));
       }
       return { stored: cipher.sealRaw(cipher.openRaw(stored)), tokens };
     },
@@ -78,6 +80,21 @@ export function reencrypt({ keys }: Installation, threads: RunThreads): Mode {
   /** The key that values are to move away from, where it is plainly that. */
   function oldKey(encrypted: EncryptedColumn, prefix: string): DataKey | undefined {
     if (keyIdOfPrefix(prefix) === undefined || !encrypted.cipher.knowsKey(prefix)) return undefined;
-    return isCurrent(encrypted, prefix) ? undefined : keys.keyByPrefix(prefix);
+    if (isCurrent(encrypted, prefix)) return undefined;
+    const key = keys.keyByPrefix(prefix);
+    return key.isAuthenticated ? key : undefined;
   }
+}
+
+/**
+ * Whoever made such a key may have made up its values, which would not show any more once they are
+ * under another key.
+ */
+function requireAuthenticated({ id, isAuthenticated }: DataKey): void {
+  if (isAuthenticated) return;
+  throw new UnauthenticatedKeyError(
+    `key ${id} is not authenticated, and its rows stay under it. If it is yours, run: ` +
+      `field-encryption keys adopt ${id}`,
+    { keyId: id },
+  );
 }

@@ -150,7 +150,9 @@ describe('restoring', () => {
     store.remove(lost);
     const rows = store.rows;
 
-    expect((await keys.operations.restore(file, { kms }, true)).restored).toHaveLength(1);
+    expect((await keys.operations.restore(file, { kms }, { dryRun: true })).restored).toHaveLength(
+      1,
+    );
     expect(store.rows).toEqual(rows);
     expect(await keys.operations.restore(file, { kms })).toMatchObject({
       restored: [{ id: lost }],

@@ -1,0 +1,78 @@
+import type { KeyInfo } from '../../keys/key-info';
+import { CommandError } from '../command-error';
+import { confirm } from '../confirmation';
+import type { CommandResult } from '../output';
+import type { Session } from '../session';
+import { counted, table } from '../table';
+
+/** Options of `keys adopt`. */
+export interface KeysAdoptOptions {
+  readonly dryRun: boolean;
+  readonly yes: boolean;
+}
+
+/**
+ * Shows the keys that somebody without the KMS could have made, and adopts them on the operator's word.
+ *
+ * @param ids - the keys to adopt; all of them where none is named.
+ */
+export async function keysAdopt(
+  { fieldEncryption }: Session,
+  ids: readonly string[],
+  { dryRun, yes }: KeysAdoptOptions,
+): Promise<CommandResult> {
+  const all = await fieldEncryption.keys.unauthenticated();
+  const keys = ids.length === 0 ? all : all.filter(({ id }) => ids.includes(id));
+  if (dryRun || all.length === 0) {
+    return { document: { dryRun, keys, adopted: [] }, text: preview(keys) };
+  }
+  if (yes && ids.length === 0) throw noIds();
+  await confirm(yes, {
+    warning:
+      `${keysTable(keys)}\nWhoever made one of these keys can read what is encrypted under it. ` +
+      'Adopt only keys that you know from a backup or the audit sink.',
+    word: 'adopt',
+  });
+  const named = ids.length === 0 ? keys.map(({ id }) => id) : ids;
+  const { adopted, current } = await fieldEncryption.keys.adopt({ ids: named });
+  return {
+    document: { dryRun, keys, adopted, current },
+    text: [
+      `Adopted ${counted(adopted.length, 'key')}; ${String(current.length)} needed no adoption.`,
+      ...(adopted.length > 0 ? [keysTable(adopted)] : []),
+    ].join('\n'),
+  };
+}
+
+function preview(keys: readonly KeyInfo[]): string {
+  if (keys.length === 0) return 'No key needs adoption.';
+  return [
+    `${counted(keys.length, 'key')} that somebody without the KMS could have made:`,
+    keysTable(keys),
+    'Nothing was changed.',
+  ].join('\n');
+}
+
+function keysTable(keys: readonly KeyInfo[]): string {
+  return table(
+    ['KEY', 'PURPOSE', 'VERSION', 'STATE', 'ID', 'KMS', 'CREATED'],
+    keys.map(({ name, purpose, version, state, id, kms, createdAt }) => [
+      name,
+      purpose,
+      String(version),
+      state,
+      id,
+      kms,
+      createdAt.toISOString(),
+    ]),
+  );
+}
+
+/** Between a look and a blanket yes, somebody may add a key. */
+function noIds(): CommandError {
+  return new CommandError(
+    'ERR_USAGE',
+    '--yes adopts the keys that are named, and none is. Nothing was changed.',
+    'Look at them with --dry-run, and name the ids of those that are yours.',
+  );
+}
