@@ -33,8 +33,8 @@ export function reencrypt({ keys }: Installation, threads: RunThreads): Mode {
       const { cipher } = encrypted;
       const found = cipher.inspect(stored);
       if (found.kind === 'ciphertext') {
-        if (isCurrent(encrypted, found.prefix)) return { stored, tokens };
         requireAuthenticated(keys.keyByPrefix(found.prefix));
+        if (isCurrent(encrypted, found.prefix)) return { stored, tokens };
       }
       return { stored: cipher.sealRaw(cipher.openRaw(stored)), tokens };
     },
