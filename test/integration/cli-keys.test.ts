@@ -24,6 +24,24 @@ exports.dataSource = withFieldEncryption(
 );
 `;
 
+/** A KMS that came to vouch for what it wraps, and says nothing of its backups. */
+const VOUCHING_KMS = `
+const { localKms } = require('typeorm-field-encryption');
+const kms = localKms({ keyFile: 'clinic.key' });
+const FORM = { before: 1, after: 2 };
+const form = FORM[process.env.SIGNATURES ?? 'after'];
+exports.kms = {
+  name: 'vouching',
+  wrapKey: async (...call) => {
+    const { kek, wrapped } = await kms.wrapKey(...call);
+    return { kek, wrapped: Buffer.concat([Buffer.of(form), wrapped]) };
+  },
+  unwrapKey: ({ kek, wrapped }, binding) => kms.unwrapKey({ kek, wrapped: wrapped.slice(1) }, binding),
+  ...(form === FORM.after ? { isAuthenticated: ({ wrapped }) => wrapped[0] === FORM.after } : {}),
+  health: () => kms.health(),
+};
+`;
+
 const SEED = `
 const { dataSource } = require('./data-source.js');
 dataSource.initialize()
@@ -225,5 +243,66 @@ describePostgresAndSqlite('field-encryption keys', (kind) => {
     const tooFew = await run('restore', file, '--share', shares[1]);
     expect(tooFew).toMatchObject({ code: 1, stderr: expect.stringContaining('want 2') });
     expect((await run('backup', 'x.backup', '--shares', '3')).code).toBe(2);
+  });
+
+  it('adopts keys that somebody without the KMS could have made, when they were looked at', async () => {
+    project.write('vouching-kms.js', VOUCHING_KMS);
+    const kms = `require('./vouching-kms.js').kms`;
+    project.write(
+      'vouching.js',
+      DATA_SOURCE.replace(`kms: localKms({ keyFile: 'clinic.key' })`, `kms: ${kms}`).replace(
+        'next.key',
+        'clinic.key',
+      ),
+    );
+    const command = (args: readonly string[], signatures = 'after'): Promise<Outcome> =>
+      project.run('field-encryption', ['-d', 'vouching.js', ...args], {
+        ...env(),
+        SIGNATURES: signatures,
+      });
+    const adopt = (...args: string[]): Promise<Outcome> => command(['keys', 'adopt', ...args]);
+    const file = `${kind.name}-unsigned.backup`;
+    const backupKms = ['--kms', 'vouching-kms.js'];
+    expect((await command(['keys', 'rewrap', '--force'], 'before')).code).toBe(0);
+    expect((await command(['keys', 'backup', file, ...backupKms], 'before')).code).toBe(0);
+
+    const [{ id }] = (await json('list')).keys;
+    const refused = await command(['keys', 'rotate', '--json']);
+    expect(refused.code).toBe(1);
+    expect(JSON.parse(refused.stderr)).toMatchObject({
+      error: { code: 'ERR_KEY_UNAUTHENTICATED', remedy: expect.stringContaining('keys adopt') },
+    });
+    const status = JSON.parse((await command(['status', '--json'])).stdout) as { due: unknown[] };
+    expect(status.due).toContainEqual({
+      command: 'keys adopt',
+      reason: 'somebody without the KMS could have made 2 keys',
+    });
+    expect((await command(['audit', 'verify'])).stdout).toMatch(/Entry 1 was sealed with a key/);
+    const preview = JSON.parse((await adopt('--dry-run', '--json')).stdout) as {
+      keys: { id: string }[];
+    };
+    const ids = preview.keys.map((key) => key.id);
+    expect(ids).toHaveLength(2);
+    expect(ids).toContain(id);
+    expect((await adopt('--dry-run')).stdout).toContain(id);
+
+    expect(await adopt()).toMatchObject({ code: 2, stderr: expect.stringContaining(id) });
+    expect(await adopt('--yes')).toMatchObject({ code: 2, stderr: expect.stringContaining('ids') });
+    expect((await adopt('--yes', '0000000000000000')).code).toBe(1);
+    expect((await command(['keys', 'rotate'])).code).toBe(1);
+    expect(await adopt('--yes', ...ids)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^Adopted 2 keys; 0 needed no adoption/),
+    });
+    expect((await adopt('--dry-run')).stdout).toBe('No key needs adoption.\n');
+    expect((await command(['keys', 'rotate'])).code).toBe(0);
+    expect((await command(['audit', 'verify'])).code).toBe(0);
+
+    const restore = (...args: string[]): Promise<Outcome> =>
+      command(['keys', 'restore', file, ...backupKms, ...args]);
+    expect(await restore()).toMatchObject({ code: 1, stderr: expect.stringContaining('--adopt') });
+    expect((await restore('--dry-run')).stdout).toContain('Somebody without its KMS');
+    expect((await restore('--adopt')).code).toBe(2);
+    expect((await restore('--adopt', '--yes')).code).toBe(0);
   });
 });

@@ -3,11 +3,14 @@ import type { AzureKmsOptions } from '../../../../src/kms/azure';
 import { azureKms } from '../../../../src/kms/azure';
 import { AzureClient } from '../../../../src/kms/azure/azure-client';
 import { parseOptions } from '../../../../src/kms/azure/options';
+import { parse, serialize } from '../../../../src/kms/azure/wrapped-form';
+import { isAuthenticated } from '../../../../src/kms/is-authenticated';
 import type { KmsProvider } from '../../../../src/kms/kms-provider';
 import { RemoteCalls } from '../../../../src/kms/remote/remote-calls';
 import { kmsProviderContract } from '../../../contract/kms-provider.contract';
 import { ACCESS_TOKEN, AzureDouble, refusal } from '../../../support/azure-double';
 import type { Fault } from '../../../support/http-double';
+import { wrapWithPublicKey } from '../../../support/key-forger';
 import { BINDING, KEY, rejection, shown } from '../../../support/remote-kms';
 
 const double = new AzureDouble();
@@ -173,6 +176,146 @@ describe('azureKms', () => {
     expect(await rejection(kms.unwrapKey(wrapped, BINDING))).toBeInstanceOf(KeyUnwrapError);
   });
 
+  it('signs by the KEK what it wraps, and verifies with the public key of the version that signed', async () => {
+    const name = double.makeKey('RSA');
+    const wrapped = await open(name).wrapKey(KEY, BINDING);
+    const [version] = double.keys.get(name)!.versions;
+    double.rotate(name, 'RSA');
+    double.http.calls.length = 0;
+    const kms = open(name);
+    for (let time = 1; time <= 2; time += 1) {
+      expect(Buffer.from(await kms.unwrapKey(wrapped, BINDING))).toEqual(KEY);
+    }
+    const asked = double.http.calls.filter(({ method }) => method === 'GET');
+    expect(asked.every(({ path }) => path.startsWith(`/keys/${name}/${version!.id}`))).toBe(true);
+    expect(callsTo('/verify')).toBe(0);
+  });
+
+  it('does not ask to unwrap what is not signed by the vault', async () => {
+    const [name, other] = [double.makeKey('RSA'), double.makeKey('RSA')];
+    const kms = open(name);
+    const { kek, wrapped } = await kms.wrapKey(KEY, BINDING);
+    const signedByOther = parse((await open(other).wrapKey(KEY, BINDING)).wrapped).signature;
+    const forged = { kek, wrapped: serialize({ ...parse(wrapped), signature: signedByOther })! };
+    expect(await rejection(kms.unwrapKey(forged, BINDING))).toBeInstanceOf(KeyUnwrapError);
+    const moved = { ...BINDING, keyId: 'fedcba9876543210' };
+    expect(await rejection(kms.unwrapKey({ kek, wrapped }, moved))).toBeInstanceOf(KeyUnwrapError);
+    expect(callsTo('/unwrapkey')).toBe(0);
+  });
+
+  it('verifies with no key but the one that it asked the vault for', async () => {
+    const [name, other] = [double.makeKey('RSA'), double.makeKey('RSA')];
+    const wrapped = await open(name).wrapKey(KEY, BINDING);
+    const kid = `${double.keyId(other)}/${double.keys.get(other)!.versions[0]!.id}`;
+    double.http.fail({
+      on: `/keys/${name}/`,
+      times: 100,
+      change: (answer) => {
+        const { key } = answer.body as { key?: object };
+        if (key === undefined) return answer;
+        return { ...answer, body: { ...(answer.body as object), key: { ...key, kid } } };
+      },
+    });
+    const error = await rejection(open(name).unwrapKey(wrapped, BINDING));
+    expect(error).toBeInstanceOf(KeyUnwrapError);
+    expect(error.message).toContain('another key answered');
+  });
+
+  it('can sign by a key of its own, which its name in the options picks', async () => {
+    const [name, signer] = [double.makeKey('RSA'), double.makeKey('RSA')];
+    double.keys.get(name)!.operations = ['wrapKey', 'unwrapKey'];
+    double.keys.get(signer)!.operations = ['sign', 'verify'];
+    const signing = open(name, { signingKeyId: double.keyId(signer) });
+    const wrapped = await signing.wrapKey(KEY, BINDING);
+    double.rotate(signer, 'RSA');
+    expect(Buffer.from(await signing.unwrapKey(wrapped, BINDING))).toEqual(KEY);
+    const without = await rejection(open(name).unwrapKey(wrapped, BINDING));
+    expect(without).toBeInstanceOf(KeyUnwrapError);
+    expect(without.message).toContain('signingKeyId');
+    const stranger = open(name, { signingKeyId: double.keyId(double.makeKey('RSA')) });
+    expect(await rejection(stranger.unwrapKey(wrapped, BINDING))).toBeInstanceOf(KeyUnwrapError);
+  });
+
+  it('makes no key that it cannot sign, says how to let it, and is well all the same', async () => {
+    const name = double.makeKey('RSA');
+    const kms = open(name);
+    const wrapped = await kms.wrapKey(KEY, BINDING);
+    double.keys.get(name)!.operations = ['wrapKey', 'unwrapKey'];
+    double.http.calls.length = 0;
+    const error = await rejection(kms.wrapKey(KEY, BINDING));
+    expect(error).toBeInstanceOf(ConfigurationError);
+    expect(error.message).toMatch(/--ops wrapKey unwrapKey sign verify.*signingKeyId.*A256KW/);
+    expect(callsTo('/wrapkey')).toBe(0);
+    expect(await kms.health()).toMatchObject({
+      ok: true,
+      detail: expect.stringContaining('makes no keys') as string,
+    });
+    expect(Buffer.from(await kms.unwrapKey(wrapped, BINDING))).toEqual(KEY);
+
+    const other = double.makeKey('RSA');
+    double.http.fail({ ...refusal(403, 'Forbidden'), on: '/sign', times: 100 });
+    const denied = await rejection(open(other).wrapKey(KEY, BINDING));
+    expect(denied).toBeInstanceOf(ConfigurationError);
+    expect(denied.message).toContain('keys/sign');
+  });
+
+  it('reads what was wrapped before it signed, vouches for none of it, and can refuse it', async () => {
+    const name = double.makeKey('RSA');
+    const unsigned = wrapWithPublicKey(double, name, KEY);
+    const kms = open(name);
+    expect(Buffer.from(await kms.unwrapKey(unsigned, BINDING))).toEqual(KEY);
+    expect(isAuthenticated(kms, unsigned)).toBe(false);
+    const closed = await rejection(open(name, { unsigned: 'refuse' }).unwrapKey(unsigned, BINDING));
+    expect(closed).toBeInstanceOf(KeyUnwrapError);
+    expect(closed.message).toContain("unsigned: 'read'");
+  });
+
+  it('keeps its forms: what was stored once is read as it was', () => {
+    const body = Buffer.alloc(256, 0x11);
+    const bytes = Buffer.alloc(384, 0x22);
+    const [version, signing] = ['0123456789abcdef0123456789abcdef', 'f'.repeat(32)];
+    const [kekBytes, signingBytes] = [version, signing].map((hex) => Buffer.from(hex, 'hex'));
+    const forms = [
+      [Buffer.concat([Buffer.of(1, 1), kekBytes!, body]), undefined],
+      [
+        Buffer.concat([
+          Buffer.of(2, 1),
+          kekBytes!,
+          Buffer.of(0),
+          signingBytes!,
+          Buffer.of(1, 0),
+          body,
+          bytes,
+        ]),
+        { signer: 'kek', version: signing, bytes },
+      ],
+      [
+        Buffer.concat([
+          Buffer.of(2, 1),
+          kekBytes!,
+          Buffer.of(1),
+          signingBytes!,
+          Buffer.of(1, 0),
+          body,
+          bytes,
+        ]),
+        { signer: 'signingKey', version: signing, bytes },
+      ],
+    ] as const;
+    for (const [stored, signature] of forms) {
+      const form = parse(stored);
+      expect(form).toEqual({ algorithm: 'RSA-OAEP-256', version, body, signature });
+      expect(serialize(form)).toEqual(stored);
+    }
+    const symmetric = Buffer.concat([Buffer.of(1, 2), kekBytes!, body.subarray(0, 40)]);
+    expect(parse(symmetric)).toMatchObject({ algorithm: 'A256KW', signature: undefined });
+    const signedSymmetric = Buffer.concat([
+      ...[Buffer.of(2, 2), kekBytes!, Buffer.of(0), signingBytes!, Buffer.of(0, 40)],
+      ...[body.subarray(0, 40), bytes],
+    ]);
+    expect(() => parse(signedSymmetric)).toThrow(KeyUnwrapError);
+  });
+
   it.each([
     ['disabled', { enabled: false }, 'disabled'],
     ['exportable', { exportable: true }, 'exportable'],
@@ -235,6 +378,22 @@ describe('azureKms', () => {
     ['keyId must be', { keyId: 'https://clinic.vault.azure.net/secrets/kek' }],
     ['credential must be', { keyId: 'https://a.vault.azure.net/keys/kek', credential: {} }],
     ['algorithm must be', { keyId: 'https://a.vault.azure.net/keys/kek', algorithm: 'RSA1_5' }],
+    [
+      'signingKeyId must be',
+      {
+        keyId: 'https://a.vault.azure.net/keys/kek',
+        signingKeyId: 'https://b.vault.azure.net/keys/s',
+      },
+    ],
+    [
+      'signingKeyId must be',
+      {
+        keyId: 'https://a.vault.azure.net/keys/kek',
+        signingKeyId: 'https://a.vault.azure.net/keys/s',
+        algorithm: 'A256KW',
+      },
+    ],
+    ['unsigned must be', { keyId: 'https://a.vault.azure.net/keys/kek', unsigned: 'yes' }],
     ['there is no option key', { keyId: 'https://a.vault.azure.net/keys/kek', key: 'a' }],
   ])('refuses options by name: %s', (message, options) => {
     const make = () => azureKms(options as AzureKmsOptions);
