@@ -8,6 +8,7 @@ import type { KmsProvider } from '../kms/kms-provider';
 import type { KeyEventListener } from './key-event';
 import type { KeyRecord } from './key-record';
 import type { KeyStore } from './key-store';
+import { requireAuthenticated } from './key-wrapper';
 import type { KeyWrapper, Wrapping } from './key-wrapper';
 import type { KmsClient } from './kms-client';
 import { settleAll } from './settle-all';
@@ -82,7 +83,7 @@ export async function rewrap<C>(
   await run.meet(records);
   const kek = await newestKek(target);
   const due = records.filter((record) => force || !run.isUnder(record, kek));
-  const possible = run.authenticated(due);
+  const possible = dryRun ? run.authenticated(due) : due;
   await run.prove(dryRun ? [] : possible);
   await run.swap();
   if (run.conflicts + run.failures.length === 0 && !dryRun) providers.promote(target);
@@ -129,14 +130,12 @@ class RewrapRun<C> {
     return record.kek === kek && this.#opened.has(record.id);
   }
 
-  /**
-   * Those that somebody with the KMS has made. The others would come out as if one had: wrapping them
-   * takes somebody's word, by `keys adopt`.
-   */
+  /** Without the others, which {@link RewrapRun.prove} would refuse: by a rewrap they would look like the rest. */
   authenticated(records: readonly KeyRecord[]): readonly KeyRecord[] {
+    const { providers } = this.#parts.wrapper;
     return records.filter((record) => {
       try {
-        this.#parts.wrapper.requireAuthenticated(record);
+        requireAuthenticated(record, { isAuthenticated: providers.isAuthenticated(record) });
         return true;
       } catch (error) {
         this.#noteFailure(record, error);

@@ -12,6 +12,7 @@ import { requireProvenState, stateAuthenticator } from './key-state-mac';
 import type { UseCounter } from './key-uses';
 import type { KmsClient } from './kms-client';
 import { KmsProviders } from './kms-providers';
+import type { OpenedKey } from './kms-providers';
 import { SingleFlight } from './single-flight';
 import type { UnwrappedKey } from './unwrapped-key';
 import { importKey, requireKnownSuite } from './unwrapped-key';
@@ -74,7 +75,7 @@ export class KeyWrapper {
    */
   async unwrap(record: KeyRecord): Promise<UnwrappedKey> {
     const unwrapped = await this.unwrapToRead(record);
-    this.requireAuthenticated(record);
+    requireAuthenticated(record, unwrapped);
     return unwrapped;
   }
 
@@ -89,12 +90,11 @@ export class KeyWrapper {
     const unwrapped = await this.#unwraps.run(identityOf(record), async () => {
       requireKnownSuite(record);
       const uses = this.#counterOf(record.id);
-      const bytes = await this.providers.unwrap(record);
+      const opened = await this.providers.unwrap(record);
       try {
-        const isAuthenticated = this.providers.isAuthenticated(record);
-        return importKey({ ...record, isAuthenticated }, bytes, uses);
+        return importKey(record, opened, uses);
       } finally {
-        wipe(bytes);
+        wipe(opened.bytes);
       }
     });
     // Of those who share a request, each may have read another state.
@@ -103,22 +103,16 @@ export class KeyWrapper {
   }
 
   /** Unwraps a key, lends its bytes, and wipes them. Throws what {@link KeyWrapper.unwrap} does. */
-  async withKeyBytes<T>(record: KeyRecord, use: (bytes: Uint8Array) => Promise<T>): Promise<T> {
-    return this.withBytesToAdopt(record, (bytes) => {
-      this.requireAuthenticated(record);
-      return use(bytes);
+  withKeyBytes<T>(record: KeyRecord, use: (bytes: Uint8Array) => Promise<T>): Promise<T> {
+    return this.#lend(record, (opened) => {
+      requireAuthenticated(record, opened);
+      return use(opened.bytes);
     });
   }
 
   /** As {@link KeyWrapper.withKeyBytes}, also for a key that somebody without the KMS could have made. */
-  async withBytesToAdopt<T>(record: KeyRecord, use: (bytes: Uint8Array) => Promise<T>): Promise<T> {
-    const bytes = await this.providers.unwrap(record);
-    try {
-      requireProvenState(record, stateAuthenticator(bytes));
-      return await use(bytes);
-    } finally {
-      wipe(bytes);
-    }
+  withBytesToAdopt<T>(record: KeyRecord, use: (bytes: Uint8Array) => Promise<T>): Promise<T> {
+    return this.#lend(record, ({ bytes }) => use(bytes));
   }
 
   /**
@@ -148,16 +142,14 @@ export class KeyWrapper {
     this.#unwraps.clear();
   }
 
-  /** @throws {@link UnauthenticatedKeyError} for a key that somebody without the KMS could have made */
-  requireAuthenticated(record: KeyRecord): void {
-    if (this.providers.isAuthenticated(record)) return;
-    const { id, kms, name, purpose, version } = record;
-    throw new UnauthenticatedKeyError(
-      `${purpose} key ${id} ("${name}" version ${String(version)}) is not authenticated: who can write to ` +
-        `the key table and has the public key of kms "${kms}" could have made it. If it is yours, run: ` +
-        `field-encryption keys adopt ${id}`,
-      { keyId: id },
-    );
+  async #lend<T>(record: KeyRecord, use: (opened: OpenedKey) => Promise<T>): Promise<T> {
+    const opened = await this.providers.unwrap(record);
+    try {
+      requireProvenState(record, stateAuthenticator(opened.bytes));
+      return await use(opened);
+    } finally {
+      wipe(opened.bytes);
+    }
   }
 
   async #wrap(
@@ -196,6 +188,20 @@ export class KeyWrapper {
       useCount: 0,
     };
   }
+}
+
+/** @throws {@link UnauthenticatedKeyError} */
+export function requireAuthenticated(
+  { id, kms, name, purpose, version }: KeyRecord,
+  { isAuthenticated }: Pick<OpenedKey, 'isAuthenticated'>,
+): void {
+  if (isAuthenticated) return;
+  throw new UnauthenticatedKeyError(
+    `${purpose} key ${id} ("${name}" version ${String(version)}) is not authenticated: who can write to ` +
+      `the key table and has the public key of kms "${kms}" could have made it. If it is yours, run: ` +
+      `field-encryption keys adopt ${id}`,
+    { keyId: id },
+  );
 }
 
 /** All of a record but its state: another row of the same id may be a forged one. */

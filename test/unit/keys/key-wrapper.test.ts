@@ -6,6 +6,7 @@ import { provenChange } from '../../../src/keys/key-state-mac';
 import { KeyWrapper } from '../../../src/keys/key-wrapper';
 import type { KmsProvider } from '../../../src/kms/kms-provider';
 import { FakeKms, fastLocalKms, sameKey, startProcess } from '../../support/key-fixtures';
+import { forgedRecord } from '../../support/key-forger';
 
 const SPEC = { name: 'default', purpose: 'data', version: 3, suite: 'xaes-256-gcm' } as const;
 
@@ -20,6 +21,26 @@ class UnboundKms extends FakeKms {
 
   override unwrapKey({ wrapped }: { wrapped: Uint8Array }): Promise<Uint8Array> {
     return Promise.resolve(wrapped.map((byte) => byte ^ 0x5a));
+  }
+}
+
+/** A provider whose wrapping anybody can do; what it wraps itself bears a mark that nobody else can make. */
+class PublicKms extends UnboundKms {
+  marks = true;
+
+  override async wrapKey(key: Uint8Array): ReturnType<FakeKms['wrapKey']> {
+    const { kek, wrapped } = await super.wrapKey(key);
+    return { kek, wrapped: Buffer.concat([Buffer.of(this.marks ? 2 : 1), wrapped]) };
+  }
+
+  override async unwrapKey({ wrapped }: { wrapped: Uint8Array }): Promise<Uint8Array> {
+    await this.gate;
+    return super.unwrapKey({ wrapped: wrapped.slice(1) });
+  }
+
+  isAuthenticated({ wrapped }: { wrapped: Uint8Array }): boolean {
+    if (wrapped.length < 2) throw new Error('malformed');
+    return wrapped[0] === 2;
   }
 }
 
@@ -257,3 +278,69 @@ function expectAbsent(printed: string, key: Buffer): void {
   ];
   for (const text of texts) expect(printed.includes(text)).toBe(false);
 }
+
+describe('KeyWrapper over a KMS that says which wrapped keys somebody else could have made', () => {
+  const known = Buffer.alloc(32, 0x2a);
+  const wrapped = Buffer.concat([Buffer.of(1), known.map((byte) => byte ^ 0x5a)]);
+  const madeUp = (record: KeyRecord): KeyRecord => {
+    const wrapping = { kek: 'unbound', wrapped };
+    return forgedRecord(known, wrapping, { ...record, ...wrapping });
+  };
+
+  it('reads with them, protects nothing with them, and rewraps them on a word alone', async () => {
+    const wrapper = new KeyWrapper(new PublicKms(), 'default');
+    const { record } = await wrapper.create(SPEC);
+    const forged = madeUp(record);
+    expect(await wrapper.unwrapToRead(forged)).toMatchObject({ key: { isAuthenticated: false } });
+    for (const work of [
+      () => wrapper.unwrap(forged),
+      () => wrapper.withKeyBytes(forged, () => Promise.resolve()),
+    ]) {
+      await expect(work()).rejects.toMatchObject({
+        code: 'ERR_KEY_UNAUTHENTICATED',
+        keyId: forged.id,
+      });
+    }
+    const wrapping = await wrapper.withBytesToAdopt(forged, (bytes) =>
+      wrapper.wrapWith(wrapper.providers.primary, forged, bytes),
+    );
+    expect(await wrapper.unwrap({ ...forged, ...wrapping })).toMatchObject({
+      key: { isAuthenticated: true },
+    });
+  });
+
+  it('makes none of them', async () => {
+    const kms = new PublicKms();
+    kms.marks = false;
+    await expect(new KeyWrapper(kms, 'default').create(SPEC)).rejects.toThrow(/without proof/);
+  });
+
+  it('takes no other row of the same id for the one that is being unwrapped', async () => {
+    const kms = new PublicKms();
+    const wrapper = new KeyWrapper(kms, 'default');
+    const { record } = await wrapper.create(SPEC);
+    const forged = madeUp(record);
+    let open = (): void => undefined;
+    kms.gate = new Promise((resolve) => (open = resolve));
+    // The right row again, with a state that goes with the forged key.
+    const reading = wrapper.unwrapToRead(forged);
+    const protecting = wrapper.unwrap({ ...record, stateMac: forged.stateMac });
+    open();
+    await reading;
+    await expect(protecting).rejects.toThrow(KeyStateError);
+  });
+
+  it('asks the provider that opened a key, of those that have its name', async () => {
+    const secret = new FakeKms();
+    const open = (kms: KmsProvider, others: readonly KmsProvider[]) =>
+      new KeyWrapper(kms, 'default', { others });
+    const wrappers = [open(secret, [new PublicKms()]), open(new PublicKms(), [secret])];
+    const { record } = await wrappers[0]!.create(SPEC);
+    for (const wrapper of wrappers) {
+      expect(await wrapper.unwrap(record)).toMatchObject({ isAuthenticated: true });
+      await expect(wrapper.unwrap(madeUp(record))).rejects.toMatchObject({
+        code: 'ERR_KEY_UNAUTHENTICATED',
+      });
+    }
+  });
+});

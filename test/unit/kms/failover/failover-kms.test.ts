@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../../../src/errors';
 import type { FailoverEvent, FailoverKmsOptions } from '../../../../src/kms/failover';
 import { failoverKms } from '../../../../src/kms/failover';
+import { isAuthenticated } from '../../../../src/kms/is-authenticated';
 import type { KmsProvider } from '../../../../src/kms/kms-provider';
 import { vaultKms } from '../../../../src/kms/vault';
 import { kmsProviderContract } from '../../../contract/kms-provider.contract';
@@ -264,6 +265,17 @@ describe('failoverKms', () => {
     expect(
       await rejection(kms.unwrapKey({ ...wrapped, wrapped: shortened }, BINDING)),
     ).toBeInstanceOf(KeyUnwrapError);
+  });
+
+  it('vouches for a key only where each provider does whose part may open it', async () => {
+    const wrapped = await kms.wrapKey(KEY, BINDING);
+    expect(isAuthenticated(kms, wrapped)).toBe(true);
+    Object.assign(standby, { isAuthenticated: () => false });
+    expect(isAuthenticated(kms, wrapped)).toBe(false);
+    // Where the standby is none of the providers, its part opens nothing.
+    const labels = ['primary', 'other'];
+    expect(isAuthenticated(open({ labels }), wrapped)).toBe(true);
+    expect(isAuthenticated(kms, { kek: 'failover', wrapped: Buffer.of(1) })).toBe(false);
   });
 
   it('says that a key is of providers that are not here', async () => {
