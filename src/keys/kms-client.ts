@@ -6,7 +6,7 @@ import {
   KeyUnwrapError,
   KmsUnavailableError,
 } from '../errors';
-import { isAuthenticated } from '../kms/is-authenticated';
+import { isAuthenticated } from '../kms/kms-provider';
 import type { KeyBinding, KmsProvider, WrappedKey } from '../kms/kms-provider';
 import type { KeyRecord } from './key-record';
 import { hasValidRecordMac } from './key-record-mac';

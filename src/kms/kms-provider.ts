@@ -58,3 +58,12 @@ export interface KmsProvider {
   /** Releases connections and forgets key material. */
   close?(): Promise<void>;
 }
+
+/** What a provider says of a wrapped key by {@link KmsProvider.isAuthenticated}; a failure is a no. */
+export function isAuthenticated(kms: KmsProvider, wrapped: WrappedKey): boolean {
+  try {
+    return kms.isAuthenticated?.(wrapped) ?? true;
+  } catch {
+    return false;
+  }
+}

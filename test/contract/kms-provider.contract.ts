@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 
 import { KeyUnwrapError } from '../../src/errors';
-import { isAuthenticated } from '../../src/kms/is-authenticated';
+import { isAuthenticated } from '../../src/kms/kms-provider';
 import type { KeyBinding, KmsProvider, WrappedKey } from '../../src/kms/kms-provider';
 
 /** A provider, and what is particular about it. */

@@ -412,7 +412,7 @@ describePostgresAndSqlite('With a KEK whose public key somebody has', (kind) => 
       await dataSource.query('DELETE FROM field_encryption_audit');
       await entries.transaction(async (runner) => {
         let previousHash = '';
-        for (const { hash: _, ...entry } of written) {
+        for (const entry of written) {
           const forged = seal.sealed({ ...entry, previousHash });
           await entries.append(forged, runner);
           previousHash = forged.hash;

@@ -7,7 +7,7 @@ import { LABELS } from '../../crypto/labels';
 import { wipe } from '../../crypto/wipe';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
-import { isAuthenticated } from '../../kms/is-authenticated';
+import { isAuthenticated } from '../../kms/kms-provider';
 import type { KeyBinding, KmsProvider, WrappedKey } from '../../kms/kms-provider';
 import { combineShares, splitIntoShares } from './key-shares';
 

@@ -60,10 +60,10 @@ const HEADER_BYTES = 18;
 const SIGNATURE_HEADER_BYTES = 19;
 
 /**
- * Writes `0x01 ‖ algorithm(1) ‖ version of the KEK(16) ‖ what Key Vault wrapped`, and with a signature
- * `0x02 ‖ algorithm(1) ‖ version of the KEK(16) ‖ signer(1) ‖ version of the signing key(16) ‖
- * length of what was wrapped(2) ‖ what Key Vault wrapped ‖ signature`; undefined where a part has
- * another length than it must.
+ * Writes `0x01 ‖ algorithm(1) ‖ version of the KEK(16) ‖ what Key Vault wrapped`. With a signature the
+ * first byte is `0x02`, and `signer(1) ‖ version of the signing key(16) ‖ length of what was wrapped(2)`
+ * stand before what Key Vault wrapped, and the signature after it. Undefined where a part has another
+ * length than it must.
  */
 export function serialize({
   algorithm,

@@ -11,7 +11,7 @@ import {
 } from 'cockatiel';
 
 import { FieldEncryptionError, KmsUnavailableError } from '../../errors';
-import { isAuthenticated } from '../is-authenticated';
+import { isAuthenticated } from '../kms-provider';
 import type { KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
 
 /** A provider that failed so often in a row is not asked any more. Each has tried again by itself. */

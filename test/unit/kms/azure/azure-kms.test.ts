@@ -4,7 +4,7 @@ import { azureKms } from '../../../../src/kms/azure';
 import { AzureClient } from '../../../../src/kms/azure/azure-client';
 import { parseOptions } from '../../../../src/kms/azure/options';
 import { parse, serialize } from '../../../../src/kms/azure/wrapped-form';
-import { isAuthenticated } from '../../../../src/kms/is-authenticated';
+import { isAuthenticated } from '../../../../src/kms/kms-provider';
 import type { KmsProvider } from '../../../../src/kms/kms-provider';
 import { RemoteCalls } from '../../../../src/kms/remote/remote-calls';
 import { kmsProviderContract } from '../../../contract/kms-provider.contract';

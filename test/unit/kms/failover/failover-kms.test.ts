@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../../../src/errors';
 import type { FailoverEvent, FailoverKmsOptions } from '../../../../src/kms/failover';
 import { failoverKms } from '../../../../src/kms/failover';
-import { isAuthenticated } from '../../../../src/kms/is-authenticated';
+import { isAuthenticated } from '../../../../src/kms/kms-provider';
 import type { KmsProvider } from '../../../../src/kms/kms-provider';
 import { vaultKms } from '../../../../src/kms/vault';
 import { kmsProviderContract } from '../../../contract/kms-provider.contract';
