@@ -28,6 +28,7 @@ export class AuditVerification {
   readonly #findSeal: FindSeal;
   readonly #expected: { readonly seq: number; readonly hash: string } | undefined;
   readonly #states = new Map<string, string>();
+  readonly #epochs = new Map<string, number>();
   #last: AuditEntry | undefined;
   #firstTime: string | undefined;
   #broken: BrokenEntry | undefined;
@@ -56,6 +57,11 @@ export class AuditVerification {
     return this.#states;
   }
 
+  /** By key id: its epoch after the last operation that noted one. */
+  get epochs(): ReadonlyMap<string, number> {
+    return this.#epochs;
+  }
+
   /** What is wrong, after the last entry was followed. */
   get broken(): BrokenEntry | undefined {
     if (this.#broken !== undefined || this.#expected === undefined) return this.#broken;
@@ -74,6 +80,8 @@ export class AuditVerification {
       this.#firstTime ??= entry.time;
       if (entry.keyId !== null && entry.keyState !== null) {
         this.#states.set(entry.keyId, entry.keyState);
+        const { epoch } = entry.counts;
+        if (epoch !== undefined) this.#epochs.set(entry.keyId, epoch);
       }
     }
   }

@@ -56,8 +56,8 @@ export class AuditKey<C> {
   }
 
   /** The seal that a key of the table gives; undefined for one that is not there. */
-  async find(keyId: string): Promise<AuditSeal | undefined> {
-    const [record] = await this.#parts.store.findByIds([keyId]);
+  async find(keyId: string, connection?: C): Promise<AuditSeal | undefined> {
+    const [record] = await this.#parts.store.findByIds([keyId], connection);
     return record?.purpose === 'audit' ? this.open(record) : undefined;
   }
 

@@ -142,12 +142,14 @@ export class CurrentKeys<C> {
     const attempt = { startedAt, generation: this.#generation };
     this.#dataKeys.dropConfirmedBy(startedAt - policy.maxAgeMs);
     this.#indexRoots.dropConfirmedBy(startedAt - policy.maxAgeMs);
-    if (!(await table.exists(connection))) {
+    if (!(await table.isReady(connection))) {
       this.#noteMissingTable(wanted);
       return;
     }
     // Nobody waits for it: a caller may hold the only connection.
     void this.#services.uses.flush();
+    const anchor = this.#services.audit?.anchor;
+    if (anchor?.isBehind === true) void anchor.advance();
 
     // One after the other: they may share the caller's connection.
     await settleAll(['data', 'index'] as const, 1, (purpose) =>

@@ -7,10 +7,13 @@ import type { AuditStore } from '../audit/audit-store';
 import type { BrokenEntry } from '../audit/audit-verification';
 import { AuditVerification } from '../audit/audit-verification';
 import { ConfigurationError, FieldEncryptionError } from '../errors';
+import { KeyAnchor } from './anchor/key-anchor';
+import type { AnchorDiscrepancy } from './anchor/key-anchor';
+import type { KeyTableAnchor } from './anchor/key-table-anchor';
 import { AuditKey } from './audit-key';
 import { areRevocations, eventsOf } from './key-change-events';
 import type { KeyEventListener } from './key-event';
-import type { KeyRecord } from './key-record';
+import type { KeyPurpose, KeyRecord } from './key-record';
 import type { KeyChange, KeyStore } from './key-store';
 import type { KeyWrapper } from './key-wrapper';
 
@@ -22,6 +25,8 @@ export interface KeyAuditParts<C> {
   /** `false` records nothing; what is there can be read. */
   readonly options: AuditOptions | false;
   readonly wrapper: KeyWrapper;
+  readonly application: string;
+  readonly anchor?: KeyTableAnchor | undefined;
   readonly maxAgeMs: number;
   readonly clock: () => number;
   readonly wallClock: () => Date;
@@ -35,6 +40,10 @@ export interface KeyDiscrepancy {
   readonly logged: string | null;
   /** State in the key table; `null` where the key is not in it. */
   readonly found: string | null;
+  /** Epoch after the last recorded operation; `null` where none is recorded. */
+  readonly loggedEpoch: number | null;
+  /** Epoch in the key table: where it is lower than the recorded one, an older row was put back. */
+  readonly foundEpoch: number | null;
 }
 
 /** What a verification of the audit log found. */
@@ -49,6 +58,8 @@ export interface AuditReport {
   readonly broken: BrokenEntry | null;
   /** Keys that were changed past the library, or whose table was rolled back; only of an unbroken log. */
   readonly keys: readonly KeyDiscrepancy[];
+  /** Keys of which the anchor knows a newer row than the table has, or any; `null` without an anchor. */
+  readonly anchor: readonly AnchorDiscrepancy[] | null;
 }
 
 /** Which entries to list. */
@@ -68,6 +79,8 @@ export class KeyAudit<C> {
   readonly #parts: KeyAuditParts<C>;
   readonly #log: AuditLog<C>;
   readonly #key: AuditKey<C>;
+  /** Undefined where the key table has no anchor. */
+  readonly anchor: KeyAnchor<C> | undefined;
 
   constructor(parts: KeyAuditParts<C>) {
     this.#parts = parts;
@@ -75,6 +88,26 @@ export class KeyAudit<C> {
     const onFailure = this.#tellFailure.bind(this);
     this.#log = new AuditLog({ store: entries, options: options || {}, wallClock, onFailure });
     this.#key = new AuditKey({ ...parts, log: this.#log });
+    const { anchor: port } = parts;
+    this.anchor =
+      port &&
+      new KeyAnchor({
+        ...parts,
+        port,
+        seal: (connection) => this.#key.ready(connection),
+        findSeal: (keyId, connection) => this.#key.find(keyId, connection),
+      });
+  }
+
+  /** The last entry about a version of a key. */
+  async lastOfKey(
+    purpose: KeyPurpose,
+    name: string,
+    connection?: C,
+  ): Promise<AuditEntry | undefined> {
+    const { entries } = this.#parts;
+    if (!(await entries.exists(connection))) return undefined;
+    return entries.lastOfKey(purpose, name, connection);
   }
 
   /** Records what is no change of a key, in a transaction of its own. */
@@ -136,18 +169,21 @@ export class KeyAudit<C> {
     const records = await this.#followToTheEnd(verification);
     const broken = verification.broken ?? begun(verification, records);
     const keys = broken === undefined ? discrepancies(verification, records) : [];
+    const anchor = (await this.anchor?.compare()) ?? null;
     return {
-      ok: broken === undefined && keys.length === 0,
+      ok: broken === undefined && keys.length === 0 && (anchor ?? []).length === 0,
       entries: verification.entries,
       head: verification.head,
       broken: broken ?? null,
       keys,
+      anchor,
     };
   }
 
-  /** Forgets the key of the log. */
+  /** Forgets the key of the log, and what the anchor said. */
   clear(): void {
     this.#key.forget();
+    this.anchor?.clear();
   }
 
   /** The key of the log itself may be among those that a restore brings back. */
@@ -207,24 +243,28 @@ function begun(
 }
 
 function discrepancies(
-  { states, firstTime }: AuditVerification,
+  verification: AuditVerification,
   records: readonly KeyRecord[],
 ): KeyDiscrepancy[] {
-  const found = new Map(records.map(({ id, state }) => [id, state]));
-  const changed = [...states].flatMap(([keyId, logged]) => {
-    const state = found.get(keyId) ?? null;
-    if (state === logged || (state === null && logged === 'destroyed')) return [];
-    return [{ keyId, logged, found: state }];
-  });
+  const { states, epochs, firstTime } = verification;
+  const rows = new Map(records.map((record) => [record.id, record]));
+  const logged = [...states].map(([keyId, state]) => ({ keyId, state }));
   // Keys may be older than the log.
-  const unrecorded = records.filter(
-    ({ id, createdAt }) =>
-      firstTime !== undefined && !states.has(id) && createdAt >= new Date(firstTime),
-  );
-  return [
-    ...changed,
-    ...unrecorded.map(({ id, state }) => ({ keyId: id, logged: null, found: state })),
-  ];
+  const unrecorded = records
+    .filter(({ id, createdAt }) => isUnrecorded(states.has(id), createdAt, firstTime))
+    .map(({ id }) => ({ keyId: id, state: null }));
+  return [...logged, ...unrecorded].flatMap(({ keyId, state }) => {
+    const row = rows.get(keyId);
+    const found = row?.state ?? null;
+    const loggedEpoch = epochs.get(keyId) ?? null;
+    const isOlder = row !== undefined && row.epoch < (loggedEpoch ?? 0);
+    if ((state === found && !isOlder) || (found === null && state === 'destroyed')) return [];
+    return [{ keyId, logged: state, found, loggedEpoch, foundEpoch: row?.epoch ?? null }];
+  });
+}
+
+function isUnrecorded(isLogged: boolean, createdAt: Date, firstTime: string | undefined): boolean {
+  return !isLogged && firstTime !== undefined && createdAt >= new Date(firstTime);
 }
 
 function notAHead(): ConfigurationError {

@@ -18,9 +18,10 @@ export function eventsOf(changes: readonly KeyChange[]): AuditEvent[] {
   return changes.flatMap((change) => {
     const operation = operationOf(change, replaced);
     if (operation === undefined) return [];
-    const { restoredFrom } = change.type === 'insert' ? change : {};
-    const event = { operation, outcome: 'done' as const, key: auditedKey(change) };
-    return [restoredFrom === undefined ? event : { ...event, reference: restoredFrom }];
+    const { epoch } = changedRecord(change);
+    const reference = change.type === 'insert' ? change.restoredFrom : change.acceptedFor;
+    const event = { operation, outcome: 'done' as const, key: auditedKey(change), counts: { epoch } };
+    return [reference === undefined ? event : { ...event, reference }];
   });
 }
 
@@ -29,13 +30,19 @@ export function areRevocations(changes: readonly KeyChange[]): boolean {
   return changes.every((change) => change.type === 'update' && change.set.state === 'compromised');
 }
 
+/** The record as it is after a change. */
+export function changedRecord(change: KeyChange): KeyRecord {
+  return change.type === 'insert' ? change.record : { ...change.expected, ...change.set };
+}
+
 function operationOf(
   change: KeyChange,
   replaced: readonly KeyRecord[],
 ): AuditOperation | undefined {
   const { type } = change;
   if (type === 'insert' && change.restoredFrom !== undefined) return 'restore';
-  const key = type === 'insert' ? change.record : { ...change.expected, ...change.set };
+  const key = changedRecord(change);
+  if (type === 'update' && change.acceptedFor !== undefined) return 'acceptEpoch';
   if (type === 'update' && change.set.state === undefined) {
     return change.set.wrapped === undefined ? undefined : 'rewrap';
   }
@@ -55,7 +62,6 @@ function takesOver(change: KeyChange): change is Extract<KeyChange, { type: 'upd
 }
 
 function auditedKey(change: KeyChange): AuditedKey {
-  const key = change.type === 'insert' ? change.record : { ...change.expected, ...change.set };
-  const { id, name, purpose, version, state, kms, kek } = key;
+  const { id, name, purpose, version, state, kms, kek } = changedRecord(change);
   return { id, name, purpose, version, state, kms, kek };
 }

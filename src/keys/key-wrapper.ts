@@ -6,8 +6,10 @@ import { wipe } from '../crypto/wipe';
 import { KeyUnwrapError } from '../errors';
 import { newDataKeyId } from '../format/data-key-id';
 import type { KmsProvider } from '../kms/kms-provider';
+import { KeyEpochs } from './key-epochs';
 import type { KeyRecord } from './key-record';
 import { keyRecordMac } from './key-record-mac';
+import type { StateAuthenticator } from './key-state-mac';
 import { requireProvenState, stateAuthenticator } from './key-state-mac';
 import type { UseCounter } from './key-uses';
 import type { KmsClient } from './kms-client';
@@ -23,7 +25,7 @@ export interface CreatedKey {
 }
 
 /** What a rewrap changes of a record. */
-export type Wrapping = Pick<KeyRecord, 'kms' | 'kek' | 'wrapped' | 'recordMac'>;
+export type Wrapping = Pick<KeyRecord, 'kms' | 'kek' | 'wrapped' | 'recordMac' | 'application'>;
 
 /** How a {@link KeyWrapper} differs from the usual. */
 export interface KeyWrapperOptions {
@@ -35,9 +37,14 @@ export interface KeyWrapperOptions {
   readonly counterOf?: ((keyId: string) => UseCounter) | undefined;
 }
 
+/** A record but for what comes of wrapping its key. */
+type UnwrappedRecord = Omit<KeyRecord, keyof Wrapping | 'stateMac' | 'epoch'>;
+
 /** Makes and unwraps keys: where their bytes are in the open, and where they are wiped. */
 export class KeyWrapper {
   readonly providers: KmsProviders;
+  /** What was seen of the rows whose keys pass through here. */
+  readonly epochs = new KeyEpochs();
   readonly #application: string;
   readonly #wallClock: () => Date;
   readonly #counterOf: (keyId: string) => UseCounter;
@@ -61,7 +68,8 @@ export class KeyWrapper {
     const bytes = randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
     try {
       const record = await this.#newRecord({ ...spec, id }, bytes);
-      return { record, unwrapped: await this.unwrap(record) };
+      // Nobody has seen it until it is in the table.
+      return { record, unwrapped: await this.#proven(record) };
     } finally {
       wipe(bytes);
     }
@@ -72,9 +80,20 @@ export class KeyWrapper {
    * same key at once share one request to the KMS.
    *
    * @throws {@link KeyUnwrapError}, {@link UnsupportedCipherSuiteError}, {@link KmsUnavailableError},
-   * {@link KeyStateError} for a state that was edited in the table
+   * {@link KeyStateError} for a state that was edited in the table, and for an older row that was put back
    */
   async unwrap(record: KeyRecord): Promise<UnwrappedKey> {
+    const unwrapped = await this.#proven(record);
+    this.epochs.take(record, unwrapped.authenticateState);
+    return unwrapped;
+  }
+
+  /** Proves a row by itself, however old it is, and gives what its state can be proven with. */
+  async proveAnyAge(record: KeyRecord): Promise<StateAuthenticator> {
+    return (await this.#proven(record)).authenticateState;
+  }
+
+  async #proven(record: KeyRecord): Promise<UnwrappedKey> {
     const unwrapped = await this.#unwraps.run(record.id, async () => {
       requireKnownSuite(record);
       const uses = this.#counterOf(record.id);
@@ -94,7 +113,9 @@ export class KeyWrapper {
   async withKeyBytes<T>(record: KeyRecord, use: (bytes: Uint8Array) => Promise<T>): Promise<T> {
     const bytes = await this.providers.unwrap(record);
     try {
-      requireProvenState(record, stateAuthenticator(bytes));
+      const authenticate = stateAuthenticator(bytes);
+      requireProvenState(record, authenticate);
+      this.epochs.take(record, authenticate);
       return await use(bytes);
     } finally {
       wipe(bytes);
@@ -108,7 +129,7 @@ export class KeyWrapper {
    */
   async wrapWith(
     client: KmsClient,
-    key: Omit<KeyRecord, keyof Wrapping>,
+    key: UnwrappedRecord,
     bytes: Uint8Array,
   ): Promise<Wrapping> {
     const wrapping = await this.#wrap(client, key, bytes);
@@ -136,7 +157,7 @@ export class KeyWrapper {
     const { kek, wrapped } = await client.wrap(key, bytes);
     const fields = { ...key, kms: client.name, kek };
     const recordMac = keyRecordMac(bytes, fields, this.#application);
-    return { kms: client.name, kek, wrapped, recordMac };
+    return { kms: client.name, kek, wrapped, recordMac, application: this.#application };
   }
 
   async #newRecord(
@@ -152,12 +173,13 @@ export class KeyWrapper {
       compromisedAt: null,
       destroyedAt: null,
       expiresAt: null,
+      epoch: this.epochs.next(),
     };
     return {
       ...spec,
       ...wrapping,
       ...state,
-      stateMac: stateAuthenticator(bytes)({ id: spec.id, ...state }),
+      stateMac: stateAuthenticator(bytes)({ id: spec.id, ...wrapping, ...state }),
       createdAt,
       owner: null,
       securityLevel: null,

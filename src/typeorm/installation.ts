@@ -7,6 +7,8 @@ import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { NamedStatements } from './query/named-statements';
 import { ReadAhead } from './read-ahead';
+import { hasNamedApplication } from './named-application';
+import { keysOfStoredValues } from './stored-keys';
 import { hasStoredTokens } from './stored-tokens';
 import { takeOver } from './take-over';
 import type { EncryptedColumns } from './take-over';
@@ -56,7 +58,10 @@ export class Installation {
   constructor(dataSource: DataSource, options: FieldEncryptionOptions) {
     this.dataSource = dataSource;
     this.options = options;
-    this.store = new TypeormKeyStore(dataSource, (runner) => hasStoredTokens(this.columns, runner));
+    this.store = new TypeormKeyStore(dataSource, {
+      hasTokens: (runner) => hasStoredTokens(this.columns, runner),
+      keysOf: (name, runner) => keysOfStoredValues(this.columns, name, runner),
+    });
     this.readThreads = new ReadThreads(options.readThreads, options.application ?? 'default');
     this.readAhead = new ReadAhead(this.readThreads);
     this.#keys = this.#newKeyManager();
@@ -139,6 +144,19 @@ export class Installation {
     const { keyNames, indexed } = this.columns;
     for (const name of keyNames) this.#keys.activeKey(name);
     if (indexed) this.#keys.indexRoots();
+    await this.#keys.requireNewest();
+  }
+
+  /** Tells, once for each `initialize()`, that nothing keeps the keys apart from another application's. */
+  warnOfDefaultApplication(): void {
+    if (this.columns.keyNames.length === 0 || hasNamedApplication(this.options)) return;
+    this.dataSource.logger.log(
+      'warn',
+      "field encryption: no `application` is configured, and the name is 'default'. Another application " +
+        'without a name that can use the same KEK takes the keys and rows of this one for its own. ' +
+        'See docs/security.md, "The name of the application".',
+    );
+    this.#keys.tell({ type: 'applicationNotNamed' });
   }
 
   /** {@link Installation.prepareAll}, but schema commands must work without keys: the first use says what is wrong. */
@@ -198,6 +216,7 @@ export class Installation {
       keyPolicies,
       now,
       audit = {},
+      anchor,
     } = this.options;
     return new KeyManager<QueryRunner>({
       store: this.store,
@@ -209,6 +228,7 @@ export class Installation {
       onEvent,
       policies: keyPolicies,
       wallClock: now,
+      anchor,
       audit: { entries: new TypeormAuditStore(this.dataSource), options: audit },
     });
   }

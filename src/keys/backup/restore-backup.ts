@@ -1,11 +1,11 @@
 import { wipe } from '../../crypto/wipe';
 import { ConfigurationError, KeyStateError } from '../../errors';
+import type { KeyEpochs } from '../key-epochs';
 import { wholeSecond } from '../key-record';
 import { hasValidRecordMac } from '../key-record-mac';
 import type { KeyRecord } from '../key-record';
 import type { KeyServices } from '../key-services';
 import { provenChange, stateAuthenticator } from '../key-state-mac';
-import type { Wrapping } from '../key-wrapper';
 import type { BackedUpKey } from './backup-content';
 import { decodeKeys } from './backup-content';
 import { openBackup, parseBackup } from './backup-file';
@@ -112,30 +112,33 @@ async function wrapMissing<C>(
   if (active[0] !== undefined) await wrapper.unwrap(active[0]);
 
   const records: KeyRecord[] = [];
+  const epoch = wrapper.epochs.next(...existing);
   for (const { record, bytes } of missing) {
     const replaced = active.find(
       ({ purpose, name }) => purpose === record.purpose && name === record.name,
     );
     const now = wholeSecond(wallClock());
-    const restored = restoredRecord(record, bytes, replaced !== undefined, now);
-    const wrapping = await wrapper.wrapWith(wrapper.providers.primary, restored, bytes);
-    records.push({ ...restored, ...wrapping });
+    const changes = changesOf(record, replaced !== undefined, wrapper.epochs, now);
+    const wrapping = await wrapper.wrapWith(wrapper.providers.primary, record, bytes);
+    const authenticate = stateAuthenticator(bytes);
+    const proof = provenChange(authenticate, { ...record, ...wrapping }, changes, epoch);
+    records.push({ ...record, ...wrapping, ...proof });
   }
   return records;
 }
 
-function restoredRecord(
+function changesOf(
   record: BackedUpKey['record'],
-  bytes: Uint8Array,
   replaced: boolean,
+  epochs: KeyEpochs,
   now: Date,
-): Omit<KeyRecord, keyof Wrapping> {
-  const state = stateNow(record, replaced);
+): Pick<KeyRecord, 'state' | 'deactivatedAt' | 'compromisedAt'> {
+  const state = epochs.restrictionOf(record.id) ?? stateNow(record, replaced);
   // A process that did not see the loss may write with it until its cache has aged.
   const deactivatedAt =
     state === 'deactivated' ? (record.deactivatedAt ?? now) : record.deactivatedAt;
-  const change = provenChange(stateAuthenticator(bytes), record, { state, deactivatedAt });
-  return { ...record, ...change, state };
+  const compromisedAt = state === 'compromised' ? (record.compromisedAt ?? now) : null;
+  return { state, deactivatedAt, compromisedAt };
 }
 
 /**
