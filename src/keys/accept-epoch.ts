@@ -84,7 +84,9 @@ async function proveAll<C>(
 ): Promise<Map<string, StateAuthenticator>> {
   const proofs = new Map<string, StateAuthenticator>();
   for (const record of records) {
-    if (record.state !== 'destroyed') proofs.set(record.id, await wrapper.proveAnyAge(record));
+    if (record.state === 'destroyed') continue;
+    const { authenticateState } = await wrapper.unwrapOfAnyAge(record);
+    proofs.set(record.id, authenticateState);
   }
   return proofs;
 }
@@ -106,7 +108,8 @@ function changesOf(
 }
 
 function requireReason(reason: string): void {
-  if (reason.trim().length > 0 && reason.length <= MAX_REASON_CHARS && !/\p{Cc}/u.test(reason)) return;
+  if (reason.trim().length > 0 && reason.length <= MAX_REASON_CHARS && !/\p{Cc}/u.test(reason))
+    return;
   throw new ConfigurationError(
     `acceptEpoch: it needs a reason of 1 to ${String(MAX_REASON_CHARS)} characters in one line, for the audit log.`,
   );

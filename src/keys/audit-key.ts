@@ -9,6 +9,7 @@ import { soleActive } from './key-versions';
 import type { KeyRecord } from './key-record';
 import type { KeyStore } from './key-store';
 import type { KeyWrapper } from './key-wrapper';
+import type { UnwrappedKey } from './unwrapped-key';
 
 /** There is one key of the audit log; its record needs a name all the same. */
 const AUDIT_KEY_NAME = 'default';
@@ -55,16 +56,15 @@ export class AuditKey<C> {
     return seal;
   }
 
-  /** The seal that a key of the table gives; undefined for one that is not there. */
+  /** The seal that a key of the table gives, to verify with; undefined for one that is not there. */
   async find(keyId: string, connection?: C): Promise<AuditSeal | undefined> {
     const [record] = await this.#parts.store.findByIds([keyId], connection);
-    return record?.purpose === 'audit' ? this.open(record) : undefined;
+    if (record?.purpose !== 'audit') return undefined;
+    return sealOf(record, await this.#parts.wrapper.unwrapOfAnyAge(record));
   }
 
   async open(record: KeyRecord): Promise<AuditSeal> {
-    const unwrapped = await this.#parts.wrapper.unwrap(record);
-    if (unwrapped.purpose === 'audit') return unwrapped.key;
-    throw new TypeError(`key ${record.id} does not seal the audit log`);
+    return sealOf(record, await this.#parts.wrapper.unwrap(record));
   }
 
   /** Forgets the key, and that the table was there. */
@@ -132,6 +132,11 @@ export class AuditKey<C> {
     const known = (await store.list(connection)).find(({ state }) => state === 'active');
     if (known !== undefined) await wrapper.unwrap(known);
   }
+}
+
+function sealOf(record: KeyRecord, unwrapped: UnwrappedKey): AuditSeal {
+  if (unwrapped.purpose === 'audit') return unwrapped.key;
+  throw new TypeError(`key ${record.id} does not seal the audit log`);
 }
 
 /** Under a new key, nobody could tell any more whether the entries that are there were edited. */

@@ -87,12 +87,12 @@ export class CurrentKeys<C> {
     confirmedAt: number,
     others: readonly IndexRoot[] = [],
   ): void {
-    const { id, name, version } = record;
+    const { id, name, version, epoch } = record;
     if (unwrapped.purpose === 'index') {
       const key: IndexRoots = [unwrapped.key, ...others];
-      this.#indexRoots.accept({ id, name, version, key, confirmedAt });
+      this.#indexRoots.accept({ id, name, version, epoch, key, confirmedAt });
     } else if (unwrapped.purpose === 'data') {
-      this.#dataKeys.accept({ id, name, version, key: unwrapped.key, confirmedAt });
+      this.#dataKeys.accept({ id, name, version, epoch, key: unwrapped.key, confirmedAt });
       this.#onDataKey(unwrapped.key, confirmedAt);
     }
     this.#failures.delete(slot(record.purpose, name));

@@ -50,7 +50,8 @@ async function lostKey<C>(
     return keyLost(name, entry.keyId, `the audit log knows it as "${name}"`);
   }
   const anchored = await missingFromAnchor(audit, connection);
-  if (anchored !== undefined) return keyLost(name, anchored, 'the anchor of the key table knows it');
+  if (anchored !== undefined)
+    return keyLost(name, anchored, 'the anchor of the key table knows it');
   for (const record of found) await requireOtherName(wrapper, record);
   return undefined;
 }

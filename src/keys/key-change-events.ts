@@ -20,7 +20,12 @@ export function eventsOf(changes: readonly KeyChange[]): AuditEvent[] {
     if (operation === undefined) return [];
     const { epoch } = changedRecord(change);
     const reference = change.type === 'insert' ? change.restoredFrom : change.acceptedFor;
-    const event = { operation, outcome: 'done' as const, key: auditedKey(change), counts: { epoch } };
+    const event = {
+      operation,
+      outcome: 'done' as const,
+      key: auditedKey(change),
+      counts: { epoch },
+    };
     return [reference === undefined ? event : { ...event, reference }];
   });
 }

@@ -158,7 +158,13 @@ export class KeyLifecycle<C> {
     const changes: KeyChange[] = [
       ...(replaced === undefined
         ? []
-        : [{ type: 'update', expected: replaced.record, set: replaced.leaveAt(now, epoch) } as const]),
+        : [
+            {
+              type: 'update',
+              expected: replaced.record,
+              set: replaced.leaveAt(now, epoch),
+            } as const,
+          ]),
       next.record.state === 'preActive'
         ? { type: 'update', expected: next.record, set: record }
         : { type: 'insert', record },

@@ -121,7 +121,9 @@ export class KeyRetirement<C> {
   async seal(record: KeyRecord, authenticate: StateAuthenticator): Promise<void> {
     if (record.state !== 'compromised' || record.stateMac.length > 0) return;
     const set = provenChange(authenticate, record, {}, this.#parts.epochs.next());
-    await this.#parts.store.apply([{ type: 'update', expected: record, set }]).catch(() => undefined);
+    await this.#parts.store
+      .apply([{ type: 'update', expected: record, set }])
+      .catch(() => undefined);
   }
 
   /** @throws {@link KeyStateError} for a key that a process may still write with */

@@ -188,7 +188,12 @@ class RewrapRun<C> {
     const { store, wrapper } = this.#parts;
     requireProvenState(expected, authenticate);
     wrapper.epochs.take(expected, authenticate);
-    const proof = provenChange(authenticate, { ...expected, ...wrapping }, {}, wrapper.epochs.next());
+    const proof = provenChange(
+      authenticate,
+      { ...expected, ...wrapping },
+      {},
+      wrapper.epochs.next(),
+    );
     return store.apply([{ type: 'update', expected, set: { ...wrapping, ...proof } }]);
   }
 

@@ -9,7 +9,6 @@ import type { KmsProvider } from '../kms/kms-provider';
 import { KeyEpochs } from './key-epochs';
 import type { KeyRecord } from './key-record';
 import { keyRecordMac } from './key-record-mac';
-import type { StateAuthenticator } from './key-state-mac';
 import { requireProvenState, stateAuthenticator } from './key-state-mac';
 import type { UseCounter } from './key-uses';
 import type { KmsClient } from './kms-client';
@@ -69,7 +68,7 @@ export class KeyWrapper {
     try {
       const record = await this.#newRecord({ ...spec, id }, bytes);
       // Nobody has seen it until it is in the table.
-      return { record, unwrapped: await this.#proven(record) };
+      return { record, unwrapped: await this.unwrapOfAnyAge(record) };
     } finally {
       wipe(bytes);
     }
@@ -83,17 +82,16 @@ export class KeyWrapper {
    * {@link KeyStateError} for a state that was edited in the table, and for an older row that was put back
    */
   async unwrap(record: KeyRecord): Promise<UnwrappedKey> {
-    const unwrapped = await this.#proven(record);
+    const unwrapped = await this.unwrapOfAnyAge(record);
     this.epochs.take(record, unwrapped.authenticateState);
     return unwrapped;
   }
 
-  /** Proves a row by itself, however old it is, and gives what its state can be proven with. */
-  async proveAnyAge(record: KeyRecord): Promise<StateAuthenticator> {
-    return (await this.#proven(record)).authenticateState;
-  }
-
-  async #proven(record: KeyRecord): Promise<UnwrappedKey> {
+  /**
+   * {@link KeyWrapper.unwrap} for a row that may be older than one that was seen: to look at what was
+   * made with the key, never to make more.
+   */
+  async unwrapOfAnyAge(record: KeyRecord): Promise<UnwrappedKey> {
     const unwrapped = await this.#unwraps.run(record.id, async () => {
       requireKnownSuite(record);
       const uses = this.#counterOf(record.id);
@@ -127,11 +125,7 @@ export class KeyWrapper {
    *
    * @throws {@link KeyUnwrapError} when it does not, {@link KmsUnavailableError}
    */
-  async wrapWith(
-    client: KmsClient,
-    key: UnwrappedRecord,
-    bytes: Uint8Array,
-  ): Promise<Wrapping> {
+  async wrapWith(client: KmsClient, key: UnwrappedRecord, bytes: Uint8Array): Promise<Wrapping> {
     const wrapping = await this.#wrap(client, key, bytes);
     const proof = await client.unwrap({ ...key, ...wrapping });
     try {

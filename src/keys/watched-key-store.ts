@@ -23,11 +23,7 @@ export class WatchedKeyStore<C> implements KeyStore<C> {
     return this.#store.exists(connection);
   }
 
-  findCurrent(
-    purpose: KeyPurpose,
-    names: readonly string[],
-    connection?: C,
-  ): Promise<KeyRecord[]> {
+  findCurrent(purpose: KeyPurpose, names: readonly string[], connection?: C): Promise<KeyRecord[]> {
     return this.#observed(() => this.#store.findCurrent(purpose, names, connection));
   }
 

@@ -95,7 +95,10 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     confirm: (connection: QueryRunner) => Promise<boolean> = () => Promise.resolve(true),
   ): Promise<boolean> {
     if (heldByCaller?.isTransactionActive === true) throw notInTransaction(record.name);
-    if (record.purpose === 'index' && (await this.#withConnection(heldByCaller, this.#stored.hasTokens))) {
+    if (
+      record.purpose === 'index' &&
+      (await this.#withConnection(heldByCaller, this.#stored.hasTokens))
+    ) {
       // Another process may have made the root since it was looked for, and written with it.
       const made = await this.findCurrent('index', [record.name], heldByCaller);
       if (made.length > 0) return false;

@@ -258,7 +258,7 @@ describePostgresAndSqlite('A key row that was tampered with', (kind) => {
     expect(await readFirst(fresh)).toBeInstanceOf(KeyNotFoundError);
     const error = await rejection(fresh.getRepository(Entry).insert({ id: 3, text: 'new' }));
     expect(error).toBeInstanceOf(KeyNotFoundError);
-    expect(error.message).toMatch(/key of the audit log is missing.*Restore/);
+    expect(error.message).toMatch(/no data key "default".*but there was one.*Restore/);
     expect(await keyRows()).toEqual([]);
   });
 
@@ -349,7 +349,7 @@ describePostgresAndSqlite('A key row that was tampered with', (kind) => {
     await new Promise((resolve) => setTimeout(resolve, 120));
     const error = await rejection(running.getRepository(Entry).insert({ id: 11, text: 'eleven' }));
     expect(error).toBeInstanceOf(KeyStateError);
-    expect(error.message).toMatch(/version 2.*an older row was put back/);
+    expect(error.message).toMatch(/version 2 .*version 3/);
   });
 
   it('of the index root keeps lookups and writes from happening', async () => {
