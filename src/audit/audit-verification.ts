@@ -1,4 +1,4 @@
-import type { AuditEntry } from './audit-entry';
+import type { AuditedKey, AuditEntry } from './audit-entry';
 import { headOf, readHead } from './audit-entry';
 import type { AuditSeal } from './audit-seal';
 
@@ -23,12 +23,17 @@ export interface BrokenEntry {
 /** Gives the seal of a key id; undefined for one that is not in the key table. */
 export type FindSeal = (keyId: string) => Promise<AuditSeal | undefined>;
 
+/** A key as an entry has it. */
+export interface LoggedKey extends AuditedKey {
+  /** `null` in entries from before there were epochs. */
+  readonly epoch: number | null;
+}
+
 /** Follows the chain from its first entry, and remembers the last state of each key. */
 export class AuditVerification {
   readonly #findSeal: FindSeal;
   readonly #expected: { readonly seq: number; readonly hash: string } | undefined;
-  readonly #states = new Map<string, string>();
-  readonly #epochs = new Map<string, number>();
+  readonly #keys = new Map<string, LoggedKey>();
   #last: AuditEntry | undefined;
   #firstTime: string | undefined;
   #broken: BrokenEntry | undefined;
@@ -52,14 +57,9 @@ export class AuditVerification {
     return this.#firstTime;
   }
 
-  /** By key id: its state after the last operation on it. */
-  get states(): ReadonlyMap<string, string> {
-    return this.#states;
-  }
-
-  /** By key id: its epoch after the last operation that noted one. */
-  get epochs(): ReadonlyMap<string, number> {
-    return this.#epochs;
+  /** By key id: the key as it was after the last operation on it. */
+  get keys(): ReadonlyMap<string, LoggedKey> {
+    return this.#keys;
   }
 
   /** What is wrong, after the last entry was followed. */
@@ -78,11 +78,8 @@ export class AuditVerification {
       if (this.#broken !== undefined) return;
       this.#last = entry;
       this.#firstTime ??= entry.time;
-      if (entry.keyId !== null && entry.keyState !== null) {
-        this.#states.set(entry.keyId, entry.keyState);
-        const { epoch } = entry.counts;
-        if (epoch !== undefined) this.#epochs.set(entry.keyId, epoch);
-      }
+      const key = keyOf(entry);
+      if (key !== undefined) this.#keys.set(key.id, key);
     }
   }
 
@@ -99,4 +96,19 @@ export class AuditVerification {
   #seqOf(entry: AuditEntry, problem: AuditProblem): number {
     return problem === 'missing' ? this.entries + 1 : entry.seq;
   }
+}
+
+function keyOf(entry: AuditEntry): LoggedKey | undefined {
+  const { keyId, keyName, keyPurpose, keyVersion, keyState, kms, kek, counts } = entry;
+  if (keyId === null || keyState === null) return undefined;
+  return {
+    id: keyId,
+    name: keyName ?? '',
+    purpose: keyPurpose ?? '',
+    version: keyVersion ?? 0,
+    state: keyState,
+    kms: kms ?? '',
+    kek: kek ?? '',
+    epoch: counts['epoch'] ?? null,
+  };
 }

@@ -1,6 +1,9 @@
+import type { AuditEvent } from '../audit/audit-entry';
+import type { LoggedKey } from '../audit/audit-verification';
 import { ConfigurationError, FieldEncryptionError, KeyStateError } from '../errors';
 import type { AnchorDiscrepancy } from './anchor/key-anchor';
 import { discrepancies } from './anchor/key-anchor';
+import { MISSING } from './key-audit';
 import { EPOCH_REACH } from './key-epochs';
 import type { KeyRecord } from './key-record';
 import type { KeyServices } from './key-services';
@@ -64,6 +67,9 @@ export async function acceptEpoch<C>(
     if (!isDone) wrapper.epochs.learn(known);
   }
   if (!isDone) throw changedMeanwhile();
+  // The log knows keys that came after what was restored: they are given up, too.
+  const missing = (await audit?.missingKeys(records)) ?? [];
+  await audit?.record(...missing.map((key) => givenUp(key, reason)));
   await audit?.anchor?.accept(epoch);
   return report;
 }
@@ -105,6 +111,17 @@ function changesOf(
         : provenChange(authenticate, expected, {}, epoch);
     return { type: 'update', expected, set, acceptedFor };
   });
+}
+
+function givenUp({ epoch, ...key }: LoggedKey, reference: string): AuditEvent {
+  const counts = epoch === null ? {} : { epoch };
+  return {
+    operation: 'acceptEpoch',
+    outcome: 'done',
+    key: { ...key, state: MISSING },
+    reference,
+    counts,
+  };
 }
 
 function requireReason(reason: string): void {

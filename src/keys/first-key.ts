@@ -1,4 +1,5 @@
 import { KeyNotFoundError } from '../errors';
+import { MISSING } from './key-audit';
 import type { KeyAudit } from './key-audit';
 import type { KeyPurpose, KeyRecord } from './key-record';
 import type { KeyStore } from './key-store';
@@ -46,7 +47,7 @@ async function lostKey<C>(
   if (missing !== undefined) return keyLost(name, missing, 'values are stored under it');
 
   const entry = await audit?.lastOfKey(purpose, name, connection);
-  if (entry?.keyId !== null && entry !== undefined) {
+  if (entry !== undefined && entry.keyId !== null && entry.keyState !== MISSING) {
     return keyLost(name, entry.keyId, `the audit log knows it as "${name}"`);
   }
   const anchored = await missingFromAnchor(audit, connection);
@@ -73,7 +74,8 @@ function keyLost(name: string, keyId: string, evidence: string): KeyNotFoundErro
   return new KeyNotFoundError(
     `There is no data key "${name}" in the key table, but there was one: ${evidence}, and key ${keyId} is ` +
       'missing or was renamed. No new one is made in its place. Restore its row from a backup of the ' +
-      'database, or the keys from a backup of theirs (`field-encryption keys restore`).',
+      'database, or the keys from a backup of theirs (`field-encryption keys restore`); or, if nothing ' +
+      'that is stored needs it, give it up with `field-encryption keys accept-epoch`.',
     { keyId },
   );
 }

@@ -4,7 +4,7 @@ import { AuditLog } from '../audit/audit-log';
 import type { AuditOptions } from '../audit/audit-options';
 import type { AuditSeal } from '../audit/audit-seal';
 import type { AuditStore } from '../audit/audit-store';
-import type { BrokenEntry } from '../audit/audit-verification';
+import type { BrokenEntry, LoggedKey } from '../audit/audit-verification';
 import { AuditVerification } from '../audit/audit-verification';
 import { ConfigurationError, FieldEncryptionError } from '../errors';
 import { KeyAnchor } from './anchor/key-anchor';
@@ -70,6 +70,9 @@ export interface AuditRange {
   limit?: number;
 }
 
+/** State, in the log, of a key that was not in a table that was accepted. */
+export const MISSING = 'missing';
+
 const PAGE = 500;
 /** How often the key table is read again because entries came meanwhile. */
 const ATTEMPTS = 5;
@@ -111,11 +114,21 @@ export class KeyAudit<C> {
   }
 
   /** Records what is no change of a key, in a transaction of its own. */
-  async record(event: AuditEvent): Promise<void> {
-    if (this.#parts.options === false) return;
+  async record(...events: readonly AuditEvent[]): Promise<void> {
+    if (this.#parts.options === false || events.length === 0) return;
     const seal = await this.#key.ready();
     await this.#parts.entries.transaction((connection) =>
-      this.#log.append([event], seal, connection),
+      this.#log.append(events, seal, connection),
+    );
+  }
+
+  /** Keys that the log knows, as far as it is whole, and the table does not have. */
+  async missingKeys(records: readonly KeyRecord[]): Promise<LoggedKey[]> {
+    const verification = new AuditVerification(this.#seals());
+    await this.#follow(verification);
+    const ids = new Set(records.map(({ id }) => id));
+    return [...verification.keys.values()].filter(
+      ({ id, state }) => !ids.has(id) && !isGivenUp(state),
     );
   }
 
@@ -243,28 +256,41 @@ function begun(
 }
 
 function discrepancies(
-  verification: AuditVerification,
+  { keys, firstTime }: AuditVerification,
   records: readonly KeyRecord[],
 ): KeyDiscrepancy[] {
-  const { states, epochs, firstTime } = verification;
   const rows = new Map(records.map((record) => [record.id, record]));
-  const logged = [...states].map(([keyId, state]) => ({ keyId, state }));
-  // Keys may be older than the log.
-  const unrecorded = records
-    .filter(({ id, createdAt }) => isUnrecorded(states.has(id), createdAt, firstTime))
-    .map(({ id }) => ({ keyId: id, state: null }));
-  return [...logged, ...unrecorded].flatMap(({ keyId, state }) => {
-    const row = rows.get(keyId);
+  const changed = [...keys.values()].flatMap(({ id, state, epoch }) => {
+    const row = rows.get(id);
+    if (row === undefined ? isGivenUp(state) : agrees(row, state, epoch)) return [];
     const found = row?.state ?? null;
-    const loggedEpoch = epochs.get(keyId) ?? null;
-    const isOlder = row !== undefined && row.epoch < (loggedEpoch ?? 0);
-    if ((state === found && !isOlder) || (found === null && state === 'destroyed')) return [];
-    return [{ keyId, logged: state, found, loggedEpoch, foundEpoch: row?.epoch ?? null }];
+    const foundEpoch = row?.epoch ?? null;
+    return [{ keyId: id, logged: state, found, loggedEpoch: epoch, foundEpoch }];
   });
+  // Keys may be older than the log.
+  const unrecorded = records.filter(
+    ({ id, createdAt }) =>
+      firstTime !== undefined && !keys.has(id) && createdAt >= new Date(firstTime),
+  );
+  return [
+    ...changed,
+    ...unrecorded.map(({ id, state, epoch }) => ({
+      keyId: id,
+      logged: null,
+      found: state,
+      loggedEpoch: null,
+      foundEpoch: epoch,
+    })),
+  ];
 }
 
-function isUnrecorded(isLogged: boolean, createdAt: Date, firstTime: string | undefined): boolean {
-  return !isLogged && firstTime !== undefined && createdAt >= new Date(firstTime);
+function agrees(row: KeyRecord, state: string, epoch: number | null): boolean {
+  return row.state === state && row.epoch >= (epoch ?? 0);
+}
+
+/** Whether a key need not have a row. */
+function isGivenUp(state: string): boolean {
+  return state === 'destroyed' || state === MISSING;
 }
 
 function notAHead(): ConfigurationError {

@@ -285,11 +285,13 @@ describePostgresAndSqlite('Somebody who writes to the database', (kind) => {
     expect(await read(running, 2)).toMatchObject({ text: 'two' });
     expect(await verify(restarted)).toMatchObject({ ok: true, anchor: [] });
     const entries = await fieldEncryption(restarted).audit.list();
-    expect(entries.at(-1)).toMatchObject({
-      operation: 'acceptEpoch',
-      reference: reason,
-      counts: { epoch: epoch + 1 },
-    });
+    const accepted = entries.filter(({ operation }) => operation === 'acceptEpoch');
+    expect(accepted.map(({ reference, counts }) => [reference, counts['epoch']])).toEqual([
+      ...Array.from({ length: 3 }, () => [reason, epoch + 1]),
+      // The replacement, which the restored table does not have.
+      [reason, epoch],
+    ]);
+    expect(accepted.at(-1)).toMatchObject({ keyState: 'missing', keyVersion: 3 });
     // A row from before is older again.
     await putBack('data_keys', before.keys);
     expect(await rejection(useActive(running))).toBeInstanceOf(KeyStateError);
