@@ -137,12 +137,12 @@ export class CurrentKeys<C> {
   }
 
   async #confirm(wanted: Wanted, connection?: C): Promise<void> {
-    const { clock, policy, table } = this.#services;
+    const { clock, policy } = this.#services;
     const startedAt = clock();
     const attempt = { startedAt, generation: this.#generation };
     this.#dataKeys.dropConfirmedBy(startedAt - policy.maxAgeMs);
     this.#indexRoots.dropConfirmedBy(startedAt - policy.maxAgeMs);
-    if (!(await table.isReady(connection))) {
+    if (!(await this.#isReady(wanted, connection))) {
       this.#noteMissingTable(wanted);
       return;
     }
@@ -155,6 +155,16 @@ export class CurrentKeys<C> {
     await settleAll(['data', 'index'] as const, 1, (purpose) =>
       this.#confirmPurpose(purpose, wanted[purpose], attempt, connection),
     );
+  }
+
+  async #isReady(wanted: Wanted, connection?: C): Promise<boolean> {
+    try {
+      return await this.#services.table.isReady(connection);
+    } catch (failure) {
+      for (const name of wanted.data) this.#noteFailure('data', name, failure);
+      for (const name of wanted.index) this.#noteFailure('index', name, failure);
+      throw failure;
+    }
   }
 
   async #confirmPurpose(

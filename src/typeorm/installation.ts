@@ -2,11 +2,13 @@ import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { ConfigurationError, FieldEncryptionError } from '../errors';
 import type { KeyAudit } from '../keys/key-audit';
+import type { KeyEvent } from '../keys/key-event';
 import { KeyManager } from '../keys/key-manager';
 import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { NamedStatements } from './query/named-statements';
 import { ReadAhead } from './read-ahead';
+import { warningOf } from './event-warnings';
 import { hasNamedApplication } from './named-application';
 import { keysOfStoredValues } from './stored-keys';
 import { hasStoredTokens } from './stored-tokens';
@@ -150,12 +152,6 @@ export class Installation {
   /** Tells, once for each `initialize()`, that nothing keeps the keys apart from another application's. */
   warnOfDefaultApplication(): void {
     if (this.columns.keyNames.length === 0 || hasNamedApplication(this.options)) return;
-    this.dataSource.logger.log(
-      'warn',
-      "field encryption: no `application` is configured, and the name is 'default'. Another application " +
-        'without a name that can use the same KEK takes the keys and rows of this one for its own. ' +
-        'See docs/security.md, "The name of the application".',
-    );
     this.#keys.tell({ type: 'applicationNotNamed' });
   }
 
@@ -205,6 +201,12 @@ export class Installation {
     return isReplicated && queryRunner?.getReplicationMode() === 'slave' ? undefined : queryRunner;
   }
 
+  /** What an operator has to hear of also where nobody listens to events. */
+  #warnOf(event: KeyEvent): void {
+    const warning = warningOf(event);
+    if (warning !== undefined) this.dataSource.logger.log('warn', `field encryption: ${warning}`);
+  }
+
   #newKeyManager(): KeyManager<QueryRunner> {
     const {
       kms,
@@ -225,7 +227,10 @@ export class Installation {
       application,
       suite,
       cache: keyCache ?? {},
-      onEvent,
+      onEvent: (event) => {
+        this.#warnOf(event);
+        onEvent?.(event);
+      },
       policies: keyPolicies,
       wallClock: now,
       anchor,

@@ -45,10 +45,7 @@ function keyTablePath({ dataSource }: Session): string {
 }
 
 /** Columns that a key table from an earlier version lacks. */
-async function columnsToAdd(
-  session: Session,
-  tablesCreated: readonly string[],
-): Promise<string[]> {
+async function columnsToAdd(session: Session, tablesCreated: readonly string[]): Promise<string[]> {
   const table = keyTablePath(session);
   if (tablesCreated.includes(table)) return [];
   const missing = await withConnection(session.dataSource, undefined, missingKeyColumns);
