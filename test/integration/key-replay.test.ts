@@ -158,6 +158,22 @@ describePostgresAndSqlite('Somebody who writes to the database', (kind) => {
     expect(await read(restarted, 2)).toMatchObject({ text: 'two' });
   });
 
+  it('does not get a key back with a backup of the keys that was destroyed or revoked since', async () => {
+    const { keys } = fieldEncryption(running);
+    const { file } = await keys.backup({ kms });
+    await fieldEncryption(running).reencrypt();
+    const [destroyed, revoked] = [await key(1), await key(2)];
+    await keys.destroy(destroyed);
+    await keys.revoke(revoked);
+    await running.query(`DELETE FROM data_keys WHERE id IN ('${destroyed}', '${revoked}')`);
+
+    const restarted = await start({ anchor: anchor() });
+    const report = await fieldEncryption(restarted).keys.restore(file, { kms });
+    expect(report.destroyed).toMatchObject([{ id: destroyed }]);
+    expect(report.restored).toMatchObject([{ id: revoked, state: 'compromised' }]);
+    expect(await read(restarted, 2)).toMatchObject({ text: 'two' });
+  });
+
   it('cannot put an old wrapping under the state that a key has now', async () => {
     const { keys } = await copy();
     await fieldEncryption(running).keys.rewrap({ force: true });

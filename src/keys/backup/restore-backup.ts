@@ -53,7 +53,7 @@ export async function restoreBackup<C>(
   const content = await contentOf(file, opener);
   try {
     const existing = await services.store.list();
-    const plan = planOf(decodeKeys(content), existing, application);
+    const plan = planOf(services, decodeKeys(content), existing);
     const records = await wrapMissing(services, plan.missing, existing);
     if (!dryRun) await insertAll(services, records, file.id);
     return {
@@ -78,10 +78,10 @@ async function contentOf(file: BackupFile, opener: BackupOpener): Promise<Buffer
   }
 }
 
-function planOf(
+function planOf<C>(
+  { application, wrapper }: KeyServices<C>,
   keys: readonly BackedUpKey[],
   existing: readonly KeyRecord[],
-  application: string,
 ): RestorePlan {
   const plan = {
     missing: [] as BackedUpKey[],
@@ -90,7 +90,11 @@ function planOf(
   };
   for (const key of keys) {
     const same = existing.find(({ id }) => id === key.record.id);
-    if (same === undefined) {
+    // Its tombstone may have been lost with the table.
+    const wasDestroyed = wrapper.epochs.restrictionOf(key.record.id) === 'destroyed';
+    if (same === undefined && wasDestroyed) {
+      plan.destroyed.push(describe({ ...key.record, state: 'destroyed' }));
+    } else if (same === undefined) {
       requireVersionFree(key, existing);
       plan.missing.push(key);
     } else if (same.state === 'destroyed') plan.destroyed.push(describe(same));
@@ -196,6 +200,6 @@ function requireSameKey(
   );
 }
 
-function describe({ id, name, purpose, version, state }: KeyRecord): RestoredKey {
+function describe({ id, name, purpose, version, state }: RestoredKey): RestoredKey {
   return { id, name, purpose, version, state };
 }
