@@ -60,7 +60,9 @@ describePostgresAndSqlite('The application of a key', (kind) => {
       const events: KeyEvent[] = [];
       const warnings: unknown[] = [];
       const logger = Object.assign(new StatementLog(), {
-        log: (level: string, message: unknown) => void (level === 'warn' && warnings.push(message)),
+        log: (level: string, message: unknown) => {
+          if (level === 'warn') warnings.push(message);
+        },
       });
       const options = application === undefined ? {} : { application };
       const name = await start({ ...options, onEvent: (event) => events.push(event) }, { logger });

@@ -63,7 +63,6 @@ export class KeyAnchor<C> {
     if (this.#isChecked) return;
     const text = await this.#read();
     const state = await this.#opened(text, connection);
-    if (this.#isChecked) return;
     this.#epochs.learn(state?.keys ?? []);
     const records = await this.#parts.store.list(connection);
     await this.#prove(records, state?.keys ?? []);
