@@ -1,6 +1,7 @@
 import { CreateDataKeys1764000000000 } from './1764000000000-create-data-keys';
 import { CreateRuns1764000001000 } from './1764000001000-create-runs';
 import { CreateAuditLog1764000002000 } from './1764000002000-create-audit-log';
+import { AddKeyEpochs1764000003000 } from './1764000003000-add-key-epochs';
 
 /**
  * The migrations of the library's own tables, for a DataSource's `migrations`.
@@ -14,4 +15,5 @@ export const fieldEncryptionMigrations = [
   CreateDataKeys1764000000000,
   CreateRuns1764000001000,
   CreateAuditLog1764000002000,
+  AddKeyEpochs1764000003000,
 ];

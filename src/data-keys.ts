@@ -1,6 +1,7 @@
 import type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
 import type { KeyBackup } from './keys/backup/create-backup';
 import type { RestoreOptions, RestoreReport } from './keys/backup/restore-backup';
+import type { AcceptEpochOptions, AcceptEpochReport } from './keys/accept-epoch';
 import type { IndexRotation, IndexRotationOptions } from './keys/index-rotation';
 import type { KeyInfo } from './keys/key-info';
 import type { MaintenanceOptions, MaintenanceReport } from './keys/key-maintenance';
@@ -196,6 +197,18 @@ export class DataKeys {
    */
   restore(file: string, opener: BackupOpener, options?: RestoreOptions): Promise<RestoreReport> {
     return this.#installation.keys.operations.restore(file, opener, options);
+  }
+
+  /**
+   * Takes the key table as it is for the newest, after a restore of the database or a failover that lost
+   * a change of a key. It is recorded, and running processes take the table, too.
+   *
+   * @param epoch - the newest epoch that is given up, as the error or `audit verify` names it.
+   * @throws {@link KeyStateError} for an epoch below one that is known, or a row that was edited;
+   * {@link ConfigurationError} without a reason
+   */
+  acceptEpoch(epoch: number, options: AcceptEpochOptions): Promise<AcceptEpochReport> {
+    return this.#installation.keys.operations.acceptEpoch(epoch, options);
   }
 
   /** Restores a backup into a scratch table in memory and reads rows of the database with it. */

@@ -13,6 +13,7 @@ export type AuditOperation =
   | 'adopt'
   | 'backup'
   | 'restore'
+  | 'acceptEpoch'
   | `data ${string}`;
 
 /** How it went. What changes keys is recorded with the change, and so only where it was `done`. */
@@ -37,7 +38,7 @@ export interface AuditEvent {
   readonly operation: AuditOperation;
   readonly outcome: AuditOutcome;
   readonly key?: AuditedKey;
-  /** What it belongs to: id of a backup or of a run; at most 64 characters. */
+  /** What it belongs to: id of a backup or of a run, or the reason given; at most 64 characters. */
   readonly reference?: string;
   /** Whole numbers by name, such as `{ rows: 200000 }`. */
   readonly counts?: Readonly<Record<string, number>>;

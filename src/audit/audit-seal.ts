@@ -28,6 +28,11 @@ export class AuditSeal {
     return equalInConstantTime(Buffer.from(expected), Buffer.from(entry.hash));
   }
 
+  /** `HMAC-SHA-256(key, lengthPrefixed(label, parts))`, for what is kept beside the log. */
+  mac(label: string, parts: readonly (string | Uint8Array)[]): Buffer {
+    return hmacSha256(this.#key, lengthPrefixed([label, ...parts]));
+  }
+
   #mac(entry: UnsealedEntry): Buffer {
     return hmacSha256(this.#key, sealedBytes(entry));
   }

@@ -15,6 +15,9 @@ export interface AuditStore<C = unknown> {
     connection?: C,
   ): Promise<AuditEntry[]>;
 
+  /** The last entry about a version of this key. */
+  lastOfKey(purpose: string, name: string, connection?: C): Promise<AuditEntry | undefined>;
+
   /** The last entry. */
   last(connection?: C): Promise<AuditEntry | undefined>;
 

@@ -1,4 +1,4 @@
-import type { AuditEntry } from './audit-entry';
+import type { AuditedKey, AuditEntry } from './audit-entry';
 import { headOf, readHead } from './audit-entry';
 import type { AuditSeal } from './audit-seal';
 
@@ -33,11 +33,17 @@ export type FoundSeal = AuditSeal | 'unknownSeal' | 'unauthenticatedSeal';
 /** Gives the seal of a key id. */
 export type FindSeal = (keyId: string) => Promise<FoundSeal>;
 
+/** A key as an entry has it. */
+export interface LoggedKey extends AuditedKey {
+  /** `null` in entries from before there were epochs. */
+  readonly epoch: number | null;
+}
+
 /** Follows the chain from its first entry, and remembers the last state of each key. */
 export class AuditVerification {
   readonly #findSeal: FindSeal;
   readonly #expected: { readonly seq: number; readonly hash: string } | undefined;
-  readonly #states = new Map<string, string>();
+  readonly #keys = new Map<string, LoggedKey>();
   #last: AuditEntry | undefined;
   #firstTime: string | undefined;
   #broken: BrokenEntry | undefined;
@@ -61,9 +67,9 @@ export class AuditVerification {
     return this.#firstTime;
   }
 
-  /** By key id: its state after the last operation on it. */
-  get states(): ReadonlyMap<string, string> {
-    return this.#states;
+  /** By key id: the key as it was after the last operation on it. */
+  get keys(): ReadonlyMap<string, LoggedKey> {
+    return this.#keys;
   }
 
   /** What is wrong, after the last entry was followed. */
@@ -82,9 +88,8 @@ export class AuditVerification {
       if (this.#broken !== undefined) return;
       this.#last = entry;
       this.#firstTime ??= entry.time;
-      if (entry.keyId !== null && entry.keyState !== null) {
-        this.#states.set(entry.keyId, entry.keyState);
-      }
+      const key = keyOf(entry);
+      if (key !== undefined) this.#keys.set(key.id, key);
     }
   }
 
@@ -101,4 +106,19 @@ export class AuditVerification {
   #seqOf(entry: AuditEntry, problem: AuditProblem): number {
     return problem === 'missing' ? this.entries + 1 : entry.seq;
   }
+}
+
+function keyOf(entry: AuditEntry): LoggedKey | undefined {
+  const { keyId, keyName, keyPurpose, keyVersion, keyState, kms, kek, counts } = entry;
+  if (keyId === null || keyState === null) return undefined;
+  return {
+    id: keyId,
+    name: keyName ?? '',
+    purpose: keyPurpose ?? '',
+    version: keyVersion ?? 0,
+    state: keyState,
+    kms: kms ?? '',
+    kek: kek ?? '',
+    epoch: counts['epoch'] ?? null,
+  };
 }

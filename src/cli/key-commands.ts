@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import type { BackupOptions, OpenerOptions } from './backup-access';
+import { keysAcceptEpoch } from './commands/keys-accept-epoch';
 import { keysAdopt } from './commands/keys-adopt';
 import { keysBackup } from './commands/keys-backup';
 import { keysDestroy } from './commands/keys-destroy';
@@ -142,6 +143,17 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .action((id: string, options: DryRunOption & YesOption & { readonly replacement: boolean }) => {
       const { dryRun = false, yes = false, replacement } = options;
       choose((session) => keysRevoke(session, id, { dryRun, yes, replace: replacement }));
+    });
+  keys
+    .command('accept-epoch')
+    .description('take an older key table for the newest, after a restore of the database')
+    .argument('<epoch>', 'newest epoch that is given up, as the error names it', wholeNumber)
+    .requiredOption('--reason <text>', 'why, for the audit log; at most 64 characters')
+    .option(...DRY_RUN)
+    .option(...YES)
+    .action((epoch: number, options: DryRunOption & YesOption & { readonly reason: string }) => {
+      const { dryRun = false, yes = false, reason } = options;
+      choose((session) => keysAcceptEpoch(session, epoch, { reason, dryRun, yes }));
     });
   keys
     .command('destroy')

@@ -31,6 +31,8 @@ export const LABELS = Object.freeze({
   auditKey: 'typeorm-field-encryption/v1/audit-key',
   /** Begins what is sealed of an entry of the audit log. */
   auditEntry: 'typeorm-field-encryption/v1/audit-entry',
+  /** Begins what is sealed of the anchor of the key table. */
+  keyAnchor: 'typeorm-field-encryption/v1/key-anchor',
   /** Derives a value that tells whether a key is the expected one. */
   keyCheckValue: 'typeorm-field-encryption/v1/check-value',
 });

@@ -5,6 +5,8 @@ export interface ActiveKey<T> {
   readonly id: string;
   readonly name: string;
   readonly version: number;
+  /** Epoch of its row. */
+  readonly epoch: number;
   readonly key: T;
   /** When the table and the KMS were asked for it, on the manager's clock. */
   readonly confirmedAt: number;
@@ -14,7 +16,7 @@ export interface ActiveKey<T> {
 export class ActiveKeys<T> {
   readonly #byName = new Map<string, ActiveKey<T>>();
   /** Outlives the keys themselves: what this process has seen cannot be unseen. */
-  readonly #highestVersion = new Map<string, number>();
+  readonly #highest = new Map<string, { readonly version: number; readonly epoch: number }>();
 
   /** Milliseconds since the key was last confirmed; Infinity for one that is not in memory. */
   age(name: string, now: number): number {
@@ -31,15 +33,16 @@ export class ActiveKeys<T> {
    * older news and left aside.
    *
    * @throws {@link KeyStateError} where the active version went backwards: the table was restored
-   * from a backup or an old row was made active again.
+   * from a backup or an old row was made active again. A newer epoch says that this was accepted.
    */
   accept(candidate: ActiveKey<T>): void {
-    const highest = this.#highestVersion.get(candidate.name) ?? 0;
-    if (candidate.version < highest) {
+    const highest = this.#highest.get(candidate.name) ?? { version: 0, epoch: 0 };
+    if (candidate.version < highest.version && candidate.epoch <= highest.epoch) {
       if (this.age(candidate.name, candidate.confirmedAt) <= 0) return;
       throw wentBackwards(candidate, highest);
     }
-    this.#highestVersion.set(candidate.name, candidate.version);
+    const { version, epoch } = candidate;
+    this.#highest.set(candidate.name, { version, epoch });
     this.#byName.set(candidate.name, candidate);
   }
 
@@ -58,15 +61,19 @@ export class ActiveKeys<T> {
   /** Forgets everything. */
   clear(): void {
     this.#byName.clear();
-    this.#highestVersion.clear();
+    this.#highest.clear();
   }
 }
 
-function wentBackwards(candidate: ActiveKey<unknown>, highest: number): KeyStateError {
+function wentBackwards(
+  candidate: ActiveKey<unknown>,
+  highest: { readonly version: number; readonly epoch: number },
+): KeyStateError {
   return new KeyStateError(
     `key "${candidate.name}": version ${String(candidate.version)} is active in the key table, ` +
-      `but this process has used version ${String(highest)}. ` +
-      'If the table was restored from a backup on purpose, restart the process.',
+      `but this process has used version ${String(highest.version)}. ` +
+      'If the table was restored from a backup on purpose: field-encryption keys accept-epoch ' +
+      `${String(Math.max(highest.epoch, candidate.epoch))} --reason "..."`,
     // A read through a transaction that began before the rotation sees the older version, too.
     { keyId: candidate.id, retryable: true },
   );

@@ -15,6 +15,7 @@ import { soleActive } from './key-versions';
 import type { KeyRecord } from './key-record';
 import type { KeyStore } from './key-store';
 import type { KeyWrapper } from './key-wrapper';
+import type { UnwrappedKey } from './unwrapped-key';
 
 /** There is one key of the audit log; its record needs a name all the same. */
 const AUDIT_KEY_NAME = 'default';
@@ -61,23 +62,17 @@ export class AuditKey<C> {
     return seal;
   }
 
-  /** The seal that a key of the table gives. */
-  async find(keyId: string): Promise<FoundSeal> {
-    const [record] = await this.#parts.store.findByIds([keyId]);
+  /** The seal that a key of the table gives, to verify with. */
+  async find(keyId: string, connection?: C): Promise<FoundSeal> {
+    const [record] = await this.#parts.store.findByIds([keyId], connection);
     if (record?.purpose !== 'audit') return 'unknownSeal';
-    try {
-      return await this.open(record);
-    } catch (error) {
-      if (error instanceof UnauthenticatedKeyError) return 'unauthenticatedSeal';
-      throw error;
-    }
+    const unwrapped = await this.#parts.wrapper.unwrapOfAnyAge(record);
+    return unwrapped.isAuthenticated ? sealOf(record, unwrapped) : 'unauthenticatedSeal';
   }
 
   /** @throws {@link UnauthenticatedKeyError} for a key that somebody without the KMS could have made, and seal with */
   async open(record: KeyRecord): Promise<AuditSeal> {
-    const unwrapped = await this.#parts.wrapper.unwrap(record);
-    if (unwrapped.purpose === 'audit') return unwrapped.key;
-    throw new TypeError(`key ${record.id} does not seal the audit log`);
+    return sealOf(record, await this.#parts.wrapper.unwrap(record));
   }
 
   /** Forgets the key, and that the table was there. */
@@ -145,6 +140,11 @@ export class AuditKey<C> {
     const known = (await store.list(connection)).find(({ state }) => state === 'active');
     if (known !== undefined) await wrapper.unwrapToRead(known);
   }
+}
+
+function sealOf(record: KeyRecord, unwrapped: UnwrappedKey): AuditSeal {
+  if (unwrapped.purpose === 'audit') return unwrapped.key;
+  throw new TypeError(`key ${record.id} does not seal the audit log`);
 }
 
 /** Under a new key, nobody could tell any more whether the entries that are there were edited. */

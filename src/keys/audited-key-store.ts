@@ -24,6 +24,10 @@ export class AuditedKeyStore<C> implements KeyStore<C> {
     return this.#store.findByIds(ids, connection);
   }
 
+  keysOfStoredValues(name: string, connection?: C): Promise<string[]> {
+    return this.#store.keysOfStoredValues(name, connection);
+  }
+
   list(connection?: C): Promise<KeyRecord[]> {
     return this.#store.list(connection);
   }

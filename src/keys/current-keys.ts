@@ -87,12 +87,12 @@ export class CurrentKeys<C> {
     confirmedAt: number,
     others: readonly IndexRoot[] = [],
   ): void {
-    const { id, name, version } = record;
+    const { id, name, version, epoch } = record;
     if (unwrapped.purpose === 'index') {
       const key: IndexRoots = [unwrapped.key, ...others];
-      this.#indexRoots.accept({ id, name, version, key, confirmedAt });
+      this.#indexRoots.accept({ id, name, version, epoch, key, confirmedAt });
     } else if (unwrapped.purpose === 'data') {
-      this.#dataKeys.accept({ id, name, version, key: unwrapped.key, confirmedAt });
+      this.#dataKeys.accept({ id, name, version, epoch, key: unwrapped.key, confirmedAt });
       this.#onDataKey(unwrapped.key, confirmedAt);
     }
     this.#failures.delete(slot(record.purpose, name));
@@ -137,22 +137,34 @@ export class CurrentKeys<C> {
   }
 
   async #confirm(wanted: Wanted, connection?: C): Promise<void> {
-    const { clock, policy, table } = this.#services;
+    const { clock, policy } = this.#services;
     const startedAt = clock();
     const attempt = { startedAt, generation: this.#generation };
     this.#dataKeys.dropConfirmedBy(startedAt - policy.maxAgeMs);
     this.#indexRoots.dropConfirmedBy(startedAt - policy.maxAgeMs);
-    if (!(await table.exists(connection))) {
+    if (!(await this.#isReady(wanted, connection))) {
       this.#noteMissingTable(wanted);
       return;
     }
     // Nobody waits for it: a caller may hold the only connection.
     void this.#services.uses.flush();
+    const anchor = this.#services.audit?.anchor;
+    if (anchor?.isBehind === true) void anchor.advance();
 
     // One after the other: they may share the caller's connection.
     await settleAll(['data', 'index'] as const, 1, (purpose) =>
       this.#confirmPurpose(purpose, wanted[purpose], attempt, connection),
     );
+  }
+
+  async #isReady(wanted: Wanted, connection?: C): Promise<boolean> {
+    try {
+      return await this.#services.table.isReady(connection);
+    } catch (failure) {
+      for (const name of wanted.data) this.#noteFailure('data', name, failure);
+      for (const name of wanted.index) this.#noteFailure('index', name, failure);
+      throw failure;
+    }
   }
 
   async #confirmPurpose(

@@ -1,6 +1,7 @@
 import { KeyNotFoundError, KeyStateError } from '../errors';
 import type { KeyRecord } from './key-record';
 import type { KeyServices } from './key-services';
+import { provenChange, stateAuthenticator } from './key-state-mac';
 import type { KeyChange } from './key-store';
 import { settleAll } from './settle-all';
 
@@ -45,9 +46,12 @@ export async function adoptKeys<C>(
   const changes: (KeyChange & { type: 'update' })[] = [];
   const due = chosen.filter((record) => !isCurrent(record));
   await settleAll(due, CONCURRENCY, async (expected) => {
-    const set = await wrapper.withBytesToAdopt(expected, (bytes) =>
-      wrapper.wrapWith(wrapper.providers.primary, expected, bytes),
-    );
+    const set = await wrapper.withBytesToAdopt(expected, async (bytes) => {
+      const wrapping = await wrapper.wrapWith(wrapper.providers.primary, expected, bytes);
+      const authenticate = stateAuthenticator(bytes);
+      const adopted = { ...expected, ...wrapping };
+      return { ...wrapping, ...provenChange(authenticate, adopted, {}, wrapper.epochs.next()) };
+    });
     changes.push({ type: 'update', expected, set, adopted: true });
   });
   if (changes.length > 0 && !(await store.apply(changes))) throw changedMeanwhile();

@@ -4,14 +4,17 @@ import { AuditLog } from '../audit/audit-log';
 import type { AuditOptions } from '../audit/audit-options';
 import type { AuditSeal } from '../audit/audit-seal';
 import type { AuditStore } from '../audit/audit-store';
-import type { BrokenEntry, FoundSeal } from '../audit/audit-verification';
+import type { BrokenEntry, FoundSeal, LoggedKey } from '../audit/audit-verification';
 import { AuditVerification } from '../audit/audit-verification';
 import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../errors';
 import type { FieldEncryptionErrorCode } from '../errors';
+import { KeyAnchor } from './anchor/key-anchor';
+import type { AnchorDiscrepancy } from './anchor/key-anchor';
+import type { KeyTableAnchor } from './anchor/key-table-anchor';
 import { AuditKey } from './audit-key';
-import { areRevocations, eventsOf, keyAfter } from './key-change-events';
+import { areRevocations, eventsOf, changedRecord } from './key-change-events';
 import type { KeyEventListener } from './key-event';
-import type { KeyRecord } from './key-record';
+import type { KeyPurpose, KeyRecord } from './key-record';
 import type { KeyChange, KeyStore } from './key-store';
 import type { KeyWrapper } from './key-wrapper';
 import { settleAll } from './settle-all';
@@ -24,6 +27,8 @@ export interface KeyAuditParts<C> {
   /** `false` records nothing; what is there can be read. */
   readonly options: AuditOptions | false;
   readonly wrapper: KeyWrapper;
+  readonly application: string;
+  readonly anchor?: KeyTableAnchor | undefined;
   readonly maxAgeMs: number;
   readonly clock: () => number;
   readonly wallClock: () => Date;
@@ -37,6 +42,10 @@ export interface KeyDiscrepancy {
   readonly logged: string | null;
   /** State in the key table; `null` where the key is not in it. */
   readonly found: string | null;
+  /** Epoch after the last recorded operation; `null` where none is recorded. */
+  readonly loggedEpoch: number | null;
+  /** Epoch in the key table: where it is lower than the recorded one, an older row was put back. */
+  readonly foundEpoch: number | null;
 }
 
 /** A key row that does not prove that the library wrote it, with the KMS. */
@@ -63,6 +72,8 @@ export interface AuditReport {
    * Those that are marked as destroyed have nothing to prove.
    */
   readonly unproven: readonly UnprovenKey[];
+  /** Keys of which the anchor knows a newer row than the table has, or any; `null` without an anchor. */
+  readonly anchor: readonly AnchorDiscrepancy[] | null;
 }
 
 /** Which entries to list. */
@@ -72,6 +83,9 @@ export interface AuditRange {
   /** Defaults to 100. */
   limit?: number;
 }
+
+/** State, in the log, of a key that was not in a table that was accepted. */
+export const MISSING = 'missing';
 
 const PAGE = 500;
 /** How often the key table is read again because entries came meanwhile. */
@@ -84,6 +98,8 @@ export class KeyAudit<C> {
   readonly #parts: KeyAuditParts<C>;
   readonly #log: AuditLog<C>;
   readonly #key: AuditKey<C>;
+  /** Undefined where the key table has no anchor. */
+  readonly anchor: KeyAnchor<C> | undefined;
 
   constructor(parts: KeyAuditParts<C>) {
     this.#parts = parts;
@@ -91,14 +107,47 @@ export class KeyAudit<C> {
     const onFailure = this.#tellFailure.bind(this);
     this.#log = new AuditLog({ store: entries, options: options || {}, wallClock, onFailure });
     this.#key = new AuditKey({ ...parts, log: this.#log });
+    const { anchor: port } = parts;
+    this.anchor =
+      port &&
+      new KeyAnchor({
+        ...parts,
+        port,
+        seal: (connection) => this.#key.ready(connection),
+        findSeal: async (keyId, connection) => {
+          const found = await this.#key.find(keyId, connection);
+          return typeof found === 'string' ? undefined : found;
+        },
+      });
+  }
+
+  /** The last entry about a version of a key. */
+  async lastOfKey(
+    purpose: KeyPurpose,
+    name: string,
+    connection?: C,
+  ): Promise<AuditEntry | undefined> {
+    const { entries } = this.#parts;
+    if (!(await entries.exists(connection))) return undefined;
+    return entries.lastOfKey(purpose, name, connection);
   }
 
   /** Records what is no change of a key, in a transaction of its own. */
-  async record(event: AuditEvent): Promise<void> {
-    if (this.#parts.options === false) return;
+  async record(...events: readonly AuditEvent[]): Promise<void> {
+    if (this.#parts.options === false || events.length === 0) return;
     const seal = await this.#key.ready();
     await this.#parts.entries.transaction((connection) =>
-      this.#log.append([event], seal, connection),
+      this.#log.append(events, seal, connection),
+    );
+  }
+
+  /** Keys that the log knows, as far as it is whole, and the table does not have. */
+  async missingKeys(records: readonly KeyRecord[]): Promise<LoggedKey[]> {
+    const verification = new AuditVerification(this.#seals());
+    await this.#follow(verification);
+    const ids = new Set(records.map(({ id }) => id));
+    return [...verification.keys.values()].filter(
+      ({ id, state }) => !ids.has(id) && !isGivenUp(state),
     );
   }
 
@@ -153,26 +202,30 @@ export class KeyAudit<C> {
     const broken = verification.broken ?? begun(verification, records);
     const keys = broken === undefined ? discrepancies(verification, records) : [];
     const unproven = await this.#unproven(records);
+    const anchor = (await this.anchor?.compare()) ?? null;
     return {
-      ok: broken === undefined && keys.length === 0 && unproven.length === 0,
+      ok:
+        broken === undefined && [keys, unproven, anchor ?? []].every((found) => found.length === 0),
       entries: verification.entries,
       head: verification.head,
       broken: broken ?? null,
       keys,
       unproven,
+      anchor,
     };
   }
 
-  /** Forgets the key of the log. */
+  /** Forgets the key of the log, and what the anchor said. */
   clear(): void {
     this.#key.forget();
+    this.anchor?.clear();
   }
 
   /** The key of the log itself may be among those that a restore brings back, or that are adopted. */
   async #sealFor(changes: readonly KeyChange[], connection?: C): Promise<AuditSeal> {
     const arriving = changes
       .filter((change) => change.type === 'insert' || change.adopted === true)
-      .map(keyAfter)
+      .map(changedRecord)
       .find(({ purpose, state }) => purpose === 'audit' && state === 'active');
     return arriving === undefined ? this.#key.ready(connection) : this.#key.open(arriving);
   }
@@ -238,24 +291,41 @@ function begun(
 }
 
 function discrepancies(
-  { states, firstTime }: AuditVerification,
+  { keys, firstTime }: AuditVerification,
   records: readonly KeyRecord[],
 ): KeyDiscrepancy[] {
-  const found = new Map(records.map(({ id, state }) => [id, state]));
-  const changed = [...states].flatMap(([keyId, logged]) => {
-    const state = found.get(keyId) ?? null;
-    if (state === logged || (state === null && logged === 'destroyed')) return [];
-    return [{ keyId, logged, found: state }];
+  const rows = new Map(records.map((record) => [record.id, record]));
+  const changed = [...keys.values()].flatMap(({ id, state, epoch }) => {
+    const row = rows.get(id);
+    if (row === undefined ? isGivenUp(state) : agrees(row, state, epoch)) return [];
+    const found = row?.state ?? null;
+    const foundEpoch = row?.epoch ?? null;
+    return [{ keyId: id, logged: state, found, loggedEpoch: epoch, foundEpoch }];
   });
   // Keys may be older than the log.
   const unrecorded = records.filter(
     ({ id, createdAt }) =>
-      firstTime !== undefined && !states.has(id) && createdAt >= new Date(firstTime),
+      firstTime !== undefined && !keys.has(id) && createdAt >= new Date(firstTime),
   );
   return [
     ...changed,
-    ...unrecorded.map(({ id, state }) => ({ keyId: id, logged: null, found: state })),
+    ...unrecorded.map(({ id, state, epoch }) => ({
+      keyId: id,
+      logged: null,
+      found: state,
+      loggedEpoch: null,
+      foundEpoch: epoch,
+    })),
   ];
+}
+
+function agrees(row: KeyRecord, state: string, epoch: number | null): boolean {
+  return row.state === state && row.epoch >= (epoch ?? 0);
+}
+
+/** Whether a key need not have a row. */
+function isGivenUp(state: string): boolean {
+  return state === 'destroyed' || state === MISSING;
 }
 
 function notAHead(): ConfigurationError {

@@ -18,9 +18,15 @@ export function eventsOf(changes: readonly KeyChange[]): AuditEvent[] {
   return changes.flatMap((change) => {
     const operation = operationOf(change, replaced);
     if (operation === undefined) return [];
-    const { restoredFrom } = change.type === 'insert' ? change : {};
-    const event = { operation, outcome: 'done' as const, key: auditedKey(change) };
-    return [restoredFrom === undefined ? event : { ...event, reference: restoredFrom }];
+    const { epoch } = changedRecord(change);
+    const reference = change.type === 'insert' ? change.restoredFrom : change.acceptedFor;
+    const event = {
+      operation,
+      outcome: 'done' as const,
+      key: auditedKey(change),
+      counts: { epoch },
+    };
+    return [reference === undefined ? event : { ...event, reference }];
   });
 }
 
@@ -29,8 +35,8 @@ export function areRevocations(changes: readonly KeyChange[]): boolean {
   return changes.every((change) => change.type === 'update' && change.set.state === 'compromised');
 }
 
-/** The key as a change leaves it. */
-export function keyAfter(change: KeyChange): KeyRecord {
+/** The record as it is after a change. */
+export function changedRecord(change: KeyChange): KeyRecord {
   return change.type === 'insert' ? change.record : { ...change.expected, ...change.set };
 }
 
@@ -41,7 +47,8 @@ function operationOf(
   const { type } = change;
   if (change.adopted === true) return 'adopt';
   if (type === 'insert' && change.restoredFrom !== undefined) return 'restore';
-  const key = keyAfter(change);
+  const key = changedRecord(change);
+  if (type === 'update' && change.acceptedFor !== undefined) return 'acceptEpoch';
   if (type === 'update' && change.set.state === undefined) {
     return change.set.wrapped === undefined ? undefined : 'rewrap';
   }
@@ -61,6 +68,6 @@ function takesOver(change: KeyChange): change is Extract<KeyChange, { type: 'upd
 }
 
 function auditedKey(change: KeyChange): AuditedKey {
-  const { id, name, purpose, version, state, kms, kek } = keyAfter(change);
+  const { id, name, purpose, version, state, kms, kek } = changedRecord(change);
   return { id, name, purpose, version, state, kms, kek };
 }

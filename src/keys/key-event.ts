@@ -54,6 +54,25 @@ export type KeyEvent =
       readonly code: FieldEncryptionErrorCode;
     }
   | {
+      /** The anchor was empty, and begins with the key table as it is. */
+      readonly type: 'anchorBegun';
+      readonly epoch: number;
+    }
+  | {
+      /** The anchor could not be written; it is behind the key table until it is. */
+      readonly type: 'anchorFailed';
+      readonly code: FieldEncryptionErrorCode | undefined;
+    }
+  | {
+      /** The anchor knows newer rows of these keys than the key table has. Older ones are refused. */
+      readonly type: 'keyTableOlder';
+      readonly keyIds: readonly string[];
+    }
+  | {
+      /** No `application` is configured: applications that share a KEK accept each other's keys. */
+      readonly type: 'applicationNotNamed';
+    }
+  | {
       /** A key could not be taken from the table or the KMS; cached ones serve until their maximum age. */
       readonly type: 'keyLoadFailed';
       readonly purpose: KeyPurpose;

@@ -1,5 +1,7 @@
 import type { CipherSuite } from '../crypto/aead';
 import { KeyStateError } from '../errors';
+import { requireNeverMade } from './first-key';
+import type { KeyAudit } from './key-audit';
 import type { KeyEventListener } from './key-event';
 import type { KeyPolicies } from './key-policy';
 import { expiryOf, policyOf } from './key-policy';
@@ -16,6 +18,8 @@ import { noActiveKey } from './no-active-key';
 export interface KeyLifecycleParts<C> {
   readonly store: KeyStore<C>;
   readonly wrapper: KeyWrapper;
+  /** Undefined where nothing is recorded. */
+  readonly audit: KeyAudit<C> | undefined;
   /** Suite of the data keys created from now on. */
   readonly suite: CipherSuite;
   readonly policies: KeyPolicies;
@@ -28,7 +32,7 @@ export interface KeyLifecycleParts<C> {
 interface ReplaceableKey {
   readonly record: KeyRecord;
   /** What its row says once it is replaced. */
-  readonly leaveAt: (now: Date) => StateChange;
+  readonly leaveAt: (now: Date, epoch: number) => StateChange;
 }
 
 /** How often an operation looks again after another process changed the rows under it. */
@@ -47,7 +51,8 @@ export class KeyLifecycle<C> {
    * that another process created meanwhile.
    *
    * @throws {@link KeyStateError} where versions exist and none is active. Somebody took the active
-   * one out of use; what to put in its place is not for a write to decide.
+   * one out of use; what to put in its place is not for a write to decide. {@link KeyNotFoundError}
+   * where there was a key of the name, which the table has no more.
    */
   async createFirst(purpose: KeyPurpose, name: string, connection?: C): Promise<CreatedKey> {
     const { store } = this.#parts;
@@ -57,6 +62,7 @@ export class KeyLifecycle<C> {
     if (active !== undefined) return this.#existing(active);
     if (versions.length > 0) throw noActiveKey(name, versions);
 
+    await requireNeverMade(this.#parts, purpose, name, connection);
     await this.#proveKek(records);
     const created = await this.#create(purpose, name, 1);
     if (await store.insertFirst(created.record, connection)) return this.#announced(created);
@@ -84,6 +90,7 @@ export class KeyLifecycle<C> {
       if (active !== undefined && active.id !== (onlyId ?? active.id)) {
         return this.#existing(active);
       }
+      if (versions.length === 0) await requireNeverMade(this.#parts, 'data', name);
       const replaced = active && (await this.#replaceable(active, becomes));
       if (active === undefined) await this.#proveKek(records);
 
@@ -121,11 +128,8 @@ export class KeyLifecycle<C> {
     purpose: KeyPurpose = 'data',
   ): Promise<CreatedKey | undefined> {
     const created = await this.#create(purpose, name, version);
-    const { record } = withState(created, {
-      state: 'preActive',
-      activatedAt: null,
-      expiresAt: null,
-    });
+    const change = { state: 'preActive', activatedAt: null, expiresAt: null } as const;
+    const { record } = withState(created, change, created.record.epoch);
     if (!(await this.#parts.store.apply([{ type: 'insert', record }]))) return undefined;
     this.#parts.emit({ type: 'keyAnnounced', purpose, keyId: record.id, keyName: name, version });
     return { ...created, record };
@@ -147,16 +151,20 @@ export class KeyLifecycle<C> {
     replaced: ReplaceableKey | undefined,
   ): Promise<CreatedKey | undefined> {
     const now = wholeSecond(this.#parts.wallClock());
-    const activated = withState(next, {
-      state: 'active',
-      activatedAt: now,
-      expiresAt: this.#expiryOf(next.record, now),
-    });
+    const epoch = this.#epochFor(replaced === undefined ? [] : [replaced.record]);
+    const expiresAt = this.#expiryOf(next.record, now);
+    const activated = withState(next, { state: 'active', activatedAt: now, expiresAt }, epoch);
     const { record } = activated;
     const changes: KeyChange[] = [
       ...(replaced === undefined
         ? []
-        : [{ type: 'update', expected: replaced.record, set: replaced.leaveAt(now) } as const]),
+        : [
+            {
+              type: 'update',
+              expected: replaced.record,
+              set: replaced.leaveAt(now, epoch),
+            } as const,
+          ]),
       next.record.state === 'preActive'
         ? { type: 'update', expected: next.record, set: record }
         : { type: 'insert', record },
@@ -175,14 +183,18 @@ export class KeyLifecycle<C> {
   ): Promise<ReplaceableKey> {
     if (becomes === 'compromised') {
       await this.#proveKek([record]);
-      const leaveAt = (now: Date): StateChange =>
-        unprovenChange({ state: 'compromised', deactivatedAt: now, compromisedAt: now });
+      const leaveAt = (now: Date, epoch: number): StateChange =>
+        unprovenChange({ state: 'compromised', deactivatedAt: now, compromisedAt: now }, epoch);
       return { record, leaveAt };
     }
     const { authenticateState } = await this.#parts.wrapper.unwrapToRead(record);
-    const leaveAt = (now: Date): StateChange =>
-      provenChange(authenticateState, record, { state: 'deactivated', deactivatedAt: now });
+    const leaveAt = (now: Date, epoch: number): StateChange =>
+      provenChange(authenticateState, record, { state: 'deactivated', deactivatedAt: now }, epoch);
     return { record, leaveAt };
+  }
+
+  #epochFor(records: readonly KeyRecord[]): number {
+    return this.#parts.wrapper.epochs.next(...records);
   }
 
   /**
@@ -208,7 +220,7 @@ export class KeyLifecycle<C> {
     const policy = policyOf(policies, name);
     const { owner = null, securityLevel = null } = policy;
     const expiresAt = expiryOf(policy, created.record.createdAt);
-    const { record, unwrapped } = withState(created, { expiresAt });
+    const { record, unwrapped } = withState(created, { expiresAt }, created.record.epoch);
     return { record: { ...record, owner, securityLevel }, unwrapped };
   }
 
@@ -240,9 +252,10 @@ export class KeyLifecycle<C> {
 
 function withState(
   { record, unwrapped }: CreatedKey,
-  changes: Omit<StateChange, 'stateMac'>,
+  changes: Omit<StateChange, 'stateMac' | 'epoch'>,
+  epoch: number,
 ): CreatedKey {
-  const set = provenChange(unwrapped.authenticateState, record, changes);
+  const set = provenChange(unwrapped.authenticateState, record, changes, epoch);
   return { record: { ...record, ...set }, unwrapped };
 }
 

@@ -2,6 +2,8 @@ import type { AuditOptions } from '../audit/audit-options';
 import type { AuditStore } from '../audit/audit-store';
 import type { CipherSuite } from '../crypto/aead';
 import type { KmsProvider } from '../kms/kms-provider';
+import { olderThanAnchor } from './anchor/key-anchor';
+import type { KeyTableAnchor } from './anchor/key-table-anchor';
 import { AuditedKeyStore } from './audited-key-store';
 import { CurrentKeys } from './current-keys';
 import type { DataKey } from './data-key';
@@ -23,6 +25,7 @@ import { KeyTable } from './key-table';
 import { KeyUses } from './key-uses';
 import { KeyWrapper } from './key-wrapper';
 import { turnClock } from './turn-clock';
+import { WatchedKeyStore } from './watched-key-store';
 
 /** What a key manager is made of. */
 export interface KeyManagerOptions<C> {
@@ -44,6 +47,8 @@ export interface KeyManagerOptions<C> {
   /** Records every change of a key. Defaults to none. */
   readonly audit?:
     { readonly entries: AuditStore<C>; readonly options: AuditOptions | false } | undefined;
+  /** Remembers outside of the database how new the key table was; needs `audit`. Defaults to none. */
+  readonly anchor?: KeyTableAnchor | undefined;
   /** For the dates in the key table, by which nothing is ordered. Defaults to the system's time. */
   readonly wallClock?: (() => Date) | undefined;
 }
@@ -167,7 +172,7 @@ export class KeyManager<C = unknown> implements KeySource {
   async rotate(name: string): Promise<KeyInfo> {
     const { clock, lifecycle, table } = this.#services;
     const generation = this.#generation;
-    await table.require();
+    await table.requireReady();
     const created = await lifecycle.rotate(name);
     if (generation === this.#generation) this.#current.accept(created, clock());
     return keyInfo(created.record, this.#services.policies);
@@ -184,6 +189,21 @@ export class KeyManager<C = unknown> implements KeySource {
     return keyInfos(uses.counted(await store.list()), policies);
   }
 
+  /** Emits an event, as the keys do. */
+  tell(event: KeyEvent): void {
+    this.#services.emit(event);
+  }
+
+  /**
+   * Refuses a key table that is older than its anchor.
+   *
+   * @throws {@link KeyStateError} that names the keys
+   */
+  async requireNewest(): Promise<void> {
+    const older = (await this.audit?.anchor?.compare()) ?? [];
+    if (older.length > 0) throw olderThanAnchor(older, this.#services.wrapper.epochs.newest);
+  }
+
   /** Adds to the key table how often keys were used, before the connections close. Never rejects. */
   addUsesAtEnd(): Promise<void> {
     return this.#services.uses.flushAtEnd();
@@ -196,6 +216,7 @@ export class KeyManager<C = unknown> implements KeySource {
     this.#ring.clear();
     this.audit?.clear();
     this.#services.wrapper.forgetRequests();
+    this.#services.wrapper.epochs.clear();
     this.#services.table.forget();
     await this.#services.wrapper.providers.close();
   }
@@ -214,14 +235,18 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   const policy = keyCachePolicy(options.cache);
   const clock = options.clock ?? turnClock();
   const { maxAgeMs } = policy;
-  const audit =
+  const watched = new WatchedKeyStore(options.store, wrapper.epochs, async (connection) => {
+    await audit?.anchor?.advance(connection);
+  });
+  const audit: KeyAudit<C> | undefined =
     options.audit &&
     new KeyAudit({
       ...options.audit,
-      ...{ store: options.store, wrapper, maxAgeMs, clock, wallClock, emit },
+      ...{ store: watched, wrapper, application, anchor: options.anchor },
+      ...{ maxAgeMs, clock, wallClock, emit },
     });
-  const store = audit ? new AuditedKeyStore(options.store, audit) : options.store;
-  const lifecycle = new KeyLifecycle({ store, wrapper, suite, policies, wallClock, emit });
+  const store = audit ? new AuditedKeyStore(watched, audit) : watched;
+  const lifecycle = new KeyLifecycle({ store, wrapper, audit, suite, policies, wallClock, emit });
   return {
     application,
     store,
@@ -232,8 +257,8 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
     policies,
     wallClock,
     audit,
-    table: new KeyTable(store),
-    retirement: new KeyRetirement({ store, lifecycle, wallClock, emit }),
+    table: new KeyTable(store, audit?.anchor),
+    retirement: new KeyRetirement({ store, lifecycle, epochs: wrapper.epochs, wallClock, emit }),
     policy,
     clock,
   };

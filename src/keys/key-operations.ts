@@ -1,3 +1,5 @@
+import type { AcceptEpochOptions, AcceptEpochReport } from './accept-epoch';
+import { acceptEpoch } from './accept-epoch';
 import type { BackupOpener, BackupProtection } from './backup/backup-key';
 import type { KeyBackup } from './backup/create-backup';
 import { createBackup } from './backup/create-backup';
@@ -83,7 +85,8 @@ export class KeyOperations<C> {
    * {@link KmsUnavailableError} when a replacement cannot be made; nothing was changed then
    */
   async revoke(id: string, { replace = true }: RevokeOptions = {}): Promise<RevokedKey> {
-    await this.#services.table.require();
+    if (replace) await this.#services.table.requireReady();
+    else await this.#services.table.require();
     const { record, replacement } = await this.#services.retirement.revoke(id, replace);
     if (replacement !== undefined) this.#memory.accept(replacement);
     return {
@@ -98,7 +101,7 @@ export class KeyOperations<C> {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not active
    */
   async suspend(id: string): Promise<KeyInfo> {
-    await this.#services.table.require();
+    await this.#services.table.requireReady();
     const record = await suspendKey(this.#services, id);
     this.#memory.withdraw(record.name, noActiveKey(record.name, [record]));
     return this.#info(record);
@@ -110,7 +113,7 @@ export class KeyOperations<C> {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not suspended
    */
   async resume(id: string): Promise<KeyInfo> {
-    await this.#services.table.require();
+    await this.#services.table.requireReady();
     return this.#info(await resumeKey(this.#services, id));
   }
 
@@ -143,7 +146,7 @@ export class KeyOperations<C> {
    * @throws {@link KmsUnavailableError}; a key that fails by itself is in the report instead
    */
   async rewrap(options: RewrapOptions): Promise<RewrapReport> {
-    await this.#services.table.require();
+    await this.#services.table.requireReady();
     return rewrap(this.#services, options);
   }
 
@@ -177,7 +180,7 @@ export class KeyOperations<C> {
    * one key name is in the report instead
    */
   async maintain(options: MaintenanceOptions, count: CountUses<C>): Promise<MaintenanceReport> {
-    await this.#services.table.require();
+    await this.#services.table.requireReady();
     const { accept, forget } = this.#memory;
     return maintain(this.#services, options, { count, accept, forget });
   }
@@ -190,7 +193,7 @@ export class KeyOperations<C> {
    */
   async backup(protection: BackupProtection): Promise<KeyBackup> {
     const { application, audit, table } = this.#services;
-    await table.require();
+    await table.requireReady();
     const backup = await createBackup(this.#services, application, protection);
     const counts = { keys: backup.keys, shares: backup.shares.length };
     const event = { operation: 'backup', outcome: 'done', reference: backup.id, counts } as const;
@@ -211,8 +214,14 @@ export class KeyOperations<C> {
     options: RestoreOptions = {},
   ): Promise<RestoreReport> {
     const { application, table } = this.#services;
-    await table.require();
+    await table.requireReady();
     return restoreBackup(this.#services, application, file, opener, options);
+  }
+
+  /** See {@link acceptEpoch}. */
+  async acceptEpoch(epoch: number, options: AcceptEpochOptions): Promise<AcceptEpochReport> {
+    await this.#services.table.require();
+    return acceptEpoch(this.#services, epoch, options);
   }
 
   /**
@@ -223,7 +232,7 @@ export class KeyOperations<C> {
    * age; {@link KmsUnavailableError}
    */
   async rotateIndex(options: IndexRotationOptions): Promise<IndexRotation> {
-    await this.#services.table.require();
+    await this.#services.table.requireReady();
     const rotation = await rotateIndex(this.#services, options);
     if (options.dryRun !== true) await this.#refreshIndexRoots();
     return rotation;

@@ -36,7 +36,7 @@ export function keyRecordMac(
 /** Tells, in constant time, whether the record is as it was when the key was wrapped. */
 export function hasValidRecordMac(
   key: Uint8Array,
-  record: KeyRecord,
+  record: AuthenticatedFields & Pick<KeyRecord, 'recordMac'>,
   application: string,
 ): boolean {
   return equalInConstantTime(record.recordMac, keyRecordMac(key, record, application));

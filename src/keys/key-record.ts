@@ -28,6 +28,13 @@ export interface KeyRecord {
   readonly recordMac: Uint8Array;
   /** 32 bytes, or empty in the states that need no proof; see `key-state-mac.ts`. */
   readonly stateMac: Uint8Array;
+  /**
+   * Grows with every change of state or wrapping, so that an older row can be told from a newer one;
+   * see `key-epochs.ts`. 0 in rows from before there were epochs.
+   */
+  readonly epoch: number;
+  /** The application that it was wrapped for; `null` in rows from before it was kept. */
+  readonly application: string | null;
   /** A whole second, so that it survives every database's date type. Covered by the MAC. */
   readonly createdAt: Date;
   readonly activatedAt: Date | null;

@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto';
 
 import { KeyNotFoundError, KeyStateError } from '../errors';
+import type { KeyEpochs } from './key-epochs';
 import type { KeyEventListener } from './key-event';
 import type { KeyLifecycle } from './key-lifecycle';
 import { wholeSecond } from './key-record';
 import type { KeyRecord } from './key-record';
 import { requireTransition } from './key-state';
-import { unprovenChange } from './key-state-mac';
+import type { StateAuthenticator } from './key-state-mac';
+import { provenChange, unprovenChange } from './key-state-mac';
 import type { KeyStore } from './key-store';
 import type { CreatedKey } from './key-wrapper';
 
@@ -14,6 +16,7 @@ import type { CreatedKey } from './key-wrapper';
 export interface KeyRetirementParts<C> {
   readonly store: KeyStore<C>;
   readonly lifecycle: KeyLifecycle<C>;
+  readonly epochs: KeyEpochs;
   readonly wallClock: () => Date;
   readonly emit: KeyEventListener;
 }
@@ -89,8 +92,8 @@ export class KeyRetirement<C> {
     this.requireAtRest(record, graceMs);
 
     const destroyedAt = wholeSecond(this.#parts.wallClock());
-    const state = unprovenChange({ state: 'destroyed', destroyedAt });
-    const set = { ...state, wrapped: new Uint8Array() };
+    const tombstone = { state: 'destroyed', destroyedAt, wrapped: new Uint8Array() } as const;
+    const set = unprovenChange(tombstone, this.#parts.epochs.next(record));
     let uses: readonly ColumnUse[] = [];
     const erased = await this.#parts.store.apply(
       [{ type: 'update', expected: record, set }],
@@ -109,6 +112,18 @@ export class KeyRetirement<C> {
       wrappedKeySha256: createHash('sha256').update(record.wrapped).digest('hex'),
       uses,
     };
+  }
+
+  /**
+   * Proves what was revoked without the KMS, now that the key was unwrapped. Never rejects: where it
+   * cannot be done, the next process that loads the key does it.
+   */
+  async seal(record: KeyRecord, authenticate: StateAuthenticator): Promise<void> {
+    if (record.state !== 'compromised' || record.stateMac.length > 0) return;
+    const set = provenChange(authenticate, record, {}, this.#parts.epochs.next());
+    await this.#parts.store
+      .apply([{ type: 'update', expected: record, set }])
+      .catch(() => undefined);
   }
 
   /** @throws {@link KeyStateError} for a key that a process may still write with */
@@ -140,8 +155,8 @@ export class KeyRetirement<C> {
 
   /** The log may not have been there to record it the first time. */
   async #recordAgain(record: KeyRecord): Promise<RevokedKeyRecord> {
-    const { compromisedAt } = record;
-    const set = unprovenChange({ state: 'compromised', compromisedAt });
+    const { compromisedAt, stateMac, epoch } = record;
+    const set = { state: 'compromised', compromisedAt, stateMac, epoch } as const;
     await this.#parts.store.apply([{ type: 'update', expected: record, set }]);
     return { record, replacement: undefined };
   }
@@ -149,7 +164,8 @@ export class KeyRetirement<C> {
   #markCompromised(record: KeyRecord): Promise<boolean> {
     const compromisedAt = wholeSecond(this.#parts.wallClock());
     const deactivatedAt = record.state === 'active' ? compromisedAt : record.deactivatedAt;
-    const set = unprovenChange({ state: 'compromised', compromisedAt, deactivatedAt });
+    const change = { state: 'compromised', compromisedAt, deactivatedAt } as const;
+    const set = unprovenChange(change, this.#parts.epochs.next(record));
     return this.#parts.store.apply([{ type: 'update', expected: record, set }]);
   }
 }

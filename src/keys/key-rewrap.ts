@@ -7,6 +7,8 @@ import type { FieldEncryptionErrorCode } from '../errors';
 import type { KmsProvider } from '../kms/kms-provider';
 import type { KeyEventListener } from './key-event';
 import type { KeyRecord } from './key-record';
+import { provenChange, requireProvenState, stateAuthenticator } from './key-state-mac';
+import type { StateAuthenticator } from './key-state-mac';
 import type { KeyStore } from './key-store';
 import { requireAuthenticated } from './key-wrapper';
 import type { KeyWrapper, Wrapping } from './key-wrapper';
@@ -54,6 +56,7 @@ export interface RewrapReport {
 interface ProvenKey {
   readonly record: KeyRecord;
   readonly wrapping: Wrapping;
+  readonly authenticate: StateAuthenticator;
 }
 
 /** Keys wrapped at a time. */
@@ -147,10 +150,13 @@ class RewrapRun<C> {
   async prove(records: readonly KeyRecord[]): Promise<void> {
     await settleAll(records, CONCURRENCY, async (record) => {
       try {
-        const wrapping = await this.#parts.wrapper.withKeyBytes(record, (bytes) =>
-          this.#parts.wrapper.wrapWith(this.#target, record, bytes),
-        );
-        this.#proven.push({ record, wrapping });
+        const { wrapper } = this.#parts;
+        const proven = await wrapper.withKeyBytes(record, async (bytes) => ({
+          record,
+          wrapping: await wrapper.wrapWith(this.#target, record, bytes),
+          authenticate: stateAuthenticator(bytes),
+        }));
+        this.#proven.push(proven);
       } catch (error) {
         this.#noteFailure(record, error);
       }
@@ -158,8 +164,9 @@ class RewrapRun<C> {
   }
 
   async swap(): Promise<void> {
-    for (const { record, wrapping } of this.#proven) {
-      if (await this.#swapOne(record, wrapping)) this.#noteRewrapped(record);
+    for (const key of this.#proven) {
+      const { record } = key;
+      if (await this.#swapOne(key)) this.#noteRewrapped(record);
       else if (await this.#wentOver(record.id)) this.overtaken += 1;
       else this.conflicts += 1;
     }
@@ -184,12 +191,27 @@ class RewrapRun<C> {
   }
 
   /** A change of state meanwhile is no conflict: it left the wrapped key alone. */
-  async #swapOne(record: KeyRecord, wrapping: Wrapping): Promise<boolean> {
+  async #swapOne(key: ProvenKey): Promise<boolean> {
     const { store } = this.#parts;
-    if (await store.apply([{ type: 'update', expected: record, set: wrapping }])) return true;
+    const { record } = key;
+    if (await this.#swapRow(record, key)) return true;
     const [now] = await store.findByIds([record.id]);
     if (now === undefined || !Buffer.from(now.wrapped).equals(record.wrapped)) return false;
-    return store.apply([{ type: 'update', expected: now, set: wrapping }]);
+    return this.#swapRow(now, key);
+  }
+
+  /** An older row that was put back meanwhile is not made a new one. */
+  async #swapRow(expected: KeyRecord, { wrapping, authenticate }: ProvenKey): Promise<boolean> {
+    const { store, wrapper } = this.#parts;
+    requireProvenState(expected, authenticate);
+    wrapper.epochs.take(expected, authenticate);
+    const proof = provenChange(
+      authenticate,
+      { ...expected, ...wrapping },
+      {},
+      wrapper.epochs.next(),
+    );
+    return store.apply([{ type: 'update', expected, set: { ...wrapping, ...proof } }]);
   }
 
   #noteRewrapped({ id: keyId, name: keyName, version }: KeyRecord): void {

@@ -97,7 +97,7 @@ export class KeyRing<C> {
   /** The records of these prefixes, or undefined without a key table. */
   async #read(prefixes: readonly string[], connection?: C): Promise<KeyRecord[] | undefined> {
     const { store, table } = this.#services;
-    if (!(await table.exists(connection))) return undefined;
+    if (!(await table.isReady(connection))) return undefined;
     const ids = prefixes.flatMap((prefix) => keyIdOfPrefix(prefix) ?? []);
     return ids.length === 0 ? [] : store.findByIds(ids, connection);
   }
@@ -133,6 +133,7 @@ export class KeyRing<C> {
     try {
       if (!isReadable(record.state)) throw this.#refuse(record, prefix);
       const unwrapped = await this.#services.wrapper.unwrapToRead(record);
+      void this.#services.retirement.seal(record, unwrapped.authenticateState);
       if (unwrapped.purpose === 'data') return unwrapped.key;
       throw notFound(record.id);
     } catch (failure) {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 
 import { equalInConstantTime } from '../crypto/constant-time';
@@ -10,17 +11,32 @@ import { KeyStateError } from '../errors';
 import type { KeyRecord } from './key-record';
 import type { KeyState } from './key-state';
 
-/** What the state MAC covers: all that decides what a key may be used for, and its id. */
+/**
+ * What the state MAC covers: all that decides what a key may be used for, its id, its epoch, and the
+ * wrapping that the epoch belongs to.
+ */
 export type StateFields = Pick<
   KeyRecord,
-  'id' | 'state' | 'activatedAt' | 'deactivatedAt' | 'compromisedAt' | 'destroyedAt' | 'expiresAt'
+  | 'id'
+  | 'state'
+  | 'activatedAt'
+  | 'deactivatedAt'
+  | 'compromisedAt'
+  | 'destroyedAt'
+  | 'expiresAt'
+  | 'epoch'
+  | 'recordMac'
+  | 'wrapped'
 >;
 
 /** Computes the state MAC of a key from its record; holds no readable key bytes. */
 export type StateAuthenticator = (fields: StateFields) => Buffer;
 
-/** What a change of state writes. */
-export type StateChange = Partial<Omit<StateFields, 'id'>> & Pick<KeyRecord, 'stateMac'>;
+/** What a change of state or wrapping writes. */
+export type StateChange = Partial<Omit<StateFields, 'id'>> & Pick<KeyRecord, 'stateMac' | 'epoch'>;
+
+/** What a change of state or wrapping is about. */
+type ChangedFields = Partial<Omit<StateFields, 'id' | 'epoch'>>;
 
 /**
  * States that only take away. They are honoured without a MAC, so that a key can be taken out of use
@@ -33,8 +49,8 @@ const NO_MAC = new Uint8Array();
 /**
  * The state MAC of a key: `HMAC-SHA-256(HKDF-SHA-256(key, label), lengthPrefixed(fields))`.
  *
- * Apart from the record MAC, which ties the row to its wrapping: a rewrap leaves this one alone, and
- * a change of state that one. The caller wipes `key`.
+ * Rows of epoch 0 have it from before there were epochs: over their state and dates alone. The caller
+ * wipes `key`.
  */
 export function stateAuthenticator(key: Uint8Array): StateAuthenticator {
   const bytes = hkdfSha256({ key, info: lengthPrefixed([LABELS.keyStateMac]), bytes: 32 });
@@ -47,22 +63,32 @@ export function stateAuthenticator(key: Uint8Array): StateAuthenticator {
   return (fields) => hmacSha256(macKey, authenticatedBytes(fields));
 }
 
-/** A change of state with the MAC that proves it. */
+/** A change with the MAC that proves it. */
 export function provenChange(
   authenticate: StateAuthenticator,
-  record: StateFields,
-  changes: Partial<Omit<StateFields, 'id'>>,
+  record: Omit<StateFields, 'epoch'>,
+  changes: ChangedFields,
+  epoch: number,
 ): StateChange {
-  return { ...changes, stateMac: authenticate({ ...record, ...changes }) };
+  return { ...changes, epoch, stateMac: authenticate({ ...record, ...changes, epoch }) };
 }
 
 /** A change to a state that is honoured without a proof; needs no KMS. */
 export function unprovenChange(
-  changes: Partial<Omit<StateFields, 'id' | 'state'>> & {
-    readonly state: 'compromised' | 'destroyed';
-  },
+  changes: ChangedFields & { readonly state: 'compromised' | 'destroyed' },
+  epoch: number,
 ): StateChange {
-  return { ...changes, stateMac: NO_MAC };
+  return { ...changes, epoch, stateMac: NO_MAC };
+}
+
+/** Whether a state is honoured without a proof. */
+export function takesAway(state: KeyState): boolean {
+  return HONOURED_UNPROVEN.has(state);
+}
+
+/** Whether the state MAC of a record is the one that this library made. */
+export function isProven(record: KeyRecord, authenticate: StateAuthenticator): boolean {
+  return equalInConstantTime(record.stateMac, authenticate(record));
 }
 
 /**
@@ -71,8 +97,7 @@ export function unprovenChange(
  * @throws {@link KeyStateError}
  */
 export function requireProvenState(record: KeyRecord, authenticate: StateAuthenticator): void {
-  if (HONOURED_UNPROVEN.has(record.state)) return;
-  if (equalInConstantTime(record.stateMac, authenticate(record))) return;
+  if (takesAway(record.state) || isProven(record, authenticate)) return;
   const { id, name, version, state } = record;
   throw new KeyStateError(
     `key ${id} ("${name}" version ${String(version)}): its row says ${state}, and the row's state ` +
@@ -91,7 +116,14 @@ function authenticatedBytes(fields: StateFields): Uint8Array {
     seconds(fields.compromisedAt),
     seconds(fields.destroyedAt),
     seconds(fields.expiresAt),
+    ...epochParts(fields),
   ]);
+}
+
+/** Nothing for a row from before there were epochs, whose MAC is then what it was. */
+function epochParts({ epoch, recordMac, wrapped }: StateFields): (string | Uint8Array)[] {
+  if (epoch === 0) return [];
+  return [String(epoch), recordMac, createHash('sha256').update(wrapped).digest()];
 }
 
 function seconds(date: Date | null): string {

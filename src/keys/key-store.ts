@@ -23,10 +23,12 @@ export type KeyChange = {
       readonly restoredFrom?: string;
     }
   | {
-      /** Takes place only if the row still has the state and the wrapped key of `expected`. */
+      /** Takes place only if the row still has the state, the epoch and the wrapped key of `expected`. */
       readonly type: 'update';
       readonly expected: KeyRecord;
       readonly set: KeyUpdate;
+      /** Why the row is taken for the newest, though it is not the newest that was seen. */
+      readonly acceptedFor?: string;
     }
 );
 
@@ -52,6 +54,12 @@ export interface KeyStore<C = unknown> {
 
   /** The keys with these ids, in any state and order; unknown ids are left out. May be asked for thousands. */
   findByIds(ids: readonly string[], connection?: C): Promise<KeyRecord[]>;
+
+  /**
+   * Ids of keys of which there are values in columns that name this key, as far as a look at a bounded
+   * number of rows shows; empty where there are none, or only cleartext.
+   */
+  keysOfStoredValues(name: string, connection?: C): Promise<string[]>;
 
   /** Every key of every purpose and state. */
   list(connection?: C): Promise<KeyRecord[]>;

@@ -68,10 +68,10 @@ export async function resumeKey<C>(parts: KeySuspensionParts<C>, id: string): Pr
 async function proven<C>(
   { wrapper }: KeySuspensionParts<C>,
   record: KeyRecord,
-  change: Partial<Omit<StateFields, 'id'>>,
+  change: Partial<Omit<StateFields, 'id' | 'epoch'>>,
 ): Promise<StateChange> {
   const { authenticateState } = await wrapper.unwrapToRead(record);
-  return provenChange(authenticateState, record, change);
+  return provenChange(authenticateState, record, change, wrapper.epochs.next());
 }
 
 /** Whether a newer version of the name is or was active. */

@@ -6,6 +6,7 @@ import { wipe } from '../crypto/wipe';
 import { KeyUnwrapError, UnauthenticatedKeyError } from '../errors';
 import { newDataKeyId } from '../format/data-key-id';
 import type { KmsProvider } from '../kms/kms-provider';
+import { KeyEpochs } from './key-epochs';
 import type { KeyRecord } from './key-record';
 import { keyRecordMac } from './key-record-mac';
 import { requireProvenState, stateAuthenticator } from './key-state-mac';
@@ -24,7 +25,7 @@ export interface CreatedKey {
 }
 
 /** What a rewrap changes of a record. */
-export type Wrapping = Pick<KeyRecord, 'kms' | 'kek' | 'wrapped' | 'recordMac'>;
+export type Wrapping = Pick<KeyRecord, 'kms' | 'kek' | 'wrapped' | 'recordMac' | 'application'>;
 
 /** How a {@link KeyWrapper} differs from the usual. */
 export interface KeyWrapperOptions {
@@ -36,9 +37,14 @@ export interface KeyWrapperOptions {
   readonly counterOf?: ((keyId: string) => UseCounter) | undefined;
 }
 
+/** A record but for what comes of wrapping its key. */
+type UnwrappedRecord = Omit<KeyRecord, keyof Wrapping | 'stateMac' | 'epoch'>;
+
 /** Makes and unwraps keys: where their bytes are in the open, and where they are wiped. */
 export class KeyWrapper {
   readonly providers: KmsProviders;
+  /** What was seen of the rows whose keys pass through here. */
+  readonly epochs = new KeyEpochs();
   readonly #application: string;
   readonly #wallClock: () => Date;
   readonly #counterOf: (keyId: string) => UseCounter;
@@ -62,7 +68,8 @@ export class KeyWrapper {
     const bytes = randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
     try {
       const record = await this.#newRecord({ ...spec, id }, bytes);
-      return { record, unwrapped: await this.unwrap(record) };
+      // Nobody has seen it until it is in the table.
+      return { record, unwrapped: await this.unwrapOfAnyAge(record) };
     } finally {
       wipe(bytes);
     }
@@ -84,9 +91,19 @@ export class KeyWrapper {
    * was wrapped with. Callers that want the same key at once share one request to the KMS.
    *
    * @throws {@link KeyUnwrapError}, {@link UnsupportedCipherSuiteError}, {@link KmsUnavailableError},
-   * {@link KeyStateError} for a state that was edited in the table
+   * {@link KeyStateError} for a state that was edited in the table, and for an older row that was put back
    */
   async unwrapToRead(record: KeyRecord): Promise<UnwrappedKey> {
+    const unwrapped = await this.unwrapOfAnyAge(record);
+    this.#noteAge(record, unwrapped);
+    return unwrapped;
+  }
+
+  /**
+   * {@link KeyWrapper.unwrapToRead} for a row that may be older than one that was seen: to look at what
+   * was made with the key, never to make more.
+   */
+  async unwrapOfAnyAge(record: KeyRecord): Promise<UnwrappedKey> {
     const unwrapped = await this.#unwraps.run(identityOf(record), async () => {
       requireKnownSuite(record);
       const uses = this.#counterOf(record.id);
@@ -120,11 +137,7 @@ export class KeyWrapper {
    *
    * @throws {@link KeyUnwrapError} when it does not, {@link KmsUnavailableError}
    */
-  async wrapWith(
-    client: KmsClient,
-    key: Omit<KeyRecord, keyof Wrapping>,
-    bytes: Uint8Array,
-  ): Promise<Wrapping> {
+  async wrapWith(client: KmsClient, key: UnwrappedRecord, bytes: Uint8Array): Promise<Wrapping> {
     const wrapping = await this.#wrap(client, key, bytes);
     const proof = await client.unwrap({ ...key, ...wrapping });
     try {
@@ -142,10 +155,23 @@ export class KeyWrapper {
     this.#unwraps.clear();
   }
 
+  /** Somebody who made a key up can prove any epoch with it. Such a row must not move the clock. */
+  #noteAge(
+    record: KeyRecord,
+    {
+      authenticateState,
+      isAuthenticated,
+    }: Pick<UnwrappedKey, 'authenticateState' | 'isAuthenticated'>,
+  ): void {
+    if (isAuthenticated) this.epochs.take(record, authenticateState);
+  }
+
   async #lend<T>(record: KeyRecord, use: (opened: OpenedKey) => Promise<T>): Promise<T> {
     const opened = await this.providers.unwrap(record);
     try {
-      requireProvenState(record, stateAuthenticator(opened.bytes));
+      const authenticateState = stateAuthenticator(opened.bytes);
+      requireProvenState(record, authenticateState);
+      this.#noteAge(record, { ...opened, authenticateState });
       return await use(opened);
     } finally {
       wipe(opened.bytes);
@@ -160,7 +186,7 @@ export class KeyWrapper {
     const { kek, wrapped } = await client.wrap(key, bytes);
     const fields = { ...key, kms: client.name, kek };
     const recordMac = keyRecordMac(bytes, fields, this.#application);
-    return { kms: client.name, kek, wrapped, recordMac };
+    return { kms: client.name, kek, wrapped, recordMac, application: this.#application };
   }
 
   async #newRecord(
@@ -176,12 +202,13 @@ export class KeyWrapper {
       compromisedAt: null,
       destroyedAt: null,
       expiresAt: null,
+      epoch: this.epochs.next(),
     };
     return {
       ...spec,
       ...wrapping,
       ...state,
-      stateMac: stateAuthenticator(bytes)({ id: spec.id, ...state }),
+      stateMac: stateAuthenticator(bytes)({ id: spec.id, ...wrapping, ...state }),
       createdAt,
       owner: null,
       securityLevel: null,
@@ -206,7 +233,19 @@ export function requireAuthenticated(
 
 /** All of a record but its state: another row of the same id may be a forged one. */
 function identityOf(record: KeyRecord): string {
-  const { id, name, purpose, version, suite, kms, kek, createdAt, wrapped, recordMac } = record;
+  const { id, name, application, purpose, version, suite, kms, kek, createdAt } = record;
+  const { wrapped, recordMac } = record;
   const bytes = [wrapped, recordMac].map((each) => Buffer.from(each).toString('base64'));
-  return JSON.stringify([id, name, purpose, version, suite, kms, kek, createdAt, ...bytes]);
+  return JSON.stringify([
+    id,
+    name,
+    application,
+    purpose,
+    version,
+    suite,
+    kms,
+    kek,
+    createdAt,
+    ...bytes,
+  ]);
 }

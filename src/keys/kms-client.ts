@@ -17,6 +17,9 @@ const MAX_WRAPPED_BYTES = 4096;
 /** What a wrapped key is bound to of its record. */
 type BoundFields = Pick<KeyRecord, 'id' | 'name' | 'purpose'>;
 
+/** What unwrapping a key takes of its record. */
+type UnwrappableRecord = Omit<KeyRecord, 'stateMac' | 'epoch'>;
+
 /** One KMS provider, with what it answers checked and what it throws typed. */
 export class KmsClient {
   readonly kms: KmsProvider;
@@ -42,7 +45,8 @@ export class KmsClient {
    *
    * @throws {@link KeyUnwrapError}, {@link KmsUnavailableError}
    */
-  async unwrap(record: KeyRecord): Promise<Uint8Array> {
+  async unwrap(record: UnwrappableRecord): Promise<Uint8Array> {
+    this.#requireApplication(record);
     const wrapped = { kek: record.kek, wrapped: record.wrapped };
     const bytes = await this.#ask(record.id, () =>
       this.kms.unwrapKey(wrapped, this.#binding(record)),
@@ -59,6 +63,18 @@ export class KmsClient {
   /** Whether only who can use the KMS can have made this record, provided that it unwraps. */
   isAuthenticated({ kek, wrapped }: WrappedKey): boolean {
     return isAuthenticated(this.kms, { kek, wrapped });
+  }
+
+  /** Before the KMS is asked, whose refusal could not say why. */
+  #requireApplication(record: UnwrappableRecord): void {
+    const { application } = record;
+    if (application === null || application === this.#application) return;
+    throw new KeyUnwrapError(
+      `${describe(record)} was made for the application "${application}", and this process is ` +
+        `"${this.#application}". Set \`application\` to the name that it was made under; keys are not shared ` +
+        'between applications.',
+      { keyId: record.id },
+    );
   }
 
   #binding(key: BoundFields): KeyBinding {
@@ -105,7 +121,7 @@ export class KmsClient {
     return { kek, wrapped: Uint8Array.from(wrapped) };
   }
 
-  #requireWhole(record: KeyRecord, bytes: Uint8Array): void {
+  #requireWhole(record: UnwrappableRecord, bytes: Uint8Array): void {
     if (bytes.length !== AEAD_KEY_BYTES) {
       throw new KeyUnwrapError(
         `${describe(record)} unwrapped to ${String(bytes.length)} bytes, want ` +
@@ -121,7 +137,7 @@ export class KmsClient {
     );
   }
 
-  #rethrowNaming(record: KeyRecord, error: unknown): never {
+  #rethrowNaming(record: UnwrappableRecord, error: unknown): never {
     if (!(error instanceof KeyUnwrapError)) throw error;
     throw new KeyUnwrapError(
       `${describe(record)} does not unwrap: ${error.message}${this.#otherProviderHint(record)} ` +
@@ -130,7 +146,7 @@ export class KmsClient {
     );
   }
 
-  #otherProviderHint(record: KeyRecord): string {
+  #otherProviderHint(record: UnwrappableRecord): string {
     if (record.kms === this.name) return '';
     return (
       ` It was wrapped by kms "${record.kms}", and this process asks "${this.name}";` +
@@ -139,6 +155,6 @@ export class KmsClient {
   }
 }
 
-function describe(record: KeyRecord): string {
+function describe(record: UnwrappableRecord): string {
   return `key ${record.id} ("${record.name}" version ${String(record.version)})`;
 }

@@ -34,6 +34,8 @@ export function mutableColumnsOf(record: MutableKeyFields): Omit<DataKeyRow, Fix
     compromisedAt: textOf(record.compromisedAt),
     destroyedAt: textOf(record.destroyedAt),
     expiresAt: textOf(record.expiresAt),
+    epoch: record.epoch,
+    application: record.application,
   };
 }
 
@@ -69,10 +71,17 @@ export function recordOf(row: DataKeyRow): KeyRecord {
     owner,
     securityLevel,
     useCount: Number(row.useCount),
+    epoch: epochOf(row.epoch),
+    application: row.application,
   };
 }
 
 type FixedColumn = 'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt' | 'useCount';
+
+/** SQLite keeps whatever is written into the column. */
+function epochOf(epoch: unknown): number {
+  return Number.isSafeInteger(epoch) ? Number(epoch) : 0;
+}
 
 function textOf(date: Date | null): string | null {
   return date?.toISOString() ?? null;

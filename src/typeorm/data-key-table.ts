@@ -1,4 +1,5 @@
 import { EntitySchema } from 'typeorm';
+import type { QueryRunner } from 'typeorm';
 import type { KeyState } from '../keys/key-state';
 
 /** A row of the key table; every column is text or a number, so that all databases store it alike. */
@@ -28,10 +29,14 @@ export interface DataKeyRow {
   securityLevel: string | null;
   /** A bigint, which some drivers give as text. */
   useCount: number | string;
+  epoch: number;
+  application: string | null;
 }
 
 /** Name of the migration in `fieldEncryptionMigrations` that creates the table. */
 export const KEY_TABLE_MIGRATION = 'CreateDataKeys1764000000000';
+/** Name of the migration that adds the columns `epoch` and `application` to a table from before them. */
+export const KEY_EPOCHS_MIGRATION = 'AddKeyEpochs1764000003000';
 const DATA_KEYS_TABLE = 'data_keys';
 /** Holds two processes to one active key a name. */
 const ONE_ACTIVE_INDEX = 'data_keys_one_active';
@@ -39,6 +44,9 @@ const VERSION_INDEX = 'data_keys_version';
 /** Finds the keys in use among thousands that only read. */
 const STATE_INDEX = 'data_keys_state';
 const ONE_ACTIVE_CONDITION = `"state" = 'active'`;
+
+/** Columns that came after the table. */
+const ADDED_COLUMNS = ['epoch', 'application'];
 
 /**
  * The key table as TypeORM knows it. What is written here must equal what the migrations create, or
@@ -68,6 +76,8 @@ export const DataKeySchema = new EntitySchema<DataKeyRow>({
     owner: { type: 'varchar', length: 128, name: 'owner', nullable: true },
     securityLevel: { type: 'varchar', length: 32, name: 'security_level', nullable: true },
     useCount: { type: 'bigint', name: 'use_count' },
+    epoch: { type: 'integer', name: 'epoch', default: 0 },
+    application: { type: 'varchar', length: 128, name: 'application', nullable: true },
   },
   indices: [
     { name: VERSION_INDEX, columns: ['purpose', 'name', 'version'], unique: true },
@@ -80,3 +90,13 @@ export const DataKeySchema = new EntitySchema<DataKeyRow>({
     },
   ],
 });
+
+/** Which columns a key table from an earlier version does not have. */
+export async function missingKeyColumns(runner: QueryRunner): Promise<string[]> {
+  const { tablePath } = runner.connection.getMetadata(DataKeySchema);
+  const missing: string[] = [];
+  for (const column of ADDED_COLUMNS) {
+    if (!(await runner.hasColumn(tablePath, column))) missing.push(column);
+  }
+  return missing;
+}

@@ -18,6 +18,7 @@ import type { AuditOptions } from '../audit/audit-options';
 import { ConfigurationError } from '../errors';
 import type { CipherSuite } from '../crypto/aead';
 import type { PreviousFormat } from '../import/previous-format';
+import type { KeyTableAnchor } from '../keys/anchor/key-table-anchor';
 import type { KeyEvent } from '../keys/key-event';
 import type { KeyPolicy } from '../keys/key-policy';
 import { scheduleProblem } from '../keys/key-policy';
@@ -33,7 +34,11 @@ export interface FieldEncryptionOptions {
    * Defaults to none.
    */
   otherKms?: readonly KmsProvider[];
-  /** Bound into every ciphertext and token; two applications cannot read each other's. Defaults to `'default'`. */
+  /**
+   * Bound into every ciphertext, token and key; two applications cannot read each other's. Only a name
+   * of your own is a fence: without one there is a warning at `initialize()`. What exists under a name
+   * stays under it. Defaults to `'default'`.
+   */
   application?: string;
   /** Cipher suite of data keys created from now on. Defaults to `'xaes-256-gcm'`. */
   suite?: CipherSuite;
@@ -72,6 +77,11 @@ export interface FieldEncryptionOptions {
    * records nothing. Defaults to `{}`.
    */
   audit?: AuditOptions | false;
+  /**
+   * Remembers outside of the database how new the key table was, so that older rows are refused after a
+   * restart, too; needs the audit log, whose key seals it. Defaults to none.
+   */
+  anchor?: KeyTableAnchor;
   /** Called with what happens to keys. Must not throw. */
   onEvent?: (event: KeyEvent) => void;
 }
@@ -97,6 +107,7 @@ class OptionRules {
   @IsOptional() @IsObject() keyPolicies?: unknown;
   @IsOptional() now?: unknown;
   @IsOptional() audit?: unknown;
+  @IsOptional() @IsObject() anchor?: unknown;
 }
 
 class KeyPolicyRules {
@@ -129,6 +140,7 @@ export function checkedOptions(options: FieldEncryptionOptions): FieldEncryption
     optionProblems(OptionRules, options),
     optionProblems(KeyCacheRules, options.keyCache ?? {}),
     auditProblem(options.audit ?? {}),
+    anchorProblem(options),
     kmsProblem('kms', options.kms),
     ...[options.otherKms ?? []].flat().map((kms) => kmsProblem('otherKms', kms)),
     ...Object.entries(options.keyPolicies ?? {}).map(keyPolicyProblem),
@@ -153,6 +165,15 @@ function auditProblem(audit: AuditOptions | false): string | undefined {
   if (!['undefined', 'function'].includes(typeof sink)) return 'audit.sink must be a function';
   const problem = optionProblems(AuditRules, audit);
   return problem === undefined ? undefined : `audit: ${problem}`;
+}
+
+function anchorProblem({ anchor, audit }: FieldEncryptionOptions): string | undefined {
+  if (anchor === undefined) return undefined;
+  const { read, write } = anchor as Partial<KeyTableAnchor>;
+  if (typeof read !== 'function' || typeof write !== 'function') {
+    return "anchor must be a KeyTableAnchor, such as fileAnchor('/var/lib/clinic/anchor')";
+  }
+  return audit === false ? 'anchor needs the audit log, whose key seals it' : undefined;
 }
 
 function keyPolicyProblem([name, policy]: [string, KeyPolicy]): string | undefined {

@@ -2,11 +2,15 @@ import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { ConfigurationError, FieldEncryptionError } from '../errors';
 import type { KeyAudit } from '../keys/key-audit';
+import type { KeyEvent } from '../keys/key-event';
 import { KeyManager } from '../keys/key-manager';
 import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { NamedStatements } from './query/named-statements';
 import { ReadAhead } from './read-ahead';
+import { warningOf } from './event-warnings';
+import { hasNamedApplication } from './named-application';
+import { keysOfStoredValues } from './stored-keys';
 import { hasStoredTokens } from './stored-tokens';
 import { takeOver } from './take-over';
 import type { EncryptedColumns } from './take-over';
@@ -56,7 +60,10 @@ export class Installation {
   constructor(dataSource: DataSource, options: FieldEncryptionOptions) {
     this.dataSource = dataSource;
     this.options = options;
-    this.store = new TypeormKeyStore(dataSource, (runner) => hasStoredTokens(this.columns, runner));
+    this.store = new TypeormKeyStore(dataSource, {
+      hasTokens: (runner) => hasStoredTokens(this.columns, runner),
+      keysOf: (name, runner) => keysOfStoredValues(this.columns, name, runner),
+    });
     this.readThreads = new ReadThreads(options.readThreads, options.application ?? 'default');
     this.readAhead = new ReadAhead(this.readThreads);
     this.#keys = this.#newKeyManager();
@@ -139,6 +146,13 @@ export class Installation {
     const { keyNames, indexed } = this.columns;
     for (const name of keyNames) this.#keys.activeKey(name);
     if (indexed) this.#keys.indexRoots();
+    await this.#keys.requireNewest();
+  }
+
+  /** Tells, once for each `initialize()`, that nothing keeps the keys apart from another application's. */
+  warnOfDefaultApplication(): void {
+    if (this.columns.keyNames.length === 0 || hasNamedApplication(this.options)) return;
+    this.#keys.tell({ type: 'applicationNotNamed' });
   }
 
   /** {@link Installation.prepareAll}, but schema commands must work without keys: the first use says what is wrong. */
@@ -187,6 +201,12 @@ export class Installation {
     return isReplicated && queryRunner?.getReplicationMode() === 'slave' ? undefined : queryRunner;
   }
 
+  /** What an operator has to hear of also where nobody listens to events. */
+  #warnOf(event: KeyEvent): void {
+    const warning = warningOf(event);
+    if (warning !== undefined) this.dataSource.logger.log('warn', `field encryption: ${warning}`);
+  }
+
   #newKeyManager(): KeyManager<QueryRunner> {
     const {
       kms,
@@ -198,6 +218,7 @@ export class Installation {
       keyPolicies,
       now,
       audit = {},
+      anchor,
     } = this.options;
     return new KeyManager<QueryRunner>({
       store: this.store,
@@ -206,9 +227,13 @@ export class Installation {
       application,
       suite,
       cache: keyCache ?? {},
-      onEvent,
+      onEvent: (event) => {
+        this.#warnOf(event);
+        onEvent?.(event);
+      },
       policies: keyPolicies,
       wallClock: now,
+      anchor,
       audit: { entries: new TypeormAuditStore(this.dataSource), options: audit },
     });
   }

@@ -29,6 +29,20 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
     );
   }
 
+  async lastOfKey(
+    purpose: string,
+    name: string,
+    connection?: QueryRunner,
+  ): Promise<AuditEntry | undefined> {
+    const [entry] = await this.#find(connection, (query) =>
+      query
+        .where('a.keyPurpose = :purpose AND a.keyName = :name', { purpose, name })
+        .orderBy('a.seq', 'DESC')
+        .limit(1),
+    );
+    return entry;
+  }
+
   async last(connection?: QueryRunner): Promise<AuditEntry | undefined> {
     const [entry] = await this.#find(connection, (query) =>
       query.orderBy('a.seq', 'DESC').limit(1),

@@ -1,10 +1,10 @@
 import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
-import { KeyNotFoundError, KeyStateError } from '../errors';
+import { ConfigurationError, KeyNotFoundError, KeyStateError } from '../errors';
 import type { KeyPurpose, KeyRecord } from '../keys/key-record';
 import type { KeyState } from '../keys/key-state';
 import { READABLE_STATES } from '../keys/key-state';
 import type { KeyChange, KeyStore, KeyUpdate } from '../keys/key-store';
-import { DataKeySchema } from './data-key-table';
+import { DataKeySchema, KEY_EPOCHS_MIGRATION, missingKeyColumns } from './data-key-table';
 import type { DataKeyRow } from './data-key-table';
 import { base64urlOf, mutableColumnsOf, recordOf, rowOf } from './data-key-row';
 import { busyWithTransaction, inOwnTransaction } from './own-transaction';
@@ -22,21 +22,33 @@ const CURRENT_STATES: Readonly<Record<KeyPurpose, readonly KeyState[]>> = {
   audit: ['active'],
 };
 
+/** What the rows of the entities say of the keys. */
+export interface StoredUses {
+  /** Whether a blind-index column holds tokens. */
+  readonly hasTokens: (runner: QueryRunner) => Promise<boolean>;
+  /** Ids of data keys of which there are values in columns that name this key. */
+  readonly keysOf: (name: string, runner: QueryRunner) => Promise<string[]>;
+}
+
 /** The key table of a DataSource, read and written on its primary. */
 export class TypeormKeyStore implements KeyStore<QueryRunner> {
   readonly #dataSource: DataSource;
-  readonly #hasTokens: (runner: QueryRunner) => Promise<boolean>;
+  readonly #stored: StoredUses;
 
-  constructor(dataSource: DataSource, hasTokens: (runner: QueryRunner) => Promise<boolean>) {
+  constructor(dataSource: DataSource, stored: StoredUses) {
     this.#dataSource = dataSource;
-    this.#hasTokens = hasTokens;
+    this.#stored = stored;
     // From before the first statement: one that is not known to be under way would join a transaction.
     soleConnection(dataSource);
   }
 
   async exists(connection?: QueryRunner): Promise<boolean> {
     const { tablePath } = this.#dataSource.getMetadata(DataKeySchema);
-    return this.#withConnection(connection, (runner) => runner.hasTable(tablePath));
+    return this.#withConnection(connection, async (runner) => {
+      if (!(await runner.hasTable(tablePath))) return false;
+      if ((await missingKeyColumns(runner)).length === 0) return true;
+      throw keyTableOutdated();
+    });
   }
 
   async findCurrent(
@@ -73,13 +85,20 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     return this.#find(connection, (query) => query);
   }
 
+  async keysOfStoredValues(name: string, connection?: QueryRunner): Promise<string[]> {
+    return this.#withConnection(connection, (runner) => this.#stored.keysOf(name, runner));
+  }
+
   async insertFirst(
     record: KeyRecord,
     heldByCaller?: QueryRunner,
     confirm: (connection: QueryRunner) => Promise<boolean> = () => Promise.resolve(true),
   ): Promise<boolean> {
     if (heldByCaller?.isTransactionActive === true) throw notInTransaction(record.name);
-    if (record.purpose === 'index' && (await this.#withConnection(heldByCaller, this.#hasTokens))) {
+    if (
+      record.purpose === 'index' &&
+      (await this.#withConnection(heldByCaller, this.#stored.hasTokens))
+    ) {
       // Another process may have made the root since it was looked for, and written with it.
       const made = await this.findCurrent('index', [record.name], heldByCaller);
       if (made.length > 0) return false;
@@ -167,14 +186,22 @@ async function update(runner: QueryRunner, expected: KeyRecord, set: KeyUpdate):
     .createQueryBuilder()
     .update(DataKeySchema)
     .set(mutableColumnsOf({ ...expected, ...set }))
-    .where('id = :id AND state = :from AND wrapped_key = :wrapped', {
+    .where('id = :id AND state = :from AND epoch = :epoch AND wrapped_key = :wrapped', {
       id: expected.id,
       from: expected.state,
+      epoch: expected.epoch,
       wrapped: base64urlOf(expected.wrapped),
     })
     .callListeners(false)
     .execute();
   return affected === 1;
+}
+
+function keyTableOutdated(): ConfigurationError {
+  return new ConfigurationError(
+    'the key table of this database is from an earlier version: it lacks the columns epoch and application. ' +
+      `Run the migrations of fieldEncryptionMigrations (${KEY_EPOCHS_MIGRATION}) or \`field-encryption init\`.`,
+  );
 }
 
 function notInTransaction(name: string): KeyStateError {

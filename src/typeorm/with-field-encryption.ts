@@ -84,6 +84,7 @@ function installLifecycle(installation: Installation): void {
   const initialize = dataSource.initialize.bind(dataSource);
   dataSource.initialize = async () => {
     await initialize();
+    installation.warnOfDefaultApplication();
     await installation.prepareAtStart();
     return dataSource;
   };

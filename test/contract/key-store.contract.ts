@@ -210,6 +210,8 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
       wrapped: new Uint8Array(),
       recordMac: Uint8Array.of(1, 2, 3),
       stateMac: Uint8Array.of(4, 5),
+      epoch: 7,
+      application: 'hospital',
       activatedAt: at,
       deactivatedAt: at,
       compromisedAt: at,
@@ -228,7 +230,7 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
   it('adds up the uses that several processes tell of, in any state, and changes nothing else', async () => {
     const record = await insert({ useCount: 2 ** 40 });
     await Promise.all([subject.store.addUses(record.id, 3), subject.other.addUses(record.id, 4)]);
-    const set = { state: 'deactivated', stateMac: Uint8Array.of(7) } as const;
+    const set = { state: 'deactivated', stateMac: Uint8Array.of(7), epoch: 2 } as const;
     expect(await subject.store.apply([{ type: 'update', expected: record, set }])).toBe(true);
     await subject.other.addUses(record.id, 5);
     await subject.store.addUses('ffffffffffffffff', 1);
@@ -240,6 +242,7 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
   it.each([
     ['state', { state: 'suspended' }],
     ['wrapped key', { wrapped: Uint8Array.of(1) }],
+    ['epoch', { epoch: 2 }],
   ] as const)('changes nothing when the %s is not as expected', async (_, difference) => {
     const record = await insert();
     const expected = { ...record, ...difference };
@@ -254,7 +257,7 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
   it('takes all steps or none', async () => {
     const first = await insert();
     const taken = someRecord({ version: 1, state: 'deactivated' });
-    const set = { state: 'deactivated', stateMac: Uint8Array.of(1) } as const;
+    const set = { state: 'deactivated', stateMac: Uint8Array.of(1), epoch: 2 } as const;
 
     const applied = await subject.store.apply([
       { type: 'update', expected: first, set },
@@ -271,7 +274,7 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
     const change = {
       type: 'update',
       expected: first,
-      set: { state: 'deactivated', stateMac: Uint8Array.of(1) },
+      set: { state: 'deactivated', stateMac: Uint8Array.of(1), epoch: 2 },
     } as const;
     const seen: string[] = [];
     const confirm = (answer: boolean) => async (connection: unknown) => {
@@ -290,8 +293,8 @@ export function keyStoreContract(open: () => Promise<KeyStoreUnderTest>): void {
 
 /** What a rotation asks of the store. */
 function replaceActive(store: KeyStore, active: KeyRecord, next: KeyRecord): Promise<boolean> {
-  const { stateMac } = active;
-  const set = { state: 'deactivated', deactivatedAt: next.activatedAt, stateMac } as const;
+  const { stateMac, epoch } = active;
+  const set = { state: 'deactivated', deactivatedAt: next.activatedAt, stateMac, epoch } as const;
   return store.apply([
     { type: 'update', expected: active, set },
     { type: 'insert', record: next },

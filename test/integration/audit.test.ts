@@ -224,8 +224,8 @@ describeEachDatabase('The audit log', (kind) => {
     const fresh = fieldEncryption(await connect());
     expect((await fresh.keys.list()).map(({ state }) => state)).toEqual(['active']);
     const discrepancies = [
-      { keyId: first?.id, logged: 'compromised', found: 'active' },
-      { keyId: second, logged: 'active', found: null },
+      { keyId: first?.id, logged: 'compromised', found: 'active', loggedEpoch: 3, foundEpoch: 1 },
+      { keyId: second, logged: 'active', found: null, loggedEpoch: 3, foundEpoch: null },
     ];
     const report = await fresh.audit.verify({ expectHead: head });
     expect(report).toMatchObject({ ok: false, broken: null });

@@ -107,7 +107,10 @@ describeEachDatabase('The whole life of a key', (kind) => {
     const { file } = await keys.backup({ kms });
     const { id } = await keys.rotate();
     await write(2);
-    const before: unknown = await dataSource.query('SELECT * FROM data_keys ORDER BY id');
+    // How often keys were used is added in the background.
+    const rows =
+      'SELECT id, version, state, epoch, wrapped_key, state_mac FROM data_keys ORDER BY id';
+    const before: unknown = await dataSource.query(rows);
 
     await dataSource.query(`UPDATE note SET text_bidx = 'x' WHERE id = 1`);
 
@@ -120,7 +123,7 @@ describeEachDatabase('The whole life of a key', (kind) => {
     expect(report.results.filter(({ failure }) => failure !== null)).toMatchObject([
       { property: 'text', keyId: id, rows: 1, read: 0, failure: 'ERR_KEY_NOT_FOUND' },
     ]);
-    expect(await dataSource.query('SELECT * FROM data_keys ORDER BY id')).toEqual(before);
+    expect(await dataSource.query(rows)).toEqual(before);
   });
 
   it('is maintained by a schedule that ends with the DataSource', async () => {

@@ -22,6 +22,11 @@ import { describePostgresAndSqlite, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
 
+const NOTHING_STORED = {
+  hasTokens: () => Promise.resolve(false),
+  keysOf: () => Promise.resolve([]),
+};
+
 @Entity()
 class Item {
   @PrimaryColumn() id!: number;
@@ -100,8 +105,8 @@ describePostgresAndSqlite('The key store', (kind) => {
     const second = cleanup.add(protect(database, {}, { synchronize: false }));
     await second.initialize();
     return {
-      store: new TypeormKeyStore(dataSource, () => Promise.resolve(false)),
-      other: new TypeormKeyStore(second, () => Promise.resolve(false)),
+      store: new TypeormKeyStore(dataSource, NOTHING_STORED),
+      other: new TypeormKeyStore(second, NOTHING_STORED),
       dropTable: async () => {
         await dataSource.query('DROP TABLE "data_keys"');
       },

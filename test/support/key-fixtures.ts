@@ -159,7 +159,7 @@ export async function giveState(
   const record = store.rows.find((row) => row.id === id);
   if (record === undefined) throw new Error('no such key');
   const { authenticateState } = await new KeyWrapper(kms, 'clinic').unwrap(record);
-  store.edit(record.id, provenChange(authenticateState, record, { state }));
+  store.edit(record.id, provenChange(authenticateState, record, { state }, record.epoch + 1));
 }
 
 /** A record that no manager ever opens, for tests of a store. */
@@ -177,6 +177,8 @@ export function someRecord(changes: Partial<KeyRecord> = {}): KeyRecord {
     wrapped: randomBytes(157),
     recordMac: randomBytes(32),
     stateMac: randomBytes(32),
+    epoch: 1,
+    application: 'clinic',
     createdAt,
     activatedAt: createdAt,
     deactivatedAt: null,

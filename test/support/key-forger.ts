@@ -49,11 +49,9 @@ export function forgedRecord(
     ...{ suite: 'xaes-256-gcm', state: 'active', kms: 'azure', kek, wrapped: Buffer.from(wrapped) },
     ...{ createdAt, activatedAt: createdAt, deactivatedAt: null, compromisedAt: null },
     ...{ destroyedAt: null, expiresAt: null, owner: null, securityLevel: null, useCount: 0 },
+    ...{ application: 'default', epoch: 0 },
     ...changes,
   } as Omit<KeyRecord, 'recordMac' | 'stateMac'>;
-  return {
-    ...record,
-    recordMac: keyRecordMac(bytes, record, 'default'),
-    stateMac: stateAuthenticator(bytes)(record),
-  };
+  const recordMac = keyRecordMac(bytes, record, 'default');
+  return { ...record, recordMac, stateMac: stateAuthenticator(bytes)({ ...record, recordMac }) };
 }

@@ -18,6 +18,8 @@ export class MemoryKeyStore implements KeyStore<string> {
   /** Thrown by every call while set: the database is down. */
   outage: Error | undefined;
   hasTable = true;
+  /** Ids of keys that stored values are under. */
+  storedUnder: string[] = [];
   #rows: KeyRecord[] = [];
 
   /** The rows as they are; what a test or an intruder changes in the database. */
@@ -66,6 +68,10 @@ export class MemoryKeyStore implements KeyStore<string> {
     return this.#rows.filter((row) => wanted.has(row.id)).map(copy);
   }
 
+  keysOfStoredValues(): Promise<string[]> {
+    return Promise.resolve(this.storedUnder);
+  }
+
   async list(connection?: string): Promise<KeyRecord[]> {
     await this.#receive('list', connection);
     return this.#rows.map(copy);
@@ -109,9 +115,10 @@ export class MemoryKeyStore implements KeyStore<string> {
       if (this.#isTaken(change.record)) return false;
       this.#rows.push(copy(change.record));
     } else {
-      const { id, state, wrapped } = change.expected;
+      const { id, state, epoch, wrapped } = change.expected;
       const row = this.#rows.find((candidate) => candidate.id === id);
-      if (row?.state !== state || !Buffer.from(row.wrapped).equals(wrapped)) return false;
+      if (row?.state !== state || row.epoch !== epoch) return false;
+      if (!Buffer.from(row.wrapped).equals(wrapped)) return false;
       this.edit(id, change.set);
     }
     const active = this.#rows.filter((row) => row.state === 'active');

@@ -29,15 +29,25 @@ export async function auditVerify(
   };
 }
 
-function linesOf({ entries, head, broken, keys, unproven }: AuditReport): string[] {
+function linesOf({ entries, head, broken, keys, unproven, anchor }: AuditReport): string[] {
   return [
     `${grouped(entries)} ${entries === 1 ? 'entry' : 'entries'} verified.`,
     ...(head === null ? [] : [`Head: ${head}`]),
     ...(broken === null ? [] : [`Entry ${String(broken.seq)} ${PROBLEMS[broken.problem]}.`]),
     ...keys.map(
-      ({ keyId, logged, found }) =>
-        `Key ${keyId} is ${found ?? 'not there'} in the key table, and ${logged ?? 'not there'} in the log.`,
+      ({ keyId, logged, found, loggedEpoch, foundEpoch }) =>
+        `Key ${keyId} is ${inWords(found, foundEpoch)} in the key table, and ${inWords(logged, loggedEpoch)} in the log.`,
+    ),
+    ...(anchor ?? []).map(
+      ({ keyId, anchored, found }) =>
+        `Key ${keyId} is ${inWords(found?.state, found?.epoch)} in the key table, and ` +
+        `${inWords(anchored.state, anchored.epoch)} in the anchor.`,
     ),
     ...unproven.map(({ keyId, code, message }) => `Key ${keyId} is unproven: ${code}: ${message}`),
   ];
+}
+
+function inWords(state: string | null | undefined, epoch: number | null | undefined): string {
+  if (state === null || state === undefined) return 'not there';
+  return typeof epoch === 'number' ? `${state} at epoch ${String(epoch)}` : state;
 }

@@ -1,6 +1,8 @@
 import { fieldEncryptionMigrations } from '../../../migrations';
 import type { KeyPurpose } from '../../keys/key-record';
+import { DataKeySchema, missingKeyColumns } from '../../typeorm/data-key-table';
 import { missingOwnTables } from '../../typeorm/own-tables';
+import { withConnection } from '../../typeorm/with-connection';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
 
@@ -21,17 +23,33 @@ export async function init(
   session: Session,
   { dryRun }: { readonly dryRun: boolean },
 ): Promise<CommandResult> {
-  const { installation, fieldEncryption } = session;
-  const hasKeys = await installation.store.exists();
+  const { fieldEncryption } = session;
   const tablesCreated = await missingOwnTables(session.dataSource);
-  if (tablesCreated.length > 0 && !dryRun) await createTables(session);
-  const keysCreated = await missingKeys(session, !hasKeys && dryRun);
+  const columnsAdded = await columnsToAdd(session, tablesCreated);
+  const isComplete = tablesCreated.length + columnsAdded.length === 0;
+  if (!isComplete && !dryRun) await createTables(session);
+  const keysCreated =
+    dryRun && columnsAdded.length > 0
+      ? []
+      : await missingKeys(session, dryRun && tablesCreated.includes(keyTablePath(session)));
   // Also where nothing is missing: it proves that the KMS opens the keys.
   if (!dryRun) await fieldEncryption.ready();
   return {
-    document: { dryRun, tablesCreated, keysCreated },
-    text: describe(session, { dryRun, tablesCreated, keysCreated }),
+    document: { dryRun, tablesCreated, columnsAdded, keysCreated },
+    text: describe(session, { dryRun, tablesCreated, columnsAdded, keysCreated }),
   };
+}
+
+function keyTablePath({ dataSource }: Session): string {
+  return dataSource.getMetadata(DataKeySchema).tablePath;
+}
+
+/** Columns that a key table from an earlier version lacks. */
+async function columnsToAdd(session: Session, tablesCreated: readonly string[]): Promise<string[]> {
+  const table = keyTablePath(session);
+  if (tablesCreated.includes(table)) return [];
+  const missing = await withConnection(session.dataSource, undefined, missingKeyColumns);
+  return missing.map((column) => `${table}.${column}`);
 }
 
 async function createTables({ dataSource }: Session): Promise<void> {
@@ -62,12 +80,18 @@ async function missingKeys({ installation }: Session, noTable: boolean): Promise
 
 function describe(
   { installation }: Session,
-  result: { dryRun: boolean; tablesCreated: readonly string[]; keysCreated: readonly CreatedKey[] },
+  result: {
+    dryRun: boolean;
+    tablesCreated: readonly string[];
+    columnsAdded: readonly string[];
+    keysCreated: readonly CreatedKey[];
+  },
 ): string {
-  const { dryRun, tablesCreated, keysCreated } = result;
+  const { dryRun, tablesCreated, columnsAdded, keysCreated } = result;
   const verb = dryRun ? 'Would create' : 'Created';
   const lines = [
     ...tablesCreated.map((table) => `${verb} table ${table}.`),
+    ...columnsAdded.map((column) => `${dryRun ? 'Would add' : 'Added'} column ${column}.`),
     ...keysCreated.map(({ purpose, name }) =>
       purpose === 'data'
         ? `${verb} data key "${name}", version 1.`

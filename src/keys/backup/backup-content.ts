@@ -4,9 +4,9 @@ import { KeyUnwrapError } from '../../errors';
 import type { KeyRecord } from '../key-record';
 import type { Wrapping } from '../key-wrapper';
 
-/** A key in a backup: its record but for the wrapping and the MACs, and its bytes. */
+/** A key in a backup: its record but for what belongs to the row of the key table, and its bytes. */
 export interface BackedUpKey {
-  readonly record: Omit<KeyRecord, keyof Wrapping | 'stateMac'>;
+  readonly record: Omit<KeyRecord, keyof Wrapping | 'stateMac' | 'epoch'>;
   readonly bytes: Uint8Array;
 }
 

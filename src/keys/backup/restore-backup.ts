@@ -1,11 +1,11 @@
 import { wipe } from '../../crypto/wipe';
 import { ConfigurationError, KeyStateError, UnauthenticatedKeyError } from '../../errors';
+import type { KeyEpochs } from '../key-epochs';
 import { wholeSecond } from '../key-record';
 import { hasValidRecordMac } from '../key-record-mac';
 import type { KeyRecord } from '../key-record';
 import type { KeyServices } from '../key-services';
 import { provenChange, stateAuthenticator } from '../key-state-mac';
-import type { Wrapping } from '../key-wrapper';
 import type { BackedUpKey } from './backup-content';
 import { decodeKeys } from './backup-content';
 import { openBackup, parseBackup } from './backup-file';
@@ -67,7 +67,7 @@ export async function restoreBackup<C>(
   const { content, authenticated } = await contentOf(file, opener);
   try {
     const existing = await services.store.list();
-    const plan = planOf(decodeKeys(content), existing, application);
+    const plan = planOf(services, decodeKeys(content), existing);
     if (!authenticated && !adopt && !dryRun) throw unauthenticated(file, plan.missing);
     const records = await wrapMissing(services, plan.missing, existing);
     if (!dryRun) await insertAll(services, records, file.id, !authenticated);
@@ -97,10 +97,10 @@ async function contentOf(
   }
 }
 
-function planOf(
+function planOf<C>(
+  { application, wrapper }: KeyServices<C>,
   keys: readonly BackedUpKey[],
   existing: readonly KeyRecord[],
-  application: string,
 ): RestorePlan {
   const plan = {
     missing: [] as BackedUpKey[],
@@ -109,7 +109,11 @@ function planOf(
   };
   for (const key of keys) {
     const same = existing.find(({ id }) => id === key.record.id);
-    if (same === undefined) {
+    // Its tombstone may have been lost with the table.
+    const wasDestroyed = wrapper.epochs.restrictionOf(key.record.id) === 'destroyed';
+    if (same === undefined && wasDestroyed) {
+      plan.destroyed.push(describe({ ...key.record, state: 'destroyed' }));
+    } else if (same === undefined) {
       requireVersionFree(key, existing);
       plan.missing.push(key);
     } else if (same.state === 'destroyed') plan.destroyed.push(describe(same));
@@ -131,30 +135,33 @@ async function wrapMissing<C>(
   if (active[0] !== undefined) await wrapper.unwrapToRead(active[0]);
 
   const records: KeyRecord[] = [];
+  const epoch = wrapper.epochs.next(...existing);
   for (const { record, bytes } of missing) {
     const replaced = active.find(
       ({ purpose, name }) => purpose === record.purpose && name === record.name,
     );
     const now = wholeSecond(wallClock());
-    const restored = restoredRecord(record, bytes, replaced !== undefined, now);
-    const wrapping = await wrapper.wrapWith(wrapper.providers.primary, restored, bytes);
-    records.push({ ...restored, ...wrapping });
+    const changes = changesOf(record, replaced !== undefined, wrapper.epochs, now);
+    const wrapping = await wrapper.wrapWith(wrapper.providers.primary, record, bytes);
+    const authenticate = stateAuthenticator(bytes);
+    const proof = provenChange(authenticate, { ...record, ...wrapping }, changes, epoch);
+    records.push({ ...record, ...wrapping, ...proof });
   }
   return records;
 }
 
-function restoredRecord(
+function changesOf(
   record: BackedUpKey['record'],
-  bytes: Uint8Array,
   replaced: boolean,
+  epochs: KeyEpochs,
   now: Date,
-): Omit<KeyRecord, keyof Wrapping> {
-  const state = stateNow(record, replaced);
+): Pick<KeyRecord, 'state' | 'deactivatedAt' | 'compromisedAt'> {
+  const state = epochs.restrictionOf(record.id) ?? stateNow(record, replaced);
   // A process that did not see the loss may write with it until its cache has aged.
   const deactivatedAt =
     state === 'deactivated' ? (record.deactivatedAt ?? now) : record.deactivatedAt;
-  const change = provenChange(stateAuthenticator(bytes), record, { state, deactivatedAt });
-  return { ...record, ...change, state };
+  const compromisedAt = state === 'compromised' ? (record.compromisedAt ?? now) : null;
+  return { state, deactivatedAt, compromisedAt };
 }
 
 /**
@@ -228,6 +235,6 @@ function requireSameKey(
   );
 }
 
-function describe({ id, name, purpose, version, state }: KeyRecord): RestoredKey {
+function describe({ id, name, purpose, version, state }: RestoredKey): RestoredKey {
   return { id, name, purpose, version, state };
 }

@@ -24,6 +24,10 @@ export class ScratchKeyStore implements KeyStore {
     return this.#filter(({ id }) => ids.includes(id));
   }
 
+  keysOfStoredValues(): Promise<string[]> {
+    return Promise.resolve([]);
+  }
+
   list(): Promise<KeyRecord[]> {
     return this.#filter(() => true);
   }

@@ -313,7 +313,7 @@ describe('an active version that goes backwards', () => {
     await expect(keys.prepare(['default'], DATA_ONLY)).rejects.toMatchObject({
       code: 'ERR_KEY_STATE',
       keyId: first?.id,
-      message: expect.stringContaining('this process has used version 2') as unknown,
+      message: expect.stringContaining('an older row was put back') as unknown,
     });
     expect(() => keys.activeKey('default')).toThrow(KeyStateError);
     await keys.load([prefix]);

@@ -107,7 +107,7 @@ describe.each(PROVIDERS)('KeyWrapper over a KMS that %s', (_, makeKms) => {
     const wrapper = new KeyWrapper(makeKms(), 'clinic');
     const { record, unwrapped } = await wrapper.create(SPEC);
     const changed = { state: 'deactivated', activatedAt: null, deactivatedAt: new Date() } as const;
-    const proven = provenChange(unwrapped.authenticateState, record, changed);
+    const proven = provenChange(unwrapped.authenticateState, record, changed, 2);
     await expect(wrapper.unwrap({ ...record, ...proven })).resolves.toBeDefined();
     await expect(wrapper.unwrap({ ...record, ...changed })).rejects.toThrow(KeyStateError);
   });

@@ -1,0 +1,85 @@
+import type { AuditSeal } from '../../audit/audit-seal';
+import { equalInConstantTime } from '../../crypto/constant-time';
+import { LABELS } from '../../crypto/labels';
+import { decodeBase64url } from '../../encoding/base64url';
+import type { KnownKey } from '../key-epochs';
+import type { KeyState } from '../key-state';
+
+/** What an anchor says. */
+export interface AnchorState {
+  /** The highest epoch that was given up when an older table was accepted; 0 for none. */
+  readonly acceptedEpoch: number;
+  readonly keys: readonly KnownKey[];
+}
+
+/** A text that has the form of an anchor's; whether it is one, its seal tells. */
+export interface SealedAnchor extends AnchorState {
+  /** Id of the key of the audit log that seals it. */
+  readonly sealedBy: string;
+  readonly holds: (seal: AuditSeal, application: string) => boolean;
+}
+
+/** Stored: a state can be added at the end, never moved. */
+const STATES: readonly KeyState[] = [
+  'preActive',
+  'active',
+  'suspended',
+  'deactivated',
+  'compromised',
+  'destroyed',
+];
+
+/** `id(8) ‖ epoch(4) ‖ state(1)` for each key. */
+const ENTRY_BYTES = 13;
+const VERSION = 'anchor1';
+const MAX_CHARS = 2 ** 21;
+
+/** `anchor1.<accepted epoch>.<keys>.<id of the sealing key>.<MAC>`, bytes as base64url. */
+export function sealAnchor(state: AnchorState, seal: AuditSeal, application: string): string {
+  const keys = encodeKeys(state.keys).toString('base64url');
+  const body = [VERSION, String(state.acceptedEpoch), keys, seal.keyId].join('.');
+  return `${body}.${macOf(body, seal, application).toString('base64url')}`;
+}
+
+/** Reads the text of an anchor; undefined for any other. */
+export function parseAnchor(text: string): SealedAnchor | undefined {
+  if (text.length > MAX_CHARS) return undefined;
+  const [, body = '', accepted = '', encoded = '', sealedBy = '', mac = ''] =
+    /^(anchor1\.(\d{1,10})\.([\w-]*)\.([0-9a-f]{16}))\.([\w-]{43})$/.exec(text.trim()) ?? [];
+  const keys = decodeKeys(encoded);
+  if (body === '' || keys === undefined) return undefined;
+  return {
+    acceptedEpoch: Number(accepted),
+    keys,
+    sealedBy,
+    holds: (seal, application) =>
+      equalInConstantTime(Buffer.from(mac, 'base64url'), macOf(body, seal, application)),
+  };
+}
+
+function macOf(body: string, seal: AuditSeal, application: string): Buffer {
+  return seal.mac(LABELS.keyAnchor, [application, body]);
+}
+
+function encodeKeys(keys: readonly KnownKey[]): Buffer {
+  const bytes = Buffer.alloc(keys.length * ENTRY_BYTES);
+  const sorted = [...keys].sort((a, b) => (a.id < b.id ? -1 : 1));
+  for (const [at, { id, epoch, state }] of sorted.entries()) {
+    bytes.write(id, at * ENTRY_BYTES, 'hex');
+    bytes.writeUInt32BE(epoch, at * ENTRY_BYTES + 8);
+    bytes.writeUInt8(STATES.indexOf(state), at * ENTRY_BYTES + 12);
+  }
+  return bytes;
+}
+
+function decodeKeys(encoded: string): KnownKey[] | undefined {
+  const bytes = encoded === '' ? Buffer.alloc(0) : decodeBase64url(encoded);
+  if (bytes === undefined || bytes.length % ENTRY_BYTES !== 0) return undefined;
+  const keys: KnownKey[] = [];
+  for (let at = 0; at < bytes.length; at += ENTRY_BYTES) {
+    const state = STATES[bytes.readUInt8(at + 12)];
+    if (state === undefined) return undefined;
+    keys.push({ id: bytes.toString('hex', at, at + 8), epoch: bytes.readUInt32BE(at + 8), state });
+  }
+  return keys;
+}

@@ -1,0 +1,50 @@
+import { randomBytes } from 'node:crypto';
+import { open, readFile, rename, rm } from 'node:fs/promises';
+
+import { ConfigurationError } from '../../errors';
+import type { KeyTableAnchor } from './key-table-anchor';
+
+/**
+ * An anchor in a file, which its owner alone may read and write (mode 0600). It is replaced as a whole:
+ * a reader sees the old text or the new one. It is worth something only where whoever writes to the
+ * database does not write to it, and processes of one application have to share it.
+ *
+ * @param path - of the file; its folder must exist and be writable.
+ * @throws {@link ConfigurationError} for an empty path
+ */
+export function fileAnchor(path: string): KeyTableAnchor {
+  if (path === '') throw new ConfigurationError('fileAnchor: the path is empty.');
+  return {
+    read: () => readIfThere(path),
+    write: async (state) => {
+      const scratch = `${path}.${randomBytes(6).toString('hex')}`;
+      try {
+        await writeThrough(scratch, state);
+        await rename(scratch, path);
+      } catch (error) {
+        await rm(scratch, { force: true });
+        throw error;
+      }
+    },
+  };
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** On the disk before it takes the place of the old one. */
+async function writeThrough(path: string, state: string): Promise<void> {
+  const file = await open(path, 'wx', 0o600);
+  try {
+    await file.writeFile(state);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
