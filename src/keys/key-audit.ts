@@ -6,18 +6,18 @@ import type { AuditSeal } from '../audit/audit-seal';
 import type { AuditStore } from '../audit/audit-store';
 import type { BrokenEntry, FoundSeal, LoggedKey } from '../audit/audit-verification';
 import { AuditVerification } from '../audit/audit-verification';
-import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../errors';
-import type { FieldEncryptionErrorCode } from '../errors';
+import { ConfigurationError, FieldEncryptionError } from '../errors';
 import { KeyAnchor } from './anchor/key-anchor';
 import type { AnchorDiscrepancy } from './anchor/key-anchor';
 import type { KeyTableAnchor } from './anchor/key-table-anchor';
 import { AuditKey } from './audit-key';
-import { areRevocations, eventsOf, changedRecord } from './key-change-events';
+import { areRevocations, changedRecord, eventsOf } from './key-change-events';
 import type { KeyEventListener } from './key-event';
 import type { KeyPurpose, KeyRecord } from './key-record';
 import type { KeyChange, KeyStore } from './key-store';
 import type { KeyWrapper } from './key-wrapper';
-import { settleAll } from './settle-all';
+import { unprovenKeys } from './unproven-keys';
+import type { UnprovenKey } from './unproven-keys';
 
 /** What the audit of keys is made of. */
 export interface KeyAuditParts<C> {
@@ -46,13 +46,6 @@ export interface KeyDiscrepancy {
   readonly loggedEpoch: number | null;
   /** Epoch in the key table: where it is lower than the recorded one, an older row was put back. */
   readonly foundEpoch: number | null;
-}
-
-/** A key row that does not prove that the library wrote it, with the KMS. */
-export interface UnprovenKey {
-  readonly keyId: string;
-  readonly code: FieldEncryptionErrorCode;
-  readonly message: string;
 }
 
 /** What a verification of the audit log found. */
@@ -90,8 +83,6 @@ export const MISSING = 'missing';
 const PAGE = 500;
 /** How often the key table is read again because entries came meanwhile. */
 const ATTEMPTS = 5;
-/** Keys unwrapped at a time. */
-const CONCURRENCY = 4;
 
 /** The audit log of the keys: recorded with what changes them, read, verified. */
 export class KeyAudit<C> {
@@ -201,7 +192,7 @@ export class KeyAudit<C> {
     const records = await this.#followToTheEnd(verification);
     const broken = verification.broken ?? begun(verification, records);
     const keys = broken === undefined ? discrepancies(verification, records) : [];
-    const unproven = await this.#unproven(records);
+    const unproven = await unprovenKeys(this.#parts.wrapper, records);
     const anchor = (await this.anchor?.compare()) ?? null;
     return {
       ok:
@@ -228,22 +219,6 @@ export class KeyAudit<C> {
       .map(changedRecord)
       .find(({ purpose, state }) => purpose === 'audit' && state === 'active');
     return arriving === undefined ? this.#key.ready(connection) : this.#key.open(arriving);
-  }
-
-  async #unproven(records: readonly KeyRecord[]): Promise<UnprovenKey[]> {
-    const unproven: UnprovenKey[] = [];
-    const claims = records.filter(({ state }) => state !== 'destroyed');
-    await settleAll(claims, CONCURRENCY, async (record) => {
-      try {
-        await this.#parts.wrapper.unwrap(record);
-      } catch (error) {
-        if (!(error instanceof FieldEncryptionError) || error instanceof KmsUnavailableError) {
-          throw error;
-        }
-        unproven.push({ keyId: record.id, code: error.code, message: error.message });
-      }
-    });
-    return unproven;
   }
 
   /** Follows the log until the key table was read with no entry coming meanwhile. */

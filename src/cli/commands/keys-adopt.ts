@@ -23,7 +23,7 @@ export async function keysAdopt(
 ): Promise<CommandResult> {
   const all = await fieldEncryption.keys.unauthenticated();
   const keys = ids.length === 0 ? all : all.filter(({ id }) => ids.includes(id));
-  if (dryRun || all.length === 0) {
+  if (dryRun || (ids.length === 0 && all.length === 0)) {
     return { document: { dryRun, keys, adopted: [] }, text: preview(keys) };
   }
   if (yes && ids.length === 0) throw noIds();

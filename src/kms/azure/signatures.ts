@@ -34,7 +34,7 @@ export class Signatures {
   readonly #client: AzureClient;
   readonly #kek: KeyPlace;
   readonly #signingKey: KeyPlace | undefined;
-  readonly #publicKeys = new Map<string, KeyObject>();
+  readonly #publicKeys = new Map<string, Promise<KeyObject>>();
 
   constructor(client: AzureClient, { kek, signer }: Pick<ParsedOptions, 'kek' | 'signer'>) {
     this.#client = client;
@@ -96,15 +96,18 @@ export class Signatures {
     this.#publicKeys.clear();
   }
 
-  async #publicKey(name: string, version: string): Promise<KeyObject> {
+  #publicKey(name: string, version: string): Promise<KeyObject> {
     const id = `${name}/${version}`;
     const known = this.#publicKeys.get(id);
     if (known !== undefined) return known;
-    const key = publicKeyOf(await this.#client.describeSigner({ name, version }));
+    const asked = this.#client.describeSigner({ name, version }).then(publicKeyOf);
     // Versions come from key rows, which somebody may have made up.
     if (this.#publicKeys.size >= MOST_KEYS) this.#publicKeys.clear();
-    this.#publicKeys.set(id, key);
-    return key;
+    this.#publicKeys.set(id, asked);
+    asked.catch(() => {
+      if (this.#publicKeys.get(id) === asked) this.#publicKeys.delete(id);
+    });
+    return asked;
   }
 }
 
