@@ -1,7 +1,7 @@
 import type { FieldEncryptionOptions } from './field-encryption-options';
 
 /** The application of those who name none. */
-export const DEFAULT_APPLICATION = 'default';
+const DEFAULT_APPLICATION = 'default';
 
 /**
  * Whether the application has a name of its own. Without one nothing but the KMS keeps its keys apart
