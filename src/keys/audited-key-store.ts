@@ -24,6 +24,14 @@ export class AuditedKeyStore<C> implements KeyStore<C> {
     return this.#store.findByIds(ids, connection);
   }
 
+  now(connection?: C): Promise<Date> {
+    return this.#store.now(connection);
+  }
+
+  snapshotAge(connection: C): Promise<number> {
+    return this.#store.snapshotAge(connection);
+  }
+
   list(connection?: C): Promise<KeyRecord[]> {
     return this.#store.list(connection);
   }

@@ -9,6 +9,7 @@ import type { KeyCacheOptions } from './key-cache-options';
 import { keyCachePolicy } from './key-cache-options';
 import type { KeyEvent, KeyEventListener } from './key-event';
 import type { KeyInfo } from './key-info';
+import { elapsedClock } from './elapsed-clock';
 import { keyInfo, keyInfos } from './key-infos';
 import { KeyAudit } from './key-audit';
 import { KeyLifecycle } from './key-lifecycle';
@@ -23,6 +24,7 @@ import { KeyTable } from './key-table';
 import { KeyUses } from './key-uses';
 import { KeyWrapper } from './key-wrapper';
 import { turnClock } from './turn-clock';
+import type { UsedKeys } from './used-keys';
 
 /** What a key manager is made of. */
 export interface KeyManagerOptions<C> {
@@ -37,14 +39,17 @@ export interface KeyManagerOptions<C> {
   readonly suite: CipherSuite;
   readonly cache?: KeyCacheOptions | undefined;
   readonly onEvent?: KeyEventListener | undefined;
-  /** Monotonic milliseconds: ages must not follow corrections of the wall clock. Defaults to `performance.now`. */
+  /** Milliseconds, by which keys age. Never goes back. Defaults to an {@link elapsedClock}. */
   readonly clock?: (() => number) | undefined;
   /** By key name. Defaults to none. */
   readonly policies?: KeyPolicies | undefined;
   /** Records every change of a key. Defaults to none. */
   readonly audit?:
     { readonly entries: AuditStore<C>; readonly options: AuditOptions | false } | undefined;
-  /** For the dates in the key table, by which nothing is ordered. Defaults to the system's time. */
+  /**
+   * The time that policies go by, and that of audit entries and backups. Defaults to the store's for
+   * policies, to the system's for the others. Dates and waits of keys are the store's in any case.
+   */
   readonly wallClock?: (() => Date) | undefined;
 }
 
@@ -158,6 +163,14 @@ export class KeyManager<C = unknown> implements KeySource {
   }
 
   /**
+   * Runs `work`, which is synchronous, and says which active keys it has used, so that what was made
+   * with them can be held back when it comes to be sent after they are too old.
+   */
+  noting<T>(work: () => T): readonly [result: T, used: UsedKeys] {
+    return this.#current.noting(work);
+  }
+
+  /**
    * Makes a new active version of a data key; the previous one reads on. When another process
    * rotates the same key at the same time, both get the version that came about.
    *
@@ -203,25 +216,26 @@ export class KeyManager<C = unknown> implements KeySource {
 
 function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   const { kms, application, suite } = options;
-  const { policies = {}, wallClock = () => new Date() } = options;
+  const { policies = {}, wallClock } = options;
   const uses = new KeyUses(options.store);
   const wrapper = new KeyWrapper(kms, application, {
     others: options.otherKms,
-    wallClock,
     counterOf: (keyId) => uses.counterOf(keyId),
   });
   const emit = quietly(options.onEvent);
   const policy = keyCachePolicy(options.cache);
-  const clock = options.clock ?? turnClock();
+  const exactClock = options.clock ?? elapsedClock();
+  const clock = options.clock ?? turnClock(exactClock);
   const { maxAgeMs } = policy;
   const audit =
     options.audit &&
     new KeyAudit({
       ...options.audit,
-      ...{ store: options.store, wrapper, maxAgeMs, clock, wallClock, emit },
+      ...{ store: options.store, wrapper, maxAgeMs, clock, emit },
+      wallClock: wallClock ?? systemTime,
     });
   const store = audit ? new AuditedKeyStore(options.store, audit) : options.store;
-  const lifecycle = new KeyLifecycle({ store, wrapper, suite, policies, wallClock, emit });
+  const lifecycle = new KeyLifecycle({ store, wrapper, suite, policies, emit });
   return {
     application,
     store,
@@ -230,13 +244,19 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
     emit,
     lifecycle,
     policies,
-    wallClock,
+    wallClock: wallClock ?? systemTime,
+    policyTime: () => (wallClock === undefined ? store.now() : Promise.resolve(wallClock())),
     audit,
     table: new KeyTable(store),
-    retirement: new KeyRetirement({ store, lifecycle, wallClock, emit }),
+    retirement: new KeyRetirement({ store, lifecycle, emit }),
     policy,
     clock,
+    exactClock,
   };
+}
+
+function systemTime(): Date {
+  return new Date();
 }
 
 function quietly(listener: KeyEventListener | undefined): KeyEventListener {

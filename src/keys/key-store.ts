@@ -49,6 +49,18 @@ export interface KeyStore<C = unknown> {
   /** The keys with these ids, in any state and order; unknown ids are left out. May be asked for thousands. */
   findByIds(ids: readonly string[], connection?: C): Promise<KeyRecord[]>;
 
+  /**
+   * The time by the clock of the database, which is the same for all processes: what a host's own
+   * clock says must not decide when a key may be used or erased.
+   */
+  now(connection?: C): Promise<Date>;
+
+  /**
+   * Milliseconds by which what is read through a connection may be old: the age of its transaction
+   * where that sees the database as it was at its beginning, 0 elsewhere.
+   */
+  snapshotAge(connection: C): Promise<number>;
+
   /** Every key of every purpose and state. */
   list(connection?: C): Promise<KeyRecord[]>;
 
@@ -74,7 +86,8 @@ export interface KeyStore<C = unknown> {
    * @param confirm - asked within the transaction, after the steps and on its connection, whether
    * they may stay.
    * @returns false, with nothing changed, when a row was no longer as expected, a record's id or
-   * version was taken, a name would have had two active keys, or `confirm` said no.
+   * version was taken, a name would have had two active keys, `confirm` said no, or a date that waits
+   * will count from was no longer of the moment: see `change-time.ts`.
    */
   apply(
     changes: readonly KeyChange[],

@@ -18,6 +18,10 @@ export class MemoryKeyStore implements KeyStore<string> {
   /** Thrown by every call while set: the database is down. */
   outage: Error | undefined;
   hasTable = true;
+  /** The clock of the database. */
+  time: () => number = () => Date.now();
+  /** Age of the transaction that a caller's connection is in. */
+  snapshotAgeMs = 0;
   #rows: KeyRecord[] = [];
 
   /** The rows as they are; what a test or an intruder changes in the database. */
@@ -64,6 +68,14 @@ export class MemoryKeyStore implements KeyStore<string> {
     await this.#receive('findByIds', connection);
     const wanted = new Set(ids);
     return this.#rows.filter((row) => wanted.has(row.id)).map(copy);
+  }
+
+  now(): Promise<Date> {
+    return Promise.resolve(new Date(this.time()));
+  }
+
+  snapshotAge(): Promise<number> {
+    return Promise.resolve(this.snapshotAgeMs);
   }
 
   async list(connection?: string): Promise<KeyRecord[]> {

@@ -103,7 +103,7 @@ function planOf(
 }
 
 async function wrapMissing<C>(
-  { wrapper, wallClock }: KeyServices<C>,
+  { store, wrapper }: KeyServices<C>,
   missing: readonly BackedUpKey[],
   existing: readonly KeyRecord[],
 ): Promise<KeyRecord[]> {
@@ -116,7 +116,7 @@ async function wrapMissing<C>(
     const replaced = active.find(
       ({ purpose, name }) => purpose === record.purpose && name === record.name,
     );
-    const now = wholeSecond(wallClock());
+    const now = wholeSecond(await store.now());
     const restored = restoredRecord(record, bytes, replaced !== undefined, now);
     const wrapping = await wrapper.wrapWith(wrapper.providers.primary, restored, bytes);
     records.push({ ...restored, ...wrapping });

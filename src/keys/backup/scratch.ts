@@ -24,6 +24,14 @@ export class ScratchKeyStore implements KeyStore {
     return this.#filter(({ id }) => ids.includes(id));
   }
 
+  now(): Promise<Date> {
+    return Promise.resolve(new Date());
+  }
+
+  snapshotAge(): Promise<number> {
+    return Promise.resolve(0);
+  }
+
   list(): Promise<KeyRecord[]> {
     return this.#filter(() => true);
   }

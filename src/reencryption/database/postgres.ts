@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 import type { Storage } from '../../format/field-ciphertext';
+import { databaseTimeSql } from '../../typeorm/database-time';
 import { databaseCode } from '../../typeorm/transient-conflict';
 import type { WorkTable } from '../work-table';
 import { arrayLiteral } from './array-literal';
@@ -42,12 +43,13 @@ const DIALECT: PageDialect = {
  * deadlocks with it.
  */
 export class PostgresRunDatabase implements RunDatabase {
-  readonly now = "CAST(date_part('epoch', clock_timestamp()) * 1000 AS bigint)";
+  readonly now: string;
   readonly lanes = 2;
   readonly #dataSource: DataSource;
 
   constructor(dataSource: DataSource) {
     this.#dataSource = dataSource;
+    this.now = databaseTimeSql(dataSource);
   }
 
   maxRows(): number {

@@ -8,6 +8,7 @@ import type { KmsProvider } from '../../../src/kms/kms-provider';
 import { FakeKms, fastLocalKms, sameKey, startProcess } from '../../support/key-fixtures';
 
 const SPEC = { name: 'default', purpose: 'data', version: 3, suite: 'xaes-256-gcm' } as const;
+const NOW = new Date('2026-03-04T05:06:07.890Z');
 
 /** A provider that authenticates nothing, as AES-KW: only the record MAC is left. */
 class UnboundKms extends FakeKms {
@@ -31,7 +32,7 @@ const PROVIDERS: [string, () => KmsProvider][] = [
 describe.each(PROVIDERS)('KeyWrapper over a KMS that %s', (_, makeKms) => {
   it('unwraps what it has created', async () => {
     const wrapper = new KeyWrapper(makeKms(), 'clinic');
-    const { record, unwrapped } = await wrapper.create(SPEC);
+    const { record, unwrapped } = await wrapper.create(SPEC, NOW);
     const again = await wrapper.unwrap(record);
     if (unwrapped.purpose !== 'data' || again.purpose !== 'data') throw new Error('wrong purpose');
     expect(sameKey(unwrapped.key, again.key)).toBe(true);
@@ -55,14 +56,14 @@ describe.each(PROVIDERS)('KeyWrapper over a KMS that %s', (_, makeKms) => {
     ['recordMac', { recordMac: Buffer.alloc(33) }],
   ])('refuses a record whose %s was edited', async (__, edit) => {
     const wrapper = new KeyWrapper(makeKms(), 'clinic');
-    const { record } = await wrapper.create(SPEC);
+    const { record } = await wrapper.create(SPEC, NOW);
     await expect(wrapper.unwrap({ ...record, ...edit })).rejects.toBeInstanceOf(KeyUnwrapError);
   });
 
   it('refuses two records whose wrapped keys were swapped, with or without their MACs', async () => {
     const wrapper = new KeyWrapper(makeKms(), 'clinic');
-    const one = (await wrapper.create(SPEC)).record;
-    const two = (await wrapper.create(SPEC)).record;
+    const one = (await wrapper.create(SPEC, NOW)).record;
+    const two = (await wrapper.create(SPEC, NOW)).record;
 
     const { wrapped, recordMac } = two;
     for (const swapped of [{ wrapped }, { recordMac }, { wrapped, recordMac }]) {
@@ -75,7 +76,7 @@ describe.each(PROVIDERS)('KeyWrapper over a KMS that %s', (_, makeKms) => {
 
   it('refuses the record of another application', async () => {
     const kms = makeKms();
-    const { record } = await new KeyWrapper(kms, 'clinic').create(SPEC);
+    const { record } = await new KeyWrapper(kms, 'clinic').create(SPEC, NOW);
     await expect(new KeyWrapper(kms, 'shop').unwrap(record)).rejects.toMatchObject({
       code: 'ERR_KEY_UNWRAP',
       keyId: record.id,
@@ -84,7 +85,7 @@ describe.each(PROVIDERS)('KeyWrapper over a KMS that %s', (_, makeKms) => {
 
   it('accepts a change of state and of its dates that comes with its MAC, and no other', async () => {
     const wrapper = new KeyWrapper(makeKms(), 'clinic');
-    const { record, unwrapped } = await wrapper.create(SPEC);
+    const { record, unwrapped } = await wrapper.create(SPEC, NOW);
     const changed = { state: 'deactivated', activatedAt: null, deactivatedAt: new Date() } as const;
     const proven = provenChange(unwrapped.authenticateState, record, changed);
     await expect(wrapper.unwrap({ ...record, ...proven })).resolves.toBeDefined();
@@ -94,7 +95,7 @@ describe.each(PROVIDERS)('KeyWrapper over a KMS that %s', (_, makeKms) => {
 
 describe('KeyWrapper', () => {
   it('stamps records with a whole second, so that no date column changes them', async () => {
-    const { record } = await new KeyWrapper(new FakeKms(), 'clinic').create(SPEC);
+    const { record } = await new KeyWrapper(new FakeKms(), 'clinic').create(SPEC, NOW);
     expect(record.createdAt.getTime() % 1000).toBe(0);
     expect(record.activatedAt).toEqual(record.createdAt);
   });
@@ -102,7 +103,7 @@ describe('KeyWrapper', () => {
   it('makes ids and keys that differ', async () => {
     const kms = new FakeKms();
     const wrapper = new KeyWrapper(kms, 'clinic');
-    const created = await Promise.all(Array.from({ length: 50 }, () => wrapper.create(SPEC)));
+    const created = await Promise.all(Array.from({ length: 50 }, () => wrapper.create(SPEC, NOW)));
     expect(new Set(created.map(({ record }) => record.id)).size).toBe(50);
     expect(new Set(kms.keyBytes.map((key) => key.toString('hex'))).size).toBe(50);
   });
@@ -112,7 +113,7 @@ describe('KeyWrapper', () => {
     async (suite) => {
       const kms = new FakeKms();
       const wrapper = new KeyWrapper(kms, 'clinic');
-      const { record } = await wrapper.create(SPEC);
+      const { record } = await wrapper.create(SPEC, NOW);
       const unwraps = kms.unwraps;
       const edited = { ...record, suite: suite as KeySuite };
       await expect(wrapper.unwrap(edited)).rejects.toBeInstanceOf(UnsupportedCipherSuiteError);
@@ -123,7 +124,7 @@ describe('KeyWrapper', () => {
   it.each([0, 16, 31, 33, 64])('refuses a key that unwraps to %i bytes', async (length) => {
     const kms = new FakeKms();
     const wrapper = new KeyWrapper(kms, 'clinic');
-    const { record } = await wrapper.create(SPEC);
+    const { record } = await wrapper.create(SPEC, NOW);
     kms.answer = () => new Uint8Array(length).fill(7);
     await expect(wrapper.unwrap(record)).rejects.toMatchObject({
       code: 'ERR_KEY_UNWRAP',
@@ -140,13 +141,13 @@ describe('KeyWrapper', () => {
   ])('refuses a KMS that answers with %s', async (_, answer) => {
     const kms = new FakeKms();
     jest.spyOn(kms, 'wrapKey').mockResolvedValue(answer);
-    await expect(new KeyWrapper(kms, 'clinic').create(SPEC)).rejects.toMatchObject({
+    await expect(new KeyWrapper(kms, 'clinic').create(SPEC, NOW)).rejects.toMatchObject({
       code: 'ERR_CONFIGURATION',
     });
   });
 
   it('says which KMS wrapped a key that another cannot unwrap', async () => {
-    const { record } = await new KeyWrapper(new FakeKms('old-hsm'), 'clinic').create(SPEC);
+    const { record } = await new KeyWrapper(new FakeKms('old-hsm'), 'clinic').create(SPEC, NOW);
     const error: unknown = await new KeyWrapper(new FakeKms('new-hsm'), 'clinic')
       .unwrap(record)
       .catch((reason: unknown) => reason);
@@ -157,11 +158,11 @@ describe('KeyWrapper', () => {
   it('wipes every buffer that held a key in the open, whether it went well or not', async () => {
     const kms = new FakeKms();
     const wrapper = new KeyWrapper(kms, 'clinic');
-    const { record } = await wrapper.create(SPEC);
+    const { record } = await wrapper.create(SPEC, NOW);
     await wrapper.unwrap({ ...record, version: 9 }).catch(() => undefined);
-    await wrapper.create({ ...SPEC, purpose: 'index', suite: 'hmac-sha-256' });
+    await wrapper.create({ ...SPEC, purpose: 'index', suite: 'hmac-sha-256' }, NOW);
     kms.outage = new Error('down');
-    await wrapper.create(SPEC).catch(() => undefined);
+    await wrapper.create(SPEC, NOW).catch(() => undefined);
 
     expect(kms.openKeys.length).toBe(6);
     for (const bytes of kms.openKeys) expect(Buffer.from(bytes)).toEqual(Buffer.alloc(32));
@@ -171,7 +172,7 @@ describe('KeyWrapper', () => {
   it('never puts key bytes in memory that other buffers share', async () => {
     const kms = new FakeKms();
     const wrapKey = jest.spyOn(kms, 'wrapKey');
-    await new KeyWrapper(kms, 'clinic').create(SPEC);
+    await new KeyWrapper(kms, 'clinic').create(SPEC, NOW);
     expect(wrapKey.mock.calls[0]?.[0].buffer.byteLength).toBe(32);
   });
 });
