@@ -81,8 +81,9 @@ export class SqliteRunDatabase implements RunDatabase {
     lease: Lease,
     cursor: RowKey | undefined,
   ): Promise<number | undefined> {
-    const { written, renewed } = await this.#with((handle) =>
-      handle.write(
+    const { written, renewed } = await this.#with((handle) => {
+      change.used.requireUsable();
+      return handle.write(
         change.rows.length === 0 ? undefined : pageStatements(table, change, lease),
         (count) => ({
           sql:
@@ -96,8 +97,8 @@ export class SqliteRunDatabase implements RunDatabase {
             ...fencing(lease),
           ],
         }),
-      ),
-    );
+      );
+    });
     return renewed === 1 ? written : undefined;
   }
 
