@@ -23,6 +23,7 @@ import type { KeyStore } from './key-store';
 import { KeyTable } from './key-table';
 import { KeyUses } from './key-uses';
 import { KeyWrapper } from './key-wrapper';
+import { TimelyKeyStore } from './timely-key-store';
 import { turnClock } from './turn-clock';
 import type { UsedKeys } from './used-keys';
 
@@ -234,7 +235,8 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
       ...{ store: options.store, wrapper, maxAgeMs, clock, emit },
       wallClock: wallClock ?? systemTime,
     });
-  const store = audit ? new AuditedKeyStore(options.store, audit) : options.store;
+  const timely = new TimelyKeyStore(options.store);
+  const store = audit ? new AuditedKeyStore(timely, audit) : timely;
   const lifecycle = new KeyLifecycle({ store, wrapper, suite, policies, emit });
   return {
     application,

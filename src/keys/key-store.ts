@@ -86,8 +86,7 @@ export interface KeyStore<C = unknown> {
    * @param confirm - asked within the transaction, after the steps and on its connection, whether
    * they may stay.
    * @returns false, with nothing changed, when a row was no longer as expected, a record's id or
-   * version was taken, a name would have had two active keys, `confirm` said no, or a date that waits
-   * will count from was no longer of the moment: see `change-time.ts`.
+   * version was taken, a name would have had two active keys, or `confirm` said no.
    */
   apply(
     changes: readonly KeyChange[],

@@ -1,6 +1,6 @@
 import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 import { KeyNotFoundError, KeyStateError } from '../errors';
-import { CHANGE_MS, isTimely } from '../keys/change-time';
+import { CHANGE_MS } from '../keys/change-time';
 import type { KeyPurpose, KeyRecord } from '../keys/key-record';
 import type { KeyState } from '../keys/key-state';
 import { READABLE_STATES } from '../keys/key-state';
@@ -121,7 +121,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
         if (change.type === 'insert') await insert(runner, change.record);
         else if (!(await update(runner, change.expected, change.set))) return false;
       }
-      return (await confirm(runner)) && isTimely(changes, await this.now(runner));
+      return confirm(runner);
     });
   }
 
