@@ -21,12 +21,14 @@ WITH RECURSIVE encrypted AS (
   UNION
   SELECT inhrelid FROM pg_inherits JOIN encrypted ON inhparent = encrypted.id
 )
-SELECT lock.virtualtransaction AS writer, MIN(COALESCE(session.xact_start, prepared.prepared)) AS since
+SELECT lock.virtualtransaction AS writer, bool_or(lock.pid IS NULL) AS prepared,
+  MIN(COALESCE(session.xact_start, prepared.prepared)) AS since
 FROM pg_locks AS lock
 JOIN pg_database AS here ON here.oid = lock.database AND here.datname = current_database()
 LEFT JOIN pg_stat_activity AS session ON session.pid = lock.pid
-LEFT JOIN pg_prepared_xacts AS prepared
-  ON lock.pid IS NULL AND lock.virtualtransaction = '-1/' || CAST(prepared.transaction AS text)
+LEFT JOIN pg_locks AS own ON lock.pid IS NULL AND own.locktype = 'transactionid'
+  AND own.virtualtransaction = lock.virtualtransaction
+LEFT JOIN pg_prepared_xacts AS prepared ON prepared.transaction = own.transactionid
 WHERE lock.relation IN (SELECT id FROM encrypted)
   AND lock.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
 GROUP BY lock.virtualtransaction`;
@@ -34,6 +36,7 @@ GROUP BY lock.virtualtransaction`;
 /** A transaction in which encrypted rows may have been written. */
 interface Writer {
   readonly writer: string;
+  readonly prepared: boolean;
   /** `null` where the role may not see it. */
   readonly since: Date | null;
 }
@@ -57,12 +60,14 @@ export async function writersToEnd(
   const tables = encryptedTables(installation).map(({ name }) => name);
   const end = performance.now() + waitMs;
   let open = await writersOf(dataSource, tables);
+  const first = new Set(open.map(({ writer }) => writer));
   for (let pause = 10; open.length > 0; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
     const left = end - performance.now();
     if (left <= 0) throw stillOpen(key, open);
     await sleep(Math.min(pause, left));
-    const now = new Set((await writersOf(dataSource, tables)).map(({ writer }) => writer));
-    open = open.filter(({ writer }) => now.has(writer));
+    const now = await writersOf(dataSource, tables);
+    // One that is prepared may be known by another name than before.
+    open = now.filter(({ writer, prepared }) => prepared || first.has(writer));
   }
 }
 
