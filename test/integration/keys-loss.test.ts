@@ -189,9 +189,9 @@ describePostgresAndSqlite('No row is lost', (kind) => {
       await work();
       return true;
     } catch (error) {
-      if (error instanceof FieldEncryptionError && error.code === 'ERR_KEY_STATE') return false;
-      if (error instanceof FieldEncryptionError && error.code === 'ERR_RUN_INTERRUPTED')
-        return false;
+      if (error instanceof FieldEncryptionError) {
+        if (error.retryable || error.code === 'ERR_KEY_STATE') return false;
+      }
       if (isTransientConflict(error)) return false;
       throw error;
     }
