@@ -17,6 +17,7 @@ import { MaintenanceSchedule } from './keys/maintenance-schedule';
 import type { ScheduleOptions } from './keys/maintenance-schedule';
 import { drill } from './reencryption/drill';
 import type { DrillReport } from './reencryption/drill';
+import { encryptedRows } from './reencryption/encrypted-rows';
 import { keyUses } from './reencryption/key-uses';
 import type { Installation } from './typeorm/installation';
 import { withConnection } from './typeorm/with-connection';
@@ -24,10 +25,17 @@ import { withConnection } from './typeorm/with-connection';
 /** Options of {@link DataKeys.destroy}. */
 export interface DestroyOptions {
   /**
-   * Refuses a key that was active less than this many milliseconds ago. Defaults to 0. Where several
-   * processes run, give `keyCache.maxAgeMs` at least: until then one of them may write with the key.
+   * Refuses a key that was active less than this many milliseconds ago, by the clock of the database,
+   * and for 31 seconds longer. Defaults to `keyCache.maxAgeMs`: until then a process may write with it.
+   * Where others have a longer one, give theirs. 0, which waits for nothing, is for a key that no other
+   * process can have in memory.
    */
   graceMs?: number;
+  /**
+   * Milliseconds to wait for open transactions that write encrypted tables, in which rows under the
+   * key may be. Defaults to 30,000. On SQLite there is nothing to wait for.
+   */
+  waitMs?: number;
 }
 
 /** What {@link DataKeys.revoke} leaves to do. */
@@ -110,16 +118,17 @@ export class DataKeys {
   }
 
   /**
-   * Erases a key for good and leaves its row as a tombstone. Counts every encrypted column first, in
-   * the same transaction; for an index root it decrypts every row that has a token. **What it cannot see is lost**: rows in backups, and in tables of entities
-   * that this DataSource does not have.
+   * Erases a key for good and leaves its row as a tombstone. Waits for the end of transactions that
+   * may have written with the key, then counts every encrypted column in the transaction that erases;
+   * for an index root it decrypts every row that has a token. **What it cannot see is lost**: rows in
+   * backups, and in tables of entities that this DataSource does not have.
    *
-   * @throws {@link KeyStateError} for an active key, and for one that rows still need
+   * @throws {@link KeyStateError} for an active key, and for one that rows still need; retryable within
+   * the grace period, and while such transactions are open
    */
-  destroy(id: string, { graceMs = 0 }: DestroyOptions = {}): Promise<DestroyedKey> {
-    return this.#installation.keys.operations.destroy(id, graceMs, (key, runner) =>
-      keyUses(this.#installation, runner, key),
-    );
+  destroy(id: string, { graceMs, waitMs }: DestroyOptions = {}): Promise<DestroyedKey> {
+    const rows = encryptedRows(this.#installation, waitMs);
+    return this.#installation.keys.operations.destroy(id, rows, graceMs);
   }
 
   /**
@@ -161,9 +170,8 @@ export class DataKeys {
    * A retention policy counts whole tables while it has a version to destroy.
    */
   maintain(options: MaintenanceOptions = {}): Promise<MaintenanceReport> {
-    return this.#installation.keys.operations.maintain(options, (key, runner) =>
-      keyUses(this.#installation, runner, key),
-    );
+    const rows = encryptedRows(this.#installation, options.waitMs);
+    return this.#installation.keys.operations.maintain(options, rows);
   }
 
   /** Runs {@link DataKeys.maintain} now and every hour, until stopped or the DataSource is destroyed. */

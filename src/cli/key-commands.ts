@@ -161,10 +161,15 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .argument('<id>', 'id of the key', keyId)
     .option(...DRY_RUN)
     .option(...YES)
-    .option('--grace <minutes>', 'refuse a key that was active since', minutes, 0)
-    .action((id: string, options: DryRunOption & YesOption & { readonly grace: number }) => {
+    .option(
+      '--grace <minutes>',
+      'refuse a key that was active since; keyCache.maxAgeMs by default',
+      minutes,
+    )
+    .action((id: string, options: DryRunOption & YesOption & { readonly grace?: number }) => {
       const { dryRun = false, yes = false, grace } = options;
-      choose((session) => keysDestroy(session, id, { dryRun, yes, graceMs: grace * 60_000 }));
+      const graceMs = grace === undefined ? undefined : grace * 60_000;
+      choose((session) => keysDestroy(session, id, { dryRun, yes, graceMs }));
     });
 }
 

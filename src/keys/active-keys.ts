@@ -41,6 +41,8 @@ export class ActiveKeys<T> {
       if (this.age(candidate.name, candidate.confirmedAt) <= 0) return;
       throw wentBackwards(candidate, highest);
     }
+    const held = this.#byName.get(candidate.name);
+    if (held?.version === candidate.version && candidate.confirmedAt < held.confirmedAt) return;
     const { version, epoch } = candidate;
     this.#highest.set(candidate.name, { version, epoch });
     this.#byName.set(candidate.name, candidate);

@@ -112,7 +112,7 @@ export class AuditKey<C> {
       version: 1,
       suite: 'hmac-sha-256',
     } as const;
-    const { record, unwrapped } = await wrapper.create(spec);
+    const { record, unwrapped } = await wrapper.create(spec, await store.now(connection));
     if (unwrapped.purpose !== 'audit') throw new TypeError('the new key is of another purpose');
     const events: AuditEvent[] = eventsOf([{ type: 'insert', record }]);
     const inserted = await store.insertFirst(record, connection, async (transaction) => {

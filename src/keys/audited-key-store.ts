@@ -1,57 +1,32 @@
+import { DelegatingKeyStore } from './delegating-key-store';
 import type { KeyAudit } from './key-audit';
-import type { KeyPurpose, KeyRecord } from './key-record';
+import type { KeyRecord } from './key-record';
 import type { KeyChange, KeyStore } from './key-store';
 
-/** A key table whose every change is recorded in the audit log, in the same transaction. */
-export class AuditedKeyStore<C> implements KeyStore<C> {
-  readonly #store: KeyStore<C>;
+/** A key table whose every change is recorded in the audit log, in the same transaction. Counting is none. */
+export class AuditedKeyStore<C> extends DelegatingKeyStore<C> {
   readonly #audit: KeyAudit<C>;
 
   constructor(store: KeyStore<C>, audit: KeyAudit<C>) {
-    this.#store = store;
+    super(store);
     this.#audit = audit;
   }
 
-  exists(connection?: C): Promise<boolean> {
-    return this.#store.exists(connection);
-  }
-
-  findCurrent(purpose: KeyPurpose, names: readonly string[], connection?: C): Promise<KeyRecord[]> {
-    return this.#store.findCurrent(purpose, names, connection);
-  }
-
-  findByIds(ids: readonly string[], connection?: C): Promise<KeyRecord[]> {
-    return this.#store.findByIds(ids, connection);
-  }
-
-  keysOfStoredValues(name: string, connection?: C): Promise<string[]> {
-    return this.#store.keysOfStoredValues(name, connection);
-  }
-
-  list(connection?: C): Promise<KeyRecord[]> {
-    return this.#store.list(connection);
-  }
-
-  /** Counting is no change of a key. */
-  addUses(id: string, uses: number): Promise<void> {
-    return this.#store.addUses(id, uses);
-  }
-
-  async insertFirst(
+  override async insertFirst(
     record: KeyRecord,
     heldByCaller?: C,
     confirm?: (connection: C) => Promise<boolean>,
   ): Promise<boolean> {
     const recordChange = await this.#audit.recorder([{ type: 'insert', record }], heldByCaller);
-    return this.#store.insertFirst(record, heldByCaller, recorded(recordChange, confirm));
+    return this.store.insertFirst(record, heldByCaller, recorded(recordChange, confirm));
   }
 
-  async apply(
+  override async apply(
     changes: readonly KeyChange[],
     confirm?: (connection: C) => Promise<boolean>,
   ): Promise<boolean> {
     const recordChanges = await this.#audit.recorder(changes);
-    return this.#store.apply(changes, recorded(recordChanges, confirm));
+    return this.store.apply(changes, recorded(recordChanges, confirm));
   }
 }
 

@@ -1,5 +1,6 @@
 import { ConfigurationError, KeyStateError } from '../errors';
 import { ActiveKeys } from './active-keys';
+import type { ActiveKey } from './active-keys';
 import { BackgroundRefresh } from './background-refresh';
 import type { DataKey } from './data-key';
 import type { KeyPurpose, KeyRecord } from './key-record';
@@ -9,9 +10,17 @@ import type { IndexRoot, IndexRoots } from './key-source';
 import { INDEX_ROOT_NAME, otherRoots } from './index-roots';
 import { keyTableMissing } from './key-table';
 import type { CreatedKey } from './key-wrapper';
-import { closedMeanwhile, loadFailed, notConfirmedInTime, typedFailure } from './load-failure';
+import {
+  closedMeanwhile,
+  loadFailed,
+  notConfirmedInTime,
+  oldTransaction,
+  typedFailure,
+} from './load-failure';
 import { settleAll } from './settle-all';
 import { SingleFlight } from './single-flight';
+import { UsedKeys } from './used-keys';
+import type { KeyAges } from './used-keys';
 
 /** Which active keys are wanted. */
 interface Wanted {
@@ -21,7 +30,8 @@ interface Wanted {
 
 /** One go at confirming keys. */
 interface Attempt {
-  readonly startedAt: number;
+  /** When what it reads was true at the earliest, on the services' clock. */
+  readonly confirmedAt: number;
   /** Which life of the manager it began in: what outlives a close is dropped. */
   readonly generation: number;
 }
@@ -35,7 +45,10 @@ export class CurrentKeys<C> {
   readonly #failures = new Map<string, unknown>();
   readonly #confirmations = new SingleFlight<void>();
   readonly #creations = new SingleFlight<CreatedKey>();
+  /** Where it is noted which keys are used, while somebody wants to know. */
+  #used: UsedKeys | undefined;
   readonly #refresh: BackgroundRefresh;
+  readonly #ages: KeyAges;
   #generation = 0;
 
   /** @param onDataKey - told of every data key that was confirmed, on the services' clock. */
@@ -43,6 +56,12 @@ export class CurrentKeys<C> {
     this.#services = services;
     this.#onDataKey = onDataKey;
     this.#refresh = new BackgroundRefresh(services.clock);
+    this.#ages = {
+      dataKeys: this.#dataKeys,
+      indexRoots: this.#indexRoots,
+      maxAgeMs: services.policy.maxAgeMs,
+      clock: services.exactClock,
+    };
   }
 
   /** See `KeyManager.prepare`. Called for every write: the fresh case allocates nothing. */
@@ -70,11 +89,28 @@ export class CurrentKeys<C> {
   }
 
   dataKey(name: string): DataKey {
-    return this.#usable('data', name, this.#dataKeys);
+    const held = this.#usable('data', name, this.#dataKeys);
+    this.#used?.addDataKey(held);
+    return held.key;
   }
 
   indexRoots(): IndexRoots {
-    return this.#usable('index', INDEX_ROOT_NAME, this.#indexRoots);
+    const held = this.#usable('index', INDEX_ROOT_NAME, this.#indexRoots);
+    this.#used?.addIndexRoots(held);
+    return held.key;
+  }
+
+  /** See `KeyManager.noting`. */
+  noting<T>(work: () => T): readonly [T, UsedKeys] {
+    const outer = this.#used;
+    const used = new UsedKeys(this.#ages);
+    this.#used = used;
+    try {
+      return [work(), used];
+    } finally {
+      this.#used = outer;
+      outer?.addAll(used);
+    }
   }
 
   /**
@@ -138,14 +174,16 @@ export class CurrentKeys<C> {
 
   async #confirm(wanted: Wanted, connection?: C): Promise<void> {
     const { clock, policy } = this.#services;
+    const generation = this.#generation;
     const startedAt = clock();
-    const attempt = { startedAt, generation: this.#generation };
     this.#dataKeys.dropConfirmedBy(startedAt - policy.maxAgeMs);
     this.#indexRoots.dropConfirmedBy(startedAt - policy.maxAgeMs);
     if (!(await this.#isReady(wanted, connection))) {
       this.#noteMissingTable(wanted);
       return;
     }
+    const age = connection === undefined ? 0 : await this.#snapshotAge(wanted, connection);
+    const attempt = { confirmedAt: startedAt - age, generation };
     // Nobody waits for it: a caller may hold the only connection.
     void this.#services.uses.flush();
     const anchor = this.#services.audit?.anchor;
@@ -161,10 +199,24 @@ export class CurrentKeys<C> {
     try {
       return await this.#services.table.isReady(connection);
     } catch (failure) {
-      for (const name of wanted.data) this.#noteFailure('data', name, failure);
-      for (const name of wanted.index) this.#noteFailure('index', name, failure);
+      this.#noteFailures(wanted, failure);
       throw failure;
     }
+  }
+
+  /** A transaction may see the key table as it was before a key was taken out of use. */
+  async #snapshotAge(wanted: Wanted, connection: C): Promise<number> {
+    const { policy, store } = this.#services;
+    const age = await store.snapshotAge(connection);
+    if (age < policy.maxAgeMs) return age;
+    const failure = oldTransaction(policy.maxAgeMs);
+    this.#noteFailures(wanted, failure);
+    throw failure;
+  }
+
+  #noteFailures({ data, index }: Wanted, failure: unknown): void {
+    for (const name of data) this.#noteFailure('data', name, failure);
+    for (const name of index) this.#noteFailure('index', name, failure);
   }
 
   async #confirmPurpose(
@@ -201,7 +253,8 @@ export class CurrentKeys<C> {
     await settleAll(records, CONCURRENT_UNWRAPS, async (record) => {
       const unwrapped = await wrapper.unwrapToRead(record);
       const isOpen = attempt.generation === this.#generation;
-      if (isOpen && unwrapped.purpose === 'data') this.#onDataKey(unwrapped.key, attempt.startedAt);
+      if (isOpen && unwrapped.purpose === 'data')
+        this.#onDataKey(unwrapped.key, attempt.confirmedAt);
     }).catch(() => undefined);
   }
 
@@ -248,7 +301,7 @@ export class CurrentKeys<C> {
   async #take(
     purpose: KeyPurpose,
     name: string,
-    { startedAt, generation }: Attempt,
+    { confirmedAt, generation }: Attempt,
     records: readonly KeyRecord[],
     obtain: () => Promise<CreatedKey>,
   ): Promise<void> {
@@ -257,7 +310,7 @@ export class CurrentKeys<C> {
       const created = await obtain();
       const others = await otherRoots(this.#services.wrapper, records);
       this.#requireOpen(generation);
-      this.accept(created, startedAt, others);
+      this.accept(created, confirmedAt, others);
     } catch (failure) {
       if (generation === this.#generation) this.#noteFailure(purpose, name, failure);
       throw failure;
@@ -278,10 +331,10 @@ export class CurrentKeys<C> {
     this.#services.emit(loadFailed(purpose, { name }, failure));
   }
 
-  #usable<T>(purpose: KeyPurpose, name: string, keys: ActiveKeys<T>): T {
+  #usable<T>(purpose: KeyPurpose, name: string, keys: ActiveKeys<T>): ActiveKey<T> {
     const { clock, policy } = this.#services;
     const held = keys.get(name);
-    if (held !== undefined && clock() - held.confirmedAt < policy.maxAgeMs) return held.key;
+    if (held !== undefined && clock() - held.confirmedAt < policy.maxAgeMs) return held;
 
     const label = purpose === 'data' ? `key "${name}"` : 'the blind-index root key';
     const failure = this.#failures.get(slot(purpose, name));

@@ -1,4 +1,5 @@
 import { ConfigurationError, KeyStateError } from '../errors';
+import { endOfWait } from './change-time';
 import { INDEX_ROOT_NAME } from './index-roots';
 import type { KeyInfo } from './key-info';
 import { keyInfo } from './key-infos';
@@ -40,7 +41,7 @@ const ATTEMPTS = 5;
  * Takes the next step of rotating the index key: announces a new root, or activates the one that was
  * announced long enough ago.
  *
- * Whatever a process has in memory is no older than its maximum age. So when the new root is
+ * Whatever a process has in memory is no older than its maximum age, and the wait is the database's. So when the new root is
  * activated every process finds tokens of both, and none writes a duplicate that it cannot see.
  */
 export async function rotateIndex<C>(
@@ -71,11 +72,11 @@ export async function rotateIndex<C>(
 export async function requireSettledIndex<C>(services: KeyServices<C>): Promise<void> {
   const versions = await indexVersions(services);
   const { maxAgeMs } = services.policy;
-  for (const root of versions) services.retirement.requireAtRest(root, maxAgeMs);
+  for (const root of versions) await services.retirement.requireAtRest(root, maxAgeMs);
 }
 
 async function announce<C>(
-  { lifecycle, policies, wallClock, wrapper }: KeyServices<C>,
+  { lifecycle, policies, store, wrapper }: KeyServices<C>,
   versions: readonly KeyRecord[],
   active: KeyRecord,
   { announceMs, dryRun }: Required<IndexRotationOptions>,
@@ -84,26 +85,26 @@ async function announce<C>(
   if (replaced !== undefined) throw notFinished(replaced);
   const previous = keyInfo(active, policies);
   if (dryRun) {
-    const activatableAt = new Date(wallClock().getTime() + announceMs);
+    const activatableAt = endOfWait(await store.now(), announceMs);
     return { step: 'announced', root: null, previous, activatableAt };
   }
   // Under a wrong KEK this process would make a root that no other can read.
   await wrapper.unwrap(active);
   const next = await lifecycle.announce(INDEX_ROOT_NAME, highestVersion(versions) + 1, 'index');
   if (next === undefined) return undefined;
-  const activatableAt = activatableFrom(next.record, announceMs);
+  const activatableAt = endOfWait(next.record.createdAt, announceMs);
   return { step: 'announced', root: keyInfo(next.record, policies), previous, activatableAt };
 }
 
 async function activate<C>(
-  { lifecycle, policies, store, wallClock }: KeyServices<C>,
+  { lifecycle, policies, store }: KeyServices<C>,
   announced: KeyRecord,
   active: KeyRecord,
   { announceMs, dryRun }: Required<IndexRotationOptions>,
 ): Promise<IndexRotation | undefined> {
-  const activatableAt = activatableFrom(announced, announceMs);
+  const activatableAt = endOfWait(announced.createdAt, announceMs);
   const previous = keyInfo(active, policies);
-  if (wallClock() < activatableAt) {
+  if ((await store.now()) < activatableAt) {
     return { step: 'waiting', root: keyInfo(announced, policies), previous, activatableAt };
   }
   if (!dryRun) await lifecycle.activate(announced, active);
@@ -115,11 +116,6 @@ async function activate<C>(
 
 async function indexVersions<C>({ store }: KeyServices<C>): Promise<KeyRecord[]> {
   return (await store.list()).filter(isVersionOf('index', INDEX_ROOT_NAME));
-}
-
-/** The date of a record is cut to the second before it. */
-function activatableFrom({ createdAt }: KeyRecord, announceMs: number): Date {
-  return new Date(createdAt.getTime() + 1000 + announceMs);
 }
 
 function requireWholeAge(announceMs: number, maxAgeMs: number): void {

@@ -23,8 +23,6 @@ export interface KeyLifecycleParts<C> {
   /** Suite of the data keys created from now on. */
   readonly suite: CipherSuite;
   readonly policies: KeyPolicies;
-  /** For the dates in the table; nothing is ordered by it. */
-  readonly wallClock: () => Date;
   readonly emit: KeyEventListener;
 }
 
@@ -64,7 +62,7 @@ export class KeyLifecycle<C> {
 
     await requireNeverMade(this.#parts, purpose, name, connection);
     await this.#proveKek(records);
-    const created = await this.#create(purpose, name, 1);
+    const created = await this.#create(purpose, name, 1, connection);
     if (await store.insertFirst(created.record, connection)) return this.#announced(created);
     // Not through the caller's connection: its transaction may have begun before the winner's commit.
     const winner = await this.#active(purpose, name);
@@ -150,7 +148,7 @@ export class KeyLifecycle<C> {
     next: CreatedKey,
     replaced: ReplaceableKey | undefined,
   ): Promise<CreatedKey | undefined> {
-    const now = wholeSecond(this.#parts.wallClock());
+    const now = wholeSecond(await this.#parts.store.now());
     const epoch = this.#epochFor(replaced === undefined ? [] : [replaced.record]);
     const expiresAt = this.#expiryOf(next.record, now);
     const activated = withState(next, { state: 'active', activatedAt: now, expiresAt }, epoch);
@@ -212,10 +210,16 @@ export class KeyLifecycle<C> {
     }
   }
 
-  async #create(purpose: KeyPurpose, name: string, version: number): Promise<CreatedKey> {
-    const { policies, suite, wrapper } = this.#parts;
+  async #create(
+    purpose: KeyPurpose,
+    name: string,
+    version: number,
+    connection?: C,
+  ): Promise<CreatedKey> {
+    const { policies, store, suite, wrapper } = this.#parts;
     const keySuite = purpose === 'index' ? 'hmac-sha-256' : suite;
-    const created = await wrapper.create({ name, purpose, version, suite: keySuite });
+    const spec = { name, purpose, version, suite: keySuite } as const;
+    const created = await wrapper.create(spec, await store.now(connection));
     if (purpose === 'index') return created;
     const policy = policyOf(policies, name);
     const { owner = null, securityLevel = null } = policy;

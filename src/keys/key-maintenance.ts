@@ -1,11 +1,12 @@
 import { ConfigurationError, FieldEncryptionError, KeyStateError } from '../errors';
 import type { FieldEncryptionErrorCode } from '../errors';
+import { endOfWait } from './change-time';
 import type { KeyInfo } from './key-info';
 import { keyInfo } from './key-infos';
 import { announcedAfter, highestVersion, isVersionOf, soleActive } from './key-versions';
 import { policyOf } from './key-policy';
 import type { KeyRecord } from './key-record';
-import type { CountUses } from './key-retirement';
+import type { EncryptedRows } from './key-retirement';
 import type { KeyServices } from './key-services';
 import type { CreatedKey } from './key-wrapper';
 import { isRetained } from './retention-policy';
@@ -15,14 +16,19 @@ import { nextRotationAt } from './rotation-policy';
 export interface MaintenanceOptions {
   /**
    * Milliseconds from announcing a version to writing with it, in which every process takes it in.
-   * At least `keyCache.ttlMs`. Defaults to twice that.
+   * At least `keyCache.ttlMs`. Defaults to twice that. By the clock of the database.
    */
   announceMs?: number;
   /**
    * Milliseconds after its deactivation in which a key is not destroyed, since a process may still
-   * write with it. Defaults to `keyCache.maxAgeMs`.
+   * write with it. Defaults to `keyCache.maxAgeMs`. By the clock of the database, and 31 seconds longer.
    */
   graceMs?: number;
+  /**
+   * Milliseconds to wait, before a key is destroyed, for open transactions that may have written with
+   * it. Defaults to 30,000. A key that they keep from being destroyed is among the failures.
+   */
+  waitMs?: number;
   /** Says what would change and changes nothing. Defaults to `false`. */
   dryRun?: boolean;
 }
@@ -48,7 +54,7 @@ export interface MaintenanceReport {
 
 /** What a run tells of. */
 export interface MaintenanceHooks<C> {
-  readonly count: CountUses<C>;
+  readonly rows: EncryptedRows<C>;
   readonly accept: (created: CreatedKey) => void;
   readonly forget: (keyId: string) => void;
 }
@@ -69,7 +75,10 @@ export async function maintain<C>(
       `maintain: got announceMs ${String(announceMs)}, want at least keyCache.ttlMs, which is ${String(ttlMs)}.`,
     );
   }
-  const run = new MaintenanceRun(services, { announceMs, graceMs, dryRun }, hooks);
+  const now = await services.store.now();
+  const policyTime = await services.policyTime();
+  const times = { now, policyTime };
+  const run = new MaintenanceRun(services, { announceMs, graceMs, dryRun }, hooks, times);
   if (!dryRun) await services.uses.flush();
   const listed = services.uses.counted(await services.store.list());
   const records = listed.filter(({ purpose }) => purpose === 'data');
@@ -80,10 +89,21 @@ export async function maintain<C>(
   return run.report;
 }
 
+type SettledOptions = Required<Omit<MaintenanceOptions, 'waitMs'>>;
+
+/** When a run began. */
+interface RunTimes {
+  /** By the clock of the database: what has to be waited for. */
+  readonly now: Date;
+  /** What policies go by. */
+  readonly policyTime: Date;
+}
+
 class MaintenanceRun<C> {
   readonly #services: KeyServices<C>;
-  readonly #options: Required<MaintenanceOptions>;
+  readonly #options: SettledOptions;
   readonly #hooks: MaintenanceHooks<C>;
+  readonly #times: RunTimes;
   readonly report = {
     announced: [] as KeyInfo[],
     activated: [] as KeyInfo[],
@@ -94,10 +114,12 @@ class MaintenanceRun<C> {
 
   constructor(
     services: KeyServices<C>,
-    options: Required<MaintenanceOptions>,
+    options: SettledOptions,
     hooks: MaintenanceHooks<C>,
+    times: RunTimes,
   ) {
     this.#services = services;
+    this.#times = times;
     this.#options = options;
     this.#hooks = hooks;
   }
@@ -109,7 +131,7 @@ class MaintenanceRun<C> {
       const dueAt = this.#dueAt(active);
       const announced = announcedAfter(versions, active);
       if (announced !== undefined) await this.#activateInTime(announced, active, dueAt);
-      else if (dueAt !== null && this.#now >= dueAt.getTime() - this.#options.announceMs) {
+      else if (dueAt !== null && this.#isPolicyTime(dueAt.getTime() - this.#options.announceMs)) {
         await this.#announce(active, highestVersion(versions) + 1);
       }
     });
@@ -118,18 +140,18 @@ class MaintenanceRun<C> {
   async retention(name: string, versions: readonly KeyRecord[]): Promise<void> {
     const { retention = { kind: 'forever' } } = policyOf(this.#services.policies, name);
     const infos = versions.map((record) => this.#info(record));
-    const now = new Date(this.#now);
+    const { now, policyTime } = this.#times;
     for (const key of infos) {
       if (key.state !== 'deactivated' && key.state !== 'compromised') continue;
-      if (this.#now - (key.deactivatedAt?.getTime() ?? 0) < this.#options.graceMs) continue;
+      if (now < endOfWait(key.deactivatedAt ?? key.createdAt, this.#options.graceMs)) continue;
       await this.#noting(name, async () => {
-        if (!isRetained(retention, key, infos, now)) await this.#destroy(key);
+        if (!isRetained(retention, key, infos, policyTime)) await this.#destroy(key);
       });
     }
   }
 
-  get #now(): number {
-    return this.#services.wallClock().getTime();
+  #isPolicyTime(time: number): boolean {
+    return this.#times.policyTime.getTime() >= time;
   }
 
   #info(record: KeyRecord): KeyInfo {
@@ -159,7 +181,8 @@ class MaintenanceRun<C> {
     dueAt: Date | null,
   ): Promise<void> {
     const readableAt = announced.createdAt.getTime() + this.#options.announceMs;
-    if (this.#now < Math.max(readableAt, dueAt?.getTime() ?? 0)) return;
+    if (this.#times.now.getTime() < readableAt) return;
+    if (dueAt !== null && !this.#isPolicyTime(dueAt.getTime())) return;
     if (this.#options.dryRun) {
       this.report.activated.push(this.#info(announced));
       return;
@@ -178,13 +201,15 @@ class MaintenanceRun<C> {
     }
     const { retirement } = this.#services;
     try {
-      const { record } = await retirement.destroy(key.id, graceMs, this.#hooks.count);
+      const { record } = await retirement.destroy(key.id, graceMs, this.#hooks.rows);
       this.#hooks.forget(key.id);
       this.report.destroyed.push(this.#info(record));
     } catch (error) {
       if (!(error instanceof KeyStateError)) throw error;
-      // Rows need it, or another process was faster: there is nothing left to do either way.
-      if ((await retirement.find(key.id)).state !== 'destroyed') this.report.stillNeeded.push(key);
+      // Another process was faster.
+      if ((await retirement.find(key.id)).state === 'destroyed') return;
+      if (error.retryable) throw error;
+      this.report.stillNeeded.push(key);
     }
   }
 

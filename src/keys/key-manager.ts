@@ -11,6 +11,7 @@ import type { KeyCacheOptions } from './key-cache-options';
 import { keyCachePolicy } from './key-cache-options';
 import type { KeyEvent, KeyEventListener } from './key-event';
 import type { KeyInfo } from './key-info';
+import { elapsedClock } from './elapsed-clock';
 import { keyInfo, keyInfos } from './key-infos';
 import { KeyAudit } from './key-audit';
 import { KeyLifecycle } from './key-lifecycle';
@@ -24,7 +25,9 @@ import type { KeyStore } from './key-store';
 import { KeyTable } from './key-table';
 import { KeyUses } from './key-uses';
 import { KeyWrapper } from './key-wrapper';
+import { TimelyKeyStore } from './timely-key-store';
 import { turnClock } from './turn-clock';
+import type { UsedKeys } from './used-keys';
 import { WatchedKeyStore } from './watched-key-store';
 
 /** What a key manager is made of. */
@@ -40,7 +43,7 @@ export interface KeyManagerOptions<C> {
   readonly suite: CipherSuite;
   readonly cache?: KeyCacheOptions | undefined;
   readonly onEvent?: KeyEventListener | undefined;
-  /** Monotonic milliseconds: ages must not follow corrections of the wall clock. Defaults to `performance.now`. */
+  /** Milliseconds, by which keys age. Never goes back. Defaults to an {@link elapsedClock}. */
   readonly clock?: (() => number) | undefined;
   /** By key name. Defaults to none. */
   readonly policies?: KeyPolicies | undefined;
@@ -50,6 +53,10 @@ export interface KeyManagerOptions<C> {
   /** Remembers outside of the database how new the key table was; needs `audit`. Defaults to none. */
   readonly anchor?: KeyTableAnchor | undefined;
   /** For the dates in the key table, by which nothing is ordered. Defaults to the system's time. */
+  /**
+   * The time that policies go by, and that of audit entries and backups. Defaults to the store's for
+   * policies, to the system's for the others. Dates and waits of keys are the store's in any case.
+   */
   readonly wallClock?: (() => Date) | undefined;
 }
 
@@ -163,6 +170,14 @@ export class KeyManager<C = unknown> implements KeySource {
   }
 
   /**
+   * Runs `work`, which is synchronous, and says which active keys it has used, so that what was made
+   * with them can be held back when it comes to be sent after they are too old.
+   */
+  noting<T>(work: () => T): readonly [result: T, used: UsedKeys] {
+    return this.#current.noting(work);
+  }
+
+  /**
    * Makes a new active version of a data key; the previous one reads on. When another process
    * rotates the same key at the same time, both get the version that came about.
    *
@@ -224,18 +239,19 @@ export class KeyManager<C = unknown> implements KeySource {
 
 function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   const { kms, application, suite } = options;
-  const { policies = {}, wallClock = () => new Date() } = options;
+  const { policies = {}, wallClock } = options;
   const uses = new KeyUses(options.store);
   const wrapper = new KeyWrapper(kms, application, {
     others: options.otherKms,
-    wallClock,
     counterOf: (keyId) => uses.counterOf(keyId),
   });
   const emit = quietly(options.onEvent);
   const policy = keyCachePolicy(options.cache);
-  const clock = options.clock ?? turnClock();
+  const exactClock = options.clock ?? elapsedClock();
+  const clock = options.clock ?? turnClock(exactClock);
   const { maxAgeMs } = policy;
-  const watched = new WatchedKeyStore(options.store, wrapper.epochs, async (connection) => {
+  const timely = new TimelyKeyStore(options.store);
+  const watched = new WatchedKeyStore(timely, wrapper.epochs, async (connection) => {
     await audit?.anchor?.advance(connection);
   });
   const audit: KeyAudit<C> | undefined =
@@ -243,10 +259,10 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
     new KeyAudit({
       ...options.audit,
       ...{ store: watched, wrapper, application, anchor: options.anchor },
-      ...{ maxAgeMs, clock, wallClock, emit },
+      ...{ maxAgeMs, clock, emit, wallClock: wallClock ?? systemTime },
     });
   const store = audit ? new AuditedKeyStore(watched, audit) : watched;
-  const lifecycle = new KeyLifecycle({ store, wrapper, audit, suite, policies, wallClock, emit });
+  const lifecycle = new KeyLifecycle({ store, wrapper, audit, suite, policies, emit });
   return {
     application,
     store,
@@ -255,13 +271,19 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
     emit,
     lifecycle,
     policies,
-    wallClock,
+    wallClock: wallClock ?? systemTime,
+    policyTime: () => (wallClock === undefined ? store.now() : Promise.resolve(wallClock())),
     audit,
     table: new KeyTable(store, audit?.anchor),
-    retirement: new KeyRetirement({ store, lifecycle, epochs: wrapper.epochs, wallClock, emit }),
+    retirement: new KeyRetirement({ store, lifecycle, epochs: wrapper.epochs, emit }),
     policy,
     clock,
+    exactClock,
   };
+}
+
+function systemTime(): Date {
+  return new Date();
 }
 
 function quietly(listener: KeyEventListener | undefined): KeyEventListener {

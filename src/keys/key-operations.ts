@@ -12,7 +12,7 @@ import type { KeyInfo } from './key-info';
 import { keyInfo, keyInfos } from './key-infos';
 import type { MaintenanceOptions, MaintenanceReport } from './key-maintenance';
 import { maintain } from './key-maintenance';
-import type { ColumnUse, CountUses } from './key-retirement';
+import type { ColumnUse, EncryptedRows } from './key-retirement';
 import type { KeyRecord } from './key-record';
 import type { RewrapOptions, RewrapReport } from './key-rewrap';
 import { rewrap } from './key-rewrap';
@@ -120,19 +120,22 @@ export class KeyOperations<C> {
   /**
    * Erases a wrapped key and leaves its row as a tombstone.
    *
-   * @param graceMs - refuses a key that was active less than this ago; an index root at least for the
-   * maximum age of keys in memory.
-   * @param count - counts the rows under the key, in the transaction that erases it.
-   * @throws {@link KeyStateError} for an active key, one that rows need, or one within its grace
-   * period; {@link KeyNotFoundError}
+   * @param rows - those that may be under the key: writers under way are waited for, then it counts
+   * in the transaction that erases.
+   * @param graceMs - refuses a key that was active less than this ago, and an index root for the
+   * maximum age of keys in memory at least, which is the default.
+   * @throws {@link KeyStateError} for an active key and one that rows need; retryable for one within
+   * its grace period, and while others have transactions open in which they may have written
+   * @throws {@link KeyNotFoundError}
    */
-  async destroy(id: string, graceMs: number, count: CountUses<C>): Promise<DestroyedKey> {
+  async destroy(id: string, rows: EncryptedRows<C>, graceMs?: number): Promise<DestroyedKey> {
     const { policy, retirement, table } = this.#services;
     await table.require();
     const { purpose } = await retirement.find(id);
     // A process that still had the root would write tokens that nobody finds.
-    const rest = purpose === 'index' ? Math.max(graceMs, policy.maxAgeMs) : graceMs;
-    const destroyed = await retirement.destroy(id, rest, count);
+    const leastMs = purpose === 'index' ? policy.maxAgeMs : 0;
+    const rest = Math.max(graceMs ?? policy.maxAgeMs, leastMs);
+    const destroyed = await retirement.destroy(id, rest, rows);
     this.#memory.forget(id);
     if (purpose === 'index') await this.#refreshIndexRoots();
     const { record, previousState, wrappedKeySha256, uses } = destroyed;
@@ -175,14 +178,14 @@ export class KeyOperations<C> {
   /**
    * Does what the policies of the keys ask for at this moment. Any number of processes may.
    *
-   * @param count - as for {@link KeyOperations.destroy}.
+   * @param rows - as for {@link KeyOperations.destroy}.
    * @throws {@link ConfigurationError} for a wait that is shorter than the cache's; what fails for
    * one key name is in the report instead
    */
-  async maintain(options: MaintenanceOptions, count: CountUses<C>): Promise<MaintenanceReport> {
+  async maintain(options: MaintenanceOptions, rows: EncryptedRows<C>): Promise<MaintenanceReport> {
     await this.#services.table.requireReady();
     const { accept, forget } = this.#memory;
-    return maintain(this.#services, options, { count, accept, forget });
+    return maintain(this.#services, options, { rows, accept, forget });
   }
 
   /**

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 
 import { KeyNotFoundError, KeyStateError } from '../errors';
+import { endOfWait } from './change-time';
 import type { KeyEpochs } from './key-epochs';
 import type { KeyEventListener } from './key-event';
 import type { KeyLifecycle } from './key-lifecycle';
@@ -17,7 +18,6 @@ export interface KeyRetirementParts<C> {
   readonly store: KeyStore<C>;
   readonly lifecycle: KeyLifecycle<C>;
   readonly epochs: KeyEpochs;
-  readonly wallClock: () => Date;
   readonly emit: KeyEventListener;
 }
 
@@ -37,6 +37,18 @@ export type CountUses<C> = (
   key: Pick<KeyRecord, 'id' | 'purpose'>,
   connection: C,
 ) => Promise<readonly ColumnUse[]>;
+
+/** The rows of all encrypted columns, as far as a key that is to be erased has to do with them. */
+export interface EncryptedRows<C> {
+  readonly count: CountUses<C>;
+  /**
+   * Waits for the end of the transactions that have written, or are about to, when it is called: a
+   * count does not see what they have not committed. Blocks none.
+   *
+   * @throws {@link KeyStateError}, retryable, when it takes too long
+   */
+  readonly writersToEnd: (key: Pick<KeyRecord, 'id'>) => Promise<void>;
+}
 
 /** A key that was revoked, and what took its place. */
 export interface RevokedKeyRecord {
@@ -85,20 +97,22 @@ export class KeyRetirement<C> {
   }
 
   /** See `KeyOperations.destroy`. */
-  async destroy(id: string, graceMs: number, count: CountUses<C>): Promise<DestroyedKeyRecord> {
+  async destroy(id: string, graceMs: number, rows: EncryptedRows<C>): Promise<DestroyedKeyRecord> {
     const record = await this.find(id);
     if (record.purpose === 'audit') throw sealsTheLog(id);
     requireTransition(record, 'destroyed');
-    this.requireAtRest(record, graceMs);
+    await this.requireAtRest(record, graceMs);
+    // From here on nobody writes with it any more; what was written is to be seen by the count.
+    await rows.writersToEnd(record);
 
-    const destroyedAt = wholeSecond(this.#parts.wallClock());
+    const destroyedAt = wholeSecond(await this.#parts.store.now());
     const tombstone = { state: 'destroyed', destroyedAt, wrapped: new Uint8Array() } as const;
     const set = unprovenChange(tombstone, this.#parts.epochs.next(record));
     let uses: readonly ColumnUse[] = [];
     const erased = await this.#parts.store.apply(
       [{ type: 'update', expected: record, set }],
       async (connection) => {
-        uses = await count(record, connection);
+        uses = await rows.count(record, connection);
         return isUnneeded(uses);
       },
     );
@@ -126,13 +140,14 @@ export class KeyRetirement<C> {
       .catch(() => undefined);
   }
 
-  /** @throws {@link KeyStateError} for a key that a process may still write with */
-  requireAtRest({ id, deactivatedAt }: KeyRecord, graceMs: number): void {
-    const since = this.#parts.wallClock().getTime() - (deactivatedAt?.getTime() ?? -Infinity);
-    if (since >= graceMs) return;
+  /** @throws {@link KeyStateError}, retryable, for a key that a process may still write with */
+  async requireAtRest({ id, deactivatedAt }: KeyRecord, graceMs: number): Promise<void> {
+    if (deactivatedAt === null) return;
+    const atRest = endOfWait(deactivatedAt, graceMs);
+    if ((await this.#parts.store.now()) >= atRest) return;
     throw new KeyStateError(
-      `key ${id} was active ${String(Math.round(since / 1000))} s ago, and within ` +
-        `${String(Math.round(graceMs / 1000))} s a process may still write with it. Try again later.`,
+      `key ${id} was active until ${deactivatedAt.toISOString()}, and a process may still write with it ` +
+        `until ${atRest.toISOString()}, by the clock of the database. Try again then.`,
       { keyId: id, retryable: true },
     );
   }
@@ -161,8 +176,8 @@ export class KeyRetirement<C> {
     return { record, replacement: undefined };
   }
 
-  #markCompromised(record: KeyRecord): Promise<boolean> {
-    const compromisedAt = wholeSecond(this.#parts.wallClock());
+  async #markCompromised(record: KeyRecord): Promise<boolean> {
+    const compromisedAt = wholeSecond(await this.#parts.store.now());
     const deactivatedAt = record.state === 'active' ? compromisedAt : record.deactivatedAt;
     const change = { state: 'compromised', compromisedAt, deactivatedAt } as const;
     const set = unprovenChange(change, this.#parts.epochs.next(record));

@@ -23,10 +23,14 @@ export interface KeyServices<C> {
   readonly retirement: KeyRetirement<C>;
   readonly policies: KeyPolicies;
   readonly policy: KeyCachePolicy;
-  /** Monotonic milliseconds. */
+  /** Milliseconds, by which keys age; the same throughout what happens in one go. */
   readonly clock: () => number;
-  /** For dates in the table; nothing is ordered by it. */
+  /** The same clock, read anew at each call. */
+  readonly exactClock: () => number;
+  /** Dates audit entries and backups, for people. */
   readonly wallClock: () => Date;
+  /** What policies go by. */
+  readonly policyTime: () => Promise<Date>;
   readonly emit: KeyEventListener;
 }
 

@@ -61,6 +61,18 @@ export interface KeyStore<C = unknown> {
    */
   keysOfStoredValues(name: string, connection?: C): Promise<string[]>;
 
+  /**
+   * The time by the clock of the database, which is the same for all processes: what a host's own
+   * clock says must not decide when a key may be used or erased.
+   */
+  now(connection?: C): Promise<Date>;
+
+  /**
+   * Milliseconds by which what is read through a connection may be old: the age of its transaction
+   * where that sees the database as it was at its beginning, 0 elsewhere.
+   */
+  snapshotAge(connection: C): Promise<number>;
+
   /** Every key of every purpose and state. */
   list(connection?: C): Promise<KeyRecord[]>;
 

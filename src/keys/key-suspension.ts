@@ -12,7 +12,7 @@ import { requireTransition } from './key-state';
 /** What suspending and resuming works with. */
 export type KeySuspensionParts<C> = Pick<
   KeyServices<C>,
-  'store' | 'wrapper' | 'retirement' | 'wallClock' | 'emit'
+  'store' | 'wrapper' | 'retirement' | 'emit'
 >;
 
 /** How often an operation looks again after another process changed the row under it. */
@@ -30,7 +30,7 @@ export async function suspendKey<C>(parts: KeySuspensionParts<C>, id: string): P
     requireDataKey(record, 'suspended');
     if (record.state === 'suspended') return record;
     requireTransition(record, 'suspended');
-    const deactivatedAt = wholeSecond(parts.wallClock());
+    const deactivatedAt = wholeSecond(await parts.store.now());
     const set = await proven(parts, record, { state: 'suspended', deactivatedAt });
     if (!(await parts.store.apply([{ type: 'update', expected: record, set }]))) continue;
     parts.emit(eventOf('keySuspended', record));

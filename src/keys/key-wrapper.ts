@@ -7,6 +7,7 @@ import { KeyUnwrapError, UnauthenticatedKeyError } from '../errors';
 import { newDataKeyId } from '../format/data-key-id';
 import type { KmsProvider } from '../kms/kms-provider';
 import { KeyEpochs } from './key-epochs';
+import { wholeSecond } from './key-record';
 import type { KeyRecord } from './key-record';
 import { keyRecordMac } from './key-record-mac';
 import { requireProvenState, stateAuthenticator } from './key-state-mac';
@@ -31,8 +32,6 @@ export type Wrapping = Pick<KeyRecord, 'kms' | 'kek' | 'wrapped' | 'recordMac' |
 export interface KeyWrapperOptions {
   /** Providers that unwrap what they have wrapped, beside the one that wraps. Defaults to none. */
   readonly others?: readonly KmsProvider[] | undefined;
-  /** Dates the records. Defaults to the system's time. */
-  readonly wallClock?: (() => Date) | undefined;
   /** The counter that a key is used with. Defaults to one that nobody reads. */
   readonly counterOf?: ((keyId: string) => UseCounter) | undefined;
 }
@@ -46,28 +45,30 @@ export class KeyWrapper {
   /** What was seen of the rows whose keys pass through here. */
   readonly epochs = new KeyEpochs();
   readonly #application: string;
-  readonly #wallClock: () => Date;
   readonly #counterOf: (keyId: string) => UseCounter;
   readonly #unwraps = new SingleFlight<UnwrappedKey>();
 
   constructor(kms: KmsProvider, application: string, options: KeyWrapperOptions = {}) {
     this.providers = new KmsProviders(kms, options.others ?? [], application);
     this.#application = application;
-    this.#wallClock = options.wallClock ?? (() => new Date());
     this.#counterOf = options.counterOf ?? (() => ({ pending: 0 }));
   }
 
   /**
    * Makes a random key, wraps it, and unwraps it again to prove that it can be read back before
    * anything depends on it.
+   *
+   * @param now - the time by the clock of the key table, which dates the record.
    */
   async create(
     spec: Pick<KeyRecord, 'name' | 'purpose' | 'version' | 'suite'>,
+    now: Date,
   ): Promise<CreatedKey> {
     const id = newDataKeyId();
     const bytes = randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
     try {
-      const record = await this.#newRecord({ ...spec, id }, bytes);
+      const createdAt = wholeSecond(now);
+      const record = await this.#newRecord({ ...spec, id, createdAt }, bytes);
       // Nobody has seen it until it is in the table.
       return { record, unwrapped: await this.unwrapOfAnyAge(record) };
     } finally {
@@ -190,11 +191,11 @@ export class KeyWrapper {
   }
 
   async #newRecord(
-    spec: Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version' | 'suite'>,
+    spec: Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt'>,
     bytes: Uint8Array,
   ): Promise<KeyRecord> {
-    const createdAt = new Date(Math.floor(this.#wallClock().getTime() / 1000) * 1000);
-    const wrapping = await this.#wrap(this.providers.primary, { ...spec, createdAt }, bytes);
+    const { createdAt } = spec;
+    const wrapping = await this.#wrap(this.providers.primary, spec, bytes);
     const state = {
       state: 'active' as const,
       activatedAt: createdAt,
@@ -209,7 +210,6 @@ export class KeyWrapper {
       ...wrapping,
       ...state,
       stateMac: stateAuthenticator(bytes)({ id: spec.id, ...wrapping, ...state }),
-      createdAt,
       owner: null,
       securityLevel: null,
       useCount: 0,

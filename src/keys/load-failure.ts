@@ -1,4 +1,9 @@
-import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../errors';
+import {
+  ConfigurationError,
+  FieldEncryptionError,
+  KeyStateError,
+  KmsUnavailableError,
+} from '../errors';
 import type { KeyEvent } from './key-event';
 import type { KeyPurpose } from './key-record';
 
@@ -15,6 +20,25 @@ export function notConfirmedInTime(keyLabel: string, maxAgeMs: number): KmsUnava
   return new KmsUnavailableError(
     `${keyLabel} was not confirmed by the KMS for ${String(maxAgeMs)} ms (keyCache.maxAgeMs) and ` +
       'is not used until it is.',
+  );
+}
+
+/** For a transaction that began so long ago that the keys it sees may be out of use by now. */
+export function oldTransaction(maxAgeMs: number): KeyStateError {
+  return new KeyStateError(
+    `The transaction is older than ${String(maxAgeMs)} ms (keyCache.maxAgeMs) and sees the key table as it was ` +
+      'at its beginning, so that no key can be confirmed in it. Begin it again.',
+    { retryable: true },
+  );
+}
+
+/** For a statement that was made with a key, and could be sent only when the key was out of date. */
+export function waitedTooLong(keyId: string, maxAgeMs: number): KeyStateError {
+  return new KeyStateError(
+    `key ${keyId} was confirmed over ${String(maxAgeMs)} ms ago (keyCache.maxAgeMs) when a statement made with it ` +
+      'was to be sent, for the statement had waited for a connection or its process had been stopped. ' +
+      'It was not sent. Try again.',
+    { keyId, retryable: true },
   );
 }
 

@@ -1,10 +1,10 @@
+import { DelegatingKeyStore } from './delegating-key-store';
 import type { KeyEpochs } from './key-epochs';
 import type { KeyPurpose, KeyRecord } from './key-record';
 import type { KeyChange, KeyStore } from './key-store';
 
 /** A key table of which every row that is read or written is remembered. */
-export class WatchedKeyStore<C> implements KeyStore<C> {
-  readonly #store: KeyStore<C>;
+export class WatchedKeyStore<C> extends DelegatingKeyStore<C> {
   readonly #epochs: KeyEpochs;
   readonly #onCommit: (connection: C | undefined) => Promise<void>;
 
@@ -14,49 +14,41 @@ export class WatchedKeyStore<C> implements KeyStore<C> {
     epochs: KeyEpochs,
     onCommit: (connection: C | undefined) => Promise<void>,
   ) {
-    this.#store = store;
+    super(store);
     this.#epochs = epochs;
     this.#onCommit = onCommit;
   }
 
-  exists(connection?: C): Promise<boolean> {
-    return this.#store.exists(connection);
+  override findCurrent(
+    purpose: KeyPurpose,
+    names: readonly string[],
+    connection?: C,
+  ): Promise<KeyRecord[]> {
+    return this.#observed(() => this.store.findCurrent(purpose, names, connection));
   }
 
-  findCurrent(purpose: KeyPurpose, names: readonly string[], connection?: C): Promise<KeyRecord[]> {
-    return this.#observed(() => this.#store.findCurrent(purpose, names, connection));
+  override findByIds(ids: readonly string[], connection?: C): Promise<KeyRecord[]> {
+    return this.#observed(() => this.store.findByIds(ids, connection));
   }
 
-  findByIds(ids: readonly string[], connection?: C): Promise<KeyRecord[]> {
-    return this.#observed(() => this.#store.findByIds(ids, connection));
+  override list(connection?: C): Promise<KeyRecord[]> {
+    return this.#observed(() => this.store.list(connection));
   }
 
-  list(connection?: C): Promise<KeyRecord[]> {
-    return this.#observed(() => this.#store.list(connection));
-  }
-
-  keysOfStoredValues(name: string, connection?: C): Promise<string[]> {
-    return this.#store.keysOfStoredValues(name, connection);
-  }
-
-  async insertFirst(
+  override async insertFirst(
     record: KeyRecord,
     heldByCaller?: C,
     confirm?: (connection: C) => Promise<boolean>,
   ): Promise<boolean> {
-    const inserted = await this.#store.insertFirst(record, heldByCaller, confirm);
+    const inserted = await this.store.insertFirst(record, heldByCaller, confirm);
     return this.#committed(inserted, [{ type: 'insert', record }], heldByCaller);
   }
 
-  async apply(
+  override async apply(
     changes: readonly KeyChange[],
     confirm?: (connection: C) => Promise<boolean>,
   ): Promise<boolean> {
-    return this.#committed(await this.#store.apply(changes, confirm), changes, undefined);
-  }
-
-  addUses(id: string, uses: number): Promise<void> {
-    return this.#store.addUses(id, uses);
+    return this.#committed(await this.store.apply(changes, confirm), changes, undefined);
   }
 
   async #observed(read: () => Promise<KeyRecord[]>): Promise<KeyRecord[]> {

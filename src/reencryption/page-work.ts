@@ -17,6 +17,10 @@ export interface WorkedPage {
   readonly failures: readonly RowFailure[];
 }
 
+interface WorkedRows extends Pick<PageChange, 'rows' | 'cells'> {
+  readonly failures: readonly RowFailure[];
+}
+
 /** Turns the rows of a page into what they should be. */
 export class PageWork {
   readonly #installation: Installation;
@@ -34,7 +38,17 @@ export class PageWork {
   /** @throws what is no fault of a row: keys out of reach, a remote format that fails as a whole. */
   async of(page: StoredPage): Promise<WorkedPage> {
     await this.#loadKeys(page);
-    const readable = await this.#prepare(page);
+    const { keys } = this.#installation;
+    // What it encrypts with, it asks for before it waits for anything.
+    const [preparing, usedAhead] = keys.noting(() => this.#prepare(page));
+    const readable = await preparing;
+    const [{ failures, ...changed }, used] = keys.noting(() => this.#rows(page, readable));
+    used.addAll(usedAhead);
+    const last = lastKey(page) ?? [];
+    return { rows: page.rows, last, changes: { page, used, ...changed }, failures };
+  }
+
+  #rows(page: StoredPage, readable: readonly PageColumn[]): WorkedRows {
     const cells = page.cells.map((column) => [...column]);
     const rows: number[] = [];
     const failures: RowFailure[] = [];
@@ -43,8 +57,7 @@ export class PageWork {
       if (failure !== undefined) failures.push(failure);
       else if (cells.some((column, i) => column[row] !== page.cells[i]?.[row])) rows.push(row);
     }
-    const last = lastKey(page) ?? [];
-    return { rows: page.rows, last, changes: { page, rows, cells }, failures };
+    return { rows, cells, failures };
   }
 
   async #loadKeys({ cells }: StoredPage): Promise<void> {

@@ -3,6 +3,7 @@ import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { KeyStateError, RunPlanError } from '../errors';
 import { keyPrefix } from '../format/data-key-id';
+import { isCiphertextSql } from '../typeorm/ciphertext-check';
 import { describeColumn } from '../typeorm/encrypted-column';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
@@ -146,7 +147,7 @@ async function workTable(
 }
 
 function pendingCondition(
-  { keys }: Installation,
+  { dataSource, keys }: Installation,
   database: RunDatabase,
   mode: Mode,
   { cells, columns }: WorkTable,
@@ -156,12 +157,16 @@ function pendingCondition(
   if (pending === undefined) return undefined;
   const known = keyIds.map(keyPrefix);
   return columns
-    .map(({ encrypted: { policy }, stored }) => {
+    .map(({ encrypted: { policy, previousFormat }, stored }) => {
       const cell = String(cells[stored]?.name);
       const prefixes =
         pending === 'underOtherKey' ? [keys.activeKey(policy.keyName).prefix] : known;
       const begins = database.beginsWith(cell, policy.storage, prefixes);
-      return pending === 'encrypted' ? `(${begins})` : `(${cell} IS NOT NULL AND NOT (${begins}))`;
+      if (pending !== 'encrypted') return `(${cell} IS NOT NULL AND NOT (${begins}))`;
+      // What is under a key that the table has lost is encrypted, too. Values of others may look like it.
+      return previousFormat === undefined
+        ? `(${begins} OR (${isCiphertextSql(dataSource, cell, policy.storage)}))`
+        : `(${begins})`;
     })
     .join(' OR ');
 }

@@ -63,7 +63,10 @@ export interface FieldEncryptionOptions {
   readThreads?: number;
   /** What is known and wanted of the data keys, by name; `'*'` for all names without their own. */
   keyPolicies?: Record<string, KeyPolicy>;
-  /** The time that goes into the key table and that policies go by. Defaults to the system's. */
+  /**
+   * The time that `keyPolicies` go by: when a key is due, expired or past its retention. Defaults to the
+   * database's, which dates in the key table and the waits that keep rows readable always go by.
+   */
   now?: () => Date;
   /** Properties (`'Entity.property'`) whose rows may still be cleartext, while they are being encrypted. */
   legacyPlaintext?: string[];

@@ -1,9 +1,11 @@
 import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 import { ConfigurationError, KeyNotFoundError, KeyStateError } from '../errors';
+import { CHANGE_MS } from '../keys/change-time';
 import type { KeyPurpose, KeyRecord } from '../keys/key-record';
 import type { KeyState } from '../keys/key-state';
 import { READABLE_STATES } from '../keys/key-state';
 import type { KeyChange, KeyStore, KeyUpdate } from '../keys/key-store';
+import { databaseTimeSql } from './database-time';
 import { DataKeySchema, KEY_EPOCHS_MIGRATION, missingKeyColumns } from './data-key-table';
 import type { DataKeyRow } from './data-key-table';
 import { base64urlOf, mutableColumnsOf, recordOf, rowOf } from './data-key-row';
@@ -29,6 +31,13 @@ export interface StoredUses {
   /** Ids of data keys of which there are values in columns that name this key. */
   readonly keysOf: (name: string, runner: QueryRunner) => Promise<string[]>;
 }
+/** `now()` is when the transaction began, or the statement outside of one. */
+const SNAPSHOT_AGE_SQL =
+  "SELECT CASE WHEN current_setting('transaction_isolation') LIKE 'read %' THEN 0 " +
+  "ELSE date_part('epoch', clock_timestamp() - now()) * 1000 END AS ms";
+
+/** A process that is stopped in the middle must not commit a date of long ago when it goes on. */
+const SOON_COMMITTED_SQL = `SET LOCAL idle_in_transaction_session_timeout = ${String(CHANGE_MS)}`;
 
 /** The key table of a DataSource, read and written on its primary. */
 export class TypeormKeyStore implements KeyStore<QueryRunner> {
@@ -81,6 +90,16 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     return records;
   }
 
+  async now(connection?: QueryRunner): Promise<Date> {
+    const sql = `SELECT ${databaseTimeSql(this.#dataSource)} AS ms`;
+    return this.#withConnection(connection, async (runner) => new Date(await number(runner, sql)));
+  }
+
+  /** SQLite lets nobody write who reads what is not the newest any more. */
+  snapshotAge(connection: QueryRunner): Promise<number> {
+    return this.#isPostgres ? number(connection, SNAPSHOT_AGE_SQL) : Promise.resolve(0);
+  }
+
   async list(connection?: QueryRunner): Promise<KeyRecord[]> {
     return this.#find(connection, (query) => query);
   }
@@ -115,6 +134,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     confirm: (connection: QueryRunner) => Promise<boolean> = () => Promise.resolve(true),
   ): Promise<boolean> {
     return this.#inTransaction(undefined, async (runner) => {
+      if (this.#isPostgres) await runner.query(SOON_COMMITTED_SQL);
       for (const change of changes) {
         if (change.type === 'insert') await insert(runner, change.record);
         else if (!(await update(runner, change.expected, change.set))) return false;
@@ -135,6 +155,10 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
         .callListeners(false)
         .execute();
     });
+  }
+
+  get #isPostgres(): boolean {
+    return this.#dataSource.options.type === 'postgres';
   }
 
   async #find(
@@ -167,6 +191,11 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
   ): Promise<T> {
     return withConnection(this.#dataSource, connection, work);
   }
+}
+
+async function number(runner: QueryRunner, sql: string): Promise<number> {
+  const [row] = (await runner.query(sql)) as { readonly ms: number | string }[];
+  return Number(row?.ms);
 }
 
 async function insert(runner: QueryRunner, record: KeyRecord): Promise<void> {

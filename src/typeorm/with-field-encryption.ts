@@ -11,9 +11,11 @@ import { reuseLoadedValues } from './loaded-values';
 import { EncryptingSelectQueryBuilder } from './query/select-query-builder';
 import { addOwnTables, leaveToMigrations, leaveToSynchronize } from './own-tables';
 import { redactNotFoundErrors } from './redacted-criteria';
+import { checkKeysOfStatements } from './sent-statements';
 import { FieldEncryptionSubscriber } from './subscriber';
 
 checkComparedValues();
+checkKeysOfStatements();
 reuseLoadedValues();
 
 /** Drivers whose SQL and column types are tested. */

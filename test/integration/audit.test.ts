@@ -52,7 +52,7 @@ describeEachDatabase('The audit log', (kind) => {
     const { id: backupId, file } = await keys.backup({ kms: keyFileKms() });
     const { key, replacement } = await keys.revoke((await keys.list())[1]?.id ?? '');
     await fieldEncryption(dataSource).reencrypt();
-    await keys.destroy(first?.id ?? '');
+    await keys.destroy(first?.id ?? '', { graceMs: 0 });
     await sql(`DELETE FROM data_keys WHERE id = '${key.id}'`);
     expect(await verify()).toMatchObject({
       ok: false,

@@ -118,15 +118,20 @@ describePostgresAndSqlite('field-encryption keys', (kind) => {
       replacement: { version: 2, state: 'active' },
     });
 
-    const refused = await run('destroy', id, '--yes', '--json');
+    const refused = await run('destroy', id, '--yes', '--grace', '0', '--json');
     expect(refused.code).toBe(1);
     expect(JSON.parse(refused.stderr)).toMatchObject({ error: { code: 'ERR_KEY_STATE' } });
     expect(await json('destroy', id, '--dry-run')).toMatchObject({ needed: true });
     const reencrypt = ['-d', 'data-source.js', 'data', 'reencrypt'];
     expect((await project.run('field-encryption', reencrypt, env())).code).toBe(0);
-    const grace = await run('destroy', id, '--yes', '--grace', '60');
-    expect(grace).toMatchObject({ code: 1, stderr: expect.stringContaining('ERR_KEY_STATE') });
-    expect(await json('destroy', id, '--yes')).toMatchObject({
+    for (const grace of [[], ['--grace', '60']]) {
+      const early = await run('destroy', id, '--yes', ...grace);
+      expect(early).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('still write with it'),
+      });
+    }
+    expect(await json('destroy', id, '--yes', '--grace', '0')).toMatchObject({
       key: { state: 'destroyed' },
       previousState: 'compromised',
       wrappedKeySha256: expect.stringMatching(/^[0-9a-f]{64}$/),

@@ -172,7 +172,9 @@ describePostgresAndSqlite('a run that is killed', (kind) => {
     expect(untouched(after).map(rest)).toEqual(untouched(before).map(rest));
     const [use] = await fieldEncryption(dataSource).status();
     expect(use?.keys).toEqual([expect.objectContaining({ keyId: active.id, rows: ROWS })]);
-    expect(await fieldEncryption(dataSource).keys.destroy(String(old?.id))).toMatchObject({
+    expect(
+      await fieldEncryption(dataSource).keys.destroy(String(old?.id), { graceMs: 0 }),
+    ).toMatchObject({
       previousState: 'deactivated',
     });
   });

@@ -188,7 +188,9 @@ describeEachDatabase('a run over the rows', (kind) => {
     });
     const texts = await dataSource.getRepository(ByText).find();
     expect(texts.every(({ name, text }) => name === text)).toBe(true);
-    expect(await handle().keys.destroy(String(old?.id))).toMatchObject({ key: { id: old?.id } });
+    expect(await handle().keys.destroy(String(old?.id), { graceMs: 0 })).toMatchObject({
+      key: { id: old?.id },
+    });
   });
 
   it.each([

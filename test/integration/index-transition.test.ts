@@ -13,6 +13,8 @@ import {
 import type { DataSource, QueryFailedError } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption } from '../../src';
 import type { BlindIndexOptions, FieldEncryptionOptions } from '../../src';
+import { SETTLING_MS } from '../../src/keys/change-time';
+import { moveDatabaseClock } from '../support/database-clock';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { ids } from '../support/lookup-world';
@@ -54,10 +56,10 @@ const MAX_AGE_MS = 900_000;
 describeEachDatabase('while a blind index changes', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
-  let now: number;
+  let ahead: number;
 
   beforeEach(async () => {
-    now = new Date('2026-01-01T00:00:00Z').getTime();
+    ahead = 0;
     database = await cleanup.create(kind, { synchronize: false });
   });
 
@@ -68,8 +70,8 @@ describeEachDatabase('while a blind index changes', (kind) => {
     options: Partial<FieldEncryptionOptions> = {},
     synchronize = false,
   ): Promise<DataSource> {
-    const settings = { now: () => new Date(now), ...options };
-    const source = protect(database, settings, { entities: [entity], synchronize });
+    const source = protect(database, options, { entities: [entity], synchronize });
+    moveDatabaseClock(source, () => ahead);
     return cleanup.add(source).initialize();
   }
 
@@ -91,7 +93,7 @@ describeEachDatabase('while a blind index changes', (kind) => {
   async function rotatedAt(ds: DataSource): Promise<string> {
     const { keys } = fieldEncryption(ds);
     expect(await keys.rotateIndex()).toMatchObject({ step: 'announced' });
-    now += 2 * MAX_AGE_MS + 1000;
+    ahead += 2 * MAX_AGE_MS + SETTLING_MS;
     const { step, previous } = await keys.rotateIndex();
     expect(step).toBe('activated');
     return previous.id;
@@ -175,7 +177,7 @@ describeEachDatabase('while a blind index changes', (kind) => {
     await first.getRepository(Before).insert({ id: 1, email: 'one@x.org', pet: 'cat' });
     await fieldEncryption(first).keys.rotateIndex();
     await fieldEncryption(second).keys.rotateIndex(); // too early: but takes the new root in
-    now += 2 * MAX_AGE_MS + 1000;
+    ahead += 2 * MAX_AGE_MS + SETTLING_MS;
     const { step, previous } = await fieldEncryption(first).keys.rotateIndex();
     expect(step).toBe('activated');
 
@@ -206,7 +208,7 @@ describeEachDatabase('while a blind index changes', (kind) => {
     });
     const plan = await fieldEncryption(first).reindex({ dryRun: true });
     expect(plan).toMatchObject({ scanned: 3, changed: 2 });
-    now += MAX_AGE_MS + 1000;
+    ahead += MAX_AGE_MS + SETTLING_MS;
     expect((await rejection(keys.destroy(previous.id))).message).toMatch(
       /2 of Person\.email.*Reindex/,
     );
@@ -304,7 +306,7 @@ describeEachDatabase('while a blind index changes', (kind) => {
       const [first, second] = [await open(Before, {}, true), await open(Before)];
       await fieldEncryption(first).keys.rotateIndex();
       await fieldEncryption(second).keys.rotateIndex();
-      now += 2 * MAX_AGE_MS + 1000;
+      ahead += 2 * MAX_AGE_MS + SETTLING_MS;
       await fieldEncryption(first).keys.rotateIndex();
       for (let round = 0; round < 10; round++) {
         const email = `race${String(round)}@x.org`;

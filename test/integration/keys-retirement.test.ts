@@ -44,12 +44,12 @@ describeEachDatabase('Taking keys out of use', (database) => {
       { property: 'text', rows: 2, rowsUnderKey: 2 },
       { property: 'scan', rows: 2, rowsUnderKey: 1 },
     ]);
-    const refused = await keys.destroy(id).catch((error: unknown) => error);
+    const refused = await keys.destroy(id, { graceMs: 0 }).catch((error: unknown) => error);
     expect(refused).toBeInstanceOf(KeyStateError);
     expect(String(refused)).toContain('2 of Note.text, 1 of Note.scan');
 
     await fieldEncryption(db.dataSource).reencrypt();
-    const proof = await keys.destroy(id);
+    const proof = await keys.destroy(id, { graceMs: 0 });
 
     expect(proof).toMatchObject({ previousState: 'compromised', key: { state: 'destroyed' } });
     expect(proof.columns.map(({ rowsUnderKey }) => rowsUnderKey)).toEqual([0, 0]);
@@ -121,6 +121,8 @@ describeEachDatabase('Taking keys out of use', (database) => {
 
   it('never destroys the active key', async () => {
     const { keys } = fieldEncryption(db.dataSource);
-    await expect(keys.destroy(await activeId())).rejects.toMatchObject({ code: 'ERR_KEY_STATE' });
+    await expect(keys.destroy(await activeId(), { graceMs: 0 })).rejects.toMatchObject({
+      code: 'ERR_KEY_STATE',
+    });
   });
 });

@@ -4,6 +4,7 @@ import { openBytes, sealBytes } from '../../src/crypto/seal-bytes';
 import type { KeyRecord } from '../../src/keys/key-record';
 import type { KeyManagerOptions } from '../../src/keys/key-manager';
 import { KeyManager } from '../../src/keys/key-manager';
+import type { CountUses, EncryptedRows } from '../../src/keys/key-retirement';
 import type { KeyState } from '../../src/keys/key-state';
 import { provenChange } from '../../src/keys/key-state-mac';
 import { KeyWrapper } from '../../src/keys/key-wrapper';
@@ -191,6 +192,14 @@ export function someRecord(changes: Partial<KeyRecord> = {}): KeyRecord {
     ...changes,
   };
 }
+
+/** Rows that are counted so, which nobody is writing. */
+export function rowsCounted(count: CountUses<string>): EncryptedRows<string> {
+  return { count, writersToEnd: () => Promise.resolve() };
+}
+
+/** No row needs any key. */
+export const NO_ROWS = rowsCounted(() => Promise.resolve([]));
 
 /** Lets everything that was started in the background finish. */
 export async function settle(): Promise<void> {

@@ -20,6 +20,10 @@ export class MemoryKeyStore implements KeyStore<string> {
   hasTable = true;
   /** Ids of keys that stored values are under. */
   storedUnder: string[] = [];
+  /** The clock of the database. */
+  time: () => number = () => Date.now();
+  /** Age of the transaction that a caller's connection is in. */
+  snapshotAgeMs = 0;
   #rows: KeyRecord[] = [];
 
   /** The rows as they are; what a test or an intruder changes in the database. */
@@ -70,6 +74,14 @@ export class MemoryKeyStore implements KeyStore<string> {
 
   keysOfStoredValues(): Promise<string[]> {
     return Promise.resolve(this.storedUnder);
+  }
+
+  now(): Promise<Date> {
+    return Promise.resolve(new Date(this.time()));
+  }
+
+  snapshotAge(): Promise<number> {
+    return Promise.resolve(this.snapshotAgeMs);
   }
 
   async list(connection?: string): Promise<KeyRecord[]> {

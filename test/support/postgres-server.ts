@@ -28,7 +28,12 @@ const READY_TIMEOUT_MS = 60_000;
 /** PostgreSQL refuses to run as root; this user exists everywhere and owns nothing. */
 const NOBODY = { uid: 65534, gid: 65534 };
 
-const SETTINGS = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'max_connections=200'];
+const SETTINGS = [
+  'listen_addresses=127.0.0.1',
+  'unix_socket_directories=',
+  'max_connections=200',
+  'max_prepared_transactions=4',
+];
 
 /** For data that nobody needs after a crash. */
 const NOT_DURABLE = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off'];

@@ -10,7 +10,7 @@ import type { RetirementOptions } from './keys-revoke';
 export async function keysDestroy(
   { fieldEncryption, installation }: Session,
   id: string,
-  { dryRun, yes, graceMs }: RetirementOptions & { readonly graceMs: number },
+  { dryRun, yes, graceMs }: RetirementOptions & { readonly graceMs: number | undefined },
 ): Promise<CommandResult> {
   const key = await installation.keys.operations.find(id);
   const what = key.purpose === 'data' ? `key "${key.name}"` : 'index root';
@@ -34,7 +34,10 @@ export async function keysDestroy(
       'tables of other applications, could never be read again.',
     word: id,
   });
-  const { key: destroyed, ...proof } = await fieldEncryption.keys.destroy(id, { graceMs });
+  const { key: destroyed, ...proof } = await fieldEncryption.keys.destroy(
+    id,
+    graceMs === undefined ? {} : { graceMs },
+  );
   return {
     document: { dryRun, key: destroyed, ...proof },
     text: [

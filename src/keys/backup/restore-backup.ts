@@ -126,7 +126,7 @@ function planOf<C>(
 }
 
 async function wrapMissing<C>(
-  { wrapper, wallClock }: KeyServices<C>,
+  { store, wrapper }: KeyServices<C>,
   missing: readonly BackedUpKey[],
   existing: readonly KeyRecord[],
 ): Promise<KeyRecord[]> {
@@ -140,7 +140,7 @@ async function wrapMissing<C>(
     const replaced = active.find(
       ({ purpose, name }) => purpose === record.purpose && name === record.name,
     );
-    const now = wholeSecond(wallClock());
+    const now = wholeSecond(await store.now());
     const changes = changesOf(record, replaced !== undefined, wrapper.epochs, now);
     const wrapping = await wrapper.wrapWith(wrapper.providers.primary, record, bytes);
     const authenticate = stateAuthenticator(bytes);

@@ -28,6 +28,14 @@ export class ScratchKeyStore implements KeyStore {
     return Promise.resolve([]);
   }
 
+  now(): Promise<Date> {
+    return Promise.resolve(new Date());
+  }
+
+  snapshotAge(): Promise<number> {
+    return Promise.resolve(0);
+  }
+
   list(): Promise<KeyRecord[]> {
     return this.#filter(() => true);
   }

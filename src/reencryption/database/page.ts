@@ -1,3 +1,4 @@
+import type { UsedKeys } from '../../keys/used-keys';
 import type { RowKey } from './row';
 
 /** What one column of the table holds in the rows of a page, in their order. */
@@ -22,6 +23,8 @@ export interface PageChange {
   readonly page: StoredPage;
   /** Which of them. */
   readonly rows: readonly number[];
+  /** The keys that what is to be written was made with, to be asked once more just before it is. */
+  readonly used: UsedKeys;
   /** What the cells are to hold, like {@link StoredPage.cells}; of interest in these rows only. */
   readonly cells: readonly PageColumn[];
 }

@@ -1,5 +1,7 @@
 import type { DataSource } from 'typeorm';
 import type { Storage } from '../../format/field-ciphertext';
+import { databaseTimeSql } from '../../typeorm/database-time';
+import type { UsedKeys } from '../../keys/used-keys';
 import { databaseCode } from '../../typeorm/transient-conflict';
 import type { WorkTable } from '../work-table';
 import { arrayLiteral } from './array-literal';
@@ -42,12 +44,13 @@ const DIALECT: PageDialect = {
  * deadlocks with it.
  */
 export class PostgresRunDatabase implements RunDatabase {
-  readonly now = "CAST(date_part('epoch', clock_timestamp()) * 1000 AS bigint)";
+  readonly now: string;
   readonly lanes = 2;
   readonly #dataSource: DataSource;
 
   constructor(dataSource: DataSource) {
     this.#dataSource = dataSource;
+    this.now = databaseTimeSql(dataSource);
   }
 
   maxRows(): number {
@@ -116,7 +119,7 @@ export class PostgresRunDatabase implements RunDatabase {
 
   async #writePage(
     table: WorkTable,
-    { page, rows, cells }: PageChange,
+    { page, rows, cells, used }: PageChange,
     lease: Lease,
     cursor: RowKey | undefined,
     locking: RowLocking,
@@ -154,6 +157,7 @@ export class PostgresRunDatabase implements RunDatabase {
         rows.length,
         ...columns.map(({ array }) => array),
       ],
+      used,
     );
     return row === undefined ? undefined : Number(row['written']);
   }
@@ -179,8 +183,13 @@ export class PostgresRunDatabase implements RunDatabase {
     return this.#query(sql, values);
   }
 
-  #query(sql: string, values: readonly unknown[]): Promise<Record<string, unknown>[]> {
+  #query(
+    sql: string,
+    values: readonly unknown[],
+    used?: UsedKeys,
+  ): Promise<Record<string, unknown>[]> {
     return withConnection(this.#dataSource, async (client) => {
+      used?.requireUsable();
       const { rows } = await (client as Client).query(sql, values);
       return rows;
     });

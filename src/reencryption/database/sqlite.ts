@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 import type { Storage } from '../../format/field-ciphertext';
+import { databaseTimeSql } from '../../typeorm/database-time';
 import type { WorkCell, WorkTable } from '../work-table';
 import { withConnection } from './connection';
 import type { Lease } from './lease';
@@ -27,12 +28,13 @@ const DIALECT: PageDialect = {
 
 /** SQLite. A row is written only if its cells hold what was read. */
 export class SqliteRunDatabase implements RunDatabase {
-  readonly now = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
+  readonly now: string;
   readonly lanes = 1;
   readonly #dataSource: DataSource;
 
   constructor(dataSource: DataSource) {
     this.#dataSource = dataSource;
+    this.now = databaseTimeSql(dataSource);
   }
 
   maxRows({ keys, cells }: WorkTable): number {
@@ -79,8 +81,9 @@ export class SqliteRunDatabase implements RunDatabase {
     lease: Lease,
     cursor: RowKey | undefined,
   ): Promise<number | undefined> {
-    const { written, renewed } = await this.#with((handle) =>
-      handle.write(
+    const { written, renewed } = await this.#with((handle) => {
+      change.used.requireUsable();
+      return handle.write(
         change.rows.length === 0 ? undefined : pageStatements(table, change, lease),
         (count) => ({
           sql:
@@ -94,8 +97,8 @@ export class SqliteRunDatabase implements RunDatabase {
             ...fencing(lease),
           ],
         }),
-      ),
-    );
+      );
+    });
     return renewed === 1 ? written : undefined;
   }
 

@@ -1,4 +1,4 @@
-import { UnauthenticatedKeyError } from '../../errors';
+import { FieldEncryptionError, UnauthenticatedKeyError } from '../../errors';
 import { keyIdOfPrefix, PREFIX_CHARS } from '../../format/data-key-id';
 import type { DataKey } from '../../keys/data-key';
 import type { EncryptedColumn } from '../../typeorm/encrypted-column';
@@ -77,12 +77,18 @@ export function reencrypt({ keys }: Installation, threads: RunThreads): Mode {
     return readable;
   }
 
-  /** The key that values are to move away from, where it is plainly that. */
+  /** The key that values are to move away from, where it is plainly that and can be used. */
   function oldKey(encrypted: EncryptedColumn, prefix: string): DataKey | undefined {
     if (keyIdOfPrefix(prefix) === undefined || !encrypted.cipher.knowsKey(prefix)) return undefined;
-    if (isCurrent(encrypted, prefix)) return undefined;
-    const key = keys.keyByPrefix(prefix);
-    return key.isAuthenticated ? key : undefined;
+    try {
+      if (isCurrent(encrypted, prefix)) return undefined;
+      const key = keys.keyByPrefix(prefix);
+      return key.isAuthenticated ? key : undefined;
+    } catch (error) {
+      // The rows under it say so one by one, and the others of the page are moved.
+      if (!(error instanceof FieldEncryptionError) || error.retryable) throw error;
+      return undefined;
+    }
   }
 }
 

@@ -3,6 +3,7 @@ import { cleartextForms } from '../cleartext-forms';
 import type { EncryptedColumn, UniqueIndex } from '../encrypted-column';
 import { decryptStored } from '../encrypted-column';
 import type { Installation } from '../installation';
+import { rememberKeys } from '../sent-statements';
 import { SqlParameters } from '../sql-parameters';
 import { TokenRows } from '../token-rows';
 import type { TokenRow } from '../token-rows';
@@ -71,10 +72,12 @@ class EarlierRows {
     const { encrypted, indexed } = this.#index;
     const value = decryptStored(encrypted, readable);
     const parameters = new SqlParameters(this.#installation.dataSource);
-    const set =
+    const [set, used] = this.#installation.keys.noting(() =>
       row.token === null
         ? this.#encryptedCells(encrypted, value, parameters)
-        : [`${this.#rows.token} = ${parameters.add(indexed.index.token(value))}`];
+        : [`${this.#rows.token} = ${parameters.add(indexed.index.token(value))}`],
+    );
+    rememberKeys(parameters.values, used);
     const unchanged = [
       ...this.#rows.keys.map((key, i) => `${key} = ${parameters.add(row.primaryKey[i])}`),
       `${this.#rows.cell} = ${parameters.add(row.stored)}`,

@@ -7,6 +7,7 @@ import { DeferredTokens, ExactMatches } from './deferred-parameter';
 import { rewriteCondition } from './lookup';
 import type { ComposedCondition, OneOf } from './lookup';
 import { CLEARTEXT } from './statement-check';
+import { notingCriteria } from './statement-keys';
 
 /** A join that find options have asked for and TypeORM has not applied yet. */
 export interface PendingJoin {
@@ -33,6 +34,15 @@ export function rewritePredicate(
   const encrypted =
     place && installation.encryptedEntity(place.metadata)?.byPropertyPath.get(place.propertyPath);
   if (place === undefined || encrypted === undefined) return { path, value };
+  return notingCriteria(builder, () => rewritten(builder, place, encrypted, { path, value }));
+}
+
+function rewritten(
+  builder: AnyQueryBuilder,
+  place: Place,
+  encrypted: EncryptedColumn,
+  { path, value }: { readonly path: string; readonly value: unknown },
+): RewrittenPredicate {
   const lookup = rewriteCondition(encrypted, value);
   switch (lookup.kind) {
     case 'unchanged':

@@ -3,6 +3,7 @@ import type { Installation } from '../installation';
 import type { AnyQueryBuilder } from './any-query-builder';
 import { DeferredParameter } from './deferred-parameter';
 import { assertNoRawUse } from './statement-check';
+import { notingCriteria } from './statement-keys';
 
 /**
  * Runs a statement with values in the place of deferred parameters, which few have. Puts these back
@@ -60,6 +61,8 @@ async function runResolved<T>(
         parameters[name] = await resolved(value, installation, queryRunner);
       }
     }
+    // They are made of tokens.
+    notingCriteria(builder, () => installation.keys.indexRoots());
     return await run();
   } finally {
     Object.assign(expressionMap, { cache });

@@ -14,6 +14,7 @@ import { prepareHydration } from './prepare-hydration';
 import { selectedColumns } from './raw-result';
 import { assertNoneDeferred, withResolvedParameters } from './resolved-parameters';
 import { assertNoRawUse } from './statement-check';
+import { copyCriteriaKeys, withStatementKeys } from './statement-keys';
 import {
   EncryptingDeleteQueryBuilder,
   EncryptingInsertQueryBuilder,
@@ -61,7 +62,7 @@ export class EncryptingSelectQueryBuilder<
 
   override getQueryAndParameters(): [string, unknown[]] {
     assertNoneDeferred(this);
-    return super.getQueryAndParameters() as [string, unknown[]];
+    return withStatementKeys(this, () => super.getQueryAndParameters() as [string, unknown[]]);
   }
 
   protected override async executeEntitiesAndRawResults(queryRunner: QueryRunner) {
@@ -89,6 +90,7 @@ export class EncryptingSelectQueryBuilder<
   /** The rows of a page are loaded by a copy, which TypeORM does not tell what they are for. */
   override clone(): this {
     const copy = super.clone();
+    copyCriteriaKeys(this, copy);
     if (this.#hydrations > 0) copy.#hydrations = 1;
     return copy;
   }
@@ -106,6 +108,7 @@ export class EncryptingSelectQueryBuilder<
   override getRawMany<T>(): Promise<T[]> {
     if (this.#hydrations === 0) return super.getRawMany<T>();
     const copy = super.clone();
+    copyCriteriaKeys(this, copy);
     copy.#hydrations = 0;
     return copy.getRawMany<T>();
   }

@@ -16,6 +16,7 @@ import { rewritePredicate } from './predicate';
 import { encryptedEntityOf, prepareWrite, uniqueWriteOf } from './prepared-write';
 import { withResolvedParameters } from './resolved-parameters';
 import { assertNoRawUse } from './statement-check';
+import { withStatementKeys } from './statement-keys';
 
 /** TypeORM's InsertQueryBuilder that has the keys ready before values are encrypted. */
 export class EncryptingInsertQueryBuilder<
@@ -26,7 +27,10 @@ export class EncryptingInsertQueryBuilder<
   }
 
   override getQueryAndParameters(): [string, unknown[]] {
-    const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
+    const [sql, parameters] = withStatementKeys(
+      this,
+      () => super.getQueryAndParameters() as [string, unknown[]],
+    );
     uniqueWriteOf(this)?.announce(parameters, isFromSelect(this) ? [] : this.getValueSets());
     return [sql, parameters];
   }
@@ -82,7 +86,10 @@ export class EncryptingUpdateQueryBuilder<
   }
 
   override getQueryAndParameters(): [string, unknown[]] {
-    const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
+    const [sql, parameters] = withStatementKeys(
+      this,
+      () => super.getQueryAndParameters() as [string, unknown[]],
+    );
     uniqueWriteOf(this)?.announce(parameters, [super.getValueSet()]);
     return [sql, parameters];
   }
@@ -123,6 +130,10 @@ export class EncryptingDeleteQueryBuilder<
     );
   }
 
+  override getQueryAndParameters(): [string, unknown[]] {
+    return withStatementKeys(this, () => super.getQueryAndParameters() as [string, unknown[]]);
+  }
+
   override getQuery(): string {
     assertAllowed(this);
     return super.getQuery();
@@ -149,6 +160,10 @@ export class EncryptingSoftDeleteQueryBuilder<
     return withResolvedParameters(this, installation(this), this.queryRunner, () =>
       super.execute(),
     );
+  }
+
+  override getQueryAndParameters(): [string, unknown[]] {
+    return withStatementKeys(this, () => super.getQueryAndParameters() as [string, unknown[]]);
   }
 
   override getQuery(): string {

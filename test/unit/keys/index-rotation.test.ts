@@ -1,22 +1,34 @@
+import { SETTLING_MS } from '../../../src/keys/change-time';
 import type { KeyManager } from '../../../src/keys/key-manager';
 import type { Process } from '../../support/key-fixtures';
-import { FakeKms, MAX_AGE_MS, prepare, startProcess, TTL_MS } from '../../support/key-fixtures';
+import {
+  FakeKms,
+  MAX_AGE_MS,
+  prepare,
+  rowsCounted,
+  startProcess,
+  TTL_MS,
+} from '../../support/key-fixtures';
 import { MemoryKeyStore } from '../../support/memory-key-store';
 
 const info = Buffer.from('some index');
-const used = (rowsUnderKey: number) => () =>
-  Promise.resolve([{ entity: 'A', property: 'b', table: 'a', column: 'b', rows: 1, rowsUnderKey }]);
+const column = { entity: 'A', property: 'b', table: 'a', column: 'b', rows: 1 };
+const used = (rowsUnderKey: number) =>
+  rowsCounted(() => Promise.resolve([{ ...column, rowsUnderKey }]));
 
-/** Processes over one table and one wall clock. */
+/** Processes over one table, whose clock a test moves. */
 class Fleet {
   readonly store = new MemoryKeyStore();
   readonly kms = new FakeKms();
   now = new Date('2026-01-01T00:00:00Z').getTime();
 
+  constructor() {
+    this.store.time = () => this.now;
+  }
+
   async start(): Promise<Process> {
-    const wallClock = (): Date => new Date(this.now);
     const policies = { '*': { cryptoperiodDays: 30, owner: 'nobody' } };
-    const process = startProcess({ store: this.store, kms: this.kms, policies, wallClock });
+    const process = startProcess({ store: this.store, kms: this.kms, policies });
     await prepare(process, [], { index: true });
     return process;
   }
@@ -36,7 +48,7 @@ async function rotated(): Promise<[Fleet, Process]> {
   const fleet = new Fleet();
   const process = await fleet.start();
   await process.keys.operations.rotateIndex({});
-  fleet.now += 2 * MAX_AGE_MS + 1000;
+  fleet.now += 2 * MAX_AGE_MS + SETTLING_MS;
   await process.keys.operations.rotateIndex({});
   return [fleet, process];
 }
@@ -101,7 +113,7 @@ describe('rotating the index root', () => {
       return (await Promise.all(steps)).map(({ step }) => step).sort();
     };
     expect(await all()).toEqual(['announced', 'waiting']);
-    fleet.now += MAX_AGE_MS + 1000;
+    fleet.now += MAX_AGE_MS + SETTLING_MS;
     expect(await all()).toEqual(['activated', 'activated']);
     expect(fleet.states).toEqual(['v1 deactivated', 'v2 active']);
   });
@@ -113,8 +125,8 @@ describe('rotating the index root', () => {
       code: 'ERR_KEY_STATE',
       keyId: old,
     });
-    fleet.now += MAX_AGE_MS;
-    await keys.operations.destroy(old, 0, used(0));
+    fleet.now += MAX_AGE_MS + SETTLING_MS;
+    await keys.operations.destroy(old, used(0), 0);
     expect(await keys.operations.rotateIndex({})).toMatchObject({ step: 'announced' });
   });
 
@@ -144,7 +156,7 @@ describe('destroying an index root', () => {
   it('is refused within the maximum age, and while tokens may be of it', async () => {
     const [fleet, { keys }] = await rotated();
     const old = fleet.store.rows[0]?.id ?? '';
-    await expect(keys.operations.destroy(old, 0, used(0))).rejects.toMatchObject({
+    await expect(keys.operations.destroy(old, used(0), 0)).rejects.toMatchObject({
       code: 'ERR_KEY_STATE',
       retryable: true,
     });
@@ -152,12 +164,12 @@ describe('destroying an index root', () => {
       code: 'ERR_KEY_STATE',
       retryable: true,
     });
-    fleet.now += MAX_AGE_MS;
+    fleet.now += MAX_AGE_MS + SETTLING_MS;
     await keys.operations.requireSettledIndex();
-    await expect(keys.operations.destroy(old, 0, used(1))).rejects.toThrow(/Reindex them first/);
+    await expect(keys.operations.destroy(old, used(1), 0)).rejects.toThrow(/Reindex them first/);
     expect(tokensOf(keys)).toHaveLength(2);
 
-    expect(await keys.operations.destroy(old, 0, used(0))).toMatchObject({
+    expect(await keys.operations.destroy(old, used(0), 0)).toMatchObject({
       key: { purpose: 'index', version: 1, state: 'destroyed' },
     });
     expect(tokensOf(keys)).toHaveLength(1);
@@ -168,7 +180,7 @@ describe('destroying an index root', () => {
     const fleet = new Fleet();
     const { keys } = await fleet.start();
     await keys.operations.rotateIndex({});
-    await keys.operations.destroy(fleet.store.rows[1]?.id ?? '', 0, used(0));
+    await keys.operations.destroy(fleet.store.rows[1]?.id ?? '', used(0), 0);
     expect(tokensOf(keys)).toHaveLength(1);
     expect(await keys.operations.rotateIndex({})).toMatchObject({ root: { version: 3 } });
   });

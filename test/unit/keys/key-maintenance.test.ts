@@ -1,10 +1,13 @@
+import { SETTLING_MS } from '../../../src/keys/change-time';
 import type { KeyPolicies } from '../../../src/keys/key-policy';
 import { MaintenanceSchedule } from '../../../src/keys/maintenance-schedule';
 import type { Process } from '../../support/key-fixtures';
 import {
   FakeKms,
   MAX_AGE_MS,
+  NO_ROWS,
   prepare,
+  rowsCounted,
   settle,
   startProcess,
   TTL_MS,
@@ -12,16 +15,20 @@ import {
 import { MemoryKeyStore } from '../../support/memory-key-store';
 
 const DAY_MS = 86_400_000;
-const unneeded = () => Promise.resolve([]);
 
-/** Processes over one table whose wall clocks a test moves together, or one by one. */
+/** Processes over one table, whose clock a test moves. */
 class Fleet {
   readonly store = new MemoryKeyStore();
   readonly kms = new FakeKms();
   now = new Date('2026-01-01T00:00:00Z').getTime();
 
-  start(policies: KeyPolicies, skewMs = 0): Process {
-    const wallClock = (): Date => new Date(this.now + skewMs);
+  constructor() {
+    this.store.time = () => this.now;
+  }
+
+  /** @param skewMs - how far its host's clock is ahead. */
+  start(policies: KeyPolicies, skewMs?: number): Process {
+    const wallClock = skewMs === undefined ? undefined : () => new Date(this.now + skewMs);
     return startProcess({ store: this.store, kms: this.kms, policies, wallClock });
   }
 
@@ -42,7 +49,7 @@ async function startedFleet(policies: KeyPolicies): Promise<[Fleet, Process]> {
 describe('maintain', () => {
   it('announces a version, waits, and activates it when it is due', async () => {
     const [fleet, { keys }] = await startedFleet(PERIODIC);
-    const run = () => keys.operations.maintain({}, unneeded);
+    const run = () => keys.operations.maintain({}, NO_ROWS);
     expect((await keys.list())[0]?.nextRotationAt).toEqual(new Date('2026-01-31T00:00:00Z'));
 
     fleet.now += 30 * DAY_MS - 2 * TTL_MS - 1;
@@ -69,7 +76,7 @@ describe('maintain', () => {
     const reader = fleet.start({});
     await prepare(reader, ['default'], { index: false });
     fleet.now += 30 * DAY_MS;
-    await keys.operations.maintain({}, unneeded);
+    await keys.operations.maintain({}, NO_ROWS);
     const announced = fleet.store.rows[1]?.id ?? '';
     const prefix = Buffer.from(`01${announced}`, 'hex').toString('base64url');
     expect(reader.keys.missing([prefix])).toEqual([prefix]);
@@ -90,7 +97,7 @@ describe('maintain', () => {
       fleet.start(PERIODIC, skew),
     );
     const all = () =>
-      Promise.all(processes.map(({ keys }) => keys.operations.maintain({}, unneeded)));
+      Promise.all(processes.map(({ keys }) => keys.operations.maintain({}, NO_ROWS)));
     fleet.now += 31 * DAY_MS;
     const announcements = await all();
     fleet.now += 7_200_000;
@@ -104,7 +111,7 @@ describe('maintain', () => {
   it('activates an announced version at once when somebody rotates by hand', async () => {
     const [fleet, { keys }] = await startedFleet(PERIODIC);
     fleet.now += 30 * DAY_MS;
-    await keys.operations.maintain({}, unneeded);
+    await keys.operations.maintain({}, NO_ROWS);
     expect(await keys.rotate('default')).toMatchObject({ version: 2, state: 'active' });
     expect(fleet.states).toEqual(['v1 deactivated', 'v2 active']);
   });
@@ -112,9 +119,9 @@ describe('maintain', () => {
   it('announces again where the announced version was revoked', async () => {
     const [fleet, { keys }] = await startedFleet(PERIODIC);
     fleet.now += 30 * DAY_MS;
-    await keys.operations.maintain({}, unneeded);
+    await keys.operations.maintain({}, NO_ROWS);
     await keys.operations.revoke(fleet.store.rows[1]?.id ?? '');
-    await keys.operations.maintain({}, unneeded);
+    await keys.operations.maintain({}, NO_ROWS);
     expect(fleet.states).toEqual(['v1 active', 'v2 compromised', 'v3 preActive']);
   });
 
@@ -124,12 +131,13 @@ describe('maintain', () => {
     for (let rotation = 0; rotation < 3; rotation += 1) await keys.rotate('default');
     const needed = fleet.store.rows[1]?.id;
     const column = { entity: 'A', property: 'b', table: 'a', column: 'b', rows: 1 };
-    const count = ({ id }: { readonly id: string }) =>
-      Promise.resolve([{ ...column, rowsUnderKey: id === needed ? 1 : 0 }]);
+    const rows = rowsCounted(({ id }) =>
+      Promise.resolve([{ ...column, rowsUnderKey: id === needed ? 1 : 0 }]),
+    );
 
-    expect(await keys.operations.maintain({}, count)).toMatchObject({ destroyed: [] });
-    fleet.now += MAX_AGE_MS;
-    expect(await keys.operations.maintain({}, count)).toMatchObject({
+    expect(await keys.operations.maintain({}, rows)).toMatchObject({ destroyed: [] });
+    fleet.now += MAX_AGE_MS + SETTLING_MS;
+    expect(await keys.operations.maintain({}, rows)).toMatchObject({
       destroyed: [{ version: 1, state: 'destroyed' }],
       stillNeeded: [{ version: 2 }],
       failures: [],
@@ -147,7 +155,7 @@ describe('maintain', () => {
     await keys.rotate('default');
     fleet.now += 31 * DAY_MS;
     const rows = fleet.store.rows;
-    expect(await keys.operations.maintain({ dryRun: true }, unneeded)).toMatchObject({
+    expect(await keys.operations.maintain({ dryRun: true }, NO_ROWS)).toMatchObject({
       announced: [{ version: 2 }],
       destroyed: [{ version: 1 }],
     });
@@ -171,7 +179,7 @@ describe('maintain', () => {
     const broken = fleet.store.rows.find(({ name }) => name === 'broken');
     fleet.store.edit(broken?.id ?? '', { kek: 'edited' });
     fleet.now += 30 * DAY_MS;
-    expect(await process.keys.operations.maintain({}, unneeded)).toMatchObject({
+    expect(await process.keys.operations.maintain({}, NO_ROWS)).toMatchObject({
       announced: [{ name: 'default', version: 2 }],
       failures: [{ keyName: 'broken', code: 'ERR_KEY_UNWRAP' }],
     });
@@ -180,7 +188,7 @@ describe('maintain', () => {
   it('refuses to activate before every cache has been refreshed', async () => {
     const [, { keys }] = await startedFleet(PERIODIC);
     await expect(
-      keys.operations.maintain({ announceMs: TTL_MS - 1 }, unneeded),
+      keys.operations.maintain({ announceMs: TTL_MS - 1 }, NO_ROWS),
     ).rejects.toMatchObject({ code: 'ERR_CONFIGURATION' });
   });
 });

@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto';
 
-import type { ColumnUse } from '../../../src/keys/key-retirement';
-import { FakeKms, startProcess } from '../../support/key-fixtures';
+import { FakeKms, rowsCounted, startProcess } from '../../support/key-fixtures';
 import type { Process } from '../../support/key-fixtures';
 import { MemoryKeyStore } from '../../support/memory-key-store';
 
 const USE = { entity: 'Patient', property: 'ssn', table: 'patient', column: 'ssn', rows: 3 };
-const unneeded = (): Promise<ColumnUse[]> => Promise.resolve([{ ...USE, rowsUnderKey: 0 }]);
-const needed = (): Promise<ColumnUse[]> => Promise.resolve([{ ...USE, rowsUnderKey: 2 }]);
+const unneeded = rowsCounted(() => Promise.resolve([{ ...USE, rowsUnderKey: 0 }]));
+const needed = rowsCounted(() => Promise.resolve([{ ...USE, rowsUnderKey: 2 }]));
 
 async function withTwoVersions(parts: Parameters<typeof startProcess>[0] = {}): Promise<Process> {
   const process = startProcess(parts);
@@ -136,7 +135,7 @@ describe('destroying a key', () => {
     const id = idOf(process, 1);
     const wrapped = process.store.rows[0]?.wrapped ?? new Uint8Array();
 
-    const proof = await process.keys.operations.destroy(id, 0, unneeded);
+    const proof = await process.keys.operations.destroy(id, unneeded, 0);
 
     expect(proof).toEqual({
       key: expect.objectContaining({ id, state: 'destroyed', destroyedAt: expect.any(Date) }),
@@ -151,7 +150,7 @@ describe('destroying a key', () => {
 
   it('refuses to read with it from then on', async () => {
     const process = await withTwoVersions();
-    await process.keys.operations.destroy(idOf(process, 1), 0, unneeded);
+    await process.keys.operations.destroy(idOf(process, 1), unneeded, 0);
     const { prefixOf } = {
       prefixOf: (id: string) => Buffer.from(`01${id}`, 'hex').toString('base64url'),
     };
@@ -166,7 +165,7 @@ describe('destroying a key', () => {
     const process = await withTwoVersions();
     const rows = process.store.rows;
     await expect(
-      process.keys.operations.destroy(idOf(process, 1), 0, needed),
+      process.keys.operations.destroy(idOf(process, 1), needed, 0),
     ).rejects.toMatchObject({
       code: 'ERR_KEY_STATE',
       retryable: false,
@@ -177,17 +176,17 @@ describe('destroying a key', () => {
 
   it('is refused for the active key, without counting rows', async () => {
     const process = await withTwoVersions();
-    const count = jest.fn(unneeded);
-    await expect(process.keys.operations.destroy(idOf(process, 2), 0, count)).rejects.toMatchObject(
-      { code: 'ERR_KEY_STATE', message: expect.stringContaining('Rotate') },
-    );
+    const count = jest.fn(unneeded.count);
+    await expect(
+      process.keys.operations.destroy(idOf(process, 2), rowsCounted(count), 0),
+    ).rejects.toMatchObject({ code: 'ERR_KEY_STATE', message: expect.stringContaining('Rotate') });
     expect(count).not.toHaveBeenCalled();
   });
 
   it('is refused within the grace period, in which a process may still write with the key', async () => {
     const process = await withTwoVersions();
     await expect(
-      process.keys.operations.destroy(idOf(process, 1), 60_000, unneeded),
+      process.keys.operations.destroy(idOf(process, 1), unneeded, 60_000),
     ).rejects.toMatchObject({ code: 'ERR_KEY_STATE', retryable: true });
   });
 
@@ -196,7 +195,7 @@ describe('destroying a key', () => {
     const other = startProcess({ store: process.store, kms: process.kms });
     const id = idOf(process, 1);
     const outcomes = await Promise.allSettled(
-      [process, other].map(({ keys }) => keys.operations.destroy(id, 0, unneeded)),
+      [process, other].map(({ keys }) => keys.operations.destroy(id, unneeded, 0)),
     );
     expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
   });

@@ -4,6 +4,7 @@ import {
   MAX_AGE_MS,
   sameKey,
   startProcess,
+  NO_ROWS,
 } from '../../support/key-fixtures';
 import type { Process } from '../../support/key-fixtures';
 
@@ -187,7 +188,7 @@ describe('rewrapping under the newest KEK', () => {
     const { store, keys } = await started();
     const id = store.rows[0]?.id ?? '';
     await keys.operations.revoke(id);
-    await keys.operations.destroy(id, 0, () => Promise.resolve([]));
+    await keys.operations.destroy(id, NO_ROWS, 0);
     expect(await keys.operations.rewrap({ force: true })).toMatchObject({ rewrapped: 3 });
     expect(store.rows.find((row) => row.id === id)?.wrapped).toHaveLength(0);
   });

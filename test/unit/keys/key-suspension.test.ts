@@ -1,6 +1,13 @@
 import { KeyStateError } from '../../../src/errors';
 import type { Process } from '../../support/key-fixtures';
-import { FakeKms, prepare, settle, startProcess, TTL_MS } from '../../support/key-fixtures';
+import {
+  FakeKms,
+  NO_ROWS,
+  prepare,
+  settle,
+  startProcess,
+  TTL_MS,
+} from '../../support/key-fixtures';
 import { MemoryKeyStore } from '../../support/memory-key-store';
 
 async function startReady(parts: Parameters<typeof startProcess>[0] = {}): Promise<Process> {
@@ -63,7 +70,7 @@ describe('suspending a key', () => {
     const { id } = process.keys.activeKey('default');
     const { operations } = process.keys;
     await operations.suspend(id);
-    expect(await operations.maintain({}, () => Promise.resolve([]))).toMatchObject({
+    expect(await operations.maintain({}, NO_ROWS)).toMatchObject({
       announced: [],
       failures: [],
     });
@@ -81,15 +88,14 @@ describe('suspending a key', () => {
     const { id } = process.keys.activeKey('default');
     const { operations } = process.keys;
     await operations.suspend(id);
-    const unneeded = () => Promise.resolve([]);
-    await expect(operations.destroy(id, 60_000, unneeded)).rejects.toMatchObject({
+    await expect(operations.destroy(id, NO_ROWS, 60_000)).rejects.toMatchObject({
       retryable: true,
     });
     expect(await operations.revoke(id)).toMatchObject({
       key: { state: 'compromised' },
       replacement: null,
     });
-    expect(await operations.destroy(id, 0, unneeded)).toMatchObject({
+    expect(await operations.destroy(id, NO_ROWS, 0)).toMatchObject({
       previousState: 'compromised',
     });
   });

@@ -2,7 +2,14 @@ import { FieldCipher } from '../../../src/field/field-cipher';
 import type { FieldPolicy } from '../../../src/field/field-policy';
 import type { KeyPolicies } from '../../../src/keys/key-policy';
 import type { Process } from '../../support/key-fixtures';
-import { FakeKms, prepare, settle, startProcess, TTL_MS } from '../../support/key-fixtures';
+import {
+  FakeKms,
+  NO_ROWS,
+  prepare,
+  settle,
+  startProcess,
+  TTL_MS,
+} from '../../support/key-fixtures';
 import { MemoryKeyStore } from '../../support/memory-key-store';
 
 const POLICY: FieldPolicy = {
@@ -15,7 +22,6 @@ const POLICY: FieldPolicy = {
   maxValueBytes: 100,
   columnLength: undefined,
 };
-const unneeded = () => Promise.resolve([]);
 
 function encrypt({ keys }: Process, values: number): void {
   const cipher = new FieldCipher(POLICY, 'clinic', keys);
@@ -98,10 +104,12 @@ describe('the use count of a key', () => {
   it('has a key rotated that was used up, by the count of all processes', async () => {
     const policies: KeyPolicies = { '*': { rotation: { kind: 'useCount', maxUses: 10 } } };
     let now = new Date('2026-01-01T00:00:00Z').getTime();
-    const parts = { policies, wallClock: () => new Date(now) };
+    const store = new MemoryKeyStore();
+    store.time = () => now;
+    const parts = { policies, store };
     const process = await startReady(parts);
-    const other = await startReady({ ...parts, store: process.store, kms: process.kms });
-    const maintain = (dryRun = false) => process.keys.operations.maintain({ dryRun }, unneeded);
+    const other = await startReady({ ...parts, kms: process.kms });
+    const maintain = (dryRun = false) => process.keys.operations.maintain({ dryRun }, NO_ROWS);
     encrypt(other, 4);
     encrypt(process, 9);
     expect(await maintain()).toMatchObject({ announced: [] });

@@ -9,6 +9,7 @@ import { FakeKms, fastLocalKms, sameKey, startProcess } from '../../support/key-
 import { forgedRecord } from '../../support/key-forger';
 
 const SPEC = { name: 'default', purpose: 'data', version: 3, suite: 'xaes-256-gcm' } as const;
+const NOW = new Date('2026-03-04T05:06:07.890Z');
 
 /** A provider that authenticates nothing, as AES-KW: only the record MAC is left. */
 class UnboundKms extends FakeKms {
@@ -52,7 +53,7 @@ const PROVIDERS: [string, () => KmsProvider][] = [
 describe.each(PROVIDERS)('KeyWrapper over a KMS that %s', (_, makeKms) => {
   it('unwraps what it has created', async () => {
     const wrapper = new KeyWrapper(makeKms(), 'clinic');
-    const { record, unwrapped } = await wrapper.create(SPEC);
+    const { record, unwrapped } = await wrapper.create(SPEC, NOW);
     const again = await wrapper.unwrap(record);
     if (unwrapped.purpose !== 'data' || again.purpose !== 'data') throw new Error('wrong purpose');
     expect(sameKey(unwrapped.key, again.key)).toBe(true);
@@ -76,14 +77,14 @@ describe.each(PROVIDERS)('KeyWrapper over a KMS that %s', (_, makeKms) => {
     ['recordMac', { recordMac: Buffer.alloc(33) }],
   ])('refuses a record whose %s was edited', async (__, edit) => {
     const wrapper = new KeyWrapper(makeKms(), 'clinic');
-    const { record } = await wrapper.create(SPEC);
+    const { record } = await wrapper.create(SPEC, NOW);
     await expect(wrapper.unwrap({ ...record, ...edit })).rejects.toBeInstanceOf(KeyUnwrapError);
   });
 
   it('refuses two records whose wrapped keys were swapped, with or without their MACs', async () => {
     const wrapper = new KeyWrapper(makeKms(), 'clinic');
-    const one = (await wrapper.create(SPEC)).record;
-    const two = (await wrapper.create(SPEC)).record;
+    const one = (await wrapper.create(SPEC, NOW)).record;
+    const two = (await wrapper.create(SPEC, NOW)).record;
 
     const { wrapped, recordMac } = two;
     for (const swapped of [{ wrapped }, { recordMac }, { wrapped, recordMac }]) {
@@ -96,7 +97,7 @@ describe.each(PROVIDERS)('KeyWrapper over a KMS that %s', (_, makeKms) => {
 
   it('refuses the record of another application', async () => {
     const kms = makeKms();
-    const { record } = await new KeyWrapper(kms, 'clinic').create(SPEC);
+    const { record } = await new KeyWrapper(kms, 'clinic').create(SPEC, NOW);
     await expect(new KeyWrapper(kms, 'shop').unwrap(record)).rejects.toMatchObject({
       code: 'ERR_KEY_UNWRAP',
       keyId: record.id,
@@ -105,7 +106,7 @@ describe.each(PROVIDERS)('KeyWrapper over a KMS that %s', (_, makeKms) => {
 
   it('accepts a change of state and of its dates that comes with its MAC, and no other', async () => {
     const wrapper = new KeyWrapper(makeKms(), 'clinic');
-    const { record, unwrapped } = await wrapper.create(SPEC);
+    const { record, unwrapped } = await wrapper.create(SPEC, NOW);
     const changed = { state: 'deactivated', activatedAt: null, deactivatedAt: new Date() } as const;
     const proven = provenChange(unwrapped.authenticateState, record, changed, 2);
     await expect(wrapper.unwrap({ ...record, ...proven })).resolves.toBeDefined();
@@ -115,7 +116,7 @@ describe.each(PROVIDERS)('KeyWrapper over a KMS that %s', (_, makeKms) => {
 
 describe('KeyWrapper', () => {
   it('stamps records with a whole second, so that no date column changes them', async () => {
-    const { record } = await new KeyWrapper(new FakeKms(), 'clinic').create(SPEC);
+    const { record } = await new KeyWrapper(new FakeKms(), 'clinic').create(SPEC, NOW);
     expect(record.createdAt.getTime() % 1000).toBe(0);
     expect(record.activatedAt).toEqual(record.createdAt);
   });
@@ -123,7 +124,7 @@ describe('KeyWrapper', () => {
   it('makes ids and keys that differ', async () => {
     const kms = new FakeKms();
     const wrapper = new KeyWrapper(kms, 'clinic');
-    const created = await Promise.all(Array.from({ length: 50 }, () => wrapper.create(SPEC)));
+    const created = await Promise.all(Array.from({ length: 50 }, () => wrapper.create(SPEC, NOW)));
     expect(new Set(created.map(({ record }) => record.id)).size).toBe(50);
     expect(new Set(kms.keyBytes.map((key) => key.toString('hex'))).size).toBe(50);
   });
@@ -133,7 +134,7 @@ describe('KeyWrapper', () => {
     async (suite) => {
       const kms = new FakeKms();
       const wrapper = new KeyWrapper(kms, 'clinic');
-      const { record } = await wrapper.create(SPEC);
+      const { record } = await wrapper.create(SPEC, NOW);
       const unwraps = kms.unwraps;
       const edited = { ...record, suite: suite as KeySuite };
       await expect(wrapper.unwrap(edited)).rejects.toBeInstanceOf(UnsupportedCipherSuiteError);
@@ -144,7 +145,7 @@ describe('KeyWrapper', () => {
   it.each([0, 16, 31, 33, 64])('refuses a key that unwraps to %i bytes', async (length) => {
     const kms = new FakeKms();
     const wrapper = new KeyWrapper(kms, 'clinic');
-    const { record } = await wrapper.create(SPEC);
+    const { record } = await wrapper.create(SPEC, NOW);
     kms.answer = () => new Uint8Array(length).fill(7);
     await expect(wrapper.unwrap(record)).rejects.toMatchObject({
       code: 'ERR_KEY_UNWRAP',
@@ -161,13 +162,13 @@ describe('KeyWrapper', () => {
   ])('refuses a KMS that answers with %s', async (_, answer) => {
     const kms = new FakeKms();
     jest.spyOn(kms, 'wrapKey').mockResolvedValue(answer);
-    await expect(new KeyWrapper(kms, 'clinic').create(SPEC)).rejects.toMatchObject({
+    await expect(new KeyWrapper(kms, 'clinic').create(SPEC, NOW)).rejects.toMatchObject({
       code: 'ERR_CONFIGURATION',
     });
   });
 
   it('says which KMS wrapped a key that another cannot unwrap', async () => {
-    const { record } = await new KeyWrapper(new FakeKms('old-hsm'), 'clinic').create(SPEC);
+    const { record } = await new KeyWrapper(new FakeKms('old-hsm'), 'clinic').create(SPEC, NOW);
     const error: unknown = await new KeyWrapper(new FakeKms('new-hsm'), 'clinic')
       .unwrap(record)
       .catch((reason: unknown) => reason);
@@ -178,11 +179,11 @@ describe('KeyWrapper', () => {
   it('wipes every buffer that held a key in the open, whether it went well or not', async () => {
     const kms = new FakeKms();
     const wrapper = new KeyWrapper(kms, 'clinic');
-    const { record } = await wrapper.create(SPEC);
+    const { record } = await wrapper.create(SPEC, NOW);
     await wrapper.unwrap({ ...record, version: 9 }).catch(() => undefined);
-    await wrapper.create({ ...SPEC, purpose: 'index', suite: 'hmac-sha-256' });
+    await wrapper.create({ ...SPEC, purpose: 'index', suite: 'hmac-sha-256' }, NOW);
     kms.outage = new Error('down');
-    await wrapper.create(SPEC).catch(() => undefined);
+    await wrapper.create(SPEC, NOW).catch(() => undefined);
 
     expect(kms.openKeys.length).toBe(6);
     for (const bytes of kms.openKeys) expect(Buffer.from(bytes)).toEqual(Buffer.alloc(32));
@@ -192,7 +193,7 @@ describe('KeyWrapper', () => {
   it('never puts key bytes in memory that other buffers share', async () => {
     const kms = new FakeKms();
     const wrapKey = jest.spyOn(kms, 'wrapKey');
-    await new KeyWrapper(kms, 'clinic').create(SPEC);
+    await new KeyWrapper(kms, 'clinic').create(SPEC, NOW);
     expect(wrapKey.mock.calls[0]?.[0].buffer.byteLength).toBe(32);
   });
 });
@@ -289,7 +290,7 @@ describe('KeyWrapper over a KMS that says which wrapped keys somebody else could
 
   it('reads with them, protects nothing with them, and rewraps them on a word alone', async () => {
     const wrapper = new KeyWrapper(new PublicKms(), 'default');
-    const { record } = await wrapper.create(SPEC);
+    const { record } = await wrapper.create(SPEC, new Date());
     const forged = madeUp(record);
     expect(await wrapper.unwrapToRead(forged)).toMatchObject({ key: { isAuthenticated: false } });
     for (const work of [
@@ -312,13 +313,13 @@ describe('KeyWrapper over a KMS that says which wrapped keys somebody else could
   it('makes none of them', async () => {
     const kms = new PublicKms();
     kms.marks = false;
-    await expect(new KeyWrapper(kms, 'default').create(SPEC)).rejects.toThrow(/without proof/);
+    await expect(new KeyWrapper(kms, 'default').create(SPEC, new Date())).rejects.toThrow(/without proof/);
   });
 
   it('takes no other row of the same id for the one that is being unwrapped', async () => {
     const kms = new PublicKms();
     const wrapper = new KeyWrapper(kms, 'default');
-    const { record } = await wrapper.create(SPEC);
+    const { record } = await wrapper.create(SPEC, new Date());
     const forged = madeUp(record);
     let open = (): void => undefined;
     kms.gate = new Promise((resolve) => (open = resolve));
@@ -335,7 +336,7 @@ describe('KeyWrapper over a KMS that says which wrapped keys somebody else could
     const open = (kms: KmsProvider, others: readonly KmsProvider[]) =>
       new KeyWrapper(kms, 'default', { others });
     const wrappers = [open(secret, [new PublicKms()]), open(new PublicKms(), [secret])];
-    const { record } = await wrappers[0]!.create(SPEC);
+    const { record } = await wrappers[0]!.create(SPEC, new Date());
     for (const wrapper of wrappers) {
       expect(await wrapper.unwrap(record)).toMatchObject({ isAuthenticated: true });
       await expect(wrapper.unwrap(madeUp(record))).rejects.toMatchObject({

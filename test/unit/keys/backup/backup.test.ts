@@ -1,4 +1,4 @@
-import { FakeKms, prepare, sameKey, startProcess } from '../../../support/key-fixtures';
+import { FakeKms, NO_ROWS, prepare, sameKey, startProcess } from '../../../support/key-fixtures';
 import type { Process } from '../../../support/key-fixtures';
 
 const SPLIT = { shares: 5, threshold: 3 };
@@ -174,7 +174,7 @@ describe('restoring', () => {
     await keys.operations.restore(file, { kms });
     const restored = store.rows.find(({ id }) => id === before);
     expect(restored).toMatchObject({ state: 'deactivated', deactivatedAt: expect.any(Date) });
-    const destroyed = keys.operations.destroy(before, 60_000, () => Promise.resolve([]));
+    const destroyed = keys.operations.destroy(before, NO_ROWS, 60_000);
     await expect(destroyed).rejects.toMatchObject({ code: 'ERR_KEY_STATE', retryable: true });
   });
 
@@ -183,7 +183,7 @@ describe('restoring', () => {
     const kms = new FakeKms('backup');
     const { file } = await keys.operations.backup({ kms });
     const id = store.rows.find(({ state }) => state === 'deactivated')?.id ?? '';
-    await keys.operations.destroy(id, 0, () => Promise.resolve([]));
+    await keys.operations.destroy(id, NO_ROWS, 0);
     expect((await keys.operations.restore(file, { kms })).destroyed).toMatchObject([{ id }]);
     expect(store.rows.find((row) => row.id === id)).toMatchObject({ state: 'destroyed' });
   });
