@@ -61,8 +61,8 @@ export class AuditKey<C> {
     return record?.purpose === 'audit' ? this.open(record) : undefined;
   }
 
-  async open(record: KeyRecord): Promise<AuditSeal> {
-    const unwrapped = await this.#parts.wrapper.unwrap(record);
+  async open(record: KeyRecord, heldByCaller?: C): Promise<AuditSeal> {
+    const unwrapped = await this.#parts.wrapper.unwrap(record, heldByCaller);
     if (unwrapped.purpose === 'audit') return unwrapped.key;
     throw new TypeError(`key ${record.id} does not seal the audit log`);
   }
@@ -86,7 +86,7 @@ export class AuditKey<C> {
   async #existing(connection?: C): Promise<AuditSeal | undefined> {
     const records = await this.#parts.store.findCurrent('audit', [AUDIT_KEY_NAME], connection);
     const active = soleActive(records);
-    return active === undefined ? undefined : this.open(active);
+    return active === undefined ? undefined : this.open(active, connection);
   }
 
   async #create(connection?: C): Promise<AuditSeal> {
@@ -104,7 +104,7 @@ export class AuditKey<C> {
       version: 1,
       suite: 'hmac-sha-256',
     } as const;
-    const { record, unwrapped } = await wrapper.create(spec);
+    const { record, unwrapped } = await wrapper.create(spec, connection);
     if (unwrapped.purpose !== 'audit') throw new TypeError('the new key is of another purpose');
     const events: AuditEvent[] = eventsOf([{ type: 'insert', record }]);
     const inserted = await store.insertFirst(record, connection, async (transaction) => {
@@ -130,7 +130,7 @@ export class AuditKey<C> {
   async #proveKek(connection?: C): Promise<void> {
     const { store, wrapper } = this.#parts;
     const known = (await store.list(connection)).find(({ state }) => state === 'active');
-    if (known !== undefined) await wrapper.unwrap(known);
+    if (known !== undefined) await wrapper.unwrap(known, connection);
   }
 }
 

@@ -33,6 +33,10 @@ export class AuditedKeyStore<C> implements KeyStore<C> {
     return this.#store.addUses(id, uses);
   }
 
+  requireInsertable(name: string, heldByCaller?: C): void {
+    this.#store.requireInsertable(name, heldByCaller);
+  }
+
   async insertFirst(
     record: KeyRecord,
     heldByCaller?: C,

@@ -6,6 +6,7 @@ import { wipe } from '../crypto/wipe';
 import { KeyUnwrapError } from '../errors';
 import { newDataKeyId } from '../format/data-key-id';
 import type { KmsProvider } from '../kms/kms-provider';
+import { notWhileHeld, waitBriefly } from './brief-wait';
 import type { KeyRecord } from './key-record';
 import { keyRecordMac } from './key-record-mac';
 import { requireProvenState, stateAuthenticator } from './key-state-mac';
@@ -22,6 +23,9 @@ export interface CreatedKey {
   readonly unwrapped: UnwrappedKey;
 }
 
+/** What a new key is to be. */
+type NewKey = Pick<KeyRecord, 'name' | 'purpose' | 'version' | 'suite'>;
+
 /** What a rewrap changes of a record. */
 export type Wrapping = Pick<KeyRecord, 'kms' | 'kek' | 'wrapped' | 'recordMac'>;
 
@@ -33,6 +37,8 @@ export interface KeyWrapperOptions {
   readonly wallClock?: (() => Date) | undefined;
   /** The counter that a key is used with. Defaults to one that nobody reads. */
   readonly counterOf?: ((keyId: string) => UseCounter) | undefined;
+  /** Milliseconds for which one who holds a connection waits. Defaults to 3,000. */
+  readonly heldWaitMs?: number | undefined;
 }
 
 /** Makes and unwraps keys: where their bytes are in the open, and where they are wiped. */
@@ -41,6 +47,7 @@ export class KeyWrapper {
   readonly #application: string;
   readonly #wallClock: () => Date;
   readonly #counterOf: (keyId: string) => UseCounter;
+  readonly #heldWaitMs: number;
   readonly #unwraps = new SingleFlight<UnwrappedKey>();
 
   constructor(kms: KmsProvider, application: string, options: KeyWrapperOptions = {}) {
@@ -48,15 +55,37 @@ export class KeyWrapper {
     this.#application = application;
     this.#wallClock = options.wallClock ?? (() => new Date());
     this.#counterOf = options.counterOf ?? (() => ({ pending: 0 }));
+    this.#heldWaitMs = options.heldWaitMs ?? 3_000;
   }
 
   /**
    * Makes a random key, wraps it, and unwraps it again to prove that it can be read back before
    * anything depends on it.
+   *
+   * @param heldByCaller - a connection that waits with the caller, who then waits briefly.
    */
-  async create(
-    spec: Pick<KeyRecord, 'name' | 'purpose' | 'version' | 'suite'>,
-  ): Promise<CreatedKey> {
+  create(spec: NewKey, heldByCaller?: unknown): Promise<CreatedKey> {
+    return this.whileHeld(heldByCaller, this.#create(spec), []);
+  }
+
+  /**
+   * Waits for work on some keys: briefly where the caller holds a connection, and not at all for a
+   * request that has been under way for longer. The work goes on.
+   *
+   * @throws {@link StillLoadingError}, and what the work throws
+   */
+  whileHeld<T>(
+    heldByCaller: unknown,
+    work: Promise<T>,
+    records: readonly KeyRecord[],
+  ): Promise<T> {
+    if (heldByCaller === undefined) return work;
+    const age = Math.max(0, ...records.map(({ id }) => this.#unwraps.age(id)));
+    const waitMs = Math.max(0, this.#heldWaitMs - age);
+    return waitBriefly(work, waitMs, () => notWhileHeld(records, this.#heldWaitMs));
+  }
+
+  async #create(spec: NewKey): Promise<CreatedKey> {
     const id = newDataKeyId();
     const bytes = randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
     try {
@@ -71,20 +100,13 @@ export class KeyWrapper {
    * Unwraps a key and checks that its record is the one it was wrapped with. Callers that want the
    * same key at once share one request to the KMS.
    *
+   * @param heldByCaller - a connection that waits with the caller, who then waits briefly.
    * @throws {@link KeyUnwrapError}, {@link UnsupportedCipherSuiteError}, {@link KmsUnavailableError},
    * {@link KeyStateError} for a state that was edited in the table
    */
-  async unwrap(record: KeyRecord): Promise<UnwrappedKey> {
-    const unwrapped = await this.#unwraps.run(record.id, async () => {
-      requireKnownSuite(record);
-      const uses = this.#counterOf(record.id);
-      const bytes = await this.providers.unwrap(record);
-      try {
-        return importKey(record, bytes, uses);
-      } finally {
-        wipe(bytes);
-      }
-    });
+  async unwrap(record: KeyRecord, heldByCaller?: unknown): Promise<UnwrappedKey> {
+    const asking = this.#unwraps.run(record.id, () => this.#ask(record));
+    const unwrapped = await this.whileHeld(heldByCaller, asking, [record]);
     // Of those who share a request, each may have read another row.
     requireProvenState(record, unwrapped.authenticateState);
     return unwrapped;
@@ -126,6 +148,17 @@ export class KeyWrapper {
   /** Lets later callers make their own requests. */
   forgetRequests(): void {
     this.#unwraps.clear();
+  }
+
+  async #ask(record: KeyRecord): Promise<UnwrappedKey> {
+    requireKnownSuite(record);
+    const uses = this.#counterOf(record.id);
+    const bytes = await this.providers.unwrap(record);
+    try {
+      return importKey(record, bytes, uses);
+    } finally {
+      wipe(bytes);
+    }
   }
 
   async #wrap(

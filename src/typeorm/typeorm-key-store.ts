@@ -73,12 +73,16 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     return this.#find(connection, (query) => query);
   }
 
+  requireInsertable(name: string, heldByCaller?: QueryRunner): void {
+    if (heldByCaller?.isTransactionActive === true) throw notInTransaction(name);
+  }
+
   async insertFirst(
     record: KeyRecord,
     heldByCaller?: QueryRunner,
     confirm: (connection: QueryRunner) => Promise<boolean> = () => Promise.resolve(true),
   ): Promise<boolean> {
-    if (heldByCaller?.isTransactionActive === true) throw notInTransaction(record.name);
+    this.requireInsertable(record.name, heldByCaller);
     if (record.purpose === 'index' && (await this.#withConnection(heldByCaller, this.#hasTokens))) {
       // Another process may have made the root since it was looked for, and written with it.
       const made = await this.findCurrent('index', [record.name], heldByCaller);
