@@ -211,14 +211,14 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   const { kms, application, suite } = options;
   const { policies = {}, wallClock = () => new Date() } = options;
   const policy = keyCachePolicy(options.cache);
-  const uses = new KeyUses(options.store);
+  const emit = quietly(options.onEvent);
+  const uses = new KeyUses(options.store, emit);
   const wrapper = new KeyWrapper(kms, application, {
     others: options.otherKms,
     wallClock,
     counterOf: (keyId) => uses.counterOf(keyId),
     heldWaitMs: policy.transactionWaitMs,
   });
-  const emit = quietly(options.onEvent);
   const clock = options.clock ?? turnClock();
   const { maxAgeMs } = policy;
   const audit =

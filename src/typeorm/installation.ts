@@ -1,6 +1,7 @@
 import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { ConfigurationError, FieldEncryptionError } from '../errors';
+import type { KeyEvent } from '../keys/key-event';
 import type { KeyAudit } from '../keys/key-audit';
 import { notWhileHeld, waitBriefly } from '../keys/brief-wait';
 import { KeyManager } from '../keys/key-manager';
@@ -150,8 +151,21 @@ export class Installation {
       if (await this.store.exists()) await this.prepareAll();
     } catch (error) {
       if (!(error instanceof FieldEncryptionError)) throw error;
+      const { code, message } = error;
+      this.#tell({ type: 'notReady', code, message });
     }
   }
+
+  /** What an operator has to hear of goes to TypeORM's logger, too: `onEvent` is often not set. */
+  readonly #tell = (event: KeyEvent): void => {
+    const warning = warningOf(event);
+    if (warning !== undefined) this.dataSource.logger.log('warn', warning);
+    try {
+      this.options.onEvent?.(event);
+    } catch {
+      // An observer must not stop an operation.
+    }
+  };
 
   /** Makes the keys ready for a write to one entity. Answers undefined where they are. */
   prepareWrite(
@@ -212,7 +226,6 @@ export class Installation {
       application = 'default',
       suite = 'xaes-256-gcm',
       keyCache,
-      onEvent,
       keyPolicies,
       now,
       audit = {},
@@ -224,10 +237,28 @@ export class Installation {
       application,
       suite,
       cache: keyCache ?? {},
-      onEvent,
+      onEvent: this.#tell,
       policies: keyPolicies,
       wallClock: now,
       audit: { entries: new TypeormAuditStore(this.dataSource), options: audit },
     });
+  }
+}
+
+function warningOf(event: KeyEvent): string | undefined {
+  switch (event.type) {
+    case 'notReady':
+      return (
+        `Field encryption is not ready (${event.code}): ${event.message} ` +
+        'Encrypted columns cannot be used until it is; fieldEncryption(dataSource).ready() says when.'
+      );
+    case 'useCountFailed':
+      return (
+        `How often key ${event.keyId} was used could not be added to the key table` +
+        `${event.code === undefined ? '' : ` (${event.code})`}: \`useCount\` and policies by it are behind. ` +
+        'The database role needs UPDATE on use_count of the key table.'
+      );
+    default:
+      return undefined;
   }
 }

@@ -9,6 +9,7 @@ import type { DataKeyRow } from './data-key-table';
 import { base64urlOf, mutableColumnsOf, recordOf, rowOf } from './data-key-row';
 import { busyWithTransaction, inOwnTransaction } from './own-transaction';
 import { soleConnection } from './sole-connection';
+import { explainPermission, tableExists } from './table-access';
 import { withConnection } from './with-connection';
 import { isUniqueViolation } from './transient-conflict';
 
@@ -36,7 +37,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
 
   async exists(connection?: QueryRunner): Promise<boolean> {
     const { tablePath } = this.#dataSource.getMetadata(DataKeySchema);
-    return this.#withConnection(connection, (runner) => runner.hasTable(tablePath));
+    return this.#withConnection(connection, (runner) => tableExists(runner, tablePath));
   }
 
   async findCurrent(
@@ -112,13 +113,15 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     await this.#withConnection(undefined, async (runner) => {
       // A rollback of the application would take the count with it.
       if (runner.isTransactionActive) throw busyWithTransaction();
-      await runner.manager
+      const update = runner.manager
         .createQueryBuilder()
         .update(DataKeySchema)
         .set({ useCount: () => `use_count + ${String(uses)}` })
         .where('id = :id', { id })
-        .callListeners(false)
-        .execute();
+        .callListeners(false);
+      await update.execute().catch((error: unknown) => {
+        throw explainPermission(error);
+      });
     });
   }
 

@@ -403,7 +403,7 @@ describe('KeyManager while the KMS is down', () => {
     expect(store.rows).toEqual([]);
 
     kms.outage = undefined;
-    await keys.prepare(['default'], BOTH);
+    await keys.prepare(['default'], { ...BOTH, insists: true });
     expect(store.rows).toHaveLength(2);
   });
 
