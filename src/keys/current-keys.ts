@@ -241,10 +241,7 @@ export class CurrentKeys<C> {
    * Takes in the announced data keys, so that what another process writes with them can be read from the
    * first moment. Nobody waits for one that fails: it is loaded again where a value needs it.
    */
-  async #readAhead(
-    records: readonly KeyRecord[],
-    attempt: Attempt,
-  ): Promise<void> {
+  async #readAhead(records: readonly KeyRecord[], attempt: Attempt): Promise<void> {
     const { wrapper } = this.#services;
     await settleAll(records, CONCURRENT_UNWRAPS, async (record) => {
       const unwrapped = await wrapper.unwrap(record);
@@ -370,11 +367,7 @@ function slot(purpose: KeyPurpose, name: string): string {
   return `${purpose}:${name}`;
 }
 
-function dueKey(
-  purpose: 'data' | 'index',
-  name: string,
-  found: readonly KeyRecord[],
-): DueKey {
+function dueKey(purpose: 'data' | 'index', name: string, found: readonly KeyRecord[]): DueKey {
   const records = found.filter((record) => record.name === name);
   return { purpose, name, records, active: records.filter(({ state }) => state === 'active') };
 }

@@ -74,11 +74,7 @@ export class KeyWrapper {
    *
    * @throws {@link StillLoadingError}, and what the work throws
    */
-  whileHeld<T>(
-    heldByCaller: unknown,
-    work: Promise<T>,
-    records: readonly KeyRecord[],
-  ): Promise<T> {
+  whileHeld<T>(heldByCaller: unknown, work: Promise<T>, records: readonly KeyRecord[]): Promise<T> {
     if (heldByCaller === undefined) return work;
     const age = Math.max(0, ...records.map(({ id }) => this.#unwraps.age(id)));
     const waitMs = Math.max(0, this.#heldWaitMs - age);

@@ -74,8 +74,9 @@ export function recordOf(row: DataKeyRow): KeyRecord {
 
 type FixedColumn = 'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt' | 'useCount';
 
+/** What somebody has made no date of in the row is none: a key must be revocable whatever the row says. */
 function textOf(date: Date | null): string | null {
-  return date?.toISOString() ?? null;
+  return date === null || Number.isNaN(date.getTime()) ? null : date.toISOString();
 }
 
 function dateOf(text: string | null): Date | null {

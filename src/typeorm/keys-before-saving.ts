@@ -31,9 +31,7 @@ export function prepareKeysBeforeSaving(): void {
   const { execute } = prototype;
   prototype.execute = function () {
     const preparing = preparationOf(this);
-    return preparing === undefined
-      ? execute.call(this)
-      : preparing.then(() => execute.call(this));
+    return preparing === undefined ? execute.call(this) : preparing.then(() => execute.call(this));
   };
 }
 

@@ -171,7 +171,8 @@ describeEachDatabase('an outage of the KMS', (kind) => {
     await Promise.all(lookups());
     expect(kms.unwraps).toBe(1);
 
-    const reads = (): Promise<Error>[] => SCORE.map(() => rejection(ds.getRepository(Guest).find()));
+    const reads = (): Promise<Error>[] =>
+      SCORE.map(() => rejection(ds.getRepository(Guest).find()));
     await Promise.all(reads());
     await Promise.all(reads());
     expect(kms.unwraps).toBe(2);
