@@ -1,6 +1,6 @@
 import { timeout, TimeoutStrategy } from 'cockatiel';
 
-import { AuditError } from '../errors';
+import { AuditError, KeyStateError } from '../errors';
 import type { AuditEntry, AuditEvent, UnsealedEntry } from './audit-entry';
 import type { AuditOptions } from './audit-options';
 import { actorOf } from './audit-options';
@@ -8,6 +8,8 @@ import type { AuditSeal } from './audit-seal';
 import type { AuditStore } from './audit-store';
 
 const SINK_TIMEOUT_MS = 10_000;
+/** How often an entry is put after one that another writer was first with. */
+const ATTEMPTS = 50;
 
 /** What an audit log is made of. */
 export interface AuditLogParts<C> {
@@ -32,7 +34,8 @@ export class AuditLog<C> {
    * from here to its end.
    *
    * @param onFailure - what a failure of the sink does; as the options say, by default.
-   * @throws {@link AuditError} when the sink does not take them and its failure is to block
+   * @throws {@link AuditError} when the sink does not take them and its failure is to block;
+   * {@link KeyStateError}, retryable, where others are always first
    */
   async append(
     events: readonly AuditEvent[],
@@ -40,15 +43,23 @@ export class AuditLog<C> {
     connection: C,
     onFailure = this.#parts.options.onFailure ?? 'block',
   ): Promise<void> {
-    const { store } = this.#parts;
-    await store.lock(connection);
-    let previous = await store.last(connection);
     for (const event of events) {
-      const entry = seal.sealed(this.#entry(event, previous, seal));
-      await store.append(entry, connection);
+      const entry = await this.#appendOne(event, seal, connection);
       await this.#ship(event, entry, onFailure);
-      previous = entry;
     }
+  }
+
+  /** Another writer may take the next number first: then after its entry. */
+  async #appendOne(event: AuditEvent, seal: AuditSeal, connection: C): Promise<AuditEntry> {
+    const { store } = this.#parts;
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+      const previous = await store.last(connection);
+      const entry = seal.sealed(this.#entry(event, previous, seal));
+      if (await store.append(entry, connection)) return entry;
+    }
+    throw new KeyStateError('Too many others write to the audit log at once. Try again.', {
+      retryable: true,
+    });
   }
 
   #entry(

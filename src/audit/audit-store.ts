@@ -22,13 +22,12 @@ export interface AuditStore<C = unknown> {
   last(connection?: C): Promise<AuditEntry | undefined>;
 
   /**
-   * Keeps all other writers from appending until the transaction of this connection ends. What is
-   * read through it afterwards is the newest.
+   * Adds an entry, within the transaction of this connection, whose end others who append wait for.
+   * Takes no lock beside: nobody without the right to insert can keep a writer waiting.
+   *
+   * @returns false where another entry has its number, which can be read now.
    */
-  lock(connection: C): Promise<void>;
-
-  /** Adds an entry, within the transaction of this connection. */
-  append(entry: AuditEntry, connection: C): Promise<void>;
+  append(entry: AuditEntry, connection: C): Promise<boolean>;
 
   /** Runs `work` in a transaction of its own. Transient conflicts are tried again. */
   transaction(work: (connection: C) => Promise<void>): Promise<void>;

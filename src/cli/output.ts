@@ -1,4 +1,5 @@
 import type { ErrorReport } from './error-report';
+import { visible } from './visible';
 
 /** What a command has to say, for people and for programs. */
 export interface CommandResult {
@@ -29,19 +30,18 @@ export function openOutput(json: boolean): Output {
   return {
     json,
     result: ({ document, text }) => {
-      write(json ? `${JSON.stringify(document, null, 2)}\n` : `${text}\n`);
+      write(`${visible(json ? JSON.stringify(document, null, 2) : text)}\n`);
     },
     error: ({ code, message, remedy }, stack) => {
       const shown = stack === undefined ? {} : { stack };
       const lines = [`error ${code}: ${message}`, remedy, ...Object.values(shown)];
-      stderr.write(
-        json
-          ? `${JSON.stringify({ error: { code, message, remedy, ...shown } }, null, 2)}\n`
-          : `${lines.join('\n')}\n`,
-      );
+      const text = json
+        ? JSON.stringify({ error: { code, message, remedy, ...shown } }, null, 2)
+        : lines.join('\n');
+      stderr.write(`${visible(text)}\n`);
     },
     progress: (line) => {
-      if (!json) stderr.write(`${line}\n`);
+      if (!json) stderr.write(`${visible(line)}\n`);
     },
     close: () => {
       stdout.write = write;

@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { CommandError } from './command-error';
 import { EXIT_CODES } from './exit-code';
+import { visible } from './visible';
 
 /** What readline would echo. */
 const nowhere = new Writable({
@@ -17,7 +18,8 @@ const nowhere = new Writable({
  * @param hidden - shows nothing of what is typed.
  * @throws {@link CommandError} where the operator leaves with Ctrl-C or Ctrl-D
  */
-export async function ask(question: string, { hidden = false } = {}): Promise<string> {
+export async function ask(text: string, { hidden = false } = {}): Promise<string> {
+  const question = visible(text);
   const { stdin, stderr } = process;
   const terminal = createInterface({
     input: stdin,

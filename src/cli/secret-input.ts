@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { CommandError } from './command-error';
 import { ask } from './prompt';
 
@@ -16,12 +16,46 @@ export interface SecretSource {
  */
 export async function readPassphrase(source: SecretSource, repeat: boolean): Promise<string> {
   const from = source.passphraseFile ?? source.passphraseFd;
-  if (from !== undefined) return readFileSync(from, 'utf8').replace(/\r?\n$/, '');
+  if (from !== undefined) return readSecret(from).replace(/\r?\n$/, '');
   const passphrase = await prompt('Passphrase of the backup: ');
   if (repeat && (await prompt('Once more: ')) !== passphrase) {
     throw new CommandError('ERR_USAGE', 'The two passphrases differ.', 'Run the command again.');
   }
   return passphrase;
+}
+
+const WRITABLE_BY_OTHERS = 0o022;
+const READABLE_BY_OTHERS = 0o044;
+
+function readSecret(from: string | number): string {
+  const file = typeof from === 'number' ? from : openSync(from, 'r');
+  try {
+    // Of the open file, not of the path: the two may part between the check and the reading.
+    const stat = fstatSync(file);
+    if (stat.isFile()) requireUnwritable(from, stat.mode);
+    return readFileSync(file, 'utf8');
+  } finally {
+    if (typeof from === 'string') closeSync(file);
+  }
+}
+
+/** Secrets that are mounted are often readable by all within the container; nobody else may write one. */
+function requireUnwritable(from: string | number, mode: number): void {
+  // Windows has no such bits; what Node reports there is made up.
+  if (process.platform === 'win32') return;
+  const file = typeof from === 'string' ? from : `file descriptor ${String(from)}`;
+  const open = `is open to others than its owner (mode ${(mode & 0o777).toString(8)})`;
+  if ((mode & WRITABLE_BY_OTHERS) !== 0) {
+    throw new CommandError(
+      'ERR_USAGE',
+      `The passphrase file ${file} ${open}, who may write it.`,
+      `Make a new passphrase, or if nobody has written it run: chmod 600 ${file}`,
+    );
+  }
+  if ((mode & READABLE_BY_OTHERS) === 0) return;
+  process.emitWarning(`The passphrase file ${file} ${open}, who may read it.`, {
+    code: 'FIELD_ENCRYPTION_READABLE_SECRET',
+  });
 }
 
 async function prompt(question: string): Promise<string> {

@@ -1,4 +1,5 @@
 import Table from 'cli-table3';
+import { visibleInLine } from './visible';
 
 /** Lays rows out in columns, without colours: output is piped and pasted. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -12,7 +13,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
       ...{ mid: '', 'mid-mid': '', middle: ' ' },
     },
   });
-  for (const row of rows) lines.push([...row]);
+  for (const row of rows) lines.push(row.map(visibleInLine));
   return lines.toString().replace(/[ \t]+$/gm, '');
 }
 

@@ -71,8 +71,8 @@ export class AuditKey<C> {
   }
 
   /** @throws {@link UnauthenticatedKeyError} for a key that somebody without the KMS could have made, and seal with */
-  async open(record: KeyRecord): Promise<AuditSeal> {
-    return sealOf(record, await this.#parts.wrapper.unwrap(record));
+  async open(record: KeyRecord, heldByCaller?: C): Promise<AuditSeal> {
+    return sealOf(record, await this.#parts.wrapper.unwrap(record, heldByCaller));
   }
 
   /** Forgets the key, and that the table was there. */
@@ -94,7 +94,7 @@ export class AuditKey<C> {
   async #existing(connection?: C): Promise<AuditSeal | undefined> {
     const records = await this.#parts.store.findCurrent('audit', [AUDIT_KEY_NAME], connection);
     const active = soleActive(records);
-    return active === undefined ? undefined : this.open(active);
+    return active === undefined ? undefined : this.open(active, connection);
   }
 
   async #create(connection?: C): Promise<AuditSeal> {
@@ -112,7 +112,8 @@ export class AuditKey<C> {
       version: 1,
       suite: 'hmac-sha-256',
     } as const;
-    const { record, unwrapped } = await wrapper.create(spec, await store.now(connection));
+    const now = await store.now(connection);
+    const { record, unwrapped } = await wrapper.create(spec, now, connection);
     if (unwrapped.purpose !== 'audit') throw new TypeError('the new key is of another purpose');
     const events: AuditEvent[] = eventsOf([{ type: 'insert', record }]);
     const inserted = await store.insertFirst(record, connection, async (transaction) => {
@@ -138,7 +139,7 @@ export class AuditKey<C> {
   async #proveKek(connection?: C): Promise<void> {
     const { store, wrapper } = this.#parts;
     const known = (await store.list(connection)).find(({ state }) => state === 'active');
-    if (known !== undefined) await wrapper.unwrapToRead(known);
+    if (known !== undefined) await wrapper.unwrapToRead(known, connection);
   }
 }
 

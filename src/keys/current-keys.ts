@@ -1,8 +1,16 @@
-import { ConfigurationError, KeyStateError } from '../errors';
+import {
+  ConfigurationError,
+  FieldEncryptionError,
+  KeyStateError,
+  KeyUnwrapError,
+  KmsUnavailableError,
+} from '../errors';
 import { ActiveKeys } from './active-keys';
 import type { ActiveKey } from './active-keys';
 import { BackgroundRefresh } from './background-refresh';
 import type { DataKey } from './data-key';
+import { StillLoadingError } from './brief-wait';
+import { FailedKeys } from './failed-keys';
 import type { KeyPurpose, KeyRecord } from './key-record';
 import { soleActive } from './key-versions';
 import { CONCURRENT_UNWRAPS, type KeyServices } from './key-services';
@@ -34,6 +42,16 @@ interface Attempt {
   readonly confirmedAt: number;
   /** Which life of the manager it began in: what outlives a close is dropped. */
   readonly generation: number;
+  /** A key confirmed after this need not be confirmed again. */
+  readonly confirmedAfter: number;
+}
+
+/** A key that is to be confirmed, with its rows as they were read. */
+interface DueKey {
+  readonly purpose: 'data' | 'index';
+  readonly name: string;
+  readonly records: readonly KeyRecord[];
+  readonly active: readonly KeyRecord[];
 }
 
 /** The keys that new values and tokens are made with: loaded, created, kept fresh. */
@@ -42,7 +60,7 @@ export class CurrentKeys<C> {
   readonly #onDataKey: (key: DataKey, confirmedAt: number) => void;
   readonly #dataKeys = new ActiveKeys<DataKey>();
   readonly #indexRoots = new ActiveKeys<IndexRoots>();
-  readonly #failures = new Map<string, unknown>();
+  readonly #failures = new FailedKeys();
   readonly #confirmations = new SingleFlight<void>();
   readonly #creations = new SingleFlight<CreatedKey>();
   /** Where it is noted which keys are used, while somebody wants to know. */
@@ -65,7 +83,11 @@ export class CurrentKeys<C> {
   }
 
   /** See `KeyManager.prepare`. Called for every write: the fresh case allocates nothing. */
-  prepare(names: readonly string[], index: boolean, connection?: C): Promise<void> | undefined {
+  prepare(
+    names: readonly string[],
+    { index, insists = false }: { readonly index: boolean; readonly insists?: boolean },
+    connection?: C,
+  ): Promise<void> | undefined {
     const { clock, policy } = this.#services;
     const now = clock();
     let oldest = index ? this.#indexRoots.age(INDEX_ROOT_NAME, now) : 0;
@@ -77,6 +99,8 @@ export class CurrentKeys<C> {
       this.#refresh.start(() => this.#confirm(wanted));
       return undefined;
     }
+    const failure = insists ? undefined : this.#justFailed(wanted, now);
+    if (failure !== undefined) return Promise.reject(failure);
     // A caller inside a transaction reads through its own connection and waits for nobody else's:
     // theirs may be queued behind the very connection that it holds.
     if (connection !== undefined) return this.#confirmWithin(wanted, connection);
@@ -85,7 +109,8 @@ export class CurrentKeys<C> {
 
   /** Asks the table and the KMS for these keys whatever their age in memory. */
   confirm(names: readonly string[], index: boolean): Promise<void> {
-    return this.#confirm({ data: names, index: index ? [INDEX_ROOT_NAME] : [] });
+    const wanted = { data: names, index: index ? [INDEX_ROOT_NAME] : [] };
+    return this.#confirm(wanted, { maxAgeMs: 0 });
   }
 
   dataKey(name: string): DataKey {
@@ -131,13 +156,13 @@ export class CurrentKeys<C> {
       this.#dataKeys.accept({ id, name, version, epoch, key: unwrapped.key, confirmedAt });
       this.#onDataKey(unwrapped.key, confirmedAt);
     }
-    this.#failures.delete(slot(record.purpose, name));
+    this.#failures.forget(slot(record.purpose, name));
   }
 
   /** Uses no key of this name until one is confirmed, and says why. */
   withdraw(purpose: KeyPurpose, name: string, reason: Error): void {
     (purpose === 'data' ? this.#dataKeys : this.#indexRoots).drop(name);
-    this.#failures.set(slot(purpose, name), reason);
+    this.#remember(purpose, name, reason);
   }
 
   /** Forgets every key; what is being loaded is not taken over. */
@@ -151,16 +176,30 @@ export class CurrentKeys<C> {
     this.#refresh.reset();
   }
 
-  /** On a caller's connection, whose transaction a first key cannot be made in: it is made beside it, for the next try. */
+  /**
+   * On a caller's connection, which waits for the KMS briefly and whose transaction a first key cannot
+   * be made in: the key is loaded or made beside it, for the next try.
+   */
   async #confirmWithin(wanted: Wanted, connection: C): Promise<void> {
     try {
-      await this.#confirm(wanted, connection);
+      await this.#confirm(wanted, { connection });
     } catch (failure) {
-      if (failure instanceof KeyStateError && failure.retryable) {
+      if (failure instanceof FieldEncryptionError && failure.retryable) {
         this.#refresh.start(() => this.#confirm(wanted));
       }
       throw failure;
     }
+  }
+
+  /** Why one of these keys could not be had a moment ago: asking again would only add to it. */
+  #justFailed(wanted: Wanted, now: number): Error | undefined {
+    const slots = [
+      ...wanted.data.map((name) => slot('data', name)),
+      ...wanted.index.map((name) => slot('index', name)),
+    ];
+    const failed = slots.find((each) => this.#failures.isSettled(each, now));
+    const failure = failed === undefined ? undefined : this.#failures.error(failed);
+    return isOfKms(failure) ? failure : undefined;
   }
 
   #due(names: readonly string[], index: boolean, now: number): Wanted {
@@ -172,10 +211,22 @@ export class CurrentKeys<C> {
     };
   }
 
-  async #confirm(wanted: Wanted, connection?: C): Promise<void> {
+  /**
+   * Reads the rows first and asks the KMS then, while it holds no connection but a caller's.
+   *
+   * @param maxAgeMs - of keys that are confirmed meanwhile, by others, and need not be again.
+   */
+  async #confirm(
+    wanted: Wanted,
+    {
+      connection,
+      maxAgeMs = this.#services.policy.ttlMs,
+    }: { readonly connection?: C; readonly maxAgeMs?: number } = {},
+  ): Promise<void> {
     const { clock, policy } = this.#services;
     const generation = this.#generation;
     const startedAt = clock();
+    const confirmedAfter = startedAt - maxAgeMs;
     this.#dataKeys.dropConfirmedBy(startedAt - policy.maxAgeMs);
     this.#indexRoots.dropConfirmedBy(startedAt - policy.maxAgeMs);
     if (!(await this.#isReady(wanted, connection))) {
@@ -183,16 +234,32 @@ export class CurrentKeys<C> {
       return;
     }
     const age = connection === undefined ? 0 : await this.#snapshotAge(wanted, connection);
-    const attempt = { confirmedAt: startedAt - age, generation };
+    const attempt = { confirmedAt: startedAt - age, generation, confirmedAfter };
     // Nobody waits for it: a caller may hold the only connection.
     void this.#services.uses.flush();
     const anchor = this.#services.audit?.anchor;
     if (anchor?.isBehind === true) void anchor.advance();
 
     // One after the other: they may share the caller's connection.
-    await settleAll(['data', 'index'] as const, 1, (purpose) =>
-      this.#confirmPurpose(purpose, wanted[purpose], attempt, connection),
+    const data = await this.#findCurrent('data', wanted.data, connection);
+    const index = await this.#findCurrent('index', wanted.index, connection);
+    const due = [
+      ...wanted.data.map((name) => dueKey('data', name, data)),
+      ...wanted.index.map((name) => dueKey('index', name, index)),
+    ];
+    const [present, absent] = partition(due, ({ active }) => active.length > 0);
+    await settleAll(
+      [
+        () => this.#takeWhileHeld(present, attempt, connection),
+        () => settleAll(absent, 1, (key) => this.#take(key, attempt, connection)),
+      ],
+      1,
+      (take) => take(),
     );
+    const announced = data.filter(({ state }) => state === 'preActive');
+    await this.#services.wrapper
+      .whileHeld(connection, this.#readAhead(announced, attempt), announced)
+      .catch(() => undefined);
   }
 
   async #isReady(wanted: Wanted, connection?: C): Promise<boolean> {
@@ -219,29 +286,19 @@ export class CurrentKeys<C> {
     for (const name of index) this.#noteFailure('index', name, failure);
   }
 
-  async #confirmPurpose(
-    purpose: KeyPurpose,
-    names: readonly string[],
-    attempt: Attempt,
-    connection?: C,
-  ): Promise<void> {
-    if (names.length === 0) return;
-    const records = await this.#findCurrent(purpose, names, connection);
-    const active = records.filter(({ state }) => state === 'active');
-    const named = (name: string): KeyRecord[] => active.filter((record) => record.name === name);
-    const [present, absent] = partition(names, (name) => named(name).length > 0);
-
-    await settleAll([present, absent], 1, (group) =>
-      settleAll(group, group === present ? CONCURRENT_UNWRAPS : 1, (name) =>
-        this.#take(purpose, name, attempt, records, () =>
-          this.#obtain(purpose, name, named(name), connection),
-        ),
-      ),
-    );
-    await this.#readAhead(
-      records.filter((record) => record.purpose === 'data' && record.state === 'preActive'),
-      attempt,
-    );
+  /** Takes in keys that are there: without the caller's connection, which may be gone when they come. */
+  async #takeWhileHeld(keys: readonly DueKey[], attempt: Attempt, connection?: C): Promise<void> {
+    const { wrapper } = this.#services;
+    const taking = settleAll(keys, CONCURRENT_UNWRAPS, (key) => this.#take(key, attempt));
+    const records = keys.flatMap((key) => key.records);
+    await wrapper.whileHeld(connection, taking, records).catch((failure: unknown) => {
+      if (failure instanceof StillLoadingError) {
+        for (const { purpose, name } of keys) {
+          if (!this.#isFresh(purpose, name)) this.#noteFailure(purpose, name, failure);
+        }
+      }
+      throw failure;
+    });
   }
 
   /**
@@ -263,6 +320,7 @@ export class CurrentKeys<C> {
     names: readonly string[],
     connection?: C,
   ): Promise<KeyRecord[]> {
+    if (names.length === 0) return [];
     try {
       return await this.#services.store.findCurrent(purpose, names, connection);
     } catch (failure) {
@@ -271,15 +329,10 @@ export class CurrentKeys<C> {
     }
   }
 
-  async #obtain(
-    purpose: KeyPurpose,
-    name: string,
-    records: readonly KeyRecord[],
-    connection?: C,
-  ): Promise<CreatedKey> {
-    const record = soleActive(records);
+  async #obtain({ purpose, name, active }: DueKey, connection?: C): Promise<CreatedKey> {
+    const record = soleActive(active);
     if (record === undefined) return this.#createFirst(purpose, name, connection);
-    return { record, unwrapped: await this.#services.wrapper.unwrap(record) };
+    return { record, unwrapped: await this.#services.wrapper.unwrap(record, connection) };
   }
 
   async #createFirst(purpose: KeyPurpose, name: string, connection?: C): Promise<CreatedKey> {
@@ -298,17 +351,14 @@ export class CurrentKeys<C> {
     }
   }
 
-  async #take(
-    purpose: KeyPurpose,
-    name: string,
-    { confirmedAt, generation }: Attempt,
-    records: readonly KeyRecord[],
-    obtain: () => Promise<CreatedKey>,
-  ): Promise<void> {
+  async #take(key: DueKey, attempt: Attempt, connection?: C): Promise<void> {
+    const { purpose, name, records } = key;
+    const { confirmedAt, generation } = attempt;
     try {
       this.#requireOpen(generation);
-      const created = await obtain();
-      const others = await otherRoots(this.#services.wrapper, records);
+      if (this.#isConfirmed(key, attempt)) return;
+      const created = await this.#obtain(key, connection);
+      const others = await otherRoots(this.#services.wrapper, records, connection);
       this.#requireOpen(generation);
       this.accept(created, confirmedAt, others);
     } catch (failure) {
@@ -317,18 +367,41 @@ export class CurrentKeys<C> {
     }
   }
 
+  /** Whether somebody else has just confirmed what these rows say. */
+  #isConfirmed({ purpose, name, records, active }: DueKey, { confirmedAfter }: Attempt): boolean {
+    const held = (purpose === 'data' ? this.#dataKeys : this.#indexRoots).get(name);
+    if (held === undefined || held.confirmedAt <= confirmedAfter) return false;
+    if (soleActive(active)?.id !== held.id) return false;
+    return purpose === 'data' || this.#indexRoots.get(name)?.key.length === records.length;
+  }
+
   #requireOpen(generation: number): void {
     if (generation !== this.#generation) throw closedMeanwhile();
   }
 
   #noteMissingTable(wanted: Wanted): void {
-    for (const name of wanted.data) this.#failures.set(slot('data', name), keyTableMissing());
-    for (const name of wanted.index) this.#failures.set(slot('index', name), keyTableMissing());
+    for (const name of wanted.data) this.#noteMissing('data', name);
+    for (const name of wanted.index) this.#noteMissing('index', name);
   }
 
   #noteFailure(purpose: KeyPurpose, name: string, failure: unknown): void {
-    this.#failures.set(slot(purpose, name), failure);
+    this.#remember(purpose, name, failure);
     this.#services.emit(loadFailed(purpose, { name }, failure));
+  }
+
+  /** It may be made at any moment, and then nobody is to wait. */
+  #noteMissing(purpose: KeyPurpose, name: string): void {
+    this.#failures.remember(slot(purpose, name), keyTableMissing(), -Infinity);
+  }
+
+  #remember(purpose: KeyPurpose, name: string, failure: unknown): void {
+    this.#failures.remember(slot(purpose, name), failure, this.#services.clock());
+  }
+
+  #isFresh(purpose: KeyPurpose, name: string): boolean {
+    const { clock, policy } = this.#services;
+    const keys = purpose === 'data' ? this.#dataKeys : this.#indexRoots;
+    return keys.age(name, clock()) < policy.ttlMs;
   }
 
   #usable<T>(purpose: KeyPurpose, name: string, keys: ActiveKeys<T>): ActiveKey<T> {
@@ -337,7 +410,7 @@ export class CurrentKeys<C> {
     if (held !== undefined && clock() - held.confirmedAt < policy.maxAgeMs) return held;
 
     const label = purpose === 'data' ? `key "${name}"` : 'the blind-index root key';
-    const failure = this.#failures.get(slot(purpose, name));
+    const failure = this.#failures.error(slot(purpose, name));
     if (failure !== undefined) throw typedFailure(label, failure);
     if (held !== undefined) throw notConfirmedInTime(label, policy.maxAgeMs);
     throw new ConfigurationError(
@@ -346,8 +419,22 @@ export class CurrentKeys<C> {
   }
 }
 
+/** Whether it was the KMS that did not give a key; what is wrong in the database may be mended at once. */
+function isOfKms(failure: unknown): failure is Error {
+  return (
+    failure instanceof KmsUnavailableError ||
+    failure instanceof KeyUnwrapError ||
+    failure instanceof ConfigurationError
+  );
+}
+
 function slot(purpose: KeyPurpose, name: string): string {
   return `${purpose}:${name}`;
+}
+
+function dueKey(purpose: 'data' | 'index', name: string, found: readonly KeyRecord[]): DueKey {
+  const records = found.filter((record) => record.name === name);
+  return { purpose, name, records, active: records.filter(({ state }) => state === 'active') };
 }
 
 function partition<T>(items: readonly T[], test: (item: T) => boolean): [T[], T[]] {

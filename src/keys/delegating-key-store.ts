@@ -41,6 +41,10 @@ export abstract class DelegatingKeyStore<C> implements KeyStore<C> {
     return this.store.addUses(id, uses);
   }
 
+  requireInsertable(name: string, heldByCaller?: C): void {
+    this.store.requireInsertable(name, heldByCaller);
+  }
+
   insertFirst(
     record: KeyRecord,
     heldByCaller?: C,

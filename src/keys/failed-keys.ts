@@ -1,11 +1,11 @@
-import { FieldEncryptionError } from '../errors';
+import { StillLoadingError } from './brief-wait';
 
 interface FailedKey {
   readonly error: unknown;
   readonly at: number;
 }
 
-/** How long a key that is missing, refused or damaged is not asked for again. */
+/** How long a key that could not be had is not asked for again, whatever the reason. */
 const SETTLED_MS = 1000;
 /** Prefixes come from rows, which anybody may have written: what is remembered of them is bounded. */
 const MAX_REMEMBERED = 4096;
@@ -28,11 +28,11 @@ export class FailedKeys {
     return this.#byPrefix.get(prefix)?.error;
   }
 
-  /** Whether asking again now would only give the same answer. */
+  /** Whether it failed a moment ago: asking again now would only give the same answer. */
   isSettled(prefix: string, now: number): boolean {
     const failed = this.#byPrefix.get(prefix);
-    if (failed === undefined || now - failed.at >= SETTLED_MS) return false;
-    return failed.error instanceof FieldEncryptionError && !failed.error.retryable;
+    if (failed === undefined || failed.error instanceof StillLoadingError) return false;
+    return now - failed.at < SETTLED_MS;
   }
 
   forget(prefix: string): void {

@@ -14,10 +14,11 @@ export const INDEX_ROOT_NAME = 'default';
 export async function otherRoots(
   wrapper: KeyWrapper,
   records: readonly KeyRecord[],
+  heldByCaller?: unknown,
 ): Promise<IndexRoot[]> {
   const others = records
     .filter(({ purpose, state }) => purpose === 'index' && state !== 'active')
     .sort((a, b) => b.version - a.version);
-  const unwrapped = await Promise.all(others.map((record) => wrapper.unwrap(record)));
+  const unwrapped = await Promise.all(others.map((record) => wrapper.unwrap(record, heldByCaller)));
   return unwrapped.flatMap((root) => (root.purpose === 'index' ? [root.key] : []));
 }

@@ -12,15 +12,23 @@ export interface KeyCacheOptions {
    * the KMS or the key table goes unnoticed. Defaults to 900,000.
    */
   readonly maxAgeMs?: number | undefined;
+  /**
+   * Milliseconds for which a caller who holds a database connection, such as one in a transaction,
+   * waits for the KMS, counted from the request that it shares with others. It then gets a retryable
+   * `KmsUnavailableError`, and the key goes on loading. Nobody else holds a connection while the KMS is
+   * asked. Defaults to 3,000.
+   */
+  readonly transactionWaitMs?: number | undefined;
 }
 
-/** The cache's two limits, checked. */
+/** The cache's limits, checked. */
 export interface KeyCachePolicy {
   readonly ttlMs: number;
   readonly maxAgeMs: number;
+  readonly transactionWaitMs: number;
 }
 
-/** @throws {@link ConfigurationError} unless both are positive and finite, the second no less than the first */
+/** @throws {@link ConfigurationError} unless all are positive and finite, and `maxAgeMs` no less than `ttlMs` */
 export function keyCachePolicy(options: KeyCacheOptions = {}): KeyCachePolicy {
   const { ttlMs = 60_000, maxAgeMs = Math.max(ttlMs, 900_000) } = options;
   if (!(ttlMs > 0 && ttlMs <= maxAgeMs && maxAgeMs < Infinity)) {
@@ -29,5 +37,11 @@ export function keyCachePolicy(options: KeyCacheOptions = {}): KeyCachePolicy {
         '0 < ttlMs <= maxAgeMs, in milliseconds.',
     );
   }
-  return Object.freeze({ ttlMs, maxAgeMs });
+  const { transactionWaitMs = 3_000 } = options;
+  if (!(transactionWaitMs > 0 && transactionWaitMs < Infinity)) {
+    throw new ConfigurationError(
+      `keyCache.transactionWaitMs: got ${String(transactionWaitMs)}, want a positive number of milliseconds.`,
+    );
+  }
+  return Object.freeze({ ttlMs, maxAgeMs, transactionWaitMs });
 }

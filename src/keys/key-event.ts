@@ -73,6 +73,20 @@ export type KeyEvent =
       readonly type: 'applicationNotNamed';
     }
   | {
+      /** `initialize()` went on without keys that this DataSource needs; `ready()` rejects until they are there. */
+      readonly type: 'notReady';
+      readonly code: FieldEncryptionErrorCode;
+      /** What stands in the way, in the words of the error. */
+      readonly message: string;
+    }
+  | {
+      /** What keys have encrypted could not be added to the key table; told of once until it can. */
+      readonly type: 'useCountFailed';
+      readonly keyId: string;
+      /** Unknown for what the database threw. */
+      readonly code: FieldEncryptionErrorCode | undefined;
+    }
+  | {
       /** A key could not be taken from the table or the KMS; cached ones serve until their maximum age. */
       readonly type: 'keyLoadFailed';
       readonly purpose: KeyPurpose;

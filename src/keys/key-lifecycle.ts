@@ -49,24 +49,26 @@ export class KeyLifecycle<C> {
    * that another process created meanwhile.
    *
    * @throws {@link KeyStateError} where versions exist and none is active. Somebody took the active
-   * one out of use; what to put in its place is not for a write to decide. {@link KeyNotFoundError}
-   * where there was a key of the name, which the table has no more.
+   * one out of use; what to put in its place is not for a write to decide. Also, retryable, where the
+   * connection is in a transaction. {@link KeyNotFoundError} where there was a key of the name, which
+   * the table has no more.
    */
   async createFirst(purpose: KeyPurpose, name: string, connection?: C): Promise<CreatedKey> {
     const { store } = this.#parts;
     const records = await store.list(connection);
     const versions = records.filter(isVersionOf(purpose, name));
     const active = soleActive(versions);
-    if (active !== undefined) return this.#existing(active);
+    if (active !== undefined) return this.#existing(active, connection);
     if (versions.length > 0) throw noActiveKey(name, versions);
 
+    store.requireInsertable(name, connection);
     await requireNeverMade(this.#parts, purpose, name, connection);
-    await this.#proveKek(records);
+    await this.#proveKek(records, connection);
     const created = await this.#create(purpose, name, 1, connection);
     if (await store.insertFirst(created.record, connection)) return this.#announced(created);
     // Not through the caller's connection: its transaction may have begun before the winner's commit.
     const winner = await this.#active(purpose, name);
-    return this.#existing(winner);
+    return this.#existing(winner, connection);
   }
 
   /**
@@ -199,11 +201,11 @@ export class KeyLifecycle<C> {
    * Unwraps one key of the table before a new one joins it: under a wrong passphrase or KEK this
    * process would make a key that no other can read.
    */
-  async #proveKek(records: readonly KeyRecord[]): Promise<void> {
+  async #proveKek(records: readonly KeyRecord[], heldByCaller?: C): Promise<void> {
     const known = records.find((record) => record.state === 'active');
     if (known === undefined) return;
     try {
-      await this.#parts.wrapper.unwrapToRead(known);
+      await this.#parts.wrapper.unwrapToRead(known, heldByCaller);
     } catch (error) {
       // It opened, which is the proof; its state is for those to judge who want to use the key.
       if (!(error instanceof KeyStateError)) throw error;
@@ -214,12 +216,12 @@ export class KeyLifecycle<C> {
     purpose: KeyPurpose,
     name: string,
     version: number,
-    connection?: C,
+    heldByCaller?: C,
   ): Promise<CreatedKey> {
     const { policies, store, suite, wrapper } = this.#parts;
     const keySuite = purpose === 'index' ? 'hmac-sha-256' : suite;
     const spec = { name, purpose, version, suite: keySuite } as const;
-    const created = await wrapper.create(spec, await store.now(connection));
+    const created = await wrapper.create(spec, await store.now(heldByCaller), heldByCaller);
     if (purpose === 'index') return created;
     const policy = policyOf(policies, name);
     const { owner = null, securityLevel = null } = policy;
@@ -233,8 +235,8 @@ export class KeyLifecycle<C> {
     return purpose === 'data' ? expiryOf(policyOf(this.#parts.policies, name), activatedAt) : null;
   }
 
-  async #existing(record: KeyRecord): Promise<CreatedKey> {
-    return { record, unwrapped: await this.#parts.wrapper.unwrap(record) };
+  async #existing(record: KeyRecord, heldByCaller?: C): Promise<CreatedKey> {
+    return { record, unwrapped: await this.#parts.wrapper.unwrap(record, heldByCaller) };
   }
 
   async #active(purpose: KeyPurpose, name: string): Promise<KeyRecord> {

@@ -7,7 +7,7 @@ import type { KeyTableAnchor } from './anchor/key-table-anchor';
 import { AuditedKeyStore } from './audited-key-store';
 import { CurrentKeys } from './current-keys';
 import type { DataKey } from './data-key';
-import type { KeyCacheOptions } from './key-cache-options';
+import type { KeyCacheOptions, KeyCachePolicy } from './key-cache-options';
 import { keyCachePolicy } from './key-cache-options';
 import type { KeyEvent, KeyEventListener } from './key-event';
 import type { KeyInfo } from './key-info';
@@ -101,6 +101,10 @@ export class KeyManager<C = unknown> implements KeySource {
     });
   }
 
+  get cachePolicy(): KeyCachePolicy {
+    return this.#services.policy;
+  }
+
   /**
    * Makes the active keys of these names, and with `index` the index root, usable synchronously.
    * Creates the first version of a name that has none.
@@ -108,7 +112,9 @@ export class KeyManager<C = unknown> implements KeySource {
    * Without a key table it resolves all the same, so that a DataSource can be initialized to create
    * the table; `activeKey` then says what is missing.
    *
-   * @param connection - the connection the caller holds, if any; reads go through it.
+   * @param connection - the connection the caller holds, if any; reads go through it, and the KMS is
+   * waited for briefly.
+   * @param options - `insists` asks also right after a failure, which is otherwise remembered for a second.
    * @returns undefined, having done nothing, when all of them are fresh, or are fresh enough to
    * serve while they are refreshed in the background; else a promise to await.
    * @throws (by rejection) {@link KmsUnavailableError}, {@link KeyUnwrapError},
@@ -116,10 +122,10 @@ export class KeyManager<C = unknown> implements KeySource {
    */
   prepare(
     names: readonly string[],
-    { index }: { readonly index: boolean },
+    options: { readonly index: boolean; readonly insists?: boolean },
     connection?: C,
   ): Promise<void> | undefined {
-    return this.#current.prepare(names, index, connection);
+    return this.#current.prepare(names, options, connection);
   }
 
   /**
@@ -240,13 +246,14 @@ export class KeyManager<C = unknown> implements KeySource {
 function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   const { kms, application, suite } = options;
   const { policies = {}, wallClock } = options;
-  const uses = new KeyUses(options.store);
+  const policy = keyCachePolicy(options.cache);
+  const emit = quietly(options.onEvent);
+  const uses = new KeyUses(options.store, emit);
   const wrapper = new KeyWrapper(kms, application, {
     others: options.otherKms,
     counterOf: (keyId) => uses.counterOf(keyId),
+    heldWaitMs: policy.transactionWaitMs,
   });
-  const emit = quietly(options.onEvent);
-  const policy = keyCachePolicy(options.cache);
   const exactClock = options.clock ?? elapsedClock();
   const clock = options.clock ?? turnClock(exactClock);
   const { maxAgeMs } = policy;

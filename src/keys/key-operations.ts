@@ -191,13 +191,15 @@ export class KeyOperations<C> {
   /**
    * Backs up every key that is not destroyed, index root included.
    *
+   * @param dryRun - records nothing: the backup is only to be counted.
    * @throws {@link KeyUnwrapError} when one of them does not unwrap, {@link ConfigurationError} for a
    * number of shares that cannot be
    */
-  async backup(protection: BackupProtection): Promise<KeyBackup> {
+  async backup(protection: BackupProtection, dryRun = false): Promise<KeyBackup> {
     const { application, audit, table } = this.#services;
     await table.requireReady();
     const backup = await createBackup(this.#services, application, protection);
+    if (dryRun) return backup;
     const counts = { keys: backup.keys, shares: backup.shares.length };
     const event = { operation: 'backup', outcome: 'done', reference: backup.id, counts } as const;
     await audit?.record(event);

@@ -10,6 +10,7 @@ import { isReadable } from './key-state';
 import { keyTableMissing } from './key-table';
 import { loadFailed, typedFailure } from './load-failure';
 import { settleAll } from './settle-all';
+import { SingleFlight } from './single-flight';
 
 const CAPACITY = 4096;
 
@@ -25,6 +26,7 @@ export class KeyRing<C> {
   readonly #services: KeyServices<C>;
   readonly #cache = new KeyCache(CAPACITY);
   readonly #failed = new FailedKeys();
+  readonly #loads = new SingleFlight<void>();
   readonly #refresh: BackgroundRefresh;
   #generation = 0;
 
@@ -60,10 +62,9 @@ export class KeyRing<C> {
   async load(prefixes: readonly string[], connection?: C): Promise<void> {
     const missing = this.missing(prefixes);
     if (missing.length === 0) return;
-    const attempt = this.#attempt();
-    const records = await this.#read(missing, connection);
-    // What fails for one key is remembered, and thrown to whoever needs that key.
-    await this.#take(missing, records, attempt).catch(() => undefined);
+    // One who holds a connection reads through it, as `CurrentKeys.prepare` says.
+    if (connection !== undefined) await this.#load(missing, connection);
+    else await this.#loads.run(missing.join(), () => this.#load(missing));
   }
 
   /** Adds a key that was just confirmed as an active one. */
@@ -82,7 +83,25 @@ export class KeyRing<C> {
     this.#generation += 1;
     this.#cache.clear();
     this.#failed.clear();
+    this.#loads.clear();
     this.#refresh.reset();
+  }
+
+  async #load(prefixes: readonly string[], connection?: C): Promise<void> {
+    const attempt = this.#attempt();
+    const records = await this.#read(prefixes, connection);
+    // While the rows were read, others may have been given these keys, or refused them.
+    const missing = new Set(this.missing(prefixes));
+    const wanted = records?.filter(({ id }) => missing.has(keyPrefix(id)));
+    // What fails for one key is remembered, and thrown to whoever needs that key.
+    const taking = this.#take([...missing], wanted, attempt).catch(() => undefined);
+    await this.#services.wrapper
+      .whileHeld(connection, taking, wanted ?? [])
+      .catch((failure: unknown) => {
+        if (attempt.generation !== this.#generation) return;
+        const now = this.#services.clock();
+        for (const prefix of this.missing(missing)) this.#failed.remember(prefix, failure, now);
+      });
   }
 
   async #fetch(prefixes: readonly string[]): Promise<void> {

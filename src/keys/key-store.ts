@@ -77,6 +77,13 @@ export interface KeyStore<C = unknown> {
   list(connection?: C): Promise<KeyRecord[]>;
 
   /**
+   * Refuses where {@link KeyStore.insertFirst} could only refuse, before a key is made in vain.
+   *
+   * @throws {@link KeyStateError}, retryable, for a connection in a transaction
+   */
+  requireInsertable(name: string, heldByCaller?: C): void;
+
+  /**
    * Inserts an active key, durable before the promise resolves, in a transaction of its own: a key
    * that vanished with the caller's rollback would take with it all that it had encrypted.
    *

@@ -1,5 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 
+import { FieldEncryptionError } from '../errors';
+import type { KeyEventListener } from './key-event';
 import type { KeyRecord } from './key-record';
 import type { KeyStore } from './key-store';
 import { settleAll } from './settle-all';
@@ -20,10 +22,13 @@ const FLUSH_AT_END_MS = 2000;
 export class KeyUses<C> {
   readonly #store: Pick<KeyStore<C>, 'addUses'>;
   readonly #counters = new Map<string, UseCounter>();
+  readonly #emit: KeyEventListener;
   #flushing: Promise<void> | undefined;
+  #hasTold = false;
 
-  constructor(store: Pick<KeyStore<C>, 'addUses'>) {
+  constructor(store: Pick<KeyStore<C>, 'addUses'>, emit: KeyEventListener) {
     this.#store = store;
+    this.#emit = emit;
   }
 
   /** The one counter of a key in this process, however often the key is unwrapped again. */
@@ -73,7 +78,22 @@ export class KeyUses<C> {
   /** Where an outage hides whether it was added, it is added again: too many is the safe side. */
   async #add(keyId: string, counter: UseCounter): Promise<void> {
     const uses = counter.pending;
-    await this.#store.addUses(keyId, uses);
+    try {
+      await this.#store.addUses(keyId, uses);
+    } catch (failure) {
+      this.#tell(keyId, failure);
+      throw failure;
+    }
+    this.#hasTold = false;
     counter.pending -= uses;
+  }
+
+  /** Not of what goes away by itself, such as a transaction on the only connection. */
+  #tell(keyId: string, failure: unknown): void {
+    const isTyped = failure instanceof FieldEncryptionError;
+    if (this.#hasTold || (isTyped && failure.retryable)) return;
+    this.#hasTold = true;
+    const code = isTyped ? failure.code : undefined;
+    this.#emit({ type: 'useCountFailed', keyId, code });
   }
 }

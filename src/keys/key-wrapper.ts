@@ -6,6 +6,7 @@ import { wipe } from '../crypto/wipe';
 import { KeyUnwrapError, UnauthenticatedKeyError } from '../errors';
 import { newDataKeyId } from '../format/data-key-id';
 import type { KmsProvider } from '../kms/kms-provider';
+import { notWhileHeld, waitBriefly } from './brief-wait';
 import { KeyEpochs } from './key-epochs';
 import { wholeSecond } from './key-record';
 import type { KeyRecord } from './key-record';
@@ -25,6 +26,9 @@ export interface CreatedKey {
   readonly unwrapped: UnwrappedKey;
 }
 
+/** What a new key is to be. */
+type NewKey = Pick<KeyRecord, 'name' | 'purpose' | 'version' | 'suite'>;
+
 /** What a rewrap changes of a record. */
 export type Wrapping = Pick<KeyRecord, 'kms' | 'kek' | 'wrapped' | 'recordMac' | 'application'>;
 
@@ -34,6 +38,8 @@ export interface KeyWrapperOptions {
   readonly others?: readonly KmsProvider[] | undefined;
   /** The counter that a key is used with. Defaults to one that nobody reads. */
   readonly counterOf?: ((keyId: string) => UseCounter) | undefined;
+  /** Milliseconds for which one who holds a connection waits. Defaults to 3,000. */
+  readonly heldWaitMs?: number | undefined;
 }
 
 /** A record but for what comes of wrapping its key. */
@@ -46,12 +52,14 @@ export class KeyWrapper {
   readonly epochs = new KeyEpochs();
   readonly #application: string;
   readonly #counterOf: (keyId: string) => UseCounter;
+  readonly #heldWaitMs: number;
   readonly #unwraps = new SingleFlight<UnwrappedKey>();
 
   constructor(kms: KmsProvider, application: string, options: KeyWrapperOptions = {}) {
     this.providers = new KmsProviders(kms, options.others ?? [], application);
     this.#application = application;
     this.#counterOf = options.counterOf ?? (() => ({ pending: 0 }));
+    this.#heldWaitMs = options.heldWaitMs ?? 3_000;
   }
 
   /**
@@ -59,11 +67,26 @@ export class KeyWrapper {
    * anything depends on it.
    *
    * @param now - the time by the clock of the key table, which dates the record.
+   * @param heldByCaller - a connection that waits with the caller, who then waits briefly.
    */
-  async create(
-    spec: Pick<KeyRecord, 'name' | 'purpose' | 'version' | 'suite'>,
-    now: Date,
-  ): Promise<CreatedKey> {
+  create(spec: NewKey, now: Date, heldByCaller?: unknown): Promise<CreatedKey> {
+    return this.whileHeld(heldByCaller, this.#create(spec, now), []);
+  }
+
+  /**
+   * Waits for work on some keys: briefly where the caller holds a connection, and not at all for a
+   * request that has been under way for longer. The work goes on.
+   *
+   * @throws {@link StillLoadingError}, and what the work throws
+   */
+  whileHeld<T>(heldByCaller: unknown, work: Promise<T>, records: readonly KeyRecord[]): Promise<T> {
+    if (heldByCaller === undefined) return work;
+    const age = Math.max(0, ...records.map((record) => this.#unwraps.age(identityOf(record))));
+    const waitMs = Math.max(0, this.#heldWaitMs - age);
+    return waitBriefly(work, waitMs, () => notWhileHeld(records, this.#heldWaitMs));
+  }
+
+  async #create(spec: NewKey, now: Date): Promise<CreatedKey> {
     const id = newDataKeyId();
     const bytes = randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
     try {
@@ -79,10 +102,11 @@ export class KeyWrapper {
   /**
    * Unwraps a key to protect something with it. Throws what {@link KeyWrapper.unwrapToRead} does, and
    *
+   * @param heldByCaller - a connection that waits with the caller, who then waits briefly.
    * @throws {@link UnauthenticatedKeyError} for a key that somebody without the KMS could have made
    */
-  async unwrap(record: KeyRecord): Promise<UnwrappedKey> {
-    const unwrapped = await this.unwrapToRead(record);
+  async unwrap(record: KeyRecord, heldByCaller?: unknown): Promise<UnwrappedKey> {
+    const unwrapped = await this.unwrapToRead(record, heldByCaller);
     requireAuthenticated(record, unwrapped);
     return unwrapped;
   }
@@ -91,11 +115,12 @@ export class KeyWrapper {
    * Unwraps a key to decrypt with it, or to change its state, and checks that its record is the one it
    * was wrapped with. Callers that want the same key at once share one request to the KMS.
    *
+   * @param heldByCaller - a connection that waits with the caller, who then waits briefly.
    * @throws {@link KeyUnwrapError}, {@link UnsupportedCipherSuiteError}, {@link KmsUnavailableError},
    * {@link KeyStateError} for a state that was edited in the table, and for an older row that was put back
    */
-  async unwrapToRead(record: KeyRecord): Promise<UnwrappedKey> {
-    const unwrapped = await this.unwrapOfAnyAge(record);
+  async unwrapToRead(record: KeyRecord, heldByCaller?: unknown): Promise<UnwrappedKey> {
+    const unwrapped = await this.unwrapOfAnyAge(record, heldByCaller);
     this.#noteAge(record, unwrapped);
     return unwrapped;
   }
@@ -104,17 +129,9 @@ export class KeyWrapper {
    * {@link KeyWrapper.unwrapToRead} for a row that may be older than one that was seen: to look at what
    * was made with the key, never to make more.
    */
-  async unwrapOfAnyAge(record: KeyRecord): Promise<UnwrappedKey> {
-    const unwrapped = await this.#unwraps.run(identityOf(record), async () => {
-      requireKnownSuite(record);
-      const uses = this.#counterOf(record.id);
-      const opened = await this.providers.unwrap(record);
-      try {
-        return importKey(record, opened, uses);
-      } finally {
-        wipe(opened.bytes);
-      }
-    });
+  async unwrapOfAnyAge(record: KeyRecord, heldByCaller?: unknown): Promise<UnwrappedKey> {
+    const asking = this.#unwraps.run(identityOf(record), () => this.#ask(record));
+    const unwrapped = await this.whileHeld(heldByCaller, asking, [record]);
     // Of those who share a request, each may have read another state.
     requireProvenState(record, unwrapped.authenticateState);
     return unwrapped;
@@ -165,6 +182,17 @@ export class KeyWrapper {
     }: Pick<UnwrappedKey, 'authenticateState' | 'isAuthenticated'>,
   ): void {
     if (isAuthenticated) this.epochs.take(record, authenticateState);
+  }
+
+  async #ask(record: KeyRecord): Promise<UnwrappedKey> {
+    requireKnownSuite(record);
+    const uses = this.#counterOf(record.id);
+    const opened = await this.providers.unwrap(record);
+    try {
+      return importKey(record, opened, uses);
+    } finally {
+      wipe(opened.bytes);
+    }
   }
 
   async #lend<T>(record: KeyRecord, use: (opened: OpenedKey) => Promise<T>): Promise<T> {

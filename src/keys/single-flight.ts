@@ -1,17 +1,29 @@
+interface Flight<T> {
+  readonly result: Promise<T>;
+  readonly startedAt: number;
+}
+
 /** Lets concurrent callers of the same work share one run of it. */
 export class SingleFlight<T> {
-  readonly #flights = new Map<string, Promise<T>>();
+  readonly #flights = new Map<string, Flight<T>>();
 
   /** Joins the run in flight under `key`, or starts one. A failure is shared, too, and then forgotten. */
   run(key: string, work: () => Promise<T>): Promise<T> {
     const flying = this.#flights.get(key);
-    if (flying !== undefined) return flying;
-    const flight = work().finally(() => {
+    if (flying !== undefined) return flying.result;
+    const result = work().finally(() => {
       // clear() may have made room for a newer flight of the same key.
       if (this.#flights.get(key) === flight) this.#flights.delete(key);
     });
+    const flight = { result, startedAt: performance.now() };
     this.#flights.set(key, flight);
-    return flight;
+    return result;
+  }
+
+  /** Milliseconds for which the run under `key` has been in flight; 0 without one. */
+  age(key: string): number {
+    const flying = this.#flights.get(key);
+    return flying === undefined ? 0 : performance.now() - flying.startedAt;
   }
 
   /** Forgets the runs in flight: later callers start their own. */

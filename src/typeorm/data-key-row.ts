@@ -83,8 +83,9 @@ function epochOf(epoch: unknown): number {
   return Number.isSafeInteger(epoch) ? Number(epoch) : 0;
 }
 
+/** What somebody has made no date of in the row is none: a key must be revocable whatever the row says. */
 function textOf(date: Date | null): string | null {
-  return date?.toISOString() ?? null;
+  return date === null || Number.isNaN(date.getTime()) ? null : date.toISOString();
 }
 
 function dateOf(text: string | null): Date | null {

@@ -18,6 +18,17 @@ export function warningOf(event: KeyEvent): string | undefined {
       return `the anchor of the key table was empty, and begins with what the table has at epoch ${String(event.epoch)}.`;
     case 'anchorFailed':
       return `the anchor of the key table could not be written (${event.code ?? 'unknown'}). It is behind until it is.`;
+    case 'notReady':
+      return (
+        `not ready (${event.code}): ${event.message} ` +
+        'Encrypted columns cannot be used until it is; fieldEncryption(dataSource).ready() says when.'
+      );
+    case 'useCountFailed':
+      return (
+        `how often key ${event.keyId} was used could not be added to the key table` +
+        `${event.code === undefined ? '' : ` (${event.code})`}: \`useCount\` and policies by it are behind. ` +
+        'The database role needs UPDATE on use_count of the key table.'
+      );
     default:
       return undefined;
   }

@@ -54,6 +54,12 @@ export interface FieldEncryptionOptions {
     ttlMs?: number;
     /** Age in milliseconds at which a key that could not be refreshed is forgotten. Defaults to 900,000. */
     maxAgeMs?: number;
+    /**
+     * Milliseconds for which a caller who holds a database connection, such as one in a transaction,
+     * waits for the KMS; it then gets a retryable `KmsUnavailableError`, and the key goes on loading.
+     * Defaults to 3,000.
+     */
+    transactionWaitMs?: number;
   };
   /**
    * Threads that help to decrypt results of 10,000 values and more; 0 for none. They are started with
@@ -130,6 +136,7 @@ class AuditRules {
 class KeyCacheRules {
   @IsOptional() @IsInt() @Min(1) ttlMs?: unknown;
   @IsOptional() @IsInt() @Min(1) maxAgeMs?: unknown;
+  @IsOptional() @IsInt() @Min(1) transactionWaitMs?: unknown;
 }
 
 const KMS_METHODS = ['wrapKey', 'unwrapKey', 'health'] as const;

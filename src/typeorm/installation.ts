@@ -1,9 +1,11 @@
 import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { ConfigurationError, FieldEncryptionError } from '../errors';
-import type { KeyAudit } from '../keys/key-audit';
 import type { KeyEvent } from '../keys/key-event';
+import type { KeyAudit } from '../keys/key-audit';
+import { notWhileHeld, waitBriefly } from '../keys/brief-wait';
 import { KeyManager } from '../keys/key-manager';
+import { giveBack } from './lent-connection';
 import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { NamedStatements } from './query/named-statements';
@@ -131,7 +133,7 @@ export class Installation {
   /** Makes every key ready that the entities of this DataSource write with. */
   async prepareAll(): Promise<void> {
     const { keyNames, indexed } = this.columns;
-    if (keyNames.length > 0) await this.#keys.prepare(keyNames, { index: indexed });
+    if (keyNames.length > 0) await this.#keys.prepare(keyNames, { index: indexed, insists: true });
   }
 
   /** {@link Installation.prepareAll} with what the key table says at this moment. */
@@ -162,8 +164,21 @@ export class Installation {
       if (await this.store.exists()) await this.prepareAll();
     } catch (error) {
       if (!(error instanceof FieldEncryptionError)) throw error;
+      const { code, message } = error;
+      this.#tell({ type: 'notReady', code, message });
     }
   }
+
+  /** What an operator has to hear of goes to TypeORM's logger, too: `onEvent` is often not set. */
+  readonly #tell = (event: KeyEvent): void => {
+    const warning = warningOf(event);
+    if (warning !== undefined) this.dataSource.logger.log('warn', `field encryption: ${warning}`);
+    try {
+      this.options.onEvent?.(event);
+    } catch {
+      // An observer must not stop an operation.
+    }
+  };
 
   /** Makes the keys ready for a write to one entity. Answers undefined where they are. */
   prepareWrite(
@@ -175,20 +190,36 @@ export class Installation {
 
   /** Makes the active data key of a name ready. */
   async prepareDataKey(name: string, queryRunner: QueryRunner | undefined): Promise<void> {
-    await this.#keys.prepare([name], { index: false }, this.#onPrimary(queryRunner));
+    await this.#ask(queryRunner, (connection) =>
+      this.#keys.prepare([name], { index: false }, connection),
+    );
   }
 
   /** Makes the root of the blind indexes ready. */
   async prepareIndexRoot(queryRunner: QueryRunner | undefined): Promise<void> {
-    await this.#keys.prepare([], { index: true }, this.#onPrimary(queryRunner));
+    await this.#ask(queryRunner, (connection) =>
+      this.#keys.prepare([], { index: true }, connection),
+    );
   }
 
   /** Fetches the data keys behind header prefixes that are not in memory, all at once; undefined where all are. */
   loadKeys(prefixes: Iterable<string>, queryRunner?: QueryRunner): Promise<void> | undefined {
     const missing = this.#keys.missing(prefixes);
-    return missing.length === 0
-      ? undefined
-      : this.#keys.load(missing, this.#onPrimary(queryRunner));
+    if (missing.length === 0) return undefined;
+    return this.#ask(queryRunner, (connection) => this.#keys.load(missing, connection));
+  }
+
+  /** Asks for keys that may have to come from the KMS, with as little of the pool held as can be. */
+  #ask(
+    queryRunner: QueryRunner | undefined,
+    ask: (connection: QueryRunner | undefined) => Promise<void> | undefined,
+  ): Promise<void> | undefined {
+    if (giveBack(queryRunner)) return ask(undefined);
+    const connection = this.#onPrimary(queryRunner);
+    const asked = ask(connection);
+    if (asked === undefined || connection !== undefined) return asked;
+    const { transactionWaitMs } = this.#keys.cachePolicy;
+    return waitBriefly(asked, transactionWaitMs, () => notWhileHeld([], transactionWaitMs));
   }
 
   /**
@@ -202,11 +233,6 @@ export class Installation {
   }
 
   /** What an operator has to hear of also where nobody listens to events. */
-  #warnOf(event: KeyEvent): void {
-    const warning = warningOf(event);
-    if (warning !== undefined) this.dataSource.logger.log('warn', `field encryption: ${warning}`);
-  }
-
   #newKeyManager(): KeyManager<QueryRunner> {
     const {
       kms,
@@ -214,7 +240,6 @@ export class Installation {
       application = 'default',
       suite = 'xaes-256-gcm',
       keyCache,
-      onEvent,
       keyPolicies,
       now,
       audit = {},
@@ -227,10 +252,7 @@ export class Installation {
       application,
       suite,
       cache: keyCache ?? {},
-      onEvent: (event) => {
-        this.#warnOf(event);
-        onEvent?.(event);
-      },
+      onEvent: this.#tell,
       policies: keyPolicies,
       wallClock: now,
       anchor,

@@ -1,7 +1,12 @@
 import type { DataSource } from 'typeorm';
+import { tableExists } from './table-access';
 import { withConnection } from './with-connection';
 
-/** Which of these tables the database does not have. */
+/**
+ * Which of these tables the database does not have.
+ *
+ * @throws {@link ConfigurationError} for one that the role may not read
+ */
 export async function missingTables(
   dataSource: DataSource,
   tablePaths: readonly string[],
@@ -9,7 +14,7 @@ export async function missingTables(
   return withConnection(dataSource, undefined, async (runner) => {
     const missing: string[] = [];
     for (const path of tablePaths) {
-      if (!(await runner.hasTable(path))) missing.push(path);
+      if (!(await tableExists(runner, path))) missing.push(path);
     }
     return missing;
   });

@@ -2,7 +2,8 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
 import { KeyStateError } from '../errors';
 import { soleConnection } from './sole-connection';
-import { isTransientConflict } from './transient-conflict';
+import { explainPermission } from './table-access';
+import { databaseCode, isTransientConflict } from './transient-conflict';
 import { withConnection } from './with-connection';
 
 /** Serialization failures, deadlocks and a busy SQLite file go away by themselves. */
@@ -10,6 +11,9 @@ const conflicts = retry(handleWhen(mayGoAway), {
   maxAttempts: 8,
   backoff: new ExponentialBackoff({ initialDelay: 20, maxDelay: 1000 }),
 });
+
+/** For how long a lock is waited for that another transaction holds; an audit sink may take 10 s of it. */
+const LOCK_WAIT = '15s';
 
 /** What is to be done in a transaction that is nobody else's. */
 interface OwnTransaction<T> {
@@ -23,20 +27,39 @@ interface OwnTransaction<T> {
 /**
  * Runs `work` in a transaction that is nobody else's, and commits it where the answer is `true`. A
  * transient conflict is tried again.
+ *
+ * @throws {@link KeyStateError}, retryable, where others hold what it needs for too long;
+ * {@link ConfigurationError} for want of rights
  */
 export async function inOwnTransaction(
   dataSource: DataSource,
   connection: QueryRunner | undefined,
   work: (runner: QueryRunner) => Promise<boolean>,
 ): Promise<boolean> {
-  return conflicts.execute(async () =>
-    withConnection(dataSource, connection, (runner) =>
-      ownTransaction(runner, {
-        work,
-        isDone: (done) => done,
-        inTransaction: () => Promise.reject(busyWithTransaction()),
-      }),
-    ),
+  try {
+    return await conflicts.execute(async () =>
+      withConnection(dataSource, connection, (runner) =>
+        ownTransaction(runner, {
+          work: async (own) => {
+            await limitLockWaits(own);
+            return work(own);
+          },
+          isDone: (done) => done,
+          inTransaction: () => Promise.reject(busyWithTransaction()),
+        }),
+      ),
+    );
+  } catch (error) {
+    throw isHeldByOthers(error) ? lockedTooLong(error) : explainPermission(error);
+  }
+}
+
+/** A limit that the database has already is somebody's decision. */
+async function limitLockWaits(runner: QueryRunner): Promise<void> {
+  if (runner.connection.options.type !== 'postgres') return;
+  await runner.query(
+    "SELECT set_config('lock_timeout', $1, true) WHERE current_setting('lock_timeout') = '0'",
+    [LOCK_WAIT],
   );
 }
 
@@ -98,6 +121,19 @@ export function busyWithTransaction(): KeyStateError {
     "The database's only connection is in a transaction, in which a key cannot be created safely. " +
       'Try again when the transaction has ended.',
     { retryable: true },
+  );
+}
+
+/** `lock_not_available`, or a conflict that did not go away. */
+function isHeldByOthers(error: unknown): boolean {
+  return databaseCode(error) === '55P03' || isTransientConflict(error);
+}
+
+function lockedTooLong(cause: unknown): KeyStateError {
+  return new KeyStateError(
+    'Other transactions on the tables of keys and audit log do not end. Nothing was changed. Look for who ' +
+      'holds them open (PostgreSQL: pg_stat_activity and pg_blocking_pids()), and try again.',
+    { retryable: true, cause },
   );
 }
 

@@ -4,6 +4,7 @@ import type { AuditStore } from '../audit/audit-store';
 import { AuditSchema } from './audit-table';
 import type { AuditRow } from './audit-table';
 import { inOwnTransaction } from './own-transaction';
+import { tableExists } from './table-access';
 import { withConnection } from './with-connection';
 
 /** The table of the audit log of a DataSource, on its primary. Needs no right to update or delete on PostgreSQL. */
@@ -16,7 +17,7 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
 
   async exists(connection?: QueryRunner): Promise<boolean> {
     return withConnection(this.#dataSource, connection, (runner) =>
-      runner.hasTable(this.#tablePath),
+      tableExists(runner, this.#tablePath),
     );
   }
 
@@ -50,32 +51,18 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
     return entry;
   }
 
-  async lock(connection: QueryRunner): Promise<void> {
-    if (this.#dataSource.options.type === 'postgres') {
-      // Not the table's own lock: that takes rights which nobody should have on a log.
-      const subject = `typeorm-field-encryption:${this.#tablePath}`;
-      await connection.query('SELECT pg_advisory_xact_lock(hashtext($1))', [subject]);
-      return;
-    }
-    // SQLite has one lock, which the first write takes, whether or not it finds a row.
-    await connection.manager
-      .createQueryBuilder()
-      .update(AuditSchema)
-      .set({ actor: '' })
-      .where('seq < 0')
-      .callListeners(false)
-      .execute();
-  }
-
-  async append(entry: AuditEntry, connection: QueryRunner): Promise<void> {
-    await connection.manager
+  async append(entry: AuditEntry, connection: QueryRunner): Promise<boolean> {
+    const insert = connection.manager
       .createQueryBuilder()
       .insert()
       .into(AuditSchema)
       .values({ ...entry, counts: JSON.stringify(entry.counts) })
       .callListeners(false)
-      .updateEntity(false)
-      .execute();
+      .updateEntity(false);
+    // SQLite has one writer at a time, and this transaction is it.
+    if (this.#dataSource.options.type === 'postgres') insert.orIgnore().returning('seq');
+    const { raw } = await insert.execute();
+    return !Array.isArray(raw) || raw.length > 0;
   }
 
   async transaction(work: (connection: QueryRunner) => Promise<void>): Promise<void> {

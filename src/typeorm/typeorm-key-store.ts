@@ -11,6 +11,7 @@ import type { DataKeyRow } from './data-key-table';
 import { base64urlOf, mutableColumnsOf, recordOf, rowOf } from './data-key-row';
 import { busyWithTransaction, inOwnTransaction } from './own-transaction';
 import { soleConnection } from './sole-connection';
+import { explainPermission, tableExists } from './table-access';
 import { withConnection } from './with-connection';
 import { isUniqueViolation } from './transient-conflict';
 
@@ -54,7 +55,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
   async exists(connection?: QueryRunner): Promise<boolean> {
     const { tablePath } = this.#dataSource.getMetadata(DataKeySchema);
     return this.#withConnection(connection, async (runner) => {
-      if (!(await runner.hasTable(tablePath))) return false;
+      if (!(await tableExists(runner, tablePath))) return false;
       if ((await missingKeyColumns(runner)).length === 0) return true;
       throw keyTableOutdated();
     });
@@ -108,12 +109,16 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     return this.#withConnection(connection, (runner) => this.#stored.keysOf(name, runner));
   }
 
+  requireInsertable(name: string, heldByCaller?: QueryRunner): void {
+    if (heldByCaller?.isTransactionActive === true) throw notInTransaction(name);
+  }
+
   async insertFirst(
     record: KeyRecord,
     heldByCaller?: QueryRunner,
     confirm: (connection: QueryRunner) => Promise<boolean> = () => Promise.resolve(true),
   ): Promise<boolean> {
-    if (heldByCaller?.isTransactionActive === true) throw notInTransaction(record.name);
+    this.requireInsertable(record.name, heldByCaller);
     if (
       record.purpose === 'index' &&
       (await this.#withConnection(heldByCaller, this.#stored.hasTokens))
@@ -147,13 +152,15 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     await this.#withConnection(undefined, async (runner) => {
       // A rollback of the application would take the count with it.
       if (runner.isTransactionActive) throw busyWithTransaction();
-      await runner.manager
+      const update = runner.manager
         .createQueryBuilder()
         .update(DataKeySchema)
         .set({ useCount: () => `use_count + ${String(uses)}` })
         .where('id = :id', { id })
-        .callListeners(false)
-        .execute();
+        .callListeners(false);
+      await update.execute().catch((error: unknown) => {
+        throw explainPermission(error);
+      });
     });
   }
 

@@ -7,6 +7,7 @@ import { installDriverCodec } from './driver-codec';
 import { checkedOptions } from './field-encryption-options';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { Installation, isInstalled } from './installation';
+import { prepareKeysBeforeSaving } from './keys-before-saving';
 import { reuseLoadedValues } from './loaded-values';
 import { EncryptingSelectQueryBuilder } from './query/select-query-builder';
 import { addOwnTables, leaveToMigrations, leaveToSynchronize } from './own-tables';
@@ -17,6 +18,7 @@ import { FieldEncryptionSubscriber } from './subscriber';
 checkComparedValues();
 checkKeysOfStatements();
 reuseLoadedValues();
+prepareKeysBeforeSaving();
 
 /** Drivers whose SQL and column types are tested. */
 const SUPPORTED_DRIVERS = ['better-sqlite3', 'sqlite', 'postgres'];

@@ -44,6 +44,21 @@ describeEachDatabase('The audit log', (kind) => {
   const states = async (): Promise<string[]> =>
     (await fieldEncryption(dataSource).keys.list()).map(({ state }) => state);
 
+  it('has no entry for a backup that was only tried', async () => {
+    const before = await operations();
+    await installationOf(dataSource).keys.operations.backup({ kms: keyFileKms() }, true);
+    expect(await operations()).toEqual(before);
+  });
+
+  it('lets a key be revoked whose row holds what is no date', async () => {
+    const [key] = await fieldEncryption(dataSource).keys.list();
+    await sql(
+      `UPDATE data_keys SET expires_at = 'soon', deactivated_at = '' WHERE id = '${String(key?.id)}'`,
+    );
+    await fieldEncryption(dataSource).keys.revoke(key?.id ?? '', { replace: false });
+    expect(await states()).toEqual(['compromised']);
+  });
+
   it('has an entry for everything that is done to keys, in order, without a secret', async () => {
     const { keys, audit } = fieldEncryption(dataSource);
     const [first] = await keys.list();

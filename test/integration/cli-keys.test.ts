@@ -67,7 +67,7 @@ describePostgresAndSqlite('field-encryption keys', (kind) => {
       `exports.kms = require('typeorm-field-encryption').localKms({ keyFile: 'next.key' });`,
     );
     project.write('nothing.js', 'exports.nothing = 1;');
-    project.write('passphrase.txt', 'the passphrase of the backup\n');
+    chmodSync(project.write('passphrase.txt', 'the passphrase of the backup\n'), 0o600);
   });
   beforeEach(async () => {
     database = await kind.create();

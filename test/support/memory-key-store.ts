@@ -89,6 +89,10 @@ export class MemoryKeyStore implements KeyStore<string> {
     return this.#rows.map(copy);
   }
 
+  requireInsertable(): void {
+    // Its connections are in no transactions.
+  }
+
   async insertFirst(
     record: KeyRecord,
     _heldByCaller?: string,

@@ -18,7 +18,7 @@ export class StatementLog implements Logger {
   logQuerySlow(): void {}
   logSchemaBuild(): void {}
   logMigration(): void {}
-  log(): void {}
+  log(..._message: unknown[]): void {}
 
   /** The statements that begin with a verb, such as 'UPDATE'; all of them without one. */
   of(verb = ''): string[] {

@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import type { ServerOptions } from 'node:https';
 
 import type { Answer, Call } from './http-double';
 import { HttpDouble } from './http-double';
@@ -44,7 +45,7 @@ const CIPHERS: Record<string, 'aes-256-gcm' | 'chacha20-poly1305'> = {
  * name one, the same suite runs on it.
  */
 export class VaultDouble {
-  readonly http = new HttpDouble((call) => this.#answer(call));
+  readonly http: HttpDouble;
   readonly keys = new Map<string, DoubleKey>();
   readonly tokens = new Map<string, Token>();
   /** Namespaces other than the root one. */
@@ -57,7 +58,8 @@ export class VaultDouble {
   /** Whether the policy allows the caller to read keys. */
   mayRead = true;
 
-  constructor() {
+  constructor(tls?: ServerOptions) {
+    this.http = new HttpDouble((call) => this.#answer(call), tls);
     this.tokens.set(ROOT_TOKEN, {
       expiresAt: Infinity,
       renewable: false,

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { protectionOf } from '../backup-access';
 import type { BackupOptions } from '../backup-access';
@@ -12,27 +12,28 @@ const PRIVATE = { mode: 0o600, flag: 'wx' } as const;
 
 /** Writes a backup of every key, and the shares that open it where it was split. */
 export async function keysBackup(
-  { fieldEncryption }: Session,
+  { fieldEncryption, installation }: Session,
   file: string,
   { dryRun, ...options }: BackupOptions & { readonly dryRun: boolean },
 ): Promise<CommandResult> {
-  if (existsSync(file)) {
-    throw new CommandError('ERR_USAGE', `${file} exists already.`, 'Give the name of a new file.');
-  }
-  const {
-    id,
-    file: content,
-    keys,
-    shares,
-  } = await fieldEncryption.keys.backup(await protectionOf(options));
+  if (existsSync(file)) throw existsAlready(file);
+  const protection = await protectionOf(options);
   if (dryRun) {
+    const { keys } = await installation.keys.operations.backup(protection, dryRun);
     return {
       document: { dryRun, file, keys, shares: [] },
       text: `Would back up ${counted(keys, 'key')}. Nothing was written.`,
     };
   }
+  const { id, file: content, keys, shares } = await fieldEncryption.keys.backup(protection);
   const shareFiles = writeShares(shares, options.sharesTo ?? '', id);
-  writeAtOnce(file, content);
+  try {
+    writeAtOnce(file, content);
+  } catch (error) {
+    // They open a backup that there is not.
+    for (const share of shareFiles) unlinkSync(share);
+    throw error;
+  }
   return {
     document: { dryRun, id, file, keys, shares: shareFiles },
     text: [
@@ -53,9 +54,24 @@ function writeShares(shares: readonly string[], folder: string, id: string): str
   });
 }
 
-/** A crash leaves no half of a file that looks like a backup. */
+/**
+ * A crash leaves no half of a file that looks like a backup, and no file is replaced: one of that name
+ * may have come while the KMS was asked.
+ */
 function writeAtOnce(file: string, content: string): void {
   const unfinished = `${file}.${String(process.pid)}.tmp`;
   writeFileSync(unfinished, content, { ...PRIVATE, flush: true });
-  renameSync(unfinished, file);
+  try {
+    linkSync(unfinished, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw existsAlready(file);
+    // A file system without hard links.
+    writeFileSync(file, content, { ...PRIVATE, flush: true });
+  } finally {
+    unlinkSync(unfinished);
+  }
+}
+
+function existsAlready(file: string): CommandError {
+  return new CommandError('ERR_USAGE', `${file} exists already.`, 'Give the name of a new file.');
 }

@@ -25,7 +25,8 @@ export function keysTable(keys: readonly KeyInfo[]): string {
       suite,
       kms,
       grouped(useCount),
-      createdAt.toISOString(),
+      // A row that was edited may have none.
+      Number.isNaN(createdAt.getTime()) ? '(no date)' : createdAt.toISOString(),
     ]),
   );
 }

@@ -41,8 +41,7 @@ export async function splitIntoShares(
   set: ShareSet,
 ): Promise<readonly string[]> {
   const { count, threshold } = set;
-  const isPossible = Number.isInteger(count) && Number.isInteger(threshold);
-  if (!isPossible || threshold < 2 || count < threshold || count > MAX_SHARES) {
+  if (!arePossible({ count, threshold, index: 1 })) {
     throw new ConfigurationError(
       `got ${String(count)} shares of which ${String(threshold)} are needed; ` +
         `want 2 <= threshold <= shares <= ${String(MAX_SHARES)}.`,
@@ -70,6 +69,13 @@ export async function combineShares(texts: readonly string[], setId: string): Pr
       `share number ${String(stranger + 1)} of those given belongs to another backup; want set ${setId}.`,
     );
   }
+  const [first] = shares;
+  const odd = shares.findIndex((share) => first === undefined || !isOfOneSplit(share, first));
+  if (odd >= 0) {
+    throw new ConfigurationError(
+      `share number ${String(odd + 1)} of those given was not made with the first one: it was changed or forged.`,
+    );
+  }
   const distinct = new Map(shares.map((share) => [share.index, share.bytes]));
   const threshold = shares[0]?.threshold ?? 2;
   if (distinct.size < threshold) {
@@ -77,7 +83,23 @@ export async function combineShares(texts: readonly string[], setId: string): Pr
       `got ${String(distinct.size)} different shares, want ${String(threshold)}.`,
     );
   }
-  return combine([...distinct.values()].map((bytes) => Uint8Array.from(bytes)));
+  return combine([...distinct.values()].map((bytes) => Uint8Array.from(bytes))).catch(
+    (error: unknown) => {
+      throw new ConfigurationError('the shares do not go together: one was changed or forged.', {
+        cause: error,
+      });
+    },
+  );
+}
+
+/** Anybody can compute the checksum of a share that he makes up. */
+function isOfOneSplit(share: Share, { count, threshold, checkValue, bytes }: Share): boolean {
+  return (
+    share.count === count &&
+    share.threshold === threshold &&
+    equalInConstantTime(share.checkValue, checkValue) &&
+    share.bytes.length === bytes.length
+  );
 }
 
 function shareText({ setId, count, threshold, index, checkValue, bytes }: Share): string {
@@ -107,14 +129,33 @@ function parseShare(text: string, at: number): Share {
       `share number ${String(at + 1)} of those given is incomplete or mistyped.`,
     );
   }
-  return {
-    setId: textOf(setId),
+  const numbers = {
     count: Number(textOf(count)),
     threshold: Number(textOf(threshold)),
     index: Number(textOf(index)),
-    checkValue,
-    bytes: share,
   };
+  if (!arePossible(numbers)) {
+    throw new ConfigurationError(
+      `share number ${String(at + 1)} of those given is none that can have been made: it was changed or forged.`,
+    );
+  }
+  return { setId: textOf(setId), ...numbers, checkValue, bytes: share };
+}
+
+function arePossible({
+  count,
+  threshold,
+  index,
+}: Pick<Share, 'count' | 'threshold' | 'index'>): boolean {
+  const areWhole = [count, threshold, index].every((number) => Number.isInteger(number));
+  return (
+    areWhole &&
+    threshold >= 2 &&
+    threshold <= count &&
+    count <= MAX_SHARES &&
+    index >= 1 &&
+    index <= count
+  );
 }
 
 function checksumOf(body: Uint8Array): Buffer {

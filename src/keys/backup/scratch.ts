@@ -40,6 +40,10 @@ export class ScratchKeyStore implements KeyStore {
     return this.#filter(() => true);
   }
 
+  requireInsertable(): void {
+    // It refuses nothing: it is in memory.
+  }
+
   insertFirst({ purpose, name }: KeyRecord): Promise<boolean> {
     return Promise.reject(new KeyNotFoundError(`the backup has no ${purpose} key "${name}".`));
   }

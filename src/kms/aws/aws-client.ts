@@ -3,7 +3,7 @@ import type * as AwsKms from '@aws-sdk/client-kms';
 import type { Require } from '../remote/optional-peer';
 import { loadPeer } from '../remote/optional-peer';
 import type { RemoteCalls } from '../remote/remote-calls';
-import { failureOf } from './failures';
+import { failureOf, isOfCredentials } from './failures';
 import type { ParsedOptions } from './options';
 
 type Sdk = typeof AwsKms;
@@ -49,18 +49,32 @@ export class AwsClient {
     call: (sdk: Sdk, client: AwsKms.KMSClient, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const sdk = loadPeer('awsKms', '@aws-sdk/client-kms', this.#require) as Sdk;
-    const client = this.#options.client ?? this.#connected(sdk);
-    return this.#calls.run(async (signal) => {
-      try {
-        return await call(sdk, client, signal);
-      } catch (error) {
-        throw failureOf(error);
-      }
-    });
+    let credentialsFailed = false;
+    const run = (client: AwsKms.KMSClient): Promise<T> =>
+      this.#calls.run(async (signal) => {
+        try {
+          return await call(sdk, client, signal);
+        } catch (error) {
+          credentialsFailed = isOfCredentials(error);
+          throw failureOf(error);
+        }
+      });
+    if (this.#options.client !== undefined) return run(this.#options.client);
+    const client = this.#connected(sdk);
+    try {
+      return await run(client);
+    } catch (error) {
+      if (!credentialsFailed) throw error;
+      // A client reads its credentials once: where they come from there may be others by now.
+      if (this.#own === client) this.close();
+      return await run(this.#connected(sdk));
+    }
   }
 
   #connected(sdk: Sdk): AwsKms.KMSClient {
-    this.#own ??= new sdk.KMSClient({ ...this.#options.settings, maxAttempts: 1 });
+    // Handed on to what reads the files of credentials, which the SDK otherwise keeps for the whole process.
+    const fresh: object = { ignoreCache: true };
+    this.#own ??= new sdk.KMSClient({ ...this.#options.settings, ...fresh, maxAttempts: 1 });
     return this.#own;
   }
 }

@@ -33,6 +33,22 @@ const REMEDIES: Readonly<Record<string, string>> = {
   InvalidSignatureException: 'the signature is refused. Check the credentials and the clock',
 };
 
+/** What may go away when the credentials are read anew. */
+const CREDENTIALS = [
+  'CredentialsProviderError',
+  'TokenProviderError',
+  'ExpiredToken',
+  'ExpiredTokenException',
+  'InvalidClientTokenId',
+  'InvalidSignatureException',
+  'UnrecognizedClientException',
+];
+
+/** Whether it is the credentials that an error of the SDK is about. */
+export function isOfCredentials(error: unknown): boolean {
+  return types.isNativeError(error) && CREDENTIALS.includes(error.name);
+}
+
 interface ServiceException {
   readonly name: string;
   readonly status: number;

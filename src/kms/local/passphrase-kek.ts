@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { createSecretKey, randomBytes, scrypt } from 'node:crypto';
 
 import { wipe } from '../../crypto/wipe';
+import { ConfigurationError } from '../../errors';
 import type { KmsHealth } from '../kms-provider';
 import type { KekForUnwrapping, KekForWrapping, LocalKek } from './local-kek';
 import type { Passphrase } from './passphrase';
@@ -132,12 +133,23 @@ function runScrypt(
   const N = 2 ** logN;
   // Node refuses what takes more than maxmem, by default 32 MiB; OpenSSL counts a little on top of 128·r·(N + p).
   const options = { N, r, p, maxmem: 128 * r * (N + p + 2) + 1024 };
-  return new Promise((resolve, reject) => {
+  return new Promise<Buffer>((resolve, reject) => {
     scrypt(passphrase, salt, KEK_BYTES, options, (error, kek) => {
       if (error) reject(error);
       else resolve(kek);
     });
+  }).catch((error: unknown) => {
+    throw notDerived(error, options.maxmem);
   });
+}
+
+/** Not an outage that goes away: trying again takes the same memory. */
+function notDerived(cause: unknown, bytes: number): ConfigurationError {
+  return new ConfigurationError(
+    `localKms: no key could be derived from the passphrase by scrypt, which takes ${String(Math.ceil(bytes / 2 ** 20))} MiB. ` +
+      'Give the process or container that much memory more, or use a key file.',
+    { cause },
+  );
 }
 
 function cacheKey(header: PassphraseHeader): string {

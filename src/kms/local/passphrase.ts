@@ -2,6 +2,8 @@ import { wipe } from '../../crypto/wipe';
 import { isWellFormed } from '../../encoding/well-formed';
 import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
 
+import { codeSuffix } from '../remote/network-failure';
+
 const MIN_CHARACTERS = 12;
 
 /**
@@ -60,8 +62,7 @@ async function ask(passphrase: Exclude<Passphrase, string>): Promise<string | un
     return await passphrase();
   } catch (error) {
     if (error instanceof FieldEncryptionError) throw error;
-    throw new KmsUnavailableError('localKms: the passphrase function failed; see the cause', {
-      cause: error,
-    });
+    // The cause is the application's own, and may hold what the function was about to return.
+    throw new KmsUnavailableError(`localKms: the passphrase function failed${codeSuffix(error)}.`);
   }
 }

@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 
 import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
+import { codeSuffix } from '../remote/network-failure';
 
 /**
  * The user PIN of the token, or a function that is asked for it whenever somebody must log in:
@@ -49,8 +50,9 @@ async function ask(pin: Exclude<Pin, string>): Promise<string | undefined> {
     return await pin();
   } catch (error) {
     if (error instanceof FieldEncryptionError) throw error;
-    throw new KmsUnavailableError('pkcs11Kms: the function for the PIN failed; see the cause', {
-      cause: error,
-    });
+    // The cause is the application's own, and may hold what the function was about to return.
+    throw new KmsUnavailableError(
+      `pkcs11Kms: the function for the PIN failed${codeSuffix(error)}.`,
+    );
   }
 }

@@ -9,6 +9,12 @@ export function codeOf(error: unknown): string | undefined {
   return typeof code === 'string' && /^[A-Z][A-Z0-9_]{1,60}$/.test(code) ? code : undefined;
 }
 
+/** The code in brackets, for a message that must not quote the error itself; nothing without one. */
+export function codeSuffix(error: unknown): string {
+  const code = codeOf(error);
+  return code === undefined ? '' : ` (${code})`;
+}
+
 /**
  * What to throw in the place of an error of the network, which is not kept: it may carry the request.
  *

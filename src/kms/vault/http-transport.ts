@@ -1,10 +1,13 @@
 import type { IncomingMessage, RequestOptions } from 'node:http';
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { request as httpsRequest } from 'node:https';
 
 import { ConfigurationError } from '../../errors';
 import { codeOf, networkFailure } from '../remote/network-failure';
+import { TransientFailure } from '../remote/transient-failure';
 import { errorsOf, refusalOf } from './replies';
+import type { TlsOptions } from './tls-options';
+import { VaultAgent } from './vault-agent';
 
 /** What node-vault hands to its HTTP client. */
 export interface TransportRequest {
@@ -31,19 +34,19 @@ const DEFAULT_MAX_BODY_BYTES = 64 * 1024;
  * check certificates.
  */
 export class HttpTransport {
-  readonly #ca: string | Buffer | undefined;
+  readonly #tls: TlsOptions;
   readonly #maxBodyBytes: number;
   #http = new HttpAgent({ keepAlive: true });
-  #https: HttpsAgent;
+  #https: VaultAgent;
 
   /**
-   * @param ca - certificates to trust in the place of the system's, PEM
+   * @param tls - what connections are secured with
    * @param maxBodyBytes - the longest answer to read
    */
-  constructor(ca: string | Buffer | undefined, maxBodyBytes = DEFAULT_MAX_BODY_BYTES) {
-    this.#ca = ca;
+  constructor(tls: TlsOptions, maxBodyBytes = DEFAULT_MAX_BODY_BYTES) {
+    this.#tls = tls;
     this.#maxBodyBytes = maxBodyBytes;
-    this.#https = this.#newHttpsAgent();
+    this.#https = new VaultAgent(tls);
   }
 
   /** @throws what `refusalOf` makes of a status that is not success; `TransientFailure` */
@@ -65,15 +68,7 @@ export class HttpTransport {
     this.#http.destroy();
     this.#https.destroy();
     this.#http = new HttpAgent({ keepAlive: true });
-    this.#https = this.#newHttpsAgent();
-  }
-
-  #newHttpsAgent(): HttpsAgent {
-    return new HttpsAgent({
-      keepAlive: true,
-      rejectUnauthorized: true,
-      ...(this.#ca === undefined ? {} : { ca: this.#ca }),
-    });
+    this.#https = new VaultAgent(this.#tls);
   }
 
   #exchange(request: TransportRequest): Promise<{ message: IncomingMessage; body: Buffer }> {
@@ -143,10 +138,10 @@ export function notVault(what: string): ConfigurationError {
 }
 
 function failureOf(error: unknown): Error {
-  if (error instanceof ConfigurationError) return error;
+  if (error instanceof ConfigurationError || error instanceof TransientFailure) return error;
   return networkFailure(
     'vaultKms',
     codeOf(error) ?? 'unknown error',
-    'Check the name in address, and give the certificate authority as ca.',
+    'Check the name in address, and give the certificate authority as ca or by VAULT_CACERT.',
   );
 }

@@ -3,6 +3,8 @@ import { isText, OptionChecks, REMOTE_OPTIONS } from '../remote/option-checks';
 import type { RemoteLimits } from '../remote/remote-calls';
 import type { Secret, VaultAuth } from './auth';
 import type { KeyPlace } from './replies';
+import type { Pem } from './tls-options';
+import { TlsOptions } from './tls-options';
 import type { TokenSource } from './token-source';
 import { givenToken, login } from './token-source';
 import type { VaultPlace } from './vault-client';
@@ -21,8 +23,18 @@ export interface VaultKmsOptions extends RemoteOptions {
   readonly mount?: string;
   /** Name of the key, of type `aes256-gcm96`, `chacha20-poly1305` or `xchacha20-poly1305`. */
   readonly key: string;
-  /** Certificate authorities to trust in the place of the system's, PEM. */
+  /**
+   * Certificate authorities to trust in the place of the system's, PEM. Defaults to the file that
+   * `VAULT_CACERT` names, and to the system's.
+   */
   readonly ca?: string | Buffer;
+  /**
+   * Certificate of this client, PEM, for a server that asks for one. Defaults to the file that
+   * `VAULT_CLIENT_CERT` names, and to none.
+   */
+  readonly clientCert?: string | Buffer;
+  /** Its private key, PEM. Defaults to the file that `VAULT_CLIENT_KEY` names. */
+  readonly clientKey?: string | Buffer;
   /** Allows `http:` to other machines, which shows token and keys to the network. Defaults to `false`. */
   readonly insecureHttp?: boolean;
 }
@@ -43,6 +55,8 @@ const NAMES: readonly string[] = [
   'mount',
   'key',
   'ca',
+  'clientCert',
+  'clientKey',
   'insecureHttp',
   ...REMOTE_OPTIONS,
 ] satisfies (keyof VaultKmsOptions)[];
@@ -64,7 +78,7 @@ const check: OptionChecks = new OptionChecks('vaultKms');
 export function parseOptions(options: VaultKmsOptions): ParsedOptions {
   check.known(options, NAMES);
   const { env } = process;
-  const { mount = 'transit', key, ca } = options;
+  const { mount = 'transit', key } = options;
   const namespace = options.namespace ?? optional(env['VAULT_NAMESPACE']);
   check.require(
     isText(key) && /^\w([\w.-]*\w)?$/.test(key),
@@ -76,16 +90,42 @@ export function parseOptions(options: VaultKmsOptions): ParsedOptions {
     `${namespace ?? ''}${mount}${key}`.length <= MAX_PLACE_CHARS,
     `namespace, mount and key must have at most ${String(MAX_PLACE_CHARS)} characters in all`,
   );
-  check.require(
-    ca === undefined || isText(ca) || Buffer.isBuffer(ca),
-    'ca must be the PEM text of certificates',
-  );
   return {
-    server: { address: parseAddress(options, env['VAULT_ADDR']), namespace, ca },
+    server: {
+      address: parseAddress(options, env['VAULT_ADDR']),
+      namespace,
+      tls: parseTls(options, env),
+    },
     place: { namespace, mount: mount.replace(/\/$/, ''), key },
     source: parseSource(options, env['VAULT_TOKEN']),
     limits: check.limits(options),
   };
+}
+
+function parseTls(options: VaultKmsOptions, env: NodeJS.ProcessEnv): TlsOptions {
+  const ca = parsePem('ca', options.ca, env, 'VAULT_CACERT');
+  const cert = parsePem('clientCert', options.clientCert, env, 'VAULT_CLIENT_CERT');
+  const key = parsePem('clientKey', options.clientKey, env, 'VAULT_CLIENT_KEY');
+  check.require(
+    (cert === undefined) === (key === undefined),
+    'clientCert and clientKey go together, here or as VAULT_CLIENT_CERT and VAULT_CLIENT_KEY',
+  );
+  return new TlsOptions(ca, cert && key && { cert, key });
+}
+
+function parsePem(
+  name: string,
+  given: unknown,
+  env: NodeJS.ProcessEnv,
+  variable: string,
+): Pem | undefined {
+  check.require(
+    given === undefined || isText(given) || Buffer.isBuffer(given),
+    `${name} must be PEM text`,
+  );
+  if (given !== undefined) return { pem: given };
+  const file = optional(env[variable]);
+  return file === undefined ? undefined : { file, of: variable };
 }
 
 function parseAddress({ address, insecureHttp = false }: VaultKmsOptions, env?: string): string {

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 
 import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
+import { codeSuffix } from '../remote/network-failure';
 import type { Secret, VaultAuth } from './auth';
 
 /** A token as it comes from a login. */
@@ -87,6 +88,6 @@ async function call(name: string, secret: Exclude<Secret, string>): Promise<stri
   } catch (error) {
     if (error instanceof FieldEncryptionError) throw error;
     // The cause is the application's own, and may hold what the function was about to return.
-    throw new KmsUnavailableError(`vaultKms: the function for ${name} failed.`);
+    throw new KmsUnavailableError(`vaultKms: the function for ${name} failed${codeSuffix(error)}.`);
   }
 }

@@ -2,6 +2,7 @@ import { loadPeer } from '../remote/optional-peer';
 import type { Require } from '../remote/optional-peer';
 import type { TransportReply, TransportRequest } from './http-transport';
 import { HttpTransport } from './http-transport';
+import type { TlsOptions } from './tls-options';
 
 /** The part of node-vault in use. */
 interface NodeVault {
@@ -17,7 +18,7 @@ type NodeVaultFactory = (config: object) => NodeVault;
 export interface VaultPlace {
   readonly address: string;
   readonly namespace: string | undefined;
-  readonly ca: string | Buffer | undefined;
+  readonly tls: TlsOptions;
   /** The longest answer to read, in bytes. Defaults to 64 KiB. */
   readonly maxBodyBytes?: number;
 }
@@ -38,7 +39,7 @@ export class VaultClient {
 
   constructor(place: VaultPlace, require_?: Require) {
     this.#place = place;
-    this.#transport = new HttpTransport(place.ca, place.maxBodyBytes);
+    this.#transport = new HttpTransport(place.tls, place.maxBodyBytes);
     this.#require = require_;
   }
 

@@ -1,7 +1,7 @@
-import { ConfigurationError } from '../../errors';
 import type { RemoteCalls } from '../remote/remote-calls';
 import { notVault } from './http-transport';
 import type { Lease, TokenSource } from './token-source';
+import { RefusedLogins } from './refused-logins';
 import type { VaultClient } from './vault-client';
 import { VaultRefusal } from './vault-refusal';
 
@@ -9,6 +9,8 @@ import { VaultRefusal } from './vault-refusal';
 const RENEW_AT = 2 / 3;
 /** Of a lease that came back shorter than this part of the first one, the end is near: log in. */
 const WORTH_RENEWING = 1 / 2;
+/** How long a token that is denied is taken for what the policy says, and not for one that was revoked. */
+const BETWEEN_DENIALS_MS = 10_000;
 const SHORTEST_WAIT_MS = 1_000;
 /** What a timer of Node.js can hold. */
 const LONGEST_WAIT_MS = 2 ** 31 - 1;
@@ -26,6 +28,9 @@ export class VaultSession {
   readonly #source: TokenSource;
   #held: Held | undefined;
   #login: Promise<Held> | undefined;
+  readonly #refused = new RefusedLogins();
+  /** When a new token was fetched because one was denied. */
+  #lastDenial = -Infinity;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -47,7 +52,13 @@ export class VaultSession {
   async tokenAfter(refused: string): Promise<string | undefined> {
     if (!this.#source.again) return undefined;
     // Somebody else may have logged in while the refused call was on its way.
-    if (this.#held?.token === refused) this.#forget();
+    if (this.#held?.token === refused) {
+      // A new token was denied as well a moment ago: another one is of no more use.
+      const now = performance.now();
+      if (now - this.#lastDenial < BETWEEN_DENIALS_MS) return undefined;
+      this.#lastDenial = now;
+      this.#forget();
+    }
     const { token } = this.#held ?? (await this.#logIn());
     return token === refused ? undefined : token;
   }
@@ -55,6 +66,8 @@ export class VaultSession {
   /** Forgets the token. */
   close(): void {
     this.#forget();
+    this.#refused.forget();
+    this.#lastDenial = -Infinity;
     this.#closed = true;
   }
 
@@ -82,16 +95,16 @@ export class VaultSession {
   }
 
   async #postLogin(path: string, body: object): Promise<Lease> {
+    this.#refused.require(path, body);
     try {
-      return await this.#calls.run(async (signal) =>
+      const lease = await this.#calls.run(async (signal) =>
         parseLease(await this.#client.write(path, body, { token: undefined, signal })),
       );
+      this.#refused.forget();
+      return lease;
     } catch (error) {
       if (!(error instanceof VaultRefusal)) throw error;
-      throw new ConfigurationError(
-        `vaultKms: the login at ${path.replace(/\/login\/.*/, '/login')} is refused ` +
-          `(status ${String(error.status)}). Check the credentials, the role and auth.mount.`,
-      );
+      throw this.#refused.remember(path, body, error.status);
     }
   }
 

@@ -5,6 +5,7 @@ import { UnsupportedQueryError } from '../../errors';
 import { describeColumn } from '../encrypted-column';
 import { installationOf } from '../installation';
 import type { Installation } from '../installation';
+import { lend, share } from '../lent-connection';
 import { restoreStored } from '../stand-in';
 import { changeInto } from './builder-changes';
 import { countedSelects } from './counted-selects';
@@ -65,7 +66,13 @@ export class EncryptingSelectQueryBuilder<
     return withStatementKeys(this, () => super.getQueryAndParameters() as [string, unknown[]]);
   }
 
+  protected override obtainQueryRunner(): QueryRunner {
+    return this.queryRunner ?? lend(super.obtainQueryRunner());
+  }
+
   protected override async executeEntitiesAndRawResults(queryRunner: QueryRunner) {
+    // Relations that are loaded by queries of their own may be so at the same time.
+    if (queryRunner === this.queryRunner) share(queryRunner);
     const installation = this.#installation;
     const { joinAttributes, skip, take } = this.expressionMap;
     const pages = joinAttributes.length > 0 && (skip !== undefined || take !== undefined);

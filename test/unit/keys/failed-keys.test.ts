@@ -1,8 +1,9 @@
 import { KeyNotFoundError, KmsUnavailableError } from '../../../src/errors';
+import { notWhileHeld } from '../../../src/keys/brief-wait';
 import { FailedKeys } from '../../../src/keys/failed-keys';
 
 describe('FailedKeys', () => {
-  it('holds what cannot change soon for settled, for a second', () => {
+  it('holds what has failed for settled, for a second', () => {
     const failed = new FailedKeys();
     failed.remember('a', new KeyNotFoundError('gone'), 0);
     expect(failed.isSettled('a', 999)).toBe(true);
@@ -10,12 +11,11 @@ describe('FailedKeys', () => {
     expect(failed.isSettled('b', 0)).toBe(false);
   });
 
-  it('holds nothing for settled that a retry may cure', () => {
+  it('does not hold for settled what only had no time to wait', () => {
     const failed = new FailedKeys();
-    failed.remember('a', new KmsUnavailableError('down'), 0);
-    failed.remember('b', new Error('ECONNRESET'), 0);
+    failed.remember('a', notWhileHeld([], 3000), 0);
     expect(failed.isSettled('a', 0)).toBe(false);
-    expect(failed.isSettled('b', 0)).toBe(false);
+    expect(failed.error('a')).toBeInstanceOf(KmsUnavailableError);
   });
 
   it('keeps the last reason until it is forgotten', () => {

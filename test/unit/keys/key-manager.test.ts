@@ -336,7 +336,29 @@ describe('KeyManager while the KMS is down', () => {
     await expect(keys.prepare(['default'], DATA_ONLY)).rejects.toBe(kms.outage);
   });
 
-  it('works again as soon as the KMS is back', async () => {
+  it('remembers a failure for a second, in which nobody asks again', async () => {
+    const { keys, kms, clock } = startProcess();
+    await keys.prepare(['default'], BOTH);
+    const { prefix } = keys.activeKey('default');
+    clock.advance(MAX_AGE_MS);
+    kms.outage = new Error('down');
+    await expect(keys.prepare(['default'], BOTH)).rejects.toThrow(KmsUnavailableError);
+    await keys.load([prefix]);
+    const { unwraps } = kms;
+
+    clock.advance(999);
+    await expect(keys.prepare(['default'], BOTH)).rejects.toThrow(KmsUnavailableError);
+    await keys.load([prefix]);
+    expect(kms.unwraps).toBe(unwraps);
+
+    kms.outage = undefined;
+    clock.advance(1);
+    await keys.prepare(['default'], BOTH);
+    await keys.load([prefix]);
+    expect(keys.keyByPrefix(prefix)).toBe(keys.activeKey('default'));
+  });
+
+  it('works again as soon as the KMS is back, for who insists', async () => {
     const { keys, kms, clock } = startProcess();
     await keys.prepare(['default'], BOTH);
     const { prefix } = keys.activeKey('default');
@@ -347,7 +369,7 @@ describe('KeyManager while the KMS is down', () => {
     expect(() => keys.keyByPrefix(prefix)).toThrow(KmsUnavailableError);
 
     kms.outage = undefined;
-    await keys.prepare(['default'], BOTH);
+    await keys.prepare(['default'], { ...BOTH, insists: true });
     expect(keys.missing([prefix])).toEqual([]);
 
     expect(keys.activeKey('default').prefix).toBe(prefix);
@@ -381,7 +403,7 @@ describe('KeyManager while the KMS is down', () => {
     expect(store.rows).toEqual([]);
 
     kms.outage = undefined;
-    await keys.prepare(['default'], BOTH);
+    await keys.prepare(['default'], { ...BOTH, insists: true });
     expect(store.rows).toHaveLength(2);
   });
 

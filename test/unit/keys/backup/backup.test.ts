@@ -1,3 +1,7 @@
+import { createHash } from 'node:crypto';
+
+import { lengthPrefixed, readLengthPrefixed } from '../../../../src/encoding/length-prefixed';
+import { FieldEncryptionError } from '../../../../src/errors';
 import { FakeKms, NO_ROWS, prepare, sameKey, startProcess } from '../../../support/key-fixtures';
 import type { Process } from '../../../support/key-fixtures';
 
@@ -17,6 +21,20 @@ interface EditableBackup {
   check: string;
   content: string;
   protection: Record<string, unknown>;
+}
+
+/** Set id, count, threshold, index, check value and bytes. */
+type ShareFields = [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array];
+
+/** A share that somebody has made up of another; its checksum takes no secret. */
+function forged(share: string, change: (fields: ShareFields) => void): string {
+  const [prefix = '', encoded = ''] = share.split('.');
+  const body = Buffer.from(encoded, 'base64url').subarray(0, -8);
+  const fields = readLengthPrefixed(body) as ShareFields;
+  change(fields);
+  const changed = lengthPrefixed(fields);
+  const checksum = createHash('sha256').update(changed).digest().subarray(0, 8);
+  return `${prefix}.${Buffer.concat([changed, checksum]).toString('base64url')}`;
 }
 
 /** The file with one member of its JSON changed. */
@@ -257,6 +275,22 @@ describe('restoring', () => {
       });
     },
   );
+
+  it.each<[string, (fields: ShareFields) => void]>([
+    ['another threshold', (fields) => (fields[2] = Buffer.from('2'))],
+    ['no threshold', (fields) => (fields[2] = Buffer.from('none'))],
+    ['a number out of range', (fields) => (fields[3] = Buffer.from('300'))],
+    ['no bytes', (fields) => (fields[5] = new Uint8Array())],
+    ['bytes of another length', (fields) => (fields[5] = fields[5].subarray(1))],
+    ['bytes of nothing', (fields) => (fields[5] = Buffer.alloc(33))],
+  ])('refuses a share made up with %s by a typed error', async (_, change) => {
+    const { keys } = await started();
+    const { file, shares } = await keys.operations.backup(SPLIT);
+    const given = shares.slice(0, 3).map((share, at) => (at === 1 ? forged(share, change) : share));
+    await expect(
+      startProcess().keys.operations.restore(file, { shares: given }),
+    ).rejects.toBeInstanceOf(FieldEncryptionError);
+  });
 
   it('refuses a backup of another application, another KMS, or another kind of opener', async () => {
     const { keys } = await started();

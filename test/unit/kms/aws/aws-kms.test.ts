@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
 import { KMSClient } from '@aws-sdk/client-kms';
 
 import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../../../src/errors';
@@ -279,5 +283,54 @@ describe('awsKms', () => {
     const error = await rejection(client.describeKey({ KeyId: 'alias/clinic' }));
     expect(error).toBeInstanceOf(ConfigurationError);
     expect(error.message).toContain('npm install @aws-sdk/client-kms');
+  });
+});
+
+describe('awsKms with the credentials of a file', () => {
+  it('reads the file again when they are refused, once a call', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'field-encryption-aws-'));
+    const path = join(folder, 'credentials');
+    const write = (id: string): void => {
+      writeFileSync(
+        path,
+        `[default]\naws_access_key_id=${id}\naws_secret_access_key=${SECRET_ACCESS_KEY}\n`,
+      );
+    };
+    const kept = { ...process.env };
+    for (const name of ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_PROFILE']) {
+      Reflect.deleteProperty(process.env, name);
+    }
+    Object.assign(process.env, {
+      AWS_SHARED_CREDENTIALS_FILE: path,
+      AWS_CONFIG_FILE: join(folder, 'none'),
+      AWS_EC2_METADATA_DISABLED: 'true',
+    });
+    const kms = awsKms({
+      keyId: arn(double.makeKey()),
+      endpoint: double.endpoint,
+      timeoutMs: 1000,
+      totalTimeoutMs: 3000,
+    });
+    opened.push(kms);
+    const users = (): string[] =>
+      double.http.calls.map(
+        ({ headers }) => /Credential=(\w+)/.exec(String(headers.authorization))?.[1] ?? '',
+      );
+    try {
+      write('FIRST');
+      await kms.wrapKey(KEY, BINDING);
+      write('SECOND');
+      double.http.fail({ times: 1, ...exception('ExpiredTokenException') });
+      await kms.wrapKey(KEY, BINDING);
+      expect(users()).toEqual(['FIRST', 'FIRST', 'SECOND']);
+
+      double.http.fail({ times: 2, ...exception('ExpiredTokenException') });
+      const error = await rejection(kms.wrapKey(KEY, BINDING));
+      expect(error).toBeInstanceOf(ConfigurationError);
+      expect(users()).toHaveLength(5);
+    } finally {
+      process.env = kept;
+      rmSync(folder, { recursive: true });
+    }
   });
 });

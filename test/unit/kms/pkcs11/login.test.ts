@@ -101,16 +101,15 @@ describeOn(softHsm, 'The login', () => {
   });
 
   it('says so when there is no PIN, or the function for it fails', async () => {
-    const vaultIsAway = (): Promise<string> => Promise.reject(new Error('vault is away'));
+    const vaultIsAway = (): Promise<string> => Promise.reject(new Error(`no JSON: ${WRONG_PIN}`));
 
     expect(await rejection(open(() => undefined).wrapKey(KEY, BINDING))).toBeInstanceOf(
       ConfigurationError,
     );
-    expect(await rejection(open(vaultIsAway).wrapKey(KEY, BINDING))).toMatchObject({
-      code: 'ERR_KMS_UNAVAILABLE',
-      retryable: true,
-      cause: new Error('vault is away'),
-    });
+    const failure = await rejection(open(vaultIsAway).wrapKey(KEY, BINDING));
+    expect(failure).toMatchObject({ code: 'ERR_KMS_UNAVAILABLE', retryable: true });
+    // It may hold what it was about to return.
+    expect(inspect(failure, { depth: 9, showHidden: true })).not.toContain(WRONG_PIN);
     expect(logins()).toBe(0);
   });
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { ConfigurationError } from '../../../../src/errors';
 import { vaultKms } from '../../../../src/kms/vault';
 import { RemoteCalls } from '../../../../src/kms/remote/remote-calls';
+import { TlsOptions } from '../../../../src/kms/vault/tls-options';
 import { VaultClient } from '../../../../src/kms/vault/vault-client';
 import { rejection, shown } from '../../../support/remote-kms';
 
@@ -61,7 +62,7 @@ describe('vaultKms', () => {
 
   it('says what to install where node-vault is not', async () => {
     const client = new VaultClient(
-      { address: GOOD.address, namespace: undefined, ca: undefined },
+      { address: GOOD.address, namespace: undefined, tls: new TlsOptions(undefined) },
       () => {
         throw new Error('Cannot find module');
       },

@@ -1,0 +1,165 @@
+import { randomBytes } from 'node:crypto';
+import { Entity, PrimaryColumn } from 'typeorm';
+import type { DataSource, Logger } from 'typeorm';
+import { ConfigurationError, Encrypted, fieldEncryption, KeyStateError } from '../../src';
+import type { KeyEvent } from '../../src';
+import { DATABASES } from '../support/databases';
+import type { TestDatabase } from '../support/databases';
+import { Cleanup, protect, rejection } from '../support/protected-database';
+import { StatementLog } from '../support/statement-log';
+
+@Entity()
+class Memo {
+  @PrimaryColumn() id!: number;
+  @Encrypted() text!: string;
+}
+
+/** Keeps warnings. */
+class WarningLog extends StatementLog {
+  readonly warnings: unknown[] = [];
+  override log(level: unknown, message: unknown): void {
+    if (level === 'warn') this.warnings.push(message);
+  }
+}
+
+const kind = DATABASES.find(({ type }) => type === 'postgres');
+const describePostgres = kind?.unavailable === undefined ? describe : describe.skip;
+
+describePostgres('A database role (postgres)', () => {
+  const cleanup = new Cleanup();
+  const roles: string[] = [];
+  let database: TestDatabase;
+  let owner: DataSource;
+
+  beforeEach(async () => {
+    if (kind === undefined) throw new Error('no PostgreSQL');
+    database = await cleanup.create(kind, { entities: [Memo], synchronize: true });
+    owner = await cleanup.add(protect(database)).initialize();
+    await owner.getRepository(Memo).insert({ id: 1, text: 'one' });
+  });
+
+  afterEach(async () => {
+    for (const role of roles.splice(0)) {
+      await owner.query(`DROP OWNED BY ${role} CASCADE`);
+      await owner.query(`DROP ROLE ${role}`);
+    }
+    await cleanup.run();
+  });
+
+  /** A DataSource of a role with these rights. */
+  async function as(rights: readonly string[], events: KeyEvent[] = [], logger?: Logger) {
+    const role = `role_${randomBytes(6).toString('hex')}`;
+    roles.push(role);
+    await owner.query(`CREATE ROLE ${role} LOGIN PASSWORD '${role}'`);
+    for (const right of rights) await owner.query(`GRANT ${right} TO ${role}`);
+    const url = new URL((database.dataSourceOptions as { url: string }).url);
+    url.username = url.password = role;
+    const dataSourceOptions = {
+      ...database.dataSourceOptions,
+      ...{ url: url.href, synchronize: false },
+      ...(logger && { logger }),
+    } as TestDatabase['dataSourceOptions'];
+    const onEvent = (event: KeyEvent): unknown => events.push(event);
+    return cleanup.add(protect({ ...database, dataSourceOptions }, { onEvent })).initialize();
+  }
+
+  it('that may only read keeps no revocation waiting', async () => {
+    const reader = await as(['SELECT ON ALL TABLES IN SCHEMA public']);
+    const runner = reader.createQueryRunner();
+    try {
+      await runner.startTransaction();
+      // What former versions have locked, and all that the role may lock.
+      await runner.query(
+        "SELECT pg_advisory_xact_lock(hashtext('typeorm-field-encryption:field_encryption_audit'))",
+      );
+      for (const table of ['field_encryption_audit', 'data_keys']) {
+        await runner.query(`LOCK TABLE ${table} IN ACCESS SHARE MODE`);
+        expect(
+          await rejection(
+            runner.query(`SELECT 1`).then(() => reader.query(`SELECT 1 FROM ${table} FOR SHARE`)),
+          ),
+        ).toMatchObject({ code: '42501' });
+      }
+      const [key] = await fieldEncryption(owner).keys.list();
+      await fieldEncryption(owner).keys.revoke(key?.id ?? '');
+    } finally {
+      await runner.rollbackTransaction();
+      await runner.release();
+    }
+    expect(await fieldEncryption(owner).audit.verify()).toMatchObject({ ok: true });
+  });
+
+  it('that holds what a change of keys needs does so for a limited time', async () => {
+    await owner.query(`ALTER DATABASE ${String(owner.driver.database)} SET lock_timeout = '300ms'`);
+    const operator = await cleanup.add(protect(database)).initialize();
+    const runner = owner.createQueryRunner();
+    try {
+      await runner.startTransaction();
+      await runner.query('LOCK TABLE data_keys IN SHARE MODE');
+      const failure = await rejection(fieldEncryption(operator).keys.rotate());
+      expect(failure).toBeInstanceOf(KeyStateError);
+      expect(failure).toMatchObject({ retryable: true });
+      expect(failure.message).toContain('pg_blocking_pids');
+    } finally {
+      await runner.rollbackTransaction();
+      await runner.release();
+    }
+    await fieldEncryption(operator).keys.rotate();
+    expect(await fieldEncryption(operator).audit.verify()).toMatchObject({ ok: true });
+  });
+
+  it('that writes to the audit log at the same time goes before or after, and breaks no chain', async () => {
+    const others = await Promise.all(
+      [1, 2, 3].map(() => cleanup.add(protect(database)).initialize()),
+    );
+    const rotations = others.flatMap((other) =>
+      [1, 2].map(() => fieldEncryption(other).keys.rewrap({ force: true })),
+    );
+    await Promise.all(rotations);
+    expect(await fieldEncryption(owner).audit.verify()).toMatchObject({ ok: true });
+  });
+
+  it('without rights on a table is told so, and not that the table is missing', async () => {
+    const rights = ['SELECT, INSERT, UPDATE ON data_keys', 'SELECT, INSERT, UPDATE ON memo'];
+    const ds = await as(rights);
+    for (const [work, table] of [
+      [() => fieldEncryption(ds).keys.rotate(), 'field_encryption_audit'],
+      [() => fieldEncryption(ds).audit.list(), 'field_encryption_audit'],
+      [() => fieldEncryption(ds).reencrypt(), 'field_encryption_runs'],
+    ] as const) {
+      const failure = await rejection(work());
+      expect(failure).toBeInstanceOf(ConfigurationError);
+      expect(failure.message).toMatch(/role "role_\w+" has no permission/);
+      expect(failure.message).toContain(table);
+    }
+    // Nor does it read the key table without the right to.
+    const warnings = new WarningLog();
+    const blind = await as(['SELECT ON memo'], [], warnings);
+    expect((await rejection(fieldEncryption(blind).ready())).message).toContain('data_keys');
+    expect(String(warnings.warnings)).toContain('has no permission on table data_keys');
+  });
+
+  it('that may not write to the audit log is told which right is missing', async () => {
+    const ds = await as(['SELECT ON ALL TABLES IN SCHEMA public', 'INSERT, UPDATE ON data_keys']);
+    const failure = await rejection(fieldEncryption(ds).keys.rotate());
+    expect(failure).toBeInstanceOf(ConfigurationError);
+    expect(failure.message).toContain('INSERT');
+    expect(String(failure.cause)).toContain('field_encryption_audit');
+  });
+
+  it('that may only read the key table encrypts, and is heard of once for the use counts', async () => {
+    const events: KeyEvent[] = [];
+    const warnings = new WarningLog();
+    const ds = await as(['SELECT ON data_keys', 'SELECT, INSERT ON memo'], events, warnings);
+    await ds.getRepository(Memo).insert({ id: 2, text: 'two' });
+    expect(await ds.getRepository(Memo).findBy({ id: 2 })).toMatchObject([{ text: 'two' }]);
+    await fieldEncryption(ds).keys.list();
+    const keyId = (await fieldEncryption(ds).keys.list())[0]?.id;
+    await ds.destroy();
+    expect(events.filter(({ type }) => type === 'useCountFailed')).toEqual([
+      { type: 'useCountFailed', keyId, code: 'ERR_CONFIGURATION' },
+    ]);
+    expect(warnings.warnings).toHaveLength(1);
+    expect(String(warnings.warnings)).toContain('use_count');
+  });
+});

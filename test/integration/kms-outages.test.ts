@@ -1,0 +1,205 @@
+import { Column, Entity, ManyToOne, OneToMany, PrimaryColumn } from 'typeorm';
+import type { DataSource } from 'typeorm';
+import { BlindIndex, Encrypted, KmsUnavailableError } from '../../src';
+import type { FieldEncryptionOptions } from '../../src';
+import { installationOf } from '../../src/typeorm/installation';
+import { describeEachDatabase } from '../support/databases';
+import { FakeKms } from '../support/key-fixtures';
+import { Cleanup, protect, rejection } from '../support/protected-database';
+
+@Entity()
+class Guest {
+  @PrimaryColumn() id!: number;
+  @Encrypted() @BlindIndex() email!: string;
+  @OneToMany(() => Stay, (stay) => stay.guest, { cascade: true }) stays!: Stay[];
+}
+
+@Entity()
+class Stay {
+  @PrimaryColumn() id!: number;
+  @Encrypted() reason!: string;
+  @ManyToOne(() => Guest, (guest) => guest.stays) guest!: Guest;
+}
+
+/** Nothing of it is encrypted. */
+@Entity()
+class Room {
+  @PrimaryColumn() id!: number;
+  @Column() name!: string;
+}
+
+/** SQLite's only connection has one transaction at a time. */
+async function inTurn<T>(items: readonly T[], run: (item: T) => Promise<Error>): Promise<Error[]> {
+  const results: Error[] = [];
+  for (const item of items) results.push(await run(item));
+  return results;
+}
+
+const SCORE = Array.from({ length: 20 }, (_, i) => i);
+
+describeEachDatabase('an outage of the KMS', (kind) => {
+  const cleanup = new Cleanup();
+  let kms: FakeKms;
+  let release: () => void;
+
+  beforeEach(() => {
+    kms = new FakeKms();
+    release = () => undefined;
+  });
+
+  afterEach(async () => {
+    release();
+    await cleanup.run();
+  });
+
+  async function open(
+    poolSize: number,
+    options: Partial<FieldEncryptionOptions> = {},
+  ): Promise<DataSource> {
+    const entities = [Guest, Stay, Room];
+    const database = await cleanup.create(kind, { entities, synchronize: true, poolSize });
+    const ds = await cleanup.add(protect(database, { kms, ...options })).initialize();
+    await ds.getRepository(Room).insert({ id: 1, name: 'attic' });
+    await ds.getRepository(Guest).save({
+      ...{ id: 1, email: 'a@x.org' },
+      stays: [1, 2].map((id) => ({ id, reason: `r${String(id)}` })),
+    });
+    return ds;
+  }
+
+  /** As after `maxAgeMs`. */
+  async function forgetKeys(ds: DataSource): Promise<void> {
+    await installationOf(ds).keys.close();
+    kms.unwraps = 0;
+  }
+
+  function hang(): void {
+    kms.gate = new Promise((resolve) => {
+      release = resolve;
+    });
+  }
+
+  function plainQueries(ds: DataSource): Promise<unknown> {
+    return Promise.all(SCORE.map(() => ds.getRepository(Room).findOneByOrFail({ id: 1 })));
+  }
+
+  it.each([1, 2, 10])(
+    'asks once for the index root that 200 lookups need, with a pool of %i',
+    async (poolSize) => {
+      const ds = await open(poolSize);
+      await forgetKeys(ds);
+      const guests = await Promise.all(
+        Array.from({ length: 200 }, () =>
+          ds.getRepository(Guest).findOneBy({ email: 'nobody@x.org' }),
+        ),
+      );
+      expect(guests.every((guest) => guest === null)).toBe(true);
+      expect(kms.unwraps).toBe(1);
+    },
+  );
+
+  it.each([1, 2, 10])(
+    'keeps no query waiting that needs no key, with a pool of %i',
+    async (poolSize) => {
+      const ds = await open(poolSize);
+      await forgetKeys(ds);
+      hang();
+      const guests = ds.getRepository(Guest);
+      const waiting = Promise.all(
+        SCORE.flatMap((i) => [
+          guests.findOneBy({ email: 'a@x.org' }),
+          guests.find(),
+          guests.find({ relations: { stays: true }, order: { id: 'ASC' }, take: 1 }),
+          guests.find({ relations: { stays: true }, relationLoadStrategy: 'query' }),
+          guests.findAndCountBy({ email: 'a@x.org' }),
+          guests.countBy({ email: 'a@x.org' }),
+          guests.insert({ id: 100 + i, email: `${String(i)}@x.org` }),
+          guests.save({ id: 200 + i, email: `s${String(i)}@x.org` }),
+          guests.save({ id: 300 + i, email: 'c@x.org', stays: [{ id: 300 + i, reason: 'r' }] }),
+          guests.update({ email: 'b@x.org' }, { email: 'a@x.org' }),
+        ]),
+      );
+      await plainQueries(ds);
+      await plainQueries(ds);
+      expect(kms.unwraps).toBeLessThanOrEqual(2);
+      release();
+      const [found, all, page] = await waiting;
+      expect(found).toMatchObject({ id: 1, email: 'a@x.org' });
+      expect(all).toContainEqual(expect.objectContaining({ email: 'a@x.org' }));
+      expect(page).toMatchObject([{ email: 'a@x.org', stays: [{ id: 1 }, { id: 2 }] }]);
+      expect(kms.unwraps).toBeLessThanOrEqual(2);
+    },
+  );
+
+  it('keeps a transaction waiting for a moment, and then says that it may be tried again', async () => {
+    const ds = await open(2, { keyCache: { transactionWaitMs: 200 } });
+    await forgetKeys(ds);
+    hang();
+    const transaction = (i: number): Promise<Error> =>
+      rejection(
+        ds.transaction(async (manager) => {
+          if (i % 2 === 0) await manager.insert(Guest, { id: 10 + i, email: 'b@x.org' });
+          else await manager.find(Guest);
+        }),
+      );
+    const transactions =
+      kind.type === 'postgres' ? Promise.all(SCORE.map(transaction)) : inTurn(SCORE, transaction);
+    const plain = plainQueries(ds);
+    for (const failure of await transactions) {
+      if (!(failure instanceof KmsUnavailableError)) throw failure;
+      expect(failure).toBeInstanceOf(KmsUnavailableError);
+      expect(failure).toMatchObject({ retryable: true });
+    }
+    await plain;
+    expect(kms.unwraps).toBeLessThanOrEqual(2);
+
+    release();
+    // The key went on loading.
+    await ds.getRepository(Guest).find();
+    await ds.transaction((manager) => manager.insert(Guest, { id: 10, email: 'b@x.org' }));
+    expect(kms.unwraps).toBeLessThanOrEqual(2);
+  });
+
+  it('shares a failure among all who wait, and remembers it for a moment', async () => {
+    const ds = await open(2);
+    await forgetKeys(ds);
+    kms.outage = new Error('away');
+    const lookups = (): Promise<Error>[] =>
+      SCORE.map(() => rejection(ds.getRepository(Guest).findOneBy({ email: 'a@x.org' })));
+    const failures = await Promise.all(lookups());
+    expect(failures.every((failure) => failure instanceof KmsUnavailableError)).toBe(true);
+    await Promise.all(lookups());
+    expect(kms.unwraps).toBe(1);
+
+    const reads = (): Promise<Error>[] =>
+      SCORE.map(() => rejection(ds.getRepository(Guest).find()));
+    await Promise.all(reads());
+    await Promise.all(reads());
+    expect(kms.unwraps).toBe(2);
+  });
+
+  it('reads keys inside a transaction that holds the only connection', async () => {
+    const ds = await open(1);
+    await forgetKeys(ds);
+    const found = await ds.transaction(async (manager) => {
+      await manager.insert(Stay, { id: 9, reason: 'inside' });
+      return manager.findOne(Guest, { where: { email: 'a@x.org' }, relations: { stays: true } });
+    });
+    expect(found).toMatchObject({ email: 'a@x.org', stays: [{ reason: 'r1' }, { reason: 'r2' }] });
+  });
+
+  it('leaves a query runner that the caller has made its connection', async () => {
+    const ds = await open(2);
+    const runner = ds.createQueryRunner();
+    try {
+      const session = async (): Promise<unknown> =>
+        kind.type === 'postgres' ? runner.query('SELECT pg_backend_pid() AS pid') : 'the only one';
+      const before = await session();
+      await forgetKeys(ds);
+      await runner.manager.findOneByOrFail(Guest, { email: 'a@x.org' });
+      expect(await session()).toEqual(before);
+    } finally {
+      await runner.release();
+    }
+  });
+});
