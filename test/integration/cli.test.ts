@@ -115,6 +115,7 @@ describePostgresAndSqlite('field-encryption', (kind) => {
     expect(await runJson(['init', '--dry-run'])).toEqual({
       dryRun: true,
       tablesCreated: expect.arrayContaining(['data_keys']) as unknown,
+      columnsAdded: [],
       keysCreated: created,
     });
     expect(await runJson(['status'])).toMatchObject({
@@ -126,11 +127,13 @@ describePostgresAndSqlite('field-encryption', (kind) => {
     expect(await runJson(['init'])).toEqual({
       dryRun: false,
       tablesCreated: expect.arrayContaining(['data_keys']) as unknown,
+      columnsAdded: [],
       keysCreated: created,
     });
     expect(await runJson(['init'])).toEqual({
       dryRun: false,
       tablesCreated: [],
+      columnsAdded: [],
       keysCreated: [],
     });
     expect(await runJson(['keys', 'list'])).toEqual({
