@@ -29,6 +29,8 @@ export const LABELS = Object.freeze({
   auditKey: 'typeorm-field-encryption/v1/audit-key',
   /** Begins what is sealed of an entry of the audit log. */
   auditEntry: 'typeorm-field-encryption/v1/audit-entry',
+  /** Derives, from the key of an AEAD, the key of its hedged nonces. */
+  nonce: 'typeorm-field-encryption/v1/nonce',
   /** Derives a value that tells whether a key is the expected one. */
   keyCheckValue: 'typeorm-field-encryption/v1/check-value',
 });

@@ -1,6 +1,6 @@
 import type { AuditOptions } from '../audit/audit-options';
 import type { AuditStore } from '../audit/audit-store';
-import type { CipherSuite } from '../crypto/aead';
+import type { CipherSuite, NonceMode } from '../crypto/aead';
 import type { KmsProvider } from '../kms/kms-provider';
 import { AuditedKeyStore } from './audited-key-store';
 import { CurrentKeys } from './current-keys';
@@ -35,6 +35,8 @@ export interface KeyManagerOptions<C> {
   readonly application: string;
   /** Suite of the data keys created from now on; existing ones keep theirs. */
   readonly suite: CipherSuite;
+  /** How data keys draw their nonces. Defaults to `'random'`. */
+  readonly nonces?: NonceMode | undefined;
   readonly cache?: KeyCacheOptions | undefined;
   readonly onEvent?: KeyEventListener | undefined;
   /** Monotonic milliseconds: ages must not follow corrections of the wall clock. Defaults to `performance.now`. */
@@ -207,6 +209,7 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   const uses = new KeyUses(options.store);
   const wrapper = new KeyWrapper(kms, application, {
     others: options.otherKms,
+    nonces: options.nonces,
     wallClock,
     counterOf: (keyId) => uses.counterOf(keyId),
   });

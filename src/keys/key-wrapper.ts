@@ -1,5 +1,6 @@
 import { randomFillSync } from 'node:crypto';
 
+import type { NonceMode } from '../crypto/aead';
 import { AEAD_KEY_BYTES } from '../crypto/aead';
 import { equalInConstantTime } from '../crypto/constant-time';
 import { wipe } from '../crypto/wipe';
@@ -33,6 +34,8 @@ export interface KeyWrapperOptions {
   readonly wallClock?: (() => Date) | undefined;
   /** The counter that a key is used with. Defaults to one that nobody reads. */
   readonly counterOf?: ((keyId: string) => UseCounter) | undefined;
+  /** How data keys draw their nonces. Defaults to `'random'`. */
+  readonly nonces?: NonceMode | undefined;
 }
 
 /** Makes and unwraps keys: where their bytes are in the open, and where they are wiped. */
@@ -41,6 +44,7 @@ export class KeyWrapper {
   readonly #application: string;
   readonly #wallClock: () => Date;
   readonly #counterOf: (keyId: string) => UseCounter;
+  readonly #nonces: NonceMode;
   readonly #unwraps = new SingleFlight<UnwrappedKey>();
 
   constructor(kms: KmsProvider, application: string, options: KeyWrapperOptions = {}) {
@@ -48,6 +52,7 @@ export class KeyWrapper {
     this.#application = application;
     this.#wallClock = options.wallClock ?? (() => new Date());
     this.#counterOf = options.counterOf ?? (() => ({ pending: 0 }));
+    this.#nonces = options.nonces ?? 'random';
   }
 
   /**
@@ -80,7 +85,7 @@ export class KeyWrapper {
       const uses = this.#counterOf(record.id);
       const bytes = await this.providers.unwrap(record);
       try {
-        return importKey(record, bytes, uses);
+        return importKey(record, bytes, { uses, nonces: this.#nonces });
       } finally {
         wipe(bytes);
       }

@@ -163,8 +163,8 @@ export class CryptoThread {
 }
 
 function sentKey(key: DataKey): SentKey {
-  const { id, name, version, suite } = key;
-  return { id, name, version, suite, secret: secretOf(key) };
+  const { id, name, version, suite, aead } = key;
+  return { id, name, version, suite, secret: secretOf(key), nonces: aead.nonces };
 }
 
 /** Nothing is where it should be when a damaged value has the separator in it. */
