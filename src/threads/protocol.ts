@@ -1,5 +1,4 @@
 import type { KeyObject } from 'node:crypto';
-import type { NonceMode } from '../crypto/aead';
 import type { FieldValue } from '../encoding/value-codec';
 import type { FieldPolicy } from '../field/field-policy';
 import type { DataKey } from '../keys/data-key';
@@ -7,7 +6,7 @@ import type { DataKey } from '../keys/data-key';
 /** A data key on its way to a thread of this process. The key object has the bytes out of reach. */
 export interface SentKey extends Pick<DataKey, 'id' | 'name' | 'version' | 'suite'> {
   readonly secret: KeyObject;
-  readonly nonces: NonceMode;
+  readonly nonces: DataKey['aead']['nonces'];
 }
 
 /** Ciphertexts of one text column. */

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
+import { counted } from '../../doctor/counted';
 import type { RestoredKey } from '../../keys/backup/restore-backup';
 import { openerOf } from '../backup-access';
 import type { OpenerOptions } from '../backup-access';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
-import { counted, table } from '../table';
+import { table } from '../table';
 
 /** Puts the missing keys of a backup into the key table. */
 export async function keysRestore(

@@ -1,7 +1,7 @@
 import type { KeyInfo } from '../keys/key-info';
 import type { MaintenanceReport } from '../keys/key-maintenance';
 import type { ColumnStatus } from '../reencryption/status';
-import { counted } from './table';
+import { counted } from './counted';
 
 /** Something an operator has to do. */
 export interface Due {
@@ -10,12 +10,13 @@ export interface Due {
   readonly reason: string;
 }
 
-/** What the state of keys and columns asks for. */
-export interface Findings {
+/** What is known of the keys, and of the rows that need them. */
+export interface WorkState {
   readonly keyTable: boolean;
   /** Key names that the entities write with. */
   readonly keyNames: readonly string[];
   readonly keys: readonly KeyInfo[];
+  /** Empty where they were not counted. */
   readonly columns: readonly ColumnStatus[];
   /** What `keys maintain --dry-run` says; `null` without a key table. */
   readonly maintenance: MaintenanceReport | null;
@@ -26,18 +27,22 @@ export interface Findings {
 }
 
 /** What is due, most urgent first. */
-export function whatIsDue(findings: Findings): Due[] {
+export function whatIsDue(state: WorkState): Due[] {
   return [
-    ...missingParts(findings),
-    ...findings.columns.flatMap(unreadableRows),
-    ...findings.columns.flatMap(cleartextRows),
-    ...findings.keys.flatMap((key) => expired(key, findings.now)),
-    ...maintenanceDue(findings),
-    ...staleRows(findings),
+    ...missingParts(state),
+    ...state.columns.flatMap(unreadableRows),
+    ...state.columns.flatMap(cleartextRows),
+    ...policiesDue(state),
+    ...staleRows(state),
   ];
 }
 
-function missingParts({ keyTable, keyNames, keys, missingTables }: Findings): Due[] {
+/** What policies ask for: rotations, activations, destructions. */
+export function policiesDue(state: WorkState): Due[] {
+  return [...state.keys.flatMap((key) => expired(key, state.now)), ...maintenanceDue(state)];
+}
+
+function missingParts({ keyTable, keyNames, keys, missingTables }: WorkState): Due[] {
   const active = activeNames(keys);
   const inactive = keyNames.filter((name) => !active.has(name));
   const keyless = inactive.filter((name) => keys.every((key) => key.name !== name));
@@ -83,7 +88,7 @@ function expired(key: KeyInfo, now: Date): Due[] {
 }
 
 /** What the policies ask for at this moment. */
-function maintenanceDue({ maintenance, columns }: Findings): Due[] {
+function maintenanceDue({ maintenance, columns }: WorkState): Due[] {
   if (maintenance === null) return [];
   const { announced, activated, destroyed, failures } = maintenance;
   const needed = new Set(columns.flatMap(({ keys }) => keys.map(({ keyId }) => keyId)));
@@ -107,7 +112,7 @@ function activeNames(keys: readonly KeyInfo[]): ReadonlySet<string> {
   return new Set(keys.filter(({ state }) => state === 'active').map(({ name }) => name));
 }
 
-function titled({ name, version }: KeyInfo): string {
+export function titled({ name, version }: KeyInfo): string {
   return `key "${name}" version ${String(version)}`;
 }
 
@@ -132,7 +137,7 @@ function cleartextRows({ entity, property, cleartextRows: rows }: ColumnStatus):
   ];
 }
 
-function staleRows({ columns, keys: all }: Findings): Due[] {
+function staleRows({ columns, keys: all }: WorkState): Due[] {
   const active = activeNames(all);
   const stale = columns
     .flatMap(({ keys }) => keys)
