@@ -75,5 +75,15 @@ export interface Finding {
 }
 
 export function finding(code: FindingCode, message: string, remedy = ''): Finding {
-  return { code, level: FINDING_LEVELS[code], message, remedy };
+  return {
+    code,
+    level: FINDING_LEVELS[code],
+    message: printable(message),
+    remedy: printable(remedy),
+  };
+}
+
+/** Names come from the database, too, and must not steer a terminal. */
+function printable(text: string): string {
+  return text.replace(/\p{C}/gu, '?');
 }
