@@ -111,7 +111,8 @@ module.exports = {
       severity: 'error',
       from: {
         path: '^src/',
-        pathNot: '^src/((typeorm|reencryption|schema|doctor|cli)/|(field-encryption|data-keys)\\.ts$)',
+        pathNot:
+          '^src/((typeorm|reencryption|schema|doctor|cli)/|(field-encryption|data-keys)\\.ts$)',
       },
       to: { path: 'node_modules/typeorm(-0\\.3)?/' },
     },

@@ -112,7 +112,7 @@ function activeNames(keys: readonly KeyInfo[]): ReadonlySet<string> {
   return new Set(keys.filter(({ state }) => state === 'active').map(({ name }) => name));
 }
 
-export function titled({ name, version }: KeyInfo): string {
+function titled({ name, version }: KeyInfo): string {
   return `key "${name}" version ${String(version)}`;
 }
 
