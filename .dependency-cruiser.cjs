@@ -35,11 +35,21 @@ const mayImport = {
     'encoding',
   ],
   schema: ['reencryption/encrypted-table', 'typeorm'],
+  doctor: [
+    'schema/postgres-catalog',
+    'reencryption',
+    'typeorm',
+    'keys',
+    'kms/kms-provider',
+    'kms/local/local-kms-provider',
+    'format',
+  ],
   cli: [
     'field-encryption',
     'data-keys',
     'audit-trail',
     '../migrations',
+    'doctor',
     'schema',
     'reencryption',
     'typeorm',
@@ -101,7 +111,8 @@ module.exports = {
       severity: 'error',
       from: {
         path: '^src/',
-        pathNot: '^src/((typeorm|reencryption|schema|cli)/|(field-encryption|data-keys)\\.ts$)',
+        pathNot:
+          '^src/((typeorm|reencryption|schema|doctor|cli)/|(field-encryption|data-keys)\\.ts$)',
       },
       to: { path: 'node_modules/typeorm(-0\\.3)?/' },
     },

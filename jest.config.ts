@@ -22,7 +22,7 @@ const common: Project = {
 };
 
 /** Folders of test/unit whose subjects import TypeORM: they run once for each of its majors. */
-const typeormFolders = ['typeorm', 'reencryption', 'cli'];
+const typeormFolders = ['typeorm', 'reencryption', 'cli', 'doctor'];
 
 const withTypeorm: Project = {
   ...common,

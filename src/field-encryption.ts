@@ -2,6 +2,8 @@ import type { DataSource, EntityManager, EntityTarget, ObjectLiteral } from 'typ
 import { AuditTrail } from './audit-trail';
 import { DataKeys } from './data-keys';
 import { ConfigurationError } from './errors';
+import { examine } from './doctor/doctor';
+import type { Finding } from './doctor/finding';
 import type { BlindIndex } from './field/blind-index';
 import { run } from './reencryption/run';
 import type { RunOptions } from './reencryption/run-options';
@@ -44,6 +46,14 @@ export class FieldEncryption {
    */
   async ready(): Promise<void> {
     await this.#installation.requireAll();
+  }
+
+  /**
+   * Looks for what is wrong or weak in configuration, KMS, keys, tables, logs and packages, the worst
+   * first. Reads only, needs SELECT rights, and does not throw: what cannot be looked at is a finding.
+   */
+  doctor(): Promise<Finding[]> {
+    return examine(this.#installation);
   }
 
   /** Counts the rows of every encrypted column: NULL, cleartext, and under each data-key version. */

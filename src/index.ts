@@ -4,6 +4,7 @@ export type { AuditProblem, BrokenEntry } from './audit/audit-verification';
 export type { AuditTrail, AuditVerifyOptions } from './audit-trail';
 export type { CipherSuite } from './crypto/aead';
 export type { DataKeys, DestroyOptions, RevocationReport } from './data-keys';
+export type { Finding, FindingCode, FindingLevel } from './doctor/finding';
 export * from './errors';
 export { fieldEncryption } from './field-encryption';
 export type { FieldEncryption, ValueOptions } from './field-encryption';

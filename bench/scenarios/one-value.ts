@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { createAead } from '../../src/crypto/aead';
 import type { Aead } from '../../src/crypto/aead';
+import { RANDOM_NONCES } from '../../src/crypto/nonces';
 import { Xaes256Gcm } from '../../src/crypto/xaes-256-gcm';
 import { FieldCipher } from '../../src/field/field-cipher';
 import { tunedGcm, tunedSodium } from '../floor';
@@ -114,12 +115,18 @@ function allContenders(): Contender[] {
   const peer = typeormEncrypted();
   const candidates: (Omit<Contender, 'cipher'> & { cipher: TextCipher | undefined })[] = [
     { name: VARIANTS.gcmFloor, cipher: floorCipher(tunedGcm()) },
-    { name: VARIANTS.xaes, cipher: fieldCipher(createAead('xaes-256-gcm', randomBytes(32))) },
-    { name: VARIANTS.xaesUncached, cipher: fieldCipher(new Xaes256Gcm(randomBytes(32), 1)) },
+    {
+      name: VARIANTS.xaes,
+      cipher: fieldCipher(createAead('xaes-256-gcm', randomBytes(32), 'random')),
+    },
+    {
+      name: VARIANTS.xaesUncached,
+      cipher: fieldCipher(new Xaes256Gcm(randomBytes(32), RANDOM_NONCES, 1)),
+    },
     { name: VARIANTS.sodiumFloor, cipher: sodium === undefined ? undefined : floorCipher(sodium) },
     {
       name: VARIANTS.xchacha,
-      cipher: fieldCipher(createAead('xchacha20-poly1305', randomBytes(32))),
+      cipher: fieldCipher(createAead('xchacha20-poly1305', randomBytes(32), 'random')),
     },
     {
       name: VARIANTS.typeormEncrypted,

@@ -1,3 +1,4 @@
+import { counted } from '../doctor/counted';
 import type { WritingMode } from '../reencryption/run-mode';
 import type { RunOptions } from '../reencryption/run-options';
 import { enqueueRun } from '../reencryption/pg-boss';
@@ -5,7 +6,6 @@ import { EXIT_CODES } from './exit-code';
 import type { ExitCode } from './exit-code';
 import type { CommandResult } from './output';
 import type { Session } from './session';
-import { counted } from './table';
 
 /** Begins a run and leaves its rows to `data work`. */
 export async function dataEnqueue(

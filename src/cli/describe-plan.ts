@@ -1,6 +1,6 @@
+import { counted, grouped } from '../doctor/counted';
 import type { RunPlan, TablePlan } from '../reencryption/run-plan';
 import type { ColumnStatus } from '../reencryption/status';
-import { counted, grouped } from './table';
 
 /** What a run has to do, for people. */
 export function describePlan({ tables, estimatedSeconds }: RunPlan): string {

@@ -1,9 +1,9 @@
+import { counted, grouped } from '../doctor/counted';
 import type { RunMode } from '../reencryption/run-mode';
 import type { RowFailure, RunReport } from '../reencryption/run-report';
 import { describePlan } from './describe-plan';
 import { EXIT_CODES } from './exit-code';
 import type { ExitCode } from './exit-code';
-import { counted, grouped } from './table';
 
 /** Past tense and gerund of what each run does to rows. */
 const DONE: Readonly<Record<RunMode, string>> = {

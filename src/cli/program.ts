@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { addAudit } from './audit-commands';
 import { DRY_RUN } from './common-options';
 import type { ChooseWork, CommandWork, DryRunOption } from './common-options';
+import { doctor } from './commands/doctor';
 import { init } from './commands/init';
 import { status } from './commands/status';
 import { addData } from './data-commands';
@@ -52,6 +53,12 @@ export function parse(args: readonly string[]): ParsedCommand {
     .description('show keys, encrypted columns, rows for each key version, and what is due')
     .action(() => {
       choose(status);
+    });
+  program
+    .command('doctor')
+    .description('look for what is wrong or weak, and say what to do; changes nothing')
+    .action(() => {
+      choose(doctor);
     });
   addKeys(program, choose);
   addAudit(program, choose);

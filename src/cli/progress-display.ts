@@ -1,8 +1,8 @@
 import { Presets, SingleBar } from 'cli-progress';
 import { performance } from 'node:perf_hooks';
+import { grouped } from '../doctor/counted';
 import type { RunProgress } from '../reencryption/run-report';
 import type { Output } from './output';
-import { grouped } from './table';
 
 /** Milliseconds between two plain lines. */
 const LINE_INTERVAL = 2000;

@@ -2,16 +2,20 @@ import { UnsupportedCipherSuiteError } from '../errors';
 
 import { createAes256GcmSiv } from './aes-256-gcm-siv';
 import type { Aead, CipherSuite } from './cipher-suite';
+import type { NonceMode, Nonces } from './nonces';
+import { noncesFor } from './nonces';
 import { Xaes256Gcm } from './xaes-256-gcm';
 import { createXchacha20Poly1305 } from './xchacha20-poly1305';
 
 export { AEAD_KEY_BYTES, AEAD_TAG_BYTES, AeadError } from './cipher-suite';
 export type { Aead, CipherSuite } from './cipher-suite';
+export type { NonceMode } from './nonces';
 
-const FACTORIES: Readonly<Record<CipherSuite, (key: Uint8Array) => Aead>> = {
-  'xaes-256-gcm': (key) => new Xaes256Gcm(key),
-  'xchacha20-poly1305': (key) => createXchacha20Poly1305(key),
-  'aes-256-gcm-siv': createAes256GcmSiv,
+const FACTORIES: Readonly<Record<CipherSuite, (key: Uint8Array, nonces: Nonces) => Aead>> = {
+  'xaes-256-gcm': (key, nonces) => new Xaes256Gcm(key, nonces),
+  'xchacha20-poly1305': (key, nonces) => createXchacha20Poly1305(key, nonces),
+  // A repeated nonce shows equality here too, and no more than that.
+  'aes-256-gcm-siv': (key) => createAes256GcmSiv(key),
 };
 
 /** Whether this version knows a suite that a key record names. */
@@ -22,14 +26,19 @@ export function isCipherSuite(name: string): name is CipherSuite {
 /**
  * Makes the AEAD of a suite for 32 key bytes. Copies what it needs; the caller wipes `keyBytes`.
  *
+ * @param nonces - hedged by default; `'random'` for values, where the difference in time shows
  * @throws {@link UnsupportedCipherSuiteError} for a suite that this version does not know
  * @throws RangeError when the key is not 32 bytes long
  */
-export function createAead(suite: CipherSuite, keyBytes: Uint8Array): Aead {
+export function createAead(
+  suite: CipherSuite,
+  keyBytes: Uint8Array,
+  nonces: NonceMode = 'hedged',
+): Aead {
   if (!isCipherSuite(suite)) {
     throw new UnsupportedCipherSuiteError(
       `cipher suite "${String(suite)}" is not known to this version; upgrade typeorm-field-encryption`,
     );
   }
-  return FACTORIES[suite](keyBytes);
+  return FACTORIES[suite](keyBytes, noncesFor(nonces, keyBytes));
 }

@@ -2,6 +2,7 @@ import { gcmsiv } from '@noble/ciphers/aes.js';
 
 import { requireAeadKey } from './cipher-suite';
 import { NobleAead } from './noble-aead';
+import { RANDOM_NONCES } from './nonces';
 
 const NONCE_BYTES = 12;
 
@@ -13,5 +14,5 @@ const NONCE_BYTES = 12;
  */
 export function createAes256GcmSiv(key: Uint8Array): NobleAead {
   requireAeadKey(key);
-  return new NobleAead('aes-256-gcm-siv', NONCE_BYTES, gcmsiv, key);
+  return new NobleAead('aes-256-gcm-siv', NONCE_BYTES, gcmsiv, key, RANDOM_NONCES);
 }

@@ -1,5 +1,6 @@
 import type { SealedMessage } from '../encoding/sealed-message';
 import { TAG_BYTES } from '../encoding/sealed-message';
+import type { NonceMode } from './nonces';
 
 /** One complete, fixed algorithm; a data key is for exactly one of them. */
 export type CipherSuite = 'xaes-256-gcm' | 'xchacha20-poly1305' | 'aes-256-gcm-siv';
@@ -14,6 +15,8 @@ export interface Aead {
   readonly suite: CipherSuite;
   readonly nonceBytes: number;
   readonly tagBytes: 16;
+  /** How it draws nonces; decryption is the same for all. */
+  readonly nonces: NonceMode;
   /** Encrypts the plaintext in `message.ciphertext` where it stands, with a fresh nonce. */
   seal(message: SealedMessage, associatedData: Uint8Array): void;
   /**

@@ -33,6 +33,8 @@ export const LABELS = Object.freeze({
   auditEntry: 'typeorm-field-encryption/v1/audit-entry',
   /** Begins what is sealed of the anchor of the key table. */
   keyAnchor: 'typeorm-field-encryption/v1/key-anchor',
+  /** Derives, from the key of an AEAD, the key of its hedged nonces. */
+  nonce: 'typeorm-field-encryption/v1/nonce',
   /** Derives a value that tells whether a key is the expected one. */
   keyCheckValue: 'typeorm-field-encryption/v1/check-value',
 });

@@ -2,7 +2,7 @@ import type { SealedMessage } from '../encoding/sealed-message';
 
 import type { CipherSuite, NonceChoosingAead } from './cipher-suite';
 import { AEAD_TAG_BYTES, AeadError } from './cipher-suite';
-import { fillRandom } from './random';
+import type { NonceMode, Nonces } from './nonces';
 
 /** An AEAD of noble-ciphers: made anew for each message, and its output ends in the tag. */
 type NobleCipher = (
@@ -22,24 +22,34 @@ export class NobleAead implements NonceChoosingAead {
   readonly tagBytes = AEAD_TAG_BYTES;
   readonly #cipher: NobleCipher;
   readonly #key: Uint8Array;
+  readonly #nonces: Nonces;
 
-  constructor(suite: CipherSuite, nonceBytes: number, cipher: NobleCipher, key: Uint8Array) {
+  constructor(
+    suite: CipherSuite,
+    nonceBytes: number,
+    cipher: NobleCipher,
+    key: Uint8Array,
+    nonces: Nonces,
+  ) {
     this.suite = suite;
     this.nonceBytes = nonceBytes;
     this.#cipher = cipher;
     this.#key = Uint8Array.from(key);
+    this.#nonces = nonces;
+  }
+
+  get nonces(): NonceMode {
+    return this.#nonces.mode;
   }
 
   seal(message: SealedMessage, associatedData: Uint8Array): void {
-    const nonce = new Uint8Array(this.nonceBytes);
-    fillRandom(nonce, 0, this.nonceBytes);
-    this.sealWithNonce(nonce, message, associatedData);
+    this.#nonces.write(message, 0, associatedData);
+    this.#sealAfterNonce(message, associatedData);
   }
 
   sealWithNonce(nonce: Uint8Array, message: SealedMessage, associatedData: Uint8Array): void {
-    const cipher = this.#cipher(this.#key, nonce, associatedData);
-    message.sealed.set(cipher.encrypt(message.ciphertext));
     message.nonce.set(nonce);
+    this.#sealAfterNonce(message, associatedData);
   }
 
   open({ nonce, sealed }: SealedMessage, associatedData: Uint8Array): Buffer {
@@ -49,6 +59,11 @@ export class NobleAead implements NonceChoosingAead {
     } catch {
       throw new AeadError();
     }
+  }
+
+  #sealAfterNonce(message: SealedMessage, associatedData: Uint8Array): void {
+    const cipher = this.#cipher(this.#key, message.nonce, associatedData);
+    message.sealed.set(cipher.encrypt(message.ciphertext));
   }
 }
 

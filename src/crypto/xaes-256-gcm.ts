@@ -6,6 +6,8 @@ import type { NonceChoosingAead } from './cipher-suite';
 import { AEAD_TAG_BYTES } from './cipher-suite';
 import { copyBytes } from './copy-bytes';
 import { openGcm, sealGcm } from './gcm';
+import type { NonceMode, Nonces } from './nonces';
+import { RANDOM_NONCES } from './nonces';
 import { fillRandom } from './random';
 import { XaesKeyDerivation } from './xaes-key-derivation';
 
@@ -32,20 +34,30 @@ export class Xaes256Gcm implements NonceChoosingAead {
   readonly #derivation: XaesKeyDerivation;
   readonly #prefix = Buffer.allocUnsafeSlow(PREFIX_BYTES);
   readonly #iv = Buffer.allocUnsafeSlow(IV_BYTES);
+  readonly #nonces: Nonces;
   readonly #messagesPerPrefix: number;
   #messageKey: KeyObject | undefined;
   #messagesLeft = 0;
 
   /** `messagesPerPrefix` is lowered by tests only. */
-  constructor(key: Uint8Array, messagesPerPrefix = MESSAGES_PER_PREFIX) {
+  constructor(
+    key: Uint8Array,
+    nonces: Nonces = RANDOM_NONCES,
+    messagesPerPrefix = MESSAGES_PER_PREFIX,
+  ) {
     this.#derivation = new XaesKeyDerivation(key);
+    this.#nonces = nonces;
     this.#messagesPerPrefix = messagesPerPrefix;
+  }
+
+  get nonces(): NonceMode {
+    return this.#nonces.mode;
   }
 
   seal(message: SealedMessage, associatedData: Uint8Array): void {
     const key = this.#nextMessageKey();
     copyBytes(message.nonce, 0, this.#prefix, 0, PREFIX_BYTES);
-    fillRandom(message.nonce, PREFIX_BYTES, IV_BYTES);
+    this.#nonces.write(message, PREFIX_BYTES, associatedData);
     sealGcm(key, this.#ivOf(message), message, associatedData);
   }
 

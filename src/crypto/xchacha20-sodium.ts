@@ -2,7 +2,7 @@ import type { SealedMessage } from '../encoding/sealed-message';
 
 import type { NonceChoosingAead } from './cipher-suite';
 import { AEAD_KEY_BYTES, AEAD_TAG_BYTES, AeadError } from './cipher-suite';
-import { fillRandom } from './random';
+import type { NonceMode, Nonces } from './nonces';
 import type { Sodium } from './sodium';
 
 const NONCE_BYTES = 24;
@@ -15,15 +15,21 @@ export class SodiumXchacha20Poly1305 implements NonceChoosingAead {
   readonly #sodium: Sodium;
   /** Guarded memory outside the heap, locked where the system allows it and zeroed when freed. */
   readonly #key: Buffer;
+  readonly #nonces: Nonces;
 
-  constructor(sodium: Sodium, key: Uint8Array) {
+  constructor(sodium: Sodium, key: Uint8Array, nonces: Nonces) {
     this.#sodium = sodium;
     this.#key = sodium.sodium_malloc(AEAD_KEY_BYTES);
     this.#key.set(key);
+    this.#nonces = nonces;
+  }
+
+  get nonces(): NonceMode {
+    return this.#nonces.mode;
   }
 
   seal(message: SealedMessage, associatedData: Uint8Array): void {
-    fillRandom(message.nonce, 0, NONCE_BYTES);
+    this.#nonces.write(message, 0, associatedData);
     this.#sealAfterNonce(message, associatedData);
   }
 

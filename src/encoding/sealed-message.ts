@@ -10,10 +10,12 @@ export const TAG_BYTES = 16;
 export class SealedMessage {
   readonly nonce: Buffer;
   readonly #bytes: Buffer;
+  readonly #start: number;
   readonly #body: number;
   #ciphertext: Buffer | undefined;
   #tag: Buffer | undefined;
   #sealed: Buffer | undefined;
+  #nonceAndPlaintext: Buffer | undefined;
 
   /**
    * The message that takes `bytes` from `offset` to its end.
@@ -21,6 +23,7 @@ export class SealedMessage {
    * @throws RangeError when that is too short to be one
    */
   constructor(bytes: Buffer, offset: number, nonceBytes: number) {
+    this.#start = offset;
     this.#body = offset + nonceBytes;
     if (bytes.length < this.#body + TAG_BYTES) {
       throw new RangeError('too short for a sealed message');
@@ -41,5 +44,13 @@ export class SealedMessage {
   /** `ciphertext ‖ tag` */
   get sealed(): Buffer {
     return (this.#sealed ??= this.#bytes.subarray(this.#body));
+  }
+
+  /** `nonce ‖ plaintext`, for as long as the plaintext is in the place of the ciphertext. */
+  get nonceAndPlaintext(): Buffer {
+    return (this.#nonceAndPlaintext ??= this.#bytes.subarray(
+      this.#start,
+      this.#bytes.length - TAG_BYTES,
+    ));
   }
 }

@@ -1,6 +1,6 @@
 import type { AuditOptions } from '../audit/audit-options';
 import type { AuditStore } from '../audit/audit-store';
-import type { CipherSuite } from '../crypto/aead';
+import type { CipherSuite, NonceMode } from '../crypto/aead';
 import type { KmsProvider } from '../kms/kms-provider';
 import { olderThanAnchor } from './anchor/key-anchor';
 import type { KeyTableAnchor } from './anchor/key-table-anchor';
@@ -41,6 +41,8 @@ export interface KeyManagerOptions<C> {
   readonly application: string;
   /** Suite of the data keys created from now on; existing ones keep theirs. */
   readonly suite: CipherSuite;
+  /** How data keys draw their nonces. Defaults to `'random'`. */
+  readonly nonces?: NonceMode | undefined;
   readonly cache?: KeyCacheOptions | undefined;
   readonly onEvent?: KeyEventListener | undefined;
   /** Milliseconds, by which keys age. Never goes back. Defaults to an {@link elapsedClock}. */
@@ -251,6 +253,7 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   const uses = new KeyUses(options.store, emit);
   const wrapper = new KeyWrapper(kms, application, {
     others: options.otherKms,
+    nonces: options.nonces,
     counterOf: (keyId) => uses.counterOf(keyId),
     heldWaitMs: policy.transactionWaitMs,
   });

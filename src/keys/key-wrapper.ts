@@ -1,5 +1,6 @@
 import { randomFillSync } from 'node:crypto';
 
+import type { NonceMode } from '../crypto/aead';
 import { AEAD_KEY_BYTES } from '../crypto/aead';
 import { equalInConstantTime } from '../crypto/constant-time';
 import { wipe } from '../crypto/wipe';
@@ -40,6 +41,8 @@ export interface KeyWrapperOptions {
   readonly counterOf?: ((keyId: string) => UseCounter) | undefined;
   /** Milliseconds for which one who holds a connection waits. Defaults to 3,000. */
   readonly heldWaitMs?: number | undefined;
+  /** How data keys draw their nonces. Defaults to `'random'`. */
+  readonly nonces?: NonceMode | undefined;
 }
 
 /** A record but for what comes of wrapping its key. */
@@ -53,6 +56,7 @@ export class KeyWrapper {
   readonly #application: string;
   readonly #counterOf: (keyId: string) => UseCounter;
   readonly #heldWaitMs: number;
+  readonly #nonces: NonceMode;
   readonly #unwraps = new SingleFlight<UnwrappedKey>();
 
   constructor(kms: KmsProvider, application: string, options: KeyWrapperOptions = {}) {
@@ -60,6 +64,7 @@ export class KeyWrapper {
     this.#application = application;
     this.#counterOf = options.counterOf ?? (() => ({ pending: 0 }));
     this.#heldWaitMs = options.heldWaitMs ?? 3_000;
+    this.#nonces = options.nonces ?? 'random';
   }
 
   /**
@@ -189,7 +194,7 @@ export class KeyWrapper {
     const uses = this.#counterOf(record.id);
     const opened = await this.providers.unwrap(record);
     try {
-      return importKey(record, opened, uses);
+      return importKey(record, opened, { uses, nonces: this.#nonces });
     } finally {
       wipe(opened.bytes);
     }

@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { createSecretKey } from 'node:crypto';
 
 import { AuditSeal } from '../audit/audit-seal';
+import type { NonceMode } from '../crypto/aead';
 import { createAead, isCipherSuite } from '../crypto/aead';
 import { hkdfSha256 } from '../crypto/hkdf';
 import { hmacKey } from '../crypto/hmac';
@@ -46,15 +47,21 @@ export function requireKnownSuite(record: Pick<KeyRecord, 'id' | 'purpose' | 'su
   );
 }
 
+/** How a data key is used in this process. */
+export interface DataKeyUse {
+  readonly uses: UseCounter;
+  readonly nonces: NonceMode;
+}
+
 /** Copies 32 key bytes to where they are used. The caller wipes them. */
 export function importKey(
   record: KeyRecord,
   { bytes, isAuthenticated }: OpenedKey,
-  uses: UseCounter,
+  use: DataKeyUse,
 ): UnwrappedKey {
   const common = { authenticateState: stateAuthenticator(bytes), isAuthenticated };
   if (record.suite !== 'hmac-sha-256') {
-    const key = dataKey({ ...record, suite: record.suite, isAuthenticated }, bytes, uses);
+    const key = dataKey({ ...record, suite: record.suite, isAuthenticated }, bytes, use);
     return { purpose: 'data', key, ...common };
   }
   return record.purpose === 'audit'
@@ -85,10 +92,14 @@ export function secretOf(key: DataKey): KeyObject {
 }
 
 /** The data key that another thread of this process has sent. */
-export function receivedKey(identity: DataKeyIdentity, secret: KeyObject): DataKey {
+export function receivedKey(
+  identity: DataKeyIdentity,
+  secret: KeyObject,
+  nonces: NonceMode,
+): DataKey {
   const bytes = secret.export();
   try {
-    return dataKey(identity, bytes, { pending: 0 });
+    return dataKey(identity, bytes, { uses: { pending: 0 }, nonces });
   } finally {
     wipe(bytes);
   }
@@ -97,7 +108,7 @@ export function receivedKey(identity: DataKeyIdentity, secret: KeyObject): DataK
 function dataKey(
   { id, name, version, suite, isAuthenticated }: DataKeyIdentity,
   bytes: Uint8Array,
-  uses: UseCounter,
+  { uses, nonces }: DataKeyUse,
 ): DataKey {
   const key = Object.freeze({
     id,
@@ -107,7 +118,7 @@ function dataKey(
     isAuthenticated,
     prefix: keyPrefix(id),
     header: keyHeader(id),
-    aead: createAead(suite, bytes),
+    aead: createAead(suite, bytes, nonces),
     uses,
   });
   secrets.set(key, createSecretKey(bytes));

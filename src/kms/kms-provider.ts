@@ -26,6 +26,8 @@ export interface KmsHealth {
   readonly ok: boolean;
   /** One line for an operator; never a secret. */
   readonly detail?: string;
+  /** When the KEK that wraps now, or its version, was made; left out where the provider cannot tell. */
+  readonly kekCreatedAt?: Date;
 }
 
 /**

@@ -163,8 +163,9 @@ export class CryptoThread {
 }
 
 function sentKey(key: DataKey): SentKey {
-  const { id, name, version, suite, isAuthenticated } = key;
-  return { id, name, version, suite, isAuthenticated, secret: secretOf(key) };
+  const { id, name, version, suite, isAuthenticated, aead } = key;
+  const { nonces } = aead;
+  return { id, name, version, suite, isAuthenticated, nonces, secret: secretOf(key) };
 }
 
 /** Nothing is where it should be when a damaged value has the separator in it. */

@@ -9,6 +9,7 @@ export interface SentKey extends Pick<
   'id' | 'name' | 'version' | 'suite' | 'isAuthenticated'
 > {
   readonly secret: KeyObject;
+  readonly nonces: DataKey['aead']['nonces'];
 }
 
 /** Ciphertexts of one text column. */

@@ -17,7 +17,7 @@ class SentKeys implements KeySource {
 
   accept({ keys }: OpenRequest): void {
     for (const sent of keys) {
-      const key = receivedKey(sent, sent.secret);
+      const key = receivedKey(sent, sent.secret, sent.nonces);
       this.#byId.set(key.id, key);
       this.#byPrefix.set(key.prefix, key);
     }

@@ -14,6 +14,14 @@ describe('The documentation', () => {
     expect(documented.map((heading) => `'${heading.slice(3)}'`).sort()).toEqual([...codes].sort());
   });
 
+  it('has a row for every code of the doctor, with its level', () => {
+    const source = readFileSync(join(root, 'src/doctor/finding.ts'), 'utf8');
+    const levels = [...source.matchAll(/^ {2}([A-Z_]+): '(\w+)',$/gm)].map(([, ...row]) => row);
+    const rows = [...readPage('docs/doctor.md').matchAll(/^\| `([A-Z_]+)` \| (\w+) \|/gm)];
+    expect(levels.length).toBeGreaterThan(40);
+    expect(rows.map(([, ...row]) => row).sort()).toEqual(levels.sort());
+  });
+
   it('names every command', () => {
     const commands = readdirSync(join(root, 'src/cli/commands')).map((file) =>
       file.replace(/\.ts$/, '').replace('-', ' '),

@@ -106,6 +106,19 @@ describePostgresAndSqlite('field-encryption', (kind) => {
     expect(await project.run('node', ['seed.js'], env)).toMatchObject({ code: 0, stderr: '' });
   }
 
+  it('has a doctor, whose errors are exit code 1', async () => {
+    const ill = await run(['doctor', '--json']);
+    expect(ill.code).toBe(1);
+    expect(JSON.parse(ill.stdout)).toMatchObject({ ok: false });
+    expect(ill.stdout).toContain('"OWN_TABLE_MISSING"');
+
+    await seed();
+    const { findings } = await runJson<{ findings: { code: string; level: string }[] }>(['doctor']);
+    expect(findings.map(({ level }) => level)).not.toContain('error');
+    const { stdout } = await run(['doctor']);
+    expect(stdout).toMatch(/^warning APPLICATION_NOT_SET: .+\n {8}\S/m);
+  });
+
   it('creates the key table and the first keys, once, and nothing in a dry run', async () => {
     const created = [
       { purpose: 'data', name: 'default' },

@@ -4,6 +4,7 @@ import { createAes256GcmSiv } from '../../src/crypto/aes-256-gcm-siv';
 import type { NonceChoosingAead } from '../../src/crypto/cipher-suite';
 import { AeadError } from '../../src/crypto/cipher-suite';
 import { openGcm, sealGcm } from '../../src/crypto/gcm';
+import { RANDOM_NONCES } from '../../src/crypto/nonces';
 import { openBytes } from '../../src/crypto/seal-bytes';
 import { createXchacha20Poly1305 } from '../../src/crypto/xchacha20-poly1305';
 import { SealedMessage } from '../../src/encoding/sealed-message';
@@ -77,7 +78,10 @@ for (const implementation of ['sodium', 'noble'] as const) {
       });
 
       it.each(usable)('gives the known answer of test $tcId ($result: $comment)', (test) => {
-        expectKnownAnswer(createXchacha20Poly1305(hex(test.key), implementation), test);
+        expectKnownAnswer(
+          createXchacha20Poly1305(hex(test.key), RANDOM_NONCES, implementation),
+          test,
+        );
       });
     },
   );

@@ -1,9 +1,9 @@
+import { grouped } from '../../doctor/counted';
 import type { AuditProblem } from '../../audit/audit-verification';
 import type { AuditReport } from '../../keys/key-audit';
 import type { CommandWork } from '../common-options';
 import { EXIT_CODES } from '../exit-code';
 import type { Session } from '../session';
-import { grouped } from '../table';
 
 const PROBLEMS: Readonly<Record<AuditProblem, string>> = {
   missing: 'is missing',

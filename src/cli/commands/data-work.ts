@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { counted } from '../../doctor/counted';
 import type { WritingMode } from '../../reencryption/run-mode';
 import { workOnRuns } from '../../reencryption/pg-boss';
 import type { QueueReport } from '../../reencryption/pg-boss';
@@ -10,7 +11,6 @@ import { interruptibly } from '../interruption';
 import type { CommandResult } from '../output';
 import { progressDisplay } from '../progress-display';
 import type { Session } from '../session';
-import { counted } from '../table';
 
 /** Options of `data work`. */
 export interface DataWorkOptions {

@@ -2,7 +2,8 @@ import type { AnchorDiscrepancy } from '../../keys/anchor/key-anchor';
 import { confirm } from '../confirmation';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
-import { counted, table } from '../table';
+import { counted } from '../../doctor/counted';
+import { table } from '../table';
 
 /** Options of the command. */
 export interface AcceptEpochOptions {

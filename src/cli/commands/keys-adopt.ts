@@ -3,7 +3,8 @@ import { CommandError } from '../command-error';
 import { confirm } from '../confirmation';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
-import { counted, table } from '../table';
+import { counted } from '../../doctor/counted';
+import { table } from '../table';
 
 /** Options of `keys adopt`. */
 export interface KeysAdoptOptions {

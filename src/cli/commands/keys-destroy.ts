@@ -1,9 +1,10 @@
+import { grouped } from '../../doctor/counted';
 import type { ColumnUse } from '../../keys/key-retirement';
 import { requireTransition } from '../../keys/key-state';
 import { confirm } from '../confirmation';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
-import { grouped, table } from '../table';
+import { table } from '../table';
 import type { RetirementOptions } from './keys-revoke';
 
 /** Erases a key that no row needs, and shows the proof. */

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
+import { counted, grouped } from '../../doctor/counted';
 import { openerOf } from '../backup-access';
 import type { OpenerOptions } from '../backup-access';
 import type { CommandWork } from '../common-options';
 import { EXIT_CODES } from '../exit-code';
 import type { Session } from '../session';
-import { counted, grouped, table } from '../table';
+import { table } from '../table';
 
 /** Proves that a backup reads the rows of this database, and says so by exit code. */
 export async function keysDrill(

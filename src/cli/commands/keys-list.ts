@@ -1,7 +1,8 @@
+import { grouped } from '../../doctor/counted';
 import type { KeyInfo } from '../../keys/key-info';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
-import { grouped, table } from '../table';
+import { table } from '../table';
 
 /** Lists every data key, or every root of the blind indexes. */
 export async function keysList(

@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
+import { counted } from '../../doctor/counted';
 import type { RestoredKey } from '../../keys/backup/restore-backup';
 import { openerOf } from '../backup-access';
 import type { OpenerOptions } from '../backup-access';
 import { confirm } from '../confirmation';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
-import { counted, table } from '../table';
+import { table } from '../table';
 
 /** Options of `keys restore`. */
 export interface KeysRestoreOptions {

@@ -1,3 +1,4 @@
+import { counted } from '../../doctor/counted';
 import { requireDataKey } from '../../keys/key-retirement';
 import type { ColumnUse } from '../../keys/key-retirement';
 import type { KeyState } from '../../keys/key-state';
@@ -5,7 +6,6 @@ import { requireTransition } from '../../keys/key-state';
 import { confirm } from '../confirmation';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
-import { counted } from '../table';
 
 /** Options of commands that take a key out of use. */
 export interface RetirementOptions {

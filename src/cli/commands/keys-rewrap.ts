@@ -1,9 +1,9 @@
+import { counted, grouped } from '../../doctor/counted';
 import type { RewrapReport } from '../../keys/key-rewrap';
 import type { CommandWork } from '../common-options';
 import { EXIT_CODES } from '../exit-code';
 import { loadKms } from '../kms-module';
 import type { Session } from '../session';
-import { counted, grouped } from '../table';
 
 /** Options of `keys rewrap`. */
 export interface KeysRewrapOptions {

@@ -1,18 +1,18 @@
-import { encryptedTables } from '../../reencryption/encrypted-table';
+import { grouped } from '../../doctor/counted';
 import type { ColumnStatus } from '../../reencryption/status';
-import { missingTables } from '../../typeorm/missing-tables';
-import { whatIsDue } from '../due';
-import type { Due, Findings } from '../due';
+import { whatIsDue } from '../../doctor/due';
+import type { Due } from '../../doctor/due';
+import { workState } from '../../doctor/work-state';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
-import { grouped, table } from '../table';
+import { table } from '../table';
 import { keysTable } from './keys-list';
 
 /** Shows keys, encrypted columns, how many rows each key version holds, and what is due. */
-export async function status(session: Session): Promise<CommandResult> {
-  const findings = await look(session);
-  const due = whatIsDue(findings);
-  const { keyTable, keys, columns, missingTables } = findings;
+export async function status({ installation }: Session): Promise<CommandResult> {
+  const state = await workState(installation, { counted: true });
+  const due = whatIsDue(state);
+  const { keyTable, keys, columns, missingTables } = state;
   return {
     document: { keyTable, keys, columns, missingTables, due },
     text: [
@@ -20,24 +20,6 @@ export async function status(session: Session): Promise<CommandResult> {
       columns.length === 0 ? 'No encrypted columns to count.' : columnsTable(columns),
       dueText(due),
     ].join('\n\n'),
-  };
-}
-
-async function look({ installation, fieldEncryption }: Session): Promise<Findings> {
-  const missing = await missingTables(
-    installation.dataSource,
-    encryptedTables(installation).map(({ metadata }) => metadata.tablePath),
-  );
-  const keyTable = await installation.store.exists();
-  return {
-    keyTable,
-    keyNames: installation.columns.keyNames,
-    keys: keyTable ? await fieldEncryption.keys.list() : [],
-    unauthenticated: keyTable ? await fieldEncryption.keys.unauthenticated() : [],
-    maintenance: keyTable ? await fieldEncryption.keys.maintain({ dryRun: true }) : null,
-    now: installation.options.now?.() ?? new Date(),
-    columns: keyTable && missing.length === 0 ? await fieldEncryption.status() : [],
-    missingTables: missing,
   };
 }
 

@@ -55,7 +55,9 @@ export class AwsKmsProvider implements KmsProvider {
     return healthOf(async () => {
       const { KeyMetadata: key } = await this.#client.describeKey({ KeyId: this.#keyId });
       if (key?.KeyState === 'Enabled' && key.KeySpec === 'SYMMETRIC_DEFAULT') {
-        return `${this.#keyId}, enabled`;
+        const { CreationDate: kekCreatedAt } = key;
+        const detail = `${this.#keyId}, enabled`;
+        return kekCreatedAt === undefined ? detail : { detail, kekCreatedAt };
       }
       throw new ConfigurationError(
         `awsKms: ${this.#keyId} is ${key?.KeyState ?? 'unknown'} and ${key?.KeySpec ?? 'unknown'}, ` +

@@ -66,7 +66,11 @@ export class GcpKmsProvider implements KmsProvider {
         const [key] = await client.getCryptoKey({ name: this.#keyName }, settings);
         const version = key.primary?.name?.split('/').at(-1) ?? '';
         if (key.purpose === 'ENCRYPT_DECRYPT' && key.primary?.state === 'ENABLED') {
-          return `${this.#keyName}, version ${version}`;
+          const detail = `${this.#keyName}, version ${version}`;
+          const seconds = Number(key.primary.createTime?.seconds ?? NaN);
+          return Number.isNaN(seconds)
+            ? detail
+            : { detail, kekCreatedAt: new Date(seconds * 1000) };
         }
         throw new ConfigurationError(
           `gcpKms: ${this.#keyName} is no key for ENCRYPT_DECRYPT with an enabled primary version.`,

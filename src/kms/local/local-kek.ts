@@ -1,3 +1,4 @@
+import type { PassphraseExamination } from './passphrase-strength';
 import type { KmsHealth } from '../kms-provider';
 import type { KeyObject } from 'node:crypto';
 
@@ -27,4 +28,6 @@ export interface LocalKek {
   /** May throw; the provider turns that into an answer. */
   health(): Promise<KmsHealth>;
   forget(): void;
+  /** Tells how well a passphrase protects; for a KEK that is derived from none there is no such method. */
+  examine?(): Promise<PassphraseExamination>;
 }

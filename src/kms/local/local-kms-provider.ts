@@ -1,6 +1,7 @@
 import { FieldEncryptionError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
 import type { LocalKek } from './local-kek';
+import type { PassphraseExamination } from './passphrase-strength';
 import { openKey, sealKey } from './sealed-key';
 
 /** Wraps keys in this process, under a KEK from a {@link LocalKek}. */
@@ -10,6 +11,19 @@ export class LocalKmsProvider implements KmsProvider {
 
   constructor(kek: LocalKek) {
     this.#kek = kek;
+  }
+
+  get hasPassphrase(): boolean {
+    return this.#kek.examine !== undefined;
+  }
+
+  /**
+   * How well the passphrase protects; `undefined` where there is none. Takes a derivation.
+   *
+   * @throws {@link ConfigurationError}, {@link KmsUnavailableError} when there is no passphrase to be had
+   */
+  async examinePassphrase(): Promise<PassphraseExamination | undefined> {
+    return this.#kek.examine?.();
   }
 
   async wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey> {

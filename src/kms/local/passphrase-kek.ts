@@ -7,6 +7,8 @@ import type { KmsHealth } from '../kms-provider';
 import type { KekForUnwrapping, KekForWrapping, LocalKek } from './local-kek';
 import type { Passphrase } from './passphrase';
 import { withPassphrase } from './passphrase';
+import type { PassphraseExamination } from './passphrase-strength';
+import { estimatedBits } from './passphrase-strength';
 import type { ScryptLimits, ScryptParameters } from './scrypt-parameters';
 import { requireAcceptable } from './scrypt-parameters';
 import type { PassphraseHeader } from './wrapped-form';
@@ -64,6 +66,20 @@ export class PassphraseKek implements LocalKek {
     };
   }
 
+  async examine(): Promise<PassphraseExamination> {
+    const { preferred } = this.#limits;
+    const bits = await withPassphrase(this.#passphrase, (bytes) =>
+      Promise.resolve(estimatedBits(Buffer.from(bytes).toString('utf8'))),
+    );
+    const header = { scrypt: preferred, salt: randomBytes(SCRYPT_SALT_BYTES) };
+    let startedAt = 0;
+    await this.#inTurn(() => {
+      startedAt = performance.now();
+      return deriveKek(this.#passphrase, header);
+    });
+    return { bits, scrypt: preferred, derivationMs: Math.round(performance.now() - startedAt) };
+  }
+
   forget(): void {
     this.#derived.clear();
     this.#header = undefined;
@@ -74,8 +90,7 @@ export class PassphraseKek implements LocalKek {
     const known = this.#derived.get(name);
     if (known !== undefined) return known;
 
-    const kek = this.#lastDerivation.then(() => deriveKek(this.#passphrase, header));
-    this.#lastDerivation = kek.catch(() => undefined);
+    const kek = this.#inTurn(() => deriveKek(this.#passphrase, header));
     const derived = { header, kek, proven: false };
     kek.catch(() => {
       this.#drop(derived);
@@ -83,6 +98,12 @@ export class PassphraseKek implements LocalKek {
     this.#makeRoom();
     this.#derived.set(name, derived);
     return derived;
+  }
+
+  #inTurn<T>(derive: () => Promise<T>): Promise<T> {
+    const derivation = this.#lastDerivation.then(derive);
+    this.#lastDerivation = derivation.catch(() => undefined);
+    return derivation;
   }
 
   #report(derived: DerivedKek, opened: boolean): void {

@@ -1,6 +1,6 @@
-import { randomFillSync } from 'node:crypto';
-
+import { HedgedNonces } from '../../crypto/nonces';
 import { wipe } from '../../crypto/wipe';
+import { SealedMessage } from '../../encoding/sealed-message';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import { CKA, CKK, CKM, CKO_SECRET_KEY, GCM_PARAMETERS_V240 } from './constants';
 import type { Attribute, Handle, Mechanism } from './cryptoki';
@@ -46,12 +46,13 @@ const aesGcm: KeyWrap = {
   usage: [CKA.encrypt, CKA.decrypt],
 
   wrap({ cryptoki, handle }, kek, key, associatedData) {
-    const iv = randomFillSync(Buffer.allocUnsafeSlow(IV_BYTES));
-    cryptoki.C_EncryptInit(handle, gcm(iv, associatedData), kek);
-    const output = Buffer.alloc(KEY_BYTES + TAG_BYTES);
-    const sealed = cryptoki.C_Encrypt(handle, inPlace(key), output);
+    const message = new SealedMessage(Buffer.alloc(this.wrappedBytes), 0, IV_BYTES);
+    // Derived from the key itself: two copies of a process never use one IV for different keys.
+    new HedgedNonces(key).write(message, 0, associatedData);
+    cryptoki.C_EncryptInit(handle, gcm(message.nonce, associatedData), kek);
+    const sealed = cryptoki.C_Encrypt(handle, inPlace(key), message.sealed);
     requireLength(sealed, KEY_BYTES + TAG_BYTES, 'AES-GCM');
-    return Buffer.concat([iv, sealed]);
+    return Buffer.concat([message.nonce, sealed]);
   },
 
   unwrap({ cryptoki, handle }, kek, wrapped, associatedData) {

@@ -10,6 +10,8 @@ const KEY_TYPES = ['aes256-gcm96', 'chacha20-poly1305', 'xchacha20-poly1305'];
 export interface TransitKey {
   readonly type: string;
   readonly latestVersion: number;
+  /** When the latest version was made, where Vault says so. */
+  readonly createdAt: Date | undefined;
   readonly derived: boolean;
   readonly exportable: boolean;
   readonly backup: boolean;
@@ -25,10 +27,17 @@ export function parseKey(reply: unknown): TransitKey {
   return {
     type,
     latestVersion,
+    createdAt: creationOf(data['keys'], latestVersion),
     derived: data['derived'] === true,
     exportable: data['exportable'] === true,
     backup: data['allow_plaintext_backup'] === true,
   };
+}
+
+/** Vault gives the time of each version of a symmetric key in seconds. */
+function creationOf(versions: unknown, version: number): Date | undefined {
+  const seconds: unknown = (versions as Record<string, unknown> | null | undefined)?.[version];
+  return typeof seconds === 'number' ? new Date(seconds * 1000) : undefined;
 }
 
 /** @throws {@link ConfigurationError} for a key that must not wrap data keys */

@@ -64,11 +64,13 @@ export class VaultKmsProvider implements KmsProvider {
     return Promise.resolve();
   }
 
-  async #probe(): Promise<string> {
+  async #probe(): Promise<Omit<KmsHealth, 'ok'>> {
     try {
       const key = await this.#describeKey();
       requireAcceptable(key, this.#place);
-      return `${keyPath(this.#place)}, version ${String(key.latestVersion)}`;
+      const { latestVersion, createdAt: kekCreatedAt } = key;
+      const detail = `${keyPath(this.#place)}, version ${String(latestVersion)}`;
+      return kekCreatedAt === undefined ? { detail } : { detail, kekCreatedAt };
     } catch (error) {
       if (!(error instanceof KmsUnavailableError)) throw error;
       throw new KmsUnavailableError(`${error.message}. ${await this.#serverState()}`.trim());

@@ -29,6 +29,7 @@ describe('LABELS', () => {
       awsWrap: 'typeorm-field-encryption/v1/aws-kek',
       gcpWrap: 'typeorm-field-encryption/v1/gcp-kek',
       failoverMac: 'typeorm-field-encryption/v1/failover',
+      nonce: 'typeorm-field-encryption/v1/nonce',
       keyCheckValue: 'typeorm-field-encryption/v1/check-value',
     });
   });

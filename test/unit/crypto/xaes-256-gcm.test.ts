@@ -1,4 +1,5 @@
 import { openBytes, sealBytes } from '../../../src/crypto/seal-bytes';
+import { RANDOM_NONCES } from '../../../src/crypto/nonces';
 import { Xaes256Gcm } from '../../../src/crypto/xaes-256-gcm';
 import { sealWithNonce } from '../../support/seal-with-nonce';
 
@@ -23,7 +24,7 @@ describe('Xaes256Gcm', () => {
   });
 
   it('keeps one nonce prefix for exactly as many messages as it may, and no more', () => {
-    const aead = new Xaes256Gcm(Buffer.alloc(32, 1), 3);
+    const aead = new Xaes256Gcm(Buffer.alloc(32, 1), RANDOM_NONCES, 3);
     const prefixes = Array.from({ length: 7 }, () => seal(aead).toString('hex', 0, 12));
     const [first, , , second, , , third] = prefixes;
 

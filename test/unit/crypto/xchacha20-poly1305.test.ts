@@ -1,4 +1,5 @@
 import { openBytes, sealBytes } from '../../../src/crypto/seal-bytes';
+import { RANDOM_NONCES } from '../../../src/crypto/nonces';
 import { createXchacha20Poly1305 } from '../../../src/crypto/xchacha20-poly1305';
 import { NobleAead } from '../../../src/crypto/noble-aead';
 import { SodiumXchacha20Poly1305 } from '../../../src/crypto/xchacha20-sodium';
@@ -9,8 +10,8 @@ const NONCE = Buffer.alloc(24, 6);
 const AD = Buffer.from('associated data');
 
 describe('createXchacha20Poly1305', () => {
-  const sodium = createXchacha20Poly1305(KEY, 'sodium');
-  const noble = createXchacha20Poly1305(KEY, 'noble');
+  const sodium = createXchacha20Poly1305(KEY, RANDOM_NONCES, 'sodium');
+  const noble = createXchacha20Poly1305(KEY, RANDOM_NONCES, 'noble');
 
   it('takes the implementation it is told to, and sodium-native by itself', () => {
     expect(sodium).toBeInstanceOf(SodiumXchacha20Poly1305);

@@ -1,7 +1,7 @@
 import type { KeyInfo } from '../keys/key-info';
 import type { MaintenanceReport } from '../keys/key-maintenance';
 import type { ColumnStatus } from '../reencryption/status';
-import { counted } from './table';
+import { counted } from './counted';
 
 /** Something an operator has to do. */
 export interface Due {
@@ -10,12 +10,13 @@ export interface Due {
   readonly reason: string;
 }
 
-/** What the state of keys and columns asks for. */
-export interface Findings {
+/** What is known of the keys, and of the rows that need them. */
+export interface WorkState {
   readonly keyTable: boolean;
   /** Key names that the entities write with. */
   readonly keyNames: readonly string[];
   readonly keys: readonly KeyInfo[];
+  /** Empty where they were not counted. */
   readonly columns: readonly ColumnStatus[];
   /** Keys of every purpose that somebody without the KMS could have made. */
   readonly unauthenticated: readonly KeyInfo[];
@@ -28,19 +29,23 @@ export interface Findings {
 }
 
 /** What is due, most urgent first. */
-export function whatIsDue(findings: Findings): Due[] {
+export function whatIsDue(state: WorkState): Due[] {
   return [
-    ...missingParts(findings),
-    ...unauthenticatedKeys(findings),
-    ...findings.columns.flatMap(unreadableRows),
-    ...findings.columns.flatMap(cleartextRows),
-    ...findings.keys.flatMap((key) => expired(key, findings.now)),
-    ...maintenanceDue(findings),
-    ...staleRows(findings),
+    ...missingParts(state),
+    ...unauthenticatedKeys(state),
+    ...state.columns.flatMap(unreadableRows),
+    ...state.columns.flatMap(cleartextRows),
+    ...policiesDue(state),
+    ...staleRows(state),
   ];
 }
 
-function missingParts({ keyTable, keyNames, keys, missingTables }: Findings): Due[] {
+/** What policies ask for: rotations, activations, destructions. */
+export function policiesDue(state: WorkState): Due[] {
+  return [...state.keys.flatMap((key) => expired(key, state.now)), ...maintenanceDue(state)];
+}
+
+function missingParts({ keyTable, keyNames, keys, missingTables }: WorkState): Due[] {
   const active = activeNames(keys);
   const inactive = keyNames.filter((name) => !active.has(name));
   const keyless = inactive.filter((name) => keys.every((key) => key.name !== name));
@@ -60,7 +65,7 @@ function missingParts({ keyTable, keyNames, keys, missingTables }: Findings): Du
 }
 
 /** Nothing is written with such a key. */
-function unauthenticatedKeys({ unauthenticated: keys }: Findings): Due[] {
+function unauthenticatedKeys({ unauthenticated: keys }: WorkState): Due[] {
   if (keys.length === 0) return [];
   return [
     {
@@ -97,7 +102,7 @@ function expired(key: KeyInfo, now: Date): Due[] {
 }
 
 /** What the policies ask for at this moment. */
-function maintenanceDue({ maintenance, columns }: Findings): Due[] {
+function maintenanceDue({ maintenance, columns }: WorkState): Due[] {
   if (maintenance === null) return [];
   const { announced, activated, destroyed, failures } = maintenance;
   const needed = new Set(columns.flatMap(({ keys }) => keys.map(({ keyId }) => keyId)));
@@ -146,7 +151,7 @@ function cleartextRows({ entity, property, cleartextRows: rows }: ColumnStatus):
   ];
 }
 
-function staleRows({ columns, keys: all }: Findings): Due[] {
+function staleRows({ columns, keys: all }: WorkState): Due[] {
   const active = activeNames(all);
   const stale = columns
     .flatMap(({ keys }) => keys)

@@ -1,0 +1,89 @@
+/** How bad a finding is: `error` breaks something now, `warning` will or may, `info` is worth knowing. */
+export type FindingLevel = 'info' | 'warning' | 'error';
+
+/** Every code with its level. Codes are stable; docs/doctor.md has a row for each. */
+export const FINDING_LEVELS = Object.freeze({
+  APPLICATION_NOT_SET: 'warning',
+  AUDIT_OFF: 'warning',
+  CONVERSION_UNDER_WAY: 'info',
+  LOOKUPS_NOT_ENCRYPTED: 'error',
+
+  LOGGER_PRINTS_PARAMETERS: 'warning',
+  LOGGER_PRINTS_ON_FAILURE: 'info',
+  LOGGER_CUSTOM: 'info',
+  SERVER_LOGS_STATEMENTS: 'warning',
+
+  NODE: 'info',
+  NODE_UNSUPPORTED: 'error',
+  FIPS_ON: 'info',
+  FIPS_OFF: 'info',
+  FIPS_NOT_ENFORCED: 'error',
+  FIPS_SUITE: 'warning',
+  PACKAGES: 'info',
+  PACKAGE_UNSUPPORTED: 'warning',
+  SODIUM_MISSING: 'info',
+  TYPEORM_FOREIGN: 'error',
+  TYPEORM_COPIES: 'warning',
+  LIBRARY_COPIES: 'error',
+
+  KMS: 'info',
+  KMS_UNHEALTHY: 'error',
+  KEK_AGE: 'info',
+  KEK_OLD: 'warning',
+  PASSPHRASE_KEK: 'info',
+  PASSPHRASE_WEAK: 'warning',
+
+  NOT_INITIALIZED: 'error',
+  DATABASE_UNREACHABLE: 'error',
+  CHECK_FAILED: 'error',
+  OWN_TABLE_MISSING: 'error',
+  OWN_TABLE_UNREADABLE: 'error',
+  RIGHTS_INCOMPLETE: 'error',
+  RIGHTS_LIMITED: 'info',
+  AUDIT_LOG_CHANGEABLE: 'info',
+
+  KEY_MISSING: 'warning',
+  KEY_NOT_ACTIVE: 'error',
+  KEY_SUSPENDED: 'warning',
+  KEY_UNUSABLE: 'error',
+  KEY_WITHOUT_PROVIDER: 'error',
+  POLICY_OVERDUE: 'warning',
+
+  TABLE_MISSING: 'error',
+  TABLE_UNREADABLE: 'warning',
+  COLUMN_MISSING: 'error',
+  COLUMN_TYPE: 'error',
+  COLUMN_TOO_SHORT: 'error',
+  COLUMN_NARROW: 'warning',
+  COLUMN_COLLATION: 'error',
+  CHECK_MISSING: 'warning',
+  INDEX_MISSING: 'warning',
+  INDEX_NOT_UNIQUE: 'error',
+  INDEX_NOT_USED: 'warning',
+} satisfies Record<string, FindingLevel>);
+
+export type FindingCode = keyof typeof FINDING_LEVELS;
+
+/** Something that {@link FieldEncryption.doctor} found. Holds names and numbers, nothing secret. */
+export interface Finding {
+  /** Stable. */
+  readonly code: FindingCode;
+  readonly level: FindingLevel;
+  readonly message: string;
+  /** What to do about it; empty for what is well. */
+  readonly remedy: string;
+}
+
+export function finding(code: FindingCode, message: string, remedy = ''): Finding {
+  return {
+    code,
+    level: FINDING_LEVELS[code],
+    message: printable(message),
+    remedy: printable(remedy),
+  };
+}
+
+/** Names come from the database, too, and must not steer a terminal. */
+function printable(text: string): string {
+  return text.replace(/\p{C}/gu, '?');
+}

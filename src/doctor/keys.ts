@@ -1,0 +1,131 @@
+import type { QueryRunner } from 'typeorm';
+import { FieldEncryptionError } from '../errors';
+import { keyPrefix } from '../format/data-key-id';
+import type { KeyRecord } from '../keys/key-record';
+import type { Installation } from '../typeorm/installation';
+import type { Check, DatabaseCheck } from './check';
+import { describeFailure, NoAnswerError, within } from './check';
+import { policiesDue } from './due';
+import type { Finding } from './finding';
+import { finding } from './finding';
+import { workState } from './work-state';
+
+/** A KMS that does not answer must not hold the doctor up. */
+const UNWRAP_MS = 30_000;
+
+/** Whether there are the keys that entities need, and whether they open. */
+export const keys: DatabaseCheck = async (installation, runner) => {
+  if (!(await installation.store.exists(runner))) return [];
+  const records = await installation.store.list(runner);
+  return [
+    ...absent(installation, records),
+    ...records.filter(({ state }) => state === 'suspended').map(suspended),
+    ...records.filter(({ state }) => state !== 'destroyed').flatMap(orphaned(installation)),
+    ...(await unusable(installation, records, runner)),
+  ];
+};
+
+/** What the key policies ask for and nobody has done. */
+export const policies: Check = async (installation) => {
+  if (!(await installation.store.exists())) return [];
+  const state = await workState(installation, { counted: false });
+  return policiesDue(state).map(({ command, reason }) =>
+    finding(
+      'POLICY_OVERDUE',
+      `${reason}.`,
+      command === null
+        ? 'Mend what the message says; until then the policy is not kept.'
+        : `Run: field-encryption ${command}`,
+    ),
+  );
+};
+
+function absent({ columns }: Installation, records: readonly KeyRecord[]): Finding[] {
+  const versions = (purpose: string, name?: string): readonly KeyRecord[] =>
+    records.filter((key) => key.purpose === purpose && key.name === (name ?? key.name));
+  const found = columns.keyNames.flatMap((name) => {
+    const known = versions('data', name);
+    if (known.length === 0) return [firstMissing(`data key "${name}"`)];
+    const usable = known.some(({ state }) => state === 'active' || state === 'suspended');
+    return usable ? [] : [notActive(name)];
+  });
+  const needsRoot = columns.indexed && versions('index').length === 0;
+  return needsRoot ? [...found, firstMissing('root of the blind indexes')] : found;
+}
+
+/** Opens what values and tokens are made with now; makes nothing. */
+async function unusable(
+  installation: Installation,
+  records: readonly KeyRecord[],
+  runner: QueryRunner,
+): Promise<Finding[]> {
+  const active = records.filter(
+    ({ purpose, state, name }) =>
+      state === 'active' && purpose === 'data' && installation.columns.keyNames.includes(name),
+  );
+  const prefixes = active.map(({ id }) => keyPrefix(id));
+  const found: Finding[] = [];
+  if (prefixes.length > 0) {
+    await opened(found, () => installation.keys.load(prefixes, runner));
+    for (const prefix of found.length > 0 ? [] : prefixes) {
+      await opened(found, () => installation.keys.keyByPrefix(prefix));
+    }
+  }
+  if (records.some(({ purpose, state }) => purpose === 'index' && state === 'active')) {
+    await opened(found, () => installation.keys.prepare([], { index: true }, runner));
+  }
+  return found;
+}
+
+async function opened(found: Finding[], open: () => unknown): Promise<void> {
+  try {
+    await within(UNWRAP_MS, Promise.resolve(open()));
+  } catch (error) {
+    if (!(error instanceof FieldEncryptionError || error instanceof NoAnswerError)) throw error;
+    found.push(
+      finding(
+        'KEY_UNUSABLE',
+        `A key that is needed now does not open: ${describeFailure(error)}`,
+        'Check the settings of the KMS, the passphrase or key file, and `application`. docs/troubleshooting.md has a section for each error.',
+      ),
+    );
+  }
+}
+
+function orphaned({ options }: Installation): (key: KeyRecord) => Finding[] {
+  const providers = [options.kms, ...(options.otherKms ?? [])].map(({ name }) => name);
+  return ({ id, kms }) =>
+    providers.includes(kms)
+      ? []
+      : [
+          finding(
+            'KEY_WITHOUT_PROVIDER',
+            `Key ${id} was wrapped by kms "${kms}", and this process has only ${providers.join(', ')}.`,
+            'Add the provider to otherKms, or run `field-encryption keys rewrap` where both are configured.',
+          ),
+        ];
+}
+
+function suspended({ id, name, version }: KeyRecord): Finding {
+  return finding(
+    'KEY_SUSPENDED',
+    `Key "${name}" version ${String(version)} (${id}) is suspended.`,
+    `Run: field-encryption keys resume ${id}, or keys rotate ${name}, when the incident is over.`,
+  );
+}
+
+function firstMissing(what: string): Finding {
+  return finding(
+    'KEY_MISSING',
+    `There is no ${what} yet.`,
+    'Run `field-encryption init`; the application makes it with its first write, if it may.',
+  );
+}
+
+function notActive(name: string): Finding {
+  return finding(
+    'KEY_NOT_ACTIVE',
+    `No version of key "${name}" is active: nothing can be written with it.`,
+    `Run: field-encryption keys rotate ${name}`,
+  );
+}

@@ -1,0 +1,92 @@
+import type { KmsHealth, KmsProvider } from '../kms/kms-provider';
+import { LocalKmsProvider } from '../kms/local/local-kms-provider';
+import type { Check } from './check';
+import { describeFailure, within } from './check';
+import type { Finding } from './finding';
+import { finding } from './finding';
+
+const ANSWER_MS = 15_000;
+const DAY_MS = 86_400_000;
+/** SP 800-57 part 1, section 5.3.6: a key that wraps others is used for two years at most. */
+const KEK_MAX_DAYS = 730;
+/** What a passphrase should have that stands between a database and its data. */
+const WANTED_BITS = 64;
+
+/** Whether the KMS providers are well, and how old their KEK is. */
+export const kmsHealth: Check = async ({ options }) => {
+  const { kms, otherKms = [], now = () => new Date() } = options;
+  const found = await Promise.all(
+    [kms, ...otherKms].map(async (provider) => describe(provider, await healthOf(provider), now())),
+  );
+  return found.flat();
+};
+
+/** How well the passphrase of a local KMS protects. */
+export const passphrase: Check = async ({ options: { kms, otherKms = [] } }) => {
+  const found: Finding[] = [];
+  for (const provider of [kms, ...otherKms]) {
+    if (provider instanceof LocalKmsProvider) found.push(...(await examined(provider)));
+  }
+  return found;
+};
+
+/** Never throws, as the port demands; a provider of the application may all the same. */
+async function healthOf(kms: KmsProvider): Promise<KmsHealth> {
+  try {
+    return await within(ANSWER_MS, kms.health());
+  } catch (error) {
+    return { ok: false, detail: describeFailure(error) };
+  }
+}
+
+function describe(kms: KmsProvider, { ok, detail, kekCreatedAt }: KmsHealth, now: Date): Finding[] {
+  const said = detail === undefined ? '' : `: ${detail}`;
+  if (!ok) {
+    return [
+      finding(
+        'KMS_UNHEALTHY',
+        `kms "${kms.name}" does not serve${said}`,
+        'Keys in memory serve until keyCache.maxAgeMs. Bring the KMS back, or correct its settings.',
+      ),
+    ];
+  }
+  return [
+    finding('KMS', `kms "${kms.name}" serves${said}`),
+    ...(kekCreatedAt === undefined ? [] : [ageOf(kms, kekCreatedAt, now)]),
+  ];
+}
+
+function ageOf(kms: KmsProvider, createdAt: Date, now: Date): Finding {
+  const days = Math.floor((now.getTime() - createdAt.getTime()) / DAY_MS);
+  const message = `The KEK of kms "${kms.name}" was made ${String(days)} days ago.`;
+  return days > KEK_MAX_DAYS
+    ? finding(
+        'KEK_OLD',
+        message,
+        'Rotate it in the KMS, unless the KMS does so by itself, and run `field-encryption keys rewrap`.',
+      )
+    : finding('KEK_AGE', message);
+}
+
+async function examined(kms: LocalKmsProvider): Promise<Finding[]> {
+  const examination = await kms.examinePassphrase().catch(() => undefined);
+  // What stands in the way is told as the health of the KMS.
+  if (examination === undefined) return [];
+  const { bits, scrypt, derivationMs } = examination;
+  const { logN, r, p } = scrypt;
+  return [
+    finding(
+      'PASSPHRASE_KEK',
+      `The KEK is derived from a passphrase by scrypt with N=2^${String(logN)}, r=${String(r)}, p=${String(p)}, in ${String(derivationMs)} ms.`,
+    ),
+    ...(bits < WANTED_BITS
+      ? [
+          finding(
+            'PASSPHRASE_WEAK',
+            'The passphrase can be guessed by somebody who has the database: it is made of few words, numbers or repetitions.',
+            'Generate one (`openssl rand -base64 24`), and move the keys to it with `field-encryption keys rewrap --to`.',
+          ),
+        ]
+      : []),
+  ];
+}

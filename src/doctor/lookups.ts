@@ -1,0 +1,145 @@
+import type { QueryRunner } from 'typeorm';
+import { encryptedTables } from '../reencryption/encrypted-table';
+import type { EncryptedTable } from '../reencryption/encrypted-table';
+import { describeColumn } from '../typeorm/encrypted-column';
+import type { EncryptedColumn, IndexedColumn } from '../typeorm/encrypted-column';
+import type { DatabaseCheck } from './check';
+import type { Finding } from './finding';
+import { finding } from './finding';
+
+/** An index of the database that begins with a column of tokens. */
+interface DatabaseIndex {
+  readonly unique: boolean;
+  /** Over that column alone, over all rows, and ready. */
+  readonly whole: boolean;
+}
+
+/** Whether each blind index has an index of the database, and lookups go through it. */
+export const lookups: DatabaseCheck = async (installation, runner) => {
+  const found: Finding[] = [];
+  for (const table of encryptedTables(installation)) {
+    if (!(await runner.hasTable(table.metadata.tablePath))) continue;
+    for (const encrypted of table.columns) {
+      for (const indexed of encrypted.indexes) {
+        if (!(await runner.hasColumn(table.metadata.tablePath, indexed.column.databaseName)))
+          continue;
+        found.push(...(await lookup(runner, table, encrypted, indexed)));
+      }
+    }
+  }
+  return found;
+};
+
+async function lookup(
+  runner: QueryRunner,
+  table: EncryptedTable,
+  encrypted: EncryptedColumn,
+  indexed: IndexedColumn,
+): Promise<Finding[]> {
+  const name = indexed.column.databaseName;
+  const indexes = await indexesOn(runner, table, name);
+  if (indexed.policy.unique && !indexes.some(({ unique, whole }) => unique && whole)) {
+    return [
+      finding(
+        'INDEX_NOT_UNIQUE',
+        `${describeColumn(encrypted)}: nothing in the database keeps the tokens in ${name} unique.`,
+        'Write the index with migration:generate and run it; it fails where there are duplicates already.',
+      ),
+    ];
+  }
+  if (indexes.length === 0) {
+    return [
+      finding(
+        'INDEX_MISSING',
+        `${describeColumn(encrypted)}: no index of the database begins with ${name}, so each lookup reads the whole table.`,
+        'Write the index with migration:generate and run it.',
+      ),
+    ];
+  }
+  if (await isUsed(runner, table, name)) return [];
+  return [
+    finding(
+      'INDEX_NOT_USED',
+      `${describeColumn(encrypted)}: the database does not use the index on ${name} for a lookup.`,
+      'Look at EXPLAIN: the index may be invalid (a CREATE INDEX CONCURRENTLY that failed), partial, of another type or collation, or missing in a partition.',
+    ),
+  ];
+}
+
+function indexesOn(
+  runner: QueryRunner,
+  table: EncryptedTable,
+  column: string,
+): Promise<DatabaseIndex[]> {
+  return isPostgres(runner)
+    ? postgresIndexes(runner, table, column)
+    : sqliteIndexes(runner, table, column);
+}
+
+async function postgresIndexes(
+  runner: QueryRunner,
+  { name }: EncryptedTable,
+  column: string,
+): Promise<DatabaseIndex[]> {
+  return (await runner.query(
+    `SELECT i.indisunique AS "unique",
+            i.indisvalid AND i.indpred IS NULL AND i.indnkeyatts = 1 AS whole
+       FROM pg_index i
+       JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+      WHERE i.indrelid = to_regclass($1) AND a.attname = $2`,
+    [name, column],
+  )) as DatabaseIndex[];
+}
+
+async function sqliteIndexes(
+  runner: QueryRunner,
+  { metadata: { tableName } }: EncryptedTable,
+  column: string,
+): Promise<DatabaseIndex[]> {
+  const rows = (await runner.query(
+    `SELECT l."unique" AS is_unique, l.partial AS is_partial,
+            (SELECT COUNT(*) FROM pragma_index_info(l.name)) AS columns
+       FROM pragma_index_list(?) AS l
+       JOIN pragma_index_info(l.name) AS i ON i.seqno = 0
+      WHERE i.name = ?`,
+    [tableName, column],
+  )) as { is_unique: number; is_partial: number; columns: number }[];
+  return rows.map(({ is_unique, is_partial, columns }) => ({
+    unique: is_unique === 1,
+    whole: is_partial === 0 && columns === 1,
+  }));
+}
+
+async function isUsed(
+  runner: QueryRunner,
+  table: EncryptedTable,
+  column: string,
+): Promise<boolean> {
+  const name = runner.connection.driver.escape(column);
+  const sql = `SELECT 1 FROM ${table.name} WHERE ${name} = 'x'`;
+  if (isPostgres(runner)) return usesIndex(await postgresPlan(runner, sql), column);
+  const rows = (await runner.query(`EXPLAIN QUERY PLAN ${sql}`)) as { detail: string }[];
+  return rows.every(({ detail }) => detail.startsWith('SEARCH'));
+}
+
+/** A small table is read as a whole, index or not: it is asked what it would do otherwise. */
+async function postgresPlan(runner: QueryRunner, sql: string): Promise<unknown> {
+  await runner.query('BEGIN READ ONLY');
+  try {
+    await runner.query('SET LOCAL enable_seqscan = off');
+    const [row] = (await runner.query(`EXPLAIN (FORMAT JSON) ${sql}`)) as Record<string, unknown>[];
+    return row?.['QUERY PLAN'];
+  } finally {
+    await runner.query('ROLLBACK');
+  }
+}
+
+/** Whether a plan goes through indexes by the column everywhere. */
+function usesIndex(plan: unknown, column: string): boolean {
+  const text = JSON.stringify(plan);
+  return text.includes('"Index Cond"') && text.includes(column) && !text.includes('"Seq Scan"');
+}
+
+function isPostgres(runner: QueryRunner): boolean {
+  return runner.connection.options.type === 'postgres';
+}

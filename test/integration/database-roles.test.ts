@@ -1,0 +1,121 @@
+import { DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
+import { BlindIndex, Encrypted, fieldEncryption, withFieldEncryption } from '../../src';
+import { DATABASES } from '../support/databases';
+import { openEncrypted, temporaryKms } from '../support/encrypted-database';
+import type { EncryptedDatabase } from '../support/encrypted-database';
+import { readPage } from '../support/documentation';
+import { PostgresRole } from '../support/postgres-role';
+
+@Entity()
+class Patient {
+  @PrimaryGeneratedColumn()
+  id!: number;
+
+  @Encrypted()
+  @BlindIndex({ unique: true })
+  email!: string;
+}
+
+/** What docs/operations.md gives a role, as `GRANT ... ON ...`. */
+function grantsOf(role: string): string[] {
+  const [, block = ''] = /## Database roles[\s\S]*?```sql\n([\s\S]*?)```/.exec(
+    readPage('docs/operations.md'),
+  )!;
+  const suffix = ` TO ${role};`;
+  const grants = block.split('\n').filter((line) => line.endsWith(suffix));
+  expect(grants.length).toBeGreaterThan(0);
+  return grants.map((line) => line.slice(0, -suffix.length));
+}
+
+const postgres = DATABASES.find(({ name }) => name === 'postgres')!;
+const describeOnPostgres = postgres.unavailable === undefined ? describe : describe.skip;
+
+describeOnPostgres('With the rights that the documentation gives on PostgreSQL', () => {
+  const { kms, dispose } = temporaryKms();
+  const disposals: (() => unknown)[] = [];
+  let owned: EncryptedDatabase;
+  const encryption = { kms, application: 'clinic' };
+  const retention = { keyPolicies: { '*': { retention: { kind: 'untilReencrypted' } } } } as const;
+
+  beforeAll(async () => {
+    owned = await openEncrypted(postgres, { entities: [Patient] }, encryption);
+    // As `init` and the operations before: the audit log has its key.
+    await fieldEncryption(owned.dataSource).keys.rotate();
+    await owned.dataSource.getRepository(Patient).insert({ email: 'ada@example.org' });
+  });
+  afterAll(async () => {
+    for (const each of disposals.splice(0).reverse()) await each();
+    await owned.dispose();
+    dispose();
+  });
+
+  async function as(
+    role: string,
+    options: object = {},
+    extra: readonly string[] = [],
+  ): Promise<DataSource> {
+    const made = await PostgresRole.create(owned.dataSource, [...grantsOf(role), ...extra]);
+    disposals.push(() => made.drop());
+    const dataSource = withFieldEncryption(new DataSource(made.options), {
+      ...encryption,
+      ...options,
+    });
+    disposals.push(() => (dataSource.isInitialized ? dataSource.destroy() : undefined));
+    return dataSource.initialize();
+  }
+
+  it('an application reads, writes and looks up, across a rotation, and changes no key', async () => {
+    const dataSource = await as('app');
+    const patients = dataSource.getRepository(Patient);
+    await fieldEncryption(dataSource).ready();
+    const bob = await patients.save({ email: 'bob@example.org' });
+    await fieldEncryption(owned.dataSource).keys.rotate();
+    await patients.update({ email: 'bob@example.org' }, { email: 'bo@example.org' });
+    expect(await patients.findOneBy({ email: 'bo@example.org' })).toEqual({
+      id: bob.id,
+      email: 'bo@example.org',
+    });
+    await patients.delete({ email: 'bo@example.org' });
+    await expect(fieldEncryption(dataSource).keys.rotate()).rejects.toThrow();
+  });
+
+  it('uses of a key are counted where that column may be written, and dropped elsewhere', async () => {
+    const { keys } = fieldEncryption(owned.dataSource);
+    const { id } = await keys.rotate();
+    const uses = async (): Promise<number> =>
+      (await keys.list()).find((key) => key.id === id)!.useCount;
+    for (const [extra, counted] of [
+      [[], 0],
+      [['GRANT UPDATE (use_count) ON data_keys'], 1],
+    ] as const) {
+      const dataSource = await as('app', {}, extra);
+      await dataSource.getRepository(Patient).insert({ email: `${String(counted)}@example.org` });
+      await dataSource.destroy();
+      expect(await uses()).toBe(counted);
+    }
+  });
+
+  it('a runner re-encrypts, and changes no key', async () => {
+    const dataSource = await as('runner');
+    await fieldEncryption(owned.dataSource).keys.rotate();
+    const report = await fieldEncryption(dataSource).reencrypt();
+    expect(report).toMatchObject({ failed: 0, remaining: 0 });
+    expect(report.changed).toBeGreaterThan(0);
+    await expect(fieldEncryption(dataSource).keys.rotate()).rejects.toThrow('permission denied');
+  });
+
+  it('an operator rotates, revokes, maintains and verifies the log, and cannot change it', async () => {
+    const dataSource = await as('operator', retention);
+    const { keys, audit } = fieldEncryption(dataSource);
+    const rotated = await keys.rotate();
+    await fieldEncryption(owned.dataSource).reencrypt();
+    await keys.revoke(rotated.id);
+    await fieldEncryption(owned.dataSource).reencrypt();
+    expect((await keys.maintain({ graceMs: 0 })).destroyed.length).toBeGreaterThan(0);
+    await keys.rewrap({ force: true });
+    expect(await audit.verify()).toMatchObject({ ok: true });
+    await expect(dataSource.query('DELETE FROM field_encryption_audit')).rejects.toThrow(
+      'permission denied',
+    );
+  });
+});

@@ -1,0 +1,347 @@
+import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
+import type { DataSourceOptions } from 'typeorm';
+import { BlindIndex, Encrypted, fieldEncryption, withFieldEncryption } from '../../src';
+import type { FieldEncryptionOptions, Finding, FindingCode, KmsProvider } from '../../src';
+import { describePostgresAndSqlite } from '../support/databases';
+import type { DatabaseKind } from '../support/databases';
+import { openEncrypted, temporaryKms } from '../support/encrypted-database';
+import type { EncryptedDatabase, OpenOptions } from '../support/encrypted-database';
+import { fastLocalKms } from '../support/key-fixtures';
+import { PostgresRole } from '../support/postgres-role';
+
+const PASSPHRASE = 'canary canary';
+const DAY_MS = 86_400_000;
+
+@Entity()
+class Patient {
+  @PrimaryGeneratedColumn()
+  id!: number;
+
+  @Column({ default: 'active' })
+  status!: string;
+
+  @Encrypted({ check: true })
+  @BlindIndex({ normalize: 'email', unique: true })
+  email!: string;
+
+  @Encrypted({ type: 'string', nullable: true, check: true })
+  @BlindIndex()
+  ssn!: string | null;
+
+  @Encrypted({ type: 'bytes', storage: 'binary', nullable: true, check: true })
+  seal!: Buffer | null;
+}
+
+const kek = temporaryKms();
+const CONFIGURED = { kms: kek.kms, application: 'clinic' };
+afterAll(kek.dispose);
+
+/** A KMS that can be switched off. */
+function switchedKms(): { kms: KmsProvider; down: boolean; dispose: () => void } {
+  const { kms, dispose } = temporaryKms();
+  const switched = {
+    down: false,
+    dispose,
+    kms: {
+      name: kms.name,
+      wrapKey: (...args: Parameters<KmsProvider['wrapKey']>) => use(() => kms.wrapKey(...args)),
+      unwrapKey: (...args: Parameters<KmsProvider['unwrapKey']>) =>
+        use(() => kms.unwrapKey(...args)),
+      health: () => kms.health().then((health) => ({ ...health, ok: !switched.down })),
+    },
+  };
+  function use<T>(work: () => Promise<T>): Promise<T> {
+    return switched.down ? Promise.reject(new Error('down')) : work();
+  }
+  return switched;
+}
+
+describePostgresAndSqlite('The doctor', (kind: DatabaseKind) => {
+  const isPostgres = kind.type === 'postgres';
+  const onPostgres = isPostgres ? it : () => undefined;
+  const disposals: (() => unknown)[] = [];
+  /** For what changes nothing in the database. */
+  let sound: EncryptedDatabase;
+
+  beforeAll(async () => {
+    sound = await openEncrypted(kind, { entities: [Patient] }, CONFIGURED);
+  });
+  afterAll(() => sound.dispose());
+  afterEach(async () => {
+    for (const dispose of disposals.splice(0).reverse()) await dispose();
+  });
+
+  async function open(
+    encryption: Partial<FieldEncryptionOptions> = {},
+    options: OpenOptions = {},
+  ): Promise<EncryptedDatabase> {
+    const opened = await openEncrypted(
+      kind,
+      { entities: [Patient], ...options },
+      { ...CONFIGURED, ...encryption },
+    );
+    disposals.push(() => opened.dispose());
+    return opened;
+  }
+
+  /** A DataSource on the same database, as another process would have it. */
+  function another(options: DataSourceOptions, kms: KmsProvider = kek.kms): DataSource {
+    const other = withFieldEncryption(new DataSource({ ...options, synchronize: false }), {
+      ...CONFIGURED,
+      kms,
+    });
+    disposals.push(() => (other.isInitialized ? other.destroy() : undefined));
+    return other;
+  }
+
+  /** What a role of the database with these rights only would see. */
+  async function asRole({ dataSource }: EncryptedDatabase, grants: string[]): Promise<DataSource> {
+    const role = await PostgresRole.create(dataSource, grants);
+    disposals.push(() => role.drop());
+    return another(role.options).initialize();
+  }
+
+  async function examined(dataSource: DataSource): Promise<Finding[]> {
+    return fieldEncryption(dataSource).doctor();
+  }
+
+  async function codes(dataSource: DataSource, ...levels: string[]): Promise<FindingCode[]> {
+    const wanted = levels.length === 0 ? ['error', 'warning'] : levels;
+    const findings = await examined(dataSource);
+    return findings.filter(({ level }) => wanted.includes(level)).map(({ code }) => code);
+  }
+
+  /** Statements on the schema, with names as the database escapes them. */
+  async function alter({ dataSource }: EncryptedDatabase, ...statements: string[]): Promise<void> {
+    for (const statement of statements) await dataSource.query(statement);
+  }
+
+  it('finds nothing wrong where nothing is, and says what it works with', async () => {
+    const findings = await examined(sound.dataSource);
+    expect(findings.filter(({ level }) => level !== 'info')).toEqual([]);
+    expect(findings.map(({ code }) => code)).toEqual(
+      expect.arrayContaining(['KMS', 'NODE', 'PACKAGES', 'FIPS_OFF']),
+    );
+    expect(findings.find(({ code }) => code === 'PACKAGES')?.message).toMatch(
+      /typeorm \d.*(pg|sqlite3) \d/,
+    );
+  });
+
+  it('leaves the database as it is: no key is made, no entry written', async () => {
+    const { dataSource, statements } = sound;
+    statements.clear();
+    expect(await codes(dataSource)).toEqual([]);
+    expect(statements.of('SELECT').length).toBeGreaterThan(0);
+    expect(statements.writes()).toEqual([]);
+  });
+
+  it('names what the configuration leaves open', async () => {
+    const { dataSource } = await open(
+      { application: undefined as never, audit: false, legacyPlaintext: ['Patient.ssn'] },
+      { logging: ['query'] },
+    );
+    expect(await codes(dataSource, 'warning', 'info')).toEqual(
+      expect.arrayContaining([
+        'APPLICATION_NOT_SET',
+        'AUDIT_OFF',
+        'LOGGER_PRINTS_PARAMETERS',
+        'CONVERSION_UNDER_WAY',
+        'LOGGER_CUSTOM',
+      ]),
+    );
+  });
+
+  it('reports a KMS that is down, and the keys that do not open without it', async () => {
+    const switched = switchedKms();
+    disposals.push(switched.dispose);
+    const opened = await open({ kms: switched.kms });
+    switched.down = true;
+    const other = await another(opened.dataSource.options, switched.kms).initialize();
+    expect(await codes(other)).toEqual(expect.arrayContaining(['KMS_UNHEALTHY', 'KEY_UNUSABLE']));
+  });
+
+  it('reports keys that another passphrase has wrapped, and a weak one, without showing it', async () => {
+    const opened = await open({ kms: fastLocalKms('what the keys were made under, 1984') });
+    const other = await another(opened.dataSource.options, fastLocalKms(PASSPHRASE)).initialize();
+    const findings = await examined(other);
+    expect(findings.map(({ code }) => code)).toEqual(
+      expect.arrayContaining(['KEY_UNUSABLE', 'PASSPHRASE_WEAK', 'PASSPHRASE_KEK']),
+    );
+    expect(JSON.stringify(findings)).not.toContain(PASSPHRASE);
+  });
+
+  it('reports keys of a provider that the process does not have', async () => {
+    const { kms, dispose } = switchedKms();
+    disposals.push(dispose);
+    const elsewhere = Object.assign(kms, { name: 'elsewhere' });
+    const other = await another(sound.dataSource.options, elsewhere).initialize();
+    expect(await codes(other)).toContain('KEY_WITHOUT_PROVIDER');
+  });
+
+  it('reports tables that are missing, and keys that nobody has made', async () => {
+    const { dataSource } = await open({}, { synchronize: false });
+    const found = await examined(dataSource);
+    expect(found.filter(({ code }) => code === 'OWN_TABLE_MISSING')).toHaveLength(4);
+    expect(found.filter(({ code }) => code === 'TABLE_MISSING')).toHaveLength(1);
+    expect(found.map(({ code }) => code)).not.toContain('CHECK_FAILED');
+  });
+
+  it('reports a key that is suspended, and a rotation that is overdue', async () => {
+    const clock = { now: new Date('2030-01-01') };
+    const { dataSource } = await open({
+      now: () => clock.now,
+      keyPolicies: { '*': { rotation: { kind: 'periodic', everyDays: 30 } } },
+    });
+    const { keys } = fieldEncryption(dataSource);
+    const [key] = await keys.list();
+    clock.now = new Date(clock.now.getTime() + 40 * DAY_MS);
+    expect(await codes(dataSource)).toEqual(['POLICY_OVERDUE']);
+    await keys.suspend(key!.id);
+    expect(await codes(dataSource)).toContain('KEY_SUSPENDED');
+  });
+
+  it('reports a missing index, and one that does not keep values unique', async () => {
+    const opened = await open();
+    const { dataSource } = opened;
+    const indexes = dataSource.getMetadata(Patient).indices;
+    const named = (column: string): string =>
+      indexes.find(({ columns }) => columns[0]?.databaseName === column)!.name;
+    await alter(opened, `DROP INDEX "${named('ssn_bidx')}"`);
+    expect(await codes(dataSource)).toEqual(['INDEX_MISSING']);
+    await alter(
+      opened,
+      `DROP INDEX "${named('email_bidx')}"`,
+      'CREATE INDEX plain_index ON patient (email_bidx)',
+      'CREATE INDEX ssn_index ON patient (ssn_bidx)',
+    );
+    expect(await codes(dataSource)).toEqual(['INDEX_NOT_UNIQUE']);
+  });
+
+  it('reports an index that a lookup does not use', async () => {
+    const opened = await open();
+    const { dataSource } = opened;
+    const index = dataSource
+      .getMetadata(Patient)
+      .indices.find(({ columns }) => columns[0]?.databaseName === 'ssn_bidx')!;
+    await alter(
+      opened,
+      `DROP INDEX "${index.name}"`,
+      "CREATE INDEX partial_index ON patient (ssn_bidx) WHERE status = 'active'",
+    );
+    expect(await codes(dataSource)).toEqual(['INDEX_NOT_USED']);
+  });
+
+  it('reports columns whose collation takes different values for equal', async () => {
+    const opened = await open({}, { synchronize: false });
+    await opened.dataSource.synchronize();
+    await alter(
+      opened,
+      ...(isPostgres
+        ? [
+            `CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`,
+            'ALTER TABLE patient ALTER COLUMN ssn_bidx TYPE varchar COLLATE nocase',
+          ]
+        : [
+            'ALTER TABLE patient RENAME COLUMN ssn_bidx TO old',
+            'ALTER TABLE patient ADD COLUMN ssn_bidx varchar COLLATE NOCASE',
+            'CREATE INDEX ssn_index ON patient (ssn_bidx)',
+          ]),
+    );
+    expect(await codes(opened.dataSource, 'error')).toEqual(['COLUMN_COLLATION']);
+  });
+
+  it('reports tables without the CHECK against cleartext', async () => {
+    const opened = await open();
+    const [check] = opened.dataSource.getMetadata(Patient).checks;
+    await alter(
+      opened,
+      ...(isPostgres
+        ? [`ALTER TABLE patient DROP CONSTRAINT "${check!.name}"`]
+        : [
+            'CREATE TABLE other AS SELECT * FROM patient',
+            'DROP TABLE patient',
+            'ALTER TABLE other RENAME TO patient',
+          ]),
+    );
+    const findings = await examined(opened.dataSource);
+    const missing = findings.filter(({ code }) => code === 'CHECK_MISSING');
+    expect(missing).toHaveLength(isPostgres ? 1 : 3);
+    expect(missing[0]?.message).toMatch(/^Patient\.\w+:/);
+  });
+
+  it('reports that builders of the DataSource are not those of the library', async () => {
+    const { dataSource } = sound;
+    const own = dataSource.createQueryBuilder;
+    disposals.push(() => (dataSource.createQueryBuilder = own));
+    dataSource.createQueryBuilder = DataSource.prototype.createQueryBuilder;
+    expect(await codes(dataSource)).toEqual(['LOOKUPS_NOT_ENCRYPTED']);
+  });
+
+  it('looks at no database before initialize()', async () => {
+    expect(await codes(another(sound.dataSource.options))).toEqual(['NOT_INITIALIZED']);
+  });
+
+  onPostgres('reports columns that are missing, too short, or of another type', async () => {
+    const opened = await open();
+    await alter(
+      opened,
+      ...opened.dataSource
+        .getMetadata(Patient)
+        .checks.map(({ name }) => `ALTER TABLE patient DROP CONSTRAINT "${name}"`),
+      'ALTER TABLE patient ALTER COLUMN email_bidx TYPE varchar(20)',
+      'ALTER TABLE patient ALTER COLUMN email TYPE varchar(200)',
+      'ALTER TABLE patient ALTER COLUMN seal TYPE text USING NULL',
+      'ALTER TABLE patient DROP COLUMN ssn',
+    );
+    expect(await codes(opened.dataSource)).toEqual([
+      'COLUMN_TOO_SHORT',
+      'COLUMN_MISSING',
+      'COLUMN_TYPE',
+      'COLUMN_NARROW',
+      ...['CHECK_MISSING', 'CHECK_MISSING', 'CHECK_MISSING'],
+    ]);
+  });
+
+  onPostgres(
+    'needs no more than the right to read, and says what the role may not do',
+    async () => {
+      const other = await asRole(sound, ['GRANT SELECT ON ALL TABLES IN SCHEMA public']);
+      expect(await codes(other)).toEqual([]);
+      expect(await codes(other, 'info')).toContain('RIGHTS_LIMITED');
+    },
+  );
+
+  onPostgres('reports rights that are missing, by table', async () => {
+    expect(await codes(await asRole(sound, []))).toEqual(
+      expect.arrayContaining(['OWN_TABLE_UNREADABLE', 'TABLE_UNREADABLE']),
+    );
+    const keysOnly = await asRole(sound, [
+      'GRANT SELECT ON ALL TABLES IN SCHEMA public',
+      'GRANT INSERT, UPDATE ON data_keys',
+    ]);
+    expect(await codes(keysOnly)).toEqual(['RIGHTS_INCOMPLETE']);
+  });
+
+  onPostgres('reports a server that logs parameters', async () => {
+    const { dataSource } = await open();
+    const [{ name }] = await dataSource.query<[{ name: string }]>(
+      'SELECT current_database() AS name',
+    );
+    await dataSource.query(`ALTER DATABASE ${name} SET log_statement = 'mod'`);
+    await dataSource.destroy();
+    await dataSource.initialize();
+    expect(await codes(dataSource)).toEqual(['SERVER_LOGS_STATEMENTS']);
+  });
+
+  onPostgres('reports a database that does not answer any more', async () => {
+    jest
+      .spyOn(sound.dataSource.driver as never, 'obtainMasterConnection' as never)
+      .mockRejectedValue(Object.assign(new Error('secret'), { code: 'ECONNREFUSED' }) as never);
+    const findings = await examined(sound.dataSource);
+    jest.restoreAllMocks();
+    expect(findings[0]).toMatchObject({
+      code: 'DATABASE_UNREACHABLE',
+      message: 'The database does not answer: the database answered ECONNREFUSED.',
+    });
+  });
+});
