@@ -1,5 +1,4 @@
-import type { DataSource, EntityTarget, ObjectLiteral, QueryRunner } from 'typeorm';
-import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
+import { DataSource } from 'typeorm';
 import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 import { ConfigurationError } from '../errors';
 import { checkComparedValues } from './compared-values';
@@ -8,7 +7,8 @@ import { checkedOptions } from './field-encryption-options';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { Installation, isInstalled } from './installation';
 import { reuseLoadedValues } from './loaded-values';
-import { EncryptingSelectQueryBuilder } from './query/select-query-builder';
+import './query/select-query-builder';
+import './query/write-query-builders';
 import { addOwnTables, leaveToMigrations, leaveToSynchronize } from './own-tables';
 import { redactNotFoundErrors } from './redacted-criteria';
 import { FieldEncryptionSubscriber } from './subscriber';
@@ -37,7 +37,6 @@ export function withFieldEncryption<T extends DataSource>(
   const installation = new Installation(dataSource, checkedOptions(options));
   installLifecycle(installation);
   installDriverCodec(installation);
-  installQueryBuilders(dataSource);
   installEntityManagers(dataSource);
   return dataSource;
 }
@@ -121,27 +120,6 @@ function installLifecycle(installation: Installation): void {
       await installation.close();
     }
   };
-}
-
-function installQueryBuilders(dataSource: DataSource): void {
-  const createQueryBuilder = ((
-    entityOrRunner?: EntityTarget<ObjectLiteral> | QueryRunner,
-    alias?: string,
-    queryRunner?: QueryRunner,
-  ) => {
-    if (alias === undefined) {
-      return new EncryptingSelectQueryBuilder(
-        dataSource,
-        entityOrRunner as QueryRunner | undefined,
-      );
-    }
-    const name = DriverUtils.buildAlias(dataSource.driver, undefined, alias);
-    const { target } = dataSource.getMetadata(entityOrRunner as EntityTarget<ObjectLiteral>);
-    return new EncryptingSelectQueryBuilder(dataSource, queryRunner)
-      .select(name)
-      .from(target, name);
-  }) as DataSource['createQueryBuilder'];
-  dataSource.createQueryBuilder = createQueryBuilder;
 }
 
 function installEntityManagers(dataSource: DataSource): void {

@@ -1,43 +1,32 @@
-import { RelationQueryBuilder, SelectQueryBuilder } from 'typeorm';
+import { SelectQueryBuilder } from 'typeorm';
 import type { ObjectLiteral, QueryRunner } from 'typeorm';
 import type { ReadStream } from 'node:fs';
 import { UnsupportedQueryError } from '../../errors';
 import { describeColumn } from '../encrypted-column';
 import { installationOf } from '../installation';
-import type { Installation } from '../installation';
 import { restoreStored } from '../stand-in';
-import { changeInto } from './builder-changes';
 import { countedSelects } from './counted-selects';
 import { rememberEntities } from './known-values';
+import { layOver } from './lay-over';
 import { rewritePredicate } from './predicate';
 import { prepareHydration } from './prepare-hydration';
 import { selectedColumns } from './raw-result';
 import { assertNoneDeferred, withResolvedParameters } from './resolved-parameters';
 import { assertNoRawUse } from './statement-check';
-import {
-  EncryptingDeleteQueryBuilder,
-  EncryptingInsertQueryBuilder,
-  EncryptingSoftDeleteQueryBuilder,
-  EncryptingUpdateQueryBuilder,
-} from './write-query-builders';
+
+/** How many results of a builder are on their way to become entities, where any is. */
+const hydrations = new WeakMap<object, number>();
 
 /**
  * TypeORM's SelectQueryBuilder with three things added: lookups on encrypted properties go to their
  * blind indexes, data keys are fetched before rows are hydrated, and SQL that ciphertext cannot
  * answer is refused.
  */
-export class EncryptingSelectQueryBuilder<
+class EncryptingSelectQueryBuilder<
   Entity extends ObjectLiteral,
 > extends SelectQueryBuilder<Entity> {
-  /** How many results are on their way to become entities. */
-  #hydrations = 0;
-
-  get #installation(): Installation {
-    return installationOf(this.connection);
-  }
-
   protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
-    return this.#installation.statements.named(statement, this.expressionMap, () =>
+    return installationOf(this.connection).statements.named(statement, this.expressionMap, () =>
       super.replacePropertyNamesForTheWholeQuery(statement),
     );
   }
@@ -46,7 +35,7 @@ export class EncryptingSelectQueryBuilder<
     const predicate = rewritePredicate(
       this,
       this.joins,
-      this.#installation,
+      installationOf(this.connection),
       aliasPath,
       parameterValue,
     );
@@ -55,7 +44,7 @@ export class EncryptingSelectQueryBuilder<
   }
 
   override getQuery(): string {
-    assertNoRawUse(this.expressionMap, this.#installation);
+    assertNoRawUse(this.expressionMap, installationOf(this.connection));
     return super.getQuery();
   }
 
@@ -65,12 +54,8 @@ export class EncryptingSelectQueryBuilder<
   }
 
   protected override async executeEntitiesAndRawResults(queryRunner: QueryRunner) {
-    const installation = this.#installation;
-    const { joinAttributes, skip, take } = this.expressionMap;
-    const pages = joinAttributes.length > 0 && (skip !== undefined || take !== undefined);
-    // The first statement of a page is without the order, which another builder adds unchecked.
-    if (pages) assertNoRawUse(this.expressionMap, installation);
-    this.#hydrations += 1;
+    const installation = installationOf(this.connection);
+    hydrations.set(this, hydrationsOf(this) + 1);
     try {
       // It copies the parameters as well.
       const results = await withResolvedParameters(this, installation, queryRunner, () =>
@@ -81,7 +66,7 @@ export class EncryptingSelectQueryBuilder<
       restoreStored(rows);
       return results;
     } finally {
-      this.#hydrations -= 1;
+      hydrations.set(this, hydrationsOf(this) - 1);
       installation.readAhead.release(this);
     }
   }
@@ -89,14 +74,17 @@ export class EncryptingSelectQueryBuilder<
   /** The rows of a page are loaded by a copy, which TypeORM does not tell what they are for. */
   override clone(): this {
     const copy = super.clone();
-    if (this.#hydrations > 0) copy.#hydrations = 1;
+    if (hydrationsOf(this) > 0) hydrations.set(copy, 1);
     return copy;
   }
 
   /** TypeORM 1 counts distinct selected values, which for ciphertexts are the rows: count these. */
   protected override executeCountQuery(queryRunner: QueryRunner): Promise<number> {
     const { selects } = this.expressionMap;
-    this.expressionMap.selects = countedSelects(this.expressionMap, this.#installation);
+    this.expressionMap.selects = countedSelects(
+      this.expressionMap,
+      installationOf(this.connection),
+    );
     const counting = super.executeCountQuery(queryRunner);
     this.expressionMap.selects = selects;
     return counting;
@@ -104,15 +92,13 @@ export class EncryptingSelectQueryBuilder<
 
   /** Rows that are asked for raw have nothing in the place of ciphertexts, whatever else is under way. */
   override getRawMany<T>(): Promise<T[]> {
-    if (this.#hydrations === 0) return super.getRawMany<T>();
-    const copy = super.clone();
-    copy.#hydrations = 0;
-    return copy.getRawMany<T>();
+    if (hydrationsOf(this) === 0) return super.getRawMany<T>();
+    return super.clone().getRawMany<T>();
   }
 
   protected override async loadRawResults(queryRunner: QueryRunner) {
-    const installation = this.#installation;
-    const hydrates = this.#hydrations > 0;
+    const installation = installationOf(this.connection);
+    const hydrates = hydrationsOf(this) > 0;
     const rows = await withResolvedParameters(
       this,
       installation,
@@ -132,7 +118,10 @@ export class EncryptingSelectQueryBuilder<
   /** Refused where encrypted columns are selected: their keys cannot be fetched in the middle of a stream. */
   override async stream(): Promise<ReadStream> {
     const { selects } = this.expressionMap;
-    for (const [, encrypted] of selectedColumns(this.expressionMap, this.#installation)) {
+    for (const [, encrypted] of selectedColumns(
+      this.expressionMap,
+      installationOf(this.connection),
+    )) {
       const path = encrypted.column.propertyPath;
       const streamed = selects.some(({ selection }) =>
         this.expressionMap.aliases.some(
@@ -148,21 +137,14 @@ export class EncryptingSelectQueryBuilder<
         { entity, property },
       );
     }
-    return withResolvedParameters(this, this.#installation, this.queryRunner, () => super.stream());
+    return withResolvedParameters(this, installationOf(this.connection), this.queryRunner, () =>
+      super.stream(),
+    );
   }
 }
 
-/** TypeORM's RelationQueryBuilder, whose statements go through builders of ours. */
-class EncryptingRelationQueryBuilder<
-  Entity extends ObjectLiteral,
-> extends RelationQueryBuilder<Entity> {}
+function hydrationsOf(builder: object): number {
+  return hydrations.get(builder) ?? 0;
+}
 
-changeInto({
-  select: EncryptingSelectQueryBuilder,
-  insert: EncryptingInsertQueryBuilder,
-  update: EncryptingUpdateQueryBuilder,
-  delete: EncryptingDeleteQueryBuilder,
-  softDelete: EncryptingSoftDeleteQueryBuilder,
-  restore: EncryptingSoftDeleteQueryBuilder,
-  relation: EncryptingRelationQueryBuilder,
-});
+layOver(SelectQueryBuilder, EncryptingSelectQueryBuilder);

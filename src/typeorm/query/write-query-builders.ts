@@ -11,6 +11,7 @@ import { sqlExpressionRefused } from '../sql-expression';
 import type { AnyQueryBuilder } from './any-query-builder';
 import { overwriteOnConflict } from './overwrite-on-conflict';
 import { columnsWithIndexes, withIndexColumns } from './index-values';
+import { layOver } from './lay-over';
 import { assertMappedTable } from './mapped-table';
 import { rewritePredicate } from './predicate';
 import { encryptedEntityOf, prepareWrite, uniqueWriteOf } from './prepared-write';
@@ -18,7 +19,7 @@ import { withResolvedParameters } from './resolved-parameters';
 import { assertNoRawUse } from './statement-check';
 
 /** TypeORM's InsertQueryBuilder that has the keys ready before values are encrypted. */
-export class EncryptingInsertQueryBuilder<
+class EncryptingInsertQueryBuilder<
   Entity extends ObjectLiteral,
 > extends InsertQueryBuilder<Entity> {
   override execute(): Promise<InsertResult> {
@@ -33,9 +34,8 @@ export class EncryptingInsertQueryBuilder<
 
   override getQuery(): string {
     const entity = encryptedEntityOf(this);
-    if (entity !== undefined) {
-      refuseCopyOfRows(this, entity);
-      if (isFromSelect(this)) return super.getQuery();
+    if (entity !== undefined && isFromSelect(this)) refuseCopyOfRows(this, entity);
+    else if (entity !== undefined) {
       for (const values of this.getValueSets()) refuseSqlExpressions(entity, values);
     }
     assertAllowed(this);
@@ -74,7 +74,7 @@ export class EncryptingInsertQueryBuilder<
 }
 
 /** TypeORM's UpdateQueryBuilder that writes blind indexes along with the properties they follow. */
-export class EncryptingUpdateQueryBuilder<
+class EncryptingUpdateQueryBuilder<
   Entity extends ObjectLiteral,
 > extends UpdateQueryBuilder<Entity> {
   override execute(): Promise<UpdateResult> {
@@ -88,6 +88,11 @@ export class EncryptingUpdateQueryBuilder<
   }
 
   override getQuery(): string {
+    const entity = encryptedEntityOf(this);
+    if (entity !== undefined) {
+      const values = super.getValueSet();
+      if (mayHoldSqlExpression(values)) refuseSqlExpressions(entity, values);
+    }
     assertAllowed(this);
     return super.getQuery();
   }
@@ -95,9 +100,7 @@ export class EncryptingUpdateQueryBuilder<
   protected override getValueSet(): ObjectLiteral {
     const values = super.getValueSet();
     const entity = encryptedEntityOf(this);
-    if (entity === undefined) return values;
-    if (mayHoldSqlExpression(values)) refuseSqlExpressions(entity, values);
-    return withIndexColumns(entity, values);
+    return entity === undefined ? values : withIndexColumns(entity, values);
   }
 
   protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
@@ -114,7 +117,7 @@ export class EncryptingUpdateQueryBuilder<
 }
 
 /** TypeORM's DeleteQueryBuilder whose criteria may name encrypted properties. */
-export class EncryptingDeleteQueryBuilder<
+class EncryptingDeleteQueryBuilder<
   Entity extends ObjectLiteral,
 > extends DeleteQueryBuilder<Entity> {
   override execute(): Promise<DeleteResult> {
@@ -142,7 +145,7 @@ export class EncryptingDeleteQueryBuilder<
 }
 
 /** TypeORM's SoftDeleteQueryBuilder whose criteria may name encrypted properties. */
-export class EncryptingSoftDeleteQueryBuilder<
+class EncryptingSoftDeleteQueryBuilder<
   Entity extends ObjectLiteral,
 > extends SoftDeleteQueryBuilder<Entity> {
   override execute(): Promise<UpdateResult> {
@@ -168,6 +171,11 @@ export class EncryptingSoftDeleteQueryBuilder<
     return super.getWherePredicateCondition(predicate.path, predicate.value);
   }
 }
+
+layOver(InsertQueryBuilder, EncryptingInsertQueryBuilder);
+layOver(UpdateQueryBuilder, EncryptingUpdateQueryBuilder);
+layOver(DeleteQueryBuilder, EncryptingDeleteQueryBuilder);
+layOver(SoftDeleteQueryBuilder, EncryptingSoftDeleteQueryBuilder);
 
 function installation(builder: AnyQueryBuilder): Installation {
   return installationOf(builder.connection);
@@ -202,7 +210,6 @@ function isFromSelect({ expressionMap }: AnyQueryBuilder): boolean {
 }
 
 function refuseCopyOfRows(builder: AnyQueryBuilder, entity: EncryptedEntity): void {
-  if (!isFromSelect(builder)) return;
   const { insertColumns } = builder.expressionMap;
   const target = entity.columns.find(
     ({ column }) =>
