@@ -5,12 +5,12 @@ import { checkComparedValues } from './compared-values';
 import { installDriverCodec } from './driver-codec';
 import { checkedOptions } from './field-encryption-options';
 import type { FieldEncryptionOptions } from './field-encryption-options';
-import { Installation, isInstalled } from './installation';
+import { assertNotWrappedByOther, Installation, isInstalled } from './installation';
 import { reuseLoadedValues } from './loaded-values';
 import './query/select-query-builder';
 import './query/write-query-builders';
 import { addOwnTables, leaveToMigrations, leaveToSynchronize } from './own-tables';
-import { redactNotFoundErrors } from './redacted-criteria';
+import './redacted-criteria';
 import { FieldEncryptionSubscriber } from './subscriber';
 
 checkComparedValues();
@@ -37,7 +37,6 @@ export function withFieldEncryption<T extends DataSource>(
   const installation = new Installation(dataSource, checkedOptions(options));
   installLifecycle(installation);
   installDriverCodec(installation);
-  installEntityManagers(dataSource);
   return dataSource;
 }
 
@@ -47,6 +46,13 @@ function assertInstallable(dataSource: DataSource): void {
       'withFieldEncryption needs a DataSource: withFieldEncryption(new DataSource({ ... }), options).',
     );
   }
+  if (!(dataSource instanceof DataSource)) {
+    throw new ConfigurationError(
+      'The DataSource was made by another copy of TypeORM than the one that typeorm-field-encryption uses. ' +
+        'Have one copy of TypeORM: "npm ls typeorm" shows them, and "npm dedupe" removes what is double.',
+    );
+  }
+  assertNotWrappedByOther(dataSource);
   if (isInstalled(dataSource)) {
     throw new ConfigurationError(
       'withFieldEncryption was called twice for one DataSource. Call it once, where the DataSource is made.',
@@ -120,11 +126,4 @@ function installLifecycle(installation: Installation): void {
       await installation.close();
     }
   };
-}
-
-function installEntityManagers(dataSource: DataSource): void {
-  redactNotFoundErrors(dataSource.manager);
-  const createEntityManager = dataSource.createEntityManager.bind(dataSource);
-  dataSource.createEntityManager = (queryRunner) =>
-    redactNotFoundErrors(createEntityManager(queryRunner));
 }

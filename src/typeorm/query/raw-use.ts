@@ -7,6 +7,11 @@ import type { SqlNode } from './sql-nodes';
 /** In the names of parameters that hold what cleartext rows are compared with. */
 export const CLEARTEXT = 'cleartext';
 
+/** Whether a parameter of a query builder holds what cleartext rows are compared with. */
+export function isCleartextParameter(name: string): boolean {
+  return name.startsWith(`encrypted_${CLEARTEXT}_`);
+}
+
 /** How a lookup lists what it compares a column with that may hold cleartext rows; see `predicate.ts`. */
 const CLEARTEXT_LIST = new RegExp(String.raw`^:\.\.\.encrypted_${CLEARTEXT}_\d+$`);
 
@@ -55,6 +60,11 @@ function remedy({ policy: { entity, property } }: EncryptedColumn, clause: strin
     case 'a derived table':
     case 'a sub-query':
       return 'Select other columns there, such as the primary key, and join the entity by it';
+    case 'a statement':
+      return (
+        'Make it with a query builder of the copy of TypeORM that has made the DataSource ' +
+        '("npm ls typeorm" shows whether there are others)'
+      );
     default:
       return 'Leave it out and do it in memory after reading';
   }

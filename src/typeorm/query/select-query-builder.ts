@@ -4,7 +4,9 @@ import type { ReadStream } from 'node:fs';
 import { UnsupportedQueryError } from '../../errors';
 import { describeColumn } from '../encrypted-column';
 import { installationOf } from '../installation';
+import { withoutCleartext } from '../redacted-criteria';
 import { restoreStored } from '../stand-in';
+import { withoutCaching } from './cleartext-results';
 import { countedSelects } from './counted-selects';
 import { rememberEntities } from './known-values';
 import { layOver } from './lay-over';
@@ -13,6 +15,9 @@ import { prepareHydration } from './prepare-hydration';
 import { selectedColumns } from './raw-result';
 import { assertNoneDeferred, withResolvedParameters } from './resolved-parameters';
 import { assertNoRawUse } from './statement-check';
+
+/** TypeORM 0.3 counts rows, whatever is selected. */
+const COUNTS_SELECTED = 'computeSelectedColumnExpressions' in SelectQueryBuilder.prototype;
 
 /** How many results of a builder are on their way to become entities, where any is. */
 const hydrations = new WeakMap<object, number>();
@@ -44,8 +49,9 @@ class EncryptingSelectQueryBuilder<
   }
 
   override getQuery(): string {
-    assertNoRawUse(this.expressionMap, installationOf(this.connection));
-    return super.getQuery();
+    const installation = installationOf(this.connection);
+    assertNoRawUse(this.expressionMap, installation);
+    return installation.checked.add(super.getQuery());
   }
 
   override getQueryAndParameters(): [string, unknown[]] {
@@ -55,6 +61,10 @@ class EncryptingSelectQueryBuilder<
 
   protected override async executeEntitiesAndRawResults(queryRunner: QueryRunner) {
     const installation = installationOf(this.connection);
+    const { joinAttributes, skip, take } = this.expressionMap;
+    const pages = joinAttributes.length > 0 && (skip !== undefined || take !== undefined);
+    // TypeORM takes the order of a page apart before it makes a statement, with errors of its own.
+    if (pages) assertNoRawUse(this.expressionMap, installation);
     hydrations.set(this, hydrationsOf(this) + 1);
     try {
       // It copies the parameters as well.
@@ -78,15 +88,24 @@ class EncryptingSelectQueryBuilder<
     return copy;
   }
 
-  /** TypeORM 1 counts distinct selected values, which for ciphertexts are the rows: count these. */
-  protected override executeCountQuery(queryRunner: QueryRunner): Promise<number> {
-    const { selects } = this.expressionMap;
-    this.expressionMap.selects = countedSelects(
-      this.expressionMap,
-      installationOf(this.connection),
-    );
+  override async getOneOrFail(): Promise<Entity> {
+    try {
+      return await super.getOneOrFail();
+    } catch (error) {
+      throw withoutCleartext(error, this.expressionMap.parameters);
+    }
+  }
+
+  /** TypeORM 1 counts distinct selected values, which of ciphertexts are all: their tokens are counted. */
+  protected override async executeCountQuery(queryRunner: QueryRunner): Promise<number> {
+    const { expressionMap, findOptions } = this;
+    const { selects } = expressionMap;
+    if (COUNTS_SELECTED && findOptions.select !== undefined) {
+      const installation = installationOf(this.connection);
+      expressionMap.selects = await countedSelects(expressionMap, installation, queryRunner);
+    }
     const counting = super.executeCountQuery(queryRunner);
-    this.expressionMap.selects = selects;
+    expressionMap.selects = selects;
     return counting;
   }
 
@@ -99,11 +118,12 @@ class EncryptingSelectQueryBuilder<
   protected override async loadRawResults(queryRunner: QueryRunner) {
     const installation = installationOf(this.connection);
     const hydrates = hydrationsOf(this) > 0;
-    const rows = await withResolvedParameters(
-      this,
-      installation,
-      queryRunner,
-      () => super.loadRawResults(queryRunner) as Promise<Record<string, unknown>[]>,
+    const rows = await withResolvedParameters(this, installation, queryRunner, () =>
+      withoutCaching(
+        this.expressionMap,
+        installation,
+        () => super.loadRawResults(queryRunner) as Promise<Record<string, unknown>[]>,
+      ),
     );
     if (!hydrates) return rows;
     const { expressionMap: expressions } = this;

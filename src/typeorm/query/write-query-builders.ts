@@ -39,7 +39,7 @@ class EncryptingInsertQueryBuilder<
       for (const values of this.getValueSets()) refuseSqlExpressions(entity, values);
     }
     assertAllowed(this);
-    return super.getQuery();
+    return installation(this).checked.add(super.getQuery());
   }
 
   override orUpdate(overwrite?: unknown, conflict?: unknown, options?: object): this {
@@ -94,7 +94,7 @@ class EncryptingUpdateQueryBuilder<
       if (mayHoldSqlExpression(values)) refuseSqlExpressions(entity, values);
     }
     assertAllowed(this);
-    return super.getQuery();
+    return installation(this).checked.add(super.getQuery());
   }
 
   protected override getValueSet(): ObjectLiteral {
@@ -128,7 +128,7 @@ class EncryptingDeleteQueryBuilder<
 
   override getQuery(): string {
     assertAllowed(this);
-    return super.getQuery();
+    return installation(this).checked.add(super.getQuery());
   }
 
   protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
@@ -156,7 +156,7 @@ class EncryptingSoftDeleteQueryBuilder<
 
   override getQuery(): string {
     assertAllowed(this);
-    return super.getQuery();
+    return installation(this).checked.add(super.getQuery());
   }
 
   protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
