@@ -162,7 +162,7 @@ function namesOf(
 ): readonly string[] {
   const [only, ...others] = entities;
   const aliased = selects.filter(({ aliasName }) => aliasName !== undefined);
-  const sources = [...(derived?.byAlias.values() ?? [])];
+  const sources = [...(derived?.byAlias ?? []), ...(derived?.named ?? [])];
   // As for every write: it is checked each time, so that nothing is copied.
   if (only !== undefined && others.length + aliased.length + sources.length === 0) {
     return only.namesInSql;
@@ -170,7 +170,9 @@ function namesOf(
   return [
     ...entities.flatMap(({ namesInSql }) => namesInSql),
     ...aliased.map(({ aliasName = '' }) => aliasName.toLowerCase()),
-    ...sources.flatMap(({ encrypted }) => [...encrypted.keys()]),
+    ...sources.flatMap(([name, { encrypted }]) =>
+      encrypted.size > 0 ? [name, ...encrypted.keys()] : [],
+    ),
   ];
 }
 
