@@ -68,7 +68,7 @@ function redact(metadata: EntityMetadata, where: unknown, prefix = ''): unknown 
   }
   if (typeof where !== 'object' || where === null) return where;
   const encrypted = installationOf(metadata.connection).encryptedEntity(metadata);
-  return mapValues(where as ObjectLiteral, (value, key) => {
+  return mapValues(where, (value, key) => {
     const path = prefix + key;
     if (encrypted?.byPropertyPath.has(path) === true) return REDACTED;
     const relation = metadata.findRelationWithPropertyPath(path);

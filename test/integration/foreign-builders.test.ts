@@ -1,5 +1,6 @@
 import { DataSource, EntityNotFoundError, In, Not, SelectQueryBuilder } from 'typeorm';
-import type { DataSourceOptions } from 'typeorm';
+import type * as Typeorm from 'typeorm';
+import type * as Library from '../../src';
 import { ConfigurationError, fieldEncryption, withFieldEncryption } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import {
@@ -17,11 +18,11 @@ import { Cleanup, keyFileKms, rejection } from '../support/protected-database';
 const email = (n: number): string => `zq7~p${String(n)}@example.org`;
 
 /** The overload of `createQueryBuilder` that is called here. */
-declare function createsFor(
+type CreatesFor = (
   this: DataSource,
   entity: typeof Patient,
   alias: string,
-): SelectQueryBuilder<Patient>;
+) => SelectQueryBuilder<Patient>;
 
 /** Another copy of a package, as `npm install` leaves one where versions do not fit together. */
 function secondCopy<T>(load: () => T, ofSameTypeorm = false): T {
@@ -51,7 +52,7 @@ describeEachDatabase('Whoever makes a query builder', (database) => {
   it('looks up by one that the constructor of TypeORM has made', async () => {
     const made = new SelectQueryBuilder<Patient>(world.ds).select('p').from(Patient, 'p');
     expect(ids(await made.where({ email: In([email(1), email(2)]) }).getMany())).toEqual([1, 2]);
-    const create = DataSource.prototype.createQueryBuilder as unknown as typeof createsFor;
+    const create = DataSource.prototype.createQueryBuilder as unknown as CreatesFor;
     const begun = create.call(world.ds, Patient, 'p');
     expect(await begun.where({ email: Not(In([email(1), email(2)])) }).getCount()).toBe(8);
     await expectRefused(world, () => begun.where('p.email = :v', { v: email(1) }).getMany());
@@ -158,7 +159,7 @@ describeEachDatabase('Whoever makes a query builder', (database) => {
   });
 
   it('refuses what a builder of another copy of TypeORM would send', async () => {
-    const other = secondCopy(() => require('typeorm') as typeof import('typeorm'));
+    const other = secondCopy(() => require('typeorm') as typeof Typeorm);
     const made = () => new other.SelectQueryBuilder<Patient>(world.ds as never);
     const select = () => made().select('p').from(Patient, 'p');
     await expectRefused(world, () =>
@@ -194,15 +195,15 @@ describeEachDatabase('Whoever makes a query builder', (database) => {
   });
 
   it('refuses by name a DataSource that another copy of TypeORM has made', () => {
-    const other = secondCopy(() => require('typeorm') as typeof import('typeorm'));
-    const options = world.ds.options as DataSourceOptions;
+    const other = secondCopy(() => require('typeorm') as typeof Typeorm);
+    const { options } = world.ds;
     expect(() => withFieldEncryption(new other.DataSource(options), { kms: keyFileKms() })).toThrow(
       /another copy of TypeORM.*npm dedupe/s,
     );
   });
 
   it('tells that there are two copies of this library', async () => {
-    const load = () => require('../../src') as typeof import('../../src');
+    const load = () => require('../../src') as typeof Library;
     const other = secondCopy(load, true);
     const wrapped = () => other.withFieldEncryption(world.ds, { kms: keyFileKms() });
     for (const use of [wrapped, () => other.fieldEncryption(world.ds).ready()]) {
@@ -214,8 +215,8 @@ describeEachDatabase('Whoever makes a query builder', (database) => {
   });
 
   it('tells that another copy of this library has marked a column, whatever its transformer', async () => {
-    const other = secondCopy(() => require('../../src') as typeof import('../../src'), true);
-    const { EntitySchema } = require('typeorm') as typeof import('typeorm');
+    const other = secondCopy(() => require('../../src') as typeof Library, true);
+    const { EntitySchema } = require('typeorm') as typeof Typeorm;
     const asIs = { to: (value: unknown) => value, from: (value: unknown) => value };
     for (const column of [
       other.encryptedColumn(),

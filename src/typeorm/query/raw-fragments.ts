@@ -108,7 +108,7 @@ function addValues(
     }
   };
   for (const values of Array.isArray(valuesSet) ? valuesSet : [valuesSet]) {
-    if (values !== undefined) add(values, '');
+    if (values !== undefined) add(values as ObjectLiteral, '');
   }
 }
 
