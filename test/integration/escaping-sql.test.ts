@@ -107,6 +107,7 @@ describeEachDatabase('SQL that reads an encrypted table by itself', (database) =
       () => any().from(all, 'd').getRawMany(),
       () => any().select('d').from(all, 'd').getRawMany(),
       () => any().select('d.*').from(all, 'd').getRawMany(),
+      () => any().addCommonTableExpression(all, 'c').from('c', 'c').getRawMany(),
       () => boxes().innerJoin(all, 'd', 'd.email = m.email').getMany(),
       () =>
         boxes()

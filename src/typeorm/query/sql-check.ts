@@ -1,4 +1,5 @@
 import type { EncryptedColumn } from '../encrypted-column';
+import { refuseOpaque } from './opaque-sql';
 import { isHarmless, rawUse } from './raw-use';
 import {
   announcesSource,
@@ -8,7 +9,6 @@ import {
   itemsOf,
   partsOf,
   sortsByPosition,
-  withinGroups,
 } from './sql-clauses';
 import { isKeyword, isSymbol } from './sql-nodes';
 import type { SqlNode } from './sql-nodes';
@@ -23,8 +23,7 @@ type Named = ReadonlyMap<string, Source>;
  * encrypted columns, and refuses those where ciphertext cannot stand for the value: all but NULL
  * checks, counting, and selecting it for a query outside that does not use it.
  *
- * What it does not understand it refuses where that names an encrypted table and one of its encrypted
- * columns, or all columns.
+ * What it does not understand it leaves to {@link refuseOpaque}.
  */
 export class SqlCheck {
   readonly #tables: Tables;
@@ -59,35 +58,6 @@ export class SqlCheck {
     if (outputs.length === 1) return only;
     for (const { encrypted } of outputs) this.#refuseAny(encrypted.values(), 'a sub-query');
     return only;
-  }
-
-  /** Whatever it is. */
-  notUnderstood(nodes: readonly SqlNode[]): void {
-    const lists = [...withinGroups(nodes)];
-    const encrypted = this.#encryptedNamed(lists);
-    if (encrypted.size === 0) return;
-    for (const list of lists) {
-      for (const [at, node] of list.entries()) {
-        // COUNT(*) has nothing else in its parentheses; TABLE stands for SELECT * FROM.
-        const all = node.kind === 'star' ? list.length > 1 : isKeyword(node, 'table');
-        if (all) this.#refuseAny(encrypted.values(), this.#clause);
-        if (node.kind !== 'name') continue;
-        const column =
-          encrypted.get(node.parts.at(-1) ?? '') ?? encrypted.get(node.parts.join('.'));
-        if (column !== undefined && !isHarmless(list, at, column))
-          throw rawUse(column, this.#clause);
-      }
-    }
-  }
-
-  /** The encrypted columns of all tables that are named. */
-  #encryptedNamed(lists: readonly (readonly SqlNode[])[]): Map<string, EncryptedColumn> {
-    const names = new Map<string, readonly string[]>();
-    for (const node of lists.flat()) {
-      if (node.kind === 'name') names.set(node.parts.join('.'), node.parts);
-    }
-    const sources = [...names.values()].map((parts) => this.#tables.source(parts) ?? UNKNOWN);
-    return new Map(sources.flatMap(({ encrypted }) => [...encrypted]));
   }
 
   #group(nodes: readonly SqlNode[], scope: Scope, before: SqlNode | undefined): void {
@@ -125,7 +95,7 @@ export class SqlCheck {
       while (isKeyword(nodes[at], 'as', 'not', 'materialized')) at += 1;
       const query = nodes[at];
       if (name?.kind !== 'name' || query?.kind !== 'group') {
-        this.notUnderstood(nodes);
+        refuseOpaque(nodes, this.#tables, this.#clause);
         return UNKNOWN;
       }
       const outputs = this.#with(named).#derived(query.nodes, outer);
@@ -144,7 +114,7 @@ export class SqlCheck {
 
   #derived(nodes: readonly SqlNode[], outer: Scope | undefined): Source {
     if (isQuery(nodes)) return this.query(nodes, outer);
-    this.notUnderstood(nodes);
+    refuseOpaque(nodes, this.#tables, this.#clause);
     return UNKNOWN;
   }
 
@@ -152,7 +122,7 @@ export class SqlCheck {
     const [first, ...others] = isKeyword(nodes[0], 'all', 'distinct') ? nodes.slice(1) : nodes;
     if (isKeyword(first, 'select')) return this.#select(others, outer);
     if (first?.kind !== 'group' || !isQuery(first.nodes)) {
-      this.notUnderstood(nodes);
+      refuseOpaque(nodes, this.#tables, this.#clause);
       return UNKNOWN;
     }
     const outputs = this.query(first.nodes, outer);

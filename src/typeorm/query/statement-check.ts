@@ -3,6 +3,7 @@ import type { Installation } from '../installation';
 import type { Expressions } from './any-query-builder';
 import { rawFragments } from './raw-fragments';
 import { rawUse } from './raw-use';
+import { refuseOpaque } from './opaque-sql';
 import { SqlCheck } from './sql-check';
 import { isQuery } from './sql-clauses';
 import { sqlNodes } from './sql-nodes';
@@ -55,7 +56,7 @@ export function assertNoUseIn(sql: string, installation: Installation): void {
   const nodes = sqlNodes(sql);
   const check = new SqlCheck(tables, 'a statement');
   if (isQuery(nodes)) check.query(nodes);
-  else check.notUnderstood(nodes);
+  else refuseOpaque(nodes, tables, 'a statement');
 }
 
 function encryptedEntities(
@@ -87,10 +88,11 @@ function derivedTables(
   const tables = Tables.of(installation);
   const named = new Map<string, Source>();
   const outputs = (sql: string): Source => {
-    const check = new SqlCheck(tables, 'a derived table', named);
+    const clause = 'a derived table';
+    const check = new SqlCheck(tables, clause, named);
     const nodes = sqlNodes(sql);
     if (isQuery(nodes)) return check.query(nodes);
-    check.notUnderstood(nodes);
+    refuseOpaque(nodes, tables, clause);
     return UNKNOWN;
   };
   for (const { queryBuilder, alias, options } of commonTableExpressions) {
@@ -112,13 +114,14 @@ function derivedTables(
 /** Ciphertext under another name looks like a value. */
 function assertNotAllSelected(
   { queryType, aliases, mainAlias, selects }: Expressions,
-  { byAlias }: DerivedTables,
+  { byAlias, named }: DerivedTables,
 ): void {
   if (queryType !== 'select') return;
   const isEmpty = selects.length === 0 && mainAlias?.hasMetadata !== true;
-  for (const { name, subQuery } of aliases) {
+  for (const { name, subQuery, tablePath } of aliases) {
     const source = byAlias.get(name.toLowerCase());
-    if (source === undefined || subQuery === undefined) continue;
+    const isDerived = subQuery !== undefined || named.has(tablePath?.toLowerCase() ?? '');
+    if (source === undefined || !isDerived) continue;
     const all = ['*', name, `${name}.*`];
     if (isEmpty || selects.some(({ selection }) => all.includes(selection.trim()))) {
       assertNoneEncrypted(source, 'a derived table');
