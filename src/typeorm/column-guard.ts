@@ -7,6 +7,12 @@ import type { BlindIndexOptions, EncryptedOptions } from './column-options';
 const REMEDY =
   'wrap it with withFieldEncryption(dataSource, options) before initialize(), so that the column is encrypted.';
 
+/** Of all guards and of the `query` options that mark with them, for all copies of this library. */
+const GUARD = Symbol.for('typeorm-field-encryption:guard');
+
+export const ONE_COPY =
+  'Have one copy of typeorm-field-encryption: "npm ls typeorm-field-encryption" shows them, and "npm dedupe" removes what is double.';
+
 /**
  * The transformer that marks an encrypted column and carries its options to the take-over.
  *
@@ -14,6 +20,8 @@ const REMEDY =
  * refused: forgetting the wrapper must not store cleartext.
  */
 export class EncryptedColumnGuard implements ValueTransformer {
+  readonly [GUARD] = this;
+
   constructor(
     readonly options: EncryptedOptions,
     /** Design type of the property as the compiler emitted it, where it did. */
@@ -33,6 +41,8 @@ export class EncryptedColumnGuard implements ValueTransformer {
 
 /** Marks the hidden column of a blind index; see {@link EncryptedColumnGuard}. */
 export class BlindIndexColumnGuard implements ValueTransformer {
+  readonly [GUARD] = this;
+
   constructor(
     /** Name of the encrypted property beside it, within the same class or embedded. */
     readonly sourceProperty: string,
@@ -52,8 +62,6 @@ export class BlindIndexColumnGuard implements ValueTransformer {
 
 export type ColumnGuard = EncryptedColumnGuard | BlindIndexColumnGuard;
 
-const guardOfQuery = new WeakMap<NonNullable<ColumnOptions['query']>, ColumnGuard>();
-
 /**
  * The options that mark a column, twice: `{ ...encryptedColumn(), transformer }` takes the guard away,
  * and the column must be known all the same. `query` is the one other option that TypeORM copies from
@@ -61,19 +69,30 @@ const guardOfQuery = new WeakMap<NonNullable<ColumnOptions['query']>, ColumnGuar
  */
 export function markedBy(guard: ColumnGuard): Pick<ColumnOptions, 'transformer' | 'query'> {
   const query = (): never => guard.to();
-  guardOfQuery.set(query, guard);
-  return { transformer: guard, query };
+  return { transformer: guard, query: Object.assign(query, { [GUARD]: guard }) };
 }
 
+/** The options of a column that may mark it. */
+type Marks = Pick<ColumnMetadata | ColumnOptions, 'transformer' | 'query'>;
+
 /** The guard of a marked column, whether it is still its transformer or not. */
-export function guardOf({
-  transformer,
-  query,
-}: Pick<ColumnMetadata | ColumnOptions, 'transformer' | 'query'>): ColumnGuard | undefined {
-  if (transformer instanceof EncryptedColumnGuard || transformer instanceof BlindIndexColumnGuard) {
-    return transformer;
-  }
-  return query && guardOfQuery.get(query);
+export function guardOf(column: Marks): ColumnGuard | undefined {
+  return guardsOf(column).find(
+    (guard) => guard instanceof EncryptedColumnGuard || guard instanceof BlindIndexColumnGuard,
+  );
+}
+
+/** Whether another copy of this library has marked the column, which this one knows nothing of. */
+export function isMarkedByOther(column: Marks): boolean {
+  return guardOf(column) === undefined && guardsOf(column).length > 0;
+}
+
+function guardsOf({ transformer, query }: Marks): unknown[] {
+  return [transformer, query].flatMap((mark: unknown) => {
+    const isObject = typeof mark === 'object' || typeof mark === 'function';
+    const guard: unknown = isObject && mark !== null ? Reflect.get(mark, GUARD) : undefined;
+    return guard === undefined ? [] : [guard];
+  });
 }
 
 /**

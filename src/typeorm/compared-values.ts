@@ -2,7 +2,8 @@ import type { EntityMetadata, ObjectLiteral } from 'typeorm';
 import { SubjectChangedColumnsComputer } from 'typeorm/persistence/SubjectChangedColumnsComputer.js';
 import { installationOf, isInstalled } from './installation';
 
-const CHECKED = Symbol.for('typeorm-field-encryption:compared-values');
+/** Not the same for another copy of this library, which has DataSources of its own. */
+const CHECKED = Symbol('compared-values');
 
 /** What the diff looks at: an entity that is saved, and the row as it is in the database. */
 interface Subject {

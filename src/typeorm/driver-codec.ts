@@ -4,13 +4,15 @@ import { FieldEncryptionError } from '../errors';
 import { decryptStored } from './encrypted-column';
 import type { EncryptedColumn } from './encrypted-column';
 import type { Installation } from './installation';
+import { assertNoUseIn } from './query/statement-check';
 
 /**
  * Puts the codec into the driver of one DataSource.
  *
  * `preparePersistentValue` and `prepareHydratedValue` are the one place through which every value of
  * a mapped column passes on its way in and out, whatever API or listener setting led there. So
- * cleartext cannot reach SQL, and entities never hold ciphertext.
+ * cleartext cannot reach SQL, and entities never hold ciphertext. Through `escapeQueryWithParameters`
+ * pass all statements of builders: those that nobody has checked are checked there.
  */
 export function installDriverCodec(installation: Installation): void {
   const { driver } = installation.dataSource;
@@ -29,6 +31,13 @@ export function installDriverCodec(installation: Installation): void {
     if (encrypted === undefined) return prepareHydratedValue(value, column) as unknown;
     if (value === null || value === undefined) return value;
     return readAhead.take(encrypted, value) ?? decryptStored(encrypted, value);
+  };
+
+  const escapeQueryWithParameters = driver.escapeQueryWithParameters.bind(driver);
+  driver.escapeQueryWithParameters = (sql, ...parameters) => {
+    // Builders that are not of our copy of TypeORM know nothing of encryption.
+    if (!installation.checked.has(sql)) assertNoUseIn(sql, installation);
+    return escapeQueryWithParameters(sql, ...parameters);
   };
 
   const normalizeType = driver.normalizeType.bind(driver);

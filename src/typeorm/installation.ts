@@ -8,7 +8,9 @@ import { KeyManager } from '../keys/key-manager';
 import { giveBack } from './lent-connection';
 import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
 import type { FieldEncryptionOptions } from './field-encryption-options';
+import { CheckedStatements } from './query/checked-statements';
 import { NamedStatements } from './query/named-statements';
+import { ONE_COPY } from './column-guard';
 import { ReadAhead } from './read-ahead';
 import { warningOf } from './event-warnings';
 import { hasNamedApplication } from './named-application';
@@ -21,11 +23,14 @@ import { TypeormAuditStore } from './typeorm-audit-store';
 import { TypeormKeyStore } from './typeorm-key-store';
 
 const installations = new WeakMap<DataSource, Installation>();
+/** Of a wrapped DataSource, for all copies of this library. */
+const WRAPPED = Symbol.for('typeorm-field-encryption:wrapped');
 
 /** What `withFieldEncryption` has put behind a DataSource. Throws for one it has not met. */
 export function installationOf(dataSource: DataSource): Installation {
   const installation = installations.get(dataSource);
   if (installation !== undefined) return installation;
+  assertNotWrappedByOther(dataSource);
   throw new ConfigurationError(
     'This DataSource has no field encryption. Pass it through withFieldEncryption(dataSource, options) ' +
       'before initialize().',
@@ -35,6 +40,14 @@ export function installationOf(dataSource: DataSource): Installation {
 /** Whether `withFieldEncryption` has met the DataSource. */
 export function isInstalled(dataSource: DataSource): boolean {
   return installations.has(dataSource);
+}
+
+/** Throws for a DataSource that another copy of this library has wrapped. */
+export function assertNotWrappedByOther(dataSource: DataSource): void {
+  if (!(WRAPPED in dataSource) || isInstalled(dataSource)) return;
+  throw new ConfigurationError(
+    `The DataSource was wrapped by another copy of typeorm-field-encryption. ${ONE_COPY}`,
+  );
 }
 
 /** Something that runs by itself until it is stopped. */
@@ -51,6 +64,7 @@ export class Installation {
   readonly readAhead: ReadAhead;
   /** What the builders of this DataSource have made of their statements. */
   readonly statements = new NamedStatements();
+  readonly checked = new CheckedStatements();
   /** Whether `initialize()` makes the keys ready. The command line turns it off, to look without creating any. */
   preparesAtStart = true;
   readonly #schedules = new Set<Stoppable>();
@@ -70,6 +84,7 @@ export class Installation {
     this.readAhead = new ReadAhead(this.readThreads);
     this.#keys = this.#newKeyManager();
     installations.set(dataSource, this);
+    Object.defineProperty(dataSource, WRAPPED, { value: true });
   }
 
   get keys(): KeyManager<QueryRunner> {

@@ -2,7 +2,8 @@ import type { EntityMetadata, ObjectLiteral, QueryRunner } from 'typeorm';
 import { SubjectDatabaseEntityLoader } from 'typeorm/persistence/SubjectDatabaseEntityLoader.js';
 import type { KnownValue } from './stand-in';
 
-const HOOKED = Symbol.for('typeorm-field-encryption:loaded-values');
+/** Not the same for another copy of this library, which has DataSources of its own. */
+const HOOKED = Symbol('loaded-values');
 
 /** An entity that is saved or removed. */
 interface Subject {

@@ -1,7 +1,5 @@
-import { EntityNotFoundError } from 'typeorm';
+import { EntityManager, EntityNotFoundError } from 'typeorm';
 import type {
-  DataSource,
-  EntityManager,
   EntityMetadata,
   EntityTarget,
   FindOneOptions,
@@ -9,83 +7,83 @@ import type {
   ObjectLiteral,
 } from 'typeorm';
 import { installationOf } from './installation';
+import { layOver } from './query/lay-over';
+import { isCleartextParameter } from './query/raw-use';
 
 const REDACTED = '[encrypted]';
 
 /**
  * Keeps the values of encrypted properties out of TypeORM's EntityNotFoundError, whose message and
- * `criteria` quote the where object. Called for every query runner: the methods are made once.
+ * `criteria` quote the where object.
  */
-export function redactNotFoundErrors(manager: EntityManager): EntityManager {
-  manager.findOneOrFail = findOneOrFail;
-  manager.findOneByOrFail = findOneByOrFail;
-  return manager;
-}
+class RedactingEntityManager extends EntityManager {
+  override async findOneOrFail<T extends ObjectLiteral>(
+    target: EntityTarget<T>,
+    options: FindOneOptions<T>,
+  ): Promise<T> {
+    try {
+      return await super.findOneOrFail(target, options);
+    } catch (error) {
+      throw redacted(error, () => {
+        const where = redact(this.connection.getMetadata(target), options.where);
+        return where === options.where ? options : { ...options, where };
+      });
+    }
+  }
 
-async function findOneOrFail<T extends ObjectLiteral>(
-  this: EntityManager,
-  target: EntityTarget<T>,
-  options: FindOneOptions<T>,
-): Promise<T> {
-  const find = methodsOf(this).findOneOrFail<T>;
-  try {
-    return await find.call(this, target, options);
-  } catch (error) {
-    throw redacted(error, this.connection, target, (metadata) => ({
-      ...options,
-      where: redact(metadata, options.where),
-    }));
+  override async findOneByOrFail<T extends ObjectLiteral>(
+    target: EntityTarget<T>,
+    where: FindOptionsWhere<T> | FindOptionsWhere<T>[],
+  ): Promise<T> {
+    try {
+      return await super.findOneByOrFail(target, where);
+    } catch (error) {
+      throw redacted(error, () => redact(this.connection.getMetadata(target), where));
+    }
   }
 }
 
-async function findOneByOrFail<T extends ObjectLiteral>(
-  this: EntityManager,
-  target: EntityTarget<T>,
-  where: FindOptionsWhere<T> | FindOptionsWhere<T>[],
-): Promise<T> {
-  const find = methodsOf(this).findOneByOrFail<T>;
-  try {
-    return await find.call(this, target, where);
-  } catch (error) {
-    throw redacted(error, this.connection, target, (metadata) => redact(metadata, where));
-  }
+layOver(EntityManager, RedactingEntityManager);
+
+/** The error of a query builder, without the values that it has compared cleartext rows with. */
+export function withoutCleartext(error: unknown, parameters: ObjectLiteral): unknown {
+  return redacted(error, () => {
+    if (!Object.keys(parameters).some(isCleartextParameter)) return parameters;
+    return mapValues(parameters, (value, name) => (isCleartextParameter(name) ? REDACTED : value));
+  });
 }
 
-/** The methods that are replaced, as functions. */
-interface Methods {
-  readonly findOneOrFail: typeof findOneOrFail;
-  readonly findOneByOrFail: typeof findOneByOrFail;
-}
-
-/** The methods of its class, of which a DataSource may have its own. */
-function methodsOf(manager: EntityManager): Methods {
-  return Object.getPrototypeOf(manager) as Methods;
-}
-
-function redacted(
-  error: unknown,
-  dataSource: DataSource,
-  target: EntityTarget<ObjectLiteral>,
-  criteria: (metadata: EntityMetadata) => unknown,
-): unknown {
+/** The error itself where nothing has to be taken out of what it quotes. */
+function redacted(error: unknown, criteria: () => unknown): unknown {
   if (!(error instanceof EntityNotFoundError)) return error;
-  return new EntityNotFoundError(target, criteria(dataSource.getMetadata(target)));
+  const shown = criteria();
+  return shown === error.criteria ? error : new EntityNotFoundError(error.entityClass, shown);
 }
 
+/** Answers the same object where nothing in it is redacted. */
 function redact(metadata: EntityMetadata, where: unknown, prefix = ''): unknown {
-  if (Array.isArray(where)) return where.map((each) => redact(metadata, each, prefix));
+  if (Array.isArray(where)) {
+    const all = where.map((each: unknown) => redact(metadata, each, prefix));
+    return all.every((each, i) => each === where[i]) ? where : all;
+  }
   if (typeof where !== 'object' || where === null) return where;
   const encrypted = installationOf(metadata.connection).encryptedEntity(metadata);
-  return Object.fromEntries(
-    Object.entries(where).map(([key, value]: [string, unknown]) => {
-      const path = prefix + key;
-      if (encrypted?.byPropertyPath.has(path) === true) return [key, REDACTED];
-      const relation = metadata.findRelationWithPropertyPath(path);
-      if (relation !== undefined) return [key, redact(relation.inverseEntityMetadata, value)];
-      if (metadata.findEmbeddedWithPropertyPath(path) !== undefined) {
-        return [key, redact(metadata, value, `${path}.`)];
-      }
-      return [key, value];
-    }),
-  );
+  return mapValues(where, (value, key) => {
+    const path = prefix + key;
+    if (encrypted?.byPropertyPath.has(path) === true) return REDACTED;
+    const relation = metadata.findRelationWithPropertyPath(path);
+    if (relation !== undefined) return redact(relation.inverseEntityMetadata, value);
+    if (metadata.findEmbeddedWithPropertyPath(path) === undefined) return value;
+    return redact(metadata, value, `${path}.`);
+  });
+}
+
+function mapValues(
+  values: ObjectLiteral,
+  map: (value: unknown, name: string) => unknown,
+): ObjectLiteral {
+  const before: [string, unknown][] = Object.entries(values);
+  const after = before.map(([name, value]) => [name, map(value, name)] as const);
+  const isSame = after.every(([, value], i) => value === before[i]?.[1]);
+  return isSame ? values : Object.fromEntries(after);
 }

@@ -10,6 +10,8 @@ import {
   BlindIndexColumnGuard,
   EncryptedColumnGuard,
   guardOf,
+  isMarkedByOther,
+  ONE_COPY,
   overlookedGuardProperties,
   removeGuard,
 } from './column-guard';
@@ -44,6 +46,7 @@ export function takeOver(context: TakeOverContext): EncryptedColumns {
   const byEntity = new Map<EntityMetadata, EncryptedEntity>();
   const metadatas = context.dataSource.entityMetadatas;
   keepOwnColumnNames(context.dataSource);
+  metadatas.forEach(assertNoneMarkedByOther);
   metadatas.forEach(assertNoneOverlooked);
   for (const metadata of metadatas) {
     for (const encrypted of newlyEncrypted(metadata, context)) {
@@ -132,6 +135,18 @@ function encryptColumn(
         ? addCiphertextCheck(column, policy.storage, dataSource)
         : undefined,
   };
+}
+
+function assertNoneMarkedByOther(metadata: EntityMetadata): void {
+  const marked = metadata.columns.find(isMarkedByOther);
+  if (marked === undefined) return;
+  const entity = rootEntityName(metadata);
+  const property = marked.propertyPath;
+  throw new ConfigurationError(
+    `${entity}.${property} was marked by another copy of typeorm-field-encryption than the one that has ` +
+      `wrapped the DataSource. ${ONE_COPY}`,
+    { entity, property },
+  );
 }
 
 function assertNoneOverlooked(metadata: EntityMetadata): void {

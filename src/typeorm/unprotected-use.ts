@@ -13,7 +13,8 @@ import {
   unprotectedDataSource,
 } from './column-guard';
 
-const GUARDED = Symbol.for('typeorm-field-encryption:guarded');
+/** Not the same for another copy of this library, which has DataSources of its own. */
+const GUARDED = Symbol('guarded');
 
 const BUILDERS = [
   SelectQueryBuilder,

@@ -1,17 +1,17 @@
-import type { DataSource, EntityTarget, ObjectLiteral, QueryRunner } from 'typeorm';
-import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
+import { DataSource } from 'typeorm';
 import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 import { ConfigurationError } from '../errors';
 import { checkComparedValues } from './compared-values';
 import { installDriverCodec } from './driver-codec';
 import { checkedOptions } from './field-encryption-options';
 import type { FieldEncryptionOptions } from './field-encryption-options';
-import { Installation, isInstalled } from './installation';
+import { assertNotWrappedByOther, Installation, isInstalled } from './installation';
 import { prepareKeysBeforeSaving } from './keys-before-saving';
 import { reuseLoadedValues } from './loaded-values';
-import { EncryptingSelectQueryBuilder } from './query/select-query-builder';
+import './query/select-query-builder';
+import './query/write-query-builders';
 import { addOwnTables, leaveToMigrations, leaveToSynchronize } from './own-tables';
-import { redactNotFoundErrors } from './redacted-criteria';
+import './redacted-criteria';
 import { checkKeysOfStatements } from './sent-statements';
 import { FieldEncryptionSubscriber } from './subscriber';
 
@@ -41,8 +41,6 @@ export function withFieldEncryption<T extends DataSource>(
   const installation = new Installation(dataSource, checkedOptions(options));
   installLifecycle(installation);
   installDriverCodec(installation);
-  installQueryBuilders(dataSource);
-  installEntityManagers(dataSource);
   return dataSource;
 }
 
@@ -52,6 +50,13 @@ function assertInstallable(dataSource: DataSource): void {
       'withFieldEncryption needs a DataSource: withFieldEncryption(new DataSource({ ... }), options).',
     );
   }
+  if (!(dataSource instanceof DataSource)) {
+    throw new ConfigurationError(
+      'The DataSource was made by another copy of TypeORM than the one that typeorm-field-encryption uses. ' +
+        'Have one copy of TypeORM: "npm ls typeorm" shows them, and "npm dedupe" removes what is double.',
+    );
+  }
+  assertNotWrappedByOther(dataSource);
   if (isInstalled(dataSource)) {
     throw new ConfigurationError(
       'withFieldEncryption was called twice for one DataSource. Call it once, where the DataSource is made.',
@@ -126,32 +131,4 @@ function installLifecycle(installation: Installation): void {
       await installation.close();
     }
   };
-}
-
-function installQueryBuilders(dataSource: DataSource): void {
-  const createQueryBuilder = ((
-    entityOrRunner?: EntityTarget<ObjectLiteral> | QueryRunner,
-    alias?: string,
-    queryRunner?: QueryRunner,
-  ) => {
-    if (alias === undefined) {
-      return new EncryptingSelectQueryBuilder(
-        dataSource,
-        entityOrRunner as QueryRunner | undefined,
-      );
-    }
-    const name = DriverUtils.buildAlias(dataSource.driver, undefined, alias);
-    const { target } = dataSource.getMetadata(entityOrRunner as EntityTarget<ObjectLiteral>);
-    return new EncryptingSelectQueryBuilder(dataSource, queryRunner)
-      .select(name)
-      .from(target, name);
-  }) as DataSource['createQueryBuilder'];
-  dataSource.createQueryBuilder = createQueryBuilder;
-}
-
-function installEntityManagers(dataSource: DataSource): void {
-  redactNotFoundErrors(dataSource.manager);
-  const createEntityManager = dataSource.createEntityManager.bind(dataSource);
-  dataSource.createEntityManager = (queryRunner) =>
-    redactNotFoundErrors(createEntityManager(queryRunner));
 }

@@ -1,4 +1,5 @@
-import { Entity, Equal, In, IsNull, Not, Or, PrimaryColumn } from 'typeorm';
+import { Entity, EntityNotFoundError, Equal, In, IsNull, Not, Or, PrimaryColumn } from 'typeorm';
+import { inspect } from 'node:util';
 import type { DataSource, QueryFailedError, Repository } from 'typeorm';
 import { BlindIndex, Encrypted } from '../../src';
 import { describeEachDatabase } from '../support/databases';
@@ -20,6 +21,11 @@ class Guest {
   @Encrypted({ nullable: true, storage: 'binary' }) @BlindIndex() badge!: string | null;
 }
 
+@Entity()
+class Other {
+  @PrimaryColumn() id!: number;
+}
+
 const LEGACY = ['email', 'city', 'pet', 'age', 'born', 'vip', 'badge'].map((p) => `Guest.${p}`);
 
 describeEachDatabase('lookups among rows that are still cleartext', (kind) => {
@@ -29,7 +35,7 @@ describeEachDatabase('lookups among rows that are still cleartext', (kind) => {
   let guests: Repository<Guest>;
 
   beforeEach(async () => {
-    database = await cleanup.create(kind, { entities: [Guest], synchronize: true });
+    database = await cleanup.create(kind, { entities: [Guest, Other], synchronize: true });
     ds = await cleanup.add(protect(database, { legacyPlaintext: LEGACY })).initialize();
     guests = ds.getRepository(Guest);
     const badge = kind.type === 'postgres' ? `convert_to('b1', 'UTF8')` : `CAST('b1' AS BLOB)`;
@@ -56,6 +62,34 @@ describeEachDatabase('lookups among rows that are still cleartext', (kind) => {
   });
 
   afterEach(() => cleanup.run());
+
+  it('shows no value that is compared in clear in the error of a builder that finds nothing', async () => {
+    const builder = guests.createQueryBuilder('g').where({ email: 'nobody@x.org' });
+    builder.andWhere('g.id > :least', { least: 0 });
+    const error = (await rejection(builder.getOneOrFail())) as EntityNotFoundError;
+    expect(error).toBeInstanceOf(EntityNotFoundError);
+    expect(inspect(error, { depth: 9 })).not.toContain('nobody');
+    expect(error.message).toContain('"least": 0');
+    expect(error.message).toContain('[encrypted]');
+  });
+
+  it('keeps no result and no parameter in clear in the query cache', async () => {
+    await ds.destroy();
+    const cached = protect(database, { legacyPlaintext: LEGACY }, {
+      cache: { type: 'database', alwaysEnabled: true },
+    } as never);
+    ds = await cleanup.add(cached).initialize();
+    await ds.synchronize();
+    guests = ds.getRepository(Guest);
+    expect(await found({ email: 'ADA@x.org' })).toEqual([1]);
+    await guests.find({ where: { city: 'Bern' }, cache: true });
+    await guests.count({ where: { city: 'Bern' }, cache: 60_000 });
+    await guests.createQueryBuilder('g').where({ pet: 'cat' }).cache('pets', 60_000).getMany();
+    await ds.createQueryBuilder(Other, 'o').cache(true).getMany();
+    const kept: unknown = await ds.query('SELECT * FROM "query-result-cache"');
+    expect(kept).toHaveLength(1);
+    expect(JSON.stringify(kept)).not.toMatch(/x\.org|Bern|cat/i);
+  });
 
   const found = async (where: object): Promise<number[]> => ids(await guests.findBy(where));
 

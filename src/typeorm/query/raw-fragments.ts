@@ -1,3 +1,5 @@
+import type { ObjectLiteral } from 'typeorm';
+import type { EncryptedEntity } from '../encrypted-column';
 import type { Expressions } from './any-query-builder';
 
 /** Hand-written SQL, and where it stands. */
@@ -10,9 +12,15 @@ interface Fragment {
  * The hand-written SQL of a statement. Arrays, and no generators: this is done for every statement,
  * nearly all of which have none.
  */
-export function rawFragments(expressions: Expressions): Fragment[] {
+export function rawFragments(
+  expressions: Expressions,
+  encrypted: EncryptedEntity | undefined,
+): Fragment[] {
   const fragments: Fragment[] = [];
   addConditions(expressions.wheres, 'a where condition', fragments);
+  addDerivedConditions(expressions, fragments);
+  addValues(expressions, encrypted, fragments);
+  addReturning(expressions.returning, fragments);
   if (isChange(expressions)) addNames(expressions.orderBys, fragments);
   else addOtherClauses(expressions, fragments);
   return fragments;
@@ -56,6 +64,58 @@ function addConditions(conditions: unknown, clause: string, fragments: Fragment[
     for (const each of conditions) addConditions(each, clause, fragments);
   } else if (typeof conditions === 'object' && conditions !== null && 'condition' in conditions) {
     addConditions(conditions.condition, clause, fragments);
+  }
+}
+
+/** Object conditions on what has no entity, whose names nobody has looked at. */
+function addDerivedConditions({ aliases, wheres }: Expressions, fragments: Fragment[]): void {
+  if (aliases.every(({ hasMetadata }) => hasMetadata)) return;
+  addOperands(wheres, fragments);
+}
+
+function addOperands(conditions: unknown, fragments: Fragment[]): void {
+  if (Array.isArray(conditions)) {
+    for (const each of conditions) addOperands(each, fragments);
+  }
+  if (typeof conditions !== 'object' || conditions === null) return;
+  if ('condition' in conditions) addOperands(conditions.condition, fragments);
+  if (!('parameters' in conditions) || !Array.isArray(conditions.parameters)) return;
+  for (const sql of conditions.parameters as unknown[]) {
+    if (typeof sql === 'string') fragments.push({ sql, clause: 'a where condition' });
+  }
+}
+
+/** Values that are SQL expressions. For encrypted properties they are refused by themselves. */
+function addValues(
+  { queryType, valuesSet, mainAlias }: Expressions,
+  encrypted: EncryptedEntity | undefined,
+  fragments: Fragment[],
+): void {
+  if (queryType !== 'insert' && queryType !== 'update') return;
+  const metadata = mainAlias?.hasMetadata === true ? mainAlias.metadata : undefined;
+  const add = (values: ObjectLiteral, prefix: string): void => {
+    for (const name in values) {
+      const value: unknown = values[name];
+      const path = prefix + name;
+      if (typeof value === 'function') {
+        if (encrypted?.byPropertyPath.has(path) === true) continue;
+        // Others are no business of TypeORM's either.
+        if (metadata?.findColumnsWithPropertyPath(path).length === 0) continue;
+        fragments.push({ sql: String((value as () => unknown)()), clause: 'a value' });
+      } else if (typeof value === 'object' && value !== null) {
+        if (metadata?.hasEmbeddedWithPropertyPath(path) === true) add(value, `${path}.`);
+      }
+    }
+  };
+  for (const values of Array.isArray(valuesSet) ? valuesSet : [valuesSet]) {
+    if (values !== undefined) add(values as ObjectLiteral, '');
+  }
+}
+
+/** Names alone hand ciphertext back as it is. */
+function addReturning(returning: unknown, fragments: Fragment[]): void {
+  if (typeof returning === 'string' && returning.includes('(')) {
+    fragments.push({ sql: returning, clause: 'RETURNING' });
   }
 }
 

@@ -1,45 +1,39 @@
-import { RelationQueryBuilder, SelectQueryBuilder } from 'typeorm';
+import { SelectQueryBuilder } from 'typeorm';
 import type { ObjectLiteral, QueryRunner } from 'typeorm';
 import type { ReadStream } from 'node:fs';
 import { UnsupportedQueryError } from '../../errors';
 import { describeColumn } from '../encrypted-column';
 import { installationOf } from '../installation';
-import type { Installation } from '../installation';
 import { lend, share } from '../lent-connection';
+import { withoutCleartext } from '../redacted-criteria';
 import { restoreStored } from '../stand-in';
-import { changeInto } from './builder-changes';
+import { withoutCaching } from './cleartext-results';
 import { countedSelects } from './counted-selects';
 import { rememberEntities } from './known-values';
+import { layOver } from './lay-over';
 import { rewritePredicate } from './predicate';
 import { prepareHydration } from './prepare-hydration';
 import { selectedColumns } from './raw-result';
 import { assertNoneDeferred, withResolvedParameters } from './resolved-parameters';
 import { assertNoRawUse } from './statement-check';
 import { copyCriteriaKeys, withStatementKeys } from './statement-keys';
-import {
-  EncryptingDeleteQueryBuilder,
-  EncryptingInsertQueryBuilder,
-  EncryptingSoftDeleteQueryBuilder,
-  EncryptingUpdateQueryBuilder,
-} from './write-query-builders';
+
+/** TypeORM 0.3 counts rows, whatever is selected. */
+const COUNTS_SELECTED = 'computeSelectedColumnExpressions' in SelectQueryBuilder.prototype;
+
+/** How many results of a builder are on their way to become entities, where any is. */
+const hydrations = new WeakMap<object, number>();
 
 /**
  * TypeORM's SelectQueryBuilder with three things added: lookups on encrypted properties go to their
  * blind indexes, data keys are fetched before rows are hydrated, and SQL that ciphertext cannot
  * answer is refused.
  */
-export class EncryptingSelectQueryBuilder<
+class EncryptingSelectQueryBuilder<
   Entity extends ObjectLiteral,
 > extends SelectQueryBuilder<Entity> {
-  /** How many results are on their way to become entities. */
-  #hydrations = 0;
-
-  get #installation(): Installation {
-    return installationOf(this.connection);
-  }
-
   protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
-    return this.#installation.statements.named(statement, this.expressionMap, () =>
+    return installationOf(this.connection).statements.named(statement, this.expressionMap, () =>
       super.replacePropertyNamesForTheWholeQuery(statement),
     );
   }
@@ -48,7 +42,7 @@ export class EncryptingSelectQueryBuilder<
     const predicate = rewritePredicate(
       this,
       this.joins,
-      this.#installation,
+      installationOf(this.connection),
       aliasPath,
       parameterValue,
     );
@@ -57,8 +51,9 @@ export class EncryptingSelectQueryBuilder<
   }
 
   override getQuery(): string {
-    assertNoRawUse(this.expressionMap, this.#installation);
-    return super.getQuery();
+    const installation = installationOf(this.connection);
+    assertNoRawUse(this.expressionMap, installation);
+    return installation.checked.add(super.getQuery());
   }
 
   override getQueryAndParameters(): [string, unknown[]] {
@@ -73,12 +68,12 @@ export class EncryptingSelectQueryBuilder<
   protected override async executeEntitiesAndRawResults(queryRunner: QueryRunner) {
     // Relations that are loaded by queries of their own may be so at the same time.
     if (queryRunner === this.queryRunner) share(queryRunner);
-    const installation = this.#installation;
+    const installation = installationOf(this.connection);
     const { joinAttributes, skip, take } = this.expressionMap;
     const pages = joinAttributes.length > 0 && (skip !== undefined || take !== undefined);
-    // The first statement of a page is without the order, which another builder adds unchecked.
+    // TypeORM takes the order of a page apart before it makes a statement, with errors of its own.
     if (pages) assertNoRawUse(this.expressionMap, installation);
-    this.#hydrations += 1;
+    hydrations.set(this, hydrationsOf(this) + 1);
     try {
       // It copies the parameters as well.
       const results = await withResolvedParameters(this, installation, queryRunner, () =>
@@ -89,7 +84,7 @@ export class EncryptingSelectQueryBuilder<
       restoreStored(rows);
       return results;
     } finally {
-      this.#hydrations -= 1;
+      hydrations.set(this, hydrationsOf(this) - 1);
       installation.readAhead.release(this);
     }
   }
@@ -98,36 +93,48 @@ export class EncryptingSelectQueryBuilder<
   override clone(): this {
     const copy = super.clone();
     copyCriteriaKeys(this, copy);
-    if (this.#hydrations > 0) copy.#hydrations = 1;
+    if (hydrationsOf(this) > 0) hydrations.set(copy, 1);
     return copy;
   }
 
-  /** TypeORM 1 counts distinct selected values, which for ciphertexts are the rows: count these. */
-  protected override executeCountQuery(queryRunner: QueryRunner): Promise<number> {
-    const { selects } = this.expressionMap;
-    this.expressionMap.selects = countedSelects(this.expressionMap, this.#installation);
+  override async getOneOrFail(): Promise<Entity> {
+    try {
+      return await super.getOneOrFail();
+    } catch (error) {
+      throw withoutCleartext(error, this.expressionMap.parameters);
+    }
+  }
+
+  /** TypeORM 1 counts distinct selected values, which of ciphertexts are all: their tokens are counted. */
+  protected override async executeCountQuery(queryRunner: QueryRunner): Promise<number> {
+    const { expressionMap, findOptions } = this;
+    const { selects } = expressionMap;
+    if (COUNTS_SELECTED && findOptions.select !== undefined) {
+      const installation = installationOf(this.connection);
+      expressionMap.selects = await countedSelects(expressionMap, installation, queryRunner);
+    }
     const counting = super.executeCountQuery(queryRunner);
-    this.expressionMap.selects = selects;
+    expressionMap.selects = selects;
     return counting;
   }
 
   /** Rows that are asked for raw have nothing in the place of ciphertexts, whatever else is under way. */
   override getRawMany<T>(): Promise<T[]> {
-    if (this.#hydrations === 0) return super.getRawMany<T>();
+    if (hydrationsOf(this) === 0) return super.getRawMany<T>();
     const copy = super.clone();
     copyCriteriaKeys(this, copy);
-    copy.#hydrations = 0;
     return copy.getRawMany<T>();
   }
 
   protected override async loadRawResults(queryRunner: QueryRunner) {
-    const installation = this.#installation;
-    const hydrates = this.#hydrations > 0;
-    const rows = await withResolvedParameters(
-      this,
-      installation,
-      queryRunner,
-      () => super.loadRawResults(queryRunner) as Promise<Record<string, unknown>[]>,
+    const installation = installationOf(this.connection);
+    const hydrates = hydrationsOf(this) > 0;
+    const rows = await withResolvedParameters(this, installation, queryRunner, () =>
+      withoutCaching(
+        this.expressionMap,
+        installation,
+        () => super.loadRawResults(queryRunner) as Promise<Record<string, unknown>[]>,
+      ),
     );
     if (!hydrates) return rows;
     const { expressionMap: expressions } = this;
@@ -142,7 +149,10 @@ export class EncryptingSelectQueryBuilder<
   /** Refused where encrypted columns are selected: their keys cannot be fetched in the middle of a stream. */
   override async stream(): Promise<ReadStream> {
     const { selects } = this.expressionMap;
-    for (const [, encrypted] of selectedColumns(this.expressionMap, this.#installation)) {
+    for (const [, encrypted] of selectedColumns(
+      this.expressionMap,
+      installationOf(this.connection),
+    )) {
       const path = encrypted.column.propertyPath;
       const streamed = selects.some(({ selection }) =>
         this.expressionMap.aliases.some(
@@ -158,21 +168,14 @@ export class EncryptingSelectQueryBuilder<
         { entity, property },
       );
     }
-    return withResolvedParameters(this, this.#installation, this.queryRunner, () => super.stream());
+    return withResolvedParameters(this, installationOf(this.connection), this.queryRunner, () =>
+      super.stream(),
+    );
   }
 }
 
-/** TypeORM's RelationQueryBuilder, whose statements go through builders of ours. */
-class EncryptingRelationQueryBuilder<
-  Entity extends ObjectLiteral,
-> extends RelationQueryBuilder<Entity> {}
+function hydrationsOf(builder: object): number {
+  return hydrations.get(builder) ?? 0;
+}
 
-changeInto({
-  select: EncryptingSelectQueryBuilder,
-  insert: EncryptingInsertQueryBuilder,
-  update: EncryptingUpdateQueryBuilder,
-  delete: EncryptingDeleteQueryBuilder,
-  softDelete: EncryptingSoftDeleteQueryBuilder,
-  restore: EncryptingSoftDeleteQueryBuilder,
-  relation: EncryptingRelationQueryBuilder,
-});
+layOver(SelectQueryBuilder, EncryptingSelectQueryBuilder);

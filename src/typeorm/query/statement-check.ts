@@ -1,42 +1,62 @@
-import { UnsupportedQueryError } from '../../errors';
 import type { EncryptedColumn, EncryptedEntity } from '../encrypted-column';
-import { describeColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
 import type { Expressions } from './any-query-builder';
 import { rawFragments } from './raw-fragments';
-import { columnReferences } from './sql-references';
-import type { ColumnReference } from './sql-references';
+import { rawUse } from './raw-use';
+import { refuseOpaque } from './opaque-sql';
+import { SqlCheck } from './sql-check';
+import { isQuery } from './sql-clauses';
+import { sqlNodes } from './sql-nodes';
+import { entitySource, Scope, Tables, UNKNOWN } from './sql-sources';
+import type { Source } from './sql-sources';
 
-/** In the names of parameters that hold what cleartext rows are compared with. */
-export const CLEARTEXT = 'cleartext';
-
-/** How a lookup compares a column that may hold cleartext rows; see `predicate.ts`. */
-const CLEARTEXT_COMPARISON = new RegExp(String.raw`^\s+IN \(:\.\.\.encrypted_${CLEARTEXT}_\d+\)`);
+/** In SQL that may read from a table of its own. */
+const READS = /\b(?:select|table)\b/i;
+/** The place of a selection, in ORDER BY and GROUP BY. */
+const POSITION = /^\s*\d+\s*$/;
 
 /**
- * Refuses hand-written SQL that names an encrypted property: the database would compare, sort or
- * compute ciphertext, and parameters would carry the plaintext to it. NULL checks and counting are fine.
+ * Refuses hand-written SQL that uses an encrypted property as if its column held values: the database
+ * would compare, sort or compute ciphertext, and parameters would carry the plaintext to it. NULL
+ * checks and counting are fine.
+ *
+ * @throws {@link UnsupportedQueryError}
  */
 export function assertNoRawUse(expressions: Expressions, installation: Installation): void {
-  assertDerivedTables(expressions, installation);
   const entities = encryptedEntities(expressions, installation);
-  if (entities.length === 0) return;
-  if (expressions.selectDistinct) assertDistinctRows(expressions, installation);
-  const fragments = rawFragments(expressions);
-  if (fragments.length === 0) return;
-  const names = namesOf(expressions, entities);
-  let encrypted: EncryptedAliases | undefined;
-  for (const { sql, clause } of fragments) {
-    // Nearly all fragments name no encrypted column, and need not be taken apart to know it.
-    if (!mentions(sql, names)) continue;
-    encrypted ??= encryptedAliases(expressions, installation);
-    const outputs = outputColumns(expressions, encrypted);
-    for (const reference of columnReferences(sql)) {
-      const column = resolve(reference, encrypted) ?? outputOf(reference, outputs);
-      if (column === undefined || isHarmless(reference, column)) continue;
-      throw rawUse(column, clause);
-    }
+  if (expressions.selectDistinct && entities.length > 0) {
+    assertDistinctRows(expressions, installation);
   }
+  const derived = derivedTables(expressions, installation);
+  if (derived !== undefined) assertNotAllSelected(expressions, derived);
+  assertNotCopied(expressions, installation);
+  const fragments = rawFragments(expressions, entities[0]);
+  if (fragments.length === 0) return;
+  const names = namesOf(expressions, entities, derived);
+  let scope: Scope | undefined;
+  for (const { sql, clause } of fragments) {
+    if (POSITION.test(sql)) assertNoneSelected(expressions, installation, clause);
+    // Nearly all fragments concern no encrypted column, and need not be taken apart to know it.
+    if (!mentions(sql, names) && !readsEncryptedTable(sql, installation)) continue;
+    scope ??= scopeOf(expressions, installation, derived);
+    const check = new SqlCheck(Tables.of(installation), clause, derived?.named);
+    check.expression(sqlNodes(sql), scope);
+  }
+}
+
+/**
+ * Refuses a whole statement that uses an encrypted property so, whoever wrote it. One that cannot be
+ * taken apart is refused where it names such a property and its table.
+ *
+ * @throws {@link UnsupportedQueryError}
+ */
+export function assertNoUseIn(sql: string, installation: Installation): void {
+  const tables = Tables.of(installation);
+  if (!mentions(sql, tables.encryptedNames)) return;
+  const nodes = sqlNodes(sql);
+  const check = new SqlCheck(tables, 'a statement');
+  if (isQuery(nodes)) check.query(nodes);
+  else refuseOpaque(nodes, tables, 'a statement');
 }
 
 function encryptedEntities(
@@ -51,24 +71,121 @@ function encryptedEntities(
   return entities;
 }
 
+/** Queries in the place of tables, and tables that are not named as their entity is. */
+interface DerivedTables {
+  readonly byAlias: ReadonlyMap<string, Source>;
+  /** Common table expressions. */
+  readonly named: ReadonlyMap<string, Source>;
+}
+
+/** Takes them apart, which refuses what they themselves may not do; `undefined` for nearly all statements. */
+function derivedTables(
+  { aliases, commonTableExpressions }: Expressions,
+  installation: Installation,
+): DerivedTables | undefined {
+  const derived = aliases.filter(({ hasMetadata }) => !hasMetadata);
+  if (derived.length === 0 && commonTableExpressions.length === 0) return undefined;
+  const tables = Tables.of(installation);
+  const named = new Map<string, Source>();
+  const outputs = (sql: string): Source => {
+    const clause = 'a derived table';
+    const check = new SqlCheck(tables, clause, named);
+    const nodes = sqlNodes(sql);
+    if (isQuery(nodes)) return check.query(nodes);
+    refuseOpaque(nodes, tables, clause);
+    return UNKNOWN;
+  };
+  for (const { queryBuilder, alias, options } of commonTableExpressions) {
+    const source = outputs(
+      typeof queryBuilder === 'string' ? queryBuilder : queryBuilder.getQuery(),
+    );
+    if (options.columnNames !== undefined) assertNoneEncrypted(source, 'a derived table');
+    named.set(alias.toLowerCase(), source);
+  }
+  const byAlias = new Map<string, Source>();
+  for (const { name, subQuery, tablePath } of derived) {
+    const path = tablePath?.toLowerCase() ?? '';
+    const table = (): Source => named.get(path) ?? tables.source(path.split('.')) ?? UNKNOWN;
+    byAlias.set(name.toLowerCase(), subQuery === undefined ? table() : outputs(subQuery));
+  }
+  return { byAlias, named };
+}
+
+/** Ciphertext under another name looks like a value. */
+function assertNotAllSelected(
+  { queryType, aliases, mainAlias, selects }: Expressions,
+  { byAlias, named }: DerivedTables,
+): void {
+  if (queryType !== 'select') return;
+  const isEmpty = selects.length === 0 && mainAlias?.hasMetadata !== true;
+  for (const { name, subQuery, tablePath } of aliases) {
+    const source = byAlias.get(name.toLowerCase());
+    const isDerived = subQuery !== undefined || named.has(tablePath?.toLowerCase() ?? '');
+    if (source === undefined || !isDerived) continue;
+    const all = ['*', name, `${name}.*`];
+    if (isEmpty || selects.some(({ selection }) => all.includes(selection.trim()))) {
+      assertNoneEncrypted(source, 'a derived table');
+    }
+  }
+}
+
+/** INSERT … SELECT, which moves ciphertext to where it cannot be decrypted. */
+function assertNotCopied(expressions: Expressions, installation: Installation): void {
+  const { insertFromSelect } = expressions as { insertFromSelect?: { getQuery(): string } };
+  if (insertFromSelect === undefined) return;
+  const clause = 'INSERT … SELECT';
+  const check = new SqlCheck(Tables.of(installation), clause);
+  assertNoneEncrypted(check.query(sqlNodes(insertFromSelect.getQuery())), clause);
+}
+
+function assertNoneSelected(
+  { aliases, selects }: Expressions,
+  { encryptedEntity }: Installation,
+  clause: string,
+): void {
+  for (const alias of aliases) {
+    if (!alias.hasMetadata) continue;
+    for (const encrypted of encryptedEntity(alias.metadata)?.columns ?? []) {
+      const names = [alias.name, `${alias.name}.${encrypted.column.propertyPath}`];
+      if (selects.some(({ selection }) => names.includes(selection)))
+        throw rawUse(encrypted, clause);
+    }
+  }
+}
+
+function assertNoneEncrypted({ encrypted }: Source, clause: string): void {
+  for (const column of encrypted.values()) throw rawUse(column, clause);
+}
+
 /** What a fragment that concerns an encrypted column has in it: its name, or one that a selection gives. */
 function namesOf(
   { selects }: Expressions,
   entities: readonly EncryptedEntity[],
+  derived: DerivedTables | undefined,
 ): readonly string[] {
   const [only, ...others] = entities;
   const aliased = selects.filter(({ aliasName }) => aliasName !== undefined);
+  const sources = [...(derived?.byAlias ?? []), ...(derived?.named ?? [])];
   // As for every write: it is checked each time, so that nothing is copied.
-  if (only !== undefined && others.length === 0 && aliased.length === 0) return only.namesInSql;
+  if (only !== undefined && others.length + aliased.length + sources.length === 0) {
+    return only.namesInSql;
+  }
   return [
     ...entities.flatMap(({ namesInSql }) => namesInSql),
     ...aliased.map(({ aliasName = '' }) => aliasName.toLowerCase()),
+    ...sources.flatMap(([name, { encrypted }]) =>
+      encrypted.size > 0 ? [name, ...encrypted.keys()] : [],
+    ),
   ];
 }
 
 function mentions(sql: string, names: readonly string[]): boolean {
   const lower = sql.toLowerCase();
   return names.some((name) => lower.includes(name));
+}
+
+function readsEncryptedTable(sql: string, installation: Installation): boolean {
+  return READS.test(sql) && mentions(sql, Tables.of(installation).encryptedNames);
 }
 
 /** Ciphertexts are all different, so that only rows which are told apart anyway may be selected. */
@@ -86,116 +203,31 @@ function assertDistinctRows({ aliases, selects }: Expressions, { encryptedEntity
   }
 }
 
-/** Looks at sub-queries that stand for a table. What they select is compared by other names outside. */
-function assertDerivedTables(
-  { aliases, commonTableExpressions }: Expressions,
+/** What names mean in the statement. */
+function scopeOf(
+  { aliases, selects }: Expressions,
   installation: Installation,
-): void {
-  for (const { subQuery } of aliases) {
-    if (subQuery !== undefined) assertNothingExposed(subQuery, installation);
-  }
-  for (const { queryBuilder } of commonTableExpressions) {
-    const sql = typeof queryBuilder === 'string' ? queryBuilder : queryBuilder.getQuery();
-    assertNothingExposed(sql, installation);
-  }
-}
-
-function assertNothingExposed(sql: string, { columns }: Installation): void {
-  const references = [...columnReferences(sql)];
-  for (const [metadata, entity] of columns.byEntity) {
-    const table = metadata.tableName.toLowerCase();
-    if (!references.some(({ path }) => path === table)) continue;
-    for (const reference of references) {
-      const column = find(entity.columns, reference.path);
-      if (column !== undefined && !isHarmless(reference, column)) {
-        throw rawUse(column, 'a derived table');
-      }
-    }
-  }
-}
-
-/** Encrypted columns by what may qualify them in SQL, all in lower case as SQL does not tell cases apart. */
-type EncryptedAliases = ReadonlyMap<string, readonly EncryptedColumn[]>;
-
-function encryptedAliases(expressions: Expressions, installation: Installation): EncryptedAliases {
-  const aliases = new Map<string, readonly EncryptedColumn[]>();
-  for (const alias of expressions.aliases) {
+  derived: DerivedTables | undefined,
+): Scope {
+  const scope = new Scope();
+  for (const [name, source] of derived?.byAlias ?? []) scope.add(name, source);
+  const outputs = new Map<string, EncryptedColumn>();
+  for (const alias of aliases) {
     if (!alias.hasMetadata) continue;
     const { metadata, name } = alias;
-    const entity = installation.encryptedEntity(metadata);
-    if (entity === undefined) continue;
-    for (const qualifier of [metadata.tableName, metadata.tablePath, name]) {
-      aliases.set(qualifier.toLowerCase(), entity.columns);
+    const source = entitySource(metadata, installation);
+    for (const qualifier of new Set([metadata.tableName, metadata.tablePath, name])) {
+      scope.add(qualifier.toLowerCase(), source);
+    }
+    for (const [column, encrypted] of source.encrypted) {
+      outputs.set(`${name}_${column}`.toLowerCase(), encrypted);
     }
   }
-  return aliases;
-}
-
-/** Encrypted columns by the names that a query gives them in its result, which all clauses of SQLite may use. */
-function outputColumns(
-  { selects }: Expressions,
-  encrypted: EncryptedAliases,
-): ReadonlyMap<string, EncryptedColumn> {
-  const outputs = new Map<string, EncryptedColumn>();
   for (const { selection, aliasName } of selects) {
-    if (aliasName === undefined) continue;
-    const [qualifier = '', ...path] = selection.toLowerCase().split('.');
-    const column = find(encrypted.get(qualifier) ?? [], path.join('.'));
-    if (column !== undefined) outputs.set(aliasName.toLowerCase(), column);
+    const column =
+      aliasName === undefined ? undefined : scope.column(selection.toLowerCase().split('.'));
+    if (column !== undefined) outputs.set(String(aliasName).toLowerCase(), column);
   }
-  for (const [qualifier, columns] of encrypted) {
-    for (const each of columns) {
-      outputs.set(`${qualifier}_${each.column.databaseName}`.toLowerCase(), each);
-    }
-  }
-  return outputs;
-}
-
-function outputOf(
-  { qualifier, path }: ColumnReference,
-  outputs: ReadonlyMap<string, EncryptedColumn>,
-): EncryptedColumn | undefined {
-  return qualifier === undefined ? outputs.get(path) : undefined;
-}
-
-function resolve(
-  { qualifier, path, after }: ColumnReference,
-  encrypted: EncryptedAliases,
-): EncryptedColumn | undefined {
-  if (qualifier !== undefined) return find(encrypted.get(qualifier) ?? [], path);
-  // A bare name before a parenthesis is a function.
-  if (/^\s*\(/.test(after)) return undefined;
-  return find([...encrypted.values()].flat(), path);
-}
-
-function find(columns: readonly EncryptedColumn[], path: string): EncryptedColumn | undefined {
-  return columns.find(({ column: { propertyPath, databaseName, databasePath } }) =>
-    [propertyPath, databaseName, databasePath].some((name) => name.toLowerCase() === path),
-  );
-}
-
-function isHarmless(
-  { before, after }: ColumnReference,
-  { readsPlaintext }: EncryptedColumn,
-): boolean {
-  if (readsPlaintext && CLEARTEXT_COMPARISON.test(after)) return true;
-  if (/^\s+IS\s+(?:NOT\s+)?NULL\b/i.test(after)) return true;
-  // How TypeORM leaves rows alone that an upsert would not change; ciphertexts always do.
-  if (/^\s+IS\s+DISTINCT\s+FROM\s+EXCLUDED\b/i.test(after)) return true;
-  return /\bCOUNT\s*\(\s*$/i.test(before) && /^\s*\)/.test(after);
-}
-
-function rawUse(column: EncryptedColumn, clause: string): UnsupportedQueryError {
-  const { entity, property } = column.policy;
-  const remedy =
-    clause === 'a where condition' || clause === 'a join condition'
-      ? `Use an object condition, such as .where({ ${property}: value }), or compare the index column ` +
-        `with fieldEncryption(dataSource).tokens(${entity}, '${property}', value)`
-      : clause === 'a derived table'
-        ? 'Select other columns there, such as the primary key, and join the entity by it'
-        : 'Leave it out and do it in memory after reading';
-  return new UnsupportedQueryError(
-    `${describeColumn(column)} is encrypted and stands in ${clause} written as SQL. ${remedy}.`,
-    { entity, property },
-  );
+  scope.nameOutputs({ encrypted: outputs, plain: new Set() });
+  return scope;
 }

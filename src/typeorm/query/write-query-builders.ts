@@ -11,6 +11,7 @@ import { sqlExpressionRefused } from '../sql-expression';
 import type { AnyQueryBuilder } from './any-query-builder';
 import { overwriteOnConflict } from './overwrite-on-conflict';
 import { columnsWithIndexes, withIndexColumns } from './index-values';
+import { layOver } from './lay-over';
 import { assertMappedTable } from './mapped-table';
 import { rewritePredicate } from './predicate';
 import { encryptedEntityOf, prepareWrite, uniqueWriteOf } from './prepared-write';
@@ -19,7 +20,7 @@ import { assertNoRawUse } from './statement-check';
 import { withStatementKeys } from './statement-keys';
 
 /** TypeORM's InsertQueryBuilder that has the keys ready before values are encrypted. */
-export class EncryptingInsertQueryBuilder<
+class EncryptingInsertQueryBuilder<
   Entity extends ObjectLiteral,
 > extends InsertQueryBuilder<Entity> {
   override execute(): Promise<InsertResult> {
@@ -37,13 +38,12 @@ export class EncryptingInsertQueryBuilder<
 
   override getQuery(): string {
     const entity = encryptedEntityOf(this);
-    if (entity !== undefined) {
-      refuseCopyOfRows(this, entity);
-      if (isFromSelect(this)) return super.getQuery();
+    if (entity !== undefined && isFromSelect(this)) refuseCopyOfRows(this, entity);
+    else if (entity !== undefined) {
       for (const values of this.getValueSets()) refuseSqlExpressions(entity, values);
     }
     assertAllowed(this);
-    return super.getQuery();
+    return installation(this).checked.add(super.getQuery());
   }
 
   override orUpdate(overwrite?: unknown, conflict?: unknown, options?: object): this {
@@ -78,7 +78,7 @@ export class EncryptingInsertQueryBuilder<
 }
 
 /** TypeORM's UpdateQueryBuilder that writes blind indexes along with the properties they follow. */
-export class EncryptingUpdateQueryBuilder<
+class EncryptingUpdateQueryBuilder<
   Entity extends ObjectLiteral,
 > extends UpdateQueryBuilder<Entity> {
   override execute(): Promise<UpdateResult> {
@@ -95,16 +95,19 @@ export class EncryptingUpdateQueryBuilder<
   }
 
   override getQuery(): string {
+    const entity = encryptedEntityOf(this);
+    if (entity !== undefined) {
+      const values = super.getValueSet();
+      if (mayHoldSqlExpression(values)) refuseSqlExpressions(entity, values);
+    }
     assertAllowed(this);
-    return super.getQuery();
+    return installation(this).checked.add(super.getQuery());
   }
 
   protected override getValueSet(): ObjectLiteral {
     const values = super.getValueSet();
     const entity = encryptedEntityOf(this);
-    if (entity === undefined) return values;
-    if (mayHoldSqlExpression(values)) refuseSqlExpressions(entity, values);
-    return withIndexColumns(entity, values);
+    return entity === undefined ? values : withIndexColumns(entity, values);
   }
 
   protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
@@ -121,7 +124,7 @@ export class EncryptingUpdateQueryBuilder<
 }
 
 /** TypeORM's DeleteQueryBuilder whose criteria may name encrypted properties. */
-export class EncryptingDeleteQueryBuilder<
+class EncryptingDeleteQueryBuilder<
   Entity extends ObjectLiteral,
 > extends DeleteQueryBuilder<Entity> {
   override execute(): Promise<DeleteResult> {
@@ -136,7 +139,7 @@ export class EncryptingDeleteQueryBuilder<
 
   override getQuery(): string {
     assertAllowed(this);
-    return super.getQuery();
+    return installation(this).checked.add(super.getQuery());
   }
 
   protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
@@ -153,7 +156,7 @@ export class EncryptingDeleteQueryBuilder<
 }
 
 /** TypeORM's SoftDeleteQueryBuilder whose criteria may name encrypted properties. */
-export class EncryptingSoftDeleteQueryBuilder<
+class EncryptingSoftDeleteQueryBuilder<
   Entity extends ObjectLiteral,
 > extends SoftDeleteQueryBuilder<Entity> {
   override execute(): Promise<UpdateResult> {
@@ -168,7 +171,7 @@ export class EncryptingSoftDeleteQueryBuilder<
 
   override getQuery(): string {
     assertAllowed(this);
-    return super.getQuery();
+    return installation(this).checked.add(super.getQuery());
   }
 
   protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
@@ -183,6 +186,11 @@ export class EncryptingSoftDeleteQueryBuilder<
     return super.getWherePredicateCondition(predicate.path, predicate.value);
   }
 }
+
+layOver(InsertQueryBuilder, EncryptingInsertQueryBuilder);
+layOver(UpdateQueryBuilder, EncryptingUpdateQueryBuilder);
+layOver(DeleteQueryBuilder, EncryptingDeleteQueryBuilder);
+layOver(SoftDeleteQueryBuilder, EncryptingSoftDeleteQueryBuilder);
 
 function installation(builder: AnyQueryBuilder): Installation {
   return installationOf(builder.connection);
@@ -217,7 +225,6 @@ function isFromSelect({ expressionMap }: AnyQueryBuilder): boolean {
 }
 
 function refuseCopyOfRows(builder: AnyQueryBuilder, entity: EncryptedEntity): void {
-  if (!isFromSelect(builder)) return;
   const { insertColumns } = builder.expressionMap;
   const target = entity.columns.find(
     ({ column }) =>

@@ -1,4 +1,6 @@
 import { UnsupportedQueryError } from '../../../../src';
+import { installationOf } from '../../../../src/typeorm/installation';
+import { assertNoRawUse } from '../../../../src/typeorm/query/statement-check';
 import { DATABASES } from '../../../support/databases';
 import type { DatabaseKind } from '../../../support/databases';
 import { LOOKUP_ENTITIES, openWorld, Patient } from '../../../support/lookup-world';
@@ -62,5 +64,35 @@ describe('the check of hand-written SQL', () => {
     ['a count of an expression', 'COUNT(p.email + 1) = 1'],
   ])('sees a reference after or in %s', (_title, sql) => {
     expect(build(sql)).toThrow(UnsupportedQueryError);
+  });
+
+  // Each of them would take minutes if it were looked at anew for every name in it.
+  it.each<[string, string]>([
+    ['names', 'p.email IS NULL AND email_bidx = 1 OR '],
+    ['parentheses', '(p.email IS NULL) AND ((email_bidx)) = ((1)) OR '],
+    ['open parentheses', '(p.email IS NULL OR '],
+    ['sub-queries', 'p.id IN (SELECT id FROM patient WHERE email IS NULL) OR '],
+    ['open strings', "p.email IS NULL OR 'it"],
+    ['open comments', 'p.email IS NULL OR /* '],
+    ['open dollar quotes', 'p.email IS NULL OR $a$ $b$ '],
+    ['open names', 'p.email IS NULL OR "a '],
+    ['dots', 'p.email IS NULL OR a.b . '],
+    ['spaces', 'p.email IS NULL OR                                        '],
+    ['casts', 'p.email::text IS NULL OR :::: '],
+  ])('looks once at a quarter of a megabyte of %s', (_title, part) => {
+    const sql = part.repeat(Math.ceil(2 ** 18 / part.length));
+    expect(() => {
+      assertNoRawUse(
+        world.ds.createQueryBuilder(Patient, 'p').where(sql).expressionMap,
+        installationOf(world.ds),
+      );
+    }).not.toThrow();
+  });
+
+  it('sees a reference at the end of a long text of what is never closed', () => {
+    for (const part of ["'", '/*', '$a$', '"', '(', "e'"]) {
+      const sql = `${part} p.name = 1 `.repeat(10_000) + ' OR p.email = 1';
+      expect(build(sql)).toThrow(UnsupportedQueryError);
+    }
   });
 });

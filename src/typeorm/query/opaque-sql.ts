@@ -1,0 +1,42 @@
+import type { EncryptedColumn } from '../encrypted-column';
+import { isHarmless, rawUse } from './raw-use';
+import { withinGroups } from './sql-clauses';
+import { isKeyword } from './sql-nodes';
+import type { SqlNode } from './sql-nodes';
+import { UNKNOWN } from './sql-sources';
+import type { Tables } from './sql-sources';
+
+/**
+ * Refuses SQL that is no query, or none that is understood, where it names an encrypted table and one
+ * of its encrypted columns, or all columns.
+ */
+export function refuseOpaque(nodes: readonly SqlNode[], tables: Tables, clause: string): void {
+  const lists = [...withinGroups(nodes)];
+  const encrypted = encryptedNamed(lists, tables);
+  const [any] = encrypted.values();
+  if (any === undefined) return;
+  for (const list of lists) {
+    for (const [at, node] of list.entries()) {
+      // COUNT(*) has nothing else in its parentheses; TABLE stands for SELECT * FROM.
+      if (node.kind === 'star' ? list.length > 1 : isKeyword(node, 'table')) {
+        throw rawUse(any, clause);
+      }
+      if (node.kind !== 'name') continue;
+      const column = encrypted.get(node.parts.at(-1) ?? '') ?? encrypted.get(node.parts.join('.'));
+      if (column !== undefined && !isHarmless(list, at, column)) throw rawUse(column, clause);
+    }
+  }
+}
+
+/** The encrypted columns of all tables that are named. */
+function encryptedNamed(
+  lists: readonly (readonly SqlNode[])[],
+  tables: Tables,
+): Map<string, EncryptedColumn> {
+  const names = new Map<string, readonly string[]>();
+  for (const node of lists.flat()) {
+    if (node.kind === 'name') names.set(node.parts.join('.'), node.parts);
+  }
+  const sources = [...names.values()].map((parts) => tables.source(parts) ?? UNKNOWN);
+  return new Map(sources.flatMap(({ encrypted }) => [...encrypted]));
+}

@@ -1,0 +1,71 @@
+import { UnsupportedQueryError } from '../../errors';
+import type { EncryptedColumn } from '../encrypted-column';
+import { describeColumn } from '../encrypted-column';
+import { isKeyword } from './sql-nodes';
+import type { SqlNode } from './sql-nodes';
+
+/** In the names of parameters that hold what cleartext rows are compared with. */
+export const CLEARTEXT = 'cleartext';
+
+/** Whether a parameter of a query builder holds what cleartext rows are compared with. */
+export function isCleartextParameter(name: string): boolean {
+  return name.startsWith(`encrypted_${CLEARTEXT}_`);
+}
+
+/** How a lookup lists what it compares a column with that may hold cleartext rows; see `predicate.ts`. */
+const CLEARTEXT_LIST = new RegExp(String.raw`^:\.\.\.encrypted_${CLEARTEXT}_\d+$`);
+
+/** Whether the name of an encrypted column is one of the few that ciphertext can stand for. */
+export function isHarmless(
+  nodes: readonly SqlNode[],
+  at: number,
+  { readsPlaintext }: EncryptedColumn,
+): boolean {
+  const [first, second, third, fourth] = nodes.slice(at + 1, at + 5);
+  if (isKeyword(first, 'in')) return readsPlaintext && isCleartextList(second);
+  if (!isKeyword(first, 'is')) return false;
+  if (isKeyword(isKeyword(second, 'not') ? third : second, 'null')) return true;
+  // How TypeORM leaves rows alone that an upsert would not change; ciphertexts always do.
+  return (
+    isKeyword(second, 'distinct') &&
+    isKeyword(third, 'from') &&
+    fourth?.kind === 'name' &&
+    fourth.parts[0] === 'excluded'
+  );
+}
+
+function isCleartextList(node: SqlNode | undefined): boolean {
+  if (node?.kind !== 'group' || node.nodes.length !== 1) return false;
+  const [list] = node.nodes;
+  return list?.kind === 'parameter' && CLEARTEXT_LIST.test(list.text);
+}
+
+/** The error of an encrypted column that hand-written SQL uses as if it held its values. */
+export function rawUse(column: EncryptedColumn, clause: string): UnsupportedQueryError {
+  const { entity, property } = column.policy;
+  return new UnsupportedQueryError(
+    `${describeColumn(column)} is encrypted and stands in ${clause} written as SQL. ${remedy(column, clause)}.`,
+    { entity, property },
+  );
+}
+
+function remedy({ policy: { entity, property } }: EncryptedColumn, clause: string): string {
+  switch (clause) {
+    case 'a where condition':
+    case 'a join condition':
+      return (
+        `Use an object condition, such as .where({ ${property}: value }), or compare the index column ` +
+        `with fieldEncryption(dataSource).tokens(${entity}, '${property}', value)`
+      );
+    case 'a derived table':
+    case 'a sub-query':
+      return 'Select other columns there, such as the primary key, and join the entity by it';
+    case 'a statement':
+      return (
+        'Make it with a query builder of the copy of TypeORM that has made the DataSource ' +
+        '("npm ls typeorm" shows whether there are others)'
+      );
+    default:
+      return 'Leave it out and do it in memory after reading';
+  }
+}

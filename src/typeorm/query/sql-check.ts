@@ -1,0 +1,283 @@
+import type { EncryptedColumn } from '../encrypted-column';
+import { refuseOpaque } from './opaque-sql';
+import { isHarmless, rawUse } from './raw-use';
+import {
+  announcesSource,
+  branchesOf,
+  isAlias,
+  isQuery,
+  itemsOf,
+  partsOf,
+  sortsByPosition,
+} from './sql-clauses';
+import { isKeyword, isSymbol } from './sql-nodes';
+import type { SqlNode } from './sql-nodes';
+import { Scope, UNKNOWN } from './sql-sources';
+import type { Source, Tables } from './sql-sources';
+
+/** Common table expressions by name. */
+type Named = ReadonlyMap<string, Source>;
+
+/**
+ * Takes hand-written SQL apart as far as it has to be understood to know which names in it stand for
+ * encrypted columns, and refuses those where ciphertext cannot stand for the value: all but NULL
+ * checks, counting, and selecting it for a query outside that does not use it.
+ *
+ * What it does not understand it leaves to {@link refuseOpaque}.
+ */
+export class SqlCheck {
+  readonly #tables: Tables;
+  /** Where in the statement the SQL stands, for the error. */
+  readonly #clause: string;
+  readonly #named: Named;
+
+  constructor(tables: Tables, clause: string, named: Named = new Map()) {
+    this.#tables = tables;
+    this.#clause = clause;
+    this.#named = named;
+  }
+
+  /** An expression: conditions, selections, lists of these. `within` is what the parentheses around it follow. */
+  expression(nodes: readonly SqlNode[], scope: Scope, within?: SqlNode): void {
+    for (const [at, node] of nodes.entries()) {
+      if (node.kind === 'group') this.#group(node.nodes, scope, nodes[at - 1]);
+      else if (node.kind === 'name') this.#name(nodes, at, scope, within);
+      else if (node.kind === 'star' && within !== undefined && !isKeyword(within, 'count')) {
+        this.#refuseAny(starColumns(scope, node.qualifier), this.#clause);
+      }
+    }
+  }
+
+  /** A query, by what it selects. */
+  query(nodes: readonly SqlNode[], outer?: Scope): Source {
+    const [first, ...others] = nodes;
+    if (first?.kind === 'group' && others.length === 0) return this.query(first.nodes, outer);
+    if (isKeyword(first, 'with')) return this.#withNamed(others, outer);
+    const outputs = branchesOf(nodes).map((branch) => this.#branch(branch, outer));
+    const [only = UNKNOWN] = outputs;
+    if (outputs.length === 1) return only;
+    for (const { encrypted } of outputs) this.#refuseAny(encrypted.values(), 'a sub-query');
+    return only;
+  }
+
+  #group(nodes: readonly SqlNode[], scope: Scope, before: SqlNode | undefined): void {
+    if (!isQuery(nodes)) {
+      this.expression(nodes, scope, before);
+      return;
+    }
+    const { encrypted } = this.query(nodes, scope);
+    if (!isKeyword(before, 'exists')) this.#refuseAny(encrypted.values(), 'a sub-query');
+  }
+
+  #name(nodes: readonly SqlNode[], at: number, scope: Scope, within: SqlNode | undefined): void {
+    const node = nodes[at];
+    if (node?.kind !== 'name') return;
+    const isFunction = node.parts.length === 1 && nodes[at + 1]?.kind === 'group';
+    if (isFunction) return;
+    // The tables that FOR UPDATE OF locks are named like rows.
+    const column =
+      scope.column(node.parts) ??
+      (scope.outer === undefined || isKeyword(nodes[at - 1], 'of')
+        ? undefined
+        : scope.wholeRow(node.parts));
+    if (column === undefined || isHarmless(nodes, at, column)) return;
+    if (nodes.length === 1 && isKeyword(within, 'count')) return;
+    throw rawUse(column, this.#clause);
+  }
+
+  #withNamed(nodes: readonly SqlNode[], outer: Scope | undefined): Source {
+    const named = new Map(this.#named);
+    let at = isKeyword(nodes[0], 'recursive') ? 1 : 0;
+    for (;;) {
+      const name = nodes[at];
+      const isRenamed = nodes[at + 1]?.kind === 'group';
+      at += isRenamed ? 2 : 1;
+      while (isKeyword(nodes[at], 'as', 'not', 'materialized')) at += 1;
+      const query = nodes[at];
+      if (name?.kind !== 'name' || query?.kind !== 'group') {
+        refuseOpaque(nodes, this.#tables, this.#clause);
+        return UNKNOWN;
+      }
+      const outputs = this.#with(named).#derived(query.nodes, outer);
+      if (isRenamed) this.#refuseAny(outputs.encrypted.values(), 'a sub-query');
+      named.set(name.parts.join('.'), outputs);
+      at += 1;
+      if (!isSymbol(nodes[at], ',')) break;
+      at += 1;
+    }
+    return this.#with(named).query(nodes.slice(at), outer);
+  }
+
+  #with(named: Named): SqlCheck {
+    return new SqlCheck(this.#tables, this.#clause, named);
+  }
+
+  #derived(nodes: readonly SqlNode[], outer: Scope | undefined): Source {
+    if (isQuery(nodes)) return this.query(nodes, outer);
+    refuseOpaque(nodes, this.#tables, this.#clause);
+    return UNKNOWN;
+  }
+
+  #branch(nodes: readonly SqlNode[], outer: Scope | undefined): Source {
+    const [first, ...others] = isKeyword(nodes[0], 'all', 'distinct') ? nodes.slice(1) : nodes;
+    if (isKeyword(first, 'select')) return this.#select(others, outer);
+    if (first?.kind !== 'group' || !isQuery(first.nodes)) {
+      refuseOpaque(nodes, this.#tables, this.#clause);
+      return UNKNOWN;
+    }
+    const outputs = this.query(first.nodes, outer);
+    const scope = new Scope(outer ?? new Scope());
+    scope.nameOutputs(outputs);
+    this.expression(others, scope);
+    return outputs;
+  }
+
+  /** What follows SELECT. */
+  #select(nodes: readonly SqlNode[], outer: Scope | undefined): Source {
+    const { list, sources, rest } = partsOf(nodes);
+    // Not the outermost one, whose sources are no rows of the statement.
+    const scope = new Scope(outer ?? new Scope());
+    this.#sources(sources, scope);
+    this.#addOverlooked([...list, ...rest], scope);
+    const outputs = this.#selections(list, scope);
+    scope.nameOutputs(outputs);
+    this.expression(rest, scope);
+    if (outputs.encrypted.size > 0 && sortsByPosition(rest)) {
+      this.#refuseAny(outputs.encrypted.values(), this.#clause);
+    }
+    return outputs;
+  }
+
+  /** The sources of a SELECT. */
+  #sources(nodes: readonly SqlNode[], scope: Scope): void {
+    const conditions: SqlNode[] = [];
+    let isSource = true;
+    for (let at = 0; at < nodes.length; at++) {
+      const node = nodes[at];
+      if (node === undefined) break;
+      if (announcesSource(node, nodes[at + 1])) isSource = true;
+      else if (isSource) {
+        isSource = false;
+        at = this.#source(nodes, at, scope);
+      } else conditions.push(node);
+    }
+    this.expression(conditions, scope);
+    if (nodes.some((node) => isKeyword(node, 'natural'))) {
+      this.#refuseAny(starColumns(scope, undefined), this.#clause);
+    }
+  }
+
+  /** Adds the source that begins at a node, and answers the last node that belongs to it. */
+  #source(nodes: readonly SqlNode[], start: number, scope: Scope): number {
+    let at = start;
+    const node = nodes[at];
+    let source = UNKNOWN;
+    const names: string[] = [];
+    if (node?.kind === 'group') {
+      const isLateral = isKeyword(nodes[at - 1], 'lateral');
+      if (isQuery(node.nodes)) source = this.query(node.nodes, isLateral ? scope : scope.outer);
+      else this.#sources(node.nodes, scope);
+    } else if (node?.kind === 'name' && nodes[at + 1]?.kind === 'group') {
+      at += 1;
+      this.expression(nodes.slice(at, at + 1), scope);
+    } else if (node?.kind === 'name') {
+      source = this.#table(node.parts);
+      names.push(node.parts.join('.'), node.parts.at(-1) ?? '');
+    }
+    if (isKeyword(nodes[at + 1], 'as')) at += 1;
+    const alias = nodes[at + 1];
+    if (isAlias(alias)) {
+      names.push(alias.parts.join('.'));
+      at += 1;
+      // Its columns are given other names.
+      if (nodes[at + 1]?.kind === 'group')
+        this.#refuseAny(source.encrypted.values(), 'a sub-query');
+    }
+    for (const name of names) scope.add(name, source);
+    if (names.length === 0) scope.add('', source);
+    return at;
+  }
+
+  #table(parts: readonly string[]): Source {
+    return this.#named.get(parts.join('.')) ?? this.#tables.source(parts) ?? UNKNOWN;
+  }
+
+  /** Encrypted tables whose place was not understood. */
+  #addOverlooked(nodes: readonly SqlNode[], scope: Scope): void {
+    for (const [at, node] of nodes.entries()) {
+      if (node.kind !== 'name' || !isKeyword(nodes[at - 1], 'from', 'join')) continue;
+      const source = this.#tables.source(node.parts);
+      if (source !== undefined) scope.add(node.parts.join('.'), source);
+    }
+  }
+
+  #selections(list: readonly SqlNode[], scope: Scope): Source {
+    let items = list;
+    const isDistinct = isKeyword(items[0], 'distinct');
+    if (isDistinct || isKeyword(items[0], 'all')) items = items.slice(1);
+    const isDistinctOn = isDistinct && isKeyword(items[0], 'on');
+    if (isDistinctOn) {
+      this.expression(items.slice(1, 2), scope);
+      items = items.slice(2);
+    }
+    const encrypted = new Map<string, EncryptedColumn>();
+    const plain = new Set<string>();
+    for (const item of itemsOf(items)) {
+      this.#selection(item, scope, { encrypted, plain });
+    }
+    if (isDistinct && !isDistinctOn) this.#refuseIndistinct(encrypted, plain);
+    return { encrypted, plain };
+  }
+
+  #selection(
+    item: readonly SqlNode[],
+    scope: Scope,
+    { encrypted, plain }: { encrypted: Map<string, EncryptedColumn>; plain: Set<string> },
+  ): void {
+    const [first] = item;
+    if (first?.kind === 'star') {
+      for (const column of starColumns(scope, first.qualifier)) {
+        encrypted.set(column.column.databaseName.toLowerCase(), column);
+      }
+      return;
+    }
+    const last = item.at(-1);
+    const name = last?.kind === 'name' ? last.parts.at(-1) : undefined;
+    const isNamed = isKeyword(item.at(-2), 'as');
+    const length = item.length - (isNamed ? 2 : 0);
+    const isColumn = length === 1 || (length === 2 && item[1]?.kind === 'name');
+    const column = first?.kind === 'name' && isColumn ? scope.column(first.parts) : undefined;
+    if (column !== undefined && name !== undefined) {
+      encrypted.set(name, column);
+      return;
+    }
+    this.expression(item.slice(0, length), scope);
+    if (name !== undefined) plain.add(name);
+    if (first?.kind === 'name') plain.add(first.parts.at(-1) ?? '');
+  }
+
+  /** Ciphertexts are all different: only rows which are told apart anyway may be selected. */
+  #refuseIndistinct(
+    encrypted: ReadonlyMap<string, EncryptedColumn>,
+    plain: ReadonlySet<string>,
+  ): void {
+    for (const column of encrypted.values()) {
+      const { primaryColumns } = column.column.entityMetadata;
+      const isTold = primaryColumns.every(({ databaseName }) =>
+        plain.has(databaseName.toLowerCase()),
+      );
+      if (!isTold) throw rawUse(column, 'SELECT DISTINCT');
+    }
+  }
+
+  #refuseAny(columns: Iterable<EncryptedColumn>, clause: string): void {
+    for (const column of columns) throw rawUse(column, clause);
+  }
+}
+
+function* starColumns(scope: Scope, qualifier: string | undefined): Generator<EncryptedColumn> {
+  const named = qualifier === undefined ? undefined : scope.source(qualifier);
+  for (const { encrypted } of named === undefined ? scope.sources : [named]) {
+    yield* encrypted.values();
+  }
+}

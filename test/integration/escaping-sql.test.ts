@@ -1,0 +1,221 @@
+import type { SelectQueryBuilder } from 'typeorm';
+import { describeEachDatabase, typeormMajor } from '../support/databases';
+import { Clinic, expectRefused, Mailbox, openWorld, Patient, Visit } from '../support/lookup-world';
+import type { World } from '../support/lookup-world';
+
+const v = { v: 'zq7~never-sent' };
+
+describeEachDatabase('SQL that reads an encrypted table by itself', (database) => {
+  let world: World;
+
+  beforeAll(async () => {
+    world = await openWorld(database);
+  });
+
+  afterAll(async () => {
+    const leaked = world.log.withPlaintext();
+    await world.close();
+    expect(leaked).toEqual([]);
+  });
+
+  const boxes = (): SelectQueryBuilder<Mailbox> => world.ds.createQueryBuilder(Mailbox, 'm');
+  const patients = (): SelectQueryBuilder<Patient> => world.ds.createQueryBuilder(Patient, 'p');
+  const any = () => world.ds.createQueryBuilder();
+
+  it.each([
+    'm.email IN (SELECT p.email FROM patient p)',
+    'm.email IN (SELECT email FROM patient)',
+    'm.email = (SELECT x.email AS anything FROM "patient" AS "x" WHERE x.id = 1)',
+    'm.email IN (SELECT p."email" FROM visit v, patient p)',
+    'm.email IN (SELECT p.email FROM visit v JOIN patient p ON p.id = v.id)',
+    'm.email IN (SELECT p.email FROM (visit v JOIN patient p ON p.id = v.id))',
+    'm.email IN ((SELECT p.email FROM patient p))',
+    'm.email IN (SELECT name FROM mailbox UNION SELECT email FROM patient)',
+    'm.email IN (SELECT d.mail FROM (SELECT email AS mail FROM patient) d)',
+    'm.email IN (SELECT d.email FROM (SELECT * FROM patient) AS d)',
+    'm.email IN (SELECT email FROM (SELECT p.* FROM patient p) d)',
+    'm.email IN (WITH d AS (SELECT email FROM patient) SELECT email FROM d)',
+    'm.email IN (WITH d (mail) AS (SELECT email FROM patient) SELECT mail FROM d)',
+    'm.owner IN (SELECT id FROM patient WHERE email = :v)',
+    'm.owner IN (SELECT id FROM patient WHERE patient.email = :v)',
+    'm.owner IN (SELECT x.id FROM (SELECT * FROM patient) x WHERE x.email = :v)',
+    'm.owner IN (SELECT id FROM patient p (a, b, c, d, e, f, g, h, i, j, k, l, m) WHERE d = :v)',
+    'm.owner IN (SELECT id FROM patient ORDER BY email LIMIT 1)',
+    'm.owner IN (SELECT id FROM patient GROUP BY id HAVING MAX(email) > :v)',
+    'm.owner IN (SELECT v.id FROM visit v JOIN patient p ON p.email = v.id)',
+    'm.owner IN (SELECT id FROM visit JOIN patient USING (id, email))',
+    'm.owner IN (SELECT id FROM mailbox NATURAL JOIN patient)',
+    'EXISTS (SELECT 1 FROM patient p WHERE p.email = m.email)',
+    'EXISTS (SELECT 1 FROM patient p WHERE email = m.email)',
+    'm.owner = (SELECT COUNT(DISTINCT email) FROM patient)',
+    'm.owner = (SELECT COUNT(*) FROM (SELECT DISTINCT email FROM patient) d)',
+    'm.owner = (SELECT MAX(LENGTH(email)) FROM patient)',
+    'm.email = (SELECT CASE WHEN id = 1 THEN email END FROM patient)',
+    'm.email = (SELECT * FROM patient)',
+    'm.email IN (SELECT mails.email FROM public.patient AS mails)',
+    '(SELECT "order".email FROM patient "order") = m.email',
+    'm.email IN (SELECT "from", email FROM patient)',
+    'm.email IN (SELECT email IS DISTINCT FROM name FROM patient)',
+    'm.email IN (SELECT (p).email FROM patient p)',
+    'm.email IN (SELECT row_to_json(p) FROM patient p)',
+    'm.email IN (TABLE patient)',
+    "m.email = 'never closed AND 1 IN (SELECT id FROM patient WHERE email = :v)",
+    'm.email = 1 /* never closed ) IN (SELECT id FROM patient WHERE email = :v)',
+  ])('refuses %j in any clause, where no other table is encrypted', async (sql) => {
+    const refused = [
+      () => boxes().where(sql, v).getMany(),
+      () => boxes().where('m.id > 0').andWhere(sql, v).getCount(),
+      () => boxes().addSelect(`(${sql})`, 'x').setParameters(v).getRawMany(),
+      () => boxes().leftJoin(Visit, 'w', sql, v).getMany(),
+      () => any().delete().from(Mailbox).where(sql.replaceAll('m.', ''), v).execute(),
+      () =>
+        any()
+          .update(Mailbox)
+          .set({ email: () => `(${sql})` })
+          .where('1 = 1', v)
+          .execute(),
+    ];
+    for (const query of refused) await expectRefused(world, query);
+  });
+
+  it('refuses it in values, also of entities without an encrypted property', async () => {
+    const sql = '(SELECT p.name FROM patient p WHERE p.email = :v)';
+    const insert = () =>
+      any()
+        .insert()
+        .into(Mailbox)
+        .values({ email: () => sql, owner: 1 });
+    await expectRefused(world, () => insert().setParameters(v).execute());
+    await expectRefused(world, () =>
+      world.ds
+        .getRepository(Mailbox)
+        .update({ id: 1 }, { email: () => '(SELECT email FROM patient)' }),
+    );
+    await expectRefused(world, () =>
+      world.ds.getRepository(Patient).update({ id: 1 }, { name: () => 'email' }),
+    );
+  });
+
+  it('refuses a derived table whose encrypted output is used outside', async () => {
+    const all = '(SELECT * FROM patient)';
+    const used = [
+      () => any().select('d.id').from(all, 'd').where('d.email = :v', v).getRawMany(),
+      () => any().select('d.id').from(all, 'd').where({ email: v.v }).getRawMany(),
+      () => any().select('d.email').from(all, 'd').getRawMany(),
+      () => any().select('MAX(d.email)', 'x').from(all, 'd').getRawMany(),
+      () => any().select('d.id').from(all, 'd').orderBy('d.email').getRawMany(),
+      () => any().from(all, 'd').getRawMany(),
+      () => any().select('d').from(all, 'd').getRawMany(),
+      () => any().select('d.*').from(all, 'd').getRawMany(),
+      () => any().addCommonTableExpression(all, 'c').from('c', 'c').getRawMany(),
+      () => boxes().innerJoin(all, 'd', 'd.email = m.email').getMany(),
+      () =>
+        boxes()
+          .innerJoin((q) => q.select('*').from(Patient, 'x'), 'd', 'd.email = m.email')
+          .getMany(),
+      () =>
+        boxes()
+          .innerJoin((q) => q.from(Patient, 'x').select('x.email', 'mail'), 'd', 'd.mail = m.email')
+          .getMany(),
+      () =>
+        any()
+          .addCommonTableExpression('SELECT * FROM patient', 'c')
+          .select('c.id')
+          .from('c', 'c')
+          .where('c.email = :v', v)
+          .getRawMany(),
+      () =>
+        boxes()
+          .addCommonTableExpression('SELECT * FROM patient', 'c')
+          .where('m.owner IN (SELECT id FROM c WHERE email = :v)', v)
+          .getMany(),
+      () =>
+        boxes()
+          .addCommonTableExpression('SELECT email FROM patient', 'c')
+          .where('m.email IN (SELECT * FROM c)')
+          .getMany(),
+    ];
+    for (const query of used) await expectRefused(world, query);
+  });
+
+  it('refuses conditions on a table that is named in another way than its entity', async () => {
+    const table = database.type === 'postgres' ? 'public.patient' : 'main.patient';
+    for (const query of [
+      () => any().select('x.id').from(table, 'x').where('x.email = :v', v).getRawMany(),
+      () => any().select('x.id').from(table, 'x').where({ email: v.v }).getRawMany(),
+    ]) {
+      await expectRefused(world, query);
+    }
+  });
+
+  it('refuses to sort and group by the place of an encrypted selection', async () => {
+    for (const query of [
+      () => patients().select('p.email').orderBy('1').getRawMany(),
+      () => patients().select('COUNT(*)', 'n').addSelect('p.email').groupBy('2').getRawMany(),
+      () =>
+        boxes()
+          .where('m.owner IN (SELECT id FROM (SELECT id, email FROM patient ORDER BY 2) d)')
+          .getMany(),
+    ]) {
+      await expectRefused(world, query);
+    }
+  });
+
+  if (typeormMajor === 1) {
+    it('refuses INSERT … SELECT of an encrypted column into one that is not', async () => {
+      const insert = any().insert().into(Mailbox, ['email', 'owner']) as never as {
+        valuesFromSelect(query: unknown): { execute(): Promise<unknown> };
+      };
+      const query = patients().select('p.email').addSelect('p.id');
+      await expectRefused(world, () => insert.valuesFromSelect(query).execute());
+    });
+  }
+
+  it('accepts what uses no encrypted column, or only whether there is a value', async () => {
+    const accepted: [string, number][] = [
+      ['m.owner IN (SELECT id FROM patient)', 2],
+      ['m.owner IN (SELECT v.id FROM visit v)', 2],
+      ['m.owner IN (SELECT p.id FROM patient p WHERE p.email IS NOT NULL AND p.points * 1 = 0)', 2],
+      ['EXISTS (SELECT * FROM patient p WHERE p.id = m.owner)', 2],
+      ['m.owner < (SELECT COUNT(*) FROM patient)', 2],
+      ['m.owner < (SELECT COUNT(email) FROM patient)', 2],
+      ['m.owner < (SELECT COUNT(*) FROM (SELECT * FROM patient) d)', 2],
+      ['m.owner IN (SELECT d.id FROM (SELECT id, email FROM patient) d ORDER BY d.id)', 2],
+      ['m.owner IN (SELECT DISTINCT id FROM patient)', 2],
+      ['m.owner IN (WITH d AS (SELECT * FROM patient) SELECT id FROM d)', 2],
+      // The other table of this name is not encrypted.
+      ['m.id IN (SELECT id FROM mailbox WHERE email IS NOT NULL AND LENGTH(email) > 0)', 2],
+      [
+        'EXISTS (SELECT 1 FROM patient p JOIN mailbox b ON b.owner = p.id WHERE b.email = m.email)',
+        2,
+      ],
+      ["m.email <> 'SELECT email FROM patient'", 2],
+    ];
+    for (const [sql, count] of accepted) {
+      expect([sql, await boxes().where(sql).getCount()]).toEqual([sql, count]);
+    }
+    const lookup = patients().select('p.id').where({ email: 'zq7~p1@example.org' });
+    const found = boxes().where(`m.owner IN (${lookup.getQuery()})`);
+    expect(await found.setParameters(lookup.getParameters()).getCount()).toBe(1);
+  });
+
+  it('accepts a derived table whose outer query uses no encrypted output', async () => {
+    const all = patients()
+      .leftJoinAndSelect('p.clinic', 'c')
+      .where({ email: 'zq7~p1@example.org' });
+    const counted = any().select('COUNT(*)', 'n').from(`(${all.getQuery()})`, 'd');
+    const { n } = (await counted.setParameters(all.getParameters()).getRawOne()) as { n: unknown };
+    expect(Number(n)).toBe(1);
+    const joined = boxes().innerJoin('(SELECT * FROM patient)', 'd', 'd.id = m.owner');
+    expect(await joined.getCount()).toBe(2);
+    const paged = patients()
+      .leftJoinAndSelect('p.visits', 'v')
+      .distinct(true)
+      .orderBy('p.id')
+      .take(3);
+    expect(await paged.getMany()).toHaveLength(3);
+    expect(
+      await world.ds.getRepository(Clinic).find({ relations: { patients: true }, take: 1 }),
+    ).toHaveLength(1);
+  });
+});
