@@ -9,8 +9,10 @@ import type { FieldEncryptionOptions } from './field-encryption-options';
 import { Installation, isInstalled } from './installation';
 import { reuseLoadedValues } from './loaded-values';
 import { EncryptingSelectQueryBuilder } from './query/select-query-builder';
-import { addOwnTables, leaveToMigrations, leaveToSynchronize } from './own-tables';
+import { installOwnMetadata } from './own-metadata';
+import { leaveToMigrations, leaveToSynchronize } from './own-tables';
 import { redactNotFoundErrors } from './redacted-criteria';
+import { installSchemaBuilder } from './schema-builder';
 import { FieldEncryptionSubscriber } from './subscriber';
 
 checkComparedValues();
@@ -35,7 +37,9 @@ export function withFieldEncryption<T extends DataSource>(
 ): T {
   assertInstallable(dataSource);
   const installation = new Installation(dataSource, checkedOptions(options));
+  installOwnMetadata(dataSource);
   installLifecycle(installation);
+  installSchemaBuilder(installation);
   installDriverCodec(installation);
   installQueryBuilders(dataSource);
   installEntityManagers(dataSource);
@@ -71,9 +75,8 @@ function installLifecycle(installation: Installation): void {
 
   const buildMetadatas = dataSource.buildMetadatas.bind(dataSource);
   dataSource.buildMetadatas = async () => {
-    addOwnTables(dataSource);
     await buildMetadatas();
-    installation.takeOverMetadata();
+    await installation.takeOverMetadata();
     leaveToMigrations(dataSource);
     // TypeORM waits for what listens, entity by entity.
     if (installation.options.validate === true) {
