@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm';
+import { hasTable } from './live-columns';
 import { withConnection } from './with-connection';
 
 /** Which of these tables the database does not have. */
@@ -9,7 +10,7 @@ export async function missingTables(
   return withConnection(dataSource, undefined, async (runner) => {
     const missing: string[] = [];
     for (const path of tablePaths) {
-      if (!(await runner.hasTable(path))) missing.push(path);
+      if (!(await hasTable(runner, path))) missing.push(path);
     }
     return missing;
   });
