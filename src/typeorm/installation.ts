@@ -4,8 +4,10 @@ import { ConfigurationError, FieldEncryptionError } from '../errors';
 import type { KeyAudit } from '../keys/key-audit';
 import { KeyManager } from '../keys/key-manager';
 import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
+import { checkViews } from './encrypted-views';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { NamedStatements } from './query/named-statements';
+import { parameterLimit } from './parameter-limit';
 import { ReadAhead } from './read-ahead';
 import { hasStoredTokens } from './stored-tokens';
 import { takeOver } from './take-over';
@@ -47,10 +49,13 @@ export class Installation {
   readonly statements = new NamedStatements();
   /** Whether `initialize()` makes the keys ready. The command line turns it off, to look without creating any. */
   preparesAtStart = true;
+  /** How many parameters the database takes in one statement. */
+  parameterLimit = Infinity;
   readonly #schedules = new Set<Stoppable>();
   #keys: KeyManager<QueryRunner>;
   /** Kept when the DataSource is destroyed: what is under way then must neither read ciphertext nor write cleartext. */
   #columns: EncryptedColumns | undefined;
+  #views: ReadonlyMap<string, EncryptedColumn> = new Map();
   #isOpen = false;
 
   constructor(dataSource: DataSource, options: FieldEncryptionOptions) {
@@ -83,10 +88,17 @@ export class Installation {
   }
 
   /** Takes the metadata over that TypeORM has just built; anew at each `initialize()`. */
-  takeOverMetadata(): void {
+  async takeOverMetadata(): Promise<void> {
     const { dataSource, options } = this;
     this.#columns = takeOver({ dataSource, options, keys: this.#keys });
     this.#isOpen = true;
+    this.#views = await checkViews(dataSource, this.#columns);
+    this.parameterLimit = await parameterLimit(dataSource);
+  }
+
+  /** An encrypted column of the view at a place, if it is over one; see `table-place.ts`. */
+  columnOfView(place: string): EncryptedColumn | undefined {
+    return this.#views.get(place);
   }
 
   /** Has a schedule stopped before the DataSource is destroyed. */

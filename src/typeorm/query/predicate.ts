@@ -6,7 +6,7 @@ import { cleartextForms } from '../cleartext-forms';
 import { DeferredTokens, ExactMatches } from './deferred-parameter';
 import { rewriteCondition } from './lookup';
 import type { ComposedCondition, OneOf } from './lookup';
-import { CLEARTEXT } from './statement-check';
+import { CLEARTEXT } from './harmless-reference';
 
 /** A join that find options have asked for and TypeORM has not applied yet. */
 export interface PendingJoin {

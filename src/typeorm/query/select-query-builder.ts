@@ -9,6 +9,7 @@ import { restoreStored } from '../stand-in';
 import { changeInto } from './builder-changes';
 import { countedSelects } from './counted-selects';
 import { rememberEntities } from './known-values';
+import { assertParametersFit } from './parameters-fit';
 import { rewritePredicate } from './predicate';
 import { prepareHydration } from './prepare-hydration';
 import { selectedColumns } from './raw-result';
@@ -61,7 +62,9 @@ export class EncryptingSelectQueryBuilder<
 
   override getQueryAndParameters(): [string, unknown[]] {
     assertNoneDeferred(this);
-    return super.getQueryAndParameters() as [string, unknown[]];
+    const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
+    assertParametersFit(this, parameters);
+    return [sql, parameters];
   }
 
   protected override async executeEntitiesAndRawResults(queryRunner: QueryRunner) {

@@ -46,6 +46,13 @@ export function* columnReferences(sql: string): Generator<ColumnReference> {
   }
 }
 
+/** The same SQL with blanks in the place of its strings and comments. */
+export function bareSql(sql: string): string {
+  return sql.replaceAll(SQL_TOKENS, (token: string, _tag: unknown, name: string | undefined) =>
+    name === undefined && !token.startsWith(':') ? ' ' : token,
+  );
+}
+
 function unquoted(name: string): string {
   return name.replace(/^["`]|["`]$/g, '').replaceAll('""', '"');
 }

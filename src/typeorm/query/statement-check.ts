@@ -3,15 +3,10 @@ import type { EncryptedColumn, EncryptedEntity } from '../encrypted-column';
 import { describeColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
 import type { Expressions } from './any-query-builder';
+import { isHarmless } from './harmless-reference';
 import { rawFragments } from './raw-fragments';
 import { columnReferences } from './sql-references';
 import type { ColumnReference } from './sql-references';
-
-/** In the names of parameters that hold what cleartext rows are compared with. */
-export const CLEARTEXT = 'cleartext';
-
-/** How a lookup compares a column that may hold cleartext rows; see `predicate.ts`. */
-const CLEARTEXT_COMPARISON = new RegExp(String.raw`^\s+IN \(:\.\.\.encrypted_${CLEARTEXT}_\d+\)`);
 
 /**
  * Refuses hand-written SQL that names an encrypted property: the database would compare, sort or
@@ -172,17 +167,6 @@ function find(columns: readonly EncryptedColumn[], path: string): EncryptedColum
   return columns.find(({ column: { propertyPath, databaseName, databasePath } }) =>
     [propertyPath, databaseName, databasePath].some((name) => name.toLowerCase() === path),
   );
-}
-
-function isHarmless(
-  { before, after }: ColumnReference,
-  { readsPlaintext }: EncryptedColumn,
-): boolean {
-  if (readsPlaintext && CLEARTEXT_COMPARISON.test(after)) return true;
-  if (/^\s+IS\s+(?:NOT\s+)?NULL\b/i.test(after)) return true;
-  // How TypeORM leaves rows alone that an upsert would not change; ciphertexts always do.
-  if (/^\s+IS\s+DISTINCT\s+FROM\s+EXCLUDED\b/i.test(after)) return true;
-  return /\bCOUNT\s*\(\s*$/i.test(before) && /^\s*\)/.test(after);
 }
 
 function rawUse(column: EncryptedColumn, clause: string): UnsupportedQueryError {

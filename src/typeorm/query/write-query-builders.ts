@@ -9,9 +9,11 @@ import { installationOf } from '../installation';
 import type { Installation } from '../installation';
 import { sqlExpressionRefused } from '../sql-expression';
 import type { AnyQueryBuilder } from './any-query-builder';
+import { assertNoExplicitTokens } from './explicit-tokens';
 import { overwriteOnConflict } from './overwrite-on-conflict';
 import { columnsWithIndexes, withIndexColumns } from './index-values';
 import { assertMappedTable } from './mapped-table';
+import { assertParametersFit } from './parameters-fit';
 import { rewritePredicate } from './predicate';
 import { encryptedEntityOf, prepareWrite, uniqueWriteOf } from './prepared-write';
 import { withResolvedParameters } from './resolved-parameters';
@@ -27,6 +29,7 @@ export class EncryptingInsertQueryBuilder<
 
   override getQueryAndParameters(): [string, unknown[]] {
     const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
+    assertParametersFit(this, parameters);
     uniqueWriteOf(this)?.announce(parameters, isFromSelect(this) ? [] : this.getValueSets());
     return [sql, parameters];
   }
@@ -36,7 +39,10 @@ export class EncryptingInsertQueryBuilder<
     if (entity !== undefined) {
       refuseCopyOfRows(this, entity);
       if (isFromSelect(this)) return super.getQuery();
-      for (const values of this.getValueSets()) refuseSqlExpressions(entity, values);
+      for (const values of this.getValueSets()) {
+        refuseSqlExpressions(entity, values);
+        assertNoExplicitTokens(entity, values);
+      }
     }
     assertAllowed(this);
     return super.getQuery();
@@ -83,6 +89,7 @@ export class EncryptingUpdateQueryBuilder<
 
   override getQueryAndParameters(): [string, unknown[]] {
     const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
+    assertParametersFit(this, parameters);
     uniqueWriteOf(this)?.announce(parameters, [super.getValueSet()]);
     return [sql, parameters];
   }
@@ -97,6 +104,7 @@ export class EncryptingUpdateQueryBuilder<
     const entity = encryptedEntityOf(this);
     if (entity === undefined) return values;
     if (mayHoldSqlExpression(values)) refuseSqlExpressions(entity, values);
+    assertNoExplicitTokens(entity, values);
     return withIndexColumns(entity, values);
   }
 
@@ -121,6 +129,12 @@ export class EncryptingDeleteQueryBuilder<
     return withResolvedParameters(this, installation(this), this.queryRunner, () =>
       super.execute(),
     );
+  }
+
+  override getQueryAndParameters(): [string, unknown[]] {
+    const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
+    assertParametersFit(this, parameters);
+    return [sql, parameters];
   }
 
   override getQuery(): string {
@@ -149,6 +163,12 @@ export class EncryptingSoftDeleteQueryBuilder<
     return withResolvedParameters(this, installation(this), this.queryRunner, () =>
       super.execute(),
     );
+  }
+
+  override getQueryAndParameters(): [string, unknown[]] {
+    const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
+    assertParametersFit(this, parameters);
+    return [sql, parameters];
   }
 
   override getQuery(): string {
