@@ -4,6 +4,7 @@ import type { ColumnUse } from '../keys/key-retirement';
 import type { EncryptedColumn, IndexedColumn } from '../typeorm/encrypted-column';
 import { decryptStored } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
+import { hasColumn } from '../typeorm/live-columns';
 import { SqlParameters } from '../typeorm/sql-parameters';
 import { TokenRows } from '../typeorm/token-rows';
 import type { TokenRow } from '../typeorm/token-rows';
@@ -28,7 +29,7 @@ export async function indexUses(
       for (const indexed of encrypted.indexes) {
         const { tablePath } = table.metadata;
         // The schema may be behind the entities.
-        if (!(await runner.hasColumn(tablePath, indexed.column.databaseName))) continue;
+        if (!(await hasColumn(runner, tablePath, indexed.column.databaseName))) continue;
         const tokens = new TokenRows(installation, runner, encrypted, indexed);
         const scan = new IndexScan(installation, tokens, { encrypted, indexed });
         const { rows, needing } = await scan.count(rootId);

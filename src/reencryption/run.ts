@@ -1,4 +1,5 @@
 import type { Installation } from '../typeorm/installation';
+import { assertUnchecked } from './assert-unchecked';
 import { countRows, inRun } from './in-run';
 import { planOf } from './make-plan';
 import { ReadOnlyRun } from './read-only-run';
@@ -38,6 +39,7 @@ export function run(
       for (const work of works) await new ReadOnlyRun(context, work).run();
     } else {
       await store.requireTables();
+      if (modeName === 'decrypt') await assertUnchecked(installation, works);
       for (const [i, work] of works.entries()) {
         const rows = pending[i] ?? 0;
         if (mode.pending === undefined || rows !== 0) await runTable(context, work, rows);

@@ -6,13 +6,14 @@ import { describeColumn } from '../typeorm/encrypted-column';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
 import { countCleartext } from './cleartext-rows';
+import { liveTable } from './live-table';
 import { MigrationScript } from './migration-draft';
 import type { MigrationDraft, MigrationPlan } from './migration-draft';
 import { columnRefused } from './refusal';
 
 /**
  * Plans the last migration of columns that have been encrypted: the CHECK constraints that keep
- * cleartext out, for `@Encrypted({ check: true })`. They are those that `migration:generate` would
+ * cleartext out, save for `@Encrypted({ check: false })`. They are those that `migration:generate` would
  * make, but on PostgreSQL the rows are checked by a second migration, which holds no lock against
  * writers.
  *
@@ -47,16 +48,16 @@ async function missingChecks(
   table: EncryptedTable,
   { notes }: MigrationScript,
 ): Promise<TableCheck[]> {
-  const live = await runner.getTable(table.metadata.tablePath);
+  const live = await liveTable(runner, table);
   // A table that is not there yet gets them from migration:generate.
   if (live === undefined) return [];
   const missing: TableCheck[] = [];
   for (const encrypted of table.columns) {
     const { check } = encrypted;
     if (check === undefined) notes.push(`${describeColumn(encrypted)}: ${whyUnchecked(encrypted)}`);
-    else if (!live.checks.some(({ name }) => name === check.name)) {
+    else if (!live.checks.some(({ name }) => name === check.constraint.name)) {
       await assertEncrypted(runner, table, live, encrypted);
-      missing.push(TableCheck.create(check));
+      missing.push(TableCheck.create(check.constraint));
     }
   }
   return missing;
@@ -65,7 +66,7 @@ async function missingChecks(
 function whyUnchecked({ readsPlaintext, previousFormat }: EncryptedColumn): string {
   if (readsPlaintext) return 'left out, since legacyPlaintext names it.';
   return previousFormat === undefined
-    ? 'left out, since @Encrypted has no check: true.'
+    ? 'left out, since @Encrypted has check: false.'
     : 'left out, since previousFormats names it.';
 }
 

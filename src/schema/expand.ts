@@ -6,6 +6,7 @@ import type { Installation } from '../typeorm/installation';
 import { expandPostgresColumns } from './expand-postgres';
 import { expandSqliteColumns } from './expand-sqlite';
 import { ExpandedTable } from './expanded-table';
+import { liveTable } from './live-table';
 import { MigrationScript } from './migration-draft';
 import type { MigrationDraft, MigrationPlan } from './migration-draft';
 
@@ -33,7 +34,7 @@ export async function planExpand(
     const script = new MigrationScript(runner);
     const builds: ConcurrentIndex[] = [];
     for (const table of encryptedTables(installation)) {
-      const live = await runner.getTable(table.metadata.tablePath);
+      const live = await liveTable(runner, table);
       // A table that is not there yet is migration:generate's business.
       if (live === undefined) continue;
       const target = new ExpandedTable(runner, table, live, script);

@@ -9,8 +9,11 @@ import type { ExpandedTable } from './expanded-table';
  */
 export async function assertRebuildable(target: ExpandedTable): Promise<void> {
   const { runner, live, table } = target;
+  // An attached file has a catalogue of its own.
+  const [file] = table.metadata.tablePath.split('.').slice(0, -1);
+  const catalogue = file === undefined ? 'sqlite_master' : `"${file}".sqlite_master`;
   const rows = (await runner.query(
-    `SELECT type, name, sql FROM sqlite_master WHERE tbl_name = ? AND type IN ('table', 'trigger')`,
+    `SELECT type, name, sql FROM ${catalogue} WHERE tbl_name = ? AND type IN ('table', 'trigger')`,
     [table.metadata.tableName],
   )) as { type: string; name: string; sql: string }[];
   const sql = rows.find(({ type }) => type === 'table')?.sql ?? '';

@@ -28,6 +28,13 @@ export function isCiphertextSql({ driver }: DataSource, column: string, storage:
     : `${column} GLOB 'A[Q-Za-f]*' AND ${column} NOT GLOB '*[^A-Za-z0-9_-]*' AND length(${column}) >= ${length}`;
 }
 
+/** The CHECK constraint of a column. */
+export interface CiphertextCheck {
+  readonly constraint: CheckMetadata;
+  /** Whether `check: true` asks for it, and not the default alone. */
+  readonly isDeclared: boolean;
+}
+
 /**
  * The CHECK constraint that keeps cleartext out of a column. TypeORM tells constraints apart by name
  * alone, and makes the name from the expression.

@@ -4,6 +4,7 @@ import { InvalidFieldPolicyError } from '../errors';
 import type { BlindIndexColumnGuard, ColumnGuard, EncryptedColumnGuard } from './column-guard';
 import type { EncryptedColumn } from './encrypted-column';
 import { blindIndexColumnOptions, encryptedColumnOptions } from './entity-schema';
+import { tablePlace } from './table-place';
 
 /** Says what is wrong with a property, naming it. */
 export type Refusal = (problem: string) => never;
@@ -124,7 +125,8 @@ function refersTo({ columns, foreignKeys }: EntityMetadata, column: ColumnMetada
 
 /**
  * Refuses entities that have the column of another one for an ordinary one, and would store cleartext
- * in it; and those that encrypt it under another id, since neither could read the other's values.
+ * in it, or anything for a token; and those that encrypt it under another id, since neither could read
+ * the other's values.
  */
 export function assertNoneStoredByOthers(
   dataSource: DataSource,
@@ -137,29 +139,39 @@ export function assertNoneStoredByOthers(
     if (first.policy.fieldId !== each.policy.fieldId) throw otherId(first, each);
     byPlace.set(place, first);
   }
+  const indexes = [...encrypted.values()].flatMap((each) =>
+    each.indexes.map(({ column }) => ({ column, of: each })),
+  );
+  const tokensByPlace = new Map(
+    indexes.map(({ column, of }) => [placeOf(dataSource, column.entityMetadata, column), of]),
+  );
+  // With single-table inheritance the classes share the column objects of their parent.
+  const known = new Set([...encrypted.keys(), ...indexes.map(({ column }) => column)]);
   for (const metadata of dataSource.entityMetadatas) {
     if (metadata.tableType === 'view') continue;
     for (const column of metadata.columns) {
-      const stored = byPlace.get(placeOf(dataSource, metadata, column));
-      // With single-table inheritance the classes share the column objects of their parent.
-      if (stored === undefined || encrypted.has(column)) continue;
-      if (column.isInsert || column.isUpdate) throw storedInClear(stored, metadata, column);
+      if (known.has(column) || !(column.isInsert || column.isUpdate)) continue;
+      const place = placeOf(dataSource, metadata, column);
+      const stored = byPlace.get(place);
+      if (stored !== undefined) throw storedInClear(stored, metadata, column);
+      const token = tokensByPlace.get(place);
+      if (token !== undefined) throw writtenToken(token, metadata, column);
     }
   }
 }
 
 function placeOf(
-  { driver, options }: DataSource,
-  metadata: EntityMetadata,
+  dataSource: DataSource,
+  { tablePath }: EntityMetadata,
   { databaseName }: ColumnMetadata,
 ): string {
-  const { database, schema, tableName } = driver.parseTableName(metadata);
-  const place = JSON.stringify([database, schema, tableName, databaseName]);
-  // Quoted names, too, are the same in SQLite when they differ in case only.
-  return options.type === 'postgres' ? place : place.toLowerCase();
+  const isPostgres = dataSource.options.type === 'postgres';
+  const name = isPostgres ? databaseName : databaseName.toLowerCase();
+  return JSON.stringify([tablePlace(dataSource, tablePath), name]);
 }
 
-function storedInClear(
+/** The error of an entity that has an encrypted column for an ordinary one. */
+export function storedInClear(
   { column, policy }: EncryptedColumn,
   metadata: EntityMetadata,
   { propertyPath }: ColumnMetadata,
@@ -168,6 +180,18 @@ function storedInClear(
     `${policy.entity}.${policy.property}: the entity ${metadata.name} has the same column "${column.databaseName}" of the table ` +
       `"${metadata.tablePath}" for an ordinary one, and would store cleartext in it. Put @Encrypted({ id: '${policy.fieldId}' }) on ` +
       `${metadata.name}.${propertyPath}, take it away, or have it read only, with insert: false and update: false.`,
+    { entity: policy.entity, property: policy.property },
+  );
+}
+
+function writtenToken(
+  { policy }: EncryptedColumn,
+  metadata: EntityMetadata,
+  { propertyPath, databaseName }: ColumnMetadata,
+): InvalidFieldPolicyError {
+  return new InvalidFieldPolicyError(
+    `${policy.entity}.${policy.property}: the entity ${metadata.name} has its index column "${databaseName}" for an ordinary one, ` +
+      `and would store what is no token. Take ${metadata.name}.${propertyPath} away, or have it read only, with insert: false and update: false.`,
     { entity: policy.entity, property: policy.property },
   );
 }

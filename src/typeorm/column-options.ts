@@ -39,8 +39,10 @@ export interface EncryptedOptions {
   length?: number;
   /**
    * Whether a CHECK constraint of the database refuses what is not a ciphertext, whoever writes it.
-   * `synchronize` and `migration:generate` make it, unless `legacyPlaintext` or `previousFormats` names
-   * the property. Defaults to `false`.
+   * Without this option, `synchronize` and `migration:generate` make it in new tables, and leave those
+   * that have been made without it as they are; with `true` they add it to these, too. `false` leaves
+   * it out, as does a property that `legacyPlaintext` or `previousFormats` names. Defaults to new
+   * tables only.
    */
   check?: boolean;
 }

@@ -1,9 +1,9 @@
-import type { CheckMetadata } from 'typeorm/metadata/CheckMetadata.js';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import type { BlindIndex, BlindIndexPolicy } from '../field/blind-index';
 import type { FieldCipher } from '../field/field-cipher';
 import type { FieldPolicy } from '../field/field-policy';
 import type { PreviousFormat } from '../import/previous-format';
+import type { CiphertextCheck } from './ciphertext-check';
 import { readLegacyPlaintext } from './legacy-plaintext';
 import { fetchRemote, formatNotRecognised, hasPreviousForm, readPrevious } from './previous-value';
 import { KnownValue } from './stand-in';
@@ -29,7 +29,7 @@ export interface EncryptedColumn {
   /** How another library wrote the rows that are not converted yet (`previousFormats`). */
   readonly previousFormat: PreviousFormat | undefined;
   /** The CHECK constraint against cleartext, where the column is to have one now. */
-  readonly check: CheckMetadata | undefined;
+  readonly check: CiphertextCheck | undefined;
 }
 
 /**

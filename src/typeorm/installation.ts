@@ -7,10 +7,12 @@ import { notWhileHeld, waitBriefly } from '../keys/brief-wait';
 import { KeyManager } from '../keys/key-manager';
 import { giveBack } from './lent-connection';
 import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
+import { checkViews } from './encrypted-views';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { CheckedStatements } from './query/checked-statements';
 import { NamedStatements } from './query/named-statements';
 import { ONE_COPY } from './column-guard';
+import { parameterLimit } from './parameter-limit';
 import { ReadAhead } from './read-ahead';
 import { warningOf } from './event-warnings';
 import { hasNamedApplication } from './named-application';
@@ -67,10 +69,13 @@ export class Installation {
   readonly checked = new CheckedStatements();
   /** Whether `initialize()` makes the keys ready. The command line turns it off, to look without creating any. */
   preparesAtStart = true;
+  /** How many parameters the database takes in one statement. */
+  parameterLimit = Infinity;
   readonly #schedules = new Set<Stoppable>();
   #keys: KeyManager<QueryRunner>;
   /** Kept when the DataSource is destroyed: what is under way then must neither read ciphertext nor write cleartext. */
   #columns: EncryptedColumns | undefined;
+  #views: ReadonlyMap<string, EncryptedColumn> = new Map();
   #isOpen = false;
 
   constructor(dataSource: DataSource, options: FieldEncryptionOptions) {
@@ -107,10 +112,17 @@ export class Installation {
   }
 
   /** Takes the metadata over that TypeORM has just built; anew at each `initialize()`. */
-  takeOverMetadata(): void {
+  async takeOverMetadata(): Promise<void> {
     const { dataSource, options } = this;
     this.#columns = takeOver({ dataSource, options, keys: this.#keys });
     this.#isOpen = true;
+    this.#views = await checkViews(dataSource, this.#columns);
+    this.parameterLimit = await parameterLimit(dataSource);
+  }
+
+  /** An encrypted column of the view at a place, if it is over one; see `table-place.ts`. */
+  columnOfView(place: string): EncryptedColumn | undefined {
+    return this.#views.get(place);
   }
 
   /** Has a schedule stopped before the DataSource is destroyed. */

@@ -5,23 +5,13 @@ import { missingTables } from './missing-tables';
 import { RangeSchema, RUN_TABLES_MIGRATION, RunSchema } from './run-tables';
 
 /** The tables of the library itself, and the migrations that create them. */
-const OWN_TABLES: readonly { readonly schema: EntitySchema; readonly migration: string }[] = [
-  { schema: DataKeySchema, migration: KEY_TABLE_MIGRATION },
-  { schema: RunSchema, migration: RUN_TABLES_MIGRATION },
-  { schema: RangeSchema, migration: RUN_TABLES_MIGRATION },
-  { schema: AuditSchema, migration: AUDIT_TABLE_MIGRATION },
-];
-
-/** Makes them entities of the DataSource, so that `synchronize` and `migration:generate` know them. */
-export function addOwnTables(dataSource: DataSource): void {
-  const { entities = [] } = dataSource.options;
-  const list: unknown[] = Array.isArray(entities) ? entities : Object.values(entities);
-  const missing = OWN_TABLES.filter(({ schema }) => !list.includes(schema));
-  if (missing.length === 0) return;
-  dataSource.setOptions({
-    entities: [...list, ...missing.map(({ schema }) => schema)] as never,
-  });
-}
+export const OWN_TABLES: readonly { readonly schema: EntitySchema; readonly migration: string }[] =
+  [
+    { schema: DataKeySchema, migration: KEY_TABLE_MIGRATION },
+    { schema: RunSchema, migration: RUN_TABLES_MIGRATION },
+    { schema: RangeSchema, migration: RUN_TABLES_MIGRATION },
+    { schema: AuditSchema, migration: AUDIT_TABLE_MIGRATION },
+  ];
 
 /**
  * Takes back what a naming strategy made of their columns: migrations, and the conditions of the

@@ -1,5 +1,6 @@
 import type { QueryRunner } from 'typeorm';
 import { escapedTable } from './escaped-table';
+import { hasColumn } from './live-columns';
 import type { EncryptedColumns } from './take-over';
 
 /** Whether a blind-index column already holds tokens. */
@@ -12,7 +13,7 @@ export async function hasStoredTokens(
     const table = escapedTable(connection, metadata);
     for (const { column } of columns.flatMap(({ indexes }) => indexes)) {
       // The schema may be behind the entities.
-      if (!(await runner.hasColumn(metadata.tablePath, column.databaseName))) continue;
+      if (!(await hasColumn(runner, metadata.tablePath, column.databaseName))) continue;
       const name = connection.driver.escape(column.databaseName);
       const rows: unknown = await runner.query(
         `SELECT 1 FROM ${table} WHERE ${name} IS NOT NULL LIMIT 1`,

@@ -1,5 +1,6 @@
 import type { QueryRunner } from 'typeorm';
 import { ConfigurationError } from '../errors';
+import { hasTable } from './live-columns';
 import { databaseCode } from './transient-conflict';
 
 /**
@@ -9,7 +10,7 @@ import { databaseCode } from './transient-conflict';
  * @throws {@link ConfigurationError} for one that is there and that the role may not read
  */
 export async function tableExists(runner: QueryRunner, tablePath: string): Promise<boolean> {
-  if (await runner.hasTable(tablePath)) return true;
+  if (await hasTable(runner, tablePath)) return true;
   if (runner.connection.options.type !== 'postgres') return false;
   const [table] = (await runner.query('SELECT to_regclass($1) AS oid, current_user AS role', [
     tablePath.split('.').map(quoted).join('.'),

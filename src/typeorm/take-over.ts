@@ -16,6 +16,7 @@ import {
   removeGuard,
 } from './column-guard';
 import { assertNoneStoredByOthers } from './column-checks';
+import { assertNotConstrained } from './constraint-checks';
 import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
 import { fieldPolicyOf, rootEntityName } from './field-policies';
 import { indexedColumns } from './index-columns';
@@ -57,6 +58,7 @@ export function takeOver(context: TakeOverContext): EncryptedColumns {
     if (columns.length > 0) byEntity.set(metadata, encryptedEntity(columns));
   }
   assertNoneStoredByOthers(context.dataSource, byColumn);
+  assertNotConstrained(context.dataSource, [...byColumn.values()]);
   assertNamedColumnsExist(context.options, byColumn);
   const all = [...byEntity.values()];
   return {
@@ -131,8 +133,11 @@ function encryptColumn(
     previousFormat,
     // A column that may hold anything else gets it when it no longer may.
     check:
-      guard.options.check === true && !readsPlaintext && previousFormat === undefined
-        ? addCiphertextCheck(column, policy.storage, dataSource)
+      guard.options.check !== false && !readsPlaintext && previousFormat === undefined
+        ? {
+            constraint: addCiphertextCheck(column, policy.storage, dataSource),
+            isDeclared: guard.options.check === true,
+          }
         : undefined,
   };
 }

@@ -4,7 +4,7 @@ import {
   SelectQueryBuilder,
   UpdateQueryBuilder,
 } from 'typeorm';
-import type { EntityMetadata, QueryBuilder } from 'typeorm';
+import type { DataSource, EntityMetadata, QueryBuilder } from 'typeorm';
 import { SoftDeleteQueryBuilder } from 'typeorm/query-builder/SoftDeleteQueryBuilder.js';
 import {
   EncryptedColumnGuard,
@@ -12,6 +12,7 @@ import {
   overlookedGuardProperties,
   unprotectedDataSource,
 } from './column-guard';
+import { tablePlace } from './table-place';
 
 /** Not the same for another copy of this library, which has DataSources of its own. */
 const GUARDED = Symbol('guarded');
@@ -58,20 +59,69 @@ function guard(prototype: object, entrance: (typeof ENTRANCES)[number]): void {
   };
 }
 
-function assertProtected(builder: QueryBuilder<object>): void {
-  for (const alias of builder.expressionMap.aliases) {
-    if (!alias.hasMetadata) continue;
-    const property = unprotectedPropertyOf(alias.metadata);
-    if (property !== null) throw unprotectedDataSource(alias.metadata.name, property);
+function assertProtected({ connection, expressionMap }: QueryBuilder<object>): void {
+  for (const alias of expressionMap.aliases) {
+    if (alias.hasMetadata) {
+      const property = unprotectedPropertyOf(alias.metadata);
+      if (property !== null) throw unprotectedDataSource(alias.metadata.name, property);
+    } else if (alias.tablePath !== undefined) {
+      const guarded = guardedTables(connection).get(tablePlace(connection, alias.tablePath));
+      if (guarded !== undefined) throw unprotectedDataSource(guarded.entity, guarded.property);
+    }
   }
 }
 
 function unprotectedPropertyOf(metadata: EntityMetadata): string | null {
   let property = guardedProperty.get(metadata);
   if (property === undefined) {
-    const column = metadata.columns.find((c) => guardOf(c) instanceof EncryptedColumnGuard);
-    property = column?.propertyPath ?? overlookedGuardProperties(metadata)[0] ?? null;
+    property = guardedPropertyOf(metadata) ?? ordinaryForGuarded(metadata) ?? null;
     guardedProperty.set(metadata, property);
   }
   return property;
+}
+
+function guardedPropertyOf(metadata: EntityMetadata): string | undefined {
+  const column = metadata.columns.find((c) => guardOf(c) instanceof EncryptedColumnGuard);
+  return column?.propertyPath ?? overlookedGuardProperties(metadata)[0];
+}
+
+/** A property by which an entity writes the encrypted column of another one as an ordinary one. */
+function ordinaryForGuarded(metadata: EntityMetadata): string | undefined {
+  const { connection, tablePath } = metadata;
+  const guarded = guardedTables(connection).get(tablePlace(connection, tablePath));
+  return metadata.columns.find(
+    ({ databaseName, isInsert, isUpdate }) =>
+      (isInsert || isUpdate) && guarded?.columns.has(databaseName.toLowerCase()),
+  )?.propertyPath;
+}
+
+/** A table with encrypted columns, by an entity of it. */
+interface GuardedTable {
+  readonly entity: string;
+  readonly property: string;
+  /** Names of the encrypted columns, in lower case. */
+  readonly columns: ReadonlySet<string>;
+}
+
+/** By the list of metadata, which TypeORM makes anew at each `initialize()`. */
+const guardedTablesOf = new WeakMap<readonly EntityMetadata[], Map<string, GuardedTable>>();
+
+/** The tables of a DataSource's encrypted entities, by their places; none for one that was wrapped. */
+function guardedTables(dataSource: DataSource): ReadonlyMap<string, GuardedTable> {
+  const { entityMetadatas } = dataSource;
+  let tables = guardedTablesOf.get(entityMetadatas);
+  if (tables === undefined) {
+    tables = new Map();
+    for (const metadata of entityMetadatas) {
+      const property = guardedPropertyOf(metadata);
+      if (property === undefined) continue;
+      const columns = metadata.columns
+        .filter((column) => guardOf(column) instanceof EncryptedColumnGuard)
+        .map(({ databaseName }) => databaseName.toLowerCase());
+      const guarded = { entity: metadata.name, property, columns: new Set(columns) };
+      tables.set(tablePlace(dataSource, metadata.tablePath), guarded);
+    }
+    guardedTablesOf.set(entityMetadatas, tables);
+  }
+  return tables;
 }

@@ -10,8 +10,10 @@ import { prepareKeysBeforeSaving } from './keys-before-saving';
 import { reuseLoadedValues } from './loaded-values';
 import './query/select-query-builder';
 import './query/write-query-builders';
-import { addOwnTables, leaveToMigrations, leaveToSynchronize } from './own-tables';
+import { installOwnMetadata } from './own-metadata';
+import { leaveToMigrations, leaveToSynchronize } from './own-tables';
 import './redacted-criteria';
+import { installSchemaBuilder } from './schema-builder';
 import { checkKeysOfStatements } from './sent-statements';
 import { FieldEncryptionSubscriber } from './subscriber';
 
@@ -39,7 +41,9 @@ export function withFieldEncryption<T extends DataSource>(
 ): T {
   assertInstallable(dataSource);
   const installation = new Installation(dataSource, checkedOptions(options));
+  installOwnMetadata(dataSource);
   installLifecycle(installation);
+  installSchemaBuilder(installation);
   installDriverCodec(installation);
   return dataSource;
 }
@@ -80,9 +84,8 @@ function installLifecycle(installation: Installation): void {
 
   const buildMetadatas = dataSource.buildMetadatas.bind(dataSource);
   dataSource.buildMetadatas = async () => {
-    addOwnTables(dataSource);
     await buildMetadatas();
-    installation.takeOverMetadata();
+    await installation.takeOverMetadata();
     leaveToMigrations(dataSource);
     // TypeORM waits for what listens, entity by entity.
     if (installation.options.validate === true) {

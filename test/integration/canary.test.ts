@@ -34,7 +34,9 @@ class Person {
   @PrimaryColumn() id!: number;
   @Column() name!: string;
   @Encrypted() @BlindIndex({ normalize: 'email', unique: true }) @IsEmail() email!: string;
-  @Encrypted({ type: 'string', nullable: true }) @BlindIndex({ bits: 6 }) text!: string | null;
+  @Encrypted({ type: 'string', nullable: true, check: false })
+  @BlindIndex({ bits: 6 })
+  text!: string | null;
   @Encrypted({ type: 'json', nullable: true }) json!: unknown;
   @Encrypted({ type: 'bytes', nullable: true }) bytes!: Buffer | null;
   @Encrypted({ type: 'string', storage: 'binary', nullable: true }) binary!: string | null;

@@ -18,9 +18,10 @@ import { rawRows, storedPlaintexts, tableName } from '../support/stored-rows';
 @Entity()
 class Person {
   @PrimaryGeneratedColumn() id!: number;
-  @Encrypted() @BlindIndex({ unique: true }) email!: string;
-  @Encrypted({ type: 'number', nullable: true }) age!: number | null;
-  @Encrypted({ type: 'bytes', storage: 'binary', nullable: true }) photo!: Buffer | null;
+  @Encrypted({ check: false }) @BlindIndex({ unique: true }) email!: string;
+  @Encrypted({ check: false, type: 'number', nullable: true }) age!: number | null;
+  @Encrypted({ check: false, type: 'bytes', storage: 'binary', nullable: true })
+  photo!: Buffer | null;
   @Column({ default: 'active' }) status!: string;
   @VersionColumn() version!: number;
 }
@@ -29,7 +30,7 @@ class Person {
 @Entity('person')
 class RelaxedPerson {
   @PrimaryGeneratedColumn() id!: number;
-  @Encrypted({ id: 'Person.email' })
+  @Encrypted({ check: false, id: 'Person.email' })
   @BlindIndex({ unique: true, normalize: 'case-insensitive' })
   email!: string;
 }
@@ -37,39 +38,39 @@ class RelaxedPerson {
 @Entity()
 class ByUuid {
   @PrimaryGeneratedColumn('uuid') id!: string;
-  @Encrypted() text!: string;
+  @Encrypted({ check: false }) text!: string;
 }
 
 @Entity()
 class ByBigint {
   @PrimaryColumn('bigint') id!: string;
-  @Encrypted() text!: string;
+  @Encrypted({ check: false }) text!: string;
 }
 
 @Entity()
 class ByText {
   @PrimaryColumn() area!: string;
   @PrimaryColumn() name!: string;
-  @Encrypted() text!: string;
+  @Encrypted({ check: false }) text!: string;
 }
 
 @Entity()
 class Note {
   @PrimaryColumn() id!: string;
-  @Encrypted({ nullable: true }) title!: string | null;
-  @Encrypted({ nullable: true }) body!: string | null;
+  @Encrypted({ check: false, nullable: true }) title!: string | null;
+  @Encrypted({ check: false, nullable: true }) body!: string | null;
 }
 
 @Entity()
 class ByCharacters {
   @PrimaryColumn({ type: 'char', length: 26 }) id!: string;
-  @Encrypted() text!: string;
+  @Encrypted({ check: false }) text!: string;
 }
 
 @Entity()
 class ByBytes {
   @PrimaryColumn('bytea') id!: Buffer;
-  @Encrypted() text!: string;
+  @Encrypted({ check: false }) text!: string;
 }
 
 type Row = Record<'title' | 'body', string | null>;

@@ -23,17 +23,17 @@ class Client {
   @PrimaryColumn() id!: number;
   @Column({ default: '' }) name!: string;
   /** typeorm-encrypted, aes-256-gcm */
-  @Encrypted({ nullable: true }) @BlindIndex() secret!: string | null;
+  @Encrypted({ check: false, nullable: true }) @BlindIndex() secret!: string | null;
   /** typeorm-encrypted, aes-256-cbc, in a binary column */
-  @Encrypted({ nullable: true, storage: 'binary' }) block!: string | null;
+  @Encrypted({ check: false, nullable: true, storage: 'binary' }) block!: string | null;
   /** typeorm-encrypted, JSONEncryptionTransformer */
-  @Encrypted({ nullable: true, type: 'json' }) history!: unknown;
+  @Encrypted({ check: false, nullable: true, type: 'json' }) history!: unknown;
   /** cloak */
-  @Encrypted({ nullable: true }) note!: string | null;
+  @Encrypted({ check: false, nullable: true }) note!: string | null;
   /** Vault */
-  @Encrypted({ nullable: true, type: 'number' }) limit!: number | null;
+  @Encrypted({ check: false, nullable: true, type: 'number' }) limit!: number | null;
   /** None. */
-  @Encrypted({ nullable: true }) plain!: string | null;
+  @Encrypted({ check: false, nullable: true }) plain!: string | null;
 }
 
 @Entity()

@@ -13,12 +13,12 @@ const Account = new EntitySchema({
   name: 'Account',
   columns: {
     id: { type: Number, primary: true },
-    email: encryptedColumn({ nullable: true }),
-    visits: encryptedColumn({ type: 'number' }),
-    balance: encryptedColumn({ type: 'bigint' }),
-    bornOn: encryptedColumn({ type: 'date' }),
-    tags: encryptedColumn({ type: 'json' }),
-    photo: encryptedColumn({ type: 'bytes', storage: 'binary' }),
+    email: encryptedColumn({ check: false, nullable: true }),
+    visits: encryptedColumn({ check: false, type: 'number' }),
+    balance: encryptedColumn({ check: false, type: 'bigint' }),
+    bornOn: encryptedColumn({ check: false, type: 'date' }),
+    tags: encryptedColumn({ check: false, type: 'json' }),
+    photo: encryptedColumn({ check: false, type: 'bytes', storage: 'binary' }),
   },
 });
 const longest = 'canary '.repeat(5000);

@@ -16,9 +16,10 @@ import { rawRows, storedPlaintexts, tableName } from '../support/stored-rows';
 @Entity()
 class Note {
   @PrimaryGeneratedColumn() id!: number;
-  @Encrypted() @BlindIndex() title!: string;
-  @Encrypted({ type: 'json', nullable: true }) body!: { page: number } | null;
-  @Encrypted({ type: 'bytes', storage: 'binary', nullable: true }) seal!: Buffer | null;
+  @Encrypted({ check: false }) @BlindIndex() title!: string;
+  @Encrypted({ check: false, type: 'json', nullable: true }) body!: { page: number } | null;
+  @Encrypted({ check: false, type: 'bytes', storage: 'binary', nullable: true })
+  seal!: Buffer | null;
   @Column({ default: 0 }) views!: number;
   @VersionColumn() version!: number;
   @UpdateDateColumn() updatedAt!: Date;
@@ -28,7 +29,7 @@ class Note {
 class Grade {
   @PrimaryColumn() student!: string;
   @PrimaryColumn() course!: number;
-  @Encrypted({ type: 'number' }) points!: number;
+  @Encrypted({ check: false, type: 'number' }) points!: number;
 }
 
 @Entity()

@@ -39,7 +39,7 @@ const Patient = new EntitySchema<PatientRow>({
     id: { type: Number, primary: true },
     email: encryptedColumn(),
     ...blindIndexColumns('email'),
-    ssn: encryptedColumn({ nullable: true }),
+    ssn: encryptedColumn({ check: false, nullable: true }),
   },
 });
 
@@ -57,7 +57,7 @@ const Patient = new EntitySchema({
     id: { type: Number, primary: true },
     email: encryptedColumn(),
     ...blindIndexColumns('email'),
-    ssn: encryptedColumn({ nullable: true }),
+    ssn: encryptedColumn({ check: false, nullable: true }),
   },
 });
 const dataSource = new DataSource({ ...JSON.parse(process.env.TEST_DATABASE), entities: [Patient] });

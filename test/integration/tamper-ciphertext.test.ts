@@ -20,16 +20,17 @@ const SECRET = 'canary-plain';
 class Vault {
   @PrimaryColumn() id!: number;
   @Column({ nullable: true }) label!: string;
-  @Encrypted({ nullable: true }) first!: string | null;
-  @Encrypted({ nullable: true }) second!: string | null;
-  @Encrypted({ nullable: true, type: 'bytes', storage: 'binary' }) bytes!: Buffer | null;
-  @Encrypted({ nullable: true, type: 'number' }) amount!: number | null;
+  @Encrypted({ check: false, nullable: true }) first!: string | null;
+  @Encrypted({ check: false, nullable: true }) second!: string | null;
+  @Encrypted({ check: false, nullable: true, type: 'bytes', storage: 'binary' })
+  bytes!: Buffer | null;
+  @Encrypted({ check: false, nullable: true, type: 'number' }) amount!: number | null;
 }
 
 @Entity()
 class Safe {
   @PrimaryColumn() id!: number;
-  @Encrypted({ nullable: true }) first!: string | null;
+  @Encrypted({ check: false, nullable: true }) first!: string | null;
   @ManyToOne(() => Vault, { nullable: true }) vault!: Vault | null;
 }
 

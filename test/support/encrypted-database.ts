@@ -8,6 +8,7 @@ import type { DataSourceOptions } from 'typeorm';
 import { localKms, withFieldEncryption } from '../../src';
 import type { FieldEncryptionOptions, KmsProvider } from '../../src';
 import type { CommonOptions, DatabaseKind } from './databases';
+import { OWN_TABLES } from '../../src/typeorm/own-tables';
 import { StatementLog } from './statement-log';
 import { tableName } from './stored-rows';
 
@@ -110,7 +111,8 @@ export function expectNoCanary(shown: unknown): void {
 
 /** Deletes every row but the data keys. */
 async function emptyTables(dataSource: DataSource): Promise<void> {
-  const tables = dataSource.entityMetadatas
+  const own = OWN_TABLES.map(({ schema }) => dataSource.getMetadata(schema));
+  const tables = [...dataSource.entityMetadatas, ...own]
     .filter(({ name, tableType }) => name !== 'FieldEncryptionDataKey' && tableType !== 'view')
     .map(tableName);
   const unique = [...new Set(tables)];

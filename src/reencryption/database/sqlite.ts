@@ -1,6 +1,7 @@
 import type { DataSource } from 'typeorm';
 import type { Storage } from '../../format/field-ciphertext';
 import { databaseTimeSql } from '../../typeorm/database-time';
+import { sqliteColumnsSql } from '../../typeorm/live-columns';
 import type { WorkCell, WorkTable } from '../work-table';
 import { withConnection } from './connection';
 import type { Lease } from './lease';
@@ -52,9 +53,8 @@ export class SqliteRunDatabase implements RunDatabase {
   }
 
   async columnTypes(table: string): Promise<ReadonlyMap<string, string>> {
-    const rows = await this.#all('SELECT name, type FROM pragma_table_info(?)', [
-      table.replace(/^"|"$/g, ''),
-    ]);
+    const { sql, values } = sqliteColumnsSql(table.replace(/^"|"$/g, '').split('"."'));
+    const rows = await this.#all(sql, values);
     return new Map(rows.map(({ name, type }) => [String(name), String(type)]));
   }
 

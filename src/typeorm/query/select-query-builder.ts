@@ -11,6 +11,7 @@ import { withoutCaching } from './cleartext-results';
 import { countedSelects } from './counted-selects';
 import { rememberEntities } from './known-values';
 import { layOver } from './lay-over';
+import { assertParametersFit } from './parameters-fit';
 import { rewritePredicate } from './predicate';
 import { prepareHydration } from './prepare-hydration';
 import { selectedColumns } from './raw-result';
@@ -58,7 +59,12 @@ class EncryptingSelectQueryBuilder<
 
   override getQueryAndParameters(): [string, unknown[]] {
     assertNoneDeferred(this);
-    return withStatementKeys(this, () => super.getQueryAndParameters() as [string, unknown[]]);
+    const statement = withStatementKeys(
+      this,
+      () => super.getQueryAndParameters() as [string, unknown[]],
+    );
+    assertParametersFit(this, statement[1]);
+    return statement;
   }
 
   protected override obtainQueryRunner(): QueryRunner {

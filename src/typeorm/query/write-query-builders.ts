@@ -9,10 +9,12 @@ import { installationOf } from '../installation';
 import type { Installation } from '../installation';
 import { sqlExpressionRefused } from '../sql-expression';
 import type { AnyQueryBuilder } from './any-query-builder';
+import { assertNoExplicitTokens } from './explicit-tokens';
 import { overwriteOnConflict } from './overwrite-on-conflict';
 import { columnsWithIndexes, withIndexColumns } from './index-values';
 import { layOver } from './lay-over';
 import { assertMappedTable } from './mapped-table';
+import { assertParametersFit } from './parameters-fit';
 import { rewritePredicate } from './predicate';
 import { encryptedEntityOf, prepareWrite, uniqueWriteOf } from './prepared-write';
 import { withResolvedParameters } from './resolved-parameters';
@@ -32,6 +34,7 @@ class EncryptingInsertQueryBuilder<
       this,
       () => super.getQueryAndParameters() as [string, unknown[]],
     );
+    assertParametersFit(this, parameters);
     uniqueWriteOf(this)?.announce(parameters, isFromSelect(this) ? [] : this.getValueSets());
     return [sql, parameters];
   }
@@ -40,7 +43,10 @@ class EncryptingInsertQueryBuilder<
     const entity = encryptedEntityOf(this);
     if (entity !== undefined && isFromSelect(this)) refuseCopyOfRows(this, entity);
     else if (entity !== undefined) {
-      for (const values of this.getValueSets()) refuseSqlExpressions(entity, values);
+      for (const values of this.getValueSets()) {
+        refuseSqlExpressions(entity, values);
+        assertNoExplicitTokens(entity, values);
+      }
     }
     assertAllowed(this);
     return installation(this).checked.add(super.getQuery());
@@ -90,6 +96,7 @@ class EncryptingUpdateQueryBuilder<
       this,
       () => super.getQueryAndParameters() as [string, unknown[]],
     );
+    assertParametersFit(this, parameters);
     uniqueWriteOf(this)?.announce(parameters, [super.getValueSet()]);
     return [sql, parameters];
   }
@@ -107,7 +114,9 @@ class EncryptingUpdateQueryBuilder<
   protected override getValueSet(): ObjectLiteral {
     const values = super.getValueSet();
     const entity = encryptedEntityOf(this);
-    return entity === undefined ? values : withIndexColumns(entity, values);
+    if (entity === undefined) return values;
+    assertNoExplicitTokens(entity, values);
+    return withIndexColumns(entity, values);
   }
 
   protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
@@ -134,7 +143,12 @@ class EncryptingDeleteQueryBuilder<
   }
 
   override getQueryAndParameters(): [string, unknown[]] {
-    return withStatementKeys(this, () => super.getQueryAndParameters() as [string, unknown[]]);
+    const statement = withStatementKeys(
+      this,
+      () => super.getQueryAndParameters() as [string, unknown[]],
+    );
+    assertParametersFit(this, statement[1]);
+    return statement;
   }
 
   override getQuery(): string {
@@ -166,7 +180,12 @@ class EncryptingSoftDeleteQueryBuilder<
   }
 
   override getQueryAndParameters(): [string, unknown[]] {
-    return withStatementKeys(this, () => super.getQueryAndParameters() as [string, unknown[]]);
+    const statement = withStatementKeys(
+      this,
+      () => super.getQueryAndParameters() as [string, unknown[]],
+    );
+    assertParametersFit(this, statement[1]);
+    return statement;
   }
 
   override getQuery(): string {

@@ -1,0 +1,45 @@
+import { resolve } from 'node:path';
+import type { DataSource } from 'typeorm';
+
+/** The part of TypeORM's SQLite drivers that knows which files are attached. */
+interface AttachingDriver {
+  readonly attachedDatabases?: Readonly<
+    Record<string, { readonly attachHandle: string; readonly attachFilepathAbsolute: string }>
+  >;
+}
+
+/** The part of its PostgreSQL driver that knows where a name without a schema is looked for. */
+interface SearchingDriver {
+  readonly searchSchema?: string;
+}
+
+/**
+ * Where the table of a path is, for comparison: two paths that the database takes for one table, such
+ * as `patient`, `public.patient` and `"patient"`, have one place.
+ */
+export function tablePlace(dataSource: DataSource, path: string): string {
+  const parts = (path.match(/"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|[^.]+/g) ?? []).map(unquoted);
+  const table = parts.at(-1) ?? '';
+  const qualifier = parts.at(-2);
+  return dataSource.options.type === 'postgres'
+    ? // A database in front can only be the one that is connected to.
+      JSON.stringify([qualifier ?? (dataSource.driver as SearchingDriver).searchSchema, table])
+    : // Quoted names, too, are the same in SQLite when they differ in case only.
+      JSON.stringify([sqliteFile(dataSource, qualifier), table.toLowerCase()]);
+}
+
+/** The file that a name stands for, so that one that is attached twice is one; `main` is the connection's own. */
+function sqliteFile({ driver, options }: DataSource, handle = 'main'): string {
+  const main = resolve(String(options.database));
+  const { attachedDatabases = {} } = driver as AttachingDriver;
+  const attached = Object.values(attachedDatabases).find(
+    ({ attachHandle }) => attachHandle.toLowerCase() === handle.toLowerCase(),
+  );
+  if (attached === undefined) return handle.toLowerCase();
+  const file = resolve(attached.attachFilepathAbsolute);
+  return file === main ? 'main' : file;
+}
+
+function unquoted(name: string): string {
+  return name.replace(/^["`[]|["`\]]$/g, '').replaceAll('""', '"');
+}
