@@ -8,6 +8,7 @@ import type { Installation } from '../installation';
 import { restoreStored } from '../stand-in';
 import { changeInto } from './builder-changes';
 import { countedSelects } from './counted-selects';
+import { expecting, keepFindOptions, noteFindOptions } from './expected-conditions';
 import { rememberEntities } from './known-values';
 import { rewritePredicate } from './predicate';
 import { prepareHydration } from './prepare-hydration';
@@ -50,8 +51,23 @@ export class EncryptingSelectQueryBuilder<
       aliasPath,
       parameterValue,
     );
-    if ('sql' in predicate) return predicate.sql;
-    return super.getWherePredicateCondition(predicate.path, predicate.value);
+    const condition =
+      'sql' in predicate
+        ? predicate.sql
+        : super.getWherePredicateCondition(predicate.path, predicate.value);
+    return expecting(this, predicate.expectation, condition);
+  }
+
+  protected override applyFindOptions(): void {
+    keepFindOptions(this, () => {
+      super.applyFindOptions();
+    });
+  }
+
+  protected override buildWhere(
+    ...args: Parameters<SelectQueryBuilder<Entity>['buildWhere']>
+  ): string {
+    return noteFindOptions(this, args[0], () => super.buildWhere(...args));
   }
 
   override getQuery(): string {
