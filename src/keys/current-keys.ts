@@ -10,6 +10,7 @@ import { INDEX_ROOT_NAME, otherRoots } from './index-roots';
 import { keyTableMissing } from './key-table';
 import type { CreatedKey } from './key-wrapper';
 import { closedMeanwhile, loadFailed, notConfirmedInTime, typedFailure } from './load-failure';
+import { waitsForItself } from './own-loading';
 import { settleAll } from './settle-all';
 import { SingleFlight } from './single-flight';
 
@@ -58,6 +59,7 @@ export class CurrentKeys<C> {
       this.#refresh.start(() => this.#confirm(wanted));
       return undefined;
     }
+    if (this.#services.loading.isInside) return this.#refuseToWait(wanted);
     // A caller inside a transaction reads through its own connection and waits for nobody else's:
     // theirs may be queued behind the very connection that it holds.
     if (connection !== undefined) return this.#confirmWithin(wanted, connection);
@@ -136,7 +138,19 @@ export class CurrentKeys<C> {
     };
   }
 
-  async #confirm(wanted: Wanted, connection?: C): Promise<void> {
+  /** The keys stay missing for whatever is written with them; see `Installation.prepareWrite`. */
+  #refuseToWait({ data, index }: Wanted): Promise<void> {
+    const failure = waitsForItself();
+    for (const name of data) this.#failures.set(slot('data', name), failure);
+    for (const name of index) this.#failures.set(slot('index', name), failure);
+    return Promise.reject(failure);
+  }
+
+  #confirm(wanted: Wanted, connection?: C): Promise<void> {
+    return this.#services.loading.run(() => this.#load(wanted, connection));
+  }
+
+  async #load(wanted: Wanted, connection?: C): Promise<void> {
     const { clock, policy, table } = this.#services;
     const startedAt = clock();
     const attempt = { startedAt, generation: this.#generation };

@@ -22,6 +22,7 @@ import type { KeyStore } from './key-store';
 import { KeyTable } from './key-table';
 import { KeyUses } from './key-uses';
 import { KeyWrapper } from './key-wrapper';
+import { OwnLoading } from './own-loading';
 import { turnClock } from './turn-clock';
 
 /** What a key manager is made of. */
@@ -210,7 +211,8 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
     wallClock,
     counterOf: (keyId) => uses.counterOf(keyId),
   });
-  const emit = quietly(options.onEvent);
+  const loading = new OwnLoading();
+  const emit = quietly(options.onEvent, loading);
   const policy = keyCachePolicy(options.cache);
   const clock = options.clock ?? turnClock();
   const { maxAgeMs } = policy;
@@ -230,6 +232,7 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
     emit,
     lifecycle,
     policies,
+    loading,
     wallClock,
     audit,
     table: new KeyTable(store),
@@ -239,10 +242,10 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   };
 }
 
-function quietly(listener: KeyEventListener | undefined): KeyEventListener {
+function quietly(listener: KeyEventListener | undefined, loading: OwnLoading): KeyEventListener {
   return (event: KeyEvent) => {
     try {
-      listener?.(event);
+      loading.outside(() => listener?.(event));
     } catch {
       // An observer must not stop an operation.
     }

@@ -9,6 +9,7 @@ import { CONCURRENT_UNWRAPS, type KeyServices } from './key-services';
 import { isReadable } from './key-state';
 import { keyTableMissing } from './key-table';
 import { loadFailed, typedFailure } from './load-failure';
+import { waitsForItself } from './own-loading';
 import { settleAll } from './settle-all';
 
 const CAPACITY = 4096;
@@ -60,10 +61,14 @@ export class KeyRing<C> {
   async load(prefixes: readonly string[], connection?: C): Promise<void> {
     const missing = this.missing(prefixes);
     if (missing.length === 0) return;
-    const attempt = this.#attempt();
-    const records = await this.#read(missing, connection);
-    // What fails for one key is remembered, and thrown to whoever needs that key.
-    await this.#take(missing, records, attempt).catch(() => undefined);
+    const { loading } = this.#services;
+    if (loading.isInside) throw waitsForItself();
+    await loading.run(async () => {
+      const attempt = this.#attempt();
+      const records = await this.#read(missing, connection);
+      // What fails for one key is remembered, and thrown to whoever needs that key.
+      await this.#take(missing, records, attempt).catch(() => undefined);
+    });
   }
 
   /** Adds a key that was just confirmed as an active one. */
@@ -86,8 +91,10 @@ export class KeyRing<C> {
   }
 
   async #fetch(prefixes: readonly string[]): Promise<void> {
-    const attempt = this.#attempt();
-    await this.#take(prefixes, await this.#read(prefixes), attempt);
+    await this.#services.loading.run(async () => {
+      const attempt = this.#attempt();
+      await this.#take(prefixes, await this.#read(prefixes), attempt);
+    });
   }
 
   #attempt(): Attempt {
