@@ -27,7 +27,11 @@ export class EncryptingInsertQueryBuilder<
 
   override getQueryAndParameters(): [string, unknown[]] {
     const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
-    uniqueWriteOf(this)?.announce(parameters, isFromSelect(this) ? [] : this.getValueSets());
+    uniqueWriteOf(this)?.announceInsert(
+      parameters,
+      isFromSelect(this) ? [] : this.getValueSets(),
+      this.getInsertedColumns(),
+    );
     return [sql, parameters];
   }
 
@@ -83,7 +87,7 @@ export class EncryptingUpdateQueryBuilder<
 
   override getQueryAndParameters(): [string, unknown[]] {
     const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
-    uniqueWriteOf(this)?.announce(parameters, [super.getValueSet()]);
+    uniqueWriteOf(this)?.announceUpdate(parameters, super.getValueSet(), this);
     return [sql, parameters];
   }
 
