@@ -11,6 +11,7 @@ export type FieldEncryptionErrorCode =
   | 'ERR_CIPHER_SUITE'
   | 'ERR_DECRYPTION'
   | 'ERR_PLAINTEXT_FOUND'
+  | 'ERR_INDEX_INTEGRITY'
   | 'ERR_UNSUPPORTED_QUERY'
   | 'ERR_UNSUPPORTED_VALUE'
   | 'ERR_VALIDATION'
@@ -132,6 +133,14 @@ export class DecryptionError extends FieldEncryptionError {
 /** An encrypted column holds something that is not a ciphertext. */
 export class PlaintextFoundError extends FieldEncryptionError {
   readonly code = 'ERR_PLAINTEXT_FOUND';
+}
+
+/**
+ * A lookup found a row whose token is that of another value than the row holds. Tokens were exchanged, or
+ * written by something that does not write the value along with them. The row is not handed out.
+ */
+export class IndexIntegrityError extends FieldEncryptionError {
+  readonly code = 'ERR_INDEX_INTEGRITY';
 }
 
 /** A query asks of an encrypted column what ciphertext cannot answer. */

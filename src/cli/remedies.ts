@@ -17,6 +17,8 @@ export const REMEDIES: Readonly<Record<FieldEncryptionErrorCode, string>> = Obje
     'Use the version of typeorm-field-encryption that made the key, or a later one.',
   ERR_DECRYPTION: 'Restore the row from a backup, or the application name it was written under.',
   ERR_PLAINTEXT_FOUND: 'List the property in legacyPlaintext and encrypt its rows.',
+  ERR_INDEX_INTEGRITY:
+    'Find out who writes tokens to the table, then run data verify and data reindex.',
   ERR_UNSUPPORTED_QUERY: 'Change the query as the message says.',
   ERR_UNSUPPORTED_VALUE: 'Correct the value.',
   ERR_VALIDATION: 'Correct the value.',

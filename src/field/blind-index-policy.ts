@@ -17,6 +17,7 @@ export interface IndexDefinition {
 export interface BlindIndexPolicy extends IndexDefinition {
   /** Empty for an unnamed one. */
   readonly name: string;
+  /** Whether no two rows may have the same token, alone or together with other columns. */
   readonly unique: boolean;
   /** Definitions of which stored tokens may still, or already, be. */
   readonly previous: readonly IndexDefinition[];
@@ -36,7 +37,7 @@ export function requireIndexable(field: FieldPolicy, index: BlindIndexPolicy): v
     );
   }
   if (index.unique && index.bits !== undefined) {
-    throw invalid(field, 'a unique blind index cannot be truncated; leave out `bits` or `unique`');
+    throw invalid(field, 'a unique blind index cannot be truncated; leave out `bits`, or `unique` and `uniqueWith`');
   }
 }
 

@@ -94,6 +94,28 @@ export class BlindIndex {
   }
 
   /**
+   * Tells whether a value may have one of the tokens by which some values are looked up: of two forms of
+   * one definition, present or previous, that are the same. What cannot be compared may not.
+   */
+  matcher(lookedUp: readonly unknown[]): (value: unknown) => boolean {
+    const forms = [this.#current, ...this.#previous];
+    const same = new Set(lookedUp);
+    // Nearly always the very value that was looked up comes back.
+    let contents: readonly Set<string | undefined>[] | undefined;
+    return (value) => {
+      if (same.has(value)) return true;
+      contents ??= forms.map((form) => new Set(lookedUp.map((each) => contentKey(form, each))));
+      const matches = forms.some((form, i) => {
+        const key = contentKey(form, value);
+        return key !== undefined && contents?.[i]?.has(key) === true;
+      });
+      // Equal values are normalized once.
+      if (matches) same.add(value);
+      return matches;
+    };
+  }
+
+  /**
    * What the index makes of a value before it is hashed; of a string the normalized one.
    *
    * @throws {@link UnsupportedValueError} as {@link BlindIndex.token} does
@@ -118,6 +140,13 @@ export class BlindIndex {
     }
     return tokens;
   }
+}
+
+function contentKey(form: TokenForm, value: unknown): string | undefined {
+  const content = comparableIfAny(form, value);
+  return content === undefined || typeof content === 'string'
+    ? content
+    : Buffer.from(content).toString('latin1');
 }
 
 /** What an earlier definition refuses, no row has a token of. */

@@ -25,6 +25,7 @@ import {
   oldTransaction,
   typedFailure,
 } from './load-failure';
+import { waitsForItself } from './own-loading';
 import { settleAll } from './settle-all';
 import { SingleFlight } from './single-flight';
 import { UsedKeys } from './used-keys';
@@ -34,6 +35,13 @@ import type { KeyAges } from './used-keys';
 interface Wanted {
   readonly data: readonly string[];
   readonly index: readonly string[];
+}
+
+/** How keys are confirmed. */
+interface Confirming<C> {
+  readonly connection?: C;
+  /** Of keys that others confirm meanwhile, and that need not be confirmed again. Defaults to `ttlMs`. */
+  readonly maxAgeMs?: number;
 }
 
 /** One go at confirming keys. */
@@ -99,6 +107,7 @@ export class CurrentKeys<C> {
       this.#refresh.start(() => this.#confirm(wanted));
       return undefined;
     }
+    if (this.#services.loading.isInside) return this.#refuseToWait(wanted);
     const failure = insists ? undefined : this.#justFailed(wanted, now);
     if (failure !== undefined) return Promise.reject(failure);
     // A caller inside a transaction reads through its own connection and waits for nobody else's:
@@ -211,17 +220,22 @@ export class CurrentKeys<C> {
     };
   }
 
-  /**
-   * Reads the rows first and asks the KMS then, while it holds no connection but a caller's.
-   *
-   * @param maxAgeMs - of keys that are confirmed meanwhile, by others, and need not be again.
-   */
-  async #confirm(
+  /** The keys stay missing for whatever is written with them; see `Installation.prepareWrite`. */
+  #refuseToWait({ data, index }: Wanted): Promise<void> {
+    const failure = waitsForItself();
+    for (const name of data) this.#failures.remember(slot('data', name), failure, -Infinity);
+    for (const name of index) this.#failures.remember(slot('index', name), failure, -Infinity);
+    return Promise.reject(failure);
+  }
+
+  #confirm(wanted: Wanted, how: Confirming<C> = {}): Promise<void> {
+    return this.#services.loading.run(() => this.#load(wanted, how));
+  }
+
+  /** Reads the rows first and asks the KMS then, while it holds no connection but a caller's. */
+  async #load(
     wanted: Wanted,
-    {
-      connection,
-      maxAgeMs = this.#services.policy.ttlMs,
-    }: { readonly connection?: C; readonly maxAgeMs?: number } = {},
+    { connection, maxAgeMs = this.#services.policy.ttlMs }: Confirming<C>,
   ): Promise<void> {
     const { clock, policy } = this.#services;
     const generation = this.#generation;

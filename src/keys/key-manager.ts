@@ -25,6 +25,7 @@ import type { KeyStore } from './key-store';
 import { KeyTable } from './key-table';
 import { KeyUses } from './key-uses';
 import { KeyWrapper } from './key-wrapper';
+import { OwnLoading } from './own-loading';
 import { TimelyKeyStore } from './timely-key-store';
 import { turnClock } from './turn-clock';
 import type { UsedKeys } from './used-keys';
@@ -249,7 +250,8 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   const { kms, application, suite } = options;
   const { policies = {}, wallClock } = options;
   const policy = keyCachePolicy(options.cache);
-  const emit = quietly(options.onEvent);
+  const loading = new OwnLoading();
+  const emit = quietly(options.onEvent, loading);
   const uses = new KeyUses(options.store, emit);
   const wrapper = new KeyWrapper(kms, application, {
     others: options.otherKms,
@@ -281,6 +283,7 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
     emit,
     lifecycle,
     policies,
+    loading,
     wallClock: wallClock ?? systemTime,
     policyTime: () => (wallClock === undefined ? store.now() : Promise.resolve(wallClock())),
     audit,
@@ -296,10 +299,10 @@ function systemTime(): Date {
   return new Date();
 }
 
-function quietly(listener: KeyEventListener | undefined): KeyEventListener {
+function quietly(listener: KeyEventListener | undefined, loading: OwnLoading): KeyEventListener {
   return (event: KeyEvent) => {
     try {
-      listener?.(event);
+      loading.outside(() => listener?.(event));
     } catch {
       // An observer must not stop an operation.
     }

@@ -9,6 +9,7 @@ import { CONCURRENT_UNWRAPS, type KeyServices } from './key-services';
 import { isReadable } from './key-state';
 import { keyTableMissing } from './key-table';
 import { loadFailed, typedFailure } from './load-failure';
+import { waitsForItself } from './own-loading';
 import { settleAll } from './settle-all';
 import { SingleFlight } from './single-flight';
 
@@ -62,9 +63,14 @@ export class KeyRing<C> {
   async load(prefixes: readonly string[], connection?: C): Promise<void> {
     const missing = this.missing(prefixes);
     if (missing.length === 0) return;
+    const { loading } = this.#services;
+    if (loading.isInside) throw waitsForItself();
     // One who holds a connection reads through it, as `CurrentKeys.prepare` says.
-    if (connection !== undefined) await this.#load(missing, connection);
-    else await this.#loads.run(missing.join(), () => this.#load(missing));
+    if (connection !== undefined) {
+      await loading.run(() => this.#load(missing, connection));
+    } else {
+      await this.#loads.run(missing.join(), () => loading.run(() => this.#load(missing)));
+    }
   }
 
   /** Adds a key that was just confirmed as an active one. */
@@ -105,8 +111,10 @@ export class KeyRing<C> {
   }
 
   async #fetch(prefixes: readonly string[]): Promise<void> {
-    const attempt = this.#attempt();
-    await this.#take(prefixes, await this.#read(prefixes), attempt);
+    await this.#services.loading.run(async () => {
+      const attempt = this.#attempt();
+      await this.#take(prefixes, await this.#read(prefixes), attempt);
+    });
   }
 
   #attempt(): Attempt {

@@ -8,6 +8,7 @@ import type { KeyStore } from './key-store';
 import type { KeyTable } from './key-table';
 import type { KeyUses } from './key-uses';
 import type { KeyWrapper } from './key-wrapper';
+import type { OwnLoading } from './own-loading';
 
 /** What the parts of a key manager share. */
 export interface KeyServices<C> {
@@ -22,6 +23,7 @@ export interface KeyServices<C> {
   readonly lifecycle: KeyLifecycle<C>;
   readonly retirement: KeyRetirement<C>;
   readonly policies: KeyPolicies;
+  readonly loading: OwnLoading;
   readonly policy: KeyCachePolicy;
   /** Milliseconds, by which keys age; the same throughout what happens in one go. */
   readonly clock: () => number;

@@ -92,7 +92,13 @@ export class PageWriter {
       for (const { indexed, at } of tokens) {
         const token = cells[at]?.[row];
         if (!indexed.policy.unique || token === page.cells[at]?.[row]) continue;
-        const holder = await this.#database.holderOf(this.#table, at, token);
+        const { driver } = this.#table.metadata.connection;
+        const holder = await this.#database.holderOf(this.#table, {
+          cell: at,
+          content: token,
+          among: indexed.uniqueWith.map(({ databaseName }) => driver.escape(databaseName)),
+          wantedBy: keyAt(page, row),
+        });
         if (holder === undefined) continue;
         const { entity, property } = encrypted.policy;
         failures.push({

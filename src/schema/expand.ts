@@ -1,7 +1,6 @@
 import { TableColumn, TableIndex } from 'typeorm';
 import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
 import { encryptedTables } from '../reencryption/encrypted-table';
-import type { IndexedColumn } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
 import { expandPostgresColumns } from './expand-postgres';
 import { expandSqliteColumns } from './expand-sqlite';
@@ -74,21 +73,11 @@ async function addIndexes(
     .map(({ column }) => new TableColumn(TableUtils.createTableColumnOptions(column, driver)));
   if (columns.length > 0) await runner.addColumns(live, columns);
   const indexes = indexed
-    .flatMap((index) => databaseIndex(target, index) ?? [])
+    .map(({ databaseIndex }) => TableIndex.create(databaseIndex))
     .filter(({ name }) => !live.indices.some((existing) => existing.name === name));
   if (concurrently) return indexes.map((index) => ({ table: table.name, index }));
   if (indexes.length > 0) await runner.createIndices(live, indexes);
   return [];
-}
-
-function databaseIndex(
-  { table }: ExpandedTable,
-  { column }: IndexedColumn,
-): TableIndex | undefined {
-  const metadata = table.metadata.indices.find(
-    ({ columns }) => columns.length === 1 && columns[0] === column,
-  );
-  return metadata === undefined ? undefined : TableIndex.create(metadata);
 }
 
 /**

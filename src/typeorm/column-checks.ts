@@ -5,6 +5,7 @@ import type { BlindIndexColumnGuard, ColumnGuard, EncryptedColumnGuard } from '.
 import type { EncryptedColumn } from './encrypted-column';
 import { blindIndexColumnOptions, encryptedColumnOptions } from './entity-schema';
 import { tablePlace } from './table-place';
+import { uniqueRemedy } from './unique-with';
 
 /** Says what is wrong with a property, naming it. */
 export type Refusal = (problem: string) => never;
@@ -106,13 +107,17 @@ export function checkPlace(column: ColumnMetadata, refuse: Refusal): void {
   ) {
     refuse('a foreign key cannot be encrypted, nor what one refers to. Relate by another column.');
   }
-  const constrained = [...metadata.indices, ...metadata.uniques].some(({ columns }) =>
-    columns.includes(column),
+  const unique = [...metadata.uniques, ...metadata.indices.filter(({ isUnique }) => isUnique)].find(
+    ({ columns }) => columns.includes(column),
   );
-  if (constrained) {
+  if (unique !== undefined) {
     refuse(
-      'an index or unique constraint on ciphertext finds nothing. Use @BlindIndex, with unique: true for a constraint.',
+      'a unique constraint or index on it would keep nothing unique, since two ciphertexts of one value differ. ' +
+        `Use ${uniqueRemedy(unique.columns)} instead.`,
     );
+  }
+  if (metadata.indices.some(({ columns }) => columns.includes(column))) {
+    refuse('an index on ciphertext finds nothing. Use @BlindIndex.');
   }
 }
 

@@ -118,11 +118,19 @@ function isOrExtends(owner: unknown, target: unknown): boolean {
   return owner === target || owner.prototype instanceof target;
 }
 
+const takenOff = new WeakSet<ColumnMetadata>();
+
+/** Whether a column is encrypted or holds tokens, before and after the take-over. */
+export function isMarked(column: ColumnMetadata): boolean {
+  return guardOf(column) !== undefined || takenOff.has(column);
+}
+
 /**
  * Takes a guard off its column. Not with `delete`, which would turn the metadata into a dictionary
  * for V8, and TypeORM reads them for every value.
  */
 export function removeGuard(column: ColumnMetadata): void {
+  takenOff.add(column);
   Object.assign(column, { transformer: undefined, query: undefined });
 }
 

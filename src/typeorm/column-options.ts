@@ -65,6 +65,13 @@ export interface BlindIndexOptions extends BlindIndexDefinition {
   /** Whether two rows may share a normalized value. Defaults to `false`. */
   unique?: boolean;
   /**
+   * Other properties that have to be equal, too, for two rows to count as duplicates: property paths of
+   * columns that are not encrypted, or of relations whose foreign key the entity has. A path is looked
+   * for beside the property first, which matters within an embedded class. NULL equals nothing, as in
+   * any unique index. Refused together with `unique` and `bits`. Defaults to none.
+   */
+  uniqueWith?: readonly string[];
+  /**
    * Other definitions of which stored tokens may be while the index changes its own: the earlier
    * one, or one that other processes write already. Lookups find rows by any of them. Take it out
    * when all rows are reindexed. Defaults to none.

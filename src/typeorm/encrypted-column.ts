@@ -1,4 +1,5 @@
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+import type { IndexMetadata } from 'typeorm/metadata/IndexMetadata.js';
 import type { BlindIndex, BlindIndexPolicy } from '../field/blind-index';
 import type { FieldCipher } from '../field/field-cipher';
 import type { FieldPolicy } from '../field/field-policy';
@@ -13,6 +14,10 @@ export interface IndexedColumn {
   readonly column: ColumnMetadata;
   readonly policy: BlindIndexPolicy;
   readonly index: BlindIndex;
+  /** The columns that make a unique index one over a tuple; none of any other index. */
+  readonly uniqueWith: readonly ColumnMetadata[];
+  /** The index of the database, whose first column is the hidden one. */
+  readonly databaseIndex: IndexMetadata;
 }
 
 /** An encrypted column of one DataSource: its metadata, and what protects it. */

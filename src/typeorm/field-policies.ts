@@ -2,6 +2,8 @@ import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { types } from 'node:util';
 import {
+  ArrayNotEmpty,
+  ArrayUnique,
   IsArray,
   IsBoolean,
   IsIn,
@@ -58,6 +60,12 @@ class BlindIndexOptionRules {
   @IsOptional() @IsString() @Length(1, 64) name?: unknown;
   @IsOptional() normalize?: unknown;
   @IsOptional() @IsBoolean() unique?: unknown;
+  @IsOptional()
+  @IsArray()
+  @ArrayNotEmpty()
+  @ArrayUnique()
+  @IsString({ each: true })
+  uniqueWith?: unknown;
   @IsOptional() @IsInt() @Min(1) @Max(256) bits?: unknown;
   @IsOptional() @IsString() @Length(1, 128) columnName?: unknown;
   @IsOptional() @IsBoolean() acknowledgeLeakage?: unknown;
@@ -113,10 +121,15 @@ export function blindIndexPolicyOf(
   if (problems !== undefined) refuse(`@BlindIndex has ${problems}.`);
   checkIndexDeclared(column, guard, refuse);
   checkLeakage(options, source, refuse);
+  if (options.unique !== undefined && options.uniqueWith !== undefined) {
+    refuse(
+      '@BlindIndex has both "unique", which is over all rows, and "uniqueWith". Leave one of them out.',
+    );
+  }
   return Object.freeze({
     name: options.name ?? '',
     ...definitionOf(options, refuse),
-    unique: options.unique ?? false,
+    unique: options.unique ?? options.uniqueWith !== undefined,
     previous: Object.freeze(previous.map((earlier) => definitionOf(earlier, refuse))),
   });
 }

@@ -11,6 +11,7 @@ import type { ColumnGuard } from './column-guard';
 import type { IndexedColumn } from './encrypted-column';
 import { blindIndexPolicyOf, rootEntityName } from './field-policies';
 import { sqlExpressionRefused } from './sql-expression';
+import { uniqueWithColumns } from './unique-with';
 
 /** What the indexes of an encrypted column are made of. */
 interface IndexContext {
@@ -35,8 +36,9 @@ export function indexedColumns(
     const index = new BlindIndex(policy, indexPolicy, application, keys);
     assertSinglePrimaryKey(source, index);
     hideIndexColumn(column, source, index);
-    addDatabaseIndex(column, indexPolicy.unique, dataSource);
-    indexes.push({ column, policy: indexPolicy, index });
+    const uniqueWith = uniqueWithColumns(source, guard, policy);
+    const databaseIndex = addDatabaseIndex([column, ...uniqueWith], indexPolicy.unique, dataSource);
+    indexes.push({ column, policy: indexPolicy, index, uniqueWith, databaseIndex });
   }
   return indexes.sort((a, b) => Number(a.policy.name !== '') - Number(b.policy.name !== ''));
 }
@@ -77,15 +79,21 @@ function hideIndexColumn(
   indexColumn.setEntityValue = () => undefined;
 }
 
-function addDatabaseIndex(column: ColumnMetadata, unique: boolean, dataSource: DataSource): void {
-  const metadata = column.entityMetadata;
+/** The token first, so that lookups by it alone have the index, too. */
+function addDatabaseIndex(
+  columns: readonly [token: ColumnMetadata, ...others: ColumnMetadata[]],
+  unique: boolean,
+  dataSource: DataSource,
+): IndexMetadata {
+  const metadata = columns[0].entityMetadata;
   const index = new IndexMetadata({
     entityMetadata: metadata,
-    columns: [column],
+    columns: [...columns],
     args: { target: metadata.target, unique },
   }).build(dataSource.namingStrategy);
   metadata.indices.push(index);
   if (metadata.ownIndices !== metadata.indices) metadata.ownIndices.push(index);
+  return index;
 }
 
 /** TypeORM takes the first of two columns of one property; the index of the other would silently be missing. */

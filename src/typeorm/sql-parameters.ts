@@ -2,11 +2,13 @@ import type { DataSource } from 'typeorm';
 
 /** The parameters of one hand-written statement, in the driver's own notation. */
 export class SqlParameters {
-  readonly values: unknown[] = [];
+  readonly values: unknown[];
   readonly #driver: DataSource['driver'];
 
-  constructor({ driver }: DataSource) {
+  /** @param values - those of SQL in the driver's notation with which the statement begins. */
+  constructor({ driver }: DataSource, values: readonly unknown[] = []) {
     this.#driver = driver;
+    this.values = [...values];
   }
 
   /** Adds a value and gives what stands for it. Call it in the order of the statement. */

@@ -22,6 +22,7 @@ import { fieldPolicyOf, rootEntityName } from './field-policies';
 import { indexedColumns } from './index-columns';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { keepOwnColumnNames } from './own-tables';
+import { assertUniquenessDeclared } from './unique-with';
 
 /** The encrypted columns of a DataSource, by the metadata TypeORM has built. */
 export interface EncryptedColumns {
@@ -58,6 +59,7 @@ export function takeOver(context: TakeOverContext): EncryptedColumns {
     if (columns.length > 0) byEntity.set(metadata, encryptedEntity(columns));
   }
   assertNoneStoredByOthers(context.dataSource, byColumn);
+  assertUniquenessDeclared(context.dataSource, byColumn.values());
   assertNotConstrained(context.dataSource, [...byColumn.values()]);
   assertNamedColumnsExist(context.options, byColumn);
   const all = [...byEntity.values()];

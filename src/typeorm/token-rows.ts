@@ -1,4 +1,4 @@
-import type { QueryRunner } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
 import type { EncryptedColumn, IndexedColumn } from './encrypted-column';
 import { fetchPrevious, keyPrefixOf } from './encrypted-column';
 import { escapedTable } from './escaped-table';
@@ -20,6 +20,7 @@ export class TokenRows {
   readonly keys: readonly string[];
   readonly cell: string;
   readonly token: string;
+  readonly dataSource: DataSource;
   readonly #installation: Installation;
   readonly #runner: QueryRunner;
   readonly #encrypted: EncryptedColumn;
@@ -32,6 +33,7 @@ export class TokenRows {
   ) {
     const { dataSource } = installation;
     const escape = (name: string): string => dataSource.driver.escape(name);
+    this.dataSource = dataSource;
     this.#installation = installation;
     this.#runner = runner;
     this.#encrypted = encrypted;

@@ -1,6 +1,6 @@
 import type { WorkCell, WorkTable } from '../work-table';
 import type { StoredPage } from './page';
-import type { PageRequest, RowKey } from './row';
+import type { PageRequest, RowKey, WantedToken } from './row';
 
 /** A row as a driver gives it. */
 export type RawRow = Readonly<Record<string, unknown>>;
@@ -47,18 +47,21 @@ export function boundarySql(
   return walk(dialect, table, selected, request, `LIMIT 1 OFFSET ${String(request.limit - 1)}`);
 }
 
-/** Selects the primary key of a row by one of its cells. */
+/** Selects the primary key of the row that holds a unique token, in the tuple of the row that is to have it. */
 export function holderSql(
   dialect: PageDialect,
   table: WorkTable,
-  cell: number,
-  content: unknown,
+  { cell, content, among, wantedBy }: WantedToken,
 ): PageStatement {
-  const selected = keyColumns(dialect, table.keys).join(', ');
-  return {
-    sql: `SELECT ${selected} FROM ${table.name} WHERE ${String(table.cells[cell]?.name)} = ${dialect.parameter(1)} LIMIT 1`,
-    values: [content],
-  };
+  const { keys, name } = table;
+  const selected = keyColumns(dialect, keys).join(', ');
+  const holds = `${String(table.cells[cell]?.name)} = ${dialect.parameter(1)}`;
+  const query = `SELECT ${selected} FROM ${name} WHERE ${holds}`;
+  if (among.length === 0) return { sql: `${query} LIMIT 1`, values: [content] };
+  const tuple = among.join(', ');
+  const isWanting = keys.map((key, i) => `${key.name} = ${dialect.bound(i + 2, key)}`);
+  const place = `(${tuple}) IN (SELECT ${tuple} FROM ${name} WHERE ${isWanting.join(' AND ')})`;
+  return { sql: `${query} AND ${place} LIMIT 1`, values: [content, ...wantedBy] };
 }
 
 /** The primary key in a row of these statements. */

@@ -13,7 +13,7 @@ import { joinedSql, pageOfJoined } from './joined-page';
 import type { PageChange, PageColumn, StoredPage } from './page';
 import { boundarySql, holderSql, keyOf, pageOf, pageSql } from './page-sql';
 import type { PageDialect, PageStatement, RawRow } from './page-sql';
-import type { PageRequest, RowKey } from './row';
+import type { PageRequest, RowKey, WantedToken } from './row';
 import { keyToText } from './row';
 import { EXCEPT_LOCKED, HELD_FOR_A_MOMENT } from './row-locking';
 import type { RowLocking } from './row-locking';
@@ -162,8 +162,8 @@ export class PostgresRunDatabase implements RunDatabase {
     return row === undefined ? undefined : Number(row['written']);
   }
 
-  async holderOf(table: WorkTable, cell: number, token: unknown): Promise<RowKey | undefined> {
-    const [row] = await this.#run(holderSql(DIALECT, table, cell, token));
+  async holderOf(table: WorkTable, token: WantedToken): Promise<RowKey | undefined> {
+    const [row] = await this.#run(holderSql(DIALECT, table, token));
     return row === undefined ? undefined : keyOf(table, row);
   }
 

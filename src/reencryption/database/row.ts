@@ -30,3 +30,14 @@ function isBufferJson(value: unknown): value is { data: number[] } {
 function isBytes(value: unknown): value is { bytes: string } {
   return typeof value === 'object' && value !== null && 'bytes' in value;
 }
+
+/** A token of a unique index that a row cannot have, since another row has it. */
+export interface WantedToken {
+  /** Where the token is among the cells of the table. */
+  readonly cell: number;
+  readonly content: unknown;
+  /** The other columns of the index, escaped. */
+  readonly among: readonly string[];
+  /** The row that cannot have it. */
+  readonly wantedBy: RowKey;
+}

@@ -2,7 +2,7 @@ import type { Storage } from '../../format/field-ciphertext';
 import type { WorkTable } from '../work-table';
 import type { Lease } from './lease';
 import type { PageChange, StoredPage } from './page';
-import type { PageRequest, RowKey } from './row';
+import type { PageRequest, RowKey, WantedToken } from './row';
 
 /**
  * What a run asks of a database. Statements go past TypeORM's own runner, whose query log and errors
@@ -37,7 +37,7 @@ export interface RunDatabase {
     cursor: RowKey | undefined,
   ): Promise<number | undefined>;
   /** Primary key of a row that holds this token. */
-  holderOf(table: WorkTable, cell: number, token: unknown): Promise<RowKey | undefined>;
+  holderOf(table: WorkTable, token: WantedToken): Promise<RowKey | undefined>;
   /** Primary key as TypeORM would give it. */
   reportedKey(table: WorkTable, key: RowKey): readonly unknown[];
   /** Milliseconds that the slowest replica is behind; 0 where there is none. */

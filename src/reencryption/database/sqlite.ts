@@ -9,7 +9,7 @@ import { LEASE_MS } from './lease';
 import type { PageChange, StoredPage } from './page';
 import { boundarySql, holderSql, keyOf, pageOf, pageSql } from './page-sql';
 import type { PageDialect, PageStatement, RawRow } from './page-sql';
-import type { PageRequest, RowKey } from './row';
+import type { PageRequest, RowKey, WantedToken } from './row';
 import { keyToText } from './row';
 import type { RunDatabase } from './run-database';
 import { sqliteHandle } from './sqlite-handle';
@@ -102,8 +102,8 @@ export class SqliteRunDatabase implements RunDatabase {
     return renewed === 1 ? written : undefined;
   }
 
-  async holderOf(table: WorkTable, cell: number, token: unknown): Promise<RowKey | undefined> {
-    const [row] = await this.#run(holderSql(DIALECT, table, cell, token));
+  async holderOf(table: WorkTable, token: WantedToken): Promise<RowKey | undefined> {
+    const [row] = await this.#run(holderSql(DIALECT, table, token));
     return row === undefined ? undefined : keyOf(table, row);
   }
 

@@ -7,9 +7,18 @@ import { rememberKeys } from '../sent-statements';
 import { SqlParameters } from '../sql-parameters';
 import { TokenRows } from '../token-rows';
 import type { TokenRow } from '../token-rows';
+import type { UpdateTargets } from './update-targets';
 
 /** Values in one statement, each of which has several parameters. */
 const VALUES_PER_QUERY = 200;
+/** Rows that an UPDATE changes, in one read. */
+const PAGE_ROWS = 1000;
+
+/** Which rows to look at: a condition that begins one, with its parameters; empty for all. */
+export type Restriction = (rows: TokenRows) => {
+  readonly sql: string;
+  readonly parameters: SqlParameters;
+};
 
 /**
  * Gives rows that hold one of some values under an earlier token their current one, and encrypts
@@ -23,12 +32,27 @@ export async function bringToCurrentToken(
   runner: QueryRunner,
   index: UniqueIndex,
   values: readonly unknown[],
+  restriction: Restriction,
 ): Promise<void> {
   const rows = new EarlierRows(installation, runner, index);
   for (let at = 0; at < values.length; at += VALUES_PER_QUERY) {
-    const found = await rows.holding(values.slice(at, at + VALUES_PER_QUERY));
-    const readable = await rows.readable(found);
-    for (const [i, row] of found.entries()) await rows.bringOver(row, readable[i]);
+    const found = await rows.holding(values.slice(at, at + VALUES_PER_QUERY), restriction);
+    await rows.bringAllOver(found);
+  }
+}
+
+/** The same for the rows themselves that an UPDATE is about to change; gives page by page what they hold. */
+export async function* bringTargetsOver(
+  installation: Installation,
+  runner: QueryRunner,
+  index: UniqueIndex,
+  targets: UpdateTargets,
+): AsyncGenerator<readonly unknown[]> {
+  const rows = new EarlierRows(installation, runner, index);
+  let page = await rows.targets(targets, undefined);
+  while (page.length > 0) {
+    yield rows.bringAllOver(page);
+    page = await rows.targets(targets, page.at(-1)?.primaryKey);
   }
 }
 
@@ -46,7 +70,7 @@ class EarlierRows {
   }
 
   /** The rows that hold one of the values under another token, or in clear. */
-  async holding(values: readonly unknown[]): Promise<TokenRow[]> {
+  async holding(values: readonly unknown[], restriction: Restriction): Promise<TokenRow[]> {
     const { encrypted, indexed } = this.#index;
     const earlier = values.flatMap((value) => indexed.index.tokens(value).slice(1));
     const inClear = encrypted.readsPlaintext
@@ -55,22 +79,43 @@ class EarlierRows {
     if (earlier.length + inClear.length === 0) return [];
 
     const { token, cell } = this.#rows;
-    const parameters = new SqlParameters(this.#installation.dataSource);
+    const { sql, parameters } = restriction(this.#rows);
     const conditions: string[] = [];
     if (earlier.length > 0) conditions.push(`${token} IN (${parameters.list(earlier)})`);
     if (inClear.length > 0) {
       conditions.push(`(${token} IS NULL AND ${cell} IN (${parameters.list(inClear)}))`);
     }
-    return this.#rows.select(`WHERE ${conditions.join(' OR ')}`, parameters);
+    const any = `(${conditions.join(' OR ')})`;
+    return this.#rows.select(`WHERE ${sql === '' ? any : `${sql} AND ${any}`}`, parameters);
   }
 
-  readable(rows: readonly TokenRow[]): Promise<readonly unknown[]> {
-    return this.#rows.readable(rows);
+  /** The next of the rows that an UPDATE is about to change, by primary key. */
+  targets(targets: UpdateTargets, after: readonly unknown[] | undefined): Promise<TokenRow[]> {
+    const { cell, table } = this.#rows;
+    const keys = this.#rows.keys.join(', ');
+    const { sql, parameters } = targets.select(table, this.#rows.keys);
+    const following = after === undefined ? '' : ` AND (${keys}) > (${parameters.list(after)})`;
+    return this.#rows.select(
+      `WHERE (${keys}) IN (${sql}) AND ${cell} IS NOT NULL${following} ORDER BY ${keys} LIMIT ${String(PAGE_ROWS)}`,
+      parameters,
+    );
   }
 
-  async bringOver(row: TokenRow, readable: unknown): Promise<void> {
+  /** Gives rows their current tokens, and returns what they hold. */
+  async bringAllOver(rows: readonly TokenRow[]): Promise<unknown[]> {
     const { encrypted, indexed } = this.#index;
-    const value = decryptStored(encrypted, readable);
+    const readable = await this.#rows.readable(rows);
+    const values: unknown[] = [];
+    for (const [i, row] of rows.entries()) {
+      const value = decryptStored(encrypted, readable[i]);
+      if (row.token !== indexed.index.token(value)) await this.#bringOver(row, value);
+      values.push(value);
+    }
+    return values;
+  }
+
+  async #bringOver(row: TokenRow, value: unknown): Promise<void> {
+    const { encrypted, indexed } = this.#index;
     const parameters = new SqlParameters(this.#installation.dataSource);
     const [set, used] = this.#installation.keys.noting(() =>
       row.token === null

@@ -100,10 +100,13 @@ function onlyEntity({
   return isOnly ? mainAlias : undefined;
 }
 
+/** Whether a stand-in can take the place of the column's values. */
+export function isRememberable(encrypted: EncryptedColumn): boolean {
+  return holdsOnlyOurText(encrypted) && IMMUTABLE.has(encrypted.policy.type);
+}
+
 function rememberable({ columns }: RawResult): SelectedColumn[] {
-  return columns.filter(
-    ([, encrypted]) => holdsOnlyOurText(encrypted) && IMMUTABLE.has(encrypted.policy.type),
-  );
+  return columns.filter(([, encrypted]) => isRememberable(encrypted));
 }
 
 function decrypted({ cipher }: EncryptedColumn, stored: string): FieldValue | undefined {

@@ -114,7 +114,8 @@ function deferredIn(tokens: DeferredTokens, withNull: boolean): FindOperator<unk
   });
 }
 
-function composedCondition(encrypted: EncryptedColumn, value: unknown): ComposedCondition {
+/** The tree of find operators that a condition is. */
+export function composedCondition(encrypted: EncryptedColumn, value: unknown): ComposedCondition {
   const equality = (list: readonly unknown[]): ComposedCondition => {
     for (const each of list) assertValue(encrypted, each);
     return { kind: 'oneOf', ...withoutNull(list) };

@@ -1,3 +1,4 @@
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { UnsupportedQueryError } from '../../errors';
 import type { EncryptedColumn, EncryptedEntity } from '../encrypted-column';
 import { describeColumn } from '../encrypted-column';
@@ -27,6 +28,7 @@ export function overwriteOnConflict(
   { overwrite, conflict }: OnConflict,
 ): OnConflict {
   if (typeof overwrite !== 'object' || overwrite === null || Array.isArray(overwrite)) {
+    refusePartOfTuple(entity, overwrite, conflict);
     return {
       overwrite: withIndexes(entity, overwrite),
       conflict: conflictTarget(entity, conflict),
@@ -34,6 +36,7 @@ export function overwriteOnConflict(
   }
   const inOne = overwrite as InOneObject;
   refuseParameters(entity, inOne.columns);
+  refusePartOfTuple(entity, inOne.overwrite ?? inOne.columns, inOne.conflict_target);
   return {
     overwrite: {
       ...inOne,
@@ -56,19 +59,56 @@ function withIndexes(entity: EncryptedEntity, overwrite: unknown): unknown {
 
 function conflictTarget(entity: EncryptedEntity, conflict: unknown): unknown {
   if (!Array.isArray(conflict)) return conflict;
-  return conflict.map((name: string) => conflictColumn(entity, name));
+  const names = conflict as string[];
+  return names.map((name) => conflictColumn(entity, name, names));
 }
 
 /** No two ciphertexts are alike, so that none conflicts with another. */
-function conflictColumn(entity: EncryptedEntity, name: string): string {
+function conflictColumn(entity: EncryptedEntity, name: string, all: readonly string[]): string {
   const encrypted = entity.columns.find(({ column }) => column.databaseName === name);
   if (encrypted === undefined) return name;
-  const unique = encrypted.indexes.find(({ policy }) => policy.unique);
+  const others = all.filter((each) => each !== name);
+  const unique = encrypted.indexes.find(
+    ({ policy, uniqueWith }) => policy.unique && isSameSet(namesOf(uniqueWith), others),
+  );
   if (unique !== undefined) return unique.column.databaseName;
   throw refused(
     encrypted,
-    'cannot be a conflict target by itself. Add @BlindIndex({ unique: true }) to it, or name another column.',
+    others.length === 0
+      ? 'cannot be a conflict target by itself. Add @BlindIndex({ unique: true }) to it, or name another column.'
+      : `has no unique index over it and just "${others.join('", "')}". Add @BlindIndex({ uniqueWith: [...] }) ` +
+          'with their properties, or name the columns of another unique index.',
   );
+}
+
+/**
+ * Refuses to overwrite a part of a tuple that has to be unique: the rest of it is what the row holds
+ * already, so that the tuple is none that was looked for while the index changes.
+ */
+function refusePartOfTuple(entity: EncryptedEntity, overwrite: unknown, conflict: unknown): void {
+  if (!Array.isArray(overwrite)) return;
+  const overwritten = new Set<unknown>(overwrite);
+  const same = new Set<unknown>(Array.isArray(conflict) ? conflict : []);
+  for (const { encrypted, indexed } of entity.uniqueIndexes) {
+    if (indexed.uniqueWith.length === 0) continue;
+    const tuple = namesOf([encrypted.column, ...indexed.uniqueWith]);
+    const changed = tuple.filter((name) => overwritten.has(name) && !same.has(name));
+    const left = tuple.filter((name) => !overwritten.has(name) && !same.has(name));
+    if (changed.length === 0 || left.length === 0) continue;
+    throw refused(
+      encrypted,
+      `unique together with other columns, of which an upsert cannot overwrite some only. Give "${left.join('", "')}" ` +
+        'as well, or update the row in a statement of its own.',
+    );
+  }
+}
+
+function namesOf(columns: readonly ColumnMetadata[]): string[] {
+  return columns.map(({ databaseName }) => databaseName);
+}
+
+function isSameSet(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((name) => b.includes(name));
 }
 
 function refuseParameters(entity: EncryptedEntity, columns: unknown): void {

@@ -4,6 +4,8 @@ import type { AnyQueryBuilder } from './any-query-builder';
 import type { EncryptedColumn, IndexedColumn } from '../encrypted-column';
 import { cleartextForms } from '../cleartext-forms';
 import { DeferredTokens, ExactMatches } from './deferred-parameter';
+import { expectationOf } from './expectation';
+import type { Expectation } from './expectation';
 import { rewriteCondition } from './lookup';
 import type { ComposedCondition, OneOf } from './lookup';
 import { CLEARTEXT } from './raw-use';
@@ -16,8 +18,10 @@ export interface PendingJoin {
 }
 
 /** A predicate as TypeORM's `getWherePredicateCondition` takes it, or finished SQL. */
-export type RewrittenPredicate =
-  { readonly path: string; readonly value: unknown } | { readonly sql: string };
+export type RewrittenPredicate = {
+  /** What can be expected of the rows that it finds. */
+  readonly expectation?: Expectation | undefined;
+} & ({ readonly path: string; readonly value: unknown } | { readonly sql: string });
 
 /**
  * Rewrites one `path = value` predicate, the form to which TypeORM reduces find options, criteria
@@ -44,19 +48,20 @@ function rewritten(
   { path, value }: { readonly path: string; readonly value: unknown },
 ): RewrittenPredicate {
   const lookup = rewriteCondition(encrypted, value);
-  switch (lookup.kind) {
-    case 'unchanged':
-      return { path, value };
-    case 'tokens':
-      return { path: place.prefix + lookup.index.column.propertyPath, value: lookup.value };
-    case 'composed':
-      return { sql: composedSql({ builder, place, encrypted, ...lookup }, lookup.condition) };
+  if (lookup.kind === 'unchanged') return { path, value };
+  const expectation = expectationOf(place.alias, encrypted, value);
+  if (lookup.kind === 'tokens') {
+    const indexPath = place.prefix + lookup.index.column.propertyPath;
+    return { path: indexPath, value: lookup.value, expectation };
   }
+  const sql = composedSql({ builder, place, encrypted, ...lookup }, lookup.condition);
+  return { sql, expectation };
 }
 
 interface Place {
   readonly metadata: EntityMetadata;
   readonly propertyPath: string;
+  readonly alias: string;
   /** The alias with its dot, or nothing in statements that have no aliases. */
   readonly prefix: string;
 }
@@ -69,7 +74,7 @@ function placeOf(
   const { mainAlias, aliases, joinAttributes, aliasNamePrefixingEnabled } = builder.expressionMap;
   if (!aliasNamePrefixingEnabled) {
     return mainAlias?.hasMetadata === true
-      ? { metadata: mainAlias.metadata, propertyPath: path, prefix: '' }
+      ? { metadata: mainAlias.metadata, propertyPath: path, alias: mainAlias.name, prefix: '' }
       : undefined;
   }
   const dot = path.indexOf('.');
@@ -82,7 +87,7 @@ function placeOf(
     alias?.metadata ??
     pendingJoins.find((join) => join.alias === name)?.relationMetadata.inverseEntityMetadata;
   if (metadata === undefined) return undefined;
-  return { metadata, propertyPath: path.slice(dot + 1), prefix: `${name}.` };
+  return { metadata, propertyPath: path.slice(dot + 1), alias: name, prefix: `${name}.` };
 }
 
 /** Where a composed condition goes. */

@@ -1,3 +1,4 @@
+import { assertExpected } from './assert-expected';
 import { restoreCachedBytes } from './cached-bytes';
 import { ciphertextPrefixes } from './ciphertext-prefixes';
 import { decryptAhead } from './decrypt-ahead';
@@ -7,7 +8,7 @@ import type { RawResult } from './raw-result';
 
 /**
  * Makes ready what TypeORM's hydration, which is synchronous, needs: the data keys of all rows, and
- * the values that are decrypted ahead. Waits for what has to be waited for only.
+ * the values that are decrypted ahead; and refuses rows that hold another value than was looked up. Waits for what has to be waited for only.
  */
 export async function prepareHydration(result: RawResult): Promise<void> {
   const { installation, queryRunner } = result;
@@ -19,5 +20,6 @@ export async function prepareHydration(result: RawResult): Promise<void> {
   const fetching = fetchPreviousValues(result);
   if (fetching !== undefined) await fetching;
   decryptToRemember(result);
+  assertExpected(result);
   decryptAhead(result, prefixes);
 }

@@ -9,6 +9,7 @@ import { withoutCleartext } from '../redacted-criteria';
 import { restoreStored } from '../stand-in';
 import { withoutCaching } from './cleartext-results';
 import { countedSelects } from './counted-selects';
+import { expecting, keepFindOptions, noteFindOptions } from './expected-conditions';
 import { rememberEntities } from './known-values';
 import { layOver } from './lay-over';
 import { assertParametersFit } from './parameters-fit';
@@ -47,8 +48,23 @@ class EncryptingSelectQueryBuilder<
       aliasPath,
       parameterValue,
     );
-    if ('sql' in predicate) return predicate.sql;
-    return super.getWherePredicateCondition(predicate.path, predicate.value);
+    const condition =
+      'sql' in predicate
+        ? predicate.sql
+        : super.getWherePredicateCondition(predicate.path, predicate.value);
+    return expecting(this, predicate.expectation, condition);
+  }
+
+  protected override applyFindOptions(): void {
+    keepFindOptions(this, () => {
+      super.applyFindOptions();
+    });
+  }
+
+  protected override buildWhere(
+    ...args: Parameters<SelectQueryBuilder<Entity>['buildWhere']>
+  ): string {
+    return noteFindOptions(this, args[0], () => super.buildWhere(...args));
   }
 
   override getQuery(): string {

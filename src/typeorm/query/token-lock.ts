@@ -11,7 +11,8 @@ const MAX_TOKEN_LOCKS = 100;
  *
  * Where all write the same token, the database's own index sees to that. But while a process has not
  * noticed yet that the root was rotated, two of them may write different tokens of one value, and
- * neither sees what the other has not committed.
+ * neither sees what the other has not committed. Of a tuple only the token counts: the same clear value
+ * may be written in several forms.
  */
 export async function lockTokens(
   runner: QueryRunner,
@@ -22,28 +23,38 @@ export async function lockTokens(
   else await lockDatabase(runner, index);
 }
 
+/** Has all writers of an index wait until the end of the transaction, for who must see what they write. */
+export async function lockIndex(runner: QueryRunner, index: UniqueIndex): Promise<void> {
+  if (runner.connection.options.type === 'postgres') await lockGate(runner, gateOf(index));
+  else await lockDatabase(runner, index);
+}
+
 async function lockInPostgres(
   runner: QueryRunner,
-  { indexed }: UniqueIndex,
+  index: UniqueIndex,
   values: readonly unknown[],
 ): Promise<void> {
-  const { column, index } = indexed;
-  const gate = lockNumber(
-    createHash('sha256')
-      .update(`${column.entityMetadata.tablePath}.${column.databaseName}`)
-      .digest(),
-  );
-  const tokens = new Set(values.flatMap((value) => index.tokens(value)));
-  if (tokens.size > MAX_TOKEN_LOCKS) {
-    await runner.query('SELECT pg_advisory_xact_lock($1::bigint)', [gate]);
-    return;
-  }
+  const gate = gateOf(index);
+  const tokens = new Set(values.flatMap((value) => index.indexed.index.tokens(value)));
+  if (tokens.size > MAX_TOKEN_LOCKS) return lockGate(runner, gate);
   await runner.query('SELECT pg_advisory_xact_lock_shared($1::bigint)', [gate]);
   // In one order for all, so that no two wait for each other.
   for (const token of [...tokens].sort()) {
     const number = lockNumber(createHash('sha256').update(`${gate}.${token}`).digest());
     await runner.query('SELECT pg_advisory_xact_lock($1::bigint)', [number]);
   }
+}
+
+async function lockGate(runner: QueryRunner, gate: string): Promise<void> {
+  await runner.query('SELECT pg_advisory_xact_lock($1::bigint)', [gate]);
+}
+
+function gateOf({ indexed: { column } }: UniqueIndex): string {
+  return lockNumber(
+    createHash('sha256')
+      .update(`${column.entityMetadata.tablePath}.${column.databaseName}`)
+      .digest(),
+  );
 }
 
 function lockNumber(digest: Buffer): string {

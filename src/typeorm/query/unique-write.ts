@@ -1,20 +1,23 @@
 import type { ObjectLiteral, QueryRunner } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { FieldEncryptionError, KeyStateError } from '../../errors';
 import type { EncryptedEntity, UniqueIndex } from '../encrypted-column';
 import { describeColumn } from '../encrypted-column';
 import type { Installation } from '../installation';
 import { ownTransaction } from '../own-transaction';
+import { SqlParameters } from '../sql-parameters';
+import type { TokenRows } from '../token-rows';
 import { withConnection } from '../with-connection';
-import { bringToCurrentToken } from './current-tokens';
-import { lockTokens } from './token-lock';
+import type { AnyQueryBuilder } from './any-query-builder';
+import { bringTargetsOver, bringToCurrentToken } from './current-tokens';
+import type { Restriction } from './current-tokens';
+import { lockIndex, lockTokens } from './token-lock';
+import { insertedTuples, tupleChange } from './unique-tuples';
+import type { Member, TupleChange, Tuples } from './unique-tuples';
+import { UpdateTargets } from './update-targets';
 
-/** Values that are about to be stored under a unique index. */
-interface UniqueValues {
-  readonly index: UniqueIndex;
-  readonly values: readonly unknown[];
-  /** The token that the first of them is written with. */
-  readonly token: string;
-}
+/** Makes way for what a statement is about to store under one index. */
+type MakeWay = (runner: QueryRunner) => Promise<void>;
 
 /** What a query runner is given to send. */
 interface Statement {
@@ -35,7 +38,7 @@ export class UniqueWrite {
   readonly #installation: Installation;
   readonly #entity: EncryptedEntity;
   #parameters: unknown;
-  #pending: readonly UniqueValues[] = [];
+  #pending: readonly MakeWay[] = [];
 
   constructor(installation: Installation, entity: EncryptedEntity) {
     this.#installation = installation;
@@ -47,10 +50,31 @@ export class UniqueWrite {
     return uniqueIndexes.some(mayHoldOthers);
   }
 
-  /** Told of the statement as it is built, which is after listeners have had their say on the values. */
-  announce(parameters: unknown, valueSets: readonly ObjectLiteral[]): void {
+  /** Told of an INSERT as it is built, which is after listeners have had their say on the values. */
+  announceInsert(
+    parameters: unknown,
+    valueSets: readonly ObjectLiteral[],
+    columns: readonly ColumnMetadata[],
+  ): void {
+    const named = new Set(columns);
     this.#parameters = parameters;
-    this.#pending = this.#entity.uniqueIndexes.flatMap((index) => uniqueValues(index, valueSets));
+    this.#pending = this.#indexesOf((index) => {
+      const tuples = insertedTuples(index, valueSets, named);
+      return tuples.length === 0 ? undefined : this.#storing(index, tuples);
+    });
+  }
+
+  /** Told of an UPDATE, by the builder that makes it. */
+  announceUpdate(parameters: unknown, valueSet: ObjectLiteral, builder: AnyQueryBuilder): void {
+    this.#parameters = parameters;
+    this.#pending = this.#indexesOf((index) => {
+      const change = tupleChange(index, valueSet);
+      if (change === undefined) return undefined;
+      const { value, members, kept } = change;
+      return value !== undefined && kept.length === 0
+        ? this.#storing(index, [{ values: [value], members }])
+        : this.#changing(index, change, new UpdateTargets(builder));
+    });
   }
 
   /** Runs a write with a query runner that sees the announced statement come by. */
@@ -85,11 +109,54 @@ export class UniqueWrite {
   }
 
   async #makeWay(runner: QueryRunner): Promise<void> {
-    for (const { index, values, token } of this.#pending) {
+    for (const makeWay of this.#pending) await makeWay(runner);
+  }
+
+  #indexesOf(makeWay: (index: UniqueIndex) => MakeWay | undefined): MakeWay[] {
+    return this.#entity.uniqueIndexes
+      .filter(mayHoldOthers)
+      .flatMap((index) => makeWay(index) ?? []);
+  }
+
+  /** For tuples of which all is known. */
+  #storing(index: UniqueIndex, tuples: readonly Tuples[]): MakeWay {
+    const values = tuples.flatMap((each) => each.values);
+    const isCurrent = currentToken(index, values[0]);
+    return async (runner) => {
       await lockTokens(runner, index, values);
-      await bringToCurrentToken(this.#installation, runner, index, values);
-      if (index.indexed.index.token(values[0]) !== token) throw rotatedMeanwhile(index);
-    }
+      for (const { values: some, members } of tuples) {
+        await this.#bringOver(runner, index, some, (rows) => membersOf(rows, members));
+      }
+      isCurrent();
+    };
+  }
+
+  /** For tuples that depend on what the rows hold, which nobody may change meanwhile. */
+  #changing(index: UniqueIndex, change: TupleChange, targets: UpdateTargets): MakeWay {
+    const { value, members, kept } = change;
+    const isCurrent = value === undefined ? undefined : currentToken(index, value);
+    const restriction: Restriction = (rows) =>
+      kept.length === 0 ? membersOf(rows, members) : placesOf(rows, targets, change);
+    return async (runner) => {
+      await lockIndex(runner, index);
+      if (isCurrent !== undefined) {
+        await this.#bringOver(runner, index, [value], restriction);
+        isCurrent();
+        return;
+      }
+      for await (const held of bringTargetsOver(this.#installation, runner, index, targets)) {
+        await this.#bringOver(runner, index, held, restriction);
+      }
+    };
+  }
+
+  #bringOver(
+    runner: QueryRunner,
+    index: UniqueIndex,
+    values: readonly unknown[],
+    restriction: Restriction,
+  ): Promise<void> {
+    return bringToCurrentToken(this.#installation, runner, index, values, restriction);
   }
 }
 
@@ -103,16 +170,36 @@ function mayHoldOthers({ encrypted, indexed }: UniqueIndex): boolean {
   }
 }
 
-function uniqueValues(
-  index: UniqueIndex,
-  valueSets: readonly ObjectLiteral[],
-): readonly UniqueValues[] {
-  const { column } = index.encrypted;
-  const values = valueSets
-    .map((valueSet) => column.getEntityValue(valueSet) as unknown)
-    .filter((value) => value !== null && value !== undefined);
-  if (values.length === 0 || !mayHoldOthers(index)) return [];
-  return [{ index, values, token: index.indexed.index.token(values[0]) }];
+/** Checks later on that a value still has the token of now, which the statement is built with. */
+function currentToken(index: UniqueIndex, value: unknown): () => void {
+  const token = index.indexed.index.token(value);
+  return () => {
+    if (index.indexed.index.token(value) !== token) throw rotatedMeanwhile(index);
+  };
+}
+
+function membersOf(
+  { dataSource }: TokenRows,
+  members: readonly Member[],
+  begun: ReturnType<Restriction> = { sql: '', parameters: new SqlParameters(dataSource) },
+): ReturnType<Restriction> {
+  const { sql, parameters } = begun;
+  const conditions = members.map(
+    ({ column, stored }) =>
+      `${dataSource.driver.escape(column.databaseName)} = ${parameters.add(stored)}`,
+  );
+  return { sql: [...(sql === '' ? [] : [sql]), ...conditions].join(' AND '), parameters };
+}
+
+/** Where the rows of an UPDATE are, or will be, but for the value. */
+function placesOf(
+  rows: TokenRows,
+  targets: UpdateTargets,
+  { members, kept }: TupleChange,
+): ReturnType<Restriction> {
+  const names = kept.map(({ databaseName }) => rows.dataSource.driver.escape(databaseName));
+  const { sql, parameters } = targets.select(rows.table, names);
+  return membersOf(rows, members, { sql: `(${names.join(', ')}) IN (${sql})`, parameters });
 }
 
 /** The statement is built, with the token of a root that is not the current one any more. */

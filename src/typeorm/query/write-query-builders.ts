@@ -35,7 +35,11 @@ class EncryptingInsertQueryBuilder<
       () => super.getQueryAndParameters() as [string, unknown[]],
     );
     assertParametersFit(this, parameters);
-    uniqueWriteOf(this)?.announce(parameters, isFromSelect(this) ? [] : this.getValueSets());
+    uniqueWriteOf(this)?.announceInsert(
+      parameters,
+      isFromSelect(this) ? [] : this.getValueSets(),
+      this.getInsertedColumns(),
+    );
     return [sql, parameters];
   }
 
@@ -97,7 +101,7 @@ class EncryptingUpdateQueryBuilder<
       () => super.getQueryAndParameters() as [string, unknown[]],
     );
     assertParametersFit(this, parameters);
-    uniqueWriteOf(this)?.announce(parameters, [super.getValueSet()]);
+    uniqueWriteOf(this)?.announceUpdate(parameters, super.getValueSet(), this);
     return [sql, parameters];
   }
 
