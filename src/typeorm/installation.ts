@@ -55,6 +55,8 @@ export class Installation {
   /** Kept when the DataSource is destroyed: what is under way then must neither read ciphertext nor write cleartext. */
   #columns: EncryptedColumns | undefined;
   #isOpen = false;
+  /** Why the keys were not ready when somebody was last told. */
+  #toldNotReady: string | undefined;
 
   constructor(dataSource: DataSource, options: FieldEncryptionOptions) {
     this.dataSource = dataSource;
@@ -110,6 +112,7 @@ export class Installation {
     const closing = this.#keys;
     this.#keys = this.#newKeyManager();
     this.#isOpen = false;
+    this.#toldNotReady = undefined;
     this.statements.clear();
     await closing.close();
     await this.readThreads.close();
@@ -152,8 +155,12 @@ export class Installation {
     } catch (error) {
       if (!(error instanceof FieldEncryptionError)) throw error;
       const { code, message } = error;
-      this.#tell({ type: 'notReady', code, message });
+      // TypeORM synchronizes within initialize(), and both come here.
+      if (message !== this.#toldNotReady) this.#tell({ type: 'notReady', code, message });
+      this.#toldNotReady = message;
+      return;
     }
+    this.#toldNotReady = undefined;
   }
 
   /** What an operator has to hear of goes to TypeORM's logger, too: `onEvent` is often not set. */

@@ -18,9 +18,8 @@ export class StatementLog implements Logger {
   logQuerySlow(): void {}
   logSchemaBuild(): void {}
   logMigration(): void {}
-  log(...message: unknown[]): void {
-    void message;
-  }
+  // eslint-disable-next-line @typescript-eslint/no-unused-vars -- for those who keep what is logged.
+  log(level?: unknown, message?: unknown): void {}
 
   /** The statements that begin with a verb, such as 'UPDATE'; all of them without one. */
   of(verb = ''): string[] {
