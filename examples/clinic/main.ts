@@ -14,7 +14,11 @@ async function main(): Promise<void> {
   title('A clinic encrypts its patients');
   const records = readPatients();
   rmSync(databaseFile, { force: true });
-  await timed('open the database, stretch the passphrase', () => dataSource.initialize());
+  await timed('open the database, stretch the passphrase', async () => {
+    await dataSource.initialize();
+    // Here and not at the first patient is where a wrong passphrase is to be noticed.
+    await fieldEncryption(dataSource).ready();
+  });
   const patients = dataSource.getRepository(Patient);
 
   await importPatients(patients, records);

@@ -2,7 +2,6 @@
  * Control characters, among them what terminals take for commands, and marks that reverse the direction
  * of text. Without the line break and the tabulator.
  */
-// eslint-disable-next-line no-control-regex -- control characters are what this is about.
 const HIDDEN =
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 

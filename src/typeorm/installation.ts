@@ -77,6 +77,8 @@ export class Installation {
   #columns: EncryptedColumns | undefined;
   #views: ReadonlyMap<string, EncryptedColumn> = new Map();
   #isOpen = false;
+  /** Why the keys were not ready when somebody was last told. */
+  #toldNotReady: string | undefined;
 
   constructor(dataSource: DataSource, options: FieldEncryptionOptions) {
     this.dataSource = dataSource;
@@ -143,6 +145,7 @@ export class Installation {
     const closing = this.#keys;
     this.#keys = this.#newKeyManager();
     this.#isOpen = false;
+    this.#toldNotReady = undefined;
     this.statements.clear();
     await closing.close();
     await this.readThreads.close();
@@ -192,8 +195,12 @@ export class Installation {
     } catch (error) {
       if (!(error instanceof FieldEncryptionError)) throw error;
       const { code, message } = error;
-      this.#tell({ type: 'notReady', code, message });
+      // TypeORM synchronizes within initialize(), and both come here.
+      if (message !== this.#toldNotReady) this.#tell({ type: 'notReady', code, message });
+      this.#toldNotReady = message;
+      return;
     }
+    this.#toldNotReady = undefined;
   }
 
   /** What an operator has to hear of goes to TypeORM's logger, too: `onEvent` is often not set. */

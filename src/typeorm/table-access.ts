@@ -15,7 +15,7 @@ export async function tableExists(runner: QueryRunner, tablePath: string): Promi
   const [table] = (await runner.query('SELECT to_regclass($1) AS oid, current_user AS role', [
     tablePath.split('.').map(quoted).join('.'),
   ])) as { oid: string | null; role: string }[];
-  if (table?.oid == null) return false;
+  if (table === undefined || table.oid === null) return false;
   throw new ConfigurationError(
     `The database role "${table.role}" has no permission on table ${tablePath}, which is there. ` +
       `Grant it what docs/operations.md lists, at least: GRANT SELECT ON ${tablePath} TO "${table.role}"`,

@@ -61,8 +61,9 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
       .updateEntity(false);
     // SQLite has one writer at a time, and this transaction is it.
     if (this.#dataSource.options.type === 'postgres') insert.orIgnore().returning('seq');
-    const { raw } = await insert.execute();
-    return !Array.isArray(raw) || raw.length > 0;
+    const result = await insert.execute();
+    const inserted: unknown = result.raw;
+    return !Array.isArray(inserted) || inserted.length > 0;
   }
 
   async transaction(work: (connection: QueryRunner) => Promise<void>): Promise<void> {

@@ -6,20 +6,12 @@ import type { KeyEvent } from '../../src';
 import { DATABASES } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
-import { StatementLog } from '../support/statement-log';
+import { WarningLog } from '../support/statement-log';
 
 @Entity()
 class Memo {
   @PrimaryColumn() id!: number;
   @Encrypted() text!: string;
-}
-
-/** Keeps warnings. */
-class WarningLog extends StatementLog {
-  readonly warnings: unknown[] = [];
-  override log(level: unknown, message: unknown): void {
-    if (level === 'warn') this.warnings.push(message);
-  }
 }
 
 const kind = DATABASES.find(({ type }) => type === 'postgres');

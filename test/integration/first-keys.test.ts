@@ -59,7 +59,8 @@ describeEachDatabase('The first keys', (database) => {
     // As an expired cache would forget them.
     await installationOf(dataSource).keys.close();
 
-    const save = (): Promise<unknown> => dataSource.getRepository(Letter).save({ text: 'dear' });
+    const save = (): Promise<unknown> =>
+      dataSource.transaction((manager) => manager.getRepository(Letter).save({ text: 'dear' }));
     await expect(save()).rejects.toMatchObject({ code: 'ERR_KEY_STATE', retryable: true });
     await fieldEncryption(dataSource).ready();
     await save();

@@ -271,6 +271,25 @@ describeEachDatabase('while a blind index changes', (kind) => {
     expect(await people.count()).toBe(3);
   });
 
+  (kind.type === 'postgres' ? it : it.skip)(
+    'lets a writer wait for another one of the same value for a limited time',
+    async () => {
+      const ds = await open(Before, {}, true);
+      await rotatedAt(ds);
+      await ds.query(`ALTER DATABASE ${String(ds.driver.database)} SET lock_timeout = '200ms'`);
+      const other = await open(Before);
+      await ds.transaction(async (manager) => {
+        await manager.insert(Before, { id: 1, email: 'ada@x.org' });
+        const failure = await rejection(
+          other.getRepository(Before).insert({ id: 2, email: 'ada@x.org' }),
+        );
+        expect(failure).toMatchObject({ code: 'ERR_KEY_STATE', retryable: true });
+        // Where the database has no limit, that of the lock is not left in the transaction.
+        expect(await manager.query('SHOW lock_timeout')).toEqual([{ lock_timeout: '0' }]);
+      });
+    },
+  );
+
   it('moves no version and no date of the rows it makes way in', async () => {
     const ds = await open(Before, {}, true);
     const people = ds.getRepository(Before);

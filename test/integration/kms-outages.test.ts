@@ -1,11 +1,12 @@
 import { Column, Entity, ManyToOne, OneToMany, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
-import { BlindIndex, Encrypted, KmsUnavailableError } from '../../src';
-import type { FieldEncryptionOptions } from '../../src';
+import { BlindIndex, Encrypted, fieldEncryption, KmsUnavailableError } from '../../src';
+import type { FieldEncryptionOptions, KeyEvent } from '../../src';
 import { installationOf } from '../../src/typeorm/installation';
 import { describeEachDatabase } from '../support/databases';
 import { FakeKms } from '../support/key-fixtures';
 import { Cleanup, protect, rejection } from '../support/protected-database';
+import { WarningLog } from '../support/statement-log';
 
 @Entity()
 class Guest {
@@ -35,10 +36,11 @@ async function inTurn<T>(items: readonly T[], run: (item: T) => Promise<Error>):
   return results;
 }
 
-const SCORE = Array.from({ length: 20 }, (_, i) => i);
+const SOME = Array.from({ length: 20 }, (_, i) => i);
 
 describeEachDatabase('an outage of the KMS', (kind) => {
   const cleanup = new Cleanup();
+  const poolSizes = kind.type === 'postgres' ? [1, 2, 10] : [1];
   let kms: FakeKms;
   let release: () => void;
 
@@ -80,10 +82,10 @@ describeEachDatabase('an outage of the KMS', (kind) => {
   }
 
   function plainQueries(ds: DataSource): Promise<unknown> {
-    return Promise.all(SCORE.map(() => ds.getRepository(Room).findOneByOrFail({ id: 1 })));
+    return Promise.all(SOME.map(() => ds.getRepository(Room).findOneByOrFail({ id: 1 })));
   }
 
-  it.each([1, 2, 10])(
+  it.each(poolSizes)(
     'asks once for the index root that 200 lookups need, with a pool of %i',
     async (poolSize) => {
       const ds = await open(poolSize);
@@ -98,7 +100,7 @@ describeEachDatabase('an outage of the KMS', (kind) => {
     },
   );
 
-  it.each([1, 2, 10])(
+  it.each(poolSizes)(
     'keeps no query waiting that needs no key, with a pool of %i',
     async (poolSize) => {
       const ds = await open(poolSize);
@@ -106,7 +108,7 @@ describeEachDatabase('an outage of the KMS', (kind) => {
       hang();
       const guests = ds.getRepository(Guest);
       const waiting = Promise.all(
-        SCORE.flatMap((i) => [
+        SOME.flatMap((i) => [
           guests.findOneBy({ email: 'a@x.org' }),
           guests.find(),
           guests.find({ relations: { stays: true }, order: { id: 'ASC' }, take: 1 }),
@@ -143,7 +145,7 @@ describeEachDatabase('an outage of the KMS', (kind) => {
         }),
       );
     const transactions =
-      kind.type === 'postgres' ? Promise.all(SCORE.map(transaction)) : inTurn(SCORE, transaction);
+      kind.type === 'postgres' ? Promise.all(SOME.map(transaction)) : inTurn(SOME, transaction);
     const plain = plainQueries(ds);
     for (const failure of await transactions) {
       if (!(failure instanceof KmsUnavailableError)) throw failure;
@@ -165,17 +167,37 @@ describeEachDatabase('an outage of the KMS', (kind) => {
     await forgetKeys(ds);
     kms.outage = new Error('away');
     const lookups = (): Promise<Error>[] =>
-      SCORE.map(() => rejection(ds.getRepository(Guest).findOneBy({ email: 'a@x.org' })));
+      SOME.map(() => rejection(ds.getRepository(Guest).findOneBy({ email: 'a@x.org' })));
     const failures = await Promise.all(lookups());
     expect(failures.every((failure) => failure instanceof KmsUnavailableError)).toBe(true);
     await Promise.all(lookups());
     expect(kms.unwraps).toBe(1);
 
-    const reads = (): Promise<Error>[] =>
-      SCORE.map(() => rejection(ds.getRepository(Guest).find()));
+    const reads = (): Promise<Error>[] => SOME.map(() => rejection(ds.getRepository(Guest).find()));
     await Promise.all(reads());
     await Promise.all(reads());
     expect(kms.unwraps).toBe(2);
+  });
+
+  it('or a wrong KEK is heard of where initialize() goes on without keys, and ready() says why', async () => {
+    const database = await cleanup.create(kind, { entities: [Guest, Stay], synchronize: true });
+    await cleanup.add(protect(database, { kms })).initialize();
+    const warnings = new WarningLog();
+    const events: KeyEvent[] = [];
+    const ds = protect(
+      database,
+      { kms: new FakeKms(), onEvent: (event) => events.push(event) },
+      { logger: warnings },
+    );
+    await cleanup.add(ds).initialize();
+    const failure = await rejection(fieldEncryption(ds).ready());
+    expect(failure).toMatchObject({ code: 'ERR_KEY_UNWRAP' });
+    expect(events).toContainEqual({
+      type: 'notReady',
+      code: 'ERR_KEY_UNWRAP',
+      message: failure.message,
+    });
+    expect(warnings.warnings).toEqual([expect.stringContaining(failure.message)]);
   });
 
   it('reads keys inside a transaction that holds the only connection', async () => {

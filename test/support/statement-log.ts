@@ -18,7 +18,8 @@ export class StatementLog implements Logger {
   logQuerySlow(): void {}
   logSchemaBuild(): void {}
   logMigration(): void {}
-  log(..._message: unknown[]): void {}
+  // eslint-disable-next-line @typescript-eslint/no-unused-vars -- for those who keep what is logged.
+  log(level?: unknown, message?: unknown): void {}
 
   /** The statements that begin with a verb, such as 'UPDATE'; all of them without one. */
   of(verb = ''): string[] {
@@ -32,5 +33,13 @@ export class StatementLog implements Logger {
 
   clear(): void {
     this.statements.length = 0;
+  }
+}
+
+/** A {@link StatementLog} that keeps warnings, too. */
+export class WarningLog extends StatementLog {
+  readonly warnings: unknown[] = [];
+  override log(level: unknown, message: unknown): void {
+    if (level === 'warn') this.warnings.push(message);
   }
 }

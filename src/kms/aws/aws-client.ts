@@ -49,13 +49,13 @@ export class AwsClient {
     call: (sdk: Sdk, client: AwsKms.KMSClient, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const sdk = loadPeer('awsKms', '@aws-sdk/client-kms', this.#require) as Sdk;
-    let credentialsFailed = false;
+    const failed = { ofCredentials: false };
     const run = (client: AwsKms.KMSClient): Promise<T> =>
       this.#calls.run(async (signal) => {
         try {
           return await call(sdk, client, signal);
         } catch (error) {
-          credentialsFailed = isOfCredentials(error);
+          failed.ofCredentials = isOfCredentials(error);
           throw failureOf(error);
         }
       });
@@ -64,7 +64,7 @@ export class AwsClient {
     try {
       return await run(client);
     } catch (error) {
-      if (!credentialsFailed) throw error;
+      if (!failed.ofCredentials) throw error;
       // A client reads its credentials once: where they come from there may be others by now.
       if (this.#own === client) this.close();
       return await run(this.#connected(sdk));

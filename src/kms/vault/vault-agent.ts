@@ -43,8 +43,8 @@ export class VaultAgent extends Agent {
     const secured = { ...options, ...(await this.#tls.read()) };
     const proxy = proxyFor(serverOf(options));
     const tunnel = proxy === undefined ? {} : { socket: await tunnelThrough(proxy, options) };
-    const socket = super.createConnection({ ...secured, ...tunnel } as RequestOptions);
-    if (socket == null) throw new TransientFailure('no connection was made');
+    const socket = super.createConnection({ ...secured, ...tunnel });
+    if (socket === null || socket === undefined) throw new TransientFailure('no connection was made');
     return socket;
   }
 }

@@ -3,7 +3,6 @@ import { table } from '../../../src/cli/table';
 
 /** Clears a screen, sets a title, begins a sequence by C1, and reverses the direction of text. */
 const HOSTILE = '\u001b[2J\u001b]0;owned\u0007\u009b31m\u202e\r';
-// eslint-disable-next-line no-control-regex -- what must not come out.
 const COMMANDS = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/;
 
 /** What is written to stdout and stderr meanwhile. */
