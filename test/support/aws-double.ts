@@ -48,7 +48,10 @@ export class AwsDouble {
     const key = this.#find(input['KeyId']);
     if (key === undefined) return exception('NotFoundException');
     if (operation === 'DescribeKey') {
-      const KeyMetadata = { KeyId: key.id, Arn: arn(key), KeyState: key.state, KeySpec: key.spec };
+      const KeyMetadata = {
+        ...{ KeyId: key.id, Arn: arn(key), KeyState: key.state, KeySpec: key.spec },
+        CreationDate: 1_700_000_000,
+      };
       return { status: 200, body: { KeyMetadata } };
     }
     if (key.state === 'Disabled') return exception('DisabledException');

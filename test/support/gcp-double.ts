@@ -179,6 +179,7 @@ export class GcpDouble {
   #describe({ name }: Request): Reply {
     const versions = this.#versionsOf(name);
     const primary = {
+      createTime: { seconds: 1_700_000_000 },
       name: `${name}/cryptoKeyVersions/${String(versions.length)}`,
       state: versions.at(-1)?.state,
     };

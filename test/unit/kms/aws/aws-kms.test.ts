@@ -226,7 +226,11 @@ describe('awsKms', () => {
   it('reports the state of the key as its health', async () => {
     const key = double.makeKey();
     const kms = open(key);
-    expect(await kms.health()).toEqual({ ok: true, detail: `${arn(key)}, enabled` });
+    expect(await kms.health()).toEqual({
+      ok: true,
+      detail: `${arn(key)}, enabled`,
+      kekCreatedAt: new Date('2023-11-14T22:13:20Z'),
+    });
     key.state = 'PendingDeletion';
     expect(await kms.health()).toMatchObject({ ok: false });
     expect((await kms.health()).detail).toContain('PendingDeletion');

@@ -202,7 +202,11 @@ describe('gcpKms', () => {
   it('reports the primary version as its health', async () => {
     const keyName = double.makeKey();
     const kms = open(keyName);
-    expect(await kms.health()).toEqual({ ok: true, detail: `${keyName}, version 1` });
+    expect(await kms.health()).toEqual({
+      ok: true,
+      detail: `${keyName}, version 1`,
+      kekCreatedAt: new Date('2023-11-14T22:13:20Z'),
+    });
     double.keys.get(keyName)![0]!.state = 'DISABLED';
     expect(await kms.health()).toMatchObject({ ok: false });
     expect(await open(`${KEY_RING}/cryptoKeys/missing`).health()).toMatchObject({ ok: false });

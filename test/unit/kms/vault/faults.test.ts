@@ -178,7 +178,11 @@ describe('vaultKms', () => {
   });
 
   it('reports key and version as its health, and what denies it', async () => {
-    expect(await open().health()).toEqual({ ok: true, detail: 'transit/keys/clinic, version 1' });
+    expect(await open().health()).toEqual({
+      ok: true,
+      detail: 'transit/keys/clinic, version 1',
+      kekCreatedAt: new Date('2023-11-14T22:13:20Z'),
+    });
     double.mayRead = false;
     expect(await open().health()).toMatchObject({ ok: false });
     expect((await open().health()).detail).toContain('permission denied');
