@@ -68,9 +68,11 @@ export class AwsDouble {
   #decrypt(asked: AwsDoubleKey, input: Record<string, unknown>, aad: Buffer): Answer {
     const blob = Buffer.from(String(input['CiphertextBlob']), 'base64');
     const wrapping = this.keys.get(blob.subarray(0, ID_BYTES).toString('latin1'));
-    if (wrapping === undefined || blob.length < ID_BYTES + 28) {
-      return exception('InvalidCiphertextException');
+    if (wrapping === undefined) {
+      // The service calls a key that it does not find a denial, but not one of the caller's rights.
+      return exception('AccessDeniedException', 400, 'The ciphertext refers to a key that');
     }
+    if (blob.length < ID_BYTES + 28) return exception('InvalidCiphertextException');
     if (wrapping !== asked) return exception('IncorrectKeyException');
     try {
       const nonce = blob.subarray(ID_BYTES, ID_BYTES + 12);
@@ -110,6 +112,10 @@ function contextBytes(context: unknown): Buffer {
 }
 
 /** An exception as the service sends it. */
-export function exception(name: string, status = 400): Answer {
-  return { status, body: { __type: name, message: 'as the service puts it' } };
+export function exception(
+  name: string,
+  status = 400,
+  message = 'User: clinic is not authorized to perform: as the service puts it',
+): Answer {
+  return { status, body: { __type: name, message } };
 }

@@ -62,7 +62,7 @@ interface ServiceException {
 export function failureOf(error: unknown): Error {
   if (!types.isNativeError(error)) return new TransientFailure('the SDK failed');
   const { name, status, retryAfter } = exceptionOf(error);
-  if (name === 'InvalidCiphertextException' || name === 'IncorrectKeyException') {
+  if (isOfCiphertext(name, error.message)) {
     return new KeyUnwrapError(
       'awsKms: the key does not decrypt the data key: wrapped under another key, ' +
         'or the key row was edited, swapped or damaged. If keyId is an alias, was it moved?',
@@ -74,6 +74,18 @@ export function failureOf(error: unknown): Error {
   const remedy = Object.hasOwn(REMEDIES, name) ? REMEDIES[name] : undefined;
   if (remedy !== undefined) return new ConfigurationError(`awsKms: ${remedy}.`);
   return withoutAnswer(error, name, status);
+}
+
+/**
+ * Whether it is the ciphertext that is refused. Where it names a key that is not to be found, that is
+ * a denial, too: one that does not say what the caller is not authorized to do.
+ */
+function isOfCiphertext(name: string, message: string): boolean {
+  return (
+    name === 'InvalidCiphertextException' ||
+    name === 'IncorrectKeyException' ||
+    (name === 'AccessDeniedException' && !message.includes('is not authorized to perform'))
+  );
 }
 
 function withoutAnswer(error: Error, name: string, status: number): Error {

@@ -54,13 +54,27 @@ export function keyPath({ mount, key }: KeyPlace): string {
   return `${mount}/keys/${key}`;
 }
 
-/** What a refusal means, whatever was asked. */
-export function explain(refusal: VaultRefusal, place: KeyPlace): ConfigurationError {
+/** What is done with the key; each takes a right of its own. */
+export type KeyOperation = 'keys' | 'encrypt' | 'decrypt';
+
+const CAPABILITIES: Readonly<Record<KeyOperation, string>> = {
+  keys: 'read',
+  encrypt: 'update',
+  decrypt: 'update',
+};
+
+/** What a refusal of an operation means. */
+export function explain(
+  refusal: VaultRefusal,
+  place: KeyPlace,
+  operation: KeyOperation,
+): ConfigurationError {
   const { status } = refusal;
   if (status === 403 || status === 401) {
+    const { mount, key } = place;
     return new ConfigurationError(
-      `vaultKms: permission denied for ${keyPath(place)}${inNamespace(place)}. Check that the token is ` +
-        'valid, and that its policy allows read on keys, update on encrypt and update on decrypt.',
+      `vaultKms: permission denied${inNamespace(place)}. Check that the token is valid, and that its ` +
+        `policy allows "${CAPABILITIES[operation]}" on ${mount}/${operation}/${key}.`,
     );
   }
   if (status === 404 || refusal.says('encryption key not found')) {
@@ -89,7 +103,7 @@ export function explainDecrypt(
     );
   }
   if (refusal.status !== 400 || refusal.says('encryption key not found')) {
-    return explain(refusal, place);
+    return explain(refusal, place, 'decrypt');
   }
   if (refusal.says('version is too new')) {
     return new KeyUnwrapError(

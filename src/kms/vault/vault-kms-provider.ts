@@ -80,7 +80,7 @@ export class VaultKmsProvider implements KmsProvider {
   async #describeKey(): Promise<TransitKey> {
     const reply = await this.#authenticated.run(
       (options) => this.#client.read(keyPath(this.#place), options),
-      (refusal) => explain(refusal, this.#place),
+      (refusal) => explain(refusal, this.#place, 'keys'),
     );
     return parseKey(reply);
   }
@@ -88,7 +88,7 @@ export class VaultKmsProvider implements KmsProvider {
   #write(
     operation: 'encrypt' | 'decrypt',
     body: object,
-    explainRefusal = (refusal: VaultRefusal): Error => explain(refusal, this.#place),
+    explainRefusal = (refusal: VaultRefusal): Error => explain(refusal, this.#place, operation),
   ): Promise<unknown> {
     const { mount, key } = this.#place;
     return this.#authenticated.run(

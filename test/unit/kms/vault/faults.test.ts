@@ -192,7 +192,7 @@ describe('vaultKms', () => {
     double.mayRead = false;
     const error = await rejection(open().wrapKey(KEY, BINDING));
     expect(error).toBeInstanceOf(ConfigurationError);
-    expect(error.message).toContain('its policy allows read on keys');
+    expect(error.message).toContain('its policy allows "read" on transit/keys/clinic');
     expect(double.http.callsTo('transit')).toHaveLength(1);
   });
 
