@@ -3,12 +3,7 @@ import type { AuditLog } from '../audit/audit-log';
 import type { AuditSeal } from '../audit/audit-seal';
 import type { AuditStore } from '../audit/audit-store';
 import type { FoundSeal } from '../audit/audit-verification';
-import {
-  ConfigurationError,
-  KeyNotFoundError,
-  KeyStateError,
-  UnauthenticatedKeyError,
-} from '../errors';
+import { ConfigurationError, KeyNotFoundError, KeyStateError } from '../errors';
 import { eventsOf } from './key-change-events';
 import type { KeyEventListener } from './key-event';
 import { soleActive } from './key-versions';
