@@ -29,6 +29,8 @@ describe('LABELS', () => {
       awsWrap: 'typeorm-field-encryption/v1/aws-kek',
       gcpWrap: 'typeorm-field-encryption/v1/gcp-kek',
       failoverMac: 'typeorm-field-encryption/v1/failover',
+      azureSignature: 'typeorm-field-encryption/v1/azure-signature',
+      keyAnchor: 'typeorm-field-encryption/v1/key-anchor',
       nonce: 'typeorm-field-encryption/v1/nonce',
       keyCheckValue: 'typeorm-field-encryption/v1/check-value',
     });

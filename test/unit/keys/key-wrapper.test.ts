@@ -1,3 +1,4 @@
+import { stateAuthenticator } from '../../../src/keys/key-state-mac';
 import { inspect } from 'node:util';
 
 import { KeyStateError, KeyUnwrapError, UnsupportedCipherSuiteError } from '../../../src/errors';
@@ -302,18 +303,20 @@ describe('KeyWrapper over a KMS that says which wrapped keys somebody else could
         keyId: forged.id,
       });
     }
-    const wrapping = await wrapper.withBytesToAdopt(forged, (bytes) =>
-      wrapper.wrapWith(wrapper.providers.primary, forged, bytes),
-    );
-    expect(await wrapper.unwrap({ ...forged, ...wrapping })).toMatchObject({
-      key: { isAuthenticated: true },
+    const adopted = await wrapper.withBytesToAdopt(forged, async (bytes) => {
+      const wrapping = await wrapper.wrapWith(wrapper.providers.primary, forged, bytes);
+      const record = { ...forged, ...wrapping };
+      return { ...record, stateMac: stateAuthenticator(bytes)(record) };
     });
+    expect(await wrapper.unwrap(adopted)).toMatchObject({ key: { isAuthenticated: true } });
   });
 
   it('makes none of them', async () => {
     const kms = new PublicKms();
     kms.marks = false;
-    await expect(new KeyWrapper(kms, 'default').create(SPEC, new Date())).rejects.toThrow(/without proof/);
+    await expect(new KeyWrapper(kms, 'default').create(SPEC, new Date())).rejects.toThrow(
+      /without proof/,
+    );
   });
 
   it('takes no other row of the same id for the one that is being unwrapped', async () => {
