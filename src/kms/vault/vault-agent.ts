@@ -44,7 +44,8 @@ export class VaultAgent extends Agent {
     const proxy = proxyFor(serverOf(options));
     const tunnel = proxy === undefined ? {} : { socket: await tunnelThrough(proxy, options) };
     const socket = super.createConnection({ ...secured, ...tunnel });
-    if (socket === null || socket === undefined) throw new TransientFailure('no connection was made');
+    if (socket === null || socket === undefined)
+      throw new TransientFailure('no connection was made');
     return socket;
   }
 }
