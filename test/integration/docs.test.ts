@@ -10,7 +10,7 @@ import type { Outcome, Project } from '../support/project';
 const PRELUDE: Record<string, string[]> = {
   typeorm: [
     ...['Any', 'Column', 'DataSource', 'Entity', 'EntitySchema', 'Equal', 'In', 'IsNull', 'Like'],
-    ...['MoreThan', 'Not', 'Or', 'PrimaryGeneratedColumn'],
+    ...['ManyToOne', 'MoreThan', 'Not', 'Or', 'PrimaryGeneratedColumn'],
   ],
   'typeorm-field-encryption': [
     ...['BlindIndex', 'Encrypted', 'FieldEncryptionError', 'blindIndexColumns', 'encryptedColumn'],
