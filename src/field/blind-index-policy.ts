@@ -37,7 +37,10 @@ export function requireIndexable(field: FieldPolicy, index: BlindIndexPolicy): v
     );
   }
   if (index.unique && index.bits !== undefined) {
-    throw invalid(field, 'a unique blind index cannot be truncated; leave out `bits`, or `unique` and `uniqueWith`');
+    throw invalid(
+      field,
+      'a unique blind index cannot be truncated; leave out `bits`, or `unique` and `uniqueWith`',
+    );
   }
 }
 

@@ -10,7 +10,6 @@ import { INDEX_ROOT_NAME, otherRoots } from './index-roots';
 import { keyTableMissing } from './key-table';
 import type { CreatedKey } from './key-wrapper';
 import { closedMeanwhile, loadFailed, notConfirmedInTime, typedFailure } from './load-failure';
-import { waitsForItself } from './own-loading';
 import { settleAll } from './settle-all';
 import { SingleFlight } from './single-flight';
 
@@ -59,7 +58,9 @@ export class CurrentKeys<C> {
       this.#refresh.start(() => this.#confirm(wanted));
       return undefined;
     }
-    if (this.#services.loading.isInside) return this.#refuseToWait(wanted);
+    if (this.#services.loading.isInside) {
+      return this.#untilOutside(wanted, () => this.prepare(names, index, connection));
+    }
     // A caller inside a transaction reads through its own connection and waits for nobody else's:
     // theirs may be queued behind the very connection that it holds.
     if (connection !== undefined) return this.#confirmWithin(wanted, connection);
@@ -138,12 +139,19 @@ export class CurrentKeys<C> {
     };
   }
 
-  /** The keys stay missing for whatever is written with them; see `Installation.prepareWrite`. */
-  #refuseToWait({ data, index }: Wanted): Promise<void> {
-    const failure = waitsForItself();
-    for (const name of data) this.#failures.set(slot('data', name), failure);
-    for (const name of index) this.#failures.set(slot('index', name), failure);
-    return Promise.reject(failure);
+  /** What is written nevertheless with keys that stay missing is told why they are. */
+  async #untilOutside(
+    { data, index }: Wanted,
+    prepare: () => Promise<void> | undefined,
+  ): Promise<void> {
+    try {
+      await this.#services.loading.untilOutside();
+    } catch (failure) {
+      for (const name of data) this.#failures.set(slot('data', name), failure);
+      for (const name of index) this.#failures.set(slot('index', name), failure);
+      throw failure;
+    }
+    await prepare();
   }
 
   #confirm(wanted: Wanted, connection?: C): Promise<void> {

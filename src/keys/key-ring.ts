@@ -9,7 +9,6 @@ import { CONCURRENT_UNWRAPS, type KeyServices } from './key-services';
 import { isReadable } from './key-state';
 import { keyTableMissing } from './key-table';
 import { loadFailed, typedFailure } from './load-failure';
-import { waitsForItself } from './own-loading';
 import { settleAll } from './settle-all';
 
 const CAPACITY = 4096;
@@ -59,10 +58,11 @@ export class KeyRing<C> {
 
   /** See `KeyManager.load`. */
   async load(prefixes: readonly string[], connection?: C): Promise<void> {
+    const { loading } = this.#services;
+    if (this.missing(prefixes).length === 0) return;
+    await loading.untilOutside();
     const missing = this.missing(prefixes);
     if (missing.length === 0) return;
-    const { loading } = this.#services;
-    if (loading.isInside) throw waitsForItself();
     await loading.run(async () => {
       const attempt = this.#attempt();
       const records = await this.#read(missing, connection);
