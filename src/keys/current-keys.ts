@@ -25,7 +25,6 @@ import {
   oldTransaction,
   typedFailure,
 } from './load-failure';
-import { waitsForItself } from './own-loading';
 import { settleAll } from './settle-all';
 import { SingleFlight } from './single-flight';
 import { UsedKeys } from './used-keys';
@@ -107,7 +106,11 @@ export class CurrentKeys<C> {
       this.#refresh.start(() => this.#confirm(wanted));
       return undefined;
     }
-    if (this.#services.loading.isInside) return this.#refuseToWait(wanted);
+    if (this.#services.loading.isInside) {
+      const again = (): Promise<void> | undefined =>
+        this.prepare(names, { index, insists }, connection);
+      return this.#untilOutside(wanted, again);
+    }
     const failure = insists ? undefined : this.#justFailed(wanted, now);
     if (failure !== undefined) return Promise.reject(failure);
     // A caller inside a transaction reads through its own connection and waits for nobody else's:
@@ -220,12 +223,19 @@ export class CurrentKeys<C> {
     };
   }
 
-  /** The keys stay missing for whatever is written with them; see `Installation.prepareWrite`. */
-  #refuseToWait({ data, index }: Wanted): Promise<void> {
-    const failure = waitsForItself();
-    for (const name of data) this.#failures.remember(slot('data', name), failure, -Infinity);
-    for (const name of index) this.#failures.remember(slot('index', name), failure, -Infinity);
-    return Promise.reject(failure);
+  /** What is written nevertheless with keys that stay missing is told why they are. */
+  async #untilOutside(
+    { data, index }: Wanted,
+    prepare: () => Promise<void> | undefined,
+  ): Promise<void> {
+    try {
+      await this.#services.loading.untilOutside();
+    } catch (failure) {
+      for (const name of data) this.#failures.remember(slot('data', name), failure, -Infinity);
+      for (const name of index) this.#failures.remember(slot('index', name), failure, -Infinity);
+      throw failure;
+    }
+    await prepare();
   }
 
   #confirm(wanted: Wanted, how: Confirming<C> = {}): Promise<void> {

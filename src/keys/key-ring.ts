@@ -9,7 +9,6 @@ import { CONCURRENT_UNWRAPS, type KeyServices } from './key-services';
 import { isReadable } from './key-state';
 import { keyTableMissing } from './key-table';
 import { loadFailed, typedFailure } from './load-failure';
-import { waitsForItself } from './own-loading';
 import { settleAll } from './settle-all';
 import { SingleFlight } from './single-flight';
 
@@ -61,10 +60,11 @@ export class KeyRing<C> {
 
   /** See `KeyManager.load`. */
   async load(prefixes: readonly string[], connection?: C): Promise<void> {
+    const { loading } = this.#services;
+    if (this.missing(prefixes).length === 0) return;
+    await loading.untilOutside();
     const missing = this.missing(prefixes);
     if (missing.length === 0) return;
-    const { loading } = this.#services;
-    if (loading.isInside) throw waitsForItself();
     // One who holds a connection reads through it, as `CurrentKeys.prepare` says.
     if (connection !== undefined) {
       await loading.run(() => this.#load(missing, connection));

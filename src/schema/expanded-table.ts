@@ -32,7 +32,7 @@ export class ExpandedTable {
     this.script.notes.push(`${describeColumn(encrypted)}: drops "${name}" (${definition}).`);
     if (/\bUNIQUE\b/.test(definition) && !indexes.some((index) => index.policy.unique)) {
       this.script.notes.push(
-        `${describeColumn(encrypted)}: nothing keeps its values unique then; @BlindIndex({ unique: true }) would.`,
+        `${describeColumn(encrypted)}: nothing keeps its values unique then; @BlindIndex({ unique: true }) would, or with other properties uniqueWith: [...].`,
       );
     }
     // Our own constraint comes back on ciphertext, and on nothing else.

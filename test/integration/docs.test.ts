@@ -10,7 +10,7 @@ import type { Outcome, Project } from '../support/project';
 const PRELUDE: Record<string, string[]> = {
   typeorm: [
     ...['Any', 'Column', 'DataSource', 'Entity', 'EntitySchema', 'Equal', 'In', 'IsNull', 'Like'],
-    ...['MoreThan', 'Not', 'Or', 'PrimaryGeneratedColumn', 'ViewColumn', 'ViewEntity'],
+    ...['ManyToOne', 'MoreThan', 'Not', 'Or', 'PrimaryGeneratedColumn', 'ViewColumn', 'ViewEntity'],
   ],
   'typeorm-field-encryption': [
     ...['BlindIndex', 'Encrypted', 'FieldEncryptionError', 'blindIndexColumns', 'encryptedColumn'],

@@ -74,6 +74,7 @@ function encrypted(changes: EntitySchemaOptions<Patient>['columns'] = {}): Entit
       email: encryptedColumn({ check: true }),
       ...blindIndexColumns('email', { normalize: 'email', unique: true }),
       age: encryptedColumn({ type: 'number', nullable: true, check: true }),
+      ...blindIndexColumns('age', { uniqueWith: ['id'] }),
       seen: encryptedColumn({ type: 'date', nullable: true, check: true }),
       photo: encryptedColumn({ type: 'bytes', storage: 'binary', nullable: true, check: true }),
       note: encryptedColumn({ storage: 'binary', check: true }),
