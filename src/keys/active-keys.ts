@@ -8,6 +8,8 @@ export interface ActiveKey<T> {
   readonly key: T;
   /** When the table and the KMS were asked for it, on the manager's clock. */
   readonly confirmedAt: number;
+  /** Until when it may be written with, in milliseconds since 1970 by the clock of the database. */
+  readonly usableUntil: number;
 }
 
 /** The active keys in memory, by name. */

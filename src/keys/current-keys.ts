@@ -28,10 +28,16 @@ interface Wanted {
   readonly index: readonly string[];
 }
 
-/** One go at confirming keys. */
-interface Attempt {
-  /** When what it reads was true at the earliest, on the services' clock. */
+/** When what was read of keys was true at the earliest. */
+export interface Confirmation {
+  /** On the services' clock. */
   readonly confirmedAt: number;
+  /** In milliseconds since 1970, by the clock of the database. */
+  readonly databaseTime: number;
+}
+
+/** One go at confirming keys. */
+interface Attempt extends Confirmation {
   /** Which life of the manager it began in: what outlives a close is dropped. */
   readonly generation: number;
 }
@@ -120,18 +126,28 @@ export class CurrentKeys<C> {
    */
   accept(
     { record, unwrapped }: CreatedKey,
-    confirmedAt: number,
+    { confirmedAt, databaseTime }: Confirmation,
     others: readonly IndexRoot[] = [],
   ): void {
     const { id, name, version } = record;
+    const usableUntil = databaseTime + this.#services.policy.maxAgeMs;
     if (unwrapped.purpose === 'index') {
       const key: IndexRoots = [unwrapped.key, ...others];
-      this.#indexRoots.accept({ id, name, version, key, confirmedAt });
+      this.#indexRoots.accept({ id, name, version, key, confirmedAt, usableUntil });
     } else if (unwrapped.purpose === 'data') {
-      this.#dataKeys.accept({ id, name, version, key: unwrapped.key, confirmedAt });
-      this.#onDataKey(unwrapped.key, confirmedAt);
+      const { key } = unwrapped;
+      this.#dataKeys.accept({ id, name, version, key, confirmedAt, usableUntil });
+      this.#onDataKey(key, confirmedAt);
     }
     this.#failures.delete(slot(record.purpose, name));
+  }
+
+  /** {@link CurrentKeys.accept} for a key that this process has just made active: its row says when. */
+  acceptActivated(created: CreatedKey): void {
+    const { activatedAt, createdAt } = created.record;
+    // The date is cut to the second; what waits for processes to notice allows for that.
+    const databaseTime = (activatedAt ?? createdAt).getTime() + 1000;
+    this.accept(created, { confirmedAt: this.#services.clock(), databaseTime });
   }
 
   /** Uses no key of this name until one is confirmed, and says why. */
@@ -183,7 +199,8 @@ export class CurrentKeys<C> {
       return;
     }
     const age = connection === undefined ? 0 : await this.#snapshotAge(wanted, connection);
-    const attempt = { confirmedAt: startedAt - age, generation };
+    const databaseTime = (await this.#services.store.now(connection)).getTime() - age;
+    const attempt = { confirmedAt: startedAt - age, databaseTime, generation };
     // Nobody waits for it: a caller may hold the only connection.
     void this.#services.uses.flush();
 
@@ -286,7 +303,7 @@ export class CurrentKeys<C> {
   async #take(
     purpose: KeyPurpose,
     name: string,
-    { confirmedAt, generation }: Attempt,
+    { generation, ...confirmation }: Attempt,
     records: readonly KeyRecord[],
     obtain: () => Promise<CreatedKey>,
   ): Promise<void> {
@@ -295,7 +312,7 @@ export class CurrentKeys<C> {
       const created = await obtain();
       const others = await otherRoots(this.#services.wrapper, records);
       this.#requireOpen(generation);
-      this.accept(created, confirmedAt, others);
+      this.accept(created, confirmation, others);
     } catch (failure) {
       if (generation === this.#generation) this.#noteFailure(purpose, name, failure);
       throw failure;
