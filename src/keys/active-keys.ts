@@ -24,6 +24,11 @@ export class ActiveKeys<T> {
     return held === undefined ? Infinity : now - held.confirmedAt;
   }
 
+  /** Whether there was a key of the name, though it may have been forgotten for its age. */
+  hasHeld(name: string): boolean {
+    return this.#highestVersion.has(name);
+  }
+
   get(name: string): ActiveKey<T> | undefined {
     return this.#byName.get(name);
   }

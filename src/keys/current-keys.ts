@@ -341,7 +341,8 @@ export class CurrentKeys<C> {
     const label = purpose === 'data' ? `key "${name}"` : 'the blind-index root key';
     const failure = this.#failures.get(slot(purpose, name));
     if (failure !== undefined) throw typedFailure(label, failure);
-    if (held !== undefined) throw notConfirmedInTime(label, policy.maxAgeMs);
+    // Another statement may be about to have it confirmed again.
+    if (keys.hasHeld(name)) throw notConfirmedInTime(label, policy.maxAgeMs);
     throw new ConfigurationError(
       `${label} is not in memory. Initialize the DataSource before its encrypted columns are used.`,
     );
