@@ -10,6 +10,8 @@ export interface ActiveKey<T> {
   readonly key: T;
   /** When the table and the KMS were asked for it, on the manager's clock. */
   readonly confirmedAt: number;
+  /** Until when it may be written with, in milliseconds since 1970 by the clock of the database. */
+  readonly usableUntil: number;
 }
 
 /** The active keys in memory, by name. */
@@ -22,6 +24,11 @@ export class ActiveKeys<T> {
   age(name: string, now: number): number {
     const held = this.#byName.get(name);
     return held === undefined ? Infinity : now - held.confirmedAt;
+  }
+
+  /** Whether there was a key of the name, though it may have been forgotten for its age. */
+  hasHeld(name: string): boolean {
+    return this.#highestVersion.has(name);
   }
 
   get(name: string): ActiveKey<T> | undefined {

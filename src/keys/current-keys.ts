@@ -43,10 +43,16 @@ interface Confirming<C> {
   readonly maxAgeMs?: number;
 }
 
-/** One go at confirming keys. */
-interface Attempt {
-  /** When what it reads was true at the earliest, on the services' clock. */
+/** When what was read of keys was true at the earliest. */
+export interface Confirmation {
+  /** On the services' clock. */
   readonly confirmedAt: number;
+  /** In milliseconds since 1970, by the clock of the database. */
+  readonly databaseTime: number;
+}
+
+/** One go at confirming keys. */
+interface Attempt extends Confirmation {
   /** Which life of the manager it began in: what outlives a close is dropped. */
   readonly generation: number;
   /** A key confirmed after this need not be confirmed again. */
@@ -157,18 +163,29 @@ export class CurrentKeys<C> {
    */
   accept(
     { record, unwrapped }: CreatedKey,
-    confirmedAt: number,
+    { confirmedAt, databaseTime }: Confirmation,
     others: readonly IndexRoot[] = [],
   ): void {
     const { id, name, version, epoch } = record;
+    const held = { id, name, version, epoch, confirmedAt };
+    const usableUntil = databaseTime + this.#services.policy.maxAgeMs;
     if (unwrapped.purpose === 'index') {
       const key: IndexRoots = [unwrapped.key, ...others];
-      this.#indexRoots.accept({ id, name, version, epoch, key, confirmedAt });
+      this.#indexRoots.accept({ ...held, key, usableUntil });
     } else if (unwrapped.purpose === 'data') {
-      this.#dataKeys.accept({ id, name, version, epoch, key: unwrapped.key, confirmedAt });
-      this.#onDataKey(unwrapped.key, confirmedAt);
+      const { key } = unwrapped;
+      this.#dataKeys.accept({ ...held, key, usableUntil });
+      this.#onDataKey(key, confirmedAt);
     }
     this.#failures.forget(slot(record.purpose, name));
+  }
+
+  /** {@link CurrentKeys.accept} for a key that this process has just made active: its row says when. */
+  acceptActivated(created: CreatedKey): void {
+    const { activatedAt, createdAt } = created.record;
+    // The date is cut to the second; what waits for processes to notice allows for that.
+    const databaseTime = (activatedAt ?? createdAt).getTime() + 1000;
+    this.accept(created, { confirmedAt: this.#services.clock(), databaseTime });
   }
 
   /** Uses no key of this name until one is confirmed, and says why. */
@@ -258,7 +275,8 @@ export class CurrentKeys<C> {
       return;
     }
     const age = connection === undefined ? 0 : await this.#snapshotAge(wanted, connection);
-    const attempt = { confirmedAt: startedAt - age, generation, confirmedAfter };
+    const databaseTime = (await this.#services.store.now(connection)).getTime() - age;
+    const attempt = { confirmedAt: startedAt - age, databaseTime, generation, confirmedAfter };
     // Nobody waits for it: a caller may hold the only connection.
     void this.#services.uses.flush();
     const anchor = this.#services.audit?.anchor;
@@ -377,14 +395,14 @@ export class CurrentKeys<C> {
 
   async #take(key: DueKey, attempt: Attempt, connection?: C): Promise<void> {
     const { purpose, name, records } = key;
-    const { confirmedAt, generation } = attempt;
+    const { generation } = attempt;
     try {
       this.#requireOpen(generation);
       if (this.#isConfirmed(key, attempt)) return;
       const created = await this.#obtain(key, connection);
       const others = await otherRoots(this.#services.wrapper, records, connection);
       this.#requireOpen(generation);
-      this.accept(created, confirmedAt, others);
+      this.accept(created, attempt, others);
     } catch (failure) {
       if (generation === this.#generation) this.#noteFailure(purpose, name, failure);
       throw failure;
@@ -436,7 +454,8 @@ export class CurrentKeys<C> {
     const label = purpose === 'data' ? `key "${name}"` : 'the blind-index root key';
     const failure = this.#failures.error(slot(purpose, name));
     if (failure !== undefined) throw typedFailure(label, failure);
-    if (held !== undefined) throw notConfirmedInTime(label, policy.maxAgeMs);
+    // Another statement may be about to have it confirmed again.
+    if (keys.hasHeld(name)) throw notConfirmedInTime(label, policy.maxAgeMs);
     throw new ConfigurationError(
       `${label} is not in memory. Initialize the DataSource before its encrypted columns are used.`,
     );

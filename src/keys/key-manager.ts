@@ -92,7 +92,7 @@ export class KeyManager<C = unknown> implements KeySource {
     });
     this.operations = new KeyOperations(this.#services, {
       accept: (created) => {
-        this.#current.accept(created, this.#services.clock());
+        this.#current.acceptActivated(created);
       },
       forget: (keyId) => {
         this.#ring.forget(keyId);
@@ -194,11 +194,11 @@ export class KeyManager<C = unknown> implements KeySource {
    * version does not unwrap under this KEK, {@link KmsUnavailableError}, {@link KeyStateError}
    */
   async rotate(name: string): Promise<KeyInfo> {
-    const { clock, lifecycle, table } = this.#services;
+    const { lifecycle, table } = this.#services;
     const generation = this.#generation;
     await table.requireReady();
     const created = await lifecycle.rotate(name);
-    if (generation === this.#generation) this.#current.accept(created, clock());
+    if (generation === this.#generation) this.#current.acceptActivated(created);
     return keyInfo(created.record, this.#services.policies);
   }
 

@@ -49,6 +49,16 @@ export class UsedKeys {
     for (const roots of used.#index) this.#index.add(roots);
   }
 
+  /** With what the ciphertexts begin that were made with these keys. */
+  get dataPrefixes(): string[] {
+    return [...this.#data].map(({ key }) => key.prefix);
+  }
+
+  /** Until when what was made with all of them may be written, by the clock of the database. */
+  get usableUntil(): number {
+    return Math.min(...[...this.#data, ...this.#index].map((key) => key.usableUntil));
+  }
+
   /**
    * Refuses keys past their maximum age that have not been confirmed again since as what they were.
    *

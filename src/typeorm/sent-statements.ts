@@ -1,6 +1,5 @@
 import { BetterSqlite3QueryRunner } from 'typeorm/driver/better-sqlite3/BetterSqlite3QueryRunner.js';
 import { Broadcaster } from 'typeorm/subscriber/Broadcaster.js';
-import type { BroadcasterResult } from 'typeorm/subscriber/BroadcasterResult.js';
 import type { UsedKeys } from '../keys/used-keys';
 
 /** The keys that statements were made with, by the parameters that are sent. */
@@ -11,14 +10,10 @@ export function rememberKeys(parameters: readonly unknown[], used: UsedKeys): vo
   if (!used.isEmpty) usedKeys.set(parameters, used);
 }
 
+type Parameters = readonly unknown[] | undefined;
 type Query = (this: object, sql: string, parameters?: unknown[], structured?: boolean) => unknown;
-
-type BeforeQuery = (
-  this: object,
-  result: BroadcasterResult,
-  sql: string,
-  parameters: unknown[] | undefined,
-) => void;
+type BeforeQuery = (this: object, result: object, sql: string, parameters: Parameters) => void;
+type Broadcast = (this: object, event: string, ...of: readonly unknown[]) => Promise<void>;
 
 /**
  * Checks the keys of each statement where TypeORM tells subscribers that it is about to run: it has the
@@ -26,26 +21,29 @@ type BeforeQuery = (
  * DataSources, and statements of others have no keys.
  */
 export function checkKeysOfStatements(): void {
-  const broadcaster = Broadcaster.prototype as unknown as {
-    broadcastBeforeQueryEvent: BeforeQuery;
-  };
-  const { broadcastBeforeQueryEvent } = broadcaster;
   /** Of a runner that sends a copy of its parameters. */
   let copied: UsedKeys | undefined;
+  const keysOf = (parameters: Parameters): UsedKeys | undefined =>
+    (parameters && usedKeys.get(parameters)) ?? copied;
+
+  const broadcaster = Broadcaster.prototype as unknown as {
+    broadcastBeforeQueryEvent: BeforeQuery;
+    broadcast: Broadcast;
+  };
+  const { broadcastBeforeQueryEvent, broadcast } = broadcaster;
   broadcaster.broadcastBeforeQueryEvent = function (result, sql, parameters) {
-    const used = (parameters && usedKeys.get(parameters)) ?? copied;
+    keysOf(parameters)?.requireUsable();
     broadcastBeforeQueryEvent.call(this, result, sql, parameters);
-    if (used === undefined) return;
-    used.requireUsable();
-    // Subscribers may take their time.
-    const { promises } = result;
-    if (promises.length > 0) {
-      promises.push(
-        Promise.all(promises).then(() => {
+  };
+  // Subscribers may take their time, which not every driver of TypeORM waits for.
+  broadcaster.broadcast = function (event, ...of) {
+    const used = event === 'BeforeQuery' ? keysOf(of[1] as Parameters) : undefined;
+    const done = broadcast.call(this, event, ...of);
+    return used === undefined
+      ? done
+      : done.then(() => {
           used.requireUsable();
-        }),
-      );
-    }
+        });
   };
 
   const runner = BetterSqlite3QueryRunner.prototype as unknown as { query: Query };

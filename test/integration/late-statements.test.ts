@@ -1,6 +1,8 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, Repository } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, KeyStateError } from '../../src';
+import { UsedKeys } from '../../src/keys/used-keys';
+import { installationOf } from '../../src/typeorm/installation';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { heldBefore } from '../support/held-statement';
@@ -11,6 +13,7 @@ class Guest {
   @PrimaryColumn() id!: number;
   @Encrypted() @BlindIndex({ unique: true }) email!: string;
   @Encrypted({ nullable: true }) note!: string | null;
+  @Encrypted({ type: 'bytes', storage: 'binary', nullable: true }) scan!: Buffer | null;
   @Column({ default: 0 }) visits!: number;
 }
 
@@ -147,6 +150,43 @@ describeEachDatabase('A statement that could not be sent in time', (kind) => {
     dataSource.subscribers.splice(dataSource.subscribers.indexOf(slow), 1);
     expect(outcome instanceof KeyStateError).toBe(!isSentBefore);
     expect(await guests.count()).toBe(isSentBefore ? 2 : 1);
+  });
+
+  it('is refused by the database where the process has noticed nothing', async () => {
+    const hasty = cleanup.add(
+      protect(database, { keyCache: { ttlMs: 100, maxAgeMs: 300 } }, { synchronize: false }),
+    );
+    await hasty.initialize();
+    const repository = hasty.getRepository(Guest);
+    const scan = Buffer.from('scan');
+    const writes: [RegExp, () => Promise<unknown>][] = [
+      [/^INSERT/, () => repository.insert({ id: 2, email: 'bob@x.org', note: 'n', scan })],
+      [/^INSERT/, () => repository.upsert([{ id: 1, email: 'eve@x.org', scan }], ['id'])],
+      [/^UPDATE/, () => repository.save({ id: 1, scan })],
+      [/^UPDATE/, () => repository.update({ id: 1 }, { note: 'changed' })],
+    ];
+    for (const [isIt, write] of writes) {
+      await installationOf(hasty).confirmAll();
+      const check = jest.spyOn(UsedKeys.prototype, 'requireUsable').mockReturnValue();
+      let isArmed = true;
+      const held = heldBefore(hasty, (sql) => isArmed && isIt.test(sql));
+      const outcome = rejection(write());
+      await held.reached;
+      isArmed = false;
+      await new Promise((resolve) => setTimeout(resolve, 350));
+      held.letGo();
+      expect(await outcome).toMatchObject({ code: 'ERR_KEY_STATE', retryable: true });
+      check.mockRestore();
+    }
+    expect(await guests.find()).toMatchObject([{ id: 1, email: 'ada@x.org', note: 'first' }]);
+    for (const [, write] of writes) {
+      await installationOf(hasty).confirmAll();
+      await write();
+    }
+    expect(await guests.find({ order: { id: 'ASC' } })).toMatchObject([
+      { id: 1, email: 'eve@x.org', note: 'changed', scan },
+      { id: 2, email: 'bob@x.org', note: 'n', scan },
+    ]);
   });
 
   const pooled = kind.type === 'postgres' ? it : it.skip;

@@ -2,6 +2,7 @@ import type { DataSource } from 'typeorm';
 import type { Storage } from '../../format/field-ciphertext';
 import { databaseTimeSql } from '../../typeorm/database-time';
 import type { UsedKeys } from '../../keys/used-keys';
+import { fenceSql } from '../../typeorm/key-fence';
 import { databaseCode } from '../../typeorm/transient-conflict';
 import type { WorkTable } from '../work-table';
 import { arrayLiteral } from './array-literal';
@@ -136,9 +137,11 @@ export class PostgresRunDatabase implements RunDatabase {
         contentColumn(`n${String(i)}`, column.cell.type, content(cells[column.at])),
       ),
     ];
+    const until = used.usableUntil;
+    const inTime = Number.isFinite(until) ? ` AND ${fenceSql(this.#dataSource, until)} = 1` : '';
     const [row] = await this.#query(
       `WITH lease AS MATERIALIZED (SELECT ${locking.onLease} FROM ${lease.table} ` +
-        'WHERE run_id = $1 AND pass = $2 AND seq = $3 AND fence = $4 FOR UPDATE), ' +
+        `WHERE run_id = $1 AND pass = $2 AND seq = $3 AND fence = $4${inTime} FOR UPDATE), ` +
         `page AS (SELECT * FROM unnest(${columns.map(({ type }, i) => `CAST($${String(i + 7)} AS ${type}[])`).join(', ')}) ` +
         `AS page(${columns.map(({ name }) => name).join(', ')}) WHERE EXISTS (SELECT 1 FROM lease)), ` +
         `${locking.moved(table, written)} ` +

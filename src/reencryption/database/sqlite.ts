@@ -3,6 +3,7 @@ import type { Storage } from '../../format/field-ciphertext';
 import { databaseTimeSql } from '../../typeorm/database-time';
 import { sqliteColumnsSql } from '../../typeorm/live-columns';
 import type { WorkCell, WorkTable } from '../work-table';
+import { fenceSql } from '../../typeorm/key-fence';
 import { withConnection } from './connection';
 import type { Lease } from './lease';
 import { LEASE_MS } from './lease';
@@ -84,7 +85,9 @@ export class SqliteRunDatabase implements RunDatabase {
     const { written, renewed } = await this.#with((handle) => {
       change.used.requireUsable();
       return handle.write(
-        change.rows.length === 0 ? undefined : pageStatements(table, change, lease),
+        change.rows.length === 0
+          ? undefined
+          : pageStatements(this.#dataSource, table, change, lease),
         (count) => ({
           sql:
             `UPDATE ${lease.table} SET cursor_key = COALESCE(?, cursor_key), ` +
@@ -135,8 +138,9 @@ export class SqliteRunDatabase implements RunDatabase {
 
 /** Statements that do nothing where the lease is another worker's by now. */
 function pageStatements(
+  dataSource: DataSource,
   table: WorkTable,
-  { page, rows, cells }: PageChange,
+  { page, rows, cells, used }: PageChange,
   lease: Lease,
 ): PageStatements {
   const written = table.cells.flatMap((cell, at) => (cell.written ? [{ cell, at }] : []));
@@ -151,8 +155,10 @@ function pageStatements(
     ].join(' AND ');
   const columns = [...written.map(({ at }) => cells[at] ?? []), ...page.keys, ...page.cells];
   const values = (row: number): unknown[] => columns.map((column) => column[row]);
+  const until = used.usableUntil;
+  const inTime = Number.isFinite(until) ? ` AND ${fenceSql(dataSource, until)} = 1` : '';
   const guard = {
-    sql: `SELECT 1 FROM ${lease.table} WHERE run_id = ? AND pass = ? AND seq = ? AND fence = ?`,
+    sql: `SELECT 1 FROM ${lease.table} WHERE run_id = ? AND pass = ? AND seq = ? AND fence = ?${inTime}`,
     values: fencing(lease),
   };
   return {

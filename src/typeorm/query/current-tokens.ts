@@ -3,6 +3,7 @@ import { cleartextForms } from '../cleartext-forms';
 import type { EncryptedColumn, UniqueIndex } from '../encrypted-column';
 import { decryptStored } from '../encrypted-column';
 import type { Installation } from '../installation';
+import { fenced } from '../key-fence';
 import { rememberKeys } from '../sent-statements';
 import { SqlParameters } from '../sql-parameters';
 import { TokenRows } from '../token-rows';
@@ -130,10 +131,9 @@ class EarlierRows {
         ? `${this.#rows.token} IS NULL`
         : `${this.#rows.token} = ${parameters.add(row.token)}`,
     ];
-    await this.#runner.query(
-      `UPDATE ${this.#rows.table} SET ${set.join(', ')} WHERE ${unchanged.join(' AND ')}`,
-      parameters.values,
-    );
+    const sql = `UPDATE ${this.#rows.table} SET ${set.join(', ')} WHERE ${unchanged.join(' AND ')}`;
+    const { dataSource } = this.#installation;
+    await this.#runner.query(...fenced(dataSource, [sql, parameters.values], used));
   }
 
   /** Assignments of the value's ciphertext and of its tokens in all indexes. */

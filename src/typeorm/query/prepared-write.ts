@@ -2,6 +2,7 @@ import type { EntityMetadata, QueryRunner } from 'typeorm';
 import { FieldEncryptionError } from '../../errors';
 import type { EncryptedEntity } from '../encrypted-column';
 import { installationOf } from '../installation';
+import { rethrowFenced } from '../key-fence';
 import type { AnyQueryBuilder } from './any-query-builder';
 import { withResolvedParameters } from './resolved-parameters';
 import { UniqueWrite } from './unique-write';
@@ -34,7 +35,7 @@ export function prepareWrite<T>(
   const run = (): Promise<T> =>
     entity !== undefined && UniqueWrite.isNeeded(entity)
       ? runUnique(builder, entity, queryRunner, write)
-      : withResolvedParameters(builder, installation, queryRunner, write);
+      : withResolvedParameters(builder, installation, queryRunner, write).catch(rethrowFenced);
   if (preparing === undefined) return run();
   return preparing.then(run, (failure: unknown) => {
     if (!(failure instanceof FieldEncryptionError)) throw failure;
@@ -58,7 +59,7 @@ async function runUnique<T>(
         installationOf(builder.connection),
         watched,
         write,
-      );
+      ).catch(rethrowFenced);
     } finally {
       builder.setQueryRunner(queryRunner);
       uniqueWrites.delete(builder);

@@ -1,5 +1,6 @@
 import type { UsedKeys } from '../../keys/used-keys';
 import { installationOf } from '../installation';
+import { fenced } from '../key-fence';
 import { rememberKeys } from '../sent-statements';
 import type { AnyQueryBuilder } from './any-query-builder';
 
@@ -33,7 +34,7 @@ export function withStatementKeys(
   const criteria = criteriaKeys.get(builder);
   if (criteria !== undefined) used.addAll(criteria);
   rememberKeys(statement[1], used);
-  return statement;
+  return fenced(builder.connection, statement, used);
 }
 
 function addTo(builder: AnyQueryBuilder, used: UsedKeys): void {

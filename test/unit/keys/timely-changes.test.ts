@@ -69,6 +69,17 @@ describe('A transaction that sees the key table as it was', () => {
     expect(keys.activeKey('default').version).toBe(1);
   });
 
+  it('leaves a key that another statement has confirmed at this moment for a retry', async () => {
+    const { keys, clock } = await started();
+    clock.advance(MAX_AGE_MS);
+    const confirming = keys.confirm(['default'], { index: false });
+    expect(() => keys.activeKey('default')).toThrow(
+      expect.objectContaining({ code: 'ERR_KMS_UNAVAILABLE', retryable: true }),
+    );
+    await confirming;
+    expect(keys.activeKey('default').version).toBe(1);
+  });
+
   it('makes no key older that was confirmed since', async () => {
     const process = await started();
     process.clock.advance(MAX_AGE_MS - 1);
