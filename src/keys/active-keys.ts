@@ -28,7 +28,7 @@ export class ActiveKeys<T> {
 
   /** Whether there was a key of the name, though it may have been forgotten for its age. */
   hasHeld(name: string): boolean {
-    return this.#highestVersion.has(name);
+    return this.#highest.has(name);
   }
 
   get(name: string): ActiveKey<T> | undefined {
