@@ -61,10 +61,12 @@ export class KeyRing<C> {
   /** See `KeyManager.load`. */
   async load(prefixes: readonly string[], connection?: C): Promise<void> {
     const { loading } = this.#services;
-    if (this.missing(prefixes).length === 0) return;
-    await loading.untilOutside();
     const missing = this.missing(prefixes);
     if (missing.length === 0) return;
+    if (loading.isInside) {
+      await loading.untilOutside();
+      return this.load(missing, connection);
+    }
     // One who holds a connection reads through it, as `CurrentKeys.prepare` says.
     if (connection !== undefined) {
       await loading.run(() => this.#load(missing, connection));
