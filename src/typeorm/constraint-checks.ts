@@ -3,9 +3,10 @@ import type { CheckMetadata } from 'typeorm/metadata/CheckMetadata.js';
 import { InvalidFieldPolicyError } from '../errors';
 import { describeColumn } from './encrypted-column';
 import type { EncryptedColumn } from './encrypted-column';
-import { columnReferences } from './query/sql-references';
-import type { ColumnReference } from './query/sql-references';
-import { isHarmless } from './query/harmless-reference';
+import { isHarmless } from './query/raw-use';
+import { withinGroups } from './query/sql-clauses';
+import { isKeyword, sqlNodes } from './query/sql-nodes';
+import type { SqlNode } from './query/sql-nodes';
 import { tablePlace } from './table-place';
 
 /** SQL of an entity that the database applies to the rows of its table, and what to do without. */
@@ -77,27 +78,43 @@ function constraintsOf(
 
 function constrained(
   { sql }: Constraint,
-  { columns: mapped }: EntityMetadata,
+  metadata: EntityMetadata,
   encrypted: readonly EncryptedColumn[],
 ): EncryptedColumn | undefined {
-  for (const reference of columnReferences(sql)) {
-    if (isNoColumn(reference)) continue;
-    const { path } = reference;
-    const named =
-      encrypted.find(({ column }) => column.databaseName.toLowerCase() === path) ??
-      encrypted.find(
-        ({ column }) =>
-          column.propertyPath.toLowerCase() === path &&
-          !mapped.some(({ databaseName }) => databaseName.toLowerCase() === path),
-      );
-    if (named !== undefined && !isHarmless(reference, named)) return named;
+  const byName = namesOf(metadata, encrypted);
+  for (const nodes of withinGroups(sqlNodes(sql))) {
+    for (const [at, node] of nodes.entries()) {
+      if (node.kind !== 'name' || isNoColumn(nodes, at)) continue;
+      // What stands before the column are names of its table and schema.
+      const column = node.parts
+        .map((_part, from) => byName.get(node.parts.slice(from).join('.')))
+        .find((each) => each !== undefined);
+      if (column !== undefined && !isHarmless(nodes, at, column)) return column;
+    }
   }
   return undefined;
 }
 
+/** What SQL may call them: the properties, too, where no column has the name of one. */
+function namesOf(
+  { columns: mapped }: EntityMetadata,
+  encrypted: readonly EncryptedColumn[],
+): ReadonlyMap<string, EncryptedColumn> {
+  const taken = new Set(mapped.map(({ databaseName }) => databaseName.toLowerCase()));
+  const names = new Map<string, EncryptedColumn>();
+  for (const each of encrypted) {
+    const property = each.column.propertyPath.toLowerCase();
+    if (!taken.has(property)) names.set(property, each);
+  }
+  for (const each of encrypted) names.set(each.column.databaseName.toLowerCase(), each);
+  return names;
+}
+
 /** A function, the type of a literal or of a cast, a collation. */
-function isNoColumn({ before, after }: ColumnReference): boolean {
-  return /^\s*[(']/.test(after) || /\b(?:AS|COLLATE)\s+$/i.test(before);
+function isNoColumn(nodes: readonly SqlNode[], at: number): boolean {
+  const next = nodes[at + 1];
+  const isBeforeString = next?.kind === 'value' && next.text === '';
+  return next?.kind === 'group' || isBeforeString || isKeyword(nodes[at - 1], 'as', 'collate');
 }
 
 function refused(column: EncryptedColumn, { what, remedy }: Constraint): InvalidFieldPolicyError {

@@ -5,16 +5,25 @@ import { storedInClear } from './column-checks';
 import { databaseViews } from './database-views';
 import { describeColumn } from './encrypted-column';
 import type { EncryptedColumn } from './encrypted-column';
-import { exposures } from './exposed-columns';
-import type { EncryptingTable } from './exposed-columns';
+import { SqlCheck } from './query/sql-check';
+import { sqlNodes } from './query/sql-nodes';
+import type { SqlNode } from './query/sql-nodes';
+import { merged, Scope } from './query/sql-sources';
+import type { Catalog, Source } from './query/sql-sources';
 import { tablePlace } from './table-place';
 import type { EncryptedColumns } from './take-over';
 
 /** Stands for the row that a virtual column belongs to, in the SQL that is asked of it. */
 const OWNER = 'virtual_column_owner';
 
+/** A table or view, by its name without schema. */
+interface NamedSource {
+  readonly name: string;
+  readonly source: Source;
+}
+
 /** A view over encrypted columns. */
-interface EncryptedView extends EncryptingTable {
+interface EncryptedView extends NamedSource {
   /** See {@link tablePlace}. */
   readonly place: string;
 }
@@ -23,7 +32,7 @@ interface EncryptedView extends EncryptingTable {
 interface ViewText {
   readonly name: string;
   readonly path: string;
-  readonly sql: string;
+  readonly nodes: readonly SqlNode[];
 }
 
 /**
@@ -42,24 +51,29 @@ export async function checkViews(
 ): Promise<ReadonlyMap<string, EncryptedColumn>> {
   const { byColumn, byEntity } = encrypted;
   if (byEntity.size === 0) return new Map();
-  const tables = [...byEntity].map(([metadata, { columns }]) =>
-    tableOf(metadata.tableName, columns),
-  );
+  const ownOf = (metadata: EntityMetadata): Source =>
+    sourceOf(metadata, byEntity.get(metadata)?.columns ?? []);
+  const tables = dataSource.entityMetadatas.map((metadata) => ({
+    name: metadata.tableName,
+    source: ownOf(metadata),
+  }));
   const views = encryptedViews(dataSource, tables, [
     ...(await textsOfDatabase(dataSource, [...byEntity.keys()])),
     ...dataSource.entityMetadatas.flatMap((metadata) => textOf(dataSource, metadata) ?? []),
   ]);
-  const known = [...tables, ...views];
+  const known = catalogOf([...tables, ...views]);
   for (const metadata of dataSource.entityMetadatas) {
     const ordinary = metadata.columns.filter((column) => !byColumn.has(column));
     checkMapped(dataSource, metadata, ordinary, views);
     checkText(dataSource, metadata, known);
     for (const column of ordinary.filter(({ isVirtualProperty }) => isVirtualProperty)) {
-      checkVirtualColumn(dataSource, column, known, byEntity.get(metadata)?.columns ?? []);
+      checkVirtualColumn(dataSource, column, known, ownOf(metadata));
     }
   }
   return new Map(
-    views.flatMap(({ place, columns }) => [...columns.values()].map((each) => [place, each])),
+    views.flatMap(({ place, source }) =>
+      [...source.encrypted.values()].map((each) => [place, each]),
+    ),
   );
 }
 
@@ -71,7 +85,7 @@ async function textsOfDatabase(
   return views.map(({ schema, name, definition }) => ({
     name,
     path: `"${schema}"."${name}"`,
-    sql: definition,
+    nodes: sqlNodes(definition),
   }));
 }
 
@@ -79,9 +93,9 @@ async function textsOfDatabase(
 function textOf(dataSource: DataSource, metadata: EntityMetadata): ViewText | undefined {
   const { tableType, expression, tableName: name, tablePath: path } = metadata;
   if (tableType !== 'view' || expression === undefined) return undefined;
-  if (typeof expression === 'string') return { name, path, sql: expression };
+  if (typeof expression === 'string') return { name, path, nodes: sqlNodes(expression) };
   try {
-    return { name, path, sql: expression(dataSource).getQuery() };
+    return { name, path, nodes: sqlNodes(expression(dataSource).getQuery()) };
   } catch (error) {
     if (error instanceof FieldEncryptionError) throw error;
     return undefined;
@@ -91,25 +105,27 @@ function textOf(dataSource: DataSource, metadata: EntityMetadata): ViewText | un
 /** The views of those texts that are over encrypted columns, and over one another. */
 function encryptedViews(
   dataSource: DataSource,
-  tables: readonly EncryptingTable[],
+  tables: readonly NamedSource[],
   texts: readonly ViewText[],
 ): EncryptedView[] {
   let views: EncryptedView[] = [];
   let found: number;
   do {
-    found = views.length;
-    const known = [...tables, ...views];
-    views = texts.flatMap(({ name, path, sql }) => {
-      const columns = new Map(
-        exposures(sql, known).flatMap(({ as, encrypted }) =>
-          as === undefined ? [] : [[as, encrypted]],
-        ),
-      );
-      const view = { name: name.toLowerCase(), place: tablePlace(dataSource, path), columns };
-      return columns.size > 0 ? [view] : [];
-    });
-  } while (views.length > found);
+    found = countOf(views);
+    const known = catalogOf([...tables, ...views]);
+    views = texts
+      .map(({ name, path, nodes }) => ({
+        name,
+        place: tablePlace(dataSource, path),
+        source: checkOf(known, () => {}).statement(nodes),
+      }))
+      .filter(({ source }) => source.encrypted.size > 0);
+  } while (countOf(views) > found);
   return views;
+}
+
+function countOf(views: readonly EncryptedView[]): number {
+  return views.reduce((sum, { source }) => sum + source.encrypted.size, 0);
 }
 
 /** A view entity must not read, and no entity write, an encrypted column of a view as an ordinary one. */
@@ -123,7 +139,7 @@ function checkMapped(
   const isView = metadata.tableType === 'view';
   for (const view of views.filter((each) => each.place === place)) {
     for (const column of ordinary) {
-      const encrypted = view.columns.get(column.databaseName.toLowerCase());
+      const encrypted = view.source.encrypted.get(column.databaseName.toLowerCase());
       if (encrypted === undefined) continue;
       if (isView) throw shownByView(metadata, column, encrypted);
       if (column.isInsert || column.isUpdate) throw storedInClear(encrypted, metadata, column);
@@ -131,35 +147,48 @@ function checkMapped(
   }
 }
 
-function checkText(
-  dataSource: DataSource,
-  metadata: EntityMetadata,
-  known: readonly EncryptingTable[],
-): void {
+function checkText(dataSource: DataSource, metadata: EntityMetadata, known: Catalog): void {
   const text = textOf(dataSource, metadata);
   if (text === undefined) return;
-  const hidden = exposures(text.sql, known).find(({ as }) => as === undefined);
-  if (hidden !== undefined) throw usedBy(`the view entity ${metadata.name}`, hidden.encrypted);
+  checkOf(known, (used) => {
+    throw usedBy(`the view entity ${metadata.name}`, used);
+  }).statement(text.nodes);
 }
 
 function checkVirtualColumn(
   { driver }: DataSource,
   { query, propertyPath, entityMetadata }: ColumnMetadata,
-  known: readonly EncryptingTable[],
-  own: readonly EncryptedColumn[],
+  known: Catalog,
+  own: Source,
 ): void {
   if (query === undefined) return;
-  const sql = `SELECT (${query(driver.escape(OWNER))}) FROM ${OWNER}`;
-  const [shown] = exposures(sql, [...known, tableOf(OWNER, own)]);
-  if (shown === undefined) return;
-  throw usedBy(`the virtual column ${entityMetadata.name}.${propertyPath}`, shown.encrypted);
+  const scope = new Scope(new Scope());
+  scope.add(OWNER, own);
+  checkOf(known, (used) => {
+    throw usedBy(`the virtual column ${entityMetadata.name}.${propertyPath}`, used);
+  }).expression(sqlNodes(`(${query(driver.escape(OWNER))})`), scope);
 }
 
-function tableOf(name: string, columns: readonly EncryptedColumn[]): EncryptingTable {
-  return {
-    name: name.toLowerCase(),
-    columns: new Map(columns.map((each) => [each.column.databaseName.toLowerCase(), each])),
-  };
+function checkOf(known: Catalog, onUse: (used: EncryptedColumn) => void): SqlCheck {
+  return new SqlCheck(known, 'a view', new Map(), onUse);
+}
+
+/** A table as the database has it: nothing replaces properties in the SQL of views by their columns. */
+function sourceOf(metadata: EntityMetadata, columns: readonly EncryptedColumn[]): Source {
+  const nameOf = ({ databaseName }: ColumnMetadata): string => databaseName.toLowerCase();
+  const encrypted = new Map(columns.map((each) => [nameOf(each.column), each]));
+  const plain = metadata.columns.map(nameOf).filter((name) => !encrypted.has(name));
+  return { encrypted, plain: new Set(plain) };
+}
+
+/** Goes by the names without schema. */
+function catalogOf(sources: readonly NamedSource[]): Catalog {
+  const byName = new Map<string, Source>();
+  for (const { name, source } of sources) {
+    const key = name.toLowerCase();
+    byName.set(key, merged(byName.get(key), source));
+  }
+  return { source: (parts) => byName.get(parts.at(-1) ?? '') };
 }
 
 function shownByView(

@@ -49,6 +49,7 @@ describePostgresAndSqlite('What the database is to check of an encrypted column'
     ['a CHECK by table and column', guest(check('"guest"."Age" >= 18')), /CHECK/],
     ['a CHECK behind others', guest(check(`"room" <> 'age' AND (age + 1 > 2)`)), /CHECK/],
     ['a CHECK of a cast', guest(check('"Age"::int > 2')), /CHECK/],
+    ['a CHECK of a cast to a type with a length', guest(check('Age::numeric(5, 2) > 2')), /CHECK/],
     ['a partial index', guest(partial('"Age" >= 18')), /index "IDX_.*test for NULL/],
     ['a generated column', guest({}, computed('"Age" + 1')), /generated column "sum"/],
   ])('is refused: %s', async (_what, entity, what) => {

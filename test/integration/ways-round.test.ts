@@ -98,6 +98,13 @@ describeEachDatabase('Ways round the encryption', (kind) => {
       ['of a function of it', `SELECT lower("email") AS "mail" ${FROM}`, { mail: viewColumn }],
       ['of a sub-query of it', `SELECT (SELECT email ${FROM} LIMIT 1) AS x`, { x: viewColumn }],
       ['of a derived table', `SELECT d.email AS x FROM (SELECT * ${FROM}) d`, { x: viewColumn }],
+      [
+        'of a common table',
+        `WITH d AS (SELECT * ${FROM}) SELECT email FROM d`,
+        { email: viewColumn },
+      ],
+      ['of it by a name that is a string', `SELECT email AS 'x' ${FROM}`, { x: viewColumn }],
+      ['of a cast', `SELECT email::character varying ${FROM}`, { email: viewColumn }],
       ['that compares it', `SELECT "id" ${FROM} WHERE "email" = 'ada'`, { id }],
       ['of two queries', `SELECT id, '' AS x ${FROM} UNION SELECT id, email ${FROM}`, { id }],
     ])('is refused at initialize(): %s', async (_what, expression, properties) => {
@@ -144,6 +151,17 @@ describeEachDatabase('Ways round the encryption', (kind) => {
         'a column of that name of another table, and asks for rows of this',
         `SELECT "email" FROM "office" WHERE EXISTS (SELECT * ${FROM} WHERE "club" = 'email')`,
         { email: viewColumn },
+      ],
+      [
+        'a column of that name of another table, in a row of this',
+        `SELECT "id", (SELECT "email" FROM "office" LIMIT 1) AS "email" ${FROM}`,
+        { id, email: viewColumn },
+      ],
+      ['other columns of a sub-query', `SELECT d."id" FROM (SELECT * ${FROM}) d`, { id }],
+      [
+        'it as an encrypted property of a common table',
+        `WITH d AS (SELECT * ${FROM}) SELECT "id", "email" AS "mail" FROM d`,
+        { id, mail: Encrypted({ type: 'string', id: 'Member.email' }) },
       ],
       [
         'it as an encrypted property',

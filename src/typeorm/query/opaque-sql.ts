@@ -1,37 +1,36 @@
 import type { EncryptedColumn } from '../encrypted-column';
-import { isHarmless, rawUse } from './raw-use';
+import { isHarmless } from './raw-use';
 import { withinGroups } from './sql-clauses';
 import { isKeyword } from './sql-nodes';
 import type { SqlNode } from './sql-nodes';
 import { UNKNOWN } from './sql-sources';
-import type { Tables } from './sql-sources';
+import type { Catalog } from './sql-sources';
 
 /**
- * Refuses SQL that is no query, or none that is understood, where it names an encrypted table and one
- * of its encrypted columns, or all columns.
+ * Finds the encrypted column that SQL uses which is no query, or none that is understood: it names an
+ * encrypted table and one of its encrypted columns, or all columns.
  */
-export function refuseOpaque(nodes: readonly SqlNode[], tables: Tables, clause: string): void {
+export function opaqueUse(nodes: readonly SqlNode[], tables: Catalog): EncryptedColumn | undefined {
   const lists = [...withinGroups(nodes)];
   const encrypted = encryptedNamed(lists, tables);
   const [any] = encrypted.values();
-  if (any === undefined) return;
+  if (any === undefined) return undefined;
   for (const list of lists) {
     for (const [at, node] of list.entries()) {
       // COUNT(*) has nothing else in its parentheses; TABLE stands for SELECT * FROM.
-      if (node.kind === 'star' ? list.length > 1 : isKeyword(node, 'table')) {
-        throw rawUse(any, clause);
-      }
+      if (node.kind === 'star' ? list.length > 1 : isKeyword(node, 'table')) return any;
       if (node.kind !== 'name') continue;
       const column = encrypted.get(node.parts.at(-1) ?? '') ?? encrypted.get(node.parts.join('.'));
-      if (column !== undefined && !isHarmless(list, at, column)) throw rawUse(column, clause);
+      if (column !== undefined && !isHarmless(list, at, column)) return column;
     }
   }
+  return undefined;
 }
 
 /** The encrypted columns of all tables that are named. */
 function encryptedNamed(
   lists: readonly (readonly SqlNode[])[],
-  tables: Tables,
+  tables: Catalog,
 ): Map<string, EncryptedColumn> {
   const names = new Map<string, readonly string[]>();
   for (const node of lists.flat()) {

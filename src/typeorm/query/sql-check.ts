@@ -1,5 +1,5 @@
 import type { EncryptedColumn } from '../encrypted-column';
-import { refuseOpaque } from './opaque-sql';
+import { opaqueUse } from './opaque-sql';
 import { isHarmless, rawUse } from './raw-use';
 import {
   announcesSource,
@@ -12,29 +12,50 @@ import {
 } from './sql-clauses';
 import { isKeyword, isSymbol } from './sql-nodes';
 import type { SqlNode } from './sql-nodes';
-import { Scope, UNKNOWN } from './sql-sources';
-import type { Source, Tables } from './sql-sources';
+import { merged, Scope, UNKNOWN } from './sql-sources';
+import type { Catalog, Source } from './sql-sources';
 
 /** Common table expressions by name. */
 type Named = ReadonlyMap<string, Source>;
+
+/** Takes note of an encrypted column that is used as if it held its values, and where. */
+type OnUse = (column: EncryptedColumn, clause: string) => void;
+
+/** What stands before parentheses that follow nothing. */
+const NOTHING: SqlNode = { kind: 'symbol', text: '' };
 
 /**
  * Takes hand-written SQL apart as far as it has to be understood to know which names in it stand for
  * encrypted columns, and refuses those where ciphertext cannot stand for the value: all but NULL
  * checks, counting, and selecting it for a query outside that does not use it.
  *
- * What it does not understand it leaves to {@link refuseOpaque}.
+ * What it does not understand it leaves to {@link opaqueUse}.
  */
 export class SqlCheck {
-  readonly #tables: Tables;
+  readonly #tables: Catalog;
   /** Where in the statement the SQL stands, for the error. */
   readonly #clause: string;
   readonly #named: Named;
+  readonly #onUse: OnUse;
 
-  constructor(tables: Tables, clause: string, named: Named = new Map()) {
+  /** @param onUse - Called for each use, instead of refusing it */
+  constructor(
+    tables: Catalog,
+    clause: string,
+    named: Named = new Map(),
+    onUse: OnUse = (column, where) => {
+      throw rawUse(column, where);
+    },
+  ) {
     this.#tables = tables;
     this.#clause = clause;
     this.#named = named;
+    this.#onUse = onUse;
+  }
+
+  /** A whole statement, by what it selects. */
+  statement(nodes: readonly SqlNode[], outer?: Scope): Source {
+    return isQuery(nodes) ? this.#query(nodes, outer) : this.#opaque(nodes);
   }
 
   /** An expression: conditions, selections, lists of these. `within` is what the parentheses around it follow. */
@@ -43,30 +64,35 @@ export class SqlCheck {
       if (node.kind === 'group') this.#group(node.nodes, scope, nodes[at - 1]);
       else if (node.kind === 'name') this.#name(nodes, at, scope, within);
       else if (node.kind === 'star' && within !== undefined && !isKeyword(within, 'count')) {
-        this.#refuseAny(starColumns(scope, node.qualifier), this.#clause);
+        this.#refuseAll(starSources(scope, node.qualifier), this.#clause);
       }
     }
   }
 
-  /** A query, by what it selects. */
-  query(nodes: readonly SqlNode[], outer?: Scope): Source {
+  #opaque(nodes: readonly SqlNode[]): Source {
+    const column = opaqueUse(nodes, this.#tables);
+    if (column !== undefined) this.#onUse(column, this.#clause);
+    return UNKNOWN;
+  }
+
+  #query(nodes: readonly SqlNode[], outer?: Scope): Source {
     const [first, ...others] = nodes;
-    if (first?.kind === 'group' && others.length === 0) return this.query(first.nodes, outer);
+    if (first?.kind === 'group' && others.length === 0) return this.#query(first.nodes, outer);
     if (isKeyword(first, 'with')) return this.#withNamed(others, outer);
     const outputs = branchesOf(nodes).map((branch) => this.#branch(branch, outer));
     const [only = UNKNOWN] = outputs;
     if (outputs.length === 1) return only;
-    for (const { encrypted } of outputs) this.#refuseAny(encrypted.values(), 'a sub-query');
+    this.#refuseAll(outputs, 'a sub-query');
     return only;
   }
 
   #group(nodes: readonly SqlNode[], scope: Scope, before: SqlNode | undefined): void {
     if (!isQuery(nodes)) {
-      this.expression(nodes, scope, before);
+      this.expression(nodes, scope, before ?? NOTHING);
       return;
     }
-    const { encrypted } = this.query(nodes, scope);
-    if (!isKeyword(before, 'exists')) this.#refuseAny(encrypted.values(), 'a sub-query');
+    const outputs = this.#query(nodes, scope);
+    if (!isKeyword(before, 'exists')) this.#refuseAll([outputs], 'a sub-query');
   }
 
   #name(nodes: readonly SqlNode[], at: number, scope: Scope, within: SqlNode | undefined): void {
@@ -82,7 +108,7 @@ export class SqlCheck {
         : scope.wholeRow(node.parts));
     if (column === undefined || isHarmless(nodes, at, column)) return;
     if (nodes.length === 1 && isKeyword(within, 'count')) return;
-    throw rawUse(column, this.#clause);
+    this.#onUse(column, this.#clause);
   }
 
   #withNamed(nodes: readonly SqlNode[], outer: Scope | undefined): Source {
@@ -94,38 +120,26 @@ export class SqlCheck {
       at += isRenamed ? 2 : 1;
       while (isKeyword(nodes[at], 'as', 'not', 'materialized')) at += 1;
       const query = nodes[at];
-      if (name?.kind !== 'name' || query?.kind !== 'group') {
-        refuseOpaque(nodes, this.#tables, this.#clause);
-        return UNKNOWN;
-      }
-      const outputs = this.#with(named).#derived(query.nodes, outer);
-      if (isRenamed) this.#refuseAny(outputs.encrypted.values(), 'a sub-query');
+      if (name?.kind !== 'name' || query?.kind !== 'group') return this.#opaque(nodes);
+      const outputs = this.#with(named).statement(query.nodes, outer);
+      if (isRenamed) this.#refuseAll([outputs], 'a sub-query');
       named.set(name.parts.join('.'), outputs);
       at += 1;
       if (!isSymbol(nodes[at], ',')) break;
       at += 1;
     }
-    return this.#with(named).query(nodes.slice(at), outer);
+    return this.#with(named).#query(nodes.slice(at), outer);
   }
 
   #with(named: Named): SqlCheck {
-    return new SqlCheck(this.#tables, this.#clause, named);
-  }
-
-  #derived(nodes: readonly SqlNode[], outer: Scope | undefined): Source {
-    if (isQuery(nodes)) return this.query(nodes, outer);
-    refuseOpaque(nodes, this.#tables, this.#clause);
-    return UNKNOWN;
+    return new SqlCheck(this.#tables, this.#clause, named, this.#onUse);
   }
 
   #branch(nodes: readonly SqlNode[], outer: Scope | undefined): Source {
     const [first, ...others] = isKeyword(nodes[0], 'all', 'distinct') ? nodes.slice(1) : nodes;
     if (isKeyword(first, 'select')) return this.#select(others, outer);
-    if (first?.kind !== 'group' || !isQuery(first.nodes)) {
-      refuseOpaque(nodes, this.#tables, this.#clause);
-      return UNKNOWN;
-    }
-    const outputs = this.query(first.nodes, outer);
+    if (first?.kind !== 'group' || !isQuery(first.nodes)) return this.#opaque(nodes);
+    const outputs = this.#query(first.nodes, outer);
     const scope = new Scope(outer ?? new Scope());
     scope.nameOutputs(outputs);
     this.expression(others, scope);
@@ -142,9 +156,7 @@ export class SqlCheck {
     const outputs = this.#selections(list, scope);
     scope.nameOutputs(outputs);
     this.expression(rest, scope);
-    if (outputs.encrypted.size > 0 && sortsByPosition(rest)) {
-      this.#refuseAny(outputs.encrypted.values(), this.#clause);
-    }
+    if (sortsByPosition(rest)) this.#refuseAll([outputs], this.#clause);
     return outputs;
   }
 
@@ -163,7 +175,7 @@ export class SqlCheck {
     }
     this.expression(conditions, scope);
     if (nodes.some((node) => isKeyword(node, 'natural'))) {
-      this.#refuseAny(starColumns(scope, undefined), this.#clause);
+      this.#refuseAll(scope.sources, this.#clause);
     }
   }
 
@@ -175,8 +187,12 @@ export class SqlCheck {
     const names: string[] = [];
     if (node?.kind === 'group') {
       const isLateral = isKeyword(nodes[at - 1], 'lateral');
-      if (isQuery(node.nodes)) source = this.query(node.nodes, isLateral ? scope : scope.outer);
-      else this.#sources(node.nodes, scope);
+      if (isQuery(node.nodes)) source = this.#query(node.nodes, isLateral ? scope : scope.outer);
+      else {
+        this.#sources(node.nodes, scope);
+        // An alias after a join in parentheses stands for all of its tables.
+        source = [...scope.sources].reduce<Source>(merged, UNKNOWN);
+      }
     } else if (node?.kind === 'name' && nodes[at + 1]?.kind === 'group') {
       at += 1;
       this.expression(nodes.slice(at, at + 1), scope);
@@ -190,8 +206,7 @@ export class SqlCheck {
       names.push(alias.parts.join('.'));
       at += 1;
       // Its columns are given other names.
-      if (nodes[at + 1]?.kind === 'group')
-        this.#refuseAny(source.encrypted.values(), 'a sub-query');
+      if (nodes[at + 1]?.kind === 'group') this.#refuseAll([source], 'a sub-query');
     }
     for (const name of names) scope.add(name, source);
     if (names.length === 0) scope.add('', source);
@@ -236,8 +251,8 @@ export class SqlCheck {
   ): void {
     const [first] = item;
     if (first?.kind === 'star') {
-      for (const column of starColumns(scope, first.qualifier)) {
-        encrypted.set(column.column.databaseName.toLowerCase(), column);
+      for (const source of starSources(scope, first.qualifier)) {
+        for (const [name, column] of source.encrypted) encrypted.set(name, column);
       }
       return;
     }
@@ -266,18 +281,18 @@ export class SqlCheck {
       const isTold = primaryColumns.every(({ databaseName }) =>
         plain.has(databaseName.toLowerCase()),
       );
-      if (!isTold) throw rawUse(column, 'SELECT DISTINCT');
+      if (!isTold) this.#onUse(column, 'SELECT DISTINCT');
     }
   }
 
-  #refuseAny(columns: Iterable<EncryptedColumn>, clause: string): void {
-    for (const column of columns) throw rawUse(column, clause);
+  #refuseAll(sources: Iterable<Source>, clause: string): void {
+    for (const { encrypted } of sources) {
+      for (const column of encrypted.values()) this.#onUse(column, clause);
+    }
   }
 }
 
-function* starColumns(scope: Scope, qualifier: string | undefined): Generator<EncryptedColumn> {
+function starSources(scope: Scope, qualifier: string | undefined): Iterable<Source> {
   const named = qualifier === undefined ? undefined : scope.source(qualifier);
-  for (const { encrypted } of named === undefined ? scope.sources : [named]) {
-    yield* encrypted.values();
-  }
+  return named === undefined ? scope.sources : [named];
 }

@@ -35,6 +35,10 @@ const QUOTE = /["`]/;
 const NUMBER = /\d[\w.]*/y;
 const PARAMETER = /:(?:\.\.\.)?[\w.]+/y;
 const CAST = /::\s*[\w".]+/y;
+/** What follows the first word of a type: left there, it would be an alias, or make a name a function. */
+const TYPE_REST =
+  /(?:varying|precision|char(?:acter)?|with(?:out)?\s+time\s+zone)\b|\([\d\s,]*\)/iy;
+const BLANKS = /\s+/y;
 const DOLLAR_QUOTE = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy;
 
 /** SQLite has them around names, and PostgreSQL after names of arrays. */
@@ -92,7 +96,7 @@ class SqlScanner {
       case '/':
         return this.#comment('/*', '*/');
       case ':':
-        return this.#take(CAST) !== undefined;
+        return this.#cast();
       default:
         return false;
     }
@@ -136,6 +140,16 @@ class SqlScanner {
     const found = this.#sql.indexOf(end, this.#at + begin.length);
     if (found < 0 && end !== '\n') return this.#neverClosed();
     this.#at = found < 0 ? this.#sql.length : found + end.length;
+    return true;
+  }
+
+  #cast(): boolean {
+    if (this.#take(CAST) === undefined) return false;
+    while (
+      (this.#take(BLANKS) ?? this.#take(TYPE_REST)) !== undefined ||
+      this.#comment('--', '\n') ||
+      this.#comment('/*', '*/')
+    );
     return true;
   }
 

@@ -1,7 +1,4 @@
-import type { EntityMetadata } from 'typeorm';
 import type { EncryptedColumn } from '../encrypted-column';
-import type { Installation } from '../installation';
-import type { EncryptedColumns } from '../take-over';
 
 /** What a statement reads columns from: a table, or a query in its place. All names in lower case. */
 export interface Source {
@@ -77,7 +74,8 @@ export class Scope {
   }
 }
 
-function merged(known: Source | undefined, source: Source): Source {
+/** The source that two of one name are together: doubt counts as encrypted. */
+export function merged(known: Source | undefined, source: Source): Source {
   if (known === undefined || known === source) return source;
   return {
     encrypted: new Map([...known.encrypted, ...source.encrypted]),
@@ -85,61 +83,7 @@ function merged(known: Source | undefined, source: Source): Source {
   };
 }
 
-/** The source that the table of an entity is. */
-export function entitySource(metadata: EntityMetadata, { encryptedEntity }: Installation): Source {
-  const encrypted = new Map<string, EncryptedColumn>();
-  for (const each of encryptedEntity(metadata)?.columns ?? []) {
-    for (const name of namesOf(each.column)) encrypted.set(name, each);
-  }
-  const plain = metadata.columns.flatMap(namesOf).filter((name) => !encrypted.has(name));
-  return { encrypted, plain: new Set(plain) };
-}
-
-function namesOf({
-  propertyPath,
-  databaseName,
-  databasePath,
-}: EntityMetadata['columns'][number]): string[] {
-  return [propertyPath, databaseName, databasePath].map((name) => name.toLowerCase());
-}
-
-/** The tables of a DataSource's entities, by the names that SQL has for them. */
-export class Tables {
-  static readonly #known = new WeakMap<EncryptedColumns, Tables>();
-
-  readonly #installation: Installation;
-  readonly #byName = new Map<string, EntityMetadata[]>();
-  /** Names of those with encrypted columns: one of them is in all SQL that reads such a table. */
-  readonly encryptedNames: readonly string[];
-
-  private constructor(installation: Installation) {
-    this.#installation = installation;
-    for (const metadata of installation.dataSource.entityMetadatas) {
-      const name = metadata.tableName.toLowerCase();
-      this.#byName.set(name, [...(this.#byName.get(name) ?? []), metadata]);
-    }
-    const encrypted = [...installation.columns.byEntity.keys()];
-    this.encryptedNames = [...new Set(encrypted.map(({ tableName }) => tableName.toLowerCase()))];
-  }
-
-  static of(installation: Installation): Tables {
-    const { columns } = installation;
-    const tables = Tables.#known.get(columns) ?? new Tables(installation);
-    Tables.#known.set(columns, tables);
-    return tables;
-  }
-
-  /** The table with a name, which may be qualified with its schema and database. */
-  source(parts: readonly string[]): Source | undefined {
-    const schema = parts.at(-2);
-    const found = (this.#byName.get(parts.at(-1) ?? '') ?? []).filter(
-      (metadata) =>
-        schema === undefined ||
-        metadata.schema === undefined ||
-        metadata.schema.toLowerCase() === schema,
-    );
-    return found
-      .map((metadata) => entitySource(metadata, this.#installation))
-      .reduce<Source | undefined>(merged, undefined);
-  }
+/** Knows the tables that SQL may name, by the parts of the name in lower case. */
+export interface Catalog {
+  source(parts: readonly string[]): Source | undefined;
 }

@@ -1,13 +1,12 @@
 import type { EncryptedColumn, EncryptedEntity } from '../encrypted-column';
 import type { Installation } from '../installation';
 import type { Expressions } from './any-query-builder';
+import { entitySource, Tables } from './entity-tables';
 import { rawFragments } from './raw-fragments';
 import { rawUse } from './raw-use';
-import { refuseOpaque } from './opaque-sql';
 import { SqlCheck } from './sql-check';
-import { isQuery } from './sql-clauses';
 import { sqlNodes } from './sql-nodes';
-import { entitySource, Scope, Tables, UNKNOWN } from './sql-sources';
+import { Scope, UNKNOWN } from './sql-sources';
 import type { Source } from './sql-sources';
 
 /** In SQL that may read from a table of its own. */
@@ -53,10 +52,7 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
 export function assertNoUseIn(sql: string, installation: Installation): void {
   const tables = Tables.of(installation);
   if (!mentions(sql, tables.encryptedNames)) return;
-  const nodes = sqlNodes(sql);
-  const check = new SqlCheck(tables, 'a statement');
-  if (isQuery(nodes)) check.query(nodes);
-  else refuseOpaque(nodes, tables, 'a statement');
+  new SqlCheck(tables, 'a statement').statement(sqlNodes(sql));
 }
 
 function encryptedEntities(
@@ -87,14 +83,8 @@ function derivedTables(
   if (derived.length === 0 && commonTableExpressions.length === 0) return undefined;
   const tables = Tables.of(installation);
   const named = new Map<string, Source>();
-  const outputs = (sql: string): Source => {
-    const clause = 'a derived table';
-    const check = new SqlCheck(tables, clause, named);
-    const nodes = sqlNodes(sql);
-    if (isQuery(nodes)) return check.query(nodes);
-    refuseOpaque(nodes, tables, clause);
-    return UNKNOWN;
-  };
+  const outputs = (sql: string): Source =>
+    new SqlCheck(tables, 'a derived table', named).statement(sqlNodes(sql));
   for (const { queryBuilder, alias, options } of commonTableExpressions) {
     const source = outputs(
       typeof queryBuilder === 'string' ? queryBuilder : queryBuilder.getQuery(),
@@ -135,7 +125,7 @@ function assertNotCopied(expressions: Expressions, installation: Installation): 
   if (insertFromSelect === undefined) return;
   const clause = 'INSERT … SELECT';
   const check = new SqlCheck(Tables.of(installation), clause);
-  assertNoneEncrypted(check.query(sqlNodes(insertFromSelect.getQuery())), clause);
+  assertNoneEncrypted(check.statement(sqlNodes(insertFromSelect.getQuery())), clause);
 }
 
 function assertNoneSelected(

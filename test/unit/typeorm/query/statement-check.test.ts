@@ -47,6 +47,9 @@ describe('the check of hand-written SQL', () => {
     ['an empty string', "p.name = '' AND p.email = ''"],
     ['a cast', 'p.name::text = p.email'],
     ['a parameter', ':email = p.email'],
+    ['a cast to a type with a length', "email::varchar(10) = 'b'"],
+    ['a cast to a type of several words', "email::character/**/varying (10) = 'b'"],
+    ['all columns in parentheses', "EXISTS (SELECT 1 FROM patient x WHERE (x.*)::text = 'b')"],
     ['a name in upper case', 'P.EMAIL = 1'],
     ['a quoted name', '"p"."email" = 1'],
     ['a name in backticks', '`p`.`email` = 1'],
@@ -79,6 +82,7 @@ describe('the check of hand-written SQL', () => {
     ['dots', 'p.email IS NULL OR a.b . '],
     ['spaces', 'p.email IS NULL OR                                        '],
     ['casts', 'p.email::text IS NULL OR :::: '],
+    ['types', 'p.email::varchar (9) IS NULL OR a::b varying         (1, 1'],
   ])('looks once at a quarter of a megabyte of %s', (_title, part) => {
     const sql = part.repeat(Math.ceil(2 ** 18 / part.length));
     expect(() => {
