@@ -10,6 +10,8 @@ import {
   UnsupportedQueryError,
 } from '../../src';
 import type { BlindIndexOptions, FieldEncryptionOptions } from '../../src';
+import { SETTLING_MS } from '../../src/keys/change-time';
+import { moveDatabaseClock } from '../support/database-clock';
 import { describeEachDatabase, describePostgresAndSqlite } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { ids } from '../support/lookup-world';
@@ -57,10 +59,10 @@ function isUniqueViolation(error: Error): boolean {
 describeEachDatabase('A value that is unique with others', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
-  let now: number;
+  let ahead: number;
 
   beforeEach(async () => {
-    now = new Date('2026-01-01T00:00:00Z').getTime();
+    ahead = 0;
     database = await cleanup.create(kind, { synchronize: false });
   });
 
@@ -71,8 +73,8 @@ describeEachDatabase('A value that is unique with others', (kind) => {
     options: Partial<FieldEncryptionOptions> = {},
     synchronize = true,
   ): Promise<DataSource> {
-    const settings = { now: () => new Date(now), ...options };
-    const ds = protect(database, settings, { entities: [entity, Tenant], synchronize });
+    const ds = protect(database, options, { entities: [entity, Tenant], synchronize });
+    moveDatabaseClock(ds, () => ahead);
     await cleanup.add(ds).initialize();
     if (synchronize) await ds.getRepository(Tenant).insert([{ id: 1 }, { id: 2 }, { id: 3 }]);
     return ds;
@@ -81,7 +83,7 @@ describeEachDatabase('A value that is unique with others', (kind) => {
   async function rotated(ds: DataSource): Promise<void> {
     const { keys } = fieldEncryption(ds);
     await keys.rotateIndex();
-    now += 2 * MAX_AGE_MS + 1000;
+    ahead += 2 * MAX_AGE_MS + SETTLING_MS;
     expect(await keys.rotateIndex()).toMatchObject({ step: 'activated' });
   }
 
@@ -248,7 +250,7 @@ describeEachDatabase('A value that is unique with others', (kind) => {
       const [first, second] = [await open(), await open(Before, {}, false)];
       await fieldEncryption(first).keys.rotateIndex();
       await fieldEncryption(second).keys.rotateIndex();
-      now += 2 * MAX_AGE_MS + 1000;
+      ahead += 2 * MAX_AGE_MS + SETTLING_MS;
       await fieldEncryption(first).keys.rotateIndex();
       for (let round = 1; round <= 10; round++) {
         const email = `race${String(round)}`;
