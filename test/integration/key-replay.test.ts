@@ -139,7 +139,7 @@ describePostgresAndSqlite('Somebody who writes to the database', (kind) => {
     await fieldEncryption(running).reencrypt();
     const id = await key(1);
     const before = await copy();
-    await fieldEncryption(running).keys.destroy(id);
+    await fieldEncryption(running).keys.destroy(id, { graceMs: 0 });
     await putBack('data_keys', before.keys);
     const prefix = Buffer.from(`01${id}`, 'hex').toString('base64url');
 
@@ -163,7 +163,7 @@ describePostgresAndSqlite('Somebody who writes to the database', (kind) => {
     const { file } = await keys.backup({ kms });
     await fieldEncryption(running).reencrypt();
     const [destroyed, revoked] = [await key(1), await key(2)];
-    await keys.destroy(destroyed);
+    await keys.destroy(destroyed, { graceMs: 0 });
     await keys.revoke(revoked);
     await running.query(`DELETE FROM data_keys WHERE id IN ('${destroyed}', '${revoked}')`);
 
