@@ -5,8 +5,8 @@ import { encryptedTables } from '../reencryption/encrypted-table';
 import type { EncryptedTable } from '../reencryption/encrypted-table';
 import { describeColumn } from '../typeorm/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../typeorm/encrypted-column';
+import { columnsWithoutCheck } from '../typeorm/missing-checks';
 import type { DatabaseCheck } from './check';
-import { columnsWithoutCheck } from './columns-without-check';
 import type { Finding } from './finding';
 import { finding } from './finding';
 
@@ -49,7 +49,7 @@ export const checks: DatabaseCheck = async (installation, runner) => {
     finding(
       'CHECK_MISSING',
       `${describeColumn(encrypted)}: the database would take cleartext in the column, from SQL that goes past this library.`,
-      'Give it @Encrypted({ check: true }) and run `field-encryption schema contract`, or migration:generate.',
+      'Run `field-encryption schema contract`, and then the migration that it writes.',
     ),
   );
 };

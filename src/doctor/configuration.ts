@@ -1,12 +1,13 @@
+import { hasNamedApplication } from '../typeorm/named-application';
 import type { Check } from './check';
 import { finding } from './finding';
 
 /** Options of `withFieldEncryption` that an operator should know about. */
 export const configuration: Check = ({ options }) => {
-  const { application, audit, legacyPlaintext = [], previousFormats = {} } = options;
+  const { audit, legacyPlaintext = [], previousFormats = {} } = options;
   const converted = [...legacyPlaintext, ...Object.keys(previousFormats)];
   return [
-    ...(application === undefined
+    ...(!hasNamedApplication(options)
       ? [
           finding(
             'APPLICATION_NOT_SET',

@@ -8,8 +8,8 @@ import { finding } from './finding';
 const SOUGHT = 'a value that field-encryption doctor looks for';
 
 /**
- * Whether the query builders of the DataSource are prepared by this library. Packages that wrap a
- * DataSource, such as typeorm-transactional, may put builders of their own in place.
+ * Whether the query builders of the DataSource are prepared by this library, whoever makes them: a
+ * package may have replaced what builds their statements.
  */
 export const wrapping: Check = ({ dataSource, columns }) => {
   const [tried] = [...columns.byEntity].flatMap(([metadata, entity]) =>
@@ -24,8 +24,8 @@ export const wrapping: Check = ({ dataSource, columns }) => {
   return [
     finding(
       'LOOKUPS_NOT_ENCRYPTED',
-      `${unprepared.join(' and ')} do not look ${describeColumn(encrypted)} up by its index: a package that wraps the DataSource makes builders of its own.`,
-      'Call withFieldEncryption last: withFieldEncryption(addTransactionalDataSource(new DataSource(...)), options).',
+      `${unprepared.join(' and ')} do not look ${describeColumn(encrypted)} up by its index: something has replaced what builds their statements.`,
+      'Find out which package replaces methods of query builders, and update it or leave it out: it must call the methods that were there.',
     ),
   ];
 };

@@ -273,7 +273,17 @@ describePostgresAndSqlite('The doctor', (kind: DatabaseKind) => {
     const { dataSource } = sound;
     const own = dataSource.createQueryBuilder;
     disposals.push(() => (dataSource.createQueryBuilder = own));
-    dataSource.createQueryBuilder = DataSource.prototype.createQueryBuilder;
+    dataSource.createQueryBuilder = ((...args: Parameters<typeof own>) => {
+      const builder = own.apply(dataSource, args);
+      let condition: unknown;
+      const where = builder.where.bind(builder);
+      builder.where = (...conditions) => {
+        [condition] = conditions;
+        return where(...conditions);
+      };
+      builder.getQueryAndParameters = () => ['SELECT', [condition]];
+      return builder;
+    }) as typeof own;
     expect(await codes(dataSource)).toEqual(['LOOKUPS_NOT_ENCRYPTED']);
   });
 
