@@ -104,6 +104,8 @@ const attempt = async (work) => { try { await work(); return 'done'; } catch (e)
   said.countNoKms = await attempt(() => patients.count());
   said.rowsNoKms = await patients.count();
   state.up = true;
+  // A failure is remembered for a second.
+  await new Promise((resolve) => setTimeout(resolve, 1100));
   said.later = await attempt(() => save(3));
   said.found = (await patients.findOneBy({ emailAddress: '3@EXAMPLE.org' }))?.emailAddress;
   console.log('SAID ' + JSON.stringify(said));
@@ -334,8 +336,9 @@ describePostgresAndSqlite('The TypeORM CLI with a wrapped DataSource and no KMS'
   it('reverts the key table while it is empty', async () => {
     const variant: Variant = { title: '', ours: true };
     expect(await cli(variant, 'migration:run')).toMatchObject({ code: 0 });
-    await revertAllButKeys(variant);
-    expect(await cli(variant, 'migration:revert')).toMatchObject({ code: 0 });
+    for (let left = fieldEncryptionMigrations.length; left > 0; left--) {
+      expect(await cli(variant, 'migration:revert')).toMatchObject({ code: 0 });
+    }
     expect(await tables()).toEqual(['migrations']);
   }, 60_000);
 
