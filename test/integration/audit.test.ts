@@ -353,6 +353,44 @@ describeEachDatabase('The audit log', (kind) => {
     });
   });
 
+  it('goes by no date of a revocation that is not proven', async () => {
+    const { keys } = fieldEncryption(dataSource);
+    const [{ id } = { id: '' }] = await keys.list();
+    await keys.revoke(id);
+    await fieldEncryption(dataSource).reencrypt();
+    const long = '2001-01-01 00:00:00';
+    const forge = (): Promise<unknown> =>
+      sql(`UPDATE data_keys SET deactivated_at = '${long}' WHERE id = '${id}'`);
+    await sql(`UPDATE data_keys SET state_mac = '' WHERE id = '${id}'`);
+    await forge();
+    expect(await rejection(keys.destroy(id))).toMatchObject({ retryable: true });
+    expect(await verify()).toMatchObject({ ok: true });
+
+    await forge();
+    const edited = { code: 'ERR_KEY_STATE', retryable: false };
+    expect(await rejection(keys.destroy(id))).toMatchObject(edited);
+    expect(await verify()).toMatchObject({ ok: false, unproven: [{ keyId: id }] });
+    expect(await keys.destroy(id, { graceMs: 0 })).toMatchObject({ key: { state: 'destroyed' } });
+  });
+
+  it('leaves a key alone whose wait is no number of milliseconds', async () => {
+    const { keys } = fieldEncryption(dataSource);
+    const [{ id } = { id: '' }] = await keys.list();
+    await keys.revoke(id);
+    for (const wait of [NaN, -1, 0.5, Infinity]) {
+      for (const option of ['graceMs', 'waitMs']) {
+        for (const work of [
+          keys.destroy(id, { [option]: wait }),
+          keys.maintain({ [option]: wait }),
+        ]) {
+          const error = await rejection(work);
+          expect(error).toBeInstanceOf(ConfigurationError);
+          expect(error.message).toContain(option);
+        }
+      }
+    }
+  });
+
   it('makes no new key while its own is missing', async () => {
     await sql(`DELETE FROM data_keys WHERE purpose = 'audit'`);
     const fresh = await connect();
