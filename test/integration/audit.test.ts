@@ -391,6 +391,13 @@ describeEachDatabase('The audit log', (kind) => {
     }
   });
 
+  it('has a save told that all data keys are lost, rather than to try again', async () => {
+    await sql(`DELETE FROM data_keys WHERE purpose = 'data'`);
+    const fresh = await connect();
+    const error = await rejection(fresh.getRepository(Note).save({ id: 2, text: 'two' }));
+    expect(error).toMatchObject({ code: 'ERR_KEY_NOT_FOUND', retryable: false });
+  });
+
   it('makes no new key while its own is missing', async () => {
     await sql(`DELETE FROM data_keys WHERE purpose = 'audit'`);
     const fresh = await connect();
