@@ -20,6 +20,7 @@ import type { DrillReport } from './reencryption/drill';
 import { encryptedRows } from './reencryption/encrypted-rows';
 import { keyUses } from './reencryption/key-uses';
 import type { Installation } from './typeorm/installation';
+import { requireWait } from './keys/wait-option';
 import { withConnection } from './typeorm/with-connection';
 
 /** Options of {@link DataKeys.destroy}. */
@@ -124,9 +125,11 @@ export class DataKeys {
    * backups, and in tables of entities that this DataSource does not have.
    *
    * @throws {@link KeyStateError} for an active key, and for one that rows still need; retryable within
-   * the grace period, and while such transactions are open
+   * the grace period, and while such transactions are open; {@link ConfigurationError} for options
+   * that are no whole numbers from 0 on
    */
-  destroy(id: string, { graceMs, waitMs }: DestroyOptions = {}): Promise<DestroyedKey> {
+  async destroy(id: string, { graceMs, waitMs }: DestroyOptions = {}): Promise<DestroyedKey> {
+    requireWait('destroy: waitMs', waitMs);
     const rows = encryptedRows(this.#installation, waitMs);
     return this.#installation.keys.operations.destroy(id, rows, graceMs);
   }

@@ -1,7 +1,7 @@
 import { timeout, TimeoutStrategy } from 'cockatiel';
 
 import { AuditError, KeyStateError } from '../errors';
-import type { AuditEntry, AuditEvent, UnsealedEntry } from './audit-entry';
+import type { AuditEntry, AuditEvent, AuditOperation, UnsealedEntry } from './audit-entry';
 import type { AuditOptions } from './audit-options';
 import { actorOf } from './audit-options';
 import type { AuditSeal } from './audit-seal';
@@ -10,6 +10,9 @@ import type { AuditStore } from './audit-store';
 const SINK_TIMEOUT_MS = 10_000;
 /** How often an entry is put after one that another writer was first with. */
 const ATTEMPTS = 50;
+/** The highest number that the column of every database holds. */
+const MAX_SEQ = 2 ** 31 - 1;
+const BEGINNINGS: ReadonlySet<AuditOperation> = new Set(['restore', 'adopt', 'acceptEpoch']);
 
 /** What an audit log is made of. */
 export interface AuditLogParts<C> {
@@ -35,7 +38,8 @@ export class AuditLog<C> {
    *
    * @param onFailure - what a failure of the sink does; as the options say, by default.
    * @throws {@link AuditError} when the sink does not take them and its failure is to block;
-   * {@link KeyStateError}, retryable, where others are always first
+   * {@link KeyStateError} for a log that was emptied, or whose last entry is none of the library's;
+   * retryable where others are always first
    */
   async append(
     events: readonly AuditEvent[],
@@ -54,6 +58,7 @@ export class AuditLog<C> {
     const { store } = this.#parts;
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const previous = await store.last(connection);
+      requireContinuable(previous, event);
       const entry = seal.sealed(this.#entry(event, previous, seal));
       if (await store.append(entry, connection)) return entry;
     }
@@ -104,4 +109,27 @@ export class AuditLog<C> {
       this.#parts.onFailure(event, error);
     }
   }
+}
+
+/** @throws {@link KeyStateError} for a log that no entry can follow, or that was emptied */
+function requireContinuable(previous: AuditEntry | undefined, event: AuditEvent): void {
+  if (previous === undefined ? canBegin(event) : isFollowable(previous.seq)) return;
+  throw new KeyStateError(
+    previous === undefined
+      ? 'the audit log is empty, and its key is older: the entries were deleted. Restore its table from a ' +
+          'backup of the database; or, where they are lost, begin a new one with ' +
+          '`field-encryption keys accept-epoch`.'
+      : `the last entry of the audit log has the number ${String(previous.seq)}, after which there is none. ` +
+          'It was put there past the library: `field-encryption audit verify` names the first entry that is wrong.',
+    event.key === undefined ? {} : { keyId: event.key.id },
+  );
+}
+
+/** The creation of its key, its arrival from elsewhere, or somebody's word that the table is the right one. */
+function canBegin({ operation, key }: AuditEvent): boolean {
+  return BEGINNINGS.has(operation) || (operation === 'create' && key?.purpose === 'audit');
+}
+
+function isFollowable(seq: number): boolean {
+  return Number.isInteger(seq) && seq > 0 && seq < MAX_SEQ;
 }

@@ -45,7 +45,6 @@ export class AuditVerification {
   readonly #expected: { readonly seq: number; readonly hash: string } | undefined;
   readonly #keys = new Map<string, LoggedKey>();
   #last: AuditEntry | undefined;
-  #firstTime: string | undefined;
   #broken: BrokenEntry | undefined;
 
   constructor(findSeal: FindSeal, expectHead?: string) {
@@ -60,11 +59,6 @@ export class AuditVerification {
 
   get head(): string | null {
     return this.#last === undefined ? null : headOf(this.#last);
-  }
-
-  /** When the log begins. */
-  get firstTime(): string | undefined {
-    return this.#firstTime;
   }
 
   /** By key id: the key as it was after the last operation on it. */
@@ -87,7 +81,6 @@ export class AuditVerification {
       if (problem !== undefined) this.#broken = { seq: this.#seqOf(entry, problem), problem };
       if (this.#broken !== undefined) return;
       this.#last = entry;
-      this.#firstTime ??= entry.time;
       const key = keyOf(entry);
       if (key !== undefined) this.#keys.set(key.id, key);
     }

@@ -34,6 +34,7 @@ export interface AuditKeyParts<C> {
 export class AuditKey<C> {
   readonly #parts: AuditKeyParts<C>;
   #hasTable = false;
+  #hasBegun = false;
   #held: { readonly seal: AuditSeal; readonly since: number } | undefined;
 
   constructor(parts: AuditKeyParts<C>) {
@@ -54,6 +55,7 @@ export class AuditKey<C> {
     await this.#requireTable(connection);
     const seal = (await this.#existing(connection)) ?? (await this.#create(connection));
     this.#held = { seal, since };
+    this.#hasBegun = true;
     return seal;
   }
 
@@ -74,6 +76,7 @@ export class AuditKey<C> {
   forget(): void {
     this.#held = undefined;
     this.#hasTable = false;
+    this.#hasBegun = false;
   }
 
   async #requireTable(connection?: C): Promise<void> {
@@ -100,6 +103,7 @@ export class AuditKey<C> {
       if (made === undefined) throw sealLost();
       return made;
     }
+    if (this.#hasBegun) throw logLost();
     await this.#proveKek(connection);
     const spec = {
       name: AUDIT_KEY_NAME,
@@ -148,6 +152,14 @@ function sealLost(): KeyNotFoundError {
   return new KeyNotFoundError(
     'The key of the audit log is missing, and there are entries sealed with it. Restore the keys from a ' +
       'backup (`field-encryption keys restore`). If there is none, export the table of the audit log, ' +
-      'empty it, and a new log begins.',
+      'empty it, restart the processes, and begin a new log with `field-encryption keys accept-epoch`.',
+  );
+}
+
+function logLost(): KeyNotFoundError {
+  return new KeyNotFoundError(
+    'The audit log and its key were there before, and both are gone. Restore them from a backup of the ' +
+      'database; or, where they are lost, restart the processes and begin a new log with ' +
+      '`field-encryption keys accept-epoch`.',
   );
 }

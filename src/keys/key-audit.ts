@@ -156,13 +156,16 @@ export class KeyAudit<C> {
     if (events.length === 0 || this.#parts.options === false) return () => Promise.resolve();
     // A compromised key is taken out of use even while it cannot be recorded; `verify` shows that it was.
     const mustNotWait = areRevocations(changes);
+    const goOn = (error: unknown): void => {
+      if (!mustNotWait || !(error instanceof FieldEncryptionError)) throw error;
+      for (const event of events) this.#tellFailure(event, error);
+    };
     try {
       const seal = await this.#sealFor(changes, connection);
       const onFailure = mustNotWait ? 'warn' : undefined;
-      return (transaction) => this.#log.append(events, seal, transaction, onFailure);
+      return (transaction) => this.#log.append(events, seal, transaction, onFailure).catch(goOn);
     } catch (error) {
-      if (!mustNotWait || !(error instanceof FieldEncryptionError)) throw error;
-      for (const event of events) this.#tellFailure(event, error);
+      goOn(error);
       return () => Promise.resolve();
     }
   }
@@ -190,7 +193,8 @@ export class KeyAudit<C> {
     if (expectHead !== undefined && readHead(expectHead) === undefined) throw notAHead();
     const verification = new AuditVerification(this.#seals(), expectHead);
     const records = await this.#followToTheEnd(verification);
-    const broken = verification.broken ?? begun(verification, records);
+    const broken =
+      verification.broken ?? begun(verification, records, this.#parts.options !== false);
     const keys = broken === undefined ? discrepancies(verification, records) : [];
     const unproven = await unprovenKeys(this.#parts.wrapper, records);
     const anchor = (await this.anchor?.compare()) ?? null;
@@ -256,17 +260,20 @@ export class KeyAudit<C> {
   }
 }
 
-/** Where there is a key of the log, its creation is the first entry. */
+/** The log begins with the creation of its own key, and while it is kept no key is older than its entry. */
 function begun(
   { entries }: AuditVerification,
   records: readonly KeyRecord[],
+  isKept: boolean,
 ): BrokenEntry | undefined {
-  const isLost = entries === 0 && records.some(({ purpose }) => purpose === 'audit');
+  const isLost =
+    entries === 0 &&
+    records.some(({ purpose, state }) => purpose === 'audit' || (isKept && state !== 'destroyed'));
   return isLost ? { seq: 1, problem: 'truncated' } : undefined;
 }
 
 function discrepancies(
-  { keys, firstTime }: AuditVerification,
+  { keys, entries }: AuditVerification,
   records: readonly KeyRecord[],
 ): KeyDiscrepancy[] {
   const rows = new Map(records.map((record) => [record.id, record]));
@@ -277,10 +284,9 @@ function discrepancies(
     const foundEpoch = row?.epoch ?? null;
     return [{ keyId: id, logged: state, found, loggedEpoch: epoch, foundEpoch }];
   });
-  // Keys may be older than the log.
+  // Nothing tells a log that began after its keys from one that was begun again to hide what it said.
   const unrecorded = records.filter(
-    ({ id, createdAt }) =>
-      firstTime !== undefined && !keys.has(id) && createdAt >= new Date(firstTime),
+    ({ id, state }) => entries > 0 && !keys.has(id) && state !== 'destroyed',
   );
   return [
     ...changed,

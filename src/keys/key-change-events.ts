@@ -30,9 +30,9 @@ export function eventsOf(changes: readonly KeyChange[]): AuditEvent[] {
   });
 }
 
-/** Whether the changes do nothing but take keys out of use for good. */
+/** Whether a key is taken out of use because it is compromised, and at most replaced with that. */
 export function areRevocations(changes: readonly KeyChange[]): boolean {
-  return changes.every((change) => change.type === 'update' && change.set.state === 'compromised');
+  return changes.some((change) => change.type === 'update' && change.set.state === 'compromised');
 }
 
 /** The record as it is after a change. */

@@ -61,8 +61,9 @@ export class KeyLifecycle<C> {
     if (active !== undefined) return this.#existing(active, connection);
     if (versions.length > 0) throw noActiveKey(name, versions);
 
-    store.requireInsertable(name, connection);
+    // First, for a lost key is not there the next time either.
     await requireNeverMade(this.#parts, purpose, name, connection);
+    store.requireInsertable(name, connection);
     await this.#proveKek(records, connection);
     const created = await this.#create(purpose, name, 1, connection);
     if (await store.insertFirst(created.record, connection)) return this.#announced(created);

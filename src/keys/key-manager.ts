@@ -288,7 +288,7 @@ function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
     policyTime: () => (wallClock === undefined ? store.now() : Promise.resolve(wallClock())),
     audit,
     table: new KeyTable(store, audit?.anchor),
-    retirement: new KeyRetirement({ store, lifecycle, epochs: wrapper.epochs, emit }),
+    retirement: new KeyRetirement({ store, lifecycle, wrapper, epochs: wrapper.epochs, emit }),
     policy,
     clock,
     exactClock,

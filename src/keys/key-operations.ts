@@ -20,6 +20,7 @@ import type { KeyServices } from './key-services';
 import { resumeKey, suspendKey } from './key-suspension';
 import type { CreatedKey } from './key-wrapper';
 import { noActiveKey } from './no-active-key';
+import { requireWait } from './wait-option';
 
 /** What {@link KeyOperations} tell the keys in memory. */
 export interface KeyMemory {
@@ -129,6 +130,7 @@ export class KeyOperations<C> {
    * @throws {@link KeyNotFoundError}
    */
   async destroy(id: string, rows: EncryptedRows<C>, graceMs?: number): Promise<DestroyedKey> {
+    requireWait('destroy: graceMs', graceMs);
     const { policy, retirement, table } = this.#services;
     await table.require();
     const { purpose } = await retirement.find(id);
@@ -183,6 +185,9 @@ export class KeyOperations<C> {
    * one key name is in the report instead
    */
   async maintain(options: MaintenanceOptions, rows: EncryptedRows<C>): Promise<MaintenanceReport> {
+    for (const option of ['announceMs', 'graceMs', 'waitMs'] as const) {
+      requireWait(`maintain: ${option}`, options[option]);
+    }
     await this.#services.table.requireReady();
     const { accept, forget } = this.#memory;
     return maintain(this.#services, options, { rows, accept, forget });

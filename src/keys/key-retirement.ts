@@ -9,14 +9,15 @@ import { wholeSecond } from './key-record';
 import type { KeyRecord } from './key-record';
 import { requireTransition } from './key-state';
 import type { StateAuthenticator } from './key-state-mac';
-import { provenChange, unprovenChange } from './key-state-mac';
+import { provenChange, requireProvenDates, unprovenChange } from './key-state-mac';
 import type { KeyStore } from './key-store';
-import type { CreatedKey } from './key-wrapper';
+import type { CreatedKey, KeyWrapper } from './key-wrapper';
 
 /** What taking keys out of use works with. */
 export interface KeyRetirementParts<C> {
   readonly store: KeyStore<C>;
   readonly lifecycle: KeyLifecycle<C>;
+  readonly wrapper: KeyWrapper;
   readonly epochs: KeyEpochs;
   readonly emit: KeyEventListener;
 }
@@ -129,19 +130,21 @@ export class KeyRetirement<C> {
   }
 
   /**
-   * Proves what was revoked without the KMS, now that the key was unwrapped. Never rejects: where it
-   * cannot be done, the next process that loads the key does it.
+   * Proves what was revoked without the KMS, now that the key was unwrapped; waits count from now.
+   * Never rejects: where it cannot be done, the next process that loads the key does it.
    */
   async seal(record: KeyRecord, authenticate: StateAuthenticator): Promise<void> {
     if (record.state !== 'compromised' || record.stateMac.length > 0) return;
-    const set = provenChange(authenticate, record, {}, this.#parts.epochs.next());
-    await this.#parts.store
-      .apply([{ type: 'update', expected: record, set }])
-      .catch(() => undefined);
+    await this.#seal(record, authenticate).catch(() => undefined);
   }
 
-  /** @throws {@link KeyStateError}, retryable, for a key that a process may still write with */
-  async requireAtRest({ id, deactivatedAt }: KeyRecord, graceMs: number): Promise<void> {
+  /**
+   * @throws {@link KeyStateError}, retryable, for a key that a process may still write with; not
+   * retryable for a compromised one whose dates were edited, and what unwrapping that throws
+   */
+  async requireAtRest(record: KeyRecord, graceMs: number): Promise<void> {
+    const isClaim = graceMs > 0 && record.state === 'compromised';
+    const { id, deactivatedAt } = isClaim ? await this.#withProvenDates(record) : record;
     if (deactivatedAt === null) return;
     const atRest = endOfWait(deactivatedAt, graceMs);
     if ((await this.#parts.store.now()) >= atRest) return;
@@ -159,6 +162,23 @@ export class KeyRetirement<C> {
     throw new KeyNotFoundError(`key ${id} is not in the key table. See the list of keys.`, {
       keyId: id,
     });
+  }
+
+  /** The dates of a revocation without the KMS are anybody's: they count from when they are proven. */
+  async #withProvenDates(record: KeyRecord): Promise<KeyRecord> {
+    const { authenticateState } = await this.#parts.wrapper.unwrapOfAnyAge(record);
+    if (record.stateMac.length === 0) return this.#seal(record, authenticateState);
+    requireProvenDates(record, authenticateState);
+    return record;
+  }
+
+  async #seal(record: KeyRecord, authenticate: StateAuthenticator): Promise<KeyRecord> {
+    const deactivatedAt = wholeSecond(await this.#parts.store.now());
+    const set = provenChange(authenticate, record, { deactivatedAt }, this.#parts.epochs.next());
+    if (await this.#parts.store.apply([{ type: 'update', expected: record, set }])) {
+      return { ...record, ...set };
+    }
+    throw changedMeanwhile(record.id);
   }
 
   async #replacementOf({ id, name, state }: KeyRecord): Promise<CreatedKey | undefined> {

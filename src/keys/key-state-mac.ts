@@ -107,6 +107,22 @@ export function requireProvenState(record: KeyRecord, authenticate: StateAuthent
   );
 }
 
+/**
+ * Refuses a key that was taken out of use and proves its dates with a MAC, where they are others now.
+ *
+ * @throws {@link KeyStateError}
+ */
+export function requireProvenDates(record: KeyRecord, authenticate: StateAuthenticator): void {
+  if (record.stateMac.length === 0 || isProven(record, authenticate)) return;
+  const { id, name, version, state } = record;
+  throw new KeyStateError(
+    `key ${id} ("${name}" version ${String(version)}) is ${state}, and a date in its row was edited, or ` +
+      'its state. No wait can go by them. Restore the row from a backup; or, where no process has the ' +
+      'key in memory any more, destroy it with a grace of 0.',
+    { keyId: id },
+  );
+}
+
 function authenticatedBytes(fields: StateFields): Uint8Array {
   return lengthPrefixed([
     fields.id,

@@ -1,6 +1,7 @@
 import { FieldEncryptionError, KmsUnavailableError } from '../errors';
 import type { FieldEncryptionErrorCode } from '../errors';
 import type { KeyRecord } from './key-record';
+import { requireProvenDates, takesAway } from './key-state-mac';
 import type { KeyWrapper } from './key-wrapper';
 import { settleAll } from './settle-all';
 
@@ -16,7 +17,7 @@ const CONCURRENCY = 4;
 
 /**
  * Those of the keys that do not unwrap, whose row was edited, or that somebody without the KMS could
- * have made. What is marked as destroyed has nothing to prove.
+ * have made. What was destroyed is erased, and has nothing to prove.
  *
  * @throws {@link KmsUnavailableError} while nothing can be said, and what is no error of this library
  */
@@ -25,10 +26,13 @@ export async function unprovenKeys(
   records: readonly KeyRecord[],
 ): Promise<UnprovenKey[]> {
   const unproven: UnprovenKey[] = [];
-  const claims = records.filter(({ state }) => state !== 'destroyed');
+  const claims = records.filter(({ state, stateMac, wrapped }) =>
+    state === 'destroyed' ? stateMac.length > 0 && wrapped.length > 0 : true,
+  );
   await settleAll(claims, CONCURRENCY, async (record) => {
     try {
-      await wrapper.unwrap(record);
+      const { authenticateState } = await wrapper.unwrap(record);
+      if (takesAway(record.state)) requireProvenDates(record, authenticateState);
     } catch (error) {
       if (!(error instanceof FieldEncryptionError) || error instanceof KmsUnavailableError) {
         throw error;

@@ -89,11 +89,18 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
   }
 }
 
-/** What is no JSON was edited, and the seal will not hold. */
+/** What is no object in JSON was edited, and the seal will not hold. */
 function countsOf(json: string): Record<string, number> {
   try {
-    return JSON.parse(json) as Record<string, number>;
+    const counts: unknown = JSON.parse(json);
+    if (isCounts(counts)) return counts;
   } catch {
-    return { unreadable: 0 };
+    // As for any other text.
   }
+  return { unreadable: 0 };
+}
+
+function isCounts(value: unknown): value is Record<string, number> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  return Object.values(value).every((count) => typeof count === 'number');
 }

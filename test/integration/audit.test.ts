@@ -303,6 +303,101 @@ describeEachDatabase('The audit log', (kind) => {
     expect(await fieldEncryption(off).audit.list()).toEqual([]);
   });
 
+  it('tells that it was emptied together with its key, also after a new one was begun', async () => {
+    await sql('DELETE FROM field_encryption_audit');
+    await sql(`DELETE FROM data_keys WHERE purpose = 'audit'`);
+    const emptied = { ok: false, broken: { seq: 1, problem: 'truncated' } };
+    expect(await verify()).toMatchObject(emptied);
+    const fresh = fieldEncryption(await connect());
+    expect(await fresh.audit.verify()).toMatchObject(emptied);
+
+    const [{ id } = { id: '' }] = await fresh.keys.list();
+    await fresh.keys.rotate();
+    const begun = await fresh.audit.verify();
+    expect(begun).toMatchObject({ ok: false, broken: null });
+    expect(begun.keys).toContainEqual(expect.objectContaining({ logged: null, found: 'active' }));
+    expect(begun.keys).not.toContainEqual(expect.objectContaining({ keyId: id }));
+    await fresh.keys.acceptEpoch(10, { reason: 'the log was lost' });
+    expect(await fresh.audit.verify()).toMatchObject({ ok: true });
+  });
+
+  it('is not begun again by a process that has seen entries', async () => {
+    await sql('DELETE FROM field_encryption_audit');
+    const refused = { code: 'ERR_KEY_STATE', retryable: false };
+    const rotate = () => fieldEncryption(dataSource).keys.rotate();
+    expect(await rejection(rotate())).toMatchObject(refused);
+    await sql(`DELETE FROM data_keys WHERE purpose = 'audit'`);
+    expect(await rejection(rotate())).toMatchObject(refused);
+    expect(await operations()).toEqual([]);
+  });
+
+  it('names the entry whose counts are no numbers by name', async () => {
+    for (const counts of ['null', '[]', '7', '{"rows":"many"}']) {
+      await sql(`UPDATE field_encryption_audit SET counts = '${counts}' WHERE seq = 2`);
+      expect(await verify()).toMatchObject({ ok: false, broken: { seq: 2, problem: 'edited' } });
+    }
+  });
+
+  it('lets a key be revoked, and nothing else, after an entry that none can follow', async () => {
+    const { keys } = fieldEncryption(dataSource);
+    const [{ id } = { id: '' }] = await keys.list();
+    await sql('UPDATE field_encryption_audit SET seq = 2147483647 WHERE seq = 3');
+    for (const operation of [() => keys.rotate(), () => keys.suspend(id)]) {
+      const error = await rejection(operation());
+      expect(error).toMatchObject({ code: 'ERR_KEY_STATE', retryable: false });
+      expect(error.message).toContain('audit verify');
+    }
+    expect(await keys.revoke(id)).toMatchObject({
+      key: { state: 'compromised' },
+      replacement: { state: 'active' },
+    });
+  });
+
+  it('goes by no date of a revocation that is not proven', async () => {
+    const { keys } = fieldEncryption(dataSource);
+    const [{ id } = { id: '' }] = await keys.list();
+    await keys.revoke(id);
+    await fieldEncryption(dataSource).reencrypt();
+    const long = '2001-01-01 00:00:00';
+    const forge = (): Promise<unknown> =>
+      sql(`UPDATE data_keys SET deactivated_at = '${long}' WHERE id = '${id}'`);
+    await sql(`UPDATE data_keys SET state_mac = '' WHERE id = '${id}'`);
+    await forge();
+    expect(await rejection(keys.destroy(id))).toMatchObject({ retryable: true });
+    expect(await verify()).toMatchObject({ ok: true });
+
+    await forge();
+    const edited = { code: 'ERR_KEY_STATE', retryable: false };
+    expect(await rejection(keys.destroy(id))).toMatchObject(edited);
+    expect(await verify()).toMatchObject({ ok: false, unproven: [{ keyId: id }] });
+    expect(await keys.destroy(id, { graceMs: 0 })).toMatchObject({ key: { state: 'destroyed' } });
+  });
+
+  it('leaves a key alone whose wait is no number of milliseconds', async () => {
+    const { keys } = fieldEncryption(dataSource);
+    const [{ id } = { id: '' }] = await keys.list();
+    await keys.revoke(id);
+    for (const wait of [NaN, -1, 0.5, Infinity]) {
+      for (const option of ['graceMs', 'waitMs']) {
+        for (const work of [
+          keys.destroy(id, { [option]: wait }),
+          keys.maintain({ [option]: wait }),
+        ]) {
+          const error = await rejection(work);
+          expect(error).toBeInstanceOf(ConfigurationError);
+          expect(error.message).toContain(option);
+        }
+      }
+    }
+  });
+
+  it('has a save told that all data keys are lost, rather than to try again', async () => {
+    await sql(`DELETE FROM data_keys WHERE purpose = 'data'`);
+    const fresh = await connect();
+    const error = await rejection(fresh.getRepository(Note).save({ id: 2, text: 'two' }));
+    expect(error).toMatchObject({ code: 'ERR_KEY_NOT_FOUND', retryable: false });
+  });
+
   it('makes no new key while its own is missing', async () => {
     await sql(`DELETE FROM data_keys WHERE purpose = 'audit'`);
     const fresh = await connect();
