@@ -275,13 +275,13 @@ describePostgresAndSqlite('The doctor', (kind: DatabaseKind) => {
     disposals.push(() => (dataSource.createQueryBuilder = own));
     dataSource.createQueryBuilder = ((...args: Parameters<typeof own>) => {
       const builder = own.apply(dataSource, args);
-      let condition: unknown;
       const where = builder.where.bind(builder);
-      builder.where = (...conditions) => {
-        [condition] = conditions;
-        return where(...conditions);
+      builder.where = (condition, ...rest) => {
+        if (JSON.stringify(condition).includes('looks for')) {
+          builder.getQueryAndParameters = () => ['SELECT', [condition]];
+        }
+        return where(condition, ...rest);
       };
-      builder.getQueryAndParameters = () => ['SELECT', [condition]];
       return builder;
     }) as typeof own;
     expect(await codes(dataSource)).toEqual(['LOOKUPS_NOT_ENCRYPTED']);
