@@ -10,7 +10,7 @@ import {
   partsOf,
   sortsByPosition,
 } from './sql-clauses';
-import { isKeyword, isSymbol } from './sql-nodes';
+import { asName, isKeyword, isSymbol } from './sql-nodes';
 import type { SqlNode } from './sql-nodes';
 import { merged, Scope, UNKNOWN } from './sql-sources';
 import type { Catalog, Source } from './sql-sources';
@@ -182,7 +182,7 @@ export class SqlCheck {
   /** Adds the source that begins at a node, and answers the last node that belongs to it. */
   #source(nodes: readonly SqlNode[], start: number, scope: Scope): number {
     let at = start;
-    const node = nodes[at];
+    const node = asName(nodes[at]);
     let source = UNKNOWN;
     const names: string[] = [];
     if (node?.kind === 'group') {
@@ -200,8 +200,10 @@ export class SqlCheck {
       source = this.#table(node.parts);
       names.push(node.parts.join('.'), node.parts.at(-1) ?? '');
     }
+    // PostgreSQL has it after tables that others inherit from.
+    if (isSymbol(nodes[at + 1], '*')) at += 1;
     if (isKeyword(nodes[at + 1], 'as')) at += 1;
-    const alias = nodes[at + 1];
+    const alias = asName(nodes[at + 1]);
     if (isAlias(alias)) {
       names.push(alias.parts.join('.'));
       at += 1;
