@@ -60,6 +60,8 @@ function remedy({ policy: { entity, property } }: EncryptedColumn, clause: strin
     case 'a derived table':
     case 'a sub-query':
       return 'Select other columns there, such as the primary key, and join the entity by it';
+    case 'a value':
+      return `Give the value of ${property} itself, from which its index columns are computed, too`;
     case 'a statement':
       return (
         'Make it with a query builder of the copy of TypeORM that has made the DataSource ' +

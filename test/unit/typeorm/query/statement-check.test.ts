@@ -84,13 +84,23 @@ describe('the check of hand-written SQL', () => {
     expect(build(sql)).toThrow(UnsupportedQueryError);
   });
 
-  it.each(["'x', 'email' = 'b'", "'x', ('email', 'name') = ('b', 'c')"])(
-    'sees that the value %j assigns another one as well',
-    (sql) => {
-      const update = world.ds.createQueryBuilder().update(Patient);
-      expect(() => update.set({ name: () => sql }).getQuery()).toThrow(UnsupportedQueryError);
-    },
-  );
+  it.each([
+    "'x', 'email' = 'b'",
+    "'x', ('email', 'name') = ('b', 'c')",
+    `'x', "email_bidx" = 'b'`,
+    "'x', 'EMAIL_bidx' = 'b'",
+    "'x', ssn_bidx = 'b'",
+    'email_bidx',
+  ])('sees that the value %j assigns another one as well', (sql) => {
+    const update = world.ds.createQueryBuilder().update(Patient);
+    expect(() => update.set({ name: () => sql }).getQuery()).toThrow(UnsupportedQueryError);
+  });
+
+  it('refuses to overwrite an index column without its property', () => {
+    const insert = () => world.ds.createQueryBuilder().insert().into(Patient);
+    expect(() => insert().orUpdate(['ssn_bidx'], ['id'])).toThrow(/Name "social_no" instead/);
+    expect(() => insert().orUpdate(['social_no', 'ssn_bidx'], ['id'])).not.toThrow();
+  });
 
   // Each of them would take minutes if it were looked at anew for every name in it.
   it.each<[string, string]>([
