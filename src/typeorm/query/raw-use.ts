@@ -49,6 +49,20 @@ export function rawUse(column: EncryptedColumn, clause: string): UnsupportedQuer
   );
 }
 
+/** The error of hand-written SQL in which an encrypted column could stand unseen. */
+export function hiddenUse(
+  column: EncryptedColumn,
+  clause: string,
+  what: string,
+): UnsupportedQueryError {
+  const { entity, property } = column.policy;
+  return new UnsupportedQueryError(
+    `${clause} written as SQL has ${what}, which could name an encrypted column such as ` +
+      `${describeColumn(column)} unseen. Write plain names, or run it with query() if it uses none.`,
+    { entity, property },
+  );
+}
+
 function remedy({ policy: { entity, property } }: EncryptedColumn, clause: string): string {
   switch (clause) {
     case 'a where condition':

@@ -2,10 +2,11 @@ import type { EncryptedColumn, EncryptedEntity } from '../encrypted-column';
 import type { Installation } from '../installation';
 import type { Expressions } from './any-query-builder';
 import { entitySource, Tables, writtenSource } from './entity-tables';
+import { assertNamesSeen, mentionsRow } from './hidden-names';
 import { rawFragments } from './raw-fragments';
 import { rawUse } from './raw-use';
 import { SqlCheck } from './sql-check';
-import { isKeyword, sqlNodes } from './sql-nodes';
+import { asName, isKeyword, sqlNodes } from './sql-nodes';
 import type { SqlNode } from './sql-nodes';
 import { Scope, UNKNOWN } from './sql-sources';
 import type { Source } from './sql-sources';
@@ -36,9 +37,14 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
   let scope: Scope | undefined;
   let writes: Scope | undefined;
   for (const { sql, clause } of fragments) {
+    assertNamesSeen({ sql, clause }, installation, entities[0]);
     if (POSITION.test(sql)) assertNoneSelected(expressions, installation, clause);
     // Nearly all fragments concern no encrypted column, and need not be taken apart to know it.
-    if (!mentions(sql, names) && !readsEncryptedTable(sql, installation)) continue;
+    const isConcerned =
+      mentions(sql, names) ||
+      mentionsRow(sql.toLowerCase(), expressions, installation) ||
+      readsEncryptedTable(sql, installation);
+    if (!isConcerned) continue;
     const check = new SqlCheck(Tables.of(installation), clause, derived?.named);
     const nodes = sqlNodes(sql);
     scope ??= scopeOf(expressions, installation, derived);
@@ -91,8 +97,10 @@ function derivedTables(
   if (derived.length === 0 && commonTableExpressions.length === 0) return undefined;
   const tables = Tables.of(installation);
   const named = new Map<string, Source>();
-  const outputs = (sql: string): Source =>
-    new SqlCheck(tables, 'a derived table', named).statement(sqlNodes(sql));
+  const outputs = (sql: string): Source => {
+    assertNamesSeen({ sql, clause: 'a derived table' }, installation);
+    return new SqlCheck(tables, 'a derived table', named).statement(sqlNodes(sql));
+  };
   for (const { queryBuilder, alias, options } of commonTableExpressions) {
     const source = outputs(
       typeof queryBuilder === 'string' ? queryBuilder : queryBuilder.getQuery(),
@@ -102,11 +110,17 @@ function derivedTables(
   }
   const byAlias = new Map<string, Source>();
   for (const { name, subQuery, tablePath } of derived) {
-    const path = tablePath?.toLowerCase() ?? '';
-    const table = (): Source => named.get(path) ?? tables.source(path.split('.')) ?? UNKNOWN;
+    const parts = partsOfPath(tablePath ?? '');
+    const table = (): Source => named.get(parts.join('.')) ?? tables.source(parts) ?? UNKNOWN;
     byAlias.set(name.toLowerCase(), subQuery === undefined ? table() : outputs(subQuery));
   }
   return { byAlias, named };
+}
+
+/** The path of a table may be quoted. */
+function partsOfPath(path: string): readonly string[] {
+  const [node, ...others] = sqlNodes(path).map((each) => asName(each));
+  return node?.kind === 'name' && others.length === 0 ? node.parts : path.toLowerCase().split('.');
 }
 
 /** Ciphertext under another name looks like a value. */
