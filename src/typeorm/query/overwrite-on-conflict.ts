@@ -61,7 +61,7 @@ function refuseIndexColumns(entity: EncryptedEntity, overwrite: unknown, conflic
       throw refused(
         encrypted,
         `its index column "${column.databaseName}" cannot be overwritten by itself. ` +
-          `Name "${encrypted.column.databaseName}" instead, which its index columns follow.`,
+          `Write ${encrypted.policy.property} instead, and name "${encrypted.column.databaseName}" to overwrite.`,
       );
     }
   }
