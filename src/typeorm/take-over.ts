@@ -72,7 +72,8 @@ export function takeOver(context: TakeOverContext): EncryptedColumns {
 }
 
 function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
-  const names = columns.flatMap(({ column }) => [column.databaseName, column.propertyPath]);
+  const named = columns.flatMap(({ column, indexes }) => [column, ...indexes.map((i) => i.column)]);
+  const names = named.flatMap((column) => [column.databaseName, column.propertyPath]);
   return {
     columns,
     byPropertyPath: new Map(columns.map((c) => [c.column.propertyPath, c])),

@@ -163,6 +163,43 @@ describeEachDatabase('SQL that reads an encrypted table by itself', (database) =
     }
   });
 
+  if (database.type === 'postgres') {
+    it.each([
+      "to_jsonb(p)->>'email' = :v",
+      'row_to_json(p)::text LIKE :v',
+      'p::text = :v',
+      '"p"::text = :v',
+      '(p.*)::text = :v',
+      'p.*::text = :v',
+      'email(p) = :v',
+      'p.U&"\\0065mail" = :v',
+      "query_to_xml('select email from patient', true, true, '')::text = :v",
+    ])('refuses %j, which names no encrypted column as such', async (sql) => {
+      await expectRefused(world, () => patients().where(sql, v).getMany());
+      await expectRefused(world, () =>
+        patients().select('p.id').orderBy(sql.replace('= :v', '')).getMany(),
+      );
+    });
+
+    it('refuses a function that reads what a text says from any entity', async () => {
+      const sql = "query_to_xml('select 1', true, true, '')::text <> ''";
+      const named = { entity: 'Clinic', property: 'licence' };
+      await expectRefused(world, () => boxes().where(sql).getMany(), named);
+    });
+
+    it('refuses the row of a table that is changed', async () => {
+      const change = any()
+        .update(Patient)
+        .set({ name: () => 'to_jsonb(patient)::text' });
+      await expectRefused(world, () => change.where('id = 1').execute());
+    });
+  }
+
+  it('refuses conditions on a table by its quoted name', async () => {
+    const query = any().select('x.id').from('"patient"', 'x').where('x.email = :v', v);
+    await expectRefused(world, () => query.getRawMany());
+  });
+
   if (typeormMajor === 1) {
     it('refuses INSERT … SELECT of an encrypted column into one that is not', async () => {
       const insert = any().insert().into(Mailbox, ['email', 'owner']) as never as {

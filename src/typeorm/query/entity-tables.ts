@@ -15,6 +15,16 @@ export function entitySource(metadata: EntityMetadata, { encryptedEntity }: Inst
   return { encrypted, plain: new Set(plain) };
 }
 
+/** The same for SQL that writes, where tokens may not be named either: the library computes them. */
+export function writtenSource(metadata: EntityMetadata, installation: Installation): Source {
+  const { encrypted, plain } = entitySource(metadata, installation);
+  const all = new Map(encrypted);
+  for (const each of installation.encryptedEntity(metadata)?.columns ?? []) {
+    for (const { column } of each.indexes) for (const name of namesOf(column)) all.set(name, each);
+  }
+  return { encrypted: all, plain: new Set([...plain].filter((name) => !all.has(name))) };
+}
+
 function namesOf({
   propertyPath,
   databaseName,

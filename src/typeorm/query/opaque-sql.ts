@@ -1,7 +1,7 @@
 import type { EncryptedColumn } from '../encrypted-column';
 import { isHarmless } from './raw-use';
 import { withinGroups } from './sql-clauses';
-import { isKeyword } from './sql-nodes';
+import { asName, isKeyword } from './sql-nodes';
 import type { SqlNode } from './sql-nodes';
 import { UNKNOWN } from './sql-sources';
 import type { Catalog } from './sql-sources';
@@ -11,7 +11,8 @@ import type { Catalog } from './sql-sources';
  * encrypted table and one of its encrypted columns, or all columns.
  */
 export function opaqueUse(nodes: readonly SqlNode[], tables: Catalog): EncryptedColumn | undefined {
-  const lists = [...withinGroups(nodes)];
+  // Any string may be a name, where it is not understood what stands around it.
+  const lists = [...withinGroups(nodes)].map((list) => list.map((node) => asName(node)));
   const encrypted = encryptedNamed(lists, tables);
   const [any] = encrypted.values();
   if (any === undefined) return undefined;

@@ -20,14 +20,16 @@ interface InOneObject {
  * What `orUpdate` is told, with the index columns of encrypted ones overwritten along with them, and
  * encrypted columns as the conflict target replaced by their unique blind index.
  *
- * @throws {@link UnsupportedQueryError} for a conflict target without one, and for an encrypted
- * column that a parameter is to be stored in as it stands
+ * @throws {@link UnsupportedQueryError} for a conflict target without one, for an index column that is
+ * overwritten without its property, and for an encrypted column that a parameter is to be stored in as
+ * it stands
  */
 export function overwriteOnConflict(
   entity: EncryptedEntity,
   { overwrite, conflict }: OnConflict,
 ): OnConflict {
   if (typeof overwrite !== 'object' || overwrite === null || Array.isArray(overwrite)) {
+    refuseIndexColumns(entity, overwrite, conflict);
     refusePartOfTuple(entity, overwrite, conflict);
     return {
       overwrite: withIndexes(entity, overwrite),
@@ -36,6 +38,7 @@ export function overwriteOnConflict(
   }
   const inOne = overwrite as InOneObject;
   refuseParameters(entity, inOne.columns);
+  refuseIndexColumns(entity, inOne.overwrite, inOne.conflict_target);
   refusePartOfTuple(entity, inOne.overwrite ?? inOne.columns, inOne.conflict_target);
   return {
     overwrite: {
@@ -45,6 +48,27 @@ export function overwriteOnConflict(
     },
     conflict,
   };
+}
+
+/** A token without the value that it is of; `upsert` names both, or the property as its conflict path. */
+function refuseIndexColumns(entity: EncryptedEntity, overwrite: unknown, conflict: unknown): void {
+  if (!Array.isArray(overwrite)) return;
+  const named = new Set<unknown>([...(overwrite as unknown[]), ...listOf(conflict)]);
+  for (const encrypted of entity.columns) {
+    if (named.has(encrypted.column.databaseName)) continue;
+    for (const { column } of encrypted.indexes) {
+      if (!overwrite.includes(column.databaseName)) continue;
+      throw refused(
+        encrypted,
+        `its index column "${column.databaseName}" cannot be overwritten by itself. ` +
+          `Write ${encrypted.policy.property} instead, and name "${encrypted.column.databaseName}" to overwrite.`,
+      );
+    }
+  }
+}
+
+function listOf(names: unknown): readonly unknown[] {
+  return Array.isArray(names) ? (names as unknown[]) : [];
 }
 
 function withIndexes(entity: EncryptedEntity, overwrite: unknown): unknown {
@@ -88,7 +112,7 @@ function conflictColumn(entity: EncryptedEntity, name: string, all: readonly str
 function refusePartOfTuple(entity: EncryptedEntity, overwrite: unknown, conflict: unknown): void {
   if (!Array.isArray(overwrite)) return;
   const overwritten = new Set<unknown>(overwrite);
-  const same = new Set<unknown>(Array.isArray(conflict) ? conflict : []);
+  const same = new Set<unknown>(listOf(conflict));
   for (const { encrypted, indexed } of entity.uniqueIndexes) {
     if (indexed.uniqueWith.length === 0) continue;
     const tuple = namesOf([encrypted.column, ...indexed.uniqueWith]);

@@ -3,7 +3,7 @@ import type { EncryptedEntity } from '../encrypted-column';
 import type { Expressions } from './any-query-builder';
 
 /** Hand-written SQL, and where it stands. */
-interface Fragment {
+export interface Fragment {
   readonly sql: string;
   readonly clause: string;
 }

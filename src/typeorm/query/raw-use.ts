@@ -49,6 +49,20 @@ export function rawUse(column: EncryptedColumn, clause: string): UnsupportedQuer
   );
 }
 
+/** The error of hand-written SQL in which an encrypted column could stand unseen. */
+export function hiddenUse(
+  column: EncryptedColumn,
+  clause: string,
+  what: string,
+): UnsupportedQueryError {
+  const { entity, property } = column.policy;
+  return new UnsupportedQueryError(
+    `${clause} written as SQL has ${what}, which could name an encrypted column such as ` +
+      `${describeColumn(column)} unseen. Write plain names, or run it with query() if it uses none.`,
+    { entity, property },
+  );
+}
+
 function remedy({ policy: { entity, property } }: EncryptedColumn, clause: string): string {
   switch (clause) {
     case 'a where condition':
@@ -60,6 +74,8 @@ function remedy({ policy: { entity, property } }: EncryptedColumn, clause: strin
     case 'a derived table':
     case 'a sub-query':
       return 'Select other columns there, such as the primary key, and join the entity by it';
+    case 'a value':
+      return `Give the value of ${property} itself, from which its index columns are computed, too`;
     case 'a statement':
       return (
         'Make it with a query builder of the copy of TypeORM that has made the DataSource ' +

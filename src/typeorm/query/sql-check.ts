@@ -10,8 +10,8 @@ import {
   partsOf,
   sortsByPosition,
 } from './sql-clauses';
-import { isKeyword, isSymbol } from './sql-nodes';
-import type { SqlNode } from './sql-nodes';
+import { asName, isKeyword, isSymbol } from './sql-nodes';
+import type { SqlNode, StarNode } from './sql-nodes';
 import { merged, Scope, UNKNOWN } from './sql-sources';
 import type { Catalog, Source } from './sql-sources';
 
@@ -20,6 +20,9 @@ type Named = ReadonlyMap<string, Source>;
 
 /** Takes note of an encrypted column that is used as if it held its values, and where. */
 type OnUse = (column: EncryptedColumn, clause: string) => void;
+
+/** Clauses that may have `p.*` in them. */
+const SELECTIONS = ['a selection', 'RETURNING', 'a sub-query'];
 
 /** What stands before parentheses that follow nothing. */
 const NOTHING: SqlNode = { kind: 'symbol', text: '' };
@@ -63,10 +66,16 @@ export class SqlCheck {
     for (const [at, node] of nodes.entries()) {
       if (node.kind === 'group') this.#group(node.nodes, scope, nodes[at - 1]);
       else if (node.kind === 'name') this.#name(nodes, at, scope, within);
-      else if (node.kind === 'star' && within !== undefined && !isKeyword(within, 'count')) {
+      else if (node.kind === 'star' && this.#usesAll(node, within)) {
         this.#refuseAll(starSources(scope, node.qualifier), this.#clause);
       }
     }
+  }
+
+  /** Whether `*` is more than a selection of all columns, or what COUNT has. */
+  #usesAll({ qualifier }: StarNode, within: SqlNode | undefined): boolean {
+    if (within !== undefined) return !isKeyword(within, 'count');
+    return qualifier !== undefined && !SELECTIONS.includes(this.#clause);
   }
 
   #opaque(nodes: readonly SqlNode[]): Source {
@@ -103,9 +112,7 @@ export class SqlCheck {
     // The tables that FOR UPDATE OF locks are named like rows.
     const column =
       scope.column(node.parts) ??
-      (scope.outer === undefined || isKeyword(nodes[at - 1], 'of')
-        ? undefined
-        : scope.wholeRow(node.parts));
+      (isKeyword(nodes[at - 1], 'of') ? undefined : scope.wholeRow(node.parts));
     if (column === undefined || isHarmless(nodes, at, column)) return;
     if (nodes.length === 1 && isKeyword(within, 'count')) return;
     this.#onUse(column, this.#clause);
@@ -182,7 +189,7 @@ export class SqlCheck {
   /** Adds the source that begins at a node, and answers the last node that belongs to it. */
   #source(nodes: readonly SqlNode[], start: number, scope: Scope): number {
     let at = start;
-    const node = nodes[at];
+    const node = asName(nodes[at]);
     let source = UNKNOWN;
     const names: string[] = [];
     if (node?.kind === 'group') {
@@ -200,8 +207,10 @@ export class SqlCheck {
       source = this.#table(node.parts);
       names.push(node.parts.join('.'), node.parts.at(-1) ?? '');
     }
+    // PostgreSQL has it after tables that others inherit from.
+    if (isSymbol(nodes[at + 1], '*')) at += 1;
     if (isKeyword(nodes[at + 1], 'as')) at += 1;
-    const alias = nodes[at + 1];
+    const alias = asName(nodes[at + 1]);
     if (isAlias(alias)) {
       names.push(alias.parts.join('.'));
       at += 1;

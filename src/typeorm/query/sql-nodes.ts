@@ -18,7 +18,7 @@ export interface GroupNode {
   readonly nodes: readonly SqlNode[];
 }
 
-/** What names nothing: a value, a parameter, an operator, a comma. */
+/** What names nothing: a value, a parameter, an operator, a comma. Strings begin with their quote. */
 export interface OtherNode {
   readonly kind: 'parameter' | 'value' | 'symbol';
   readonly text: string;
@@ -31,7 +31,8 @@ const MAX_DEPTH = 200;
 
 const WORD = /[\p{L}_][\p{L}\p{N}_$]*/uy;
 const DOT = /\s*\.\s*/y;
-const QUOTE = /["`]/;
+/** SQLite takes strings for names where only a name can stand. */
+const QUOTE = /["`']/;
 const NUMBER = /\d[\w.]*/y;
 const PARAMETER = /:(?:\.\.\.)?[\w.]+/y;
 const CAST = /::\s*[\w".]+/y;
@@ -43,6 +44,9 @@ const DOLLAR_QUOTE = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy;
 
 /** SQLite has them around names, and PostgreSQL after names of arrays. */
 const BRACKETS = '[]';
+
+/** What follows these is a name, even as a string. */
+const BEFORE_NAME = ['from', 'join', 'into', 'update', 'only', 'table', 'as'];
 
 /** After these, and at the beginning, `*` selects; elsewhere it multiplies. */
 const BEFORE_STAR = new Set(['select', 'distinct', 'all', 'returning']);
@@ -105,9 +109,28 @@ class SqlScanner {
   #string(start: number, escape?: string): boolean {
     const end = this.#endOfQuoted(start, escape);
     if (end === undefined) return this.#neverClosed();
+    if (escape === undefined && this.#isNamed(end)) return this.#name();
     this.#at = end;
-    this.#nodes.push({ kind: 'value', text: '' });
+    const text = escape === undefined ? this.#sql.slice(start, end - 1) : '';
+    this.#nodes.push({ kind: 'value', text });
     return true;
+  }
+
+  /** Whether the string up to an end stands where only a name can. */
+  #isNamed(end: number): boolean {
+    DOT.lastIndex = end;
+    const [before, last] = [this.#nodes.at(-2), this.#nodes.at(-1)];
+    if (DOT.test(this.#sql) || isSymbol(last, '.')) return true;
+    if (isKeyword(last, 'from') && isKeyword(before, 'distinct')) return false;
+    return isKeyword(last, ...BEFORE_NAME);
+  }
+
+  /** What is assigned to is a name, even as a string. */
+  #nameAssigned(): void {
+    const nodes = this.#nodes;
+    const [before, last] = [nodes.at(-2), nodes.at(-1)];
+    if (last === undefined || !(isSymbol(before, ',') || isKeyword(before, 'set'))) return;
+    nodes[nodes.length - 1] = last.kind === 'group' ? withNames(last) : asName(last);
   }
 
   /** Where what is quoted from a place on is over. The quote itself stands in it twice. */
@@ -208,7 +231,10 @@ class SqlScanner {
     this.#at += 1;
     if (text === '(') this.#begin();
     else if (text === ')') this.#close();
-    else if (text === '*' && this.#selects()) {
+    else if (text === '=') {
+      this.#nameAssigned();
+      this.#nodes.push({ kind: 'symbol', text });
+    } else if (text === '*' && this.#selects()) {
       this.#nodes.push({ kind: 'star', qualifier: undefined });
     } else if (!BRACKETS.includes(text)) this.#nodes.push({ kind: 'symbol', text });
   }
@@ -231,8 +257,8 @@ class SqlScanner {
       return;
     }
     if (this.#open.length === 1) return;
-    const nodes = this.#open.pop() ?? [];
-    this.#nodes.push({ kind: 'group', nodes });
+    const group: GroupNode = { kind: 'group', nodes: this.#open.pop() ?? [] };
+    this.#nodes.push(isKeyword(this.#nodes.at(-1), 'using') ? withNames(group) : group);
   }
 
   /** What stands at this place in one form, and steps over it. */
@@ -242,6 +268,16 @@ class SqlScanner {
     if (found !== undefined) this.#at += found.length;
     return found;
   }
+}
+
+/** A string as the name that it is where only a name can stand; any other node as it is. */
+export function asName<Node extends SqlNode | undefined>(node: Node): Node | NameNode {
+  if (node?.kind !== 'value' || !node.text.startsWith("'")) return node;
+  return { kind: 'name', parts: [node.text.slice(1).toLowerCase()], isQuoted: true };
+}
+
+function withNames({ nodes }: GroupNode): GroupNode {
+  return { kind: 'group', nodes: nodes.map((node) => asName(node)) };
 }
 
 /** Whether a node is a keyword, or any of some. */

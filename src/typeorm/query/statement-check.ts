@@ -1,11 +1,13 @@
 import type { EncryptedColumn, EncryptedEntity } from '../encrypted-column';
 import type { Installation } from '../installation';
 import type { Expressions } from './any-query-builder';
-import { entitySource, Tables } from './entity-tables';
+import { entitySource, Tables, writtenSource } from './entity-tables';
+import { assertNamesSeen, mentionsRow } from './hidden-names';
 import { rawFragments } from './raw-fragments';
 import { rawUse } from './raw-use';
 import { SqlCheck } from './sql-check';
-import { sqlNodes } from './sql-nodes';
+import { asName, isKeyword, sqlNodes } from './sql-nodes';
+import type { SqlNode } from './sql-nodes';
 import { Scope, UNKNOWN } from './sql-sources';
 import type { Source } from './sql-sources';
 
@@ -33,13 +35,25 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
   if (fragments.length === 0) return;
   const names = namesOf(expressions, entities, derived);
   let scope: Scope | undefined;
+  let writes: Scope | undefined;
   for (const { sql, clause } of fragments) {
+    assertNamesSeen({ sql, clause }, installation, entities[0]);
     if (POSITION.test(sql)) assertNoneSelected(expressions, installation, clause);
     // Nearly all fragments concern no encrypted column, and need not be taken apart to know it.
-    if (!mentions(sql, names) && !readsEncryptedTable(sql, installation)) continue;
-    scope ??= scopeOf(expressions, installation, derived);
+    const isConcerned =
+      mentions(sql, names) ||
+      mentionsRow(sql.toLowerCase(), expressions, installation) ||
+      readsEncryptedTable(sql, installation);
+    if (!isConcerned) continue;
     const check = new SqlCheck(Tables.of(installation), clause, derived?.named);
-    check.expression(sqlNodes(sql), scope);
+    const nodes = sqlNodes(sql);
+    scope ??= scopeOf(expressions, installation, derived);
+    check.expression(nodes, scope);
+    const written = writtenNodes(nodes, clause);
+    if (written.length > 0) {
+      writes ??= scopeOf(expressions, installation, derived, writtenSource);
+      check.expression(written, writes);
+    }
   }
 }
 
@@ -83,8 +97,10 @@ function derivedTables(
   if (derived.length === 0 && commonTableExpressions.length === 0) return undefined;
   const tables = Tables.of(installation);
   const named = new Map<string, Source>();
-  const outputs = (sql: string): Source =>
-    new SqlCheck(tables, 'a derived table', named).statement(sqlNodes(sql));
+  const outputs = (sql: string): Source => {
+    assertNamesSeen({ sql, clause: 'a derived table' }, installation);
+    return new SqlCheck(tables, 'a derived table', named).statement(sqlNodes(sql));
+  };
   for (const { queryBuilder, alias, options } of commonTableExpressions) {
     const source = outputs(
       typeof queryBuilder === 'string' ? queryBuilder : queryBuilder.getQuery(),
@@ -94,11 +110,17 @@ function derivedTables(
   }
   const byAlias = new Map<string, Source>();
   for (const { name, subQuery, tablePath } of derived) {
-    const path = tablePath?.toLowerCase() ?? '';
-    const table = (): Source => named.get(path) ?? tables.source(path.split('.')) ?? UNKNOWN;
+    const parts = partsOfPath(tablePath ?? '');
+    const table = (): Source => named.get(parts.join('.')) ?? tables.source(parts) ?? UNKNOWN;
     byAlias.set(name.toLowerCase(), subQuery === undefined ? table() : outputs(subQuery));
   }
   return { byAlias, named };
+}
+
+/** The path of a table may be quoted. */
+function partsOfPath(path: string): readonly string[] {
+  const [node, ...others] = sqlNodes(path).map((each) => asName(each));
+  return node?.kind === 'name' && others.length === 0 ? node.parts : path.toLowerCase().split('.');
 }
 
 /** Ciphertext under another name looks like a value. */
@@ -169,6 +191,14 @@ function namesOf(
   ];
 }
 
+/** What may assign to columns: a value, which may go on after a comma, and what follows DO. */
+function writtenNodes(nodes: readonly SqlNode[], clause: string): readonly SqlNode[] {
+  if (clause === 'a value') return nodes;
+  if (clause !== 'ON CONFLICT') return [];
+  const start = nodes.findIndex((node) => isKeyword(node, 'do'));
+  return start < 0 ? [] : nodes.slice(start);
+}
+
 function mentions(sql: string, names: readonly string[]): boolean {
   const lower = sql.toLowerCase();
   return names.some((name) => lower.includes(name));
@@ -198,6 +228,7 @@ function scopeOf(
   { aliases, selects }: Expressions,
   installation: Installation,
   derived: DerivedTables | undefined,
+  sourceOf = entitySource,
 ): Scope {
   const scope = new Scope();
   for (const [name, source] of derived?.byAlias ?? []) scope.add(name, source);
@@ -205,7 +236,7 @@ function scopeOf(
   for (const alias of aliases) {
     if (!alias.hasMetadata) continue;
     const { metadata, name } = alias;
-    const source = entitySource(metadata, installation);
+    const source = sourceOf(metadata, installation);
     for (const qualifier of new Set([metadata.tableName, metadata.tablePath, name])) {
       scope.add(qualifier.toLowerCase(), source);
     }

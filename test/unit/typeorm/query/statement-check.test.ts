@@ -34,6 +34,7 @@ describe('the check of hand-written SQL', () => {
     ['a function of the name', "email('x') = 1"],
     ['another qualifier', 'q.email = 1'],
     ['another schema', 'other.p2.email = 1'],
+    ['a string that is the name', "p.name = 'email' AND p.name IS DISTINCT FROM 'email'"],
   ])('steps over %s', (_title, sql) => {
     expect(build(sql)).not.toThrow();
   });
@@ -65,8 +66,40 @@ describe('the check of hand-written SQL', () => {
     ['a count of something else', 'COUNT(p.name) = p.email'],
     ['a count of distinct values', 'COUNT(DISTINCT p.email) = 1'],
     ['a count of an expression', 'COUNT(p.email + 1) = 1'],
+    ['a string after a dot', "p.'email' = 'b'"],
+    ['a string before a dot', "'p'.'email' = 'b'"],
+    ['a string with space around the dot', "p . 'EMAIL' = 'b'"],
+    ['a string with a comment around the dot', "p/**/./**/'email' = 'b'"],
+    ['a table alias that is a string', "1 IN (SELECT 1 FROM patient 'q' WHERE q.email = 'b')"],
+    ['a table that is a string', "1 IN (SELECT 1 FROM 'patient' q WHERE q.'email' = 'b')"],
+    ['a further table that is a string', "1 IN (SELECT 1 FROM v, 'patient' q WHERE q.email = 1)"],
+    ['a column for a join that is a string', "1 IN (SELECT 1 FROM v JOIN patient USING ('email'))"],
+    ['a table with those that inherit', "1 IN (SELECT 1 FROM patient * q WHERE q.email = 'b')"],
+    ['one table only', "1 IN (SELECT 1 FROM only(patient) q WHERE q.email = 'b')"],
+    [
+      'a join in parentheses',
+      "1 IN (SELECT 1 FROM (patient CROSS JOIN plain w) z WHERE z.email = 'b')",
+    ],
   ])('sees a reference after or in %s', (_title, sql) => {
     expect(build(sql)).toThrow(UnsupportedQueryError);
+  });
+
+  it.each([
+    "'x', 'email' = 'b'",
+    "'x', ('email', 'name') = ('b', 'c')",
+    `'x', "email_bidx" = 'b'`,
+    "'x', 'EMAIL_bidx' = 'b'",
+    "'x', ssn_bidx = 'b'",
+    'email_bidx',
+  ])('sees that the value %j assigns another one as well', (sql) => {
+    const update = world.ds.createQueryBuilder().update(Patient);
+    expect(() => update.set({ name: () => sql }).getQuery()).toThrow(UnsupportedQueryError);
+  });
+
+  it('refuses to overwrite an index column without its property', () => {
+    const insert = () => world.ds.createQueryBuilder().insert().into(Patient);
+    expect(() => insert().orUpdate(['ssn_bidx'], ['id'])).toThrow(/Write ssn instead.*"social_no"/);
+    expect(() => insert().orUpdate(['social_no', 'ssn_bidx'], ['id'])).not.toThrow();
   });
 
   // Each of them would take minutes if it were looked at anew for every name in it.
