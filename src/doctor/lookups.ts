@@ -10,8 +10,10 @@ import { finding } from './finding';
 /** An index of the database that begins with a column of tokens. */
 interface DatabaseIndex {
   readonly unique: boolean;
-  /** Over that column alone, over all rows, and ready. */
+  /** Over all rows, and ready. */
   readonly whole: boolean;
+  /** NULL for an expression. */
+  readonly columns: readonly (string | null)[];
 }
 
 /** Whether each blind index has an index of the database, and lookups go through it. */
@@ -38,11 +40,13 @@ async function lookup(
 ): Promise<Finding[]> {
   const name = indexed.column.databaseName;
   const indexes = await indexesOn(runner, table, name);
-  if (indexed.policy.unique && !indexes.some(({ unique, whole }) => unique && whole)) {
+  if (indexed.policy.unique && !indexes.some(keepsUnique(indexed))) {
+    const others = indexed.uniqueWith.map(({ databaseName }) => databaseName);
+    const tuple = others.length === 0 ? '' : ` together with ${others.join(', ')}`;
     return [
       finding(
         'INDEX_NOT_UNIQUE',
-        `${describeColumn(encrypted)}: nothing in the database keeps the tokens in ${name} unique.`,
+        `${describeColumn(encrypted)}: nothing in the database keeps the tokens in ${name} unique${tuple}.`,
         'Write the index with migration:generate and run it; it fails where there are duplicates already.',
       ),
     ];
@@ -66,6 +70,16 @@ async function lookup(
   ];
 }
 
+/** One over other columns as well lets duplicates in; one over fewer refuses what is none. */
+function keepsUnique({ column, uniqueWith }: IndexedColumn): (index: DatabaseIndex) => boolean {
+  const wanted = new Set([column, ...uniqueWith].map(({ databaseName }) => databaseName));
+  return ({ unique, whole, columns }) =>
+    unique &&
+    whole &&
+    columns.length === wanted.size &&
+    columns.every((name) => name !== null && wanted.has(name));
+}
+
 function indexesOn(
   runner: QueryRunner,
   table: EncryptedTable,
@@ -83,7 +97,11 @@ async function postgresIndexes(
 ): Promise<DatabaseIndex[]> {
   return (await runner.query(
     `SELECT i.indisunique AS "unique",
-            i.indisvalid AND i.indpred IS NULL AND i.indnkeyatts = 1 AS whole
+            i.indisvalid AND i.indpred IS NULL AS whole,
+            ARRAY(SELECT k.attname::text
+                    FROM generate_series(0, i.indnkeyatts - 1) AS n
+                    LEFT JOIN pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = i.indkey[n]
+                   ORDER BY n) AS columns
        FROM pg_index i
        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
       WHERE i.indrelid = to_regclass($1) AND a.attname = $2`,
@@ -98,15 +116,16 @@ async function sqliteIndexes(
 ): Promise<DatabaseIndex[]> {
   const rows = (await runner.query(
     `SELECT l."unique" AS is_unique, l.partial AS is_partial,
-            (SELECT COUNT(*) FROM pragma_index_info(l.name)) AS columns
+            (SELECT json_group_array(c.name) FROM pragma_index_info(l.name) AS c) AS columns
        FROM pragma_index_list(?) AS l
        JOIN pragma_index_info(l.name) AS i ON i.seqno = 0
       WHERE i.name = ?`,
     [tableName, column],
-  )) as { is_unique: number; is_partial: number; columns: number }[];
+  )) as { is_unique: number; is_partial: number; columns: string }[];
   return rows.map(({ is_unique, is_partial, columns }) => ({
     unique: is_unique === 1,
-    whole: is_partial === 0 && columns === 1,
+    whole: is_partial === 0,
+    columns: JSON.parse(columns) as (string | null)[],
   }));
 }
 

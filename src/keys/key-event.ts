@@ -54,7 +54,7 @@ export type KeyEvent =
       readonly code: FieldEncryptionErrorCode;
     }
   | {
-      /** The anchor was empty, and begins with the key table as it is. */
+      /** The anchor was empty, and was written with the key table as it is. */
       readonly type: 'anchorBegun';
       readonly epoch: number;
     }

@@ -31,11 +31,16 @@ export interface ColumnUse {
   readonly column: string;
   readonly rows: number;
   readonly rowsUnderKey: number;
+  /**
+   * Rows that name a key which is not in the key table, and whose id may be a damaged one of this key.
+   * 0 for a root of the blind indexes: what cannot be read counts as needing it.
+   */
+  readonly rowsUnderUnknownKeys: number;
 }
 
 /** Counts, in every encrypted column, the rows that need a key, or the tokens that may be of a root. */
 export type CountUses<C> = (
-  key: Pick<KeyRecord, 'id' | 'purpose'>,
+  key: Pick<KeyRecord, 'id' | 'name' | 'purpose'>,
   connection: C,
 ) => Promise<readonly ColumnUse[]>;
 
@@ -150,7 +155,8 @@ export class KeyRetirement<C> {
     if ((await this.#parts.store.now()) >= atRest) return;
     throw new KeyStateError(
       `key ${id} was active until ${deactivatedAt.toISOString()}, and a process may still write with it ` +
-        `until ${atRest.toISOString()}, by the clock of the database. Try again then.`,
+        `until ${atRest.toISOString()}, by the clock of the database. Try again then; or, where no other process can have the key, ` +
+        'with `--grace 0` (`graceMs: 0`).',
       { keyId: id, retryable: true },
     );
   }
@@ -226,24 +232,41 @@ function sealsTheLog(id: string): KeyStateError {
   );
 }
 
-function isUnneeded(uses: readonly ColumnUse[]): boolean {
-  return uses.every(({ rowsUnderKey }) => rowsUnderKey === 0);
+/** Whether no row needs a key, as far as the rows say which key they need. */
+export function isUnneeded(uses: readonly ColumnUse[]): boolean {
+  return uses.every(
+    ({ rowsUnderKey, rowsUnderUnknownKeys }) => rowsUnderKey === 0 && rowsUnderUnknownKeys === 0,
+  );
 }
 
 function stillNeeded(
   { id, name, purpose, version }: KeyRecord,
   uses: readonly ColumnUse[],
 ): KeyStateError {
-  const needed = uses
-    .filter(({ rowsUnderKey }) => rowsUnderKey > 0)
-    .map(
-      ({ entity, property, rowsUnderKey }) => `${String(rowsUnderKey)} of ${entity}.${property}`,
-    );
-  return new KeyStateError(
-    `key ${id} ("${name}" version ${String(version)}) is needed by rows: ${needed.join(', ')}. ` +
-      `${purpose === 'data' ? 'Re-encrypt' : 'Reindex'} them first.`,
-    { keyId: id },
-  );
+  const title = `key ${id} ("${name}" version ${String(version)})`;
+  const needed = rowsByColumn(uses, 'rowsUnderKey');
+  const unknown = rowsByColumn(uses, 'rowsUnderUnknownKeys');
+  const reasons = [
+    needed === ''
+      ? ''
+      : `${title} is needed by rows: ${needed}. ${purpose === 'data' ? 'Re-encrypt' : 'Reindex'} them first.`,
+    unknown === ''
+      ? ''
+      : `${title} may be needed by rows that name a key which is not in the key table: ${unknown}. ` +
+        'Where the key id in them is damaged, they may be of this key. `field-encryption data verify` ' +
+        'lists them: repair them, write their values again, or delete them first.',
+  ];
+  return new KeyStateError(reasons.filter((reason) => reason !== '').join(' '), { keyId: id });
+}
+
+function rowsByColumn(
+  uses: readonly ColumnUse[],
+  counted: 'rowsUnderKey' | 'rowsUnderUnknownKeys',
+): string {
+  return uses
+    .filter((use) => use[counted] > 0)
+    .map((use) => `${String(use[counted])} of ${use.entity}.${use.property}`)
+    .join(', ');
 }
 
 /** Another process was first; what it did may be what was wanted. */

@@ -35,7 +35,8 @@ export async function indexUses(
         const { rows, needing } = await scan.count(rootId);
         const { entity, property } = encrypted.policy;
         const column = indexed.column.databaseName;
-        uses.push({ entity, property, table: tablePath, column, rows, rowsUnderKey: needing });
+        const counted = { rows, rowsUnderKey: needing, rowsUnderUnknownKeys: 0 };
+        uses.push({ entity, property, table: tablePath, column, ...counted });
       }
     }
   }

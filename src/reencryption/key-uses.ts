@@ -9,9 +9,9 @@ import { columnUses } from './status';
 export function keyUses(
   installation: Installation,
   runner: QueryRunner,
-  { id, purpose }: Pick<KeyRecord, 'id' | 'purpose'>,
+  key: Pick<KeyRecord, 'id' | 'name' | 'purpose'>,
 ): Promise<ColumnUse[]> {
-  return purpose === 'data'
-    ? columnUses(installation, runner, id)
-    : indexUses(installation, runner, id);
+  return key.purpose === 'data'
+    ? columnUses(installation, runner, key)
+    : indexUses(installation, runner, key.id);
 }

@@ -1,6 +1,7 @@
 import type { QueryRunner } from 'typeorm';
 import { keyIdOfPrefix } from '../format/data-key-id';
 import type { KeyInfo } from '../keys/key-info';
+import type { KeyRecord } from '../keys/key-record';
 import type { ColumnUse } from '../keys/key-retirement';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
@@ -50,21 +51,37 @@ export async function columnStatuses(
   return statuses;
 }
 
-/** Counts the rows that need one key, in every encrypted column. */
+/**
+ * Counts the rows that need one key, in every encrypted column, and those whose key is not in the table:
+ * where the id in such a row is damaged, it may be any key that its column was encrypted with.
+ */
 export async function columnUses(
   installation: Installation,
   runner: QueryRunner,
-  keyId: string,
+  { id, name }: Pick<KeyRecord, 'id' | 'name'>,
 ): Promise<ColumnUse[]> {
-  const statuses = await columnStatuses(installation, runner, []);
-  return statuses.map(({ entity, property, table, column, rows, keys }) => ({
-    entity,
-    property,
-    table,
-    column,
-    rows,
-    rowsUnderKey: keys.find((key) => key.keyId === keyId)?.rows ?? 0,
-  }));
+  const known = new Set((await installation.store.list(runner)).map((key) => key.id));
+  // A name that no column has any more was that of others, and nothing says of which.
+  const isGivenUp = !installation.columns.keyNames.includes(name);
+  const uses: ColumnUse[] = [];
+  for (const table of encryptedTables(installation)) {
+    for (const encrypted of table.columns) {
+      const counts = await countByPrefix(runner, table, encrypted);
+      const status = columnStatus(table, encrypted, counts, new Map());
+      const { entity, property, table: tableName, column, rows, keys } = status;
+      const mayBeOf = isGivenUp || encrypted.policy.keyName === name;
+      uses.push({
+        ...{ entity, property, table: tableName, column, rows },
+        rowsUnderKey: rowsOf(keys, ({ keyId }) => keyId === id),
+        rowsUnderUnknownKeys: mayBeOf ? rowsOf(keys, ({ keyId }) => !known.has(keyId)) : 0,
+      });
+    }
+  }
+  return uses;
+}
+
+function rowsOf(keys: readonly KeyCoverage[], counts: (key: KeyCoverage) => boolean): number {
+  return keys.filter(counts).reduce((sum, { rows }) => sum + rows, 0);
 }
 
 interface PrefixCount {

@@ -74,7 +74,7 @@ describe.each(DATABASES.filter(({ type }) => type !== 'postgres'))(
       const { keys } = fieldEncryption(dataSource);
       const [root] = await keys.indexRoots();
       const runner = dataSource.createQueryRunner();
-      const key = { id: root?.id ?? '', purpose: 'index' } as const;
+      const key = { id: root?.id ?? '', name: '', purpose: 'index' } as const;
       expect(await keyUses(installationOf(dataSource), runner, key)).toMatchObject([
         { property: 'email', rows: 1, rowsUnderKey: 1 },
         { property: 'phone', rows: 0 },

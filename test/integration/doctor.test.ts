@@ -32,6 +32,19 @@ class Patient {
   seal!: Buffer | null;
 }
 
+@Entity()
+class Member {
+  @PrimaryGeneratedColumn()
+  id!: number;
+
+  @Column()
+  tenant!: string;
+
+  @Encrypted({ check: true })
+  @BlindIndex({ normalize: 'email', uniqueWith: ['tenant'] })
+  email!: string;
+}
+
 const kek = temporaryKms();
 const CONFIGURED = { kms: kek.kms, application: 'clinic' };
 afterAll(kek.dispose);
@@ -215,6 +228,22 @@ describePostgresAndSqlite('The doctor', (kind: DatabaseKind) => {
       'CREATE INDEX ssn_index ON patient (ssn_bidx)',
     );
     expect(await codes(dataSource)).toEqual(['INDEX_NOT_UNIQUE']);
+  });
+
+  it('asks of a tuple that is unique for an index over exactly its columns', async () => {
+    const { dataSource } = await open({}, { entities: [Member] });
+    await fieldEncryption(dataSource).ready();
+    expect(await codes(dataSource)).toEqual([]);
+
+    const [index] = dataSource.getMetadata(Member).indices;
+    const columns = index?.columns.map(({ databaseName }) => `"${databaseName}"`) ?? [];
+    for (const over of [columns.slice(0, 1), [...columns, '"id"']]) {
+      await dataSource.query(`DROP INDEX "${index?.name ?? ''}"`);
+      await dataSource.query(
+        `CREATE UNIQUE INDEX "${index?.name ?? ''}" ON member (${over.join(', ')})`,
+      );
+      expect(await codes(dataSource)).toEqual(['INDEX_NOT_UNIQUE']);
+    }
   });
 
   it('reports an index that a lookup does not use', async () => {

@@ -235,6 +235,53 @@ describePostgresAndSqlite('Somebody who writes to the database', (kind) => {
     expect(events).toContainEqual(expect.objectContaining({ type: 'anchorBegun' }));
   });
 
+  it('is told of by an anchor that cannot be written: it has not begun, and says so at each start', async () => {
+    await running.destroy();
+    for (let starts = 0; starts < 2; starts += 1) {
+      const events: KeyEvent[] = [];
+      const nowhere = fileAnchor(join(folder, 'missing', 'anchor'));
+      await start({ anchor: nowhere, onEvent: (event) => events.push(event) });
+      const types = events.map(({ type }) => type);
+      expect(types).toContain('anchorFailed');
+      expect(types).not.toContain('anchorBegun');
+    }
+  });
+
+  it('leaves no failure behind when the DataSource is destroyed while the anchor is written', async () => {
+    const events: KeyEvent[] = [];
+    const behind = readFileSync(anchorPath(), 'utf8');
+    let cutOff: () => void = () => undefined;
+    const cut = new Promise<void>((_resolve, reject) => {
+      cutOff = () => {
+        reject(new Error('cut off'));
+      };
+    });
+    let begin: () => void = () => undefined;
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    let isSlow = false;
+    const slow: KeyTableAnchor = {
+      read: () => Promise.resolve(behind),
+      write: () => {
+        if (!isSlow) return Promise.resolve();
+        begin();
+        return cut;
+      },
+    };
+    const dataSource = await start({ anchor: slow, onEvent: (event) => events.push(event) });
+    await fieldEncryption(dataSource).ready();
+    isSlow = true;
+    await fieldEncryption(running).keys.rotate();
+    await useActive(dataSource);
+    const advanced = installationOf(dataSource).audit.anchor?.advance();
+    await begun;
+    await dataSource.destroy();
+    cutOff();
+    await advanced;
+    expect(events.map(({ type }) => type)).not.toContain('anchorFailed');
+  });
+
   it('is kept out by an anchor that is away: keys are not used until it was read', async () => {
     let away = true;
     const real = anchor();

@@ -14,7 +14,16 @@ describeEachDatabase('Taking keys out of use', (database) => {
   const db = useEncryptedDatabase(
     database,
     { entities: [Note], poolSize: 1 },
-    { keyPolicies: { '*': { owner: 'security', securityLevel: 'high', cryptoperiodDays: 365 } } },
+    {
+      keyPolicies: {
+        '*': {
+          owner: 'security',
+          securityLevel: 'high',
+          cryptoperiodDays: 365,
+          retention: { kind: 'untilReencrypted' },
+        },
+      },
+    },
   );
 
   async function activeId(): Promise<string> {
@@ -117,6 +126,35 @@ describeEachDatabase('Taking keys out of use', (database) => {
     await db.dataSource.destroy();
     await db.dataSource.initialize();
     expect(await stored()).toEqual([before, 4]);
+  });
+
+  it('destroys no key while rows name one that is not in the table: they may be of it', async () => {
+    const { dataSource } = db;
+    const { keys } = fieldEncryption(dataSource);
+    const id = await activeId();
+    await keys.rotate();
+    await fieldEncryption(dataSource).reencrypt();
+    const read = (): Promise<{ text: string }[]> =>
+      dataSource.query('SELECT text FROM note WHERE id = 2');
+    const [row] = await read();
+    const text = row?.text ?? '';
+    const damaged = `${text.slice(0, 5)}${text[5] === 'A' ? 'B' : 'A'}${text.slice(6)}`;
+    await dataSource.query(`UPDATE note SET text = '${damaged}' WHERE id = 2`);
+
+    const refused: unknown = await keys.destroy(id, { graceMs: 0 }).catch((e: unknown) => e);
+    expect(refused).toBeInstanceOf(KeyStateError);
+    expect(refused).toMatchObject({ keyId: id, retryable: false });
+    expect(String(refused)).toMatch(/not in the key table: 1 of Note\.text\..*data verify/);
+    expect(await keys.uses(id)).toMatchObject([
+      { property: 'text', rowsUnderKey: 0, rowsUnderUnknownKeys: 1 },
+      { property: 'scan', rowsUnderKey: 0, rowsUnderUnknownKeys: 0 },
+    ]);
+    const report = await keys.maintain({ graceMs: 0 });
+    expect(report).toMatchObject({ destroyed: [], failures: [] });
+    expect(report.stillNeeded.map((key) => key.id)).toContain(id);
+
+    await dataSource.query(`UPDATE note SET text = '${text}' WHERE id = 2`);
+    expect((await keys.destroy(id, { graceMs: 0 })).key.state).toBe('destroyed');
   });
 
   it('never destroys the active key', async () => {

@@ -1,5 +1,6 @@
 import { grouped } from '../../doctor/counted';
 import type { ColumnUse } from '../../keys/key-retirement';
+import { isUnneeded } from '../../keys/key-retirement';
 import { requireTransition } from '../../keys/key-state';
 import { confirm } from '../confirmation';
 import type { CommandResult } from '../output';
@@ -19,11 +20,11 @@ export async function keysDestroy(
   if (dryRun) {
     requireTransition(key, 'destroyed');
     const columns = await fieldEncryption.keys.uses(id);
-    const needed = columns.some(({ rowsUnderKey }) => rowsUnderKey > 0);
+    const needed = !isUnneeded(columns);
     return {
       document: { dryRun, key, needed, columns },
       text: [
-        needed ? `Would refuse: rows need ${title}.` : `Would destroy ${title}.`,
+        needed ? `Would refuse: rows need ${title}, or may.` : `Would destroy ${title}.`,
         columnsTable(columns),
         'Nothing was changed.',
       ].join('\n'),
@@ -50,12 +51,13 @@ export async function keysDestroy(
 
 function columnsTable(columns: readonly ColumnUse[]): string {
   return table(
-    ['PROPERTY', 'COLUMN', 'ROWS', 'UNDER THE KEY'],
-    columns.map(({ entity, property, table: name, column, rows, rowsUnderKey }) => [
+    ['PROPERTY', 'COLUMN', 'ROWS', 'UNDER THE KEY', 'UNDER UNKNOWN KEYS'],
+    columns.map(({ entity, property, table: name, column, rows, ...under }) => [
       `${entity}.${property}`,
       `${name}.${column}`,
       grouped(rows),
-      grouped(rowsUnderKey),
+      grouped(under.rowsUnderKey),
+      grouped(under.rowsUnderUnknownKeys),
     ]),
   );
 }

@@ -43,6 +43,8 @@ export class KeyAnchor<C> {
   readonly #epochs: KeyEpochs;
   #isChecked = false;
   #advancing: Promise<void> | undefined;
+  /** Goes up with {@link KeyAnchor.clear}, so that what began before is known by it. */
+  #generation = 0;
   /** Of what is known, as the anchor held it when it was last looked at. */
   #heldRevision = 0;
 
@@ -68,7 +70,8 @@ export class KeyAnchor<C> {
     await this.#prove(records, state?.keys ?? []);
     this.#isChecked = true;
     if (state === undefined) {
-      this.#parts.emit({ type: 'anchorBegun', epoch: this.#epochs.newest });
+      // Without a key that seals it there is nothing to begin with: the first one brings it along.
+      if (records.some(isSealing)) await this.advance(connection);
       return;
     }
     const keyIds = discrepancies(state.keys, records).map(({ keyId }) => keyId);
@@ -114,16 +117,20 @@ export class KeyAnchor<C> {
     this.#isChecked = true;
   }
 
-  /** Forgets that it was checked. */
+  /** Forgets that it was checked. A writing that is under way fails quietly from then on. */
   clear(): void {
+    this.#generation += 1;
     this.#isChecked = false;
     this.#heldRevision = 0;
   }
 
   async #quietly(work: () => Promise<void>): Promise<void> {
+    const generation = this.#generation;
     try {
       await work();
     } catch (error) {
+      // The connections were closed under it.
+      if (generation !== this.#generation) return;
       const code = error instanceof FieldEncryptionError ? error.code : undefined;
       this.#parts.emit({ type: 'anchorFailed', code });
     }
@@ -141,9 +148,15 @@ export class KeyAnchor<C> {
         return;
       }
       const seal = await this.#parts.seal(connection);
-      await this.#write(merged, seal, previous).catch((error: unknown) => {
+      try {
+        await this.#write(merged, seal, previous);
+      } catch (error) {
         if (attempt === ATTEMPTS) throw error;
-      });
+        continue;
+      }
+      if (state === undefined) {
+        this.#parts.emit({ type: 'anchorBegun', epoch: this.#epochs.newest });
+      }
     }
   }
 
@@ -194,6 +207,10 @@ export class KeyAnchor<C> {
       await this.#parts.wrapper.unwrap(record);
     }).catch(() => undefined);
   }
+}
+
+function isSealing({ purpose, state }: KeyRecord): boolean {
+  return purpose === 'audit' && state === 'active';
 }
 
 /** What an anchor says when it takes these keys in. */

@@ -12,7 +12,14 @@ import {
 import { MemoryKeyStore } from '../../support/memory-key-store';
 
 const info = Buffer.from('some index');
-const column = { entity: 'A', property: 'b', table: 'a', column: 'b', rows: 1 };
+const column = {
+  entity: 'A',
+  property: 'b',
+  table: 'a',
+  column: 'b',
+  rows: 1,
+  rowsUnderUnknownKeys: 0,
+};
 const used = (rowsUnderKey: number) =>
   rowsCounted(() => Promise.resolve([{ ...column, rowsUnderKey }]));
 

@@ -130,7 +130,14 @@ describe('maintain', () => {
     const [fleet, { keys }] = await startedFleet(policies);
     for (let rotation = 0; rotation < 3; rotation += 1) await keys.rotate('default');
     const needed = fleet.store.rows[1]?.id;
-    const column = { entity: 'A', property: 'b', table: 'a', column: 'b', rows: 1 };
+    const column = {
+      entity: 'A',
+      property: 'b',
+      table: 'a',
+      column: 'b',
+      rows: 1,
+      rowsUnderUnknownKeys: 0,
+    };
     const rows = rowsCounted(({ id }) =>
       Promise.resolve([{ ...column, rowsUnderKey: id === needed ? 1 : 0 }]),
     );

@@ -4,7 +4,14 @@ import { FakeKms, rowsCounted, startProcess } from '../../support/key-fixtures';
 import type { Process } from '../../support/key-fixtures';
 import { MemoryKeyStore } from '../../support/memory-key-store';
 
-const USE = { entity: 'Patient', property: 'ssn', table: 'patient', column: 'ssn', rows: 3 };
+const USE = {
+  entity: 'Patient',
+  property: 'ssn',
+  table: 'patient',
+  column: 'ssn',
+  rows: 3,
+  rowsUnderUnknownKeys: 0,
+};
 const unneeded = rowsCounted(() => Promise.resolve([{ ...USE, rowsUnderKey: 0 }]));
 const needed = rowsCounted(() => Promise.resolve([{ ...USE, rowsUnderKey: 2 }]));
 
