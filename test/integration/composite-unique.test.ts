@@ -37,7 +37,7 @@ function userWith(email: BlindIndexOptions, uniqueWith = ['tenant']): new () => 
     @PrimaryColumn() id!: number;
     @ManyToOne(() => Tenant, { nullable: true }) tenant!: Tenant | null;
     @Column({ type: 'varchar', nullable: true, default: 'eu' }) region!: string | null;
-    @Encrypted({ id: 'user.email', nullable: true })
+    @Encrypted({ id: 'user.email', nullable: true, check: false })
     @BlindIndex({ uniqueWith, ...email })
     email!: string | null;
     @Column({ type: 'varchar', nullable: true }) note!: string | null;
