@@ -1,7 +1,7 @@
 import { timeout, TimeoutStrategy } from 'cockatiel';
 
 import { AuditError, KeyStateError } from '../errors';
-import type { AuditEntry, AuditEvent, AuditOperation, UnsealedEntry } from './audit-entry';
+import type { AuditEntry, AuditEvent, UnsealedEntry } from './audit-entry';
 import type { AuditOptions } from './audit-options';
 import { actorOf } from './audit-options';
 import type { AuditSeal } from './audit-seal';
@@ -12,7 +12,6 @@ const SINK_TIMEOUT_MS = 10_000;
 const ATTEMPTS = 50;
 /** The highest number that the column of every database holds. */
 const MAX_SEQ = 2 ** 31 - 1;
-const BEGINNINGS: ReadonlySet<AuditOperation> = new Set(['restore', 'adopt', 'acceptEpoch']);
 
 /** What an audit log is made of. */
 export interface AuditLogParts<C> {
@@ -111,23 +110,14 @@ export class AuditLog<C> {
   }
 }
 
-/** @throws {@link KeyStateError} for a log that no entry can follow, or that was emptied */
+/** @throws {@link KeyStateError} for a log that no entry can follow */
 function requireContinuable(previous: AuditEntry | undefined, event: AuditEvent): void {
-  if (previous === undefined ? canBegin(event) : isFollowable(previous.seq)) return;
+  if (previous === undefined || isFollowable(previous.seq)) return;
   throw new KeyStateError(
-    previous === undefined
-      ? 'the audit log is empty, and its key is older: the entries were deleted. Restore its table from a ' +
-          'backup of the database; or, where they are lost, begin a new one with ' +
-          '`field-encryption keys accept-epoch`.'
-      : `the last entry of the audit log has the number ${String(previous.seq)}, after which there is none. ` +
-          'It was put there past the library: `field-encryption audit verify` names the first entry that is wrong.',
+    `the last entry of the audit log has the number ${String(previous.seq)}, after which there is none. ` +
+      'It was put there past the library: `field-encryption audit verify` names the first entry that is wrong.',
     event.key === undefined ? {} : { keyId: event.key.id },
   );
-}
-
-/** The creation of its key, its arrival from elsewhere, or somebody's word that the table is the right one. */
-function canBegin({ operation, key }: AuditEvent): boolean {
-  return BEGINNINGS.has(operation) || (operation === 'create' && key?.purpose === 'audit');
 }
 
 function isFollowable(seq: number): boolean {
