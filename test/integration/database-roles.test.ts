@@ -101,7 +101,7 @@ describeOnPostgres('With the rights that the documentation gives on PostgreSQL',
     const report = await fieldEncryption(dataSource).reencrypt();
     expect(report).toMatchObject({ failed: 0, remaining: 0 });
     expect(report.changed).toBeGreaterThan(0);
-    await expect(fieldEncryption(dataSource).keys.rotate()).rejects.toThrow('permission denied');
+    await expect(fieldEncryption(dataSource).keys.rotate()).rejects.toThrow(/no permission/);
   });
 
   it('an operator rotates, revokes, maintains and verifies the log, and cannot change it', async () => {

@@ -137,8 +137,9 @@ describeEachDatabase('A subscriber to statements that uses an encrypted entity',
     let isDone = false;
     const ds = await open({
       onEvent: ({ type }) => {
-        if (type === 'keyCreated' && !isDone) writes.push(write(ds));
+        if (type !== 'keyCreated' || isDone) return;
         isDone = true;
+        writes.push(write(ds));
       },
     });
     await write(ds);
