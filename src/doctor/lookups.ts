@@ -1,4 +1,5 @@
 import type { QueryRunner } from 'typeorm';
+import { hasColumn, hasTable } from '../typeorm/live-columns';
 import { encryptedTables } from '../reencryption/encrypted-table';
 import type { EncryptedTable } from '../reencryption/encrypted-table';
 import { describeColumn } from '../typeorm/encrypted-column';
@@ -20,10 +21,10 @@ interface DatabaseIndex {
 export const lookups: DatabaseCheck = async (installation, runner) => {
   const found: Finding[] = [];
   for (const table of encryptedTables(installation)) {
-    if (!(await runner.hasTable(table.metadata.tablePath))) continue;
+    if (!(await hasTable(runner, table.metadata.tablePath))) continue;
     for (const encrypted of table.columns) {
       for (const indexed of encrypted.indexes) {
-        if (!(await runner.hasColumn(table.metadata.tablePath, indexed.column.databaseName)))
+        if (!(await hasColumn(runner, table.metadata.tablePath, indexed.column.databaseName)))
           continue;
         found.push(...(await lookup(runner, table, encrypted, indexed)));
       }

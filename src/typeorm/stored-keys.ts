@@ -1,4 +1,5 @@
 import type { QueryRunner } from 'typeorm';
+import { hasColumn } from './live-columns';
 import { keyIdOfPrefix } from '../format/data-key-id';
 import { inspectStored } from '../format/field-ciphertext';
 import type { EncryptedColumn } from './encrypted-column';
@@ -30,7 +31,7 @@ export async function keysOfStoredValues(
       // Classes of one table share its columns, and the schema may be behind the entities.
       if (seen.has(`${table}.${cell}`)) continue;
       seen.add(`${table}.${cell}`);
-      if (!(await runner.hasColumn(metadata.tablePath, databaseName))) continue;
+      if (!(await hasColumn(runner, metadata.tablePath, databaseName))) continue;
       for (const direction of ['ASC', 'DESC']) {
         const by = order.map((name) => `${name} ${direction}`).join(', ');
         const rows = (await runner.query(

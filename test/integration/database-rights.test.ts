@@ -151,7 +151,7 @@ describePostgres('A database role (postgres)', () => {
     expect(events.filter(({ type }) => type === 'useCountFailed')).toEqual([
       { type: 'useCountFailed', keyId, code: 'ERR_CONFIGURATION' },
     ]);
-    expect(warnings.warnings).toHaveLength(1);
-    expect(String(warnings.warnings)).toContain('use_count');
+    const heard = warnings.warnings.filter((warning) => String(warning).includes('use_count'));
+    expect(heard).toHaveLength(1);
   });
 });
