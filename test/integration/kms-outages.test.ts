@@ -181,12 +181,13 @@ describeEachDatabase('an outage of the KMS', (kind) => {
 
   it('or a wrong KEK is heard of where initialize() goes on without keys, and ready() says why', async () => {
     const database = await cleanup.create(kind, { entities: [Guest, Stay], synchronize: true });
-    await cleanup.add(protect(database, { kms })).initialize();
+    const application = 'inn';
+    await cleanup.add(protect(database, { kms, application })).initialize();
     const warnings = new WarningLog();
     const events: KeyEvent[] = [];
     const ds = protect(
       database,
-      { kms: new FakeKms(), onEvent: (event) => events.push(event) },
+      { kms: new FakeKms(), application, onEvent: (event) => events.push(event) },
       { logger: warnings },
     );
     await cleanup.add(ds).initialize();
