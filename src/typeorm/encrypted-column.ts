@@ -53,8 +53,6 @@ export interface UniqueIndex {
 export interface EncryptedEntity {
   readonly columns: readonly EncryptedColumn[];
   readonly byPropertyPath: ReadonlyMap<string, EncryptedColumn>;
-  /** Their names and property paths, and those of their index columns, in lower case: one is in all SQL that names them. */
-  readonly namesInSql: readonly string[];
   /** Names of the data keys that writes of the entity need. */
   readonly keyNames: readonly string[];
   /** The indexes that keep values unique, with their columns. */
