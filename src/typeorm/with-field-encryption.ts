@@ -3,6 +3,7 @@ import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 import { ConfigurationError } from '../errors';
 import { checkComparedValues } from './compared-values';
 import { installDriverCodec } from './driver-codec';
+import { leaveOutFailingRows } from './failing-rows';
 import { checkedOptions } from './field-encryption-options';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { assertNotWrappedByOther, Installation, isInstalled } from './installation';
@@ -45,6 +46,7 @@ export function withFieldEncryption<T extends DataSource>(
   installLifecycle(installation);
   installSchemaBuilder(installation);
   installDriverCodec(installation);
+  leaveOutFailingRows(installation);
   return dataSource;
 }
 
