@@ -53,7 +53,7 @@ function watch(client: Client, installation: Installation): void {
   const query = client.query.bind(client);
   client.query = (...args) => {
     const result = query(...args);
-    // Comes before whoever waits for the result, and keeps nobody waiting.
+    // Runs before the code that awaits the result, without delaying it.
     if (isPromise(result)) {
       void result.then(undefined, (error: unknown) => {
         leaveOut(error, installation);

@@ -31,7 +31,7 @@ const SUPPORTED_DRIVERS = ['better-sqlite3', 'sqlite', 'postgres'];
  * injected and passed to the TypeORM CLI as before. Call it before `initialize()`.
  *
  * `initialize()` makes the keys ready. Where it cannot, because the key table is not there yet or the
- * KMS is away, it resolves all the same, so that migrations can run; the first use of an encrypted
+ * KMS is away, it still resolves, so that migrations can run; the first use of an encrypted
  * column then says what is missing. To fail at start instead, await `fieldEncryption(dataSource).ready()`.
  *
  * @throws {@link ConfigurationError} for wrong options, an initialized DataSource or an unsupported driver.

@@ -106,7 +106,7 @@ describe.each(runnable)('What %s shows', (page) => {
   itWith(commands)('runs: commands', async () => {
     const script = blocks.flatMap(shellOf).join('\n');
     const setUp = page === 'README.md' ? '' : 'npx tsc\nnode dist/main.js\n';
-    // Whoever tries the quick start runs it more than once.
+    // Readers run the quick start more than once.
     const again = page === 'README.md' ? 'echo AGAIN\nnode dist/main.js' : 'echo AGAIN';
     const { code, stdout, stderr } = await shell(`${SHELL_PREAMBLE}${setUp}${script}\n${again}`);
     expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });

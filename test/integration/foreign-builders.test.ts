@@ -36,7 +36,7 @@ function secondCopy<T>(load: () => T, ofSameTypeorm = false): T {
   return copy as T;
 }
 
-describeEachDatabase('Whoever makes a query builder', (database) => {
+describeEachDatabase('A query builder, no matter what has made it', (database) => {
   let world: World;
 
   beforeAll(async () => {
@@ -88,7 +88,7 @@ describeEachDatabase('Whoever makes a query builder', (database) => {
     expect(await patients.countBy({ id: 9 })).toBe(0);
   });
 
-  it('leaves createQueryBuilder to whoever changes it', () => {
+  it('leaves createQueryBuilder to code that changes it', () => {
     expect(Object.hasOwn(world.ds, 'createQueryBuilder')).toBe(false);
     expect(DataSource.prototype.createQueryBuilder).toHaveLength(3);
   });

@@ -60,7 +60,7 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
 }
 
 /**
- * Refuses a whole statement that uses an encrypted property so, whoever wrote it. One that cannot be
+ * Refuses a whole statement that uses an encrypted property so, no matter what built it. One that cannot be
  * taken apart is refused where it names such a property and its table.
  *
  * @throws {@link UnsupportedQueryError}
