@@ -156,8 +156,8 @@ export class DataKeys {
 
   /**
    * Takes your word that keys are yours, and wraps them again with proof. Look at them first
-   * ({@link DataKeys.unauthenticated}), beside a backup or what the audit sink received: whoever made a
-   * key that you adopt can read what is written from then on. All of them are adopted, or none.
+   * ({@link DataKeys.unauthenticated}), beside a backup or what the audit sink received: anyone who made
+   * a key that you adopt can read what is written from then on. All of them are adopted, or none.
    *
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key, {@link KeyUnwrapError}
    */

@@ -20,7 +20,7 @@ const LENGTHS = ['16 B', '64 B', '256 B', '1 KiB', '16 KiB'];
 export function performancePage(report: Report): string {
   const sections = [
     '# Performance',
-    `What encryption costs: this library, its peers, what a careful team would write by hand, and the floor, in one run. \`npm run bench:docs\` makes this page and its charts from [the figures](../bench/results/standard.json); the variants take turns within each round, and every number is a median${ofProcesses(report)}. **Trust the ratios**; the times are those of one machine.`,
+    `What encryption costs: this library, its peers, what a careful team would write by hand, and the floor, in one run. \`npm run bench:docs\` makes this page and its charts from the figures in \`bench/results/standard.json\`; the variants take turns within each round, and every number is a median${ofProcesses(report)}. **Trust the ratios**; the times are those of one machine.`,
     ...(report.remark === undefined ? [] : [`> ${report.remark}`]),
     `## What to conclude\n\n${conclusions(report)}`,
     `## One value\n\nA string into a text column and back, in memory. The floors do what has to be done and nothing else: they know one key, and name none in what they store.\n\n![One value](charts/one-value.svg)\n\n${oneValue(report)}`,

@@ -10,8 +10,8 @@ export interface AuditOptions {
    */
   actor?: string | (() => string);
   /**
-   * Receives each entry before its transaction commits, in order, to be kept where whoever controls
-   * the database has no say. An entry whose commit then fails comes with the same `seq` again. It
+   * Receives each entry before its transaction commits, in order, to be kept where those who control
+   * the database have no say. An entry whose commit then fails comes with the same `seq` again. It
    * has 10 seconds.
    */
   sink?: (entry: AuditEntry) => void | Promise<void>;

@@ -30,7 +30,7 @@ export const passphrase: Check = async ({ options: { kms, otherKms = [] } }) => 
   return found;
 };
 
-/** Never throws, as the port demands; a provider of the application may all the same. */
+/** Never throws, as the port demands; a provider of the application may throw nevertheless. */
 async function healthOf(kms: KmsProvider): Promise<KmsHealth> {
   try {
     return await within(ANSWER_MS, kms.health());

@@ -8,7 +8,7 @@ import { finding } from './finding';
 const SOUGHT = 'a value that field-encryption doctor looks for';
 
 /**
- * Whether the query builders of the DataSource are prepared by this library, whoever makes them: a
+ * Whether the query builders of the DataSource are prepared by this library, no matter what makes them: a
  * package may have replaced what builds their statements.
  */
 export const wrapping: Check = ({ dataSource, columns }) => {

@@ -9,7 +9,7 @@ export function describeValue(value: unknown): string {
 }
 
 function describeObject(value: object): string {
-  // A proxy may throw at whoever asks it anything, Array.isArray included.
+  // A proxy may throw whatever it is asked, by Array.isArray as well.
   if (types.isProxy(value)) return 'an object';
   if (Array.isArray(value)) return 'an array';
   const builtIn = BUILT_INS.find(([, test]) => test(value));

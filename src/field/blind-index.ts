@@ -19,7 +19,7 @@ export type { BlindIndexPolicy, IndexDefinition } from './blind-index-policy';
  * While the index changes its definition or its root, stored tokens are of several forms: values are
  * looked up by all of them and written with the current one.
  *
- * **Warning**: a token shows which rows hold equal values, and how often, to whoever reads the table.
+ * **Warning**: a token shows which rows hold equal values, and how often, to anyone who reads the table.
  */
 export class BlindIndex {
   readonly #keys: KeySource;

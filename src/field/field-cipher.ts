@@ -104,7 +104,7 @@ export class FieldCipher {
       this.#keys.keyByPrefix(prefix);
       return true;
     } catch (error) {
-      // A key that cannot be had at the moment is a key all the same.
+      // A key that cannot be had at the moment is still a key.
       return !(error instanceof KeyNotFoundError);
     }
   }

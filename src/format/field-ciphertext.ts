@@ -36,7 +36,7 @@ export type StoredInspection =
  * Reads the bytes of a stored ciphertext:
  * `format(1)=0x01 ‖ dataKeyId(8) ‖ nonce(24, 12 for aes-256-gcm-siv) ‖ ciphertext ‖ tag(16)`.
  *
- * Answers `undefined` for everything that {@link inspectStored} does not call a ciphertext. The
+ * Returns `undefined` for everything that {@link inspectStored} does not call a ciphertext. The
  * frame shares its memory with `stored`, or is the {@link scratchFrame}.
  */
 export function readCiphertext(stored: unknown, storage: Storage): CiphertextFrame | undefined {

@@ -4,7 +4,7 @@ export function decodeBase64(text: string): Buffer | undefined {
   return bytes.toString('base64') === text ? bytes : undefined;
 }
 
-/** {@link decodeBase64} for the alphabet that is safe in URLs (section 5), padded all the same. */
+/** {@link decodeBase64} for the alphabet that is safe in URLs (section 5), but padded. */
 export function decodePaddedBase64url(text: string): Buffer | undefined {
   if (/[+/]/.test(text)) return undefined;
   return decodeBase64(text.replace(/-/g, '+').replace(/_/g, '/'));

@@ -12,7 +12,7 @@ import type { KeyStore } from './key-store';
 import type { KeyWrapper } from './key-wrapper';
 import type { UnwrappedKey } from './unwrapped-key';
 
-/** There is one key of the audit log; its record needs a name all the same. */
+/** There is one key of the audit log; its record still needs a name. */
 const AUDIT_KEY_NAME = 'default';
 
 /** What the key of the audit log comes from. */

@@ -2,7 +2,7 @@ import type { KeyRecord } from './key-record';
 import type { IndexRoot } from './key-source';
 import type { KeyWrapper } from './key-wrapper';
 
-/** There is one line of index roots; its records need a name all the same. */
+/** There is one line of index roots; its records still need a name. */
 export const INDEX_ROOT_NAME = 'default';
 
 /**

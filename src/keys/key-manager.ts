@@ -112,7 +112,7 @@ export class KeyManager<C = unknown> implements KeySource {
    * Makes the active keys of these names, and with `index` the index root, usable synchronously.
    * Creates the first version of a name that has none.
    *
-   * Without a key table it resolves all the same, so that a DataSource can be initialized to create
+   * Without a key table it still resolves, so that a DataSource can be initialized to create
    * the table; `activeKey` then says what is missing.
    *
    * @param connection - the connection the caller holds, if any; reads go through it, and the KMS is

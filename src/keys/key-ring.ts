@@ -101,7 +101,7 @@ export class KeyRing<C> {
     // While the rows were read, others may have been given these keys, or refused them.
     const missing = new Set(this.missing(prefixes));
     const wanted = records?.filter(({ id }) => missing.has(keyPrefix(id)));
-    // What fails for one key is remembered, and thrown to whoever needs that key.
+    // What fails for one key is remembered, and thrown to each caller that needs that key.
     const taking = this.#take([...missing], wanted, attempt).catch(() => undefined);
     await this.#services.wrapper
       .whileHeld(connection, taking, wanted ?? [])

@@ -40,7 +40,7 @@ type ChangedFields = Partial<Omit<StateFields, 'id' | 'epoch'>>;
 
 /**
  * States that only take away. They are honoured without a MAC, so that a key can be taken out of use
- * while the KMS is away; whoever writes one into the table by hand gains nothing by it.
+ * while the KMS is away; writing one into the table by hand gains nothing.
  */
 const HONOURED_UNPROVEN: ReadonlySet<KeyState> = new Set(['compromised', 'destroyed']);
 

@@ -6,7 +6,7 @@ export interface ScheduleOptions {
   everyMs?: number;
   /** Called after every run. */
   onReport?: (report: MaintenanceReport) => void;
-  /** Called with what a run threw; the next one comes all the same. */
+  /** Called with what a run threw; the next one comes nevertheless. */
   onError?: (error: unknown) => void;
 }
 

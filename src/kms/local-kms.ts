@@ -29,7 +29,7 @@ export type LocalKmsOptions =
 /**
  * Wraps data keys under a key-encryption key that this process has from a passphrase or a file.
  *
- * **Warning**: whoever has the passphrase or the file and the database has the data. A KMS or an HSM
+ * **Warning**: anyone who has the passphrase or the file and the database has the data. A KMS or an HSM
  * keeps the key-encryption key out of reach even of the process.
  *
  * @example

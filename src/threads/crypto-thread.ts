@@ -40,7 +40,7 @@ export class CryptoThread {
   #closing = false;
   #ended = false;
 
-  /** Answers `undefined` where there are no threads to be had: in a bundle, or without the permission. */
+  /** Returns `undefined` where there are no threads to be had: in a bundle, or without the permission. */
   static start(application: string, onEnd: OnEnd): CryptoThread | undefined {
     try {
       return new CryptoThread(application, onEnd);
@@ -156,7 +156,7 @@ export class CryptoThread {
     this.#unrefWhereIdle();
   }
 
-  /** Whoever closes it waits for its end, even when the last answer comes before that. */
+  /** Not while it is being closed: that waits for its end, even when the last answer comes before. */
   #unrefWhereIdle(): void {
     if (this.#waiting.length === 0 && !this.#closing) this.#worker.unref();
   }

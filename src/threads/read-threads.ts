@@ -32,7 +32,7 @@ export class ReadThreads {
     while (this.enabled && this.#pool.threads.length < this.#count) this.#pool.start();
   }
 
-  /** Has what they have answered meanwhile handed to whoever asked, without waiting for any. */
+  /** Hands what they have answered meanwhile to its callers, without waiting for any. */
   receive(): void {
     for (const thread of this.#pool.threads) thread.receive();
   }

@@ -64,7 +64,7 @@ export type ColumnGuard = EncryptedColumnGuard | BlindIndexColumnGuard;
 
 /**
  * The options that mark a column, twice: `{ ...encryptedColumn(), transformer }` takes the guard away,
- * and the column must be known all the same. `query` is the one other option that TypeORM copies from
+ * and the column must be known nevertheless. `query` is the one other option that TypeORM copies from
  * an EntitySchema to the metadata as it is, and it calls it for virtual properties only.
  */
 export function markedBy(guard: ColumnGuard): Pick<ColumnOptions, 'transformer' | 'query'> {

@@ -38,7 +38,7 @@ export interface EncryptedOptions {
    */
   length?: number;
   /**
-   * Whether a CHECK constraint of the database refuses what is not a ciphertext, whoever writes it.
+   * Whether a CHECK constraint of the database refuses what is not a ciphertext, no matter what writes it.
    * Without this option, `synchronize` and `migration:generate` make it in new tables, and leave those
    * that have been made without it as they are; with `true` they add it to these, too. `false` leaves
    * it out, as does a property that `legacyPlaintext` or `previousFormats` names. Defaults to new

@@ -43,7 +43,7 @@ export function Encrypted(options: EncryptedOptions = {}): PropertyDecorator {
  * Adds a blind index: a hidden column that holds a keyed hash of the property, so that `find` can
  * look rows up by value. Stands beside {@link Encrypted}, in any order; several may stand on one property.
  *
- * **Warning**: whoever reads the database sees which rows hold equal values.
+ * **Warning**: anyone who reads the database sees which rows hold equal values.
  */
 export function BlindIndex(options: BlindIndexOptions = {}): PropertyDecorator {
   return (prototype, propertyKey) => {

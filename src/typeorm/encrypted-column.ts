@@ -38,7 +38,7 @@ export interface EncryptedColumn {
 }
 
 /**
- * What a stored value is: a ciphertext of ours, a damaged one, a value in the previous format of its
+ * What a stored value is: a ciphertext of this library, a damaged one, a value in the previous format of its
  * column, or anything else, which is cleartext where the column may hold some.
  */
 export type StoredForm = 'ciphertext' | 'damaged' | 'previous' | 'cleartext';
@@ -53,8 +53,6 @@ export interface UniqueIndex {
 export interface EncryptedEntity {
   readonly columns: readonly EncryptedColumn[];
   readonly byPropertyPath: ReadonlyMap<string, EncryptedColumn>;
-  /** Their names and property paths, and those of their index columns, in lower case: one is in all SQL that names them. */
-  readonly namesInSql: readonly string[];
   /** Names of the data keys that writes of the entity need. */
   readonly keyNames: readonly string[];
   /** The indexes that keep values unique, with their columns. */
@@ -70,7 +68,7 @@ export function describeColumn({ policy }: EncryptedColumn): string {
 
 /**
  * Tells what a stored value is, without decrypting. The data key that {@link keyPrefixOf} names must have
- * been asked for: values of other formats may begin like a ciphertext of ours, one in 256 that are
+ * been asked for: values of other formats may begin like one of our ciphertexts, one in 256 that are
  * random bytes, but not with the id of a key that there is (2^-72 for each key).
  */
 export function storedForm(

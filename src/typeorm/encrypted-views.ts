@@ -5,10 +5,12 @@ import { storedInClear } from './column-checks';
 import { databaseViews } from './database-views';
 import { describeColumn } from './encrypted-column';
 import type { EncryptedColumn } from './encrypted-column';
+import { unmappedOrFunction } from './query/raw-use';
 import { SqlCheck } from './query/sql-check';
+import type { OnUse } from './query/sql-check';
 import { sqlNodes } from './query/sql-nodes';
 import type { SqlNode } from './query/sql-nodes';
-import { merged, Scope } from './query/sql-sources';
+import { joined, merged, Scope } from './query/sql-sources';
 import type { Catalog, Source } from './query/sql-sources';
 import { tablePlace } from './table-place';
 import type { EncryptedColumns } from './take-over';
@@ -51,18 +53,24 @@ export async function checkViews(
 ): Promise<ReadonlyMap<string, EncryptedColumn>> {
   const { byColumn, byEntity } = encrypted;
   if (byEntity.size === 0) return new Map();
-  const ownOf = (metadata: EntityMetadata): Source =>
-    sourceOf(metadata, byEntity.get(metadata)?.columns ?? []);
-  const tables = dataSource.entityMetadatas.map((metadata) => ({
+  const { entityMetadatas } = dataSource;
+  // Entities of one table may map different columns of it.
+  const ownOf = ({ tablePath }: EntityMetadata): Source =>
+    joined(
+      entityMetadatas
+        .filter((each) => each.tablePath === tablePath)
+        .map((each) => sourceOf(each, byEntity.get(each)?.columns ?? [])),
+    );
+  const tables = entityMetadatas.map((metadata) => ({
     name: metadata.tableName,
     source: ownOf(metadata),
   }));
   const views = encryptedViews(dataSource, tables, [
     ...(await textsOfDatabase(dataSource, [...byEntity.keys()])),
-    ...dataSource.entityMetadatas.flatMap((metadata) => textOf(dataSource, metadata) ?? []),
+    ...entityMetadatas.flatMap((metadata) => textOf(dataSource, metadata) ?? []),
   ]);
-  const known = catalogOf([...tables, ...views]);
-  for (const metadata of dataSource.entityMetadatas) {
+  const known = catalogOf(dataSource, [...tables, ...views]);
+  for (const metadata of entityMetadatas) {
     const ordinary = metadata.columns.filter((column) => !byColumn.has(column));
     checkMapped(dataSource, metadata, ordinary, views);
     checkText(dataSource, metadata, known);
@@ -112,7 +120,7 @@ function encryptedViews(
   let found: number;
   do {
     found = countOf(views);
-    const known = catalogOf([...tables, ...views]);
+    const known = catalogOf(dataSource, [...tables, ...views]);
     views = texts
       .map(({ name, path, nodes }) => ({
         name,
@@ -150,8 +158,8 @@ function checkMapped(
 function checkText(dataSource: DataSource, metadata: EntityMetadata, known: Catalog): void {
   const text = textOf(dataSource, metadata);
   if (text === undefined) return;
-  checkOf(known, (used) => {
-    throw usedBy(`the view entity ${metadata.name}`, used);
+  checkOf(known, (used, _clause, hiddenBy) => {
+    throw usedBy(`the view entity ${metadata.name}`, used, hiddenBy);
   }).statement(text.nodes);
 }
 
@@ -164,12 +172,12 @@ function checkVirtualColumn(
   if (query === undefined) return;
   const scope = new Scope(new Scope());
   scope.add(OWNER, own);
-  checkOf(known, (used) => {
-    throw usedBy(`the virtual column ${entityMetadata.name}.${propertyPath}`, used);
+  checkOf(known, (used, _clause, hiddenBy) => {
+    throw usedBy(`the virtual column ${entityMetadata.name}.${propertyPath}`, used, hiddenBy);
   }).expression(sqlNodes(`(${query(driver.escape(OWNER))})`), scope);
 }
 
-function checkOf(known: Catalog, onUse: (used: EncryptedColumn) => void): SqlCheck {
+function checkOf(known: Catalog, onUse: OnUse): SqlCheck {
   return new SqlCheck(known, 'a view', new Map(), onUse);
 }
 
@@ -182,13 +190,16 @@ function sourceOf(metadata: EntityMetadata, columns: readonly EncryptedColumn[])
 }
 
 /** Goes by the names without schema. */
-function catalogOf(sources: readonly NamedSource[]): Catalog {
+function catalogOf({ options }: DataSource, sources: readonly NamedSource[]): Catalog {
   const byName = new Map<string, Source>();
   for (const { name, source } of sources) {
     const key = name.toLowerCase();
     byName.set(key, merged(byName.get(key), source));
   }
-  return { source: (parts) => byName.get(parts.at(-1) ?? '') };
+  return {
+    rowsAreValues: options.type === 'postgres',
+    source: (parts) => byName.get(parts.at(-1) ?? ''),
+  };
 }
 
 function shownByView(
@@ -204,11 +215,19 @@ function shownByView(
   );
 }
 
-function usedBy(user: string, encrypted: EncryptedColumn): InvalidFieldPolicyError {
+function usedBy(
+  user: string,
+  encrypted: EncryptedColumn,
+  hiddenBy: string | undefined,
+): InvalidFieldPolicyError {
   const { entity, property } = encrypted.policy;
-  return new InvalidFieldPolicyError(
-    `${describeColumn(encrypted)}: ${user} names it in its SQL, or selects all columns of its table, where there is only ciphertext. ` +
-      'Take it out there, name the columns that are wanted, and qualify those of other tables.',
-    { entity, property },
-  );
+  const problem =
+    hiddenBy === undefined
+      ? `${user} names it in its SQL, or selects all columns of its table, where there is only ciphertext. ` +
+        'Take it out there, name the columns that are wanted, and qualify those of other tables.'
+      : `${user} has ${hiddenBy} in its SQL, ${unmappedOrFunction(encrypted, hiddenBy)}`;
+  return new InvalidFieldPolicyError(`${describeColumn(encrypted)}: ${problem}`, {
+    entity,
+    property,
+  });
 }

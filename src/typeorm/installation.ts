@@ -214,7 +214,7 @@ export class Installation {
     }
   };
 
-  /** Makes the keys ready for a write to one entity. Answers undefined where they are. */
+  /** Makes the keys ready for a write to one entity. Returns undefined where they are. */
   prepareWrite(
     { keyNames, indexed }: EncryptedEntity,
     queryRunner: QueryRunner | undefined,

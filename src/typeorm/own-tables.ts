@@ -39,7 +39,7 @@ export function leaveToMigrations(dataSource: DataSource): void {
   }
 }
 
-/** `synchronize()` has to create them, all the same. */
+/** `synchronize()` has to create them nevertheless. */
 export function leaveToSynchronize(dataSource: DataSource): void {
   for (const { schema } of OWN_TABLES) dataSource.getMetadata(schema).synchronize = true;
 }

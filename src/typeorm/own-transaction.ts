@@ -88,7 +88,7 @@ async function inTransaction<T>(
   }
 }
 
-/** Past TypeORM's methods: whoever subscribes to transactions would be told of one, and may wait for its end. */
+/** Past TypeORM's methods: subscribers to transactions would be told of one, and may wait for its end. */
 async function inStatements<T>(
   runner: QueryRunner,
   { work, isDone }: OwnTransaction<T>,

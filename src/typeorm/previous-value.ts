@@ -117,7 +117,7 @@ function open(policy: FieldPolicy, format: PreviousFormat, stored: unknown): Uin
   );
 }
 
-/** Names the field. What is not an error of ours is dropped: it may quote what it was decrypting. */
+/** Names the field. Errors of anything but this library are dropped: it may quote what it was decrypting. */
 function failureOf(policy: FieldPolicy, error: unknown): unknown {
   if (error instanceof FieldEncryptionError) return keyUnusable(policy, error);
   return doesNotRead(policy, 'makes its format fail. Correct the row or the format');

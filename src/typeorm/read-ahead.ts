@@ -146,7 +146,7 @@ export class ReadAhead {
   }
 }
 
-/** A Date arrives as one of Node.js itself, which is not the one of whoever runs in a context of its own, such as Jest. */
+/** A Date arrives as one of Node.js itself, which code in a context of its own, such as Jest, does not share. */
 function ofThisThread(type: ValueType, value: FieldValue): FieldValue {
   return type === 'date' ? new Date(Number(value)) : value;
 }

@@ -60,7 +60,7 @@ function redacted(error: unknown, criteria: () => unknown): unknown {
   return shown === error.criteria ? error : new EntityNotFoundError(error.entityClass, shown);
 }
 
-/** Answers the same object where nothing in it is redacted. */
+/** Returns the same object where nothing in it is redacted. */
 function redact(metadata: EntityMetadata, where: unknown, prefix = ''): unknown {
   if (Array.isArray(where)) {
     const all = where.map((each: unknown) => redact(metadata, each, prefix));

@@ -40,7 +40,7 @@ export function soleConnection(dataSource: DataSource): SoleConnection | undefin
 }
 
 /**
- * SQLite's only connection. Whoever shares it joins any transaction on it without knowing, and a
+ * SQLite's only connection. All code that shares it joins any transaction on it without knowing, and a
  * rollback takes writes along that somebody was told are stored. So a transaction of the library's
  * has it alone: other statements wait meanwhile.
  *
@@ -51,7 +51,7 @@ export class SoleConnection {
   readonly #dataSource: DataSource;
   readonly #driver: Driver;
   readonly #createRunner: (mode: ReplicationMode) => SqliteRunner;
-  /** The runner of whom the code runs for that has the connection alone. */
+  /** The query runner that holds the connection exclusively, in the code that runs for it. */
   readonly #inside = new AsyncLocalStorage<QueryRunner>();
   #watched: QueryRunner | undefined;
   #underWay = 0;
@@ -112,7 +112,7 @@ export class SoleConnection {
       this.#alone = undefined;
       // While it is in use, Node.js 20 and 22 make every promise of the process dearer.
       this.#inside.disable();
-      // Whoever still holds it must not send anything into the midst of others.
+      // Code that still holds it must not send anything into the midst of others.
       Object.assign(runner, { isReleased: true });
     }
   }
@@ -136,7 +136,7 @@ export class SoleConnection {
       this.#gate = gate;
       if (await this.#statementsEnd()) {
         gate.isQuiet = true;
-        // Whoever was just given the driver's connection uses it now.
+        // Code that was just given the driver's connection uses it now.
         await nextTurn();
         return;
       }

@@ -22,7 +22,7 @@ export class StandIn {
   }
 }
 
-/** A ciphertext of ours whose value is known already. */
+/** A ciphertext whose value is known already. */
 export class KnownValue extends StandIn {
   readonly column: ColumnMetadata;
   readonly #value: FieldValue;
@@ -48,7 +48,7 @@ export function markStandIns(rows: readonly object[], key: string): void {
   else keys.add(key);
 }
 
-/** Raw rows stay as the database holds them for whoever asked for them beside the entities. */
+/** Raw rows stay as the database holds them for callers that asked for them beside the entities. */
 export function restoreStored(rows: readonly Record<string, unknown>[]): void {
   for (const key of results.get(rows) ?? []) {
     for (const row of rows) {

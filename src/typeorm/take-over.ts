@@ -72,12 +72,9 @@ export function takeOver(context: TakeOverContext): EncryptedColumns {
 }
 
 function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
-  const named = columns.flatMap(({ column, indexes }) => [column, ...indexes.map((i) => i.column)]);
-  const names = named.flatMap((column) => [column.databaseName, column.propertyPath]);
   return {
     columns,
     byPropertyPath: new Map(columns.map((c) => [c.column.propertyPath, c])),
-    namesInSql: [...new Set(names.map((name) => name.toLowerCase()))],
     keyNames: [...new Set(columns.map(({ policy }) => policy.keyName))],
     uniqueIndexes: columns.flatMap((encrypted) =>
       encrypted.indexes

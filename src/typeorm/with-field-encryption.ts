@@ -3,6 +3,7 @@ import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 import { ConfigurationError } from '../errors';
 import { checkComparedValues } from './compared-values';
 import { installDriverCodec } from './driver-codec';
+import { leaveOutFailingRows } from './failing-rows';
 import { checkedOptions } from './field-encryption-options';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { assertNotWrappedByOther, Installation, isInstalled } from './installation';
@@ -30,7 +31,7 @@ const SUPPORTED_DRIVERS = ['better-sqlite3', 'sqlite', 'postgres'];
  * injected and passed to the TypeORM CLI as before. Call it before `initialize()`.
  *
  * `initialize()` makes the keys ready. Where it cannot, because the key table is not there yet or the
- * KMS is away, it resolves all the same, so that migrations can run; the first use of an encrypted
+ * KMS is away, it still resolves, so that migrations can run; the first use of an encrypted
  * column then says what is missing. To fail at start instead, await `fieldEncryption(dataSource).ready()`.
  *
  * @throws {@link ConfigurationError} for wrong options, an initialized DataSource or an unsupported driver.
@@ -45,6 +46,7 @@ export function withFieldEncryption<T extends DataSource>(
   installLifecycle(installation);
   installSchemaBuilder(installation);
   installDriverCodec(installation);
+  leaveOutFailingRows(installation);
   return dataSource;
 }
 

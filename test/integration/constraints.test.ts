@@ -1,7 +1,14 @@
-import { EntitySchema } from 'typeorm';
+import { inspect } from 'node:util';
+import { EntitySchema, QueryFailedError } from 'typeorm';
 import type { DataSource, EntitySchemaColumnOptions, EntitySchemaOptions } from 'typeorm';
-import { blindIndexColumns, encryptedColumn, InvalidFieldPolicyError } from '../../src';
+import {
+  blindIndexColumns,
+  encryptedColumn,
+  fieldEncryption,
+  InvalidFieldPolicyError,
+} from '../../src';
 import { describePostgresAndSqlite } from '../support/databases';
+import { StatementLog } from '../support/lookup-world';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
 type Extra = Pick<EntitySchemaOptions<object>, 'checks' | 'exclusions' | 'indices'>;
@@ -91,4 +98,139 @@ describePostgresAndSqlite('What the database is to check of an encrypted column'
     await dataSource.getRepository('Guest').insert({ id: 1, room: '1', nights: 2, yearsOld: 12 });
     expect(await dataSource.getRepository('Guest').countBy({ yearsOld: 12 })).toBe(1);
   });
+});
+
+interface Lodger {
+  id: number;
+  room: string;
+  nights: number;
+  email: string;
+  note: string | null;
+}
+
+describePostgresAndSqlite('The error of a constraint', (kind) => {
+  const cleanup = new Cleanup();
+  const CANARY = 'failing-row-canary';
+  /** SQL for it in which it does not stand. */
+  const canary = `'failing-row-' || 'canary'`;
+  const log = new StatementLog();
+  let ds: DataSource;
+
+  const lodger = new EntitySchema<Lodger>({
+    name: 'Lodger',
+    columns: {
+      id: { type: 'integer', primary: true },
+      room: { type: 'varchar' },
+      nights: { type: 'integer', default: 1 },
+      email: encryptedColumn(),
+      ...blindIndexColumns('email', { unique: true }),
+      note: encryptedColumn({ nullable: true }),
+    },
+    checks: [{ expression: '"nights" < 100' }],
+  });
+  const doorKey = new EntitySchema<{ id: number; label: string; hook: number }>({
+    name: 'DoorKey',
+    columns: {
+      id: { type: 'integer', primary: true },
+      label: { type: 'varchar', unique: true },
+      hook: { type: 'integer' },
+    },
+  });
+
+  beforeAll(async () => {
+    const database = await cleanup.create(kind, { entities: [lodger, doorKey], synchronize: true });
+    const options = { legacyPlaintext: ['Lodger.note'] };
+    ds = cleanup.add(protect(database, options, { logging: true, logger: log }));
+    await ds.initialize();
+    await ds.getRepository(lodger).insert([
+      { id: 1, room: 'a', email: 'ada@example.org' },
+      { id: 2, room: 'b', email: 'bob@example.org' },
+    ]);
+    await ds.query(`UPDATE lodger SET note = ${canary}`);
+    await ds.getRepository(doorKey).insert({ id: 1, label: 'brass', hook: 1 });
+    await ds.query('CREATE TABLE copies (id integer, note varchar UNIQUE, at integer NOT NULL)');
+  });
+  afterAll(() => cleanup.run());
+
+  /** What the last of some statements fails with; none of them lasts. */
+  async function failure(...statements: string[]): Promise<Error> {
+    const runner = ds.createQueryRunner();
+    await runner.startTransaction();
+    try {
+      for (const sql of statements.slice(0, -1)) await runner.query(sql);
+      return await rejection(runner.query(statements.at(-1) ?? ''));
+    } finally {
+      await runner.rollbackTransaction();
+      await runner.release();
+    }
+  }
+
+  const everywhere: [string, string[]][] = [
+    ['the CHECK against cleartext', [`UPDATE lodger SET email = ${canary}`]],
+    ['another CHECK', ['UPDATE lodger SET nights = 100']],
+    ['NOT NULL', ['UPDATE lodger SET room = NULL']],
+    ['a unique index', ['CREATE UNIQUE INDEX old ON lodger (note)']],
+    ['an index of an expression', ['CREATE UNIQUE INDEX old ON lodger (lower(note))']],
+    ['a table that no entity maps', ['INSERT INTO copies SELECT id, note, NULL FROM lodger']],
+    ['a unique table that no entity maps', ['INSERT INTO copies SELECT id, note, 1 FROM lodger']],
+  ];
+  const ofPostgres: [string, string[]][] = [
+    ['an exclusion', ['ALTER TABLE lodger ADD EXCLUDE USING btree (note WITH =)']],
+    [
+      'a view',
+      [
+        'CREATE VIEW lodgers AS SELECT * FROM lodger WHERE nights < 5 WITH CHECK OPTION',
+        'UPDATE lodgers SET nights = 9',
+      ],
+    ],
+    [
+      'a partition',
+      [
+        'CREATE TABLE parts (id integer, note varchar) PARTITION BY LIST (note)',
+        'INSERT INTO parts SELECT id, note FROM lodger',
+      ],
+    ],
+  ];
+
+  it.each([...everywhere, ...(kind.type === 'postgres' ? ofPostgres : [])])(
+    'shows nothing of the rows: %s',
+    async (_what, statements) => {
+      log.mark();
+      const error = await failure(...statements);
+      expect(error).toBeInstanceOf(QueryFailedError);
+      expect(error.message).toMatch(/constraint|check option|partition|unique/i);
+      const shown = [inspect(error, { depth: 9, showHidden: true }), ...log.sinceMark()].join();
+      expect(shown).not.toContain(CANARY);
+    },
+  );
+
+  it('shows no token, and which columns are not unique together', async () => {
+    const insert = () =>
+      ds.getRepository(lodger).insert({ id: 3, room: 'c', email: 'ada@example.org' });
+    const error = await rejection(insert);
+    const token = await fieldEncryption(ds).token('Lodger', 'email', 'ada@example.org');
+    const { parameters, ...shown } = error as QueryFailedError;
+    expect(parameters).toContain(token);
+    expect(inspect([error.message, shown], { depth: 9 })).not.toContain(token);
+    expect(inspect(error, { depth: 9 })).toMatch(/email_bidx/);
+    if (kind.type !== 'postgres') return;
+    const detail = 'Key (email_bidx)=([encrypted]) already exists.';
+    expect(error).toMatchObject({ code: '23505', detail, driverError: { detail } });
+  });
+
+  if (kind.type === 'postgres') {
+    it('shows as much as ever of keys and tables without encrypted columns', async () => {
+      const detail = async (sql: string): Promise<unknown> =>
+        ((await failure(sql)) as { detail?: unknown }).detail;
+      expect(await detail(`INSERT INTO door_key VALUES (2, 'brass', 2)`)).toBe(
+        'Key (label)=(brass) already exists.',
+      );
+      expect(await detail(`INSERT INTO door_key VALUES (2, 'steel', NULL)`)).toBe(
+        'Failing row contains (2, steel, null).',
+      );
+      expect(await detail('INSERT INTO lodger SELECT * FROM lodger WHERE id = 1')).toBe(
+        'Key (id)=(1) already exists.',
+      );
+    });
+  }
 });

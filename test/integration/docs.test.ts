@@ -106,10 +106,15 @@ describe.each(runnable)('What %s shows', (page) => {
   itWith(commands)('runs: commands', async () => {
     const script = blocks.flatMap(shellOf).join('\n');
     const setUp = page === 'README.md' ? '' : 'npx tsc\nnode dist/main.js\n';
-    const { code, stdout, stderr } = await shell(`${SHELL_PREAMBLE}${setUp}${script}`);
+    // Readers run the quick start more than once.
+    const again = page === 'README.md' ? 'echo AGAIN\nnode dist/main.js' : 'echo AGAIN';
+    const { code, stdout, stderr } = await shell(`${SHELL_PREAMBLE}${setUp}${script}\n${again}`);
     expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
-    for (const { content } of blocks.filter(({ prints }) => prints))
-      expect(stdout).toContain(content);
+    const [first = '', second = ''] = stdout.split('AGAIN\n');
+    for (const { content } of blocks.filter(({ prints }) => prints)) {
+      expect(first).toContain(content);
+      if (page === 'README.md') expect(second).toContain(content);
+    }
   });
 
   function shell(script: string): Promise<Outcome> {

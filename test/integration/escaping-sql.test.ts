@@ -1,6 +1,14 @@
 import type { SelectQueryBuilder } from 'typeorm';
 import { describeEachDatabase, typeormMajor } from '../support/databases';
-import { Clinic, expectRefused, Mailbox, openWorld, Patient, Visit } from '../support/lookup-world';
+import {
+  Clinic,
+  expectRefused,
+  Mailbox,
+  Nurse,
+  openWorld,
+  Patient,
+  Visit,
+} from '../support/lookup-world';
 import type { World } from '../support/lookup-world';
 
 const v = { v: 'zq7~never-sent' };
@@ -174,6 +182,21 @@ describeEachDatabase('SQL that reads an encrypted table by itself', (database) =
       'email(p) = :v',
       'p.U&"\\0065mail" = :v',
       "query_to_xml('select email from patient', true, true, '')::text = :v",
+      "p.to_jsonb->>'email' = :v",
+      '"p"."row_to_json"::text = :v',
+      'p . row_to_json::text = :v',
+      'p./* of a row */row_to_json::text = :v',
+      'p.patient::text = :v',
+      'p.contact.to_jsonb = :v',
+      '(p).email = :v',
+      '(p).row_to_json::text = :v',
+      'public.p.to_jsonb = :v',
+      'EXISTS (SELECT 1 FROM visit v WHERE to_jsonb(p)::text = :v)',
+      'EXISTS (SELECT 1 FROM visit v WHERE p.to_jsonb::text = :v)',
+      'p.id IN (SELECT x.id FROM patient x WHERE x.to_jsonb::text = :v)',
+      'p.id IN (SELECT d.id FROM (SELECT * FROM patient) d WHERE d.to_jsonb::text = :v)',
+      'p.id IN (SELECT d.id FROM (mailbox JOIN patient x USING (id)) d WHERE d.row_to_json = :v)',
+      "/* of /* two */ ' */ p.email = :v --'",
     ])('refuses %j, which names no encrypted column as such', async (sql) => {
       await expectRefused(world, () => patients().where(sql, v).getMany());
       await expectRefused(world, () =>
@@ -187,13 +210,115 @@ describeEachDatabase('SQL that reads an encrypted table by itself', (database) =
       await expectRefused(world, () => boxes().where(sql).getMany(), named);
     });
 
-    it('refuses the row of a table that is changed', async () => {
-      const change = any()
-        .update(Patient)
-        .set({ name: () => 'to_jsonb(patient)::text' });
-      await expectRefused(world, () => change.where('id = 1').execute());
+    it('refuses the row of a relation that has the name of its property', async () => {
+      const named = { entity: 'Clinic', property: 'licence' };
+      for (const sql of ['to_jsonb(clinic)::text = :v', 'clinic.to_jsonb::text = :v']) {
+        const joined = () => patients().leftJoin('p.clinic', 'clinic').where(sql, v).getMany();
+        await expectRefused(world, joined, named);
+      }
+    });
+
+    it.each(['to_jsonb(patient)::text', 'patient.to_jsonb::text', 'public.patient.email'])(
+      'refuses %s of a table that is changed',
+      async (sql) => {
+        const change = () =>
+          any()
+            .update(Patient)
+            .set({ name: () => sql });
+        await expectRefused(world, () => change().where('id = 1').execute());
+        const condition = `${sql} = :v`;
+        await expectRefused(world, () =>
+          any().delete().from(Patient).where(condition, v).execute(),
+        );
+      },
+    );
+
+    it('refuses to hand out what is computed of an encrypted column that was written', async () => {
+      const change = () => any().update(Patient).set({ points: 0 }).where('id = 1');
+      for (const sql of [
+        "email || 'x'",
+        'id, to_jsonb(patient)',
+        'patient.to_jsonb',
+        'to_jsonb(old)',
+        'new.row_to_json',
+        'WITH (old AS o) to_jsonb(o)',
+      ]) {
+        await expectRefused(world, () => change().returning(sql).execute());
+      }
+      const { raw } = await change().returning('id, email, name || 1 AS "named"').execute();
+      expect(raw).toMatchObject([{ id: 1, named: 'n11' }]);
+    });
+
+    it('says how a column is named that no property maps', async () => {
+      const error = await expectRefused(world, () => patients().where('p.unmapped = 1').getMany());
+      expect(error.message).toMatch(/p\.unmapped.*function.*select: false.*without/s);
+    });
+
+    it('accepts all names by which TypeORM and PostgreSQL know the columns of a row', async () => {
+      for (const sql of [
+        'p.clinic = 1',
+        'p.clinic.id = 1',
+        'p.clinicId = 1',
+        'p."clinicId" = 1',
+        'p.contact.street IS NOT NULL',
+        'p.contactStreet IS NOT NULL',
+        'p.deletedAt IS NULL',
+        'p.xmin IS NOT NULL AND p.ctid IS NOT NULL AND p.tableoid > 0',
+        'p.id IN (SELECT d.id FROM (SELECT * FROM patient) d WHERE d.name IS NOT NULL)',
+        'p.id IN (SELECT d.total FROM (SELECT *, id + 0 AS total FROM patient) d)',
+        'p.id IN (SELECT d.owner FROM (mailbox m JOIN patient x ON x.id = m.owner) d)',
+      ]) {
+        await expect(patients().where(sql).getMany()).resolves.toBeDefined();
+      }
     });
   }
+
+  it('refuses an encrypted column of the row that an insert could not add', async () => {
+    const insert = () =>
+      any().insert().into(Patient).values({ id: 1, name: 'x', email: 'zq7~new@example.org' });
+    const told = (sql: string) => () => {
+      // TypeORM 0.3 has a method for it.
+      const builder = insert();
+      Object.assign(builder.expressionMap, { onConflict: sql });
+      return builder.execute();
+    };
+    const rows = database.type === 'postgres' ? ['to_jsonb(excluded)::text'] : [];
+    if (database.type === 'postgres') rows.push('EXCLUDED.to_jsonb::text');
+    for (const value of [
+      'EXCLUDED.email',
+      'excluded . "email"',
+      'lower(EXCLUDED.email)',
+      ...rows,
+    ]) {
+      await expectRefused(world, told(`(id) DO UPDATE SET name = ${value}`));
+      await expectRefused(world, told(`(id) DO UPDATE SET name = 'x' WHERE ${value} > ''`));
+    }
+    await expectRefused(world, told('(id) DO UPDATE SET name = EXCLUDED.email_bidx'));
+    for (const where of ['EXCLUDED.email <> :v', 'patient.email <> EXCLUDED.email']) {
+      await expectRefused(world, () =>
+        insert()
+          .orUpdate(['name'], ['id'], { overwriteCondition: { where, parameters: v } })
+          .execute(),
+      );
+    }
+  });
+
+  it('accepts the row that an insert could not add where nothing of it is encrypted', async () => {
+    const where = 'EXCLUDED.email IS NOT NULL AND EXCLUDED.points = 0';
+    const insert = any()
+      .insert()
+      .into(Patient)
+      .values({ id: 1, name: 'n1', email: 'zq7~other@example.org' })
+      .orUpdate(['name'], ['id'], { overwriteCondition: { where } });
+    await expect(insert.execute()).resolves.toBeDefined();
+  });
+
+  it('refuses a column of the table that only another entity encrypts', async () => {
+    const named = { entity: 'Staff', property: 'specialty' };
+    const nurses = () => world.ds.createQueryBuilder(Nurse, 'n');
+    await expectRefused(world, () => nurses().where('n.specialty = :v', v).getMany(), named);
+    await expectRefused(world, () => nurses().orderBy('specialty').getMany(), named);
+  });
 
   it('refuses conditions on a table by its quoted name', async () => {
     const query = any().select('x.id').from('"patient"', 'x').where('x.email = :v', v);

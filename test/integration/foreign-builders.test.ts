@@ -36,7 +36,7 @@ function secondCopy<T>(load: () => T, ofSameTypeorm = false): T {
   return copy as T;
 }
 
-describeEachDatabase('Whoever makes a query builder', (database) => {
+describeEachDatabase('A query builder, no matter what has made it', (database) => {
   let world: World;
 
   beforeAll(async () => {
@@ -88,7 +88,7 @@ describeEachDatabase('Whoever makes a query builder', (database) => {
     expect(await patients.countBy({ id: 9 })).toBe(0);
   });
 
-  it('leaves createQueryBuilder to whoever changes it', () => {
+  it('leaves createQueryBuilder to code that changes it', () => {
     expect(Object.hasOwn(world.ds, 'createQueryBuilder')).toBe(false);
     expect(DataSource.prototype.createQueryBuilder).toHaveLength(3);
   });
@@ -193,6 +193,50 @@ describeEachDatabase('Whoever makes a query builder', (database) => {
     expect(error.message).toContain('copy of TypeORM');
     expect(await select().where({ name: 'n1' }).getCount()).toBe(1);
   });
+
+  if (database.type === 'postgres') {
+    it.each<[string, (made: () => SelectQueryBuilder<Patient>) => { execute(): unknown }]>([
+      [
+        'a name by the numbers of its characters',
+        (made) => made().select('1').from('mailbox', 'm').where('(SELECT U&"em\\0061il" = 1)'),
+      ],
+      [
+        'a table by the numbers of its characters',
+        (made) =>
+          made().select('1').from('mailbox', 'm').where('1 IN (SELECT 1 FROM U&"p\\0061tient" x)'),
+      ],
+      [
+        'SQL in a text',
+        (made) =>
+          made()
+            .select("query_to_xml('select email from pat' || 'ient', true, true, '')", 'x')
+            .from('mailbox', 'm'),
+      ],
+    ])('refuses %s from a builder of another copy of TypeORM', async (_what, build) => {
+      const other = secondCopy(() => require('typeorm') as typeof Typeorm);
+      const made = () => new other.SelectQueryBuilder<Patient>(world.ds as never);
+      const named = { entity: 'Clinic', property: 'licence' };
+      await expectRefused(world, () => build(made).execute(), named);
+    });
+
+    it.each([
+      'to_jsonb(patient)::text = :v',
+      'patient.to_jsonb::text = :v',
+      'public.patient.row_to_json::text = :v',
+    ])('refuses %j in what such a builder changes', async (condition) => {
+      const other = secondCopy(() => require('typeorm') as typeof Typeorm);
+      const made = () => new other.SelectQueryBuilder<Patient>(world.ds as never);
+      const v = { v: email(1) };
+      await expectRefused(world, () =>
+        made().delete().from('patient').where(condition, v).execute(),
+      );
+      const update = () =>
+        made()
+          .update('patient' as never)
+          .set({ name: 'x' });
+      await expectRefused(world, () => update().where(condition, v).execute());
+    });
+  }
 
   it('refuses by name a DataSource that another copy of TypeORM has made', () => {
     const other = secondCopy(() => require('typeorm') as typeof Typeorm);

@@ -112,6 +112,16 @@ describeEachDatabase('Ways round the encryption', (kind) => {
       expect(error.message).toContain('MemberView');
     });
 
+    if (isPostgres) {
+      it.each(['m.to_jsonb', 'to_jsonb(m)', 'm.unmapped'])(
+        'is refused at initialize() where it may show a whole row: %s',
+        async (sql) => {
+          const error = await refused(view(`SELECT ${sql} AS x ${FROM} m`, { x: viewColumn }));
+          expect(error.message).toContain('MemberView');
+        },
+      );
+    }
+
     it('is refused where its builder selects the column', async () => {
       const expression = (dataSource: DataSource) =>
         dataSource

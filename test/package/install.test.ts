@@ -1,5 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process';
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -9,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -230,5 +231,19 @@ describe.each([
     expect(Object.keys(manifest.dependencies).filter((name) => cloud.test(name))).toEqual([]);
     expect(manifest.peerDependencies['typeorm']).toBe('^0.3.20 || ^1.0.0');
     expect(readdirSync(library)).not.toEqual(expect.arrayContaining(['test']));
+  });
+
+  it('has the pages and pictures that its README links to, and those that they link to', () => {
+    const library = join(folder, 'node_modules', 'typeorm-field-encryption');
+    const pages = new Set(['README.md']);
+    for (const page of pages) {
+      const links = readFileSync(join(library, page), 'utf8').matchAll(/\]\((?!\w+:)([^)#]+)/g);
+      for (const [, path = ''] of links) {
+        const target = join(dirname(page), path);
+        expect([page, target, existsSync(join(library, target))]).toEqual([page, target, true]);
+        if (target.endsWith('.md')) pages.add(target);
+      }
+    }
+    expect(pages.size).toBeGreaterThan(20);
   });
 });

@@ -31,11 +31,11 @@ export function readPage(page: string): string {
 }
 
 /**
- * The fenced blocks of a page. A comment above one, such as `<!-- file: src/a.ts; typeorm: 0.3 -->`,
+ * The fenced blocks of a page. A comment above one, with or without an empty line between, such as `<!-- file: src/a.ts; typeorm: 0.3 -->`,
  * gives its properties.
  */
 export function blocksOf(markdown: string): Block[] {
-  const fences = /(?:^<!-- (.*) -->\n)?^```(\w+)\n([\s\S]*?)^```$/gm;
+  const fences = /(?:^<!-- (.*) -->\n\n?)?^```(\w+)\n([\s\S]*?)^```$/gm;
   return [...markdown.matchAll(fences)].map((match) => {
     const [whole, comment = '', language = '', content = ''] = match;
     const before = markdown.slice(0, match.index + whole.indexOf('```'));

@@ -6,8 +6,8 @@ import type { KeyTableAnchor } from './key-table-anchor';
 
 /**
  * An anchor in a file, which its owner alone may read and write (mode 0600). It is replaced as a whole:
- * a reader sees the old text or the new one. It is worth something only where whoever writes to the
- * database does not write to it, and processes of one application have to share it.
+ * a reader sees the old text or the new one. It is worth something only where those who write to the
+ * database do not write to it, and processes of one application have to share it.
  *
  * @param path - of the file; its folder must exist and be writable.
  * @throws {@link ConfigurationError} for an empty path

@@ -3,7 +3,7 @@
  * a secret, a tag of the KMS's key. It holds one text, which says no secret: ids of keys, numbers and
  * states, under a MAC of the key that seals the audit log.
  *
- * It is asked for at the start of a process, and written after each change of a key. Whoever can write
+ * It is asked for at the start of a process, and written after each change of a key. Anyone who can write
  * to it can put an older text back, or take it away; who can do that **and** write to the database can
  * put older keys back. A text that they make up themselves is refused.
  */

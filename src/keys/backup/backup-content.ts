@@ -60,7 +60,7 @@ function recordOf(json: string): BackedUpKey['record'] {
   return record as unknown as BackedUpKey['record'];
 }
 
-/** It was authenticated: whoever made it was another version. */
+/** It was authenticated, so another version has made it. */
 function unreadable(): KeyUnwrapError {
   return new KeyUnwrapError('The backup opens, but this version cannot read what is in it.');
 }

@@ -13,7 +13,7 @@ import { combineShares, splitIntoShares } from './key-shares';
 
 /** Who can open a backup. */
 export type BackupProtection =
-  /** Whoever has this KMS: another than the one that wraps the keys, or both are lost at once. */
+  /** A KMS other than the one that wraps the keys, or both are lost at once. */
   | { readonly kms: KmsProvider }
   /** Any `threshold` of `shares` custodians together. */
   | { readonly shares: number; readonly threshold: number };

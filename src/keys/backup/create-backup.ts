@@ -17,7 +17,7 @@ export interface KeyBackup {
   readonly file: string;
   /** Data keys and index root in it; destroyed keys are not. */
   readonly keys: number;
-  /** One text for each custodian; empty under a KMS. Whoever has enough of them has the keys. */
+  /** One text for each custodian; empty under a KMS. Anyone who has enough of them has the keys. */
   readonly shares: readonly string[];
 }
 

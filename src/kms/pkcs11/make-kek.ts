@@ -26,8 +26,8 @@ const REMOVE_AGAIN_MS = 50;
 
 /**
  * Makes a version of the KEK in the token, unless another process makes the same one first. Tokens
- * know no "create if absent", so a second key with a label of its own serves as a lock: whoever finds
- * two locks takes its own back, waits for a random time and looks again. The KEK itself is never
+ * know no "create if absent", so a second key with a label of its own serves as a lock: a process that
+ * finds two locks takes its own back, waits for a random time and looks again. The KEK itself is never
  * taken back; somebody could have wrapped under it.
  *
  * @throws {@link ConfigurationError} for a token that offers no mechanism we know;
@@ -92,7 +92,7 @@ function makeIfFirst(making: Making): boolean {
 }
 
 /**
- * Generates the KEK. A key that the token may have made all the same is looked for first: a token that
+ * Generates the KEK. A key that the token may have made nevertheless is looked for first: a token that
  * is a cluster may show it late, and two keys of one label are of no use. Only after an answer that
  * says nothing, as SoftHSM2 gives at times when several processes use it, is it made a second time.
  */

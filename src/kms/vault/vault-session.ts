@@ -142,7 +142,7 @@ export class VaultSession {
       if (isWorthIt || (lease !== undefined && !this.#source.again)) this.#replace(held, lease);
       else if (this.#source.again) await this.#logIn();
     } catch {
-      // Whoever needs the token next is told what is wrong; until then there may be time to try again.
+      // The next caller that needs the token is told what is wrong; until then there may be time to try again.
       const left = held.expiresAt - performance.now();
       if (this.#held === held && left > SHORTEST_WAIT_MS) this.#schedule(held, left / 2);
     }

@@ -30,7 +30,7 @@ export interface SqliteHandle {
   /**
    * Writes a page, then what follows from the number of rows it changed. With better-sqlite3 this is
    * one transaction, which nothing of the application's can come in between, and row by row, which is
-   * fastest. The sqlite3 driver shares its one connection with whoever else has statements under way,
+   * fastest. The sqlite3 driver shares its one connection with everything else that has statements under way,
    * so there each is its own, and the page is one.
    */
   write(page: PageStatements | undefined, then: (written: number) => Statement): Promise<Written>;

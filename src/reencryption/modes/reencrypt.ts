@@ -93,7 +93,7 @@ export function reencrypt({ keys }: Installation, threads: RunThreads): Mode {
 }
 
 /**
- * Whoever made such a key may have made up its values, which would not show any more once they are
+ * Anyone who made such a key may have made up its values, which would not show any more once they are
  * under another key.
  */
 function requireAuthenticated({ id, isAuthenticated }: DataKey): void {

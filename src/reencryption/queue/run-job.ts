@@ -7,7 +7,7 @@ import type { RunOptions } from '../run-options';
 
 /**
  * A ticket for work in a run. It names the run and says how to work; it carries no SQL and no range,
- * so that whoever may write to the queue cannot have workers do anything but what was begun.
+ * so that write access to the queue cannot make workers do anything but what was begun.
  */
 export interface RunJob {
   /** One range, or all that is left and the final passes. */

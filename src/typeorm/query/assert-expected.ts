@@ -9,7 +9,7 @@ import { isRememberable } from './known-values';
 import type { RawResult, Row } from './raw-result';
 
 /**
- * Compares what rows hold with what they were looked up by. The database knows tokens only: whoever
+ * Compares what rows hold with what they were looked up by. The database knows tokens only: anyone who
  * writes to it can exchange those of two rows, and have a lookup by one person's address return another
  * person's row.
  *

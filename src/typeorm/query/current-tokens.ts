@@ -23,7 +23,7 @@ export type Restriction = (rows: TokenRows) => {
 
 /**
  * Gives rows that hold one of some values under an earlier token their current one, and encrypts
- * those that hold one in clear. Each only if it still holds what was read: whoever changed it
+ * those that hold one in clear. Each only if it still holds what was read: a writer that changed it
  * meanwhile has written a current token.
  *
  * Raw SQL, so that no hook runs and no version or update-date column moves.

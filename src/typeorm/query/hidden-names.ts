@@ -1,16 +1,20 @@
 import type { EncryptedEntity } from '../encrypted-column';
 import type { Installation } from '../installation';
 import type { Expressions } from './any-query-builder';
+import { Tables } from './entity-tables';
 import type { Fragment } from './raw-fragments';
 import { hiddenUse } from './raw-use';
+import { UNKNOWN, WRITTEN_ROWS } from './sql-sources';
+import type { Source } from './sql-sources';
 
 /** A name of PostgreSQL whose characters may be written by their numbers. */
 const UNICODE_NAME = /\bu&"/i;
 /** Functions of PostgreSQL and its extensions that read what a text tells them to. */
 const READS_TEXT =
   /\b(?:(?:query|table|cursor|schema|database)_to_xml\w*|ts_stat|ts_rewrite|dblink\w*|crosstab\w*|connectby|xpath_table)"?\s*(?:\(|\/\*|--)/i;
-/** What follows the name of a row that stands for itself, and for no column of it. */
-const AFTER_ROW = /"?(?![\p{L}\p{N}_$"])(?!\s*\.\s*["\p{L}_])/uy;
+const NAME = String.raw`\s*\.\s*(?:"[^"]*"|[\p{L}_][\p{L}\p{N}_$]*)`;
+/** What follows the name of a row: a column of it, or nothing where it stands for itself. */
+const AFTER_ROW = new RegExp(String.raw`"?(?![\p{L}\p{N}_$"])((?:${NAME})*)`, 'uy');
 const IN_NAME = /[\p{L}\p{N}_$]/u;
 
 /**
@@ -24,7 +28,7 @@ export function assertNamesSeen(
   installation: Installation,
   entity?: EncryptedEntity,
 ): void {
-  if (!isPostgres(installation)) return;
+  if (!Tables.of(installation).rowsAreValues) return;
   const [column] = entity?.columns ?? installation.columns.byColumn.values();
   if (column === undefined) return;
   if (UNICODE_NAME.test(sql)) throw hiddenUse(column, clause, 'a name written as U&"…"');
@@ -32,32 +36,36 @@ export function assertNamesSeen(
   if (name !== undefined) throw hiddenUse(column, clause, `the function ${name}`);
 }
 
-/** Whether SQL for PostgreSQL may use a whole row of an encrypted entity, as in `to_jsonb(p)`. */
+/**
+ * Whether SQL for PostgreSQL may use a whole row of an encrypted entity, as in `to_jsonb(p)`, or in
+ * `p.to_jsonb`, which is the same.
+ */
 export function mentionsRow(
   lower: string,
-  { aliases }: Expressions,
+  { aliases, queryType }: Expressions,
   installation: Installation,
 ): boolean {
-  if (!isPostgres(installation)) return false;
+  const tables = Tables.of(installation);
+  if (!tables.rowsAreValues) return false;
   return aliases.some((alias) => {
-    const { name } = alias;
-    if (!alias.hasMetadata) return standsForRow(lower, name);
-    const { metadata } = alias;
-    if (installation.encryptedEntity(metadata) === undefined) return false;
+    if (!alias.hasMetadata) return standsForRow(lower, alias.name, UNKNOWN);
+    const { name, metadata } = alias;
+    const { source, encryptedNames } = tables.ofEntity(metadata);
+    if (encryptedNames.length === 0) return false;
     // Statements other than SELECT name the table.
-    return standsForRow(lower, name) || standsForRow(lower, metadata.tableName);
+    const rows = [name, metadata.tableName, ...(queryType === 'select' ? [] : WRITTEN_ROWS)];
+    return rows.some((row) => standsForRow(lower, row, source));
   });
 }
 
-function standsForRow(lower: string, row: string): boolean {
+function standsForRow(lower: string, row: string, { plain, paths }: Source): boolean {
   const name = row.toLowerCase();
   for (let at = lower.indexOf(name); at >= 0; at = lower.indexOf(name, at + 1)) {
+    if (IN_NAME.test(lower.charAt(at - 1))) continue;
     AFTER_ROW.lastIndex = at + name.length;
-    if (!IN_NAME.test(lower.charAt(at - 1)) && AFTER_ROW.test(lower)) return true;
+    const column = AFTER_ROW.exec(lower)?.[1]?.replace(/[\s"]/g, '').slice(1);
+    if (column === undefined) continue;
+    if (!plain.has(column) && paths?.has(column) !== true) return true;
   }
   return false;
-}
-
-function isPostgres({ dataSource }: Installation): boolean {
-  return dataSource.options.type === 'postgres';
 }

@@ -82,7 +82,7 @@ function decryptColumn(rows: readonly Row[], key: string, encrypted: EncryptedCo
   }
 }
 
-/** Whether a column holds text that is a ciphertext of ours, and nothing else. */
+/** Whether a column holds ciphertext as text, and nothing else. */
 export function holdsOnlyOurText({
   policy,
   readsPlaintext,

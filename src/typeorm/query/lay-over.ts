@@ -15,7 +15,7 @@ interface AnyClass {
 
 /**
  * Lays the methods of a class over those of the class of TypeORM that it extends, for the objects of
- * wrapped DataSources; those of others run the methods that were there, whoever put them there.
+ * wrapped DataSources; those of others run the methods that were there, no matter what put them there.
  *
  * So it does not matter who makes an object and by which constructor: a DataSource, another library
  * that copies a builder, or TypeORM itself. The class is never constructed, and `super` in it stands

@@ -5,7 +5,7 @@ import type { RawResult } from './raw-result';
 
 /**
  * Has the values of remote formats in raw rows decrypted, before TypeORM hydrates, which is synchronous.
- * Answers `undefined` where there is no other format.
+ * Returns `undefined` where there is no other format.
  */
 export function fetchPreviousValues(result: RawResult): Promise<void> | undefined {
   return result.installation.options.previousFormats && fetchAll(result);

@@ -2,6 +2,9 @@ import type { ObjectLiteral } from 'typeorm';
 import type { EncryptedEntity } from '../encrypted-column';
 import type { Expressions } from './any-query-builder';
 
+/** The clause whose columns hand ciphertext back as it is. */
+export const RETURNING = 'RETURNING';
+
 /** Hand-written SQL, and where it stands. */
 export interface Fragment {
   readonly sql: string;
@@ -112,11 +115,9 @@ function addValues(
   }
 }
 
-/** Names alone hand ciphertext back as it is. */
 function addReturning(returning: unknown, fragments: Fragment[]): void {
-  if (typeof returning === 'string' && returning.includes('(')) {
-    fragments.push({ sql: returning, clause: 'RETURNING' });
-  }
+  // Lists are of properties.
+  if (typeof returning === 'string') fragments.push({ sql: returning, clause: RETURNING });
 }
 
 function isPlainSelection(selection: string, { aliases }: Expressions): boolean {

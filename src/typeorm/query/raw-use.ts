@@ -21,16 +21,23 @@ export function isHarmless(
   at: number,
   { readsPlaintext }: EncryptedColumn,
 ): boolean {
-  const [first, second, third, fourth] = nodes.slice(at + 1, at + 5);
+  const [first, second, third] = nodes.slice(at + 1, at + 4);
   if (isKeyword(first, 'in')) return readsPlaintext && isCleartextList(second);
-  if (!isKeyword(first, 'is')) return false;
-  if (isKeyword(isKeyword(second, 'not') ? third : second, 'null')) return true;
-  // How TypeORM leaves rows alone that an upsert would not change; ciphertexts always do.
+  if (isKeyword(first, 'is') && isKeyword(isKeyword(second, 'not') ? third : second, 'null')) {
+    return true;
+  }
+  return isUnchangedTest(nodes, at) || isUnchangedTest(nodes, at - 4);
+}
+
+/** How TypeORM leaves rows alone that an upsert would not change: ciphertexts always do. */
+function isUnchangedTest(nodes: readonly SqlNode[], start: number): boolean {
+  const [column, is, distinct, from, excluded] = nodes.slice(Math.max(start, 0), start + 5);
+  if (column?.kind !== 'name' || excluded?.kind !== 'name') return false;
   return (
-    isKeyword(second, 'distinct') &&
-    isKeyword(third, 'from') &&
-    fourth?.kind === 'name' &&
-    fourth.parts[0] === 'excluded'
+    isKeyword(is, 'is') &&
+    isKeyword(distinct, 'distinct') &&
+    isKeyword(from, 'from') &&
+    excluded.parts.join('.') === `excluded.${column.parts.at(-1) ?? ''}`
   );
 }
 
@@ -60,6 +67,29 @@ export function hiddenUse(
     `${clause} written as SQL has ${what}, which could name an encrypted column such as ` +
       `${describeColumn(column)} unseen. Write plain names, or run it with query() if it uses none.`,
     { entity, property },
+  );
+}
+
+/** The error of a row with what may be a function behind it; see {@link Scope.calledRow}. */
+export function calledUse(
+  column: EncryptedColumn,
+  clause: string,
+  name: string,
+): UnsupportedQueryError {
+  const { entity, property } = column.policy;
+  return new UnsupportedQueryError(
+    `${clause} written as SQL has ${name}, ${unmappedOrFunction(column, name)}`,
+    { entity, property },
+  );
+}
+
+/** Of such a name: what it may be, and what to write instead. */
+export function unmappedOrFunction(column: EncryptedColumn, name: string): string {
+  const last = name.split('.').at(-1) ?? '';
+  return (
+    'a column that no property maps, or a function that PostgreSQL calls with the whole row, and with it ' +
+    `${describeColumn(column)}. Map the column, with select: false where entities are not to have it, or write ` +
+    `"${last}" without the name of its table.`
   );
 }
 

@@ -1,6 +1,6 @@
 import type { EncryptedColumn } from '../encrypted-column';
 import { opaqueUse } from './opaque-sql';
-import { isHarmless, rawUse } from './raw-use';
+import { calledUse, isHarmless, rawUse } from './raw-use';
 import {
   announcesSource,
   branchesOf,
@@ -12,14 +12,25 @@ import {
 } from './sql-clauses';
 import { asName, isKeyword, isSymbol } from './sql-nodes';
 import type { SqlNode, StarNode } from './sql-nodes';
-import { merged, Scope, UNKNOWN } from './sql-sources';
+import { joined, Scope, UNKNOWN } from './sql-sources';
 import type { Catalog, Source } from './sql-sources';
 
 /** Common table expressions by name. */
 type Named = ReadonlyMap<string, Source>;
 
-/** Takes note of an encrypted column that is used as if it held its values, and where. */
-type OnUse = (column: EncryptedColumn, clause: string) => void;
+/**
+ * Takes note of an encrypted column that is used as if it held its values, and where; of one that a
+ * name may hide, with the name.
+ */
+export type OnUse = (column: EncryptedColumn, clause: string, hiddenBy?: string) => void;
+
+/** The names of what is selected, as they are found. */
+interface Outputs {
+  readonly encrypted: Map<string, EncryptedColumn>;
+  readonly plain: Set<string>;
+  /** Those of them that only `*` stands for. */
+  readonly starred: Set<string>;
+}
 
 /** Clauses that may have `p.*` in them. */
 const SELECTIONS = ['a selection', 'RETURNING', 'a sub-query'];
@@ -46,8 +57,8 @@ export class SqlCheck {
     tables: Catalog,
     clause: string,
     named: Named = new Map(),
-    onUse: OnUse = (column, where) => {
-      throw rawUse(column, where);
+    onUse: OnUse = (column, where, hiddenBy) => {
+      throw hiddenBy === undefined ? rawUse(column, where) : calledUse(column, where, hiddenBy);
     },
   ) {
     this.#tables = tables;
@@ -59,6 +70,11 @@ export class SqlCheck {
   /** A whole statement, by what it selects. */
   statement(nodes: readonly SqlNode[], outer?: Scope): Source {
     return isQuery(nodes) ? this.#query(nodes, outer) : this.#opaque(nodes);
+  }
+
+  /** A list of what is handed out, in which encrypted columns may stand by themselves. */
+  outputs(nodes: readonly SqlNode[], scope: Scope): void {
+    this.#selections(nodes, scope);
   }
 
   /** An expression: conditions, selections, lists of these. `within` is what the parentheses around it follow. */
@@ -110,12 +126,15 @@ export class SqlCheck {
     const isFunction = node.parts.length === 1 && nodes[at + 1]?.kind === 'group';
     if (isFunction) return;
     // The tables that FOR UPDATE OF locks are named like rows.
-    const column =
+    const named =
       scope.column(node.parts) ??
       (isKeyword(nodes[at - 1], 'of') ? undefined : scope.wholeRow(node.parts));
+    const called = this.#tables.rowsAreValues ? scope.calledRow(node.parts) : undefined;
+    const column = named ?? called;
     if (column === undefined || isHarmless(nodes, at, column)) return;
     if (nodes.length === 1 && isKeyword(within, 'count')) return;
-    this.#onUse(column, this.#clause);
+    const hiddenBy = named === undefined ? node.parts.join('.') : undefined;
+    this.#onUse(column, this.#clause, hiddenBy);
   }
 
   #withNamed(nodes: readonly SqlNode[], outer: Scope | undefined): Source {
@@ -198,7 +217,7 @@ export class SqlCheck {
       else {
         this.#sources(node.nodes, scope);
         // An alias after a join in parentheses stands for all of its tables.
-        source = [...scope.sources].reduce<Source>(merged, UNKNOWN);
+        source = joined([...scope.sources]);
       }
     } else if (node?.kind === 'name' && nodes[at + 1]?.kind === 'group') {
       at += 1;
@@ -246,22 +265,20 @@ export class SqlCheck {
     }
     const encrypted = new Map<string, EncryptedColumn>();
     const plain = new Set<string>();
+    const starred = new Set<string>();
     for (const item of itemsOf(items)) {
-      this.#selection(item, scope, { encrypted, plain });
+      this.#selection(item, scope, { encrypted, plain, starred });
     }
     if (isDistinct && !isDistinctOn) this.#refuseIndistinct(encrypted, plain);
-    return { encrypted, plain };
+    return { encrypted, plain: new Set([...plain, ...starred]) };
   }
 
-  #selection(
-    item: readonly SqlNode[],
-    scope: Scope,
-    { encrypted, plain }: { encrypted: Map<string, EncryptedColumn>; plain: Set<string> },
-  ): void {
+  #selection(item: readonly SqlNode[], scope: Scope, { encrypted, plain, starred }: Outputs): void {
     const [first] = item;
     if (first?.kind === 'star') {
       for (const source of starSources(scope, first.qualifier)) {
         for (const [name, column] of source.encrypted) encrypted.set(name, column);
+        for (const name of source.plain) starred.add(name);
       }
       return;
     }

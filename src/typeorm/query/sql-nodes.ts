@@ -162,6 +162,10 @@ class SqlScanner {
     if (!this.#sql.startsWith(begin, this.#at)) return false;
     const found = this.#sql.indexOf(end, this.#at + begin.length);
     if (found < 0 && end !== '\n') return this.#neverClosed();
+    // PostgreSQL nests comments and SQLite does not, so that they end in different places.
+    if (begin === '/*' && this.#sql.slice(this.#at + 2, found).includes(begin)) {
+      return this.#neverClosed();
+    }
     this.#at = found < 0 ? this.#sql.length : found + end.length;
     return true;
   }

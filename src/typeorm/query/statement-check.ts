@@ -1,14 +1,15 @@
 import type { EncryptedColumn, EncryptedEntity } from '../encrypted-column';
 import type { Installation } from '../installation';
 import type { Expressions } from './any-query-builder';
-import { entitySource, Tables, writtenSource } from './entity-tables';
+import { Tables } from './entity-tables';
+import type { EntityTable } from './entity-tables';
 import { assertNamesSeen, mentionsRow } from './hidden-names';
-import { rawFragments } from './raw-fragments';
+import { rawFragments, RETURNING } from './raw-fragments';
 import { rawUse } from './raw-use';
 import { SqlCheck } from './sql-check';
 import { asName, isKeyword, sqlNodes } from './sql-nodes';
 import type { SqlNode } from './sql-nodes';
-import { Scope, UNKNOWN } from './sql-sources';
+import { Scope, UNKNOWN, WRITTEN_ROWS } from './sql-sources';
 import type { Source } from './sql-sources';
 
 /** In SQL that may read from a table of its own. */
@@ -33,7 +34,7 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
   assertNotCopied(expressions, installation);
   const fragments = rawFragments(expressions, entities[0]);
   if (fragments.length === 0) return;
-  const names = namesOf(expressions, entities, derived);
+  const names = namesOf(expressions, encryptedTables(expressions, installation), derived);
   let scope: Scope | undefined;
   let writes: Scope | undefined;
   for (const { sql, clause } of fragments) {
@@ -48,23 +49,25 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
     const check = new SqlCheck(Tables.of(installation), clause, derived?.named);
     const nodes = sqlNodes(sql);
     scope ??= scopeOf(expressions, installation, derived);
-    check.expression(nodes, scope);
+    if (clause === RETURNING) check.outputs(nodes, scope);
+    else check.expression(nodes, scope);
     const written = writtenNodes(nodes, clause);
     if (written.length > 0) {
-      writes ??= scopeOf(expressions, installation, derived, writtenSource);
+      writes ??= scopeOf(expressions, installation, derived, 'written');
       check.expression(written, writes);
     }
   }
 }
 
 /**
- * Refuses a whole statement that uses an encrypted property so, whoever wrote it. One that cannot be
+ * Refuses a whole statement that uses an encrypted property so, no matter what built it. One that cannot be
  * taken apart is refused where it names such a property and its table.
  *
  * @throws {@link UnsupportedQueryError}
  */
 export function assertNoUseIn(sql: string, installation: Installation): void {
   const tables = Tables.of(installation);
+  assertNamesSeen({ sql, clause: 'a statement' }, installation);
   if (!mentions(sql, tables.encryptedNames)) return;
   new SqlCheck(tables, 'a statement').statement(sqlNodes(sql));
 }
@@ -79,6 +82,15 @@ function encryptedEntities(
     if (entity !== undefined) entities.push(entity);
   }
   return entities;
+}
+
+/** The tables of a statement that have encrypted columns, whether or not its own entities map these. */
+function encryptedTables({ aliases }: Expressions, installation: Installation): EntityTable[] {
+  const tables = Tables.of(installation);
+  return aliases
+    .map((alias) => (alias.hasMetadata ? tables.ofEntity(alias.metadata) : undefined))
+    .filter((table) => table !== undefined)
+    .filter(({ encryptedNames }) => encryptedNames.length > 0);
 }
 
 /** Queries in the place of tables, and tables that are not named as their entity is. */
@@ -146,8 +158,10 @@ function assertNotCopied(expressions: Expressions, installation: Installation): 
   const { insertFromSelect } = expressions as { insertFromSelect?: { getQuery(): string } };
   if (insertFromSelect === undefined) return;
   const clause = 'INSERT … SELECT';
+  const sql = insertFromSelect.getQuery();
+  assertNamesSeen({ sql, clause }, installation);
   const check = new SqlCheck(Tables.of(installation), clause);
-  assertNoneEncrypted(check.statement(sqlNodes(insertFromSelect.getQuery())), clause);
+  assertNoneEncrypted(check.statement(sqlNodes(sql)), clause);
 }
 
 function assertNoneSelected(
@@ -172,18 +186,18 @@ function assertNoneEncrypted({ encrypted }: Source, clause: string): void {
 /** What a fragment that concerns an encrypted column has in it: its name, or one that a selection gives. */
 function namesOf(
   { selects }: Expressions,
-  entities: readonly EncryptedEntity[],
+  tables: readonly EntityTable[],
   derived: DerivedTables | undefined,
 ): readonly string[] {
-  const [only, ...others] = entities;
+  const [only, ...others] = tables;
   const aliased = selects.filter(({ aliasName }) => aliasName !== undefined);
   const sources = [...(derived?.byAlias ?? []), ...(derived?.named ?? [])];
   // As for every write: it is checked each time, so that nothing is copied.
   if (only !== undefined && others.length + aliased.length + sources.length === 0) {
-    return only.namesInSql;
+    return only.encryptedNames;
   }
   return [
-    ...entities.flatMap(({ namesInSql }) => namesInSql),
+    ...tables.flatMap(({ encryptedNames }) => encryptedNames),
     ...aliased.map(({ aliasName = '' }) => aliasName.toLowerCase()),
     ...sources.flatMap(([name, { encrypted }]) =>
       encrypted.size > 0 ? [name, ...encrypted.keys()] : [],
@@ -225,19 +239,21 @@ function assertDistinctRows({ aliases, selects }: Expressions, { encryptedEntity
 
 /** What names mean in the statement. */
 function scopeOf(
-  { aliases, selects }: Expressions,
+  { aliases, selects, queryType }: Expressions,
   installation: Installation,
   derived: DerivedTables | undefined,
-  sourceOf = entitySource,
+  kind: 'source' | 'written' = 'source',
 ): Scope {
+  const tables = Tables.of(installation);
   const scope = new Scope();
   for (const [name, source] of derived?.byAlias ?? []) scope.add(name, source);
   const outputs = new Map<string, EncryptedColumn>();
   for (const alias of aliases) {
     if (!alias.hasMetadata) continue;
     const { metadata, name } = alias;
-    const source = sourceOf(metadata, installation);
-    for (const qualifier of new Set([metadata.tableName, metadata.tablePath, name])) {
+    const source = tables.ofEntity(metadata)[kind];
+    const rows = queryType === 'select' ? [] : WRITTEN_ROWS;
+    for (const qualifier of [metadata.tableName, metadata.tablePath, name, ...rows]) {
       scope.add(qualifier.toLowerCase(), source);
     }
     for (const [column, encrypted] of source.encrypted) {
