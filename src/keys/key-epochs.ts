@@ -2,6 +2,7 @@ import { KeyStateError } from '../errors';
 import { changedRecord } from './key-change-events';
 import type { KeyRecord } from './key-record';
 import type { KeyState } from './key-state';
+import { stateInWords } from './key-state';
 import type { StateAuthenticator } from './key-state-mac';
 import { isProven, takesAway } from './key-state-mac';
 import type { KeyChange } from './key-store';
@@ -256,7 +257,7 @@ function cameBack(record: KeyRecord, newer: KnownKey, newest: number): KeyStateE
   const { id, name, version, state, epoch } = record;
   const given = Math.max(newest, newer.epoch);
   return new KeyStateError(
-    `key ${id} ("${name}" version ${String(version)}): its row says ${state} at epoch ${String(epoch)}, and ` +
+    `key ${id} ("${name}" version ${String(version)}): by its row it is ${stateInWords(state)} at epoch ${String(epoch)}, and ` +
       `it has been ${newer.state} at epoch ${String(newer.epoch)}: an older row was put back. Put the newer ` +
       'one back, or revoke or destroy the key again. If the table was restored on purpose: ' +
       `field-encryption keys accept-epoch ${String(given)} --reason "..."`,

@@ -5,6 +5,7 @@ import type { KeyEpochs, KnownKey } from '../key-epochs';
 import type { KeyEventListener } from '../key-event';
 import type { KeyRecord } from '../key-record';
 import type { KeyState } from '../key-state';
+import { stateInWords } from '../key-state';
 import type { KeyStore } from '../key-store';
 import type { KeyWrapper } from '../key-wrapper';
 import { settleAll } from '../settle-all';
@@ -275,7 +276,7 @@ export function olderThanAnchor(
 ): KeyStateError {
   const described = older.map(({ keyId, anchored, found }) => {
     const was = `${anchored.state} at epoch ${String(anchored.epoch)}`;
-    return `key ${keyId} was ${was} and is ${found === null ? 'missing' : `${found.state} at epoch ${String(found.epoch)}`}`;
+    return `key ${keyId} was ${was} and is ${found === null ? 'missing' : `${stateInWords(found.state)} at epoch ${String(found.epoch)}`}`;
   });
   return new KeyStateError(
     `the key table is older than its anchor: ${described.join('; ')}. Put the newer rows back; or, if the table ` +
