@@ -18,6 +18,12 @@ export interface AuditStore<C = unknown> {
   /** The last entry about a version of this key. */
   lastOfKey(purpose: string, name: string, connection?: C): Promise<AuditEntry | undefined>;
 
+  /** The highest version of this key in any entry, up to `limit`; 0 for none. */
+  highestVersion(
+    key: { readonly purpose: string; readonly name: string; readonly limit: number },
+    connection?: C,
+  ): Promise<number>;
+
   /** The last entry. */
   last(connection?: C): Promise<AuditEntry | undefined>;
 

@@ -8,7 +8,7 @@ import { EPOCH_REACH } from './key-epochs';
 import type { KeyRecord } from './key-record';
 import type { KeyServices } from './key-services';
 import type { StateAuthenticator } from './key-state-mac';
-import { provenChange, unprovenChange } from './key-state-mac';
+import { isProven, provenChange, unprovenChange } from './key-state-mac';
 import type { KeyChange } from './key-store';
 
 /** Options of `acceptEpoch()`. */
@@ -50,9 +50,7 @@ export async function acceptEpoch<C>(
   await checkIfPossible(services);
   const records = await store.list();
   const proofs = await proveAll(services, records);
-  const provenRows = records.filter(({ id }) => proofs.has(id));
-  const newest = Math.max(wrapper.epochs.newest, ...provenRows.map((record) => record.epoch));
-  requireKnownEpoch(epoch, newest);
+  requireKnownEpoch(epoch, newestOf(services, records, proofs));
 
   const known = wrapper.epochs.known();
   const differences = discrepancies(known, records);
@@ -95,6 +93,21 @@ async function proveAll<C>(
     proofs.set(record.id, authenticateState);
   }
   return proofs;
+}
+
+/** Above the rows that prove theirs; of others it counts what is within reach. */
+function newestOf<C>(
+  { wrapper }: KeyServices<C>,
+  records: readonly KeyRecord[],
+  proofs: ReadonlyMap<string, StateAuthenticator>,
+): number {
+  const opened = records.flatMap((record) => {
+    const authenticate = proofs.get(record.id);
+    return authenticate === undefined ? [] : [{ record, proven: isProven(record, authenticate) }];
+  });
+  const proven = opened.filter((row) => row.proven).map(({ record }) => record.epoch);
+  const claims = opened.filter((row) => !row.proven).map(({ record }) => record);
+  return Math.max(...proven, wrapper.epochs.next(...claims) - 1);
 }
 
 function changesOf(

@@ -10,6 +10,8 @@ import { soleActive } from './key-versions';
 import type { KeyRecord } from './key-record';
 import type { KeyStore } from './key-store';
 import type { KeyWrapper } from './key-wrapper';
+import { nextVersion } from './next-version';
+import { proveKek } from './row-proofs';
 import type { UnwrappedKey } from './unwrapped-key';
 
 /** There is one key of the audit log; its record still needs a name. */
@@ -104,11 +106,14 @@ export class AuditKey<C> {
       return made;
     }
     if (this.#hasBegun) throw logLost();
-    await this.#proveKek(connection);
+    const records = await store.list(connection);
+    await proveKek(wrapper, records, connection);
+    // The log, which is empty, knows none.
+    const knowledge = { wrapper, audit: undefined };
     const spec = {
       name: AUDIT_KEY_NAME,
       purpose: 'audit',
-      version: 1,
+      version: await nextVersion(knowledge, 'audit', AUDIT_KEY_NAME, records),
       suite: 'hmac-sha-256',
     } as const;
     const now = await store.now(connection);
@@ -132,13 +137,6 @@ export class AuditKey<C> {
       'the key of the audit log was changed by another process meanwhile. Try again.',
       { retryable: true },
     );
-  }
-
-  /** Under a wrong KEK this process would make a key that no other can read. */
-  async #proveKek(connection?: C): Promise<void> {
-    const { store, wrapper } = this.#parts;
-    const known = (await store.list(connection)).find(({ state }) => state === 'active');
-    if (known !== undefined) await wrapper.unwrapToRead(known, connection);
   }
 }
 

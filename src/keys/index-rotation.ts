@@ -3,7 +3,7 @@ import { endOfWait } from './change-time';
 import { INDEX_ROOT_NAME } from './index-roots';
 import type { KeyInfo } from './key-info';
 import { keyInfo } from './key-infos';
-import { announcedAfter, highestVersion, isVersionOf, soleActive } from './key-versions';
+import { announcedAfter, isVersionOf, soleActive } from './key-versions';
 import type { KeyRecord } from './key-record';
 import type { KeyServices } from './key-services';
 import { isReadable } from './key-state';
@@ -90,7 +90,7 @@ async function announce<C>(
   }
   // Under a wrong KEK this process would make a root that no other can read.
   await wrapper.unwrap(active);
-  const next = await lifecycle.announce(INDEX_ROOT_NAME, highestVersion(versions) + 1, 'index');
+  const next = await lifecycle.announce(INDEX_ROOT_NAME, 'index');
   if (next === undefined) return undefined;
   const activatableAt = endOfWait(next.record.createdAt, announceMs);
   return { step: 'announced', root: keyInfo(next.record, policies), previous, activatableAt };

@@ -123,6 +123,18 @@ export class KeyAudit<C> {
     return entries.lastOfKey(purpose, name, connection);
   }
 
+  /** The highest version of a key that an entry names, up to `limit`; 0 for none. Verifies nothing. */
+  async highestVersion(
+    purpose: KeyPurpose,
+    name: string,
+    limit: number,
+    connection?: C,
+  ): Promise<number> {
+    const { entries } = this.#parts;
+    if (!(await entries.exists(connection))) return 0;
+    return entries.highestVersion({ purpose, name, limit }, connection);
+  }
+
   /** Records what is no change of a key, in a transaction of its own. */
   async record(...events: readonly AuditEvent[]): Promise<void> {
     if (this.#parts.options === false || events.length === 0) return;

@@ -12,6 +12,9 @@ const OPERATIONS: Readonly<Record<Exclude<KeyState, 'active'>, AuditOperation>> 
   destroyed: 'destroy',
 };
 
+/** What the log says of a key whose row may be somebody else's: name, version and KEK, too. */
+const UNPROVEN = 'the row was not proven';
+
 /** What the audit log says of changes that are made together; nothing of what leaves state and wrapping alone. */
 export function eventsOf(changes: readonly KeyChange[]): AuditEvent[] {
   const replaced = changes.filter(takesOver).map(({ expected }) => expected);
@@ -19,7 +22,7 @@ export function eventsOf(changes: readonly KeyChange[]): AuditEvent[] {
     const operation = operationOf(change, replaced);
     if (operation === undefined) return [];
     const { epoch } = changedRecord(change);
-    const reference = change.type === 'insert' ? change.restoredFrom : change.acceptedFor;
+    const reference = referenceOf(change);
     const event = {
       operation,
       outcome: 'done' as const,
@@ -28,6 +31,11 @@ export function eventsOf(changes: readonly KeyChange[]): AuditEvent[] {
     };
     return [reference === undefined ? event : { ...event, reference }];
   });
+}
+
+function referenceOf(change: KeyChange): string | undefined {
+  if (change.type === 'insert') return change.restoredFrom;
+  return change.isProven === false ? UNPROVEN : change.acceptedFor;
 }
 
 /** Whether a key is taken out of use because it is compromised, and at most replaced with that. */

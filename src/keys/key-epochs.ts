@@ -2,6 +2,7 @@ import { KeyStateError } from '../errors';
 import { changedRecord } from './key-change-events';
 import type { KeyRecord } from './key-record';
 import type { KeyState } from './key-state';
+import { stateInWords } from './key-state';
 import type { StateAuthenticator } from './key-state-mac';
 import { isProven, takesAway } from './key-state-mac';
 import type { KeyChange } from './key-store';
@@ -25,6 +26,8 @@ interface Restriction extends KnownKey {
   readonly since: number;
   /** Whether it is more than what an unproven row claims. */
   readonly isCertain: boolean;
+  /** Whether not even a newer proven row lifts it, until the epoch is given up: the anchor says so. */
+  readonly isFinal?: boolean;
 }
 
 /** By how much an unproven row may be ahead of all proven ones and still be counted from. */
@@ -123,12 +126,28 @@ export class KeyEpochs {
     }
   }
 
-  /** Takes in what is known from outside the key table. */
-  learn(keys: readonly KnownKey[]): void {
+  /**
+   * Takes in what is known from outside the key table.
+   *
+   * @param isAnchored - of destroyed keys: whether only the acceptance of an older table lifts it.
+   */
+  learn(keys: readonly KnownKey[], isAnchored = false): void {
     for (const key of keys) {
       this.#newest = Math.max(this.#newest, key.epoch);
       this.#see({ ...key, stateMac: undefined, since: this.#tick() });
-      if (takesAway(key.state)) this.#restrict({ ...key, isCertain: true, since: this.#tick() });
+      const isFinal = isAnchored && key.state === 'destroyed';
+      if (takesAway(key.state)) {
+        this.#restrict({ ...key, isCertain: true, isFinal, since: this.#tick() });
+      }
+    }
+  }
+
+  /** Lets newer rows lift what is final up to an epoch, for an older table was accepted. */
+  giveUp(acceptedEpoch: number): void {
+    for (const [id, restriction] of this.#restricted) {
+      if (restriction.isFinal === true && restriction.epoch <= acceptedEpoch) {
+        this.#restricted.set(id, { ...restriction, isFinal: false });
+      }
     }
   }
 
@@ -161,7 +180,7 @@ export class KeyEpochs {
     const askedAt = this.#askedAt.get(record) ?? this.#time;
     const restriction = this.#restricted.get(record.id);
     if (restriction !== undefined && restriction.since <= askedAt) {
-      const isLifted = proven && record.epoch > restriction.epoch;
+      const isLifted = proven && record.epoch > restriction.epoch && restriction.isFinal !== true;
       if (rank(record) < rank(restriction) && !isLifted) return restriction;
     }
     // What only takes away gives nobody anything, whatever its age.
@@ -206,6 +225,7 @@ export class KeyEpochs {
     this.#restricted.set(restriction.id, {
       ...restriction,
       isCertain,
+      isFinal: restriction.isFinal === true || before?.isFinal === true,
       epoch: Math.max(restriction.epoch, before?.epoch ?? 0),
       since: before?.since ?? restriction.since,
     });
@@ -256,7 +276,7 @@ function cameBack(record: KeyRecord, newer: KnownKey, newest: number): KeyStateE
   const { id, name, version, state, epoch } = record;
   const given = Math.max(newest, newer.epoch);
   return new KeyStateError(
-    `key ${id} ("${name}" version ${String(version)}): its row says ${state} at epoch ${String(epoch)}, and ` +
+    `key ${id} ("${name}" version ${String(version)}): by its row it is ${stateInWords(state)} at epoch ${String(epoch)}, and ` +
       `it has been ${newer.state} at epoch ${String(newer.epoch)}: an older row was put back. Put the newer ` +
       'one back, or revoke or destroy the key again. If the table was restored on purpose: ' +
       `field-encryption keys accept-epoch ${String(given)} --reason "..."`,

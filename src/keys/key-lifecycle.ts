@@ -10,9 +10,11 @@ import { wholeSecond } from './key-record';
 import type { StateChange } from './key-state-mac';
 import { provenChange, unprovenChange } from './key-state-mac';
 import type { KeyChange, KeyStore } from './key-store';
-import { announcedAfter, highestVersion, isVersionOf, soleActive } from './key-versions';
+import { announcedAfter, isVersionOf, soleActive } from './key-versions';
 import type { CreatedKey, KeyWrapper } from './key-wrapper';
+import { nextVersion } from './next-version';
 import { noActiveKey } from './no-active-key';
+import { isGenuine, proveKek } from './row-proofs';
 
 /** What the lifecycle of keys works with. */
 export interface KeyLifecycleParts<C> {
@@ -31,6 +33,15 @@ interface ReplaceableKey {
   readonly record: KeyRecord;
   /** What its row says once it is replaced. */
   readonly leaveAt: (now: Date, epoch: number) => StateChange;
+  /** See {@link Revocation.isProven}. */
+  readonly isProven: boolean;
+}
+
+/** The active version that is to be replaced because it is compromised. */
+export interface Revocation {
+  readonly id: string;
+  /** Whether its row proves that this library wrote it. It may be an intruder's, and is to go all the more. */
+  readonly isProven: boolean;
 }
 
 /** How often an operation looks again after another process changed the rows under it. */
@@ -45,8 +56,8 @@ export class KeyLifecycle<C> {
   }
 
   /**
-   * Gives the active key of a name that seemed to have none: creates version 1, or takes the one
-   * that another process created meanwhile.
+   * Gives the active key of a name that seemed to have none: creates its first version, or takes the
+   * one that another process created meanwhile.
    *
    * @throws {@link KeyStateError} where versions exist and none is active. Somebody took the active
    * one out of use; what to put in its place is not for a write to decide. Also, retryable, where the
@@ -64,8 +75,9 @@ export class KeyLifecycle<C> {
     // First, for a lost key is not there the next time either.
     await requireNeverMade(this.#parts, purpose, name, connection);
     store.requireInsertable(name, connection);
-    await this.#proveKek(records, connection);
-    const created = await this.#create(purpose, name, 1, connection);
+    await proveKek(this.#parts.wrapper, records, connection);
+    const version = await nextVersion(this.#parts, purpose, name, records, connection);
+    const created = await this.#create(purpose, name, version, connection);
     if (await store.insertFirst(created.record, connection)) return this.#announced(created);
     // Not through the caller's connection: its transaction may have begun before the winner's commit.
     const winner = await this.#active(purpose, name);
@@ -76,26 +88,23 @@ export class KeyLifecycle<C> {
    * Replaces the active version of a data key: by the pre-active one that was announced, or by a new
    * one. Of several processes that do so at once, one wins and the others take its key.
    *
-   * @param becomes - what the replaced version becomes.
-   * @param onlyId - the one version that may be replaced; where another is active, that one is given.
+   * @param revoked - the one version that may be replaced, for it is compromised; where another is
+   * active, that one is given.
    */
-  async rotate(
-    name: string,
-    becomes: 'deactivated' | 'compromised' = 'deactivated',
-    onlyId?: string,
-  ): Promise<CreatedKey> {
+  async rotate(name: string, revoked?: Revocation): Promise<CreatedKey> {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const records = await this.#parts.store.list();
       const versions = records.filter(isVersionOf('data', name));
       const active = soleActive(versions);
-      if (active !== undefined && active.id !== (onlyId ?? active.id)) {
+      if (active !== undefined && active.id !== (revoked?.id ?? active.id)) {
         return this.#existing(active);
       }
       if (versions.length === 0) await requireNeverMade(this.#parts, 'data', name);
-      const replaced = active && (await this.#replaceable(active, becomes));
-      if (active === undefined) await this.#proveKek(records);
-
-      const next = await this.#nextVersion(name, versions, active);
+      if (active === undefined || revoked !== undefined) {
+        await proveKek(this.#parts.wrapper, records);
+      }
+      const replaced = active && (await this.#replaceable(active, revoked));
+      const next = await this.#nextKey(name, records, active, revoked);
       if (active === undefined && next.record.state === 'active') {
         if (await this.#parts.store.insertFirst(next.record)) return this.#announced(next);
       } else {
@@ -114,7 +123,7 @@ export class KeyLifecycle<C> {
    * @returns undefined when another process changed either of them meanwhile.
    */
   async activate(announced: KeyRecord, active: KeyRecord): Promise<CreatedKey | undefined> {
-    const replaced = await this.#replaceable(active, 'deactivated');
+    const replaced = await this.#replaceable(active);
     return this.#activate(await this.#existing(announced), replaced);
   }
 
@@ -123,11 +132,9 @@ export class KeyLifecycle<C> {
    *
    * @returns undefined when another process announced it first.
    */
-  async announce(
-    name: string,
-    version: number,
-    purpose: KeyPurpose = 'data',
-  ): Promise<CreatedKey | undefined> {
+  async announce(name: string, purpose: KeyPurpose = 'data'): Promise<CreatedKey | undefined> {
+    const records = await this.#parts.store.list();
+    const version = await nextVersion(this.#parts, purpose, name, records);
     const created = await this.#create(purpose, name, version);
     const change = { state: 'preActive', activatedAt: null, expiresAt: null } as const;
     const { record } = withState(created, change, created.record.epoch);
@@ -137,14 +144,19 @@ export class KeyLifecycle<C> {
   }
 
   /** The announced version, where there is one after the active one, or a new one. */
-  async #nextVersion(
+  async #nextKey(
     name: string,
-    versions: readonly KeyRecord[],
+    records: readonly KeyRecord[],
     active: KeyRecord | undefined,
+    revoked: Revocation | undefined,
   ): Promise<CreatedKey> {
-    const announced = announcedAfter(versions, active);
-    if (announced !== undefined) return this.#existing(announced);
-    return this.#create('data', name, 1 + highestVersion(versions));
+    const announced = announcedAfter(records.filter(isVersionOf('data', name)), active);
+    // An intruder's announcement must not keep a compromised key in use.
+    const isUsable =
+      announced !== undefined &&
+      (revoked === undefined || (await isGenuine(this.#parts.wrapper, announced)));
+    if (isUsable) return this.#existing(announced);
+    return this.#create('data', name, await nextVersion(this.#parts, 'data', name, records));
   }
 
   async #activate(
@@ -164,6 +176,7 @@ export class KeyLifecycle<C> {
               type: 'update',
               expected: replaced.record,
               set: replaced.leaveAt(now, epoch),
+              isProven: replaced.isProven,
             } as const,
           ]),
       next.record.state === 'preActive'
@@ -175,42 +188,23 @@ export class KeyLifecycle<C> {
   }
 
   /**
-   * Prepares the active version for leaving. Unwraps it, which also proves the KEK before a new key
-   * joins the table.
+   * Prepares the active version for leaving. One that is not compromised is unwrapped, which also
+   * proves the KEK before a new key joins the table.
    */
-  async #replaceable(
-    record: KeyRecord,
-    becomes: 'deactivated' | 'compromised',
-  ): Promise<ReplaceableKey> {
-    if (becomes === 'compromised') {
-      await this.#proveKek([record]);
+  async #replaceable(record: KeyRecord, revoked?: Revocation): Promise<ReplaceableKey> {
+    if (revoked !== undefined) {
       const leaveAt = (now: Date, epoch: number): StateChange =>
         unprovenChange({ state: 'compromised', deactivatedAt: now, compromisedAt: now }, epoch);
-      return { record, leaveAt };
+      return { record, leaveAt, isProven: revoked.isProven };
     }
     const { authenticateState } = await this.#parts.wrapper.unwrapToRead(record);
     const leaveAt = (now: Date, epoch: number): StateChange =>
       provenChange(authenticateState, record, { state: 'deactivated', deactivatedAt: now }, epoch);
-    return { record, leaveAt };
+    return { record, leaveAt, isProven: true };
   }
 
   #epochFor(records: readonly KeyRecord[]): number {
     return this.#parts.wrapper.epochs.next(...records);
-  }
-
-  /**
-   * Unwraps one key of the table before a new one joins it: under a wrong passphrase or KEK this
-   * process would make a key that no other can read.
-   */
-  async #proveKek(records: readonly KeyRecord[], heldByCaller?: C): Promise<void> {
-    const known = records.find((record) => record.state === 'active');
-    if (known === undefined) return;
-    try {
-      await this.#parts.wrapper.unwrapToRead(known, heldByCaller);
-    } catch (error) {
-      // It opened, which is the proof; its state is for those to judge who want to use the key.
-      if (!(error instanceof KeyStateError)) throw error;
-    }
   }
 
   async #create(

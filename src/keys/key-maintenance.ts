@@ -3,7 +3,7 @@ import type { FieldEncryptionErrorCode } from '../errors';
 import { endOfWait } from './change-time';
 import type { KeyInfo } from './key-info';
 import { keyInfo } from './key-infos';
-import { announcedAfter, highestVersion, isVersionOf, soleActive } from './key-versions';
+import { announcedAfter, isVersionOf, soleActive } from './key-versions';
 import { policyOf } from './key-policy';
 import type { KeyRecord } from './key-record';
 import type { EncryptedRows } from './key-retirement';
@@ -132,7 +132,7 @@ class MaintenanceRun<C> {
       const announced = announcedAfter(versions, active);
       if (announced !== undefined) await this.#activateInTime(announced, active, dueAt);
       else if (dueAt !== null && this.#isPolicyTime(dueAt.getTime() - this.#options.announceMs)) {
-        await this.#announce(active, highestVersion(versions) + 1);
+        await this.#announce(active);
       }
     });
   }
@@ -163,7 +163,7 @@ class MaintenanceRun<C> {
     return nextRotationAt(rotation, active);
   }
 
-  async #announce(active: KeyRecord, version: number): Promise<void> {
+  async #announce(active: KeyRecord): Promise<void> {
     const { lifecycle, wrapper } = this.#services;
     if (this.#options.dryRun) {
       this.report.announced.push(this.#info(active));
@@ -171,7 +171,7 @@ class MaintenanceRun<C> {
     }
     // Under a wrong KEK this process would make a key that no other can read.
     await wrapper.unwrapToRead(active);
-    const announced = await lifecycle.announce(active.name, version);
+    const announced = await lifecycle.announce(active.name);
     if (announced !== undefined) this.report.announced.push(this.#info(announced.record));
   }
 

@@ -48,6 +48,12 @@ export interface RevokedKey {
   readonly key: KeyInfo;
   /** The new active version; `null` where the revoked one was not active. */
   readonly replacement: KeyInfo | null;
+  /**
+   * Whether the row proved that this library wrote it. `false` where it was edited, or wrapped by a KMS
+   * that this process does not have: name, version and dates in it may be somebody else's. `null` where
+   * the KMS was not asked.
+   */
+  readonly proven: boolean | null;
 }
 
 /** What an adoption did. */
@@ -81,6 +87,8 @@ export class KeyOperations<C> {
   /**
    * Marks a data key as compromised. An active one is replaced first, in the same transaction, so
    * that there is no moment without a key to write with. It reads on, for its rows to be re-encrypted.
+   * What somebody has written into its row does not keep it from being revoked; see
+   * {@link RevokedKey.proven}.
    *
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key or the index root,
    * {@link KmsUnavailableError} when a replacement cannot be made; nothing was changed then
@@ -88,11 +96,13 @@ export class KeyOperations<C> {
   async revoke(id: string, { replace = true }: RevokeOptions = {}): Promise<RevokedKey> {
     if (replace) await this.#services.table.requireReady();
     else await this.#services.table.require();
-    const { record, replacement } = await this.#services.retirement.revoke(id, replace);
+    const { retirement } = this.#services;
+    const { record, replacement, isProven = null } = await retirement.revoke(id, replace);
     if (replacement !== undefined) this.#memory.accept(replacement);
     return {
       key: this.#info(record),
       replacement: replacement === undefined ? null : this.#info(replacement.record),
+      proven: isProven,
     };
   }
 

@@ -1,17 +1,18 @@
 import { createHash } from 'node:crypto';
 
-import { KeyNotFoundError, KeyStateError } from '../errors';
+import { KeyNotFoundError, KeyStateError, KeyUnwrapError } from '../errors';
 import { endOfWait } from './change-time';
 import type { KeyEpochs } from './key-epochs';
 import type { KeyEventListener } from './key-event';
 import type { KeyLifecycle } from './key-lifecycle';
 import { wholeSecond } from './key-record';
 import type { KeyRecord } from './key-record';
-import { requireTransition } from './key-state';
+import { isKnownState, requireTransition } from './key-state';
 import type { StateAuthenticator } from './key-state-mac';
 import { provenChange, requireProvenDates, unprovenChange } from './key-state-mac';
 import type { KeyStore } from './key-store';
 import type { CreatedKey, KeyWrapper } from './key-wrapper';
+import { isGenuine } from './row-proofs';
 
 /** What taking keys out of use works with. */
 export interface KeyRetirementParts<C> {
@@ -61,6 +62,8 @@ export interface RevokedKeyRecord {
   readonly record: KeyRecord;
   /** The new active version; undefined where the revoked one was not active. */
   readonly replacement: CreatedKey | undefined;
+  /** Whether its row proved that this library wrote it; undefined where the KMS was not asked. */
+  readonly isProven: boolean | undefined;
 }
 
 /** A key that was destroyed, with the proof. */
@@ -84,20 +87,23 @@ export class KeyRetirement<C> {
     this.#parts = parts;
   }
 
-  /** See `KeyOperations.revoke`. Revoking a compromised key again only has it recorded again. */
+  /**
+   * See `KeyOperations.revoke`. Revoking a compromised key again only has it recorded again. Nothing that
+   * somebody has written into the row is a reason to refuse it: it only takes away.
+   */
   async revoke(id: string, replace = true): Promise<RevokedKeyRecord> {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const record = await this.find(id);
-      requireDataKey(record);
+      requireRevocable(record);
       if (record.state === 'compromised') return this.#recordAgain(record);
-      requireTransition(record, 'compromised');
-      const replacement = replace ? await this.#replacementOf(record) : undefined;
-      const done = replacement !== undefined || (await this.#markCompromised(record));
+      const isProven = await this.#isProven(record, replace);
+      const replacement = replace ? await this.#replacementOf(record, isProven) : undefined;
+      const done = replacement !== undefined || (await this.#markCompromised(record, isProven));
       const after = await this.find(id);
       if (!done || after.state !== 'compromised') continue;
       const { purpose, name: keyName, version } = record;
       this.#parts.emit({ type: 'keyRevoked', purpose, keyId: id, keyName, version });
-      return { record: after, replacement };
+      return { record: after, replacement, isProven };
     }
     throw changedMeanwhile(id);
   }
@@ -187,10 +193,22 @@ export class KeyRetirement<C> {
     throw changedMeanwhile(record.id);
   }
 
-  async #replacementOf({ id, name, state }: KeyRecord): Promise<CreatedKey | undefined> {
+  /** Asks the KMS only where it is needed anyway: to replace the key. */
+  async #isProven(record: KeyRecord, replace: boolean): Promise<boolean | undefined> {
+    if (!isKnownState(record.state)) return false;
+    if (!replace || record.state !== 'active') return undefined;
+    return isGenuine(this.#parts.wrapper, record);
+  }
+
+  async #replacementOf(
+    { id, name, state }: KeyRecord,
+    isProven = true,
+  ): Promise<CreatedKey | undefined> {
     if (state !== 'active') return undefined;
     // Only this one: what another process has put in its place meanwhile is not compromised.
-    const replacement = await this.#parts.lifecycle.rotate(name, 'compromised', id);
+    const replacement = await this.#parts.lifecycle
+      .rotate(name, { id, isProven })
+      .catch((error: unknown) => withoutReplacement(id, error));
     return replacement.record.id === id ? undefined : replacement;
   }
 
@@ -199,16 +217,36 @@ export class KeyRetirement<C> {
     const { compromisedAt, stateMac, epoch } = record;
     const set = { state: 'compromised', compromisedAt, stateMac, epoch } as const;
     await this.#parts.store.apply([{ type: 'update', expected: record, set }]);
-    return { record, replacement: undefined };
+    return { record, replacement: undefined, isProven: undefined };
   }
 
-  async #markCompromised(record: KeyRecord): Promise<boolean> {
+  async #markCompromised(record: KeyRecord, isProven = true): Promise<boolean> {
     const compromisedAt = wholeSecond(await this.#parts.store.now());
     const deactivatedAt = record.state === 'active' ? compromisedAt : record.deactivatedAt;
     const change = { state: 'compromised', compromisedAt, deactivatedAt } as const;
     const set = unprovenChange(change, this.#parts.epochs.next(record));
-    return this.#parts.store.apply([{ type: 'update', expected: record, set }]);
+    return this.#parts.store.apply([{ type: 'update', expected: record, set, isProven }]);
   }
+}
+
+/** @throws {@link KeyStateError} for a destroyed key */
+export function requireRevocable(
+  record: Pick<KeyRecord, 'id' | 'name' | 'version' | 'state' | 'purpose'>,
+): void {
+  requireDataKey(record);
+  // A state that somebody made up is no reason to leave the key in use.
+  if (record.state === 'compromised' || !isKnownState(record.state)) return;
+  requireTransition(record, 'compromised');
+}
+
+/** Where no key opens, a wrong passphrase looks like a table that was edited: it is for people to decide. */
+function withoutReplacement(keyId: string, cause: unknown): never {
+  if (!(cause instanceof KeyUnwrapError)) throw cause;
+  throw new KeyUnwrapError(
+    `${cause.message} No other active key opens either, so that no replacement can be made. To take the ` +
+      `key out of use without one: field-encryption keys revoke ${keyId} --no-replacement (replace: false).`,
+    { keyId, cause },
+  );
 }
 
 /** @throws {@link KeyStateError} for a root of the blind indexes, which takes two steps to replace */
@@ -216,8 +254,8 @@ export function requireDataKey(
   { id, purpose }: Pick<KeyRecord, 'id' | 'purpose'>,
   become: 'revoked' | 'suspended' = 'revoked',
 ): void {
-  if (purpose === 'data') return;
   if (purpose === 'audit') throw sealsTheLog(id);
+  if (purpose !== 'index') return;
   throw new KeyStateError(
     `key ${id} is a root of the blind indexes and cannot be ${become}. Rotate the index key, reindex, ` +
       'and destroy the old root.',

@@ -6,7 +6,7 @@ import { FailedKeys } from './failed-keys';
 import { KeyCache } from './key-cache';
 import type { KeyRecord } from './key-record';
 import { CONCURRENT_UNWRAPS, type KeyServices } from './key-services';
-import { isReadable } from './key-state';
+import { isReadable, stateInWords } from './key-state';
 import { keyTableMissing } from './key-table';
 import { loadFailed, typedFailure } from './load-failure';
 import { settleAll } from './settle-all';
@@ -179,7 +179,7 @@ export class KeyRing<C> {
     this.#cache.delete(prefix);
     const { id, name, state, version } = record;
     return new KeyStateError(
-      `key ${id} ("${name}" version ${String(version)}) is ${state}, cannot decrypt. ` +
+      `key ${id} ("${name}" version ${String(version)}) is ${stateInWords(state)}, cannot decrypt. ` +
         'Restore the key from a backup of the key table, or restore the rows.',
       { keyId: id },
     );

@@ -10,6 +10,7 @@ import { lengthPrefixed } from '../encoding/length-prefixed';
 import { KeyStateError } from '../errors';
 import type { KeyRecord } from './key-record';
 import type { KeyState } from './key-state';
+import { stateInWords } from './key-state';
 
 /**
  * What the state MAC covers: all that decides what a key may be used for, its id, its epoch, and the
@@ -100,7 +101,7 @@ export function requireProvenState(record: KeyRecord, authenticate: StateAuthent
   if (takesAway(record.state) || isProven(record, authenticate)) return;
   const { id, name, version, state } = record;
   throw new KeyStateError(
-    `key ${id} ("${name}" version ${String(version)}): its row says ${state}, and the row's state ` +
+    `key ${id} ("${name}" version ${String(version)}): by its row it is ${stateInWords(state)}, and the row's state ` +
       `or a date was edited. Restore the row from a backup; or revoke the key, ` +
       'which lets its rows be read and nothing be written.',
     { keyId: id },

@@ -37,7 +37,18 @@ export const READABLE_STATES: readonly KeyState[] = Object.freeze(
 
 /** Whether a key in this state decrypts. A state that this version does not know does not. */
 export function isReadable(state: KeyState): boolean {
-  return Object.hasOwn(KEY_STATES, state) && KEY_STATES[state].reads;
+  return isKnownState(state) && KEY_STATES[state].reads;
+}
+
+/** Whether this version knows a state; the key table may hold any text. */
+export function isKnownState(state: string): state is KeyState {
+  return Object.hasOwn(KEY_STATES, state);
+}
+
+/** A state in words: what somebody has written into the table must read as what it is. */
+export function stateInWords(state: string): string {
+  if (isKnownState(state)) return state;
+  return state === '' ? 'in no state' : `in a state that this version does not know ("${state}")`;
 }
 
 /** @throws {@link KeyStateError} where the table of states has no such transition */
@@ -51,10 +62,15 @@ export function requireTransition(
   to: KeyState,
 ): void {
   const { id, name, version, state } = record;
-  if (Object.hasOwn(KEY_STATES, state) && KEY_STATES[state].next.includes(to)) return;
-  const remedy = state === 'active' ? ' Rotate the key first.' : '';
+  if (isKnownState(state) && KEY_STATES[state].next.includes(to)) return;
+  const remedy = remedyFor(state);
   throw new KeyStateError(
-    `key ${id} ("${name}" version ${String(version)}) is ${state} and cannot become ${to}.${remedy}`,
+    `key ${id} ("${name}" version ${String(version)}) is ${stateInWords(state)} and cannot become ${to}.${remedy}`,
     { keyId: id },
   );
+}
+
+function remedyFor(state: string): string {
+  if (state === 'active') return ' Rotate the key first.';
+  return isKnownState(state) ? '' : ' Restore its row from a backup, or revoke the key.';
 }

@@ -29,6 +29,8 @@ export type KeyChange = {
       readonly set: KeyUpdate;
       /** Why the row is taken for the newest, though it is not the newest that was seen. */
       readonly acceptedFor?: string;
+      /** `false` where the row was found not to prove that this library wrote it. For the audit log. */
+      readonly isProven?: boolean;
     }
 );
 

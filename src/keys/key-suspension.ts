@@ -7,7 +7,7 @@ import { changedMeanwhile, requireDataKey } from './key-retirement';
 import type { KeyServices } from './key-services';
 import type { StateChange, StateFields } from './key-state-mac';
 import { provenChange } from './key-state-mac';
-import { requireTransition } from './key-state';
+import { requireTransition, stateInWords } from './key-state';
 
 /** What suspending and resuming works with. */
 export type KeySuspensionParts<C> = Pick<
@@ -99,7 +99,7 @@ export function requireSuspended({
 }: Pick<KeyRecord, 'id' | 'name' | 'version' | 'state'>): void {
   if (state === 'suspended') return;
   throw new KeyStateError(
-    `key ${id} ("${name}" version ${String(version)}) is ${state}, not suspended: there is nothing to resume.`,
+    `key ${id} ("${name}" version ${String(version)}) is ${stateInWords(state)}, not suspended: there is nothing to resume.`,
     { keyId: id },
   );
 }

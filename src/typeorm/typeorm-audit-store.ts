@@ -44,6 +44,23 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
     return entry;
   }
 
+  async highestVersion(
+    { purpose, name, limit }: { purpose: string; name: string; limit: number },
+    connection?: QueryRunner,
+  ): Promise<number> {
+    return withConnection(this.#dataSource, connection, async (runner) => {
+      const found = await runner.manager
+        .createQueryBuilder(AuditSchema, 'a', runner)
+        .select('MAX(a.keyVersion)', 'version')
+        .where('a.keyPurpose = :purpose AND a.keyName = :name', { purpose, name })
+        .andWhere('a.keyVersion <= :limit', { limit })
+        .cache(false)
+        .getRawOne<{ version: number | null }>();
+      // SQLite keeps fractions in the column, too.
+      return Math.ceil(found?.version ?? 0);
+    });
+  }
+
   async last(connection?: QueryRunner): Promise<AuditEntry | undefined> {
     const [entry] = await this.#find(connection, (query) =>
       query.orderBy('a.seq', 'DESC').limit(1),

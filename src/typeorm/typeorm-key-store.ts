@@ -8,7 +8,7 @@ import type { KeyChange, KeyStore, KeyUpdate } from '../keys/key-store';
 import { databaseTimeSql } from './database-time';
 import { DataKeySchema, KEY_EPOCHS_MIGRATION, missingKeyColumns } from './data-key-table';
 import type { DataKeyRow } from './data-key-table';
-import { base64urlOf, mutableColumnsOf, recordOf, rowOf } from './data-key-row';
+import { asStored, isWholeNumber, mutableColumnsOf, recordOf, rowOf } from './data-key-row';
 import { busyWithTransaction, inOwnTransaction } from './own-transaction';
 import { soleConnection } from './sole-connection';
 import { explainPermission, tableExists } from './table-access';
@@ -36,6 +36,9 @@ export interface StoredUses {
 const SNAPSHOT_AGE_SQL =
   "SELECT CASE WHEN current_setting('transaction_isolation') LIKE 'read %' THEN 0 " +
   "ELSE date_part('epoch', clock_timestamp() - now()) * 1000 END AS ms";
+
+/** SQLite keeps whatever is written into the column, and not all of it comes back as it was. */
+const UNREADABLE_EPOCH_SQL = `NOT (epoch = CAST(epoch AS INTEGER) AND epoch BETWEEN 0 AND ${String(Number.MAX_SAFE_INTEGER)})`;
 
 /** A process that is stopped in the middle must not commit a date of long ago when it goes on. */
 const SOON_COMMITTED_SQL = `SET LOCAL idle_in_transaction_session_timeout = ${String(CHANGE_MS)}`;
@@ -218,16 +221,13 @@ async function insert(runner: QueryRunner, record: KeyRecord): Promise<void> {
 
 /** Whether the row was as expected and is changed now. */
 async function update(runner: QueryRunner, expected: KeyRecord, set: KeyUpdate): Promise<boolean> {
+  const { id, state, epoch, wrappedKey } = asStored(expected);
   const { affected } = await runner.manager
     .createQueryBuilder()
     .update(DataKeySchema)
     .set(mutableColumnsOf({ ...expected, ...set }))
-    .where('id = :id AND state = :from AND epoch = :epoch AND wrapped_key = :wrapped', {
-      id: expected.id,
-      from: expected.state,
-      epoch: expected.epoch,
-      wrapped: base64urlOf(expected.wrapped),
-    })
+    .where('id = :id AND state = :state AND wrapped_key = :wrappedKey', { id, state, wrappedKey })
+    .andWhere(isWholeNumber(epoch) ? 'epoch = :epoch' : UNREADABLE_EPOCH_SQL, { epoch })
     .callListeners(false)
     .execute();
   return affected === 1;

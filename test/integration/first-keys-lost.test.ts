@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { Encrypted, fieldEncryption } from '../../src';
-import type { FieldEncryptionOptions } from '../../src';
+import type { FieldEncryptionOptions, KeyTableAnchor } from '../../src';
 import { describePostgresAndSqlite } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -136,6 +136,59 @@ describePostgresAndSqlite('A first key, where there was one before', (kind) => {
     const { epoch } = await keys.acceptEpoch(10, { reason: 'nothing is left that needs it' });
     expect(epoch).toBe(11);
     await restarted.getRepository(Letter).insert({ id: 2, text: 'new' });
+    // A number of its own: the first one comes back with a backup.
+    expect(await keys.list()).toMatchObject([{ version: 2 }]);
     expect(await audit.verify()).toMatchObject({ ok: true });
+  });
+
+  /** In memory, and so of the test's own process. */
+  function anchor(): KeyTableAnchor {
+    let text: string | undefined;
+    return {
+      read: () => Promise.resolve(text),
+      write: (state) => {
+        text = state;
+        return Promise.resolve();
+      },
+    };
+  }
+
+  it.each([
+    ['the audit log', {}, [], true],
+    ['a running process', { audit: false }, [], false],
+    [
+      'the anchor',
+      { anchor: anchor() },
+      ['DELETE FROM field_encryption_audit WHERE key_version > 1'],
+      true,
+    ],
+  ] as const)(
+    'and whose newest version is gone, gets another number for the next while %s knows it',
+    async (_what, options, statements, restarts) => {
+      const running = await written(options);
+      await fieldEncryption(running).keys.rotate();
+      const lost = await fieldEncryption(running).keys.rotate();
+      expect(lost.version).toBe(3);
+      await running.query(`DELETE FROM data_keys WHERE id = '${lost.id}'`);
+      for (const statement of statements) await running.query(statement);
+
+      const { keys } = fieldEncryption(restarts ? await start(options) : running);
+      expect((await keys.rotate()).version).toBeGreaterThan(3);
+      const versions = (await keys.list()).map(({ version }) => version);
+      expect(versions).not.toContain(3);
+    },
+  );
+
+  it('is not kept from its next version by numbers that somebody made up', async () => {
+    const dataSource = await written();
+    await fieldEncryption(dataSource).keys.rotate();
+    await dataSource.query(
+      "UPDATE data_keys SET version = 2147483647 WHERE version = 1 AND purpose = 'data'",
+    );
+    await dataSource.query(
+      'UPDATE field_encryption_audit SET key_version = 2147483647 WHERE key_version = 1',
+    );
+    const { keys } = fieldEncryption(await start());
+    expect(await keys.rotate()).toMatchObject({ version: 3, state: 'active' });
   });
 });

@@ -158,6 +158,52 @@ describePostgresAndSqlite('Somebody who writes to the database', (kind) => {
     expect(await read(restarted, 2)).toMatchObject({ text: 'two' });
   });
 
+  it('cannot hide a destroyed key from the anchor behind a state and an epoch that need no proof', async () => {
+    await fieldEncryption(running).reencrypt();
+    const id = await key(1);
+    const before = await copy();
+    await fieldEncryption(running).keys.destroy(id, { graceMs: 0 });
+    await putBack('data_keys', before.keys);
+    await running.query(
+      `UPDATE data_keys SET state = 'compromised', state_mac = '', epoch = 1000 WHERE id = '${id}'`,
+    );
+    const prefix = Buffer.from(`01${id}`, 'hex').toString('base64url');
+    const isThere = {
+      keyId: id,
+      anchored: { state: 'destroyed' },
+      found: { state: 'compromised' },
+    };
+    const use = async (dataSource: DataSource): Promise<unknown> => {
+      const { keys } = installationOf(dataSource);
+      await keys.load([prefix]);
+      return keys.keyByPrefix(prefix);
+    };
+
+    const [one, other] = [await start({ anchor: anchor() }), await start({ anchor: anchor() })];
+    expect((await rejection(fieldEncryption(one).ready())).message).toContain(id);
+    await expect(use(one)).rejects.toThrow(/older row was put back/);
+    expect(await verify(one)).toMatchObject({ ok: false, anchor: [isThere] });
+    // Nor does somebody who takes it out of use once more.
+    await fieldEncryption(one).keys.revoke(id);
+    await installationOf(one).audit.anchor?.advance();
+    expect(await verify(other)).toMatchObject({ ok: false, anchor: [isThere] });
+
+    await expect(use(other)).rejects.toThrow(/older row was put back/);
+    const { keys } = fieldEncryption(one);
+    const reason = 'restored on purpose';
+    const tooLow = await rejection(keys.acceptEpoch(1, { reason }));
+    const epoch = Number(/newest that is known here is (\d+)/.exec(tooLow.message)?.[1]);
+    await keys.acceptEpoch(epoch, { reason });
+    expect(await verify(one)).toMatchObject({ anchor: [] });
+    // A key that failed is not asked for again at once.
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    for (const dataSource of [one, other, await start({ anchor: anchor() })]) {
+      await useActive(dataSource);
+      await installationOf(dataSource).audit.anchor?.advance();
+      expect(await use(dataSource)).toMatchObject({ id });
+    }
+  });
+
   it('does not get a key back with a backup of the keys that was destroyed or revoked since', async () => {
     const { keys } = fieldEncryption(running);
     const { file } = await keys.backup({ kms });
@@ -193,6 +239,8 @@ describePostgresAndSqlite('Somebody who writes to the database', (kind) => {
       `UPDATE data_keys SET epoch = 2147483647, state = 'compromised', state_mac = '' WHERE id = '${await key(1)}'`,
     );
     const restarted = await start({ anchor: anchor() });
+    const dryRun = { reason: 'to see', dryRun: true };
+    expect((await fieldEncryption(restarted).keys.acceptEpoch(10, dryRun)).epoch).toBe(11);
     await fieldEncryption(restarted).keys.rotate();
     await restarted.getRepository(Note).insert({ id: 3, text: 'three' });
     expect(await read(await start(), 1)).toMatchObject({ text: 'one' });

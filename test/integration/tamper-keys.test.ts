@@ -166,6 +166,93 @@ describePostgresAndSqlite('A key row that was tampered with', (kind) => {
     );
   });
 
+  /** What only SQLite keeps in a column of numbers. */
+  const numbers: typeof edits =
+    kind.type === 'postgres'
+      ? [['the epoch', () => ['epoch', -5]]]
+      : [
+          ['the epoch, into nonsense', () => ['epoch', 'abc']],
+          ['the epoch, into a fraction', () => ['epoch', 1.5]],
+          ['the epoch, beyond all numbers', () => ['epoch', 9_223_372_036_854_775_807n]],
+          ['the epoch, into bytes', () => ['epoch', Buffer.from('abc')]],
+          ['the version, into nonsense', () => ['version', 'abc']],
+          ['the wrapped key, into bytes', () => ['wrapped_key', Buffer.from('abc')]],
+        ];
+  const states: typeof edits = [
+    ['the application', () => ['application', 'another']],
+    ['the suite, into an unknown one', () => ['suite', 'rot13']],
+    ['the version, to the highest', () => ['version', 2_147_483_647]],
+    ['the state MAC', () => ['state_mac', '']],
+    ['the state, into an unknown one', () => ['state', 'hacked']],
+    ['the state, emptied', () => ['state', '']],
+  ];
+  const rougher = edits.filter(([what]) => !/byte|middle|cut/.test(what));
+  it.each([...rougher, ...states, ...numbers])(
+    'that is active can be revoked all the more: %s',
+    async (what, change) => {
+      const row = await key(2);
+      const [column, value] = change(row);
+      await edit(row, column, value);
+
+      const fresh = await freshProcess();
+      const { keys, audit } = fieldEncryption(fresh);
+      const { key: revoked, replacement, proven } = await keys.revoke(row.id);
+      expect(revoked).toMatchObject({ id: row.id, state: 'compromised' });
+      const wasActive = column !== 'state';
+      expect(replacement === null).toBe(!wasActive);
+      expect(proven).toBe(false);
+      if (!wasActive) await keys.rotate();
+      // A key under the name that somebody has written there is of no use to the entities.
+      if (what !== 'the name') {
+        await fresh.getRepository(Entry).insert({ id: 3, text: 'new', other: null });
+        const [stored] = await fresh.query<{ text: string }[]>(
+          'SELECT text FROM entry WHERE id = 3',
+        );
+        expect(
+          stored?.text.startsWith(Buffer.from(`01${row.id}`, 'hex').toString('base64url')),
+        ).toBe(false);
+      }
+      const entries = await audit.list();
+      expect(entries.filter(({ operation }) => operation === 'revoke')).toMatchObject([
+        { keyId: row.id, reference: 'the row was not proven' },
+      ]);
+      await audit.verify();
+    },
+  );
+
+  it('can be revoked without its replacement where no row of the table opens', async () => {
+    await outside.query("UPDATE data_keys SET record_mac = ''");
+    const row = await key(2);
+    const { keys } = fieldEncryption(await freshProcess());
+    const refused = await rejection(keys.revoke(row.id));
+    expect(refused).toBeInstanceOf(KeyUnwrapError);
+    expect(refused.message).toContain(`keys revoke ${row.id} --no-replacement`);
+    expect(await keys.revoke(row.id, { replace: false })).toMatchObject({
+      key: { id: row.id, state: 'compromised' },
+      replacement: null,
+      proven: null,
+    });
+  });
+
+  it('cannot keep another from being replaced, nor an announced one that somebody made up', async () => {
+    await edit(await key(1, 'other'), 'created_at', '2001-01-01T00:00:00.000Z');
+    const row = await key(2);
+    await outside.query(
+      `INSERT INTO data_keys SELECT ${columnsWith({ id: "'ffffffffffffffff'", version: '50', state: "'preActive'" }, row)} ` +
+        `FROM data_keys WHERE id = '${row.id}'`,
+    );
+    const { keys } = fieldEncryption(await freshProcess());
+    expect(await keys.revoke(row.id)).toMatchObject({
+      proven: true,
+      replacement: { version: 51, state: 'active' },
+    });
+  });
+
+  const columnsWith = (changed: Readonly<Record<string, string>>, row: KeyRow): string =>
+    Object.keys(row)
+      .map((column) => changed[column] ?? `"${column}"`)
+      .join(', ');
+
   it('is refused with an unknown suite', async () => {
     const row = await key(1);
     await edit(row, 'suite', 'rot13');

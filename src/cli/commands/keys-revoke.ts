@@ -1,8 +1,8 @@
 import { counted } from '../../doctor/counted';
-import { requireDataKey } from '../../keys/key-retirement';
+import { requireRevocable } from '../../keys/key-retirement';
 import type { ColumnUse } from '../../keys/key-retirement';
 import type { KeyState } from '../../keys/key-state';
-import { requireTransition } from '../../keys/key-state';
+import { isKnownState } from '../../keys/key-state';
 import { confirm } from '../confirmation';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
@@ -20,8 +20,7 @@ export async function keysRevoke(
   { dryRun, yes, replace }: RetirementOptions & { readonly replace: boolean },
 ): Promise<CommandResult> {
   const key = await installation.keys.operations.find(id);
-  requireDataKey(key);
-  if (key.state !== 'compromised') requireTransition(key, 'compromised');
+  requireRevocable(key);
   const title = `key "${key.name}" version ${String(key.version)} (${id})`;
   if (dryRun) {
     const plan = (await fieldEncryption.keys.uses(id)).filter(
@@ -35,11 +34,13 @@ export async function keysRevoke(
     };
   }
   await confirm(yes, { warning: `This marks ${title} as compromised, for good.`, word: id });
-  const { key: revoked, replacement, plan } = await fieldEncryption.keys.revoke(id, { replace });
+  const report = await fieldEncryption.keys.revoke(id, { replace });
+  const { key: revoked, replacement, proven, plan } = report;
   return {
-    document: { dryRun, key: revoked, replacement, plan },
+    document: { dryRun, key: revoked, replacement, proven, plan },
     text: [
       `Marked ${title} as compromised. Other processes write with it until their cache has aged.`,
+      ...(proven === false ? [UNPROVEN] : []),
       ...(replacement === null
         ? aboutNoReplacement(key.state, key.name)
         : [`Version ${String(replacement.version)} (${replacement.id}) is active in its place.`]),
@@ -48,7 +49,14 @@ export async function keysRevoke(
   };
 }
 
+const UNPROVEN =
+  'Its row did not prove that this library wrote it: it was edited, or wrapped by a KMS that is not ' +
+  'configured here. Do not trust what it says of the key. See: field-encryption audit verify';
+
 function aboutNoReplacement(previousState: KeyState, name: string): string[] {
+  if (!isKnownState(previousState)) {
+    return [`If no other version of "${name}" is active: field-encryption keys rotate ${name}`];
+  }
   if (previousState !== 'active') return [];
   return [`Nothing can be written under "${name}" until: field-encryption keys rotate ${name}`];
 }

@@ -5,6 +5,7 @@ import type { KeyEpochs, KnownKey } from '../key-epochs';
 import type { KeyEventListener } from '../key-event';
 import type { KeyRecord } from '../key-record';
 import type { KeyState } from '../key-state';
+import { stateInWords } from '../key-state';
 import type { KeyStore } from '../key-store';
 import type { KeyWrapper } from '../key-wrapper';
 import { settleAll } from '../settle-all';
@@ -65,7 +66,7 @@ export class KeyAnchor<C> {
     if (this.#isChecked) return;
     const text = await this.#read();
     const state = await this.#opened(text, connection);
-    this.#epochs.learn(state?.keys ?? []);
+    this.#epochs.learn(state?.keys ?? [], true);
     const records = await this.#parts.store.list(connection);
     await this.#prove(records, state?.keys ?? []);
     this.#isChecked = true;
@@ -141,6 +142,7 @@ export class KeyAnchor<C> {
       const { revision } = this.#epochs;
       const previous = await this.#read();
       const state = await this.#opened(previous, connection);
+      this.#epochs.giveUp(state?.acceptedEpoch ?? 0);
       const merged = merge(state, this.#epochs.known());
       // Looked at after each writing: another process may have written at the same moment.
       if (holds(state, merged.keys)) {
@@ -221,6 +223,7 @@ function merge(state: AnchorState | undefined, known: readonly KnownKey[]): Anch
     const before = merged.get(key.id);
     // What was given up with an older table is not for one that still remembers it to bring back.
     if (acceptedEpoch > 0 && key.epoch <= acceptedEpoch) continue;
+    if (before?.state === 'destroyed' && key.state !== 'destroyed') continue;
     if (before === undefined || before.epoch < key.epoch) merged.set(key.id, key);
   }
   return { acceptedEpoch, keys: [...merged.values()] };
@@ -246,6 +249,9 @@ export function discrepancies(
 }
 
 function isBehind(row: KeyRecord, known: KnownKey): boolean {
+  // Nothing follows it but the acceptance of an older table, after which the anchor says otherwise: the
+  // epoch of a row without a proof is anybody's.
+  if (known.state === 'destroyed') return row.state !== 'destroyed';
   const isHonoured = row.state === 'compromised' || row.state === 'destroyed';
   if (isHonoured && isAtLeastAsRestricted(row, known)) return false;
   if (row.epoch !== known.epoch) return row.epoch < known.epoch;
@@ -275,7 +281,7 @@ export function olderThanAnchor(
 ): KeyStateError {
   const described = older.map(({ keyId, anchored, found }) => {
     const was = `${anchored.state} at epoch ${String(anchored.epoch)}`;
-    return `key ${keyId} was ${was} and is ${found === null ? 'missing' : `${found.state} at epoch ${String(found.epoch)}`}`;
+    return `key ${keyId} was ${was} and is ${found === null ? 'missing' : `${stateInWords(found.state)} at epoch ${String(found.epoch)}`}`;
   });
   return new KeyStateError(
     `the key table is older than its anchor: ${described.join('; ')}. Put the newer rows back; or, if the table ` +

@@ -6,6 +6,7 @@ import { hasValidRecordMac } from '../key-record-mac';
 import type { KeyRecord } from '../key-record';
 import type { KeyServices } from '../key-services';
 import { provenChange, stateAuthenticator } from '../key-state-mac';
+import { proveKek } from '../row-proofs';
 import type { BackedUpKey } from './backup-content';
 import { decodeKeys } from './backup-content';
 import { openBackup, parseBackup } from './backup-file';
@@ -131,8 +132,7 @@ async function wrapMissing<C>(
   existing: readonly KeyRecord[],
 ): Promise<KeyRecord[]> {
   const active = existing.filter(({ state }) => state === 'active');
-  // Under a wrong KEK this process would restore keys that no other can read.
-  if (active[0] !== undefined) await wrapper.unwrapToRead(active[0]);
+  await proveKek(wrapper, active);
 
   const records: KeyRecord[] = [];
   const epoch = wrapper.epochs.next(...existing);

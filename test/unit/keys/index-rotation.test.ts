@@ -61,6 +61,15 @@ async function rotated(): Promise<[Fleet, Process]> {
 }
 
 describe('rotating the index root', () => {
+  it('gives no number twice where the announced root is gone', async () => {
+    const fleet = new Fleet();
+    const { keys } = await fleet.start();
+    const { root } = await keys.operations.rotateIndex({});
+    expect(root).toMatchObject({ version: 2 });
+    fleet.store.remove(root?.id ?? '');
+    expect(await keys.operations.rotateIndex({})).toMatchObject({ root: { version: 3 } });
+  });
+
   it('announces a root, waits until every process must have it, and activates it', async () => {
     const fleet = new Fleet();
     const [first, second] = [await fleet.start(), await fleet.start()];

@@ -1,0 +1,61 @@
+import type { KeyAudit } from './key-audit';
+import type { KeyPurpose, KeyRecord } from './key-record';
+import { highestVersion, isVersionOf } from './key-versions';
+import type { KeyWrapper } from './key-wrapper';
+import { opens } from './row-proofs';
+
+/** What knows of versions whose rows are gone. */
+export interface VersionKnowledge<C> {
+  readonly wrapper: KeyWrapper;
+  /** Undefined where nothing is recorded. */
+  readonly audit: Pick<KeyAudit<C>, 'highestVersion'> | undefined;
+}
+
+/** By how much a number that nothing proves may be ahead of the proven ones and still be counted from. */
+const REACH = 2 ** 20;
+/** How many rows with numbers that are farther ahead are unwrapped to see whether they are genuine. */
+const MAX_PROOFS = 8;
+
+/**
+ * The version for a new key of a name: above all that the table and the audit log have, and above those
+ * that are gone and that this process or the anchor still knows. The same number twice would make the
+ * right key's way back from a backup impossible.
+ *
+ * @param records - the whole key table.
+ * @param connection - the one that the caller holds, if any.
+ */
+export async function nextVersion<C>(
+  { wrapper, audit }: VersionKnowledge<C>,
+  purpose: KeyPurpose,
+  name: string,
+  records: readonly KeyRecord[],
+  connection?: C,
+): Promise<number> {
+  const versions = records.filter(isVersionOf(purpose, name));
+  const limit = (await highestProvenAhead(wrapper, versions)) + REACH;
+  const inTable = highestVersion(versions.filter(({ version }) => version <= limit));
+  const logged = (await audit?.highestVersion(purpose, name, limit, connection)) ?? 0;
+  return Math.max(inTable, logged) + countGone(wrapper, records) + 1;
+}
+
+/** A number that somebody writes into the table by hand must not use the numbers up. */
+async function highestProvenAhead(
+  wrapper: KeyWrapper,
+  versions: readonly KeyRecord[],
+): Promise<number> {
+  const ahead = versions.filter(({ version }) => version > REACH);
+  const newestFirst = ahead.sort((a, b) => b.version - a.version).slice(0, MAX_PROOFS);
+  for (const record of newestFirst) {
+    if (await opens(wrapper, record)) return record.version;
+  }
+  return 0;
+}
+
+/**
+ * Neither the process nor the anchor knows the numbers of the keys that are gone, only how many there
+ * are: as each had the number after another one, none is higher than so many ahead of the rows.
+ */
+function countGone({ epochs }: KeyWrapper, records: readonly KeyRecord[]): number {
+  const ids = new Set(records.map(({ id }) => id));
+  return epochs.known().filter(({ id }) => !ids.has(id)).length;
+}
