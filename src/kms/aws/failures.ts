@@ -1,6 +1,7 @@
 import { types } from 'node:util';
 
 import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../errors';
+import { showing } from '../remote/evidence';
 import { codeOf, networkFailure } from '../remote/network-failure';
 import { retryAfterMs } from '../remote/retry-after';
 import { TransientFailure } from '../remote/transient-failure';
@@ -69,10 +70,17 @@ export function failureOf(error: unknown): Error {
     );
   }
   if (TEMPORARY.includes(name) || status === 429 || status >= 500) {
-    return new TransientFailure(describe(name, status), retryAfterMs(retryAfter));
+    const failure = new TransientFailure(describe(name, status), retryAfterMs(retryAfter));
+    return showing(failure, { reachable: true });
   }
   const remedy = Object.hasOwn(REMEDIES, name) ? REMEDIES[name] : undefined;
-  if (remedy !== undefined) return new ConfigurationError(`awsKms: ${remedy}.`);
+  if (remedy !== undefined) {
+    return showing(new ConfigurationError(`awsKms: ${remedy}.`), {
+      reachable: true,
+      authenticated: !CREDENTIALS.includes(name),
+      ...(name === 'AccessDeniedException' ? { denied: true } : {}),
+    });
+  }
   return withoutAnswer(error, name, status);
 }
 
@@ -90,9 +98,10 @@ function isOfCiphertext(name: string, message: string): boolean {
 
 function withoutAnswer(error: Error, name: string, status: number): Error {
   if (name === 'CredentialsProviderError' || name === 'TokenProviderError') {
-    return new KmsUnavailableError(
+    const error = new KmsUnavailableError(
       'awsKms: there are no credentials to be had. Check the role of the process, its profile or environment.',
     );
+    return showing(error, { authenticated: false });
   }
   const code = codeOf(error);
   if (code !== undefined) {

@@ -18,6 +18,8 @@ import { associatedData, header, parseWrapped } from './wrapped-form';
 
 /** How long a process may go on wrapping under a KEK after a newer one was made elsewhere. */
 const LOOK_AGAIN_MS = 60_000;
+const ANSWERED = { reachable: true, authenticated: true } as const;
+
 /** What a lane does with its one session. Everything here blocks. */
 export class TokenClient {
   readonly #settings: TokenSettings;
@@ -108,10 +110,13 @@ export class TokenClient {
       const where = `token "${token.label}" (serial ${token.serial})`;
       if (kek === undefined) {
         const ok = this.#settings.createKey && this.#newestVersion === 0;
-        return { ok, detail: `${where} has no key "${this.#settings.keyLabel}"` };
+        const detail = `${where} has no key "${this.#settings.keyLabel}"`;
+        return { ...ANSWERED, ok, detail, mayWrap: ok };
       }
       probe(session, kek);
-      return { ok: true, detail: `${where}, KEK "${kek.label}" by ${kek.keyWrap.name}` };
+      const detail = `${where}, KEK "${kek.label}" by ${kek.keyWrap.name}`;
+      const kekVersion = String(kek.version);
+      return { ...ANSWERED, ok: true, detail, mayWrap: true, mayUnwrap: true, kekVersion };
     });
   }
 

@@ -1,4 +1,5 @@
 import { ConfigurationError, KmsUnavailableError, KeyUnwrapError } from '../../errors';
+import { showing } from '../remote/evidence';
 import { TransientFailure } from '../remote/transient-failure';
 import { retryAfterMs } from '../remote/retry-after';
 import { VaultRefusal } from './vault-refusal';
@@ -23,7 +24,10 @@ export function refusalOf(
 ): Error {
   const refusal = new VaultRefusal(status, errors);
   const temporary = temporaryState(refusal);
-  if (temporary !== undefined) return new TransientFailure(temporary, retryAfterMs(retryAfter));
+  if (temporary !== undefined) {
+    const failure = new TransientFailure(temporary, retryAfterMs(retryAfter));
+    return showing(failure, { reachable: true });
+  }
   if (status < 300 || status >= 400) return refusal;
   return new KmsUnavailableError(
     'vaultKms: the server redirects to another one, where the token is not sent. ' +
@@ -71,21 +75,34 @@ export function explain(
 ): ConfigurationError {
   const { status } = refusal;
   if (status === 403 || status === 401) {
-    const { mount, key } = place;
-    return new ConfigurationError(
+    const denial = new ConfigurationError(
       `vaultKms: permission denied${inNamespace(place)}. Check that the token is valid, and that its ` +
-        `policy allows "${CAPABILITIES[operation]}" on ${mount}/${operation}/${key}.`,
+        `policy allows ${rightTo(operation, place)}.`,
     );
+    return showing(denial, isOfToken(refusal) ? UNKNOWN_TOKEN : { reachable: true, denied: true });
   }
   if (status === 404 || refusal.says('encryption key not found')) {
-    return new ConfigurationError(
+    const missing = new ConfigurationError(
       `vaultKms: there is no ${keyPath(place)}${inNamespace(place)}. Check mount, key and namespace, ` +
         `or make the key: vault write -f ${keyPath(place)}`,
     );
+    return showing(missing, { reachable: true, authenticated: true });
   }
   return new ConfigurationError(
     `vaultKms: the server refused a request for ${keyPath(place)}${inNamespace(place)} (status ${String(status)}).`,
   );
+}
+
+/** The capability that an operation takes, as a policy has it. */
+export function rightTo(operation: KeyOperation, { mount, key }: KeyPlace): string {
+  return `"${CAPABILITIES[operation]}" on ${mount}/${operation}/${key}`;
+}
+
+const UNKNOWN_TOKEN = { reachable: true, authenticated: false } as const;
+
+/** A denial is of the token or of its policy; newer servers say which. */
+function isOfToken(refusal: VaultRefusal): boolean {
+  return refusal.status === 401 || refusal.says('invalid token') || refusal.says('bad token');
 }
 
 /** What a refusal to decrypt means. */

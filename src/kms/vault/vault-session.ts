@@ -48,6 +48,14 @@ export class VaultSession {
     return (isFresh ? held : await this.#logIn()).token;
   }
 
+  /** When the token in hand ends for good; undefined while it can be renewed or another one fetched. */
+  get endsAt(): Date | undefined {
+    const held = this.#held;
+    if (held === undefined || held.renewable || this.#source.again) return undefined;
+    if (held.expiresAt === Infinity) return undefined;
+    return new Date(Date.now() + held.expiresAt - performance.now());
+  }
+
   /** Another token than the one that was refused, or undefined where there is none to be had. */
   async tokenAfter(refused: string): Promise<string | undefined> {
     if (!this.#source.again) return undefined;
