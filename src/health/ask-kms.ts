@@ -26,7 +26,7 @@ function named(name: string, health: KmsHealth): NamedKmsHealth {
   const { detail, reachable, authenticated, mayWrap, mayUnwrap, members } = health;
   const { kekVersion, kekCreatedAt } = health;
   return {
-    ...{ name, ok: Boolean(health.ok), reachable, authenticated, mayWrap, mayUnwrap },
+    ...{ name, ok: health.ok, reachable, authenticated, mayWrap, mayUnwrap },
     ...{ kekVersion, kekCreatedAt },
     detail: detail?.slice(0, MAX_DETAIL_CHARS),
     members: members?.map((member) => named(member.name, member)),

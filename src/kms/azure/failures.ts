@@ -44,6 +44,13 @@ export function failureOf(error: unknown, operation: Operation): Error {
   return showing(operation === 'unwrap' ? notUnwrapped(statusCode) : notThere(statusCode), known);
 }
 
+/** What each takes; to unwrap, the public key of the signer is read, too. */
+const RIGHTS: Readonly<Record<Exclude<Operation, 'sign'>, string>> = {
+  describe: 'keys/get',
+  wrap: 'keys/wrap',
+  unwrap: 'keys/unwrap and keys/get',
+};
+
 function denied(status: number, operation: Operation): ConfigurationError {
   if (operation === 'sign') {
     return new ConfigurationError(
@@ -53,7 +60,8 @@ function denied(status: number, operation: Operation): ConfigurationError {
   }
   return new ConfigurationError(
     `azureKms: access is denied, or the key is disabled or expired (status ${String(status)}). Grant ` +
-      'Key Vault Crypto Service Encryption User on the key, and check its state and the firewall of the vault.',
+      `${RIGHTS[operation]} on the key, which Key Vault Crypto Service Encryption User has, and check its ` +
+      'state and the firewall of the vault.',
   );
 }
 

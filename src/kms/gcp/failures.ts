@@ -20,6 +20,13 @@ const STATUS = {
 /** What was asked, as far as it changes what a failure means. */
 export type Operation = 'encrypt' | 'decrypt' | 'describe';
 
+/** What each takes of IAM. */
+const PERMISSIONS: Readonly<Record<Operation, string>> = {
+  encrypt: 'cloudkms.cryptoKeyVersions.useToEncrypt',
+  decrypt: 'cloudkms.cryptoKeyVersions.useToDecrypt',
+  describe: 'cloudkms.cryptoKeys.get',
+};
+
 /**
  * What to throw in the place of an error of the SDK, which is not kept: its details are the server's
  * words, and it may carry the call.
@@ -54,8 +61,7 @@ function explained(error: unknown, code: unknown, operation: Operation): Error {
   switch (code) {
     case STATUS.permissionDenied:
       return new ConfigurationError(
-        'gcpKms: permission denied. Grant roles/cloudkms.cryptoKeyEncrypterDecrypter and ' +
-          'cloudkms.cryptoKeys.get on the key.',
+        `gcpKms: permission denied. Grant ${PERMISSIONS[operation]} on the key, as docs/gcp-kms.md says.`,
       );
     case STATUS.unauthenticated:
       return new ConfigurationError(

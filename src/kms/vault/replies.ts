@@ -88,9 +88,22 @@ export function explain(
     );
     return showing(missing, { reachable: true, authenticated: true });
   }
+  if (refusal.says(SOFT_DELETED)) return softDeleted(place);
   return new ConfigurationError(
     `vaultKms: the server refused a request for ${keyPath(place)}${inNamespace(place)} (status ${String(status)}).`,
   );
+}
+
+/** In the words of OpenBao. */
+const SOFT_DELETED = 'soft-deleted key';
+
+/** For a key that is put aside, and neither encrypts nor decrypts until it is taken back. */
+export function softDeleted(place: KeyPlace): ConfigurationError {
+  const path = keyPath(place);
+  const error = new ConfigurationError(
+    `vaultKms: ${path}${inNamespace(place)} is soft-deleted. Run: bao write -f ${path}/soft-delete-restore`,
+  );
+  return showing(error, { reachable: true, authenticated: true });
 }
 
 /** The capability that an operation takes, as a policy has it. */
@@ -100,9 +113,11 @@ export function rightTo(operation: KeyOperation, { mount, key }: KeyPlace): stri
 
 const UNKNOWN_TOKEN = { reachable: true, authenticated: false } as const;
 
-/** A denial is of the token or of its policy; newer servers say which. */
+/** Whether it is the token that is denied, and not what its policy leaves out: servers count those errors. */
 function isOfToken(refusal: VaultRefusal): boolean {
-  return refusal.status === 401 || refusal.says('invalid token') || refusal.says('bad token');
+  return (
+    refusal.status === 401 || refusal.says('invalid token') || refusal.saysOnly('permission denied')
+  );
 }
 
 /** What a refusal to decrypt means. */
@@ -119,7 +134,8 @@ export function explainDecrypt(
         'then rewrap the data keys, and raise it again.',
     );
   }
-  if (refusal.status !== 400 || refusal.says('encryption key not found')) {
+  const isOfKey = refusal.says('encryption key not found') || refusal.says(SOFT_DELETED);
+  if (refusal.status !== 400 || isOfKey) {
     return explain(refusal, place, 'decrypt');
   }
   if (refusal.says('version is too new')) {
