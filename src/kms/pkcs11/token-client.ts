@@ -8,7 +8,7 @@ import { explained, isVerdict } from './explained';
 import { probe } from './probe';
 import type { RequestOf, TokenAnswer, TokenRequest } from './protocol';
 import { withRetries } from './retries';
-import { kindOfFailure } from './return-value';
+import { kindOfFailure, mayBeOfTheKey } from './return-value';
 import type { Session } from './session';
 import type { TokenSettings } from './settings';
 import type { Ready } from './token-connection';
@@ -85,7 +85,7 @@ export class TokenClient {
     } catch (error) {
       const kind = kindOfFailure(error);
       if (kind === 'tampered') throw doesNotUnwrap(form, this.#settings, error);
-      if (kind !== 'unclear' || !this.#works(form)) throw explained(error);
+      if (!mayBeOfTheKey(error) || !this.#works(form)) throw explained(error);
     }
     return this.#unwrapLastTime(form, unwrap);
   }
@@ -170,15 +170,16 @@ export class TokenClient {
   /**
    * Modules that say nothing definite, such as SoftHSM2, answer a changed key like a broken device: a
    * key that fails again, after the same KEK has wrapped and unwrapped another one, is to blame itself.
+   * One that a device error is said of is so only if the KEK works afterwards, too: devices do fail.
    */
   #unwrapLastTime(form: WrappedForm, unwrap: () => Uint8Array): Uint8Array {
     try {
       return this.#discardingOnFailure(unwrap);
     } catch (error) {
       const kind = kindOfFailure(error);
-      throw kind === 'unclear' || kind === 'tampered'
-        ? doesNotUnwrap(form, this.#settings, error)
-        : explained(error);
+      const isOfTheKey =
+        kind === 'unclear' || kind === 'tampered' || (mayBeOfTheKey(error) && this.#works(form));
+      throw isOfTheKey ? doesNotUnwrap(form, this.#settings, error) : explained(error);
     }
   }
 

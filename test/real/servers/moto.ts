@@ -1,13 +1,13 @@
-import type { PythonPackage } from './python-package';
+import type { Server } from './availability';
+import { pythonProgram } from './python-package';
 import { freePort, ServerProcess } from './server-process';
 
 /** Emulates AWS in memory, KMS and IAM among it. */
-export const MOTO: PythonPackage = {
+export const MOTO: Server = pythonProgram('moto_server', {
   name: 'moto',
   version: '5.2.5',
   requirement: 'moto[server]',
-  program: 'moto_server',
-};
+});
 
 /** A moto server, empty at its start. */
 export class Moto {
