@@ -293,7 +293,8 @@ function decrypt(named: DoubleKey, body: Record<string, unknown>): Answer {
   if (named.derived && bytesOf(body['context']).length === 0) {
     return errors(
       400,
-      "missing 'context' for key derivation; the key was created using a derived key",
+      "missing 'context' for key derivation; the key was created using a derived key, which means additional, " +
+        'per-request information must be included in order to perform operations with the key',
     );
   }
   const text = String(body['ciphertext']);
