@@ -35,7 +35,9 @@ const mayImport = {
     'encoding',
   ],
   schema: ['reencryption/encrypted-table', 'typeorm'],
+  health: ['reencryption/encrypted-table', 'typeorm', 'keys', 'kms/kms-provider'],
   doctor: [
+    'health',
     'schema/postgres-catalog',
     'reencryption',
     'typeorm',

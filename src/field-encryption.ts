@@ -4,6 +4,8 @@ import { DataKeys } from './data-keys';
 import { ConfigurationError } from './errors';
 import { examine } from './doctor/doctor';
 import type { Finding } from './doctor/finding';
+import { healthProbe } from './health/health-probe';
+import type { HealthOptions, HealthReport } from './health/health-report';
 import type { BlindIndex } from './field/blind-index';
 import { run } from './reencryption/run';
 import type { RunOptions } from './reencryption/run-options';
@@ -54,6 +56,18 @@ export class FieldEncryption {
    */
   doctor(): Promise<Finding[]> {
     return examine(this.#installation);
+  }
+
+  /**
+   * Whether encrypted columns can be read and written now, and what threatens that: for a readiness
+   * probe. An outage is reported and not thrown, nothing is waited for longer than `timeoutMs`, and
+   * however often it is called, a KMS is asked at most every `rememberMs`. Keys that are due are loaded
+   * as a use would load them.
+   *
+   * @throws {@link ConfigurationError} for options that are no whole numbers from 0 on
+   */
+  health(options?: HealthOptions): Promise<HealthReport> {
+    return healthProbe(this.#installation).report(options);
   }
 
   /** Counts the rows of every encrypted column: NULL, cleartext, and under each data-key version. */

@@ -9,6 +9,13 @@ export * from './errors';
 export { fieldEncryption } from './field-encryption';
 export type { FieldEncryption, ValueOptions } from './field-encryption';
 export type { Normalizer } from './field/normalizer';
+export type {
+  HealthOptions,
+  HealthReport,
+  HealthStatus,
+  KeyHealth,
+  TableHealth,
+} from './health/health-report';
 export type { PreviousFormat } from './import/previous-format';
 export type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
 export { fileAnchor } from './keys/anchor/file-anchor';
@@ -40,7 +47,13 @@ export type { MaintenanceSchedule, ScheduleOptions } from './keys/maintenance-sc
 export type { RetentionPolicy } from './keys/retention-policy';
 export type { RotationPolicy } from './keys/rotation-policy';
 export type { KeyState } from './keys/key-state';
-export type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from './kms/kms-provider';
+export type {
+  KeyBinding,
+  KmsHealth,
+  KmsProvider,
+  NamedKmsHealth,
+  WrappedKey,
+} from './kms/kms-provider';
 export { localKms } from './kms/local-kms';
 export type { LocalKmsOptions } from './kms/local-kms';
 export type { DrillReport, DrillResult } from './reencryption/drill';

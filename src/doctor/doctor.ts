@@ -1,6 +1,7 @@
+import { describeFailure } from '../health/described-failure';
 import type { Installation } from '../typeorm/installation';
 import { withConnection } from '../typeorm/with-connection';
-import { attempted, describeFailure } from './check';
+import { attempted } from './check';
 import { CHECKS } from './checks';
 import type { Finding, FindingLevel } from './finding';
 import { finding } from './finding';

@@ -1,10 +1,11 @@
 import type { QueryRunner } from 'typeorm';
 import { FieldEncryptionError } from '../errors';
 import { keyPrefix } from '../format/data-key-id';
+import { describeFailure } from '../health/described-failure';
+import { NoAnswerError, within } from '../health/in-time';
 import type { KeyRecord } from '../keys/key-record';
 import type { Installation } from '../typeorm/installation';
 import type { Check, DatabaseCheck } from './check';
-import { describeFailure, NoAnswerError, within } from './check';
 import { policiesDue } from './due';
 import type { Finding } from './finding';
 import { finding } from './finding';

@@ -1,11 +1,10 @@
-import type { KmsHealth, KmsProvider } from '../kms/kms-provider';
+import { askKms } from '../health/ask-kms';
+import type { NamedKmsHealth } from '../kms/kms-provider';
 import { LocalKmsProvider } from '../kms/local/local-kms-provider';
 import type { Check } from './check';
-import { describeFailure, within } from './check';
 import type { Finding } from './finding';
 import { finding } from './finding';
 
-const ANSWER_MS = 15_000;
 const DAY_MS = 86_400_000;
 /** SP 800-57 part 1, section 5.3.6: a key that wraps others is used for two years at most. */
 const KEK_MAX_DAYS = 730;
@@ -16,7 +15,7 @@ const WANTED_BITS = 64;
 export const kmsHealth: Check = async ({ options }) => {
   const { kms, otherKms = [], now = () => new Date() } = options;
   const found = await Promise.all(
-    [kms, ...otherKms].map(async (provider) => describe(provider, await healthOf(provider), now())),
+    [kms, ...otherKms].map(async (provider) => describe(await askKms(provider), now())),
   );
   return found.flat();
 };
@@ -30,35 +29,26 @@ export const passphrase: Check = async ({ options: { kms, otherKms = [] } }) => 
   return found;
 };
 
-/** Never throws, as the port demands; a provider of the application may throw nevertheless. */
-async function healthOf(kms: KmsProvider): Promise<KmsHealth> {
-  try {
-    return await within(ANSWER_MS, kms.health());
-  } catch (error) {
-    return { ok: false, detail: describeFailure(error) };
-  }
-}
-
-function describe(kms: KmsProvider, { ok, detail, kekCreatedAt }: KmsHealth, now: Date): Finding[] {
+function describe({ name, ok, detail, kekCreatedAt }: NamedKmsHealth, now: Date): Finding[] {
   const said = detail === undefined ? '' : `: ${detail}`;
   if (!ok) {
     return [
       finding(
         'KMS_UNHEALTHY',
-        `kms "${kms.name}" does not serve${said}`,
+        `kms "${name}" does not serve${said}`,
         'Keys in memory serve until keyCache.maxAgeMs. Bring the KMS back, or correct its settings.',
       ),
     ];
   }
   return [
-    finding('KMS', `kms "${kms.name}" serves${said}`),
-    ...(kekCreatedAt === undefined ? [] : [ageOf(kms, kekCreatedAt, now)]),
+    finding('KMS', `kms "${name}" serves${said}`),
+    ...(kekCreatedAt === undefined ? [] : [ageOf(name, kekCreatedAt, now)]),
   ];
 }
 
-function ageOf(kms: KmsProvider, createdAt: Date, now: Date): Finding {
+function ageOf(kms: string, createdAt: Date, now: Date): Finding {
   const days = Math.floor((now.getTime() - createdAt.getTime()) / DAY_MS);
-  const message = `The KEK of kms "${kms.name}" was made ${String(days)} days ago.`;
+  const message = `The KEK of kms "${kms}" was made ${String(days)} days ago.`;
   return days > KEK_MAX_DAYS
     ? finding(
         'KEK_OLD',

@@ -25,6 +25,7 @@ import {
   oldTransaction,
   typedFailure,
 } from './load-failure';
+import { NoActiveKeyError } from './no-active-key';
 import { settleAll } from './settle-all';
 import { SingleFlight } from './single-flight';
 import { UsedKeys } from './used-keys';
@@ -41,6 +42,22 @@ interface Confirming<C> {
   readonly connection?: C;
   /** Of keys that others confirm meanwhile, and that need not be confirmed again. Defaults to `ttlMs`. */
   readonly maxAgeMs?: number;
+}
+
+/** How an active key stands in memory. */
+export interface KeyStanding {
+  readonly name: string;
+  readonly purpose: 'data' | 'index';
+  /** `null` where none is in memory. */
+  readonly version: number | null;
+  /** Milliseconds until it is due to be asked for again. */
+  readonly freshForMs: number;
+  /** Milliseconds for which it can be used. */
+  readonly usableForMs: number;
+  /** What stood in the way when it was last asked for; undefined when nothing did. */
+  readonly failure: unknown;
+  /** Whether an operator has taken it out of use: nothing is encrypted with it, and all can be read. */
+  readonly isStopped: boolean;
 }
 
 /** When what was read of keys was true at the earliest. */
@@ -141,6 +158,21 @@ export class CurrentKeys<C> {
     const held = this.#usable('index', INDEX_ROOT_NAME, this.#indexRoots);
     this.#used?.addIndexRoots(held);
     return held.key;
+  }
+
+  /** How a key stands. Asks nobody. */
+  standing(purpose: 'data' | 'index', name: string): KeyStanding {
+    const { policy, clock } = this.#services;
+    const keys = purpose === 'data' ? this.#dataKeys : this.#indexRoots;
+    const age = keys.age(name, clock());
+    const failure = this.#failures.error(slot(purpose, name));
+    return {
+      ...{ name, purpose, version: keys.get(name)?.version ?? null },
+      freshForMs: Math.max(0, Math.floor(policy.ttlMs - age)),
+      usableForMs: Math.max(0, Math.floor(policy.maxAgeMs - age)),
+      failure,
+      isStopped: purpose === 'data' && failure instanceof NoActiveKeyError,
+    };
   }
 
   /** See `KeyManager.noting`. */

@@ -6,12 +6,14 @@ import { olderThanAnchor } from './anchor/key-anchor';
 import type { KeyTableAnchor } from './anchor/key-table-anchor';
 import { AuditedKeyStore } from './audited-key-store';
 import { CurrentKeys } from './current-keys';
+import type { KeyStanding } from './current-keys';
 import type { DataKey } from './data-key';
 import type { KeyCacheOptions, KeyCachePolicy } from './key-cache-options';
 import { keyCachePolicy } from './key-cache-options';
 import type { KeyEvent, KeyEventListener } from './key-event';
 import type { KeyInfo } from './key-info';
 import { elapsedClock } from './elapsed-clock';
+import { INDEX_ROOT_NAME } from './index-roots';
 import { keyInfo, keyInfos } from './key-infos';
 import { KeyAudit } from './key-audit';
 import { KeyLifecycle } from './key-lifecycle';
@@ -166,6 +168,11 @@ export class KeyManager<C = unknown> implements KeySource {
   /** {@inheritDoc KeySource.activeKey} */
   activeKey(name: string): DataKey {
     return this.#current.dataKey(name);
+  }
+
+  /** How an active data key, or the root of the blind indexes, stands in memory. Asks nobody. */
+  standing(purpose: 'data' | 'index', name = INDEX_ROOT_NAME): KeyStanding {
+    return this.#current.standing(purpose, name);
   }
 
   /** {@inheritDoc KeySource.keyByPrefix} */

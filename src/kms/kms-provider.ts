@@ -21,13 +21,31 @@ export interface WrappedKey {
   readonly wrapped: Uint8Array;
 }
 
-/** Result of a provider's health probe. */
+/** Result of a provider's health probe. What is left out or undefined is not known. */
 export interface KmsHealth {
+  /** Whether it serves: keys that it has wrapped can be unwrapped, as far as it can tell. */
   readonly ok: boolean;
   /** One line for an operator; never a secret. */
-  readonly detail?: string;
-  /** When the KEK that wraps now, or its version, was made; left out where the provider cannot tell. */
-  readonly kekCreatedAt?: Date;
+  readonly detail?: string | undefined;
+  /** Whether it answered. */
+  readonly reachable?: boolean | undefined;
+  /** Whether it accepted the credentials. */
+  readonly authenticated?: boolean | undefined;
+  /** Whether this process may wrap, and with it make keys. */
+  readonly mayWrap?: boolean | undefined;
+  /** Whether this process may unwrap. */
+  readonly mayUnwrap?: boolean | undefined;
+  /** Version of the KEK that wraps now, in the provider's own terms. */
+  readonly kekVersion?: string | undefined;
+  /** When the KEK that wraps now, or its version, was made. */
+  readonly kekCreatedAt?: Date | undefined;
+  /** Each of the providers that this one is made of, such as those of a failover. */
+  readonly members?: readonly NamedKmsHealth[] | undefined;
+}
+
+/** The health of one of several providers. */
+export interface NamedKmsHealth extends KmsHealth {
+  readonly name: string;
 }
 
 /**
@@ -55,7 +73,10 @@ export interface KmsProvider {
    * at the form alone and asks nobody; to throw is to say no. Left out where it is always so.
    */
   isAuthenticated?(wrapped: WrappedKey): boolean;
-  /** Probes the provider without touching a data key. Never throws. */
+  /**
+   * Probes the provider without touching a data key, by as few calls as will do: readiness probes ask
+   * every few seconds. Never throws.
+   */
   health(): Promise<KmsHealth>;
   /** Releases connections and forgets key material. */
   close?(): Promise<void>;

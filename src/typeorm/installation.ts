@@ -105,6 +105,11 @@ export class Installation {
     throw new TypeError('the keys of an installation have an audit log');
   }
 
+  /** Whether `initialize()` has built the metadata and `destroy()` was not called since. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
   /** The encrypted columns. Throws before `initialize()` has built the metadata. */
   get columns(): EncryptedColumns {
     if (this.#isOpen && this.#columns !== undefined) return this.#columns;

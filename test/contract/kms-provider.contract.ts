@@ -162,8 +162,17 @@ export function kmsProviderContract(open: () => Promise<KmsProviderUnderTest>): 
     expect(Buffer.from(await subject.kms.unwrapKey(wrapped, BINDING))).toEqual(key);
   });
 
-  it('reports its health', async () => {
-    expect(await subject.kms.health()).toMatchObject({ ok: true });
+  it('says of its health who answers, and what it may do once it has done it', async () => {
+    await subject.kms.unwrapKey(await wrap(), BINDING);
+    const health = await subject.kms.health();
+    expect(health).toMatchObject({ ok: true, reachable: true, authenticated: true });
+    expect(health).toMatchObject({ mayWrap: true, mayUnwrap: true });
+    expect(health.detail).toMatch(/^[^\n]+$/);
+  });
+
+  it('answers many who ask for its health at once', async () => {
+    const answers = await Promise.all(Array.from({ length: 10 }, () => subject.kms.health()));
+    expect(answers.map(({ ok }) => ok)).toEqual(Array.from({ length: 10 }, () => true));
   });
 
   it('closes, and closes again', async () => {

@@ -13,12 +13,20 @@ import { ConfigurationError, KeyUnwrapError } from '../../src';
 import type { KmsProvider } from '../../src';
 import { awsKms } from '../../src/kms/aws';
 import { kmsProviderContract } from '../contract/kms-provider.contract';
+import { blocksOf, readPage } from '../support/documentation';
 import { BINDING, KEY, rejection } from '../support/remote-kms';
 import { kmsStory } from './kms-story';
 import { describeServer } from './servers/availability';
 import { MOTO, Moto } from './servers/moto';
 
 const SECRET = 'moto-knows-no-secrets';
+
+/** What the policy that the documentation prints allows. */
+const ACTIONS = (
+  JSON.parse(
+    blocksOf(readPage('docs/aws-kms.md')).find(({ file }) => file === 'policy.json')?.content ?? '',
+  ) as { Statement: { Action: string | string[] }[] }
+).Statement.flatMap(({ Action }) => Action);
 
 describeServer(MOTO, 'awsKms', (command) => {
   let server: Moto;
@@ -37,13 +45,18 @@ describeServer(MOTO, 'awsKms', (command) => {
     await server.process.kill();
   });
 
-  function client(): KMSClient {
-    return new KMSClient({
-      region: 'eu-west-1',
-      endpoint: server.endpoint,
-      maxAttempts: 1,
-      credentials: { accessKeyId: 'clinic', secretAccessKey: SECRET },
-    });
+  function client(credentials = { accessKeyId: 'clinic', secretAccessKey: SECRET }): KMSClient {
+    const { endpoint } = server;
+    return new KMSClient({ region: 'eu-west-1', endpoint, maxAttempts: 1, credentials });
+  }
+
+  /** A provider with a key of its own, for a user who may do this and nothing else from now on. */
+  async function asUser(actions: readonly string[]): Promise<KmsProvider> {
+    const keyId = await makeKey();
+    const kms = awsKms({ keyId, client: client(await server.makeUser(actions)) });
+    await server.checkRights(true);
+    opened.push(kms);
+    return kms;
   }
 
   async function makeKey(): Promise<string> {
@@ -85,8 +98,33 @@ describeServer(MOTO, 'awsKms', (command) => {
     const keyId = await makeKey();
     await admin.send(command(keyId.split('/').at(-1) ?? ''));
     expect(await open(keyId).health()).toMatchObject({
-      ok: false,
+      ...{ ok: false, reachable: true, authenticated: true, mayWrap: false, mayUnwrap: false },
       detail: expect.stringContaining(state),
+    });
+  });
+
+  it('tells the age of the key', async () => {
+    const { kekCreatedAt } = await open(await makeKey()).health();
+    expect(Math.abs(Date.now() - (kekCreatedAt?.getTime() ?? 0))).toBeLessThan(3_600_000);
+  });
+
+  describe('with the actions of the documented policy, to a user who has no others', () => {
+    afterEach(() => server.checkRights(false));
+
+    it('wraps, unwraps and tells its health', async () => {
+      const kms = await asUser(ACTIONS);
+      const wrapped = await kms.wrapKey(KEY, BINDING);
+      expect(Buffer.from(await kms.unwrapKey(wrapped, BINDING))).toEqual(KEY);
+      expect(await kms.health()).toMatchObject({ ok: true, mayWrap: true, mayUnwrap: true });
+    });
+
+    it.each(ACTIONS)('needs %s', async (action) => {
+      const kms = await asUser(ACTIONS.filter((each) => each !== action));
+      const attempt = async () => {
+        await kms.unwrapKey(await kms.wrapKey(KEY, BINDING), BINDING);
+        if (!(await kms.health()).ok) throw new ConfigurationError('the key cannot be looked at');
+      };
+      expect(await rejection(attempt())).toBeInstanceOf(ConfigurationError);
     });
   });
 

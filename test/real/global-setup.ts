@@ -1,8 +1,9 @@
 import { install } from './servers/availability';
+import { KRYOPTIC } from './servers/kryoptic';
 import { MOTO } from './servers/moto';
 import { OPENBAO } from './servers/openbao';
 
 /** Prints for each server whether it runs here, in which version, or why not. */
 export default function globalSetup(): void {
-  for (const server of [OPENBAO, MOTO]) process.stdout.write(`${install(server)}\n`);
+  for (const server of [OPENBAO, MOTO, KRYOPTIC]) process.stdout.write(`${install(server)}\n`);
 }

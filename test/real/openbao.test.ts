@@ -79,7 +79,7 @@ describeServer(OPENBAO, 'vaultKms', (command) => {
     it('needs nothing beyond it', async () => {
       const kms = open({ token: await server.token([await policy(POLICY)]) });
       await expectToServe(kms);
-      expect(await kms.health()).toMatchObject({ ok: true });
+      expect(await kms.health()).toMatchObject({ ok: true, mayWrap: true, mayUnwrap: true });
     });
 
     it.each([
@@ -94,6 +94,51 @@ describeServer(OPENBAO, 'vaultKms', (command) => {
       expect(error).toBeInstanceOf(ConfigurationError);
       expect(error.message).toContain(`"${capability}" on ${path}`);
     });
+
+    it.each([
+      ['encrypt', { ok: true, mayWrap: false, mayUnwrap: true }],
+      ['decrypt', { ok: false, mayWrap: true, mayUnwrap: false }],
+    ])(
+      'says of its health that the right to %s is missing, before it is needed',
+      async (line, expected) => {
+        const rights = POLICY.split('\n').filter((each) => !each.includes(`"transit/${line}/`));
+        // With the default policy, as tokens have it, which lets each ask for its own rights.
+        const settings = { no_default_policy: false };
+        const token = await server.token([await policy(rights.join('\n'))], settings);
+        const health = await open({ token }).health();
+        expect(health).toMatchObject({ ...expected, authenticated: true, kekVersion: '1' });
+        expect(health.detail).toContain(`"update" on transit/${line}/clinic`);
+      },
+    );
+  });
+
+  it('reports a token that was revoked, and one that nothing renews', async () => {
+    const settings = { no_default_policy: false, ttl: '1h', renewable: false };
+    const token = await server.token([await policy(POLICY)], settings);
+    const kms = open({ token });
+    const { ok, detail, kekCreatedAt } = await kms.health();
+    expect({ ok, detail }).toEqual({
+      ok: true,
+      detail: expect.stringContaining('ends at 20') as string,
+    });
+    expect(Math.abs(Date.now() - (kekCreatedAt?.getTime() ?? 0))).toBeLessThan(3_600_000);
+    await server.ask('POST', 'auth/token/revoke', { token });
+    expect(await kms.health()).toMatchObject({ ok: false, reachable: true, authenticated: false });
+  });
+
+  it('names the command that takes a soft-deleted key back', async () => {
+    const key = await makeKey({ type: 'aes256-gcm96' });
+    const kms = open({ key });
+    const wrapped = await kms.wrapKey(KEY, BINDING);
+    await server.ask('DELETE', `transit/keys/${key}/soft-delete`);
+    for (const use of [kms.wrapKey(KEY, BINDING), kms.unwrapKey(wrapped, BINDING)]) {
+      const error = await rejection(use);
+      expect(error).toBeInstanceOf(ConfigurationError);
+      expect(error.message).toContain(`transit/keys/${key}/soft-delete-restore`);
+    }
+    expect(await kms.health()).toMatchObject({ ok: false, authenticated: true });
+    await server.ask('POST', `transit/keys/${key}/soft-delete-restore`);
+    await expectToServe(kms);
   });
 
   it('refuses a derived key, which would take a context with every call', async () => {
@@ -160,7 +205,7 @@ describeServer(OPENBAO, 'vaultKms', (command) => {
     expect(error).toBeInstanceOf(KmsUnavailableError);
     expect(error.message).toContain('sealed');
     expect(await kms.health()).toMatchObject({
-      ok: false,
+      ...{ ok: false, reachable: true },
       detail: expect.stringContaining('sealed'),
     });
     await server.unseal();

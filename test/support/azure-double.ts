@@ -131,7 +131,7 @@ function describe(kid: string, key: AzureDoubleKey, { material }: Version): obje
   const kty = isRsa ? 'RSA' : 'oct-HSM';
   return {
     key: { kid, kty, key_ops: key.operations, n, e },
-    attributes: { enabled: key.enabled, exportable: key.exportable },
+    attributes: { enabled: key.enabled, exportable: key.exportable, created: 1_700_000_000 },
   };
 }
 

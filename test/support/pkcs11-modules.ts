@@ -39,7 +39,7 @@ export interface TestModule {
 }
 
 /** A module stays initialised for as long as its process lives, whatever test files run in it. */
-const folderOf = (name: string): string =>
+export const folderOf = (name: string): string =>
   join(tmpdir(), `field-encryption-${name}-${String(process.pid)}`);
 
 function firstThere(paths: readonly string[]): string | undefined {
@@ -80,7 +80,7 @@ export const softHsm: TestModule = {
   },
   token: () => {
     const label = `test ${randomBytes(6).toString('hex')}`;
-    makeSoftHsmToken(softHsmAdmin(), label);
+    makeToken(softHsmAdmin(), label);
     return { library: softHsm.library, token: { label }, pin: PIN };
   },
   admin: softHsmAdmin,
@@ -131,13 +131,14 @@ async function useSoftHsmFolder(folder: string): Promise<void> {
   await setEnvironment('SOFTHSM2_CONF', configuration);
 }
 
-/** Makes a token in the slot that SoftHSM2 keeps free for it. */
-export function makeSoftHsmToken(admin: pkcs11js.PKCS11, label: string): void {
+/** Makes a token in a slot that the module keeps free for it. */
+export function makeToken(admin: pkcs11js.PKCS11, label: string): void {
   const free = admin
     .C_GetSlotList(true)
     .find((slot) => (admin.C_GetTokenInfo(slot).flags & pkcs11js.CKF_TOKEN_INITIALIZED) === 0);
-  if (free === undefined) throw new Error('SoftHSM2 shows no free slot');
-  admin.C_InitToken(free, SO_PIN, label);
+  if (free === undefined) throw new Error('the module shows no free slot');
+  // Of a fixed length in the standard, which pkcs11js leaves to its callers.
+  admin.C_InitToken(free, SO_PIN, label.padEnd(32));
   const session = admin.C_OpenSession(slotOf(admin, label), RW_SESSION);
   admin.C_Login(session, pkcs11js.CKU_SO, SO_PIN);
   admin.C_InitPIN(session, PIN);
@@ -175,7 +176,7 @@ export function asUser<T>(
   }
 }
 
-function initialised(library: string, libraryParameters?: string): pkcs11js.PKCS11 {
+export function initialised(library: string, libraryParameters?: string): pkcs11js.PKCS11 {
   const admin = new pkcs11js.PKCS11();
   admin.load(library);
   try {
@@ -202,7 +203,7 @@ function makeNssFolder(folder: string): void {
 }
 
 /** Of the process itself: Jest gives tests a copy, which no library sees. */
-async function setEnvironment(name: string, value: string): Promise<void> {
+export async function setEnvironment(name: string, value: string): Promise<void> {
   const script = 'process.env[workerData[0]] = workerData[1]';
   const worker = new Worker(`const { workerData } = require('node:worker_threads'); ${script}`, {
     eval: true,
@@ -215,7 +216,7 @@ async function setEnvironment(name: string, value: string): Promise<void> {
   });
 }
 
-function lazily<T>(make: () => T): () => T {
+export function lazily<T>(make: () => T): () => T {
   let made: { value: T } | undefined;
   return () => (made ??= { value: make() }).value;
 }

@@ -12,6 +12,7 @@ export interface DoubleKey {
   derived: boolean;
   exportable: boolean;
   allowPlaintextBackup: boolean;
+  softDeleted: boolean;
 }
 
 interface Token {
@@ -41,7 +42,7 @@ const CIPHERS: Record<string, 'aes-256-gcm' | 'chacha20-poly1305'> = {
 
 /**
  * A double of a Vault or OpenBao server: the part of the HTTP API in use, with the statuses, bodies
- * and wordings of the OpenBao sources, and real AEADs. No Vault: where VAULT_ADDR and VAULT_TOKEN
+ * and wordings of an OpenBao 2.7.2 (test/real compares them), and real AEADs. No Vault: where VAULT_ADDR and VAULT_TOKEN
  * name one, the same suite runs on it.
  */
 export class VaultDouble {
@@ -57,6 +58,10 @@ export class VaultDouble {
   login = { ttlSeconds: 3600, renewable: true, renewals: 1000 };
   /** Whether the policy allows the caller to read keys. */
   mayRead = true;
+  /** What the policy allows to be done with keys. */
+  allowed: readonly string[] = ['encrypt', 'decrypt'];
+  /** Whether it allows the caller to ask for its own rights, as the default policy does. */
+  mayAskForRights = true;
 
   constructor(tls?: ServerOptions) {
     this.http = new HttpDouble((call) => this.#answer(call), tls);
@@ -80,6 +85,7 @@ export class VaultDouble {
       derived: false,
       exportable: false,
       allowPlaintextBackup: false,
+      softDeleted: false,
       ...settings,
     };
     this.keys.set(name, key);
@@ -101,23 +107,37 @@ export class VaultDouble {
     if (this.sealed) return errors(503, 'Vault is sealed');
     const namespace = call.headers['x-vault-namespace'];
     if (typeof namespace === 'string' && !this.namespaces.has(namespace)) {
-      return errors(404, 'no handler for route "' + path + '". route entry not found.');
+      return errors(404, 'namespace not found');
     }
     const body = call.body === '' ? {} : (JSON.parse(call.body) as Record<string, unknown>);
     if (/^auth\/[^/]+\/login/.test(path)) return this.#logIn(path, body);
     const token = this.#tokenOf(call);
-    if (token === undefined) return errors(403, 'permission denied', 'invalid token');
+    if (token === undefined) return errors(403, 'permission denied');
     if (path === 'auth/token/lookup-self') return lookUp(token);
     if (path === 'auth/token/renew-self') return renew(call, token);
+    if (path === 'sys/capabilities-self') return this.#capabilities(body);
     return this.#transit(call.method, path, body);
   }
 
   #health(query: URLSearchParams): Answer {
-    const body = { initialized: true, sealed: this.sealed, standby: this.standby };
+    const body = {
+      initialized: true,
+      sealed: this.sealed,
+      standby: this.sealed || this.standby,
+    };
     const code = (name: string, usual: number): number => Number(query.get(name) ?? usual);
     if (this.sealed) return { status: code('sealedcode', 503), body };
     const isOk = !this.standby || query.get('standbyok') === 'true';
     return { status: isOk ? 200 : 429, body };
+  }
+
+  #capabilities({ paths }: Record<string, unknown>): Answer {
+    if (!this.mayAskForRights) return NOT_ALLOWED;
+    const granted = (paths as string[]).map((path) => {
+      const operation = path.slice(this.mount.length + 1).split('/')[0] ?? '';
+      return [path, this.allowed.includes(operation) ? ['update'] : ['deny']] as const;
+    });
+    return { status: 200, body: { data: Object.fromEntries(granted) } };
   }
 
   #tokenOf({ headers }: Call): Token | undefined {
@@ -161,15 +181,19 @@ export class VaultDouble {
     }
     const key = this.keys.get(name);
     if (operation === 'keys') {
-      if (!this.mayRead || method !== 'GET')
-        return errors(403, '1 error occurred:\n\t* permission denied\n\n');
+      if (!this.mayRead || method !== 'GET') return NOT_ALLOWED;
       return key === undefined ? errors(404) : describe(name, key);
     }
+    if (!this.allowed.includes(operation)) return NOT_ALLOWED;
+    if (key?.softDeleted === true) return errors(400, 'refusing to use soft-deleted key');
     if (operation === 'encrypt') return encrypt(key ?? this.makeKey(name), body);
     if (key === undefined) return errors(400, 'encryption key not found');
     return body['batch_input'] === undefined ? decrypt(key, body) : decryptBatch(key, body);
   }
 }
+
+/** What a policy does not allow. */
+const NOT_ALLOWED = errors(403, '1 error occurred:\n\t* permission denied\n\n');
 
 function errors(status: number, ...messages: string[]): Answer {
   return { status, body: { errors: messages } };
@@ -185,6 +209,7 @@ function lookUp({ expiresAt, renewable }: Token): Answer {
 }
 
 function renew(call: Call, token: Token): Answer {
+  if (token.ttlSeconds === 0) return errors(400, 'invalid lease ID');
   if (!token.renewable) return errors(400, 'lease is not renewable');
   token.renewals -= 1;
   const left = (token.expiresAt - performance.now()) / 1000;
@@ -205,7 +230,9 @@ function describe(name: string, key: DoubleKey): Answer {
     min_decryption_version: minDecryptionVersion,
     min_encryption_version: 0,
     deletion_allowed: false,
+    soft_deleted: key.softDeleted,
     supports_encryption: true,
+    supports_decryption: true,
     keys: Object.fromEntries(versions.map((_, index) => [String(index + 1), 1_700_000_000])),
   };
   return { status: 200, body: { data } };
@@ -239,7 +266,7 @@ function decryptBatch(key: DoubleKey, body: Record<string, unknown>): Answer {
   );
   const results = answers.map(({ body: answer }) => {
     const { data, errors: reasons } = answer as { data?: object; errors?: string[] };
-    return data ?? { error: reasons?.join() };
+    return data ?? { plaintext: '', error: reasons?.join(), reference: '' };
   });
   const failed = answers.filter(({ status }) => status !== 200).length;
   const isPartial = failed > 0 && failed < answers.length;
@@ -266,7 +293,8 @@ function decrypt(named: DoubleKey, body: Record<string, unknown>): Answer {
   if (named.derived && bytesOf(body['context']).length === 0) {
     return errors(
       400,
-      "missing 'context' for key derivation; the key was created using a derived key",
+      "missing 'context' for key derivation; the key was created using a derived key, which means additional, " +
+        'per-request information must be included in order to perform operations with the key',
     );
   }
   const text = String(body['ciphertext']);
@@ -275,11 +303,17 @@ function decrypt(named: DoubleKey, body: Record<string, unknown>): Answer {
   if (base64 === undefined || rest.length > 0) {
     return errors(400, 'invalid ciphertext: wrong number of fields');
   }
+  if (!/^\d+$/.test(digits)) {
+    return errors(400, 'invalid ciphertext: version number could not be decoded');
+  }
   // As Transit does, for ciphertexts from before there were versions.
   const version = Number(digits) || 1;
   if (version > versions.length) return errors(400, 'invalid ciphertext: version is too new');
   if (version < minDecryptionVersion) {
     return errors(400, 'ciphertext or signature version is disallowed by policy (too old)');
+  }
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(base64)) {
+    return errors(400, 'invalid ciphertext: could not decode base64');
   }
   const decoded = Buffer.from(base64, 'base64');
   if (decoded.length < 12 + 16) return errors(400, 'invalid ciphertext length');

@@ -3,6 +3,7 @@ import type * as AwsKms from '@aws-sdk/client-kms';
 import type { Require } from '../remote/optional-peer';
 import { loadPeer } from '../remote/optional-peer';
 import type { RemoteCalls } from '../remote/remote-calls';
+import type { Right } from './failures';
 import { failureOf, isOfCredentials } from './failures';
 import type { ParsedOptions } from './options';
 
@@ -22,19 +23,19 @@ export class AwsClient {
   }
 
   encrypt(input: AwsKms.EncryptCommandInput): Promise<AwsKms.EncryptCommandOutput> {
-    return this.#send((sdk, client, abortSignal) =>
+    return this.#send('kms:Encrypt', (sdk, client, abortSignal) =>
       client.send(new sdk.EncryptCommand(input), { abortSignal }),
     );
   }
 
   decrypt(input: AwsKms.DecryptCommandInput): Promise<AwsKms.DecryptCommandOutput> {
-    return this.#send((sdk, client, abortSignal) =>
+    return this.#send('kms:Decrypt', (sdk, client, abortSignal) =>
       client.send(new sdk.DecryptCommand(input), { abortSignal }),
     );
   }
 
   describeKey(input: AwsKms.DescribeKeyCommandInput): Promise<AwsKms.DescribeKeyCommandOutput> {
-    return this.#send((sdk, client, abortSignal) =>
+    return this.#send('kms:DescribeKey', (sdk, client, abortSignal) =>
       client.send(new sdk.DescribeKeyCommand(input), { abortSignal }),
     );
   }
@@ -46,6 +47,7 @@ export class AwsClient {
   }
 
   async #send<T>(
+    right: Right,
     call: (sdk: Sdk, client: AwsKms.KMSClient, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const sdk = loadPeer('awsKms', '@aws-sdk/client-kms', this.#require) as Sdk;
@@ -56,7 +58,7 @@ export class AwsClient {
           return await call(sdk, client, signal);
         } catch (error) {
           failed.ofCredentials = isOfCredentials(error);
-          throw failureOf(error);
+          throw failureOf(error, right);
         }
       });
     if (this.#options.client !== undefined) return run(this.#options.client);

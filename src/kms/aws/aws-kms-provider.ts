@@ -1,9 +1,10 @@
 import { LABELS } from '../../crypto/labels';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { healthOf } from '../remote/describe-health';
+import { foundIfAllowed, healthOf } from '../remote/describe-health';
 import { parseOpaque, serializeOpaque } from '../remote/opaque-form';
 import { unwrappedKey } from '../remote/unwrapped-key';
+import { UsedRights } from '../remote/used-rights';
 import type { AwsClient } from './aws-client';
 
 const KEK_PREFIX = 'aws-kms:';
@@ -13,6 +14,7 @@ export class AwsKmsProvider implements KmsProvider {
   readonly name = 'aws';
   readonly #client: AwsClient;
   readonly #keyId: string;
+  readonly #rights = new UsedRights();
 
   constructor(client: AwsClient, keyId: string) {
     this.#client = client;
@@ -20,12 +22,14 @@ export class AwsKmsProvider implements KmsProvider {
   }
 
   async wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey> {
-    const { CiphertextBlob: ciphertext, KeyId: arn } = await this.#client.encrypt({
-      KeyId: this.#keyId,
-      // The SDK may hold on to what it is given.
-      Plaintext: Uint8Array.from(key),
-      EncryptionContext: encryptionContext(binding),
-    });
+    const { CiphertextBlob: ciphertext, KeyId: arn } = await this.#rights.wrapping(
+      this.#client.encrypt({
+        KeyId: this.#keyId,
+        // The SDK may hold on to what it is given.
+        Plaintext: Uint8Array.from(key),
+        EncryptionContext: encryptionContext(binding),
+      }),
+    );
     if (ciphertext === undefined || ciphertext.length === 0 || arn === undefined) {
       throw new ConfigurationError('awsKms: the answer is not that of AWS KMS. Check endpoint.');
     }
@@ -37,12 +41,14 @@ export class AwsKmsProvider implements KmsProvider {
   }
 
   async unwrapKey({ kek, wrapped }: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
-    const { Plaintext: plaintext, KeyId: arn = '' } = await this.#client.decrypt({
-      // Without it KMS decrypts under whatever key the ciphertext names.
-      KeyId: this.#keyId,
-      CiphertextBlob: parseOpaque('awsKms', wrapped),
-      EncryptionContext: encryptionContext(binding),
-    });
+    const { Plaintext: plaintext, KeyId: arn = '' } = await this.#rights.unwrapping(
+      this.#client.decrypt({
+        // Without it KMS decrypts under whatever key the ciphertext names.
+        KeyId: this.#keyId,
+        CiphertextBlob: parseOpaque('awsKms', wrapped),
+        EncryptionContext: encryptionContext(binding),
+      }),
+    );
     const key = unwrappedKey('awsKms', plaintext);
     // An alias names no key; then it must be the one that wrapped.
     const expected = keyIdIn(this.#keyId) ?? keyIdIn(kek.slice(KEK_PREFIX.length));
@@ -52,23 +58,30 @@ export class AwsKmsProvider implements KmsProvider {
   }
 
   health(): Promise<KmsHealth> {
-    return healthOf(async () => {
-      const { KeyMetadata: key } = await this.#client.describeKey({ KeyId: this.#keyId });
-      if (key?.KeyState === 'Enabled' && key.KeySpec === 'SYMMETRIC_DEFAULT') {
-        const { CreationDate: kekCreatedAt } = key;
-        const detail = `${this.#keyId}, enabled`;
-        return kekCreatedAt === undefined ? detail : { detail, kekCreatedAt };
-      }
-      throw new ConfigurationError(
-        `awsKms: ${this.#keyId} is ${key?.KeyState ?? 'unknown'} and ${key?.KeySpec ?? 'unknown'}, ` +
-          'want an enabled SYMMETRIC_DEFAULT key.',
-      );
-    });
+    return healthOf(async () => ({
+      ...this.#rights.known,
+      ...(await foundIfAllowed(() => this.#describe(), 'kms:DescribeKey')),
+    }));
   }
 
   close(): Promise<void> {
     this.#client.close();
     return Promise.resolve();
+  }
+
+  async #describe(): Promise<Partial<KmsHealth>> {
+    const { KeyMetadata: key } = await this.#client.describeKey({ KeyId: this.#keyId });
+    const { KeyState: state, KeySpec: spec } = key ?? {};
+    const described = {
+      detail: `${this.#keyId}, enabled`,
+      kekVersion: key?.CurrentKeyMaterialId,
+      kekCreatedAt: key?.CreationDate,
+    };
+    if (state === 'Enabled' && spec === 'SYMMETRIC_DEFAULT') return described;
+    const detail =
+      `awsKms: ${this.#keyId} is ${state ?? 'unknown'} and ${spec ?? 'unknown'}, ` +
+      'want an enabled SYMMETRIC_DEFAULT key.';
+    return { ...described, detail, ok: false, mayWrap: false, mayUnwrap: false };
   }
 }
 

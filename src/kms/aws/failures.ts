@@ -1,6 +1,7 @@
 import { types } from 'node:util';
 
 import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../errors';
+import { showing } from '../remote/evidence';
 import { codeOf, networkFailure } from '../remote/network-failure';
 import { retryAfterMs } from '../remote/retry-after';
 import { TransientFailure } from '../remote/transient-failure';
@@ -18,8 +19,6 @@ const TEMPORARY = [
 
 /** What else is wrong with a request, by the name of the exception. */
 const REMEDIES: Readonly<Record<string, string>> = {
-  AccessDeniedException:
-    'access is denied. Allow kms:Encrypt, kms:Decrypt and kms:DescribeKey on the key',
   NotFoundException: 'there is no such key. Check keyId, region and account',
   DisabledException: 'the key is disabled. Run: aws kms enable-key --key-id <key>',
   KMSInvalidStateException:
@@ -44,6 +43,16 @@ const CREDENTIALS = [
   'UnrecognizedClientException',
 ];
 
+/** What a call takes, in the words of a policy. */
+export type Right = 'kms:Encrypt' | 'kms:Decrypt' | 'kms:DescribeKey';
+
+function denied(right: Right): ConfigurationError {
+  const error = new ConfigurationError(
+    `awsKms: access is denied. Allow ${right} on the key, with the conditions of docs/aws-kms.md if any.`,
+  );
+  return showing(error, { reachable: true, authenticated: true, denied: true });
+}
+
 /** Whether it is the credentials that an error of the SDK is about. */
 export function isOfCredentials(error: unknown): boolean {
   return types.isNativeError(error) && CREDENTIALS.includes(error.name);
@@ -59,7 +68,7 @@ interface ServiceException {
  * What to throw in the place of an error of the SDK, which is not kept: it carries the response, and
  * often the request.
  */
-export function failureOf(error: unknown): Error {
+export function failureOf(error: unknown, right: Right): Error {
   if (!types.isNativeError(error)) return new TransientFailure('the SDK failed');
   const { name, status, retryAfter } = exceptionOf(error);
   if (isOfCiphertext(name, error.message)) {
@@ -69,10 +78,15 @@ export function failureOf(error: unknown): Error {
     );
   }
   if (TEMPORARY.includes(name) || status === 429 || status >= 500) {
-    return new TransientFailure(describe(name, status), retryAfterMs(retryAfter));
+    const failure = new TransientFailure(describe(name, status), retryAfterMs(retryAfter));
+    return showing(failure, { reachable: true });
   }
+  if (name === 'AccessDeniedException') return denied(right);
   const remedy = Object.hasOwn(REMEDIES, name) ? REMEDIES[name] : undefined;
-  if (remedy !== undefined) return new ConfigurationError(`awsKms: ${remedy}.`);
+  if (remedy !== undefined) {
+    const refused = new ConfigurationError(`awsKms: ${remedy}.`);
+    return showing(refused, { reachable: true, authenticated: !CREDENTIALS.includes(name) });
+  }
   return withoutAnswer(error, name, status);
 }
 
@@ -90,9 +104,10 @@ function isOfCiphertext(name: string, message: string): boolean {
 
 function withoutAnswer(error: Error, name: string, status: number): Error {
   if (name === 'CredentialsProviderError' || name === 'TokenProviderError') {
-    return new KmsUnavailableError(
+    const error = new KmsUnavailableError(
       'awsKms: there are no credentials to be had. Check the role of the process, its profile or environment.',
     );
+    return showing(error, { authenticated: false });
   }
   const code = codeOf(error);
   if (code !== undefined) {

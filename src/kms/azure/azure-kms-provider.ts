@@ -5,6 +5,7 @@ import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
 import { healthOf } from '../remote/describe-health';
 import { unwrappedKey } from '../remote/unwrapped-key';
+import { UsedRights } from '../remote/used-rights';
 import type { AzureClient } from './azure-client';
 import type { ParsedOptions } from './options';
 import { Signatures } from './signatures';
@@ -20,6 +21,7 @@ export class AzureKmsProvider implements KmsProvider {
   readonly #client: AzureClient;
   readonly #options: ParsedOptions;
   readonly #signatures: Signatures;
+  readonly #rights = new UsedRights();
 
   constructor(client: AzureClient, options: ParsedOptions) {
     this.#client = client;
@@ -27,7 +29,39 @@ export class AzureKmsProvider implements KmsProvider {
     this.#signatures = new Signatures(client, options);
   }
 
-  async wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey> {
+  wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey> {
+    return this.#rights.wrapping(this.#wrap(key, binding));
+  }
+
+  unwrapKey(wrapped: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
+    return this.#rights.unwrapping(this.#unwrap(wrapped, binding));
+  }
+
+  isAuthenticated({ wrapped }: WrappedKey): boolean {
+    return isAuthenticated(parse(wrapped));
+  }
+
+  health(): Promise<KmsHealth> {
+    return healthOf(async () => {
+      const kek = await this.#keyToWrapUnder();
+      const { version: kekVersion, createdOn: kekCreatedAt } = kek.properties;
+      const unsigned = await this.#whyItMakesNoKeys(kek);
+      return {
+        ...this.#rights.known,
+        ...(unsigned === '' ? {} : { mayWrap: false }),
+        ...{ kekVersion, kekCreatedAt },
+        detail: `${this.#client.keyId(kekVersion ?? '')}${unsigned}`,
+      };
+    });
+  }
+
+  close(): Promise<void> {
+    this.#client.close();
+    this.#signatures.forget();
+    return Promise.resolve();
+  }
+
+  async #wrap(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey> {
     const { algorithm } = this.#options;
     const kek = await this.#keyToWrapUnder();
     const signer = isPublic(algorithm) ? await this.#signatures.signer(kek) : undefined;
@@ -45,30 +79,12 @@ export class AzureKmsProvider implements KmsProvider {
     return { kek: `azure-kms:${this.#client.keyId(version)}`, wrapped };
   }
 
-  async unwrapKey({ wrapped }: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
+  async #unwrap({ wrapped }: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
     const form = parse(wrapped);
     await this.#requireProof(form, binding);
     const { algorithm, version, body } = form;
     const { result } = await this.#client.unwrap(version, algorithm, body);
     return unwrappedKey('azureKms', result);
-  }
-
-  isAuthenticated({ wrapped }: WrappedKey): boolean {
-    return isAuthenticated(parse(wrapped));
-  }
-
-  health(): Promise<KmsHealth> {
-    return healthOf(async () => {
-      const kek = await this.#keyToWrapUnder();
-      const id = this.#client.keyId(kek.properties.version ?? '');
-      return `${id}${await this.#whyItMakesNoKeys(kek)}`;
-    });
-  }
-
-  close(): Promise<void> {
-    this.#client.close();
-    this.#signatures.forget();
-    return Promise.resolve();
   }
 
   /** No reason to call it unwell: it unwraps. Empty where it can sign. */

@@ -6,6 +6,7 @@ import {
   KeyUnwrapError,
   KmsUnavailableError,
 } from '../../errors';
+import { showing } from '../remote/evidence';
 import { codeOf, networkFailure } from '../remote/network-failure';
 import { retryAfterMs } from '../remote/retry-after';
 import { TransientFailure } from '../remote/transient-failure';
@@ -27,14 +28,28 @@ export function failureOf(error: unknown, operation: Operation): Error {
   if (statusCode === 200) return notKeyVault();
   if (typeof statusCode !== 'number') return withoutStatus(error);
   if (statusCode === 408 || statusCode === 429 || statusCode >= 500) {
-    return new TransientFailure(
+    const failure = new TransientFailure(
       `the service asks to slow down or failed (status ${String(statusCode)})`,
       retryAfterMs(response?.headers?.get?.('retry-after')),
     );
+    return showing(failure, { reachable: true });
   }
-  if (statusCode === 401 || statusCode === 403) return denied(statusCode, operation);
-  return operation === 'unwrap' ? notUnwrapped(statusCode) : notThere(statusCode);
+  if (statusCode === 401) {
+    return showing(denied(statusCode, operation), { reachable: true, authenticated: false });
+  }
+  const known = { reachable: true, authenticated: true } as const;
+  if (statusCode === 403) {
+    return showing(denied(statusCode, operation), { ...known, denied: true });
+  }
+  return showing(operation === 'unwrap' ? notUnwrapped(statusCode) : notThere(statusCode), known);
 }
+
+/** What each takes; to unwrap, the public key of the signer is read, too. */
+const RIGHTS: Readonly<Record<Exclude<Operation, 'sign'>, string>> = {
+  describe: 'keys/get',
+  wrap: 'keys/wrap',
+  unwrap: 'keys/unwrap and keys/get',
+};
 
 function denied(status: number, operation: Operation): ConfigurationError {
   if (operation === 'sign') {
@@ -45,7 +60,8 @@ function denied(status: number, operation: Operation): ConfigurationError {
   }
   return new ConfigurationError(
     `azureKms: access is denied, or the key is disabled or expired (status ${String(status)}). Grant ` +
-      'Key Vault Crypto Service Encryption User on the key, and check its state and the firewall of the vault.',
+      `${RIGHTS[operation]} on the key, which Key Vault Crypto Service Encryption User has, and check its ` +
+      'state and the firewall of the vault.',
   );
 }
 
@@ -69,9 +85,10 @@ function notThere(status: number): ConfigurationError {
 
 function withoutStatus(error: Error): Error {
   if (error.name.includes('CredentialUnavailable') || error.name.includes('Authentication')) {
-    return new KmsUnavailableError(
+    const none = new KmsUnavailableError(
       'azureKms: there is no token to be had. Check the managed identity or the credential.',
     );
+    return showing(none, { authenticated: false });
   }
   if (error.message.includes('challenge')) {
     return new ConfigurationError(
@@ -81,7 +98,7 @@ function withoutStatus(error: Error): Error {
   const code = codeOf(error);
   if (code === 'PARSE_ERROR') return notKeyVault();
   return code === undefined
-    ? new TransientFailure('the service is not reached')
+    ? showing(new TransientFailure('the service is not reached'), { reachable: false })
     : networkFailure('azureKms', code, 'Check keyId, and NODE_EXTRA_CA_CERTS.');
 }
 

@@ -75,16 +75,17 @@ export class FailoverKmsProvider implements KmsProvider {
   }
 
   async health(): Promise<KmsHealth> {
-    const states = await Promise.all(
-      this.#members.map(async (member) => ({ label: member.label, ...(await member.health()) })),
+    const members = await Promise.all(
+      this.#members.map(async (member) => ({ name: member.label, ...(await member.health()) })),
     );
-    const lines = states.map(
-      ({ label, ok, detail }) =>
-        `${label}: ${ok ? 'up' : 'down'}${detail === undefined ? '' : ` (${detail})`}`,
+    const lines = members.map(
+      ({ name, ok, detail }) =>
+        `${name}: ${ok ? 'up' : 'down'}${detail === undefined ? '' : ` (${detail})`}`,
     );
     const partly = this.#partlyWrapped.describe();
     const detail = [...lines, ...(partly === '' ? [] : [partly])].join('; ');
-    return { ok: states.some(({ ok }) => ok), detail };
+    const { ok = false, ...best } = bestOf(members);
+    return { ok, detail, ...best, members };
   }
 
   async close(): Promise<void> {
@@ -148,6 +149,17 @@ export class FailoverKmsProvider implements KmsProvider {
       // A listener that fails must not keep a key from being unwrapped.
     }
   }
+}
+
+const QUESTIONS = ['ok', 'reachable', 'authenticated', 'mayWrap', 'mayUnwrap'] as const;
+
+/** One provider that is well will do: yes where one says so, no where all say no. */
+function bestOf(members: readonly KmsHealth[]): Partial<KmsHealth> {
+  const answers = QUESTIONS.map((question) => {
+    const said = members.map((member) => member[question]);
+    return [question, said.includes(true) || (said.includes(undefined) ? undefined : false)];
+  });
+  return Object.fromEntries(answers) as Partial<KmsHealth>;
 }
 
 function kekReference(parts: readonly Part[]): string {

@@ -1,20 +1,31 @@
 import { types } from 'node:util';
 
 import { ConfigurationError, FieldEncryptionError, KeyUnwrapError } from '../../errors';
+import type { Evidence } from '../remote/evidence';
+import { showing } from '../remote/evidence';
 import { TransientFailure } from '../remote/transient-failure';
 
 /** Status codes of gRPC. */
 const STATUS = {
   invalidArgument: 3,
+  deadlineExceeded: 4,
   notFound: 5,
   permissionDenied: 7,
   failedPrecondition: 9,
   unimplemented: 12,
+  unavailable: 14,
   unauthenticated: 16,
 };
 
 /** What was asked, as far as it changes what a failure means. */
 export type Operation = 'encrypt' | 'decrypt' | 'describe';
+
+/** What each takes of IAM. */
+const PERMISSIONS: Readonly<Record<Operation, string>> = {
+  encrypt: 'cloudkms.cryptoKeyVersions.useToEncrypt',
+  decrypt: 'cloudkms.cryptoKeyVersions.useToDecrypt',
+  describe: 'cloudkms.cryptoKeys.get',
+};
 
 /**
  * What to throw in the place of an error of the SDK, which is not kept: its details are the server's
@@ -23,11 +34,34 @@ export type Operation = 'encrypt' | 'decrypt' | 'describe';
 export function failureOf(error: unknown, operation: Operation): Error {
   if (error instanceof TransientFailure || error instanceof FieldEncryptionError) return error;
   const code: unknown = types.isNativeError(error) && 'code' in error ? error.code : undefined;
+  return showing(explained(error, code, operation), evidenceOf(error, code));
+}
+
+function evidenceOf(error: unknown, code: unknown): Evidence {
+  if (isWithoutCredentials(error)) return { authenticated: false };
+  const known = { reachable: true, authenticated: true } as const;
+  switch (code) {
+    case STATUS.permissionDenied:
+      return { ...known, denied: true };
+    case STATUS.unauthenticated:
+      return { reachable: true, authenticated: false };
+    case STATUS.unavailable:
+    case STATUS.deadlineExceeded:
+      return { reachable: false };
+    case STATUS.notFound:
+    case STATUS.failedPrecondition:
+    case STATUS.invalidArgument:
+      return known;
+    default:
+      return {};
+  }
+}
+
+function explained(error: unknown, code: unknown, operation: Operation): Error {
   switch (code) {
     case STATUS.permissionDenied:
       return new ConfigurationError(
-        'gcpKms: permission denied. Grant roles/cloudkms.cryptoKeyEncrypterDecrypter and ' +
-          'cloudkms.cryptoKeys.get on the key.',
+        `gcpKms: permission denied. Grant ${PERMISSIONS[operation]} on the key, as docs/gcp-kms.md says.`,
       );
     case STATUS.unauthenticated:
       return new ConfigurationError(
@@ -70,7 +104,7 @@ function refused(operation: Operation): Error {
 }
 
 function withoutStatus(error: unknown, code: unknown): Error {
-  if (types.isNativeError(error) && error.message.includes('default credentials')) {
+  if (isWithoutCredentials(error)) {
     return new ConfigurationError(
       'gcpKms: there are no application default credentials. Run the process as a service account, ' +
         'or set GOOGLE_APPLICATION_CREDENTIALS.',
@@ -79,6 +113,10 @@ function withoutStatus(error: unknown, code: unknown): Error {
   const shown = typeof code === 'number' || typeof code === 'string' ? String(code) : '';
   const status = /^\w{1,60}$/.test(shown) ? ` (status ${shown})` : '';
   return new TransientFailure(`the service is not reached or failed${status}`, waitAsked(error));
+}
+
+function isWithoutCredentials(error: unknown): boolean {
+  return types.isNativeError(error) && error.message.includes('default credentials');
 }
 
 /** `google.rpc.RetryInfo`, gRPC's `Retry-After`, in milliseconds. */

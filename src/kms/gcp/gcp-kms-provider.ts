@@ -2,10 +2,11 @@ import { LABELS } from '../../crypto/labels';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { ConfigurationError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { healthOf } from '../remote/describe-health';
+import { foundIfAllowed, healthOf } from '../remote/describe-health';
 import { parseOpaque, serializeOpaque } from '../remote/opaque-form';
 import { TransientFailure } from '../remote/transient-failure';
 import { unwrappedKey } from '../remote/unwrapped-key';
+import { UsedRights } from '../remote/used-rights';
 import { crc32c } from './crc32c';
 import type { GcpClient } from './gcp-client';
 
@@ -14,6 +15,7 @@ export class GcpKmsProvider implements KmsProvider {
   readonly name = 'gcp';
   readonly #client: GcpClient;
   readonly #keyName: string;
+  readonly #rights = new UsedRights();
 
   constructor(client: GcpClient, keyName: string) {
     this.#client = client;
@@ -22,7 +24,7 @@ export class GcpKmsProvider implements KmsProvider {
 
   async wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey> {
     const plaintext = Uint8Array.from(key);
-    const { name, ciphertext } = await this.#client.call('encrypt', async (client, settings) => {
+    const encrypting = this.#client.call('encrypt', async (client, settings) => {
       const request = {
         ...this.#request(binding),
         plaintext,
@@ -38,6 +40,7 @@ export class GcpKmsProvider implements KmsProvider {
         ciphertext: verified(answer.ciphertext, answer.ciphertextCrc32c),
       };
     });
+    const { name, ciphertext } = await this.#rights.wrapping(encrypting);
     // The version that wrapped: decryption finds it in the ciphertext, people in the key row.
     if (!name.startsWith(`${this.#keyName}/cryptoKeyVersions/`) || name.length > 500) {
       throw new ConfigurationError(
@@ -49,7 +52,7 @@ export class GcpKmsProvider implements KmsProvider {
 
   async unwrapKey({ wrapped }: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
     const ciphertext = parseOpaque('gcpKms', wrapped);
-    return this.#client.call('decrypt', async (client, settings) => {
+    const decrypting = this.#client.call('decrypt', async (client, settings) => {
       const request = {
         ...this.#request(binding),
         ciphertext,
@@ -58,29 +61,34 @@ export class GcpKmsProvider implements KmsProvider {
       const [answer] = await client.decrypt(request, settings);
       return unwrappedKey('gcpKms', verified(answer.plaintext, answer.plaintextCrc32c));
     });
+    return this.#rights.unwrapping(decrypting);
   }
 
   health(): Promise<KmsHealth> {
-    return healthOf(() =>
-      this.#client.call('describe', async (client, settings) => {
-        const [key] = await client.getCryptoKey({ name: this.#keyName }, settings);
-        const version = key.primary?.name?.split('/').at(-1) ?? '';
-        if (key.purpose === 'ENCRYPT_DECRYPT' && key.primary?.state === 'ENABLED') {
-          const detail = `${this.#keyName}, version ${version}`;
-          const seconds = Number(key.primary.createTime?.seconds ?? NaN);
-          return Number.isNaN(seconds)
-            ? detail
-            : { detail, kekCreatedAt: new Date(seconds * 1000) };
-        }
-        throw new ConfigurationError(
-          `gcpKms: ${this.#keyName} is no key for ENCRYPT_DECRYPT with an enabled primary version.`,
-        );
-      }),
-    );
+    return healthOf(async () => ({
+      ...this.#rights.known,
+      ...(await foundIfAllowed(() => this.#describe(), 'cloudkms.cryptoKeys.get')),
+    }));
   }
 
   close(): Promise<void> {
     return this.#client.close();
+  }
+
+  /** Without an enabled primary version nothing is wrapped; older versions may go on unwrapping. */
+  #describe(): Promise<Partial<KmsHealth>> {
+    return this.#client.call('describe', async (client, settings) => {
+      const [{ purpose, primary }] = await client.getCryptoKey({ name: this.#keyName }, settings);
+      const kekVersion = primary?.name?.split('/').at(-1);
+      const seconds = Number(primary?.createTime?.seconds ?? NaN);
+      const kekCreatedAt = Number.isNaN(seconds) ? undefined : new Date(seconds * 1000);
+      const detail = `${this.#keyName}, version ${kekVersion ?? 'unknown'}`;
+      if (purpose === 'ENCRYPT_DECRYPT' && primary?.state === 'ENABLED') {
+        return { detail, kekVersion, kekCreatedAt };
+      }
+      const wanted = `gcpKms: ${this.#keyName} is no key for ENCRYPT_DECRYPT with an enabled primary version.`;
+      return { ok: false, detail: wanted, mayWrap: false, kekVersion, kekCreatedAt };
+    });
   }
 
   #request(binding: KeyBinding): {

@@ -39,7 +39,15 @@ export class KeyFileKek implements LocalKek {
 
   async health(): Promise<KmsHealth> {
     const kek = await this.#read();
-    return { ok: true, detail: `key file ${this.#path}, check value ${checkValue(kek)}` };
+    const detail = `key file ${this.#path}, check value ${checkValue(kek)}`;
+    return {
+      ok: true,
+      detail,
+      reachable: true,
+      authenticated: true,
+      mayWrap: true,
+      mayUnwrap: true,
+    };
   }
 
   forget(): void {

@@ -60,8 +60,11 @@ export class PassphraseKek implements LocalKek {
   async health(): Promise<KmsHealth> {
     if (this.#derived.size === 0) await withPassphrase(this.#passphrase, () => Promise.resolve());
     const { logN, r, p } = this.#limits.preferred;
+    // Nothing but a key that it opens tells a right passphrase from a wrong one.
+    const isProven = [...this.#derived.values()].some(({ proven }) => proven) || undefined;
     return {
-      ok: true,
+      ...{ ok: true, reachable: true, mayWrap: true },
+      ...{ authenticated: isProven, mayUnwrap: isProven },
       detail: `passphrase, scrypt N=2^${String(logN)} r=${String(r)} p=${String(p)}`,
     };
   }

@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 
 import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
+import { showing } from '../remote/evidence';
 import { codeSuffix } from '../remote/network-failure';
 
 /**
@@ -31,10 +32,11 @@ export async function askPin(pin: Pin): Promise<string> {
 /** @throws {@link ConfigurationError} for a PIN that this token has refused before */
 export function requireUnrefused(token: string, pin: string): void {
   if (!refused.has(digest(token, pin))) return;
-  throw new ConfigurationError(
+  const error = new ConfigurationError(
     'pkcs11Kms: the token has refused this PIN, and it is not tried again by this process because ' +
       'tokens lock after a few wrong ones. Correct the PIN and restart.',
   );
+  throw showing(error, { reachable: true, authenticated: false });
 }
 
 export function rememberRefused(token: string, pin: string): void {

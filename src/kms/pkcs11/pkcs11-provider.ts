@@ -1,5 +1,7 @@
-import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
+import { ConfigurationError, KmsUnavailableError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
+import { healthOf } from '../remote/describe-health';
+import { showing } from '../remote/evidence';
 import type { LanePool } from './lane-pool';
 import type { Pin } from './pin';
 import { askPin, rememberRefused, requireUnrefused } from './pin';
@@ -47,14 +49,12 @@ export class Pkcs11KmsProvider implements Pkcs11Kms {
     return this.#run({ kind: 'rotateKek' });
   }
 
-  async health(): Promise<KmsHealth> {
-    try {
-      return await this.#run({ kind: 'health' });
-    } catch (error) {
-      const detail =
-        error instanceof FieldEncryptionError ? error.message : 'the token does not answer';
-      return { ok: false, detail };
-    }
+  health(): Promise<KmsHealth> {
+    return healthOf(() =>
+      this.#run({ kind: 'health' }).catch((error: unknown) => {
+        throw error instanceof KmsUnavailableError ? showing(error, { reachable: false }) : error;
+      }),
+    );
   }
 
   close(): Promise<void> {
@@ -93,7 +93,8 @@ export class Pkcs11KmsProvider implements Pkcs11Kms {
     } catch (error) {
       if (!(error instanceof PinRefused)) throw error;
       rememberRefused(this.#tokenName, pin);
-      throw new ConfigurationError(error.message, { cause: error.cause });
+      const refused = new ConfigurationError(error.message, { cause: error.cause });
+      throw showing(refused, { reachable: true, authenticated: false });
     }
   }
 }

@@ -120,6 +120,14 @@ export function kindOfFailure(error: unknown): FailureKind | undefined {
   return NOT_ALLOWED.has(name) ? 'not-allowed' : 'unclear';
 }
 
+/**
+ * Whether a module may say this of a damaged key, too, and not of itself: SoftHSM2 answers one by
+ * `CKR_GENERAL_ERROR`, and Kryoptic a key that AES Key Wrap does not unwrap by `CKR_DEVICE_ERROR`.
+ */
+export function mayBeOfTheKey(error: unknown): boolean {
+  return kindOfFailure(error) === 'unclear' || returnValueOf(error) === 'CKR_DEVICE_ERROR';
+}
+
 /** Whether it stays open what the token has done before it failed. */
 export function leavesOpen(error: unknown): boolean {
   const name = returnValueOf(error);

@@ -8,7 +8,7 @@ import { explained, isVerdict } from './explained';
 import { probe } from './probe';
 import type { RequestOf, TokenAnswer, TokenRequest } from './protocol';
 import { withRetries } from './retries';
-import { kindOfFailure } from './return-value';
+import { kindOfFailure, mayBeOfTheKey } from './return-value';
 import type { Session } from './session';
 import type { TokenSettings } from './settings';
 import type { Ready } from './token-connection';
@@ -18,6 +18,8 @@ import { associatedData, header, parseWrapped } from './wrapped-form';
 
 /** How long a process may go on wrapping under a KEK after a newer one was made elsewhere. */
 const LOOK_AGAIN_MS = 60_000;
+const ANSWERED = { reachable: true, authenticated: true } as const;
+
 /** What a lane does with its one session. Everything here blocks. */
 export class TokenClient {
   readonly #settings: TokenSettings;
@@ -83,7 +85,7 @@ export class TokenClient {
     } catch (error) {
       const kind = kindOfFailure(error);
       if (kind === 'tampered') throw doesNotUnwrap(form, this.#settings, error);
-      if (kind !== 'unclear' || !this.#works(form)) throw explained(error);
+      if (!mayBeOfTheKey(error) || !this.#works(form)) throw explained(error);
     }
     return this.#unwrapLastTime(form, unwrap);
   }
@@ -108,10 +110,13 @@ export class TokenClient {
       const where = `token "${token.label}" (serial ${token.serial})`;
       if (kek === undefined) {
         const ok = this.#settings.createKey && this.#newestVersion === 0;
-        return { ok, detail: `${where} has no key "${this.#settings.keyLabel}"` };
+        const detail = `${where} has no key "${this.#settings.keyLabel}"`;
+        return { ...ANSWERED, ok, detail, mayWrap: ok };
       }
       probe(session, kek);
-      return { ok: true, detail: `${where}, KEK "${kek.label}" by ${kek.keyWrap.name}` };
+      const detail = `${where}, KEK "${kek.label}" by ${kek.keyWrap.name}`;
+      const kekVersion = String(kek.version);
+      return { ...ANSWERED, ok: true, detail, mayWrap: true, mayUnwrap: true, kekVersion };
     });
   }
 
@@ -165,15 +170,16 @@ export class TokenClient {
   /**
    * Modules that say nothing definite, such as SoftHSM2, answer a changed key like a broken device: a
    * key that fails again, after the same KEK has wrapped and unwrapped another one, is to blame itself.
+   * One that a device error is said of is so only if the KEK works afterwards, too: devices do fail.
    */
   #unwrapLastTime(form: WrappedForm, unwrap: () => Uint8Array): Uint8Array {
     try {
       return this.#discardingOnFailure(unwrap);
     } catch (error) {
       const kind = kindOfFailure(error);
-      throw kind === 'unclear' || kind === 'tampered'
-        ? doesNotUnwrap(form, this.#settings, error)
-        : explained(error);
+      const isOfTheKey =
+        kind === 'unclear' || kind === 'tampered' || (mayBeOfTheKey(error) && this.#works(form));
+      throw isOfTheKey ? doesNotUnwrap(form, this.#settings, error) : explained(error);
     }
   }
 

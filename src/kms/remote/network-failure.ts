@@ -1,6 +1,7 @@
 import { types } from 'node:util';
 
 import { ConfigurationError } from '../../errors';
+import { showing } from './evidence';
 import { TransientFailure } from './transient-failure';
 
 /** The `code` that Node.js gives an error, such as `ECONNRESET`; undefined for an error without. */
@@ -26,11 +27,12 @@ export function networkFailure(
   code: string,
   remedy: string,
 ): ConfigurationError | TransientFailure {
-  if (!isCertificateProblem(code))
-    return new TransientFailure(`the server is not reached (${code})`);
-  return new ConfigurationError(
-    `${who}: the certificate of the server is not accepted (${code}). ${remedy}`,
-  );
+  const failure = isCertificateProblem(code)
+    ? new ConfigurationError(
+        `${who}: the certificate of the server is not accepted (${code}). ${remedy}`,
+      )
+    : new TransientFailure(`the server is not reached (${code})`);
+  return showing(failure, { reachable: false });
 }
 
 function isCertificateProblem(code: string): boolean {

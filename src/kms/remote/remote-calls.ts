@@ -11,6 +11,7 @@ import {
 } from 'cockatiel';
 
 import { KmsUnavailableError } from '../../errors';
+import { showing, shownBy } from './evidence';
 import { TransientFailure } from './transient-failure';
 
 /** How long a remote KMS may take. */
@@ -68,7 +69,7 @@ export class RemoteCalls {
         operation({ endsAt, signal }),
       );
     } catch (error) {
-      if (error instanceof TransientFailure) throw this.#unavailable(error.message);
+      if (error instanceof TransientFailure) throw this.#unavailable(error);
       if (error instanceof TaskCancelledError) throw this.#unavailable(noAnswer(totalTimeoutMs));
       throw error;
     }
@@ -89,12 +90,13 @@ export class RemoteCalls {
     try {
       return await policy.execute(({ signal }) => attempt(signal), parent);
     } catch (error) {
-      throw error instanceof TaskCancelledError ? new TransientFailure(noAnswer(timeoutMs)) : error;
+      throw error instanceof TaskCancelledError ? noAnswer(timeoutMs) : error;
     }
   }
 
-  #unavailable(message: string): KmsUnavailableError {
-    return new KmsUnavailableError(`${this.#who}: ${message}`);
+  #unavailable(failure: TransientFailure): KmsUnavailableError {
+    const error = new KmsUnavailableError(`${this.#who}: ${failure.message}`);
+    return showing(error, shownBy(failure));
   }
 }
 
@@ -113,6 +115,7 @@ function nextWait(
   return { delay: (asked?.retryAfterMs ?? 0) + state.duration, state };
 }
 
-function noAnswer(ms: number): string {
-  return `no answer within ${String(ms)} ms`;
+function noAnswer(ms: number): TransientFailure {
+  const failure = new TransientFailure(`no answer within ${String(ms)} ms`);
+  return showing(failure, { reachable: false });
 }

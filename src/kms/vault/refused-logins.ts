@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 
 import { ConfigurationError } from '../../errors';
+import { showing } from '../remote/evidence';
 
 /** Vault locks a user out after five wrong logins in a quarter of an hour, by default. */
 const PAUSES_MS = [60_000, 240_000, 900_000] as const;
@@ -29,11 +30,12 @@ export class RefusedLogins {
     this.#digest = digest;
     const pause = PAUSES_MS[Math.min(this.#count, PAUSES_MS.length) - 1] ?? PAUSES_MS[2];
     this.#until = performance.now() + pause;
-    this.#error = new ConfigurationError(
+    const error = new ConfigurationError(
       `vaultKms: the login at ${path.replace(/\/login\/.*/, '/login')} is refused (status ${String(status)}). ` +
         'Check the credentials, the role and auth.mount. Others are tried at once, these again after ' +
         `${String(pause / 60_000)} min, because accounts lock after a few wrong logins.`,
     );
+    this.#error = showing(error, { reachable: true, authenticated: false });
     return this.#error;
   }
 

@@ -1,4 +1,5 @@
 import { ConfigurationError, KmsUnavailableError, KeyUnwrapError } from '../../errors';
+import { showing } from '../remote/evidence';
 import { TransientFailure } from '../remote/transient-failure';
 import { retryAfterMs } from '../remote/retry-after';
 import { VaultRefusal } from './vault-refusal';
@@ -23,7 +24,10 @@ export function refusalOf(
 ): Error {
   const refusal = new VaultRefusal(status, errors);
   const temporary = temporaryState(refusal);
-  if (temporary !== undefined) return new TransientFailure(temporary, retryAfterMs(retryAfter));
+  if (temporary !== undefined) {
+    const failure = new TransientFailure(temporary, retryAfterMs(retryAfter));
+    return showing(failure, { reachable: true });
+  }
   if (status < 300 || status >= 400) return refusal;
   return new KmsUnavailableError(
     'vaultKms: the server redirects to another one, where the token is not sent. ' +
@@ -71,20 +75,48 @@ export function explain(
 ): ConfigurationError {
   const { status } = refusal;
   if (status === 403 || status === 401) {
-    const { mount, key } = place;
-    return new ConfigurationError(
+    const denial = new ConfigurationError(
       `vaultKms: permission denied${inNamespace(place)}. Check that the token is valid, and that its ` +
-        `policy allows "${CAPABILITIES[operation]}" on ${mount}/${operation}/${key}.`,
+        `policy allows ${rightTo(operation, place)}.`,
     );
+    return showing(denial, isOfToken(refusal) ? UNKNOWN_TOKEN : { reachable: true, denied: true });
   }
   if (status === 404 || refusal.says('encryption key not found')) {
-    return new ConfigurationError(
+    const missing = new ConfigurationError(
       `vaultKms: there is no ${keyPath(place)}${inNamespace(place)}. Check mount, key and namespace, ` +
         `or make the key: vault write -f ${keyPath(place)}`,
     );
+    return showing(missing, { reachable: true, authenticated: true });
   }
+  if (refusal.says(SOFT_DELETED)) return softDeleted(place);
   return new ConfigurationError(
     `vaultKms: the server refused a request for ${keyPath(place)}${inNamespace(place)} (status ${String(status)}).`,
+  );
+}
+
+/** In the words of OpenBao. */
+const SOFT_DELETED = 'soft-deleted key';
+
+/** For a key that is put aside, and neither encrypts nor decrypts until it is taken back. */
+export function softDeleted(place: KeyPlace): ConfigurationError {
+  const path = keyPath(place);
+  const error = new ConfigurationError(
+    `vaultKms: ${path}${inNamespace(place)} is soft-deleted. Run: bao write -f ${path}/soft-delete-restore`,
+  );
+  return showing(error, { reachable: true, authenticated: true });
+}
+
+/** The capability that an operation takes, as a policy has it. */
+export function rightTo(operation: KeyOperation, { mount, key }: KeyPlace): string {
+  return `"${CAPABILITIES[operation]}" on ${mount}/${operation}/${key}`;
+}
+
+const UNKNOWN_TOKEN = { reachable: true, authenticated: false } as const;
+
+/** Whether it is the token that is denied, and not what its policy leaves out: servers count those errors. */
+function isOfToken(refusal: VaultRefusal): boolean {
+  return (
+    refusal.status === 401 || refusal.says('invalid token') || refusal.saysOnly('permission denied')
   );
 }
 
@@ -102,7 +134,8 @@ export function explainDecrypt(
         'then rewrap the data keys, and raise it again.',
     );
   }
-  if (refusal.status !== 400 || refusal.says('encryption key not found')) {
+  const isOfKey = refusal.says('encryption key not found') || refusal.says(SOFT_DELETED);
+  if (refusal.status !== 400 || isOfKey) {
     return explain(refusal, place, 'decrypt');
   }
   if (refusal.says('version is too new')) {

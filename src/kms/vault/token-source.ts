@@ -16,6 +16,8 @@ export interface Lease {
 export interface TokenSource {
   /** Whether asking again may give another token. */
   readonly again: boolean;
+  /** Whether somebody else makes the token, so that asking for it is no login. */
+  readonly isGiven: boolean;
   /** Asks for credentials, then for a token. */
   prepare(): Promise<LoginRequest | { readonly token: string }>;
 }
@@ -32,13 +34,14 @@ const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/tok
 export function givenToken(token: Secret): TokenSource {
   return {
     again: typeof token === 'function',
+    isGiven: true,
     prepare: async () => ({ token: await ask('token', token) }),
   };
 }
 
 /** A token from a login. */
 export function login(auth: VaultAuth): TokenSource {
-  return { again: true, prepare: () => loginRequest(auth) };
+  return { again: true, isGiven: false, prepare: () => loginRequest(auth) };
 }
 
 async function loginRequest(auth: VaultAuth): Promise<LoginRequest> {

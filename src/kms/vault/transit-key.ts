@@ -1,7 +1,7 @@
 import { ConfigurationError } from '../../errors';
 import { notVault } from './http-transport';
 import type { KeyPlace } from './replies';
-import { keyPath } from './replies';
+import { keyPath, softDeleted } from './replies';
 
 /** AEADs with keys of 256 bits; `xchacha20-poly1305` is OpenBao's. */
 const KEY_TYPES = ['aes256-gcm96', 'chacha20-poly1305', 'xchacha20-poly1305'];
@@ -15,6 +15,8 @@ export interface TransitKey {
   readonly derived: boolean;
   readonly exportable: boolean;
   readonly backup: boolean;
+  /** Put aside, which OpenBao can do. */
+  readonly softDeleted: boolean;
 }
 
 /** @throws {@link ConfigurationError} for an answer that is not the description of a key */
@@ -31,6 +33,7 @@ export function parseKey(reply: unknown): TransitKey {
     derived: data['derived'] === true,
     exportable: data['exportable'] === true,
     backup: data['allow_plaintext_backup'] === true,
+    softDeleted: data['soft_deleted'] === true,
   };
 }
 
@@ -42,6 +45,7 @@ function creationOf(versions: unknown, version: number): Date | undefined {
 
 /** @throws {@link ConfigurationError} for a key that must not wrap data keys */
 export function requireAcceptable(key: TransitKey, place: KeyPlace): void {
+  if (key.softDeleted) throw softDeleted(place);
   const problem = problemOf(key);
   if (problem === undefined) return;
   throw new ConfigurationError(

@@ -1,15 +1,18 @@
 import { KmsUnavailableError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
 import { healthOf } from '../remote/describe-health';
+import { showing, shownBy } from '../remote/evidence';
 import type { RemoteCalls } from '../remote/remote-calls';
 import { unwrappedKey } from '../remote/unwrapped-key';
+import { UsedRights } from '../remote/used-rights';
 import { AuthenticatedCalls } from './authenticated-calls';
 import { notVault } from './http-transport';
 import type { KeyPlace } from './replies';
-import { explain, explainDecrypt, keyPath } from './replies';
+import { explain, explainDecrypt, keyPath, rightTo } from './replies';
 import { describeServer, SERVER_STATE_PATH } from './server-state';
 import type { TransitKey } from './transit-key';
 import { dataOf, parseKey, requireAcceptable } from './transit-key';
+import { TransitRights } from './transit-rights';
 import type { VaultClient } from './vault-client';
 import type { VaultRefusal } from './vault-refusal';
 import type { VaultSession } from './vault-session';
@@ -23,6 +26,8 @@ export class VaultKmsProvider implements KmsProvider {
   readonly #session: VaultSession;
   readonly #authenticated: AuthenticatedCalls;
   readonly #place: KeyPlace;
+  readonly #rights: TransitRights;
+  readonly #used = new UsedRights();
 
   constructor(client: VaultClient, calls: RemoteCalls, session: VaultSession, place: KeyPlace) {
     this.#client = client;
@@ -30,6 +35,7 @@ export class VaultKmsProvider implements KmsProvider {
     this.#session = session;
     this.#authenticated = new AuthenticatedCalls(calls, session);
     this.#place = place;
+    this.#rights = new TransitRights(client, calls, session, place);
   }
 
   async wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey> {
@@ -39,7 +45,7 @@ export class VaultKmsProvider implements KmsProvider {
     };
     // Where the policy allows create, Transit makes a key that is missing, of a type of its choice.
     requireAcceptable(await this.#describeKey(), this.#place);
-    const { ciphertext } = dataOf(await this.#write('encrypt', body));
+    const { ciphertext } = dataOf(await this.#used.wrapping(this.#write('encrypt', body)));
     const parsed = typeof ciphertext === 'string' ? parseTransit(ciphertext) : undefined;
     if (parsed === undefined) throw notVault('to encrypt is not a ciphertext of Transit');
     return { kek: this.#kekReference(parsed.version), wrapped: serialize(parsed) };
@@ -48,9 +54,10 @@ export class VaultKmsProvider implements KmsProvider {
   async unwrapKey({ wrapped }: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
     const parsed = parseWrapped(wrapped);
     const body = { ciphertext: transitText(parsed), associated_data: associatedData(binding) };
-    const reply = await this.#write('decrypt', body, (refusal) =>
+    const decrypting = this.#write('decrypt', body, (refusal) =>
       explainDecrypt(refusal, this.#place, parsed.version),
     );
+    const reply = await this.#used.unwrapping(decrypting);
     return keyOf(dataOf(reply)['plaintext']);
   }
 
@@ -64,17 +71,41 @@ export class VaultKmsProvider implements KmsProvider {
     return Promise.resolve();
   }
 
-  async #probe(): Promise<Omit<KmsHealth, 'ok'>> {
+  async #probe(): Promise<Partial<KmsHealth>> {
     try {
       const key = await this.#describeKey();
       requireAcceptable(key, this.#place);
       const { latestVersion, createdAt: kekCreatedAt } = key;
-      const detail = `${keyPath(this.#place)}, version ${String(latestVersion)}`;
-      return kekCreatedAt === undefined ? { detail } : { detail, kekCreatedAt };
+      const kekVersion = String(latestVersion);
+      const found = { detail: this.#describe(kekVersion), kekVersion, kekCreatedAt };
+      return { ...found, ...(await this.#mayUse(found.detail)) };
     } catch (error) {
       if (!(error instanceof KmsUnavailableError)) throw error;
-      throw new KmsUnavailableError(`${error.message}. ${await this.#serverState()}`.trim());
+      const state = await this.#serverState();
+      const explained = new KmsUnavailableError(`${error.message}. ${state}`.trim());
+      throw showing(explained, state === '' ? shownBy(error) : { reachable: true });
     }
+  }
+
+  #describe(version: string): string {
+    const { endsAt } = this.#session;
+    const key = `${keyPath(this.#place)}, version ${version}`;
+    return endsAt === undefined
+      ? key
+      : `${key}; nothing renews the token, which ends at ${endsAt.toISOString()}`;
+  }
+
+  /** What the server says of the policy now, and else what it did at the last use. */
+  async #mayUse(detail: string): Promise<Partial<KmsHealth>> {
+    const told = await this.#rights.ask();
+    if (told.mayWrap === undefined) return this.#used.known;
+    const lacking = [
+      ...(told.mayWrap ? [] : [rightTo('encrypt', this.#place)]),
+      ...(told.mayUnwrap === false ? [rightTo('decrypt', this.#place)] : []),
+    ];
+    if (lacking.length === 0) return told;
+    const policy = `the policy of the token lacks ${lacking.join(' and ')}`;
+    return { ...told, ok: told.mayUnwrap !== false, detail: `${detail}; ${policy}` };
   }
 
   async #describeKey(): Promise<TransitKey> {

@@ -11,6 +11,11 @@ export class VaultRefusal extends Error {
     this.#errors = errors;
   }
 
+  /** Whether this is all that the server says. */
+  saysOnly(text: string): boolean {
+    return this.#errors.length === 1 && this.#errors[0] === text;
+  }
+
   /** Whether one of the server's errors holds the phrase. */
   says(phrase: string): boolean {
     return this.#errors.some((error) => error.includes(phrase));

@@ -48,19 +48,41 @@ export class VaultSession {
     return (isFresh ? held : await this.#logIn()).token;
   }
 
+  /** When the token in hand ends for good; undefined while it can be renewed or another one fetched. */
+  get endsAt(): Date | undefined {
+    const held = this.#held;
+    if (held === undefined || held.renewable || this.#source.again) return undefined;
+    if (held.expiresAt === Infinity) return undefined;
+    return new Date(Date.now() + held.expiresAt - performance.now());
+  }
+
   /** Another token than the one that was refused, or undefined where there is none to be had. */
   async tokenAfter(refused: string): Promise<string | undefined> {
     if (!this.#source.again) return undefined;
     // Somebody else may have logged in while the refused call was on its way.
-    if (this.#held?.token === refused) {
+    if (this.#holds(refused)) {
       // A new token was denied as well a moment ago: another one is of no more use.
       const now = performance.now();
-      if (now - this.#lastDenial < BETWEEN_DENIALS_MS) return undefined;
-      this.#lastDenial = now;
-      this.#forget();
+      const isSoon = now - this.#lastDenial < BETWEEN_DENIALS_MS;
+      if (isSoon && !(await this.#isReplaced(refused))) return undefined;
+      if (this.#holds(refused)) {
+        this.#lastDenial = now;
+        this.#forget();
+      }
     }
     const { token } = this.#held ?? (await this.#logIn());
     return token === refused ? undefined : token;
+  }
+
+  #holds(token: string): boolean {
+    return this.#held?.token === token;
+  }
+
+  /** Whether who makes the token has made another one. A login would only tell by being made. */
+  async #isReplaced(token: string): Promise<boolean> {
+    if (!this.#source.isGiven) return false;
+    const request = await this.#calls.within(() => this.#source.prepare());
+    return 'token' in request && request.token !== token;
   }
 
   /** Forgets the token. */

@@ -1,11 +1,21 @@
-import type { PythonPackage } from './python-package';
-import { installPythonPackage } from './python-package';
+/** A key server or module that somebody else wrote, in one version. */
+export interface Server {
+  readonly name: string;
+  readonly version: string;
+  /**
+   * Makes it ready on this machine, unless it is.
+   *
+   * @returns the path of its program or library.
+   * @throws Error with one line that says what is missing
+   */
+  install(): string;
+}
 
 /** Installs a server for the test files to find, and says whether it runs here or why not. */
-export function install(server: PythonPackage): string {
+export function install(server: Server): string {
   const { name, version } = server;
   try {
-    process.env[variable(server, 'COMMAND')] = installPythonPackage(server);
+    process.env[variable(server, 'COMMAND')] = server.install();
     return `${name} ${version} runs`;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
@@ -16,7 +26,7 @@ export function install(server: PythonPackage): string {
 
 /** `describe` on a server. One that cannot run here is reported as skipped, with the reason. */
 export function describeServer(
-  server: PythonPackage,
+  server: Server,
   title: string,
   body: (command: string) => void,
 ): void {
@@ -34,6 +44,6 @@ export function describeServer(
   });
 }
 
-function variable({ name }: PythonPackage, what: 'COMMAND' | 'UNAVAILABLE'): string {
+function variable({ name }: Server, what: 'COMMAND' | 'UNAVAILABLE'): string {
   return `FIELD_ENCRYPTION_SERVER_${name.toUpperCase().replaceAll('-', '_')}_${what}`;
 }

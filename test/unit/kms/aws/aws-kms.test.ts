@@ -182,7 +182,7 @@ describe('awsKms', () => {
   });
 
   it.each([
-    ['AccessDeniedException', 'kms:Decrypt'],
+    ['AccessDeniedException', 'Allow kms:Encrypt on the key'],
     ['NotFoundException', 'no such key'],
     ['DisabledException', 'enable-key'],
     ['KMSInvalidStateException', 'cancel-key-deletion'],
@@ -227,15 +227,50 @@ describe('awsKms', () => {
     const key = double.makeKey();
     const kms = open(key);
     expect(await kms.health()).toEqual({
-      ok: true,
+      ...{ ok: true, reachable: true, authenticated: true },
       detail: `${arn(key)}, enabled`,
       kekCreatedAt: new Date('2023-11-14T22:13:20Z'),
     });
+    expect(double.http.calls).toHaveLength(1);
     key.state = 'PendingDeletion';
-    expect(await kms.health()).toMatchObject({ ok: false });
+    expect(await kms.health()).toMatchObject({ ok: false, mayWrap: false, mayUnwrap: false });
     expect((await kms.health()).detail).toContain('PendingDeletion');
     double.keys.delete(key.id);
     expect((await kms.health()).detail).toContain('no such key');
+  });
+
+  it('is well where it may not look at the key, and says that its state is not known', async () => {
+    const kms = open(double.makeKey());
+    const wrapped = await kms.wrapKey(KEY, BINDING);
+    await kms.unwrapKey(wrapped, BINDING);
+    double.http.fail({ ...exception('AccessDeniedException'), times: 1 });
+    const health = await kms.health();
+    expect(health).toMatchObject({ ok: true, reachable: true, authenticated: true });
+    expect(health).toMatchObject({ mayWrap: true, mayUnwrap: true });
+    expect(health.detail).toContain('kms:DescribeKey');
+    expect(health).not.toHaveProperty('kekCreatedAt');
+  });
+
+  it('names the right that is missing, and says so of its health until it is granted', async () => {
+    const kms = open(double.makeKey());
+    double.http.fail({ ...exception('AccessDeniedException'), times: 1 });
+    const error = await rejection(kms.wrapKey(KEY, BINDING));
+    expect(error).toBeInstanceOf(ConfigurationError);
+    expect(error.message).toContain('kms:Encrypt');
+    expect(error.message).not.toContain('kms:Decrypt');
+    expect(await kms.health()).toMatchObject({ ok: true, mayWrap: false });
+    await kms.wrapKey(KEY, BINDING);
+    expect(await kms.health()).toMatchObject({ ok: true, mayWrap: true });
+  });
+
+  it.each([
+    ['ExpiredTokenException', { reachable: true, authenticated: false }],
+    ['KMSInternalException', { reachable: true, authenticated: undefined }],
+  ])('tells by %s what answers and what is accepted', async (name, known) => {
+    const kms = open(double.makeKey());
+    double.http.fail({ ...exception(name, name.startsWith('KMS') ? 500 : 400), times: 10 });
+    const { reachable, authenticated, ok } = await kms.health();
+    expect({ ok, reachable, authenticated }).toEqual({ ok: false, ...known });
   });
 
   it.each<[string, object]>([

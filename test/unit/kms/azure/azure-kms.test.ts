@@ -259,6 +259,24 @@ describe('azureKms', () => {
     expect(denied.message).toContain('keys/sign');
   });
 
+  it('reports version and age of the key as its health, and what denies it', async () => {
+    const name = double.makeKey('RSA');
+    const kms = open(name);
+    await kms.unwrapKey(await kms.wrapKey(KEY, BINDING), BINDING);
+    expect(await kms.health()).toMatchObject({
+      ...{ ok: true, reachable: true, authenticated: true, mayWrap: true, mayUnwrap: true },
+      kekVersion: expect.stringMatching(/^[\da-f]{32}$/) as string,
+      kekCreatedAt: expect.any(Date) as Date,
+    });
+    double.keys.get(name)!.operations = ['wrapKey', 'unwrapKey'];
+    expect(await kms.health()).toMatchObject({ ok: true, mayWrap: false, mayUnwrap: true });
+    double.http.fail({ ...refusal(403, 'Forbidden'), times: 1 });
+    expect(await kms.health()).toMatchObject({
+      ...{ ok: false, reachable: true, authenticated: true },
+      detail: expect.stringContaining('keys/get') as string,
+    });
+  });
+
   it('reads what was wrapped before it signed, vouches for none of it, and can refuse it', async () => {
     const name = double.makeKey('RSA');
     const unsigned = wrapWithPublicKey(double, name, KEY);

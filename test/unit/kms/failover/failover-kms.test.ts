@@ -43,7 +43,9 @@ class Switchable implements KmsProvider {
 
   async health() {
     this.calls.push('health');
-    return { ok: this.state === 'up', detail: this.state };
+    const ok = this.state === 'up';
+    const able = { reachable: ok, authenticated: ok, mayWrap: ok, mayUnwrap: ok };
+    return { ok, detail: this.state, ...able };
   }
 
   async #enter(call: string): Promise<void> {
@@ -294,14 +296,25 @@ describe('failoverKms', () => {
   });
 
   it('is well as long as one provider is', async () => {
-    expect(await kms.health()).toEqual({ ok: true, detail: 'primary: up (up); standby: up (up)' });
-    primary.state = 'away';
-    expect(await kms.health()).toEqual({
+    expect(await kms.health()).toMatchObject({
       ok: true,
+      detail: 'primary: up (up); standby: up (up)',
+      members: [
+        { name: 'primary', ok: true, mayUnwrap: true },
+        { name: 'standby', ok: true, mayUnwrap: true },
+      ],
+    });
+    primary.state = 'away';
+    expect(await kms.health()).toMatchObject({
+      ...{ ok: true, reachable: true, mayUnwrap: true },
       detail: 'primary: down (away); standby: up (up)',
+      members: [
+        { name: 'primary', ok: false, reachable: false },
+        { name: 'standby', ok: true },
+      ],
     });
     standby.state = 'away';
-    expect(await kms.health()).toMatchObject({ ok: false });
+    expect(await kms.health()).toMatchObject({ ok: false, reachable: false, mayUnwrap: false });
   });
 
   it('is not stopped by a listener that throws', async () => {

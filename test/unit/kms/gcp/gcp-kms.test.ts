@@ -171,7 +171,7 @@ describe('gcpKms', () => {
   });
 
   it.each([
-    ['PERMISSION_DENIED', status.PERMISSION_DENIED, 'cryptoKeyEncrypterDecrypter'],
+    ['PERMISSION_DENIED', status.PERMISSION_DENIED, 'cloudkms.cryptoKeyVersions.useToEncrypt'],
     ['UNAUTHENTICATED', status.UNAUTHENTICATED, 'credentials'],
     ['NOT_FOUND', status.NOT_FOUND, 'no such key'],
     ['FAILED_PRECONDITION', status.FAILED_PRECONDITION, 'primary version'],
@@ -203,13 +203,41 @@ describe('gcpKms', () => {
     const keyName = double.makeKey();
     const kms = open(keyName);
     expect(await kms.health()).toEqual({
-      ok: true,
+      ...{ ok: true, reachable: true, authenticated: true },
       detail: `${keyName}, version 1`,
+      kekVersion: '1',
       kekCreatedAt: new Date('2023-11-14T22:13:20Z'),
     });
+    expect(double.calls).toHaveLength(1);
     double.keys.get(keyName)![0]!.state = 'DISABLED';
-    expect(await kms.health()).toMatchObject({ ok: false });
+    expect(await kms.health()).toMatchObject({ ok: false, mayWrap: false });
     expect(await open(`${KEY_RING}/cryptoKeys/missing`).health()).toMatchObject({ ok: false });
+  });
+
+  it('is well where it may not look at the key, and says that its state is not known', async () => {
+    const kms = open(double.makeKey());
+    await kms.wrapKey(KEY, BINDING);
+    double.fail({ code: status.PERMISSION_DENIED, times: 1 });
+    const health = await kms.health();
+    expect(health).toMatchObject({ ok: true, authenticated: true, mayWrap: true });
+    expect(health.detail).toContain('cloudkms.cryptoKeys.get');
+  });
+
+  it.each([
+    ['UNAUTHENTICATED', status.UNAUTHENTICATED, { reachable: true, authenticated: false }],
+    ['UNAVAILABLE', status.UNAVAILABLE, { reachable: false, authenticated: undefined }],
+  ])('tells by %s what answers and what is accepted', async (_, code, known) => {
+    double.fail({ code, times: 10 });
+    const { ok, reachable, authenticated } = await open(double.makeKey()).health();
+    expect({ ok, reachable, authenticated }).toEqual({ ok: false, ...known });
+  });
+
+  it('names the permission that is missing', async () => {
+    const kms = open(double.makeKey());
+    const wrapped = await kms.wrapKey(KEY, BINDING);
+    double.fail({ code: status.PERMISSION_DENIED, times: 1 });
+    expect((await rejection(kms.unwrapKey(wrapped, BINDING))).message).toContain('useToDecrypt');
+    expect(await kms.health()).toMatchObject({ mayWrap: true, mayUnwrap: false });
   });
 
   it.each<[string, object]>([

@@ -3,7 +3,7 @@ import type * as pkcs11js from 'pkcs11js';
 import { ConfigurationError, KmsUnavailableError } from '../../../../src/errors';
 import type { Pkcs11KmsOptions } from '../../../../src/kms/pkcs11';
 import { openWatched, watched } from '../../../support/pkcs11-faults';
-import { makeSoftHsmToken, PIN, slotOf, softHsm } from '../../../support/pkcs11-modules';
+import { makeToken, PIN, slotOf, softHsm } from '../../../support/pkcs11-modules';
 import { BINDING, describeOn, KEY, rejection } from '../../../support/pkcs11-suite';
 
 describeOn(softHsm, 'The token', () => {
@@ -43,8 +43,8 @@ describeOn(softHsm, 'The token', () => {
   });
 
   it('must be named by serial number when another has its label', async () => {
-    makeSoftHsmToken(softHsm.admin(), 'twin');
-    makeSoftHsmToken(softHsm.admin(), 'twin');
+    makeToken(softHsm.admin(), 'twin');
+    makeToken(softHsm.admin(), 'twin');
 
     const error = await rejection(open({ label: 'twin' }).wrapKey(KEY, BINDING));
 

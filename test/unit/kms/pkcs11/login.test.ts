@@ -38,7 +38,7 @@ describeOn(softHsm, 'The login', () => {
       expect(error).toMatchObject({ name: 'ConfigurationError', retryable: false });
     }
     expect(errors[0]?.message).toContain('CKR_PIN_INCORRECT');
-    expect(await kms.health()).toMatchObject({ ok: false });
+    expect(await kms.health()).toMatchObject({ ok: false, authenticated: false });
     expect(logins()).toBe(1);
     expect(inspect([errors, kms], { depth: 20, showHidden: true })).not.toContain(WRONG_PIN);
   });

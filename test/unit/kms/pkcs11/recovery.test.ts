@@ -67,6 +67,9 @@ for (const module of [softHsm, nss]) {
   });
 }
 
+/** A call that goes through, before one that does not. */
+const nothing = (): void => undefined;
+
 describeOn(softHsm, 'pkcs11Kms', () => {
   let access: TokenAccess;
   let module: WatchedModule;
@@ -88,7 +91,6 @@ describeOn(softHsm, 'pkcs11Kms', () => {
     ['CKR_SESSION_HANDLE_INVALID', 0xb3],
     ['CKR_SESSION_CLOSED', 0xb0],
     ['CKR_DEVICE_REMOVED', 0x32],
-    ['CKR_DEVICE_ERROR', 0x30],
     ['CKR_OBJECT_HANDLE_INVALID', 0x82],
     ['CKR_KEY_HANDLE_INVALID', 0x60],
     ['CKR_USER_NOT_LOGGED_IN', 0x101],
@@ -125,7 +127,6 @@ describeOn(softHsm, 'pkcs11Kms', () => {
   });
 
   it('makes no second KEK where the token does not say whether it has made the first', async () => {
-    const nothing = (): void => undefined;
     module.before.set('C_GenerateKey', [nothing, failing('CKR_DEVICE_ERROR', 0x30)]);
 
     const error = await rejection(kms.wrapKey(KEY, BINDING));
@@ -139,7 +140,6 @@ describeOn(softHsm, 'pkcs11Kms', () => {
   });
 
   it('makes the KEK at a second attempt when the first one came to nothing', async () => {
-    const nothing = (): void => undefined;
     module.before.set('C_GenerateKey', [nothing, failing('CKR_GENERAL_ERROR', 5)]);
 
     await kms.wrapKey(KEY, BINDING);
@@ -202,6 +202,29 @@ describeOn(softHsm, 'pkcs11Kms', () => {
     );
     module.before.set('C_Decrypt', [broken, broken]);
     expect(Buffer.from(await kms.unwrapKey({ kek, wrapped }, BINDING))).toEqual(KEY);
+  });
+
+  it('tells a key that CKR_DEVICE_ERROR is said of from a device that fails', async () => {
+    const wrapped = await kms.wrapKey(KEY, BINDING);
+    const broken = failing('CKR_DEVICE_ERROR', 0x30);
+    const tries = Array.from({ length: 5 }, () => broken);
+    const unwrapping = async (...faults: (() => void)[]): Promise<unknown> => {
+      module.before.set('C_Decrypt', faults);
+      return kms.unwrapKey(wrapped, BINDING);
+    };
+    expect(await unwrapping(broken)).toEqual(Uint8Array.from(KEY));
+    // The KEK unwraps a key of no importance before and after this one fails.
+    const damaged = await rejection(unwrapping(...tries, nothing, broken, nothing));
+    expect(damaged).toBeInstanceOf(KeyUnwrapError);
+    for (const faults of [
+      [...tries, broken],
+      [...tries, nothing, broken, broken],
+    ]) {
+      const error = await rejection(unwrapping(...faults));
+      expect(error).toBeInstanceOf(KmsUnavailableError);
+      expect(error.message).toContain('CKR_DEVICE_ERROR');
+    }
+    expect(await unwrapping()).toEqual(Uint8Array.from(KEY));
   });
 
   it('initialises the module again that somebody has finalized', async () => {

@@ -124,6 +124,17 @@ describe('vaultKms', () => {
     expect(tokens).toEqual([]);
   });
 
+  it('takes the token that its function has at last, however short ago the first was denied', async () => {
+    let token = 'canary-expired';
+    const provider = open({ token: () => token });
+    expect(await rejection(provider.wrapKey(KEY, BINDING))).toBeInstanceOf(ConfigurationError);
+    const asked = double.http.calls.length;
+    expect(await rejection(provider.wrapKey(KEY, BINDING))).toBeInstanceOf(ConfigurationError);
+    expect(double.http.calls.length).toBe(asked + 1);
+    token = ROOT_TOKEN;
+    await expect(provider.wrapKey(KEY, BINDING)).resolves.toBeDefined();
+  });
+
   it('has nothing but a denial for a given token that is gone', async () => {
     const error = await rejection(open({ token: 'canary-expired' }).wrapKey(KEY, BINDING));
     expect(error).toBeInstanceOf(ConfigurationError);

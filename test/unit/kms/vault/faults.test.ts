@@ -163,7 +163,7 @@ describe('vaultKms', () => {
     expect(sealed).toBeInstanceOf(KmsUnavailableError);
     expect(sealed.message).toContain('sealed');
     expect(await open().health()).toEqual({
-      ok: false,
+      ...{ ok: false, reachable: true },
       detail: expect.stringContaining('The server is sealed.') as string,
     });
   });
@@ -172,20 +172,71 @@ describe('vaultKms', () => {
     double.standby = true;
     double.http.fail({ status: 472, on: 'transit', times: 100 });
     expect(await open().health()).toEqual({
-      ok: false,
+      ...{ ok: false, reachable: true },
       detail: expect.stringMatching(/disaster recovery standby.*It is a standby\./) as string,
     });
   });
 
   it('reports key and version as its health, and what denies it', async () => {
     expect(await open().health()).toEqual({
-      ok: true,
+      ...{ ok: true, reachable: true, authenticated: true, mayWrap: true, mayUnwrap: true },
       detail: 'transit/keys/clinic, version 1',
+      kekVersion: '1',
       kekCreatedAt: new Date('2023-11-14T22:13:20Z'),
     });
     double.mayRead = false;
-    expect(await open().health()).toMatchObject({ ok: false });
+    expect(await open().health()).toMatchObject({ ok: false, reachable: true });
     expect((await open().health()).detail).toContain('permission denied');
+  });
+
+  it.each([
+    ['encrypt', { ok: true, mayWrap: false, mayUnwrap: true }],
+    ['decrypt', { ok: false, mayWrap: true, mayUnwrap: false }],
+  ])('says of its health that the policy lacks the right to %s', async (operation, expected) => {
+    double.allowed = ['encrypt', 'decrypt'].filter((allowed) => allowed !== operation);
+    const health = await open().health();
+    expect(health).toMatchObject(expected);
+    expect(health.detail).toContain(`lacks "update" on transit/${operation}/clinic`);
+  });
+
+  it('asks once for rights that it may not ask for, and goes by what it has used', async () => {
+    double.mayAskForRights = false;
+    const kms = open();
+    expect(await kms.health()).toMatchObject({ ok: true, mayWrap: undefined });
+    const wrapped = await kms.wrapKey(KEY, BINDING);
+    double.allowed = ['encrypt'];
+    await rejection(kms.unwrapKey(wrapped, BINDING));
+    expect(await kms.health()).toMatchObject({ ok: true, mayWrap: true, mayUnwrap: false });
+    expect(double.http.callsTo('capabilities-self')).toHaveLength(1);
+  });
+
+  it('tells a token that is not known from a policy that lacks a right', async () => {
+    const health = await open({ token: 'hvs.revoked' }).health();
+    expect(health).toMatchObject({ ok: false, reachable: true, authenticated: false });
+    double.http.fail({ cut: 'before', times: 100 });
+    expect(await open().health()).toMatchObject({ ok: false, reachable: false });
+  });
+
+  it('says when a token ends that nothing renews', async () => {
+    const token = 'hvs.short';
+    const ttlSeconds = 600;
+    const expiresAt = performance.now() + ttlSeconds * 1000;
+    double.tokens.set(token, { expiresAt, ttlSeconds, renewable: false, renewals: 0 });
+    expect((await open({ token }).health()).detail).toMatch(/token, which ends at 20\d\d-/);
+    double.tokens.set(token, { expiresAt, ttlSeconds, renewable: true, renewals: 9 });
+    expect((await open({ token }).health()).detail).not.toContain('ends');
+  });
+
+  it('names the command that takes a soft-deleted key back', async () => {
+    const kms = open();
+    const wrapped = await kms.wrapKey(KEY, BINDING);
+    double.makeKey('clinic', { ...double.keys.get('clinic'), softDeleted: true });
+    for (const call of [kms.wrapKey(KEY, BINDING), kms.unwrapKey(wrapped, BINDING)]) {
+      const error = await rejection(call);
+      expect(error).toBeInstanceOf(ConfigurationError);
+      expect(error.message).toContain('transit/keys/clinic/soft-delete-restore');
+    }
+    expect(await kms.health()).toMatchObject({ ok: false, authenticated: true });
   });
 
   it('takes a denial as final', async () => {

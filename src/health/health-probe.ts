@@ -1,0 +1,128 @@
+import type { KmsProvider, NamedKmsHealth } from '../kms/kms-provider';
+import { requireWait } from '../keys/wait-option';
+import type { KeyStanding } from '../keys/current-keys';
+import type { Installation } from '../typeorm/installation';
+import { askKms, unanswered } from './ask-kms';
+import { describeFailure } from './described-failure';
+import type {
+  HealthOptions,
+  HealthReport,
+  HealthStatus,
+  KeyHealth,
+  TableHealth,
+} from './health-report';
+import { ANSWER_MS, within } from './in-time';
+import { Remembered } from './remembered';
+import { tableHealth } from './table-health';
+
+const probes = new WeakMap<Installation, HealthProbe>();
+
+/** The one probe of an installation, which all who ask share. */
+export function healthProbe(installation: Installation): HealthProbe {
+  const known = probes.get(installation) ?? new HealthProbe(installation);
+  probes.set(installation, known);
+  return known;
+}
+
+/** Tells whether encrypted columns can be read and written, and what threatens that. */
+export class HealthProbe {
+  readonly #installation: Installation;
+  readonly #kms: readonly Asked[];
+  readonly #tables: Remembered<TableHealth>;
+  readonly #loading: Remembered<void>;
+
+  constructor(installation: Installation) {
+    const { kms, otherKms = [] } = installation.options;
+    this.#installation = installation;
+    this.#kms = [kms, ...otherKms].map((provider) => ({
+      provider,
+      health: new Remembered(() => askKms(provider)),
+    }));
+    this.#tables = new Remembered(() => within(ANSWER_MS, tableHealth(installation)));
+    this.#loading = new Remembered(() => this.#loadKeys());
+  }
+
+  /** @throws {@link ConfigurationError} for options that are no whole numbers from 0 on */
+  async report({ timeoutMs = 800, rememberMs = 5_000 }: HealthOptions = {}): Promise<HealthReport> {
+    requireWait('health: timeoutMs', timeoutMs);
+    requireWait('health: rememberMs', rememberMs);
+    if (!this.#installation.isOpen) return this.#notInitialized();
+    const loading = within(timeoutMs, this.#loading.get(rememberMs)).catch(() => undefined);
+    const [providers, tables] = await Promise.all([
+      Promise.all(this.#kms.map((asked) => healthOf(asked, timeoutMs, rememberMs))),
+      within(timeoutMs, this.#tables.get(0)).catch(tablesUnknown),
+    ]);
+    await loading;
+    return summary(providers, tables, this.#standings());
+  }
+
+  /**
+   * Does for idle processes what use does for busy ones, and for those that started without their
+   * keys. What stands in the way is in the standing of the keys.
+   */
+  async #loadKeys(): Promise<void> {
+    const { keys, columns } = this.#installation;
+    if (columns.keyNames.length === 0) return;
+    const loading = keys.prepare(columns.keyNames, { index: columns.indexed });
+    await within(ANSWER_MS, Promise.resolve(loading)).catch(() => undefined);
+  }
+
+  #standings(): KeyStanding[] {
+    // The DataSource may have been destroyed meanwhile.
+    if (!this.#installation.isOpen) return [];
+    const { keys, columns } = this.#installation;
+    const roots = columns.indexed ? [keys.standing('index')] : [];
+    return [...columns.keyNames.map((name) => keys.standing('data', name)), ...roots];
+  }
+
+  #notInitialized(): HealthReport {
+    const detail = 'The DataSource is not initialized.';
+    const providers = this.#kms.map(({ provider: { name } }) => ({ name, ok: false, detail }));
+    return summary(providers, { ok: false, missing: [], detail }, []);
+  }
+}
+
+interface Asked {
+  readonly provider: KmsProvider;
+  readonly health: Remembered<NamedKmsHealth>;
+}
+
+/** What is not in yet when the time is up goes on being waited for, for the next probe. */
+function healthOf(
+  { provider, health }: Asked,
+  timeoutMs: number,
+  rememberMs: number,
+): Promise<NamedKmsHealth> {
+  return within(timeoutMs, health.get(rememberMs)).catch((error: unknown) =>
+    unanswered(provider, error),
+  );
+}
+
+function tablesUnknown(error: unknown): TableHealth {
+  return { ok: false, missing: [], detail: describeFailure(error) };
+}
+
+function summary(
+  [kms = { name: '', ok: false }, ...otherKms]: readonly NamedKmsHealth[],
+  tables: TableHealth,
+  standings: readonly KeyStanding[],
+): HealthReport {
+  const keys = standings.map(keyHealth);
+  const isServing =
+    tables.ok && standings.every(({ usableForMs, isStopped }) => usableForMs > 0 || isStopped);
+  const isWell =
+    [kms, ...otherKms].every(isAllWell) && keys.every(({ problem }) => problem === undefined);
+  const status: HealthStatus = !isServing ? 'failing' : isWell ? 'ok' : 'degraded';
+  return { ok: isServing, status, kms, otherKms, tables, keys };
+}
+
+function isAllWell({ ok, mayUnwrap, members = [] }: NamedKmsHealth): boolean {
+  return ok && mayUnwrap !== false && members.every(isAllWell);
+}
+
+function keyHealth(standing: KeyStanding): KeyHealth {
+  const { name, purpose, version, freshForMs, usableForMs, failure } = standing;
+  const unloaded = usableForMs > 0 ? undefined : 'It is not in memory.';
+  const problem = failure === undefined ? unloaded : describeFailure(failure);
+  return { name, purpose, version, freshForMs, usableForMs, problem };
+}

@@ -1,0 +1,59 @@
+import type { NamedKmsHealth } from '../kms/kms-provider';
+
+/** Options of {@link FieldEncryption.health}. */
+export interface HealthOptions {
+  /**
+   * Milliseconds after which it says what it knows by then. Defaults to 800, which is below the second
+   * that Kubernetes gives a probe by default.
+   */
+  readonly timeoutMs?: number;
+  /**
+   * Milliseconds for which the answer of a KMS is remembered, so that it is asked no more often however
+   * often a probe comes. Defaults to 5,000.
+   */
+  readonly rememberMs?: number;
+}
+
+/**
+ * `ok`: nothing is wrong. `degraded`: values are read and written, and something needs an operator
+ * before they no longer are. `failing`: encrypted columns cannot be read or written now.
+ */
+export type HealthStatus = 'ok' | 'degraded' | 'failing';
+
+/** Whether the tables are there that encrypted columns need. */
+export interface TableHealth {
+  readonly ok: boolean;
+  /** The key table, and tables of encrypted entities. */
+  readonly missing: readonly string[];
+  /** Why it is not known; one line. */
+  readonly detail?: string | undefined;
+}
+
+/** An active key in the memory of this process, which new values or tokens are made with. */
+export interface KeyHealth {
+  readonly name: string;
+  /** Whether values are encrypted with it, or tokens of blind indexes made. */
+  readonly purpose: 'data' | 'index';
+  /** `null` where none is in memory. */
+  readonly version: number | null;
+  /** Milliseconds until it is asked for again in the background; 0 when it is due. */
+  readonly freshForMs: number;
+  /** Milliseconds for which it can be used without the KMS; 0 when it cannot be used. */
+  readonly usableForMs: number;
+  /** What stood in the way when it was last asked for; one line. */
+  readonly problem?: string | undefined;
+}
+
+/** What {@link FieldEncryption.health} returns. Holds names, times and messages for operators, nothing secret. */
+export interface HealthReport {
+  /** Whether encrypted columns can be read and written: `status` is not `failing`. */
+  readonly ok: boolean;
+  readonly status: HealthStatus;
+  /** The provider that wraps. */
+  readonly kms: NamedKmsHealth;
+  /** The further providers of `otherKms`. */
+  readonly otherKms: readonly NamedKmsHealth[];
+  readonly tables: TableHealth;
+  /** Of every key that the entities write with. */
+  readonly keys: readonly KeyHealth[];
+}
