@@ -1,14 +1,18 @@
-import type { KeyAudit } from './key-audit';
 import type { KeyPurpose, KeyRecord } from './key-record';
 import { highestVersion, isVersionOf } from './key-versions';
 import type { KeyWrapper } from './key-wrapper';
 import { opens } from './row-proofs';
 
+/** The audit log, as far as it knows versions. */
+interface RecordedVersions<C> {
+  highestVersion(purpose: KeyPurpose, name: string, limit: number, connection?: C): Promise<number>;
+}
+
 /** What knows of versions whose rows are gone. */
 export interface VersionKnowledge<C> {
   readonly wrapper: KeyWrapper;
   /** Undefined where nothing is recorded. */
-  readonly audit: Pick<KeyAudit<C>, 'highestVersion'> | undefined;
+  readonly audit: RecordedVersions<C> | undefined;
 }
 
 /** By how much a number that nothing proves may be ahead of the proven ones and still be counted from. */

@@ -129,7 +129,8 @@ describeEachDatabase('an outage of the KMS', (kind) => {
       expect(found).toMatchObject({ id: 1, email: 'a@x.org' });
       expect(all).toContainEqual(expect.objectContaining({ email: 'a@x.org' }));
       expect(page).toMatchObject([{ email: 'a@x.org', stays: [{ id: 1 }, { id: 2 }] }]);
-      expect(kms.unwraps).toBeLessThanOrEqual(2);
+      // A writer that got its connection after the readers had the data key asks once more.
+      expect(kms.unwraps).toBeLessThanOrEqual(3);
     },
   );
 
