@@ -12,7 +12,10 @@ export async function interruptibly<T>(
 ): Promise<T> {
   const controller = new AbortController();
   const interrupt = (): void => {
-    if (controller.signal.aborted) process.exit(EXIT_CODES.interrupted);
+    if (controller.signal.aborted) {
+      process.stderr.write('Interrupted again: the page under way is given up.\n');
+      process.exit(EXIT_CODES.interrupted);
+    }
     controller.abort();
     onInterrupt();
   };
