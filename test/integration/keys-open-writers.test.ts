@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, KeyStateError } from '../../src';
@@ -102,6 +103,15 @@ describeEachDatabase('Destroying a key', (kind) => {
   if (kind.type !== 'postgres') return;
 
   /** A transaction of another process, which has the key still in memory. */
+  async function someoneAwaitsALock(): Promise<void> {
+    const count = `SELECT count(*)::int AS waiting FROM pg_locks
+      WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
+    for (;;) {
+      const [row] = await dataSource.query<{ waiting: number }[]>(count);
+      if (row !== undefined && row.waiting > 0) return;
+    }
+  }
+
   async function openTransaction(source: DataSource, ...isolation: 'REPEATABLE READ'[]) {
     const runner = source.createQueryRunner();
     await runner.startTransaction(...isolation);
@@ -182,7 +192,7 @@ describeEachDatabase('Destroying a key', (kind) => {
     await direct.startTransaction();
     await direct.query('LOCK TABLE visit IN SHARE MODE');
     const waiting = visits().query('INSERT INTO visit (id) VALUES (51)');
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await someoneAwaitsALock();
     expect((await blocked()).message).toMatch(/1 transaction that writes/);
     await direct.commitTransaction();
     await waiting;
@@ -193,9 +203,11 @@ describeEachDatabase('Destroying a key', (kind) => {
     if (most !== '0') {
       await direct.query('BEGIN');
       await direct.query('INSERT INTO visit (id) VALUES (52)');
-      await direct.query("PREPARE TRANSACTION 'in doubt'");
+      // Such names are common to all databases of the server.
+      const name = `in doubt ${randomUUID()}`;
+      await direct.query(`PREPARE TRANSACTION '${name}'`);
       expect((await blocked()).message).toMatch(/1 transaction that writes .* the oldest since 20/);
-      await direct.query("COMMIT PREPARED 'in doubt'");
+      await direct.query(`COMMIT PREPARED '${name}'`);
     }
     await direct.release();
 
