@@ -14,6 +14,7 @@ import {
   StatementLog,
   Visit,
 } from '../support/lookup-world';
+import { eventually } from '../support/eventually';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
 describeEachDatabase('lookups while keys are away', (kind) => {
@@ -221,15 +222,3 @@ describeEachDatabase('lookups while keys are away', (kind) => {
     }
   }
 });
-
-/** Failures are remembered for a moment: asks again while they are retryable. */
-async function eventually<T>(query: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await query();
-    } catch (error) {
-      if ((error as { retryable?: boolean }).retryable !== true) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-}

@@ -4,6 +4,7 @@ import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption } from '../../src';
 import type { FieldEncryptionError, KmsProvider } from '../../src';
 import { DATABASES } from '../support/databases';
+import { eventually } from '../support/eventually';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
 @Entity()
@@ -58,8 +59,9 @@ export function kmsStory(start: () => Promise<KeyService>): void {
 
   async function expectToWork(): Promise<void> {
     await forget();
-    expect(await patients().findOneBy({ email: 'p7@example.org' })).toMatchObject({ id: 7 });
-    const report = await fieldEncryption(dataSource).verify();
+    const found = await eventually(() => patients().findOneBy({ email: 'p7@example.org' }));
+    expect(found).toMatchObject({ id: 7 });
+    const report = await eventually(() => fieldEncryption(dataSource).verify());
     expect(report).toMatchObject({ failed: 0 });
   }
 
@@ -68,7 +70,7 @@ export function kmsStory(start: () => Promise<KeyService>): void {
       id,
       email: `p${String(id)}@example.org`,
     }));
-    await patients().insert(rows);
+    await eventually(() => patients().insert(rows));
     await expectToWork();
   });
 
@@ -76,7 +78,7 @@ export function kmsStory(start: () => Promise<KeyService>): void {
     const before = await activeKek();
     await service.rotateKek();
     await expectToWork();
-    const { failures } = await keys().rewrap({ force: !service.namesVersions });
+    const { failures } = await eventually(() => keys().rewrap({ force: !service.namesVersions }));
     expect(failures).toEqual([]);
     if (service.namesVersions) expect(await activeKek()).not.toBe(before);
     await expectToWork();
@@ -97,7 +99,7 @@ export function kmsStory(start: () => Promise<KeyService>): void {
   });
 
   it('re-encrypts through an outage: what was done is kept, and the rest is done afterwards', async () => {
-    await keys().rotate();
+    await eventually(() => keys().rotate());
     const encryption = fieldEncryption(dataSource);
     let outage: Promise<void> | undefined;
     const interrupted = encryption.reencrypt({
@@ -123,7 +125,7 @@ export function kmsStory(start: () => Promise<KeyService>): void {
     // Nothing but the probe asks: it loads what the process needs.
     const back = await fieldEncryption(dataSource).health({ rememberMs: 0, timeoutMs: 30_000 });
     expect(back).toMatchObject({ kms: { ok: true, reachable: true } });
-    await encryption.reencrypt({ batchSize: 20 });
+    await eventually(() => encryption.reencrypt({ batchSize: 20 }));
     await expectToWork();
     const [column] = await encryption.status();
     expect(column).toMatchObject({ rows: ROWS, cleartextRows: 0 });
