@@ -2,15 +2,20 @@ import type { DataSource } from 'typeorm';
 
 /**
  * SQL for the 12-character header prefix of a stored value. SQLite has no base64: there, the prefix
- * of bytes comes in hexadecimal.
+ * of bytes comes in hexadecimal. Its cells have types of their own, whatever the column's: a ciphertext
+ * that somebody has made a BLOB still needs its key.
  */
 export function prefixSql(
   { driver }: DataSource,
   column: string,
   storage: 'text' | 'binary',
 ): string {
-  if (storage === 'text') return `substr(${column}, 1, 12)`;
-  return driver.options.type === 'postgres'
-    ? `translate(encode(substr(${column}, 1, 9), 'base64'), '+/', '-_')`
-    : `hex(substr(${column}, 1, 9))`;
+  if (driver.options.type === 'postgres') {
+    return storage === 'text'
+      ? `substr(${column}, 1, 12)`
+      : `translate(encode(substr(${column}, 1, 9), 'base64'), '+/', '-_')`;
+  }
+  return storage === 'text'
+    ? `substr(CAST(${column} AS TEXT), 1, 12)`
+    : `hex(substr(CAST(${column} AS BLOB), 1, 9))`;
 }

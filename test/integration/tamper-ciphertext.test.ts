@@ -289,6 +289,25 @@ describePostgresAndSqlite('A ciphertext that was tampered with', (kind) => {
     )!.id;
   });
 
+  const sqlite = kind.type === 'postgres' ? it.skip : it;
+  sqlite('of another type of cell still counts as one that needs its key', async () => {
+    const id = keyId;
+    await dataSource.query(
+      'UPDATE "vault" SET "first" = CAST("first" AS BLOB), "bytes" = CAST("bytes" AS TEXT)',
+    );
+    const encryption = fieldEncryption(dataSource);
+    keyId = (await encryption.keys.rotate()).id;
+    for (const property of ['first', 'bytes']) {
+      const column = (await encryption.status()).find((one) => one.property === property);
+      expect(column).toMatchObject({ rows: 1, cleartextRows: 0, keys: [{ keyId: id, rows: 1 }] });
+    }
+    const { failures } = await encryption.reencrypt({ entities: [Vault] });
+    expect(failures.map(({ property }) => property)).toContain('first');
+    const refused = await rejection(encryption.keys.destroy(id, { graceMs: 0 }));
+    expect(refused).toMatchObject({ code: 'ERR_KEY_STATE', keyId: id });
+    expect((await encryption.keys.revoke(id)).plan).not.toEqual([]);
+  });
+
   describe('and cleartext', () => {
     it.each([
       ['a word', 'Ada Lovelace'],
