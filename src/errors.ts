@@ -180,7 +180,10 @@ export class RunInterruptedError extends FieldEncryptionError {
   override readonly retryable = true;
 }
 
-/** A run over the rows cannot begin as it was asked for. No row was touched. */
+/**
+ * A run over the rows cannot begin as it was asked for, or not go on by its checkpoint. What it says is
+ * done is done; nothing else was touched.
+ */
 export class RunPlanError extends FieldEncryptionError {
   readonly code = 'ERR_RUN_PLAN';
 }

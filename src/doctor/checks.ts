@@ -1,3 +1,4 @@
+import { anchor } from './anchor';
 import type { Check, DatabaseCheck } from './check';
 import { checks, columns } from './columns';
 import { configuration } from './configuration';
@@ -33,6 +34,7 @@ export const CHECKS = Object.freeze({
     'the log of the server': serverLog,
     'the tables of the library': ownTables,
     'the keys': keys,
+    'the anchor': anchor,
     'the columns': columns,
     'the CHECK constraints': checks,
     'the indexes': lookups,

@@ -1,6 +1,7 @@
 import type { KeyInfo } from '../keys/key-info';
 import type { MaintenanceReport } from '../keys/key-maintenance';
 import type { ColumnStatus } from '../reencryption/status';
+import type { AbsentKey } from './absent-keys';
 import { counted } from './counted';
 
 /** Something an operator has to do. */
@@ -16,6 +17,8 @@ export interface WorkState {
   /** Key names that the entities write with. */
   readonly keyNames: readonly string[];
   readonly keys: readonly KeyInfo[];
+  /** Keys that the entities need and of which there is no version. */
+  readonly absent: readonly AbsentKey[];
   /** Empty where they were not counted. */
   readonly columns: readonly ColumnStatus[];
   /** Keys of every purpose that somebody without the KMS could have made. */
@@ -45,13 +48,16 @@ export function policiesDue(state: WorkState): Due[] {
   return [...state.keys.flatMap((key) => expired(key, state.now)), ...maintenanceDue(state)];
 }
 
-function missingParts({ keyTable, keyNames, keys, missingTables }: WorkState): Due[] {
+function missingParts({ keyTable, keyNames, keys, absent, missingTables }: WorkState): Due[] {
   const active = activeNames(keys);
   const inactive = keyNames.filter((name) => !active.has(name));
-  const keyless = inactive.filter((name) => keys.every((key) => key.name !== name));
-  const due: Due[] = [];
-  if (!keyTable) due.push({ command: 'init', reason: 'the key table does not exist' });
-  else if (keyless.length > 0) {
+  const due: Due[] = absent.flatMap(lostKey);
+  const keyless = absent
+    .filter(({ purpose, lost }) => purpose === 'data' && lost === undefined)
+    .map(({ name }) => name);
+  if (!keyTable && due.length === 0)
+    due.push({ command: 'init', reason: 'the key table does not exist' });
+  else if (keyTable && keyless.length > 0) {
     due.push({ command: 'init', reason: `no active data key for ${keyless.join(', ')}` });
   }
   due.push(...inactive.flatMap((name) => outOfUse(keys.filter((key) => key.name === name))));
@@ -62,6 +68,19 @@ function missingParts({ keyTable, keyNames, keys, missingTables }: WorkState): D
     });
   }
   return due;
+}
+
+/** None is made in its place. */
+function lostKey({ title, lost }: AbsentKey): Due[] {
+  if (lost === undefined) return [];
+  return [
+    {
+      command: 'keys restore',
+      reason:
+        `the ${title} is gone, and ${lost}: restore the data_keys table from a backup of the database, ` +
+        'or the keys from a backup of theirs',
+    },
+  ];
 }
 
 /** Nothing is written with such a key. */

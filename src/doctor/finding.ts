@@ -43,11 +43,13 @@ export const FINDING_LEVELS = Object.freeze({
   AUDIT_LOG_CHANGEABLE: 'info',
 
   KEY_MISSING: 'warning',
+  KEY_LOST: 'error',
   KEY_NOT_ACTIVE: 'error',
   KEY_SUSPENDED: 'warning',
   KEY_UNUSABLE: 'error',
   KEY_WITHOUT_PROVIDER: 'error',
   POLICY_OVERDUE: 'warning',
+  ANCHOR_UNREADABLE: 'error',
 
   TABLE_MISSING: 'error',
   TABLE_UNREADABLE: 'warning',

@@ -1,10 +1,12 @@
 import type { QueryRunner } from 'typeorm';
 import { FieldEncryptionError } from '../errors';
-import { keyPrefix } from '../format/data-key-id';
+import { isDataKeyId, keyPrefix } from '../format/data-key-id';
 import { describeFailure } from '../health/described-failure';
 import { NoAnswerError, within } from '../health/in-time';
 import type { KeyRecord } from '../keys/key-record';
 import type { Installation } from '../typeorm/installation';
+import { absentKeys, RESTORE_KEYS } from './absent-keys';
+import type { AbsentKey } from './absent-keys';
 import type { Check, DatabaseCheck } from './check';
 import { policiesDue } from './due';
 import type { Finding } from './finding';
@@ -16,10 +18,15 @@ const UNWRAP_MS = 30_000;
 
 /** Whether there are the keys that entities need, and whether they open. */
 export const keys: DatabaseCheck = async (installation, runner) => {
-  if (!(await installation.store.exists(runner))) return [];
+  if (!(await installation.store.exists(runner))) {
+    return (await absentKeys(installation, undefined, runner)).flatMap(lost);
+  }
   const records = await installation.store.list(runner);
+  const absent = await absentKeys(installation, records, runner);
   return [
-    ...absent(installation, records),
+    ...absent.flatMap(lost),
+    ...absent.filter((key) => key.lost === undefined).map(neverMade),
+    ...inactive(installation, records),
     ...records.filter(({ state }) => state === 'suspended').map(suspended),
     ...records.filter(({ state }) => state !== 'destroyed').flatMap(orphaned(installation)),
     ...(await unusable(installation, records, runner)),
@@ -41,17 +48,12 @@ export const policies: Check = async (installation) => {
   );
 };
 
-function absent({ columns }: Installation, records: readonly KeyRecord[]): Finding[] {
-  const versions = (purpose: string, name?: string): readonly KeyRecord[] =>
-    records.filter((key) => key.purpose === purpose && key.name === (name ?? key.name));
-  const found = columns.keyNames.flatMap((name) => {
-    const known = versions('data', name);
-    if (known.length === 0) return [firstMissing(`data key "${name}"`)];
-    const usable = known.some(({ state }) => state === 'active' || state === 'suspended');
-    return usable ? [] : [notActive(name)];
+function inactive({ columns }: Installation, records: readonly KeyRecord[]): Finding[] {
+  return columns.keyNames.flatMap((name) => {
+    const versions = records.filter((key) => key.purpose === 'data' && key.name === name);
+    const usable = versions.some(({ state }) => state === 'active' || state === 'suspended');
+    return usable || versions.length === 0 ? [] : [notActive(name)];
   });
-  const needsRoot = columns.indexed && versions('index').length === 0;
-  return needsRoot ? [...found, firstMissing('root of the blind indexes')] : found;
 }
 
 /** Opens what values and tokens are made with now; makes nothing. */
@@ -64,7 +66,7 @@ async function unusable(
     ({ purpose, state, name }) =>
       state === 'active' && purpose === 'data' && installation.columns.keyNames.includes(name),
   );
-  const prefixes = active.map(({ id }) => keyPrefix(id));
+  const prefixes = active.filter(({ id }) => isDataKeyId(id)).map(({ id }) => keyPrefix(id));
   const found: Finding[] = [];
   if (prefixes.length > 0) {
     await opened(found, () => installation.keys.load(prefixes, runner));
@@ -115,12 +117,23 @@ function suspended({ id, name, version }: KeyRecord): Finding {
   );
 }
 
-function firstMissing(what: string): Finding {
+function neverMade({ title }: AbsentKey): Finding {
   return finding(
     'KEY_MISSING',
-    `There is no ${what} yet.`,
+    `There is no ${title} yet.`,
     'Run `field-encryption init`; the application makes it with its first write, if it may.',
   );
+}
+
+function lost({ title, lost: evidence }: AbsentKey): Finding[] {
+  if (evidence === undefined) return [];
+  return [
+    finding(
+      'KEY_LOST',
+      `There is no ${title} any more: ${evidence}. No new one is made in its place.`,
+      RESTORE_KEYS,
+    ),
+  ];
 }
 
 function notActive(name: string): Finding {

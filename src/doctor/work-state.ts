@@ -6,6 +6,7 @@ import type { MaintenanceReport } from '../keys/key-maintenance';
 import type { Installation } from '../typeorm/installation';
 import { missingTables } from '../typeorm/missing-tables';
 import { withConnection } from '../typeorm/with-connection';
+import { absentKeys } from './absent-keys';
 import type { WorkState } from './due';
 
 /**
@@ -26,6 +27,10 @@ export async function workState(
   const keys = keyTable ? await installation.keys.list() : [];
   return {
     keyTable,
+    absent: await withConnection(dataSource, undefined, async (runner) => {
+      const records = keyTable ? await installation.store.list(runner) : undefined;
+      return absentKeys(installation, records, runner);
+    }),
     keyNames: installation.columns.keyNames,
     keys,
     unauthenticated: keyTable ? await installation.keys.operations.unauthenticated() : [],

@@ -21,7 +21,7 @@ export function unsupportedValue(policy: FieldPolicy, reason: string): Unsupport
 export function plaintextFound(policy: FieldPolicy): PlaintextFoundError {
   return new PlaintextFoundError(
     `${nameOf(policy)}: the column holds a value that is not encrypted. ` +
-      'List the property in `legacyPlaintext` to read such rows, and write them again to encrypt them.',
+      'List the property in `legacyPlaintext` to read such rows, and encrypt them: `field-encryption data encrypt`.',
     detailsOf(policy),
   );
 }

@@ -41,8 +41,8 @@ export abstract class DelegatingKeyStore<C> implements KeyStore<C> {
     return this.store.addUses(id, uses);
   }
 
-  requireInsertable(name: string, heldByCaller?: C): void {
-    this.store.requireInsertable(name, heldByCaller);
+  requireInsertable(key: Pick<KeyRecord, 'purpose' | 'name'>, heldByCaller?: C): void {
+    this.store.requireInsertable(key, heldByCaller);
   }
 
   insertFirst(

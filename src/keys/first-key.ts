@@ -3,6 +3,7 @@ import { MISSING } from './key-audit';
 import type { KeyAudit } from './key-audit';
 import type { KeyPurpose, KeyRecord } from './key-record';
 import type { KeyStore } from './key-store';
+import { nameTitle } from './key-title';
 import { isVersionOf } from './key-versions';
 import type { KeyWrapper } from './key-wrapper';
 
@@ -44,15 +45,15 @@ async function lostKey<C>(
   const ids = purpose === 'data' ? await store.keysOfStoredValues(name, connection) : [];
   const found = ids.length === 0 ? [] : await store.findByIds(ids, connection);
   const missing = ids.find((id) => !found.some((record) => record.id === id));
-  if (missing !== undefined) return keyLost(name, missing, 'values are stored under it');
+  if (missing !== undefined) return keyLost(purpose, name, missing, 'values are stored under it');
 
   const entry = await audit?.lastOfKey(purpose, name, connection);
   if (entry !== undefined && entry.keyId !== null && entry.keyState !== MISSING) {
-    return keyLost(name, entry.keyId, `the audit log knows it as "${name}"`);
+    return keyLost(purpose, name, entry.keyId, `the audit log knows it as "${name}"`);
   }
   const anchored = await missingFromAnchor(audit, connection);
   if (anchored !== undefined)
-    return keyLost(name, anchored, 'the anchor of the key table knows it');
+    return keyLost(purpose, name, anchored, 'the anchor of the key table knows it');
   for (const record of found) await requireOtherName(wrapper, record);
   return undefined;
 }
@@ -70,9 +71,14 @@ async function requireOtherName(wrapper: KeyWrapper, record: KeyRecord): Promise
   if (record.state !== 'destroyed') await wrapper.unwrap(record);
 }
 
-function keyLost(name: string, keyId: string, evidence: string): KeyNotFoundError {
+function keyLost(
+  purpose: KeyPurpose,
+  name: string,
+  keyId: string,
+  evidence: string,
+): KeyNotFoundError {
   return new KeyNotFoundError(
-    `There is no data key "${name}" in the key table, but there was one: ${evidence}, and key ${keyId} is ` +
+    `There is no ${nameTitle(purpose, name)} in the key table, but there was one: ${evidence}, and key ${keyId} is ` +
       'missing or was renamed. No new one is made in its place. Restore its row from a backup of the ' +
       'database, or the keys from a backup of theirs (`field-encryption keys restore`); or, if nothing ' +
       'that is stored needs it, give it up with `field-encryption keys accept-epoch`.',

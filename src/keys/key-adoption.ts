@@ -3,6 +3,7 @@ import type { KeyRecord } from './key-record';
 import type { KeyServices } from './key-services';
 import { provenChange, stateAuthenticator } from './key-state-mac';
 import type { KeyChange } from './key-store';
+import { keyTitle } from './key-title';
 import { settleAll } from './settle-all';
 
 /** Keys that were adopted. */
@@ -76,7 +77,9 @@ async function findAll<C>(
       });
     }
     if (record.state !== 'destroyed') return record;
-    throw new KeyStateError(`key ${id} is destroyed. Nothing was adopted.`, { keyId: id });
+    throw new KeyStateError(`${keyTitle(record)} is destroyed. Nothing was adopted.`, {
+      keyId: id,
+    });
   });
 }
 

@@ -6,6 +6,7 @@ import { stateInWords } from './key-state';
 import type { StateAuthenticator } from './key-state-mac';
 import { isProven, takesAway } from './key-state-mac';
 import type { KeyChange } from './key-store';
+import { keyTitle } from './key-title';
 
 /** What is known of a key beyond its present row. */
 export interface KnownKey {
@@ -273,10 +274,10 @@ function rank({ state }: { readonly state: KeyState }): number {
 }
 
 function cameBack(record: KeyRecord, newer: KnownKey, newest: number): KeyStateError {
-  const { id, name, version, state, epoch } = record;
+  const { id, state, epoch } = record;
   const given = Math.max(newest, newer.epoch);
   return new KeyStateError(
-    `key ${id} ("${name}" version ${String(version)}): by its row it is ${stateInWords(state)} at epoch ${String(epoch)}, and ` +
+    `${keyTitle(record)}: by its row it is ${stateInWords(state)} at epoch ${String(epoch)}, and ` +
       `it has been ${newer.state} at epoch ${String(newer.epoch)}: an older row was put back. Put the newer ` +
       'one back, or revoke or destroy the key again. If the table was restored on purpose: ' +
       `field-encryption keys accept-epoch ${String(given)} --reason "..."`,

@@ -11,6 +11,7 @@ import type { StateChange } from './key-state-mac';
 import { provenChange, unprovenChange } from './key-state-mac';
 import type { KeyChange, KeyStore } from './key-store';
 import { announcedAfter, isVersionOf, soleActive } from './key-versions';
+import { nameTitle } from './key-title';
 import type { CreatedKey, KeyWrapper } from './key-wrapper';
 import { nextVersion } from './next-version';
 import { noActiveKey } from './no-active-key';
@@ -70,11 +71,11 @@ export class KeyLifecycle<C> {
     const versions = records.filter(isVersionOf(purpose, name));
     const active = soleActive(versions);
     if (active !== undefined) return this.#existing(active, connection);
-    if (versions.length > 0) throw noActiveKey(name, versions);
+    if (versions.length > 0) throw noActiveKey(purpose, name, versions);
 
     // First, for a lost key is not there the next time either.
     await requireNeverMade(this.#parts, purpose, name, connection);
-    store.requireInsertable(name, connection);
+    store.requireInsertable({ purpose, name }, connection);
     await proveKek(this.#parts.wrapper, records, connection);
     const version = await nextVersion(this.#parts, purpose, name, records, connection);
     const created = await this.#create(purpose, name, version, connection);
@@ -114,7 +115,7 @@ export class KeyLifecycle<C> {
       const winner = await this.#active('data', name);
       if (winner.id !== active?.id) return this.#existing(winner);
     }
-    throw changedMeanwhile(name);
+    throw changedMeanwhile('data', name);
   }
 
   /**
@@ -237,7 +238,7 @@ export class KeyLifecycle<C> {
   async #active(purpose: KeyPurpose, name: string): Promise<KeyRecord> {
     const active = soleActive(await this.#parts.store.findCurrent(purpose, [name]));
     if (active !== undefined) return active;
-    throw changedMeanwhile(name);
+    throw changedMeanwhile(purpose, name);
   }
 
   #announced(created: CreatedKey, previousKeyId?: string): CreatedKey {
@@ -260,9 +261,9 @@ function withState(
   return { record: { ...record, ...set }, unwrapped };
 }
 
-function changedMeanwhile(name: string): KeyStateError {
+function changedMeanwhile(purpose: KeyPurpose, name: string): KeyStateError {
   return new KeyStateError(
-    `key "${name}" was changed by another process and now has no active version. Try again.`,
+    `${nameTitle(purpose, name)} was changed by another process and now has no active version. Try again.`,
     { retryable: true },
   );
 }

@@ -6,6 +6,7 @@ import { keyInfo } from './key-infos';
 import { announcedAfter, isVersionOf, soleActive } from './key-versions';
 import { policyOf } from './key-policy';
 import type { KeyRecord } from './key-record';
+import { KeyNeededError } from './key-retirement';
 import type { EncryptedRows } from './key-retirement';
 import type { KeyServices } from './key-services';
 import type { CreatedKey } from './key-wrapper';
@@ -208,7 +209,7 @@ class MaintenanceRun<C> {
       if (!(error instanceof KeyStateError)) throw error;
       // Another process was faster.
       if ((await retirement.find(key.id)).state === 'destroyed') return;
-      if (error.retryable) throw error;
+      if (!(error instanceof KeyNeededError)) throw error;
       this.report.stillNeeded.push(key);
     }
   }

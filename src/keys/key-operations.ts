@@ -12,8 +12,10 @@ import type { KeyInfo } from './key-info';
 import { keyInfo, keyInfos } from './key-infos';
 import type { MaintenanceOptions, MaintenanceReport } from './key-maintenance';
 import { maintain } from './key-maintenance';
+import { atRestFrom } from './key-retirement';
 import type { ColumnUse, EncryptedRows } from './key-retirement';
-import type { KeyRecord } from './key-record';
+import { requireNeverMade } from './first-key';
+import type { KeyPurpose, KeyRecord } from './key-record';
 import type { RewrapOptions, RewrapReport } from './key-rewrap';
 import { rewrap } from './key-rewrap';
 import type { KeyServices } from './key-services';
@@ -114,7 +116,7 @@ export class KeyOperations<C> {
   async suspend(id: string): Promise<KeyInfo> {
     await this.#services.table.requireReady();
     const record = await suspendKey(this.#services, id);
-    this.#memory.withdraw(record.name, noActiveKey(record.name, [record]));
+    this.#memory.withdraw(record.name, noActiveKey('data', record.name, [record]));
     return this.#info(record);
   }
 
@@ -141,15 +143,12 @@ export class KeyOperations<C> {
    */
   async destroy(id: string, rows: EncryptedRows<C>, graceMs?: number): Promise<DestroyedKey> {
     requireWait('destroy: graceMs', graceMs);
-    const { policy, retirement, table } = this.#services;
+    const { retirement, table } = this.#services;
     await table.require();
-    const { purpose } = await retirement.find(id);
-    // A process that still had the root would write tokens that nobody finds.
-    const leastMs = purpose === 'index' ? policy.maxAgeMs : 0;
-    const rest = Math.max(graceMs ?? policy.maxAgeMs, leastMs);
-    const destroyed = await retirement.destroy(id, rest, rows);
+    const key = await retirement.find(id);
+    const destroyed = await retirement.destroy(id, this.#graceOf(key, graceMs), rows);
     this.#memory.forget(id);
-    if (purpose === 'index') await this.#refreshIndexRoots();
+    if (key.purpose === 'index') await this.#refreshIndexRoots();
     const { record, previousState, wrappedKeySha256, uses } = destroyed;
     return { key: this.#info(record), previousState, wrappedKeySha256, columns: uses };
   }
@@ -274,10 +273,38 @@ export class KeyOperations<C> {
     return requireSettledIndex(this.#services);
   }
 
+  /**
+   * Refuses where a first version of a key must not be made; changes nothing.
+   *
+   * @throws {@link KeyNotFoundError} for a key that there was before
+   */
+  requireNeverMade(purpose: KeyPurpose, name: string, connection?: C): Promise<void> {
+    return requireNeverMade(this.#services, purpose, name, connection);
+  }
+
+  /**
+   * From when on {@link KeyOperations.destroy} erases a key that no row needs; `null` for one that was
+   * never active, or without a grace period. Changes nothing.
+   *
+   * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a date that cannot be read
+   */
+  async atRestFrom(id: string, graceMs?: number): Promise<Date | null> {
+    const { retirement, store } = this.#services;
+    const record = await retirement.find(id);
+    return atRestFrom(record, this.#graceOf(record, graceMs), await store.now());
+  }
+
   /** @throws {@link KeyNotFoundError} */
   async find(id: string): Promise<KeyInfo> {
     await this.#services.table.require();
     return this.#info(await this.#services.retirement.find(id));
+  }
+
+  #graceOf({ purpose }: KeyRecord, graceMs: number | undefined): number {
+    const { maxAgeMs } = this.#services.policy;
+    // A process that still had the root would write tokens that nobody finds.
+    const leastMs = purpose === 'index' ? maxAgeMs : 0;
+    return Math.max(graceMs ?? maxAgeMs, leastMs);
   }
 
   /** What was done is done: if the KMS is away now, this process follows with its next refresh. */

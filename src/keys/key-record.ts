@@ -50,6 +50,17 @@ export interface KeyRecord {
   readonly securityLevel: string | null;
   /** Values encrypted with it, as far as the processes have told. For people: the MAC does not cover it. */
   readonly useCount: number;
+  /**
+   * Columns of its row that hold something which this library does not write, and stand in the record
+   * as nothing, 0 or no date. Left out where there are none. Such a row proves nothing.
+   */
+  readonly unreadable?: readonly string[];
+}
+
+/** Names the columns of a row that cannot be read, as a sentence to follow another; empty for none. */
+export function aboutUnreadable({ unreadable = [] }: Pick<KeyRecord, 'unreadable'>): string {
+  if (unreadable.length === 0) return '';
+  return ` In its row of data_keys, ${unreadable.join(', ')} cannot be read.`;
 }
 
 /** Dates in the key table are whole seconds. */

@@ -5,12 +5,14 @@ import { endOfWait } from './change-time';
 import type { KeyEpochs } from './key-epochs';
 import type { KeyEventListener } from './key-event';
 import type { KeyLifecycle } from './key-lifecycle';
-import { wholeSecond } from './key-record';
+import { aboutUnreadable, wholeSecond } from './key-record';
 import type { KeyRecord } from './key-record';
-import { isKnownState, requireTransition } from './key-state';
+import { isKnownState } from './key-state';
+import { requireTransition } from './key-transition';
 import type { StateAuthenticator } from './key-state-mac';
 import { provenChange, requireProvenDates, unprovenChange } from './key-state-mac';
 import type { KeyStore } from './key-store';
+import { keyTitle } from './key-title';
 import type { CreatedKey, KeyWrapper } from './key-wrapper';
 import { isGenuine } from './row-proofs';
 
@@ -74,6 +76,11 @@ export interface DestroyedKeyRecord {
   readonly wrappedKeySha256: string;
   /** Every encrypted column, counted in the transaction that erased the key. */
   readonly uses: readonly ColumnUse[];
+}
+
+/** Rows need the key that was to be destroyed, or may. */
+export class KeyNeededError extends KeyStateError {
+  override readonly name = 'KeyStateError';
 }
 
 /** How often an operation looks again after another process changed the row under it. */
@@ -151,19 +158,21 @@ export class KeyRetirement<C> {
 
   /**
    * @throws {@link KeyStateError}, retryable, for a key that a process may still write with; not
-   * retryable for a compromised one whose dates were edited, and what unwrapping that throws
+   * retryable for a date that cannot be read, or was edited of a compromised one, and what unwrapping
+   * that throws
    */
   async requireAtRest(record: KeyRecord, graceMs: number): Promise<void> {
     const isClaim = graceMs > 0 && record.state === 'compromised';
-    const { id, deactivatedAt } = isClaim ? await this.#withProvenDates(record) : record;
-    if (deactivatedAt === null) return;
-    const atRest = endOfWait(deactivatedAt, graceMs);
-    if ((await this.#parts.store.now()) >= atRest) return;
+    const dated = isClaim ? await this.#withProvenDates(record) : record;
+    const now = await this.#parts.store.now();
+    const atRest = atRestFrom(dated, graceMs, now);
+    const { deactivatedAt } = dated;
+    if (deactivatedAt === null || atRest === null || now >= atRest) return;
     throw new KeyStateError(
-      `key ${id} was active until ${deactivatedAt.toISOString()}, and a process may still write with it ` +
+      `${keyTitle(record)} was active until ${deactivatedAt.toISOString()}, and a process may still write with it ` +
         `until ${atRest.toISOString()}, by the clock of the database. Try again then; or, where no other process can have the key, ` +
         'with `--grace 0` (`graceMs: 0`).',
-      { keyId: id, retryable: true },
+      { keyId: record.id, retryable: true },
     );
   }
 
@@ -201,10 +210,11 @@ export class KeyRetirement<C> {
   }
 
   async #replacementOf(
-    { id, name, state }: KeyRecord,
+    { id, name, purpose, state }: KeyRecord,
     isProven = true,
   ): Promise<CreatedKey | undefined> {
-    if (state !== 'active') return undefined;
+    // By a purpose that somebody made up it is nobody's active key.
+    if (state !== 'active' || purpose !== 'data') return undefined;
     // Only this one: what another process has put in its place meanwhile is not compromised.
     const replacement = await this.#parts.lifecycle
       .rotate(name, { id, isProven })
@@ -263,6 +273,25 @@ export function requireDataKey(
   );
 }
 
+/**
+ * From when on nobody writes with a key, as far as its row says; `null` where there is nothing to wait
+ * for. A revocation that is not proven yet counts from now.
+ *
+ * @throws {@link KeyStateError} for a date that cannot be read
+ */
+export function atRestFrom(record: KeyRecord, graceMs: number, now: Date): Date | null {
+  if (graceMs === 0) return null;
+  const isUnproven = record.state === 'compromised' && record.stateMac.length === 0;
+  const since = isUnproven ? now : record.deactivatedAt;
+  if (since !== null) return endOfWait(since, graceMs);
+  if (!(record.unreadable?.includes('deactivated_at') ?? false)) return null;
+  throw new KeyStateError(
+    `${keyTitle(record)}: no wait can be counted.${aboutUnreadable(record)} Restore the row from a backup; or, ` +
+      'where no process has the key in memory any more, destroy it with `--grace 0` (`graceMs: 0`).',
+    { keyId: record.id },
+  );
+}
+
 function sealsTheLog(id: string): KeyStateError {
   return new KeyStateError(
     `key ${id} seals the audit log, which could not be verified without it. It stays as it is.`,
@@ -277,11 +306,9 @@ export function isUnneeded(uses: readonly ColumnUse[]): boolean {
   );
 }
 
-function stillNeeded(
-  { id, name, purpose, version }: KeyRecord,
-  uses: readonly ColumnUse[],
-): KeyStateError {
-  const title = `key ${id} ("${name}" version ${String(version)})`;
+function stillNeeded(record: KeyRecord, uses: readonly ColumnUse[]): KeyNeededError {
+  const { id, purpose } = record;
+  const title = keyTitle(record);
   const needed = rowsByColumn(uses, 'rowsUnderKey');
   const unknown = rowsByColumn(uses, 'rowsUnderUnknownKeys');
   const reasons = [
@@ -294,7 +321,7 @@ function stillNeeded(
         'Where the key id in them is damaged, they may be of this key. `field-encryption data verify` ' +
         'lists them: repair them, write their values again, or delete them first.',
   ];
-  return new KeyStateError(reasons.filter((reason) => reason !== '').join(' '), { keyId: id });
+  return new KeyNeededError(reasons.filter((reason) => reason !== '').join(' '), { keyId: id });
 }
 
 function rowsByColumn(

@@ -229,6 +229,6 @@ class RewrapRun<C> {
 /** What a provider calls its newest KEK, learnt by wrapping bytes that are no key. */
 async function newestKek(target: KmsClient): Promise<string> {
   const probe = randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
-  const nothing = { id: '0000000000000000', name: 'probe', purpose: 'data' as const };
+  const nothing = { id: '0000000000000000', name: 'probe', purpose: 'data' as const, version: 0 };
   return (await target.wrap(nothing, probe)).kek;
 }

@@ -1,5 +1,5 @@
 import { KeyNotFoundError, KeyStateError, KmsUnavailableError } from '../errors';
-import { keyIdOfPrefix, keyPrefix } from '../format/data-key-id';
+import { isDataKeyId, keyIdOfPrefix, keyPrefix } from '../format/data-key-id';
 import { BackgroundRefresh } from './background-refresh';
 import type { DataKey } from './data-key';
 import { FailedKeys } from './failed-keys';
@@ -8,6 +8,7 @@ import type { KeyRecord } from './key-record';
 import { CONCURRENT_UNWRAPS, type KeyServices } from './key-services';
 import { isReadable, stateInWords } from './key-state';
 import { keyTableMissing } from './key-table';
+import { keyTitle } from './key-title';
 import { loadFailed, typedFailure } from './load-failure';
 import { settleAll } from './settle-all';
 import { SingleFlight } from './single-flight';
@@ -83,7 +84,7 @@ export class KeyRing<C> {
 
   /** Forgets a key that was destroyed. */
   forget(id: string): void {
-    this.#cache.delete(keyPrefix(id));
+    if (isDataKeyId(id)) this.#cache.delete(keyPrefix(id));
   }
 
   /** Forgets every key; what is being loaded is not taken over. */
@@ -177,9 +178,9 @@ export class KeyRing<C> {
   #refuse(record: KeyRecord, prefix: string): KeyStateError {
     // It may have been readable until now, and its key still in memory.
     this.#cache.delete(prefix);
-    const { id, name, state, version } = record;
+    const { id, state } = record;
     return new KeyStateError(
-      `key ${id} ("${name}" version ${String(version)}) is ${stateInWords(state)}, cannot decrypt. ` +
+      `${keyTitle(record)} is ${stateInWords(state)}, cannot decrypt. ` +
         'Restore the key from a backup of the key table, or restore the rows.',
       { keyId: id },
     );

@@ -8,9 +8,11 @@ import { LABELS } from '../crypto/labels';
 import { wipe } from '../crypto/wipe';
 import { lengthPrefixed } from '../encoding/length-prefixed';
 import { KeyStateError } from '../errors';
+import { aboutUnreadable } from './key-record';
 import type { KeyRecord } from './key-record';
 import type { KeyState } from './key-state';
 import { stateInWords } from './key-state';
+import { keyTitle } from './key-title';
 
 /**
  * What the state MAC covers: all that decides what a key may be used for, its id, its epoch, and the
@@ -89,7 +91,9 @@ export function takesAway(state: KeyState): boolean {
 
 /** Whether the state MAC of a record is the one that this library made. */
 export function isProven(record: KeyRecord, authenticate: StateAuthenticator): boolean {
-  return equalInConstantTime(record.stateMac, authenticate(record));
+  return (
+    record.unreadable === undefined && equalInConstantTime(record.stateMac, authenticate(record))
+  );
 }
 
 /**
@@ -99,10 +103,10 @@ export function isProven(record: KeyRecord, authenticate: StateAuthenticator): b
  */
 export function requireProvenState(record: KeyRecord, authenticate: StateAuthenticator): void {
   if (takesAway(record.state) || isProven(record, authenticate)) return;
-  const { id, name, version, state } = record;
+  const { id, state } = record;
   throw new KeyStateError(
-    `key ${id} ("${name}" version ${String(version)}): by its row it is ${stateInWords(state)}, and the row's state ` +
-      `or a date was edited. Restore the row from a backup; or revoke the key, ` +
+    `${keyTitle(record)}: by its row it is ${stateInWords(state)}, and the row's state ` +
+      `or a date was edited.${aboutUnreadable(record)} Restore the row from a backup; or revoke the key, ` +
       'which lets its rows be read and nothing be written.',
     { keyId: id },
   );
@@ -115,11 +119,11 @@ export function requireProvenState(record: KeyRecord, authenticate: StateAuthent
  */
 export function requireProvenDates(record: KeyRecord, authenticate: StateAuthenticator): void {
   if (record.stateMac.length === 0 || isProven(record, authenticate)) return;
-  const { id, name, version, state } = record;
+  const { id, state } = record;
   throw new KeyStateError(
-    `key ${id} ("${name}" version ${String(version)}) is ${state}, and a date in its row was edited, or ` +
-      'its state. No wait can go by them. Restore the row from a backup; or, where no process has the ' +
-      'key in memory any more, destroy it with a grace of 0.',
+    `${keyTitle(record)} is ${state}, and a date in its row was edited, or ` +
+      `its state.${aboutUnreadable(record)} No wait can go by them. Restore the row from a backup; or, where ` +
+      'no process has the key in memory any more, destroy it with a grace of 0.',
     { keyId: id },
   );
 }

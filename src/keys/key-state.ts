@@ -1,5 +1,3 @@
-import { KeyStateError } from '../errors';
-
 /**
  * Life of a key, after NIST SP 800-57 part 1 rev. 5, section 7: only an `active` key protects new
  * data; the others still read what they protected, but for a `destroyed` one, which does nothing.
@@ -49,28 +47,4 @@ export function isKnownState(state: string): state is KeyState {
 export function stateInWords(state: string): string {
   if (isKnownState(state)) return state;
   return state === '' ? 'in no state' : `in a state that this version does not know ("${state}")`;
-}
-
-/** @throws {@link KeyStateError} where the table of states has no such transition */
-export function requireTransition(
-  record: {
-    readonly id: string;
-    readonly name: string;
-    readonly version: number;
-    readonly state: KeyState;
-  },
-  to: KeyState,
-): void {
-  const { id, name, version, state } = record;
-  if (isKnownState(state) && KEY_STATES[state].next.includes(to)) return;
-  const remedy = remedyFor(state);
-  throw new KeyStateError(
-    `key ${id} ("${name}" version ${String(version)}) is ${stateInWords(state)} and cannot become ${to}.${remedy}`,
-    { keyId: id },
-  );
-}
-
-function remedyFor(state: string): string {
-  if (state === 'active') return ' Rotate the key first.';
-  return isKnownState(state) ? '' : ' Restore its row from a backup, or revoke the key.';
 }

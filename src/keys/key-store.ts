@@ -83,7 +83,7 @@ export interface KeyStore<C = unknown> {
    *
    * @throws {@link KeyStateError}, retryable, for a connection in a transaction
    */
-  requireInsertable(name: string, heldByCaller?: C): void;
+  requireInsertable(key: Pick<KeyRecord, 'purpose' | 'name'>, heldByCaller?: C): void;
 
   /**
    * Inserts an active key, durable before the promise resolves, in a transaction of its own: a key

@@ -7,7 +7,9 @@ import { changedMeanwhile, requireDataKey } from './key-retirement';
 import type { KeyServices } from './key-services';
 import type { StateChange, StateFields } from './key-state-mac';
 import { provenChange } from './key-state-mac';
-import { requireTransition, stateInWords } from './key-state';
+import { keyTitle } from './key-title';
+import { stateInWords } from './key-state';
+import { requireTransition } from './key-transition';
 
 /** What suspending and resuming works with. */
 export type KeySuspensionParts<C> = Pick<
@@ -91,15 +93,13 @@ function eventOf(
 }
 
 /** @throws {@link KeyStateError} for a key in any other state */
-export function requireSuspended({
-  id,
-  name,
-  version,
-  state,
-}: Pick<KeyRecord, 'id' | 'name' | 'version' | 'state'>): void {
+export function requireSuspended(
+  record: Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version' | 'state'>,
+): void {
+  const { id, state } = record;
   if (state === 'suspended') return;
   throw new KeyStateError(
-    `key ${id} ("${name}" version ${String(version)}) is ${stateInWords(state)}, not suspended: there is nothing to resume.`,
+    `${keyTitle(record)} is ${stateInWords(state)}, not suspended: there is nothing to resume.`,
     { keyId: id },
   );
 }

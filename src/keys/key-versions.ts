@@ -1,5 +1,6 @@
 import { KeyStateError } from '../errors';
 import type { KeyPurpose, KeyRecord } from './key-record';
+import { nameTitle } from './key-title';
 
 /**
  * Picks the one active record of a name.
@@ -11,7 +12,7 @@ export function soleActive(records: readonly KeyRecord[]): KeyRecord | undefined
   const [first, second] = records.filter((record) => record.state === 'active');
   if (first === undefined || second === undefined) return first;
   throw new KeyStateError(
-    `key "${first.name}": versions ${String(first.version)} and ${String(second.version)} are ` +
+    `${nameTitle(first.purpose, first.name)}: versions ${String(first.version)} and ${String(second.version)} are ` +
       'both active. Deactivate one of them in the key table, and restore its unique index.',
     { keyId: second.id },
   );

@@ -13,6 +13,7 @@ import { wholeSecond } from './key-record';
 import type { KeyRecord } from './key-record';
 import { keyRecordMac } from './key-record-mac';
 import { requireProvenState, stateAuthenticator } from './key-state-mac';
+import { keyTitle } from './key-title';
 import type { UseCounter } from './key-uses';
 import type { KmsClient } from './kms-client';
 import { KmsProviders } from './kms-providers';
@@ -168,7 +169,7 @@ export class KeyWrapper {
     } finally {
       wipe(proof);
     }
-    throw new KeyUnwrapError(`kms "${client.name}" gave another key back than ${key.id}.`, {
+    throw new KeyUnwrapError(`kms "${client.name}" gave another key back than ${keyTitle(key)}.`, {
       keyId: key.id,
     });
   }
@@ -252,12 +253,13 @@ export class KeyWrapper {
 
 /** @throws {@link UnauthenticatedKeyError} */
 export function requireAuthenticated(
-  { id, kms, name, purpose, version }: KeyRecord,
+  record: KeyRecord,
   { isAuthenticated }: Pick<OpenedKey, 'isAuthenticated'>,
 ): void {
   if (isAuthenticated) return;
+  const { id, kms } = record;
   throw new UnauthenticatedKeyError(
-    `${purpose} key ${id} ("${name}" version ${String(version)}) is not authenticated: who can write to ` +
+    `${keyTitle(record)} is not authenticated: who can write to ` +
       `the key table and has the public key of kms "${kms}" could have made it. If it is yours, run: ` +
       `field-encryption keys adopt ${id}`,
     { keyId: id },

@@ -8,14 +8,16 @@ import {
 } from '../errors';
 import { isAuthenticated } from '../kms/kms-provider';
 import type { KeyBinding, KmsProvider, WrappedKey } from '../kms/kms-provider';
+import { aboutUnreadable } from './key-record';
 import type { KeyRecord } from './key-record';
 import { hasValidRecordMac } from './key-record-mac';
+import { keyTitle } from './key-title';
 
 const MAX_KEK_CHARS = 512;
 const MAX_WRAPPED_BYTES = 4096;
 
 /** What a wrapped key is bound to of its record. */
-type BoundFields = Pick<KeyRecord, 'id' | 'name' | 'purpose'>;
+type BoundFields = Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version'>;
 
 /** What unwrapping a key takes of its record. */
 type UnwrappableRecord = Omit<KeyRecord, 'stateMac' | 'epoch'>;
@@ -36,7 +38,7 @@ export class KmsClient {
 
   /** @throws {@link KmsUnavailableError}, {@link ConfigurationError} for an answer that cannot be stored */
   async wrap(key: BoundFields, bytes: Uint8Array): Promise<WrappedKey> {
-    const answer = await this.#ask(key.id, () => this.kms.wrapKey(bytes, this.#binding(key)));
+    const answer = await this.#ask(key, () => this.kms.wrapKey(bytes, this.#binding(key)));
     return this.#checked(answer);
   }
 
@@ -48,7 +50,7 @@ export class KmsClient {
   async unwrap(record: UnwrappableRecord): Promise<Uint8Array> {
     this.#requireApplication(record);
     const wrapped = { kek: record.kek, wrapped: record.wrapped };
-    const bytes = await this.#ask(record.id, () =>
+    const bytes = await this.#ask(record, () =>
       this.kms.unwrapKey(wrapped, this.#binding(record)),
     ).catch((error: unknown) => this.#rethrowNaming(record, error));
     try {
@@ -70,7 +72,7 @@ export class KmsClient {
     const { application } = record;
     if (application === null || application === this.#application) return;
     throw new KeyUnwrapError(
-      `${describe(record)} was made for the application "${application}", and this process is ` +
+      `${keyTitle(record)} was made for the application "${application}", and this process is ` +
         `"${this.#application}". Set \`application\` to the name that it was made under; keys are not shared ` +
         'between applications.',
       { keyId: record.id },
@@ -87,14 +89,14 @@ export class KmsClient {
   }
 
   /** Runs a provider; what it throws that is not of this library counts as an outage. */
-  async #ask<T>(keyId: string, call: () => Promise<T>): Promise<T> {
+  async #ask<T>(key: BoundFields, call: () => Promise<T>): Promise<T> {
     try {
       return await call();
     } catch (error) {
       if (error instanceof FieldEncryptionError) throw error;
       throw new KmsUnavailableError(
-        `kms "${this.name}" failed on data key ${keyId}; see the cause`,
-        { keyId, cause: error },
+        `kms "${this.name}" failed on ${keyTitle(key)}; see the cause`,
+        { keyId: key.id, cause: error },
       );
     }
   }
@@ -124,15 +126,15 @@ export class KmsClient {
   #requireWhole(record: UnwrappableRecord, bytes: Uint8Array): void {
     if (bytes.length !== AEAD_KEY_BYTES) {
       throw new KeyUnwrapError(
-        `${describe(record)} unwrapped to ${String(bytes.length)} bytes, want ` +
+        `${keyTitle(record)} unwrapped to ${String(bytes.length)} bytes, want ` +
           `${String(AEAD_KEY_BYTES)}. Check the KMS that answers for "${this.name}".`,
         { keyId: record.id },
       );
     }
     if (hasValidRecordMac(bytes, record, this.#application)) return;
     throw new KeyUnwrapError(
-      `${describe(record)}: the key record was edited or swapped, or belongs to another ` +
-        'application. Restore the row from a backup.',
+      `${keyTitle(record)}: the key record was edited or swapped, or belongs to another ` +
+        `application.${aboutUnreadable(record)} Restore the row from a backup.`,
       { keyId: record.id },
     );
   }
@@ -140,7 +142,7 @@ export class KmsClient {
   #rethrowNaming(record: UnwrappableRecord, error: unknown): never {
     if (!(error instanceof KeyUnwrapError)) throw error;
     throw new KeyUnwrapError(
-      `${describe(record)} does not unwrap: ${error.message}${this.#otherProviderHint(record)} ` +
+      `${keyTitle(record)} does not unwrap: ${error.message}${this.#otherProviderHint(record)}${aboutUnreadable(record)} ` +
         'Check the settings of the KMS and `application`, or restore the row from a backup.',
       { keyId: record.id, cause: error },
     );
@@ -153,8 +155,4 @@ export class KmsClient {
       ' `otherKms` takes further providers.'
     );
   }
-}
-
-function describe(record: UnwrappableRecord): string {
-  return `key ${record.id} ("${record.name}" version ${String(record.version)})`;
 }

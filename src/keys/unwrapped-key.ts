@@ -12,10 +12,12 @@ import { lengthPrefixed } from '../encoding/length-prefixed';
 import { KeyNotFoundError, UnsupportedCipherSuiteError } from '../errors';
 import { keyHeader, keyPrefix } from '../format/data-key-id';
 import type { DataKey } from './data-key';
+import { aboutUnreadable } from './key-record';
 import type { KeyRecord } from './key-record';
 import type { IndexRoot } from './key-source';
 import type { StateAuthenticator } from './key-state-mac';
 import { stateAuthenticator } from './key-state-mac';
+import { keyTitle } from './key-title';
 import type { UseCounter } from './key-uses';
 import type { OpenedKey } from './kms-providers';
 
@@ -36,12 +38,14 @@ export type UnwrappedKey = (
  *
  * @throws {@link UnsupportedCipherSuiteError}
  */
-export function requireKnownSuite(record: Pick<KeyRecord, 'id' | 'purpose' | 'suite'>): void {
+export function requireKnownSuite(
+  record: Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version' | 'suite' | 'unreadable'>,
+): void {
   const known =
     record.purpose === 'data' ? isCipherSuite(record.suite) : record.suite === 'hmac-sha-256';
   if (known) return;
   throw new UnsupportedCipherSuiteError(
-    `key ${record.id} is for "${record.suite}", which this version does not know. ` +
+    `${keyTitle(record)} is for "${record.suite}", which this version does not know.${aboutUnreadable(record)} ` +
       'Upgrade this process to the version that created the key.',
     { keyId: record.id },
   );

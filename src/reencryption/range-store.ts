@@ -5,10 +5,13 @@ import type { RangeRow, RunRow } from '../typeorm/run-tables';
 import { LEASE_MS } from './database/lease';
 import type { Lease } from './database/lease';
 import type { RowKey } from './database/row';
-import { keyFromText, keyToText } from './database/row';
+import { keyToText } from './database/row';
 import type { RunDatabase } from './database/run-database';
 import { addRow, withRunTables } from './run-rows';
 import type { RunStore } from './run-store';
+import { MAX_COUNT, rangeOf, unreadableRange } from './stored-run';
+import type { StoredRange } from './stored-run';
+import type { WorkTable } from './work-table';
 import { endWorker, isDeadHere, newWorker } from './worker-identity';
 
 /** What a worker may do next. */
@@ -17,6 +20,15 @@ export type Claim =
   /** Other workers have what is left of the pass. */
   | { readonly kind: 'wait' }
   | { readonly kind: 'passOver'; readonly changed: number; readonly lost: number };
+
+/** A pass of a run over a table, of which ranges are claimed. */
+interface PassOfRun {
+  readonly run: RunRow;
+  readonly pass: number;
+  readonly table: WorkTable;
+  /** Gives the primary key of the last row of a range that begins after the given one. */
+  readonly boundary: (after: RowKey | undefined) => Promise<RowKey | undefined>;
+}
 
 /** The ranges of runs with their checkpoints, which workers share out among themselves by leases. */
 export class RangeStore {
@@ -39,39 +51,31 @@ export class RangeStore {
   /**
    * Takes a range that nobody works on, or cuts the next one.
    *
-   * @param boundary - primary key of the last row of a range that begins after the given one.
+   * @throws {@link RunPlanError} for a checkpoint that cannot be read
    */
-  async claim(
-    run: RunRow,
-    pass: number,
-    boundary: (after: RowKey | undefined) => Promise<RowKey | undefined>,
-  ): Promise<Claim> {
-    const claim = await this.#next(run, pass, boundary);
+  async claim(claimed: PassOfRun): Promise<Claim> {
+    const claim = await this.#next(claimed);
     // All ranges go when the run ends: one that was cut meanwhile would be done once more, and stay.
-    if (claim.kind !== 'range' || (await this.#runs.pass(run)) !== undefined) return claim;
+    if (claim.kind !== 'range' || (await this.#runs.pass(claimed.run)) !== undefined) return claim;
     await this.#drop(claim.lease);
     return { kind: 'wait' };
   }
 
-  async #next(
-    run: RunRow,
-    pass: number,
-    boundary: (after: RowKey | undefined) => Promise<RowKey | undefined>,
-  ): Promise<Claim> {
+  async #next(claimed: PassOfRun): Promise<Claim> {
     for (;;) {
       // Before the open ones: a last range that is cut in between would be neither here nor there.
-      const last = await this.#last(run.id, pass);
-      const open = await this.#open(run.id, pass);
-      for (const { row } of open.filter(({ free }) => free)) {
-        const lease = await this.#take(row);
+      const last = await this.#last(claimed);
+      const open = await this.#open(claimed);
+      for (const { range } of open.filter(({ free }) => free)) {
+        const lease = await this.#take(await this.#checked(range, claimed.table));
         if (lease !== undefined) return { kind: 'range', lease };
       }
-      if (last !== null && last.upper === null) {
+      if (last?.upper === null) {
         return open.length > 0
           ? { kind: 'wait' }
-          : { kind: 'passOver', ...(await this.#totals(run.id, pass)) };
+          : { kind: 'passOver', ...(await this.#totals(claimed)) };
       }
-      const lease = await this.#cut(run.id, pass, last, boundary);
+      const lease = await this.#cut(claimed, last);
       if (lease !== undefined) return { kind: 'range', lease };
     }
   }
@@ -92,60 +96,82 @@ export class RangeStore {
   }
 
   /** The ranges that are not done, and whether they are free: let go, expired, or of a worker that has died here. */
-  async #open(runId: string, pass: number): Promise<{ row: RangeRow; free: boolean }[]> {
+  async #open({ run, pass }: PassOfRun): Promise<{ range: StoredRange; free: boolean }[]> {
     return withRunTables(this.#dataSource, async (runner) => {
+      const { now } = this.#database;
       const { entities, raw } = await runner.manager
         .createQueryBuilder(RangeSchema, 'r', runner)
-        .addSelect(`CASE WHEN r.leaseUntil < ${this.#database.now} THEN 1 ELSE 0 END`, 'expired')
-        .where({ runId, pass, done: 0 })
+        // One that ends later than a lease taken now was written past this library.
+        .addSelect(
+          `CASE WHEN r.leaseUntil BETWEEN ${now} AND ${now} + ${String(LEASE_MS)} THEN 0 ELSE 1 END`,
+          'expired',
+        )
+        .where({ runId: run.id, pass })
+        // What is neither 0 nor 1 is not done either.
+        .andWhere('COALESCE(r.done, 0) <> 1')
         .orderBy('r.seq')
         .getRawAndEntities<{ expired: number | string }>();
-      return entities.map((row, i) => ({
-        row,
-        free: Number(raw[i]?.expired) === 1 || isDeadHere(row.owner),
+      return entities.map(rangeOf).map((range, i) => ({
+        range,
+        free: Number(raw[i]?.expired) === 1 || isDeadHere(range.owner),
       }));
     });
   }
 
-  async #last(runId: string, pass: number): Promise<RangeRow | null> {
-    return withRunTables(this.#dataSource, (runner) =>
-      runner.manager.findOne(RangeSchema, { where: { runId, pass }, order: { seq: 'DESC' } }),
+  async #last({ run, pass }: PassOfRun): Promise<StoredRange | undefined> {
+    const row = await withRunTables(this.#dataSource, (runner) =>
+      runner.manager.findOne(RangeSchema, {
+        where: { runId: run.id, pass },
+        order: { seq: 'DESC' },
+      }),
     );
+    return row === null ? undefined : rangeOf(row);
   }
 
-  async #take(row: RangeRow): Promise<Lease | undefined> {
-    const fence = row.fence + 1;
-    const taken = await this.#update(row, {
+  async #take(range: StoredRange): Promise<Lease | undefined> {
+    const fence = range.fence + 1;
+    const taken = await this.#update(range, {
       owner: this.#owner,
       fence,
       leaseUntil: () => `${this.#database.now} + ${String(LEASE_MS)}`,
     });
-    return taken ? this.#lease({ ...row, fence }) : undefined;
+    return taken ? this.#lease({ ...range, fence }) : undefined;
   }
 
   async #cut(
-    runId: string,
-    pass: number,
-    last: RangeRow | null,
-    boundary: (after: RowKey | undefined) => Promise<RowKey | undefined>,
+    { run, pass, table, boundary }: PassOfRun,
+    last: StoredRange | undefined,
   ): Promise<Lease | undefined> {
+    if (last !== undefined) await this.#check(last, 'upper', table);
     const lower = last?.upper ?? null;
-    const until = await boundary(lower === null ? undefined : keyFromText(lower));
-    const row: RangeRow = {
-      runId,
-      pass,
-      seq: (last?.seq ?? 0) + 1,
-      lower,
-      upper: until === undefined ? null : keyToText(until),
-      cursor: null,
-      done: 0,
-      owner: this.#owner,
-      fence: 0,
-      leaseUntil: 0,
-      changed: 0,
-      lost: 0,
+    const upper = (await boundary(lower ?? undefined)) ?? null;
+    const range = {
+      ...{ runId: run.id, pass, seq: (last?.seq ?? 0) + 1, lower, upper, cursor: null },
+      ...{ done: 0, owner: this.#owner, fence: 0, leaseUntil: 0, changed: 0, lost: 0 },
     };
-    return (await addRow(this.#dataSource, RangeSchema, row)) ? this.#take(row) : undefined;
+    const row = { ...range, lower: textOf(lower), upper: textOf(upper) };
+    return (await addRow(this.#dataSource, RangeSchema, row)) ? this.#take(range) : undefined;
+  }
+
+  /**
+   * The range, where its checkpoint can be one of the table: rows that come after something else would
+   * be left out, and be taken for done.
+   */
+  async #checked(range: StoredRange, table: WorkTable): Promise<StoredRange> {
+    for (const column of ['lower', 'cursor', 'upper'] as const) {
+      await this.#check(range, column, table);
+    }
+    return range;
+  }
+
+  async #check(
+    range: StoredRange,
+    column: 'lower' | 'cursor' | 'upper',
+    table: WorkTable,
+  ): Promise<void> {
+    const key = range[column];
+    const cause = key === null ? undefined : await this.#database.keyProblem(table, key);
+    if (cause !== undefined) throw unreadableRange(range, { column: `${column}_key`, cause });
   }
 
   async #drop({ runId, pass, seq, fence }: Lease): Promise<void> {
@@ -154,29 +180,36 @@ export class RangeStore {
     );
   }
 
-  #lease({ runId, pass, seq, fence, lower, upper, cursor }: RangeRow): Lease {
-    const after = cursor ?? lower;
+  #lease({ runId, pass, seq, fence, lower, upper, cursor }: StoredRange): Lease {
     return {
       runId,
       pass,
       seq,
       fence,
-      after: after === null ? undefined : keyFromText(after),
-      until: upper === null ? undefined : keyFromText(upper),
+      after: cursor ?? lower ?? undefined,
+      until: upper ?? undefined,
       table: escapedTable(this.#dataSource, this.#dataSource.getMetadata(RangeSchema)),
     };
   }
 
-  async #totals(runId: string, pass: number): Promise<{ changed: number; lost: number }> {
-    const totals = await withRunTables(this.#dataSource, (runner) =>
-      runner.manager
+  /** What the workers wrote and lost, over all ranges. */
+  async #totals({ run, pass }: PassOfRun): Promise<{ changed: number; lost: number }> {
+    return withRunTables(this.#dataSource, async (runner) => {
+      const ranges = runner.manager
         .createQueryBuilder(RangeSchema, 'r', runner)
+        .where({ runId: run.id, pass });
+      // SQLite adds a text up as 0, by which a pass would seem to have had nothing to do.
+      const odd = await ranges
+        .clone()
+        .andWhere(`NOT (${isCount('r.changed')} AND ${isCount('r.lost')})`)
+        .getOne();
+      if (odd !== null) rangeOf(odd);
+      const totals = await ranges
         .select('SUM(r.changed)', 'changed')
         .addSelect('SUM(r.lost)', 'lost')
-        .where({ runId, pass })
-        .getRawOne<{ changed: number | string | null; lost: number | string | null }>(),
-    );
-    return { changed: Number(totals?.changed ?? 0), lost: Number(totals?.lost ?? 0) };
+        .getRawOne<{ changed: number | string | null; lost: number | string | null }>();
+      return { changed: Number(totals?.changed ?? 0), lost: Number(totals?.lost ?? 0) };
+    });
   }
 
   async #update(
@@ -188,6 +221,14 @@ export class RangeStore {
     );
     return affected === 1;
   }
+}
+
+function isCount(column: string): string {
+  return `${column} BETWEEN 0 AND ${String(MAX_COUNT)}`;
+}
+
+function textOf(key: RowKey | null): string | null {
+  return key === null ? null : keyToText(key);
 }
 
 type Changes = Partial<Omit<RangeRow, 'leaseUntil'>> & {

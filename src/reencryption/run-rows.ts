@@ -1,13 +1,13 @@
 import type { DataSource, EntitySchema, ObjectLiteral, QueryRunner } from 'typeorm';
+import { withOwnTables } from '../typeorm/table-access';
 import { conflicts, isUniqueViolation } from '../typeorm/transient-conflict';
-import { withConnection } from '../typeorm/with-connection';
 
 /** Works on the tables that workers share, and again where they get in each other's way. */
 export function withRunTables<T>(
   dataSource: DataSource,
   work: (runner: QueryRunner) => Promise<T>,
 ): Promise<T> {
-  return conflicts.execute(() => withConnection(dataSource, undefined, work));
+  return conflicts.execute(() => withOwnTables(dataSource, undefined, work));
 }
 
 /** Adds a row to one of them. False when another worker has added it. */

@@ -5,6 +5,7 @@ import { missingTables } from '../typeorm/missing-tables';
 import { RangeSchema, RunSchema } from '../typeorm/run-tables';
 import type { RunRow } from '../typeorm/run-tables';
 import { addRow, withRunTables } from './run-rows';
+import { runOf } from './stored-run';
 
 /** What a run is known by. */
 export interface RunIdentity {
@@ -34,15 +35,17 @@ export class RunStore {
   /**
    * Begins a run, or joins the one that is under way or was interrupted.
    *
-   * @throws {@link RunPlanError} when that one is of another structure
+   * @throws {@link RunPlanError} when that one is of another structure, or its row cannot be read
    */
   async open(
     identity: RunIdentity,
     restart: boolean,
   ): Promise<{ readonly run: RunRow; readonly resumed: boolean }> {
-    const found = await this.#running(identity);
-    if (found !== undefined && restart) await this.end(found);
-    else if (found !== undefined) {
+    const row = await this.#running(identity);
+    // Whatever is in it.
+    if (row !== null && restart) await this.end(row);
+    else if (row !== null) {
+      const found = runOf(row);
       if (found.structure !== identity.structure) throw otherStructure(found);
       return { run: found, resumed: true };
     }
@@ -58,12 +61,16 @@ export class RunStore {
     return this.open(identity, false);
   }
 
-  /** The run, also one that has ended. */
+  /**
+   * The run, also one that has ended.
+   *
+   * @throws {@link RunPlanError} where its row cannot be read
+   */
   async find(id: string): Promise<RunRow | undefined> {
-    const run = await withRunTables(this.#dataSource, (runner) =>
+    const row = await withRunTables(this.#dataSource, (runner) =>
       runner.manager.findOneBy(RunSchema, { id }),
     );
-    return run ?? undefined;
+    return row === null ? undefined : runOf(row);
   }
 
   /** The pass that all workers are in; `undefined` when the run has ended. */
@@ -92,11 +99,10 @@ export class RunStore {
     });
   }
 
-  async #running({ mode, tablePath, scope }: RunIdentity): Promise<RunRow | undefined> {
-    const run = await withRunTables(this.#dataSource, (runner) =>
+  #running({ mode, tablePath, scope }: RunIdentity): Promise<RunRow | null> {
+    return withRunTables(this.#dataSource, (runner) =>
       runner.manager.findOneBy(RunSchema, { mode, tablePath, scope, state: 'running' }),
     );
-    return run ?? undefined;
   }
 }
 

@@ -6,11 +6,10 @@ import type { Pace } from './pace';
 import { RangeRun } from './range-run';
 import type { Claim } from './range-store';
 import type { RunContext } from './run-context';
+import { MAX_PASSES } from './stored-run';
 import { passesBefore, rangeCondition } from './work-plan';
 import type { TableWork } from './work-plan';
 
-/** A row that loses the race against a writer is read again by the next pass, this many times. */
-const MAX_PASSES = 6;
 /** Ranges are cut this many pages long: what a dead worker leaves, and what workers share out. */
 const PAGES_PER_RANGE = 10;
 
@@ -143,7 +142,12 @@ export class TableRun {
     const { ranges } = this.#context;
     while (!this.#isEnough) {
       this.#rangesLeft -= 1;
-      const claim = await ranges.claim(run, pass, (after) => this.#boundary(pass, after));
+      const claim = await ranges.claim({
+        run,
+        pass,
+        table: this.#work.table,
+        boundary: (after) => this.#boundary(pass, after),
+      });
       if (claim.kind !== 'range') {
         this.#rangesLeft += 1;
         return claim;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { KeyStateError, RunPlanError } from '../errors';
-import { keyPrefix } from '../format/data-key-id';
+import { isDataKeyId, keyPrefix } from '../format/data-key-id';
 import { isCiphertextSql } from '../typeorm/ciphertext-check';
 import { describeColumn } from '../typeorm/encrypted-column';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
@@ -155,7 +155,8 @@ function pendingCondition(
 ): string | undefined {
   const { pending } = mode;
   if (pending === undefined) return undefined;
-  const known = keyIds.map(keyPrefix);
+  // No ciphertext names another.
+  const known = keyIds.filter(isDataKeyId).map(keyPrefix);
   return columns
     .map(({ encrypted: { policy, previousFormat }, stored }) => {
       const cell = String(cells[stored]?.name);

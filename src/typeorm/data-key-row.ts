@@ -1,7 +1,9 @@
 import type { KeyPurpose, KeyRecord, KeySuite } from '../keys/key-record';
 import type { KeyState } from '../keys/key-state';
 import type { MutableKeyFields } from '../keys/key-store';
+import { DataKeySchema } from './data-key-table';
 import type { DataKeyRow } from './data-key-table';
+import { readBytes, readDate, readText, readWholeNumber, StoredRow } from './stored-row';
 
 /** The row that stores a key record. */
 export function rowOf(record: KeyRecord): DataKeyRow {
@@ -52,7 +54,8 @@ const rows = new WeakMap<KeyRecord, DataKeyRow>();
 export function asStored(
   record: KeyRecord,
 ): Pick<DataKeyRow, 'id' | 'state' | 'epoch' | 'wrappedKey'> {
-  return rows.get(record) ?? rowOf(record);
+  const { id, state, epoch, wrapped } = record;
+  return rows.get(record) ?? { id, state, epoch, wrappedKey: base64urlOf(wrapped) };
 }
 
 /**
@@ -65,58 +68,51 @@ export function recordOf(row: DataKeyRow): KeyRecord {
   return record;
 }
 
-/** SQLite keeps whatever is written into a column: what is of another type reads as nothing, 0 or no date. */
+/** What cannot be read stands as nothing, 0 or no date, which no MAC is over. */
 function parsed(row: DataKeyRow): KeyRecord {
+  const stored = new StoredRow(DataKeySchema, row);
+  const text = (property: keyof DataKeyRow): string => stored.cell(property, readText, '');
+  const textOrNull = (property: keyof DataKeyRow): string | null =>
+    stored.nullable(property, readText, '');
+  const number = (property: keyof DataKeyRow): number => stored.cell(property, readWholeNumber, 0);
+  const bytes = (property: keyof DataKeyRow): Uint8Array =>
+    stored.cell(property, readBytes, Buffer.alloc(0));
+  const dateOrNull = (property: keyof DataKeyRow): Date | null =>
+    stored.nullable(property, readDate, null);
+  const record = {
+    id: text('id'),
+    name: text('name'),
+    purpose: text('purpose') as KeyPurpose,
+    version: number('version'),
+    suite: text('suite') as KeySuite,
+    state: text('state') as KeyState,
+    kms: text('kms'),
+    kek: text('kek'),
+    wrapped: bytes('wrappedKey'),
+    recordMac: bytes('recordMac'),
+    stateMac: bytes('stateMac'),
+    createdAt: stored.cell('createdAt', readDate, new Date(Number.NaN)),
+    activatedAt: dateOrNull('activatedAt'),
+    deactivatedAt: dateOrNull('deactivatedAt'),
+    compromisedAt: dateOrNull('compromisedAt'),
+    destroyedAt: dateOrNull('destroyedAt'),
+    expiresAt: dateOrNull('expiresAt'),
+    epoch: number('epoch'),
+    application: textOrNull('application'),
+  };
+  const unreadable = stored.unreadable.map(({ column }) => column);
   return {
-    id: text(row.id),
-    name: text(row.name),
-    purpose: text(row.purpose) as KeyPurpose,
-    version: wholeNumber(row.version),
-    suite: text(row.suite) as KeySuite,
-    state: text(row.state) as KeyState,
-    kms: text(row.kms),
-    kek: text(row.kek),
-    wrapped: bytes(row.wrappedKey),
-    recordMac: bytes(row.recordMac),
-    stateMac: bytes(row.stateMac),
-    createdAt: new Date(text(row.createdAt)),
-    activatedAt: dateOf(row.activatedAt),
-    deactivatedAt: dateOf(row.deactivatedAt),
-    compromisedAt: dateOf(row.compromisedAt),
-    destroyedAt: dateOf(row.destroyedAt),
-    expiresAt: dateOf(row.expiresAt),
-    owner: row.owner === null ? null : text(row.owner),
-    securityLevel: row.securityLevel === null ? null : text(row.securityLevel),
-    useCount: wholeNumber(Number(row.useCount)),
-    epoch: wholeNumber(row.epoch),
-    application: row.application === null ? null : text(row.application),
+    ...record,
+    ...(unreadable.length === 0 ? {} : { unreadable }),
+    // For people, and nothing goes by them.
+    owner: textOrNull('owner'),
+    securityLevel: textOrNull('securityLevel'),
+    useCount: number('useCount'),
   };
 }
 
 type FixedColumn = 'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt' | 'useCount';
 
-function text(value: unknown): string {
-  return typeof value === 'string' ? value : '';
-}
-
-function bytes(base64url: unknown): Buffer {
-  return Buffer.from(text(base64url), 'base64url');
-}
-
-function wholeNumber(value: unknown): number {
-  return isWholeNumber(value) ? value : 0;
-}
-
-/** What a column of whole numbers holds that this library has written. */
-export function isWholeNumber(value: unknown): value is number {
-  return Number.isSafeInteger(value) && Number(value) >= 0;
-}
-
-/** What somebody has made no date of in the row is none: a key must be revocable whatever the row says. */
 function textOf(date: Date | null): string | null {
-  return date === null || Number.isNaN(date.getTime()) ? null : date.toISOString();
-}
-
-function dateOf(date: string | null): Date | null {
-  return date === null ? null : new Date(text(date));
+  return date?.toISOString() ?? null;
 }

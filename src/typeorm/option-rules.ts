@@ -7,17 +7,24 @@ import { getMetadataStorage, validateSync } from 'class-validator';
  * `undefined`. Options without a rule are refused: a misspelt option must not be ignored.
  */
 export function optionProblems(rules: new () => object, options: object): string | undefined {
+  // One of these would not stand beside the rules but for the class that they are of.
+  const inherited = Object.keys(options).find((name) => name in Object.prototype);
+  if (inherited !== undefined) return unknownOption(rules, inherited);
   const checked = Object.assign(new rules(), options);
   const errors = validateSync(checked, { whitelist: true, forbidNonWhitelisted: true });
   if (errors.length === 0) return undefined;
   return errors
     .map(({ property, constraints = {} }) => {
       if ('whitelistValidation' in constraints) {
-        return `an unknown option "${property}" (known are ${knownOptions(rules)})`;
+        return unknownOption(rules, property);
       }
       return `a wrong option: ${Object.values(constraints).join(', ')}`;
     })
     .join('; ');
+}
+
+function unknownOption(rules: new () => object, name: string): string {
+  return `an unknown option "${name}" (known are ${knownOptions(rules)})`;
 }
 
 function knownOptions(rules: new () => object): string {

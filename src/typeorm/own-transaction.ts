@@ -2,7 +2,7 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
 import { KeyStateError } from '../errors';
 import { soleConnection } from './sole-connection';
-import { explainPermission } from './table-access';
+import { explainAccess } from './table-access';
 import { databaseCode, isTransientConflict } from './transient-conflict';
 import { withConnection } from './with-connection';
 
@@ -50,7 +50,7 @@ export async function inOwnTransaction(
       ),
     );
   } catch (error) {
-    throw isHeldByOthers(error) ? lockedTooLong(error) : explainPermission(error);
+    throw isHeldByOthers(error) ? lockedTooLong(error) : explainAccess(error);
   }
 }
 

@@ -1,7 +1,8 @@
-import type { QueryRunner } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
 import { ConfigurationError } from '../errors';
 import { hasTable } from './live-columns';
 import { databaseCode } from './transient-conflict';
+import { withConnection } from './with-connection';
 
 /**
  * Whether a table is there. TypeORM's own look leaves out, on PostgreSQL, what the role has no rights
@@ -22,14 +23,48 @@ export async function tableExists(runner: QueryRunner, tablePath: string): Promi
   );
 }
 
-/** Names the remedy where the database refuses an own table for want of rights. */
-export function explainPermission(error: unknown): unknown {
-  if (databaseCode(error) !== '42501') return error;
+/**
+ * Works on the library's own tables, on the given connection or one to the primary.
+ *
+ * @throws {@link ConfigurationError} for a table that is missing, or that the role has no rights on; else
+ * what the database throws
+ */
+export async function withOwnTables<T>(
+  dataSource: DataSource,
+  connection: QueryRunner | undefined,
+  work: (runner: QueryRunner) => Promise<T>,
+): Promise<T> {
+  try {
+    return await withConnection(dataSource, connection, work);
+  } catch (error) {
+    throw explainAccess(error);
+  }
+}
+
+/** Names the remedy where the database refuses an own table for want of rights, or does not have it. */
+export function explainAccess(error: unknown): unknown {
+  if (databaseCode(error) === '42501') {
+    return new ConfigurationError(
+      'The database role has no permission on a table of this library; the cause names it. Grant it what ' +
+        'docs/operations.md lists: SELECT to read, and to change keys INSERT and UPDATE on the key table and ' +
+        'INSERT on that of the audit log.',
+      { cause: error },
+    );
+  }
+  if (!isMissing(error)) return error;
   return new ConfigurationError(
-    'The database role has no permission for what is to be stored with the keys; the cause names the table. ' +
-      'Grant it INSERT and UPDATE on the key table, and INSERT on that of the audit log.',
+    `A table or column that is needed does not exist in this database: ${error.message}. Run the migrations ` +
+      'of the DataSource, fieldEncryptionMigrations among them; or, where it is one of this library, ' +
+      '`field-encryption init`.',
     { cause: error },
   );
+}
+
+/** Whether a statement failed for a table or column that the database does not have. */
+function isMissing(error: unknown): error is Error {
+  if (!(error instanceof Error)) return false;
+  const isOfPostgres = ['42P01', '42703'].includes(databaseCode(error));
+  return isOfPostgres || /no such (table|column):|has no column named/.test(error.message);
 }
 
 function quoted(name: string): string {

@@ -4,8 +4,8 @@ import type { AuditStore } from '../audit/audit-store';
 import { AuditSchema } from './audit-table';
 import type { AuditRow } from './audit-table';
 import { inOwnTransaction } from './own-transaction';
-import { tableExists } from './table-access';
-import { withConnection } from './with-connection';
+import { readCounts, readText, readWholeNumber, StoredRow } from './stored-row';
+import { tableExists, withOwnTables } from './table-access';
 
 /** The table of the audit log of a DataSource, on its primary. Needs no right to update or delete on PostgreSQL. */
 export class TypeormAuditStore implements AuditStore<QueryRunner> {
@@ -16,7 +16,7 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
   }
 
   async exists(connection?: QueryRunner): Promise<boolean> {
-    return withConnection(this.#dataSource, connection, (runner) =>
+    return withOwnTables(this.#dataSource, connection, (runner) =>
       tableExists(runner, this.#tablePath),
     );
   }
@@ -48,7 +48,7 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
     { purpose, name, limit }: { purpose: string; name: string; limit: number },
     connection?: QueryRunner,
   ): Promise<number> {
-    return withConnection(this.#dataSource, connection, async (runner) => {
+    return withOwnTables(this.#dataSource, connection, async (runner) => {
       const found = await runner.manager
         .createQueryBuilder(AuditSchema, 'a', runner)
         .select('MAX(a.keyVersion)', 'version')
@@ -98,26 +98,41 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
     connection: QueryRunner | undefined,
     narrow: (query: SelectQueryBuilder<AuditRow>) => SelectQueryBuilder<AuditRow>,
   ): Promise<AuditEntry[]> {
-    return withConnection(this.#dataSource, connection, async (runner) => {
+    return withOwnTables(this.#dataSource, connection, async (runner) => {
       const query = runner.manager.createQueryBuilder(AuditSchema, 'a', runner);
       const rows = await narrow(query).callListeners(false).cache(false).getMany();
-      return rows.map((row) => ({ ...row, counts: countsOf(row.counts) }));
+      return rows.map(entryOf);
     });
   }
 }
 
-/** What is no object in JSON was edited, and the seal will not hold. */
-function countsOf(json: string): Record<string, number> {
-  try {
-    const counts: unknown = JSON.parse(json);
-    if (isCounts(counts)) return counts;
-  } catch {
-    // As for any other text.
-  }
-  return { unreadable: 0 };
-}
-
-function isCounts(value: unknown): value is Record<string, number> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
-  return Object.values(value).every((count) => typeof count === 'number');
+/**
+ * The entry in a row. What cannot be read stands as something that no entry holds, so that the seal does
+ * not hold either.
+ */
+function entryOf(row: AuditRow): AuditEntry {
+  const stored = new StoredRow(AuditSchema, row);
+  const text = (property: keyof AuditRow): string => stored.cell(property, readText, '');
+  const textOrNull = (property: keyof AuditRow): string | null =>
+    stored.nullable(property, readText, '');
+  return {
+    // A primary key of whole numbers, which SQLite keeps too; one that is out of line is named as it is.
+    seq: row.seq,
+    time: text('time'),
+    actor: text('actor'),
+    operation: text('operation'),
+    outcome: text('outcome'),
+    keyId: textOrNull('keyId'),
+    keyName: textOrNull('keyName'),
+    keyPurpose: textOrNull('keyPurpose'),
+    keyVersion: stored.nullable('keyVersion', readWholeNumber, 0),
+    keyState: textOrNull('keyState'),
+    kms: textOrNull('kms'),
+    kek: textOrNull('kek'),
+    reference: textOrNull('reference'),
+    counts: stored.cell('counts', readCounts, { unreadable: 0 }),
+    sealedBy: text('sealedBy'),
+    previousHash: text('previousHash'),
+    hash: text('hash'),
+  };
 }

@@ -5,14 +5,15 @@ import type { KeyPurpose, KeyRecord } from '../keys/key-record';
 import type { KeyState } from '../keys/key-state';
 import { READABLE_STATES } from '../keys/key-state';
 import type { KeyChange, KeyStore, KeyUpdate } from '../keys/key-store';
+import { nameTitle } from '../keys/key-title';
 import { databaseTimeSql } from './database-time';
 import { DataKeySchema, KEY_EPOCHS_MIGRATION, missingKeyColumns } from './data-key-table';
 import type { DataKeyRow } from './data-key-table';
-import { asStored, isWholeNumber, mutableColumnsOf, recordOf, rowOf } from './data-key-row';
+import { asStored, mutableColumnsOf, recordOf, rowOf } from './data-key-row';
+import { isWholeNumber } from './stored-row';
 import { busyWithTransaction, inOwnTransaction } from './own-transaction';
 import { soleConnection } from './sole-connection';
-import { explainPermission, tableExists } from './table-access';
-import { withConnection } from './with-connection';
+import { tableExists, withOwnTables } from './table-access';
 import { isUniqueViolation } from './transient-conflict';
 
 /** Ids in one statement; well under what SQLite and PostgreSQL take as parameters. */
@@ -112,8 +113,11 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     return this.#withConnection(connection, (runner) => this.#stored.keysOf(name, runner));
   }
 
-  requireInsertable(name: string, heldByCaller?: QueryRunner): void {
-    if (heldByCaller?.isTransactionActive === true) throw notInTransaction(name);
+  requireInsertable(
+    { purpose, name }: Pick<KeyRecord, 'purpose' | 'name'>,
+    heldByCaller?: QueryRunner,
+  ): void {
+    if (heldByCaller?.isTransactionActive === true) throw notInTransaction(purpose, name);
   }
 
   async insertFirst(
@@ -121,7 +125,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     heldByCaller?: QueryRunner,
     confirm: (connection: QueryRunner) => Promise<boolean> = () => Promise.resolve(true),
   ): Promise<boolean> {
-    this.requireInsertable(record.name, heldByCaller);
+    this.requireInsertable(record, heldByCaller);
     if (
       record.purpose === 'index' &&
       (await this.#withConnection(heldByCaller, this.#stored.hasTokens))
@@ -161,9 +165,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
         .set({ useCount: () => `use_count + ${String(uses)}` })
         .where('id = :id', { id })
         .callListeners(false);
-      await update.execute().catch((error: unknown) => {
-        throw explainPermission(error);
-      });
+      await update.execute();
     });
   }
 
@@ -199,7 +201,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     connection: QueryRunner | undefined,
     work: (runner: QueryRunner) => Promise<T>,
   ): Promise<T> {
-    return withConnection(this.#dataSource, connection, work);
+    return withOwnTables(this.#dataSource, connection, work);
   }
 }
 
@@ -240,9 +242,9 @@ function keyTableOutdated(): ConfigurationError {
   );
 }
 
-function notInTransaction(name: string): KeyStateError {
+function notInTransaction(purpose: KeyPurpose, name: string): KeyStateError {
   return new KeyStateError(
-    `There is no data key "${name}" yet, and a key created inside a transaction would vanish with its rollback. ` +
+    `There is no ${nameTitle(purpose, name)} yet, and a key created inside a transaction would vanish with its rollback. ` +
       'It is being created beside it: try again. To have it before the first write, run `field-encryption init` ' +
       'or call fieldEncryption(dataSource).ready().',
     { retryable: true },

@@ -1,6 +1,9 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
 import type { DataSourceOptions } from 'typeorm';
-import { BlindIndex, Encrypted, fieldEncryption, withFieldEncryption } from '../../src';
+import { BlindIndex, Encrypted, fieldEncryption, fileAnchor, withFieldEncryption } from '../../src';
 import type { FieldEncryptionOptions, Finding, FindingCode, KmsProvider } from '../../src';
 import { describePostgresAndSqlite } from '../support/databases';
 import type { DatabaseKind } from '../support/databases';
@@ -162,6 +165,50 @@ describePostgresAndSqlite('The doctor', (kind: DatabaseKind) => {
         'LOGGER_CUSTOM',
       ]),
     );
+  });
+
+  it('says where the anchor cannot be read or written, or is none, and leaves it as it is', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'field-encryption-anchor-'));
+    disposals.push(() => {
+      rmSync(folder, { recursive: true, force: true });
+    });
+    const file = join(folder, 'anchor');
+    const { dataSource } = await open({ anchor: fileAnchor(file) });
+    const text = readFileSync(file, 'utf8');
+    expect(await codes(dataSource)).not.toContain('ANCHOR_UNREADABLE');
+    expect(readFileSync(file, 'utf8')).toBe(text);
+    expect(readdirSync(folder)).toEqual(['anchor']);
+
+    for (const damage of [
+      () => {
+        writeFileSync(file, 'nonsense');
+      },
+      () => {
+        rmSync(file);
+        mkdirSync(file);
+      },
+      () => {
+        rmSync(folder, { recursive: true });
+      },
+    ]) {
+      damage();
+      expect(await codes(dataSource, 'error')).toContain('ANCHOR_UNREADABLE');
+    }
+  });
+
+  it('says no more of an anchor that fails than its code', async () => {
+    const { dataSource } = await open({
+      anchor: {
+        read: () =>
+          Promise.reject(Object.assign(new Error('canary'), { code: 'AccessDeniedException' })),
+        write: () => Promise.resolve(),
+      },
+    });
+    const findings = await examined(dataSource);
+    expect(findings.find(({ code }) => code === 'ANCHOR_UNREADABLE')?.message).toContain(
+      'AccessDeniedException',
+    );
+    expect(JSON.stringify(findings)).not.toContain('canary');
   });
 
   it('reports a KMS that is down, and the keys that do not open without it', async () => {

@@ -2,6 +2,9 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { Encrypted, fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions, KeyTableAnchor } from '../../src';
+import { whatIsDue } from '../../src/doctor/due';
+import { workState } from '../../src/doctor/work-state';
+import { installationOf } from '../../src/typeorm/installation';
 import { describePostgresAndSqlite } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -95,6 +98,39 @@ describePostgresAndSqlite('A first key, where there was one before', (kind) => {
       });
     },
   );
+
+  it.each([
+    ['rows', "DELETE FROM data_keys WHERE purpose = 'data'"],
+    ['table', 'DROP TABLE data_keys'],
+  ])('is asked back by doctor and status, where its %s are gone', async (_what, statement) => {
+    const dataSource = await written();
+    await dataSource.query(statement);
+    const restarted = await start();
+    const findings = await fieldEncryption(restarted).doctor();
+    expect(findings).toContainEqual(
+      expect.objectContaining({
+        code: 'KEY_LOST',
+        level: 'error',
+        remedy: expect.stringMatching(/Restore the data_keys table.*field-encryption keys restore/),
+      }),
+    );
+    expect(findings.map(({ code }) => code)).not.toContain('KEY_MISSING');
+    const due = whatIsDue(await workState(installationOf(restarted), { counted: true }));
+    expect(due.map(({ command }) => command)).toContain('keys restore');
+    expect(due.map(({ command }) => command)).not.toContain('init');
+  });
+
+  it('is missing, and init makes it, where there never was one', async () => {
+    database = await cleanup.create(kind, { synchronize: true });
+    const dataSource = cleanup.add(protect(database, {}, { entities: [Letter] as never }));
+    installationOf(dataSource).preparesAtStart = false;
+    await dataSource.initialize();
+    const findings = await fieldEncryption(dataSource).doctor();
+    expect(findings).toContainEqual(expect.objectContaining({ code: 'KEY_MISSING' }));
+    expect(findings.map(({ code }) => code)).not.toContain('KEY_LOST');
+    const due = whatIsDue(await workState(installationOf(dataSource), { counted: true }));
+    expect(due.map(({ command }) => command)).toEqual(['init']);
+  });
 
   it('is not made in the place of one whose row was renamed', async () => {
     const dataSource = await written({ audit: false });

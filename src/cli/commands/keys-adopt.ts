@@ -5,6 +5,7 @@ import type { CommandResult } from '../output';
 import type { Session } from '../session';
 import { counted } from '../../doctor/counted';
 import { table } from '../table';
+import { dateText } from './keys-list';
 
 /** Options of `keys adopt`. */
 export interface KeysAdoptOptions {
@@ -64,7 +65,7 @@ function keysTable(keys: readonly KeyInfo[]): string {
       state,
       id,
       kms,
-      createdAt.toISOString(),
+      dateText(createdAt),
     ]),
   );
 }

@@ -1,7 +1,7 @@
 import { grouped } from '../../doctor/counted';
 import type { ColumnUse } from '../../keys/key-retirement';
 import { isUnneeded } from '../../keys/key-retirement';
-import { requireTransition } from '../../keys/key-state';
+import { requireTransition } from '../../keys/key-transition';
 import { confirm } from '../confirmation';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
@@ -21,10 +21,12 @@ export async function keysDestroy(
     requireTransition(key, 'destroyed');
     const columns = await fieldEncryption.keys.uses(id);
     const needed = !isUnneeded(columns);
+    const atRestFrom = await installation.keys.operations.atRestFrom(id, graceMs);
     return {
-      document: { dryRun, key, needed, columns },
+      document: { dryRun, key, needed, atRestFrom, columns },
       text: [
         needed ? `Would refuse: rows need ${title}, or may.` : `Would destroy ${title}.`,
+        ...(atRestFrom === null ? [] : [graceText(atRestFrom)]),
         columnsTable(columns),
         'Nothing was changed.',
       ].join('\n'),
@@ -47,6 +49,13 @@ export async function keysDestroy(
       columnsTable(proof.columns),
     ].join('\n'),
   };
+}
+
+function graceText(atRestFrom: Date): string {
+  return (
+    `Refused before ${atRestFrom.toISOString()}, by the clock of the database: until then a process may ` +
+    'still write with it. See --grace.'
+  );
 }
 
 function columnsTable(columns: readonly ColumnUse[]): string {

@@ -10,8 +10,13 @@ export async function keysList(
   { index }: { readonly index: boolean },
 ): Promise<CommandResult> {
   const keys = await (index ? fieldEncryption.keys.indexRoots() : fieldEncryption.keys.list());
-  const none = `No ${index ? 'index roots' : 'data keys'}. Run: field-encryption init`;
+  const none = `No ${index ? 'index roots' : 'data keys'}. See: field-encryption status`;
   return { document: { keys }, text: keys.length === 0 ? none : keysTable(keys) };
+}
+
+/** A row that was edited may have no date. */
+export function dateText(date: Date): string {
+  return Number.isNaN(date.getTime()) ? '(no date)' : date.toISOString();
 }
 
 /** The keys, one a line. */
@@ -26,8 +31,7 @@ export function keysTable(keys: readonly KeyInfo[]): string {
       suite,
       kms,
       grouped(useCount),
-      // A row that was edited may have none.
-      Number.isNaN(createdAt.getTime()) ? '(no date)' : createdAt.toISOString(),
+      dateText(createdAt),
     ]),
   );
 }

@@ -1,4 +1,4 @@
-import { requireTransition } from '../../keys/key-state';
+import { requireTransition } from '../../keys/key-transition';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
 

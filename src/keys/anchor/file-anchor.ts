@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { access, constants, open, readFile, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 
 import { ConfigurationError } from '../../errors';
 import type { KeyTableAnchor } from './key-table-anchor';
@@ -16,6 +17,10 @@ export function fileAnchor(path: string): KeyTableAnchor {
   if (path === '') throw new ConfigurationError('fileAnchor: the path is empty.');
   return {
     read: () => readIfThere(path),
+    check: async () => {
+      await readIfThere(path);
+      await access(dirname(path), constants.W_OK | constants.X_OK);
+    },
     write: async (state) => {
       const scratch = `${path}.${randomBytes(6).toString('hex')}`;
       try {

@@ -18,4 +18,6 @@ export interface KeyTableAnchor {
    * swap throws where it has another by now; the text is then made anew.
    */
   write(state: string, previous: string | undefined): Promise<void>;
+  /** Throws where it could not be read or written now, and changes nothing: for `doctor`. Optional. */
+  check?(): Promise<void>;
 }

@@ -7,7 +7,7 @@ import { databaseCode } from '../../typeorm/transient-conflict';
 import type { WorkTable } from '../work-table';
 import { arrayLiteral } from './array-literal';
 import { binaryArray } from './binary-array';
-import { withConnection } from './connection';
+import { DatabaseError, withConnection } from './connection';
 import type { Lease } from './lease';
 import { LEASE_MS } from './lease';
 import { joinedSql, pageOfJoined } from './joined-page';
@@ -15,7 +15,7 @@ import type { PageChange, PageColumn, StoredPage } from './page';
 import { boundarySql, holderSql, keyOf, pageOf, pageSql } from './page-sql';
 import type { PageDialect, PageStatement, RawRow } from './page-sql';
 import type { PageRequest, RowKey, WantedToken } from './row';
-import { keyToText } from './row';
+import { keyToText, wrongLength } from './row';
 import { EXCEPT_LOCKED, HELD_FOR_A_MOMENT } from './row-locking';
 import type { RowLocking } from './row-locking';
 import type { RunDatabase } from './run-database';
@@ -168,6 +168,20 @@ export class PostgresRunDatabase implements RunDatabase {
   async holderOf(table: WorkTable, token: WantedToken): Promise<RowKey | undefined> {
     const [row] = await this.#run(holderSql(DIALECT, table, token));
     return row === undefined ? undefined : keyOf(table, row);
+  }
+
+  async keyProblem({ keys }: WorkTable, key: RowKey): Promise<Error | undefined> {
+    if (key.length !== keys.length) return wrongLength(keys.length);
+    if (key.some((value) => typeof value !== 'string')) return new TypeError('it is no text');
+    const cast = keys.map((cell, i) => DIALECT.bound(i + 1, cell)).join(', ');
+    try {
+      await this.#query(`SELECT ${cast}`, key);
+      return undefined;
+    } catch (error) {
+      // "Data Exception" (appendix A of the manual).
+      if (error instanceof DatabaseError && error.code?.startsWith('22') === true) return error;
+      throw error;
+    }
   }
 
   reportedKey({ keys }: WorkTable, key: RowKey): readonly unknown[] {

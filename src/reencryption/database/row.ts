@@ -17,10 +17,18 @@ export function keyToText(key: RowKey): string {
   );
 }
 
+/** @throws SyntaxError or TypeError for a text that is no checkpoint */
 export function keyFromText(text: string): RowKey {
-  return JSON.parse(text, (_, value: unknown) =>
+  const key: unknown = JSON.parse(text, (_, value: unknown) =>
     isBytes(value) ? Buffer.from(value.bytes, 'base64') : value,
-  ) as RowKey;
+  );
+  if (Array.isArray(key) && key.every(isKeyValue)) return key;
+  throw new TypeError('it is no primary key');
+}
+
+/** For a checkpoint of another primary key. */
+export function wrongLength(columns: number): TypeError {
+  return new TypeError(`it does not have the ${String(columns)} values of the primary key`);
 }
 
 function isBufferJson(value: unknown): value is { data: number[] } {
@@ -28,7 +36,16 @@ function isBufferJson(value: unknown): value is { data: number[] } {
 }
 
 function isBytes(value: unknown): value is { bytes: string } {
-  return typeof value === 'object' && value !== null && 'bytes' in value;
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'bytes' in value &&
+    typeof value.bytes === 'string'
+  );
+}
+
+function isKeyValue(value: unknown): boolean {
+  return typeof value === 'string' || Number.isFinite(value) || Buffer.isBuffer(value);
 }
 
 /** A token of a unique index that a row cannot have, since another row has it. */

@@ -38,6 +38,8 @@ export interface RunDatabase {
   ): Promise<number | undefined>;
   /** Primary key of a row that holds this token. */
   holderOf(table: WorkTable, token: WantedToken): Promise<RowKey | undefined>;
+  /** What keeps this from being a primary key of the table; `undefined` for one that it may have. */
+  keyProblem(table: WorkTable, key: RowKey): Promise<Error | undefined>;
   /** Primary key as TypeORM would give it. */
   reportedKey(table: WorkTable, key: RowKey): readonly unknown[];
   /** Milliseconds that the slowest replica is behind; 0 where there is none. */

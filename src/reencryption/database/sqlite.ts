@@ -11,7 +11,7 @@ import type { PageChange, StoredPage } from './page';
 import { boundarySql, holderSql, keyOf, pageOf, pageSql } from './page-sql';
 import type { PageDialect, PageStatement, RawRow } from './page-sql';
 import type { PageRequest, RowKey, WantedToken } from './row';
-import { keyToText } from './row';
+import { keyToText, wrongLength } from './row';
 import type { RunDatabase } from './run-database';
 import { sqliteHandle } from './sqlite-handle';
 import type { PageStatements, SqliteConnection, SqliteHandle } from './sqlite-handle';
@@ -110,6 +110,12 @@ export class SqliteRunDatabase implements RunDatabase {
     return row === undefined ? undefined : keyOf(table, row);
   }
 
+  keyProblem({ keys }: WorkTable, key: RowKey): Promise<Error | undefined> {
+    if (key.length !== keys.length) return Promise.resolve(wrongLength(keys.length));
+    const odd = keys.find((cell, i) => !mayHold(cell, key[i]));
+    return Promise.resolve(odd && new TypeError(`${odd.name} (${odd.type}) cannot hold it`));
+  }
+
   reportedKey({ keys }: WorkTable, key: RowKey): readonly unknown[] {
     return key.map((value, i) => {
       const number = Number(value);
@@ -186,6 +192,21 @@ function pageStatements(
 
 function fencing({ runId, pass, seq, fence }: Lease): readonly unknown[] {
   return [runId, pass, seq, fence];
+}
+
+/**
+ * Whether a value can be in a column of the primary key. Of another type, it would come after all that
+ * can: SQLite orders numbers before text before bytes.
+ */
+function mayHold(cell: WorkCell, value: unknown): boolean {
+  if (isInteger(cell)) return typeof value === 'string' && isInt64(value);
+  if (/char|clob|text/i.test(cell.type)) return typeof value === 'string';
+  if (/real|floa|doub/i.test(cell.type)) return typeof value === 'number';
+  return cell.type === '' || /blob/i.test(cell.type) || !Buffer.isBuffer(value);
+}
+
+function isInt64(text: string): boolean {
+  return /^-?\d{1,19}$/.test(text) && BigInt.asIntN(64, BigInt(text)) === BigInt(text);
 }
 
 /** The rule of affinity (section 3.1 of SQLite's "Datatypes"). */

@@ -1,8 +1,8 @@
 import type PgBoss from 'pg-boss';
 import type { DataSource } from 'typeorm';
-import { ConfigurationError } from '../../errors';
+import { ConfigurationError, FieldEncryptionError } from '../../errors';
 import { loadPeer } from '../../kms/remote/optional-peer';
-import { withConnection } from '../database/connection';
+import { DatabaseError, withConnection } from '../database/connection';
 import { interrupted } from '../in-run';
 import type { RunJob } from './run-job';
 
@@ -28,7 +28,7 @@ export interface NewJob {
 export interface TakenJob extends Omit<NewJob, 'data'> {
   readonly id: string;
   /** What somebody wrote into the queue; not checked yet. */
-  readonly data: object;
+  readonly data: object | null;
 }
 
 /** The jobs of runs in the user's own PostgreSQL. */
@@ -42,7 +42,8 @@ export class JobQueue {
   /**
    * Opens the queue, which is created where it is missing, runs `work`, and closes it.
    *
-   * @throws {@link ConfigurationError} without PostgreSQL or without the package `pg-boss`
+   * @throws {@link ConfigurationError} without PostgreSQL or without the package `pg-boss`, and for a queue
+   * that cannot be opened
    * @throws {@link RunInterruptedError} when the database fails
    */
   static async with<T>(dataSource: DataSource, work: (queue: JobQueue) => Promise<T>): Promise<T> {
@@ -57,8 +58,7 @@ export class JobQueue {
     // Of the upkeep. A database that is away is noticed by the next statement of the work itself.
     boss.on('error', () => undefined);
     try {
-      await boss.start();
-      await boss.createQueue(QUEUE);
+      await open(boss);
       return await work(new JobQueue(boss));
     } catch (error) {
       throw interrupted(error);
@@ -83,7 +83,7 @@ export class JobQueue {
 
   /** Takes the next job; `undefined` when there is none to be had now. */
   async take(): Promise<TakenJob | undefined> {
-    const [job] = await this.#boss.fetch<object>(QUEUE, {
+    const [job] = await this.#boss.fetch<object | null>(QUEUE, {
       batchSize: 1,
       includeMetadata: true,
     });
@@ -99,6 +99,21 @@ export class JobQueue {
   /** Back into the queue, for later. */
   async fail({ id }: TakenJob, reason: object): Promise<void> {
     await this.#boss.fail(QUEUE, id, reason);
+  }
+}
+
+/** @throws {@link ConfigurationError} for tables that are not as this version of the package makes them */
+async function open(boss: PgBoss): Promise<void> {
+  try {
+    await boss.start();
+    await boss.createQueue(QUEUE);
+  } catch (cause) {
+    if (cause instanceof DatabaseError || cause instanceof FieldEncryptionError) throw cause;
+    throw new ConfigurationError(
+      `The queue in the schema ${SCHEMA} cannot be opened; see the cause. Another version of pg-boss made it, ` +
+        `or somebody changed it. DROP SCHEMA ${SCHEMA} CASCADE lets it be made anew, and the runs be enqueued again.`,
+      { cause },
+    );
   }
 }
 

@@ -36,8 +36,8 @@ class JobRules {
 }
 
 /** @throws {@link RunPlanError} for what no run of this version has put there */
-export function parseJob(data: object): RunJob {
-  const problem = optionProblems(JobRules, data);
+export function parseJob(data: object | null): RunJob {
+  const problem = optionProblems(JobRules, data ?? {});
   if (problem === undefined) return data as RunJob;
   throw new RunPlanError(
     `A job of the queue has ${problem}. Another version of this package made it, or somebody else did: ` +

@@ -165,7 +165,7 @@ describe('FieldCipher.decrypt', () => {
     const error = thrownBy(() => cipher.decrypt(value));
     expect(error).toBeInstanceOf(PlaintextFoundError);
     expect(error).toMatchObject({ code: 'ERR_PLAINTEXT_FOUND', property: 'secret' });
-    expect(error.message).toContain('write them again');
+    expect(error.message).toContain('field-encryption data encrypt');
     expect(inspect(error)).not.toContain('CANARY');
   });
 

@@ -1,5 +1,6 @@
 import { KeyStateError } from '../../../src/errors';
-import { isReadable, KEY_STATES, requireTransition } from '../../../src/keys/key-state';
+import { isReadable, KEY_STATES } from '../../../src/keys/key-state';
+import { requireTransition } from '../../../src/keys/key-transition';
 import type { KeyState } from '../../../src/keys/key-state';
 
 const STATES = Object.keys(KEY_STATES) as KeyState[];
@@ -20,19 +21,18 @@ const LEGAL = new Set([
   'compromised>destroyed',
 ]);
 const PAIRS = STATES.flatMap((from) => STATES.map((to): [KeyState, KeyState] => [from, to]));
+const KEY = { id: '00112233445566aa', name: 'default', purpose: 'data', version: 3 } as const;
 
 describe('requireTransition', () => {
   it.each(PAIRS)('knows whether %s may become %s', (state, to) => {
-    const transition = () =>
-      requireTransition({ id: '00112233445566aa', name: 'default', version: 3, state }, to);
+    const transition = () => requireTransition({ ...KEY, state }, to);
     if (LEGAL.has(`${state}>${to}`)) expect(transition).not.toThrow();
     else expect(transition).toThrow(KeyStateError);
   });
 
   it('refuses a state that this version does not know', () => {
     const state = 'constructor' as KeyState;
-    const record = { id: '00112233445566aa', name: 'default', version: 3, state };
-    expect(() => requireTransition(record, 'destroyed')).toThrow(KeyStateError);
+    expect(() => requireTransition({ ...KEY, state }, 'destroyed')).toThrow(KeyStateError);
     expect(isReadable(state)).toBe(false);
   });
 });
