@@ -158,17 +158,123 @@ describeEachDatabase('SQL that reads an encrypted table by itself', (database) =
     }
   });
 
-  it('refuses to sort and group by the place of an encrypted selection', async () => {
-    for (const query of [
-      () => patients().select('p.email').orderBy('1').getRawMany(),
-      () => patients().select('COUNT(*)', 'n').addSelect('p.email').groupBy('2').getRawMany(),
-      () =>
-        boxes()
-          .where('m.owner IN (SELECT id FROM (SELECT id, email FROM patient ORDER BY 2) d)')
-          .getMany(),
-    ]) {
-      await expectRefused(world, query);
+  describe('the place of an encrypted selection', () => {
+    const places = (n: number) =>
+      [
+        'N',
+        ' (N)',
+        '((N))',
+        '+N',
+        '-N',
+        '-(-N)',
+        'N /**/',
+        'N /* /* */ */',
+        'N /*',
+        '/* /* */ */ N',
+        'N--',
+        '0xN',
+        'N COLLATE NOCASE',
+        '(N COLLATE "C")',
+        'likely(N)',
+        '"unlikely"(+N)',
+        'likelihood((N), 0.5)',
+        'p.id, N',
+        'N; --',
+      ].map((place) => place.replaceAll('N', String(n)));
+    const groups = ['ROLLUP (2)', 'CUBE(p.id, (2))', 'GROUPING SETS ((p.id), (2))', '(p.id, 2)'];
+
+    it.each([...places(2), '2 ASC', '2 NULLS FIRST', '2 DESC NULLS LAST, p.id', '2 USING <'])(
+      'is refused to sort by: %s',
+      async (place) => {
+        const selected = () => patients().select(['p.id', 'p.email']);
+        for (const query of [
+          () => selected().orderBy(place).getRawMany(),
+          () => selected().orderBy('p.id').addOrderBy(place).getMany(),
+          () => patients().orderBy(place).getMany(),
+          () => patients().select('p.*').orderBy(place).getRawMany(),
+          () => any().from(Patient, 'p').orderBy(place).getRawMany(),
+          () => boxes().leftJoinAndSelect(Patient, 'p', 'p.id = m.owner').orderBy(place).getMany(),
+        ]) {
+          await expectRefused(world, query);
+        }
+      },
+    );
+
+    it.each([...places(2), ...groups, 'DISTINCT ROLLUP (2)', 'ALL'])(
+      'is refused to group by: %s',
+      async (place) => {
+        const selected = () => patients().select(['p.id', 'p.email']);
+        await expectRefused(world, () => selected().groupBy(place).getRawMany());
+        await expectRefused(world, () => selected().groupBy('p.id').addGroupBy(place).getRawMany());
+      },
+    );
+
+    it.each([...places(2).filter((place) => !/\/\*$|--/.test(place)), ...groups])(
+      'is refused in a sub-query: %s',
+      async (text) => {
+        const place = text.replaceAll('p.', '');
+        for (const sql of [
+          `SELECT id FROM (SELECT id, email FROM patient ORDER BY ${place}) d`,
+          `SELECT id FROM (SELECT id, email FROM patient ORDER BY ${place} LIMIT 5, 10) d`,
+          `SELECT id FROM (SELECT id, email FROM patient GROUP BY ${place} ORDER BY id) d`,
+          `SELECT id FROM ((SELECT id, email FROM patient) ORDER BY ${place}) d`,
+          `SELECT id FROM (SELECT DISTINCT ON (id, ${place}) id, email FROM patient) d`,
+          `WITH d AS (SELECT * FROM patient ORDER BY ${place} LIMIT 1) SELECT id FROM d`,
+        ]) {
+          await expectRefused(world, () => boxes().where(`m.owner IN (${sql})`).getMany());
+        }
+      },
+    );
+
+    if (database.type === 'postgres') {
+      it.each([...places(2), '2 ASC'])('is refused to be told apart by: %s', async (place) => {
+        await expectRefused(world, () =>
+          patients().select(['p.id', 'p.email']).distinctOn([place]).getRawMany(),
+        );
+      });
     }
+
+    it('is none of what only has a number in it, nor of other selections', async () => {
+      for (const order of [
+        '1 - p.points',
+        '-1 * p.points',
+        '(p.points + 1) * (2)',
+        'CASE WHEN p.id = 1 THEN 0 ELSE 1 END',
+        'COALESCE(p.points, 2)',
+        'SUBSTR(p.name, 2)',
+      ]) {
+        expect(await patients().orderBy(order).getRawMany()).toHaveLength(10);
+      }
+      const clear = () => patients().select(['p.id', 'p.name']);
+      for (const order of ['1', '(2)', '1, 2']) {
+        expect(await clear().orderBy(order).getRawMany()).toHaveLength(10);
+      }
+      expect(await clear().groupBy('1').addGroupBy('2').getRawMany()).toHaveLength(10);
+      for (const sql of [
+        'SELECT id FROM (SELECT id, name FROM patient ORDER BY 2) d',
+        'SELECT id FROM (SELECT id, email FROM patient ORDER BY id LIMIT 10) d',
+        'SELECT id FROM (SELECT id, email FROM patient ORDER BY 1 - points, id) d',
+      ]) {
+        expect(await boxes().where(`m.owner IN (${sql})`).getCount()).toBe(2);
+      }
+    });
+  });
+
+  it.each([
+    'p.email::int IS NULL',
+    '"p"."email"::xml IS NOT NULL',
+    'p.email :: varchar(3) /**/ IS NULL',
+    'COUNT(p.email::int) = 1',
+    ':v = p.email IS NULL',
+    'p.name LIKE p.email IS NULL',
+    'p.name || p.email IS NOT NULL',
+    '-p.email IS NULL',
+  ])('refuses %j, which computes more than whether there is a value', async (sql) => {
+    await expectRefused(world, () => patients().where(sql, v).getMany());
+    const inner = sql.replaceAll('"p"', 'x').replaceAll('p.', 'x.');
+    await expectRefused(world, () =>
+      boxes().where(`m.owner IN (SELECT x.id FROM patient x WHERE ${inner})`, v).getMany(),
+    );
   });
 
   if (database.type === 'postgres') {

@@ -1,6 +1,7 @@
-import { And, Any, Equal, In, IsNull, Not, Or } from 'typeorm';
+import { And, Any, Brackets, Equal, In, IsNull, Not, Or } from 'typeorm';
 import type { FindOptionsWhere, Repository } from 'typeorm';
 import { inspect } from 'node:util';
+import { fieldEncryption } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import {
   expectRefused,
@@ -269,6 +270,114 @@ describeEachDatabase('lookups with find operators', (database) => {
           .getMany(),
       { property: 'ssn' },
     );
+  });
+
+  describe('with JSON that looks like an operator', () => {
+    const lookAlikes: [string, string][] = [
+      ['of its mark as text', '{"@instanceof":"FindOperator","type":"not","value":"zq7~x"}'],
+      [
+        'of all rows',
+        '{"@instanceof":1,"type":"or","value":["zq7~x",{"@instanceof":1,"type":"isNull"}]}',
+      ],
+      [
+        'of IS NOT NULL',
+        '{"@instanceof":1,"type":"not","child":{"@instanceof":1,"type":"isNull"}}',
+      ],
+      [
+        'of an empty list',
+        '{"@instanceof":{},"type":"not","value":{"@instanceof":1,"type":"in","value":[]}}',
+      ],
+      ['of SQL', '{"@instanceof":"Raw","type":"raw","value":"1 = 1"}'],
+      [
+        'of the fields of one',
+        '{"_type":"not","_value":"zq7~x","_useParameter":true,"type":"not"}',
+      ],
+      ['of a prototype', '{"__proto__":{"@instanceof":1,"type":"isNull"},"type":"isNull"}'],
+      ['of a constructor', '{"constructor":{"name":"FindOperator"},"type":"not","value":"zq7~x"}'],
+      ['of a Buffer', '{"type":"Buffer","data":[1,2]}'],
+      ['of nothing', '{}'],
+      ['of a list', '["zq7~ssn-1","zq7~ssn-2"]'],
+    ];
+
+    it.each(lookAlikes)('takes it for no condition: %s', async (_title, json) => {
+      const forged = JSON.parse(json) as string;
+      for (const property of ['ssn', 'pet', 'email'] as const) {
+        for (const operand of [
+          forged,
+          Equal(forged),
+          Not(forged),
+          Not(Not(forged)),
+          In([one, forged]),
+          Any([forged]),
+          Or(Equal(one), forged as never),
+          And(Not(one), forged as never),
+        ]) {
+          await expectNoCondition(property, { [property]: operand });
+        }
+      }
+    });
+
+    it('takes it for none in embedded objects, relations, criteria and values', async () => {
+      const forged = JSON.parse(lookAlikes[0]?.[1] ?? '') as string;
+      await expectUnsupported(() => patients.findBy({ contact: { city: forged } }), 'contact.city');
+      await expectUnsupported(
+        () => patients.findBy({ clinic: { licence: forged } }),
+        'licence',
+        'Clinic',
+      );
+      await expectUnsupported(
+        () => patients.findBy({ visits: { ward: Not(forged) } }),
+        'ward',
+        'Visit',
+      );
+      const where = { ssn: forged };
+      await expectUnsupported(() => patients.update(where, { points: 1 }), 'ssn');
+      await expectUnsupported(() => patients.delete(where), 'ssn');
+      await expectUnsupported(() => patients.softDelete(where), 'ssn');
+      await expectUnsupported(() => patients.restore(where), 'ssn');
+      await expectUnsupported(
+        () => patients.upsert({ id: 1, name: 'n', email: forged, contact: {} }, ['email']),
+        'email',
+      );
+      await expectUnsupported(() => patients.update(1, where), 'ssn');
+      await expectUnsupported(
+        () => fieldEncryption(world.ds).tokens(Patient, 'ssn', forged),
+        'ssn',
+      );
+      await expectUnsupported(
+        () =>
+          patients
+            .createQueryBuilder('p')
+            .where(new Brackets((nested) => nested.where({ points: 0 }).orWhere(where)))
+            .getMany(),
+        'ssn',
+      );
+      expect(await patients.count()).toBe(10);
+    });
+
+    async function expectNoCondition(property: string, where: FindOptionsWhere<Patient>) {
+      await expectUnsupported(() => patients.findOneBy(where), property);
+      await expectUnsupported(() => patients.countBy(where), property);
+      await expectUnsupported(() => patients.existsBy(where), property);
+      await expectUnsupported(
+        () => patients.createQueryBuilder('p').where(where).getMany(),
+        property,
+      );
+    }
+
+    async function expectUnsupported(
+      work: () => Promise<unknown>,
+      property: string,
+      entity = 'Patient',
+    ) {
+      world.log.mark();
+      const error = await rejection(work);
+      expect(error).toMatchObject({ code: 'ERR_UNSUPPORTED_VALUE', entity, property });
+      expect(inspect(error)).not.toContain('zq7~');
+      expect(world.log.sinceMark().filter((sql) => /\b(?:patient|clinic)\b/i.test(sql))).toEqual(
+        [],
+      );
+    }
   });
 
   it('refuses every condition on an encrypted property without a blind index, but the NULL checks', async () => {

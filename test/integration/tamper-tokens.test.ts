@@ -26,6 +26,7 @@ const ATTACKER = 'attacker@canary.example';
 class Bank {
   @PrimaryColumn() id!: number;
   @Encrypted() @BlindIndex() code!: string;
+  @Encrypted({ nullable: true }) @BlindIndex({ unique: true }) number!: string | null;
 }
 
 class Address {
@@ -61,8 +62,8 @@ describePostgresAndSqlite('A lookup by a token that was exchanged', (kind) => {
     await ds.query('DELETE FROM account');
     await ds.query('DELETE FROM bank');
     await ds.getRepository(Bank).insert([
-      { id: 1, code: 'bank-1' },
-      { id: 2, code: 'bank-2' },
+      { id: 1, code: 'bank-1', number: 'n-1' },
+      { id: 2, code: 'bank-2', number: 'n-2' },
     ]);
     await accounts.insert([
       {
@@ -90,6 +91,7 @@ describePostgresAndSqlite('A lookup by a token that was exchanged', (kind) => {
     const rows = await ds.query<{ id: number; token: string }[]>(
       `SELECT id, ${name} AS token FROM ${table} WHERE id < 3 ORDER BY id`,
     );
+    await ds.query(`UPDATE ${table} SET ${name} = NULL WHERE id < 3`);
     for (const [i, { id }] of rows.entries()) {
       const token = rows[1 - i]?.token ?? '';
       await ds.query(`UPDATE ${table} SET ${name} = '${token}' WHERE id = ${String(id)}`);
@@ -186,6 +188,20 @@ describePostgresAndSqlite('A lookup by a token that was exchanged', (kind) => {
     ]);
     await exchange('code_bidx', 'bank');
     expect(ids(await accounts.findBy({ bank: { code: 'bank-1' } }))).toEqual([2]);
+    const found = await accounts.find({
+      where: { bank: { code: 'bank-1' } },
+      relations: { bank: true },
+      relationLoadStrategy: 'query',
+    });
+    expect(found).toMatchObject([{ id: 2, bank: { id: 2, code: 'bank-2' } }]);
+  });
+
+  it('has an upsert overwrite the row that has the token', async () => {
+    await ds.query('DELETE FROM account');
+    await exchange('number_bidx', 'bank');
+    await ds.getRepository(Bank).upsert({ id: 3, number: 'n-1', code: 'new' }, ['number']);
+    const banks = await ds.getRepository(Bank).find({ order: { id: 'ASC' } });
+    expect(banks.map(({ code }) => code)).toEqual(['bank-1', 'new']);
   });
 
   it('is found by verify and mended by reindex', async () => {

@@ -1,5 +1,6 @@
 import { And, Any, Equal, In, Not, Or, Raw } from 'typeorm';
 import type { FindOperator } from 'typeorm';
+import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 import { UnsupportedQueryError } from '../../errors';
 import type { EncryptedColumn, IndexedColumn } from '../encrypted-column';
 import { describeColumn } from '../encrypted-column';
@@ -165,13 +166,9 @@ function isNullCheck(value: unknown): boolean {
   return value.type === 'not' && isNullCheck(value.child);
 }
 
+/** By TypeORM's own mark, a symbol: JSON of a request may look like an operator, but cannot hold one. */
 function isOperator(value: unknown): value is FindOperator<unknown> {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    (value as { '@instanceof'?: symbol })['@instanceof'] !== undefined &&
-    'type' in value
-  );
+  return InstanceChecker.isFindOperator(value);
 }
 
 function asOperator(value: unknown): FindOperator<unknown> {

@@ -15,18 +15,29 @@ export function isCleartextParameter(name: string): boolean {
 /** How a lookup lists what it compares a column with that may hold cleartext rows; see `predicate.ts`. */
 const CLEARTEXT_LIST = new RegExp(String.raw`^:\.\.\.encrypted_${CLEARTEXT}_\d+$`);
 
+/** Words that take what follows for an operand. */
+const BEFORE_OPERAND = ['is', 'like', 'ilike', 'glob', 'match', 'regexp', 'between', 'from', 'to'];
+
 /** Whether the name of an encrypted column is one of the few that ciphertext can stand for. */
 export function isHarmless(
   nodes: readonly SqlNode[],
   at: number,
   { readsPlaintext }: EncryptedColumn,
 ): boolean {
+  const node = nodes[at];
+  if (node?.kind === 'name' && node.isCast === true) return false;
   const [first, second, third] = nodes.slice(at + 1, at + 4);
   if (isKeyword(first, 'in')) return readsPlaintext && isCleartextList(second);
   if (isKeyword(first, 'is') && isKeyword(isKeyword(second, 'not') ? third : second, 'null')) {
-    return true;
+    return !isCompared(nodes[at - 1]);
   }
   return isUnchangedTest(nodes, at) || isUnchangedTest(nodes, at - 4);
+}
+
+/** Whether a name is an operand of what stands before it, which binds closer than IS NULL does. */
+function isCompared(before: SqlNode | undefined): boolean {
+  if (before?.kind === 'symbol') return before.text !== ',';
+  return isKeyword(before, ...BEFORE_OPERAND);
 }
 
 /** How TypeORM leaves rows alone that an upsert would not change: ciphertexts always do. */

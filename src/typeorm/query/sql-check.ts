@@ -4,6 +4,7 @@ import { calledUse, isHarmless, rawUse } from './raw-use';
 import {
   announcesSource,
   branchesOf,
+  hasPosition,
   isAlias,
   isQuery,
   itemsOf,
@@ -132,7 +133,7 @@ export class SqlCheck {
     const called = this.#tables.rowsAreValues ? scope.calledRow(node.parts) : undefined;
     const column = named ?? called;
     if (column === undefined || isHarmless(nodes, at, column)) return;
-    if (nodes.length === 1 && isKeyword(within, 'count')) return;
+    if (nodes.length === 1 && node.isCast !== true && isKeyword(within, 'count')) return;
     const hiddenBy = named === undefined ? node.parts.join('.') : undefined;
     this.#onUse(column, this.#clause, hiddenBy);
   }
@@ -169,6 +170,7 @@ export class SqlCheck {
     const scope = new Scope(outer ?? new Scope());
     scope.nameOutputs(outputs);
     this.expression(others, scope);
+    if (sortsByPosition(others)) this.#refuseAll([outputs], this.#clause);
     return outputs;
   }
 
@@ -259,10 +261,9 @@ export class SqlCheck {
     const isDistinct = isKeyword(items[0], 'distinct');
     if (isDistinct || isKeyword(items[0], 'all')) items = items.slice(1);
     const isDistinctOn = isDistinct && isKeyword(items[0], 'on');
-    if (isDistinctOn) {
-      this.expression(items.slice(1, 2), scope);
-      items = items.slice(2);
-    }
+    const on = isDistinctOn ? items.slice(1, 2) : [];
+    this.expression(on, scope);
+    if (isDistinctOn) items = items.slice(2);
     const encrypted = new Map<string, EncryptedColumn>();
     const plain = new Set<string>();
     const starred = new Set<string>();
@@ -270,7 +271,9 @@ export class SqlCheck {
       this.#selection(item, scope, { encrypted, plain, starred });
     }
     if (isDistinct && !isDistinctOn) this.#refuseIndistinct(encrypted, plain);
-    return { encrypted, plain: new Set([...plain, ...starred]) };
+    const outputs = { encrypted, plain: new Set([...plain, ...starred]) };
+    if (hasPosition(on)) this.#refuseAll([outputs], this.#clause);
+    return outputs;
   }
 
   #selection(item: readonly SqlNode[], scope: Scope, { encrypted, plain, starred }: Outputs): void {

@@ -20,6 +20,19 @@ const SET_OPERATORS = ['union', 'except', 'intersect'];
 /** What may follow a source and is no alias of it. */
 const NO_ALIAS = [...JOINS, ...AFTER_FROM, 'on', 'using', 'tablesample', 'group', 'order', 'set'];
 
+/** What may stand before the place of a selection, and SQLite's functions that mean what they are given. */
+const BEFORE_POSITION = [
+  'all',
+  'distinct',
+  'rollup',
+  'cube',
+  'grouping',
+  'sets',
+  'likely',
+  'unlikely',
+  'likelihood',
+];
+
 /** The parts of a query that set operators put together. */
 export function branchesOf(nodes: readonly SqlNode[]): (readonly SqlNode[])[] {
   return split(nodes, (node) => isKeyword(node, ...SET_OPERATORS));
@@ -79,17 +92,34 @@ function beginsAfterFrom(nodes: readonly SqlNode[], node: SqlNode, at: number): 
   return isKeyword(node, ...AFTER_FROM);
 }
 
-/** ORDER BY 2 or GROUP BY 2, which mean the second of what is selected. */
+/** Whether an ORDER BY or GROUP BY of a query has the place of a selection in it. */
 export function sortsByPosition(nodes: readonly SqlNode[]): boolean {
-  let isList = false;
-  for (const [at, node] of nodes.entries()) {
-    if (isKeyword(node, 'by')) isList = true;
-    else if (isKeyword(node, ...AFTER_FROM)) isList = false;
-    const before = nodes[at - 1];
-    if (!isList || node.kind !== 'value' || !/^\d/.test(node.text)) continue;
-    if (isKeyword(before, 'by') || isSymbol(before, ',')) return true;
-  }
-  return false;
+  return nodes.some((node, at) => isKeyword(node, 'by') && hasPosition(nodes.slice(at + 1)));
+}
+
+/** Whether a list to sort or group by has the place of a selection in it: `2`, `-(-2)`, ROLLUP (2). */
+export function hasPosition(list: readonly SqlNode[]): boolean {
+  const end = list.findIndex((node) => isKeyword(node, ...AFTER_FROM));
+  return itemsOf(end < 0 ? list : list.slice(0, end)).some(isPosition);
+}
+
+/** Doubt counts as one: a comment whose end is not known, and words behind a number. */
+function isPosition(item: readonly SqlNode[]): boolean {
+  if (item.some((node, at) => isSymbol(node, '/') && isSymbol(item[at + 1], '*'))) return true;
+  const start = item.findIndex((node) => !standsBeforePosition(node));
+  const [place, next] = start < 0 ? [] : item.slice(start);
+  if (place === undefined) return isKeyword(item[0], 'all');
+  if (next !== undefined && next.kind !== 'name' && !isSymbol(next, ';')) return false;
+  return place.kind === 'group' ? hasPosition(place.nodes) : isNumber(place);
+}
+
+function standsBeforePosition(node: SqlNode): boolean {
+  if (node.kind === 'name') return BEFORE_POSITION.includes(node.parts.join('.'));
+  return isSymbol(node, '+') || isSymbol(node, '-');
+}
+
+function isNumber(node: SqlNode): boolean {
+  return node.kind === 'value' && /^\d/.test(node.text);
 }
 
 function split(

@@ -4,6 +4,8 @@ export interface NameNode {
   readonly parts: readonly string[];
   /** Whether one of the parts is quoted, so that it is no keyword. */
   readonly isQuoted: boolean;
+  /** Whether `::` and a type follow, which are no nodes. */
+  readonly isCast?: boolean;
 }
 
 /** `*` or `p.*` in a list of selections, or in COUNT(*). */
@@ -172,6 +174,9 @@ class SqlScanner {
 
   #cast(): boolean {
     if (this.#take(CAST) === undefined) return false;
+    const last = this.#nodes.pop();
+    if (last !== undefined)
+      this.#nodes.push(last.kind === 'name' ? { ...last, isCast: true } : last);
     while (
       (this.#take(BLANKS) ?? this.#take(TYPE_REST)) !== undefined ||
       this.#comment('--', '\n') ||

@@ -5,8 +5,10 @@ import { Tables } from './entity-tables';
 import type { EntityTable } from './entity-tables';
 import { assertNamesSeen, mentionsRow } from './hidden-names';
 import { rawFragments, RETURNING } from './raw-fragments';
+import type { Fragment } from './raw-fragments';
 import { rawUse } from './raw-use';
 import { SqlCheck } from './sql-check';
+import { hasPosition } from './sql-clauses';
 import { asName, isKeyword, sqlNodes } from './sql-nodes';
 import type { SqlNode } from './sql-nodes';
 import { Scope, UNKNOWN, WRITTEN_ROWS } from './sql-sources';
@@ -14,8 +16,10 @@ import type { Source } from './sql-sources';
 
 /** In SQL that may read from a table of its own. */
 const READS = /\b(?:select|table)\b/i;
-/** The place of a selection, in ORDER BY and GROUP BY. */
-const POSITION = /^\s*\d+\s*$/;
+/** Clauses that may mean what is selected by its place. */
+const SORTING = ['ORDER BY', 'GROUP BY', 'DISTINCT ON'];
+/** In what may be such a place. */
+const IN_POSITION = /\d|\ball\b/i;
 
 /**
  * Refuses hand-written SQL that uses an encrypted property as if its column held values: the database
@@ -39,7 +43,7 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
   let writes: Scope | undefined;
   for (const { sql, clause } of fragments) {
     assertNamesSeen({ sql, clause }, installation, entities[0]);
-    if (POSITION.test(sql)) assertNoneSelected(expressions, installation, clause);
+    if (isPosition({ sql, clause })) assertNoneSelected(expressions, installation, clause);
     // Nearly all fragments concern no encrypted column, and need not be taken apart to know it.
     const isConcerned =
       mentions(sql, names) ||
@@ -164,19 +168,29 @@ function assertNotCopied(expressions: Expressions, installation: Installation): 
   assertNoneEncrypted(check.statement(sqlNodes(sql)), clause);
 }
 
+function isPosition({ sql, clause }: Fragment): boolean {
+  return SORTING.includes(clause) && IN_POSITION.test(sql) && hasPosition(sqlNodes(sql));
+}
+
 function assertNoneSelected(
   { aliases, selects }: Expressions,
   { encryptedEntity }: Installation,
   clause: string,
 ): void {
+  // TypeORM selects everything where nothing is named.
+  const isAll = selects.length === 0 || selects.some(({ selection }) => hasStar(selection));
   for (const alias of aliases) {
     if (!alias.hasMetadata) continue;
     for (const encrypted of encryptedEntity(alias.metadata)?.columns ?? []) {
       const names = [alias.name, `${alias.name}.${encrypted.column.propertyPath}`];
-      if (selects.some(({ selection }) => names.includes(selection)))
+      if (isAll || selects.some(({ selection }) => names.includes(selection)))
         throw rawUse(encrypted, clause);
     }
   }
+}
+
+function hasStar(selection: string): boolean {
+  return selection.includes('*') && sqlNodes(selection).some(({ kind }) => kind === 'star');
 }
 
 function assertNoneEncrypted({ encrypted }: Source, clause: string): void {
