@@ -7,6 +7,7 @@ import { createAead, isCipherSuite } from '../crypto/aead';
 import { hkdfSha256 } from '../crypto/hkdf';
 import { hmacKey } from '../crypto/hmac';
 import { LABELS } from '../crypto/labels';
+import { nativeDataKey } from '../crypto/native-data-key';
 import { wipe } from '../crypto/wipe';
 import { lengthPrefixed } from '../encoding/length-prefixed';
 import { KeyNotFoundError, UnsupportedCipherSuiteError } from '../errors';
@@ -110,6 +111,7 @@ function dataKey(
   bytes: Uint8Array,
   { uses, nonces }: DataKeyUse,
 ): DataKey {
+  const header = keyHeader(id);
   const key = Object.freeze({
     id,
     name,
@@ -117,8 +119,9 @@ function dataKey(
     suite,
     isAuthenticated,
     prefix: keyPrefix(id),
-    header: keyHeader(id),
+    header,
     aead: createAead(suite, bytes, nonces),
+    native: nativeDataKey(suite, bytes, header, nonces),
     uses,
   });
   secrets.set(key, createSecretKey(bytes));
