@@ -5,6 +5,12 @@ import type { NonceMode } from './nonces';
 import { hedgingKey } from './nonces';
 import { wipe } from './wipe';
 
+/** How nonces come about where nothing is said of it: hedged where that costs little, in the add-on. */
+export function defaultNonces(suite: CipherSuite): NonceMode {
+  const isNative = suite === 'xaes-256-gcm' && backendChoice().native !== undefined;
+  return isNative ? 'hedged' : 'random';
+}
+
 /**
  * The data key in the add-on, where that is the backend and has the suite. Copies the bytes, which the
  * caller wipes.

@@ -7,7 +7,7 @@ import { createAead, isCipherSuite } from '../crypto/aead';
 import { hkdfSha256 } from '../crypto/hkdf';
 import { hmacKey } from '../crypto/hmac';
 import { LABELS } from '../crypto/labels';
-import { nativeDataKey } from '../crypto/native-data-key';
+import { defaultNonces, nativeDataKey } from '../crypto/native-data-key';
 import { wipe } from '../crypto/wipe';
 import { lengthPrefixed } from '../encoding/length-prefixed';
 import { KeyNotFoundError, UnsupportedCipherSuiteError } from '../errors';
@@ -51,7 +51,8 @@ export function requireKnownSuite(record: Pick<KeyRecord, 'id' | 'purpose' | 'su
 /** How a data key is used in this process. */
 export interface DataKeyUse {
   readonly uses: UseCounter;
-  readonly nonces: NonceMode;
+  /** Defaults to {@link defaultNonces}. */
+  readonly nonces: NonceMode | undefined;
 }
 
 /** Copies 32 key bytes to where they are used. The caller wipes them. */
@@ -109,7 +110,7 @@ export function receivedKey(
 function dataKey(
   { id, name, version, suite, isAuthenticated }: DataKeyIdentity,
   bytes: Uint8Array,
-  { uses, nonces }: DataKeyUse,
+  { uses, nonces = defaultNonces(suite) }: DataKeyUse,
 ): DataKey {
   const header = keyHeader(id);
   const key = Object.freeze({
