@@ -35,7 +35,8 @@ function requireHeaders(nodedir) {
   if (nodedir === undefined) fail('npm_config_nodedir names no folder with headers');
   const header = readFileSync(join(nodedir, 'include/node/node_version.h'), 'utf8');
   const major = Number(/NODE_MAJOR_VERSION (\d+)/.exec(header)?.[1]);
-  if (major !== HEADERS_OF) fail(`${nodedir} has the headers of Node.js ${major}, not ${HEADERS_OF}`);
+  if (major !== HEADERS_OF)
+    fail(`${nodedir} has the headers of Node.js ${major}, not ${HEADERS_OF}`);
 }
 
 function requireOldGlibc(path) {

@@ -10,10 +10,27 @@ const [binary, count] = isMainThread ? process.argv.slice(2) : workerData;
 const addOn = require(binary);
 const header = Buffer.from('010123456789abcdef', 'hex');
 const ad = Buffer.from('associated data');
-const odd = [undefined, null, '', 'x', '\ud800', Symbol('x'), 5, {}, [], new Uint8Array(0), 'A'.repeat(3e4)];
+const odd = [
+  undefined,
+  null,
+  '',
+  'x',
+  '\ud800',
+  Symbol('x'),
+  5,
+  {},
+  [],
+  new Uint8Array(0),
+  'A'.repeat(3e4),
+];
 
 function useOnce(functions, i) {
-  const key = functions.dataKey('xaes-256-gcm', randomBytes(32), header, i % 2 ? randomBytes(32) : undefined);
+  const key = functions.dataKey(
+    'xaes-256-gcm',
+    randomBytes(32),
+    header,
+    i % 2 ? randomBytes(32) : undefined,
+  );
   const seal = key.sealer(ad, 1, i % 3 > 0, 0);
   const open = key.opener(ad, 1, i % 3 > 0, 0);
   const token = functions.tokens(randomBytes(32), 1, 1 + (i % 256));
