@@ -79,4 +79,4 @@ function unusable(folder, problems) {
   );
 }
 
-module.exports = { FILE, load, noteDigest };
+module.exports = { FILE, load, loadFile, noteDigest };

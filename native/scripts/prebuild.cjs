@@ -5,7 +5,8 @@
 const { execFileSync } = require('node:child_process');
 const { copyFileSync, mkdirSync, readFileSync } = require('node:fs');
 const { join } = require('node:path');
-const { FILE, load, noteDigest } = require('../binary.cjs');
+const { FILE, loadFile, noteDigest } = require('../binary.cjs');
+const { version } = require('../package.json');
 const { compile } = require('../compile.cjs');
 
 const HEADERS_OF = 20;
@@ -27,7 +28,7 @@ if (process.platform === 'linux') {
   requireBoundAtLoad(file);
 }
 noteDigest(file);
-load(folder);
+loadFile(file, version);
 console.log(file);
 
 /** Headers of a later one would let in what OpenSSL 3.0 does not have. */

@@ -21,7 +21,7 @@ const odd = [
   {},
   [],
   new Uint8Array(0),
-  'A'.repeat(3e4),
+  'A'.repeat(1e5),
 ];
 
 function useOnce(functions, i) {

@@ -5,7 +5,7 @@ import type {
   NativeOpen,
   NativeSeal,
 } from '../crypto/native';
-import { NATIVE_FORMS, NO_TYPE_TAG } from '../crypto/native';
+import { NATIVE_FORMS, NATIVE_MAX_BYTES, NO_TYPE_TAG } from '../crypto/native';
 import type { OpenedValue, ValueContent, ValueType } from '../encoding/value-codec';
 import { TYPE_TAGS } from '../encoding/value-codec';
 import type { DataKey } from '../keys/data-key';
@@ -66,6 +66,7 @@ class NativeKeyValues {
   }
 
   seal(content: ValueContent): string | Buffer | undefined {
+    if (content.length > NATIVE_MAX_BYTES) return undefined;
     this.#seal ??= this.#key.sealer(...this.#binding(FORMS[this.#policy.type]));
     return this.#seal?.(content);
   }
