@@ -8,4 +8,4 @@ clang=${CLANG:-$(command -v clang || compgen -c clang- | grep -E '^clang-[0-9]+$
 mkdir -p build/fuzz/corpus
 "$clang" -std=c11 -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \
   -fno-sanitize-recover=undefined fuzz/core.c src/core.c -lcrypto -o build/fuzz/core
-exec build/fuzz/core -max_len=70000 -timeout=10 "$@" build/fuzz/corpus
+exec build/fuzz/core -max_len=10000 -timeout=10 "$@" build/fuzz/corpus

@@ -21,7 +21,7 @@ const odd = [
   {},
   [],
   new Uint8Array(0),
-  'A'.repeat(1e5),
+  'A'.repeat(2e4),
 ];
 
 function useOnce(functions, i) {

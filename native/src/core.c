@@ -469,19 +469,29 @@ static void write_utf8(uint32_t point, size_t count, uint8_t *bytes) {
   bytes[0] = (uint8_t)(FIRST[count] | point);
 }
 
+/* Copies units for as long as they are ASCII, in blocks that the compiler does at once. */
+static size_t copy_ascii(const uint16_t *text, size_t count, uint8_t *bytes) {
+  enum { BLOCK = 16 };
+  size_t i = 0;
+  for (; i + BLOCK <= count; i += BLOCK) {
+    uint16_t seen = 0;
+    for (size_t j = 0; j < BLOCK; j += 1) seen |= text[i + j];
+    if (seen > 0x7f) return i;
+    for (size_t j = 0; j < BLOCK; j += 1) bytes[i + j] = (uint8_t)text[i + j];
+  }
+  return i;
+}
+
 int fe_utf8_encode(const uint16_t *text, size_t chars, uint8_t *bytes, size_t room,
                    size_t *length) {
-  size_t used = 0;
-  size_t i = 0;
-  for (; i < chars && i < room && text[i] < 0x80; i += 1) bytes[i] = (uint8_t)text[i];
-  used = i;
+  size_t i = copy_ascii(text, chars < room ? chars : room, bytes);
+  size_t used = i;
   while (i < chars) {
     const uint32_t point = code_point(text + i, chars - i);
     if (point >= 0xd800 && point <= 0xdfff) return 0;
     const size_t count = utf8_bytes(point);
     if (count > room - used) return 0;
-    if (count == 1) bytes[used] = (uint8_t)point;
-    else write_utf8(point, count, bytes + used);
+    write_utf8(point, count, bytes + used);
     used += count;
     i += count == 4 ? 2 : 1;
   }

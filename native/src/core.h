@@ -18,7 +18,7 @@ enum {
   FE_TAG_BYTES = 16,
   FE_DIGEST_BYTES = 32,
   /* A longer value takes the cipher so long that JavaScript serves as well. */
-  FE_MAX_PLAIN_BYTES = 65536,
+  FE_MAX_PLAIN_BYTES = 8192,
   FE_MAX_FRAME_BYTES = FE_HEADER_BYTES + FE_MAX_NONCE_BYTES + FE_MAX_PLAIN_BYTES + FE_TAG_BYTES,
   FE_MAX_TEXT_CHARS = (FE_MAX_FRAME_BYTES * 4 + 2) / 3,
   FE_MAX_AD_BYTES = 65536,

@@ -20,7 +20,7 @@ export const NATIVE_FORMS = Object.freeze({
 export type NativeForm = (typeof NATIVE_FORMS)[keyof typeof NATIVE_FORMS];
 
 /** A longer value is left to JavaScript: the cipher takes so long that the rest does not show. */
-export const NATIVE_MAX_BYTES = 65_536;
+export const NATIVE_MAX_BYTES = 8192;
 
 /** Instead of a type tag: what is sealed begins with it. */
 export const NO_TYPE_TAG = -1;

@@ -51,8 +51,8 @@ describeNative('Tokens of the add-on', () => {
   it('leave to JavaScript what UTF-8 cannot carry, and what is too long', () => {
     const native = addOn().tokens(bytes, 1, 256)!;
     expect(native('\ud800')).toBeUndefined();
-    expect(native('x'.repeat(70_000))).toBeUndefined();
-    expect(tokenMac(hmacKey(bytes), 1, 256)('x'.repeat(70_000))).toHaveLength(43);
+    expect(native('x'.repeat(10_000))).toBeUndefined();
+    expect(tokenMac(hmacKey(bytes), 1, 256)('x'.repeat(10_000))).toHaveLength(43);
   });
 });
 
