@@ -16,6 +16,10 @@ import { join } from 'node:path';
 import { tokenMac } from '../../src/crypto/token-mac';
 import { hmacKey, hmacSha256 } from '../../src/crypto/hmac';
 import { ADD_ON_VERSION } from '../../src/crypto/backend';
+import type { AddOn } from '../../src/crypto/native';
+import { NATIVE_FORMS } from '../../src/crypto/native';
+import { keyHeader } from '../../src/format/data-key-id';
+import { KEY_ID } from '../support/field-fixtures';
 import { addOn, describeNative } from '../support/native';
 
 const folder = join(__dirname, '..', '..', 'native');
@@ -66,6 +70,43 @@ function truncatedToken(key: Buffer, content: string | Buffer, bits: number): st
     .subarray(0, Math.ceil(bits / 8))
     .toString('base64url');
 }
+
+describeNative('Two copies of a process that draw the same random bytes', () => {
+  /** The nonces that a copy makes of these values. */
+  function noncesOf(by: string, nonceKey: Buffer | undefined): string[] {
+    const { start } = require('../../native/index.cjs') as AddOn;
+    let drawn = 0;
+    const copy = start(() => Buffer.alloc(16 * 1024, (drawn += 1)));
+    const key = copy.dataKey('xaes-256-gcm', Buffer.alloc(32, 1), keyHeader(KEY_ID), nonceKey)!;
+    const seal = key.sealer(Buffer.from('ad'), 1, false, NATIVE_FORMS.text)!;
+    return Array.from({ length: 3000 }, (_, i) =>
+      (seal(`${by} ${String(i)}`) as Buffer).toString('hex', 9, 33),
+    );
+  }
+
+  it('share every nonce where nonces are random, and none where they are hedged', () => {
+    expect(noncesOf('a', undefined)).toEqual(noncesOf('b', undefined));
+    const nonceKey = Buffer.alloc(32, 2);
+    const nonces = [...noncesOf('a', nonceKey), ...noncesOf('b', nonceKey)];
+    expect(new Set(nonces).size).toBe(6000);
+    // The first half is that of all, and selects one key.
+    expect(new Set(nonces.map((nonce) => nonce.slice(0, 24))).size).toBe(1);
+  });
+
+  it('stop where no random bytes are to be had, and where these are too few', () => {
+    const { start } = require('../../native/index.cjs') as AddOn;
+    const failure = new Error('no entropy');
+    const sealWith = (random: () => Buffer) =>
+      start(random)
+        .dataKey('xaes-256-gcm', Buffer.alloc(32), keyHeader(KEY_ID), undefined)!
+        .sealer(Buffer.from('ad'), 1, true, NATIVE_FORMS.text)!;
+    const failing = sealWith(() => {
+      throw failure;
+    });
+    expect(() => failing('Ada')).toThrow(failure);
+    expect(sealWith(() => Buffer.alloc(100))('Ada')).toBeUndefined();
+  });
+});
 
 describeNative('A binary that is not the right one', () => {
   let copy: string;
