@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 clang=${CLANG:-$(command -v clang || compgen -c clang- | grep -E '^clang-[0-9]+$' | sort -V | tail -1)}
-mkdir -p build/fuzz/corpus
+mkdir -p .work/fuzz/corpus
 "$clang" -std=c11 -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \
-  -fno-sanitize-recover=undefined fuzz/core.c src/core.c -lcrypto -o build/fuzz/core
-exec build/fuzz/core -max_len=10000 -timeout=10 "$@" build/fuzz/corpus
+  -fno-sanitize-recover=undefined fuzz/core.c src/core.c -lcrypto -o .work/fuzz/core
+exec .work/fuzz/core -max_len=10000 -timeout=10 "$@" .work/fuzz/corpus

@@ -4,21 +4,21 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 include=${NODE_INCLUDE:-$(dirname "$(dirname "$(command -v node)")")/include/node}
-mkdir -p build/leaks
+mkdir -p .work/leaks
 flags=(-std=c11 -g -O1 -fPIC -shared -fno-omit-frame-pointer -DFE_VERSION='"test"' -I"$include" src/core.c src/addon.c)
-gcc "${flags[@]}" -fsanitize=address -o build/leaks/asan.node
-gcc "${flags[@]}" -o build/leaks/plain.node
+gcc "${flags[@]}" -fsanitize=address -o .work/leaks/asan.node
+gcc "${flags[@]}" -o .work/leaks/plain.node
 
 echo 'Memory errors (AddressSanitizer):'
 LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
-  node --expose-gc scripts/stress.cjs "$PWD/build/leaks/asan.node" "${1:-2000}"
+  node --expose-gc scripts/stress.cjs "$PWD/.work/leaks/asan.node" "${1:-2000}"
 
 echo 'Lost blocks (valgrind):'
-log=build/leaks/valgrind.log
+log=.work/leaks/valgrind.log
 valgrind --leak-check=full --show-leak-kinds=definite,indirect --num-callers=12 --log-file="$log" \
-  node --jitless --expose-gc scripts/stress.cjs "$PWD/build/leaks/plain.node" "${2:-100}"
-if grep -q 'plain\.node' "$log"; then
-  grep -B8 -A8 'plain\.node' "$log"
+  node --jitless --expose-gc scripts/stress.cjs "$PWD/.work/leaks/plain.node" "${2:-100}" 2> /dev/null
+if grep -qE '\((core|addon)\.c:' "$log"; then
+  grep -E -B12 -A12 '\((core|addon)\.c:' "$log"
   exit 1
 fi
-echo 'none'
+grep 'definitely lost' "$log"
