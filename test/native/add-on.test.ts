@@ -12,6 +12,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 
 import { tokenMac } from '../../src/crypto/token-mac';
 import { hmacKey, hmacSha256 } from '../../src/crypto/hmac';
@@ -19,8 +21,9 @@ import { ADD_ON_VERSION } from '../../src/crypto/backend';
 import type { AddOn } from '../../src/crypto/native';
 import { NATIVE_FORMS } from '../../src/crypto/native';
 import { keyHeader } from '../../src/format/data-key-id';
-import { KEY_ID } from '../support/field-fixtures';
+import { fieldCipher, KEY_ID } from '../support/field-fixtures';
 import { addOn, describeNative } from '../support/native';
+import { staticKey, StaticKeySource } from '../support/static-key-source';
 
 const folder = join(__dirname, '..', '..', 'native');
 const FILE = join('build', 'Release', 'field_encryption.node');
@@ -105,6 +108,28 @@ describeNative('Two copies of a process that draw the same random bytes', () => 
     });
     expect(() => failing('Ada')).toThrow(failure);
     expect(sealWith(() => Buffer.alloc(100))('Ada')).toBeUndefined();
+  });
+});
+
+describeNative('Keys in the add-on', () => {
+  it('go when the data keys go, though the field that used them stays', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    let key = staticKey({ id: KEY_ID });
+    const keys = new StaticKeySource([]);
+    keys.activeKey = keys.keyByPrefix = () => key;
+    const cipher = fieldCipher({}, { keys });
+    const before = addOn().live();
+    for (let i = 0; i < 50; i += 1) {
+      key = staticKey({ id: KEY_ID, seed: i });
+      expect(cipher.decrypt(cipher.encrypt('Ada'))).toBe('Ada');
+    }
+    expect(addOn().live()).toBeGreaterThan(before + 50);
+    for (let i = 0; i < 50 && addOn().live() > before + 8; i += 1) {
+      collect();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(addOn().live()).toBeLessThanOrEqual(before + 8);
   });
 });
 
