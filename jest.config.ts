@@ -46,6 +46,18 @@ const config: Config = {
       displayName: 'core',
       testMatch: ['<rootDir>/test/{unit,vectors,property,contract,architecture}/**/*.test.ts'],
       testPathIgnorePatterns: typeormFolders.map((folder) => `<rootDir>/test/unit/${folder}/`),
+      setupFiles: ['<rootDir>/test/support/javascript-backend.ts'],
+    },
+    {
+      ...common,
+      displayName: 'native',
+      testMatch: [
+        '<rootDir>/test/{native,vectors,property}/**/*.test.ts',
+        '<rootDir>/test/unit/{crypto,field,keys}/**/*.test.ts',
+      ],
+      moduleNameMapper: { '^typeorm-field-encryption-native$': '<rootDir>/native/index.cjs' },
+      setupFiles: ['<rootDir>/test/support/native-backend.ts'],
+      globalSetup: '<rootDir>/test/support/native-setup.ts',
     },
     { ...withTypeorm, displayName: 'typeorm-1' },
     {

@@ -11,7 +11,7 @@ import { run } from './reencryption/run';
 import type { RunOptions } from './reencryption/run-options';
 import type { RunReport } from './reencryption/run-report';
 import { columnStatuses } from './reencryption/status';
-import type { ColumnStatus } from './reencryption/status';
+import type { EncryptionStatus } from './reencryption/status';
 import { decryptStored, fetchPrevious, keyPrefixOf } from './typeorm/encrypted-column';
 import type { EncryptedColumn } from './typeorm/encrypted-column';
 import { installationOf } from './typeorm/installation';
@@ -71,11 +71,13 @@ export class FieldEncryption {
   }
 
   /** Counts the rows of every encrypted column: NULL, cleartext, and under each data-key version. */
-  async status(): Promise<ColumnStatus[]> {
-    const keys = await this.#installation.keys.list();
-    return withConnection(this.#installation.dataSource, undefined, (runner) =>
-      columnStatuses(this.#installation, runner, keys),
+  async status(): Promise<EncryptionStatus> {
+    const { keys, dataSource, backend } = this.#installation;
+    const infos = await keys.list();
+    const columns = await withConnection(dataSource, undefined, (runner) =>
+      columnStatuses(this.#installation, runner, infos),
     );
+    return Object.assign(columns, { backend: backend.backend });
   }
 
   /**

@@ -61,7 +61,7 @@ export type { RunMode } from './reencryption/run-mode';
 export type { RunOptions } from './reencryption/run-options';
 export type { RunPlan, TablePlan } from './reencryption/run-plan';
 export type { RowFailure, RowFailureCode, RunProgress, RunReport } from './reencryption/run-report';
-export type { ColumnStatus, KeyCoverage } from './reencryption/status';
+export type { ColumnStatus, EncryptionStatus, KeyCoverage } from './reencryption/status';
 export type {
   BlindIndexDefinition,
   BlindIndexOptions,

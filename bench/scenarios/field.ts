@@ -31,6 +31,7 @@ export function keySourceOf(aead: Aead): KeySource {
     prefix,
     header: Buffer.from(prefix, 'base64url'),
     aead,
+    native: undefined,
     uses: { pending: 0 },
   };
   const indexKey = createSecretKey(randomBytes(32));

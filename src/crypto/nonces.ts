@@ -51,7 +51,7 @@ export class HedgedNonces implements Nonces {
 
   /** Copies what it needs; the caller wipes `key`. */
   constructor(key: Uint8Array) {
-    this.#key = keyOf(hkdfSha256({ key, info: lengthPrefixed([LABELS.nonce]), bytes: 32 }));
+    this.#key = keyOf(hedgingKey(key));
   }
 
   write(message: SealedMessage, start: number, associatedData: Uint8Array): void {
@@ -68,6 +68,11 @@ export class HedgedNonces implements Nonces {
     this.#keys.set(associatedData, key);
     return key;
   }
+}
+
+/** `K'`, derived from the key of an AEAD. The caller wipes it. */
+export function hedgingKey(key: Uint8Array): Buffer {
+  return hkdfSha256({ key, info: lengthPrefixed([LABELS.nonce]), bytes: 32 });
 }
 
 function keyOf(bytes: Buffer): KeyObject {

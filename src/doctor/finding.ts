@@ -15,6 +15,8 @@ export const FINDING_LEVELS = Object.freeze({
 
   NODE: 'info',
   NODE_UNSUPPORTED: 'error',
+  BACKEND: 'info',
+  NATIVE_UNUSABLE: 'warning',
   FIPS_ON: 'info',
   FIPS_OFF: 'info',
   FIPS_NOT_ENFORCED: 'error',

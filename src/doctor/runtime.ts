@@ -7,9 +7,10 @@ import { finding } from './finding';
 import { ownManifest } from './manifest';
 import { isAtLeast } from './version-range';
 
-/** Node.js, and whether its OpenSSL refuses what FIPS 140 does not know. */
+/** Node.js, whether its OpenSSL refuses what FIPS 140 does not know, and what encrypts values. */
 export const runtime: Check = (installation) => [
   ...node(process.versions.node),
+  backend(installation.backend),
   ...fips(installation, getFips() === 1, refusesForeignAlgorithms()),
 ];
 
@@ -24,6 +25,19 @@ export function node(version: string): Finding[] {
           'Run the application with a newer Node.js.',
         ),
       ];
+}
+
+/** What makes ciphertexts of the AES suites and tokens. */
+export function backend({ absence }: Installation['backend']): Finding {
+  if (absence === undefined) return finding('BACKEND', 'The native add-on encrypts values.');
+  if (typeof absence === 'string') {
+    return finding('BACKEND', `JavaScript encrypts values: the native add-on is ${absence}.`);
+  }
+  return finding(
+    'NATIVE_UNUSABLE',
+    `JavaScript encrypts values, since the native add-on cannot be used: ${absence.message}`,
+    'Repair the add-on, or remove it where JavaScript is fast enough.',
+  );
 }
 
 /** @param refused - whether operations were refused that FIPS 140 does not know: what is set proves nothing. */

@@ -16,6 +16,9 @@ export type FieldValue = string | number | bigint | boolean | Date | Buffer | ob
 /** Encoded value without its type tag: text to be written as UTF-8, or bytes. */
 export type ValueContent = string | Uint8Array;
 
+/** A value that was decrypted: `tag ‖ content`, or the content as a string or number. */
+export type OpenedValue = Buffer | string | number;
+
 /** Stored in every ciphertext, so a tag can never change its meaning; new types take new tags. */
 export const TYPE_TAGS: Readonly<Record<ValueType, number>> = Object.freeze({
   string: 0x01,
@@ -121,12 +124,23 @@ export function decodeValue(type: ValueType, encoded: Buffer): FieldValue {
     case 'boolean':
       return decodeBoolean(encoded);
     case 'date':
-      return decodeDate(encoded);
+      return toDate(decodeFloat64(encoded));
     case 'json':
-      return decodeJson(encoded);
+      return parseJson(encoded.toString('utf8', TYPE_TAG_BYTES));
     case 'bytes':
       return copyContent(encoded);
   }
+}
+
+/**
+ * Decodes an opened value, in any of its forms.
+ *
+ * @throws {@link ValueCodecError} as {@link decodeValue} does
+ */
+export function decodeOpened(type: ValueType, opened: OpenedValue): FieldValue {
+  if (typeof opened === 'string') return type === 'json' ? parseJson(opened) : opened;
+  if (typeof opened === 'number') return type === 'date' ? toDate(opened) : opened;
+  return decodeValue(type, opened);
 }
 
 function encodeString(value: unknown): string {
@@ -168,15 +182,15 @@ function decodeBoolean(encoded: Buffer): boolean {
   return bit === 1;
 }
 
-function decodeDate(encoded: Buffer): Date {
-  const date = new Date(decodeFloat64(encoded));
+function toDate(milliseconds: number): Date {
+  const date = new Date(milliseconds);
   if (Number.isNaN(date.getTime())) throw damaged();
   return date;
 }
 
-function decodeJson(encoded: Buffer): FieldValue {
+function parseJson(text: string): FieldValue {
   try {
-    return JSON.parse(encoded.toString('utf8', TYPE_TAG_BYTES)) as FieldValue;
+    return JSON.parse(text) as FieldValue;
   } catch {
     // The parser's message quotes the text, which is the plaintext.
     throw damaged();

@@ -1,10 +1,8 @@
+import { FULL_TOKEN_BITS } from '../crypto/token-mac';
 import { InvalidFieldPolicyError } from '../errors';
 
 import type { FieldPolicy } from './field-policy';
 import type { Normalizer } from './normalizer';
-
-/** Length of a token that is not truncated. */
-export const FULL_INDEX_BITS = 256;
 
 /** What decides, beside the keys, which token a value has. */
 export interface IndexDefinition {
@@ -52,12 +50,12 @@ function requireDefinition(field: FieldPolicy, { normalizer, bits }: IndexDefini
     );
   }
   if (bits === undefined) return;
-  if (!Number.isInteger(bits) || bits < 1 || bits > FULL_INDEX_BITS) {
-    throw invalid(field, `bits of a blind index are 1 to ${String(FULL_INDEX_BITS)}`);
+  if (!Number.isInteger(bits) || bits < 1 || bits > FULL_TOKEN_BITS) {
+    throw invalid(field, `bits of a blind index are 1 to ${String(FULL_TOKEN_BITS)}`);
   }
 }
 
-function identityOf({ normalizer, bits = FULL_INDEX_BITS }: IndexDefinition): string {
+function identityOf({ normalizer, bits = FULL_TOKEN_BITS }: IndexDefinition): string {
   return JSON.stringify([normalizer.id, normalizer.version, bits]);
 }
 

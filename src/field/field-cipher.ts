@@ -1,9 +1,9 @@
 import { AeadError } from '../crypto/aead';
 import { copyBytes } from '../crypto/copy-bytes';
-import type { FieldValue, ValueContent } from '../encoding/value-codec';
+import type { FieldValue, OpenedValue, ValueContent } from '../encoding/value-codec';
 import {
   contentBytes,
-  decodeValue,
+  decodeOpened,
   encodeContent,
   TYPE_TAG_BYTES,
   ValueCodecError,
@@ -14,6 +14,7 @@ import type { StoredInspection } from '../format/field-ciphertext';
 import { HEADER_BYTES } from '../format/data-key-id';
 import {
   inspectStored,
+  namedPrefix,
   prefixOf,
   readCiphertext,
   storedLengthOf,
@@ -32,6 +33,7 @@ import {
   unsupportedValue,
 } from './field-errors';
 import type { FieldPolicy } from './field-policy';
+import { NativeValues } from './native-values';
 
 /**
  * Encrypts and decrypts the values of one field, synchronously, with keys that are in memory.
@@ -41,11 +43,13 @@ export class FieldCipher {
   readonly #policy: FieldPolicy;
   readonly #keys: KeySource;
   readonly #associatedData: AssociatedData;
+  readonly #native: NativeValues;
 
   constructor(policy: FieldPolicy, application: string, keys: KeySource) {
     this.#policy = policy;
     this.#keys = keys;
     this.#associatedData = new AssociatedData(application, policy.fieldId);
+    this.#native = new NativeValues(policy, this.#associatedData);
   }
 
   /**
@@ -59,6 +63,8 @@ export class FieldCipher {
     const content = this.#encode(value);
     const bytes = contentBytes(content);
     const key = this.#keyFor(bytes);
+    const sealed = this.#native.forKey(key)?.seal(content);
+    if (sealed !== undefined) return counted(key, sealed);
     const frame = this.#frame(key, bytes);
     writeValue(this.#policy.type, content, frame.bytes, plaintextOffset(key));
     return this.#seal(key, frame);
@@ -82,15 +88,14 @@ export class FieldCipher {
    * @throws whatever {@link KeySource.keyByPrefix} throws
    */
   decrypt(stored: unknown): FieldValue {
-    const frame = this.#read(stored);
-    const key = this.#keyOf(prefixOf(stored, frame.bytes));
-    const encoded = this.#open(key, frame, scratchPlaintext);
-    try {
-      return decodeValue(this.#policy.type, encoded);
-    } catch (error) {
-      if (!(error instanceof ValueCodecError)) throw error;
-      throw doesNotDecode(this.#policy, key.id, error.reason);
+    const named = this.#namedKey(stored);
+    if (named !== undefined) {
+      const opened = this.#native.forKey(named)?.open(stored);
+      if (opened !== undefined) return this.#decode(named, opened);
     }
+    const frame = this.#read(stored);
+    const key = named ?? this.#keyOf(prefixOf(stored, frame.bytes));
+    return this.#decode(key, this.#open(key, frame, scratchPlaintext));
   }
 
   /** Tells what the column holds by form alone; needs no key. */
@@ -115,8 +120,11 @@ export class FieldCipher {
    * @throws the same errors as {@link FieldCipher.decrypt}
    */
   openRaw(stored: unknown): Buffer {
+    const named = this.#namedKey(stored);
+    const opened = named && this.#native.forKey(named)?.openRaw(stored);
+    if (opened !== undefined) return opened;
     const frame = this.#read(stored);
-    return this.#open(this.#keyOf(prefixOf(stored, frame.bytes)), frame);
+    return this.#open(named ?? this.#keyOf(prefixOf(stored, frame.bytes)), frame);
   }
 
   /**
@@ -129,6 +137,8 @@ export class FieldCipher {
   sealRaw(encoded: Uint8Array): string | Buffer {
     const bytes = encoded.length - TYPE_TAG_BYTES;
     const key = this.#keyFor(bytes);
+    const sealed = this.#native.forKey(key)?.sealRaw(encoded);
+    if (sealed !== undefined) return counted(key, sealed);
     const frame = this.#frame(key, bytes);
     frame.bytes.set(encoded, plaintextOffset(key));
     return this.#seal(key, frame);
@@ -148,6 +158,25 @@ export class FieldCipher {
       return this.#keys.activeKey(name);
     } catch (error) {
       throw keyUnusable(this.#policy, error);
+    }
+  }
+
+  /** The key that a value names by its beginning. Whoever reads the whole value says why there is none. */
+  #namedKey(stored: unknown): DataKey | undefined {
+    const prefix = namedPrefix(stored);
+    try {
+      return prefix === undefined ? undefined : this.#keys.keyByPrefix(prefix);
+    } catch {
+      return undefined;
+    }
+  }
+
+  #decode(key: DataKey, opened: OpenedValue): FieldValue {
+    try {
+      return decodeOpened(this.#policy.type, opened);
+    } catch (error) {
+      if (!(error instanceof ValueCodecError)) throw error;
+      throw doesNotDecode(this.#policy, key.id, error.reason);
     }
   }
 
@@ -195,8 +224,10 @@ export class FieldCipher {
 
   #seal(key: DataKey, frame: CiphertextFrame): string | Buffer {
     key.aead.seal(frame.message(key.aead.nonceBytes), this.#associatedData.forKey(key));
-    key.uses.pending += 1;
-    return this.#policy.storage === 'text' ? frame.bytes.toString('base64url') : frame.bytes;
+    return counted(
+      key,
+      this.#policy.storage === 'text' ? frame.bytes.toString('base64url') : frame.bytes,
+    );
   }
 
   #read(stored: unknown): CiphertextFrame {
@@ -228,6 +259,11 @@ export class FieldCipher {
       throw doesNotAuthenticate(this.#policy, id);
     }
   }
+}
+
+function counted<T>({ uses }: DataKey, sealed: T): T {
+  uses.pending += 1;
+  return sealed;
 }
 
 function plaintextOffset(key: DataKey): number {

@@ -1,8 +1,6 @@
-import type { KeyObject } from 'node:crypto';
-
-import { hmacSha256, hmacSha256Base64url } from '../crypto/hmac';
 import { LABELS } from '../crypto/labels';
-import { encodeBase64url } from '../encoding/base64url';
+import type { TokenMac } from '../crypto/token-mac';
+import { FULL_TOKEN_BITS, tokenMac } from '../crypto/token-mac';
 import { lengthPrefixed } from '../encoding/length-prefixed';
 import type { ValueContent } from '../encoding/value-codec';
 import { encodeContent, TYPE_TAGS, ValueCodecError } from '../encoding/value-codec';
@@ -10,7 +8,6 @@ import { isWellFormed } from '../encoding/well-formed';
 import type { IndexRoot } from '../keys/key-source';
 
 import type { IndexDefinition } from './blind-index-policy';
-import { FULL_INDEX_BITS } from './blind-index-policy';
 import { unsupportedValue } from './field-errors';
 import type { FieldPolicy } from './field-policy';
 import type { Normalizer } from './normalizer';
@@ -28,18 +25,15 @@ export class TokenForm {
   readonly #normalizer: Normalizer;
   readonly #bits: number;
   readonly #keyInfo: Uint8Array;
-  readonly #typeTag: string;
   readonly #isExactText: boolean;
   #roots: readonly IndexRoot[] = [];
-  #keys: KeyObject[] = [];
+  #macs: TokenMac[] = [];
 
   constructor(field: FieldPolicy, definition: IndexDefinition, binding: TokenBinding) {
     this.#field = field;
     this.#normalizer = definition.normalizer;
-    this.#bits = definition.bits ?? FULL_INDEX_BITS;
+    this.#bits = definition.bits ?? FULL_TOKEN_BITS;
     this.#keyInfo = keyInfo(field, definition.normalizer, binding);
-    // Below 0x80, so one character is the same one byte in UTF-8.
-    this.#typeTag = String.fromCharCode(TYPE_TAGS[field.type]);
     this.#isExactText = field.type === 'string' && isExact(definition.normalizer);
   }
 
@@ -63,22 +57,20 @@ export class TokenForm {
 
   /** The token under the root at `position`, of what {@link TokenForm.comparable} answered. */
   token(roots: readonly IndexRoot[], position: number, content: ValueContent): string {
-    const key = this.#indexKey(roots, position);
-    const message =
-      typeof content === 'string' ? this.#typeTag + content : tagged(this.#typeTag, content);
-    return this.#bits === FULL_INDEX_BITS
-      ? hmacSha256Base64url(key, message)
-      : encodeBase64url(truncated(hmacSha256(key, message), this.#bits));
+    return this.#mac(roots, position)(content);
   }
 
-  #indexKey(roots: readonly IndexRoot[], position: number): KeyObject {
+  #mac(roots: readonly IndexRoot[], position: number): TokenMac {
     if (this.#roots !== roots) {
+      const typeTag = TYPE_TAGS[this.#field.type];
+      this.#macs = roots.map((root) =>
+        tokenMac(root.deriveIndexKey(this.#keyInfo), typeTag, this.#bits),
+      );
       this.#roots = roots;
-      this.#keys = roots.map((root) => root.deriveIndexKey(this.#keyInfo));
     }
-    const key = this.#keys[position];
-    if (key === undefined) throw new RangeError(`there is no index root ${String(position)}`);
-    return key;
+    const mac = this.#macs[position];
+    if (mac === undefined) throw new RangeError(`there is no index root ${String(position)}`);
+    return mac;
   }
 }
 
@@ -88,10 +80,6 @@ function keyInfo(
   { application, indexName }: TokenBinding,
 ): Uint8Array {
   return lengthPrefixed([LABELS.indexKey, application, fieldId, indexName, id, String(version)]);
-}
-
-function tagged(typeTag: string, content: Uint8Array): Uint8Array {
-  return Buffer.concat([Buffer.from(typeTag, 'latin1'), content]);
 }
 
 function isExact({ id }: Normalizer): boolean {
@@ -122,13 +110,4 @@ function canonicalContent({ type }: FieldPolicy, value: unknown): ValueContent {
   if (type !== 'number') return encodeContent(type, value);
   if (Number.isNaN(value)) throw new ValueCodecError('NaN equals nothing and cannot be looked up');
   return encodeContent('number', value === 0 ? 0 : value);
-}
-
-/** The first `bits` of a digest, with the unused low bits of the last byte zeroed. */
-function truncated(digest: Buffer, bits: number): Buffer {
-  const kept = digest.subarray(0, Math.ceil(bits / 8));
-  const unused = kept.length * 8 - bits;
-  const last = kept.length - 1;
-  kept[last] = kept.readUInt8(last) & (0xff << unused);
-  return kept;
 }

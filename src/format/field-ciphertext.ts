@@ -46,6 +46,13 @@ export function readCiphertext(stored: unknown, storage: Storage): CiphertextFra
     : undefined;
 }
 
+/** The 12 characters by which a stored value names its data key, if it is a ciphertext. */
+export function namedPrefix(stored: unknown): string | undefined {
+  if (typeof stored === 'string') return prefixOfText(stored);
+  const frame = readBytes(stored);
+  return frame && prefixOf(stored, frame.bytes);
+}
+
 /** The 12 characters that name the data key of what {@link readCiphertext} read from `stored`. */
 export function prefixOf(stored: unknown, ciphertext: Buffer): string {
   return typeof stored === 'string'

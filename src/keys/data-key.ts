@@ -1,4 +1,5 @@
 import type { Aead, CipherSuite } from '../crypto/aead';
+import type { NativeDataKey } from '../crypto/native';
 import type { UseCounter } from './key-uses';
 
 /** A data key that is ready for use. Holds no readable key bytes. */
@@ -17,6 +18,8 @@ export interface DataKey {
   /** The 9 bytes with which it begins in a binary column. */
   readonly header: Uint8Array;
   readonly aead: Aead;
+  /** The same key in the add-on, for whole values; where there is none, `aead` does them. */
+  readonly native: NativeDataKey | undefined;
   /** To be incremented with every value that is encrypted. */
   readonly uses: UseCounter;
 }

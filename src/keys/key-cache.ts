@@ -12,7 +12,7 @@ interface CachedKey {
  * Data keys in memory, by ciphertext prefix; bounded.
  *
  * Forgetting a key is all that can be done to it from JavaScript: its bytes live outside the heap
- * and are cleared by OpenSSL or libsodium when the last reference is collected.
+ * and are cleared by OpenSSL, libsodium or the add-on when the last reference is collected.
  */
 export class KeyCache {
   readonly #entries = new Map<string, CachedKey>();

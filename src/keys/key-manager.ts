@@ -44,7 +44,7 @@ export interface KeyManagerOptions<C> {
   readonly application: string;
   /** Suite of the data keys created from now on; existing ones keep theirs. */
   readonly suite: CipherSuite;
-  /** How data keys draw their nonces. Defaults to `'random'`. */
+  /** How data keys draw their nonces. Defaults to {@link defaultNonces}. */
   readonly nonces?: NonceMode | undefined;
   readonly cache?: KeyCacheOptions | undefined;
   readonly onEvent?: KeyEventListener | undefined;

@@ -42,7 +42,7 @@ export interface KeyWrapperOptions {
   readonly counterOf?: ((keyId: string) => UseCounter) | undefined;
   /** Milliseconds for which one who holds a connection waits. Defaults to 3,000. */
   readonly heldWaitMs?: number | undefined;
-  /** How data keys draw their nonces. Defaults to `'random'`. */
+  /** How data keys draw their nonces. Defaults to {@link defaultNonces}. */
   readonly nonces?: NonceMode | undefined;
 }
 
@@ -57,7 +57,7 @@ export class KeyWrapper {
   readonly #application: string;
   readonly #counterOf: (keyId: string) => UseCounter;
   readonly #heldWaitMs: number;
-  readonly #nonces: NonceMode;
+  readonly #nonces: NonceMode | undefined;
   readonly #unwraps = new SingleFlight<UnwrappedKey>();
 
   constructor(kms: KmsProvider, application: string, options: KeyWrapperOptions = {}) {
@@ -65,7 +65,7 @@ export class KeyWrapper {
     this.#application = application;
     this.#counterOf = options.counterOf ?? (() => ({ pending: 0 }));
     this.#heldWaitMs = options.heldWaitMs ?? 3_000;
-    this.#nonces = options.nonces ?? 'random';
+    this.#nonces = options.nonces;
   }
 
   /**

@@ -7,6 +7,7 @@ import { createAead, isCipherSuite } from '../crypto/aead';
 import { hkdfSha256 } from '../crypto/hkdf';
 import { hmacKey } from '../crypto/hmac';
 import { LABELS } from '../crypto/labels';
+import { defaultNonces, nativeDataKey } from '../crypto/native-data-key';
 import { wipe } from '../crypto/wipe';
 import { lengthPrefixed } from '../encoding/length-prefixed';
 import { KeyNotFoundError, UnsupportedCipherSuiteError } from '../errors';
@@ -54,7 +55,8 @@ export function requireKnownSuite(
 /** How a data key is used in this process. */
 export interface DataKeyUse {
   readonly uses: UseCounter;
-  readonly nonces: NonceMode;
+  /** Defaults to {@link defaultNonces}. */
+  readonly nonces: NonceMode | undefined;
 }
 
 /** Copies 32 key bytes to where they are used. The caller wipes them. */
@@ -112,8 +114,9 @@ export function receivedKey(
 function dataKey(
   { id, name, version, suite, isAuthenticated }: DataKeyIdentity,
   bytes: Uint8Array,
-  { uses, nonces }: DataKeyUse,
+  { uses, nonces = defaultNonces(suite) }: DataKeyUse,
 ): DataKey {
+  const header = keyHeader(id);
   const key = Object.freeze({
     id,
     name,
@@ -121,8 +124,9 @@ function dataKey(
     suite,
     isAuthenticated,
     prefix: keyPrefix(id),
-    header: keyHeader(id),
+    header,
     aead: createAead(suite, bytes, nonces),
+    native: nativeDataKey(suite, bytes, header, nonces),
     uses,
   });
   secrets.set(key, createSecretKey(bytes));

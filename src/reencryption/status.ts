@@ -1,4 +1,5 @@
 import type { QueryRunner } from 'typeorm';
+import type { Backend } from '../crypto/backend';
 import { keyIdOfPrefix } from '../format/data-key-id';
 import type { KeyInfo } from '../keys/key-info';
 import type { KeyRecord } from '../keys/key-record';
@@ -32,6 +33,12 @@ export interface ColumnStatus {
   readonly cleartextRows: number;
   /** Rows for each data-key version, oldest first. */
   readonly keys: readonly KeyCoverage[];
+}
+
+/** What every encrypted column holds. */
+export interface EncryptionStatus extends Array<ColumnStatus> {
+  /** What makes ciphertexts of the AES suites and tokens in this process. */
+  readonly backend: Backend;
 }
 
 /** Counts the rows of every encrypted column by data key, from the header prefix, in SQL. */

@@ -47,9 +47,9 @@ export interface FieldEncryptionOptions {
    * itself, which it may where a process goes on in several copies: a snapshot of a virtual machine
    * that is started more than once, a checkpoint (CRIU), functions started from the image of an
    * initialized one. `'hedged'` derives each nonce from the random bytes and the message, so that
-   * copies repeat none but that of an identical message; encrypting a value takes about half as long
-   * again with AES, and twice as long or more with XChaCha20. What is stored is the same for readers.
-   * Defaults to `'random'`.
+   * copies repeat none but that of an identical message; without the native add-on, encrypting a value
+   * takes about half as long again with AES, and twice as long or more with XChaCha20. What is stored is
+   * the same for readers. Defaults to `'hedged'` where the add-on encrypts, and else to `'random'`.
    */
   nonces?: NonceMode;
   /**

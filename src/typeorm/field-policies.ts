@@ -17,8 +17,8 @@ import {
 } from 'class-validator';
 import { InvalidFieldPolicyError } from '../errors';
 import type { CipherSuite } from '../crypto/aead';
+import { FULL_TOKEN_BITS } from '../crypto/token-mac';
 import type { BlindIndexPolicy, IndexDefinition } from '../field/blind-index';
-import { FULL_INDEX_BITS } from '../field/blind-index-policy';
 import type { FieldPolicy } from '../field/field-policy';
 import { DEFAULT_MAX_VALUE_BYTES } from '../field/field-policy';
 import { resolveNormalizer } from '../field/normalizer';
@@ -137,7 +137,7 @@ export function blindIndexPolicyOf(
 function definitionOf(options: BlindIndexDefinition, refuse: Refusal): IndexDefinition {
   return Object.freeze({
     normalizer: normalizerOf(options, refuse),
-    bits: options.bits === FULL_INDEX_BITS ? undefined : options.bits,
+    bits: options.bits === FULL_TOKEN_BITS ? undefined : options.bits,
   });
 }
 

@@ -1,6 +1,8 @@
 import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { ConfigurationError, FieldEncryptionError } from '../errors';
+import type { BackendChoice } from '../crypto/backend';
+import { backendChoice } from '../crypto/backend';
 import type { KeyEvent } from '../keys/key-event';
 import type { KeyAudit } from '../keys/key-audit';
 import { notWhileHeld, waitBriefly } from '../keys/brief-wait';
@@ -61,6 +63,7 @@ interface Stoppable {
 export class Installation {
   readonly dataSource: DataSource;
   readonly options: FieldEncryptionOptions;
+  readonly backend: BackendChoice = backendChoice();
   readonly store: TypeormKeyStore;
   readonly readThreads: ReadThreads;
   readonly readAhead: ReadAhead;

@@ -132,6 +132,7 @@ describePostgresAndSqlite('field-encryption', (kind) => {
       keysCreated: created,
     });
     expect(await runJson(['status'])).toMatchObject({
+      backend: expect.stringMatching(/^(native|javascript)$/) as string,
       keyTable: false,
       keys: [],
       missingTables: [expect.stringMatching(/patient$/)],

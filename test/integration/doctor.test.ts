@@ -136,7 +136,7 @@ describePostgresAndSqlite('The doctor', (kind: DatabaseKind) => {
     const findings = await examined(sound.dataSource);
     expect(findings.filter(({ level }) => level !== 'info')).toEqual([]);
     expect(findings.map(({ code }) => code)).toEqual(
-      expect.arrayContaining(['KMS', 'NODE', 'PACKAGES', 'FIPS_OFF']),
+      expect.arrayContaining(['KMS', 'NODE', 'BACKEND', 'PACKAGES', 'FIPS_OFF']),
     );
     expect(findings.find(({ code }) => code === 'PACKAGES')?.message).toMatch(
       /typeorm \d.*(pg|sqlite3) \d/,

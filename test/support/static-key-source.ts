@@ -4,6 +4,7 @@ import type { Aead, CipherSuite } from '../../src/crypto/aead';
 import { createAead } from '../../src/crypto/aead';
 import { hkdfSha256 } from '../../src/crypto/hkdf';
 import { hmacKey } from '../../src/crypto/hmac';
+import { nativeDataKey } from '../../src/crypto/native-data-key';
 import { KeyNotFoundError } from '../../src/errors';
 import { keyHeader, keyIdOfPrefix, keyPrefix } from '../../src/format/data-key-id';
 import type { DataKey } from '../../src/keys/data-key';
@@ -17,6 +18,8 @@ export function staticKey(options: {
   aead?: Aead;
 }): DataKey {
   const { id, seed = 1, suite = 'xaes-256-gcm' } = options;
+  const bytes = Buffer.alloc(32, seed);
+  const header = keyHeader(id);
   return {
     id,
     name: 'default',
@@ -24,8 +27,9 @@ export function staticKey(options: {
     suite,
     isAuthenticated: true,
     prefix: keyPrefix(id),
-    header: keyHeader(id),
-    aead: options.aead ?? createAead(suite, Buffer.alloc(32, seed)),
+    header,
+    aead: options.aead ?? createAead(suite, bytes),
+    native: options.aead === undefined ? nativeDataKey(suite, bytes, header, 'hedged') : undefined,
     uses: { pending: 0 },
   };
 }

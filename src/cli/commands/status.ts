@@ -1,3 +1,4 @@
+import type { BackendChoice } from '../../crypto/backend';
 import { grouped } from '../../doctor/counted';
 import type { ColumnStatus } from '../../reencryption/status';
 import { whatIsDue } from '../../doctor/due';
@@ -14,11 +15,12 @@ export async function status({ installation }: Session): Promise<CommandResult> 
   const due = whatIsDue(state);
   const { keyTable, keys, columns, missingTables } = state;
   return {
-    document: { keyTable, keys, columns, missingTables, due },
+    document: { backend: installation.backend.backend, keyTable, keys, columns, missingTables, due },
     text: [
       keys.length === 0 ? 'No data keys.' : keysTable(keys),
       columns.length === 0 ? 'No encrypted columns to count.' : columnsTable(columns),
       dueText(due),
+      backendText(installation.backend),
     ].join('\n\n'),
   };
 }
@@ -43,6 +45,12 @@ function columnsTable(columns: readonly ColumnStatus[]): string {
       ],
     ),
   );
+}
+
+function backendText({ backend }: BackendChoice): string {
+  return backend === 'native'
+    ? 'Values are encrypted by the native add-on.'
+    : 'Values are encrypted in JavaScript.';
 }
 
 function dueText(due: readonly Due[]): string {

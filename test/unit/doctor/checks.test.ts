@@ -1,7 +1,7 @@
 import type { FieldEncryptionOptions, KmsHealth } from '../../../src';
 import { kmsHealth } from '../../../src/doctor/kms';
 import { copies } from '../../../src/doctor/packages';
-import { fips, node } from '../../../src/doctor/runtime';
+import { backend, fips, node } from '../../../src/doctor/runtime';
 import { isInRange } from '../../../src/doctor/version-range';
 import { estimatedBits } from '../../../src/kms/local/passphrase-strength';
 import { localKms } from '../../../src';
@@ -62,6 +62,17 @@ describe('The doctor on FIPS mode', () => {
   it('warns of algorithms that are not of the module', () => {
     expect(codesOf(true, true, { suite: 'xchacha20-poly1305' })).toEqual(['FIPS_ON', 'FIPS_SUITE']);
     expect(codesOf(true, true, { kms: passphraseKms })).toEqual(['FIPS_ON', 'FIPS_SUITE']);
+  });
+});
+
+describe('The doctor on what encrypts', () => {
+  it('says which it is, and warns of an add-on that cannot be used', () => {
+    const codeOf = (absence: Parameters<typeof backend>[0]['absence']) =>
+      backend({ backend: 'javascript', native: undefined, absence }).code;
+    expect(codeOf(undefined)).toBe('BACKEND');
+    expect(codeOf('not installed')).toBe('BACKEND');
+    expect(codeOf('turned off')).toBe('BACKEND');
+    expect(codeOf(new Error('/there/x.node: invalid ELF header'))).toBe('NATIVE_UNUSABLE');
   });
 });
 

@@ -1,0 +1,5 @@
+'use strict';
+
+const { load } = require('./binary.cjs');
+
+module.exports = load(__dirname);
