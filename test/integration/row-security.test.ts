@@ -149,9 +149,7 @@ describeOnPostgres('Rows that row-level security hides from the role', () => {
   it('stand in nobody’s way who sees them: the owner, and a role with BYPASSRLS', async () => {
     const { dataSource: owner } = await owned();
     const dataSource = await asRole(owner);
-    const [{ role }] = (await dataSource.query('SELECT current_user AS role')) as [
-      { role: string },
-    ];
+    const [{ role }]: [{ role: string }] = await dataSource.query('SELECT current_user AS role');
     await owner.query(`ALTER ROLE ${role} BYPASSRLS`);
     const seeing = fieldEncryption(dataSource);
     const id = await oldKey(seeing);
@@ -164,9 +162,7 @@ describeOnPostgres('Rows that row-level security hides from the role', () => {
   it('count for an owner, too, where they are forced upon it', async () => {
     const { dataSource: superuser } = await owned();
     const dataSource = await asRole(superuser);
-    const [{ role }] = (await dataSource.query('SELECT current_user AS role')) as [
-      { role: string },
-    ];
+    const [{ role }]: [{ role: string }] = await dataSource.query('SELECT current_user AS role');
     await superuser.query(`ALTER TABLE member OWNER TO ${role}`);
     expect(await fieldEncryption(dataSource).status()).toMatchObject([{ rows: 2 }]);
     await superuser.query('ALTER TABLE member FORCE ROW LEVEL SECURITY');
