@@ -1,3 +1,4 @@
+import { ConfigurationError } from './errors';
 import type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
 import type { KeyBackup } from './keys/backup/create-backup';
 import type { RestoreOptions, RestoreReport } from './keys/backup/restore-backup';
@@ -41,8 +42,11 @@ export interface DestroyOptions {
 
 /** What {@link DataKeys.revoke} leaves to do. */
 export interface RevocationReport extends RevokedKey {
-  /** The columns with rows under the revoked key, for `reencrypt()`. */
-  readonly plan: readonly ColumnUse[];
+  /**
+   * The columns with rows under the revoked key, for `reencrypt()`; `null` where the database hides rows
+   * from this role.
+   */
+  readonly plan: readonly ColumnUse[] | null;
 }
 
 /** The data keys of a DataSource. */
@@ -91,10 +95,17 @@ export class DataKeys {
    */
   async revoke(id: string, options: RevokeOptions = {}): Promise<RevocationReport> {
     const revoked = await this.#installation.keys.operations.revoke(id, options);
-    return {
-      ...revoked,
-      plan: (await this.uses(id)).filter(({ rowsUnderKey }) => rowsUnderKey > 0),
-    };
+    return { ...revoked, plan: await this.#planFor(id) };
+  }
+
+  /** What was done is done, whether this role may see what is left to do or not. */
+  async #planFor(id: string): Promise<readonly ColumnUse[] | null> {
+    try {
+      return (await this.uses(id)).filter(({ rowsUnderKey }) => rowsUnderKey > 0);
+    } catch (error) {
+      if (error instanceof ConfigurationError) return null;
+      throw error;
+    }
   }
 
   /**

@@ -8,6 +8,7 @@ import { applicationLog, serverLog } from './logging';
 import { lookups } from './lookups';
 import { ownTables } from './own-tables';
 import { packages } from './packages';
+import { rowSecurity } from './row-security';
 import { runtime } from './runtime';
 import { wrapping } from './wrapping';
 
@@ -33,6 +34,7 @@ export const CHECKS = Object.freeze({
   database: {
     'the log of the server': serverLog,
     'the tables of the library': ownTables,
+    'row-level security': rowSecurity,
     'the keys': keys,
     'the anchor': anchor,
     'the columns': columns,

@@ -40,6 +40,7 @@ export const FINDING_LEVELS = Object.freeze({
   CHECK_FAILED: 'error',
   OWN_TABLE_MISSING: 'error',
   OWN_TABLE_UNREADABLE: 'error',
+  OWN_ROWS_HIDDEN: 'error',
   RIGHTS_INCOMPLETE: 'error',
   RIGHTS_LIMITED: 'info',
   AUDIT_LOG_CHANGEABLE: 'info',
@@ -55,6 +56,7 @@ export const FINDING_LEVELS = Object.freeze({
 
   TABLE_MISSING: 'error',
   TABLE_UNREADABLE: 'warning',
+  ROWS_HIDDEN: 'warning',
   COLUMN_MISSING: 'error',
   COLUMN_TYPE: 'error',
   COLUMN_TOO_SHORT: 'error',

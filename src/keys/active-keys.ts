@@ -19,6 +19,8 @@ export class ActiveKeys<T> {
   readonly #byName = new Map<string, ActiveKey<T>>();
   /** Outlives the keys themselves: what this process has seen cannot be unseen. */
   readonly #highest = new Map<string, { readonly version: number; readonly epoch: number }>();
+  /** When the key of a name was last dropped: what was read before that is older news. */
+  readonly #dropped = new Map<string, number>();
 
   /** Milliseconds since the key was last confirmed; Infinity for one that is not in memory. */
   age(name: string, now: number): number {
@@ -55,9 +57,27 @@ export class ActiveKeys<T> {
     this.#byName.set(candidate.name, candidate);
   }
 
-  /** Forgets the key of a name, which is not to be used any more. */
-  drop(name: string): void {
+  /** Forgets the key of a name, which is not to be used any more, nor what is being read of it. */
+  drop(name: string, now: number): void {
     this.#byName.delete(name);
+    this.#dropped.set(name, now);
+  }
+
+  /** {@link ActiveKeys.drop} for the name that has this key. */
+  dropKey(id: string, now: number): void {
+    for (const [name, held] of this.#byName) {
+      if (held.id === id) this.drop(name, now);
+    }
+  }
+
+  /** {@link ActiveKeys.drop} for all names. */
+  dropAll(now: number): void {
+    for (const name of this.#highest.keys()) this.drop(name, now);
+  }
+
+  /** Whether what was read then is from before the key of the name was dropped. */
+  isOutdated(name: string, confirmedAt: number): boolean {
+    return confirmedAt < (this.#dropped.get(name) ?? -Infinity);
   }
 
   /** Forgets the keys that were confirmed at `time` or before. */
@@ -71,6 +91,7 @@ export class ActiveKeys<T> {
   clear(): void {
     this.#byName.clear();
     this.#highest.clear();
+    this.#dropped.clear();
   }
 }
 

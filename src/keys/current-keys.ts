@@ -163,7 +163,7 @@ export class CurrentKeys<C> {
   /** How a key stands. Asks nobody. */
   standing(purpose: 'data' | 'index', name: string): KeyStanding {
     const { policy, clock } = this.#services;
-    const keys = purpose === 'data' ? this.#dataKeys : this.#indexRoots;
+    const keys = this.#keysFor(purpose);
     const age = keys.age(name, clock());
     const failure = this.#failures.error(slot(purpose, name));
     return {
@@ -199,6 +199,7 @@ export class CurrentKeys<C> {
     others: readonly IndexRoot[] = [],
   ): void {
     const { id, name, version, epoch } = record;
+    if (this.#keysFor(record.purpose).isOutdated(name, confirmedAt)) return;
     const held = { id, name, version, epoch, confirmedAt };
     const usableUntil = databaseTime + this.#services.policy.maxAgeMs;
     if (unwrapped.purpose === 'index') {
@@ -222,8 +223,22 @@ export class CurrentKeys<C> {
 
   /** Uses no key of this name until one is confirmed, and says why. */
   withdraw(purpose: KeyPurpose, name: string, reason: Error): void {
-    (purpose === 'data' ? this.#dataKeys : this.#indexRoots).drop(name);
+    this.#keysFor(purpose).drop(name, this.#services.clock());
     this.#remember(purpose, name, reason);
+  }
+
+  /** Uses this key no more, which may have been the active one when it was last confirmed. */
+  retire(keyId: string): void {
+    const now = this.#services.clock();
+    this.#dataKeys.dropKey(keyId, now);
+    this.#indexRoots.dropKey(keyId, now);
+  }
+
+  /** Uses no key before it is confirmed anew. */
+  retireAll(): void {
+    const now = this.#services.clock();
+    this.#dataKeys.dropAll(now);
+    this.#indexRoots.dropAll(now);
   }
 
   /** Forgets every key; what is being loaded is not taken over. */
@@ -443,7 +458,7 @@ export class CurrentKeys<C> {
 
   /** Whether somebody else has just confirmed what these rows say. */
   #isConfirmed({ purpose, name, records, active }: DueKey, { confirmedAfter }: Attempt): boolean {
-    const held = (purpose === 'data' ? this.#dataKeys : this.#indexRoots).get(name);
+    const held = this.#keysFor(purpose).get(name);
     if (held === undefined || held.confirmedAt <= confirmedAfter) return false;
     if (soleActive(active)?.id !== held.id) return false;
     return purpose === 'data' || this.#indexRoots.get(name)?.key.length === records.length;
@@ -474,8 +489,12 @@ export class CurrentKeys<C> {
 
   #isFresh(purpose: KeyPurpose, name: string): boolean {
     const { clock, policy } = this.#services;
-    const keys = purpose === 'data' ? this.#dataKeys : this.#indexRoots;
+    const keys = this.#keysFor(purpose);
     return keys.age(name, clock()) < policy.ttlMs;
+  }
+
+  #keysFor(purpose: KeyPurpose): ActiveKeys<DataKey> | ActiveKeys<IndexRoots> {
+    return purpose === 'data' ? this.#dataKeys : this.#indexRoots;
   }
 
   #usable<T>(purpose: KeyPurpose, name: string, keys: ActiveKeys<T>): ActiveKey<T> {

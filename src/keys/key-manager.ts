@@ -96,8 +96,15 @@ export class KeyManager<C = unknown> implements KeySource {
       accept: (created) => {
         this.#current.acceptActivated(created);
       },
+      retire: (keyId) => {
+        this.#current.retire(keyId);
+      },
       forget: (keyId) => {
+        this.#current.retire(keyId);
         this.#ring.forget(keyId);
+      },
+      retireAll: () => {
+        this.#current.retireAll();
       },
       withdraw: (name, reason) => {
         this.#current.withdraw('data', name, reason);

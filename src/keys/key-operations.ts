@@ -28,8 +28,12 @@ import { requireWait } from './wait-option';
 export interface KeyMemory {
   /** Takes over an active key that is committed. */
   readonly accept: (created: CreatedKey) => void;
+  /** Encrypts nothing with this key any more, which reads on. */
+  readonly retire: (keyId: string) => void;
   /** Forgets a key that was destroyed, or is another one now. */
   readonly forget: (keyId: string) => void;
+  /** Encrypts with no key before it is confirmed anew. */
+  readonly retireAll: () => void;
   /** Encrypts nothing under a name any more, for this reason. */
   readonly withdraw: (name: string, reason: Error) => void;
   /** Takes the index roots in as they are in the table now. */
@@ -100,6 +104,7 @@ export class KeyOperations<C> {
     else await this.#services.table.require();
     const { retirement } = this.#services;
     const { record, replacement, isProven = null } = await retirement.revoke(id, replace);
+    this.#memory.retire(id);
     if (replacement !== undefined) this.#memory.accept(replacement);
     return {
       key: this.#info(record),
@@ -240,7 +245,10 @@ export class KeyOperations<C> {
   /** See {@link acceptEpoch}. */
   async acceptEpoch(epoch: number, options: AcceptEpochOptions): Promise<AcceptEpochReport> {
     await this.#services.table.require();
-    return acceptEpoch(this.#services, epoch, options);
+    const report = await acceptEpoch(this.#services, epoch, options);
+    // A key that was given up is not to be written with once more.
+    if (options.dryRun !== true) this.#memory.retireAll();
+    return report;
   }
 
   /**

@@ -8,6 +8,7 @@ import { FieldCipher } from '../field/field-cipher';
 import { FieldEncryptionError } from '../errors';
 import type { FieldEncryptionErrorCode } from '../errors';
 import { keyHeader, keyPrefix } from '../format/data-key-id';
+import { selectAllRows } from '../typeorm/all-rows';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
 import { prefixSql } from './prefix-sql';
@@ -124,10 +125,12 @@ async function sample(
   );
   const prefix = prefixSql(runner.connection, cell, policy.storage);
   const hexadecimal = Buffer.from(keyHeader(keyId)).toString('hex').toUpperCase();
-  const rows = (await runner.query(
+  const rows = await selectAllRows<Readonly<Record<string, unknown>>>(
+    runner,
+    table.metadata,
     `SELECT ${cell} AS stored${tokens.join('')} FROM ${table.name} WHERE ${cell} IS NOT NULL ` +
       `AND ${prefix} IN ('${keyPrefix(keyId)}', '${hexadecimal}') LIMIT ${String(SAMPLES)}`,
-  )) as Readonly<Record<string, unknown>>[];
+  );
   return rows.map((row) => ({
     stored: row['stored'],
     tokens: indexes.map((_, at) => row[`token${String(at)}`]),

@@ -1,6 +1,7 @@
 import type { QueryRunner } from 'typeorm';
 import { FieldEncryptionError } from '../errors';
 import type { ColumnUse } from '../keys/key-retirement';
+import { onAllRows } from '../typeorm/all-rows';
 import type { EncryptedColumn, IndexedColumn } from '../typeorm/encrypted-column';
 import { decryptStored } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
@@ -31,7 +32,7 @@ export async function indexUses(
         // The schema may be behind the entities.
         if (!(await hasColumn(runner, tablePath, indexed.column.databaseName))) continue;
         const tokens = new TokenRows(installation, runner, encrypted, indexed);
-        const scan = new IndexScan(installation, tokens, { encrypted, indexed });
+        const scan = new IndexScan(installation, runner, tokens, { encrypted, indexed });
         const { rows, needing } = await scan.count(rootId);
         const { entity, property } = encrypted.policy;
         const column = indexed.column.databaseName;
@@ -51,11 +52,18 @@ interface ScannedIndex {
 
 class IndexScan {
   readonly #installation: Installation;
+  readonly #runner: QueryRunner;
   readonly #rows: TokenRows;
   readonly #scanned: ScannedIndex;
 
-  constructor(installation: Installation, rows: TokenRows, scanned: ScannedIndex) {
+  constructor(
+    installation: Installation,
+    runner: QueryRunner,
+    rows: TokenRows,
+    scanned: ScannedIndex,
+  ) {
     this.#installation = installation;
+    this.#runner = runner;
     this.#rows = rows;
     this.#scanned = scanned;
   }
@@ -87,9 +95,20 @@ class IndexScan {
     const keys = this.#rows.keys.join(', ');
     const parameters = new SqlParameters(this.#installation.dataSource);
     const following = after === undefined ? '' : ` AND (${keys}) > (${parameters.list(after)})`;
-    return this.#rows.select(
-      `WHERE ${this.#rows.token} IS NOT NULL${following} ORDER BY ${keys} LIMIT ${String(PAGE_ROWS)}`,
-      parameters,
+    return this.#ofAll(() =>
+      this.#rows.select(
+        `WHERE ${this.#rows.token} IS NOT NULL${following} ORDER BY ${keys} LIMIT ${String(PAGE_ROWS)}`,
+        parameters,
+      ),
     );
+  }
+
+  #ofAll<T>(read: () => Promise<T>): Promise<T> {
+    const { dataSource } = this.#installation;
+    if (dataSource.options.type !== 'postgres') return read();
+    const { column } = this.#scanned.encrypted;
+    const { isTransactionActive: isInTransaction } = this.#runner;
+    const send = (sql: string): Promise<unknown> => this.#runner.query(sql);
+    return onAllRows(send, column.entityMetadata, { isInTransaction }, read);
   }
 }

@@ -6,6 +6,7 @@ import type { KeyRecord } from '../keys/key-record';
 import type { ColumnUse } from '../keys/key-retirement';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
+import { selectAllRows } from '../typeorm/all-rows';
 import { prefixSql } from './prefix-sql';
 import { encryptedTables } from './encrypted-table';
 import type { EncryptedTable } from './encrypted-table';
@@ -107,10 +108,12 @@ async function countByPrefix(
   const prefix = prefixSql(runner.connection, cell, policy.storage);
   // Cleartext is not grouped by: its beginnings are nobody's business, and there may be many.
   const shortest = policy.storage === 'text' ? 52 : 38;
-  const rows = (await runner.query(
+  const rows = await selectAllRows<{ prefix: string | null; total: number | string }>(
+    runner,
+    table.metadata,
     `SELECT CASE WHEN ${cell} IS NULL THEN NULL WHEN length(${cell}) < ${String(shortest)} THEN '' ` +
       `ELSE ${prefix} END AS prefix, COUNT(*) AS total FROM ${table.name} GROUP BY 1`,
-  )) as { prefix: string | null; total: number | string }[];
+  );
   return rows.map(({ prefix: found, total }) => ({
     prefix: found !== null && /^[0-9A-F]{18}$/.test(found) ? hexToPrefix(found) : found,
     rows: Number(total),

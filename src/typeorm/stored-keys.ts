@@ -1,4 +1,5 @@
 import type { QueryRunner } from 'typeorm';
+import { selectAllRows } from './all-rows';
 import { hasColumn } from './live-columns';
 import { keyIdOfPrefix } from '../format/data-key-id';
 import { inspectStored } from '../format/field-ciphertext';
@@ -34,10 +35,12 @@ export async function keysOfStoredValues(
       if (!(await hasColumn(runner, metadata.tablePath, databaseName))) continue;
       for (const direction of ['ASC', 'DESC']) {
         const by = order.map((name) => `${name} ${direction}`).join(', ');
-        const rows = (await runner.query(
+        const rows = await selectAllRows<{ readonly stored: unknown }>(
+          runner,
+          metadata,
           `SELECT ${cell} AS stored FROM ${table} WHERE ${cell} IS NOT NULL ` +
             `${by === '' ? '' : `ORDER BY ${by} `}LIMIT ${String(SAMPLES)}`,
-        )) as { readonly stored: unknown }[];
+        );
         for (const { stored } of rows) addKeyOf(stored, encrypted, ids);
       }
     }

@@ -1,4 +1,5 @@
 import type { QueryRunner } from 'typeorm';
+import { selectAllRows } from './all-rows';
 import { escapedTable } from './escaped-table';
 import { hasColumn } from './live-columns';
 import type { EncryptedColumns } from './take-over';
@@ -15,10 +16,12 @@ export async function hasStoredTokens(
       // The schema may be behind the entities.
       if (!(await hasColumn(runner, metadata.tablePath, column.databaseName))) continue;
       const name = connection.driver.escape(column.databaseName);
-      const rows: unknown = await runner.query(
+      const rows = await selectAllRows(
+        runner,
+        metadata,
         `SELECT 1 FROM ${table} WHERE ${name} IS NOT NULL LIMIT 1`,
       );
-      if (Array.isArray(rows) && rows.length > 0) return true;
+      if (rows.length > 0) return true;
     }
   }
   return false;

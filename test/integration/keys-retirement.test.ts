@@ -72,6 +72,23 @@ describeEachDatabase('Taking keys out of use', (database) => {
     ]);
   });
 
+  it('stops writes at once under a key that is revoked without a replacement', async () => {
+    const { keys } = fieldEncryption(db.dataSource);
+    const notes = db.dataSource.getRepository(Note);
+    const id = await activeId();
+    await notes.find();
+    await keys.revoke(id, { replace: false });
+
+    const refused: unknown = await notes
+      .insert({ id: 3, text: 'canary three', scan: null })
+      .catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(KeyStateError);
+    expect(refused).toMatchObject({ retryable: false });
+    expect(await notes.findOneBy({ id: 1 })).toMatchObject({ text: 'canary one' });
+    await keys.rotate();
+    await notes.insert({ id: 3, text: 'canary three', scan: null });
+  });
+
   it('stops writes under a suspended key, and them alone, until it is resumed', async () => {
     const { keys } = fieldEncryption(db.dataSource);
     const notes = db.dataSource.getRepository(Note);

@@ -61,7 +61,8 @@ function aboutNoReplacement(previousState: KeyState, name: string): string[] {
   return [`Nothing can be written under "${name}" until: field-encryption keys rotate ${name}`];
 }
 
-function planText(plan: readonly ColumnUse[]): string[] {
+function planText(plan: readonly ColumnUse[] | null): string[] {
+  if (plan === null) return ['This database role does not see which rows need it.'];
   if (plan.length === 0) return ['No row needs it.'];
   return [
     'To be re-encrypted, with: field-encryption data reencrypt',

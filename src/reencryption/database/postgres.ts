@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 import type { Storage } from '../../format/field-ciphertext';
+import { onAllRows } from '../../typeorm/all-rows';
 import { databaseTimeSql } from '../../typeorm/database-time';
 import type { UsedKeys } from '../../keys/used-keys';
 import { fenceSql } from '../../typeorm/key-fence';
@@ -22,7 +23,7 @@ import type { RunDatabase } from './run-database';
 
 /** The part of `pg` that is used. */
 interface Client {
-  query(sql: string, values: readonly unknown[]): Promise<{ rows: Record<string, unknown>[] }>;
+  query(sql: string, values?: readonly unknown[]): Promise<{ rows: Record<string, unknown>[] }>;
 }
 
 const INTEGERS = ['smallint', 'integer'];
@@ -78,11 +79,11 @@ export class PostgresRunDatabase implements RunDatabase {
     return new Map(rows.map(({ name, type }) => [String(name), String(type)]));
   }
 
-  async count({ name }: WorkTable, condition: string): Promise<readonly [number, number]> {
-    const [row] = await this.#query(
-      `SELECT COUNT(*) AS total, COUNT(*) FILTER (WHERE ${condition}) AS pending FROM ${name}`,
-      [],
-    );
+  async count(table: WorkTable, condition: string): Promise<readonly [number, number]> {
+    const [row] = await this.#queryAll(table, {
+      sql: `SELECT COUNT(*) AS total, COUNT(*) FILTER (WHERE ${condition}) AS pending FROM ${table.name}`,
+      values: [],
+    });
     return [Number(row?.['total'] ?? 0), Number(row?.['pending'] ?? 0)];
   }
 
@@ -91,16 +92,16 @@ export class PostgresRunDatabase implements RunDatabase {
     const joined = table.cells.every(({ type }) => PLAIN_TEXTS.includes(type))
       ? await this.#readJoined(table, statement)
       : undefined;
-    return joined ?? pageOf(DIALECT, table, await this.#run(statement));
+    return joined ?? pageOf(DIALECT, table, await this.#queryAll(table, statement));
   }
 
   async #readJoined(table: WorkTable, statement: PageStatement): Promise<StoredPage | undefined> {
-    const [row] = await this.#run(joinedSql(DIALECT, table, statement));
+    const [row] = await this.#queryAll(table, joinedSql(DIALECT, table, statement));
     return row === undefined ? undefined : pageOfJoined(DIALECT, table, row);
   }
 
   async boundary(table: WorkTable, request: PageRequest): Promise<RowKey | undefined> {
-    const [row] = await this.#run(boundarySql(DIALECT, table, request));
+    const [row] = await this.#queryAll(table, boundarySql(DIALECT, table, request));
     return row === undefined ? undefined : keyOf(table, row);
   }
 
@@ -166,7 +167,7 @@ export class PostgresRunDatabase implements RunDatabase {
   }
 
   async holderOf(table: WorkTable, token: WantedToken): Promise<RowKey | undefined> {
-    const [row] = await this.#run(holderSql(DIALECT, table, token));
+    const [row] = await this.#queryAll(table, holderSql(DIALECT, table, token));
     return row === undefined ? undefined : keyOf(table, row);
   }
 
@@ -196,8 +197,15 @@ export class PostgresRunDatabase implements RunDatabase {
     return Number(row?.['lag'] ?? 0);
   }
 
-  #run({ sql, values }: PageStatement): Promise<RawRow[]> {
-    return this.#query(sql, values);
+  #queryAll({ metadata }: WorkTable, { sql, values }: PageStatement): Promise<RawRow[]> {
+    return withConnection(this.#dataSource, async (connection) => {
+      const client = connection as Client;
+      const send = (each: string): Promise<unknown> => client.query(each);
+      const { rows } = await onAllRows(send, metadata, { isInTransaction: false }, () =>
+        client.query(sql, values),
+      );
+      return rows;
+    });
   }
 
   #query(

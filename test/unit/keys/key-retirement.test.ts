@@ -60,6 +60,24 @@ describe('revoking a key', () => {
     expect(process.store.rows).toHaveLength(3);
   });
 
+  it.each([
+    ['revokes', (one: Process, id: string) => one.keys.operations.revoke(id)],
+    ['destroys', (one: Process, id: string) => one.keys.operations.destroy(id, unneeded, 0)],
+  ])(
+    'writes no more with a key that it %s, though it has not seen it replaced',
+    async (_, stop) => {
+      const one = await withTwoVersions();
+      const { id } = one.keys.activeKey('default');
+      const other = startProcess({ store: one.store, kms: one.kms });
+      await other.keys.rotate('default');
+      expect(one.keys.activeKey('default').id).toBe(id);
+
+      await stop(one, id);
+      await one.keys.prepare(['default'], { index: true });
+      expect(one.keys.activeKey('default').version).toBe(3);
+    },
+  );
+
   it('changes nothing when the KMS cannot make a replacement', async () => {
     const process = await withTwoVersions();
     process.kms.outage = new Error('down');
