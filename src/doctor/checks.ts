@@ -1,4 +1,5 @@
 import type { Check, DatabaseCheck } from './check';
+import { cleartext } from './cleartext';
 import { checks, columns } from './columns';
 import { configuration } from './configuration';
 import { keys, policies } from './keys';
@@ -34,6 +35,7 @@ export const CHECKS = Object.freeze({
     'the tables of the library': ownTables,
     'the keys': keys,
     'the columns': columns,
+    'the stored values': cleartext,
     'the CHECK constraints': checks,
     'the indexes': lookups,
   } satisfies Record<string, DatabaseCheck>,
