@@ -1,5 +1,6 @@
 import { anchor } from './anchor';
 import type { Check, DatabaseCheck } from './check';
+import { cleartext } from './cleartext';
 import { checks, columns } from './columns';
 import { configuration } from './configuration';
 import { keys, policies } from './keys';
@@ -38,6 +39,7 @@ export const CHECKS = Object.freeze({
     'the keys': keys,
     'the anchor': anchor,
     'the columns': columns,
+    'the stored values': cleartext,
     'the CHECK constraints': checks,
     'the indexes': lookups,
   } satisfies Record<string, DatabaseCheck>,

@@ -62,6 +62,7 @@ export const FINDING_LEVELS = Object.freeze({
   COLUMN_TOO_SHORT: 'error',
   COLUMN_NARROW: 'warning',
   COLUMN_COLLATION: 'error',
+  CLEARTEXT_FOUND: 'error',
   CHECK_MISSING: 'warning',
   INDEX_MISSING: 'warning',
   INDEX_NOT_UNIQUE: 'error',

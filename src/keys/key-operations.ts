@@ -4,7 +4,7 @@ import type { BackupOpener, BackupProtection } from './backup/backup-key';
 import type { KeyBackup } from './backup/create-backup';
 import { createBackup } from './backup/create-backup';
 import type { RestoreOptions, RestoreReport } from './backup/restore-backup';
-import { restoreBackup } from './backup/restore-backup';
+import { noTableToRestoreTo, restoreBackup } from './backup/restore-backup';
 import { adoptKeys, unauthenticatedKeys } from './key-adoption';
 import type { IndexRotation, IndexRotationOptions } from './index-rotation';
 import { requireSettledIndex, rotateIndex } from './index-rotation';
@@ -238,7 +238,7 @@ export class KeyOperations<C> {
     options: RestoreOptions = {},
   ): Promise<RestoreReport> {
     const { application, table } = this.#services;
-    await table.requireReady();
+    if (!(await table.isReady())) throw noTableToRestoreTo();
     return restoreBackup(this.#services, application, file, opener, options);
   }
 

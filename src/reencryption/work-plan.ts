@@ -7,6 +7,7 @@ import { isCiphertextSql } from '../typeorm/ciphertext-check';
 import { describeColumn } from '../typeorm/encrypted-column';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
+import { assertFirst } from './assert-first';
 import type { RunDatabase } from './database/run-database';
 import { encryptedTables } from './encrypted-table';
 import type { EncryptedTable } from './encrypted-table';
@@ -51,7 +52,7 @@ export function rangeCondition(work: TableWork, pass: number): string {
 /**
  * Settles what a run works on, and refuses what cannot be done before a row is touched.
  *
- * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError}
+ * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError}, {@link UnsupportedQueryError}
  */
 export async function workOf(
   installation: Installation,
@@ -65,6 +66,7 @@ export async function workOf(
   const works: TableWork[] = [];
   for (const { table, columns } of chosen) {
     const work = await workTable(database, mode, table, columns, options.first ?? {});
+    await assertFirst(installation, database, work);
     works.push({
       table: work,
       pending: pendingCondition(installation, database, mode, work, keyIds),

@@ -12,10 +12,11 @@ import { readLegacyPlaintext } from './legacy-plaintext';
  * @param value - of the column's type.
  */
 export function cleartextForms(
-  { column, policy }: EncryptedColumn,
+  encrypted: EncryptedColumn,
   index: BlindIndex,
   value: unknown,
 ): unknown[] {
+  const { column, policy } = encrypted;
   const isPostgres = column.entityMetadata.connection.options.type === 'postgres';
   // No text of PostgreSQL holds NUL, and it takes no parameter with one.
   const texts = [...new Set(textForms(policy, index, value))].filter(
@@ -26,7 +27,7 @@ export function cleartextForms(
   if (policy.storage === 'binary' && policy.type === 'bytes') {
     forms.push(Buffer.from(value as Uint8Array));
   }
-  return forms.filter((form) => readsAs(policy, index, form, value));
+  return forms.filter((form) => readsAs(encrypted, index, form, value));
 }
 
 function textForms({ type }: FieldPolicy, index: BlindIndex, value: unknown): string[] {
@@ -61,9 +62,14 @@ function bytesOf(texts: readonly string[]): Buffer[] {
   return texts.map((text) => Buffer.from(text));
 }
 
-function readsAs(policy: FieldPolicy, index: BlindIndex, form: unknown, value: unknown): boolean {
+function readsAs(
+  encrypted: EncryptedColumn,
+  index: BlindIndex,
+  form: unknown,
+  value: unknown,
+): boolean {
   try {
-    return index.matches(readLegacyPlaintext(policy, form), value);
+    return index.matches(readLegacyPlaintext(encrypted, form), value);
   } catch (error) {
     if (error instanceof UnsupportedValueError) return false;
     throw error;

@@ -109,7 +109,7 @@ export function decryptStored(encrypted: EncryptedColumn, stored: unknown): unkn
     return readPrevious(policy, previousFormat, stored);
   }
   if (form !== 'cleartext') return cipher.decrypt(stored);
-  if (readsPlaintext || previousFormat === undefined) return readLegacyPlaintext(policy, stored);
+  if (readsPlaintext || previousFormat === undefined) return readLegacyPlaintext(encrypted, stored);
   throw formatNotRecognised(policy, previousFormat);
 }
 

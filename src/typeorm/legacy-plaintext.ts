@@ -1,18 +1,39 @@
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { UnsupportedValueError } from '../errors';
 import type { FieldPolicy } from '../field/field-policy';
 import { parseCleartext } from './parse-cleartext';
+
+/** The column that a cleartext row is of. */
+interface LegacyColumn {
+  readonly column: ColumnMetadata;
+  readonly policy: FieldPolicy;
+}
+
+const TIME_WITHOUT_ZONE = /^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?$/;
 
 /**
  * Reads a cleartext row of a column that is being encrypted, as its declared type.
  *
  * @throws {@link UnsupportedValueError} when it does not hold that type.
  */
-export function readLegacyPlaintext(policy: FieldPolicy, stored: unknown): unknown {
-  const value = parseCleartext(policy, stored as string | Uint8Array);
+export function readLegacyPlaintext({ column, policy }: LegacyColumn, stored: unknown): unknown {
+  const cleartext = stored as string | Uint8Array;
+  const isUtc = policy.type === 'date' && storesUtc(column);
+  const value = parseCleartext(policy, isUtc ? withZone(cleartext) : cleartext);
   if (value !== undefined) return value;
   const { entity, property, type } = policy;
   throw new UnsupportedValueError(
     `${entity}.${property}: a cleartext row does not hold a ${type}. Correct the row.`,
     { entity, property },
   );
+}
+
+/** TypeORM writes and reads UTC on SQLite without saying so, and local time on PostgreSQL. */
+function storesUtc({ entityMetadata }: ColumnMetadata): boolean {
+  return entityMetadata.connection.options.type !== 'postgres';
+}
+
+function withZone(cleartext: string | Uint8Array): string {
+  const text = Buffer.from(cleartext).toString('utf8');
+  return TIME_WITHOUT_ZONE.test(text) ? `${text.replace(' ', 'T')}Z` : text;
 }

@@ -242,6 +242,21 @@ describePostgresAndSqlite('field-encryption keys', (kind) => {
     expect(await json('restore', file, ...passphrase)).toMatchObject({ present: theseKeys });
   });
 
+  it('restores into a database without its tables, and makes no key there', async () => {
+    const file = `${kind.name}-empty.backup`;
+    const passphrase = ['--passphrase-file', 'passphrase.txt'];
+    await json('backup', file, ...passphrase);
+    const { keys } = await json('list');
+    await database.dispose();
+    database = await kind.create();
+
+    const dryRun = await run('restore', file, '--dry-run', ...passphrase);
+    expect(dryRun).toMatchObject({ code: 1, stderr: expect.stringContaining('no key table') });
+    expect(dryRun.stderr).not.toContain('init');
+    expect((await json('restore', file, ...passphrase)).restored).toHaveLength(2);
+    expect((await json('list')).keys).toMatchObject([{ id: keys[0].id }]);
+  });
+
   it('splits a backup among custodians, each with a file that only its owner reads', async () => {
     const file = `${kind.name}-split.backup`;
     const folder = `${kind.name}-shares`;

@@ -8,6 +8,7 @@ import {
   KeyStateError,
   PlaintextFoundError,
   RunPlanError,
+  UnsupportedQueryError,
 } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
 import { describeEachDatabase } from '../support/databases';
@@ -384,6 +385,12 @@ describeEachDatabase('a run over the rows', (kind) => {
       [handle().reindex({ columns: ['Person.age'] }), RunPlanError, 'blind index'],
       [handle().reencrypt({ targetKey: String(old?.id) }), KeyStateError, 'not an active one'],
       [handle().reencrypt({ first: { Nobody: 'true' } }), RunPlanError, 'Nobody'],
+      [handle().reencrypt({ first: { Person: 'nosuch = 1' } }), RunPlanError, 'nosuch'],
+      [
+        handle().reencrypt({ first: { Person: "email = 'x'" } }),
+        UnsupportedQueryError,
+        'Person.email',
+      ],
       [handle().reencrypt({ batchSize: 0 }), RunPlanError, 'batchSize'],
       [handle().reencrypt({ speed: 9 } as never), RunPlanError, 'speed'],
     ];

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
+import { Column, DataSource, Entity, PrimaryColumn, PrimaryGeneratedColumn } from 'typeorm';
 import type { DataSourceOptions } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, fileAnchor, withFieldEncryption } from '../../src';
 import type { FieldEncryptionOptions, Finding, FindingCode, KmsProvider } from '../../src';
@@ -46,6 +46,15 @@ class Member {
   @Encrypted({ check: true })
   @BlindIndex({ normalize: 'email', uniqueWith: ['tenant'] })
   email!: string;
+}
+
+@Entity()
+class Letter {
+  @PrimaryColumn()
+  id!: number;
+
+  @Encrypted({ check: false })
+  text!: string;
 }
 
 const kek = temporaryKms();
@@ -343,6 +352,18 @@ describePostgresAndSqlite('The doctor', (kind: DatabaseKind) => {
     const missing = findings.filter(({ code }) => code === 'CHECK_MISSING');
     expect(missing).toHaveLength(isPostgres ? 1 : 3);
     expect(missing[0]?.message).toMatch(/^Patient\.\w+:/);
+  });
+
+  it('reports rows in clear that legacyPlaintext does not announce', async () => {
+    const opened = await open({}, { entities: [Letter] });
+    await fieldEncryption(opened.dataSource).ready();
+    await alter(opened, "INSERT INTO letter (id, text) VALUES (1, 'canary in clear')");
+    const found = (await examined(opened.dataSource)).filter(
+      ({ code }) => code === 'CLEARTEXT_FOUND',
+    );
+    expect(found).toEqual([expect.objectContaining({ level: 'error' })]);
+    expect(found[0]?.message).toMatch(/^Letter\.text: /);
+    expect(JSON.stringify(found)).not.toContain('canary');
   });
 
   it('reports that builders of the DataSource are not those of the library', async () => {

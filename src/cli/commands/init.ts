@@ -1,8 +1,8 @@
-import { fieldEncryptionMigrations } from '../../../migrations';
 import type { KeyPurpose } from '../../keys/key-record';
 import { DataKeySchema, missingKeyColumns } from '../../typeorm/data-key-table';
 import { missingOwnTables } from '../../typeorm/own-tables';
 import { withConnection } from '../../typeorm/with-connection';
+import { createTables } from '../create-tables';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
 
@@ -15,9 +15,6 @@ interface CreatedKey {
 /**
  * Creates the library's tables where they are missing, and the first version of every key that the entities
  * need. Can be run again: what is there stays.
- *
- * The tables come from the same migrations that applications list in their DataSource; run later by
- * TypeORM, these find them and record themselves.
  */
 export async function init(
   session: Session,
@@ -50,20 +47,6 @@ async function columnsToAdd(session: Session, tablesCreated: readonly string[]):
   if (tablesCreated.includes(table)) return [];
   const missing = await withConnection(session.dataSource, undefined, missingKeyColumns);
   return missing.map((column) => `${table}.${column}`);
-}
-
-async function createTables({ dataSource }: Session): Promise<void> {
-  const runner = dataSource.createQueryRunner('master');
-  try {
-    await runner.startTransaction();
-    for (const Migration of fieldEncryptionMigrations) await new Migration().up(runner);
-    await runner.commitTransaction();
-  } catch (error) {
-    if (runner.isTransactionActive) await runner.rollbackTransaction();
-    throw error;
-  } finally {
-    await runner.release();
-  }
 }
 
 async function missingKeys({ installation }: Session, noTable: boolean): Promise<CreatedKey[]> {

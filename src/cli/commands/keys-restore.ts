@@ -3,7 +3,9 @@ import { counted } from '../../doctor/counted';
 import type { RestoredKey } from '../../keys/backup/restore-backup';
 import { openerOf } from '../backup-access';
 import type { OpenerOptions } from '../backup-access';
+import { missingOwnTables } from '../../typeorm/own-tables';
 import { confirm } from '../confirmation';
+import { createTables } from '../create-tables';
 import type { CommandResult } from '../output';
 import type { Session } from '../session';
 import { table } from '../table';
@@ -15,14 +17,18 @@ export interface KeysRestoreOptions {
   readonly adopt: boolean;
 }
 
-/** Puts the missing keys of a backup into the key table. */
+/** Puts the missing keys of a backup into the key table, which is created where it is lost. */
 export async function keysRestore(
-  { fieldEncryption }: Session,
+  session: Session,
   file: string,
   { dryRun, yes, adopt, ...options }: OpenerOptions & KeysRestoreOptions,
 ): Promise<CommandResult> {
+  const { fieldEncryption } = session;
   const backup = readFileSync(file, 'utf8');
   const opener = await openerOf(options);
+  if (!dryRun && (await missingOwnTables(session.dataSource)).length > 0) {
+    await createTables(session);
+  }
   if (adopt && !dryRun) {
     const { restored } = await fieldEncryption.keys.restore(backup, opener, { dryRun: true });
     await confirm(yes, {

@@ -48,6 +48,14 @@ interface RestorePlan {
   readonly destroyed: readonly RestoredKey[];
 }
 
+/** Making keys would not help: they would stand in the way of those of the backup. */
+export function noTableToRestoreTo(): ConfigurationError {
+  return new ConfigurationError(
+    'There is no key table in this database to restore to. Run the migrations of fieldEncryptionMigrations; ' +
+      '`field-encryption keys restore` without --dry-run creates the table, too.',
+  );
+}
+
 /**
  * Puts the missing keys of a backup into the table, wrapped by this process's KMS. Everything is
  * verified before anything is written, and all of it is written in one transaction.
@@ -108,6 +116,7 @@ function planOf<C>(
     present: [] as RestoredKey[],
     destroyed: [] as RestoredKey[],
   };
+  const conflicts: Conflict[] = [];
   for (const key of keys) {
     const same = existing.find(({ id }) => id === key.record.id);
     // Its tombstone may have been lost with the table.
@@ -115,14 +124,15 @@ function planOf<C>(
     if (same === undefined && wasDestroyed) {
       plan.destroyed.push(describe({ ...key.record, state: 'destroyed' }));
     } else if (same === undefined) {
-      requireVersionFree(key, existing);
+      conflicts.push(...sameVersion(key, existing));
       plan.missing.push(key);
     } else if (same.state === 'destroyed') plan.destroyed.push(describe(same));
     else {
-      requireSameKey(key, same, application);
+      if (!hasValidRecordMac(key.bytes, same, application)) conflicts.push(damagedRow(same));
       plan.present.push(describe(same));
     }
   }
+  if (conflicts.length > 0) throw conflicting(conflicts);
   return plan;
 }
 
@@ -208,30 +218,40 @@ function requireApplication({ id, application }: BackupFile, expected: string): 
   );
 }
 
-function requireVersionFree({ record }: BackedUpKey, existing: readonly KeyRecord[]): void {
-  const { id, name, purpose, version } = record;
-  const other = existing.find(
-    (key) => key.purpose === purpose && key.name === name && key.version === version,
-  );
-  if (other === undefined) return;
-  throw new KeyStateError(
-    `The table has another ${purpose} key "${name}" version ${String(version)} (${other.id}) than the ` +
-      `backup (${id}). Nothing was restored. If the application made it after the table was lost, and ` +
-      'no row needs it, delete its row and restore again.',
-    { keyId: id },
-  );
+/** A row of the table that stands in the way of a key of the backup. */
+interface Conflict {
+  readonly keyId: string;
+  readonly row: string;
+  readonly remedy: string;
 }
 
-function requireSameKey(
-  { record, bytes }: BackedUpKey,
-  existing: KeyRecord,
-  application: string,
-): void {
-  if (hasValidRecordMac(bytes, existing, application)) return;
-  throw new KeyStateError(
-    `The row of key ${record.id} is damaged, edited, or of a different key than that of the backup. ` +
-      'Nothing was restored. Delete the row if it is damaged, and restore again.',
-    { keyId: record.id },
+function sameVersion({ record }: BackedUpKey, existing: readonly KeyRecord[]): Conflict[] {
+  const { id, name, purpose, version } = record;
+  return existing
+    .filter((key) => key.purpose === purpose && key.name === name && key.version === version)
+    .map((other) => ({
+      keyId: id,
+      row: `another ${purpose} key "${name}" version ${String(version)} (${other.id}) than the backup (${id})`,
+      remedy:
+        'If the application made other keys after the table was lost, and no row needs them, delete their rows.',
+    }));
+}
+
+function damagedRow({ id }: KeyRecord): Conflict {
+  return {
+    keyId: id,
+    row: `a row of key ${id} that is damaged, edited, or of a different key than that of the backup`,
+    remedy: 'Delete rows that are damaged.',
+  };
+}
+
+function conflicting(conflicts: readonly Conflict[]): KeyStateError {
+  const rows = conflicts.map(({ row }) => row).join('; ');
+  const remedies = [...new Set(conflicts.map(({ remedy }) => remedy))].join(' ');
+  const [first] = conflicts;
+  return new KeyStateError(
+    `The table has ${rows}. Nothing was restored. ${remedies} Then restore again.`,
+    first === undefined ? {} : { keyId: first.keyId },
   );
 }
 

@@ -206,17 +206,19 @@ describe('restoring', () => {
     expect(store.rows.find((row) => row.id === id)).toMatchObject({ state: 'destroyed' });
   });
 
-  it('never overwrites a different key, and then writes nothing at all', async () => {
+  it('never overwrites different keys, names all of them, and writes nothing at all', async () => {
     const { keys } = await started();
     const kms = new FakeKms('backup');
     const { file } = await keys.operations.backup({ kms });
     const other = startProcess();
-    await prepare(other, ['default'], { index: false });
+    await prepare(other, ['default'], { index: true });
     const rows = other.store.rows;
 
     await expect(other.keys.operations.restore(file, { kms })).rejects.toMatchObject({
       code: 'ERR_KEY_STATE',
-      message: expect.stringContaining('another data key "default" version 1'),
+      message: expect.stringMatching(
+        /another data key "default" version 1 .*; another index key "\w+" version 1 /,
+      ),
     });
     expect(other.store.rows).toEqual(rows);
   });
