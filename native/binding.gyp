@@ -1,6 +1,5 @@
 {
   "variables": {
-    "openssl_fips%": "",
     "version": "<!(node -p \"require('./package.json').version\")",
   },
   "targets": [

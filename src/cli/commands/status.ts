@@ -15,7 +15,14 @@ export async function status({ installation }: Session): Promise<CommandResult> 
   const due = whatIsDue(state);
   const { keyTable, keys, columns, missingTables } = state;
   return {
-    document: { backend: installation.backend.backend, keyTable, keys, columns, missingTables, due },
+    document: {
+      backend: installation.backend.backend,
+      keyTable,
+      keys,
+      columns,
+      missingTables,
+      due,
+    },
     text: [
       keys.length === 0 ? 'No data keys.' : keysTable(keys),
       columns.length === 0 ? 'No encrypted columns to count.' : columnsTable(columns),
