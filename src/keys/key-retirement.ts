@@ -205,11 +205,18 @@ export class KeyRetirement<C> {
     isProven = true,
   ): Promise<CreatedKey | undefined> {
     if (state !== 'active') return undefined;
+    // Without the unique index somebody may have added one. Revoking must not depend on which it is.
+    if (await this.#isAnotherActive(id, name)) return undefined;
     // Only this one: what another process has put in its place meanwhile is not compromised.
     const replacement = await this.#parts.lifecycle
       .rotate(name, { id, isProven })
       .catch((error: unknown) => withoutReplacement(id, error));
     return replacement.record.id === id ? undefined : replacement;
+  }
+
+  async #isAnotherActive(id: string, name: string): Promise<boolean> {
+    const current = await this.#parts.store.findCurrent('data', [name]);
+    return current.some((other) => other.state === 'active' && other.id !== id);
   }
 
   /** The log may not have been there to record it the first time. */
