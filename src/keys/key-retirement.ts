@@ -215,11 +215,18 @@ export class KeyRetirement<C> {
   ): Promise<CreatedKey | undefined> {
     // By a purpose that somebody made up it is nobody's active key.
     if (state !== 'active' || purpose !== 'data') return undefined;
+    // Without the unique index somebody may have added one. Revoking must not depend on which it is.
+    if (await this.#isAnotherActive(id, name)) return undefined;
     // Only this one: what another process has put in its place meanwhile is not compromised.
     const replacement = await this.#parts.lifecycle
       .rotate(name, { id, isProven })
       .catch((error: unknown) => withoutReplacement(id, error));
     return replacement.record.id === id ? undefined : replacement;
+  }
+
+  async #isAnotherActive(id: string, name: string): Promise<boolean> {
+    const current = await this.#parts.store.findCurrent('data', [name]);
+    return current.some((other) => other.state === 'active' && other.id !== id);
   }
 
   /** The log may not have been there to record it the first time. */

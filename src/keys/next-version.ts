@@ -17,6 +17,8 @@ export interface VersionKnowledge<C> {
 
 /** By how much a number that nothing proves may be ahead of the proven ones and still be counted from. */
 const REACH = 2 ** 20;
+/** How far beyond a number that is out of reach the log is asked for those that were given. */
+const NEAR = 2 ** 10;
 /** How many rows with numbers that are farther ahead are unwrapped to see whether they are genuine. */
 const MAX_PROOFS = 8;
 
@@ -39,7 +41,19 @@ export async function nextVersion<C>(
   const limit = (await highestProvenAhead(wrapper, versions)) + REACH;
   const inTable = highestVersion(versions.filter(({ version }) => version <= limit));
   const logged = (await audit?.highestVersion(purpose, name, limit, connection)) ?? 0;
-  return Math.max(inTable, logged) + countGone(wrapper, records) + 1;
+  const next = firstFree(Math.max(inTable, logged) + countGone(wrapper, records) + 1, versions);
+  if (next <= limit) return next;
+  // Only numbers that somebody took lead here, and the log may know those that came after them.
+  const near = (await audit?.highestVersion(purpose, name, next + NEAR, connection)) ?? 0;
+  return firstFree(Math.max(next, near + 1), versions);
+}
+
+/** Numbers beyond what is counted from may be taken all the same, by rows that somebody wrote. */
+function firstFree(from: number, versions: readonly KeyRecord[]): number {
+  const taken = new Set(versions.map(({ version }) => version));
+  let free = from;
+  while (taken.has(free)) free += 1;
+  return free;
 }
 
 /** A number that somebody writes into the table by hand must not use the numbers up. */
