@@ -1,5 +1,6 @@
 import { Table } from 'typeorm';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { refusedRevert } from './refused-revert';
 import { tableName } from './table-name';
 
 const TABLE = 'data_keys';
@@ -67,7 +68,8 @@ export class CreateDataKeys1764000000000 implements MigrationInterface {
       .from(table, 'k')
       .getRawOne<{ keys: string | number }>();
     if (row !== undefined && Number(row.keys) > 0) {
-      throw new Error(
+      throw refusedRevert(
+        queryRunner,
         `${table} holds ${String(row.keys)} keys. Back them up and empty the table before you revert: ` +
           'what they encrypted cannot be read without them.',
       );

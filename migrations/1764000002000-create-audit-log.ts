@@ -1,5 +1,6 @@
 import { Table } from 'typeorm';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { refusedRevert } from './refused-revert';
 import { tableName } from './table-name';
 
 const TABLE = 'field_encryption_audit';
@@ -48,7 +49,8 @@ export class CreateAuditLog1764000002000 implements MigrationInterface {
       .from(table, 'a')
       .getRawOne<{ entries: string | number }>();
     if (row !== undefined && Number(row.entries) > 0) {
-      throw new Error(
+      throw refusedRevert(
+        queryRunner,
         `${table} holds ${String(row.entries)} entries. Export them and empty the table before you revert.`,
       );
     }

@@ -1,5 +1,6 @@
 import { TableColumn } from 'typeorm';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { refusedRevert } from './refused-revert';
 import { tableName } from './table-name';
 
 const TABLE = 'data_keys';
@@ -30,7 +31,8 @@ export class AddKeyEpochs1764000003000 implements MigrationInterface {
       .where('k.epoch <> 0')
       .getRawOne<{ keys: string | number }>();
     if (row !== undefined && Number(row.keys) > 0) {
-      throw new Error(
+      throw refusedRevert(
+        queryRunner,
         `${table} holds ${String(row.keys)} keys with an epoch, which could not be read without it.`,
       );
     }
