@@ -139,13 +139,20 @@ function nameOf({ databaseName }: Column): string {
   return databaseName.toLowerCase();
 }
 
-function namesOf({ propertyPath, databaseName, databasePath }: Column): string[] {
-  return [propertyPath, databaseName, databasePath].map((name) => name.toLowerCase());
+function namesOf(column: Column): string[] {
+  const { propertyPath, databaseName, databasePath, propertyName, entityMetadata } = column;
+  const names = [propertyPath, databaseName, databasePath];
+  // By the last part of its path TypeORM takes a property of an embedded class, too: see pathsOf().
+  const isAnother = entityMetadata.columns.some((each) => each.propertyPath === propertyName);
+  return [...names, ...(isAnother ? [] : [propertyName])].map((name) => name.toLowerCase());
 }
 
-/** What TypeORM replaces by the name of a column where it follows the alias. */
+/**
+ * What TypeORM replaces by the name of a column where it follows the alias, or stands alone in an UPDATE
+ * or DELETE: the path of a property, or its last part where that is no path of another.
+ */
 function pathsOf({ columns, relations }: EntityMetadata): string[] {
-  const paths = columns.map(({ propertyPath }) => propertyPath);
+  const paths = columns.flatMap(({ propertyPath, propertyName }) => [propertyPath, propertyName]);
   for (const { propertyPath, joinColumns, inverseJoinColumns } of relations) {
     if (joinColumns.length > 0) paths.push(propertyPath);
     for (const { referencedColumn } of [...joinColumns, ...inverseJoinColumns]) {
