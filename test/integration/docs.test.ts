@@ -41,7 +41,7 @@ set -euo pipefail
 npm() {
   case "$1" in
     ci) ;;
-    install) shift; for name in "$@"; do node -p "require.resolve('$name')" > /dev/null; done ;;
+    install) shift; for name in "$@"; do [[ "$name" == --save-dev || -d "node_modules/\${name%@[0-9]*}" ]]; done ;;
     run) node -e "require('assert')(require('$REPOSITORY/package.json').scripts['$2'])" ;;
     *) node -e "require('assert')(require('$REPOSITORY/package.json').scripts['$1'])" ;;
   esac
