@@ -19,3 +19,13 @@ export function prefixSql(
     ? `substr(CAST(${column} AS TEXT), 1, 12)`
     : `hex(substr(CAST(${column} AS BLOB), 1, 9))`;
 }
+
+/** SQL for the length of a stored value: characters of a text, bytes of what should be bytes. */
+export function lengthSql(
+  { driver }: DataSource,
+  column: string,
+  storage: 'text' | 'binary',
+): string {
+  const isSure = storage === 'text' || driver.options.type === 'postgres';
+  return isSure ? `length(${column})` : `length(CAST(${column} AS BLOB))`;
+}

@@ -7,7 +7,7 @@ import type { ColumnUse } from '../keys/key-retirement';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
 import { selectAllRows } from '../typeorm/all-rows';
-import { prefixSql } from './prefix-sql';
+import { lengthSql, prefixSql } from './prefix-sql';
 import { encryptedTables } from './encrypted-table';
 import type { EncryptedTable } from './encrypted-table';
 
@@ -106,12 +106,13 @@ async function countByPrefix(
   const { driver } = runner.connection;
   const cell = driver.escape(column.databaseName);
   const prefix = prefixSql(runner.connection, cell, policy.storage);
+  const length = lengthSql(runner.connection, cell, policy.storage);
   // Cleartext is not grouped by: its beginnings are nobody's business, and there may be many.
   const shortest = policy.storage === 'text' ? 52 : 38;
   const rows = await selectAllRows<{ prefix: string | null; total: number | string }>(
     runner,
     table.metadata,
-    `SELECT CASE WHEN ${cell} IS NULL THEN NULL WHEN length(${cell}) < ${String(shortest)} THEN '' ` +
+    `SELECT CASE WHEN ${cell} IS NULL THEN NULL WHEN ${length} < ${String(shortest)} THEN '' ` +
       `ELSE ${prefix} END AS prefix, COUNT(*) AS total FROM ${table.name} GROUP BY 1`,
   );
   return rows.map(({ prefix: found, total }) => ({
