@@ -44,6 +44,11 @@ function edited(file: string, change: (members: EditableBackup) => void): string
   return JSON.stringify(members);
 }
 
+/** The same text with another first character. */
+function otherFirst(text: string): string {
+  return `${text.startsWith('B') ? 'C' : 'B'}${text.slice(1)}`;
+}
+
 describe('a backup', () => {
   it('under a KMS restores every key and the index root into an empty table, under another KMS', async () => {
     const { keys, store } = await started();
@@ -252,7 +257,7 @@ describe('restoring', () => {
     ['number of keys', (m) => (m.keys += 1)],
     ['date', (m) => (m.createdAt = '2020-01-01T00:00:00.000Z')],
     ['check value', (m) => (m.check = Buffer.alloc(16).toString('base64url'))],
-    ['wrapped key', (m) => (m.protection.wrapped = `B${String(m.protection.wrapped).slice(1)}`)],
+    ['wrapped key', (m) => (m.protection.wrapped = otherFirst(String(m.protection.wrapped)))],
     ['name of the KEK', (m) => (m.protection.kek = 'other')],
     ['id', (m) => (m.id = '0123456789abcdef')],
   ];
