@@ -77,7 +77,10 @@ export class FieldEncryption {
     const columns = await withConnection(dataSource, undefined, (runner) =>
       columnStatuses(this.#installation, runner, infos),
     );
-    return Object.assign(columns, { backend: backend.backend });
+    // Not enumerable: who compares or copies the list means the columns.
+    return Object.defineProperty(columns, 'backend', {
+      value: backend.backend,
+    }) as EncryptionStatus;
   }
 
   /**
