@@ -1,4 +1,4 @@
-import { RunPlanError } from '../errors';
+import { FieldEncryptionError, RunPlanError } from '../errors';
 import type { Installation } from '../typeorm/installation';
 import { assertNoUseIn } from '../typeorm/query/statement-check';
 import type { RunDatabase } from './database/run-database';
@@ -8,7 +8,8 @@ import type { WorkTable } from './work-table';
  * Refuses a condition of `first` that ciphertext cannot meet, or that the database does not
  * understand: by a statement with the condition that reads no row.
  *
- * @throws {@link UnsupportedQueryError}, {@link RunPlanError}
+ * @throws {@link UnsupportedQueryError}, {@link RunPlanError}; {@link ConfigurationError} where rows are
+ * hidden from the database role, whatever the condition
  */
 export async function assertFirst(
   installation: Installation,
@@ -21,6 +22,7 @@ export async function assertFirst(
   try {
     await database.readPage(table, { after: undefined, until: undefined, condition, limit: 0 });
   } catch (error) {
+    if (error instanceof FieldEncryptionError) throw error;
     throw new RunPlanError(
       `The condition that "first" gives for ${metadata.name} cannot be used: ${messageOf(error)}. ` +
         'Write it in SQL of the database, with the names of plain columns of the table.',

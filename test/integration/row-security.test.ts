@@ -87,6 +87,7 @@ describeOnPostgres('Rows that row-level security hides from the role', () => {
     ['status', (it) => it.status()],
     ['a run', (it) => it.reencrypt()],
     ['a dry run', (it) => it.reencrypt({ dryRun: true })],
+    ['a run with rows that come first', (it) => it.reencrypt({ first: { Member: 'id > 0' } })],
     ['verify', (it) => it.verify()],
     ['the uses of a key', (it, id) => it.keys.uses(id)],
     ['destroy', (it, id) => it.keys.destroy(id, { graceMs: 0 })],
