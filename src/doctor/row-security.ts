@@ -9,7 +9,6 @@ import { finding } from './finding';
 /** Whether PostgreSQL hides rows from the role of this process. */
 export const rowSecurity: DatabaseCheck = async (installation, runner) => {
   const { dataSource } = installation;
-  if (dataSource.options.type !== 'postgres') return [];
   const found: Finding[] = [];
   for (const { schema } of OWN_TABLES) {
     const metadata = dataSource.getMetadata(schema);
@@ -23,7 +22,9 @@ export const rowSecurity: DatabaseCheck = async (installation, runner) => {
   return found;
 };
 
-async function mayHide(runner: QueryRunner, table: string): Promise<boolean> {
+/** Whether a policy applies to the role on a table; `false` of one that does not exist. */
+export async function mayHide(runner: QueryRunner, table: string): Promise<boolean> {
+  if (runner.connection.options.type !== 'postgres') return false;
   const [row] = (await runner.query(
     'SELECT row_security_active(CAST(to_regclass($1) AS oid)) AS active',
     [table],

@@ -48,7 +48,7 @@ export async function nextVersion<C>(
   return firstFree(Math.max(next, near + 1), versions);
 }
 
-/** Numbers beyond what is counted from may be taken all the same, by rows that somebody wrote. */
+/** The first number from here on that no row has: those that somebody made up may lie beyond all others. */
 function firstFree(from: number, versions: readonly KeyRecord[]): number {
   const taken = new Set(versions.map(({ version }) => version));
   let free = from;

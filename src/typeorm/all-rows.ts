@@ -14,8 +14,8 @@ interface Client {
 
 /**
  * Reads a table by a SELECT without parameters, and fails rather than leave out rows that a policy hides
- * from the role. On any connection, whoever else uses it: the setting is sent, and taken back, in one
- * message with the statement, so that nothing of others runs under it.
+ * from the role. Safe on a connection that others use too: one message makes the setting, reads, and takes
+ * the setting back, so that no statement of theirs runs under it.
  *
  * @throws {@link ConfigurationError} where rows would be left out
  */

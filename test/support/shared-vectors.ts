@@ -20,6 +20,18 @@ const SHA256: Readonly<Record<string, string>> = {
     'bb2b462a38b251cb52a2aede706d6d4b62b26864f4e80c95497507ddb07c5f1e',
 };
 
+/** C2SP's known answers of XAES-256-GCM. */
+export interface XaesVectors {
+  readonly vectors: readonly {
+    readonly key: string;
+    readonly nonceAscii: string;
+    readonly plaintextAscii: string;
+    readonly aadAscii: string;
+    readonly ciphertext: string;
+  }[];
+  readonly accumulated: { readonly after10000: string; readonly after1000000: string };
+}
+
 export interface WycheproofTest {
   readonly tcId: number;
   readonly comment: string;

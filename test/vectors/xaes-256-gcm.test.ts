@@ -4,17 +4,7 @@ import { openBytes } from '../../src/crypto/seal-bytes';
 import { Xaes256Gcm } from '../../src/crypto/xaes-256-gcm';
 import { sealWithNonce } from '../support/seal-with-nonce';
 import { describeSharedVectors, hex } from '../support/shared-vectors';
-
-interface XaesVectors {
-  readonly vectors: readonly {
-    readonly key: string;
-    readonly nonceAscii: string;
-    readonly plaintextAscii: string;
-    readonly aadAscii: string;
-    readonly ciphertext: string;
-  }[];
-  readonly accumulated: { readonly after10000: string; readonly after1000000: string };
-}
+import type { XaesVectors } from '../support/shared-vectors';
 
 const NONCE_BYTES = 24;
 /** No iteration takes more from the generator: key, nonce, two lengths, two strings. */
