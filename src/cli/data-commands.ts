@@ -55,8 +55,7 @@ function addRun(data: Command, mode: RunMode, description: string, choose: Choos
   }
   if (mode === 'reencrypt') {
     command
-      .option('--target-key <id>', 'refuse to run unless this data key is the active one')
-      .option('--threads <count>', 'threads that decrypt and encrypt', wholeNumber);
+      .option('--target-key <id>', 'refuse to run unless this data key is the active one');
   }
   command.action((options: Partial<DataRunOptions>) => {
     choose((session) => dataRun(session, mode, withDefaults(options)));
@@ -74,10 +73,9 @@ function addWork(data: Command, choose: ChooseWork): void {
         .default(WRITING_MODES.filter((mode) => mode !== 'decrypt')),
     )
     .option('--first <condition...>', 'as the runs were begun with')
-    .option('--threads <count>', 'threads that decrypt and encrypt', wholeNumber)
     .action((options: Partial<DataWorkOptions>) => {
       choose((session) =>
-        dataWork(session, { once: false, first: [], threads: undefined, mode: [], ...options }),
+        dataWork(session, { once: false, first: [], mode: [], ...options }),
       );
     });
 }
@@ -92,7 +90,6 @@ function withDefaults(options: Partial<DataRunOptions>): DataRunOptions {
     batchSize: undefined,
     maxRate: undefined,
     maxReplicaLag: undefined,
-    threads: undefined,
     targetKey: undefined,
     report: undefined,
     workers: 1,

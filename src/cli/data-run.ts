@@ -26,7 +26,6 @@ export interface DataRunOptions {
   readonly batchSize: number | undefined;
   readonly maxRate: number | undefined;
   readonly maxReplicaLag: number | undefined;
-  readonly threads: number | undefined;
   readonly targetKey: string | undefined;
   readonly restart: boolean;
   /** Processes that share the rows. */
@@ -102,7 +101,7 @@ function runOptions(options: DataRunOptions): RunOptions {
     ...(column.length === 0 ? {} : { columns: [...column] }),
     ...(first.length === 0 ? {} : { first: firstConditions(first) }),
     ...defined({ batchSize: options.batchSize, maxRate: options.maxRate }),
-    ...defined({ threads: options.threads, targetKey: options.targetKey }),
+    ...defined({ targetKey: options.targetKey }),
     ...(maxReplicaLag === undefined ? {} : { maxReplicaLagMs: maxReplicaLag * 1000 }),
   };
 }

@@ -2,7 +2,6 @@ import type { Cipher, KeyObject } from 'node:crypto';
 import { createCipheriv, createSecretKey } from 'node:crypto';
 
 import { requireAeadKey } from './cipher-suite';
-import { copyBytes } from './copy-bytes';
 import { RecentMap } from './recent-map';
 import { wipe } from './wipe';
 
@@ -26,9 +25,6 @@ export class XaesKeyDerivation {
   readonly #aes: Cipher;
   readonly #subkey: Buffer;
   readonly #keys = new RecentMap<string, KeyObject>(CACHED_KEYS);
-  /** The one used last: rows that were written together are read together. */
-  readonly #lastPrefix = Buffer.allocUnsafeSlow(PREFIX_BYTES);
-  #lastKey: KeyObject | undefined;
 
   /** @throws RangeError when `key` is not 32 bytes long */
   constructor(key: Uint8Array) {
@@ -39,22 +35,12 @@ export class XaesKeyDerivation {
 
   /** The message key for a nonce, of which only the first 12 bytes matter. */
   keyForNonce(nonce: Buffer): KeyObject {
-    if (this.#lastKey !== undefined && this.#isLast(nonce)) return this.#lastKey;
     const prefix = nonce.toString('latin1', 0, PREFIX_BYTES);
-    let key = this.#keys.get(prefix);
-    if (key === undefined) {
-      key = this.#derive(nonce);
-      this.#keys.set(prefix, key);
-    }
-    copyBytes(this.#lastPrefix, 0, nonce, 0, PREFIX_BYTES);
-    this.#lastKey = key;
+    const known = this.#keys.get(prefix);
+    if (known !== undefined) return known;
+    const key = this.#derive(nonce);
+    this.#keys.set(prefix, key);
     return key;
-  }
-
-  /** A nonce is no secret, so the time this takes may tell it. */
-  #isLast(nonce: Buffer): boolean {
-    for (let i = 0; i < PREFIX_BYTES; i++) if (nonce[i] !== this.#lastPrefix[i]) return false;
-    return true;
   }
 
   #derive(nonce: Buffer): KeyObject {

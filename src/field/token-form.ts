@@ -25,7 +25,6 @@ export class TokenForm {
   readonly #normalizer: Normalizer;
   readonly #bits: number;
   readonly #keyInfo: Uint8Array;
-  readonly #isExactText: boolean;
   #roots: readonly IndexRoot[] = [];
   #macs: TokenMac[] = [];
 
@@ -34,7 +33,6 @@ export class TokenForm {
     this.#normalizer = definition.normalizer;
     this.#bits = definition.bits ?? FULL_TOKEN_BITS;
     this.#keyInfo = keyInfo(field, definition.normalizer, binding);
-    this.#isExactText = field.type === 'string' && isExact(definition.normalizer);
   }
 
   /**
@@ -43,8 +41,6 @@ export class TokenForm {
    * @throws {@link UnsupportedValueError}
    */
   comparable(value: unknown): ValueContent {
-    // What nearly all tokens are of takes no normalizing, and a way short enough for V8 to inline.
-    if (this.#isExactText && typeof value === 'string' && isWellFormed(value)) return value;
     try {
       return this.#field.type === 'string'
         ? normalized(this.#normalizer, encodeContent('string', value) as string)

@@ -10,7 +10,7 @@ import { LABELS } from '../crypto/labels';
 import { defaultNonces, nativeDataKey } from '../crypto/native-data-key';
 import { wipe } from '../crypto/wipe';
 import { lengthPrefixed } from '../encoding/length-prefixed';
-import { KeyNotFoundError, UnsupportedCipherSuiteError } from '../errors';
+import { UnsupportedCipherSuiteError } from '../errors';
 import { keyHeader, keyPrefix } from '../format/data-key-id';
 import type { DataKey } from './data-key';
 import { aboutUnreadable } from './key-record';
@@ -86,38 +86,13 @@ function auditSeal(id: string, key: Uint8Array): AuditSeal {
 
 type DataKeyIdentity = Pick<DataKey, 'id' | 'name' | 'version' | 'suite' | 'isAuthenticated'>;
 
-/** Kept apart from the keys: what has a data key can use it, and that is all. */
-const secrets = new WeakMap<DataKey, KeyObject>();
-
-/** The secret of a data key, for {@link receivedKey} in another thread of this process. */
-export function secretOf(key: DataKey): KeyObject {
-  const secret = secrets.get(key);
-  if (secret === undefined)
-    throw new KeyNotFoundError(`Data key ${key.id} was not unwrapped here.`);
-  return secret;
-}
-
-/** The data key that another thread of this process has sent. */
-export function receivedKey(
-  identity: DataKeyIdentity,
-  secret: KeyObject,
-  nonces: NonceMode,
-): DataKey {
-  const bytes = secret.export();
-  try {
-    return dataKey(identity, bytes, { uses: { pending: 0 }, nonces });
-  } finally {
-    wipe(bytes);
-  }
-}
-
 function dataKey(
   { id, name, version, suite, isAuthenticated }: DataKeyIdentity,
   bytes: Uint8Array,
   { uses, nonces = defaultNonces(suite) }: DataKeyUse,
 ): DataKey {
   const header = keyHeader(id);
-  const key = Object.freeze({
+  return Object.freeze({
     id,
     name,
     version,
@@ -129,8 +104,6 @@ function dataKey(
     native: nativeDataKey(suite, bytes, header, nonces),
     uses,
   });
-  secrets.set(key, createSecretKey(bytes));
-  return key;
 }
 
 function indexRoot(id: string, root: KeyObject): IndexRoot {

@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import { QueryFailedError } from 'typeorm';
 import { RunInterruptedError } from '../errors';
 import type { Installation } from '../typeorm/installation';
@@ -13,7 +12,6 @@ import type { RunOptions } from './run-options';
 import { RunCounts } from './run-report';
 import { RunStore } from './run-store';
 import type { RunContext } from './run-context';
-import { RunThreads } from '../threads/run-threads';
 import { workOf } from './work-plan';
 import type { TableWork } from './work-plan';
 
@@ -30,7 +28,6 @@ export async function inRun<T>(
   work: (context: RunContext, works: readonly TableWork[]) => Promise<T>,
 ): Promise<T> {
   checkOptions(options);
-  const threads = threadsFor(installation, modeName, options);
   const database = runDatabaseOf(installation.dataSource);
   const store = new RunStore(installation.dataSource);
   const ranges = new RangeStore(installation.dataSource, database, store);
@@ -40,33 +37,18 @@ export async function inRun<T>(
     if (modeName === 'reindex' && options.dryRun !== true) {
       await installation.keys.operations.requireSettledIndex();
     }
-    const mode = modeOf(modeName, installation, threads);
+    const mode = modeOf(modeName, installation);
     const works = await workOf(installation, database, mode, options);
     const counts = new RunCounts();
-    const pagesAhead = Math.max(2, Math.ceil((2 + threads.count) / database.lanes));
     return await work(
-      { installation, database, store, ranges, mode, options, counts, threads, pagesAhead },
+      { installation, database, store, ranges, mode, options, counts },
       works,
     );
   } catch (error) {
     throw interrupted(error);
   } finally {
     ranges.close();
-    // Nobody has to wait until they are gone: they do nothing any more.
-    void threads.close();
   }
-}
-
-/** A core for each thread, while this one waits for the database; more do not help one database. */
-const DEFAULT_THREADS = 2;
-/** Values from which on starting threads pays. */
-const THREADS_AFTER = 10_000;
-
-function threadsFor({ options }: Installation, mode: RunMode, { threads }: RunOptions): RunThreads {
-  const most = threads ?? (availableParallelism() > 1 ? DEFAULT_THREADS : 0);
-  const count = mode === 'reencrypt' ? most : 0;
-  const after = threads === undefined ? THREADS_AFTER : 0;
-  return new RunThreads(count, after, options.application ?? 'default');
 }
 
 /** Rows that are still to be done, for each table. */

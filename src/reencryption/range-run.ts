@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Lease } from './database/lease';
 import { lastKey } from './database/page';
 import type { StoredPage } from './database/page';
+import type { RowKey } from './database/row';
 import type { Pace } from './pace';
 import { POLL_MS, sleep } from './pace';
 import { PageWork } from './page-work';
@@ -53,35 +54,28 @@ export class RangeRun {
     }
   }
 
-  /** The pages of a range, worked on, with a few of them under way. */
+  /** The pages of a range, worked on, each while the next one is read. */
   async *#pagesOf({ pass, after, until }: Lease): AsyncGenerator<WorkedPage> {
-    const { database, pagesAhead } = this.#context;
-    const underWay: Promise<WorkedPage>[] = [];
-    let last = after;
-    let page: StoredPage | undefined;
+    const { database } = this.#context;
+    const condition = passCondition(this.#work, pass);
+    const read = (from: RowKey | undefined): Promise<StoredPage> =>
+      awaitedLater(
+        database.readPage(this.#work.table, {
+          after: from,
+          until,
+          condition,
+          limit: this.#pace.rows,
+        }),
+      );
+    let reading = read(after);
     try {
-      while (page?.rows !== 0 || underWay.length > 0) {
-        if (page?.rows !== 0) {
-          const limit = this.#pace.rows;
-          const condition = passCondition(this.#work, pass);
-          page = await database.readPage(this.#work.table, {
-            after: last,
-            until,
-            condition,
-            limit,
-          });
-          last = lastKey(page);
-          if (page.rows > 0) {
-            this.#pace.saw(page);
-            underWay.push(awaitedLater(this.#pages.of(page)));
-          }
-        }
-        const next =
-          underWay.length >= pagesAhead || page.rows === 0 ? underWay.shift() : undefined;
-        if (next !== undefined) yield await next;
+      for (let page = await reading; page.rows > 0; page = await reading) {
+        this.#pace.saw(page);
+        reading = read(lastKey(page));
+        yield await this.#pages.of(page);
       }
     } finally {
-      await Promise.allSettled(underWay);
+      await Promise.allSettled([reading]);
     }
   }
 

@@ -5,7 +5,6 @@ import type { RangeStore } from './range-store';
 import type { RunOptions } from './run-options';
 import type { RunCounts } from './run-report';
 import type { RunStore } from './run-store';
-import type { RunThreads } from '../threads/run-threads';
 
 /** What all tables of a run have in common. */
 export interface RunContext {
@@ -16,7 +15,4 @@ export interface RunContext {
   readonly mode: Mode;
   readonly options: RunOptions;
   readonly counts: RunCounts;
-  readonly threads: RunThreads;
-  /** Pages that are read and worked on while one is written. */
-  readonly pagesAhead: number;
 }

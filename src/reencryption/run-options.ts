@@ -30,8 +30,6 @@ export interface RunOptions {
   batchSize?: number;
   /** Rows a second at most. Defaults to no limit. */
   maxRate?: number;
-  /** Threads that decrypt and encrypt. Defaults to 2 for `reencrypt` of many rows, where there are as many cores. */
-  threads?: number;
   /** Id of the data key that rows are to move to; refused when it is not active. Defaults to the active one. */
   targetKey?: string;
   /** Forgets how far an unfinished run came. Defaults to `false`: it is taken up. */
@@ -54,7 +52,6 @@ class OptionRules {
   @IsOptional() @IsObject() first?: unknown;
   @IsOptional() @IsInt() @IsPositive() batchSize?: unknown;
   @IsOptional() @IsPositive() maxRate?: unknown;
-  @IsOptional() @IsInt() threads?: unknown;
   @IsOptional() @IsString() targetKey?: unknown;
   @IsOptional() @IsBoolean() restart?: unknown;
   @IsOptional() pauseWhile?: unknown;

@@ -41,19 +41,16 @@ export function run(
       await store.requireTables();
       if (modeName === 'decrypt') await assertUnchecked(installation, works);
       for (const [i, work] of works.entries()) {
-        const rows = pending[i] ?? 0;
-        if (mode.pending === undefined || rows !== 0) await runTable(context, work, rows);
+        if (mode.pending === undefined || pending[i] !== 0) await runTable(context, work);
       }
     }
     return counts.report(modeName, options.signal?.aborted ?? false);
   });
 }
 
-async function runTable(context: RunContext, work: TableWork, pending: number): Promise<void> {
-  const { counts, options, threads } = context;
+async function runTable(context: RunContext, work: TableWork): Promise<void> {
+  const { counts, options } = context;
   if (options.signal?.aborted ?? false) return;
-  const texts = work.table.columns.filter(({ encrypted }) => encrypted.policy.storage === 'text');
-  threads.expect(pending * texts.length);
   const table = new TableRun(context, work);
   await table.run();
   if (counts.remaining !== null) counts.remaining += (await table.rowsLeft()) ?? 0;

@@ -16,7 +16,7 @@ import { assertNoUseIn } from './query/statement-check';
  */
 export function installDriverCodec(installation: Installation): void {
   const { driver } = installation.dataSource;
-  const { encryptedColumn, readAhead } = installation;
+  const { encryptedColumn } = installation;
 
   const preparePersistentValue = driver.preparePersistentValue.bind(driver);
   driver.preparePersistentValue = (value: unknown, column: ColumnMetadata): unknown => {
@@ -30,7 +30,7 @@ export function installDriverCodec(installation: Installation): void {
     const encrypted = encryptedColumn(column);
     if (encrypted === undefined) return prepareHydratedValue(value, column) as unknown;
     if (value === null || value === undefined) return value;
-    return readAhead.take(encrypted, value) ?? decryptStored(encrypted, value);
+    return decryptStored(encrypted, value);
   };
 
   const escapeQueryWithParameters = driver.escapeQueryWithParameters.bind(driver);

@@ -7,7 +7,6 @@ import type { PreviousFormat } from '../import/previous-format';
 import type { CiphertextCheck } from './ciphertext-check';
 import { readLegacyPlaintext } from './legacy-plaintext';
 import { fetchRemote, formatNotRecognised, hasPreviousForm, readPrevious } from './previous-value';
-import { KnownValue } from './stand-in';
 
 /** A blind index together with the hidden column that stores it. */
 export interface IndexedColumn {
@@ -102,7 +101,6 @@ export function keyPrefixOf(
  */
 export function decryptStored(encrypted: EncryptedColumn, stored: unknown): unknown {
   const { cipher, policy, readsPlaintext, previousFormat } = encrypted;
-  if (stored instanceof KnownValue) return stored.value();
   if (!readsPlaintext && previousFormat === undefined) return cipher.decrypt(stored);
   const form = storedForm(encrypted, stored);
   if (form === 'previous' && previousFormat !== undefined) {

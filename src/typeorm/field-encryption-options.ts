@@ -11,7 +11,6 @@ import {
   IsString,
   Length,
   Matches,
-  Max,
   Min,
 } from 'class-validator';
 import type { AuditOptions } from '../audit/audit-options';
@@ -71,12 +70,6 @@ export interface FieldEncryptionOptions {
      */
     transactionWaitMs?: number;
   };
-  /**
-   * Threads that help to decrypt results of 10,000 values and more; 0 for none. They are started with
-   * the first such result, sent the data keys it takes, and end after 30 seconds without work.
-   * Defaults to one less than there are cores, and no more than 2.
-   */
-  readThreads?: number;
   /** What is known and wanted of the data keys, by name; `'*'` for all names without their own. */
   keyPolicies?: Record<string, KeyPolicy>;
   /**
@@ -116,7 +109,6 @@ class OptionRules {
   @IsOptional() @IsIn(['random', 'hedged']) nonces?: unknown;
   @IsOptional() @IsBoolean() validate?: unknown;
   @IsOptional() @IsObject() keyCache?: unknown;
-  @IsOptional() @IsInt() @Min(0) @Max(64) readThreads?: unknown;
   @IsOptional()
   @IsArray()
   @ArrayUnique()

@@ -12,17 +12,14 @@ import type { EncryptedColumn, EncryptedEntity } from './encrypted-column';
 import { checkViews } from './encrypted-views';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { CheckedStatements } from './query/checked-statements';
-import { NamedStatements } from './query/named-statements';
 import { ONE_COPY } from './column-guard';
 import { parameterLimit } from './parameter-limit';
-import { ReadAhead } from './read-ahead';
 import { warningOf } from './event-warnings';
 import { hasNamedApplication } from './named-application';
 import { keysOfStoredValues } from './stored-keys';
 import { hasStoredTokens } from './stored-tokens';
 import { takeOver } from './take-over';
 import type { EncryptedColumns } from './take-over';
-import { ReadThreads } from '../threads/read-threads';
 import { TypeormAuditStore } from './typeorm-audit-store';
 import { TypeormKeyStore } from './typeorm-key-store';
 
@@ -65,10 +62,6 @@ export class Installation {
   readonly options: FieldEncryptionOptions;
   readonly backend: BackendChoice = backendChoice();
   readonly store: TypeormKeyStore;
-  readonly readThreads: ReadThreads;
-  readonly readAhead: ReadAhead;
-  /** What the builders of this DataSource have made of their statements. */
-  readonly statements = new NamedStatements();
   readonly checked = new CheckedStatements();
   /** Whether `initialize()` makes the keys ready. The command line turns it off, to look without creating any. */
   preparesAtStart = true;
@@ -90,8 +83,6 @@ export class Installation {
       hasTokens: (runner) => hasStoredTokens(this.columns, runner),
       keysOf: (name, runner) => keysOfStoredValues(this.columns, name, runner),
     });
-    this.readThreads = new ReadThreads(options.readThreads, options.application ?? 'default');
-    this.readAhead = new ReadAhead(this.readThreads);
     this.#keys = this.#newKeyManager();
     installations.set(dataSource, this);
     Object.defineProperty(dataSource, WRAPPED, { value: true });
@@ -154,9 +145,7 @@ export class Installation {
     this.#keys = this.#newKeyManager();
     this.#isOpen = false;
     this.#toldNotReady = undefined;
-    this.statements.clear();
     await closing.close();
-    await this.readThreads.close();
     const formats = new Set(Object.values(this.options.previousFormats ?? {}));
     for (const format of formats) await format.close?.();
   }

@@ -6,6 +6,8 @@ import type { UsedKeys } from '../keys/used-keys';
 
 /** What PostgreSQL quotes in its error. */
 const MARK = 'field-encryption: the key is too old';
+const DAY_MS = 86_400_000;
+const JULIAN_DAY_OF_1970 = 2_440_587.5;
 /** SQLite raises an error for the absolute value of this number, and for few other things. */
 const NO_ABSOLUTE_VALUE = '-9223372036854775808';
 
@@ -17,7 +19,7 @@ const NO_ABSOLUTE_VALUE = '-9223372036854775808';
 export function fenceSql({ options }: Pick<DataSource, 'options'>, until: number): string {
   return options.type === 'postgres'
     ? `CAST(CASE WHEN clock_timestamp() < to_timestamp(${String(until / 1000)}) THEN '1' ELSE '${MARK}' END AS integer)`
-    : `abs(CASE WHEN (julianday('now') - 2440587.5) * 86400000 < ${String(until)} THEN 1 ELSE ${NO_ABSOLUTE_VALUE} END)`;
+    : `abs(CASE WHEN julianday() < ${String(until / DAY_MS + JULIAN_DAY_OF_1970)} THEN 1 ELSE ${NO_ABSOLUTE_VALUE} END)`;
 }
 
 /** The statement with a fence round the first value that one of the data keys has encrypted. */

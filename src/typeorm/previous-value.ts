@@ -1,4 +1,4 @@
-import { TextDecoder } from 'node:util';
+import { inspect, TextDecoder } from 'node:util';
 import {
   DecryptionError,
   FieldEncryptionError,
@@ -9,17 +9,28 @@ import { keyUnusable } from '../field/field-errors';
 import type { FieldPolicy } from '../field/field-policy';
 import type { PreviousFormat, RemotePreviousFormat } from '../import/previous-format';
 import { parseCleartext } from './parse-cleartext';
-import { StandIn } from './stand-in';
 
 const UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** A stored value of a remote format, which was asked for it. */
-export class FetchedValue extends StandIn {
+/**
+ * A stored value of a remote format, which was asked for it: stands in a raw row in its place until the
+ * row is hydrated, so that the plaintext lives no longer than that, and shows nothing of it.
+ */
+export class FetchedValue {
+  readonly stored: unknown;
   readonly #plaintext: Uint8Array | FieldEncryptionError;
 
   constructor(stored: unknown, plaintext: Uint8Array | FieldEncryptionError) {
-    super(stored);
+    this.stored = stored;
     this.#plaintext = plaintext;
+  }
+
+  toJSON(): unknown {
+    return this.stored;
+  }
+
+  [inspect.custom](): string {
+    return '[encrypted]';
   }
 
   /** @throws what the format found wrong with the value */

@@ -8,7 +8,6 @@ import { checkedOptions } from './field-encryption-options';
 import type { FieldEncryptionOptions } from './field-encryption-options';
 import { assertNotWrappedByOther, Installation, isInstalled } from './installation';
 import { prepareKeysBeforeSaving } from './keys-before-saving';
-import { reuseLoadedValues } from './loaded-values';
 import './query/select-query-builder';
 import './query/write-query-builders';
 import { installOwnMetadata } from './own-metadata';
@@ -20,7 +19,6 @@ import { FieldEncryptionSubscriber } from './subscriber';
 
 checkComparedValues();
 checkKeysOfStatements();
-reuseLoadedValues();
 prepareKeysBeforeSaving();
 
 /** Drivers whose SQL and column types are tested. */

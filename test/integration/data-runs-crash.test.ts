@@ -63,7 +63,6 @@ function onProgress() {
   await dataSource.initialize();
   const report = await fieldEncryption(dataSource).reencrypt({
     batchSize: Number(process.env.BATCH_SIZE),
-    threads: 2,
     onProgress,
   });
   await dataSource.destroy();

@@ -5,21 +5,21 @@ import type { DataSourceOptions } from 'typeorm';
 import { createProject } from '../support/project';
 import type { Project } from '../support/project';
 import { Cleanup } from '../support/protected-database';
-import { NOTED_THREADS } from '../support/thread-script';
 
 const VALUES = 50;
 /** Where the nonce stands in a binary column: behind format and key id. */
 const NONCE = [9, 33] as const;
 
-/** Loaded before a process and its threads: what they draw is the same in every copy. */
+/** Loaded before a process: what it draws is the same in every copy. */
 const REPEATING = `
 const crypto = require('node:crypto');
 const generator = crypto.createCipheriv('aes-256-ctr', Buffer.alloc(32), Buffer.alloc(16));
 crypto.randomFillSync = (target) => { target.set(generator.update(Buffer.alloc(target.length))); return target; };
 `;
 
-/** Inserts values of its own, or moves all to a new key with a thread, and prints what is stored. */
-const SCRIPT = `${NOTED_THREADS}
+/** Inserts values of its own, or moves all to a new key, and prints what is stored. */
+const SCRIPT = `
+require('reflect-metadata');
 const { DataSource, EntitySchema } = require('typeorm');
 const { encryptedColumn, fieldEncryption, localKms, withFieldEncryption } = require('typeorm-field-encryption');
 const Note = new EntitySchema({
@@ -37,8 +37,8 @@ const [action, nonces, first] = process.argv.slice(2);
   if (action === 'insert') await notes.insert(Array.from({ length: ${String(VALUES)} }, (_, i) => ({ id: Number(first) + i, text: first + ' ' + i })));
   if (action === 'move') {
     await encryption.keys.rotate();
-    const { remaining } = await encryption.reencrypt({ threads: 1, batchSize: 10, pauseWhile: () => seen.ready < 1 });
-    if (seen.asked === 0 || remaining > 0) throw new Error('not moved by the thread');
+    const { remaining } = await encryption.reencrypt({ batchSize: 10 });
+    if (remaining > 0) throw new Error('not moved');
   }
   const stored = await dataSource.query('SELECT text FROM note ORDER BY id');
   const read = (await notes.find({ order: { id: 'ASC' } })).map(({ text }) => text);
@@ -95,7 +95,7 @@ describe('Copies of a process whose random bytes repeat', () => {
     );
   }
 
-  /** What one copy has inserted and moved by a thread, and another one has inserted. */
+  /** What one copy has inserted and moved, and another one has inserted. */
   async function written(mode: string): Promise<Printed> {
     await inCopy('insert', [mode, '1']);
     await inCopy('move', [mode]);
@@ -106,7 +106,7 @@ describe('Copies of a process whose random bytes repeat', () => {
     expect(nonces(await written('random')).size).toBeLessThan(2 * VALUES);
   });
 
-  it('repeat none with hedged nonces, of inserts nor of the thread of a run', async () => {
+  it('repeat none with hedged nonces, neither of inserts nor of a run', async () => {
     const hedged = await written('hedged');
     expect(nonces(hedged).size).toBe(2 * VALUES);
     // What is stored is the same for a process that does not hedge.

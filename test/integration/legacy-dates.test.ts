@@ -1,5 +1,5 @@
 import { DATABASES } from '../support/databases';
-import { ThreadScript } from '../support/thread-script';
+import { CompiledScript } from '../support/compiled-script';
 
 /** A time zone is settled for a whole process, so this is one of its own. */
 const SCRIPT = `
@@ -42,7 +42,7 @@ const order = { order: { id: 'ASC' } };
 const SQLITE = DATABASES.filter(({ type }) => type !== 'postgres');
 
 describe.each(SQLITE)('dates in clear, under a time zone that is not UTC ($name)', (kind) => {
-  const script = new ThreadScript(SCRIPT);
+  const script = new CompiledScript(SCRIPT);
 
   it('are read, found and encrypted as TypeORM has read them', async () => {
     const database = await kind.create();

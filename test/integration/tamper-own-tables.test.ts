@@ -30,7 +30,7 @@ class Entry {
 
 const RUN: DataRunOptions = {
   ...{ dryRun: false, restart: false, entity: [], column: [], first: [], workers: 1 },
-  ...{ batchSize: undefined, maxRate: undefined, maxReplicaLag: undefined, threads: undefined },
+  ...{ batchSize: undefined, maxRate: undefined, maxReplicaLag: undefined },
   ...{ targetKey: undefined, report: undefined, queue: undefined },
 };
 

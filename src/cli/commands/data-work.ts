@@ -18,13 +18,12 @@ export interface DataWorkOptions {
   readonly mode: readonly WritingMode[];
   /** `Entity: SQL condition` */
   readonly first: readonly string[];
-  readonly threads: number | undefined;
 }
 
 /** Works on the rows that `--queue` left, and says by exit code whether all went well. */
 export async function dataWork(
   { dataSource, output }: Session,
-  { once, mode, first, threads }: DataWorkOptions,
+  { once, mode, first }: DataWorkOptions,
 ): Promise<CommandResult & { readonly exitCode: ExitCode }> {
   const start = performance.now();
   const display = progressDisplay(output);
@@ -36,7 +35,6 @@ export async function dataWork(
           modes: mode,
           signal,
           ...(first.length === 0 ? {} : { first: firstConditions(first) }),
-          ...(threads === undefined ? {} : { threads }),
           onProgress: (progress) => {
             display.update(progress);
           },

@@ -53,7 +53,7 @@ export async function runInGroup(
 /** Runs have been begun by now, so all processes join them by what identifies them. */
 function orderFor(
   mode: WritingMode,
-  { first, batchSize, maxRate, threads, targetKey, maxReplicaLagMs }: RunOptions,
+  { first, batchSize, maxRate, targetKey, maxReplicaLagMs }: RunOptions,
   { runs }: OpenedRuns,
   processes: number,
 ): WorkerOrder {
@@ -65,7 +65,6 @@ function orderFor(
       ...(first === undefined ? {} : { first }),
       ...(batchSize === undefined ? {} : { batchSize }),
       ...(maxRate === undefined ? {} : { maxRate: maxRate / processes }),
-      ...(threads === undefined ? {} : { threads }),
       ...(targetKey === undefined ? {} : { targetKey }),
       ...(maxReplicaLagMs === undefined ? {} : { maxReplicaLagMs }),
     },

@@ -70,12 +70,12 @@ export function keyOf({ keys }: WorkTable, row: RawRow): RowKey {
 }
 
 /** Name of a column of the primary key in the rows of {@link pageSql}. */
-export function keyName(at: number): string {
+function keyName(at: number): string {
   return `k${String(at)}`;
 }
 
 /** Name of a cell in the rows of {@link pageSql}. */
-export function cellName(at: number): string {
+function cellName(at: number): string {
   return `c${String(at)}`;
 }
 

@@ -11,7 +11,6 @@ import { binaryArray } from './binary-array';
 import { DatabaseError, withConnection } from './connection';
 import type { Lease } from './lease';
 import { LEASE_MS } from './lease';
-import { joinedSql, pageOfJoined } from './joined-page';
 import type { PageChange, PageColumn, StoredPage } from './page';
 import { boundarySql, holderSql, keyOf, pageOf, pageSql } from './page-sql';
 import type { PageDialect, PageStatement, RawRow } from './page-sql';
@@ -29,7 +28,6 @@ interface Client {
 const INTEGERS = ['smallint', 'integer'];
 const TEXTS = ['text', 'character varying', 'bpchar'];
 /** Those that are the same as text. A `character` would lose its blanks. */
-const PLAIN_TEXTS = ['text', 'character varying'];
 
 const DIALECT: PageDialect = {
   // As text: JavaScript's dates and numbers would lose digits of some.
@@ -89,15 +87,7 @@ export class PostgresRunDatabase implements RunDatabase {
 
   async readPage(table: WorkTable, request: PageRequest): Promise<StoredPage> {
     const statement = pageSql(DIALECT, table, request);
-    const joined = table.cells.every(({ type }) => PLAIN_TEXTS.includes(type))
-      ? await this.#readJoined(table, statement)
-      : undefined;
-    return joined ?? pageOf(DIALECT, table, await this.#queryAll(table, statement));
-  }
-
-  async #readJoined(table: WorkTable, statement: PageStatement): Promise<StoredPage | undefined> {
-    const [row] = await this.#queryAll(table, joinedSql(DIALECT, table, statement));
-    return row === undefined ? undefined : pageOfJoined(DIALECT, table, row);
+    return pageOf(DIALECT, table, await this.#queryAll(table, statement));
   }
 
   async boundary(table: WorkTable, request: PageRequest): Promise<RowKey | undefined> {
@@ -235,6 +225,7 @@ function textColumn(name: string, type: string, values: readonly unknown[]): Par
 
 /** Values as the driver takes them. Ciphertexts, which are nearly all of a page, go as bytes. */
 function contentColumn(name: string, type: string, values: readonly unknown[]): Parameter {
+  if (process.env['FE_NOBIN'] !== undefined) return textColumn(name, type, values);
   if (TEXTS.includes(type)) return { name, type: 'text', array: binaryArray('text', values) };
   if (type === 'bytea') return { name, type, array: binaryArray('bytea', values) };
   return textColumn(name, type, values);

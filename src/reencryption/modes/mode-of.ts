@@ -1,6 +1,5 @@
 import type { Installation } from '../../typeorm/installation';
 import type { RunMode } from '../run-mode';
-import type { RunThreads } from '../../threads/run-threads';
 import { decrypt } from './decrypt';
 import { encrypt } from './encrypt';
 import type { Mode } from './mode';
@@ -8,13 +7,12 @@ import { reencrypt } from './reencrypt';
 import { reindex } from './reindex';
 import { verify } from './verify';
 
-/** @param threads - for what pays in one. */
-export function modeOf(name: RunMode, installation: Installation, threads: RunThreads): Mode {
+export function modeOf(name: RunMode, installation: Installation): Mode {
   switch (name) {
     case 'encrypt':
       return encrypt;
     case 'reencrypt':
-      return reencrypt(installation, threads);
+      return reencrypt(installation);
     case 'reindex':
       return reindex;
     case 'decrypt':

@@ -12,7 +12,7 @@ export interface JobFailure {
 /** Options of `workOnRuns`; all of them optional. */
 export interface WorkOnRunsOptions extends Pick<
   RunOptions,
-  'first' | 'threads' | 'signal' | 'onProgress'
+  'first' | 'signal' | 'onProgress'
 > {
   /** Ends when the queue is empty and the runs worked on are over. Defaults to `false`: goes on until `signal`. */
   readonly once?: boolean;

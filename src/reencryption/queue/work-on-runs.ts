@@ -128,12 +128,11 @@ class QueueWorker {
   }
 
   #runOptions(job: RunJob): RunOptions {
-    const { first, threads, signal, onProgress } = this.#options;
+    const { first, signal, onProgress } = this.#options;
     return {
       columns: job.columns,
       ...jobOptions(job),
       ...(first === undefined ? {} : { first }),
-      ...(threads === undefined ? {} : { threads }),
       ...(signal === undefined ? {} : { signal }),
       ...(onProgress === undefined ? {} : { onProgress }),
     };

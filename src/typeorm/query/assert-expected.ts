@@ -2,10 +2,8 @@ import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
 import { FieldEncryptionError, IndexIntegrityError } from '../../errors';
 import { decryptStored, describeColumn, storedForm } from '../encrypted-column';
 import type { EncryptedColumn } from '../encrypted-column';
-import { KnownValue, markStandIns } from '../stand-in';
 import type { ExpectedValue, Expectation } from './expectation';
 import { expectedOfRows } from './expected-conditions';
-import { isRememberable } from './known-values';
 import type { RawResult, Row } from './raw-result';
 
 /**
@@ -62,7 +60,6 @@ function valueCheck(expected: ExpectedValue, result: RawResult): Check {
   const { driver } = result.installation.dataSource;
   const key = DriverUtils.buildAlias(driver, undefined, alias, encrypted.column.databaseName);
   const matches = index.index.matcher(values);
-  const value = valueReader(key, encrypted, result);
   let previous: { readonly stored: unknown; readonly isRight: boolean } | undefined;
   return (row) => {
     const stored = row[key];
@@ -75,7 +72,7 @@ function valueCheck(expected: ExpectedValue, result: RawResult): Check {
   function isRight(row: Row): boolean {
     if (row[key] === null) return false;
     try {
-      return isFoundInClear(encrypted, row[key]) || matches(value(row));
+      return isFoundInClear(encrypted, row[key]) || matches(decryptStored(encrypted, row[key]));
     } catch (error) {
       if (error instanceof FieldEncryptionError) return true;
       throw error;
@@ -85,28 +82,7 @@ function valueCheck(expected: ExpectedValue, result: RawResult): Check {
 
 /** Cleartext rows are found by what they hold. */
 function isFoundInClear(encrypted: EncryptedColumn, stored: unknown): boolean {
-  return (
-    encrypted.readsPlaintext &&
-    !(stored instanceof KnownValue) &&
-    storedForm(encrypted, stored) === 'cleartext'
-  );
-}
-
-/** Leaves the value in the row, where the hydration would otherwise decrypt it once more. */
-function valueReader(
-  key: string,
-  encrypted: EncryptedColumn,
-  { rows }: RawResult,
-): (row: Row) => unknown {
-  if (!isRememberable(encrypted)) return (row) => decryptStored(encrypted, row[key]);
-  markStandIns(rows, key);
-  return (row) => {
-    const stored = row[key];
-    if (stored instanceof KnownValue) return stored.value();
-    const value = encrypted.cipher.decrypt(stored);
-    if (typeof stored === 'string') row[key] = new KnownValue(encrypted.column, stored, value);
-    return value;
-  };
+  return encrypted.readsPlaintext && storedForm(encrypted, stored) === 'cleartext';
 }
 
 function mismatch(encrypted: EncryptedColumn): IndexIntegrityError {

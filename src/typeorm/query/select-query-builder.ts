@@ -6,15 +6,14 @@ import { describeColumn } from '../encrypted-column';
 import { installationOf } from '../installation';
 import { lend, share } from '../lent-connection';
 import { withoutCleartext } from '../redacted-criteria';
-import { restoreStored } from '../stand-in';
 import { withoutCaching } from './cleartext-results';
 import { countedSelects } from './counted-selects';
 import { expecting, keepFindOptions, noteFindOptions } from './expected-conditions';
-import { rememberEntities } from './known-values';
 import { layOver } from './lay-over';
 import { assertParametersFit } from './parameters-fit';
 import { rewritePredicate } from './predicate';
 import { prepareHydration } from './prepare-hydration';
+import { restorePreviousValues } from './previous-values';
 import { selectedColumns } from './raw-result';
 import { assertNoneDeferred, withResolvedParameters } from './resolved-parameters';
 import { assertNoRawUse } from './statement-check';
@@ -34,12 +33,6 @@ const hydrations = new WeakMap<object, number>();
 class EncryptingSelectQueryBuilder<
   Entity extends ObjectLiteral,
 > extends SelectQueryBuilder<Entity> {
-  protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
-    return installationOf(this.connection).statements.named(statement, this.expressionMap, () =>
-      super.replacePropertyNamesForTheWholeQuery(statement),
-    );
-  }
-
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const predicate = rewritePredicate(
       this,
@@ -101,13 +94,10 @@ class EncryptingSelectQueryBuilder<
       const results = await withResolvedParameters(this, installation, queryRunner, () =>
         super.executeEntitiesAndRawResults(queryRunner),
       );
-      const rows = results.raw as Record<string, unknown>[];
-      rememberEntities(rows, results.entities);
-      restoreStored(rows);
+      restorePreviousValues(installation, results.raw as Record<string, unknown>[]);
       return results;
     } finally {
       hydrations.set(this, hydrationsOf(this) - 1);
-      installation.readAhead.release(this);
     }
   }
 

@@ -74,12 +74,6 @@ class EncryptingInsertQueryBuilder<
     return entity === undefined ? columns : columnsWithIndexes(entity, columns);
   }
 
-  protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
-    return installation(this).statements.named(statement, this.expressionMap, () =>
-      super.replacePropertyNamesForTheWholeQuery(statement),
-    );
-  }
-
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
     if ('sql' in predicate) return predicate.sql;
@@ -123,12 +117,6 @@ class EncryptingUpdateQueryBuilder<
     return withIndexColumns(entity, values);
   }
 
-  protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
-    return installation(this).statements.named(statement, this.expressionMap, () =>
-      super.replacePropertyNamesForTheWholeQuery(statement),
-    );
-  }
-
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
     if ('sql' in predicate) return predicate.sql;
@@ -160,12 +148,6 @@ class EncryptingDeleteQueryBuilder<
     return installation(this).checked.add(super.getQuery());
   }
 
-  protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
-    return installation(this).statements.named(statement, this.expressionMap, () =>
-      super.replacePropertyNamesForTheWholeQuery(statement),
-    );
-  }
-
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
     if ('sql' in predicate) return predicate.sql;
@@ -195,12 +177,6 @@ class EncryptingSoftDeleteQueryBuilder<
   override getQuery(): string {
     assertAllowed(this);
     return installation(this).checked.add(super.getQuery());
-  }
-
-  protected override replacePropertyNamesForTheWholeQuery(statement: string): string {
-    return installation(this).statements.named(statement, this.expressionMap, () =>
-      super.replacePropertyNamesForTheWholeQuery(statement),
-    );
   }
 
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {

@@ -10,7 +10,6 @@ import {
 } from 'typeorm';
 import type { ObjectLiteral, Repository } from 'typeorm';
 import { BlindIndex, DecryptionError, Encrypted, fieldEncryption, KeyStateError } from '../../src';
-import { FieldCipher } from '../../src/field/field-cipher';
 import { describeEachDatabase } from '../support/databases';
 import { expectNoCanary, useEncryptedDatabase } from '../support/encrypted-database';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -26,7 +25,7 @@ class Patient {
   @Encrypted({ type: 'bigint' }) balance!: bigint;
 }
 
-/** What is remembered of these could be changed in place. */
+/** Values that can be changed in place. */
 @Entity()
 class Holder {
   @PrimaryColumn() id!: number;
@@ -74,15 +73,11 @@ describeEachDatabase('Saving an entity that was loaded', (database) => {
   const entities = [Patient, Holder, Masked, Staff, Nurse];
   const opened = useEncryptedDatabase(database, { entities });
   const patients = (): Repository<Patient> => opened.dataSource.getRepository(Patient);
-  const decrypt = jest.spyOn(FieldCipher.prototype, 'decrypt');
 
-  /** Loads after a first save, since nothing is remembered of entities that are never saved. */
   async function loadedPatient(): Promise<Patient> {
     const { id } = await patients().save(patients().create(ADA));
-    await patients().save(await patients().findOneByOrFail({ id }));
     const loaded = await patients().findOneByOrFail({ id });
     opened.statements.clear();
-    decrypt.mockClear();
     return loaded;
   }
 
@@ -90,20 +85,18 @@ describeEachDatabase('Saving an entity that was loaded', (database) => {
     return storedPlaintexts(opened.dataSource, Patient);
   }
 
-  it('neither decrypts again nor writes what is as it was', async () => {
+  it('writes nothing of what is as it was', async () => {
     await patients().save(await loadedPatient());
-    expect(decrypt).not.toHaveBeenCalled();
     expect(opened.statements.writes()).toEqual([]);
     expect(opened.statements.of('SELECT')).toHaveLength(1);
   });
 
   it('does so for many, in chunks that are saved at once', async () => {
     await patients().save(patients().create(Array.from({ length: 25 }, () => ({ ...ADA }))));
-    await patients().save(await patients().find());
     const loaded = await patients().find();
-    decrypt.mockClear();
+    opened.statements.clear();
     await patients().save(loaded, { chunk: 4 });
-    expect(decrypt).not.toHaveBeenCalled();
+    expect(opened.statements.writes()).toEqual([]);
   });
 
   it('writes what was changed, and that alone', async () => {
@@ -158,7 +151,6 @@ describeEachDatabase('Saving an entity that was loaded', (database) => {
       code: '7',
     };
     await holders.save({ id: 1, ...values });
-    await holders.save(await holders.findOneByOrFail({ id: 1 }));
     const holder = await holders.findOneByOrFail({ id: 1 });
     holder.tags.push('canary 2');
     holder.bornOn.setTime(6);
@@ -190,7 +182,6 @@ describeEachDatabase('Saving an entity that was loaded', (database) => {
     const nurses = opened.dataSource.getRepository(Nurse);
     await nurses.save({ id: 1, badge: 'canary 1', station: 'canary N' });
     await staff.save({ id: 2, badge: 'canary 2' });
-    await staff.save(await staff.find());
     const loaded = await staff.find({ order: { id: 'ASC' } });
     (loaded[0] as Nurse).station = null;
     opened.statements.clear();
@@ -200,10 +191,9 @@ describeEachDatabase('Saving an entity that was loaded', (database) => {
     expect(await staff.findOneBy({ id: 2 })).toEqual({ id: 2, badge: 'canary 2' });
   });
 
-  it('decrypts for a copy, which is another object', async () => {
+  it('writes nothing of a copy, which is another object', async () => {
     const ada = await loadedPatient();
     await patients().save(patients().create(ada));
-    expect(decrypt).toHaveBeenCalled();
     expect(opened.statements.writes()).toEqual([]);
   });
 
@@ -232,7 +222,7 @@ describeEachDatabase('Saving an entity that was loaded', (database) => {
     expect(await copy.getMany()).toEqual([{ id, ...ADA }]);
   });
 
-  it('remembers with the entity alone, in several saves of it at once', async () => {
+  it('writes the entity that was changed, of two that are saved at once', async () => {
     const ada = await loadedPatient();
     const same = await patients().findOneByOrFail({ id: ada.id });
     same.note = 'canary, the other';
@@ -248,7 +238,6 @@ describeEachDatabase('Saving an entity that was loaded', (database) => {
       await dataSource.initialize();
       const repository = dataSource.getRepository(Patient);
       const { id } = await repository.save(repository.create(ADA));
-      await repository.save(await repository.findOneByOrFail({ id }));
       const ada = await repository.findOneByOrFail({ id });
       await dataSource.query(
         `UPDATE "data_keys" SET "state" = 'destroyed' WHERE "purpose" = 'data'`,
