@@ -2,15 +2,24 @@ import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 
+/** What a process is started with beside what this one was. */
+export interface ChildOptions {
+  readonly nodeOptions?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+}
+
 /** A process that works on one question, on a heap of its own. */
 export class Child<A> {
   readonly #process: ChildProcess;
   /** What it answers; rejects when it fails or ends before. */
   readonly answer: Promise<A>;
 
-  /** Starts a compiled module that calls {@link answer}, with these options of Node beside its own. */
-  constructor(module: string, question: object, nodeOptions: readonly string[] = []) {
-    this.#process = fork(module, { execArgv: ['--expose-gc', ...nodeOptions] });
+  /** Starts a compiled module that calls {@link answer}. */
+  constructor(module: string, question: object, { nodeOptions = [], env = {} }: ChildOptions = {}) {
+    this.#process = fork(module, {
+      execArgv: ['--expose-gc', ...nodeOptions],
+      env: { ...process.env, ...env },
+    });
     this.#process.send(question);
     this.answer = new Promise((resolve, reject) => {
       this.#process.once('message', (message) => {
@@ -34,9 +43,9 @@ export class Child<A> {
 export async function askChild<A>(
   module: string,
   question: object,
-  nodeOptions: readonly string[] = [],
+  options?: ChildOptions,
 ): Promise<A> {
-  const child = new Child<A>(module, question, nodeOptions);
+  const child = new Child<A>(module, question, options);
   try {
     return await child.answer;
   } finally {

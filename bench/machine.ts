@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { cpus, release, totalmem, type } from 'node:os';
 import { Client } from 'pg';
+import { hasAddOn } from './add-on';
 import { peerVersions } from './peers';
 
 /** What the figures were measured on. */
@@ -12,6 +13,7 @@ export interface Machine {
   readonly node: string;
   /** `undefined` where there was no server. */
   readonly postgres?: string;
+  readonly addOn: boolean;
   readonly peers: Readonly<Record<string, string | undefined>>;
   /** The commit that was measured, where git knows it. */
   readonly commit?: string;
@@ -28,6 +30,7 @@ export async function describeMachine(postgresUrl: string | undefined): Promise<
     system: `${type()} ${release()}`,
     node: process.version,
     ...(postgresUrl === undefined ? {} : { postgres: await postgresVersion(postgresUrl) }),
+    addOn: hasAddOn(),
     peers: peerVersions(),
     ...(commit === undefined ? {} : { commit }),
     date: new Date().toISOString().slice(0, 10),

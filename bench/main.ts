@@ -6,6 +6,7 @@ import { startPostgres } from '../test/support/postgres-server';
 import type { PostgresServer } from '../test/support/postgres-server';
 import { isHeld, judge } from './bounds';
 import type { Verdict } from './bounds';
+import { hasAddOn } from './add-on';
 import { askChild } from './child';
 import type { RunQuestion } from './children/run';
 import { POSTGRES_URL } from './databases';
@@ -26,7 +27,7 @@ const NAMES = Object.keys(SCENARIOS) as ScenarioName[];
 const HELP = `npm run bench -- [options]
   --smoke      small sizes, one round: only shows that every scenario runs
   --large      also re-encrypts tables of up to a million rows
-  --rounds N   instead of 7, 25, or what 15 seconds hold (25 at least), by how long one takes
+  --rounds N   instead of 5, 15, or what 5 seconds hold (15 at least), by how long one takes
   --only NAME  one scenario: ${NAMES.join(', ')}
   --json FILE  writes the figures to FILE as well
   --check      fails when a bound is broken (bench/bounds.ts), or was not measured`;
@@ -71,11 +72,13 @@ async function main(): Promise<void> {
 interface Run extends RunQuestion {
   readonly major: Major;
   readonly processes: number;
+  readonly env: NodeJS.ProcessEnv;
 }
 
 function planOf(names: readonly ScenarioName[], sizes: Sizes): readonly Run[] {
   const all = names.flatMap((scenario) => {
-    const { majors, databases, processes: most = 1 }: Scenario = SCENARIOS[scenario];
+    const { majors, databases, processes: most = 1, inJavaScript }: Scenario = SCENARIOS[scenario];
+    const env = { FIELD_ENCRYPTION_NATIVE: inJavaScript !== true && hasAddOn() ? '1' : '0' };
     const processes = Math.min(most, sizes.rounds.atLeast);
     const share = shareOfRounds(sizes, processes);
     return majors.flatMap((major) =>
@@ -83,6 +86,7 @@ function planOf(names: readonly ScenarioName[], sizes: Sizes): readonly Run[] {
         scenario,
         major,
         processes,
+        env,
         setting: { sizes: share, database },
       })),
     );
@@ -103,10 +107,12 @@ async function run(
     [...new Set(plan.map(({ major }) => major))].map((major) => [major, buildFor(major)]),
   );
   const results: Result[] = [];
-  for (const { major, processes, ...question } of plan) {
+  for (const { major, processes, env, ...question } of plan) {
     const module = join(builds.get(major) ?? '', 'bench', 'children', 'run.js');
     const measured: Result[][] = [];
-    while (measured.length < processes) measured.push(await askChild<Result[]>(module, question));
+    while (measured.length < processes) {
+      measured.push(await askChild<Result[]>(module, question, { env }));
+    }
     for (const result of pooled(measured)) {
       results.push(result);
       console.log(resultTable(result));
@@ -117,6 +123,7 @@ async function run(
 }
 
 function sayWhatIsMissing(): void {
+  if (!hasAddOn()) console.log('The add-on is not built, so all is without it (npm run native).');
   const missing = Object.entries(peerVersions()).flatMap(([name, version]) =>
     version === undefined ? [name] : [],
   );

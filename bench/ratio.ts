@@ -7,8 +7,14 @@ import { median } from './median';
  * neither ratio.
  */
 export function ratioOf(variant: Timing, base: Timing): number {
-  const bases = mediansOf(base);
-  return median(mediansOf(variant).map((each, process) => each / (bases[process] ?? Number.NaN)));
+  return median(ratiosOf(variant, base));
+}
+
+/** How far the ratios of the processes are from {@link ratioOf}, by the median of their distances. */
+export function spreadOf(variant: Timing, base: Timing): number {
+  const ratios = ratiosOf(variant, base);
+  const middle = median(ratios);
+  return median(ratios.map((ratio) => Math.abs(ratio - middle)));
 }
 
 /** Compares each with the first. */
@@ -17,6 +23,11 @@ export function withRatios(timings: readonly Timing[]): Measurement[] {
   return base === undefined
     ? []
     : timings.map((timing) => ({ ...timing, ratio: ratioOf(timing, base) }));
+}
+
+function ratiosOf(variant: Timing, base: Timing): number[] {
+  const bases = mediansOf(base);
+  return mediansOf(variant).map((each, process) => each / (bases[process] ?? Number.NaN));
 }
 
 function mediansOf({ medianMs, processMediansMs }: Timing): readonly number[] {

@@ -61,5 +61,7 @@ export interface Scenario {
   readonly databases: readonly DatabaseKind[];
   /** Processes that its rounds are shared out among. Defaults to one. */
   readonly processes?: number;
+  /** Whether it is measured without the add-on. */
+  readonly inJavaScript?: boolean;
   run(setting: Setting): Promise<Result[]>;
 }

@@ -3,9 +3,9 @@ import type { Sizes } from './scenario';
 
 /** Enough for stable medians. */
 const FULL: Sizes = {
-  rounds: { atLeast: 25, seconds: 15 },
-  slowRounds: exactly(25),
-  longRounds: exactly(7),
+  rounds: { atLeast: 15, seconds: 5 },
+  slowRounds: exactly(15),
+  longRounds: exactly(5),
   values: 5000,
   longValues: 1000,
   slowValues: 250,

@@ -27,7 +27,6 @@ interface Kind {
   readonly name: string;
   readonly entity: new () => Person;
   readonly suite?: CipherSuite;
-  readonly readThreads?: number;
   readonly byEmail?: Contender['byEmail'];
   readonly make?: Contender['make'];
 }
@@ -59,17 +58,16 @@ const LOOKING_UP: readonly Kind[] = [
   { name: VARIANTS.xchacha, entity: entities.IndexedEncryptedPerson, suite: 'xchacha20-poly1305' },
 ];
 
-/** Ours without threads that help to read. */
-const ONE_THREADED = STORING.filter(({ entity }) => entity !== entities.IndexedEncryptedPerson).map(
-  (kind): Kind => ({ ...kind, readThreads: 0 }),
-);
+/** Those that show how this library compares with the peer. */
+const BESIDE_PEER: readonly string[] = [VARIANTS.plain, VARIANTS.typeormEncrypted, VARIANTS.xaes];
 
 export function storing(database: DatabaseKind, rows: number): Promise<Contender[]> {
   return openAll(STORING, database, rows);
 }
 
-export function storingOnOneThread(database: DatabaseKind, rows: number): Promise<Contender[]> {
-  return openAll(ONE_THREADED, database, rows);
+export function besidePeer(database: DatabaseKind, rows: number): Promise<Contender[]> {
+  const kinds = STORING.filter(({ name }) => BESIDE_PEER.includes(name));
+  return openAll(kinds, database, rows);
 }
 
 /** All of them, or those of these names. */
@@ -111,18 +109,10 @@ async function open(kind: Kind, databaseKind: DatabaseKind, rows: number): Promi
   };
 }
 
-async function connect(
-  { entity, suite, ...options }: Kind,
-  database: Database,
-): Promise<DataSource> {
-  const { readThreads } = options;
+function connect({ entity, suite }: Kind, database: Database): Promise<DataSource> {
   const dataSource = dataSourceOn(database, [entity]);
   if (suite !== undefined) {
-    withFieldEncryption(dataSource, {
-      kms: keyFileKms(),
-      suite,
-      ...(readThreads !== undefined && { readThreads }),
-    });
+    withFieldEncryption(dataSource, { kms: keyFileKms(), suite });
   }
   return dataSource.initialize();
 }

@@ -2,7 +2,7 @@ import { DATABASE_KINDS, settingName } from '../databases';
 import { measure } from '../measure';
 import { SEVERAL } from '../pool';
 import type { Measurement, Work } from '../measure';
-import { lookingUp, storing, storingOnOneThread } from '../people/contenders';
+import { besidePeer, lookingUp, storing } from '../people/contenders';
 import type { Contender } from '../people/contenders';
 import { emailOf } from '../people/person';
 import type { Person } from '../people/person';
@@ -20,29 +20,38 @@ export const entities: Scenario = {
   databases: DATABASE_KINDS.filter((kind) => kind !== 'SQLite file'),
   processes: SEVERAL,
   run: async (setting) => [
-    ...(await compare(storing, setting, [
-      find,
-      findOneById,
-      saveInChunks,
-      saveOneByOne,
-      insertInChunks,
-      partialUpdate,
-      saveUntouched,
-    ])),
-    ...(await compare(storingOnOneThread, setting, [findOnOneThread])),
+    ...(await compare(storing, setting, comparisons())),
     ...(await compare(lookingUp, setting, [findOneByEmail])),
   ],
 };
 
+/** The same beside plain columns and typeorm-encrypted alone. */
+export const entitiesBesidePeer: Scenario = {
+  ...entities,
+  run: (setting) => compare(besidePeer, setting, comparisons()),
+};
+
+function comparisons(): Comparison[] {
+  return [
+    find,
+    findOneById,
+    saveInChunks,
+    saveOneByOne,
+    insertInChunks,
+    partialUpdate,
+    saveUntouched,
+  ];
+}
+
 async function compare(
   open: typeof storing,
   setting: Setting,
-  comparisons: readonly Comparison[],
+  wanted: readonly Comparison[],
 ): Promise<Result[]> {
   const contenders = await open(setting.database, setting.sizes.rows);
   const where = settingName(setting.database);
   const results: Result[] = [];
-  for (const comparison of comparisons) {
+  for (const comparison of wanted) {
     results.push({ ...(await comparison(contenders, setting)), setting: where });
   }
   for (const { close } of contenders) await close();
@@ -53,11 +62,6 @@ const find: Comparison = async (contenders, { sizes: { rows, rounds } }) => ({
   scenario: 'find()',
   unit: `one find() of ${String(rows)} rows, 4 of 10 columns encrypted`,
   measurements: await each(contenders, { items: 1, rounds }, ({ people }) => people.find()),
-});
-
-const findOnOneThread: Comparison = async (contenders, setting) => ({
-  ...(await find(contenders, setting)),
-  scenario: 'find() on one thread',
 });
 
 const findOneById: Comparison = async (contenders, { sizes: { lookups, rounds } }) => ({

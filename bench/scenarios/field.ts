@@ -1,8 +1,9 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
 import type { Aead } from '../../src/crypto/aead';
+import type { NativeDataKey } from '../../src/crypto/native';
 import { DEFAULT_MAX_VALUE_BYTES } from '../../src/field/field-policy';
 import type { FieldPolicy } from '../../src/field/field-policy';
-import { keyPrefix } from '../../src/format/data-key-id';
+import { keyHeader, keyPrefix } from '../../src/format/data-key-id';
 import type { DataKey } from '../../src/keys/data-key';
 import type { KeySource } from '../../src/keys/key-source';
 
@@ -18,24 +19,25 @@ export const POLICY: FieldPolicy = {
   columnLength: undefined,
 };
 
+export const KEY_ID = '0123456789abcdef';
+
 /** One data key and one index root, in memory. */
-export function keySourceOf(aead: Aead): KeySource {
-  const id = '0123456789abcdef';
-  const prefix = keyPrefix(id);
+export function keySourceOf(aead: Aead, native?: NativeDataKey): KeySource {
+  const prefix = keyPrefix(KEY_ID);
   const key: DataKey = {
-    id,
+    id: KEY_ID,
     name: 'default',
     version: 1,
     suite: aead.suite,
     isAuthenticated: true,
     prefix,
-    header: Buffer.from(prefix, 'base64url'),
+    header: keyHeader(KEY_ID),
     aead,
-    native: undefined,
+    native,
     uses: { pending: 0 },
   };
   const indexKey = createSecretKey(randomBytes(32));
-  const indexRoots = [{ id, deriveIndexKey: () => indexKey }] as const;
+  const indexRoots = [{ id: KEY_ID, deriveIndexKey: () => indexKey }] as const;
   return {
     activeKey: () => key,
     keyByPrefix: () => key,

@@ -1,9 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { createAead } from '../../src/crypto/aead';
 import type { Aead } from '../../src/crypto/aead';
+import type { NativeDataKey } from '../../src/crypto/native';
+import { defaultNonces, nativeDataKey } from '../../src/crypto/native-data-key';
 import { RANDOM_NONCES } from '../../src/crypto/nonces';
 import { Xaes256Gcm } from '../../src/crypto/xaes-256-gcm';
 import { FieldCipher } from '../../src/field/field-cipher';
+import { keyHeader } from '../../src/format/data-key-id';
 import { tunedGcm, tunedSodium } from '../floor';
 import type { Floor } from '../floor';
 import { measure } from '../measure';
@@ -13,7 +16,7 @@ import { cipherSweet, cloak, typeormEncrypted } from '../peers';
 import type { TextCipher } from '../peers';
 import type { Result, Scenario, Sizes } from '../scenario';
 import { VARIANTS } from '../variants';
-import { keySourceOf, POLICY } from './field';
+import { KEY_ID, keySourceOf, POLICY } from './field';
 
 const LENGTHS = [16, 64, 256, 1024, 16 * 1024];
 
@@ -117,6 +120,10 @@ function allContenders(): Contender[] {
     { name: VARIANTS.gcmFloor, cipher: floorCipher(tunedGcm()) },
     {
       name: VARIANTS.xaes,
+      cipher: nativeCipher(),
+    },
+    {
+      name: VARIANTS.xaesJavaScript,
       cipher: fieldCipher(createAead('xaes-256-gcm', randomBytes(32), 'random')),
     },
     {
@@ -150,8 +157,16 @@ function floorCipher({ seal, open }: Floor): TextCipher {
   return { encrypt: seal, decrypt: open };
 }
 
-function fieldCipher(aead: Aead): TextCipher {
-  const cipher = new FieldCipher(POLICY, 'bench', keySourceOf(aead));
+/** With the add-on; `undefined` where that is not built. */
+function nativeCipher(): TextCipher | undefined {
+  const key = randomBytes(32);
+  const mode = defaultNonces('xaes-256-gcm');
+  const native = nativeDataKey('xaes-256-gcm', key, keyHeader(KEY_ID), mode);
+  return native && fieldCipher(createAead('xaes-256-gcm', key, mode), native);
+}
+
+function fieldCipher(aead: Aead, native?: NativeDataKey): TextCipher {
+  const cipher = new FieldCipher(POLICY, 'bench', keySourceOf(aead, native));
   return {
     encrypt: (text) => cipher.encrypt(text) as string,
     decrypt: (stored) => cipher.decrypt(stored) as string,

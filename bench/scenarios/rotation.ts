@@ -54,22 +54,31 @@ async function comparison({ database: kind, sizes }: Setting): Promise<Result> {
 }
 
 /**
- * The database rewrites the column by itself. SQLite does not write a row again that is the same
- * byte for byte, so there a copy of the table has its values turned by one character.
+ * The database rewrites the column by itself. SQLite does not write a row again that is the same byte for
+ * byte, so there a copy of the table, constraints and all, has a part of its values turned by one character.
  */
 async function serverSide(dataSource: DataSource): Promise<Variant> {
   const { tableName } = dataSource.getMetadata(SecretDocument);
   const copy = 'server_side';
   const isSqlite = dataSource.options.type !== 'postgres';
-  if (isSqlite) await dataSource.query(`CREATE TABLE ${copy} AS SELECT * FROM ${tableName}`);
+  if (isSqlite) await copyTable(dataSource, tableName, copy);
   const statement = isSqlite
-    ? `UPDATE ${copy} SET secret = substr(secret, 2) || substr(secret, 1, 1)`
+    ? `UPDATE ${copy} SET secret = substr(secret, 1, 20) || substr(secret, 22) || substr(secret, 21, 1)`
     : `UPDATE ${tableName} SET secret = secret || ''`;
   return {
     name: VARIANTS.serverSide,
     prepare: () => tidy(dataSource),
     run: () => dataSource.query(statement),
   };
+}
+
+async function copyTable(dataSource: DataSource, table: string, copy: string): Promise<void> {
+  const [made] = await dataSource.query<{ sql: string }[]>(
+    'SELECT sql FROM sqlite_master WHERE name = ?',
+    [table],
+  );
+  await dataSource.query(String(made?.sql).replace(table, copy));
+  await dataSource.query(`INSERT INTO ${copy} SELECT * FROM ${table}`);
 }
 
 function reencrypt(dataSource: DataSource): Variant {
@@ -155,7 +164,7 @@ async function grown(question: RotationQuestion, rows: number): Promise<Timing> 
   const { elapsedMs, cpuMs, peakMegabytes } = await askChild<RotationAnswer>(
     join(__dirname, '..', 'children', 'rotation.js'),
     question,
-    SMALL_HEAP,
+    { nodeOptions: SMALL_HEAP },
   );
   const medianMs = elapsedMs / rows;
   return {
