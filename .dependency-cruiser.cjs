@@ -11,9 +11,7 @@ const mayImport = {
   keys: ['audit', 'kms/kms-provider', 'crypto', 'format', 'encoding'],
   import: ['kms', 'crypto', 'encoding'],
   field: ['keys', 'format', 'crypto', 'encoding'],
-  threads: ['field', 'keys', 'encoding'],
   typeorm: [
-    'threads',
     'field',
     'import/previous-format',
     'keys',
@@ -25,7 +23,6 @@ const mayImport = {
   ],
   reencryption: [
     'typeorm',
-    'threads',
     'field',
     'keys',
     'kms/kms-provider',
