@@ -54,8 +54,7 @@ function addRun(data: Command, mode: RunMode, description: string, choose: Choos
       );
   }
   if (mode === 'reencrypt') {
-    command
-      .option('--target-key <id>', 'refuse to run unless this data key is the active one');
+    command.option('--target-key <id>', 'refuse to run unless this data key is the active one');
   }
   command.action((options: Partial<DataRunOptions>) => {
     choose((session) => dataRun(session, mode, withDefaults(options)));
@@ -74,9 +73,7 @@ function addWork(data: Command, choose: ChooseWork): void {
     )
     .option('--first <condition...>', 'as the runs were begun with')
     .action((options: Partial<DataWorkOptions>) => {
-      choose((session) =>
-        dataWork(session, { once: false, first: [], mode: [], ...options }),
-      );
+      choose((session) => dataWork(session, { once: false, first: [], mode: [], ...options }));
     });
 }
 

@@ -22,10 +22,9 @@ export interface Aead {
   /**
    * Decrypts a message and leaves the message as it is.
    *
-   * @param room - exactly as long as the plaintext; a suite may return it instead of a new buffer
    * @throws {@link AeadError} before anything of the plaintext is released
    */
-  open(message: SealedMessage, associatedData: Uint8Array, room?: Buffer): Buffer;
+  open(message: SealedMessage, associatedData: Uint8Array): Buffer;
 }
 
 /** An AEAD whose nonces known-answer tests may choose. Never what the rest of the library is given. */

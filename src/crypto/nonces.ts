@@ -3,7 +3,6 @@ import type { KeyObject } from 'node:crypto';
 import { lengthPrefixed } from '../encoding/length-prefixed';
 import type { SealedMessage } from '../encoding/sealed-message';
 
-import { copyBytes } from './copy-bytes';
 import { hkdfSha256 } from './hkdf';
 import { hmacKey, hmacSha256 } from './hmac';
 import { LABELS } from './labels';
@@ -58,7 +57,7 @@ export class HedgedNonces implements Nonces {
     const { nonce } = message;
     RANDOM_NONCES.write(message, start, associatedData);
     const mac = hmacSha256(this.#keyFor(associatedData), message.nonceAndPlaintext);
-    copyBytes(nonce, start, mac, 0, nonce.length - start);
+    mac.copy(nonce, start);
   }
 
   #keyFor(associatedData: Uint8Array): KeyObject {

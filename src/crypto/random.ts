@@ -1,7 +1,5 @@
 import { randomFillSync } from 'node:crypto';
 
-import { copyBytes } from './copy-bytes';
-
 /** Small, so that little is lost, or repeated, if a machine is copied while it runs. */
 const POOL_BYTES = 16 * 1024;
 
@@ -19,7 +17,7 @@ let used = POOL_BYTES;
  */
 export function fillRandom(target: Uint8Array, offset: number, bytes: number): void {
   if (used + bytes > POOL_BYTES) refill();
-  copyBytes(target, offset, pool, used, bytes);
+  pool.copy(target, offset, used, used + bytes);
   used += bytes;
 }
 

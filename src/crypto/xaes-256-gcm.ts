@@ -4,7 +4,6 @@ import type { SealedMessage } from '../encoding/sealed-message';
 
 import type { NonceChoosingAead } from './cipher-suite';
 import { AEAD_TAG_BYTES } from './cipher-suite';
-import { copyBytes } from './copy-bytes';
 import { openGcm, sealGcm } from './gcm';
 import type { NonceMode, Nonces } from './nonces';
 import { RANDOM_NONCES } from './nonces';
@@ -56,7 +55,7 @@ export class Xaes256Gcm implements NonceChoosingAead {
 
   seal(message: SealedMessage, associatedData: Uint8Array): void {
     const key = this.#nextMessageKey();
-    copyBytes(message.nonce, 0, this.#prefix, 0, PREFIX_BYTES);
+    this.#prefix.copy(message.nonce);
     this.#nonces.write(message, PREFIX_BYTES, associatedData);
     sealGcm(key, this.#ivOf(message), message, associatedData);
   }
@@ -74,7 +73,7 @@ export class Xaes256Gcm implements NonceChoosingAead {
 
   /** The nonce of GCM, in a buffer that the next call writes anew; OpenSSL copies it. */
   #ivOf({ nonce }: SealedMessage): Uint8Array {
-    copyBytes(this.#iv, 0, nonce, PREFIX_BYTES, IV_BYTES);
+    nonce.copy(this.#iv, 0, PREFIX_BYTES);
     return this.#iv;
   }
 

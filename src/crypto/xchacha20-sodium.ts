@@ -38,8 +38,8 @@ export class SodiumXchacha20Poly1305 implements NonceChoosingAead {
     this.#sealAfterNonce(message, associatedData);
   }
 
-  open({ nonce, sealed }: SealedMessage, associatedData: Uint8Array, room?: Buffer): Buffer {
-    const plaintext = room ?? Buffer.allocUnsafe(sealed.length - AEAD_TAG_BYTES);
+  open({ nonce, sealed }: SealedMessage, associatedData: Uint8Array): Buffer {
+    const plaintext = Buffer.allocUnsafe(sealed.length - AEAD_TAG_BYTES);
     try {
       this.#sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(
         plaintext,

@@ -3,9 +3,6 @@ export const TAG_BYTES = 16;
 
 /**
  * `nonce ‖ ciphertext ‖ tag` with a view of each part, made when first asked for.
- *
- * A view costs a tenth of what sealing a short value does, so a buffer that is used again keeps its
- * message.
  */
 export class SealedMessage {
   readonly nonce: Buffer;

@@ -1,5 +1,4 @@
 import { AeadError } from '../crypto/aead';
-import { copyBytes } from '../crypto/copy-bytes';
 import type { FieldValue, OpenedValue, ValueContent } from '../encoding/value-codec';
 import {
   contentBytes,
@@ -9,7 +8,7 @@ import {
   ValueCodecError,
   writeValue,
 } from '../encoding/value-codec';
-import { CiphertextFrame, scratchFrame, scratchPlaintext } from '../format/ciphertext-frame';
+import { SealedMessage } from '../encoding/sealed-message';
 import type { StoredInspection } from '../format/field-ciphertext';
 import { HEADER_BYTES } from '../format/data-key-id';
 import {
@@ -65,9 +64,9 @@ export class FieldCipher {
     const key = this.#keyFor(bytes);
     const sealed = this.#native.forKey(key)?.seal(content);
     if (sealed !== undefined) return counted(key, sealed);
-    const frame = this.#frame(key, bytes);
-    writeValue(this.#policy.type, content, frame.bytes, plaintextOffset(key));
-    return this.#seal(key, frame);
+    const room = roomFor(key, bytes);
+    writeValue(this.#policy.type, content, room, plaintextOffset(key));
+    return this.#seal(key, room);
   }
 
   /**
@@ -93,9 +92,9 @@ export class FieldCipher {
       const opened = this.#native.forKey(named)?.open(stored);
       if (opened !== undefined) return this.#decode(named, opened);
     }
-    const frame = this.#read(stored);
-    const key = named ?? this.#keyOf(prefixOf(stored, frame.bytes));
-    return this.#decode(key, this.#open(key, frame, scratchPlaintext));
+    const bytes = this.#read(stored);
+    const key = named ?? this.#keyOf(prefixOf(stored, bytes));
+    return this.#decode(key, this.#open(key, bytes));
   }
 
   /** Tells what the column holds by form alone; needs no key. */
@@ -123,8 +122,8 @@ export class FieldCipher {
     const named = this.#namedKey(stored);
     const opened = named && this.#native.forKey(named)?.openRaw(stored);
     if (opened !== undefined) return opened;
-    const frame = this.#read(stored);
-    return this.#open(named ?? this.#keyOf(prefixOf(stored, frame.bytes)), frame);
+    const bytes = this.#read(stored);
+    return this.#open(named ?? this.#keyOf(prefixOf(stored, bytes)), bytes);
   }
 
   /**
@@ -139,9 +138,9 @@ export class FieldCipher {
     const key = this.#keyFor(bytes);
     const sealed = this.#native.forKey(key)?.sealRaw(encoded);
     if (sealed !== undefined) return counted(key, sealed);
-    const frame = this.#frame(key, bytes);
-    frame.bytes.set(encoded, plaintextOffset(key));
-    return this.#seal(key, frame);
+    const room = roomFor(key, bytes);
+    room.set(encoded, plaintextOffset(key));
+    return this.#seal(key, room);
   }
 
   #encode(value: unknown): ValueContent {
@@ -211,28 +210,14 @@ export class FieldCipher {
     return key;
   }
 
-  /** Room for the stored form, with its header. The plaintext is written where the ciphertext goes. */
-  #frame(key: DataKey, plainBytes: number): CiphertextFrame {
-    const bytes = storedLengthOf(plainBytes, key.aead.nonceBytes, 'binary');
-    const frame =
-      this.#policy.storage === 'text'
-        ? scratchFrame(bytes)
-        : new CiphertextFrame(Buffer.allocUnsafe(bytes));
-    copyBytes(frame.bytes, 0, key.header, 0, HEADER_BYTES);
-    return frame;
+  #seal(key: DataKey, bytes: Buffer): string | Buffer {
+    key.aead.seal(messageIn(key, bytes), this.#associatedData.forKey(key));
+    return counted(key, this.#policy.storage === 'text' ? bytes.toString('base64url') : bytes);
   }
 
-  #seal(key: DataKey, frame: CiphertextFrame): string | Buffer {
-    key.aead.seal(frame.message(key.aead.nonceBytes), this.#associatedData.forKey(key));
-    return counted(
-      key,
-      this.#policy.storage === 'text' ? frame.bytes.toString('base64url') : frame.bytes,
-    );
-  }
-
-  #read(stored: unknown): CiphertextFrame {
-    const frame = readCiphertext(stored, this.#policy.storage);
-    if (frame !== undefined) return frame;
+  #read(stored: unknown): Buffer {
+    const bytes = readCiphertext(stored, this.#policy.storage);
+    if (bytes !== undefined) return bytes;
 
     const inspection = this.inspect(stored);
     throw inspection.kind === 'malformed'
@@ -240,25 +225,29 @@ export class FieldCipher {
       : plaintextFound(this.#policy);
   }
 
-  #open(
-    key: DataKey,
-    frame: CiphertextFrame,
-    room?: (bytes: number) => Buffer | undefined,
-  ): Buffer {
+  #open(key: DataKey, bytes: Buffer): Buffer {
     const { aead, id } = key;
-    const plainBytes = frame.bytes.length - storedLengthOf(0, aead.nonceBytes, 'binary');
-    if (plainBytes < 0) throw malformedCiphertext(this.#policy, 'it is cut short', id);
+    if (bytes.length < storedLengthOf(0, aead.nonceBytes, 'binary')) {
+      throw malformedCiphertext(this.#policy, 'it is cut short', id);
+    }
     try {
-      return aead.open(
-        frame.message(aead.nonceBytes),
-        this.#associatedData.forKey(key),
-        room?.(plainBytes + TYPE_TAG_BYTES),
-      );
+      return aead.open(messageIn(key, bytes), this.#associatedData.forKey(key));
     } catch (error) {
       if (!(error instanceof AeadError)) throw error;
       throw doesNotAuthenticate(this.#policy, id);
     }
   }
+}
+
+/** Room for the stored form, with its header. The plaintext is written where the ciphertext goes. */
+function roomFor(key: DataKey, plainBytes: number): Buffer {
+  const bytes = Buffer.allocUnsafe(storedLengthOf(plainBytes, key.aead.nonceBytes, 'binary'));
+  bytes.set(key.header);
+  return bytes;
+}
+
+function messageIn({ aead }: DataKey, bytes: Buffer): SealedMessage {
+  return new SealedMessage(bytes, HEADER_BYTES, aead.nonceBytes);
 }
 
 function counted<T>({ uses }: DataKey, sealed: T): T {

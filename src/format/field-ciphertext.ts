@@ -1,9 +1,8 @@
 import { types } from 'node:util';
 
-import { base64urlBytes, decodeBase64urlInto } from '../encoding/base64url';
+import { decodeBase64url } from '../encoding/base64url';
 import { TAG_BYTES } from '../encoding/sealed-message';
 
-import { CiphertextFrame, scratchFrame } from './ciphertext-frame';
 import { FORMAT_1, HEADER_BYTES, keyIdOfPrefix, prefixOfText } from './data-key-id';
 
 /** How a column keeps ciphertexts: base64url without padding, or the bytes themselves. */
@@ -36,21 +35,21 @@ export type StoredInspection =
  * Reads the bytes of a stored ciphertext:
  * `format(1)=0x01 ‖ dataKeyId(8) ‖ nonce(24, 12 for aes-256-gcm-siv) ‖ ciphertext ‖ tag(16)`.
  *
- * Returns `undefined` for everything that {@link inspectStored} does not call a ciphertext. The
- * frame shares its memory with `stored`, or is the {@link scratchFrame}.
+ * Returns `undefined` for everything that {@link inspectStored} does not call a ciphertext. The result
+ * shares its memory with a binary `stored`.
  */
-export function readCiphertext(stored: unknown, storage: Storage): CiphertextFrame | undefined {
-  const frame = storage === 'text' ? readText(stored) : readBytes(stored);
-  return frame !== undefined && frame.bytes.length >= MIN_BYTES && frame.bytes[0] === FORMAT_1
-    ? frame
+export function readCiphertext(stored: unknown, storage: Storage): Buffer | undefined {
+  const bytes = storage === 'text' ? readText(stored) : readBytes(stored);
+  return bytes !== undefined && bytes.length >= MIN_BYTES && bytes[0] === FORMAT_1
+    ? bytes
     : undefined;
 }
 
 /** The 12 characters by which a stored value names its data key, if it is a ciphertext. */
 export function namedPrefix(stored: unknown): string | undefined {
   if (typeof stored === 'string') return prefixOfText(stored);
-  const frame = readBytes(stored);
-  return frame && prefixOf(stored, frame.bytes);
+  const bytes = readBytes(stored);
+  return bytes && prefixOf(stored, bytes);
 }
 
 /** The 12 characters that name the data key of what {@link readCiphertext} read from `stored`. */
@@ -62,8 +61,8 @@ export function prefixOf(stored: unknown, ciphertext: Buffer): string {
 
 /** Tells what a column holds by form alone, strictly and without a key. */
 export function inspectStored(stored: unknown, storage: Storage): StoredInspection {
-  const frame = readCiphertext(stored, storage);
-  if (frame !== undefined) return { kind: 'ciphertext', prefix: prefixOf(stored, frame.bytes) };
+  const bytes = readCiphertext(stored, storage);
+  if (bytes !== undefined) return { kind: 'ciphertext', prefix: prefixOf(stored, bytes) };
   return storage === 'text' ? inspectText(stored) : inspectBytes(stored);
 }
 
@@ -84,39 +83,36 @@ export function maxPlainBytes(columnLength: number, suite: Suite, storage: Stora
   return bytes - storedLengthOf(0, NONCE_BYTES[suite], 'binary');
 }
 
-function readText(stored: unknown): CiphertextFrame | undefined {
-  if (typeof stored !== 'string') return undefined;
-  const frame = scratchFrame(base64urlBytes(stored));
-  return decodeBase64urlInto(frame.bytes, stored) ? frame : undefined;
+function readText(stored: unknown): Buffer | undefined {
+  return typeof stored === 'string' ? decodeBase64url(stored) : undefined;
 }
 
-function readBytes(stored: unknown): CiphertextFrame | undefined {
-  if (Buffer.isBuffer(stored)) return new CiphertextFrame(stored);
+function readBytes(stored: unknown): Buffer | undefined {
+  if (Buffer.isBuffer(stored)) return stored;
   return types.isUint8Array(stored)
-    ? new CiphertextFrame(Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength))
+    ? Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength)
     : undefined;
 }
 
 function inspectText(stored: unknown): StoredInspection {
   if (typeof stored !== 'string') return { kind: 'plaintext' };
-  const frame = readText(stored);
+  const bytes = readText(stored);
   const prefix = prefixOfText(stored);
   if (keyIdOfPrefix(prefix) !== undefined) {
     return malformed(
-      frame === undefined ? 'it is not canonical base64url' : 'it is cut short',
+      bytes === undefined ? 'it is not canonical base64url' : 'it is cut short',
       prefix,
     );
   }
-  if (frame !== undefined && stored.length >= FOREIGN_MIN_CHARS) {
-    return malformed(`its format ${formatName(frame)} is not known to this version`);
+  if (bytes !== undefined && stored.length >= FOREIGN_MIN_CHARS) {
+    return malformed(`its format ${formatName(bytes)} is not known to this version`);
   }
   return { kind: 'plaintext' };
 }
 
 function inspectBytes(stored: unknown): StoredInspection {
-  const frame = readBytes(stored);
-  if (frame === undefined) return { kind: 'plaintext' };
-  const { bytes } = frame;
+  const bytes = readBytes(stored);
+  if (bytes === undefined) return { kind: 'plaintext' };
   if (bytes.length === 0) return malformed('it is empty');
   if (bytes[0] !== FORMAT_1) return { kind: 'plaintext' };
   const prefix = bytes.length < HEADER_BYTES ? undefined : prefixOf(stored, bytes);
@@ -127,6 +123,6 @@ function malformed(reason: string, prefix?: string): StoredInspection {
   return { kind: 'malformed', reason, prefix };
 }
 
-function formatName({ bytes }: CiphertextFrame): string {
+function formatName(bytes: Buffer): string {
   return `0x${bytes.toString('hex', 0, 1)}`;
 }

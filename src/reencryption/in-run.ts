@@ -40,10 +40,7 @@ export async function inRun<T>(
     const mode = modeOf(modeName, installation);
     const works = await workOf(installation, database, mode, options);
     const counts = new RunCounts();
-    return await work(
-      { installation, database, store, ranges, mode, options, counts },
-      works,
-    );
+    return await work({ installation, database, store, ranges, mode, options, counts }, works);
   } catch (error) {
     throw interrupted(error);
   } finally {

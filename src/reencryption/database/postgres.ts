@@ -7,7 +7,6 @@ import { fenceSql } from '../../typeorm/key-fence';
 import { databaseCode } from '../../typeorm/transient-conflict';
 import type { WorkTable } from '../work-table';
 import { arrayLiteral } from './array-literal';
-import { binaryArray } from './binary-array';
 import { DatabaseError, withConnection } from './connection';
 import type { Lease } from './lease';
 import { LEASE_MS } from './lease';
@@ -27,7 +26,6 @@ interface Client {
 
 const INTEGERS = ['smallint', 'integer'];
 const TEXTS = ['text', 'character varying', 'bpchar'];
-/** Those that are the same as text. A `character` would lose its blanks. */
 
 const DIALECT: PageDialect = {
   // As text: JavaScript's dates and numbers would lose digits of some.
@@ -121,11 +119,11 @@ export class PostgresRunDatabase implements RunDatabase {
     const [at, by] = page.versions;
     const content = (column: PageColumn | undefined): unknown[] => rows.map((row) => column?.[row]);
     const columns: readonly Parameter[] = [
-      ...keys.map(({ type }, i) => textColumn(`k${String(i)}`, type, content(page.keys[i]))),
-      textColumn('at', 'tid', content(at)),
-      textColumn('by', 'xid', content(by)),
+      ...keys.map(({ type }, i) => parameterOf(`k${String(i)}`, type, content(page.keys[i]))),
+      parameterOf('at', 'tid', content(at)),
+      parameterOf('by', 'xid', content(by)),
       ...written.map((column, i) =>
-        contentColumn(`n${String(i)}`, column.cell.type, content(cells[column.at])),
+        parameterOf(`n${String(i)}`, contentType(column.cell.type), content(cells[column.at])),
       ),
     ];
     const until = used.usableUntil;
@@ -215,20 +213,16 @@ export class PostgresRunDatabase implements RunDatabase {
 interface Parameter {
   readonly name: string;
   readonly type: string;
-  readonly array: string | Buffer;
+  readonly array: string;
 }
 
-/** Values in the form in which the server writes them as text. */
-function textColumn(name: string, type: string, values: readonly unknown[]): Parameter {
+function parameterOf(name: string, type: string, values: readonly unknown[]): Parameter {
   return { name, type, array: arrayLiteral(values) };
 }
 
-/** Values as the driver takes them. Ciphertexts, which are nearly all of a page, go as bytes. */
-function contentColumn(name: string, type: string, values: readonly unknown[]): Parameter {
-  if (process.env['FE_NOBIN'] !== undefined) return textColumn(name, type, values);
-  if (TEXTS.includes(type)) return { name, type: 'text', array: binaryArray('text', values) };
-  if (type === 'bytea') return { name, type, array: binaryArray('bytea', values) };
-  return textColumn(name, type, values);
+/** Text of any length is cut by the column, and not by the cast. */
+function contentType(type: string): string {
+  return TEXTS.includes(type) ? 'text' : type;
 }
 
 function isLockTimeout(error: unknown): boolean {

@@ -10,10 +10,7 @@ export interface JobFailure {
 }
 
 /** Options of `workOnRuns`; all of them optional. */
-export interface WorkOnRunsOptions extends Pick<
-  RunOptions,
-  'first' | 'signal' | 'onProgress'
-> {
+export interface WorkOnRunsOptions extends Pick<RunOptions, 'first' | 'signal' | 'onProgress'> {
   /** Ends when the queue is empty and the runs worked on are over. Defaults to `false`: goes on until `signal`. */
   readonly once?: boolean;
   /** Runs to take part in. Defaults to all but `decrypt`: the queue alone must not turn rows into cleartext. */
