@@ -101,21 +101,17 @@ function installLifecycle(installation: Installation): void {
     return dataSource;
   };
 
-  // They may have made the key table: the first keys are created here, outside any transaction.
   const runMigrations = dataSource.runMigrations.bind(dataSource);
-  dataSource.runMigrations = async (options) => {
-    const migrations = await runMigrations(options);
-    await installation.prepareAtStart();
-    return migrations;
-  };
+  dataSource.runMigrations = (options) =>
+    keysAfterTables(installation, () => runMigrations(options));
 
   const synchronize = dataSource.synchronize.bind(dataSource);
-  dataSource.synchronize = async (dropBeforeSync) => {
-    if (dataSource.isInitialized) leaveToSynchronize(dataSource);
-    await synchronize(dropBeforeSync);
-    leaveToMigrations(dataSource);
-    await installation.prepareAtStart();
-  };
+  dataSource.synchronize = (dropBeforeSync) =>
+    keysAfterTables(installation, async () => {
+      if (dataSource.isInitialized) leaveToSynchronize(dataSource);
+      await synchronize(dropBeforeSync);
+      leaveToMigrations(dataSource);
+    });
 
   // Nothing may be encrypted under keys whose rows are gone.
   const dropDatabase = dataSource.dropDatabase.bind(dataSource);
@@ -136,4 +132,20 @@ function installLifecycle(installation: Installation): void {
       await installation.close();
     }
   };
+}
+
+/**
+ * Makes the first keys with the tables, outside any transaction. Where the key table is new, keys in memory
+ * are of one that somebody has dropped: nothing may be encrypted under them.
+ */
+async function keysAfterTables<T>(
+  installation: Installation,
+  makeTables: () => Promise<T>,
+): Promise<T> {
+  const { dataSource, store, keys } = installation;
+  const isNew = dataSource.isInitialized && !(await store.exists());
+  const made = await makeTables();
+  if (isNew) await keys.close();
+  await installation.prepareAtStart();
+  return made;
 }

@@ -52,6 +52,26 @@ describeEachDatabase('The first keys', (database) => {
     expect(await activeKeys(dataSource)).toBe(1);
   });
 
+  it.each([
+    ['synchronize()', (dataSource: DataSource) => dataSource.synchronize()],
+    ['runMigrations()', (dataSource: DataSource) => dataSource.runMigrations()],
+  ])('come anew with %s, when somebody has dropped the tables', async (_, makeTables) => {
+    const dataSource = await open({ migrations: fieldEncryptionMigrations });
+    await dataSource.synchronize();
+    await dataSource.getRepository(Letter).save({ text: 'dear' });
+    const runner = dataSource.createQueryRunner();
+    await runner.clearDatabase();
+    await runner.release();
+    await makeTables(dataSource);
+    await dataSource.synchronize();
+    await dataSource.getRepository(Letter).save({ text: 'dear again' });
+
+    // As the next process would read it.
+    await dataSource.destroy();
+    await dataSource.initialize();
+    expect(await storedPlaintexts(dataSource, Letter)).toEqual([{ text: 'dear again' }]);
+  });
+
   it('are refused inside a transaction, by name and with a remedy, and can be made before it', async () => {
     const dataSource = await open({ synchronize: true });
     await dataSource.query('DELETE FROM data_keys');
