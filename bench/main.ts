@@ -27,7 +27,7 @@ const NAMES = Object.keys(SCENARIOS) as ScenarioName[];
 const HELP = `npm run bench -- [options]
   --smoke      small sizes, one round: only shows that every scenario runs
   --large      also re-encrypts tables of up to a million rows
-  --rounds N   instead of 5, 15, or what 5 seconds hold (15 at least), by how long one takes
+  --rounds N   instead of 5, 9, or what 3 seconds hold (9 at least), by how long one takes
   --only NAME  one scenario: ${NAMES.join(', ')}
   --json FILE  writes the figures to FILE as well
   --check      fails when a bound is broken (bench/bounds.ts), or was not measured`;

@@ -4,7 +4,7 @@ import { withRatios } from './ratio';
 import type { Result, Sizes } from './scenario';
 
 /** Processes that measure what is short. */
-export const SEVERAL = 5;
+export const SEVERAL = 3;
 
 /**
  * Shares the rounds of a comparison out among processes. Where a machine's outer cache is shared with

@@ -3,8 +3,8 @@ import type { Sizes } from './scenario';
 
 /** Enough for stable medians. */
 const FULL: Sizes = {
-  rounds: { atLeast: 15, seconds: 5 },
-  slowRounds: exactly(15),
+  rounds: { atLeast: 9, seconds: 3 },
+  slowRounds: exactly(9),
   longRounds: exactly(5),
   values: 5000,
   longValues: 1000,
