@@ -1,6 +1,7 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
 
 import { openBytes, sealBytes } from '../../src/crypto/seal-bytes';
+import { KmsUnavailableError } from '../../src/errors';
 import type { KeyRecord } from '../../src/keys/key-record';
 import type { KeyManagerOptions } from '../../src/keys/key-manager';
 import { KeyManager } from '../../src/keys/key-manager';
@@ -48,6 +49,8 @@ export class FakeKms implements KmsProvider {
   readonly name: string;
   /** Thrown by every call while set. */
   outage: Error | undefined;
+  /** Id of the one key that it does not get to unwrap. */
+  failsOn: string | undefined;
   wraps = 0;
   /** Name of the newest KEK version. */
   kek = 'fake-kek/1';
@@ -78,6 +81,7 @@ export class FakeKms implements KmsProvider {
   async unwrapKey({ wrapped }: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
     this.unwraps += 1;
     await this.#turn();
+    if (binding.keyId === this.failsOn) throw new KmsUnavailableError('fake: too much to ask');
     const key = this.answer(openKey(this.#kek, wrapped, this.#header, binding));
     this.#see(key);
     return key;
