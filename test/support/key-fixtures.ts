@@ -25,13 +25,15 @@ export const MAX_AGE_MS = 10_000;
 export const FAST_SCRYPT: ScryptLimits = {
   preferred: { logN: 5, r: 8, p: 1 },
   minLogN: 5,
-  maxLogN: 8,
-  maxP: 4,
 };
 
 /** `localKms({ passphrase })` with a derivation that takes no time. */
-export function fastLocalKms(passphrase: Passphrase, limits = FAST_SCRYPT): KmsProvider {
-  return new LocalKmsProvider(new PassphraseKek(passphrase, limits));
+export function fastLocalKms(
+  passphrase: Passphrase,
+  limits = FAST_SCRYPT,
+  now?: () => number,
+): KmsProvider {
+  return new LocalKmsProvider(new PassphraseKek(passphrase, limits, now));
 }
 
 /** A clock that only tests move. */
