@@ -64,7 +64,6 @@ describe('localKms under a passphrase keeps the provider contract', () => {
     Promise.resolve({
       kms: fastLocalKms(() => PASSPHRASE),
       stranger: fastLocalKms('another passphrase'),
-      authenticatesBinding: true,
       secrets: [PASSPHRASE],
       close: () => Promise.resolve(),
     }),
@@ -77,7 +76,6 @@ describe('localKms under a key file keeps the provider contract', () => {
     return {
       kms: localKms({ keyFile: await keyFile(secret.toString('hex')) }),
       stranger: localKms({ keyFile: await keyFile(randomBytes(32)) }),
-      authenticatesBinding: true,
       secrets: [secret.toString('hex'), secret.toString('base64'), secret.toString('latin1')],
       close: () => Promise.resolve(),
     };

@@ -68,7 +68,6 @@ describe('failoverKms keeps the provider contract', () => {
     return Promise.resolve({
       kms,
       stranger,
-      authenticatesBinding: true,
       secrets: [],
       close: () => Promise.resolve(),
     });
@@ -93,7 +92,6 @@ describe('failoverKms over two Vaults, on doubles, keeps the provider contract',
     return Promise.resolve({
       kms,
       stranger,
-      authenticatesBinding: true,
       secrets: [ROOT_TOKEN],
       close: async () => {
         await kms.close?.();
