@@ -8,7 +8,7 @@ import type { AuditSeal } from './audit-seal';
  * - `edited`: it is not as it was sealed;
  * - `moved`: it does not follow the one before it;
  * - `unknownSeal`: the key that sealed it is not in the key table;
- * - `unopenedSeal`: the KMS fails on the key that sealed it;
+ * - `unopenedSeal`: the key that sealed it does not open, or its row was edited;
  * - `unauthenticatedSeal`: somebody without the KMS could have made the key that sealed it;
  * - `truncated`: the log ends before it, and did not when the expected head was taken;
  * - `otherHead`: it is not the one that the expected head names.

@@ -6,7 +6,7 @@ import type { AuditSeal } from '../audit/audit-seal';
 import type { AuditStore } from '../audit/audit-store';
 import type { BrokenEntry, FoundSeal, LoggedKey } from '../audit/audit-verification';
 import { AuditVerification } from '../audit/audit-verification';
-import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../errors';
+import { ConfigurationError, FieldEncryptionError } from '../errors';
 import { KeyAnchor } from './anchor/key-anchor';
 import type { AnchorDiscrepancy } from './anchor/key-anchor';
 import type { KeyTableAnchor } from './anchor/key-table-anchor';
@@ -271,10 +271,10 @@ export class KeyAudit<C> {
     };
   }
 
-  /** An entry may name a row that somebody made for the KMS to fail on. */
+  /** An entry may name a row that somebody made, and the rest is to be told nevertheless. */
   #findSeal(keyId: string): Promise<FoundSeal> {
     return this.#key.find(keyId).catch((error: unknown) => {
-      if (error instanceof KmsUnavailableError) return 'unopenedSeal';
+      if (error instanceof FieldEncryptionError) return 'unopenedSeal';
       throw error;
     });
   }

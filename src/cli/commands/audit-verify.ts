@@ -10,7 +10,7 @@ const PROBLEMS: Readonly<Record<AuditProblem, string>> = {
   edited: 'was edited',
   moved: 'does not follow the one before it',
   unknownSeal: 'was sealed with a key that is not in the key table',
-  unopenedSeal: 'was sealed with a key that the KMS fails on',
+  unopenedSeal: 'was sealed with a key that does not open',
   unauthenticatedSeal:
     'was sealed with a key that somebody without the KMS could have made; see keys adopt --dry-run',
   truncated: 'and what followed it were cut off',
