@@ -8,6 +8,7 @@ import type { AuditSeal } from './audit-seal';
  * - `edited`: it is not as it was sealed;
  * - `moved`: it does not follow the one before it;
  * - `unknownSeal`: the key that sealed it is not in the key table;
+ * - `unopenedSeal`: the key that sealed it does not open, or its row was edited;
  * - `unauthenticatedSeal`: somebody without the KMS could have made the key that sealed it;
  * - `truncated`: the log ends before it, and did not when the expected head was taken;
  * - `otherHead`: it is not the one that the expected head names.
@@ -17,6 +18,7 @@ export type AuditProblem =
   | 'edited'
   | 'moved'
   | 'unknownSeal'
+  | 'unopenedSeal'
   | 'unauthenticatedSeal'
   | 'truncated'
   | 'otherHead';
@@ -28,7 +30,7 @@ export interface BrokenEntry {
 }
 
 /** The seal of a key, or why there is none to verify by. */
-export type FoundSeal = AuditSeal | 'unknownSeal' | 'unauthenticatedSeal';
+export type FoundSeal = AuditSeal | 'unknownSeal' | 'unopenedSeal' | 'unauthenticatedSeal';
 
 /** Gives the seal of a key id. */
 export type FindSeal = (keyId: string) => Promise<FoundSeal>;

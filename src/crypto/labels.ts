@@ -17,6 +17,10 @@ export const LABELS = Object.freeze({
   vaultWrap: 'typeorm-field-encryption/v1/vault-kek',
   /** Begins what is signed of a key wrapped by Azure Key Vault under a public key. */
   azureSignature: 'typeorm-field-encryption/v1/azure-signature',
+  /** Begins the associated data of a key wrapped by Azure Key Vault under a symmetric key. */
+  azureWrap: 'typeorm-field-encryption/v1/azure-kek',
+  /** Derives what seals a data key, from the key that a KMS without associated data wraps in its place. */
+  boundKey: 'typeorm-field-encryption/v1/bound-key',
   /** Stands in the encryption context of a key wrapped by AWS KMS. */
   awsWrap: 'typeorm-field-encryption/v1/aws-kek',
   /** Begins the associated data of a key wrapped by Google Cloud KMS. */

@@ -16,7 +16,7 @@ import type { KeyEventListener } from './key-event';
 import type { KeyPurpose, KeyRecord } from './key-record';
 import type { KeyChange, KeyStore } from './key-store';
 import type { KeyWrapper } from './key-wrapper';
-import { unprovenKeys } from './unproven-keys';
+import { proveRows } from './unproven-keys';
 import type { UnprovenKey } from './unproven-keys';
 
 /** What the audit of keys is made of. */
@@ -65,6 +65,8 @@ export interface AuditReport {
    * Those that are marked as destroyed have nothing to prove.
    */
   readonly unproven: readonly UnprovenKey[];
+  /** Keys that the KMS failed on while it opened others: of them nothing can be said now. */
+  readonly undecided: readonly UnprovenKey[];
   /** Keys of which the anchor knows a newer row than the table has, or any; `null` without an anchor. */
   readonly anchor: readonly AnchorDiscrepancy[] | null;
 }
@@ -199,7 +201,8 @@ export class KeyAudit<C> {
    * Verifies every entry, that the key table is as the last entries left it, and every key in it.
    *
    * @param expectHead - a head that was noted before: the log must still contain it.
-   * @throws {@link ConfigurationError} for a text that is no head, and what unwrapping throws
+   * @throws {@link ConfigurationError} for a text that is no head, {@link KmsUnavailableError} where
+   * the KMS opens no key
    */
   async verify(expectHead?: string): Promise<AuditReport> {
     if (expectHead !== undefined && readHead(expectHead) === undefined) throw notAHead();
@@ -208,16 +211,17 @@ export class KeyAudit<C> {
     const broken =
       verification.broken ?? begun(verification, records, this.#parts.options !== false);
     const keys = broken === undefined ? discrepancies(verification, records) : [];
-    const unproven = await unprovenKeys(this.#parts.wrapper, records);
+    const { unproven, undecided } = await proveRows(this.#parts.wrapper, records);
     const anchor = (await this.anchor?.compare()) ?? null;
+    const findings = [keys, unproven, undecided, anchor ?? []];
     return {
-      ok:
-        broken === undefined && [keys, unproven, anchor ?? []].every((found) => found.length === 0),
+      ok: broken === undefined && findings.every((found) => found.length === 0),
       entries: verification.entries,
       head: verification.head,
       broken: broken ?? null,
       keys,
       unproven,
+      undecided,
       anchor,
     };
   }
@@ -261,10 +265,18 @@ export class KeyAudit<C> {
   #seals(): (keyId: string) => Promise<FoundSeal> {
     const found = new Map<string, FoundSeal>();
     return async (keyId) => {
-      const seal = found.get(keyId) ?? (await this.#key.find(keyId));
+      const seal = found.get(keyId) ?? (await this.#findSeal(keyId));
       found.set(keyId, seal);
       return seal;
     };
+  }
+
+  /** An entry may name a row that somebody made, and the rest is to be told nevertheless. */
+  #findSeal(keyId: string): Promise<FoundSeal> {
+    return this.#key.find(keyId).catch((error: unknown) => {
+      if (error instanceof FieldEncryptionError) return 'unopenedSeal';
+      throw error;
+    });
   }
 
   #tellFailure({ operation, key }: AuditEvent, { code }: FieldEncryptionError): void {

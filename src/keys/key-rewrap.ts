@@ -2,7 +2,7 @@ import { randomFillSync } from 'node:crypto';
 
 import { AEAD_KEY_BYTES } from '../crypto/aead';
 import { wipe } from '../crypto/wipe';
-import { FieldEncryptionError, KeyUnwrapError } from '../errors';
+import { FieldEncryptionError } from '../errors';
 import type { FieldEncryptionErrorCode } from '../errors';
 import type { KmsProvider } from '../kms/kms-provider';
 import type { KeyEventListener } from './key-event';
@@ -179,13 +179,14 @@ class RewrapRun<C> {
     return now.kms === this.#target.name && (await this.#opens(now));
   }
 
+  /** Why it does not, {@link RewrapRun.prove} notes: one row that the KMS fails on holds up no other. */
   async #opens(record: KeyRecord): Promise<boolean> {
     if (!this.#target.isAuthenticated(record)) return false;
     try {
       wipe(await this.#target.unwrap(record));
       return true;
     } catch (error) {
-      if (error instanceof KeyUnwrapError) return false;
+      if (error instanceof FieldEncryptionError) return false;
       throw error;
     }
   }

@@ -139,12 +139,26 @@ export class KmsClient {
     );
   }
 
+  /** One row may be what fails a provider: whoever looks for it has to know which. */
   #rethrowNaming(record: UnwrappableRecord, error: unknown): never {
+    const details = { keyId: record.id, cause: error };
+    if (error instanceof KmsUnavailableError && error.keyId !== record.id) {
+      throw new KmsUnavailableError(
+        `${keyTitle(record)} was not unwrapped: ${error.message}`,
+        details,
+      );
+    }
+    if (error instanceof ConfigurationError) {
+      throw new ConfigurationError(
+        `${keyTitle(record)} does not unwrap: ${error.message}`,
+        details,
+      );
+    }
     if (!(error instanceof KeyUnwrapError)) throw error;
     throw new KeyUnwrapError(
       `${keyTitle(record)} does not unwrap: ${error.message}${this.#otherProviderHint(record)}${aboutUnreadable(record)} ` +
         'Check the settings of the KMS and `application`, or restore the row from a backup.',
-      { keyId: record.id, cause: error },
+      details,
     );
   }
 

@@ -63,6 +63,12 @@ export class KmsProviders {
     return this.#askedFor(record).every((client) => client.isAuthenticated(record));
   }
 
+  /** Whether those that unwrap a record say that they are well. */
+  async areWell(record: KeyRecord): Promise<boolean> {
+    const answers = this.#askedFor(record).map(({ kms }) => kms.health());
+    return (await Promise.all(answers)).every(({ ok }) => ok);
+  }
+
   async close(): Promise<void> {
     await Promise.all(
       this.#clients.map(async ({ kms }) => {

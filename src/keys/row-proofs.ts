@@ -1,4 +1,5 @@
 import { FieldEncryptionError, KeyStateError, KmsUnavailableError } from '../errors';
+import { StillLoadingError } from './brief-wait';
 import type { KeyRecord } from './key-record';
 import type { KeyWrapper } from './key-wrapper';
 
@@ -8,7 +9,8 @@ import type { KeyWrapper } from './key-wrapper';
  * edited, which must not keep its key from being replaced.
  *
  * @param heldByCaller - a connection that waits with the caller, who then waits briefly.
- * @throws what unwrapping the first of them throws, where none opens; {@link KmsUnavailableError}
+ * @throws what unwrapping the first of them throws, where none opens; {@link KmsUnavailableError} while
+ * the KMS is away
  */
 export async function proveKek(
   wrapper: KeyWrapper,
@@ -59,7 +61,17 @@ async function failureOf(
     return undefined;
   } catch (error) {
     if (!(error instanceof FieldEncryptionError)) throw error;
-    if (error instanceof KmsUnavailableError) throw error;
+    if (error instanceof KmsUnavailableError && !(await isOfRow(wrapper, record, error)))
+      throw error;
     return error;
   }
+}
+
+/** Somebody may have made a row that the KMS fails on: a KMS that is well otherwise is not away. */
+async function isOfRow(
+  { providers }: KeyWrapper,
+  record: KeyRecord,
+  error: KmsUnavailableError,
+): Promise<boolean> {
+  return !(error instanceof StillLoadingError) && providers.areWell(record);
 }

@@ -1,6 +1,6 @@
 /**
- * What a wrapped data key is bound to. A provider that supports associated data must authenticate
- * it; the key record's own MAC covers it for providers that cannot.
+ * What a wrapped data key is bound to. A provider must authenticate it: the MAC of the key record is
+ * keyed from the data key, and says nothing where that has leaked.
  */
 export interface KeyBinding {
   /** The application the data key belongs to (`FieldEncryptionOptions.application`). */

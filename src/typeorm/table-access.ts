@@ -4,19 +4,38 @@ import { hasTable } from './live-columns';
 import { databaseCode } from './transient-conflict';
 import { withConnection } from './with-connection';
 
+const LOOK =
+  "SELECT to_regclass($1) AS oid, has_table_privilege(to_regclass($1), 'SELECT') AS readable, " +
+  "current_user AS role, current_setting('search_path') AS path";
+
+interface Look {
+  readonly oid: string | null;
+  readonly readable: boolean;
+  readonly role: string;
+  readonly path: string;
+}
+
 /**
  * Whether a table is there. TypeORM's own look leaves out, on PostgreSQL, what the role has no rights
- * on, which would be reported as missing.
+ * on, and what is not in the first schema of the search path: both would be reported as missing.
  *
- * @throws {@link ConfigurationError} for one that is there and that the role may not read
+ * @throws {@link ConfigurationError} for one that is there, and that the role may not read or TypeORM
+ * does not see
  */
 export async function tableExists(runner: QueryRunner, tablePath: string): Promise<boolean> {
   if (await hasTable(runner, tablePath)) return true;
   if (runner.connection.options.type !== 'postgres') return false;
-  const [table] = (await runner.query('SELECT to_regclass($1) AS oid, current_user AS role', [
+  const [table] = (await runner.query(LOOK, [
     tablePath.split('.').map(quoted).join('.'),
-  ])) as { oid: string | null; role: string }[];
+  ])) as Look[];
   if (table === undefined || table.oid === null) return false;
+  if (table.readable) {
+    throw new ConfigurationError(
+      `The table ${tablePath} is there, and not in the first schema of the search path, where TypeORM looks ` +
+        `for it. The search path of the database role "${table.role}" is: ${table.path}. Put the schema of the ` +
+        'table first there (ALTER ROLE … SET search_path), or name it by the option schema of the DataSource.',
+    );
+  }
   throw new ConfigurationError(
     `The database role "${table.role}" has no permission on table ${tablePath}, which is there. ` +
       `Grant it what docs/operations.md lists, at least: GRANT SELECT ON ${tablePath} TO "${table.role}"`,

@@ -131,6 +131,18 @@ describePostgres('A database role (postgres)', () => {
     expect(String(warnings.warnings)).toContain('has no permission on table data_keys');
   });
 
+  it('with another search path is told that, and of no right', async () => {
+    await owner.query('CREATE SCHEMA elsewhere');
+    const name = String(owner.driver.database);
+    await owner.query(`ALTER DATABASE ${name} SET search_path = elsewhere, public`);
+    const ds = await as(['USAGE ON SCHEMA elsewhere', 'SELECT ON ALL TABLES IN SCHEMA public']);
+    const failure = await rejection(fieldEncryption(ds).ready());
+    expect(failure).toBeInstanceOf(ConfigurationError);
+    expect(failure.message).toContain('data_keys');
+    expect(failure.message).toContain('is: elsewhere, public');
+    expect(failure.message).not.toContain('GRANT');
+  });
+
   it('that may not write to the audit log is told which right is missing', async () => {
     const ds = await as(['SELECT ON ALL TABLES IN SCHEMA public', 'INSERT, UPDATE ON data_keys']);
     const failure = await rejection(fieldEncryption(ds).keys.rotate());

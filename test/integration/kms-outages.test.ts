@@ -163,6 +163,58 @@ describeEachDatabase('an outage of the KMS', (kind) => {
     expect(kms.unwraps).toBeLessThanOrEqual(2);
   });
 
+  it('of one row alone is named, and keeps no other row from being read, judged or moved', async () => {
+    const ds = await open(2);
+    const { keys, audit } = fieldEncryption(ds);
+    const [old] = await keys.list();
+    const keyId = old?.id ?? '';
+    await keys.rotate();
+    kms.failsOn = keyId;
+    const finding = { keyId, code: 'ERR_KMS_UNAVAILABLE' };
+
+    const report = await audit.verify();
+    expect(report).toMatchObject({ ok: false, broken: null, keys: [], unproven: [] });
+    expect(report.undecided).toMatchObject([finding]);
+    expect(report.undecided[0]?.message).toContain(keyId);
+
+    kms.kek = 'fake-kek/2';
+    const moved = await keys.rewrap();
+    expect(moved).toMatchObject({ scanned: 4, rewrapped: 3, failures: [finding] });
+
+    const epoch = 100;
+    for (const refused of [
+      keys.backup({ shares: 3, threshold: 2 }),
+      keys.acceptEpoch(epoch, { reason: 'restored', dryRun: true }),
+    ]) {
+      const error = await rejection(refused);
+      expect(error).toMatchObject(finding);
+      expect(error.message).toContain(keyId);
+    }
+  });
+
+  it('of the rows of keys in use keeps none of them from being replaced', async () => {
+    const ds = await open(2);
+    const { keys } = fieldEncryption(ds);
+    const [active] = await keys.list();
+    kms.failsOn = active?.id;
+    const { key, replacement } = await keys.revoke(active?.id ?? '');
+    expect([key.state, replacement?.state]).toEqual(['compromised', 'active']);
+  });
+
+  it('of the row that an entry of the audit log names is no outage of the log', async () => {
+    const ds = await open(2);
+    const { audit } = fieldEncryption(ds);
+    const [{ sealedBy } = { sealedBy: '' }] = await audit.list();
+    kms.failsOn = sealedBy;
+    expect(await audit.verify()).toMatchObject({
+      ok: false,
+      broken: { seq: 1, problem: 'unopenedSeal' },
+      undecided: [{ keyId: sealedBy }],
+    });
+    kms.outage = new Error('away');
+    expect(await rejection(audit.verify())).toBeInstanceOf(KmsUnavailableError);
+  });
+
   it('shares a failure among all who wait, and remembers it for a moment', async () => {
     const ds = await open(2);
     await forgetKeys(ds);

@@ -74,7 +74,6 @@ describeServer(MOTO, 'awsKms', (command) => {
     kmsProviderContract(async () => ({
       kms: open(await makeKey()),
       stranger: open(await makeKey()),
-      authenticatesBinding: true,
       secrets: [SECRET],
       close: () => Promise.resolve(),
     }));

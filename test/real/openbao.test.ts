@@ -68,7 +68,6 @@ describeServer(OPENBAO, 'vaultKms', (command) => {
       return {
         kms: open({ key }),
         stranger: open({ key: await makeKey({ type }) }),
-        authenticatesBinding: true,
         secrets: [server.rootToken],
         close: () => Promise.resolve(),
       };

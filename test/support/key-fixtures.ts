@@ -1,6 +1,7 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
 
 import { openBytes, sealBytes } from '../../src/crypto/seal-bytes';
+import { KmsUnavailableError } from '../../src/errors';
 import type { KeyRecord } from '../../src/keys/key-record';
 import type { KeyManagerOptions } from '../../src/keys/key-manager';
 import { KeyManager } from '../../src/keys/key-manager';
@@ -24,13 +25,15 @@ export const MAX_AGE_MS = 10_000;
 export const FAST_SCRYPT: ScryptLimits = {
   preferred: { logN: 5, r: 8, p: 1 },
   minLogN: 5,
-  maxLogN: 8,
-  maxP: 4,
 };
 
 /** `localKms({ passphrase })` with a derivation that takes no time. */
-export function fastLocalKms(passphrase: Passphrase, limits = FAST_SCRYPT): KmsProvider {
-  return new LocalKmsProvider(new PassphraseKek(passphrase, limits));
+export function fastLocalKms(
+  passphrase: Passphrase,
+  limits = FAST_SCRYPT,
+  now?: () => number,
+): KmsProvider {
+  return new LocalKmsProvider(new PassphraseKek(passphrase, limits, now));
 }
 
 /** A clock that only tests move. */
@@ -48,6 +51,8 @@ export class FakeKms implements KmsProvider {
   readonly name: string;
   /** Thrown by every call while set. */
   outage: Error | undefined;
+  /** Id of the one key that it does not get to unwrap. */
+  failsOn: string | undefined;
   wraps = 0;
   /** Name of the newest KEK version. */
   kek = 'fake-kek/1';
@@ -78,6 +83,7 @@ export class FakeKms implements KmsProvider {
   async unwrapKey({ wrapped }: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
     this.unwraps += 1;
     await this.#turn();
+    if (binding.keyId === this.failsOn) throw new KmsUnavailableError('fake: too much to ask');
     const key = this.answer(openKey(this.#kek, wrapped, this.#header, binding));
     this.#see(key);
     return key;

@@ -10,6 +10,7 @@ const PROBLEMS: Readonly<Record<AuditProblem, string>> = {
   edited: 'was edited',
   moved: 'does not follow the one before it',
   unknownSeal: 'was sealed with a key that is not in the key table',
+  unopenedSeal: 'was sealed with a key that does not open',
   unauthenticatedSeal:
     'was sealed with a key that somebody without the KMS could have made; see keys adopt --dry-run',
   truncated: 'and what followed it were cut off',
@@ -29,7 +30,7 @@ export async function auditVerify(
   };
 }
 
-function linesOf({ entries, head, broken, keys, unproven, anchor }: AuditReport): string[] {
+function linesOf({ entries, head, broken, keys, anchor, ...rows }: AuditReport): string[] {
   return [
     `${grouped(entries)} ${entries === 1 ? 'entry' : 'entries'} verified.`,
     ...(head === null ? [] : [`Head: ${head}`]),
@@ -43,7 +44,8 @@ function linesOf({ entries, head, broken, keys, unproven, anchor }: AuditReport)
         `Key ${keyId} is ${inWords(found?.state, found?.epoch)} in the key table, and ` +
         `${inWords(anchored.state, anchored.epoch)} in the anchor.`,
     ),
-    ...unproven.map(({ keyId, code, message }) => `Key ${keyId} is unproven: ${code}: ${message}`),
+    ...rows.unproven.map((row) => `Key ${row.keyId} is unproven: ${row.code}: ${row.message}`),
+    ...rows.undecided.map((row) => `Key ${row.keyId} is undecided: ${row.code}: ${row.message}`),
   ];
 }
 

@@ -2,6 +2,7 @@ import type { KeyVaultKey } from '@azure/keyvault-keys';
 
 import { wipe } from '../../crypto/wipe';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
+import { newInnerKey, openBound, sealBound } from '../bound-key';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
 import { healthOf } from '../remote/describe-health';
 import { unwrappedKey } from '../remote/unwrapped-key';
@@ -10,11 +11,20 @@ import type { AzureClient } from './azure-client';
 import type { ParsedOptions } from './options';
 import { Signatures } from './signatures';
 import type { WrappedForm } from './wrapped-form';
-import { isAuthenticated, isPublic, KEY_WRAPS, parse, serialize } from './wrapped-form';
+import {
+  AES_WRAP_BYTES,
+  associatedData,
+  isAuthenticated,
+  isPublic,
+  KEY_WRAPS,
+  parse,
+  serialize,
+} from './wrapped-form';
 
 /**
  * Has Azure Key Vault or Managed HSM wrap and unwrap. What an RSA key wraps is signed, and the signature
- * covers the binding; an AES key cannot authenticate one.
+ * covers the binding; an AES key wraps
+ * a key under which the data key and its binding are sealed.
  */
 export class AzureKmsProvider implements KmsProvider {
   readonly name = 'azure';
@@ -66,10 +76,7 @@ export class AzureKmsProvider implements KmsProvider {
     const kek = await this.#keyToWrapUnder();
     const signer = isPublic(algorithm) ? await this.#signatures.signer(kek) : undefined;
     const { version = '' } = kek.properties;
-    // A call whose time is up may still be at work when the caller has wiped the key.
-    const copy = Uint8Array.from(key);
-    const { result: body } = await this.#client.wrap(version, copy);
-    wipe(copy);
+    const body = await this.#bodyOf(key, version, binding);
     const form = { algorithm, version, body };
     const signature = signer && (await this.#signatures.sign(signer, form, binding));
     const wrapped = serialize({ ...form, signature });
@@ -79,12 +86,31 @@ export class AzureKmsProvider implements KmsProvider {
     return { kek: `azure-kms:${this.#client.keyId(version)}`, wrapped };
   }
 
+  /** Of copies: a call whose time is up may still be at work when the caller has wiped the key. */
+  async #bodyOf(key: Uint8Array, version: string, binding: KeyBinding): Promise<Uint8Array> {
+    const { algorithm } = this.#options;
+    const isBound = !isPublic(algorithm);
+    const outer = isBound ? newInnerKey() : Uint8Array.from(key);
+    const bound = associatedData({ algorithm, version }, binding);
+    const sealed = isBound ? sealBound(outer, key, bound) : new Uint8Array();
+    const { result } = await this.#client.wrap(version, outer);
+    wipe(outer);
+    return Buffer.concat([result, sealed]);
+  }
+
   async #unwrap({ wrapped }: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
     const form = parse(wrapped);
     await this.#requireProof(form, binding);
     const { algorithm, version, body } = form;
-    const { result } = await this.#client.unwrap(version, algorithm, body);
-    return unwrappedKey('azureKms', result);
+    const sent = isPublic(algorithm) ? body : body.subarray(0, AES_WRAP_BYTES);
+    const { result } = await this.#client.unwrap(version, algorithm, sent);
+    const key = unwrappedKey('azureKms', result);
+    if (isPublic(algorithm)) return key;
+    try {
+      return openBound(key, body.subarray(AES_WRAP_BYTES), associatedData(form, binding));
+    } finally {
+      wipe(key);
+    }
   }
 
   /** No reason to call it unwell: it unwraps. Empty where it can sign. */

@@ -1,4 +1,8 @@
+import { LABELS } from '../../crypto/labels';
+import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { KeyUnwrapError } from '../../errors';
+import { BOUND_BYTES } from '../bound-key';
+import type { KeyBinding } from '../kms-provider';
 
 /** Algorithms that a data key is wrapped with. */
 export type KeyWrapName = 'RSA-OAEP-256' | 'A256KW';
@@ -17,15 +21,19 @@ interface KeyWrap {
 
 const RSA_BYTES = { minBytes: 256, maxBytes: 512 } as const;
 
-/** RSA of 2048 to 4096 bits, and AES key wrap (RFC 3394) of 32 bytes. */
+/** Size of AES key wrap (RFC 3394) of 32 bytes. */
+export const AES_WRAP_BYTES = 40;
+const AES_BYTES = AES_WRAP_BYTES + BOUND_BYTES;
+
+/** RSA of 2048 to 4096 bits, and AES key wrap of a key under which the data key is sealed. */
 export const KEY_WRAPS: readonly KeyWrap[] = [
   { id: 1, name: 'RSA-OAEP-256', keyTypes: ['RSA', 'RSA-HSM'], ...RSA_BYTES, isPublic: true },
   {
-    id: 2,
+    id: 3,
     name: 'A256KW',
     keyTypes: ['oct', 'oct-HSM'],
-    minBytes: 40,
-    maxBytes: 40,
+    minBytes: AES_BYTES,
+    maxBytes: AES_BYTES,
     isPublic: false,
   },
 ];
@@ -108,6 +116,15 @@ export function parse(wrapped: Uint8Array): WrappedForm {
   }
   const version = bytes.subarray(2, HEADER_BYTES).toString('hex');
   return { algorithm: keyWrap.name, version, ...parts };
+}
+
+/** What a key wrapped under a symmetric key is bound to. */
+export function associatedData(
+  { algorithm, version }: Pick<WrappedForm, 'algorithm' | 'version'>,
+  { application, keyId, keyName, purpose }: KeyBinding,
+): Uint8Array {
+  const binding = [application, keyId, keyName, purpose];
+  return lengthPrefixed([LABELS.azureWrap, algorithm, version, ...binding]);
 }
 
 /** Whether nobody but who can use the KEK can have made a form that unwraps and whose signature holds. */

@@ -95,7 +95,10 @@ export class FailoverKmsProvider implements KmsProvider {
   async #wrapByAll(key: Uint8Array, binding: KeyBinding): Promise<readonly Part[]> {
     const results = await Promise.allSettled(
       this.#members.map(async (member): Promise<Part> => {
-        const { kek, wrapped } = await member.ask((kms) => kms.wrapKey(key, binding));
+        const { kek, wrapped } = await member.ask(
+          (kms) => kms.wrapKey(key, binding),
+          binding.keyId,
+        );
         return { label: member.label, kek, wrapped };
       }),
     );
@@ -111,7 +114,7 @@ export class FailoverKmsProvider implements KmsProvider {
     const failures: unknown[] = [];
     for (const { member, part } of this.#inOrder(parts)) {
       try {
-        return await member.ask((kms) => kms.unwrapKey(part, binding));
+        return await member.ask((kms) => kms.unwrapKey(part, binding), binding.keyId);
       } catch (error) {
         failures.push(error);
       }

@@ -14,9 +14,6 @@ import { FieldEncryptionError, KmsUnavailableError } from '../../errors';
 import { isAuthenticated } from '../kms-provider';
 import type { KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
 
-/** A provider that failed so often in a row is not asked any more. Each has tried again by itself. */
-const FAILURES_TO_OPEN = 2;
-
 /** How long a member may take, and how often it is probed while it is down. */
 export interface MemberTimes {
   readonly switchAfterMs: number;
@@ -34,6 +31,9 @@ export class Member {
   readonly #circuit: CircuitBreakerPolicy;
   #probe: NodeJS.Timeout | undefined;
   #isDown = false;
+  /** The key that failed last, as a key alone can; undefined once another one went through. */
+  #suspect: string | undefined;
+  #isLookedAt = false;
 
   constructor(label: string, kms: KmsProvider, times: MemberTimes, tell: MemberListener) {
     this.label = label;
@@ -42,7 +42,7 @@ export class Member {
     this.#circuit = circuitBreaker(handleWhen(isOutage), {
       // A probe must always find the circuit ready for it.
       halfOpenAfter: times.probeEveryMs / 2,
-      breaker: new ConsecutiveBreaker(FAILURES_TO_OPEN),
+      breaker: new ConsecutiveBreaker(1),
     });
     this.#circuit.onStateChange((state) => {
       this.#follow(state, tell);
@@ -57,14 +57,18 @@ export class Member {
   /**
    * Asks the provider, unless it is known to be down.
    *
+   * @param keyId - the data key that is asked about.
    * @throws {@link KmsUnavailableError} when it is down or too slow; what it throws itself
    */
-  async ask<T>(request: (kms: KmsProvider) => Promise<T>): Promise<T> {
+  async ask<T>(request: (kms: KmsProvider) => Promise<T>, keyId?: string): Promise<T> {
     try {
-      return await this.#circuit.execute(() => this.#inTime(request));
+      const answer = await this.#circuit.execute(() => this.#attempt(request, keyId));
+      if (keyId !== undefined) this.#suspect = undefined;
+      return answer;
     } catch (error) {
-      if (error instanceof FieldEncryptionError) throw error;
-      const isOpen = error instanceof BrokenCircuitError;
+      const failure = error instanceof OutageOfOneKey ? error.cause : error;
+      if (failure instanceof FieldEncryptionError) throw failure;
+      const isOpen = failure instanceof BrokenCircuitError;
       throw new KmsUnavailableError(
         `failoverKms: ${this.label} ${isOpen ? 'is down' : 'failed in an unforeseen way'}.`,
       );
@@ -94,6 +98,35 @@ export class Member {
     await this.#kms.close?.();
   }
 
+  /**
+   * Who writes to the key table can make a row that the provider fails on, or takes too long for: an
+   * outage of one key says nothing of the others until a second key or a probe fails, too. Each provider
+   * has tried again by itself.
+   */
+  async #attempt<T>(request: (kms: KmsProvider) => Promise<T>, keyId?: string): Promise<T> {
+    try {
+      return await this.#inTime(request);
+    } catch (error) {
+      if (!isOutage(error) || this.#isDown || keyId === undefined) throw error;
+      const suspect = this.#suspect;
+      this.#suspect = keyId;
+      if (suspect !== undefined && suspect !== keyId) throw error;
+      if (suspect === keyId) this.#look();
+      throw new OutageOfOneKey(error);
+    }
+  }
+
+  /** Probes in the background, through the circuit: what fails opens it, and what is well closes it. */
+  #look(): void {
+    if (this.#isLookedAt) return;
+    this.#isLookedAt = true;
+    void this.ask(requireHealthy)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#isLookedAt = false;
+      });
+  }
+
   async #inTime<T>(request: (kms: KmsProvider) => Promise<T>): Promise<T> {
     const { switchAfterMs } = this.#times;
     try {
@@ -116,6 +149,7 @@ export class Member {
     }
     if (state === CircuitState.Closed && this.#isDown) {
       this.#isDown = false;
+      this.#suspect = undefined;
       clearInterval(this.#probe);
       tell('providerUp', this.label);
     }
@@ -124,15 +158,22 @@ export class Member {
   #startProbing(): void {
     clearInterval(this.#probe);
     this.#probe = setInterval(() => {
-      // Through the circuit: a probe that succeeds closes it.
-      this.ask(requireHealthy).catch(() => undefined);
+      this.#look();
     }, this.#times.probeEveryMs);
     this.#probe.unref();
   }
 }
 
+/** An outage that the circuit does not count. */
+class OutageOfOneKey extends Error {
+  constructor(cause: unknown) {
+    super('an outage of one key', { cause });
+  }
+}
+
 /** What is wrong with a key or with settings is no sign that the provider is down. */
-function isOutage(error: Error): boolean {
+function isOutage(error: unknown): boolean {
+  if (error instanceof OutageOfOneKey) return false;
   return !(error instanceof FieldEncryptionError) || error instanceof KmsUnavailableError;
 }
 

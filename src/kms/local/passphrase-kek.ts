@@ -4,6 +4,7 @@ import { createSecretKey, randomBytes, scrypt } from 'node:crypto';
 import { wipe } from '../../crypto/wipe';
 import { ConfigurationError } from '../../errors';
 import type { KmsHealth } from '../kms-provider';
+import { DerivationBudget } from './derivation-budget';
 import type { KekForUnwrapping, KekForWrapping, LocalKek } from './local-kek';
 import type { Passphrase } from './passphrase';
 import { withPassphrase } from './passphrase';
@@ -29,20 +30,27 @@ interface DerivedKek {
 export class PassphraseKek implements LocalKek {
   readonly #passphrase: Passphrase;
   readonly #limits: ScryptLimits;
+  readonly #budget: DerivationBudget;
   readonly #derived = new Map<string, DerivedKek>();
   /** Header for wrapping: that of the first key met, so that all keys of a table share a derivation. */
   #header: PassphraseHeader | undefined;
   /** A derivation takes 128 MiB or more: they run one after the other. */
   #lastDerivation: Promise<unknown> = Promise.resolve();
 
-  constructor(passphrase: Passphrase, limits: ScryptLimits) {
+  constructor(
+    passphrase: Passphrase,
+    limits: ScryptLimits,
+    now: () => number = () => performance.now(),
+  ) {
     this.#passphrase = passphrase;
     this.#limits = limits;
+    this.#budget = new DerivationBudget(now);
   }
 
   async forWrapping(): Promise<KekForWrapping> {
     this.#header ??= { scrypt: this.#limits.preferred, salt: randomBytes(SCRYPT_SALT_BYTES) };
     const header = this.#header;
+    this.#budget.noteGenuine(cacheKey(header));
     const kek = await this.#derive(header).kek;
     return { kek, header: passphraseHeader(header), name: kekName(header) };
   }
@@ -93,7 +101,10 @@ export class PassphraseKek implements LocalKek {
     const known = this.#derived.get(name);
     if (known !== undefined) return known;
 
-    const kek = this.#inTurn(() => deriveKek(this.#passphrase, header));
+    const kek = this.#inTurn(async () => {
+      this.#budget.require(name);
+      return deriveKek(this.#passphrase, header);
+    });
     const derived = { header, kek, proven: false };
     kek.catch(() => {
       this.#drop(derived);
@@ -110,10 +121,13 @@ export class PassphraseKek implements LocalKek {
   }
 
   #report(derived: DerivedKek, opened: boolean): void {
+    const name = cacheKey(derived.header);
     if (opened) {
       derived.proven = true;
+      this.#budget.noteGenuine(name);
       this.#header ??= this.#preferred(derived.header);
-    } else if (!derived.proven) {
+    } else if (!derived.proven && this.#derived.get(name) === derived) {
+      this.#budget.noteVain(name);
       // Perhaps the passphrase was wrong: ask for it again the next time.
       this.#drop(derived);
     }

@@ -8,24 +8,20 @@ export interface ScryptParameters {
   readonly p: number;
 }
 
-/** What new keys are wrapped with, and what is accepted of stored ones. */
+/** What new keys are wrapped with, which is the most that is accepted of stored ones, and the least. */
 export interface ScryptLimits {
   readonly preferred: ScryptParameters;
   readonly minLogN: number;
-  readonly maxLogN: number;
-  readonly maxP: number;
 }
 
 /**
  * N = 2^17, r = 8, p = 1: the OWASP Password Storage recommendation for scrypt; 128 MiB and about
- * half a second. Nothing cheaper was ever written, so anything cheaper in a key row is a downgrade;
- * above 2^20 (1 GiB) it is a way to stop the process.
+ * half a second. Nothing else was ever written, so anything cheaper in a key row is a downgrade, and
+ * anything dearer a way to stop the process.
  */
 export const SCRYPT_LIMITS: ScryptLimits = Object.freeze({
   preferred: Object.freeze({ logN: 17, r: 8, p: 1 }),
   minLogN: 17,
-  maxLogN: 20,
-  maxP: 4,
 });
 
 /**
@@ -35,17 +31,13 @@ export const SCRYPT_LIMITS: ScryptLimits = Object.freeze({
  */
 export function requireAcceptable(parameters: ScryptParameters, limits: ScryptLimits): void {
   const { logN, r, p } = parameters;
-  const acceptable =
-    logN >= limits.minLogN &&
-    logN <= limits.maxLogN &&
-    r === limits.preferred.r &&
-    p >= 1 &&
-    p <= limits.maxP;
-  if (acceptable) return;
+  const { preferred, minLogN } = limits;
+  const isCost = logN >= minLogN && logN <= preferred.logN;
+  if (isCost && r === preferred.r && p === preferred.p) return;
   throw new KeyUnwrapError(
     `the wrapped key asks for scrypt with N=2^${String(logN)}, r=${String(r)}, p=${String(p)}; ` +
-      `accepted are N from 2^${String(limits.minLogN)} to 2^${String(limits.maxLogN)}, ` +
-      `r=${String(limits.preferred.r)} and p up to ${String(limits.maxP)}. ` +
-      'The key row was edited or damaged.',
+      `accepted are N from 2^${String(minLogN)} to 2^${String(preferred.logN)}, ` +
+      `r=${String(preferred.r)} and p=${String(preferred.p)}. ` +
+      'The key row was edited or damaged, or written by a newer version.',
   );
 }

@@ -19,17 +19,20 @@ export interface Token {
 /**
  * Finds the one token that was asked for, by what is written on it: slot numbers change.
  *
+ * @param wasThere - whether it was there when it was looked for last.
  * @throws {@link ConfigurationError} when other tokens are there, or several that fit;
- * {@link KmsUnavailableError} when there is none at all, as while an HSM is out of reach
+ * {@link KmsUnavailableError} when there is none at all, as while an HSM is out of reach, or the one
+ * that was there is not
  */
-export function findToken(cryptoki: Cryptoki, selector: TokenSelector): Token {
-  let present = tokensOf(cryptoki);
-  // SoftHSM2 may show nothing for a moment while another process writes to the same token.
-  for (let looks = 1; present.length === 0 && looks < MAX_LOOKS; looks++) {
-    pause(LOOK_AGAIN_MS);
+export function findToken(cryptoki: Cryptoki, selector: TokenSelector, wasThere: boolean): Token {
+  let present: Token[] = [];
+  let fitting: Token[] = [];
+  // SoftHSM2 may not show a token for a moment while another process writes to it.
+  for (let looks = 0; fitting.length === 0 && looks < MAX_LOOKS; looks++) {
+    if (looks > 0) pause(LOOK_AGAIN_MS);
     present = tokensOf(cryptoki);
+    fitting = present.filter((token) => fits(token, selector));
   }
-  const fitting = present.filter((token) => fits(token, selector));
   const [token, another] = fitting;
   if (token !== undefined && another === undefined) return token;
   if (another !== undefined) {
@@ -44,7 +47,8 @@ export function findToken(cryptoki: Cryptoki, selector: TokenSelector): Token {
         'and the configuration of its module in place?',
     );
   }
-  throw new ConfigurationError(
+  const Missing = wasThere ? KmsUnavailableError : ConfigurationError;
+  throw new Missing(
     `pkcs11Kms: there is no token with the ${describe(selector)}; got ` +
       `${present.map(({ label, serial }) => `"${label}" (serial ${serial})`).join(', ')}. ` +
       'Correct token.label or token.serial.',

@@ -16,7 +16,7 @@ export interface Kek {
   readonly handle: Handle;
   /** How new keys are wrapped under it. */
   readonly keyWrap: KeyWrap;
-  /** What it may do besides: keys made by other tools are often allowed both. */
+  /** How keys unwrap under it: those made by other tools are often allowed both ways. */
   readonly allowed: readonly KeyWrap[];
 }
 
@@ -55,9 +55,12 @@ export function requireFit(
     );
   }
   const allowed = KEY_WRAPS.filter(
-    (keyWrap) => offered.includes(keyWrap.mechanism) && permits(session, handle, keyWrap),
+    (each) =>
+      (mechanism ?? each.name) === each.name &&
+      offered.includes(each.mechanism) &&
+      permits(session, handle, each),
   );
-  const keyWrap = allowed.find(({ name }) => mechanism === undefined || name === mechanism);
+  const [keyWrap] = allowed;
   if (keyWrap !== undefined) return { ...found, handle, keyWrap, allowed };
   throw new ConfigurationError(
     `pkcs11Kms: the key "${found.label}" cannot wrap by ${mechanism ?? 'AES-GCM or AES Key Wrap'} ` +

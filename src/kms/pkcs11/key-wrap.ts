@@ -2,6 +2,7 @@ import { HedgedNonces } from '../../crypto/nonces';
 import { wipe } from '../../crypto/wipe';
 import { SealedMessage } from '../../encoding/sealed-message';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
+import { BOUND_BYTES, newInnerKey, openBound, sealBound } from '../bound-key';
 import { CKA, CKK, CKM, CKO_SECRET_KEY, GCM_PARAMETERS_V240 } from './constants';
 import type { Attribute, Handle, Mechanism } from './cryptoki';
 import type { Session } from './session';
@@ -70,38 +71,32 @@ const aesGcm: KeyWrap = {
 
 /**
  * AES Key Wrap (RFC 3394, SP 800-38F), for tokens or KEKs without GCM. It authenticates no associated
- * data. The padded variants are left alone: two modules mean different things by one of them.
+ * data, so that a fresh key is wrapped, under which the data key is sealed with what it belongs to. The
+ * padded variants are left alone: two modules mean different things by one of them.
  */
 const aesKeyWrap: KeyWrap = {
   name: 'aes-key-wrap',
-  id: 0x02,
+  id: 0x03,
   mechanism: CKM.aesKeyWrap,
-  wrappedBytes: KEY_WRAP_BYTES,
+  wrappedBytes: KEY_WRAP_BYTES + BOUND_BYTES,
   usage: [CKA.wrap, CKA.unwrap],
 
-  wrap({ cryptoki, handle }, kek, key) {
-    const object = cryptoki.C_CreateObject(handle, [
-      ...TRANSIENT_KEY,
-      { type: CKA.value, value: inPlace(key) },
-    ]);
+  wrap(session, kek, key, associatedData) {
+    const inner = newInnerKey();
     try {
-      const output = Buffer.alloc(KEY_WRAP_BYTES);
-      const wrapped = cryptoki.C_WrapKey(handle, KEY_WRAP, kek, object, output);
-      requireLength(wrapped, KEY_WRAP_BYTES, 'AES Key Wrap');
-      return Uint8Array.from(wrapped);
+      const wrapped = wrapObject(session, kek, inner);
+      return Buffer.concat([wrapped, sealBound(inner, key, associatedData)]);
     } finally {
-      cryptoki.C_DestroyObject(handle, object);
+      wipe(inner);
     }
   },
 
-  unwrap({ cryptoki, handle }, kek, wrapped) {
-    const input = Buffer.from(wrapped);
-    const object = cryptoki.C_UnwrapKey(handle, KEY_WRAP, kek, input, TRANSIENT_KEY);
+  unwrap(session, kek, wrapped, associatedData) {
+    const inner = unwrapObject(session, kek, wrapped.subarray(0, KEY_WRAP_BYTES));
     try {
-      const [attribute] = cryptoki.C_GetAttributeValue(handle, object, [{ type: CKA.value }]);
-      return ownKey(attribute?.value ?? Buffer.alloc(0));
+      return openBound(inner, wrapped.subarray(KEY_WRAP_BYTES), associatedData);
     } finally {
-      cryptoki.C_DestroyObject(handle, object);
+      wipe(inner);
     }
   },
 };
@@ -111,7 +106,33 @@ export const KEY_WRAPS: readonly KeyWrap[] = [aesGcm, aesKeyWrap];
 
 const KEY_WRAP: Mechanism = { mechanism: CKM.aesKeyWrap, parameter: null };
 
-/** A data key while it passes through: an object of the session, gone with it at the latest. */
+function wrapObject({ cryptoki, handle }: Session, kek: Handle, key: Uint8Array): Uint8Array {
+  const object = cryptoki.C_CreateObject(handle, [
+    ...TRANSIENT_KEY,
+    { type: CKA.value, value: inPlace(key) },
+  ]);
+  try {
+    const output = Buffer.alloc(KEY_WRAP_BYTES);
+    const wrapped = cryptoki.C_WrapKey(handle, KEY_WRAP, kek, object, output);
+    requireLength(wrapped, KEY_WRAP_BYTES, 'AES Key Wrap');
+    return wrapped;
+  } finally {
+    cryptoki.C_DestroyObject(handle, object);
+  }
+}
+
+function unwrapObject({ cryptoki, handle }: Session, kek: Handle, wrapped: Uint8Array): Uint8Array {
+  const input = Buffer.from(wrapped);
+  const object = cryptoki.C_UnwrapKey(handle, KEY_WRAP, kek, input, TRANSIENT_KEY);
+  try {
+    const [attribute] = cryptoki.C_GetAttributeValue(handle, object, [{ type: CKA.value }]);
+    return ownKey(attribute?.value ?? Buffer.alloc(0));
+  } finally {
+    cryptoki.C_DestroyObject(handle, object);
+  }
+}
+
+/** An inner key while it passes through: an object of the session, gone with it at the latest. */
 const TRANSIENT_KEY: readonly Attribute[] = [
   { type: CKA.class, value: CKO_SECRET_KEY },
   { type: CKA.keyType, value: CKK.genericSecret },

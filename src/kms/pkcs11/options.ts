@@ -25,8 +25,8 @@ export interface Pkcs11KmsOptions {
   /** Makes the KEK in the token when there is none and the first key is wrapped. Defaults to `false`. */
   readonly createKey?: boolean;
   /**
-   * How keys are wrapped from now on. Defaults to `aes-gcm` where token and KEK allow it, and
-   * otherwise `aes-key-wrap`. Keys wrapped the other way still unwrap.
+   * The only way in which keys are wrapped and unwrapped. Left out, new ones are wrapped by `aes-gcm`
+   * where token and KEK allow it and otherwise by `aes-key-wrap`, and those of either way unwrap.
    */
   readonly mechanism?: KeyWrapName;
   /** Sessions in use at once, 1 to 16, each on a thread of its own. Defaults to 2. */

@@ -15,7 +15,7 @@ export interface TokenSettings {
   readonly token: TokenSelector;
   readonly keyLabel: string;
   readonly createKey: boolean;
-  /** The only way to wrap new keys; `undefined` leaves it to what token and KEK allow. */
+  /** The only way to wrap and unwrap keys; `undefined` leaves it to what token and KEK allow. */
   readonly mechanism: KeyWrapName | undefined;
 }
 

@@ -151,7 +151,7 @@ export class TokenClient {
     throw new KeyUnwrapError(
       kek === undefined
         ? `its KEK "${label}" is not on the token. Restore that key from the backup of the token.`
-        : `its KEK "${label}" is not allowed to unwrap by ${form.keyWrap.name}.`,
+        : `its KEK "${label}" is not allowed to unwrap by ${form.keyWrap.name}, by its attributes or by the option mechanism.`,
     );
   }
 

@@ -34,6 +34,8 @@ export class TokenConnection {
   #cryptoki: Cryptoki | undefined;
   #token: Token | undefined;
   #session: Handle | undefined;
+  /** Whether the token was there when it was looked for last. */
+  #wasFound = false;
   /**
    * Never used for anything. A token logs everybody out when the last session of the process is
    * closed; this one lets sessions be thrown away.
@@ -112,7 +114,10 @@ export class TokenConnection {
       withProcessLock(library, INITIALIZING_WAIT_MS, () => {
         initialize(cryptoki, libraryParameters);
       });
-      this.#token = findToken(cryptoki, this.#settings.token);
+      const wasFound = this.#wasFound;
+      this.#wasFound = false;
+      this.#token = findToken(cryptoki, this.#settings.token, wasFound);
+      this.#wasFound = true;
       this.#offered = cryptoki.C_GetMechanismList(this.#token.slot);
       this.#session = cryptoki.C_OpenSession(this.#token.slot, CKF.serialSession);
     }

@@ -13,7 +13,6 @@ const HEADER_BYTES = 6;
 export interface WrappedForm {
   readonly keyWrap: KeyWrap;
   readonly kekVersion: number;
-  /** Authenticated, where the mechanism can. */
   readonly header: Uint8Array;
   readonly body: Uint8Array;
 }

@@ -6,10 +6,12 @@ import type { KeyBinding } from '../kms-provider';
 /** First byte of every key wrapped by Vault. Part of what is stored: never changes its meaning. */
 const FORMAT_1 = 0x01;
 const HEADER_BYTES = 5;
-/** A nonce of 12 bytes, the key, a tag of 16; XChaCha20 has a nonce of 24. */
-const MIN_SEALED_BYTES = 60;
-/** Below the 256 of an RSA key of Transit: what a public key can make is never sent to be decrypted. */
-const MAX_SEALED_BYTES = 255;
+/**
+ * A nonce of 12 bytes, or of 24 for XChaCha20, the key, a tag of 16. Nothing else is sent to be decrypted:
+ * under an RSA key of Transit anybody can encrypt, though to so few bytes only by leading zeros that
+ * nobody finds.
+ */
+const SEALED_BYTES: readonly number[] = [60, 72];
 
 /** A ciphertext of Transit, taken apart. */
 export interface TransitCiphertext {
@@ -21,10 +23,7 @@ export interface TransitCiphertext {
 export function parseTransit(text: string): TransitCiphertext | undefined {
   const [, digits = '', base64 = ''] = /^vault:v([1-9]\d{0,8}):([\w+/]+={0,2})$/.exec(text) ?? [];
   const sealed = Buffer.from(base64, 'base64');
-  const isWhole =
-    sealed.length >= MIN_SEALED_BYTES &&
-    sealed.length <= MAX_SEALED_BYTES &&
-    sealed.toString('base64') === base64;
+  const isWhole = SEALED_BYTES.includes(sealed.length) && sealed.toString('base64') === base64;
   return isWhole ? { version: Number(digits), sealed } : undefined;
 }
 
@@ -44,9 +43,7 @@ export function serialize({ version, sealed }: TransitCiphertext): Uint8Array {
 /** @throws {@link KeyUnwrapError} for bytes that {@link serialize} did not write */
 export function parseWrapped(wrapped: Uint8Array): TransitCiphertext {
   const bytes = Buffer.from(wrapped);
-  const sealedBytes = bytes.length - HEADER_BYTES;
-  const isWhole =
-    bytes[0] === FORMAT_1 && sealedBytes >= MIN_SEALED_BYTES && sealedBytes <= MAX_SEALED_BYTES;
+  const isWhole = bytes[0] === FORMAT_1 && SEALED_BYTES.includes(bytes.length - HEADER_BYTES);
   const version = isWhole ? bytes.readUInt32BE(1) : 0;
   // Transit takes version 0 for 1, so that one key would have two forms.
   if (version === 0) {

@@ -30,6 +30,8 @@ describe('LABELS', () => {
       gcpWrap: 'typeorm-field-encryption/v1/gcp-kek',
       failoverMac: 'typeorm-field-encryption/v1/failover',
       azureSignature: 'typeorm-field-encryption/v1/azure-signature',
+      azureWrap: 'typeorm-field-encryption/v1/azure-kek',
+      boundKey: 'typeorm-field-encryption/v1/bound-key',
       keyAnchor: 'typeorm-field-encryption/v1/key-anchor',
       nonce: 'typeorm-field-encryption/v1/nonce',
       keyCheckValue: 'typeorm-field-encryption/v1/check-value',

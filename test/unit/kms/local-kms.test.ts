@@ -10,7 +10,7 @@ import type { KeyBinding, WrappedKey } from '../../../src/kms/kms-provider';
 import type { LocalKmsOptions } from '../../../src/kms/local-kms';
 import { localKms } from '../../../src/kms/local-kms';
 import { kmsProviderContract } from '../../contract/kms-provider.contract';
-import { FAST_SCRYPT, fastLocalKms } from '../../support/key-fixtures';
+import { FAST_SCRYPT, fastLocalKms, ManualClock } from '../../support/key-fixtures';
 
 const PASSPHRASE = 'canary-passphrase-4711';
 const BINDING: KeyBinding = {
@@ -53,12 +53,17 @@ function withByte(wrapped: WrappedKey, index: number, value: number): WrappedKey
   return { kek: wrapped.kek, wrapped: bytes };
 }
 
+/** A KMS that tells how often it has derived, by a clock that stands still. */
+function countedKms(text: string, clock = new ManualClock()) {
+  const passphrase = jest.fn(() => text);
+  return { kms: fastLocalKms(passphrase, FAST_SCRYPT, clock.read), passphrase };
+}
+
 describe('localKms under a passphrase keeps the provider contract', () => {
   kmsProviderContract(() =>
     Promise.resolve({
       kms: fastLocalKms(() => PASSPHRASE),
       stranger: fastLocalKms('another passphrase'),
-      authenticatesBinding: true,
       secrets: [PASSPHRASE],
       close: () => Promise.resolve(),
     }),
@@ -71,7 +76,6 @@ describe('localKms under a key file keeps the provider contract', () => {
     return {
       kms: localKms({ keyFile: await keyFile(secret.toString('hex')) }),
       stranger: localKms({ keyFile: await keyFile(randomBytes(32)) }),
-      authenticatesBinding: true,
       secrets: [secret.toString('hex'), secret.toString('base64'), secret.toString('latin1')],
       close: () => Promise.resolve(),
     };
@@ -188,12 +192,13 @@ describe('localKms with a passphrase', () => {
   it.each([
     ['a cost that would take the whole memory', 1, 30],
     ['a cost that is no cost', 1, 1],
-    ['a cost just above the accepted', 1, 21],
+    ['a cost just above the accepted', 1, 18],
     ['a cost just below the accepted', 1, 16],
     ['the largest cost a byte can hold', 1, 255],
     ['another block size', 2, 255],
     ['no block size', 2, 0],
     ['too many passes', 3, 255],
+    ['one pass too many', 3, 2],
     ['no pass', 3, 0],
   ])('refuses %s before it asks for the passphrase', async (_, index, value) => {
     const stored = await fastLocalKms(PASSPHRASE).wrapKey(KEY, BINDING);
@@ -223,6 +228,41 @@ describe('localKms with a passphrase', () => {
     expect(passphrase).toHaveBeenCalledTimes(70);
     await kms.unwrapKey(second, BINDING);
     expect(passphrase).toHaveBeenCalledTimes(71);
+  });
+
+  it('derives little for rows that open nothing, and goes on with keys that do', async () => {
+    const stranger = fastLocalKms('another passphrase');
+    const clock = new ManualClock();
+    const { kms, passphrase } = countedKms(PASSPHRASE, clock);
+    const own = await kms.wrapKey(KEY, BINDING);
+    const unknown = await fastLocalKms(PASSPHRASE).wrapKey(KEY, BINDING);
+    await kms.close?.();
+    passphrase.mockClear();
+
+    const codes = new Set<string>();
+    for (let row = 0; row < 50; row += 1) {
+      const made = withByte(await stranger.wrapKey(KEY, BINDING), 10, row);
+      codes.add((await rejection(kms.unwrapKey(made, BINDING))).code);
+    }
+    expect(codes).toEqual(new Set(['ERR_KEY_UNWRAP']));
+    expect(passphrase).toHaveBeenCalledTimes(10);
+
+    expect(Buffer.from(await kms.unwrapKey(own, BINDING))).toEqual(KEY);
+    const refused = await rejection(kms.unwrapKey(unknown, BINDING));
+    expect(refused).toMatchObject({ code: 'ERR_KEY_UNWRAP', retryable: false });
+    expect(refused.message).toContain('audit verify');
+    clock.advance(60_000);
+    expect(Buffer.from(await kms.unwrapKey(unknown, BINDING))).toEqual(KEY);
+  });
+
+  it('tries a salt that opens nothing a few times only, and other salts nevertheless', async () => {
+    const foreign = await fastLocalKms('another passphrase').wrapKey(KEY, BINDING);
+    const unknown = await fastLocalKms(PASSPHRASE).wrapKey(KEY, BINDING);
+    const { kms, passphrase } = countedKms(PASSPHRASE);
+    for (let attempt = 0; attempt < 20; attempt += 1)
+      await rejection(kms.unwrapKey(foreign, BINDING));
+    expect(passphrase).toHaveBeenCalledTimes(3);
+    expect(Buffer.from(await kms.unwrapKey(unknown, BINDING))).toEqual(KEY);
   });
 
   it('derives one key at a time, whatever is asked of it at once', async () => {
@@ -293,7 +333,7 @@ describe('localKms with a passphrase', () => {
   });
 
   it('says that scrypt has no memory, which trying again does not mend', async () => {
-    const limits = { ...FAST_SCRYPT, preferred: { logN: 40, r: 8, p: 1 }, maxLogN: 40 };
+    const limits = { ...FAST_SCRYPT, preferred: { logN: 40, r: 8, p: 1 } };
     const error = await rejection(fastLocalKms(PASSPHRASE, limits).wrapKey(KEY, BINDING));
     expect(error).toBeInstanceOf(ConfigurationError);
     expect(error.retryable).toBe(false);

@@ -56,7 +56,6 @@ describe('awsKms on a double keeps the provider contract', () => {
     return Promise.resolve({
       kms,
       stranger,
-      authenticatesBinding: true,
       secrets: [SECRET_ACCESS_KEY],
       close: () => Promise.resolve(),
     });
@@ -74,7 +73,6 @@ if (realKey === undefined || otherKey === undefined) {
       return Promise.resolve({
         kms,
         stranger,
-        authenticatesBinding: true,
         secrets: [],
         close: async () => {
           await kms.close?.();

@@ -51,8 +51,6 @@ describe.each([
     return Promise.resolve({
       kms: kms!,
       stranger: stranger!,
-      // An RSA key's signature covers it.
-      authenticatesBinding: algorithm === 'RSA-OAEP-256',
       secrets: [ACCESS_TOKEN],
       close: async () => {
         await kms?.close?.();
@@ -72,7 +70,6 @@ if (realKey === undefined || otherKey === undefined) {
       Promise.resolve({
         kms: azureKms({ keyId: realKey }),
         stranger: azureKms({ keyId: otherKey }),
-        authenticatesBinding: true,
         secrets: [],
         close: () => Promise.resolve(),
       }),
@@ -325,13 +322,15 @@ describe('azureKms', () => {
       expect(form).toEqual({ algorithm: 'RSA-OAEP-256', version, body, signature });
       expect(serialize(form)).toEqual(stored);
     }
-    const symmetric = Buffer.concat([Buffer.of(1, 2), kekBytes!, body.subarray(0, 40)]);
+    const symmetric = Buffer.concat([Buffer.of(1, 3), kekBytes!, body.subarray(0, 112)]);
     expect(parse(symmetric)).toMatchObject({ algorithm: 'A256KW', signature: undefined });
     const signedSymmetric = Buffer.concat([
-      ...[Buffer.of(2, 2), kekBytes!, Buffer.of(0), signingBytes!, Buffer.of(0, 40)],
-      ...[body.subarray(0, 40), bytes],
+      ...[Buffer.of(2, 3), kekBytes!, Buffer.of(0), signingBytes!, Buffer.of(0, 112)],
+      ...[body.subarray(0, 112), bytes],
     ]);
     expect(() => parse(signedSymmetric)).toThrow(KeyUnwrapError);
+    const unbound = Buffer.concat([Buffer.of(1, 2), kekBytes!, body.subarray(0, 40)]);
+    expect(() => parse(unbound)).toThrow(KeyUnwrapError);
   });
 
   it.each([

@@ -11,6 +11,7 @@ import { kmsProviderContract } from '../../../contract/kms-provider.contract';
 import { BINDING, KEY, rejection, shown } from '../../../support/remote-kms';
 import { ROOT_TOKEN, VaultDouble } from '../../../support/vault-double';
 
+const OTHER_KEY_ID = 'fedcba9876543210';
 const KEK_SECRET = 'canary-memory-kek';
 
 /** A provider in memory whose state a test sets. */
@@ -18,6 +19,8 @@ class Switchable implements KmsProvider {
   readonly name: string;
   readonly calls: string[] = [];
   state: 'up' | 'away' | 'hanging' | 'denying' | 'broken' = 'up';
+  /** Id of the one key whose row it takes for ever over. */
+  hangsOn: string | undefined;
   readonly #keys = new Map<string, { key: Buffer; binding: string }>();
 
   constructor(name: string) {
@@ -34,8 +37,9 @@ class Switchable implements KmsProvider {
     return { kek: `${this.name}:kek`, wrapped };
   }
 
-  async unwrapKey({ wrapped }: { wrapped: Uint8Array }, binding: object) {
+  async unwrapKey({ wrapped }: { wrapped: Uint8Array }, binding: { keyId: string }) {
     await this.#enter('unwrap');
+    if (binding.keyId === this.hangsOn) await new Promise(() => undefined);
     const held = this.#keys.get(Buffer.from(wrapped).toString('hex'));
     if (held?.binding !== JSON.stringify(binding)) throw new KeyUnwrapError('does not unwrap');
     return Uint8Array.from(held.key);
@@ -64,7 +68,6 @@ describe('failoverKms keeps the provider contract', () => {
     return Promise.resolve({
       kms,
       stranger,
-      authenticatesBinding: true,
       secrets: [],
       close: () => Promise.resolve(),
     });
@@ -89,7 +92,6 @@ describe('failoverKms over two Vaults, on doubles, keeps the provider contract',
     return Promise.resolve({
       kms,
       stranger,
-      authenticatesBinding: true,
       secrets: [ROOT_TOKEN],
       close: async () => {
         await kms.close?.();
@@ -162,6 +164,30 @@ describe('failoverKms', () => {
     standby.calls.length = 0;
     expect(await unwrap(wrapped)).toEqual(KEY);
     expect(standby.calls).toEqual([]);
+  });
+
+  it('does not take a primary for down that fails on one key alone, however often', async () => {
+    const wrapped = await kms.wrapKey(KEY, BINDING);
+    const other = await kms.wrapKey(KEY, { ...BINDING, keyId: OTHER_KEY_ID });
+    primary.hangsOn = OTHER_KEY_ID;
+    const unwrapOther = () => kms.unwrapKey(other, { ...BINDING, keyId: OTHER_KEY_ID });
+    for (let round = 0; round < 3; round += 1) {
+      expect(Buffer.from(await unwrapOther())).toEqual(KEY);
+    }
+    standby.calls.length = 0;
+    expect(await unwrap(wrapped)).toEqual(KEY);
+    expect([events, standby.calls]).toEqual([[], []]);
+  });
+
+  it('takes a primary for down that fails on two keys in a row, whatever it says of itself', async () => {
+    const wrapped = await kms.wrapKey(KEY, BINDING);
+    const other = await kms.wrapKey(KEY, { ...BINDING, keyId: OTHER_KEY_ID });
+    jest.spyOn(primary, 'health').mockResolvedValue({ ok: true } as never);
+    primary.state = 'away';
+    await unwrap(wrapped);
+    expect(events).toEqual([]);
+    await kms.unwrapKey(other, { ...BINDING, keyId: OTHER_KEY_ID });
+    expect(events).toEqual([{ type: 'providerDown', provider: 'primary' }]);
   });
 
   it('goes on probing for as long as the primary is down, and stops when it is closed', async () => {
@@ -358,13 +384,14 @@ describe('failoverKms over two Vaults, on doubles', () => {
       onEvent: ({ type }) => events.push(type),
     });
     const wrapped = await kms.wrapKey(KEY, BINDING);
+    const other = await kms.wrapKey(KEY, { ...BINDING, keyId: OTHER_KEY_ID });
     const [east] = doubles;
     east.http.fail({ hang: true, times: 1000 });
 
     const start = performance.now();
     expect(Buffer.from(await kms.unwrapKey(wrapped, BINDING))).toEqual(KEY);
     expect(performance.now() - start).toBeLessThan(3000);
-    await kms.unwrapKey(wrapped, BINDING);
+    await kms.unwrapKey(other, { ...BINDING, keyId: OTHER_KEY_ID });
     expect(events).toEqual(['providerDown']);
 
     east.http.mend();

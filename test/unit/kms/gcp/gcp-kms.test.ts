@@ -39,7 +39,6 @@ describe('gcpKms on a double over gRPC keeps the provider contract', () => {
     Promise.resolve({
       kms: open(double.makeKey()),
       stranger: open(double.makeKey()),
-      authenticatesBinding: true,
       secrets: [],
       close: () => Promise.resolve(),
     }),
@@ -57,7 +56,6 @@ if (realKey === undefined || otherKey === undefined) {
       return Promise.resolve({
         kms,
         stranger,
-        authenticatesBinding: true,
         secrets: [],
         close: async () => {
           await kms.close?.();

@@ -43,7 +43,6 @@ for (const [module, mechanism] of CASES) {
       return {
         kms,
         stranger,
-        authenticatesBinding: mechanism === 'aes-gcm',
         secrets: [PIN],
         close: async () => {
           await kms.close?.();

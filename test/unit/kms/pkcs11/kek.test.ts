@@ -2,6 +2,9 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 
 import * as pkcs11js from 'pkcs11js';
 
+import { createAead } from '../../../../src/crypto/aead';
+import { hkdfSha256 } from '../../../../src/crypto/hkdf';
+import { openBytes } from '../../../../src/crypto/seal-bytes';
 import { lengthPrefixed } from '../../../../src/encoding/length-prefixed';
 import { ConfigurationError, KeyUnwrapError } from '../../../../src/errors';
 import type { Pkcs11KmsOptions } from '../../../../src/kms/pkcs11';
@@ -169,16 +172,27 @@ for (const module of [softHsm, nss]) {
       await kms.close?.();
     });
 
-    it('may be used the old way after the other mechanism was chosen', async () => {
+    it('is used in the one way that is chosen, and in both where none is', async () => {
       generate(keyLabel, { [CKA_WRAP]: true, [CKA_UNWRAP]: true });
-      const byGcm = open();
+      const byEither = open();
+      const byGcm = open({ mechanism: 'aes-gcm' });
       const byKeyWrap = open({ mechanism: 'aes-key-wrap' });
       const gcm = await byGcm.wrapKey(KEY, BINDING);
       const keyWrap = await byKeyWrap.wrapKey(KEY, BINDING);
 
-      expect([gcm.wrapped[1], keyWrap.wrapped[1]]).toEqual([1, 2]);
-      expect(Buffer.from(await byKeyWrap.unwrapKey(gcm, BINDING))).toEqual(KEY);
-      expect(Buffer.from(await byGcm.unwrapKey(keyWrap, BINDING))).toEqual(KEY);
+      expect([gcm.wrapped[1], keyWrap.wrapped[1]]).toEqual([1, 3]);
+      for (const wrapped of [gcm, keyWrap]) {
+        expect(Buffer.from(await byEither.unwrapKey(wrapped, BINDING))).toEqual(KEY);
+      }
+      for (const refused of [
+        byKeyWrap.unwrapKey(gcm, BINDING),
+        byGcm.unwrapKey(keyWrap, BINDING),
+      ]) {
+        const error = await rejection(refused);
+        expect(error).toBeInstanceOf(KeyUnwrapError);
+        expect(error.message).toContain('the option mechanism');
+      }
+      await byEither.close?.();
       await byGcm.close?.();
       await byKeyWrap.close?.();
     });
@@ -193,7 +207,7 @@ for (const module of [softHsm, nss]) {
       const wrapped = await kms.wrapKey(KEY, BINDING);
 
       expect(wrapped.kek).toContain('x-mechanism=aes-key-wrap');
-      expect(wrapped.wrapped).toHaveLength(6 + 40);
+      expect(wrapped.wrapped).toHaveLength(6 + 40 + 72);
       await kms.close?.();
     });
   });
@@ -252,14 +266,37 @@ describeOn(softHsm, 'The wrapped form', () => {
     await kms.close?.();
   });
 
-  it('is RFC 3394 where the KEK wraps by AES Key Wrap', async () => {
+  it('is RFC 3394 of a new key, and the data key sealed under that, by AES Key Wrap', async () => {
     const kms = open('wrap');
-    const { wrapped } = await kms.wrapKey(KEY, BINDING);
+    const bytes = Buffer.from((await kms.wrapKey(KEY, BINDING)).wrapped);
 
+    expect(bytes.subarray(0, 6).toString('hex')).toBe('010300000001');
+    const decipher = createDecipheriv('id-aes256-wrap', kek, Buffer.alloc(8, 0xa6));
+    const inner = Buffer.concat([decipher.update(bytes.subarray(6, 46)), decipher.final()]);
+    const info = lengthPrefixed(['typeorm-field-encryption/v1/bound-key', 'xaes-256-gcm']);
+    const aead = createAead('xaes-256-gcm', hkdfSha256({ key: inner, info, bytes: 32 }));
+    const bound = lengthPrefixed([
+      'typeorm-field-encryption/v1/pkcs11-kek',
+      bytes.subarray(0, 6),
+      'clinic',
+      '0123456789abcdef',
+      'default',
+      'data',
+    ]);
+    expect(openBytes(aead, bytes.subarray(46), bound)).toEqual(KEY);
+    const again = Buffer.from((await kms.wrapKey(KEY, BINDING)).wrapped);
+    expect(again.subarray(6, 46)).not.toEqual(bytes.subarray(6, 46));
+    await kms.close?.();
+  });
+
+  it('is not the data key itself by AES Key Wrap, which would be bound to nothing', async () => {
+    const kms = open('wrap');
     const cipher = createCipheriv('id-aes256-wrap', kek, Buffer.alloc(8, 0xa6));
-    expect(Buffer.from(wrapped).toString('hex')).toBe(
-      `010200000001${Buffer.concat([cipher.update(KEY), cipher.final()]).toString('hex')}`,
-    );
+    const known = Buffer.concat([cipher.update(KEY), cipher.final()]);
+    const { kek: name } = await kms.wrapKey(KEY, BINDING);
+    const header = Buffer.from('010200000001', 'hex');
+    const unbound = { kek: name, wrapped: Buffer.concat([header, known]) };
+    expect(await rejection(kms.unwrapKey(unbound, BINDING))).toBeInstanceOf(KeyUnwrapError);
     await kms.close?.();
   });
 

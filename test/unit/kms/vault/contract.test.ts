@@ -22,7 +22,6 @@ describe.each(KEY_TYPES)('vaultKms with %s on a double keeps the provider contra
     return Promise.resolve({
       kms,
       stranger,
-      authenticatesBinding: true,
       secrets: [ROOT_TOKEN],
       close: async () => {
         await kms.close?.();
@@ -69,7 +68,6 @@ if (address === undefined || token === undefined) {
         return {
           kms,
           stranger,
-          authenticatesBinding: true,
           secrets: [token],
           close: async () => {
             await kms.close?.();
