@@ -215,6 +215,16 @@ describe('destroying a key', () => {
     ).rejects.toMatchObject({ code: 'ERR_KEY_STATE', retryable: true });
   });
 
+  it('is refused while the KMS, which proves the row, is away, and changes nothing', async () => {
+    const process = await withTwoVersions();
+    const { rows } = process.store;
+    process.kms.outage = new Error('down');
+    await expect(
+      process.keys.operations.destroy(idOf(process, 1), unneeded, 0),
+    ).rejects.toMatchObject({ code: 'ERR_KMS_UNAVAILABLE', retryable: true });
+    expect(process.store.rows).toEqual(rows);
+  });
+
   it('happens once among processes that destroy the same key', async () => {
     const process = await withTwoVersions();
     const other = startProcess({ store: process.store, kms: process.kms });
