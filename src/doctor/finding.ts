@@ -51,6 +51,7 @@ export const FINDING_LEVELS = Object.freeze({
   KEY_SUSPENDED: 'warning',
   KEY_UNUSABLE: 'error',
   KEY_WITHOUT_PROVIDER: 'error',
+  INDEX_ROOT_UNKNOWN: 'warning',
   POLICY_OVERDUE: 'warning',
   ANCHOR_UNREADABLE: 'error',
 

@@ -123,6 +123,26 @@ export class KeyAudit<C> {
     return entries.lastOfKey(purpose, name, connection);
   }
 
+  /**
+   * For which purposes the log knows the key of an id: by entries that it holds sealed, as others are
+   * anybody's; empty for none. Undefined where there is no log to go by, or too much in it.
+   */
+  async purposesOf(keyId: string, connection?: C): Promise<ReadonlySet<string> | undefined> {
+    const { entries, options } = this.#parts;
+    if (options === false || !(await entries.exists(connection))) return undefined;
+    if ((await entries.last(connection)) === undefined) return undefined;
+    const found = await entries.ofKey(keyId, PAGE, connection);
+    if (found.length === PAGE) return undefined;
+    const sealOf = this.#seals(connection);
+    const purposes = new Set<string>();
+    for (const entry of found) {
+      const seal = await sealOf(entry.sealedBy);
+      const isSealed = typeof seal === 'string' ? seal !== 'unknownSeal' : seal.holds(entry);
+      if (isSealed) purposes.add(entry.keyPurpose ?? '');
+    }
+    return purposes;
+  }
+
   /** The highest version of a key that an entry names, up to `limit`; 0 for none. Verifies nothing. */
   async highestVersion(
     purpose: KeyPurpose,
@@ -258,10 +278,10 @@ export class KeyAudit<C> {
     } while (page.length === PAGE && verification.broken === undefined);
   }
 
-  #seals(): (keyId: string) => Promise<FoundSeal> {
+  #seals(connection?: C): (keyId: string) => Promise<FoundSeal> {
     const found = new Map<string, FoundSeal>();
     return async (keyId) => {
-      const seal = found.get(keyId) ?? (await this.#key.find(keyId));
+      const seal = found.get(keyId) ?? (await this.#key.find(keyId, connection));
       found.set(keyId, seal);
       return seal;
     };

@@ -265,9 +265,10 @@ class MaintenanceRun<C> {
       await work();
     } catch (error) {
       if (!(error instanceof FieldEncryptionError)) throw error;
-      const { code, message } = error;
-      // A row may be looked at more than once.
-      if (this.report.failures.some((failure) => failure.message === message)) return;
+      const { code, message, keyId } = error;
+      // The row of a key may be looked at more than once.
+      const isKnown = this.report.failures.some((failure) => failure.message === message);
+      if (keyId !== undefined && isKnown) return;
       this.report.failures.push({ keyName, code, message });
     }
   }

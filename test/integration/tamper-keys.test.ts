@@ -10,7 +10,9 @@ import {
   KeyStateError,
   KeyUnwrapError,
 } from '../../src';
-import type { FieldEncryptionOptions, RetentionPolicy } from '../../src';
+import type { FieldEncryptionOptions, KeyEvent, RetentionPolicy } from '../../src';
+import { installationOf } from '../../src/typeorm/installation';
+import { moveDatabaseClock } from '../support/database-clock';
 import { describePostgresAndSqlite } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { fastLocalKms } from '../support/key-fixtures';
@@ -467,6 +469,95 @@ describePostgresAndSqlite('A key row that was tampered with', (kind) => {
     expect(error).toBeInstanceOf(FieldEncryptionError);
   });
 
+  describe('that claims to be another root of the blind indexes', () => {
+    const JUNK = 'e'.repeat(16);
+
+    async function insertRoot(changed: Readonly<Record<string, string>> = {}): Promise<void> {
+      const root = await key(1, 'default', 'index');
+      const made = { id: `'${JUNK}'`, version: '2', state: "'deactivated'", wrapped_key: "'AAAA'" };
+      await outside.query(
+        `INSERT INTO data_keys SELECT ${columnsWith({ ...made, ...changed }, root)} FROM data_keys WHERE id = '${root.id}'`,
+      );
+    }
+
+    async function expectLookups(dataSource: DataSource, id: number): Promise<void> {
+      const indexed = dataSource.getRepository(Indexed);
+      await indexed.insert({ id, email: `${String(id)}@example.org` });
+      const ada = { email: 'ada@example.org' };
+      expect(await indexed.findOneBy(ada)).toMatchObject({ id: 1 });
+      expect(await indexed.findOneBy({ email: `${String(id)}@example.org` })).toMatchObject({ id });
+    }
+
+    it.each(['deactivated', 'preActive', 'suspended', 'compromised'])(
+      'and was made up stops nothing, is named, and goes: %s',
+      async (state) => {
+        const running = await freshProcess();
+        await insertRoot({ state: `'${state}'` });
+        await installationOf(running).keys.confirm([], { index: true });
+        await expectLookups(running, 20);
+        const events: KeyEvent[] = [];
+        const fresh = await freshProcess({ onEvent: (event) => events.push(event) });
+        await expectLookups(fresh, 21);
+        expect(events).toContainEqual(
+          expect.objectContaining({ type: 'keyLoadFailed', purpose: 'index', keyId: JUNK }),
+        );
+        const { audit, keys } = fieldEncryption(fresh);
+        expect(await audit.verify()).toMatchObject({ ok: false, unproven: [{ keyId: JUNK }] });
+        expect(await fieldEncryption(fresh).doctor()).toContainEqual(
+          expect.objectContaining({
+            code: 'INDEX_ROOT_UNKNOWN',
+            message: expect.stringContaining(JUNK) as string,
+          }),
+        );
+
+        expect(await keys.destroy(JUNK, { graceMs: 0 })).toMatchObject({
+          key: { state: 'destroyed' },
+        });
+        expect((await audit.list()).at(-1)).toMatchObject({
+          keyId: JUNK,
+          reference: 'the row was not proven',
+        });
+        expect(await audit.verify()).toMatchObject({ ok: true });
+        await expectLookups(fresh, 22);
+      },
+    );
+
+    it('and that somebody wrote into the audit log, too, without its seal', async () => {
+      await insertRoot();
+      await outside.query(
+        'INSERT INTO field_encryption_audit SELECT seq + 100, time, actor, operation, outcome, ' +
+          `'${JUNK}', key_name, 'index', 2, key_state, kms, kek, reference, counts, sealed_by, previous_hash, hash ` +
+          'FROM field_encryption_audit WHERE seq = 1',
+      );
+      await expectLookups(await freshProcess(), 20);
+    });
+
+    it('and is one, which tokens may be of, keeps lookups and writes from happening', async () => {
+      const previous = await key(1, 'default', 'index');
+      let ahead = 0;
+      moveDatabaseClock(outside, () => ahead);
+      const { keys } = fieldEncryption(outside);
+      await keys.rotateIndex();
+      ahead = 2 * 3_600_000;
+      expect(await keys.rotateIndex()).toMatchObject({ step: 'activated' });
+      await edit(previous, 'wrapped_key', flipped(previous.wrapped_key, 50));
+      const fresh = await freshProcess();
+      const indexed = fresh.getRepository(Indexed);
+      for (const work of [
+        () => indexed.findOneBy({ email: 'ada@example.org' }),
+        () => indexed.insert({ id: 2, email: 'ada@example.org' }),
+      ]) {
+        expect(await rejection(work)).toMatchObject({
+          code: 'ERR_KEY_UNWRAP',
+          keyId: previous.id,
+        });
+      }
+      expect(
+        await rejection(fieldEncryption(fresh).keys.destroy(previous.id, { graceMs: 0 })),
+      ).toMatchObject({ keyId: previous.id });
+    });
+  });
+
   describe('has no key erased', () => {
     const OLD = '2001-01-01T00:00:00.000Z';
     const JUNK = 'f'.repeat(16);
@@ -579,7 +670,7 @@ describePostgresAndSqlite('A key row that was tampered with', (kind) => {
       await expectAllReadable();
     });
 
-    it.each(['x', '', 'DATA'])(
+    it.each(['x', '', 'DATA', 'index'])(
       'with values under it, whatever purpose its row claims: "%s"',
       async (purpose) => {
         const row = await key(1);
