@@ -40,6 +40,7 @@ export const FINDING_LEVELS = Object.freeze({
   CHECK_FAILED: 'error',
   OWN_TABLE_MISSING: 'error',
   OWN_TABLE_UNREADABLE: 'error',
+  OWN_TABLE_UNGUARDED: 'error',
   OWN_ROWS_HIDDEN: 'error',
   RIGHTS_INCOMPLETE: 'error',
   RIGHTS_LIMITED: 'info',

@@ -61,8 +61,8 @@ export interface AuditReport {
   /** Keys that were changed past the library, or whose table was rolled back; only of an unbroken log. */
   readonly keys: readonly KeyDiscrepancy[];
   /**
-   * Keys that do not unwrap, whose row was edited, or that somebody without the KMS could have made.
-   * Those that are marked as destroyed have nothing to prove.
+   * Keys that do not unwrap, whose row was edited or is there twice, or that somebody without the KMS
+   * could have made. Those that are marked as destroyed have nothing to prove.
    */
   readonly unproven: readonly UnprovenKey[];
   /** Keys of which the anchor knows a newer row than the table has, or any; `null` without an anchor. */
@@ -228,7 +228,10 @@ export class KeyAudit<C> {
     const broken =
       verification.broken ?? begun(verification, records, this.#parts.options !== false);
     const keys = broken === undefined ? discrepancies(verification, records) : [];
-    const unproven = await unprovenKeys(this.#parts.wrapper, records);
+    const unproven = [
+      ...(await unprovenKeys(this.#parts.wrapper, records)),
+      ...(await this.#parts.store.duplicates()).map(thereTwice),
+    ];
     const anchor = (await this.anchor?.compare()) ?? null;
     return {
       ok:
@@ -339,6 +342,14 @@ function agrees(row: KeyRecord, state: string, epoch: number | null): boolean {
 /** Whether a key need not have a row. */
 function isGivenUp(state: string): boolean {
   return state === 'destroyed' || state === MISSING;
+}
+
+function thereTwice(keyId: string): UnprovenKey {
+  const message =
+    `several rows of data_keys have the id ${keyId}, and one of them is taken for the key: the table has lost its ` +
+    'primary key. Remove the rows that are not the right one, and restore the primary key and the unique indexes; ' +
+    '`field-encryption doctor` names them.';
+  return { keyId, code: 'ERR_KEY_STATE', message };
 }
 
 function notAHead(): ConfigurationError {

@@ -103,8 +103,14 @@ export class KeyOperations<C> {
     if (replace) await this.#services.table.requireReady();
     else await this.#services.table.require();
     const { retirement } = this.#services;
-    const { record, replacement, isProven = null } = await retirement.revoke(id, replace);
-    this.#memory.retire(id);
+    // Whatever fails after the change: nothing is to be encrypted with the key any more.
+    const {
+      record,
+      replacement,
+      isProven = null,
+    } = await retirement.revoke(id, replace).finally(() => {
+      this.#memory.retire(id);
+    });
     if (replacement !== undefined) this.#memory.accept(replacement);
     return {
       key: this.#info(record),

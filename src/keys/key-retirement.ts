@@ -8,6 +8,7 @@ import {
   KmsUnavailableError,
 } from '../errors';
 import { endOfWait } from './change-time';
+import { IF_IT_GOES_ON } from './changed-meanwhile';
 import type { KeyEpochs } from './key-epochs';
 import type { KeyEventListener } from './key-event';
 import type { KeyLifecycle } from './key-lifecycle';
@@ -442,8 +443,8 @@ function rowsByColumn(
 
 /** Another process was first; what it did may be what was wanted. */
 export function changedMeanwhile(id: string): KeyStateError {
-  return new KeyStateError(`key ${id} was changed by another process meanwhile. Try again.`, {
-    keyId: id,
-    retryable: true,
-  });
+  return new KeyStateError(
+    `key ${id} was changed by another process meanwhile. Try again. ${IF_IT_GOES_ON}`,
+    { keyId: id, retryable: true },
+  );
 }

@@ -78,6 +78,20 @@ describe('revoking a key', () => {
     },
   );
 
+  it('writes no more with a key that was revoked, though what follows fails', async () => {
+    const process = await withTwoVersions();
+    const { store, keys } = process;
+    const id = idOf(process, 2);
+    const find = store.findByIds.bind(store);
+    jest
+      .spyOn(store, 'findByIds')
+      .mockImplementationOnce(find)
+      .mockRejectedValueOnce(new Error('connection lost'));
+    await expect(keys.operations.revoke(id, { replace: false })).rejects.toThrow('connection lost');
+    expect(store.rows.find((row) => row.id === id)?.state).toBe('compromised');
+    expect(() => keys.activeKey('default')).toThrow();
+  });
+
   it('changes nothing when the KMS cannot make a replacement', async () => {
     const process = await withTwoVersions();
     process.kms.outage = new Error('down');
