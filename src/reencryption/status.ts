@@ -5,7 +5,7 @@ import type { KeyInfo } from '../keys/key-info';
 import type { ColumnUse, CountedKey } from '../keys/key-retirement';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
-import { selectAllRows } from '../typeorm/all-rows';
+import { requireTable, selectAllRows } from '../typeorm/all-rows';
 import { lengthSql, prefixSql } from './prefix-sql';
 import { encryptedTables } from './encrypted-table';
 import type { EncryptedTable } from './encrypted-table';
@@ -73,6 +73,7 @@ export async function columnUses(
   const isRoot = provenIds === undefined && purpose === 'index';
   const uses: ColumnUse[] = [];
   for (const table of encryptedTables(installation)) {
+    await requireTable(runner, table.metadata);
     for (const encrypted of table.columns) {
       const counts = await countByPrefix(runner, table, encrypted);
       const status = columnStatus(table, encrypted, counts, new Map());
