@@ -30,7 +30,7 @@ export interface DestroyOptions {
    * Refuses a key that was active less than this many milliseconds ago, by the clock of the database,
    * and for 31 seconds longer. Defaults to `keyCache.maxAgeMs`: until then a process may write with it.
    * Where others have a longer one, give theirs. 0, which waits for nothing, is for a key that no other
-   * process can have in memory.
+   * process can have in memory. By it alone a key goes whose row does not prove itself.
    */
   graceMs?: number;
   /**
@@ -135,9 +135,9 @@ export class DataKeys {
    * for an index root it decrypts every row that has a token. **What it cannot see is lost**: rows in
    * backups, and in tables of entities that this DataSource does not have.
    *
-   * @throws {@link KeyStateError} for an active key, and for one that rows still need; retryable within
-   * the grace period, and while such transactions are open; {@link ConfigurationError} for options
-   * that are no whole numbers from 0 on
+   * @throws {@link KeyStateError} for an active key, for one that rows still need, and for one whose row
+   * does not prove what it says; retryable within the grace period, and while such transactions are open;
+   * {@link KmsUnavailableError}; {@link ConfigurationError} for options that are no whole numbers from 0 on
    */
   async destroy(id: string, { graceMs, waitMs }: DestroyOptions = {}): Promise<DestroyedKey> {
     requireWait('destroy: waitMs', waitMs);

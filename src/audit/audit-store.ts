@@ -18,6 +18,9 @@ export interface AuditStore<C = unknown> {
   /** The last entry about a version of this key. */
   lastOfKey(purpose: string, name: string, connection?: C): Promise<AuditEntry | undefined>;
 
+  /** The last entries about the key of this id, at most `limit`. */
+  ofKey(keyId: string, limit: number, connection?: C): Promise<AuditEntry[]>;
+
   /** The highest version of this key in any entry, up to `limit`; 0 for none. */
   highestVersion(
     key: { readonly purpose: string; readonly name: string; readonly limit: number },

@@ -40,6 +40,7 @@ export const FINDING_LEVELS = Object.freeze({
   CHECK_FAILED: 'error',
   OWN_TABLE_MISSING: 'error',
   OWN_TABLE_UNREADABLE: 'error',
+  OWN_TABLE_UNGUARDED: 'error',
   OWN_ROWS_HIDDEN: 'error',
   RIGHTS_INCOMPLETE: 'error',
   RIGHTS_LIMITED: 'info',
@@ -51,6 +52,7 @@ export const FINDING_LEVELS = Object.freeze({
   KEY_SUSPENDED: 'warning',
   KEY_UNUSABLE: 'error',
   KEY_WITHOUT_PROVIDER: 'error',
+  INDEX_ROOT_UNKNOWN: 'warning',
   POLICY_OVERDUE: 'warning',
   ANCHOR_UNREADABLE: 'error',
 

@@ -4,6 +4,7 @@ import { isDataKeyId, keyPrefix } from '../format/data-key-id';
 import { describeFailure } from '../health/described-failure';
 import { NoAnswerError, within } from '../health/in-time';
 import type { KeyRecord } from '../keys/key-record';
+import { isReadable } from '../keys/key-state';
 import type { Installation } from '../typeorm/installation';
 import { absentKeys, RESTORE_KEYS } from './absent-keys';
 import type { AbsentKey } from './absent-keys';
@@ -30,6 +31,7 @@ export const keys: DatabaseCheck = async (installation, runner) => {
     ...records.filter(({ state }) => state === 'suspended').map(suspended),
     ...records.filter(({ state }) => state !== 'destroyed').flatMap(orphaned(installation)),
     ...(await unusable(installation, records, runner)),
+    ...(await madeUpRoots(installation, records, runner)),
   ];
 };
 
@@ -78,6 +80,32 @@ async function unusable(
     await opened(found, () => installation.keys.prepare([], { index: true }, runner));
   }
   return found;
+}
+
+/** Rows that somebody made up: no token is of them, and lookups go on without. */
+async function madeUpRoots(
+  installation: Installation,
+  records: readonly KeyRecord[],
+  runner: QueryRunner,
+): Promise<Finding[]> {
+  const found: Finding[] = [];
+  const roots = records.filter(({ purpose }) => purpose === 'index');
+  for (const { id, state } of roots) {
+    if (state === 'active' || !isReadable(state)) continue;
+    await opened(found, async () => {
+      const purposes = await installation.audit.purposesOf(id, runner);
+      if (purposes !== undefined && !purposes.has('index')) found.push(unknownRoot(id));
+    });
+  }
+  return found;
+}
+
+function unknownRoot(id: string): Finding {
+  return finding(
+    'INDEX_ROOT_UNKNOWN',
+    `Key ${id} claims to be a root of the blind indexes, and the audit log has no such root. Unless it opens, lookups go on without it.`,
+    `Run \`field-encryption audit verify\`. If it names the key, and nobody can say whose it is: field-encryption keys destroy ${id} --grace 0`,
+  );
 }
 
 async function opened(found: Finding[], open: () => unknown): Promise<void> {

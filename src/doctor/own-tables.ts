@@ -1,4 +1,4 @@
-import type { EntitySchema, QueryRunner } from 'typeorm';
+import type { EntityMetadata, EntitySchema, QueryRunner } from 'typeorm';
 import { AuditSchema } from '../typeorm/audit-table';
 import { DataKeySchema } from '../typeorm/data-key-table';
 import { escapedTable } from '../typeorm/escaped-table';
@@ -29,7 +29,10 @@ export const ownTables: DatabaseCheck = async (installation, runner) => {
       ? await grantedOn(runner, escapedOf(installation, SCHEMAS[name]))
       : await allWhereThere(runner, path);
     if (rights === undefined) found.push(missing(path));
-    else granted.set(name, rights);
+    else {
+      granted.set(name, rights);
+      found.push(...(await unguarded(runner, installation.dataSource.getMetadata(SCHEMAS[name]))));
+    }
   }
   return [...found, ...judged(installation, granted)];
 };
@@ -82,6 +85,43 @@ function judged(installation: Installation, granted: ReadonlyMap<OwnTable, Grant
     );
   }
   return found;
+}
+
+/** Without them there may be two rows of one key, of which one is taken for both. */
+async function unguarded(runner: QueryRunner, metadata: EntityMetadata): Promise<Finding[]> {
+  const { tablePath, primaryColumns, indices } = metadata;
+  const live = await runner.getTable(tablePath);
+  if (live === undefined) return [];
+  const primary = primaryColumns.map(({ databaseName }) => databaseName);
+  const isPrimary = isSame(
+    live.primaryColumns.map(({ name }) => name),
+    primary,
+  );
+  const lost = isPrimary ? [] : ['its primary key'];
+  for (const { isUnique, columns, where } of indices) {
+    const names = columns.map(({ databaseName }) => databaseName);
+    const isThere = live.indices.some(
+      (index) =>
+        index.isUnique &&
+        isSame(index.columnNames, names) &&
+        Boolean(index.where) === Boolean(where),
+    );
+    if (isUnique && !isThere) lost.push(`a unique index over ${names.join(', ')}`);
+  }
+  return lost.length === 0 ? [] : [withoutGuard(tablePath, lost)];
+}
+
+/** TypeORM gives the columns of an index of PostgreSQL in any order. */
+function isSame(found: readonly string[], wanted: readonly string[]): boolean {
+  return found.length === wanted.length && wanted.every((name) => found.includes(name));
+}
+
+function withoutGuard(path: string, lost: readonly string[]): Finding {
+  return finding(
+    'OWN_TABLE_UNGUARDED',
+    `The table ${path} of the library has lost ${lost.join(' and ')}: nothing keeps a row from being there twice.`,
+    'Find out who took it away. Remove rows that are there twice (`field-encryption audit verify` names those of keys), and create it again as the migrations in fieldEncryptionMigrations do.',
+  );
 }
 
 /** `undefined` where there is no such table. */

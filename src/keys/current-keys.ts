@@ -447,7 +447,7 @@ export class CurrentKeys<C> {
       this.#requireOpen(generation);
       if (this.#isConfirmed(key, attempt)) return;
       const created = await this.#obtain(key, connection);
-      const others = await otherRoots(this.#services.wrapper, records, connection);
+      const others = await otherRoots(this.#services, records, connection);
       this.#requireOpen(generation);
       this.accept(created, attempt, others);
     } catch (failure) {

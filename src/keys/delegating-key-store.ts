@@ -37,6 +37,10 @@ export abstract class DelegatingKeyStore<C> implements KeyStore<C> {
     return this.store.list(connection);
   }
 
+  duplicates(connection?: C): Promise<string[]> {
+    return this.store.duplicates(connection);
+  }
+
   addUses(id: string, uses: number): Promise<void> {
     return this.store.addUses(id, uses);
   }

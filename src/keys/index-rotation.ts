@@ -1,5 +1,6 @@
 import { ConfigurationError, KeyStateError } from '../errors';
 import { endOfWait } from './change-time';
+import { IF_IT_GOES_ON } from './changed-meanwhile';
 import { INDEX_ROOT_NAME } from './index-roots';
 import type { KeyInfo } from './key-info';
 import { keyInfo } from './key-infos';
@@ -141,7 +142,8 @@ function notFinished({ id, version }: KeyRecord): KeyStateError {
 }
 
 function changedMeanwhile(): KeyStateError {
-  return new KeyStateError('The index key was changed by another process meanwhile. Try again.', {
-    retryable: true,
-  });
+  return new KeyStateError(
+    `The index key was changed by another process meanwhile. Try again. ${IF_IT_GOES_ON}`,
+    { retryable: true },
+  );
 }

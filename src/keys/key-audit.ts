@@ -61,8 +61,8 @@ export interface AuditReport {
   /** Keys that were changed past the library, or whose table was rolled back; only of an unbroken log. */
   readonly keys: readonly KeyDiscrepancy[];
   /**
-   * Keys that do not unwrap, whose row was edited, or that somebody without the KMS could have made.
-   * Those that are marked as destroyed have nothing to prove.
+   * Keys that do not unwrap, whose row was edited or is there twice, or that somebody without the KMS
+   * could have made. Those that are marked as destroyed have nothing to prove.
    */
   readonly unproven: readonly UnprovenKey[];
   /** Keys that the KMS failed on while it opened others: of them nothing can be said now. */
@@ -123,6 +123,26 @@ export class KeyAudit<C> {
     const { entries } = this.#parts;
     if (!(await entries.exists(connection))) return undefined;
     return entries.lastOfKey(purpose, name, connection);
+  }
+
+  /**
+   * For which purposes the log knows the key of an id: by entries that it holds sealed, as others are
+   * anybody's; empty for none. Undefined where there is no log to go by, or too much in it.
+   */
+  async purposesOf(keyId: string, connection?: C): Promise<ReadonlySet<string> | undefined> {
+    const { entries, options } = this.#parts;
+    if (options === false || !(await entries.exists(connection))) return undefined;
+    if ((await entries.last(connection)) === undefined) return undefined;
+    const found = await entries.ofKey(keyId, PAGE, connection);
+    if (found.length === PAGE) return undefined;
+    const sealOf = this.#seals(connection);
+    const purposes = new Set<string>();
+    for (const entry of found) {
+      const seal = await sealOf(entry.sealedBy);
+      const isSealed = typeof seal === 'string' ? seal !== 'unknownSeal' : seal.holds(entry);
+      if (isSealed) purposes.add(entry.keyPurpose ?? '');
+    }
+    return purposes;
   }
 
   /** The highest version of a key that an entry names, up to `limit`; 0 for none. Verifies nothing. */
@@ -211,7 +231,9 @@ export class KeyAudit<C> {
     const broken =
       verification.broken ?? begun(verification, records, this.#parts.options !== false);
     const keys = broken === undefined ? discrepancies(verification, records) : [];
-    const { unproven, undecided } = await proveRows(this.#parts.wrapper, records);
+    const found = await proveRows(this.#parts.wrapper, records);
+    const unproven = [...found.unproven, ...(await this.#parts.store.duplicates()).map(thereTwice)];
+    const { undecided } = found;
     const anchor = (await this.anchor?.compare()) ?? null;
     const findings = [keys, unproven, undecided, anchor ?? []];
     return {
@@ -262,18 +284,18 @@ export class KeyAudit<C> {
     } while (page.length === PAGE && verification.broken === undefined);
   }
 
-  #seals(): (keyId: string) => Promise<FoundSeal> {
+  #seals(connection?: C): (keyId: string) => Promise<FoundSeal> {
     const found = new Map<string, FoundSeal>();
     return async (keyId) => {
-      const seal = found.get(keyId) ?? (await this.#findSeal(keyId));
+      const seal = found.get(keyId) ?? (await this.#findSeal(keyId, connection));
       found.set(keyId, seal);
       return seal;
     };
   }
 
   /** An entry may name a row that somebody made, and the rest is to be told nevertheless. */
-  #findSeal(keyId: string): Promise<FoundSeal> {
-    return this.#key.find(keyId).catch((error: unknown) => {
+  #findSeal(keyId: string, connection: C | undefined): Promise<FoundSeal> {
+    return this.#key.find(keyId, connection).catch((error: unknown) => {
       if (error instanceof FieldEncryptionError) return 'unopenedSeal';
       throw error;
     });
@@ -331,6 +353,14 @@ function agrees(row: KeyRecord, state: string, epoch: number | null): boolean {
 /** Whether a key need not have a row. */
 function isGivenUp(state: string): boolean {
   return state === 'destroyed' || state === MISSING;
+}
+
+function thereTwice(keyId: string): UnprovenKey {
+  const message =
+    `several rows of data_keys have the id ${keyId}, and one of them is taken for the key: the table has lost its ` +
+    'primary key. Remove the rows that are not the right one, and restore the primary key and the unique indexes; ' +
+    '`field-encryption doctor` names them.';
+  return { keyId, code: 'ERR_KEY_STATE', message };
 }
 
 function notAHead(): ConfigurationError {

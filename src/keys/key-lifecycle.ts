@@ -1,5 +1,6 @@
 import type { CipherSuite } from '../crypto/aead';
 import { KeyStateError } from '../errors';
+import { IF_IT_GOES_ON } from './changed-meanwhile';
 import { requireNeverMade } from './first-key';
 import type { KeyAudit } from './key-audit';
 import type { KeyEventListener } from './key-event';
@@ -263,7 +264,7 @@ function withState(
 
 function changedMeanwhile(purpose: KeyPurpose, name: string): KeyStateError {
   return new KeyStateError(
-    `${nameTitle(purpose, name)} was changed by another process and now has no active version. Try again.`,
+    `${nameTitle(purpose, name)} was changed by another process and now has no active version. Try again. ${IF_IT_GOES_ON}`,
     { retryable: true },
   );
 }

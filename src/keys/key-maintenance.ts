@@ -9,8 +9,10 @@ import type { KeyRecord } from './key-record';
 import { KeyNeededError } from './key-retirement';
 import type { EncryptedRows } from './key-retirement';
 import type { KeyServices } from './key-services';
+import { requireAuthenticated } from './key-wrapper';
 import type { CreatedKey } from './key-wrapper';
-import { isRetained } from './retention-policy';
+import { goesByVersions, isRetained } from './retention-policy';
+import type { RetentionPolicy } from './retention-policy';
 import { nextRotationAt } from './rotation-policy';
 
 /** Options of `maintain()`. */
@@ -138,17 +140,56 @@ class MaintenanceRun<C> {
     });
   }
 
+  /** By what rows claim, first; what they claim is proven before it decides, or anything is erased. */
   async retention(name: string, versions: readonly KeyRecord[]): Promise<void> {
     const { retention = { kind: 'forever' } } = policyOf(this.#services.policies, name);
-    const infos = versions.map((record) => this.#info(record));
-    const { now, policyTime } = this.#times;
-    for (const key of infos) {
-      if (key.state !== 'deactivated' && key.state !== 'compromised') continue;
-      if (now < endOfWait(key.deactivatedAt ?? key.createdAt, this.#options.graceMs)) continue;
+    for (const record of versions) {
+      if (record.state !== 'deactivated' && record.state !== 'compromised') continue;
+      const since = record.deactivatedAt ?? record.createdAt;
+      if (this.#times.now < endOfWait(since, this.#options.graceMs)) continue;
       await this.#noting(name, async () => {
-        if (!isRetained(retention, key, infos, policyTime)) await this.#destroy(key);
+        if (this.#isRetained(retention, record, versions)) return;
+        const found = await this.#services.retirement.find(record.id);
+        // Another process was faster.
+        if (found.state !== record.state) return;
+        const proven = await this.#proven(found);
+        const others = goesByVersions(retention) ? await this.#provenOf(name, versions) : versions;
+        if (!this.#isRetained(retention, proven, others)) await this.#destroy(this.#info(proven));
       });
     }
+  }
+
+  #isRetained(
+    retention: RetentionPolicy,
+    record: KeyRecord,
+    versions: readonly KeyRecord[],
+  ): boolean {
+    const infos = versions.map((version) => this.#info(version));
+    return isRetained(retention, this.#info(record), infos, this.#times.policyTime);
+  }
+
+  async #proven(record: KeyRecord): Promise<KeyRecord> {
+    const { retirement } = this.#services;
+    if (!this.#options.dryRun) return retirement.proven(record);
+    await retirement.prove(record);
+    return record;
+  }
+
+  /** Without those that do not prove themselves, which are among the failures. */
+  async #provenOf(name: string, versions: readonly KeyRecord[]): Promise<KeyRecord[]> {
+    const { retirement, store, wrapper } = this.#services;
+    const proven: KeyRecord[] = [];
+    for (const record of await store.findByIds(versions.map(({ id }) => id))) {
+      await this.#noting(name, async () => {
+        if (record.state !== 'destroyed') {
+          const isAuthenticated = wrapper.providers.isAuthenticated(record);
+          requireAuthenticated(record, { isAuthenticated });
+          await retirement.prove(record);
+        }
+        proven.push(record);
+      });
+    }
+    return proven;
   }
 
   #isPolicyTime(time: number): boolean {
@@ -202,7 +243,11 @@ class MaintenanceRun<C> {
     }
     const { retirement } = this.#services;
     try {
-      const { record } = await retirement.destroy(key.id, graceMs, this.#hooks.rows);
+      const { record } = await retirement.destroy(
+        key.id,
+        { graceMs, evenUnproven: false },
+        this.#hooks.rows,
+      );
       this.#hooks.forget(key.id);
       this.report.destroyed.push(this.#info(record));
     } catch (error) {
@@ -220,7 +265,11 @@ class MaintenanceRun<C> {
       await work();
     } catch (error) {
       if (!(error instanceof FieldEncryptionError)) throw error;
-      this.report.failures.push({ keyName, code: error.code, message: error.message });
+      const { code, message, keyId } = error;
+      // The row of a key may be looked at more than once.
+      const isKnown = this.report.failures.some((failure) => failure.message === message);
+      if (keyId !== undefined && isKnown) return;
+      this.report.failures.push({ keyName, code, message });
     }
   }
 }

@@ -103,8 +103,14 @@ export class KeyOperations<C> {
     if (replace) await this.#services.table.requireReady();
     else await this.#services.table.require();
     const { retirement } = this.#services;
-    const { record, replacement, isProven = null } = await retirement.revoke(id, replace);
-    this.#memory.retire(id);
+    // Whatever fails after the change: nothing is to be encrypted with the key any more.
+    const {
+      record,
+      replacement,
+      isProven = null,
+    } = await retirement.revoke(id, replace).finally(() => {
+      this.#memory.retire(id);
+    });
     if (replacement !== undefined) this.#memory.accept(replacement);
     return {
       key: this.#info(record),
@@ -141,17 +147,20 @@ export class KeyOperations<C> {
    * @param rows - those that may be under the key: writers under way are waited for, then it counts
    * in the transaction that erases.
    * @param graceMs - refuses a key that was active less than this ago, and an index root for the
-   * maximum age of keys in memory at least, which is the default.
-   * @throws {@link KeyStateError} for an active key and one that rows need; retryable for one within
-   * its grace period, and while others have transactions open in which they may have written
-   * @throws {@link KeyNotFoundError}
+   * maximum age of keys in memory at least, which is the default. 0 also vouches for a row that does not
+   * prove itself.
+   * @throws {@link KeyStateError} for an active key, one that rows need, and one whose row does not prove
+   * itself; retryable for one within its grace period, and while others have transactions open in which
+   * they may have written
+   * @throws {@link KeyNotFoundError}, {@link KmsUnavailableError}
    */
   async destroy(id: string, rows: EncryptedRows<C>, graceMs?: number): Promise<DestroyedKey> {
     requireWait('destroy: graceMs', graceMs);
     const { retirement, table } = this.#services;
-    await table.require();
+    await table.requireReady();
     const key = await retirement.find(id);
-    const destroyed = await retirement.destroy(id, this.#graceOf(key, graceMs), rows);
+    const how = { graceMs: this.#graceOf(key, graceMs), evenUnproven: graceMs === 0 };
+    const destroyed = await retirement.destroy(id, how, rows);
     this.#memory.forget(id);
     if (key.purpose === 'index') await this.#refreshIndexRoots();
     const { record, previousState, wrappedKeySha256, uses } = destroyed;
@@ -294,11 +303,13 @@ export class KeyOperations<C> {
    * From when on {@link KeyOperations.destroy} erases a key that no row needs; `null` for one that was
    * never active, or without a grace period. Changes nothing.
    *
-   * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a date that cannot be read
+   * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a row that does not prove itself
    */
   async atRestFrom(id: string, graceMs?: number): Promise<Date | null> {
     const { retirement, store } = this.#services;
     const record = await retirement.find(id);
+    const authenticate = await retirement.proveErasable(record, graceMs === 0);
+    if (authenticate === undefined) return null;
     return atRestFrom(record, this.#graceOf(record, graceMs), await store.now());
   }
 

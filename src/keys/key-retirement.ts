@@ -1,7 +1,14 @@
 import { createHash } from 'node:crypto';
 
-import { KeyNotFoundError, KeyStateError, KeyUnwrapError } from '../errors';
+import {
+  FieldEncryptionError,
+  KeyNotFoundError,
+  KeyStateError,
+  KeyUnwrapError,
+  KmsUnavailableError,
+} from '../errors';
 import { endOfWait } from './change-time';
+import { IF_IT_GOES_ON } from './changed-meanwhile';
 import type { KeyEpochs } from './key-epochs';
 import type { KeyEventListener } from './key-event';
 import type { KeyLifecycle } from './key-lifecycle';
@@ -10,11 +17,12 @@ import type { KeyRecord } from './key-record';
 import { isKnownState } from './key-state';
 import { requireTransition } from './key-transition';
 import type { StateAuthenticator } from './key-state-mac';
-import { provenChange, requireProvenDates, unprovenChange } from './key-state-mac';
+import { provenChange, requireProvenDates, takesAway, unprovenChange } from './key-state-mac';
 import type { KeyStore } from './key-store';
 import { keyTitle } from './key-title';
 import type { CreatedKey, KeyWrapper } from './key-wrapper';
 import { isGenuine } from './row-proofs';
+import { proveRows } from './unproven-keys';
 
 /** What taking keys out of use works with. */
 export interface KeyRetirementParts<C> {
@@ -41,15 +49,23 @@ export interface ColumnUse {
   readonly rowsUnderUnknownKeys: number;
 }
 
+/** A key as far as a count goes by it. */
+export type CountedKey = Pick<KeyRecord, 'id' | 'name' | 'purpose'> & {
+  /**
+   * Where the row of the key does not prove itself, the ids of those that do: values under any other id
+   * may need the key, and so may tokens, whatever the row says of its name and purpose.
+   */
+  readonly provenIds?: ReadonlySet<string> | undefined;
+};
+
 /** Counts, in every encrypted column, the rows that need a key, or the tokens that may be of a root. */
-export type CountUses<C> = (
-  key: Pick<KeyRecord, 'id' | 'name' | 'purpose'>,
-  connection: C,
-) => Promise<readonly ColumnUse[]>;
+export type CountUses<C> = (key: CountedKey, connection: C) => Promise<readonly ColumnUse[]>;
 
 /** The rows of all encrypted columns, as far as a key that is to be erased has to do with them. */
 export interface EncryptedRows<C> {
   readonly count: CountUses<C>;
+  /** Takes in the index roots as they are in the table now, for a count that goes by them. */
+  readonly refreshRoots: () => Promise<void>;
   /**
    * Waits for the end of the transactions that have written, or are about to, when it is called: a
    * count does not see what they have not committed. Blocks none.
@@ -76,6 +92,13 @@ export interface DestroyedKeyRecord {
   readonly wrappedKeySha256: string;
   /** Every encrypted column, counted in the transaction that erased the key. */
   readonly uses: readonly ColumnUse[];
+}
+
+/** How a key is to be destroyed. */
+export interface Destruction {
+  readonly graceMs: number;
+  /** Whether somebody vouches that no process has the key, so that its row need not prove itself. */
+  readonly evenUnproven: boolean;
 }
 
 /** Rows need the key that was to be destroyed, or may. */
@@ -116,35 +139,59 @@ export class KeyRetirement<C> {
   }
 
   /** See `KeyOperations.destroy`. */
-  async destroy(id: string, graceMs: number, rows: EncryptedRows<C>): Promise<DestroyedKeyRecord> {
-    const record = await this.find(id);
-    if (record.purpose === 'audit') throw sealsTheLog(id);
-    requireTransition(record, 'destroyed');
-    await this.requireAtRest(record, graceMs);
-    // From here on nobody writes with it any more; what was written is to be seen by the count.
-    await rows.writersToEnd(record);
+  async destroy(
+    id: string,
+    { graceMs, evenUnproven }: Destruction,
+    rows: EncryptedRows<C>,
+  ): Promise<DestroyedKeyRecord> {
+    const found = await this.find(id);
+    if (found.purpose === 'audit') throw sealsTheLog(id);
+    requireTransition(found, 'destroyed');
+    const authenticate = await this.proveErasable(found, evenUnproven);
+    if (authenticate === undefined) {
+      await rows.refreshRoots();
+      return this.#erase(found, rows, await this.#provenIds());
+    }
+    const record = await this.#dated(found, authenticate);
+    await this.#requireWaited(record, graceMs);
+    return this.#erase(record, rows);
+  }
 
-    const destroyedAt = wholeSecond(await this.#parts.store.now());
-    const tombstone = { state: 'destroyed', destroyedAt, wrapped: new Uint8Array() } as const;
-    const set = unprovenChange(tombstone, this.#parts.epochs.next(record));
-    let uses: readonly ColumnUse[] = [];
-    const erased = await this.#parts.store.apply(
-      [{ type: 'update', expected: record, set }],
-      async (connection) => {
-        uses = await rows.count(record, connection);
-        return isUnneeded(uses);
-      },
-    );
-    if (!isUnneeded(uses)) throw stillNeeded(record, uses);
-    if (!erased) throw changedMeanwhile(id);
-    const { purpose, name: keyName, version } = record;
-    this.#parts.emit({ type: 'keyDestroyed', purpose, keyId: id, keyName, version });
-    return {
-      record: { ...record, ...set },
-      previousState: record.state,
-      wrappedKeySha256: createHash('sha256').update(record.wrapped).digest('hex'),
-      uses,
-    };
+  /**
+   * A record that proves all it says: that it is the row of its key, its state, and its dates. Those of a
+   * revocation without the KMS, which are anybody's, count from now.
+   *
+   * @throws what unwrapping throws, and {@link KeyStateError} for dates that were edited
+   */
+  async proven(record: KeyRecord): Promise<KeyRecord> {
+    return this.#dated(record, await this.prove(record));
+  }
+
+  /** What proves a record; changes nothing. Throws what {@link KeyRetirement.proven} does. */
+  async prove(record: KeyRecord): Promise<StateAuthenticator> {
+    const { authenticateState } = await this.#parts.wrapper.unwrapToRead(record);
+    if (takesAway(record.state)) requireProvenDates(record, authenticateState);
+    return authenticateState;
+  }
+
+  /**
+   * {@link KeyRetirement.prove} for a key that is to be erased; undefined for one that proves nothing and
+   * need not.
+   *
+   * @throws {@link KeyStateError} for one that has to, {@link KmsUnavailableError}
+   */
+  async proveErasable(
+    record: KeyRecord,
+    evenUnproven: boolean,
+  ): Promise<StateAuthenticator | undefined> {
+    try {
+      return await this.prove(record);
+    } catch (error) {
+      if (!(error instanceof FieldEncryptionError)) throw error;
+      if (error instanceof KmsUnavailableError) throw error;
+      if (!evenUnproven) throw provesNothing(record, error);
+      return undefined;
+    }
   }
 
   /**
@@ -163,17 +210,7 @@ export class KeyRetirement<C> {
    */
   async requireAtRest(record: KeyRecord, graceMs: number): Promise<void> {
     const isClaim = graceMs > 0 && record.state === 'compromised';
-    const dated = isClaim ? await this.#withProvenDates(record) : record;
-    const now = await this.#parts.store.now();
-    const atRest = atRestFrom(dated, graceMs, now);
-    const { deactivatedAt } = dated;
-    if (deactivatedAt === null || atRest === null || now >= atRest) return;
-    throw new KeyStateError(
-      `${keyTitle(record)} was active until ${deactivatedAt.toISOString()}, and a process may still write with it ` +
-        `until ${atRest.toISOString()}, by the clock of the database. Try again then; or, where no other process can have the key, ` +
-        'with `--grace 0` (`graceMs: 0`).',
-      { keyId: record.id, retryable: true },
-    );
+    await this.#requireWaited(isClaim ? await this.proven(record) : record, graceMs);
   }
 
   /** @throws {@link KeyNotFoundError} */
@@ -185,12 +222,62 @@ export class KeyRetirement<C> {
     });
   }
 
-  /** The dates of a revocation without the KMS are anybody's: they count from when they are proven. */
-  async #withProvenDates(record: KeyRecord): Promise<KeyRecord> {
-    const { authenticateState } = await this.#parts.wrapper.unwrapOfAnyAge(record);
-    if (record.stateMac.length === 0) return this.#seal(record, authenticateState);
-    requireProvenDates(record, authenticateState);
-    return record;
+  async #dated(record: KeyRecord, authenticate: StateAuthenticator): Promise<KeyRecord> {
+    const isClaim = record.state === 'compromised' && record.stateMac.length === 0;
+    return isClaim ? this.#seal(record, authenticate) : record;
+  }
+
+  async #requireWaited(record: KeyRecord, graceMs: number): Promise<void> {
+    const now = await this.#parts.store.now();
+    const atRest = atRestFrom(record, graceMs, now);
+    const { deactivatedAt } = record;
+    if (deactivatedAt === null || atRest === null || now >= atRest) return;
+    throw new KeyStateError(
+      `${keyTitle(record)} was active until ${deactivatedAt.toISOString()}, and a process may still write with it ` +
+        `until ${atRest.toISOString()}, by the clock of the database. Try again then; or, where no other process can have the key, ` +
+        'with `--grace 0` (`graceMs: 0`).',
+      { keyId: record.id, retryable: true },
+    );
+  }
+
+  /** What was destroyed proves nothing, either: somebody may have written that. */
+  async #provenIds(): Promise<ReadonlySet<string>> {
+    const { store, wrapper } = this.#parts;
+    const living = (await store.list()).filter(({ state }) => state !== 'destroyed');
+    const { unproven, undecided } = await proveRows(wrapper, living);
+    const others = new Set([...unproven, ...undecided].map(({ keyId }) => keyId));
+    return new Set(living.map(({ id }) => id).filter((id) => !others.has(id)));
+  }
+
+  /** @param provenIds - of a record that does not prove itself. */
+  async #erase(
+    record: KeyRecord,
+    rows: EncryptedRows<C>,
+    provenIds?: ReadonlySet<string>,
+  ): Promise<DestroyedKeyRecord> {
+    const { id, purpose, name: keyName, version } = record;
+    // From here on nobody writes with it any more; what was written is to be seen by the count.
+    await rows.writersToEnd(record);
+    const destroyedAt = wholeSecond(await this.#parts.store.now());
+    const tombstone = { state: 'destroyed', destroyedAt, wrapped: new Uint8Array() } as const;
+    const set = unprovenChange(tombstone, this.#parts.epochs.next(record));
+    let uses: readonly ColumnUse[] = [];
+    const erased = await this.#parts.store.apply(
+      [{ type: 'update', expected: record, set, isProven: provenIds === undefined }],
+      async (connection) => {
+        uses = await rows.count({ id, name: keyName, purpose, provenIds }, connection);
+        return isUnneeded(uses);
+      },
+    );
+    if (!isUnneeded(uses)) throw stillNeeded(record, uses, provenIds === undefined);
+    if (!erased) throw changedMeanwhile(id);
+    this.#parts.emit({ type: 'keyDestroyed', purpose, keyId: id, keyName, version });
+    return {
+      record: { ...record, ...set },
+      previousState: record.state,
+      wrappedKeySha256: createHash('sha256').update(record.wrapped).digest('hex'),
+      uses,
+    };
   }
 
   async #seal(record: KeyRecord, authenticate: StateAuthenticator): Promise<KeyRecord> {
@@ -299,6 +386,16 @@ export function atRestFrom(record: KeyRecord, graceMs: number, now: Date): Date 
   );
 }
 
+/** By such a row another key would be erased than the one that it names, or one that is still written with. */
+function provesNothing(record: KeyRecord, cause: FieldEncryptionError): KeyStateError {
+  return new KeyStateError(
+    `${keyTitle(record)} is not erased, for its row does not prove what it says: ${cause.message} Where nothing ` +
+      'needs the row as it is and no process has its key in memory, destroy it with `--grace 0` (`graceMs: 0`): every ' +
+      'encrypted column and blind index is then counted for it.',
+    { keyId: record.id, cause },
+  );
+}
+
 function sealsTheLog(id: string): KeyStateError {
   return new KeyStateError(
     `key ${id} seals the audit log, which could not be verified without it. It stays as it is.`,
@@ -313,7 +410,11 @@ export function isUnneeded(uses: readonly ColumnUse[]): boolean {
   );
 }
 
-function stillNeeded(record: KeyRecord, uses: readonly ColumnUse[]): KeyNeededError {
+function stillNeeded(
+  record: KeyRecord,
+  uses: readonly ColumnUse[],
+  isProven: boolean,
+): KeyNeededError {
   const { id, purpose } = record;
   const title = keyTitle(record);
   const needed = rowsByColumn(uses, 'rowsUnderKey');
@@ -324,7 +425,7 @@ function stillNeeded(record: KeyRecord, uses: readonly ColumnUse[]): KeyNeededEr
       : `${title} is needed by rows: ${needed}. ${purpose === 'data' ? 'Re-encrypt' : 'Reindex'} them first.`,
     unknown === ''
       ? ''
-      : `${title} may be needed by rows that name a key which is not in the key table: ${unknown}. ` +
+      : `${title} may be needed by rows that name a key which is not in the key table${isProven ? '' : ', or whose own row does not prove itself'}: ${unknown}. ` +
         'Where the key id in them is damaged, they may be of this key. `field-encryption data verify` ' +
         'lists them: repair them, write their values again, or delete them first.',
   ];
@@ -343,8 +444,8 @@ function rowsByColumn(
 
 /** Another process was first; what it did may be what was wanted. */
 export function changedMeanwhile(id: string): KeyStateError {
-  return new KeyStateError(`key ${id} was changed by another process meanwhile. Try again.`, {
-    keyId: id,
-    retryable: true,
-  });
+  return new KeyStateError(
+    `key ${id} was changed by another process meanwhile. Try again. ${IF_IT_GOES_ON}`,
+    { keyId: id, retryable: true },
+  );
 }

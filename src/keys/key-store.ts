@@ -23,7 +23,10 @@ export type KeyChange = {
       readonly restoredFrom?: string;
     }
   | {
-      /** Takes place only if the row still has the state, the epoch and the wrapped key of `expected`. */
+      /**
+       * Takes place only if the row still has the state, the epoch and the wrapped key of `expected`. Where
+       * there are copies of it, all of them are taken out of use, and none is put into use.
+       */
       readonly type: 'update';
       readonly expected: KeyRecord;
       readonly set: KeyUpdate;
@@ -77,6 +80,9 @@ export interface KeyStore<C = unknown> {
 
   /** Every key of every purpose and state. */
   list(connection?: C): Promise<KeyRecord[]>;
+
+  /** Ids that several rows have, which the others take for one: none, as long as the table has its primary key. */
+  duplicates(connection?: C): Promise<string[]>;
 
   /**
    * Refuses where {@link KeyStore.insertFirst} could only refuse, before a key is made in vain.

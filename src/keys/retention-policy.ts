@@ -43,6 +43,11 @@ export function isRetained(
   }
 }
 
+/** Whether a policy goes by the other versions of a key, too. */
+export function goesByVersions({ kind }: RetentionPolicy): boolean {
+  return kind === 'lastVersions' || kind === 'custom';
+}
+
 /** What is wrong with a policy, in words fit for a message. */
 export function retentionProblem(policy: RetentionPolicy): string | undefined {
   switch (policy.kind) {

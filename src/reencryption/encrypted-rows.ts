@@ -14,6 +14,9 @@ export function encryptedRows(
 ): EncryptedRows<QueryRunner> {
   return {
     count: (key, runner) => keyUses(installation, runner, key),
+    refreshRoots: async () => {
+      if (installation.columns.indexed) await installation.keys.confirm([], { index: true });
+    },
     writersToEnd: (key) => writersToEnd(installation, key, waitMs),
   };
 }

@@ -2,11 +2,10 @@ import type { QueryRunner } from 'typeorm';
 import type { Backend } from '../crypto/backend';
 import { keyIdOfPrefix } from '../format/data-key-id';
 import type { KeyInfo } from '../keys/key-info';
-import type { KeyRecord } from '../keys/key-record';
-import type { ColumnUse } from '../keys/key-retirement';
+import type { ColumnUse, CountedKey } from '../keys/key-retirement';
 import type { EncryptedColumn } from '../typeorm/encrypted-column';
 import type { Installation } from '../typeorm/installation';
-import { selectAllRows } from '../typeorm/all-rows';
+import { requireTable, selectAllRows } from '../typeorm/all-rows';
 import { lengthSql, prefixSql } from './prefix-sql';
 import { encryptedTables } from './encrypted-table';
 import type { EncryptedTable } from './encrypted-table';
@@ -66,22 +65,26 @@ export async function columnStatuses(
 export async function columnUses(
   installation: Installation,
   runner: QueryRunner,
-  { id, name }: Pick<KeyRecord, 'id' | 'name'>,
+  { id, name, purpose, provenIds }: CountedKey,
 ): Promise<ColumnUse[]> {
-  const known = new Set((await installation.store.list(runner)).map((key) => key.id));
+  const known = provenIds ?? new Set((await installation.store.list(runner)).map((key) => key.id));
   // A name that no column has any more was that of others, and nothing says of which.
-  const isGivenUp = !installation.columns.keyNames.includes(name);
+  const isOfAny = provenIds !== undefined || !installation.columns.keyNames.includes(name);
+  const isRoot = provenIds === undefined && purpose === 'index';
   const uses: ColumnUse[] = [];
   for (const table of encryptedTables(installation)) {
+    await requireTable(runner, table.metadata);
     for (const encrypted of table.columns) {
       const counts = await countByPrefix(runner, table, encrypted);
       const status = columnStatus(table, encrypted, counts, new Map());
       const { entity, property, table: tableName, column, rows, keys } = status;
-      const mayBeOf = isGivenUp || encrypted.policy.keyName === name;
+      const mayBeOf = !isRoot && (isOfAny || encrypted.policy.keyName === name);
       uses.push({
         ...{ entity, property, table: tableName, column, rows },
         rowsUnderKey: rowsOf(keys, ({ keyId }) => keyId === id),
-        rowsUnderUnknownKeys: mayBeOf ? rowsOf(keys, ({ keyId }) => !known.has(keyId)) : 0,
+        rowsUnderUnknownKeys: mayBeOf
+          ? rowsOf(keys, ({ keyId }) => keyId !== id && !known.has(keyId))
+          : 0,
       });
     }
   }

@@ -1,6 +1,7 @@
 import { QueryFailedError } from 'typeorm';
 import type { EntityMetadata, QueryRunner } from 'typeorm';
 import { ConfigurationError } from '../errors';
+import { escapedTable } from './escaped-table';
 import { databaseCode } from './transient-conflict';
 
 /** PostgreSQL refuses from then on, until the transaction ends, what a policy would hide rows from. */
@@ -62,6 +63,40 @@ export async function onAllRows<T>(
     if (!isInTransaction) await send('ROLLBACK').catch(() => undefined);
     throw explainHiddenRows(error, metadata);
   }
+}
+
+/**
+ * Refuses what stands in the place of a table, such as a view, which shows the rows that it was made to show.
+ *
+ * @throws {@link ConfigurationError}
+ */
+export async function requireTable(runner: QueryRunner, metadata: EntityMetadata): Promise<void> {
+  const { name, tablePath, tableType } = metadata;
+  if (tableType === 'view' || (await isTableIfThere(runner, metadata))) return;
+  throw new ConfigurationError(
+    `${name}: ${tablePath} is no table in this database but a view, or something else that may hide rows: what rows ` +
+      'that it does not show need would be taken for unneeded. Find out who put it there, and put the table back.',
+    { entity: name },
+  );
+}
+
+async function isTableIfThere(runner: QueryRunner, metadata: EntityMetadata): Promise<boolean> {
+  const { connection } = runner;
+  if (connection.options.type === 'postgres') {
+    const found = (await runner.query('SELECT relkind FROM pg_class WHERE oid = to_regclass($1)', [
+      escapedTable(connection, metadata),
+    ])) as { relkind: string }[];
+    return found.every(({ relkind }) => relkind === 'r' || relkind === 'p');
+  }
+  const parts = metadata.tablePath.split('.');
+  const catalog = [...parts.slice(0, -1), 'sqlite_master'].map((part) =>
+    connection.driver.escape(part),
+  );
+  const found = (await runner.query(
+    `SELECT type FROM ${catalog.join('.')} WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')`,
+    [parts.at(-1)],
+  )) as { type: string }[];
+  return found.every(({ type }) => type === 'table');
 }
 
 /** The function of PostgreSQL that refuses; its message is in the language of the server. */

@@ -44,6 +44,12 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
     return entry;
   }
 
+  async ofKey(keyId: string, limit: number, connection?: QueryRunner): Promise<AuditEntry[]> {
+    return this.#find(connection, (query) =>
+      query.where('a.keyId = :keyId', { keyId }).orderBy('a.seq', 'DESC').limit(limit),
+    );
+  }
+
   async highestVersion(
     { purpose, name, limit }: { purpose: string; name: string; limit: number },
     connection?: QueryRunner,

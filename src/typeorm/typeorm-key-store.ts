@@ -109,6 +109,14 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     return this.#find(connection, (query) => query);
   }
 
+  async duplicates(connection?: QueryRunner): Promise<string[]> {
+    return this.#withConnection(connection, async (runner) => {
+      const query = runner.manager.createQueryBuilder(DataKeySchema, 'k', runner);
+      query.select('k.id', 'id').groupBy('k.id').having('COUNT(*) > 1').cache(false);
+      return (await query.getRawMany<{ id: string }>()).map(({ id }) => id);
+    });
+  }
+
   async keysOfStoredValues(name: string, connection?: QueryRunner): Promise<string[]> {
     return this.#withConnection(connection, (runner) => this.#stored.keysOf(name, runner));
   }
@@ -224,15 +232,17 @@ async function insert(runner: QueryRunner, record: KeyRecord): Promise<void> {
 /** Whether the row was as expected and is changed now. */
 async function update(runner: QueryRunner, expected: KeyRecord, set: KeyUpdate): Promise<boolean> {
   const { id, state, epoch, wrappedKey } = asStored(expected);
+  const changed = { ...expected, ...set };
   const { affected } = await runner.manager
     .createQueryBuilder()
     .update(DataKeySchema)
-    .set(mutableColumnsOf({ ...expected, ...set }))
+    .set(mutableColumnsOf(changed))
     .where('id = :id AND state = :state AND wrapped_key = :wrappedKey', { id, state, wrappedKey })
     .andWhere(isWholeNumber(epoch) ? 'epoch = :epoch' : UNREADABLE_EPOCH_SQL, { epoch })
     .callListeners(false)
     .execute();
-  return affected === 1;
+  const isInUse = changed.state === 'active' || changed.state === 'preActive';
+  return affected === 1 || (!isInUse && Number(affected) > 1);
 }
 
 function keyTableOutdated(): ConfigurationError {

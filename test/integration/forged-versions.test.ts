@@ -1,10 +1,11 @@
 import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { Encrypted, fieldEncryption } from '../../src';
-import type { KeyInfo } from '../../src';
+import type { DataKeys, KeyInfo } from '../../src';
 import { describePostgresAndSqlite } from '../support/databases';
 import { openEncrypted } from '../support/encrypted-database';
 import type { EncryptedDatabase } from '../support/encrypted-database';
+import { rejection } from '../support/protected-database';
 
 @Entity()
 class Note {
@@ -79,4 +80,83 @@ describePostgresAndSqlite('Key rows that somebody made up', (database) => {
       expect(await dataSource.getRepository(Note).count()).toBe(2);
     },
   );
+
+  describe('and of which one is there twice', () => {
+    let id: string;
+
+    beforeEach(async () => {
+      const { dataSource } = opened;
+      id = (await active()).id;
+      // The copy of a table has neither its primary key nor its indexes.
+      await dataSource.query('CREATE TABLE copied AS SELECT * FROM data_keys');
+      await dataSource.query('DROP TABLE data_keys');
+      await dataSource.query('ALTER TABLE copied RENAME TO data_keys');
+      await dataSource.query(`INSERT INTO data_keys SELECT * FROM data_keys WHERE id = '${id}'`);
+    });
+
+    const statesOf = async (): Promise<string[]> => {
+      const rows = await opened.dataSource.query<{ state: string }[]>(
+        `SELECT state FROM data_keys WHERE id = '${id}'`,
+      );
+      return rows.map(({ state }) => state);
+    };
+
+    it.each([
+      ['rotated', 'deactivated', (keys: DataKeys) => keys.rotate()],
+      ['revoked', 'compromised', (keys: DataKeys) => keys.revoke(id)],
+      [
+        'revoked without a replacement',
+        'compromised',
+        (keys: DataKeys) => keys.revoke(id, { replace: false }),
+      ],
+      ['suspended', 'suspended', (keys: DataKeys) => keys.suspend(id)],
+    ] as const)('keep no key from being %s', async (_what, state, takeAway) => {
+      const { dataSource } = opened;
+      const { keys } = fieldEncryption(dataSource);
+      await takeAway(keys);
+      expect(await statesOf()).toEqual([state, state]);
+      const isReplaced = (await keys.list()).some((key) => key.state === 'active');
+      if (!isReplaced) await keys.rotate();
+      await dataSource.getRepository(Note).insert({ id: 2, text: 'canary' });
+      expect((await active()).id).not.toBe(id);
+      expect(await dataSource.getRepository(Note).count()).toBe(2);
+    });
+
+    it('are named by audit verify, and what is lost of the table by the doctor', async () => {
+      const encryption = fieldEncryption(opened.dataSource);
+      expect(await encryption.audit.verify()).toMatchObject({
+        ok: false,
+        unproven: [{ keyId: id, message: expect.stringContaining('several rows') as string }],
+      });
+      const lost = (await encryption.doctor()).filter(({ code }) => code === 'OWN_TABLE_UNGUARDED');
+      expect(lost).toHaveLength(1);
+      for (const what of ['primary key', 'purpose, name, version', 'purpose, name']) {
+        expect(lost[0]?.message).toContain(what);
+      }
+    });
+  });
+
+  it('the doctor misses nothing of tables that are whole', async () => {
+    const found = await fieldEncryption(opened.dataSource).doctor();
+    expect(found.map(({ code }) => code)).not.toContain('OWN_TABLE_UNGUARDED');
+  });
+
+  it('names a trigger among what may keep a key from being changed', async () => {
+    const { dataSource } = opened;
+    const sql =
+      dataSource.options.type === 'postgres'
+        ? [
+            'CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$',
+            'CREATE TRIGGER t BEFORE UPDATE ON data_keys FOR EACH ROW EXECUTE FUNCTION nothing()',
+          ]
+        : ['CREATE TRIGGER t BEFORE UPDATE ON data_keys BEGIN SELECT RAISE(IGNORE); END'];
+    for (const each of sql) await dataSource.query(each);
+    const { keys } = fieldEncryption(dataSource);
+    const { id } = await active();
+    for (const work of [() => keys.revoke(id), () => keys.suspend(id), () => keys.rotate()]) {
+      const error = await rejection(work);
+      expect(error).toMatchObject({ code: 'ERR_KEY_STATE' });
+      expect(error.message).toMatch(/trigger on data_keys.*two rows of one id/);
+    }
+  });
 });

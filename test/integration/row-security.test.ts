@@ -7,10 +7,11 @@ import {
   withFieldEncryption,
 } from '../../src';
 import type { FieldEncryption, FieldEncryptionOptions } from '../../src';
-import { DATABASES } from '../support/databases';
+import { DATABASES, describePostgresAndSqlite } from '../support/databases';
 import { openEncrypted, temporaryKms } from '../support/encrypted-database';
 import type { EncryptedDatabase, OpenOptions } from '../support/encrypted-database';
 import { PostgresRole } from '../support/postgres-role';
+import { rejection } from '../support/protected-database';
 
 @Entity()
 class Member {
@@ -205,5 +206,44 @@ describeOnPostgres('Rows that row-level security hides from the role', () => {
     await expect(restricted.keys.destroy(announced.id)).rejects.toMatchObject(HIDDEN);
     expect(await first.keys.uses(announced.id)).toMatchObject([{ rows: 2, rowsUnderKey: 0 }]);
     expect((await first.keys.destroy(announced.id)).columns).toMatchObject([{ rows: 2 }]);
+  });
+});
+
+describePostgresAndSqlite('A view in the place of an encrypted table', (database) => {
+  let opened: EncryptedDatabase;
+  beforeEach(async () => {
+    opened = await openEncrypted(
+      database,
+      { entities: [Member] },
+      { keyPolicies: { '*': { retention: { kind: 'untilReencrypted' } } } },
+    );
+  });
+  afterEach(() => opened.dispose());
+
+  it('proves of no key that nothing needs it', async () => {
+    const { dataSource } = opened;
+    const { keys } = fieldEncryption(dataSource);
+    await dataSource.getRepository(Member).save({ tenant: 'a', email: 'ada@example.org' });
+    const [old] = await keys.list();
+    const id = String(old?.id);
+    await keys.rotate();
+    await dataSource.query('ALTER TABLE member RENAME TO member_kept');
+    await dataSource.query('CREATE VIEW member AS SELECT * FROM member_kept WHERE 1 = 0');
+
+    for (const work of [() => keys.uses(id), () => keys.destroy(id, { graceMs: 0 })]) {
+      const refused = await rejection(work);
+      expect(refused).toMatchObject(HIDDEN);
+      expect(refused.message).toContain('is no table');
+    }
+    expect(await keys.maintain({ graceMs: 0 })).toMatchObject({
+      destroyed: [],
+      failures: [{ keyName: 'default', code: 'ERR_CONFIGURATION' }],
+    });
+    expect(await keys.revoke(id)).toMatchObject({ key: { state: 'compromised' }, plan: null });
+    await dataSource.query('DROP VIEW member');
+    await dataSource.query('ALTER TABLE member_kept RENAME TO member');
+    expect(await dataSource.getRepository(Member).find()).toMatchObject([
+      { email: 'ada@example.org' },
+    ]);
   });
 });

@@ -10,7 +10,9 @@ import {
   KeyStateError,
   KeyUnwrapError,
 } from '../../src';
-import type { FieldEncryptionOptions } from '../../src';
+import type { FieldEncryptionOptions, KeyEvent, RetentionPolicy } from '../../src';
+import { installationOf } from '../../src/typeorm/installation';
+import { moveDatabaseClock } from '../support/database-clock';
 import { describePostgresAndSqlite } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { fastLocalKms } from '../support/key-fixtures';
@@ -43,6 +45,7 @@ interface KeyRow {
   state: string;
   wrapped_key: string;
   record_mac: string;
+  state_mac: string;
 }
 
 describePostgresAndSqlite('A key row that was tampered with', (kind) => {
@@ -456,7 +459,6 @@ describePostgresAndSqlite('A key row that was tampered with', (kind) => {
     expect(await indexed.count()).toBe(1);
   });
 
-  // Open: a new root is made without a word, and lookups of what is stored come back empty.
   it('without the index root makes no new one for tokens that exist', async () => {
     // Tokens of a new root would find nothing of what is stored: lookups would come back empty.
     await outside.query(`DELETE FROM "data_keys" WHERE "purpose" = 'index'`);
@@ -465,6 +467,281 @@ describePostgresAndSqlite('A key row that was tampered with', (kind) => {
       fresh.getRepository(Indexed).findOneBy({ email: 'ada@example.org' }),
     );
     expect(error).toBeInstanceOf(FieldEncryptionError);
+  });
+
+  describe('that claims to be another root of the blind indexes', () => {
+    const JUNK = 'e'.repeat(16);
+
+    async function insertRoot(changed: Readonly<Record<string, string>> = {}): Promise<void> {
+      const root = await key(1, 'default', 'index');
+      const made = { id: `'${JUNK}'`, version: '2', state: "'deactivated'", wrapped_key: "'AAAA'" };
+      await outside.query(
+        `INSERT INTO data_keys SELECT ${columnsWith({ ...made, ...changed }, root)} FROM data_keys WHERE id = '${root.id}'`,
+      );
+    }
+
+    async function expectLookups(dataSource: DataSource, id: number): Promise<void> {
+      const indexed = dataSource.getRepository(Indexed);
+      await indexed.insert({ id, email: `${String(id)}@example.org` });
+      const ada = { email: 'ada@example.org' };
+      expect(await indexed.findOneBy(ada)).toMatchObject({ id: 1 });
+      expect(await indexed.findOneBy({ email: `${String(id)}@example.org` })).toMatchObject({ id });
+    }
+
+    it.each(['deactivated', 'preActive', 'suspended', 'compromised'])(
+      'and was made up stops nothing, is named, and goes: %s',
+      async (state) => {
+        const running = await freshProcess();
+        await insertRoot({ state: `'${state}'` });
+        await installationOf(running).keys.confirm([], { index: true });
+        await expectLookups(running, 20);
+        const events: KeyEvent[] = [];
+        const fresh = await freshProcess({ onEvent: (event) => events.push(event) });
+        await expectLookups(fresh, 21);
+        expect(events).toContainEqual(
+          expect.objectContaining({ type: 'keyLoadFailed', purpose: 'index', keyId: JUNK }),
+        );
+        const { audit, keys } = fieldEncryption(fresh);
+        expect(await audit.verify()).toMatchObject({ ok: false, unproven: [{ keyId: JUNK }] });
+        expect(await fieldEncryption(fresh).doctor()).toContainEqual(
+          expect.objectContaining({
+            code: 'INDEX_ROOT_UNKNOWN',
+            message: expect.stringContaining(JUNK) as string,
+          }),
+        );
+
+        expect(await keys.destroy(JUNK, { graceMs: 0 })).toMatchObject({
+          key: { state: 'destroyed' },
+        });
+        expect((await audit.list()).at(-1)).toMatchObject({
+          keyId: JUNK,
+          reference: 'the row was not proven',
+        });
+        expect(await audit.verify()).toMatchObject({ ok: true });
+        await expectLookups(fresh, 22);
+      },
+    );
+
+    it('and that somebody wrote into the audit log, too, without its seal', async () => {
+      await insertRoot();
+      await outside.query(
+        'INSERT INTO field_encryption_audit SELECT seq + 100, time, actor, operation, outcome, ' +
+          `'${JUNK}', key_name, 'index', 2, key_state, kms, kek, reference, counts, sealed_by, previous_hash, hash ` +
+          'FROM field_encryption_audit WHERE seq = 1',
+      );
+      await expectLookups(await freshProcess(), 20);
+    });
+
+    it('and is one, which tokens may be of, keeps lookups and writes from happening', async () => {
+      const previous = await key(1, 'default', 'index');
+      let ahead = 0;
+      moveDatabaseClock(outside, () => ahead);
+      const { keys } = fieldEncryption(outside);
+      await keys.rotateIndex();
+      ahead = 2 * 3_600_000;
+      expect(await keys.rotateIndex()).toMatchObject({ step: 'activated' });
+      await edit(previous, 'wrapped_key', flipped(previous.wrapped_key, 50));
+      const fresh = await freshProcess();
+      const indexed = fresh.getRepository(Indexed);
+      for (const work of [
+        () => indexed.findOneBy({ email: 'ada@example.org' }),
+        () => indexed.insert({ id: 2, email: 'ada@example.org' }),
+      ]) {
+        expect(await rejection(work)).toMatchObject({
+          code: 'ERR_KEY_UNWRAP',
+          keyId: previous.id,
+        });
+      }
+      expect(
+        await rejection(fieldEncryption(fresh).keys.destroy(previous.id, { graceMs: 0 })),
+      ).toMatchObject({ keyId: previous.id });
+    });
+  });
+
+  describe('has no key erased', () => {
+    const OLD = '2001-01-01T00:00:00.000Z';
+    const JUNK = 'f'.repeat(16);
+    const UNPROVEN = { code: 'ERR_KEY_STATE', retryable: false };
+    const NOW = { graceMs: 0 };
+
+    async function cleaner(retention: RetentionPolicy = { kind: 'untilReencrypted' }) {
+      return fieldEncryption(await freshProcess({ keyPolicies: { '*': { retention } } }));
+    }
+
+    /** Puts a row back as it was, under whatever id it is now. */
+    async function putBack(row: KeyRow, id = row.id): Promise<void> {
+      for (const [column, value] of Object.entries(row)) {
+        if (column !== 'id') await edit({ ...row, id }, column, value);
+      }
+      await edit({ ...row, id }, 'id', row.id);
+    }
+
+    async function insertJunk(row: KeyRow, changed: Readonly<Record<string, string>>) {
+      const columns = columnsWith({ id: `'${JUNK}'`, wrapped_key: "'AAAA'", ...changed }, row);
+      await outside.query(
+        `INSERT INTO data_keys SELECT ${columns} FROM data_keys WHERE id = '${row.id}'`,
+      );
+    }
+
+    async function expectAllReadable(): Promise<void> {
+      const fresh = await freshProcess();
+      expect(await fresh.getRepository(Entry).findOneBy({ id: 1 })).toMatchObject({ text: 'one' });
+      expect(await fresh.getRepository(Entry).findOneBy({ id: 2 })).toMatchObject({ text: 'two' });
+      const ada = { email: 'ada@example.org' };
+      expect(await fresh.getRepository(Indexed).findOneBy(ada)).toMatchObject({ id: 1 });
+    }
+
+    it.each([
+      ['deactivated', OLD],
+      ['deactivated', null],
+      ['suspended', null],
+      ['preActive', null],
+    ])('that is still written with: %s since %s', async (state, since) => {
+      const { version } = await fieldEncryption(outside).keys.rotate();
+      const row = await key(version);
+      const { keys } = await cleaner();
+      await edit(row, 'state', state);
+      await edit(row, 'deactivated_at', since);
+
+      const report = await keys.maintain();
+      expect(report.destroyed).toEqual([]);
+      if (since === OLD) expect(report.failures).toMatchObject([{ code: 'ERR_KEY_STATE' }]);
+      const refused = await rejection(keys.destroy(row.id));
+      expect(refused).toMatchObject({ ...UNPROVEN, keyId: row.id });
+      expect(refused.message).toMatch(/Restore the row from a backup.*graceMs: 0/);
+      await outside.getRepository(Entry).insert({ id: 9, text: 'nine', other: null });
+      await putBack(row);
+      const fresh = await freshProcess();
+      expect(await fresh.getRepository(Entry).findOneBy({ id: 9 })).toMatchObject({ text: 'nine' });
+    });
+
+    it('that was revoked since long ago: the wait counts from when it is proven', async () => {
+      const { version } = await fieldEncryption(outside).keys.rotate();
+      const row = await key(version);
+      for (const [column, value] of [
+        ['state', 'compromised'],
+        ['state_mac', ''],
+        ['deactivated_at', OLD],
+      ] as const) {
+        await edit(row, column, value);
+      }
+      const { keys } = await cleaner({ kind: 'minimumAge', days: 1 });
+      expect(await keys.maintain(NOW)).toMatchObject({ destroyed: [], failures: [] });
+      expect(await rejection(keys.destroy(row.id))).toMatchObject({ retryable: true });
+    });
+
+    it.each([
+      ['one that does not open', {}],
+      ['a destroyed one', { state: "'destroyed'", wrapped_key: "''", state_mac: "''" }],
+    ])('whose row got another id, and %s its place', async (_what, junk) => {
+      const row = await key(1);
+      await insertJunk(row, { version: '77', ...junk });
+      await edit(row, 'id', '0'.repeat(16));
+      await edit({ ...row, id: JUNK }, 'id', row.id);
+      await edit({ ...row, id: '0'.repeat(16) }, 'deactivated_at', OLD);
+
+      const { keys } = await cleaner();
+      const { destroyed, failures } = await keys.maintain(NOW);
+      expect(destroyed).toEqual([]);
+      expect(failures).toContainEqual(expect.objectContaining({ code: 'ERR_KEY_UNWRAP' }));
+      for (const options of [{}, NOW]) {
+        expect(await rejection(keys.destroy('0'.repeat(16), options))).toMatchObject(UNPROVEN);
+      }
+      await outside.query(`DELETE FROM data_keys WHERE id = '${row.id}'`);
+      await putBack(row, '0'.repeat(16));
+      await expectAllReadable();
+    });
+
+    it('whose wrapped key was swapped with that of one that nothing needs', async () => {
+      await fieldEncryption(outside).keys.rotate();
+      await fieldEncryption(outside).reencrypt();
+      const rows = [await key(1), await key(3)] as const;
+      for (const column of ['wrapped_key', 'record_mac', 'state_mac'] as const) {
+        for (const i of [0, 1] as const) await edit(rows[i], column, rows[1 - i]?.[column]);
+      }
+      const { keys } = await cleaner();
+      const { destroyed, failures } = await keys.maintain(NOW);
+      expect(destroyed.map(({ version }) => version)).toEqual([2]);
+      expect(failures).toMatchObject([{ keyName: 'default', code: 'ERR_KEY_UNWRAP' }]);
+      expect((await rejection(keys.destroy(rows[0].id, NOW))).message).toMatch(
+        /own row does not prove itself: 2 of Entry\.text/,
+      );
+      for (const row of rows) await putBack(row);
+      await expectAllReadable();
+    });
+
+    it.each(['x', '', 'DATA', 'index'])(
+      'with values under it, whatever purpose its row claims: "%s"',
+      async (purpose) => {
+        const row = await key(1);
+        await edit(row, 'version', 9);
+        await edit(row, 'purpose', purpose);
+        const { keys } = await cleaner();
+        expect(await keys.uses(row.id)).toContainEqual(
+          expect.objectContaining({ property: 'text', rowsUnderKey: 1 }),
+        );
+        expect(await rejection(keys.destroy(row.id))).toMatchObject(UNPROVEN);
+        const refused = await rejection(keys.destroy(row.id, NOW));
+        expect(refused).toMatchObject(UNPROVEN);
+        expect(refused.message).toContain('needed by rows: 1 of Entry.text');
+        await putBack(row);
+        await expectAllReadable();
+      },
+    );
+
+    it.each([{}, { name: 'given up' }])(
+      'that is the root of tokens and claims to be an old data key %p',
+      async (claimed) => {
+        const root = await key(1, 'default', 'index');
+        const claims = { state: 'deactivated', version: 900, purpose: 'data', ...claimed };
+        const { keys } = await cleaner();
+        for (const [column, value] of Object.entries({ ...claims, deactivated_at: OLD })) {
+          await edit(root, column, value);
+        }
+        expect(await keys.maintain(NOW)).toMatchObject({ destroyed: [], failures: [{}] });
+        for (const options of [{}, NOW]) {
+          expect(await rejection(keys.destroy(root.id, options))).toMatchObject({
+            code: expect.stringMatching(/ERR_KEY_(STATE|NOT_FOUND)/) as string,
+          });
+        }
+        await putBack(root);
+        await expectAllReadable();
+      },
+    );
+
+    it.each([
+      ['a date that was edited', { kind: 'minimumAge', days: 3650 }],
+      ['rows that somebody made up', { kind: 'lastVersions', count: 3 }],
+    ] as const)('before its time: %s', async (_what, retention) => {
+      await fieldEncryption(outside).keys.rotate();
+      await fieldEncryption(outside).reencrypt();
+      const row = await key(1);
+      if (retention.kind === 'minimumAge') await edit(row, 'deactivated_at', OLD);
+      for (const version of retention.kind === 'lastVersions' ? [101, 102, 103] : []) {
+        const made = { id: `'${String(version).padStart(16, 'f')}'`, state: "'suspended'" };
+        await insertJunk(row, { ...made, version: String(version) });
+      }
+      const { keys } = await cleaner(retention);
+      const report = await keys.maintain(NOW);
+      expect(report.destroyed).toEqual([]);
+      expect(report.failures).toHaveLength(retention.kind === 'minimumAge' ? 1 : 3);
+      for (const { message } of report.failures) expect(message).toMatch(/Restore|restore/);
+    });
+
+    it("but that of a row that is nobody's, on the word of an operator", async () => {
+      await insertJunk(await key(1), { version: '77' });
+      const { keys, audit } = await cleaner();
+      expect(await keys.maintain(NOW)).toMatchObject({ failures: [{ code: 'ERR_KEY_UNWRAP' }] });
+      expect(await rejection(keys.destroy(JUNK))).toMatchObject({ ...UNPROVEN, keyId: JUNK });
+      expect(await keys.destroy(JUNK, NOW)).toMatchObject({ key: { state: 'destroyed' } });
+      expect((await audit.list()).at(-1)).toMatchObject({
+        operation: 'destroy',
+        keyId: JUNK,
+        reference: 'the row was not proven',
+      });
+      expect(await audit.verify()).toMatchObject({ ok: true });
+      await expectAllReadable();
+    });
   });
 });
 

@@ -201,7 +201,8 @@ export function someRecord(changes: Partial<KeyRecord> = {}): KeyRecord {
 
 /** Rows that are counted so, which nobody is writing. */
 export function rowsCounted(count: CountUses<string>): EncryptedRows<string> {
-  return { count, writersToEnd: () => Promise.resolve() };
+  const nothing = (): Promise<void> => Promise.resolve();
+  return { count, refreshRoots: nothing, writersToEnd: nothing };
 }
 
 /** No row needs any key. */

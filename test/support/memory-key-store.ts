@@ -84,6 +84,10 @@ export class MemoryKeyStore implements KeyStore<string> {
     return Promise.resolve(this.snapshotAgeMs);
   }
 
+  duplicates(): Promise<string[]> {
+    return Promise.resolve([]);
+  }
+
   async list(connection?: string): Promise<KeyRecord[]> {
     await this.#receive('list', connection);
     return this.#rows.map(copy);

@@ -40,6 +40,10 @@ export class ScratchKeyStore implements KeyStore {
     return this.#filter(() => true);
   }
 
+  duplicates(): Promise<string[]> {
+    return Promise.resolve([]);
+  }
+
   requireInsertable(): void {
     // It refuses nothing: it is in memory.
   }

@@ -78,6 +78,20 @@ describe('revoking a key', () => {
     },
   );
 
+  it('writes no more with a key that was revoked, though what follows fails', async () => {
+    const process = await withTwoVersions();
+    const { store, keys } = process;
+    const id = idOf(process, 2);
+    const find = store.findByIds.bind(store);
+    jest
+      .spyOn(store, 'findByIds')
+      .mockImplementationOnce(find)
+      .mockRejectedValueOnce(new Error('connection lost'));
+    await expect(keys.operations.revoke(id, { replace: false })).rejects.toThrow('connection lost');
+    expect(store.rows.find((row) => row.id === id)?.state).toBe('compromised');
+    expect(() => keys.activeKey('default')).toThrow();
+  });
+
   it('changes nothing when the KMS cannot make a replacement', async () => {
     const process = await withTwoVersions();
     process.kms.outage = new Error('down');
@@ -213,6 +227,16 @@ describe('destroying a key', () => {
     await expect(
       process.keys.operations.destroy(idOf(process, 1), unneeded, 60_000),
     ).rejects.toMatchObject({ code: 'ERR_KEY_STATE', retryable: true });
+  });
+
+  it('is refused while the KMS, which proves the row, is away, and changes nothing', async () => {
+    const process = await withTwoVersions();
+    const { rows } = process.store;
+    process.kms.outage = new Error('down');
+    await expect(
+      process.keys.operations.destroy(idOf(process, 1), unneeded, 0),
+    ).rejects.toMatchObject({ code: 'ERR_KMS_UNAVAILABLE', retryable: true });
+    expect(process.store.rows).toEqual(rows);
   });
 
   it('happens once among processes that destroy the same key', async () => {
