@@ -90,11 +90,11 @@ async function madeUpRoots(
 ): Promise<Finding[]> {
   const found: Finding[] = [];
   const roots = records.filter(({ purpose }) => purpose === 'index');
-  for (const { id, state } of roots) {
-    if (state === 'active' || !isReadable(state)) continue;
+  for (const root of roots) {
+    if (root.state === 'active' || !isReadable(root.state)) continue;
     await opened(found, async () => {
-      const purposes = await installation.audit.purposesOf(id, runner);
-      if (purposes !== undefined && !purposes.has('index')) found.push(unknownRoot(id));
+      const purposes = await installation.audit.purposesOf(root, runner);
+      if (purposes !== undefined && !purposes.has('index')) found.push(unknownRoot(root.id));
     });
   }
   return found;

@@ -1,4 +1,4 @@
-import { FieldEncryptionError } from '../errors';
+import { ConfigurationError, FieldEncryptionError } from '../errors';
 import type { KeyRecord } from './key-record';
 import type { KeyServices } from './key-services';
 import type { IndexRoot } from './key-source';
@@ -40,7 +40,9 @@ async function rootOf<C>(
     const root = await services.wrapper.unwrap(record, heldByCaller);
     return root.purpose === 'index' ? [root.key] : [];
   } catch (error) {
-    if (!(error instanceof FieldEncryptionError) || error.retryable) throw error;
+    // One whose KMS or settings are not there says nothing of who made it.
+    if (!(error instanceof FieldEncryptionError) || error instanceof ConfigurationError) throw error;
+    if (error.retryable || !services.wrapper.providers.has(record)) throw error;
     if (await isKnownRoot(services, record, heldByCaller)) throw error;
     services.emit(loadFailed('index', record, error));
     return [];
@@ -53,11 +55,10 @@ async function rootOf<C>(
  */
 async function isKnownRoot<C>(
   { wrapper, audit }: Pick<RootServices<C>, 'wrapper' | 'audit'>,
-  { id }: Pick<KeyRecord, 'id'>,
+  record: KeyRecord,
   connection?: C,
 ): Promise<boolean> {
-  const purposes = await audit?.purposesOf(id, connection);
-  if (purposes === undefined) return true;
-  if (purposes.size > 0) return purposes.has('index');
-  return wrapper.epochs.known().some((known) => known.id === id);
+  if (wrapper.epochs.known().some(({ id }) => id === record.id)) return true;
+  const purposes = await audit?.purposesOf(record, connection);
+  return purposes === undefined || purposes.has('index');
 }

@@ -19,6 +19,12 @@ import type { KeyWrapper } from './key-wrapper';
 import { proveRows } from './unproven-keys';
 import type { UnprovenKey } from './unproven-keys';
 
+/** How the seal of an entry is looked for. */
+interface SealSearch<C> {
+  readonly connection?: C | undefined;
+  readonly bearsOutages?: boolean;
+}
+
 /** What the audit of keys is made of. */
 export interface KeyAuditParts<C> {
   /** The key table itself, past what records changes. */
@@ -127,20 +133,24 @@ export class KeyAudit<C> {
 
   /**
    * For which purposes the log knows the key of an id: by entries that it holds sealed, as others are
-   * anybody's; empty for none. Undefined where there is no log to go by, or too much in it.
+   * anybody's; empty for none. Undefined where there is no log to go by, too much in it, or where it is
+   * younger than the key.
    */
-  async purposesOf(keyId: string, connection?: C): Promise<ReadonlySet<string> | undefined> {
+  async purposesOf(
+    { id: keyId, createdAt }: Pick<KeyRecord, 'id' | 'createdAt'>,
+    connection?: C,
+  ): Promise<ReadonlySet<string> | undefined> {
     const { entries, options } = this.#parts;
     if (options === false || !(await entries.exists(connection))) return undefined;
-    if ((await entries.last(connection)) === undefined) return undefined;
+    const [first] = await entries.list({ after: 0, limit: 1 }, connection);
+    if (first === undefined || new Date(first.time) > createdAt) return undefined;
     const found = await entries.ofKey(keyId, PAGE, connection);
     if (found.length === PAGE) return undefined;
-    const sealOf = this.#seals(connection);
+    const sealOf = this.#seals({ connection });
     const purposes = new Set<string>();
     for (const entry of found) {
       const seal = await sealOf(entry.sealedBy);
-      const isSealed = typeof seal === 'string' ? seal !== 'unknownSeal' : seal.holds(entry);
-      if (isSealed) purposes.add(entry.keyPurpose ?? '');
+      if (typeof seal !== 'string' && seal.holds(entry)) purposes.add(entry.keyPurpose ?? '');
     }
     return purposes;
   }
@@ -226,7 +236,7 @@ export class KeyAudit<C> {
    */
   async verify(expectHead?: string): Promise<AuditReport> {
     if (expectHead !== undefined && readHead(expectHead) === undefined) throw notAHead();
-    const verification = new AuditVerification(this.#seals(), expectHead);
+    const verification = new AuditVerification(this.#seals({ bearsOutages: true }), expectHead);
     const records = await this.#followToTheEnd(verification);
     const broken =
       verification.broken ?? begun(verification, records, this.#parts.options !== false);
@@ -284,21 +294,28 @@ export class KeyAudit<C> {
     } while (page.length === PAGE && verification.broken === undefined);
   }
 
-  #seals(connection?: C): (keyId: string) => Promise<FoundSeal> {
+  /** @param how - `bearsOutages`: what the KMS fails on is told as a seal that does not open. */
+  #seals(how: SealSearch<C> = {}): (keyId: string) => Promise<FoundSeal> {
     const found = new Map<string, FoundSeal>();
     return async (keyId) => {
-      const seal = found.get(keyId) ?? (await this.#findSeal(keyId, connection));
+      const seal = found.get(keyId) ?? (await this.#findSeal(keyId, how));
       found.set(keyId, seal);
       return seal;
     };
   }
 
   /** An entry may name a row that somebody made, and the rest is to be told nevertheless. */
-  #findSeal(keyId: string, connection: C | undefined): Promise<FoundSeal> {
-    return this.#key.find(keyId, connection).catch((error: unknown) => {
-      if (error instanceof FieldEncryptionError) return 'unopenedSeal';
-      throw error;
-    });
+  async #findSeal(
+    keyId: string,
+    { connection, bearsOutages = false }: SealSearch<C>,
+  ): Promise<FoundSeal> {
+    try {
+      return await this.#key.find(keyId, connection);
+    } catch (error) {
+      if (!(error instanceof FieldEncryptionError)) throw error;
+      if (error.retryable && !bearsOutages) throw error;
+      return 'unopenedSeal';
+    }
   }
 
   #tellFailure({ operation, key }: AuditEvent, { code }: FieldEncryptionError): void {

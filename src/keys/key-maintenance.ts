@@ -6,7 +6,7 @@ import { keyInfo } from './key-infos';
 import { announcedAfter, isVersionOf, soleActive } from './key-versions';
 import { policyOf } from './key-policy';
 import type { KeyRecord } from './key-record';
-import { KeyNeededError } from './key-retirement';
+import { changedMeanwhile, KeyNeededError } from './key-retirement';
 import type { EncryptedRows } from './key-retirement';
 import type { KeyServices } from './key-services';
 import { requireAuthenticated } from './key-wrapper';
@@ -153,6 +153,8 @@ class MaintenanceRun<C> {
         // Another process was faster.
         if (found.state !== record.state) return;
         const proven = await this.#proven(found);
+        // The name, by which the policy was found, was a claim, too.
+        if (proven.name !== name || proven.purpose !== 'data') throw changedMeanwhile(record.id);
         const others = goesByVersions(retention) ? await this.#provenOf(name, versions) : versions;
         if (!this.#isRetained(retention, proven, others)) await this.#destroy(this.#info(proven));
       });
@@ -164,7 +166,8 @@ class MaintenanceRun<C> {
     record: KeyRecord,
     versions: readonly KeyRecord[],
   ): boolean {
-    const infos = versions.map((version) => this.#info(version));
+    const others = versions.filter(({ id }) => id !== record.id);
+    const infos = [...others, record].map((version) => this.#info(version));
     return isRetained(retention, this.#info(record), infos, this.#times.policyTime);
   }
 

@@ -63,6 +63,11 @@ export class KmsProviders {
     return this.#askedFor(record).every((client) => client.isAuthenticated(record));
   }
 
+  /** Whether there is one of the name that a record has. */
+  has({ kms }: Pick<KeyRecord, 'kms'>): boolean {
+    return this.#clients.some(({ name }) => name === kms);
+  }
+
   /** Whether those that unwrap a record say that they are well. */
   async areWell(record: KeyRecord): Promise<boolean> {
     const answers = this.#askedFor(record).map(({ kms }) => kms.health());

@@ -143,7 +143,8 @@ async function keysAfterTables<T>(
   makeTables: () => Promise<T>,
 ): Promise<T> {
   const { dataSource, store, keys } = installation;
-  const isNew = dataSource.isInitialized && !(await store.exists());
+  // A table of an earlier version is an error, and the migration at hand may be its remedy.
+  const isNew = dataSource.isInitialized && !(await store.exists().catch(() => true));
   const made = await makeTables();
   if (isNew) await keys.close();
   await installation.prepareAtStart();

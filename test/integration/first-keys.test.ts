@@ -72,6 +72,15 @@ describeEachDatabase('The first keys', (database) => {
     expect(await storedPlaintexts(dataSource, Letter)).toEqual([{ text: 'dear again' }]);
   });
 
+  it('leave a key table of an earlier version to the migrations that are its remedy', async () => {
+    const dataSource = await open({ migrations: fieldEncryptionMigrations.slice(0, -1) });
+    await dataSource.runMigrations();
+    const Last = fieldEncryptionMigrations.at(-1)!;
+    dataSource.migrations.push(new Last());
+    await dataSource.runMigrations();
+    expect(await activeKeys(dataSource)).toBe(1);
+  });
+
   it('are refused inside a transaction, by name and with a remedy, and can be made before it', async () => {
     const dataSource = await open({ synchronize: true });
     await dataSource.query('DELETE FROM data_keys');

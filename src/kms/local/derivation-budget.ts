@@ -1,7 +1,7 @@
 import { KeyUnwrapError } from '../../errors';
 
 const WINDOW_MS = 60_000;
-/** Salts that may open nothing within that time, and how often each of them. */
+/** Salts that may open nothing within that time, and derivations for each of them. */
 const MOST_SALTS = 10;
 const MOST_TRIES = 3;
 
@@ -24,22 +24,29 @@ export class DerivationBudget {
     this.#vain = this.#vain.filter((each) => each.salt !== salt);
   }
 
-  noteVain(salt: string): void {
+  /** Whether the next row of a salt that has just opened nothing may take another derivation. */
+  noteVain(salt: string): boolean {
+    const tries = this.#recent().filter((each) => each.salt === salt).length;
+    if (tries >= MOST_TRIES) return false;
     this.#vain.push({ salt, at: this.#now() });
+    return tries + 1 < MOST_TRIES;
   }
 
   /** @throws {@link KeyUnwrapError} where too much was derived in vain */
   require(salt: string): void {
     if (this.#opening.has(salt)) return;
-    const since = this.#now() - WINDOW_MS;
-    this.#vain = this.#vain.filter(({ at }) => at > since);
-    const tries = this.#vain.filter((each) => each.salt === salt).length;
-    const salts = new Set(this.#vain.map((each) => each.salt)).size;
-    if (tries < MOST_TRIES && (tries > 0 || salts < MOST_SALTS)) return;
+    const salts = new Set(this.#recent().map((each) => each.salt));
+    if (salts.has(salt) || salts.size < MOST_SALTS) return;
     throw new KeyUnwrapError(
       'localKms: nothing more is derived from the passphrase for a minute, because too many derivations ' +
         'opened no key. Either the passphrase is wrong, or somebody made up rows of the key table: ' +
         '`field-encryption audit verify` names them.',
     );
+  }
+
+  #recent(): readonly { readonly salt: string }[] {
+    const since = this.#now() - WINDOW_MS;
+    this.#vain = this.#vain.filter(({ at }) => at > since);
+    return this.#vain;
   }
 }

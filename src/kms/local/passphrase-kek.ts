@@ -127,9 +127,9 @@ export class PassphraseKek implements LocalKek {
       this.#budget.noteGenuine(name);
       this.#header ??= this.#preferred(derived.header);
     } else if (!derived.proven && this.#derived.get(name) === derived) {
-      this.#budget.noteVain(name);
-      // Perhaps the passphrase was wrong: ask for it again the next time.
-      this.#drop(derived);
+      // Perhaps the passphrase was wrong: ask for it again the next time. After a few times rather the rows
+      // are, and others of the salt are tried with what is there.
+      if (this.#budget.noteVain(name)) this.#drop(derived);
     }
   }
 

@@ -152,6 +152,31 @@ describe('maintain', () => {
     expect(fleet.states).toEqual(['v1 destroyed', 'v2 deactivated', 'v3 deactivated', 'v4 active']);
   });
 
+  it('keeps a version that only claims to be of a name whose policy gives it up', async () => {
+    const policies: KeyPolicies = {
+      default: { retention: { kind: 'forever' } },
+      other: { retention: { kind: 'untilReencrypted' } },
+    };
+    const [fleet, { keys }] = await startedFleet(policies);
+    await keys.rotate('default');
+    fleet.now += MAX_AGE_MS + SETTLING_MS;
+    // Somebody renames the row, and back before its key is asked for.
+    const { id = '' } = fleet.store.rows[0] ?? {};
+    const list = fleet.store.list.bind(fleet.store);
+    jest.spyOn(fleet.store, 'list').mockImplementation(async (...given) => {
+      fleet.store.edit(id, { name: 'other', version: 77 });
+      const rows = await list(...given);
+      fleet.store.edit(id, { name: 'default', version: 1 });
+      return rows;
+    });
+
+    expect(await keys.operations.maintain({}, NO_ROWS)).toMatchObject({
+      destroyed: [],
+      failures: [{ keyName: 'other', code: 'ERR_KEY_STATE' }],
+    });
+    expect(fleet.states).toEqual(['v1 deactivated', 'v2 active']);
+  });
+
   it('changes nothing in a dry run', async () => {
     const [fleet, { keys }] = await startedFleet({
       '*': {

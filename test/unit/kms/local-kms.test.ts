@@ -265,6 +265,18 @@ describe('localKms with a passphrase', () => {
     expect(Buffer.from(await kms.unwrapKey(unknown, BINDING))).toEqual(KEY);
   });
 
+  it('opens what is whole under the salt of rows that were damaged', async () => {
+    const writer = fastLocalKms(PASSPHRASE);
+    const whole = await writer.wrapKey(KEY, BINDING);
+    const damaged = await writer.wrapKey(KEY, BINDING);
+    const { kms, passphrase } = countedKms(PASSPHRASE);
+    for (let at = 1; at <= 20; at += 1) {
+      await rejection(kms.unwrapKey(withByte(damaged, damaged.wrapped.length - at, 0), BINDING));
+    }
+    expect(Buffer.from(await kms.unwrapKey(whole, BINDING))).toEqual(KEY);
+    expect(passphrase).toHaveBeenCalledTimes(3);
+  });
+
   it('derives one key at a time, whatever is asked of it at once', async () => {
     const foreign = await Promise.all(
       Array.from({ length: 5 }, () => fastLocalKms(PASSPHRASE).wrapKey(KEY, BINDING)),
