@@ -41,7 +41,8 @@ async function rootOf<C>(
     return root.purpose === 'index' ? [root.key] : [];
   } catch (error) {
     // One whose KMS or settings are not there says nothing of who made it.
-    if (!(error instanceof FieldEncryptionError) || error instanceof ConfigurationError) throw error;
+    if (!(error instanceof FieldEncryptionError) || error instanceof ConfigurationError)
+      throw error;
     if (error.retryable || !services.wrapper.providers.has(record)) throw error;
     if (await isKnownRoot(services, record, heldByCaller)) throw error;
     services.emit(loadFailed('index', record, error));
