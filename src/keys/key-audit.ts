@@ -133,17 +133,17 @@ export class KeyAudit<C> {
 
   /**
    * For which purposes the log knows the key of an id: by entries that it holds sealed, as others are
-   * anybody's; empty for none. Undefined where there is no log to go by, too much in it, or where it is
-   * younger than the key.
+   * anybody's; empty for none. Undefined where there is no log to go by, too much in it, or where it
+   * begins after the first version of that name.
    */
   async purposesOf(
-    { id: keyId, createdAt }: Pick<KeyRecord, 'id' | 'createdAt'>,
+    { id: keyId, purpose, name }: Pick<KeyRecord, 'id' | 'purpose' | 'name'>,
     connection?: C,
   ): Promise<ReadonlySet<string> | undefined> {
     const { entries, options } = this.#parts;
     if (options === false || !(await entries.exists(connection))) return undefined;
-    const [first] = await entries.list({ after: 0, limit: 1 }, connection);
-    if (first === undefined || new Date(first.time) > createdAt) return undefined;
+    if ((await entries.highestVersion({ purpose, name, limit: 1 }, connection)) !== 1)
+      return undefined;
     const found = await entries.ofKey(keyId, PAGE, connection);
     if (found.length === PAGE) return undefined;
     const sealOf = this.#seals({ connection });
