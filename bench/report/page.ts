@@ -38,7 +38,8 @@ export function performancePage(report: Report): string {
     `## The machine\n\n${machine(report)}`,
     '## Run it again\n\n<!-- needs: a quiet machine -->\n```sh\nnpm ci\nnpm run bench:peers\nnpm run native\nnpm run bench -- --json bench/results/standard.json --check\nnpm run bench:docs\n```\n\nWithout `npm run native`, all is measured without the add-on; without `bench:peers`, the peers and the HTTP service are left out. PostgreSQL comes with the development dependencies, and waits for its disk as it does in production; `FIELD_ENCRYPTION_TEST_PG_URL` names another server. `--only entities` runs one scenario, `--large` adds tables of up to a million rows.',
   ];
-  return `${sections.join('\n\n')}\n`;
+  // One that nothing was measured for ends where its tables would be.
+  return `${sections.filter((section) => !section.endsWith('\n\n')).join('\n\n')}\n`;
 }
 
 /** How many processes a short comparison was measured in, where that is more than one, and what its ratios are. */
@@ -62,6 +63,7 @@ function oneValue(report: Report): string {
 
 function bySetting(report: Report, scenarios: readonly string[]): string {
   return scenarios
+    .filter((scenario) => resultsOf(report, scenario).length > 0)
     .map((scenario) => {
       const results = resultsOf(report, scenario);
       const columns = results.map((result) => ({ heading: result.setting, result }));
