@@ -166,8 +166,9 @@ class MaintenanceRun<C> {
     record: KeyRecord,
     versions: readonly KeyRecord[],
   ): boolean {
-    const others = versions.filter(({ id }) => id !== record.id);
-    const infos = [...others, record].map((version) => this.#info(version));
+    const isAmong = versions.some(({ id }) => id === record.id);
+    const all = isAmong ? versions : [...versions, record];
+    const infos = all.map((each) => this.#info(each.id === record.id ? record : each));
     return isRetained(retention, this.#info(record), infos, this.#times.policyTime);
   }
 

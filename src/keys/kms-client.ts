@@ -139,7 +139,7 @@ export class KmsClient {
     );
   }
 
-  /** One row may be what fails a provider: whoever looks for it has to know which. */
+  /** Names the key: a single row may be what the provider fails on, and has to be found. */
   #rethrowNaming(record: UnwrappableRecord, error: unknown): never {
     const details = { keyId: record.id, cause: error };
     if (error instanceof KmsUnavailableError && error.keyId !== record.id) {

@@ -24,8 +24,8 @@ export interface RowFindings {
 }
 
 /**
- * Has every key prove its row. What was destroyed is erased, and has nothing to prove. A row that the
- * KMS fails on, which somebody may have made for that, keeps nothing from being said of the others.
+ * Finds the rows of keys that do not prove themselves. What was destroyed is erased, and has nothing to
+ * prove. A row that the KMS fails on, which somebody may have made for that, hides nothing of the others.
  *
  * @throws {@link KmsUnavailableError} where it fails on all of them, and what is no error of this library
  */

@@ -23,8 +23,7 @@ import {
 
 /**
  * Has Azure Key Vault or Managed HSM wrap and unwrap. What an RSA key wraps is signed, and the signature
- * covers the binding; an AES key wraps
- * a key under which the data key and its binding are sealed.
+ * covers the binding; an AES key wraps a key under which the data key and its binding are sealed.
  */
 export class AzureKmsProvider implements KmsProvider {
   readonly name = 'azure';

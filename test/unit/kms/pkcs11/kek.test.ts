@@ -213,6 +213,16 @@ for (const module of [softHsm, nss]) {
   });
 }
 
+/** The associated data of a wrapped key, which begins with its header. */
+function boundTo(wrapped: Buffer): Uint8Array {
+  const place = ['clinic', '0123456789abcdef', 'default', 'data'];
+  return lengthPrefixed([
+    'typeorm-field-encryption/v1/pkcs11-kek',
+    wrapped.subarray(0, 6),
+    ...place,
+  ]);
+}
+
 describeOn(softHsm, 'The wrapped form', () => {
   let access: TokenAccess;
   const kek = randomBytes(32);
@@ -250,16 +260,7 @@ describeOn(softHsm, 'The wrapped form', () => {
     const decipher = createDecipheriv('aes-256-gcm', kek, bytes.subarray(6, 18), {
       authTagLength: 16,
     });
-    decipher.setAAD(
-      lengthPrefixed([
-        'typeorm-field-encryption/v1/pkcs11-kek',
-        bytes.subarray(0, 6),
-        'clinic',
-        '0123456789abcdef',
-        'default',
-        'data',
-      ]),
-    );
+    decipher.setAAD(boundTo(bytes));
     decipher.setAuthTag(bytes.subarray(50));
     expect(Buffer.concat([decipher.update(bytes.subarray(18, 50)), decipher.final()])).toEqual(KEY);
     expect(Buffer.from(again.wrapped).subarray(6, 18)).not.toEqual(bytes.subarray(6, 18));
@@ -275,15 +276,7 @@ describeOn(softHsm, 'The wrapped form', () => {
     const inner = Buffer.concat([decipher.update(bytes.subarray(6, 46)), decipher.final()]);
     const info = lengthPrefixed(['typeorm-field-encryption/v1/bound-key', 'xaes-256-gcm']);
     const aead = createAead('xaes-256-gcm', hkdfSha256({ key: inner, info, bytes: 32 }));
-    const bound = lengthPrefixed([
-      'typeorm-field-encryption/v1/pkcs11-kek',
-      bytes.subarray(0, 6),
-      'clinic',
-      '0123456789abcdef',
-      'default',
-      'data',
-    ]);
-    expect(openBytes(aead, bytes.subarray(46), bound)).toEqual(KEY);
+    expect(openBytes(aead, bytes.subarray(46), boundTo(bytes))).toEqual(KEY);
     const again = Buffer.from((await kms.wrapKey(KEY, BINDING)).wrapped);
     expect(again.subarray(6, 46)).not.toEqual(bytes.subarray(6, 46));
     await kms.close?.();
