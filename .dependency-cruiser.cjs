@@ -3,15 +3,17 @@
  * for that one file. docs/architecture.md draws the same picture.
  */
 const mayImport = {
+  async: [],
   encoding: [],
   crypto: ['encoding'],
   format: ['encoding'],
   audit: ['crypto', 'encoding'],
   kms: ['crypto', 'encoding'],
-  keys: ['audit', 'kms/kms-provider', 'crypto', 'format', 'encoding'],
+  keys: ['async', 'audit', 'kms/kms-provider', 'crypto', 'format', 'encoding'],
   import: ['kms', 'crypto', 'encoding'],
-  field: ['keys', 'format', 'crypto', 'encoding'],
+  field: ['keys/key-source', 'format', 'crypto', 'encoding'],
   typeorm: [
+    'async',
     'field',
     'import/previous-format',
     'keys',
@@ -32,8 +34,9 @@ const mayImport = {
     'encoding',
   ],
   schema: ['reencryption/encrypted-table', 'typeorm'],
-  health: ['reencryption/encrypted-table', 'typeorm', 'keys', 'kms/kms-provider'],
+  health: ['async', 'reencryption/encrypted-table', 'typeorm', 'keys', 'kms/kms-provider'],
   doctor: [
+    'async',
     'health',
     'schema/postgres-catalog',
     'reencryption',
@@ -60,6 +63,51 @@ const mayImport = {
     'crypto',
     'encoding',
   ],
+};
+
+/** The same for the rooms of a folder that has several: what each may import of the folder, itself apart. */
+const rooms = {
+  keys: {
+    record: [],
+    store: ['record'],
+    wrapping: ['store', 'record', 'key-source'],
+    anchor: ['wrapping', 'store', 'record'],
+    policy: ['record'],
+    audit: ['anchor', 'wrapping', 'store', 'record', 'key-services'],
+    cache: ['anchor', 'wrapping', 'store', 'record', 'key-source', 'key-services'],
+    lifecycle: ['audit', 'cache', 'policy', 'wrapping', 'store', 'record', 'key-services'],
+    backup: ['wrapping', 'store', 'record', 'key-services'],
+  },
+  typeorm: {
+    codec: [],
+    connection: [],
+    declare: [],
+    tables: ['connection'],
+    metadata: ['codec', 'declare'],
+    sql: ['metadata', 'connection'],
+    installation: ['sql', 'tables', 'metadata', 'declare', 'connection'],
+    query: ['installation', 'sql', 'tables', 'metadata', 'codec', 'connection'],
+    'query/refusal': ['query/any-query-builder', 'installation', 'sql', 'metadata'],
+    patches: ['query', 'installation', 'sql', 'tables', 'metadata', 'declare', 'connection'],
+  },
+  reencryption: {
+    report: ['coverage'],
+    coverage: ['encrypted-table'],
+    database: [],
+    modes: ['report'],
+    lease: ['database'],
+    plan: ['modes', 'database', 'report', 'encrypted-table'],
+    walk: ['plan', 'lease', 'modes', 'database', 'report'],
+    runs: ['walk', 'plan', 'lease', 'modes', 'database', 'coverage', 'report'],
+    queue: ['runs', 'walk', 'database', 'report'],
+  },
+  doctor: { checks: ['finding', 'work-state', 'absent-keys'] },
+  cli: {
+    terminal: [],
+    load: ['terminal'],
+    workers: ['load', 'terminal'],
+    commands: ['workers', 'load', 'terminal'],
+  },
 };
 
 /** Folders that compute and do nothing else. */
@@ -91,6 +139,18 @@ module.exports = {
         pathNot: `^(${['errors', folder, ...allowed].map(fromRoot).join('|')})(/|\\.ts$|$)`,
       },
     })),
+    ...Object.entries(rooms).flatMap(([folder, arrows]) =>
+      Object.entries(arrows).map(([room, allowed]) => ({
+        name: `${folder}/${room}-imports-downwards`,
+        comment: `src/${folder}/${room} may import ${['nothing else', ...allowed].join(', ')} of src/${folder}.`,
+        severity: 'error',
+        from: { path: `^src/${folder}/${room}/` },
+        to: {
+          path: `^src/${folder}/`,
+          pathNot: `^src/${folder}/(${[room, ...allowed].join('|')})(/|\\.ts$)`,
+        },
+      })),
+    ),
     {
       name: 'errors-import-nothing',
       severity: 'error',

@@ -6,7 +6,7 @@ import {
   randomFillSync,
 } from 'node:crypto';
 import { LABELS } from '../src/crypto/labels';
-import { loadSodium } from '../src/crypto/sodium';
+import { loadSodium } from '../src/crypto/xchacha20-poly1305';
 import { HEADER_BYTES } from '../src/format/data-key-id';
 
 /** Encrypts text into text, as an encrypted column has to, and does nothing else. */

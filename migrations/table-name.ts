@@ -1,5 +1,5 @@
 import type { QueryRunner } from 'typeorm';
-import { OWN_TABLES } from '../src/typeorm/own-tables';
+import { OWN_TABLES } from '../src/typeorm/tables/own-tables';
 
 /**
  * The name of a table as the DataSource has it, with the prefix and schema that it gives all its

@@ -1,6 +1,6 @@
 import type { AuditEntry } from './audit/audit-entry';
-import type { AuditRange, AuditReport } from './keys/key-audit';
-import type { Installation } from './typeorm/installation';
+import type { AuditRange, AuditReport } from './keys/audit/key-audit';
+import type { Installation } from './typeorm/installation/installation';
 
 /** Options of {@link AuditTrail.verify}. */
 export interface AuditVerifyOptions {

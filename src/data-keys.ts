@@ -2,27 +2,26 @@ import { ConfigurationError } from './errors';
 import type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
 import type { KeyBackup } from './keys/backup/create-backup';
 import type { RestoreOptions, RestoreReport } from './keys/backup/restore-backup';
-import type { AcceptEpochOptions, AcceptEpochReport } from './keys/accept-epoch';
-import type { IndexRotation, IndexRotationOptions } from './keys/index-rotation';
-import type { KeyInfo } from './keys/key-info';
-import type { MaintenanceOptions, MaintenanceReport } from './keys/key-maintenance';
+import type { AcceptEpochOptions, AcceptEpochReport } from './keys/audit/accept-epoch';
+import type { IndexRotation, IndexRotationOptions } from './keys/lifecycle/index-rotation';
+import type { KeyInfo } from './keys/record/key-info';
+import type { MaintenanceOptions, MaintenanceReport } from './keys/lifecycle/key-maintenance';
 import type {
   AdoptionReport,
   DestroyedKey,
   RevokedKey,
   RevokeOptions,
 } from './keys/key-operations';
-import type { ColumnUse } from './keys/key-retirement';
-import type { RewrapOptions, RewrapReport } from './keys/key-rewrap';
-import { MaintenanceSchedule } from './keys/maintenance-schedule';
-import type { ScheduleOptions } from './keys/maintenance-schedule';
-import { drill } from './reencryption/drill';
-import type { DrillReport } from './reencryption/drill';
-import { encryptedRows } from './reencryption/encrypted-rows';
-import { keyUses } from './reencryption/key-uses';
-import type { Installation } from './typeorm/installation';
-import { requireWait } from './keys/wait-option';
-import { withConnection } from './typeorm/with-connection';
+import type { ColumnUse } from './keys/lifecycle/key-retirement';
+import type { RewrapOptions, RewrapReport } from './keys/lifecycle/key-rewrap';
+import { MaintenanceSchedule } from './keys/lifecycle/maintenance-schedule';
+import type { ScheduleOptions } from './keys/lifecycle/maintenance-schedule';
+import { drill } from './reencryption/coverage/drill';
+import type { DrillReport } from './reencryption/coverage/drill';
+import { encryptedRows, keyUses } from './reencryption/coverage/key-uses';
+import type { Installation } from './typeorm/installation/installation';
+import { requireWait } from './keys/lifecycle/wait-option';
+import { withConnection } from './typeorm/connection/lent-connection';
 
 /** Options of {@link DataKeys.destroy}. */
 export interface DestroyOptions {

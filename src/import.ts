@@ -1,13 +1,12 @@
-import { CloakFormat } from './import/cloak';
-import { cloakKeys } from './import/cloak-keys';
-import type { CloakOptions } from './import/cloak-keys';
+import { CloakFormat, cloakKeys } from './import/cloak';
+import type { CloakOptions } from './import/cloak';
 import type { LocalPreviousFormat, RemotePreviousFormat } from './import/previous-format';
 import { TypeormEncryptedFormat } from './import/typeorm-encrypted';
 import type { TypeormEncryptedOptions } from './import/typeorm-encrypted';
 import { VaultTransitFormat } from './import/vault-transit';
 import type { VaultTransitFormatOptions } from './import/vault-transit';
 
-export type { CloakOptions } from './import/cloak-keys';
+export type { CloakOptions } from './import/cloak';
 export type {
   LocalPreviousFormat,
   PreviousFormat,

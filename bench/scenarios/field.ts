@@ -4,8 +4,7 @@ import type { NativeDataKey } from '../../src/crypto/native';
 import { DEFAULT_MAX_VALUE_BYTES } from '../../src/field/field-policy';
 import type { FieldPolicy } from '../../src/field/field-policy';
 import { keyHeader, keyPrefix } from '../../src/format/data-key-id';
-import type { DataKey } from '../../src/keys/data-key';
-import type { KeySource } from '../../src/keys/key-source';
+import type { DataKey, KeySource } from '../../src/keys/key-source';
 
 /** A field without an entity. */
 export const POLICY: FieldPolicy = {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { createAead } from '../../src/crypto/aead';
 import type { Aead } from '../../src/crypto/aead';
 import type { NativeDataKey } from '../../src/crypto/native';
-import { defaultNonces, nativeDataKey } from '../../src/crypto/native-data-key';
+import { defaultNonces, nativeDataKey } from '../../src/crypto/native';
 import { RANDOM_NONCES } from '../../src/crypto/nonces';
 import { Xaes256Gcm } from '../../src/crypto/xaes-256-gcm';
 import { FieldCipher } from '../../src/field/field-cipher';

@@ -1,11 +1,70 @@
+import type { KeyObject } from 'node:crypto';
 import { timeout, TimeoutStrategy } from 'cockatiel';
 
+import { hmacSha256 } from '../crypto/hmac';
+import { LABELS } from '../crypto/labels';
+import { equalInConstantTime } from '../crypto/secret-bytes';
+import { lengthPrefixed } from '../encoding/length-prefixed';
 import { AuditError, KeyStateError } from '../errors';
-import type { AuditEntry, AuditEvent, UnsealedEntry } from './audit-entry';
-import type { AuditOptions } from './audit-options';
-import { actorOf } from './audit-options';
-import type { AuditSeal } from './audit-seal';
-import type { AuditStore } from './audit-store';
+
+import { actorOf } from './audit-entry';
+import type {
+  AuditEntry,
+  AuditEvent,
+  AuditOptions,
+  AuditStore,
+  UnsealedEntry,
+} from './audit-entry';
+
+/** Seals entries with one key. */
+export class AuditSeal {
+  readonly keyId: string;
+  readonly #key: KeyObject;
+
+  /** @param key - derived for this and nothing else. */
+  constructor(keyId: string, key: KeyObject) {
+    this.keyId = keyId;
+    this.#key = key;
+  }
+
+  /** `HMAC-SHA-256(key, lengthPrefixed(label, previous hash, entry))`. */
+  sealed(entry: UnsealedEntry): AuditEntry {
+    return { ...entry, hash: this.#mac(entry).toString('base64url') };
+  }
+
+  /** Whether the entry is as it was sealed. */
+  holds(entry: AuditEntry): boolean {
+    const expected = this.#mac(entry).toString('base64url');
+    return equalInConstantTime(Buffer.from(expected), Buffer.from(entry.hash));
+  }
+
+  /** `HMAC-SHA-256(key, lengthPrefixed(label, parts))`, for what is kept beside the log. */
+  mac(label: string, parts: readonly (string | Uint8Array)[]): Buffer {
+    return hmacSha256(this.#key, lengthPrefixed([label, ...parts]));
+  }
+
+  #mac(entry: UnsealedEntry): Buffer {
+    return hmacSha256(this.#key, sealedBytes(entry));
+  }
+}
+
+function sealedBytes(entry: UnsealedEntry): Uint8Array {
+  const { keyId, keyName, keyPurpose, keyVersion, keyState, kms, kek, reference } = entry;
+  const optional = [keyId, keyName, keyPurpose, keyVersion, keyState, kms, kek, reference];
+  const counts = Object.entries(entry.counts).sort(([a], [b]) => (a < b ? -1 : 1));
+  return lengthPrefixed([
+    LABELS.auditEntry,
+    entry.previousHash,
+    String(entry.seq),
+    entry.time,
+    entry.actor,
+    entry.operation,
+    entry.outcome,
+    ...optional.map((value) => lengthPrefixed(value === null ? [] : [String(value)])),
+    lengthPrefixed(counts.flatMap(([name, count]) => [name, String(count)])),
+    entry.sealedBy,
+  ]);
+}
 
 const SINK_TIMEOUT_MS = 10_000;
 /** How often an entry is put after one that another writer was first with. */

@@ -1,6 +1,6 @@
 import type { AuditedKey, AuditEntry } from './audit-entry';
 import { headOf, readHead } from './audit-entry';
-import type { AuditSeal } from './audit-seal';
+import type { AuditSeal } from './audit-log';
 
 /**
  * What is wrong with an entry:

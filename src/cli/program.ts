@@ -1,13 +1,12 @@
 import { Command, CommanderError } from 'commander';
-import { addAudit } from './audit-commands';
-import { DRY_RUN } from './common-options';
-import type { ChooseWork, CommandWork, DryRunOption } from './common-options';
-import { doctor } from './commands/doctor';
+import { addAudit } from './commands/audit';
+import { DRY_RUN } from './commands/common-options';
+import type { ChooseWork, CommandWork, DryRunOption } from './commands/common-options';
+import { doctor, status } from './commands/status';
 import { init } from './commands/init';
-import { status } from './commands/status';
-import { addData } from './data-commands';
-import { addKeys } from './key-commands';
-import { addSchema } from './schema-commands';
+import { addData } from './commands/data';
+import { addKeys } from './commands/keys';
+import { addSchema } from './commands/schema';
 
 /** Options that every command takes. */
 export interface GlobalOptions {

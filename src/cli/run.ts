@@ -1,13 +1,11 @@
 import { CommanderError } from 'commander';
-import { CommandError } from './command-error';
-import { errorReport, withoutCredentials } from './error-report';
-import { EXIT_CODES } from './exit-code';
-import type { ExitCode } from './exit-code';
-import { openOutput } from './output';
-import type { Output } from './output';
+import { CommandError, EXIT_CODES } from './terminal/command-error';
+import { errorReport, withoutCredentials, openOutput } from './terminal/output';
+import type { ExitCode } from './terminal/command-error';
+import type { Output } from './terminal/output';
 import { parse } from './program';
 import type { ParsedCommand } from './program';
-import { inSession } from './session';
+import { inSession } from './load/session';
 
 /** Runs one command line and answers its exit code; never throws. */
 export async function run(args: readonly string[]): Promise<ExitCode> {

@@ -1,9 +1,10 @@
-import type { KeyObject } from 'node:crypto';
 import { createCipheriv, createDecipheriv } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 
-import type { SealedMessage } from '../encoding/sealed-message';
+import { SealedMessage } from '../encoding/sealed-message';
 
 import { AEAD_TAG_BYTES, AeadError } from './cipher-suite';
+import type { Aead } from './cipher-suite';
 
 /** Node 20 takes tags of 4 to 16 bytes unless it is told the length; those that it makes have 16. */
 const OPENING = Object.freeze({ authTagLength: AEAD_TAG_BYTES });
@@ -44,4 +45,24 @@ export function openGcm(
     throw new AeadError();
   }
   return plaintext;
+}
+
+/** Seals bytes into a buffer of its own: `nonce ‖ ciphertext ‖ tag`. */
+export function sealBytes(aead: Aead, plaintext: Uint8Array, associatedData: Uint8Array): Buffer {
+  const bytes = Buffer.alloc(aead.nonceBytes + plaintext.length + aead.tagBytes);
+  const message = new SealedMessage(bytes, 0, aead.nonceBytes);
+  message.ciphertext.set(plaintext);
+  aead.seal(message, associatedData);
+  return bytes;
+}
+
+/**
+ * Opens what {@link sealBytes} made.
+ *
+ * @throws {@link AeadError}
+ */
+export function openBytes(aead: Aead, sealed: Uint8Array, associatedData: Uint8Array): Buffer {
+  if (sealed.length < aead.nonceBytes + aead.tagBytes) throw new AeadError();
+  const bytes = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.length);
+  return aead.open(new SealedMessage(bytes, 0, aead.nonceBytes), associatedData);
 }

@@ -2,10 +2,10 @@ import type { KeyObject } from 'node:crypto';
 
 import { encodeBase64url } from '../encoding/base64url';
 
-import { backendChoice } from './backend';
+import { backendChoice } from './native';
 import { hmacSha256, hmacSha256Base64url } from './hmac';
 import type { NativeToken } from './native';
-import { wipe } from './wipe';
+import { wipe } from './secret-bytes';
 
 /** Length of a token that is not truncated. */
 export const FULL_TOKEN_BITS = 256;

@@ -1,14 +1,117 @@
+import { createRequire } from 'node:module';
 import { xchacha20poly1305 } from '@noble/ciphers/chacha.js';
 
+import type { SealedMessage } from '../encoding/sealed-message';
+
+import { AEAD_KEY_BYTES, AEAD_TAG_BYTES, AeadError, requireAeadKey } from './cipher-suite';
 import type { NonceChoosingAead } from './cipher-suite';
-import { requireAeadKey } from './cipher-suite';
 import { NobleAead } from './noble-aead';
-import type { Nonces } from './nonces';
 import { RANDOM_NONCES } from './nonces';
-import { loadSodium } from './sodium';
-import { SodiumXchacha20Poly1305 } from './xchacha20-sodium';
+import type { NonceMode, Nonces } from './nonces';
+
+/** The part of `sodium-native` in use. It ships no types. */
+export interface Sodium {
+  sodium_malloc(bytes: number): Buffer;
+  crypto_aead_xchacha20poly1305_ietf_encrypt(
+    ciphertext: Uint8Array,
+    plaintext: Uint8Array,
+    associatedData: Uint8Array | null,
+    secretNonce: null,
+    nonce: Uint8Array,
+    key: Uint8Array,
+  ): number;
+  /** Throws when the message does not authenticate. */
+  crypto_aead_xchacha20poly1305_ietf_decrypt(
+    plaintext: Uint8Array,
+    secretNonce: null,
+    ciphertext: Uint8Array,
+    associatedData: Uint8Array | null,
+    nonce: Uint8Array,
+    key: Uint8Array,
+  ): number;
+}
+
+let loaded: Sodium | undefined;
+let tried = false;
+
+/** The optional peer `sodium-native`, or `undefined` where it is not installed or has no binary. */
+export function loadSodium(): Sodium | undefined {
+  if (!tried) {
+    tried = true;
+    loaded = tryRequire();
+  }
+  return loaded;
+}
+
+function tryRequire(): Sodium | undefined {
+  try {
+    return createRequire(__filename)('sodium-native') as Sodium;
+  } catch {
+    return undefined;
+  }
+}
 
 const NONCE_BYTES = 24;
+
+/** XChaCha20-Poly1305 through libsodium. */
+export class SodiumXchacha20Poly1305 implements NonceChoosingAead {
+  readonly suite = 'xchacha20-poly1305';
+  readonly nonceBytes = NONCE_BYTES;
+  readonly tagBytes = AEAD_TAG_BYTES;
+  readonly #sodium: Sodium;
+  /** Guarded memory outside the heap, locked where the system allows it and zeroed when freed. */
+  readonly #key: Buffer;
+  readonly #nonces: Nonces;
+
+  constructor(sodium: Sodium, key: Uint8Array, nonces: Nonces) {
+    this.#sodium = sodium;
+    this.#key = sodium.sodium_malloc(AEAD_KEY_BYTES);
+    this.#key.set(key);
+    this.#nonces = nonces;
+  }
+
+  get nonces(): NonceMode {
+    return this.#nonces.mode;
+  }
+
+  seal(message: SealedMessage, associatedData: Uint8Array): void {
+    this.#nonces.write(message, 0, associatedData);
+    this.#sealAfterNonce(message, associatedData);
+  }
+
+  sealWithNonce(nonce: Uint8Array, message: SealedMessage, associatedData: Uint8Array): void {
+    message.nonce.set(nonce);
+    this.#sealAfterNonce(message, associatedData);
+  }
+
+  open({ nonce, sealed }: SealedMessage, associatedData: Uint8Array): Buffer {
+    const plaintext = Buffer.allocUnsafe(sealed.length - AEAD_TAG_BYTES);
+    try {
+      this.#sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(
+        plaintext,
+        null,
+        sealed,
+        associatedData,
+        nonce,
+        this.#key,
+      );
+    } catch {
+      throw new AeadError();
+    }
+    return plaintext;
+  }
+
+  #sealAfterNonce(message: SealedMessage, associatedData: Uint8Array): void {
+    this.#sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(
+      message.sealed,
+      message.ciphertext,
+      associatedData,
+      null,
+      message.nonce,
+      this.#key,
+    );
+  }
+}
 
 /**
  * XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) through `sodium-native` where it can be loaded

@@ -1,11 +1,11 @@
 import type { QueryRunner } from 'typeorm';
 import { FieldEncryptionError, KeyNotFoundError } from '../errors';
-import { INDEX_ROOT_NAME } from '../keys/index-roots';
-import type { KeyPurpose, KeyRecord } from '../keys/key-record';
-import { nameTitle } from '../keys/key-title';
-import { isVersionOf } from '../keys/key-versions';
-import type { Installation } from '../typeorm/installation';
-import { hasStoredTokens } from '../typeorm/stored-tokens';
+import { INDEX_ROOT_NAME } from '../keys/cache/index-roots';
+import type { KeyPurpose, KeyRecord } from '../keys/record/key-record';
+import { nameTitle } from '../keys/record/key-record';
+import { isVersionOf } from '../keys/record/key-versions';
+import type { Installation } from '../typeorm/installation/installation';
+import { hasStoredTokens } from '../typeorm/installation/stored-samples';
 
 /** A key that entities need and of which the key table has no version. */
 export interface AbsentKey {

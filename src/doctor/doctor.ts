@@ -1,10 +1,18 @@
-import { describeFailure } from '../health/described-failure';
-import type { Installation } from '../typeorm/installation';
-import { withConnection } from '../typeorm/with-connection';
-import { attempted } from './check';
-import { CHECKS } from './checks';
-import type { Finding, FindingLevel } from './finding';
-import { finding } from './finding';
+import { describeFailure } from '../health/ask-kms';
+import type { Installation } from '../typeorm/installation/installation';
+import { withConnection } from '../typeorm/connection/lent-connection';
+
+import { cleartext, wrapping } from './checks/cleartext';
+import { checks, columns } from './checks/columns';
+import { applicationLog, configuration, serverLog } from './checks/configuration';
+import { keys, policies } from './checks/keys';
+import { anchor, kmsHealth, passphrase } from './checks/kms';
+import { lookups } from './checks/lookups';
+import { ownTables, rowSecurity } from './checks/own-tables';
+import { packages } from './checks/packages';
+import { runtime } from './checks/runtime';
+import { attempted, finding } from './finding';
+import type { Check, DatabaseCheck, Finding, FindingLevel } from './finding';
 
 const ORDER: readonly FindingLevel[] = ['error', 'warning', 'info'];
 
@@ -62,3 +70,38 @@ function notInitialized(): Finding {
     'Await dataSource.initialize() first.',
   );
 }
+
+/**
+ * The checks, by the name that each has in `CHECK_FAILED`. A new one is added to the list of what it
+ * needs, and its codes to `finding.ts`.
+ */
+const CHECKS = Object.freeze({
+  /** Made in any process. */
+  process: {
+    configuration,
+    'the log of the application': applicationLog,
+    'Node.js': runtime,
+    packages,
+    'the KMS': kmsHealth,
+    'the passphrase': passphrase,
+  } satisfies Record<string, Check>,
+
+  /** Need the entities of an initialized DataSource. */
+  entities: { 'the query builders': wrapping } satisfies Record<string, Check>,
+
+  /** Share one connection: more may not be to be had. */
+  database: {
+    'the log of the server': serverLog,
+    'the tables of the library': ownTables,
+    'row-level security': rowSecurity,
+    'the keys': keys,
+    'the anchor': anchor,
+    'the columns': columns,
+    'the stored values': cleartext,
+    'the CHECK constraints': checks,
+    'the indexes': lookups,
+  } satisfies Record<string, DatabaseCheck>,
+
+  /** Take connections of their own, from a database that answers. */
+  work: { 'the key policies': policies } satisfies Record<string, Check>,
+});

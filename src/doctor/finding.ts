@@ -1,3 +1,8 @@
+import type { QueryRunner } from 'typeorm';
+
+import { describeFailure } from '../health/ask-kms';
+import type { Installation } from '../typeorm/installation/installation';
+
 /** How bad a finding is: `error` breaks something now, `warning` will or may, `info` is worth knowing. */
 export type FindingLevel = 'info' | 'warning' | 'error';
 
@@ -95,4 +100,43 @@ export function finding(code: FindingCode, message: string, remedy = ''): Findin
 /** Names come from the database, too, and must not steer a terminal. */
 function printable(text: string): string {
   return text.replace(/\p{C}/gu, '?');
+}
+
+/** Looks at the process and its settings. Changes nothing. */
+export type Check = (
+  installation: Installation,
+) => readonly Finding[] | Promise<readonly Finding[]>;
+
+/** Looks at the database, on a connection that it may only read with. */
+export type DatabaseCheck = (
+  installation: Installation,
+  runner: QueryRunner,
+) => Promise<readonly Finding[]>;
+
+/** A check that could not be made is a finding, too. */
+export async function attempted(
+  name: string,
+  check: () => readonly Finding[] | Promise<readonly Finding[]>,
+): Promise<readonly Finding[]> {
+  try {
+    return await check();
+  } catch (error) {
+    return [
+      finding(
+        'CHECK_FAILED',
+        `The check of ${name} could not be made: ${describeFailure(error)}`,
+        'Give the database role the right to read the tables and the catalog, and run it again.',
+      ),
+    ];
+  }
+}
+
+/** `1 row`, `2,000 rows`. */
+export function counted(count: number, noun: string): string {
+  return `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/** `2,000` */
+export function grouped(count: number): string {
+  return count.toLocaleString('en-US');
 }

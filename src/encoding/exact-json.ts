@@ -1,8 +1,7 @@
 import { types } from 'node:util';
 
-import { describeValue } from './describe-value';
+import { describeValue, isWellFormed } from './text';
 import { ValueCodecError } from './value-codec-error';
-import { isWellFormed } from './well-formed';
 
 /** Deeper values are refused before the stack is at risk; a cycle ends here as well. */
 const MAX_DEPTH = 512;

@@ -1,11 +1,8 @@
+import { ValueCodecError } from './value-codec-error';
 import { types } from 'node:util';
 
-import { describeValue } from './describe-value';
 import { stringifyExactly } from './exact-json';
-import { ValueCodecError } from './value-codec-error';
-import { isWellFormed } from './well-formed';
-
-export { ValueCodecError } from './value-codec-error';
+import { describeValue, isWellFormed } from './text';
 
 /** What a field holds, as declared for it. */
 export type ValueType = 'string' | 'number' | 'bigint' | 'boolean' | 'date' | 'json' | 'bytes';

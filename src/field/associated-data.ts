@@ -1,6 +1,6 @@
 import { LABELS } from '../crypto/labels';
 import { lengthPrefixed } from '../encoding/length-prefixed';
-import type { DataKey } from '../keys/data-key';
+import type { DataKey } from '../keys/key-source';
 
 /**
  * The associated data of one field's ciphertexts, prepared once for each data key:

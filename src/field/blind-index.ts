@@ -2,12 +2,11 @@ import type { ValueContent } from '../encoding/value-codec';
 import { UnsupportedValueError } from '../errors';
 import type { KeySource } from '../keys/key-source';
 
-import type { BlindIndexPolicy } from './blind-index-policy';
-import { requireIndexable } from './blind-index-policy';
-import type { FieldPolicy } from './field-policy';
+import type { BlindIndexPolicy, FieldPolicy } from './field-policy';
+import { requireIndexable } from './field-policy';
 import { TokenForm } from './token-form';
 
-export type { BlindIndexPolicy, IndexDefinition } from './blind-index-policy';
+export type { BlindIndexPolicy, IndexDefinition } from './field-policy';
 
 /**
  * Computes the tokens by which an encrypted field is looked up:

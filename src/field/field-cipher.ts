@@ -5,9 +5,9 @@ import {
   decodeOpened,
   encodeContent,
   TYPE_TAG_BYTES,
-  ValueCodecError,
   writeValue,
 } from '../encoding/value-codec';
+import { ValueCodecError } from '../encoding/value-codec-error';
 import { SealedMessage } from '../encoding/sealed-message';
 import type { StoredInspection } from '../format/field-ciphertext';
 import { HEADER_BYTES } from '../format/data-key-id';
@@ -19,8 +19,7 @@ import {
   storedLengthOf,
 } from '../format/field-ciphertext';
 import { KeyNotFoundError } from '../errors';
-import type { DataKey } from '../keys/data-key';
-import type { KeySource } from '../keys/key-source';
+import type { DataKey, KeySource } from '../keys/key-source';
 
 import { AssociatedData } from './associated-data';
 import {

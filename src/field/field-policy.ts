@@ -1,5 +1,9 @@
+import { FULL_TOKEN_BITS } from '../crypto/token-mac';
 import type { ValueType } from '../encoding/value-codec';
+import { InvalidFieldPolicyError } from '../errors';
 import type { Storage } from '../format/field-ciphertext';
+
+import type { Normalizer } from './normalizer';
 
 /** Values above 16 MiB are refused unless a policy says otherwise. */
 export const DEFAULT_MAX_VALUE_BYTES = 16 * 1024 * 1024;
@@ -20,4 +24,63 @@ export interface FieldPolicy {
   readonly maxValueBytes: number;
   /** Width of the column in characters (text) or bytes (binary), where it is limited. */
   readonly columnLength: number | undefined;
+}
+
+/** What decides, beside the keys, which token a value has. */
+export interface IndexDefinition {
+  readonly normalizer: Normalizer;
+  /** Length of a truncated token, 1 to 256; `undefined` for the full length. */
+  readonly bits: number | undefined;
+}
+
+/** The settled rules of one blind index on a field. */
+export interface BlindIndexPolicy extends IndexDefinition {
+  /** Empty for an unnamed one. */
+  readonly name: string;
+  /** Whether no two rows may have the same token, alone or together with other columns. */
+  readonly unique: boolean;
+  /** Definitions of which stored tokens may still, or already, be. */
+  readonly previous: readonly IndexDefinition[];
+}
+
+/** @throws {@link InvalidFieldPolicyError} when the field cannot have such an index */
+export function requireIndexable(field: FieldPolicy, index: BlindIndexPolicy): void {
+  if (field.type === 'json') {
+    throw invalid(field, 'a JSON field has no blind index; index a property of its own instead');
+  }
+  const definitions = [index, ...index.previous];
+  for (const definition of definitions) requireDefinition(field, definition);
+  if (new Set(definitions.map(identityOf)).size < definitions.length) {
+    throw invalid(
+      field,
+      '`previous` of a blind index names a definition twice, or the present one',
+    );
+  }
+  if (index.unique && index.bits !== undefined) {
+    throw invalid(
+      field,
+      'a unique blind index cannot be truncated; leave out `bits`, or `unique` and `uniqueWith`',
+    );
+  }
+}
+
+function requireDefinition(field: FieldPolicy, { normalizer, bits }: IndexDefinition): void {
+  if (field.type !== 'string' && normalizer.id !== 'exact') {
+    throw invalid(
+      field,
+      `a blind index on a ${field.type} is "exact"; only strings are normalized`,
+    );
+  }
+  if (bits === undefined) return;
+  if (!Number.isInteger(bits) || bits < 1 || bits > FULL_TOKEN_BITS) {
+    throw invalid(field, `bits of a blind index are 1 to ${String(FULL_TOKEN_BITS)}`);
+  }
+}
+
+function identityOf({ normalizer, bits = FULL_TOKEN_BITS }: IndexDefinition): string {
+  return JSON.stringify([normalizer.id, normalizer.version, bits]);
+}
+
+function invalid({ entity, property }: FieldPolicy, problem: string): InvalidFieldPolicyError {
+  return new InvalidFieldPolicyError(`${entity}.${property}: ${problem}.`, { entity, property });
 }

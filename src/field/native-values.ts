@@ -8,7 +8,7 @@ import type {
 import { NATIVE_FORMS, NATIVE_MAX_BYTES, NO_TYPE_TAG } from '../crypto/native';
 import type { OpenedValue, ValueContent, ValueType } from '../encoding/value-codec';
 import { TYPE_TAGS } from '../encoding/value-codec';
-import type { DataKey } from '../keys/data-key';
+import type { DataKey } from '../keys/key-source';
 
 import type { AssociatedData } from './associated-data';
 import type { FieldPolicy } from './field-policy';

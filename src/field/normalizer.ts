@@ -1,4 +1,4 @@
-import { ValueCodecError } from '../encoding/value-codec';
+import { ValueCodecError } from '../encoding/value-codec-error';
 import { InvalidFieldPolicyError } from '../errors';
 
 /**

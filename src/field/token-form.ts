@@ -3,13 +3,13 @@ import type { TokenMac } from '../crypto/token-mac';
 import { FULL_TOKEN_BITS, tokenMac } from '../crypto/token-mac';
 import { lengthPrefixed } from '../encoding/length-prefixed';
 import type { ValueContent } from '../encoding/value-codec';
-import { encodeContent, TYPE_TAGS, ValueCodecError } from '../encoding/value-codec';
-import { isWellFormed } from '../encoding/well-formed';
+import { encodeContent, TYPE_TAGS } from '../encoding/value-codec';
+import { ValueCodecError } from '../encoding/value-codec-error';
+import { isWellFormed } from '../encoding/text';
 import type { IndexRoot } from '../keys/key-source';
 
-import type { IndexDefinition } from './blind-index-policy';
+import type { IndexDefinition, FieldPolicy } from './field-policy';
 import { unsupportedValue } from './field-errors';
-import type { FieldPolicy } from './field-policy';
 import type { Normalizer } from './normalizer';
 
 /** What the tokens of one index are bound to, beside the value. */

@@ -1,6 +1,15 @@
+import { ANSWER_MS, NoAnswerError, within } from '../async/time-limit';
+import { FieldEncryptionError } from '../errors';
 import type { KmsHealth, KmsProvider, NamedKmsHealth } from '../kms/kms-provider';
-import { describeFailure } from './described-failure';
-import { ANSWER_MS, within } from './in-time';
+import { databaseCode } from '../typeorm/connection/transient-conflict';
+
+/** Messages of drivers may hold statements and settings: of them, the code is told and no more. */
+export function describeFailure(error: unknown): string {
+  if (error instanceof FieldEncryptionError) return error.message;
+  if (error instanceof NoAnswerError) return `${error.message}.`;
+  const code = databaseCode(error);
+  return code === '' ? 'an unexpected error.' : `the database answered ${code}.`;
+}
 
 const MAX_DETAIL_CHARS = 1_000;
 

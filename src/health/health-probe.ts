@@ -1,9 +1,11 @@
+import { ANSWER_MS, within } from '../async/time-limit';
+import type { KeyStanding } from '../keys/cache/current-keys';
+import { requireWait } from '../keys/lifecycle/wait-option';
 import type { KmsProvider, NamedKmsHealth } from '../kms/kms-provider';
-import { requireWait } from '../keys/wait-option';
-import type { KeyStanding } from '../keys/current-keys';
-import type { Installation } from '../typeorm/installation';
-import { askKms, unanswered } from './ask-kms';
-import { describeFailure } from './described-failure';
+import type { Installation } from '../typeorm/installation/installation';
+
+import { askKms, describeFailure, unanswered } from './ask-kms';
+import { tableHealth } from './health-report';
 import type {
   HealthOptions,
   HealthReport,
@@ -11,9 +13,30 @@ import type {
   KeyHealth,
   TableHealth,
 } from './health-report';
-import { ANSWER_MS, within } from './in-time';
-import { Remembered } from './remembered';
-import { tableHealth } from './table-health';
+
+/** An answer that everybody who waits shares, and that is asked for again when it is old. */
+export class Remembered<T> {
+  readonly #ask: () => Promise<T>;
+  #answer: Promise<T> | undefined;
+  /** When the answer came, on the monotonic clock; `Infinity` while it is awaited. */
+  #cameAt = -Infinity;
+
+  /** @param ask - must settle: nobody asks again before. */
+  constructor(ask: () => Promise<T>) {
+    this.#ask = ask;
+  }
+
+  /** The answer that is awaited, or came less than `maxAgeMs` ago, or a new one. */
+  get(maxAgeMs: number): Promise<T> {
+    if (this.#answer === undefined || performance.now() - this.#cameAt >= maxAgeMs) {
+      this.#cameAt = Infinity;
+      this.#answer = this.#ask().finally(() => {
+        this.#cameAt = performance.now();
+      });
+    }
+    return this.#answer;
+  }
+}
 
 const probes = new WeakMap<Installation, HealthProbe>();
 

@@ -1,4 +1,10 @@
+import { ConfigurationError } from '../errors';
 import type { NamedKmsHealth } from '../kms/kms-provider';
+import { encryptedTables } from '../reencryption/encrypted-table';
+import type { Installation } from '../typeorm/installation/installation';
+import { withConnection } from '../typeorm/connection/lent-connection';
+import { DataKeySchema } from '../typeorm/tables/data-key-table';
+import { tableExists } from '../typeorm/connection/table-access';
 
 /** Options of {@link FieldEncryption.health}. */
 export interface HealthOptions {
@@ -56,4 +62,29 @@ export interface HealthReport {
   readonly tables: TableHealth;
   /** Of every key that the entities write with. */
   readonly keys: readonly KeyHealth[];
+}
+
+/**
+ * Looks for the key table and the tables of encrypted entities.
+ *
+ * @throws {@link ConfigurationError} for a key table that the role may not read; what the database throws
+ */
+export async function tableHealth(installation: Installation): Promise<TableHealth> {
+  const { dataSource } = installation;
+  const keyTable = dataSource.getMetadata(DataKeySchema).tablePath;
+  const others = encryptedTables(installation).map(({ metadata }) => metadata.tablePath);
+  return withConnection(dataSource, undefined, async (runner) => {
+    const missing: string[] = [];
+    if (!(await tableExists(runner, keyTable))) missing.push(keyTable);
+    for (const path of others) {
+      // A role that may not read one of them is often not meant to.
+      if (!(await tableExists(runner, path).catch(isThere))) missing.push(path);
+    }
+    return { ok: missing.length === 0, missing };
+  });
+}
+
+function isThere(error: unknown): boolean {
+  if (error instanceof ConfigurationError) return true;
+  throw error;
 }

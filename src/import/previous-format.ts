@@ -1,3 +1,4 @@
+import { DecryptionError } from '../errors';
 import type { FieldEncryptionError } from '../errors';
 
 /** What all formats have: a name for messages, and a form to be told by. */
@@ -40,3 +41,13 @@ export interface RemotePreviousFormat extends Format {
  * `typeorm-field-encryption/import`; for anything else, implement one of these.
  */
 export type PreviousFormat = LocalPreviousFormat | RemotePreviousFormat;
+
+/**
+ * One value does not decrypt. The caller adds entity and property in front.
+ *
+ * @param format - the name of the format
+ * @param why - a clause, without anything of the value
+ */
+export function undecryptable(format: string, why: string, remedy: string): DecryptionError {
+  return new DecryptionError(`a value of ${format} ${why}. ${remedy}`);
+}

@@ -1,11 +1,11 @@
 import type { CipherGCMTypes, Decipher, KeyObject } from 'node:crypto';
 import { createDecipheriv, createSecretKey, getCipherInfo } from 'node:crypto';
 
-import { wipe } from '../crypto/wipe';
+import { wipe } from '../crypto/secret-bytes';
 import { OptionChecks } from '../kms/remote/option-checks';
-import { decodeBase64 } from './canonical-base64';
+import { decodeBase64 } from '../encoding/base64url';
 import type { LocalPreviousFormat } from './previous-format';
-import { undecryptable } from './undecryptable';
+import { undecryptable } from './previous-format';
 
 /** The options of the column's `EncryptionTransformer` or `encrypt`, as they are. */
 export interface TypeormEncryptedOptions {

@@ -2,19 +2,18 @@ import type { FieldEncryptionError } from '../errors';
 import { ConfigurationError, DecryptionError } from '../errors';
 import { isText, OptionChecks } from '../kms/remote/option-checks';
 import { RemoteCalls } from '../kms/remote/remote-calls';
+import { VaultClient } from '../kms/vault/vault-client';
 import { AuthenticatedCalls } from '../kms/vault/authenticated-calls';
 import { notVault } from '../kms/vault/http-transport';
 import type { VaultKmsOptions } from '../kms/vault/options';
 import { parseOptions } from '../kms/vault/options';
-import type { KeyPlace } from '../kms/vault/replies';
+import type { KeyPlace, VaultRefusal } from '../kms/vault/replies';
 import { keyPath } from '../kms/vault/replies';
 import { dataOf } from '../kms/vault/transit-key';
-import { VaultClient } from '../kms/vault/vault-client';
-import type { VaultRefusal } from '../kms/vault/vault-refusal';
 import { VaultSession } from '../kms/vault/vault-session';
-import { decodeBase64 } from './canonical-base64';
+import { decodeBase64 } from '../encoding/base64url';
 import type { RemotePreviousFormat } from './previous-format';
-import { undecryptable } from './undecryptable';
+import { undecryptable } from './previous-format';
 
 /** Where Vault is, how to log in, and the key that rows were encrypted under. */
 export interface VaultTransitFormatOptions extends VaultKmsOptions {

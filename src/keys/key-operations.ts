@@ -1,28 +1,28 @@
-import type { AcceptEpochOptions, AcceptEpochReport } from './accept-epoch';
-import { acceptEpoch } from './accept-epoch';
+import type { AcceptEpochOptions, AcceptEpochReport } from './audit/accept-epoch';
+import { acceptEpoch } from './audit/accept-epoch';
 import type { BackupOpener, BackupProtection } from './backup/backup-key';
 import type { KeyBackup } from './backup/create-backup';
 import { createBackup } from './backup/create-backup';
 import type { RestoreOptions, RestoreReport } from './backup/restore-backup';
 import { noTableToRestoreTo, restoreBackup } from './backup/restore-backup';
-import { adoptKeys, unauthenticatedKeys } from './key-adoption';
-import type { IndexRotation, IndexRotationOptions } from './index-rotation';
-import { requireSettledIndex, rotateIndex } from './index-rotation';
-import type { KeyInfo } from './key-info';
-import { keyInfo, keyInfos } from './key-infos';
-import type { MaintenanceOptions, MaintenanceReport } from './key-maintenance';
-import { maintain } from './key-maintenance';
-import { atRestFrom } from './key-retirement';
-import type { ColumnUse, EncryptedRows } from './key-retirement';
-import { requireNeverMade } from './first-key';
-import type { KeyPurpose, KeyRecord } from './key-record';
-import type { RewrapOptions, RewrapReport } from './key-rewrap';
-import { rewrap } from './key-rewrap';
+import { adoptKeys, unauthenticatedKeys } from './lifecycle/key-adoption';
+import type { IndexRotation, IndexRotationOptions } from './lifecycle/index-rotation';
+import { requireSettledIndex, rotateIndex } from './lifecycle/index-rotation';
+import type { KeyInfo } from './record/key-info';
+import { keyInfo, keyInfos } from './policy/key-policy';
+import type { MaintenanceOptions, MaintenanceReport } from './lifecycle/key-maintenance';
+import { maintain } from './lifecycle/key-maintenance';
+import { atRestFrom } from './lifecycle/key-retirement';
+import type { ColumnUse, EncryptedRows } from './lifecycle/key-retirement';
+import { requireNeverMade } from './lifecycle/first-key';
+import type { KeyPurpose, KeyRecord } from './record/key-record';
+import type { RewrapOptions, RewrapReport } from './lifecycle/key-rewrap';
+import { rewrap } from './lifecycle/key-rewrap';
 import type { KeyServices } from './key-services';
-import { resumeKey, suspendKey } from './key-suspension';
-import type { CreatedKey } from './key-wrapper';
-import { noActiveKey } from './no-active-key';
-import { requireWait } from './wait-option';
+import { resumeKey, suspendKey } from './lifecycle/key-suspension';
+import type { CreatedKey } from './wrapping/key-wrapper';
+import { noActiveKey } from './record/key-versions';
+import { requireWait } from './lifecycle/wait-option';
 
 /** What {@link KeyOperations} tell the keys in memory. */
 export interface KeyMemory {

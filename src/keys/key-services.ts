@@ -1,14 +1,14 @@
-import type { KeyAudit } from './key-audit';
-import type { KeyCachePolicy } from './key-cache-options';
-import type { KeyEventListener } from './key-event';
-import type { KeyLifecycle } from './key-lifecycle';
-import type { KeyPolicies } from './key-policy';
-import type { KeyRetirement } from './key-retirement';
-import type { KeyStore } from './key-store';
-import type { KeyTable } from './key-table';
-import type { KeyUses } from './key-uses';
-import type { KeyWrapper } from './key-wrapper';
-import type { OwnLoading } from './own-loading';
+import type { KeyAudit } from './audit/key-audit';
+import type { KeyCachePolicy } from './cache/key-cache';
+import type { KeyEventListener } from './record/key-event';
+import type { KeyLifecycle } from './lifecycle/key-lifecycle';
+import type { KeyPolicies } from './policy/key-policy';
+import type { KeyRetirement } from './lifecycle/key-retirement';
+import type { KeyStore } from './store/key-store';
+import type { KeyTable } from './cache/key-table';
+import type { KeyUses } from './store/key-uses';
+import type { KeyWrapper } from './wrapping/key-wrapper';
+import type { OwnLoading } from './cache/own-loading';
 
 /** What the parts of a key manager share. */
 export interface KeyServices<C> {

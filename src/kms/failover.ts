@@ -3,7 +3,7 @@ import type { FailoverKmsOptions } from './failover/options';
 import { parseOptions } from './failover/options';
 import type { KmsProvider } from './kms-provider';
 
-export type { FailoverEvent } from './failover/failover-event';
+export type { FailoverEvent } from './failover/options';
 export type { FailoverKmsOptions } from './failover/options';
 
 /**

@@ -1,6 +1,6 @@
 import { ConfigurationError } from '../errors';
 import type { KmsProvider } from './kms-provider';
-import { KeyFileKek } from './local/key-file-kek';
+import { KeyFileKek } from './local/key-file';
 import { LocalKmsProvider } from './local/local-kms-provider';
 import type { Passphrase } from './local/passphrase';
 import { requireStrong } from './local/passphrase';

@@ -1,16 +1,16 @@
-import { WorkerLane } from './pkcs11/lane';
-import { LanePool } from './pkcs11/lane-pool';
+import { WorkerSessionThread } from './pkcs11/session-thread';
+import { SessionPool } from './pkcs11/session-pool';
 import type { Pkcs11KmsOptions } from './pkcs11/options';
 import { parseOptions } from './pkcs11/options';
 import type { Pkcs11Kms } from './pkcs11/pkcs11-provider';
 import { Pkcs11KmsProvider } from './pkcs11/pkcs11-provider';
-import { tokenName } from './pkcs11/settings';
+import { tokenName } from './pkcs11/token';
 
 export type { KeyWrapName } from './pkcs11/key-wrap';
 export type { Pkcs11KmsOptions } from './pkcs11/options';
 export type { Pin } from './pkcs11/pin';
 export type { Pkcs11Kms } from './pkcs11/pkcs11-provider';
-export type { TokenSelector } from './pkcs11/settings';
+export type { TokenSelector } from './pkcs11/token';
 
 /**
  * Wraps data keys under a key-encryption key that never leaves an HSM, through PKCS #11.
@@ -32,6 +32,6 @@ export type { TokenSelector } from './pkcs11/settings';
  */
 export function pkcs11Kms(options: Pkcs11KmsOptions): Pkcs11Kms {
   const { settings, limits, pin } = parseOptions(options);
-  const pool = new LanePool(() => new WorkerLane(settings), limits);
+  const pool = new SessionPool(() => new WorkerSessionThread(settings), limits);
   return new Pkcs11KmsProvider(pool, pin, tokenName(settings));
 }

@@ -1,8 +1,8 @@
 import type { EntityMetadata, EntityTarget, ObjectLiteral } from 'typeorm';
 import { ConfigurationError } from '../errors';
-import type { EncryptedColumn } from '../typeorm/encrypted-column';
-import { escapedTable } from '../typeorm/escaped-table';
-import type { Installation } from '../typeorm/installation';
+import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
+import { escapedTable } from '../typeorm/connection/sql-dialect';
+import type { Installation } from '../typeorm/installation/installation';
 
 /** A table with encrypted columns, and the entity that stands for it. */
 export interface EncryptedTable {

@@ -2,14 +2,12 @@ import { TableCheck } from 'typeorm';
 import type { QueryRunner, Table } from 'typeorm';
 import { encryptedTables } from '../reencryption/encrypted-table';
 import type { EncryptedTable } from '../reencryption/encrypted-table';
-import { describeColumn } from '../typeorm/encrypted-column';
-import type { EncryptedColumn } from '../typeorm/encrypted-column';
-import type { Installation } from '../typeorm/installation';
-import { countCleartext } from './cleartext-rows';
-import { liveTable } from './live-table';
+import { describeColumn } from '../typeorm/metadata/encrypted-column';
+import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
+import type { Installation } from '../typeorm/installation/installation';
+import { countCleartext, liveTable, columnRefused } from './expanded-table';
 import { MigrationScript } from './migration-draft';
 import type { MigrationDraft, MigrationPlan } from './migration-draft';
-import { columnRefused } from './refusal';
 
 /**
  * Plans the last migration of columns that have been encrypted: the CHECK constraints that keep

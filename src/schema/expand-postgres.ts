@@ -1,10 +1,10 @@
 import { TableColumn } from 'typeorm';
 import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
-import type { EncryptedColumn } from '../typeorm/encrypted-column';
+import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
 import type { ExpandedTable } from './expanded-table';
 import { catalogColumn, constraintsOn, indexesOn } from './postgres-catalog';
 import type { CatalogColumn, CatalogConstraint } from './postgres-catalog';
-import { columnRefused } from './refusal';
+import { columnRefused } from './expanded-table';
 
 interface LiveColumn {
   readonly encrypted: EncryptedColumn;

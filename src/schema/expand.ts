@@ -1,11 +1,10 @@
 import { TableColumn, TableIndex } from 'typeorm';
 import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
 import { encryptedTables } from '../reencryption/encrypted-table';
-import type { Installation } from '../typeorm/installation';
+import type { Installation } from '../typeorm/installation/installation';
 import { expandPostgresColumns } from './expand-postgres';
 import { expandSqliteColumns } from './expand-sqlite';
-import { ExpandedTable } from './expanded-table';
-import { liveTable } from './live-table';
+import { ExpandedTable, liveTable } from './expanded-table';
 import { MigrationScript } from './migration-draft';
 import type { MigrationDraft, MigrationPlan } from './migration-draft';
 

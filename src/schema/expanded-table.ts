@@ -1,11 +1,55 @@
 import type { QueryRunner, Table } from 'typeorm';
+
+import { ConfigurationError } from '../errors';
 import type { EncryptedTable } from '../reencryption/encrypted-table';
-import { ciphertextCheck, isCiphertextSql } from '../typeorm/ciphertext-check';
-import { describeColumn } from '../typeorm/encrypted-column';
-import type { EncryptedColumn } from '../typeorm/encrypted-column';
-import { countCleartext } from './cleartext-rows';
+import { ciphertextCheck, isCiphertextSql } from '../typeorm/metadata/ciphertext-check';
+import { describeColumn } from '../typeorm/metadata/encrypted-column';
+import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
+import { selectAllRows } from '../typeorm/tables/all-rows';
+
 import type { MigrationScript } from './migration-draft';
-import { columnRefused } from './refusal';
+
+/** The error of a column that no migration can be generated for. */
+export function columnRefused(encrypted: EncryptedColumn, problem: string): ConfigurationError {
+  const { entity, property } = encrypted.policy;
+  return new ConfigurationError(`${describeColumn(encrypted)}: ${problem}`, { entity, property });
+}
+
+/**
+ * A table as the database has it; `undefined` where it is not there yet.
+ *
+ * @throws {@link ConfigurationError} where TypeORM mistakes the table for one of the main file: 0.3 does
+ * with better-sqlite3 and an attached file, and its statements would move the table there.
+ */
+export async function liveTable(
+  runner: QueryRunner,
+  { metadata }: EncryptedTable,
+): Promise<Table | undefined> {
+  const live = await runner.getTable(metadata.tablePath);
+  const isSqlite = runner.connection.options.type !== 'postgres';
+  if (live === undefined || !isSqlite || live.name === metadata.tablePath) return live;
+  throw new ConfigurationError(
+    `${metadata.name}: this version of TypeORM takes its table, which is of an attached file, for one of the main file. ` +
+      'Generate the migration with TypeORM 1, or write it by hand.',
+    { entity: metadata.name },
+  );
+}
+
+/** Rows whose value is not a ciphertext; `stored` is SQL for the value in the form of the column's storage. */
+export async function countCleartext(
+  runner: QueryRunner,
+  { metadata, name }: EncryptedTable,
+  { policy }: EncryptedColumn,
+  stored: string,
+): Promise<number> {
+  const condition = isCiphertextSql(runner.connection, stored, policy.storage);
+  const [row] = await selectAllRows<{ total: number | string }>(
+    runner,
+    metadata,
+    `SELECT COUNT(*) AS total FROM ${name} WHERE NOT (${condition})`,
+  );
+  return Number(row?.total ?? 0);
+}
 
 /** A table on its way to hold ciphertext: as it is, and what is to be done. */
 export class ExpandedTable {

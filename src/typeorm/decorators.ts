@@ -1,13 +1,15 @@
 import 'reflect-metadata';
 import { Column, getMetadataArgsStorage } from 'typeorm';
 import type { ColumnOptions } from 'typeorm';
-import { BlindIndexColumnGuard, EncryptedColumnGuard } from './column-guard';
-import type { BlindIndexOptions, EncryptedOptions } from './column-options';
-import { blindIndexColumnOptions, encryptedColumnOptions } from './entity-schema';
-import { indexPropertyName } from './column-options';
-import { refuseUnprotectedUse } from './unprotected-use';
-
-refuseUnprotectedUse();
+import {
+  BlindIndexColumnGuard,
+  blindIndexColumnOptions,
+  EncryptedColumnGuard,
+  encryptedColumnOptions,
+} from './declare/column-guard';
+import type { BlindIndexOptions, EncryptedOptions } from './declare/column-options';
+import { indexPropertyName } from './declare/column-options';
+import { refuseUnprotectedUse } from './patches/unprotected-use';
 
 /**
  * Stores the property encrypted. Replaces TypeORM's `@Column`.
@@ -23,6 +25,7 @@ refuseUnprotectedUse();
  * ```
  */
 export function Encrypted(options: EncryptedOptions = {}): PropertyDecorator {
+  refuseUnprotectedUse();
   return (prototype, propertyKey) => {
     const property = String(propertyKey);
     const designType: unknown = Reflect.getMetadata('design:type', prototype, propertyKey);
@@ -46,6 +49,7 @@ export function Encrypted(options: EncryptedOptions = {}): PropertyDecorator {
  * **Warning**: anyone who reads the database sees which rows hold equal values.
  */
 export function BlindIndex(options: BlindIndexOptions = {}): PropertyDecorator {
+  refuseUnprotectedUse();
   return (prototype, propertyKey) => {
     const property = String(propertyKey);
     const target = prototype.constructor;

@@ -1,10 +1,13 @@
 import type { ColumnOptions, EntitySchemaColumnOptions } from 'typeorm';
-import { BlindIndexColumnGuard, EncryptedColumnGuard, markedBy } from './column-guard';
-import { indexPropertyName, tokenChars } from './column-options';
-import type { BlindIndexOptions, EncryptedOptions } from './column-options';
-import { refuseUnprotectedUse } from './unprotected-use';
-
-refuseUnprotectedUse();
+import {
+  BlindIndexColumnGuard,
+  blindIndexColumnOptions,
+  EncryptedColumnGuard,
+  encryptedColumnOptions,
+} from './declare/column-guard';
+import { indexPropertyName } from './declare/column-options';
+import type { BlindIndexOptions, EncryptedOptions } from './declare/column-options';
+import { refuseUnprotectedUse } from './patches/unprotected-use';
 
 /**
  * The {@link Encrypted} of `EntitySchema` definitions. There is no design type to read, so `type`
@@ -23,6 +26,7 @@ refuseUnprotectedUse();
  * ```
  */
 export function encryptedColumn(options: EncryptedOptions = {}): EntitySchemaColumnOptions {
+  refuseUnprotectedUse();
   return schemaColumn(encryptedColumnOptions(new EncryptedColumnGuard(options)));
 }
 
@@ -34,6 +38,7 @@ export function blindIndexColumns(
   property: string,
   ...indexes: BlindIndexOptions[]
 ): Record<string, EntitySchemaColumnOptions> {
+  refuseUnprotectedUse();
   const all = indexes.length === 0 ? [{}] : indexes;
   const names = all.map((options) => indexPropertyName(property, options));
   return Object.fromEntries(
@@ -46,34 +51,6 @@ export function blindIndexColumns(
   );
 }
 
-/** TypeORM's view of an encrypted column until the take-over settles what depends on the driver. */
-export function encryptedColumnOptions(guard: EncryptedColumnGuard): ColumnOptions {
-  const { nullable, name, select, insert, update, comment, length } = guard.options;
-  return {
-    ...definedOnly({ nullable, name, select, insert, update, comment }),
-    ...(length === undefined ? { type: 'text' } : { type: 'varchar', length }),
-    ...markedBy(guard),
-  };
-}
-
-/** TypeORM's view of an index column. Nullable, since NULL has no token and rows may predate the index. */
-export function blindIndexColumnOptions(guard: BlindIndexColumnGuard): ColumnOptions {
-  return {
-    ...definedOnly({ name: guard.options.columnName }),
-    type: 'varchar',
-    length: tokenChars(guard.options),
-    nullable: true,
-    select: false,
-    ...markedBy(guard),
-  };
-}
-
 function schemaColumn(options: ColumnOptions): EntitySchemaColumnOptions {
   return options as EntitySchemaColumnOptions;
-}
-
-function definedOnly<T extends object>(options: T): { [K in keyof T]?: NonNullable<T[K]> } {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: NonNullable<T[K]>;
-  };
 }

@@ -1,5 +1,5 @@
-import type { KeyRecord } from '../../src/keys/key-record';
-import type { KeyStore, KeyUpdate } from '../../src/keys/key-store';
+import type { KeyRecord } from '../../src/keys/record/key-record';
+import type { KeyStore, KeyUpdate } from '../../src/keys/store/key-store';
 import { someRecord } from '../support/key-fixtures';
 
 /** A store over an empty key table, and the ways to get at what is around it. */

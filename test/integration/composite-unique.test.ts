@@ -10,7 +10,7 @@ import {
   UnsupportedQueryError,
 } from '../../src';
 import type { BlindIndexOptions, FieldEncryptionOptions } from '../../src';
-import { SETTLING_MS } from '../../src/keys/change-time';
+import { SETTLING_MS } from '../../src/keys/store/watched-key-store';
 import { moveDatabaseClock } from '../support/database-clock';
 import { describeEachDatabase, describePostgresAndSqlite } from '../support/databases';
 import type { TestDatabase } from '../support/databases';

@@ -10,22 +10,20 @@ import {
   UnauthenticatedKeyError,
 } from '../../src';
 import type { FieldEncryptionOptions, KeyEvent, KmsProvider } from '../../src';
-import { AuditSeal } from '../../src/audit/audit-seal';
-import { hkdfSha256 } from '../../src/crypto/hkdf';
-import { hmacKey } from '../../src/crypto/hmac';
+import { AuditSeal } from '../../src/audit/audit-log';
+import { hkdfSha256, hmacKey } from '../../src/crypto/hmac';
 import { LABELS } from '../../src/crypto/labels';
 import { lengthPrefixed } from '../../src/encoding/length-prefixed';
-import { encodeKeys, withoutWrapping } from '../../src/keys/backup/backup-content';
-import { sealBackup } from '../../src/keys/backup/backup-file';
+import { encodeKeys, withoutWrapping, sealBackup } from '../../src/keys/backup/backup-file';
 import { checkValueOf } from '../../src/keys/backup/backup-key';
-import type { KeyRecord } from '../../src/keys/key-record';
+import type { KeyRecord } from '../../src/keys/record/key-record';
 import type { AzureKmsOptions } from '../../src/kms/azure';
 import { azureKms } from '../../src/kms/azure';
 import { failoverKms } from '../../src/kms/failover';
 import { serialize } from '../../src/kms/failover/wrapped-form';
 import { FieldCipher } from '../../src/field/field-cipher';
-import { installationOf } from '../../src/typeorm/installation';
-import { TypeormAuditStore } from '../../src/typeorm/typeorm-audit-store';
+import { installationOf } from '../../src/typeorm/installation/installation';
+import { TypeormAuditStore } from '../../src/typeorm/tables/typeorm-audit-store';
 import { ACCESS_TOKEN, AzureDouble } from '../support/azure-double';
 import { describePostgresAndSqlite } from '../support/databases';
 import type { TestDatabase } from '../support/databases';

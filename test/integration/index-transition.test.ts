@@ -13,7 +13,7 @@ import {
 import type { DataSource, QueryFailedError } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption } from '../../src';
 import type { BlindIndexOptions, FieldEncryptionOptions } from '../../src';
-import { SETTLING_MS } from '../../src/keys/change-time';
+import { SETTLING_MS } from '../../src/keys/store/watched-key-store';
 import { moveDatabaseClock } from '../support/database-clock';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';

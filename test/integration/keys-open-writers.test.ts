@@ -3,7 +3,7 @@ import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, KeyStateError } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
-import { SETTLING_MS } from '../../src/keys/change-time';
+import { SETTLING_MS } from '../../src/keys/store/watched-key-store';
 import { moveDatabaseClock } from '../support/database-clock';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';

@@ -14,7 +14,7 @@ import {
   localKms,
 } from '../../src';
 import type { KeyBinding, KeyInfo, KmsProvider, WrappedKey } from '../../src';
-import { TypeormKeyStore } from '../../src/typeorm/typeorm-key-store';
+import { TypeormKeyStore } from '../../src/typeorm/tables/typeorm-key-store';
 import { keyStoreContract } from '../contract/key-store.contract';
 import { createProject } from '../support/project';
 import type { Project } from '../support/project';

@@ -1,8 +1,8 @@
 import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
 import { fieldEncryptionMigrations } from '../../migrations';
 import { BlindIndex, Encrypted, fieldEncryption, withFieldEncryption } from '../../src';
-import { AuditSchema } from '../../src/typeorm/audit-table';
-import { DataKeySchema } from '../../src/typeorm/data-key-table';
+import { AuditSchema } from '../../src/typeorm/tables/typeorm-audit-store';
+import { DataKeySchema } from '../../src/typeorm/tables/data-key-table';
 import { describeEachDatabase } from '../support/databases';
 import type { CommonOptions, TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect } from '../support/protected-database';

@@ -6,10 +6,9 @@ import type { DataSource, EntitySchemaOptions, MigrationInterface } from 'typeor
 import { ModuleKind, ScriptTarget, transpileModule } from 'typescript';
 import { blindIndexColumns, encryptedColumn, fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
-import { schemaContract } from '../../src/cli/commands/schema-contract';
-import { schemaExpand } from '../../src/cli/commands/schema-expand';
-import type { Session } from '../../src/cli/session';
-import { installationOf } from '../../src/typeorm/installation';
+import { schemaContract, schemaExpand } from '../../src/cli/commands/schema';
+import type { Session } from '../../src/cli/load/session';
+import { installationOf } from '../../src/typeorm/installation/installation';
 import { describePostgresAndSqlite, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';

@@ -17,9 +17,8 @@ import { runInNewContext } from 'node:vm';
 
 import { tokenMac } from '../../src/crypto/token-mac';
 import { hmacKey, hmacSha256 } from '../../src/crypto/hmac';
-import { ADD_ON_VERSION } from '../../src/crypto/backend';
+import { ADD_ON_VERSION, NATIVE_FORMS } from '../../src/crypto/native';
 import type { AddOn } from '../../src/crypto/native';
-import { NATIVE_FORMS } from '../../src/crypto/native';
 import { keyHeader } from '../../src/format/data-key-id';
 import { fieldCipher, KEY_ID } from '../support/field-fixtures';
 import { addOn, describeNative } from '../support/native';

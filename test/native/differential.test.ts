@@ -3,8 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 
 import type { CipherSuite } from '../../src/crypto/aead';
 import type { NativeDataKey } from '../../src/crypto/native';
-import { NATIVE_FORMS } from '../../src/crypto/native';
-import { nativeDataKey } from '../../src/crypto/native-data-key';
+import { NATIVE_FORMS, nativeDataKey } from '../../src/crypto/native';
 import { Xaes256Gcm } from '../../src/crypto/xaes-256-gcm';
 import { hmacKey, hmacSha256 } from '../../src/crypto/hmac';
 import { hedgingKey } from '../../src/crypto/nonces';

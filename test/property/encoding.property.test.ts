@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import { decodeBase64url, encodeBase64url } from '../../src/encoding/base64url';
 import { stringifyExactly } from '../../src/encoding/exact-json';
 import { lengthPrefixed } from '../../src/encoding/length-prefixed';
-import { decodeValue, encodeValue, ValueCodecError } from '../../src/encoding/value-codec';
+import { decodeValue, encodeValue } from '../../src/encoding/value-codec';
+import { ValueCodecError } from '../../src/encoding/value-codec-error';
 import { VALUE_TYPES } from '../support/field-fixtures';
 
 const parts = fc.array(fc.oneof(fc.string({ maxLength: 3 }), fc.uint8Array({ maxLength: 3 })), {

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 
 import { KmsUnavailableError } from '../../src/errors';
-import type { DataKey } from '../../src/keys/data-key';
+import type { DataKey } from '../../src/keys/key-source';
 import type { Process } from '../support/key-fixtures';
 import {
   FakeKms,

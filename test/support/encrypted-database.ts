@@ -8,7 +8,7 @@ import type { DataSourceOptions } from 'typeorm';
 import { localKms, withFieldEncryption } from '../../src';
 import type { FieldEncryptionOptions, KmsProvider } from '../../src';
 import type { CommonOptions, DatabaseKind } from './databases';
-import { OWN_TABLES } from '../../src/typeorm/own-tables';
+import { OWN_TABLES } from '../../src/typeorm/tables/own-tables';
 import { StatementLog } from './statement-log';
 import { tableName } from './stored-rows';
 

@@ -6,7 +6,7 @@ import { credentials, Metadata, Server, ServerCredentials, status } from '@grpc/
 import { loadSync } from '@grpc/proto-loader';
 import { KeyManagementServiceClient } from '@google-cloud/kms';
 
-import { crc32c } from '../../src/kms/gcp/crc32c';
+import { crc32c } from '../../src/kms/gcp/gcp-client';
 
 interface Version {
   readonly material: Buffer;

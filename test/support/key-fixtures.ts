@@ -1,17 +1,17 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
 
-import { openBytes, sealBytes } from '../../src/crypto/seal-bytes';
+import { openBytes, sealBytes } from '../../src/crypto/gcm';
 import { KmsUnavailableError } from '../../src/errors';
-import type { KeyRecord } from '../../src/keys/key-record';
+import type { KeyRecord } from '../../src/keys/record/key-record';
 import type { KeyManagerOptions } from '../../src/keys/key-manager';
 import { KeyManager } from '../../src/keys/key-manager';
-import type { CountUses, EncryptedRows } from '../../src/keys/key-retirement';
-import type { KeyState } from '../../src/keys/key-state';
-import { provenChange } from '../../src/keys/key-state-mac';
-import { KeyWrapper } from '../../src/keys/key-wrapper';
-import type { KeyEvent } from '../../src/keys/key-event';
+import type { CountUses, EncryptedRows } from '../../src/keys/lifecycle/key-retirement';
+import type { KeyState } from '../../src/keys/record/key-state';
+import { provenChange } from '../../src/keys/record/key-macs';
+import { KeyWrapper } from '../../src/keys/wrapping/key-wrapper';
+import type { KeyEvent } from '../../src/keys/record/key-event';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../../src/kms/kms-provider';
-import { openKey, sealKey } from '../../src/kms/local/sealed-key';
+import { openKey, sealKey } from '../../src/kms/local/wrapped-form';
 import { LocalKmsProvider } from '../../src/kms/local/local-kms-provider';
 import type { Passphrase } from '../../src/kms/local/passphrase';
 import { PassphraseKek } from '../../src/kms/local/passphrase-kek';

@@ -1,8 +1,7 @@
 import { constants, publicEncrypt, randomBytes } from 'node:crypto';
 
-import type { KeyRecord } from '../../src/keys/key-record';
-import { keyRecordMac } from '../../src/keys/key-record-mac';
-import { stateAuthenticator } from '../../src/keys/key-state-mac';
+import type { KeyRecord } from '../../src/keys/record/key-record';
+import { keyRecordMac, stateAuthenticator } from '../../src/keys/record/key-macs';
 import type { KmsProvider, WrappedKey } from '../../src/kms/kms-provider';
 import type { AzureDouble } from './azure-double';
 

@@ -1,6 +1,6 @@
-import type { KeyPurpose, KeyRecord } from '../../src/keys/key-record';
-import { isReadable } from '../../src/keys/key-state';
-import type { KeyChange, KeyStore } from '../../src/keys/key-store';
+import type { KeyPurpose, KeyRecord } from '../../src/keys/record/key-record';
+import { isReadable } from '../../src/keys/record/key-state';
+import type { KeyChange, KeyStore } from '../../src/keys/store/key-store';
 
 /** Every call a {@link MemoryKeyStore} has received, by method, with the connection it came with. */
 export interface StoreCall {

@@ -1,4 +1,4 @@
-import { backendChoice } from '../../src/crypto/backend';
+import { backendChoice } from '../../src/crypto/native';
 import type { NativeFunctions } from '../../src/crypto/native';
 
 /** Declares tests of the add-on; reports them as skipped, and why, where it could not be compiled. */

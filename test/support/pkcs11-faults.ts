@@ -1,16 +1,16 @@
 import * as pkcs11js from 'pkcs11js';
 
 import type { Cryptoki } from '../../src/kms/pkcs11/cryptoki';
-import type { Lane } from '../../src/kms/pkcs11/lane';
-import { LanePool } from '../../src/kms/pkcs11/lane-pool';
+import type { SessionThread } from '../../src/kms/pkcs11/session-thread';
+import { SessionPool } from '../../src/kms/pkcs11/session-pool';
 import type { Pkcs11KmsOptions } from '../../src/kms/pkcs11/options';
 import { parseOptions } from '../../src/kms/pkcs11/options';
 import type { Pkcs11Kms } from '../../src/kms/pkcs11/pkcs11-provider';
 import { Pkcs11KmsProvider } from '../../src/kms/pkcs11/pkcs11-provider';
 import type { TokenAnswer, TokenRequest } from '../../src/kms/pkcs11/protocol';
 import { toError, toFailure } from '../../src/kms/pkcs11/protocol';
-import type { TokenSettings } from '../../src/kms/pkcs11/settings';
-import { tokenName } from '../../src/kms/pkcs11/settings';
+import type { TokenSettings } from '../../src/kms/pkcs11/token';
+import { tokenName } from '../../src/kms/pkcs11/token';
 import { TokenClient } from '../../src/kms/pkcs11/token-client';
 
 type Call = keyof Cryptoki;
@@ -57,14 +57,14 @@ export function failing(name: string, code: number): () => void {
   };
 }
 
-/** The provider as `pkcs11Kms` makes it, except that its lanes run in this thread. */
+/** The provider as `pkcs11Kms` makes it, except that its threads run in this thread. */
 export function openWatched(options: Pkcs11KmsOptions, module: WatchedModule): Pkcs11Kms {
   const { settings, limits, pin } = parseOptions(options);
-  const pool = new LanePool(() => new InThreadLane(settings, module.cryptoki), limits);
+  const pool = new SessionPool(() => new InThreadSession(settings, module.cryptoki), limits);
   return new Pkcs11KmsProvider(pool, pin, tokenName(settings));
 }
 
-class InThreadLane implements Lane {
+class InThreadSession implements SessionThread {
   readonly ended = false;
   readonly #client: TokenClient;
 

@@ -7,16 +7,16 @@ import { SHARE_ENV, Worker } from 'node:worker_threads';
 
 import * as pkcs11js from 'pkcs11js';
 
-import { WorkerLane } from '../../src/kms/pkcs11/lane';
-import { LanePool } from '../../src/kms/pkcs11/lane-pool';
+import { WorkerSessionThread } from '../../src/kms/pkcs11/session-thread';
+import { SessionPool } from '../../src/kms/pkcs11/session-pool';
 import type { Pkcs11KmsOptions } from '../../src/kms/pkcs11/options';
 import { parseOptions } from '../../src/kms/pkcs11/options';
 import type { Pkcs11Kms } from '../../src/kms/pkcs11/pkcs11-provider';
 import { Pkcs11KmsProvider } from '../../src/kms/pkcs11/pkcs11-provider';
-import { tokenName } from '../../src/kms/pkcs11/settings';
+import { tokenName } from '../../src/kms/pkcs11/token';
 
-/** Runs a lane's thread from its TypeScript source. */
-export const TYPESCRIPT_LANES = ['--require', 'tsx/cjs'];
+/** Runs a thread's thread from its TypeScript source. */
+export const TYPESCRIPT_THREADS = ['--require', 'tsx/cjs'];
 
 export const PIN = 'canary-pin-4711';
 const SO_PIN = 'canary-so-pin-4712';
@@ -108,10 +108,10 @@ export const nss: TestModule = {
   admin: nssAdmin,
 };
 
-/** The provider as `pkcs11Kms` makes it, with lanes that run TypeScript. */
-export function openKms(options: Pkcs11KmsOptions, execArgv = TYPESCRIPT_LANES): Pkcs11Kms {
+/** The provider as `pkcs11Kms` makes it, with threads that run TypeScript. */
+export function openKms(options: Pkcs11KmsOptions, execArgv = TYPESCRIPT_THREADS): Pkcs11Kms {
   const { settings, limits, pin } = parseOptions(options);
-  const pool = new LanePool(() => new WorkerLane(settings, execArgv), limits);
+  const pool = new SessionPool(() => new WorkerSessionThread(settings, execArgv), limits);
   return new Pkcs11KmsProvider(pool, pin, tokenName(settings));
 }
 

@@ -1,4 +1,4 @@
-// Preloaded into the thread of a lane: a real module with every call slowed down to 100 ms.
+// Preloaded into the thread of a thread: a real module with every call slowed down to 100 ms.
 const pkcs11js = require('pkcs11js');
 
 const sleep = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);

@@ -1,7 +1,6 @@
 import { writeFileSync } from 'node:fs';
 
-import { confirm } from '../../src/cli/confirmation';
-import { readPassphrase } from '../../src/cli/secret-input';
+import { confirm, readPassphrase } from '../../src/cli/terminal/prompt';
 
 /** Asks everything that a command may ask, one after the other, and writes down what came of it. */
 async function main(): Promise<void> {

@@ -2,13 +2,11 @@ import type { KeyObject } from 'node:crypto';
 
 import type { Aead, CipherSuite } from '../../src/crypto/aead';
 import { createAead } from '../../src/crypto/aead';
-import { hkdfSha256 } from '../../src/crypto/hkdf';
-import { hmacKey } from '../../src/crypto/hmac';
-import { nativeDataKey } from '../../src/crypto/native-data-key';
+import { hkdfSha256, hmacKey } from '../../src/crypto/hmac';
+import { nativeDataKey } from '../../src/crypto/native';
 import { KeyNotFoundError } from '../../src/errors';
 import { keyHeader, keyIdOfPrefix, keyPrefix } from '../../src/format/data-key-id';
-import type { DataKey } from '../../src/keys/data-key';
-import type { IndexRoot, IndexRoots, KeySource } from '../../src/keys/key-source';
+import type { DataKey, IndexRoot, IndexRoots, KeySource } from '../../src/keys/key-source';
 
 /** A data key over fixed bytes: `seed` repeated for the key, `id` as given. */
 export function staticKey(options: {

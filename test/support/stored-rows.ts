@@ -1,7 +1,7 @@
 import type { DataSource, EntityMetadata, EntityTarget, ObjectLiteral } from 'typeorm';
 import { fieldEncryption } from '../../src';
-import type { EncryptedColumn } from '../../src/typeorm/encrypted-column';
-import { installationOf } from '../../src/typeorm/installation';
+import type { EncryptedColumn } from '../../src/typeorm/metadata/encrypted-column';
+import { installationOf } from '../../src/typeorm/installation/installation';
 
 export type Row = Record<string, unknown>;
 

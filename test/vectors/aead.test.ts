@@ -1,11 +1,10 @@
 import { createSecretKey } from 'node:crypto';
 
-import { createAes256GcmSiv } from '../../src/crypto/aes-256-gcm-siv';
+import { createAes256GcmSiv } from '../../src/crypto/aead';
 import type { NonceChoosingAead } from '../../src/crypto/cipher-suite';
 import { AeadError } from '../../src/crypto/cipher-suite';
-import { openGcm, sealGcm } from '../../src/crypto/gcm';
+import { openGcm, sealGcm, openBytes } from '../../src/crypto/gcm';
 import { RANDOM_NONCES } from '../../src/crypto/nonces';
-import { openBytes } from '../../src/crypto/seal-bytes';
 import { createXchacha20Poly1305 } from '../../src/crypto/xchacha20-poly1305';
 import { SealedMessage } from '../../src/encoding/sealed-message';
 import { sealWithNonce } from '../support/seal-with-nonce';

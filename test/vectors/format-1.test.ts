@@ -1,5 +1,5 @@
 import type { CipherSuite } from '../../src/crypto/aead';
-import { createAes256GcmSiv } from '../../src/crypto/aes-256-gcm-siv';
+import { createAes256GcmSiv } from '../../src/crypto/aead';
 import type { NonceChoosingAead } from '../../src/crypto/cipher-suite';
 import { Xaes256Gcm } from '../../src/crypto/xaes-256-gcm';
 import { createXchacha20Poly1305 } from '../../src/crypto/xchacha20-poly1305';

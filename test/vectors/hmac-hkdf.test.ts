@@ -1,6 +1,5 @@
-import { equalInConstantTime } from '../../src/crypto/constant-time';
-import { hkdfSha256 } from '../../src/crypto/hkdf';
-import { hmacKey, hmacSha256, hmacSha256Base64url } from '../../src/crypto/hmac';
+import { equalInConstantTime } from '../../src/crypto/secret-bytes';
+import { hkdfSha256, hmacKey, hmacSha256, hmacSha256Base64url } from '../../src/crypto/hmac';
 import type { WycheproofGroup, WycheproofTest } from '../support/shared-vectors';
 import { describeSharedVectors, hex, pick } from '../support/shared-vectors';
 

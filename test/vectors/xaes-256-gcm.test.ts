@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { openBytes } from '../../src/crypto/seal-bytes';
+import { openBytes } from '../../src/crypto/gcm';
 import { Xaes256Gcm } from '../../src/crypto/xaes-256-gcm';
 import { sealWithNonce } from '../support/seal-with-nonce';
 import { describeSharedVectors, hex } from '../support/shared-vectors';

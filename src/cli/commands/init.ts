@@ -1,10 +1,28 @@
-import type { KeyPurpose } from '../../keys/key-record';
-import { DataKeySchema, missingKeyColumns } from '../../typeorm/data-key-table';
-import { missingOwnTables } from '../../typeorm/own-tables';
-import { withConnection } from '../../typeorm/with-connection';
-import { createTables } from '../create-tables';
-import type { CommandResult } from '../output';
-import type { Session } from '../session';
+import { fieldEncryptionMigrations } from '../../../migrations';
+import type { KeyPurpose } from '../../keys/record/key-record';
+import { withConnection } from '../../typeorm/connection/lent-connection';
+import { DataKeySchema, missingKeyColumns } from '../../typeorm/tables/data-key-table';
+import { missingOwnTables } from '../../typeorm/tables/own-tables';
+import type { Session } from '../load/session';
+import type { CommandResult } from '../terminal/output';
+
+/**
+ * Creates the library's tables, by the same migrations that applications list in their DataSource; run
+ * later by TypeORM, these find them and record themselves. What is there stays.
+ */
+export async function createTables({ dataSource }: Session): Promise<void> {
+  const runner = dataSource.createQueryRunner('master');
+  try {
+    await runner.startTransaction();
+    for (const Migration of fieldEncryptionMigrations) await new Migration().up(runner);
+    await runner.commitTransaction();
+  } catch (error) {
+    if (runner.isTransactionActive) await runner.rollbackTransaction();
+    throw error;
+  } finally {
+    await runner.release();
+  }
+}
 
 /** A key that was created, or in a dry run would be. */
 interface CreatedKey {

@@ -1,11 +1,11 @@
 import { existsSync, linkSync, mkdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { counted } from '../../doctor/counted';
-import { protectionOf } from '../backup-access';
-import type { BackupOptions } from '../backup-access';
-import { CommandError } from '../command-error';
-import type { CommandResult } from '../output';
-import type { Session } from '../session';
+import { counted } from '../../doctor/finding';
+import { protectionOf } from '../load/backup-access';
+import type { BackupOptions } from '../load/backup-access';
+import { CommandError } from '../terminal/command-error';
+import type { CommandResult } from '../terminal/output';
+import type { Session } from '../load/session';
 
 /** Only the owner reads what opens keys. */
 const PRIVATE = { mode: 0o600, flag: 'wx' } as const;

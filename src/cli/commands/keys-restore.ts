@@ -1,14 +1,18 @@
 import { readFileSync } from 'node:fs';
-import { counted } from '../../doctor/counted';
+
+import { counted, grouped } from '../../doctor/finding';
 import type { RestoredKey } from '../../keys/backup/restore-backup';
-import { openerOf } from '../backup-access';
-import type { OpenerOptions } from '../backup-access';
-import { missingOwnTables } from '../../typeorm/own-tables';
-import { confirm } from '../confirmation';
-import { createTables } from '../create-tables';
-import type { CommandResult } from '../output';
-import type { Session } from '../session';
-import { table } from '../table';
+import { missingOwnTables } from '../../typeorm/tables/own-tables';
+import { openerOf } from '../load/backup-access';
+import type { OpenerOptions } from '../load/backup-access';
+import type { Session } from '../load/session';
+import { EXIT_CODES } from '../terminal/command-error';
+import type { CommandResult } from '../terminal/output';
+import { confirm } from '../terminal/prompt';
+import { table } from '../terminal/table';
+
+import type { CommandWork } from './common-options';
+import { createTables } from './init';
 
 /** Options of `keys restore`. */
 export interface KeysRestoreOptions {
@@ -64,4 +68,34 @@ function keysTable(keys: readonly RestoredKey[]): string {
       id,
     ]),
   );
+}
+
+/** Proves that a backup reads the rows of this database, and says so by exit code. */
+export async function keysDrill(
+  { fieldEncryption }: Session,
+  file: string,
+  options: OpenerOptions,
+): ReturnType<CommandWork> {
+  const backup = readFileSync(file, 'utf8');
+  const report = await fieldEncryption.keys.drill(backup, await openerOf(options));
+  const { backupId, createdAt, restored, results, ok } = report;
+  return {
+    document: report,
+    text: [
+      `Backup ${backupId} of ${createdAt.toISOString()} holds ${counted(restored.length, 'key')}.`,
+      table(
+        ['PROPERTY', 'KEY', 'ROWS', 'SAMPLES READ', 'TOKENS', 'RESULT'],
+        results.map(({ entity, property, keyId, rows, read, tokens, wrongTokens, failure }) => [
+          `${entity}.${property}`,
+          keyId,
+          grouped(rows),
+          grouped(read),
+          grouped(tokens),
+          failure ?? (wrongTokens === 0 ? 'reads' : counted(wrongTokens, 'wrong token')),
+        ]),
+      ),
+      ok ? 'It reads.' : 'It does not read everything. Make a new backup.',
+    ].join('\n'),
+    exitCode: ok ? EXIT_CODES.done : EXIT_CODES.failed,
+  };
 }

@@ -1,11 +1,13 @@
-import { counted } from '../../doctor/counted';
-import { requireRevocable } from '../../keys/key-retirement';
-import type { ColumnUse } from '../../keys/key-retirement';
-import type { KeyState } from '../../keys/key-state';
-import { isKnownState } from '../../keys/key-state';
-import { confirm } from '../confirmation';
-import type { CommandResult } from '../output';
-import type { Session } from '../session';
+import { counted, grouped } from '../../doctor/finding';
+import { isUnneeded, requireRevocable } from '../../keys/lifecycle/key-retirement';
+import type { ColumnUse } from '../../keys/lifecycle/key-retirement';
+import { requireTransition } from '../../keys/lifecycle/key-transition';
+import { isKnownState } from '../../keys/record/key-state';
+import type { KeyState } from '../../keys/record/key-state';
+import type { Session } from '../load/session';
+import type { CommandResult } from '../terminal/output';
+import { confirm } from '../terminal/prompt';
+import { table } from '../terminal/table';
 
 /** Options of commands that take a key out of use. */
 export interface RetirementOptions {
@@ -71,4 +73,67 @@ function planText(plan: readonly ColumnUse[] | null): string[] {
         `  ${entity}.${property}: ${counted(rowsUnderKey, 'row')}`,
     ),
   ];
+}
+
+/** Erases a key that no row needs, and shows the proof. */
+export async function keysDestroy(
+  { fieldEncryption, installation }: Session,
+  id: string,
+  { dryRun, yes, graceMs }: RetirementOptions & { readonly graceMs: number | undefined },
+): Promise<CommandResult> {
+  const key = await installation.keys.operations.find(id);
+  const what = key.purpose === 'data' ? `key "${key.name}"` : 'index root';
+  const title = `${what} version ${String(key.version)} (${id})`;
+  if (dryRun) {
+    requireTransition(key, 'destroyed');
+    const columns = await fieldEncryption.keys.uses(id);
+    const needed = !isUnneeded(columns);
+    const atRestFrom = await installation.keys.operations.atRestFrom(id, graceMs);
+    return {
+      document: { dryRun, key, needed, atRestFrom, columns },
+      text: [
+        needed ? `Would refuse: rows need ${title}, or may.` : `Would destroy ${title}.`,
+        ...(atRestFrom === null ? [] : [graceText(atRestFrom)]),
+        columnsTable(columns),
+        'Nothing was changed.',
+      ].join('\n'),
+    };
+  }
+  await confirm(yes, {
+    warning:
+      `This erases ${title} for good. What this command cannot see, such as rows in backups or in ` +
+      'tables of other applications, could never be read again.',
+    word: id,
+  });
+  const { key: destroyed, ...proof } = await fieldEncryption.keys.destroy(
+    id,
+    graceMs === undefined ? {} : { graceMs },
+  );
+  return {
+    document: { dryRun, key: destroyed, ...proof },
+    text: [
+      `Destroyed ${title}. SHA-256 of the wrapped key that was erased: ${proof.wrappedKeySha256}`,
+      columnsTable(proof.columns),
+    ].join('\n'),
+  };
+}
+
+function graceText(atRestFrom: Date): string {
+  return (
+    `Refused before ${atRestFrom.toISOString()}, by the clock of the database: until then a process may ` +
+    'still write with it. See --grace.'
+  );
+}
+
+function columnsTable(columns: readonly ColumnUse[]): string {
+  return table(
+    ['PROPERTY', 'COLUMN', 'ROWS', 'UNDER THE KEY', 'UNDER UNKNOWN KEYS'],
+    columns.map(({ entity, property, table: name, column, rows, ...under }) => [
+      `${entity}.${property}`,
+      `${name}.${column}`,
+      grouped(rows),
+      grouped(under.rowsUnderKey),
+      grouped(under.rowsUnderUnknownKeys),
+    ]),
+  );
 }

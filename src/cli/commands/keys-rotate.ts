@@ -1,6 +1,12 @@
-import { CommandError } from '../command-error';
-import type { CommandResult } from '../output';
-import type { Session } from '../session';
+import { counted, grouped } from '../../doctor/finding';
+import type { IndexRotation } from '../../keys/lifecycle/index-rotation';
+import type { RewrapReport } from '../../keys/lifecycle/key-rewrap';
+import { loadKms } from '../load/data-source-module';
+import type { Session } from '../load/session';
+import { CommandError, EXIT_CODES } from '../terminal/command-error';
+import type { CommandResult } from '../terminal/output';
+
+import type { CommandWork } from './common-options';
 
 /** Makes a new version of a data key the active one. */
 export async function keysRotate(
@@ -41,4 +47,74 @@ function unknownKey(name: string, keyNames: readonly string[]): CommandError {
       ? 'No entity of this DataSource has encrypted columns.'
       : `The entities of this DataSource use: ${keyNames.join(', ')}.`,
   );
+}
+
+/** Takes the next step of rotating the root of the blind indexes. */
+export async function rotateIndex(
+  { fieldEncryption }: Session,
+  { dryRun }: { readonly dryRun: boolean },
+): Promise<CommandResult> {
+  const rotation = await fieldEncryption.keys.rotateIndex({ dryRun });
+  const unchanged = dryRun ? ['Nothing was changed.'] : [];
+  return {
+    document: { dryRun, ...rotation },
+    text: [...stepText(rotation, dryRun ? 'Would announce' : 'Announced'), ...unchanged].join('\n'),
+  };
+}
+
+function stepText(
+  { step, root, previous, activatableAt }: IndexRotation,
+  announced: string,
+): string[] {
+  const title = root === null ? 'a new root' : `root version ${String(root.version)} (${root.id})`;
+  const again = `Run the command again from ${activatableAt.toISOString()}, when every process has it.`;
+  switch (step) {
+    case 'announced':
+      return [
+        `${announced} ${title} of the blind indexes. New tokens are still of the old one.`,
+        again,
+      ];
+    case 'waiting':
+      return [`The ${title} was announced; a process may not have it yet.`, again];
+    case 'activated':
+      return [
+        `New tokens are of ${title}; those of root ${previous.id} are found until it is destroyed.`,
+        `Reindex all rows, then run: field-encryption keys destroy ${previous.id}`,
+      ];
+  }
+}
+
+/** Options of `keys rewrap`. */
+export interface KeysRewrapOptions {
+  readonly dryRun: boolean;
+  /** Path of a module that exports the provider to move to. */
+  readonly to: string | undefined;
+  readonly force: boolean;
+}
+
+/** Wraps every key again, and says by exit code whether all of them went over. */
+export async function keysRewrap(
+  { fieldEncryption }: Session,
+  { dryRun, to, force }: KeysRewrapOptions,
+): ReturnType<CommandWork> {
+  const target = to === undefined ? {} : { to: await loadKms(to) };
+  const report = await fieldEncryption.keys.rewrap({ ...target, dryRun, force });
+  const complete = report.failures.length === 0 && report.conflicts === 0;
+  return {
+    document: { dryRun, ...report },
+    text: describe(report, dryRun),
+    exitCode: complete ? EXIT_CODES.done : EXIT_CODES.failed,
+  };
+}
+
+function describe(report: RewrapReport, dryRun: boolean): string {
+  const { kms, kek, rewrapped, current, conflicts, failures } = report;
+  return [
+    `${counted(rewrapped, 'key')} ${dryRun ? 'would be wrapped' : 'wrapped'} by ${kms} under ${kek}; ` +
+      `${grouped(current)} were already, ${grouped(failures.length)} failed, ${grouped(conflicts)} in conflict.`,
+    ...(dryRun ? ['Nothing was changed.'] : []),
+    ...failures.map(({ keyId, code, message }) => `  ${keyId}: ${code}: ${message}`),
+    ...(failures.length > 0 ? ['Keys that failed were left as they are.'] : []),
+    ...(conflicts > 0 ? ['Keys in conflict were changed meanwhile. Run the command again.'] : []),
+  ].join('\n');
 }

@@ -1,6 +1,7 @@
-import { requireTransition } from '../../keys/key-transition';
-import type { CommandResult } from '../output';
-import type { Session } from '../session';
+import { requireSuspended } from '../../keys/lifecycle/key-suspension';
+import { requireTransition } from '../../keys/lifecycle/key-transition';
+import type { Session } from '../load/session';
+import type { CommandResult } from '../terminal/output';
 
 /** Stops all encryption under the name of a key, until it is resumed or rotated. */
 export async function keysSuspend(
@@ -26,5 +27,30 @@ export async function keysSuspend(
       `  field-encryption keys rotate ${key.name}`,
       'What it has encrypted can be read. Other processes write with it until their cache has aged.',
     ].join('\n'),
+  };
+}
+
+/** Ends the suspension of a key. */
+export async function keysResume(
+  { fieldEncryption, installation }: Session,
+  id: string,
+  { dryRun }: { readonly dryRun: boolean },
+): Promise<CommandResult> {
+  if (dryRun) {
+    const before = await installation.keys.operations.find(id);
+    requireSuspended(before);
+    return {
+      document: { dryRun, key: before },
+      text: `Would resume key ${id}. Nothing was changed.`,
+    };
+  }
+  const key = await fieldEncryption.keys.resume(id);
+  const title = `Key "${key.name}" version ${String(key.version)} (${id})`;
+  return {
+    document: { dryRun, key },
+    text:
+      key.state === 'active'
+        ? `${title} is active again.`
+        : `${title} is deactivated: a newer version was active meanwhile.`,
   };
 }

@@ -1,12 +1,15 @@
-import type { BackendChoice } from '../../crypto/backend';
-import { grouped } from '../../doctor/counted';
-import type { ColumnStatus } from '../../reencryption/status';
-import { whatIsDue } from '../../doctor/due';
-import type { Due } from '../../doctor/due';
-import { workState } from '../../doctor/work-state';
-import type { CommandResult } from '../output';
-import type { Session } from '../session';
-import { table } from '../table';
+import type { BackendChoice } from '../../crypto/native';
+import { grouped } from '../../doctor/finding';
+import type { Finding } from '../../doctor/finding';
+import { whatIsDue, workState } from '../../doctor/work-state';
+import type { Due } from '../../doctor/work-state';
+import type { ColumnStatus } from '../../reencryption/coverage/status';
+import type { Session } from '../load/session';
+import { EXIT_CODES } from '../terminal/command-error';
+import type { CommandResult } from '../terminal/output';
+import { table } from '../terminal/table';
+
+import type { CommandWork } from './common-options';
 import { keysTable } from './keys-list';
 
 /** Shows keys, encrypted columns, how many rows each key version holds, and what is due. */
@@ -66,4 +69,20 @@ function dueText(due: readonly Due[]): string {
     command === null ? `- ${reason}` : `- ${reason}: run ${command}`,
   );
   return ['Due:', ...lines].join('\n');
+}
+
+/** Looks for what is wrong or weak, and says what to do. Errors are exit code 1. */
+export async function doctor({ fieldEncryption }: Session): ReturnType<CommandWork> {
+  const findings = await fieldEncryption.doctor();
+  const ok = findings.every(({ level }) => level !== 'error');
+  return {
+    document: { ok, findings },
+    text: findings.map(describe).join('\n'),
+    exitCode: ok ? EXIT_CODES.done : EXIT_CODES.failed,
+  };
+}
+
+function describe({ code, level, message, remedy }: Finding): string {
+  const line = `${level.padEnd(7)} ${code}: ${message}`;
+  return remedy === '' ? line : `${line}\n        ${remedy}`;
 }

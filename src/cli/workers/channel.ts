@@ -1,4 +1,23 @@
-import type { Message } from './messages';
+import type { RunOptions } from '../../reencryption/report/run-options';
+import type { RunProgress, RunReport, WritingMode } from '../../reencryption/report/run-report';
+
+/** What the first process of a group has the others do. */
+export interface WorkerOrder {
+  readonly mode: WritingMode;
+  readonly options: RunOptions;
+  /** Ids of runs, in the order of work. */
+  readonly runs: readonly string[];
+}
+
+/** What processes of a group tell each other. */
+export type Message =
+  /** From the first process to another. */
+  | { readonly kind: 'work'; readonly order: WorkerOrder }
+  | { readonly kind: 'stop' }
+  /** From another process to the first. */
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'progress'; readonly progress: RunProgress }
+  | { readonly kind: 'report'; readonly report: RunReport };
 
 /** Either end of the channel between two processes of a group. */
 interface End {

@@ -1,12 +1,11 @@
-import type { WritingMode } from '../../reencryption/run-mode';
-import type { RunOptions } from '../../reencryption/run-options';
-import { mergedReport } from '../../reencryption/run-report';
-import type { RunProgress, RunReport } from '../../reencryption/run-report';
-import { openRuns, remainingRows } from '../../reencryption/shared-run';
-import type { OpenedRuns } from '../../reencryption/shared-run';
-import type { Session } from '../session';
-import { joinRuns } from './join-runs';
-import type { WorkerOrder } from './messages';
+import type { WritingMode, RunProgress, RunReport } from '../../reencryption/report/run-report';
+import type { RunOptions } from '../../reencryption/report/run-options';
+import { mergedReport } from '../../reencryption/report/run-report';
+import { openRuns, remainingRows } from '../../reencryption/runs/shared-run';
+import type { OpenedRuns } from '../../reencryption/runs/shared-run';
+import type { Session } from '../load/session';
+import { joinRuns } from './worker-process';
+import type { WorkerOrder } from './channel';
 import { WorkerGroup } from './worker-group';
 
 /**

@@ -1,8 +1,8 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import type { RunProgress, RunReport } from '../../reencryption/run-report';
+import type { RunProgress, RunReport } from '../../reencryption/report/run-report';
 import { listen, tell } from './channel';
-import type { WorkerOrder } from './messages';
+import type { WorkerOrder } from './channel';
 
 /** Another process, as far as it has told. */
 interface Worker {

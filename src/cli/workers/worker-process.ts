@@ -1,9 +1,28 @@
-import { CommandError } from '../command-error';
-import type { CommandResult } from '../output';
-import type { Session } from '../session';
+import { RunCounts } from '../../reencryption/report/run-report';
+import type { RunReport } from '../../reencryption/report/run-report';
+import { joinRun } from '../../reencryption/runs/shared-run';
+import type { Installation } from '../../typeorm/installation/installation';
+import type { Session } from '../load/session';
+import { CommandError } from '../terminal/command-error';
+import type { CommandResult } from '../terminal/output';
+
 import { listen, tell } from './channel';
-import { joinRuns } from './join-runs';
-import type { WorkerOrder } from './messages';
+import type { WorkerOrder } from './channel';
+
+/** Works in runs, one after the other, until they are over or the signal is aborted. */
+export async function joinRuns(
+  installation: Installation,
+  { mode, options, runs }: WorkerOrder,
+): Promise<RunReport> {
+  const counts = new RunCounts();
+  // The first process counts what is left, once, at the end.
+  counts.remaining = null;
+  for (const id of runs) {
+    await joinRun(installation, mode, options, id, counts);
+    counts.endTable();
+  }
+  return counts.report(mode, options.signal?.aborted ?? false);
+}
 
 /**
  * The work of a process that another one started: joins the runs that it is told to, and tells that

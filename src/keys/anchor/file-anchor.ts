@@ -3,7 +3,7 @@ import { access, constants, open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path';
 
 import { ConfigurationError } from '../../errors';
-import type { KeyTableAnchor } from './key-table-anchor';
+import type { KeyTableAnchor } from './anchor-state';
 
 /**
  * An anchor in a file, which its owner alone may read and write (mode 0600). It is replaced as a whole:

@@ -1,17 +1,16 @@
-import type { AuditSeal } from '../../audit/audit-seal';
+import type { AuditSeal } from '../../audit/audit-log';
 import { FieldEncryptionError, KeyStateError } from '../../errors';
-import { isAtLeastAsRestricted } from '../key-epochs';
-import type { KeyEpochs, KnownKey } from '../key-epochs';
-import type { KeyEventListener } from '../key-event';
-import type { KeyRecord } from '../key-record';
-import type { KeyState } from '../key-state';
-import { stateInWords } from '../key-state';
-import type { KeyStore } from '../key-store';
-import type { KeyWrapper } from '../key-wrapper';
-import { settleAll } from '../settle-all';
-import type { AnchorState, SealedAnchor } from './anchor-state';
+import { isAtLeastAsRestricted } from '../store/key-epochs';
+import type { KeyEpochs, KnownKey } from '../store/key-epochs';
+import type { KeyEventListener } from '../record/key-event';
+import type { KeyRecord } from '../record/key-record';
+import type { KeyState } from '../record/key-state';
+import { stateInWords } from '../record/key-state';
+import type { KeyStore } from '../store/key-store';
+import type { KeyWrapper } from '../wrapping/key-wrapper';
+import { settleAll } from '../../async/settle-all';
+import type { AnchorState, SealedAnchor, KeyTableAnchor } from './anchor-state';
 import { parseAnchor, sealAnchor } from './anchor-state';
-import type { KeyTableAnchor } from './key-table-anchor';
 
 /** A key whose row is older than the anchor knows it, or gone. */
 export interface AnchorDiscrepancy {

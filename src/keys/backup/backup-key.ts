@@ -1,10 +1,9 @@
 import { randomFillSync } from 'node:crypto';
 
 import { AEAD_KEY_BYTES } from '../../crypto/aead';
-import { equalInConstantTime } from '../../crypto/constant-time';
-import { hkdfSha256 } from '../../crypto/hkdf';
+import { equalInConstantTime, wipe } from '../../crypto/secret-bytes';
+import { hkdfSha256 } from '../../crypto/hmac';
 import { LABELS } from '../../crypto/labels';
-import { wipe } from '../../crypto/wipe';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import { isAuthenticated } from '../../kms/kms-provider';

@@ -1,11 +1,10 @@
-import { wipe } from '../../crypto/wipe';
+import { wipe } from '../../crypto/secret-bytes';
 import { newDataKeyId } from '../../format/data-key-id';
-import type { KeyRecord } from '../key-record';
+import type { KeyRecord } from '../record/key-record';
 import type { KeyServices } from '../key-services';
-import { settleAll } from '../settle-all';
-import type { BackedUpKey } from './backup-content';
-import { encodeKeys, withoutWrapping } from './backup-content';
-import { sealBackup } from './backup-file';
+import { settleAll } from '../../async/settle-all';
+import type { BackedUpKey } from './backup-file';
+import { encodeKeys, withoutWrapping, sealBackup } from './backup-file';
 import type { BackupProtection } from './backup-key';
 import { checkValueOf, newBackupKey, protectBackupKey } from './backup-key';
 

@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import { combine, split } from 'shamir-secret-sharing';
 
-import { equalInConstantTime } from '../../crypto/constant-time';
-import { wipe } from '../../crypto/wipe';
+import { equalInConstantTime, wipe } from '../../crypto/secret-bytes';
 import { decodeBase64url } from '../../encoding/base64url';
 import { lengthPrefixed, readLengthPrefixed } from '../../encoding/length-prefixed';
 import { ConfigurationError } from '../../errors';

@@ -1,16 +1,13 @@
-import { wipe } from '../../crypto/wipe';
+import { wipe } from '../../crypto/secret-bytes';
 import { ConfigurationError, KeyStateError, UnauthenticatedKeyError } from '../../errors';
-import type { KeyEpochs } from '../key-epochs';
-import { wholeSecond } from '../key-record';
-import { hasValidRecordMac } from '../key-record-mac';
-import type { KeyRecord } from '../key-record';
+import type { KeyEpochs } from '../store/key-epochs';
+import { wholeSecond } from '../record/key-record';
+import { hasValidRecordMac, provenChange, stateAuthenticator } from '../record/key-macs';
+import type { KeyRecord } from '../record/key-record';
 import type { KeyServices } from '../key-services';
-import { provenChange, stateAuthenticator } from '../key-state-mac';
-import { proveKek } from '../row-proofs';
-import type { BackedUpKey } from './backup-content';
-import { decodeKeys } from './backup-content';
-import { openBackup, parseBackup } from './backup-file';
-import type { BackupFile } from './backup-file';
+import { proveKek } from '../wrapping/row-proofs';
+import type { BackedUpKey, BackupFile } from './backup-file';
+import { decodeKeys, openBackup, parseBackup } from './backup-file';
 import type { BackupOpener } from './backup-key';
 import { openBackupKey } from './backup-key';
 

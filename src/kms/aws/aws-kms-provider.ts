@@ -1,10 +1,8 @@
 import { LABELS } from '../../crypto/labels';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { foundIfAllowed, healthOf } from '../remote/describe-health';
-import { parseOpaque, serializeOpaque } from '../remote/opaque-form';
-import { unwrappedKey } from '../remote/unwrapped-key';
-import { UsedRights } from '../remote/used-rights';
+import { foundIfAllowed, healthOf, UsedRights } from '../remote/rights';
+import { parseOpaque, serializeOpaque, unwrappedKey } from '../key-bytes';
 import type { AwsClient } from './aws-client';
 
 const KEK_PREFIX = 'aws-kms:';

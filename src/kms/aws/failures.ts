@@ -1,10 +1,8 @@
 import { types } from 'node:util';
 
 import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../errors';
-import { showing } from '../remote/evidence';
-import { codeOf, networkFailure } from '../remote/network-failure';
-import { retryAfterMs } from '../remote/retry-after';
-import { TransientFailure } from '../remote/transient-failure';
+import { showing } from '../remote/rights';
+import { codeOf, networkFailure, retryAfterMs, TransientFailure } from '../remote/failures';
 
 /** Names of exceptions of the service that another try may not meet. */
 const TEMPORARY = [

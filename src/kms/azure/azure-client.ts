@@ -1,13 +1,13 @@
 import type * as AzureIdentity from '@azure/identity';
 import type * as KeyVault from '@azure/keyvault-keys';
 
-import { KeyUnwrapError } from '../../errors';
-import type { Require } from '../remote/optional-peer';
+import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import { loadPeer } from '../remote/optional-peer';
+import type { Require } from '../remote/optional-peer';
 import type { RemoteCalls } from '../remote/remote-calls';
-import { echoPolicy } from './echo-policy';
-import type { Operation } from './failures';
+
 import { failureOf } from './failures';
+import type { Operation } from './failures';
 import type { KeyPlace, ParsedOptions } from './options';
 
 /** Clients kept, one for each version of a key in use. */
@@ -146,5 +146,54 @@ export class AzureClient {
   #defaultCredential(): AzureIdentity.TokenCredential {
     const identity = loadPeer('azureKms', '@azure/identity', this.#require) as typeof AzureIdentity;
     return new identity.DefaultAzureCredential();
+  }
+}
+
+interface Request {
+  readonly url: string;
+}
+
+interface Response {
+  readonly status: number;
+  readonly bodyAsText?: string | null;
+}
+
+/** A step of the SDK's pipeline. */
+export interface EchoPolicy {
+  readonly name: string;
+  sendRequest<R extends Request, S extends Response>(
+    request: R,
+    next: (request: R) => Promise<S>,
+  ): Promise<S>;
+}
+
+/**
+ * Compares the id of the key that answered with the one in the request. The SDK does not hand it out:
+ * what it calls `keyID` is what it was given itself.
+ */
+const echoPolicy: EchoPolicy = {
+  name: 'fieldEncryptionEchoPolicy',
+  async sendRequest(request, next) {
+    const response = await next(request);
+    const [, path, operation] =
+      /^(.*)\/(wrapkey|unwrapkey|sign)$/.exec(new URL(request.url).pathname) ?? [];
+    if (operation === undefined || response.status !== 200) return response;
+    if (echoedPath(response.bodyAsText) === path) return response;
+    throw operation === 'unwrapkey'
+      ? new KeyUnwrapError('azureKms: another key answered than the one that was asked.')
+      : new ConfigurationError(
+          `azureKms: another key than ${operation === 'sign' ? 'the one to sign' : 'keyId'} answered. Check keyId.`,
+        );
+  },
+};
+
+function echoedPath(body: string | null | undefined): string | undefined {
+  try {
+    const answer: unknown = JSON.parse(body ?? '');
+    const kid: unknown =
+      typeof answer === 'object' && answer !== null && 'kid' in answer ? answer.kid : undefined;
+    return typeof kid === 'string' ? new URL(kid).pathname : undefined;
+  } catch {
+    return undefined;
   }
 }

@@ -1,12 +1,10 @@
 import type { KeyVaultKey } from '@azure/keyvault-keys';
 
-import { wipe } from '../../crypto/wipe';
+import { wipe } from '../../crypto/secret-bytes';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
-import { newInnerKey, openBound, sealBound } from '../bound-key';
+import { newInnerKey, openBound, sealBound, unwrappedKey } from '../key-bytes';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { healthOf } from '../remote/describe-health';
-import { unwrappedKey } from '../remote/unwrapped-key';
-import { UsedRights } from '../remote/used-rights';
+import { healthOf, UsedRights } from '../remote/rights';
 import type { AzureClient } from './azure-client';
 import type { ParsedOptions } from './options';
 import { Signatures } from './signatures';

@@ -6,10 +6,8 @@ import {
   KeyUnwrapError,
   KmsUnavailableError,
 } from '../../errors';
-import { showing } from '../remote/evidence';
-import { codeOf, networkFailure } from '../remote/network-failure';
-import { retryAfterMs } from '../remote/retry-after';
-import { TransientFailure } from '../remote/transient-failure';
+import { showing } from '../remote/rights';
+import { codeOf, networkFailure, retryAfterMs, TransientFailure } from '../remote/failures';
 
 /** What was asked, as far as it changes what a failure means. */
 export type Operation = 'describe' | 'wrap' | 'sign' | 'unwrap';

@@ -1,7 +1,7 @@
 import { LABELS } from '../../crypto/labels';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { KeyUnwrapError } from '../../errors';
-import { BOUND_BYTES } from '../bound-key';
+import { BOUND_BYTES } from '../key-bytes';
 import type { KeyBinding } from '../kms-provider';
 
 /** Algorithms that a data key is wrapped with. */

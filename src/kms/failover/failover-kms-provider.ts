@@ -1,6 +1,6 @@
 import { ExponentialBackoff, fullJitterGenerator, handleType, retry } from 'cockatiel';
 
-import { wipe } from '../../crypto/wipe';
+import { wipe } from '../../crypto/secret-bytes';
 import {
   ConfigurationError,
   FieldEncryptionError,
@@ -8,12 +8,10 @@ import {
   KmsUnavailableError,
 } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import type { FailoverEvent } from './failover-event';
+import type { FailoverEvent, ParsedOptions } from './options';
 import { Member } from './member';
-import type { ParsedOptions } from './options';
-import { PartlyWrapped } from './partly-wrapped';
+import { PartlyWrapped, isIntact, parse, serialize } from './wrapped-form';
 import type { Part, WrappedParts } from './wrapped-form';
-import { isIntact, parse, serialize } from './wrapped-form';
 
 const MAX_KEK_CHARS = 512;
 

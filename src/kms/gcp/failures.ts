@@ -1,9 +1,9 @@
 import { types } from 'node:util';
 
 import { ConfigurationError, FieldEncryptionError, KeyUnwrapError } from '../../errors';
-import type { Evidence } from '../remote/evidence';
-import { showing } from '../remote/evidence';
-import { TransientFailure } from '../remote/transient-failure';
+import type { Evidence } from '../remote/rights';
+import { showing } from '../remote/rights';
+import { TransientFailure } from '../remote/failures';
 
 /** Status codes of gRPC. */
 const STATUS = {

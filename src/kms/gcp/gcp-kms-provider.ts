@@ -2,12 +2,10 @@ import { LABELS } from '../../crypto/labels';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { ConfigurationError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { foundIfAllowed, healthOf } from '../remote/describe-health';
-import { parseOpaque, serializeOpaque } from '../remote/opaque-form';
-import { TransientFailure } from '../remote/transient-failure';
-import { unwrappedKey } from '../remote/unwrapped-key';
-import { UsedRights } from '../remote/used-rights';
-import { crc32c } from './crc32c';
+import { foundIfAllowed, healthOf, UsedRights } from '../remote/rights';
+import { parseOpaque, serializeOpaque, unwrappedKey } from '../key-bytes';
+import { TransientFailure } from '../remote/failures';
+import { crc32c } from './gcp-client';
 import type { GcpClient } from './gcp-client';
 
 /** Has Google Cloud KMS wrap and unwrap. */

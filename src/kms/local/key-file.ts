@@ -1,7 +1,17 @@
+import { createSecretKey } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { open } from 'node:fs/promises';
+import { resolve } from 'node:path';
 
-import { wipe } from '../../crypto/wipe';
+import { hkdfSha256 } from '../../crypto/hmac';
+import { LABELS } from '../../crypto/labels';
+import { wipe } from '../../crypto/secret-bytes';
+import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { ConfigurationError } from '../../errors';
+import type { KmsHealth } from '../kms-provider';
+
+import type { KekForUnwrapping, KekForWrapping, LocalKek } from './local-kms-provider';
+import { keyFileHeader, parseUnderKeyFile } from './wrapped-form';
 
 const KEY_BYTES = 32;
 /** Hexadecimal or base64 text of a key with a line end; anything longer is not a key file. */
@@ -17,7 +27,7 @@ const BASE64_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
  * @throws {@link ConfigurationError} for a file that is missing, readable by others than its owner,
  * or not a key
  */
-export async function readKeyFile(path: string): Promise<Uint8Array> {
+async function readKeyFile(path: string): Promise<Uint8Array> {
   const content = await readPrivateFile(path);
   try {
     const key = parseKey(content);
@@ -110,4 +120,71 @@ function hexDigit(character: number): number {
 
 function base64Digit(character: number): number {
   return BASE64_ALPHABET.indexOf(String.fromCharCode(character));
+}
+
+const CHECK_VALUE_BYTES = 4;
+
+/** A KEK that is the content of a file, read when it is first needed. */
+export class KeyFileKek implements LocalKek {
+  readonly #path: string;
+  #kek: Promise<KeyObject> | undefined;
+
+  constructor(path: string) {
+    this.#path = resolve(path);
+  }
+
+  async forWrapping(): Promise<KekForWrapping> {
+    const kek = await this.#read();
+    return { kek, header: keyFileHeader(), name: `key-file:${checkValue(kek)}` };
+  }
+
+  async forUnwrapping(wrapped: Uint8Array): Promise<KekForUnwrapping> {
+    const { headerBytes, sealed } = parseUnderKeyFile(wrapped);
+    const kek = await this.#read();
+    const report = (opened: boolean): void => {
+      // Perhaps the file has been put right meanwhile.
+      if (!opened) this.forget();
+    };
+    return { kek, header: headerBytes, sealed, report };
+  }
+
+  async health(): Promise<KmsHealth> {
+    const kek = await this.#read();
+    const detail = `key file ${this.#path}, check value ${checkValue(kek)}`;
+    return {
+      ok: true,
+      detail,
+      reachable: true,
+      authenticated: true,
+      mayWrap: true,
+      mayUnwrap: true,
+    };
+  }
+
+  forget(): void {
+    this.#kek = undefined;
+  }
+
+  #read(): Promise<KeyObject> {
+    this.#kek ??= readKek(this.#path).catch((error: unknown) => {
+      this.forget();
+      throw error;
+    });
+    return this.#kek;
+  }
+}
+
+async function readKek(path: string): Promise<KeyObject> {
+  const bytes = await readKeyFile(path);
+  try {
+    return createSecretKey(bytes);
+  } finally {
+    wipe(bytes);
+  }
+}
+
+/** Tells key files apart in the key table. Of a key with 256 random bits, 32 derived ones give nothing away. */
+function checkValue(kek: KeyObject): string {
+  const info = lengthPrefixed([LABELS.keyCheckValue]);
+  return hkdfSha256({ key: kek, info, bytes: CHECK_VALUE_BYTES }).toString('hex');
 }

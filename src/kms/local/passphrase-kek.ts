@@ -1,17 +1,14 @@
 import type { KeyObject } from 'node:crypto';
 import { createSecretKey, randomBytes, scrypt } from 'node:crypto';
 
-import { wipe } from '../../crypto/wipe';
+import { wipe } from '../../crypto/secret-bytes';
 import { ConfigurationError } from '../../errors';
 import type { KmsHealth } from '../kms-provider';
-import { DerivationBudget } from './derivation-budget';
-import type { KekForUnwrapping, KekForWrapping, LocalKek } from './local-kek';
-import type { Passphrase } from './passphrase';
-import { withPassphrase } from './passphrase';
-import type { PassphraseExamination } from './passphrase-strength';
-import { estimatedBits } from './passphrase-strength';
+import { DerivationBudget, requireAcceptable } from './scrypt-parameters';
+import type { KekForUnwrapping, KekForWrapping, LocalKek } from './local-kms-provider';
+import type { Passphrase, PassphraseExamination } from './passphrase';
+import { withPassphrase, estimatedBits } from './passphrase';
 import type { ScryptLimits, ScryptParameters } from './scrypt-parameters';
-import { requireAcceptable } from './scrypt-parameters';
 import type { PassphraseHeader } from './wrapped-form';
 import { parseUnderPassphrase, passphraseHeader, SCRYPT_SALT_BYTES } from './wrapped-form';
 

@@ -1,8 +1,68 @@
-import { wipe } from '../../crypto/wipe';
-import { isWellFormed } from '../../encoding/well-formed';
+import { wipe } from '../../crypto/secret-bytes';
+import { isWellFormed } from '../../encoding/text';
 import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
+import { codeSuffix } from '../remote/failures';
 
-import { codeSuffix } from '../remote/network-failure';
+import type { ScryptParameters } from './scrypt-parameters';
+
+/** How well a passphrase protects what is wrapped under it. */
+export interface PassphraseExamination {
+  /** About as many bits as guessing it takes; a rough estimate, to tell weak ones. */
+  readonly bits: number;
+  readonly scrypt: ScryptParameters;
+  /** What one derivation has just taken on this machine. */
+  readonly derivationMs: number;
+}
+
+/** A word of a list of 7776, such as Diceware's. */
+const WORD_BITS = 12.9;
+const LETTER_BITS = Math.log2(26);
+const MIXED_LETTER_BITS = Math.log2(52);
+const DIGIT_BITS = Math.log2(10);
+const OTHER_BITS = 5;
+/** A character that follows from the one before, as in `aaa` or `1234`. */
+const FOLLOWING_BITS = 1;
+
+/**
+ * About how many bits it takes to guess a passphrase by somebody who tries words, names, numbers and
+ * sequences first. Runs of letters in one case, or capitalized, count as words; what repeats counts
+ * once.
+ */
+export function estimatedBits(passphrase: string): number {
+  const period = repeatedPart(passphrase);
+  const parts = period.match(/\p{L}+|\p{N}+|[^\p{L}\p{N}]/gu) ?? [];
+  const distinct = [...new Set(parts)];
+  const repeated = Math.log2(passphrase.length / period.length) + (parts.length - distinct.length);
+  return distinct.reduce((sum, part) => sum + bitsOf(part), repeated);
+}
+
+function bitsOf(part: string): number {
+  if (/^\p{N}/u.test(part)) return bitsEach(part, DIGIT_BITS);
+  if (!/^\p{L}/u.test(part)) return OTHER_BITS;
+  const isWord = /^(\p{Lu}?\p{Ll}+|\p{Lu}+)$/u.test(part);
+  if (!isWord) return bitsEach(part, MIXED_LETTER_BITS);
+  // Words that are not set apart: a run of letters may be several.
+  const words = Math.max(1, Math.round(part.length / 6));
+  return Math.min(bitsEach(part, LETTER_BITS), words * WORD_BITS);
+}
+
+function bitsEach(part: string, bits: number): number {
+  const codes = Array.from(part, (character) => character.codePointAt(0) ?? 0);
+  return codes.reduce((sum, code, i) => {
+    const before = codes[i - 1];
+    const follows = before !== undefined && Math.abs(code - before) <= 1;
+    return sum + (follows ? FOLLOWING_BITS : bits);
+  }, 0);
+}
+
+/** The shortest part that the whole consists of, again and again. */
+function repeatedPart(text: string): string {
+  for (let length = 1; length <= text.length / 2; length += 1) {
+    const part = text.slice(0, length);
+    if (text.length % length === 0 && part.repeat(text.length / length) === text) return part;
+  }
+  return text;
+}
 
 const MIN_CHARACTERS = 12;
 

@@ -41,3 +41,54 @@ export function requireAcceptable(parameters: ScryptParameters, limits: ScryptLi
       'The key row was edited or damaged, or written by a newer version.',
   );
 }
+
+const WINDOW_MS = 60_000;
+/** Salts that may open nothing within that time, and derivations for each of them. */
+const MOST_SALTS = 10;
+const MOST_TRIES = 3;
+
+/**
+ * Bounds the time that made-up key rows cost: each may name a salt of its own, and so take a derivation.
+ * Salts that have opened a key are not counted.
+ */
+export class DerivationBudget {
+  readonly #now: () => number;
+  readonly #opening = new Set<string>();
+  #vain: { readonly salt: string; readonly at: number }[] = [];
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** Notes a salt that no row made up: it has opened a key, or is about to wrap one. */
+  noteGenuine(salt: string): void {
+    this.#opening.add(salt);
+    this.#vain = this.#vain.filter((each) => each.salt !== salt);
+  }
+
+  /** Whether the next row of a salt that has just opened nothing may take another derivation. */
+  noteVain(salt: string): boolean {
+    const tries = this.#recent().filter((each) => each.salt === salt).length;
+    if (tries >= MOST_TRIES) return false;
+    this.#vain.push({ salt, at: this.#now() });
+    return tries + 1 < MOST_TRIES;
+  }
+
+  /** @throws {@link KeyUnwrapError} where too much was derived in vain */
+  require(salt: string): void {
+    if (this.#opening.has(salt)) return;
+    const salts = new Set(this.#recent().map((each) => each.salt));
+    if (salts.has(salt) || salts.size < MOST_SALTS) return;
+    throw new KeyUnwrapError(
+      'localKms: nothing more is derived from the passphrase for a minute, because too many derivations ' +
+        'opened no key. Either the passphrase is wrong, or somebody made up rows of the key table: ' +
+        '`field-encryption audit verify` names them.',
+    );
+  }
+
+  #recent(): readonly { readonly salt: string }[] {
+    const since = this.#now() - WINDOW_MS;
+    this.#vain = this.#vain.filter(({ at }) => at > since);
+    return this.#vain;
+  }
+}

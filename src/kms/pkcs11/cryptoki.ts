@@ -1,8 +1,59 @@
 import { createRequire } from 'node:module';
 
 import { ConfigurationError } from '../../errors';
-import { CKF } from './constants';
+
 import { describeFailure, returnValueOf } from './return-value';
+
+/** The constants of PKCS #11 v2.40 that are in use, so that nothing but a call needs `pkcs11js`. */
+export const CKF = {
+  osLockingOk: 0x2,
+  rwSession: 0x2,
+  serialSession: 0x4,
+  loginRequired: 0x4,
+  userPinInitialized: 0x8,
+  tokenInitialized: 0x400,
+  userPinFinalTry: 0x20000,
+  userPinLocked: 0x40000,
+} as const;
+
+export const CKU_USER = 1;
+
+/** Session states in which the user is logged in. */
+export const CKS = { roUserFunctions: 1, rwUserFunctions: 3 } as const;
+
+export const CKO_SECRET_KEY = 4;
+
+export const CKK = { genericSecret: 0x10, aes: 0x1f } as const;
+
+export const CKA = {
+  class: 0x0,
+  token: 0x1,
+  private: 0x2,
+  label: 0x3,
+  value: 0x11,
+  keyType: 0x100,
+  id: 0x102,
+  sensitive: 0x103,
+  encrypt: 0x104,
+  decrypt: 0x105,
+  wrap: 0x106,
+  unwrap: 0x107,
+  sign: 0x108,
+  verify: 0x10a,
+  derive: 0x10c,
+  valueLen: 0x161,
+  extractable: 0x162,
+  local: 0x163,
+  modifiable: 0x170,
+} as const;
+
+export const CKM = { aesKeyGen: 0x1080, aesGcm: 0x1087, aesKeyWrap: 0x2109 } as const;
+
+/**
+ * How `pkcs11js` lays out the parameters of AES-GCM: the structure of v2.40, which has the length of
+ * the IV in bits. Its plain `CK_PARAMS_AES_GCM` is the older one, which NSS refuses.
+ */
+export const GCM_PARAMETERS_V240 = 7;
 
 /** Slots, sessions and objects, as the module names them. */
 export type Handle = Buffer;
@@ -132,7 +183,7 @@ export function initialize(cryptoki: Cryptoki, libraryParameters: string | undef
 const kept = new Map<string, Cryptoki>();
 
 /**
- * Keeps a module that a lane has loaded from being unloaded with the last lane: few modules are made
+ * Keeps a module that a thread has loaded from being unloaded with the last thread: few modules are made
  * for that. There is nothing left to load, so this takes no time.
  */
 export function keepLoaded(library: string): void {
@@ -140,6 +191,49 @@ export function keepLoaded(library: string): void {
   try {
     kept.set(library, loadCryptoki(library));
   } catch {
-    // The lane could load it, and goes on without this.
+    // The thread could load it, and goes on without this.
+  }
+}
+
+/** Reads one attribute; `undefined` where the token does not know it. */
+export function readAttribute(session: Session, object: Handle, type: number): Buffer | undefined {
+  try {
+    const [read] = session.cryptoki.C_GetAttributeValue(session.handle, object, [{ type }]);
+    return read?.value;
+  } catch (error) {
+    // A token that does not know the attribute says so; anything else is a failure of the session.
+    if (returnValueOf(error) === 'CKR_ATTRIBUTE_TYPE_INVALID') return undefined;
+    throw error;
+  }
+}
+
+export function readText(session: Session, object: Handle, type: number): string | undefined {
+  return readAttribute(session, object, type)?.toString('utf8');
+}
+
+export function readFlag(session: Session, object: Handle, type: number): boolean | undefined {
+  const value = readAttribute(session, object, type);
+  return value?.length === 1 ? value[0] !== 0 : undefined;
+}
+
+/** A CK_ULONG: 4 or 8 bytes in the order of the machine, which is little-endian wherever Node.js runs. */
+export function readNumber(session: Session, object: Handle, type: number): number | undefined {
+  const value = readAttribute(session, object, type);
+  if (value === undefined || value.length < 4) return undefined;
+  return value.readUInt32LE(0);
+}
+
+/** An open session, for one operation at a time. */
+export interface Session {
+  readonly cryptoki: Cryptoki;
+  readonly handle: Handle;
+}
+
+/** A session that is gone says so at its end too, in the place of what went wrong before. */
+export function closeQuietly({ cryptoki, handle }: Session): void {
+  try {
+    cryptoki.C_CloseSession(handle);
+  } catch {
+    // Nothing is left to close.
   }
 }

@@ -1,18 +1,14 @@
 import { randomFillSync, randomInt } from 'node:crypto';
 
 import { ConfigurationError, KmsUnavailableError } from '../../errors';
-import { readAttribute } from './attributes';
-import { CKA, CKF, CKK, CKM, CKO_SECRET_KEY } from './constants';
-import type { Attribute, Handle } from './cryptoki';
-import { secretKeys } from './find-keks';
-import { kekLabel } from './kek';
+import { readAttribute, CKA, CKF, CKK, CKM, CKO_SECRET_KEY, closeQuietly } from './cryptoki';
+import type { Attribute, Handle, Session } from './cryptoki';
+import { secretKeys, kekLabel } from './kek';
 import type { KeyWrap } from './key-wrap';
 import { KEY_WRAPS } from './key-wrap';
-import { pause } from './pause';
+import { pause } from './retries';
 import { describeFailure, kindOfFailure, leavesOpen } from './return-value';
-import { closeQuietly } from './session';
-import type { Session } from './session';
-import type { TokenSettings } from './settings';
+import type { TokenSettings } from './token';
 
 const ID_BYTES = 16;
 const MAX_TRIES = 20;

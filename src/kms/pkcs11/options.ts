@@ -2,9 +2,9 @@ import { isAbsolute } from 'node:path';
 
 import { ConfigurationError } from '../../errors';
 import type { KeyWrapName } from './key-wrap';
-import type { LaneLimits } from './lane-pool';
+import type { PoolLimits } from './session-pool';
 import type { Pin } from './pin';
-import type { TokenSelector, TokenSettings } from './settings';
+import type { TokenSelector, TokenSettings } from './token';
 
 /** Where the key-encryption key (KEK) is, and how to get at it. */
 export interface Pkcs11KmsOptions {
@@ -40,7 +40,7 @@ export interface Pkcs11KmsOptions {
 /** Checked options, apart from the PIN. */
 export interface ParsedOptions {
   readonly settings: TokenSettings;
-  readonly limits: LaneLimits;
+  readonly limits: PoolLimits;
   readonly pin: Pin;
 }
 
@@ -107,7 +107,7 @@ export function parseOptions(options: Pkcs11KmsOptions): ParsedOptions {
       mechanism,
     },
     limits: {
-      lanes: integer('sessions', options.sessions ?? 2, 1, 16),
+      threads: integer('sessions', options.sessions ?? 2, 1, 16),
       timeoutMs: integer('timeoutMs', options.timeoutMs ?? 10_000, 100, 300_000),
       waiting: MAX_WAITING,
     },

@@ -1,12 +1,17 @@
+import { randomFillSync } from 'node:crypto';
+
+import { equalInConstantTime } from '../../crypto/secret-bytes';
 import { ConfigurationError, KmsUnavailableError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { healthOf } from '../remote/describe-health';
-import { showing } from '../remote/evidence';
-import type { LanePool } from './lane-pool';
-import type { Pin } from './pin';
+import { healthOf, showing } from '../remote/rights';
+
+import type { Session } from './cryptoki';
+import type { Kek } from './kek';
 import { askPin, rememberRefused, requireUnrefused } from './pin';
-import type { RequestOf, TokenAnswers, TokenRequest } from './protocol';
+import type { Pin } from './pin';
 import { NotLoggedIn, PinRefused } from './protocol';
+import type { RequestOf, TokenAnswers, TokenRequest } from './protocol';
+import type { SessionPool } from './session-pool';
 
 /** A {@link KmsProvider} whose KEK is in an HSM, and can have several versions. */
 export interface Pkcs11Kms extends KmsProvider {
@@ -21,17 +26,17 @@ export interface Pkcs11Kms extends KmsProvider {
   rotateKek(): Promise<string>;
 }
 
-/** Asks the token through a pool of lanes, and logs in when one of them finds itself logged out. */
+/** Asks the token through a pool of threads, and logs in when one of them finds itself logged out. */
 export class Pkcs11KmsProvider implements Pkcs11Kms {
   readonly name = 'pkcs11';
-  readonly #pool: LanePool;
+  readonly #pool: SessionPool;
   readonly #pin: Pin;
   /** Tells tokens apart in the memory of refused PINs. */
   readonly #tokenName: string;
   #login: Promise<void> | undefined;
   #logins = 0;
 
-  constructor(pool: LanePool, pin: Pin, tokenName: string) {
+  constructor(pool: SessionPool, pin: Pin, tokenName: string) {
     this.#pool = pool;
     this.#pin = pin;
     this.#tokenName = tokenName;
@@ -102,4 +107,16 @@ export class Pkcs11KmsProvider implements Pkcs11Kms {
 /** Only what is needed, so that nothing a caller adds must survive the journey to another thread. */
 function plain({ application, keyId, keyName, purpose }: KeyBinding): KeyBinding {
   return { application, keyId, keyName, purpose };
+}
+
+const KEY_BYTES = 32;
+
+/** Wraps and unwraps random bytes; throws when the token does not give them back. */
+export function probe(session: Session, { handle, keyWrap }: Kek): void {
+  const bytes = randomFillSync(Buffer.allocUnsafeSlow(KEY_BYTES));
+  const bound = Buffer.from('probe');
+  const wrapped = keyWrap.wrap(session, handle, bytes, bound);
+  const unwrapped = keyWrap.unwrap(session, handle, wrapped, bound);
+  if (equalInConstantTime(bytes, unwrapped)) return;
+  throw new KmsUnavailableError('pkcs11Kms: the token unwraps other bytes than it wrapped.');
 }

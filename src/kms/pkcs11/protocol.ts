@@ -7,7 +7,7 @@ import {
 import type { KeyBinding, KmsHealth, WrappedKey } from '../kms-provider';
 import { describeFailure } from './return-value';
 
-/** What a lane can be asked to do. Everything here must survive being sent to another thread. */
+/** What a thread can be asked to do. Everything here must survive being sent to another thread. */
 export type TokenRequest =
   | { readonly kind: 'login'; readonly pin: string }
   | { readonly kind: 'wrap'; readonly key: Uint8Array; readonly binding: KeyBinding }

@@ -1,6 +1,10 @@
-import { pause } from './pause';
-import type { FailureKind } from './return-value';
 import { kindOfFailure } from './return-value';
+import type { FailureKind } from './return-value';
+
+/** Sleeps. Only for threads, which have a thread of their own. */
+export function pause(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
 
 /**
  * What one operation is tried again for, and after how many milliseconds; each kind of failure by

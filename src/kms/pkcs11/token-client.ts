@@ -1,26 +1,24 @@
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import type { KmsHealth, WrappedKey } from '../kms-provider';
-import type { Cryptoki } from './cryptoki';
+import type { Cryptoki, Session } from './cryptoki';
 import type { Kek } from './kek';
-import { kekLabel } from './kek';
-import { kekReference } from './kek-reference';
+import { kekLabel, kekReference } from './kek';
 import { explained, isVerdict } from './explained';
-import { probe } from './probe';
+import { kindOfFailure, mayBeOfTheKey } from './return-value';
+import { probe } from './pkcs11-provider';
 import type { RequestOf, TokenAnswer, TokenRequest } from './protocol';
 import { withRetries } from './retries';
-import { kindOfFailure, mayBeOfTheKey } from './return-value';
-import type { Session } from './session';
-import type { TokenSettings } from './settings';
+import type { TokenSettings } from './token';
 import type { Ready } from './token-connection';
 import { TokenConnection } from './token-connection';
-import type { WrappedForm } from './wrapped-form';
-import { associatedData, header, parseWrapped } from './wrapped-form';
+import type { WrappedForm } from './key-wrap';
+import { associatedData, header, parseWrapped } from './key-wrap';
 
 /** How long a process may go on wrapping under a KEK after a newer one was made elsewhere. */
 const LOOK_AGAIN_MS = 60_000;
 const ANSWERED = { reachable: true, authenticated: true } as const;
 
-/** What a lane does with its one session. Everything here blocks. */
+/** What a thread does with its one session. Everything here blocks. */
 export class TokenClient {
   readonly #settings: TokenSettings;
   readonly #connection: TokenConnection;

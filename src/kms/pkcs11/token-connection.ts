@@ -1,19 +1,14 @@
 import { ConfigurationError, KmsUnavailableError } from '../../errors';
-import { CKF, CKS, CKU_USER } from './constants';
-import type { Cryptoki, Handle } from './cryptoki';
-import { initialize } from './cryptoki';
-import type { Keks } from './find-keks';
-import { findKeks } from './find-keks';
-import type { Token } from './find-token';
-import { findToken, flagsOf } from './find-token';
+import { CKF, CKS, CKU_USER, initialize, closeQuietly } from './cryptoki';
+import type { Cryptoki, Handle, Session } from './cryptoki';
+import type { Keks } from './kek';
+import { findKeks } from './kek';
+import type { Token, TokenSettings } from './token';
+import { findToken, flagsOf, tokenName } from './token';
 import { makeKek } from './make-kek';
-import { withProcessLock } from './process-lock';
+import { withProcessLock } from './pin';
 import { NotLoggedIn, PinRefused } from './protocol';
 import { describeFailure, kindOfFailure, returnValueOf } from './return-value';
-import { closeQuietly } from './session';
-import type { Session } from './session';
-import { tokenName } from './settings';
-import type { TokenSettings } from './settings';
 
 /** Longer than modules take to initialise. */
 const INITIALIZING_WAIT_MS = 10_000;

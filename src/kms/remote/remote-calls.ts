@@ -11,8 +11,8 @@ import {
 } from 'cockatiel';
 
 import { KmsUnavailableError } from '../../errors';
-import { showing, shownBy } from './evidence';
-import { TransientFailure } from './transient-failure';
+import { showing, shownBy } from './rights';
+import { TransientFailure } from './failures';
 
 /** How long a remote KMS may take. */
 export interface RemoteLimits {

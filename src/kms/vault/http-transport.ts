@@ -3,8 +3,8 @@ import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 
 import { ConfigurationError } from '../../errors';
-import { codeOf, networkFailure } from '../remote/network-failure';
-import { TransientFailure } from '../remote/transient-failure';
+import { codeOf, networkFailure } from '../remote/failures';
+import { TransientFailure } from '../remote/failures';
 import { errorsOf, refusalOf } from './replies';
 import type { TlsOptions } from './tls-options';
 import { VaultAgent } from './vault-agent';

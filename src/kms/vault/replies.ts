@@ -1,8 +1,45 @@
-import { ConfigurationError, KmsUnavailableError, KeyUnwrapError } from '../../errors';
-import { showing } from '../remote/evidence';
-import { TransientFailure } from '../remote/transient-failure';
-import { retryAfterMs } from '../remote/retry-after';
-import { VaultRefusal } from './vault-refusal';
+import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../errors';
+import { retryAfterMs, TransientFailure } from '../remote/failures';
+import { showing } from '../remote/rights';
+
+/** Vault answered, and not with what was asked for. Stays within the provider. */
+export class VaultRefusal extends Error {
+  readonly status: number;
+  /** To be compared with, never to be shown: a server may write anything there, also what it was sent. */
+  readonly #errors: readonly string[];
+
+  constructor(status: number, errors: readonly string[]) {
+    super(`status ${String(status)}`);
+    this.name = new.target.name;
+    this.status = status;
+    this.#errors = errors;
+  }
+
+  /** Whether this is all that the server says. */
+  saysOnly(text: string): boolean {
+    return this.#errors.length === 1 && this.#errors[0] === text;
+  }
+
+  /** Whether one of the server's errors holds the phrase. */
+  says(phrase: string): boolean {
+    return this.#errors.some((error) => error.includes(phrase));
+  }
+}
+
+/** Makes the server answer with status 200 in each of its states, and describe it. */
+export const SERVER_STATE_PATH =
+  'sys/health?standbyok=true&perfstandbyok=true&drsecondarycode=200&sealedcode=200&uninitcode=200';
+
+/** What a server says of itself to anybody, as a sentence; empty for an answer of another shape. */
+export function describeServer(reply: unknown): string {
+  if (typeof reply !== 'object' || reply === null) return '';
+  const state = reply as Record<string, unknown>;
+  if (state['initialized'] === false) return 'The server is not initialized.';
+  if (state['sealed'] === true) return 'The server is sealed.';
+  if (state['replication_dr_mode'] === 'secondary') return 'It is a disaster recovery standby.';
+  if (state['standby'] === true || state['performance_standby'] === true) return 'It is a standby.';
+  return state['sealed'] === false ? 'The server says that it is active.' : '';
+}
 
 /** What `errors` says in the body of a refusal; empty for a body of another shape. */
 export function errorsOf(body: Buffer): readonly string[] {

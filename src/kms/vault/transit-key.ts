@@ -1,7 +1,12 @@
-import { ConfigurationError } from '../../errors';
+import { ConfigurationError, FieldEncryptionError } from '../../errors';
+import type { KmsHealth } from '../kms-provider';
+import type { RemoteCalls } from '../remote/remote-calls';
+
 import { notVault } from './http-transport';
-import type { KeyPlace } from './replies';
-import { keyPath, softDeleted } from './replies';
+import { keyPath, softDeleted, VaultRefusal } from './replies';
+import type { KeyOperation, KeyPlace } from './replies';
+import type { VaultClient } from './vault-client';
+import type { VaultSession } from './vault-session';
 
 /** AEADs with keys of 256 bits; `xchacha20-poly1305` is OpenBao's. */
 const KEY_TYPES = ['aes256-gcm96', 'chacha20-poly1305', 'xchacha20-poly1305'];
@@ -72,4 +77,53 @@ export function dataOf(reply: unknown): Record<string, unknown> {
 
 function safe(type: string): string {
   return /^[\w-]{1,40}$/.test(type) ? type : 'unknown';
+}
+
+const PATH = 'sys/capabilities-self';
+/** Capabilities that let a value be posted. */
+const ENOUGH = ['update', 'root'];
+
+/** What the policy of a token allows, as the server tells it whoever asks about its own token. */
+export class TransitRights {
+  readonly #client: VaultClient;
+  readonly #calls: RemoteCalls;
+  readonly #session: VaultSession;
+  readonly #place: KeyPlace;
+  /** A policy without the default one may forbid the question, and servers log each denial. */
+  #isForbidden = false;
+
+  constructor(client: VaultClient, calls: RemoteCalls, session: VaultSession, place: KeyPlace) {
+    this.#client = client;
+    this.#calls = calls;
+    this.#session = session;
+    this.#place = place;
+  }
+
+  /** Empty where the server does not say. */
+  async ask(): Promise<Pick<KmsHealth, 'mayWrap' | 'mayUnwrap'>> {
+    if (this.#isForbidden) return {};
+    const paths = [this.#path('encrypt'), this.#path('decrypt')];
+    try {
+      // With the token in hand, and without another login where it is refused: nothing depends on it.
+      const token = await this.#session.token();
+      const reply = await this.#calls.run((signal) =>
+        this.#client.write(PATH, { paths }, { token, signal }),
+      );
+      const [mayWrap, mayUnwrap] = paths.map((path) => allows(dataOf(reply)[path]));
+      return { mayWrap, mayUnwrap };
+    } catch (error) {
+      if (error instanceof VaultRefusal) this.#isForbidden = true;
+      else if (!(error instanceof FieldEncryptionError)) throw error;
+      return {};
+    }
+  }
+
+  #path(operation: KeyOperation): string {
+    return `${this.#place.mount}/${operation}/${this.#place.key}`;
+  }
+}
+
+function allows(capabilities: unknown): boolean | undefined {
+  if (!Array.isArray(capabilities)) return undefined;
+  return ENOUGH.some((capability) => capabilities.includes(capability));
 }

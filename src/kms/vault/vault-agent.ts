@@ -4,8 +4,8 @@ import { Agent, request as httpsRequest } from 'node:https';
 import type { Duplex } from 'node:stream';
 
 import { ConfigurationError } from '../../errors';
-import { codeOf } from '../remote/network-failure';
-import { TransientFailure } from '../remote/transient-failure';
+import { codeOf } from '../remote/failures';
+import { TransientFailure } from '../remote/failures';
 import { proxyFor } from './proxy';
 import type { TlsOptions } from './tls-options';
 

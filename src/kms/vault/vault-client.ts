@@ -1,7 +1,8 @@
 import { loadPeer } from '../remote/optional-peer';
 import type { Require } from '../remote/optional-peer';
-import type { TransportReply, TransportRequest } from './http-transport';
+
 import { HttpTransport } from './http-transport';
+import type { TransportReply, TransportRequest } from './http-transport';
 import type { TlsOptions } from './tls-options';
 
 /** The part of node-vault in use. */

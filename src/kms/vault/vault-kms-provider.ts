@@ -1,20 +1,22 @@
 import { KmsUnavailableError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { healthOf } from '../remote/describe-health';
-import { showing, shownBy } from '../remote/evidence';
+import { healthOf, showing, shownBy, UsedRights } from '../remote/rights';
 import type { RemoteCalls } from '../remote/remote-calls';
-import { unwrappedKey } from '../remote/unwrapped-key';
-import { UsedRights } from '../remote/used-rights';
+import { unwrappedKey } from '../key-bytes';
 import { AuthenticatedCalls } from './authenticated-calls';
 import { notVault } from './http-transport';
-import type { KeyPlace } from './replies';
-import { explain, explainDecrypt, keyPath, rightTo } from './replies';
-import { describeServer, SERVER_STATE_PATH } from './server-state';
+import type { KeyPlace, VaultRefusal } from './replies';
+import {
+  explain,
+  explainDecrypt,
+  keyPath,
+  rightTo,
+  describeServer,
+  SERVER_STATE_PATH,
+} from './replies';
 import type { TransitKey } from './transit-key';
-import { dataOf, parseKey, requireAcceptable } from './transit-key';
-import { TransitRights } from './transit-rights';
+import { dataOf, parseKey, requireAcceptable, TransitRights } from './transit-key';
 import type { VaultClient } from './vault-client';
-import type { VaultRefusal } from './vault-refusal';
 import type { VaultSession } from './vault-session';
 import { associatedData, parseTransit, parseWrapped, serialize, transitText } from './wrapped-form';
 

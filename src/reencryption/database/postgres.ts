@@ -1,22 +1,34 @@
 import type { DataSource } from 'typeorm';
+
 import type { Storage } from '../../format/field-ciphertext';
-import { onAllRows } from '../../typeorm/all-rows';
-import { databaseTimeSql } from '../../typeorm/database-time';
-import type { UsedKeys } from '../../keys/used-keys';
-import { fenceSql } from '../../typeorm/key-fence';
-import { databaseCode } from '../../typeorm/transient-conflict';
-import type { WorkTable } from '../work-table';
-import { arrayLiteral } from './array-literal';
-import { DatabaseError, withConnection } from './connection';
-import type { Lease } from './lease';
-import { LEASE_MS } from './lease';
-import type { PageChange, PageColumn, StoredPage } from './page';
-import { boundarySql, holderSql, keyOf, pageOf, pageSql } from './page-sql';
-import type { PageDialect, PageStatement, RawRow } from './page-sql';
-import type { PageRequest, RowKey, WantedToken } from './row';
-import { keyToText, wrongLength } from './row';
-import { EXCEPT_LOCKED, HELD_FOR_A_MOMENT } from './row-locking';
-import type { RowLocking } from './row-locking';
+import type { UsedKeys } from '../../keys/cache/used-keys';
+import { fenceSql } from '../../typeorm/connection/key-fence';
+import { databaseCode } from '../../typeorm/connection/transient-conflict';
+import { onAllRows } from '../../typeorm/tables/all-rows';
+import { databaseTimeSql } from '../../typeorm/connection/sql-dialect';
+import type { WorkTable } from './work-table';
+
+import {
+  boundarySql,
+  EXCEPT_LOCKED,
+  HELD_FOR_A_MOMENT,
+  holderSql,
+  keyOf,
+  pageOf,
+  pageSql,
+} from './page-sql';
+import type { PageDialect, PageStatement, RawRow, RowLocking } from './page-sql';
+import { keyToText, LEASE_MS, wrongLength } from './row';
+import type {
+  Lease,
+  PageChange,
+  PageColumn,
+  PageRequest,
+  RowKey,
+  StoredPage,
+  WantedToken,
+} from './row';
+import { DatabaseError, withConnection } from './run-database';
 import type { RunDatabase } from './run-database';
 
 /** The part of `pg` that is used. */
@@ -227,4 +239,26 @@ function contentType(type: string): string {
 
 function isLockTimeout(error: unknown): boolean {
   return databaseCode(error) === '55P03';
+}
+
+/**
+ * An array as PostgreSQL reads it from text (section 8.15.2 of its manual): of text, bytes and NULL.
+ * One parameter for a column is several times as fast as the driver's own encoding of arrays.
+ */
+function arrayLiteral(values: readonly unknown[]): string {
+  return `{${plainTexts(values) ?? values.map(element).join(',')}}`;
+}
+
+/** Texts in which nothing needs an escape, as keys are, are quoted by JSON, all at once. */
+function plainTexts(values: readonly unknown[]): string | undefined {
+  if (!values.every((value) => typeof value === 'string')) return undefined;
+  const json = JSON.stringify(values);
+  return json.includes('\\') ? undefined : json.slice(1, -1);
+}
+
+function element(value: unknown): string {
+  if (value === null || value === undefined) return 'NULL';
+  if (Buffer.isBuffer(value)) return `"\\\\x${value.toString('hex')}"`;
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return `"${text.replace(/["\\]/g, '\\$&')}"`;
 }

@@ -1,6 +1,5 @@
-import type { EncryptedColumn } from '../../typeorm/encrypted-column';
-import type { RunMode } from '../run-mode';
-import type { RowFailureCode } from '../run-report';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
+import type { RunMode, RowFailureCode } from '../report/run-report';
 
 /** The cells of one encrypted column in one row. */
 export interface Cells {

@@ -1,9 +1,9 @@
 import type { DataSource } from 'typeorm';
-import { installationOf } from '../../typeorm/installation';
-import type { WritingMode } from '../run-mode';
-import type { RunOptions } from '../run-options';
-import { openRuns } from '../shared-run';
-import type { SharedRun } from '../shared-run';
+import { installationOf } from '../../typeorm/installation/installation';
+import type { WritingMode } from '../report/run-report';
+import type { RunOptions } from '../report/run-options';
+import { openRuns } from '../runs/shared-run';
+import type { SharedRun } from '../runs/shared-run';
 import { JobQueue } from './job-queue';
 import type { NewJob } from './job-queue';
 import { jobOptions } from './run-job';

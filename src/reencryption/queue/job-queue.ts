@@ -2,8 +2,8 @@ import type PgBoss from 'pg-boss';
 import type { DataSource } from 'typeorm';
 import { ConfigurationError, FieldEncryptionError } from '../../errors';
 import { loadPeer } from '../../kms/remote/optional-peer';
-import { DatabaseError, withConnection } from '../database/connection';
-import { interrupted } from '../in-run';
+import { DatabaseError, withConnection } from '../database/run-database';
+import { interrupted } from '../runs/in-run';
 import type { RunJob } from './run-job';
 
 const QUEUE = 'field-encryption';

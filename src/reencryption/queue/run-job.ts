@@ -1,9 +1,38 @@
 import { IsArray, IsIn, IsInt, IsOptional, IsPositive, IsString, Matches } from 'class-validator';
+
 import { RunPlanError } from '../../errors';
-import { optionProblems } from '../../typeorm/option-rules';
-import { WRITING_MODES } from '../run-mode';
-import type { WritingMode } from '../run-mode';
-import type { RunOptions } from '../run-options';
+import { optionProblems } from '../../typeorm/declare/option-rules';
+import type { RunOptions } from '../report/run-options';
+import { WRITING_MODES } from '../report/run-report';
+import type { RunReport, WritingMode } from '../report/run-report';
+
+/** A job that went back to the queue. */
+export interface JobFailure {
+  /** Code of the error, such as `ERR_KMS_UNAVAILABLE`; the name of its class where it has none. */
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Options of `workOnRuns`; all of them optional. */
+export interface WorkOnRunsOptions extends Pick<RunOptions, 'first' | 'signal' | 'onProgress'> {
+  /** Ends when the queue is empty and the runs worked on are over. Defaults to `false`: goes on until `signal`. */
+  readonly once?: boolean;
+  /** Runs to take part in. Defaults to all but `decrypt`: the queue alone must not turn rows into cleartext. */
+  readonly modes?: readonly WritingMode[];
+  /** Called for each job that went back to the queue. */
+  readonly onJobFailed?: (failure: JobFailure) => void;
+}
+
+/** What a worker did. */
+export interface QueueReport {
+  /** Jobs that it did, and those that it had to give back. */
+  readonly jobs: number;
+  readonly failedJobs: number;
+  /** What it did in each run. */
+  readonly runs: readonly RunReport[];
+  /** Whether `signal` ended a job early; its rest is in the queue. */
+  readonly aborted: boolean;
+}
 
 /**
  * A ticket for work in a run. It names the run and says how to work; it carries no SQL and no range,

@@ -1,16 +1,15 @@
 import type { DataSource } from 'typeorm';
 import { FieldEncryptionError, RunPlanError } from '../../errors';
-import { installationOf } from '../../typeorm/installation';
-import { sleep } from '../pace';
-import type { WritingMode } from '../run-mode';
-import type { RunOptions } from '../run-options';
-import { RunCounts } from '../run-report';
-import { joinRun, remainingRows } from '../shared-run';
+import { installationOf } from '../../typeorm/installation/installation';
+import { sleep } from '../walk/pace';
+import type { WritingMode } from '../report/run-report';
+import type { RunOptions } from '../report/run-options';
+import { RunCounts } from '../report/run-report';
+import { joinRun, remainingRows } from '../runs/shared-run';
 import { JobQueue } from './job-queue';
 import type { TakenJob } from './job-queue';
-import type { JobFailure, QueueReport, WorkOnRunsOptions } from './queue-options';
+import type { JobFailure, QueueReport, WorkOnRunsOptions, RunJob } from './run-job';
 import { jobOptions, parseJob } from './run-job';
-import type { RunJob } from './run-job';
 
 /** Milliseconds between two looks into an empty queue. */
 const POLL_MS = 1000;

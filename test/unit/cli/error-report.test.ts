@@ -1,5 +1,5 @@
 import { PlaintextFoundError, RunPlanError } from '../../../src';
-import { errorReport } from '../../../src/cli/error-report';
+import { errorReport } from '../../../src/cli/terminal/output';
 
 describe('errorReport', () => {
   it('names the option and the command that cleartext needs', () => {

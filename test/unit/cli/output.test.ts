@@ -1,5 +1,5 @@
-import { openOutput } from '../../../src/cli/output';
-import { table } from '../../../src/cli/table';
+import { openOutput } from '../../../src/cli/terminal/output';
+import { table } from '../../../src/cli/terminal/table';
 
 /** Clears a screen, sets a title, begins a sequence by C1, and reverses the direction of text. */
 const HOSTILE = '\u001b[2J\u001b]0;owned\u0007\u009b31m\u202e\r';

@@ -9,10 +9,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CommandError } from '../../../src/cli/command-error';
+import { CommandError } from '../../../src/cli/terminal/command-error';
 import { keysBackup } from '../../../src/cli/commands/keys-backup';
-import { readPassphrase } from '../../../src/cli/secret-input';
-import type { Session } from '../../../src/cli/session';
+import { readPassphrase } from '../../../src/cli/terminal/prompt';
+import type { Session } from '../../../src/cli/load/session';
 
 const folder = mkdtempSync(join(tmpdir(), 'field-encryption-cli-'));
 afterAll(() => {

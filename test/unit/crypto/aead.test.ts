@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 
 import type { CipherSuite } from '../../../src/crypto/aead';
 import { AeadError, createAead, isCipherSuite } from '../../../src/crypto/aead';
-import { openBytes, sealBytes } from '../../../src/crypto/seal-bytes';
+import { openBytes, sealBytes } from '../../../src/crypto/gcm';
 import { SealedMessage } from '../../../src/encoding/sealed-message';
 import { UnsupportedCipherSuiteError } from '../../../src/errors';
 import { SUITES, thrownBy } from '../../support/field-fixtures';

@@ -1,5 +1,5 @@
 import type { AddOn, NativeFunctions } from '../../../src/crypto/native';
-import { ADD_ON_VERSION, chooseBackend, reasonOf } from '../../../src/crypto/backend';
+import { ADD_ON_VERSION, chooseBackend, reasonOf } from '../../../src/crypto/native';
 import { ConfigurationError } from '../../../src/errors';
 import { thrownBy } from '../../support/field-fixtures';
 

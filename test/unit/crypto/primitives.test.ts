@@ -1,10 +1,9 @@
 import { randomFillSync } from 'node:crypto';
 
-import { equalInConstantTime } from '../../../src/crypto/constant-time';
+import { equalInConstantTime, wipe } from '../../../src/crypto/secret-bytes';
 import { LABELS } from '../../../src/crypto/labels';
-import { fillRandom } from '../../../src/crypto/random';
-import { RecentMap } from '../../../src/crypto/recent-map';
-import { wipe } from '../../../src/crypto/wipe';
+import { fillRandom } from '../../../src/crypto/nonces';
+import { RecentMap } from '../../../src/crypto/xaes-256-gcm';
 
 describe('LABELS', () => {
   it('are distinct, and none begins another', () => {

@@ -1,4 +1,4 @@
-import { openBytes, sealBytes } from '../../../src/crypto/seal-bytes';
+import { openBytes, sealBytes } from '../../../src/crypto/gcm';
 import { RANDOM_NONCES } from '../../../src/crypto/nonces';
 import { Xaes256Gcm } from '../../../src/crypto/xaes-256-gcm';
 import { sealWithNonce } from '../../support/seal-with-nonce';

@@ -1,8 +1,10 @@
-import { openBytes, sealBytes } from '../../../src/crypto/seal-bytes';
+import { openBytes, sealBytes } from '../../../src/crypto/gcm';
 import { RANDOM_NONCES } from '../../../src/crypto/nonces';
-import { createXchacha20Poly1305 } from '../../../src/crypto/xchacha20-poly1305';
+import {
+  createXchacha20Poly1305,
+  SodiumXchacha20Poly1305,
+} from '../../../src/crypto/xchacha20-poly1305';
 import { NobleAead } from '../../../src/crypto/noble-aead';
-import { SodiumXchacha20Poly1305 } from '../../../src/crypto/xchacha20-sodium';
 import { sealWithNonce } from '../../support/seal-with-nonce';
 
 const KEY = Buffer.alloc(32, 5);

@@ -1,11 +1,10 @@
 import type { FieldEncryptionOptions, KmsHealth } from '../../../src';
-import { kmsHealth } from '../../../src/doctor/kms';
-import { copies } from '../../../src/doctor/packages';
-import { backend, fips, node } from '../../../src/doctor/runtime';
-import { isInRange } from '../../../src/doctor/version-range';
-import { estimatedBits } from '../../../src/kms/local/passphrase-strength';
+import { kmsHealth } from '../../../src/doctor/checks/kms';
+import { copies, isInRange } from '../../../src/doctor/checks/packages';
+import { backend, fips, node } from '../../../src/doctor/checks/runtime';
+import { estimatedBits } from '../../../src/kms/local/passphrase';
 import { localKms } from '../../../src';
-import type { Installation } from '../../../src/typeorm/installation';
+import type { Installation } from '../../../src/typeorm/installation/installation';
 
 const NOW = new Date('2030-01-01');
 

@@ -1,4 +1,4 @@
-import { describeValue } from '../../../src/encoding/describe-value';
+import { describeValue } from '../../../src/encoding/text';
 
 describe('describeValue', () => {
   it.each<[unknown, string]>([

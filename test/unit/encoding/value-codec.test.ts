@@ -1,12 +1,8 @@
 import { runInNewContext } from 'node:vm';
 
 import type { ValueType } from '../../../src/encoding/value-codec';
-import {
-  decodeValue,
-  encodeValue,
-  TYPE_TAGS,
-  ValueCodecError,
-} from '../../../src/encoding/value-codec';
+import { decodeValue, encodeValue, TYPE_TAGS } from '../../../src/encoding/value-codec';
+import { ValueCodecError } from '../../../src/encoding/value-codec-error';
 
 class Timestamp extends Date {}
 

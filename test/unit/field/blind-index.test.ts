@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { inspect } from 'node:util';
 
-import { hkdfSha256 } from '../../../src/crypto/hkdf';
+import { hkdfSha256 } from '../../../src/crypto/hmac';
 import { lengthPrefixed } from '../../../src/encoding/length-prefixed';
 import type { ValueType } from '../../../src/encoding/value-codec';
 import { InvalidFieldPolicyError, UnsupportedValueError } from '../../../src/errors';

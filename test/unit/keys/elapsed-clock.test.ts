@@ -1,5 +1,4 @@
-import { elapsedClock } from '../../../src/keys/elapsed-clock';
-import { turnClock } from '../../../src/keys/turn-clock';
+import { elapsedClock, turnClock } from '../../../src/async/clocks';
 
 const HOUR_MS = 3_600_000;
 

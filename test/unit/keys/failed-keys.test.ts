@@ -1,6 +1,6 @@
 import { KeyNotFoundError, KmsUnavailableError } from '../../../src/errors';
-import { notWhileHeld } from '../../../src/keys/brief-wait';
-import { FailedKeys } from '../../../src/keys/failed-keys';
+import { notWhileHeld } from '../../../src/keys/wrapping/kms-client';
+import { FailedKeys } from '../../../src/keys/cache/failed-keys';
 
 describe('FailedKeys', () => {
   it('holds what has failed for settled, for a second', () => {

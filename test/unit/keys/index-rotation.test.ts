@@ -1,4 +1,4 @@
-import { SETTLING_MS } from '../../../src/keys/change-time';
+import { SETTLING_MS } from '../../../src/keys/store/watched-key-store';
 import type { KeyManager } from '../../../src/keys/key-manager';
 import type { Process } from '../../support/key-fixtures';
 import {

@@ -1,5 +1,5 @@
-import type { DataKey } from '../../../src/keys/data-key';
-import { KeyCache } from '../../../src/keys/key-cache';
+import type { DataKey } from '../../../src/keys/key-source';
+import { KeyCache } from '../../../src/keys/cache/key-cache';
 import { staticKey } from '../../support/static-key-source';
 
 function keysFrom(first: number, count: number): DataKey[] {

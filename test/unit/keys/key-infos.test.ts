@@ -1,4 +1,4 @@
-import { keyInfo, keyInfos } from '../../../src/keys/key-infos';
+import { keyInfo, keyInfos } from '../../../src/keys/policy/key-policy';
 import { someRecord, startProcess } from '../../support/key-fixtures';
 
 const MEMBERS = [

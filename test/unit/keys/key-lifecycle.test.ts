@@ -1,5 +1,5 @@
 import { KeyStateError } from '../../../src/errors';
-import type { KeyStore } from '../../../src/keys/key-store';
+import type { KeyStore } from '../../../src/keys/store/key-store';
 import type { Process } from '../../support/key-fixtures';
 import {
   FakeKms,

@@ -1,6 +1,6 @@
-import { SETTLING_MS } from '../../../src/keys/change-time';
-import type { KeyPolicies } from '../../../src/keys/key-policy';
-import { MaintenanceSchedule } from '../../../src/keys/maintenance-schedule';
+import { SETTLING_MS } from '../../../src/keys/store/watched-key-store';
+import type { KeyPolicies } from '../../../src/keys/policy/key-policy';
+import { MaintenanceSchedule } from '../../../src/keys/lifecycle/maintenance-schedule';
 import type { Process } from '../../support/key-fixtures';
 import {
   FakeKms,

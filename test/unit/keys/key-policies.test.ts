@@ -1,9 +1,8 @@
-import { keyInfo } from '../../../src/keys/key-infos';
-import { scheduleProblem } from '../../../src/keys/key-policy';
-import type { RetentionPolicy } from '../../../src/keys/retention-policy';
-import { isRetained } from '../../../src/keys/retention-policy';
-import type { RotationPolicy } from '../../../src/keys/rotation-policy';
-import { nextRotationAt } from '../../../src/keys/rotation-policy';
+import { keyInfo, scheduleProblem } from '../../../src/keys/policy/key-policy';
+import type { RetentionPolicy } from '../../../src/keys/policy/retention-policy';
+import { isRetained } from '../../../src/keys/policy/retention-policy';
+import type { RotationPolicy } from '../../../src/keys/policy/rotation-policy';
+import { nextRotationAt } from '../../../src/keys/policy/rotation-policy';
 import { someRecord } from '../../support/key-fixtures';
 
 const activatedAt = new Date('2026-01-31T10:00:00Z');

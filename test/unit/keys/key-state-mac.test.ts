@@ -1,5 +1,5 @@
-import type { KeyRecord } from '../../../src/keys/key-record';
-import { KeyWrapper } from '../../../src/keys/key-wrapper';
+import type { KeyRecord } from '../../../src/keys/record/key-record';
+import { KeyWrapper } from '../../../src/keys/wrapping/key-wrapper';
 import { giveState, MAX_AGE_MS, startProcess } from '../../support/key-fixtures';
 import type { Process } from '../../support/key-fixtures';
 

@@ -1,7 +1,7 @@
 import { KeyStateError } from '../../../src/errors';
-import { isReadable, KEY_STATES } from '../../../src/keys/key-state';
-import { requireTransition } from '../../../src/keys/key-transition';
-import type { KeyState } from '../../../src/keys/key-state';
+import { isReadable, KEY_STATES } from '../../../src/keys/record/key-state';
+import { requireTransition } from '../../../src/keys/lifecycle/key-transition';
+import type { KeyState } from '../../../src/keys/record/key-state';
 
 const STATES = Object.keys(KEY_STATES) as KeyState[];
 /** SP 800-57 part 1 rev. 5, figure 4, without active to destroyed. */

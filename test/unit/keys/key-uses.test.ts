@@ -1,6 +1,6 @@
 import { FieldCipher } from '../../../src/field/field-cipher';
 import type { FieldPolicy } from '../../../src/field/field-policy';
-import type { KeyPolicies } from '../../../src/keys/key-policy';
+import type { KeyPolicies } from '../../../src/keys/policy/key-policy';
 import type { Process } from '../../support/key-fixtures';
 import {
   FakeKms,

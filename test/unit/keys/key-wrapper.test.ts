@@ -1,10 +1,9 @@
-import { stateAuthenticator } from '../../../src/keys/key-state-mac';
+import { stateAuthenticator, provenChange } from '../../../src/keys/record/key-macs';
 import { inspect } from 'node:util';
 
 import { KeyStateError, KeyUnwrapError, UnsupportedCipherSuiteError } from '../../../src/errors';
-import type { KeyRecord, KeySuite } from '../../../src/keys/key-record';
-import { provenChange } from '../../../src/keys/key-state-mac';
-import { KeyWrapper } from '../../../src/keys/key-wrapper';
+import type { KeyRecord, KeySuite } from '../../../src/keys/record/key-record';
+import { KeyWrapper } from '../../../src/keys/wrapping/key-wrapper';
 import type { KmsProvider } from '../../../src/kms/kms-provider';
 import { FakeKms, fastLocalKms, sameKey, startProcess } from '../../support/key-fixtures';
 import { forgedRecord } from '../../support/key-forger';

@@ -1,4 +1,4 @@
-import { settleAll } from '../../../src/keys/settle-all';
+import { settleAll } from '../../../src/async/settle-all';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 

@@ -1,4 +1,4 @@
-import { SingleFlight } from '../../../src/keys/single-flight';
+import { SingleFlight } from '../../../src/async/single-flight';
 
 describe('SingleFlight', () => {
   it('shares one run among concurrent callers of a key, and runs again afterwards', async () => {

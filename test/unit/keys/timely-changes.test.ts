@@ -1,4 +1,4 @@
-import { CHANGE_MS, endOfWait, SETTLING_MS } from '../../../src/keys/change-time';
+import { CHANGE_MS, endOfWait, SETTLING_MS } from '../../../src/keys/store/watched-key-store';
 import type { Process } from '../../support/key-fixtures';
 import { MAX_AGE_MS, prepare, startProcess } from '../../support/key-fixtures';
 

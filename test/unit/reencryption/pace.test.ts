@@ -1,4 +1,4 @@
-import { Pace } from '../../../src/reencryption/pace';
+import { Pace } from '../../../src/reencryption/walk/pace';
 
 const pageOf = (rows: number, ...cells: unknown[][]) => ({ rows, keys: [], cells, versions: [] });
 

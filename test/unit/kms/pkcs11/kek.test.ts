@@ -3,8 +3,8 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import * as pkcs11js from 'pkcs11js';
 
 import { createAead } from '../../../../src/crypto/aead';
-import { hkdfSha256 } from '../../../../src/crypto/hkdf';
-import { openBytes } from '../../../../src/crypto/seal-bytes';
+import { hkdfSha256 } from '../../../../src/crypto/hmac';
+import { openBytes } from '../../../../src/crypto/gcm';
 import { lengthPrefixed } from '../../../../src/encoding/length-prefixed';
 import { ConfigurationError, KeyUnwrapError } from '../../../../src/errors';
 import type { Pkcs11KmsOptions } from '../../../../src/kms/pkcs11';

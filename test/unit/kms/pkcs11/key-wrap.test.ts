@@ -1,9 +1,8 @@
-import type { Mechanism } from '../../../../src/kms/pkcs11/cryptoki';
+import type { Mechanism, Session } from '../../../../src/kms/pkcs11/cryptoki';
 import { KEY_WRAPS } from '../../../../src/kms/pkcs11/key-wrap';
-import type { Session } from '../../../../src/kms/pkcs11/session';
 
 // A generator as after a copy of the process: it gives what it has given before.
-jest.mock('../../../../src/crypto/random', () => ({
+jest.mock('../../../../src/crypto/nonces', () => ({
   fillRandom: (target: Buffer, offset: number, bytes: number) =>
     target.fill(7, offset, offset + bytes),
 }));

@@ -10,7 +10,7 @@ import {
   PIN,
   softHsm,
   softHsmEnvironment,
-  TYPESCRIPT_LANES,
+  TYPESCRIPT_THREADS,
 } from '../../../support/pkcs11-modules';
 import { describeOn } from '../../../support/pkcs11-suite';
 
@@ -23,7 +23,7 @@ async function inProcess(load: Load): Promise<LoadReport> {
   const script = join(__dirname, '../../../support/pkcs11-load.ts');
   const { stdout } = await promisify(execFile)(
     process.execPath,
-    [...TYPESCRIPT_LANES, script, JSON.stringify(load)],
+    [...TYPESCRIPT_THREADS, script, JSON.stringify(load)],
     { env: { ...process.env, ...softHsmEnvironment() } },
   );
   return JSON.parse(stdout) as LoadReport;

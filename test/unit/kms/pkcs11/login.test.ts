@@ -77,7 +77,7 @@ describeOn(softHsm, 'The login', () => {
     expect(logins()).toBe(1);
   });
 
-  it('asks for the PIN when it is needed and only then, and once for all lanes', async () => {
+  it('asks for the PIN when it is needed and only then, and once for all threads', async () => {
     const pin = jest.fn(() => Promise.resolve(`${PIN}\n`));
     const kms = open(pin);
     expect(pin).not.toHaveBeenCalled();

@@ -11,7 +11,7 @@ import {
   kindOfFailure,
   returnValueOf,
 } from '../../../../src/kms/pkcs11/return-value';
-import { openKms, PIN, softHsm, TYPESCRIPT_LANES } from '../../../support/pkcs11-modules';
+import { openKms, PIN, softHsm, TYPESCRIPT_THREADS } from '../../../support/pkcs11-modules';
 import { BINDING, describeOn, KEY, rejection } from '../../../support/pkcs11-suite';
 
 const OPTIONS: Pkcs11KmsOptions = {
@@ -102,7 +102,7 @@ describeOn(softHsm, 'The event loop', () => {
     const slow = ['--require', join(__dirname, '../../../support/pkcs11-slow.cjs')];
     const kms = openKms(
       { ...softHsm.token(), keyLabel: `kek-${randomBytes(4).toString('hex')}`, createKey: true },
-      [...TYPESCRIPT_LANES, ...slow],
+      [...TYPESCRIPT_THREADS, ...slow],
     );
     let turns = 0;
     const timer = setInterval(() => {

@@ -1,4 +1,4 @@
-import { retryAfterMs } from '../../../../src/kms/remote/retry-after';
+import { retryAfterMs } from '../../../../src/kms/remote/failures';
 
 const NOW = Date.parse('2026-01-01T00:00:00Z');
 

@@ -1,6 +1,6 @@
 import { UnsupportedQueryError } from '../../../../src';
-import { installationOf } from '../../../../src/typeorm/installation';
-import { assertNoRawUse } from '../../../../src/typeorm/query/statement-check';
+import { installationOf } from '../../../../src/typeorm/installation/installation';
+import { assertNoRawUse } from '../../../../src/typeorm/query/refusal/statement-check';
 import { DATABASES } from '../../../support/databases';
 import type { DatabaseKind } from '../../../support/databases';
 import { LOOKUP_ENTITIES, openWorld, Patient } from '../../../support/lookup-world';

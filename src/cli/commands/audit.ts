@@ -1,0 +1,134 @@
+import type { Command } from 'commander';
+
+import type { AuditEntry } from '../../audit/audit-entry';
+import type { AuditProblem } from '../../audit/audit-verification';
+import { grouped } from '../../doctor/finding';
+import type { AuditReport } from '../../keys/audit/key-audit';
+import type { Session } from '../load/session';
+import { EXIT_CODES } from '../terminal/command-error';
+import type { CommandResult } from '../terminal/output';
+import { table } from '../terminal/table';
+
+import { wholeNumber } from './common-options';
+import type { ChooseWork, CommandWork } from './common-options';
+
+/** Names the last entry of the audit log, to be noted where the database cannot reach. */
+export async function auditHead({ fieldEncryption }: Session): Promise<CommandResult> {
+  const head = await fieldEncryption.audit.head();
+  return { document: { head }, text: head ?? 'No entries.' };
+}
+
+/** Lists entries of the audit log. */
+export async function auditList(
+  { fieldEncryption }: Session,
+  range: { readonly after: number; readonly limit: number },
+): Promise<CommandResult> {
+  const entries = await fieldEncryption.audit.list(range);
+  return {
+    document: { entries },
+    text: entries.length === 0 ? 'No entries.' : entriesTable(entries),
+  };
+}
+
+function entriesTable(entries: readonly AuditEntry[]): string {
+  return table(
+    ['SEQ', 'TIME', 'ACTOR', 'OPERATION', 'OUTCOME', 'KEY', 'ID', 'STATE', 'DETAILS'],
+    entries.map((entry) => [
+      String(entry.seq),
+      entry.time,
+      entry.actor,
+      entry.operation,
+      entry.outcome,
+      keyOf(entry),
+      entry.keyId ?? '',
+      entry.keyState ?? '',
+      detailsOf(entry),
+    ]),
+  );
+}
+
+function keyOf({ keyName, keyPurpose, keyVersion }: AuditEntry): string {
+  if (keyName === null) return '';
+  const name = keyPurpose === 'data' ? keyName : String(keyPurpose);
+  return `${name} ${String(keyVersion)}`;
+}
+
+function detailsOf({ reference, counts }: AuditEntry): string {
+  const numbers = Object.entries(counts).map(([name, count]) => `${name}=${String(count)}`);
+  return [...(reference === null ? [] : [reference]), ...numbers].join(' ');
+}
+
+const PROBLEMS: Readonly<Record<AuditProblem, string>> = {
+  missing: 'is missing',
+  edited: 'was edited',
+  moved: 'does not follow the one before it',
+  unknownSeal: 'was sealed with a key that is not in the key table',
+  unopenedSeal: 'was sealed with a key that does not open',
+  unauthenticatedSeal:
+    'was sealed with a key that somebody without the KMS could have made; see keys adopt --dry-run',
+  truncated: 'and what followed it were cut off',
+  otherHead: 'is not the one that was expected',
+};
+
+/** Verifies the audit log, and the key table by it. A broken log is exit code 1. */
+export async function auditVerify(
+  { fieldEncryption }: Session,
+  { expectHead }: { readonly expectHead?: string },
+): ReturnType<CommandWork> {
+  const report = await fieldEncryption.audit.verify(expectHead === undefined ? {} : { expectHead });
+  return {
+    document: report,
+    text: linesOf(report).join('\n'),
+    exitCode: report.ok ? EXIT_CODES.done : EXIT_CODES.failed,
+  };
+}
+
+function linesOf({ entries, head, broken, keys, anchor, ...rows }: AuditReport): string[] {
+  return [
+    `${grouped(entries)} ${entries === 1 ? 'entry' : 'entries'} verified.`,
+    ...(head === null ? [] : [`Head: ${head}`]),
+    ...(broken === null ? [] : [`Entry ${String(broken.seq)} ${PROBLEMS[broken.problem]}.`]),
+    ...keys.map(
+      ({ keyId, logged, found, loggedEpoch, foundEpoch }) =>
+        `Key ${keyId} is ${inWords(found, foundEpoch)} in the key table, and ${inWords(logged, loggedEpoch)} in the log.`,
+    ),
+    ...(anchor ?? []).map(
+      ({ keyId, anchored, found }) =>
+        `Key ${keyId} is ${inWords(found?.state, found?.epoch)} in the key table, and ` +
+        `${inWords(anchored.state, anchored.epoch)} in the anchor.`,
+    ),
+    ...rows.unproven.map((row) => `Key ${row.keyId} is unproven: ${row.code}: ${row.message}`),
+    ...rows.undecided.map((row) => `Key ${row.keyId} is undecided: ${row.code}: ${row.message}`),
+  ];
+}
+
+function inWords(state: string | null | undefined, epoch: number | null | undefined): string {
+  if (state === null || state === undefined) return 'not there';
+  return typeof epoch === 'number' ? `${state} at epoch ${String(epoch)}` : state;
+}
+
+/** Adds the commands on the audit log. */
+export function addAudit(program: Command, choose: ChooseWork): void {
+  const audit = program.command('audit').description('what was done to the keys, by whom');
+  audit
+    .command('list')
+    .description('list entries of the audit log')
+    .option('--after <seq>', 'only entries after this one', wholeNumber, 0)
+    .option('--limit <n>', 'at most so many', wholeNumber, 100)
+    .action((range: { readonly after: number; readonly limit: number }) => {
+      choose((session) => auditList(session, range));
+    });
+  audit
+    .command('verify')
+    .description('prove that the audit log is whole and the key table agrees with it')
+    .option('--expect-head <head>', 'head that was noted before: it must still be in the log')
+    .action((options: { readonly expectHead?: string }) => {
+      choose((session) => auditVerify(session, options));
+    });
+  audit
+    .command('head')
+    .description('name the last entry, to be noted elsewhere')
+    .action(() => {
+      choose(auditHead);
+    });
+}

@@ -1,0 +1,139 @@
+import { writeFile } from 'node:fs/promises';
+import { performance } from 'node:perf_hooks';
+
+import { counted } from '../../doctor/finding';
+import { enqueueRun } from '../../reencryption/pg-boss';
+import type { RunOptions } from '../../reencryption/report/run-options';
+import type { RunMode, RunReport, WritingMode } from '../../reencryption/report/run-report';
+import type { Session } from '../load/session';
+import { CommandError, EXIT_CODES } from '../terminal/command-error';
+import type { ExitCode } from '../terminal/command-error';
+import type { CommandResult } from '../terminal/output';
+import { interruptibly, progressDisplay } from '../terminal/progress-display';
+import { runInGroup } from '../workers/run-in-group';
+
+import { describeReport, exitCodeOf, firstConditions } from './run-report-text';
+
+/** Options of the commands that take the rows through a run. */
+export interface DataRunOptions {
+  readonly dryRun: boolean;
+  /** Names of entities, in the order of work; all with encrypted columns where there are none. */
+  readonly entity: readonly string[];
+  /** `Entity.property` */
+  readonly column: readonly string[];
+  /** `Entity: SQL condition` */
+  readonly first: readonly string[];
+  readonly batchSize: number | undefined;
+  readonly maxRate: number | undefined;
+  readonly maxReplicaLag: number | undefined;
+  readonly targetKey: string | undefined;
+  readonly restart: boolean;
+  /** Processes that share the rows. */
+  readonly workers: number;
+  /** Leaves the rows to `data work`. */
+  readonly queue: 'pg-boss' | undefined;
+  /** File for the report as JSON. */
+  readonly report: string | undefined;
+}
+
+/** Takes the rows through a run, and says by exit code whether all of them are done. */
+export async function dataRun(
+  session: Session,
+  mode: RunMode,
+  options: DataRunOptions,
+): Promise<CommandResult & { readonly exitCode: ExitCode }> {
+  for (const name of options.entity) requireEntity(session, name);
+  if (options.queue !== undefined && isWriting(mode) && !options.dryRun) {
+    return dataEnqueue(session, mode, runOptions(options));
+  }
+  const start = performance.now();
+  const report = await runWithProgress(session, mode, options);
+  const seconds = (performance.now() - start) / 1000;
+  const document = { dryRun: options.dryRun, seconds, ...report };
+  if (options.report !== undefined) {
+    await writeFile(options.report, `${JSON.stringify(document, null, 2)}\n`);
+  }
+  return {
+    document,
+    text: describeReport(report, { dryRun: options.dryRun, seconds }),
+    exitCode: exitCodeOf(report),
+  };
+}
+
+async function runWithProgress(
+  session: Session,
+  mode: RunMode,
+  options: DataRunOptions,
+): Promise<RunReport> {
+  const { fieldEncryption, output } = session;
+  const display = progressDisplay(output);
+  const run = (signal: AbortSignal): Promise<RunReport> => {
+    const given: RunOptions = {
+      ...runOptions(options),
+      signal,
+      onProgress: (progress) => {
+        display.update(progress);
+      },
+    };
+    return options.workers > 1 && isWriting(mode) && !options.dryRun
+      ? runInGroup(session, mode, given, options.workers)
+      : fieldEncryption[mode](given);
+  };
+  try {
+    return await interruptibly(run, () => {
+      output.progress('Interrupted: finishing the page under way.');
+    });
+  } finally {
+    display.stop();
+  }
+}
+
+function isWriting(mode: RunMode): mode is WritingMode {
+  return mode !== 'verify';
+}
+
+function runOptions(options: DataRunOptions): RunOptions {
+  const { entity, column, first, maxReplicaLag } = options;
+  return {
+    dryRun: options.dryRun,
+    restart: options.restart,
+    ...(entity.length === 0 ? {} : { entities: [...entity] }),
+    ...(column.length === 0 ? {} : { columns: [...column] }),
+    ...(first.length === 0 ? {} : { first: firstConditions(first) }),
+    ...defined({ batchSize: options.batchSize, maxRate: options.maxRate }),
+    ...defined({ targetKey: options.targetKey }),
+    ...(maxReplicaLag === undefined ? {} : { maxReplicaLagMs: maxReplicaLag * 1000 }),
+  };
+}
+
+function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}
+
+function requireEntity({ dataSource }: Session, name: string): void {
+  if (dataSource.entityMetadatas.some((metadata) => metadata.name === name)) return;
+  throw new CommandError(
+    'ERR_USAGE',
+    `There is no entity "${name}".`,
+    'Give --entity the name of an entity of this DataSource.',
+  );
+}
+
+/** Begins a run and leaves its rows to `data work`. */
+async function dataEnqueue(
+  { dataSource }: Session,
+  mode: WritingMode,
+  options: RunOptions,
+): Promise<CommandResult & { readonly exitCode: ExitCode }> {
+  const enqueued = await enqueueRun(dataSource, mode, options);
+  const lines = enqueued.runs.map(
+    ({ entity, jobs }) => `${entity}: ${counted(jobs, 'job')} to ${mode} it.`,
+  );
+  const text =
+    lines.length === 0
+      ? 'There is nothing to do.'
+      : [...lines, 'Run `data work` on as many machines as you like.'].join('\n');
+  return { document: { mode, ...enqueued }, text, exitCode: EXIT_CODES.done };
+}

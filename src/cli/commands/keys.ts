@@ -1,0 +1,191 @@
+import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import type { BackupOptions, OpenerOptions } from '../load/backup-access';
+import { keysAcceptEpoch, keysAdopt } from './keys-adopt';
+import { keysBackup } from './keys-backup';
+import { keysDestroy, keysRevoke } from './keys-revoke';
+import { keysDrill, keysRestore } from './keys-restore';
+import { keysList, keysMaintain } from './keys-list';
+import { keysResume, keysSuspend } from './keys-suspend';
+import { keysRewrap, keysRotate, rotateIndex } from './keys-rotate';
+import { DRY_RUN, wholeNumber } from './common-options';
+import type { ChooseWork, DryRunOption } from './common-options';
+
+const YES = ['--yes', 'do it without asking'] as const;
+
+const KMS = ['--kms <path>', 'module that exports the KMS provider of the backup'] as const;
+const PASSPHRASE_FILE = ['--passphrase-file <path>', 'file with the passphrase'] as const;
+const PASSPHRASE_FD = [
+  '--passphrase-fd <n>',
+  'file descriptor to read the passphrase from',
+  wholeNumber,
+] as const;
+
+const INDEX = ['--index', 'the root of the blind indexes instead of the data keys'] as const;
+
+interface IndexOption {
+  readonly index?: boolean;
+}
+
+interface YesOption {
+  readonly yes?: boolean;
+}
+
+interface AdoptOption {
+  readonly adopt?: boolean;
+}
+
+/** Adds the commands on the life of the data keys. */
+export function addKeys(program: Command, choose: ChooseWork): void {
+  const keys = program.command('keys').description('life of the data keys');
+  keys
+    .command('list')
+    .description('list every data key')
+    .option(...INDEX)
+    .action(({ index = false }: IndexOption) => {
+      choose((session) => keysList(session, { index }));
+    });
+  keys
+    .command('rotate')
+    .description('make a new version of a data key the active one')
+    .argument('[name]', 'name of the data key', 'default')
+    .option(...INDEX)
+    .option(...DRY_RUN)
+    .action((name: string, { dryRun = false, index = false }: DryRunOption & IndexOption) => {
+      choose((session) =>
+        index ? rotateIndex(session, { dryRun }) : keysRotate(session, name, { dryRun }),
+      );
+    });
+  keys
+    .command('backup')
+    .description('write every key to an encrypted file')
+    .argument('<file>', 'file to write; it must not exist')
+    .option(...KMS)
+    .option(...PASSPHRASE_FILE)
+    .option(...PASSPHRASE_FD)
+    .option('--shares <n>', 'split the key of the backup among n custodians', wholeNumber)
+    .option('--threshold <m>', 'shares that are needed to open it', wholeNumber)
+    .option('--shares-to <folder>', 'folder to write the shares to, a file each')
+    .option(...DRY_RUN)
+    .action((file: string, { dryRun = false, ...options }: DryRunOption & BackupOptions) => {
+      choose((session) => keysBackup(session, file, { ...options, dryRun }));
+    });
+  addOpening(keys.command('restore'))
+    .description('put the missing keys of a backup into the key table')
+    .option('--adopt', 'vouch for a backup that somebody without its KMS could have made')
+    .option(...DRY_RUN)
+    .option(...YES)
+    .action((file: string, options: DryRunOption & YesOption & AdoptOption & OpenerOptions) => {
+      const { dryRun = false, yes = false, adopt = false, ...opener } = options;
+      choose((session) => keysRestore(session, file, { ...opener, dryRun, yes, adopt }));
+    });
+  addOpening(keys.command('drill'))
+    .description('prove in memory that a backup reads the rows of this database')
+    .action((file: string, options: OpenerOptions) => {
+      choose((session) => keysDrill(session, file, options));
+    });
+  keys
+    .command('maintain')
+    .description('do what the key policies ask for now')
+    .option(...DRY_RUN)
+    .action(({ dryRun = false }: DryRunOption) => {
+      choose((session) => keysMaintain(session, { dryRun }));
+    });
+  keys
+    .command('rewrap')
+    .description('wrap every key again, under the newest KEK or another KMS')
+    .option('--to <path>', 'module that exports the KMS provider to move to')
+    .option('--force', 'also keys that name the newest KEK already')
+    .option(...DRY_RUN)
+    .action((options: DryRunOption & { readonly to?: string; readonly force?: boolean }) => {
+      const { dryRun = false, to, force = false } = options;
+      choose((session) => keysRewrap(session, { dryRun, to, force }));
+    });
+  keys
+    .command('adopt')
+    .description('vouch for keys that somebody without the KMS could have made, and sign them')
+    .argument('[ids...]', 'ids of the keys; all of them without', keyIds)
+    .option(...DRY_RUN)
+    .option(...YES)
+    .action((ids: readonly string[], { dryRun = false, yes = false }: DryRunOption & YesOption) => {
+      choose((session) => keysAdopt(session, ids, { dryRun, yes }));
+    });
+  keys
+    .command('suspend')
+    .description('stop all encryption under the name of a key, until it is resumed or rotated')
+    .argument('<id>', 'id of the key', keyId)
+    .option(...DRY_RUN)
+    .action((id: string, { dryRun = false }: DryRunOption) => {
+      choose((session) => keysSuspend(session, id, { dryRun }));
+    });
+  keys
+    .command('resume')
+    .description('end the suspension of a key')
+    .argument('<id>', 'id of the key', keyId)
+    .option(...DRY_RUN)
+    .action((id: string, { dryRun = false }: DryRunOption) => {
+      choose((session) => keysResume(session, id, { dryRun }));
+    });
+  keys
+    .command('revoke')
+    .description('take a compromised key out of use, and show what to re-encrypt')
+    .argument('<id>', 'id of the key', keyId)
+    .option(...DRY_RUN)
+    .option(...YES)
+    .option('--no-replacement', 'leave its name without a key: works while the KMS is away')
+    .action((id: string, options: DryRunOption & YesOption & { readonly replacement: boolean }) => {
+      const { dryRun = false, yes = false, replacement } = options;
+      choose((session) => keysRevoke(session, id, { dryRun, yes, replace: replacement }));
+    });
+  keys
+    .command('accept-epoch')
+    .description('take an older key table for the newest, after a restore of the database')
+    .argument('<epoch>', 'newest epoch that is given up, as the error names it', wholeNumber)
+    .requiredOption('--reason <text>', 'why, for the audit log; at most 64 characters')
+    .option(...DRY_RUN)
+    .option(...YES)
+    .action((epoch: number, options: DryRunOption & YesOption & { readonly reason: string }) => {
+      const { dryRun = false, yes = false, reason } = options;
+      choose((session) => keysAcceptEpoch(session, epoch, { reason, dryRun, yes }));
+    });
+  keys
+    .command('destroy')
+    .description('erase a key that no row needs')
+    .argument('<id>', 'id of the key', keyId)
+    .option(...DRY_RUN)
+    .option(...YES)
+    .option(
+      '--grace <minutes>',
+      'refuse a key that was active since; keyCache.maxAgeMs by default',
+      minutes,
+    )
+    .action((id: string, options: DryRunOption & YesOption & { readonly grace?: number }) => {
+      const { dryRun = false, yes = false, grace } = options;
+      const graceMs = grace === undefined ? undefined : grace * 60_000;
+      choose((session) => keysDestroy(session, id, { dryRun, yes, graceMs }));
+    });
+}
+
+function addOpening(command: Command): Command {
+  return command
+    .argument('<file>', 'file that keys backup wrote')
+    .option(...KMS)
+    .option(...PASSPHRASE_FILE)
+    .option(...PASSPHRASE_FD)
+    .option('--share <file...>', 'files of the custodians');
+}
+
+function keyId(text: string): string {
+  if (/^[0-9a-f]{16}$/.test(text)) return text;
+  throw new InvalidArgumentError('It must be 16 hexadecimal digits; see keys list.');
+}
+
+function keyIds(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, keyId(text)];
+}
+
+function minutes(text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value >= 0) return value;
+  throw new InvalidArgumentError('It must be a number of minutes.');
+}

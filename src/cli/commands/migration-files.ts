@@ -1,0 +1,124 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { MigrationGenerateCommand } from 'typeorm/commands/MigrationGenerateCommand.js';
+
+import type { Guard, MigrationDraft, MigrationPlan } from '../../schema/migration-draft';
+import { EXIT_CODES } from '../terminal/command-error';
+import type { ExitCode } from '../terminal/command-error';
+import type { CommandResult } from '../terminal/output';
+
+/** How a migration is written down; the options of `typeorm migration:generate`. */
+export interface MigrationStyle {
+  /** JavaScript instead of TypeScript. */
+  readonly outputJs: boolean;
+  /** JavaScript as an ES module. */
+  readonly esm: boolean;
+  /** Formats the SQL. */
+  readonly pretty: boolean;
+}
+
+/** A migration as a source file. */
+export interface MigrationFile {
+  readonly path: string;
+  readonly content: string;
+}
+
+/**
+ * Writes drafts as `typeorm migration:generate` would: `path` is a folder and a name, the time comes
+ * in front of it. Drafts of one command follow each other by a millisecond.
+ */
+function migrationFiles(
+  drafts: readonly MigrationDraft[],
+  path: string,
+  timestamp: number,
+  style: MigrationStyle,
+): MigrationFile[] {
+  const extension = style.outputJs ? 'js' : 'ts';
+  return drafts.map((draft, i) => {
+    const name = `${basename(path)}${draft.suffix}`;
+    const time = timestamp + i;
+    return {
+      path: join(resolve(dirname(path)), `${String(time)}-${name}.${extension}`),
+      content: Template.render(draft, name, time, style),
+    };
+  });
+}
+
+/** Creates the files and their folder; an existing file is an error. */
+async function writeMigrationFiles(files: readonly MigrationFile[]): Promise<void> {
+  for (const { path, content } of files) {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, content, { flag: 'wx' });
+  }
+}
+
+/** TypeORM's own template, which it keeps to subclasses. */
+class Template extends MigrationGenerateCommand {
+  static render(
+    draft: MigrationDraft,
+    name: string,
+    timestamp: number,
+    { outputJs, esm, pretty }: MigrationStyle,
+  ): string {
+    const literal = (sql: string): string =>
+      templateLiteral(pretty ? this.prettifyQuery(sql) : sql);
+    const up = draft.up.map((sql) => `        await queryRunner.query(${literal(sql)});`);
+    const down = [
+      ...draft.downGuards.map((guard) => guardSource(guard, literal)),
+      ...draft.down.map((sql) => `        await queryRunner.query(${literal(sql)});`),
+    ];
+    const source = outputJs
+      ? this.getJavascriptTemplate(name, timestamp, up, down, esm)
+      : this.getTemplate(name, timestamp, up, down);
+    return draft.withoutTransaction
+      ? source.replace(/^( *)name = .*$/m, '$&\n$1transaction = false')
+      : source;
+  }
+}
+
+function guardSource({ query, message }: Guard, literal: (sql: string) => string): string {
+  return [
+    `        if ((await queryRunner.query(${literal(query)})).length > 0) {`,
+    `            throw new Error(${templateLiteral(message)});`,
+    '        }',
+  ].join('\n');
+}
+
+/** The text as source code, whatever names and defaults of the database are in it. */
+function templateLiteral(text: string): string {
+  return `\`${text.replaceAll('\\', '\\\\').replaceAll('`', '\\`').replaceAll('${', '\\${')}\``;
+}
+
+/** Options of every command that writes migrations. */
+export interface SchemaOptions extends MigrationStyle {
+  readonly dryRun: boolean;
+}
+
+/** Writes what was planned, unless in a dry run, and says so. */
+export async function writePlan(
+  plan: MigrationPlan,
+  path: string,
+  options: SchemaOptions,
+): Promise<CommandResult & { readonly exitCode: ExitCode }> {
+  const files = migrationFiles(plan.drafts, path, Date.now(), options);
+  if (!options.dryRun) await writeMigrationFiles(files);
+  return {
+    document: { dryRun: options.dryRun, files, notes: plan.notes },
+    text: [
+      ...plan.notes,
+      ...files.map((file) => describeFile(file, options)),
+      ...(files.length === 0 ? ['There is nothing to do: no migration was written.'] : []),
+      ...(files.length > 1
+        ? ['Run them with --transaction each: the second is to have no part in the first one.']
+        : []),
+    ].join('\n'),
+    // As migration:generate does.
+    exitCode: files.length === 0 ? EXIT_CODES.failed : EXIT_CODES.done,
+  };
+}
+
+function describeFile({ path, content }: MigrationFile, { dryRun }: SchemaOptions): string {
+  return dryRun
+    ? `Would write ${path}:\n\n${content}`
+    : `Wrote ${path}. Read it before you run it.`;
+}

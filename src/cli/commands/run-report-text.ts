@@ -1,0 +1,109 @@
+import { counted, grouped } from '../../doctor/finding';
+import type { ColumnStatus } from '../../reencryption/coverage/status';
+import type {
+  RowFailure,
+  RunMode,
+  RunPlan,
+  RunReport,
+  TablePlan,
+} from '../../reencryption/report/run-report';
+import { CommandError, EXIT_CODES } from '../terminal/command-error';
+import type { ExitCode } from '../terminal/command-error';
+
+/** What a run has to do, for people. */
+function describePlan({ tables, estimatedSeconds }: RunPlan): string {
+  return [
+    ...tables.flatMap(describeTable),
+    `Estimated time: ${String(estimatedSeconds)} s, by a sample of rows.`,
+  ].join('\n');
+}
+
+function describeTable({ entity, rows, pending, columns, first }: TablePlan): string[] {
+  return [
+    `${entity}: ${grouped(pending)} of ${counted(rows, 'row')} to do`,
+    ...(first === '' ? [] : [`  first those with ${first}`]),
+    ...columns.map(describeColumn),
+  ];
+}
+
+function describeColumn({ property, keys, nullRows, cleartextRows }: ColumnStatus): string {
+  const parts = [
+    ...keys.map(
+      ({ keyId, version, rows }) =>
+        `${grouped(rows)} under ${version === undefined ? `unknown key ${keyId}` : `version ${String(version)}`}`,
+    ),
+    ...(cleartextRows > 0 ? [`${grouped(cleartextRows)} not encrypted`] : []),
+    ...(nullRows > 0 ? [`${grouped(nullRows)} NULL`] : []),
+  ];
+  return `  ${property}: ${parts.length === 0 ? 'no rows' : parts.join(', ')}`;
+}
+
+/** Past tense and gerund of what each run does to rows. */
+const DONE: Readonly<Record<RunMode, string>> = {
+  encrypt: 'encrypted',
+  reencrypt: 're-encrypted',
+  reindex: 'indexed again',
+  decrypt: 'decrypted',
+  verify: 'changed',
+};
+
+/** Whether all rows are done. */
+export function exitCodeOf({ aborted, failed, conflicts, remaining }: RunReport): ExitCode {
+  if (aborted) return EXIT_CODES.interrupted;
+  const isDone = failed === 0 && conflicts === 0 && (remaining ?? 0) === 0;
+  return isDone ? EXIT_CODES.done : EXIT_CODES.failed;
+}
+
+/** What a run did, for people. */
+export function describeReport(
+  report: RunReport,
+  { dryRun, seconds }: { readonly dryRun: boolean; readonly seconds: number },
+): string {
+  const { mode, scanned, changed, skipped, conflicts, failed, failures, aborted, resumed } = report;
+  const verb = dryRun ? `would be ${DONE[mode]}` : DONE[mode];
+  return [
+    ...(report.plan === undefined ? [] : [describePlan(report.plan)]),
+    ...(resumed ? ['Went on where an unfinished run had stopped.'] : []),
+    `${counted(changed, 'row')} ${verb} in ${seconds.toFixed(1)} s: ${grouped(scanned)} read, ` +
+      `${grouped(skipped)} needed nothing, ${grouped(failed)} failed, ${grouped(conflicts)} in conflict.`,
+    ...(dryRun ? ['Nothing was changed.'] : []),
+    ...failures.map(describeFailure),
+    ...(failures.length < failed ? [`... and ${grouped(failed - failures.length)} more.`] : []),
+    ...(failed > 0 ? ['Rows that failed were left as they are.'] : []),
+    ...(conflicts > 0 ? ['Rows in conflict kept changing meanwhile. Run the command again.'] : []),
+    ...(report.remaining === 0 && !dryRun ? ['A count found no row left.'] : []),
+    ...(aborted
+      ? ['Interrupted. What is done stays done; run the command again for the rest.']
+      : []),
+  ].join('\n');
+}
+
+function describeFailure({
+  entity,
+  property,
+  primaryKey,
+  code,
+  conflictsWith,
+}: RowFailure): string {
+  const other = conflictsWith === undefined ? '' : ` with ${keyText(conflictsWith)}`;
+  return `  ${entity} ${keyText(primaryKey)}: ${property}: ${code}${other}`;
+}
+
+function keyText(key: readonly unknown[]): string {
+  return key.map(String).join(', ');
+}
+
+/** What `--first` gives, each as `Entity: SQL condition`. */
+export function firstConditions(texts: readonly string[]): Record<string, string> {
+  return Object.fromEntries(texts.map(firstCondition));
+}
+
+function firstCondition(text: string): [string, string] {
+  const [, entity, condition] = /^([^:]+):(.+)$/s.exec(text) ?? [];
+  if (entity !== undefined && condition !== undefined) return [entity.trim(), condition.trim()];
+  throw new CommandError(
+    'ERR_USAGE',
+    '--first has no condition.',
+    `Write it as 'Entity: SQL condition', such as --first "Patient: status = 'active'".`,
+  );
+}

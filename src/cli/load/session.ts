@@ -1,0 +1,59 @@
+import type { DataSource } from 'typeorm';
+import { fieldEncryption } from '../../field-encryption';
+import type { FieldEncryption } from '../../field-encryption';
+import { installationOf } from '../../typeorm/installation/installation';
+import type { Installation } from '../../typeorm/installation/installation';
+import { loadDataSource } from './data-source-module';
+import type { Output } from '../terminal/output';
+
+/** What a command works with: the user's DataSource, connected. */
+export interface Session {
+  readonly dataSource: DataSource;
+  /** Module that exports it, as the command line named it. */
+  readonly dataSourcePath: string;
+  readonly installation: Installation;
+  readonly fieldEncryption: FieldEncryption;
+  readonly output: Output;
+}
+
+/**
+ * Connects the DataSource that a module exports, runs `work`, and disconnects.
+ *
+ * Connecting changes nothing: schema synchronization and migrations of the DataSource are put off,
+ * and no key is created.
+ */
+export async function inSession<T>(
+  path: string,
+  output: Output,
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  const dataSource = await loadDataSource(path);
+  const installation = installationOf(dataSource);
+  await connect(dataSource, installation);
+  try {
+    return await work({
+      dataSource,
+      dataSourcePath: path,
+      installation,
+      fieldEncryption: fieldEncryption(dataSource),
+      output,
+    });
+  } finally {
+    await disconnect(dataSource);
+  }
+}
+
+async function connect(dataSource: DataSource, installation: Installation): Promise<void> {
+  if (dataSource.isInitialized) return;
+  dataSource.setOptions({ synchronize: false, migrationsRun: false, dropSchema: false });
+  installation.preparesAtStart = false;
+  await dataSource.initialize();
+}
+
+async function disconnect(dataSource: DataSource): Promise<void> {
+  try {
+    await dataSource.destroy();
+  } catch {
+    // The work is done, or failed for a reason of its own that matters more.
+  }
+}

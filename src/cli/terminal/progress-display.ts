@@ -1,0 +1,127 @@
+import { performance } from 'node:perf_hooks';
+import { Presets, SingleBar } from 'cli-progress';
+
+import { grouped } from '../../doctor/finding';
+import type { RunProgress } from '../../reencryption/report/run-report';
+
+import { EXIT_CODES } from './command-error';
+import type { Output } from './output';
+
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
+/**
+ * Runs work that can end early in an orderly way: the first SIGINT or SIGTERM aborts its signal, a
+ * second one ends the process.
+ */
+export async function interruptibly<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  onInterrupt: () => void,
+): Promise<T> {
+  const controller = new AbortController();
+  const interrupt = (): void => {
+    if (controller.signal.aborted) {
+      process.stderr.write('Interrupted again: the page under way is given up.\n');
+      process.exit(EXIT_CODES.interrupted);
+    }
+    controller.abort();
+    onInterrupt();
+  };
+  for (const signal of SIGNALS) process.on(signal, interrupt);
+  try {
+    return await work(controller.signal);
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, interrupt);
+  }
+}
+
+/** Milliseconds between two plain lines. */
+const LINE_INTERVAL = 2000;
+
+/** Shows how far a run over rows has come. */
+export interface ProgressDisplay {
+  update(progress: RunProgress): void;
+  stop(): void;
+}
+
+/** A bar with rate and time left on a terminal, plain lines elsewhere, nothing with `--json`. */
+export function progressDisplay(output: Output): ProgressDisplay {
+  return process.stderr.isTTY && !output.json ? new Bar() : new Lines(output);
+}
+
+/** Rows a second since it was made. */
+class Rate {
+  readonly #start = performance.now();
+
+  of(rows: number): number {
+    const seconds = (performance.now() - this.#start) / 1000;
+    return seconds === 0 ? 0 : Math.round(rows / seconds);
+  }
+
+  /** Seconds that the rest takes at this rate. */
+  secondsLeft({ scanned, total }: RunProgress): number {
+    const rate = this.of(scanned);
+    return rate === 0 ? 0 : Math.ceil((total - scanned) / rate);
+  }
+}
+
+class Bar implements ProgressDisplay {
+  readonly #rate = new Rate();
+  readonly #bar = new SingleBar(
+    {
+      format:
+        '{entity} [{bar}] {percentage}% | {value} of {total} rows | {rate} rows/s | {left} left',
+      stream: process.stderr,
+      hideCursor: true,
+    },
+    Presets.legacy,
+  );
+  #started = false;
+
+  update(progress: RunProgress): void {
+    const { entity, scanned, total } = progress;
+    const payload = {
+      entity,
+      rate: grouped(this.#rate.of(scanned)),
+      left: `${String(this.#rate.secondsLeft(progress))} s`,
+    };
+    if (!this.#started) this.#bar.start(total, scanned, payload);
+    this.#started = true;
+    this.#bar.setTotal(total);
+    this.#bar.update(scanned, payload);
+  }
+
+  stop(): void {
+    if (this.#started) this.#bar.stop();
+  }
+}
+
+class Lines implements ProgressDisplay {
+  readonly #rate = new Rate();
+  readonly #output: Output;
+  #lastLine = 0;
+  #latest: RunProgress | undefined;
+
+  constructor(output: Output) {
+    this.#output = output;
+  }
+
+  update(progress: RunProgress): void {
+    this.#latest = progress;
+    if (performance.now() - this.#lastLine >= LINE_INTERVAL) this.#print(progress);
+  }
+
+  /** The last page may have come between two lines. */
+  stop(): void {
+    if (this.#latest !== undefined) this.#print(this.#latest);
+  }
+
+  #print(progress: RunProgress): void {
+    this.#lastLine = performance.now();
+    this.#latest = undefined;
+    const { entity, scanned, total } = progress;
+    this.#output.progress(
+      `${entity}: ${grouped(scanned)} of ${grouped(total)} rows, ${grouped(this.#rate.of(scanned))} rows/s, ` +
+        `${String(this.#rate.secondsLeft(progress))} s left`,
+    );
+  }
+}

@@ -1,0 +1,211 @@
+import type { EntityMetadata, EntitySchema, QueryRunner } from 'typeorm';
+
+import { encryptedTables } from '../../reencryption/encrypted-table';
+import type { Installation } from '../../typeorm/installation/installation';
+import { DataKeySchema } from '../../typeorm/tables/data-key-table';
+import { OWN_TABLES } from '../../typeorm/tables/own-tables';
+import { RangeSchema, RunSchema } from '../../typeorm/tables/run-tables';
+import { escapedTable } from '../../typeorm/connection/sql-dialect';
+import { AuditSchema } from '../../typeorm/tables/typeorm-audit-store';
+import { finding } from '../finding';
+import type { DatabaseCheck, Finding } from '../finding';
+
+const SCHEMAS = { keys: DataKeySchema, audit: AuditSchema, runs: RunSchema, ranges: RangeSchema };
+type OwnTable = keyof typeof SCHEMAS;
+
+const RIGHTS = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] as const;
+type Right = (typeof RIGHTS)[number];
+
+/** What the role may do with a table. */
+type Granted = ReadonlySet<Right>;
+
+/** Whether the library's own tables are there, and what the role of this process may do with them. */
+export const ownTables: DatabaseCheck = async (installation, runner) => {
+  const isPostgres = installation.dataSource.options.type === 'postgres';
+  const found: Finding[] = [];
+  const granted = new Map<OwnTable, Granted>();
+  for (const name of Object.keys(SCHEMAS) as OwnTable[]) {
+    if (name === 'audit' && installation.options.audit === false) continue;
+    const path = pathOf(installation, SCHEMAS[name]);
+    const rights = isPostgres
+      ? await grantedOn(runner, escapedOf(installation, SCHEMAS[name]))
+      : await allWhereThere(runner, path);
+    if (rights === undefined) found.push(missing(path));
+    else {
+      granted.set(name, rights);
+      found.push(...(await unguarded(runner, installation.dataSource.getMetadata(SCHEMAS[name]))));
+    }
+  }
+  return [...found, ...judged(installation, granted)];
+};
+
+function judged(installation: Installation, granted: ReadonlyMap<OwnTable, Granted>): Finding[] {
+  const path = (name: OwnTable): string => pathOf(installation, SCHEMAS[name]);
+  const lacks = (name: OwnTable, ...rights: Right[]): boolean => {
+    const on = granted.get(name);
+    return on !== undefined && rights.some((right) => !on.has(right));
+  };
+  const found: Finding[] = [];
+  if (lacks('keys', 'SELECT')) found.push(unreadable(path('keys')));
+  const changesKeys = granted.has('keys') && !lacks('keys', 'INSERT', 'UPDATE');
+  if (changesKeys && lacks('audit', 'SELECT', 'INSERT')) {
+    found.push(
+      finding(
+        'RIGHTS_INCOMPLETE',
+        `The database role may change keys and not record it: it lacks SELECT or INSERT on ${path('audit')}, and every operation on a key fails.`,
+        `Run: GRANT SELECT, INSERT ON ${path('audit')} TO the role; or take INSERT and UPDATE on ${path('keys')} away from it.`,
+      ),
+    );
+  }
+  const limits = [
+    ...(granted.has('keys') && !changesKeys
+      ? [`make or change keys (${path('keys')}), nor count their uses`]
+      : []),
+    ...(lacks('runs', 'SELECT', 'INSERT', 'UPDATE', 'DELETE') ||
+    lacks('ranges', 'SELECT', 'INSERT', 'UPDATE', 'DELETE')
+      ? [`run over the rows (${path('runs')}, ${path('ranges')})`]
+      : []),
+  ];
+  if (limits.length > 0) {
+    found.push(
+      finding(
+        'RIGHTS_LIMITED',
+        `The database role may not ${limits.join('; nor ')}.`,
+        'That is right for an application that only uses keys; operators need another role. See the roles in docs/operations.md.',
+      ),
+    );
+  }
+  const audit = granted.get('audit');
+  const changes = (['UPDATE', 'DELETE', 'TRUNCATE'] as const).filter((right) => audit?.has(right));
+  if (changes.length > 0 && installation.dataSource.options.type === 'postgres') {
+    found.push(
+      finding(
+        'AUDIT_LOG_CHANGEABLE',
+        `The database role may change or cut the audit log (${changes.join(', ')} on ${path('audit')}).`,
+        'Let another role own the table, and grant SELECT and INSERT only. `audit verify` shows edits, and a cut by a head that was noted elsewhere.',
+      ),
+    );
+  }
+  return found;
+}
+
+/** Without them there may be two rows of one key, of which one is taken for both. */
+async function unguarded(runner: QueryRunner, metadata: EntityMetadata): Promise<Finding[]> {
+  const { tablePath, primaryColumns, indices } = metadata;
+  const live = await runner.getTable(tablePath);
+  if (live === undefined) return [];
+  const primary = primaryColumns.map(({ databaseName }) => databaseName);
+  const isPrimary = isSame(
+    live.primaryColumns.map(({ name }) => name),
+    primary,
+  );
+  const lost = isPrimary ? [] : ['its primary key'];
+  for (const { isUnique, columns, where } of indices) {
+    const names = columns.map(({ databaseName }) => databaseName);
+    const isThere = live.indices.some(
+      (index) =>
+        index.isUnique &&
+        isSame(index.columnNames, names) &&
+        Boolean(index.where) === Boolean(where),
+    );
+    if (isUnique && !isThere) lost.push(`a unique index over ${names.join(', ')}`);
+  }
+  return lost.length === 0 ? [] : [withoutGuard(tablePath, lost)];
+}
+
+/** TypeORM gives the columns of an index of PostgreSQL in any order. */
+function isSame(found: readonly string[], wanted: readonly string[]): boolean {
+  return found.length === wanted.length && wanted.every((name) => found.includes(name));
+}
+
+function withoutGuard(path: string, lost: readonly string[]): Finding {
+  return finding(
+    'OWN_TABLE_UNGUARDED',
+    `The table ${path} of the library has lost ${lost.join(' and ')}: nothing keeps a row from being there twice.`,
+    'Find out who took it away. Remove rows that are there twice (`field-encryption audit verify` names those of keys), and create it again as the migrations in fieldEncryptionMigrations do.',
+  );
+}
+
+/** `undefined` where there is no such table. */
+async function grantedOn(runner: QueryRunner, table: string): Promise<Granted | undefined> {
+  const [row] = (await runner.query(
+    `SELECT to_regclass($1) IS NOT NULL AS there, ARRAY(
+       SELECT r FROM unnest($2::text[]) AS r WHERE
+         has_table_privilege(to_regclass($1)::oid, r)
+         OR r IN ('SELECT', 'INSERT', 'UPDATE') AND has_any_column_privilege(to_regclass($1)::oid, r)
+     ) AS rights`,
+    [table, RIGHTS],
+  )) as { there: boolean; rights: Right[] }[];
+  return row?.there === true ? new Set(row.rights) : undefined;
+}
+
+/** SQLite knows no roles. */
+async function allWhereThere(runner: QueryRunner, path: string): Promise<Granted | undefined> {
+  return (await runner.hasTable(path)) ? new Set(RIGHTS) : undefined;
+}
+
+function pathOf({ dataSource }: Installation, schema: EntitySchema): string {
+  return dataSource.getMetadata(schema).tablePath;
+}
+
+function escapedOf({ dataSource }: Installation, schema: EntitySchema): string {
+  return escapedTable(dataSource, dataSource.getMetadata(schema));
+}
+
+function missing(path: string): Finding {
+  return finding(
+    'OWN_TABLE_MISSING',
+    `The table ${path} of the library does not exist.`,
+    'Run the migrations with fieldEncryptionMigrations among them, or `field-encryption init`.',
+  );
+}
+
+function unreadable(path: string): Finding {
+  return finding(
+    'OWN_TABLE_UNREADABLE',
+    `The database role may not read ${path}: nothing can be encrypted or decrypted.`,
+    `Run: GRANT SELECT ON ${path} TO the role.`,
+  );
+}
+
+/** Whether PostgreSQL hides rows from the role of this process. */
+export const rowSecurity: DatabaseCheck = async (installation, runner) => {
+  const { dataSource } = installation;
+  const found: Finding[] = [];
+  for (const { schema } of OWN_TABLES) {
+    const metadata = dataSource.getMetadata(schema);
+    if (await mayHide(runner, escapedTable(dataSource, metadata))) {
+      found.push(ownRowsHidden(metadata.tablePath));
+    }
+  }
+  for (const { metadata, name } of encryptedTables(installation)) {
+    if (await mayHide(runner, name)) found.push(rowsHidden(metadata.name, metadata.tablePath));
+  }
+  return found;
+};
+
+/** Whether a policy applies to the role on a table; `false` of one that does not exist. */
+export async function mayHide(runner: QueryRunner, table: string): Promise<boolean> {
+  if (runner.connection.options.type !== 'postgres') return false;
+  const [row] = (await runner.query(
+    'SELECT row_security_active(CAST(to_regclass($1) AS oid)) AS active',
+    [table],
+  )) as { active: boolean | null }[];
+  return row?.active === true;
+}
+
+function rowsHidden(entity: string, table: string): Finding {
+  return finding(
+    'ROWS_HIDDEN',
+    `Row-level security applies to the database role on ${table} of ${entity}: it may not see all rows. Runs, status and the destruction of keys are refused to it, the retention of scheduled maintenance too, and so are first keys.`,
+    'That is right for an application that only uses keys. Run these as a role with BYPASSRLS, or as the owner of the table where it has no FORCE ROW LEVEL SECURITY. See the roles in docs/operations.md.',
+  );
+}
+
+function ownRowsHidden(table: string): Finding {
+  return finding(
+    'OWN_ROWS_HIDDEN',
+    `Row-level security applies to the database role on ${table}, a table of the library: what it hides is taken for missing.`,
+    `Run: ALTER TABLE ${table} DISABLE ROW LEVEL SECURITY`,
+  );
+}

@@ -1,0 +1,168 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { DataSource } from 'typeorm';
+
+import { finding } from '../finding';
+import type { Check, Finding } from '../finding';
+
+/** What is read of a package's manifest. */
+export interface Manifest {
+  readonly name: string;
+  readonly version: string;
+  readonly engines: { readonly node: string };
+  readonly peerDependencies: Readonly<Record<string, string>>;
+}
+
+const require_ = createRequire(__filename);
+
+/** The manifest of this package. */
+export function ownManifest(): Manifest {
+  const manifest = manifestAbove(__dirname);
+  if (manifest === undefined) throw new Error('the package has lost its package.json');
+  return manifest;
+}
+
+/** The manifest of an installed package; `undefined` where it is not installed. */
+function manifestOf(name: string): Manifest | undefined {
+  try {
+    return manifestAbove(dirname(require_.resolve(name)));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Files of all modules that the process has loaded by `require`. */
+function loadedFiles(): string[] {
+  return Object.keys(require_.cache);
+}
+
+/** The nearest that names a version: what lies beside the code of some packages does not. */
+function manifestAbove(folder: string): Manifest | undefined {
+  const path = join(folder, 'package.json');
+  if (existsSync(path)) {
+    const manifest = JSON.parse(readFileSync(path, 'utf8')) as Manifest;
+    if (typeof (manifest.version as unknown) === 'string') return manifest;
+  }
+  const parent = dirname(folder);
+  return parent === folder ? undefined : manifestAbove(parent);
+}
+
+/** Whether a version is in a range of this package's manifest: `^1.2.3`, `^4`, joined by `||`. */
+export function isInRange(version: string, range: string): boolean {
+  return range.split('||').some((caret) => isCompatible(version, caret.trim().replace('^', '')));
+}
+
+/** Whether a version is the other one or a later one; pre-releases count as the version itself. */
+export function isAtLeast(version: string, other: string): boolean {
+  const [a, b] = [partsOf(version), partsOf(other)];
+  const at = a.findIndex((part, i) => part !== b[i]);
+  return at === -1 || (a[at] ?? 0) > (b[at] ?? 0);
+}
+
+/** As npm's caret: the first part that is not 0 must be the same. */
+function isCompatible(version: string, wanted: string): boolean {
+  const [a, b] = [partsOf(version), partsOf(wanted)];
+  const fixed = b.findIndex((part) => part !== 0);
+  const same = a.slice(0, fixed + 1).every((part, i) => part === b[i]);
+  return same && isAtLeast(version, wanted);
+}
+
+function partsOf(version: string): number[] {
+  const [release = ''] = version.split(/[-+]/);
+  const parts = release.split('.').map(Number);
+  return [0, 1, 2].map((i) => parts[i] ?? 0);
+}
+
+/** Drivers by TypeORM's name of the database. */
+const DRIVERS: Readonly<Record<string, string>> = {
+  'better-sqlite3': 'better-sqlite3',
+  postgres: 'pg',
+  sqlite: 'sqlite3',
+};
+
+/** A file that every copy has loaded that is in use. */
+const COPY_OF_LIBRARY = /^(.*)\/dist\/src\/typeorm\/installation\.js$/;
+const COPY_OF_TYPEORM = /^(.*)\/data-source\/DataSource\.js$/;
+
+/** The versions of what this library works with, and whether there is one copy of each. */
+export const packages: Check = ({ dataSource, options }) => {
+  const driver = DRIVERS[dataSource.options.type] ?? dataSource.options.type;
+  const sodium = options.suite === 'xchacha20-poly1305' ? ['sodium-native'] : [];
+  const installed = ['typeorm', driver, ...sodium].flatMap((name) => {
+    const version = manifestOf(name)?.version;
+    return version === undefined ? [] : [{ name, version }];
+  });
+  const files = loadedFiles();
+  return [
+    finding(
+      'PACKAGES',
+      `${installed.map(({ name, version }) => `${name} ${version}`).join(', ')}.`,
+    ),
+    ...installed.flatMap(outOfRange),
+    ...(sodium.length > 0 && !installed.some(({ name }) => name === 'sodium-native')
+      ? [sodiumMissing()]
+      : []),
+    ...(dataSource instanceof DataSource ? [] : [foreignTypeorm()]),
+    ...copies(files),
+  ];
+};
+
+/** Copies of TypeORM and of this library, by the files that were loaded. */
+export function copies(files: readonly string[]): Finding[] {
+  const found: Finding[] = [];
+  const typeorm = foldersOf(files, COPY_OF_TYPEORM);
+  if (typeorm.length > 1) {
+    found.push(
+      finding(
+        'TYPEORM_COPIES',
+        `The process has loaded ${String(typeorm.length)} copies of TypeORM: ${typeorm.join(', ')}.`,
+        'Entities and DataSources of two copies do not know each other. Install one version (npm ls typeorm).',
+      ),
+    );
+  }
+  const library = foldersOf(files, COPY_OF_LIBRARY);
+  if (library.length > 1) {
+    found.push(
+      finding(
+        'LIBRARY_COPIES',
+        `The process has loaded ${String(library.length)} copies of this library: ${library.join(', ')}.`,
+        'A DataSource of one copy is unknown to the other. Install one (npm ls typeorm-field-encryption).',
+      ),
+    );
+  }
+  return found;
+}
+
+function foldersOf(files: readonly string[], file: RegExp): string[] {
+  const folders = files.map((path) => file.exec(path.replaceAll('\\', '/'))?.[1]);
+  return [...new Set(folders.filter((folder) => folder !== undefined))].sort();
+}
+
+function outOfRange({ name, version }: { name: string; version: string }): Finding[] {
+  const range = ownManifest().peerDependencies[name];
+  if (range === undefined || isInRange(version, range)) return [];
+  return [
+    finding(
+      'PACKAGE_UNSUPPORTED',
+      `${name} is ${version}; this library is tested with ${range}.`,
+      `Install a version of ${name} in this range.`,
+    ),
+  ];
+}
+
+function sodiumMissing(): Finding {
+  return finding(
+    'SODIUM_MISSING',
+    'sodium-native is not installed: XChaCha20-Poly1305 runs in JavaScript, some 30 times slower.',
+    'Run: npm install sodium-native',
+  );
+}
+
+function foreignTypeorm(): Finding {
+  return finding(
+    'TYPEORM_FOREIGN',
+    'The DataSource comes from another copy of TypeORM than the one this library has loaded.',
+    'Install one version of TypeORM (npm ls typeorm).',
+  );
+}

@@ -1,0 +1,65 @@
+import { ConfigurationError, FieldEncryptionError } from '../../errors';
+import type { KeyRecord } from '../record/key-record';
+import type { KeyServices } from '../key-services';
+import type { IndexRoot } from '../key-source';
+import { loadFailed } from './failed-keys';
+
+/** There is one line of index roots; its records still need a name. */
+export const INDEX_ROOT_NAME = 'default';
+
+/** What roots are unwrapped with. */
+type RootServices<C> = Pick<KeyServices<C>, 'wrapper' | 'audit' | 'emit'>;
+
+/**
+ * Unwraps the roots beside the active one, newest first. All of them or none: rows with tokens of a
+ * root that is missing would silently not be found, and their duplicates let through. A row that does not
+ * prove itself and that nobody knows is no root, and left out.
+ *
+ * @throws whatever {@link KeyWrapper.unwrap} throws
+ */
+export async function otherRoots<C>(
+  services: RootServices<C>,
+  records: readonly KeyRecord[],
+  heldByCaller?: C,
+): Promise<IndexRoot[]> {
+  const others = records
+    .filter(({ purpose, state }) => purpose === 'index' && state !== 'active')
+    .sort((a, b) => b.version - a.version);
+  const unwrapped = await Promise.all(
+    others.map((record) => rootOf(services, record, heldByCaller)),
+  );
+  return unwrapped.flat();
+}
+
+async function rootOf<C>(
+  services: RootServices<C>,
+  record: KeyRecord,
+  heldByCaller?: C,
+): Promise<IndexRoot[]> {
+  try {
+    const root = await services.wrapper.unwrap(record, heldByCaller);
+    return root.purpose === 'index' ? [root.key] : [];
+  } catch (error) {
+    // One whose KMS or settings are not there says nothing of who made it.
+    if (!(error instanceof FieldEncryptionError) || error instanceof ConfigurationError)
+      throw error;
+    if (error.retryable || !services.wrapper.providers.has(record)) throw error;
+    if (await isKnownRoot(services, record, heldByCaller)) throw error;
+    services.emit(loadFailed('index', record, error));
+    return [];
+  }
+}
+
+/**
+ * Whether there may be tokens of a root, by what is known of it beside its row: anybody who writes to the
+ * key table could else stop all lookups with a row that he makes up.
+ */
+async function isKnownRoot<C>(
+  { wrapper, audit }: Pick<RootServices<C>, 'wrapper' | 'audit'>,
+  record: KeyRecord,
+  connection?: C,
+): Promise<boolean> {
+  if (wrapper.epochs.known().some(({ id }) => id === record.id)) return true;
+  const purposes = await audit?.purposesOf(record, connection);
+  return purposes === undefined || purposes.has('index');
+}

@@ -1,0 +1,218 @@
+import { KeyNotFoundError, KeyStateError, KmsUnavailableError } from '../../errors';
+import { isDataKeyId, keyIdOfPrefix, keyPrefix } from '../../format/data-key-id';
+import { BackgroundRefresh } from '../../async/background-refresh';
+import type { DataKey } from '../key-source';
+import { FailedKeys, loadFailed, typedFailure } from './failed-keys';
+import { KeyCache } from './key-cache';
+import type { KeyRecord } from '../record/key-record';
+import { CONCURRENT_UNWRAPS, type KeyServices } from '../key-services';
+import { isReadable, stateInWords } from '../record/key-state';
+import { keyTableMissing } from './key-table';
+import { keyTitle } from '../record/key-record';
+import { settleAll } from '../../async/settle-all';
+import { SingleFlight } from '../../async/single-flight';
+
+const CAPACITY = 4096;
+
+/** One go at fetching keys. */
+interface Attempt {
+  readonly startedAt: number;
+  /** Which life of the manager it began in: what outlives a close is dropped. */
+  readonly generation: number;
+}
+
+/** Data keys by the prefix of their ciphertexts: every version, for reading. */
+export class KeyRing<C> {
+  readonly #services: KeyServices<C>;
+  readonly #cache = new KeyCache(CAPACITY);
+  readonly #failed = new FailedKeys();
+  readonly #loads = new SingleFlight<void>();
+  readonly #refresh: BackgroundRefresh;
+  #generation = 0;
+
+  constructor(services: KeyServices<C>) {
+    this.#services = services;
+    this.#refresh = new BackgroundRefresh(services.clock);
+  }
+
+  /** See `KeySource.keyByPrefix`. Called for every value. */
+  keyByPrefix(prefix: string): DataKey {
+    const { clock, policy } = this.#services;
+    const key = this.#cache.getConfirmedAfter(prefix, clock() - policy.maxAgeMs);
+    if (key !== undefined) return key;
+    throw this.#whyNot(prefix);
+  }
+
+  /** See `KeyManager.missing`. */
+  missing(prefixes: Iterable<string>): string[] {
+    const { clock, policy } = this.#services;
+    const now = clock();
+    const missing: string[] = [];
+    const due: string[] = [];
+    for (const prefix of new Set(prefixes)) {
+      const age = this.#cache.age(prefix, now);
+      if (age >= policy.maxAgeMs) missing.push(prefix);
+      else if (age >= policy.ttlMs) due.push(prefix);
+    }
+    if (due.length > 0) this.#refresh.start(() => this.#fetch(due));
+    return missing.filter((prefix) => !this.#failed.isSettled(prefix, now));
+  }
+
+  /** See `KeyManager.load`. */
+  async load(prefixes: readonly string[], connection?: C): Promise<void> {
+    const { loading } = this.#services;
+    const missing = this.missing(prefixes);
+    if (missing.length === 0) return;
+    if (loading.isInside) {
+      await loading.untilOutside();
+      return this.load(missing, connection);
+    }
+    // One who holds a connection reads through it, as `CurrentKeys.prepare` says.
+    if (connection !== undefined) {
+      await loading.run(() => this.#load(missing, connection));
+    } else {
+      await this.#loads.run(missing.join(), () => loading.run(() => this.#load(missing)));
+    }
+  }
+
+  /** Adds a key that was just confirmed as an active one. */
+  add(key: DataKey, confirmedAt: number): void {
+    this.#cache.add([key], confirmedAt);
+    this.#failed.forget(key.prefix);
+  }
+
+  /** Forgets a key that was destroyed. */
+  forget(id: string): void {
+    if (isDataKeyId(id)) this.#cache.delete(keyPrefix(id));
+  }
+
+  /** Forgets every key; what is being loaded is not taken over. */
+  clear(): void {
+    this.#generation += 1;
+    this.#cache.clear();
+    this.#failed.clear();
+    this.#loads.clear();
+    this.#refresh.reset();
+  }
+
+  async #load(prefixes: readonly string[], connection?: C): Promise<void> {
+    const attempt = this.#attempt();
+    const records = await this.#read(prefixes, connection);
+    // While the rows were read, others may have been given these keys, or refused them.
+    const missing = new Set(this.missing(prefixes));
+    const wanted = records?.filter(({ id }) => missing.has(keyPrefix(id)));
+    // What fails for one key is remembered, and thrown to each caller that needs that key.
+    const taking = this.#take([...missing], wanted, attempt).catch(() => undefined);
+    await this.#services.wrapper
+      .whileHeld(connection, taking, wanted ?? [])
+      .catch((failure: unknown) => {
+        if (attempt.generation !== this.#generation) return;
+        const now = this.#services.clock();
+        for (const prefix of this.missing(missing)) this.#failed.remember(prefix, failure, now);
+      });
+  }
+
+  async #fetch(prefixes: readonly string[]): Promise<void> {
+    await this.#services.loading.run(async () => {
+      const attempt = this.#attempt();
+      await this.#take(prefixes, await this.#read(prefixes), attempt);
+    });
+  }
+
+  #attempt(): Attempt {
+    return { startedAt: this.#services.clock(), generation: this.#generation };
+  }
+
+  /** The records of these prefixes, or undefined without a key table. */
+  async #read(prefixes: readonly string[], connection?: C): Promise<KeyRecord[] | undefined> {
+    const { store, table } = this.#services;
+    if (!(await table.isReady(connection))) return undefined;
+    const ids = prefixes.flatMap((prefix) => keyIdOfPrefix(prefix) ?? []);
+    return ids.length === 0 ? [] : store.findByIds(ids, connection);
+  }
+
+  async #take(
+    prefixes: readonly string[],
+    records: readonly KeyRecord[] | undefined,
+    { startedAt, generation }: Attempt,
+  ): Promise<void> {
+    if (generation !== this.#generation) return;
+    const dataRecords = records?.filter((record) => record.purpose === 'data');
+    this.#noteAbsent(prefixes, dataRecords);
+
+    const keys: DataKey[] = [];
+    try {
+      await settleAll(dataRecords ?? [], CONCURRENT_UNWRAPS, async (record) => {
+        keys.push(await this.#unwrap(record));
+      });
+    } finally {
+      if (generation === this.#generation) this.#keep(keys, startedAt);
+    }
+  }
+
+  #keep(keys: readonly DataKey[], confirmedAt: number): void {
+    this.#cache.dropConfirmedBy(this.#services.clock() - this.#services.policy.maxAgeMs);
+    this.#cache.add(keys, confirmedAt);
+    for (const key of keys) this.#failed.forget(key.prefix);
+  }
+
+  async #unwrap(record: KeyRecord): Promise<DataKey> {
+    const prefix = keyPrefix(record.id);
+    const generation = this.#generation;
+    try {
+      if (!isReadable(record.state)) throw this.#refuse(record, prefix);
+      const unwrapped = await this.#services.wrapper.unwrapToRead(record);
+      void this.#services.retirement.seal(record, unwrapped.authenticateState);
+      if (unwrapped.purpose === 'data') return unwrapped.key;
+      throw notFound(record.id);
+    } catch (failure) {
+      if (generation === this.#generation) {
+        this.#failed.remember(prefix, failure, this.#services.clock());
+        this.#services.emit(loadFailed('data', record, failure));
+      }
+      throw failure;
+    }
+  }
+
+  #refuse(record: KeyRecord, prefix: string): KeyStateError {
+    // It may have been readable until now, and its key still in memory.
+    this.#cache.delete(prefix);
+    const { id, state } = record;
+    return new KeyStateError(
+      `${keyTitle(record)} is ${stateInWords(state)}, cannot decrypt. ` +
+        'Restore the key from a backup of the key table, or restore the rows.',
+      { keyId: id },
+    );
+  }
+
+  #noteAbsent(prefixes: readonly string[], records: readonly KeyRecord[] | undefined): void {
+    const now = this.#services.clock();
+    const present = new Set(records?.map((record) => keyPrefix(record.id)));
+    for (const prefix of prefixes) {
+      if (present.has(prefix)) continue;
+      this.#cache.delete(prefix);
+      const reason = records === undefined ? keyTableMissing() : notFound(keyIdOfPrefix(prefix));
+      this.#failed.remember(prefix, reason, now);
+    }
+  }
+
+  #whyNot(prefix: string): Error {
+    const keyId = keyIdOfPrefix(prefix);
+    const label = `key ${keyId ?? '(malformed id)'}`;
+    const failure = this.#failed.error(prefix);
+    if (failure !== undefined) return typedFailure(label, failure);
+    return new KmsUnavailableError(
+      `${label} is not in memory, or was not confirmed by the KMS within ` +
+        `${String(this.#services.policy.maxAgeMs)} ms (keyCache.maxAgeMs). Load it and try again.`,
+      keyId === undefined ? {} : { keyId },
+    );
+  }
+}
+
+function notFound(keyId: string | undefined): KeyNotFoundError {
+  return new KeyNotFoundError(
+    `key ${keyId ?? '(malformed id)'} is not in the key table. Restore its row from a backup, or ` +
+      'check that this database and its rows belong together.',
+    keyId === undefined ? {} : { keyId },
+  );
+}

@@ -1,0 +1,88 @@
+import type { ActiveKey, ActiveKeys } from './active-keys';
+import type { DataKey, IndexRoots } from '../key-source';
+import { waitedTooLong } from './failed-keys';
+
+/** What tells whether a key may still be used. */
+export interface KeyAges {
+  readonly dataKeys: ActiveKeys<DataKey>;
+  readonly indexRoots: ActiveKeys<IndexRoots>;
+  readonly maxAgeMs: number;
+  /** Read anew at each call: the process may have been stopped a moment ago. */
+  readonly clock: () => number;
+}
+
+/**
+ * The keys that a statement was made with. It may wait for a connection, or its process be stopped, for
+ * so long that they are out of use, and erased, when it could be sent.
+ */
+export class UsedKeys {
+  readonly #ages: KeyAges;
+  readonly #data = new Set<ActiveKey<DataKey>>();
+  readonly #index = new Set<ActiveKey<IndexRoots>>();
+
+  constructor(ages: KeyAges) {
+    this.#ages = ages;
+  }
+
+  get isEmpty(): boolean {
+    return this.#data.size + this.#index.size === 0;
+  }
+
+  addDataKey(key: ActiveKey<DataKey>): void {
+    this.#data.add(key);
+  }
+
+  addIndexRoots(roots: ActiveKey<IndexRoots>): void {
+    this.#index.add(roots);
+  }
+
+  copy(): UsedKeys {
+    const copy = new UsedKeys(this.#ages);
+    copy.addAll(this);
+    return copy;
+  }
+
+  /** Takes in what another one holds. */
+  addAll(used: UsedKeys): void {
+    for (const key of used.#data) this.#data.add(key);
+    for (const roots of used.#index) this.#index.add(roots);
+  }
+
+  /** With what the ciphertexts begin that were made with these keys. */
+  get dataPrefixes(): string[] {
+    return [...this.#data].map(({ key }) => key.prefix);
+  }
+
+  /** Until when what was made with all of them may be written, by the clock of the database. */
+  get usableUntil(): number {
+    return Math.min(...[...this.#data, ...this.#index].map((key) => key.usableUntil));
+  }
+
+  /**
+   * Refuses keys past their maximum age that have not been confirmed again since as what they were.
+   *
+   * @throws {@link KeyStateError}, retryable
+   */
+  requireUsable(): void {
+    const { dataKeys, indexRoots, maxAgeMs, clock } = this.#ages;
+    const now = clock();
+    const isFresh = (key: ActiveKey<unknown>): boolean => now - key.confirmedAt < maxAgeMs;
+    for (const key of this.#data) {
+      if (isFresh(key)) continue;
+      const current = dataKeys.get(key.name);
+      if (current?.id !== key.id || !isFresh(current)) throw waitedTooLong(key.id, maxAgeMs);
+    }
+    for (const roots of this.#index) {
+      if (isFresh(roots)) continue;
+      const current = indexRoots.get(roots.name);
+      if (current === undefined || !isFresh(current) || !covers(roots, current)) {
+        throw waitedTooLong(roots.id, maxAgeMs);
+      }
+    }
+  }
+}
+
+/** Whether tokens that were made with some roots are those of now: with the same one first, and none missing. */
+function covers(used: ActiveKey<IndexRoots>, current: ActiveKey<IndexRoots>): boolean {
+  return used.id === current.id && current.key.every(({ id }) => used.key.some((r) => r.id === id));
+}

@@ -1,0 +1,149 @@
+import { ConfigurationError, KeyStateError } from '../../errors';
+import { endOfWait } from '../store/watched-key-store';
+import { IF_IT_GOES_ON } from './key-transition';
+import { INDEX_ROOT_NAME } from '../cache/index-roots';
+import type { KeyInfo } from '../record/key-info';
+import { keyInfo } from '../policy/key-policy';
+import { announcedAfter, isVersionOf, soleActive } from '../record/key-versions';
+import type { KeyRecord } from '../record/key-record';
+import type { KeyServices } from '../key-services';
+import { isReadable } from '../record/key-state';
+
+/** Options of `rotateIndex()`. */
+export interface IndexRotationOptions {
+  /**
+   * Milliseconds from announcing a root to making tokens with it, in which every process takes it
+   * in. At least `keyCache.maxAgeMs` of any of them. Defaults to twice this process's.
+   */
+  announceMs?: number;
+  /** Says what would be done and changes nothing. Defaults to `false`. */
+  dryRun?: boolean;
+}
+
+/** How far the rotation of the index key has come. */
+export interface IndexRotation {
+  /**
+   * `announced`: the new root is in the key table, and tokens of it are found. `waiting`: it was
+   * announced before, and a process may not have it yet. `activated`: new tokens are made with it.
+   */
+  readonly step: 'announced' | 'waiting' | 'activated';
+  /** The new root; `null` where a dry run would announce one. */
+  readonly root: KeyInfo | null;
+  /** The root that it replaces. */
+  readonly previous: KeyInfo;
+  /** From when on the new root can be activated. */
+  readonly activatableAt: Date;
+}
+
+/** How often the rotation looks again after another process took the same step. */
+const ATTEMPTS = 5;
+
+/**
+ * Takes the next step of rotating the index key: announces a new root, or activates the one that was
+ * announced long enough ago.
+ *
+ * Whatever a process has in memory is no older than its maximum age, and the wait is the database's. So when the new root is
+ * activated every process finds tokens of both, and none writes a duplicate that it cannot see.
+ */
+export async function rotateIndex<C>(
+  services: KeyServices<C>,
+  options: IndexRotationOptions,
+): Promise<IndexRotation> {
+  const { announceMs = 2 * services.policy.maxAgeMs, dryRun = false } = options;
+  requireWholeAge(announceMs, services.policy.maxAgeMs);
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    const versions = await indexVersions(services);
+    const active = soleActive(versions);
+    if (active === undefined) throw noActiveRoot();
+    const announced = announcedAfter(versions, active);
+    const rotation =
+      announced === undefined
+        ? await announce(services, versions, active, { announceMs, dryRun })
+        : await activate(services, announced, active, { announceMs, dryRun });
+    if (rotation !== undefined) return rotation;
+  }
+  throw changedMeanwhile();
+}
+
+/**
+ * Refuses while a process may still make tokens with a root that was replaced.
+ *
+ * @throws {@link KeyStateError}, retryable
+ */
+export async function requireSettledIndex<C>(services: KeyServices<C>): Promise<void> {
+  const versions = await indexVersions(services);
+  const { maxAgeMs } = services.policy;
+  for (const root of versions) await services.retirement.requireAtRest(root, maxAgeMs);
+}
+
+async function announce<C>(
+  { lifecycle, policies, store, wrapper }: KeyServices<C>,
+  versions: readonly KeyRecord[],
+  active: KeyRecord,
+  { announceMs, dryRun }: Required<IndexRotationOptions>,
+): Promise<IndexRotation | undefined> {
+  const replaced = versions.find((root) => root !== active && isReadable(root.state));
+  if (replaced !== undefined) throw notFinished(replaced);
+  const previous = keyInfo(active, policies);
+  if (dryRun) {
+    const activatableAt = endOfWait(await store.now(), announceMs);
+    return { step: 'announced', root: null, previous, activatableAt };
+  }
+  // Under a wrong KEK this process would make a root that no other can read.
+  await wrapper.unwrap(active);
+  const next = await lifecycle.announce(INDEX_ROOT_NAME, 'index');
+  if (next === undefined) return undefined;
+  const activatableAt = endOfWait(next.record.createdAt, announceMs);
+  return { step: 'announced', root: keyInfo(next.record, policies), previous, activatableAt };
+}
+
+async function activate<C>(
+  { lifecycle, policies, store }: KeyServices<C>,
+  announced: KeyRecord,
+  active: KeyRecord,
+  { announceMs, dryRun }: Required<IndexRotationOptions>,
+): Promise<IndexRotation | undefined> {
+  const activatableAt = endOfWait(announced.createdAt, announceMs);
+  const previous = keyInfo(active, policies);
+  if ((await store.now()) < activatableAt) {
+    return { step: 'waiting', root: keyInfo(announced, policies), previous, activatableAt };
+  }
+  if (!dryRun) await lifecycle.activate(announced, active);
+  const [root] = dryRun ? [announced] : await store.findByIds([announced.id]);
+  // Another process may have activated it first, or destroyed it.
+  if (root === undefined || (!dryRun && root.state !== 'active')) return undefined;
+  return { step: 'activated', root: keyInfo(root, policies), previous, activatableAt };
+}
+
+async function indexVersions<C>({ store }: KeyServices<C>): Promise<KeyRecord[]> {
+  return (await store.list()).filter(isVersionOf('index', INDEX_ROOT_NAME));
+}
+
+function requireWholeAge(announceMs: number, maxAgeMs: number): void {
+  if (announceMs >= maxAgeMs) return;
+  throw new ConfigurationError(
+    `rotateIndex: got announceMs ${String(announceMs)}, want at least keyCache.maxAgeMs, which is ${String(maxAgeMs)}.`,
+  );
+}
+
+function noActiveRoot(): KeyStateError {
+  return new KeyStateError(
+    'There is no active root of the blind indexes to rotate. Run `field-encryption init`, or restore ' +
+      'its row of the key table.',
+  );
+}
+
+function notFinished({ id, version }: KeyRecord): KeyStateError {
+  return new KeyStateError(
+    `The index key was rotated before, and tokens may still be of root ${id} (version ${String(version)}). ` +
+      'Reindex, and destroy that root, before you rotate again.',
+    { keyId: id },
+  );
+}
+
+function changedMeanwhile(): KeyStateError {
+  return new KeyStateError(
+    `The index key was changed by another process meanwhile. Try again. ${IF_IT_GOES_ON}`,
+    { retryable: true },
+  );
+}

@@ -1,0 +1,81 @@
+import type { AuditedKey, AuditEvent, AuditOperation } from '../../audit/audit-entry';
+import type { KeyRecord } from '../record/key-record';
+import type { KeyState } from '../record/key-state';
+import type { KeyChange } from './key-store';
+
+/** What became of a key, by the state it has now. Becoming active has several reasons. */
+const OPERATIONS: Readonly<Record<Exclude<KeyState, 'active'>, AuditOperation>> = {
+  preActive: 'announce',
+  suspended: 'suspend',
+  deactivated: 'deactivate',
+  compromised: 'revoke',
+  destroyed: 'destroy',
+};
+
+/** What the log says of a key whose row may be somebody else's: name, version and KEK, too. */
+const UNPROVEN = 'the row was not proven';
+
+/** What the audit log says of changes that are made together; nothing of what leaves state and wrapping alone. */
+export function eventsOf(changes: readonly KeyChange[]): AuditEvent[] {
+  const replaced = changes.filter(takesOver).map(({ expected }) => expected);
+  return changes.flatMap((change) => {
+    const operation = operationOf(change, replaced);
+    if (operation === undefined) return [];
+    const { epoch } = changedRecord(change);
+    const reference = referenceOf(change);
+    const event = {
+      operation,
+      outcome: 'done' as const,
+      key: auditedKey(change),
+      counts: { epoch },
+    };
+    return [reference === undefined ? event : { ...event, reference }];
+  });
+}
+
+function referenceOf(change: KeyChange): string | undefined {
+  if (change.type === 'insert') return change.restoredFrom;
+  return change.isProven === false ? UNPROVEN : change.acceptedFor;
+}
+
+/** Whether a key is taken out of use because it is compromised, and at most replaced with that. */
+export function areRevocations(changes: readonly KeyChange[]): boolean {
+  return changes.some((change) => change.type === 'update' && change.set.state === 'compromised');
+}
+
+/** The record as it is after a change. */
+export function changedRecord(change: KeyChange): KeyRecord {
+  return change.type === 'insert' ? change.record : { ...change.expected, ...change.set };
+}
+
+function operationOf(
+  change: KeyChange,
+  replaced: readonly KeyRecord[],
+): AuditOperation | undefined {
+  const { type } = change;
+  if (change.adopted === true) return 'adopt';
+  if (type === 'insert' && change.restoredFrom !== undefined) return 'restore';
+  const key = changedRecord(change);
+  if (type === 'update' && change.acceptedFor !== undefined) return 'acceptEpoch';
+  if (type === 'update' && change.set.state === undefined) {
+    return change.set.wrapped === undefined ? undefined : 'rewrap';
+  }
+  if (key.state !== 'active') return OPERATIONS[key.state];
+  if (replaced.some(({ name, purpose }) => name === key.name && purpose === key.purpose)) {
+    return 'rotate';
+  }
+  if (type === 'insert') return 'create';
+  return change.expected.state === 'suspended' ? 'resume' : 'activate';
+}
+
+/** Whether a change makes room for another active version of the name. */
+function takesOver(change: KeyChange): change is Extract<KeyChange, { type: 'update' }> {
+  if (change.type === 'insert') return false;
+  const { state } = change.set;
+  return change.expected.state === 'active' && state !== undefined && state !== 'active';
+}
+
+function auditedKey(change: KeyChange): AuditedKey {
+  const { id, name, purpose, version, state, kms, kek } = changedRecord(change);
+  return { id, name, purpose, version, state, kms, kek };
+}

@@ -1,0 +1,284 @@
+import { randomFillSync } from 'node:crypto';
+
+import type { NonceMode } from '../../crypto/aead';
+import { AEAD_KEY_BYTES } from '../../crypto/aead';
+import { equalInConstantTime, wipe } from '../../crypto/secret-bytes';
+import { KeyUnwrapError, UnauthenticatedKeyError } from '../../errors';
+import { newDataKeyId } from '../../format/data-key-id';
+import type { KmsProvider } from '../../kms/kms-provider';
+import { waitBriefly } from '../../async/time-limit';
+import { notWhileHeld } from './kms-client';
+import { KeyEpochs } from '../store/key-epochs';
+import { wholeSecond, keyTitle } from '../record/key-record';
+import type { KeyRecord } from '../record/key-record';
+import { keyRecordMac, requireProvenState, stateAuthenticator } from '../record/key-macs';
+import type { UseCounter } from '../store/key-uses';
+import type { KmsClient } from './kms-client';
+import { KmsProviders } from './kms-providers';
+import type { OpenedKey } from './kms-providers';
+import { SingleFlight } from '../../async/single-flight';
+import type { UnwrappedKey } from './unwrapped-key';
+import { importKey, requireKnownSuite } from './unwrapped-key';
+
+/** A key that was just made: its record, not yet in any table, and the key for use once it is. */
+export interface CreatedKey {
+  readonly record: KeyRecord;
+  readonly unwrapped: UnwrappedKey;
+}
+
+/** What a new key is to be. */
+type NewKey = Pick<KeyRecord, 'name' | 'purpose' | 'version' | 'suite'>;
+
+/** What a rewrap changes of a record. */
+export type Wrapping = Pick<KeyRecord, 'kms' | 'kek' | 'wrapped' | 'recordMac' | 'application'>;
+
+/** How a {@link KeyWrapper} differs from the usual. */
+export interface KeyWrapperOptions {
+  /** Providers that unwrap what they have wrapped, beside the one that wraps. Defaults to none. */
+  readonly others?: readonly KmsProvider[] | undefined;
+  /** The counter that a key is used with. Defaults to one that nobody reads. */
+  readonly counterOf?: ((keyId: string) => UseCounter) | undefined;
+  /** Milliseconds for which one who holds a connection waits. Defaults to 3,000. */
+  readonly heldWaitMs?: number | undefined;
+  /** How data keys draw their nonces. Defaults to {@link defaultNonces}. */
+  readonly nonces?: NonceMode | undefined;
+}
+
+/** A record but for what comes of wrapping its key. */
+type UnwrappedRecord = Omit<KeyRecord, keyof Wrapping | 'stateMac' | 'epoch'>;
+
+/** Makes and unwraps keys: where their bytes are in the open, and where they are wiped. */
+export class KeyWrapper {
+  readonly providers: KmsProviders;
+  /** What was seen of the rows whose keys pass through here. */
+  readonly epochs = new KeyEpochs();
+  readonly #application: string;
+  readonly #counterOf: (keyId: string) => UseCounter;
+  readonly #heldWaitMs: number;
+  readonly #nonces: NonceMode | undefined;
+  readonly #unwraps = new SingleFlight<UnwrappedKey>();
+
+  constructor(kms: KmsProvider, application: string, options: KeyWrapperOptions = {}) {
+    this.providers = new KmsProviders(kms, options.others ?? [], application);
+    this.#application = application;
+    this.#counterOf = options.counterOf ?? (() => ({ pending: 0 }));
+    this.#heldWaitMs = options.heldWaitMs ?? 3_000;
+    this.#nonces = options.nonces;
+  }
+
+  /**
+   * Makes a random key, wraps it, and unwraps it again to prove that it can be read back before
+   * anything depends on it.
+   *
+   * @param now - the time by the clock of the key table, which dates the record.
+   * @param heldByCaller - a connection that waits with the caller, who then waits briefly.
+   */
+  create(spec: NewKey, now: Date, heldByCaller?: unknown): Promise<CreatedKey> {
+    return this.whileHeld(heldByCaller, this.#create(spec, now), []);
+  }
+
+  /**
+   * Waits for work on some keys: briefly where the caller holds a connection, and not at all for a
+   * request that has been under way for longer. The work goes on.
+   *
+   * @throws {@link StillLoadingError}, and what the work throws
+   */
+  whileHeld<T>(heldByCaller: unknown, work: Promise<T>, records: readonly KeyRecord[]): Promise<T> {
+    if (heldByCaller === undefined) return work;
+    const age = Math.max(0, ...records.map((record) => this.#unwraps.age(identityOf(record))));
+    const waitMs = Math.max(0, this.#heldWaitMs - age);
+    return waitBriefly(work, waitMs, () => notWhileHeld(records, this.#heldWaitMs));
+  }
+
+  async #create(spec: NewKey, now: Date): Promise<CreatedKey> {
+    const id = newDataKeyId();
+    const bytes = randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
+    try {
+      const createdAt = wholeSecond(now);
+      const record = await this.#newRecord({ ...spec, id, createdAt }, bytes);
+      // Nobody has seen it until it is in the table.
+      return { record, unwrapped: await this.unwrapOfAnyAge(record) };
+    } finally {
+      wipe(bytes);
+    }
+  }
+
+  /**
+   * Unwraps a key to protect something with it. Throws what {@link KeyWrapper.unwrapToRead} does, and
+   *
+   * @param heldByCaller - a connection that waits with the caller, who then waits briefly.
+   * @throws {@link UnauthenticatedKeyError} for a key that somebody without the KMS could have made
+   */
+  async unwrap(record: KeyRecord, heldByCaller?: unknown): Promise<UnwrappedKey> {
+    const unwrapped = await this.unwrapToRead(record, heldByCaller);
+    requireAuthenticated(record, unwrapped);
+    return unwrapped;
+  }
+
+  /**
+   * Unwraps a key to decrypt with it, or to change its state, and checks that its record is the one it
+   * was wrapped with. Callers that want the same key at once share one request to the KMS.
+   *
+   * @param heldByCaller - a connection that waits with the caller, who then waits briefly.
+   * @throws {@link KeyUnwrapError}, {@link UnsupportedCipherSuiteError}, {@link KmsUnavailableError},
+   * {@link KeyStateError} for a state that was edited in the table, and for an older row that was put back
+   */
+  async unwrapToRead(record: KeyRecord, heldByCaller?: unknown): Promise<UnwrappedKey> {
+    const unwrapped = await this.unwrapOfAnyAge(record, heldByCaller);
+    this.#noteAge(record, unwrapped);
+    return unwrapped;
+  }
+
+  /**
+   * {@link KeyWrapper.unwrapToRead} for a row that may be older than one that was seen: to look at what
+   * was made with the key, never to make more.
+   */
+  async unwrapOfAnyAge(record: KeyRecord, heldByCaller?: unknown): Promise<UnwrappedKey> {
+    const asking = this.#unwraps.run(identityOf(record), () => this.#ask(record));
+    const unwrapped = await this.whileHeld(heldByCaller, asking, [record]);
+    // Of those who share a request, each may have read another state.
+    requireProvenState(record, unwrapped.authenticateState);
+    return unwrapped;
+  }
+
+  /** Unwraps a key, lends its bytes, and wipes them. Throws what {@link KeyWrapper.unwrap} does. */
+  withKeyBytes<T>(record: KeyRecord, use: (bytes: Uint8Array) => Promise<T>): Promise<T> {
+    return this.#lend(record, (opened) => {
+      requireAuthenticated(record, opened);
+      return use(opened.bytes);
+    });
+  }
+
+  /** As {@link KeyWrapper.withKeyBytes}, also for a key that somebody without the KMS could have made. */
+  withBytesToAdopt<T>(record: KeyRecord, use: (bytes: Uint8Array) => Promise<T>): Promise<T> {
+    return this.#lend(record, ({ bytes }) => use(bytes));
+  }
+
+  /**
+   * Wraps a key with a provider, and unwraps it again to prove that the provider gives it back.
+   *
+   * @throws {@link KeyUnwrapError} when it does not, {@link KmsUnavailableError}
+   */
+  async wrapWith(client: KmsClient, key: UnwrappedRecord, bytes: Uint8Array): Promise<Wrapping> {
+    const wrapping = await this.#wrap(client, key, bytes);
+    const proof = await client.unwrap({ ...key, ...wrapping });
+    try {
+      if (equalInConstantTime(proof, bytes)) return wrapping;
+    } finally {
+      wipe(proof);
+    }
+    throw new KeyUnwrapError(`kms "${client.name}" gave another key back than ${keyTitle(key)}.`, {
+      keyId: key.id,
+    });
+  }
+
+  /** Lets later callers make their own requests. */
+  forgetRequests(): void {
+    this.#unwraps.clear();
+  }
+
+  /** Somebody who made a key up can prove any epoch with it. Such a row must not move the clock. */
+  #noteAge(
+    record: KeyRecord,
+    {
+      authenticateState,
+      isAuthenticated,
+    }: Pick<UnwrappedKey, 'authenticateState' | 'isAuthenticated'>,
+  ): void {
+    if (isAuthenticated) this.epochs.take(record, authenticateState);
+  }
+
+  async #ask(record: KeyRecord): Promise<UnwrappedKey> {
+    requireKnownSuite(record);
+    const uses = this.#counterOf(record.id);
+    const opened = await this.providers.unwrap(record);
+    try {
+      return importKey(record, opened, { uses, nonces: this.#nonces });
+    } finally {
+      wipe(opened.bytes);
+    }
+  }
+
+  async #lend<T>(record: KeyRecord, use: (opened: OpenedKey) => Promise<T>): Promise<T> {
+    const opened = await this.providers.unwrap(record);
+    try {
+      const authenticateState = stateAuthenticator(opened.bytes);
+      requireProvenState(record, authenticateState);
+      this.#noteAge(record, { ...opened, authenticateState });
+      return await use(opened);
+    } finally {
+      wipe(opened.bytes);
+    }
+  }
+
+  async #wrap(
+    client: KmsClient,
+    key: Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt'>,
+    bytes: Uint8Array,
+  ): Promise<Wrapping> {
+    const { kek, wrapped } = await client.wrap(key, bytes);
+    const fields = { ...key, kms: client.name, kek };
+    const recordMac = keyRecordMac(bytes, fields, this.#application);
+    return { kms: client.name, kek, wrapped, recordMac, application: this.#application };
+  }
+
+  async #newRecord(
+    spec: Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt'>,
+    bytes: Uint8Array,
+  ): Promise<KeyRecord> {
+    const { createdAt } = spec;
+    const wrapping = await this.#wrap(this.providers.primary, spec, bytes);
+    const state = {
+      state: 'active' as const,
+      activatedAt: createdAt,
+      deactivatedAt: null,
+      compromisedAt: null,
+      destroyedAt: null,
+      expiresAt: null,
+      epoch: this.epochs.next(),
+    };
+    return {
+      ...spec,
+      ...wrapping,
+      ...state,
+      stateMac: stateAuthenticator(bytes)({ id: spec.id, ...wrapping, ...state }),
+      owner: null,
+      securityLevel: null,
+      useCount: 0,
+    };
+  }
+}
+
+/** @throws {@link UnauthenticatedKeyError} */
+export function requireAuthenticated(
+  record: KeyRecord,
+  { isAuthenticated }: Pick<OpenedKey, 'isAuthenticated'>,
+): void {
+  if (isAuthenticated) return;
+  const { id, kms } = record;
+  throw new UnauthenticatedKeyError(
+    `${keyTitle(record)} is not authenticated: who can write to ` +
+      `the key table and has the public key of kms "${kms}" could have made it. If it is yours, run: ` +
+      `field-encryption keys adopt ${id}`,
+    { keyId: id },
+  );
+}
+
+/** All of a record but its state: another row of the same id may be a forged one. */
+function identityOf(record: KeyRecord): string {
+  const { id, name, application, purpose, version, suite, kms, kek, createdAt } = record;
+  const { wrapped, recordMac } = record;
+  const bytes = [wrapped, recordMac].map((each) => Buffer.from(each).toString('base64'));
+  return JSON.stringify([
+    id,
+    name,
+    application,
+    purpose,
+    version,
+    suite,
+    kms,
+    kek,
+    createdAt,
+    ...bytes,
+  ]);
+}

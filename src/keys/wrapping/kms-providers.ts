@@ -1,0 +1,113 @@
+import { KeyUnwrapError } from '../../errors';
+import type { KmsProvider } from '../../kms/kms-provider';
+import type { KeyRecord } from '../record/key-record';
+import { KmsClient } from './kms-client';
+
+/** A key that a provider has opened. The caller wipes the bytes. */
+export interface OpenedKey {
+  readonly bytes: Uint8Array;
+  /** Whether only who can use that provider can have made it. */
+  readonly isAuthenticated: boolean;
+}
+
+/** The KMS providers of a process: one wraps new keys, all unwrap what they have wrapped. */
+export class KmsProviders {
+  readonly #application: string;
+  #clients: readonly [KmsClient, ...KmsClient[]];
+
+  constructor(kms: KmsProvider, others: readonly KmsProvider[], application: string) {
+    this.#application = application;
+    this.#clients = [this.#client(kms), ...others.map((other) => this.#client(other))];
+  }
+
+  /** The one that wraps. */
+  get primary(): KmsClient {
+    return this.#clients[0];
+  }
+
+  /** The client of a provider, which from now on also unwraps for this process. */
+  include(kms: KmsProvider): KmsClient {
+    const known = this.#clients.find((client) => client.kms === kms);
+    if (known !== undefined) return known;
+    const added = this.#client(kms);
+    this.#clients = [...this.#clients, added];
+    return added;
+  }
+
+  /** Wraps with this provider from now on. */
+  promote(client: KmsClient): void {
+    this.#clients = [client, ...this.#clients.filter((other) => other !== client)];
+  }
+
+  /**
+   * Unwraps with the provider that the record names. Several may have that name, as two passphrases
+   * of a local KMS do: the first that opens it serves.
+   *
+   * @throws {@link KeyUnwrapError}, {@link KmsUnavailableError}
+   */
+  async unwrap(record: KeyRecord): Promise<OpenedKey> {
+    const [first, ...rest] = this.#askedFor(record);
+    try {
+      return await openedBy(first, record);
+    } catch (error) {
+      if (!(error instanceof KeyUnwrapError)) throw error;
+      return await openedByOneOf(rest, record, error);
+    }
+  }
+
+  /**
+   * Whether only who can use a KMS can have made a record that unwraps, whichever provider of that name
+   * opens it. For who asks no KMS; {@link KmsProviders.unwrap} tells it of the one that did.
+   */
+  isAuthenticated(record: KeyRecord): boolean {
+    return this.#askedFor(record).every((client) => client.isAuthenticated(record));
+  }
+
+  /** Whether there is one of the name that a record has. */
+  has({ kms }: Pick<KeyRecord, 'kms'>): boolean {
+    return this.#clients.some(({ name }) => name === kms);
+  }
+
+  /** Whether those that unwrap a record say that they are well. */
+  async areWell(record: KeyRecord): Promise<boolean> {
+    const answers = this.#askedFor(record).map(({ kms }) => kms.health());
+    return (await Promise.all(answers)).every(({ ok }) => ok);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(
+      this.#clients.map(async ({ kms }) => {
+        await kms.close?.();
+      }),
+    );
+  }
+
+  #askedFor({ kms }: KeyRecord): readonly [KmsClient, ...KmsClient[]] {
+    const [first = this.primary, ...rest] = this.#clients.filter(({ name }) => name === kms);
+    return [first, ...rest];
+  }
+
+  #client(kms: KmsProvider): KmsClient {
+    return new KmsClient(kms, this.#application);
+  }
+}
+
+async function openedBy(client: KmsClient, record: KeyRecord): Promise<OpenedKey> {
+  const bytes = await client.unwrap(record);
+  return { bytes, isAuthenticated: client.isAuthenticated(record) };
+}
+
+async function openedByOneOf(
+  clients: readonly KmsClient[],
+  record: KeyRecord,
+  failure: KeyUnwrapError,
+): Promise<OpenedKey> {
+  for (const client of clients) {
+    try {
+      return await openedBy(client, record);
+    } catch (error) {
+      if (!(error instanceof KeyUnwrapError)) throw error;
+    }
+  }
+  throw failure;
+}

@@ -1,0 +1,118 @@
+import type { KeyObject } from 'node:crypto';
+import { createSecretKey } from 'node:crypto';
+
+import { AuditSeal } from '../../audit/audit-log';
+import type { NonceMode } from '../../crypto/aead';
+import { createAead, isCipherSuite } from '../../crypto/aead';
+import { hkdfSha256, hmacKey } from '../../crypto/hmac';
+import { LABELS } from '../../crypto/labels';
+import { defaultNonces, nativeDataKey } from '../../crypto/native';
+import { wipe } from '../../crypto/secret-bytes';
+import { lengthPrefixed } from '../../encoding/length-prefixed';
+import { UnsupportedCipherSuiteError } from '../../errors';
+import { keyHeader, keyPrefix } from '../../format/data-key-id';
+import type { DataKey, IndexRoot } from '../key-source';
+import { aboutUnreadable, keyTitle } from '../record/key-record';
+import type { KeyRecord } from '../record/key-record';
+import type { StateAuthenticator } from '../record/key-macs';
+import { stateAuthenticator } from '../record/key-macs';
+import type { UseCounter } from '../store/key-uses';
+import type { OpenedKey } from './kms-providers';
+
+/** A key in the form its purpose asks for, its bytes out of reach. */
+export type UnwrappedKey = (
+  | { readonly purpose: 'data'; readonly key: DataKey }
+  | { readonly purpose: 'index'; readonly key: IndexRoot }
+  | { readonly purpose: 'audit'; readonly key: AuditSeal }
+) & {
+  /** For the changes of its state. */
+  readonly authenticateState: StateAuthenticator;
+  /** Whether only who can use the KMS can have made it. */
+  readonly isAuthenticated: boolean;
+};
+
+/**
+ * Refuses a record whose suite this version cannot use, before the KMS is asked.
+ *
+ * @throws {@link UnsupportedCipherSuiteError}
+ */
+export function requireKnownSuite(
+  record: Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version' | 'suite' | 'unreadable'>,
+): void {
+  const known =
+    record.purpose === 'data' ? isCipherSuite(record.suite) : record.suite === 'hmac-sha-256';
+  if (known) return;
+  throw new UnsupportedCipherSuiteError(
+    `${keyTitle(record)} is for "${record.suite}", which this version does not know.${aboutUnreadable(record)} ` +
+      'Upgrade this process to the version that created the key.',
+    { keyId: record.id },
+  );
+}
+
+/** How a data key is used in this process. */
+export interface DataKeyUse {
+  readonly uses: UseCounter;
+  /** Defaults to {@link defaultNonces}. */
+  readonly nonces: NonceMode | undefined;
+}
+
+/** Copies 32 key bytes to where they are used. The caller wipes them. */
+export function importKey(
+  record: KeyRecord,
+  { bytes, isAuthenticated }: OpenedKey,
+  use: DataKeyUse,
+): UnwrappedKey {
+  const common = { authenticateState: stateAuthenticator(bytes), isAuthenticated };
+  if (record.suite !== 'hmac-sha-256') {
+    const key = dataKey({ ...record, suite: record.suite, isAuthenticated }, bytes, use);
+    return { purpose: 'data', key, ...common };
+  }
+  return record.purpose === 'audit'
+    ? { purpose: 'audit', key: auditSeal(record.id, bytes), ...common }
+    : { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)), ...common };
+}
+
+function auditSeal(id: string, key: Uint8Array): AuditSeal {
+  const bytes = hkdfSha256({ key, info: lengthPrefixed([LABELS.auditKey]), bytes: 32 });
+  try {
+    return new AuditSeal(id, hmacKey(bytes));
+  } finally {
+    wipe(bytes);
+  }
+}
+
+type DataKeyIdentity = Pick<DataKey, 'id' | 'name' | 'version' | 'suite' | 'isAuthenticated'>;
+
+function dataKey(
+  { id, name, version, suite, isAuthenticated }: DataKeyIdentity,
+  bytes: Uint8Array,
+  { uses, nonces = defaultNonces(suite) }: DataKeyUse,
+): DataKey {
+  const header = keyHeader(id);
+  return Object.freeze({
+    id,
+    name,
+    version,
+    suite,
+    isAuthenticated,
+    prefix: keyPrefix(id),
+    header,
+    aead: createAead(suite, bytes, nonces),
+    native: nativeDataKey(suite, bytes, header, nonces),
+    uses,
+  });
+}
+
+function indexRoot(id: string, root: KeyObject): IndexRoot {
+  return Object.freeze({
+    id,
+    deriveIndexKey: (info: Uint8Array): KeyObject => {
+      const bytes = hkdfSha256({ key: root, info, bytes: 32 });
+      try {
+        return hmacKey(bytes);
+      } finally {
+        wipe(bytes);
+      }
+    },
+  });
+}

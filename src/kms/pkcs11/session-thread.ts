@@ -1,0 +1,100 @@
+import type { Transferable } from 'node:worker_threads';
+import { Worker } from 'node:worker_threads';
+
+import { KmsUnavailableError } from '../../errors';
+import { keepLoaded } from './cryptoki';
+import type { Reply, TokenAnswer, TokenRequest } from './protocol';
+import { toError } from './protocol';
+import type { TokenSettings } from './token';
+
+/** A thread of its own with one session on the token, which answers one request after the other. */
+export interface SessionThread {
+  /** Whether the thread is gone, so that the thread is of no more use. */
+  readonly ended: boolean;
+  run(request: TokenRequest): Promise<TokenAnswer>;
+  /** Ends the thread. Sessions must have been closed before, by a `close` request. */
+  stop(): Promise<void>;
+}
+
+interface Waiting {
+  readonly resolve: (answer: TokenAnswer) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * A session in a worker thread of its own. The calls of PKCS #11 block, a network HSM that is away blocks them for
+ * seconds, and a thread pool shared with files and name look-ups would be the wrong place to wait.
+ */
+export class WorkerSessionThread implements SessionThread {
+  readonly #library: string;
+  readonly #worker: Worker;
+  /** In the order of the requests, which is that of the answers. */
+  readonly #waiting: Waiting[] = [];
+  #ended = false;
+
+  constructor(settings: TokenSettings, execArgv?: string[]) {
+    this.#library = settings.library;
+    this.#worker = new Worker(require.resolve('./session-worker'), {
+      workerData: settings,
+      name: 'field-encryption-pkcs11',
+      ...(execArgv === undefined ? {} : { execArgv }),
+    });
+    this.#worker.on('message', (reply: Reply) => {
+      this.#settle(reply);
+    });
+    this.#worker.on('error', (error) => {
+      this.#fail(error);
+    });
+    this.#worker.on('exit', () => {
+      this.#fail(undefined);
+    });
+    this.#worker.unref();
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  run(request: TokenRequest): Promise<TokenAnswer> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended) {
+        reject(new KmsUnavailableError('pkcs11Kms: the thread of the token has ended. Try again.'));
+        return;
+      }
+      if (this.#waiting.push({ resolve, reject }) === 1) this.#worker.ref();
+      const { message, transfer } = sendable(request);
+      this.#worker.postMessage(message, transfer);
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#ended = true;
+    await this.#worker.terminate();
+  }
+
+  #settle(reply: Reply): void {
+    const waiting = this.#waiting.shift();
+    // An idle thread keeps no process alive.
+    if (this.#waiting.length === 0) this.#worker.unref();
+    // A login and a close answer nothing; anything else proves that the module is in use.
+    if (reply.ok && reply.answer !== undefined) keepLoaded(this.#library);
+    if (reply.ok) waiting?.resolve(reply.answer);
+    else waiting?.reject(toError(reply.failure));
+  }
+
+  #fail(error: Error | undefined): void {
+    this.#ended = true;
+    const details = error === undefined ? {} : { cause: error };
+    const message = 'pkcs11Kms: the thread of the token ended unexpectedly. Try again.';
+    for (const { reject } of this.#waiting.splice(0)) {
+      reject(new KmsUnavailableError(message, details));
+    }
+  }
+}
+
+/** A key travels as a copy that the thread takes over and wipes, not as one more left behind. */
+function sendable(request: TokenRequest): { message: TokenRequest; transfer: Transferable[] } {
+  if (request.kind !== 'wrap') return { message: request, transfer: [] };
+  const key = Uint8Array.from(request.key);
+  return { message: { ...request, key }, transfer: [key.buffer] };
+}

@@ -1,0 +1,151 @@
+import type { QueryRunner } from 'typeorm';
+
+import { FieldEncryptionError } from '../../errors';
+import { isUnneeded } from '../../keys/lifecycle/key-retirement';
+import type { ColumnUse, CountedKey, EncryptedRows } from '../../keys/lifecycle/key-retirement';
+import type { Installation } from '../../typeorm/installation/installation';
+import { decryptStored } from '../../typeorm/metadata/encrypted-column';
+import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
+import { TokenRows } from '../../typeorm/query/unique/token-rows';
+import type { TokenRow } from '../../typeorm/query/unique/token-rows';
+import { onAllRows } from '../../typeorm/tables/all-rows';
+import { hasColumn, SqlParameters } from '../../typeorm/connection/sql-dialect';
+import { encryptedTables } from '../encrypted-table';
+
+import { writersToEnd } from './open-writers';
+import { columnUses } from './status';
+
+/** Rows in one read. */
+const PAGE_ROWS = 1000;
+
+/**
+ * Counts the tokens that may be of one root, in every blind index. A token does not say which root it
+ * is of, so each row is decrypted and its tokens under all other roots computed. What does not
+ * decrypt, or has no token of these, counts as needing the root.
+ */
+async function indexUses(
+  installation: Installation,
+  runner: QueryRunner,
+  rootId: string,
+): Promise<ColumnUse[]> {
+  const uses: ColumnUse[] = [];
+  for (const table of encryptedTables(installation)) {
+    for (const encrypted of table.columns) {
+      for (const indexed of encrypted.indexes) {
+        const { tablePath } = table.metadata;
+        // The schema may be behind the entities.
+        if (!(await hasColumn(runner, tablePath, indexed.column.databaseName))) continue;
+        const tokens = new TokenRows(installation, runner, encrypted, indexed);
+        const scan = new IndexScan(installation, runner, tokens, { encrypted, indexed });
+        const { rows, needing } = await scan.count(rootId);
+        const { entity, property } = encrypted.policy;
+        const column = indexed.column.databaseName;
+        const counted = { rows, rowsUnderKey: needing, rowsUnderUnknownKeys: 0 };
+        uses.push({ entity, property, table: tablePath, column, ...counted });
+      }
+    }
+  }
+  return uses;
+}
+
+/** Which index is read. */
+interface ScannedIndex {
+  readonly encrypted: EncryptedColumn;
+  readonly indexed: IndexedColumn;
+}
+
+class IndexScan {
+  readonly #installation: Installation;
+  readonly #runner: QueryRunner;
+  readonly #rows: TokenRows;
+  readonly #scanned: ScannedIndex;
+
+  constructor(
+    installation: Installation,
+    runner: QueryRunner,
+    rows: TokenRows,
+    scanned: ScannedIndex,
+  ) {
+    this.#installation = installation;
+    this.#runner = runner;
+    this.#rows = rows;
+    this.#scanned = scanned;
+  }
+
+  async count(rootId: string): Promise<{ rows: number; needing: number }> {
+    let rows = 0;
+    let needing = 0;
+    let page = await this.#page(undefined);
+    while (page.length > 0) {
+      rows += page.length;
+      const readable = await this.#rows.readable(page);
+      needing += page.filter(({ token }, i) => this.#mayBeOf(rootId, readable[i], token)).length;
+      page = await this.#page(page.at(-1)?.primaryKey);
+    }
+    return { rows, needing };
+  }
+
+  #mayBeOf(rootId: string, readable: unknown, token: unknown): boolean {
+    const { encrypted, indexed } = this.#scanned;
+    try {
+      return indexed.index.mayBeOf(rootId, decryptStored(encrypted, readable), token);
+    } catch (error) {
+      if (!(error instanceof FieldEncryptionError) || error.retryable) throw error;
+      return true;
+    }
+  }
+
+  #page(after: readonly unknown[] | undefined): Promise<TokenRow[]> {
+    const keys = this.#rows.keys.join(', ');
+    const parameters = new SqlParameters(this.#installation.dataSource);
+    const following = after === undefined ? '' : ` AND (${keys}) > (${parameters.list(after)})`;
+    return this.#ofAll(() =>
+      this.#rows.select(
+        `WHERE ${this.#rows.token} IS NOT NULL${following} ORDER BY ${keys} LIMIT ${String(PAGE_ROWS)}`,
+        parameters,
+      ),
+    );
+  }
+
+  #ofAll<T>(read: () => Promise<T>): Promise<T> {
+    const { dataSource } = this.#installation;
+    if (dataSource.options.type !== 'postgres') return read();
+    const { column } = this.#scanned.encrypted;
+    const { isTransactionActive: isInTransaction } = this.#runner;
+    const send = (sql: string): Promise<unknown> => this.#runner.query(sql);
+    return onAllRows(send, column.entityMetadata, { isInTransaction }, read);
+  }
+}
+
+/**
+ * What still needs a key: rows of encrypted columns, or tokens of blind indexes for a root. Both where its
+ * row does not prove which it is.
+ */
+export async function keyUses(
+  installation: Installation,
+  runner: QueryRunner,
+  key: CountedKey,
+): Promise<ColumnUse[]> {
+  const ofColumns = await columnUses(installation, runner, key);
+  if (key.purpose === 'data' && key.provenIds === undefined) return ofColumns;
+  // A root has no values under it, unless it is none.
+  const needing = ofColumns.filter((use) => !isUnneeded([use]));
+  return [...needing, ...(await indexUses(installation, runner, key.id))];
+}
+
+/** Milliseconds that open transactions are waited for, unless told otherwise. */
+const PATIENCE_MS = 30_000;
+
+/** The rows that a key of this installation may have encrypted, or given tokens. */
+export function encryptedRows(
+  installation: Installation,
+  waitMs = PATIENCE_MS,
+): EncryptedRows<QueryRunner> {
+  return {
+    count: (key, runner) => keyUses(installation, runner, key),
+    refreshRoots: async () => {
+      if (installation.columns.indexed) await installation.keys.confirm([], { index: true });
+    },
+    writersToEnd: (key) => writersToEnd(installation, key, waitMs),
+  };
+}

@@ -1,0 +1,191 @@
+import type { DataSource, QueryRunner } from 'typeorm';
+
+import type { Backend } from '../../crypto/native';
+import { keyIdOfPrefix } from '../../format/data-key-id';
+import type { ColumnUse, CountedKey } from '../../keys/lifecycle/key-retirement';
+import type { KeyInfo } from '../../keys/record/key-info';
+import type { Installation } from '../../typeorm/installation/installation';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
+import { requireTable, selectAllRows } from '../../typeorm/tables/all-rows';
+import { encryptedTables } from '../encrypted-table';
+import type { EncryptedTable } from '../encrypted-table';
+
+/** Rows of one column under one version of its data key. */
+export interface KeyCoverage {
+  readonly keyId: string;
+  /** Name and version of the key; `undefined` for one that the key table does not hold. */
+  readonly name: string | undefined;
+  readonly version: number | undefined;
+  readonly state: KeyInfo['state'] | undefined;
+  readonly rows: number;
+}
+
+/** What one encrypted column holds. */
+export interface ColumnStatus {
+  readonly entity: string;
+  readonly property: string;
+  /** Table and column as the database knows them. */
+  readonly table: string;
+  readonly column: string;
+  readonly rows: number;
+  readonly nullRows: number;
+  /** Rows that hold no ciphertext. */
+  readonly cleartextRows: number;
+  /** Rows for each data-key version, oldest first. */
+  readonly keys: readonly KeyCoverage[];
+}
+
+/** What every encrypted column holds. */
+export interface EncryptionStatus extends Array<ColumnStatus> {
+  /** What makes ciphertexts of the AES suites and tokens in this process. */
+  readonly backend: Backend;
+}
+
+/** Counts the rows of every encrypted column by data key, from the header prefix, in SQL. */
+export async function columnStatuses(
+  installation: Installation,
+  runner: QueryRunner,
+  keyInfos: readonly KeyInfo[],
+): Promise<ColumnStatus[]> {
+  const keys = new Map(keyInfos.map((key) => [key.id, key]));
+  const statuses: ColumnStatus[] = [];
+  for (const table of encryptedTables(installation)) {
+    for (const encrypted of table.columns) {
+      const counts = await countByPrefix(runner, table, encrypted);
+      statuses.push(columnStatus(table, encrypted, counts, keys));
+    }
+  }
+  return statuses;
+}
+
+/**
+ * Counts the rows that need one key, in every encrypted column, and those whose key is not in the table:
+ * where the id in such a row is damaged, it may be any key that its column was encrypted with.
+ */
+export async function columnUses(
+  installation: Installation,
+  runner: QueryRunner,
+  { id, name, purpose, provenIds }: CountedKey,
+): Promise<ColumnUse[]> {
+  const known = provenIds ?? new Set((await installation.store.list(runner)).map((key) => key.id));
+  // A name that no column has any more was that of others, and nothing says of which.
+  const isOfAny = provenIds !== undefined || !installation.columns.keyNames.includes(name);
+  const isRoot = provenIds === undefined && purpose === 'index';
+  const uses: ColumnUse[] = [];
+  for (const table of encryptedTables(installation)) {
+    await requireTable(runner, table.metadata);
+    for (const encrypted of table.columns) {
+      const counts = await countByPrefix(runner, table, encrypted);
+      const status = columnStatus(table, encrypted, counts, new Map());
+      const { entity, property, table: tableName, column, rows, keys } = status;
+      const mayBeOf = !isRoot && (isOfAny || encrypted.policy.keyName === name);
+      uses.push({
+        ...{ entity, property, table: tableName, column, rows },
+        rowsUnderKey: rowsOf(keys, ({ keyId }) => keyId === id),
+        rowsUnderUnknownKeys: mayBeOf
+          ? rowsOf(keys, ({ keyId }) => keyId !== id && !known.has(keyId))
+          : 0,
+      });
+    }
+  }
+  return uses;
+}
+
+function rowsOf(keys: readonly KeyCoverage[], counts: (key: KeyCoverage) => boolean): number {
+  return keys.filter(counts).reduce((sum, { rows }) => sum + rows, 0);
+}
+
+interface PrefixCount {
+  /** `null` for NULL, empty for what cannot be a ciphertext. */
+  readonly prefix: string | null;
+  readonly rows: number;
+}
+
+async function countByPrefix(
+  runner: QueryRunner,
+  table: EncryptedTable,
+  { column, policy }: EncryptedColumn,
+): Promise<PrefixCount[]> {
+  const { driver } = runner.connection;
+  const cell = driver.escape(column.databaseName);
+  const prefix = prefixSql(runner.connection, cell, policy.storage);
+  const length = lengthSql(runner.connection, cell, policy.storage);
+  // Cleartext is not grouped by: its beginnings are nobody's business, and there may be many.
+  const shortest = policy.storage === 'text' ? 52 : 38;
+  const rows = await selectAllRows<{ prefix: string | null; total: number | string }>(
+    runner,
+    table.metadata,
+    `SELECT CASE WHEN ${cell} IS NULL THEN NULL WHEN ${length} < ${String(shortest)} THEN '' ` +
+      `ELSE ${prefix} END AS prefix, COUNT(*) AS total FROM ${table.name} GROUP BY 1`,
+  );
+  return rows.map(({ prefix: found, total }) => ({
+    prefix: found !== null && /^[0-9A-F]{18}$/.test(found) ? hexToPrefix(found) : found,
+    rows: Number(total),
+  }));
+}
+
+function hexToPrefix(hex: string): string {
+  return Buffer.from(hex, 'hex').toString('base64url');
+}
+
+function columnStatus(
+  table: EncryptedTable,
+  { column, policy }: EncryptedColumn,
+  counts: readonly PrefixCount[],
+  keys: ReadonlyMap<string, KeyInfo>,
+): ColumnStatus {
+  const total = (rows: readonly PrefixCount[]): number => rows.reduce((sum, r) => sum + r.rows, 0);
+  const byKey = counts.flatMap(({ prefix, rows }) => {
+    const keyId = prefix === null ? undefined : keyIdOfPrefix(prefix);
+    return keyId === undefined ? [] : [{ keyId, rows }];
+  });
+  const nullRows = total(counts.filter(({ prefix }) => prefix === null));
+  const rows = total(counts);
+  return {
+    entity: policy.entity,
+    property: policy.property,
+    table: table.metadata.tablePath,
+    column: column.databaseName,
+    rows,
+    nullRows,
+    cleartextRows: rows - nullRows - byKey.reduce((sum, key) => sum + key.rows, 0),
+    keys: byKey
+      .map(({ keyId, rows: keyRows }) => {
+        const key = keys.get(keyId);
+        return {
+          keyId,
+          name: key?.name,
+          version: key?.version,
+          state: key?.state,
+          rows: keyRows,
+        };
+      })
+      .sort((a, b) => (a.version ?? 0) - (b.version ?? 0)),
+  };
+}
+
+/**
+ * SQL for the 12-character header prefix of a stored value. SQLite has no base64: there, the prefix
+ * of bytes comes in hexadecimal. Its cells have types of their own, whatever the column's: a ciphertext
+ * that somebody has made a BLOB still needs its key.
+ */
+export function prefixSql(
+  { driver }: DataSource,
+  column: string,
+  storage: 'text' | 'binary',
+): string {
+  if (driver.options.type === 'postgres') {
+    return storage === 'text'
+      ? `substr(${column}, 1, 12)`
+      : `translate(encode(substr(${column}, 1, 9), 'base64'), '+/', '-_')`;
+  }
+  return storage === 'text'
+    ? `substr(CAST(${column} AS TEXT), 1, 12)`
+    : `hex(substr(CAST(${column} AS BLOB), 1, 9))`;
+}
+
+/** SQL for the length of a stored value: characters of a text, bytes of what should be bytes. */
+function lengthSql({ driver }: DataSource, column: string, storage: 'text' | 'binary'): string {
+  const isSure = storage === 'text' || driver.options.type === 'postgres';
+  return isSure ? `length(${column})` : `length(CAST(${column} AS BLOB))`;
+}

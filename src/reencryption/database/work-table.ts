@@ -1,0 +1,33 @@
+import type { EntityMetadata } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
+
+/** A column in the statements of a run. */
+export interface WorkCell {
+  readonly column: ColumnMetadata;
+  /** Escaped. */
+  readonly name: string;
+  /** As the database calls it. */
+  readonly type: string;
+  /** Whether the run may change it; the others are read and compared only. */
+  readonly written: boolean;
+}
+
+/** An encrypted column that takes part in a run, and where its cells are among those of a row. */
+export interface ColumnWork {
+  readonly encrypted: EncryptedColumn;
+  readonly stored: number;
+  readonly tokens: readonly { readonly indexed: IndexedColumn; readonly at: number }[];
+}
+
+/** A table that a run works on. */
+export interface WorkTable {
+  readonly metadata: EntityMetadata;
+  /** Escaped, with schema. */
+  readonly name: string;
+  readonly keys: readonly WorkCell[];
+  readonly cells: readonly WorkCell[];
+  readonly columns: readonly ColumnWork[];
+  /** SQL condition of the rows that come first; empty for none. */
+  readonly first: string;
+}

@@ -1,0 +1,201 @@
+import { UnauthenticatedKeyError, UnsupportedValueError } from '../../errors';
+import type { FieldPolicy } from '../../field/field-policy';
+import type { DataKey } from '../../keys/key-source';
+import { parseCleartext } from '../../typeorm/codec/cleartext';
+import type { Installation } from '../../typeorm/installation/installation';
+import { decryptStored, fetchPrevious, storedForm } from '../../typeorm/metadata/encrypted-column';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
+import type { RunMode } from '../report/run-report';
+
+import type { Mode } from './mode';
+
+function isNull(stored: unknown): stored is null | undefined {
+  return stored === null || stored === undefined;
+}
+
+/** What is not ours: cleartext and values of other libraries, where the column may hold them. */
+function isOthers(encrypted: EncryptedColumn, stored: unknown): boolean {
+  if (!encrypted.readsPlaintext && encrypted.previousFormat === undefined) return false;
+  const form = storedForm(encrypted, stored);
+  return form === 'cleartext' || form === 'previous';
+}
+
+/** The tokens that a value has now, in the order of the column's indexes. */
+function tokensOf({ indexes }: EncryptedColumn, value: unknown): string[] {
+  return indexes.map(({ index }) => index.token(value));
+}
+
+const MAY_HOLD_OTHER =
+  'may hold values that this library did not encrypt: list it in `legacyPlaintext` or `previousFormats`';
+
+/** Encrypts what another library, or none, has written. */
+const encrypt: Mode = {
+  name: 'encrypt',
+  pending: 'notEncrypted',
+  readsTokens: true,
+  writes: 'both',
+  takes: ({ readsPlaintext, previousFormat }) => readsPlaintext || previousFormat !== undefined,
+  needs: MAY_HOLD_OTHER,
+  prepare: fetchPrevious,
+  transform: (encrypted, cells, readable) => {
+    if (isNull(cells.stored)) return cells;
+    const form = storedForm(encrypted, cells.stored);
+    if (form === 'ciphertext' || form === 'damaged') {
+      // Opens what is there already, so that a damaged row is named.
+      encrypted.cipher.openRaw(cells.stored);
+      return cells;
+    }
+    const value = decryptStored(encrypted, readable);
+    return { stored: encrypted.cipher.encrypt(value), tokens: tokensOf(encrypted, value) };
+  },
+};
+
+/** Gives rows the tokens that the blind indexes have now. */
+const reindex: Mode = {
+  name: 'reindex',
+  pending: undefined,
+  readsTokens: true,
+  writes: 'tokens',
+  takes: ({ indexes }) => indexes.length > 0,
+  needs: 'has a blind index',
+  prepare: fetchPrevious,
+  transform: (encrypted, { stored }, readable) => ({
+    stored,
+    tokens: isNull(stored)
+      ? encrypted.indexes.map(() => null)
+      : tokensOf(encrypted, decryptStored(encrypted, readable)),
+  }),
+};
+
+/** Reads rows and their tokens, and changes nothing. */
+const verify: Mode = {
+  name: 'verify',
+  pending: undefined,
+  readsTokens: true,
+  writes: 'nothing',
+  takes: () => true,
+  needs: 'is encrypted',
+  prepare: fetchPrevious,
+  transform: (_, cells) => cells,
+  check: (encrypted, { stored, tokens }, readable) => {
+    if (isNull(stored)) return undefined;
+    const value = decryptStored(encrypted, readable);
+    // A row that is not encrypted yet has no tokens yet.
+    if (isOthers(encrypted, stored)) return undefined;
+    const expected = tokensOf(encrypted, value);
+    return expected.every((token, i) => token === tokens[i]) ? undefined : 'STALE_TOKEN';
+  },
+};
+
+/**
+ * A value as cleartext of its column, the inverse of reading cleartext; `undefined` where it would
+ * not come back the same: bytes that are not text in a text column, or text that reads as a ciphertext.
+ */
+function formatCleartext(policy: FieldPolicy, value: unknown): string | Buffer | undefined {
+  if (policy.type === 'bytes') return formatBytes(policy, value as Buffer);
+  const text = formatText(policy, value);
+  if (policy.type === 'number' && !Object.is(parseCleartext(policy, text), value)) return undefined;
+  return policy.storage === 'text' ? text : Buffer.from(text, 'utf8');
+}
+
+function formatText({ type }: FieldPolicy, value: unknown): string {
+  switch (type) {
+    case 'json':
+      return JSON.stringify(value);
+    case 'date':
+      return (value as Date).toISOString();
+    default:
+      return String(value);
+  }
+}
+
+function formatBytes({ storage }: FieldPolicy, value: Buffer): string | Buffer | undefined {
+  if (storage === 'binary') return value;
+  const text = value.toString('utf8');
+  return Buffer.from(text, 'utf8').equals(value) ? text : undefined;
+}
+
+/** Turns rows back into cleartext. */
+const decrypt: Mode = {
+  name: 'decrypt',
+  pending: 'encrypted',
+  readsTokens: true,
+  writes: 'both',
+  takes: ({ readsPlaintext }) => readsPlaintext,
+  needs: 'may hold cleartext: list it in `legacyPlaintext`',
+  prepare: fetchPrevious,
+  transform: (encrypted, cells, readable) => {
+    if (isNull(cells.stored) || storedForm(encrypted, cells.stored) === 'cleartext') return cells;
+    const value = decryptStored(encrypted, readable);
+    return { stored: cleartextOf(encrypted.policy, value), tokens: cells.tokens.map(() => null) };
+  },
+};
+
+function cleartextOf(policy: FieldPolicy, value: unknown): string | Buffer {
+  const cleartext = formatCleartext(policy, value);
+  if (cleartext !== undefined) return cleartext;
+  const { entity, property } = policy;
+  throw new UnsupportedValueError(
+    `${entity}.${property}: the value would not come back the same from cleartext. It stays encrypted.`,
+    { entity, property },
+  );
+}
+
+/** Moves rows to the active key, without decoding what they hold. */
+function reencrypt({ keys }: Installation): Mode {
+  return {
+    name: 'reencrypt',
+    pending: 'underOtherKey',
+    readsTokens: false,
+    writes: 'stored',
+    takes: () => true,
+    needs: 'is encrypted',
+    prepare: (_, stored) => Promise.resolve(stored),
+    transform: (encrypted, { stored, tokens }) => {
+      if (isNull(stored) || isOthers(encrypted, stored)) return { stored, tokens };
+      const { cipher } = encrypted;
+      const found = cipher.inspect(stored);
+      if (found.kind === 'ciphertext') {
+        requireAuthenticated(keys.keyByPrefix(found.prefix));
+        if (isCurrent(encrypted, found.prefix)) return { stored, tokens };
+      }
+      return { stored: cipher.sealRaw(cipher.openRaw(stored)), tokens };
+    },
+  };
+
+  /** A newer key than the active one is the work of a rotation that this process has not seen yet. */
+  function isCurrent({ policy }: EncryptedColumn, prefix: string): boolean {
+    const active = keys.activeKey(policy.keyName);
+    if (prefix === active.prefix) return true;
+    const { name, version } = keys.keyByPrefix(prefix);
+    return name === active.name && version > active.version;
+  }
+}
+
+/**
+ * Anyone who made such a key may have made up its values, which would not show any more once they are
+ * under another key.
+ */
+function requireAuthenticated({ id, isAuthenticated }: DataKey): void {
+  if (isAuthenticated) return;
+  throw new UnauthenticatedKeyError(
+    `key ${id} is not authenticated, and its rows stay under it. If it is yours, run: ` +
+      `field-encryption keys adopt ${id}`,
+    { keyId: id },
+  );
+}
+
+export function modeOf(name: RunMode, installation: Installation): Mode {
+  switch (name) {
+    case 'encrypt':
+      return encrypt;
+    case 'reencrypt':
+      return reencrypt(installation);
+    case 'reindex':
+      return reindex;
+    case 'decrypt':
+      return decrypt;
+    case 'verify':
+      return verify;
+  }
+}

@@ -1,0 +1,224 @@
+import { createHash } from 'node:crypto';
+import type { EntityMetadata } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+import { KeyStateError, RunPlanError } from '../../errors';
+import { isDataKeyId, keyPrefix } from '../../format/data-key-id';
+import { isCiphertextSql } from '../../typeorm/metadata/ciphertext-check';
+import { describeColumn } from '../../typeorm/metadata/encrypted-column';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
+import type { Installation } from '../../typeorm/installation/installation';
+import { assertFirst } from './assert-first';
+import type { RunDatabase } from '../database/run-database';
+import { encryptedTables } from '../encrypted-table';
+import type { EncryptedTable } from '../encrypted-table';
+import type { Mode } from '../modes/mode';
+import type { RunOptions } from '../report/run-options';
+import type { ColumnWork, WorkCell, WorkTable } from '../database/work-table';
+
+/** A table together with the rows of it that are still to be done. */
+export interface TableWork {
+  readonly table: WorkTable;
+  /** SQL condition of rows that are still to be done; `undefined` where only reading tells. */
+  readonly pending: string | undefined;
+  /** Runs with the same scope share their checkpoints. */
+  readonly scope: string;
+  /** Checkpoints of another structure mean nothing. */
+  readonly structure: string;
+}
+
+/** Passes over the rows that come first. */
+export function passesBefore({ table }: TableWork): number {
+  return table.first === '' ? 0 : 1;
+}
+
+/** SQL condition of the rows that a pass is over; empty for all. */
+export function passCondition(work: TableWork, pass: number): string {
+  const conditions = [work.pending, pass < passesBefore(work) ? work.table.first : undefined];
+  return conditions
+    .filter((condition) => condition !== undefined)
+    .map((condition) => `(${condition})`)
+    .join(' AND ');
+}
+
+/**
+ * SQL condition of the rows by which the ranges of a pass are cut; empty for all. Those of the first
+ * pass over everything are cut by all rows, which the index of the primary key tells by itself: most
+ * are still to be done. Of few that are left, a range is to be as long as that takes.
+ */
+export function rangeCondition(work: TableWork, pass: number): string {
+  return pass === passesBefore(work) ? '' : passCondition(work, pass);
+}
+
+/**
+ * Settles what a run works on, and refuses what cannot be done before a row is touched.
+ *
+ * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError}, {@link UnsupportedQueryError}
+ */
+export async function workOf(
+  installation: Installation,
+  database: RunDatabase,
+  mode: Mode,
+  options: RunOptions,
+): Promise<TableWork[]> {
+  requireTarget(installation, options.targetKey);
+  const chosen = chosenColumns(installation, mode, options);
+  const keyIds = (await installation.keys.list()).map(({ id }) => id);
+  const works: TableWork[] = [];
+  for (const { table, columns } of chosen) {
+    const work = await workTable(database, mode, table, columns, options.first ?? {});
+    await assertFirst(installation, database, work);
+    works.push({
+      table: work,
+      pending: pendingCondition(installation, database, mode, work, keyIds),
+      scope: digest([columns.map(({ policy }) => policy.property), work.first]),
+      structure: digest([...work.keys, ...work.cells].map(({ name, type }) => [name, type])),
+    });
+  }
+  return works;
+}
+
+interface Chosen {
+  readonly table: EncryptedTable;
+  readonly columns: readonly EncryptedColumn[];
+}
+
+function chosenColumns(
+  installation: Installation,
+  mode: Mode,
+  { entities, columns: named, first = {} }: RunOptions,
+): Chosen[] {
+  const tables = inOrder(installation, encryptedTables(installation, entities), entities);
+  const all = tables.flatMap(({ columns }) => columns);
+  const unknown = named?.find((name) => !all.some((each) => describeColumn(each) === name));
+  if (unknown !== undefined) throw notEncrypted(unknown, all);
+  for (const entity of Object.keys(first)) {
+    if (!tables.some(({ metadata }) => metadata.name === entity)) throw unknownFirst(entity);
+  }
+
+  const wanted = (column: EncryptedColumn): boolean =>
+    named?.includes(describeColumn(column)) ?? mode.takes(column);
+  const refused = all.find((column) => wanted(column) && !mode.takes(column));
+  if (refused !== undefined) throw notFor(mode, refused);
+  const chosen = tables
+    .map((table) => ({ table, columns: table.columns.filter(wanted) }))
+    .filter(({ columns }) => columns.length > 0);
+  if (chosen.length === 0 && all.length > 0) throw nothingFor(mode);
+  return chosen;
+}
+
+/** Entities are worked on in the order in which they are named. */
+function inOrder(
+  { dataSource }: Installation,
+  tables: EncryptedTable[],
+  entities: RunOptions['entities'],
+): EncryptedTable[] {
+  if (entities === undefined) return tables;
+  const order = entities.map((target) => dataSource.getMetadata(target).tablePath);
+  const at = ({ metadata }: EncryptedTable): number => order.indexOf(metadata.tablePath);
+  return tables.sort((a, b) => at(a) - at(b));
+}
+
+async function workTable(
+  database: RunDatabase,
+  mode: Mode,
+  { metadata, name }: EncryptedTable,
+  columns: readonly EncryptedColumn[],
+  first: Readonly<Record<string, string>>,
+): Promise<WorkTable> {
+  const types = await database.columnTypes(name);
+  const cell = (column: ColumnMetadata, written: boolean): WorkCell => {
+    const type = types.get(column.databaseName);
+    if (type === undefined) throw schemaBehind(metadata, column, types.size > 0);
+    const { driver } = metadata.connection;
+    return { column, name: driver.escape(column.databaseName), type, written };
+  };
+
+  const cells: WorkCell[] = [];
+  const add = (column: ColumnMetadata, written: boolean): number =>
+    cells.push(cell(column, written)) - 1;
+  const works = columns.map((encrypted): ColumnWork => ({
+    encrypted,
+    stored: add(encrypted.column, mode.writes === 'both' || mode.writes === 'stored'),
+    tokens: (mode.readsTokens ? encrypted.indexes : []).map((indexed) => ({
+      indexed,
+      at: add(indexed.column, mode.writes === 'both' || mode.writes === 'tokens'),
+    })),
+  }));
+  const keys = metadata.primaryColumns.map((column) => cell(column, false));
+  return { metadata, name, keys, cells, columns: works, first: first[metadata.name] ?? '' };
+}
+
+function pendingCondition(
+  { dataSource, keys }: Installation,
+  database: RunDatabase,
+  mode: Mode,
+  { cells, columns }: WorkTable,
+  keyIds: readonly string[],
+): string | undefined {
+  const { pending } = mode;
+  if (pending === undefined) return undefined;
+  // No ciphertext names another.
+  const known = keyIds.filter(isDataKeyId).map(keyPrefix);
+  return columns
+    .map(({ encrypted: { policy, previousFormat }, stored }) => {
+      const cell = String(cells[stored]?.name);
+      const prefixes =
+        pending === 'underOtherKey' ? [keys.activeKey(policy.keyName).prefix] : known;
+      const begins = database.beginsWith(cell, policy.storage, prefixes);
+      if (pending !== 'encrypted') return `(${cell} IS NOT NULL AND NOT (${begins}))`;
+      // What is under a key that the table has lost is encrypted, too. Values of others may look like it.
+      return previousFormat === undefined
+        ? `(${begins} OR (${isCiphertextSql(dataSource, cell, policy.storage)}))`
+        : `(${begins})`;
+    })
+    .join(' OR ');
+}
+
+function requireTarget({ keys, columns }: Installation, targetKey: string | undefined): void {
+  if (targetKey === undefined) return;
+  const active = columns.keyNames.map((name) => keys.activeKey(name).id);
+  if (active.includes(targetKey)) return;
+  throw new KeyStateError(
+    `Data key ${targetKey} is not an active one, so rows cannot move to it. Active are ${active.join(', ')}.`,
+    { keyId: targetKey },
+  );
+}
+
+function digest(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex');
+}
+
+function notEncrypted(name: string, all: readonly EncryptedColumn[]): RunPlanError {
+  return new RunPlanError(
+    `"${name}" is not an encrypted property of these entities. Encrypted are ${all.map(describeColumn).join(', ')}.`,
+  );
+}
+
+function unknownFirst(entity: string): RunPlanError {
+  return new RunPlanError(`"first" names "${entity}", which is not among the entities of the run.`);
+}
+
+function notFor({ name, needs }: Mode, column: EncryptedColumn): RunPlanError {
+  const { entity, property } = column.policy;
+  return new RunPlanError(`${entity}.${property}: ${name} is for a property that ${needs}.`, {
+    entity,
+    property,
+  });
+}
+
+function nothingFor({ name, needs }: Mode): RunPlanError {
+  return new RunPlanError(`There is nothing to ${name}: it is for a property that ${needs}.`);
+}
+
+function schemaBehind(
+  { name, tablePath }: EntityMetadata,
+  { databaseName }: ColumnMetadata,
+  hasTable: boolean,
+): RunPlanError {
+  return new RunPlanError(
+    hasTable
+      ? `Table ${tablePath} has no column ${databaseName}, which ${name} declares. Run the migrations first.`
+      : `There is no table ${tablePath}, which ${name} declares. Run the migrations first.`,
+    { entity: name },
+  );
+}

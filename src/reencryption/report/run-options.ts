@@ -1,0 +1,68 @@
+import {
+  IsArray,
+  IsBoolean,
+  IsInt,
+  IsObject,
+  IsOptional,
+  IsPositive,
+  IsString,
+} from 'class-validator';
+import type { EntityTarget, ObjectLiteral } from 'typeorm';
+import { RunPlanError } from '../../errors';
+import { optionProblems } from '../../typeorm/declare/option-rules';
+import type { RunProgress } from './run-report';
+
+/** Default of {@link RunOptions.batchSize}. */
+export const DEFAULT_PAGE_ROWS = 2000;
+
+/** Options of a run over the rows; all of them optional. */
+export interface RunOptions {
+  /** Entities to work on, in this order. Defaults to all with encrypted columns. */
+  entities?: readonly EntityTarget<ObjectLiteral>[];
+  /** Properties (`'Entity.property'`) to work on. Defaults to all that the run is for. */
+  columns?: readonly string[];
+  /**
+   * Rows that come before the others of their table: an SQL condition on plain columns, by name of
+   * the entity, such as `{ Patient: "status = 'active'" }`. It goes into statements as it is.
+   */
+  first?: Readonly<Record<string, string>>;
+  /** Rows in a page at most, which is one read and one write. Pages shrink while the database is slow. Defaults to 2000. */
+  batchSize?: number;
+  /** Rows a second at most. Defaults to no limit. */
+  maxRate?: number;
+  /** Id of the data key that rows are to move to; refused when it is not active. Defaults to the active one. */
+  targetKey?: string;
+  /** Forgets how far an unfinished run came. Defaults to `false`: it is taken up. */
+  restart?: boolean;
+  /** Asked before each page is written; the run waits while the answer is `true`. */
+  pauseWhile?: () => boolean | Promise<boolean>;
+  /** Milliseconds that a PostgreSQL replica may lag behind; the run waits while one is further behind. */
+  maxReplicaLagMs?: number;
+  /** Ends the run after the page under way; what is done stays done. */
+  signal?: AbortSignal;
+  /** Called after every page. */
+  onProgress?: (progress: RunProgress) => void;
+  /** Counts what would change and changes nothing. Defaults to `false`. */
+  dryRun?: boolean;
+}
+
+class OptionRules {
+  @IsOptional() @IsArray() entities?: unknown;
+  @IsOptional() @IsArray() @IsString({ each: true }) columns?: unknown;
+  @IsOptional() @IsObject() first?: unknown;
+  @IsOptional() @IsInt() @IsPositive() batchSize?: unknown;
+  @IsOptional() @IsPositive() maxRate?: unknown;
+  @IsOptional() @IsString() targetKey?: unknown;
+  @IsOptional() @IsBoolean() restart?: unknown;
+  @IsOptional() pauseWhile?: unknown;
+  @IsOptional() @IsPositive() maxReplicaLagMs?: unknown;
+  @IsOptional() @IsObject() signal?: unknown;
+  @IsOptional() onProgress?: unknown;
+  @IsOptional() @IsBoolean() dryRun?: unknown;
+}
+
+/** @throws {@link RunPlanError} */
+export function checkOptions(options: RunOptions): void {
+  const problem = optionProblems(OptionRules, options);
+  if (problem !== undefined) throw new RunPlanError(`The run has ${problem}. See RunOptions.`);
+}

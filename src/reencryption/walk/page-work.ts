@@ -1,0 +1,128 @@
+import { FieldEncryptionError } from '../../errors';
+import type { Installation } from '../../typeorm/installation/installation';
+import { KeyPrefixes } from '../../typeorm/metadata/key-prefixes';
+import { keyAt, lastKey } from '../database/row';
+import type { PageChange, PageColumn, StoredPage, RowKey } from '../database/row';
+import type { RunDatabase } from '../database/run-database';
+import type { Cells, Mode } from '../modes/mode';
+import type { RowFailure, RowFailureCode } from '../report/run-report';
+import type { ColumnWork, WorkTable } from '../database/work-table';
+
+/** What a page comes to. */
+export interface WorkedPage {
+  readonly rows: number;
+  readonly last: RowKey;
+  readonly changes: PageChange;
+  readonly failures: readonly RowFailure[];
+}
+
+interface WorkedRows extends Pick<PageChange, 'rows' | 'cells'> {
+  readonly failures: readonly RowFailure[];
+}
+
+/** Turns the rows of a page into what they should be. */
+export class PageWork {
+  readonly #installation: Installation;
+  readonly #database: RunDatabase;
+  readonly #mode: Mode;
+  readonly #table: WorkTable;
+
+  constructor(installation: Installation, database: RunDatabase, mode: Mode, table: WorkTable) {
+    this.#installation = installation;
+    this.#database = database;
+    this.#mode = mode;
+    this.#table = table;
+  }
+
+  /** @throws what is no fault of a row: keys out of reach, a remote format that fails as a whole. */
+  async of(page: StoredPage): Promise<WorkedPage> {
+    await this.#loadKeys(page);
+    const { keys } = this.#installation;
+    // What it encrypts with, it asks for before it waits for anything.
+    const [preparing, usedAhead] = keys.noting(() => this.#prepare(page));
+    const readable = await preparing;
+    const [{ failures, ...changed }, used] = keys.noting(() => this.#rows(page, readable));
+    used.addAll(usedAhead);
+    const last = lastKey(page) ?? [];
+    return { rows: page.rows, last, changes: { page, used, ...changed }, failures };
+  }
+
+  #rows(page: StoredPage, readable: readonly PageColumn[]): WorkedRows {
+    const cells = page.cells.map((column) => [...column]);
+    const rows: number[] = [];
+    const failures: RowFailure[] = [];
+    for (let row = 0; row < page.rows; row++) {
+      const failure = this.#row(page, row, readable, cells);
+      if (failure !== undefined) failures.push(failure);
+      else if (cells.some((column, i) => column[row] !== page.cells[i]?.[row])) rows.push(row);
+    }
+    return { rows, cells, failures };
+  }
+
+  async #loadKeys({ cells }: StoredPage): Promise<void> {
+    const prefixes = new KeyPrefixes();
+    for (const { encrypted, stored } of this.#table.columns) {
+      for (const content of cells[stored] ?? []) prefixes.add(encrypted, content);
+    }
+    await this.#installation.loadKeys(prefixes.found);
+    await this.#installation.prepareAll();
+  }
+
+  /** For each column what stands in the place of its stored values. */
+  #prepare({ cells }: StoredPage): Promise<PageColumn[]> {
+    return Promise.all(
+      this.#table.columns.map(({ encrypted, stored }) =>
+        this.#mode.prepare(encrypted, cells[stored] ?? []),
+      ),
+    );
+  }
+
+  /** Puts the cells of a row as they should be into `cells`, or says what is wrong with one. */
+  #row(
+    page: StoredPage,
+    row: number,
+    readable: readonly PageColumn[],
+    cells: readonly unknown[][],
+  ): RowFailure | undefined {
+    for (const [i, column] of this.#table.columns.entries()) {
+      const code = this.#column(column, page, row, readable[i]?.[row], cells);
+      if (code !== undefined) return this.#failure(column, keyAt(page, row), code);
+    }
+    return undefined;
+  }
+
+  #column(
+    column: ColumnWork,
+    page: StoredPage,
+    row: number,
+    readable: unknown,
+    cells: readonly unknown[][],
+  ): RowFailureCode | undefined {
+    const { encrypted, stored, tokens } = column;
+    const before = cellsOf(column, page, row);
+    try {
+      const after = this.#mode.transform(encrypted, before, readable);
+      put(cells[stored], row, after.stored);
+      tokens.forEach(({ at }, i) => {
+        put(cells[at], row, after.tokens[i]);
+      });
+      return this.#mode.check?.(encrypted, before, readable);
+    } catch (error) {
+      if (!(error instanceof FieldEncryptionError) || error.retryable) throw error;
+      return error.code;
+    }
+  }
+
+  #failure({ encrypted }: ColumnWork, key: RowKey, code: RowFailureCode): RowFailure {
+    const { entity, property } = encrypted.policy;
+    return { entity, property, primaryKey: this.#database.reportedKey(this.#table, key), code };
+  }
+}
+
+function cellsOf({ stored, tokens }: ColumnWork, { cells }: StoredPage, row: number): Cells {
+  return { stored: cells[stored]?.[row], tokens: tokens.map(({ at }) => cells[at]?.[row]) };
+}
+
+function put(column: unknown[] | undefined, row: number, content: unknown): void {
+  if (column !== undefined) column[row] = content;
+}

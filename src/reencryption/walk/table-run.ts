@@ -1,0 +1,214 @@
+import type { RunRow } from '../../typeorm/tables/run-tables';
+import type { Lease, RowKey } from '../database/row';
+import { paceOf, POLL_MS, sleep } from './pace';
+import type { Pace } from './pace';
+import { RangeRun } from './range-run';
+import type { Claim } from '../lease/range-store';
+import type { RunContext } from './run-context';
+import { MAX_PASSES } from '../lease/run-store';
+import { passesBefore, rangeCondition } from '../plan/work-plan';
+import type { TableWork } from '../plan/work-plan';
+
+/** Ranges are cut this many pages long: what a dead worker leaves, and what workers share out. */
+const PAGES_PER_RANGE = 10;
+
+/** Why a worker gets no further range. */
+type Ending = Exclude<Claim, { readonly kind: 'range' }>;
+
+/** Takes the rows of one table through a run, together with any number of other workers. */
+export class TableRun {
+  readonly #context: RunContext;
+  readonly #work: TableWork;
+  readonly #ranges: RangeRun;
+  readonly #pace: Pace;
+  #rangesLeft = Number.POSITIVE_INFINITY;
+  /** Aborted when one of several ranges fails, so that the others end after their page. */
+  readonly #failure = new AbortController();
+  /** Rows that the last pass left, where it was over here. */
+  #left: number | undefined;
+
+  constructor(context: RunContext, work: TableWork) {
+    this.#context = context;
+    this.#work = work;
+    this.#pace = paceOf(context, work.table);
+    const { signal = this.#failure.signal } = context.options;
+    const options = { ...context.options, signal: AbortSignal.any([signal, this.#failure.signal]) };
+    this.#ranges = new RangeRun({ ...context, options }, work, this.#pace);
+  }
+
+  /** Begins the run, or joins the one that is under way, and works until it is over. */
+  async run(): Promise<void> {
+    const run = await this.open();
+    await this.join(run);
+    this.#context.counts.endTable();
+  }
+
+  /** Begins the run, or finds the one that is under way, and works on nothing yet. */
+  async open(): Promise<RunRow> {
+    const { store, mode, options, counts } = this.#context;
+    const { table, scope, structure } = this.#work;
+    const identity = { mode: mode.name, tablePath: table.metadata.tablePath, scope, structure };
+    const { run, resumed } = await store.open(identity, options.restart ?? false);
+    if (resumed) counts.resumed = true;
+    await this.#record(run, 'started');
+    return run;
+  }
+
+  /**
+   * Works in a run that is under way until it is over.
+   *
+   * @param maxRanges - ends after so many ranges, and where other workers have all that is left.
+   */
+  async join(run: RunRow, maxRanges = Number.POSITIVE_INFINITY): Promise<void> {
+    const { store, counts } = this.#context;
+    this.#rangesLeft = maxRanges;
+    let pass = await store.pass(run);
+    while (pass !== undefined && !this.#isEnough) {
+      counts.beginPass(pass);
+      await this.#pass(run, pass);
+      pass = await store.pass(run);
+    }
+    // Others may have been through all rows again since, and have found what is wrong with them.
+    const last = await store.find(run.id);
+    if (last !== undefined) counts.beginPass(last.pass);
+  }
+
+  /** About how many ranges the run has to share out. */
+  async countRanges(): Promise<number> {
+    const { database } = this.#context;
+    const { table, pending } = this.#work;
+    const rowsInRange = PAGES_PER_RANGE * this.#pace.most;
+    let ranges = 0;
+    for (let pass = 0; pass <= passesBefore(this.#work); pass++) {
+      const [, rows] = await database.count(table, rangeCondition(this.#work, pass) || 'TRUE');
+      // Where only reading tells that all is done, everything is read twice.
+      const times = pending === undefined && pass === passesBefore(this.#work) ? 2 : 1;
+      ranges += times * Math.ceil(rows / rowsInRange);
+    }
+    return ranges;
+  }
+
+  get #isEnough(): boolean {
+    return this.#aborted || this.#failure.signal.aborted || this.#rangesLeft <= 0;
+  }
+
+  #record({ id }: RunRow, outcome: 'started' | 'done'): Promise<void> {
+    const { installation, mode } = this.#context;
+    return installation.audit.record({ operation: `data ${mode.name}`, outcome, reference: id });
+  }
+
+  get #aborted(): boolean {
+    return this.#context.options.signal?.aborted ?? false;
+  }
+
+  /** Works on ranges until the pass is over for all workers, and settles what follows it. */
+  async #pass(run: RunRow, pass: number): Promise<void> {
+    const { store } = this.#context;
+    while (!this.#isEnough) {
+      const claim = await this.#workOnRanges(run, pass);
+      if (claim?.kind === 'passOver') {
+        await this.#afterPass(run, pass, claim);
+        return;
+      }
+      if (claim === undefined || (await store.pass(run)) !== pass) return;
+      if (Number.isFinite(this.#rangesLeft)) this.#rangesLeft = 0;
+      else await sleep(POLL_MS, this.#context.options.signal);
+    }
+  }
+
+  /**
+   * Works on several ranges at a time, so that the database has one to write while the next page of
+   * another one is made.
+   *
+   * @returns why there are no more; `undefined` when it is enough.
+   */
+  async #workOnRanges(run: RunRow, pass: number): Promise<Ending | undefined> {
+    const lanes = Array.from(
+      { length: Math.min(this.#context.database.lanes, this.#rangesLeft) },
+      () => this.#lane(run, pass),
+    );
+    try {
+      const endings = await Promise.all(lanes);
+      return endings.find((ending) => ending?.kind === 'passOver') ?? endings[0];
+    } catch (error) {
+      this.#failure.abort();
+      await Promise.allSettled(lanes);
+      throw error;
+    }
+  }
+
+  async #lane(run: RunRow, pass: number): Promise<Ending | undefined> {
+    const { ranges } = this.#context;
+    while (!this.#isEnough) {
+      this.#rangesLeft -= 1;
+      const claim = await ranges.claim({
+        run,
+        pass,
+        table: this.#work.table,
+        boundary: (after) => this.#boundary(pass, after),
+      });
+      if (claim.kind !== 'range') {
+        this.#rangesLeft += 1;
+        return claim;
+      }
+      await this.#workOn(claim.lease);
+    }
+    return undefined;
+  }
+
+  async #workOn(lease: Lease): Promise<void> {
+    try {
+      await this.#ranges.run(lease);
+    } catch (error) {
+      // First of all, or another lane takes this very range and fails by it too.
+      this.#failure.abort();
+      // The database may be what has failed, and then the lease expires by itself.
+      await this.#context.ranges.release(lease).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** A further pass, until none could do anything. */
+  async #afterPass(
+    run: RunRow,
+    pass: number,
+    { changed, lost }: { readonly changed: number; readonly lost: number },
+  ): Promise<void> {
+    const { store, counts, options } = this.#context;
+    const passes = pass + 1 - passesBefore(this.#work);
+    const isIdle = changed === 0 && lost === 0;
+    if (passes > 0) this.#left = await this.#countLeft();
+    const isOver = passes > 0 && (isIdle || passes >= MAX_PASSES || this.#left === 0);
+    if (!isOver) {
+      this.#left = undefined;
+      // Rows that somebody has locked or keeps changing want some time.
+      if (lost > 0) await sleep(POLL_MS, options.signal);
+      await store.nextPass(run, pass);
+      return;
+    }
+    if (!(await store.end(run))) return;
+    if (passes >= MAX_PASSES) counts.conflicts += lost;
+    await this.#record(run, 'done');
+  }
+
+  /** Rows that are still to be done after the run; `undefined` where only reading tells. */
+  async rowsLeft(): Promise<number | undefined> {
+    return this.#left ?? this.#countLeft();
+  }
+
+  async #countLeft(): Promise<number | undefined> {
+    const { table, pending } = this.#work;
+    if (pending === undefined) return undefined;
+    const [, left] = await this.#context.database.count(table, pending);
+    return left;
+  }
+
+  #boundary(pass: number, after: RowKey | undefined): Promise<RowKey | undefined> {
+    return this.#context.database.boundary(this.#work.table, {
+      after,
+      until: undefined,
+      condition: rangeCondition(this.#work, pass),
+      limit: PAGES_PER_RANGE * this.#pace.most,
+    });
+  }
+}

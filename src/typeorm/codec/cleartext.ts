@@ -1,0 +1,76 @@
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+
+import { UnsupportedValueError } from '../../errors';
+import type { FieldPolicy } from '../../field/field-policy';
+
+/** Reads what was not written by this library as the declared type; `undefined` where it is not of it. */
+export function parseCleartext({ type }: FieldPolicy, cleartext: string | Uint8Array): unknown {
+  if (type === 'bytes') {
+    return typeof cleartext === 'string' ? Buffer.from(cleartext, 'utf8') : Buffer.from(cleartext);
+  }
+  const text = typeof cleartext === 'string' ? cleartext : Buffer.from(cleartext).toString('utf8');
+  switch (type) {
+    case 'string':
+      return text;
+    case 'number':
+      return text.trim() === '' || Number.isNaN(Number(text)) ? undefined : Number(text);
+    case 'bigint':
+      return /^-?\d+$/.test(text) ? BigInt(text) : undefined;
+    case 'boolean':
+      return parseBoolean(text);
+    case 'date': {
+      const date = new Date(text);
+      return Number.isNaN(date.getTime()) ? undefined : date;
+    }
+    case 'json':
+      return parseJson(text);
+  }
+}
+
+function parseBoolean(text: string): boolean | undefined {
+  if (/^(?:t|true|1)$/i.test(text)) return true;
+  return /^(?:f|false|0)$/i.test(text) ? false : undefined;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The column that a cleartext row is of. */
+interface LegacyColumn {
+  readonly column: ColumnMetadata;
+  readonly policy: FieldPolicy;
+}
+
+const TIME_WITHOUT_ZONE = /^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?$/;
+
+/**
+ * Reads a cleartext row of a column that is being encrypted, as its declared type.
+ *
+ * @throws {@link UnsupportedValueError} when it does not hold that type.
+ */
+export function readLegacyPlaintext({ column, policy }: LegacyColumn, stored: unknown): unknown {
+  const cleartext = stored as string | Uint8Array;
+  const isUtc = policy.type === 'date' && storesUtc(column);
+  const value = parseCleartext(policy, isUtc ? withZone(cleartext) : cleartext);
+  if (value !== undefined) return value;
+  const { entity, property, type } = policy;
+  throw new UnsupportedValueError(
+    `${entity}.${property}: a cleartext row does not hold a ${type}. Correct the row.`,
+    { entity, property },
+  );
+}
+
+/** TypeORM writes and reads UTC on SQLite without saying so, and local time on PostgreSQL. */
+function storesUtc({ entityMetadata }: ColumnMetadata): boolean {
+  return entityMetadata.connection.options.type !== 'postgres';
+}
+
+function withZone(cleartext: string | Uint8Array): string {
+  const text = Buffer.from(cleartext).toString('utf8');
+  return TIME_WITHOUT_ZONE.test(text) ? `${text.replace(' ', 'T')}Z` : text;
+}

@@ -1,0 +1,98 @@
+import type { DataSource } from 'typeorm';
+import { QueryFailedError } from 'typeorm';
+import { KeyStateError } from '../../errors';
+import { HEADER_BYTES, PREFIX_CHARS } from '../../format/data-key-id';
+import type { UsedKeys } from '../../keys/cache/used-keys';
+
+/** What PostgreSQL quotes in its error. */
+const MARK = 'field-encryption: the key is too old';
+const DAY_MS = 86_400_000;
+const JULIAN_DAY_OF_1970 = 2_440_587.5;
+/** SQLite raises an error for the absolute value of this number, and for few other things. */
+const NO_ABSOLUTE_VALUE = '-9223372036854775808';
+
+/**
+ * SQL for 1 until a time by the clock of the database, and for an error from then on. A statement with
+ * it has its table or its file locked for writing when the time is looked at: either who erases a key
+ * waits for it, or it comes too late and fails. However long it, or its process, stood still.
+ */
+export function fenceSql({ options }: Pick<DataSource, 'options'>, until: number): string {
+  return options.type === 'postgres'
+    ? `CAST(CASE WHEN clock_timestamp() < to_timestamp(${String(until / 1000)}) THEN '1' ELSE '${MARK}' END AS integer)`
+    : `abs(CASE WHEN julianday() < ${String(until / DAY_MS + JULIAN_DAY_OF_1970)} THEN 1 ELSE ${NO_ABSOLUTE_VALUE} END)`;
+}
+
+/** The statement with a fence round the first value that one of the data keys has encrypted. */
+export function fenced(
+  dataSource: DataSource,
+  [sql, parameters]: readonly [string, unknown[]],
+  used: UsedKeys,
+): [string, unknown[]] {
+  const prefixes = used.dataPrefixes;
+  if (prefixes.length === 0) return [sql, parameters];
+  const at = parameters.findIndex((value) => prefixes.includes(prefixOfValue(value)));
+  const found = at < 0 ? undefined : placeholder(dataSource, sql, at);
+  if (found === undefined) return [sql, parameters];
+  const type = dataSource.options.type === 'postgres' ? sqlType(parameters[at]) : undefined;
+  const value = type === undefined ? found.text : `CAST(${found.text} AS ${type})`;
+  // From the first character or byte on, the value is itself.
+  const whole = `substr(${value}, ${fenceSql(dataSource, used.usableUntil)})`;
+  const rest = sql.slice(found.index + found.text.length);
+  return [`${sql.slice(0, found.index)}${whole}${rest}`, parameters];
+}
+
+/** Rethrows what a statement has failed with; where that was its fence, in words for users. */
+export function rethrowFenced(error: unknown): never {
+  if (!(error instanceof QueryFailedError) || !isFenceError(error as QueryFailedError)) throw error;
+  throw new KeyStateError(
+    'A statement came to the database when the key that it was made with had not been confirmed for ' +
+      'keyCache.maxAgeMs: it, or its process, had stood still on the way. Nothing was written. Try again.',
+    { retryable: true },
+  );
+}
+
+function isFenceError({ message, query }: Pick<QueryFailedError, 'message' | 'query'>): boolean {
+  if (message.includes(MARK)) return true;
+  return message.includes('integer overflow') && query.includes(NO_ABSOLUTE_VALUE);
+}
+
+function prefixOfValue(value: unknown): string {
+  if (typeof value === 'string') return value.slice(0, PREFIX_CHARS);
+  return Buffer.isBuffer(value) ? value.toString('base64url', 0, HEADER_BYTES) : '';
+}
+
+function sqlType(value: unknown): string {
+  return typeof value === 'string' ? 'text' : 'bytea';
+}
+
+/** Where a parameter stands in a statement: not within quotes. */
+function placeholder(
+  { options }: DataSource,
+  sql: string,
+  at: number,
+): { readonly index: number; readonly text: string } | undefined {
+  const tokens = /"(?:[^"]|"")*"|'(?:[^']|'')*'|\$\d+|\?/g;
+  let questions = -1;
+  for (const { 0: text, index } of sql.matchAll(tokens)) {
+    if (options.type === 'postgres') {
+      if (text === `$${String(at + 1)}`) return { index, text };
+    } else if (text === '?') {
+      questions += 1;
+      if (questions === at) return { index, text };
+    }
+  }
+  return undefined;
+}
+
+/** The keys that statements were made with, by the parameters that are sent. */
+const usedKeys = new WeakMap<readonly unknown[], UsedKeys>();
+
+/** Has a statement held back if the keys it was made with are too old when it comes to be sent. */
+export function rememberKeys(parameters: readonly unknown[], used: UsedKeys): void {
+  if (!used.isEmpty) usedKeys.set(parameters, used);
+}
+
+/** The keys that the statement with these parameters was made with. */
+export function keysOfStatement(parameters: readonly unknown[]): UsedKeys | undefined {
+  return usedKeys.get(parameters);
+}

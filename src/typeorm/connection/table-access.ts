@@ -1,0 +1,111 @@
+import type { DataSource, QueryRunner } from 'typeorm';
+
+import { ConfigurationError } from '../../errors';
+import { withConnection } from './lent-connection';
+import { databaseCode } from './transient-conflict';
+
+import { hasTable } from './sql-dialect';
+
+const LOOK =
+  "SELECT to_regclass($1) AS oid, has_table_privilege(to_regclass($1), 'SELECT') AS readable, " +
+  "current_user AS role, current_setting('search_path') AS path";
+
+interface Look {
+  readonly oid: string | null;
+  readonly readable: boolean;
+  readonly role: string;
+  readonly path: string;
+}
+
+/**
+ * Whether a table is there. TypeORM's own look leaves out, on PostgreSQL, what the role has no rights
+ * on, and what is not in the first schema of the search path: both would be reported as missing.
+ *
+ * @throws {@link ConfigurationError} for one that is there, and that the role may not read or TypeORM
+ * does not see
+ */
+export async function tableExists(runner: QueryRunner, tablePath: string): Promise<boolean> {
+  if (await hasTable(runner, tablePath)) return true;
+  if (runner.connection.options.type !== 'postgres') return false;
+  const [table] = (await runner.query(LOOK, [
+    tablePath.split('.').map(quoted).join('.'),
+  ])) as Look[];
+  if (table === undefined || table.oid === null) return false;
+  if (table.readable) {
+    throw new ConfigurationError(
+      `The table ${tablePath} is there, and not in the first schema of the search path, where TypeORM looks ` +
+        `for it. The search path of the database role "${table.role}" is: ${table.path}. Put the schema of the ` +
+        'table first there (ALTER ROLE … SET search_path), or name it by the option schema of the DataSource.',
+    );
+  }
+  throw new ConfigurationError(
+    `The database role "${table.role}" has no permission on table ${tablePath}, which is there. ` +
+      `Grant it what docs/operations.md lists, at least: GRANT SELECT ON ${tablePath} TO "${table.role}"`,
+  );
+}
+
+/**
+ * Works on the library's own tables, on the given connection or one to the primary.
+ *
+ * @throws {@link ConfigurationError} for a table that is missing, or that the role has no rights on; else
+ * what the database throws
+ */
+export async function withOwnTables<T>(
+  dataSource: DataSource,
+  connection: QueryRunner | undefined,
+  work: (runner: QueryRunner) => Promise<T>,
+): Promise<T> {
+  try {
+    return await withConnection(dataSource, connection, work);
+  } catch (error) {
+    throw explainAccess(error);
+  }
+}
+
+/** Names the remedy where the database refuses an own table for want of rights, or does not have it. */
+export function explainAccess(error: unknown): unknown {
+  if (databaseCode(error) === '42501') {
+    return new ConfigurationError(
+      'The database role has no permission on a table of this library; the cause names it. Grant it what ' +
+        'docs/operations.md lists: SELECT to read, and to change keys INSERT and UPDATE on the key table and ' +
+        'INSERT on that of the audit log.',
+      { cause: error },
+    );
+  }
+  if (!isMissing(error)) return error;
+  return new ConfigurationError(
+    `A table or column that is needed does not exist in this database: ${error.message}. Run the migrations ` +
+      'of the DataSource, fieldEncryptionMigrations among them; or, where it is one of this library, ' +
+      '`field-encryption init`.',
+    { cause: error },
+  );
+}
+
+/** Whether a statement failed for a table or column that the database does not have. */
+function isMissing(error: unknown): error is Error {
+  if (!(error instanceof Error)) return false;
+  const isOfPostgres = ['42P01', '42703'].includes(databaseCode(error));
+  return isOfPostgres || /no such (table|column):|has no column named/.test(error.message);
+}
+
+function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/**
+ * Which of these tables the database does not have.
+ *
+ * @throws {@link ConfigurationError} for one that the role may not read
+ */
+export async function missingTables(
+  dataSource: DataSource,
+  tablePaths: readonly string[],
+): Promise<string[]> {
+  return withConnection(dataSource, undefined, async (runner) => {
+    const missing: string[] = [];
+    for (const path of tablePaths) {
+      if (!(await tableExists(runner, path))) missing.push(path);
+    }
+    return missing;
+  });
+}

@@ -1,0 +1,228 @@
+import {
+  ArrayUnique,
+  IsArray,
+  IsBoolean,
+  IsIn,
+  IsInt,
+  IsNumber,
+  IsObject,
+  IsOptional,
+  IsPositive,
+  IsString,
+  Length,
+  Matches,
+  Min,
+} from 'class-validator';
+
+import type { AuditOptions } from '../../audit/audit-entry';
+import type { CipherSuite, NonceMode } from '../../crypto/aead';
+import { ConfigurationError } from '../../errors';
+import type { PreviousFormat } from '../../import/previous-format';
+import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
+import { scheduleProblem } from '../../keys/policy/key-policy';
+import type { KeyPolicy } from '../../keys/policy/key-policy';
+import type { KeyEvent } from '../../keys/record/key-event';
+import type { KmsProvider } from '../../kms/kms-provider';
+
+import { optionProblems } from './option-rules';
+
+/** Options of {@link withFieldEncryption}. */
+export interface FieldEncryptionOptions {
+  /** What wraps the data keys. */
+  kms: KmsProvider;
+  /**
+   * Further providers, which only unwrap what they have wrapped: the one you are moving to or from.
+   * Defaults to none.
+   */
+  otherKms?: readonly KmsProvider[];
+  /**
+   * Bound into every ciphertext, token and key; two applications cannot read each other's. Only a name
+   * of your own is a fence: without one there is a warning at `initialize()`. What exists under a name
+   * stays under it. Defaults to `'default'`.
+   */
+  application?: string;
+  /** Cipher suite of data keys created from now on. Defaults to `'xaes-256-gcm'`. */
+  suite?: CipherSuite;
+  /**
+   * How the nonces of values come about. `'random'` relies on the system's generator not repeating
+   * itself, which it may where a process goes on in several copies: a snapshot of a virtual machine
+   * that is started more than once, a checkpoint (CRIU), functions started from the image of an
+   * initialized one. `'hedged'` derives each nonce from the random bytes and the message, so that
+   * copies repeat none but that of an identical message; without the native add-on, encrypting a value
+   * takes about half as long again with AES, and twice as long or more with XChaCha20. What is stored is
+   * the same for readers. Defaults to `'hedged'` where the add-on encrypts, and else to `'random'`.
+   */
+  nonces?: NonceMode;
+  /**
+   * Runs the entity's class-validator rules on the plaintext of inserts and updates; a violation is
+   * a {@link PlaintextValidationError} and nothing is written. Like every TypeORM subscriber it does
+   * not see writes with `{ listeners: false }`. Defaults to `false`.
+   */
+  validate?: boolean;
+  /** How long unwrapped keys stay in memory. */
+  keyCache?: {
+    /** Age in milliseconds from which a key is refreshed in the background. Defaults to 60,000. */
+    ttlMs?: number;
+    /** Age in milliseconds at which a key that could not be refreshed is forgotten. Defaults to 900,000. */
+    maxAgeMs?: number;
+    /**
+     * Milliseconds for which a caller who holds a database connection, such as one in a transaction,
+     * waits for the KMS; it then gets a retryable `KmsUnavailableError`, and the key goes on loading.
+     * Defaults to 3,000.
+     */
+    transactionWaitMs?: number;
+  };
+  /** What is known and wanted of the data keys, by name; `'*'` for all names without their own. */
+  keyPolicies?: Record<string, KeyPolicy>;
+  /**
+   * The time that `keyPolicies` go by: when a key is due, expired or past its retention. Defaults to the
+   * database's, which dates in the key table and the waits that keep rows readable always go by.
+   */
+  now?: () => Date;
+  /** Properties (`'Entity.property'`) whose rows may still be cleartext, while they are being encrypted. */
+  legacyPlaintext?: string[];
+  /**
+   * How another library wrote the rows of properties (`'Entity.property'`) that are not converted yet.
+   * Such rows are read; whatever is written is encrypted by this library. Defaults to none.
+   */
+  previousFormats?: Record<string, PreviousFormat>;
+  /**
+   * How operations on keys are recorded in the audit log, whose table is then required; `false`
+   * records nothing. Defaults to `{}`.
+   */
+  audit?: AuditOptions | false;
+  /**
+   * Remembers outside of the database how new the key table was, so that older rows are refused after a
+   * restart, too; needs the audit log, whose key seals it. Defaults to none.
+   */
+  anchor?: KeyTableAnchor;
+  /** Called with what happens to keys. Must not throw. */
+  onEvent?: (event: KeyEvent) => void;
+}
+
+/** `Entity.property`, of any depth. */
+const PROPERTY_NAME = /^[^.]+\../;
+
+class OptionRules {
+  @IsObject() kms?: unknown;
+  @IsOptional() @IsArray() otherKms?: unknown;
+  @IsOptional() @IsString() @Length(1, 128) application?: unknown;
+  @IsOptional() @IsIn(['xaes-256-gcm', 'xchacha20-poly1305', 'aes-256-gcm-siv']) suite?: unknown;
+  @IsOptional() @IsIn(['random', 'hedged']) nonces?: unknown;
+  @IsOptional() @IsBoolean() validate?: unknown;
+  @IsOptional() @IsObject() keyCache?: unknown;
+  @IsOptional()
+  @IsArray()
+  @ArrayUnique()
+  @Matches(PROPERTY_NAME, { each: true })
+  legacyPlaintext?: unknown;
+  @IsOptional() @IsObject() previousFormats?: unknown;
+  @IsOptional() onEvent?: unknown;
+  @IsOptional() @IsObject() keyPolicies?: unknown;
+  @IsOptional() now?: unknown;
+  @IsOptional() audit?: unknown;
+  @IsOptional() @IsObject() anchor?: unknown;
+}
+
+class KeyPolicyRules {
+  @IsOptional() @IsString() @Length(1, 128) owner?: unknown;
+  @IsOptional() @IsString() @Length(1, 32) securityLevel?: unknown;
+  @IsOptional() @IsNumber() @IsPositive() cryptoperiodDays?: unknown;
+  @IsOptional() @IsObject() rotation?: unknown;
+  @IsOptional() @IsObject() retention?: unknown;
+}
+
+class AuditRules {
+  @IsOptional() actor?: unknown;
+  @IsOptional() sink?: unknown;
+  @IsOptional() @IsIn(['block', 'warn']) onFailure?: unknown;
+}
+
+class KeyCacheRules {
+  @IsOptional() @IsInt() @Min(1) ttlMs?: unknown;
+  @IsOptional() @IsInt() @Min(1) maxAgeMs?: unknown;
+  @IsOptional() @IsInt() @Min(1) transactionWaitMs?: unknown;
+}
+
+const KMS_METHODS = ['wrapKey', 'unwrapKey', 'health'] as const;
+
+/** Checks the options and returns a frozen copy. Throws {@link ConfigurationError}. */
+export function checkedOptions(options: FieldEncryptionOptions): FieldEncryptionOptions {
+  if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
+    throw new ConfigurationError('withFieldEncryption: no options. It needs { kms } at least.');
+  }
+  const problems = [
+    optionProblems(OptionRules, options),
+    optionProblems(KeyCacheRules, options.keyCache ?? {}),
+    auditProblem(options.audit ?? {}),
+    anchorProblem(options),
+    kmsProblem('kms', options.kms),
+    ...[options.otherKms ?? []].flat().map((kms) => kmsProblem('otherKms', kms)),
+    ...Object.entries(options.keyPolicies ?? {}).map(keyPolicyProblem),
+    ...Object.entries(options.previousFormats ?? {}).map(previousFormatProblem),
+    ...(['onEvent', 'now'] as const).map((name) =>
+      typeof (options[name] ?? Function) === 'function' ? undefined : `${name} must be a function`,
+    ),
+  ].find((problem) => problem !== undefined);
+  if (problems !== undefined) {
+    throw new ConfigurationError(`withFieldEncryption: ${problems}. See FieldEncryptionOptions.`);
+  }
+  return Object.freeze({ ...options });
+}
+
+function auditProblem(audit: AuditOptions | false): string | undefined {
+  if (audit === false) return undefined;
+  if (typeof audit !== 'object') return 'audit must be an object or false';
+  const { actor, sink } = audit;
+  if (!['undefined', 'string', 'function'].includes(typeof actor)) {
+    return 'audit.actor must be a string or a function';
+  }
+  if (!['undefined', 'function'].includes(typeof sink)) return 'audit.sink must be a function';
+  const problem = optionProblems(AuditRules, audit);
+  return problem === undefined ? undefined : `audit: ${problem}`;
+}
+
+function anchorProblem({ anchor, audit }: FieldEncryptionOptions): string | undefined {
+  if (anchor === undefined) return undefined;
+  const { read, write } = anchor as Partial<KeyTableAnchor>;
+  if (typeof read !== 'function' || typeof write !== 'function') {
+    return "anchor must be a KeyTableAnchor, such as fileAnchor('/var/lib/clinic/anchor')";
+  }
+  return audit === false ? 'anchor needs the audit log, whose key seals it' : undefined;
+}
+
+function keyPolicyProblem([name, policy]: [string, KeyPolicy]): string | undefined {
+  const problem = optionProblems(KeyPolicyRules, policy) ?? scheduleProblem(policy);
+  return problem === undefined ? undefined : `keyPolicies.${name}: ${problem}`;
+}
+
+function previousFormatProblem([name, format]: [string, Partial<PreviousFormat>]):
+  string | undefined {
+  if (!PROPERTY_NAME.test(name)) {
+    return "previousFormats has a key that is not 'Entity.property'";
+  }
+  const decrypts = ['decrypt', 'decryptAll'] as const;
+  const isFormat =
+    typeof (format as Partial<PreviousFormat> | null)?.recognises === 'function' &&
+    decrypts.some((method) => typeof (format as Record<string, unknown>)[method] === 'function');
+  if (isFormat) return undefined;
+  return `previousFormats: the value of ${name} must be a PreviousFormat, such as cloakFormat({ keys })`;
+}
+
+function kmsProblem(name: string, kms: Partial<KmsProvider> | undefined): string | undefined {
+  if (KMS_METHODS.every((method) => typeof kms?.[method] === 'function')) return undefined;
+  return `${name} must be a KmsProvider, such as localKms({ passphrase: () => process.env.PASSPHRASE })`;
+}
+
+/** The application of those who name none. */
+const DEFAULT_APPLICATION = 'default';
+
+/**
+ * Whether the application has a name of its own. Without one nothing but the KMS keeps its keys apart
+ * from those of another application without a name: where both can use the KEK, each takes the other's.
+ */
+export function hasNamedApplication({
+  application,
+}: Pick<FieldEncryptionOptions, 'application'>): boolean {
+  return application !== undefined && application !== DEFAULT_APPLICATION;
+}

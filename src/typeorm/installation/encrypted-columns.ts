@@ -1,0 +1,206 @@
+import { getMetadataArgsStorage } from 'typeorm';
+import type { ColumnType, DataSource, EntityMetadata } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+import { ConfigurationError, InvalidFieldPolicyError } from '../../errors';
+import { FieldCipher } from '../../field/field-cipher';
+import type { FieldPolicy } from '../../field/field-policy';
+import type { KeySource } from '../../keys/key-source';
+import { addCiphertextCheck } from '../metadata/ciphertext-check';
+import {
+  BlindIndexColumnGuard,
+  EncryptedColumnGuard,
+  guardOf,
+  isMarkedByOther,
+  ONE_COPY,
+  overlookedGuardProperties,
+  removeGuard,
+} from '../declare/column-guard';
+import { assertNoneStoredByOthers } from '../metadata/column-checks';
+import { assertNotConstrained } from '../sql/constraint-checks';
+import type {
+  EncryptedColumn,
+  EncryptedColumns,
+  EncryptedEntity,
+} from '../metadata/encrypted-column';
+import { fieldPolicyOf, rootEntityName } from '../metadata/field-policies';
+import { indexedColumns } from '../metadata/index-columns';
+import type { FieldEncryptionOptions } from '../declare/field-encryption-options';
+import { keepOwnColumnNames } from '../tables/own-tables';
+import { assertUniquenessDeclared } from '../metadata/unique-with';
+
+/** What the take-over needs to know beside the metadata. */
+export interface TakeOverContext {
+  readonly dataSource: DataSource;
+  readonly options: FieldEncryptionOptions;
+  readonly keys: KeySource;
+}
+
+/**
+ * Turns the marked columns of freshly built metadata into encrypted ones: checks their policies,
+ * settles what depends on the driver, and takes the refusing transformers off.
+ */
+export function takeOver(context: TakeOverContext): EncryptedColumns {
+  const byColumn = new Map<ColumnMetadata, EncryptedColumn>();
+  const byEntity = new Map<EntityMetadata, EncryptedEntity>();
+  const metadatas = context.dataSource.entityMetadatas;
+  keepOwnColumnNames(context.dataSource);
+  metadatas.forEach(assertNoneMarkedByOther);
+  metadatas.forEach(assertNoneOverlooked);
+  for (const metadata of metadatas) {
+    for (const encrypted of newlyEncrypted(metadata, context)) {
+      byColumn.set(encrypted.column, encrypted);
+    }
+    // With single-table inheritance the classes share the column objects of their parent.
+    const columns = metadata.columns.flatMap((column) => byColumn.get(column) ?? []);
+    if (columns.length > 0) byEntity.set(metadata, encryptedEntity(columns));
+  }
+  assertNoneStoredByOthers(context.dataSource, byColumn);
+  assertUniquenessDeclared(context.dataSource, byColumn.values());
+  assertNotConstrained(context.dataSource, [...byColumn.values()]);
+  assertNamedColumnsExist(context.options, byColumn);
+  const all = [...byEntity.values()];
+  return {
+    byColumn,
+    byEntity,
+    keyNames: [...new Set(all.flatMap(({ keyNames }) => keyNames))],
+    indexed: all.some(({ indexed }) => indexed),
+  };
+}
+
+function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
+  return {
+    columns,
+    byPropertyPath: new Map(columns.map((c) => [c.column.propertyPath, c])),
+    keyNames: [...new Set(columns.map(({ policy }) => policy.keyName))],
+    uniqueIndexes: columns.flatMap((encrypted) =>
+      encrypted.indexes
+        .filter(({ policy }) => policy.unique)
+        .map((indexed) => ({ encrypted, indexed })),
+    ),
+    indexed: columns.some(({ indexes }) => indexes.length > 0),
+  };
+}
+
+function newlyEncrypted(metadata: EntityMetadata, context: TakeOverContext): EncryptedColumn[] {
+  const hidden = metadata.columns.filter((c) => guardOf(c) instanceof BlindIndexColumnGuard);
+  const columns: EncryptedColumn[] = [];
+  for (const column of metadata.columns) {
+    const guard = guardOf(column);
+    if (!(guard instanceof EncryptedColumnGuard)) continue;
+    assertOnlyDecorator(column);
+    columns.push(encryptColumn(column, guard, hidden, context));
+  }
+  const orphan = hidden.find((column) => guardOf(column) !== undefined);
+  if (orphan !== undefined) throw indexWithoutColumn(metadata, orphan);
+  return columns;
+}
+
+/**
+ * Types under which TypeORM's diff compares values as text, where `===` would find an equal date,
+ * JSON value or NaN changed. The type in the database is the driver codec's business.
+ */
+const COMPARED_AS: Partial<Record<FieldPolicy['type'], ColumnType>> = {
+  date: 'simple-json',
+  json: 'simple-json',
+  number: 'simple-enum',
+};
+
+function encryptColumn(
+  column: ColumnMetadata,
+  guard: EncryptedColumnGuard,
+  hidden: readonly ColumnMetadata[],
+  { dataSource, options, keys }: TakeOverContext,
+): EncryptedColumn {
+  const policy = fieldPolicyOf(column, guard, options.suite ?? 'xaes-256-gcm');
+  const application = options.application ?? 'default';
+  const name = `${policy.entity}.${policy.property}`;
+  removeGuard(column);
+  column.type = COMPARED_AS[policy.type] ?? column.type;
+  const readsPlaintext = options.legacyPlaintext?.includes(name) ?? false;
+  const previousFormat = options.previousFormats?.[name];
+
+  return {
+    column,
+    policy,
+    cipher: new FieldCipher(policy, application, keys),
+    indexes: indexedColumns(column, hidden, { policy, application, keys, dataSource }),
+    comparedAsText: policy.type in COMPARED_AS,
+    readsPlaintext,
+    previousFormat,
+    // A column that may hold anything else gets it when it no longer may.
+    check:
+      guard.options.check !== false && !readsPlaintext && previousFormat === undefined
+        ? {
+            constraint: addCiphertextCheck(column, policy.storage, dataSource),
+            isDeclared: guard.options.check === true,
+          }
+        : undefined,
+  };
+}
+
+function assertNoneMarkedByOther(metadata: EntityMetadata): void {
+  const marked = metadata.columns.find(isMarkedByOther);
+  if (marked === undefined) return;
+  const entity = rootEntityName(metadata);
+  const property = marked.propertyPath;
+  throw new ConfigurationError(
+    `${entity}.${property} was marked by another copy of typeorm-field-encryption than the one that has ` +
+      `wrapped the DataSource. ${ONE_COPY}`,
+    { entity, property },
+  );
+}
+
+function assertNoneOverlooked(metadata: EntityMetadata): void {
+  const [property] = overlookedGuardProperties(metadata);
+  if (property === undefined) return;
+  const entity = rootEntityName(metadata);
+  throw new InvalidFieldPolicyError(
+    `${entity}.${property}: a base class declares the property as an ordinary column, and TypeORM takes that one. ` +
+      'Put @Encrypted on the property of the base class, or take its column decorator away.',
+    { entity, property },
+  );
+}
+
+function assertOnlyDecorator(column: ColumnMetadata): void {
+  const args = getMetadataArgsStorage().columns.filter(
+    ({ target, propertyName }) => target === column.target && propertyName === column.propertyName,
+  );
+  if (args.length > 1) {
+    const entity = rootEntityName(column.entityMetadata);
+    throw new InvalidFieldPolicyError(
+      `${entity}.${column.propertyPath}: has another column decorator beside @Encrypted. ` +
+        'Remove the other one, @Encrypted replaces it.',
+      { entity, property: column.propertyPath },
+    );
+  }
+}
+
+function indexWithoutColumn(
+  metadata: EntityMetadata,
+  orphan: ColumnMetadata,
+): InvalidFieldPolicyError {
+  const entity = rootEntityName(metadata);
+  const property = (guardOf(orphan) as BlindIndexColumnGuard).sourceProperty;
+  return new InvalidFieldPolicyError(
+    `${entity}.${property}: @BlindIndex stands on a property without @Encrypted. Add @Encrypted, or use @Index.`,
+    { entity, property },
+  );
+}
+
+function assertNamedColumnsExist(
+  { legacyPlaintext = [], previousFormats = {} }: FieldEncryptionOptions,
+  columns: ReadonlyMap<ColumnMetadata, EncryptedColumn>,
+): void {
+  const known = new Set(
+    [...columns.values()].map(({ policy }) => `${policy.entity}.${policy.property}`),
+  );
+  const named = { legacyPlaintext, previousFormats: Object.keys(previousFormats) };
+  for (const [option, names] of Object.entries(named)) {
+    const unknown = names.find((name) => !known.has(name));
+    if (unknown === undefined) continue;
+    throw new ConfigurationError(
+      `${option} names "${unknown}", which is not an encrypted property. ` +
+        `Known are: ${[...known].join(', ')}.`,
+    );
+  }
+}

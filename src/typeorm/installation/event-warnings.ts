@@ -1,0 +1,35 @@
+import type { KeyEvent } from '../../keys/record/key-event';
+
+/** What TypeORM's logger is told of an event; undefined for one that is no reason to worry. */
+export function warningOf(event: KeyEvent): string | undefined {
+  switch (event.type) {
+    case 'applicationNotNamed':
+      return (
+        "no `application` is configured, and the name is 'default'. Another application without a name that " +
+        'can use the same KEK takes the keys and rows of this one for its own. ' +
+        'See docs/security.md, "The name of the application".'
+      );
+    case 'keyTableOlder':
+      return (
+        `the key table is older than its anchor. Older rows of these keys are refused: ${event.keyIds.join(', ')}. ` +
+        '`field-encryption audit verify` says more.'
+      );
+    case 'anchorBegun':
+      return `the anchor of the key table was empty, and begins with what the table has at epoch ${String(event.epoch)}.`;
+    case 'anchorFailed':
+      return `the anchor of the key table could not be written (${event.code ?? 'unknown'}). It is behind until it is.`;
+    case 'notReady':
+      return (
+        `not ready (${event.code}): ${event.message} ` +
+        'Encrypted columns cannot be used until it is; fieldEncryption(dataSource).ready() says when.'
+      );
+    case 'useCountFailed':
+      return (
+        `how often key ${event.keyId} was used could not be added to the key table` +
+        `${event.code === undefined ? '' : ` (${event.code})`}: \`useCount\` and policies by it are behind. ` +
+        'The database role needs UPDATE on use_count of the key table.'
+      );
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,98 @@
+import type { EntityMetadata, QueryRunner } from 'typeorm';
+
+import { keyIdOfPrefix } from '../../format/data-key-id';
+import { inspectStored } from '../../format/field-ciphertext';
+import type { EncryptedColumn, EncryptedColumns } from '../metadata/encrypted-column';
+
+import { selectAllRows } from '../tables/all-rows';
+import { escapedTable, hasColumn } from '../connection/sql-dialect';
+
+/** Values looked at from either end of a table. */
+const SAMPLES = 100;
+
+/**
+ * The first and the last stored values of a column by primary key: a table that is being encrypted has
+ * cleartext at one end at most after its first new row. None where the schema is behind the entities.
+ *
+ * @throws {@link ConfigurationError} where rows are hidden from the database role
+ */
+export async function storedSamples(
+  runner: QueryRunner,
+  metadata: EntityMetadata,
+  { column: { databaseName } }: EncryptedColumn,
+): Promise<unknown[]> {
+  if (!(await hasColumn(runner, metadata.tablePath, databaseName))) return [];
+  const { driver } = runner.connection;
+  const table = escapedTable(runner.connection, metadata);
+  const cell = driver.escape(databaseName);
+  const samples: unknown[] = [];
+  for (const direction of ['ASC', 'DESC']) {
+    const order = metadata.primaryColumns
+      .map((column) => `${driver.escape(column.databaseName)} ${direction}`)
+      .join(', ');
+    const rows = await selectAllRows<{ readonly stored: unknown }>(
+      runner,
+      metadata,
+      `SELECT ${cell} AS stored FROM ${table} WHERE ${cell} IS NOT NULL ` +
+        `${order === '' ? '' : `ORDER BY ${order} `}LIMIT ${String(SAMPLES)}`,
+    );
+    samples.push(...rows.map(({ stored }) => stored));
+  }
+  return samples;
+}
+
+/**
+ * Ids of the data keys that values in the columns of a key name are under, as far as samples show. Only
+ * what parses strictly as a ciphertext counts.
+ */
+export async function keysOfStoredValues(
+  { byEntity }: EncryptedColumns,
+  keyName: string,
+  runner: QueryRunner,
+): Promise<string[]> {
+  const ids = new Set<string>();
+  const seen = new Set<string>();
+  for (const [metadata, { columns }] of byEntity) {
+    const table = escapedTable(runner.connection, metadata);
+    for (const encrypted of columns.filter(({ policy }) => policy.keyName === keyName)) {
+      // Classes of one table share its columns.
+      const place = `${table}.${encrypted.column.databaseName}`;
+      if (seen.has(place)) continue;
+      seen.add(place);
+      for (const stored of await storedSamples(runner, metadata, encrypted)) {
+        addKeyOf(stored, encrypted, ids);
+      }
+    }
+  }
+  return [...ids];
+}
+
+function addKeyOf(stored: unknown, { policy }: EncryptedColumn, ids: Set<string>): void {
+  const inspection = inspectStored(stored, policy.storage);
+  if (inspection.kind !== 'ciphertext') return;
+  const id = keyIdOfPrefix(inspection.prefix);
+  if (id !== undefined) ids.add(id);
+}
+
+/** Whether a blind-index column already holds tokens. */
+export async function hasStoredTokens(
+  { byEntity }: EncryptedColumns,
+  runner: QueryRunner,
+): Promise<boolean> {
+  const { connection } = runner;
+  for (const [metadata, { columns }] of byEntity) {
+    const table = escapedTable(connection, metadata);
+    for (const { column } of columns.flatMap(({ indexes }) => indexes)) {
+      // The schema may be behind the entities.
+      if (!(await hasColumn(runner, metadata.tablePath, column.databaseName))) continue;
+      const name = connection.driver.escape(column.databaseName);
+      const rows = await selectAllRows(
+        runner,
+        metadata,
+        `SELECT 1 FROM ${table} WHERE ${name} IS NOT NULL LIMIT 1`,
+      );
+      if (rows.length > 0) return true;
+    }
+  }
+  return false;
+}

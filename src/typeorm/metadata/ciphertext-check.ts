@@ -1,0 +1,76 @@
+import type { DataSource } from 'typeorm';
+import { CheckMetadata } from 'typeorm/metadata/CheckMetadata.js';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+import { storedLength } from '../../format/field-ciphertext';
+import type { Storage } from '../../format/field-ciphertext';
+
+/** Characters or bytes of the shortest ciphertext: of an empty text, in the suite with the shortest nonce. */
+function shortest(storage: Storage): number {
+  return storedLength(0, 'aes-256-gcm-siv', storage);
+}
+
+/**
+ * SQL that is true for the stored form of a ciphertext, false for anything else, and NULL for NULL,
+ * which a CHECK constraint lets pass.
+ *
+ * Base64url of the format byte 0x01 begins with `A` and one of `Q` to `f`, since the second character
+ * holds the last two bits of that byte and four of the key id.
+ */
+export function isCiphertextSql({ driver }: DataSource, column: string, storage: Storage): string {
+  const length = String(shortest(storage));
+  const isPostgres = driver.options.type === 'postgres';
+  if (storage === 'binary') {
+    return isPostgres
+      ? `substr(${column}, 1, 1) = decode('01', 'hex') AND octet_length(${column}) >= ${length}`
+      : `substr(${column}, 1, 1) = x'01' AND length(${column}) >= ${length}`;
+  }
+  // The collation of the column must not decide what a range of characters holds.
+  return isPostgres
+    ? `${column} COLLATE "C" ~ '^A[Q-Za-f][A-Za-z0-9_-]*$' AND length(${column}) >= ${length}`
+    : `${column} GLOB 'A[Q-Za-f]*' AND ${column} NOT GLOB '*[^A-Za-z0-9_-]*' AND length(${column}) >= ${length}`;
+}
+
+/**
+ * The condition of the constraint. SQLite takes longer for the alphabet of a long text than for all else
+ * that an insert does with it, and compiles the condition into every statement that it prepares: so there
+ * it is one pattern, for as many characters as the shortest ciphertext has.
+ */
+function checkSql(dataSource: DataSource, column: string, storage: Storage): string {
+  if (storage !== 'text' || dataSource.options.type === 'postgres') {
+    return isCiphertextSql(dataSource, column, storage);
+  }
+  const rest = '[A-Za-z0-9_-]'.repeat(shortest('text') - 2);
+  return `${column} GLOB 'A[Q-Za-f]${rest}*'`;
+}
+
+/** The CHECK constraint of a column. */
+export interface CiphertextCheck {
+  readonly constraint: CheckMetadata;
+  /** Whether `check: true` asks for it, and not the default alone. */
+  readonly isDeclared: boolean;
+}
+
+/**
+ * The CHECK constraint that keeps cleartext out of a column. TypeORM tells constraints apart by name
+ * alone, and makes the name from the expression.
+ */
+export function ciphertextCheck(
+  column: ColumnMetadata,
+  storage: Storage,
+  dataSource: DataSource,
+): CheckMetadata {
+  const { entityMetadata } = column;
+  const name = dataSource.driver.escape(column.databaseName);
+  const expression = checkSql(dataSource, name, storage);
+  return new CheckMetadata({
+    entityMetadata,
+    args: { target: entityMetadata.target, expression },
+  }).build(dataSource.namingStrategy);
+}
+
+/** Adds the constraint to the metadata, so that `synchronize` and `migration:generate` know it. */
+export function addCiphertextCheck(...of: Parameters<typeof ciphertextCheck>): CheckMetadata {
+  const check = ciphertextCheck(...of);
+  check.entityMetadata.checks.push(check);
+  return check;
+}

@@ -1,0 +1,146 @@
+import type { EntityMetadata } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+import type { IndexMetadata } from 'typeorm/metadata/IndexMetadata.js';
+import type { BlindIndex, BlindIndexPolicy } from '../../field/blind-index';
+import type { FieldCipher } from '../../field/field-cipher';
+import type { FieldPolicy } from '../../field/field-policy';
+import type { PreviousFormat } from '../../import/previous-format';
+import type { CiphertextCheck } from './ciphertext-check';
+import { readLegacyPlaintext } from '../codec/cleartext';
+import {
+  fetchRemote,
+  formatNotRecognised,
+  hasPreviousForm,
+  readPrevious,
+} from '../codec/previous-value';
+
+/** A blind index together with the hidden column that stores it. */
+export interface IndexedColumn {
+  readonly column: ColumnMetadata;
+  readonly policy: BlindIndexPolicy;
+  readonly index: BlindIndex;
+  /** The columns that make a unique index one over a tuple; none of any other index. */
+  readonly uniqueWith: readonly ColumnMetadata[];
+  /** The index of the database, whose first column is the hidden one. */
+  readonly databaseIndex: IndexMetadata;
+}
+
+/** An encrypted column of one DataSource: its metadata, and what protects it. */
+export interface EncryptedColumn {
+  readonly column: ColumnMetadata;
+  readonly policy: FieldPolicy;
+  readonly cipher: FieldCipher;
+  /** In the order in which lookups prefer them. */
+  readonly indexes: readonly IndexedColumn[];
+  /** Whether TypeORM's diff compares values by their text; see `compared-values.ts`. */
+  readonly comparedAsText: boolean;
+  /** Cleartext rows may still be read (`legacyPlaintext`). */
+  readonly readsPlaintext: boolean;
+  /** How another library wrote the rows that are not converted yet (`previousFormats`). */
+  readonly previousFormat: PreviousFormat | undefined;
+  /** The CHECK constraint against cleartext, where the column is to have one now. */
+  readonly check: CiphertextCheck | undefined;
+}
+
+/**
+ * What a stored value is: a ciphertext of this library, a damaged one, a value in the previous format of its
+ * column, or anything else, which is cleartext where the column may hold some.
+ */
+export type StoredForm = 'ciphertext' | 'damaged' | 'previous' | 'cleartext';
+
+/** A unique blind index and the encrypted column that it is of. */
+export interface UniqueIndex {
+  readonly encrypted: EncryptedColumn;
+  readonly indexed: IndexedColumn;
+}
+
+/** The encrypted columns of one entity. */
+export interface EncryptedEntity {
+  readonly columns: readonly EncryptedColumn[];
+  readonly byPropertyPath: ReadonlyMap<string, EncryptedColumn>;
+  /** Names of the data keys that writes of the entity need. */
+  readonly keyNames: readonly string[];
+  /** The indexes that keep values unique, with their columns. */
+  readonly uniqueIndexes: readonly UniqueIndex[];
+  /** Whether a column has a blind index, so that writes and lookups need the index root. */
+  readonly indexed: boolean;
+}
+
+/** The encrypted columns of a DataSource, by the metadata TypeORM has built. */
+export interface EncryptedColumns {
+  readonly byColumn: ReadonlyMap<ColumnMetadata, EncryptedColumn>;
+  readonly byEntity: ReadonlyMap<EntityMetadata, EncryptedEntity>;
+  readonly keyNames: readonly string[];
+  readonly indexed: boolean;
+}
+
+/** `Entity.property`, for messages. */
+export function describeColumn({ policy }: EncryptedColumn): string {
+  return `${policy.entity}.${policy.property}`;
+}
+
+/**
+ * Tells what a stored value is, without decrypting. The data key that {@link keyPrefixOf} names must have
+ * been asked for: values of other formats may begin like one of our ciphertexts, one in 256 that are
+ * random bytes, but not with the id of a key that there is (2^-72 for each key).
+ */
+export function storedForm(
+  { cipher, previousFormat }: EncryptedColumn,
+  stored: unknown,
+): StoredForm {
+  const found = cipher.inspect(stored);
+  const prefix = found.kind === 'plaintext' ? undefined : found.prefix;
+  if (prefix !== undefined && cipher.knowsKey(prefix)) {
+    return found.kind === 'ciphertext' ? found.kind : 'damaged';
+  }
+  if (previousFormat !== undefined && hasPreviousForm(previousFormat, stored)) return 'previous';
+  return found.kind === 'ciphertext' ? found.kind : 'cleartext';
+}
+
+/** Prefix of the data key that has to be in memory to read a stored value, or to tell what it is. */
+export function keyPrefixOf(
+  { cipher, readsPlaintext, previousFormat }: EncryptedColumn,
+  stored: unknown,
+): string | undefined {
+  const found = cipher.inspect(stored);
+  if (found.kind === 'ciphertext') return found.prefix;
+  const maybeOther = readsPlaintext || previousFormat !== undefined;
+  return found.kind === 'malformed' && maybeOther ? found.prefix : undefined;
+}
+
+/**
+ * Decrypts a stored value, whether it is ours or in the previous format of its column, or reads it as
+ * cleartext where the column may still hold some. What is a damaged ciphertext is not passed through
+ * as cleartext, and what is none of these is refused.
+ */
+export function decryptStored(encrypted: EncryptedColumn, stored: unknown): unknown {
+  const { cipher, policy, readsPlaintext, previousFormat } = encrypted;
+  if (!readsPlaintext && previousFormat === undefined) return cipher.decrypt(stored);
+  const form = storedForm(encrypted, stored);
+  if (form === 'previous' && previousFormat !== undefined) {
+    return readPrevious(policy, previousFormat, stored);
+  }
+  if (form !== 'cleartext') return cipher.decrypt(stored);
+  if (readsPlaintext || previousFormat === undefined) return readLegacyPlaintext(encrypted, stored);
+  throw formatNotRecognised(policy, previousFormat);
+}
+
+/**
+ * Makes stored values ready for {@link decryptStored}, which is synchronous, after their data keys: what
+ * a remote format has to decrypt is replaced by its plaintext, in a form that shows nothing of it; all
+ * else, NULL included, comes back as it is.
+ *
+ * @throws {@link KmsUnavailableError}, {@link ConfigurationError} when the remote side fails as a whole
+ */
+export async function fetchPrevious(
+  encrypted: EncryptedColumn,
+  stored: readonly unknown[],
+): Promise<readonly unknown[]> {
+  const { policy, previousFormat } = encrypted;
+  if (previousFormat === undefined || !('decryptAll' in previousFormat)) return stored;
+  const previous = stored.filter(
+    (value) => value !== null && value !== undefined && storedForm(encrypted, value) === 'previous',
+  );
+  const fetched = await fetchRemote(policy, previousFormat, previous);
+  return stored.map((value) => fetched.get(value) ?? value);
+}

@@ -1,0 +1,230 @@
+import type { EntityMetadata } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+import { types } from 'node:util';
+import {
+  ArrayNotEmpty,
+  ArrayUnique,
+  IsArray,
+  IsBoolean,
+  IsIn,
+  IsInt,
+  IsObject,
+  IsOptional,
+  IsString,
+  Length,
+  Max,
+  Min,
+} from 'class-validator';
+import { InvalidFieldPolicyError } from '../../errors';
+import type { CipherSuite } from '../../crypto/aead';
+import { FULL_TOKEN_BITS } from '../../crypto/token-mac';
+import type { BlindIndexPolicy, IndexDefinition } from '../../field/blind-index';
+import type { FieldPolicy } from '../../field/field-policy';
+import { DEFAULT_MAX_VALUE_BYTES } from '../../field/field-policy';
+import { resolveNormalizer } from '../../field/normalizer';
+import { maxPlainBytes, storedLength } from '../../format/field-ciphertext';
+import {
+  checkColumnDeclared,
+  checkIndexDeclared,
+  checkPlace,
+  REFUSED_OPTIONS,
+} from './column-checks';
+import type { Refusal } from './column-checks';
+import type { BlindIndexColumnGuard, EncryptedColumnGuard } from '../declare/column-guard';
+import type {
+  BlindIndexDefinition,
+  BlindIndexOptions,
+  EncryptedOptions,
+  EncryptedType,
+} from '../declare/column-options';
+import { optionProblems } from '../declare/option-rules';
+
+const ENCRYPTED_TYPES = ['string', 'number', 'bigint', 'boolean', 'date', 'json', 'bytes'] as const;
+
+class EncryptedOptionRules {
+  @IsOptional() @IsIn(ENCRYPTED_TYPES) type?: unknown;
+  @IsOptional() @IsIn(['text', 'binary']) storage?: unknown;
+  @IsOptional() @IsBoolean() nullable?: unknown;
+  @IsOptional() @IsString() @Length(1, 128) name?: unknown;
+  @IsOptional() @IsBoolean() select?: unknown;
+  @IsOptional() @IsBoolean() insert?: unknown;
+  @IsOptional() @IsBoolean() update?: unknown;
+  @IsOptional() @IsString() comment?: unknown;
+  @IsOptional() @IsString() @Length(1, 256) id?: unknown;
+  @IsOptional() @IsString() @Length(1, 64) key?: unknown;
+  @IsOptional() @IsInt() @Min(1) length?: unknown;
+  @IsOptional() @IsBoolean() check?: unknown;
+}
+
+class BlindIndexOptionRules {
+  @IsOptional() @IsString() @Length(1, 64) name?: unknown;
+  @IsOptional() normalize?: unknown;
+  @IsOptional() @IsBoolean() unique?: unknown;
+  @IsOptional()
+  @IsArray()
+  @ArrayNotEmpty()
+  @ArrayUnique()
+  @IsString({ each: true })
+  uniqueWith?: unknown;
+  @IsOptional() @IsInt() @Min(1) @Max(256) bits?: unknown;
+  @IsOptional() @IsString() @Length(1, 128) columnName?: unknown;
+  @IsOptional() @IsBoolean() acknowledgeLeakage?: unknown;
+  @IsOptional() @IsArray() @IsObject({ each: true }) previous?: unknown;
+}
+
+class PreviousIndexRules {
+  @IsOptional() normalize?: unknown;
+  @IsOptional() @IsInt() @Min(1) @Max(256) bits?: unknown;
+}
+
+/** Freezes the options of one encrypted column into its policy, or says what is wrong with them. */
+export function fieldPolicyOf(
+  column: ColumnMetadata,
+  guard: EncryptedColumnGuard,
+  suite: CipherSuite,
+): FieldPolicy {
+  const { options } = guard;
+  const entity = rootEntityName(column.entityMetadata);
+  const property = column.propertyPath;
+  const refuse = refusalFor(entity, property);
+
+  checkOptions(guard, refuse);
+  checkPlace(column, refuse);
+  checkColumnDeclared(column, guard, refuse);
+  checkWidth(options, suite, refuse);
+  return Object.freeze({
+    entity,
+    property,
+    fieldId: options.id ?? `${entity}.${property}`,
+    type: options.type ?? typeOfDesign(guard.designType, refuse),
+    storage: options.storage ?? 'text',
+    keyName: options.key ?? 'default',
+    maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
+    columnLength: options.length,
+  });
+}
+
+/** The same for one blind index. */
+export function blindIndexPolicyOf(
+  column: ColumnMetadata,
+  guard: BlindIndexColumnGuard,
+  source: FieldPolicy,
+): BlindIndexPolicy {
+  const { options } = guard;
+  const refuse = refusalFor(source.entity, source.property);
+  const { previous = [] } = options;
+  const problems =
+    optionProblems(BlindIndexOptionRules, options) ??
+    previous
+      .map((earlier) => optionProblems(PreviousIndexRules, earlier))
+      .find((problem) => problem !== undefined);
+  if (problems !== undefined) refuse(`@BlindIndex has ${problems}.`);
+  checkIndexDeclared(column, guard, refuse);
+  checkLeakage(options, source, refuse);
+  if (options.unique !== undefined && options.uniqueWith !== undefined) {
+    refuse(
+      '@BlindIndex has both "unique", which is over all rows, and "uniqueWith". Leave one of them out.',
+    );
+  }
+  return Object.freeze({
+    name: options.name ?? '',
+    ...definitionOf(options, refuse),
+    unique: options.unique ?? options.uniqueWith !== undefined,
+    previous: Object.freeze(previous.map((earlier) => definitionOf(earlier, refuse))),
+  });
+}
+
+function definitionOf(options: BlindIndexDefinition, refuse: Refusal): IndexDefinition {
+  return Object.freeze({
+    normalizer: normalizerOf(options, refuse),
+    bits: options.bits === FULL_TOKEN_BITS ? undefined : options.bits,
+  });
+}
+
+/** The entity whose name stands for the table: with single-table inheritance, the parent. */
+export function rootEntityName(metadata: EntityMetadata): string {
+  let root = metadata;
+  while (root.tableType === 'entity-child') root = root.parentEntityMetadata;
+  return root.name;
+}
+
+function refusalFor(entity: string, property: string): Refusal {
+  return (problem) => {
+    throw new InvalidFieldPolicyError(`${entity}.${property}: ${problem}`, { entity, property });
+  };
+}
+
+function checkOptions({ options, conflicts }: EncryptedColumnGuard, refuse: Refusal): void {
+  if (conflicts) {
+    refuse(
+      'has another column decorator beside @Encrypted. Remove the other one, @Encrypted replaces it.',
+    );
+  }
+  for (const [name, why] of Object.entries(REFUSED_OPTIONS)) {
+    if (name in options) refuse(`option "${name}" is refused: ${why}.`);
+  }
+  const problems = optionProblems(EncryptedOptionRules, options);
+  if (problems !== undefined) refuse(`@Encrypted has ${problems}.`);
+  if (options.length !== undefined && options.storage === 'binary') {
+    refuse('option "length" needs storage "text". Remove one of the two.');
+  }
+}
+
+function checkWidth({ length }: EncryptedOptions, suite: CipherSuite, refuse: Refusal): void {
+  const needed = storedLength(1, suite, 'text');
+  if (length !== undefined && length < needed) {
+    refuse(
+      `the column is too narrow: a ciphertext needs ${String(needed)} characters for one byte of plaintext, ` +
+        `the column has ${String(length)}. Leave out "length", or make it at least ${String(needed)}` +
+        ` (${String(storedLength(100, suite, 'text'))} hold 100 bytes; this one holds ${String(Math.max(0, maxPlainBytes(length, suite, 'text')))}).`,
+    );
+  }
+}
+
+function typeOfDesign(designType: unknown, refuse: Refusal): EncryptedType {
+  switch (designType) {
+    // No metadata, or a union such as `string | null`: other values are refused when written.
+    case undefined:
+    case Object:
+    case String:
+      return 'string';
+    case Number:
+      return 'number';
+    case BigInt:
+      return 'bigint';
+    case Boolean:
+      return 'boolean';
+    case Date:
+      return 'date';
+    default:
+      if (isBytesClass(designType)) return 'bytes';
+      return refuse("has an object or array type, which needs @Encrypted({ type: 'json' }).");
+  }
+}
+
+function isBytesClass(designType: unknown): boolean {
+  return (
+    typeof designType === 'function' &&
+    (designType === Uint8Array || types.isUint8Array(designType.prototype) || designType === Buffer)
+  );
+}
+
+function checkLeakage(options: BlindIndexOptions, source: FieldPolicy, refuse: Refusal): void {
+  if (source.type === 'boolean' && options.acknowledgeLeakage !== true) {
+    refuse(
+      'a blind index on a boolean shows who has which of two values. Leave it out, ' +
+        'or set acknowledgeLeakage: true if that may be known.',
+    );
+  }
+}
+
+function normalizerOf(
+  { normalize = 'exact' }: BlindIndexDefinition,
+  refuse: Refusal,
+): IndexDefinition['normalizer'] {
+  try {
+    return resolveNormalizer(normalize);
+  } catch (error) {
+    return refuse(`@BlindIndex has ${(error as Error).message}.`);
+  }
+}

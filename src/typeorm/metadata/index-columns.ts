@@ -1,0 +1,148 @@
+import { getMetadataArgsStorage } from 'typeorm';
+import type { DataSource } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+import { IndexMetadata } from 'typeorm/metadata/IndexMetadata.js';
+
+import { InvalidFieldPolicyError, UnsupportedValueError } from '../../errors';
+import { BlindIndex } from '../../field/blind-index';
+import type { FieldPolicy } from '../../field/field-policy';
+import type { KeySource } from '../../keys/key-source';
+import { BlindIndexColumnGuard, guardOf, removeGuard } from '../declare/column-guard';
+import type { ColumnGuard } from '../declare/column-guard';
+
+import type { IndexedColumn } from './encrypted-column';
+import { blindIndexPolicyOf, rootEntityName } from './field-policies';
+import { uniqueWithColumns } from './unique-with';
+
+/** What the indexes of an encrypted column are made of. */
+interface IndexContext {
+  readonly policy: FieldPolicy;
+  readonly application: string;
+  readonly keys: KeySource;
+  readonly dataSource: DataSource;
+}
+
+/** Turns the marked index columns of an encrypted column into blind indexes, the unnamed one first. */
+export function indexedColumns(
+  source: ColumnMetadata,
+  marked: readonly ColumnMetadata[],
+  { policy, application, keys, dataSource }: IndexContext,
+): IndexedColumn[] {
+  assertIndexNamesFree(source, marked, policy);
+  const indexes: IndexedColumn[] = [];
+  for (const column of marked) {
+    const guard = guardOf(column);
+    if (!isIndexOf(guard, column, source)) continue;
+    const indexPolicy = blindIndexPolicyOf(column, guard, policy);
+    const index = new BlindIndex(policy, indexPolicy, application, keys);
+    assertSinglePrimaryKey(source, index);
+    hideIndexColumn(column, source, index);
+    const uniqueWith = uniqueWithColumns(source, guard, policy);
+    const databaseIndex = addDatabaseIndex([column, ...uniqueWith], indexPolicy.unique, dataSource);
+    indexes.push({ column, policy: indexPolicy, index, uniqueWith, databaseIndex });
+  }
+  return indexes.sort((a, b) => Number(a.policy.name !== '') - Number(b.policy.name !== ''));
+}
+
+function isIndexOf(
+  guard: ColumnGuard | undefined,
+  indexColumn: ColumnMetadata,
+  source: ColumnMetadata,
+): guard is BlindIndexColumnGuard {
+  return (
+    guard instanceof BlindIndexColumnGuard &&
+    guard.sourceProperty === source.propertyName &&
+    indexColumn.embeddedMetadata === source.embeddedMetadata
+  );
+}
+
+/**
+ * Makes an index column follow its source: its value is computed wherever TypeORM asks for it, and
+ * it never appears in an entity.
+ */
+function hideIndexColumn(
+  indexColumn: ColumnMetadata,
+  source: ColumnMetadata,
+  index: BlindIndex,
+): void {
+  removeGuard(indexColumn);
+  indexColumn.isVirtual = true;
+  indexColumn.isInsert = source.isInsert;
+  indexColumn.isUpdate = source.isUpdate;
+  const explicitValue = indexColumn.getEntityValue.bind(indexColumn);
+  indexColumn.getEntityValue = (entity, transform) => {
+    const value: unknown = source.getEntityValue(entity, transform);
+    if (value === undefined) return explicitValue(entity, transform) as unknown;
+    if (value === null) return null;
+    if (typeof value === 'function') throw sqlExpressionRefused(source);
+    return index.token(value);
+  };
+  indexColumn.setEntityValue = () => undefined;
+}
+
+/** The token first, so that lookups by it alone have the index, too. */
+function addDatabaseIndex(
+  columns: readonly [token: ColumnMetadata, ...others: ColumnMetadata[]],
+  unique: boolean,
+  dataSource: DataSource,
+): IndexMetadata {
+  const metadata = columns[0].entityMetadata;
+  const index = new IndexMetadata({
+    entityMetadata: metadata,
+    columns: [...columns],
+    args: { target: metadata.target, unique },
+  }).build(dataSource.namingStrategy);
+  metadata.indices.push(index);
+  if (metadata.ownIndices !== metadata.indices) metadata.ownIndices.push(index);
+  return index;
+}
+
+/** TypeORM takes the first of two columns of one property; the index of the other would silently be missing. */
+function assertIndexNamesFree(
+  { target, propertyName }: ColumnMetadata,
+  hidden: readonly ColumnMetadata[],
+  { entity, property }: FieldPolicy,
+): void {
+  const ofClass = getMetadataArgsStorage().columns.filter((args) => args.target === target);
+  const names = ofClass.map((args) => args.propertyName);
+  const taken =
+    ofClass.find(({ propertyName: name, options }) => {
+      const guard = guardOf(options);
+      if (!(guard instanceof BlindIndexColumnGuard)) return false;
+      const own = guard.sourceProperty === propertyName;
+      return own && names.indexOf(name) !== names.lastIndexOf(name);
+    })?.propertyName ?? hidden.find(hasConflict)?.propertyName;
+  if (taken === undefined) return;
+  throw new InvalidFieldPolicyError(
+    `${entity}.${property}: another index or column has the name "${taken}" already. ` +
+      'Give each @BlindIndex of the property a "name" or "columnName" of its own.',
+    { entity, property },
+  );
+}
+
+function hasConflict(column: ColumnMetadata): boolean {
+  const guard = guardOf(column);
+  return guard instanceof BlindIndexColumnGuard && guard.conflicts;
+}
+
+/** Lookups through truncated tokens are made exact by primary key; see `query/deferred-parameter.ts`. */
+function assertSinglePrimaryKey(column: ColumnMetadata, { isTruncated }: BlindIndex): void {
+  const metadata = column.entityMetadata;
+  if (!isTruncated || metadata.primaryColumns.length === 1) return;
+  const entity = rootEntityName(metadata);
+  throw new InvalidFieldPolicyError(
+    `${entity}.${column.propertyPath}: @BlindIndex({ bits }) needs an entity with one primary column, ` +
+      `got ${String(metadata.primaryColumns.length)}. Leave out "bits".`,
+    { entity, property: column.propertyPath },
+  );
+}
+
+/** The error of an SQL expression given as the value of an encrypted property. */
+export function sqlExpressionRefused(column: ColumnMetadata): UnsupportedValueError {
+  const entity = rootEntityName(column.entityMetadata);
+  const property = column.propertyPath;
+  return new UnsupportedValueError(
+    `${entity}.${property}: an SQL expression would be stored in clear. Give the value itself.`,
+    { entity, property },
+  );
+}

@@ -1,0 +1,92 @@
+import { EntityManager, EntityNotFoundError } from 'typeorm';
+import type {
+  EntityMetadata,
+  EntityTarget,
+  FindOneOptions,
+  FindOptionsWhere,
+  ObjectLiteral,
+} from 'typeorm';
+import { installationOf } from '../installation/installation';
+import { layOver } from './lay-over';
+import { isCleartextParameter } from '../sql/raw-use';
+
+const REDACTED = '[encrypted]';
+
+/**
+ * Keeps the values of encrypted properties out of TypeORM's EntityNotFoundError, whose message and
+ * `criteria` quote the where object.
+ */
+class RedactingEntityManager extends EntityManager {
+  override async findOneOrFail<T extends ObjectLiteral>(
+    target: EntityTarget<T>,
+    options: FindOneOptions<T>,
+  ): Promise<T> {
+    try {
+      return await super.findOneOrFail(target, options);
+    } catch (error) {
+      throw redacted(error, () => {
+        const where = redact(this.connection.getMetadata(target), options.where);
+        return where === options.where ? options : { ...options, where };
+      });
+    }
+  }
+
+  override async findOneByOrFail<T extends ObjectLiteral>(
+    target: EntityTarget<T>,
+    where: FindOptionsWhere<T> | FindOptionsWhere<T>[],
+  ): Promise<T> {
+    try {
+      return await super.findOneByOrFail(target, where);
+    } catch (error) {
+      throw redacted(error, () => redact(this.connection.getMetadata(target), where));
+    }
+  }
+}
+
+/** Lays the methods above over those of TypeORM. */
+export function redactCriteria(): void {
+  layOver(EntityManager, RedactingEntityManager);
+}
+
+/** The error of a query builder, without the values that it has compared cleartext rows with. */
+export function withoutCleartext(error: unknown, parameters: ObjectLiteral): unknown {
+  return redacted(error, () => {
+    if (!Object.keys(parameters).some(isCleartextParameter)) return parameters;
+    return mapValues(parameters, (value, name) => (isCleartextParameter(name) ? REDACTED : value));
+  });
+}
+
+/** The error itself where nothing has to be taken out of what it quotes. */
+function redacted(error: unknown, criteria: () => unknown): unknown {
+  if (!(error instanceof EntityNotFoundError)) return error;
+  const shown = criteria();
+  return shown === error.criteria ? error : new EntityNotFoundError(error.entityClass, shown);
+}
+
+/** Returns the same object where nothing in it is redacted. */
+function redact(metadata: EntityMetadata, where: unknown, prefix = ''): unknown {
+  if (Array.isArray(where)) {
+    const all = where.map((each: unknown) => redact(metadata, each, prefix));
+    return all.every((each, i) => each === where[i]) ? where : all;
+  }
+  if (typeof where !== 'object' || where === null) return where;
+  const encrypted = installationOf(metadata.connection).encryptedEntity(metadata);
+  return mapValues(where, (value, key) => {
+    const path = prefix + key;
+    if (encrypted?.byPropertyPath.has(path) === true) return REDACTED;
+    const relation = metadata.findRelationWithPropertyPath(path);
+    if (relation !== undefined) return redact(relation.inverseEntityMetadata, value);
+    if (metadata.findEmbeddedWithPropertyPath(path) === undefined) return value;
+    return redact(metadata, value, `${path}.`);
+  });
+}
+
+function mapValues(
+  values: ObjectLiteral,
+  map: (value: unknown, name: string) => unknown,
+): ObjectLiteral {
+  const before: [string, unknown][] = Object.entries(values);
+  const after = before.map(([name, value]) => [name, map(value, name)] as const);
+  const isSame = after.every(([, value], i) => value === before[i]?.[1]);
+  return isSame ? values : Object.fromEntries(after);
+}

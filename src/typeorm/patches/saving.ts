@@ -1,0 +1,126 @@
+import type { DataSource, EntityMetadata, EntityTarget, ObjectLiteral, QueryRunner } from 'typeorm';
+import { EntityPersistExecutor } from 'typeorm/persistence/EntityPersistExecutor.js';
+import { SubjectChangedColumnsComputer } from 'typeorm/persistence/SubjectChangedColumnsComputer.js';
+
+import { FieldEncryptionError } from '../../errors';
+import { installationOf, isInstalled } from '../installation/installation';
+
+/** TypeORM types its executor as a class, of which only these parts are looked at. */
+interface Executor {
+  readonly dataSource?: DataSource;
+  /** The same in TypeORM 0.3. */
+  readonly connection?: DataSource;
+  readonly queryRunner: QueryRunner | undefined;
+  readonly target: EntityTarget<ObjectLiteral> | undefined;
+  readonly entity: unknown;
+  readonly mode: 'save' | 'remove' | 'soft-remove' | 'recover';
+  execute: (this: Executor) => Promise<void>;
+}
+
+/** What entities of a class may be saved with: those that its relations cascade to belong to them. */
+const savedWith = new WeakMap<EntityMetadata, readonly EntityMetadata[]>();
+
+/**
+ * `save()` opens a transaction of its own and then writes. The keys are made ready before it, while no
+ * connection is held: only where the caller has a transaction open must the KMS be asked within it.
+ */
+export function prepareKeysBeforeSaving(): void {
+  const prototype = EntityPersistExecutor.prototype as unknown as Executor;
+  const { execute } = prototype;
+  prototype.execute = function () {
+    const preparing = preparationOf(this);
+    return preparing === undefined ? execute.call(this) : preparing.then(() => execute.call(this));
+  };
+}
+
+function preparationOf(executor: Executor): Promise<void> | undefined {
+  const dataSource = executor.dataSource ?? executor.connection;
+  if (executor.queryRunner !== undefined || dataSource === undefined || !isInstalled(dataSource)) {
+    return undefined;
+  }
+  // Removed rows need no keys.
+  if (executor.mode === 'remove') return undefined;
+  const installation = installationOf(dataSource);
+  let preparing: Promise<void> | undefined;
+  for (const target of targetsOf(executor)) {
+    if (!dataSource.hasMetadata(target)) continue;
+    for (const metadata of allSavedWith(dataSource.getMetadata(target))) {
+      const entity = installation.encryptedEntity(metadata);
+      const next = entity && installation.prepareWrite(entity, undefined);
+      if (next !== undefined) preparing = both(preparing, next.catch(leaveToValues));
+    }
+  }
+  return preparing;
+}
+
+async function both(first: Promise<void> | undefined, second: Promise<void>): Promise<void> {
+  await first;
+  await second;
+}
+
+/** What cannot be had is said by the value that needs it; there may be none. */
+function leaveToValues(failure: unknown): void {
+  if (!(failure instanceof FieldEncryptionError)) throw failure;
+}
+
+function targetsOf({ target, entity }: Executor): EntityTarget<ObjectLiteral>[] {
+  if (target !== undefined) return [target];
+  const entities: readonly unknown[] = Array.isArray(entity) ? entity : [entity];
+  const classes = entities.flatMap((each) =>
+    typeof each === 'object' && each !== null ? [each.constructor] : [],
+  );
+  return [...new Set(classes)];
+}
+
+function allSavedWith(metadata: EntityMetadata): readonly EntityMetadata[] {
+  const known = savedWith.get(metadata);
+  if (known !== undefined) return known;
+  const found = new Set([metadata]);
+  for (const each of found) {
+    for (const child of each.childEntityMetadatas) found.add(child);
+    for (const relation of each.relations) {
+      const { isCascadeInsert, isCascadeUpdate, inverseEntityMetadata } = relation;
+      if (isCascadeInsert || isCascadeUpdate) found.add(inverseEntityMetadata);
+    }
+  }
+  const all = [...found];
+  savedWith.set(metadata, all);
+  return all;
+}
+
+/** What the diff looks at: an entity that is saved, and the row as it is in the database. */
+interface Subject {
+  readonly metadata: EntityMetadata;
+  readonly entity?: ObjectLiteral;
+  readonly databaseEntity?: ObjectLiteral;
+}
+
+/** TypeORM types its subjects as a class, of which only these parts are looked at. */
+interface Computer {
+  compute: (this: Computer, subjects: readonly Subject[]) => void;
+}
+
+/**
+ * Has `save()` of a row refuse what other writes refuse, before TypeORM compares it as text: the
+ * text of a Map is that of an empty object, so that nothing would seem to have changed, and the
+ * errors of `JSON.stringify` name keys of the value or say what its `toJSON` threw.
+ */
+export function checkComparedValues(): void {
+  const prototype = SubjectChangedColumnsComputer.prototype as unknown as Computer;
+  const { compute } = prototype;
+  prototype.compute = function (subjects) {
+    for (const subject of subjects) checkSubject(subject);
+    compute.call(this, subjects);
+  };
+}
+
+function checkSubject({ metadata, entity, databaseEntity }: Subject): void {
+  if (entity === undefined || databaseEntity === undefined) return;
+  if (!isInstalled(metadata.connection)) return;
+  const { columns = [] } = installationOf(metadata.connection).encryptedEntity(metadata) ?? {};
+  for (const { column, cipher, comparedAsText } of columns) {
+    if (!comparedAsText) continue;
+    const value: unknown = column.getEntityValue(entity);
+    if (value !== undefined && value !== null) cipher.check(value);
+  }
+}

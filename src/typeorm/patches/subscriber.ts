@@ -1,0 +1,83 @@
+import type { EntityMetadata, EntitySubscriberInterface, InsertEvent, UpdateEvent } from 'typeorm';
+import { validate } from 'class-validator';
+import type { ValidationError } from 'class-validator';
+import { PlaintextValidationError } from '../../errors';
+import { rootEntityName } from '../metadata/field-policies';
+import type { Installation } from '../installation/installation';
+
+/**
+ * Runs an entity's class-validator rules on the plaintext before it is encrypted
+ * (`validate: true`), since constraints of the database no longer see it.
+ *
+ * `withFieldEncryption` registers it where that is asked for. As it sees whole entities, rules that depend on other
+ * properties work; updates of plain objects are checked for the properties they set.
+ */
+export class FieldEncryptionSubscriber implements EntitySubscriberInterface {
+  readonly #installation: Installation;
+
+  constructor(installation: Installation) {
+    this.#installation = installation;
+  }
+
+  async beforeInsert({ metadata, entity }: InsertEvent<object>): Promise<void> {
+    await this.#validate(metadata, entity, { skipUndefinedProperties: false });
+  }
+
+  async beforeUpdate({ metadata, entity }: UpdateEvent<object>): Promise<void> {
+    if (entity !== undefined) {
+      await this.#validate(metadata, entity, { skipUndefinedProperties: true });
+    }
+  }
+
+  async #validate(
+    metadata: EntityMetadata,
+    entity: object,
+    options: { skipUndefinedProperties: boolean },
+  ): Promise<void> {
+    if (this.#installation.encryptedEntity(metadata) === undefined) return;
+    const errors = await validate(instanceOf(metadata, entity), {
+      ...options,
+      // Rules may name groups or be absent altogether: neither is a violation.
+      forbidUnknownValues: false,
+      validationError: { target: false, value: false },
+    });
+    if (errors.length > 0) throw violation(metadata, errors);
+  }
+}
+
+/** Plain objects are given the entity's class, where its rules are. */
+function instanceOf(metadata: EntityMetadata, entity: object): object {
+  const { target } = metadata;
+  if (typeof target !== 'function' || entity instanceof target) return entity;
+  return Object.assign(Object.create(target.prototype as object) as object, entity);
+}
+
+function violation(
+  metadata: EntityMetadata,
+  errors: readonly ValidationError[],
+): PlaintextValidationError {
+  const violations = violationsOf(errors);
+  const entity = rootEntityName(metadata);
+  const list = violations
+    .map(({ property, constraints }) => `${property} (${constraints.join(', ')})`)
+    .join('; ');
+  return new PlaintextValidationError(
+    `${entity}: the plaintext breaks its rules: ${list}. Nothing was written.`,
+    { entity, ...(violations[0] && { property: violations[0].property }), violations },
+  );
+}
+
+/** Names of rules only: their messages may quote the value. */
+function violationsOf(
+  errors: readonly ValidationError[],
+  prefix = '',
+): { property: string; constraints: string[] }[] {
+  return errors.flatMap(({ property, constraints = {}, children = [] }) => {
+    const path = `${prefix}${property}`;
+    const own = Object.keys(constraints);
+    return [
+      ...(own.length > 0 ? [{ property: path, constraints: own }] : []),
+      ...violationsOf(children, `${path}.`),
+    ];
+  });
+}

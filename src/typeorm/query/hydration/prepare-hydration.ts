@@ -1,0 +1,153 @@
+import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
+
+import { FieldEncryptionError, IndexIntegrityError } from '../../../errors';
+import { FetchedValue } from '../../codec/previous-value';
+import type { Installation } from '../../installation/installation';
+import {
+  decryptStored,
+  describeColumn,
+  fetchPrevious,
+  storedForm,
+} from '../../metadata/encrypted-column';
+import type { EncryptedColumn } from '../../metadata/encrypted-column';
+import { expectedOfRows } from '../lookup/expectation';
+import type { Expectation, ExpectedValue } from '../lookup/expectation';
+
+import { ciphertextPrefixes, restoreCachedBytes } from './raw-result';
+import type { RawResult, Row } from './raw-result';
+
+/**
+ * Has the values of remote formats in raw rows decrypted, before TypeORM hydrates, which is synchronous.
+ * Returns `undefined` where there is no other format.
+ */
+function fetchPreviousValues(result: RawResult): Promise<void> | undefined {
+  return result.installation.options.previousFormats && fetchAll(result);
+}
+
+/** Gives raw rows back what the database holds, for callers that asked for them beside the entities. */
+export function restorePreviousValues({ options }: Installation, rows: readonly Row[]): void {
+  if (options.previousFormats === undefined) return;
+  for (const row of rows) {
+    for (const [key, value] of Object.entries(row)) {
+      if (value instanceof FetchedValue) row[key] = value.stored;
+    }
+  }
+}
+
+async function fetchAll({ rows, columns }: RawResult): Promise<void> {
+  for (const [key, encrypted] of columns) {
+    const ready = await fetchPrevious(
+      encrypted,
+      rows.map((row) => row[key]),
+    );
+    rows.forEach((row, i) => {
+      if (ready[i] instanceof FetchedValue) row[key] = ready[i];
+    });
+  }
+}
+
+/**
+ * Compares what rows hold with what they were looked up by. The database knows tokens only: anyone who
+ * writes to it can exchange those of two rows, and have a lookup by one person's address return another
+ * person's row.
+ *
+ * @throws {@link IndexIntegrityError} for a row that cannot belong to the result. What the query has not
+ * selected, or does not decrypt, is left to others.
+ */
+function assertExpected(result: RawResult): void {
+  const [first] = result.rows;
+  const expected = first && expectedOfRows(result.expressions);
+  if (expected === undefined) return;
+  const check = checkOf(expected, result);
+  for (const row of result.rows) {
+    const wrong = check(row);
+    if (wrong !== undefined) throw mismatch(wrong);
+  }
+}
+
+/** Gives the column by which a row cannot belong to the result. */
+type Check = (row: Row) => EncryptedColumn | undefined;
+
+function checkOf(expected: Expectation, result: RawResult): Check {
+  if (expected.kind === 'holds') return valueCheck(expected, result);
+  const checks = expected.parts.map((part) => checkOf(part, result));
+  return expected.kind === 'all' ? firstWrong(checks) : lastWrong(checks);
+}
+
+function firstWrong(checks: readonly Check[]): Check {
+  return (row) => {
+    for (const check of checks) {
+      const wrong = check(row);
+      if (wrong !== undefined) return wrong;
+    }
+    return undefined;
+  };
+}
+
+function lastWrong(checks: readonly Check[]): Check {
+  return (row) => {
+    let wrong: EncryptedColumn | undefined;
+    for (const check of checks) {
+      wrong = check(row);
+      if (wrong === undefined) return undefined;
+    }
+    return wrong;
+  };
+}
+
+function valueCheck(expected: ExpectedValue, result: RawResult): Check {
+  const { alias, encrypted, index, values } = expected;
+  const { driver } = result.installation.dataSource;
+  const key = DriverUtils.buildAlias(driver, undefined, alias, encrypted.column.databaseName);
+  const matches = index.index.matcher(values);
+  let previous: { readonly stored: unknown; readonly isRight: boolean } | undefined;
+  return (row) => {
+    const stored = row[key];
+    if (stored === undefined) return undefined;
+    // A join repeats the row that it begins at.
+    if (previous?.stored !== stored) previous = { stored, isRight: isRight(row) };
+    return previous.isRight ? undefined : encrypted;
+  };
+
+  function isRight(row: Row): boolean {
+    if (row[key] === null) return false;
+    try {
+      return isFoundInClear(encrypted, row[key]) || matches(decryptStored(encrypted, row[key]));
+    } catch (error) {
+      if (error instanceof FieldEncryptionError) return true;
+      throw error;
+    }
+  }
+}
+
+/** Cleartext rows are found by what they hold. */
+function isFoundInClear(encrypted: EncryptedColumn, stored: unknown): boolean {
+  return encrypted.readsPlaintext && storedForm(encrypted, stored) === 'cleartext';
+}
+
+function mismatch(encrypted: EncryptedColumn): IndexIntegrityError {
+  const { entity, property } = encrypted.policy;
+  return new IndexIntegrityError(
+    `${describeColumn(encrypted)}: a lookup found a row that holds another value than was looked up, so that ` +
+      'its token is not its own. Tokens were exchanged, or written without their values: find out who writes to ' +
+      `the table. \`field-encryption data verify --entity ${entity}\` names such rows, and ` +
+      `\`data reindex --entity ${entity}\` gives every row the tokens of what it holds.`,
+    { entity, property },
+  );
+}
+
+/**
+ * Makes ready what TypeORM's hydration, which is synchronous, needs: the data keys of all rows, and the
+ * values of remote formats; and refuses rows that hold another value than was looked up. Waits for
+ * what has to be waited for only.
+ */
+export async function prepareHydration(result: RawResult): Promise<void> {
+  const { installation, queryRunner } = result;
+  restoreCachedBytes(result);
+  const prefixes = ciphertextPrefixes(result);
+  const loading = installation.loadKeys(prefixes, queryRunner);
+  if (loading !== undefined) await loading;
+  const fetching = fetchPreviousValues(result);
+  if (fetching !== undefined) await fetching;
+  assertExpected(result);
+}

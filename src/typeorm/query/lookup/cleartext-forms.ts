@@ -1,0 +1,77 @@
+import { UnsupportedValueError } from '../../../errors';
+import type { BlindIndex } from '../../../field/blind-index';
+import type { FieldPolicy } from '../../../field/field-policy';
+import type { EncryptedColumn } from '../../metadata/encrypted-column';
+import { readLegacyPlaintext } from '../../codec/cleartext';
+
+/**
+ * What a cleartext row that holds a value may have in its column: the plain forms that databases and
+ * TypeORM give its type, and of a string the value and its normalized form. Only what is read back
+ * as the value.
+ *
+ * @param value - of the column's type.
+ */
+export function cleartextForms(
+  encrypted: EncryptedColumn,
+  index: BlindIndex,
+  value: unknown,
+): unknown[] {
+  const { column, policy } = encrypted;
+  const isPostgres = column.entityMetadata.connection.options.type === 'postgres';
+  // No text of PostgreSQL holds NUL, and it takes no parameter with one.
+  const texts = [...new Set(textForms(policy, index, value))].filter(
+    (text) => !(isPostgres && text.includes('\0')),
+  );
+  const forms: unknown[] =
+    policy.storage === 'text' ? texts : [...(isPostgres ? [] : texts), ...bytesOf(texts)];
+  if (policy.storage === 'binary' && policy.type === 'bytes') {
+    forms.push(Buffer.from(value as Uint8Array));
+  }
+  return forms.filter((form) => readsAs(encrypted, index, form, value));
+}
+
+function textForms({ type }: FieldPolicy, index: BlindIndex, value: unknown): string[] {
+  switch (type) {
+    case 'string':
+      return [String(value), String(index.comparable(value))];
+    case 'number':
+      // SQLite gives a REAL that is whole a point.
+      return [String(value), `${String(value)}.0`];
+    case 'boolean':
+      return value === true ? ['true', 't', '1'] : ['false', 'f', '0'];
+    case 'date':
+      return dateForms(value as Date);
+    case 'bytes':
+      return [Buffer.from(value as Uint8Array).toString('utf8')];
+    default:
+      return [String(value)];
+  }
+}
+
+/** ISO 8601 and what PostgreSQL and SQLite make of it, with and without zeros and the zone. */
+function dateForms(value: Date): string[] {
+  const [day = '', time = ''] = value.toISOString().replace('Z', '').split('T');
+  return ['T', ' '].flatMap((separator) =>
+    [time, time.replace(/\.?0+$/, '')].flatMap((clock) =>
+      ['Z', '', '+00', '+00:00'].map((zone) => `${day}${separator}${clock}${zone}`),
+    ),
+  );
+}
+
+function bytesOf(texts: readonly string[]): Buffer[] {
+  return texts.map((text) => Buffer.from(text));
+}
+
+function readsAs(
+  encrypted: EncryptedColumn,
+  index: BlindIndex,
+  form: unknown,
+  value: unknown,
+): boolean {
+  try {
+    return index.matches(readLegacyPlaintext(encrypted, form), value);
+  } catch (error) {
+    if (error instanceof UnsupportedValueError) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,199 @@
+import type { QueryRunner } from 'typeorm';
+import { inspect } from 'node:util';
+import { FieldEncryptionError, UnsupportedQueryError } from '../../../errors';
+import type { BlindIndex } from '../../../field/blind-index';
+import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
+import {
+  decryptStored,
+  describeColumn,
+  fetchPrevious,
+  keyPrefixOf,
+} from '../../metadata/encrypted-column';
+import type { Installation } from '../../installation/installation';
+
+/** More candidates than this share a truncated token: the index is too short to look anything up by. */
+const MAX_CANDIDATES = 10_000;
+
+/**
+ * A query parameter that is known only once keys or rows have been read. Query builders resolve
+ * theirs before they build the final statement; it shows nothing of the value it stands for.
+ */
+export abstract class DeferredParameter {
+  /** The parameter to put in its place. */
+  abstract resolve(
+    installation: Installation,
+    queryRunner: QueryRunner | undefined,
+  ): Promise<unknown>;
+
+  /** The error of a statement that is asked for before the parameter is known. */
+  abstract notYetKnown(): UnsupportedQueryError;
+
+  toJSON(): string {
+    return '[encrypted]';
+  }
+
+  [inspect.custom](): string {
+    return '[encrypted]';
+  }
+}
+
+interface Candidate {
+  readonly id: unknown;
+  readonly stored: unknown;
+}
+
+/** Tokens whose index key is not in memory at the moment. */
+export class DeferredTokens extends DeferredParameter {
+  readonly #encrypted: EncryptedColumn;
+  readonly #index: BlindIndex;
+  readonly #values: readonly unknown[];
+
+  private constructor(encrypted: EncryptedColumn, index: BlindIndex, values: readonly unknown[]) {
+    super();
+    this.#encrypted = encrypted;
+    this.#index = index;
+    this.#values = values;
+  }
+
+  /**
+   * Every token that rows with one of these values may have, once, where the keys are in memory.
+   * Throws what is wrong with a value at once.
+   */
+  static tokensOrDeferred(
+    encrypted: EncryptedColumn,
+    { index }: IndexedColumn,
+    values: readonly unknown[],
+  ): string[] | DeferredTokens {
+    try {
+      return tokensOf(index, values);
+    } catch (error) {
+      if (!isKeyProblem(error)) throw error;
+      return new DeferredTokens(encrypted, index, values);
+    }
+  }
+
+  override async resolve(installation: Installation, queryRunner?: QueryRunner): Promise<string[]> {
+    await installation.prepareIndexRoot(queryRunner);
+    return tokensOf(this.#index, this.#values);
+  }
+
+  override notYetKnown(): UnsupportedQueryError {
+    return statementRefused(
+      this.#encrypted,
+      'its index key is not in memory',
+      'Await fieldEncryption(dataSource).ready() first, or run the builder',
+    );
+  }
+}
+
+/**
+ * The primary keys of the rows that hold one of some values exactly, found among the rows whose
+ * truncated tokens match. Narrowing by primary key rather than dropping rows after the fact keeps
+ * `take`, `skip`, `count`, joins and negation right.
+ */
+export class ExactMatches extends DeferredParameter {
+  readonly #encrypted: EncryptedColumn;
+  readonly #index: IndexedColumn;
+  readonly #values: readonly unknown[];
+
+  constructor(encrypted: EncryptedColumn, index: IndexedColumn, values: readonly unknown[]) {
+    super();
+    this.#encrypted = encrypted;
+    this.#index = index;
+    this.#values = values;
+  }
+
+  override async resolve(
+    installation: Installation,
+    queryRunner: QueryRunner | undefined,
+  ): Promise<unknown[]> {
+    await installation.prepareIndexRoot(queryRunner);
+    const candidates = await this.#candidates(installation, queryRunner);
+    const ids = candidates.filter(({ stored }) => this.#holds(stored)).map(({ id }) => id);
+    return ids.length === 0 ? [null] : ids;
+  }
+
+  override notYetKnown(): UnsupportedQueryError {
+    return statementRefused(
+      this.#encrypted,
+      'its index is truncated and the rows that match exactly are found when the builder runs',
+      'Run the builder, for instance with getMany() or getRawMany()',
+    );
+  }
+
+  #holds(stored: unknown): boolean {
+    const held = decryptStored(this.#encrypted, stored);
+    return this.#values.some((value) => this.#index.index.matches(held, value));
+  }
+
+  /** Raw rows: with single-table inheritance an entity may lack what another class has declared. */
+  async #candidates(
+    installation: Installation,
+    queryRunner: QueryRunner | undefined,
+  ): Promise<Candidate[]> {
+    const { column } = this.#encrypted;
+    const { target, primaryColumns } = column.entityMetadata;
+    const rows: Candidate[] = await installation.dataSource
+      .createQueryBuilder(queryRunner)
+      .select(`candidate.${String(primaryColumns[0]?.propertyPath)}`, 'id')
+      .addSelect(`candidate.${column.propertyPath}`, 'stored')
+      .from(target, 'candidate')
+      .where(`candidate.${this.#index.column.propertyPath} IN (:...tokens)`, {
+        tokens: DeferredTokens.tokensOrDeferred(this.#encrypted, this.#index, this.#values),
+      })
+      .andWhere(`candidate.${column.propertyPath} IS NOT NULL`)
+      .withDeleted()
+      .limit(MAX_CANDIDATES + 1)
+      .getRawMany();
+    if (rows.length > MAX_CANDIDATES) throw this.#tooManyCandidates();
+    await installation.loadKeys(
+      rows.flatMap(({ stored }) => keyPrefixOf(this.#encrypted, stored) ?? []),
+      queryRunner,
+    );
+    const ready = await fetchPrevious(
+      this.#encrypted,
+      rows.map(({ stored }) => stored),
+    );
+    return rows.map(({ id }, i) => ({ id, stored: ready[i] }));
+  }
+
+  #tooManyCandidates(): UnsupportedQueryError {
+    const { entity, property } = this.#encrypted.policy;
+    return new UnsupportedQueryError(
+      `${describeColumn(this.#encrypted)}: over ${String(MAX_CANDIDATES)} rows share a truncated token. ` +
+        'Give the blind index more bits.',
+      { entity, property },
+    );
+  }
+}
+
+function tokensOf(index: BlindIndex, values: readonly unknown[]): string[] {
+  const [value] = values;
+  if (values.length === 1) return index.tokens(value);
+  return [...new Set(values.flatMap((each) => index.tokens(each)))];
+}
+
+function statementRefused(
+  encrypted: EncryptedColumn,
+  why: string,
+  remedy: string,
+): UnsupportedQueryError {
+  const { entity, property } = encrypted.policy;
+  return new UnsupportedQueryError(
+    `${describeColumn(encrypted)} is looked up by a statement that cannot be handed out: ${why}. ${remedy}.`,
+    { entity, property },
+  );
+}
+
+function isKeyProblem(error: unknown): boolean {
+  return (
+    error instanceof FieldEncryptionError &&
+    [
+      'ERR_CONFIGURATION',
+      'ERR_KMS_UNAVAILABLE',
+      'ERR_KEY_UNWRAP',
+      'ERR_KEY_NOT_FOUND',
+      'ERR_KEY_STATE',
+    ].includes(error.code)
+  );
+}

@@ -1,0 +1,107 @@
+import type { ObjectLiteral, QueryRunner } from 'typeorm';
+import type { Installation } from '../../installation/installation';
+import type { AnyQueryBuilder } from '../any-query-builder';
+import { DeferredParameter } from './deferred-parameter';
+import { assertNoRawUse } from '../refusal/statement-check';
+import { notingCriteria } from './statement-keys';
+
+/**
+ * Runs a statement with values in the place of deferred parameters, which few have. Puts these back
+ * afterwards: a builder may run again, when other rows match.
+ */
+export function withResolvedParameters<T>(
+  builder: AnyQueryBuilder,
+  installation: Installation,
+  queryRunner: QueryRunner | undefined,
+  run: () => Promise<T>,
+): Promise<T> {
+  const deferring = deferringParameters(builder);
+  return deferring.length === 0
+    ? run()
+    : runResolved(deferring, { builder, installation, queryRunner, run });
+}
+
+const NONE: readonly ObjectLiteral[] = [];
+
+/** Asked for every statement, so that nothing is made for nearly all of them. */
+function deferringParameters(builder: AnyQueryBuilder): readonly ObjectLiteral[] {
+  const { parameters, commonTableExpressions } = builder.expressionMap;
+  if (commonTableExpressions.length === 0) return holdsDeferred(parameters) ? [parameters] : NONE;
+  return parametersOf(builder).filter(holdsDeferred);
+}
+
+function holdsDeferred(parameters: ObjectLiteral): boolean {
+  for (const name in parameters) if (isDeferred(parameters[name])) return true;
+  return false;
+}
+
+interface Run<T> {
+  readonly builder: AnyQueryBuilder;
+  readonly installation: Installation;
+  readonly queryRunner: QueryRunner | undefined;
+  readonly run: () => Promise<T>;
+}
+
+async function runResolved<T>(
+  deferring: readonly ObjectLiteral[],
+  { builder, installation, queryRunner, run }: Run<T>,
+): Promise<T> {
+  // A statement that will be refused sends nothing ahead either.
+  const { expressionMap } = builder;
+  assertNoRawUse(expressionMap, installation);
+  const { cache } = expressionMap;
+  const deferred: (() => void)[] = [];
+  try {
+    // Of two values, those that the database is asked with may be the same, and the results not.
+    expressionMap.cache = false;
+    for (const parameters of deferring) {
+      for (const [name, value] of Object.entries<unknown>(parameters)) {
+        if (!isDeferred(value)) continue;
+        deferred.push(() => Object.assign(parameters, { [name]: value }));
+        parameters[name] = await resolved(value, installation, queryRunner);
+      }
+    }
+    // They are made of tokens.
+    notingCriteria(builder, () => installation.keys.indexRoots());
+    return await run();
+  } finally {
+    Object.assign(expressionMap, { cache });
+    for (const putBack of deferred) putBack();
+  }
+}
+
+/** Refuses to hand out a statement whose parameters are not known before it runs. */
+export function assertNoneDeferred(builder: AnyQueryBuilder): void {
+  for (const parameters of deferringParameters(builder)) {
+    for (const value of Object.values(parameters).flat()) {
+      if (value instanceof DeferredParameter) throw value.notYetKnown();
+    }
+  }
+}
+
+/** Those of the builder and of its common table expressions, which hand theirs over when it becomes SQL. */
+function parametersOf({ expressionMap }: AnyQueryBuilder): ObjectLiteral[] {
+  return [
+    expressionMap.parameters,
+    ...expressionMap.commonTableExpressions.flatMap(({ queryBuilder }) =>
+      typeof queryBuilder === 'string' ? [] : parametersOf(queryBuilder),
+    ),
+  ];
+}
+
+function isDeferred(value: unknown): boolean {
+  return value instanceof DeferredParameter || (Array.isArray(value) && value.some(isDeferred));
+}
+
+async function resolved(
+  value: unknown,
+  installation: Installation,
+  queryRunner: QueryRunner | undefined,
+): Promise<unknown> {
+  if (value instanceof DeferredParameter) return value.resolve(installation, queryRunner);
+  if (!Array.isArray(value)) return value;
+  const items: unknown[] = [];
+  // One after the other: they may share one connection.
+  for (const item of value) items.push(await resolved(item, installation, queryRunner));
+  return items;
+}

@@ -1,0 +1,43 @@
+import type { UsedKeys } from '../../../keys/cache/used-keys';
+import { installationOf } from '../../installation/installation';
+import { fenced, rememberKeys } from '../../connection/key-fence';
+import type { AnyQueryBuilder } from '../any-query-builder';
+
+/** The keys of the tokens in the criteria of a builder, which may be made long before its statement. */
+const criteriaKeys = new WeakMap<AnyQueryBuilder, UsedKeys>();
+
+type NestedBuilder = AnyQueryBuilder & { readonly parentQueryBuilder?: NestedBuilder };
+
+/** Makes a part of the criteria of a builder, and remembers with which keys. */
+export function notingCriteria<T>(builder: AnyQueryBuilder, make: () => T): T {
+  const [made, used] = installationOf(builder.connection).keys.noting(make);
+  if (used.isEmpty) return made;
+  // That of Brackets or of a subquery hands over its parameters.
+  let holder: NestedBuilder | undefined = builder;
+  for (; holder !== undefined; holder = holder.parentQueryBuilder) addTo(holder, used);
+  return made;
+}
+
+/** A copy of a builder has its criteria. */
+export function copyCriteriaKeys(from: AnyQueryBuilder, to: AnyQueryBuilder): void {
+  const used = criteriaKeys.get(from);
+  if (used !== undefined) addTo(to, used);
+}
+
+/** Builds the statement of a builder, which is held back if its keys are too old when it comes to be sent. */
+export function withStatementKeys(
+  builder: AnyQueryBuilder,
+  build: () => [string, unknown[]],
+): [string, unknown[]] {
+  const [statement, used] = installationOf(builder.connection).keys.noting(build);
+  const criteria = criteriaKeys.get(builder);
+  if (criteria !== undefined) used.addAll(criteria);
+  rememberKeys(statement[1], used);
+  return fenced(builder.connection, statement, used);
+}
+
+function addTo(builder: AnyQueryBuilder, used: UsedKeys): void {
+  const known = criteriaKeys.get(builder);
+  if (known === undefined) criteriaKeys.set(builder, used.copy());
+  else known.addAll(used);
+}

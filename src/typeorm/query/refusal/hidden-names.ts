@@ -1,0 +1,71 @@
+import type { EncryptedEntity } from '../../metadata/encrypted-column';
+import type { Installation } from '../../installation/installation';
+import type { Expressions } from '../any-query-builder';
+import { Tables } from './entity-tables';
+import type { Fragment } from './raw-fragments';
+import { hiddenUse } from '../../sql/raw-use';
+import { UNKNOWN, WRITTEN_ROWS } from '../../sql/sql-sources';
+import type { Source } from '../../sql/sql-sources';
+
+/** A name of PostgreSQL whose characters may be written by their numbers. */
+const UNICODE_NAME = /\bu&"/i;
+/** Functions of PostgreSQL and its extensions that read what a text tells them to. */
+const READS_TEXT =
+  /\b(?:(?:query|table|cursor|schema|database)_to_xml\w*|ts_stat|ts_rewrite|dblink\w*|crosstab\w*|connectby|xpath_table)"?\s*(?:\(|\/\*|--)/i;
+const NAME = String.raw`\s*\.\s*(?:"[^"]*"|[\p{L}_][\p{L}\p{N}_$]*)`;
+/** What follows the name of a row: a column of it, or nothing where it stands for itself. */
+const AFTER_ROW = new RegExp(String.raw`"?(?![\p{L}\p{N}_$"])((?:${NAME})*)`, 'uy');
+const IN_NAME = /[\p{L}\p{N}_$]/u;
+
+/**
+ * Refuses SQL for PostgreSQL in which names of encrypted columns can stand that nobody sees: escaped
+ * names, and functions that are given SQL or the name of a table as text.
+ *
+ * @throws {@link UnsupportedQueryError}
+ */
+export function assertNamesSeen(
+  { sql, clause }: Fragment,
+  installation: Installation,
+  entity?: EncryptedEntity,
+): void {
+  if (!Tables.of(installation).rowsAreValues) return;
+  const [column] = entity?.columns ?? installation.columns.byColumn.values();
+  if (column === undefined) return;
+  if (UNICODE_NAME.test(sql)) throw hiddenUse(column, clause, 'a name written as U&"…"');
+  const name = READS_TEXT.exec(sql)?.[0].replace(/\W+$/, '');
+  if (name !== undefined) throw hiddenUse(column, clause, `the function ${name}`);
+}
+
+/**
+ * Whether SQL for PostgreSQL may use a whole row of an encrypted entity, as in `to_jsonb(p)`, or in
+ * `p.to_jsonb`, which is the same.
+ */
+export function mentionsRow(
+  lower: string,
+  { aliases, queryType }: Expressions,
+  installation: Installation,
+): boolean {
+  const tables = Tables.of(installation);
+  if (!tables.rowsAreValues) return false;
+  return aliases.some((alias) => {
+    if (!alias.hasMetadata) return standsForRow(lower, alias.name, UNKNOWN);
+    const { name, metadata } = alias;
+    const { source, encryptedNames } = tables.ofEntity(metadata);
+    if (encryptedNames.length === 0) return false;
+    // Statements other than SELECT name the table.
+    const rows = [name, metadata.tableName, ...(queryType === 'select' ? [] : WRITTEN_ROWS)];
+    return rows.some((row) => standsForRow(lower, row, source));
+  });
+}
+
+function standsForRow(lower: string, row: string, { plain, paths }: Source): boolean {
+  const name = row.toLowerCase();
+  for (let at = lower.indexOf(name); at >= 0; at = lower.indexOf(name, at + 1)) {
+    if (IN_NAME.test(lower.charAt(at - 1))) continue;
+    AFTER_ROW.lastIndex = at + name.length;
+    const column = AFTER_ROW.exec(lower)?.[1]?.replace(/[\s"]/g, '').slice(1);
+    if (column === undefined) continue;
+    if (!plain.has(column) && paths?.has(column) !== true) return true;
+  }
+  return false;
+}

@@ -1,0 +1,155 @@
+import type { QueryRunner } from 'typeorm';
+import { cleartextForms } from '../lookup/cleartext-forms';
+import type { EncryptedColumn, UniqueIndex } from '../../metadata/encrypted-column';
+import { decryptStored } from '../../metadata/encrypted-column';
+import type { Installation } from '../../installation/installation';
+import { fenced, rememberKeys } from '../../connection/key-fence';
+import { SqlParameters } from '../../connection/sql-dialect';
+import { TokenRows } from './token-rows';
+import type { TokenRow, UpdateTargets } from './token-rows';
+
+/** Values in one statement, each of which has several parameters. */
+const VALUES_PER_QUERY = 200;
+/** Rows that an UPDATE changes, in one read. */
+const PAGE_ROWS = 1000;
+
+/** Which rows to look at: a condition that begins one, with its parameters; empty for all. */
+export type Restriction = (rows: TokenRows) => {
+  readonly sql: string;
+  readonly parameters: SqlParameters;
+};
+
+/**
+ * Gives rows that hold one of some values under an earlier token their current one, and encrypts
+ * those that hold one in clear. Each only if it still holds what was read: a writer that changed it
+ * meanwhile has written a current token.
+ *
+ * Raw SQL, so that no hook runs and no version or update-date column moves.
+ */
+export async function bringToCurrentToken(
+  installation: Installation,
+  runner: QueryRunner,
+  index: UniqueIndex,
+  values: readonly unknown[],
+  restriction: Restriction,
+): Promise<void> {
+  const rows = new EarlierRows(installation, runner, index);
+  for (let at = 0; at < values.length; at += VALUES_PER_QUERY) {
+    const found = await rows.holding(values.slice(at, at + VALUES_PER_QUERY), restriction);
+    await rows.bringAllOver(found);
+  }
+}
+
+/** The same for the rows themselves that an UPDATE is about to change; gives page by page what they hold. */
+export async function* bringTargetsOver(
+  installation: Installation,
+  runner: QueryRunner,
+  index: UniqueIndex,
+  targets: UpdateTargets,
+): AsyncGenerator<readonly unknown[]> {
+  const rows = new EarlierRows(installation, runner, index);
+  let page = await rows.targets(targets, undefined);
+  while (page.length > 0) {
+    yield rows.bringAllOver(page);
+    page = await rows.targets(targets, page.at(-1)?.primaryKey);
+  }
+}
+
+class EarlierRows {
+  readonly #installation: Installation;
+  readonly #runner: QueryRunner;
+  readonly #index: UniqueIndex;
+  readonly #rows: TokenRows;
+
+  constructor(installation: Installation, runner: QueryRunner, index: UniqueIndex) {
+    this.#installation = installation;
+    this.#runner = runner;
+    this.#index = index;
+    this.#rows = new TokenRows(installation, runner, index.encrypted, index.indexed);
+  }
+
+  /** The rows that hold one of the values under another token, or in clear. */
+  async holding(values: readonly unknown[], restriction: Restriction): Promise<TokenRow[]> {
+    const { encrypted, indexed } = this.#index;
+    const earlier = values.flatMap((value) => indexed.index.tokens(value).slice(1));
+    const inClear = encrypted.readsPlaintext
+      ? values.flatMap((value) => cleartextForms(encrypted, indexed.index, value))
+      : [];
+    if (earlier.length + inClear.length === 0) return [];
+
+    const { token, cell } = this.#rows;
+    const { sql, parameters } = restriction(this.#rows);
+    const conditions: string[] = [];
+    if (earlier.length > 0) conditions.push(`${token} IN (${parameters.list(earlier)})`);
+    if (inClear.length > 0) {
+      conditions.push(`(${token} IS NULL AND ${cell} IN (${parameters.list(inClear)}))`);
+    }
+    const any = `(${conditions.join(' OR ')})`;
+    return this.#rows.select(`WHERE ${sql === '' ? any : `${sql} AND ${any}`}`, parameters);
+  }
+
+  /** The next of the rows that an UPDATE is about to change, by primary key. */
+  targets(targets: UpdateTargets, after: readonly unknown[] | undefined): Promise<TokenRow[]> {
+    const { cell, table } = this.#rows;
+    const keys = this.#rows.keys.join(', ');
+    const { sql, parameters } = targets.select(table, this.#rows.keys);
+    const following = after === undefined ? '' : ` AND (${keys}) > (${parameters.list(after)})`;
+    return this.#rows.select(
+      `WHERE (${keys}) IN (${sql}) AND ${cell} IS NOT NULL${following} ORDER BY ${keys} LIMIT ${String(PAGE_ROWS)}`,
+      parameters,
+    );
+  }
+
+  /** Gives rows their current tokens, and returns what they hold. */
+  async bringAllOver(rows: readonly TokenRow[]): Promise<unknown[]> {
+    const { encrypted, indexed } = this.#index;
+    const readable = await this.#rows.readable(rows);
+    const values: unknown[] = [];
+    for (const [i, row] of rows.entries()) {
+      const value = decryptStored(encrypted, readable[i]);
+      if (row.token !== indexed.index.token(value)) await this.#bringOver(row, value);
+      values.push(value);
+    }
+    return values;
+  }
+
+  async #bringOver(row: TokenRow, value: unknown): Promise<void> {
+    const { encrypted, indexed } = this.#index;
+    const parameters = new SqlParameters(this.#installation.dataSource);
+    const [set, used] = this.#installation.keys.noting(() =>
+      row.token === null
+        ? this.#encryptedCells(encrypted, value, parameters)
+        : [`${this.#rows.token} = ${parameters.add(indexed.index.token(value))}`],
+    );
+    rememberKeys(parameters.values, used);
+    const unchanged = [
+      ...this.#rows.keys.map((key, i) => `${key} = ${parameters.add(row.primaryKey[i])}`),
+      `${this.#rows.cell} = ${parameters.add(row.stored)}`,
+      row.token === null
+        ? `${this.#rows.token} IS NULL`
+        : `${this.#rows.token} = ${parameters.add(row.token)}`,
+    ];
+    const sql = `UPDATE ${this.#rows.table} SET ${set.join(', ')} WHERE ${unchanged.join(' AND ')}`;
+    const { dataSource } = this.#installation;
+    await this.#runner.query(...fenced(dataSource, [sql, parameters.values], used));
+  }
+
+  /** Assignments of the value's ciphertext and of its tokens in all indexes. */
+  #encryptedCells(
+    { cipher, indexes }: EncryptedColumn,
+    value: unknown,
+    parameters: SqlParameters,
+  ): string[] {
+    return [
+      `${this.#rows.cell} = ${parameters.add(cipher.encrypt(value))}`,
+      ...indexes.map(
+        ({ column, index }) =>
+          `${this.#escape(column.databaseName)} = ${parameters.add(index.token(value))}`,
+      ),
+    ];
+  }
+
+  #escape(name: string): string {
+    return this.#installation.dataSource.driver.escape(name);
+  }
+}

@@ -1,0 +1,156 @@
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+import { UnsupportedQueryError } from '../../../errors';
+import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
+import { describeColumn } from '../../metadata/encrypted-column';
+
+/** What TypeORM's `orUpdate` is told; TypeORM 0.3 also takes all of it in one object. */
+interface OnConflict {
+  readonly overwrite: unknown;
+  readonly conflict: unknown;
+}
+
+interface InOneObject {
+  readonly overwrite?: unknown;
+  readonly conflict_target?: unknown;
+  /** Columns that are set from parameters of their names. */
+  readonly columns?: unknown;
+}
+
+/**
+ * What `orUpdate` is told, with the index columns of encrypted ones overwritten along with them, and
+ * encrypted columns as the conflict target replaced by their unique blind index.
+ *
+ * @throws {@link UnsupportedQueryError} for a conflict target without one, for an index column that is
+ * overwritten without its property, and for an encrypted column that a parameter is to be stored in as
+ * it stands
+ */
+export function overwriteOnConflict(
+  entity: EncryptedEntity,
+  { overwrite, conflict }: OnConflict,
+): OnConflict {
+  if (typeof overwrite !== 'object' || overwrite === null || Array.isArray(overwrite)) {
+    refuseIndexColumns(entity, overwrite, conflict);
+    refusePartOfTuple(entity, overwrite, conflict);
+    return {
+      overwrite: withIndexes(entity, overwrite),
+      conflict: conflictTarget(entity, conflict),
+    };
+  }
+  const inOne = overwrite as InOneObject;
+  refuseParameters(entity, inOne.columns);
+  refuseIndexColumns(entity, inOne.overwrite, inOne.conflict_target);
+  refusePartOfTuple(entity, inOne.overwrite ?? inOne.columns, inOne.conflict_target);
+  return {
+    overwrite: {
+      ...inOne,
+      overwrite: withIndexes(entity, inOne.overwrite),
+      conflict_target: conflictTarget(entity, inOne.conflict_target),
+    },
+    conflict,
+  };
+}
+
+/** A token without the value that it is of; `upsert` names both, or the property as its conflict path. */
+function refuseIndexColumns(entity: EncryptedEntity, overwrite: unknown, conflict: unknown): void {
+  if (!Array.isArray(overwrite)) return;
+  const named = new Set<unknown>([...(overwrite as unknown[]), ...listOf(conflict)]);
+  for (const encrypted of entity.columns) {
+    if (named.has(encrypted.column.databaseName)) continue;
+    for (const { column } of encrypted.indexes) {
+      if (!overwrite.includes(column.databaseName)) continue;
+      throw refused(
+        encrypted,
+        `its index column "${column.databaseName}" cannot be overwritten by itself. ` +
+          `Write ${encrypted.policy.property} instead, and name "${encrypted.column.databaseName}" to overwrite.`,
+      );
+    }
+  }
+}
+
+function listOf(names: unknown): readonly unknown[] {
+  return Array.isArray(names) ? (names as unknown[]) : [];
+}
+
+function withIndexes(entity: EncryptedEntity, overwrite: unknown): unknown {
+  if (!Array.isArray(overwrite)) return overwrite;
+  const names = new Set<string>(overwrite as string[]);
+  for (const { column, indexes } of entity.columns) {
+    if (!names.has(column.databaseName)) continue;
+    for (const index of indexes) names.add(index.column.databaseName);
+  }
+  return [...names];
+}
+
+function conflictTarget(entity: EncryptedEntity, conflict: unknown): unknown {
+  if (!Array.isArray(conflict)) return conflict;
+  const names = conflict as string[];
+  return names.map((name) => conflictColumn(entity, name, names));
+}
+
+/** No two ciphertexts are alike, so that none conflicts with another. */
+function conflictColumn(entity: EncryptedEntity, name: string, all: readonly string[]): string {
+  const encrypted = entity.columns.find(({ column }) => column.databaseName === name);
+  if (encrypted === undefined) return name;
+  const others = all.filter((each) => each !== name);
+  const unique = encrypted.indexes.find(
+    ({ policy, uniqueWith }) => policy.unique && isSameSet(namesOf(uniqueWith), others),
+  );
+  if (unique !== undefined) return unique.column.databaseName;
+  throw refused(
+    encrypted,
+    others.length === 0
+      ? 'cannot be a conflict target by itself. Add @BlindIndex({ unique: true }) to it, or name another column.'
+      : `has no unique index over it and just "${others.join('", "')}". Add @BlindIndex({ uniqueWith: [...] }) ` +
+          'with their properties, or name the columns of another unique index.',
+  );
+}
+
+/**
+ * Refuses to overwrite a part of a tuple that has to be unique: the rest of it is what the row holds
+ * already, so that the tuple is none that was looked for while the index changes.
+ */
+function refusePartOfTuple(entity: EncryptedEntity, overwrite: unknown, conflict: unknown): void {
+  if (!Array.isArray(overwrite)) return;
+  const overwritten = new Set<unknown>(overwrite);
+  const same = new Set<unknown>(listOf(conflict));
+  for (const { encrypted, indexed } of entity.uniqueIndexes) {
+    if (indexed.uniqueWith.length === 0) continue;
+    const tuple = namesOf([encrypted.column, ...indexed.uniqueWith]);
+    const changed = tuple.filter((name) => overwritten.has(name) && !same.has(name));
+    const left = tuple.filter((name) => !overwritten.has(name) && !same.has(name));
+    if (changed.length === 0 || left.length === 0) continue;
+    throw refused(
+      encrypted,
+      `unique together with other columns, of which an upsert cannot overwrite some only. Give "${left.join('", "')}" ` +
+        'as well, or update the row in a statement of its own.',
+    );
+  }
+}
+
+function namesOf(columns: readonly ColumnMetadata[]): string[] {
+  return columns.map(({ databaseName }) => databaseName);
+}
+
+function isSameSet(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((name) => b.includes(name));
+}
+
+function refuseParameters(entity: EncryptedEntity, columns: unknown): void {
+  if (!Array.isArray(columns)) return;
+  for (const encrypted of entity.columns) {
+    const own = [encrypted, ...encrypted.indexes].map(({ column }) => column.databaseName);
+    if (!own.some((name) => columns.includes(name))) continue;
+    throw refused(
+      encrypted,
+      'cannot be set from a parameter, which would be stored in clear. Name it in "overwrite" instead.',
+    );
+  }
+}
+
+function refused(encrypted: EncryptedColumn, problem: string): UnsupportedQueryError {
+  const { entity, property } = encrypted.policy;
+  return new UnsupportedQueryError(`${describeColumn(encrypted)} is encrypted and ${problem}`, {
+    entity,
+    property,
+  });
+}

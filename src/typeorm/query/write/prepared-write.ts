@@ -1,0 +1,79 @@
+import type { EntityMetadata, QueryRunner } from 'typeorm';
+import { FieldEncryptionError } from '../../../errors';
+import type { EncryptedEntity } from '../../metadata/encrypted-column';
+import { installationOf } from '../../installation/installation';
+import { rethrowFenced } from '../../connection/key-fence';
+import type { AnyQueryBuilder } from '../any-query-builder';
+import { withResolvedParameters } from '../lookup/resolved-parameters';
+import { UniqueWrite } from '../unique/unique-write';
+
+type WriteBuilder = AnyQueryBuilder & {
+  setQueryRunner(queryRunner: QueryRunner | undefined): unknown;
+};
+
+/** Not fields of the builders, which few writes would fill: there is a builder for every write. */
+const uniqueWrites = new WeakMap<AnyQueryBuilder, UniqueWrite>();
+
+/** What the statement of a builder has to be announced to, once it is built. */
+export function uniqueWriteOf(builder: AnyQueryBuilder): UniqueWrite | undefined {
+  return uniqueWrites.get(builder);
+}
+
+/**
+ * Waits for nothing where the keys are ready and no unique index is involved, as for most writes.
+ * Keys that cannot be had are no reason to fail here: a value that needs one says so by name, and a
+ * write may have none.
+ */
+export function prepareWrite<T>(
+  builder: WriteBuilder,
+  queryRunner: QueryRunner | undefined,
+  write: () => Promise<T>,
+): Promise<T> {
+  const installation = installationOf(builder.connection);
+  const entity = encryptedEntityOf(builder);
+  const preparing = entity && installation.prepareWrite(entity, queryRunner);
+  const run = (): Promise<T> =>
+    entity !== undefined && UniqueWrite.isNeeded(entity)
+      ? runUnique(builder, entity, queryRunner, write)
+      : withResolvedParameters(builder, installation, queryRunner, write).catch(rethrowFenced);
+  if (preparing === undefined) return run();
+  return preparing.then(run, (failure: unknown) => {
+    if (!(failure instanceof FieldEncryptionError)) throw failure;
+    return run();
+  });
+}
+
+async function runUnique<T>(
+  builder: WriteBuilder,
+  entity: EncryptedEntity,
+  queryRunner: QueryRunner | undefined,
+  write: () => Promise<T>,
+): Promise<T> {
+  const unique = new UniqueWrite(installationOf(builder.connection), entity);
+  return unique.run(queryRunner, async (watched) => {
+    uniqueWrites.set(builder, unique);
+    builder.setQueryRunner(watched);
+    try {
+      return await withResolvedParameters(
+        builder,
+        installationOf(builder.connection),
+        watched,
+        write,
+      ).catch(rethrowFenced);
+    } finally {
+      builder.setQueryRunner(queryRunner);
+      uniqueWrites.delete(builder);
+    }
+  });
+}
+
+/** The encrypted entity that a statement is about. */
+export function encryptedEntityOf(builder: AnyQueryBuilder): EncryptedEntity | undefined {
+  const metadata = mainMetadata(builder);
+  return metadata && installationOf(builder.connection).encryptedEntity(metadata);
+}
+
+function mainMetadata(builder: AnyQueryBuilder): EntityMetadata | undefined {
+  const { mainAlias } = builder.expressionMap;
+  return mainAlias?.hasMetadata === true ? mainAlias.metadata : undefined;
+}

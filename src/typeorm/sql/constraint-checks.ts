@@ -1,0 +1,126 @@
+import type { DataSource, EntityMetadata } from 'typeorm';
+import type { CheckMetadata } from 'typeorm/metadata/CheckMetadata.js';
+import { InvalidFieldPolicyError } from '../../errors';
+import { describeColumn } from '../metadata/encrypted-column';
+import type { EncryptedColumn } from '../metadata/encrypted-column';
+import { isHarmless } from './raw-use';
+import { withinGroups } from './sql-clauses';
+import { isKeyword, sqlNodes } from './sql-nodes';
+import type { SqlNode } from './sql-nodes';
+import { tablePlace } from '../metadata/table-place';
+
+/** SQL of an entity that the database applies to the rows of its table, and what to do without. */
+interface Constraint {
+  readonly what: string;
+  readonly sql: string;
+  readonly remedy: string;
+}
+
+/**
+ * Refuses what the database would have checked on cleartext: CHECK and exclusion constraints, partial
+ * indexes and generated columns that name an encrypted property or its column. On ciphertext they let
+ * everything pass, or nothing. Tests for NULL hold, and are left alone.
+ *
+ * @throws {@link InvalidFieldPolicyError}
+ */
+export function assertNotConstrained(
+  dataSource: DataSource,
+  encrypted: readonly EncryptedColumn[],
+): void {
+  const own = new Set(encrypted.map(({ check }) => check?.constraint));
+  const placed = encrypted.map((each) => ({ each, place: placeOf(each.column.entityMetadata) }));
+  for (const metadata of dataSource.entityMetadatas) {
+    const place = placeOf(metadata);
+    const columns = placed.filter((one) => one.place === place).map(({ each }) => each);
+    if (columns.length === 0) continue;
+    for (const constraint of constraintsOf(metadata, own)) {
+      const column = constrained(constraint, metadata, columns);
+      if (column !== undefined) throw refused(column, constraint);
+    }
+  }
+
+  function placeOf({ tablePath }: EntityMetadata): string {
+    return tablePlace(dataSource, tablePath);
+  }
+}
+
+function constraintsOf(
+  { checks, indices, exclusions, columns }: EntityMetadata,
+  own: ReadonlySet<CheckMetadata | undefined>,
+): Constraint[] {
+  const inClass =
+    'Check the value in the class, for instance with rules of class-validator and the option validate: true.';
+  return [
+    ...checks
+      .filter((check) => !own.has(check))
+      .map(({ expression, name }) => ({
+        what: `the CHECK constraint "${name}"`,
+        sql: expression,
+        remedy: inClass,
+      })),
+    ...indices.map(({ where, name }) => ({
+      what: `the condition of the index "${name}"`,
+      sql: where ?? '',
+      remedy: 'Make the condition one of other columns, or a test for NULL.',
+    })),
+    ...exclusions.map(({ expression, name }) => ({
+      what: `the exclusion constraint "${name}"`,
+      sql: expression,
+      remedy: 'Use @BlindIndex({ unique: true }) to keep equal values out.',
+    })),
+    ...columns.map(({ asExpression, propertyPath }) => ({
+      what: `the generated column "${propertyPath}"`,
+      sql: asExpression ?? '',
+      remedy: 'Compute the value in the class, and encrypt it if it tells anything of the other.',
+    })),
+  ];
+}
+
+function constrained(
+  { sql }: Constraint,
+  metadata: EntityMetadata,
+  encrypted: readonly EncryptedColumn[],
+): EncryptedColumn | undefined {
+  const byName = namesOf(metadata, encrypted);
+  for (const nodes of withinGroups(sqlNodes(sql))) {
+    for (const [at, node] of nodes.entries()) {
+      if (node.kind !== 'name' || isNoColumn(nodes, at)) continue;
+      // What stands before the column are names of its table and schema.
+      const column = node.parts
+        .map((_part, from) => byName.get(node.parts.slice(from).join('.')))
+        .find((each) => each !== undefined);
+      if (column !== undefined && !isHarmless(nodes, at, column)) return column;
+    }
+  }
+  return undefined;
+}
+
+/** What SQL may call them: the properties, too, where no column has the name of one. */
+function namesOf(
+  { columns: mapped }: EntityMetadata,
+  encrypted: readonly EncryptedColumn[],
+): ReadonlyMap<string, EncryptedColumn> {
+  const taken = new Set(mapped.map(({ databaseName }) => databaseName.toLowerCase()));
+  const names = new Map<string, EncryptedColumn>();
+  for (const each of encrypted) {
+    const property = each.column.propertyPath.toLowerCase();
+    if (!taken.has(property)) names.set(property, each);
+  }
+  for (const each of encrypted) names.set(each.column.databaseName.toLowerCase(), each);
+  return names;
+}
+
+/** A function, the type of a literal or of a cast, a collation. */
+function isNoColumn(nodes: readonly SqlNode[], at: number): boolean {
+  const next = nodes[at + 1];
+  const isBeforeString = next?.kind === 'value' && next.text === '';
+  return next?.kind === 'group' || isBeforeString || isKeyword(nodes[at - 1], 'as', 'collate');
+}
+
+function refused(column: EncryptedColumn, { what, remedy }: Constraint): InvalidFieldPolicyError {
+  const { entity, property } = column.policy;
+  return new InvalidFieldPolicyError(
+    `${describeColumn(column)}: ${what} names it, and the database has only ciphertext to apply that to. ${remedy}`,
+    { entity, property },
+  );
+}

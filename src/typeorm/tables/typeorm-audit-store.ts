@@ -1,0 +1,205 @@
+import { EntitySchema } from 'typeorm';
+import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
+
+import type { AuditEntry, AuditStore } from '../../audit/audit-entry';
+import { inOwnTransaction } from '../connection/own-transaction';
+
+import { readCounts, readText, readWholeNumber, StoredRow } from './stored-row';
+import { tableExists, withOwnTables } from '../connection/table-access';
+
+/** A row of the audit log; every column is text or a number, so that all databases store it alike. */
+export interface AuditRow {
+  seq: number;
+  /** ISO 8601, UTC */
+  time: string;
+  actor: string;
+  operation: string;
+  outcome: string;
+  keyId: string | null;
+  keyName: string | null;
+  keyPurpose: string | null;
+  keyVersion: number | null;
+  keyState: string | null;
+  kms: string | null;
+  kek: string | null;
+  reference: string | null;
+  /** JSON object of whole numbers */
+  counts: string;
+  sealedBy: string;
+  /** base64url */
+  previousHash: string;
+  /** base64url */
+  hash: string;
+}
+
+/** Name of the migration in `fieldEncryptionMigrations` that creates the table. */
+export const AUDIT_TABLE_MIGRATION = 'CreateAuditLog1764000002000';
+
+/**
+ * The table of the audit log as TypeORM knows it. What is written here must equal what the migrations
+ * create, or `migration:generate` would find a difference.
+ */
+export const AuditSchema = new EntitySchema<AuditRow>({
+  name: 'FieldEncryptionAudit',
+  tableName: 'field_encryption_audit',
+  columns: {
+    seq: {
+      type: 'integer',
+      name: 'seq',
+      primary: true,
+      primaryKeyConstraintName: 'field_encryption_audit_pkey',
+    },
+    time: { type: 'varchar', length: 32, name: 'time' },
+    actor: { type: 'varchar', length: 256, name: 'actor' },
+    operation: { type: 'varchar', length: 32, name: 'operation' },
+    outcome: { type: 'varchar', length: 16, name: 'outcome' },
+    keyId: { type: 'varchar', length: 16, name: 'key_id', nullable: true },
+    keyName: { type: 'varchar', length: 64, name: 'key_name', nullable: true },
+    keyPurpose: { type: 'varchar', length: 16, name: 'key_purpose', nullable: true },
+    keyVersion: { type: 'integer', name: 'key_version', nullable: true },
+    keyState: { type: 'varchar', length: 16, name: 'key_state', nullable: true },
+    kms: { type: 'varchar', length: 64, name: 'kms', nullable: true },
+    kek: { type: 'varchar', length: 512, name: 'kek', nullable: true },
+    reference: { type: 'varchar', length: 64, name: 'reference', nullable: true },
+    counts: { type: 'text', name: 'counts' },
+    sealedBy: { type: 'varchar', length: 16, name: 'sealed_by' },
+    previousHash: { type: 'varchar', length: 64, name: 'previous_hash' },
+    hash: { type: 'varchar', length: 64, name: 'hash' },
+  },
+});
+
+/** The table of the audit log of a DataSource, on its primary. Needs no right to update or delete on PostgreSQL. */
+export class TypeormAuditStore implements AuditStore<QueryRunner> {
+  readonly #dataSource: DataSource;
+
+  constructor(dataSource: DataSource) {
+    this.#dataSource = dataSource;
+  }
+
+  async exists(connection?: QueryRunner): Promise<boolean> {
+    return withOwnTables(this.#dataSource, connection, (runner) =>
+      tableExists(runner, this.#tablePath),
+    );
+  }
+
+  async list(
+    { after, limit }: { readonly after: number; readonly limit: number },
+    connection?: QueryRunner,
+  ): Promise<AuditEntry[]> {
+    return this.#find(connection, (query) =>
+      query.where('a.seq > :after', { after }).orderBy('a.seq', 'ASC').limit(limit),
+    );
+  }
+
+  async lastOfKey(
+    purpose: string,
+    name: string,
+    connection?: QueryRunner,
+  ): Promise<AuditEntry | undefined> {
+    const [entry] = await this.#find(connection, (query) =>
+      query
+        .where('a.keyPurpose = :purpose AND a.keyName = :name', { purpose, name })
+        .orderBy('a.seq', 'DESC')
+        .limit(1),
+    );
+    return entry;
+  }
+
+  async ofKey(keyId: string, limit: number, connection?: QueryRunner): Promise<AuditEntry[]> {
+    return this.#find(connection, (query) =>
+      query.where('a.keyId = :keyId', { keyId }).orderBy('a.seq', 'DESC').limit(limit),
+    );
+  }
+
+  async highestVersion(
+    { purpose, name, limit }: { purpose: string; name: string; limit: number },
+    connection?: QueryRunner,
+  ): Promise<number> {
+    return withOwnTables(this.#dataSource, connection, async (runner) => {
+      const found = await runner.manager
+        .createQueryBuilder(AuditSchema, 'a', runner)
+        .select('MAX(a.keyVersion)', 'version')
+        .where('a.keyPurpose = :purpose AND a.keyName = :name', { purpose, name })
+        .andWhere('a.keyVersion <= :limit', { limit })
+        .cache(false)
+        .getRawOne<{ version: number | null }>();
+      // SQLite keeps fractions in the column, too.
+      return Math.ceil(found?.version ?? 0);
+    });
+  }
+
+  async last(connection?: QueryRunner): Promise<AuditEntry | undefined> {
+    const [entry] = await this.#find(connection, (query) =>
+      query.orderBy('a.seq', 'DESC').limit(1),
+    );
+    return entry;
+  }
+
+  async append(entry: AuditEntry, connection: QueryRunner): Promise<boolean> {
+    const insert = connection.manager
+      .createQueryBuilder()
+      .insert()
+      .into(AuditSchema)
+      .values({ ...entry, counts: JSON.stringify(entry.counts) })
+      .callListeners(false)
+      .updateEntity(false);
+    // SQLite has one writer at a time, and this transaction is it.
+    if (this.#dataSource.options.type === 'postgres') insert.orIgnore().returning('seq');
+    const result = await insert.execute();
+    const inserted: unknown = result.raw;
+    return !Array.isArray(inserted) || inserted.length > 0;
+  }
+
+  async transaction(work: (connection: QueryRunner) => Promise<void>): Promise<void> {
+    await inOwnTransaction(this.#dataSource, undefined, async (runner) => {
+      await work(runner);
+      return true;
+    });
+  }
+
+  get #tablePath(): string {
+    return this.#dataSource.getMetadata(AuditSchema).tablePath;
+  }
+
+  async #find(
+    connection: QueryRunner | undefined,
+    narrow: (query: SelectQueryBuilder<AuditRow>) => SelectQueryBuilder<AuditRow>,
+  ): Promise<AuditEntry[]> {
+    return withOwnTables(this.#dataSource, connection, async (runner) => {
+      const query = runner.manager.createQueryBuilder(AuditSchema, 'a', runner);
+      const rows = await narrow(query).callListeners(false).cache(false).getMany();
+      return rows.map(entryOf);
+    });
+  }
+}
+
+/**
+ * The entry in a row. What cannot be read stands as something that no entry holds, so that the seal does
+ * not hold either.
+ */
+function entryOf(row: AuditRow): AuditEntry {
+  const stored = new StoredRow(AuditSchema, row);
+  const text = (property: keyof AuditRow): string => stored.cell(property, readText, '');
+  const textOrNull = (property: keyof AuditRow): string | null =>
+    stored.nullable(property, readText, '');
+  return {
+    // A primary key of whole numbers, which SQLite keeps too; one that is out of line is named as it is.
+    seq: row.seq,
+    time: text('time'),
+    actor: text('actor'),
+    operation: text('operation'),
+    outcome: text('outcome'),
+    keyId: textOrNull('keyId'),
+    keyName: textOrNull('keyName'),
+    keyPurpose: textOrNull('keyPurpose'),
+    keyVersion: stored.nullable('keyVersion', readWholeNumber, 0),
+    keyState: textOrNull('keyState'),
+    kms: textOrNull('kms'),
+    kek: textOrNull('kek'),
+    reference: textOrNull('reference'),
+    counts: stored.cell('counts', readCounts, { unreadable: 0 }),
+    sealedBy: text('sealedBy'),
+    previousHash: text('previousHash'),
+    hash: text('hash'),
+  };
+}
