@@ -36,6 +36,20 @@ const withTypeorm: Project = {
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',
 };
 
+/** `npm run test:all`: each database with each major of TypeORM. See test/support/databases.ts. */
+const isWhole = process.env.TEST_MATRIX === 'all';
+
+/** About processes, and slow: one major and one database will do, unless the whole is asked for. */
+const ONCE = [
+  'cli-keys',
+  'data-runs-crash',
+  'docs',
+  'example',
+  'hedged-nonces',
+  'keys-crash',
+  'keys-loss',
+];
+
 const config: Config = {
   testTimeout: 30_000,
   // Many tests wait for child processes: leaving a core free, as Jest does, would leave it idle.
@@ -63,6 +77,9 @@ const config: Config = {
     {
       ...withTypeorm,
       displayName: 'typeorm-0.3',
+      testPathIgnorePatterns: isWhole
+        ? []
+        : ONCE.map((name) => `<rootDir>/test/integration/${name}.test.ts`),
       moduleNameMapper: { '^typeorm$': 'typeorm-0.3', '^typeorm/(.*)$': 'typeorm-0.3/$1' },
     },
     {

@@ -3,7 +3,7 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import { AuditError, BlindIndex, ConfigurationError, Encrypted, fieldEncryption } from '../../src';
 import type { AuditEntry, FieldEncryptionOptions, KeyEvent, KmsProvider } from '../../src';
 import { installationOf } from '../../src/typeorm/installation/installation';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
 
@@ -16,7 +16,7 @@ class Note {
   @Encrypted() @BlindIndex() text!: string;
 }
 
-describeEachDatabase('The audit log', (kind) => {
+describeDiagonal('The audit log', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

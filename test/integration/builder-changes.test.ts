@@ -1,6 +1,6 @@
 import { Not } from 'typeorm';
 import type { ObjectLiteral, QueryBuilder, SelectQueryBuilder } from 'typeorm';
-import { describeEachDatabase, typeormMajor } from '../support/databases';
+import { describeDiagonal, typeormMajor } from '../support/databases';
 import {
   Clinic,
   expectRefused,
@@ -14,7 +14,7 @@ import type { World } from '../support/lookup-world';
 
 type Builder = QueryBuilder<ObjectLiteral>;
 
-describeEachDatabase('A query builder that becomes one of another kind', (database) => {
+describeDiagonal('A query builder that becomes one of another kind', (database) => {
   let world: World;
 
   beforeEach(async () => {

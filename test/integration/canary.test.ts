@@ -7,7 +7,7 @@ import { Column, DataSource, Entity, In, Like, ManyToOne, PrimaryColumn } from '
 import type { Logger } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, localKms, withFieldEncryption } from '../../src';
 import type { KeyEvent, KmsProvider } from '../../src';
-import { describePostgresAndSqlite } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup } from '../support/protected-database';
 
@@ -76,7 +76,7 @@ class Capture implements Logger {
   }
 }
 
-describePostgresAndSqlite('No secret is anywhere', (kind) => {
+describeDiagonal('No secret is anywhere', (kind) => {
   const cleanup = new Cleanup();
   const folder = mkdtempSync(join(tmpdir(), 'field-encryption-canary-'));
   const keyFile = join(folder, 'kek');

@@ -13,7 +13,7 @@ import type { FieldEncryptionOptions } from '../../src';
 import { planContract } from '../../src/schema/contract';
 import { installationOf } from '../../src/typeorm/installation/installation';
 import { columnsWithoutCheck } from '../../src/typeorm/patches/schema-builder';
-import { describePostgresAndSqlite } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 import { storedPlaintexts } from '../support/stored-rows';
@@ -58,7 +58,7 @@ class VehicleList {
   @Column({ insert: false, update: false }) plate!: string;
 }
 
-describePostgresAndSqlite('The CHECK constraint against cleartext', (kind) => {
+describeDiagonal('The CHECK constraint against cleartext', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
 

@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { join } from 'node:path';
 import { BlindIndex, Encrypted, UnsupportedQueryError, withFieldEncryption } from '../../src';
 import { companion, companionsMissing } from '../support/companions';
-import { describeEachDatabase, typeormMajor } from '../support/databases';
+import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { DatabaseKind } from '../support/databases';
 import { expectNoCanary } from '../support/encrypted-database';
 import { createProject } from '../support/project';
@@ -119,7 +119,7 @@ describeOrSkip(`Packages beside this library ${companionsMissing ?? ''}`.trim(),
     },
   ];
 
-  describeEachDatabase('a service', (database) => {
+  describeDiagonal('a service', (database) => {
     describe.each(ARRANGEMENTS)('$title', (arrangement) => {
       servicesWork(database, arrangement, transactional);
     });

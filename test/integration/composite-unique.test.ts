@@ -12,7 +12,7 @@ import {
 import type { BlindIndexOptions, FieldEncryptionOptions } from '../../src';
 import { SETTLING_MS } from '../../src/keys/store/watched-key-store';
 import { moveDatabaseClock } from '../support/database-clock';
-import { describeEachDatabase, describePostgresAndSqlite } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { ids } from '../support/lookup-world';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -56,7 +56,7 @@ function isUniqueViolation(error: Error): boolean {
   return code === '23505' || code.startsWith('SQLITE_CONSTRAINT');
 }
 
-describeEachDatabase('A value that is unique with others', (kind) => {
+describeDiagonal('A value that is unique with others', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let ahead: number;
@@ -326,7 +326,7 @@ const Badge = new EntitySchema<{ id: number; owner: number; code: string }>({
   },
 });
 
-describePostgresAndSqlite('uniqueWith', (kind) => {
+describeDiagonal('uniqueWith', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 

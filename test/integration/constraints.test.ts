@@ -7,7 +7,7 @@ import {
   fieldEncryption,
   InvalidFieldPolicyError,
 } from '../../src';
-import { describePostgresAndSqlite } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { StatementLog } from '../support/lookup-world';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
@@ -40,7 +40,7 @@ const computed = (asExpression: string): Record<string, EntitySchemaColumnOption
   },
 });
 
-describePostgresAndSqlite('What the database is to check of an encrypted column', (kind) => {
+describeDiagonal('What the database is to check of an encrypted column', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 
@@ -108,7 +108,7 @@ interface Lodger {
   note: string | null;
 }
 
-describePostgresAndSqlite('The error of a constraint', (kind) => {
+describeDiagonal('The error of a constraint', (kind) => {
   const cleanup = new Cleanup();
   const CANARY = 'failing-row-canary';
   /** SQL for it in which it does not stand. */

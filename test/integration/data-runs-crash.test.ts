@@ -10,7 +10,7 @@ import { BlindIndex, Encrypted, fieldEncryption, localKms } from '../../src';
 import type { RunReport } from '../../src';
 import { createProject } from '../support/project';
 import type { Project } from '../support/project';
-import { describePostgresAndSqlite, typeormMajor } from '../support/databases';
+import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 import { rawRows } from '../support/stored-rows';
@@ -91,7 +91,7 @@ afterAll(() => {
 
 jest.setTimeout(ROWS > 1000 ? 1_800_000 : 120_000);
 
-describePostgresAndSqlite('a run that is killed', (kind) => {
+describeDiagonal('a run that is killed', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, RunInterruptedError } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
@@ -24,7 +24,7 @@ const ROWS = 30;
 const BATCH = { batchSize: 10 };
 const textOf = (id: number): string => `canary ${String(id)} ${'x'.repeat(1500)}`;
 
-describeEachDatabase('a database that fails in the middle of a run', (kind) => {
+describeDiagonal('a database that fails in the middle of a run', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

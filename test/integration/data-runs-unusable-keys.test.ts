@@ -2,7 +2,7 @@ import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption } from '../../src';
 import type { RunReport } from '../../src';
-import { describePostgresAndSqlite } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 
@@ -31,7 +31,7 @@ const FAILURES = TROUBLES.map(({ code }, i) => ({
   code,
 }));
 
-describePostgresAndSqlite('Rows under keys that cannot be used', (kind) => {
+describeDiagonal('Rows under keys that cannot be used', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
 

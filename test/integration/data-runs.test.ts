@@ -11,7 +11,7 @@ import {
   UnsupportedQueryError,
 } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 import { rawRows, storedPlaintexts, tableName } from '../support/stored-rows';
@@ -80,7 +80,7 @@ const isText = (text: string | null): text is string => text !== null;
 
 const LEGACY = { legacyPlaintext: ['Person.email', 'Person.age', 'Person.photo'] };
 
-describeEachDatabase('a run over the rows', (kind) => {
+describeDiagonal('a run over the rows', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

@@ -51,6 +51,8 @@ npx() { "$@"; }
 
 jest.setTimeout(180_000);
 
+const CONTEXT = join(__dirname, '..', 'support', 'documentation-context.ts');
+
 /** What the pages show is the same with both majors: of them, the README is tried with 0.3, too. */
 const pages = typeormMajor === 0 ? ['README.md'] : PAGES;
 
@@ -62,68 +64,103 @@ const runnable = pages.filter((page) =>
   ),
 );
 
-/** A page without such blocks has no such test. */
-function itWith(blocks: readonly Block[]): (title: string, test: () => Promise<void>) => void {
-  return blocks.length > 0 ? it : () => undefined;
-}
+/** Of each page, what is compiled and run, and what is typed into a shell. */
+const shown = new Map(
+  runnable.map((page) => {
+    const blocks = blocksOf(readPage(page)).filter(concernsThisMajor);
+    const snippets = blocks.filter(
+      ({ language, file }) => ['ts', 'js', 'sql'].includes(language) && file === undefined,
+    );
+    return [page, { blocks, snippets, folder: `snippets/${page.replace(/\W/g, '-')}` }] as const;
+  }),
+);
 
-describe.each(runnable)('What %s shows', (page) => {
-  const blocks = blocksOf(readPage(page)).filter(concernsThisMajor);
-  const snippets = blocks.filter(
-    ({ language, file }) => ['ts', 'js', 'sql'].includes(language) && file === undefined,
-  );
-  const commands = blocks.filter(({ language, needs }) => language === 'sh' && needs === undefined);
+describe('The code of the pages', () => {
   let project: Project;
+  let compiled: Outcome;
 
-  beforeAll(() => {
+  // One run of the compiler: each takes seconds, most of them for the types of TypeORM.
+  beforeAll(async () => {
     project = createProject(typeormMajor);
-    // The other pages go on with the project of the quick start.
-    for (const block of blocksOf(readPage('README.md')).filter(concernsThisMajor)) {
-      if (block.file !== undefined) project.write(block.file, block.content);
+    project.write('snippets/tsconfig.json', JSON.stringify(SNIPPET_CONFIG));
+    for (const [page, { snippets, folder }] of shown) {
+      cpSync(CONTEXT, join(project.folder, folder, 'context.ts'));
+      snippets.forEach((block, i) =>
+        project.write(`${folder}/snippet-${String(i)}.ts`, moduleOf(block)),
+      );
+      project.write(`${folder}/main.ts`, mainOf(page, snippets));
     }
+    compiled = await project.run('tsc', ['-p', 'snippets']);
   });
   afterAll(() => {
     project.dispose();
   });
 
-  itWith(snippets)('compiles and runs: code', async () => {
-    const context = join(__dirname, '..', 'support', 'documentation-context.ts');
-    project.write('snippets/tsconfig.json', JSON.stringify(SNIPPET_CONFIG));
-    cpSync(context, join(project.folder, 'snippets', 'context.ts'));
-    snippets.forEach((block, i) =>
-      project.write(`snippets/snippet-${String(i)}.ts`, moduleOf(block)),
-    );
-    project.write('snippets/main.ts', mainOf(page, snippets));
+  it('compiles', () => {
+    expect(compiled).toMatchObject({ code: 0, stdout: '' });
+  });
 
-    expect(await project.run('tsc', ['-p', 'snippets'])).toMatchObject({ code: 0, stdout: '' });
-    const { code, stderr } = await project.run('node', ['snippets/dist/main.js']);
+  it.each(runnable)('runs: %s', async (page) => {
+    const main = `${shown.get(page)!.folder.replace('snippets/', 'snippets/dist/')}/main.js`;
+    const { code, stderr } = await project.run('node', [main]);
     expect({ code, stderr: stderr.replace(/^\[snippet\].*\n/gm, '') }).toEqual({
       code: 0,
       stderr: '',
     });
   });
+});
 
-  itWith(commands)('runs: commands', async () => {
-    const script = blocks.flatMap(shellOf).join('\n');
-    const setUp = page === 'README.md' ? '' : 'npx tsc\nnode dist/main.js\n';
-    // Readers run the quick start more than once.
-    const again = page === 'README.md' ? 'echo AGAIN\nnode dist/main.js' : 'echo AGAIN';
-    const { code, stdout, stderr } = await shell(`${SHELL_PREAMBLE}${setUp}${script}\n${again}`);
-    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
-    const [first = '', second = ''] = stdout.split('AGAIN\n');
-    for (const { content } of blocks.filter(({ prints }) => prints)) {
-      expect(first).toContain(content);
-      if (page === 'README.md') expect(second).toContain(content);
-    }
+describe('The commands of the pages', () => {
+  let quickStart: Project;
+
+  // The other pages go on with the project of the quick start.
+  beforeAll(async () => {
+    quickStart = startedProject();
+    await quickStart.run('tsc', []);
+  });
+  afterAll(() => {
+    quickStart.dispose();
   });
 
-  function shell(script: string): Promise<Outcome> {
-    return project.run('bash', ['-c', script], {
+  it.each(runnable.filter((page) => commandsOf(page).length > 0))('run: %s', async (page) => {
+    const isQuickStart = page === 'README.md';
+    const project = startedProject();
+    if (!isQuickStart) {
+      cpSync(join(quickStart.folder, 'dist'), join(project.folder, 'dist'), { recursive: true });
+    }
+    const script = shown.get(page)!.blocks.flatMap(shellOf).join('\n');
+    const setUp = isQuickStart ? '' : 'node dist/main.js\n';
+    // Readers run the quick start more than once.
+    const again = isQuickStart ? 'echo AGAIN\nnode dist/main.js' : 'echo AGAIN';
+    const whole = `${SHELL_PREAMBLE}${setUp}${script}\n${again}`;
+    const { code, stdout, stderr } = await project.run('bash', ['-c', whole], {
       REPOSITORY: join(__dirname, '..', '..'),
-      ...(page === 'README.md' ? {} : { FIELD_ENCRYPTION_PASSPHRASE: 'for the pages of the docs' }),
+      ...(isQuickStart ? {} : { FIELD_ENCRYPTION_PASSPHRASE: 'for the pages of the docs' }),
     });
-  }
+    project.dispose();
+    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+    const [first = '', second = ''] = stdout.split('AGAIN\n');
+    for (const { content } of shown.get(page)!.blocks.filter(({ prints }) => prints)) {
+      expect(first).toContain(content);
+      if (isQuickStart) expect(second).toContain(content);
+    }
+  });
 });
+
+/** A project with the files that the README shows. */
+function startedProject(): Project {
+  const project = createProject(typeormMajor);
+  for (const block of blocksOf(readPage('README.md')).filter(concernsThisMajor)) {
+    if (block.file !== undefined) project.write(block.file, block.content);
+  }
+  return project;
+}
+
+function commandsOf(page: string): Block[] {
+  return shown
+    .get(page)!
+    .blocks.filter(({ language, needs }) => language === 'sh' && needs === undefined);
+}
 
 function concernsThisMajor({ typeorm }: Block): boolean {
   return typeorm === undefined || (typeorm === '0.3' && typeormMajor === 0);

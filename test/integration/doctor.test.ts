@@ -5,7 +5,7 @@ import { Column, DataSource, Entity, PrimaryColumn, PrimaryGeneratedColumn } fro
 import type { DataSourceOptions } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, fileAnchor, withFieldEncryption } from '../../src';
 import type { FieldEncryptionOptions, Finding, FindingCode, KmsProvider } from '../../src';
-import { describePostgresAndSqlite } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { DatabaseKind } from '../support/databases';
 import { openEncrypted, temporaryKms } from '../support/encrypted-database';
 import type { EncryptedDatabase, OpenOptions } from '../support/encrypted-database';
@@ -81,7 +81,7 @@ function switchedKms(): { kms: KmsProvider; down: boolean; dispose: () => void }
   return switched;
 }
 
-describePostgresAndSqlite('The doctor', (kind: DatabaseKind) => {
+describeDiagonal('The doctor', (kind: DatabaseKind) => {
   const isPostgres = kind.type === 'postgres';
   const onPostgres = isPostgres ? it : () => undefined;
   const disposals: (() => unknown)[] = [];

@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, SelectQueryBuilder } from 'typeorm';
 import { BlindIndex, Encrypted, UnsupportedQueryError } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
 class Contact {
@@ -23,7 +23,7 @@ class Sender {
   @Column(() => Contact) contact!: Contact;
 }
 
-describeEachDatabase('A property of an embedded class, by the last part of its path', (kind) => {
+describeDiagonal('A property of an embedded class, by the last part of its path', (kind) => {
   const cleanup = new Cleanup();
   const m = { m: 'canary a' };
   let dataSource: DataSource;

@@ -1,5 +1,5 @@
 import type { SelectQueryBuilder } from 'typeorm';
-import { describeEachDatabase, typeormMajor } from '../support/databases';
+import { describeDiagonal, typeormMajor } from '../support/databases';
 import {
   Clinic,
   expectRefused,
@@ -13,7 +13,7 @@ import type { World } from '../support/lookup-world';
 
 const v = { v: 'zq7~never-sent' };
 
-describeEachDatabase('SQL that reads an encrypted table by itself', (database) => {
+describeDiagonal('SQL that reads an encrypted table by itself', (database) => {
   let world: World;
 
   beforeAll(async () => {

@@ -4,7 +4,7 @@ import { Encrypted, fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions, KeyTableAnchor } from '../../src';
 import { whatIsDue, workState } from '../../src/doctor/work-state';
 import { installationOf } from '../../src/typeorm/installation/installation';
-import { describePostgresAndSqlite } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
@@ -27,7 +27,7 @@ class ClearLetter {
   @Column({ type: 'text', nullable: true }) text!: string | null;
 }
 
-describePostgresAndSqlite('A first key, where there was one before', (kind) => {
+describeDiagonal('A first key, where there was one before', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   afterEach(() => cleanup.run());

@@ -8,7 +8,7 @@ import {
   fieldEncryptionMigrations,
 } from '../../src';
 import { installationOf } from '../../src/typeorm/installation/installation';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { heldBefore } from '../support/held-statement';
 import { FakeKms } from '../support/key-fixtures';
 import { Cleanup, protect } from '../support/protected-database';
@@ -21,7 +21,7 @@ class Letter {
   @Column({ default: '' }) stamp!: string;
 }
 
-describeEachDatabase('The first keys', (database) => {
+describeDiagonal('The first keys', (database) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 

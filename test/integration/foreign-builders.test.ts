@@ -2,7 +2,7 @@ import { DataSource, EntityNotFoundError, In, Not, SelectQueryBuilder } from 'ty
 import type * as Typeorm from 'typeorm';
 import type * as Library from '../../src';
 import { ConfigurationError, fieldEncryption, withFieldEncryption } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import {
   Clinic,
   expectRefused,
@@ -36,7 +36,7 @@ function secondCopy<T>(load: () => T, ofSameTypeorm = false): T {
   return copy as T;
 }
 
-describeEachDatabase('A query builder, no matter what has made it', (database) => {
+describeDiagonal('A query builder, no matter what has made it', (database) => {
   let world: World;
 
   beforeAll(async () => {

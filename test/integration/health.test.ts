@@ -12,7 +12,7 @@ import {
 } from '../../src';
 import type { FieldEncryptionOptions, HealthReport, KmsHealth } from '../../src';
 import { installationOf } from '../../src/typeorm/installation/installation';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { FakeKms } from '../support/key-fixtures';
 import { PostgresRole } from '../support/postgres-role';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -39,7 +39,7 @@ class ProbedKms extends FakeKms {
   }
 }
 
-describeEachDatabase('fieldEncryption(dataSource).health()', (kind) => {
+describeDiagonal('fieldEncryption(dataSource).health()', (kind) => {
   const cleanup = new Cleanup();
   let kms: ProbedKms;
 

@@ -15,7 +15,7 @@ import { BlindIndex, Encrypted, fieldEncryption } from '../../src';
 import type { BlindIndexOptions, FieldEncryptionOptions } from '../../src';
 import { SETTLING_MS } from '../../src/keys/store/watched-key-store';
 import { moveDatabaseClock } from '../support/database-clock';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { ids } from '../support/lookup-world';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -53,7 +53,7 @@ const During = personWith(
 
 const MAX_AGE_MS = 900_000;
 
-describeEachDatabase('while a blind index changes', (kind) => {
+describeDiagonal('while a blind index changes', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let ahead: number;

@@ -6,7 +6,7 @@ import type { Session } from '../../src/cli/load/session';
 import { KeyWrapper } from '../../src/keys/wrapping/key-wrapper';
 import { DataKeySchema } from '../../src/typeorm/tables/data-key-table';
 import { installationOf } from '../../src/typeorm/installation/installation';
-import { describePostgresAndSqlite } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
 import { StatementLog } from '../support/statement-log';
@@ -17,7 +17,7 @@ class Card {
   @Encrypted() text!: string;
 }
 
-describePostgresAndSqlite('The application of a key', (kind) => {
+describeDiagonal('The application of a key', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   afterEach(() => cleanup.run());

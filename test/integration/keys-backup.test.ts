@@ -4,7 +4,7 @@ import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, localKms } from '../../src';
 import { fastLocalKms } from '../support/key-fixtures';
 import { openKms, softHsm } from '../support/pkcs11-modules';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 
@@ -22,7 +22,7 @@ const onSoftHsm: (title: string, work: () => Promise<void>) => void =
         it.skip(`${title} (not here: ${softHsm.missing ?? ''})`, () => undefined);
       };
 
-describeEachDatabase('The whole life of a key', (kind) => {
+describeDiagonal('The whole life of a key', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

@@ -7,7 +7,7 @@ import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, localKms } from '../../src';
 import { createProject } from '../support/project';
 import type { Project } from '../support/project';
-import { describePostgresAndSqlite, typeormMajor } from '../support/databases';
+import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 
@@ -105,7 +105,7 @@ afterAll(() => {
 
 jest.setTimeout(300_000);
 
-describePostgresAndSqlite('Keys that many processes change, or die over', (kind) => {
+describeDiagonal('Keys that many processes change, or die over', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

@@ -2,7 +2,7 @@ import { Entity, PrimaryColumn, QueryFailedError } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { Encrypted, fieldEncryption } from '../../src';
 import { installationOf } from '../../src/typeorm/installation/installation';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
 
@@ -12,7 +12,7 @@ class Item {
   @Encrypted() text!: string;
 }
 
-describeEachDatabase('Keys in a database that refuses', (kind) => {
+describeDiagonal('Keys in a database that refuses', (kind) => {
   if (kind.type !== 'postgres') {
     it('has nothing to do: the database has no such settings', () => {
       expect(kind.type).toMatch(/sqlite/);

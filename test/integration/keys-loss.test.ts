@@ -12,7 +12,7 @@ import { BlindIndex, Encrypted, fieldEncryption, FieldEncryptionError, localKms 
 import { SETTLING_MS } from '../../src/keys/store/watched-key-store';
 import { isTransientConflict } from '../../src/typeorm/connection/transient-conflict';
 import { moveDatabaseClock } from '../support/database-clock';
-import { describePostgresAndSqlite, typeormMajor } from '../support/databases';
+import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';
 import type { Project } from '../support/project';
@@ -144,7 +144,7 @@ afterAll(() => {
 
 jest.setTimeout(60_000 + ROUNDS * 60_000);
 
-describePostgresAndSqlite('No row is lost', (kind) => {
+describeDiagonal('No row is lost', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

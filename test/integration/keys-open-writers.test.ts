@@ -5,7 +5,7 @@ import { BlindIndex, Encrypted, fieldEncryption, KeyStateError } from '../../src
 import type { FieldEncryptionOptions } from '../../src';
 import { SETTLING_MS } from '../../src/keys/store/watched-key-store';
 import { moveDatabaseClock } from '../support/database-clock';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
@@ -18,7 +18,7 @@ class Visit {
 const MAX_AGE_MS = 900_000;
 const NOW = { graceMs: 0, waitMs: 50 };
 
-describeEachDatabase('Destroying a key', (kind) => {
+describeDiagonal('Destroying a key', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

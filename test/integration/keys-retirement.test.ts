@@ -1,7 +1,7 @@
 import { Entity, PrimaryColumn } from 'typeorm';
 import { Encrypted, fieldEncryption, KeyStateError } from '../../src';
 import { useEncryptedDatabase } from '../support/encrypted-database';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 
 @Entity()
 class Note {
@@ -10,7 +10,7 @@ class Note {
   @Encrypted({ type: 'bytes', storage: 'binary', nullable: true }) scan!: Buffer | null;
 }
 
-describeEachDatabase('Taking keys out of use', (database) => {
+describeDiagonal('Taking keys out of use', (database) => {
   const db = useEncryptedDatabase(
     database,
     { entities: [Note], poolSize: 1 },

@@ -3,7 +3,7 @@ import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, KmsUnavailableError } from '../../src';
 import type { FieldEncryptionOptions, KeyEvent } from '../../src';
 import { installationOf } from '../../src/typeorm/installation/installation';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { FakeKms } from '../support/key-fixtures';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 import { WarningLog } from '../support/statement-log';
@@ -38,7 +38,7 @@ async function inTurn<T>(items: readonly T[], run: (item: T) => Promise<Error>):
 
 const SOME = Array.from({ length: 20 }, (_, i) => i);
 
-describeEachDatabase('an outage of the KMS', (kind) => {
+describeDiagonal('an outage of the KMS', (kind) => {
   const cleanup = new Cleanup();
   const poolSizes = kind.type === 'postgres' ? [1, 2, 10] : [1];
   let kms: FakeKms;

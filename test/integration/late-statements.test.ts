@@ -3,7 +3,7 @@ import type { DataSource, Repository } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, KeyStateError } from '../../src';
 import { UsedKeys } from '../../src/keys/cache/used-keys';
 import { installationOf } from '../../src/typeorm/installation/installation';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { heldBefore } from '../support/held-statement';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -19,7 +19,7 @@ class Guest {
 
 const MAX_AGE_MS = 900_000;
 
-describeEachDatabase('A statement that could not be sent in time', (kind) => {
+describeDiagonal('A statement that could not be sent in time', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

@@ -3,7 +3,7 @@ import type { DataSource } from 'typeorm';
 import { inspect } from 'node:util';
 import { fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { FakeKms } from '../support/key-fixtures';
 import {
@@ -17,7 +17,7 @@ import {
 import { eventually } from '../support/eventually';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
-describeEachDatabase('lookups while keys are away', (kind) => {
+describeDiagonal('lookups while keys are away', (kind) => {
   const cleanup = new Cleanup();
   const log = new StatementLog();
   let database: TestDatabase;

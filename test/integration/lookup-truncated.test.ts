@@ -14,7 +14,7 @@ import {
 } from 'typeorm';
 import type { FindManyOptions, FindOperator, Repository } from 'typeorm';
 import { BlindIndex, Encrypted } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { ids, openWorld } from '../support/lookup-world';
 import type { World } from '../support/lookup-world';
 
@@ -136,7 +136,7 @@ function whereOf({ where }: Query): Where[] {
   }));
 }
 
-describeEachDatabase('truncated indexes against a plain entity', (database) => {
+describeDiagonal('truncated indexes against a plain entity', (database) => {
   let world: World;
   let secret: Repository<SecretItem>;
   let plain: Repository<SecretItem>;

@@ -3,7 +3,7 @@ import { fieldEncryptionMigrations } from '../../migrations';
 import { BlindIndex, Encrypted, fieldEncryption, withFieldEncryption } from '../../src';
 import { AuditSchema } from '../../src/typeorm/tables/typeorm-audit-store';
 import { DataKeySchema } from '../../src/typeorm/tables/data-key-table';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { CommonOptions, TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect } from '../support/protected-database';
 
@@ -21,7 +21,7 @@ const OWN = [
   'field_encryption_runs',
 ];
 
-describeEachDatabase("The library's own tables", (kind) => {
+describeDiagonal("The library's own tables", (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
 

@@ -1,7 +1,7 @@
 import { Column, Entity, In, PrimaryColumn } from 'typeorm';
 import type { Repository } from 'typeorm';
 import { BlindIndex, Encrypted, UnsupportedQueryError } from '../../src';
-import { describePostgresAndSqlite } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { openEncrypted } from '../support/encrypted-database';
 import type { EncryptedDatabase } from '../support/encrypted-database';
 import { rejection } from '../support/protected-database';
@@ -20,7 +20,7 @@ class Seat {
   @Column() holder!: string;
 }
 
-describePostgresAndSqlite('A statement with very many parameters', (kind) => {
+describeDiagonal('A statement with very many parameters', (kind) => {
   let db: EncryptedDatabase;
 
   beforeAll(async () => {

@@ -29,7 +29,7 @@ import {
   UnsupportedValueError,
   withFieldEncryption,
 } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
 
 type Decorator = (prototype: object, property: string) => void;
@@ -316,7 +316,7 @@ const WRONG_POLICIES: readonly [string, () => unknown, RegExp][] = [
 
 const { ForeignKey } = typeorm as { ForeignKey?: (target: () => unknown) => Decorator };
 
-describeEachDatabase('initialize() of a wrong policy', (kind) => {
+describeDiagonal('initialize() of a wrong policy', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 
@@ -401,7 +401,7 @@ function mapped(name: string, { table = 'chart', value }: Mapping) {
   return type;
 }
 
-describeEachDatabase('Two entities of one table', (kind) => {
+describeDiagonal('Two entities of one table', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 
@@ -647,7 +647,7 @@ const WRONG_VALUES: readonly [string, keyof Sample, unknown][] = [
   ['a string that makes the ciphertext wider than the column', 'short', 'secretCanary'.repeat(8)],
 ];
 
-describeEachDatabase('A value that cannot be stored exactly', (kind) => {
+describeDiagonal('A value that cannot be stored exactly', (kind) => {
   const cleanup = new Cleanup();
   let dataSource: DataSource;
 

@@ -5,7 +5,7 @@ import type { DataSource } from 'typeorm';
 import { BlindIndex, DecryptionError, Encrypted, fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions, PreviousFormat } from '../../src';
 import { cloakFormat, typeormEncryptedFormat, vaultTransitFormat } from '../../src/import';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { DatabaseKind } from '../support/databases';
 import { openEncrypted } from '../support/encrypted-database';
 import type { EncryptedDatabase } from '../support/encrypted-database';
@@ -42,7 +42,7 @@ class Visit {
   @ManyToOne(() => Client) @JoinColumn() client!: Client;
 }
 
-describeEachDatabase('Previous formats', (database) => {
+describeDiagonal('Previous formats', (database) => {
   const vault = new VaultDouble();
   let open: EncryptedDatabase;
   let dataSource: DataSource;

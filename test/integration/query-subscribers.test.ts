@@ -3,7 +3,7 @@ import type { DataSource, EntitySubscriberInterface } from 'typeorm';
 import { BlindIndex, ConfigurationError, Encrypted, fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
 import { installationOf } from '../../src/typeorm/installation/installation';
-import { describeEachDatabase, typeormMajor } from '../support/databases';
+import { describeDiagonal, typeormMajor } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
 @Entity()
@@ -12,7 +12,7 @@ class Trace {
   @Encrypted() @BlindIndex() text!: string;
 }
 
-describeEachDatabase('A subscriber to statements that uses an encrypted entity', (kind) => {
+describeDiagonal('A subscriber to statements that uses an encrypted entity', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
   let next: number;

@@ -1,7 +1,7 @@
 import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
 import type { DataSourceOptions } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, withFieldEncryption } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { temporaryKms } from '../support/encrypted-database';
 import { storedPlaintexts } from '../support/stored-rows';
 
@@ -15,7 +15,7 @@ class Patient {
 
 const ADA = { email: 'canary.ada@x.org', ssn: 'canary 1' };
 
-describeEachDatabase('A DataSource with a read replica', (database) => {
+describeDiagonal('A DataSource with a read replica', (database) => {
   if (database.type !== 'postgres') {
     it('has nothing to do: the database has none', () => {
       expect(database.type).toMatch(/sqlite/);

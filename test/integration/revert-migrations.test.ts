@@ -5,7 +5,7 @@ import {
   fieldEncryptionMigrations,
   withFieldEncryption,
 } from '../../src';
-import { describePostgresAndSqlite } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { fastLocalKms } from '../support/key-fixtures';
 
 const Patient = new EntitySchema<{ id: number; ssn: string }>({
@@ -25,7 +25,7 @@ class Earlier1600000000000 {
   }
 }
 
-describePostgresAndSqlite('migration:revert behind the migrations of the library', (kind) => {
+describeDiagonal('migration:revert behind the migrations of the library', (kind) => {
   it('says how to get at earlier ones, and keeps the keys then', async () => {
     const database = await kind.create({ entities: [Patient] });
     const open = (migrations: DataSource['options']['migrations']): Promise<DataSource> =>

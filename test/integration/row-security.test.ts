@@ -7,7 +7,7 @@ import {
   withFieldEncryption,
 } from '../../src';
 import type { FieldEncryption, FieldEncryptionOptions } from '../../src';
-import { DATABASES, describePostgresAndSqlite } from '../support/databases';
+import { DATABASES, describeDiagonal } from '../support/databases';
 import { openEncrypted, temporaryKms } from '../support/encrypted-database';
 import type { EncryptedDatabase, OpenOptions } from '../support/encrypted-database';
 import { PostgresRole } from '../support/postgres-role';
@@ -209,7 +209,7 @@ describeOnPostgres('Rows that row-level security hides from the role', () => {
   });
 });
 
-describePostgresAndSqlite('A view in the place of an encrypted table', (database) => {
+describeDiagonal('A view in the place of an encrypted table', (database) => {
   let opened: EncryptedDatabase;
   beforeEach(async () => {
     opened = await openEncrypted(

@@ -9,7 +9,7 @@ import type { FieldEncryptionOptions } from '../../src';
 import { schemaContract, schemaExpand } from '../../src/cli/commands/schema';
 import type { Session } from '../../src/cli/load/session';
 import { installationOf } from '../../src/typeorm/installation/installation';
-import { describePostgresAndSqlite, typeormMajor } from '../support/databases';
+import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -96,7 +96,7 @@ const ROWS: readonly Patient[] = [
   { id: 2, email: 'Bob@Example.org', age: null, seen: null, photo: null, note: 'b', active: false },
 ];
 
-describePostgresAndSqlite('schema expand and schema contract', (kind) => {
+describeDiagonal('schema expand and schema contract', (kind) => {
   const isPostgres = kind.type === 'postgres';
   const cleanup = new Cleanup();
   let database: TestDatabase;

@@ -3,7 +3,7 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, EntitySubscriberInterface } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
@@ -34,7 +34,7 @@ async function until([microtasks, turns]: Moment): Promise<void> {
 
 const TRANSITION = { legacyPlaintext: ['Person.email'] };
 
-describeEachDatabase("The library's own transactions", (kind) => {
+describeDiagonal("The library's own transactions", (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
 

@@ -10,7 +10,7 @@ import {
   MalformedCiphertextError,
   PlaintextFoundError,
 } from '../../src';
-import { describePostgresAndSqlite } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
@@ -34,7 +34,7 @@ class Safe {
   @ManyToOne(() => Vault, { nullable: true }) vault!: Vault | null;
 }
 
-describePostgresAndSqlite('A ciphertext that was tampered with', (kind) => {
+describeDiagonal('A ciphertext that was tampered with', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

@@ -13,7 +13,7 @@ import { errorReport } from '../../src/cli/terminal/output';
 import type { CommandResult } from '../../src/cli/terminal/output';
 import type { Session } from '../../src/cli/load/session';
 import { installationOf } from '../../src/typeorm/installation/installation';
-import { describePostgresAndSqlite } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 
@@ -58,7 +58,7 @@ function commandsOn(session: Session, keyId: string): Record<string, Command> {
   };
 }
 
-describePostgresAndSqlite("The library's own tables", (kind) => {
+describeDiagonal("The library's own tables", (kind) => {
   const cleanup = new Cleanup();
   const isPostgres = kind.type === 'postgres';
   let database: TestDatabase;

@@ -2,7 +2,7 @@ import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, RunPlanError } from '../../src';
 import type { RunReport } from '../../src';
-import { describePostgresAndSqlite } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { useEncryptedDatabase } from '../support/encrypted-database';
 import { rejection } from '../support/protected-database';
 
@@ -65,7 +65,7 @@ const ON_SQLITE: readonly Garbage[] = [
   ]),
 ];
 
-describePostgresAndSqlite('A run whose rows were tampered with', (kind) => {
+describeDiagonal('A run whose rows were tampered with', (kind) => {
   const database = useEncryptedDatabase(kind, { entities: [Entry, Named] });
   const isPostgres = kind.type === 'postgres';
   const cases = isPostgres ? ANYWHERE : [...ANYWHERE, ...ON_SQLITE];

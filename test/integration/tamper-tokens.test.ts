@@ -14,7 +14,7 @@ import {
 import type { DataSource, Repository } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, IndexIntegrityError } from '../../src';
 import type { BlindIndexOptions, FieldEncryptionOptions } from '../../src';
-import { describePostgresAndSqlite } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { ids } from '../support/lookup-world';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -44,7 +44,7 @@ class Account {
   @ManyToOne(() => Bank, { nullable: true }) bank!: Bank | null;
 }
 
-describePostgresAndSqlite('A lookup by a token that was exchanged', (kind) => {
+describeDiagonal('A lookup by a token that was exchanged', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let ds: DataSource;
@@ -223,7 +223,7 @@ function memberWith(options: BlindIndexOptions): new () => { id: number; name: s
   return Member;
 }
 
-describePostgresAndSqlite('While an index changes, what a lookup found', (kind) => {
+describeDiagonal('While an index changes, what a lookup found', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 

@@ -11,7 +11,7 @@ import {
 } from 'typeorm';
 import type { EntitySchemaColumnOptions, SelectQueryBuilder } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, InvalidFieldPolicyError } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 import { rawRows, storedPlaintexts } from '../support/stored-rows';
@@ -60,7 +60,7 @@ function sheet(tableName: string, columns: Record<string, EntitySchemaColumnOpti
 
 const ordinary = { email: { type: String, nullable: true } } as const;
 
-describeEachDatabase('Ways round the encryption', (kind) => {
+describeDiagonal('Ways round the encryption', (kind) => {
   const cleanup = new Cleanup();
   const isPostgres = kind.type === 'postgres';
   let database: TestDatabase;

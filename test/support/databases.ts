@@ -70,19 +70,18 @@ const postgres: DatabaseKind = {
 export const DATABASES: readonly DatabaseKind[] =
   typeormMajor === 0 ? [betterSqlite3, sqlite3, postgres] : [betterSqlite3, postgres];
 
-/**
- * For suites that take long: PostgreSQL, and one driver of SQLite with each major of TypeORM. The one
- * that only 0.3 has is tried with that.
- */
-const ONE_SQLITE: readonly DatabaseKind[] =
-  typeormMajor === 0 ? [sqlite3, postgres] : [betterSqlite3, postgres];
+/** One database for each major of TypeORM, whose pairs are the diagonal; with `TEST_MATRIX=all`, both for each. */
+const DIAGONAL: readonly DatabaseKind[] =
+  process.env.TEST_MATRIX === 'all'
+    ? [typeormMajor === 0 ? sqlite3 : betterSqlite3, postgres]
+    : [typeormMajor === 0 ? sqlite3 : postgres];
 
-/** {@link describeEachDatabase} for suites that take long: with one driver of SQLite for each major. */
-export function describePostgresAndSqlite(
-  title: string,
-  body: (database: DatabaseKind) => void,
-): void {
-  describeDatabases(ONE_SQLITE, title, body);
+/**
+ * {@link describeEachDatabase} for suites in which the major of TypeORM and the database have little to
+ * do with each other: each is tried, but not with each.
+ */
+export function describeDiagonal(title: string, body: (database: DatabaseKind) => void): void {
+  describeDatabases(DIAGONAL, title, body);
 }
 
 /**

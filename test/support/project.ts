@@ -16,26 +16,26 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
+import { ProgramHost } from './program-host';
+import type { Outcome } from './program-host';
+
+export type { Outcome } from './program-host';
 
 const root = join(__dirname, '..', '..');
 const modules = join(root, 'node_modules');
-
-/** What a child process of a project ended with. */
-export interface Outcome {
-  /** `null` where a signal ended it. */
-  code: number | null;
-  stdout: string;
-  stderr: string;
-  /** What it has printed to stdout, then what to stderr. */
-  output: string;
-}
+/** The file behind `field-encryption`. */
+const COMMAND = 'node_modules/typeorm-field-encryption/dist/src/cli/main.js';
 
 /** A user's project in a temporary folder: this package and all others installed, one TypeORM. */
 export interface Project {
   folder: string;
   write(file: string, content: string): string;
-  /** Runs a program of the project, such as `node` or `field-encryption`, to its end. */
+  /**
+   * Runs `field-encryption`, or `node` with a file, to its end, in the process that all of them share.
+   * Anything else, and what is about a process, such as its workers, gets one of its own by `spawn`.
+   */
   run(command: string, args: readonly string[], env?: Record<string, string>): Promise<Outcome>;
+  spawn(command: string, args: readonly string[], env?: Record<string, string>): Promise<Outcome>;
   start(
     command: string,
     args: readonly string[],
@@ -51,20 +51,41 @@ export function createProject(typeormMajor: 0 | 1): Project {
   install(folder, typeormMajor);
   const start: Project['start'] = (command, args, env = {}) =>
     spawn(command, args, { cwd: folder, env: environment(folder, env) });
+  const host = new ProgramHost(folder);
+  const spawned: Project['spawn'] = (command, args, env) => outcomeOf(start(command, args, env));
   return {
     folder,
     start,
+    spawn: spawned,
     write: (file, content) => {
       const path = join(folder, file);
       mkdirSync(dirname(path), { recursive: true });
       writeFileSync(path, content);
       return path;
     },
-    run: (command, args, env) => outcomeOf(start(command, args, env)),
+    run: (command, args, env = {}) => {
+      const program = programOf(folder, command, args);
+      if (program === undefined || env.NODE_OPTIONS !== undefined)
+        return spawned(command, args, env);
+      return host.run({ ...program, env: environment(folder, env) });
+    },
     dispose: () => {
+      host.dispose();
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** What the shared process would run for a command; `undefined` for one that it cannot. */
+function programOf(
+  folder: string,
+  command: string,
+  args: readonly string[],
+): { file: string; args: readonly string[] } | undefined {
+  if (command === 'field-encryption') return { file: join(folder, COMMAND), args };
+  const [file = '', ...rest] = args;
+  if (command !== 'node' || !/^[^-].*\.js$/.test(file)) return undefined;
+  return { file: join(folder, file), args: rest };
 }
 
 /** Waits for the end of a process. */
