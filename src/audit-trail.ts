@@ -1,5 +1,6 @@
 import type { AuditEntry } from './audit/audit-entry';
-import type { AuditRange, AuditReport } from './keys/audit/key-audit';
+import type { AuditReport } from './keys/audit/audit-report';
+import type { AuditRange } from './keys/audit/key-audit';
 import type { Installation } from './typeorm/installation/installation';
 
 /** Options of {@link AuditTrail.verify}. */

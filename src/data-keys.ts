@@ -1,27 +1,24 @@
 import { ConfigurationError } from './errors';
+import type { AcceptEpochOptions, AcceptEpochReport } from './keys/audit/accept-epoch';
 import type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
 import type { KeyBackup } from './keys/backup/create-backup';
 import type { RestoreOptions, RestoreReport } from './keys/backup/restore-backup';
-import type { AcceptEpochOptions, AcceptEpochReport } from './keys/audit/accept-epoch';
+import type { ColumnUse } from './keys/lifecycle/encrypted-rows';
 import type { IndexRotation, IndexRotationOptions } from './keys/lifecycle/index-rotation';
-import type { KeyInfo } from './keys/record/key-info';
+import type { AdoptionReport } from './keys/lifecycle/key-adoption';
+import type { DestroyedKey } from './keys/lifecycle/key-destruction';
 import type { MaintenanceOptions, MaintenanceReport } from './keys/lifecycle/key-maintenance';
-import type {
-  AdoptionReport,
-  DestroyedKey,
-  RevokedKey,
-  RevokeOptions,
-} from './keys/key-operations';
-import type { ColumnUse } from './keys/lifecycle/key-retirement';
+import type { RevokedKey, RevokeOptions } from './keys/lifecycle/key-revocation';
 import type { RewrapOptions, RewrapReport } from './keys/lifecycle/key-rewrap';
 import { MaintenanceSchedule } from './keys/lifecycle/maintenance-schedule';
 import type { ScheduleOptions } from './keys/lifecycle/maintenance-schedule';
+import { requireWait } from './keys/lifecycle/wait-option';
+import type { KeyInfo } from './keys/record/key-info';
 import { drill } from './reencryption/coverage/drill';
 import type { DrillReport } from './reencryption/coverage/drill';
 import { encryptedRows, keyUses } from './reencryption/coverage/key-uses';
-import type { Installation } from './typeorm/installation/installation';
-import { requireWait } from './keys/lifecycle/wait-option';
 import { withConnection } from './typeorm/connection/lent-connection';
+import type { Installation } from './typeorm/installation/installation';
 
 /** Options of {@link DataKeys.destroy}. */
 export interface DestroyOptions {

@@ -1,41 +1,42 @@
 import { wipe } from '../../crypto/secret-bytes';
 import { ConfigurationError, KeyStateError, UnauthenticatedKeyError } from '../../errors';
-import type { KeyEpochs } from '../store/key-epochs';
-import { wholeSecond } from '../record/key-record';
-import { hasValidRecordMac, provenChange, stateAuthenticator } from '../record/key-macs';
-import type { KeyRecord } from '../record/key-record';
 import type { KeyServices } from '../key-services';
+import { hasValidRecordMac, provenChange, stateAuthenticator } from '../record/key-macs';
+import { wholeSecond } from '../record/key-record';
+import type { KeyRecord } from '../record/key-record';
+import type { KeyEpochs } from '../store/key-epochs';
 import { proveKek } from '../wrapping/row-proofs';
-import type { BackedUpKey, BackupFile } from './backup-file';
-import { decodeKeys, openBackup, parseBackup } from './backup-file';
-import type { BackupOpener } from './backup-key';
-import { openBackupKey } from './backup-key';
 
-/** A key of a backup, and where it stands now. */
+import { decodeKeys, openBackup, parseBackup } from './backup-file';
+import type { BackedUpKey, BackupFile } from './backup-file';
+import { openBackupKey } from './backup-key';
+import type { BackupOpener } from './backup-key';
+
+/** A key of a backup in its present state. */
 export type RestoredKey = Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version' | 'state'>;
 
 /** Options of a restore. */
 export interface RestoreOptions {
-  /** Says what would be restored and changes nothing. Defaults to `false`. */
+  /** Reports what would be restored and changes nothing. Defaults to `false`. */
   dryRun?: boolean;
   /**
-   * Takes the caller's word for a backup that somebody without its KMS could have made: one under an
-   * RSA key of Azure from before backups were signed. Defaults to `false`.
+   * Takes the caller's word for a backup that could have been made without its KMS: one under an RSA
+   * key of Azure from before backups were signed. Defaults to `false`.
    */
   adopt?: boolean;
 }
 
-/** What a restore did (in a dry run: would do). */
+/** The result of a restore (in a dry run: what it would be). */
 export interface RestoreReport {
   readonly backupId: string;
   readonly createdAt: Date;
-  /** Whether nobody but who can use what protects the backup can have made it. */
+  /** Whether the backup can only have been made with its KMS or shares. */
   readonly authenticated: boolean;
   /** Keys that were missing and are in the table now. */
   readonly restored: readonly RestoredKey[];
-  /** Keys that were there already, the same ones. */
+  /** Keys that were there already. */
   readonly present: readonly RestoredKey[];
-  /** Keys that were destroyed since: they stay so. */
+  /** Keys that were destroyed since, and stay so. */
   readonly destroyed: readonly RestoredKey[];
 }
 
@@ -45,8 +46,8 @@ interface RestorePlan {
   readonly destroyed: readonly RestoredKey[];
 }
 
-/** Making keys would not help: they would stand in the way of those of the backup. */
-export function noTableToRestoreTo(): ConfigurationError {
+/** Creating keys would not help: they would stand in the way of those of the backup. */
+function noTableToRestoreTo(): ConfigurationError {
   return new ConfigurationError(
     'There is no key table in this database to restore to. Run the migrations of fieldEncryptionMigrations; ' +
       '`field-encryption keys restore` without --dry-run creates the table, too.',
@@ -59,17 +60,17 @@ export function noTableToRestoreTo(): ConfigurationError {
  *
  * @throws {@link KeyStateError} where the table has a different key of the same id or version;
  * {@link KeyUnwrapError} for a changed file or the wrong opener; {@link ConfigurationError};
- * {@link UnauthenticatedKeyError} for a file that somebody without its KMS could have made
+ * {@link UnauthenticatedKeyError} for a file that could have been made without its KMS
  */
 export async function restoreBackup<C>(
   services: KeyServices<C>,
-  application: string,
   text: string,
   opener: BackupOpener,
   { dryRun = false, adopt = false }: RestoreOptions,
 ): Promise<RestoreReport> {
+  if (!(await services.table.isReady())) throw noTableToRestoreTo();
   const file = parseBackup(text);
-  requireApplication(file, application);
+  requireApplication(file, services.application);
   const { content, authenticated } = await contentOf(file, opener);
   try {
     const existing = await services.store.list();
@@ -164,7 +165,7 @@ function changesOf(
   now: Date,
 ): Pick<KeyRecord, 'state' | 'deactivatedAt' | 'compromisedAt'> {
   const state = epochs.restrictionOf(record.id) ?? stateNow(record, replaced);
-  // A process that did not see the loss may write with it until its cache has aged.
+  // A process that did not see the loss may write with it until its cached key is too old.
   const deactivatedAt =
     state === 'deactivated' ? (record.deactivatedAt ?? now) : record.deactivatedAt;
   const compromisedAt = state === 'compromised' ? (record.compromisedAt ?? now) : null;
@@ -172,8 +173,8 @@ function changesOf(
 }
 
 /**
- * A key that another has replaced since reads on; and one that was announced when the backup was
- * made may have been used after.
+ * The state in which a key comes back: deactivated where another has replaced it since, and where it was
+ * announced when the backup was made, since it may have been used after that.
  */
 function stateNow({ state }: BackedUpKey['record'], replaced: boolean): KeyRecord['state'] {
   return state === 'preActive' || (state === 'active' && replaced) ? 'deactivated' : state;

@@ -87,7 +87,7 @@ export type StateAuthenticator = (fields: StateFields) => Buffer;
 export type StateChange = Partial<Omit<StateFields, 'id'>> & Pick<KeyRecord, 'stateMac' | 'epoch'>;
 
 /** What a change of state or wrapping is about. */
-type ChangedFields = Partial<Omit<StateFields, 'id' | 'epoch'>>;
+export type ChangedFields = Partial<Omit<StateFields, 'id' | 'epoch'>>;
 
 /**
  * States that only take away. They are honoured without a MAC, so that a key can be taken out of use
