@@ -54,6 +54,10 @@ export class DataKeys {
     this.#installation = installation;
   }
 
+  get #operations(): Installation['keys']['operations'] {
+    return this.#installation.keys.operations;
+  }
+
   /** Every data key, by name and version. Never key bytes. */
   list(): Promise<KeyInfo[]> {
     return this.#installation.keys.list();
@@ -69,7 +73,7 @@ export class DataKeys {
 
   /** Every root of the blind indexes, by version. */
   indexRoots(): Promise<KeyInfo[]> {
-    return this.#installation.keys.operations.listIndexRoots();
+    return this.#operations.listIndexRoots();
   }
 
   /**
@@ -80,7 +84,7 @@ export class DataKeys {
    * @throws {@link KeyStateError} while the root of an earlier rotation is not destroyed
    */
   rotateIndex(options: IndexRotationOptions = {}): Promise<IndexRotation> {
-    return this.#installation.keys.operations.rotateIndex(options);
+    return this.#operations.rotateIndex(options);
   }
 
   /**
@@ -90,7 +94,7 @@ export class DataKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key or the index root
    */
   async revoke(id: string, options: RevokeOptions = {}): Promise<RevocationReport> {
-    const revoked = await this.#installation.keys.operations.revoke(id, options);
+    const revoked = await this.#operations.revoke(id, options);
     return { ...revoked, plan: await this.#planFor(id) };
   }
 
@@ -112,7 +116,7 @@ export class DataKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not active
    */
   suspend(id: string): Promise<KeyInfo> {
-    return this.#installation.keys.operations.suspend(id);
+    return this.#operations.suspend(id);
   }
 
   /**
@@ -122,7 +126,7 @@ export class DataKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not suspended
    */
   resume(id: string): Promise<KeyInfo> {
-    return this.#installation.keys.operations.resume(id);
+    return this.#operations.resume(id);
   }
 
   /**
@@ -138,7 +142,7 @@ export class DataKeys {
   async destroy(id: string, { graceMs, waitMs }: DestroyOptions = {}): Promise<DestroyedKey> {
     requireWait('destroy: waitMs', waitMs);
     const rows = encryptedRows(this.#installation, waitMs);
-    return this.#installation.keys.operations.destroy(id, rows, graceMs);
+    return this.#operations.destroy(id, rows, graceMs);
   }
 
   /**
@@ -149,7 +153,7 @@ export class DataKeys {
    * run again.
    */
   rewrap(options: RewrapOptions = {}): Promise<RewrapReport> {
-    return this.#installation.keys.operations.rewrap(options);
+    return this.#operations.rewrap(options);
   }
 
   /**
@@ -158,7 +162,7 @@ export class DataKeys {
    * read with, and nothing is protected with them until they are adopted.
    */
   unauthenticated(): Promise<KeyInfo[]> {
-    return this.#installation.keys.operations.unauthenticated();
+    return this.#operations.unauthenticated();
   }
 
   /**
@@ -169,7 +173,7 @@ export class DataKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key, {@link KeyUnwrapError}
    */
   adopt({ ids }: { readonly ids: readonly string[] }): Promise<AdoptionReport> {
-    return this.#installation.keys.operations.adopt(ids);
+    return this.#operations.adopt(ids);
   }
 
   /**
@@ -181,7 +185,7 @@ export class DataKeys {
    */
   maintain(options: MaintenanceOptions = {}): Promise<MaintenanceReport> {
     const rows = encryptedRows(this.#installation, options.waitMs);
-    return this.#installation.keys.operations.maintain(options, rows);
+    return this.#operations.maintain(options, rows);
   }
 
   /** Runs {@link DataKeys.maintain} now and every hour, until stopped or the DataSource is destroyed. */
@@ -203,7 +207,7 @@ export class DataKeys {
    * @throws {@link KeyUnwrapError} when a key does not unwrap: a backup is complete or it is none
    */
   backup(protection: BackupProtection): Promise<KeyBackup> {
-    return this.#installation.keys.operations.backup(protection);
+    return this.#operations.backup(protection);
   }
 
   /**
@@ -214,7 +218,7 @@ export class DataKeys {
    * {@link UnauthenticatedKeyError} for a file that somebody without its KMS could have made
    */
   restore(file: string, opener: BackupOpener, options?: RestoreOptions): Promise<RestoreReport> {
-    return this.#installation.keys.operations.restore(file, opener, options);
+    return this.#operations.restore(file, opener, options);
   }
 
   /**
@@ -226,7 +230,7 @@ export class DataKeys {
    * {@link ConfigurationError} without a reason
    */
   acceptEpoch(epoch: number, options: AcceptEpochOptions): Promise<AcceptEpochReport> {
-    return this.#installation.keys.operations.acceptEpoch(epoch, options);
+    return this.#operations.acceptEpoch(epoch, options);
   }
 
   /** Restores a backup into a scratch table in memory and reads rows of the database with it. */
@@ -241,7 +245,7 @@ export class DataKeys {
    * @throws {@link KeyNotFoundError}
    */
   async uses(id: string): Promise<ColumnUse[]> {
-    const key = await this.#installation.keys.operations.find(id);
+    const key = await this.#operations.find(id);
     return withConnection(this.#installation.dataSource, undefined, (runner) =>
       keyUses(this.#installation, runner, key),
     );

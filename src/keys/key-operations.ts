@@ -51,14 +51,7 @@ export class KeyOperations<C> {
     this.#memory = memory;
   }
 
-  /**
-   * Marks a data key as compromised. An active one is replaced first, in the same transaction, so
-   * that there is no moment without a key to write with. Nothing that was written into its row by
-   * hand keeps it from being revoked; see {@link RevokedKey.proven}.
-   *
-   * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key or the index root,
-   * {@link KmsUnavailableError} when a replacement cannot be made; nothing was changed then
-   */
+  /** See {@link revokeKey}. */
   async revoke(id: string, { replace = true }: RevokeOptions = {}): Promise<RevokedKey> {
     if (replace) await this.#services.table.requireReady();
     else await this.#services.table.require();
@@ -75,11 +68,7 @@ export class KeyOperations<C> {
     };
   }
 
-  /**
-   * Stops encryption under the name of an active data key. Its values can still be read.
-   *
-   * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not active
-   */
+  /** See {@link suspendKey}. */
   async suspend(id: string): Promise<KeyInfo> {
     await this.#services.table.requireReady();
     const record = await suspendKey(this.#services, id);
@@ -88,28 +77,17 @@ export class KeyOperations<C> {
     return this.#info(record);
   }
 
-  /**
-   * Ends a suspension: the key is active again, or deactivated where a newer version was active since.
-   *
-   * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not suspended
-   */
+  /** See {@link resumeKey}. */
   async resume(id: string): Promise<KeyInfo> {
     await this.#services.table.requireReady();
     return this.#info(await resumeKey(this.#services, id));
   }
 
   /**
-   * Erases a wrapped key and leaves its row as a tombstone.
+   * See {@link destroyKey}.
    *
-   * @param rows - may be under the key: their writers are waited for, and then they are counted in the
-   * transaction that erases.
-   * @param graceMs - refuses a key that was active less than this ago, and an index root for the
-   * maximum age of keys in memory at least, which is the default. 0 also vouches for a row that does not
-   * prove itself.
-   * @throws {@link KeyStateError} for an active key, one that rows need, and one whose row does not prove
-   * itself; retryable for one within its grace period, and while others have transactions open in which
-   * they may have written
-   * @throws {@link KeyNotFoundError}, {@link KmsUnavailableError}
+   * @param graceMs - at least the maximum age of keys in memory for an index root; defaults to that. 0
+   * also vouches for a row that does not prove itself.
    */
   async destroy(id: string, rows: EncryptedRows<C>, graceMs?: number): Promise<DestroyedKey> {
     requireWait('destroy: graceMs', graceMs);
@@ -123,30 +101,19 @@ export class KeyOperations<C> {
     return { key: this.#info(record), ...proof };
   }
 
-  /**
-   * Wraps every key again, under the provider's newest KEK or under another provider. Rows are not
-   * touched. Once all keys have moved, this process wraps with the new provider.
-   *
-   * @throws {@link KmsUnavailableError}; a key that fails by itself is in the report instead
-   */
+  /** See {@link rewrap}. */
   async rewrap(options: RewrapOptions): Promise<RewrapReport> {
     await this.#services.table.requireReady();
     return rewrap(this.#services, options);
   }
 
-  /** The keys, of every purpose, that could have been made without the KMS. */
+  /** See {@link unauthenticatedKeys}. */
   async unauthenticated(): Promise<KeyInfo[]> {
     await this.#services.table.require();
     return (await unauthenticatedKeys(this.#services)).map((record) => this.#info(record));
   }
 
-  /**
-   * Takes the caller's word that keys are this application's, and wraps them again with proof. All of
-   * them, or none.
-   *
-   * @throws {@link KeyNotFoundError}, {@link KeyStateError}, {@link KeyUnwrapError},
-   * {@link ConfigurationError} where the KMS cannot prove what it wraps, {@link KmsUnavailableError}
-   */
+  /** See {@link adoptKeys}. */
   async adopt(ids: readonly string[]): Promise<AdoptionReport> {
     await this.#services.table.require();
     const { adopted, current } = await adoptKeys(this.#services, ids);
@@ -156,13 +123,7 @@ export class KeyOperations<C> {
     return { adopted: adopted.map(info), current: current.map(info) };
   }
 
-  /**
-   * Does what the policies of the keys ask for now. Any number of processes may run it.
-   *
-   * @param rows - as for {@link KeyOperations.destroy}.
-   * @throws {@link ConfigurationError} for a wait that is shorter than the cache's; what fails for
-   * one key name is in the report instead
-   */
+  /** See {@link maintain}. */
   async maintain(options: MaintenanceOptions, rows: EncryptedRows<C>): Promise<MaintenanceReport> {
     for (const option of ['announceMs', 'graceMs', 'waitMs'] as const) {
       requireWait(`maintain: ${option}`, options[option]);
@@ -180,11 +141,9 @@ export class KeyOperations<C> {
   }
 
   /**
-   * Backs up every key that is not destroyed, index root included.
+   * See {@link createBackup}.
    *
    * @param dryRun - records nothing: the backup is only to be counted.
-   * @throws {@link KeyUnwrapError} when one of them does not unwrap, {@link ConfigurationError} for an
-   * impossible number of shares
    */
   async backup(protection: BackupProtection, dryRun = false): Promise<KeyBackup> {
     const { audit, table } = this.#services;
@@ -215,13 +174,7 @@ export class KeyOperations<C> {
     return report;
   }
 
-  /**
-   * Takes the next step of rotating the index key; see {@link IndexRotation}.
-   *
-   * @throws {@link KeyStateError} without an active root, and while the root of an earlier rotation
-   * is not destroyed; {@link ConfigurationError} for a wait that is shorter than the cache's maximum
-   * age; {@link KmsUnavailableError}
-   */
+  /** See {@link rotateIndex}. */
   async rotateIndex(options: IndexRotationOptions): Promise<IndexRotation> {
     await this.#services.table.requireReady();
     const rotation = await rotateIndex(this.#services, options);

@@ -60,12 +60,11 @@ export class KeyAudit<C> {
     const onFailure = this.#emitFailure.bind(this);
     this.#log = new AuditLog({ store: entries, options: options || {}, wallClock, onFailure });
     this.#key = new AuditKey({ ...parts, log: this.#log });
-    const { anchor: port } = parts;
     this.anchor =
-      port &&
+      parts.anchor &&
       new KeyAnchor({
         ...parts,
-        port,
+        port: parts.anchor,
         seal: (connection) => this.#key.ready(connection),
         findSeal: async (keyId, connection) => {
           const found = await this.#key.find(keyId, connection);
@@ -125,9 +124,7 @@ export class KeyAudit<C> {
   async record(...events: readonly AuditEvent[]): Promise<void> {
     if (this.#parts.options === false || events.length === 0) return;
     const seal = await this.#key.ready();
-    await this.#parts.entries.transaction((connection) =>
-      this.#log.append(events, seal, connection),
-    );
+    await this.#parts.entries.transaction((to) => this.#log.append(events, seal, to));
   }
 
   /** Returns the keys in the unbroken part of the log that are missing from the table. */

@@ -4,6 +4,7 @@ import type { KeyServices } from '../key-services';
 import { hasValidRecordMac, provenChange, stateAuthenticator } from '../record/key-macs';
 import { wholeSecond } from '../record/key-record';
 import type { KeyRecord } from '../record/key-record';
+import { isVersionOf } from '../record/key-versions';
 import type { KeyEpochs } from '../store/key-epochs';
 import { proveKek } from '../wrapping/row-proofs';
 
@@ -40,10 +41,8 @@ export interface RestoreReport {
   readonly destroyed: readonly RestoredKey[];
 }
 
-interface RestorePlan {
+interface RestorePlan extends Pick<RestoreReport, 'present' | 'destroyed'> {
   readonly missing: readonly BackedUpKey[];
-  readonly present: readonly RestoredKey[];
-  readonly destroyed: readonly RestoredKey[];
 }
 
 /** Creating keys would not help: they would stand in the way of those of the backup. */
@@ -145,11 +144,9 @@ async function wrapMissing<C>(
   const records: KeyRecord[] = [];
   const epoch = wrapper.epochs.next(...existing);
   for (const { record, bytes } of missing) {
-    const replaced = active.find(
-      ({ purpose, name }) => purpose === record.purpose && name === record.name,
-    );
+    const replaced = active.some(isVersionOf(record.purpose, record.name));
     const now = wholeSecond(await store.now());
-    const changes = changesOf(record, replaced !== undefined, wrapper.epochs, now);
+    const changes = changesOf(record, replaced, wrapper.epochs, now);
     const wrapping = await wrapper.wrapWith(wrapper.providers.primary, record, bytes);
     const authenticate = stateAuthenticator(bytes);
     const proof = provenChange(authenticate, { ...record, ...wrapping }, changes, epoch);
@@ -186,10 +183,8 @@ async function insertAll<C>(
   restoredFrom: string,
   adopted: boolean,
 ): Promise<void> {
-  const changes = records.map(
-    (record) => ({ type: 'insert', record, restoredFrom, adopted }) as const,
-  );
-  if (await store.apply(changes)) return;
+  const how = { type: 'insert', restoredFrom, adopted } as const;
+  if (await store.apply(records.map((record) => ({ ...how, record })))) return;
   throw new KeyStateError(
     'The key table was changed by another process meanwhile; nothing was restored. Try again.',
     { retryable: true },
@@ -226,7 +221,7 @@ interface Conflict {
 function sameVersion({ record }: BackedUpKey, existing: readonly KeyRecord[]): Conflict[] {
   const { id, name, purpose, version } = record;
   return existing
-    .filter((key) => key.purpose === purpose && key.name === name && key.version === version)
+    .filter((key) => key.version === version && isVersionOf(purpose, name)(key))
     .map((other) => ({
       keyId: id,
       row: `another ${purpose} key "${name}" version ${String(version)} (${other.id}) than the backup (${id})`,

@@ -4,9 +4,8 @@ import { KeyStateError } from '../../errors';
 import type { KeyServices } from '../key-services';
 import type { KeyRecord } from '../record/key-record';
 import { soleActive } from '../record/key-versions';
-import { CONCURRENT_UNWRAPS } from '../wrapping/key-wrapper';
 import type { CreatedKey } from '../wrapping/key-wrapper';
-import { StillLoadingError } from '../wrapping/kms-client';
+import { CONCURRENT_UNWRAPS, StillLoadingError } from '../wrapping/kms-client';
 
 import type { Confirmation, CurrentKey, CurrentKeys } from './current-keys';
 import { closedMeanwhile, oldTransaction } from './failed-keys';

@@ -8,7 +8,7 @@ import type { DataKey } from '../key-source';
 import { keyTitle } from '../record/key-record';
 import type { KeyRecord } from '../record/key-record';
 import { isReadable, stateInWords } from '../record/key-state';
-import { CONCURRENT_UNWRAPS } from '../wrapping/key-wrapper';
+import { CONCURRENT_UNWRAPS } from '../wrapping/kms-client';
 
 import { FailedKeys, loadFailed, typedFailure } from './failed-keys';
 import { KeyCache } from './key-cache';

@@ -1,6 +1,5 @@
 import type { CipherSuite } from '../../crypto/aead';
 import { KeyStateError } from '../../errors';
-import type { KeyAudit } from '../audit/key-audit';
 import { expiryOf, policyOf } from '../policy/key-policy';
 import type { KeyPolicies } from '../policy/key-policy';
 import type { KeyEventListener } from '../record/key-event';
@@ -9,20 +8,17 @@ import type { StateChange } from '../record/key-macs';
 import { nameTitle, wholeSecond } from '../record/key-record';
 import type { KeyPurpose, KeyRecord } from '../record/key-record';
 import { announcedAfter, isVersionOf, noActiveKey, soleActive } from '../record/key-versions';
-import type { KeyChange, KeyStore } from '../store/key-store';
-import type { CreatedKey, KeyWrapper } from '../wrapping/key-wrapper';
+import type { KeyChange } from '../store/key-store';
+import type { CreatedKey } from '../wrapping/key-wrapper';
 import { nextVersion } from '../wrapping/next-version';
 import { isGenuine, proveKek } from '../wrapping/row-proofs';
 
 import { IF_IT_GOES_ON, retryConflicts } from './compare-and-swap';
 import { requireNeverMade } from './first-key';
+import type { FirstKeyParts } from './first-key';
 
 /** The parts that the lifecycle of keys works with. */
-export interface KeyLifecycleParts<C> {
-  readonly store: KeyStore<C>;
-  readonly wrapper: KeyWrapper;
-  /** Undefined where nothing is recorded. */
-  readonly audit: KeyAudit<C> | undefined;
+interface KeyLifecycleParts<C> extends FirstKeyParts<C> {
   /** Suite of the data keys created from now on. */
   readonly suite: CipherSuite;
   readonly policies: KeyPolicies;
@@ -59,8 +55,7 @@ export class KeyLifecycle<C> {
    *
    * @throws {@link KeyStateError} where versions exist and none is active: an operator took the active
    * one out of use, and a write must not decide what replaces it. Also, retryable, where the connection
-   * is in a transaction. {@link KeyNotFoundError} where there was a key of the name that is missing
-   * from the table now.
+   * is in a transaction. {@link KeyNotFoundError} where the name had a key that is missing from the table.
    */
   async createFirst(purpose: KeyPurpose, name: string, connection?: C): Promise<CreatedKey> {
     const { store } = this.#parts;
@@ -78,8 +73,7 @@ export class KeyLifecycle<C> {
     const created = await this.#create(purpose, name, version, connection);
     if (await store.insertFirst(created.record, connection)) return this.#emitActivation(created);
     // Not through the caller's connection: its transaction may have begun before the winner's commit.
-    const winner = await this.#active(purpose, name);
-    return this.#existing(winner, connection);
+    return this.#existing(await this.#active(purpose, name), connection);
   }
 
   /**
@@ -235,11 +229,9 @@ export class KeyLifecycle<C> {
 
   #emitActivation(created: CreatedKey, previousKeyId?: string): CreatedKey {
     const { id: keyId, name: keyName, purpose, version } = created.record;
-    this.#parts.emit(
-      previousKeyId === undefined
-        ? { type: 'keyCreated', purpose, keyId, keyName, version }
-        : { type: 'keyRotated', purpose, keyId, keyName, version, previousKeyId },
-    );
+    const key = { purpose, keyId, keyName, version };
+    if (previousKeyId === undefined) this.#parts.emit({ type: 'keyCreated', ...key });
+    else this.#parts.emit({ type: 'keyRotated', ...key, previousKeyId });
     return created;
   }
 }

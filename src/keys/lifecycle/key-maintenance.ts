@@ -93,10 +93,9 @@ export async function maintain<C>(
   return run.report;
 }
 
+/** The options, and the beginning of the run by the clocks of the database and of the policies. */
 interface RunSettings extends Required<Omit<MaintenanceOptions, 'waitMs'>> {
-  /** When the run began by the clock of the database, for waits. */
   readonly now: Date;
-  /** The same by the clock of the policies. */
   readonly policyTime: Date;
 }
 
@@ -122,10 +121,11 @@ class MaintenanceRun<C> {
     await this.#noting(name, async () => {
       const active = soleActive(versions);
       if (active === undefined) return;
-      const dueAt = this.#dueAt(active);
+      const { rotation = { kind: 'manual' } } = policyOf(this.#services.policies, name);
+      const dueAt = nextRotationAt(rotation, active);
       const announced = announcedAfter(versions, active);
-      if (announced !== undefined) await this.#activateInTime(announced, active, dueAt);
-      else if (dueAt !== null && this.#isPolicyTime(dueAt.getTime() - this.#settings.announceMs)) {
+      if (announced !== undefined) await this.#activate(announced, active, dueAt);
+      else if (dueAt !== null && this.#isPast(dueAt.getTime() - this.#settings.announceMs)) {
         await this.#announce(active);
       }
     });
@@ -133,17 +133,19 @@ class MaintenanceRun<C> {
 
   /** Goes by the claims of the rows first, and proves them before they decide or anything is erased. */
   async retention(name: string, versions: readonly KeyRecord[]): Promise<void> {
-    const { retention = { kind: 'forever' } } = policyOf(this.#services.policies, name);
+    const { policies, retirement } = this.#services;
+    const { dryRun, graceMs, now } = this.#settings;
+    const { retention = { kind: 'forever' } } = policyOf(policies, name);
     for (const record of versions) {
       if (record.state !== 'deactivated' && record.state !== 'compromised') continue;
-      const since = record.deactivatedAt ?? record.createdAt;
-      if (this.#settings.now < endOfWait(since, this.#settings.graceMs)) continue;
+      if (now < endOfWait(record.deactivatedAt ?? record.createdAt, graceMs)) continue;
       await this.#noting(name, async () => {
         if (this.#isRetained(retention, record, versions)) return;
-        const found = await this.#services.retirement.find(record.id);
+        const found = await retirement.find(record.id);
         // Another process was first.
         if (found.state !== record.state) return;
-        const proven = await this.#proven(found);
+        const proof = await retirement.prove(found);
+        const proven = dryRun ? found : await retirement.dated(found, proof);
         // The name, which chose the policy, was a claim, too.
         if (proven.name !== name || proven.purpose !== 'data') throw changedMeanwhile(record.id);
         const others = goesByVersions(retention) ? await this.#provenOf(name, versions) : versions;
@@ -163,13 +165,6 @@ class MaintenanceRun<C> {
     return isRetained(retention, this.#info(record), infos, this.#settings.policyTime);
   }
 
-  async #proven(record: KeyRecord): Promise<KeyRecord> {
-    const { retirement } = this.#services;
-    if (!this.#settings.dryRun) return retirement.proven(record);
-    await retirement.prove(record);
-    return record;
-  }
-
   /** Leaves out the versions that do not prove themselves, which are among the failures. */
   async #provenOf(name: string, versions: readonly KeyRecord[]): Promise<KeyRecord[]> {
     const { retirement, store, wrapper } = this.#services;
@@ -186,7 +181,8 @@ class MaintenanceRun<C> {
     return proven;
   }
 
-  #isPolicyTime(time: number): boolean {
+  /** Whether a time has come by the clock of the policies. */
+  #isPast(time: number): boolean {
     return this.#settings.policyTime.getTime() >= time;
   }
 
@@ -194,31 +190,21 @@ class MaintenanceRun<C> {
     return keyInfo(record, this.#services.policies);
   }
 
-  #dueAt(active: KeyRecord): Date | null {
-    const { rotation = { kind: 'manual' } } = policyOf(this.#services.policies, active.name);
-    return nextRotationAt(rotation, active);
-  }
-
   async #announce(active: KeyRecord): Promise<void> {
-    const { lifecycle, wrapper } = this.#services;
     if (this.#settings.dryRun) {
       this.report.announced.push(this.#info(active));
       return;
     }
     // Under a wrong KEK this process would make a key that no other can read.
-    await wrapper.unwrapToRead(active);
-    const announced = await lifecycle.announce(active.name);
+    await this.#services.wrapper.unwrapToRead(active);
+    const announced = await this.#services.lifecycle.announce(active.name);
     if (announced !== undefined) this.report.announced.push(this.#info(announced.record));
   }
 
-  async #activateInTime(
-    announced: KeyRecord,
-    active: KeyRecord,
-    dueAt: Date | null,
-  ): Promise<void> {
+  async #activate(announced: KeyRecord, active: KeyRecord, dueAt: Date | null): Promise<void> {
     const readableAt = announced.createdAt.getTime() + this.#settings.announceMs;
     if (this.#settings.now.getTime() < readableAt) return;
-    if (dueAt !== null && !this.#isPolicyTime(dueAt.getTime())) return;
+    if (dueAt !== null && !this.#isPast(dueAt.getTime())) return;
     if (this.#settings.dryRun) {
       this.report.activated.push(this.#info(announced));
       return;

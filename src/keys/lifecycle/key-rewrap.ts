@@ -66,7 +66,10 @@ type Services<C> = Pick<KeyServices<C>, 'store' | 'wrapper' | 'emit'>;
 /**
  * Wraps every key again. First all keys are wrapped and unwrapped under the new KEK, then each row
  * is swapped if it still holds what was read: until the last key has been tried, no old wrapping is
- * gone. Ended anywhere, it leaves rows under either KEK, all readable, and can be run again.
+ * gone. Ended anywhere, it leaves rows under either KEK, all readable, and can be run again. Once all keys
+ * have moved, this process wraps with the new provider.
+ *
+ * @throws {@link KmsUnavailableError}; a key that fails by itself is in the report instead
  */
 export async function rewrap<C>(
   services: Services<C>,

@@ -49,9 +49,6 @@ export interface KeyWrapperOptions {
 /** A record without the fields that come of wrapping its key. */
 type UnwrappedRecord = Omit<KeyRecord, keyof Wrapping | 'stateMac' | 'epoch'>;
 
-/** How many keys one process unwraps at the KMS at a time: rows under 50 keys wait for two round trips. */
-export const CONCURRENT_UNWRAPS = 32;
-
 /** Creates and unwraps keys: the place where their bytes are in the open, and are wiped. */
 export class KeyWrapper {
   readonly providers: KmsProviders;

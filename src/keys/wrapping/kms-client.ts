@@ -29,6 +29,9 @@ export function notWhileHeld(
   );
 }
 
+/** How many keys one process unwraps at the KMS at a time: rows under 50 keys wait for two round trips. */
+export const CONCURRENT_UNWRAPS = 32;
+
 const MAX_KEK_CHARS = 512;
 const MAX_WRAPPED_BYTES = 4096;
 
