@@ -19,10 +19,10 @@ import type { KeyInfo } from './record/key-info';
  * The data keys and the index root of one application and database: fetched, unwrapped and created
  * asynchronously by `prepare`, `load` and `rotate`, then used synchronously as a {@link KeySource}.
  *
- * A key in memory is asked for again in the background after `cache.ttlMs`, and is not used after
+ * A key in memory is refreshed in the background after `cache.ttlMs`, and is not used after
  * `cache.maxAgeMs` unless the key table and the KMS have confirmed it meanwhile.
  *
- * @typeParam C - the caller's connection, handed through to the store.
+ * @typeParam C - the caller's connection, passed through to the store.
  */
 export class KeyManager<C = unknown> implements KeySource {
   readonly #services: KeyServices<C>;
@@ -59,11 +59,12 @@ export class KeyManager<C = unknown> implements KeySource {
    * Without a key table it still resolves, so that a DataSource can be initialized to create
    * the table; `activeKey` then says what is missing.
    *
-   * @param connection - the connection the caller holds, if any; reads go through it, and the KMS is
-   * waited for briefly.
-   * @param options - `insists` asks also right after a failure, which is otherwise remembered for a second.
-   * @returns undefined, having done nothing, when all of them are fresh, or are fresh enough to
-   * serve while they are refreshed in the background; else a promise to await.
+   * @param connection - the caller's, if it holds one; reads go through it, and the wait for the KMS is
+   * brief.
+   * @param options - `insists` retries even right after a failure, which is otherwise remembered for a
+   * second.
+   * @returns undefined if all of them are fresh, or fresh enough to serve while they are refreshed in the
+   * background; else a promise to await.
    * @throws (by rejection) {@link KmsUnavailableError}, {@link KeyUnwrapError},
    * {@link KeyStateError}, {@link UnsupportedCipherSuiteError}, or what the database threw
    */
@@ -77,7 +78,7 @@ export class KeyManager<C = unknown> implements KeySource {
 
   /**
    * Makes sure that these are the active keys now, and not those of up to `ttlMs` ago, for work that
-   * begins with another process's rotation.
+   * follows another process's rotation.
    *
    * @throws (by rejection) the same errors as {@link KeyManager.prepare}
    */
@@ -89,8 +90,8 @@ export class KeyManager<C = unknown> implements KeySource {
    * Fetches and unwraps the keys of these ciphertext prefixes that are not in memory, with one call
    * to the store for all of them.
    *
-   * A key that cannot be had does not reject it: `keyByPrefix` throws the reason for that key, and
-   * the others can be used.
+   * A key that fails does not reject it: `keyByPrefix` throws the reason for that key, and the others can
+   * be used.
    *
    * @throws (by rejection) what the database threw
    */
@@ -99,9 +100,8 @@ export class KeyManager<C = unknown> implements KeySource {
   }
 
   /**
-   * Tells which of these prefixes `load` would fetch: those not in memory, or past their maximum
-   * age, and not just found to be unknown or unusable. Starts a background refresh of those that
-   * are due for one.
+   * Returns the prefixes that `load` would fetch: those not in memory, or past their maximum age, which
+   * did not fail a moment ago. Starts a background refresh of those that are due for one.
    */
   missing(prefixes: Iterable<string>): string[] {
     return this.#ring.missing(prefixes);
@@ -112,7 +112,7 @@ export class KeyManager<C = unknown> implements KeySource {
     return this.#current.dataKey(name);
   }
 
-  /** How an active data key, or the root of the blind indexes, stands in memory. Asks nobody. */
+  /** Describes an active data key, or the root of the blind indexes, as it is in memory. Does no I/O. */
   standing(purpose: 'data' | 'index', name = INDEX_ROOT_NAME): KeyStanding {
     return this.#current.standing(purpose, name);
   }
@@ -128,16 +128,16 @@ export class KeyManager<C = unknown> implements KeySource {
   }
 
   /**
-   * Runs `work`, which is synchronous, and says which active keys it has used, so that what was made
-   * with them can be held back when it comes to be sent after they are too old.
+   * Runs synchronous `work` and returns the active keys that it used, so that a statement made with them
+   * is not sent once they are too old.
    */
   noting<T>(work: () => T): readonly [result: T, used: UsedKeys] {
     return this.#current.noting(work);
   }
 
   /**
-   * Makes a new active version of a data key; the previous one reads on. When another process
-   * rotates the same key at the same time, both get the version that came about.
+   * Creates a new active version of a data key; the previous one still decrypts. If another process
+   * rotates the same key at the same time, both get the version of the winner.
    *
    * @throws {@link ConfigurationError} without a key table, {@link KeyUnwrapError} when the present
    * version does not unwrap under this KEK, {@link KmsUnavailableError}, {@link KeyStateError}
@@ -162,7 +162,7 @@ export class KeyManager<C = unknown> implements KeySource {
     return keyInfos(uses.counted(await store.list()), policies);
   }
 
-  /** Emits an event, as the keys do. */
+  /** Emits an event. */
   tell(event: KeyEvent): void {
     this.#services.emit(event);
   }
@@ -177,7 +177,7 @@ export class KeyManager<C = unknown> implements KeySource {
     if (older.length > 0) throw olderThanAnchor(older, this.#services.wrapper.epochs.newest);
   }
 
-  /** Adds to the key table how often keys were used, before the connections close. Never rejects. */
+  /** Adds the counted uses of keys to the key table, before the connections close. Never rejects. */
   addUsesAtEnd(): Promise<void> {
     return this.#services.uses.flushAtEnd();
   }

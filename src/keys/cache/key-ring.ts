@@ -16,7 +16,7 @@ import { keyTableMissing } from './key-table';
 
 const CAPACITY = 4096;
 
-/** Data keys by the prefix of their ciphertexts: every version, for reading. */
+/** The data keys of every version by the prefix of their ciphertexts, for reading. */
 export class KeyRing<C> {
   readonly #services: KeyServices<C>;
   readonly #cache = new KeyCache(CAPACITY);
@@ -115,7 +115,7 @@ export class KeyRing<C> {
     });
   }
 
-  /** The records of these prefixes, or undefined without a key table. */
+  /** Returns the records of these prefixes, or undefined without a key table. */
   async #read(prefixes: readonly string[], connection?: C): Promise<KeyRecord[] | undefined> {
     const { store, table } = this.#services;
     if (!(await table.isReady(connection))) return undefined;
@@ -169,7 +169,7 @@ export class KeyRing<C> {
   }
 
   #refuse(record: KeyRecord, prefix: string): KeyStateError {
-    // It may have been readable until now, and its key still in memory.
+    // It may have been readable until now, and its key be in memory.
     this.#cache.delete(prefix);
     const { id, state } = record;
     return new KeyStateError(

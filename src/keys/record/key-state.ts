@@ -1,6 +1,6 @@
 /**
- * Life of a key, after NIST SP 800-57 part 1 rev. 5, section 7: only an `active` key protects new
- * data; the others still read what they protected, but for a `destroyed` one, which does nothing.
+ * The states of a key, after NIST SP 800-57 part 1 rev. 5, section 7: only an `active` key protects new
+ * data; the others still decrypt what they protected, except for a `destroyed` one.
  */
 export type KeyState =
   'preActive' | 'active' | 'suspended' | 'deactivated' | 'compromised' | 'destroyed';
@@ -16,7 +16,7 @@ interface StateRule {
 }
 
 /**
- * The states and their transitions. Narrower than the standard in one point: an active key is not
+ * The states and their transitions. Narrower than the standard in one point: an active key cannot be
  * destroyed, since that would leave its name without a key to write with.
  */
 export const KEY_STATES: Readonly<Record<KeyState, StateRule>> = Object.freeze({
