@@ -147,7 +147,6 @@ export class DataKeys {
   /**
    * Wraps every key again, index root included, while the application runs: under the provider's newest
    * KEK version, or with `to` under another provider. Rows are not touched.
-   *
    * Other processes keep working if they have both providers (`kms` and `otherKms`). If interrupted, it
    * can be run again.
    */
@@ -179,7 +178,6 @@ export class DataKeys {
    * Does what `keyPolicies` ask for now: announces the next version of a key, activates it when every
    * process has had time to load it, and destroys versions that nothing needs. Any number of processes
    * may run it, at any time.
-   *
    * A retention policy has whole tables counted while there is a version to destroy.
    */
   maintain(options: MaintenanceOptions = {}): Promise<MaintenanceReport> {

@@ -132,9 +132,8 @@ export class KeyAudit<C> {
     const verification = new AuditVerification(this.#key.finder());
     await this.#follow(verification);
     const ids = new Set(records.map(({ id }) => id));
-    return [...verification.keys.values()].filter(
-      ({ id, state }) => !ids.has(id) && !isGivenUp(state),
-    );
+    const logged = [...verification.keys.values()];
+    return logged.filter(({ id, state }) => !ids.has(id) && !isGivenUp(state));
   }
 
   /**

@@ -108,29 +108,25 @@ function planOf<C>(
   keys: readonly BackedUpKey[],
   existing: readonly KeyRecord[],
 ): RestorePlan {
-  const plan = {
-    missing: [] as BackedUpKey[],
-    present: [] as RestoredKey[],
-    destroyed: [] as RestoredKey[],
-  };
+  const [missing, present, destroyed]: [BackedUpKey[], RestoredKey[], RestoredKey[]] = [[], [], []];
   const conflicts: Conflict[] = [];
   for (const key of keys) {
     const same = existing.find(({ id }) => id === key.record.id);
     // Its tombstone may have been lost with the table.
     const wasDestroyed = wrapper.epochs.restrictionOf(key.record.id) === 'destroyed';
     if (same === undefined && wasDestroyed) {
-      plan.destroyed.push(describe({ ...key.record, state: 'destroyed' }));
+      destroyed.push(describe({ ...key.record, state: 'destroyed' }));
     } else if (same === undefined) {
       conflicts.push(...sameVersion(key, existing));
-      plan.missing.push(key);
-    } else if (same.state === 'destroyed') plan.destroyed.push(describe(same));
+      missing.push(key);
+    } else if (same.state === 'destroyed') destroyed.push(describe(same));
     else {
       if (!hasValidRecordMac(key.bytes, same, application)) conflicts.push(damagedRow(same));
-      plan.present.push(describe(same));
+      present.push(describe(same));
     }
   }
   if (conflicts.length > 0) throw conflicting(conflicts);
-  return plan;
+  return { missing, present, destroyed };
 }
 
 async function wrapMissing<C>(

@@ -1,4 +1,6 @@
 import { KeyStateError } from '../../errors';
+import { nameTitle } from '../record/key-record';
+import type { KeyPurpose } from '../record/key-record';
 
 /** How often an operation starts over after another process changed the rows under it. */
 const ATTEMPTS = 5;
@@ -25,6 +27,14 @@ export function changedMeanwhile(id: string): KeyStateError {
   return new KeyStateError(
     `key ${id} was changed by another process meanwhile. Try again. ${IF_IT_GOES_ON}`,
     { keyId: id, retryable: true },
+  );
+}
+
+/** For a name that has no active version after another process changed it. */
+export function leftWithoutActive(purpose: KeyPurpose, name: string): KeyStateError {
+  return new KeyStateError(
+    `${nameTitle(purpose, name)} was changed by another process and now has no active version. Try again. ${IF_IT_GOES_ON}`,
+    { retryable: true },
   );
 }
 

@@ -1,11 +1,10 @@
 import type { CipherSuite } from '../../crypto/aead';
-import { KeyStateError } from '../../errors';
 import { expiryOf, policyOf } from '../policy/key-policy';
 import type { KeyPolicies } from '../policy/key-policy';
 import type { KeyEventListener } from '../record/key-event';
 import { provenChange, unprovenChange } from '../record/key-macs';
 import type { StateChange } from '../record/key-macs';
-import { nameTitle, wholeSecond } from '../record/key-record';
+import { wholeSecond } from '../record/key-record';
 import type { KeyPurpose, KeyRecord } from '../record/key-record';
 import { announcedAfter, isVersionOf, noActiveKey, soleActive } from '../record/key-versions';
 import type { KeyChange } from '../store/key-store';
@@ -13,7 +12,7 @@ import type { CreatedKey } from '../wrapping/key-wrapper';
 import { nextVersion } from '../wrapping/next-version';
 import { isGenuine, proveKek } from '../wrapping/row-proofs';
 
-import { IF_IT_GOES_ON, retryConflicts } from './compare-and-swap';
+import { leftWithoutActive, retryConflicts } from './compare-and-swap';
 import { requireNeverMade } from './first-key';
 import type { FirstKeyParts } from './first-key';
 
@@ -29,9 +28,7 @@ interface KeyLifecycleParts<C> extends FirstKeyParts<C> {
 interface ReplaceableKey {
   readonly record: KeyRecord;
   /** The change of its row when it is replaced. */
-  readonly changeAt: (now: Date, epoch: number) => StateChange;
-  /** See {@link Revocation.isProven}. */
-  readonly isProven: boolean;
+  readonly changeAt: (now: Date, epoch: number) => KeyChange;
 }
 
 /** The active version that is to be replaced because it is compromised. */
@@ -86,7 +83,7 @@ export class KeyLifecycle<C> {
   rotate(name: string, revoked?: Revocation): Promise<CreatedKey> {
     return retryConflicts(
       () => this.#tryToRotate(name, revoked),
-      () => changedMeanwhile('data', name),
+      () => leftWithoutActive('data', name),
     );
   }
 
@@ -159,21 +156,16 @@ export class KeyLifecycle<C> {
     replaced: ReplaceableKey | undefined,
   ): Promise<CreatedKey | undefined> {
     const now = wholeSecond(await this.#parts.store.now());
-    const { epochs } = this.#parts.wrapper;
-    const epoch = replaced === undefined ? epochs.next() : epochs.next(replaced.record);
+    const leaving = replaced === undefined ? [] : [replaced.record];
+    const epoch = this.#parts.wrapper.epochs.next(...leaving);
     const expiresAt = this.#expiryOf(next.record, now);
     const activated = withState(next, { state: 'active', activatedAt: now, expiresAt }, epoch);
     const { record } = activated;
-    const changes: KeyChange[] = [];
-    if (replaced !== undefined) {
-      const { record: expected, isProven } = replaced;
-      changes.push({ type: 'update', expected, set: replaced.changeAt(now, epoch), isProven });
-    }
-    changes.push(
+    const arrival: KeyChange =
       next.record.state === 'preActive'
         ? { type: 'update', expected: next.record, set: record }
-        : { type: 'insert', record },
-    );
+        : { type: 'insert', record };
+    const changes = replaced === undefined ? [arrival] : [replaced.changeAt(now, epoch), arrival];
     if (!(await this.#parts.store.apply(changes))) return undefined;
     return this.#emitActivation(activated, replaced?.record.id);
   }
@@ -183,15 +175,24 @@ export class KeyLifecycle<C> {
    * unwrapped, which also proves the KEK before a new key joins the table.
    */
   async #replaceable(record: KeyRecord, revoked?: Revocation): Promise<ReplaceableKey> {
+    const update = {
+      type: 'update',
+      expected: record,
+      isProven: revoked?.isProven ?? true,
+    } as const;
     if (revoked !== undefined) {
-      const changeAt = (now: Date, epoch: number): StateChange =>
-        unprovenChange({ state: 'compromised', deactivatedAt: now, compromisedAt: now }, epoch);
-      return { record, changeAt, isProven: revoked.isProven };
+      const changeAt = (now: Date, epoch: number): KeyChange => {
+        const dates = { deactivatedAt: now, compromisedAt: now };
+        return { ...update, set: unprovenChange({ state: 'compromised', ...dates }, epoch) };
+      };
+      return { record, changeAt };
     }
     const { authenticateState } = await this.#parts.wrapper.unwrapToRead(record);
-    const changeAt = (now: Date, epoch: number): StateChange =>
-      provenChange(authenticateState, record, { state: 'deactivated', deactivatedAt: now }, epoch);
-    return { record, changeAt, isProven: true };
+    const changeAt = (now: Date, epoch: number): KeyChange => {
+      const change = { state: 'deactivated', deactivatedAt: now } as const;
+      return { ...update, set: provenChange(authenticateState, record, change, epoch) };
+    };
+    return { record, changeAt };
   }
 
   async #create(
@@ -224,7 +225,7 @@ export class KeyLifecycle<C> {
   async #active(purpose: KeyPurpose, name: string): Promise<KeyRecord> {
     const active = soleActive(await this.#parts.store.findCurrent(purpose, [name]));
     if (active !== undefined) return active;
-    throw changedMeanwhile(purpose, name);
+    throw leftWithoutActive(purpose, name);
   }
 
   #emitActivation(created: CreatedKey, previousKeyId?: string): CreatedKey {
@@ -243,11 +244,4 @@ function withState(
 ): CreatedKey {
   const set = provenChange(unwrapped.authenticateState, record, changes, epoch);
   return { record: { ...record, ...set }, unwrapped };
-}
-
-function changedMeanwhile(purpose: KeyPurpose, name: string): KeyStateError {
-  return new KeyStateError(
-    `${nameTitle(purpose, name)} was changed by another process and now has no active version. Try again. ${IF_IT_GOES_ON}`,
-    { retryable: true },
-  );
 }

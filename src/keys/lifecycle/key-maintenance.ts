@@ -30,8 +30,8 @@ export interface MaintenanceOptions {
    */
   graceMs?: number;
   /**
-   * Milliseconds to wait, before a key is destroyed, for open transactions that may have written with
-   * it. Defaults to 30,000. A key that they keep from being destroyed is among the failures.
+   * Milliseconds to wait, before a key is destroyed, for open transactions that may have written with it.
+   * Defaults to 30,000. If they take longer, the key is among the failures.
    */
   waitMs?: number;
   /** Reports what would change and changes nothing. Defaults to `false`. */
@@ -142,7 +142,6 @@ class MaintenanceRun<C> {
       await this.#noting(name, async () => {
         if (this.#isRetained(retention, record, versions)) return;
         const found = await retirement.find(record.id);
-        // Another process was first.
         if (found.state !== record.state) return;
         const proof = await retirement.prove(found);
         const proven = dryRun ? found : await retirement.dated(found, proof);

@@ -132,10 +132,7 @@ export class KeyWrapper {
     return unwrapped;
   }
 
-  /**
-   * {@link KeyWrapper.unwrapToRead} for a row that may be older than one that was seen: to look at what
-   * was made with the key, never to make more.
-   */
+  /** {@link KeyWrapper.unwrapToRead} for a row that may be an older one. Never to protect anything. */
   async unwrapOfAnyAge(record: KeyRecord, heldByCaller?: unknown): Promise<UnwrappedKey> {
     const asking = this.#unwraps.run(identityOf(record), () => this.#ask(record));
     const unwrapped = await this.whileHeld(heldByCaller, asking, [record]);
