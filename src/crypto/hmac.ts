@@ -1,6 +1,8 @@
 import { createHmac, createSecretKey, hkdfSync } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 
+import { wipe } from './secret-bytes';
+
 /** Copies key bytes into a key that neither prints nor serializes. The caller wipes `bytes`. */
 export function hmacKey(bytes: Uint8Array): KeyObject {
   return createSecretKey(bytes);
@@ -33,4 +35,14 @@ export interface HkdfParameters {
 /** Derives bytes with HKDF-SHA-256 (RFC 5869). The caller owns and wipes the result. */
 export function hkdfSha256({ key, info, bytes, salt = NO_SALT }: HkdfParameters): Buffer {
   return Buffer.from(hkdfSync('sha256', key, salt, info, bytes));
+}
+
+/** Derives an HMAC-SHA-256 key with {@link hkdfSha256}. */
+export function deriveHmacKey(key: KeyObject | Uint8Array, info: Uint8Array): KeyObject {
+  const bytes = hkdfSha256({ key, info, bytes: 32 });
+  try {
+    return hmacKey(bytes);
+  } finally {
+    wipe(bytes);
+  }
 }

@@ -4,7 +4,7 @@ import type { KeyObject } from 'node:crypto';
 import { lengthPrefixed } from '../encoding/length-prefixed';
 import type { SealedMessage } from '../encoding/sealed-message';
 
-import { hkdfSha256, hmacKey, hmacSha256 } from './hmac';
+import { deriveHmacKey, hkdfSha256, hmacKey, hmacSha256 } from './hmac';
 import { LABELS } from './labels';
 import { wipe } from './secret-bytes';
 
@@ -39,6 +39,8 @@ function refill(): void {
  * generator that repeats itself repeats no nonce.
  */
 export type NonceMode = 'random' | 'hedged';
+
+const NONCE_INFO = lengthPrefixed([LABELS.nonce]);
 
 /** The source of the nonces under one key. */
 export interface Nonces {
@@ -75,7 +77,7 @@ export class HedgedNonces implements Nonces {
 
   /** Copies what it needs; the caller wipes `key`. */
   constructor(key: Uint8Array) {
-    this.#key = keyOf(hedgingKey(key));
+    this.#key = deriveHmacKey(key, NONCE_INFO);
   }
 
   write(message: SealedMessage, start: number, associatedData: Uint8Array): void {
@@ -88,7 +90,9 @@ export class HedgedNonces implements Nonces {
   #keyFor(associatedData: Uint8Array): KeyObject {
     const known = this.#keys.get(associatedData);
     if (known !== undefined) return known;
-    const key = keyOf(hmacSha256(this.#key, associatedData));
+    const bytes = hmacSha256(this.#key, associatedData);
+    const key = hmacKey(bytes);
+    wipe(bytes);
     this.#keys.set(associatedData, key);
     return key;
   }
@@ -96,11 +100,5 @@ export class HedgedNonces implements Nonces {
 
 /** Derives `K'` from the key of an AEAD. The caller wipes it. */
 export function hedgingKey(key: Uint8Array): Buffer {
-  return hkdfSha256({ key, info: lengthPrefixed([LABELS.nonce]), bytes: 32 });
-}
-
-function keyOf(bytes: Buffer): KeyObject {
-  const key = hmacKey(bytes);
-  wipe(bytes);
-  return key;
+  return hkdfSha256({ key, info: NONCE_INFO, bytes: 32 });
 }

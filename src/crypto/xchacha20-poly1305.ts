@@ -1,5 +1,4 @@
 import { createRequire } from 'node:module';
-
 import { xchacha20poly1305 } from '@noble/ciphers/chacha.js';
 
 import type { SealedMessage } from '../encoding/sealed-message';

@@ -3,6 +3,7 @@ import { access, constants, open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path';
 
 import { ConfigurationError } from '../../errors';
+
 import type { KeyTableAnchor } from './anchor-state';
 
 /**

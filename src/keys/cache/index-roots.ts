@@ -1,7 +1,8 @@
 import { ConfigurationError, FieldEncryptionError } from '../../errors';
-import type { KeyRecord } from '../record/key-record';
 import type { KeyServices } from '../key-services';
 import type { IndexRoot } from '../key-source';
+import type { KeyRecord } from '../record/key-record';
+
 import { loadFailed } from './failed-keys';
 
 /** The name in the records of index roots, of which there is one line of versions. */

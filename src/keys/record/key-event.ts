@@ -1,5 +1,6 @@
 import type { AuditOperation } from '../../audit/audit-entry';
 import type { FieldEncryptionErrorCode } from '../../errors';
+
 import type { KeyPurpose } from './key-record';
 
 /** An event in the life of keys, for metrics and audit. Carries ids and names only. */

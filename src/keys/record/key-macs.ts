@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
 
-import { hkdfSha256, hmacKey, hmacSha256 } from '../../crypto/hmac';
+import { deriveHmacKey, hmacSha256 } from '../../crypto/hmac';
 import { LABELS } from '../../crypto/labels';
-import { equalInConstantTime, wipe } from '../../crypto/secret-bytes';
+import { equalInConstantTime } from '../../crypto/secret-bytes';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { KeyStateError } from '../../errors';
 
@@ -31,12 +30,8 @@ export function keyRecordMac(
   fields: AuthenticatedFields,
   application: string,
 ): Buffer {
-  const macKey = hkdfSha256({ key, info: lengthPrefixed([LABELS.keyRecordMac]), bytes: 32 });
-  try {
-    return hmacSha256(hmacKey(macKey), recordBytes(fields, application));
-  } finally {
-    wipe(macKey);
-  }
+  const macKey = deriveHmacKey(key, lengthPrefixed([LABELS.keyRecordMac]));
+  return hmacSha256(macKey, recordBytes(fields, application));
 }
 
 /** Whether the record is as it was when the key was wrapped. Compares in constant time. */
@@ -104,13 +99,7 @@ const NO_MAC = new Uint8Array();
  * `key`.
  */
 export function stateAuthenticator(key: Uint8Array): StateAuthenticator {
-  const bytes = hkdfSha256({ key, info: lengthPrefixed([LABELS.keyStateMac]), bytes: 32 });
-  let macKey: KeyObject;
-  try {
-    macKey = hmacKey(bytes);
-  } finally {
-    wipe(bytes);
-  }
+  const macKey = deriveHmacKey(key, lengthPrefixed([LABELS.keyStateMac]));
   return (fields) => hmacSha256(macKey, stateBytes(fields));
 }
 

@@ -1,4 +1,5 @@
 import type { KeyPurpose, KeyRecord } from '../record/key-record';
+
 import type { KeyChange, KeyStore } from './key-store';
 
 /** A key table over another one, to be extended in some of its methods. */

@@ -1,6 +1,7 @@
 import type { AuditedKey, AuditEvent, AuditOperation } from '../../audit/audit-entry';
 import type { KeyRecord } from '../record/key-record';
 import type { KeyState } from '../record/key-state';
+
 import type { KeyChange } from './key-store';
 
 /** The operation that led to a state; there are several that lead to `active`. */

@@ -1,6 +1,7 @@
 import { KeyUnwrapError } from '../../errors';
 import type { KmsProvider } from '../../kms/kms-provider';
 import type { KeyRecord } from '../record/key-record';
+
 import { KmsClient } from './kms-client';
 
 /** A key that a provider unwrapped. The caller wipes the bytes. */

@@ -1,5 +1,6 @@
 import type { KeyPurpose, KeyRecord } from '../record/key-record';
 import { highestVersion, isVersionOf } from '../record/key-versions';
+
 import type { KeyWrapper } from './key-wrapper';
 import { opens } from './row-proofs';
 

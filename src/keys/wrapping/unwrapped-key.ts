@@ -4,10 +4,9 @@ import type { KeyObject } from 'node:crypto';
 import { AuditSeal } from '../../audit/audit-log';
 import { createAead, isCipherSuite } from '../../crypto/aead';
 import type { NonceMode } from '../../crypto/aead';
-import { hkdfSha256, hmacKey } from '../../crypto/hmac';
+import { deriveHmacKey } from '../../crypto/hmac';
 import { LABELS } from '../../crypto/labels';
 import { defaultNonces, nativeDataKey } from '../../crypto/native';
-import { wipe } from '../../crypto/secret-bytes';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { UnauthenticatedKeyError, UnsupportedCipherSuiteError } from '../../errors';
 import { keyHeader, keyPrefix } from '../../format/data-key-id';
@@ -84,18 +83,11 @@ export function importKey(
     const key = dataKey({ ...record, suite: record.suite, isAuthenticated }, bytes, use);
     return { purpose: 'data', key, ...common };
   }
-  return record.purpose === 'audit'
-    ? { purpose: 'audit', key: auditSeal(record.id, bytes), ...common }
-    : { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)), ...common };
-}
-
-function auditSeal(id: string, key: Uint8Array): AuditSeal {
-  const bytes = hkdfSha256({ key, info: lengthPrefixed([LABELS.auditKey]), bytes: 32 });
-  try {
-    return new AuditSeal(id, hmacKey(bytes));
-  } finally {
-    wipe(bytes);
+  if (record.purpose !== 'audit') {
+    return { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)), ...common };
   }
+  const sealKey = deriveHmacKey(bytes, lengthPrefixed([LABELS.auditKey]));
+  return { purpose: 'audit', key: new AuditSeal(record.id, sealKey), ...common };
 }
 
 type DataKeyIdentity = Pick<DataKey, 'id' | 'name' | 'version' | 'suite' | 'isAuthenticated'>;
@@ -121,15 +113,5 @@ function dataKey(
 }
 
 function indexRoot(id: string, root: KeyObject): IndexRoot {
-  return Object.freeze({
-    id,
-    deriveIndexKey: (info: Uint8Array): KeyObject => {
-      const bytes = hkdfSha256({ key: root, info, bytes: 32 });
-      try {
-        return hmacKey(bytes);
-      } finally {
-        wipe(bytes);
-      }
-    },
-  });
+  return Object.freeze({ id, deriveIndexKey: (info: Uint8Array) => deriveHmacKey(root, info) });
 }
