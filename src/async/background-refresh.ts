@@ -1,7 +1,7 @@
 /** How long a failing source is left alone while cached keys still serve. */
 const RETRY_AFTER_MS = 1000;
 
-/** Runs refreshes in the background: one at a time, and none right after a failure. */
+/** A refresh in the background: one run at a time, and none right after a failure. */
 export class BackgroundRefresh {
   readonly #clock: () => number;
   #running = false;

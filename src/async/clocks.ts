@@ -29,8 +29,8 @@ export function elapsedClock(
 const settled = Promise.resolve();
 
 /**
- * Returns a clock that is read once in each turn of the event loop: a result of ten thousand rows asks for
- * the age of its keys ten thousand times. The process may be stopped within a turn, so the keys of a
+ * Returns a clock that is read once for all that runs synchronously: a result of ten thousand rows asks for
+ * the age of its keys ten thousand times. The process may be stopped in the middle of it, so the keys of a
  * statement are checked once more, by the clock itself, before it is sent.
  */
 export function turnClock(read: () => number): () => number {

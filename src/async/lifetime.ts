@@ -2,7 +2,7 @@
 export class Lifetime {
   #generation = 0;
 
-  /** Returns a test of whether the life that is lived now still goes on. */
+  /** Returns a test of whether the present life still goes on. */
   current(): () => boolean {
     const began = this.#generation;
     return () => began === this.#generation;

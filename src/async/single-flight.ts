@@ -3,7 +3,7 @@ interface Flight<T> {
   readonly startedAt: number;
 }
 
-/** Shares one run of the same work among concurrent callers. */
+/** The runs in flight, each shared by concurrent callers of the same work. */
 export class SingleFlight<T> {
   readonly #flights = new Map<string, Flight<T>>();
 

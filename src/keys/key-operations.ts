@@ -31,7 +31,7 @@ import type { KeyInfo } from './record/key-info';
 import type { KeyPurpose, KeyRecord } from './record/key-record';
 import { noActiveKey } from './record/key-versions';
 
-/** The keys in memory, which follow what is done to keys in the table. */
+/** The keys in memory, which follow the changes in the table. */
 interface KeysInMemory<C> {
   readonly current: CurrentKeys;
   readonly ring: KeyRing<C>;
@@ -39,8 +39,8 @@ interface KeysInMemory<C> {
 }
 
 /**
- * The operators' side of a `KeyManager`. Each operation looks for the key table, does its work there,
- * and has the keys in memory follow. `DataKeys` documents them for users.
+ * The operators' side of a `KeyManager`. Each operation requires the key table, does its work there, and
+ * updates the keys in memory. `DataKeys` documents them for users.
  */
 export class KeyOperations<C> {
   readonly #services: KeyServices<C>;
@@ -55,7 +55,7 @@ export class KeyOperations<C> {
   async revoke(id: string, { replace = true }: RevokeOptions = {}): Promise<RevokedKey> {
     if (replace) await this.#services.table.requireReady();
     else await this.#services.table.require();
-    // Whatever fails after the change: nothing is to be encrypted with the key any more.
+    // Even if a step after the change fails, nothing may be encrypted with the key any more.
     const revoked = await revokeKey(this.#services, id, replace).finally(() => {
       this.#memory.current.retire(id);
     });
@@ -182,7 +182,7 @@ export class KeyOperations<C> {
     return rotation;
   }
 
-  /** Every root of the blind indexes, by version. */
+  /** Lists every root of the blind indexes, by version. */
   async listIndexRoots(): Promise<KeyInfo[]> {
     const { policies, store, table } = this.#services;
     await table.require();
@@ -200,7 +200,7 @@ export class KeyOperations<C> {
   }
 
   /**
-   * The time from which {@link KeyOperations.destroy} erases a key that no row needs; `null` for one that
+   * Returns the time from which {@link KeyOperations.destroy} erases a key that no row needs; `null` for one that
    * was never active, or without a grace period. Changes nothing.
    *
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a row that does not prove itself

@@ -68,7 +68,7 @@ export interface KeyServices<C> {
   /** Ends when the manager is closed. */
   readonly lifetime: Lifetime;
   readonly policy: KeyCachePolicy;
-  /** Milliseconds, by which keys age; the same throughout one turn of the event loop. */
+  /** Milliseconds, by which keys age; the same for all that runs synchronously. */
   readonly clock: () => number;
   /** The same clock, read anew at each call. */
   readonly exactClock: () => number;

@@ -30,7 +30,7 @@ const ATTEMPTS = 5;
 /** Keys proven at a time. */
 const CONCURRENCY = 8;
 
-/** Writes what is known of the key table to an anchor, and teaches it to the process at its start. */
+/** The anchor of a key table: keeps what processes know of its rows, and teaches it to them at their start. */
 export class KeyAnchor<C> {
   readonly #parts: KeyAnchorParts<C>;
   readonly #epochs: KeyEpochs;

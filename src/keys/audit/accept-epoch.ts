@@ -26,7 +26,7 @@ export interface AcceptEpochReport {
   readonly epoch: number;
   /** Rows that were sealed again. */
   readonly keys: number;
-  /** What is given up: keys of which the anchor or this process knows a newer row. */
+  /** Keys that are given up: those of which the anchor or this process knows a newer row. */
   readonly differences: readonly AnchorDiscrepancy[];
 }
 

@@ -22,11 +22,11 @@ export interface AuditReport {
   readonly ok: boolean;
   /** Entries that follow each other without a break. */
   readonly entries: number;
-  /** Names the last of them, to be kept elsewhere and expected next time; `null` without any. */
+  /** Names the last of them: keep it elsewhere, and expect it next time. `null` without any. */
   readonly head: string | null;
   /** The first entry that is wrong. Nothing can be said of those after it. */
   readonly broken: BrokenEntry | null;
-  /** Keys that were changed past the library, or whose table was rolled back; only of an unbroken log. */
+  /** Keys that were not changed by the library, or whose table was rolled back; only of an unbroken log. */
   readonly keys: readonly KeyDiscrepancy[];
   /**
    * Keys that do not unwrap, whose row was edited or is there twice, or that could have been made
@@ -35,7 +35,7 @@ export interface AuditReport {
   readonly unproven: readonly UnprovenKey[];
   /** Keys that the KMS failed on while it opened others: nothing can be said of them now. */
   readonly undecided: readonly UnprovenKey[];
-  /** Keys of which the anchor knows a newer row than the table has, or any; `null` without an anchor. */
+  /** Keys whose row is missing, or older than the one the anchor knows; `null` without an anchor. */
   readonly anchor: readonly AnchorDiscrepancy[] | null;
 }
 

@@ -3,6 +3,7 @@ import { wipe } from '../../crypto/secret-bytes';
 import { newDataKeyId } from '../../format/data-key-id';
 import type { KeyServices } from '../key-services';
 import type { KeyRecord } from '../record/key-record';
+import { CONCURRENT_PROOFS } from '../wrapping/kms-client';
 
 import { encodeKeys, sealBackup, withoutWrapping } from './backup-file';
 import type { BackedUpKey } from './backup-file';
@@ -13,15 +14,13 @@ import type { BackupProtection } from './backup-key';
 export interface KeyBackup {
   /** 16 hexadecimal digits; its shares contain it, too. */
   readonly id: string;
-  /** The file: encrypted and authenticated, to be kept apart from what opens it. */
+  /** The file, encrypted and authenticated. Keep it apart from the KMS or the shares that open it. */
   readonly file: string;
   /** Data keys and index root in it; destroyed keys are not. */
   readonly keys: number;
   /** One text for each custodian; empty under a KMS. Anyone with enough of them has the keys. */
   readonly shares: readonly string[];
 }
-
-const CONCURRENCY = 4;
 
 /**
  * Backs up every key that is not destroyed.
@@ -60,7 +59,7 @@ async function contentOf<C>(
 ): Promise<Uint8Array> {
   const keys: BackedUpKey[] = [];
   try {
-    await settleAll(records, CONCURRENCY, async (record) => {
+    await settleAll(records, CONCURRENT_PROOFS, async (record) => {
       const bytes = await wrapper.withKeyBytes(record, (lent) =>
         Promise.resolve(Uint8Array.from(lent)),
       );

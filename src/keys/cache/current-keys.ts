@@ -33,7 +33,7 @@ export interface KeyStanding extends CurrentKey {
   readonly isStopped: boolean;
 }
 
-/** The earliest time at which what was read of keys was true. */
+/** The earliest time that a read of keys may date from. */
 export interface Confirmation {
   /** On the services' clock. */
   readonly confirmedAt: number;
@@ -43,7 +43,7 @@ export interface Confirmation {
 
 type Services = Pick<KeyServices<unknown>, 'policy' | 'clock' | 'exactClock' | 'emit'>;
 
-/** The keys in memory that new values and tokens are made with, and why others are not. Does no I/O. */
+/** The keys in memory for new values and tokens, and the reasons why others are missing. Does no I/O. */
 export class CurrentKeys {
   readonly #services: Services;
   readonly #ring: Pick<KeyRing<unknown>, 'add'>;
@@ -95,7 +95,7 @@ export class CurrentKeys {
     return this.#keysFor(purpose).get(name);
   }
 
-  /** Describes a key. Asks nobody. */
+  /** Describes a key. */
   standing(purpose: 'data' | 'index', name: string): KeyStanding {
     const { ttlMs, maxAgeMs } = this.#services.policy;
     const key = { purpose, name };

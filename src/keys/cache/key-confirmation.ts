@@ -13,11 +13,11 @@ import { otherRoots } from './index-roots';
 import type { KeyRing } from './key-ring';
 import { keyTableMissing } from './key-table';
 
-/** How keys are confirmed. */
+/** Options of a confirmation. */
 interface Confirming<C> {
   /** The caller's connection, if it holds one. */
   readonly connection?: C;
-  /** Age up to which a key that somebody else confirms meanwhile is left alone. Defaults to `ttlMs`. */
+  /** A key that was confirmed less than this long ago is left alone. Defaults to `ttlMs`. */
   readonly maxAgeMs?: number;
 }
 
@@ -35,7 +35,7 @@ interface DueKey extends CurrentKey {
   readonly active: readonly KeyRecord[];
 }
 
-/** Confirms current keys by the key table and the KMS, and creates the first version of a name. */
+/** The confirmation of current keys by the key table and the KMS, which also creates first versions. */
 export class KeyConfirmation<C> {
   readonly #services: KeyServices<C>;
   readonly #current: CurrentKeys;
@@ -165,7 +165,7 @@ export class KeyConfirmation<C> {
     }
   }
 
-  /** Whether somebody else has just confirmed what these rows say. */
+  /** Whether another caller has just confirmed the same rows. */
   #isConfirmed(key: DueKey, { confirmedAfter }: Attempt): boolean {
     const held = this.#current.get(key);
     if (held === undefined || held.confirmedAt <= confirmedAfter) return false;

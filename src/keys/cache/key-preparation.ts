@@ -8,7 +8,7 @@ import { INDEX_ROOT_NAME } from './index-roots';
 import { KeyConfirmation } from './key-confirmation';
 import type { KeyRing } from './key-ring';
 
-/** Decides when current keys are confirmed, and who waits for it. */
+/** The preparation of current keys: decides when they are confirmed, and which callers wait for it. */
 export class KeyPreparation<C> {
   readonly #services: KeyServices<C>;
   readonly #current: CurrentKeys;

@@ -2,7 +2,7 @@ import { ConfigurationError } from '../../errors';
 import type { KeyAnchor } from '../anchor/key-anchor';
 import type { KeyStore } from '../store/key-store';
 
-/** Checks that the key table exists, until it does. */
+/** The existence of the key table, looked up until it is found. */
 export class KeyTable<C> {
   readonly #store: KeyStore<C>;
   readonly #anchor: Pick<KeyAnchor<C>, 'check'> | undefined;

@@ -9,14 +9,14 @@ const PATIENCE_MS = 2000;
 interface Load {
   readonly ended: Promise<void>;
   isUnderWay: boolean;
-  /** It was found to wait for code that waits for it. */
+  /** Whether it was found to wait for code that waits for it. */
   isStuck: boolean;
 }
 
 /**
- * Detects code that runs inside a load of keys. A subscriber sees the statements that read them, and if
- * it uses encrypted entities it may need those very keys: it would wait for the load as the load waits
- * for it, or begin another one for ever.
+ * A guard against code that runs inside a load of keys. A subscriber sees the statements that read them, and
+ * if it uses encrypted entities it may need those very keys: it would wait for the load as the load waits for
+ * it, or begin another one for ever.
  *
  * Whether the load does wait cannot be known beforehand: TypeORM does not in every driver, nor for a
  * subscriber that returns no promise. So the code waits for a moment to find out.

@@ -38,7 +38,7 @@ export function leftWithoutActive(purpose: KeyPurpose, name: string): KeyStateEr
   );
 }
 
-/** What keeps a row from being changed, other than a process that is always faster. */
+/** The causes of a conflict that persists, other than a process that is always faster. */
 export const IF_IT_GOES_ON =
   'If it goes on, look for a trigger on data_keys, and for two rows of one id: `field-encryption audit verify` and ' +
   '`field-encryption doctor` tell.';

@@ -13,7 +13,7 @@ export interface ColumnUse {
   readonly rowsUnderKey: number;
   /**
    * Rows that name a key which is not in the key table, and whose id may be a damaged one of this key.
-   * 0 for a root of the blind indexes: what cannot be read counts as needing it.
+   * 0 for a root of the blind indexes: rows that cannot be read count as needing it.
    */
   readonly rowsUnderUnknownKeys: number;
 }

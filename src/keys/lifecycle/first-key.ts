@@ -16,7 +16,7 @@ export interface FirstKeyParts<C> {
 }
 
 /**
- * Refuses to create the first version of a key that existed before: what that key encrypted could not be
+ * Refuses to create the first version of a key that existed before: values under that key could not be
  * read with a new one, which would stand in the way when the right one is restored. Called only where a
  * first version would be created.
  *

@@ -6,6 +6,7 @@ import { provenChange, stateAuthenticator } from '../record/key-macs';
 import { keyTitle } from '../record/key-record';
 import type { KeyRecord } from '../record/key-record';
 import type { KeyChange } from '../store/key-store';
+import { CONCURRENT_PROOFS } from '../wrapping/kms-client';
 
 /** The result of an adoption. */
 export interface AdoptionReport {
@@ -16,9 +17,6 @@ export interface AdoptionReport {
 }
 
 type Services<C> = Pick<KeyServices<C>, 'store' | 'wrapper' | 'emit'>;
-
-/** Keys wrapped at a time. */
-const CONCURRENCY = 4;
 
 /** Returns the keys, of every purpose, that could have been made without the KMS. */
 export async function unauthenticatedKeys<C>({
@@ -47,7 +45,7 @@ export async function adoptKeys<C>(
   const isCurrent = (record: KeyRecord): boolean => wrapper.providers.isAuthenticated(record);
   const changes: (KeyChange & { type: 'update' })[] = [];
   const due = chosen.filter((record) => !isCurrent(record));
-  await settleAll(due, CONCURRENCY, async (expected) => {
+  await settleAll(due, CONCURRENT_PROOFS, async (expected) => {
     const set = await wrapper.withBytesToAdopt(expected, async (bytes) => {
       const wrapping = await wrapper.wrapWith(wrapper.providers.primary, expected, bytes);
       const authenticate = stateAuthenticator(bytes);

@@ -38,7 +38,7 @@ interface Revocation {
   readonly isProven: boolean;
 }
 
-/** Creates first keys and replaces active ones, against any number of processes that do the same. */
+/** The creation and replacement of active keys, by any number of processes at once. */
 export class KeyLifecycle<C> {
   readonly #parts: KeyLifecycleParts<C>;
 

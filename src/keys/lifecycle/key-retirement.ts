@@ -14,7 +14,7 @@ import type { KeyWrapper } from '../wrapping/key-wrapper';
 
 import { changedMeanwhile } from './compare-and-swap';
 
-/** Proves the rows of keys that are out of use, and the time since when they are. */
+/** The proofs about keys that are out of use: of their rows, and of the time since their last use. */
 export class KeyRetirement<C> {
   readonly #store: KeyStore<C>;
   readonly #wrapper: KeyWrapper;

@@ -45,8 +45,8 @@ type Services<C> = Pick<KeyServices<C>, 'store' | 'wrapper' | 'lifecycle' | 'ret
 /**
  * Marks a data key as compromised. An active one is replaced first, in the same transaction, so that
  * there is no moment without a key to write with; its rows can still be read, to be re-encrypted.
- * Revoking a compromised key again only has it recorded again. Nothing that was written into the row by
- * hand is a reason to refuse: a revocation only takes away.
+ * Revoking a compromised key again only records it again. Nothing that was written into the row by hand is
+ * a reason to refuse: a revocation only takes away.
  *
  * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key or the index root,
  * {@link KmsUnavailableError} when a replacement cannot be made; nothing was changed then

@@ -11,6 +11,7 @@ import { provenChange, requireProvenState, stateAuthenticator } from '../record/
 import type { StateAuthenticator } from '../record/key-macs';
 import type { KeyRecord } from '../record/key-record';
 import type { Wrapping } from '../wrapping/key-wrapper';
+import { CONCURRENT_PROOFS } from '../wrapping/kms-client';
 import type { KmsClient } from '../wrapping/kms-client';
 import { requireAuthenticated } from '../wrapping/unwrapped-key';
 
@@ -58,16 +59,13 @@ interface ProvenKey {
   readonly authenticate: StateAuthenticator;
 }
 
-/** Keys wrapped at a time. */
-const CONCURRENCY = 4;
-
 type Services<C> = Pick<KeyServices<C>, 'store' | 'wrapper' | 'emit'>;
 
 /**
- * Wraps every key again. First all keys are wrapped and unwrapped under the new KEK, then each row
- * is swapped if it still holds what was read: until the last key has been tried, no old wrapping is
- * gone. Ended anywhere, it leaves rows under either KEK, all readable, and can be run again. Once all keys
- * have moved, this process wraps with the new provider.
+ * Wraps every key again. First all keys are wrapped and unwrapped under the new KEK, then each row is
+ * swapped if it is unchanged: until the last key has been tried, no old wrapping is gone. If interrupted, it
+ * leaves rows under either KEK, all readable, and can be run again. Once all keys have moved, this process
+ * wraps with the new provider.
  *
  * @throws {@link KmsUnavailableError}; a key that fails by itself is in the report instead
  */
@@ -76,7 +74,7 @@ export async function rewrap<C>(
   { to, force = false, dryRun = false }: RewrapOptions,
 ): Promise<RewrapReport> {
   const { providers } = services.wrapper;
-  // Before the first row changes: this process must read on, whatever is under which KEK.
+  // Before the first row changes, so that this process can read keys under either KEK.
   const target = to === undefined ? providers.primary : providers.include(to);
   const records = (await services.store.list()).filter(({ state }) => state !== 'destroyed');
   const run = new RewrapRun(services, target);
@@ -145,7 +143,7 @@ class RewrapRun<C> {
   }
 
   async prove(records: readonly KeyRecord[]): Promise<void> {
-    await settleAll(records, CONCURRENCY, async (record) => {
+    await settleAll(records, CONCURRENT_PROOFS, async (record) => {
       try {
         const { wrapper } = this.#services;
         const proven = await wrapper.withKeyBytes(record, async (bytes) => ({

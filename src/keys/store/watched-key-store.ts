@@ -38,7 +38,7 @@ function countedFrom(change: KeyChange): Date | undefined {
   return isNew ? (deactivatedAt ?? undefined) : undefined;
 }
 
-/** A key table that rolls changes back that took so long that waits from their dates would be too short. */
+/** A key table that rolls back changes that took too long for waits to count from their dates. */
 export class TimelyKeyStore<C> extends DelegatingKeyStore<C> {
   override async apply(
     changes: readonly KeyChange[],

@@ -31,6 +31,8 @@ export function notWhileHeld(
 
 /** How many keys one process unwraps at the KMS at a time: rows under 50 keys wait for two round trips. */
 export const CONCURRENT_UNWRAPS = 32;
+/** The same for operations on all keys, which leave the KMS to others. */
+export const CONCURRENT_PROOFS = 4;
 
 const MAX_KEK_CHARS = 512;
 const MAX_WRAPPED_BYTES = 4096;

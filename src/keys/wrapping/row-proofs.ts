@@ -5,7 +5,7 @@ import { requireProvenDates, takesAway } from '../record/key-macs';
 import type { KeyRecord } from '../record/key-record';
 
 import type { KeyWrapper } from './key-wrapper';
-import { StillLoadingError } from './kms-client';
+import { CONCURRENT_PROOFS, StillLoadingError } from './kms-client';
 
 /**
  * Unwraps an active key before a new one joins the table: under a wrong passphrase or KEK this process
@@ -88,9 +88,6 @@ export interface UnprovenKey {
   readonly message: string;
 }
 
-/** Keys unwrapped at a time. */
-const CONCURRENCY = 4;
-
 /** The result of {@link proveRows}. */
 export interface RowFindings {
   /** Keys that do not unwrap, whose row was edited, or that could have been made without the KMS. */
@@ -115,7 +112,7 @@ export async function proveRows(
   const claims = records.filter(({ state, stateMac, wrapped }) =>
     state === 'destroyed' ? stateMac.length > 0 && wrapped.length > 0 : true,
   );
-  await settleAll(claims, CONCURRENCY, async (record) => {
+  await settleAll(claims, CONCURRENT_PROOFS, async (record) => {
     try {
       const { authenticateState } = await wrapper.unwrap(record);
       if (takesAway(record.state)) requireProvenDates(record, authenticateState);

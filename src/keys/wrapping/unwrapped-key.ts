@@ -50,7 +50,7 @@ export function requireKnownSuite(
 }
 
 /**
- * Refuses a key to protect something with that could have been made without the KMS.
+ * Refuses a key that could have been made without the KMS: nothing may be protected with it.
  *
  * @throws {@link UnauthenticatedKeyError}
  */
