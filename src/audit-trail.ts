@@ -1,14 +1,15 @@
 import type { AuditEntry } from './audit/audit-entry';
-import type { AuditRange, AuditReport } from './keys/audit/key-audit';
+import type { AuditReport } from './keys/audit/audit-report';
+import type { AuditRange } from './keys/audit/key-audit';
 import type { Installation } from './typeorm/installation/installation';
 
 /** Options of {@link AuditTrail.verify}. */
 export interface AuditVerifyOptions {
-  /** A head that was noted before, as `head()` and `verify()` give it: the log must still contain it. */
+  /** An earlier head, as `head()` and `verify()` return it: the log must still contain it. */
   expectHead?: string;
 }
 
-/** The audit log of a DataSource: what was done to its keys and rows, by whom, and in what order. */
+/** The audit log of a DataSource: the operations on its keys and rows, in their order, and their actors. */
 export class AuditTrail {
   readonly #installation: Installation;
 
@@ -17,21 +18,21 @@ export class AuditTrail {
     this.#installation = installation;
   }
 
-  /** Entries in their order, 100 at a time. */
+  /** Lists entries in their order, 100 at a time. */
   list(range: AuditRange = {}): Promise<AuditEntry[]> {
     return this.#installation.audit.list(range);
   }
 
-  /** Names the last entry, `<seq>:<hash>`; `null` for an empty log. Note it where the database cannot reach. */
+  /** Returns the head of the log, `<seq>:<hash>`; `null` for an empty one. Keep it outside of the database. */
   head(): Promise<string | null> {
     return this.#installation.audit.head();
   }
 
   /**
-   * Verifies that no entry was edited, removed, moved or added by somebody without the keys, and that
-   * the key table is as the log left it. That the end was not cut off shows with `expectHead` only.
+   * Verifies that no entry was edited, removed, moved or added without the keys, and that the key table is
+   * as the log left it. Only `expectHead` shows that the end was not cut off.
    *
-   * @throws {@link ConfigurationError} for an `expectHead` that is none; {@link KeyUnwrapError},
+   * @throws {@link ConfigurationError} for a malformed `expectHead`; {@link KeyUnwrapError},
    * {@link KmsUnavailableError} when the key of the log does not unwrap
    */
   verify({ expectHead }: AuditVerifyOptions = {}): Promise<AuditReport> {

@@ -1,49 +1,46 @@
 import { ConfigurationError } from './errors';
+import type { AcceptEpochOptions, AcceptEpochReport } from './keys/audit/accept-epoch';
 import type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
 import type { KeyBackup } from './keys/backup/create-backup';
 import type { RestoreOptions, RestoreReport } from './keys/backup/restore-backup';
-import type { AcceptEpochOptions, AcceptEpochReport } from './keys/audit/accept-epoch';
+import type { ColumnUse } from './keys/lifecycle/encrypted-rows';
 import type { IndexRotation, IndexRotationOptions } from './keys/lifecycle/index-rotation';
-import type { KeyInfo } from './keys/record/key-info';
+import type { AdoptionReport } from './keys/lifecycle/key-adoption';
+import type { DestroyedKey } from './keys/lifecycle/key-destruction';
 import type { MaintenanceOptions, MaintenanceReport } from './keys/lifecycle/key-maintenance';
-import type {
-  AdoptionReport,
-  DestroyedKey,
-  RevokedKey,
-  RevokeOptions,
-} from './keys/key-operations';
-import type { ColumnUse } from './keys/lifecycle/key-retirement';
+import type { RevokedKey, RevokeOptions } from './keys/lifecycle/key-revocation';
 import type { RewrapOptions, RewrapReport } from './keys/lifecycle/key-rewrap';
 import { MaintenanceSchedule } from './keys/lifecycle/maintenance-schedule';
 import type { ScheduleOptions } from './keys/lifecycle/maintenance-schedule';
+import { requireWait } from './keys/lifecycle/wait-option';
+import type { KeyInfo } from './keys/record/key-info';
 import { drill } from './reencryption/coverage/drill';
 import type { DrillReport } from './reencryption/coverage/drill';
 import { encryptedRows, keyUses } from './reencryption/coverage/key-uses';
-import type { Installation } from './typeorm/installation/installation';
-import { requireWait } from './keys/lifecycle/wait-option';
 import { withConnection } from './typeorm/connection/lent-connection';
+import type { Installation } from './typeorm/installation/installation';
 
 /** Options of {@link DataKeys.destroy}. */
 export interface DestroyOptions {
   /**
    * Refuses a key that was active less than this many milliseconds ago, by the clock of the database,
    * and for 31 seconds longer. Defaults to `keyCache.maxAgeMs`: until then a process may write with it.
-   * Where others have a longer one, give theirs. 0, which waits for nothing, is for a key that no other
-   * process can have in memory. By it alone a key goes whose row does not prove itself.
+   * If other processes have a longer one, pass theirs. 0 waits for nothing: use it for a key that no other
+   * process can have in memory. Only then can a key be destroyed whose row does not prove itself.
    */
   graceMs?: number;
   /**
-   * Milliseconds to wait for open transactions that write encrypted tables, in which rows under the
-   * key may be. Defaults to 30,000. On SQLite there is nothing to wait for.
+   * Milliseconds to wait for open transactions on encrypted tables, which may hold rows under the key.
+   * Defaults to 30,000. On SQLite there is nothing to wait for.
    */
   waitMs?: number;
 }
 
-/** What {@link DataKeys.revoke} leaves to do. */
+/** A revoked key, and the work that {@link DataKeys.revoke} leaves to do. */
 export interface RevocationReport extends RevokedKey {
   /**
-   * The columns with rows under the revoked key, for `reencrypt()`; `null` where the database hides rows
-   * from this role.
+   * The columns with rows under the revoked key, for `reencrypt()`; `null` if the database hides rows from
+   * this role.
    */
   readonly plan: readonly ColumnUse[] | null;
 }
@@ -57,47 +54,51 @@ export class DataKeys {
     this.#installation = installation;
   }
 
-  /** Every data key, by name and version. Never key bytes. */
+  get #operations(): Installation['keys']['operations'] {
+    return this.#installation.keys.operations;
+  }
+
+  /** Lists every data key, by name and version. Never key bytes. */
   list(): Promise<KeyInfo[]> {
     return this.#installation.keys.list();
   }
 
   /**
-   * Makes a new version the active one, `'default'` by default, and returns it. Rows stay under the
-   * key they have until {@link FieldEncryption.reencrypt}.
+   * Makes a new version of a key, `'default'` by default, the active one and returns it. Rows stay under
+   * the version they have until {@link FieldEncryption.reencrypt}.
    */
   rotate(name = 'default'): Promise<KeyInfo> {
     return this.#installation.keys.rotate(name);
   }
 
-  /** Every root of the blind indexes, by version. */
+  /** Lists every root of the blind indexes, by version. */
   indexRoots(): Promise<KeyInfo[]> {
-    return this.#installation.keys.operations.listIndexRoots();
+    return this.#operations.listIndexRoots();
   }
 
   /**
-   * Takes the next step of rotating the index key: the first call announces a new root, and a later
-   * one, when every process has had time to take it in, makes new tokens with it. Lookups find the
-   * tokens of both until the old root is destroyed, which a reindexing of all rows comes before.
+   * Takes the next step of rotating the index key: the first call announces a new root, and a later one,
+   * when every process has had time to load it, makes new tokens with it. Lookups find the tokens of both
+   * until you reindex all rows and destroy the old root.
    *
    * @throws {@link KeyStateError} while the root of an earlier rotation is not destroyed
    */
   rotateIndex(options: IndexRotationOptions = {}): Promise<IndexRotation> {
-    return this.#installation.keys.operations.rotateIndex(options);
+    return this.#operations.rotateIndex(options);
   }
 
   /**
-   * Takes a compromised key out of use at once: where it is active, a new version replaces it. Its
-   * rows can be read, so that {@link FieldEncryption.reencrypt} can move them.
+   * Takes a compromised key out of use at once: if it is active, a new version replaces it. Its rows can
+   * still be read, so that {@link FieldEncryption.reencrypt} can move them.
    *
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key or the index root
    */
   async revoke(id: string, options: RevokeOptions = {}): Promise<RevocationReport> {
-    const revoked = await this.#installation.keys.operations.revoke(id, options);
+    const revoked = await this.#operations.revoke(id, options);
     return { ...revoked, plan: await this.#planFor(id) };
   }
 
-  /** What was done is done, whether this role may see what is left to do or not. */
+  /** The key is revoked by now, whether or not this role may see what is left to do. */
   async #planFor(id: string): Promise<readonly ColumnUse[] | null> {
     try {
       return (await this.uses(id)).filter(({ rowsUnderKey }) => rowsUnderKey > 0);
@@ -108,83 +109,80 @@ export class DataKeys {
   }
 
   /**
-   * Stops all encryption under the name of an active key, for instance while an incident is looked
-   * into: writes of its columns fail with a {@link KeyStateError}, reads go on. Other processes stop
-   * when they have refreshed: within `ttlMs` if they are busy, never after `maxAgeMs`.
+   * Stops all encryption under the name of an active key, for instance during the investigation of an
+   * incident: writes of its columns fail with a {@link KeyStateError}, reads go on. Other processes stop
+   * at their next refresh: within `ttlMs` if they are busy, never after `maxAgeMs`.
    *
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not active
    */
   suspend(id: string): Promise<KeyInfo> {
-    return this.#installation.keys.operations.suspend(id);
+    return this.#operations.suspend(id);
   }
 
   /**
-   * Ends the suspension of a key, which is active again; or deactivated, where the key was rotated
-   * meanwhile.
+   * Ends the suspension of a key. It is active again, or deactivated if it was rotated meanwhile.
    *
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not suspended
    */
   resume(id: string): Promise<KeyInfo> {
-    return this.#installation.keys.operations.resume(id);
+    return this.#operations.resume(id);
   }
 
   /**
-   * Erases a key for good and leaves its row as a tombstone. Waits for the end of transactions that
-   * may have written with the key, then counts every encrypted column in the transaction that erases;
-   * for an index root it decrypts every row that has a token. **What it cannot see is lost**: rows in
-   * backups, and in tables of entities that this DataSource does not have.
+   * Erases a key for good and leaves its row as a tombstone. Waits for transactions that may have written
+   * with the key, then counts every encrypted column in the transaction that erases; for an index root it
+   * decrypts every row that has a token. **Rows that it cannot see are lost**: those in backups, and in
+   * tables of entities that this DataSource does not have.
    *
    * @throws {@link KeyStateError} for an active key, for one that rows still need, and for one whose row
    * does not prove what it says; retryable within the grace period, and while such transactions are open;
-   * {@link KmsUnavailableError}; {@link ConfigurationError} for options that are no whole numbers from 0 on
+   * {@link KmsUnavailableError}; {@link ConfigurationError} for options that are not whole numbers from 0
    */
   async destroy(id: string, { graceMs, waitMs }: DestroyOptions = {}): Promise<DestroyedKey> {
     requireWait('destroy: waitMs', waitMs);
     const rows = encryptedRows(this.#installation, waitMs);
-    return this.#installation.keys.operations.destroy(id, rows, graceMs);
+    return this.#operations.destroy(id, rows, graceMs);
   }
 
   /**
-   * Wraps every key again, index root included: under the provider's newest KEK version, or with
-   * `to` under another provider, while the application runs. Rows are not touched.
-   *
-   * Other processes go on if they have both providers (`kms` and `otherKms`). Interrupted, it can be
-   * run again.
+   * Wraps every key again, index root included, while the application runs: under the provider's newest
+   * KEK version, or with `to` under another provider. Rows are not touched.
+   * Other processes keep working if they have both providers (`kms` and `otherKms`). If interrupted, it
+   * can be run again.
    */
   rewrap(options: RewrapOptions = {}): Promise<RewrapReport> {
-    return this.#installation.keys.operations.rewrap(options);
+    return this.#operations.rewrap(options);
   }
 
   /**
-   * The keys, of every purpose, that somebody could have made who writes to the key table and has a
-   * public key of the KMS: wrapped by an RSA key before this library signed what it wraps. They are
-   * read with, and nothing is protected with them until they are adopted.
+   * Lists the keys, of every purpose, that anyone with write access to the key table and a public key of
+   * the KMS could have made: those wrapped by an RSA key before this library signed wrapped keys. They
+   * decrypt, but nothing is protected with them until they are adopted.
    */
   unauthenticated(): Promise<KeyInfo[]> {
-    return this.#installation.keys.operations.unauthenticated();
+    return this.#operations.unauthenticated();
   }
 
   /**
-   * Takes your word that keys are yours, and wraps them again with proof. Look at them first
-   * ({@link DataKeys.unauthenticated}), beside a backup or what the audit sink received: anyone who made
-   * a key that you adopt can read what is written from then on. All of them are adopted, or none.
+   * Takes your word that keys are yours, and wraps them again with proof. Compare them
+   * ({@link DataKeys.unauthenticated}) with a backup or the entries in the audit sink first: whoever made
+   * a key that you adopt can read everything written from then on. All of them are adopted, or none.
    *
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key, {@link KeyUnwrapError}
    */
   adopt({ ids }: { readonly ids: readonly string[] }): Promise<AdoptionReport> {
-    return this.#installation.keys.operations.adopt(ids);
+    return this.#operations.adopt(ids);
   }
 
   /**
-   * Does what `keyPolicies` ask for at this moment: announces the next version of a key, activates it
-   * when every process has had time to take it in, and destroys versions that nothing needs. Any
-   * number of processes may run it, at any time.
-   *
-   * A retention policy counts whole tables while it has a version to destroy.
+   * Does what `keyPolicies` ask for now: announces the next version of a key, activates it when every
+   * process has had time to load it, and destroys versions that nothing needs. Any number of processes
+   * may run it, at any time.
+   * A retention policy has whole tables counted while there is a version to destroy.
    */
   maintain(options: MaintenanceOptions = {}): Promise<MaintenanceReport> {
     const rows = encryptedRows(this.#installation, options.waitMs);
-    return this.#installation.keys.operations.maintain(options, rows);
+    return this.#operations.maintain(options, rows);
   }
 
   /** Runs {@link DataKeys.maintain} now and every hour, until stopped or the DataSource is destroyed. */
@@ -200,36 +198,36 @@ export class DataKeys {
   }
 
   /**
-   * Backs up every key, index root included, under a backup KEK or split among custodians. Keep the
-   * file apart from what opens it, and both apart from the database.
+   * Backs up every key, index root included, under a backup KEK or split among custodians. Keep the file
+   * apart from the KEK or shares, and both apart from the database.
    *
    * @throws {@link KeyUnwrapError} when a key does not unwrap: a backup is complete or it is none
    */
   backup(protection: BackupProtection): Promise<KeyBackup> {
-    return this.#installation.keys.operations.backup(protection);
+    return this.#operations.backup(protection);
   }
 
   /**
-   * Puts the keys of a backup that are missing into the key table, wrapped by this DataSource's KMS.
+   * Restores the keys of a backup that are missing from the key table, wrapped by this DataSource's KMS.
    * Verifies everything before it writes, overwrites nothing, and can be run again.
    *
-   * @throws {@link KeyStateError} where the table has a different key in the place of one;
-   * {@link UnauthenticatedKeyError} for a file that somebody without its KMS could have made
+   * @throws {@link KeyStateError} if the table has a different key in the place of one;
+   * {@link UnauthenticatedKeyError} for a file that could have been made without its KMS
    */
   restore(file: string, opener: BackupOpener, options?: RestoreOptions): Promise<RestoreReport> {
-    return this.#installation.keys.operations.restore(file, opener, options);
+    return this.#operations.restore(file, opener, options);
   }
 
   /**
-   * Takes the key table as it is for the newest, after a restore of the database or a failover that lost
-   * a change of a key. It is recorded, and running processes take the table, too.
+   * Accepts the key table as the newest, after a restore of the database or a failover that lost a change
+   * of a key. The acceptance is recorded, and running processes follow.
    *
    * @param epoch - the newest epoch that is given up, as the error or `audit verify` names it.
    * @throws {@link KeyStateError} for an epoch below one that is known, or a row that was edited;
    * {@link ConfigurationError} without a reason
    */
   acceptEpoch(epoch: number, options: AcceptEpochOptions): Promise<AcceptEpochReport> {
-    return this.#installation.keys.operations.acceptEpoch(epoch, options);
+    return this.#operations.acceptEpoch(epoch, options);
   }
 
   /** Restores a backup into a scratch table in memory and reads rows of the database with it. */
@@ -238,13 +236,13 @@ export class DataKeys {
   }
 
   /**
-   * Every encrypted column, with how many of its rows are under a data key; for an index root every
-   * blind index, with how many of its tokens may be of it, for which every row is decrypted.
+   * Counts the rows under a data key in every encrypted column; for an index root, the tokens in every
+   * blind index that may be of it, for which every row is decrypted.
    *
    * @throws {@link KeyNotFoundError}
    */
   async uses(id: string): Promise<ColumnUse[]> {
-    const key = await this.#installation.keys.operations.find(id);
+    const key = await this.#operations.find(id);
     return withConnection(this.#installation.dataSource, undefined, (runner) =>
       keyUses(this.#installation, runner, key),
     );

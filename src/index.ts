@@ -19,12 +19,13 @@ export type {
 export type { PreviousFormat } from './import/previous-format';
 export type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
 export { fileAnchor } from './keys/anchor/file-anchor';
-export type { AnchorDiscrepancy } from './keys/anchor/key-anchor';
+export type { AnchorDiscrepancy } from './keys/anchor/anchor-discrepancy';
 export type { KeyTableAnchor } from './keys/anchor/anchor-state';
 export type { AcceptEpochOptions, AcceptEpochReport } from './keys/audit/accept-epoch';
 export type { KeyBackup } from './keys/backup/create-backup';
 export type { RestoredKey, RestoreOptions, RestoreReport } from './keys/backup/restore-backup';
-export type { AuditRange, AuditReport, KeyDiscrepancy } from './keys/audit/key-audit';
+export type { AuditReport, KeyDiscrepancy } from './keys/audit/audit-report';
+export type { AuditRange } from './keys/audit/key-audit';
 export type { UnprovenKey } from './keys/wrapping/row-proofs';
 export type { KeyEvent } from './keys/record/key-event';
 export type { IndexRotation, IndexRotationOptions } from './keys/lifecycle/index-rotation';
@@ -34,14 +35,11 @@ export type {
   MaintenanceOptions,
   MaintenanceReport,
 } from './keys/lifecycle/key-maintenance';
-export type {
-  AdoptionReport,
-  DestroyedKey,
-  RevokedKey,
-  RevokeOptions,
-} from './keys/key-operations';
+export type { AdoptionReport } from './keys/lifecycle/key-adoption';
+export type { DestroyedKey } from './keys/lifecycle/key-destruction';
+export type { RevokedKey, RevokeOptions } from './keys/lifecycle/key-revocation';
 export type { KeyPolicy } from './keys/policy/key-policy';
-export type { ColumnUse } from './keys/lifecycle/key-retirement';
+export type { ColumnUse } from './keys/lifecycle/encrypted-rows';
 export type { RewrapFailure, RewrapOptions, RewrapReport } from './keys/lifecycle/key-rewrap';
 export type { MaintenanceSchedule, ScheduleOptions } from './keys/lifecycle/maintenance-schedule';
 export type { RetentionPolicy } from './keys/policy/retention-policy';

@@ -1,7 +1,7 @@
-/** How long to leave a failing source alone while cached keys still serve. */
+/** How long a failing source is left alone while cached keys still serve. */
 const RETRY_AFTER_MS = 1000;
 
-/** Runs one refresh at a time that nobody waits for, and not again at once after a failure. */
+/** A refresh in the background: one run at a time, and none right after a failure. */
 export class BackgroundRefresh {
   readonly #clock: () => number;
   #running = false;
@@ -11,7 +11,7 @@ export class BackgroundRefresh {
     this.#clock = clock;
   }
 
-  /** Starts `work` unless it is running or has just failed. The work reports its own failures. */
+  /** Starts `work`, unless a refresh is running or has just failed. The work reports its own failures. */
   start(work: () => Promise<void>): void {
     if (this.#running || this.#clock() < this.#notBefore) return;
     this.#running = true;
@@ -24,7 +24,7 @@ export class BackgroundRefresh {
       });
   }
 
-  /** Allows a refresh at once, whatever came before. */
+  /** Allows a refresh at once. */
   reset(): void {
     this.#running = false;
     this.#notBefore = -Infinity;

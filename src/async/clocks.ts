@@ -1,13 +1,13 @@
 import { performance } from 'node:perf_hooks';
 
-/** What the two clocks may differ by from one reading to the next without meaning anything. */
+/** A smaller difference between the two clocks from one reading to the next means nothing. */
 const NOTICED_MS = 100;
 
 /**
- * Milliseconds that have passed in the world: by the monotonic clock, and by the system's where that
- * went further, for the monotonic one stands still while a machine or a container is suspended. A
- * correction of the system's clock forwards makes keys older than they are, which only has them
- * confirmed again; one backwards does nothing.
+ * Returns a clock of elapsed milliseconds: the monotonic one, plus the time by which the system's clock went
+ * further, since the monotonic one stands still while a machine or a container is suspended. If the system's
+ * clock is corrected forwards, keys look older than they are and are only confirmed again; a correction
+ * backwards has no effect.
  */
 export function elapsedClock(
   monotonic: () => number = () => performance.now(),
@@ -29,9 +29,9 @@ export function elapsedClock(
 const settled = Promise.resolve();
 
 /**
- * A clock that is read once for all that happens in one go: a result of ten thousand rows asks for the
- * age of its keys ten thousand times. A process may be stopped in the middle of it, so that what it has
- * made is checked once more, by the clock itself, before it is sent.
+ * Returns a clock that is read once for all that runs synchronously: a result of ten thousand rows asks for
+ * the age of its keys ten thousand times. The process may be stopped in the middle of it, so the keys of a
+ * statement are checked once more, by the clock itself, before it is sent.
  */
 export function turnClock(read: () => number): () => number {
   let now: number | undefined;

@@ -1,6 +1,6 @@
 /**
- * Runs `work` for every item, `concurrency` of them at a time. A failure stops none of the others;
- * when all are done, the first one is thrown.
+ * Runs `work` for every item, `concurrency` of them at a time. A failure does not stop the others; the
+ * first one is thrown when all are done.
  */
 export async function settleAll<T>(
   items: readonly T[],

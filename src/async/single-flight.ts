@@ -3,11 +3,11 @@ interface Flight<T> {
   readonly startedAt: number;
 }
 
-/** Lets concurrent callers of the same work share one run of it. */
+/** The runs in flight, each shared by concurrent callers of the same work. */
 export class SingleFlight<T> {
   readonly #flights = new Map<string, Flight<T>>();
 
-  /** Joins the run in flight under `key`, or starts one. A failure is shared, too, and then forgotten. */
+  /** Joins the run in flight under `key`, or starts one. A failure is shared, too. */
   run(key: string, work: () => Promise<T>): Promise<T> {
     const flying = this.#flights.get(key);
     if (flying !== undefined) return flying.result;
@@ -20,7 +20,7 @@ export class SingleFlight<T> {
     return result;
   }
 
-  /** Milliseconds for which the run under `key` has been in flight; 0 without one. */
+  /** Returns for how many milliseconds the run under `key` has been in flight; 0 without one. */
   age(key: string): number {
     const flying = this.#flights.get(key);
     return flying === undefined ? 0 : performance.now() - flying.startedAt;

@@ -1,7 +1,7 @@
 /**
- * The result of some work that is not there for longer than this; the work itself goes on.
+ * Waits for the result of some work, for a limited time. The work itself goes on.
  *
- * @throws what `tooLong` makes when the time is over, and what the work throws
+ * @throws the error of `tooLong` when the time is over, and what the work throws
  */
 export async function waitBriefly<T>(
   work: Promise<T>,
@@ -21,15 +21,15 @@ export async function waitBriefly<T>(
   }
 }
 
-/** How long a KMS or a database may take that is asked how it is, before it is asked anew. */
+/** How long a KMS or a database may take to answer a health check. */
 export const ANSWER_MS = 15_000;
 
-/** Rejects where an answer takes too long, so that nothing hangs that looks for what hangs. */
+/** Rejects if an answer takes too long, so that a check for what hangs does not hang itself. */
 export function within<T>(ms: number, answer: Promise<T>): Promise<T> {
   return waitBriefly(answer, ms, () => new NoAnswerError(ms));
 }
 
-/** {@link within} has waited in vain. */
+/** The error of {@link within}. */
 export class NoAnswerError extends Error {
   constructor(ms: number) {
     super(

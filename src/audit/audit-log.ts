@@ -16,29 +16,29 @@ import type {
   UnsealedEntry,
 } from './audit-entry';
 
-/** Seals entries with one key. */
+/** A key that seals entries. */
 export class AuditSeal {
   readonly keyId: string;
   readonly #key: KeyObject;
 
-  /** @param key - derived for this and nothing else. */
+  /** @param key - derived for this purpose alone. */
   constructor(keyId: string, key: KeyObject) {
     this.keyId = keyId;
     this.#key = key;
   }
 
-  /** `HMAC-SHA-256(key, lengthPrefixed(label, previous hash, entry))`. */
+  /** Adds the hash, `HMAC-SHA-256(key, lengthPrefixed(label, previous hash, entry))`. */
   sealed(entry: UnsealedEntry): AuditEntry {
     return { ...entry, hash: this.#mac(entry).toString('base64url') };
   }
 
-  /** Whether the entry is as it was sealed. */
+  /** Whether the entry is unchanged since it was sealed. */
   holds(entry: AuditEntry): boolean {
     const expected = this.#mac(entry).toString('base64url');
     return equalInConstantTime(Buffer.from(expected), Buffer.from(entry.hash));
   }
 
-  /** `HMAC-SHA-256(key, lengthPrefixed(label, parts))`, for what is kept beside the log. */
+  /** Returns `HMAC-SHA-256(key, lengthPrefixed(label, parts))`, for data that is kept outside of the log. */
   mac(label: string, parts: readonly (string | Uint8Array)[]): Buffer {
     return hmacSha256(this.#key, lengthPrefixed([label, ...parts]));
   }
@@ -67,21 +67,21 @@ function sealedBytes(entry: UnsealedEntry): Uint8Array {
 }
 
 const SINK_TIMEOUT_MS = 10_000;
-/** How often an entry is put after one that another writer was first with. */
+/** How often an entry is renumbered because another writer took its number. */
 const ATTEMPTS = 50;
-/** The highest number that the column of every database holds. */
+/** The highest number that the column holds in every database. */
 const MAX_SEQ = 2 ** 31 - 1;
 
-/** What an audit log is made of. */
-export interface AuditLogParts<C> {
+/** The parts of an audit log. */
+interface AuditLogParts<C> {
   readonly store: AuditStore<C>;
   readonly options: AuditOptions;
   readonly wallClock: () => Date;
-  /** Told of a failure that did not stop the operation. */
+  /** Receives a failure that did not stop the operation. */
   readonly onFailure: (event: AuditEvent, error: AuditError) => void;
 }
 
-/** Appends to the chain of entries, each sealed together with the hash of the one before. */
+/** The chain of entries, each sealed together with the hash of the previous one. */
 export class AuditLog<C> {
   readonly #parts: AuditLogParts<C>;
   readonly #sinkTimeout = timeout(SINK_TIMEOUT_MS, TimeoutStrategy.Aggressive);
@@ -91,13 +91,12 @@ export class AuditLog<C> {
   }
 
   /**
-   * Appends events within the transaction of `connection`, as its last step: other writers wait
-   * from here to its end.
+   * Appends events within the transaction of `connection`, as its last step: other writers wait from here
+   * to its end.
    *
-   * @param onFailure - what a failure of the sink does; as the options say, by default.
-   * @throws {@link AuditError} when the sink does not take them and its failure is to block;
-   * {@link KeyStateError} for a log that was emptied, or whose last entry is none of the library's;
-   * retryable where others are always first
+   * @param onFailure - the effect of a failing sink. Defaults to that of the options.
+   * @throws {@link AuditError} if the sink fails and is to block; {@link KeyStateError} for a log whose last
+   * entry this library did not write, and, retryable, if others are always faster
    */
   async append(
     events: readonly AuditEvent[],
@@ -111,7 +110,7 @@ export class AuditLog<C> {
     }
   }
 
-  /** Another writer may take the next number first: then after its entry. */
+  /** Appends an entry, after that of another writer if that took the next number first. */
   async #appendOne(event: AuditEvent, seal: AuditSeal, connection: C): Promise<AuditEntry> {
     const { store } = this.#parts;
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
@@ -169,7 +168,7 @@ export class AuditLog<C> {
   }
 }
 
-/** @throws {@link KeyStateError} for a log that no entry can follow */
+/** @throws {@link KeyStateError} for a last entry that no other can follow */
 function requireContinuable(previous: AuditEntry | undefined, event: AuditEvent): void {
   if (previous === undefined || isFollowable(previous.seq)) return;
   throw new KeyStateError(

@@ -1,15 +1,15 @@
-import type { AuditedKey, AuditEntry } from './audit-entry';
 import { headOf, readHead } from './audit-entry';
+import type { AuditedKey, AuditEntry } from './audit-entry';
 import type { AuditSeal } from './audit-log';
 
 /**
- * What is wrong with an entry:
- * - `missing`: there is none of this number, and there are later ones;
- * - `edited`: it is not as it was sealed;
- * - `moved`: it does not follow the one before it;
+ * A fault of an entry:
+ * - `missing`: there is none of this number, but there are later ones;
+ * - `edited`: it was changed since it was sealed;
+ * - `moved`: it does not follow the previous one;
  * - `unknownSeal`: the key that sealed it is not in the key table;
- * - `unopenedSeal`: the key that sealed it does not open, or its row was edited;
- * - `unauthenticatedSeal`: somebody without the KMS could have made the key that sealed it;
+ * - `unopenedSeal`: the key that sealed it does not unwrap, or its row was edited;
+ * - `unauthenticatedSeal`: the key that sealed it could have been made without the KMS;
  * - `truncated`: the log ends before it, and did not when the expected head was taken;
  * - `otherHead`: it is not the one that the expected head names.
  */
@@ -23,25 +23,25 @@ export type AuditProblem =
   | 'truncated'
   | 'otherHead';
 
-/** The first entry that is not as it should be. */
+/** The first entry with a fault. */
 export interface BrokenEntry {
   readonly seq: number;
   readonly problem: AuditProblem;
 }
 
-/** The seal of a key, or why there is none to verify by. */
+/** The seal of a key, or the reason why there is none to verify with. */
 export type FoundSeal = AuditSeal | 'unknownSeal' | 'unopenedSeal' | 'unauthenticatedSeal';
 
-/** Gives the seal of a key id. */
+/** Returns the seal of a key id. */
 export type FindSeal = (keyId: string) => Promise<FoundSeal>;
 
-/** A key as an entry has it. */
+/** A key as an entry describes it. */
 export interface LoggedKey extends AuditedKey {
   /** `null` in entries from before there were epochs. */
   readonly epoch: number | null;
 }
 
-/** Follows the chain from its first entry, and remembers the last state of each key. */
+/** A verification of the chain from its first entry, which remembers the last state of each key. */
 export class AuditVerification {
   readonly #findSeal: FindSeal;
   readonly #expected: { readonly seq: number; readonly hash: string } | undefined;
@@ -54,7 +54,7 @@ export class AuditVerification {
     this.#expected = expectHead === undefined ? undefined : readHead(expectHead);
   }
 
-  /** How many entries follow each other. */
+  /** The number of entries without a break. */
   get entries(): number {
     return this.#last?.seq ?? 0;
   }
@@ -63,12 +63,12 @@ export class AuditVerification {
     return this.#last === undefined ? null : headOf(this.#last);
   }
 
-  /** By key id: the key as it was after the last operation on it. */
+  /** By key id, the key after the last operation on it. */
   get keys(): ReadonlyMap<string, LoggedKey> {
     return this.#keys;
   }
 
-  /** What is wrong, after the last entry was followed. */
+  /** The first fault, once the last entry was followed. */
   get broken(): BrokenEntry | undefined {
     if (this.#broken !== undefined || this.#expected === undefined) return this.#broken;
     return this.#expected.seq > this.entries
@@ -76,7 +76,7 @@ export class AuditVerification {
       : undefined;
   }
 
-  /** Takes the next entries in. What comes after a broken one proves nothing and is left out. */
+  /** Verifies the next entries. Those after a broken one prove nothing and are ignored. */
   async follow(entries: readonly AuditEntry[]): Promise<void> {
     for (const entry of entries) {
       const problem = this.#broken === undefined ? await this.#problemOf(entry) : undefined;

@@ -13,10 +13,10 @@ import { createXchacha20Poly1305 } from './xchacha20-poly1305';
 const NONCE_BYTES = 12;
 
 /**
- * AES-256-GCM-SIV (RFC 8452): a repeated nonce reveals no more than that two values are equal.
- * Through noble-ciphers, since OpenSSL 3.0 has none; some 20 times slower than the other suites.
+ * Creates AES-256-GCM-SIV (RFC 8452): a repeated nonce reveals only that two values are equal. Uses
+ * noble-ciphers, since OpenSSL 3.0 lacks it; some 20 times slower than the other suites.
  *
- * @throws RangeError when `key` is not 32 bytes long
+ * @throws RangeError if `key` is not 32 bytes long
  */
 export function createAes256GcmSiv(key: Uint8Array): NobleAead {
   requireAeadKey(key);
@@ -30,7 +30,7 @@ export type { NonceMode } from './nonces';
 const FACTORIES: Readonly<Record<CipherSuite, (key: Uint8Array, nonces: Nonces) => Aead>> = {
   'xaes-256-gcm': (key, nonces) => new Xaes256Gcm(key, nonces),
   'xchacha20-poly1305': (key, nonces) => createXchacha20Poly1305(key, nonces),
-  // A repeated nonce shows equality here too, and no more than that.
+  // Hedging is of no use here: a repeated nonce only shows equality.
   'aes-256-gcm-siv': (key) => createAes256GcmSiv(key),
 };
 
@@ -40,11 +40,11 @@ export function isCipherSuite(name: string): name is CipherSuite {
 }
 
 /**
- * Makes the AEAD of a suite for 32 key bytes. Copies what it needs; the caller wipes `keyBytes`.
+ * Creates the AEAD of a suite for 32 key bytes. Copies what it needs; the caller wipes `keyBytes`.
  *
  * @param nonces - hedged by default; `'random'` for values, where the difference in time shows
  * @throws {@link UnsupportedCipherSuiteError} for a suite that this version does not know
- * @throws RangeError when the key is not 32 bytes long
+ * @throws RangeError if the key is not 32 bytes long
  */
 export function createAead(
   suite: CipherSuite,

@@ -1,5 +1,6 @@
-import type { SealedMessage } from '../encoding/sealed-message';
 import { TAG_BYTES } from '../encoding/sealed-message';
+import type { SealedMessage } from '../encoding/sealed-message';
+
 import type { NonceMode } from './nonces';
 
 /** One complete, fixed algorithm; a data key is for exactly one of them. */
@@ -7,7 +8,7 @@ export type CipherSuite = 'xaes-256-gcm' | 'xchacha20-poly1305' | 'aes-256-gcm-s
 
 /** Key length of every suite in bytes. */
 export const AEAD_KEY_BYTES = 32;
-/** Tag length of every suite in bytes; shorter tags are never written nor accepted. */
+/** Tag length of every suite in bytes. Shorter tags are neither written nor accepted. */
 export const AEAD_TAG_BYTES = TAG_BYTES;
 
 /** Authenticated encryption with associated data (RFC 5116) under one key. */
@@ -15,25 +16,25 @@ export interface Aead {
   readonly suite: CipherSuite;
   readonly nonceBytes: number;
   readonly tagBytes: 16;
-  /** How it draws nonces; decryption is the same for all. */
+  /** How it draws nonces. Decryption does not depend on it. */
   readonly nonces: NonceMode;
   /** Encrypts the plaintext in `message.ciphertext` where it stands, with a fresh nonce. */
   seal(message: SealedMessage, associatedData: Uint8Array): void;
   /**
-   * Decrypts a message and leaves the message as it is.
+   * Decrypts a message and leaves it unchanged.
    *
-   * @throws {@link AeadError} before anything of the plaintext is released
+   * @throws {@link AeadError} before any of the plaintext is released
    */
   open(message: SealedMessage, associatedData: Uint8Array): Buffer;
 }
 
-/** An AEAD whose nonces known-answer tests may choose. Never what the rest of the library is given. */
+/** An AEAD with nonces chosen by known-answer tests. The rest of the library never uses it as such. */
 export interface NonceChoosingAead extends Aead {
-  /** Sealing two messages with one nonce can give both, and the key, away. */
+  /** Sealing two messages with one nonce can reveal both, and the key. */
   sealWithNonce(nonce: Uint8Array, message: SealedMessage, associatedData: Uint8Array): void;
 }
 
-/** A message does not authenticate. Says no more on purpose: nothing more is knowable. */
+/** A message does not authenticate. Nothing more can be known. */
 export class AeadError extends Error {
   override readonly name = 'AeadError';
 
@@ -42,7 +43,7 @@ export class AeadError extends Error {
   }
 }
 
-/** @throws RangeError when `key` is not 32 bytes long */
+/** @throws RangeError if `key` is not 32 bytes long */
 export function requireAeadKey(key: Uint8Array): void {
   if (key.length !== AEAD_KEY_BYTES) {
     throw new RangeError(

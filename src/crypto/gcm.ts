@@ -6,7 +6,7 @@ import { SealedMessage } from '../encoding/sealed-message';
 import { AEAD_TAG_BYTES, AeadError } from './cipher-suite';
 import type { Aead } from './cipher-suite';
 
-/** Node 20 takes tags of 4 to 16 bytes unless it is told the length; those that it makes have 16. */
+/** Without a length, Node 20 accepts tags of 4 to 16 bytes. */
 const OPENING = Object.freeze({ authTagLength: AEAD_TAG_BYTES });
 
 /** Encrypts a message in place with AES-256-GCM (SP 800-38D), under `iv` rather than its own nonce. */
@@ -24,7 +24,7 @@ export function sealGcm(
 }
 
 /**
- * Opens what {@link sealGcm} made.
+ * Opens a message of {@link sealGcm}.
  *
  * @throws {@link AeadError}
  */
@@ -37,7 +37,7 @@ export function openGcm(
   const decipher = createDecipheriv('aes-256-gcm', key, iv, OPENING);
   decipher.setAAD(associatedData);
   decipher.setAuthTag(tag);
-  // Not authentic before final() has said so: the plaintext leaves this function only after it.
+  // Not authentic before final() has returned: the plaintext leaves this function only after that.
   const plaintext = decipher.update(ciphertext);
   try {
     decipher.final();
@@ -57,7 +57,7 @@ export function sealBytes(aead: Aead, plaintext: Uint8Array, associatedData: Uin
 }
 
 /**
- * Opens what {@link sealBytes} made.
+ * Opens bytes of {@link sealBytes}.
  *
  * @throws {@link AeadError}
  */

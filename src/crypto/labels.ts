@@ -1,6 +1,6 @@
 /**
- * Every domain-separation label, so that bytes made for one purpose never mean anything for
- * another. They are part of what is stored: a label can be added, never changed.
+ * The domain-separation labels, so that bytes made for one purpose mean nothing for another. They are
+ * part of the stored forms: a label can be added, never changed.
  */
 export const LABELS = Object.freeze({
   /** Begins the associated data of every field ciphertext. */
@@ -15,13 +15,13 @@ export const LABELS = Object.freeze({
   localKekWrap: 'typeorm-field-encryption/v1/local-kek',
   /** Begins the associated data of a key wrapped by Vault Transit. */
   vaultWrap: 'typeorm-field-encryption/v1/vault-kek',
-  /** Begins what is signed of a key wrapped by Azure Key Vault under a public key. */
+  /** Begins the signed message about a key wrapped by Azure Key Vault under a public key. */
   azureSignature: 'typeorm-field-encryption/v1/azure-signature',
   /** Begins the associated data of a key wrapped by Azure Key Vault under a symmetric key. */
   azureWrap: 'typeorm-field-encryption/v1/azure-kek',
-  /** Derives what seals a data key, from the key that a KMS without associated data wraps in its place. */
+  /** Derives the key that seals a data key, from the one that a KMS without associated data wraps instead. */
   boundKey: 'typeorm-field-encryption/v1/bound-key',
-  /** Stands in the encryption context of a key wrapped by AWS KMS. */
+  /** Part of the encryption context of a key wrapped by AWS KMS. */
   awsWrap: 'typeorm-field-encryption/v1/aws-kek',
   /** Begins the associated data of a key wrapped by Google Cloud KMS. */
   gcpWrap: 'typeorm-field-encryption/v1/gcp-kek',
@@ -33,12 +33,12 @@ export const LABELS = Object.freeze({
   keyBackup: 'typeorm-field-encryption/v1/backup',
   /** Derives the key that seals the audit log. */
   auditKey: 'typeorm-field-encryption/v1/audit-key',
-  /** Begins what is sealed of an entry of the audit log. */
+  /** Begins the sealed message of an audit-log entry. */
   auditEntry: 'typeorm-field-encryption/v1/audit-entry',
-  /** Begins what is sealed of the anchor of the key table. */
+  /** Begins the sealed message of the anchor of the key table. */
   keyAnchor: 'typeorm-field-encryption/v1/key-anchor',
   /** Derives, from the key of an AEAD, the key of its hedged nonces. */
   nonce: 'typeorm-field-encryption/v1/nonce',
-  /** Derives a value that tells whether a key is the expected one. */
+  /** Derives a value that shows whether a key is the expected one. */
   keyCheckValue: 'typeorm-field-encryption/v1/check-value',
 });

@@ -9,14 +9,14 @@ import { hedgingKey } from './nonces';
 import type { NonceMode } from './nonces';
 import { wipe } from './secret-bytes';
 
-/** What the package `typeorm-field-encryption-native` gives. */
+/** The exports of the package `typeorm-field-encryption-native`. */
 export interface AddOn {
   readonly version: string;
-  /** @param random - gives 16 KiB of random bytes */
+  /** @param random - returns 16 KiB of random bytes */
   start(random: () => Uint8Array): NativeFunctions;
 }
 
-/** How the add-on gives an opened value, as it counts them. */
+/** The forms in which the add-on returns an opened value, by its numbers. */
 export const NATIVE_FORMS = Object.freeze({
   /** The content, as a string. */
   text: 0,
@@ -28,26 +28,26 @@ export const NATIVE_FORMS = Object.freeze({
 
 export type NativeForm = (typeof NATIVE_FORMS)[keyof typeof NATIVE_FORMS];
 
-/** A longer value is left to JavaScript: the cipher takes so long that the rest does not show. */
+/** Longer values are left to JavaScript: the cipher takes so long that the overhead does not show. */
 export const NATIVE_MAX_BYTES = 8192;
 
-/** Instead of a type tag: what is sealed begins with it. */
+/** Instead of a type tag, for a content that begins with its own. */
 export const NO_TYPE_TAG = -1;
 
 /**
- * Encrypts a content to what is stored.
+ * Encrypts a content to its stored form.
  *
- * @param drawn - a nonce of its full length; given by tests only
+ * @param drawn - a nonce of full length, for tests
  */
 export type NativeSeal = (
   content: string | Uint8Array,
   drawn?: Uint8Array,
 ) => string | Buffer | undefined;
 
-/** Decrypts what is stored. */
+/** Decrypts a stored form. */
 export type NativeOpen = (stored: unknown) => OpenedValue | undefined;
 
-/** What a function that seals or opens is bound to, beside the data key. */
+/** The context, beside the data key, of a function that seals or opens. */
 export type NativeBinding = [
   associatedData: Uint8Array,
   typeTag: number,
@@ -55,22 +55,22 @@ export type NativeBinding = [
   form: NativeForm,
 ];
 
-/** A data key in the add-on, which overwrites and frees it when nothing refers to it any more. */
+/** A data key in the add-on, which overwrites and frees it when the last reference is gone. */
 export interface NativeDataKey {
   sealer(...binding: NativeBinding): NativeSeal | undefined;
   opener(...binding: NativeBinding): NativeOpen | undefined;
 }
 
-/** Makes the token of a content. */
+/** Computes the token of a content. */
 export type NativeToken = (content: string | Uint8Array) => string | undefined;
 
 /**
- * The functions of the add-on. Each answers `undefined` for what it cannot do, or will not: a value that
+ * The functions of the add-on. Each returns `undefined` for an input that it does not handle: a value that
  * is too long, text with a lone surrogate, a ciphertext that does not authenticate. JavaScript then does
- * it, or says what is wrong.
+ * the work, or throws the error.
  */
 export interface NativeFunctions {
-  /** `undefined` for a suite that OpenSSL does not have. */
+  /** Returns `undefined` for a suite that OpenSSL does not have. */
   dataKey(
     suite: string,
     key: Uint8Array,
@@ -78,44 +78,44 @@ export interface NativeFunctions {
     nonceKey: Uint8Array | undefined,
   ): NativeDataKey | undefined;
   tokens(key: Uint8Array, typeTag: number, bits: number): NativeToken | undefined;
-  /** How many functions and keys of it there are; for tests. */
+  /** Returns how many functions and keys it holds, for tests. */
   live(): number;
 }
 
-/** What makes ciphertexts of the AES suites and tokens: an add-on in C, or JavaScript over node:crypto. */
+/** The implementation of the AES suites and of tokens: an add-on in C, or JavaScript over node:crypto. */
 export type Backend = 'native' | 'javascript';
 
-/** What was chosen, and why. */
+/** The choice of a backend. */
 export interface BackendChoice {
   readonly backend: Backend;
-  /** The add-on, where that is the backend. */
+  /** The add-on, if that is the backend. */
   readonly native: NativeFunctions | undefined;
-  /** Why it is not the backend: that it is not there, is turned off, or the error that it gave. */
+  /** Why the add-on is not the backend. */
   readonly absence: 'not installed' | 'turned off' | Error | undefined;
 }
 
 const PACKAGE = 'typeorm-field-encryption-native';
-/** The only version that is used: the two share functions that are nobody else's. */
+/** The only version that works with this library: their interface is private. */
 export const ADD_ON_VERSION = '0.1.0';
-/** What the add-on asks for at once. */
+/** The bytes that the add-on requests at a time. */
 const RANDOM_BYTES = 16 * 1024;
 
 let chosen: BackendChoice | undefined;
 
 /**
- * The backend of this thread, chosen when it is first asked for.
+ * Returns the backend of this thread, chosen on the first call.
  *
- * @throws {@link ConfigurationError} when `FIELD_ENCRYPTION_NATIVE` asks for what cannot be had
+ * @throws {@link ConfigurationError} if `FIELD_ENCRYPTION_NATIVE` demands an add-on that cannot be used
  */
 export function backendChoice(): BackendChoice {
   return (chosen ??= chooseBackend(process.env['FIELD_ENCRYPTION_NATIVE'], requireAddOn));
 }
 
 /**
- * Chooses the backend: the add-on where it is installed and can be used. `'0'` turns it off, and with
- * `'1'` nothing else will do.
+ * Chooses the backend: the add-on if it is installed and can be used. `'0'` turns it off, and `'1'`
+ * requires it.
  *
- * @param load - gives the add-on, or `undefined` where it is not installed
+ * @param load - returns the add-on, or `undefined` if it is not installed
  */
 export function chooseBackend(
   setting: string | undefined,
@@ -135,7 +135,7 @@ export function chooseBackend(
   );
 }
 
-/** Why the add-on is not the backend, in a sentence. */
+/** Says in a sentence why the add-on is not the backend. */
 export function reasonOf({ absence }: BackendChoice): string {
   return absence instanceof Error ? absence.message : `it is ${absence ?? 'in use'}.`;
 }
@@ -174,15 +174,15 @@ function requireAddOn(): AddOn | undefined {
   return require_(PACKAGE) as AddOn;
 }
 
-/** How nonces come about where nothing is said of it: hedged where that costs little, in the add-on. */
+/** Returns the default nonce mode: hedged where that costs little, in the add-on. */
 export function defaultNonces(suite: CipherSuite): NonceMode {
   const isNative = suite === 'xaes-256-gcm' && backendChoice().native !== undefined;
   return isNative ? 'hedged' : 'random';
 }
 
 /**
- * The data key in the add-on, where that is the backend and has the suite. Copies the bytes, which the
- * caller wipes.
+ * Imports a data key into the add-on, if that is the backend and has the suite. Copies the bytes; the
+ * caller wipes them.
  *
  * @param header - the bytes that begin every ciphertext under the key
  */

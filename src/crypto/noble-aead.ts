@@ -1,21 +1,21 @@
 import type { SealedMessage } from '../encoding/sealed-message';
 
-import type { CipherSuite, NonceChoosingAead } from './cipher-suite';
 import { AEAD_TAG_BYTES, AeadError } from './cipher-suite';
+import type { CipherSuite, NonceChoosingAead } from './cipher-suite';
 import type { NonceMode, Nonces } from './nonces';
 
-/** An AEAD of noble-ciphers: made anew for each message, and its output ends in the tag. */
+/** A cipher of noble-ciphers, created for each message. Its output ends in the tag. */
 type NobleCipher = (
   key: Uint8Array,
   nonce: Uint8Array,
   associatedData: Uint8Array,
 ) => {
   encrypt(plaintext: Uint8Array): Uint8Array;
-  /** Throws when the message does not authenticate. */
+  /** Throws if the message does not authenticate. */
   decrypt(sealed: Uint8Array): Uint8Array;
 };
 
-/** A cipher suite in JavaScript, for what neither OpenSSL nor an add-on offers. */
+/** A cipher suite in JavaScript, for those that neither OpenSSL nor an add-on offers. */
 export class NobleAead implements NonceChoosingAead {
   readonly suite: CipherSuite;
   readonly nonceBytes: number;

@@ -2,18 +2,18 @@ import type { KeyObject } from 'node:crypto';
 
 import { encodeBase64url } from '../encoding/base64url';
 
-import { backendChoice } from './native';
 import { hmacSha256, hmacSha256Base64url } from './hmac';
+import { backendChoice } from './native';
 import type { NativeToken } from './native';
 import { wipe } from './secret-bytes';
 
 /** Length of a token that is not truncated. */
 export const FULL_TOKEN_BITS = 256;
 
-/** Makes the token of a content. */
+/** Computes the token of a content. */
 export type TokenMac = (content: string | Uint8Array) => string;
 
-/** The first `bits` of `HMAC-SHA-256(key, typeTag ‖ content)` as base64url. */
+/** Returns the function for tokens: the first `bits` of `HMAC-SHA-256(key, typeTag ‖ content)` as base64url. */
 export function tokenMac(key: KeyObject, typeTag: number, bits: number): TokenMac {
   const inJavaScript = javaScriptToken(key, typeTag, bits);
   const native = nativeToken(key, typeTag, bits);
@@ -33,7 +33,7 @@ function nativeToken(key: KeyObject, typeTag: number, bits: number): NativeToken
 }
 
 function javaScriptToken(key: KeyObject, typeTag: number, bits: number): TokenMac {
-  // Below 0x80, so one character is the same one byte in UTF-8.
+  // Below 0x80, so that the character is the same single byte in UTF-8.
   const tag = String.fromCharCode(typeTag);
   const message = (content: string | Uint8Array): string | Uint8Array =>
     typeof content === 'string' ? tag + content : Buffer.concat([Buffer.of(typeTag), content]);

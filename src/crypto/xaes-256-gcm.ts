@@ -11,10 +11,10 @@ import type { NonceMode, Nonces } from './nonces';
 import { wipe } from './secret-bytes';
 
 /**
- * A bounded map that forgets what was not used lately.
+ * A bounded map of the most recently used entries.
  *
- * Two generations instead of an exact order: a hit in the younger one costs one look-up and moves
- * nothing. Holds at most twice `capacity` entries and always the `capacity` used last.
+ * It has two generations instead of an exact order: a hit in the younger one costs one look-up and moves
+ * nothing. Holds at most twice `capacity` entries, and always the `capacity` used last.
  */
 export class RecentMap<K, V> {
   readonly #capacity: number;
@@ -47,30 +47,30 @@ const PREFIX_BYTES = 12;
 const LABEL_X = 0x58;
 /** The reduction of GF(2^128) in CMAC (SP 800-38B section 5.3). */
 const REDUCTION = 0x87;
-/** Each writer uses one prefix for up to 2^20 messages, so a few hundred cover most tables. */
+/** Each writer uses one prefix for up to 2^20 messages, so that a few hundred cover most tables. */
 const CACHED_KEYS = 512;
 
 /**
- * Derives the message keys of XAES-256-GCM (C2SP): SP 800-108r1 in counter mode over CMAC, which
- * for these inputs comes down to two blocks of AES:
+ * The derivation of message keys in XAES-256-GCM (C2SP): SP 800-108r1 in counter mode over CMAC, which for
+ * these inputs comes down to two blocks of AES:
  *
  * `Kx = AES(K, M1 ⊕ K1) ‖ AES(K, M2 ⊕ K1)`, where `Mi = 0x00 ‖ i ‖ 'X' ‖ 0x00 ‖ nonce[0..12]` and
  * `K1` is the first CMAC subkey. Keeps the most recent keys.
  */
 export class XaesKeyDerivation {
-  /** One ECB context for the life of the key: single blocks only, and none of them ever leaves. */
+  /** One ECB context for the life of the key, for single blocks that never leave this class. */
   readonly #aes: Cipher;
   readonly #subkey: Buffer;
   readonly #keys = new RecentMap<string, KeyObject>(CACHED_KEYS);
 
-  /** @throws RangeError when `key` is not 32 bytes long */
+  /** @throws RangeError if `key` is not 32 bytes long */
   constructor(key: Uint8Array) {
     requireAeadKey(key);
     this.#aes = createCipheriv('aes-256-ecb', createSecretKey(key), null).setAutoPadding(false);
     this.#subkey = doubled(this.#aes.update(Buffer.alloc(BLOCK_BYTES)));
   }
 
-  /** The message key for a nonce, of which only the first 12 bytes matter. */
+  /** Returns the message key for a nonce, of which only the first 12 bytes matter. */
   keyForNonce(nonce: Buffer): KeyObject {
     const prefix = nonce.toString('latin1', 0, PREFIX_BYTES);
     const known = this.#keys.get(prefix);
@@ -125,9 +125,9 @@ const MESSAGES_PER_PREFIX = 2 ** 20;
 /**
  * XAES-256-GCM (C2SP): AES-256-GCM with a 192-bit nonce.
  *
- * The key of a message depends on the first 12 bytes of its nonce only. A writer keeps random 12
- * bytes for a bounded, exactly counted number of messages and draws the other 12 for each, so that
- * it derives one key for each prefix rather than for each message; the output is plain XAES.
+ * The key of a message depends only on the first 12 bytes of its nonce. A writer keeps 12 random bytes for
+ * a bounded, exactly counted number of messages and draws the other 12 for each, so that it derives one key
+ * for each prefix rather than for each message. The output is plain XAES.
  */
 export class Xaes256Gcm implements NonceChoosingAead {
   readonly suite = 'xaes-256-gcm';
@@ -141,7 +141,7 @@ export class Xaes256Gcm implements NonceChoosingAead {
   #messageKey: KeyObject | undefined;
   #messagesLeft = 0;
 
-  /** `messagesPerPrefix` is lowered by tests only. */
+  /** @param messagesPerPrefix - lowered by tests only */
   constructor(
     key: Uint8Array,
     nonces: Nonces = RANDOM_NONCES,
@@ -174,7 +174,7 @@ export class Xaes256Gcm implements NonceChoosingAead {
     return openGcm(key, this.#ivOf(message), message, associatedData);
   }
 
-  /** The nonce of GCM, in a buffer that the next call writes anew; OpenSSL copies it. */
+  /** Returns the nonce of GCM, in a buffer that the next call overwrites. OpenSSL copies it. */
   #ivOf({ nonce }: SealedMessage): Uint8Array {
     nonce.copy(this.#iv, 0, PREFIX_BYTES);
     return this.#iv;

@@ -9,7 +9,7 @@ import { NobleAead } from './noble-aead';
 import { RANDOM_NONCES } from './nonces';
 import type { NonceMode, Nonces } from './nonces';
 
-/** The part of `sodium-native` in use. It ships no types. */
+/** The part of `sodium-native` in use, which ships no types. */
 export interface Sodium {
   sodium_malloc(bytes: number): Buffer;
   crypto_aead_xchacha20poly1305_ietf_encrypt(
@@ -20,7 +20,7 @@ export interface Sodium {
     nonce: Uint8Array,
     key: Uint8Array,
   ): number;
-  /** Throws when the message does not authenticate. */
+  /** Throws if the message does not authenticate. */
   crypto_aead_xchacha20poly1305_ietf_decrypt(
     plaintext: Uint8Array,
     secretNonce: null,
@@ -34,7 +34,7 @@ export interface Sodium {
 let loaded: Sodium | undefined;
 let tried = false;
 
-/** The optional peer `sodium-native`, or `undefined` where it is not installed or has no binary. */
+/** Loads the optional peer `sodium-native`; `undefined` if it is not installed or has no binary. */
 export function loadSodium(): Sodium | undefined {
   if (!tried) {
     tried = true;
@@ -59,7 +59,7 @@ export class SodiumXchacha20Poly1305 implements NonceChoosingAead {
   readonly nonceBytes = NONCE_BYTES;
   readonly tagBytes = AEAD_TAG_BYTES;
   readonly #sodium: Sodium;
-  /** Guarded memory outside the heap, locked where the system allows it and zeroed when freed. */
+  /** Guarded memory outside the heap, locked if the system allows it and zeroed when freed. */
   readonly #key: Buffer;
   readonly #nonces: Nonces;
 
@@ -114,12 +114,11 @@ export class SodiumXchacha20Poly1305 implements NonceChoosingAead {
 }
 
 /**
- * XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) through `sodium-native` where it can be loaded
- * and through noble-ciphers where it cannot: the same bytes, some 30 times as fast.
+ * Creates XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) through `sodium-native` if that can be loaded,
+ * some 30 times as fast as the same bytes through noble-ciphers.
  *
- * `implementation` is chosen by tests only.
- *
- * @throws RangeError when `key` is not 32 bytes long
+ * @param implementation - chosen by tests only
+ * @throws RangeError if `key` is not 32 bytes long
  */
 export function createXchacha20Poly1305(
   key: Uint8Array,

@@ -3,16 +3,16 @@ export function encodeBase64url(bytes: Uint8Array): string {
   return asBuffer(bytes).toString('base64url');
 }
 
-/** Last characters whose spare bits are zero, by how many characters are over after groups of four. */
+/** Last characters whose spare bits are zero, by the number of characters after the last group of four. */
 const CANONICAL_ENDS: readonly (string | undefined)[] = [undefined, '', 'AQgw', 'AEIMQUYcgkosw048'];
 
 /**
- * Decodes canonical base64url without padding; `undefined` for anything else. So each byte string has
- * exactly one text form.
+ * Decodes canonical base64url without padding; returns `undefined` for anything else, so that each byte
+ * string has exactly one text form.
  *
- * Node's own decoder is lenient, each way of which is looked at: it skips what it does not know and
- * stops at padding, which leaves fewer bytes than the length stands for; it takes the other alphabet;
- * it takes the low byte of what is not ASCII; it ignores the spare bits of the last character.
+ * Node's own decoder is lenient in ways that are checked one by one: it skips unknown characters and stops
+ * at padding, which leaves fewer bytes than the length stands for; it accepts the other alphabet; it takes
+ * the low byte of characters that are not ASCII; it ignores the spare bits of the last character.
  */
 export function decodeBase64url(text: string): Buffer | undefined {
   const bytes = Buffer.from(text, 'base64url');
@@ -36,13 +36,13 @@ function asBuffer(bytes: Uint8Array): Buffer {
     : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** Decodes padded base64 (RFC 4648 section 4) in its one canonical form, or answers `undefined`. */
+/** Decodes padded base64 (RFC 4648 section 4) in its canonical form; `undefined` for anything else. */
 export function decodeBase64(text: string): Buffer | undefined {
   const bytes = Buffer.from(text, 'base64');
   return bytes.toString('base64') === text ? bytes : undefined;
 }
 
-/** {@link decodeBase64} for the alphabet that is safe in URLs (section 5), but padded. */
+/** {@link decodeBase64} for the URL-safe alphabet (section 5), padded. */
 export function decodePaddedBase64url(text: string): Buffer | undefined {
   if (/[+/]/.test(text)) return undefined;
   return decodeBase64(text.replace(/-/g, '+').replace(/_/g, '/'));

@@ -3,25 +3,25 @@ import { types } from 'node:util';
 import { describeValue, isWellFormed } from './text';
 import { ValueCodecError } from './value-codec-error';
 
-/** Deeper values are refused before the stack is at risk; a cycle ends here as well. */
+/** Deeper values, and cycles, are refused before the stack is at risk. */
 const MAX_DEPTH = 512;
 
 /**
- * Serializes a value as `JSON.stringify` does, but refuses what that would silently change.
+ * Serializes a value as `JSON.stringify` does, but refuses values that it would silently change.
  *
- * Follows it for `toJSON` (so a valid Date becomes its ISO text) and for object properties that are
- * `undefined` (left out). Goes beyond it for -0, which is written as `-0` and so comes back exactly.
+ * Like it, calls `toJSON` (so that a valid Date becomes its ISO text) and leaves out object properties that
+ * are `undefined`. Unlike it, writes -0 as `-0`, which comes back exactly.
  *
- * @throws {@link ValueCodecError} naming what was met: bigint, NaN or infinity, function, symbol,
- * undefined outside an object, hole in an array, lone surrogate, invalid Date, Map, Set, bytes and
- * other built-ins that JSON flattens, a getter or `toJSON` that throws, nesting beyond 512 levels.
+ * @throws {@link ValueCodecError} that names the obstacle: bigint, NaN or infinity, function, symbol,
+ * undefined outside an object, hole in an array, lone surrogate, invalid Date, Map, Set, bytes and other
+ * built-ins that JSON flattens, a getter or `toJSON` that throws, nesting beyond 512 levels.
  */
 export function stringifyExactly(value: unknown): string {
   try {
     return writeValue(value, '', 0);
   } catch (error) {
     if (error instanceof ValueCodecError) throw error;
-    // What a getter, toJSON or proxy throws may quote the value; nothing of it goes further.
+    // The error of a getter, toJSON or proxy may quote the value, and is not passed on.
     throw new ValueCodecError('a getter, toJSON or proxy threw while the value was being read');
   }
 }
@@ -63,7 +63,7 @@ function writeObject(value: object, key: string, depth: number): string {
   return Array.isArray(value) ? writeArray(value, depth) : writeMembers(value, depth);
 }
 
-/** Built-ins whose content JSON drops or disguises: `{}` for a Map, an index map for bytes. */
+/** Refuses built-ins whose content JSON drops or disguises: `{}` for a Map, an index map for bytes. */
 function refuseFlattened(value: object): void {
   if (types.isDate(value)) {
     if (Number.isNaN(Date.prototype.getTime.call(value))) {
@@ -86,7 +86,7 @@ function writeConverted(value: object, toJson: unknown, key: string, depth: numb
   if (typeof converted !== 'object' || converted === null) {
     return writeValue(converted, key, depth);
   }
-  // toJSON is asked once, as JSON.stringify does, even if its result has one as well.
+  // Like JSON.stringify, calls toJSON once, even if its result has one as well.
   refuseFlattened(converted);
   return Array.isArray(converted) ? writeArray(converted, depth) : writeMembers(converted, depth);
 }

@@ -1,11 +1,11 @@
 const LENGTH_BYTES = 4;
 
 /**
- * Joins parts into one byte string that no other list of parts gives:
+ * Joins parts into a byte string that is unique to them:
  * `count(u32) ‖ (length(u32) ‖ bytes) …`, big-endian; strings as UTF-8.
  *
- * Everything that is authenticated or derived from goes through it, so `['ab', 'c']` and
- * `['a', 'bc']` can never mean the same.
+ * Every input of a MAC or a derivation goes through it, so that `['ab', 'c']` and `['a', 'bc']` never give
+ * the same bytes.
  */
 export function lengthPrefixed(parts: readonly (string | Uint8Array)[]): Uint8Array {
   const chunks = parts.map(toBytes);
@@ -21,7 +21,7 @@ export function lengthPrefixed(parts: readonly (string | Uint8Array)[]): Uint8Ar
   return joined;
 }
 
-/** The parts of a {@link lengthPrefixed} byte string, as views; undefined for anything else. */
+/** Returns the parts of a {@link lengthPrefixed} byte string, as views; undefined for anything else. */
 export function readLengthPrefixed(joined: Uint8Array): Uint8Array[] | undefined {
   const view = new DataView(joined.buffer, joined.byteOffset, joined.byteLength);
   if (joined.length < LENGTH_BYTES) return undefined;

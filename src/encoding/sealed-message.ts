@@ -1,9 +1,7 @@
 /** Tag length of every cipher suite in bytes. */
 export const TAG_BYTES = 16;
 
-/**
- * `nonce ‖ ciphertext ‖ tag` with a view of each part, made when first asked for.
- */
+/** A message `nonce ‖ ciphertext ‖ tag` with a view of each part, created on first use. */
 export class SealedMessage {
   readonly nonce: Buffer;
   readonly #bytes: Buffer;
@@ -15,9 +13,9 @@ export class SealedMessage {
   #nonceAndPlaintext: Buffer | undefined;
 
   /**
-   * The message that takes `bytes` from `offset` to its end.
+   * Takes `bytes` from `offset` to the end.
    *
-   * @throws RangeError when that is too short to be one
+   * @throws RangeError if that is too short for a message
    */
   constructor(bytes: Buffer, offset: number, nonceBytes: number) {
     this.#start = offset;
@@ -29,7 +27,7 @@ export class SealedMessage {
     this.#bytes = bytes;
   }
 
-  /** The plaintext goes here to be sealed. */
+  /** Holds the plaintext until it is sealed. */
   get ciphertext(): Buffer {
     return (this.#ciphertext ??= this.#bytes.subarray(this.#body, this.#bytes.length - TAG_BYTES));
   }
@@ -43,7 +41,7 @@ export class SealedMessage {
     return (this.#sealed ??= this.#bytes.subarray(this.#body));
   }
 
-  /** `nonce ‖ plaintext`, for as long as the plaintext is in the place of the ciphertext. */
+  /** `nonce ‖ plaintext`, until the message is sealed. */
   get nonceAndPlaintext(): Buffer {
     return (this.#nonceAndPlaintext ??= this.#bytes.subarray(
       this.#start,

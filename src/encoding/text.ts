@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 
-/** ECMAScript 2024, in every supported Node.js but not yet in the library the code is compiled against. */
+/** ECMAScript 2024: in every supported Node.js, but not in the type library that the code is compiled with. */
 interface WellFormedString {
   isWellFormed(): boolean;
 }
@@ -10,7 +10,7 @@ export function isWellFormed(text: string): boolean {
   return (text as unknown as WellFormedString).isWellFormed();
 }
 
-/** Names the kind of a value for an error message, such as `a number` or `an array`; never the value. */
+/** Names the kind of a value for an error message, such as `a number` or `an array`, never the value. */
 export function describeValue(value: unknown): string {
   if (value === null) return 'null';
   if (value === undefined) return 'undefined';
@@ -19,14 +19,14 @@ export function describeValue(value: unknown): string {
 }
 
 function describeObject(value: object): string {
-  // A proxy may throw whatever it is asked, by Array.isArray as well.
+  // A proxy may throw on any access, even from Array.isArray.
   if (types.isProxy(value)) return 'an object';
   if (Array.isArray(value)) return 'an array';
   const builtIn = BUILT_INS.find(([, test]) => test(value));
   return builtIn === undefined ? 'an object' : builtIn[0];
 }
 
-/** `util.types` looks at internal slots, so values from another realm (vm, jest) are recognised too. */
+/** `util.types` checks internal slots, so that values from another realm (vm, jest) are recognized too. */
 const BUILT_INS: readonly (readonly [string, (value: unknown) => boolean])[] = [
   ['a Date', types.isDate],
   ['a Uint8Array', types.isUint8Array],

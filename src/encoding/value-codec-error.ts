@@ -1,6 +1,6 @@
 /**
- * Why a value cannot be encoded or decoded. Internal: the field cipher turns it into an error that
- * names entity and property. The reason speaks of kinds and positions, never of the value.
+ * A value cannot be encoded or decoded. Internal: the field cipher turns it into an error that names entity
+ * and property. The reason names kinds and positions, never the value.
  */
 export class ValueCodecError extends Error {
   override readonly name = 'ValueCodecError';

@@ -1,22 +1,22 @@
-import { ValueCodecError } from './value-codec-error';
 import { types } from 'node:util';
 
 import { stringifyExactly } from './exact-json';
 import { describeValue, isWellFormed } from './text';
+import { ValueCodecError } from './value-codec-error';
 
-/** What a field holds, as declared for it. */
+/** The declared type of a field. */
 export type ValueType = 'string' | 'number' | 'bigint' | 'boolean' | 'date' | 'json' | 'bytes';
 
-/** A value as a field gives it back; JSON may be any of its kinds. */
+/** A value as a field returns it; JSON may be any of its kinds. */
 export type FieldValue = string | number | bigint | boolean | Date | Buffer | object | null;
 
-/** Encoded value without its type tag: text to be written as UTF-8, or bytes. */
+/** An encoded value without its type tag: text to be written as UTF-8, or bytes. */
 export type ValueContent = string | Uint8Array;
 
-/** A value that was decrypted: `tag ‖ content`, or the content as a string or number. */
+/** A decrypted value: `tag ‖ content`, or the content as a string or number. */
 export type OpenedValue = Buffer | string | number;
 
-/** Stored in every ciphertext, so a tag can never change its meaning; new types take new tags. */
+/** Stored in every ciphertext: a tag can never change its meaning; new types take new tags. */
 export const TYPE_TAGS: Readonly<Record<ValueType, number>> = Object.freeze({
   string: 0x01,
   number: 0x02,
@@ -27,7 +27,7 @@ export const TYPE_TAGS: Readonly<Record<ValueType, number>> = Object.freeze({
   bytes: 0x07,
 });
 
-/** Bytes that the type tag takes in front of the content. */
+/** Length of the type tag in front of the content. */
 export const TYPE_TAG_BYTES = 1;
 
 const FALSE_CONTENT = Uint8Array.of(0);
@@ -36,7 +36,7 @@ const FLOAT64_BYTES = 8;
 const CANONICAL_DECIMAL = /^(?:0|-?[1-9][0-9]*)$/;
 
 /**
- * Checks a value against its declared type and gives its content:
+ * Checks a value against its declared type and returns its content:
  *
  * | type | content |
  * | --- | --- |
@@ -48,7 +48,7 @@ const CANONICAL_DECIMAL = /^(?:0|-?[1-9][0-9]*)$/;
  * | json | JSON text |
  * | bytes | the bytes; not copied |
  *
- * @throws {@link ValueCodecError} when the value is of another type or cannot be kept exactly
+ * @throws {@link ValueCodecError} if the value is of another type or cannot be kept exactly
  */
 export function encodeContent(type: ValueType, value: unknown): ValueContent {
   switch (type) {
@@ -74,12 +74,12 @@ export function encodeContent(type: ValueType, value: unknown): ValueContent {
   }
 }
 
-/** Length of a content in bytes, without the type tag. */
+/** Returns the length of a content in bytes, without the type tag. */
 export function contentBytes(content: ValueContent): number {
   return typeof content === 'string' ? Buffer.byteLength(content, 'utf8') : content.length;
 }
 
-/** Writes `tag ‖ content` and answers how many bytes that took. The target must have room for it. */
+/** Writes `tag ‖ content` and returns its length. The target must have room for it. */
 export function writeValue(
   type: ValueType,
   content: ValueContent,
@@ -105,7 +105,7 @@ export function encodeValue(type: ValueType, value: unknown): Buffer {
 /**
  * Decodes `tag(1) ‖ content`. The result shares no memory with `encoded`.
  *
- * @throws {@link ValueCodecError} when the tag is another type's or the content is not its encoding
+ * @throws {@link ValueCodecError} if the tag is another type's or the content is not its encoding
  */
 export function decodeValue(type: ValueType, encoded: Buffer): FieldValue {
   if (encoded[0] !== TYPE_TAGS[type]) {
@@ -189,12 +189,12 @@ function parseJson(text: string): FieldValue {
   try {
     return JSON.parse(text) as FieldValue;
   } catch {
-    // The parser's message quotes the text, which is the plaintext.
+    // The parser's message quotes the plaintext.
     throw damaged();
   }
 }
 
-/** Never a view: `.buffer` of a pooled Buffer would hand out its neighbours. */
+/** Copies, since the `.buffer` of a view of a pooled Buffer would expose its neighbours. */
 function copyContent(encoded: Buffer): Buffer {
   const copy = Buffer.allocUnsafeSlow(encoded.length - TYPE_TAG_BYTES);
   encoded.copy(copy, 0, TYPE_TAG_BYTES);

@@ -6,13 +6,13 @@ import type { DataKey } from '../keys/key-source';
  * The associated data of one field's ciphertexts, prepared once for each data key:
  * `lengthPrefixed(label, header, application, fieldId)`.
  *
- * It is why a ciphertext opens only in the application and field it was made for, and only under
- * the format and key that its header names.
+ * It binds a ciphertext to the application and field it was made for, and to the format and key that its
+ * header names.
  */
 export class AssociatedData {
   readonly #application: string;
   readonly #fieldId: string;
-  /** Weak, so that keys which the key manager has dropped are not kept alive from here. */
+  /** Weak, so that keys that the key manager has dropped are not kept alive. */
   readonly #byKey = new WeakMap<DataKey, Uint8Array>();
 
   constructor(application: string, fieldId: string) {

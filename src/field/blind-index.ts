@@ -9,22 +9,22 @@ import { TokenForm } from './token-form';
 export type { BlindIndexPolicy, IndexDefinition } from './field-policy';
 
 /**
- * Computes the tokens by which an encrypted field is looked up:
+ * A blind index: the tokens by which an encrypted field is looked up,
  * `truncate(HMAC-SHA-256(indexKey, typeTag ‖ normalized value))` as base64url.
  *
  * The index key is derived from the index root for application, field, index name and normalizer
- * version, so tokens of two indexes have nothing in common.
+ * version, so that tokens of two indexes have nothing in common.
  *
- * While the index changes its definition or its root, stored tokens are of several forms: values are
- * looked up by all of them and written with the current one.
+ * While the index changes its definition or its root, stored tokens have several forms: values are looked
+ * up by all of them and written with the current one.
  *
- * **Warning**: a token shows which rows hold equal values, and how often, to anyone who reads the table.
+ * **Warning**: tokens show anyone who reads the table which rows hold equal values, and how often.
  */
 export class BlindIndex {
   readonly #keys: KeySource;
   readonly #current: TokenForm;
   readonly #previous: readonly TokenForm[];
-  /** Tokens of some form are truncated, so that values which differ may share one. */
+  /** Whether tokens of some form are truncated, so that different values may share one. */
   readonly isTruncated: boolean;
 
   /** @throws {@link InvalidFieldPolicyError} when the field cannot have such an index */
@@ -38,7 +38,7 @@ export class BlindIndex {
   }
 
   /**
-   * Whether stored tokens may be of several forms.
+   * Whether stored tokens may have several forms.
    *
    * @throws whatever {@link KeySource.indexRoots} throws
    */
@@ -47,10 +47,10 @@ export class BlindIndex {
   }
 
   /**
-   * The token that a value is written with: 43 characters, fewer where the index is truncated.
+   * Returns the token that a value is written with: 43 characters, fewer if the index is truncated.
    *
-   * @throws {@link UnsupportedValueError} when the value is not of the field's type, or nothing that
-   * can be compared (NaN, a lone surrogate, whatever the normalizer refuses)
+   * @throws {@link UnsupportedValueError} if the value is not of the field's type, or cannot be compared
+   * (NaN, a lone surrogate, whatever the normalizer refuses)
    * @throws whatever {@link KeySource.indexRoots} throws
    */
   token(value: unknown): string {
@@ -59,7 +59,7 @@ export class BlindIndex {
   }
 
   /**
-   * Every token that a row with the value may have: that of {@link BlindIndex.token} first, then
+   * Returns every token that a row with the value may have: that of {@link BlindIndex.token} first, then
    * those under other roots and earlier definitions.
    *
    * @throws the same errors as {@link BlindIndex.token}
@@ -70,7 +70,7 @@ export class BlindIndex {
   }
 
   /**
-   * Whether a stored token of a value may be of one root: it is of no other.
+   * Whether a stored token of a value may come from a root, because it comes from no other.
    *
    * @throws the same errors as {@link BlindIndex.token}
    */
@@ -79,8 +79,8 @@ export class BlindIndex {
   }
 
   /**
-   * Whether the index takes two values for the same; truncated tokens may be equal when they are
-   * not. `null` and `undefined` match nothing.
+   * Whether two values are equal to the index. Truncated tokens may be equal though the values are not.
+   * `null` and `undefined` match nothing.
    *
    * @throws {@link UnsupportedValueError} as {@link BlindIndex.token} does
    */
@@ -93,8 +93,8 @@ export class BlindIndex {
   }
 
   /**
-   * Tells whether a value may have one of the tokens by which some values are looked up: of two forms of
-   * one definition, present or previous, that are the same. What cannot be compared may not.
+   * Returns a test of whether a value may have one of the tokens by which some values are looked up: it is
+   * equal to one of them by the present or a previous definition. A value that cannot be compared may not.
    */
   matcher(lookedUp: readonly unknown[]): (value: unknown) => boolean {
     const forms = [this.#current, ...this.#previous];
@@ -108,14 +108,14 @@ export class BlindIndex {
         const key = contentKey(form, value);
         return key !== undefined && contents?.[i]?.has(key) === true;
       });
-      // Equal values are normalized once.
+      // Equal values are normalized only once.
       if (matches) same.add(value);
       return matches;
     };
   }
 
   /**
-   * What the index makes of a value before it is hashed; of a string the normalized one.
+   * Returns the content of a value that is hashed; for a string, the normalized one.
    *
    * @throws {@link UnsupportedValueError} as {@link BlindIndex.token} does
    */
@@ -148,7 +148,7 @@ function contentKey(form: TokenForm, value: unknown): string | undefined {
     : Buffer.from(content).toString('latin1');
 }
 
-/** What an earlier definition refuses, no row has a token of. */
+/** Returns undefined for a value that an earlier definition refuses: no row has a token of it. */
 function comparableIfAny(form: TokenForm, value: unknown): ValueContent | undefined {
   try {
     return form.comparable(value);

@@ -1,5 +1,5 @@
 import { AeadError } from '../crypto/aead';
-import type { FieldValue, OpenedValue, ValueContent } from '../encoding/value-codec';
+import { SealedMessage } from '../encoding/sealed-message';
 import {
   contentBytes,
   decodeOpened,
@@ -7,9 +7,9 @@ import {
   TYPE_TAG_BYTES,
   writeValue,
 } from '../encoding/value-codec';
+import type { FieldValue, OpenedValue, ValueContent } from '../encoding/value-codec';
 import { ValueCodecError } from '../encoding/value-codec-error';
-import { SealedMessage } from '../encoding/sealed-message';
-import type { StoredInspection } from '../format/field-ciphertext';
+import { KeyNotFoundError } from '../errors';
 import { HEADER_BYTES } from '../format/data-key-id';
 import {
   inspectStored,
@@ -18,7 +18,7 @@ import {
   readCiphertext,
   storedLengthOf,
 } from '../format/field-ciphertext';
-import { KeyNotFoundError } from '../errors';
+import type { StoredInspection } from '../format/field-ciphertext';
 import type { DataKey, KeySource } from '../keys/key-source';
 
 import { AssociatedData } from './associated-data';
@@ -34,8 +34,8 @@ import type { FieldPolicy } from './field-policy';
 import { NativeValues } from './native-values';
 
 /**
- * Encrypts and decrypts the values of one field, synchronously, with keys that are in memory.
- * NULL is the caller's business: `null` and `undefined` are refused like any wrong type.
+ * The cipher of one field, which encrypts and decrypts synchronously with keys in memory. The caller
+ * handles NULL: `null` and `undefined` are refused like any wrong type.
  */
 export class FieldCipher {
   readonly #policy: FieldPolicy;
@@ -53,8 +53,8 @@ export class FieldCipher {
   /**
    * Encrypts a value under the active key: a string for a text column, a Buffer for a binary one.
    *
-   * @throws {@link UnsupportedValueError} when the value is of another type than declared, cannot
-   * be kept exactly, or is too long for the policy or the column
+   * @throws {@link UnsupportedValueError} if the value is of another type than declared, cannot be kept
+   * exactly, or is too long for the policy or the column
    * @throws whatever {@link KeySource.activeKey} throws
    */
   encrypt(value: unknown): string | Buffer {
@@ -68,21 +68,17 @@ export class FieldCipher {
     return this.#seal(key, room);
   }
 
-  /**
-   * Refuses a value that {@link FieldCipher.encrypt} would not take; needs no key.
-   *
-   * @throws {@link UnsupportedValueError} when it is of another type than declared or cannot be kept exactly
-   */
+  /** @throws {@link UnsupportedValueError} for a value of another type, or that cannot be kept exactly; needs no key */
   check(value: unknown): void {
     this.#encode(value);
   }
 
   /**
-   * Decrypts what {@link FieldCipher.encrypt} made. The result is the caller's own copy.
+   * Decrypts a ciphertext of {@link FieldCipher.encrypt}. The result is the caller's own copy.
    *
-   * @throws {@link PlaintextFoundError} when the column holds something else than a ciphertext
-   * @throws {@link MalformedCiphertextError} when it is a damaged one, or of an unknown format
-   * @throws {@link DecryptionError} when it does not authenticate here, or holds another type
+   * @throws {@link PlaintextFoundError} if the column holds something else than a ciphertext
+   * @throws {@link MalformedCiphertextError} for a damaged one, or one of an unknown format
+   * @throws {@link DecryptionError} if it does not authenticate here, or holds another type
    * @throws whatever {@link KeySource.keyByPrefix} throws
    */
   decrypt(stored: unknown): FieldValue {
@@ -96,18 +92,18 @@ export class FieldCipher {
     return this.#decode(key, this.#open(key, bytes));
   }
 
-  /** Tells what the column holds by form alone; needs no key. */
+  /** Inspects the form of a stored value. Needs no key. */
   inspect(stored: unknown): StoredInspection {
     return inspectStored(stored, this.#policy.storage);
   }
 
-  /** Tells whether there is a key of this prefix, which must have been asked for. */
+  /** Whether there is a key of this prefix, which must have been loaded before. */
   knowsKey(prefix: string): boolean {
     try {
       this.#keys.keyByPrefix(prefix);
       return true;
     } catch (error) {
-      // A key that cannot be had at the moment is still a key.
+      // A key that is unavailable at the moment is still a key.
       return !(error instanceof KeyNotFoundError);
     }
   }
@@ -129,7 +125,7 @@ export class FieldCipher {
    * Encrypts an encoded value of {@link FieldCipher.openRaw} under the active key, so that a value
    * moves to it without being decoded.
    *
-   * @throws {@link UnsupportedValueError} when it is too long
+   * @throws {@link UnsupportedValueError} if it is too long
    * @throws whatever {@link KeySource.activeKey} throws
    */
   sealRaw(encoded: Uint8Array): string | Buffer {
@@ -159,7 +155,7 @@ export class FieldCipher {
     }
   }
 
-  /** The key that a value names by its beginning. Whoever reads the whole value says why there is none. */
+  /** Returns the key that a value names by its beginning. Reading the whole value gives the reason for none. */
   #namedKey(stored: unknown): DataKey | undefined {
     const prefix = namedPrefix(stored);
     try {
@@ -186,25 +182,20 @@ export class FieldCipher {
     }
   }
 
-  /** The active key, once it is clear that a value of this length fits. */
+  /** Returns the active key if a value of this length fits. */
   #keyFor(bytes: number): DataKey {
     const { keyName, maxValueBytes, columnLength, storage } = this.#policy;
     if (bytes > maxValueBytes) {
-      throw unsupportedValue(
-        this.#policy,
-        `the value takes ${String(bytes)} bytes, the limit is ${String(maxValueBytes)}`,
-      );
+      const sizes = `${String(bytes)} bytes, the limit is ${String(maxValueBytes)}`;
+      throw unsupportedValue(this.#policy, `the value takes ${sizes}`);
     }
     const key = this.#activeKey(keyName);
     if (columnLength === undefined) return key;
-
     const needed = storedLengthOf(bytes, key.aead.nonceBytes, storage);
     if (needed > columnLength) {
       const unit = storage === 'text' ? 'characters' : 'bytes';
-      throw unsupportedValue(
-        this.#policy,
-        `the ciphertext takes ${String(needed)} ${unit}, the column holds ${String(columnLength)}`,
-      );
+      const sizes = `${String(needed)} ${unit}, the column holds ${String(columnLength)}`;
+      throw unsupportedValue(this.#policy, `the ciphertext takes ${sizes}`);
     }
     return key;
   }
@@ -217,7 +208,6 @@ export class FieldCipher {
   #read(stored: unknown): Buffer {
     const bytes = readCiphertext(stored, this.#policy.storage);
     if (bytes !== undefined) return bytes;
-
     const inspection = this.inspect(stored);
     throw inspection.kind === 'malformed'
       ? malformedCiphertext(this.#policy, inspection.reason)
@@ -238,7 +228,7 @@ export class FieldCipher {
   }
 }
 
-/** Room for the stored form, with its header. The plaintext is written where the ciphertext goes. */
+/** Allocates the stored form, with its header. The plaintext is written where the ciphertext will be. */
 function roomFor(key: DataKey, plainBytes: number): Buffer {
   const bytes = Buffer.allocUnsafe(storedLengthOf(plainBytes, key.aead.nonceBytes, 'binary'));
   bytes.set(key.header);
@@ -254,6 +244,6 @@ function counted<T>({ uses }: DataKey, sealed: T): T {
   return sealed;
 }
 
-function plaintextOffset(key: DataKey): number {
-  return HEADER_BYTES + key.aead.nonceBytes;
+function plaintextOffset({ aead }: DataKey): number {
+  return HEADER_BYTES + aead.nonceBytes;
 }

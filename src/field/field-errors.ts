@@ -9,7 +9,7 @@ import {
 
 import type { FieldPolicy } from './field-policy';
 
-/** The value cannot be encrypted or looked up as it is. */
+/** For a value that cannot be encrypted or looked up. */
 export function unsupportedValue(policy: FieldPolicy, reason: string): UnsupportedValueError {
   return new UnsupportedValueError(
     `${nameOf(policy)}: ${reason}. Nothing was written.`,
@@ -17,7 +17,7 @@ export function unsupportedValue(policy: FieldPolicy, reason: string): Unsupport
   );
 }
 
-/** The column holds something that no version of this library wrote. */
+/** For a column that holds something that no version of this library wrote. */
 export function plaintextFound(policy: FieldPolicy): PlaintextFoundError {
   return new PlaintextFoundError(
     `${nameOf(policy)}: the column holds a value that is not encrypted. ` +
@@ -26,7 +26,7 @@ export function plaintextFound(policy: FieldPolicy): PlaintextFoundError {
   );
 }
 
-/** The column holds a damaged ciphertext, or one of an unknown format. */
+/** For a damaged ciphertext, or one of an unknown format. */
 export function malformedCiphertext(
   policy: FieldPolicy,
   reason: string,
@@ -39,7 +39,7 @@ export function malformedCiphertext(
   );
 }
 
-/** The ciphertext does not authenticate. */
+/** For a ciphertext that does not authenticate. */
 export function doesNotAuthenticate(policy: FieldPolicy, keyId: string): DecryptionError {
   return new DecryptionError(
     `${nameOf(policy)}: the ciphertext does not authenticate under key ${keyId}. It was changed, ` +
@@ -49,7 +49,7 @@ export function doesNotAuthenticate(policy: FieldPolicy, keyId: string): Decrypt
   );
 }
 
-/** The ciphertext is genuine, but what it holds is not a value of the declared type. */
+/** For a genuine ciphertext of something else than a value of the declared type. */
 export function doesNotDecode(policy: FieldPolicy, keyId: string, reason: string): DecryptionError {
   return new DecryptionError(
     `${nameOf(policy)}: the value cannot be decoded, ${reason} (key ${keyId}). ` +
@@ -58,7 +58,7 @@ export function doesNotDecode(policy: FieldPolicy, keyId: string, reason: string
   );
 }
 
-/** What the keys threw, with the field that needed the key named. */
+/** Names the field that needed a key in the error that the keys threw. */
 export function keyUnusable(policy: FieldPolicy, error: unknown): unknown {
   if (!(error instanceof FieldEncryptionError) || error.entity !== undefined) return error;
   const NamedError = error.constructor as new (

@@ -5,16 +5,16 @@ import type { Storage } from '../format/field-ciphertext';
 
 import type { Normalizer } from './normalizer';
 
-/** Values above 16 MiB are refused unless a policy says otherwise. */
+/** The default limit of a value: 16 MiB. */
 export const DEFAULT_MAX_VALUE_BYTES = 16 * 1024 * 1024;
 
-/** The settled rules of one encrypted field; checked once, when it is made, and frozen. */
+/** The checked and frozen rules of one encrypted field. */
 export interface FieldPolicy {
   /** Name of the entity, for messages. */
   readonly entity: string;
   /** Property path within the entity, for messages. */
   readonly property: string;
-  /** Logical id bound into every ciphertext and index key; outlives renamed classes and columns. */
+  /** Logical id bound into every ciphertext and index key; stays when classes and columns are renamed. */
   readonly fieldId: string;
   readonly type: ValueType;
   readonly storage: Storage;
@@ -22,28 +22,28 @@ export interface FieldPolicy {
   readonly keyName: string;
   /** Longest encoded value in bytes. */
   readonly maxValueBytes: number;
-  /** Width of the column in characters (text) or bytes (binary), where it is limited. */
+  /** Width of the column in characters (text) or bytes (binary), if it is limited. */
   readonly columnLength: number | undefined;
 }
 
-/** What decides, beside the keys, which token a value has. */
+/** The definition that decides, with the keys, which token a value has. */
 export interface IndexDefinition {
   readonly normalizer: Normalizer;
   /** Length of a truncated token, 1 to 256; `undefined` for the full length. */
   readonly bits: number | undefined;
 }
 
-/** The settled rules of one blind index on a field. */
+/** The checked rules of one blind index on a field. */
 export interface BlindIndexPolicy extends IndexDefinition {
   /** Empty for an unnamed one. */
   readonly name: string;
   /** Whether no two rows may have the same token, alone or together with other columns. */
   readonly unique: boolean;
-  /** Definitions of which stored tokens may still, or already, be. */
+  /** Definitions that stored tokens may still, or already, have been made by. */
   readonly previous: readonly IndexDefinition[];
 }
 
-/** @throws {@link InvalidFieldPolicyError} when the field cannot have such an index */
+/** @throws {@link InvalidFieldPolicyError} if the field cannot have such an index */
 export function requireIndexable(field: FieldPolicy, index: BlindIndexPolicy): void {
   if (field.type === 'json') {
     throw invalid(field, 'a JSON field has no blind index; index a property of its own instead');

@@ -27,7 +27,7 @@ const FORMS: Readonly<Record<ValueType, NativeForm>> = Object.freeze({
 export class NativeValues {
   readonly #policy: FieldPolicy;
   readonly #associatedData: AssociatedData;
-  /** Weak, so that the add-on's keys go with those that the key manager drops. */
+  /** Weak, so that the add-on's keys are freed with those that the key manager drops. */
   readonly #byKey = new WeakMap<DataKey, NativeKeyValues>();
 
   constructor(policy: FieldPolicy, associatedData: AssociatedData) {
@@ -35,7 +35,7 @@ export class NativeValues {
     this.#associatedData = associatedData;
   }
 
-  /** `undefined` for a key that the add-on does not have. */
+  /** Returns `undefined` for a key that the add-on does not have. */
   forKey(key: DataKey): NativeKeyValues | undefined {
     if (key.native === undefined) return undefined;
     const known = this.#byKey.get(key);
@@ -47,8 +47,8 @@ export class NativeValues {
 }
 
 /**
- * The values of one field under one data key, sealed and opened by functions of the add-on that are made
- * when they are first needed. Each answers `undefined` for what is left to JavaScript.
+ * The values of one field under one data key. The functions of the add-on that seal and open them are made
+ * on first use. Each returns `undefined` for a value that is left to JavaScript.
  */
 class NativeKeyValues {
   readonly #key: NativeDataKey;

@@ -1,22 +1,20 @@
 import { ValueCodecError } from '../encoding/value-codec-error';
 import { InvalidFieldPolicyError } from '../errors';
 
-/**
- * Decides which strings a blind index takes for the same. The stored value is never changed by it.
- */
+/** The rule by which a blind index treats strings as equal. It never changes the stored value. */
 export interface Normalizer {
   /** Names the rule; part of the index key, so another rule never gives the same token. */
   readonly id: string;
-  /** Raise it whenever `normalize` answers differently, then rebuild the index. From 1. */
+  /** From 1. Raise it whenever `normalize` changes its results, then rebuild the index. */
   readonly version: number;
-  /** Must answer the same for the same input in every process, and never change it further when asked again. */
+  /** Must return the same for the same input in every process, and its own results unchanged. */
   normalize(value: string): string;
 }
 
 /** The rules that come with the library. */
 export type NormalizerName = 'exact' | 'case-insensitive' | 'email' | 'digits';
 
-/** Assigned in a later Unicode version they may get case mappings, and so another token. */
+/** In a later Unicode version these may be assigned and have case mappings, and so another token. */
 const UNASSIGNED = /\p{Cn}/u;
 const BEYOND_ASCII = /[^\0-\x7f]/;
 const FOREIGN_DIGIT = /(?![0-9])\p{Nd}/u;
@@ -39,8 +37,8 @@ const BUILT_INS: Readonly<Record<NormalizerName, Normalizer>> = Object.freeze({
  * - `email`: the same, without white space at either end.
  * - `digits`: only the digits 0 to 9, for telephone, card and social security numbers.
  *
- * @throws {@link InvalidFieldPolicyError} for an unknown name or a custom normalizer that is not
- * one; its message is a noun phrase
+ * @throws {@link InvalidFieldPolicyError}, its message a noun phrase, for an unknown name or an invalid
+ * custom normalizer
  */
 export function resolveNormalizer(normalize: NormalizerName | Normalizer): Normalizer {
   return typeof normalize === 'string' ? builtInNamed(normalize) : checkedCustom(normalize);
@@ -87,7 +85,7 @@ function invalid(need: string): InvalidFieldPolicyError {
  * undone. Never by locale: Turkish would tell `I` from `i`.
  */
 function foldCase(value: string): string {
-  // Of ASCII, the common case, all that the steps below do is this.
+  // For ASCII, the common case, this equals the steps below.
   if (!BEYOND_ASCII.test(value)) return value.toLowerCase();
   refuseUnassigned(value);
   return value

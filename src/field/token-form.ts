@@ -1,25 +1,25 @@
 import { LABELS } from '../crypto/labels';
-import type { TokenMac } from '../crypto/token-mac';
 import { FULL_TOKEN_BITS, tokenMac } from '../crypto/token-mac';
+import type { TokenMac } from '../crypto/token-mac';
 import { lengthPrefixed } from '../encoding/length-prefixed';
-import type { ValueContent } from '../encoding/value-codec';
-import { encodeContent, TYPE_TAGS } from '../encoding/value-codec';
-import { ValueCodecError } from '../encoding/value-codec-error';
 import { isWellFormed } from '../encoding/text';
+import { encodeContent, TYPE_TAGS } from '../encoding/value-codec';
+import type { ValueContent } from '../encoding/value-codec';
+import { ValueCodecError } from '../encoding/value-codec-error';
 import type { IndexRoot } from '../keys/key-source';
 
-import type { IndexDefinition, FieldPolicy } from './field-policy';
 import { unsupportedValue } from './field-errors';
+import type { FieldPolicy, IndexDefinition } from './field-policy';
 import type { Normalizer } from './normalizer';
 
-/** What the tokens of one index are bound to, beside the value. */
+/** The context that the tokens of one index are bound to. */
 export interface TokenBinding {
   readonly application: string;
   /** Empty for an unnamed index. */
   readonly indexName: string;
 }
 
-/** How one definition of a blind index turns a value into a token, under any root. */
+/** The form of the tokens by one definition of a blind index, under any root. */
 export class TokenForm {
   readonly #field: FieldPolicy;
   readonly #normalizer: Normalizer;
@@ -36,7 +36,7 @@ export class TokenForm {
   }
 
   /**
-   * What is the same for all values that this definition takes for the same.
+   * Returns the content that all values share that are equal by this definition.
    *
    * @throws {@link UnsupportedValueError}
    */
@@ -51,7 +51,7 @@ export class TokenForm {
     }
   }
 
-  /** The token under the root at `position`, of what {@link TokenForm.comparable} answered. */
+  /** Returns the token under the root at `position`, of a content from {@link TokenForm.comparable}. */
   token(roots: readonly IndexRoot[], position: number, content: ValueContent): string {
     return this.#mac(roots, position)(content);
   }
@@ -78,30 +78,26 @@ function keyInfo(
   return lengthPrefixed([LABELS.indexKey, application, fieldId, indexName, id, String(version)]);
 }
 
-function isExact({ id }: Normalizer): boolean {
-  return id === 'exact';
-}
-
 function normalized(normalizer: Normalizer, value: string): string {
-  if (isExact(normalizer)) return value;
-  const answer = answerOf(normalizer, value);
-  if (typeof answer !== 'string' || !isWellFormed(answer)) {
+  if (normalizer.id === 'exact') return value;
+  const result = callNormalizer(normalizer, value);
+  if (typeof result !== 'string' || !isWellFormed(result)) {
     throw new ValueCodecError(`normalizer "${normalizer.id}" did not answer well-formed text`);
   }
-  return answer;
+  return result;
 }
 
-function answerOf(normalizer: Normalizer, value: string): unknown {
+function callNormalizer(normalizer: Normalizer, value: string): unknown {
   try {
     return normalizer.normalize(value);
   } catch (error) {
-    // What a custom normalizer throws may quote the value; only our own reasons go further.
+    // An error of a custom normalizer may quote the value, and is not passed on.
     if (error instanceof ValueCodecError) throw error;
     throw new ValueCodecError(`normalizer "${normalizer.id}" threw`);
   }
 }
 
-/** One content for each value that `=` should find: -0 is 0, and NaN equals nothing. */
+/** Returns one content for all values that `=` should find: -0 is 0, and NaN equals nothing. */
 function canonicalContent({ type }: FieldPolicy, value: unknown): ValueContent {
   if (type !== 'number') return encodeContent(type, value);
   if (Number.isNaN(value)) throw new ValueCodecError('NaN equals nothing and cannot be looked up');

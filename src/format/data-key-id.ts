@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 
 import { decodeBase64url } from '../encoding/base64url';
 
-/** First byte of every stored value of this format. Stored, so it can never mean anything else. */
+/** First byte of every stored value of this format. It can never get another meaning. */
 export const FORMAT_1 = 0x01;
 /** Length of a data-key id in bytes. */
 const DATA_KEY_ID_BYTES = 8;
@@ -13,7 +13,7 @@ export const PREFIX_CHARS = 12;
 
 const ID_PATTERN = /^[0-9a-f]{16}$/;
 
-/** Makes the id of a new data key: 64 random bits as 16 lower-case hexadecimal digits. */
+/** Creates the id of a new data key: 64 random bits as 16 lower-case hexadecimal digits. */
 export function newDataKeyId(): string {
   return randomBytes(DATA_KEY_ID_BYTES).toString('hex');
 }
@@ -24,9 +24,9 @@ export function isDataKeyId(id: string): boolean {
 }
 
 /**
- * The 9 bytes that begin every ciphertext under a data key.
+ * Returns the 9 bytes that begin every ciphertext under a data key.
  *
- * @throws RangeError when `id` is not 16 lower-case hexadecimal digits
+ * @throws RangeError if `id` is not 16 lower-case hexadecimal digits
  */
 export function keyHeader(id: string): Uint8Array {
   if (!isDataKeyId(id)) {
@@ -38,22 +38,22 @@ export function keyHeader(id: string): Uint8Array {
 }
 
 /**
- * The 12 characters that begin every ciphertext under a data key in a text column, for
+ * Returns the 12 characters that begin every ciphertext under a data key in a text column, for
  * `LIKE 'prefix%'` and `GROUP BY substr(column, 1, 12)`.
  *
- * @throws RangeError when `id` is not 16 lower-case hexadecimal digits
+ * @throws RangeError if `id` is not 16 lower-case hexadecimal digits
  */
 export function keyPrefix(id: string): string {
   return Buffer.from(keyHeader(id)).toString('base64url');
 }
 
-/** The data-key id in a prefix, or `undefined` when it is not one of format 1. */
+/** Returns the data-key id in a prefix; `undefined` if it is not one of format 1. */
 export function keyIdOfPrefix(prefix: string): string | undefined {
   const header = prefix.length === PREFIX_CHARS ? decodeBase64url(prefix) : undefined;
   return header?.[0] === FORMAT_1 ? header.toString('hex', 1) : undefined;
 }
 
-/** The characters that name the data key of a stored text, if it is one of this library's ciphertexts. */
+/** Returns the characters that name the data key of a stored text, if that is a ciphertext. */
 export function prefixOfText(stored: string): string {
   return stored.slice(0, PREFIX_CHARS);
 }

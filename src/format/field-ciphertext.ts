@@ -5,11 +5,11 @@ import { TAG_BYTES } from '../encoding/sealed-message';
 
 import { FORMAT_1, HEADER_BYTES, keyIdOfPrefix, prefixOfText } from './data-key-id';
 
-/** How a column keeps ciphertexts: base64url without padding, or the bytes themselves. */
+/** The storage of ciphertexts in a column: base64url without padding, or the bytes themselves. */
 export type Storage = 'text' | 'binary';
 
 const TYPE_TAG_BYTES = 1;
-/** Nonce length of each suite; the other lengths are the same for all. */
+/** Nonce length of each suite; all other lengths are the same. */
 const NONCE_BYTES = Object.freeze({
   'xaes-256-gcm': 24,
   'xchacha20-poly1305': 24,
@@ -19,12 +19,12 @@ type Suite = keyof typeof NONCE_BYTES;
 
 /** No ciphertext of any suite is shorter. */
 const MIN_BYTES = HEADER_BYTES + NONCE_BYTES['aes-256-gcm-siv'] + TYPE_TAG_BYTES + TAG_BYTES;
-/** Text as long as a ciphertext of the default suites and canonical base64url is one, if not ours. */
+/** Canonical base64url as long as a ciphertext of the default suites counts as one of an unknown format. */
 const FOREIGN_MIN_CHARS = 66;
 
 /**
- * What a stored value turned out to be. A malformed one has a `prefix` when it begins like a
- * ciphertext of this format: damaged, or cleartext that happens to.
+ * The form of a stored value. A malformed one has a `prefix` if it begins like a ciphertext of this format:
+ * it is damaged, or cleartext that happens to look like one.
  */
 export type StoredInspection =
   | { readonly kind: 'ciphertext'; readonly prefix: string }
@@ -35,8 +35,8 @@ export type StoredInspection =
  * Reads the bytes of a stored ciphertext:
  * `format(1)=0x01 ‖ dataKeyId(8) ‖ nonce(24, 12 for aes-256-gcm-siv) ‖ ciphertext ‖ tag(16)`.
  *
- * Returns `undefined` for everything that {@link inspectStored} does not call a ciphertext. The result
- * shares its memory with a binary `stored`.
+ * Returns `undefined` for everything that is not a ciphertext to {@link inspectStored}. The result shares
+ * its memory with a binary `stored`.
  */
 export function readCiphertext(stored: unknown, storage: Storage): Buffer | undefined {
   const bytes = storage === 'text' ? readText(stored) : readBytes(stored);
@@ -45,39 +45,39 @@ export function readCiphertext(stored: unknown, storage: Storage): Buffer | unde
     : undefined;
 }
 
-/** The 12 characters by which a stored value names its data key, if it is a ciphertext. */
+/** Returns the 12 characters by which a stored value names its data key, if it is a ciphertext. */
 export function namedPrefix(stored: unknown): string | undefined {
   if (typeof stored === 'string') return prefixOfText(stored);
   const bytes = readBytes(stored);
   return bytes && prefixOf(stored, bytes);
 }
 
-/** The 12 characters that name the data key of what {@link readCiphertext} read from `stored`. */
+/** Returns the 12 characters that name the data key of a ciphertext that was read from `stored`. */
 export function prefixOf(stored: unknown, ciphertext: Buffer): string {
   return typeof stored === 'string'
     ? prefixOfText(stored)
     : ciphertext.toString('base64url', 0, HEADER_BYTES);
 }
 
-/** Tells what a column holds by form alone, strictly and without a key. */
+/** Inspects a stored value, strictly by its form and without a key. */
 export function inspectStored(stored: unknown, storage: Storage): StoredInspection {
   const bytes = readCiphertext(stored, storage);
   if (bytes !== undefined) return { kind: 'ciphertext', prefix: prefixOf(stored, bytes) };
   return storage === 'text' ? inspectText(stored) : inspectBytes(stored);
 }
 
-/** Length of the stored form of a value in characters or bytes; `plainBytes` without the type tag. */
+/** Returns the length of a value's stored form in characters or bytes; `plainBytes` is without the type tag. */
 export function storedLength(plainBytes: number, suite: Suite, storage: Storage): number {
   return storedLengthOf(plainBytes, NONCE_BYTES[suite], storage);
 }
 
-/** {@link storedLength} by the length of the suite's nonce. */
+/** {@link storedLength} for a nonce length. */
 export function storedLengthOf(plainBytes: number, nonceBytes: number, storage: Storage): number {
   const bytes = HEADER_BYTES + nonceBytes + TYPE_TAG_BYTES + plainBytes + TAG_BYTES;
   return storage === 'text' ? Math.ceil((bytes * 4) / 3) : bytes;
 }
 
-/** Bytes of the longest value that a column of `columnLength` holds; negative when it holds none. */
+/** Returns the bytes of the longest value that fits a column of `columnLength`; negative if none does. */
 export function maxPlainBytes(columnLength: number, suite: Suite, storage: Storage): number {
   const bytes = storage === 'text' ? Math.floor((columnLength * 3) / 4) : columnLength;
   return bytes - storedLengthOf(0, NONCE_BYTES[suite], 'binary');

@@ -1,16 +1,57 @@
-import type { KeyAudit } from './audit/key-audit';
-import type { KeyCachePolicy } from './cache/key-cache';
-import type { KeyEventListener } from './record/key-event';
-import type { KeyLifecycle } from './lifecycle/key-lifecycle';
-import type { KeyPolicies } from './policy/key-policy';
-import type { KeyRetirement } from './lifecycle/key-retirement';
-import type { KeyStore } from './store/key-store';
-import type { KeyTable } from './cache/key-table';
-import type { KeyUses } from './store/key-uses';
-import type { KeyWrapper } from './wrapping/key-wrapper';
-import type { OwnLoading } from './cache/own-loading';
+import { elapsedClock, turnClock } from '../async/clocks';
+import { Lifetime } from '../async/lifetime';
+import type { AuditOptions, AuditStore } from '../audit/audit-entry';
+import type { CipherSuite, NonceMode } from '../crypto/aead';
+import type { KmsProvider } from '../kms/kms-provider';
 
-/** What the parts of a key manager share. */
+import type { KeyTableAnchor } from './anchor/anchor-state';
+import { AuditedKeyStore } from './audit/audited-key-store';
+import { KeyAudit } from './audit/key-audit';
+import { keyCachePolicy } from './cache/key-cache';
+import type { KeyCacheOptions, KeyCachePolicy } from './cache/key-cache';
+import { KeyTable } from './cache/key-table';
+import { ReentrancyGuard } from './cache/reentrancy-guard';
+import { KeyLifecycle } from './lifecycle/key-lifecycle';
+import { KeyRetirement } from './lifecycle/key-retirement';
+import type { KeyPolicies } from './policy/key-policy';
+import type { KeyEventListener } from './record/key-event';
+import type { KeyStore } from './store/key-store';
+import { KeyUses } from './store/key-uses';
+import { TimelyKeyStore, WatchedKeyStore } from './store/watched-key-store';
+import { KeyWrapper } from './wrapping/key-wrapper';
+
+/** Options of a key manager. */
+export interface KeyManagerOptions<C> {
+  readonly store: KeyStore<C>;
+  /** Wraps new keys. */
+  readonly kms: KmsProvider;
+  /** Further providers, which unwrap the keys they have wrapped. Defaults to none. */
+  readonly otherKms?: readonly KmsProvider[] | undefined;
+  /** Bound into every wrapped key and key record. */
+  readonly application: string;
+  /** Suite of the data keys created from now on; existing ones keep theirs. */
+  readonly suite: CipherSuite;
+  /** How data keys draw their nonces. Defaults to {@link defaultNonces}. */
+  readonly nonces?: NonceMode | undefined;
+  readonly cache?: KeyCacheOptions | undefined;
+  readonly onEvent?: KeyEventListener | undefined;
+  /** Milliseconds, by which keys age. Never goes back. Defaults to an {@link elapsedClock}. */
+  readonly clock?: (() => number) | undefined;
+  /** By key name. Defaults to none. */
+  readonly policies?: KeyPolicies | undefined;
+  /** Records every change of a key. Defaults to none. */
+  readonly audit?:
+    { readonly entries: AuditStore<C>; readonly options: AuditOptions | false } | undefined;
+  /** Remembers outside of the database how new the key table was; needs `audit`. Defaults to none. */
+  readonly anchor?: KeyTableAnchor | undefined;
+  /**
+   * The time that policies go by, and that of audit entries and backups. Defaults to the store's for
+   * policies and to the system's for the others. Dates and waits of keys always use the store's.
+   */
+  readonly wallClock?: (() => Date) | undefined;
+}
+
+/** The parts that the operations of one key manager share. */
 export interface KeyServices<C> {
   /** Bound into every wrapped key and key record. */
   readonly application: string;
@@ -23,18 +64,82 @@ export interface KeyServices<C> {
   readonly lifecycle: KeyLifecycle<C>;
   readonly retirement: KeyRetirement<C>;
   readonly policies: KeyPolicies;
-  readonly loading: OwnLoading;
+  readonly loading: ReentrancyGuard;
+  /** Ends when the manager is closed. */
+  readonly lifetime: Lifetime;
   readonly policy: KeyCachePolicy;
-  /** Milliseconds, by which keys age; the same throughout what happens in one go. */
+  /** Milliseconds, by which keys age; the same for all that runs synchronously. */
   readonly clock: () => number;
   /** The same clock, read anew at each call. */
   readonly exactClock: () => number;
   /** Dates audit entries and backups, for people. */
   readonly wallClock: () => Date;
-  /** What policies go by. */
+  /** The time that policies go by. */
   readonly policyTime: () => Promise<Date>;
   readonly emit: KeyEventListener;
 }
 
-/** How many keys one process unwraps at the KMS at a time: rows under 50 keys wait for two round trips. */
-export const CONCURRENT_UNWRAPS = 32;
+/** @throws {@link ConfigurationError} for cache limits that cannot work */
+export function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
+  const { kms, application, suite, policies = {}, wallClock } = options;
+  const policy = keyCachePolicy(options.cache);
+  const loading = new ReentrancyGuard();
+  const emit = quietly(options.onEvent, loading);
+  const uses = new KeyUses(options.store, emit);
+  const wrapper = new KeyWrapper(kms, application, {
+    others: options.otherKms,
+    nonces: options.nonces,
+    counterOf: (keyId) => uses.counterOf(keyId),
+    heldWaitMs: policy.transactionWaitMs,
+  });
+  const exactClock = options.clock ?? elapsedClock();
+  const clock = options.clock ?? turnClock(exactClock);
+  const common = { application, clock, emit, policies, policy, wrapper };
+  const { audit, store } = auditedStore(options, common);
+  return {
+    ...common,
+    ...{ audit, store, uses, loading, exactClock, lifetime: new Lifetime() },
+    lifecycle: new KeyLifecycle({ store, wrapper, audit, suite, policies, emit }),
+    retirement: new KeyRetirement(store, wrapper),
+    table: new KeyTable(store, audit?.anchor),
+    wallClock: wallClock ?? systemTime,
+    policyTime: () => (wallClock === undefined ? store.now() : Promise.resolve(wallClock())),
+  };
+}
+
+/** The key table that remembers what it has seen, and records its changes where there is an audit log. */
+function auditedStore<C>(
+  { anchor, audit: recorded, store, wallClock }: KeyManagerOptions<C>,
+  common: Pick<KeyServices<C>, 'application' | 'clock' | 'emit' | 'policy' | 'wrapper'>,
+): Pick<KeyServices<C>, 'audit' | 'store'> {
+  const { epochs } = common.wrapper;
+  const watched = new WatchedKeyStore(new TimelyKeyStore(store), epochs, async (connection) => {
+    await audit?.anchor?.advance(connection);
+  });
+  const audit: KeyAudit<C> | undefined =
+    recorded &&
+    new KeyAudit({
+      ...recorded,
+      ...common,
+      ...{ store: watched, anchor, maxAgeMs: common.policy.maxAgeMs },
+      wallClock: wallClock ?? systemTime,
+    });
+  return { audit, store: audit ? new AuditedKeyStore(watched, audit) : watched };
+}
+
+function systemTime(): Date {
+  return new Date();
+}
+
+function quietly(
+  listener: KeyEventListener | undefined,
+  loading: ReentrancyGuard,
+): KeyEventListener {
+  return (event) => {
+    try {
+      loading.outside(() => listener?.(event));
+    } catch {
+      // An observer must not stop an operation.
+    }
+  };
+}

@@ -14,16 +14,16 @@ export interface DataKey {
   readonly version: number;
   /** The one algorithm this key is for. */
   readonly suite: CipherSuite;
-  /** Whether nobody but who can use the KMS can have made it; if not, it is for reading alone. */
+  /** Whether it can only have been made with the KMS; if not, it is for reading alone. */
   readonly isAuthenticated: boolean;
   /** The 12 base64url characters with which every ciphertext under this key begins in a text column. */
   readonly prefix: string;
   /** The 9 bytes with which it begins in a binary column. */
   readonly header: Uint8Array;
   readonly aead: Aead;
-  /** The same key in the add-on, for whole values; where there is none, `aead` does them. */
+  /** The same key in the add-on, for whole values; `aead` is used where there is none. */
   readonly native: NativeDataKey | undefined;
-  /** To be incremented with every value that is encrypted. */
+  /** Must be incremented with every value that is encrypted. */
   readonly uses: UseCounter;
 }
 
@@ -35,14 +35,14 @@ export interface IndexRoot {
 }
 
 /**
- * The roots of which stored tokens may be: that of new tokens first, then those that are announced
- * or replaced. One until the index key is rotated.
+ * The roots that stored tokens may come from: that of new tokens first, then the announced and the
+ * replaced ones. One until the index key is rotated.
  */
 export type IndexRoots = readonly [current: IndexRoot, ...others: IndexRoot[]];
 
 /**
- * What encrypting and decrypting a field need of the keys, synchronously. Every member answers from
- * memory or throws the error that says why it cannot.
+ * The keys for the encryption and decryption of fields. Every member returns synchronously from memory, or
+ * throws the reason why it cannot.
  */
 export interface KeySource {
   /**
@@ -58,7 +58,7 @@ export interface KeySource {
    */
   keyByPrefix(prefix: string): DataKey;
   /**
-   * The same array until a root was confirmed or changed, so that what is derived may be kept with it.
+   * The same array until a root is confirmed anew or changed, so that derived keys may be cached with it.
    *
    * @throws the same errors as {@link KeySource.activeKey}
    */

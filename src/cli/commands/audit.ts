@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { AuditEntry } from '../../audit/audit-entry';
 import type { AuditProblem } from '../../audit/audit-verification';
 import { grouped } from '../../doctor/finding';
-import type { AuditReport } from '../../keys/audit/key-audit';
+import type { AuditReport } from '../../keys/audit/audit-report';
 import type { Session } from '../load/session';
 import { EXIT_CODES } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';

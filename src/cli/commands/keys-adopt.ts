@@ -1,5 +1,5 @@
 import { counted } from '../../doctor/finding';
-import type { AnchorDiscrepancy } from '../../keys/anchor/key-anchor';
+import type { AnchorDiscrepancy } from '../../keys/anchor/anchor-discrepancy';
 import type { KeyInfo } from '../../keys/record/key-info';
 import type { Session } from '../load/session';
 import { CommandError } from '../terminal/command-error';

@@ -1,6 +1,7 @@
 import { counted, grouped } from '../../doctor/finding';
-import { isUnneeded, requireRevocable } from '../../keys/lifecycle/key-retirement';
-import type { ColumnUse } from '../../keys/lifecycle/key-retirement';
+import { isUnneeded } from '../../keys/lifecycle/encrypted-rows';
+import type { ColumnUse } from '../../keys/lifecycle/encrypted-rows';
+import { requireRevocable } from '../../keys/lifecycle/key-revocation';
 import { requireTransition } from '../../keys/lifecycle/key-transition';
 import { isKnownState } from '../../keys/record/key-state';
 import type { KeyState } from '../../keys/record/key-state';

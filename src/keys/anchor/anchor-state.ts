@@ -2,48 +2,47 @@ import type { AuditSeal } from '../../audit/audit-log';
 import { LABELS } from '../../crypto/labels';
 import { equalInConstantTime } from '../../crypto/secret-bytes';
 import { decodeBase64url } from '../../encoding/base64url';
-import type { KeyState } from '../record/key-state';
-import type { KnownKey } from '../store/key-epochs';
+import type { KeyState, KnownKey } from '../record/key-state';
 
 /**
  * A place outside of the database that remembers how new the key table was: a file, a parameter store,
- * a secret, a tag of the KMS's key. It holds one text, which says no secret: ids of keys, numbers and
- * states, under a MAC of the key that seals the audit log.
+ * a secret, a tag of the KMS's key. It holds one text without secrets: ids of keys, numbers and states,
+ * under a MAC of the key that seals the audit log.
  *
- * It is asked for at the start of a process, and written after each change of a key. Anyone who can write
- * to it can put an older text back, or take it away; who can do that **and** write to the database can
- * put older keys back. A text that they make up themselves is refused.
+ * It is read at the start of a process, and written after each change of a key. Anyone who can write to
+ * it can put an older text back, or remove it; anyone who can do that **and** write to the database can
+ * put older keys back. A forged text is refused.
  */
 export interface KeyTableAnchor {
-  /** The text that was written last; undefined before the first. What it throws is retried. */
+  /** Returns the text that was written last; undefined before the first. A failure is retried. */
   read(): Promise<string | undefined>;
   /**
-   * Keeps a text of about 60 characters and 18 for each key of the table.
+   * Stores a text of about 60 characters and 18 for each key of the table.
    *
    * @param state - ASCII letters, digits and `.-_`
-   * @param previous - what {@link KeyTableAnchor.read} gave just before. A store that can compare and
-   * swap throws where it has another by now; the text is then made anew.
+   * @param previous - the text that {@link KeyTableAnchor.read} gave just before. A store that can
+   * compare and swap throws if it has another by now; the text is then made anew.
    */
   write(state: string, previous: string | undefined): Promise<void>;
-  /** Throws where it could not be read or written now, and changes nothing: for `doctor`. Optional. */
+  /** Throws if it could not be read or written now, and changes nothing: for `doctor`. Optional. */
   check?(): Promise<void>;
 }
 
-/** What an anchor says. */
+/** The content of an anchor. */
 export interface AnchorState {
   /** The highest epoch that was given up when an older table was accepted; 0 for none. */
   readonly acceptedEpoch: number;
   readonly keys: readonly KnownKey[];
 }
 
-/** A text that has the form of an anchor's; whether it is one, its seal tells. */
+/** The content of a text in the form of an anchor. Only its seal shows whether it is genuine. */
 export interface SealedAnchor extends AnchorState {
-  /** Id of the key of the audit log that seals it. */
+  /** Id of the audit-log key that seals it. */
   readonly sealedBy: string;
   readonly holds: (seal: AuditSeal, application: string) => boolean;
 }
 
-/** Stored: a state can be added at the end, never moved. */
+/** Stored by position: a state can be added at the end, never moved. */
 const STATES: readonly KeyState[] = [
   'preActive',
   'active',

@@ -3,14 +3,15 @@ import { access, constants, open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path';
 
 import { ConfigurationError } from '../../errors';
+
 import type { KeyTableAnchor } from './anchor-state';
 
 /**
- * An anchor in a file, which its owner alone may read and write (mode 0600). It is replaced as a whole:
- * a reader sees the old text or the new one. It is worth something only where those who write to the
- * database do not write to it, and processes of one application have to share it.
+ * An anchor in a file that its owner alone may read and write (mode 0600). It is replaced as a whole: a
+ * reader sees the old text or the new one. It protects only if those who can write to the database cannot
+ * write to it, and all processes of an application must share it.
  *
- * @param path - of the file; its folder must exist and be writable.
+ * @param path - path of the file; its folder must exist and be writable.
  * @throws {@link ConfigurationError} for an empty path
  */
 export function fileAnchor(path: string): KeyTableAnchor {
@@ -43,7 +44,7 @@ async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-/** On the disk before it takes the place of the old one. */
+/** Writes a file and syncs it to the disk, before it replaces the old one. */
 async function writeThrough(path: string, state: string): Promise<void> {
   const file = await open(path, 'wx', 0o600);
   try {

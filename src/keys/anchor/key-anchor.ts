@@ -1,27 +1,20 @@
+import { Lifetime } from '../../async/lifetime';
+import { settleAll } from '../../async/settle-all';
 import type { AuditSeal } from '../../audit/audit-log';
 import { FieldEncryptionError, KeyStateError } from '../../errors';
-import { isAtLeastAsRestricted } from '../store/key-epochs';
-import type { KeyEpochs, KnownKey } from '../store/key-epochs';
 import type { KeyEventListener } from '../record/key-event';
 import type { KeyRecord } from '../record/key-record';
-import type { KeyState } from '../record/key-state';
-import { stateInWords } from '../record/key-state';
+import type { KnownKey } from '../record/key-state';
+import type { KeyEpochs } from '../store/key-epochs';
 import type { KeyStore } from '../store/key-store';
 import type { KeyWrapper } from '../wrapping/key-wrapper';
-import { settleAll } from '../../async/settle-all';
-import type { AnchorState, SealedAnchor, KeyTableAnchor } from './anchor-state';
+
+import { discrepancies } from './anchor-discrepancy';
+import type { AnchorDiscrepancy } from './anchor-discrepancy';
 import { parseAnchor, sealAnchor } from './anchor-state';
+import type { AnchorState, KeyTableAnchor, SealedAnchor } from './anchor-state';
 
-/** A key whose row is older than the anchor knows it, or gone. */
-export interface AnchorDiscrepancy {
-  readonly keyId: string;
-  /** State and epoch in which the anchor knows it. */
-  readonly anchored: { readonly state: KeyState; readonly epoch: number };
-  /** State and epoch of its row; `null` without one. */
-  readonly found: { readonly state: KeyState; readonly epoch: number } | null;
-}
-
-/** What the anchor works with. */
+/** The parts that the anchor works with. */
 export interface KeyAnchorParts<C> {
   readonly port: KeyTableAnchor;
   readonly application: string;
@@ -32,20 +25,20 @@ export interface KeyAnchorParts<C> {
   readonly emit: KeyEventListener;
 }
 
-/** How often the anchor is written again because another process wrote it meanwhile. */
+/** How often the anchor is written anew because another process wrote it meanwhile. */
 const ATTEMPTS = 5;
-/** Keys that are proven at a time. */
+/** Keys proven at a time. */
 const CONCURRENCY = 8;
 
-/** Keeps what is known of the key table in an anchor, and tells the process what it knew before. */
+/** The anchor of a key table: keeps what processes know of its rows, and teaches it to them at their start. */
 export class KeyAnchor<C> {
   readonly #parts: KeyAnchorParts<C>;
   readonly #epochs: KeyEpochs;
   #isChecked = false;
   #advancing: Promise<void> | undefined;
-  /** Goes up with {@link KeyAnchor.clear}, so that what began before is known by it. */
-  #generation = 0;
-  /** Of what is known, as the anchor held it when it was last looked at. */
+  /** Ends with {@link KeyAnchor.clear}. */
+  readonly #lifetime = new Lifetime();
+  /** Revision of the knowledge that the anchor held when it was last read. */
   #heldRevision = 0;
 
   constructor(parts: KeyAnchorParts<C>) {
@@ -54,10 +47,10 @@ export class KeyAnchor<C> {
   }
 
   /**
-   * Takes in what the anchor knows, once: older rows are refused from then on. What the table has that
-   * the anchor has not is proven and taken in, too.
+   * Learns what the anchor knows, once: older rows are refused from then on. Rows of the table that the
+   * anchor does not have are proven and learnt, too.
    *
-   * @param connection - the one that the caller holds, if any.
+   * @param connection - the caller's, if it holds one.
    * @throws {@link KeyStateError} for an anchor that cannot be read (retryable) or was not written by
    * this application; what unwrapping the key of the audit log throws
    */
@@ -70,7 +63,7 @@ export class KeyAnchor<C> {
     await this.#prove(records, state?.keys ?? []);
     this.#isChecked = true;
     if (state === undefined) {
-      // Without a key that seals it there is nothing to begin with: the first one brings it along.
+      // Without a key to seal it the anchor cannot begin: the first such key will write it.
       if (records.some(isSealing)) await this.advance(connection);
       return;
     }
@@ -85,13 +78,13 @@ export class KeyAnchor<C> {
   }
 
   /**
-   * Writes down what this process knows and the anchor does not. Never rejects: what was committed is,
-   * and an anchor that is behind is brought up by the next process.
+   * Writes what this process knows and the anchor does not. Never rejects: the change is committed, and
+   * the next process brings an anchor up that is behind.
    */
   async advance(connection?: C): Promise<void> {
-    // Before its first check it would write over what it has not seen.
+    // Before its first check it would overwrite what it has not seen.
     if (!this.#isChecked) return;
-    // Who holds a connection must not wait for one who waits for it.
+    // A caller that holds a connection must not wait for one that waits for it.
     if (connection !== undefined) return this.#quietly(() => this.#advance(connection));
     this.#advancing ??= this.#quietly(() => this.#advance()).finally(() => {
       this.#advancing = undefined;
@@ -99,7 +92,7 @@ export class KeyAnchor<C> {
     return this.#advancing;
   }
 
-  /** Whether there is something to write down. */
+  /** Whether there is something to write. */
   get isBehind(): boolean {
     return this.#isChecked && this.#epochs.revision !== this.#heldRevision;
   }
@@ -117,20 +110,20 @@ export class KeyAnchor<C> {
     this.#isChecked = true;
   }
 
-  /** Forgets that it was checked. A writing that is under way fails quietly from then on. */
+  /** Forgets that it was checked. A write under way fails quietly from then on. */
   clear(): void {
-    this.#generation += 1;
+    this.#lifetime.end();
     this.#isChecked = false;
     this.#heldRevision = 0;
   }
 
   async #quietly(work: () => Promise<void>): Promise<void> {
-    const generation = this.#generation;
+    const isOpen = this.#lifetime.current();
     try {
       await work();
     } catch (error) {
       // The connections were closed under it.
-      if (generation !== this.#generation) return;
+      if (!isOpen()) return;
       const code = error instanceof FieldEncryptionError ? error.code : undefined;
       this.#parts.emit({ type: 'anchorFailed', code });
     }
@@ -143,7 +136,7 @@ export class KeyAnchor<C> {
       const state = await this.#opened(previous, connection);
       this.#epochs.giveUp(state?.acceptedEpoch ?? 0);
       const merged = merge(state, this.#epochs.known());
-      // Looked at after each writing: another process may have written at the same moment.
+      // Read again after each write: another process may have written at the same moment.
       if (holds(state, merged.keys)) {
         this.#heldRevision = revision;
         return;
@@ -198,7 +191,7 @@ export class KeyAnchor<C> {
     throw notAnAnchor('was changed by somebody else');
   }
 
-  /** So that the anchor knows all keys, not only those in use; one that fails is left out. */
+  /** Proves rows so that the anchor knows all keys, not only those in use. Failures are left out. */
   async #prove(records: readonly KeyRecord[], anchored: readonly KnownKey[]): Promise<void> {
     const epochs = new Map(anchored.map(({ id, epoch }) => [id, epoch]));
     const newer = records.filter(
@@ -214,13 +207,13 @@ function isSealing({ purpose, state }: KeyRecord): boolean {
   return purpose === 'audit' && state === 'active';
 }
 
-/** What an anchor says when it takes these keys in. */
+/** Returns the state of an anchor with these keys added. */
 function merge(state: AnchorState | undefined, known: readonly KnownKey[]): AnchorState {
   const { acceptedEpoch = 0, keys = [] } = state ?? {};
   const merged = new Map(keys.map((key) => [key.id, key]));
   for (const key of known) {
     const before = merged.get(key.id);
-    // What was given up with an older table is not for one that still remembers it to bring back.
+    // A process that remembers what was given up with an older table must not bring it back.
     if (acceptedEpoch > 0 && key.epoch <= acceptedEpoch) continue;
     if (before?.state === 'destroyed' && key.state !== 'destroyed') continue;
     if (before === undefined || before.epoch < key.epoch) merged.set(key.id, key);
@@ -231,31 +224,6 @@ function merge(state: AnchorState | undefined, known: readonly KnownKey[]): Anch
 function holds(state: AnchorState | undefined, keys: readonly KnownKey[]): boolean {
   const epochs = new Map(state?.keys.map(({ id, epoch }) => [id, epoch]));
   return keys.every(({ id, epoch }) => (epochs.get(id) ?? -1) >= epoch);
-}
-
-/** What is known of keys and not in their rows. */
-export function discrepancies(
-  anchored: readonly KnownKey[],
-  records: readonly KeyRecord[],
-): AnchorDiscrepancy[] {
-  const rows = new Map(records.map((record) => [record.id, record]));
-  return anchored.flatMap((known) => {
-    const row = rows.get(known.id);
-    if (row === undefined ? known.state === 'destroyed' : !isBehind(row, known)) return [];
-    const found = row === undefined ? null : { state: row.state, epoch: row.epoch };
-    return [{ keyId: known.id, anchored: { state: known.state, epoch: known.epoch }, found }];
-  });
-}
-
-function isBehind(row: KeyRecord, known: KnownKey): boolean {
-  // Nothing follows it but the acceptance of an older table, after which the anchor says otherwise: the
-  // epoch of a row without a proof is anybody's.
-  if (known.state === 'destroyed') return row.state !== 'destroyed';
-  const isHonoured = row.state === 'compromised' || row.state === 'destroyed';
-  if (isHonoured && isAtLeastAsRestricted(row, known)) return false;
-  if (row.epoch !== known.epoch) return row.epoch < known.epoch;
-  // As for the process itself: a process of an earlier version may have changed it.
-  return row.epoch === 0 ? !isAtLeastAsRestricted(row, known) : row.state !== known.state;
 }
 
 function anchorAway(what: 'read' | 'written', cause: unknown): KeyStateError {
@@ -270,21 +238,5 @@ function notAnAnchor(why: string): KeyStateError {
   return new KeyStateError(
     `the anchor of the key table ${why}. Put the anchor and the table back; or, if this table is the right ` +
       'one: field-encryption keys accept-epoch <epoch> --reason "..."',
-  );
-}
-
-/** For a process that wants to know at its start. */
-export function olderThanAnchor(
-  older: readonly AnchorDiscrepancy[],
-  newest: number,
-): KeyStateError {
-  const described = older.map(({ keyId, anchored, found }) => {
-    const was = `${anchored.state} at epoch ${String(anchored.epoch)}`;
-    return `key ${keyId} was ${was} and is ${found === null ? 'missing' : `${stateInWords(found.state)} at epoch ${String(found.epoch)}`}`;
-  });
-  return new KeyStateError(
-    `the key table is older than its anchor: ${described.join('; ')}. Put the newer rows back; or, if the table ` +
-      `was restored on purpose: field-encryption keys accept-epoch ${String(newest)} --reason "..."`,
-    older[0] === undefined ? {} : { keyId: older[0].keyId },
   );
 }

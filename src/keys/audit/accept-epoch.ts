@@ -1,40 +1,41 @@
 import type { AuditEvent } from '../../audit/audit-entry';
 import type { LoggedKey } from '../../audit/audit-verification';
 import { ConfigurationError, FieldEncryptionError, KeyStateError } from '../../errors';
-import type { AnchorDiscrepancy } from '../anchor/key-anchor';
-import { discrepancies } from '../anchor/key-anchor';
-import { MISSING } from './key-audit';
-import { EPOCH_REACH } from '../store/key-epochs';
-import type { KeyRecord } from '../record/key-record';
+import { discrepancies } from '../anchor/anchor-discrepancy';
+import type { AnchorDiscrepancy } from '../anchor/anchor-discrepancy';
 import type { KeyServices } from '../key-services';
-import type { StateAuthenticator } from '../record/key-macs';
 import { isProven, provenChange, unprovenChange } from '../record/key-macs';
+import type { StateAuthenticator } from '../record/key-macs';
+import type { KeyRecord } from '../record/key-record';
+import { EPOCH_REACH } from '../store/key-epochs';
 import type { KeyChange } from '../store/key-store';
+
+import { MISSING } from './audit-report';
 
 /** Options of `acceptEpoch()`. */
 export interface AcceptEpochOptions {
   /** Why, for the audit log; 1 to 64 characters. */
   reason: string;
-  /** Says what differs and changes nothing. Defaults to `false`. */
+  /** Reports what differs and changes nothing. Defaults to `false`. */
   dryRun?: boolean;
 }
 
-/** What accepting an older key table did (in a dry run: would do). */
+/** The result of accepting an older key table (in a dry run: what it would be). */
 export interface AcceptEpochReport {
   /** The epoch that every row has now. */
   readonly epoch: number;
   /** Rows that were sealed again. */
   readonly keys: number;
-  /** What is given up: keys of which the anchor or this process knows a newer row. */
+  /** Keys that are given up: those of which the anchor or this process knows a newer row. */
   readonly differences: readonly AnchorDiscrepancy[];
 }
 
 const MAX_REASON_CHARS = 64;
 
 /**
- * Takes the key table as it is for the newest, though newer rows were seen: after a restore of the
- * database, or a failover that lost a change of a key. Every row is proven by itself, and sealed again
- * above the given epoch, so that running processes take it, too.
+ * Accepts the key table as the newest though newer rows were seen: after a restore of the database, or a
+ * failover that lost a change of a key. Every row is proven by itself, and sealed again above the given
+ * epoch, so that running processes accept it, too.
  *
  * @param epoch - the newest epoch that is given up, as the error or `audit verify` names it.
  * @throws {@link KeyStateError} for an epoch below one that is known, or a row that was edited;
@@ -47,7 +48,7 @@ export async function acceptEpoch<C>(
 ): Promise<AcceptEpochReport> {
   requireReason(reason);
   const { store, wrapper, audit } = services;
-  await checkIfPossible(services);
+  await checkAnchor(services);
   const records = await store.list();
   const proofs = await proveAll(services, records);
   requireKnownEpoch(epoch, newestOf(services, records, proofs));
@@ -56,7 +57,7 @@ export async function acceptEpoch<C>(
   const differences = discrepancies(known, records);
   const report = { epoch: epoch + 1, keys: records.length, differences };
   if (dryRun) return report;
-  // From here on what was seen is history; it comes back if the table was not changed.
+  // What was seen is forgotten, and restored below if the table could not be changed.
   wrapper.epochs.clear();
   let isDone = false;
   try {
@@ -65,20 +66,19 @@ export async function acceptEpoch<C>(
     if (!isDone) wrapper.epochs.learn(known);
   }
   if (!isDone) throw changedMeanwhile();
-  // The log knows keys that came after what was restored: they are given up, too.
+  // Keys in the log that are newer than the restored table are given up, too.
   const missing = (await audit?.missingKeys(records)) ?? [];
   await audit?.record(...missing.map((key) => givenUp(key, reason)));
   await audit?.anchor?.accept(epoch);
   return report;
 }
 
-/** An anchor that is of no use any more is what an operator comes here for. */
-async function checkIfPossible<C>({ audit }: KeyServices<C>): Promise<void> {
+/** Checks the anchor if it can be used. An operator may be here because it cannot. */
+async function checkAnchor<C>({ audit }: KeyServices<C>): Promise<void> {
   try {
     await audit?.anchor?.check();
   } catch (error) {
-    const isSettled = error instanceof FieldEncryptionError && !error.retryable;
-    if (!isSettled) throw error;
+    if (!(error instanceof FieldEncryptionError) || error.retryable) throw error;
   }
 }
 
@@ -95,7 +95,7 @@ async function proveAll<C>(
   return proofs;
 }
 
-/** Above the rows that prove theirs; of others it counts what is within reach. */
+/** The newest epoch: of rows that prove theirs, and of others as far as they are within reach. */
 function newestOf<C>(
   { wrapper }: KeyServices<C>,
   records: readonly KeyRecord[],
@@ -138,8 +138,7 @@ function givenUp({ epoch, ...key }: LoggedKey, reference: string): AuditEvent {
 }
 
 function requireReason(reason: string): void {
-  if (reason.trim().length > 0 && reason.length <= MAX_REASON_CHARS && !/\p{Cc}/u.test(reason))
-    return;
+  if (reason.trim() !== '' && reason.length <= MAX_REASON_CHARS && !/\p{Cc}/u.test(reason)) return;
   throw new ConfigurationError(
     `acceptEpoch: it needs a reason of 1 to ${String(MAX_REASON_CHARS)} characters in one line, for the audit log.`,
   );

@@ -1,22 +1,34 @@
 import type { AuditEvent, AuditStore } from '../../audit/audit-entry';
 import type { AuditLog, AuditSeal } from '../../audit/audit-log';
-import type { FoundSeal } from '../../audit/audit-verification';
-import { ConfigurationError, KeyNotFoundError, KeyStateError } from '../../errors';
-import { eventsOf } from '../store/key-change-events';
+import type { FindSeal, FoundSeal } from '../../audit/audit-verification';
+import {
+  ConfigurationError,
+  FieldEncryptionError,
+  KeyNotFoundError,
+  KeyStateError,
+} from '../../errors';
 import type { KeyEventListener } from '../record/key-event';
-import { soleActive } from '../record/key-versions';
 import type { KeyRecord } from '../record/key-record';
+import { soleActive } from '../record/key-versions';
+import { eventsOf } from '../store/key-change-events';
 import type { KeyStore } from '../store/key-store';
 import type { KeyWrapper } from '../wrapping/key-wrapper';
 import { nextVersion } from '../wrapping/next-version';
 import { proveKek } from '../wrapping/row-proofs';
 import type { UnwrappedKey } from '../wrapping/unwrapped-key';
 
-/** There is one key of the audit log; its record still needs a name. */
+/** The name in the record of the audit log's one key. */
 const AUDIT_KEY_NAME = 'default';
 
-/** What the key of the audit log comes from. */
-export interface AuditKeyParts<C> {
+/** Options of the search for a seal. */
+interface SealSearch<C> {
+  readonly connection?: C | undefined;
+  /** Counts an outage of the KMS as a seal that does not open. Defaults to `false`. */
+  readonly bearsOutages?: boolean;
+}
+
+/** The parts that the key of the audit log is made with. */
+interface AuditKeyParts<C> {
   readonly store: KeyStore<C>;
   readonly log: AuditLog<C>;
   readonly entries: AuditStore<C>;
@@ -28,8 +40,8 @@ export interface AuditKeyParts<C> {
 }
 
 /**
- * The key that seals the audit log: one of the key table with a purpose of its own, so that it is
- * wrapped, rewrapped and backed up like the others. Made when the first entry is to be written.
+ * The key that seals the audit log. It is in the key table, with a purpose of its own, so that it is
+ * wrapped, rewrapped and backed up like the others. Created with the first entry.
  */
 export class AuditKey<C> {
   readonly #parts: AuditKeyParts<C>;
@@ -42,9 +54,9 @@ export class AuditKey<C> {
   }
 
   /**
-   * The seal for new entries.
+   * Returns the seal for new entries.
    *
-   * @param connection - the one that the caller holds, if any.
+   * @param connection - the caller's, if it holds one.
    * @throws {@link KeyNotFoundError} where there are entries and their key is gone;
    * {@link ConfigurationError} without the table of the log, and what unwrapping throws
    */
@@ -59,7 +71,7 @@ export class AuditKey<C> {
     return seal;
   }
 
-  /** The seal that a key of the table gives, to verify with. */
+  /** Returns a key of the table as a seal to verify with. */
   async find(keyId: string, connection?: C): Promise<FoundSeal> {
     const [record] = await this.#parts.store.findByIds([keyId], connection);
     if (record?.purpose !== 'audit') return 'unknownSeal';
@@ -67,7 +79,17 @@ export class AuditKey<C> {
     return unwrapped.isAuthenticated ? sealOf(record, unwrapped) : 'unauthenticatedSeal';
   }
 
-  /** @throws {@link UnauthenticatedKeyError} for a key that somebody without the KMS could have made, and seal with */
+  /** Returns a search for seals to verify with, which remembers what it found. */
+  finder({ connection, bearsOutages = false }: SealSearch<C> = {}): FindSeal {
+    const known = new Map<string, FoundSeal>();
+    return async (keyId) => {
+      const seal = known.get(keyId) ?? (await this.#findToTell(keyId, bearsOutages, connection));
+      known.set(keyId, seal);
+      return seal;
+    };
+  }
+
+  /** @throws {@link UnauthenticatedKeyError} for a key that could have been made, and sealed with, without the KMS */
   async open(record: KeyRecord, heldByCaller?: C): Promise<AuditSeal> {
     return sealOf(record, await this.#parts.wrapper.unwrap(record, heldByCaller));
   }
@@ -77,6 +99,17 @@ export class AuditKey<C> {
     this.#held = undefined;
     this.#hasTable = false;
     this.#hasBegun = false;
+  }
+
+  /** An entry may name a forged row, and the rest of the log is to be verified regardless. */
+  async #findToTell(keyId: string, bearsOutages: boolean, connection?: C): Promise<FoundSeal> {
+    try {
+      return await this.find(keyId, connection);
+    } catch (error) {
+      if (!(error instanceof FieldEncryptionError)) throw error;
+      if (error.retryable && !bearsOutages) throw error;
+      return 'unopenedSeal';
+    }
   }
 
   async #requireTable(connection?: C): Promise<void> {
@@ -106,7 +139,7 @@ export class AuditKey<C> {
     if (this.#hasBegun) throw logLost();
     const records = await store.list(connection);
     await proveKek(wrapper, records, connection);
-    // The log, which is empty, knows none.
+    // The log is empty and knows none.
     const knowledge = { wrapper, audit: undefined };
     const spec = {
       name: AUDIT_KEY_NAME,
@@ -143,7 +176,7 @@ function sealOf(record: KeyRecord, unwrapped: UnwrappedKey): AuditSeal {
   throw new TypeError(`key ${record.id} does not seal the audit log`);
 }
 
-/** Under a new key, nobody could tell any more whether the entries that are there were edited. */
+/** With a new key, edits of the existing entries could no longer be detected. */
 function sealLost(): KeyNotFoundError {
   return new KeyNotFoundError(
     'The key of the audit log is missing, and there are entries sealed with it. Restore the keys from a ' +

@@ -1,9 +1,10 @@
-import { DelegatingKeyStore } from '../store/delegating-key-store';
-import type { KeyAudit } from './key-audit';
 import type { KeyRecord } from '../record/key-record';
+import { DelegatingKeyStore } from '../store/delegating-key-store';
 import type { KeyChange, KeyStore } from '../store/key-store';
 
-/** A key table whose every change is recorded in the audit log, in the same transaction. Counting is none. */
+import type { KeyAudit } from './key-audit';
+
+/** A key table that records every change but use counts in the audit log, in the same transaction. */
 export class AuditedKeyStore<C> extends DelegatingKeyStore<C> {
   readonly #audit: KeyAudit<C>;
 
@@ -30,7 +31,7 @@ export class AuditedKeyStore<C> extends DelegatingKeyStore<C> {
   }
 }
 
-/** The log comes last: other processes wait for its lock to the end of the transaction. */
+/** Records last: other processes wait for the lock of the log to the end of the transaction. */
 function recorded<C>(
   record: (connection: C) => Promise<void>,
   confirm: (connection: C) => Promise<boolean> = () => Promise.resolve(true),

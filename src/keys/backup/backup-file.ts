@@ -11,7 +11,7 @@ import type { Wrapping } from '../wrapping/key-wrapper';
 
 import type { StoredProtection } from './backup-key';
 
-/** A key in a backup: its record but for what belongs to the row of the key table, and its bytes. */
+/** A key in a backup: its bytes, and its record without the fields that depend on its wrapping. */
 export interface BackedUpKey {
   readonly record: Omit<KeyRecord, keyof Wrapping | 'stateMac' | 'epoch'>;
   readonly bytes: Uint8Array;
@@ -28,7 +28,7 @@ const DATES: readonly DateMember[] = [
   'expiresAt',
 ];
 
-/** What a backup keeps of a record: under which KEK the key was is no matter any more. */
+/** Returns the part of a record that a backup keeps, without the wrapping by a KEK. */
 export function withoutWrapping(record: KeyRecord): BackedUpKey['record'] {
   const { id, name, purpose, version, suite, state, owner, securityLevel, useCount } = record;
   const { createdAt, activatedAt, deactivatedAt, compromisedAt, destroyedAt, expiresAt } = record;
@@ -36,7 +36,7 @@ export function withoutWrapping(record: KeyRecord): BackedUpKey['record'] {
   return { id, name, purpose, version, suite, state, owner, securityLevel, useCount, ...dates };
 }
 
-/** Lays keys out as bytes, a length-prefixed list of (JSON of the record, key). The caller wipes them. */
+/** Encodes keys as a length-prefixed list of (JSON of the record, key). The caller wipes the bytes. */
 export function encodeKeys(keys: readonly BackedUpKey[]): Uint8Array {
   const entries = keys.map(({ record, bytes }) => lengthPrefixed([JSON.stringify(record), bytes]));
   try {
@@ -46,7 +46,7 @@ export function encodeKeys(keys: readonly BackedUpKey[]): Uint8Array {
   }
 }
 
-/** The keys of a decrypted backup, as views of `content`: wiping that wipes them. */
+/** Decodes a decrypted backup to keys that are views of `content`: wiping that wipes them. */
 export function decodeKeys(content: Uint8Array): BackedUpKey[] {
   const keys = readLengthPrefixed(content)?.map((entry) => {
     const [record, bytes] = readLengthPrefixed(entry) ?? [];
@@ -63,26 +63,26 @@ function recordOf(json: string): BackedUpKey['record'] {
     const text = record[name];
     record[name] = typeof text === 'string' ? new Date(text) : null;
   }
-  // It was authenticated, so it is what encodeKeys() wrote, of which JSON knows no type.
+  // It was authenticated, so encodeKeys() wrote it.
   return record as unknown as BackedUpKey['record'];
 }
 
-/** It was authenticated, so another version has made it. */
+/** For an authenticated backup, which another version must have written. */
 function unreadable(): KeyUnwrapError {
   return new KeyUnwrapError('The backup opens, but this version cannot read what is in it.');
 }
 
-/** Names the layout of the file; another layout gets another name. */
+/** Names the layout of the file. Another layout takes another name. */
 const FORMAT = 'typeorm-field-encryption/key-backup/1';
 
-/** Everything of a backup file that is not encrypted. All of it is authenticated with the content. */
+/** The unencrypted part of a backup file. All of it is authenticated with the content. */
 export interface BackupHeader {
   readonly id: string;
   readonly application: string;
   /** ISO 8601, UTC */
   readonly createdAt: string;
   readonly keys: number;
-  /** base64url; tells whether a key is that of the backup. */
+  /** base64url; shows whether a key is that of the backup. */
   readonly check: string;
   readonly protection: StoredProtection;
 }
@@ -99,7 +99,7 @@ export function sealBackup(header: BackupHeader, key: Uint8Array, content: Uint8
   return `${JSON.stringify(file, null, 2)}\n`;
 }
 
-/** @throws {@link ConfigurationError} for what is not such a file */
+/** @throws {@link ConfigurationError} for a text that is not a backup file */
 export function parseBackup(text: string): BackupFile {
   const file = parsed(text);
   const { format, content, ...header } = file;
@@ -110,7 +110,7 @@ export function parseBackup(text: string): BackupFile {
 /**
  * Decrypts the content. The caller wipes it.
  *
- * @throws {@link KeyUnwrapError} when the file was changed
+ * @throws {@link KeyUnwrapError} if the file was changed
  */
 export function openBackup(file: BackupFile, key: Uint8Array): Buffer {
   const { content, ...header } = file;
@@ -120,9 +120,7 @@ export function openBackup(file: BackupFile, key: Uint8Array): Buffer {
     if (!(error instanceof AeadError)) throw error;
     throw new KeyUnwrapError(
       `backup ${file.id}: the file was changed or damaged. Use another copy.`,
-      {
-        cause: error,
-      },
+      { cause: error },
     );
   }
 }
@@ -140,7 +138,7 @@ function associatedData(header: BackupHeader): Uint8Array {
   return lengthPrefixed([LABELS.keyBackup, FORMAT, JSON.stringify(canonical(header))]);
 }
 
-/** The same members in the same order, however the file was laid out. */
+/** Returns the members in one order, however the file was laid out. */
 function canonical({
   id,
   application,

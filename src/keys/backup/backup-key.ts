@@ -1,26 +1,27 @@
 import { randomFillSync } from 'node:crypto';
 
 import { AEAD_KEY_BYTES } from '../../crypto/aead';
-import { equalInConstantTime, wipe } from '../../crypto/secret-bytes';
 import { hkdfSha256 } from '../../crypto/hmac';
 import { LABELS } from '../../crypto/labels';
+import { equalInConstantTime, wipe } from '../../crypto/secret-bytes';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import { isAuthenticated } from '../../kms/kms-provider';
 import type { KeyBinding, KmsProvider, WrappedKey } from '../../kms/kms-provider';
+
 import { combineShares, splitIntoShares } from './key-shares';
 
-/** Who can open a backup. */
+/** The protection of a backup. */
 export type BackupProtection =
-  /** A KMS other than the one that wraps the keys, or both are lost at once. */
+  /** A KMS other than the one that wraps the keys, lest both be lost at once. */
   | { readonly kms: KmsProvider }
   /** Any `threshold` of `shares` custodians together. */
   | { readonly shares: number; readonly threshold: number };
 
-/** What opens a backup: the KMS it was made with, or enough of the shares. */
+/** The means to open a backup: the KMS it was made with, or enough of the shares. */
 export type BackupOpener = { readonly kms: KmsProvider } | { readonly shares: readonly string[] };
 
-/** How a backup file says what its key is protected by. */
+/** The protection of a backup, as its file names it. */
 export type StoredProtection =
   | {
       readonly kind: 'kms';
@@ -31,7 +32,7 @@ export type StoredProtection =
     }
   | { readonly kind: 'shares'; readonly count: number; readonly threshold: number };
 
-/** What a backup key is bound to. */
+/** The identity that a backup key is bound to. */
 export interface BackupIdentity {
   /** Random, 16 hexadecimal digits. */
   readonly id: string;
@@ -40,19 +41,19 @@ export interface BackupIdentity {
 
 const CHECK_BYTES = 16;
 
-/** Makes the random key of one backup. The caller wipes it. */
+/** Creates the random key of one backup. The caller wipes it. */
 export function newBackupKey(): Buffer {
   return randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
 }
 
-/** A value that tells whether a key is the right one, and nothing else of it. */
+/** Derives a value that shows whether a key is the right one, and reveals nothing else of it. */
 export function checkValueOf(key: Uint8Array): Buffer {
   return Buffer.from(
     hkdfSha256({ key, info: lengthPrefixed([LABELS.keyCheckValue]), bytes: CHECK_BYTES }),
   );
 }
 
-/** Protects the key of a backup: what to store in the file, and the shares to hand out, if any. */
+/** Protects the key of a backup. Returns what to store in the file, and the shares to hand out, if any. */
 export async function protectBackupKey(
   key: Buffer,
   identity: BackupIdentity,
@@ -74,12 +75,12 @@ export async function protectBackupKey(
 /** The key of a backup. */
 export interface OpenedBackupKey {
   readonly key: Uint8Array;
-  /** Whether nobody but who can use its protection can have made the backup. */
+  /** Whether the backup can only have been made with its KMS or shares. */
   readonly authenticated: boolean;
 }
 
 /**
- * Gets the key of a backup back, and proves that it is the right one. The caller wipes it.
+ * Recovers the key of a backup, and proves that it is the right one. The caller wipes it.
  *
  * @throws {@link KeyUnwrapError} for another key, {@link ConfigurationError} for an opener of the
  * wrong kind and for shares that do not belong together, and what the KMS throws

@@ -1,26 +1,26 @@
+import { settleAll } from '../../async/settle-all';
 import { wipe } from '../../crypto/secret-bytes';
 import { newDataKeyId } from '../../format/data-key-id';
-import type { KeyRecord } from '../record/key-record';
 import type { KeyServices } from '../key-services';
-import { settleAll } from '../../async/settle-all';
+import type { KeyRecord } from '../record/key-record';
+import { CONCURRENT_PROOFS } from '../wrapping/kms-client';
+
+import { encodeKeys, sealBackup, withoutWrapping } from './backup-file';
 import type { BackedUpKey } from './backup-file';
-import { encodeKeys, withoutWrapping, sealBackup } from './backup-file';
-import type { BackupProtection } from './backup-key';
 import { checkValueOf, newBackupKey, protectBackupKey } from './backup-key';
+import type { BackupProtection } from './backup-key';
 
 /** A backup of all keys. */
 export interface KeyBackup {
-  /** 16 hexadecimal digits; its shares carry it, too. */
+  /** 16 hexadecimal digits; its shares contain it, too. */
   readonly id: string;
-  /** The file: encrypted and authenticated, to be kept apart from what opens it. */
+  /** The file, encrypted and authenticated. Keep it apart from the KMS or the shares that open it. */
   readonly file: string;
   /** Data keys and index root in it; destroyed keys are not. */
   readonly keys: number;
-  /** One text for each custodian; empty under a KMS. Anyone who has enough of them has the keys. */
+  /** One text for each custodian; empty under a KMS. Anyone with enough of them has the keys. */
   readonly shares: readonly string[];
 }
-
-const CONCURRENCY = 4;
 
 /**
  * Backs up every key that is not destroyed.
@@ -29,10 +29,10 @@ const CONCURRENCY = 4;
  */
 export async function createBackup<C>(
   services: KeyServices<C>,
-  application: string,
   protection: BackupProtection,
 ): Promise<KeyBackup> {
-  const records = (await services.store.list()).filter(({ state }) => state !== 'destroyed');
+  const { application, store, wallClock } = services;
+  const records = (await store.list()).filter(({ state }) => state !== 'destroyed');
   const id = newDataKeyId();
   const content = await contentOf(services, records);
   const key = newBackupKey();
@@ -41,7 +41,7 @@ export async function createBackup<C>(
     const header = {
       id,
       application,
-      createdAt: services.wallClock().toISOString(),
+      createdAt: wallClock().toISOString(),
       keys: records.length,
       check: checkValueOf(key).toString('base64url'),
       protection: stored,
@@ -59,7 +59,7 @@ async function contentOf<C>(
 ): Promise<Uint8Array> {
   const keys: BackedUpKey[] = [];
   try {
-    await settleAll(records, CONCURRENCY, async (record) => {
+    await settleAll(records, CONCURRENT_PROOFS, async (record) => {
       const bytes = await wrapper.withKeyBytes(record, (lent) =>
         Promise.resolve(Uint8Array.from(lent)),
       );

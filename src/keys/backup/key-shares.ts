@@ -6,13 +6,13 @@ import { decodeBase64url } from '../../encoding/base64url';
 import { lengthPrefixed, readLengthPrefixed } from '../../encoding/length-prefixed';
 import { ConfigurationError } from '../../errors';
 
-/** What all shares of one secret have in common. */
+/** The properties that all shares of one secret have in common. */
 interface ShareSet {
   /** Random; shares of different sets do not mix. */
   readonly setId: string;
   readonly count: number;
   readonly threshold: number;
-  /** Tells the right secret from a wrong one, which combining gives as readily. */
+  /** Shows whether the combined secret is the right one: combining wrong shares gives another. */
   readonly checkValue: Uint8Array;
 }
 
@@ -23,13 +23,13 @@ interface Share extends ShareSet {
   readonly bytes: Uint8Array;
 }
 
-/** Begins every share, for people and programs to know it by. */
+/** Begins every share, for people and programs to recognize it. */
 const TEXT_PREFIX = 'tfe-share-1.';
 const CHECKSUM_BYTES = 8;
 const MAX_SHARES = 255;
 
 /**
- * Splits a secret after Shamir into texts of which `threshold` give it back:
+ * Splits a secret by Shamir's scheme into texts of which any `threshold` recover it:
  * `tfe-share-1. ‖ base64url(body ‖ SHA-256(body)[0..8])`, where the body is the length-prefixed list
  * of set id, count, threshold, index, check value and share.
  *
@@ -55,7 +55,7 @@ export async function splitIntoShares(
 }
 
 /**
- * Puts shares of one set together. The caller checks the result against the check value.
+ * Combines shares of one set. The caller compares the result with the check value.
  *
  * @throws {@link ConfigurationError} for a damaged share, shares of another set, the same share
  * twice, and too few
@@ -91,7 +91,7 @@ export async function combineShares(texts: readonly string[], setId: string): Pr
   );
 }
 
-/** Anybody can compute the checksum of a share that he makes up. */
+/** Whether two shares agree. A checksum proves nothing: anyone can compute that of a forged share. */
 function isOfOneSplit(share: Share, { count, threshold, checkValue, bytes }: Share): boolean {
   return (
     share.count === count &&

@@ -1,52 +1,52 @@
 import { wipe } from '../../crypto/secret-bytes';
 import { ConfigurationError, KeyStateError, UnauthenticatedKeyError } from '../../errors';
-import type { KeyEpochs } from '../store/key-epochs';
-import { wholeSecond } from '../record/key-record';
-import { hasValidRecordMac, provenChange, stateAuthenticator } from '../record/key-macs';
-import type { KeyRecord } from '../record/key-record';
 import type { KeyServices } from '../key-services';
+import { hasValidRecordMac, provenChange, stateAuthenticator } from '../record/key-macs';
+import { wholeSecond } from '../record/key-record';
+import type { KeyRecord } from '../record/key-record';
+import { isVersionOf } from '../record/key-versions';
+import type { KeyEpochs } from '../store/key-epochs';
 import { proveKek } from '../wrapping/row-proofs';
-import type { BackedUpKey, BackupFile } from './backup-file';
-import { decodeKeys, openBackup, parseBackup } from './backup-file';
-import type { BackupOpener } from './backup-key';
-import { openBackupKey } from './backup-key';
 
-/** A key of a backup, and where it stands now. */
+import { decodeKeys, openBackup, parseBackup } from './backup-file';
+import type { BackedUpKey, BackupFile } from './backup-file';
+import { openBackupKey } from './backup-key';
+import type { BackupOpener } from './backup-key';
+
+/** A key of a backup in its present state. */
 export type RestoredKey = Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version' | 'state'>;
 
 /** Options of a restore. */
 export interface RestoreOptions {
-  /** Says what would be restored and changes nothing. Defaults to `false`. */
+  /** Reports what would be restored and changes nothing. Defaults to `false`. */
   dryRun?: boolean;
   /**
-   * Takes the caller's word for a backup that somebody without its KMS could have made: one under an
-   * RSA key of Azure from before backups were signed. Defaults to `false`.
+   * Takes the caller's word for a backup that could have been made without its KMS: one under an RSA
+   * key of Azure from before backups were signed. Defaults to `false`.
    */
   adopt?: boolean;
 }
 
-/** What a restore did (in a dry run: would do). */
+/** The result of a restore (in a dry run: what it would be). */
 export interface RestoreReport {
   readonly backupId: string;
   readonly createdAt: Date;
-  /** Whether nobody but who can use what protects the backup can have made it. */
+  /** Whether the backup can only have been made with its KMS or shares. */
   readonly authenticated: boolean;
   /** Keys that were missing and are in the table now. */
   readonly restored: readonly RestoredKey[];
-  /** Keys that were there already, the same ones. */
+  /** Keys that were there already. */
   readonly present: readonly RestoredKey[];
-  /** Keys that were destroyed since: they stay so. */
+  /** Keys that were destroyed since, and stay so. */
   readonly destroyed: readonly RestoredKey[];
 }
 
-interface RestorePlan {
+interface RestorePlan extends Pick<RestoreReport, 'present' | 'destroyed'> {
   readonly missing: readonly BackedUpKey[];
-  readonly present: readonly RestoredKey[];
-  readonly destroyed: readonly RestoredKey[];
 }
 
-/** Making keys would not help: they would stand in the way of those of the backup. */
-export function noTableToRestoreTo(): ConfigurationError {
+/** Creating keys would not help: they would stand in the way of those of the backup. */
+function noTableToRestoreTo(): ConfigurationError {
   return new ConfigurationError(
     'There is no key table in this database to restore to. Run the migrations of fieldEncryptionMigrations; ' +
       '`field-encryption keys restore` without --dry-run creates the table, too.',
@@ -59,17 +59,17 @@ export function noTableToRestoreTo(): ConfigurationError {
  *
  * @throws {@link KeyStateError} where the table has a different key of the same id or version;
  * {@link KeyUnwrapError} for a changed file or the wrong opener; {@link ConfigurationError};
- * {@link UnauthenticatedKeyError} for a file that somebody without its KMS could have made
+ * {@link UnauthenticatedKeyError} for a file that could have been made without its KMS
  */
 export async function restoreBackup<C>(
   services: KeyServices<C>,
-  application: string,
   text: string,
   opener: BackupOpener,
   { dryRun = false, adopt = false }: RestoreOptions,
 ): Promise<RestoreReport> {
+  if (!(await services.table.isReady())) throw noTableToRestoreTo();
   const file = parseBackup(text);
-  requireApplication(file, application);
+  requireApplication(file, services.application);
   const { content, authenticated } = await contentOf(file, opener);
   try {
     const existing = await services.store.list();
@@ -108,29 +108,25 @@ function planOf<C>(
   keys: readonly BackedUpKey[],
   existing: readonly KeyRecord[],
 ): RestorePlan {
-  const plan = {
-    missing: [] as BackedUpKey[],
-    present: [] as RestoredKey[],
-    destroyed: [] as RestoredKey[],
-  };
+  const [missing, present, destroyed]: [BackedUpKey[], RestoredKey[], RestoredKey[]] = [[], [], []];
   const conflicts: Conflict[] = [];
   for (const key of keys) {
     const same = existing.find(({ id }) => id === key.record.id);
     // Its tombstone may have been lost with the table.
     const wasDestroyed = wrapper.epochs.restrictionOf(key.record.id) === 'destroyed';
     if (same === undefined && wasDestroyed) {
-      plan.destroyed.push(describe({ ...key.record, state: 'destroyed' }));
+      destroyed.push(describe({ ...key.record, state: 'destroyed' }));
     } else if (same === undefined) {
       conflicts.push(...sameVersion(key, existing));
-      plan.missing.push(key);
-    } else if (same.state === 'destroyed') plan.destroyed.push(describe(same));
+      missing.push(key);
+    } else if (same.state === 'destroyed') destroyed.push(describe(same));
     else {
       if (!hasValidRecordMac(key.bytes, same, application)) conflicts.push(damagedRow(same));
-      plan.present.push(describe(same));
+      present.push(describe(same));
     }
   }
   if (conflicts.length > 0) throw conflicting(conflicts);
-  return plan;
+  return { missing, present, destroyed };
 }
 
 async function wrapMissing<C>(
@@ -144,11 +140,9 @@ async function wrapMissing<C>(
   const records: KeyRecord[] = [];
   const epoch = wrapper.epochs.next(...existing);
   for (const { record, bytes } of missing) {
-    const replaced = active.find(
-      ({ purpose, name }) => purpose === record.purpose && name === record.name,
-    );
+    const replaced = active.some(isVersionOf(record.purpose, record.name));
     const now = wholeSecond(await store.now());
-    const changes = changesOf(record, replaced !== undefined, wrapper.epochs, now);
+    const changes = changesOf(record, replaced, wrapper.epochs, now);
     const wrapping = await wrapper.wrapWith(wrapper.providers.primary, record, bytes);
     const authenticate = stateAuthenticator(bytes);
     const proof = provenChange(authenticate, { ...record, ...wrapping }, changes, epoch);
@@ -164,7 +158,7 @@ function changesOf(
   now: Date,
 ): Pick<KeyRecord, 'state' | 'deactivatedAt' | 'compromisedAt'> {
   const state = epochs.restrictionOf(record.id) ?? stateNow(record, replaced);
-  // A process that did not see the loss may write with it until its cache has aged.
+  // A process that did not see the loss may write with it until its cached key is too old.
   const deactivatedAt =
     state === 'deactivated' ? (record.deactivatedAt ?? now) : record.deactivatedAt;
   const compromisedAt = state === 'compromised' ? (record.compromisedAt ?? now) : null;
@@ -172,8 +166,8 @@ function changesOf(
 }
 
 /**
- * A key that another has replaced since reads on; and one that was announced when the backup was
- * made may have been used after.
+ * The state in which a key comes back: deactivated where another has replaced it since, and where it was
+ * announced when the backup was made, since it may have been used after that.
  */
 function stateNow({ state }: BackedUpKey['record'], replaced: boolean): KeyRecord['state'] {
   return state === 'preActive' || (state === 'active' && replaced) ? 'deactivated' : state;
@@ -185,10 +179,8 @@ async function insertAll<C>(
   restoredFrom: string,
   adopted: boolean,
 ): Promise<void> {
-  const changes = records.map(
-    (record) => ({ type: 'insert', record, restoredFrom, adopted }) as const,
-  );
-  if (await store.apply(changes)) return;
+  const how = { type: 'insert', restoredFrom, adopted } as const;
+  if (await store.apply(records.map((record) => ({ ...how, record })))) return;
   throw new KeyStateError(
     'The key table was changed by another process meanwhile; nothing was restored. Try again.',
     { retryable: true },
@@ -225,7 +217,7 @@ interface Conflict {
 function sameVersion({ record }: BackedUpKey, existing: readonly KeyRecord[]): Conflict[] {
   const { id, name, purpose, version } = record;
   return existing
-    .filter((key) => key.purpose === purpose && key.name === name && key.version === version)
+    .filter((key) => key.version === version && isVersionOf(purpose, name)(key))
     .map((other) => ({
       keyId: id,
       row: `another ${purpose} key "${name}" version ${String(version)} (${other.id}) than the backup (${id})`,

@@ -8,7 +8,7 @@ import type { KeyBinding, KmsProvider } from '../../kms/kms-provider';
 import type { KeyRecord } from '../record/key-record';
 import type { KeyStore } from '../store/key-store';
 
-/** An empty key table in memory, for a drill; takes in what a restore inserts and no more. */
+/** An empty key table in memory, for a drill, which accepts the inserts of a restore and nothing else. */
 export class ScratchKeyStore implements KeyStore {
   readonly #records: KeyRecord[] = [];
 
@@ -45,7 +45,7 @@ export class ScratchKeyStore implements KeyStore {
   }
 
   requireInsertable(): void {
-    // It refuses nothing: it is in memory.
+    // In memory there is no transaction to refuse.
   }
 
   insertFirst({ purpose, name }: KeyRecord): Promise<boolean> {
@@ -67,7 +67,7 @@ export class ScratchKeyStore implements KeyStore {
   }
 }
 
-/** A KMS whose KEK nobody knows and which is gone with this object. */
+/** A KMS with a random KEK that vanishes with the object. */
 export function scratchKms(): KmsProvider {
   const aead = createAead('xaes-256-gcm', randomBytes(32));
   const bound = (binding: KeyBinding): Uint8Array =>

@@ -10,16 +10,16 @@ export interface ActiveKey<T> {
   readonly key: T;
   /** When the table and the KMS were asked for it, on the manager's clock. */
   readonly confirmedAt: number;
-  /** Until when it may be written with, in milliseconds since 1970 by the clock of the database. */
+  /** The end of its use for writing, in milliseconds since 1970 by the clock of the database. */
   readonly usableUntil: number;
 }
 
 /** The active keys in memory, by name. */
 export class ActiveKeys<T> {
   readonly #byName = new Map<string, ActiveKey<T>>();
-  /** Outlives the keys themselves: what this process has seen cannot be unseen. */
+  /** Outlives the keys themselves, so that a version that was seen stays the lower limit. */
   readonly #highest = new Map<string, { readonly version: number; readonly epoch: number }>();
-  /** When the key of a name was last dropped: what was read before that is older news. */
+  /** When the key of a name was last dropped. Reads from before that are outdated. */
   readonly #dropped = new Map<string, number>();
 
   /** Milliseconds since the key was last confirmed; Infinity for one that is not in memory. */
@@ -28,7 +28,7 @@ export class ActiveKeys<T> {
     return held === undefined ? Infinity : now - held.confirmedAt;
   }
 
-  /** Whether there was a key of the name, though it may have been forgotten for its age. */
+  /** Whether a key of the name was ever in memory, though it may have been dropped for its age. */
   hasHeld(name: string): boolean {
     return this.#highest.has(name);
   }
@@ -38,11 +38,10 @@ export class ActiveKeys<T> {
   }
 
   /**
-   * Takes over what was just confirmed. What was read before the key in memory was confirmed is
-   * older news and left aside.
+   * Keeps a key that was just confirmed, unless it was read before the key in memory was confirmed.
    *
-   * @throws {@link KeyStateError} where the active version went backwards: the table was restored
-   * from a backup or an old row was made active again. A newer epoch says that this was accepted.
+   * @throws {@link KeyStateError} if the active version went backwards: the table was restored from a
+   * backup or an old row was made active again. A newer epoch shows that this was accepted.
    */
   accept(candidate: ActiveKey<T>): void {
     const highest = this.#highest.get(candidate.name) ?? { version: 0, epoch: 0 };
@@ -57,13 +56,13 @@ export class ActiveKeys<T> {
     this.#byName.set(candidate.name, candidate);
   }
 
-  /** Forgets the key of a name, which is not to be used any more, nor what is being read of it. */
+  /** Forgets the key of a name, and ignores reads of it that are under way. */
   drop(name: string, now: number): void {
     this.#byName.delete(name);
     this.#dropped.set(name, now);
   }
 
-  /** {@link ActiveKeys.drop} for the name that has this key. */
+  /** {@link ActiveKeys.drop} for the name of this key. */
   dropKey(id: string, now: number): void {
     for (const [name, held] of this.#byName) {
       if (held.id === id) this.drop(name, now);
@@ -75,7 +74,7 @@ export class ActiveKeys<T> {
     for (const name of this.#highest.keys()) this.drop(name, now);
   }
 
-  /** Whether what was read then is from before the key of the name was dropped. */
+  /** Whether a read at that time is from before the key of the name was dropped. */
   isOutdated(name: string, confirmedAt: number): boolean {
     return confirmedAt < (this.#dropped.get(name) ?? -Infinity);
   }
@@ -104,7 +103,7 @@ function wentBackwards(
       `but this process has used version ${String(highest.version)}. ` +
       'If the table was restored from a backup on purpose: field-encryption keys accept-epoch ' +
       `${String(Math.max(highest.epoch, candidate.epoch))} --reason "..."`,
-    // A read through a transaction that began before the rotation sees the older version, too.
+    // A transaction that began before the rotation reads the older version, too.
     { keyId: candidate.id, retryable: true },
   );
 }

@@ -8,7 +8,7 @@ import type { KeyEvent } from '../record/key-event';
 import type { KeyPurpose } from '../record/key-record';
 import { StillLoadingError } from '../wrapping/kms-client';
 
-/** Makes a typed error of whatever kept a key from being loaded. */
+/** Returns a typed error for whatever kept a key from being loaded. */
 export function typedFailure(keyLabel: string, failure: unknown): FieldEncryptionError {
   if (failure instanceof FieldEncryptionError) return failure;
   return new KmsUnavailableError(`${keyLabel} could not be loaded; see the cause`, {
@@ -24,7 +24,7 @@ export function notConfirmedInTime(keyLabel: string, maxAgeMs: number): KmsUnava
   );
 }
 
-/** For a transaction that began so long ago that the keys it sees may be out of use by now. */
+/** For a transaction so old that the keys it sees may be out of use by now. */
 export function oldTransaction(maxAgeMs: number): KeyStateError {
   return new KeyStateError(
     `The transaction is older than ${String(maxAgeMs)} ms (keyCache.maxAgeMs) and sees the key table as it was ` +
@@ -33,7 +33,7 @@ export function oldTransaction(maxAgeMs: number): KeyStateError {
   );
 }
 
-/** For a statement that was made with a key, and could be sent only when the key was out of date. */
+/** For a statement whose key was too old by the time the statement could be sent. */
 export function waitedTooLong(keyId: string, maxAgeMs: number): KeyStateError {
   return new KeyStateError(
     `key ${keyId} was confirmed over ${String(maxAgeMs)} ms ago (keyCache.maxAgeMs) when a statement made with it ` +
@@ -43,14 +43,14 @@ export function waitedTooLong(keyId: string, maxAgeMs: number): KeyStateError {
   );
 }
 
-/** For what was still loading when its manager was closed. */
+/** For a key that was still loading when its manager was closed. */
 export function closedMeanwhile(): ConfigurationError {
   return new ConfigurationError(
     'field encryption was shut down while keys were loading; initialize the DataSource again',
   );
 }
 
-/** The event that tells of a failure. */
+/** The event that reports a failure. */
 export function loadFailed(
   purpose: KeyPurpose,
   key: { readonly id?: string; readonly name?: string },
@@ -70,41 +70,41 @@ interface FailedKey {
   readonly at: number;
 }
 
-/** How long a key that could not be had is not asked for again, whatever the reason. */
-const SETTLED_MS = 1000;
-/** Prefixes come from rows, which anybody may have written: what is remembered of them is bounded. */
+/** How long a key that failed is not asked for again, whatever the reason. */
+const RETRY_AFTER_MS = 1000;
+/** Bounded, since prefixes come from rows, which anybody may have written. */
 const MAX_REMEMBERED = 4096;
 
-/** Remembers why keys could not be loaded, so that the synchronous side can say it. */
+/** Reasons why keys could not be loaded, kept for the synchronous side to throw. */
 export class FailedKeys {
-  readonly #byPrefix = new Map<string, FailedKey>();
+  readonly #byKey = new Map<string, FailedKey>();
 
-  remember(prefix: string, error: unknown, now: number): void {
-    this.#byPrefix.delete(prefix);
-    this.#byPrefix.set(prefix, { error, at: now });
-    for (const oldest of this.#byPrefix.keys()) {
-      if (this.#byPrefix.size <= MAX_REMEMBERED) return;
-      this.#byPrefix.delete(oldest);
+  remember(key: string, error: unknown, now: number): void {
+    this.#byKey.delete(key);
+    this.#byKey.set(key, { error, at: now });
+    for (const oldest of this.#byKey.keys()) {
+      if (this.#byKey.size <= MAX_REMEMBERED) return;
+      this.#byKey.delete(oldest);
     }
   }
 
-  /** The last failure; undefined when there was none. */
-  error(prefix: string): unknown {
-    return this.#byPrefix.get(prefix)?.error;
+  /** The last failure; undefined if there was none. */
+  error(key: string): unknown {
+    return this.#byKey.get(key)?.error;
   }
 
-  /** Whether it failed a moment ago: asking again now would only give the same answer. */
-  isSettled(prefix: string, now: number): boolean {
-    const failed = this.#byPrefix.get(prefix);
+  /** Whether a key failed a moment ago, so that asking again would only give the same answer. */
+  hasJustFailed(key: string, now: number): boolean {
+    const failed = this.#byKey.get(key);
     if (failed === undefined || failed.error instanceof StillLoadingError) return false;
-    return now - failed.at < SETTLED_MS;
+    return now - failed.at < RETRY_AFTER_MS;
   }
 
-  forget(prefix: string): void {
-    this.#byPrefix.delete(prefix);
+  forget(key: string): void {
+    this.#byKey.delete(key);
   }
 
   clear(): void {
-    this.#byPrefix.clear();
+    this.#byKey.clear();
   }
 }

@@ -1,19 +1,19 @@
 import { ConfigurationError, FieldEncryptionError } from '../../errors';
-import type { KeyRecord } from '../record/key-record';
 import type { KeyServices } from '../key-services';
 import type { IndexRoot } from '../key-source';
+import type { KeyRecord } from '../record/key-record';
+
 import { loadFailed } from './failed-keys';
 
-/** There is one line of index roots; its records still need a name. */
+/** The name in the records of index roots, of which there is one line of versions. */
 export const INDEX_ROOT_NAME = 'default';
 
-/** What roots are unwrapped with. */
 type RootServices<C> = Pick<KeyServices<C>, 'wrapper' | 'audit' | 'emit'>;
 
 /**
- * Unwraps the roots beside the active one, newest first. All of them or none: rows with tokens of a
- * root that is missing would silently not be found, and their duplicates let through. A row that does not
- * prove itself and that nobody knows is no root, and left out.
+ * Unwraps the roots beside the active one, newest first. All of them or none: if a root were missing,
+ * lookups would silently miss rows with its tokens, and their duplicates would be let through. A row that
+ * does not prove itself and is not known from elsewhere is no root, and left out.
  *
  * @throws whatever {@link KeyWrapper.unwrap} throws
  */
@@ -40,9 +40,10 @@ async function rootOf<C>(
     const root = await services.wrapper.unwrap(record, heldByCaller);
     return root.purpose === 'index' ? [root.key] : [];
   } catch (error) {
-    // One whose KMS or settings are not there says nothing of who made it.
-    if (!(error instanceof FieldEncryptionError) || error instanceof ConfigurationError)
+    // A missing KMS or setting says nothing about who made the row.
+    if (!(error instanceof FieldEncryptionError) || error instanceof ConfigurationError) {
       throw error;
+    }
     if (error.retryable || !services.wrapper.providers.has(record)) throw error;
     if (await isKnownRoot(services, record, heldByCaller)) throw error;
     services.emit(loadFailed('index', record, error));
@@ -51,8 +52,8 @@ async function rootOf<C>(
 }
 
 /**
- * Whether there may be tokens of a root, by what is known of it beside its row: anybody who writes to the
- * key table could else stop all lookups with a row that he makes up.
+ * Whether there may be tokens of a root, as far as it is known from elsewhere than its row. Otherwise
+ * anyone who can write to the key table could stop all lookups with a forged row.
  */
 async function isKnownRoot<C>(
   { wrapper, audit }: Pick<RootServices<C>, 'wrapper' | 'audit'>,

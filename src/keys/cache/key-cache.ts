@@ -4,25 +4,25 @@ import type { DataKey } from '../key-source';
 /** How long keys stay in memory (`FieldEncryptionOptions.keyCache`). */
 export interface KeyCacheOptions {
   /**
-   * Milliseconds after which a key is asked for again in the background, and so how long a rotation
-   * or a revocation may take to reach this process. Defaults to 60,000.
+   * Milliseconds after which a key is refreshed in the background, and so how long a rotation or a
+   * revocation may take to reach this process. Defaults to 60,000.
    */
   readonly ttlMs?: number | undefined;
   /**
-   * Milliseconds after which a key is no longer used without the KMS, and so how long an outage of
+   * Milliseconds after which a key that was not confirmed is no longer used, and so how long an outage of
    * the KMS or the key table goes unnoticed. Defaults to 900,000.
    */
   readonly maxAgeMs?: number | undefined;
   /**
-   * Milliseconds for which a caller who holds a database connection, such as one in a transaction,
-   * waits for the KMS, counted from the request that it shares with others. It then gets a retryable
-   * `KmsUnavailableError`, and the key goes on loading. Nobody else holds a connection while the KMS is
-   * asked. Defaults to 3,000.
+   * Milliseconds for which a caller that holds a database connection, such as one in a transaction,
+   * waits for the KMS, counted from the start of a request that it shares with others. It then gets a
+   * retryable `KmsUnavailableError`, and the key goes on loading. Other callers hold no connection while
+   * they wait for the KMS. Defaults to 3,000.
    */
   readonly transactionWaitMs?: number | undefined;
 }
 
-/** The cache's limits, checked. */
+/** The checked limits of the cache. */
 export interface KeyCachePolicy {
   readonly ttlMs: number;
   readonly maxAgeMs: number;
@@ -56,7 +56,7 @@ interface CachedKey {
 }
 
 /**
- * Data keys in memory, by ciphertext prefix; bounded.
+ * A bounded cache of data keys, by ciphertext prefix.
  *
  * Forgetting a key is all that can be done to it from JavaScript: its bytes live outside the heap
  * and are cleared by OpenSSL, libsodium or the add-on when the last reference is collected.
@@ -65,7 +65,7 @@ export class KeyCache {
   readonly #entries = new Map<string, CachedKey>();
   readonly #capacity: number;
 
-  /** @param capacity - how many keys to hold; one batch that is larger may exceed it. */
+  /** @param capacity - in keys; exceeded only by a larger batch. */
   constructor(capacity: number) {
     this.#capacity = capacity;
   }
@@ -80,7 +80,7 @@ export class KeyCache {
     return entry === undefined ? Infinity : now - entry.confirmedAt;
   }
 
-  /** The key, when it was confirmed after `time`. Counts as a use. */
+  /** Returns the key if it was confirmed after `time`. Counts as a use. */
   getConfirmedAfter(prefix: string, time: number): DataKey | undefined {
     const entry = this.#entries.get(prefix);
     if (entry === undefined || entry.confirmedAt <= time) return undefined;
@@ -89,7 +89,7 @@ export class KeyCache {
   }
 
   /**
-   * Adds keys that are about to be used together: none of them evicts another.
+   * Adds keys that are about to be used together, so that none of them evicts another.
    *
    * @param confirmedAt - when they were asked for, on the manager's clock.
    */
@@ -119,7 +119,7 @@ export class KeyCache {
       if (this.#entries.size + count <= this.#capacity) return;
       this.#entries.delete(prefix);
       if (!entry.used || count >= this.#capacity) continue;
-      // Back in at the end of the order, where this loop meets it again when all others were used, too.
+      // Moved to the end, where this loop meets it again if all others were used, too.
       entry.used = false;
       this.#entries.set(prefix, entry);
     }

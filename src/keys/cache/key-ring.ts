@@ -1,34 +1,28 @@
-import { KeyNotFoundError, KeyStateError, KmsUnavailableError } from '../../errors';
-import { isDataKeyId, keyIdOfPrefix, keyPrefix } from '../../format/data-key-id';
 import { BackgroundRefresh } from '../../async/background-refresh';
-import type { DataKey } from '../key-source';
-import { FailedKeys, loadFailed, typedFailure } from './failed-keys';
-import { KeyCache } from './key-cache';
-import type { KeyRecord } from '../record/key-record';
-import { CONCURRENT_UNWRAPS, type KeyServices } from '../key-services';
-import { isReadable, stateInWords } from '../record/key-state';
-import { keyTableMissing } from './key-table';
-import { keyTitle } from '../record/key-record';
 import { settleAll } from '../../async/settle-all';
 import { SingleFlight } from '../../async/single-flight';
+import { KeyNotFoundError, KeyStateError, KmsUnavailableError } from '../../errors';
+import { isDataKeyId, keyIdOfPrefix, keyPrefix } from '../../format/data-key-id';
+import type { KeyServices } from '../key-services';
+import type { DataKey } from '../key-source';
+import { keyTitle } from '../record/key-record';
+import type { KeyRecord } from '../record/key-record';
+import { isReadable, stateInWords } from '../record/key-state';
+import { CONCURRENT_UNWRAPS } from '../wrapping/kms-client';
+
+import { FailedKeys, loadFailed, typedFailure } from './failed-keys';
+import { KeyCache } from './key-cache';
+import { keyTableMissing } from './key-table';
 
 const CAPACITY = 4096;
 
-/** One go at fetching keys. */
-interface Attempt {
-  readonly startedAt: number;
-  /** Which life of the manager it began in: what outlives a close is dropped. */
-  readonly generation: number;
-}
-
-/** Data keys by the prefix of their ciphertexts: every version, for reading. */
+/** The data keys of every version by the prefix of their ciphertexts, for reading. */
 export class KeyRing<C> {
   readonly #services: KeyServices<C>;
   readonly #cache = new KeyCache(CAPACITY);
   readonly #failed = new FailedKeys();
   readonly #loads = new SingleFlight<void>();
   readonly #refresh: BackgroundRefresh;
-  #generation = 0;
 
   constructor(services: KeyServices<C>) {
     this.#services = services;
@@ -55,7 +49,7 @@ export class KeyRing<C> {
       else if (age >= policy.ttlMs) due.push(prefix);
     }
     if (due.length > 0) this.#refresh.start(() => this.#fetch(due));
-    return missing.filter((prefix) => !this.#failed.isSettled(prefix, now));
+    return missing.filter((prefix) => !this.#failed.hasJustFailed(prefix, now));
   }
 
   /** See `KeyManager.load`. */
@@ -67,7 +61,7 @@ export class KeyRing<C> {
       await loading.untilOutside();
       return this.load(missing, connection);
     }
-    // One who holds a connection reads through it, as `CurrentKeys.prepare` says.
+    // A caller that holds a connection reads through it, for the reason given in `KeyPreparation.prepare`.
     if (connection !== undefined) {
       await loading.run(() => this.#load(missing, connection));
     } else {
@@ -86,9 +80,8 @@ export class KeyRing<C> {
     if (isDataKeyId(id)) this.#cache.delete(keyPrefix(id));
   }
 
-  /** Forgets every key; what is being loaded is not taken over. */
+  /** Forgets every key. */
   clear(): void {
-    this.#generation += 1;
     this.#cache.clear();
     this.#failed.clear();
     this.#loads.clear();
@@ -96,34 +89,33 @@ export class KeyRing<C> {
   }
 
   async #load(prefixes: readonly string[], connection?: C): Promise<void> {
-    const attempt = this.#attempt();
+    const isOpen = this.#services.lifetime.current();
+    const startedAt = this.#services.clock();
     const records = await this.#read(prefixes, connection);
-    // While the rows were read, others may have been given these keys, or refused them.
+    // While the rows were read, other callers may have loaded these keys, or failed to.
     const missing = new Set(this.missing(prefixes));
     const wanted = records?.filter(({ id }) => missing.has(keyPrefix(id)));
-    // What fails for one key is remembered, and thrown to each caller that needs that key.
-    const taking = this.#take([...missing], wanted, attempt).catch(() => undefined);
+    // The failure of one key is remembered, and thrown to each caller that needs that key.
+    const work = this.#unwrapAll([...missing], wanted, startedAt, isOpen).catch(() => undefined);
     await this.#services.wrapper
-      .whileHeld(connection, taking, wanted ?? [])
+      .whileHeld(connection, work, wanted ?? [])
       .catch((failure: unknown) => {
-        if (attempt.generation !== this.#generation) return;
+        if (!isOpen()) return;
         const now = this.#services.clock();
         for (const prefix of this.missing(missing)) this.#failed.remember(prefix, failure, now);
       });
   }
 
   async #fetch(prefixes: readonly string[]): Promise<void> {
-    await this.#services.loading.run(async () => {
-      const attempt = this.#attempt();
-      await this.#take(prefixes, await this.#read(prefixes), attempt);
+    const { clock, lifetime, loading } = this.#services;
+    await loading.run(async () => {
+      const isOpen = lifetime.current();
+      const startedAt = clock();
+      await this.#unwrapAll(prefixes, await this.#read(prefixes), startedAt, isOpen);
     });
   }
 
-  #attempt(): Attempt {
-    return { startedAt: this.#services.clock(), generation: this.#generation };
-  }
-
-  /** The records of these prefixes, or undefined without a key table. */
+  /** Returns the records of these prefixes, or undefined without a key table. */
   async #read(prefixes: readonly string[], connection?: C): Promise<KeyRecord[] | undefined> {
     const { store, table } = this.#services;
     if (!(await table.isReady(connection))) return undefined;
@@ -131,12 +123,13 @@ export class KeyRing<C> {
     return ids.length === 0 ? [] : store.findByIds(ids, connection);
   }
 
-  async #take(
+  async #unwrapAll(
     prefixes: readonly string[],
     records: readonly KeyRecord[] | undefined,
-    { startedAt, generation }: Attempt,
+    startedAt: number,
+    isOpen: () => boolean,
   ): Promise<void> {
-    if (generation !== this.#generation) return;
+    if (!isOpen()) return;
     const dataRecords = records?.filter((record) => record.purpose === 'data');
     this.#noteAbsent(prefixes, dataRecords);
 
@@ -146,7 +139,7 @@ export class KeyRing<C> {
         keys.push(await this.#unwrap(record));
       });
     } finally {
-      if (generation === this.#generation) this.#keep(keys, startedAt);
+      if (isOpen()) this.#keep(keys, startedAt);
     }
   }
 
@@ -157,25 +150,26 @@ export class KeyRing<C> {
   }
 
   async #unwrap(record: KeyRecord): Promise<DataKey> {
+    const { clock, emit, lifetime, retirement, wrapper } = this.#services;
     const prefix = keyPrefix(record.id);
-    const generation = this.#generation;
+    const isOpen = lifetime.current();
     try {
       if (!isReadable(record.state)) throw this.#refuse(record, prefix);
-      const unwrapped = await this.#services.wrapper.unwrapToRead(record);
-      void this.#services.retirement.seal(record, unwrapped.authenticateState);
+      const unwrapped = await wrapper.unwrapToRead(record);
+      void retirement.seal(record, unwrapped.authenticateState);
       if (unwrapped.purpose === 'data') return unwrapped.key;
       throw notFound(record.id);
     } catch (failure) {
-      if (generation === this.#generation) {
-        this.#failed.remember(prefix, failure, this.#services.clock());
-        this.#services.emit(loadFailed('data', record, failure));
+      if (isOpen()) {
+        this.#failed.remember(prefix, failure, clock());
+        emit(loadFailed('data', record, failure));
       }
       throw failure;
     }
   }
 
   #refuse(record: KeyRecord, prefix: string): KeyStateError {
-    // It may have been readable until now, and its key still in memory.
+    // It may have been readable until now, and its key be in memory.
     this.#cache.delete(prefix);
     const { id, state } = record;
     return new KeyStateError(

@@ -2,7 +2,7 @@ import { ConfigurationError } from '../../errors';
 import type { KeyAnchor } from '../anchor/key-anchor';
 import type { KeyStore } from '../store/key-store';
 
-/** Whether the key table is there. Once seen, it is not asked for again. */
+/** The existence of the key table, looked up until it is found. */
 export class KeyTable<C> {
   readonly #store: KeyStore<C>;
   readonly #anchor: Pick<KeyAnchor<C>, 'check'> | undefined;
@@ -18,14 +18,14 @@ export class KeyTable<C> {
     return this.#seen;
   }
 
-  /** {@link KeyTable.exists}, and where it does, what its anchor knows is taken in before a key is used. */
+  /** Whether the table exists; if so, its anchor is checked before a key is used. */
   async isReady(connection?: C): Promise<boolean> {
     if (!(await this.exists(connection))) return false;
     await this.#anchor?.check(connection);
     return true;
   }
 
-  /** {@link KeyTable.require}, and what its anchor knows is taken in: for what needs the KMS. */
+  /** {@link KeyTable.require} with a check of the anchor, for operations that need the KMS. */
   async requireReady(): Promise<void> {
     if (!(await this.isReady())) throw keyTableMissing();
   }
@@ -35,13 +35,13 @@ export class KeyTable<C> {
     if (!(await this.exists())) throw keyTableMissing();
   }
 
-  /** Asks again at the next occasion. */
+  /** Forgets that the table exists. */
   forget(): void {
     this.#seen = false;
   }
 }
 
-/** Says what to do about a database without the key table. */
+/** For a database without the key table. */
 export function keyTableMissing(): ConfigurationError {
   return new ConfigurationError(
     'the key table does not exist in this database. Add fieldEncryptionMigrations to the ' +

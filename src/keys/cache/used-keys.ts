@@ -1,19 +1,20 @@
-import type { ActiveKey, ActiveKeys } from './active-keys';
 import type { DataKey, IndexRoots } from '../key-source';
+
+import type { ActiveKey, ActiveKeys } from './active-keys';
 import { waitedTooLong } from './failed-keys';
 
-/** What tells whether a key may still be used. */
+/** The keys in memory and their maximum age, which decide whether a key may still be used. */
 export interface KeyAges {
   readonly dataKeys: ActiveKeys<DataKey>;
   readonly indexRoots: ActiveKeys<IndexRoots>;
   readonly maxAgeMs: number;
-  /** Read anew at each call: the process may have been stopped a moment ago. */
+  /** Read anew at each call, since the process may have been stopped a moment ago. */
   readonly clock: () => number;
 }
 
 /**
- * The keys that a statement was made with. It may wait for a connection, or its process be stopped, for
- * so long that they are out of use, and erased, when it could be sent.
+ * The keys that a statement was made with. It may wait for a connection, or its process be stopped, for so
+ * long that they are out of use, or even erased, by the time it can be sent.
  */
 export class UsedKeys {
   readonly #ages: KeyAges;
@@ -42,24 +43,24 @@ export class UsedKeys {
     return copy;
   }
 
-  /** Takes in what another one holds. */
+  /** Adds the keys of another set. */
   addAll(used: UsedKeys): void {
     for (const key of used.#data) this.#data.add(key);
     for (const roots of used.#index) this.#index.add(roots);
   }
 
-  /** With what the ciphertexts begin that were made with these keys. */
+  /** The prefixes of the ciphertexts that were made with these keys. */
   get dataPrefixes(): string[] {
     return [...this.#data].map(({ key }) => key.prefix);
   }
 
-  /** Until when what was made with all of them may be written, by the clock of the database. */
+  /** The time until which the statement may be sent, by the clock of the database. */
   get usableUntil(): number {
     return Math.min(...[...this.#data, ...this.#index].map((key) => key.usableUntil));
   }
 
   /**
-   * Refuses keys past their maximum age that have not been confirmed again since as what they were.
+   * Refuses keys past their maximum age, unless they have been confirmed again as the same keys.
    *
    * @throws {@link KeyStateError}, retryable
    */
@@ -82,7 +83,7 @@ export class UsedKeys {
   }
 }
 
-/** Whether tokens that were made with some roots are those of now: with the same one first, and none missing. */
+/** Whether tokens made with some roots equal those of now: the same root is first, and none is missing. */
 function covers(used: ActiveKey<IndexRoots>, current: ActiveKey<IndexRoots>): boolean {
   return used.id === current.id && current.key.every(({ id }) => used.key.some((r) => r.id === id));
 }

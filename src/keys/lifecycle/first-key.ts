@@ -1,13 +1,13 @@
 import { KeyNotFoundError } from '../../errors';
-import { MISSING } from '../audit/key-audit';
+import { MISSING } from '../audit/audit-report';
 import type { KeyAudit } from '../audit/key-audit';
-import type { KeyPurpose, KeyRecord } from '../record/key-record';
-import type { KeyStore } from '../store/key-store';
 import { nameTitle } from '../record/key-record';
+import type { KeyPurpose, KeyRecord } from '../record/key-record';
 import { isVersionOf } from '../record/key-versions';
+import type { KeyStore } from '../store/key-store';
 import type { KeyWrapper } from '../wrapping/key-wrapper';
 
-/** What shows whether a name ever had a key. */
+/** The places that know whether a name ever had a key. */
 export interface FirstKeyParts<C> {
   readonly store: KeyStore<C>;
   readonly wrapper: KeyWrapper;
@@ -16,9 +16,9 @@ export interface FirstKeyParts<C> {
 }
 
 /**
- * Refuses to make the first version of a key that there was before: what it encrypted could not be read
- * with a new one, which would stand in the way of the right one when that is restored. Asked only where
- * a first version would be made.
+ * Refuses to create the first version of a key that existed before: values under that key could not be
+ * read with a new one, which would stand in the way when the right one is restored. Called only where a
+ * first version would be created.
  *
  * @throws {@link KeyNotFoundError} where stored values, the audit log or the anchor know of a key that
  * the table does not have; what unwrapping throws where its row has another name now
@@ -52,8 +52,9 @@ async function lostKey<C>(
     return keyLost(purpose, name, entry.keyId, `the audit log knows it as "${name}"`);
   }
   const anchored = await missingFromAnchor(audit, connection);
-  if (anchored !== undefined)
+  if (anchored !== undefined) {
     return keyLost(purpose, name, anchored, 'the anchor of the key table knows it');
+  }
   for (const record of found) await requireOtherName(wrapper, record);
   return undefined;
 }
@@ -66,7 +67,7 @@ async function missingFromAnchor<C>(
   return older.find(({ found }) => found === null)?.keyId;
 }
 
-/** Values of a column that named another key before are under that one. A row that was renamed does not unwrap. */
+/** A column may have named another key before. A row that was renamed does not unwrap. */
 async function requireOtherName(wrapper: KeyWrapper, record: KeyRecord): Promise<void> {
   if (record.state !== 'destroyed') await wrapper.unwrap(record);
 }

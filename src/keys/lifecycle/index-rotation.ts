@@ -1,26 +1,27 @@
 import { ConfigurationError, KeyStateError } from '../../errors';
-import { endOfWait } from '../store/watched-key-store';
-import { IF_IT_GOES_ON } from './key-transition';
 import { INDEX_ROOT_NAME } from '../cache/index-roots';
-import type { KeyInfo } from '../record/key-info';
-import { keyInfo } from '../policy/key-policy';
-import { announcedAfter, isVersionOf, soleActive } from '../record/key-versions';
-import type { KeyRecord } from '../record/key-record';
 import type { KeyServices } from '../key-services';
+import { keyInfo } from '../policy/key-policy';
+import type { KeyInfo } from '../record/key-info';
+import type { KeyRecord } from '../record/key-record';
 import { isReadable } from '../record/key-state';
+import { announcedAfter, isVersionOf, soleActive } from '../record/key-versions';
+import { endOfWait } from '../store/watched-key-store';
+
+import { IF_IT_GOES_ON, retryConflicts } from './compare-and-swap';
 
 /** Options of `rotateIndex()`. */
 export interface IndexRotationOptions {
   /**
-   * Milliseconds from announcing a root to making tokens with it, in which every process takes it
-   * in. At least `keyCache.maxAgeMs` of any of them. Defaults to twice this process's.
+   * Milliseconds from announcing a root to making tokens with it, in which every process loads it. At
+   * least `keyCache.maxAgeMs` of any of them. Defaults to twice this process's.
    */
   announceMs?: number;
-  /** Says what would be done and changes nothing. Defaults to `false`. */
+  /** Reports what would be done and changes nothing. Defaults to `false`. */
   dryRun?: boolean;
 }
 
-/** How far the rotation of the index key has come. */
+/** The progress of a rotation of the index key. */
 export interface IndexRotation {
   /**
    * `announced`: the new root is in the key table, and tokens of it are found. `waiting`: it was
@@ -31,19 +32,17 @@ export interface IndexRotation {
   readonly root: KeyInfo | null;
   /** The root that it replaces. */
   readonly previous: KeyInfo;
-  /** From when on the new root can be activated. */
+  /** The time from which the new root can be activated. */
   readonly activatableAt: Date;
 }
-
-/** How often the rotation looks again after another process took the same step. */
-const ATTEMPTS = 5;
 
 /**
  * Takes the next step of rotating the index key: announces a new root, or activates the one that was
  * announced long enough ago.
  *
- * Whatever a process has in memory is no older than its maximum age, and the wait is the database's. So when the new root is
- * activated every process finds tokens of both, and none writes a duplicate that it cannot see.
+ * The keys in memory of a process are never older than its maximum age, and the wait is by the clock of
+ * the database. So when the new root is activated every process finds tokens of both, and none writes a
+ * duplicate that it cannot see.
  */
 export async function rotateIndex<C>(
   services: KeyServices<C>,
@@ -51,18 +50,15 @@ export async function rotateIndex<C>(
 ): Promise<IndexRotation> {
   const { announceMs = 2 * services.policy.maxAgeMs, dryRun = false } = options;
   requireWholeAge(announceMs, services.policy.maxAgeMs);
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+  return retryConflicts(async () => {
     const versions = await indexVersions(services);
     const active = soleActive(versions);
     if (active === undefined) throw noActiveRoot();
     const announced = announcedAfter(versions, active);
-    const rotation =
-      announced === undefined
-        ? await announce(services, versions, active, { announceMs, dryRun })
-        : await activate(services, announced, active, { announceMs, dryRun });
-    if (rotation !== undefined) return rotation;
-  }
-  throw changedMeanwhile();
+    return announced === undefined
+      ? announce(services, versions, active, { announceMs, dryRun })
+      : activate(services, announced, active, { announceMs, dryRun });
+  }, changedMeanwhile);
 }
 
 /**

@@ -1,29 +1,28 @@
-import { KeyNotFoundError, KeyStateError } from '../../errors';
-import type { KeyRecord } from '../record/key-record';
-import type { KeyServices } from '../key-services';
-import { provenChange, stateAuthenticator } from '../record/key-macs';
-import type { KeyChange } from '../store/key-store';
-import { keyTitle } from '../record/key-record';
 import { settleAll } from '../../async/settle-all';
+import { KeyNotFoundError, KeyStateError } from '../../errors';
+import type { KeyServices } from '../key-services';
+import type { KeyInfo } from '../record/key-info';
+import { provenChange, stateAuthenticator } from '../record/key-macs';
+import { keyTitle } from '../record/key-record';
+import type { KeyRecord } from '../record/key-record';
+import type { KeyChange } from '../store/key-store';
+import { CONCURRENT_PROOFS } from '../wrapping/kms-client';
 
-/** Keys that were adopted. */
-export interface AdoptedRecords {
-  readonly adopted: readonly KeyRecord[];
-  /** Keys that needed no adoption. */
-  readonly current: readonly KeyRecord[];
+/** The result of an adoption. */
+export interface AdoptionReport {
+  /** Keys that prove now that the KMS has wrapped them. */
+  readonly adopted: readonly KeyInfo[];
+  /** Keys that did so before. */
+  readonly current: readonly KeyInfo[];
 }
 
-/** What adoption works with. */
-export type KeyAdoptionParts<C> = Pick<KeyServices<C>, 'store' | 'wrapper' | 'emit'>;
+type Services<C> = Pick<KeyServices<C>, 'store' | 'wrapper' | 'emit'>;
 
-/** Keys wrapped at a time. */
-const CONCURRENCY = 4;
-
-/** The keys, of every purpose, that somebody without the KMS could have made. */
+/** Returns the keys, of every purpose, that could have been made without the KMS. */
 export async function unauthenticatedKeys<C>({
   store,
   wrapper,
-}: KeyAdoptionParts<C>): Promise<KeyRecord[]> {
+}: Pick<Services<C>, 'store' | 'wrapper'>): Promise<KeyRecord[]> {
   const records = await store.list();
   return records.filter(
     (record) => record.state !== 'destroyed' && !wrapper.providers.isAuthenticated(record),
@@ -31,22 +30,22 @@ export async function unauthenticatedKeys<C>({
 }
 
 /**
- * Takes somebody's word that keys are this application's: wraps them again under the KMS that wraps
+ * Takes the caller's word that keys are this application's: wraps them again under the KMS that wraps
  * now, which proves from then on who made them. All of them at once, or none.
  *
  * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key or one that was changed
  * meanwhile, and what unwrapping and wrapping throws
  */
 export async function adoptKeys<C>(
-  parts: KeyAdoptionParts<C>,
+  services: Services<C>,
   ids: readonly string[],
-): Promise<AdoptedRecords> {
-  const { store, wrapper, emit } = parts;
-  const chosen = await findAll(parts, ids);
+): Promise<Record<keyof AdoptionReport, readonly KeyRecord[]>> {
+  const { store, wrapper, emit } = services;
+  const chosen = await findAll(services, ids);
   const isCurrent = (record: KeyRecord): boolean => wrapper.providers.isAuthenticated(record);
   const changes: (KeyChange & { type: 'update' })[] = [];
   const due = chosen.filter((record) => !isCurrent(record));
-  await settleAll(due, CONCURRENCY, async (expected) => {
+  await settleAll(due, CONCURRENT_PROOFS, async (expected) => {
     const set = await wrapper.withBytesToAdopt(expected, async (bytes) => {
       const wrapping = await wrapper.wrapWith(wrapper.providers.primary, expected, bytes);
       const authenticate = stateAuthenticator(bytes);
@@ -65,7 +64,7 @@ export async function adoptKeys<C>(
 }
 
 async function findAll<C>(
-  { store }: KeyAdoptionParts<C>,
+  { store }: Services<C>,
   ids: readonly string[],
 ): Promise<readonly KeyRecord[]> {
   const found = new Map((await store.findByIds(ids)).map((record) => [record.id, record]));

@@ -1,27 +1,23 @@
 import type { CipherSuite } from '../../crypto/aead';
-import { KeyStateError } from '../../errors';
-import { IF_IT_GOES_ON } from './key-transition';
-import { requireNeverMade } from './first-key';
-import type { KeyAudit } from '../audit/key-audit';
-import type { KeyEventListener } from '../record/key-event';
-import type { KeyPolicies } from '../policy/key-policy';
 import { expiryOf, policyOf } from '../policy/key-policy';
-import type { KeyPurpose, KeyRecord } from '../record/key-record';
-import { wholeSecond, nameTitle } from '../record/key-record';
-import type { StateChange } from '../record/key-macs';
+import type { KeyPolicies } from '../policy/key-policy';
+import type { KeyEventListener } from '../record/key-event';
 import { provenChange, unprovenChange } from '../record/key-macs';
-import type { KeyChange, KeyStore } from '../store/key-store';
-import { announcedAfter, isVersionOf, soleActive, noActiveKey } from '../record/key-versions';
-import type { CreatedKey, KeyWrapper } from '../wrapping/key-wrapper';
+import type { StateChange } from '../record/key-macs';
+import { wholeSecond } from '../record/key-record';
+import type { KeyPurpose, KeyRecord } from '../record/key-record';
+import { announcedAfter, isVersionOf, noActiveKey, soleActive } from '../record/key-versions';
+import type { KeyChange } from '../store/key-store';
+import type { CreatedKey } from '../wrapping/key-wrapper';
 import { nextVersion } from '../wrapping/next-version';
 import { isGenuine, proveKek } from '../wrapping/row-proofs';
 
-/** What the lifecycle of keys works with. */
-export interface KeyLifecycleParts<C> {
-  readonly store: KeyStore<C>;
-  readonly wrapper: KeyWrapper;
-  /** Undefined where nothing is recorded. */
-  readonly audit: KeyAudit<C> | undefined;
+import { leftWithoutActive, retryConflicts } from './compare-and-swap';
+import { requireNeverMade } from './first-key';
+import type { FirstKeyParts } from './first-key';
+
+/** The parts that the lifecycle of keys works with. */
+interface KeyLifecycleParts<C> extends FirstKeyParts<C> {
   /** Suite of the data keys created from now on. */
   readonly suite: CipherSuite;
   readonly policies: KeyPolicies;
@@ -31,23 +27,18 @@ export interface KeyLifecycleParts<C> {
 /** The active version of a name, which another is to replace. */
 interface ReplaceableKey {
   readonly record: KeyRecord;
-  /** What its row says once it is replaced. */
-  readonly leaveAt: (now: Date, epoch: number) => StateChange;
-  /** See {@link Revocation.isProven}. */
-  readonly isProven: boolean;
+  /** The change of its row when it is replaced. */
+  readonly changeAt: (now: Date, epoch: number) => KeyChange;
 }
 
 /** The active version that is to be replaced because it is compromised. */
-export interface Revocation {
+interface Revocation {
   readonly id: string;
-  /** Whether its row proves that this library wrote it. It may be an intruder's, and is to go all the more. */
+  /** Whether its row proves that this library wrote it. An intruder's is all the more to be replaced. */
   readonly isProven: boolean;
 }
 
-/** How often an operation looks again after another process changed the rows under it. */
-const ATTEMPTS = 5;
-
-/** Creates first keys and replaces active ones, against any number of processes that do the same. */
+/** The creation and replacement of active keys, by any number of processes at once. */
 export class KeyLifecycle<C> {
   readonly #parts: KeyLifecycleParts<C>;
 
@@ -56,13 +47,12 @@ export class KeyLifecycle<C> {
   }
 
   /**
-   * Gives the active key of a name that seemed to have none: creates its first version, or takes the
+   * Returns the active key of a name that seemed to have none: creates its first version, or takes the
    * one that another process created meanwhile.
    *
-   * @throws {@link KeyStateError} where versions exist and none is active. Somebody took the active
-   * one out of use; what to put in its place is not for a write to decide. Also, retryable, where the
-   * connection is in a transaction. {@link KeyNotFoundError} where there was a key of the name, which
-   * the table has no more.
+   * @throws {@link KeyStateError} where versions exist and none is active: an operator took the active
+   * one out of use, and a write must not decide what replaces it. Also, retryable, where the connection
+   * is in a transaction. {@link KeyNotFoundError} where the name had a key that is missing from the table.
    */
   async createFirst(purpose: KeyPurpose, name: string, connection?: C): Promise<CreatedKey> {
     const { store } = this.#parts;
@@ -72,53 +62,55 @@ export class KeyLifecycle<C> {
     if (active !== undefined) return this.#existing(active, connection);
     if (versions.length > 0) throw noActiveKey(purpose, name, versions);
 
-    // First, for a lost key is not there the next time either.
+    // First, for a lost key will not be there on a retry either.
     await requireNeverMade(this.#parts, purpose, name, connection);
     store.requireInsertable({ purpose, name }, connection);
     await proveKek(this.#parts.wrapper, records, connection);
     const version = await nextVersion(this.#parts, purpose, name, records, connection);
     const created = await this.#create(purpose, name, version, connection);
-    if (await store.insertFirst(created.record, connection)) return this.#announced(created);
+    if (await store.insertFirst(created.record, connection)) return this.#emitActivation(created);
     // Not through the caller's connection: its transaction may have begun before the winner's commit.
-    const winner = await this.#active(purpose, name);
-    return this.#existing(winner, connection);
+    return this.#existing(await this.#active(purpose, name), connection);
   }
 
   /**
    * Replaces the active version of a data key: by the pre-active one that was announced, or by a new
    * one. Of several processes that do so at once, one wins and the others take its key.
    *
-   * @param revoked - the one version that may be replaced, for it is compromised; where another is
-   * active, that one is given.
+   * @param revoked - the one version that may be replaced, being compromised; where another is active,
+   * that one is returned.
    */
-  async rotate(name: string, revoked?: Revocation): Promise<CreatedKey> {
-    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-      const records = await this.#parts.store.list();
-      const versions = records.filter(isVersionOf('data', name));
-      const active = soleActive(versions);
-      if (active !== undefined && active.id !== (revoked?.id ?? active.id)) {
-        return this.#existing(active);
-      }
-      if (versions.length === 0) await requireNeverMade(this.#parts, 'data', name);
-      if (active === undefined || revoked !== undefined) {
-        await proveKek(this.#parts.wrapper, records);
-      }
-      const replaced = active && (await this.#replaceable(active, revoked));
-      const next = await this.#nextKey(name, records, active, revoked);
-      if (active === undefined && next.record.state === 'active') {
-        if (await this.#parts.store.insertFirst(next.record)) return this.#announced(next);
-      } else {
-        const activated = await this.#activate(next, replaced);
-        if (activated !== undefined) return activated;
-      }
-      const winner = await this.#active('data', name);
-      if (winner.id !== active?.id) return this.#existing(winner);
+  rotate(name: string, revoked?: Revocation): Promise<CreatedKey> {
+    return retryConflicts(
+      () => this.#tryToRotate(name, revoked),
+      () => leftWithoutActive('data', name),
+    );
+  }
+
+  async #tryToRotate(name: string, revoked?: Revocation): Promise<CreatedKey | undefined> {
+    const { store, wrapper } = this.#parts;
+    const records = await store.list();
+    const versions = records.filter(isVersionOf('data', name));
+    const active = soleActive(versions);
+    if (active !== undefined && active.id !== (revoked?.id ?? active.id)) {
+      return this.#existing(active);
     }
-    throw changedMeanwhile('data', name);
+    if (versions.length === 0) await requireNeverMade(this.#parts, 'data', name);
+    if (active === undefined || revoked !== undefined) await proveKek(wrapper, records);
+    const replaced = active && (await this.#replaceable(active, revoked));
+    const next = await this.#nextKey(name, records, active, revoked);
+    if (active === undefined && next.record.state === 'active') {
+      if (await store.insertFirst(next.record)) return this.#emitActivation(next);
+    } else {
+      const activated = await this.#activate(next, replaced);
+      if (activated !== undefined) return activated;
+    }
+    const winner = await this.#active('data', name);
+    return winner.id === active?.id ? undefined : this.#existing(winner);
   }
 
   /**
-   * Activates the pre-active version of a name in the place of the active one.
+   * Activates the pre-active version of a name in place of the active one.
    *
    * @returns undefined when another process changed either of them meanwhile.
    */
@@ -128,7 +120,7 @@ export class KeyLifecycle<C> {
   }
 
   /**
-   * Makes the next version of a key and inserts it pre-active.
+   * Creates the next version of a key and inserts it pre-active.
    *
    * @returns undefined when another process announced it first.
    */
@@ -143,7 +135,7 @@ export class KeyLifecycle<C> {
     return { ...created, record };
   }
 
-  /** The announced version, where there is one after the active one, or a new one. */
+  /** Returns the version announced after the active one, or a new one. */
   async #nextKey(
     name: string,
     records: readonly KeyRecord[],
@@ -164,47 +156,43 @@ export class KeyLifecycle<C> {
     replaced: ReplaceableKey | undefined,
   ): Promise<CreatedKey | undefined> {
     const now = wholeSecond(await this.#parts.store.now());
-    const epoch = this.#epochFor(replaced === undefined ? [] : [replaced.record]);
+    const leaving = replaced === undefined ? [] : [replaced.record];
+    const epoch = this.#parts.wrapper.epochs.next(...leaving);
     const expiresAt = this.#expiryOf(next.record, now);
     const activated = withState(next, { state: 'active', activatedAt: now, expiresAt }, epoch);
     const { record } = activated;
-    const changes: KeyChange[] = [
-      ...(replaced === undefined
-        ? []
-        : [
-            {
-              type: 'update',
-              expected: replaced.record,
-              set: replaced.leaveAt(now, epoch),
-              isProven: replaced.isProven,
-            } as const,
-          ]),
+    const arrival: KeyChange =
       next.record.state === 'preActive'
         ? { type: 'update', expected: next.record, set: record }
-        : { type: 'insert', record },
-    ];
+        : { type: 'insert', record };
+    const changes = replaced === undefined ? [arrival] : [replaced.changeAt(now, epoch), arrival];
     if (!(await this.#parts.store.apply(changes))) return undefined;
-    return this.#announced(activated, replaced?.record.id);
+    return this.#emitActivation(activated, replaced?.record.id);
   }
 
   /**
-   * Prepares the active version for leaving. One that is not compromised is unwrapped, which also
-   * proves the KEK before a new key joins the table.
+   * Prepares the change of the active version that is replaced. One that is not compromised is
+   * unwrapped, which also proves the KEK before a new key joins the table.
    */
   async #replaceable(record: KeyRecord, revoked?: Revocation): Promise<ReplaceableKey> {
+    const update = {
+      type: 'update',
+      expected: record,
+      isProven: revoked?.isProven ?? true,
+    } as const;
     if (revoked !== undefined) {
-      const leaveAt = (now: Date, epoch: number): StateChange =>
-        unprovenChange({ state: 'compromised', deactivatedAt: now, compromisedAt: now }, epoch);
-      return { record, leaveAt, isProven: revoked.isProven };
+      const changeAt = (now: Date, epoch: number): KeyChange => {
+        const dates = { deactivatedAt: now, compromisedAt: now };
+        return { ...update, set: unprovenChange({ state: 'compromised', ...dates }, epoch) };
+      };
+      return { record, changeAt };
     }
     const { authenticateState } = await this.#parts.wrapper.unwrapToRead(record);
-    const leaveAt = (now: Date, epoch: number): StateChange =>
-      provenChange(authenticateState, record, { state: 'deactivated', deactivatedAt: now }, epoch);
-    return { record, leaveAt, isProven: true };
-  }
-
-  #epochFor(records: readonly KeyRecord[]): number {
-    return this.#parts.wrapper.epochs.next(...records);
+    const changeAt = (now: Date, epoch: number): KeyChange => {
+      const change = { state: 'deactivated', deactivatedAt: now } as const;
+      return { ...update, set: provenChange(authenticateState, record, change, epoch) };
+    };
+    return { record, changeAt };
   }
 
   async #create(
@@ -225,7 +213,7 @@ export class KeyLifecycle<C> {
     return { record: { ...record, owner, securityLevel }, unwrapped };
   }
 
-  /** Policies are those of data keys: the root of the blind indexes has none. */
+  /** Only data keys have policies: the root of the blind indexes has none. */
   #expiryOf({ purpose, name }: KeyRecord, activatedAt: Date): Date | null {
     return purpose === 'data' ? expiryOf(policyOf(this.#parts.policies, name), activatedAt) : null;
   }
@@ -237,16 +225,14 @@ export class KeyLifecycle<C> {
   async #active(purpose: KeyPurpose, name: string): Promise<KeyRecord> {
     const active = soleActive(await this.#parts.store.findCurrent(purpose, [name]));
     if (active !== undefined) return active;
-    throw changedMeanwhile(purpose, name);
+    throw leftWithoutActive(purpose, name);
   }
 
-  #announced(created: CreatedKey, previousKeyId?: string): CreatedKey {
+  #emitActivation(created: CreatedKey, previousKeyId?: string): CreatedKey {
     const { id: keyId, name: keyName, purpose, version } = created.record;
-    this.#parts.emit(
-      previousKeyId === undefined
-        ? { type: 'keyCreated', purpose, keyId, keyName, version }
-        : { type: 'keyRotated', purpose, keyId, keyName, version, previousKeyId },
-    );
+    const key = { purpose, keyId, keyName, version };
+    if (previousKeyId === undefined) this.#parts.emit({ type: 'keyCreated', ...key });
+    else this.#parts.emit({ type: 'keyRotated', ...key, previousKeyId });
     return created;
   }
 }
@@ -258,11 +244,4 @@ function withState(
 ): CreatedKey {
   const set = provenChange(unwrapped.authenticateState, record, changes, epoch);
   return { record: { ...record, ...set }, unwrapped };
-}
-
-function changedMeanwhile(purpose: KeyPurpose, name: string): KeyStateError {
-  return new KeyStateError(
-    `${nameTitle(purpose, name)} was changed by another process and now has no active version. Try again. ${IF_IT_GOES_ON}`,
-    { retryable: true },
-  );
 }

@@ -1,24 +1,27 @@
 import { ConfigurationError, FieldEncryptionError, KeyStateError } from '../../errors';
 import type { FieldEncryptionErrorCode } from '../../errors';
-import { endOfWait } from '../store/watched-key-store';
-import type { KeyInfo } from '../record/key-info';
-import { keyInfo, policyOf } from '../policy/key-policy';
-import { announcedAfter, isVersionOf, soleActive } from '../record/key-versions';
-import type { KeyRecord } from '../record/key-record';
-import { changedMeanwhile, KeyNeededError } from './key-retirement';
-import type { EncryptedRows } from './key-retirement';
 import type { KeyServices } from '../key-services';
-import { requireAuthenticated } from '../wrapping/key-wrapper';
-import type { CreatedKey } from '../wrapping/key-wrapper';
+import { keyInfo, policyOf } from '../policy/key-policy';
 import { goesByVersions, isRetained } from '../policy/retention-policy';
 import type { RetentionPolicy } from '../policy/retention-policy';
 import { nextRotationAt } from '../policy/rotation-policy';
+import type { KeyInfo } from '../record/key-info';
+import type { KeyRecord } from '../record/key-record';
+import { announcedAfter, isVersionOf, soleActive } from '../record/key-versions';
+import { endOfWait } from '../store/watched-key-store';
+import type { CreatedKey } from '../wrapping/key-wrapper';
+import { requireAuthenticated } from '../wrapping/unwrapped-key';
+
+import { changedMeanwhile } from './compare-and-swap';
+import { KeyNeededError } from './encrypted-rows';
+import type { EncryptedRows } from './encrypted-rows';
+import { destroyKey } from './key-destruction';
 
 /** Options of `maintain()`. */
 export interface MaintenanceOptions {
   /**
-   * Milliseconds from announcing a version to writing with it, in which every process takes it in.
-   * At least `keyCache.ttlMs`. Defaults to twice that. By the clock of the database.
+   * Milliseconds from announcing a version to writing with it, in which every process loads it. At
+   * least `keyCache.ttlMs`. Defaults to twice that. By the clock of the database.
    */
   announceMs?: number;
   /**
@@ -27,85 +30,79 @@ export interface MaintenanceOptions {
    */
   graceMs?: number;
   /**
-   * Milliseconds to wait, before a key is destroyed, for open transactions that may have written with
-   * it. Defaults to 30,000. A key that they keep from being destroyed is among the failures.
+   * Milliseconds to wait, before a key is destroyed, for open transactions that may have written with it.
+   * Defaults to 30,000. If they take longer, the key is among the failures.
    */
   waitMs?: number;
-  /** Says what would change and changes nothing. Defaults to `false`. */
+  /** Reports what would change and changes nothing. Defaults to `false`. */
   dryRun?: boolean;
 }
 
-/** Something that `maintain()` could not do. */
+/** A step of `maintain()` that failed. */
 export interface MaintenanceFailure {
   readonly keyName: string;
   readonly code: FieldEncryptionErrorCode;
   readonly message: string;
 }
 
-/** What `maintain()` did (in a dry run: would try). What another process did first is not in it. */
+/** What `maintain()` did (in a dry run: would try), without what another process did first. */
 export interface MaintenanceReport {
   /** New versions, which nobody writes with yet. In a dry run, the active keys they would follow. */
   readonly announced: readonly KeyInfo[];
-  /** Versions that were announced before and are active now. */
+  /** Versions announced earlier that are active now. */
   readonly activated: readonly KeyInfo[];
   readonly destroyed: readonly KeyInfo[];
-  /** Versions that their policy would destroy, and rows need. */
+  /** Versions that their policy would destroy but rows need. */
   readonly stillNeeded: readonly KeyInfo[];
   readonly failures: readonly MaintenanceFailure[];
 }
 
-/** What a run tells of. */
-export interface MaintenanceHooks<C> {
+/** The port of a run to the rows of the database and to the keys in memory. */
+interface MaintenanceHooks<C> {
   readonly rows: EncryptedRows<C>;
   readonly accept: (created: CreatedKey) => void;
   readonly forget: (keyId: string) => void;
 }
 
 /**
- * Does what the policies ask for at this moment: announces, activates, destroys. Any number of
- * processes may run it: every step is a compare-and-swap that one of them wins.
+ * Does what the policies ask for now: announces, activates, destroys. Any number of processes may run
+ * it: every step is a compare-and-swap that one of them wins.
  */
 export async function maintain<C>(
   services: KeyServices<C>,
   options: MaintenanceOptions,
   hooks: MaintenanceHooks<C>,
 ): Promise<MaintenanceReport> {
-  const { ttlMs, maxAgeMs } = services.policy;
-  const { announceMs = 2 * ttlMs, graceMs = maxAgeMs, dryRun = false } = options;
-  if (!(announceMs >= ttlMs)) {
+  const { policy, policyTime, store, uses } = services;
+  const { announceMs = 2 * policy.ttlMs, graceMs = policy.maxAgeMs, dryRun = false } = options;
+  if (!(announceMs >= policy.ttlMs)) {
     throw new ConfigurationError(
-      `maintain: got announceMs ${String(announceMs)}, want at least keyCache.ttlMs, which is ${String(ttlMs)}.`,
+      `maintain: got announceMs ${String(announceMs)}, want at least keyCache.ttlMs, which is ${String(policy.ttlMs)}.`,
     );
   }
-  const now = await services.store.now();
-  const policyTime = await services.policyTime();
-  const times = { now, policyTime };
-  const run = new MaintenanceRun(services, { announceMs, graceMs, dryRun }, hooks, times);
-  if (!dryRun) await services.uses.flush();
-  const listed = services.uses.counted(await services.store.list());
-  const records = listed.filter(({ purpose }) => purpose === 'data');
+  const now = await store.now();
+  const settings = { announceMs, graceMs, dryRun, now, policyTime: await policyTime() };
+  const run = new MaintenanceRun(services, settings, hooks);
+  if (!dryRun) await uses.flush();
+  const records = uses.counted(await store.list()).filter(({ purpose }) => purpose === 'data');
   for (const name of new Set(records.map((record) => record.name))) {
-    await run.rotation(name, records.filter(isVersionOf('data', name)));
-    await run.retention(name, records.filter(isVersionOf('data', name)));
+    const versions = records.filter(isVersionOf('data', name));
+    await run.rotation(name, versions);
+    await run.retention(name, versions);
   }
   return run.report;
 }
 
-type SettledOptions = Required<Omit<MaintenanceOptions, 'waitMs'>>;
-
-/** When a run began. */
-interface RunTimes {
-  /** By the clock of the database: what has to be waited for. */
+/** The options, and the beginning of the run by the clocks of the database and of the policies. */
+interface RunSettings extends Required<Omit<MaintenanceOptions, 'waitMs'>> {
   readonly now: Date;
-  /** What policies go by. */
   readonly policyTime: Date;
 }
 
 class MaintenanceRun<C> {
   readonly #services: KeyServices<C>;
-  readonly #options: SettledOptions;
+  readonly #settings: RunSettings;
   readonly #hooks: MaintenanceHooks<C>;
-  readonly #times: RunTimes;
   readonly report = {
     announced: [] as KeyInfo[],
     activated: [] as KeyInfo[],
@@ -114,15 +111,9 @@ class MaintenanceRun<C> {
     failures: [] as MaintenanceFailure[],
   };
 
-  constructor(
-    services: KeyServices<C>,
-    options: SettledOptions,
-    hooks: MaintenanceHooks<C>,
-    times: RunTimes,
-  ) {
+  constructor(services: KeyServices<C>, settings: RunSettings, hooks: MaintenanceHooks<C>) {
     this.#services = services;
-    this.#times = times;
-    this.#options = options;
+    this.#settings = settings;
     this.#hooks = hooks;
   }
 
@@ -130,29 +121,31 @@ class MaintenanceRun<C> {
     await this.#noting(name, async () => {
       const active = soleActive(versions);
       if (active === undefined) return;
-      const dueAt = this.#dueAt(active);
+      const { rotation = { kind: 'manual' } } = policyOf(this.#services.policies, name);
+      const dueAt = nextRotationAt(rotation, active);
       const announced = announcedAfter(versions, active);
-      if (announced !== undefined) await this.#activateInTime(announced, active, dueAt);
-      else if (dueAt !== null && this.#isPolicyTime(dueAt.getTime() - this.#options.announceMs)) {
+      if (announced !== undefined) await this.#activate(announced, active, dueAt);
+      else if (dueAt !== null && this.#isPast(dueAt.getTime() - this.#settings.announceMs)) {
         await this.#announce(active);
       }
     });
   }
 
-  /** By what rows claim, first; what they claim is proven before it decides, or anything is erased. */
+  /** Goes by the claims of the rows first, and proves them before they decide or anything is erased. */
   async retention(name: string, versions: readonly KeyRecord[]): Promise<void> {
-    const { retention = { kind: 'forever' } } = policyOf(this.#services.policies, name);
+    const { policies, retirement } = this.#services;
+    const { dryRun, graceMs, now } = this.#settings;
+    const { retention = { kind: 'forever' } } = policyOf(policies, name);
     for (const record of versions) {
       if (record.state !== 'deactivated' && record.state !== 'compromised') continue;
-      const since = record.deactivatedAt ?? record.createdAt;
-      if (this.#times.now < endOfWait(since, this.#options.graceMs)) continue;
+      if (now < endOfWait(record.deactivatedAt ?? record.createdAt, graceMs)) continue;
       await this.#noting(name, async () => {
         if (this.#isRetained(retention, record, versions)) return;
-        const found = await this.#services.retirement.find(record.id);
-        // Another process was faster.
+        const found = await retirement.find(record.id);
         if (found.state !== record.state) return;
-        const proven = await this.#proven(found);
-        // The name, by which the policy was found, was a claim, too.
+        const proof = await retirement.prove(found);
+        const proven = dryRun ? found : await retirement.dated(found, proof);
+        // The name, which chose the policy, was a claim, too.
         if (proven.name !== name || proven.purpose !== 'data') throw changedMeanwhile(record.id);
         const others = goesByVersions(retention) ? await this.#provenOf(name, versions) : versions;
         if (!this.#isRetained(retention, proven, others)) await this.#destroy(this.#info(proven));
@@ -168,25 +161,17 @@ class MaintenanceRun<C> {
     const isAmong = versions.some(({ id }) => id === record.id);
     const all = isAmong ? versions : [...versions, record];
     const infos = all.map((each) => this.#info(each.id === record.id ? record : each));
-    return isRetained(retention, this.#info(record), infos, this.#times.policyTime);
+    return isRetained(retention, this.#info(record), infos, this.#settings.policyTime);
   }
 
-  async #proven(record: KeyRecord): Promise<KeyRecord> {
-    const { retirement } = this.#services;
-    if (!this.#options.dryRun) return retirement.proven(record);
-    await retirement.prove(record);
-    return record;
-  }
-
-  /** Without those that do not prove themselves, which are among the failures. */
+  /** Leaves out the versions that do not prove themselves, which are among the failures. */
   async #provenOf(name: string, versions: readonly KeyRecord[]): Promise<KeyRecord[]> {
     const { retirement, store, wrapper } = this.#services;
     const proven: KeyRecord[] = [];
     for (const record of await store.findByIds(versions.map(({ id }) => id))) {
       await this.#noting(name, async () => {
         if (record.state !== 'destroyed') {
-          const isAuthenticated = wrapper.providers.isAuthenticated(record);
-          requireAuthenticated(record, { isAuthenticated });
+          requireAuthenticated(record, wrapper.providers.isAuthenticated(record));
           await retirement.prove(record);
         }
         proven.push(record);
@@ -195,40 +180,31 @@ class MaintenanceRun<C> {
     return proven;
   }
 
-  #isPolicyTime(time: number): boolean {
-    return this.#times.policyTime.getTime() >= time;
+  /** Whether a time has come by the clock of the policies. */
+  #isPast(time: number): boolean {
+    return this.#settings.policyTime.getTime() >= time;
   }
 
   #info(record: KeyRecord): KeyInfo {
     return keyInfo(record, this.#services.policies);
   }
 
-  #dueAt(active: KeyRecord): Date | null {
-    const { rotation = { kind: 'manual' } } = policyOf(this.#services.policies, active.name);
-    return nextRotationAt(rotation, active);
-  }
-
   async #announce(active: KeyRecord): Promise<void> {
-    const { lifecycle, wrapper } = this.#services;
-    if (this.#options.dryRun) {
+    if (this.#settings.dryRun) {
       this.report.announced.push(this.#info(active));
       return;
     }
     // Under a wrong KEK this process would make a key that no other can read.
-    await wrapper.unwrapToRead(active);
-    const announced = await lifecycle.announce(active.name);
+    await this.#services.wrapper.unwrapToRead(active);
+    const announced = await this.#services.lifecycle.announce(active.name);
     if (announced !== undefined) this.report.announced.push(this.#info(announced.record));
   }
 
-  async #activateInTime(
-    announced: KeyRecord,
-    active: KeyRecord,
-    dueAt: Date | null,
-  ): Promise<void> {
-    const readableAt = announced.createdAt.getTime() + this.#options.announceMs;
-    if (this.#times.now.getTime() < readableAt) return;
-    if (dueAt !== null && !this.#isPolicyTime(dueAt.getTime())) return;
-    if (this.#options.dryRun) {
+  async #activate(announced: KeyRecord, active: KeyRecord, dueAt: Date | null): Promise<void> {
+    const readableAt = announced.createdAt.getTime() + this.#settings.announceMs;
+    if (this.#settings.now.getTime() < readableAt) return;
+    if (dueAt !== null && !this.#isPast(dueAt.getTime())) return;
+    if (this.#settings.dryRun) {
       this.report.activated.push(this.#info(announced));
       return;
     }
@@ -239,30 +215,26 @@ class MaintenanceRun<C> {
   }
 
   async #destroy(key: KeyInfo): Promise<void> {
-    const { graceMs, dryRun } = this.#options;
+    const { graceMs, dryRun } = this.#settings;
     if (dryRun) {
       this.report.destroyed.push(key);
       return;
     }
-    const { retirement } = this.#services;
+    const how = { graceMs, evenUnproven: false };
     try {
-      const { record } = await retirement.destroy(
-        key.id,
-        { graceMs, evenUnproven: false },
-        this.#hooks.rows,
-      );
+      const { record } = await destroyKey(this.#services, key.id, how, this.#hooks.rows);
       this.#hooks.forget(key.id);
       this.report.destroyed.push(this.#info(record));
     } catch (error) {
       if (!(error instanceof KeyStateError)) throw error;
-      // Another process was faster.
-      if ((await retirement.find(key.id)).state === 'destroyed') return;
+      // Another process was first.
+      if ((await this.#services.retirement.find(key.id)).state === 'destroyed') return;
       if (!(error instanceof KeyNeededError)) throw error;
       this.report.stillNeeded.push(key);
     }
   }
 
-  /** What fails for one name must not keep the others from being maintained. */
+  /** Notes a failure: it must not keep other names from being maintained. */
   async #noting(keyName: string, work: () => Promise<void>): Promise<void> {
     try {
       await work();

@@ -1,19 +1,19 @@
 import { randomFillSync } from 'node:crypto';
 
+import { settleAll } from '../../async/settle-all';
 import { AEAD_KEY_BYTES } from '../../crypto/aead';
 import { wipe } from '../../crypto/secret-bytes';
 import { FieldEncryptionError } from '../../errors';
 import type { FieldEncryptionErrorCode } from '../../errors';
 import type { KmsProvider } from '../../kms/kms-provider';
-import type { KeyEventListener } from '../record/key-event';
-import type { KeyRecord } from '../record/key-record';
+import type { KeyServices } from '../key-services';
 import { provenChange, requireProvenState, stateAuthenticator } from '../record/key-macs';
 import type { StateAuthenticator } from '../record/key-macs';
-import type { KeyStore } from '../store/key-store';
-import { requireAuthenticated } from '../wrapping/key-wrapper';
-import type { KeyWrapper, Wrapping } from '../wrapping/key-wrapper';
+import type { KeyRecord } from '../record/key-record';
+import type { Wrapping } from '../wrapping/key-wrapper';
+import { CONCURRENT_PROOFS } from '../wrapping/kms-client';
 import type { KmsClient } from '../wrapping/kms-client';
-import { settleAll } from '../../async/settle-all';
+import { requireAuthenticated } from '../wrapping/unwrapped-key';
 
 /** Options of a rewrap. */
 export interface RewrapOptions {
@@ -24,7 +24,7 @@ export interface RewrapOptions {
    * renaming it. Defaults to `false`.
    */
   force?: boolean;
-  /** Says what would change and changes nothing. Defaults to `false`. */
+  /** Reports what would change and changes nothing. Defaults to `false`. */
   dryRun?: boolean;
 }
 
@@ -37,7 +37,7 @@ export interface RewrapFailure {
   readonly message: string;
 }
 
-/** What a rewrap did. Data keys of every state and the index root are counted; destroyed ones are not. */
+/** The result of a rewrap. Data keys of every state and the index root are counted; destroyed ones are not. */
 export interface RewrapReport {
   /** Provider and KEK that the keys are under now. */
   readonly kms: string;
@@ -47,7 +47,7 @@ export interface RewrapReport {
   readonly rewrapped: number;
   /** Keys that were under it already. */
   readonly current: number;
-  /** Keys that somebody else changed meanwhile; run again. */
+  /** Keys that another process changed meanwhile; run again. */
   readonly conflicts: number;
   readonly failures: readonly RewrapFailure[];
 }
@@ -59,31 +59,26 @@ interface ProvenKey {
   readonly authenticate: StateAuthenticator;
 }
 
-/** Keys wrapped at a time. */
-const CONCURRENCY = 4;
-
-/** What a rewrap works with. */
-export interface RewrapParts<C> {
-  readonly store: KeyStore<C>;
-  readonly wrapper: KeyWrapper;
-  readonly emit: KeyEventListener;
-}
+type Services<C> = Pick<KeyServices<C>, 'store' | 'wrapper' | 'emit'>;
 
 /**
- * Wraps every key again. First all keys are wrapped and unwrapped under the new KEK, then each row
- * is swapped if it still holds what was read: until the last key has been tried, no old wrapping is
- * gone. Ended anywhere, it leaves rows under either KEK, all readable, and can be run again.
+ * Wraps every key again. First all keys are wrapped and unwrapped under the new KEK, then each row is
+ * swapped if it is unchanged: until the last key has been tried, no old wrapping is gone. If interrupted, it
+ * leaves rows under either KEK, all readable, and can be run again. Once all keys have moved, this process
+ * wraps with the new provider.
+ *
+ * @throws {@link KmsUnavailableError}; a key that fails by itself is in the report instead
  */
 export async function rewrap<C>(
-  parts: RewrapParts<C>,
+  services: Services<C>,
   { to, force = false, dryRun = false }: RewrapOptions,
 ): Promise<RewrapReport> {
-  const { providers } = parts.wrapper;
-  // Before the first row changes: this process must read on, whatever is under which KEK.
+  const { providers } = services.wrapper;
+  // Before the first row changes, so that this process can read keys under either KEK.
   const target = to === undefined ? providers.primary : providers.include(to);
-  const records = (await parts.store.list()).filter(({ state }) => state !== 'destroyed');
-  const run = new RewrapRun(parts, target);
-  await run.meet(records);
+  const records = (await services.store.list()).filter(({ state }) => state !== 'destroyed');
+  const run = new RewrapRun(services, target);
+  await run.findOpened(records);
   const kek = await newestKek(target);
   const due = records.filter((record) => force || !run.isUnder(record, kek));
   const possible = dryRun ? run.authenticated(due) : due;
@@ -102,7 +97,7 @@ export async function rewrap<C>(
 }
 
 class RewrapRun<C> {
-  readonly #parts: RewrapParts<C>;
+  readonly #services: Services<C>;
   readonly #target: KmsClient;
   /** Ids of keys that the target opens as they are. */
   readonly #opened = new Set<string>();
@@ -113,8 +108,8 @@ class RewrapRun<C> {
   /** Keys that another process wrapped first. */
   overtaken = 0;
 
-  constructor(parts: RewrapParts<C>, target: KmsClient) {
-    this.#parts = parts;
+  constructor(services: Services<C>, target: KmsClient) {
+    this.#services = services;
     this.#target = target;
   }
 
@@ -122,7 +117,7 @@ class RewrapRun<C> {
    * Finds the keys that the target opens already. A name is not enough, since two passphrases have
    * the same; and a local KMS that has opened one key wraps others under the same KEK.
    */
-  async meet(records: readonly KeyRecord[]): Promise<void> {
+  async findOpened(records: readonly KeyRecord[]): Promise<void> {
     const candidates = records.filter(({ kms }) => kms === this.#target.name);
     await settleAll(candidates, 1, async (record) => {
       if (await this.#opens(record)) this.#opened.add(record.id);
@@ -133,12 +128,12 @@ class RewrapRun<C> {
     return record.kek === kek && this.#opened.has(record.id);
   }
 
-  /** Without the others, which {@link RewrapRun.prove} would refuse: by a rewrap they would look like the rest. */
+  /** Leaves out the keys that {@link RewrapRun.prove} would refuse: a rewrap would make them look like the rest. */
   authenticated(records: readonly KeyRecord[]): readonly KeyRecord[] {
-    const { providers } = this.#parts.wrapper;
+    const { providers } = this.#services.wrapper;
     return records.filter((record) => {
       try {
-        requireAuthenticated(record, { isAuthenticated: providers.isAuthenticated(record) });
+        requireAuthenticated(record, providers.isAuthenticated(record));
         return true;
       } catch (error) {
         this.#noteFailure(record, error);
@@ -148,9 +143,9 @@ class RewrapRun<C> {
   }
 
   async prove(records: readonly KeyRecord[]): Promise<void> {
-    await settleAll(records, CONCURRENCY, async (record) => {
+    await settleAll(records, CONCURRENT_PROOFS, async (record) => {
       try {
-        const { wrapper } = this.#parts;
+        const { wrapper } = this.#services;
         const proven = await wrapper.withKeyBytes(record, async (bytes) => ({
           record,
           wrapping: await wrapper.wrapWith(this.#target, record, bytes),
@@ -167,19 +162,19 @@ class RewrapRun<C> {
     for (const key of this.#proven) {
       const { record } = key;
       if (await this.#swapOne(key)) this.#noteRewrapped(record);
-      else if (await this.#wentOver(record.id)) this.overtaken += 1;
+      else if (await this.#hasMoved(record.id)) this.overtaken += 1;
       else this.conflicts += 1;
     }
   }
 
-  /** Another process that does the same may have been faster. */
-  async #wentOver(id: string): Promise<boolean> {
-    const [now] = await this.#parts.store.findByIds([id]);
+  /** Whether another process that does the same was faster. */
+  async #hasMoved(id: string): Promise<boolean> {
+    const [now] = await this.#services.store.findByIds([id]);
     if (now === undefined || now.state === 'destroyed') return true;
     return now.kms === this.#target.name && (await this.#opens(now));
   }
 
-  /** Why it does not, {@link RewrapRun.prove} notes: one row that the KMS fails on holds up no other. */
+  /** Ignores why a key does not open, which {@link RewrapRun.prove} notes: one bad row holds up no other. */
   async #opens(record: KeyRecord): Promise<boolean> {
     if (!this.#target.isAuthenticated(record)) return false;
     try {
@@ -193,7 +188,7 @@ class RewrapRun<C> {
 
   /** A change of state meanwhile is no conflict: it left the wrapped key alone. */
   async #swapOne(key: ProvenKey): Promise<boolean> {
-    const { store } = this.#parts;
+    const { store } = this.#services;
     const { record } = key;
     if (await this.#swapRow(record, key)) return true;
     const [now] = await store.findByIds([record.id]);
@@ -201,11 +196,11 @@ class RewrapRun<C> {
     return this.#swapRow(now, key);
   }
 
-  /** An older row that was put back meanwhile is not made a new one. */
+  /** Refuses an older row that was put back meanwhile: it must not become a new one. */
   async #swapRow(expected: KeyRecord, { wrapping, authenticate }: ProvenKey): Promise<boolean> {
-    const { store, wrapper } = this.#parts;
+    const { store, wrapper } = this.#services;
     requireProvenState(expected, authenticate);
-    wrapper.epochs.take(expected, authenticate);
+    wrapper.epochs.accept(expected, authenticate);
     const proof = provenChange(
       authenticate,
       { ...expected, ...wrapping },
@@ -217,7 +212,7 @@ class RewrapRun<C> {
 
   #noteRewrapped({ id: keyId, name: keyName, version }: KeyRecord): void {
     this.rewrapped += 1;
-    this.#parts.emit({ type: 'keyRewrapped', keyId, keyName, version, kms: this.#target.name });
+    this.#services.emit({ type: 'keyRewrapped', keyId, keyName, version, kms: this.#target.name });
   }
 
   #noteFailure({ id, name, version }: KeyRecord, error: unknown): void {
@@ -227,7 +222,7 @@ class RewrapRun<C> {
   }
 }
 
-/** What a provider calls its newest KEK, learnt by wrapping bytes that are no key. */
+/** Returns the provider's name for its newest KEK, learnt by wrapping bytes that are no key. */
 async function newestKek(target: KmsClient): Promise<string> {
   const probe = randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
   const nothing = { id: '0000000000000000', name: 'probe', purpose: 'data' as const, version: 0 };

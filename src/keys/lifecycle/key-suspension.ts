@@ -1,23 +1,16 @@
 import { KeyStateError } from '../../errors';
-import type { KeyEvent } from '../record/key-event';
-import { wholeSecond, keyTitle } from '../record/key-record';
-import { isVersionOf } from '../record/key-versions';
-import type { KeyRecord } from '../record/key-record';
-import { changedMeanwhile, requireDataKey } from './key-retirement';
 import type { KeyServices } from '../key-services';
-import type { StateChange, StateFields } from '../record/key-macs';
 import { provenChange } from '../record/key-macs';
+import type { ChangedFields } from '../record/key-macs';
+import { keyTitle, wholeSecond } from '../record/key-record';
+import type { KeyRecord } from '../record/key-record';
 import { stateInWords } from '../record/key-state';
-import { requireTransition } from './key-transition';
+import { isVersionOf } from '../record/key-versions';
 
-/** What suspending and resuming works with. */
-export type KeySuspensionParts<C> = Pick<
-  KeyServices<C>,
-  'store' | 'wrapper' | 'retirement' | 'emit'
->;
+import { changedMeanwhile, retryConflicts } from './compare-and-swap';
+import { requireDataKey, requireTransition } from './key-transition';
 
-/** How often an operation looks again after another process changed the row under it. */
-const ATTEMPTS = 5;
+type Services<C> = Pick<KeyServices<C>, 'store' | 'wrapper' | 'retirement' | 'emit'>;
 
 /**
  * Stops all encryption under the name of an active key, until it is resumed or rotated. Suspending a
@@ -25,70 +18,59 @@ const ATTEMPTS = 5;
  *
  * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not active, or the index root
  */
-export async function suspendKey<C>(parts: KeySuspensionParts<C>, id: string): Promise<KeyRecord> {
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-    const record = await parts.retirement.find(id);
+export function suspendKey<C>(services: Services<C>, id: string): Promise<KeyRecord> {
+  const attempt = async (): Promise<KeyRecord | undefined> => {
+    const record = await services.retirement.find(id);
     requireDataKey(record, 'suspended');
     if (record.state === 'suspended') return record;
     requireTransition(record, 'suspended');
-    const deactivatedAt = wholeSecond(await parts.store.now());
-    const set = await proven(parts, record, { state: 'suspended', deactivatedAt });
-    if (!(await parts.store.apply([{ type: 'update', expected: record, set }]))) continue;
-    parts.emit(eventOf('keySuspended', record));
-    return { ...record, ...set };
-  }
-  throw changedMeanwhile(id);
+    const deactivatedAt = wholeSecond(await services.store.now());
+    return changeState(services, record, 'keySuspended', { state: 'suspended', deactivatedAt });
+  };
+  return retryConflicts(attempt, () => changedMeanwhile(id));
 }
 
 /**
- * Ends the suspension of a key. It is active again, unless a newer version has been meanwhile: then
- * it is deactivated, for versions never go backwards.
+ * Ends the suspension of a key. It is active again, unless a newer version was active since: then it
+ * is deactivated, for versions never go backwards.
  *
  * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not suspended
  */
-export async function resumeKey<C>(parts: KeySuspensionParts<C>, id: string): Promise<KeyRecord> {
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-    const record = await parts.retirement.find(id);
+export function resumeKey<C>(services: Services<C>, id: string): Promise<KeyRecord> {
+  const attempt = async (): Promise<KeyRecord | undefined> => {
+    const record = await services.retirement.find(id);
     requireDataKey(record, 'suspended');
     requireSuspended(record);
-    const set = await proven(
-      parts,
-      record,
-      (await wasReplaced(parts, record))
-        ? { state: 'deactivated' }
-        : { state: 'active', deactivatedAt: null },
-    );
-    if (!(await parts.store.apply([{ type: 'update', expected: record, set }]))) continue;
-    parts.emit(eventOf('keyResumed', record));
-    return { ...record, ...set };
-  }
-  throw changedMeanwhile(id);
+    const change: ChangedFields = (await wasReplaced(services, record))
+      ? { state: 'deactivated' }
+      : { state: 'active', deactivatedAt: null };
+    return changeState(services, record, 'keyResumed', change);
+  };
+  return retryConflicts(attempt, () => changedMeanwhile(id));
 }
 
-/** A change of state, which only who can unwrap the key can make. */
-async function proven<C>(
-  { wrapper }: KeySuspensionParts<C>,
+/** Changes a state, which takes unwrapping the key; undefined where another process changed it first. */
+async function changeState<C>(
+  { store, wrapper, emit }: Services<C>,
   record: KeyRecord,
-  change: Partial<Omit<StateFields, 'id' | 'epoch'>>,
-): Promise<StateChange> {
+  type: 'keySuspended' | 'keyResumed',
+  change: ChangedFields,
+): Promise<KeyRecord | undefined> {
   const { authenticateState } = await wrapper.unwrapToRead(record);
-  return provenChange(authenticateState, record, change, wrapper.epochs.next());
+  const set = provenChange(authenticateState, record, change, wrapper.epochs.next());
+  if (!(await store.apply([{ type: 'update', expected: record, set }]))) return undefined;
+  const { id: keyId, name: keyName, purpose, version } = record;
+  emit({ type, purpose, keyId, keyName, version });
+  return { ...record, ...set };
 }
 
 /** Whether a newer version of the name is or was active. */
 async function wasReplaced<C>(
-  { store }: KeySuspensionParts<C>,
+  { store }: Services<C>,
   { name, version }: KeyRecord,
 ): Promise<boolean> {
   const versions = (await store.list()).filter(isVersionOf('data', name));
   return versions.some((other) => other.version > version && other.activatedAt !== null);
-}
-
-function eventOf(
-  type: 'keySuspended' | 'keyResumed',
-  { id: keyId, name: keyName, purpose, version }: KeyRecord,
-): KeyEvent {
-  return { type, purpose, keyId, keyName, version };
 }
 
 /** @throws {@link KeyStateError} for a key in any other state */

@@ -23,7 +23,28 @@ function remedyFor(state: string): string {
   return isKnownState(state) ? '' : ' Restore its row from a backup, or revoke the key.';
 }
 
-/** What keeps the row of a key from being changed, beside another process that is always faster. */
-export const IF_IT_GOES_ON =
-  'If it goes on, look for a trigger on data_keys, and for two rows of one id: `field-encryption audit verify` and ' +
-  '`field-encryption doctor` tell.';
+/**
+ * Refuses a root of the blind indexes, which takes two steps to replace, and the key of the audit log.
+ *
+ * @throws {@link KeyStateError}
+ */
+export function requireDataKey(
+  { id, purpose }: Pick<KeyRecord, 'id' | 'purpose'>,
+  become: 'revoked' | 'suspended',
+): void {
+  if (purpose === 'audit') throw sealsTheLog(id);
+  if (purpose !== 'index') return;
+  throw new KeyStateError(
+    `key ${id} is a root of the blind indexes and cannot be ${become}. Rotate the index key, reindex, ` +
+      'and destroy the old root.',
+    { keyId: id },
+  );
+}
+
+/** For the key of the audit log, which is never taken out of use. */
+export function sealsTheLog(id: string): KeyStateError {
+  return new KeyStateError(
+    `key ${id} seals the audit log, which could not be verified without it. It stays as it is.`,
+    { keyId: id },
+  );
+}

@@ -6,13 +6,13 @@ export interface ScheduleOptions {
   everyMs?: number;
   /** Called after every run. */
   onReport?: (report: MaintenanceReport) => void;
-  /** Called with what a run threw; the next one comes nevertheless. */
+  /** Called with the error of a failed run. The next one follows regardless. */
   onError?: (error: unknown) => void;
 }
 
 const HOUR_MS = 3_600_000;
 
-/** Runs maintenance again and again, never twice at once. Does not keep the process alive. */
+/** A schedule that repeats maintenance, one run at a time. Does not keep the process alive. */
 export class MaintenanceSchedule {
   readonly #run: () => Promise<MaintenanceReport>;
   readonly #options: ScheduleOptions;

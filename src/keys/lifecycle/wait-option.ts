@@ -1,9 +1,9 @@
 import { ConfigurationError } from '../../errors';
 
 /**
- * Refuses what is no time to wait for. A comparison with NaN would end every wait at once.
+ * Refuses an invalid wait: a comparison with NaN would end every wait at once.
  *
- * @param option - as the caller knows it, such as `destroy: graceMs`.
+ * @param option - its public name, such as `destroy: graceMs`.
  * @throws {@link ConfigurationError}
  */
 export function requireWait(option: string, ms: number | undefined): void {

@@ -6,11 +6,11 @@ import type { RetentionPolicy } from './retention-policy';
 import { nextRotationAt, rotationProblem } from './rotation-policy';
 import type { RotationPolicy } from './rotation-policy';
 
-/** What is known and wanted of a data key, by its name (`FieldEncryptionOptions.keyPolicies`). */
+/** The policy of a data key, by its name (`FieldEncryptionOptions.keyPolicies`). */
 export interface KeyPolicy {
   /** Who answers for the key, at most 128 characters. Defaults to nobody. */
   readonly owner?: string | undefined;
-  /** Classification of what it protects, such as `confidential`, at most 32 characters. Defaults to none. */
+  /** Classification of the data it protects, such as `confidential`, at most 32 characters. Defaults to none. */
   readonly securityLevel?: string | undefined;
   /**
    * Days from its activation for which a version may protect new data (the originator-usage period
@@ -23,25 +23,25 @@ export interface KeyPolicy {
   readonly retention?: RetentionPolicy | undefined;
 }
 
-/** The policies by key name; `'*'` stands for every name without one of its own. */
+/** The policies by key name; `'*'` applies to every name without one of its own. */
 export type KeyPolicies = Readonly<Record<string, KeyPolicy>>;
 
 const DAY_MS = 86_400_000;
 
-/** The policy of a name. */
+/** Returns the policy of a name. */
 export function policyOf(policies: KeyPolicies, name: string): KeyPolicy {
   if (Object.hasOwn(policies, name)) return policies[name] ?? {};
   return policies['*'] ?? {};
 }
 
-/** When a version that is activated at this time expires. */
+/** Returns when a version that is activated at this time expires. */
 export function expiryOf({ cryptoperiodDays }: KeyPolicy, activatedAt: Date): Date | null {
   return cryptoperiodDays === undefined
     ? null
     : new Date(activatedAt.getTime() + cryptoperiodDays * DAY_MS);
 }
 
-/** What is wrong with a policy's rotation or retention, in words fit for a message. */
+/** Describes what is wrong with a policy's rotation or retention, for a message. */
 export function scheduleProblem({
   cryptoperiodDays,
   rotation,

@@ -3,8 +3,8 @@ import type { KeyInfo } from '../record/key-info';
 const DAY_MS = 86_400_000;
 
 /**
- * When `maintain()` destroys a key that is out of use. Whatever the policy says, a key that a row
- * needs stays, and so does one within its grace period.
+ * When `maintain()` destroys a key that is out of use. Whatever the policy, a key that a row needs stays,
+ * and so does one within its grace period.
  */
 export type RetentionPolicy =
   /** Never. The default. */
@@ -15,7 +15,7 @@ export type RetentionPolicy =
   | { readonly kind: 'lastVersions'; readonly count: number }
   /** As soon as no row needs it. */
   | { readonly kind: 'untilReencrypted' }
-  /** When this answers false. Gets the key and all versions of its name. */
+  /** When `keep`, which receives the key and all versions of its name, returns false. */
   | {
       readonly kind: 'custom';
       readonly keep: (key: KeyInfo, versions: readonly KeyInfo[]) => boolean;
@@ -43,12 +43,12 @@ export function isRetained(
   }
 }
 
-/** Whether a policy goes by the other versions of a key, too. */
+/** Whether a policy depends on the other versions of a key. */
 export function goesByVersions({ kind }: RetentionPolicy): boolean {
   return kind === 'lastVersions' || kind === 'custom';
 }
 
-/** What is wrong with a policy, in words fit for a message. */
+/** Describes what is wrong with a policy, for a message. */
 export function retentionProblem(policy: RetentionPolicy): string | undefined {
   switch (policy.kind) {
     case 'forever':
@@ -67,7 +67,7 @@ export function retentionProblem(policy: RetentionPolicy): string | undefined {
   }
 }
 
-/** One that was revoked before it was activated has no other date. */
+/** A key that was revoked before it was activated has no other date. */
 function outOfUseSince({ deactivatedAt, compromisedAt }: KeyInfo, now: Date): Date {
   return deactivatedAt ?? compromisedAt ?? now;
 }

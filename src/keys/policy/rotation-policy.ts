@@ -8,18 +8,18 @@ const DEFAULT_BEFORE_EXPIRY_DAYS = 7;
 
 /** When a data key is to be rotated by `maintain()`. */
 export type RotationPolicy =
-  /** Only when somebody calls `rotate`. */
+  /** Only by a call of `rotate`. */
   | { readonly kind: 'manual' }
   /** That long after its activation; 90 days by default. */
   | { readonly kind: 'periodic'; readonly everyDays?: number }
   /** That long before it expires; 7 days by default. Needs `cryptoperiodDays`. */
   | { readonly kind: 'beforeExpiry'; readonly days?: number }
-  /** At the first time after its activation that the cron pattern names, in UTC by default. */
+  /** At the first time of the cron pattern after its activation, in UTC by default. */
   | { readonly kind: 'cron'; readonly pattern: string; readonly timezone?: string }
-  /** When it has encrypted this many values. */
+  /** After it has encrypted this many values. */
   | { readonly kind: 'useCount'; readonly maxUses: number };
 
-/** When the active key is to be replaced; `null` for never. */
+/** Returns when the active key is to be replaced; `null` for never. */
 export function nextRotationAt(
   policy: RotationPolicy,
   { activatedAt, expiresAt, useCount }: Pick<KeyRecord, 'activatedAt' | 'expiresAt' | 'useCount'>,
@@ -36,12 +36,12 @@ export function nextRotationAt(
         ? null
         : cron(policy.pattern, policy.timezone).nextRun(activatedAt);
     case 'useCount':
-      // Used up is due, and when that came about is not known: some time since it was activated.
+      // When it was used up is not known, only that it was after its activation.
       return useCount < policy.maxUses ? null : activatedAt;
   }
 }
 
-/** What is wrong with a policy, in words fit for a message. */
+/** Describes what is wrong with a policy, for a message. */
 export function rotationProblem(
   policy: RotationPolicy,
   cryptoperiodDays: number | undefined,

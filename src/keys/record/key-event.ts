@@ -1,8 +1,9 @@
 import type { AuditOperation } from '../../audit/audit-entry';
 import type { FieldEncryptionErrorCode } from '../../errors';
+
 import type { KeyPurpose } from './key-record';
 
-/** What happened to the keys, for metrics and audit. Carries ids and names only. */
+/** An event in the life of keys, for metrics and audit. Carries ids and names only. */
 export type KeyEvent =
   | {
       /** The first version of a key was created by this process. */
@@ -22,7 +23,7 @@ export type KeyEvent =
       readonly previousKeyId: string;
     }
   | {
-      /** This process made the next version of a key, which nobody writes with yet. */
+      /** This process created the next version of a key, which nobody writes with yet. */
       readonly type: 'keyAnnounced';
       readonly purpose: KeyPurpose;
       readonly keyId: string;
@@ -30,7 +31,7 @@ export type KeyEvent =
       readonly version: number;
     }
   | {
-      /** This process wrapped a key again, for one that was adopted on somebody's word. */
+      /** This process wrapped a key again, or adopted one on its operator's word. */
       readonly type: 'keyRewrapped' | 'keyAdopted';
       readonly keyId: string;
       readonly keyName: string;
@@ -39,7 +40,7 @@ export type KeyEvent =
       readonly kms: string;
     }
   | {
-      /** This process marked a key as compromised, erased, suspended, or resumed one. */
+      /** This process marked a key as compromised, erased it, suspended it, or resumed it. */
       readonly type: 'keyRevoked' | 'keyDestroyed' | 'keySuspended' | 'keyResumed';
       readonly purpose: KeyPurpose;
       readonly keyId: string;
@@ -47,7 +48,7 @@ export type KeyEvent =
       readonly version: number;
     }
   | {
-      /** An operation on keys went on although it could not be recorded, or its entry not be shipped. */
+      /** An operation on keys went on although it could not be recorded, or its entry not shipped. */
       readonly type: 'auditFailed';
       readonly operation: AuditOperation;
       readonly keyId: string | undefined;
@@ -59,12 +60,12 @@ export type KeyEvent =
       readonly epoch: number;
     }
   | {
-      /** The anchor could not be written; it is behind the key table until it is. */
+      /** The anchor could not be written, and is behind the key table until it is. */
       readonly type: 'anchorFailed';
       readonly code: FieldEncryptionErrorCode | undefined;
     }
   | {
-      /** The anchor knows newer rows of these keys than the key table has. Older ones are refused. */
+      /** The anchor knows newer rows of these keys than those in the key table, which are refused. */
       readonly type: 'keyTableOlder';
       readonly keyIds: readonly string[];
     }
@@ -76,26 +77,26 @@ export type KeyEvent =
       /** `initialize()` went on without keys that this DataSource needs; `ready()` rejects until they are there. */
       readonly type: 'notReady';
       readonly code: FieldEncryptionErrorCode;
-      /** What stands in the way, in the words of the error. */
+      /** The message of the error. */
       readonly message: string;
     }
   | {
-      /** What keys have encrypted could not be added to the key table; told of once until it can. */
+      /** The counted uses of keys could not be added to the key table. Emitted once until they can. */
       readonly type: 'useCountFailed';
       readonly keyId: string;
-      /** Unknown for what the database threw. */
+      /** Undefined for an error of the database. */
       readonly code: FieldEncryptionErrorCode | undefined;
     }
   | {
-      /** A key could not be taken from the table or the KMS; cached ones serve until their maximum age. */
+      /** A key could not be loaded from the table or the KMS; cached keys serve until their maximum age. */
       readonly type: 'keyLoadFailed';
       readonly purpose: KeyPurpose;
-      /** Unknown where the failure came before the record was read. */
+      /** Undefined where the failure came before the record was read. */
       readonly keyId: string | undefined;
       readonly keyName: string | undefined;
-      /** Unknown for what the database threw. */
+      /** Undefined for an error of the database. */
       readonly code: FieldEncryptionErrorCode | undefined;
     };
 
-/** Receives key events. What it throws is ignored: an observer must not stop an operation. */
+/** Receives key events. Its errors are ignored: an observer must not stop an operation. */
 export type KeyEventListener = (event: KeyEvent) => void;

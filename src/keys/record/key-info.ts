@@ -1,9 +1,9 @@
 import type { KeyPurpose, KeySuite } from './key-record';
 import type { KeyState } from './key-state';
 
-/** What may be told of a key: everything an operator asks for and nothing of the key itself. */
+/** The description of a key for operators. Contains nothing of the key itself. */
 export interface KeyInfo {
-  /** 16 hexadecimal digits, the same that the ciphertexts under a data key carry. */
+  /** 16 hexadecimal digits, which every ciphertext under a data key carries. */
   readonly id: string;
   readonly name: string;
   /** `data` for field values, `index` for the root of the blind indexes. */
@@ -29,8 +29,8 @@ export interface KeyInfo {
   readonly owner: string | null;
   readonly securityLevel: string | null;
   /**
-   * Values encrypted with it: by this process until now, by the others until they last added theirs
-   * to the key table, at most about `keyCache.ttlMs` of work ago.
+   * Values encrypted with it: by this process until now, and by the others until they last added theirs to
+   * the key table, at most about `keyCache.ttlMs` of work ago.
    */
   readonly useCount: number;
 }

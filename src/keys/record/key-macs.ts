@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
 
-import { hkdfSha256, hmacKey, hmacSha256 } from '../../crypto/hmac';
+import { deriveHmacKey, hmacSha256 } from '../../crypto/hmac';
 import { LABELS } from '../../crypto/labels';
-import { equalInConstantTime, wipe } from '../../crypto/secret-bytes';
+import { equalInConstantTime } from '../../crypto/secret-bytes';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { KeyStateError } from '../../errors';
 
@@ -12,34 +11,30 @@ import type { KeyRecord } from './key-record';
 import { stateInWords } from './key-state';
 import type { KeyState } from './key-state';
 
-/** What the MAC covers: everything that never changes, and the KEK, which only a rewrap changes. */
+/** The fields that the record MAC covers: those that never change, and the KEK, which only a rewrap changes. */
 export type AuthenticatedFields = Pick<
   KeyRecord,
   'id' | 'name' | 'purpose' | 'version' | 'suite' | 'kms' | 'kek' | 'createdAt'
 >;
 
 /**
- * Computes the MAC of a key record:
+ * Computes the record MAC of a key:
  * `HMAC-SHA-256(HKDF-SHA-256(key, label), lengthPrefixed(fields))`.
  *
- * Keyed from the key itself, it ties the row to the key whatever the provider can authenticate, and
- * needs no other secret. A rewrap has the key in hand and computes it again. State and its dates
- * have a MAC of their own, see `key-state-mac.ts`.
+ * Keyed by the key itself, it binds the row to the key whatever the provider can authenticate, and needs
+ * no other secret. A rewrap has the key at hand and computes it again. The state and its dates have a MAC
+ * of their own, see {@link stateAuthenticator}.
  */
 export function keyRecordMac(
   key: Uint8Array,
   fields: AuthenticatedFields,
   application: string,
 ): Buffer {
-  const macKey = hkdfSha256({ key, info: lengthPrefixed([LABELS.keyRecordMac]), bytes: 32 });
-  try {
-    return hmacSha256(hmacKey(macKey), recordBytes(fields, application));
-  } finally {
-    wipe(macKey);
-  }
+  const macKey = deriveHmacKey(key, lengthPrefixed([LABELS.keyRecordMac]));
+  return hmacSha256(macKey, recordBytes(fields, application));
 }
 
-/** Tells, in constant time, whether the record is as it was when the key was wrapped. */
+/** Whether the record is as it was when the key was wrapped. Compares in constant time. */
 export function hasValidRecordMac(
   key: Uint8Array,
   record: AuthenticatedFields & Pick<KeyRecord, 'recordMac'>,
@@ -63,8 +58,8 @@ function recordBytes(fields: AuthenticatedFields, application: string): Uint8Arr
 }
 
 /**
- * What the state MAC covers: all that decides what a key may be used for, its id, its epoch, and the
- * wrapping that the epoch belongs to.
+ * The fields that the state MAC covers: those that decide what a key may be used for, its id, its epoch,
+ * and the wrapping that the epoch belongs to.
  */
 export type StateFields = Pick<
   KeyRecord,
@@ -83,15 +78,15 @@ export type StateFields = Pick<
 /** Computes the state MAC of a key from its record; holds no readable key bytes. */
 export type StateAuthenticator = (fields: StateFields) => Buffer;
 
-/** What a change of state or wrapping writes. */
+/** The fields that a change of state or wrapping writes. */
 export type StateChange = Partial<Omit<StateFields, 'id'>> & Pick<KeyRecord, 'stateMac' | 'epoch'>;
 
-/** What a change of state or wrapping is about. */
-type ChangedFields = Partial<Omit<StateFields, 'id' | 'epoch'>>;
+/** The fields that a change of state or wrapping may set. */
+export type ChangedFields = Partial<Omit<StateFields, 'id' | 'epoch'>>;
 
 /**
- * States that only take away. They are honoured without a MAC, so that a key can be taken out of use
- * while the KMS is away; writing one into the table by hand gains nothing.
+ * The states that only restrict. They are honoured without a MAC, so that a key can be taken out of use
+ * while the KMS is away; nothing is gained by writing one into the table by hand.
  */
 const HONOURED_UNPROVEN: ReadonlySet<KeyState> = new Set(['compromised', 'destroyed']);
 
@@ -100,21 +95,15 @@ const NO_MAC = new Uint8Array();
 /**
  * The state MAC of a key: `HMAC-SHA-256(HKDF-SHA-256(key, label), lengthPrefixed(fields))`.
  *
- * Rows of epoch 0 have it from before there were epochs: over their state and dates alone. The caller
- * wipes `key`.
+ * In rows of epoch 0, from before there were epochs, it covers state and dates alone. The caller wipes
+ * `key`.
  */
 export function stateAuthenticator(key: Uint8Array): StateAuthenticator {
-  const bytes = hkdfSha256({ key, info: lengthPrefixed([LABELS.keyStateMac]), bytes: 32 });
-  let macKey: KeyObject;
-  try {
-    macKey = hmacKey(bytes);
-  } finally {
-    wipe(bytes);
-  }
+  const macKey = deriveHmacKey(key, lengthPrefixed([LABELS.keyStateMac]));
   return (fields) => hmacSha256(macKey, stateBytes(fields));
 }
 
-/** A change with the MAC that proves it. */
+/** Returns a change with the MAC that proves it. */
 export function provenChange(
   authenticate: StateAuthenticator,
   record: Omit<StateFields, 'epoch'>,
@@ -124,7 +113,7 @@ export function provenChange(
   return { ...changes, epoch, stateMac: authenticate({ ...record, ...changes, epoch }) };
 }
 
-/** A change to a state that is honoured without a proof; needs no KMS. */
+/** Returns a change to a state that is honoured without a proof. Needs no KMS. */
 export function unprovenChange(
   changes: ChangedFields & { readonly state: 'compromised' | 'destroyed' },
   epoch: number,
@@ -137,7 +126,7 @@ export function takesAway(state: KeyState): boolean {
   return HONOURED_UNPROVEN.has(state);
 }
 
-/** Whether the state MAC of a record is the one that this library made. */
+/** Whether the state MAC of a record was made by this library. */
 export function isProven(record: KeyRecord, authenticate: StateAuthenticator): boolean {
   return (
     record.unreadable === undefined && equalInConstantTime(record.stateMac, authenticate(record))
@@ -145,7 +134,7 @@ export function isProven(record: KeyRecord, authenticate: StateAuthenticator): b
 }
 
 /**
- * Refuses a key whose state, or a date that goes with it, is not what this library wrote.
+ * Refuses a key whose state, or one of its dates, was not written by this library.
  *
  * @throws {@link KeyStateError}
  */
@@ -161,7 +150,7 @@ export function requireProvenState(record: KeyRecord, authenticate: StateAuthent
 }
 
 /**
- * Refuses a key that was taken out of use and proves its dates with a MAC, where they are others now.
+ * Refuses a key that was taken out of use with a MAC over its dates, if they have changed since.
  *
  * @throws {@link KeyStateError}
  */
@@ -189,7 +178,7 @@ function stateBytes(fields: StateFields): Uint8Array {
   ]);
 }
 
-/** Nothing for a row from before there were epochs, whose MAC is then what it was. */
+/** Empty for a row from before there were epochs, so that its MAC stays valid. */
 function epochParts({ epoch, recordMac, wrapped }: StateFields): (string | Uint8Array)[] {
   if (epoch === 0) return [];
   return [String(epoch), recordMac, createHash('sha256').update(wrapped).digest()];

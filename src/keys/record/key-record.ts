@@ -2,7 +2,7 @@ import type { CipherSuite } from '../../crypto/aead';
 
 import type { KeyState } from './key-state';
 
-/** What a key is for: field ciphertexts, blind-index tokens, or the seal of the audit log. */
+/** The purpose of a key: field ciphertexts, blind-index tokens, or the seal of the audit log. */
 export type KeyPurpose = 'data' | 'index' | 'audit';
 
 /** Algorithm a key is bound to for life: a cipher suite for data, HMAC for the others. */
@@ -25,16 +25,16 @@ export interface KeyRecord {
   readonly kek: string;
   /** The wrapped key, at most 4096 bytes; empty once the key is destroyed. */
   readonly wrapped: Uint8Array;
-  /** 32 bytes, keyed from the wrapped key itself; see `key-record-mac.ts`. */
+  /** 32 bytes, keyed by the wrapped key itself; see `key-macs.ts`. */
   readonly recordMac: Uint8Array;
-  /** 32 bytes, or empty in the states that need no proof; see `key-state-mac.ts`. */
+  /** 32 bytes, or empty in the states that need no proof; see `key-macs.ts`. */
   readonly stateMac: Uint8Array;
   /**
-   * Grows with every change of state or wrapping, so that an older row can be told from a newer one;
-   * see `key-epochs.ts`. 0 in rows from before there were epochs.
+   * Grows with every change of state or wrapping, so that older rows can be recognized; see
+   * `key-epochs.ts`. 0 in rows from before there were epochs.
    */
   readonly epoch: number;
-  /** The application that it was wrapped for; `null` in rows from before it was kept. */
+  /** The application that it was wrapped for; `null` in rows from before that was stored. */
   readonly application: string | null;
   /** A whole second, so that it survives every database's date type. Covered by the MAC. */
   readonly createdAt: Date;
@@ -47,24 +47,24 @@ export interface KeyRecord {
   readonly expiresAt: Date | null;
   /** Who answers for the key, at most 128 characters. For people: the MAC does not cover it. */
   readonly owner: string | null;
-  /** Classification of what the key protects, at most 32 characters. Like `owner`. */
+  /** Classification of the data it protects, at most 32 characters. Like `owner`. */
   readonly securityLevel: string | null;
-  /** Values encrypted with it, as far as the processes have told. For people: the MAC does not cover it. */
+  /** Values encrypted with it, as far as processes have added them. For people: the MAC does not cover it. */
   readonly useCount: number;
   /**
-   * Columns of its row that hold something which this library does not write, and stand in the record
-   * as nothing, 0 or no date. Left out where there are none. Such a row proves nothing.
+   * Columns of its row whose content this library cannot have written, and which are empty, 0 or no date
+   * in the record. Left out if there are none. Such a row proves nothing.
    */
   readonly unreadable?: readonly string[];
 }
 
-/** Names the columns of a row that cannot be read, as a sentence to follow another; empty for none. */
+/** Returns a sentence that names the columns of a row that cannot be read; empty if there are none. */
 export function aboutUnreadable({ unreadable = [] }: Pick<KeyRecord, 'unreadable'>): string {
   if (unreadable.length === 0) return '';
   return ` In its row of data_keys, ${unreadable.join(', ')} cannot be read.`;
 }
 
-/** Dates in the key table are whole seconds. */
+/** Cuts a date to the second, as the key table stores it. */
 export function wholeSecond(date: Date): Date {
   return new Date(Math.floor(date.getTime() / 1000) * 1000);
 }
@@ -74,7 +74,7 @@ const KINDS: Readonly<Partial<Record<KeyPurpose, string>>> = {
   audit: 'audit key',
 };
 
-/** Names a key in a message, and says what it is where it is no data key. */
+/** Names a key in a message, with its kind if it is not a data key. */
 export function keyTitle({
   id,
   name,
@@ -87,7 +87,7 @@ export function keyTitle({
     : `${kind} ${id} (version ${String(version)})`;
 }
 
-/** Names what the versions of a key have in common. */
+/** Names a key in a message without its version. */
 export function nameTitle(purpose: KeyPurpose, name: string): string {
   return KINDS[purpose] ?? `data key "${name}"`;
 }

@@ -4,10 +4,10 @@ import { nameTitle } from './key-record';
 import type { KeyPurpose, KeyRecord } from './key-record';
 
 /**
- * Picks the one active record of a name.
+ * Returns the one active record of a name.
  *
- * @throws {@link KeyStateError} where there are several: which of them is meant, and for an index
- * which of them the stored tokens come from, cannot be known.
+ * @throws {@link KeyStateError} if there are several: it cannot be known which of them is meant, and for an
+ * index, which of them the stored tokens come from.
  */
 export function soleActive(records: readonly KeyRecord[]): KeyRecord | undefined {
   const [first, second] = records.filter((record) => record.state === 'active');
@@ -19,7 +19,7 @@ export function soleActive(records: readonly KeyRecord[]): KeyRecord | undefined
   );
 }
 
-/** The pre-active version that is to follow the active one. */
+/** Returns the pre-active version that is to follow the active one. */
 export function announcedAfter(
   versions: readonly KeyRecord[],
   active: KeyRecord | undefined,
@@ -29,7 +29,7 @@ export function announcedAfter(
     .sort((a, b) => b.version - a.version)[0];
 }
 
-/** The highest version among records of one name; 0 for none. */
+/** Returns the highest version among records of one name; 0 for none. */
 export function highestVersion(versions: readonly KeyRecord[]): number {
   return Math.max(0, ...versions.map((record) => record.version));
 }
@@ -39,12 +39,12 @@ export function isVersionOf(purpose: KeyPurpose, name: string): (record: KeyReco
   return (record) => record.purpose === purpose && record.name === name;
 }
 
-/** There are versions of a key, and an operator has taken the one that encrypted out of use. */
+/** A key has versions, but an operator has taken the active one out of use. */
 export class NoActiveKeyError extends KeyStateError {
   override readonly name = 'KeyStateError';
 }
 
-/** Says why nothing can be encrypted under a name that has these versions, and what to do about it. */
+/** For a name whose versions cannot encrypt. */
 export function noActiveKey(
   purpose: KeyPurpose,
   name: string,

@@ -1,7 +1,8 @@
 import type { KeyPurpose, KeyRecord } from '../record/key-record';
+
 import type { KeyChange, KeyStore } from './key-store';
 
-/** A key table over another one, for what is added to some of its methods. */
+/** A key table over another one, to be extended in some of its methods. */
 export abstract class DelegatingKeyStore<C> implements KeyStore<C> {
   protected readonly store: KeyStore<C>;
 

@@ -1,9 +1,10 @@
 import type { AuditedKey, AuditEvent, AuditOperation } from '../../audit/audit-entry';
 import type { KeyRecord } from '../record/key-record';
 import type { KeyState } from '../record/key-state';
+
 import type { KeyChange } from './key-store';
 
-/** What became of a key, by the state it has now. Becoming active has several reasons. */
+/** The operation that led to a state; there are several that lead to `active`. */
 const OPERATIONS: Readonly<Record<Exclude<KeyState, 'active'>, AuditOperation>> = {
   preActive: 'announce',
   suspended: 'suspend',
@@ -12,12 +13,12 @@ const OPERATIONS: Readonly<Record<Exclude<KeyState, 'active'>, AuditOperation>> 
   destroyed: 'destroy',
 };
 
-/** What the log says of a key whose row may be somebody else's: name, version and KEK, too. */
+/** Marks an entry about a key whose row, with its name, version and KEK, may be forged. */
 const UNPROVEN = 'the row was not proven';
 
-/** What the audit log says of changes that are made together; nothing of what leaves state and wrapping alone. */
+/** Returns the audit events of changes that are made together; none for those of neither state nor wrapping. */
 export function eventsOf(changes: readonly KeyChange[]): AuditEvent[] {
-  const replaced = changes.filter(takesOver).map(({ expected }) => expected);
+  const replaced = changes.filter(makesRoom).map(({ expected }) => expected);
   return changes.flatMap((change) => {
     const operation = operationOf(change, replaced);
     if (operation === undefined) return [];
@@ -38,12 +39,12 @@ function referenceOf(change: KeyChange): string | undefined {
   return change.isProven === false ? UNPROVEN : change.acceptedFor;
 }
 
-/** Whether a key is taken out of use because it is compromised, and at most replaced with that. */
+/** Whether these changes take a compromised key out of use, and at most replace it. */
 export function areRevocations(changes: readonly KeyChange[]): boolean {
   return changes.some((change) => change.type === 'update' && change.set.state === 'compromised');
 }
 
-/** The record as it is after a change. */
+/** Returns the record after a change. */
 export function changedRecord(change: KeyChange): KeyRecord {
   return change.type === 'insert' ? change.record : { ...change.expected, ...change.set };
 }
@@ -69,7 +70,7 @@ function operationOf(
 }
 
 /** Whether a change makes room for another active version of the name. */
-function takesOver(change: KeyChange): change is Extract<KeyChange, { type: 'update' }> {
+function makesRoom(change: KeyChange): change is Extract<KeyChange, { type: 'update' }> {
   if (change.type === 'insert') return false;
   const { state } = change.set;
   return change.expected.state === 'active' && state !== undefined && state !== 'active';

@@ -1,70 +1,46 @@
 import { KeyStateError } from '../../errors';
-import { changedRecord } from './key-change-events';
-import type { KeyRecord } from '../record/key-record';
-import type { KeyState } from '../record/key-state';
-import { stateInWords } from '../record/key-state';
-import type { StateAuthenticator } from '../record/key-macs';
 import { isProven, takesAway } from '../record/key-macs';
-import type { KeyChange } from './key-store';
+import type { StateAuthenticator } from '../record/key-macs';
 import { keyTitle } from '../record/key-record';
+import type { KeyRecord } from '../record/key-record';
+import { restrictionRank, stateInWords } from '../record/key-state';
+import type { KeyState, KnownKey } from '../record/key-state';
 
-/** What is known of a key beyond its present row. */
-export interface KnownKey {
-  readonly id: string;
-  readonly epoch: number;
-  readonly state: KeyState;
-}
+import { changedRecord } from './key-change-events';
+import type { KeyChange } from './key-store';
+import { Restrictions } from './restrictions';
 
 /** The newest proven row of a key. */
 interface SeenKey extends KnownKey {
   readonly since: number;
-  /** Undefined where it is known from elsewhere than the row. */
+  /** Undefined where it is not known from the row. */
   readonly stateMac: Uint8Array | undefined;
 }
 
-/** A state that takes away, from which a key does not come back by itself. */
-interface Restriction extends KnownKey {
-  readonly since: number;
-  /** Whether it is more than what an unproven row claims. */
-  readonly isCertain: boolean;
-  /** Whether not even a newer proven row lifts it, until the epoch is given up: the anchor says so. */
-  readonly isFinal?: boolean;
-}
-
-/** By how much an unproven row may be ahead of all proven ones and still be counted from. */
+/** How far an unproven row may be ahead of all proven ones and still count. */
 export const EPOCH_REACH = 2 ** 20;
 
 /** How many keys can be proven without the KMS. */
 const MAX_AUTHENTICATORS = 4096;
 
-/** Keys of a higher rank do less. */
-const RANKS: Readonly<Record<KeyState, number>> = Object.freeze({
-  preActive: 0,
-  active: 1,
-  suspended: 2,
-  deactivated: 3,
-  compromised: 4,
-  destroyed: 5,
-});
-
 /**
- * What this process has seen of the rows of the key table, so that an older row which is put back is
- * refused: an old row has the MACs of its time, and nothing but its epoch tells its age.
+ * A memory of the rows of the key table, so that an older row which is put back is refused: its MACs are
+ * valid, and only its epoch shows its age.
  *
  * Epochs are a Lamport clock: each change of a row takes a number above all that were proven here, the
  * row's own among them. So the epoch of a row only grows, and the compare-and-swap of the key table
- * keeps two processes from giving the same one to a row. Only proven rows move the clock: a number that
- * somebody writes into the table by hand does not.
+ * keeps two processes from giving the same one to a row. Only proven rows move the clock: a number
+ * written into the table by hand does not.
  */
 export class KeyEpochs {
   readonly #seen = new Map<string, SeenKey>();
-  readonly #restricted = new Map<string, Restriction>();
+  readonly #restrictions = new Restrictions();
   readonly #authenticators = new Map<string, StateAuthenticator>();
-  /** When the rows that are being looked at were asked for. */
+  /** The times at which rows were requested. */
   readonly #askedAt = new WeakMap<KeyRecord, number>();
   #newest = 0;
   #revision = 0;
-  /** Counts what happened, so that of two things it is known which was first. */
+  /** A logical clock, which orders what was seen. */
   #time = 0;
 
   /** The highest proven epoch. */
@@ -78,20 +54,20 @@ export class KeyEpochs {
   }
 
   /**
-   * The epoch for a change.
+   * Returns the epoch for a change.
    *
-   * @param unproven - rows that it is to be above of, though nobody has proven theirs.
+   * @param unproven - rows that it must also be above, though their epochs are not proven.
    */
   next(...unproven: readonly Pick<KeyRecord, 'epoch'>[]): number {
     return Math.max(this.#newest, ...unproven.map((record) => this.#withinReach(record))) + 1;
   }
 
   /**
-   * Takes in the row of a key that was unwrapped, its state proven or in need of no proof.
+   * Accepts the row of a key that was unwrapped, its state proven or in need of no proof.
    *
    * @throws {@link KeyStateError} where this process has seen a newer one
    */
-  take(record: KeyRecord, authenticate: StateAuthenticator): void {
+  accept(record: KeyRecord, authenticate: StateAuthenticator): void {
     const proven = isProven(record, authenticate);
     const newer = this.#newerThan(record, proven);
     if (newer !== undefined) throw cameBack(record, newer, this.#newest);
@@ -99,15 +75,15 @@ export class KeyEpochs {
     this.#note(record, proven, proven);
   }
 
-  /** A moment, for rows that are asked for from now on. */
+  /** The present moment, for rows that are about to be requested. */
   now(): number {
     return this.#time;
   }
 
   /**
-   * Takes in rows as far as it can without the KMS; never fails.
+   * Remembers rows as far as they can be proven without the KMS. Never fails.
    *
-   * @param askedAt - the moment from which they may be: what was seen since is no reason to refuse them.
+   * @param askedAt - when they were requested: rows seen since are no reason to refuse them.
    */
   observe(records: readonly KeyRecord[], askedAt: number): void {
     for (const record of records) {
@@ -119,7 +95,7 @@ export class KeyEpochs {
     }
   }
 
-  /** Takes in what this process has committed. */
+  /** Remembers the changes that this process has committed. */
   committed(changes: readonly KeyChange[]): void {
     for (const change of changes) {
       const record = changedRecord(change);
@@ -128,9 +104,9 @@ export class KeyEpochs {
   }
 
   /**
-   * Takes in what is known from outside the key table.
+   * Learns what is known from outside the key table.
    *
-   * @param isAnchored - of destroyed keys: whether only the acceptance of an older table lifts it.
+   * @param isAnchored - whether a destroyed key is final until an older table is accepted.
    */
   learn(keys: readonly KnownKey[], isAnchored = false): void {
     for (const key of keys) {
@@ -143,35 +119,30 @@ export class KeyEpochs {
     }
   }
 
-  /** Lets newer rows lift what is final up to an epoch, for an older table was accepted. */
+  /** Lets newer rows lift final restrictions up to an epoch, since an older table was accepted. */
   giveUp(acceptedEpoch: number): void {
-    for (const [id, restriction] of this.#restricted) {
-      if (restriction.isFinal === true && restriction.epoch <= acceptedEpoch) {
-        this.#restricted.set(id, { ...restriction, isFinal: false });
-      }
-    }
+    this.#restrictions.giveUp(acceptedEpoch);
   }
 
-  /** What is certain of every key that this process has met. */
+  /** Returns what is certain of every key that this process has seen. */
   known(): KnownKey[] {
     const keys = new Map<string, KnownKey>();
     for (const { id, epoch, state } of this.#seen.values()) keys.set(id, { id, epoch, state });
-    for (const { id, epoch, state, isCertain } of this.#restricted.values()) {
-      const epochSeen = keys.get(id)?.epoch ?? 0;
-      if (isCertain) keys.set(id, { id, epoch: Math.max(epoch, epochSeen), state });
+    for (const { id, epoch, state } of this.#restrictions.certain()) {
+      keys.set(id, { id, epoch: Math.max(epoch, keys.get(id)?.epoch ?? 0), state });
     }
     return [...keys.values()];
   }
 
-  /** The state that takes away in which a key was seen. */
+  /** The restricting state in which a key was seen. */
   restrictionOf(id: string): KeyState | undefined {
-    return this.#restricted.get(id)?.state;
+    return this.#restrictions.get(id)?.state;
   }
 
   /** Forgets everything. */
   clear(): void {
     this.#seen.clear();
-    this.#restricted.clear();
+    this.#restrictions.clear();
     this.#authenticators.clear();
     this.#newest = 0;
     this.#revision += 1;
@@ -179,12 +150,9 @@ export class KeyEpochs {
 
   #newerThan(record: KeyRecord, proven: boolean): KnownKey | undefined {
     const askedAt = this.#askedAt.get(record) ?? this.#time;
-    const restriction = this.#restricted.get(record.id);
-    if (restriction !== undefined && restriction.since <= askedAt) {
-      const isLifted = proven && record.epoch > restriction.epoch && restriction.isFinal !== true;
-      if (rank(record) < rank(restriction) && !isLifted) return restriction;
-    }
-    // What only takes away gives nobody anything, whatever its age.
+    const restriction = this.#restrictions.defiedBy(record, proven, askedAt);
+    if (restriction !== undefined) return restriction;
+    // A row that only takes away is no danger, whatever its age.
     const seen = takesAway(record.state) ? undefined : this.#seen.get(record.id);
     return seen !== undefined && seen.since <= askedAt && isOlder(record, seen) ? seen : undefined;
   }
@@ -199,9 +167,7 @@ export class KeyEpochs {
     const epoch = proven ? record.epoch : this.#withinReach(record);
     const since = this.#tick();
     if (takesAway(state)) this.#restrict({ id, epoch, state, isCertain, since });
-    else if (proven && epoch > (this.#restricted.get(id)?.epoch ?? epoch)) {
-      this.#restricted.delete(id);
-    }
+    else if (proven) this.#restrictions.lift(id, epoch);
     if (!proven) return;
     this.#newest = Math.max(this.#newest, epoch);
     this.#see({ id, epoch, state, stateMac, since });
@@ -217,22 +183,11 @@ export class KeyEpochs {
     }
   }
 
-  #restrict(restriction: Restriction): void {
-    const before = this.#restricted.get(restriction.id);
-    if (before !== undefined && rank(before) > rank(restriction)) return;
-    const isSame = before?.state === restriction.state;
-    const isCertain = restriction.isCertain || (isSame && before.isCertain);
-    if (!isSame || before.isCertain !== isCertain) this.#revision += 1;
-    this.#restricted.set(restriction.id, {
-      ...restriction,
-      isCertain,
-      isFinal: restriction.isFinal === true || before?.isFinal === true,
-      epoch: Math.max(restriction.epoch, before?.epoch ?? 0),
-      since: before?.since ?? restriction.since,
-    });
+  #restrict(restriction: Parameters<Restrictions['add']>[0]): void {
+    if (this.#restrictions.add(restriction)) this.#revision += 1;
   }
 
-  /** An unproven epoch that is far ahead says nothing. */
+  /** Ignores an unproven epoch that is far ahead. */
   #withinReach({ epoch }: Pick<KeyRecord, 'epoch'>): number {
     return epoch <= this.#newest + EPOCH_REACH ? epoch : this.#newest;
   }
@@ -246,31 +201,19 @@ export class KeyEpochs {
   }
 }
 
-/** Whether a key in this state does no more than the other. */
-export function isAtLeastAsRestricted(
-  key: Pick<KeyRecord, 'state'>,
-  other: Pick<KeyRecord, 'state'>,
-): boolean {
-  return rank(key) >= rank(other);
-}
-
 function isNewer(key: KnownKey, before: KnownKey): boolean {
   if (key.epoch !== before.epoch) return key.epoch > before.epoch;
-  return key.epoch === 0 && rank(key) > rank(before);
+  return key.epoch === 0 && restrictionRank(key) > restrictionRank(before);
 }
 
 function isOlder(record: KeyRecord, seen: SeenKey): boolean {
   if (record.epoch !== seen.epoch) return record.epoch < seen.epoch;
   // A process of an earlier version may have changed it, without an epoch.
-  if (record.epoch === 0) return rank(record) < rank(seen);
-  // Of one epoch there is one row; another one is of a history that was lost.
+  if (record.epoch === 0) return restrictionRank(record) < restrictionRank(seen);
+  // An epoch has one row; another one is from a lost history.
   return seen.stateMac === undefined
     ? record.state !== seen.state
     : !Buffer.from(record.stateMac).equals(seen.stateMac);
-}
-
-function rank({ state }: { readonly state: KeyState }): number {
-  return Object.hasOwn(RANKS, state) ? RANKS[state] : 0;
 }
 
 function cameBack(record: KeyRecord, newer: KnownKey, newest: number): KeyStateError {

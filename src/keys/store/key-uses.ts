@@ -1,37 +1,38 @@
 import { setTimeout } from 'node:timers/promises';
 
+import { settleAll } from '../../async/settle-all';
 import { FieldEncryptionError } from '../../errors';
 import type { KeyEventListener } from '../record/key-event';
 import type { KeyRecord } from '../record/key-record';
-import type { KeyStore } from './key-store';
-import { settleAll } from '../../async/settle-all';
 
-/** Counts what one data key has encrypted in this process and no table knows of yet. */
+import type { KeyStore } from './key-store';
+
+/** A counter of the values that a data key has encrypted in this process and that no table has yet. */
 export interface UseCounter {
-  /** Incremented for every value; everything else about counting happens elsewhere. */
+  /** Incremented for every value. */
   pending: number;
 }
 
 const FLUSH_AT_END_MS = 2000;
 
 /**
- * How often each data key encrypted: counted exactly in memory, and added to the key table from time
- * to time, where the counts of all processes come together. A process that is killed takes what it
- * has not yet added with it.
+ * The numbers of values that data keys have encrypted: counted exactly in memory, and added to the key
+ * table from time to time, where the counts of all processes meet. A process that is killed loses what it
+ * has not added yet.
  */
 export class KeyUses<C> {
   readonly #store: Pick<KeyStore<C>, 'addUses'>;
   readonly #counters = new Map<string, UseCounter>();
   readonly #emit: KeyEventListener;
   #flushing: Promise<void> | undefined;
-  #hasTold = false;
+  #isReported = false;
 
   constructor(store: Pick<KeyStore<C>, 'addUses'>, emit: KeyEventListener) {
     this.#store = store;
     this.#emit = emit;
   }
 
-  /** The one counter of a key in this process, however often the key is unwrapped again. */
+  /** Returns the one counter of a key in this process, however often the key is unwrapped. */
   counterOf(keyId: string): UseCounter {
     let counter = this.#counters.get(keyId);
     if (counter === undefined) {
@@ -41,7 +42,7 @@ export class KeyUses<C> {
     return counter;
   }
 
-  /** Records of the table, with what this process has not added yet. */
+  /** Adds to records what this process has not added to the table yet. */
   counted(records: readonly KeyRecord[]): KeyRecord[] {
     return records.map((record) => {
       const pending = this.#counters.get(record.id)?.pending ?? 0;
@@ -50,8 +51,8 @@ export class KeyUses<C> {
   }
 
   /**
-   * Adds to the table what was counted. Never rejects: a count is no reason to fail anything, and
-   * what could not be added stays for the next time. Callers at once share one run.
+   * Adds the counts to the table. Never rejects: a count is no reason to fail anything, and what could not
+   * be added is kept for the next time. Concurrent callers share one run.
    */
   flush(): Promise<void> {
     this.#flushing ??= this.#addAll().finally(() => {
@@ -60,7 +61,7 @@ export class KeyUses<C> {
     return this.#flushing;
   }
 
-  /** {@link KeyUses.flush} for a process that is about to end, which a database that is away must not keep. */
+  /** {@link KeyUses.flush} for a process that is about to end, and must not hang while the database is away. */
   async flushAtEnd(): Promise<void> {
     const timer = new AbortController();
     const { signal } = timer;
@@ -75,24 +76,24 @@ export class KeyUses<C> {
     await settleAll(due, 1, ([keyId, counter]) => this.#add(keyId, counter)).catch(() => undefined);
   }
 
-  /** Where an outage hides whether it was added, it is added again: too many is the safe side. */
+  /** If an outage hides whether a count was added, it is added again: too high is the safe side. */
   async #add(keyId: string, counter: UseCounter): Promise<void> {
     const uses = counter.pending;
     try {
       await this.#store.addUses(keyId, uses);
     } catch (failure) {
-      this.#tell(keyId, failure);
+      this.#report(keyId, failure);
       throw failure;
     }
-    this.#hasTold = false;
+    this.#isReported = false;
     counter.pending -= uses;
   }
 
-  /** Not of what goes away by itself, such as a transaction on the only connection. */
-  #tell(keyId: string, failure: unknown): void {
+  /** Ignores failures that pass by themselves, such as a transaction on the only connection. */
+  #report(keyId: string, failure: unknown): void {
     const isTyped = failure instanceof FieldEncryptionError;
-    if (this.#hasTold || (isTyped && failure.retryable)) return;
-    this.#hasTold = true;
+    if (this.#isReported || (isTyped && failure.retryable)) return;
+    this.#isReported = true;
     const code = isTyped ? failure.code : undefined;
     this.#emit({ type: 'useCountFailed', keyId, code });
   }

@@ -5,23 +5,23 @@ import type { KeyEpochs } from './key-epochs';
 import type { KeyChange, KeyStore } from './key-store';
 
 /**
- * Milliseconds that a change of a key may take from the date that it is given to its last statement,
- * and again from there to its commit.
+ * Milliseconds that a change of a key may take from its date to its last statement, and again from there
+ * to its commit.
  */
 export const CHANGE_MS = 15_000;
 
 /**
- * How much longer than asked for a wait lasts that counts from a date in the key table: the date is cut
- * to the second before it, and other processes see the change with its commit.
+ * Added to every wait that counts from a date in the key table: the date is cut to the second, and other
+ * processes see the change only with its commit.
  */
 export const SETTLING_MS = 1000 + 2 * CHANGE_MS;
 
-/** When a wait of so many milliseconds is over. One of none at all is over at once. */
+/** Returns the end of a wait. One of 0 milliseconds ends at once. */
 export function endOfWait(since: Date, ms: number): Date {
   return new Date(since.getTime() + (ms > 0 ? ms + SETTLING_MS : 0));
 }
 
-/** Whether the dates that waits will count from are not older than {@link CHANGE_MS}. */
+/** Whether no date that a wait will count from is older than {@link CHANGE_MS}. */
 function isTimely(changes: readonly KeyChange[], now: Date): boolean {
   return changes
     .flatMap((change) => countedFrom(change) ?? [])
@@ -38,7 +38,7 @@ function countedFrom(change: KeyChange): Date | undefined {
   return isNew ? (deactivatedAt ?? undefined) : undefined;
 }
 
-/** A key table whose changes stay undone where the date that a wait will count from is of long ago by the time they end. */
+/** A key table that rolls back changes that took too long for waits to count from their dates. */
 export class TimelyKeyStore<C> extends DelegatingKeyStore<C> {
   override async apply(
     changes: readonly KeyChange[],
@@ -52,12 +52,12 @@ export class TimelyKeyStore<C> extends DelegatingKeyStore<C> {
   }
 }
 
-/** A key table of which every row that is read or written is remembered. */
+/** A key table that remembers every row that is read or written. */
 export class WatchedKeyStore<C> extends DelegatingKeyStore<C> {
   readonly #epochs: KeyEpochs;
   readonly #onCommit: (connection: C | undefined) => Promise<void>;
 
-  /** @param onCommit - awaited after each change, on the connection that the caller holds; must not throw. */
+  /** @param onCommit - awaited after each change, with the connection that the caller holds. Must not throw. */
   constructor(
     store: KeyStore<C>,
     epochs: KeyEpochs,

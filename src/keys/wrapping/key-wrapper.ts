@@ -1,24 +1,25 @@
 import { randomFillSync } from 'node:crypto';
 
-import type { NonceMode } from '../../crypto/aead';
+import { SingleFlight } from '../../async/single-flight';
+import { waitBriefly } from '../../async/time-limit';
 import { AEAD_KEY_BYTES } from '../../crypto/aead';
+import type { NonceMode } from '../../crypto/aead';
 import { equalInConstantTime, wipe } from '../../crypto/secret-bytes';
-import { KeyUnwrapError, UnauthenticatedKeyError } from '../../errors';
+import { KeyUnwrapError } from '../../errors';
 import { newDataKeyId } from '../../format/data-key-id';
 import type { KmsProvider } from '../../kms/kms-provider';
-import { waitBriefly } from '../../async/time-limit';
-import { notWhileHeld } from './kms-client';
-import { KeyEpochs } from '../store/key-epochs';
-import { wholeSecond, keyTitle } from '../record/key-record';
-import type { KeyRecord } from '../record/key-record';
 import { keyRecordMac, requireProvenState, stateAuthenticator } from '../record/key-macs';
+import { keyTitle, wholeSecond } from '../record/key-record';
+import type { KeyRecord } from '../record/key-record';
+import { KeyEpochs } from '../store/key-epochs';
 import type { UseCounter } from '../store/key-uses';
+
+import { notWhileHeld } from './kms-client';
 import type { KmsClient } from './kms-client';
 import { KmsProviders } from './kms-providers';
 import type { OpenedKey } from './kms-providers';
-import { SingleFlight } from '../../async/single-flight';
+import { importKey, requireAuthenticated, requireKnownSuite } from './unwrapped-key';
 import type { UnwrappedKey } from './unwrapped-key';
-import { importKey, requireKnownSuite } from './unwrapped-key';
 
 /** A key that was just made: its record, not yet in any table, and the key for use once it is. */
 export interface CreatedKey {
@@ -26,31 +27,32 @@ export interface CreatedKey {
   readonly unwrapped: UnwrappedKey;
 }
 
-/** What a new key is to be. */
+/** The specification of a new key. */
 type NewKey = Pick<KeyRecord, 'name' | 'purpose' | 'version' | 'suite'>;
+type IdentifiedKey = NewKey & Pick<KeyRecord, 'id' | 'createdAt'>;
 
-/** What a rewrap changes of a record. */
+/** The fields of a record that a rewrap changes. */
 export type Wrapping = Pick<KeyRecord, 'kms' | 'kek' | 'wrapped' | 'recordMac' | 'application'>;
 
-/** How a {@link KeyWrapper} differs from the usual. */
+/** Options of a {@link KeyWrapper}. */
 export interface KeyWrapperOptions {
-  /** Providers that unwrap what they have wrapped, beside the one that wraps. Defaults to none. */
+  /** Providers that unwrap the keys they have wrapped, beside the one that wraps. Defaults to none. */
   readonly others?: readonly KmsProvider[] | undefined;
-  /** The counter that a key is used with. Defaults to one that nobody reads. */
+  /** Returns the counter of a key's uses. Defaults to one that nobody reads. */
   readonly counterOf?: ((keyId: string) => UseCounter) | undefined;
-  /** Milliseconds for which one who holds a connection waits. Defaults to 3,000. */
+  /** Milliseconds for which a caller that holds a connection waits. Defaults to 3,000. */
   readonly heldWaitMs?: number | undefined;
   /** How data keys draw their nonces. Defaults to {@link defaultNonces}. */
   readonly nonces?: NonceMode | undefined;
 }
 
-/** A record but for what comes of wrapping its key. */
+/** A record without the fields that come of wrapping its key. */
 type UnwrappedRecord = Omit<KeyRecord, keyof Wrapping | 'stateMac' | 'epoch'>;
 
-/** Makes and unwraps keys: where their bytes are in the open, and where they are wiped. */
+/** Creates and unwraps keys: the place where their bytes are in the open, and are wiped. */
 export class KeyWrapper {
   readonly providers: KmsProviders;
-  /** What was seen of the rows whose keys pass through here. */
+  /** Remembers the rows whose keys pass through here. */
   readonly epochs = new KeyEpochs();
   readonly #application: string;
   readonly #counterOf: (keyId: string) => UseCounter;
@@ -67,19 +69,19 @@ export class KeyWrapper {
   }
 
   /**
-   * Makes a random key, wraps it, and unwraps it again to prove that it can be read back before
+   * Creates a random key, wraps it, and unwraps it again to prove that it can be read back before
    * anything depends on it.
    *
    * @param now - the time by the clock of the key table, which dates the record.
-   * @param heldByCaller - a connection that waits with the caller, who then waits briefly.
+   * @param heldByCaller - the caller's connection, if it holds one; it then waits only briefly.
    */
   create(spec: NewKey, now: Date, heldByCaller?: unknown): Promise<CreatedKey> {
     return this.whileHeld(heldByCaller, this.#create(spec, now), []);
   }
 
   /**
-   * Waits for work on some keys: briefly where the caller holds a connection, and not at all for a
-   * request that has been under way for longer. The work goes on.
+   * Waits for work on some keys: briefly where the caller holds a connection, counted from the start of
+   * the requests that it shares with others. The work goes on.
    *
    * @throws {@link StillLoadingError}, and what the work throws
    */
@@ -96,7 +98,7 @@ export class KeyWrapper {
     try {
       const createdAt = wholeSecond(now);
       const record = await this.#newRecord({ ...spec, id, createdAt }, bytes);
-      // Nobody has seen it until it is in the table.
+      // No newer row of it can have been seen: it is not in the table yet.
       return { record, unwrapped: await this.unwrapOfAnyAge(record) };
     } finally {
       wipe(bytes);
@@ -104,22 +106,23 @@ export class KeyWrapper {
   }
 
   /**
-   * Unwraps a key to protect something with it. Throws what {@link KeyWrapper.unwrapToRead} does, and
+   * Unwraps a key to protect something with it.
    *
-   * @param heldByCaller - a connection that waits with the caller, who then waits briefly.
-   * @throws {@link UnauthenticatedKeyError} for a key that somebody without the KMS could have made
+   * @param heldByCaller - as for {@link KeyWrapper.create}.
+   * @throws what {@link KeyWrapper.unwrapToRead} throws, and {@link UnauthenticatedKeyError} for a key
+   * that could have been made without the KMS
    */
   async unwrap(record: KeyRecord, heldByCaller?: unknown): Promise<UnwrappedKey> {
     const unwrapped = await this.unwrapToRead(record, heldByCaller);
-    requireAuthenticated(record, unwrapped);
+    requireAuthenticated(record, unwrapped.isAuthenticated);
     return unwrapped;
   }
 
   /**
    * Unwraps a key to decrypt with it, or to change its state, and checks that its record is the one it
-   * was wrapped with. Callers that want the same key at once share one request to the KMS.
+   * was wrapped with. Concurrent callers share one request to the KMS for a key.
    *
-   * @param heldByCaller - a connection that waits with the caller, who then waits briefly.
+   * @param heldByCaller - as for {@link KeyWrapper.create}.
    * @throws {@link KeyUnwrapError}, {@link UnsupportedCipherSuiteError}, {@link KmsUnavailableError},
    * {@link KeyStateError} for a state that was edited in the table, and for an older row that was put back
    */
@@ -129,14 +132,11 @@ export class KeyWrapper {
     return unwrapped;
   }
 
-  /**
-   * {@link KeyWrapper.unwrapToRead} for a row that may be older than one that was seen: to look at what
-   * was made with the key, never to make more.
-   */
+  /** {@link KeyWrapper.unwrapToRead} for a row that may be an older one. Never to protect anything. */
   async unwrapOfAnyAge(record: KeyRecord, heldByCaller?: unknown): Promise<UnwrappedKey> {
     const asking = this.#unwraps.run(identityOf(record), () => this.#ask(record));
     const unwrapped = await this.whileHeld(heldByCaller, asking, [record]);
-    // Of those who share a request, each may have read another state.
+    // Each of those that share a request may have read another state.
     requireProvenState(record, unwrapped.authenticateState);
     return unwrapped;
   }
@@ -144,18 +144,18 @@ export class KeyWrapper {
   /** Unwraps a key, lends its bytes, and wipes them. Throws what {@link KeyWrapper.unwrap} does. */
   withKeyBytes<T>(record: KeyRecord, use: (bytes: Uint8Array) => Promise<T>): Promise<T> {
     return this.#lend(record, (opened) => {
-      requireAuthenticated(record, opened);
+      requireAuthenticated(record, opened.isAuthenticated);
       return use(opened.bytes);
     });
   }
 
-  /** As {@link KeyWrapper.withKeyBytes}, also for a key that somebody without the KMS could have made. */
+  /** {@link KeyWrapper.withKeyBytes} also for a key that could have been made without the KMS. */
   withBytesToAdopt<T>(record: KeyRecord, use: (bytes: Uint8Array) => Promise<T>): Promise<T> {
     return this.#lend(record, ({ bytes }) => use(bytes));
   }
 
   /**
-   * Wraps a key with a provider, and unwraps it again to prove that the provider gives it back.
+   * Wraps a key with a provider, and unwraps it again to prove that the provider returns it.
    *
    * @throws {@link KeyUnwrapError} when it does not, {@link KmsUnavailableError}
    */
@@ -177,15 +177,12 @@ export class KeyWrapper {
     this.#unwraps.clear();
   }
 
-  /** Somebody who made a key up can prove any epoch with it. Such a row must not move the clock. */
+  /** A made-up key can prove any epoch with its own bytes. Such a row must not move the clock. */
   #noteAge(
     record: KeyRecord,
-    {
-      authenticateState,
-      isAuthenticated,
-    }: Pick<UnwrappedKey, 'authenticateState' | 'isAuthenticated'>,
+    key: Pick<UnwrappedKey, 'authenticateState' | 'isAuthenticated'>,
   ): void {
-    if (isAuthenticated) this.epochs.take(record, authenticateState);
+    if (key.isAuthenticated) this.epochs.accept(record, key.authenticateState);
   }
 
   async #ask(record: KeyRecord): Promise<UnwrappedKey> {
@@ -211,26 +208,18 @@ export class KeyWrapper {
     }
   }
 
-  async #wrap(
-    client: KmsClient,
-    key: Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt'>,
-    bytes: Uint8Array,
-  ): Promise<Wrapping> {
+  async #wrap(client: KmsClient, key: IdentifiedKey, bytes: Uint8Array): Promise<Wrapping> {
     const { kek, wrapped } = await client.wrap(key, bytes);
     const fields = { ...key, kms: client.name, kek };
     const recordMac = keyRecordMac(bytes, fields, this.#application);
     return { kms: client.name, kek, wrapped, recordMac, application: this.#application };
   }
 
-  async #newRecord(
-    spec: Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version' | 'suite' | 'createdAt'>,
-    bytes: Uint8Array,
-  ): Promise<KeyRecord> {
-    const { createdAt } = spec;
+  async #newRecord(spec: IdentifiedKey, bytes: Uint8Array): Promise<KeyRecord> {
     const wrapping = await this.#wrap(this.providers.primary, spec, bytes);
     const state = {
       state: 'active' as const,
-      activatedAt: createdAt,
+      activatedAt: spec.createdAt,
       deactivatedAt: null,
       compromisedAt: null,
       destroyedAt: null,
@@ -249,36 +238,12 @@ export class KeyWrapper {
   }
 }
 
-/** @throws {@link UnauthenticatedKeyError} */
-export function requireAuthenticated(
-  record: KeyRecord,
-  { isAuthenticated }: Pick<OpenedKey, 'isAuthenticated'>,
-): void {
-  if (isAuthenticated) return;
-  const { id, kms } = record;
-  throw new UnauthenticatedKeyError(
-    `${keyTitle(record)} is not authenticated: who can write to ` +
-      `the key table and has the public key of kms "${kms}" could have made it. If it is yours, run: ` +
-      `field-encryption keys adopt ${id}`,
-    { keyId: id },
-  );
-}
-
-/** All of a record but its state: another row of the same id may be a forged one. */
+/** All of a record but its state: another row of the same id may be forged. */
 function identityOf(record: KeyRecord): string {
   const { id, name, application, purpose, version, suite, kms, kek, createdAt } = record;
-  const { wrapped, recordMac } = record;
-  const bytes = [wrapped, recordMac].map((each) => Buffer.from(each).toString('base64'));
-  return JSON.stringify([
-    id,
-    name,
-    application,
-    purpose,
-    version,
-    suite,
-    kms,
-    kek,
-    createdAt,
-    ...bytes,
-  ]);
+  const [wrapped, recordMac] = [record.wrapped, record.recordMac].map((bytes) =>
+    Buffer.from(bytes).toString('base64'),
+  );
+  const fields = { id, name, application, purpose, version, suite, kms, kek, createdAt };
+  return JSON.stringify({ ...fields, wrapped, recordMac });
 }

@@ -12,7 +12,7 @@ import { hasValidRecordMac } from '../record/key-macs';
 import { aboutUnreadable, keyTitle } from '../record/key-record';
 import type { KeyRecord } from '../record/key-record';
 
-/** It says nothing of the KMS but that it takes its time: who holds no connection goes on waiting. */
+/** The KMS is slow, and the caller must not hold its connection any longer. Others go on waiting. */
 export class StillLoadingError extends KmsUnavailableError {
   override readonly name = 'KmsUnavailableError';
 }
@@ -29,16 +29,21 @@ export function notWhileHeld(
   );
 }
 
+/** How many keys one process unwraps at the KMS at a time: rows under 50 keys wait for two round trips. */
+export const CONCURRENT_UNWRAPS = 32;
+/** The same for operations on all keys, which leave the KMS to others. */
+export const CONCURRENT_PROOFS = 4;
+
 const MAX_KEK_CHARS = 512;
 const MAX_WRAPPED_BYTES = 4096;
 
-/** What a wrapped key is bound to of its record. */
+/** The fields of a record that a wrapped key is bound to. */
 type BoundFields = Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version'>;
 
-/** What unwrapping a key takes of its record. */
+/** The fields of a record that unwrapping needs. */
 type UnwrappableRecord = Omit<KeyRecord, 'stateMac' | 'epoch'>;
 
-/** One KMS provider, with what it answers checked and what it throws typed. */
+/** A KMS provider with its answers checked and its errors typed. */
 export class KmsClient {
   readonly kms: KmsProvider;
   readonly #application: string;
@@ -59,7 +64,7 @@ export class KmsClient {
   }
 
   /**
-   * The key bytes of a record, proven to be those that its MAC was made with. The caller wipes them.
+   * Returns the key bytes of a record, proven to be those its MAC was made with. The caller wipes them.
    *
    * @throws {@link KeyUnwrapError}, {@link KmsUnavailableError}
    */
@@ -78,12 +83,12 @@ export class KmsClient {
     }
   }
 
-  /** Whether only who can use the KMS can have made this record, provided that it unwraps. */
+  /** Whether this record, provided that it unwraps, can only have been made with the KMS. */
   isAuthenticated({ kek, wrapped }: WrappedKey): boolean {
     return isAuthenticated(this.kms, { kek, wrapped });
   }
 
-  /** Before the KMS is asked, whose refusal could not say why. */
+  /** Called before the KMS, whose refusal could not say why. */
   #requireApplication(record: UnwrappableRecord): void {
     const { application } = record;
     if (application === null || application === this.#application) return;
@@ -104,7 +109,7 @@ export class KmsClient {
     };
   }
 
-  /** Runs a provider; what it throws that is not of this library counts as an outage. */
+  /** Calls a provider. An error that is not of this library counts as an outage. */
   async #ask<T>(key: BoundFields, call: () => Promise<T>): Promise<T> {
     try {
       return await call();
@@ -155,7 +160,7 @@ export class KmsClient {
     );
   }
 
-  /** Names the key: a single row may be what the provider fails on, and has to be found. */
+  /** Names the key: the provider may fail on a single row, which has to be found. */
   #rethrowNaming(record: UnwrappableRecord, error: unknown): never {
     const details = { keyId: record.id, cause: error };
     if (error instanceof KmsUnavailableError && error.keyId !== record.id) {

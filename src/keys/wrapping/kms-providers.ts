@@ -1,16 +1,17 @@
 import { KeyUnwrapError } from '../../errors';
 import type { KmsProvider } from '../../kms/kms-provider';
 import type { KeyRecord } from '../record/key-record';
+
 import { KmsClient } from './kms-client';
 
-/** A key that a provider has opened. The caller wipes the bytes. */
+/** A key that a provider unwrapped. The caller wipes the bytes. */
 export interface OpenedKey {
   readonly bytes: Uint8Array;
-  /** Whether only who can use that provider can have made it. */
+  /** Whether it can only have been made with that provider. */
   readonly isAuthenticated: boolean;
 }
 
-/** The KMS providers of a process: one wraps new keys, all unwrap what they have wrapped. */
+/** The KMS providers of a process: one wraps new keys, all unwrap the keys they have wrapped. */
 export class KmsProviders {
   readonly #application: string;
   #clients: readonly [KmsClient, ...KmsClient[]];
@@ -25,7 +26,7 @@ export class KmsProviders {
     return this.#clients[0];
   }
 
-  /** The client of a provider, which from now on also unwraps for this process. */
+  /** Returns the client of a provider, which from now on also unwraps for this process. */
   include(kms: KmsProvider): KmsClient {
     const known = this.#clients.find((client) => client.kms === kms);
     if (known !== undefined) return known;
@@ -41,7 +42,7 @@ export class KmsProviders {
 
   /**
    * Unwraps with the provider that the record names. Several may have that name, as two passphrases
-   * of a local KMS do: the first that opens it serves.
+   * of a local KMS do: the first that succeeds is taken.
    *
    * @throws {@link KeyUnwrapError}, {@link KmsUnavailableError}
    */
@@ -56,20 +57,20 @@ export class KmsProviders {
   }
 
   /**
-   * Whether only who can use a KMS can have made a record that unwraps, whichever provider of that name
-   * opens it. For who asks no KMS; {@link KmsProviders.unwrap} tells it of the one that did.
+   * Whether a record that unwraps can only have been made with a KMS, whichever provider of that name
+   * unwraps it. Asks no KMS; {@link KmsProviders.unwrap} says it of the provider that did.
    */
   isAuthenticated(record: KeyRecord): boolean {
     return this.#askedFor(record).every((client) => client.isAuthenticated(record));
   }
 
-  /** Whether there is one of the name that a record has. */
+  /** Whether there is a provider of the name in a record. */
   has({ kms }: Pick<KeyRecord, 'kms'>): boolean {
     return this.#clients.some(({ name }) => name === kms);
   }
 
-  /** Whether those that unwrap a record say that they are well. */
-  async areWell(record: KeyRecord): Promise<boolean> {
+  /** Whether the providers that unwrap a record report that they are healthy. */
+  async areHealthy(record: KeyRecord): Promise<boolean> {
     const answers = this.#askedFor(record).map(({ kms }) => kms.health());
     return (await Promise.all(answers)).every(({ ok }) => ok);
   }

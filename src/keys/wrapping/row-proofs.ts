@@ -5,14 +5,14 @@ import { requireProvenDates, takesAway } from '../record/key-macs';
 import type { KeyRecord } from '../record/key-record';
 
 import type { KeyWrapper } from './key-wrapper';
-import { StillLoadingError } from './kms-client';
+import { CONCURRENT_PROOFS, StillLoadingError } from './kms-client';
 
 /**
  * Unwraps an active key before a new one joins the table: under a wrong passphrase or KEK this process
- * would make a key that no other can read. One that opens is proof: the row of another may have been
- * edited, which must not keep its key from being replaced.
+ * would make a key that no other can read. One that opens is proof enough: the row of another may have
+ * been edited, which must not keep its key from being replaced.
  *
- * @param heldByCaller - a connection that waits with the caller, who then waits briefly.
+ * @param heldByCaller - the caller's connection, if it holds one; it then waits only briefly.
  * @throws what unwrapping the first of them throws, where none opens; {@link KmsUnavailableError} while
  * the KMS is away
  */
@@ -32,7 +32,7 @@ export async function proveKek(
 }
 
 /**
- * Whether a row proves what never changes of its key, such as the version.
+ * Whether a row proves the fields of its key that never change, such as the version.
  *
  * @throws {@link KmsUnavailableError}
  */
@@ -50,7 +50,7 @@ export async function isGenuine(wrapper: KeyWrapper, record: KeyRecord): Promise
   return (await failureOf(wrapper, record)) === undefined;
 }
 
-/** The state of a key is looked at once it has opened. */
+/** Its state is checked only once a key has opened. */
 function isOpened(failure: FieldEncryptionError | undefined): boolean {
   return failure === undefined || failure instanceof KeyStateError;
 }
@@ -65,44 +65,42 @@ async function failureOf(
     return undefined;
   } catch (error) {
     if (!(error instanceof FieldEncryptionError)) throw error;
-    if (error instanceof KmsUnavailableError && !(await isOfRow(wrapper, record, error)))
+    if (error instanceof KmsUnavailableError && !(await isFaultOfRow(wrapper, record, error))) {
       throw error;
+    }
     return error;
   }
 }
 
-/** Somebody may have made a row that the KMS fails on: a KMS that is well otherwise is not away. */
-async function isOfRow(
+/** A row may have been made for the KMS to fail on: a KMS that is healthy otherwise is not away. */
+async function isFaultOfRow(
   { providers }: KeyWrapper,
   record: KeyRecord,
   error: KmsUnavailableError,
 ): Promise<boolean> {
-  return !(error instanceof StillLoadingError) && providers.areWell(record);
+  return !(error instanceof StillLoadingError) && providers.areHealthy(record);
 }
 
-/** A key row that does not prove that the library wrote it, with the KMS, or that proved nothing yet. */
+/** A key row that does not prove that this library wrote it with the KMS, or could not be checked. */
 export interface UnprovenKey {
   readonly keyId: string;
   readonly code: FieldEncryptionErrorCode;
   readonly message: string;
 }
 
-/** Keys unwrapped at a time. */
-const CONCURRENCY = 4;
-
-/** What was found out about the rows of keys. */
+/** The result of {@link proveRows}. */
 export interface RowFindings {
-  /** Keys that do not unwrap, whose row was edited, or that somebody without the KMS could have made. */
+  /** Keys that do not unwrap, whose row was edited, or that could have been made without the KMS. */
   readonly unproven: readonly UnprovenKey[];
-  /** Keys that the KMS failed on: of them nothing can be said now. */
+  /** Keys that the KMS failed on: nothing can be said of them now. */
   readonly undecided: readonly UnprovenKey[];
 }
 
 /**
- * Finds the rows of keys that do not prove themselves. What was destroyed is erased, and has nothing to
- * prove. A row that the KMS fails on, which somebody may have made for that, hides nothing of the others.
+ * Finds the rows of keys that do not prove themselves. Destroyed keys are erased and have nothing to
+ * prove. A row that the KMS fails on, which it may have been made for, hides nothing of the others.
  *
- * @throws {@link KmsUnavailableError} where it fails on all of them, and what is no error of this library
+ * @throws {@link KmsUnavailableError} where it fails on all of them, and errors that are not of this library
  */
 export async function proveRows(
   wrapper: KeyWrapper,
@@ -114,7 +112,7 @@ export async function proveRows(
   const claims = records.filter(({ state, stateMac, wrapped }) =>
     state === 'destroyed' ? stateMac.length > 0 && wrapped.length > 0 : true,
   );
-  await settleAll(claims, CONCURRENCY, async (record) => {
+  await settleAll(claims, CONCURRENT_PROOFS, async (record) => {
     try {
       const { authenticateState } = await wrapper.unwrap(record);
       if (takesAway(record.state)) requireProvenDates(record, authenticateState);

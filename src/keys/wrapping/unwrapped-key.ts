@@ -1,22 +1,22 @@
-import type { KeyObject } from 'node:crypto';
 import { createSecretKey } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 
 import { AuditSeal } from '../../audit/audit-log';
-import type { NonceMode } from '../../crypto/aead';
 import { createAead, isCipherSuite } from '../../crypto/aead';
-import { hkdfSha256, hmacKey } from '../../crypto/hmac';
+import type { NonceMode } from '../../crypto/aead';
+import { deriveHmacKey } from '../../crypto/hmac';
 import { LABELS } from '../../crypto/labels';
 import { defaultNonces, nativeDataKey } from '../../crypto/native';
-import { wipe } from '../../crypto/secret-bytes';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
-import { UnsupportedCipherSuiteError } from '../../errors';
+import { UnauthenticatedKeyError, UnsupportedCipherSuiteError } from '../../errors';
 import { keyHeader, keyPrefix } from '../../format/data-key-id';
 import type { DataKey, IndexRoot } from '../key-source';
+import { stateAuthenticator } from '../record/key-macs';
+import type { StateAuthenticator } from '../record/key-macs';
 import { aboutUnreadable, keyTitle } from '../record/key-record';
 import type { KeyRecord } from '../record/key-record';
-import type { StateAuthenticator } from '../record/key-macs';
-import { stateAuthenticator } from '../record/key-macs';
 import type { UseCounter } from '../store/key-uses';
+
 import type { OpenedKey } from './kms-providers';
 
 /** A key in the form its purpose asks for, its bytes out of reach. */
@@ -25,9 +25,9 @@ export type UnwrappedKey = (
   | { readonly purpose: 'index'; readonly key: IndexRoot }
   | { readonly purpose: 'audit'; readonly key: AuditSeal }
 ) & {
-  /** For the changes of its state. */
+  /** Proves changes of its state. */
   readonly authenticateState: StateAuthenticator;
-  /** Whether only who can use the KMS can have made it. */
+  /** Whether it can only have been made with the KMS. */
   readonly isAuthenticated: boolean;
 };
 
@@ -49,14 +49,30 @@ export function requireKnownSuite(
   );
 }
 
+/**
+ * Refuses a key that could have been made without the KMS: nothing may be protected with it.
+ *
+ * @throws {@link UnauthenticatedKeyError}
+ */
+export function requireAuthenticated(record: KeyRecord, isAuthenticated: boolean): void {
+  if (isAuthenticated) return;
+  const { id, kms } = record;
+  throw new UnauthenticatedKeyError(
+    `${keyTitle(record)} is not authenticated: who can write to ` +
+      `the key table and has the public key of kms "${kms}" could have made it. If it is yours, run: ` +
+      `field-encryption keys adopt ${id}`,
+    { keyId: id },
+  );
+}
+
 /** How a data key is used in this process. */
-export interface DataKeyUse {
+interface DataKeyUse {
   readonly uses: UseCounter;
   /** Defaults to {@link defaultNonces}. */
   readonly nonces: NonceMode | undefined;
 }
 
-/** Copies 32 key bytes to where they are used. The caller wipes them. */
+/** Imports 32 key bytes for the use of their purpose. Copies them; the caller wipes them. */
 export function importKey(
   record: KeyRecord,
   { bytes, isAuthenticated }: OpenedKey,
@@ -67,18 +83,11 @@ export function importKey(
     const key = dataKey({ ...record, suite: record.suite, isAuthenticated }, bytes, use);
     return { purpose: 'data', key, ...common };
   }
-  return record.purpose === 'audit'
-    ? { purpose: 'audit', key: auditSeal(record.id, bytes), ...common }
-    : { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)), ...common };
-}
-
-function auditSeal(id: string, key: Uint8Array): AuditSeal {
-  const bytes = hkdfSha256({ key, info: lengthPrefixed([LABELS.auditKey]), bytes: 32 });
-  try {
-    return new AuditSeal(id, hmacKey(bytes));
-  } finally {
-    wipe(bytes);
+  if (record.purpose !== 'audit') {
+    return { purpose: 'index', key: indexRoot(record.id, createSecretKey(bytes)), ...common };
   }
+  const sealKey = deriveHmacKey(bytes, lengthPrefixed([LABELS.auditKey]));
+  return { purpose: 'audit', key: new AuditSeal(record.id, sealKey), ...common };
 }
 
 type DataKeyIdentity = Pick<DataKey, 'id' | 'name' | 'version' | 'suite' | 'isAuthenticated'>;
@@ -104,15 +113,5 @@ function dataKey(
 }
 
 function indexRoot(id: string, root: KeyObject): IndexRoot {
-  return Object.freeze({
-    id,
-    deriveIndexKey: (info: Uint8Array): KeyObject => {
-      const bytes = hkdfSha256({ key: root, info, bytes: 32 });
-      try {
-        return hmacKey(bytes);
-      } finally {
-        wipe(bytes);
-      }
-    },
-  });
+  return Object.freeze({ id, deriveIndexKey: (info: Uint8Array) => deriveHmacKey(root, info) });
 }

@@ -1,8 +1,8 @@
 import type { QueryRunner } from 'typeorm';
 
 import { FieldEncryptionError } from '../../errors';
-import { isUnneeded } from '../../keys/lifecycle/key-retirement';
-import type { ColumnUse, CountedKey, EncryptedRows } from '../../keys/lifecycle/key-retirement';
+import { isUnneeded } from '../../keys/lifecycle/encrypted-rows';
+import type { ColumnUse, CountedKey, EncryptedRows } from '../../keys/lifecycle/encrypted-rows';
 import type { Installation } from '../../typeorm/installation/installation';
 import { decryptStored } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';

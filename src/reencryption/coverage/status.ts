@@ -2,7 +2,7 @@ import type { DataSource, QueryRunner } from 'typeorm';
 
 import type { Backend } from '../../crypto/native';
 import { keyIdOfPrefix } from '../../format/data-key-id';
-import type { ColumnUse, CountedKey } from '../../keys/lifecycle/key-retirement';
+import type { ColumnUse, CountedKey } from '../../keys/lifecycle/encrypted-rows';
 import type { KeyInfo } from '../../keys/record/key-info';
 import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';

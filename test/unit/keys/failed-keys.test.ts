@@ -6,15 +6,15 @@ describe('FailedKeys', () => {
   it('holds what has failed for settled, for a second', () => {
     const failed = new FailedKeys();
     failed.remember('a', new KeyNotFoundError('gone'), 0);
-    expect(failed.isSettled('a', 999)).toBe(true);
-    expect(failed.isSettled('a', 1000)).toBe(false);
-    expect(failed.isSettled('b', 0)).toBe(false);
+    expect(failed.hasJustFailed('a', 999)).toBe(true);
+    expect(failed.hasJustFailed('a', 1000)).toBe(false);
+    expect(failed.hasJustFailed('b', 0)).toBe(false);
   });
 
   it('does not hold for settled what only had no time to wait', () => {
     const failed = new FailedKeys();
     failed.remember('a', notWhileHeld([], 3000), 0);
-    expect(failed.isSettled('a', 0)).toBe(false);
+    expect(failed.hasJustFailed('a', 0)).toBe(false);
     expect(failed.error('a')).toBeInstanceOf(KmsUnavailableError);
   });
 

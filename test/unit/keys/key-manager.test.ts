@@ -1,7 +1,7 @@
 import { ConfigurationError, KmsUnavailableError } from '../../../src/errors';
 import { keyPrefix } from '../../../src/format/data-key-id';
-import type { KeyManagerOptions } from '../../../src/keys/key-manager';
 import { KeyManager } from '../../../src/keys/key-manager';
+import type { KeyManagerOptions } from '../../../src/keys/key-services';
 import type { Process } from '../../support/key-fixtures';
 import {
   FakeKms,

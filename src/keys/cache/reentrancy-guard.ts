@@ -1,30 +1,31 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+
 import { ConfigurationError } from '../../errors';
 
-/** How long code within a loading waits for it before the loading counts as waiting for the code. */
+/** How long code inside a load waits for its end before the load counts as waiting for the code. */
 const PATIENCE_MS = 2000;
 
-/** Keys that are being loaded. */
-interface Loading {
+/** A load of keys. */
+interface Load {
   readonly ended: Promise<void>;
   isUnderWay: boolean;
-  /** It was found to wait for code that waits for it. */
+  /** Whether it was found to wait for code that waits for it. */
   isStuck: boolean;
 }
 
 /**
- * Knows whose code runs within the loading of keys. A subscriber is told of the statements that read
- * them, and what it does with encrypted entities may need those very keys: it would wait for the loading
- * as the loading waits for it, or begin another one for ever.
+ * A guard against code that runs inside a load of keys. A subscriber sees the statements that read them, and
+ * if it uses encrypted entities it may need those very keys: it would wait for the load as the load waits for
+ * it, or begin another one for ever.
  *
- * Whether the loading does wait is not known: TypeORM does not in every driver, nor for a subscriber that
- * returns no promise. So the code waits for a moment, and then it is known.
+ * Whether the load does wait cannot be known beforehand: TypeORM does not in every driver, nor for a
+ * subscriber that returns no promise. So the code waits for a moment to find out.
  */
-export class OwnLoading {
-  readonly #inside = new AsyncLocalStorage<Loading | undefined>();
+export class ReentrancyGuard {
+  readonly #inside = new AsyncLocalStorage<Load | undefined>();
   #underWay = 0;
 
-  /** Whether the code that asks runs within a loading. */
+  /** Whether the calling code runs inside a load. */
   get isInside(): boolean {
     return this.#underWay > 0 && this.#inside.getStore()?.isUnderWay === true;
   }
@@ -35,12 +36,12 @@ export class OwnLoading {
     const ended = new Promise<void>((resolve) => {
       end = resolve;
     });
-    const loading: Loading = { ended, isUnderWay: true, isStuck: false };
+    const running: Load = { ended, isUnderWay: true, isStuck: false };
     this.#underWay += 1;
     try {
-      return await this.#inside.run(loading, load);
+      return await this.#inside.run(running, load);
     } finally {
-      loading.isUnderWay = false;
+      running.isUnderWay = false;
       end();
       this.#underWay -= 1;
       // While it is in use, Node.js 20 and 22 make every promise of the process dearer.
@@ -49,25 +50,25 @@ export class OwnLoading {
   }
 
   /**
-   * Waits for the end of the loading that the code runs within.
+   * Waits for the end of the load that the calling code runs inside.
    *
-   * @throws {@link ConfigurationError} when that loading waits for the code
+   * @throws {@link ConfigurationError} when that load waits for the code
    */
   async untilOutside(): Promise<void> {
-    const loading = this.#inside.getStore();
-    if (loading?.isUnderWay !== true) return;
-    loading.isStuck ||= !(await endsSoon(loading));
-    if (loading.isStuck) throw waitsForItself();
+    const load = this.#inside.getStore();
+    if (load?.isUnderWay !== true) return;
+    load.isStuck ||= !(await endsSoon(load));
+    if (load.isStuck) throw waitsForItself();
   }
 
-  /** Calls what nobody waits for. */
+  /** Calls something that nobody waits for. */
   outside(call: () => void): void {
     if (this.isInside) this.#inside.run(undefined, call);
     else call();
   }
 }
 
-async function endsSoon({ ended }: Loading): Promise<boolean> {
+async function endsSoon({ ended }: Load): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const tooLate = new Promise<boolean>((resolve) => {
     timer = setTimeout(resolve, PATIENCE_MS, false);
