@@ -2,6 +2,16 @@ import type { DataSource } from 'typeorm';
 
 import { isInstalled } from '../installation/installation';
 
+/** Overrides a method of one object. `replace` gets the method as it was, bound to the object. */
+export function override<T extends object, K extends keyof T>(
+  object: T,
+  name: K,
+  replace: (before: T[K]) => T[K],
+): void {
+  const before = object[name] as Method;
+  object[name] = replace(before.bind(object as OfDataSource) as T[K]);
+}
+
 /** What TypeORM's classes have that belong to a DataSource. */
 interface OfDataSource {
   readonly connection: DataSource;
@@ -15,26 +25,28 @@ interface AnyClass {
 }
 
 /**
- * Lays the methods of a class over those of the class of TypeORM that it extends, for the objects of
- * wrapped DataSources; those of others run the methods that were there, no matter what put them there.
+ * Overrides methods of a class of TypeORM by those of a class that extends it, for the objects of
+ * wrapped DataSources. Other objects run the methods that were there before, whoever put them there.
  *
- * So it does not matter who makes an object and by which constructor: a DataSource, another library
- * that copies a builder, or TypeORM itself. The class is never constructed, and `super` in it stands
- * for what the methods were before.
+ * It makes no difference who creates an object and by which constructor: a DataSource, another library
+ * that copies a builder, or TypeORM itself. The extending class is never constructed, and `super` in it
+ * is the method as it was before.
  */
-export function layOver(base: AnyClass, layer: AnyClass): void {
+export function overrideClass(base: AnyClass, extending: AnyClass): void {
   // Not all versions of TypeORM have all of them.
-  const names = Object.getOwnPropertyNames(layer.prototype).filter(
+  const names = Object.getOwnPropertyNames(extending.prototype).filter(
     (name) => name !== 'constructor' && name in base.prototype,
   );
   const before = methodsBefore(base.prototype, names);
   for (const name of names) {
-    const layered = Reflect.get(layer.prototype, name) as Method;
+    const overriding = Reflect.get(extending.prototype, name) as Method;
     const call: Method = function (...args) {
-      const method = isInstalled(this.connection) ? layered : (Reflect.get(before, name) as Method);
+      const method = isInstalled(this.connection)
+        ? overriding
+        : (Reflect.get(before, name) as Method);
       return method.apply(this, args);
     };
-    // Some libraries tell versions of TypeORM by the number of parameters.
+    // Some libraries tell versions of TypeORM apart by the number of parameters.
     const { length } = Reflect.get(before, name) as Method;
     Object.defineProperties(call, { name: { value: name }, length: { value: length } });
     Object.defineProperty(base.prototype, name, {
@@ -43,10 +55,10 @@ export function layOver(base: AnyClass, layer: AnyClass): void {
       value: call,
     });
   }
-  Object.setPrototypeOf(layer.prototype, before);
+  Object.setPrototypeOf(extending.prototype, before);
 }
 
-/** The methods as they are now. An inherited one is looked up at each call: somebody may change it there. */
+/** The methods as they are now. Inherited ones are looked up at each call, as they may be overridden later. */
 function methodsBefore(prototype: object, names: readonly string[]): object {
   const parent = Object.getPrototypeOf(prototype) as object;
   const before = Object.create(prototype) as object;
