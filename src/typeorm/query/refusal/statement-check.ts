@@ -9,8 +9,9 @@ import type { Fragment } from './raw-fragments';
 import { rawUse } from '../../sql/raw-use';
 import { SqlCheck } from '../../sql/sql-check';
 import { hasPosition } from '../../sql/sql-clauses';
-import { asName, isKeyword, sqlNodes } from '../../sql/sql-nodes';
+import { asName, isKeyword } from '../../sql/sql-nodes';
 import type { SqlNode } from '../../sql/sql-nodes';
+import { sqlNodes } from '../../sql/sql-scanner';
 import { Scope, UNKNOWN, WRITTEN_ROWS } from '../../sql/sql-sources';
 import type { Source } from '../../sql/sql-sources';
 
