@@ -112,7 +112,7 @@ class EncryptingSelectQueryBuilder<
     const { expressionMap: expressions } = this;
     const columns = selectedColumns(expressions, installation);
     if (columns.length > 0) {
-      const result = { builder: this, rows, columns, expressions, installation, queryRunner };
+      const result = { rows, columns, expressions, installation, queryRunner };
       await prepareHydration(result);
     }
     return rows;
