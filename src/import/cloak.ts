@@ -106,7 +106,11 @@ export function cloakKeys(options: CloakOptions): ReadonlyMap<string, KeyObject>
     'want one of keys and keychain with its masterKey, got both',
   );
   const texts = 'keys' in options ? options.keys : keychainTexts(options);
-  check.require(isList(texts) && texts.length > 0, 'keys must be a list with one key at least');
+  const list: unknown = texts;
+  check.require(
+    Array.isArray(list) && list.length > 0,
+    'keys must be a list with one key at least',
+  );
   return new Map(texts.map((text) => [fingerprintOf(text), parseKey(text, 'each of the keys')]));
 }
 
@@ -143,9 +147,4 @@ function parseKey(text: unknown, what: string): KeyObject {
 /** Returns the fingerprint of a key's text, padding included: cloak accepts keys with and without. */
 function fingerprintOf(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, FINGERPRINT_CHARS);
-}
-
-/** `Array.isArray` would make the elements `any`. */
-function isList(value: unknown): boolean {
-  return Array.isArray(value);
 }

@@ -8,8 +8,8 @@ import { describeColumn } from '../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
 
 import { columnRefused, countCleartext, liveTable } from './expanded-table';
-import { MigrationScript } from './migration-draft';
-import type { MigrationDraft, MigrationPlan } from './migration-draft';
+import { planMigrations } from './migration-draft';
+import type { MigrationDraft, MigrationPlan, MigrationScript } from './migration-draft';
 
 /**
  * Plans the last migration of encrypted columns, which adds the CHECK constraints that keep cleartext out,
@@ -20,10 +20,7 @@ import type { MigrationDraft, MigrationPlan } from './migration-draft';
  */
 export async function planContract(installation: Installation): Promise<MigrationPlan> {
   const { dataSource } = installation;
-  const runner = dataSource.createQueryRunner('master');
-  try {
-    runner.enableSqlMemory();
-    const script = new MigrationScript(runner);
+  return planMigrations(dataSource, async (runner, script) => {
     const validations: string[] = [];
     for (const table of encryptedTables(installation)) {
       const missing = await missingChecks(runner, table, script);
@@ -32,14 +29,8 @@ export async function planContract(installation: Installation): Promise<Migratio
         validations.push(...missing.map((check) => addUnvalidated(script, table, check)));
       } else await runner.createCheckConstraints(table.metadata.tablePath, missing);
     }
-    return {
-      drafts: [script.draft(), validationDraft(validations)].filter((d) => d !== undefined),
-      notes: script.notes,
-    };
-  } finally {
-    runner.disableSqlMemory();
-    await runner.release();
-  }
+    return validationDraft(validations);
+  });
 }
 
 async function missingChecks(

@@ -1,6 +1,7 @@
 import { TableColumn } from 'typeorm';
 import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
 
+import { quotedName } from '../typeorm/connection/sql-dialect';
 import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
 
 import { columnRefused } from './expanded-table';
@@ -77,8 +78,8 @@ async function dropConstraints(target: ExpandedTable, encrypted: EncryptedColumn
     if (!isOutdated(constraint, target, encrypted)) continue;
     const { name, definition } = constraint;
     script.step(
-      `ALTER TABLE ${table.name} DROP CONSTRAINT ${escaped(name)}`,
-      `ALTER TABLE ${table.name} ADD CONSTRAINT ${escaped(name)} ${definition}`,
+      `ALTER TABLE ${table.name} DROP CONSTRAINT ${quotedName(name)}`,
+      `ALTER TABLE ${table.name} ADD CONSTRAINT ${quotedName(name)} ${definition}`,
     );
     target.noteDropped(encrypted, name, definition);
   }
@@ -189,9 +190,5 @@ function isText({ category }: CatalogColumn): boolean {
 }
 
 function nameOf({ column }: EncryptedColumn): string {
-  return escaped(column.databaseName);
-}
-
-function escaped(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
+  return quotedName(column.databaseName);
 }

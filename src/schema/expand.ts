@@ -7,7 +7,7 @@ import type { Installation } from '../typeorm/installation/installation';
 import { expandPostgresColumns } from './expand-postgres';
 import { expandSqliteColumns } from './expand-sqlite';
 import { ExpandedTable, liveTable } from './expanded-table';
-import { MigrationScript } from './migration-draft';
+import { planMigrations } from './migration-draft';
 import type { MigrationDraft, MigrationPlan } from './migration-draft';
 
 /** Options of {@link planExpand}. */
@@ -27,10 +27,7 @@ export async function planExpand(
   installation: Installation,
   { concurrently }: ExpandOptions,
 ): Promise<MigrationPlan> {
-  const runner = installation.dataSource.createQueryRunner('master');
-  try {
-    runner.enableSqlMemory();
-    const script = new MigrationScript(runner);
+  return planMigrations(installation.dataSource, async (runner, script) => {
     const builds: ConcurrentIndex[] = [];
     for (const table of encryptedTables(installation)) {
       const live = await liveTable(runner, table);
@@ -40,14 +37,8 @@ export async function planExpand(
       await expandColumns(target);
       builds.push(...(await addIndexes(target, concurrently)));
     }
-    return {
-      drafts: [script.draft(), concurrentDraft(builds)].filter((draft) => draft !== undefined),
-      notes: script.notes,
-    };
-  } finally {
-    runner.disableSqlMemory();
-    await runner.release();
-  }
+    return concurrentDraft(builds);
+  });
 }
 
 async function expandColumns(target: ExpandedTable): Promise<void> {

@@ -1,4 +1,4 @@
-import type { QueryRunner } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
 import { Query } from 'typeorm/driver/Query.js';
 
 /** A query whose result, if there is any, forbids the rest of the migration. */
@@ -23,6 +23,27 @@ export interface MigrationDraft {
 export interface MigrationPlan {
   readonly drafts: readonly MigrationDraft[];
   readonly notes: readonly string[];
+}
+
+/**
+ * Plans migrations with a query runner that records statements instead of executing them: that of the script,
+ * and the one that `plan` returns, which follows it.
+ */
+export async function planMigrations(
+  dataSource: DataSource,
+  plan: (runner: QueryRunner, script: MigrationScript) => Promise<MigrationDraft | undefined>,
+): Promise<MigrationPlan> {
+  const runner = dataSource.createQueryRunner('master');
+  try {
+    runner.enableSqlMemory();
+    const script = new MigrationScript(runner);
+    const second = await plan(runner, script);
+    const drafts = [script.draft(), second].filter((draft) => draft !== undefined);
+    return { drafts, notes: script.notes };
+  } finally {
+    runner.disableSqlMemory();
+    await runner.release();
+  }
 }
 
 /**

@@ -34,8 +34,9 @@ export function fenced(
   const at = parameters.findIndex((value) => prefixes.includes(prefixOfValue(value)));
   const found = at < 0 ? undefined : placeholder(dataSource, sql, at);
   if (found === undefined) return [sql, parameters];
-  const type = dataSource.options.type === 'postgres' ? sqlType(parameters[at]) : undefined;
-  const value = type === undefined ? found.text : `CAST(${found.text} AS ${type})`;
+  const type = typeof parameters[at] === 'string' ? 'text' : 'bytea';
+  const isPostgres = dataSource.options.type === 'postgres';
+  const value = isPostgres ? `CAST(${found.text} AS ${type})` : found.text;
   // substr(value, 1) is the value itself.
   const whole = `substr(${value}, ${fenceSql(dataSource, used.usableUntil)})`;
   const rest = sql.slice(found.index + found.text.length);
@@ -60,10 +61,6 @@ function isFenceError({ message, query }: Pick<QueryFailedError, 'message' | 'qu
 function prefixOfValue(value: unknown): string {
   if (typeof value === 'string') return value.slice(0, PREFIX_CHARS);
   return Buffer.isBuffer(value) ? value.toString('base64url', 0, HEADER_BYTES) : '';
-}
-
-function sqlType(value: unknown): string {
-  return typeof value === 'string' ? 'text' : 'bytea';
 }
 
 /** Finds a parameter in a statement, outside of quotes. */

@@ -8,6 +8,11 @@ export function escapedTable({ driver }: DataSource, { tablePath }: EntityMetada
     .join('.');
 }
 
+/** Returns a name in double quotes, for PostgreSQL and SQLite. */
+export function quotedName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
 /** Returns SQL for milliseconds since 1970, by the clock of the database now, not at the beginning of the transaction. */
 export function databaseTimeSql({ options }: DataSource): string {
   return options.type === 'postgres'

@@ -3,7 +3,7 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import { ConfigurationError } from '../../errors';
 
 import { withConnection } from './lent-connection';
-import { hasTable } from './sql-dialect';
+import { hasTable, quotedName } from './sql-dialect';
 import { databaseCode } from './transient-conflict';
 
 const ACCESS_SQL =
@@ -29,7 +29,7 @@ export async function tableExists(runner: QueryRunner, tablePath: string): Promi
   if (await hasTable(runner, tablePath)) return true;
   if (runner.connection.options.type !== 'postgres') return false;
   const [table] = (await runner.query(ACCESS_SQL, [
-    tablePath.split('.').map(quoted).join('.'),
+    tablePath.split('.').map(quotedName).join('.'),
   ])) as TableAccess[];
   if (table === undefined || table.oid === null) return false;
   if (table.readable) {
@@ -86,10 +86,6 @@ function isMissing(error: unknown): error is Error {
   if (!(error instanceof Error)) return false;
   const isOfPostgres = ['42P01', '42703'].includes(databaseCode(error));
   return isOfPostgres || /no such (table|column):|has no column named/.test(error.message);
-}
-
-function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }
 
 /**

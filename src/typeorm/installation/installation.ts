@@ -209,23 +209,19 @@ export class Installation {
 
   /** Prepares the active data key of a name. */
   async prepareDataKey(name: string, queryRunner: QueryRunner | undefined): Promise<void> {
-    await this.#ask(queryRunner, (connection) =>
-      this.#keys.prepare([name], { index: false }, connection),
-    );
+    await this.#ask(queryRunner, (held) => this.#keys.prepare([name], { index: false }, held));
   }
 
   /** Prepares the root of the blind indexes. */
   async prepareIndexRoot(queryRunner: QueryRunner | undefined): Promise<void> {
-    await this.#ask(queryRunner, (connection) =>
-      this.#keys.prepare([], { index: true }, connection),
-    );
+    await this.#ask(queryRunner, (held) => this.#keys.prepare([], { index: true }, held));
   }
 
   /** Fetches the data keys of header prefixes that are not in memory, all at once; undefined if all are. */
   loadKeys(prefixes: Iterable<string>, queryRunner?: QueryRunner): Promise<void> | undefined {
     const missing = this.#keys.missing(prefixes);
     if (missing.length === 0) return undefined;
-    return this.#ask(queryRunner, (connection) => this.#keys.load(missing, connection));
+    return this.#ask(queryRunner, (held) => this.#keys.load(missing, held));
   }
 
   /** Asks for keys that may have to come from the KMS, holding as few connections as possible. */

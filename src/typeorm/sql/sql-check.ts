@@ -199,13 +199,11 @@ export class SqlCheck {
 
   /** Adds the source that begins at a node, and returns the last node that belongs to it. */
   #source(nodes: readonly SqlNode[], start: number, scope: Scope): number {
-    const { node, isLateral, argumentList, alias, renamesColumns, end } = tableExpressionAt(
-      nodes,
-      start,
-    );
+    const { node, argumentList, alias, end } = tableExpressionAt(nodes, start);
     let source = UNKNOWN;
     const names: string[] = [];
     if (node?.kind === 'group') {
+      const isLateral = isKeyword(nodes[start - 1], 'lateral');
       if (isQuery(node.nodes)) source = this.#query(node.nodes, isLateral ? scope : scope.outer);
       else {
         this.#sources(node.nodes, scope);
@@ -217,8 +215,11 @@ export class SqlCheck {
       source = this.#table(node.parts);
       names.push(node.parts.join('.'), node.parts.at(-1) ?? '');
     }
-    if (alias !== undefined) names.push(alias.parts.join('.'));
-    if (renamesColumns) this.#refuseAll([source], 'a sub-query');
+    if (alias !== undefined) {
+      names.push(alias.parts.join('.'));
+      // Its columns are given other names.
+      if (nodes[end + 1]?.kind === 'group') this.#refuseAll([source], 'a sub-query');
+    }
     for (const name of names) scope.add(name, source);
     if (names.length === 0) scope.add('', source);
     return end;

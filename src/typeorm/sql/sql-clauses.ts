@@ -72,13 +72,10 @@ export function announcesSource(node: SqlNode, next: SqlNode | undefined): boole
 /** An item of FROM, as it is written. */
 export interface TableExpression {
   readonly node: SqlNode | undefined;
-  readonly isLateral: boolean;
   /** The arguments, where a function stands for a table. */
   readonly argumentList: SqlNode | undefined;
   readonly alias: NameNode | undefined;
-  /** Whether a list of names follows the alias. */
-  readonly renamesColumns: boolean;
-  /** The place of its last node, apart from that list. */
+  /** The place of its last node, apart from a list of names for its columns. */
   readonly end: number;
 }
 
@@ -93,15 +90,7 @@ export function tableExpressionAt(nodes: readonly SqlNode[], start: number): Tab
   if (isKeyword(nodes[end + 1], 'as')) end += 1;
   const named = asName(nodes[end + 1]);
   const alias = isAlias(named) ? named : undefined;
-  if (alias !== undefined) end += 1;
-  return {
-    node,
-    isLateral: isKeyword(nodes[start - 1], 'lateral'),
-    argumentList,
-    alias,
-    renamesColumns: alias !== undefined && nodes[end + 1]?.kind === 'group',
-    end,
-  };
+  return { node, argumentList, alias, end: alias === undefined ? end : end + 1 };
 }
 
 /** A common table expression. */

@@ -57,7 +57,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
 
   async exists(connection?: QueryRunner): Promise<boolean> {
     const { tablePath } = this.#dataSource.getMetadata(DataKeySchema);
-    return this.#withConnection(connection, async (runner) => {
+    return withOwnTables(this.#dataSource, connection, async (runner) => {
       if (!(await tableExists(runner, tablePath))) return false;
       if ((await missingKeyColumns(runner)).length === 0) return true;
       throw keyTableOutdated();
@@ -96,7 +96,11 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
 
   async now(connection?: QueryRunner): Promise<Date> {
     const sql = `SELECT ${databaseTimeSql(this.#dataSource)} AS ms`;
-    return this.#withConnection(connection, async (runner) => new Date(await number(runner, sql)));
+    return withOwnTables(
+      this.#dataSource,
+      connection,
+      async (runner) => new Date(await number(runner, sql)),
+    );
   }
 
   /** 0 on SQLite, which lets nobody write from a snapshot that is no longer the newest. */
@@ -109,7 +113,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
   }
 
   async duplicates(connection?: QueryRunner): Promise<string[]> {
-    return this.#withConnection(connection, async (runner) => {
+    return withOwnTables(this.#dataSource, connection, async (runner) => {
       const query = runner.manager.createQueryBuilder(DataKeySchema, 'k', runner);
       query.select('k.id', 'id').groupBy('k.id').having('COUNT(*) > 1').cache(false);
       return (await query.getRawMany<{ id: string }>()).map(({ id }) => id);
@@ -117,7 +121,9 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
   }
 
   async keysOfStoredValues(name: string, connection?: QueryRunner): Promise<string[]> {
-    return this.#withConnection(connection, (runner) => this.#stored.keysOf(name, runner));
+    return withOwnTables(this.#dataSource, connection, (runner) =>
+      this.#stored.keysOf(name, runner),
+    );
   }
 
   requireInsertable(
@@ -135,7 +141,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     this.requireInsertable(record, heldByCaller);
     if (
       record.purpose === 'index' &&
-      (await this.#withConnection(heldByCaller, this.#stored.hasTokens))
+      (await withOwnTables(this.#dataSource, heldByCaller, this.#stored.hasTokens))
     ) {
       // Another process may have made the root since it was looked for, and written with it.
       const made = await this.findCurrent('index', [record.name], heldByCaller);
@@ -163,7 +169,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
   }
 
   async addUses(id: string, uses: number): Promise<void> {
-    await this.#withConnection(undefined, async (runner) => {
+    await withOwnTables(this.#dataSource, undefined, async (runner) => {
       // A rollback of the application would take the count with it.
       if (runner.isTransactionActive) throw busyWithTransaction();
       const update = runner.manager
@@ -184,7 +190,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     connection: QueryRunner | undefined,
     narrow: (query: SelectQueryBuilder<DataKeyRow>) => SelectQueryBuilder<DataKeyRow>,
   ): Promise<KeyRecord[]> {
-    return this.#withConnection(connection, async (runner) => {
+    return withOwnTables(this.#dataSource, connection, async (runner) => {
       const query = runner.manager.createQueryBuilder(DataKeySchema, 'k', runner);
       const rows = await narrow(query).callListeners(false).cache(false).getMany();
       return rows.map(recordOf);
@@ -202,13 +208,6 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
       if (isUniqueViolation(error)) return false;
       throw error;
     }
-  }
-
-  #withConnection<T>(
-    connection: QueryRunner | undefined,
-    work: (runner: QueryRunner) => Promise<T>,
-  ): Promise<T> {
-    return withOwnTables(this.#dataSource, connection, work);
   }
 }
 

@@ -16,11 +16,6 @@ import type { Expectation, ExpectedValue } from '../lookup/expectation';
 import { ciphertextPrefixes, restoreCachedBytes } from './raw-result';
 import type { RawResult, Row } from './raw-result';
 
-/** Fetches the plaintexts of remote formats in raw rows. Returns `undefined` if there are no such formats. */
-function fetchPreviousValues(result: RawResult): Promise<void> | undefined {
-  return result.installation.options.previousFormats && fetchAll(result);
-}
-
 /** Restores the stored values in raw rows, for callers that get these along with the entities. */
 export function restorePreviousValues({ options }: Installation, rows: readonly Row[]): void {
   if (options.previousFormats === undefined) return;
@@ -31,7 +26,8 @@ export function restorePreviousValues({ options }: Installation, rows: readonly 
   }
 }
 
-async function fetchAll({ rows, columns }: RawResult): Promise<void> {
+/** Fetches the plaintexts of remote formats in raw rows. */
+async function fetchPreviousValues({ rows, columns }: RawResult): Promise<void> {
   for (const [key, encrypted] of columns) {
     const ready = await fetchPrevious(
       encrypted,
@@ -143,7 +139,6 @@ export async function prepareHydration(result: RawResult): Promise<void> {
   const prefixes = ciphertextPrefixes(result);
   const loading = installation.loadKeys(prefixes, queryRunner);
   if (loading !== undefined) await loading;
-  const fetching = fetchPreviousValues(result);
-  if (fetching !== undefined) await fetching;
+  if (installation.options.previousFormats !== undefined) await fetchPreviousValues(result);
   assertExpected(result);
 }

@@ -147,7 +147,7 @@ export class ExactMatches extends DeferredParameter {
       .withDeleted()
       .limit(MAX_CANDIDATES + 1)
       .getRawMany();
-    if (rows.length > MAX_CANDIDATES) throw this.#tooManyCandidates();
+    if (rows.length > MAX_CANDIDATES) throw tooManyCandidates(this.#encrypted);
     await installation.loadKeys(
       rows.flatMap(({ stored }) => keyPrefixOf(this.#encrypted, stored) ?? []),
       queryRunner,
@@ -158,15 +158,15 @@ export class ExactMatches extends DeferredParameter {
     );
     return rows.map(({ id }, i) => ({ id, stored: ready[i] }));
   }
+}
 
-  #tooManyCandidates(): UnsupportedQueryError {
-    const { entity, property } = this.#encrypted.policy;
-    return new UnsupportedQueryError(
-      `${describeColumn(this.#encrypted)}: over ${String(MAX_CANDIDATES)} rows share a truncated token. ` +
-        'Give the blind index more bits.',
-      { entity, property },
-    );
-  }
+function tooManyCandidates(encrypted: EncryptedColumn): UnsupportedQueryError {
+  const { entity, property } = encrypted.policy;
+  return new UnsupportedQueryError(
+    `${describeColumn(encrypted)}: over ${String(MAX_CANDIDATES)} rows share a truncated token. ` +
+      'Give the blind index more bits.',
+    { entity, property },
+  );
 }
 
 function tokensOf(index: BlindIndex, values: readonly unknown[]): string[] {

@@ -102,18 +102,12 @@ export function expecting(
 /** Notes the expectation of find options while TypeORM builds a condition from them; called for each object and list within. */
 export function noteFindOptions(builder: object, where: unknown, build: () => string): string {
   const outer = level;
-  const own: Level = { builder, parts: [], text: '' };
-  level = own;
-  try {
-    const text = build();
-    if (outer?.builder === builder) {
-      outer.parts.push(Array.isArray(where) ? anyOf(own.parts) : allOf(own.parts));
-      outer.text = text;
-    }
-    return text;
-  } finally {
-    level = outer;
+  const [text, { parts }] = onOwnLevel(builder, build);
+  if (outer?.builder === builder) {
+    outer.parts.push(Array.isArray(where) ? anyOf(parts) : allOf(parts));
+    outer.text = text;
   }
+  return text;
 }
 
 /** Keeps the expectation of find options with the clause that they become. */
@@ -121,17 +115,22 @@ export function keepFindOptions(
   builder: { readonly expressionMap: Expressions },
   apply: () => void,
 ): void {
+  const [, { text, parts }] = onOwnLevel(builder, apply);
+  if (text === '') return;
+  const clause = builder.expressionMap.wheres.findLast(({ condition }) => condition === text);
+  if (clause !== undefined) Object.assign(clause, { [OF_TEXT]: parts[0] });
+}
+
+/** Builds a condition, and returns what its parts let one expect. */
+function onOwnLevel<T>(builder: object, build: () => T): [T, Level] {
   const outer = level;
   const own: Level = { builder, parts: [], text: '' };
   level = own;
   try {
-    apply();
+    return [build(), own];
   } finally {
     level = outer;
   }
-  if (own.text === '') return;
-  const clause = builder.expressionMap.wheres.findLast(({ condition }) => condition === own.text);
-  if (clause !== undefined) Object.assign(clause, { [OF_TEXT]: own.parts[0] });
 }
 
 /** Returns what the where clauses of a query let one expect of each row of its raw result. */

@@ -143,16 +143,13 @@ class EarlierRows {
     value: unknown,
     parameters: SqlParameters,
   ): string[] {
+    const { driver } = this.#installation.dataSource;
     return [
       `${this.#rows.cell} = ${parameters.add(cipher.encrypt(value))}`,
       ...indexes.map(
         ({ column, index }) =>
-          `${this.#escape(column.databaseName)} = ${parameters.add(index.token(value))}`,
+          `${driver.escape(column.databaseName)} = ${parameters.add(index.token(value))}`,
       ),
     ];
-  }
-
-  #escape(name: string): string {
-    return this.#installation.dataSource.driver.escape(name);
   }
 }

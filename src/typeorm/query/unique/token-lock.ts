@@ -23,8 +23,10 @@ export async function lockTokens(
   index: UniqueIndex,
   values: readonly unknown[],
 ): Promise<void> {
-  if (runner.connection.options.type === 'postgres') await lockInPostgres(runner, index, values);
-  else await lockDatabase(runner, index);
+  if (runner.connection.options.type !== 'postgres') return lockDatabase(runner, index);
+  const gate = gateOf(index);
+  const tokens = new Set(values.flatMap((value) => index.indexed.index.tokens(value)));
+  await forLimitedTime(runner, () => lockInOrder(runner, gate, tokens));
 }
 
 /** Makes all writers of an index wait until the end of the transaction, which has to see what they write. */
@@ -32,16 +34,6 @@ export async function lockIndex(runner: QueryRunner, index: UniqueIndex): Promis
   if (runner.connection.options.type === 'postgres') {
     await forLimitedTime(runner, () => lockGate(runner, gateOf(index)));
   } else await lockDatabase(runner, index);
-}
-
-async function lockInPostgres(
-  runner: QueryRunner,
-  index: UniqueIndex,
-  values: readonly unknown[],
-): Promise<void> {
-  const gate = gateOf(index);
-  const tokens = new Set(values.flatMap((value) => index.indexed.index.tokens(value)));
-  await forLimitedTime(runner, () => lockInOrder(runner, gate, tokens));
 }
 
 async function lockInOrder(
@@ -53,8 +45,9 @@ async function lockInOrder(
   await runner.query('SELECT pg_advisory_xact_lock_shared($1::bigint)', [gate]);
   // In the same order everywhere, so that no two wait for each other.
   for (const token of [...tokens].sort()) {
-    const number = lockNumber(createHash('sha256').update(`${gate}.${token}`).digest());
-    await runner.query('SELECT pg_advisory_xact_lock($1::bigint)', [number]);
+    await runner.query('SELECT pg_advisory_xact_lock($1::bigint)', [
+      lockNumber(`${gate}.${token}`),
+    ]);
   }
 }
 
@@ -76,11 +69,7 @@ async function forLimitedTime(runner: QueryRunner, lock: () => Promise<void>): P
 }
 
 function gateOf({ indexed: { column } }: UniqueIndex): string {
-  return lockNumber(
-    createHash('sha256')
-      .update(`${column.entityMetadata.tablePath}.${column.databaseName}`)
-      .digest(),
-  );
+  return lockNumber(`${column.entityMetadata.tablePath}.${column.databaseName}`);
 }
 
 function heldByOthers(cause: unknown): KeyStateError {
@@ -91,8 +80,8 @@ function heldByOthers(cause: unknown): KeyStateError {
   );
 }
 
-function lockNumber(digest: Buffer): string {
-  return digest.readBigInt64BE(0).toString();
+function lockNumber(name: string): string {
+  return createHash('sha256').update(name).digest().readBigInt64BE(0).toString();
 }
 
 /** Takes SQLite's write lock before the first read. */
