@@ -11,7 +11,7 @@ export class CreateDataKeys1764000000000 implements MigrationInterface {
 
   async up(queryRunner: QueryRunner): Promise<void> {
     const table = tableName(queryRunner, TABLE);
-    // It may have come with a generated migration, or with synchronize.
+    // A generated migration, or synchronize, may have created it.
     if (await queryRunner.hasTable(table)) return;
     await queryRunner.createTable(
       new Table({

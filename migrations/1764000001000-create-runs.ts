@@ -15,7 +15,7 @@ export class CreateRuns1764000001000 implements MigrationInterface {
       runs(tableName(queryRunner, RUNS)),
       ranges(tableName(queryRunner, RANGES)),
     ]) {
-      // It may have come with a generated migration, or with synchronize.
+      // A generated migration, or synchronize, may have created it.
       if (!(await queryRunner.hasTable(table.name))) await queryRunner.createTable(table);
     }
   }

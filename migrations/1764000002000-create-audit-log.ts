@@ -11,7 +11,7 @@ export class CreateAuditLog1764000002000 implements MigrationInterface {
 
   async up(queryRunner: QueryRunner): Promise<void> {
     const table = tableName(queryRunner, TABLE);
-    // It may have come with a generated migration, or with synchronize.
+    // A generated migration, or synchronize, may have created it.
     if (await queryRunner.hasTable(table)) return;
     const primaryKeyConstraintName = 'field_encryption_audit_pkey';
     await queryRunner.createTable(

@@ -15,7 +15,7 @@ export class AddKeyEpochs1764000003000 implements MigrationInterface {
       new TableColumn({ name: 'epoch', type: 'integer', default: 0 }),
       new TableColumn({ name: 'application', type: 'varchar', length: '128', isNullable: true }),
     ]) {
-      // The table may have come with a generated migration, or with synchronize.
+      // A generated migration, or synchronize, may have added it.
       if (await queryRunner.hasColumn(table, column.name)) continue;
       await queryRunner.addColumn(table, column);
     }

@@ -78,7 +78,7 @@ export class KeyNotFoundError extends FieldEncryptionError {
   readonly code = 'ERR_KEY_NOT_FOUND';
 }
 
-/** The state of a data key forbids the operation, or was changed meanwhile by somebody else. */
+/** The state of a data key forbids the operation, or has changed meanwhile. */
 export class KeyStateError extends FieldEncryptionError {
   readonly code = 'ERR_KEY_STATE';
   override readonly retryable: boolean;
@@ -98,7 +98,7 @@ export class KeyUnwrapError extends FieldEncryptionError {
 }
 
 /**
- * Nothing proves that a data key comes from somebody who can use the KMS: a public key was enough to wrap it.
+ * Nothing proves that a data key was made with access to the KMS: a public key was enough to wrap it.
  * It decrypts, but does not encrypt, make tokens or seal the audit log until it is adopted
  * (`field-encryption keys adopt`).
  */

@@ -50,7 +50,7 @@ export class FieldEncryption {
 
   /**
    * Returns problems and weaknesses of configuration, KMS, keys, tables, logs and packages, the worst first.
-   * Only reads, needs SELECT rights, and does not throw: whatever cannot be examined is a finding, too.
+   * Only reads, needs SELECT rights, and does not throw: a failed examination is a finding, too.
    */
   doctor(): Promise<Finding[]> {
     return examine(this.#installation);

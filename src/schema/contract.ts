@@ -13,7 +13,7 @@ import type { MigrationDraft, MigrationPlan, MigrationScript } from './migration
 
 /**
  * Plans the last migration of encrypted columns, which adds the CHECK constraints that keep cleartext out,
- * save for `@Encrypted({ check: false })`. They equal those of `migration:generate`, but on PostgreSQL a
+ * except for `@Encrypted({ check: false })`. They equal those of `migration:generate`, but on PostgreSQL a
  * second migration validates the rows, without blocking writers.
  *
  * @throws {@link ConfigurationError} while a column holds cleartext

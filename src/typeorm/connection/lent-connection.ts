@@ -38,7 +38,7 @@ export function share(runner: QueryRunner): void {
 
 /**
  * Gives the connection of a statement's own query runner back to the pool, from which its next query takes
- * one again. Synchronous, so nobody else comes between.
+ * one again. Synchronous, so no other code runs in between.
  *
  * @returns whether the caller holds no connection now; in a transaction it keeps it.
  */

@@ -53,8 +53,8 @@ export async function inOwnTransaction(
 }
 
 /**
- * Limits how long the transaction waits for a lock on PostgreSQL, unless the database has a limit already:
- * that is somebody's decision. Returns whether it did.
+ * Limits how long the transaction waits for a lock on PostgreSQL, unless a limit is already configured. Returns
+ * whether it did.
  */
 export async function limitLockWaits(runner: QueryRunner): Promise<boolean> {
   if (runner.connection.options.type !== 'postgres') return false;
@@ -117,7 +117,7 @@ async function quietly(rollback: Promise<unknown>): Promise<void> {
   }
 }
 
-/** Returns the error of SQLite's only connection when somebody is in the middle of a transaction on it. */
+/** Returns the error of SQLite's only connection while the application has a transaction on it. */
 export function busyWithTransaction(): KeyStateError {
   return new KeyStateError(
     "The database's only connection is in a transaction, in which a key cannot be created safely. " +

@@ -46,7 +46,7 @@ export function soleConnection(dataSource: DataSource): SoleConnection | undefin
  * itself, while other statements wait.
  *
  * Only `query` waits, through which TypeORM also sends BEGIN, COMMIT and ROLLBACK. What it notes of
- * transactions beside them, which `save()` goes by, changes in the usual order.
+ * transactions, which `save()` goes by, changes in the usual order.
  */
 export class SoleConnection {
   readonly #dataSource: DataSource;
@@ -75,7 +75,7 @@ export class SoleConnection {
 
   /**
    * Runs `work` with a query runner of its own while all other statements wait, or `inTransaction` if
-   * somebody is in the middle of a transaction.
+   * the application has a transaction open.
    *
    * @throws {@link KeyStateError}, retryable, if the statements of others do not end
    */

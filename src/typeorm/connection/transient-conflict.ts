@@ -20,7 +20,7 @@ export function isTransientConflict(error: unknown): boolean {
   return TRANSIENT_CODES.includes(databaseCode(error));
 }
 
-/** Whether a lock was not to be had in time. */
+/** Whether a wait for a lock timed out. */
 export function isLockTimeout(error: unknown): boolean {
   return databaseCode(error) === '55P03';
 }

@@ -46,7 +46,7 @@ export interface EncryptedOptions {
   check?: boolean;
 }
 
-/** What determines the token of a value, beside the keys. */
+/** The part of a blind index that, with the keys, determines the token of a value. */
 export interface BlindIndexDefinition {
   /** How values are normalized before they are hashed. Defaults to `'exact'`. */
   normalize?: 'exact' | 'case-insensitive' | 'email' | 'digits' | Normalizer;

@@ -33,7 +33,7 @@ export function newKeyManager(
   });
 }
 
-/** Returns the warning that an event is; undefined for one that is no reason to worry. */
+/** Returns the text of an event that is a warning; undefined for any other. */
 function warningOf(event: KeyEvent): string | undefined {
   switch (event.type) {
     case 'applicationNotNamed':

@@ -22,7 +22,7 @@ export interface IndexedColumn {
   readonly column: ColumnMetadata;
   readonly policy: BlindIndexPolicy;
   readonly index: BlindIndex;
-  /** The columns that a unique index is over beside its own; none for any other index. */
+  /** The other columns of a unique index over a tuple; none for any other index. */
   readonly uniqueWith: readonly ColumnMetadata[];
   /** The database index, whose first column is the hidden one. */
   readonly databaseIndex: IndexMetadata;
@@ -33,7 +33,7 @@ export interface EncryptedColumn {
   readonly column: ColumnMetadata;
   readonly policy: FieldPolicy;
   readonly cipher: FieldCipher;
-  /** In the order in which lookups prefer them. */
+  /** Its blind indexes, in the order in which lookups prefer them. */
   readonly indexes: readonly IndexedColumn[];
   /** Whether TypeORM's diff compares values by their text; see `patches/saving.ts`. */
   readonly comparedAsText: boolean;
@@ -41,7 +41,7 @@ export interface EncryptedColumn {
   readonly readsPlaintext: boolean;
   /** How another library wrote the rows that are not converted yet (`previousFormats`). */
   readonly previousFormat: PreviousFormat | undefined;
-  /** The CHECK constraint against cleartext, where the column is to have one now. */
+  /** The CHECK constraint against cleartext, if the column has one. */
   readonly check: CiphertextCheck | undefined;
 }
 

@@ -38,7 +38,7 @@ export function installDriverCodec(installation: Installation): void {
   decryptReturnedRows(installation);
 }
 
-/** Checks every statement of a builder that nobody has checked: a second copy of TypeORM knows nothing of encryption. */
+/** Checks the statements of unpatched builders, which a second copy of TypeORM has. */
 export function checkForeignStatements(installation: Installation): void {
   const { driver } = installation.dataSource;
   override(driver, 'escapeQueryWithParameters', (escape) => (sql, ...parameters) => {
@@ -66,7 +66,7 @@ function decryptReturnedRows({ dataSource, encryptedEntity }: Installation): voi
   });
 }
 
-/** Replaces ciphertext by its value, or by nothing where the key is not at hand. */
+/** Replaces a ciphertext by its value, or by nothing if the key is not in memory. */
 function decryptReturned(encrypted: EncryptedColumn, map: ObjectLiteral): void {
   const { column } = encrypted;
   const stored: unknown = column.getEntityValue(map);

@@ -82,7 +82,7 @@ function closeKeysAtEnd(installation: Installation): void {
     try {
       await installation.stopSchedules();
       await installation.keys.addUsesAtEnd();
-      // If its writing is cut off from here on, that is no failure to look into.
+      // A write that is interrupted from here on is not a failure to report.
       installation.audit.anchor?.clear();
       await destroy();
     } finally {

@@ -12,7 +12,7 @@ export function override<T extends object, K extends keyof T>(
   object[name] = replace(before.bind(object as OfDataSource) as T[K]);
 }
 
-/** What TypeORM's classes have that belong to a DataSource. */
+/** An object of TypeORM that belongs to a DataSource. */
 interface OfDataSource {
   readonly connection: DataSource;
 }

@@ -10,7 +10,7 @@ import { assertParametersFit } from '../query/refusal/mapped-table';
 
 import { overrideClass } from './override';
 
-/** What all builders of TypeORM have in common, with lookups on encrypted properties sent to their blind indexes. */
+/** TypeORM's base of all builders, which sends lookups on encrypted properties to their blind indexes. */
 abstract class EncryptingQueryBuilder<Entity extends ObjectLiteral> extends QueryBuilder<Entity> {
   override getQueryAndParameters(): [string, unknown[]] {
     const statement = withStatementKeys(

@@ -18,7 +18,7 @@ const BEFORE_SOURCE = ['from', 'into', 'update', 'join', 'using', 'only'];
  */
 export function opaqueUse(nodes: readonly SqlNode[], tables: Catalog): EncryptedColumn | undefined {
   const written = [...withinGroups(nodes)];
-  // Any string may be a name, as what stands around it is not understood.
+  // Any string may be a name, as its surroundings are not understood.
   const lists = written.map((list) => list.map((node) => asName(node)));
   const encrypted = encryptedNamed(lists, tables);
   const [any] = encrypted.values();

@@ -38,7 +38,7 @@ const NOTHING: SqlNode = { kind: 'symbol', text: '' };
  */
 export class SqlCheck {
   readonly #tables: Catalog;
-  /** Where in the statement the SQL stands, for the error. */
+  /** The part of the statement that the SQL is, for the error. */
   readonly #clause: string;
   readonly #named: Named;
   readonly #onUse: OnUse;
@@ -229,7 +229,7 @@ export class SqlCheck {
     return this.#named.get(parts.join('.')) ?? this.#tables.source(parts) ?? UNKNOWN;
   }
 
-  /** Adds encrypted tables that stand where no source was expected. */
+  /** Adds encrypted tables outside of the sources that were understood. */
   #addOverlooked(nodes: readonly SqlNode[], scope: Scope): void {
     for (const [at, node] of nodes.entries()) {
       if (node.kind !== 'name' || !isKeyword(nodes[at - 1], 'from', 'join')) continue;

@@ -72,7 +72,7 @@ export function announcesSource(node: SqlNode, next: SqlNode | undefined): boole
 /** An item of FROM, as it is written. */
 export interface TableExpression {
   readonly node: SqlNode | undefined;
-  /** The arguments, where a function stands for a table. */
+  /** The arguments of a function in place of a table. */
   readonly argumentList: SqlNode | undefined;
   readonly alias: NameNode | undefined;
   /** The place of its last node, apart from a list of names for its columns. */
@@ -156,7 +156,7 @@ export function hasPosition(list: readonly SqlNode[]): boolean {
   return itemsOf(end < 0 ? list : list.slice(0, end)).some(isPosition);
 }
 
-/** In doubt it counts as one: a comment whose end is not known, and words behind a number. */
+/** Whether an item is, or may be, a position: also a comment whose end is not known, and words after a number. */
 function isPosition(item: readonly SqlNode[]): boolean {
   if (item.some((node, at) => isSymbol(node, '/') && isSymbol(item[at + 1], '*'))) return true;
   const start = item.findIndex((node) => !standsBeforePosition(node));

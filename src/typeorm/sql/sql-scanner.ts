@@ -23,7 +23,7 @@ const BEFORE_NAME = ['from', 'join', 'into', 'update', 'only', 'table', 'as'];
 /** Keywords after which `*` selects, as at the beginning; elsewhere it multiplies. */
 const BEFORE_STAR = new Set(['select', 'distinct', 'all', 'returning']);
 
-/** Parses SQL in one pass into names and what stands around them. Leaves out comments and casts. */
+/** Parses SQL into nodes, in one pass. Leaves out comments and casts. */
 export function sqlNodes(sql: string): readonly SqlNode[] {
   return new SqlScanner(sql).scan();
 }

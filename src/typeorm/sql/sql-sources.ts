@@ -12,7 +12,7 @@ export interface Source {
 /** A source without encrypted columns, of which nothing else is known. */
 export const UNKNOWN: Source = { encrypted: new Map(), plain: new Set() };
 
-/** The rows that a write has beside that of its table: `excluded` in ON CONFLICT, the others in RETURNING of PostgreSQL 18. */
+/** Other rows of a write besides that of its table: `excluded` in ON CONFLICT, the others in RETURNING of PostgreSQL 18. */
 export const WRITTEN_ROWS = ['excluded', 'old', 'new'];
 
 /** The sources of a statement by their names in it. Sub-queries also see those around them. */

@@ -42,7 +42,7 @@ const DATA_KEYS_TABLE = 'data_keys';
 /** Keeps two processes from making two active keys of one name. */
 const ONE_ACTIVE_INDEX = 'data_keys_one_active';
 const VERSION_INDEX = 'data_keys_version';
-/** Finds the keys in use among thousands that only read. */
+/** Finds the keys in use among thousands that only decrypt. */
 const STATE_INDEX = 'data_keys_state';
 const ONE_ACTIVE_CONDITION = `"state" = 'active'`;
 

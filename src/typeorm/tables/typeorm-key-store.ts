@@ -27,7 +27,7 @@ const CURRENT_STATES: Readonly<Record<KeyPurpose, readonly KeyState[]>> = {
   audit: ['active'],
 };
 
-/** What stored rows of the entities show of the keys. */
+/** The uses of keys by stored rows of the entities. */
 export interface StoredUses {
   /** Whether a blind-index column holds tokens. */
   readonly hasTokens: (runner: QueryRunner) => Promise<boolean>;
@@ -103,7 +103,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     );
   }
 
-  /** 0 on SQLite, which lets nobody write from a snapshot that is no longer the newest. */
+  /** Returns 0 on SQLite, which allows no write from a snapshot that is no longer the newest. */
   snapshotAge(connection: QueryRunner): Promise<number> {
     return this.#isPostgres ? number(connection, SNAPSHOT_AGE_SQL) : Promise.resolve(0);
   }

@@ -6,7 +6,7 @@ import type { Expressions } from '../any-query-builder';
 /** The clause whose columns may be encrypted: they hand ciphertext back as it is. */
 export const RETURNING = 'RETURNING';
 
-/** Hand-written SQL, and where it stands. */
+/** Hand-written SQL, and the clause that it is part of. */
 export interface Fragment {
   readonly sql: string;
   readonly clause: string;
@@ -71,7 +71,7 @@ function addConditions(conditions: unknown, clause: string, fragments: Fragment[
   }
 }
 
-/** Adds object conditions on what has no entity, whose names nobody has checked. */
+/** Adds object conditions on aliases without an entity, whose names are unchecked. */
 function addDerivedConditions({ aliases, wheres }: Expressions, fragments: Fragment[]): void {
   if (aliases.every(({ hasMetadata }) => hasMetadata)) return;
   addOperands(wheres, fragments);
@@ -103,7 +103,7 @@ function addValues(
       const path = prefix + name;
       if (typeof value === 'function') {
         if (encrypted?.byPropertyPath.has(path) === true) continue;
-        // TypeORM ignores others, too.
+        // TypeORM ignores other properties.
         if (metadata?.findColumnsWithPropertyPath(path).length === 0) continue;
         fragments.push({ sql: String((value as () => unknown)()), clause: 'a value' });
       } else if (typeof value === 'object' && value !== null) {

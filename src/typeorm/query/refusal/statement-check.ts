@@ -100,7 +100,7 @@ function encryptedTables({ aliases }: Expressions, installation: Installation): 
     .filter(({ encryptedNames }) => encryptedNames.length > 0);
 }
 
-/** Refuses INSERT … SELECT of ciphertext, which would move it to where it cannot be decrypted. */
+/** Refuses INSERT … SELECT of ciphertext, which could not be decrypted in another column. */
 function assertNotCopied(expressions: Expressions, installation: Installation): void {
   const { insertFromSelect } = expressions as { insertFromSelect?: { getQuery(): string } };
   if (insertFromSelect === undefined) return;
@@ -120,7 +120,7 @@ function assertNoneSelected(
   { encryptedEntity }: Installation,
   clause: string,
 ): void {
-  // TypeORM selects everything where nothing is named.
+  // TypeORM selects everything if nothing is named.
   const isAll = selects.length === 0 || selects.some(({ selection }) => hasStar(selection));
   for (const alias of aliases) {
     if (!alias.hasMetadata) continue;

@@ -30,7 +30,7 @@ interface Statement {
 
 /**
  * A write that keeps a blind index unique while stored tokens have several forms: to the database, different
- * tokens of one value are no duplicates.
+ * tokens of one value are not duplicates.
  *
  * Just before its INSERT or UPDATE, rows that hold a written value under another token get the token that it
  * is written with. The database then refuses the duplicate itself, or finds the row as the target of an

@@ -106,8 +106,8 @@ function conflictColumn(entity: EncryptedEntity, name: string, all: readonly str
 }
 
 /**
- * Refuses to overwrite a part of a unique tuple: the rest is what the row already holds, so while the index
- * changes nobody has looked for duplicates of that tuple.
+ * Refuses to overwrite a part of a unique tuple: the rest is what the row already holds, so duplicates of
+ * that tuple would not be found while the index changes.
  */
 function refusePartOfTuple(entity: EncryptedEntity, overwrite: unknown, conflict: unknown): void {
   if (!Array.isArray(overwrite)) return;
