@@ -31,14 +31,14 @@ export interface FieldEncryptionOptions {
   /** The provider that wraps the data keys. */
   kms: KmsProvider;
   /**
-   * Further providers, which only unwrap what they have wrapped, such as the one that you are moving from.
+   * Further providers, which only unwrap what they have wrapped: the one that you are moving to or from.
    * Defaults to none.
    */
   otherKms?: readonly KmsProvider[];
   /**
    * Bound into every ciphertext, token and key, so that two applications cannot read each other's. Only a
-   * name of your own separates them: without one, `initialize()` warns. It cannot be changed for existing
-   * values. Defaults to `'default'`.
+   * name of your own separates them: without one, `initialize()` warns. Existing keys and values keep the
+   * name that they were made under. Defaults to `'default'`.
    */
   application?: string;
   /** Cipher suite of data keys created from now on. Defaults to `'xaes-256-gcm'`. */

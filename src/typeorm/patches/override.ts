@@ -58,7 +58,7 @@ export function overrideClass(base: AnyClass, extending: AnyClass): void {
   Object.setPrototypeOf(extending.prototype, before);
 }
 
-/** The methods as they are now. Inherited ones are looked up at each call, as they may be overridden later. */
+/** Returns the methods as they are now. Looks inherited ones up at each call, as they may be overridden later. */
 function methodsBefore(prototype: object, names: readonly string[]): object {
   const parent = Object.getPrototypeOf(prototype) as object;
   const before = Object.create(prototype) as object;

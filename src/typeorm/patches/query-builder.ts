@@ -34,7 +34,7 @@ abstract class EncryptingQueryBuilder<Entity extends ObjectLiteral> extends Quer
   }
 }
 
-/** The joins that find options have asked for; protected, and in a SELECT only. */
+/** Returns the joins that find options have asked for; protected, and in a SELECT only. */
 function pendingJoinsOf(builder: object): readonly PendingJoin[] {
   return (builder as { readonly joins?: readonly PendingJoin[] }).joins ?? [];
 }

@@ -8,7 +8,7 @@ import { rootEntityName } from '../metadata/field-policies';
 
 /**
  * A subscriber that runs an entity's class-validator rules on the plaintext before it is encrypted
- * (`validate: true`), as constraints of the database no longer see it.
+ * (`validate: true`), as constraints of the database no longer see it. `withFieldEncryption` registers it.
  *
  * It sees whole entities, so rules that depend on other properties work; updates of plain objects are
  * checked for the properties that they set.

@@ -151,7 +151,7 @@ function refuseSqlExpressions(entity: EncryptedEntity, values: ObjectLiteral): v
   }
 }
 
-/** INSERT … SELECT, which TypeORM has since 1.0. */
+/** Whether this is INSERT … SELECT, which TypeORM has since 1.0. */
 function isFromSelect({ expressionMap }: AnyQueryBuilder): boolean {
   const { insertFromSelect } = expressionMap as object as { insertFromSelect?: unknown };
   return insertFromSelect !== undefined;

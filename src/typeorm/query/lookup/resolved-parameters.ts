@@ -54,7 +54,7 @@ async function runResolved<T>(
   const { cache } = expressionMap;
   const deferred: (() => void)[] = [];
   try {
-    // Two values may have the same statement and different results.
+    // Two values may resolve to the same parameters, and yet have different results.
     expressionMap.cache = false;
     for (const parameters of deferring) {
       for (const [name, value] of Object.entries<unknown>(parameters)) {
