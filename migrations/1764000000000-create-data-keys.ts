@@ -1,17 +1,17 @@
 import { Table } from 'typeorm';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
-import { refusedRevert } from './refused-revert';
-import { tableName } from './table-name';
+
+import { countRows, refusedRevert, tableName, text } from './own-table';
 
 const TABLE = 'data_keys';
 
-/** Creates the key table. What it says is final: later changes are migrations of their own. */
+/** Creates the key table. Later changes are migrations of their own. */
 export class CreateDataKeys1764000000000 implements MigrationInterface {
   readonly name = 'CreateDataKeys1764000000000';
 
   async up(queryRunner: QueryRunner): Promise<void> {
     const table = tableName(queryRunner, TABLE);
-    // It may have come with a generated migration, or with synchronize.
+    // A generated migration, or synchronize, may have created it.
     if (await queryRunner.hasTable(table)) return;
     await queryRunner.createTable(
       new Table({
@@ -59,25 +59,17 @@ export class CreateDataKeys1764000000000 implements MigrationInterface {
     );
   }
 
-  /** Refused while there are keys: without them nothing that they encrypted can ever be read again. */
+  /** Refuses while there are keys: without them, nothing that they encrypted can ever be read again. */
   async down(queryRunner: QueryRunner): Promise<void> {
     const table = tableName(queryRunner, TABLE);
-    const row = await queryRunner.manager
-      .createQueryBuilder()
-      .select('COUNT(*)', 'keys')
-      .from(table, 'k')
-      .getRawOne<{ keys: string | number }>();
-    if (row !== undefined && Number(row.keys) > 0) {
+    const keys = await countRows(queryRunner, table);
+    if (keys > 0) {
       throw refusedRevert(
         queryRunner,
-        `${table} holds ${String(row.keys)} keys. Back them up and empty the table before you revert: ` +
+        `${table} holds ${String(keys)} keys. Back them up and empty the table before you revert: ` +
           'what they encrypted cannot be read without them.',
       );
     }
     await queryRunner.dropTable(table);
   }
-}
-
-function text(name: string, length: number): { name: string; type: string; length: string } {
-  return { name, type: 'varchar', length: String(length) };
 }

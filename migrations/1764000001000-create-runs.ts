@@ -1,6 +1,7 @@
 import { Table } from 'typeorm';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
-import { tableName } from './table-name';
+
+import { tableName, text } from './own-table';
 
 const RUNS = 'field_encryption_runs';
 const RANGES = 'field_encryption_ranges';
@@ -14,12 +15,12 @@ export class CreateRuns1764000001000 implements MigrationInterface {
       runs(tableName(queryRunner, RUNS)),
       ranges(tableName(queryRunner, RANGES)),
     ]) {
-      // It may have come with a generated migration, or with synchronize.
+      // A generated migration, or synchronize, may have created it.
       if (!(await queryRunner.hasTable(table.name))) await queryRunner.createTable(table);
     }
   }
 
-  /** Runs that are under way begin again from the first row. */
+  /** Runs under way start again from the first row. */
   async down(queryRunner: QueryRunner): Promise<void> {
     await queryRunner.dropTable(tableName(queryRunner, RANGES));
     await queryRunner.dropTable(tableName(queryRunner, RUNS));
@@ -74,8 +75,4 @@ function ranges(name: string): Table {
       { name: 'lost', type: 'integer' },
     ],
   });
-}
-
-function text(name: string, length: number): { name: string; type: string; length: string } {
-  return { name, type: 'varchar', length: String(length) };
 }

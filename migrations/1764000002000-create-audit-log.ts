@@ -1,17 +1,17 @@
 import { Table } from 'typeorm';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
-import { refusedRevert } from './refused-revert';
-import { tableName } from './table-name';
+
+import { countRows, refusedRevert, tableName, text } from './own-table';
 
 const TABLE = 'field_encryption_audit';
 
-/** Creates the table of the audit log. What it says is final: later changes are migrations of their own. */
+/** Creates the table of the audit log. Later changes are migrations of their own. */
 export class CreateAuditLog1764000002000 implements MigrationInterface {
   readonly name = 'CreateAuditLog1764000002000';
 
   async up(queryRunner: QueryRunner): Promise<void> {
     const table = tableName(queryRunner, TABLE);
-    // It may have come with a generated migration, or with synchronize.
+    // A generated migration, or synchronize, may have created it.
     if (await queryRunner.hasTable(table)) return;
     const primaryKeyConstraintName = 'field_encryption_audit_pkey';
     await queryRunner.createTable(
@@ -40,24 +40,16 @@ export class CreateAuditLog1764000002000 implements MigrationInterface {
     );
   }
 
-  /** Refused while there are entries: the log is there to outlast what it records. */
+  /** Refuses while there are entries: the log has to outlast what it records. */
   async down(queryRunner: QueryRunner): Promise<void> {
     const table = tableName(queryRunner, TABLE);
-    const row = await queryRunner.manager
-      .createQueryBuilder()
-      .select('COUNT(*)', 'entries')
-      .from(table, 'a')
-      .getRawOne<{ entries: string | number }>();
-    if (row !== undefined && Number(row.entries) > 0) {
+    const entries = await countRows(queryRunner, table);
+    if (entries > 0) {
       throw refusedRevert(
         queryRunner,
-        `${table} holds ${String(row.entries)} entries. Export them and empty the table before you revert.`,
+        `${table} holds ${String(entries)} entries. Export them and empty the table before you revert.`,
       );
     }
     await queryRunner.dropTable(table);
   }
-}
-
-function text(name: string, length: number): { name: string; type: string; length: string } {
-  return { name, type: 'varchar', length: String(length) };
 }

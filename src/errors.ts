@@ -19,7 +19,7 @@ export type FieldEncryptionErrorCode =
   | 'ERR_RUN_PLAN'
   | 'ERR_AUDIT';
 
-/** What an error may say about its circumstances: names and ids, never a value, a ciphertext or key bytes. */
+/** The circumstances of an error: names and ids, never a value, a ciphertext or key bytes. */
 export interface FieldEncryptionErrorDetails {
   /** Name of the entity, as TypeORM knows it. */
   entity?: string;
@@ -48,7 +48,7 @@ export interface FieldEncryptionErrorDetails {
 export abstract class FieldEncryptionError extends Error {
   /** Stable code of the class, such as `ERR_DECRYPTION`. */
   abstract readonly code: FieldEncryptionErrorCode;
-  /** Whether the same call may succeed later without anybody changing anything. */
+  /** Whether the same call may succeed later without any change. */
   readonly retryable: boolean = false;
   readonly entity: string | undefined;
   readonly property: string | undefined;
@@ -63,7 +63,7 @@ export abstract class FieldEncryptionError extends Error {
   }
 }
 
-/** The library is set up wrongly, or not at all, for what was asked of it. */
+/** The library is not set up, or set up wrongly, for an operation. */
 export class ConfigurationError extends FieldEncryptionError {
   readonly code = 'ERR_CONFIGURATION';
 }
@@ -78,7 +78,7 @@ export class KeyNotFoundError extends FieldEncryptionError {
   readonly code = 'ERR_KEY_NOT_FOUND';
 }
 
-/** The state of a data key forbids the operation, or somebody else changed it meanwhile. */
+/** The state of a data key forbids the operation, or has changed meanwhile. */
 export class KeyStateError extends FieldEncryptionError {
   readonly code = 'ERR_KEY_STATE';
   override readonly retryable: boolean;
@@ -98,9 +98,9 @@ export class KeyUnwrapError extends FieldEncryptionError {
 }
 
 /**
- * Nothing shows that a data key was made by somebody who can use the KMS: a public key was enough to
- * wrap it. It decrypts, and neither encrypts nor makes tokens nor seals the audit log before it is
- * adopted (`field-encryption keys adopt`).
+ * Nothing proves that a data key was made with access to the KMS: a public key was enough to wrap it.
+ * It decrypts, but does not encrypt, make tokens or seal the audit log until it is adopted
+ * (`field-encryption keys adopt`).
  */
 export class UnauthenticatedKeyError extends FieldEncryptionError {
   readonly code = 'ERR_KEY_UNAUTHENTICATED';
@@ -117,33 +117,33 @@ export class MalformedCiphertextError extends FieldEncryptionError {
   readonly code = 'ERR_CIPHERTEXT_MALFORMED';
 }
 
-/** A data key asks for a cipher suite that this version does not know. */
+/** A data key has a cipher suite that this version does not know. */
 export class UnsupportedCipherSuiteError extends FieldEncryptionError {
   readonly code = 'ERR_CIPHER_SUITE';
 }
 
 /**
- * A ciphertext does not authenticate: changed, moved from another column, entity or application, or
- * made under another key. One opaque class on purpose; which of them it was is not knowable.
+ * A ciphertext does not authenticate: it was changed, moved from another column, entity or application, or
+ * made under another key. One class for all, as they cannot be told apart.
  */
 export class DecryptionError extends FieldEncryptionError {
   readonly code = 'ERR_DECRYPTION';
 }
 
-/** An encrypted column holds something that is not a ciphertext. */
+/** An encrypted column holds a value that is not a ciphertext. */
 export class PlaintextFoundError extends FieldEncryptionError {
   readonly code = 'ERR_PLAINTEXT_FOUND';
 }
 
 /**
- * A lookup found a row whose token is that of another value than the row holds. Tokens were exchanged, or
- * written by something that does not write the value along with them. The row is not handed out.
+ * A lookup found a row whose token is not that of its value. Tokens were exchanged, or written without their
+ * values. The row is not returned.
  */
 export class IndexIntegrityError extends FieldEncryptionError {
   readonly code = 'ERR_INDEX_INTEGRITY';
 }
 
-/** A query asks of an encrypted column what ciphertext cannot answer. */
+/** A query needs of an encrypted column what ciphertext cannot provide. */
 export class UnsupportedQueryError extends FieldEncryptionError {
   readonly code = 'ERR_UNSUPPORTED_QUERY';
 }
@@ -172,8 +172,8 @@ export class PlaintextValidationError extends FieldEncryptionError {
 }
 
 /**
- * The database failed in the middle of a run over the rows. What was committed stays, the page under
- * way was rolled back, and running again goes on where it stopped.
+ * The database failed in the middle of a run over the rows. Committed pages stay, the current one was rolled
+ * back, and the next run continues where this one stopped.
  */
 export class RunInterruptedError extends FieldEncryptionError {
   readonly code = 'ERR_RUN_INTERRUPTED';
@@ -181,14 +181,14 @@ export class RunInterruptedError extends FieldEncryptionError {
 }
 
 /**
- * A run over the rows cannot begin as it was asked for, or not go on by its checkpoint. What it says is
- * done is done; nothing else was touched.
+ * A run over the rows cannot start with its options, or not continue from its checkpoint. Rows that it
+ * reports as done are done; no others were touched.
  */
 export class RunPlanError extends FieldEncryptionError {
   readonly code = 'ERR_RUN_PLAN';
 }
 
-/** An operation could not be recorded in the audit log, and was not done. Worth retrying. */
+/** An operation could not be recorded in the audit log, and was not carried out. Worth retrying. */
 export class AuditError extends FieldEncryptionError {
   readonly code = 'ERR_AUDIT';
   override readonly retryable = true;

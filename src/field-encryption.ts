@@ -1,30 +1,31 @@
 import type { DataSource, EntityManager, EntityTarget, ObjectLiteral } from 'typeorm';
+
 import { AuditTrail } from './audit-trail';
 import { DataKeys } from './data-keys';
-import { ConfigurationError } from './errors';
 import { examine } from './doctor/doctor';
 import type { Finding } from './doctor/finding';
+import { ConfigurationError } from './errors';
+import type { BlindIndex } from './field/blind-index';
 import { healthProbe } from './health/health-probe';
 import type { HealthOptions, HealthReport } from './health/health-report';
-import type { BlindIndex } from './field/blind-index';
-import { run } from './reencryption/runs/run';
-import type { RunOptions } from './reencryption/report/run-options';
-import type { RunReport } from './reencryption/report/run-report';
 import { columnStatuses } from './reencryption/coverage/status';
 import type { EncryptionStatus } from './reencryption/coverage/status';
-import { decryptStored, fetchPrevious, keyPrefixOf } from './typeorm/metadata/encrypted-column';
-import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
+import type { RunOptions } from './reencryption/report/run-options';
+import type { RunReport } from './reencryption/report/run-report';
+import { run } from './reencryption/runs/run';
+import { withConnection } from './typeorm/connection/lent-connection';
 import { installationOf } from './typeorm/installation/installation';
 import type { Installation } from './typeorm/installation/installation';
-import { withConnection } from './typeorm/connection/lent-connection';
-import { valueResults } from './value-results';
+import { decryptStored, fetchPrevious, keyPrefixOf } from './typeorm/metadata/encrypted-column';
+import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
+import { onlyResult, valueResults } from './value-results';
 import type { ValueResults } from './value-results';
 
 /** Options of the methods that encrypt and decrypt values or make tokens. */
 export interface ValueOptions {
   /**
-   * The manager of the transaction that the call stands in. Keys that are not in memory are read on
-   * its connection; without, a pool that its transactions have used up is waited for in vain.
+   * The manager of the transaction around the call. Keys that are not in memory are read on its connection;
+   * without it, a pool that transactions have exhausted is waited for in vain.
    */
   manager?: EntityManager;
 }
@@ -42,29 +43,25 @@ export class FieldEncryption {
     this.audit = new AuditTrail(installation);
   }
 
-  /**
-   * Makes the keys ready, creating the first ones, and throws what stands in the way: for an
-   * application that wants to fail at start.
-   */
+  /** Prepares the keys, creating the first ones, or throws: for an application that should fail at start. */
   async ready(): Promise<void> {
     await this.#installation.requireAll();
   }
 
   /**
-   * Looks for what is wrong or weak in configuration, KMS, keys, tables, logs and packages, the worst
-   * first. Reads only, needs SELECT rights, and does not throw: what cannot be looked at is a finding.
+   * Returns problems and weaknesses of configuration, KMS, keys, tables, logs and packages, the worst first.
+   * Only reads, needs SELECT rights, and does not throw: a failed examination is a finding, too.
    */
   doctor(): Promise<Finding[]> {
     return examine(this.#installation);
   }
 
   /**
-   * Whether encrypted columns can be read and written now, and what threatens that: for a readiness
-   * probe. An outage is reported and not thrown, nothing is waited for longer than `timeoutMs`, and
-   * however often it is called, a KMS is asked at most every `rememberMs`. Keys that are due are loaded
-   * as a use would load them.
+   * Reports whether encrypted columns can be read and written now, and what threatens that: for a readiness
+   * probe. An outage is reported, not thrown. Nothing takes longer than `timeoutMs`, and a KMS is asked at
+   * most every `rememberMs`. Keys that are due are loaded as by a use.
    *
-   * @throws {@link ConfigurationError} for options that are no whole numbers from 0 on
+   * @throws {@link ConfigurationError} for options that are not whole numbers from 0 on
    */
   health(options?: HealthOptions): Promise<HealthReport> {
     return healthProbe(this.#installation).report(options);
@@ -77,7 +74,7 @@ export class FieldEncryption {
     const columns = await withConnection(dataSource, undefined, (runner) =>
       columnStatuses(this.#installation, runner, infos),
     );
-    // Not enumerable: who compares or copies the list means the columns.
+    // Not enumerable: comparisons and copies of the list are about the columns.
     return Object.defineProperty(columns, 'backend', {
       value: backend.backend,
     }) as EncryptionStatus;
@@ -85,7 +82,7 @@ export class FieldEncryption {
 
   /**
    * Encrypts the rows of columns that `legacyPlaintext` or `previousFormats` names, online. See
-   * {@link RunOptions}; all runs can be interrupted, shared by several processes and taken up again.
+   * {@link RunOptions}. All runs can be interrupted, resumed and shared by several processes.
    */
   encrypt(options?: RunOptions): Promise<RunReport> {
     return run(this.#installation, 'encrypt', options);
@@ -96,27 +93,27 @@ export class FieldEncryption {
     return run(this.#installation, 'reencrypt', options);
   }
 
-  /** Gives every row the tokens that its blind indexes have now: of new, changed or rotated ones, online. */
+  /** Writes the current tokens of every row, for new, changed or rotated blind indexes, online. */
   reindex(options?: RunOptions): Promise<RunReport> {
     return run(this.#installation, 'reindex', options);
   }
 
   /**
-   * Turns rows back into cleartext, in columns that `legacyPlaintext` names, and empties their
-   * blind indexes. What the application writes meanwhile is encrypted: stop it, or run again.
+   * Turns rows back into cleartext, in columns that `legacyPlaintext` names, and empties their blind indexes.
+   * Values that the application writes meanwhile are encrypted: stop it, or run again.
    */
   decrypt(options?: RunOptions): Promise<RunReport> {
     return run(this.#installation, 'decrypt', options);
   }
 
-  /** Reads every row and its tokens, and lists what does not decrypt or match. Changes nothing. */
+  /** Reads every row and its tokens, and lists those that do not decrypt or match. Changes nothing. */
   verify(options?: RunOptions): Promise<RunReport> {
     return run(this.#installation, 'verify', options);
   }
 
   /**
-   * The blind-index token to store with a value in hand-written SQL. `indexName` picks a named index.
-   * To look rows up, see {@link FieldEncryption.tokens}.
+   * Returns the blind-index token to store with a value in hand-written SQL. `indexName` selects a named
+   * index. To look rows up, see {@link FieldEncryption.tokens}.
    */
   async token<T extends ObjectLiteral>(
     entity: EntityTarget<T>,
@@ -129,8 +126,8 @@ export class FieldEncryption {
   }
 
   /**
-   * Every token that a row with the value may have, for a condition in hand-written SQL: that of
-   * {@link FieldEncryption.token}, and while the index or its key changes those from before.
+   * Returns every token that a row with the value may have, for a condition in hand-written SQL: that of
+   * {@link FieldEncryption.token}, and earlier ones while the index or its key changes.
    */
   async tokens<T extends ObjectLiteral>(
     entity: EntityTarget<T>,
@@ -149,9 +146,7 @@ export class FieldEncryption {
     value: unknown,
     options?: ValueOptions,
   ): Promise<string | Buffer | null> {
-    const { values, failures } = await this.encryptValues(entity, property, [value], options);
-    if (failures[0] !== undefined) throw failures[0].error;
-    return values[0] ?? null;
+    return onlyResult(await this.encryptValues(entity, property, [value], options)) ?? null;
   }
 
   /** Decrypts a stored value of a raw result; `null` stays `null`. */
@@ -161,12 +156,10 @@ export class FieldEncryption {
     stored: unknown,
     options?: ValueOptions,
   ): Promise<unknown> {
-    const { values, failures } = await this.decryptValues(entity, property, [stored], options);
-    if (failures[0] !== undefined) throw failures[0].error;
-    return values[0];
+    return onlyResult(await this.decryptValues(entity, property, [stored], options));
   }
 
-  /** {@link FieldEncryption.encryptValue} over an array; a bad element is reported by its index. */
+  /** Encrypts the values of an array; a bad element is reported by its index. */
   async encryptValues<T extends ObjectLiteral>(
     entity: EntityTarget<T>,
     property: string,
@@ -180,7 +173,7 @@ export class FieldEncryption {
     );
   }
 
-  /** {@link FieldEncryption.decryptValue} over an array, with one key look-up for all. */
+  /** Decrypts the values of an array, with one key look-up for all. */
   async decryptValues<T extends ObjectLiteral>(
     entity: EntityTarget<T>,
     property: string,
@@ -198,7 +191,7 @@ export class FieldEncryption {
     );
   }
 
-  /** The index, ready to make tokens. */
+  /** Returns the index, prepared to make tokens. */
   async #index(
     entity: EntityTarget<ObjectLiteral>,
     property: string,
@@ -229,9 +222,9 @@ export class FieldEncryption {
 }
 
 /**
- * The handle to keys, status and re-encryption of a DataSource.
+ * Returns the handle to keys, status and re-encryption of a DataSource.
  *
- * @throws {@link ConfigurationError} for one that did not go through `withFieldEncryption`.
+ * @throws {@link ConfigurationError} for one that is not wrapped by `withFieldEncryption`
  */
 export function fieldEncryption(dataSource: DataSource): FieldEncryption {
   return new FieldEncryption(installationOf(dataSource));

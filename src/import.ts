@@ -17,10 +17,10 @@ export type { VaultTransitFormatOptions } from './import/vault-transit';
 export type { Secret, VaultAuth } from './kms/vault/auth';
 
 /**
- * Reads what typeorm-encrypted wrote, with the options that the column had.
+ * Reads values of typeorm-encrypted, with the options that the column had.
  *
- * **Warning**: only the GCM algorithms authenticate. With CBC a wrong key or a changed value is nearly
- * always noticed, with the others only where the result is not UTF-8.
+ * **Warning**: only the GCM algorithms authenticate. With CBC, a wrong key or a changed value is nearly
+ * always noticed; with the others, only if the result is not UTF-8.
  *
  * @throws {@link ConfigurationError} for options that cannot work
  */
@@ -29,22 +29,22 @@ export function typeormEncryptedFormat(options: TypeormEncryptedOptions): LocalP
 }
 
 /**
- * Reads what `@47ng/cloak`, or prisma-field-encryption, wrote: `v1.aesgcm256.…`.
+ * Reads values of `@47ng/cloak` or prisma-field-encryption: `v1.aesgcm256.…`.
  *
  * @example
  * ```ts
  * cloakFormat({ keys: [process.env['CLOAK_KEY'] ?? ''] })
  * ```
- * @throws {@link ConfigurationError} for what are not keys or a keychain of cloak
+ * @throws {@link ConfigurationError} for anything but keys or a keychain of cloak
  */
 export function cloakFormat(options: CloakOptions): LocalPreviousFormat {
   return new CloakFormat(cloakKeys(options));
 }
 
 /**
- * Has the Transit engine of HashiCorp Vault or OpenBao decrypt what it encrypted: `vault:v1:…`. Values are
- * sent to it in batches, before rows are turned into entities. Needs the package `node-vault`, and a
- * policy that allows `update` on `<mount>/decrypt/<key>`.
+ * Reads values of the Transit engine of HashiCorp Vault or OpenBao: `vault:v1:…`. Sends them to it in
+ * batches, before rows are turned into entities. Needs the package `node-vault`, and a policy that allows
+ * `update` on `<mount>/decrypt/<key>`.
  *
  * @throws {@link ConfigurationError} for options that cannot work
  */

@@ -1,5 +1,4 @@
-export type { AuditEntry } from './audit/audit-entry';
-export type { AuditOptions } from './audit/audit-entry';
+export type { AuditEntry, AuditOptions } from './audit/audit-entry';
 export type { AuditProblem, BrokenEntry } from './audit/audit-verification';
 export type { AuditTrail, AuditVerifyOptions } from './audit-trail';
 export type { CipherSuite } from './crypto/aead';
@@ -55,14 +54,15 @@ export type {
 export { localKms } from './kms/local-kms';
 export type { LocalKmsOptions } from './kms/local-kms';
 export type { DrillReport, DrillResult } from './reencryption/coverage/drill';
-export type { RunMode } from './reencryption/report/run-report';
 export type { RunOptions } from './reencryption/report/run-options';
-export type { RunPlan, TablePlan } from './reencryption/report/run-report';
 export type {
   RowFailure,
   RowFailureCode,
+  RunMode,
+  RunPlan,
   RunProgress,
   RunReport,
+  TablePlan,
 } from './reencryption/report/run-report';
 export type { ColumnStatus, EncryptionStatus, KeyCoverage } from './reencryption/coverage/status';
 export type {

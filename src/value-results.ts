@@ -6,13 +6,13 @@ export interface ValueFailure {
   readonly error: FieldEncryptionError;
 }
 
-/** Result over an array: `undefined` stands where an element failed. */
+/** Results for an array, with `undefined` in place of those that failed. */
 export interface ValueResults<T> {
   readonly values: (T | undefined)[];
   readonly failures: readonly ValueFailure[];
 }
 
-/** Does the same to each element; those that fail are listed, and the rest is done. */
+/** Applies `work` to each element, and lists those that fail. */
 export function valueResults<T>(
   values: readonly unknown[],
   work: (value: unknown) => T,
@@ -28,4 +28,10 @@ export function valueResults<T>(
     }
   });
   return { values: results, failures };
+}
+
+/** Returns the result for the only element, or throws its error. */
+export function onlyResult<T>({ values, failures }: ValueResults<T>): T | undefined {
+  if (failures[0] !== undefined) throw failures[0].error;
+  return values[0];
 }

@@ -11,7 +11,7 @@ import { isText, OptionChecks } from '../kms/remote/option-checks';
 import { undecryptable } from './previous-format';
 import type { LocalPreviousFormat } from './previous-format';
 
-/** A message of cloak, taken apart. */
+/** A parsed message of cloak. */
 interface CloakMessage {
   /** Names the key: the first 8 hexadecimal digits of the SHA-256 of its text. */
   readonly fingerprint: string;
@@ -25,8 +25,8 @@ const TAG_BYTES = 16;
 const NO_ASSOCIATED_DATA = new Uint8Array();
 
 /**
- * Reads `v1.aesgcm256.<fingerprint>.<iv>.<ciphertext ‖ tag>`, the form of `@47ng/cloak` and of what is
- * built on it, such as prisma-field-encryption.
+ * The format `v1.aesgcm256.<fingerprint>.<iv>.<ciphertext ‖ tag>` of `@47ng/cloak` and of libraries built on
+ * it, such as prisma-field-encryption.
  */
 export class CloakFormat implements LocalPreviousFormat {
   readonly name = '@47ng/cloak';
@@ -57,7 +57,7 @@ export class CloakFormat implements LocalPreviousFormat {
   }
 }
 
-/** Reads a message of cloak in the one form in which cloak writes it; `undefined` for anything else. */
+/** Parses a message of cloak in the only form that cloak writes; `undefined` for anything else. */
 function parseMessage(text: string): CloakMessage | undefined {
   const [, fingerprint, ivText = '', sealedText = ''] = FORM.exec(text) ?? [];
   const iv = decodePaddedBase64url(ivText);
@@ -66,7 +66,7 @@ function parseMessage(text: string): CloakMessage | undefined {
   return sealed.length < TAG_BYTES ? undefined : { fingerprint, iv, sealed };
 }
 
-/** @throws `failure` when the message is not authentic */
+/** Opens a message, or throws `failure` if it is not authentic. */
 function openMessage(key: KeyObject, { iv, sealed }: CloakMessage, failure: () => Error): Buffer {
   try {
     return openGcm(key, iv, new SealedMessage(sealed, 0, 0), NO_ASSOCIATED_DATA);
@@ -75,14 +75,14 @@ function openMessage(key: KeyObject, { iv, sealed }: CloakMessage, failure: () =
   }
 }
 
-/** The keys of cloak: as they are, or in an exported keychain. */
+/** The keys of cloak, as they are or in an exported keychain. */
 export type CloakOptions =
   | {
       /** Serialized keys, `k1.aesgcm256.…`, all that rows were written under. */
       readonly keys: readonly string[];
     }
   | {
-      /** A keychain as `exportKeychain` and the `cloak` command write it (`CLOAK_KEYCHAIN`). */
+      /** A keychain from `exportKeychain` or the `cloak` command (`CLOAK_KEYCHAIN`). */
       readonly keychain: string;
       /** The serialized key that the keychain is encrypted under (`CLOAK_MASTER_KEY`). */
       readonly masterKey: string;
@@ -106,11 +106,15 @@ export function cloakKeys(options: CloakOptions): ReadonlyMap<string, KeyObject>
     'want one of keys and keychain with its masterKey, got both',
   );
   const texts = 'keys' in options ? options.keys : keychainTexts(options);
-  check.require(isList(texts) && texts.length > 0, 'keys must be a list with one key at least');
+  const list: unknown = texts;
+  check.require(
+    Array.isArray(list) && list.length > 0,
+    'keys must be a list with one key at least',
+  );
   return new Map(texts.map((text) => [fingerprintOf(text), parseKey(text, 'each of the keys')]));
 }
 
-/** The serialized keys in an exported keychain: a message of cloak that holds JSON. */
+/** Decrypts the serialized keys of an exported keychain, which is a message of cloak that holds JSON. */
 function keychainTexts({ keychain, masterKey }: { keychain: string; masterKey: string }): string[] {
   const message = isText(keychain) ? parseMessage(keychain) : undefined;
   check.require(message !== undefined, 'keychain must be one that exportKeychain wrote');
@@ -140,12 +144,7 @@ function parseKey(text: unknown, what: string): KeyObject {
   }
 }
 
-/** Of the text, padding included: cloak takes keys with and without. */
+/** Returns the fingerprint of a key's text, padding included: cloak accepts keys with and without. */
 function fingerprintOf(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, FINGERPRINT_CHARS);
-}
-
-/** `Array.isArray` would make the elements `any`. */
-function isList(value: unknown): boolean {
-  return Array.isArray(value);
 }

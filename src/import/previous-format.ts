@@ -1,49 +1,49 @@
 import { DecryptionError } from '../errors';
 import type { FieldEncryptionError } from '../errors';
 
-/** What all formats have: a name for messages, and a form to be told by. */
+/** The common part of all formats. */
 interface Format {
   /** Such as `typeorm-encrypted`, for messages. */
   readonly name: string;
   /**
-   * Whether a stored value has the form of this format; without a key, and without trying to decrypt.
-   * Nothing that is written in another way may be recognised.
+   * Whether a stored value has the form of this format, by its text alone. Must not recognise a value of any
+   * other form.
    */
   recognises(stored: string): boolean;
   /** Called when the DataSource is destroyed. The format can be used again. */
   close?(): Promise<void>;
 }
 
-/** A format whose key is in this process. */
+/** A format that decrypts in this process. */
 export interface LocalPreviousFormat extends Format {
   /**
-   * The bytes that were encrypted; text as UTF-8. Given what {@link Format.recognises} accepts only.
+   * Returns the bytes that were encrypted; text as UTF-8. Called only for values that
+   * {@link Format.recognises} accepts.
    *
    * @throws {@link DecryptionError} without entity and property, which the caller adds
    */
   decrypt(stored: string): Uint8Array;
 }
 
-/** A format whose key is elsewhere, so that values are decrypted before rows are hydrated. */
+/** A format that decrypts elsewhere, so that values are decrypted before rows are hydrated. */
 export interface RemotePreviousFormat extends Format {
   /**
-   * {@link LocalPreviousFormat.decrypt} for many values: the bytes, or what is wrong with one value, in
-   * the order given.
+   * Decrypts many values. Returns the bytes of each, or its error, in the given order.
    *
-   * @throws {@link KmsUnavailableError}, {@link ConfigurationError} for what concerns all of them
+   * @throws {@link KmsUnavailableError}, {@link ConfigurationError} for a problem of all values
    */
   decryptAll(stored: readonly string[]): Promise<readonly (Uint8Array | FieldEncryptionError)[]>;
 }
 
 /**
- * How another library wrote the values of a column: read while the column moves over, never written.
- * There are `typeormEncryptedFormat`, `cloakFormat` and `vaultTransitFormat` in
- * `typeorm-field-encryption/import`; for anything else, implement one of these.
+ * The format in which another library wrote the values of a column. It is only read, until all values are
+ * converted. `typeorm-field-encryption/import` has `typeormEncryptedFormat`, `cloakFormat` and
+ * `vaultTransitFormat`; for any other, implement one of these interfaces.
  */
 export type PreviousFormat = LocalPreviousFormat | RemotePreviousFormat;
 
 /**
- * One value does not decrypt. The caller adds entity and property in front.
+ * Returns the error of a value that does not decrypt. The caller prepends entity and property.
  *
  * @param format - the name of the format
  * @param why - a clause, without anything of the value

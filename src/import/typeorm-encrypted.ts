@@ -1,25 +1,26 @@
-import type { CipherGCMTypes, Decipher, KeyObject } from 'node:crypto';
 import { createDecipheriv, createSecretKey, getCipherInfo } from 'node:crypto';
+import type { CipherGCMTypes, Decipher, KeyObject } from 'node:crypto';
 
 import { wipe } from '../crypto/secret-bytes';
-import { OptionChecks } from '../kms/remote/option-checks';
 import { decodeBase64 } from '../encoding/base64url';
-import type { LocalPreviousFormat } from './previous-format';
-import { undecryptable } from './previous-format';
+import { OptionChecks } from '../kms/remote/option-checks';
 
-/** The options of the column's `EncryptionTransformer` or `encrypt`, as they are. */
+import { undecryptable } from './previous-format';
+import type { LocalPreviousFormat } from './previous-format';
+
+/** The unchanged options of the column's `EncryptionTransformer` or `encrypt`. */
 export interface TypeormEncryptedOptions {
-  /** Hexadecimal, as typeorm-encrypted takes it, or the bytes. */
+  /** Hexadecimal, as for typeorm-encrypted, or the bytes. */
   readonly key: string | Uint8Array;
-  /** Such as `aes-256-gcm` or `aes-256-cbc`; with one of the modes GCM, CBC, CTR, CFB, OFB or ECB. */
+  /** Such as `aes-256-gcm` or `aes-256-cbc`, in one of the modes GCM, CBC, CTR, CFB, OFB or ECB. */
   readonly algorithm: string;
   /** Length of the initialization vector in bytes. */
   readonly ivLength: number;
-  /** Length of the authentication tag in bytes, where the algorithm has one. Defaults to 16. */
+  /** Length of the authentication tag in bytes, if the algorithm has one. Defaults to 16. */
   readonly authTagLength?: number;
-  /** Taken, so that the options can be passed as they are. The vector is read from the value. */
+  /** Accepted, so that the options can be passed unchanged. The vector is read from the value. */
   readonly iv?: string;
-  /** Taken, so that the options can be passed as they are. Has no meaning for a value. */
+  /** Accepted, so that the options can be passed unchanged. Has no effect on a value. */
   readonly looseMatching?: boolean;
 }
 
@@ -32,7 +33,7 @@ const NAMES: readonly string[] = [
   'looseMatching',
 ] satisfies (keyof TypeormEncryptedOptions)[];
 
-/** The modes of which typeorm-encrypted reads what it writes. */
+/** The modes in which typeorm-encrypted can read what it writes. */
 const MODES: readonly (string | undefined)[] = ['gcm', 'cbc', 'ctr', 'cfb', 'ofb', 'ecb'];
 const GCM_TAG_BYTES = [4, 8, 12, 13, 14, 15, 16];
 const DEFAULT_TAG_BYTES = 16;
@@ -40,8 +41,8 @@ const DEFAULT_TAG_BYTES = 16;
 const check: OptionChecks = new OptionChecks('typeormEncryptedFormat');
 
 /**
- * Reads `base64(iv ‖ tag ‖ ciphertext)`, without a tag where the algorithm has none, and the object
- * `{ "encrypted": … }` that `JSONEncryptionTransformer` puts around it.
+ * The format `base64(iv ‖ tag ‖ ciphertext)`, without a tag if the algorithm has none, also within the object
+ * `{ "encrypted": … }` of `JSONEncryptionTransformer`.
  */
 export class TypeormEncryptedFormat implements LocalPreviousFormat {
   readonly name = 'typeorm-encrypted';
@@ -50,7 +51,7 @@ export class TypeormEncryptedFormat implements LocalPreviousFormat {
   readonly #ivBytes: number;
   /** 0 for an algorithm without authentication. */
   readonly #tagBytes: number;
-  /** Ciphertexts are a multiple of it, and not empty; undefined where they have any length. */
+  /** Ciphertexts are a multiple of it, and not empty; undefined if they may have any length. */
   readonly #blockBytes: number | undefined;
 
   /** @throws {@link ConfigurationError} that names the option, and never the key */
@@ -110,7 +111,7 @@ export class TypeormEncryptedFormat implements LocalPreviousFormat {
     return decipher.setAuthTag(tag);
   }
 
-  /** `undefined` for what typeorm-encrypted, with these options, cannot have written. */
+  /** Decodes a value; `undefined` if typeorm-encrypted cannot have written it with these options. */
   #bytesOf(stored: string): Buffer | undefined {
     const bytes = decodeBase64(stored.startsWith('{') ? unwrapJson(stored) : stored);
     if (bytes === undefined) return undefined;
@@ -123,7 +124,7 @@ export class TypeormEncryptedFormat implements LocalPreviousFormat {
   }
 }
 
-/** What stands in `{ "encrypted": … }`; empty, which is no ciphertext, for any other text. */
+/** Returns the text in `{ "encrypted": … }`; for any other text an empty one, which is no ciphertext. */
 function unwrapJson(text: string): string {
   try {
     const { encrypted, ...others } = JSON.parse(text) as Record<string, unknown>;

@@ -1,32 +1,33 @@
-import type { FieldEncryptionError } from '../errors';
+import { decodeBase64 } from '../encoding/base64url';
 import { ConfigurationError, DecryptionError } from '../errors';
+import type { FieldEncryptionError } from '../errors';
 import { isText, OptionChecks } from '../kms/remote/option-checks';
 import { RemoteCalls } from '../kms/remote/remote-calls';
-import { VaultClient } from '../kms/vault/vault-client';
 import { AuthenticatedCalls } from '../kms/vault/authenticated-calls';
 import { notVault } from '../kms/vault/http-transport';
-import type { VaultKmsOptions } from '../kms/vault/options';
 import { parseOptions } from '../kms/vault/options';
-import type { KeyPlace, VaultRefusal } from '../kms/vault/replies';
+import type { VaultKmsOptions } from '../kms/vault/options';
 import { keyPath } from '../kms/vault/replies';
+import type { KeyPlace, VaultRefusal } from '../kms/vault/replies';
 import { dataOf } from '../kms/vault/transit-key';
+import { VaultClient } from '../kms/vault/vault-client';
 import { VaultSession } from '../kms/vault/vault-session';
-import { decodeBase64 } from '../encoding/base64url';
-import type { RemotePreviousFormat } from './previous-format';
-import { undecryptable } from './previous-format';
 
-/** Where Vault is, how to log in, and the key that rows were encrypted under. */
+import { undecryptable } from './previous-format';
+import type { RemotePreviousFormat } from './previous-format';
+
+/** The address of Vault, the login, and the key that rows were encrypted under. */
 export interface VaultTransitFormatOptions extends VaultKmsOptions {
-  /** Of a derived key: the context of every row, as bytes or as base64. Defaults to none. */
+  /** The context of every row under a derived key, as bytes or as base64. Defaults to none. */
   readonly context?: string | Uint8Array;
-  /** What every row was bound to (`associated_data`), as bytes or as base64. Defaults to none. */
+  /** The `associated_data` of every row, as bytes or as base64. Defaults to none. */
   readonly associatedData?: string | Uint8Array;
 }
 
 const FORM = /^vault:v[1-9]\d{0,8}:([\w+/]+={0,2})$/;
-/** A nonce of 12 bytes and a tag of 16: nothing shorter comes out of Transit. */
+/** A nonce of 12 bytes and a tag of 16, the least that Transit writes. */
 const MIN_SEALED_BYTES = 28;
-/** One request: so many values, or so many characters of them. */
+/** The most values, and characters of them, in one request. */
 const BATCH_VALUES = 256;
 const BATCH_CHARS = 1024 * 1024;
 /** Vault takes requests of 32 MiB, and plaintexts are shorter than their ciphertexts. */
@@ -34,14 +35,14 @@ const MAX_REPLY_BYTES = 32 * 1024 * 1024;
 
 const check: OptionChecks = new OptionChecks('vaultTransitFormat');
 
-/** Has Vault's Transit engine decrypt `vault:v<version>:<base64>`, a batch of values in one request. */
+/** The format `vault:v<version>:<base64>` of Vault's Transit engine, which decrypts a batch of values in one request. */
 export class VaultTransitFormat implements RemotePreviousFormat {
   readonly name = 'Vault Transit';
   readonly #client: VaultClient;
   readonly #session: VaultSession;
   readonly #authenticated: AuthenticatedCalls;
   readonly #place: KeyPlace;
-  /** What goes with every value. */
+  /** Sent with every value. */
   readonly #parameters: Readonly<Record<string, string>>;
 
   /** @throws {@link ConfigurationError} for options that cannot work */
@@ -93,7 +94,7 @@ export class VaultTransitFormat implements RemotePreviousFormat {
     const { mount, key } = this.#place;
     const body = {
       batch_input: batch.map((ciphertext) => ({ ciphertext, ...this.#parameters })),
-      // Else one bad value among good ones would fail the request.
+      // Otherwise one bad value would fail the request.
       partial_failure_response_code: 200,
     };
     return this.#authenticated.run(
@@ -104,7 +105,7 @@ export class VaultTransitFormat implements RemotePreviousFormat {
 
   #explain(refusal: VaultRefusal): FieldEncryptionError {
     const path = keyPath(this.#place);
-    // Vault answers so, and without a word of error, when it decrypts none of a batch.
+    // Vault replies so, without an error message, if it decrypts none of a batch.
     if (refusal.status === 400 && !refusal.says('')) return this.#notDecrypted();
     if (refusal.status === 403 || refusal.status === 401) {
       return new ConfigurationError(
@@ -128,14 +129,14 @@ export class VaultTransitFormat implements RemotePreviousFormat {
   }
 }
 
-/** @throws {@link ConfigurationError} for an answer that is not one of Transit */
+/** Returns the results in a reply, or throws {@link ConfigurationError} if it is not one of Transit. */
 function resultsOf(reply: unknown, count: number): readonly unknown[] {
   const results: unknown = dataOf(reply)['batch_results'];
   if (Array.isArray(results) && results.length === count) return results;
   throw notVault('to decrypt has not one result for each value');
 }
 
-/** `undefined` where the result is an error, or is not one of Transit. */
+/** Returns the plaintext in a result; `undefined` if it is an error, or not one of Transit. */
 function plaintextOf(result: unknown): Uint8Array | undefined {
   if (typeof result !== 'object' || result === null) return undefined;
   const { plaintext, error } = result as Record<string, unknown>;
@@ -143,7 +144,7 @@ function plaintextOf(result: unknown): Uint8Array | undefined {
   return failed || typeof plaintext !== 'string' ? undefined : decodeBase64(plaintext);
 }
 
-/** Cuts a list so that no request is large; a value that is large by itself goes alone. */
+/** Splits a list so that no request is large; a large value goes alone. */
 function* batches(stored: readonly string[]): Generator<readonly string[]> {
   let batch: string[] = [];
   let chars = 0;

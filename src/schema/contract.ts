@@ -1,28 +1,26 @@
 import { TableCheck } from 'typeorm';
 import type { QueryRunner, Table } from 'typeorm';
+
 import { encryptedTables } from '../reencryption/encrypted-table';
 import type { EncryptedTable } from '../reencryption/encrypted-table';
+import type { Installation } from '../typeorm/installation/installation';
 import { describeColumn } from '../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
-import type { Installation } from '../typeorm/installation/installation';
-import { countCleartext, liveTable, columnRefused } from './expanded-table';
-import { MigrationScript } from './migration-draft';
-import type { MigrationDraft, MigrationPlan } from './migration-draft';
+
+import { columnRefused, countCleartext, liveTable } from './expanded-table';
+import { planMigrations } from './migration-draft';
+import type { MigrationDraft, MigrationPlan, MigrationScript } from './migration-draft';
 
 /**
- * Plans the last migration of columns that have been encrypted: the CHECK constraints that keep
- * cleartext out, save for `@Encrypted({ check: false })`. They are those that `migration:generate` would
- * make, but on PostgreSQL the rows are checked by a second migration, which holds no lock against
- * writers.
+ * Plans the last migration of encrypted columns, which adds the CHECK constraints that keep cleartext out,
+ * except for `@Encrypted({ check: false })`. They equal those of `migration:generate`, but on PostgreSQL a
+ * second migration validates the rows, without blocking writers.
  *
  * @throws {@link ConfigurationError} while a column holds cleartext
  */
 export async function planContract(installation: Installation): Promise<MigrationPlan> {
   const { dataSource } = installation;
-  const runner = dataSource.createQueryRunner('master');
-  try {
-    runner.enableSqlMemory();
-    const script = new MigrationScript(runner);
+  return planMigrations(dataSource, async (runner, script) => {
     const validations: string[] = [];
     for (const table of encryptedTables(installation)) {
       const missing = await missingChecks(runner, table, script);
@@ -31,14 +29,8 @@ export async function planContract(installation: Installation): Promise<Migratio
         validations.push(...missing.map((check) => addUnvalidated(script, table, check)));
       } else await runner.createCheckConstraints(table.metadata.tablePath, missing);
     }
-    return {
-      drafts: [script.draft(), validationDraft(validations)].filter((d) => d !== undefined),
-      notes: script.notes,
-    };
-  } finally {
-    runner.disableSqlMemory();
-    await runner.release();
-  }
+    return validationDraft(validations);
+  });
 }
 
 async function missingChecks(
@@ -47,7 +39,7 @@ async function missingChecks(
   { notes }: MigrationScript,
 ): Promise<TableCheck[]> {
   const live = await liveTable(runner, table);
-  // A table that is not there yet gets them from migration:generate.
+  // A table that does not exist yet gets them from migration:generate.
   if (live === undefined) return [];
   const missing: TableCheck[] = [];
   for (const encrypted of table.columns) {
@@ -106,7 +98,7 @@ function addUnvalidated(
   return `ALTER TABLE ${name} VALIDATE CONSTRAINT ${constraint}`;
 }
 
-/** In a transaction of its own: ADD CONSTRAINT holds its lock to the end of the one it is in. */
+/** Returns the migration that validates, in a transaction of its own: ADD CONSTRAINT holds its lock until the end of its own. */
 function validationDraft(up: readonly string[]): MigrationDraft | undefined {
   return up.length === 0
     ? undefined

@@ -1,10 +1,13 @@
 import { TableColumn } from 'typeorm';
 import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
+
+import { quotedName } from '../typeorm/connection/sql-dialect';
 import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
+
+import { columnRefused } from './expanded-table';
 import type { ExpandedTable } from './expanded-table';
 import { catalogColumn, constraintsOn, indexesOn } from './postgres-catalog';
 import type { CatalogColumn, CatalogConstraint } from './postgres-catalog';
-import { columnRefused } from './expanded-table';
 
 interface LiveColumn {
   readonly encrypted: EncryptedColumn;
@@ -12,8 +15,7 @@ interface LiveColumn {
 }
 
 /**
- * Frees columns of what made sense for cleartext only, and gives them the type that holds ciphertext.
- *
+ * Removes what made sense only for cleartext from columns, and gives them a type that holds ciphertext.
  * TypeORM itself would drop them and add new ones: its `changeColumn` does not convert data.
  */
 export async function expandPostgresColumns(
@@ -61,7 +63,7 @@ function assertConvertible({ type, category }: CatalogColumn, encrypted: Encrypt
   }
 }
 
-/** SQL for the value of a column that has not been converted yet, as it will be stored. */
+/** Returns SQL for the value of an unconverted column, as it will be stored. */
 function storedForm({ type }: CatalogColumn, encrypted: EncryptedColumn): string {
   const { policy } = encrypted;
   const name = nameOf(encrypted);
@@ -76,8 +78,8 @@ async function dropConstraints(target: ExpandedTable, encrypted: EncryptedColumn
     if (!isOutdated(constraint, target, encrypted)) continue;
     const { name, definition } = constraint;
     script.step(
-      `ALTER TABLE ${table.name} DROP CONSTRAINT ${escaped(name)}`,
-      `ALTER TABLE ${table.name} ADD CONSTRAINT ${escaped(name)} ${definition}`,
+      `ALTER TABLE ${table.name} DROP CONSTRAINT ${quotedName(name)}`,
+      `ALTER TABLE ${table.name} ADD CONSTRAINT ${quotedName(name)} ${definition}`,
     );
     target.noteDropped(encrypted, name, definition);
   }
@@ -94,7 +96,7 @@ function isOutdated(
       `the column takes part in "${name}" (${definition}), and a key cannot be encrypted. Drop the constraint first.`,
     );
   }
-  // What the entity still declares (@Check) is wanted on ciphertext, too.
+  // A constraint that the entity still declares (@Check) is wanted on ciphertext, too.
   const declared = target.table.metadata.checks.some((check) => check.name === name);
   return !declared && target.firstDropOf(name);
 }
@@ -116,7 +118,7 @@ function dropDefault(target: ExpandedTable, live: CatalogColumn, encrypted: Encr
   target.script.step(`${alter} DROP DEFAULT`, `${alter} SET DEFAULT ${live.default}`);
 }
 
-/** Changes all types in one statement, which writes the table anew but once. */
+/** Changes all types in one statement, which rewrites the table only once. */
 function convert(target: ExpandedTable, columns: readonly LiveColumn[]): void {
   const changed = columns
     .map((column) => ({ ...column, wanted: wantedType(target, column.encrypted) }))
@@ -128,7 +130,7 @@ function convert(target: ExpandedTable, columns: readonly LiveColumn[]): void {
   const up = changed.map(({ encrypted, live, wanted }) =>
     alterType(encrypted, wanted, converted(encrypted, live)),
   );
-  // By way of text: an assignment to the old type refuses what is too long, where a cast would cut it.
+  // By way of text: an assignment to the old type refuses a value that is too long, where a cast would cut it.
   const bytesToText = changed
     .filter(({ encrypted }) => encrypted.policy.storage === 'binary')
     .map(({ encrypted }) =>
@@ -160,7 +162,7 @@ function alterType(encrypted: EncryptedColumn, type: string, using: string | und
   return using === undefined ? action : `${action} USING ${using}`;
 }
 
-/** SQL for the value in the new type; `undefined` where the assignment does. */
+/** Returns SQL for the value in the new type; `undefined` if the assignment converts it. */
 function converted(encrypted: EncryptedColumn, live: CatalogColumn): string | undefined {
   const text = textForm(nameOf(encrypted), live);
   if (encrypted.policy.storage === 'binary') return `convert_to(${text}, 'UTF8')`;
@@ -168,8 +170,8 @@ function converted(encrypted: EncryptedColumn, live: CatalogColumn): string | un
 }
 
 /**
- * Dates in the form that JavaScript reads, whatever DateStyle and TimeZone the session has; those
- * before our era, and infinity, that it has no form for, as they are.
+ * Returns SQL for a value as text. Dates are in the form that JavaScript reads, whatever the session's
+ * DateStyle and TimeZone; those before Christ, and infinity, have no such form and stay as they are.
  */
 function textForm(name: string, { type }: CatalogColumn): string {
   const time = `'YYYY-MM-DD"T"HH24:MI:SS.US`;
@@ -188,9 +190,5 @@ function isText({ category }: CatalogColumn): boolean {
 }
 
 function nameOf({ column }: EncryptedColumn): string {
-  return escaped(column.databaseName);
-}
-
-function escaped(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
+  return quotedName(column.databaseName);
 }

@@ -7,7 +7,7 @@ import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
 
 import type { ExpandedTable } from './expanded-table';
 
-/** The same on SQLite, where TypeORM's own methods keep the data: they rebuild the table. */
+/** Expands columns on SQLite, where TypeORM's own methods keep the data: they rebuild the table. */
 export async function expandSqliteColumns(
   target: ExpandedTable,
   columns: readonly EncryptedColumn[],
@@ -66,7 +66,7 @@ function outdatedUniques({ live }: ExpandedTable, column: string): TableUnique[]
   return live.uniques.filter(({ columnNames }) => columnNames.includes(column));
 }
 
-/** What the entity still declares (`@Check`) is wanted on ciphertext, too. */
+/** Finds the checks to drop. Those that the entity still declares (`@Check`) are wanted on ciphertext, too. */
 function outdatedChecks({ live, table }: ExpandedTable, column: string): TableCheck[] {
   const declared = table.metadata.checks.map(({ name }) => name);
   return live.checks.filter(
@@ -96,7 +96,7 @@ async function changeColumns(
   }
 }
 
-/** TypeORM stores UTC without saying so; on its own, the text would be read as local time. */
+/** Adds the zone to dates: TypeORM stores UTC without it, and the text would be read as local time. */
 function convertDates({ script, table }: ExpandedTable, encrypted: EncryptedColumn): void {
   const name = escaped(encrypted);
   script.step(
@@ -107,7 +107,7 @@ function convertDates({ script, table }: ExpandedTable, encrypted: EncryptedColu
   );
 }
 
-/** `down` has to bring back numbers, which the old column was read as: any text would be true. */
+/** Converts booleans, in `down` back to numbers: the old column would read any text as true. */
 function convertBooleans({ script, table }: ExpandedTable, encrypted: EncryptedColumn): void {
   const name = escaped(encrypted);
   script.step(
@@ -116,7 +116,7 @@ function convertBooleans({ script, table }: ExpandedTable, encrypted: EncryptedC
   );
 }
 
-/** A column of type blob converts nothing by itself. */
+/** Converts to bytes, which a column of type blob does not do by itself. */
 function convertToBytes({ script, table }: ExpandedTable, encrypted: EncryptedColumn): void {
   const name = escaped(encrypted);
   script.step(
@@ -125,7 +125,7 @@ function convertToBytes({ script, table }: ExpandedTable, encrypted: EncryptedCo
   );
 }
 
-/** Whether SQL names a column; too often rather than too rarely. */
+/** Whether SQL may name a column. */
 function mentions(sql: string | undefined, column: string): boolean {
   const quoted = column.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
   return sql !== undefined && new RegExp(`(?<![\\w$])${quoted}(?![\\w$])`, 'i').test(sql);
@@ -136,14 +136,14 @@ function escaped({ column }: EncryptedColumn): string {
 }
 
 /**
- * SQLite changes a table by making a new one, and TypeORM makes it from what it has read of the old
- * one: what it cannot read would be lost without a word, in `down` as well.
+ * Refuses a table that TypeORM cannot rebuild. To change a table, SQLite needs a new one, which TypeORM
+ * creates from what it can read of the old one: the rest would silently be lost, in `down` as well.
  *
- * @throws {@link ConfigurationError} when the table has such things
+ * @throws {@link ConfigurationError}
  */
 async function assertRebuildable(target: ExpandedTable): Promise<void> {
   const { runner, live, table } = target;
-  // An attached file has a catalogue of its own.
+  // An attached file has its own catalogue.
   const [file] = table.metadata.tablePath.split('.').slice(0, -1);
   const catalogue = file === undefined ? 'sqlite_master' : `"${file}".sqlite_master`;
   const rows = (await runner.query(

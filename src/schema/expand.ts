@@ -1,24 +1,25 @@
 import { TableColumn, TableIndex } from 'typeorm';
 import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
+
 import { encryptedTables } from '../reencryption/encrypted-table';
 import type { Installation } from '../typeorm/installation/installation';
+
 import { expandPostgresColumns } from './expand-postgres';
 import { expandSqliteColumns } from './expand-sqlite';
 import { ExpandedTable, liveTable } from './expanded-table';
-import { MigrationScript } from './migration-draft';
+import { planMigrations } from './migration-draft';
 import type { MigrationDraft, MigrationPlan } from './migration-draft';
 
 /** Options of {@link planExpand}. */
 export interface ExpandOptions {
-  /** PostgreSQL: builds indexes while the application writes, in a migration of its own. */
+  /** Whether a migration of its own builds indexes while the application writes; on PostgreSQL. */
   readonly concurrently: boolean;
 }
 
 /**
- * Plans the first migration of columns that become encrypted: they get the type that holds
- * ciphertext beside the cleartext that is still there, lose the constraints, indexes and defaults of
- * cleartext, and get their blind-index columns. `down` brings all of it back, and refuses while there
- * is ciphertext.
+ * Plans the first migration of columns that become encrypted: they get a type that holds ciphertext beside
+ * the existing cleartext, lose the constraints, indexes and defaults of cleartext, and get their blind-index
+ * columns. `down` restores all of it, and refuses while there is ciphertext.
  *
  * @throws {@link ConfigurationError} for a column that cannot be converted without loss
  */
@@ -26,27 +27,18 @@ export async function planExpand(
   installation: Installation,
   { concurrently }: ExpandOptions,
 ): Promise<MigrationPlan> {
-  const runner = installation.dataSource.createQueryRunner('master');
-  try {
-    runner.enableSqlMemory();
-    const script = new MigrationScript(runner);
+  return planMigrations(installation.dataSource, async (runner, script) => {
     const builds: ConcurrentIndex[] = [];
     for (const table of encryptedTables(installation)) {
       const live = await liveTable(runner, table);
-      // A table that is not there yet is migration:generate's business.
+      // migration:generate creates a table that does not exist yet.
       if (live === undefined) continue;
       const target = new ExpandedTable(runner, table, live, script);
       await expandColumns(target);
       builds.push(...(await addIndexes(target, concurrently)));
     }
-    return {
-      drafts: [script.draft(), concurrentDraft(builds)].filter((draft) => draft !== undefined),
-      notes: script.notes,
-    };
-  } finally {
-    runner.disableSqlMemory();
-    await runner.release();
-  }
+    return concurrentDraft(builds);
+  });
 }
 
 async function expandColumns(target: ExpandedTable): Promise<void> {
@@ -59,7 +51,7 @@ interface ConcurrentIndex {
   readonly index: TableIndex;
 }
 
-/** Adds what is missing of the blind indexes; returns the indexes that are to be built by themselves. */
+/** Adds the missing blind indexes, and returns the database indexes that have to be built by themselves. */
 async function addIndexes(
   target: ExpandedTable,
   concurrently: boolean,
@@ -80,8 +72,8 @@ async function addIndexes(
 }
 
 /**
- * Statements that cannot run in a transaction, and can run again: an index whose build was cut off
- * stays behind, invalid.
+ * Returns the migration that builds indexes concurrently, outside of a transaction. It can run again: an index
+ * whose build was interrupted remains, invalid.
  */
 function concurrentDraft(builds: readonly ConcurrentIndex[]): MigrationDraft | undefined {
   if (builds.length === 0) return undefined;

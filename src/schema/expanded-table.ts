@@ -9,17 +9,17 @@ import { selectAllRows } from '../typeorm/tables/all-rows';
 
 import type { MigrationScript } from './migration-draft';
 
-/** The error of a column that no migration can be generated for. */
+/** Returns the error of a column that no migration can be generated for. */
 export function columnRefused(encrypted: EncryptedColumn, problem: string): ConfigurationError {
   const { entity, property } = encrypted.policy;
   return new ConfigurationError(`${describeColumn(encrypted)}: ${problem}`, { entity, property });
 }
 
 /**
- * A table as the database has it; `undefined` where it is not there yet.
+ * Fetches a table as the database has it; `undefined` if it does not exist yet.
  *
- * @throws {@link ConfigurationError} where TypeORM mistakes the table for one of the main file: 0.3 does
- * with better-sqlite3 and an attached file, and its statements would move the table there.
+ * @throws {@link ConfigurationError} if TypeORM mistakes the table for one of the main file, as 0.3 does with
+ * better-sqlite3 and an attached file: its statements would move the table there
  */
 export async function liveTable(
   runner: QueryRunner,
@@ -35,7 +35,7 @@ export async function liveTable(
   );
 }
 
-/** Rows whose value is not a ciphertext; `stored` is SQL for the value in the form of the column's storage. */
+/** Counts rows whose value is not a ciphertext. `stored` is SQL for the value in the form of the column's storage. */
 export async function countCleartext(
   runner: QueryRunner,
   { metadata, name }: EncryptedTable,
@@ -51,7 +51,7 @@ export async function countCleartext(
   return Number(row?.total ?? 0);
 }
 
-/** A table on its way to hold ciphertext: as it is, and what is to be done. */
+/** A table that is being prepared for ciphertext: its present form, and the migration. */
 export class ExpandedTable {
   readonly #dropped = new Set<string>();
   readonly #guarded = new Set<EncryptedColumn>();
@@ -63,14 +63,14 @@ export class ExpandedTable {
     readonly script: MigrationScript,
   ) {}
 
-  /** Whether a constraint or index is met for the first time: several columns may share it. */
+  /** Whether a constraint or index is dropped for the first time, as several columns may share it. */
   firstDropOf(name: string): boolean {
     if (this.#dropped.has(name)) return false;
     this.#dropped.add(name);
     return true;
   }
 
-  /** Tells the reader of the plan what the old form loses. */
+  /** Notes in the plan what the old form loses. */
   noteDropped(encrypted: EncryptedColumn, name: string, definition: string): void {
     const { column, policy, indexes } = encrypted;
     this.script.notes.push(`${describeColumn(encrypted)}: drops "${name}" (${definition}).`);
@@ -79,12 +79,12 @@ export class ExpandedTable {
         `${describeColumn(encrypted)}: nothing keeps its values unique then; @BlindIndex({ unique: true }) would, or with other properties uniqueWith: [...].`,
       );
     }
-    // Our own constraint comes back on ciphertext, and on nothing else.
+    // The library's own constraint is restored on ciphertext.
     const own = ciphertextCheck(column, policy.storage, this.runner.connection);
     if (name !== own.name) this.guardDown(encrypted);
   }
 
-  /** The columns that the table has, after a look at whether they may be NULL. */
+  /** Returns the columns that the table has. Refuses those whose NULL constraint differs from the property's. */
   presentColumns(): EncryptedColumn[] {
     return this.table.columns.filter((encrypted) => {
       const { column } = encrypted;
@@ -100,7 +100,7 @@ export class ExpandedTable {
     });
   }
 
-  /** Rows that nothing could read after the migration are found before it. */
+  /** Refuses a column with rows that nothing could read after the migration. */
   async assertNoCleartext(encrypted: EncryptedColumn, stored: string): Promise<void> {
     if (encrypted.readsPlaintext || encrypted.previousFormat !== undefined) return;
     const rows = await countCleartext(this.runner, this.table, encrypted, stored);
@@ -113,7 +113,7 @@ export class ExpandedTable {
     );
   }
 
-  /** The old form of a column cannot hold, or its application not read, what has been encrypted. */
+  /** Makes `down` refuse while a column holds ciphertext, which its old form cannot hold or be read as. */
   guardDown(encrypted: EncryptedColumn): void {
     if (this.#guarded.has(encrypted)) return;
     this.#guarded.add(encrypted);

@@ -1,15 +1,15 @@
-import type { QueryRunner } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
 import { Query } from 'typeorm/driver/Query.js';
 
-/** A row that a query finds forbids the rest of the migration. */
+/** A query whose result, if there is any, forbids the rest of the migration. */
 export interface Guard {
   readonly query: string;
   readonly message: string;
 }
 
-/** A migration that is still to be written down. */
+/** A migration that is yet to be written. */
 export interface MigrationDraft {
-  /** Tells the migrations of one command apart; added to the name. */
+  /** Tells the migrations of one command apart; appended to the name. */
   readonly suffix: string;
   /** Whether it has to run outside a transaction. */
   readonly withoutTransaction: boolean;
@@ -19,15 +19,36 @@ export interface MigrationDraft {
   readonly downGuards: readonly Guard[];
 }
 
-/** What a command has to write, and what its reader should know about it. */
+/** The migrations that a command writes, and notes for their reader. */
 export interface MigrationPlan {
   readonly drafts: readonly MigrationDraft[];
   readonly notes: readonly string[];
 }
 
 /**
- * Collects the statements of a migration in both directions: TypeORM's own, by a query runner that
- * remembers instead of executing, and others among them.
+ * Plans migrations with a query runner that records statements instead of executing them: that of the script,
+ * and the one that `plan` returns, which follows it.
+ */
+export async function planMigrations(
+  dataSource: DataSource,
+  plan: (runner: QueryRunner, script: MigrationScript) => Promise<MigrationDraft | undefined>,
+): Promise<MigrationPlan> {
+  const runner = dataSource.createQueryRunner('master');
+  try {
+    runner.enableSqlMemory();
+    const script = new MigrationScript(runner);
+    const second = await plan(runner, script);
+    const drafts = [script.draft(), second].filter((draft) => draft !== undefined);
+    return { drafts, notes: script.notes };
+  } finally {
+    runner.disableSqlMemory();
+    await runner.release();
+  }
+}
+
+/**
+ * The statements of a migration in both directions: TypeORM's own, from a query runner that records instead of
+ * executing, and others among them.
  */
 export class MigrationScript {
   readonly notes: string[] = [];
@@ -39,7 +60,7 @@ export class MigrationScript {
     this.#runner = runner;
   }
 
-  /** A statement, and those that take it back. */
+  /** Adds a statement, and those that undo it. */
   step(up: string, ...down: readonly string[]): void {
     const memory = this.#runner.getMemorySql();
     memory.upQueries.push(new Query(up));
@@ -50,7 +71,7 @@ export class MigrationScript {
     this.#guards.push(guard);
   }
 
-  /** `undefined` where there is nothing to do. */
+  /** Returns the migration; `undefined` if there is nothing to do. */
   draft(): MigrationDraft | undefined {
     const { upQueries, downQueries } = this.#runner.getMemorySql();
     if (upQueries.length === 0) return undefined;

@@ -1,6 +1,6 @@
 import type { QueryRunner } from 'typeorm';
 
-/** A column as PostgreSQL has it. */
+/** A column in PostgreSQL's catalog. */
 export interface CatalogColumn {
   /** As `ALTER TABLE` takes it, such as `character varying(40)`. */
   readonly type: string;
@@ -10,7 +10,7 @@ export interface CatalogColumn {
   readonly default: string | null;
 }
 
-/** Something that hangs on a column, with the SQL that makes it. */
+/** A database object that depends on a column, with the SQL that creates it. */
 export interface Dependent {
   readonly name: string;
   readonly definition: string;
@@ -22,9 +22,8 @@ export interface CatalogConstraint extends Dependent {
 }
 
 /**
- * What the catalog says of a column. TypeORM's `getTable` leaves out what it cannot express
- * (indexes on expressions, operator classes, deferrable constraints), and `down` has to bring
- * everything back as it was.
+ * Fetches a column from the catalog. TypeORM's `getTable` leaves out what it cannot express (indexes on
+ * expressions, operator classes, deferrable constraints), and `down` has to restore everything.
  */
 export async function catalogColumn(
   runner: QueryRunner,
@@ -43,7 +42,7 @@ export async function catalogColumn(
   return found;
 }
 
-/** The constraints that a column takes part in, NOT NULL apart. */
+/** Fetches the constraints of a column, except NOT NULL. */
 export async function constraintsOn(
   runner: QueryRunner,
   table: string,
@@ -59,7 +58,7 @@ export async function constraintsOn(
   )) as CatalogConstraint[];
 }
 
-/** The indexes that hold a column or depend on it, without those of constraints; names are escaped. */
+/** Fetches the indexes that include a column or depend on it, except those of constraints. Names are escaped. */
 export async function indexesOn(
   runner: QueryRunner,
   table: string,

@@ -1,22 +1,22 @@
 import 'reflect-metadata';
 import { Column, getMetadataArgsStorage } from 'typeorm';
 import type { ColumnOptions } from 'typeorm';
+
 import {
   BlindIndexColumnGuard,
   blindIndexColumnOptions,
   EncryptedColumnGuard,
   encryptedColumnOptions,
 } from './declare/column-guard';
-import type { BlindIndexOptions, EncryptedOptions } from './declare/column-options';
 import { indexPropertyName } from './declare/column-options';
+import type { BlindIndexOptions, EncryptedOptions } from './declare/column-options';
 import { refuseUnprotectedUse } from './patches/unprotected-use';
 
 /**
  * Stores the property encrypted. Replaces TypeORM's `@Column`.
  *
- * Values are encrypted as they leave for the database and decrypted as they come back; entities in
- * memory hold plaintext. Mistakes in the options surface as {@link InvalidFieldPolicyError} at
- * `initialize()`.
+ * Values are encrypted on their way to the database and decrypted on their way back; entities in memory
+ * hold plaintext. Wrong options are an {@link InvalidFieldPolicyError} at `initialize()`.
  *
  * @example
  * ```ts
@@ -31,7 +31,7 @@ export function Encrypted(options: EncryptedOptions = {}): PropertyDecorator {
     const designType: unknown = Reflect.getMetadata('design:type', prototype, propertyKey);
     const existing = columnArgsOf(prototype.constructor, property);
     if (existing !== undefined) {
-      // TypeORM keeps the first of two columns of a property: make that one refuse, never store cleartext.
+      // TypeORM keeps the first of two columns of a property: make that one refuse rather than store cleartext.
       existing.options.transformer = new EncryptedColumnGuard(options, designType, true);
       return;
     }
@@ -43,8 +43,8 @@ export function Encrypted(options: EncryptedOptions = {}): PropertyDecorator {
 }
 
 /**
- * Adds a blind index: a hidden column that holds a keyed hash of the property, so that `find` can
- * look rows up by value. Stands beside {@link Encrypted}, in any order; several may stand on one property.
+ * Adds a blind index: a hidden column that holds a keyed hash of the property, so that `find` can look rows
+ * up by value. Goes with {@link Encrypted}, in any order; a property may have several.
  *
  * **Warning**: anyone who reads the database sees which rows hold equal values.
  */
@@ -54,7 +54,7 @@ export function BlindIndex(options: BlindIndexOptions = {}): PropertyDecorator {
     const property = String(propertyKey);
     const target = prototype.constructor;
     const { columns } = getMetadataArgsStorage();
-    // Decorators run from the last to the first: the first one that was written goes to the front.
+    // Decorators run from the last to the first: the one written first goes to the front.
     const next = columns.findIndex((args) => args.target === target && isIndexOn(args, property));
     columns.splice(next === -1 ? columns.length : next, 0, {
       target,

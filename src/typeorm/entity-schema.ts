@@ -1,4 +1,5 @@
 import type { ColumnOptions, EntitySchemaColumnOptions } from 'typeorm';
+
 import {
   BlindIndexColumnGuard,
   blindIndexColumnOptions,
@@ -10,8 +11,8 @@ import type { BlindIndexOptions, EncryptedOptions } from './declare/column-optio
 import { refuseUnprotectedUse } from './patches/unprotected-use';
 
 /**
- * The {@link Encrypted} of `EntitySchema` definitions. There is no design type to read, so `type`
- * defaults to `'string'`.
+ * Returns an encrypted column for an `EntitySchema`, as {@link Encrypted} does for a class. There is no
+ * design type, so `type` defaults to `'string'`.
  *
  * @example
  * ```ts
@@ -31,8 +32,8 @@ export function encryptedColumn(options: EncryptedOptions = {}): EntitySchemaCol
 }
 
 /**
- * The {@link BlindIndex} of `EntitySchema` definitions: the hidden columns of the indexes of one
- * property, to be spread into `columns`. Without options, one exact index.
+ * Returns the hidden columns of a property's blind indexes for an `EntitySchema`, as {@link BlindIndex} does
+ * for a class: spread them into `columns`. Without options, there is one exact index.
  */
 export function blindIndexColumns(
   property: string,

@@ -3,23 +3,23 @@ import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 
 import { ConfigurationError } from '../errors';
 
-import { assertNotWrappedByOther, Installation, isInstalled } from './installation/installation';
 import { checkedOptions } from './declare/field-encryption-options';
 import type { FieldEncryptionOptions } from './declare/field-encryption-options';
+import { assertNotWrappedByOther, Installation, isInstalled } from './installation/installation';
 import { patchDataSource, patchTypeorm } from './patches/install';
 
 /** Drivers whose SQL and column types are tested. */
 const SUPPORTED_DRIVERS = ['better-sqlite3', 'sqlite', 'postgres'];
 
 /**
- * Gives a DataSource field encryption and returns the same DataSource, so that it can be exported,
+ * Adds field encryption to a DataSource and returns the same DataSource, so that it can be exported,
  * injected and passed to the TypeORM CLI as before. Call it before `initialize()`.
  *
- * `initialize()` makes the keys ready. Where it cannot, because the key table is not there yet or the
- * KMS is away, it still resolves, so that migrations can run; the first use of an encrypted
- * column then says what is missing. To fail at start instead, await `fieldEncryption(dataSource).ready()`.
+ * `initialize()` prepares the keys. If it cannot, because the key table does not exist yet or the KMS is out
+ * of reach, it still resolves, so that migrations can run; the first use of an encrypted column then reports
+ * what is missing. To fail at start instead, await `fieldEncryption(dataSource).ready()`.
  *
- * @throws {@link ConfigurationError} for wrong options, an initialized DataSource or an unsupported driver.
+ * @throws {@link ConfigurationError} for wrong options, an initialized DataSource or an unsupported driver
  */
 export function withFieldEncryption<T extends DataSource>(
   dataSource: T,

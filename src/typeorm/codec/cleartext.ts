@@ -3,7 +3,7 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { UnsupportedValueError } from '../../errors';
 import type { FieldPolicy } from '../../field/field-policy';
 
-/** Reads what was not written by this library as the declared type; `undefined` where it is not of it. */
+/** Reads cleartext that this library did not write as the declared type; `undefined` if it is not of that type. */
 export function parseCleartext({ type }: FieldPolicy, cleartext: string | Uint8Array): unknown {
   if (type === 'bytes') {
     return typeof cleartext === 'string' ? Buffer.from(cleartext, 'utf8') : Buffer.from(cleartext);
@@ -40,7 +40,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** The column that a cleartext row is of. */
+/** The column of a cleartext row. */
 interface LegacyColumn {
   readonly column: ColumnMetadata;
   readonly policy: FieldPolicy;
@@ -51,7 +51,7 @@ const TIME_WITHOUT_ZONE = /^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?$/;
 /**
  * Reads a cleartext row of a column that is being encrypted, as its declared type.
  *
- * @throws {@link UnsupportedValueError} when it does not hold that type.
+ * @throws {@link UnsupportedValueError} if it does not hold that type
  */
 export function readLegacyPlaintext({ column, policy }: LegacyColumn, stored: unknown): unknown {
   const cleartext = stored as string | Uint8Array;
@@ -65,7 +65,7 @@ export function readLegacyPlaintext({ column, policy }: LegacyColumn, stored: un
   );
 }
 
-/** TypeORM writes and reads UTC on SQLite without saying so, and local time on PostgreSQL. */
+/** Whether dates without a zone are UTC: TypeORM writes and reads UTC on SQLite, and local time on PostgreSQL. */
 function storesUtc({ entityMetadata }: ColumnMetadata): boolean {
   return entityMetadata.connection.options.type !== 'postgres';
 }

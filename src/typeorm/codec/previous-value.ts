@@ -1,4 +1,5 @@
 import { inspect, TextDecoder } from 'node:util';
+
 import {
   DecryptionError,
   FieldEncryptionError,
@@ -8,13 +9,14 @@ import {
 import { keyUnusable } from '../../field/field-errors';
 import type { FieldPolicy } from '../../field/field-policy';
 import type { PreviousFormat, RemotePreviousFormat } from '../../import/previous-format';
+
 import { parseCleartext } from './cleartext';
 
 const UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * A stored value of a remote format, which was asked for it: stands in a raw row in its place until the
- * row is hydrated, so that the plaintext lives no longer than that, and shows nothing of it.
+ * A stored value with the plaintext that its remote format returned. Replaces the stored value in a raw row
+ * until the row is hydrated, so that the plaintext lives no longer, and does not show it.
  */
 export class FetchedValue {
   readonly stored: unknown;
@@ -33,14 +35,14 @@ export class FetchedValue {
     return '[encrypted]';
   }
 
-  /** @throws what the format found wrong with the value */
+  /** @throws the error that the format had for the value */
   plaintext(): Uint8Array {
     if (this.#plaintext instanceof FieldEncryptionError) throw this.#plaintext;
     return this.#plaintext;
   }
 }
 
-/** Whether a stored value has the form of the format, or had it before it was fetched. */
+/** Whether a stored value has, or had before it was fetched, the form of a format. */
 export function hasPreviousForm(format: PreviousFormat, stored: unknown): boolean {
   return stored instanceof FetchedValue || format.recognises(textOf(stored));
 }
@@ -48,8 +50,8 @@ export function hasPreviousForm(format: PreviousFormat, stored: unknown): boolea
 /**
  * Decrypts a stored value of another library, as the declared type of the column.
  *
- * @throws {@link DecryptionError} when it does not decrypt, or holds another type
- * @throws {@link FieldEncryptionError} of other classes, where the format's key is out of reach
+ * @throws {@link DecryptionError} if it does not decrypt, or holds another type
+ * @throws {@link FieldEncryptionError} of other classes, if the format's key is out of reach
  */
 export function readPrevious(
   policy: FieldPolicy,
@@ -67,7 +69,7 @@ export function readPrevious(
   );
 }
 
-/** What is neither ours nor of the format named for the column. */
+/** Returns the error of a value that neither this library nor the format of the column has written. */
 export function formatNotRecognised(
   { entity, property }: FieldPolicy,
   { name }: PreviousFormat,
@@ -81,7 +83,7 @@ export function formatNotRecognised(
 }
 
 /**
- * Has a remote format decrypt stored values of its form, and answers what to put in the place of each.
+ * Decrypts stored values of a remote format's form, and returns what replaces each of them.
  *
  * @throws {@link KmsUnavailableError}, {@link ConfigurationError}, naming the column
  */
@@ -121,14 +123,14 @@ function open(policy: FieldPolicy, format: PreviousFormat, stored: unknown): Uin
   } catch (error) {
     throw failureOf(policy, error);
   }
-  // Such as a row that was handed back by the statement that wrote another column of it.
+  // Such as that of a row which a write of another column returned.
   throw new KmsUnavailableError(
     `${policy.entity}.${policy.property}: a value of ${format.name} was not fetched ahead. Read the row again.`,
     { entity: policy.entity, property: policy.property },
   );
 }
 
-/** Names the field. Errors of anything but this library are dropped: it may quote what it was decrypting. */
+/** Returns an error that names the field. One of anything but this library is dropped, as it may quote the value. */
 function failureOf(policy: FieldPolicy, error: unknown): unknown {
   if (error instanceof FieldEncryptionError) return keyUnusable(policy, error);
   return doesNotRead(policy, 'makes its format fail. Correct the row or the format');
@@ -141,7 +143,7 @@ function doesNotRead({ entity, property }: FieldPolicy, what: string): Decryptio
   );
 }
 
-/** A binary column may hold the text as bytes. What is not text has no form that is recognised. */
+/** Returns a stored value as text, which a binary column holds as bytes; empty for any other value. */
 function textOf(stored: unknown): string {
   if (typeof stored === 'string') return stored;
   return stored instanceof Uint8Array ? Buffer.from(stored).toString('utf8') : '';

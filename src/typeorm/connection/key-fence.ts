@@ -1,10 +1,11 @@
-import type { DataSource } from 'typeorm';
 import { QueryFailedError } from 'typeorm';
+import type { DataSource } from 'typeorm';
+
 import { KeyStateError } from '../../errors';
 import { HEADER_BYTES, PREFIX_CHARS } from '../../format/data-key-id';
 import type { UsedKeys } from '../../keys/cache/used-keys';
 
-/** What PostgreSQL quotes in its error. */
+/** Quoted by PostgreSQL in its error. */
 const MARK = 'field-encryption: the key is too old';
 const DAY_MS = 86_400_000;
 const JULIAN_DAY_OF_1970 = 2_440_587.5;
@@ -12,9 +13,9 @@ const JULIAN_DAY_OF_1970 = 2_440_587.5;
 const NO_ABSOLUTE_VALUE = '-9223372036854775808';
 
 /**
- * SQL for 1 until a time by the clock of the database, and for an error from then on. A statement with
- * it has its table or its file locked for writing when the time is looked at: either who erases a key
- * waits for it, or it comes too late and fails. However long it, or its process, stood still.
+ * Returns SQL that is 1 until a time by the clock of the database, and an error from then on. When a
+ * statement evaluates it, it has locked its table or file for writing: either whoever erases a key waits for
+ * the statement, or the statement is too late and fails, however long it or its process was suspended.
  */
 export function fenceSql({ options }: Pick<DataSource, 'options'>, until: number): string {
   return options.type === 'postgres'
@@ -22,7 +23,7 @@ export function fenceSql({ options }: Pick<DataSource, 'options'>, until: number
     : `abs(CASE WHEN julianday() < ${String(until / DAY_MS + JULIAN_DAY_OF_1970)} THEN 1 ELSE ${NO_ABSOLUTE_VALUE} END)`;
 }
 
-/** The statement with a fence round the first value that one of the data keys has encrypted. */
+/** Returns the statement with a fence around the first value that one of the data keys has encrypted. */
 export function fenced(
   dataSource: DataSource,
   [sql, parameters]: readonly [string, unknown[]],
@@ -33,15 +34,16 @@ export function fenced(
   const at = parameters.findIndex((value) => prefixes.includes(prefixOfValue(value)));
   const found = at < 0 ? undefined : placeholder(dataSource, sql, at);
   if (found === undefined) return [sql, parameters];
-  const type = dataSource.options.type === 'postgres' ? sqlType(parameters[at]) : undefined;
-  const value = type === undefined ? found.text : `CAST(${found.text} AS ${type})`;
-  // From the first character or byte on, the value is itself.
+  const type = typeof parameters[at] === 'string' ? 'text' : 'bytea';
+  const isPostgres = dataSource.options.type === 'postgres';
+  const value = isPostgres ? `CAST(${found.text} AS ${type})` : found.text;
+  // substr(value, 1) is the value itself.
   const whole = `substr(${value}, ${fenceSql(dataSource, used.usableUntil)})`;
   const rest = sql.slice(found.index + found.text.length);
   return [`${sql.slice(0, found.index)}${whole}${rest}`, parameters];
 }
 
-/** Rethrows what a statement has failed with; where that was its fence, in words for users. */
+/** Rethrows the error of a statement; that of its fence as one for users. */
 export function rethrowFenced(error: unknown): never {
   if (!(error instanceof QueryFailedError) || !isFenceError(error as QueryFailedError)) throw error;
   throw new KeyStateError(
@@ -61,11 +63,7 @@ function prefixOfValue(value: unknown): string {
   return Buffer.isBuffer(value) ? value.toString('base64url', 0, HEADER_BYTES) : '';
 }
 
-function sqlType(value: unknown): string {
-  return typeof value === 'string' ? 'text' : 'bytea';
-}
-
-/** Where a parameter stands in a statement: not within quotes. */
+/** Finds a parameter in a statement, outside of quotes. */
 function placeholder(
   { options }: DataSource,
   sql: string,
@@ -84,15 +82,15 @@ function placeholder(
   return undefined;
 }
 
-/** The keys that statements were made with, by the parameters that are sent. */
+/** The keys that statements were made with, by their parameters. */
 const usedKeys = new WeakMap<readonly unknown[], UsedKeys>();
 
-/** Has a statement held back if the keys it was made with are too old when it comes to be sent. */
+/** Notes the keys that a statement was made with: it is held back if they are too old when it is sent. */
 export function rememberKeys(parameters: readonly unknown[], used: UsedKeys): void {
   if (!used.isEmpty) usedKeys.set(parameters, used);
 }
 
-/** The keys that the statement with these parameters was made with. */
+/** Returns the keys that the statement with these parameters was made with. */
 export function keysOfStatement(parameters: readonly unknown[]): UsedKeys | undefined {
   return usedKeys.get(parameters);
 }

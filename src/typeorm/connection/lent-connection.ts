@@ -1,6 +1,6 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 
-/** Runs `work` on a connection, the given one or one to the primary. */
+/** Runs `work` on the given connection, or else on one to the primary. */
 export async function withConnection<T>(
   dataSource: DataSource,
   connection: QueryRunner | undefined,
@@ -15,7 +15,7 @@ export async function withConnection<T>(
   }
 }
 
-/** Query runners that one statement has made for itself. */
+/** Query runners that a statement has created for itself. */
 const lent = new WeakSet<QueryRunner>();
 
 /** The fields of TypeORM's query runner for PostgreSQL that say whether it has a connection. */
@@ -25,22 +25,22 @@ interface Connected {
   databaseConnectionPromise?: unknown;
 }
 
-/** Notes that a query runner is the statement's own: its connection may go back while the statement waits. */
+/** Notes that a query runner is the statement's own: its connection may be given back while the statement waits. */
 export function lend(runner: QueryRunner): QueryRunner {
   lent.add(runner);
   return runner;
 }
 
-/** Notes that others use the query runner as well. */
+/** Notes that others also use the query runner. */
 export function share(runner: QueryRunner): void {
   lent.delete(runner);
 }
 
 /**
- * Gives the connection of a statement's own query runner back to the pool, from where its next
- * statement takes one again. Done when it returns: nobody else comes between.
+ * Gives the connection of a statement's own query runner back to the pool, from which its next query takes
+ * one again. Synchronous, so no other code runs in between.
  *
- * @returns whether the caller holds no connection now. One in a transaction keeps it.
+ * @returns whether the caller holds no connection now; in a transaction it keeps it.
  */
 export function giveBack(runner: QueryRunner | undefined): boolean {
   if (runner === undefined) return true;

@@ -1,37 +1,32 @@
-import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
 import type { DataSource, QueryRunner } from 'typeorm';
 
 import { KeyStateError } from '../../errors';
-import { explainAccess } from './table-access';
 
-import { soleConnection } from './sole-connection';
-import { databaseCode, isTransientConflict } from './transient-conflict';
 import { withConnection } from './lent-connection';
+import { soleConnection } from './sole-connection';
+import { explainAccess } from './table-access';
+import { isLockTimeout, isTransientConflict, retriesOf } from './transient-conflict';
 
-/** Serialization failures, deadlocks and a busy SQLite file go away by themselves. */
-const conflicts = retry(handleWhen(mayGoAway), {
-  maxAttempts: 8,
-  backoff: new ExponentialBackoff({ initialDelay: 20, maxDelay: 1000 }),
-});
+const conflicts = retriesOf(mayGoAway);
 
-/** For how long a lock is waited for that another transaction holds; an audit sink may take 10 s of it. */
+/** How long to wait for a lock that another transaction holds; an audit sink may take 10 s of it. */
 const LOCK_WAIT = '15s';
 
-/** What is to be done in a transaction that is nobody else's. */
+/** Work in a transaction of the library's own. */
 interface OwnTransaction<T> {
   readonly work: (runner: QueryRunner) => Promise<T>;
-  /** Whether to commit with this answer. */
-  readonly isDone: (answer: T) => boolean;
-  /** What is done instead where the connection is in a transaction. */
+  /** Whether to commit with this result. */
+  readonly isDone: (result: T) => boolean;
+  /** Runs instead if the connection is in a transaction. */
   readonly inTransaction: () => Promise<T>;
 }
 
 /**
- * Runs `work` in a transaction that is nobody else's, and commits it where the answer is `true`. A
- * transient conflict is tried again.
+ * Runs `work` in a transaction of its own, and commits it if the result is `true`. Retries after a
+ * transient conflict.
  *
- * @throws {@link KeyStateError}, retryable, where others hold what it needs for too long;
- * {@link ConfigurationError} for want of rights
+ * @throws {@link KeyStateError}, retryable, if others hold what it needs for too long;
+ * {@link ConfigurationError} if the role lacks rights
  */
 export async function inOwnTransaction(
   dataSource: DataSource,
@@ -52,17 +47,22 @@ export async function inOwnTransaction(
       ),
     );
   } catch (error) {
-    throw isHeldByOthers(error) ? lockedTooLong(error) : explainAccess(error);
+    const isHeldByOthers = isLockTimeout(error) || isTransientConflict(error);
+    throw isHeldByOthers ? lockedTooLong(error) : explainAccess(error);
   }
 }
 
-/** A limit that the database has already is somebody's decision. */
-async function limitLockWaits(runner: QueryRunner): Promise<void> {
-  if (runner.connection.options.type !== 'postgres') return;
-  await runner.query(
+/**
+ * Limits how long the transaction waits for a lock on PostgreSQL, unless a limit is already configured. Returns
+ * whether it did.
+ */
+export async function limitLockWaits(runner: QueryRunner): Promise<boolean> {
+  if (runner.connection.options.type !== 'postgres') return false;
+  const set = (await runner.query(
     "SELECT set_config('lock_timeout', $1, true) WHERE current_setting('lock_timeout') = '0'",
     [LOCK_WAIT],
-  );
+  )) as unknown[];
+  return set.length > 0;
 }
 
 /** {@link inOwnTransaction} once, on a connection that the caller holds. */
@@ -80,35 +80,35 @@ async function inTransaction<T>(
 ): Promise<T> {
   await runner.startTransaction();
   try {
-    const answer = await work(runner);
-    if (isDone(answer)) await runner.commitTransaction();
+    const result = await work(runner);
+    if (isDone(result)) await runner.commitTransaction();
     else await runner.rollbackTransaction();
-    return answer;
+    return result;
   } catch (error) {
     if (runner.isTransactionActive) await quietly(runner.rollbackTransaction());
     throw error;
   }
 }
 
-/** Past TypeORM's methods: subscribers to transactions would be told of one, and may wait for its end. */
+/** Bypasses TypeORM's methods: subscribers to transactions would be told, and may wait for the end of this one. */
 async function inStatements<T>(
   runner: QueryRunner,
   { work, isDone }: OwnTransaction<T>,
 ): Promise<T> {
   await runner.query('BEGIN IMMEDIATE');
-  // What `save()` and the like go by within it.
+  // `save()` and the like go by these.
   Object.assign(runner, { isTransactionActive: true, transactionDepth: 1 });
   try {
-    const answer = await work(runner);
-    await runner.query(isDone(answer) ? 'COMMIT' : 'ROLLBACK');
-    return answer;
+    const result = await work(runner);
+    await runner.query(isDone(result) ? 'COMMIT' : 'ROLLBACK');
+    return result;
   } catch (error) {
     await quietly(runner.query('ROLLBACK'));
     throw error;
   }
 }
 
-/** The connection may be gone, and then so is the transaction; the error that led here says more. */
+/** Ignores a failed rollback: the connection may be gone, and with it the transaction. The first error says more. */
 async function quietly(rollback: Promise<unknown>): Promise<void> {
   try {
     await rollback;
@@ -117,18 +117,13 @@ async function quietly(rollback: Promise<unknown>): Promise<void> {
   }
 }
 
-/** SQLite has one connection for everybody, and somebody is in the middle of a transaction. */
+/** Returns the error of SQLite's only connection while the application has a transaction on it. */
 export function busyWithTransaction(): KeyStateError {
   return new KeyStateError(
     "The database's only connection is in a transaction, in which a key cannot be created safely. " +
       'Try again when the transaction has ended.',
     { retryable: true },
   );
-}
-
-/** `lock_not_available`, or a conflict that did not go away. */
-function isHeldByOthers(error: unknown): boolean {
-  return databaseCode(error) === '55P03' || isTransientConflict(error);
 }
 
 function lockedTooLong(cause: unknown): KeyStateError {

@@ -1,12 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { DataSource, QueryRunner, ReplicationMode } from 'typeorm';
+
 import { KeyStateError } from '../../errors';
 
-/** Drivers that give everybody the one connection they have, through one query runner. */
+/** Drivers that share their only connection, through one query runner. */
 const DRIVERS_WITH_ONE_CONNECTION = ['better-sqlite3', 'sqlite'];
 
-/** For how long statements are held back until those under way have ended. */
+/** How long statements are held back until those under way have ended. */
 const PATIENCE_MS = 200;
 const ATTEMPTS = 50;
 
@@ -17,7 +18,7 @@ interface Driver {
   createQueryRunner: (mode: ReplicationMode) => SqliteRunner;
 }
 
-/** What TypeORM keeps in every query runner of SQLite. */
+/** The part of TypeORM's query runners for SQLite that is used. */
 type SqliteRunner = QueryRunner & { readonly transactionDepth: number };
 
 type Send = (sql: string, parameters?: unknown[], structured?: boolean) => Promise<unknown>;
@@ -25,13 +26,13 @@ type Send = (sql: string, parameters?: unknown[], structured?: boolean) => Promi
 interface Gate {
   readonly opened: Promise<void>;
   readonly open: () => void;
-  /** Whether all statements have ended that were under way when it closed. */
+  /** Whether the statements that were under way when it closed have ended. */
   isQuiet: boolean;
 }
 
 const soleConnections = new WeakMap<DataSource, SoleConnection>();
 
-/** The only connection of a DataSource; undefined where query runners have one each. */
+/** Returns the only connection of a DataSource; undefined if each query runner has its own. */
 export function soleConnection(dataSource: DataSource): SoleConnection | undefined {
   if (!DRIVERS_WITH_ONE_CONNECTION.includes(dataSource.options.type)) return undefined;
   const known = soleConnections.get(dataSource) ?? new SoleConnection(dataSource);
@@ -40,12 +41,12 @@ export function soleConnection(dataSource: DataSource): SoleConnection | undefin
 }
 
 /**
- * SQLite's only connection. All code that shares it joins any transaction on it without knowing, and a
- * rollback takes writes along that somebody was told are stored. So a transaction of the library's
- * has it alone: other statements wait meanwhile.
+ * SQLite's only connection. Code that shares it joins any transaction on it unknowingly, and a rollback
+ * would undo writes that were reported as stored. So a transaction of the library has the connection to
+ * itself, while other statements wait.
  *
- * Only `query` waits, which TypeORM sends BEGIN, COMMIT and ROLLBACK through, too: what it notes of
- * transactions beside them changes in the same order as ever, and is what `save()` goes by.
+ * Only `query` waits, through which TypeORM also sends BEGIN, COMMIT and ROLLBACK. What it notes of
+ * transactions, which `save()` goes by, changes in the usual order.
  */
 export class SoleConnection {
   readonly #dataSource: DataSource;
@@ -73,16 +74,16 @@ export class SoleConnection {
   }
 
   /**
-   * Runs `work` with a query runner of its own while everybody else's statements wait, or
-   * `inTransaction` where somebody is in the middle of a transaction.
+   * Runs `work` with a query runner of its own while all other statements wait, or `inTransaction` if
+   * the application has a transaction open.
    *
-   * @throws {@link KeyStateError}, retryable, when the statements of others do not end
+   * @throws {@link KeyStateError}, retryable, if the statements of others do not end
    */
   async whileAlone<T>(
     work: (runner: QueryRunner) => Promise<T>,
     inTransaction: () => Promise<T>,
   ): Promise<T> {
-    // Code that waits for itself would do so for ever.
+    // Waiting for itself would never end.
     if (this.#isInside) return inTransaction();
     await this.#closeGate();
     try {
@@ -93,12 +94,12 @@ export class SoleConnection {
     return inTransaction();
   }
 
-  /** An audit sink or a subscriber may use the DataSource within `work`: it joins, as on any one connection. */
+  /** Whether the caller runs within `work`, as an audit sink or a subscriber may: it joins the transaction. */
   get #isInside(): boolean {
     return this.#alone !== undefined && this.#inside.getStore() === this.#alone;
   }
 
-  /** Not `isTransactionActive`, which is set already while a BEGIN waits for the gate. */
+  /** Does not go by `isTransactionActive`, which is already set while a BEGIN waits for the gate. */
   get #isInTransaction(): boolean {
     return (this.#driver.queryRunner?.transactionDepth ?? 0) > 0;
   }
@@ -110,17 +111,17 @@ export class SoleConnection {
       return await this.#inside.run(runner, () => work(runner));
     } finally {
       this.#alone = undefined;
-      // While it is in use, Node.js 20 and 22 make every promise of the process dearer.
+      // While it is in use, every promise of the process costs more on Node.js 20 and 22.
       this.#inside.disable();
-      // Code that still holds it must not send anything into the midst of others.
+      // Code that still holds it must not interfere with the statements of others.
       Object.assign(runner, { isReleased: true });
     }
   }
 
-  /** Another runner on the same connection: its transaction is not the one that others find active. */
+  /** Creates another runner on the same connection, whose transaction others do not find active. */
   #ownRunner(): QueryRunner {
     const { queryRunner, createQueryRunner } = this.#driver;
-    // The driver makes a new one only where it remembers none.
+    // The driver creates a new one only if it has none.
     Object.assign(this.#driver, { queryRunner: undefined, createQueryRunner: this.#createRunner });
     try {
       return this.#dataSource.createQueryRunner('master');
@@ -136,11 +137,11 @@ export class SoleConnection {
       this.#gate = gate;
       if (await this.#statementsEnd()) {
         gate.isQuiet = true;
-        // Code that was just given the driver's connection uses it now.
+        // Lets code use the driver's connection that it was just given.
         await nextTurn();
         return;
       }
-      // A subscriber to queries may send statements within one, which then waits for us as we do for it.
+      // A subscriber to queries may send statements within one, which would be a deadlock.
       this.#openGate();
       await nextTurn();
     }
@@ -169,9 +170,8 @@ export class SoleConnection {
   }
 
   /**
-   * Counts the statements under way, as the sqlite3 driver has them on threads and subscribers may
-   * take their time with either driver. The promise that counts is the one that callers get: it costs
-   * no more than itself, and no rejection goes unseen because the count has seen it.
+   * Counts the statements under way: the sqlite3 driver runs them on threads, and subscribers may take their
+   * time with either driver. Callers get the promise that counts, so that an unhandled rejection remains one.
    */
   #watch(runner: SqliteRunner): void {
     this.#watched = runner;
@@ -199,7 +199,7 @@ export class SoleConnection {
       }
       return this.#gate.opened.then(() => query(sql, parameters, structured));
     };
-    // Runs over rows use the driver's connection itself. Statements under way need it to end.
+    // Runs over rows use the driver's connection itself. Statements under way need it to finish.
     const connectInTurn = (): Promise<unknown> =>
       this.#gate?.isQuiet === true && !this.#isInside
         ? this.#gate.opened.then(connectInTurn)

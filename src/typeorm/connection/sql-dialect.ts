@@ -1,6 +1,6 @@
 import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 
-/** The table of an entity for SQL: escaped, with its schema where it has one. */
+/** Returns the table of an entity for SQL: escaped, with its schema if it has one. */
 export function escapedTable({ driver }: DataSource, { tablePath }: EntityMetadata): string {
   return tablePath
     .split('.')
@@ -8,19 +8,24 @@ export function escapedTable({ driver }: DataSource, { tablePath }: EntityMetada
     .join('.');
 }
 
-/** SQL for milliseconds since 1970, by the clock of the database at this moment, not at the beginning of a transaction. */
+/** Returns a name in double quotes, for PostgreSQL and SQLite. */
+export function quotedName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** Returns SQL for milliseconds since 1970, by the clock of the database now, not at the beginning of the transaction. */
 export function databaseTimeSql({ options }: DataSource): string {
   return options.type === 'postgres'
     ? "CAST(date_part('epoch', clock_timestamp()) * 1000 AS bigint)"
     : "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
 }
 
-/** PostgreSQL counts them in 16 bits. */
+/** PostgreSQL counts parameters in 16 bits. */
 const POSTGRES_LIMIT = 65_535;
-/** SQLite's, where the driver's SQLite was not built with another one. */
+/** The default of SQLite. */
 const SQLITE_LIMIT = 32_766;
 
-/** How many parameters the database takes in one statement. */
+/** Returns how many parameters the database accepts in one statement. */
 export async function parameterLimit(dataSource: DataSource): Promise<number> {
   if (dataSource.options.type === 'postgres') return POSTGRES_LIMIT;
   const [built] = await dataSource.query<{ option: string }[]>(
@@ -29,7 +34,7 @@ export async function parameterLimit(dataSource: DataSource): Promise<number> {
   return built === undefined ? SQLITE_LIMIT : Number(built.option.split('=')[1]);
 }
 
-/** Whether the database has a table. TypeORM's own method finds none of an attached SQLite file. */
+/** Whether the database has a table. TypeORM's own method finds none in an attached SQLite file. */
 export async function hasTable(runner: QueryRunner, tablePath: string): Promise<boolean> {
   if (runner.connection.options.type === 'postgres') return runner.hasTable(tablePath);
   return (await sqliteColumns(runner, tablePath)).length > 0;
@@ -50,7 +55,7 @@ async function sqliteColumns(runner: QueryRunner, tablePath: string): Promise<{ 
   return (await runner.query(sql, [...values])) as { name: string }[];
 }
 
-/** The statement that lists the columns of a table in SQLite, by its name or that of the attached file and its name. */
+/** Returns the statement that lists the columns of an SQLite table, by its name, after that of an attached file if any. */
 export function sqliteColumnsSql(parts: readonly string[]): {
   readonly sql: string;
   readonly values: readonly string[];
@@ -65,19 +70,19 @@ export class SqlParameters {
   readonly values: unknown[];
   readonly #driver: DataSource['driver'];
 
-  /** @param values - those of SQL in the driver's notation with which the statement begins. */
+  /** @param values - those of SQL, in the driver's notation, that the statement begins with. */
   constructor({ driver }: DataSource, values: readonly unknown[] = []) {
     this.#driver = driver;
     this.values = [...values];
   }
 
-  /** Adds a value and gives what stands for it. Call it in the order of the statement. */
+  /** Adds a value and returns its placeholder. Call it in the order of the statement. */
   add(value: unknown): string {
     this.values.push(value);
     return this.#driver.createParameter('p', this.values.length - 1);
   }
 
-  /** {@link SqlParameters.add} for each value, with commas. */
+  /** Adds several values and returns their placeholders, separated by commas. */
   list(values: readonly unknown[]): string {
     return values.map((value) => this.add(value)).join(', ');
   }

@@ -1,16 +1,17 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 
 import { ConfigurationError } from '../../errors';
+
 import { withConnection } from './lent-connection';
+import { hasTable, quotedName } from './sql-dialect';
 import { databaseCode } from './transient-conflict';
 
-import { hasTable } from './sql-dialect';
-
-const LOOK =
+const ACCESS_SQL =
   "SELECT to_regclass($1) AS oid, has_table_privilege(to_regclass($1), 'SELECT') AS readable, " +
   "current_user AS role, current_setting('search_path') AS path";
 
-interface Look {
+/** A row of {@link ACCESS_SQL}. */
+interface TableAccess {
   readonly oid: string | null;
   readonly readable: boolean;
   readonly role: string;
@@ -18,18 +19,18 @@ interface Look {
 }
 
 /**
- * Whether a table is there. TypeORM's own look leaves out, on PostgreSQL, what the role has no rights
- * on, and what is not in the first schema of the search path: both would be reported as missing.
+ * Whether a table exists. On PostgreSQL, TypeORM's own method overlooks tables that the role has no rights
+ * on, and those outside the first schema of the search path: both would be reported as missing.
  *
- * @throws {@link ConfigurationError} for one that is there, and that the role may not read or TypeORM
- * does not see
+ * @throws {@link ConfigurationError} for a table that exists, but that the role may not read or TypeORM does
+ * not see
  */
 export async function tableExists(runner: QueryRunner, tablePath: string): Promise<boolean> {
   if (await hasTable(runner, tablePath)) return true;
   if (runner.connection.options.type !== 'postgres') return false;
-  const [table] = (await runner.query(LOOK, [
-    tablePath.split('.').map(quoted).join('.'),
-  ])) as Look[];
+  const [table] = (await runner.query(ACCESS_SQL, [
+    tablePath.split('.').map(quotedName).join('.'),
+  ])) as TableAccess[];
   if (table === undefined || table.oid === null) return false;
   if (table.readable) {
     throw new ConfigurationError(
@@ -47,8 +48,7 @@ export async function tableExists(runner: QueryRunner, tablePath: string): Promi
 /**
  * Works on the library's own tables, on the given connection or one to the primary.
  *
- * @throws {@link ConfigurationError} for a table that is missing, or that the role has no rights on; else
- * what the database throws
+ * @throws {@link ConfigurationError} for a table that is missing, or that the role has no rights on
  */
 export async function withOwnTables<T>(
   dataSource: DataSource,
@@ -62,7 +62,7 @@ export async function withOwnTables<T>(
   }
 }
 
-/** Names the remedy where the database refuses an own table for want of rights, or does not have it. */
+/** Returns an error with the remedy if the role lacks rights on an own table, or the table is missing. */
 export function explainAccess(error: unknown): unknown {
   if (databaseCode(error) === '42501') {
     return new ConfigurationError(
@@ -88,12 +88,8 @@ function isMissing(error: unknown): error is Error {
   return isOfPostgres || /no such (table|column):|has no column named/.test(error.message);
 }
 
-function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
-}
-
 /**
- * Which of these tables the database does not have.
+ * Returns the tables that the database does not have.
  *
  * @throws {@link ConfigurationError} for one that the role may not read
  */

@@ -1,20 +1,31 @@
 import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
+import type { RetryPolicy } from 'cockatiel';
 import { QueryFailedError } from 'typeorm';
 
 const TRANSIENT_CODES = ['40001', '40P01', 'SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT', 'SQLITE_LOCKED'];
 
-/** Tries again, with growing delays, what a transient conflict has stopped. */
-export const conflicts = retry(handleWhen(isTransientConflict), {
-  maxAttempts: 8,
-  backoff: new ExponentialBackoff({ initialDelay: 20, maxDelay: 2000 }),
-});
+/** Retries, with growing delays, after a transient conflict. */
+export const conflicts = retriesOf(isTransientConflict);
 
-/** Serialization failures, deadlocks and a busy SQLite file, which go away by themselves. */
+/** Returns a policy that retries, with growing delays, after errors that go away by themselves. */
+export function retriesOf(isTransient: (error: unknown) => boolean): RetryPolicy {
+  return retry(handleWhen(isTransient), {
+    maxAttempts: 8,
+    backoff: new ExponentialBackoff({ initialDelay: 20, maxDelay: 2000 }),
+  });
+}
+
+/** Whether an error goes away by itself: a serialization failure, a deadlock or a busy SQLite file. */
 export function isTransientConflict(error: unknown): boolean {
   return TRANSIENT_CODES.includes(databaseCode(error));
 }
 
-/** A unique index refused a row. */
+/** Whether a wait for a lock timed out. */
+export function isLockTimeout(error: unknown): boolean {
+  return databaseCode(error) === '55P03';
+}
+
+/** Whether a unique index refused a row. */
 export function isUniqueViolation(error: unknown): boolean {
   const code = databaseCode(error);
   if (code === '23505' || code === 'SQLITE_CONSTRAINT_UNIQUE') return true;
@@ -26,7 +37,7 @@ export function isUniqueViolation(error: unknown): boolean {
   );
 }
 
-/** The driver's own code, also behind TypeORM's error; empty where there is none. */
+/** Returns the driver's own code, also that behind TypeORM's error; empty if there is none. */
 export function databaseCode(error: unknown): string {
   const failure: unknown = error instanceof QueryFailedError ? error.driverError : error;
   const { code } = (failure ?? {}) as { code?: unknown };

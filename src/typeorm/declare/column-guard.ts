@@ -1,33 +1,35 @@
 import { getMetadataArgsStorage } from 'typeorm';
 import type { ColumnOptions, EntityMetadata, ValueTransformer } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+
 import { ConfigurationError } from '../../errors';
+
 import { tokenChars } from './column-options';
 import type { BlindIndexOptions, EncryptedOptions } from './column-options';
 
 const REMEDY =
   'wrap it with withFieldEncryption(dataSource, options) before initialize(), so that the column is encrypted.';
 
-/** Of all guards and of the `query` options that mark with them, for all copies of this library. */
+/** Marks all guards, and the `query` options that hold them, for all copies of this library. */
 const GUARD = Symbol.for('typeorm-field-encryption:guard');
 
 export const ONE_COPY =
   'Have one copy of typeorm-field-encryption: "npm ls typeorm-field-encryption" shows them, and "npm dedupe" removes what is double.';
 
 /**
- * The transformer that marks an encrypted column and carries its options to the take-over.
+ * The transformer that marks an encrypted column, and carries its options until `initialize()`.
  *
- * A DataSource that never met `withFieldEncryption` keeps it, and every value that passes is
- * refused: forgetting the wrapper must not store cleartext.
+ * In a DataSource that is not wrapped it stays, and refuses every value: forgetting the wrapper must not
+ * store cleartext.
  */
 export class EncryptedColumnGuard implements ValueTransformer {
   readonly [GUARD] = this;
 
   constructor(
     readonly options: EncryptedOptions,
-    /** Design type of the property as the compiler emitted it, where it did. */
+    /** Design type of the property, if the compiler emitted it. */
     readonly designType?: unknown,
-    /** Another column decorator stands on the same property. */
+    /** Whether the property has another column decorator. */
     readonly conflicts: boolean = false,
   ) {}
 
@@ -40,15 +42,15 @@ export class EncryptedColumnGuard implements ValueTransformer {
   }
 }
 
-/** Marks the hidden column of a blind index; see {@link EncryptedColumnGuard}. */
+/** The transformer that marks the hidden column of a blind index; see {@link EncryptedColumnGuard}. */
 export class BlindIndexColumnGuard implements ValueTransformer {
   readonly [GUARD] = this;
 
   constructor(
-    /** Name of the encrypted property beside it, within the same class or embedded. */
+    /** Name of the encrypted property, in the same class or embedded. */
     readonly sourceProperty: string,
     readonly options: BlindIndexOptions,
-    /** Another index of the property has the same name. */
+    /** Whether another index of the property has the same name. */
     readonly conflicts: boolean = false,
   ) {}
 
@@ -64,9 +66,9 @@ export class BlindIndexColumnGuard implements ValueTransformer {
 export type ColumnGuard = EncryptedColumnGuard | BlindIndexColumnGuard;
 
 /**
- * The options that mark a column, twice: `{ ...encryptedColumn(), transformer }` takes the guard away,
- * and the column must be known nevertheless. `query` is the one other option that TypeORM copies from
- * an EntitySchema to the metadata as it is, and it calls it for virtual properties only.
+ * Returns the options that mark a column, twice: `{ ...encryptedColumn(), transformer }` replaces the guard,
+ * and the column must still be known. `query` is the only other option that TypeORM copies from an
+ * EntitySchema to the metadata unchanged, and it calls it only for virtual properties.
  */
 function markedBy(guard: ColumnGuard): Pick<ColumnOptions, 'transformer' | 'query'> {
   const query = (): never => guard.to();
@@ -76,14 +78,14 @@ function markedBy(guard: ColumnGuard): Pick<ColumnOptions, 'transformer' | 'quer
 /** The options of a column that may mark it. */
 type Marks = Pick<ColumnMetadata | ColumnOptions, 'transformer' | 'query'>;
 
-/** The guard of a marked column, whether it is still its transformer or not. */
+/** Returns the guard of a marked column, even if it is no longer its transformer. */
 export function guardOf(column: Marks): ColumnGuard | undefined {
   return guardsOf(column).find(
     (guard) => guard instanceof EncryptedColumnGuard || guard instanceof BlindIndexColumnGuard,
   );
 }
 
-/** Whether another copy of this library has marked the column, which this one knows nothing of. */
+/** Whether another copy of this library has marked the column. */
 export function isMarkedByOther(column: Marks): boolean {
   return guardOf(column) === undefined && guardsOf(column).length > 0;
 }
@@ -97,7 +99,7 @@ function guardsOf({ transformer, query }: Marks): unknown[] {
 }
 
 /**
- * Properties whose `@Encrypted` TypeORM has passed over: of two columns of one property it takes the
+ * Returns the properties whose `@Encrypted` TypeORM has ignored: of two columns of one property it takes the
  * first, and a base class comes before the class that overrides the property.
  */
 export function overlookedGuardProperties(metadata: EntityMetadata): string[] {
@@ -119,23 +121,24 @@ function isOrExtends(owner: unknown, target: unknown): boolean {
   return owner === target || owner.prototype instanceof target;
 }
 
-const takenOff = new WeakSet<ColumnMetadata>();
+/** Columns that a guard has marked until it was removed. */
+const unmarked = new WeakSet<ColumnMetadata>();
 
-/** Whether a column is encrypted or holds tokens, before and after the take-over. */
+/** Whether a column is encrypted or holds tokens, with or without its guard. */
 export function isMarked(column: ColumnMetadata): boolean {
-  return guardOf(column) !== undefined || takenOff.has(column);
+  return guardOf(column) !== undefined || unmarked.has(column);
 }
 
 /**
- * Takes a guard off its column. Not with `delete`, which would turn the metadata into a dictionary
- * for V8, and TypeORM reads them for every value.
+ * Removes the guard of a column. Not with `delete`, after which V8 would keep the metadata as a dictionary,
+ * and TypeORM reads it for every value.
  */
 export function removeGuard(column: ColumnMetadata): void {
-  takenOff.add(column);
+  unmarked.add(column);
   Object.assign(column, { transformer: undefined, query: undefined });
 }
 
-/** The error of a DataSource that was not wrapped. */
+/** Returns the error of a DataSource that was not wrapped. */
 export function unprotectedDataSource(entity: string, property: string): ConfigurationError {
   return new ConfigurationError(
     `${entity}.${property} is encrypted, but this DataSource does not encrypt: ${REMEDY}`,
@@ -147,7 +150,7 @@ function refuse(what: string): never {
   throw new ConfigurationError(`${what} is used by a DataSource that does not encrypt: ${REMEDY}`);
 }
 
-/** TypeORM's view of an encrypted column until the take-over settles what depends on the driver. */
+/** Returns TypeORM's options of an encrypted column, until `initialize()` sets what depends on the driver. */
 export function encryptedColumnOptions(guard: EncryptedColumnGuard): ColumnOptions {
   const { nullable, name, select, insert, update, comment, length } = guard.options;
   return {
@@ -157,7 +160,7 @@ export function encryptedColumnOptions(guard: EncryptedColumnGuard): ColumnOptio
   };
 }
 
-/** TypeORM's view of an index column. Nullable, since NULL has no token and rows may predate the index. */
+/** Returns TypeORM's options of an index column. Nullable, as NULL has no token and rows may predate the index. */
 export function blindIndexColumnOptions(guard: BlindIndexColumnGuard): ColumnOptions {
   return {
     ...definedOnly({ name: guard.options.columnName }),

@@ -1,20 +1,20 @@
 import type { Normalizer } from '../../field/normalizer';
 
-/** What an encrypted property holds in memory. */
+/** The type of an encrypted property in memory. */
 export type EncryptedType = 'string' | 'number' | 'bigint' | 'boolean' | 'date' | 'json' | 'bytes';
 
 /** Options of {@link Encrypted} and `encryptedColumn`. */
 export interface EncryptedOptions {
   /**
-   * Type of the value in memory. Defaults to the property's design type; to `'string'` where that
-   * is a union or the compiler emits none. Objects and arrays need `'json'`.
+   * Type of the value in memory. Defaults to the property's design type, or to `'string'` if that is a union
+   * or the compiler emits none. Objects and arrays need `'json'`.
    */
   type?: EncryptedType;
   /** Column form: `text` holds base64url, `binary` holds bytes (a quarter smaller). Defaults to `'text'`. */
   storage?: 'text' | 'binary';
   /** Whether the column may hold NULL; NULL is stored as NULL, not encrypted. Defaults to `false`. */
   nullable?: boolean;
-  /** Name of the database column. Defaults to what the naming strategy makes of the property. */
+  /** Name of the database column. Defaults to the one that the naming strategy gives the property. */
   name?: string;
   /** Whether `find` selects the column by default. Defaults to `true`. */
   select?: boolean;
@@ -22,7 +22,7 @@ export interface EncryptedOptions {
   insert?: boolean;
   /** Whether updates write the column. Defaults to `true`. */
   update?: boolean;
-  /** Comment of the database column, where the database has them. */
+  /** Comment of the database column, if the database has them. */
   comment?: string;
   /**
    * Logical id bound into every ciphertext. Pin it before you rename an entity or property, or
@@ -38,67 +38,66 @@ export interface EncryptedOptions {
    */
   length?: number;
   /**
-   * Whether a CHECK constraint of the database refuses what is not a ciphertext, no matter what writes it.
-   * Without this option, `synchronize` and `migration:generate` make it in new tables, and leave those
-   * that have been made without it as they are; with `true` they add it to these, too. `false` leaves
-   * it out, as does a property that `legacyPlaintext` or `previousFormats` names. Defaults to new
-   * tables only.
+   * Whether a CHECK constraint of the database refuses everything but ciphertext, no matter what writes it.
+   * By default, `synchronize` and `migration:generate` create it in new tables, and leave existing tables
+   * without it as they are; with `true` they add it to these, too. There is none with `false`, or while
+   * `legacyPlaintext` or `previousFormats` names the property.
    */
   check?: boolean;
 }
 
-/** What decides, beside the keys, which token a value has. */
+/** The part of a blind index that, with the keys, determines the token of a value. */
 export interface BlindIndexDefinition {
-  /** How values are folded before they are hashed. Defaults to `'exact'`. */
+  /** How values are normalized before they are hashed. Defaults to `'exact'`. */
   normalize?: 'exact' | 'case-insensitive' | 'email' | 'digits' | Normalizer;
   /**
-   * Bits of the token that are stored, 1 to 256: fewer bits leak less and cost a decryption for
-   * each false positive. Results stay exact. Refused together with `unique`. Defaults to 256.
+   * Bits of the token that are stored, 1 to 256. Fewer bits leak less, and cost a decryption for each false
+   * positive; results stay exact. Refused together with `unique`. Defaults to 256.
    */
   bits?: number;
 }
 
 /** Options of {@link BlindIndex} and `blindIndexColumns`. */
 export interface BlindIndexOptions extends BlindIndexDefinition {
-  /** Tells several indexes of one property apart. Lookups use the unnamed one where there is one. */
+  /** Tells several indexes of one property apart. Lookups use the unnamed one if there is one. */
   name?: string;
   /** Whether two rows may share a normalized value. Defaults to `false`. */
   unique?: boolean;
   /**
-   * Other properties that have to be equal, too, for two rows to count as duplicates: property paths of
-   * columns that are not encrypted, or of relations whose foreign key the entity has. A path is looked
-   * for beside the property first, which matters within an embedded class. NULL equals nothing, as in
-   * any unique index. Refused together with `unique` and `bits`. Defaults to none.
+   * Other properties that must also be equal for two rows to be duplicates: property paths of columns that
+   * are not encrypted, or of relations whose foreign key the entity has. Within an embedded class, a path is
+   * looked for beside the property first. NULL equals nothing, as in any unique index. Refused together
+   * with `unique` and `bits`. Defaults to none.
    */
   uniqueWith?: readonly string[];
   /**
-   * Other definitions of which stored tokens may be while the index changes its own: the earlier
-   * one, or one that other processes write already. Lookups find rows by any of them. Take it out
-   * when all rows are reindexed. Defaults to none.
+   * Other definitions that stored tokens may have while the index changes its own: the earlier one, or one
+   * that other processes already write. Lookups find rows by any of them. Remove it once all rows are
+   * reindexed. Defaults to none.
    */
   previous?: readonly BlindIndexDefinition[];
-  /** Name of the hidden column, used as it stands. Defaults to `<property>_bidx`, `<property>_bidx_<name>` when named. */
+  /** Name of the hidden column, used as it is. Defaults to `<property>_bidx`, or `<property>_bidx_<name>` for a named index. */
   columnName?: string;
-  /** Says that the equality pattern of a low-entropy property (a boolean) may be visible. Defaults to `false`. */
+  /** Accepts that the equality pattern of a low-entropy property (a boolean) is visible. Defaults to `false`. */
   acknowledgeLeakage?: boolean;
 }
 
-/** Property name of the hidden index column. */
+/** Returns the property name of the hidden index column. */
 export function indexPropertyName(property: string, options: BlindIndexOptions): string {
   const { name, columnName } = options;
-  // What is wrong with the options is said at initialize(), not where they are written.
+  // Wrong options are reported at initialize(), not where they are written.
   const wanted: unknown =
     columnName ?? (name === undefined ? `${property}_bidx` : `${property}_bidx_${name}`);
-  // TypeORM finds properties in conditions by what an identifier may hold; the column may be called anything.
+  // TypeORM finds only identifiers as properties in conditions, while the column may have any name.
   return String(wanted).replace(/[^\p{L}\p{N}_$]/gu, '_');
 }
 
 /**
- * Characters of the longest token that an index may store: base64url of the 32-byte HMAC, or of the
+ * Returns the length of the longest token that an index may store: base64url of the 32-byte HMAC, or of the
  * bytes that hold `bits`.
  */
 export function tokenChars({ bits, previous }: BlindIndexOptions): number {
-  // What is wrong with the options is said at initialize(), not where they are written.
+  // Wrong options are reported at initialize(), not where they are written.
   const earlier = Array.isArray(previous) ? (previous as readonly BlindIndexDefinition[]) : [];
   return Math.max(charsOf(bits), ...earlier.map((definition) => charsOf(definition.bits)));
 }

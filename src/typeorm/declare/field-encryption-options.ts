@@ -28,35 +28,35 @@ import { optionProblems } from './option-rules';
 
 /** Options of {@link withFieldEncryption}. */
 export interface FieldEncryptionOptions {
-  /** What wraps the data keys. */
+  /** The provider that wraps the data keys. */
   kms: KmsProvider;
   /**
-   * Further providers, which only unwrap what they have wrapped: the one you are moving to or from.
+   * Further providers, which only unwrap what they have wrapped: the one that you are moving to or from.
    * Defaults to none.
    */
   otherKms?: readonly KmsProvider[];
   /**
-   * Bound into every ciphertext, token and key; two applications cannot read each other's. Only a name
-   * of your own is a fence: without one there is a warning at `initialize()`. What exists under a name
-   * stays under it. Defaults to `'default'`.
+   * Bound into every ciphertext, token and key, so that two applications cannot read each other's. Only a
+   * name of your own separates them: without one, `initialize()` warns. Existing keys and values keep the
+   * name that they were made under. Defaults to `'default'`.
    */
   application?: string;
   /** Cipher suite of data keys created from now on. Defaults to `'xaes-256-gcm'`. */
   suite?: CipherSuite;
   /**
-   * How the nonces of values come about. `'random'` relies on the system's generator not repeating
-   * itself, which it may where a process goes on in several copies: a snapshot of a virtual machine
-   * that is started more than once, a checkpoint (CRIU), functions started from the image of an
-   * initialized one. `'hedged'` derives each nonce from the random bytes and the message, so that
-   * copies repeat none but that of an identical message; without the native add-on, encrypting a value
-   * takes about half as long again with AES, and twice as long or more with XChaCha20. What is stored is
-   * the same for readers. Defaults to `'hedged'` where the add-on encrypts, and else to `'random'`.
+   * How the nonces of values are made. `'random'` relies on the system's generator not to repeat itself,
+   * which it may if a process goes on in several copies: a virtual machine's snapshot that is started more
+   * than once, a checkpoint (CRIU), functions started from the image of an initialized one. `'hedged'`
+   * derives each nonce from random bytes and the message, so that copies repeat only that of an identical
+   * message. Without the native add-on, encrypting a value then takes about half as long again with AES, and
+   * twice as long or more with XChaCha20. The stored form is the same for readers. Defaults to `'hedged'` if
+   * the add-on encrypts, and else to `'random'`.
    */
   nonces?: NonceMode;
   /**
-   * Runs the entity's class-validator rules on the plaintext of inserts and updates; a violation is
-   * a {@link PlaintextValidationError} and nothing is written. Like every TypeORM subscriber it does
-   * not see writes with `{ listeners: false }`. Defaults to `false`.
+   * Whether to run the entity's class-validator rules on the plaintext of inserts and updates. A violation
+   * is a {@link PlaintextValidationError}, and nothing is written. Like every TypeORM subscriber, it does not
+   * see writes with `{ listeners: false }`. Defaults to `false`.
    */
   validate?: boolean;
   /** How long unwrapped keys stay in memory. */
@@ -66,37 +66,37 @@ export interface FieldEncryptionOptions {
     /** Age in milliseconds at which a key that could not be refreshed is forgotten. Defaults to 900,000. */
     maxAgeMs?: number;
     /**
-     * Milliseconds for which a caller who holds a database connection, such as one in a transaction,
-     * waits for the KMS; it then gets a retryable `KmsUnavailableError`, and the key goes on loading.
-     * Defaults to 3,000.
+     * Milliseconds for which a caller that holds a database connection, such as one in a transaction, waits
+     * for the KMS. It then gets a retryable `KmsUnavailableError`, while the key goes on loading. Defaults
+     * to 3,000.
      */
     transactionWaitMs?: number;
   };
-  /** What is known and wanted of the data keys, by name; `'*'` for all names without their own. */
+  /** Policies of the data keys, by name; `'*'` for all names without their own. */
   keyPolicies?: Record<string, KeyPolicy>;
   /**
-   * The time that `keyPolicies` go by: when a key is due, expired or past its retention. Defaults to the
-   * database's, which dates in the key table and the waits that keep rows readable always go by.
+   * The time by which `keyPolicies` decide whether a key is due, expired or past its retention. Defaults to
+   * the database's, which always determines dates in the key table and the waits that keep rows readable.
    */
   now?: () => Date;
   /** Properties (`'Entity.property'`) whose rows may still be cleartext, while they are being encrypted. */
   legacyPlaintext?: string[];
   /**
-   * How another library wrote the rows of properties (`'Entity.property'`) that are not converted yet.
-   * Such rows are read; whatever is written is encrypted by this library. Defaults to none.
+   * The formats in which another library wrote rows of properties (`'Entity.property'`) that are not
+   * converted yet. Such rows are read; all writes are encrypted by this library. Defaults to none.
    */
   previousFormats?: Record<string, PreviousFormat>;
   /**
-   * How operations on keys are recorded in the audit log, whose table is then required; `false`
-   * records nothing. Defaults to `{}`.
+   * How operations on keys are recorded in the audit log, which needs its table; `false` records nothing.
+   * Defaults to `{}`.
    */
   audit?: AuditOptions | false;
   /**
-   * Remembers outside of the database how new the key table was, so that older rows are refused after a
-   * restart, too; needs the audit log, whose key seals it. Defaults to none.
+   * Remembers outside the database how new the key table was, so that older rows are refused even after a
+   * restart. Needs the audit log, whose key seals it. Defaults to none.
    */
   anchor?: KeyTableAnchor;
-  /** Called with what happens to keys. Must not throw. */
+  /** Called for each event of the keys. Must not throw. */
   onEvent?: (event: KeyEvent) => void;
 }
 
@@ -214,15 +214,12 @@ function kmsProblem(name: string, kms: Partial<KmsProvider> | undefined): string
   return `${name} must be a KmsProvider, such as localKms({ passphrase: () => process.env.PASSPHRASE })`;
 }
 
-/** The application of those who name none. */
-const DEFAULT_APPLICATION = 'default';
-
 /**
- * Whether the application has a name of its own. Without one nothing but the KMS keeps its keys apart
- * from those of another application without a name: where both can use the KEK, each takes the other's.
+ * Whether the application has a name of its own. Without one, only the KMS keeps its keys apart from those of
+ * another application without a name: if both can use the KEK, each uses the other's.
  */
 export function hasNamedApplication({
   application,
 }: Pick<FieldEncryptionOptions, 'application'>): boolean {
-  return application !== undefined && application !== DEFAULT_APPLICATION;
+  return application !== undefined && application !== 'default';
 }

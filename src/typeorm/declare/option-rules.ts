@@ -1,13 +1,12 @@
 import { getMetadataStorage, validateSync } from 'class-validator';
 
 /**
- * Checks an options object against a class of class-validator rules.
- *
- * Returns what is wrong in words fit for a message, naming options but never their values, or
- * `undefined`. Options without a rule are refused: a misspelt option must not be ignored.
+ * Checks an options object against a class of class-validator rules. Returns the problems for a message,
+ * naming options but never their values, or `undefined`. Options without a rule are refused, so that a
+ * misspelt one is not ignored.
  */
 export function optionProblems(rules: new () => object, options: object): string | undefined {
-  // One of these would not stand beside the rules but for the class that they are of.
+  // An option such as `constructor` would hide the class of the rules.
   const inherited = Object.keys(options).find((name) => name in Object.prototype);
   if (inherited !== undefined) return unknownOption(rules, inherited);
   const checked = Object.assign(new rules(), options);

@@ -1,11 +1,12 @@
 import { getMetadataArgsStorage } from 'typeorm';
 import type { ColumnType, DataSource, EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
-import { ConfigurationError, InvalidFieldPolicyError } from '../../errors';
+
+import { ConfigurationError } from '../../errors';
+import type { InvalidFieldPolicyError } from '../../errors';
 import { FieldCipher } from '../../field/field-cipher';
 import type { FieldPolicy } from '../../field/field-policy';
 import type { KeySource } from '../../keys/key-source';
-import { addCiphertextCheck } from '../metadata/ciphertext-check';
 import {
   BlindIndexColumnGuard,
   EncryptedColumnGuard,
@@ -15,8 +16,10 @@ import {
   overlookedGuardProperties,
   removeGuard,
 } from '../declare/column-guard';
+import type { FieldEncryptionOptions } from '../declare/field-encryption-options';
+import { addCiphertextCheck } from '../metadata/ciphertext-check';
 import { assertNoneStoredByOthers } from '../metadata/column-checks';
-import { assertNotConstrained } from '../sql/constraint-checks';
+import { policyRefused } from '../metadata/encrypted-column';
 import type {
   EncryptedColumn,
   EncryptedColumns,
@@ -24,22 +27,22 @@ import type {
 } from '../metadata/encrypted-column';
 import { fieldPolicyOf, rootEntityName } from '../metadata/field-policies';
 import { indexedColumns } from '../metadata/index-columns';
-import type { FieldEncryptionOptions } from '../declare/field-encryption-options';
-import { keepOwnColumnNames } from '../tables/own-tables';
 import { assertUniquenessDeclared } from '../metadata/unique-with';
+import { assertNotConstrained } from '../sql/constraint-checks';
+import { keepOwnColumnNames } from '../tables/own-tables';
 
-/** What the take-over needs to know beside the metadata. */
-export interface TakeOverContext {
+/** A DataSource with freshly built metadata, and what encrypts its columns. */
+interface EncryptionContext {
   readonly dataSource: DataSource;
   readonly options: FieldEncryptionOptions;
   readonly keys: KeySource;
 }
 
 /**
- * Turns the marked columns of freshly built metadata into encrypted ones: checks their policies,
- * settles what depends on the driver, and takes the refusing transformers off.
+ * Turns the marked columns of freshly built metadata into encrypted ones: checks their policies, sets what
+ * depends on the driver, and removes the refusing transformers.
  */
-export function takeOver(context: TakeOverContext): EncryptedColumns {
+export function encryptMarkedColumns(context: EncryptionContext): EncryptedColumns {
   const byColumn = new Map<ColumnMetadata, EncryptedColumn>();
   const byEntity = new Map<EntityMetadata, EncryptedEntity>();
   const metadatas = context.dataSource.entityMetadatas;
@@ -47,7 +50,7 @@ export function takeOver(context: TakeOverContext): EncryptedColumns {
   metadatas.forEach(assertNoneMarkedByOther);
   metadatas.forEach(assertNoneOverlooked);
   for (const metadata of metadatas) {
-    for (const encrypted of newlyEncrypted(metadata, context)) {
+    for (const encrypted of markedColumns(metadata, context)) {
       byColumn.set(encrypted.column, encrypted);
     }
     // With single-table inheritance the classes share the column objects of their parent.
@@ -81,7 +84,7 @@ function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
   };
 }
 
-function newlyEncrypted(metadata: EntityMetadata, context: TakeOverContext): EncryptedColumn[] {
+function markedColumns(metadata: EntityMetadata, context: EncryptionContext): EncryptedColumn[] {
   const hidden = metadata.columns.filter((c) => guardOf(c) instanceof BlindIndexColumnGuard);
   const columns: EncryptedColumn[] = [];
   for (const column of metadata.columns) {
@@ -96,8 +99,8 @@ function newlyEncrypted(metadata: EntityMetadata, context: TakeOverContext): Enc
 }
 
 /**
- * Types under which TypeORM's diff compares values as text, where `===` would find an equal date,
- * JSON value or NaN changed. The type in the database is the driver codec's business.
+ * Types for which TypeORM's diff compares values as text: `===` would find an equal date, JSON value or
+ * NaN changed. The driver codec sets the type in the database.
  */
 const COMPARED_AS: Partial<Record<FieldPolicy['type'], ColumnType>> = {
   date: 'simple-json',
@@ -109,7 +112,7 @@ function encryptColumn(
   column: ColumnMetadata,
   guard: EncryptedColumnGuard,
   hidden: readonly ColumnMetadata[],
-  { dataSource, options, keys }: TakeOverContext,
+  { dataSource, options, keys }: EncryptionContext,
 ): EncryptedColumn {
   const policy = fieldPolicyOf(column, guard, options.suite ?? 'xaes-256-gcm');
   const application = options.application ?? 'default';
@@ -127,7 +130,7 @@ function encryptColumn(
     comparedAsText: policy.type in COMPARED_AS,
     readsPlaintext,
     previousFormat,
-    // A column that may hold anything else gets it when it no longer may.
+    // Not while the column may hold anything else.
     check:
       guard.options.check !== false && !readsPlaintext && previousFormat === undefined
         ? {
@@ -153,11 +156,10 @@ function assertNoneMarkedByOther(metadata: EntityMetadata): void {
 function assertNoneOverlooked(metadata: EntityMetadata): void {
   const [property] = overlookedGuardProperties(metadata);
   if (property === undefined) return;
-  const entity = rootEntityName(metadata);
-  throw new InvalidFieldPolicyError(
-    `${entity}.${property}: a base class declares the property as an ordinary column, and TypeORM takes that one. ` +
+  throw policyRefused(
+    { entity: rootEntityName(metadata), property },
+    'a base class declares the property as an ordinary column, and TypeORM takes that one. ' +
       'Put @Encrypted on the property of the base class, or take its column decorator away.',
-    { entity, property },
   );
 }
 
@@ -165,25 +167,21 @@ function assertOnlyDecorator(column: ColumnMetadata): void {
   const args = getMetadataArgsStorage().columns.filter(
     ({ target, propertyName }) => target === column.target && propertyName === column.propertyName,
   );
-  if (args.length > 1) {
-    const entity = rootEntityName(column.entityMetadata);
-    throw new InvalidFieldPolicyError(
-      `${entity}.${column.propertyPath}: has another column decorator beside @Encrypted. ` +
-        'Remove the other one, @Encrypted replaces it.',
-      { entity, property: column.propertyPath },
-    );
-  }
+  if (args.length <= 1) return;
+  throw policyRefused(
+    { entity: rootEntityName(column.entityMetadata), property: column.propertyPath },
+    'has another column decorator beside @Encrypted. Remove the other one, @Encrypted replaces it.',
+  );
 }
 
 function indexWithoutColumn(
   metadata: EntityMetadata,
   orphan: ColumnMetadata,
 ): InvalidFieldPolicyError {
-  const entity = rootEntityName(metadata);
   const property = (guardOf(orphan) as BlindIndexColumnGuard).sourceProperty;
-  return new InvalidFieldPolicyError(
-    `${entity}.${property}: @BlindIndex stands on a property without @Encrypted. Add @Encrypted, or use @Index.`,
-    { entity, property },
+  return policyRefused(
+    { entity: rootEntityName(metadata), property },
+    '@BlindIndex stands on a property without @Encrypted. Add @Encrypted, or use @Index.',
   );
 }
 

@@ -1,36 +1,37 @@
 import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
-import { ConfigurationError, FieldEncryptionError } from '../../errors';
-import type { BackendChoice } from '../../crypto/native';
-import { backendChoice } from '../../crypto/native';
-import type { KeyEvent } from '../../keys/record/key-event';
-import type { KeyAudit } from '../../keys/audit/key-audit';
+
 import { waitBriefly } from '../../async/time-limit';
+import { backendChoice } from '../../crypto/native';
+import type { BackendChoice } from '../../crypto/native';
+import { ConfigurationError, FieldEncryptionError } from '../../errors';
+import type { KeyAudit } from '../../keys/audit/key-audit';
+import type { KeyManager } from '../../keys/key-manager';
+import type { MaintenanceSchedule } from '../../keys/lifecycle/maintenance-schedule';
 import { notWhileHeld } from '../../keys/wrapping/kms-client';
-import { KeyManager } from '../../keys/key-manager';
 import { giveBack } from '../connection/lent-connection';
+import { parameterLimit } from '../connection/sql-dialect';
+import { ONE_COPY } from '../declare/column-guard';
+import { hasNamedApplication } from '../declare/field-encryption-options';
+import type { FieldEncryptionOptions } from '../declare/field-encryption-options';
 import type {
   EncryptedColumn,
-  EncryptedEntity,
   EncryptedColumns,
+  EncryptedEntity,
 } from '../metadata/encrypted-column';
 import { checkViews } from '../sql/encrypted-views';
-import type { FieldEncryptionOptions } from '../declare/field-encryption-options';
-import { CheckedStatements } from './checked-statements';
-import { ONE_COPY } from '../declare/column-guard';
-import { parameterLimit } from '../connection/sql-dialect';
-import { warningOf } from './event-warnings';
-import { hasNamedApplication } from '../declare/field-encryption-options';
-import { keysOfStoredValues, hasStoredTokens } from './stored-samples';
-import { takeOver } from './encrypted-columns';
-import { TypeormAuditStore } from '../tables/typeorm-audit-store';
 import { TypeormKeyStore } from '../tables/typeorm-key-store';
 
+import { CheckedStatements } from './checked-statements';
+import { encryptMarkedColumns } from './encrypted-columns';
+import { newKeyManager } from './new-key-manager';
+import { hasStoredTokens, keysOfStoredValues } from './stored-samples';
+
 const installations = new WeakMap<DataSource, Installation>();
-/** Of a wrapped DataSource, for all copies of this library. */
+/** Marks a wrapped DataSource, for all copies of this library. */
 const WRAPPED = Symbol.for('typeorm-field-encryption:wrapped');
 
-/** What `withFieldEncryption` has put behind a DataSource. Throws for one it has not met. */
+/** Returns the installation behind a DataSource. Throws for one that is not wrapped. */
 export function installationOf(dataSource: DataSource): Installation {
   const installation = installations.get(dataSource);
   if (installation !== undefined) return installation;
@@ -41,7 +42,7 @@ export function installationOf(dataSource: DataSource): Installation {
   );
 }
 
-/** Whether `withFieldEncryption` has met the DataSource. */
+/** Whether `withFieldEncryption` has wrapped the DataSource. */
 export function isInstalled(dataSource: DataSource): boolean {
   return installations.has(dataSource);
 }
@@ -54,11 +55,6 @@ export function assertNotWrappedByOther(dataSource: DataSource): void {
   );
 }
 
-/** Something that runs by itself until it is stopped. */
-interface Stoppable {
-  stop(): Promise<void>;
-}
-
 /** The encryption of one DataSource: its encrypted columns and its keys. */
 export class Installation {
   readonly dataSource: DataSource;
@@ -66,18 +62,18 @@ export class Installation {
   readonly backend: BackendChoice = backendChoice();
   readonly store: TypeormKeyStore;
   readonly checked = new CheckedStatements();
-  /** Whether `initialize()` makes the keys ready. The command line turns it off, to look without creating any. */
+  /** Whether `initialize()` prepares the keys. The command line turns it off, to look without creating any. */
   preparesAtStart = true;
-  /** How many parameters the database takes in one statement. */
+  /** How many parameters the database accepts in one statement. */
   parameterLimit = Infinity;
-  readonly #schedules = new Set<Stoppable>();
+  readonly #schedules = new Set<MaintenanceSchedule>();
   #keys: KeyManager<QueryRunner>;
-  /** Kept when the DataSource is destroyed: what is under way then must neither read ciphertext nor write cleartext. */
+  /** Kept when the DataSource is destroyed: statements under way must neither read ciphertext nor write cleartext. */
   #columns: EncryptedColumns | undefined;
   #views: ReadonlyMap<string, EncryptedColumn> = new Map();
   #isOpen = false;
-  /** Why the keys were not ready when somebody was last told. */
-  #toldNotReady: string | undefined;
+  /** The last reason that was reported for keys that are not ready. */
+  #reportedReason: string | undefined;
 
   constructor(dataSource: DataSource, options: FieldEncryptionOptions) {
     this.dataSource = dataSource;
@@ -86,7 +82,7 @@ export class Installation {
       hasTokens: (runner) => hasStoredTokens(this.columns, runner),
       keysOf: (name, runner) => keysOfStoredValues(this.columns, name, runner),
     });
-    this.#keys = this.#newKeyManager();
+    this.#keys = newKeyManager(dataSource, this.store, options);
     installations.set(dataSource, this);
     Object.defineProperty(dataSource, WRAPPED, { value: true });
   }
@@ -95,7 +91,7 @@ export class Installation {
     return this.#keys;
   }
 
-  /** The audit log; `record` is for what is no change of a key, such as a run over rows. */
+  /** The audit log; `record` is for operations that change no key, such as a run over rows. */
   get audit(): KeyAudit<QueryRunner> {
     const { audit } = this.#keys;
     if (audit !== undefined) return audit;
@@ -115,39 +111,39 @@ export class Installation {
     );
   }
 
-  /** Takes the metadata over that TypeORM has just built; anew at each `initialize()`. */
-  async takeOverMetadata(): Promise<void> {
+  /** Turns the marked columns of the metadata into encrypted ones, each time that TypeORM has built it. */
+  async encryptMarkedColumns(): Promise<void> {
     const { dataSource, options } = this;
-    this.#columns = takeOver({ dataSource, options, keys: this.#keys });
+    this.#columns = encryptMarkedColumns({ dataSource, options, keys: this.#keys });
     this.#isOpen = true;
     this.#views = await checkViews(dataSource, this.#columns);
     this.parameterLimit = await parameterLimit(dataSource);
   }
 
-  /** An encrypted column of the view at a place, if it is over one; see `table-place.ts`. */
+  /** Returns an encrypted column that the view at a place is over, if any; see `table-place.ts`. */
   columnOfView(place: string): EncryptedColumn | undefined {
     return this.#views.get(place);
   }
 
-  /** Has a schedule stopped before the DataSource is destroyed. */
-  schedule<T extends Stoppable>(schedule: T): T {
+  /** Registers a schedule, which is stopped before the DataSource is destroyed. */
+  schedule(schedule: MaintenanceSchedule): MaintenanceSchedule {
     this.#schedules.add(schedule);
     return schedule;
   }
 
-  /** Ends what runs by itself. */
+  /** Stops all schedules. */
   async stopSchedules(): Promise<void> {
     const schedules = [...this.#schedules];
     this.#schedules.clear();
     await Promise.all(schedules.map((schedule) => schedule.stop()));
   }
 
-  /** Forgets all keys; the next `initialize()` begins afresh. */
+  /** Forgets all keys; the next `initialize()` starts afresh. */
   async close(): Promise<void> {
     const closing = this.#keys;
-    this.#keys = this.#newKeyManager();
+    this.#keys = newKeyManager(this.dataSource, this.store, this.options);
     this.#isOpen = false;
-    this.#toldNotReady = undefined;
+    this.#reportedReason = undefined;
     await closing.close();
     const formats = new Set(Object.values(this.options.previousFormats ?? {}));
     for (const format of formats) await format.close?.();
@@ -160,19 +156,19 @@ export class Installation {
   readonly encryptedColumn = (column: ColumnMetadata): EncryptedColumn | undefined =>
     this.#columns?.byColumn.get(column);
 
-  /** Makes every key ready that the entities of this DataSource write with. */
+  /** Prepares every key that the entities of this DataSource write with. */
   async prepareAll(): Promise<void> {
     const { keyNames, indexed } = this.columns;
     if (keyNames.length > 0) await this.#keys.prepare(keyNames, { index: indexed, insists: true });
   }
 
-  /** {@link Installation.prepareAll} with what the key table says at this moment. */
+  /** {@link Installation.prepareAll}, by the key table as it is now. */
   async confirmAll(): Promise<void> {
     const { keyNames, indexed } = this.columns;
     if (keyNames.length > 0) await this.#keys.confirm(keyNames, { index: indexed });
   }
 
-  /** {@link Installation.prepareAll}, which lets a missing key table pass; this does not. */
+  /** {@link Installation.prepareAll}, but also throws if the key table is missing. */
   async requireAll(): Promise<void> {
     await this.prepareAll();
     const { keyNames, indexed } = this.columns;
@@ -181,13 +177,13 @@ export class Installation {
     await this.#keys.requireNewest();
   }
 
-  /** Tells, once for each `initialize()`, that nothing keeps the keys apart from another application's. */
+  /** Warns, once for each `initialize()`, that nothing keeps the keys apart from another application's. */
   warnOfDefaultApplication(): void {
     if (this.columns.keyNames.length === 0 || hasNamedApplication(this.options)) return;
     this.#keys.tell({ type: 'applicationNotNamed' });
   }
 
-  /** {@link Installation.prepareAll}, but schema commands must work without keys: the first use says what is wrong. */
+  /** {@link Installation.prepareAll}, but does not throw: schema commands must work without keys. */
   async prepareAtStart(): Promise<void> {
     if (!this.preparesAtStart) return;
     try {
@@ -195,26 +191,15 @@ export class Installation {
     } catch (error) {
       if (!(error instanceof FieldEncryptionError)) throw error;
       const { code, message } = error;
-      // TypeORM synchronizes within initialize(), and both come here.
-      if (message !== this.#toldNotReady) this.#tell({ type: 'notReady', code, message });
-      this.#toldNotReady = message;
+      // TypeORM synchronizes within initialize(), and both call this.
+      if (message !== this.#reportedReason) this.#keys.tell({ type: 'notReady', code, message });
+      this.#reportedReason = message;
       return;
     }
-    this.#toldNotReady = undefined;
+    this.#reportedReason = undefined;
   }
 
-  /** What an operator has to hear of goes to TypeORM's logger, too: `onEvent` is often not set. */
-  readonly #tell = (event: KeyEvent): void => {
-    const warning = warningOf(event);
-    if (warning !== undefined) this.dataSource.logger.log('warn', `field encryption: ${warning}`);
-    try {
-      this.options.onEvent?.(event);
-    } catch {
-      // An observer must not stop an operation.
-    }
-  };
-
-  /** Makes the keys ready for a write to one entity. Returns undefined where they are. */
+  /** Prepares the keys for a write to one entity. Returns undefined if they are ready. */
   prepareWrite(
     { keyNames, indexed }: EncryptedEntity,
     queryRunner: QueryRunner | undefined,
@@ -222,28 +207,24 @@ export class Installation {
     return this.#keys.prepare(keyNames, { index: indexed }, this.#onPrimary(queryRunner));
   }
 
-  /** Makes the active data key of a name ready. */
+  /** Prepares the active data key of a name. */
   async prepareDataKey(name: string, queryRunner: QueryRunner | undefined): Promise<void> {
-    await this.#ask(queryRunner, (connection) =>
-      this.#keys.prepare([name], { index: false }, connection),
-    );
+    await this.#ask(queryRunner, (held) => this.#keys.prepare([name], { index: false }, held));
   }
 
-  /** Makes the root of the blind indexes ready. */
+  /** Prepares the root of the blind indexes. */
   async prepareIndexRoot(queryRunner: QueryRunner | undefined): Promise<void> {
-    await this.#ask(queryRunner, (connection) =>
-      this.#keys.prepare([], { index: true }, connection),
-    );
+    await this.#ask(queryRunner, (held) => this.#keys.prepare([], { index: true }, held));
   }
 
-  /** Fetches the data keys behind header prefixes that are not in memory, all at once; undefined where all are. */
+  /** Fetches the data keys of header prefixes that are not in memory, all at once; undefined if all are. */
   loadKeys(prefixes: Iterable<string>, queryRunner?: QueryRunner): Promise<void> | undefined {
     const missing = this.#keys.missing(prefixes);
     if (missing.length === 0) return undefined;
-    return this.#ask(queryRunner, (connection) => this.#keys.load(missing, connection));
+    return this.#ask(queryRunner, (held) => this.#keys.load(missing, held));
   }
 
-  /** Asks for keys that may have to come from the KMS, with as little of the pool held as can be. */
+  /** Asks for keys that may have to come from the KMS, holding as few connections as possible. */
   #ask(
     queryRunner: QueryRunner | undefined,
     ask: (connection: QueryRunner | undefined) => Promise<void> | undefined,
@@ -257,42 +238,11 @@ export class Installation {
   }
 
   /**
-   * A replica may lag behind the key table: keys are read from the primary, on a connection of their
-   * own. Without replication, too, TypeORM reads in the mode 'slave', from the one pool there is,
-   * whose last connection this may be.
+   * Returns the caller's connection unless it is to a replica, which may lag behind the key table. Without
+   * replication TypeORM reads in the mode 'slave', too, from its only pool: this may be the last connection.
    */
   #onPrimary(queryRunner: QueryRunner | undefined): QueryRunner | undefined {
     const { isReplicated } = this.dataSource.driver;
     return isReplicated && queryRunner?.getReplicationMode() === 'slave' ? undefined : queryRunner;
-  }
-
-  /** What an operator has to hear of also where nobody listens to events. */
-  #newKeyManager(): KeyManager<QueryRunner> {
-    const {
-      kms,
-      otherKms,
-      application = 'default',
-      suite = 'xaes-256-gcm',
-      nonces,
-      keyCache,
-      keyPolicies,
-      now,
-      audit = {},
-      anchor,
-    } = this.options;
-    return new KeyManager<QueryRunner>({
-      store: this.store,
-      kms,
-      otherKms,
-      application,
-      suite,
-      nonces,
-      cache: keyCache ?? {},
-      onEvent: this.#tell,
-      policies: keyPolicies,
-      wallClock: now,
-      anchor,
-      audit: { entries: new TypeormAuditStore(this.dataSource), options: audit },
-    });
   }
 }

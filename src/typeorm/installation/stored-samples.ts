@@ -2,19 +2,19 @@ import type { EntityMetadata, QueryRunner } from 'typeorm';
 
 import { keyIdOfPrefix } from '../../format/data-key-id';
 import { inspectStored } from '../../format/field-ciphertext';
-import type { EncryptedColumn, EncryptedColumns } from '../metadata/encrypted-column';
-
-import { selectAllRows } from '../tables/all-rows';
 import { escapedTable, hasColumn } from '../connection/sql-dialect';
+import type { EncryptedColumn, EncryptedColumns } from '../metadata/encrypted-column';
+import { selectAllRows } from '../tables/all-rows';
 
-/** Values looked at from either end of a table. */
+/** Values that are read from either end of a table. */
 const SAMPLES = 100;
 
 /**
- * The first and the last stored values of a column by primary key: a table that is being encrypted has
- * cleartext at one end at most after its first new row. None where the schema is behind the entities.
+ * Reads the first and the last stored values of a column by primary key: from its first new row on, a
+ * table that is being encrypted has cleartext at one end at most. Returns none if the schema is behind the
+ * entities.
  *
- * @throws {@link ConfigurationError} where rows are hidden from the database role
+ * @throws {@link ConfigurationError} if rows are hidden from the database role
  */
 export async function storedSamples(
   runner: QueryRunner,
@@ -42,8 +42,8 @@ export async function storedSamples(
 }
 
 /**
- * Ids of the data keys that values in the columns of a key name are under, as far as samples show. Only
- * what parses strictly as a ciphertext counts.
+ * Returns the ids of the data keys that encrypted the values in columns of a key name, as far as samples
+ * show. Only values that parse strictly as ciphertexts count.
  */
 export async function keysOfStoredValues(
   { byEntity }: EncryptedColumns,

@@ -1,17 +1,18 @@
 import type { DataSource } from 'typeorm';
 import { CheckMetadata } from 'typeorm/metadata/CheckMetadata.js';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+
 import { storedLength } from '../../format/field-ciphertext';
 import type { Storage } from '../../format/field-ciphertext';
 
-/** Characters or bytes of the shortest ciphertext: of an empty text, in the suite with the shortest nonce. */
+/** Returns the length of the shortest ciphertext: of an empty text, in the suite with the shortest nonce. */
 function shortest(storage: Storage): number {
   return storedLength(0, 'aes-256-gcm-siv', storage);
 }
 
 /**
- * SQL that is true for the stored form of a ciphertext, false for anything else, and NULL for NULL,
- * which a CHECK constraint lets pass.
+ * Returns SQL that is true for the stored form of a ciphertext, false for anything else, and NULL for
+ * NULL, which a CHECK constraint lets pass.
  *
  * Base64url of the format byte 0x01 begins with `A` and one of `Q` to `f`, since the second character
  * holds the last two bits of that byte and four of the key id.
@@ -31,9 +32,9 @@ export function isCiphertextSql({ driver }: DataSource, column: string, storage:
 }
 
 /**
- * The condition of the constraint. SQLite takes longer for the alphabet of a long text than for all else
- * that an insert does with it, and compiles the condition into every statement that it prepares: so there
- * it is one pattern, for as many characters as the shortest ciphertext has.
+ * Returns the condition of the constraint. SQLite takes longer to check the alphabet of a long text than for
+ * the rest of an insert, and compiles the condition into every statement that it prepares. So there it is
+ * one pattern, for as many characters as the shortest ciphertext has.
  */
 function checkSql(dataSource: DataSource, column: string, storage: Storage): string {
   if (storage !== 'text' || dataSource.options.type === 'postgres') {
@@ -46,13 +47,13 @@ function checkSql(dataSource: DataSource, column: string, storage: Storage): str
 /** The CHECK constraint of a column. */
 export interface CiphertextCheck {
   readonly constraint: CheckMetadata;
-  /** Whether `check: true` asks for it, and not the default alone. */
+  /** Whether `check: true` asks for it, rather than the default. */
   readonly isDeclared: boolean;
 }
 
 /**
- * The CHECK constraint that keeps cleartext out of a column. TypeORM tells constraints apart by name
- * alone, and makes the name from the expression.
+ * Returns the CHECK constraint that keeps cleartext out of a column. TypeORM tells constraints apart by name
+ * alone, and derives the name from the expression.
  */
 export function ciphertextCheck(
   column: ColumnMetadata,

@@ -1,20 +1,23 @@
 import type { ColumnOptions, DataSource, EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
-import { InvalidFieldPolicyError } from '../../errors';
+
+import type { InvalidFieldPolicyError } from '../../errors';
 import { blindIndexColumnOptions, encryptedColumnOptions } from '../declare/column-guard';
 import type {
   BlindIndexColumnGuard,
   ColumnGuard,
   EncryptedColumnGuard,
 } from '../declare/column-guard';
+
+import { policyRefused } from './encrypted-column';
 import type { EncryptedColumn } from './encrypted-column';
 import { tablePlace } from './table-place';
 import { uniqueRemedy } from './unique-with';
 
-/** Says what is wrong with a property, naming it. */
+/** Throws the error of a property, with its name and what is wrong with it. */
 export type Refusal = (problem: string) => never;
 
-/** What the options of other decorators mean here, for those who bring them along. */
+/** Options of other decorators, and why they are refused. */
 export const REFUSED_OPTIONS = {
   default:
     'a database default would be stored in clear. Set the default in the class: `property = value`',
@@ -23,7 +26,7 @@ export const REFUSED_OPTIONS = {
   transformer: 'the value is encrypted by the driver codec. Convert the value in the entity',
 } as const;
 
-/** Options that have the database or TypeORM make the value, or the column another one, by where the metadata has them. */
+/** Options that make the database or TypeORM compute the value, or that change the column's kind, by their metadata. */
 const FOREIGN_OPTIONS = {
   isVersion: 'version',
   isCreateDate: 'createDate',
@@ -38,7 +41,7 @@ const FOREIGN_OPTIONS = {
   enum: 'enum',
 } as const satisfies Partial<Record<keyof ColumnMetadata, string>>;
 
-/** Refuses what was written over the options of `encryptedColumn()`, as in `{ ...encryptedColumn(), length: 20 }`. */
+/** Refuses changes to the options of `encryptedColumn()`, as in `{ ...encryptedColumn(), length: 20 }`. */
 export function checkColumnDeclared(
   column: ColumnMetadata,
   guard: EncryptedColumnGuard,
@@ -54,7 +57,7 @@ export function checkColumnDeclared(
   refuse(`option "${option}" stands beside what encryptedColumn() gave. ${remedy} it away.`);
 }
 
-/** The same for `blindIndexColumns()`; nothing else may give the column a value, or room for less than a token. */
+/** Refuses changes to the options of `blindIndexColumns()`, and anything else that would compute the column. */
 export function checkIndexDeclared(
   column: ColumnMetadata,
   guard: BlindIndexColumnGuard,
@@ -94,7 +97,7 @@ function constraintOption(column: ColumnMetadata): string | undefined {
   return alone ? 'unique' : undefined;
 }
 
-/** Refuses what ciphertext cannot be: a key, a generated value, a constraint. */
+/** Refuses to encrypt a key, a generated value, or a column with a constraint or an index. */
 export function checkPlace(column: ColumnMetadata, refuse: Refusal): void {
   const { entityMetadata: metadata } = column;
   if (column.isPrimary) refuse('a primary key cannot be encrypted. Encrypt another property.');
@@ -133,9 +136,9 @@ function refersTo({ columns, foreignKeys }: EntityMetadata, column: ColumnMetada
 }
 
 /**
- * Refuses entities that have the column of another one for an ordinary one, and would store cleartext
- * in it, or anything for a token; and those that encrypt it under another id, since neither could read
- * the other's values.
+ * Refuses entities that map an encrypted column or an index column of another entity as an ordinary one, and
+ * would store cleartext in it; and those that encrypt it under another id, as neither could read the
+ * other's values.
  */
 export function assertNoneStoredByOthers(
   dataSource: DataSource,
@@ -179,17 +182,17 @@ function placeOf(
   return JSON.stringify([tablePlace(dataSource, tablePath), name]);
 }
 
-/** The error of an entity that has an encrypted column for an ordinary one. */
+/** Returns the error of an entity that maps an encrypted column as an ordinary one. */
 export function storedInClear(
   { column, policy }: EncryptedColumn,
   metadata: EntityMetadata,
   { propertyPath }: ColumnMetadata,
 ): InvalidFieldPolicyError {
-  return new InvalidFieldPolicyError(
-    `${policy.entity}.${policy.property}: the entity ${metadata.name} has the same column "${column.databaseName}" of the table ` +
+  return policyRefused(
+    policy,
+    `the entity ${metadata.name} has the same column "${column.databaseName}" of the table ` +
       `"${metadata.tablePath}" for an ordinary one, and would store cleartext in it. Put @Encrypted({ id: '${policy.fieldId}' }) on ` +
       `${metadata.name}.${propertyPath}, take it away, or have it read only, with insert: false and update: false.`,
-    { entity: policy.entity, property: policy.property },
   );
 }
 
@@ -198,10 +201,10 @@ function writtenToken(
   metadata: EntityMetadata,
   { propertyPath, databaseName }: ColumnMetadata,
 ): InvalidFieldPolicyError {
-  return new InvalidFieldPolicyError(
-    `${policy.entity}.${policy.property}: the entity ${metadata.name} has its index column "${databaseName}" for an ordinary one, ` +
+  return policyRefused(
+    policy,
+    `the entity ${metadata.name} has its index column "${databaseName}" for an ordinary one, ` +
       `and would store what is no token. Take ${metadata.name}.${propertyPath} away, or have it read only, with insert: false and update: false.`,
-    { entity: policy.entity, property: policy.property },
   );
 }
 
@@ -209,10 +212,10 @@ function otherId(
   { column, policy: first }: EncryptedColumn,
   { policy }: EncryptedColumn,
 ): InvalidFieldPolicyError {
-  return new InvalidFieldPolicyError(
-    `${policy.entity}.${policy.property}: ${first.entity}.${first.property} encrypts the same column "${column.databaseName}" of the table ` +
+  return policyRefused(
+    policy,
+    `${first.entity}.${first.property} encrypts the same column "${column.databaseName}" of the table ` +
       `"${column.entityMetadata.tablePath}" under another id, and neither could read what the other writes. ` +
       `Give both @Encrypted({ id: '${first.fieldId}' }).`,
-    { entity: policy.entity, property: policy.property },
   );
 }

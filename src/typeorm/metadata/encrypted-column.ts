@@ -1,11 +1,12 @@
 import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import type { IndexMetadata } from 'typeorm/metadata/IndexMetadata.js';
+
+import { InvalidFieldPolicyError, UnsupportedQueryError } from '../../errors';
 import type { BlindIndex, BlindIndexPolicy } from '../../field/blind-index';
 import type { FieldCipher } from '../../field/field-cipher';
 import type { FieldPolicy } from '../../field/field-policy';
 import type { PreviousFormat } from '../../import/previous-format';
-import type { CiphertextCheck } from './ciphertext-check';
 import { readLegacyPlaintext } from '../codec/cleartext';
 import {
   fetchRemote,
@@ -14,14 +15,16 @@ import {
   readPrevious,
 } from '../codec/previous-value';
 
+import type { CiphertextCheck } from './ciphertext-check';
+
 /** A blind index together with the hidden column that stores it. */
 export interface IndexedColumn {
   readonly column: ColumnMetadata;
   readonly policy: BlindIndexPolicy;
   readonly index: BlindIndex;
-  /** The columns that make a unique index one over a tuple; none of any other index. */
+  /** The other columns of a unique index over a tuple; none for any other index. */
   readonly uniqueWith: readonly ColumnMetadata[];
-  /** The index of the database, whose first column is the hidden one. */
+  /** The database index, whose first column is the hidden one. */
   readonly databaseIndex: IndexMetadata;
 }
 
@@ -30,25 +33,25 @@ export interface EncryptedColumn {
   readonly column: ColumnMetadata;
   readonly policy: FieldPolicy;
   readonly cipher: FieldCipher;
-  /** In the order in which lookups prefer them. */
+  /** Its blind indexes, in the order in which lookups prefer them. */
   readonly indexes: readonly IndexedColumn[];
-  /** Whether TypeORM's diff compares values by their text; see `compared-values.ts`. */
+  /** Whether TypeORM's diff compares values by their text; see `patches/saving.ts`. */
   readonly comparedAsText: boolean;
-  /** Cleartext rows may still be read (`legacyPlaintext`). */
+  /** Whether cleartext rows may still be read (`legacyPlaintext`). */
   readonly readsPlaintext: boolean;
   /** How another library wrote the rows that are not converted yet (`previousFormats`). */
   readonly previousFormat: PreviousFormat | undefined;
-  /** The CHECK constraint against cleartext, where the column is to have one now. */
+  /** The CHECK constraint against cleartext, if the column has one. */
   readonly check: CiphertextCheck | undefined;
 }
 
 /**
- * What a stored value is: a ciphertext of this library, a damaged one, a value in the previous format of its
- * column, or anything else, which is cleartext where the column may hold some.
+ * The form of a stored value: a ciphertext of this library, a damaged one, a value in the previous format of
+ * its column, or anything else, which is cleartext if the column may hold some.
  */
 export type StoredForm = 'ciphertext' | 'damaged' | 'previous' | 'cleartext';
 
-/** A unique blind index and the encrypted column that it is of. */
+/** A unique blind index and its encrypted column. */
 export interface UniqueIndex {
   readonly encrypted: EncryptedColumn;
   readonly indexed: IndexedColumn;
@@ -58,7 +61,7 @@ export interface UniqueIndex {
 export interface EncryptedEntity {
   readonly columns: readonly EncryptedColumn[];
   readonly byPropertyPath: ReadonlyMap<string, EncryptedColumn>;
-  /** Names of the data keys that writes of the entity need. */
+  /** Names of the data keys that writes to the entity need. */
   readonly keyNames: readonly string[];
   /** The indexes that keep values unique, with their columns. */
   readonly uniqueIndexes: readonly UniqueIndex[];
@@ -66,7 +69,7 @@ export interface EncryptedEntity {
   readonly indexed: boolean;
 }
 
-/** The encrypted columns of a DataSource, by the metadata TypeORM has built. */
+/** The encrypted columns of a DataSource, by the metadata that TypeORM has built. */
 export interface EncryptedColumns {
   readonly byColumn: ReadonlyMap<ColumnMetadata, EncryptedColumn>;
   readonly byEntity: ReadonlyMap<EntityMetadata, EncryptedEntity>;
@@ -74,15 +77,29 @@ export interface EncryptedColumns {
   readonly indexed: boolean;
 }
 
-/** `Entity.property`, for messages. */
+/** Returns `Entity.property`, for messages. */
 export function describeColumn({ policy }: EncryptedColumn): string {
   return `${policy.entity}.${policy.property}`;
 }
 
+/** Returns the error of a query that ciphertext cannot answer; `problem` goes on after the column's name. */
+export function queryRefused(encrypted: EncryptedColumn, problem: string): UnsupportedQueryError {
+  const { entity, property } = encrypted.policy;
+  return new UnsupportedQueryError(`${describeColumn(encrypted)} ${problem}`, { entity, property });
+}
+
+/** Returns the error of a property that cannot be protected as it is declared. */
+export function policyRefused(
+  { entity, property }: Pick<FieldPolicy, 'entity' | 'property'>,
+  problem: string,
+): InvalidFieldPolicyError {
+  return new InvalidFieldPolicyError(`${entity}.${property}: ${problem}`, { entity, property });
+}
+
 /**
- * Tells what a stored value is, without decrypting. The data key that {@link keyPrefixOf} names must have
- * been asked for: values of other formats may begin like one of our ciphertexts, one in 256 that are
- * random bytes, but not with the id of a key that there is (2^-72 for each key).
+ * Tells the form of a stored value without decrypting it. The data key that {@link keyPrefixOf} names must
+ * have been asked for: a value of another format may begin like a ciphertext of this library (one in 256
+ * random ones do), but not with the id of an existing key (2^-72 for each key).
  */
 export function storedForm(
   { cipher, previousFormat }: EncryptedColumn,
@@ -97,7 +114,7 @@ export function storedForm(
   return found.kind === 'ciphertext' ? found.kind : 'cleartext';
 }
 
-/** Prefix of the data key that has to be in memory to read a stored value, or to tell what it is. */
+/** Returns the prefix of the data key that is needed to read a stored value, or to tell its form. */
 export function keyPrefixOf(
   { cipher, readsPlaintext, previousFormat }: EncryptedColumn,
   stored: unknown,
@@ -109,9 +126,9 @@ export function keyPrefixOf(
 }
 
 /**
- * Decrypts a stored value, whether it is ours or in the previous format of its column, or reads it as
- * cleartext where the column may still hold some. What is a damaged ciphertext is not passed through
- * as cleartext, and what is none of these is refused.
+ * Decrypts a stored value of this library or of the column's previous format, or reads it as cleartext if
+ * the column may still hold some. A damaged ciphertext is not passed through as cleartext, and any other
+ * value is refused.
  */
 export function decryptStored(encrypted: EncryptedColumn, stored: unknown): unknown {
   const { cipher, policy, readsPlaintext, previousFormat } = encrypted;
@@ -126,11 +143,11 @@ export function decryptStored(encrypted: EncryptedColumn, stored: unknown): unkn
 }
 
 /**
- * Makes stored values ready for {@link decryptStored}, which is synchronous, after their data keys: what
- * a remote format has to decrypt is replaced by its plaintext, in a form that shows nothing of it; all
- * else, NULL included, comes back as it is.
+ * Prepares stored values for {@link decryptStored}, which is synchronous, once their data keys are loaded:
+ * replaces the values of a remote format by their plaintexts, in a form that shows nothing of them. All
+ * others, NULL included, come back as they are.
  *
- * @throws {@link KmsUnavailableError}, {@link ConfigurationError} when the remote side fails as a whole
+ * @throws {@link KmsUnavailableError}, {@link ConfigurationError} if the remote side fails as a whole
  */
 export async function fetchPrevious(
   encrypted: EncryptedColumn,

@@ -1,5 +1,3 @@
-import type { EntityMetadata } from 'typeorm';
-import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { types } from 'node:util';
 import {
   ArrayNotEmpty,
@@ -15,21 +13,16 @@ import {
   Max,
   Min,
 } from 'class-validator';
-import { InvalidFieldPolicyError } from '../../errors';
+import type { EntityMetadata } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+
 import type { CipherSuite } from '../../crypto/aead';
 import { FULL_TOKEN_BITS } from '../../crypto/token-mac';
 import type { BlindIndexPolicy, IndexDefinition } from '../../field/blind-index';
-import type { FieldPolicy } from '../../field/field-policy';
 import { DEFAULT_MAX_VALUE_BYTES } from '../../field/field-policy';
+import type { FieldPolicy } from '../../field/field-policy';
 import { resolveNormalizer } from '../../field/normalizer';
 import { maxPlainBytes, storedLength } from '../../format/field-ciphertext';
-import {
-  checkColumnDeclared,
-  checkIndexDeclared,
-  checkPlace,
-  REFUSED_OPTIONS,
-} from './column-checks';
-import type { Refusal } from './column-checks';
 import type { BlindIndexColumnGuard, EncryptedColumnGuard } from '../declare/column-guard';
 import type {
   BlindIndexDefinition,
@@ -38,6 +31,15 @@ import type {
   EncryptedType,
 } from '../declare/column-options';
 import { optionProblems } from '../declare/option-rules';
+
+import {
+  checkColumnDeclared,
+  checkIndexDeclared,
+  checkPlace,
+  REFUSED_OPTIONS,
+} from './column-checks';
+import type { Refusal } from './column-checks';
+import { policyRefused } from './encrypted-column';
 
 const ENCRYPTED_TYPES = ['string', 'number', 'bigint', 'boolean', 'date', 'json', 'bytes'] as const;
 
@@ -77,7 +79,7 @@ class PreviousIndexRules {
   @IsOptional() @IsInt() @Min(1) @Max(256) bits?: unknown;
 }
 
-/** Freezes the options of one encrypted column into its policy, or says what is wrong with them. */
+/** Returns the policy that the options of an encrypted column make, or throws what is wrong with them. */
 export function fieldPolicyOf(
   column: ColumnMetadata,
   guard: EncryptedColumnGuard,
@@ -104,7 +106,7 @@ export function fieldPolicyOf(
   });
 }
 
-/** The same for one blind index. */
+/** Returns the policy that the options of a blind index make, or throws what is wrong with them. */
 export function blindIndexPolicyOf(
   column: ColumnMetadata,
   guard: BlindIndexColumnGuard,
@@ -141,7 +143,7 @@ function definitionOf(options: BlindIndexDefinition, refuse: Refusal): IndexDefi
   });
 }
 
-/** The entity whose name stands for the table: with single-table inheritance, the parent. */
+/** Returns the name of the entity that stands for the table: with single-table inheritance, the parent. */
 export function rootEntityName(metadata: EntityMetadata): string {
   let root = metadata;
   while (root.tableType === 'entity-child') root = root.parentEntityMetadata;
@@ -150,7 +152,7 @@ export function rootEntityName(metadata: EntityMetadata): string {
 
 function refusalFor(entity: string, property: string): Refusal {
   return (problem) => {
-    throw new InvalidFieldPolicyError(`${entity}.${property}: ${problem}`, { entity, property });
+    throw policyRefused({ entity, property }, problem);
   };
 }
 
@@ -183,7 +185,7 @@ function checkWidth({ length }: EncryptedOptions, suite: CipherSuite, refuse: Re
 
 function typeOfDesign(designType: unknown, refuse: Refusal): EncryptedType {
   switch (designType) {
-    // No metadata, or a union such as `string | null`: other values are refused when written.
+    // No metadata, or a union such as `string | null`. Other values are refused when written.
     case undefined:
     case Object:
     case String:

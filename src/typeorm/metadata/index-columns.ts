@@ -3,18 +3,19 @@ import type { DataSource } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { IndexMetadata } from 'typeorm/metadata/IndexMetadata.js';
 
-import { InvalidFieldPolicyError, UnsupportedValueError } from '../../errors';
+import { UnsupportedValueError } from '../../errors';
 import { BlindIndex } from '../../field/blind-index';
 import type { FieldPolicy } from '../../field/field-policy';
 import type { KeySource } from '../../keys/key-source';
 import { BlindIndexColumnGuard, guardOf, removeGuard } from '../declare/column-guard';
 import type { ColumnGuard } from '../declare/column-guard';
 
+import { policyRefused } from './encrypted-column';
 import type { IndexedColumn } from './encrypted-column';
 import { blindIndexPolicyOf, rootEntityName } from './field-policies';
 import { uniqueWithColumns } from './unique-with';
 
-/** What the indexes of an encrypted column are made of. */
+/** What the blind indexes of an encrypted column are built from. */
 interface IndexContext {
   readonly policy: FieldPolicy;
   readonly application: string;
@@ -57,8 +58,8 @@ function isIndexOf(
 }
 
 /**
- * Makes an index column follow its source: its value is computed wherever TypeORM asks for it, and
- * it never appears in an entity.
+ * Makes an index column follow its source: its value is computed whenever TypeORM asks for it, and it never
+ * appears in an entity.
  */
 function hideIndexColumn(
   indexColumn: ColumnMetadata,
@@ -80,7 +81,7 @@ function hideIndexColumn(
   indexColumn.setEntityValue = () => undefined;
 }
 
-/** The token first, so that lookups by it alone have the index, too. */
+/** Adds the database index, with the token first, so that lookups by it alone can use it. */
 function addDatabaseIndex(
   columns: readonly [token: ColumnMetadata, ...others: ColumnMetadata[]],
   unique: boolean,
@@ -97,11 +98,11 @@ function addDatabaseIndex(
   return index;
 }
 
-/** TypeORM takes the first of two columns of one property; the index of the other would silently be missing. */
+/** Refuses two columns of one property: TypeORM takes the first, and the index of the other would be missing. */
 function assertIndexNamesFree(
   { target, propertyName }: ColumnMetadata,
   hidden: readonly ColumnMetadata[],
-  { entity, property }: FieldPolicy,
+  policy: FieldPolicy,
 ): void {
   const ofClass = getMetadataArgsStorage().columns.filter((args) => args.target === target);
   const names = ofClass.map((args) => args.propertyName);
@@ -113,10 +114,10 @@ function assertIndexNamesFree(
       return own && names.indexOf(name) !== names.lastIndexOf(name);
     })?.propertyName ?? hidden.find(hasConflict)?.propertyName;
   if (taken === undefined) return;
-  throw new InvalidFieldPolicyError(
-    `${entity}.${property}: another index or column has the name "${taken}" already. ` +
+  throw policyRefused(
+    policy,
+    `another index or column has the name "${taken}" already. ` +
       'Give each @BlindIndex of the property a "name" or "columnName" of its own.',
-    { entity, property },
   );
 }
 
@@ -125,19 +126,18 @@ function hasConflict(column: ColumnMetadata): boolean {
   return guard instanceof BlindIndexColumnGuard && guard.conflicts;
 }
 
-/** Lookups through truncated tokens are made exact by primary key; see `query/deferred-parameter.ts`. */
+/** Requires what makes lookups by truncated tokens exact; see `query/lookup/deferred-parameter.ts`. */
 function assertSinglePrimaryKey(column: ColumnMetadata, { isTruncated }: BlindIndex): void {
   const metadata = column.entityMetadata;
   if (!isTruncated || metadata.primaryColumns.length === 1) return;
-  const entity = rootEntityName(metadata);
-  throw new InvalidFieldPolicyError(
-    `${entity}.${column.propertyPath}: @BlindIndex({ bits }) needs an entity with one primary column, ` +
+  throw policyRefused(
+    { entity: rootEntityName(metadata), property: column.propertyPath },
+    '@BlindIndex({ bits }) needs an entity with one primary column, ' +
       `got ${String(metadata.primaryColumns.length)}. Leave out "bits".`,
-    { entity, property: column.propertyPath },
   );
 }
 
-/** The error of an SQL expression given as the value of an encrypted property. */
+/** Returns the error of an SQL expression given as the value of an encrypted property. */
 export function sqlExpressionRefused(column: ColumnMetadata): UnsupportedValueError {
   const entity = rootEntityName(column.entityMetadata);
   const property = column.propertyPath;

@@ -1,10 +1,11 @@
 import { prefixOfText } from '../../format/data-key-id';
+
 import { keyPrefixOf } from './encrypted-column';
 import type { EncryptedColumn } from './encrypted-column';
 
 /**
- * Collects the prefixes of the data keys that stored values need. A value is inspected only where its
- * beginning is new: nearly all rows share a few keys.
+ * The prefixes of the data keys that stored values need. A value is inspected only if its beginning is new:
+ * nearly all rows share a few keys.
  */
 export class KeyPrefixes {
   readonly found = new Set<string>();

@@ -1,21 +1,21 @@
 import { resolve } from 'node:path';
 import type { DataSource } from 'typeorm';
 
-/** The part of TypeORM's SQLite drivers that knows which files are attached. */
+/** The part of TypeORM's SQLite drivers that is used: the attached files. */
 interface AttachingDriver {
   readonly attachedDatabases?: Readonly<
     Record<string, { readonly attachHandle: string; readonly attachFilepathAbsolute: string }>
   >;
 }
 
-/** The part of its PostgreSQL driver that knows where a name without a schema is looked for. */
+/** The part of its PostgreSQL driver that is used: the schema of names without one. */
 interface SearchingDriver {
   readonly searchSchema?: string;
 }
 
 /**
- * Where the table of a path is, for comparison: two paths that the database takes for one table, such
- * as `patient`, `public.patient` and `"patient"`, have one place.
+ * Returns the place of the table at a path, for comparison: paths that the database takes for one table, such
+ * as `patient`, `public.patient` and `"patient"`, have the same place.
  */
 export function tablePlace(dataSource: DataSource, path: string): string {
   const parts = (path.match(/"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|[^.]+/g) ?? []).map(unquoted);
@@ -24,11 +24,11 @@ export function tablePlace(dataSource: DataSource, path: string): string {
   return dataSource.options.type === 'postgres'
     ? // A database in front can only be the one that is connected to.
       JSON.stringify([qualifier ?? (dataSource.driver as SearchingDriver).searchSchema, table])
-    : // Quoted names, too, are the same in SQLite when they differ in case only.
+    : // SQLite ignores the case even of quoted names.
       JSON.stringify([sqliteFile(dataSource, qualifier), table.toLowerCase()]);
 }
 
-/** The file that a name stands for, so that one that is attached twice is one; `main` is the connection's own. */
+/** Returns the file that a name stands for, as one may be attached twice; `main` is the connection's own. */
 function sqliteFile({ driver, options }: DataSource, handle = 'main'): string {
   const main = resolve(String(options.database));
   const { attachedDatabases = {} } = driver as AttachingDriver;

@@ -1,16 +1,18 @@
 import type { DataSource } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
-import { InvalidFieldPolicyError } from '../../errors';
+
+import type { InvalidFieldPolicyError } from '../../errors';
 import type { FieldPolicy } from '../../field/field-policy';
 import { isMarked } from '../declare/column-guard';
 import type { BlindIndexColumnGuard } from '../declare/column-guard';
-import { describeColumn } from './encrypted-column';
+
+import { policyRefused } from './encrypted-column';
 import type { EncryptedColumn } from './encrypted-column';
 
 /**
- * The columns that `uniqueWith` names.
+ * Returns the columns that `uniqueWith` names.
  *
- * @throws {@link InvalidFieldPolicyError} for what is no column of the entity that the application sets
+ * @throws {@link InvalidFieldPolicyError} for anything but a column of the entity that the application sets
  */
 export function uniqueWithColumns(
   source: ColumnMetadata,
@@ -71,18 +73,11 @@ function isMadeByOthers(column: ColumnMetadata): boolean {
   );
 }
 
-function refused(
-  { entity, property }: FieldPolicy,
-  path: string,
-  problem: string,
-): InvalidFieldPolicyError {
-  return new InvalidFieldPolicyError(
-    `${entity}.${property}: "${path}" in uniqueWith of @BlindIndex ${problem}.`,
-    { entity, property },
-  );
+function refused(policy: FieldPolicy, path: string, problem: string): InvalidFieldPolicyError {
+  return policyRefused(policy, `"${path}" in uniqueWith of @BlindIndex ${problem}.`);
 }
 
-/** How to declare what a unique constraint or index over an encrypted property, or its token, is meant for. */
+/** Returns the declaration to use instead of a unique constraint or index over an encrypted property or its token. */
 export function uniqueRemedy(constrained: readonly ColumnMetadata[]): string {
   const others = constrained.filter((column) => !isMarked(column));
   if (others.length === 0) return '@BlindIndex({ unique: true })';
@@ -93,8 +88,8 @@ export function uniqueRemedy(constrained: readonly ColumnMetadata[]): string {
 }
 
 /**
- * Refuses unique constraints and indexes over index columns that were declared beside `@BlindIndex`: while
- * an index changes, two tokens of one value differ, and only those it has made are guarded then.
+ * Refuses unique constraints and indexes over index columns that were not declared by `@BlindIndex`: while
+ * an index changes, two tokens of one value may differ, and only its own constraints are guarded then.
  */
 export function assertUniquenessDeclared(
   { entityMetadatas }: DataSource,
@@ -122,10 +117,9 @@ function declaredBeside(
   token: ColumnMetadata,
   constrained: readonly ColumnMetadata[],
 ): InvalidFieldPolicyError {
-  const { entity, property } = encrypted.policy;
-  return new InvalidFieldPolicyError(
-    `${describeColumn(encrypted)}: a unique constraint or index names its index column "${token.propertyName}". ` +
+  return policyRefused(
+    encrypted.policy,
+    `a unique constraint or index names its index column "${token.propertyName}". ` +
       `It would let duplicates in while the index changes. Use ${uniqueRemedy(constrained)} instead.`,
-    { entity, property },
   );
 }

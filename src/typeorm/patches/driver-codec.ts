@@ -1,62 +1,50 @@
 import type { ColumnType, ObjectLiteral } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+
 import { FieldEncryptionError } from '../../errors';
+import type { Installation } from '../installation/installation';
 import { decryptStored } from '../metadata/encrypted-column';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
-import type { Installation } from '../installation/installation';
 import { assertNoUseIn } from '../query/refusal/statement-check';
 
+import { override } from './override';
+
 /**
- * Puts the codec into the driver of one DataSource.
+ * Installs the codec in the driver of one DataSource.
  *
- * `preparePersistentValue` and `prepareHydratedValue` are the one place through which every value of
- * a mapped column passes on its way in and out, whatever API or listener setting led there. So
- * cleartext cannot reach SQL, and entities never hold ciphertext. Through `escapeQueryWithParameters`
- * pass all statements of builders: those that nobody has checked are checked there.
+ * Every value of a mapped column passes through `preparePersistentValue` on its way in and through
+ * `prepareHydratedValue` on its way out, whatever the API or the listener setting. So cleartext cannot
+ * reach SQL, and entities never hold ciphertext.
  */
 export function installDriverCodec(installation: Installation): void {
-  const { driver } = installation.dataSource;
   const { encryptedColumn } = installation;
-
-  const preparePersistentValue = driver.preparePersistentValue.bind(driver);
-  driver.preparePersistentValue = (value: unknown, column: ColumnMetadata): unknown => {
+  const { driver } = installation.dataSource;
+  override(driver, 'preparePersistentValue', (prepare) => (value: unknown, column) => {
     const encrypted = encryptedColumn(column);
-    if (encrypted === undefined) return preparePersistentValue(value, column) as unknown;
+    if (encrypted === undefined) return prepare(value, column) as unknown;
     return value === null || value === undefined ? value : encrypted.cipher.encrypt(value);
-  };
-
-  const prepareHydratedValue = driver.prepareHydratedValue.bind(driver);
-  driver.prepareHydratedValue = (value: unknown, column: ColumnMetadata): unknown => {
+  });
+  override(driver, 'prepareHydratedValue', (prepare) => (value: unknown, column) => {
     const encrypted = encryptedColumn(column);
-    if (encrypted === undefined) return prepareHydratedValue(value, column) as unknown;
+    if (encrypted === undefined) return prepare(value, column) as unknown;
     if (value === null || value === undefined) return value;
     return decryptStored(encrypted, value);
-  };
-
-  const escapeQueryWithParameters = driver.escapeQueryWithParameters.bind(driver);
-  driver.escapeQueryWithParameters = (sql, ...parameters) => {
-    // Builders that are not of our copy of TypeORM know nothing of encryption.
-    if (!installation.checked.has(sql)) assertNoUseIn(sql, installation);
-    return escapeQueryWithParameters(sql, ...parameters);
-  };
-
-  const normalizeType = driver.normalizeType.bind(driver);
-  driver.normalizeType = (column) => {
+  });
+  override(driver, 'normalizeType', (normalize) => (column) => {
     const encrypted = encryptedColumn(column as ColumnMetadata);
-    if (encrypted === undefined) return normalizeType(column);
-    return normalizeType({ type: storageType(encrypted, driver.options.type) });
-  };
+    if (encrypted === undefined) return normalize(column);
+    return normalize({ type: storageType(encrypted, driver.options.type) });
+  });
+  decryptReturnedRows(installation);
+}
 
-  const createGeneratedMap = driver.createGeneratedMap.bind(driver);
-  driver.createGeneratedMap = (metadata, insertResult, ...rest) => {
-    const map = createGeneratedMap(metadata, insertResult, ...rest);
-    if (map === undefined) return map;
-    for (const encrypted of installation.encryptedEntity(metadata)?.columns ?? []) {
-      decryptReturned(encrypted, map);
-      for (const { column } of encrypted.indexes) deletePath(map, column.propertyPath.split('.'));
-    }
-    return map;
-  };
+/** Checks the statements of unpatched builders, which a second copy of TypeORM has. */
+export function checkForeignStatements(installation: Installation): void {
+  const { driver } = installation.dataSource;
+  override(driver, 'escapeQueryWithParameters', (escape) => (sql, ...parameters) => {
+    if (!installation.checked.has(sql)) assertNoUseIn(sql, installation);
+    return escape(sql, ...parameters);
+  });
 }
 
 function storageType({ policy }: EncryptedColumn, driverType: string): ColumnType {
@@ -64,7 +52,21 @@ function storageType({ policy }: EncryptedColumn, driverType: string): ColumnTyp
   return policy.columnLength === undefined ? 'text' : 'varchar';
 }
 
-/** RETURNING hands the stored form to the caller's entity on PostgreSQL: give it the value, or nothing. */
+/** Decrypts what RETURNING hands back to the caller's entity on PostgreSQL. */
+function decryptReturnedRows({ dataSource, encryptedEntity }: Installation): void {
+  override(dataSource.driver, 'createGeneratedMap', (create) => (metadata, ...rest) => {
+    const map = create(metadata, ...rest);
+    if (map === undefined) return map;
+    for (const encrypted of encryptedEntity(metadata)?.columns ?? []) {
+      decryptReturned(encrypted, map);
+      // RETURNING * includes the hidden columns.
+      for (const { column } of encrypted.indexes) deletePath(map, column.propertyPath.split('.'));
+    }
+    return map;
+  });
+}
+
+/** Replaces a ciphertext by its value, or by nothing if the key is not in memory. */
 function decryptReturned(encrypted: EncryptedColumn, map: ObjectLiteral): void {
   const { column } = encrypted;
   const stored: unknown = column.getEntityValue(map);
@@ -77,7 +79,6 @@ function decryptReturned(encrypted: EncryptedColumn, map: ObjectLiteral): void {
   }
 }
 
-/** RETURNING * includes the hidden columns too. */
 function deletePath(map: ObjectLiteral, [name = '', ...rest]: readonly string[]): void {
   if (rest.length === 0) Reflect.deleteProperty(map, name);
   else if (typeof map[name] === 'object' && map[name] !== null)

@@ -1,5 +1,8 @@
 import type { DataSource, EntityMetadata } from 'typeorm';
+
 import type { Installation } from '../installation/installation';
+
+import { override } from './override';
 
 /** The part of an error of PostgreSQL that is used. */
 interface PostgresError {
@@ -18,7 +21,7 @@ type Obtained = readonly [Client, ...unknown[]];
 
 /** NOT NULL, CHECK and WITH CHECK OPTION, whose errors quote the whole row. */
 const ROW_CODES = ['23502', '23514', '44000'];
-/** All other violations of constraints quote the key at most, as `Key (email)=(…) already exists.` */
+/** Other violations of constraints quote the key at most, as in `Key (email)=(…) already exists.` */
 const CONSTRAINT_CLASS = '23';
 const KEY = /^(.*?\()(.*?)(\)=\().*(\).*)$/s;
 
@@ -27,21 +30,20 @@ const ROW_LEFT_OUT =
 const VALUE_LEFT_OUT = '[encrypted]';
 
 /**
- * Takes the rows out of the errors of PostgreSQL, which quotes them in `detail` when a constraint is
- * violated: cleartext that a CHECK has kept out, stored values that are not encrypted yet, tokens. It is
- * done before TypeORM has the error, so that no log, subscriber or `driverError` shows them. The
- * messages themselves, and all that SQLite says, name constraints and columns only.
+ * Removes rows from the errors of PostgreSQL, which quotes them in `detail` when a constraint is violated:
+ * cleartext that a CHECK has kept out, stored values that are not encrypted yet, tokens. This happens
+ * before TypeORM has the error, so that no log, subscriber or `driverError` shows them. The messages
+ * themselves, and the errors of SQLite, name only constraints and columns.
  */
-export function leaveOutFailingRows(installation: Installation): void {
+export function redactFailingRows(installation: Installation): void {
   const { driver, options } = installation.dataSource;
   if (options.type !== 'postgres') return;
   for (const method of ['obtainMasterConnection', 'obtainSlaveConnection'] as const) {
-    const obtain = driver[method].bind(driver) as () => Promise<Obtained>;
-    driver[method] = async () => {
+    override(driver, method, (obtain: () => Promise<Obtained>) => async () => {
       const obtained = await obtain();
       watch(obtained[0], installation);
       return obtained;
-    };
+    });
   }
 }
 
@@ -50,25 +52,24 @@ const watched = new WeakSet<Client>();
 function watch(client: Client, installation: Installation): void {
   if (watched.has(client)) return;
   watched.add(client);
-  const query = client.query.bind(client);
-  client.query = (...args) => {
+  override(client, 'query', (query) => (...args) => {
     const result = query(...args);
     // Runs before the code that awaits the result, without delaying it.
     if (isPromise(result)) {
       void result.then(undefined, (error: unknown) => {
-        leaveOut(error, installation);
+        redact(error, installation);
       });
     }
     return result;
-  };
+  });
 }
 
-/** Not of the class that is global here: `pg` can be told another one. */
+/** Does not test for the global Promise class: `pg` can be given another one. */
 function isPromise(result: unknown): result is PromiseLike<unknown> {
   return typeof result === 'object' && result !== null && 'then' in result;
 }
 
-function leaveOut(error: unknown, { dataSource, encryptedEntity }: Installation): void {
+function redact(error: unknown, { dataSource, encryptedEntity }: Installation): void {
   if (typeof error !== 'object' || error === null) return;
   const failure = error as PostgresError;
   const { code, table, detail } = failure;
@@ -77,7 +78,7 @@ function leaveOut(error: unknown, { dataSource, encryptedEntity }: Installation)
   if (!quotesRow && !code.startsWith(CONSTRAINT_CLASS)) return;
   const entities = entitiesOf(dataSource, table);
   const encrypted = entities.flatMap((each) => encryptedEntity(each)?.columns ?? []);
-  // Copies of rows may be in tables that no entity maps.
+  // A table that no entity maps may hold copies of encrypted rows.
   const isOther = entities.length === 0;
   if (encrypted.length === 0 && !isOther) return;
   const names = encrypted.flatMap(({ column, indexes }) =>

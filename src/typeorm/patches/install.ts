@@ -1,25 +1,27 @@
 import type { Installation } from '../installation/installation';
-import { patchSelectQueryBuilder } from './select-query-builder';
-import { patchWriteQueryBuilders } from './write-query-builders';
 
-import { installDriverCodec } from './driver-codec';
-import { leaveOutFailingRows } from './failing-rows';
+import { checkForeignStatements, installDriverCodec } from './driver-codec';
+import { redactFailingRows } from './failing-rows';
 import { installLifecycle } from './lifecycle';
+import { patchQueryBuilder } from './query-builder';
 import { redactCriteria } from './redacted-criteria';
 import { checkComparedValues, prepareKeysBeforeSaving } from './saving';
 import { installOwnMetadata, installSchemaBuilder } from './schema-builder';
+import { patchSelectQueryBuilder } from './select-query-builder';
 import { checkKeysOfStatements } from './sent-statements';
+import { patchWriteQueryBuilders } from './write-query-builders';
 
 let isPatched = false;
 
 /**
- * Changes the classes of TypeORM, once in a process and not before a DataSource needs it. What is
- * changed looks at the DataSource it works for, and does what it did before for one that is not
- * wrapped: so nothing is ever put back, and what others have laid over it meanwhile stays.
+ * Patches the classes of TypeORM, once in a process and not before a DataSource needs it. A patched method
+ * does what it did before for a DataSource that is not wrapped, so it is never restored, and patches that
+ * others apply later stay.
  */
 export function patchTypeorm(): void {
   if (isPatched) return;
   isPatched = true;
+  patchQueryBuilder();
   patchSelectQueryBuilder();
   patchWriteQueryBuilders();
   redactCriteria();
@@ -28,11 +30,12 @@ export function patchTypeorm(): void {
   prepareKeysBeforeSaving();
 }
 
-/** Changes the methods of one DataSource, of its driver and of its schema builders. */
+/** Patches one DataSource, its driver and its schema builders. */
 export function patchDataSource(installation: Installation): void {
   installOwnMetadata(installation.dataSource);
   installLifecycle(installation);
   installSchemaBuilder(installation);
   installDriverCodec(installation);
-  leaveOutFailingRows(installation);
+  checkForeignStatements(installation);
+  redactFailingRows(installation);
 }

@@ -3,67 +3,60 @@ import type { DataSource } from 'typeorm';
 import type { Installation } from '../installation/installation';
 import { leaveToMigrations, leaveToSynchronize } from '../tables/own-tables';
 
+import { override } from './override';
 import { FieldEncryptionSubscriber } from './subscriber';
 
-/** Lets the keys of a DataSource come and go with its tables and its connections. */
+/** Ties the encrypted columns and the keys of a DataSource to its metadata, tables and connections. */
 export function installLifecycle(installation: Installation): void {
-  const dataSource = installation.dataSource as DataSource & { buildMetadatas(): Promise<void> };
+  encryptBuiltMetadata(installation);
+  prepareKeysAtStart(installation);
+  closeKeysAtEnd(installation);
+}
 
-  const buildMetadatas = dataSource.buildMetadatas.bind(dataSource);
-  dataSource.buildMetadatas = async () => {
-    await buildMetadatas();
-    await installation.takeOverMetadata();
+/** The method in which TypeORM builds metadata; protected, but the same in both majors. */
+type BuildingDataSource = DataSource & { buildMetadatas(): Promise<void> };
+
+function encryptBuiltMetadata(installation: Installation): void {
+  const dataSource = installation.dataSource as BuildingDataSource;
+  override(dataSource, 'buildMetadatas', (build) => async () => {
+    await build();
+    await installation.encryptMarkedColumns();
     leaveToMigrations(dataSource);
-    // TypeORM waits for what listens, entity by entity.
+    // Not unless asked for: TypeORM waits for subscribers, entity by entity.
     if (installation.options.validate === true) {
       dataSource.subscribers.push(new FieldEncryptionSubscriber(installation));
     }
-  };
+  });
+}
 
-  const initialize = dataSource.initialize.bind(dataSource);
-  dataSource.initialize = async () => {
+function prepareKeysAtStart(installation: Installation): void {
+  const { dataSource } = installation;
+  override(dataSource, 'initialize', (initialize) => async () => {
     await initialize();
     installation.warnOfDefaultApplication();
     await installation.prepareAtStart();
     return dataSource;
-  };
-
-  const runMigrations = dataSource.runMigrations.bind(dataSource);
-  dataSource.runMigrations = (options) =>
-    keysAfterTables(installation, () => runMigrations(options));
-
-  const synchronize = dataSource.synchronize.bind(dataSource);
-  dataSource.synchronize = (dropBeforeSync) =>
-    keysAfterTables(installation, async () => {
-      if (dataSource.isInitialized) leaveToSynchronize(dataSource);
-      await synchronize(dropBeforeSync);
-      leaveToMigrations(dataSource);
-    });
-
-  // Nothing may be encrypted under keys whose rows are gone.
-  const dropDatabase = dataSource.dropDatabase.bind(dataSource);
-  dataSource.dropDatabase = async () => {
-    await dropDatabase();
-    await installation.keys.close();
-  };
-
-  const destroy = dataSource.destroy.bind(dataSource);
-  dataSource.destroy = async () => {
-    try {
-      await installation.stopSchedules();
-      await installation.keys.addUsesAtEnd();
-      // What cuts its writing off from here on is no failure that anybody should look into.
-      installation.audit.anchor?.clear();
-      await destroy();
-    } finally {
-      await installation.close();
-    }
-  };
+  });
+  override(
+    dataSource,
+    'runMigrations',
+    (run) => (options) => keysAfterTables(installation, () => run(options)),
+  );
+  override(
+    dataSource,
+    'synchronize',
+    (synchronize) => (dropBeforeSync) =>
+      keysAfterTables(installation, async () => {
+        if (dataSource.isInitialized) leaveToSynchronize(dataSource);
+        await synchronize(dropBeforeSync);
+        leaveToMigrations(dataSource);
+      }),
+  );
 }
 
 /**
- * Makes the first keys with the tables, outside any transaction. Where the key table is new, keys in memory
- * are of one that somebody has dropped: nothing may be encrypted under them.
+ * Creates the first keys along with the tables, outside any transaction. If the key table is new, the keys
+ * in memory are of one that was dropped: nothing may be encrypted under them.
  */
 async function keysAfterTables<T>(
   installation: Installation,
@@ -76,4 +69,24 @@ async function keysAfterTables<T>(
   if (isNew) await keys.close();
   await installation.prepareAtStart();
   return made;
+}
+
+function closeKeysAtEnd(installation: Installation): void {
+  const { dataSource } = installation;
+  override(dataSource, 'dropDatabase', (drop) => async () => {
+    await drop();
+    // Nothing may be encrypted under keys whose rows are gone.
+    await installation.keys.close();
+  });
+  override(dataSource, 'destroy', (destroy) => async () => {
+    try {
+      await installation.stopSchedules();
+      await installation.keys.addUsesAtEnd();
+      // A write that is interrupted from here on is not a failure to report.
+      installation.audit.anchor?.clear();
+      await destroy();
+    } finally {
+      await installation.close();
+    }
+  });
 }

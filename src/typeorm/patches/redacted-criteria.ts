@@ -6,15 +6,17 @@ import type {
   FindOptionsWhere,
   ObjectLiteral,
 } from 'typeorm';
+
 import { installationOf } from '../installation/installation';
-import { layOver } from './lay-over';
 import { isCleartextParameter } from '../sql/raw-use';
+
+import { overrideClass } from './override';
 
 const REDACTED = '[encrypted]';
 
 /**
- * Keeps the values of encrypted properties out of TypeORM's EntityNotFoundError, whose message and
- * `criteria` quote the where object.
+ * TypeORM's EntityManager that keeps the values of encrypted properties out of EntityNotFoundError, whose
+ * message and `criteria` quote the where object.
  */
 class RedactingEntityManager extends EntityManager {
   override async findOneOrFail<T extends ObjectLiteral>(
@@ -43,12 +45,12 @@ class RedactingEntityManager extends EntityManager {
   }
 }
 
-/** Lays the methods above over those of TypeORM. */
+/** Overrides the methods above in TypeORM's EntityManager. */
 export function redactCriteria(): void {
-  layOver(EntityManager, RedactingEntityManager);
+  overrideClass(EntityManager, RedactingEntityManager);
 }
 
-/** The error of a query builder, without the values that it has compared cleartext rows with. */
+/** Returns the error of a query builder without the values that it compared cleartext rows with. */
 export function withoutCleartext(error: unknown, parameters: ObjectLiteral): unknown {
   return redacted(error, () => {
     if (!Object.keys(parameters).some(isCleartextParameter)) return parameters;
@@ -56,14 +58,14 @@ export function withoutCleartext(error: unknown, parameters: ObjectLiteral): unk
   });
 }
 
-/** The error itself where nothing has to be taken out of what it quotes. */
+/** Returns the error itself if there is nothing to redact. */
 function redacted(error: unknown, criteria: () => unknown): unknown {
   if (!(error instanceof EntityNotFoundError)) return error;
   const shown = criteria();
   return shown === error.criteria ? error : new EntityNotFoundError(error.entityClass, shown);
 }
 
-/** Returns the same object where nothing in it is redacted. */
+/** Returns the same object if nothing in it is redacted. */
 function redact(metadata: EntityMetadata, where: unknown, prefix = ''): unknown {
   if (Array.isArray(where)) {
     const all = where.map((each: unknown) => redact(metadata, each, prefix));

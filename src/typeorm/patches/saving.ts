@@ -5,7 +5,7 @@ import { SubjectChangedColumnsComputer } from 'typeorm/persistence/SubjectChange
 import { FieldEncryptionError } from '../../errors';
 import { installationOf, isInstalled } from '../installation/installation';
 
-/** TypeORM types its executor as a class, of which only these parts are looked at. */
+/** The part of TypeORM's executor that is used. */
 interface Executor {
   readonly dataSource?: DataSource;
   /** The same in TypeORM 0.3. */
@@ -17,12 +17,12 @@ interface Executor {
   execute: (this: Executor) => Promise<void>;
 }
 
-/** What entities of a class may be saved with: those that its relations cascade to belong to them. */
+/** The entities that may be saved along with one, by cascading relations. */
 const savedWith = new WeakMap<EntityMetadata, readonly EntityMetadata[]>();
 
 /**
- * `save()` opens a transaction of its own and then writes. The keys are made ready before it, while no
- * connection is held: only where the caller has a transaction open must the KMS be asked within it.
+ * Prepares the keys before `save()` opens its transaction, while no connection is held. Only within a
+ * transaction of the caller must the KMS be asked while one is.
  */
 export function prepareKeysBeforeSaving(): void {
   const prototype = EntityPersistExecutor.prototype as unknown as Executor;
@@ -58,7 +58,7 @@ async function both(first: Promise<void> | undefined, second: Promise<void>): Pr
   await second;
 }
 
-/** What cannot be had is said by the value that needs it; there may be none. */
+/** Leaves a missing key to the value that needs it, which names its property; there may be none. */
 function leaveToValues(failure: unknown): void {
   if (!(failure instanceof FieldEncryptionError)) throw failure;
 }
@@ -88,22 +88,22 @@ function allSavedWith(metadata: EntityMetadata): readonly EntityMetadata[] {
   return all;
 }
 
-/** What the diff looks at: an entity that is saved, and the row as it is in the database. */
+/** An entity that is saved, and the row that it is compared with. */
 interface Subject {
   readonly metadata: EntityMetadata;
   readonly entity?: ObjectLiteral;
   readonly databaseEntity?: ObjectLiteral;
 }
 
-/** TypeORM types its subjects as a class, of which only these parts are looked at. */
+/** The part of TypeORM's SubjectChangedColumnsComputer that is used. */
 interface Computer {
   compute: (this: Computer, subjects: readonly Subject[]) => void;
 }
 
 /**
- * Has `save()` of a row refuse what other writes refuse, before TypeORM compares it as text: the
- * text of a Map is that of an empty object, so that nothing would seem to have changed, and the
- * errors of `JSON.stringify` name keys of the value or say what its `toJSON` threw.
+ * Makes `save()` refuse the values that other writes refuse, before TypeORM compares them as text: the
+ * text of a Map is that of an empty object, so nothing would seem to have changed, and the errors of
+ * `JSON.stringify` quote keys of the value, or what its `toJSON` threw.
  */
 export function checkComparedValues(): void {
   const prototype = SubjectChangedColumnsComputer.prototype as unknown as Computer;

@@ -2,15 +2,16 @@ import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 import type { SchemaBuilder } from 'typeorm/schema-builder/SchemaBuilder.js';
 import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 
-import type { Installation } from '../installation/installation';
 import { withConnection } from '../connection/lent-connection';
+import type { Installation } from '../installation/installation';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
 import { OWN_TABLES } from '../tables/own-tables';
 
+import { override } from './override';
+
 /**
- * The encrypted columns that should have the CHECK constraint against cleartext, and whose table in
- * the database lacks it: it was made before the constraint was the default, or not from the entity.
- * Columns of tables that are not there yet are not among them.
+ * Returns the encrypted columns whose existing table lacks the CHECK constraint against cleartext: it was
+ * created before the constraint was the default, or not from the entity.
  */
 export async function columnsWithoutCheck(
   { dataSource, columns: { byEntity } }: Installation,
@@ -31,11 +32,11 @@ export async function columnsWithoutCheck(
 }
 
 /**
- * Brings the metadata into line with what the database has, for a schema builder that is about to
- * compare the two: it would add the constraint to existing tables, which SQLite does by a rebuild and
- * PostgreSQL under a lock. They get it by `schema contract`, or where `check: true` asks for it.
+ * Aligns the CHECK constraints in the metadata with those in the database before a schema builder compares
+ * the two. It would add them to existing tables, which SQLite does by a rebuild and PostgreSQL under a
+ * lock; those get them by `schema contract`, or if `check: true` asks for it.
  */
-async function settleChecks(installation: Installation): Promise<void> {
+async function alignChecks(installation: Installation): Promise<void> {
   const lacking = new Set(await columnsWithoutCheck(installation));
   for (const encrypted of installation.columns.byColumn.values()) {
     const { check } = encrypted;
@@ -50,7 +51,7 @@ async function settleChecks(installation: Installation): Promise<void> {
 
 const ownMetadatas = new WeakMap<DataSource, ReadonlyMap<string, EntityMetadata>>();
 
-/** The methods of TypeORM's DataSource by which all else finds metadata; protected, but the same in both majors. */
+/** The methods of TypeORM's DataSource that build and find metadata; protected, but the same in both majors. */
 interface MetadataSource {
   buildMetadatas(): Promise<void>;
   findMetadata(target: unknown): EntityMetadata | undefined;
@@ -58,29 +59,30 @@ interface MetadataSource {
 
 /**
  * Gives a DataSource the metadata of the library's own tables, and keeps them out of its
- * `entityMetadatas`: what an application does to every entity that it finds there, such as emptying
- * its table between tests, must not reach the keys and the audit log. `getMetadata()` and repositories
- * find them by schema or entity name; see {@link ownMetadata} for who else has to know them.
+ * `entityMetadatas`: an application may do something to every entity there, such as empty its table
+ * between tests, and that must not reach the keys and the audit log. `getMetadata()` and repositories
+ * find them by schema or entity name, and schema builders by {@link ownMetadata}.
  */
 export function installOwnMetadata(dataSource: DataSource): void {
   const source = dataSource as unknown as MetadataSource;
 
-  const buildMetadatas = source.buildMetadatas.bind(dataSource);
-  source.buildMetadatas = async () => {
-    await withOwnEntities(dataSource, buildMetadatas);
+  override(source, 'buildMetadatas', (build) => async () => {
+    await withOwnEntities(dataSource, build);
     setAside(dataSource);
-  };
-
-  const findMetadata = source.findMetadata.bind(dataSource);
-  source.findMetadata = (target) => findOwn(dataSource, target) ?? findMetadata(target);
+  });
+  override(
+    source,
+    'findMetadata',
+    (find) => (target) => findOwn(dataSource, target) ?? find(target),
+  );
 }
 
-/** The metadata of the library's own tables; none before `initialize()`. */
+/** Returns the metadata of the library's own tables; none before `initialize()`. */
 function ownMetadata(dataSource: DataSource): readonly EntityMetadata[] {
   return [...(ownMetadatas.get(dataSource)?.values() ?? [])];
 }
 
-/** The option is put back as it was: applications copy it, and share one options object. */
+/** Restores the option afterwards: applications copy it, and share one options object. */
 async function withOwnEntities(dataSource: DataSource, build: () => Promise<void>): Promise<void> {
   const { entities } = dataSource.options;
   const list: unknown[] = Array.isArray(entities) ? entities : Object.values(entities ?? {});
@@ -111,7 +113,7 @@ function findOwn(dataSource: DataSource, target: unknown): EntityMetadata | unde
   return typeof name === 'string' ? ownMetadatas.get(dataSource)?.get(name) : undefined;
 }
 
-/** The property by which TypeORM's schema builder asks for the tables; protected, but the same in both majors. */
+/** The property in which TypeORM's schema builder finds the tables; protected, but the same in both majors. */
 const TABLES = 'entityToSyncMetadatas';
 
 /**
@@ -121,25 +123,21 @@ const TABLES = 'entityToSyncMetadatas';
  */
 export function installSchemaBuilder(installation: Installation): void {
   const { dataSource } = installation;
-  const { driver } = dataSource;
-  const createSchemaBuilder = driver.createSchemaBuilder.bind(driver);
-  driver.createSchemaBuilder = () => {
-    const builder = createSchemaBuilder();
+  override(dataSource.driver, 'createSchemaBuilder', (create) => () => {
+    const builder = create();
     Object.defineProperty(builder, TABLES, {
       get: () => [...tablesOf(builder), ...ownMetadata(dataSource).filter((m) => m.synchronize)],
     });
-    const build = builder.build.bind(builder);
-    builder.build = async () => {
-      await settleChecks(installation);
+    override(builder, 'build', (build) => async () => {
+      await alignChecks(installation);
       await build();
-    };
-    const log = builder.log.bind(builder);
-    builder.log = async () => {
-      await settleChecks(installation);
+    });
+    override(builder, 'log', (log) => async () => {
+      await alignChecks(installation);
       return log();
-    };
+    });
     return builder;
-  };
+  });
 }
 
 function tablesOf(builder: SchemaBuilder): EntityMetadata[] {

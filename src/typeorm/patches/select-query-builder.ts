@@ -1,51 +1,31 @@
+import type { ReadStream } from 'node:fs';
 import { SelectQueryBuilder } from 'typeorm';
 import type { ObjectLiteral, QueryRunner } from 'typeorm';
-import type { ReadStream } from 'node:fs';
-import { UnsupportedQueryError } from '../../errors';
-import { describeColumn } from '../metadata/encrypted-column';
-import { installationOf } from '../installation/installation';
+
 import { lend, share } from '../connection/lent-connection';
-import { withoutCleartext } from './redacted-criteria';
-import { withoutCaching, countedSelects } from '../query/refusal/unseen-columns';
-import { expecting, keepFindOptions, noteFindOptions } from '../query/lookup/expectation';
-import { layOver } from './lay-over';
-import { assertParametersFit } from '../query/refusal/mapped-table';
-import { rewritePredicate } from '../query/lookup/predicate';
+import { installationOf } from '../installation/installation';
+import { queryRefused } from '../metadata/encrypted-column';
 import { prepareHydration, restorePreviousValues } from '../query/hydration/prepare-hydration';
 import { selectedColumns } from '../query/hydration/raw-result';
+import { keepFindOptions, noteFindOptions } from '../query/lookup/expectation';
 import { assertNoneDeferred, withResolvedParameters } from '../query/lookup/resolved-parameters';
+import { copyCriteriaKeys } from '../query/lookup/statement-keys';
 import { assertNoRawUse } from '../query/refusal/statement-check';
-import { copyCriteriaKeys, withStatementKeys } from '../query/lookup/statement-keys';
+import { countedSelects, withoutCaching } from '../query/refusal/unseen-columns';
 
-/** TypeORM 0.3 counts rows, whatever is selected. */
-const COUNTS_SELECTED = 'computeSelectedColumnExpressions' in SelectQueryBuilder.prototype;
+import { overrideClass } from './override';
+import { withoutCleartext } from './redacted-criteria';
 
-/** How many results of a builder are on their way to become entities, where any is. */
+/** How many results of a builder are being turned into entities. */
 const hydrations = new WeakMap<object, number>();
 
 /**
- * TypeORM's SelectQueryBuilder with three things added: lookups on encrypted properties go to their
- * blind indexes, data keys are fetched before rows are hydrated, and SQL that ciphertext cannot
- * answer is refused.
+ * TypeORM's SelectQueryBuilder that fetches data keys before rows are hydrated, and refuses SQL that
+ * ciphertext cannot answer.
  */
 class EncryptingSelectQueryBuilder<
   Entity extends ObjectLiteral,
 > extends SelectQueryBuilder<Entity> {
-  protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
-    const predicate = rewritePredicate(
-      this,
-      this.joins,
-      installationOf(this.connection),
-      aliasPath,
-      parameterValue,
-    );
-    const condition =
-      'sql' in predicate
-        ? predicate.sql
-        : super.getWherePredicateCondition(predicate.path, predicate.value);
-    return expecting(this, predicate.expectation, condition);
-  }
-
   protected override applyFindOptions(): void {
     keepFindOptions(this, () => {
       super.applyFindOptions();
@@ -66,12 +46,7 @@ class EncryptingSelectQueryBuilder<
 
   override getQueryAndParameters(): [string, unknown[]] {
     assertNoneDeferred(this);
-    const statement = withStatementKeys(
-      this,
-      () => super.getQueryAndParameters() as [string, unknown[]],
-    );
-    assertParametersFit(this, statement[1]);
-    return statement;
+    return super.getQueryAndParameters();
   }
 
   protected override obtainQueryRunner(): QueryRunner {
@@ -79,16 +54,16 @@ class EncryptingSelectQueryBuilder<
   }
 
   protected override async executeEntitiesAndRawResults(queryRunner: QueryRunner) {
-    // Relations that are loaded by queries of their own may be so at the same time.
+    // Queries of their own may load relations on it at the same time.
     if (queryRunner === this.queryRunner) share(queryRunner);
     const installation = installationOf(this.connection);
     const { joinAttributes, skip, take } = this.expressionMap;
     const pages = joinAttributes.length > 0 && (skip !== undefined || take !== undefined);
-    // TypeORM takes the order of a page apart before it makes a statement, with errors of its own.
+    // TypeORM parses the order of a page before it makes a statement, with errors of its own.
     if (pages) assertNoRawUse(this.expressionMap, installation);
     hydrations.set(this, hydrationsOf(this) + 1);
     try {
-      // It copies the parameters as well.
+      // TypeORM copies the builder, with its parameters, for the rows of a page.
       const results = await withResolvedParameters(this, installation, queryRunner, () =>
         super.executeEntitiesAndRawResults(queryRunner),
       );
@@ -99,7 +74,7 @@ class EncryptingSelectQueryBuilder<
     }
   }
 
-  /** The rows of a page are loaded by a copy, which TypeORM does not tell what they are for. */
+  /** TypeORM loads the rows of a page by a copy, which has to know that they are hydrated. */
   override clone(): this {
     const copy = super.clone();
     copyCriteriaKeys(this, copy);
@@ -115,20 +90,7 @@ class EncryptingSelectQueryBuilder<
     }
   }
 
-  /** TypeORM 1 counts distinct selected values, which of ciphertexts are all: their tokens are counted. */
-  protected override async executeCountQuery(queryRunner: QueryRunner): Promise<number> {
-    const { expressionMap, findOptions } = this;
-    const { selects } = expressionMap;
-    if (COUNTS_SELECTED && findOptions.select !== undefined) {
-      const installation = installationOf(this.connection);
-      expressionMap.selects = await countedSelects(expressionMap, installation, queryRunner);
-    }
-    const counting = super.executeCountQuery(queryRunner);
-    expressionMap.selects = selects;
-    return counting;
-  }
-
-  /** Rows that are asked for raw have nothing in the place of ciphertexts, whatever else is under way. */
+  /** Returns raw rows as the database holds them, even while the builder also loads entities. */
   override getRawMany<T>(): Promise<T[]> {
     if (hydrationsOf(this) === 0) return super.getRawMany<T>();
     const copy = super.clone();
@@ -150,37 +112,46 @@ class EncryptingSelectQueryBuilder<
     const { expressionMap: expressions } = this;
     const columns = selectedColumns(expressions, installation);
     if (columns.length > 0) {
-      const result = { builder: this, rows, columns, expressions, installation, queryRunner };
+      const result = { rows, columns, expressions, installation, queryRunner };
       await prepareHydration(result);
     }
     return rows;
   }
 
-  /** Refused where encrypted columns are selected: their keys cannot be fetched in the middle of a stream. */
+  /** Refuses to stream encrypted columns: their keys cannot be fetched in the middle of a stream. */
   override async stream(): Promise<ReadStream> {
-    const { selects } = this.expressionMap;
-    for (const [, encrypted] of selectedColumns(
-      this.expressionMap,
-      installationOf(this.connection),
-    )) {
+    const installation = installationOf(this.connection);
+    const { aliases, selects } = this.expressionMap;
+    for (const [, encrypted] of selectedColumns(this.expressionMap, installation)) {
       const path = encrypted.column.propertyPath;
-      const streamed = selects.some(({ selection }) =>
-        this.expressionMap.aliases.some(
+      const isStreamed = selects.some(({ selection }) =>
+        aliases.some(
           ({ name, hasMetadata }) =>
             hasMetadata && (selection === name || selection === `${name}.${path}`),
         ),
       );
-      if (!streamed) continue;
-      const { entity, property } = encrypted.policy;
-      throw new UnsupportedQueryError(
-        `${describeColumn(encrypted)} is encrypted and cannot be streamed. Select other columns only, ` +
-          'or page through find().',
-        { entity, property },
+      if (!isStreamed) continue;
+      throw queryRefused(
+        encrypted,
+        'is encrypted and cannot be streamed. Select other columns only, or page through find().',
       );
     }
-    return withResolvedParameters(this, installationOf(this.connection), this.queryRunner, () =>
-      super.stream(),
-    );
+    return withResolvedParameters(this, installation, this.queryRunner, () => super.stream());
+  }
+}
+
+/** TypeORM's SelectQueryBuilder that counts distinct tokens in place of ciphertexts, which all differ. */
+class CountingSelectQueryBuilder<Entity extends ObjectLiteral> extends SelectQueryBuilder<Entity> {
+  protected override async executeCountQuery(queryRunner: QueryRunner): Promise<number> {
+    const { expressionMap, findOptions } = this;
+    const { selects } = expressionMap;
+    if (findOptions.select !== undefined) {
+      const installation = installationOf(this.connection);
+      expressionMap.selects = await countedSelects(expressionMap, installation, queryRunner);
+    }
+    const counting = super.executeCountQuery(queryRunner);
+    expressionMap.selects = selects;
+    return counting;
   }
 }
 
@@ -188,7 +159,11 @@ function hydrationsOf(builder: object): number {
   return hydrations.get(builder) ?? 0;
 }
 
-/** Lays the methods above over those of TypeORM. */
+/** Overrides the methods above in TypeORM's SelectQueryBuilder. */
 export function patchSelectQueryBuilder(): void {
-  layOver(SelectQueryBuilder, EncryptingSelectQueryBuilder);
+  overrideClass(SelectQueryBuilder, EncryptingSelectQueryBuilder);
+  // TypeORM 0.3 counts rows, whatever is selected.
+  if ('computeSelectedColumnExpressions' in SelectQueryBuilder.prototype) {
+    overrideClass(SelectQueryBuilder, CountingSelectQueryBuilder);
+  }
 }

@@ -1,7 +1,7 @@
 import { BetterSqlite3QueryRunner } from 'typeorm/driver/better-sqlite3/BetterSqlite3QueryRunner.js';
 import { Broadcaster } from 'typeorm/subscriber/Broadcaster.js';
-import type { UsedKeys } from '../../keys/cache/used-keys';
 
+import type { UsedKeys } from '../../keys/cache/used-keys';
 import { keysOfStatement } from '../connection/key-fence';
 
 type Parameters = readonly unknown[] | undefined;
@@ -10,12 +10,12 @@ type BeforeQuery = (this: object, result: object, sql: string, parameters: Param
 type Broadcast = (this: object, event: string, ...of: readonly unknown[]) => Promise<void>;
 
 /**
- * Checks the keys of each statement where TypeORM tells subscribers that it is about to run: it has the
- * connection by then, and hands the statement to the driver next. Its classes are the same for all
- * DataSources, and statements of others have no keys.
+ * Checks the keys of each statement as TypeORM tells subscribers that it is about to run: it has the
+ * connection by then, and hands the statement to the driver next. The statements of other DataSources
+ * have no keys.
  */
 export function checkKeysOfStatements(): void {
-  /** Of a runner that sends a copy of its parameters. */
+  /** The keys of a statement whose runner sends a copy of its parameters. */
   let copied: UsedKeys | undefined;
   const keysOf = (parameters: Parameters): UsedKeys | undefined =>
     (parameters && keysOfStatement(parameters)) ?? copied;
@@ -29,7 +29,7 @@ export function checkKeysOfStatements(): void {
     keysOf(parameters)?.requireUsable();
     broadcastBeforeQueryEvent.call(this, result, sql, parameters);
   };
-  // Subscribers may take their time, which not every driver of TypeORM waits for.
+  // Subscribers may take their time, and some drivers of TypeORM wait for them.
   broadcaster.broadcast = function (event, ...of) {
     const used = event === 'BeforeQuery' ? keysOf(of[1] as Parameters) : undefined;
     const done = broadcast.call(this, event, ...of);
@@ -45,7 +45,7 @@ export function checkKeysOfStatements(): void {
   runner.query = function (sql, parameters, structured) {
     copied = parameters && keysOfStatement(parameters);
     try {
-      // It comes to the subscribers before it returns.
+      // Subscribers are told before this returns.
       return query.call(this, sql, parameters, structured);
     } finally {
       copied = undefined;

@@ -1,16 +1,17 @@
-import type { EntityMetadata, EntitySubscriberInterface, InsertEvent, UpdateEvent } from 'typeorm';
 import { validate } from 'class-validator';
 import type { ValidationError } from 'class-validator';
+import type { EntityMetadata, EntitySubscriberInterface, InsertEvent, UpdateEvent } from 'typeorm';
+
 import { PlaintextValidationError } from '../../errors';
-import { rootEntityName } from '../metadata/field-policies';
 import type { Installation } from '../installation/installation';
+import { rootEntityName } from '../metadata/field-policies';
 
 /**
- * Runs an entity's class-validator rules on the plaintext before it is encrypted
- * (`validate: true`), since constraints of the database no longer see it.
+ * A subscriber that runs an entity's class-validator rules on the plaintext before it is encrypted
+ * (`validate: true`), as constraints of the database no longer see it. `withFieldEncryption` registers it.
  *
- * `withFieldEncryption` registers it where that is asked for. As it sees whole entities, rules that depend on other
- * properties work; updates of plain objects are checked for the properties they set.
+ * It sees whole entities, so rules that depend on other properties work; updates of plain objects are
+ * checked for the properties that they set.
  */
 export class FieldEncryptionSubscriber implements EntitySubscriberInterface {
   readonly #installation: Installation;
@@ -45,7 +46,7 @@ export class FieldEncryptionSubscriber implements EntitySubscriberInterface {
   }
 }
 
-/** Plain objects are given the entity's class, where its rules are. */
+/** Gives plain objects the entity's class, which has the rules. */
 function instanceOf(metadata: EntityMetadata, entity: object): object {
   const { target } = metadata;
   if (typeof target !== 'function' || entity instanceof target) return entity;
@@ -67,7 +68,7 @@ function violation(
   );
 }
 
-/** Names of rules only: their messages may quote the value. */
+/** Returns only the names of rules: their messages may quote the value. */
 function violationsOf(
   errors: readonly ValidationError[],
   prefix = '',

@@ -1,11 +1,13 @@
 import {
   DeleteQueryBuilder,
   InsertQueryBuilder,
+  QueryBuilder,
   SelectQueryBuilder,
   UpdateQueryBuilder,
 } from 'typeorm';
-import type { DataSource, EntityMetadata, QueryBuilder } from 'typeorm';
+import type { DataSource, EntityMetadata } from 'typeorm';
 import { SoftDeleteQueryBuilder } from 'typeorm/query-builder/SoftDeleteQueryBuilder.js';
+
 import {
   EncryptedColumnGuard,
   guardOf,
@@ -14,46 +16,43 @@ import {
 } from '../declare/column-guard';
 import { tablePlace } from '../metadata/table-place';
 
-/** Not the same for another copy of this library, which has DataSources of its own. */
-const GUARDED = Symbol('guarded');
-
-const BUILDERS = [
-  SelectQueryBuilder,
-  InsertQueryBuilder,
-  UpdateQueryBuilder,
-  DeleteQueryBuilder,
-  SoftDeleteQueryBuilder,
-];
-
 /**
- * All statements become SQL through the first; the others turn conditions into SQL before it, and
- * would hand their values to the guard transformer, which cannot name the property.
+ * The methods in which statements become SQL, and before them conditions, which would hand their values to
+ * the guard transformer: it cannot name the property.
  */
-const ENTRANCES = ['getQuery', 'getWhereCondition', 'buildWhere'] as const;
+const SQL_METHODS = [
+  [SelectQueryBuilder, 'getQuery'],
+  [InsertQueryBuilder, 'getQuery'],
+  [UpdateQueryBuilder, 'getQuery'],
+  [DeleteQueryBuilder, 'getQuery'],
+  [SoftDeleteQueryBuilder, 'getQuery'],
+  [QueryBuilder, 'getWhereCondition'],
+  [SelectQueryBuilder, 'buildWhere'],
+] as const;
 
 const guardedProperty = new WeakMap<EntityMetadata, string | null>();
 
+let isGuarded = false;
+
 /**
- * Makes every statement on an encrypted entity fail by name in a DataSource that was not wrapped.
+ * Makes every statement on an encrypted entity fail, naming it, in a DataSource that was not wrapped.
  *
  * The column transformer refuses values; this refuses statements that carry none, such as a find on
  * an empty table. It costs one map look-up a statement and changes nothing else.
  */
 export function refuseUnprotectedUse(): void {
-  for (const { prototype } of BUILDERS) {
-    if (Object.hasOwn(prototype, GUARDED)) continue;
-    Object.defineProperty(prototype, GUARDED, { value: true });
-    for (const entrance of ENTRANCES) guard(prototype, entrance);
-  }
+  if (isGuarded) return;
+  isGuarded = true;
+  for (const [{ prototype }, name] of SQL_METHODS) guard(prototype, name);
 }
 
 type Method = (this: QueryBuilder<object>, ...args: unknown[]) => unknown;
 
-function guard(prototype: object, entrance: (typeof ENTRANCES)[number]): void {
-  const methods = prototype as Partial<Record<typeof entrance, Method>>;
-  const method = methods[entrance];
+function guard(prototype: object, name: string): void {
+  const methods = prototype as Record<string, Method>;
+  const method = methods[name];
   if (method === undefined) return;
-  methods[entrance] = function (...args) {
+  methods[name] = function (...args) {
     assertProtected(this);
     return method.apply(this, args);
   };
@@ -85,7 +84,7 @@ function guardedPropertyOf(metadata: EntityMetadata): string | undefined {
   return column?.propertyPath ?? overlookedGuardProperties(metadata)[0];
 }
 
-/** A property by which an entity writes the encrypted column of another one as an ordinary one. */
+/** Finds a property that writes the encrypted column of another entity as an ordinary one. */
 function ordinaryForGuarded(metadata: EntityMetadata): string | undefined {
   const { connection, tablePath } = metadata;
   const guarded = guardedTables(connection).get(tablePlace(connection, tablePath));
@@ -95,7 +94,7 @@ function ordinaryForGuarded(metadata: EntityMetadata): string | undefined {
   )?.propertyPath;
 }
 
-/** A table with encrypted columns, by an entity of it. */
+/** A table with encrypted columns, and one of the entities that map it. */
 interface GuardedTable {
   readonly entity: string;
   readonly property: string;
@@ -103,10 +102,10 @@ interface GuardedTable {
   readonly columns: ReadonlySet<string>;
 }
 
-/** By the list of metadata, which TypeORM makes anew at each `initialize()`. */
+/** Guarded tables by the list of metadata, which TypeORM rebuilds at each `initialize()`. */
 const guardedTablesOf = new WeakMap<readonly EntityMetadata[], Map<string, GuardedTable>>();
 
-/** The tables of a DataSource's encrypted entities, by their places; none for one that was wrapped. */
+/** Returns the tables of a DataSource's encrypted entities by their places; none for a wrapped one. */
 function guardedTables(dataSource: DataSource): ReadonlyMap<string, GuardedTable> {
   const { entityMetadatas } = dataSource;
   let tables = guardedTablesOf.get(entityMetadatas);

@@ -2,28 +2,26 @@ import { DeleteQueryBuilder, InsertQueryBuilder, UpdateQueryBuilder } from 'type
 import type { DeleteResult, InsertResult, ObjectLiteral, UpdateResult } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { SoftDeleteQueryBuilder } from 'typeorm/query-builder/SoftDeleteQueryBuilder.js';
-import { UnsupportedQueryError } from '../../errors';
-import type { EncryptedEntity } from '../metadata/encrypted-column';
-import { describeColumn } from '../metadata/encrypted-column';
+
 import { installationOf } from '../installation/installation';
-import type { Installation } from '../installation/installation';
+import { queryRefused } from '../metadata/encrypted-column';
+import type { EncryptedEntity } from '../metadata/encrypted-column';
 import { sqlExpressionRefused } from '../metadata/index-columns';
 import type { AnyQueryBuilder } from '../query/any-query-builder';
+import { withResolvedParameters } from '../query/lookup/resolved-parameters';
+import { assertMappedTable } from '../query/refusal/mapped-table';
+import { assertNoRawUse } from '../query/refusal/statement-check';
 import {
   assertNoExplicitTokens,
   columnsWithIndexes,
   withIndexColumns,
 } from '../query/write/index-values';
 import { overwriteOnConflict } from '../query/write/overwrite-on-conflict';
-import { layOver } from './lay-over';
-import { assertMappedTable, assertParametersFit } from '../query/refusal/mapped-table';
-import { rewritePredicate } from '../query/lookup/predicate';
 import { encryptedEntityOf, prepareWrite, uniqueWriteOf } from '../query/write/prepared-write';
-import { withResolvedParameters } from '../query/lookup/resolved-parameters';
-import { assertNoRawUse } from '../query/refusal/statement-check';
-import { withStatementKeys } from '../query/lookup/statement-keys';
 
-/** TypeORM's InsertQueryBuilder that has the keys ready before values are encrypted. */
+import { overrideClass } from './override';
+
+/** TypeORM's InsertQueryBuilder that prepares the keys before values are encrypted. */
 class EncryptingInsertQueryBuilder<
   Entity extends ObjectLiteral,
 > extends InsertQueryBuilder<Entity> {
@@ -32,11 +30,7 @@ class EncryptingInsertQueryBuilder<
   }
 
   override getQueryAndParameters(): [string, unknown[]] {
-    const [sql, parameters] = withStatementKeys(
-      this,
-      () => super.getQueryAndParameters() as [string, unknown[]],
-    );
-    assertParametersFit(this, parameters);
+    const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
     uniqueWriteOf(this)?.announceInsert(
       parameters,
       isFromSelect(this) ? [] : this.getValueSets(),
@@ -54,8 +48,7 @@ class EncryptingInsertQueryBuilder<
         assertNoExplicitTokens(entity, values);
       }
     }
-    assertAllowed(this);
-    return installation(this).checked.add(super.getQuery());
+    return checked(this, () => super.getQuery());
   }
 
   override orUpdate(overwrite?: unknown, conflict?: unknown, options?: object): this {
@@ -68,22 +61,16 @@ class EncryptingInsertQueryBuilder<
     );
   }
 
-  /** `into(entity, columns)` names the columns to write: their index columns belong to them. */
+  /** Adds the index columns of the columns that `into(entity, columns)` names. */
   protected override getInsertedColumns(): ColumnMetadata[] {
     const columns = super.getInsertedColumns();
     if (this.expressionMap.insertColumns.length === 0) return columns;
     const entity = encryptedEntityOf(this);
     return entity === undefined ? columns : columnsWithIndexes(entity, columns);
   }
-
-  protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
-    const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
-    if ('sql' in predicate) return predicate.sql;
-    return super.getWherePredicateCondition(predicate.path, predicate.value);
-  }
 }
 
-/** TypeORM's UpdateQueryBuilder that writes blind indexes along with the properties they follow. */
+/** TypeORM's UpdateQueryBuilder that writes blind indexes along with their properties. */
 class EncryptingUpdateQueryBuilder<
   Entity extends ObjectLiteral,
 > extends UpdateQueryBuilder<Entity> {
@@ -92,11 +79,7 @@ class EncryptingUpdateQueryBuilder<
   }
 
   override getQueryAndParameters(): [string, unknown[]] {
-    const [sql, parameters] = withStatementKeys(
-      this,
-      () => super.getQueryAndParameters() as [string, unknown[]],
-    );
-    assertParametersFit(this, parameters);
+    const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
     uniqueWriteOf(this)?.announceUpdate(parameters, super.getValueSet(), this);
     return [sql, parameters];
   }
@@ -107,8 +90,7 @@ class EncryptingUpdateQueryBuilder<
       const values = super.getValueSet();
       if (mayHoldSqlExpression(values)) refuseSqlExpressions(entity, values);
     }
-    assertAllowed(this);
-    return installation(this).checked.add(super.getQuery());
+    return checked(this, () => super.getQuery());
   }
 
   protected override getValueSet(): ObjectLiteral {
@@ -118,96 +100,43 @@ class EncryptingUpdateQueryBuilder<
     assertNoExplicitTokens(entity, values);
     return withIndexColumns(entity, values);
   }
-
-  protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
-    const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
-    if ('sql' in predicate) return predicate.sql;
-    return super.getWherePredicateCondition(predicate.path, predicate.value);
-  }
 }
 
-/** TypeORM's DeleteQueryBuilder whose criteria may name encrypted properties. */
-class EncryptingDeleteQueryBuilder<
-  Entity extends ObjectLiteral,
-> extends DeleteQueryBuilder<Entity> {
-  override execute(): Promise<DeleteResult> {
-    return withResolvedParameters(this, installation(this), this.queryRunner, () =>
-      super.execute(),
-    );
-  }
+/**
+ * TypeORM's DeleteQueryBuilder and SoftDeleteQueryBuilder, whose criteria may name encrypted properties.
+ * Returns a new class at each call, as each overrides the methods of one.
+ */
+function encryptingDeletion() {
+  return class<Entity extends ObjectLiteral> extends DeleteQueryBuilder<Entity> {
+    override execute(): Promise<DeleteResult> {
+      const { connection, queryRunner } = this;
+      const run = (): Promise<DeleteResult> => super.execute();
+      return withResolvedParameters(this, installationOf(connection), queryRunner, run);
+    }
 
-  override getQueryAndParameters(): [string, unknown[]] {
-    const statement = withStatementKeys(
-      this,
-      () => super.getQueryAndParameters() as [string, unknown[]],
-    );
-    assertParametersFit(this, statement[1]);
-    return statement;
-  }
-
-  override getQuery(): string {
-    assertAllowed(this);
-    return installation(this).checked.add(super.getQuery());
-  }
-
-  protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
-    const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
-    if ('sql' in predicate) return predicate.sql;
-    return super.getWherePredicateCondition(predicate.path, predicate.value);
-  }
+    override getQuery(): string {
+      return checked(this, () => super.getQuery());
+    }
+  };
 }
 
-/** TypeORM's SoftDeleteQueryBuilder whose criteria may name encrypted properties. */
-class EncryptingSoftDeleteQueryBuilder<
-  Entity extends ObjectLiteral,
-> extends SoftDeleteQueryBuilder<Entity> {
-  override execute(): Promise<UpdateResult> {
-    return withResolvedParameters(this, installation(this), this.queryRunner, () =>
-      super.execute(),
-    );
-  }
-
-  override getQueryAndParameters(): [string, unknown[]] {
-    const statement = withStatementKeys(
-      this,
-      () => super.getQueryAndParameters() as [string, unknown[]],
-    );
-    assertParametersFit(this, statement[1]);
-    return statement;
-  }
-
-  override getQuery(): string {
-    assertAllowed(this);
-    return installation(this).checked.add(super.getQuery());
-  }
-
-  protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
-    const predicate = rewritePredicate(this, [], installation(this), aliasPath, parameterValue);
-    if ('sql' in predicate) return predicate.sql;
-    return super.getWherePredicateCondition(predicate.path, predicate.value);
-  }
-}
-
-/** Lays the methods above over those of TypeORM. */
+/** Overrides the methods above in TypeORM's builders of writes. */
 export function patchWriteQueryBuilders(): void {
-  layOver(InsertQueryBuilder, EncryptingInsertQueryBuilder);
-  layOver(UpdateQueryBuilder, EncryptingUpdateQueryBuilder);
-  layOver(DeleteQueryBuilder, EncryptingDeleteQueryBuilder);
-  layOver(SoftDeleteQueryBuilder, EncryptingSoftDeleteQueryBuilder);
+  overrideClass(InsertQueryBuilder, EncryptingInsertQueryBuilder);
+  overrideClass(UpdateQueryBuilder, EncryptingUpdateQueryBuilder);
+  overrideClass(DeleteQueryBuilder, encryptingDeletion());
+  overrideClass(SoftDeleteQueryBuilder, encryptingDeletion());
 }
 
-function installation(builder: AnyQueryBuilder): Installation {
-  return installationOf(builder.connection);
+/** Builds a statement after the checks that all writes have to pass. */
+function checked(builder: AnyQueryBuilder, build: () => string): string {
+  const installation = installationOf(builder.connection);
+  assertMappedTable(builder, installation);
+  assertNoRawUse(builder.expressionMap, installation);
+  return installation.checked.add(build());
 }
 
-/** What no write may do, whichever it is. */
-function assertAllowed(builder: AnyQueryBuilder): void {
-  const installed = installation(builder);
-  assertMappedTable(builder, installed);
-  assertNoRawUse(builder.expressionMap, installed);
-}
-
-/** What TypeORM takes from the values of an UPDATE is enumerable, save within an embedded object. */
+/** Goes by enumerable values, as TypeORM does in an UPDATE, save within embedded objects. */
 function mayHoldSqlExpression(values: ObjectLiteral): boolean {
   for (const name in values) {
     const value: unknown = values[name];
@@ -222,7 +151,7 @@ function refuseSqlExpressions(entity: EncryptedEntity, values: ObjectLiteral): v
   }
 }
 
-/** INSERT … SELECT, which TypeORM has since 1.0. */
+/** Whether this is INSERT … SELECT, which TypeORM has since 1.0. */
 function isFromSelect({ expressionMap }: AnyQueryBuilder): boolean {
   const { insertFromSelect } = expressionMap as object as { insertFromSelect?: unknown };
   return insertFromSelect !== undefined;
@@ -237,10 +166,9 @@ function refuseCopyOfRows(builder: AnyQueryBuilder, entity: EncryptedEntity): vo
       insertColumns.includes(column.databaseName),
   );
   if (target === undefined) return;
-  const { entity: name, property } = target.policy;
-  throw new UnsupportedQueryError(
-    `${describeColumn(target)} is encrypted and cannot be filled by INSERT … SELECT, ` +
-      'which moves values inside the database. Read the rows and insert them.',
-    { entity: name, property },
+  throw queryRefused(
+    target,
+    'is encrypted and cannot be filled by INSERT … SELECT, which moves values inside the database. ' +
+      'Read the rows and insert them.',
   );
 }

@@ -1,6 +1,6 @@
 import type { ObjectLiteral, QueryBuilder } from 'typeorm';
 
-/** What this folder uses of a query builder, whatever it builds and for which entity. */
+/** The part of a query builder that is used, whatever it builds. */
 export type AnyQueryBuilder = Pick<
   QueryBuilder<ObjectLiteral>,
   'connection' | 'expressionMap' | 'hasParameter'

@@ -1,15 +1,17 @@
 import type { DataSource, EntityMetadata } from 'typeorm';
 import type { CheckMetadata } from 'typeorm/metadata/CheckMetadata.js';
-import { InvalidFieldPolicyError } from '../../errors';
-import { describeColumn } from '../metadata/encrypted-column';
+
+import { policyRefused } from '../metadata/encrypted-column';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
-import { isHarmless } from './raw-use';
-import { withinGroups } from './sql-clauses';
-import { isKeyword, sqlNodes } from './sql-nodes';
-import type { SqlNode } from './sql-nodes';
 import { tablePlace } from '../metadata/table-place';
 
-/** SQL of an entity that the database applies to the rows of its table, and what to do without. */
+import { isHarmless } from './raw-use';
+import { withinGroups } from './sql-clauses';
+import { isKeyword } from './sql-nodes';
+import type { SqlNode } from './sql-nodes';
+import { sqlNodes } from './sql-scanner';
+
+/** SQL of an entity that the database applies to the rows of its table, and what to use in its stead. */
 interface Constraint {
   readonly what: string;
   readonly sql: string;
@@ -17,9 +19,9 @@ interface Constraint {
 }
 
 /**
- * Refuses what the database would have checked on cleartext: CHECK and exclusion constraints, partial
- * indexes and generated columns that name an encrypted property or its column. On ciphertext they let
- * everything pass, or nothing. Tests for NULL hold, and are left alone.
+ * Refuses CHECK and exclusion constraints, partial indexes and generated columns that name an encrypted
+ * property or its column. On ciphertext they let everything pass, or nothing. Tests for NULL still work, and
+ * are left alone.
  *
  * @throws {@link InvalidFieldPolicyError}
  */
@@ -35,7 +37,12 @@ export function assertNotConstrained(
     if (columns.length === 0) continue;
     for (const constraint of constraintsOf(metadata, own)) {
       const column = constrained(constraint, metadata, columns);
-      if (column !== undefined) throw refused(column, constraint);
+      if (column === undefined) continue;
+      const { what, remedy } = constraint;
+      throw policyRefused(
+        column.policy,
+        `${what} names it, and the database has only ciphertext to apply that to. ${remedy}`,
+      );
     }
   }
 
@@ -85,7 +92,7 @@ function constrained(
   for (const nodes of withinGroups(sqlNodes(sql))) {
     for (const [at, node] of nodes.entries()) {
       if (node.kind !== 'name' || isNoColumn(nodes, at)) continue;
-      // What stands before the column are names of its table and schema.
+      // The names of its table and schema may stand before the column.
       const column = node.parts
         .map((_part, from) => byName.get(node.parts.slice(from).join('.')))
         .find((each) => each !== undefined);
@@ -95,7 +102,7 @@ function constrained(
   return undefined;
 }
 
-/** What SQL may call them: the properties, too, where no column has the name of one. */
+/** Returns the columns by the names that SQL may have for them, their properties unless a column has that name. */
 function namesOf(
   { columns: mapped }: EntityMetadata,
   encrypted: readonly EncryptedColumn[],
@@ -110,17 +117,9 @@ function namesOf(
   return names;
 }
 
-/** A function, the type of a literal or of a cast, a collation. */
+/** Whether a name is a function, the type of a literal or of a cast, or a collation. */
 function isNoColumn(nodes: readonly SqlNode[], at: number): boolean {
   const next = nodes[at + 1];
   const isBeforeString = next?.kind === 'value' && next.text === '';
   return next?.kind === 'group' || isBeforeString || isKeyword(nodes[at - 1], 'as', 'collate');
-}
-
-function refused(column: EncryptedColumn, { what, remedy }: Constraint): InvalidFieldPolicyError {
-  const { entity, property } = column.policy;
-  return new InvalidFieldPolicyError(
-    `${describeColumn(column)}: ${what} names it, and the database has only ciphertext to apply that to. ${remedy}`,
-    { entity, property },
-  );
 }

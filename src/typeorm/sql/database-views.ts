@@ -1,7 +1,8 @@
 import type { DataSource, EntityMetadata } from 'typeorm';
+
 import { escapedTable } from '../connection/sql-dialect';
 
-/** A view that the database has. */
+/** A view in the database. */
 export interface DatabaseView {
   readonly schema: string;
   readonly name: string;
@@ -10,8 +11,8 @@ export interface DatabaseView {
 }
 
 /**
- * The views over some tables, and over these views. Of PostgreSQL only: SQLite has no views that can
- * be written without a trigger.
+ * Fetches the views over some tables, and over these views, from PostgreSQL. In SQLite no view can be
+ * written without a trigger.
  */
 export async function databaseViews(
   dataSource: DataSource,

@@ -1,20 +1,23 @@
 import type { DataSource, EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
-import { FieldEncryptionError, InvalidFieldPolicyError } from '../../errors';
+
+import { FieldEncryptionError } from '../../errors';
+import type { InvalidFieldPolicyError } from '../../errors';
 import { storedInClear } from '../metadata/column-checks';
-import { databaseViews } from './database-views';
-import { describeColumn } from '../metadata/encrypted-column';
+import { policyRefused } from '../metadata/encrypted-column';
 import type { EncryptedColumn, EncryptedColumns } from '../metadata/encrypted-column';
+import { tablePlace } from '../metadata/table-place';
+
+import { databaseViews } from './database-views';
 import { unmappedOrFunction } from './raw-use';
 import { SqlCheck } from './sql-check';
 import type { OnUse } from './sql-check';
-import { sqlNodes } from './sql-nodes';
 import type { SqlNode } from './sql-nodes';
+import { sqlNodes } from './sql-scanner';
 import { joined, merged, Scope } from './sql-sources';
 import type { Catalog, Source } from './sql-sources';
-import { tablePlace } from '../metadata/table-place';
 
-/** Stands for the row that a virtual column belongs to, in the SQL that is asked of it. */
+/** Stands for the row of a virtual column in its SQL. */
 const OWNER = 'virtual_column_owner';
 
 /** A table or view, by its name without schema. */
@@ -29,7 +32,7 @@ interface EncryptedView extends NamedSource {
   readonly place: string;
 }
 
-/** A view and the SELECT that it is of. */
+/** A view and its SELECT. */
 interface ViewText {
   readonly name: string;
   readonly path: string;
@@ -37,13 +40,13 @@ interface ViewText {
 }
 
 /**
- * Refuses what would hand out ciphertext as if it were a value: ordinary columns of view entities, and
- * virtual columns, over an encrypted column; on PostgreSQL, whose views can be written, also ordinary
- * entities of a view, which would store cleartext through it.
+ * Refuses ordinary columns of view entities, and virtual columns, over an encrypted column: they would hand
+ * out ciphertext as if it were a value. On PostgreSQL, whose views can be written, also refuses ordinary
+ * entities of such a view, which would store cleartext through it.
  *
  * Goes by the SQL of the entities and, on PostgreSQL, of the views that the database has now.
  *
- * @returns an encrypted column of each view over some, by {@link tablePlace}
+ * @returns an encrypted column of each view that has one, by {@link tablePlace}
  * @throws {@link InvalidFieldPolicyError}
  */
 export async function checkViews(
@@ -96,7 +99,7 @@ async function textsOfDatabase(
   }));
 }
 
-/** The SQL of a view entity; `undefined` for others, and where its builder fails for reasons of its own. */
+/** Returns the SQL of a view entity; `undefined` for others, and if its builder fails for reasons of its own. */
 function textOf(dataSource: DataSource, metadata: EntityMetadata): ViewText | undefined {
   const { tableType, expression, tableName: name, tablePath: path } = metadata;
   if (tableType !== 'view' || expression === undefined) return undefined;
@@ -109,7 +112,7 @@ function textOf(dataSource: DataSource, metadata: EntityMetadata): ViewText | un
   }
 }
 
-/** The views of those texts that are over encrypted columns, and over one another. */
+/** Finds the views over encrypted columns, and over one another. */
 function encryptedViews(
   dataSource: DataSource,
   tables: readonly NamedSource[],
@@ -135,7 +138,7 @@ function countOf(views: readonly EncryptedView[]): number {
   return views.reduce((sum, { source }) => sum + source.encrypted.size, 0);
 }
 
-/** A view entity must not read, and no entity write, an encrypted column of a view as an ordinary one. */
+/** Refuses a view entity that reads, and any entity that writes, an encrypted column of a view as an ordinary one. */
 function checkMapped(
   dataSource: DataSource,
   metadata: EntityMetadata,
@@ -180,7 +183,7 @@ function checkOf(known: Catalog, onUse: OnUse): SqlCheck {
   return new SqlCheck(known, 'a view', new Map(), onUse);
 }
 
-/** A table as the database has it: nothing replaces properties in the SQL of views by their columns. */
+/** Returns a table by its column names: nothing replaces properties in the SQL of views. */
 function sourceOf(metadata: EntityMetadata, columns: readonly EncryptedColumn[]): Source {
   const nameOf = ({ databaseName }: ColumnMetadata): string => databaseName.toLowerCase();
   const encrypted = new Map(columns.map((each) => [nameOf(each.column), each]));
@@ -188,7 +191,7 @@ function sourceOf(metadata: EntityMetadata, columns: readonly EncryptedColumn[])
   return { encrypted, plain: new Set(plain) };
 }
 
-/** Goes by the names without schema. */
+/** Returns the catalog of tables and views by their names without schema. */
 function catalogOf({ options }: DataSource, sources: readonly NamedSource[]): Catalog {
   const byName = new Map<string, Source>();
   for (const { name, source } of sources) {
@@ -206,11 +209,10 @@ function shownByView(
   { propertyPath }: ColumnMetadata,
   encrypted: EncryptedColumn,
 ): InvalidFieldPolicyError {
-  const { entity, property, fieldId } = encrypted.policy;
-  return new InvalidFieldPolicyError(
-    `${describeColumn(encrypted)}: the view entity ${view.name} has it for an ordinary column, and would hand out ciphertext. ` +
-      `Put @Encrypted({ id: '${fieldId}' }) on ${view.name}.${propertyPath} in the place of @ViewColumn, or take it away.`,
-    { entity, property },
+  return policyRefused(
+    encrypted.policy,
+    `the view entity ${view.name} has it for an ordinary column, and would hand out ciphertext. ` +
+      `Put @Encrypted({ id: '${encrypted.policy.fieldId}' }) on ${view.name}.${propertyPath} in the place of @ViewColumn, or take it away.`,
   );
 }
 
@@ -219,14 +221,10 @@ function usedBy(
   encrypted: EncryptedColumn,
   hiddenBy: string | undefined,
 ): InvalidFieldPolicyError {
-  const { entity, property } = encrypted.policy;
   const problem =
     hiddenBy === undefined
       ? `${user} names it in its SQL, or selects all columns of its table, where there is only ciphertext. ` +
         'Take it out there, name the columns that are wanted, and qualify those of other tables.'
       : `${user} has ${hiddenBy} in its SQL, ${unmappedOrFunction(encrypted, hiddenBy)}`;
-  return new InvalidFieldPolicyError(`${describeColumn(encrypted)}: ${problem}`, {
-    entity,
-    property,
-  });
+  return policyRefused(encrypted.policy, problem);
 }

@@ -1,4 +1,5 @@
 import type { EncryptedColumn } from '../metadata/encrypted-column';
+
 import { isHarmless } from './raw-use';
 import { isAlias, withinGroups } from './sql-clauses';
 import { asName, isKeyword } from './sql-nodes';
@@ -8,16 +9,16 @@ import type { Catalog } from './sql-sources';
 
 type Lists = readonly (readonly SqlNode[])[];
 
-/** What the name of a table follows where a statement says which tables it is about. */
+/** Keywords that the name of a table follows. */
 const BEFORE_SOURCE = ['from', 'into', 'update', 'join', 'using', 'only'];
 
 /**
- * Finds the encrypted column that SQL uses which is no query, or none that is understood: it names an
+ * Finds the encrypted column that SQL uses if it is not a query, or one that cannot be parsed: it names an
  * encrypted table and one of its encrypted columns, or all columns.
  */
 export function opaqueUse(nodes: readonly SqlNode[], tables: Catalog): EncryptedColumn | undefined {
   const written = [...withinGroups(nodes)];
-  // Any string may be a name, where it is not understood what stands around it.
+  // Any string may be a name, as its surroundings are not understood.
   const lists = written.map((list) => list.map((node) => asName(node)));
   const encrypted = encryptedNamed(lists, tables);
   const [any] = encrypted.values();
@@ -47,7 +48,7 @@ function rowUse(lists: Lists, tables: Catalog): EncryptedColumn | undefined {
   return undefined;
 }
 
-/** The rows of all tables that are named, also by what may be an alias. */
+/** Returns the rows of all tables that are named, also by what may be an alias. */
 function rowsNamed(lists: Lists, tables: Catalog): Scope {
   const scope = new Scope();
   for (const list of lists) {
@@ -63,7 +64,7 @@ function rowsNamed(lists: Lists, tables: Catalog): Scope {
   return scope;
 }
 
-/** Whether a name stands where the statement says which tables it is about, or is an alias there. */
+/** Whether a name is that of a table of the statement, or an alias. */
 function isSource(list: readonly SqlNode[], at: number): boolean {
   const before = list[at - 1];
   if (isKeyword(before, 'as')) return isSource(list, at - 2);
@@ -71,7 +72,7 @@ function isSource(list: readonly SqlNode[], at: number): boolean {
   return before?.kind === 'name' && isKeyword(list[at - 2], ...BEFORE_SOURCE);
 }
 
-/** The encrypted columns of all tables that are named. */
+/** Returns the encrypted columns of all tables that are named. */
 function encryptedNamed(lists: Lists, tables: Catalog): Map<string, EncryptedColumn> {
   const names = new Map<string, readonly string[]>();
   for (const node of lists.flat()) {

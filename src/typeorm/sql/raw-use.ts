@@ -1,24 +1,25 @@
 import { UnsupportedQueryError } from '../../errors';
+import { describeColumn, queryRefused } from '../metadata/encrypted-column';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
-import { describeColumn } from '../metadata/encrypted-column';
+
 import { isKeyword } from './sql-nodes';
 import type { SqlNode } from './sql-nodes';
 
-/** In the names of parameters that hold what cleartext rows are compared with. */
+/** Part of the names of parameters that are compared with cleartext rows. */
 export const CLEARTEXT = 'cleartext';
 
-/** Whether a parameter of a query builder holds what cleartext rows are compared with. */
+/** Whether a parameter of a query builder is compared with cleartext rows. */
 export function isCleartextParameter(name: string): boolean {
   return name.startsWith(`encrypted_${CLEARTEXT}_`);
 }
 
-/** How a lookup lists what it compares a column with that may hold cleartext rows; see `predicate.ts`. */
+/** The list in which a lookup gives the values that cleartext rows may hold; see `predicate.ts`. */
 const CLEARTEXT_LIST = new RegExp(String.raw`^:\.\.\.encrypted_${CLEARTEXT}_\d+$`);
 
-/** Words that take what follows for an operand. */
+/** Keywords that an operand follows. */
 const BEFORE_OPERAND = ['is', 'like', 'ilike', 'glob', 'match', 'regexp', 'between', 'from', 'to'];
 
-/** Whether the name of an encrypted column is one of the few that ciphertext can stand for. */
+/** Whether an encrypted column is named in one of the few places where ciphertext can stand for the value. */
 export function isHarmless(
   nodes: readonly SqlNode[],
   at: number,
@@ -34,13 +35,13 @@ export function isHarmless(
   return isUnchangedTest(nodes, at) || isUnchangedTest(nodes, at - 4);
 }
 
-/** Whether a name is an operand of what stands before it, which binds closer than IS NULL does. */
+/** Whether a name is an operand of what stands before it, which binds more tightly than IS NULL. */
 function isCompared(before: SqlNode | undefined): boolean {
   if (before?.kind === 'symbol') return before.text !== ',';
   return isKeyword(before, ...BEFORE_OPERAND);
 }
 
-/** How TypeORM leaves rows alone that an upsert would not change: ciphertexts always do. */
+/** Whether this is TypeORM's test that an upsert would change the row: ciphertexts always do. */
 function isUnchangedTest(nodes: readonly SqlNode[], start: number): boolean {
   const [column, is, distinct, from, excluded] = nodes.slice(Math.max(start, 0), start + 5);
   if (column?.kind !== 'name' || excluded?.kind !== 'name') return false;
@@ -58,16 +59,15 @@ function isCleartextList(node: SqlNode | undefined): boolean {
   return list?.kind === 'parameter' && CLEARTEXT_LIST.test(list.text);
 }
 
-/** The error of an encrypted column that hand-written SQL uses as if it held its values. */
+/** Returns the error of hand-written SQL that uses an encrypted column as if it held its values. */
 export function rawUse(column: EncryptedColumn, clause: string): UnsupportedQueryError {
-  const { entity, property } = column.policy;
-  return new UnsupportedQueryError(
-    `${describeColumn(column)} is encrypted and stands in ${clause} written as SQL. ${remedy(column, clause)}.`,
-    { entity, property },
+  return queryRefused(
+    column,
+    `is encrypted and stands in ${clause} written as SQL. ${remedy(column, clause)}.`,
   );
 }
 
-/** The error of hand-written SQL in which an encrypted column could stand unseen. */
+/** Returns the error of hand-written SQL that could name an encrypted column unseen. */
 export function hiddenUse(
   column: EncryptedColumn,
   clause: string,
@@ -81,7 +81,7 @@ export function hiddenUse(
   );
 }
 
-/** The error of a row with what may be a function behind it; see {@link Scope.calledRow}. */
+/** Returns the error of a row that a possible function follows; see {@link Scope.calledRow}. */
 export function calledUse(
   column: EncryptedColumn,
   clause: string,
@@ -94,7 +94,7 @@ export function calledUse(
   );
 }
 
-/** Of such a name: what it may be, and what to write instead. */
+/** Says what such a name may be, and what to write instead. */
 export function unmappedOrFunction(column: EncryptedColumn, name: string): string {
   const last = name.split('.').at(-1) ?? '';
   return (

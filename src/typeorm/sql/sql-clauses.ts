@@ -1,9 +1,9 @@
-import { isKeyword, isSymbol } from './sql-nodes';
+import { asName, isKeyword, isSymbol } from './sql-nodes';
 import type { NameNode, SqlNode } from './sql-nodes';
 
-/** What begins the part of a SELECT that follows its sources. */
+/** Keywords that begin the part of a SELECT after its sources. */
 const AFTER_FROM = ['where', 'having', 'window', 'limit', 'offset', 'fetch', 'for'];
-/** What stands between two sources, or before one. */
+/** Keywords between two sources, or before one. */
 const JOINS = [
   'join',
   'inner',
@@ -17,10 +17,10 @@ const JOINS = [
   'only',
 ];
 const SET_OPERATORS = ['union', 'except', 'intersect'];
-/** What may follow a source and is no alias of it. */
+/** Keywords that may follow a source and are not an alias of it. */
 const NO_ALIAS = [...JOINS, ...AFTER_FROM, 'on', 'using', 'tablesample', 'group', 'order', 'set'];
 
-/** What may stand before the place of a selection, and SQLite's functions that mean what they are given. */
+/** Words that may stand before a position, and SQLite's functions that return what they are given. */
 const BEFORE_POSITION = [
   'all',
   'distinct',
@@ -33,23 +33,24 @@ const BEFORE_POSITION = [
   'likelihood',
 ];
 
-/** The parts of a query that set operators put together. */
+/** Splits a query at its set operators. */
 export function branchesOf(nodes: readonly SqlNode[]): (readonly SqlNode[])[] {
   return split(nodes, (node) => isKeyword(node, ...SET_OPERATORS));
 }
 
-/** What commas separate. */
+/** Splits a list at its commas. */
 export function itemsOf(nodes: readonly SqlNode[]): (readonly SqlNode[])[] {
   return split(nodes, (node) => isSymbol(node, ','));
 }
 
-/** What follows SELECT: the list of selections, the sources, and all other clauses. */
+/** The nodes after SELECT: the select list, the sources, and all other clauses. */
 export interface SelectParts {
   readonly list: readonly SqlNode[];
   readonly sources: readonly SqlNode[];
   readonly rest: readonly SqlNode[];
 }
 
+/** Splits what follows SELECT. */
 export function partsOf(nodes: readonly SqlNode[]): SelectParts {
   // Not the one of IS DISTINCT FROM.
   const from = nodes.findIndex(
@@ -68,12 +69,64 @@ export function announcesSource(node: SqlNode, next: SqlNode | undefined): boole
   return isKeyword(node, ...JOINS) && !(isKeyword(node, 'left', 'right') && next?.kind === 'group');
 }
 
+/** An item of FROM, as it is written. */
+export interface TableExpression {
+  readonly node: SqlNode | undefined;
+  /** The arguments of a function in place of a table. */
+  readonly argumentList: SqlNode | undefined;
+  readonly alias: NameNode | undefined;
+  /** The place of its last node, apart from a list of names for its columns. */
+  readonly end: number;
+}
+
+/** Parses the item of FROM that begins at a node. */
+export function tableExpressionAt(nodes: readonly SqlNode[], start: number): TableExpression {
+  const node = asName(nodes[start]);
+  const next = nodes[start + 1];
+  const argumentList = node?.kind === 'name' && next?.kind === 'group' ? next : undefined;
+  let end = argumentList === undefined ? start : start + 1;
+  // PostgreSQL has it after tables that others inherit from.
+  if (isSymbol(nodes[end + 1], '*')) end += 1;
+  if (isKeyword(nodes[end + 1], 'as')) end += 1;
+  const named = asName(nodes[end + 1]);
+  const alias = isAlias(named) ? named : undefined;
+  return { node, argumentList, alias, end: alias === undefined ? end : end + 1 };
+}
+
+/** A common table expression. */
+interface NamedQuery {
+  readonly name: string;
+  /** Whether a list of names follows the name. */
+  readonly renamesColumns: boolean;
+  readonly nodes: readonly SqlNode[];
+}
+
+/** Splits what follows WITH. Without `rest`, it is understood only as far as its `queries`. */
+export function namedQueriesOf(nodes: readonly SqlNode[]): {
+  readonly queries: readonly NamedQuery[];
+  readonly rest?: readonly SqlNode[];
+} {
+  const queries: NamedQuery[] = [];
+  let at = isKeyword(nodes[0], 'recursive') ? 1 : 0;
+  for (;;) {
+    const name = nodes[at];
+    const renamesColumns = nodes[at + 1]?.kind === 'group';
+    at += renamesColumns ? 2 : 1;
+    while (isKeyword(nodes[at], 'as', 'not', 'materialized')) at += 1;
+    const query = nodes[at];
+    if (name?.kind !== 'name' || query?.kind !== 'group') return { queries };
+    queries.push({ name: name.parts.join('.'), renamesColumns, nodes: query.nodes });
+    if (!isSymbol(nodes[at + 1], ',')) return { queries, rest: nodes.slice(at + 1) };
+    at += 2;
+  }
+}
+
 /** Whether the node after a source is an alias of it. */
 export function isAlias(node: SqlNode | undefined): node is NameNode {
   return node?.kind === 'name' && !isKeyword(node, ...NO_ALIAS);
 }
 
-/** Whether the nodes in parentheses are a query, so far as their beginning tells. */
+/** Whether the nodes in parentheses are a query, as far as their beginning tells. */
 export function isQuery(nodes: readonly SqlNode[]): boolean {
   const [first, second] = nodes;
   if (first?.kind !== 'group') return isKeyword(first, 'select', 'with', 'table');
@@ -81,7 +134,7 @@ export function isQuery(nodes: readonly SqlNode[]): boolean {
   return second === undefined || isKeyword(second, ...SET_OPERATORS, 'order', 'limit', 'offset');
 }
 
-/** A list of nodes, and those within its parentheses. */
+/** Yields a list of nodes, and those within its parentheses. */
 export function* withinGroups(nodes: readonly SqlNode[]): Generator<readonly SqlNode[]> {
   yield nodes;
   for (const node of nodes) if (node.kind === 'group') yield* withinGroups(node.nodes);
@@ -92,18 +145,18 @@ function beginsAfterFrom(nodes: readonly SqlNode[], node: SqlNode, at: number): 
   return isKeyword(node, ...AFTER_FROM);
 }
 
-/** Whether an ORDER BY or GROUP BY of a query has the place of a selection in it. */
+/** Whether an ORDER BY or GROUP BY of a query names a selection by its position. */
 export function sortsByPosition(nodes: readonly SqlNode[]): boolean {
   return nodes.some((node, at) => isKeyword(node, 'by') && hasPosition(nodes.slice(at + 1)));
 }
 
-/** Whether a list to sort or group by has the place of a selection in it: `2`, `-(-2)`, ROLLUP (2). */
+/** Whether a list to sort or group by names a selection by its position: `2`, `-(-2)`, ROLLUP (2). */
 export function hasPosition(list: readonly SqlNode[]): boolean {
   const end = list.findIndex((node) => isKeyword(node, ...AFTER_FROM));
   return itemsOf(end < 0 ? list : list.slice(0, end)).some(isPosition);
 }
 
-/** Doubt counts as one: a comment whose end is not known, and words behind a number. */
+/** Whether an item is, or may be, a position: also a comment whose end is not known, and words after a number. */
 function isPosition(item: readonly SqlNode[]): boolean {
   if (item.some((node, at) => isSymbol(node, '/') && isSymbol(item[at + 1], '*'))) return true;
   const start = item.findIndex((node) => !standsBeforePosition(node));

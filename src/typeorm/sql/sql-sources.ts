@@ -1,25 +1,25 @@
 import type { EncryptedColumn } from '../metadata/encrypted-column';
 
-/** What a statement reads columns from: a table, or a query in its place. All names in lower case. */
+/** A source of columns of a statement: a table, or a query in its place. All names are in lower case. */
 export interface Source {
   readonly encrypted: ReadonlyMap<string, EncryptedColumn>;
-  /** The columns of it that are known not to be encrypted. */
+  /** Its columns that are known not to be encrypted. */
   readonly plain: ReadonlySet<string>;
-  /** Other names of such columns, which TypeORM replaces where they follow the name of the source. */
+  /** Other names of plain columns, which TypeORM replaces after the name of the source. */
   readonly paths?: ReadonlySet<string>;
 }
 
-/** Something that has no encrypted column, and of which nothing else is known. */
+/** A source without encrypted columns, of which nothing else is known. */
 export const UNKNOWN: Source = { encrypted: new Map(), plain: new Set() };
 
-/** The rows that a write has beside that of its table: ON CONFLICT the first, RETURNING of PostgreSQL 18 the others. */
+/** Other rows of a write besides that of its table: `excluded` in ON CONFLICT, the others in RETURNING of PostgreSQL 18. */
 export const WRITTEN_ROWS = ['excluded', 'old', 'new'];
 
-/** The sources of a statement by the names they have in it. Sub-queries see those around them, too. */
+/** The sources of a statement by their names in it. Sub-queries also see those around them. */
 export class Scope {
   readonly outer: Scope | undefined;
   readonly #sources = new Map<string, Source>();
-  /** What the statement itself gives a name, which all clauses of SQLite may use. */
+  /** Columns that the statement itself names, which all clauses of SQLite may use. */
   #outputs: Source = UNKNOWN;
 
   constructor(outer?: Scope) {
@@ -30,8 +30,10 @@ export class Scope {
     return new Set(this.#sources.values());
   }
 
-  source(name: string): Source | undefined {
-    return this.#sources.get(name);
+  /** Returns the sources that `*` or `qualifier.*` selects from. */
+  starSources(qualifier: string | undefined): Iterable<Source> {
+    const named = qualifier === undefined ? undefined : this.#sources.get(qualifier);
+    return named === undefined ? this.sources : [named];
   }
 
   add(name: string, source: Source): void {
@@ -43,7 +45,7 @@ export class Scope {
   }
 
   /**
-   * The encrypted column that a name stands for: `a.b.c` may be column `b.c` of `a`, column `c` of
+   * Returns the encrypted column that a name stands for: `a.b.c` may be column `b.c` of `a`, column `c` of
    * `a.b`, or a column `a.b.c`. `a` may also be the schema of `b`.
    */
   column(parts: readonly string[]): EncryptedColumn | undefined {
@@ -53,15 +55,15 @@ export class Scope {
       : row.source.encrypted.get(row.name);
   }
 
-  /** An encrypted column of a source that is named as if it were a column itself, and so stands for its row. */
+  /** Returns an encrypted column of a source that stands for its row, as it is named like a column. */
   wholeRow(parts: readonly string[]): EncryptedColumn | undefined {
     const name = parts.join('.');
     return this.#hasPlain(name) ? undefined : anyEncrypted(this.#named(name));
   }
 
   /**
-   * An encrypted column of a row with what may be a function behind it: PostgreSQL takes `p.to_jsonb`
-   * for `to_jsonb(p)` where `p` has no such column.
+   * Returns an encrypted column of a row that a possible function follows: PostgreSQL takes `p.to_jsonb`
+   * for `to_jsonb(p)` if `p` has no such column.
    */
   calledRow(parts: readonly string[]): EncryptedColumn | undefined {
     const row = this.#rowBefore(parts);
@@ -71,7 +73,7 @@ export class Scope {
     return isColumn ? undefined : anyEncrypted(source);
   }
 
-  /** The source that the first parts of a name stand for, and the rest of it. */
+  /** Returns the source that the first parts of a name stand for, and the rest of the name. */
   #rowBefore(parts: readonly string[]): { source: Source; name: string } | undefined {
     const named = (qualifier: string, length: number) => {
       const source = this.#named(qualifier);
@@ -116,7 +118,7 @@ function anyEncrypted(source: Source | undefined): EncryptedColumn | undefined {
   return source?.encrypted.values().next().value;
 }
 
-/** The source that two of one name are together: doubt counts as encrypted. */
+/** Returns two sources of one name as one; a column counts as plain only if it is so in both. */
 export function merged(known: Source | undefined, source: Source): Source {
   if (known === undefined || known === source) return source;
   return {
@@ -125,7 +127,7 @@ export function merged(known: Source | undefined, source: Source): Source {
   };
 }
 
-/** The source that a join of several is. */
+/** Returns the join of several sources. */
 export function joined(sources: readonly Source[]): Source {
   return {
     encrypted: new Map(sources.flatMap(({ encrypted }) => [...encrypted])),
@@ -133,7 +135,7 @@ export function joined(sources: readonly Source[]): Source {
   };
 }
 
-/** Knows the tables that SQL may name, by the parts of the name in lower case. */
+/** The tables that SQL may name, by the parts of the name in lower case. */
 export interface Catalog {
   /** Whether the name of a row may stand for its values, as in PostgreSQL. */
   readonly rowsAreValues: boolean;

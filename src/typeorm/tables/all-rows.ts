@@ -1,10 +1,11 @@
 import { QueryFailedError } from 'typeorm';
 import type { EntityMetadata, QueryRunner } from 'typeorm';
+
 import { ConfigurationError } from '../../errors';
 import { escapedTable } from '../connection/sql-dialect';
 import { databaseCode } from '../connection/transient-conflict';
 
-/** PostgreSQL refuses from then on, until the transaction ends, what a policy would hide rows from. */
+/** Makes PostgreSQL refuse, until the transaction ends, statements from which a policy would hide rows. */
 const HIDE_NOTHING = 'SET LOCAL row_security = off';
 const SAVEPOINT = 'field_encryption_all_rows';
 
@@ -15,10 +16,10 @@ interface Client {
 
 /**
  * Reads a table by a SELECT without parameters, and fails rather than leave out rows that a policy hides
- * from the role. Safe on a connection that others use too: one message makes the setting, reads, and takes
- * the setting back, so that no statement of theirs runs under it.
+ * from the role. Safe on a shared connection: one message makes the setting, reads, and undoes the setting,
+ * so that no other statement runs under it.
  *
- * @throws {@link ConfigurationError} where rows would be left out
+ * @throws {@link ConfigurationError} if rows would be left out
  */
 export async function selectAllRows<T>(
   runner: QueryRunner,
@@ -42,11 +43,11 @@ export async function selectAllRows<T>(
 }
 
 /**
- * Works on all rows of a table as {@link selectAllRows} does, on a connection that nobody else uses.
- * Where it is in a transaction, that stays under the setting.
+ * Works on all rows of a table as {@link selectAllRows} does, on a connection that nobody else uses. If it
+ * is in a transaction, that stays under the setting.
  *
  * @param send - runs SQL on the connection.
- * @throws {@link ConfigurationError} where rows would be left out
+ * @throws {@link ConfigurationError} if rows would be left out
  */
 export async function onAllRows<T>(
   send: (sql: string) => Promise<unknown>,
@@ -66,7 +67,7 @@ export async function onAllRows<T>(
 }
 
 /**
- * Refuses what stands in the place of a table, such as a view, which shows the rows that it was made to show.
+ * Refuses a view, or anything else that may hide rows, in the place of a table.
  *
  * @throws {@link ConfigurationError}
  */
@@ -80,6 +81,7 @@ export async function requireTable(runner: QueryRunner, metadata: EntityMetadata
   );
 }
 
+/** Whether a table is a table; true if it does not exist. */
 async function isTableIfThere(runner: QueryRunner, metadata: EntityMetadata): Promise<boolean> {
   const { connection } = runner;
   if (connection.options.type === 'postgres') {
@@ -99,7 +101,7 @@ async function isTableIfThere(runner: QueryRunner, metadata: EntityMetadata): Pr
   return found.every(({ type }) => type === 'table');
 }
 
-/** The function of PostgreSQL that refuses; its message is in the language of the server. */
+/** The function of PostgreSQL that refuses. Its message is in the language of the server. */
 const REFUSED_BY = 'check_enable_rls';
 
 function explainHiddenRows(error: unknown, { name, tablePath }: EntityMetadata): unknown {

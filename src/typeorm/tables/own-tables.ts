@@ -1,10 +1,12 @@
 import type { DataSource, EntitySchema } from 'typeorm';
-import { AUDIT_TABLE_MIGRATION, AuditSchema } from './typeorm-audit-store';
-import { DataKeySchema, KEY_TABLE_MIGRATION } from './data-key-table';
-import { missingTables } from '../connection/table-access';
-import { RangeSchema, RUN_TABLES_MIGRATION, RunSchema } from './run-tables';
 
-/** The tables of the library itself, and the migrations that create them. */
+import { missingTables } from '../connection/table-access';
+
+import { DataKeySchema, KEY_TABLE_MIGRATION } from './data-key-table';
+import { RangeSchema, RUN_TABLES_MIGRATION, RunSchema } from './run-tables';
+import { AUDIT_TABLE_MIGRATION, AuditSchema } from './typeorm-audit-store';
+
+/** The library's own tables, and the migrations that create them. */
 export const OWN_TABLES: readonly { readonly schema: EntitySchema; readonly migration: string }[] =
   [
     { schema: DataKeySchema, migration: KEY_TABLE_MIGRATION },
@@ -14,8 +16,8 @@ export const OWN_TABLES: readonly { readonly schema: EntitySchema; readonly migr
   ];
 
 /**
- * Takes back what a naming strategy made of their columns: migrations, and the conditions of the
- * indexes, call them by the names that are written down here.
+ * Undoes a naming strategy for the columns of these tables: migrations, and the conditions of the indexes,
+ * use the names that their schemas give.
  */
 export function keepOwnColumnNames(dataSource: DataSource): void {
   for (const { schema } of OWN_TABLES) {
@@ -28,10 +30,7 @@ export function keepOwnColumnNames(dataSource: DataSource): void {
   }
 }
 
-/**
- * Where the DataSource runs the migration of a table, `migration:generate` must not write another
- * one that creates it.
- */
+/** Keeps `migration:generate` from creating a table whose migration the DataSource already has. */
 export function leaveToMigrations(dataSource: DataSource): void {
   for (const { schema, migration } of OWN_TABLES) {
     const listed = dataSource.migrations.some(({ name }) => name === migration);
@@ -39,12 +38,12 @@ export function leaveToMigrations(dataSource: DataSource): void {
   }
 }
 
-/** `synchronize()` has to create them nevertheless. */
+/** Lets `synchronize()` create all of these tables. */
 export function leaveToSynchronize(dataSource: DataSource): void {
   for (const { schema } of OWN_TABLES) dataSource.getMetadata(schema).synchronize = true;
 }
 
-/** Which of them the database does not have yet. */
+/** Returns those of these tables that the database does not have yet. */
 export function missingOwnTables(dataSource: DataSource): Promise<string[]> {
   return missingTables(
     dataSource,

@@ -6,11 +6,11 @@ export interface RunRow {
   id: string;
   mode: string;
   tablePath: string;
-  /** Digest of what the run was asked to do; two that ask for the same share one run. */
+  /** Digest of the run's options; two that ask for the same share one run. */
   scope: string;
   /** Digest of the columns and the primary key: a cursor means nothing in another table. */
   structure: string;
-  /** The pass under way, from 0. */
+  /** The current pass, from 0. */
   pass: number;
   state: 'running' | 'done';
   /** ISO 8601, UTC */
@@ -18,7 +18,7 @@ export interface RunRow {
   endedAt: string | null;
 }
 
-/** Rows between two primary keys, which one worker at a time has on lease. */
+/** A range of rows between two primary keys, leased by one worker at a time. */
 export interface RangeRow {
   runId: string;
   pass: number;
@@ -32,7 +32,7 @@ export interface RangeRow {
   cursor: string | null;
   /** 0 or 1 */
   done: number;
-  /** Who has the lease: host, process and a random part. */
+  /** The holder of the lease: host, process and a random part. */
   owner: string;
   /** Grows with every lease, so that an earlier holder can no longer write. */
   fence: number;
@@ -47,7 +47,7 @@ export interface RangeRow {
 /** Name of the migration in `fieldEncryptionMigrations` that creates both tables. */
 export const RUN_TABLES_MIGRATION = 'CreateRuns1764000001000';
 
-/** What is written here must equal what the migration creates, as for the key table. */
+/** The table of runs as TypeORM knows it. Must equal what the migration creates, as for the key table. */
 export const RunSchema = new EntitySchema<RunRow>({
   name: 'FieldEncryptionRun',
   tableName: 'field_encryption_runs',
@@ -77,30 +77,19 @@ export const RunSchema = new EntitySchema<RunRow>({
   ],
 });
 
+const RANGE_KEY = {
+  primary: true,
+  primaryKeyConstraintName: 'field_encryption_ranges_pkey',
+} as const;
+
 /** See {@link RunSchema}. */
 export const RangeSchema = new EntitySchema<RangeRow>({
   name: 'FieldEncryptionRange',
   tableName: 'field_encryption_ranges',
   columns: {
-    runId: {
-      type: 'varchar',
-      length: 32,
-      name: 'run_id',
-      primary: true,
-      primaryKeyConstraintName: 'field_encryption_ranges_pkey',
-    },
-    pass: {
-      type: 'integer',
-      name: 'pass',
-      primary: true,
-      primaryKeyConstraintName: 'field_encryption_ranges_pkey',
-    },
-    seq: {
-      type: 'integer',
-      name: 'seq',
-      primary: true,
-      primaryKeyConstraintName: 'field_encryption_ranges_pkey',
-    },
+    runId: { type: 'varchar', length: 32, name: 'run_id', ...RANGE_KEY },
+    pass: { type: 'integer', name: 'pass', ...RANGE_KEY },
+    seq: { type: 'integer', name: 'seq', ...RANGE_KEY },
     lower: { type: 'text', name: 'lower_key', nullable: true },
     upper: { type: 'text', name: 'upper_key', nullable: true },
     cursor: { type: 'text', name: 'cursor_key', nullable: true },

@@ -1,4 +1,5 @@
 import type { EntitySchema } from 'typeorm';
+
 import { decodeBase64url } from '../../encoding/base64url';
 
 /** Reads what a cell holds, and throws for anything that this library does not write there. */
@@ -6,15 +7,15 @@ export type ReadCell<T> = (value: unknown) => T;
 
 /** A cell that could not be read. */
 export interface UnreadableCell {
-  /** As the database knows it. */
+  /** Its name in the database. */
   readonly column: string;
   readonly cause: unknown;
 }
 
 /**
- * A row of one of the library's own tables. Who can write to the database can put anything into a cell,
- * and SQLite keeps values of any type in a column of numbers: each is read as what the library writes
- * there, and those that hold something else are remembered.
+ * A row of one of the library's own tables. Anyone who can write to the database can put anything into a
+ * cell, and SQLite keeps values of any type in a column of numbers: each cell is read as what the library
+ * writes there, and those that hold something else are noted.
  */
 export class StoredRow<R extends object> {
   readonly #columns: Readonly<Record<string, { readonly name?: string } | undefined>>;
@@ -26,7 +27,7 @@ export class StoredRow<R extends object> {
     this.#row = row;
   }
 
-  /** @param otherwise - what stands for a cell that cannot be read. */
+  /** @param otherwise - stands for a cell that cannot be read. */
   cell<T>(property: keyof R & string, read: ReadCell<T>, otherwise: T): T {
     try {
       return read(this.#row[property]);
@@ -40,6 +41,14 @@ export class StoredRow<R extends object> {
   /** A {@link StoredRow.cell} that may be NULL. */
   nullable<T>(property: keyof R & string, read: ReadCell<T>, otherwise: T | null): T | null {
     return this.#row[property] === null ? null : this.cell<T | null>(property, read, otherwise);
+  }
+
+  text(property: keyof R & string): string {
+    return this.cell(property, readText, '');
+  }
+
+  textOrNull(property: keyof R & string): string | null {
+    return this.nullable(property, readText, '');
   }
 }
 
@@ -56,7 +65,7 @@ export function readOneOf<T extends string | number>(values: readonly T[]): Read
   };
 }
 
-/** Reads a whole number from 0. Drivers give a bigint as text. */
+/** Reads a whole number from 0 on. Drivers return a bigint as text. */
 export function readNumberUpTo(most: number): ReadCell<number> {
   return (value) => {
     const number = typeof value === 'string' && /^\d{1,16}$/.test(value) ? Number(value) : value;

@@ -3,11 +3,11 @@ import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 
 import type { AuditEntry, AuditStore } from '../../audit/audit-entry';
 import { inOwnTransaction } from '../connection/own-transaction';
-
-import { readCounts, readText, readWholeNumber, StoredRow } from './stored-row';
 import { tableExists, withOwnTables } from '../connection/table-access';
 
-/** A row of the audit log; every column is text or a number, so that all databases store it alike. */
+import { readCounts, readWholeNumber, StoredRow } from './stored-row';
+
+/** A row of the audit log. Every column is text or a number, so that all databases store it alike. */
 export interface AuditRow {
   seq: number;
   /** ISO 8601, UTC */
@@ -35,10 +35,7 @@ export interface AuditRow {
 /** Name of the migration in `fieldEncryptionMigrations` that creates the table. */
 export const AUDIT_TABLE_MIGRATION = 'CreateAuditLog1764000002000';
 
-/**
- * The table of the audit log as TypeORM knows it. What is written here must equal what the migrations
- * create, or `migration:generate` would find a difference.
- */
+/** The table of the audit log as TypeORM knows it. Must equal what the migrations create, as for the key table. */
 export const AuditSchema = new EntitySchema<AuditRow>({
   name: 'FieldEncryptionAudit',
   tableName: 'field_encryption_audit',
@@ -68,7 +65,7 @@ export const AuditSchema = new EntitySchema<AuditRow>({
   },
 });
 
-/** The table of the audit log of a DataSource, on its primary. Needs no right to update or delete on PostgreSQL. */
+/** The audit log of a DataSource, on its primary. Needs no right to update or delete on PostgreSQL. */
 export class TypeormAuditStore implements AuditStore<QueryRunner> {
   readonly #dataSource: DataSource;
 
@@ -123,7 +120,7 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
         .andWhere('a.keyVersion <= :limit', { limit })
         .cache(false)
         .getRawOne<{ version: number | null }>();
-      // SQLite keeps fractions in the column, too.
+      // SQLite also keeps fractions in the column.
       return Math.ceil(found?.version ?? 0);
     });
   }
@@ -143,7 +140,7 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
       .values({ ...entry, counts: JSON.stringify(entry.counts) })
       .callListeners(false)
       .updateEntity(false);
-    // SQLite has one writer at a time, and this transaction is it.
+    // SQLite has one writer at a time, which is this transaction.
     if (this.#dataSource.options.type === 'postgres') insert.orIgnore().returning('seq');
     const result = await insert.execute();
     const inserted: unknown = result.raw;
@@ -173,33 +170,27 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
   }
 }
 
-/**
- * The entry in a row. What cannot be read stands as something that no entry holds, so that the seal does
- * not hold either.
- */
+/** Returns the entry in a row. Unreadable cells stand as something that no entry holds, so the seal does not hold either. */
 function entryOf(row: AuditRow): AuditEntry {
   const stored = new StoredRow(AuditSchema, row);
-  const text = (property: keyof AuditRow): string => stored.cell(property, readText, '');
-  const textOrNull = (property: keyof AuditRow): string | null =>
-    stored.nullable(property, readText, '');
   return {
-    // A primary key of whole numbers, which SQLite keeps too; one that is out of line is named as it is.
+    // SQLite, too, keeps only whole numbers in this primary key. One out of sequence is reported as it is.
     seq: row.seq,
-    time: text('time'),
-    actor: text('actor'),
-    operation: text('operation'),
-    outcome: text('outcome'),
-    keyId: textOrNull('keyId'),
-    keyName: textOrNull('keyName'),
-    keyPurpose: textOrNull('keyPurpose'),
+    time: stored.text('time'),
+    actor: stored.text('actor'),
+    operation: stored.text('operation'),
+    outcome: stored.text('outcome'),
+    keyId: stored.textOrNull('keyId'),
+    keyName: stored.textOrNull('keyName'),
+    keyPurpose: stored.textOrNull('keyPurpose'),
     keyVersion: stored.nullable('keyVersion', readWholeNumber, 0),
-    keyState: textOrNull('keyState'),
-    kms: textOrNull('kms'),
-    kek: textOrNull('kek'),
-    reference: textOrNull('reference'),
+    keyState: stored.textOrNull('keyState'),
+    kms: stored.textOrNull('kms'),
+    kek: stored.textOrNull('kek'),
+    reference: stored.textOrNull('reference'),
     counts: stored.cell('counts', readCounts, { unreadable: 0 }),
-    sealedBy: text('sealedBy'),
-    previousHash: text('previousHash'),
-    hash: text('hash'),
+    sealedBy: stored.text('sealedBy'),
+    previousHash: stored.text('previousHash'),
+    hash: stored.text('hash'),
   };
 }

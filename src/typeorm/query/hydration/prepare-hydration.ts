@@ -16,15 +16,7 @@ import type { Expectation, ExpectedValue } from '../lookup/expectation';
 import { ciphertextPrefixes, restoreCachedBytes } from './raw-result';
 import type { RawResult, Row } from './raw-result';
 
-/**
- * Has the values of remote formats in raw rows decrypted, before TypeORM hydrates, which is synchronous.
- * Returns `undefined` where there is no other format.
- */
-function fetchPreviousValues(result: RawResult): Promise<void> | undefined {
-  return result.installation.options.previousFormats && fetchAll(result);
-}
-
-/** Gives raw rows back what the database holds, for callers that asked for them beside the entities. */
+/** Restores the stored values in raw rows, for callers that get these along with the entities. */
 export function restorePreviousValues({ options }: Installation, rows: readonly Row[]): void {
   if (options.previousFormats === undefined) return;
   for (const row of rows) {
@@ -34,7 +26,8 @@ export function restorePreviousValues({ options }: Installation, rows: readonly 
   }
 }
 
-async function fetchAll({ rows, columns }: RawResult): Promise<void> {
+/** Fetches the plaintexts of remote formats in raw rows. */
+async function fetchPreviousValues({ rows, columns }: RawResult): Promise<void> {
   for (const [key, encrypted] of columns) {
     const ready = await fetchPrevious(
       encrypted,
@@ -47,12 +40,12 @@ async function fetchAll({ rows, columns }: RawResult): Promise<void> {
 }
 
 /**
- * Compares what rows hold with what they were looked up by. The database knows tokens only: anyone who
- * writes to it can exchange those of two rows, and have a lookup by one person's address return another
- * person's row.
+ * Compares the values of rows with those that they were looked up by. The database only compares tokens:
+ * anyone who writes to it can exchange those of two rows, so that a lookup by one person's address returns
+ * another person's row.
  *
- * @throws {@link IndexIntegrityError} for a row that cannot belong to the result. What the query has not
- * selected, or does not decrypt, is left to others.
+ * @throws {@link IndexIntegrityError} for a row that cannot belong to the result. Values that the query did
+ * not select, or that do not decrypt, are not compared.
  */
 function assertExpected(result: RawResult): void {
   const [first] = result.rows;
@@ -65,7 +58,7 @@ function assertExpected(result: RawResult): void {
   }
 }
 
-/** Gives the column by which a row cannot belong to the result. */
+/** Returns the column because of which a row cannot belong to the result. */
 type Check = (row: Row) => EncryptedColumn | undefined;
 
 function checkOf(expected: Expectation, result: RawResult): Check {
@@ -104,7 +97,7 @@ function valueCheck(expected: ExpectedValue, result: RawResult): Check {
   return (row) => {
     const stored = row[key];
     if (stored === undefined) return undefined;
-    // A join repeats the row that it begins at.
+    // A join repeats the row that it starts from.
     if (previous?.stored !== stored) previous = { stored, isRight: isRight(row) };
     return previous.isRight ? undefined : encrypted;
   };
@@ -120,7 +113,7 @@ function valueCheck(expected: ExpectedValue, result: RawResult): Check {
   }
 }
 
-/** Cleartext rows are found by what they hold. */
+/** Whether a row was found by its cleartext. */
 function isFoundInClear(encrypted: EncryptedColumn, stored: unknown): boolean {
   return encrypted.readsPlaintext && storedForm(encrypted, stored) === 'cleartext';
 }
@@ -137,9 +130,8 @@ function mismatch(encrypted: EncryptedColumn): IndexIntegrityError {
 }
 
 /**
- * Makes ready what TypeORM's hydration, which is synchronous, needs: the data keys of all rows, and the
- * values of remote formats; and refuses rows that hold another value than was looked up. Waits for
- * what has to be waited for only.
+ * Prepares TypeORM's hydration, which is synchronous: fetches the data keys of all rows and the values of
+ * remote formats, and refuses rows that hold another value than was looked up. Waits only if it has to.
  */
 export async function prepareHydration(result: RawResult): Promise<void> {
   const { installation, queryRunner } = result;
@@ -147,7 +139,6 @@ export async function prepareHydration(result: RawResult): Promise<void> {
   const prefixes = ciphertextPrefixes(result);
   const loading = installation.loadKeys(prefixes, queryRunner);
   if (loading !== undefined) await loading;
-  const fetching = fetchPreviousValues(result);
-  if (fetching !== undefined) await fetching;
+  if (installation.options.previousFormats !== undefined) await fetchPreviousValues(result);
   assertExpected(result);
 }

@@ -1,29 +1,27 @@
 import type { QueryRunner } from 'typeorm';
 import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
 
-import { KeyPrefixes } from '../../metadata/key-prefixes';
 import type { Installation } from '../../installation/installation';
 import type { EncryptedColumn } from '../../metadata/encrypted-column';
+import { KeyPrefixes } from '../../metadata/key-prefixes';
 import type { Expressions } from '../any-query-builder';
 
 export type Row = Record<string, unknown>;
 
-/** An encrypted column by the name that it has in raw rows. */
+/** An encrypted column with its name in raw rows. */
 export type SelectedColumn = readonly [key: string, column: EncryptedColumn];
 
-/** What the database has answered to a query, before TypeORM makes entities of it. */
+/** The result of a query, before TypeORM turns it into entities. */
 export interface RawResult {
-  /** The one that makes entities of it. */
-  readonly builder: object;
   readonly rows: readonly Row[];
-  /** All that the query can select, whether it does or not. */
+  /** All columns that the query can select, whether it does or not. */
   readonly columns: readonly SelectedColumn[];
   readonly expressions: Expressions;
   readonly installation: Installation;
   readonly queryRunner: QueryRunner;
 }
 
-/** The encrypted columns that a query can select, by the name they have in its raw rows. */
+/** Returns the encrypted columns that a query can select, by their names in its raw rows. */
 export function selectedColumns(
   expressions: Expressions,
   { dataSource, encryptedEntity }: Installation,
@@ -42,13 +40,13 @@ export function selectedColumns(
   return selected;
 }
 
-/** What JSON makes of a Buffer. */
+/** A Buffer as JSON. */
 interface JsonBytes {
   readonly type: 'Buffer';
   readonly data: readonly number[];
 }
 
-/** Gives binary ciphertexts back the form that they lose in the query cache, which keeps rows as JSON. */
+/** Restores the form of binary ciphertexts that come from the query cache, which keeps rows as JSON. */
 export function restoreCachedBytes({ rows, columns, expressions }: RawResult): void {
   if (expressions.cache === false) return;
   for (const [key, { policy }] of columns) {
@@ -71,10 +69,7 @@ function isJsonBytes(stored: unknown): stored is JsonBytes {
   );
 }
 
-/**
- * Collects the header prefixes of the ciphertexts in raw rows, so that all missing data keys can be
- * fetched at once before TypeORM hydrates, which is synchronous.
- */
+/** Collects the header prefixes of the ciphertexts in raw rows, so that all missing data keys can be fetched at once. */
 export function ciphertextPrefixes({ rows, columns }: RawResult): Set<string> {
   const prefixes = new KeyPrefixes();
   for (const [key, encrypted] of columns) {

@@ -1,15 +1,13 @@
 import { UnsupportedValueError } from '../../../errors';
 import type { BlindIndex } from '../../../field/blind-index';
 import type { FieldPolicy } from '../../../field/field-policy';
-import type { EncryptedColumn } from '../../metadata/encrypted-column';
 import { readLegacyPlaintext } from '../../codec/cleartext';
+import type { EncryptedColumn } from '../../metadata/encrypted-column';
 
 /**
- * What a cleartext row that holds a value may have in its column: the plain forms that databases and
- * TypeORM give its type, and of a string the value and its normalized form. Only what is read back
- * as the value.
- *
- * @param value - of the column's type.
+ * Returns the forms that a value of the column's type may have in a cleartext row: those that databases and
+ * TypeORM give its type, and of a string the value and its normalized form. Only forms that are read back as
+ * the value.
  */
 export function cleartextForms(
   encrypted: EncryptedColumn,
@@ -18,7 +16,7 @@ export function cleartextForms(
 ): unknown[] {
   const { column, policy } = encrypted;
   const isPostgres = column.entityMetadata.connection.options.type === 'postgres';
-  // No text of PostgreSQL holds NUL, and it takes no parameter with one.
+  // PostgreSQL allows NUL neither in a text nor in a parameter.
   const texts = [...new Set(textForms(policy, index, value))].filter(
     (text) => !(isPostgres && text.includes('\0')),
   );
@@ -35,7 +33,7 @@ function textForms({ type }: FieldPolicy, index: BlindIndex, value: unknown): st
     case 'string':
       return [String(value), String(index.comparable(value))];
     case 'number':
-      // SQLite gives a REAL that is whole a point.
+      // SQLite adds `.0` to a whole REAL.
       return [String(value), `${String(value)}.0`];
     case 'boolean':
       return value === true ? ['true', 't', '1'] : ['false', 'f', '0'];
@@ -48,7 +46,7 @@ function textForms({ type }: FieldPolicy, index: BlindIndex, value: unknown): st
   }
 }
 
-/** ISO 8601 and what PostgreSQL and SQLite make of it, with and without zeros and the zone. */
+/** Returns ISO 8601 and the forms of PostgreSQL and SQLite, with and without trailing zeros and the zone. */
 function dateForms(value: Date): string[] {
   const [day = '', time = ''] = value.toISOString().replace('Z', '').split('T');
   return ['T', ' '].flatMap((separator) =>

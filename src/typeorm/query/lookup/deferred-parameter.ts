@@ -1,31 +1,33 @@
-import type { QueryRunner } from 'typeorm';
 import { inspect } from 'node:util';
+import type { QueryRunner } from 'typeorm';
+
 import { FieldEncryptionError, UnsupportedQueryError } from '../../../errors';
 import type { BlindIndex } from '../../../field/blind-index';
-import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
+import type { Installation } from '../../installation/installation';
 import {
   decryptStored,
   describeColumn,
   fetchPrevious,
   keyPrefixOf,
+  queryRefused,
 } from '../../metadata/encrypted-column';
-import type { Installation } from '../../installation/installation';
+import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
 
-/** More candidates than this share a truncated token: the index is too short to look anything up by. */
+/** If more candidates than this share a truncated token, the index is too short for lookups. */
 const MAX_CANDIDATES = 10_000;
 
 /**
- * A query parameter that is known only once keys or rows have been read. Query builders resolve
- * theirs before they build the final statement; it shows nothing of the value it stands for.
+ * A query parameter that is known only once keys or rows have been read. Query builders resolve it before
+ * they build the final statement. It does not show the value that it stands for.
  */
 export abstract class DeferredParameter {
-  /** The parameter to put in its place. */
+  /** Returns the parameter to use instead. */
   abstract resolve(
     installation: Installation,
     queryRunner: QueryRunner | undefined,
   ): Promise<unknown>;
 
-  /** The error of a statement that is asked for before the parameter is known. */
+  /** Returns the error of a statement that is requested before the parameter is known. */
   abstract notYetKnown(): UnsupportedQueryError;
 
   toJSON(): string {
@@ -42,7 +44,7 @@ interface Candidate {
   readonly stored: unknown;
 }
 
-/** Tokens whose index key is not in memory at the moment. */
+/** Tokens whose index key is not in memory. */
 export class DeferredTokens extends DeferredParameter {
   readonly #encrypted: EncryptedColumn;
   readonly #index: BlindIndex;
@@ -56,8 +58,8 @@ export class DeferredTokens extends DeferredParameter {
   }
 
   /**
-   * Every token that rows with one of these values may have, once, where the keys are in memory.
-   * Throws what is wrong with a value at once.
+   * Returns every token that rows with one of these values may have, if the keys are in memory. Throws what
+   * is wrong with a value at once.
    */
   static tokensOrDeferred(
     encrypted: EncryptedColumn,
@@ -87,9 +89,9 @@ export class DeferredTokens extends DeferredParameter {
 }
 
 /**
- * The primary keys of the rows that hold one of some values exactly, found among the rows whose
- * truncated tokens match. Narrowing by primary key rather than dropping rows after the fact keeps
- * `take`, `skip`, `count`, joins and negation right.
+ * The primary keys of the rows that hold one of some values exactly, found among those whose truncated
+ * tokens match. Filtering by primary key rather than dropping rows afterwards keeps `take`, `skip`, `count`,
+ * joins and negation correct.
  */
 export class ExactMatches extends DeferredParameter {
   readonly #encrypted: EncryptedColumn;
@@ -126,7 +128,7 @@ export class ExactMatches extends DeferredParameter {
     return this.#values.some((value) => this.#index.index.matches(held, value));
   }
 
-  /** Raw rows: with single-table inheritance an entity may lack what another class has declared. */
+  /** Fetches raw rows: with single-table inheritance an entity may lack a column that another class declares. */
   async #candidates(
     installation: Installation,
     queryRunner: QueryRunner | undefined,
@@ -145,7 +147,7 @@ export class ExactMatches extends DeferredParameter {
       .withDeleted()
       .limit(MAX_CANDIDATES + 1)
       .getRawMany();
-    if (rows.length > MAX_CANDIDATES) throw this.#tooManyCandidates();
+    if (rows.length > MAX_CANDIDATES) throw tooManyCandidates(this.#encrypted);
     await installation.loadKeys(
       rows.flatMap(({ stored }) => keyPrefixOf(this.#encrypted, stored) ?? []),
       queryRunner,
@@ -156,15 +158,15 @@ export class ExactMatches extends DeferredParameter {
     );
     return rows.map(({ id }, i) => ({ id, stored: ready[i] }));
   }
+}
 
-  #tooManyCandidates(): UnsupportedQueryError {
-    const { entity, property } = this.#encrypted.policy;
-    return new UnsupportedQueryError(
-      `${describeColumn(this.#encrypted)}: over ${String(MAX_CANDIDATES)} rows share a truncated token. ` +
-        'Give the blind index more bits.',
-      { entity, property },
-    );
-  }
+function tooManyCandidates(encrypted: EncryptedColumn): UnsupportedQueryError {
+  const { entity, property } = encrypted.policy;
+  return new UnsupportedQueryError(
+    `${describeColumn(encrypted)}: over ${String(MAX_CANDIDATES)} rows share a truncated token. ` +
+      'Give the blind index more bits.',
+    { entity, property },
+  );
 }
 
 function tokensOf(index: BlindIndex, values: readonly unknown[]): string[] {
@@ -178,10 +180,9 @@ function statementRefused(
   why: string,
   remedy: string,
 ): UnsupportedQueryError {
-  const { entity, property } = encrypted.policy;
-  return new UnsupportedQueryError(
-    `${describeColumn(encrypted)} is looked up by a statement that cannot be handed out: ${why}. ${remedy}.`,
-    { entity, property },
+  return queryRefused(
+    encrypted,
+    `is looked up by a statement that cannot be handed out: ${why}. ${remedy}.`,
   );
 }
 

@@ -5,8 +5,8 @@ import { composedCondition } from './lookup';
 import type { ComposedCondition } from './lookup';
 
 /**
- * What the values of a row must be for the row to belong to a result, as far as a where condition says
- * so of encrypted columns. A condition that says nothing of them, or not for certain, has none.
+ * The values that a row must hold to belong to a result, as far as a where condition determines those of
+ * encrypted columns. A condition that does not determine any has none.
  */
 export type Expectation =
   | ({ readonly kind: 'holds' } & ExpectedValue)
@@ -22,8 +22,8 @@ export interface ExpectedValue {
 }
 
 /**
- * What a condition on an encrypted property lets one expect of the rows it finds. Nothing where tokens
- * are truncated: those are made exact by the lookup itself.
+ * Returns what a condition on an encrypted property lets one expect of the rows that it finds. Nothing if
+ * tokens are truncated: the lookup itself makes those exact.
  */
 export function expectationOf(
   alias: string,
@@ -47,20 +47,20 @@ function ofCondition(
       return allOf(condition.operands.map((operand) => ofCondition(place, operand)));
     case 'or':
       return anyOf(condition.operands.map((operand) => ofCondition(place, operand)));
-    // What is found because it differs may do so in one form of a changing index and not in another.
+    // Inequality may hold for one form of a changing index and not for another.
     case 'not':
     case 'isNull':
       return undefined;
   }
 }
 
-/** Of conditions that all hold, those count that say something. */
+/** Combines conditions that all hold, of which those that determine nothing do not count. */
 function allOf(parts: readonly (Expectation | undefined)[]): Expectation | undefined {
   const known = parts.filter((part) => part !== undefined);
   return known.length > 1 ? { kind: 'all', parts: known } : known[0];
 }
 
-/** Of conditions of which one holds, each has to say something. */
+/** Combines conditions of which one holds, each of which has to determine something. */
 function anyOf(parts: readonly (Expectation | undefined)[]): Expectation | undefined {
   const known = parts.filter((part) => part !== undefined);
   if (known.length < parts.length) return undefined;
@@ -70,22 +70,22 @@ function anyOf(parts: readonly (Expectation | undefined)[]): Expectation | undef
 type Clause = Expressions['wheres'][number];
 type Condition = Clause['condition'];
 
-/** Of conditions that TypeORM keeps as objects. */
+/** The expectations of conditions that TypeORM keeps as objects. */
 const ofConditions = new WeakMap<object, Expectation>();
-/** Of find options, which it makes one text of; a copy of the clause has it too. */
+/** The expectation of find options, which TypeORM turns into one text; a copy of the clause has it, too. */
 const OF_TEXT = Symbol('expectation');
 
-/** An object or list of find options that is being made a condition, with what its parts let one expect. */
+/** An object or list of find options that TypeORM is turning into a condition, and the expectations of its parts. */
 interface Level {
   readonly builder: object;
   readonly parts: (Expectation | undefined)[];
   text: string;
 }
 
-/** TypeORM makes conditions without waiting for anything, so that one is made at a time. */
+/** The current level: TypeORM builds conditions synchronously, so one at a time. */
 let level: Level | undefined;
 
-/** Keeps what a predicate lets one expect, with the condition that TypeORM has made of it. */
+/** Keeps the expectation of a predicate with the condition that TypeORM has built from it. */
 export function expecting(
   builder: object,
   expectation: Expectation | undefined,
@@ -99,48 +99,47 @@ export function expecting(
   return kept;
 }
 
-/** Notes what find options let one expect while TypeORM makes a condition of them; called for each object and list within. */
+/** Notes the expectation of find options while TypeORM builds a condition from them; called for each object and list within. */
 export function noteFindOptions(builder: object, where: unknown, build: () => string): string {
   const outer = level;
-  const own: Level = { builder, parts: [], text: '' };
-  level = own;
-  try {
-    const text = build();
-    if (outer?.builder === builder) {
-      outer.parts.push(Array.isArray(where) ? anyOf(own.parts) : allOf(own.parts));
-      outer.text = text;
-    }
-    return text;
-  } finally {
-    level = outer;
+  const [text, { parts }] = onOwnLevel(builder, build);
+  if (outer?.builder === builder) {
+    outer.parts.push(Array.isArray(where) ? anyOf(parts) : allOf(parts));
+    outer.text = text;
   }
+  return text;
 }
 
-/** Keeps what find options let one expect with the clause that they become. */
+/** Keeps the expectation of find options with the clause that they become. */
 export function keepFindOptions(
   builder: { readonly expressionMap: Expressions },
   apply: () => void,
 ): void {
+  const [, { text, parts }] = onOwnLevel(builder, apply);
+  if (text === '') return;
+  const clause = builder.expressionMap.wheres.findLast(({ condition }) => condition === text);
+  if (clause !== undefined) Object.assign(clause, { [OF_TEXT]: parts[0] });
+}
+
+/** Builds a condition, and returns what its parts let one expect. */
+function onOwnLevel<T>(builder: object, build: () => T): [T, Level] {
   const outer = level;
   const own: Level = { builder, parts: [], text: '' };
   level = own;
   try {
-    apply();
+    return [build(), own];
   } finally {
     level = outer;
   }
-  if (own.text === '') return;
-  const clause = builder.expressionMap.wheres.findLast(({ condition }) => condition === own.text);
-  if (clause !== undefined) Object.assign(clause, { [OF_TEXT]: own.parts[0] });
 }
 
-/** What the where clauses of a query let one expect of each row of its raw result. */
+/** Returns what the where clauses of a query let one expect of each row of its raw result. */
 export function expectedOfRows({ wheres }: Expressions): Expectation | undefined {
   const expected = ofClauses(wheres);
   return expected === undefined || wheres.some(isAmbiguous) ? undefined : expected;
 }
 
-/** As SQL reads them: AND binds closer than OR. */
+/** Combines clauses as SQL reads them: AND binds more tightly than OR. */
 function ofClauses(clauses: readonly Clause[]): Expectation | undefined {
   const alternatives: (Expectation | undefined)[][] = [];
   for (const clause of clauses) {
@@ -161,16 +160,17 @@ function ofClause(clause: Clause): Expectation | undefined {
   return ofClause({ type: 'and', condition: condition.condition });
 }
 
-/** SQL of the application that may hold more than one condition, and then is none of a list of them. */
-const MAY_GO_ON = /\bor\b|--|\/\*/i;
+/** Found in SQL of the application that may hold more than one condition. */
+const SEVERAL_CONDITIONS = /\bor\b|--|\/\*/i;
 
-/** TypeORM puts the application's SQL between other conditions without brackets. */
+/** Whether SQL of the application may change the meaning of a list of conditions, in which TypeORM does not bracket it. */
 function isAmbiguous(clause: Clause): boolean {
   const { condition } = clause;
-  if (typeof condition === 'string') return !(OF_TEXT in clause) && MAY_GO_ON.test(condition);
+  if (typeof condition === 'string')
+    return !(OF_TEXT in clause) && SEVERAL_CONDITIONS.test(condition);
   if (ofConditions.has(condition)) return false;
   if (Array.isArray(condition)) return condition.some(isAmbiguous);
   if ('condition' in condition) return isAmbiguous({ type: 'and', condition: condition.condition });
   const isJoined = ['and', 'or'].includes(condition.operator);
-  return !isJoined && condition.parameters.some((sql) => MAY_GO_ON.test(sql));
+  return !isJoined && condition.parameters.some((sql) => SEVERAL_CONDITIONS.test(sql));
 }

@@ -1,18 +1,19 @@
 import { And, Any, Equal, In, Not, Or, Raw } from 'typeorm';
 import type { FindOperator } from 'typeorm';
 import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
-import { UnsupportedQueryError } from '../../../errors';
+
+import { queryRefused } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
-import { describeColumn } from '../../metadata/encrypted-column';
+
 import { DeferredTokens } from './deferred-parameter';
 
 /** A condition on an encrypted property, turned into one on its blind index. */
 export type Lookup =
-  /** The condition as it is: NULL is stored as NULL. */
+  /** The condition as it is, as NULL is stored as NULL. */
   | { readonly kind: 'unchanged' }
   /** The same operators over tokens, on the index column. */
   | { readonly kind: 'tokens'; readonly index: IndexedColumn; readonly value: unknown }
-  /** What takes more than comparing tokens: truncated ones, or rows that are cleartext. */
+  /** A condition that takes more than comparing tokens: they are truncated, or rows may be cleartext. */
   | {
       readonly kind: 'composed';
       readonly index: IndexedColumn;
@@ -29,15 +30,15 @@ export type ComposedCondition =
 /** Equality with one of some values. */
 export interface OneOf {
   readonly values: readonly unknown[];
-  /** NULL is among them: it equals nothing, and nothing differs from a list that holds it. */
+  /** Whether NULL is among them: it equals nothing, and nothing differs from a list that holds it. */
   readonly withNull: boolean;
 }
 
 /**
- * Rewrites the value of a where condition, which may be a tree of find operators.
+ * Rewrites the value of a where condition, which may be a tree of find operators. Returns new operators, as
+ * applications share theirs between queries.
  *
- * Returns new operators and leaves the caller's alone, since TypeORM users share them between queries.
- * Throws {@link UnsupportedQueryError} for what a keyed hash cannot answer.
+ * @throws {@link UnsupportedQueryError} for a condition that a keyed hash cannot answer
  */
 export function rewriteCondition(encrypted: EncryptedColumn, value: unknown): Lookup {
   if (isNullCheck(value) || (isNone(value) && encrypted.indexes.length === 0))
@@ -83,7 +84,7 @@ function tokensOf(encrypted: EncryptedColumn, index: IndexedColumn, value: unkno
   }
 }
 
-/** One token as it is; several, while the index changes, as a list. */
+/** Returns one token as it is, or several, while the index changes, as a list. */
 function equalTo(encrypted: EncryptedColumn, index: IndexedColumn, value: unknown): unknown {
   assertValue(encrypted, value);
   const tokens = DeferredTokens.tokensOrDeferred(encrypted, index, [value]);
@@ -106,7 +107,7 @@ function oneOf(
 
 let deferredLists = 0;
 
-/** How many tokens there will be is not known, so that the list is one parameter. */
+/** Returns a list that is one parameter, as the number of tokens is not known yet. */
 function deferredIn(tokens: DeferredTokens, withNull: boolean): FindOperator<unknown> {
   deferredLists += 1;
   const name = `encrypted_deferred_${String(deferredLists)}`;
@@ -115,7 +116,7 @@ function deferredIn(tokens: DeferredTokens, withNull: boolean): FindOperator<unk
   });
 }
 
-/** The tree of find operators that a condition is. */
+/** Returns a condition as a tree of find operators. */
 export function composedCondition(encrypted: EncryptedColumn, value: unknown): ComposedCondition {
   const equality = (list: readonly unknown[]): ComposedCondition => {
     for (const each of list) assertValue(encrypted, each);
@@ -159,14 +160,14 @@ function assertValue(encrypted: EncryptedColumn, value: unknown): void {
   }
 }
 
-/** IsNull() under any number of Not(). */
+/** Whether a condition is IsNull() under any number of Not(). */
 function isNullCheck(value: unknown): boolean {
   if (!isOperator(value)) return false;
   if (value.type === 'isNull') return true;
   return value.type === 'not' && isNullCheck(value.child);
 }
 
-/** By TypeORM's own mark, a symbol: JSON of a request may look like an operator, but cannot hold one. */
+/** Goes by TypeORM's own mark, a symbol, which the JSON of a request cannot hold. */
 function isOperator(value: unknown): value is FindOperator<unknown> {
   return InstanceChecker.isFindOperator(value);
 }
@@ -188,9 +189,5 @@ function refuseOperator(encrypted: EncryptedColumn, type: string): never {
 }
 
 function refuse(encrypted: EncryptedColumn, problem: string, remedy: string): never {
-  const { entity, property } = encrypted.policy;
-  throw new UnsupportedQueryError(`${describeColumn(encrypted)} ${problem}. ${remedy}.`, {
-    entity,
-    property,
-  });
+  throw queryRefused(encrypted, `${problem}. ${remedy}.`);
 }

@@ -1,32 +1,31 @@
 import type { EntityMetadata } from 'typeorm';
+
 import type { Installation } from '../../installation/installation';
-import type { AnyQueryBuilder } from '../any-query-builder';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
+import { CLEARTEXT } from '../../sql/raw-use';
+import type { AnyQueryBuilder } from '../any-query-builder';
+
 import { cleartextForms } from './cleartext-forms';
 import { DeferredTokens, ExactMatches } from './deferred-parameter';
 import { expectationOf } from './expectation';
 import type { Expectation } from './expectation';
 import { rewriteCondition } from './lookup';
 import type { ComposedCondition, OneOf } from './lookup';
-import { CLEARTEXT } from '../../sql/raw-use';
 import { notingCriteria } from './statement-keys';
 
-/** A join that find options have asked for and TypeORM has not applied yet. */
+/** A join that find options ask for and TypeORM has not applied yet. */
 export interface PendingJoin {
   readonly alias: string;
   readonly relationMetadata: { readonly inverseEntityMetadata: EntityMetadata };
 }
 
-/** A predicate as TypeORM's `getWherePredicateCondition` takes it, or finished SQL. */
+/** A predicate for TypeORM's `getWherePredicateCondition`, or finished SQL. */
 export type RewrittenPredicate = {
-  /** What can be expected of the rows that it finds. */
+  /** The values that the rows it finds must hold. */
   readonly expectation?: Expectation | undefined;
 } & ({ readonly path: string; readonly value: unknown } | { readonly sql: string });
 
-/**
- * Rewrites one `path = value` predicate, the form to which TypeORM reduces find options, criteria
- * and object conditions alike.
- */
+/** Rewrites one `path = value` predicate, to which TypeORM reduces find options, criteria and object conditions. */
 export function rewritePredicate(
   builder: AnyQueryBuilder,
   pendingJoins: readonly PendingJoin[],
@@ -62,7 +61,7 @@ interface Place {
   readonly metadata: EntityMetadata;
   readonly propertyPath: string;
   readonly alias: string;
-  /** The alias with its dot, or nothing in statements that have no aliases. */
+  /** The alias with its dot; empty in statements that have no aliases. */
   readonly prefix: string;
 }
 
@@ -79,7 +78,7 @@ function placeOf(
   }
   const dot = path.indexOf('.');
   const name = path.slice(0, dot);
-  // The builder that Brackets are given knows the main alias and the joins, but has no list of aliases.
+  // The builder of Brackets knows the main alias and the joins, but has no list of aliases.
   const alias = [mainAlias, ...aliases, ...joinAttributes.map((join) => join.alias)].find(
     (each) => each?.name === name && each.hasMetadata,
   );
@@ -90,7 +89,7 @@ function placeOf(
   return { metadata, propertyPath: path.slice(dot + 1), alias: name, prefix: `${name}.` };
 }
 
-/** Where a composed condition goes. */
+/** The place of a composed condition. */
 interface Composing {
   readonly builder: AnyQueryBuilder;
   readonly place: Place;
@@ -98,7 +97,7 @@ interface Composing {
   readonly index: IndexedColumn;
 }
 
-/** SQL of a composed condition, with SQL's three-valued logic kept. */
+/** Returns the SQL of a composed condition, keeping to three-valued logic. */
 function composedSql(composing: Composing, condition: ComposedCondition): string {
   const { encrypted, place } = composing;
   switch (condition.kind) {
@@ -117,12 +116,12 @@ function composedSql(composing: Composing, condition: ComposedCondition): string
   }
 }
 
-/** In brackets of its own: TypeORM puts it beside other conditions as it is. */
+/** Joins conditions in brackets, as TypeORM adds none between this and others. */
 function joined(conditions: readonly string[], operator: ' AND ' | ' OR '): string {
   return `(${conditions.map((condition) => `(${condition})`).join(operator)})`;
 }
 
-/** NULL is neither equal nor, under NOT, unequal; and a list with NULL in it is never FALSE. */
+/** Returns the SQL of an equality. NULL is neither equal nor, under NOT, unequal; a list with NULL is never FALSE. */
 function oneOfSql(composing: Composing, { values, withNull }: OneOf): string {
   // An empty IN list is not SQL.
   if (values.length === 0) return withNull ? '(1 = 0 OR NULL)' : '1 = 0';
@@ -132,7 +131,7 @@ function oneOfSql(composing: Composing, { values, withNull }: OneOf): string {
   return withNull ? `((${sql}) OR NULL)` : `(${sql})`;
 }
 
-/** Token match; of truncated tokens, narrowed to exact rows, of which an empty list is FALSE, not NULL. */
+/** Returns the SQL of a token match, filtered by exact rows if tokens are truncated. No such row is FALSE, not NULL. */
 function tokenSql(
   { builder, place, encrypted, index }: Composing,
   values: OneOf['values'],
@@ -146,7 +145,7 @@ function tokenSql(
   return `${anyToken} AND (${token} IS NULL OR COALESCE(${primary} IN (:...${matches}), FALSE))`;
 }
 
-/** Rows that are not encrypted yet have no token, and are compared as they were before. */
+/** Adds rows that are not encrypted yet, which have no token and are compared by their cleartext. */
 function withCleartextRows(
   { builder, place, encrypted, index }: Composing,
   values: OneOf['values'],
@@ -162,7 +161,7 @@ function withCleartextRows(
   return `(${byToken} AND ${token} IS NOT NULL) OR (${token} IS NULL AND ${inClear})`;
 }
 
-/** Gives a parameter a name that the builder does not have yet. */
+/** Sets a parameter under a new name, and returns the name. */
 function parameter(builder: AnyQueryBuilder, what: string, value: unknown): string {
   let id = 0;
   while (builder.hasParameter(`encrypted_${what}_${String(id)}`)) id++;

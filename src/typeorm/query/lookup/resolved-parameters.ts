@@ -1,13 +1,15 @@
 import type { ObjectLiteral, QueryRunner } from 'typeorm';
+
 import type { Installation } from '../../installation/installation';
 import type { AnyQueryBuilder } from '../any-query-builder';
-import { DeferredParameter } from './deferred-parameter';
 import { assertNoRawUse } from '../refusal/statement-check';
+
+import { DeferredParameter } from './deferred-parameter';
 import { notingCriteria } from './statement-keys';
 
 /**
- * Runs a statement with values in the place of deferred parameters, which few have. Puts these back
- * afterwards: a builder may run again, when other rows match.
+ * Runs a statement with its deferred parameters resolved. Restores these afterwards, as the builder may run
+ * again when other rows match.
  */
 export function withResolvedParameters<T>(
   builder: AnyQueryBuilder,
@@ -23,7 +25,7 @@ export function withResolvedParameters<T>(
 
 const NONE: readonly ObjectLiteral[] = [];
 
-/** Asked for every statement, so that nothing is made for nearly all of them. */
+/** Finds the parameters with deferred ones. Called for every statement, so it allocates nothing for nearly all. */
 function deferringParameters(builder: AnyQueryBuilder): readonly ObjectLiteral[] {
   const { parameters, commonTableExpressions } = builder.expressionMap;
   if (commonTableExpressions.length === 0) return holdsDeferred(parameters) ? [parameters] : NONE;
@@ -46,13 +48,13 @@ async function runResolved<T>(
   deferring: readonly ObjectLiteral[],
   { builder, installation, queryRunner, run }: Run<T>,
 ): Promise<T> {
-  // A statement that will be refused sends nothing ahead either.
+  // Before anything is sent for a statement that will be refused.
   const { expressionMap } = builder;
   assertNoRawUse(expressionMap, installation);
   const { cache } = expressionMap;
   const deferred: (() => void)[] = [];
   try {
-    // Of two values, those that the database is asked with may be the same, and the results not.
+    // Two values may resolve to the same parameters, and yet have different results.
     expressionMap.cache = false;
     for (const parameters of deferring) {
       for (const [name, value] of Object.entries<unknown>(parameters)) {
@@ -61,7 +63,7 @@ async function runResolved<T>(
         parameters[name] = await resolved(value, installation, queryRunner);
       }
     }
-    // They are made of tokens.
+    // The resolved values come from tokens.
     notingCriteria(builder, () => installation.keys.indexRoots());
     return await run();
   } finally {
@@ -70,7 +72,7 @@ async function runResolved<T>(
   }
 }
 
-/** Refuses to hand out a statement whose parameters are not known before it runs. */
+/** Refuses to hand out a statement whose parameters are known only when it runs. */
 export function assertNoneDeferred(builder: AnyQueryBuilder): void {
   for (const parameters of deferringParameters(builder)) {
     for (const value of Object.values(parameters).flat()) {
@@ -79,7 +81,7 @@ export function assertNoneDeferred(builder: AnyQueryBuilder): void {
   }
 }
 
-/** Those of the builder and of its common table expressions, which hand theirs over when it becomes SQL. */
+/** Returns the parameters of a builder and of its common table expressions, which are merged when it becomes SQL. */
 function parametersOf({ expressionMap }: AnyQueryBuilder): ObjectLiteral[] {
   return [
     expressionMap.parameters,
@@ -101,7 +103,7 @@ async function resolved(
   if (value instanceof DeferredParameter) return value.resolve(installation, queryRunner);
   if (!Array.isArray(value)) return value;
   const items: unknown[] = [];
-  // One after the other: they may share one connection.
+  // One by one, as they may share one connection.
   for (const item of value) items.push(await resolved(item, installation, queryRunner));
   return items;
 }

@@ -1,30 +1,30 @@
 import type { UsedKeys } from '../../../keys/cache/used-keys';
-import { installationOf } from '../../installation/installation';
 import { fenced, rememberKeys } from '../../connection/key-fence';
+import { installationOf } from '../../installation/installation';
 import type { AnyQueryBuilder } from '../any-query-builder';
 
-/** The keys of the tokens in the criteria of a builder, which may be made long before its statement. */
+/** The keys of the tokens in the criteria of a builder, which may be built long before its statement. */
 const criteriaKeys = new WeakMap<AnyQueryBuilder, UsedKeys>();
 
 type NestedBuilder = AnyQueryBuilder & { readonly parentQueryBuilder?: NestedBuilder };
 
-/** Makes a part of the criteria of a builder, and remembers with which keys. */
+/** Builds a part of the criteria of a builder, and notes the keys that it uses. */
 export function notingCriteria<T>(builder: AnyQueryBuilder, make: () => T): T {
   const [made, used] = installationOf(builder.connection).keys.noting(make);
   if (used.isEmpty) return made;
-  // That of Brackets or of a subquery hands over its parameters.
+  // The builder of Brackets or of a subquery hands its parameters over to its parent.
   let holder: NestedBuilder | undefined = builder;
   for (; holder !== undefined; holder = holder.parentQueryBuilder) addTo(holder, used);
   return made;
 }
 
-/** A copy of a builder has its criteria. */
+/** Copies the keys of a builder's criteria to its copy. */
 export function copyCriteriaKeys(from: AnyQueryBuilder, to: AnyQueryBuilder): void {
   const used = criteriaKeys.get(from);
   if (used !== undefined) addTo(to, used);
 }
 
-/** Builds the statement of a builder, which is held back if its keys are too old when it comes to be sent. */
+/** Builds the statement of a builder, which is held back if its keys are too old when it is sent. */
 export function withStatementKeys(
   builder: AnyQueryBuilder,
   build: () => [string, unknown[]],

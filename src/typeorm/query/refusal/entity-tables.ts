@@ -1,6 +1,7 @@
 import type { EntityMetadata } from 'typeorm';
-import type { EncryptedColumn, EncryptedColumns } from '../../metadata/encrypted-column';
+
 import type { Installation } from '../../installation/installation';
+import type { EncryptedColumn, EncryptedColumns } from '../../metadata/encrypted-column';
 import { tablePlace } from '../../metadata/table-place';
 import { merged, UNKNOWN } from '../../sql/sql-sources';
 import type { Catalog, Source } from '../../sql/sql-sources';
@@ -8,28 +9,28 @@ import type { Catalog, Source } from '../../sql/sql-sources';
 type Column = EntityMetadata['columns'][number];
 type EncryptedEntities = Pick<Installation, 'encryptedEntity'>;
 
-/** A table, by what SQL about one of its entities may name. Another entity may map other columns of it. */
+/** The names that SQL about an entity may use for its table. Another entity may map other columns of it. */
 export interface EntityTable {
   readonly source: Source;
-  /** The same for SQL that writes, where tokens may not be named either: the library computes them. */
+  /** The same for SQL that writes, which may not name tokens either: the library computes them. */
   readonly written: Source;
-  /** Names of its encrypted and index columns: one is in all SQL that names such a column. */
+  /** Names of its encrypted and index columns; all SQL that names such a column contains one. */
   readonly encryptedNames: readonly string[];
 }
 
 const NO_TABLE: EntityTable = { source: UNKNOWN, written: UNKNOWN, encryptedNames: [] };
 
-/** Columns that PostgreSQL gives every table. */
+/** Columns that every table of PostgreSQL has. */
 const SYSTEM_COLUMNS = ['ctid', 'tableoid', 'xmin', 'xmax', 'cmin', 'cmax'];
 
-/** The tables of a DataSource's entities, by the names that SQL has for them. All in lower case. */
+/** The tables of a DataSource's entities, by the names that SQL has for them, in lower case. */
 export class Tables implements Catalog {
   static readonly #known = new WeakMap<EncryptedColumns, Tables>();
 
   readonly rowsAreValues: boolean;
   readonly #byEntity = new Map<EntityMetadata, EntityTable>();
   readonly #byName = new Map<string, EntityMetadata[]>();
-  /** Names of those with encrypted columns: one of them is in all SQL that reads such a table. */
+  /** Names of the tables with encrypted columns; all SQL that reads such a table contains one. */
   readonly encryptedNames: readonly string[];
 
   private constructor(installation: Installation) {
@@ -57,12 +58,12 @@ export class Tables implements Catalog {
     return tables;
   }
 
-  /** The table of an entity. */
+  /** Returns the table of an entity. */
   ofEntity(metadata: EntityMetadata): EntityTable {
     return this.#byEntity.get(metadata) ?? NO_TABLE;
   }
 
-  /** The table with a name, which may be qualified with its schema and database. */
+  /** Returns the table with a name, which may be qualified with its schema and database. */
   source(parts: readonly string[]): Source | undefined {
     const schema = parts.at(-2);
     const found = (this.#byName.get(parts.at(-1) ?? '') ?? []).filter(
@@ -71,7 +72,7 @@ export class Tables implements Catalog {
         metadata.schema === undefined ||
         metadata.schema.toLowerCase() === schema,
     );
-    // Nothing is replaced in SQL that names tables itself.
+    // TypeORM replaces nothing in SQL that names tables itself.
     return found
       .map((metadata) => withoutPaths(this.ofEntity(metadata).source))
       .reduce<Source | undefined>(merged, undefined);
@@ -141,14 +142,14 @@ function nameOf({ databaseName }: Column): string {
 function namesOf(column: Column): string[] {
   const { propertyPath, databaseName, databasePath, propertyName, entityMetadata } = column;
   const names = [propertyPath, databaseName, databasePath];
-  // By the last part of its path TypeORM takes a property of an embedded class, too: see pathsOf().
+  // TypeORM also knows a property of an embedded class by the last part of its path: see pathsOf().
   const isAnother = entityMetadata.columns.some((each) => each.propertyPath === propertyName);
   return [...names, ...(isAnother ? [] : [propertyName])].map((name) => name.toLowerCase());
 }
 
 /**
- * What TypeORM replaces by the name of a column where it follows the alias, or stands alone in an UPDATE
- * or DELETE: the path of a property, or its last part where that is no path of another.
+ * Returns what TypeORM replaces by the name of a column after an alias, or by itself in an UPDATE or
+ * DELETE: the path of a property, or its last part if that is not the path of another.
  */
 function pathsOf({ columns, relations }: EntityMetadata): string[] {
   const paths = columns.flatMap(({ propertyPath, propertyName }) => [propertyPath, propertyName]);

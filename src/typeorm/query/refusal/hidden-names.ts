@@ -1,25 +1,26 @@
-import type { EncryptedEntity } from '../../metadata/encrypted-column';
 import type { Installation } from '../../installation/installation';
-import type { Expressions } from '../any-query-builder';
-import { Tables } from './entity-tables';
-import type { Fragment } from './raw-fragments';
+import type { EncryptedEntity } from '../../metadata/encrypted-column';
 import { hiddenUse } from '../../sql/raw-use';
 import { UNKNOWN, WRITTEN_ROWS } from '../../sql/sql-sources';
 import type { Source } from '../../sql/sql-sources';
+import type { Expressions } from '../any-query-builder';
+
+import { Tables } from './entity-tables';
+import type { Fragment } from './raw-fragments';
 
 /** A name of PostgreSQL whose characters may be written by their numbers. */
 const UNICODE_NAME = /\bu&"/i;
-/** Functions of PostgreSQL and its extensions that read what a text tells them to. */
+/** Functions of PostgreSQL and its extensions that take SQL, or the name of what to read, as text. */
 const READS_TEXT =
   /\b(?:(?:query|table|cursor|schema|database)_to_xml\w*|ts_stat|ts_rewrite|dblink\w*|crosstab\w*|connectby|xpath_table)"?\s*(?:\(|\/\*|--)/i;
 const NAME = String.raw`\s*\.\s*(?:"[^"]*"|[\p{L}_][\p{L}\p{N}_$]*)`;
-/** What follows the name of a row: a column of it, or nothing where it stands for itself. */
+/** The rest after the name of a row: a column of it, or nothing if the row stands for itself. */
 const AFTER_ROW = new RegExp(String.raw`"?(?![\p{L}\p{N}_$"])((?:${NAME})*)`, 'uy');
 const IN_NAME = /[\p{L}\p{N}_$]/u;
 
 /**
- * Refuses SQL for PostgreSQL in which names of encrypted columns can stand that nobody sees: escaped
- * names, and functions that are given SQL or the name of a table as text.
+ * Refuses SQL for PostgreSQL that can name encrypted columns unseen: by escaped names, and by functions that
+ * take SQL or the name of a table as text.
  *
  * @throws {@link UnsupportedQueryError}
  */
@@ -37,8 +38,8 @@ export function assertNamesSeen(
 }
 
 /**
- * Whether SQL for PostgreSQL may use a whole row of an encrypted entity, as in `to_jsonb(p)`, or in
- * `p.to_jsonb`, which is the same.
+ * Whether SQL for PostgreSQL may use a whole row of an encrypted entity, as in `to_jsonb(p)` or the
+ * equivalent `p.to_jsonb`.
  */
 export function mentionsRow(
   lower: string,

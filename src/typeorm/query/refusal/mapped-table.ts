@@ -6,7 +6,7 @@ import type { AnyQueryBuilder } from '../any-query-builder';
 
 /**
  * Refuses a write to the table of an encrypted entity, or to a view of it, under a name that TypeORM
- * does not map to the entity, such as `public.patient`: without column metadata its values would be
+ * does not map to the entity, such as `public.patient`: without column metadata, its values would be
  * stored in clear.
  */
 export function assertMappedTable(
@@ -35,10 +35,10 @@ function unmapped(entity: string, what: string): UnsupportedQueryError {
 }
 
 /**
- * Refuses a statement on an encrypted entity that has more parameters than the database takes: index
- * columns have one for each row, and a lookup may compare with several tokens. What the database or
- * its driver would say does not name the cause, and to split the statement is not the library's to
- * decide, since its parts would no longer be one.
+ * Refuses a statement on an encrypted entity that has more parameters than the database accepts: index
+ * columns have one for each row, and a lookup may compare with several tokens. The error of the database or
+ * its driver would not name the cause. The library does not split the statement, whose parts would no
+ * longer be atomic.
  */
 export function assertParametersFit(
   builder: AnyQueryBuilder,

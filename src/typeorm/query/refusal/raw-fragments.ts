@@ -1,19 +1,20 @@
 import type { ObjectLiteral } from 'typeorm';
+
 import type { EncryptedEntity } from '../../metadata/encrypted-column';
 import type { Expressions } from '../any-query-builder';
 
-/** The clause whose columns hand ciphertext back as it is. */
+/** The clause whose columns may be encrypted: they hand ciphertext back as it is. */
 export const RETURNING = 'RETURNING';
 
-/** Hand-written SQL, and where it stands. */
+/** Hand-written SQL, and the clause that it is part of. */
 export interface Fragment {
   readonly sql: string;
   readonly clause: string;
 }
 
 /**
- * The hand-written SQL of a statement. Arrays, and no generators: this is done for every statement,
- * nearly all of which have none.
+ * Collects the hand-written SQL of a statement. In arrays rather than generators: this is done for every
+ * statement, and nearly all have none.
  */
 export function rawFragments(
   expressions: Expressions,
@@ -29,7 +30,7 @@ export function rawFragments(
   return fragments;
 }
 
-/** UPDATE and DELETE, which have conditions and perhaps an order, whatever else the builder was told. */
+/** Whether this is an UPDATE or DELETE, which has only conditions and an order, whatever the builder was told. */
 function isChange({ queryType }: Expressions): boolean {
   return queryType !== 'select' && queryType !== 'insert';
 }
@@ -49,7 +50,7 @@ function addOtherClauses(expressions: Expressions, fragments: Fragment[]): void 
   if ('onConflict' in expressions) {
     fragments.push({ sql: String(expressions.onConflict), clause: 'ON CONFLICT' });
   }
-  // Undefined for most statements, whatever its type says.
+  // Undefined for most statements, despite its type.
   const { onUpdate } = expressions as Partial<Expressions>;
   addConditions(onUpdate?.overwriteCondition, 'an overwrite condition', fragments);
   addConditions(onUpdate?.indexPredicate, 'an index predicate', fragments);
@@ -60,7 +61,7 @@ function addOtherClauses(expressions: Expressions, fragments: Fragment[]): void 
   }
 }
 
-/** A condition tree holds hand-written strings, and predicates that the lookup has rewritten already. */
+/** Adds the hand-written strings of a condition tree, which also holds predicates that the lookup has rewritten. */
 function addConditions(conditions: unknown, clause: string, fragments: Fragment[]): void {
   if (typeof conditions === 'string') fragments.push({ sql: conditions, clause });
   else if (Array.isArray(conditions)) {
@@ -70,7 +71,7 @@ function addConditions(conditions: unknown, clause: string, fragments: Fragment[
   }
 }
 
-/** Object conditions on what has no entity, whose names nobody has looked at. */
+/** Adds object conditions on aliases without an entity, whose names are unchecked. */
 function addDerivedConditions({ aliases, wheres }: Expressions, fragments: Fragment[]): void {
   if (aliases.every(({ hasMetadata }) => hasMetadata)) return;
   addOperands(wheres, fragments);
@@ -88,7 +89,7 @@ function addOperands(conditions: unknown, fragments: Fragment[]): void {
   }
 }
 
-/** Values that are SQL expressions. For encrypted properties they are refused by themselves. */
+/** Adds values that are SQL expressions. Those of encrypted properties are refused elsewhere. */
 function addValues(
   { queryType, valuesSet, mainAlias }: Expressions,
   encrypted: EncryptedEntity | undefined,
@@ -102,7 +103,7 @@ function addValues(
       const path = prefix + name;
       if (typeof value === 'function') {
         if (encrypted?.byPropertyPath.has(path) === true) continue;
-        // Others are no business of TypeORM's either.
+        // TypeORM ignores other properties.
         if (metadata?.findColumnsWithPropertyPath(path).length === 0) continue;
         fragments.push({ sql: String((value as () => unknown)()), clause: 'a value' });
       } else if (typeof value === 'object' && value !== null) {

@@ -1,29 +1,32 @@
-import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
 import type { Installation } from '../../installation/installation';
+import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
+import { rawUse } from '../../sql/raw-use';
+import { SqlCheck } from '../../sql/sql-check';
+import { hasPosition } from '../../sql/sql-clauses';
+import { isKeyword } from '../../sql/sql-nodes';
+import type { SqlNode } from '../../sql/sql-nodes';
+import { sqlNodes } from '../../sql/sql-scanner';
+import { Scope, WRITTEN_ROWS } from '../../sql/sql-sources';
 import type { Expressions } from '../any-query-builder';
+
+import { assertNoneEncrypted, assertNotAllSelected, derivedTables } from './derived-tables';
+import type { DerivedTables } from './derived-tables';
 import { Tables } from './entity-tables';
 import type { EntityTable } from './entity-tables';
 import { assertNamesSeen, mentionsRow } from './hidden-names';
 import { rawFragments, RETURNING } from './raw-fragments';
 import type { Fragment } from './raw-fragments';
-import { rawUse } from '../../sql/raw-use';
-import { SqlCheck } from '../../sql/sql-check';
-import { hasPosition } from '../../sql/sql-clauses';
-import { asName, isKeyword, sqlNodes } from '../../sql/sql-nodes';
-import type { SqlNode } from '../../sql/sql-nodes';
-import { Scope, UNKNOWN, WRITTEN_ROWS } from '../../sql/sql-sources';
-import type { Source } from '../../sql/sql-sources';
 
-/** In SQL that may read from a table of its own. */
+/** Found in SQL that may read from a table of its own. */
 const READS = /\b(?:select|table)\b/i;
-/** Clauses that may mean what is selected by its place. */
+/** Clauses that may name a selection by its position. */
 const SORTING = ['ORDER BY', 'GROUP BY', 'DISTINCT ON'];
-/** In what may be such a place. */
+/** Found in what may be such a position. */
 const IN_POSITION = /\d|\ball\b/i;
 
 /**
  * Refuses hand-written SQL that uses an encrypted property as if its column held values: the database
- * would compare, sort or compute ciphertext, and parameters would carry the plaintext to it. NULL
+ * would compare, sort or compute with ciphertext, and parameters would carry the plaintext to it. NULL
  * checks and counting are fine.
  *
  * @throws {@link UnsupportedQueryError}
@@ -44,7 +47,7 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
   for (const { sql, clause } of fragments) {
     assertNamesSeen({ sql, clause }, installation, entities[0]);
     if (isPosition({ sql, clause })) assertNoneSelected(expressions, installation, clause);
-    // Nearly all fragments concern no encrypted column, and need not be taken apart to know it.
+    // Nearly all fragments concern no encrypted column, and need not be parsed to know it.
     const isConcerned =
       mentions(sql, names) ||
       mentionsRow(sql.toLowerCase(), expressions, installation) ||
@@ -65,7 +68,7 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
 
 /**
  * Refuses a whole statement that uses an encrypted property so, no matter what built it. One that cannot be
- * taken apart is refused where it names such a property and its table.
+ * parsed is refused if it names such a property and its table.
  *
  * @throws {@link UnsupportedQueryError}
  */
@@ -88,7 +91,7 @@ function encryptedEntities(
   return entities;
 }
 
-/** The tables of a statement that have encrypted columns, whether or not its own entities map these. */
+/** Returns the tables of a statement that have encrypted columns, whether or not its own entities map these. */
 function encryptedTables({ aliases }: Expressions, installation: Installation): EntityTable[] {
   const tables = Tables.of(installation);
   return aliases
@@ -97,67 +100,7 @@ function encryptedTables({ aliases }: Expressions, installation: Installation): 
     .filter(({ encryptedNames }) => encryptedNames.length > 0);
 }
 
-/** Queries in the place of tables, and tables that are not named as their entity is. */
-interface DerivedTables {
-  readonly byAlias: ReadonlyMap<string, Source>;
-  /** Common table expressions. */
-  readonly named: ReadonlyMap<string, Source>;
-}
-
-/** Takes them apart, which refuses what they themselves may not do; `undefined` for nearly all statements. */
-function derivedTables(
-  { aliases, commonTableExpressions }: Expressions,
-  installation: Installation,
-): DerivedTables | undefined {
-  const derived = aliases.filter(({ hasMetadata }) => !hasMetadata);
-  if (derived.length === 0 && commonTableExpressions.length === 0) return undefined;
-  const tables = Tables.of(installation);
-  const named = new Map<string, Source>();
-  const outputs = (sql: string): Source => {
-    assertNamesSeen({ sql, clause: 'a derived table' }, installation);
-    return new SqlCheck(tables, 'a derived table', named).statement(sqlNodes(sql));
-  };
-  for (const { queryBuilder, alias, options } of commonTableExpressions) {
-    const source = outputs(
-      typeof queryBuilder === 'string' ? queryBuilder : queryBuilder.getQuery(),
-    );
-    if (options.columnNames !== undefined) assertNoneEncrypted(source, 'a derived table');
-    named.set(alias.toLowerCase(), source);
-  }
-  const byAlias = new Map<string, Source>();
-  for (const { name, subQuery, tablePath } of derived) {
-    const parts = partsOfPath(tablePath ?? '');
-    const table = (): Source => named.get(parts.join('.')) ?? tables.source(parts) ?? UNKNOWN;
-    byAlias.set(name.toLowerCase(), subQuery === undefined ? table() : outputs(subQuery));
-  }
-  return { byAlias, named };
-}
-
-/** The path of a table may be quoted. */
-function partsOfPath(path: string): readonly string[] {
-  const [node, ...others] = sqlNodes(path).map((each) => asName(each));
-  return node?.kind === 'name' && others.length === 0 ? node.parts : path.toLowerCase().split('.');
-}
-
-/** Ciphertext under another name looks like a value. */
-function assertNotAllSelected(
-  { queryType, aliases, mainAlias, selects }: Expressions,
-  { byAlias, named }: DerivedTables,
-): void {
-  if (queryType !== 'select') return;
-  const isEmpty = selects.length === 0 && mainAlias?.hasMetadata !== true;
-  for (const { name, subQuery, tablePath } of aliases) {
-    const source = byAlias.get(name.toLowerCase());
-    const isDerived = subQuery !== undefined || named.has(tablePath?.toLowerCase() ?? '');
-    if (source === undefined || !isDerived) continue;
-    const all = ['*', name, `${name}.*`];
-    if (isEmpty || selects.some(({ selection }) => all.includes(selection.trim()))) {
-      assertNoneEncrypted(source, 'a derived table');
-    }
-  }
-}
-
-/** INSERT … SELECT, which moves ciphertext to where it cannot be decrypted. */
+/** Refuses INSERT … SELECT of ciphertext, which could not be decrypted in another column. */
 function assertNotCopied(expressions: Expressions, installation: Installation): void {
   const { insertFromSelect } = expressions as { insertFromSelect?: { getQuery(): string } };
   if (insertFromSelect === undefined) return;
@@ -177,7 +120,7 @@ function assertNoneSelected(
   { encryptedEntity }: Installation,
   clause: string,
 ): void {
-  // TypeORM selects everything where nothing is named.
+  // TypeORM selects everything if nothing is named.
   const isAll = selects.length === 0 || selects.some(({ selection }) => hasStar(selection));
   for (const alias of aliases) {
     if (!alias.hasMetadata) continue;
@@ -193,11 +136,7 @@ function hasStar(selection: string): boolean {
   return selection.includes('*') && sqlNodes(selection).some(({ kind }) => kind === 'star');
 }
 
-function assertNoneEncrypted({ encrypted }: Source, clause: string): void {
-  for (const column of encrypted.values()) throw rawUse(column, clause);
-}
-
-/** What a fragment that concerns an encrypted column has in it: its name, or one that a selection gives. */
+/** Returns the names in fragments that concern encrypted columns: their own, and those that selections give. */
 function namesOf(
   { selects }: Expressions,
   tables: readonly EntityTable[],
@@ -206,7 +145,7 @@ function namesOf(
   const [only, ...others] = tables;
   const aliased = selects.filter(({ aliasName }) => aliasName !== undefined);
   const sources = [...(derived?.byAlias ?? []), ...(derived?.named ?? [])];
-  // As for every write: it is checked each time, so that nothing is copied.
+  // As for every write, which is checked each time: so nothing is copied.
   if (only !== undefined && others.length + aliased.length + sources.length === 0) {
     return only.encryptedNames;
   }
@@ -219,7 +158,7 @@ function namesOf(
   ];
 }
 
-/** What may assign to columns: a value, which may go on after a comma, and what follows DO. */
+/** Returns the nodes that may assign to columns: a value, which may go on after a comma, and what follows DO. */
 function writtenNodes(nodes: readonly SqlNode[], clause: string): readonly SqlNode[] {
   if (clause === 'a value') return nodes;
   if (clause !== 'ON CONFLICT') return [];
@@ -236,7 +175,7 @@ function readsEncryptedTable(sql: string, installation: Installation): boolean {
   return READS.test(sql) && mentions(sql, Tables.of(installation).encryptedNames);
 }
 
-/** Ciphertexts are all different, so that only rows which are told apart anyway may be selected. */
+/** Refuses DISTINCT over ciphertexts, which all differ, unless the primary key tells the rows apart anyway. */
 function assertDistinctRows({ aliases, selects }: Expressions, { encryptedEntity }: Installation) {
   for (const alias of aliases) {
     const entity = alias.hasMetadata ? encryptedEntity(alias.metadata) : undefined;
@@ -251,7 +190,7 @@ function assertDistinctRows({ aliases, selects }: Expressions, { encryptedEntity
   }
 }
 
-/** What names mean in the statement. */
+/** Returns the meaning of names in the statement. */
 function scopeOf(
   { aliases, selects, queryType }: Expressions,
   installation: Installation,

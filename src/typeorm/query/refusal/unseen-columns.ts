@@ -1,18 +1,16 @@
 import type { EntityMetadata, QueryRunner } from 'typeorm';
 
-import { UnsupportedQueryError } from '../../../errors';
 import type { Installation } from '../../installation/installation';
-import { describeColumn } from '../../metadata/encrypted-column';
+import { queryRefused } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
-import type { Expressions } from '../any-query-builder';
-
 import { isCleartextParameter } from '../../sql/raw-use';
+import type { Expressions } from '../any-query-builder';
 
 type Selects = Expressions['selects'];
 
 /**
- * The selections by which distinct rows are counted, with what is as distinct in the place of
- * encrypted columns: the primary key where that is selected anyway, else the tokens of an exact index.
+ * Returns the selections by which distinct rows are counted, with encrypted columns replaced by something
+ * as distinct: the primary key if that is selected anyway, else the tokens of an exact index.
  *
  * @throws {@link UnsupportedQueryError} for a column that has no such index, or one that is changing
  */
@@ -50,27 +48,25 @@ function isSelected(selects: Selects, path: string): boolean {
   return selects.some(({ selection }) => selection === path);
 }
 
-/** Normalized or truncated tokens are the same for values that differ, and rows in clear have none. */
+/** Returns the exact index: normalized or truncated tokens may be equal for different values, and cleartext rows have none. */
 function countedIndex(encrypted: EncryptedColumn): IndexedColumn {
   const exact = encrypted.indexes.find(
     ({ policy, index }) => policy.normalizer.id === 'exact' && !index.isTruncated,
   );
   if (exact !== undefined && !exact.index.isInTransition && !encrypted.readsPlaintext) return exact;
-  const { entity, property } = encrypted.policy;
   const problem =
     exact === undefined
       ? 'has no blind index that is exact, so its distinct values cannot be counted'
       : 'has rows that are not reindexed yet, so its distinct values cannot be counted';
-  throw new UnsupportedQueryError(
-    `${describeColumn(encrypted)} is encrypted and ${problem}. ` +
-      'Select the primary key along with it to count rows, or leave "select" out.',
-    { entity, property },
+  throw queryRefused(
+    encrypted,
+    `is encrypted and ${problem}. Select the primary key along with it to count rows, or leave "select" out.`,
   );
 }
 
 /**
- * Sends a query past TypeORM's query cache where its result or its parameters may hold values in
- * clear: the cache keeps both, and long after the rows have been encrypted.
+ * Bypasses TypeORM's query cache if the result or the parameters of a query may hold cleartext: the cache
+ * keeps both, even long after the rows have been encrypted.
  */
 export function withoutCaching<T>(
   expressions: Expressions,
@@ -81,7 +77,7 @@ export function withoutCaching<T>(
   if (cache === false || !mayHoldCleartext(expressions, installation)) return load();
   try {
     expressions.cache = false;
-    // Whether to use the cache is settled before it waits for anything.
+    // TypeORM decides whether to use the cache before it waits for anything.
     return load();
   } finally {
     Object.assign(expressions, { cache });

@@ -1,32 +1,34 @@
 import type { QueryRunner } from 'typeorm';
-import { cleartextForms } from '../lookup/cleartext-forms';
-import type { EncryptedColumn, UniqueIndex } from '../../metadata/encrypted-column';
-import { decryptStored } from '../../metadata/encrypted-column';
-import type { Installation } from '../../installation/installation';
+
 import { fenced, rememberKeys } from '../../connection/key-fence';
 import { SqlParameters } from '../../connection/sql-dialect';
+import type { Installation } from '../../installation/installation';
+import { decryptStored } from '../../metadata/encrypted-column';
+import type { EncryptedColumn, UniqueIndex } from '../../metadata/encrypted-column';
+import { cleartextForms } from '../lookup/cleartext-forms';
+
 import { TokenRows } from './token-rows';
 import type { TokenRow, UpdateTargets } from './token-rows';
 
 /** Values in one statement, each of which has several parameters. */
 const VALUES_PER_QUERY = 200;
-/** Rows that an UPDATE changes, in one read. */
+/** Rows that an UPDATE changes, in one query. */
 const PAGE_ROWS = 1000;
 
-/** Which rows to look at: a condition that begins one, with its parameters; empty for all. */
+/** The beginning of a condition that restricts rows, with its parameters; empty for all rows. */
 export type Restriction = (rows: TokenRows) => {
   readonly sql: string;
   readonly parameters: SqlParameters;
 };
 
 /**
- * Gives rows that hold one of some values under an earlier token their current one, and encrypts
- * those that hold one in clear. Each only if it still holds what was read: a writer that changed it
- * meanwhile has written a current token.
+ * Writes the current token of rows that hold one of some values under an earlier one, and encrypts those
+ * that hold one in clear. Each only if it is still as it was read: a writer that changed it meanwhile has
+ * written a current token.
  *
- * Raw SQL, so that no hook runs and no version or update-date column moves.
+ * Raw SQL, so that no hook runs and no version or update-date column changes.
  */
-export async function bringToCurrentToken(
+export async function updateTokens(
   installation: Installation,
   runner: QueryRunner,
   index: UniqueIndex,
@@ -36,12 +38,12 @@ export async function bringToCurrentToken(
   const rows = new EarlierRows(installation, runner, index);
   for (let at = 0; at < values.length; at += VALUES_PER_QUERY) {
     const found = await rows.holding(values.slice(at, at + VALUES_PER_QUERY), restriction);
-    await rows.bringAllOver(found);
+    await rows.update(found);
   }
 }
 
-/** The same for the rows themselves that an UPDATE is about to change; gives page by page what they hold. */
-export async function* bringTargetsOver(
+/** Does the same for the rows that an UPDATE is about to change; yields their values page by page. */
+export async function* updateTargetTokens(
   installation: Installation,
   runner: QueryRunner,
   index: UniqueIndex,
@@ -50,11 +52,12 @@ export async function* bringTargetsOver(
   const rows = new EarlierRows(installation, runner, index);
   let page = await rows.targets(targets, undefined);
   while (page.length > 0) {
-    yield rows.bringAllOver(page);
+    yield rows.update(page);
     page = await rows.targets(targets, page.at(-1)?.primaryKey);
   }
 }
 
+/** Rows of a unique index that are not under their current token. */
 class EarlierRows {
   readonly #installation: Installation;
   readonly #runner: QueryRunner;
@@ -68,7 +71,7 @@ class EarlierRows {
     this.#rows = new TokenRows(installation, runner, index.encrypted, index.indexed);
   }
 
-  /** The rows that hold one of the values under another token, or in clear. */
+  /** Fetches the rows that hold one of the values under another token, or in clear. */
   async holding(values: readonly unknown[], restriction: Restriction): Promise<TokenRow[]> {
     const { encrypted, indexed } = this.#index;
     const earlier = values.flatMap((value) => indexed.index.tokens(value).slice(1));
@@ -88,7 +91,7 @@ class EarlierRows {
     return this.#rows.select(`WHERE ${sql === '' ? any : `${sql} AND ${any}`}`, parameters);
   }
 
-  /** The next of the rows that an UPDATE is about to change, by primary key. */
+  /** Fetches the next rows that an UPDATE is about to change, by primary key. */
   targets(targets: UpdateTargets, after: readonly unknown[] | undefined): Promise<TokenRow[]> {
     const { cell, table } = this.#rows;
     const keys = this.#rows.keys.join(', ');
@@ -100,25 +103,25 @@ class EarlierRows {
     );
   }
 
-  /** Gives rows their current tokens, and returns what they hold. */
-  async bringAllOver(rows: readonly TokenRow[]): Promise<unknown[]> {
+  /** Writes the current tokens of rows, and returns their values. */
+  async update(rows: readonly TokenRow[]): Promise<unknown[]> {
     const { encrypted, indexed } = this.#index;
     const readable = await this.#rows.readable(rows);
     const values: unknown[] = [];
     for (const [i, row] of rows.entries()) {
       const value = decryptStored(encrypted, readable[i]);
-      if (row.token !== indexed.index.token(value)) await this.#bringOver(row, value);
+      if (row.token !== indexed.index.token(value)) await this.#updateRow(row, value);
       values.push(value);
     }
     return values;
   }
 
-  async #bringOver(row: TokenRow, value: unknown): Promise<void> {
+  async #updateRow(row: TokenRow, value: unknown): Promise<void> {
     const { encrypted, indexed } = this.#index;
     const parameters = new SqlParameters(this.#installation.dataSource);
     const [set, used] = this.#installation.keys.noting(() =>
       row.token === null
-        ? this.#encryptedCells(encrypted, value, parameters)
+        ? this.#assignments(encrypted, value, parameters)
         : [`${this.#rows.token} = ${parameters.add(indexed.index.token(value))}`],
     );
     rememberKeys(parameters.values, used);
@@ -134,22 +137,19 @@ class EarlierRows {
     await this.#runner.query(...fenced(dataSource, [sql, parameters.values], used));
   }
 
-  /** Assignments of the value's ciphertext and of its tokens in all indexes. */
-  #encryptedCells(
+  /** Returns assignments of the value's ciphertext and of its tokens in all indexes. */
+  #assignments(
     { cipher, indexes }: EncryptedColumn,
     value: unknown,
     parameters: SqlParameters,
   ): string[] {
+    const { driver } = this.#installation.dataSource;
     return [
       `${this.#rows.cell} = ${parameters.add(cipher.encrypt(value))}`,
       ...indexes.map(
         ({ column, index }) =>
-          `${this.#escape(column.databaseName)} = ${parameters.add(index.token(value))}`,
+          `${driver.escape(column.databaseName)} = ${parameters.add(index.token(value))}`,
       ),
     ];
-  }
-
-  #escape(name: string): string {
-    return this.#installation.dataSource.driver.escape(name);
   }
 }

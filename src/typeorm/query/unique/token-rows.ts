@@ -1,12 +1,12 @@
 import type { DataSource, ObjectLiteral, QueryRunner } from 'typeorm';
 
+import { escapedTable, SqlParameters } from '../../connection/sql-dialect';
 import type { Installation } from '../../installation/installation';
 import { fetchPrevious, keyPrefixOf } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
-import { escapedTable, SqlParameters } from '../../connection/sql-dialect';
 import type { AnyQueryBuilder } from '../any-query-builder';
 
-/** What TypeORM's UpdateQueryBuilder makes its statement with. */
+/** The methods by which TypeORM's UpdateQueryBuilder builds its statement. */
 type UpdateBuilder = AnyQueryBuilder & {
   createCteExpression(): string;
   createWhereExpression(): string;
@@ -14,7 +14,7 @@ type UpdateBuilder = AnyQueryBuilder & {
   getParameters(): ObjectLiteral;
 };
 
-/** TypeORM 0.3 takes parameters in the driver's notation, too. */
+/** The part of a driver that is used. TypeORM 0.3 also takes parameters in the driver's notation. */
 interface Driver {
   escapeQueryWithParameters(
     sql: string,
@@ -27,13 +27,13 @@ interface Driver {
 export class UpdateTargets {
   readonly #builder: UpdateBuilder;
 
-  /** @param builder - one that makes an UPDATE, with every parameter known. */
+  /** @param builder - of an UPDATE whose parameters are all known. */
   constructor(builder: AnyQueryBuilder) {
     this.#builder = builder as UpdateBuilder;
   }
 
   /**
-   * A sub-query for some columns of them, with which the condition of another statement has to begin.
+   * Returns a sub-query for some of their columns, with which the condition of another statement has to begin.
    *
    * @param table - escaped, as are the columns
    */
@@ -60,7 +60,7 @@ export interface TokenRow {
   readonly token: unknown;
 }
 
-/** The rows of one blind index, read by raw SQL: no soft-deleted row and no class of an inheritance is left out. */
+/** The rows of one blind index, read by raw SQL to include soft-deleted rows and all classes of an inheritance. */
 export class TokenRows {
   /** Names for SQL, escaped. */
   readonly table: string;
@@ -92,7 +92,7 @@ export class TokenRows {
     this.token = escape(column.databaseName);
   }
 
-  /** @param rest - SQL from WHERE on, with these parameters. */
+  /** Fetches rows. `rest` is SQL from WHERE on, with these parameters. */
   async select(rest: string, { values }: SqlParameters): Promise<TokenRow[]> {
     const { driver } = this.#installation.dataSource;
     const selected = [...this.keys, this.cell, this.token].map(
@@ -112,7 +112,7 @@ export class TokenRows {
     });
   }
 
-  /** What can be decrypted in the place of the stored values, with all in memory that it needs. */
+  /** Prepares the stored values of rows for decryption, and returns them. */
   async readable(rows: readonly TokenRow[]): Promise<readonly unknown[]> {
     const stored = rows.map((row) => row.stored);
     const prefixes = stored.flatMap((value) => keyPrefixOf(this.#encrypted, value) ?? []);

@@ -1,9 +1,10 @@
+import { isUint8Array } from 'node:util/types';
 import type { ObjectLiteral } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
-import { isUint8Array } from 'node:util/types';
+
 import type { UniqueIndex } from '../../metadata/encrypted-column';
 
-/** A column that completes the tuple of a unique index, with what is about to be stored in it. */
+/** A column that completes the tuple of a unique index, with the value that is about to be stored in it. */
 export interface Member {
   readonly column: ColumnMetadata;
   readonly stored: unknown;
@@ -12,24 +13,24 @@ export interface Member {
 /** Values that are about to be stored under a unique index, in tuples that agree in all but the value. */
 export interface Tuples {
   readonly values: readonly unknown[];
-  /** Without those that only the database knows. */
+  /** Without members that only the database knows. */
   readonly members: readonly Member[];
 }
 
-/** What an UPDATE changes of the tuples of a unique index. */
+/** The change that an UPDATE makes to the tuples of a unique index. */
 export interface TupleChange {
-  /** The new value; undefined where each row keeps its own. */
+  /** The new value; undefined if each row keeps its own. */
   readonly value: unknown;
   readonly members: readonly Member[];
-  /** Columns that keep what they hold. */
+  /** Columns that keep their values. */
   readonly kept: readonly ColumnMetadata[];
 }
 
-/** Stands for what the database computes: SQL of the application, or a default. */
+/** Stands for a value that the database computes: SQL of the application, or a default. */
 const COMPUTED = Symbol('computed');
 
 /**
- * The tuples that an INSERT is about to store. One with a NULL in it is nobody's duplicate.
+ * Returns the tuples that an INSERT is about to store, without those that hold a NULL and have no duplicates.
  *
  * @param columns - those that the statement names
  */
@@ -59,7 +60,7 @@ export function insertedTuples(
   return groups;
 }
 
-/** The change that an UPDATE is about to make; undefined where it makes no duplicate of an index. */
+/** Returns the change that an UPDATE is about to make; undefined if it cannot make a duplicate. */
 export function tupleChange(
   { encrypted, indexed }: UniqueIndex,
   valueSet: ObjectLiteral,
@@ -78,7 +79,7 @@ export function tupleChange(
   return { value, members, kept };
 }
 
-/** What TypeORM stores of a value set in a column that is not encrypted. */
+/** Returns what TypeORM stores of a value set in a column that is not encrypted. */
 function storedIn(column: ColumnMetadata, valueSet: ObjectLiteral): unknown {
   const value: unknown = column.getEntityValue(valueSet);
   if (isNone(value)) return value;

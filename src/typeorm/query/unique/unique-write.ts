@@ -1,25 +1,27 @@
 import type { ObjectLiteral, QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+
 import { FieldEncryptionError, KeyStateError } from '../../../errors';
-import type { EncryptedEntity, UniqueIndex } from '../../metadata/encrypted-column';
-import { describeColumn } from '../../metadata/encrypted-column';
-import type { Installation } from '../../installation/installation';
-import { ownTransaction } from '../../connection/own-transaction';
 import { withConnection } from '../../connection/lent-connection';
+import { ownTransaction } from '../../connection/own-transaction';
 import { SqlParameters } from '../../connection/sql-dialect';
-import type { TokenRows } from './token-rows';
+import type { Installation } from '../../installation/installation';
+import { describeColumn } from '../../metadata/encrypted-column';
+import type { EncryptedEntity, UniqueIndex } from '../../metadata/encrypted-column';
 import type { AnyQueryBuilder } from '../any-query-builder';
-import { bringTargetsOver, bringToCurrentToken } from './current-tokens';
+
+import { updateTargetTokens, updateTokens } from './current-tokens';
 import type { Restriction } from './current-tokens';
 import { lockIndex, lockTokens } from './token-lock';
+import { UpdateTargets } from './token-rows';
+import type { TokenRows } from './token-rows';
 import { insertedTuples, tupleChange } from './unique-tuples';
 import type { Member, TupleChange, Tuples } from './unique-tuples';
-import { UpdateTargets } from './token-rows';
 
-/** Makes way for what a statement is about to store under one index. */
-type MakeWay = (runner: QueryRunner) => Promise<void>;
+/** Updates the tokens of rows that a statement may duplicate under one index. */
+type TokenUpdate = (runner: QueryRunner) => Promise<void>;
 
-/** What a query runner is given to send. */
+/** A statement that a query runner is given. */
 interface Statement {
   readonly sql: string;
   readonly parameters: unknown[] | undefined;
@@ -27,30 +29,30 @@ interface Statement {
 }
 
 /**
- * Keeps a unique blind index unique while stored tokens are of several forms, of which the database
- * sees that they differ and not that they stand for one value.
+ * A write that keeps a blind index unique while stored tokens have several forms: to the database, different
+ * tokens of one value are not duplicates.
  *
- * Just before its INSERT or UPDATE, rows that hold a value to be written under another token are
- * given the one that it will be written with. The database then refuses the duplicate itself, or
- * finds the row as the target of an upsert. Does nothing, and sends nothing, outside a transition.
+ * Just before its INSERT or UPDATE, rows that hold a written value under another token get the token that it
+ * is written with. The database then refuses the duplicate itself, or finds the row as the target of an
+ * upsert. Does nothing, and sends nothing, outside a transition.
  */
 export class UniqueWrite {
   readonly #installation: Installation;
   readonly #entity: EncryptedEntity;
   #parameters: unknown;
-  #pending: readonly MakeWay[] = [];
+  #pending: readonly TokenUpdate[] = [];
 
   constructor(installation: Installation, entity: EncryptedEntity) {
     this.#installation = installation;
     this.#entity = entity;
   }
 
-  /** Whether a unique index of the entity may hold other tokens than those it is written with. */
+  /** Whether a unique index of the entity may hold other tokens than it is written with. */
   static isNeeded({ uniqueIndexes }: EncryptedEntity): boolean {
     return uniqueIndexes.some(mayHoldOthers);
   }
 
-  /** Told of an INSERT as it is built, which is after listeners have had their say on the values. */
+  /** Announces an INSERT as it is built, which is after listeners may have changed the values. */
   announceInsert(
     parameters: unknown,
     valueSets: readonly ObjectLiteral[],
@@ -58,26 +60,26 @@ export class UniqueWrite {
   ): void {
     const named = new Set(columns);
     this.#parameters = parameters;
-    this.#pending = this.#indexesOf((index) => {
+    this.#pending = this.#updatesOf((index) => {
       const tuples = insertedTuples(index, valueSets, named);
-      return tuples.length === 0 ? undefined : this.#storing(index, tuples);
+      return tuples.length === 0 ? undefined : this.#beforeStoring(index, tuples);
     });
   }
 
-  /** Told of an UPDATE, by the builder that makes it. */
+  /** Announces an UPDATE, with the builder that builds it. */
   announceUpdate(parameters: unknown, valueSet: ObjectLiteral, builder: AnyQueryBuilder): void {
     this.#parameters = parameters;
-    this.#pending = this.#indexesOf((index) => {
+    this.#pending = this.#updatesOf((index) => {
       const change = tupleChange(index, valueSet);
       if (change === undefined) return undefined;
       const { value, members, kept } = change;
       return value !== undefined && kept.length === 0
-        ? this.#storing(index, [{ values: [value], members }])
-        : this.#changing(index, change, new UpdateTargets(builder));
+        ? this.#beforeStoring(index, [{ values: [value], members }])
+        : this.#beforeChanging(index, change, new UpdateTargets(builder));
     });
   }
 
-  /** Runs a write with a query runner that sees the announced statement come by. */
+  /** Runs a write with a query runner that recognizes the announced statement. */
   async run<T>(
     heldRunner: QueryRunner | undefined,
     write: (runner: QueryRunner) => Promise<T>,
@@ -94,10 +96,10 @@ export class UniqueWrite {
     );
   }
 
-  /** In a transaction no longer than the statement: listeners before and after it run outside. */
+  /** Sends the statement in a transaction no longer than itself: listeners before and after it run outside. */
   async #send(runner: QueryRunner, statement: Statement): Promise<unknown> {
     const work = async (own: QueryRunner): Promise<unknown> => {
-      await this.#makeWay(own);
+      for (const update of this.#pending) await update(own);
       return send(own, statement);
     };
     if (runner.isTransactionActive) return work(runner);
@@ -108,31 +110,27 @@ export class UniqueWrite {
     });
   }
 
-  async #makeWay(runner: QueryRunner): Promise<void> {
-    for (const makeWay of this.#pending) await makeWay(runner);
-  }
-
-  #indexesOf(makeWay: (index: UniqueIndex) => MakeWay | undefined): MakeWay[] {
+  #updatesOf(updateOf: (index: UniqueIndex) => TokenUpdate | undefined): TokenUpdate[] {
     return this.#entity.uniqueIndexes
       .filter(mayHoldOthers)
-      .flatMap((index) => makeWay(index) ?? []);
+      .flatMap((index) => updateOf(index) ?? []);
   }
 
-  /** For tuples of which all is known. */
-  #storing(index: UniqueIndex, tuples: readonly Tuples[]): MakeWay {
+  /** Returns the update for tuples that are fully known. */
+  #beforeStoring(index: UniqueIndex, tuples: readonly Tuples[]): TokenUpdate {
     const values = tuples.flatMap((each) => each.values);
     const isCurrent = currentToken(index, values[0]);
     return async (runner) => {
       await lockTokens(runner, index, values);
       for (const { values: some, members } of tuples) {
-        await this.#bringOver(runner, index, some, (rows) => membersOf(rows, members));
+        await this.#update(runner, index, some, (rows) => membersOf(rows, members));
       }
       isCurrent();
     };
   }
 
-  /** For tuples that depend on what the rows hold, which nobody may change meanwhile. */
-  #changing(index: UniqueIndex, change: TupleChange, targets: UpdateTargets): MakeWay {
+  /** Returns the update for tuples that depend on what the rows hold, which nobody may change meanwhile. */
+  #beforeChanging(index: UniqueIndex, change: TupleChange, targets: UpdateTargets): TokenUpdate {
     const { value, members, kept } = change;
     const isCurrent = value === undefined ? undefined : currentToken(index, value);
     const restriction: Restriction = (rows) =>
@@ -140,23 +138,23 @@ export class UniqueWrite {
     return async (runner) => {
       await lockIndex(runner, index);
       if (isCurrent !== undefined) {
-        await this.#bringOver(runner, index, [value], restriction);
+        await this.#update(runner, index, [value], restriction);
         isCurrent();
         return;
       }
-      for await (const held of bringTargetsOver(this.#installation, runner, index, targets)) {
-        await this.#bringOver(runner, index, held, restriction);
+      for await (const held of updateTargetTokens(this.#installation, runner, index, targets)) {
+        await this.#update(runner, index, held, restriction);
       }
     };
   }
 
-  #bringOver(
+  #update(
     runner: QueryRunner,
     index: UniqueIndex,
     values: readonly unknown[],
     restriction: Restriction,
   ): Promise<void> {
-    return bringToCurrentToken(this.#installation, runner, index, values, restriction);
+    return updateTokens(this.#installation, runner, index, values, restriction);
   }
 }
 
@@ -165,12 +163,12 @@ function mayHoldOthers({ encrypted, indexed }: UniqueIndex): boolean {
     return encrypted.readsPlaintext || indexed.index.isInTransition;
   } catch (error) {
     if (!(error instanceof FieldEncryptionError)) throw error;
-    // Without keys it is not known. Values that need them will say so.
+    // Not known without keys. Values that need them report it.
     return true;
   }
 }
 
-/** Checks later on that a value still has the token of now, which the statement is built with. */
+/** Returns a check that a value still has its present token, which the statement is built with. */
 function currentToken(index: UniqueIndex, value: unknown): () => void {
   const token = index.indexed.index.token(value);
   return () => {
@@ -191,7 +189,7 @@ function membersOf(
   return { sql: [...(sql === '' ? [] : [sql]), ...conditions].join(' AND '), parameters };
 }
 
-/** Where the rows of an UPDATE are, or will be, but for the value. */
+/** Returns the condition for rows with the tuples, apart from the value, that an UPDATE leaves or makes. */
 function placesOf(
   rows: TokenRows,
   targets: UpdateTargets,
@@ -202,7 +200,7 @@ function placesOf(
   return membersOf(rows, members, { sql: `(${names.join(', ')}) IN (${sql})`, parameters });
 }
 
-/** The statement is built, with the token of a root that is not the current one any more. */
+/** Returns the error of a statement that was built with a token of a root that is no longer current. */
 function rotatedMeanwhile({ encrypted }: UniqueIndex): KeyStateError {
   const { entity, property } = encrypted.policy;
   return new KeyStateError(
@@ -211,7 +209,7 @@ function rotatedMeanwhile({ encrypted }: UniqueIndex): KeyStateError {
   );
 }
 
-/** The same query runner, of which each statement is sent by `query`. */
+/** Returns a query runner that sends each statement by `query`, and is otherwise the given one. */
 function watching(
   runner: QueryRunner,
   query: (statement: Statement) => Promise<unknown>,

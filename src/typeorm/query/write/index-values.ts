@@ -6,8 +6,8 @@ import { describeColumn } from '../../metadata/encrypted-column';
 import type { EncryptedEntity } from '../../metadata/encrypted-column';
 
 /**
- * The value set of an UPDATE with the hidden index columns of its encrypted properties named, so
- * that TypeORM asks them for their tokens. The caller's object stays as it is.
+ * Returns the value set of an UPDATE with the index columns of its encrypted properties, so that TypeORM
+ * asks them for their tokens. Does not change the caller's object.
  */
 export function withIndexColumns(entity: EncryptedEntity, values: ObjectLiteral): ObjectLiteral {
   if (!entity.indexed) return values;
@@ -21,7 +21,7 @@ export function withIndexColumns(entity: EncryptedEntity, values: ObjectLiteral)
   return extended;
 }
 
-/** The columns of an INSERT, with the index columns of its encrypted ones. */
+/** Returns the columns of an INSERT with the index columns of its encrypted ones. */
 export function columnsWithIndexes(
   entity: EncryptedEntity,
   columns: readonly ColumnMetadata[],
@@ -40,9 +40,9 @@ function withPath(values: ObjectLiteral, [name = '', ...rest]: readonly string[]
 }
 
 /**
- * Refuses values for a hidden index column where its property has none: a token that is not of the
- * value beside it makes lookups find the wrong row, or none. Beside a value for the property TypeORM is
- * given the token of that, whatever the caller's object holds.
+ * Refuses values for an index column without one for its property: with a token of another value, lookups
+ * find the wrong row, or none. Beside a value for the property, TypeORM gets the token of that, whatever
+ * the caller's object holds.
  */
 export function assertNoExplicitTokens(entity: EncryptedEntity, values: ObjectLiteral): void {
   if (!entity.indexed) return;
@@ -60,7 +60,7 @@ export function assertNoExplicitTokens(entity: EncryptedEntity, values: ObjectLi
   }
 }
 
-/** Not `getEntityValue`, which computes the token. */
+/** Returns a value as given, unlike `getEntityValue`, which computes the token. */
 function valueAt(values: ObjectLiteral, path: string): unknown {
   let value: unknown = values;
   for (const name of path.split('.')) value = (value as ObjectLiteral | undefined | null)?.[name];

@@ -1,9 +1,10 @@
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
-import { UnsupportedQueryError } from '../../../errors';
-import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
-import { describeColumn } from '../../metadata/encrypted-column';
 
-/** What TypeORM's `orUpdate` is told; TypeORM 0.3 also takes all of it in one object. */
+import type { UnsupportedQueryError } from '../../../errors';
+import { queryRefused } from '../../metadata/encrypted-column';
+import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
+
+/** The arguments of TypeORM's `orUpdate`; TypeORM 0.3 also takes them in one object. */
 interface OnConflict {
   readonly overwrite: unknown;
   readonly conflict: unknown;
@@ -17,12 +18,11 @@ interface InOneObject {
 }
 
 /**
- * What `orUpdate` is told, with the index columns of encrypted ones overwritten along with them, and
- * encrypted columns as the conflict target replaced by their unique blind index.
+ * Returns the arguments of `orUpdate`, with index columns overwritten along with their encrypted columns, and
+ * encrypted columns of the conflict target replaced by their unique blind index.
  *
- * @throws {@link UnsupportedQueryError} for a conflict target without one, for an index column that is
- * overwritten without its property, and for an encrypted column that a parameter is to be stored in as
- * it stands
+ * @throws {@link UnsupportedQueryError} for a conflict target without such an index, for an index column that
+ * is overwritten without its property, and for an encrypted column that is set from a parameter
  */
 export function overwriteOnConflict(
   entity: EncryptedEntity,
@@ -50,7 +50,7 @@ export function overwriteOnConflict(
   };
 }
 
-/** A token without the value that it is of; `upsert` names both, or the property as its conflict path. */
+/** Refuses to overwrite a token without its value. `upsert` names both, or the property as its conflict path. */
 function refuseIndexColumns(entity: EncryptedEntity, overwrite: unknown, conflict: unknown): void {
   if (!Array.isArray(overwrite)) return;
   const named = new Set<unknown>([...(overwrite as unknown[]), ...listOf(conflict)]);
@@ -87,7 +87,7 @@ function conflictTarget(entity: EncryptedEntity, conflict: unknown): unknown {
   return names.map((name) => conflictColumn(entity, name, names));
 }
 
-/** No two ciphertexts are alike, so that none conflicts with another. */
+/** Returns the unique index column of an encrypted one: no two ciphertexts are equal, so none conflict. */
 function conflictColumn(entity: EncryptedEntity, name: string, all: readonly string[]): string {
   const encrypted = entity.columns.find(({ column }) => column.databaseName === name);
   if (encrypted === undefined) return name;
@@ -106,8 +106,8 @@ function conflictColumn(entity: EncryptedEntity, name: string, all: readonly str
 }
 
 /**
- * Refuses to overwrite a part of a tuple that has to be unique: the rest of it is what the row holds
- * already, so that the tuple is none that was looked for while the index changes.
+ * Refuses to overwrite a part of a unique tuple: the rest is what the row already holds, so duplicates of
+ * that tuple would not be found while the index changes.
  */
 function refusePartOfTuple(entity: EncryptedEntity, overwrite: unknown, conflict: unknown): void {
   if (!Array.isArray(overwrite)) return;
@@ -148,9 +148,5 @@ function refuseParameters(entity: EncryptedEntity, columns: unknown): void {
 }
 
 function refused(encrypted: EncryptedColumn, problem: string): UnsupportedQueryError {
-  const { entity, property } = encrypted.policy;
-  return new UnsupportedQueryError(`${describeColumn(encrypted)} is encrypted and ${problem}`, {
-    entity,
-    property,
-  });
+  return queryRefused(encrypted, `is encrypted and ${problem}`);
 }

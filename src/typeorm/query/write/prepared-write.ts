@@ -1,8 +1,9 @@
 import type { EntityMetadata, QueryRunner } from 'typeorm';
+
 import { FieldEncryptionError } from '../../../errors';
-import type { EncryptedEntity } from '../../metadata/encrypted-column';
-import { installationOf } from '../../installation/installation';
 import { rethrowFenced } from '../../connection/key-fence';
+import { installationOf } from '../../installation/installation';
+import type { EncryptedEntity } from '../../metadata/encrypted-column';
 import type { AnyQueryBuilder } from '../any-query-builder';
 import { withResolvedParameters } from '../lookup/resolved-parameters';
 import { UniqueWrite } from '../unique/unique-write';
@@ -11,18 +12,18 @@ type WriteBuilder = AnyQueryBuilder & {
   setQueryRunner(queryRunner: QueryRunner | undefined): unknown;
 };
 
-/** Not fields of the builders, which few writes would fill: there is a builder for every write. */
+/** The writes of builders. Not fields of these, which few would fill. */
 const uniqueWrites = new WeakMap<AnyQueryBuilder, UniqueWrite>();
 
-/** What the statement of a builder has to be announced to, once it is built. */
+/** Returns the write to which a builder announces its statement, once it is built. */
 export function uniqueWriteOf(builder: AnyQueryBuilder): UniqueWrite | undefined {
   return uniqueWrites.get(builder);
 }
 
 /**
- * Waits for nothing where the keys are ready and no unique index is involved, as for most writes.
- * Keys that cannot be had are no reason to fail here: a value that needs one says so by name, and a
- * write may have none.
+ * Prepares the keys of a write and runs it. Waits for nothing if the keys are ready and no unique index is
+ * involved, as for most writes. Missing keys do not fail here: a value that needs one reports its property,
+ * and a write may have no such value.
  */
 export function prepareWrite<T>(
   builder: WriteBuilder,
@@ -67,7 +68,7 @@ async function runUnique<T>(
   });
 }
 
-/** The encrypted entity that a statement is about. */
+/** Returns the encrypted entity that a statement is about. */
 export function encryptedEntityOf(builder: AnyQueryBuilder): EncryptedEntity | undefined {
   const metadata = mainMetadata(builder);
   return metadata && installationOf(builder.connection).encryptedEntity(metadata);

@@ -1,7 +1,40 @@
-import type { KeyEvent } from '../../keys/record/key-event';
+import type { DataSource, QueryRunner } from 'typeorm';
 
-/** What TypeORM's logger is told of an event; undefined for one that is no reason to worry. */
-export function warningOf(event: KeyEvent): string | undefined {
+import { KeyManager } from '../../keys/key-manager';
+import type { KeyEvent } from '../../keys/record/key-event';
+import type { FieldEncryptionOptions } from '../declare/field-encryption-options';
+import { TypeormAuditStore } from '../tables/typeorm-audit-store';
+import type { TypeormKeyStore } from '../tables/typeorm-key-store';
+
+/** Creates the key manager of a DataSource. Its events that are warnings go to TypeORM's logger as well. */
+export function newKeyManager(
+  dataSource: DataSource,
+  store: TypeormKeyStore,
+  options: FieldEncryptionOptions,
+): KeyManager<QueryRunner> {
+  const { kms, otherKms, application = 'default', suite = 'xaes-256-gcm', nonces } = options;
+  return new KeyManager<QueryRunner>({
+    store,
+    kms,
+    otherKms,
+    application,
+    suite,
+    nonces,
+    cache: options.keyCache ?? {},
+    onEvent: (event) => {
+      const warning = warningOf(event);
+      if (warning !== undefined) dataSource.logger.log('warn', `field encryption: ${warning}`);
+      options.onEvent?.(event);
+    },
+    policies: options.keyPolicies,
+    wallClock: options.now,
+    anchor: options.anchor,
+    audit: { entries: new TypeormAuditStore(dataSource), options: options.audit ?? {} },
+  });
+}
+
+/** Returns the text of an event that is a warning; undefined for any other. */
+function warningOf(event: KeyEvent): string | undefined {
   switch (event.type) {
     case 'applicationNotNamed':
       return (

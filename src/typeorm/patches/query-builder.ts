@@ -1,0 +1,45 @@
+import { QueryBuilder, SelectQueryBuilder } from 'typeorm';
+import type { ObjectLiteral } from 'typeorm';
+
+import { installationOf } from '../installation/installation';
+import { expecting } from '../query/lookup/expectation';
+import { rewritePredicate } from '../query/lookup/predicate';
+import type { PendingJoin } from '../query/lookup/predicate';
+import { withStatementKeys } from '../query/lookup/statement-keys';
+import { assertParametersFit } from '../query/refusal/mapped-table';
+
+import { overrideClass } from './override';
+
+/** TypeORM's base of all builders, which sends lookups on encrypted properties to their blind indexes. */
+abstract class EncryptingQueryBuilder<Entity extends ObjectLiteral> extends QueryBuilder<Entity> {
+  override getQueryAndParameters(): [string, unknown[]] {
+    const statement = withStatementKeys(
+      this,
+      () => super.getQueryAndParameters() as [string, unknown[]],
+    );
+    assertParametersFit(this, statement[1]);
+    return statement;
+  }
+
+  protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
+    const installation = installationOf(this.connection);
+    const joins = pendingJoinsOf(this);
+    const predicate = rewritePredicate(this, joins, installation, aliasPath, parameterValue);
+    const condition =
+      'sql' in predicate
+        ? predicate.sql
+        : super.getWherePredicateCondition(predicate.path, predicate.value);
+    if (!(this instanceof SelectQueryBuilder)) return condition;
+    return expecting(this, predicate.expectation, condition);
+  }
+}
+
+/** Returns the joins that find options have asked for; protected, and in a SELECT only. */
+function pendingJoinsOf(builder: object): readonly PendingJoin[] {
+  return (builder as { readonly joins?: readonly PendingJoin[] }).joins ?? [];
+}
+
+/** Overrides the methods above in TypeORM's QueryBuilder. */
+export function patchQueryBuilder(): void {
+  overrideClass(QueryBuilder, EncryptingQueryBuilder);
+}
