@@ -34,6 +34,11 @@ export default tseslint.config(
     },
   },
   {
+    // A file is one idea, and a function a list of steps.
+    files: ['src/**'],
+    rules: { 'max-lines': ['error', 250], 'max-lines-per-function': ['error', 40] },
+  },
+  {
     files: ['src/cli/**', 'examples/**', 'bench/**'],
     rules: { 'no-console': 'off' },
   },
