@@ -1,7 +1,7 @@
 import { LABELS } from '../../crypto/labels';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { foundIfAllowed, healthOf, UsedRights } from '../remote/rights';
+import { foundIfAllowed, healthOf, UsedRights } from '../remote/health';
 import { parseOpaque, serializeOpaque, unwrappedKey } from '../key-bytes';
 import type { AwsClient } from './aws-client';
 

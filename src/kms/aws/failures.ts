@@ -1,7 +1,7 @@
 import { types } from 'node:util';
 
 import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../errors';
-import { showing } from '../remote/rights';
+import { showing } from '../remote/health';
 import { codeOf, networkFailure, retryAfterMs, TransientFailure } from '../remote/failures';
 
 /** Names of exceptions of the service that another try may not meet. */

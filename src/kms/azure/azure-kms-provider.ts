@@ -4,7 +4,7 @@ import { wipe } from '../../crypto/secret-bytes';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import { newInnerKey, openBound, sealBound, unwrappedKey } from '../key-bytes';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { healthOf, UsedRights } from '../remote/rights';
+import { healthOf, UsedRights } from '../remote/health';
 import type { AzureClient } from './azure-client';
 import type { ParsedOptions } from './options';
 import { Signatures } from './signatures';

@@ -6,7 +6,7 @@ import {
   KeyUnwrapError,
   KmsUnavailableError,
 } from '../../errors';
-import { showing } from '../remote/rights';
+import { showing } from '../remote/health';
 import { codeOf, networkFailure, retryAfterMs, TransientFailure } from '../remote/failures';
 
 /** What was asked, as far as it changes what a failure means. */

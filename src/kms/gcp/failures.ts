@@ -1,8 +1,8 @@
 import { types } from 'node:util';
 
 import { ConfigurationError, FieldEncryptionError, KeyUnwrapError } from '../../errors';
-import type { Evidence } from '../remote/rights';
-import { showing } from '../remote/rights';
+import type { Evidence } from '../remote/health';
+import { showing } from '../remote/health';
 import { TransientFailure } from '../remote/failures';
 
 /** Status codes of gRPC. */

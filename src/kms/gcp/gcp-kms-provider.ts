@@ -2,7 +2,7 @@ import { LABELS } from '../../crypto/labels';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { ConfigurationError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { foundIfAllowed, healthOf, UsedRights } from '../remote/rights';
+import { foundIfAllowed, healthOf, UsedRights } from '../remote/health';
 import { parseOpaque, serializeOpaque, unwrappedKey } from '../key-bytes';
 import { TransientFailure } from '../remote/failures';
 import { crc32c } from './gcp-client';

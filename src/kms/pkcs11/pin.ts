@@ -6,7 +6,7 @@ import { performance } from 'node:perf_hooks';
 
 import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
 import { codeSuffix } from '../remote/failures';
-import { showing } from '../remote/rights';
+import { showing } from '../remote/health';
 
 import { pause } from './retries';
 

@@ -3,7 +3,7 @@ import { randomFillSync } from 'node:crypto';
 import { equalInConstantTime } from '../../crypto/secret-bytes';
 import { ConfigurationError, KmsUnavailableError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { healthOf, showing } from '../remote/rights';
+import { healthOf, showing } from '../remote/health';
 
 import type { Session } from './cryptoki';
 import type { Kek } from './kek';

@@ -3,7 +3,7 @@ import type { KmsHealth, WrappedKey } from '../kms-provider';
 import type { Cryptoki, Session } from './cryptoki';
 import type { Kek } from './kek';
 import { kekLabel, kekReference } from './kek';
-import { explained, isVerdict } from './explained';
+import { explained, isVerdict } from './token-errors';
 import { kindOfFailure, mayBeOfTheKey } from './return-value';
 import { probe } from './pkcs11-provider';
 import type { RequestOf, TokenAnswer, TokenRequest } from './protocol';

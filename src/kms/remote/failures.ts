@@ -2,7 +2,7 @@ import { types } from 'node:util';
 
 import { ConfigurationError } from '../../errors';
 
-import { showing } from './rights';
+import { showing } from './health';
 
 /**
  * One try failed in a way in which the next may not. Stays within a provider: when no try is left it

@@ -11,7 +11,7 @@ import {
 } from 'cockatiel';
 
 import { KmsUnavailableError } from '../../errors';
-import { showing, shownBy } from './rights';
+import { showing, shownBy } from './health';
 import { TransientFailure } from './failures';
 
 /** How long a remote KMS may take. */

@@ -5,7 +5,7 @@ import { request as httpsRequest } from 'node:https';
 import { ConfigurationError } from '../../errors';
 import { codeOf, networkFailure } from '../remote/failures';
 import { TransientFailure } from '../remote/failures';
-import { errorsOf, refusalOf } from './replies';
+import { errorsOf, refusalOf } from './refusals';
 import type { TlsOptions } from './tls-options';
 import { VaultAgent } from './vault-agent';
 

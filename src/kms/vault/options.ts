@@ -4,7 +4,7 @@ import type { RemoteLimits } from '../remote/remote-calls';
 
 import { TlsOptions } from './tls-options';
 import type { Pem } from './tls-options';
-import type { KeyPlace } from './replies';
+import type { KeyPlace } from './refusals';
 import { givenToken, login } from './token-source';
 import type { TokenSource } from './token-source';
 import type { VaultPlace } from './vault-client';

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 
 import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
 import { codeSuffix } from '../remote/failures';
-import { showing } from '../remote/rights';
+import { showing } from '../remote/health';
 
 import type { Secret, VaultAuth } from './auth';
 

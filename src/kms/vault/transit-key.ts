@@ -3,8 +3,8 @@ import type { KmsHealth } from '../kms-provider';
 import type { RemoteCalls } from '../remote/remote-calls';
 
 import { notVault } from './http-transport';
-import { keyPath, softDeleted, VaultRefusal } from './replies';
-import type { KeyOperation, KeyPlace } from './replies';
+import { keyPath, softDeleted, VaultRefusal } from './refusals';
+import type { KeyOperation, KeyPlace } from './refusals';
 import type { VaultClient } from './vault-client';
 import type { VaultSession } from './vault-session';
 

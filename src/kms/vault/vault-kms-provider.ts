@@ -1,11 +1,11 @@
 import { KmsUnavailableError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { healthOf, showing, shownBy, UsedRights } from '../remote/rights';
+import { healthOf, showing, shownBy, UsedRights } from '../remote/health';
 import type { RemoteCalls } from '../remote/remote-calls';
 import { unwrappedKey } from '../key-bytes';
 import { AuthenticatedCalls } from './authenticated-calls';
 import { notVault } from './http-transport';
-import type { KeyPlace, VaultRefusal } from './replies';
+import type { KeyPlace, VaultRefusal } from './refusals';
 import {
   explain,
   explainDecrypt,
@@ -13,7 +13,7 @@ import {
   rightTo,
   describeServer,
   SERVER_STATE_PATH,
-} from './replies';
+} from './refusals';
 import type { TransitKey } from './transit-key';
 import { dataOf, parseKey, requireAcceptable, TransitRights } from './transit-key';
 import type { VaultClient } from './vault-client';

@@ -3,7 +3,7 @@ import { notVault } from './http-transport';
 import type { Lease, TokenSource } from './token-source';
 import { RefusedLogins } from './token-source';
 import type { VaultClient } from './vault-client';
-import { VaultRefusal } from './replies';
+import { VaultRefusal } from './refusals';
 
 /** A token is renewed when this part of its life is over, so that there is time to try again. */
 const RENEW_AT = 2 / 3;

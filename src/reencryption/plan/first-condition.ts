@@ -6,12 +6,12 @@ import type { WorkTable } from '../database/work-table';
 
 /**
  * Refuses a condition of `first` that ciphertext cannot meet, or that the database does not
- * understand: by a statement with the condition that reads no row.
+ * understand, by a statement that reads no rows.
  *
- * @throws {@link UnsupportedQueryError}, {@link RunPlanError}; {@link ConfigurationError} where rows are
+ * @throws {@link UnsupportedQueryError}, {@link RunPlanError}; {@link ConfigurationError} if rows are
  * hidden from the database role, whatever the condition
  */
-export async function assertFirst(
+export async function assertFirstCondition(
   installation: Installation,
   database: RunDatabase,
   table: WorkTable,
@@ -31,7 +31,7 @@ export async function assertFirst(
   }
 }
 
-/** No row was read, so that the message holds nothing but what the condition itself does. */
+/** No row was read, so the message cannot quote one. */
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : 'the database refuses it';
 }

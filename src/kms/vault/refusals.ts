@@ -1,6 +1,6 @@
 import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../errors';
 import { retryAfterMs, TransientFailure } from '../remote/failures';
-import { showing } from '../remote/rights';
+import { showing } from '../remote/health';
 
 /** Vault answered, and not with what was asked for. Stays within the provider. */
 export class VaultRefusal extends Error {
