@@ -1,6 +1,6 @@
 import { describeFailure } from '../health/ask-kms';
-import type { Installation } from '../typeorm/installation/installation';
 import { withConnection } from '../typeorm/connection/lent-connection';
+import type { Installation } from '../typeorm/installation/installation';
 
 import { cleartext, wrapping } from './checks/cleartext';
 import { checks, columns } from './checks/columns';

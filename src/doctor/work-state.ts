@@ -4,9 +4,9 @@ import { encryptedRows } from '../reencryption/coverage/key-uses';
 import { columnStatuses } from '../reencryption/coverage/status';
 import type { ColumnStatus } from '../reencryption/coverage/status';
 import { encryptedTables } from '../reencryption/encrypted-table';
-import type { Installation } from '../typeorm/installation/installation';
 import { withConnection } from '../typeorm/connection/lent-connection';
 import { missingTables } from '../typeorm/connection/table-access';
+import type { Installation } from '../typeorm/installation/installation';
 
 import { absentKeys } from './absent-keys';
 import type { AbsentKey } from './absent-keys';

@@ -1,10 +1,10 @@
 import { ConfigurationError } from '../errors';
 import type { NamedKmsHealth } from '../kms/kms-provider';
 import { encryptedTables } from '../reencryption/encrypted-table';
-import type { Installation } from '../typeorm/installation/installation';
 import { withConnection } from '../typeorm/connection/lent-connection';
-import { DataKeySchema } from '../typeorm/tables/data-key-table';
 import { tableExists } from '../typeorm/connection/table-access';
+import type { Installation } from '../typeorm/installation/installation';
+import { DataKeySchema } from '../typeorm/tables/data-key-table';
 
 /** Options of {@link FieldEncryption.health}. */
 export interface HealthOptions {

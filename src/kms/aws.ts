@@ -1,7 +1,7 @@
 import { AwsClient } from './aws/aws-client';
 import { AwsKmsProvider } from './aws/aws-kms-provider';
-import type { AwsKmsOptions } from './aws/options';
 import { parseOptions } from './aws/options';
+import type { AwsKmsOptions } from './aws/options';
 import type { KmsProvider } from './kms-provider';
 import { RemoteCalls } from './remote/remote-calls';
 

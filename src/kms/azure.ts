@@ -1,7 +1,7 @@
 import { AzureClient } from './azure/azure-client';
 import { AzureKmsProvider } from './azure/azure-kms-provider';
-import type { AzureKmsOptions } from './azure/options';
 import { parseOptions } from './azure/options';
+import type { AzureKmsOptions } from './azure/options';
 import type { KmsProvider } from './kms-provider';
 import { RemoteCalls } from './remote/remote-calls';
 

@@ -1,6 +1,6 @@
 import { FailoverKmsProvider } from './failover/failover-kms-provider';
-import type { FailoverKmsOptions } from './failover/options';
 import { parseOptions } from './failover/options';
+import type { FailoverKmsOptions } from './failover/options';
 import type { KmsProvider } from './kms-provider';
 
 export type { FailoverEvent } from './failover/options';

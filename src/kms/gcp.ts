@@ -1,7 +1,7 @@
 import { GcpClient } from './gcp/gcp-client';
 import { GcpKmsProvider } from './gcp/gcp-kms-provider';
-import type { GcpKmsOptions } from './gcp/options';
 import { parseOptions } from './gcp/options';
+import type { GcpKmsOptions } from './gcp/options';
 import type { KmsProvider } from './kms-provider';
 import { RemoteCalls } from './remote/remote-calls';
 

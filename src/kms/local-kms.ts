@@ -1,9 +1,10 @@
 import { ConfigurationError } from '../errors';
+
 import type { KmsProvider } from './kms-provider';
 import { KeyFileKek } from './local/key-file';
 import { LocalKmsProvider } from './local/local-kms-provider';
-import type { Passphrase } from './local/passphrase';
 import { requireStrong } from './local/passphrase';
+import type { Passphrase } from './local/passphrase';
 import { PassphraseKek } from './local/passphrase-kek';
 import { SCRYPT_LIMITS } from './local/scrypt-parameters';
 

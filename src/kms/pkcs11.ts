@@ -1,9 +1,9 @@
-import { WorkerSessionThread } from './pkcs11/session-thread';
-import { SessionPool } from './pkcs11/session-pool';
-import type { Pkcs11KmsOptions } from './pkcs11/options';
 import { parseOptions } from './pkcs11/options';
-import type { Pkcs11Kms } from './pkcs11/pkcs11-provider';
+import type { Pkcs11KmsOptions } from './pkcs11/options';
 import { Pkcs11KmsProvider } from './pkcs11/pkcs11-provider';
+import type { Pkcs11Kms } from './pkcs11/pkcs11-provider';
+import { SessionPool } from './pkcs11/session-pool';
+import { WorkerSessionThread } from './pkcs11/session-thread';
 import { tokenName } from './pkcs11/token';
 
 export type { KeyWrapName } from './pkcs11/key-wrap';

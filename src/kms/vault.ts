@@ -1,7 +1,7 @@
 import type { KmsProvider } from './kms-provider';
 import { RemoteCalls } from './remote/remote-calls';
-import type { VaultKmsOptions } from './vault/options';
 import { parseOptions } from './vault/options';
+import type { VaultKmsOptions } from './vault/options';
 import { VaultClient } from './vault/vault-client';
 import { VaultKmsProvider } from './vault/vault-kms-provider';
 import { VaultSession } from './vault/vault-session';

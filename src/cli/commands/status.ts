@@ -71,7 +71,7 @@ function dueText(due: readonly Due[]): string {
   return ['Due:', ...lines].join('\n');
 }
 
-/** Looks for what is wrong or weak, and says what to do. Errors are exit code 1. */
+/** Looks for what is wrong or weak, and says what to do. Exit code 1 if there are errors. */
 export async function doctor({ fieldEncryption }: Session): ReturnType<CommandWork> {
   const findings = await fieldEncryption.doctor();
   const ok = findings.every(({ level }) => level !== 'error');

@@ -3,9 +3,9 @@ import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 import { inspectStored } from '../../format/field-ciphertext';
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import type { EncryptedTable } from '../../reencryption/encrypted-table';
+import { storedSamples } from '../../typeorm/installation/stored-samples';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
-import { storedSamples } from '../../typeorm/installation/stored-samples';
 import { finding } from '../finding';
 import type { Check, DatabaseCheck, Finding } from '../finding';
 

@@ -1,13 +1,14 @@
 import type { QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+
 import { maxPlainBytes, storedLength } from '../../format/field-ciphertext';
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import type { EncryptedTable } from '../../reencryption/encrypted-table';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
 import { columnsWithoutCheck } from '../../typeorm/patches/schema-builder';
-import type { DatabaseCheck, Finding } from '../finding';
 import { finding } from '../finding';
+import type { DatabaseCheck, Finding } from '../finding';
 
 /** A column as the database has it. */
 interface StoredColumn {

@@ -1,16 +1,17 @@
 import type { QueryRunner } from 'typeorm';
+
+import { NoAnswerError, within } from '../../async/time-limit';
 import { FieldEncryptionError } from '../../errors';
 import { isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import { describeFailure } from '../../health/ask-kms';
-import { NoAnswerError, within } from '../../async/time-limit';
 import type { KeyRecord } from '../../keys/record/key-record';
 import { isReadable } from '../../keys/record/key-state';
 import type { Installation } from '../../typeorm/installation/installation';
 import { absentKeys, RESTORE_KEYS } from '../absent-keys';
 import type { AbsentKey } from '../absent-keys';
+import { finding } from '../finding';
 import type { Check, DatabaseCheck, Finding } from '../finding';
 import { policiesDue, workState } from '../work-state';
-import { finding } from '../finding';
 
 /** A KMS that does not answer must not hold the doctor up. */
 const UNWRAP_MS = 30_000;

@@ -1,11 +1,12 @@
 import type { QueryRunner } from 'typeorm';
-import { hasColumn, hasTable } from '../../typeorm/connection/sql-dialect';
+
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import type { EncryptedTable } from '../../reencryption/encrypted-table';
+import { hasColumn, hasTable } from '../../typeorm/connection/sql-dialect';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
-import type { DatabaseCheck, Finding } from '../finding';
 import { finding } from '../finding';
+import type { DatabaseCheck, Finding } from '../finding';
 
 /** An index of the database that begins with a column of tokens. */
 interface DatabaseIndex {

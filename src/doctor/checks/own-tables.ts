@@ -1,11 +1,11 @@
 import type { EntityMetadata, EntitySchema, QueryRunner } from 'typeorm';
 
 import { encryptedTables } from '../../reencryption/encrypted-table';
+import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import type { Installation } from '../../typeorm/installation/installation';
 import { DataKeySchema } from '../../typeorm/tables/data-key-table';
 import { OWN_TABLES } from '../../typeorm/tables/own-tables';
 import { RangeSchema, RunSchema } from '../../typeorm/tables/run-tables';
-import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import { AuditSchema } from '../../typeorm/tables/typeorm-audit-store';
 import { finding } from '../finding';
 import type { DatabaseCheck, Finding } from '../finding';

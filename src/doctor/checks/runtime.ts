@@ -1,8 +1,10 @@
 import { createCipheriv, createHash, getFips } from 'node:crypto';
+
 import { LocalKmsProvider } from '../../kms/local/local-kms-provider';
 import type { Installation } from '../../typeorm/installation/installation';
-import type { Check, Finding } from '../finding';
 import { finding } from '../finding';
+import type { Check, Finding } from '../finding';
+
 import { ownManifest, isAtLeast } from './packages';
 
 /** Node.js, whether its OpenSSL refuses what FIPS 140 does not know, and what encrypts values. */

@@ -1,10 +1,11 @@
 import type * as AwsKms from '@aws-sdk/client-kms';
 
-import type { Require } from '../remote/optional-peer';
 import { loadPeer } from '../remote/optional-peer';
+import type { Require } from '../remote/optional-peer';
 import type { RemoteCalls } from '../remote/remote-calls';
-import type { Right } from './failures';
+
 import { failureOf, isOfCredentials } from './failures';
+import type { Right } from './failures';
 import type { ParsedOptions } from './options';
 
 type Sdk = typeof AwsKms;

@@ -1,8 +1,9 @@
 import { LABELS } from '../../crypto/labels';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
+import { parseOpaque, serializeOpaque, unwrappedKey } from '../key-bytes';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
 import { foundIfAllowed, healthOf, UsedRights } from '../remote/health';
-import { parseOpaque, serializeOpaque, unwrappedKey } from '../key-bytes';
+
 import type { AwsClient } from './aws-client';
 
 const KEK_PREFIX = 'aws-kms:';

@@ -1,8 +1,8 @@
 import { types } from 'node:util';
 
 import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../errors';
-import { showing } from '../remote/health';
 import { codeOf, networkFailure, retryAfterMs, TransientFailure } from '../remote/failures';
+import { showing } from '../remote/health';
 
 /** Names of exceptions of the service that another try may not meet. */
 const TEMPORARY = [

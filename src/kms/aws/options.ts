@@ -1,7 +1,7 @@
 import type { KMSClient } from '@aws-sdk/client-kms';
 
-import type { RemoteOptions } from '../remote/option-checks';
 import { isText, OptionChecks, REMOTE_OPTIONS } from '../remote/option-checks';
+import type { RemoteOptions } from '../remote/option-checks';
 import type { RemoteLimits } from '../remote/remote-calls';
 
 /** Which key of AWS KMS wraps, and how to get at it. */

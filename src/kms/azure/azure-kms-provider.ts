@@ -5,10 +5,10 @@ import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import { newInnerKey, openBound, sealBound, unwrappedKey } from '../key-bytes';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
 import { healthOf, UsedRights } from '../remote/health';
+
 import type { AzureClient } from './azure-client';
 import type { ParsedOptions } from './options';
 import { Signatures } from './signatures';
-import type { WrappedForm } from './wrapped-form';
 import {
   AES_WRAP_BYTES,
   associatedData,
@@ -18,6 +18,7 @@ import {
   parse,
   serialize,
 } from './wrapped-form';
+import type { WrappedForm } from './wrapped-form';
 
 /**
  * Has Azure Key Vault or Managed HSM wrap and unwrap. What an RSA key wraps is signed, and the signature

@@ -6,8 +6,8 @@ import {
   KeyUnwrapError,
   KmsUnavailableError,
 } from '../../errors';
-import { showing } from '../remote/health';
 import { codeOf, networkFailure, retryAfterMs, TransientFailure } from '../remote/failures';
+import { showing } from '../remote/health';
 
 /** What was asked, as far as it changes what a failure means. */
 export type Operation = 'describe' | 'wrap' | 'sign' | 'unwrap';

@@ -1,11 +1,12 @@
 import type { TokenCredential } from '@azure/identity';
 import type { CryptographyClientOptions } from '@azure/keyvault-keys';
 
-import type { RemoteOptions } from '../remote/option-checks';
 import { isText, OptionChecks, REMOTE_OPTIONS } from '../remote/option-checks';
+import type { RemoteOptions } from '../remote/option-checks';
 import type { RemoteLimits } from '../remote/remote-calls';
-import type { KeyWrapName } from './wrapped-form';
+
 import { KEY_WRAPS } from './wrapped-form';
+import type { KeyWrapName } from './wrapped-form';
 
 /** Which key of Azure Key Vault or Managed HSM wraps, and how to get at it. */
 export interface AzureKmsOptions extends RemoteOptions {

@@ -1,16 +1,16 @@
-import type { KeyObject } from 'node:crypto';
 import { constants, createHash, createPublicKey, verify } from 'node:crypto';
-
+import type { KeyObject } from 'node:crypto';
 import type { KeyVaultKey } from '@azure/keyvault-keys';
 
 import { LABELS } from '../../crypto/labels';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import type { KeyBinding } from '../kms-provider';
+
 import type { AzureClient } from './azure-client';
 import type { KeyPlace, ParsedOptions } from './options';
-import type { Signature, SignerName, WrappedForm } from './wrapped-form';
 import { KEY_WRAPS } from './wrapped-form';
+import type { Signature, SignerName, WrappedForm } from './wrapped-form';
 
 const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 } as const;
 const RSA = KEY_WRAPS.find(({ name }) => name === 'RSA-OAEP-256')?.keyTypes ?? [];

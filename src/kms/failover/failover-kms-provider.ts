@@ -8,8 +8,9 @@ import {
   KmsUnavailableError,
 } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import type { FailoverEvent, ParsedOptions } from './options';
+
 import { Member } from './member';
+import type { FailoverEvent, ParsedOptions } from './options';
 import { PartlyWrapped, isIntact, parse, serialize } from './wrapped-form';
 import type { Part, WrappedParts } from './wrapped-form';
 

@@ -1,4 +1,3 @@
-import type { CircuitBreakerPolicy } from 'cockatiel';
 import {
   BrokenCircuitError,
   circuitBreaker,
@@ -9,6 +8,7 @@ import {
   timeout,
   TimeoutStrategy,
 } from 'cockatiel';
+import type { CircuitBreakerPolicy } from 'cockatiel';
 
 import { FieldEncryptionError, KmsUnavailableError } from '../../errors';
 import { isAuthenticated } from '../kms-provider';

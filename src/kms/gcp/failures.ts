@@ -1,9 +1,9 @@
 import { types } from 'node:util';
 
 import { ConfigurationError, FieldEncryptionError, KeyUnwrapError } from '../../errors';
-import type { Evidence } from '../remote/health';
-import { showing } from '../remote/health';
 import { TransientFailure } from '../remote/failures';
+import { showing } from '../remote/health';
+import type { Evidence } from '../remote/health';
 
 /** Status codes of gRPC. */
 const STATUS = {

@@ -1,10 +1,11 @@
 import { LABELS } from '../../crypto/labels';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { ConfigurationError } from '../../errors';
-import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { foundIfAllowed, healthOf, UsedRights } from '../remote/health';
 import { parseOpaque, serializeOpaque, unwrappedKey } from '../key-bytes';
+import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
 import { TransientFailure } from '../remote/failures';
+import { foundIfAllowed, healthOf, UsedRights } from '../remote/health';
+
 import { crc32c } from './gcp-client';
 import type { GcpClient } from './gcp-client';
 

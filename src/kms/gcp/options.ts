@@ -1,7 +1,7 @@
 import type { KeyManagementServiceClient } from '@google-cloud/kms';
 
-import type { RemoteOptions } from '../remote/option-checks';
 import { isText, OptionChecks, REMOTE_OPTIONS } from '../remote/option-checks';
+import type { RemoteOptions } from '../remote/option-checks';
 import type { RemoteLimits } from '../remote/remote-calls';
 
 /** Which key of Google Cloud KMS wraps, and how to get at it. */

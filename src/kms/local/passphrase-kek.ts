@@ -1,16 +1,17 @@
-import type { KeyObject } from 'node:crypto';
 import { createSecretKey, randomBytes, scrypt } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 
 import { wipe } from '../../crypto/secret-bytes';
 import { ConfigurationError } from '../../errors';
 import type { KmsHealth } from '../kms-provider';
-import { DerivationBudget, requireAcceptable } from './scrypt-parameters';
+
 import type { KekForUnwrapping, KekForWrapping, LocalKek } from './local-kms-provider';
-import type { Passphrase, PassphraseExamination } from './passphrase';
 import { withPassphrase, estimatedBits } from './passphrase';
+import type { Passphrase, PassphraseExamination } from './passphrase';
+import { DerivationBudget, requireAcceptable } from './scrypt-parameters';
 import type { ScryptLimits, ScryptParameters } from './scrypt-parameters';
-import type { PassphraseHeader } from './wrapped-form';
 import { parseUnderPassphrase, passphraseHeader, SCRYPT_SALT_BYTES } from './wrapped-form';
+import type { PassphraseHeader } from './wrapped-form';
 
 const KEK_BYTES = 32;
 /** One salt serves all keys of a process; rows with many others are foreign, or an attack on memory. */

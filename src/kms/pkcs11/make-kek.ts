@@ -1,11 +1,12 @@
 import { randomFillSync, randomInt } from 'node:crypto';
 
 import { ConfigurationError, KmsUnavailableError } from '../../errors';
+
 import { readAttribute, CKA, CKF, CKK, CKM, CKO_SECRET_KEY, closeQuietly } from './cryptoki';
 import type { Attribute, Handle, Session } from './cryptoki';
 import { secretKeys, kekLabel } from './kek';
-import type { KeyWrap } from './key-wrap';
 import { KEY_WRAPS } from './key-wrap';
+import type { KeyWrap } from './key-wrap';
 import { pause } from './retries';
 import { describeFailure, kindOfFailure, leavesOpen } from './return-value';
 import type { TokenSettings } from './token';

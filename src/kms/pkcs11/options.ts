@@ -1,9 +1,10 @@
 import { isAbsolute } from 'node:path';
 
 import { ConfigurationError } from '../../errors';
+
 import type { KeyWrapName } from './key-wrap';
-import type { PoolLimits } from './session-pool';
 import type { Pin } from './pin';
+import type { PoolLimits } from './session-pool';
 import type { TokenSelector, TokenSettings } from './token';
 
 /** Where the key-encryption key (KEK) is, and how to get at it. */

@@ -5,6 +5,7 @@ import {
   KmsUnavailableError,
 } from '../../errors';
 import type { KeyBinding, KmsHealth, WrappedKey } from '../kms-provider';
+
 import { describeFailure } from './return-value';
 
 /** What a thread can be asked to do. Everything here must survive being sent to another thread. */

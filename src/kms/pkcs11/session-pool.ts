@@ -1,6 +1,7 @@
 import { KmsUnavailableError } from '../../errors';
-import type { SessionThread } from './session-thread';
+
 import type { RequestOf, TokenAnswer, TokenAnswers, TokenRequest } from './protocol';
+import type { SessionThread } from './session-thread';
 
 export interface PoolLimits {
   /** Threads at most; each has a session of its own. */

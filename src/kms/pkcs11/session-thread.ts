@@ -1,10 +1,11 @@
-import type { Transferable } from 'node:worker_threads';
 import { Worker } from 'node:worker_threads';
+import type { Transferable } from 'node:worker_threads';
 
 import { KmsUnavailableError } from '../../errors';
+
 import { keepLoaded } from './cryptoki';
-import type { Reply, TokenAnswer, TokenRequest } from './protocol';
 import { toError } from './protocol';
+import type { Reply, TokenAnswer, TokenRequest } from './protocol';
 import type { TokenSettings } from './token';
 
 /** A thread of its own with one session on the token, which answers one request after the other. */

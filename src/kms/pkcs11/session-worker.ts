@@ -1,9 +1,10 @@
 import { parentPort, workerData } from 'node:worker_threads';
 
 import { wipe } from '../../crypto/secret-bytes';
+
 import { loadCryptoki } from './cryptoki';
-import type { Reply, TokenRequest } from './protocol';
 import { toFailure } from './protocol';
+import type { Reply, TokenRequest } from './protocol';
 import type { TokenSettings } from './token';
 import { TokenClient } from './token-client';
 

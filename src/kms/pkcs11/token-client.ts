@@ -1,18 +1,19 @@
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import type { KmsHealth, WrappedKey } from '../kms-provider';
+
 import type { Cryptoki, Session } from './cryptoki';
-import type { Kek } from './kek';
 import { kekLabel, kekReference } from './kek';
-import { explained, isVerdict } from './token-errors';
-import { kindOfFailure, mayBeOfTheKey } from './return-value';
+import type { Kek } from './kek';
+import { associatedData, header, parseWrapped } from './key-wrap';
+import type { WrappedForm } from './key-wrap';
 import { probe } from './pkcs11-provider';
 import type { RequestOf, TokenAnswer, TokenRequest } from './protocol';
 import { withRetries } from './retries';
+import { kindOfFailure, mayBeOfTheKey } from './return-value';
 import type { TokenSettings } from './token';
-import type { Ready } from './token-connection';
 import { TokenConnection } from './token-connection';
-import type { WrappedForm } from './key-wrap';
-import { associatedData, header, parseWrapped } from './key-wrap';
+import type { Ready } from './token-connection';
+import { explained, isVerdict } from './token-errors';
 
 /** How long a process may go on wrapping under a KEK after a newer one was made elsewhere. */
 const LOOK_AGAIN_MS = 60_000;

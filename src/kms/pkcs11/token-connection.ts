@@ -1,14 +1,15 @@
 import { ConfigurationError, KmsUnavailableError } from '../../errors';
+
 import { CKF, CKS, CKU_USER, initialize, closeQuietly } from './cryptoki';
 import type { Cryptoki, Handle, Session } from './cryptoki';
-import type { Keks } from './kek';
 import { findKeks } from './kek';
-import type { Token, TokenSettings } from './token';
-import { findToken, flagsOf, tokenName } from './token';
+import type { Keks } from './kek';
 import { makeKek } from './make-kek';
 import { withProcessLock } from './pin';
 import { NotLoggedIn, PinRefused } from './protocol';
 import { describeFailure, kindOfFailure, returnValueOf } from './return-value';
+import { findToken, flagsOf, tokenName } from './token';
+import type { Token, TokenSettings } from './token';
 
 /** Longer than modules take to initialise. */
 const INITIALIZING_WAIT_MS = 10_000;

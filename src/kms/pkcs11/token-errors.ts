@@ -4,6 +4,7 @@ import {
   KeyUnwrapError,
   KmsUnavailableError,
 } from '../../errors';
+
 import { NotLoggedIn } from './protocol';
 import { describeFailure, kindOfFailure } from './return-value';
 

@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../../errors';
+
 import type { RemoteLimits } from './remote-calls';
 
 /** Options that every remote provider has. */

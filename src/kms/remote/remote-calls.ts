@@ -1,4 +1,3 @@
-import type { IBackoff, IRetryBackoffContext } from 'cockatiel';
 import {
   DelegateBackoff,
   ExponentialBackoff,
@@ -9,10 +8,12 @@ import {
   timeout,
   TimeoutStrategy,
 } from 'cockatiel';
+import type { IBackoff, IRetryBackoffContext } from 'cockatiel';
 
 import { KmsUnavailableError } from '../../errors';
-import { showing, shownBy } from './health';
+
 import { TransientFailure } from './failures';
+import { showing, shownBy } from './health';
 
 /** How long a remote KMS may take. */
 export interface RemoteLimits {

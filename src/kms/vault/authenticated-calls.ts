@@ -1,6 +1,7 @@
 import type { RemoteCalls } from '../remote/remote-calls';
-import type { CallOptions } from './vault-client';
+
 import { VaultRefusal } from './refusals';
+import type { CallOptions } from './vault-client';
 import type { VaultSession } from './vault-session';
 
 /** Calls Vault with the token of a session. */

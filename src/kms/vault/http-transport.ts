@@ -1,10 +1,11 @@
-import type { IncomingMessage, RequestOptions } from 'node:http';
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
+import type { IncomingMessage, RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 
 import { ConfigurationError } from '../../errors';
 import { codeOf, networkFailure } from '../remote/failures';
 import { TransientFailure } from '../remote/failures';
+
 import { errorsOf, refusalOf } from './refusals';
 import type { TlsOptions } from './tls-options';
 import { VaultAgent } from './vault-agent';

@@ -1,11 +1,12 @@
-import type { RequestOptions } from 'node:http';
 import { request as httpRequest } from 'node:http';
+import type { RequestOptions } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
 import type { Duplex } from 'node:stream';
 
 import { ConfigurationError } from '../../errors';
 import { codeOf } from '../remote/failures';
 import { TransientFailure } from '../remote/failures';
+
 import { proxyFor } from './proxy';
 import type { TlsOptions } from './tls-options';
 

@@ -1,11 +1,11 @@
 import { KmsUnavailableError } from '../../errors';
+import { unwrappedKey } from '../key-bytes';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
 import { healthOf, showing, shownBy, UsedRights } from '../remote/health';
 import type { RemoteCalls } from '../remote/remote-calls';
-import { unwrappedKey } from '../key-bytes';
+
 import { AuthenticatedCalls } from './authenticated-calls';
 import { notVault } from './http-transport';
-import type { KeyPlace, VaultRefusal } from './refusals';
 import {
   explain,
   explainDecrypt,
@@ -14,8 +14,9 @@ import {
   describeServer,
   SERVER_STATE_PATH,
 } from './refusals';
-import type { TransitKey } from './transit-key';
+import type { KeyPlace, VaultRefusal } from './refusals';
 import { dataOf, parseKey, requireAcceptable, TransitRights } from './transit-key';
+import type { TransitKey } from './transit-key';
 import type { VaultClient } from './vault-client';
 import type { VaultSession } from './vault-session';
 import { associatedData, parseTransit, parseWrapped, serialize, transitText } from './wrapped-form';

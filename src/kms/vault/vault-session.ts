@@ -1,9 +1,10 @@
 import type { RemoteCalls } from '../remote/remote-calls';
+
 import { notVault } from './http-transport';
-import type { Lease, TokenSource } from './token-source';
-import { RefusedLogins } from './token-source';
-import type { VaultClient } from './vault-client';
 import { VaultRefusal } from './refusals';
+import { RefusedLogins } from './token-source';
+import type { Lease, TokenSource } from './token-source';
+import type { VaultClient } from './vault-client';
 
 /** A token is renewed when this part of its life is over, so that there is time to try again. */
 const RENEW_AT = 2 / 3;

@@ -1,5 +1,6 @@
 import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
 
 /** A column in the statements of a run. */

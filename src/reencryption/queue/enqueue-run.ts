@@ -1,6 +1,7 @@
 import type { DataSource } from 'typeorm';
 
 import { installationOf } from '../../typeorm/installation/installation';
+import { workerOptions } from '../report/run-options';
 import type { RunOptions } from '../report/run-options';
 import type { WritingMode } from '../report/run-report';
 import { openRuns } from '../runs/shared-run';
@@ -8,7 +9,6 @@ import type { SharedRun } from '../runs/shared-run';
 
 import { JobQueue } from './job-queue';
 import type { NewJob } from './job-queue';
-import { jobOptions } from './run-job';
 import type { RunJob } from './run-job';
 
 /** A run over one table that waits for workers. */
@@ -68,7 +68,7 @@ function jobsOf(
   options: RunOptions,
   priority: number,
 ): NewJob[] {
-  const data: Omit<RunJob, 'share'> = { run: id, mode, columns, ...jobOptions(options) };
+  const data: Omit<RunJob, 'share'> = { run: id, mode, columns, ...workerOptions(options) };
   const range: NewJob = {
     data: { ...data, share: 'range' },
     priority,

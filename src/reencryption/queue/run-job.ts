@@ -73,18 +73,3 @@ export function parseJob(data: object | null): RunJob {
       'update all workers, or delete the job.',
   );
 }
-
-/** Picks the options of a run that its workers need. */
-export function jobOptions({
-  batchSize,
-  maxRate,
-  maxReplicaLagMs,
-  targetKey,
-}: RunOptions): Pick<RunJob, 'batchSize' | 'maxRate' | 'maxReplicaLagMs' | 'targetKey'> {
-  return {
-    ...(batchSize === undefined ? {} : { batchSize }),
-    ...(maxRate === undefined ? {} : { maxRate }),
-    ...(maxReplicaLagMs === undefined ? {} : { maxReplicaLagMs }),
-    ...(targetKey === undefined ? {} : { targetKey }),
-  };
-}

@@ -2,6 +2,7 @@ import type { DataSource } from 'typeorm';
 
 import { FieldEncryptionError, RunPlanError } from '../../errors';
 import { installationOf } from '../../typeorm/installation/installation';
+import { workerOptions } from '../report/run-options';
 import type { RunOptions } from '../report/run-options';
 import { RunCounts } from '../report/run-report';
 import type { WritingMode } from '../report/run-report';
@@ -10,7 +11,7 @@ import { sleep } from '../walk/pace';
 
 import { JobQueue } from './job-queue';
 import type { TakenJob } from './job-queue';
-import { jobOptions, parseJob } from './run-job';
+import { parseJob } from './run-job';
 import type { JobFailure, QueueReport, RunJob, WorkOnRunsOptions } from './run-job';
 
 /** Milliseconds between polls of an empty queue. */
@@ -133,7 +134,7 @@ class QueueWorker {
     const { first, signal, onProgress } = this.#options;
     return {
       columns: job.columns,
-      ...jobOptions(job),
+      ...workerOptions(job),
       ...(first === undefined ? {} : { first }),
       ...(signal === undefined ? {} : { signal }),
       ...(onProgress === undefined ? {} : { onProgress }),

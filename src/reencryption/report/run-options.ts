@@ -68,3 +68,18 @@ export function checkOptions(options: RunOptions): void {
   const problem = optionProblems(OptionRules, options);
   if (problem !== undefined) throw new RunPlanError(`The run has ${problem}. See RunOptions.`);
 }
+
+/** Picks the options of a run that its workers need; `first` is not among them. */
+export function workerOptions({
+  batchSize,
+  maxRate,
+  maxReplicaLagMs,
+  targetKey,
+}: RunOptions): Pick<RunOptions, 'batchSize' | 'maxRate' | 'maxReplicaLagMs' | 'targetKey'> {
+  return {
+    ...(batchSize === undefined ? {} : { batchSize }),
+    ...(maxRate === undefined ? {} : { maxRate }),
+    ...(maxReplicaLagMs === undefined ? {} : { maxReplicaLagMs }),
+    ...(targetKey === undefined ? {} : { targetKey }),
+  };
+}
