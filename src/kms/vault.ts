@@ -6,7 +6,7 @@ import { VaultClient } from './vault/vault-client';
 import { VaultKmsProvider } from './vault/vault-kms-provider';
 import { VaultSession } from './vault/vault-session';
 
-export type { Secret, VaultAuth } from './vault/auth';
+export type { Secret, VaultAuth } from './vault/token-source';
 export type { VaultKmsOptions } from './vault/options';
 
 /**

@@ -2,7 +2,7 @@ import { types } from 'node:util';
 
 import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../errors';
 import { codeOf, networkFailure, retryAfterMs, TransientFailure } from '../remote/failures';
-import { showing } from '../remote/health';
+import { withEvidence } from '../remote/health';
 
 /** Names of exceptions of the service that another try may not meet. */
 const TEMPORARY = [
@@ -48,7 +48,7 @@ function denied(right: Right): ConfigurationError {
   const error = new ConfigurationError(
     `awsKms: access is denied. Allow ${right} on the key, with the conditions of docs/aws-kms.md if any.`,
   );
-  return showing(error, { reachable: true, authenticated: true, denied: true });
+  return withEvidence(error, { reachable: true, authenticated: true, denied: true });
 }
 
 /** Whether it is the credentials that an error of the SDK is about. */
@@ -77,13 +77,13 @@ export function failureOf(error: unknown, right: Right): Error {
   }
   if (TEMPORARY.includes(name) || status === 429 || status >= 500) {
     const failure = new TransientFailure(describe(name, status), retryAfterMs(retryAfter));
-    return showing(failure, { reachable: true });
+    return withEvidence(failure, { reachable: true });
   }
   if (name === 'AccessDeniedException') return denied(right);
   const remedy = Object.hasOwn(REMEDIES, name) ? REMEDIES[name] : undefined;
   if (remedy !== undefined) {
     const refused = new ConfigurationError(`awsKms: ${remedy}.`);
-    return showing(refused, { reachable: true, authenticated: !CREDENTIALS.includes(name) });
+    return withEvidence(refused, { reachable: true, authenticated: !CREDENTIALS.includes(name) });
   }
   return withoutAnswer(error, name, status);
 }
@@ -105,7 +105,7 @@ function withoutAnswer(error: Error, name: string, status: number): Error {
     const error = new KmsUnavailableError(
       'awsKms: there are no credentials to be had. Check the role of the process, its profile or environment.',
     );
-    return showing(error, { authenticated: false });
+    return withEvidence(error, { authenticated: false });
   }
   const code = codeOf(error);
   if (code !== undefined) {

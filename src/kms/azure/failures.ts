@@ -7,7 +7,7 @@ import {
   KmsUnavailableError,
 } from '../../errors';
 import { codeOf, networkFailure, retryAfterMs, TransientFailure } from '../remote/failures';
-import { showing } from '../remote/health';
+import { withEvidence } from '../remote/health';
 
 /** What was asked, as far as it changes what a failure means. */
 export type Operation = 'describe' | 'wrap' | 'sign' | 'unwrap';
@@ -30,16 +30,19 @@ export function failureOf(error: unknown, operation: Operation): Error {
       `the service asks to slow down or failed (status ${String(statusCode)})`,
       retryAfterMs(response?.headers?.get?.('retry-after')),
     );
-    return showing(failure, { reachable: true });
+    return withEvidence(failure, { reachable: true });
   }
   if (statusCode === 401) {
-    return showing(denied(statusCode, operation), { reachable: true, authenticated: false });
+    return withEvidence(denied(statusCode, operation), { reachable: true, authenticated: false });
   }
   const known = { reachable: true, authenticated: true } as const;
   if (statusCode === 403) {
-    return showing(denied(statusCode, operation), { ...known, denied: true });
+    return withEvidence(denied(statusCode, operation), { ...known, denied: true });
   }
-  return showing(operation === 'unwrap' ? notUnwrapped(statusCode) : notThere(statusCode), known);
+  return withEvidence(
+    operation === 'unwrap' ? notUnwrapped(statusCode) : notThere(statusCode),
+    known,
+  );
 }
 
 /** What each takes; to unwrap, the public key of the signer is read, too. */
@@ -86,7 +89,7 @@ function withoutStatus(error: Error): Error {
     const none = new KmsUnavailableError(
       'azureKms: there is no token to be had. Check the managed identity or the credential.',
     );
-    return showing(none, { authenticated: false });
+    return withEvidence(none, { authenticated: false });
   }
   if (error.message.includes('challenge')) {
     return new ConfigurationError(
@@ -96,7 +99,7 @@ function withoutStatus(error: Error): Error {
   const code = codeOf(error);
   if (code === 'PARSE_ERROR') return notKeyVault();
   return code === undefined
-    ? showing(new TransientFailure('the service is not reached'), { reachable: false })
+    ? withEvidence(new TransientFailure('the service is not reached'), { reachable: false })
     : networkFailure('azureKms', code, 'Check keyId, and NODE_EXTRA_CA_CERTS.');
 }
 

@@ -2,7 +2,7 @@ import { types } from 'node:util';
 
 import { ConfigurationError, FieldEncryptionError, KeyUnwrapError } from '../../errors';
 import { TransientFailure } from '../remote/failures';
-import { showing } from '../remote/health';
+import { withEvidence } from '../remote/health';
 import type { Evidence } from '../remote/health';
 
 /** Status codes of gRPC. */
@@ -34,10 +34,10 @@ const PERMISSIONS: Readonly<Record<Operation, string>> = {
 export function failureOf(error: unknown, operation: Operation): Error {
   if (error instanceof TransientFailure || error instanceof FieldEncryptionError) return error;
   const code: unknown = types.isNativeError(error) && 'code' in error ? error.code : undefined;
-  return showing(explained(error, code, operation), evidenceOf(error, code));
+  return withEvidence(explained(error, code, operation), evidenceFor(error, code));
 }
 
-function evidenceOf(error: unknown, code: unknown): Evidence {
+function evidenceFor(error: unknown, code: unknown): Evidence {
   if (isWithoutCredentials(error)) return { authenticated: false };
   const known = { reachable: true, authenticated: true } as const;
   switch (code) {

@@ -1,4 +1,7 @@
-import { ConfigurationError } from '../../errors';
+import { randomFillSync } from 'node:crypto';
+
+import { equalInConstantTime } from '../../crypto/secret-bytes';
+import { ConfigurationError, KmsUnavailableError } from '../../errors';
 
 import { CKA, CKK, CKO_SECRET_KEY, readFlag, readNumber, readText } from './cryptoki';
 import type { Attribute, Handle, Session } from './cryptoki';
@@ -178,4 +181,14 @@ function requireOneEach(keys: readonly LabelledKey[]): void {
     `pkcs11Kms: several keys on the token have the label "${twice}", so it is open which of them ` +
       'wrapped what. Find out by their CKA_ID, and give the ones that are not the KEK another label.',
   );
+}
+
+/** Wraps and unwraps random bytes; throws when the token does not give them back. */
+export function probe(session: Session, { handle, keyWrap }: Kek): void {
+  const bytes = randomFillSync(Buffer.allocUnsafeSlow(32));
+  const bound = Buffer.from('probe');
+  const wrapped = keyWrap.wrap(session, handle, bytes, bound);
+  const unwrapped = keyWrap.unwrap(session, handle, wrapped, bound);
+  if (equalInConstantTime(bytes, unwrapped)) return;
+  throw new KmsUnavailableError('pkcs11Kms: the token unwraps other bytes than it wrapped.');
 }

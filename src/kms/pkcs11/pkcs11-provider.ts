@@ -1,17 +1,12 @@
-import { randomFillSync } from 'node:crypto';
-
-import { equalInConstantTime } from '../../crypto/secret-bytes';
 import { ConfigurationError, KmsUnavailableError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { healthOf, showing } from '../remote/health';
+import { healthOf, withEvidence } from '../remote/health';
 
-import type { Session } from './cryptoki';
-import type { Kek } from './kek';
 import { askPin, rememberRefused, requireUnrefused } from './pin';
 import type { Pin } from './pin';
-import { NotLoggedIn, PinRefused } from './protocol';
 import type { RequestOf, TokenAnswers, TokenRequest } from './protocol';
 import type { SessionPool } from './session-pool';
+import { NotLoggedIn, PinRefused } from './token-errors';
 
 /** A {@link KmsProvider} whose KEK is in an HSM, and can have several versions. */
 export interface Pkcs11Kms extends KmsProvider {
@@ -57,7 +52,9 @@ export class Pkcs11KmsProvider implements Pkcs11Kms {
   health(): Promise<KmsHealth> {
     return healthOf(() =>
       this.#run({ kind: 'health' }).catch((error: unknown) => {
-        throw error instanceof KmsUnavailableError ? showing(error, { reachable: false }) : error;
+        throw error instanceof KmsUnavailableError
+          ? withEvidence(error, { reachable: false })
+          : error;
       }),
     );
   }
@@ -99,7 +96,7 @@ export class Pkcs11KmsProvider implements Pkcs11Kms {
       if (!(error instanceof PinRefused)) throw error;
       rememberRefused(this.#tokenName, pin);
       const refused = new ConfigurationError(error.message, { cause: error.cause });
-      throw showing(refused, { reachable: true, authenticated: false });
+      throw withEvidence(refused, { reachable: true, authenticated: false });
     }
   }
 }
@@ -107,16 +104,4 @@ export class Pkcs11KmsProvider implements Pkcs11Kms {
 /** Only what is needed, so that nothing a caller adds must survive the journey to another thread. */
 function plain({ application, keyId, keyName, purpose }: KeyBinding): KeyBinding {
   return { application, keyId, keyName, purpose };
-}
-
-const KEY_BYTES = 32;
-
-/** Wraps and unwraps random bytes; throws when the token does not give them back. */
-export function probe(session: Session, { handle, keyWrap }: Kek): void {
-  const bytes = randomFillSync(Buffer.allocUnsafeSlow(KEY_BYTES));
-  const bound = Buffer.from('probe');
-  const wrapped = keyWrap.wrap(session, handle, bytes, bound);
-  const unwrapped = keyWrap.unwrap(session, handle, wrapped, bound);
-  if (equalInConstantTime(bytes, unwrapped)) return;
-  throw new KmsUnavailableError('pkcs11Kms: the token unwraps other bytes than it wrapped.');
 }

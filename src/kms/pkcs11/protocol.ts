@@ -7,6 +7,7 @@ import {
 import type { KeyBinding, KmsHealth, WrappedKey } from '../kms-provider';
 
 import { describeFailure } from './return-value';
+import { NotLoggedIn, PinRefused } from './token-errors';
 
 /** What a thread can be asked to do. Everything here must survive being sent to another thread. */
 export type TokenRequest =
@@ -31,14 +32,6 @@ export interface TokenAnswers {
 export type TokenAnswer = TokenAnswers[TokenRequest['kind']];
 
 export type RequestOf<K extends TokenRequest['kind']> = Extract<TokenRequest, { readonly kind: K }>;
-
-/** Nobody is logged in to the token: not a failure, but the question for the PIN. */
-export class NotLoggedIn extends Error {
-  override readonly name = 'NotLoggedIn';
-}
-
-/** The token refused the PIN, or would not be asked; trying again could lock it. */
-export class PinRefused extends ConfigurationError {}
 
 /** An error on its way between threads: classes do not survive the journey. */
 export interface Failure {

@@ -2,18 +2,17 @@ import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import type { KmsHealth, WrappedKey } from '../kms-provider';
 
 import type { Cryptoki, Session } from './cryptoki';
-import { kekLabel, kekReference } from './kek';
+import { kekLabel, kekReference, probe } from './kek';
 import type { Kek } from './kek';
 import { associatedData, header, parseWrapped } from './key-wrap';
 import type { WrappedForm } from './key-wrap';
-import { probe } from './pkcs11-provider';
 import type { RequestOf, TokenAnswer, TokenRequest } from './protocol';
 import { withRetries } from './retries';
 import { kindOfFailure, mayBeOfTheKey } from './return-value';
 import type { TokenSettings } from './token';
 import { TokenConnection } from './token-connection';
 import type { Ready } from './token-connection';
-import { explained, isVerdict } from './token-errors';
+import { asKmsError, keepsSession } from './token-errors';
 
 /** How long a process may go on wrapping under a KEK after a newer one was made elsewhere. */
 const LOOK_AGAIN_MS = 60_000;
@@ -84,7 +83,7 @@ export class TokenClient {
     } catch (error) {
       const kind = kindOfFailure(error);
       if (kind === 'tampered') throw doesNotUnwrap(form, this.#settings, error);
-      if (!mayBeOfTheKey(error) || !this.#works(form)) throw explained(error);
+      if (!mayBeOfTheKey(error) || !this.#works(form)) throw asKmsError(error);
     }
     return this.#unwrapLastTime(form, unwrap);
   }
@@ -178,7 +177,7 @@ export class TokenClient {
       const kind = kindOfFailure(error);
       const isOfTheKey =
         kind === 'unclear' || kind === 'tampered' || (mayBeOfTheKey(error) && this.#works(form));
-      throw isOfTheKey ? doesNotUnwrap(form, this.#settings, error) : explained(error);
+      throw isOfTheKey ? doesNotUnwrap(form, this.#settings, error) : asKmsError(error);
     }
   }
 
@@ -192,7 +191,7 @@ export class TokenClient {
     try {
       return this.#withRetries(work);
     } catch (error) {
-      throw explained(error);
+      throw asKmsError(error);
     }
   }
 
@@ -205,7 +204,7 @@ export class TokenClient {
     try {
       return work();
     } catch (error) {
-      if (!isVerdict(error)) this.#connection.discard();
+      if (!keepsSession(error)) this.#connection.discard();
       throw error;
     }
   }

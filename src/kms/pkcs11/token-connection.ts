@@ -5,11 +5,11 @@ import type { Cryptoki, Handle, Session } from './cryptoki';
 import { findKeks } from './kek';
 import type { Keks } from './kek';
 import { makeKek } from './make-kek';
-import { withProcessLock } from './pin';
-import { NotLoggedIn, PinRefused } from './protocol';
+import { withProcessLock } from './process-lock';
 import { describeFailure, kindOfFailure, returnValueOf } from './return-value';
 import { findToken, flagsOf, tokenName } from './token';
 import type { Token, TokenSettings } from './token';
+import { NotLoggedIn, PinRefused } from './token-errors';
 
 /** Longer than modules take to initialise. */
 const INITIALIZING_WAIT_MS = 10_000;

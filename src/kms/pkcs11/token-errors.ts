@@ -5,11 +5,18 @@ import {
   KmsUnavailableError,
 } from '../../errors';
 
-import { NotLoggedIn } from './protocol';
 import { describeFailure, kindOfFailure } from './return-value';
 
+/** Nobody is logged in to the token: not a failure, but the question for the PIN. */
+export class NotLoggedIn extends Error {
+  override readonly name = 'NotLoggedIn';
+}
+
+/** The token refused the PIN, or would not be asked; trying again could lock it. */
+export class PinRefused extends ConfigurationError {}
+
 /** Whether an error is about keys and settings, and leaves the session as it was. */
-export function isVerdict(error: unknown): boolean {
+export function keepsSession(error: unknown): boolean {
   return (
     error instanceof ConfigurationError ||
     error instanceof KeyUnwrapError ||
@@ -18,7 +25,7 @@ export function isVerdict(error: unknown): boolean {
 }
 
 /** What the token says, in our terms. */
-export function explained(error: unknown): unknown {
+export function asKmsError(error: unknown): unknown {
   if (error instanceof FieldEncryptionError || error instanceof NotLoggedIn) return error;
   const said = describeFailure(error);
   if (kindOfFailure(error) === 'not-allowed') {

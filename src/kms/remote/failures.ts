@@ -2,7 +2,7 @@ import { types } from 'node:util';
 
 import { ConfigurationError } from '../../errors';
 
-import { showing } from './health';
+import { withEvidence } from './health';
 
 /**
  * One try failed in a way in which the next may not. Stays within a provider: when no try is left it
@@ -48,7 +48,7 @@ export function networkFailure(
         `${who}: the certificate of the server is not accepted (${code}). ${remedy}`,
       )
     : new TransientFailure(`the server is not reached (${code})`);
-  return showing(failure, { reachable: false });
+  return withEvidence(failure, { reachable: false });
 }
 
 function isCertificateProblem(code: string): boolean {

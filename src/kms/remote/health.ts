@@ -15,13 +15,13 @@ export interface Evidence {
 const byError = new WeakMap<object, Evidence>();
 
 /** Notes what an error shows, and returns the error. */
-export function showing<E extends Error>(error: E, evidence: Evidence): E {
+export function withEvidence<E extends Error>(error: E, evidence: Evidence): E {
   byError.set(error, evidence);
   return error;
 }
 
 /** What is known of a failure beyond its message. */
-export function shownBy(error: unknown): Evidence {
+export function evidenceOf(error: unknown): Evidence {
   return typeof error === 'object' && error !== null ? (byError.get(error) ?? {}) : {};
 }
 
@@ -53,7 +53,7 @@ async function noted<T>(call: Promise<T>, note: (allowed: boolean) => void): Pro
     note(true);
     return result;
   } catch (error) {
-    if (shownBy(error).denied === true) note(false);
+    if (evidenceOf(error).denied === true) note(false);
     throw error;
   }
 }
@@ -66,7 +66,7 @@ export async function healthOf(probe: () => Promise<Found>): Promise<KmsHealth> 
   try {
     return { ok: true, reachable: true, authenticated: true, ...(await probe()) };
   } catch (error) {
-    const { reachable, authenticated } = shownBy(error);
+    const { reachable, authenticated } = evidenceOf(error);
     const detail =
       error instanceof FieldEncryptionError ? error.message : 'the KMS does not answer';
     return { ok: false, detail, reachable, authenticated };
@@ -83,7 +83,7 @@ export async function foundIfAllowed(probe: () => Promise<Found>, right: string)
   try {
     return await probe();
   } catch (error) {
-    if (shownBy(error).denied !== true) throw error;
+    if (evidenceOf(error).denied !== true) throw error;
     return { detail: `the state of the key is not known: without ${right} it cannot be looked at` };
   }
 }

@@ -13,7 +13,7 @@ import type { IBackoff, IRetryBackoffContext } from 'cockatiel';
 import { KmsUnavailableError } from '../../errors';
 
 import { TransientFailure } from './failures';
-import { showing, shownBy } from './health';
+import { withEvidence, evidenceOf } from './health';
 
 /** How long a remote KMS may take. */
 export interface RemoteLimits {
@@ -97,7 +97,7 @@ export class RemoteCalls {
 
   #unavailable(failure: TransientFailure): KmsUnavailableError {
     const error = new KmsUnavailableError(`${this.#who}: ${failure.message}`);
-    return showing(error, shownBy(failure));
+    return withEvidence(error, evidenceOf(failure));
   }
 }
 
@@ -118,5 +118,5 @@ function nextWait(
 
 function noAnswer(ms: number): TransientFailure {
   const failure = new TransientFailure(`no answer within ${String(ms)} ms`);
-  return showing(failure, { reachable: false });
+  return withEvidence(failure, { reachable: false });
 }

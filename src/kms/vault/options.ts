@@ -2,12 +2,11 @@ import { isText, OptionChecks, REMOTE_OPTIONS } from '../remote/option-checks';
 import type { RemoteOptions } from '../remote/option-checks';
 import type { RemoteLimits } from '../remote/remote-calls';
 
-import type { Secret, VaultAuth } from './auth';
 import type { KeyPlace } from './refusals';
 import { TlsOptions } from './tls-options';
 import type { Pem } from './tls-options';
 import { givenToken, login } from './token-source';
-import type { TokenSource } from './token-source';
+import type { Secret, TokenSource, VaultAuth } from './token-source';
 import type { VaultPlace } from './vault-client';
 
 /** Where the key-encryption key (KEK) is, and how to get at it. */

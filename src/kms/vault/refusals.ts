@@ -1,6 +1,6 @@
 import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../errors';
 import { retryAfterMs, TransientFailure } from '../remote/failures';
-import { showing } from '../remote/health';
+import { withEvidence } from '../remote/health';
 
 /** Vault answered, and not with what was asked for. Stays within the provider. */
 export class VaultRefusal extends Error {
@@ -26,21 +26,6 @@ export class VaultRefusal extends Error {
   }
 }
 
-/** Makes the server answer with status 200 in each of its states, and describe it. */
-export const SERVER_STATE_PATH =
-  'sys/health?standbyok=true&perfstandbyok=true&drsecondarycode=200&sealedcode=200&uninitcode=200';
-
-/** What a server says of itself to anybody, as a sentence; empty for an answer of another shape. */
-export function describeServer(reply: unknown): string {
-  if (typeof reply !== 'object' || reply === null) return '';
-  const state = reply as Record<string, unknown>;
-  if (state['initialized'] === false) return 'The server is not initialized.';
-  if (state['sealed'] === true) return 'The server is sealed.';
-  if (state['replication_dr_mode'] === 'secondary') return 'It is a disaster recovery standby.';
-  if (state['standby'] === true || state['performance_standby'] === true) return 'It is a standby.';
-  return state['sealed'] === false ? 'The server says that it is active.' : '';
-}
-
 /** What `errors` says in the body of a refusal; empty for a body of another shape. */
 export function errorsOf(body: Buffer): readonly string[] {
   try {
@@ -63,7 +48,7 @@ export function refusalOf(
   const temporary = temporaryState(refusal);
   if (temporary !== undefined) {
     const failure = new TransientFailure(temporary, retryAfterMs(retryAfter));
-    return showing(failure, { reachable: true });
+    return withEvidence(failure, { reachable: true });
   }
   if (status < 300 || status >= 400) return refusal;
   return new KmsUnavailableError(
@@ -116,14 +101,17 @@ export function explain(
       `vaultKms: permission denied${inNamespace(place)}. Check that the token is valid, and that its ` +
         `policy allows ${rightTo(operation, place)}.`,
     );
-    return showing(denial, isOfToken(refusal) ? UNKNOWN_TOKEN : { reachable: true, denied: true });
+    return withEvidence(
+      denial,
+      isOfToken(refusal) ? UNKNOWN_TOKEN : { reachable: true, denied: true },
+    );
   }
   if (status === 404 || refusal.says('encryption key not found')) {
     const missing = new ConfigurationError(
       `vaultKms: there is no ${keyPath(place)}${inNamespace(place)}. Check mount, key and namespace, ` +
         `or make the key: vault write -f ${keyPath(place)}`,
     );
-    return showing(missing, { reachable: true, authenticated: true });
+    return withEvidence(missing, { reachable: true, authenticated: true });
   }
   if (refusal.says(SOFT_DELETED)) return softDeleted(place);
   return new ConfigurationError(
@@ -140,7 +128,7 @@ export function softDeleted(place: KeyPlace): ConfigurationError {
   const error = new ConfigurationError(
     `vaultKms: ${path}${inNamespace(place)} is soft-deleted. Run: bao write -f ${path}/soft-delete-restore`,
   );
-  return showing(error, { reachable: true, authenticated: true });
+  return withEvidence(error, { reachable: true, authenticated: true });
 }
 
 /** The capability that an operation takes, as a policy has it. */

@@ -3,9 +3,32 @@ import { readFile } from 'node:fs/promises';
 
 import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
 import { codeSuffix } from '../remote/failures';
-import { showing } from '../remote/health';
+import { withEvidence } from '../remote/health';
 
-import type { Secret, VaultAuth } from './auth';
+/** A secret, or a function that is asked for it when somebody must log in. */
+export type Secret = string | (() => string | undefined | Promise<string | undefined>);
+
+/** How to log in. `mount` is the path of the auth method, by default its usual one. */
+export type VaultAuth =
+  | {
+      readonly method: 'approle';
+      readonly roleId: string;
+      readonly secretId: Secret;
+      readonly mount?: string;
+    }
+  | {
+      readonly method: 'kubernetes';
+      readonly role: string;
+      /** File with the token of the service account. Defaults to where Kubernetes puts it. */
+      readonly tokenPath?: string;
+      readonly mount?: string;
+    }
+  | {
+      readonly method: 'userpass';
+      readonly username: string;
+      readonly password: Secret;
+      readonly mount?: string;
+    };
 
 /** A token as it comes from a login. */
 export interface Lease {
@@ -130,7 +153,7 @@ export class RefusedLogins {
         'Check the credentials, the role and auth.mount. Others are tried at once, these again after ' +
         `${String(pause / 60_000)} min, because accounts lock after a few wrong logins.`,
     );
-    this.#error = showing(error, { reachable: true, authenticated: false });
+    this.#error = withEvidence(error, { reachable: true, authenticated: false });
     return this.#error;
   }
 

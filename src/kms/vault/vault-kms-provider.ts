@@ -1,25 +1,22 @@
 import { KmsUnavailableError } from '../../errors';
 import { unwrappedKey } from '../key-bytes';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { healthOf, showing, shownBy, UsedRights } from '../remote/health';
+import { healthOf, withEvidence, evidenceOf, UsedRights } from '../remote/health';
 import type { RemoteCalls } from '../remote/remote-calls';
 
 import { AuthenticatedCalls } from './authenticated-calls';
 import { notVault } from './http-transport';
-import {
-  explain,
-  explainDecrypt,
-  keyPath,
-  rightTo,
-  describeServer,
-  SERVER_STATE_PATH,
-} from './refusals';
+import { explain, explainDecrypt, keyPath, rightTo } from './refusals';
 import type { KeyPlace, VaultRefusal } from './refusals';
 import { dataOf, parseKey, requireAcceptable, TransitRights } from './transit-key';
 import type { TransitKey } from './transit-key';
 import type { VaultClient } from './vault-client';
 import type { VaultSession } from './vault-session';
 import { associatedData, parseTransit, parseWrapped, serialize, transitText } from './wrapped-form';
+
+/** Makes the server answer with status 200 in each of its states, and describe it. */
+const SERVER_STATE_PATH =
+  'sys/health?standbyok=true&perfstandbyok=true&drsecondarycode=200&sealedcode=200&uninitcode=200';
 
 /** Has Vault's Transit engine wrap and unwrap. */
 export class VaultKmsProvider implements KmsProvider {
@@ -86,7 +83,7 @@ export class VaultKmsProvider implements KmsProvider {
       if (!(error instanceof KmsUnavailableError)) throw error;
       const state = await this.#serverState();
       const explained = new KmsUnavailableError(`${error.message}. ${state}`.trim());
-      throw showing(explained, state === '' ? shownBy(error) : { reachable: true });
+      throw withEvidence(explained, state === '' ? evidenceOf(error) : { reachable: true });
     }
   }
 
@@ -154,4 +151,15 @@ function keyOf(plaintext: unknown): Uint8Array {
   const bytes = Buffer.from(typeof plaintext === 'string' ? plaintext : '', 'base64');
   const isCanonical = bytes.toString('base64') === plaintext;
   return unwrappedKey('vaultKms', isCanonical ? bytes : undefined);
+}
+
+/** What a server says of itself to anybody, as a sentence; empty for an answer of another shape. */
+function describeServer(reply: unknown): string {
+  if (typeof reply !== 'object' || reply === null) return '';
+  const state = reply as Record<string, unknown>;
+  if (state['initialized'] === false) return 'The server is not initialized.';
+  if (state['sealed'] === true) return 'The server is sealed.';
+  if (state['replication_dr_mode'] === 'secondary') return 'It is a disaster recovery standby.';
+  if (state['standby'] === true || state['performance_standby'] === true) return 'It is a standby.';
+  return state['sealed'] === false ? 'The server says that it is active.' : '';
 }
