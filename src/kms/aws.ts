@@ -8,8 +8,8 @@ import { RemoteCalls } from './remote/remote-calls';
 export type { AwsKmsOptions } from './aws/options';
 
 /**
- * Wraps data keys under a symmetric key of AWS KMS, which never leaves it. Nothing is loaded and
- * nothing is asked before the first call. Needs the package `@aws-sdk/client-kms`.
+ * Wraps data keys under a symmetric key of AWS KMS, which never leaves it. Loads nothing and
+ * calls nothing before the first use. Needs the package `@aws-sdk/client-kms`.
  *
  * @example
  * ```ts

@@ -8,8 +8,8 @@ import { RemoteCalls } from './remote/remote-calls';
 export type { GcpKmsOptions } from './gcp/options';
 
 /**
- * Wraps data keys under a symmetric key of Google Cloud KMS, which never leaves it. Nothing is loaded
- * and nothing is asked before the first call. Needs the package `@google-cloud/kms`.
+ * Wraps data keys under a symmetric key of Google Cloud KMS, which never leaves it. Loads nothing
+ * and calls nothing before the first use. Needs the package `@google-cloud/kms`.
  *
  * @example
  * ```ts

@@ -11,8 +11,7 @@ export type { VaultKmsOptions } from './vault/options';
 
 /**
  * Wraps data keys under a key of the Transit engine of HashiCorp Vault or OpenBao, which never
- * leaves it. Nothing is loaded and nobody logs in before the first call. Needs the package
- * `node-vault`.
+ * leaves it. Loads nothing and does not log in before the first use. Needs the package `node-vault`.
  *
  * @example
  * ```ts

@@ -4,7 +4,7 @@ import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../e
 import { codeOf, networkFailure, retryAfterMs, TransientFailure } from '../remote/failures';
 import { withEvidence } from '../remote/health';
 
-/** Names of exceptions of the service that another try may not meet. */
+/** Names of exceptions that the next try may not meet. */
 const TEMPORARY = [
   'ThrottlingException',
   'LimitExceededException',
@@ -15,7 +15,7 @@ const TEMPORARY = [
   'KMSInternalException',
 ];
 
-/** What else is wrong with a request, by the name of the exception. */
+/** Problem and remedy, by the name of the exception. */
 const REMEDIES: Readonly<Record<string, string>> = {
   NotFoundException: 'there is no such key. Check keyId, region and account',
   DisabledException: 'the key is disabled. Run: aws kms enable-key --key-id <key>',
@@ -30,7 +30,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   InvalidSignatureException: 'the signature is refused. Check the credentials and the clock',
 };
 
-/** What may go away when the credentials are read anew. */
+/** Names of exceptions that may go away when the credentials are read again. */
 const CREDENTIALS = [
   'CredentialsProviderError',
   'TokenProviderError',
@@ -41,7 +41,7 @@ const CREDENTIALS = [
   'UnrecognizedClientException',
 ];
 
-/** What a call takes, in the words of a policy. */
+/** The right that a call needs, in the words of a policy. */
 export type Right = 'kms:Encrypt' | 'kms:Decrypt' | 'kms:DescribeKey';
 
 function denied(right: Right): ConfigurationError {
@@ -51,7 +51,7 @@ function denied(right: Right): ConfigurationError {
   return withEvidence(error, { reachable: true, authenticated: true, denied: true });
 }
 
-/** Whether it is the credentials that an error of the SDK is about. */
+/** Whether an error of the SDK is about the credentials. */
 export function isOfCredentials(error: unknown): boolean {
   return types.isNativeError(error) && CREDENTIALS.includes(error.name);
 }
@@ -63,7 +63,7 @@ interface ServiceException {
 }
 
 /**
- * What to throw in the place of an error of the SDK, which is not kept: it carries the response, and
+ * Returns the error to throw instead of one of the SDK, which is not kept: it carries the response, and
  * often the request.
  */
 export function failureOf(error: unknown, right: Right): Error {
@@ -89,8 +89,8 @@ export function failureOf(error: unknown, right: Right): Error {
 }
 
 /**
- * Whether it is the ciphertext that is refused. Where it names a key that is not to be found, that is
- * a denial, too: one that does not say what the caller is not authorized to do.
+ * Whether the ciphertext was refused. If it names a key that does not exist, the exception is a denial,
+ * too, but one that does not say what the caller is not authorized to do.
  */
 function isOfCiphertext(name: string, message: string): boolean {
   return (
@@ -135,7 +135,7 @@ function exceptionOf(error: Error): ServiceException {
   };
 }
 
-/** Names are of the SDK or from the server: only what looks like one is shown. */
+/** Describes an exception; its name may come from the server, and is shown only if it looks like one. */
 function describe(name: string, status: number): string {
   const shown = /^\w{1,60}$/.test(name) ? name : 'unknown error';
   return status === 0 ? shown : `${shown}, status ${String(status)}`;

@@ -9,11 +9,11 @@ import {
 import { codeOf, networkFailure, retryAfterMs, TransientFailure } from '../remote/failures';
 import { withEvidence } from '../remote/health';
 
-/** What was asked, as far as it changes what a failure means. */
+/** The operation that failed, on which the meaning of a failure depends. */
 export type Operation = 'describe' | 'wrap' | 'sign' | 'unwrap';
 
 /**
- * What to throw in the place of an error of the SDK, which is not kept: it carries the request with
+ * Returns the error to throw instead of one of the SDK, which is not kept: it carries the request with
  * its token.
  */
 export function failureOf(error: unknown, operation: Operation): Error {
@@ -45,7 +45,7 @@ export function failureOf(error: unknown, operation: Operation): Error {
   );
 }
 
-/** What each takes; to unwrap, the public key of the signer is read, too. */
+/** The rights that each needs; to unwrap, the public key of the signer is read, too. */
 const RIGHTS: Readonly<Record<Exclude<Operation, 'sign'>, string>> = {
   describe: 'keys/get',
   wrap: 'keys/wrap',

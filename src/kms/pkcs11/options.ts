@@ -7,15 +7,15 @@ import type { Pin } from './pin';
 import type { PoolLimits } from './session-pool';
 import type { TokenSelector, TokenSettings } from './token';
 
-/** Where the key-encryption key (KEK) is, and how to get at it. */
+/** The key-encryption key (KEK), and how to reach it. */
 export interface Pkcs11KmsOptions {
   /** Absolute path of the PKCS #11 module of the HSM, such as `/usr/lib/softhsm/libsofthsm2.so`. */
   readonly library: string;
-  /** The token: by label, by serial number, or by both. Never by slot number, which changes. */
+  /** The token, by label, serial number or both; not by slot number, which changes. */
   readonly token: TokenSelector;
   /**
-   * The PIN of the user, or a function that is asked for it when somebody must log in. A PIN in an
-   * environment variable shows in diagnostic reports; better read it from a file or a secret store.
+   * The PIN of the user, or a function that is called for it at each login. A PIN in an environment
+   * variable shows in diagnostic reports; better read it from a file or a secret store.
    */
   readonly pin: Pin;
   /**
@@ -23,18 +23,18 @@ export interface Pkcs11KmsOptions {
    * `<keyLabel>.v3` and so on; the newest one wraps.
    */
   readonly keyLabel: string;
-  /** Makes the KEK in the token when there is none and the first key is wrapped. Defaults to `false`. */
+  /** Whether to make the KEK in the token if there is none when the first key is wrapped. Defaults to `false`. */
   readonly createKey?: boolean;
   /**
-   * The only way in which keys are wrapped and unwrapped. Left out, new ones are wrapped by `aes-gcm`
-   * where token and KEK allow it and otherwise by `aes-key-wrap`, and those of either way unwrap.
+   * The only way to wrap and unwrap keys. By default new keys are wrapped by `aes-gcm` if token and KEK
+   * allow it and otherwise by `aes-key-wrap`, and keys of either kind are unwrapped.
    */
   readonly mechanism?: KeyWrapName;
-  /** Sessions in use at once, 1 to 16, each on a thread of its own. Defaults to 2. */
+  /** Concurrent sessions, 1 to 16, each on a thread of its own. Defaults to 2. */
   readonly sessions?: number;
-  /** Milliseconds until a silent token counts as unavailable, 100 to 300 000. Defaults to 10 000. */
+  /** Milliseconds until a token that does not answer counts as unavailable, 100 to 300 000. Defaults to 10 000. */
   readonly timeoutMs?: number;
-  /** For modules that take a configuration string, as NSS does: `configdir='sql:/etc/pki/nssdb' …`. */
+  /** A configuration string for modules that take one, such as NSS: `configdir='sql:/etc/pki/nssdb' …`. */
   readonly libraryParameters?: string;
 }
 

@@ -5,23 +5,24 @@ import { codeSuffix } from '../remote/failures';
 import { withEvidence } from '../remote/health';
 
 /**
- * The user PIN of the token, or a function that is asked for it whenever somebody must log in:
- * usually once, and again after the token has lost its sessions.
+ * The user PIN of the token, or a function that is called for it at each login: usually once, and again
+ * after the token has lost its sessions.
  */
 export type Pin = string | (() => string | undefined | Promise<string | undefined>);
 
-/** Makes digests of PINs that nothing outside this process can compare with. */
+/** Keys the digests of PINs, so that nothing outside this process can compare with them. */
 const digestKey = randomBytes(32);
-/** PINs that were refused, by token, for the whole process: tokens count mistakes, and then lock. */
+/** The refused PINs of all tokens, for the whole process: tokens count mistakes, and then lock. */
 const refused = new Set<string>();
 
 /**
- * @throws {@link ConfigurationError} when there is none; {@link KmsUnavailableError} when the
- * function that has it fails
+ * Obtains the PIN.
+ *
+ * @throws {@link ConfigurationError} if there is none; {@link KmsUnavailableError} if the function fails
  */
 export async function askPin(pin: Pin): Promise<string> {
   const answer: unknown = typeof pin === 'function' ? await ask(pin) : pin;
-  // Files that hold a PIN usually end their line; no PIN does.
+  // Files with a PIN usually end with a line break, which is no part of it.
   const text = typeof answer === 'string' ? answer.replace(/\r?\n$/, '') : '';
   if (text !== '') return text;
   throw new ConfigurationError(
@@ -52,7 +53,7 @@ async function ask(pin: Exclude<Pin, string>): Promise<string | undefined> {
     return await pin();
   } catch (error) {
     if (error instanceof FieldEncryptionError) throw error;
-    // The cause is the application's own, and may hold what the function was about to return.
+    // Without the cause, which comes from the application and may contain the PIN.
     throw new KmsUnavailableError(
       `pkcs11Kms: the function for the PIN failed${codeSuffix(error)}.`,
     );

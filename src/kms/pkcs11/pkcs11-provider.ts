@@ -8,25 +8,25 @@ import type { RequestOf, TokenAnswers, TokenRequest } from './protocol';
 import type { SessionPool } from './session-pool';
 import { NotLoggedIn, PinRefused } from './token-errors';
 
-/** A {@link KmsProvider} whose KEK is in an HSM, and can have several versions. */
+/** A {@link KmsProvider} whose KEK is in an HSM and can have several versions. */
 export interface Pkcs11Kms extends KmsProvider {
   /**
-   * Makes the next version of the KEK in the token, which wraps every key from then on; other
-   * processes notice within a minute. Older versions stay and unwrap what they have wrapped, until
-   * everything is rewrapped.
+   * Makes the next version of the KEK in the token, which wraps every key from then on; other processes
+   * notice within a minute. Older versions remain to unwrap what they have wrapped, until everything is
+   * rewrapped.
    *
-   * @returns the reference of the new KEK, as key records will name it
-   * @throws {@link ConfigurationError} when the user may not make keys; {@link KmsUnavailableError}
+   * @returns the reference of the new KEK in key records
+   * @throws {@link ConfigurationError} if the user may not make keys; {@link KmsUnavailableError}
    */
   rotateKek(): Promise<string>;
 }
 
-/** Asks the token through a pool of threads, and logs in when one of them finds itself logged out. */
+/** A provider that calls the token through a pool of threads, and logs in when one is not logged in. */
 export class Pkcs11KmsProvider implements Pkcs11Kms {
   readonly name = 'pkcs11';
   readonly #pool: SessionPool;
   readonly #pin: Pin;
-  /** Tells tokens apart in the memory of refused PINs. */
+  /** Tells tokens apart in the record of refused PINs. */
   readonly #tokenName: string;
   #login: Promise<void> | undefined;
   #logins = 0;
@@ -70,7 +70,7 @@ export class Pkcs11KmsProvider implements Pkcs11Kms {
     } catch (error) {
       if (!(error instanceof NotLoggedIn)) throw error;
     }
-    // Somebody else may have logged in while this request was on its way.
+    // Another request may have logged in meanwhile.
     if (this.#logins === loginsBefore) await this.#logIn();
     return this.#pool.run<K>(request).catch((error: unknown) => {
       if (!(error instanceof NotLoggedIn)) throw error;
@@ -78,7 +78,7 @@ export class Pkcs11KmsProvider implements Pkcs11Kms {
     });
   }
 
-  /** One for everybody who waits: a wrong PIN must count once. */
+  /** Logs in once for all who wait: a wrong PIN must count once. */
   #logIn(): Promise<void> {
     this.#login ??= this.#logInAlone().finally(() => {
       this.#login = undefined;
@@ -101,7 +101,7 @@ export class Pkcs11KmsProvider implements Pkcs11Kms {
   }
 }
 
-/** Only what is needed, so that nothing a caller adds must survive the journey to another thread. */
+/** Picks the properties of a binding: others might not survive being sent to a thread. */
 function plain({ application, keyId, keyName, purpose }: KeyBinding): KeyBinding {
   return { application, keyId, keyName, purpose };
 }

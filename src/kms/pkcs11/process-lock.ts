@@ -7,26 +7,26 @@ import { performance } from 'node:perf_hooks';
 import { pause } from './retries';
 
 const LOOK_AGAIN_MS = 2;
-/** Longer than anything takes that is done under such a lock: the thread of an older one was ended. */
+/** Longer than any work under a lock: the thread that holds an older one has ended. */
 const STALE_MS = 30_000;
 
 /**
- * Runs `work` in one thread of this process at a time. Threads that were not started by each other
- * share no memory, but they share the process id: the lock is a file that only one of them can make.
+ * Runs `work` in one thread of this process at a time. Threads need not share memory, but they share the
+ * process id: the lock is a file that only one of them can create.
  *
- * @param maxWaitMs - how long to wait for another thread, before going on beside it.
+ * @param maxWaitMs - how long to wait for another thread before going on without the lock.
  */
 export function withProcessLock<T>(name: string, maxWaitMs: number, work: () => T): T {
   const file = lockFile(name);
-  const isOurs = acquire(file, maxWaitMs);
+  const isHeld = acquire(file, maxWaitMs);
   try {
     return work();
   } finally {
-    if (isOurs) remove(file);
+    if (isHeld) remove(file);
   }
 }
 
-/** False where there is no lock to be had, which is no reason to do without the token. */
+/** Returns false if there is no lock to be had, which is no reason to do without the token. */
 function acquire(file: string, maxWaitMs: number): boolean {
   const end = performance.now() + maxWaitMs;
   do {
@@ -42,14 +42,14 @@ function acquire(file: string, maxWaitMs: number): boolean {
   return false;
 }
 
-/** Left behind by a thread of this process, or by a process that had the same id before it. */
+/** Whether a lock was left behind by a thread of this process, or by an earlier process with its id. */
 function isStale(file: string): boolean {
   const { mtimeMs } = statSync(file, { throwIfNoEntry: false }) ?? {};
   const age = Date.now() - (mtimeMs ?? Infinity);
   return age > Math.min(STALE_MS, process.uptime() * 1000);
 }
 
-/** Somebody else's file cannot be removed, and is in nobody's way for long. */
+/** Removes a lock, unless it is another user's file, which blocks only until the wait is over. */
 function remove(file: string): void {
   try {
     rmSync(file, { force: true });

@@ -9,7 +9,7 @@ import type { KeyBinding, KmsHealth, WrappedKey } from '../kms-provider';
 import { describeFailure } from './return-value';
 import { NotLoggedIn, PinRefused } from './token-errors';
 
-/** What a thread can be asked to do. Everything here must survive being sent to another thread. */
+/** A request to a thread. Everything here must survive being sent to another thread. */
 export type TokenRequest =
   | { readonly kind: 'login'; readonly pin: string }
   | { readonly kind: 'wrap'; readonly key: Uint8Array; readonly binding: KeyBinding }
@@ -33,11 +33,11 @@ export type TokenAnswer = TokenAnswers[TokenRequest['kind']];
 
 export type RequestOf<K extends TokenRequest['kind']> = Extract<TokenRequest, { readonly kind: K }>;
 
-/** An error on its way between threads: classes do not survive the journey. */
+/** An error in a form that can be sent between threads; its class cannot. */
 export interface Failure {
   readonly error: 'not-logged-in' | 'pin-refused' | 'configuration' | 'unwrap' | 'unavailable';
   readonly message: string;
-  /** Names the return value of the token. */
+  /** The return value of the token. */
   readonly cause: string | undefined;
 }
 

@@ -8,7 +8,7 @@ import type { Reply, TokenRequest } from './protocol';
 import type { TokenSettings } from './token';
 import { TokenClient } from './token-client';
 
-/** The thread behind a WorkerSessionThread: works on one request after the other. */
+/** The worker of a `WorkerSessionThread`. */
 const settings = workerData as TokenSettings;
 const client = new TokenClient(settings, () => loadCryptoki(settings.library));
 

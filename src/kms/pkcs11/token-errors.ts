@@ -7,15 +7,15 @@ import {
 
 import { describeFailure, kindOfFailure } from './return-value';
 
-/** Nobody is logged in to the token: not a failure, but the question for the PIN. */
+/** Nobody is logged in to the token: not a failure, but a request for the PIN. */
 export class NotLoggedIn extends Error {
   override readonly name = 'NotLoggedIn';
 }
 
-/** The token refused the PIN, or would not be asked; trying again could lock it. */
+/** The token refused the PIN, or it was not tried; another attempt could lock the token. */
 export class PinRefused extends ConfigurationError {}
 
-/** Whether an error is about keys and settings, and leaves the session as it was. */
+/** Whether an error is about a key or settings, and leaves the session usable. */
 export function keepsSession(error: unknown): boolean {
   return (
     error instanceof ConfigurationError ||
@@ -24,7 +24,7 @@ export function keepsSession(error: unknown): boolean {
   );
 }
 
-/** What the token says, in our terms. */
+/** Turns an error of the token into one that the port allows. */
 export function asKmsError(error: unknown): unknown {
   if (error instanceof FieldEncryptionError || error instanceof NotLoggedIn) return error;
   const said = describeFailure(error);

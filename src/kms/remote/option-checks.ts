@@ -2,7 +2,7 @@ import { ConfigurationError } from '../../errors';
 
 import type { RemoteLimits } from './remote-calls';
 
-/** Options that every remote provider has. */
+/** Options of every remote provider. */
 export interface RemoteOptions {
   /** Milliseconds for one call, 100 to 60 000. Defaults to 5 000. */
   readonly timeoutMs?: number;
@@ -13,7 +13,7 @@ export interface RemoteOptions {
 /** Names of {@link RemoteOptions}. */
 export const REMOTE_OPTIONS = ['timeoutMs', 'totalTimeoutMs'] as const;
 
-/** Checks the options of one provider; messages name the option, never its value. */
+/** Checks of a provider's options. Messages name the option, never its value. */
 export class OptionChecks {
   readonly #who: string;
 

@@ -23,7 +23,7 @@ export interface RemoteLimits {
   readonly totalTimeoutMs: number;
 }
 
-/** What is left of the time of an operation. */
+/** The time that an operation has left. */
 export interface Budget {
   /** On the monotonic clock, in milliseconds. */
   readonly endsAt: number;
@@ -34,14 +34,14 @@ const TRIES = 3;
 const FIRST_WAIT_MS = 200;
 const LONGEST_WAIT_MS = 20_000;
 
-/** Waits a random time below 200 ms, 400 ms, … so that processes that failed together part. */
+/** Random waits below 200 ms, 400 ms, …: processes that failed together must not retry together. */
 const jitter = new ExponentialBackoff({
   generator: fullJitterGenerator,
   initialDelay: FIRST_WAIT_MS,
   maxDelay: LONGEST_WAIT_MS,
 });
 
-/** Gives every call to a remote KMS its deadlines, and tries again where that can help. */
+/** Calls to a remote KMS, with deadlines, and retries if they can help. */
 export class RemoteCalls {
   readonly #who: string;
   readonly #limits: RemoteLimits;
@@ -52,13 +52,13 @@ export class RemoteCalls {
     this.#limits = limits;
   }
 
-  /** One operation of one call. @throws {@link KmsUnavailableError} when tries or time run out */
+  /** Runs an operation of one call. @throws {@link KmsUnavailableError} when tries or time run out */
   run<T>(attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
     return this.within((budget) => this.retrying(budget, attempt));
   }
 
   /**
-   * One operation, of as many calls as it takes, in the time for all of it.
+   * Runs an operation of any number of calls within the total time.
    *
    * @throws {@link KmsUnavailableError} when tries or time run out; what `operation` throws otherwise
    */
@@ -76,7 +76,7 @@ export class RemoteCalls {
     }
   }
 
-  /** Calls until an answer, an error that another try cannot mend, or the end of tries or time. */
+  /** Retries a call until it succeeds, fails for good, or runs out of tries or time. */
   retrying<T>(budget: Budget, attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const policy = retry(
       handleWhen((error) => error instanceof TransientFailure && isInTime(error, budget)),
@@ -112,7 +112,7 @@ function nextWait(
   const state = previous?.next(undefined) ?? jitter.next();
   const asked =
     'error' in result && result.error instanceof TransientFailure ? result.error : undefined;
-  // Jitter on top of what the server asked for: it asked everybody for the same.
+  // Jitter on top of the time that the server asked for, which is the same for all clients.
   return { delay: (asked?.retryAfterMs ?? 0) + state.duration, state };
 }
 

@@ -2,10 +2,10 @@ import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../e
 import { retryAfterMs, TransientFailure } from '../remote/failures';
 import { withEvidence } from '../remote/health';
 
-/** Vault answered, and not with what was asked for. Stays within the provider. */
+/** An error response of Vault. Stays within the provider. */
 export class VaultRefusal extends Error {
   readonly status: number;
-  /** To be compared with, never to be shown: a server may write anything there, also what it was sent. */
+  /** To compare with, never to show: a server may write anything there, even what it was sent. */
   readonly #errors: readonly string[];
 
   constructor(status: number, errors: readonly string[]) {
@@ -15,18 +15,18 @@ export class VaultRefusal extends Error {
     this.#errors = errors;
   }
 
-  /** Whether this is all that the server says. */
+  /** Whether this is the server's only error. */
   saysOnly(text: string): boolean {
     return this.#errors.length === 1 && this.#errors[0] === text;
   }
 
-  /** Whether one of the server's errors holds the phrase. */
+  /** Whether one of the server's errors contains the phrase. */
   says(phrase: string): boolean {
     return this.#errors.some((error) => error.includes(phrase));
   }
 }
 
-/** What `errors` says in the body of a refusal; empty for a body of another shape. */
+/** Reads `errors` from the body of a response; empty for a body of another shape. */
 export function errorsOf(body: Buffer): readonly string[] {
   try {
     const parsed: unknown = JSON.parse(body.toString('utf8'));
@@ -38,7 +38,7 @@ export function errorsOf(body: Buffer): readonly string[] {
   }
 }
 
-/** What is temporary becomes a {@link TransientFailure}, all else a {@link VaultRefusal}. */
+/** Returns a {@link TransientFailure} for a temporary state, and mostly a {@link VaultRefusal} for others. */
 export function refusalOf(
   status: number,
   errors: readonly string[],
@@ -68,19 +68,19 @@ function temporaryState(refusal: VaultRefusal): string | undefined {
   return status >= 500 ? `the server failed (status ${String(status)})` : undefined;
 }
 
-/** Where the key is, for messages. */
+/** The place of the key in Vault. */
 export interface KeyPlace {
   readonly namespace: string | undefined;
   readonly mount: string;
   readonly key: string;
 }
 
-/** Path of the key, as the `vault` command takes it. */
+/** Returns the path of the key, as the `vault` command takes it. */
 export function keyPath({ mount, key }: KeyPlace): string {
   return `${mount}/keys/${key}`;
 }
 
-/** What is done with the key; each takes a right of its own. */
+/** An operation on the key; each needs a right of its own. */
 export type KeyOperation = 'keys' | 'encrypt' | 'decrypt';
 
 const CAPABILITIES: Readonly<Record<KeyOperation, string>> = {
@@ -89,7 +89,7 @@ const CAPABILITIES: Readonly<Record<KeyOperation, string>> = {
   decrypt: 'update',
 };
 
-/** What a refusal of an operation means. */
+/** Explains the refusal of an operation. */
 export function explain(
   refusal: VaultRefusal,
   place: KeyPlace,
@@ -119,10 +119,10 @@ export function explain(
   );
 }
 
-/** In the words of OpenBao. */
+/** OpenBao's words. */
 const SOFT_DELETED = 'soft-deleted key';
 
-/** For a key that is put aside, and neither encrypts nor decrypts until it is taken back. */
+/** The error for a key that neither encrypts nor decrypts until it is restored. */
 export function softDeleted(place: KeyPlace): ConfigurationError {
   const path = keyPath(place);
   const error = new ConfigurationError(
@@ -131,21 +131,21 @@ export function softDeleted(place: KeyPlace): ConfigurationError {
   return withEvidence(error, { reachable: true, authenticated: true });
 }
 
-/** The capability that an operation takes, as a policy has it. */
+/** Returns the capability that an operation needs, as a policy states it. */
 export function rightTo(operation: KeyOperation, { mount, key }: KeyPlace): string {
   return `"${CAPABILITIES[operation]}" on ${mount}/${operation}/${key}`;
 }
 
 const UNKNOWN_TOKEN = { reachable: true, authenticated: false } as const;
 
-/** Whether it is the token that is denied, and not what its policy leaves out: servers count those errors. */
+/** Whether the token itself was denied, and not something that its policy leaves out. */
 function isOfToken(refusal: VaultRefusal): boolean {
   return (
     refusal.status === 401 || refusal.says('invalid token') || refusal.saysOnly('permission denied')
   );
 }
 
-/** What a refusal to decrypt means. */
+/** Explains a refusal to decrypt. */
 export function explainDecrypt(
   refusal: VaultRefusal,
   place: KeyPlace,

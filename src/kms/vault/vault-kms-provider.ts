@@ -14,11 +14,11 @@ import type { VaultClient } from './vault-client';
 import type { VaultSession } from './vault-session';
 import { associatedData, parseTransit, parseWrapped, serialize, transitText } from './wrapped-form';
 
-/** Makes the server answer with status 200 in each of its states, and describe it. */
+/** Makes the server describe its state, with status 200 in any state. */
 const SERVER_STATE_PATH =
   'sys/health?standbyok=true&perfstandbyok=true&drsecondarycode=200&sealedcode=200&uninitcode=200';
 
-/** Has Vault's Transit engine wrap and unwrap. */
+/** A provider that wraps and unwraps through Vault's Transit engine. */
 export class VaultKmsProvider implements KmsProvider {
   readonly name = 'vault';
   readonly #client: VaultClient;
@@ -43,7 +43,7 @@ export class VaultKmsProvider implements KmsProvider {
       plaintext: Buffer.from(key).toString('base64'),
       associated_data: associatedData(binding),
     };
-    // Where the policy allows create, Transit makes a key that is missing, of a type of its choice.
+    // If the policy allows it to create, Transit would make a missing key, of a type of its choice.
     requireAcceptable(await this.#describeKey(), this.#place);
     const { ciphertext } = dataOf(await this.#used.wrapping(this.#write('encrypt', body)));
     const parsed = typeof ciphertext === 'string' ? parseTransit(ciphertext) : undefined;
@@ -95,7 +95,7 @@ export class VaultKmsProvider implements KmsProvider {
       : `${key}; nothing renews the token, which ends at ${endsAt.toISOString()}`;
   }
 
-  /** What the server says of the policy now, and else what it did at the last use. */
+  /** Asks the server for the rights, or else returns what the last uses showed. */
   async #mayUse(detail: string): Promise<Partial<KmsHealth>> {
     const told = await this.#rights.ask();
     if (told.mayWrap === undefined) return this.#used.known;
@@ -153,7 +153,7 @@ function keyOf(plaintext: unknown): Uint8Array {
   return unwrappedKey('vaultKms', isCanonical ? bytes : undefined);
 }
 
-/** What a server says of itself to anybody, as a sentence; empty for an answer of another shape. */
+/** Describes the state of a server in a sentence; empty for an answer of another shape. */
 function describeServer(reply: unknown): string {
   if (typeof reply !== 'object' || reply === null) return '';
   const state = reply as Record<string, unknown>;

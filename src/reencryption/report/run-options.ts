@@ -28,7 +28,7 @@ export interface RunOptions {
    * such as `{ Patient: "status = 'active'" }`. It goes into statements as it is.
    */
   first?: Readonly<Record<string, string>>;
-  /** The most rows in a page, which is one read and one write. Pages shrink while the database is slow. Defaults to 2000. */
+  /** The most rows in a page: one read and one write. Pages shrink while the database is slow. Defaults to 2000. */
   batchSize?: number;
   /** The most rows a second. Defaults to no limit. */
   maxRate?: number;
