@@ -15,7 +15,7 @@ import type {
 } from './health-report';
 
 /** A cached answer, shared by all who wait for it, and asked for again when it is old. */
-export class Remembered<T> {
+class SharedAnswer<T> {
   readonly #ask: () => Promise<T>;
   #answer: Promise<T> | undefined;
   /** When the answer came, by the monotonic clock; `Infinity` while it is awaited. */
@@ -51,18 +51,18 @@ export function healthProbe(installation: Installation): HealthProbe {
 export class HealthProbe {
   readonly #installation: Installation;
   readonly #kms: readonly Asked[];
-  readonly #tables: Remembered<TableHealth>;
-  readonly #loading: Remembered<void>;
+  readonly #tables: SharedAnswer<TableHealth>;
+  readonly #loading: SharedAnswer<void>;
 
   constructor(installation: Installation) {
     const { kms, otherKms = [] } = installation.options;
     this.#installation = installation;
     this.#kms = [kms, ...otherKms].map((provider) => ({
       provider,
-      health: new Remembered(() => askKms(provider)),
+      health: new SharedAnswer(() => askKms(provider)),
     }));
-    this.#tables = new Remembered(() => within(ANSWER_MS, tableHealth(installation)));
-    this.#loading = new Remembered(() => this.#loadKeys());
+    this.#tables = new SharedAnswer(() => within(ANSWER_MS, tableHealth(installation)));
+    this.#loading = new SharedAnswer(() => this.#loadKeys());
   }
 
   /** @throws {@link ConfigurationError} for options that are not whole numbers from 0 */
@@ -107,7 +107,7 @@ export class HealthProbe {
 
 interface Asked {
   readonly provider: KmsProvider;
-  readonly health: Remembered<NamedKmsHealth>;
+  readonly health: SharedAnswer<NamedKmsHealth>;
 }
 
 /** Reports a provider that has not answered in time; its answer is still awaited, for the next probe. */

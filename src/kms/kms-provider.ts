@@ -1,5 +1,5 @@
 /**
- * What a wrapped data key is bound to. A provider must authenticate it: the MAC of the key record is
+ * The binding of a wrapped data key. A provider must authenticate it: the MAC of the key record is
  * keyed from the data key, and proves nothing once that has leaked.
  */
 export interface KeyBinding {

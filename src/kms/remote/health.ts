@@ -1,7 +1,7 @@
 import { FieldEncryptionError } from '../../errors';
 import type { KmsHealth } from '../kms-provider';
 
-/** What a failure shows about a key service, for its health; undefined is unknown. */
+/** Facts that a failure shows about a key service, for its health; undefined is unknown. */
 export interface Evidence {
   /** Whether the service answered. */
   readonly reachable?: boolean;

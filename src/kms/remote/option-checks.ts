@@ -25,7 +25,7 @@ export class OptionChecks {
     if (!holds) throw new ConfigurationError(`${this.#who}: ${problem}.`);
   }
 
-  /** @param prefix - where the options are, such as `auth.` */
+  /** @param prefix - path of the options, such as `auth.` */
   known(given: unknown, names: readonly string[], prefix = ''): void {
     this.require(
       typeof given === 'object' && given !== null,

@@ -15,7 +15,7 @@ export interface PageDialect {
   key(cell: WorkCell): string;
   /** The parameter with this number, from 1. */
   parameter(number: number): string;
-  /** {@link PageDialect.parameter} where it is compared with a column of the primary key. */
+  /** A {@link PageDialect.parameter} for comparison with a column of the primary key. */
   bound(number: number, cell: WorkCell): string;
   /** SQL that tells one version of a row from another, by its name in a page. */
   readonly version: Readonly<Record<string, string>>;
@@ -41,7 +41,7 @@ export function pageSql(
   return walk(dialect, table, selected, request, `LIMIT ${String(request.limit)}`);
 }
 
-/** Selects the primary key of the last row of a page, where the page is full. */
+/** Selects the primary key of the last row of a page, if the page is full. */
 export function boundarySql(
   dialect: PageDialect,
   table: WorkTable,

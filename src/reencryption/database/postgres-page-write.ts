@@ -13,7 +13,7 @@ const TEXTS = ['text', 'character varying', 'bpchar'];
 /** Milliseconds that a page waits for a row which the application has locked. */
 const LOCK_WAIT_MS = 20;
 
-/** What a page does about rows that the application has locked. */
+/** How a page treats rows that the application has locked. */
 export interface RowLocking {
   /** SQL that is evaluated with the lease, before a row is touched. */
   readonly onLease: string;

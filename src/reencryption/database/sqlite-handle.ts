@@ -20,7 +20,7 @@ interface Written {
   readonly renewed: number;
 }
 
-/** What a run needs of either SQLite driver. */
+/** The operations that a run needs of either SQLite driver. */
 export interface SqliteHandle {
   all(statement: PageStatement): Promise<RawRow[]>;
   /**
@@ -58,7 +58,7 @@ interface Sqlite3 {
   ): void;
 }
 
-/** What TypeORM's `connect()` returns with either driver. */
+/** The connection that TypeORM's `connect()` returns. */
 export type SqliteConnection = BetterSqlite3 | Sqlite3;
 
 export function sqliteHandle(connection: SqliteConnection): SqliteHandle {

@@ -41,7 +41,7 @@ export type Claim =
   | { readonly kind: 'range'; readonly lease: Lease }
   /** Other workers have what is left of the pass. */
   | { readonly kind: 'wait' }
-  | { readonly kind: 'passOver'; readonly changed: number; readonly lost: number };
+  | { readonly kind: 'passDone'; readonly changed: number; readonly lost: number };
 
 /** A pass of a run over a table, of which ranges are claimed. */
 interface PassOfRun {
@@ -101,7 +101,7 @@ export class RangeStore {
       if (last?.upper === null) {
         return open.length > 0
           ? { kind: 'wait' }
-          : { kind: 'passOver', ...(await this.#totals(claimed)) };
+          : { kind: 'passDone', ...(await this.#totals(claimed)) };
       }
       const lease = await this.#cut(claimed, last);
       if (lease !== undefined) return { kind: 'range', lease };

@@ -123,7 +123,7 @@ function unreadable(what: string, { column, cause }: UnreadableCell): RunPlanErr
   );
 }
 
-/** What identifies a run. */
+/** The identity of a run. */
 export interface RunIdentity {
   readonly mode: string;
   readonly tablePath: string;

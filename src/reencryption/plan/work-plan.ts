@@ -3,9 +3,7 @@ import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { KeyStateError, RunPlanError } from '../../errors';
-import { isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import type { Installation } from '../../typeorm/installation/installation';
-import { isCiphertextSql } from '../../typeorm/metadata/ciphertext-check';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import type { RunDatabase } from '../database/run-database';
@@ -15,7 +13,7 @@ import type { EncryptedTable } from '../encrypted-table';
 import type { Mode } from '../modes/mode';
 import type { RunOptions } from '../report/run-options';
 
-import { assertFirstCondition } from './first-condition';
+import { assertFirstCondition, pendingCondition } from './row-conditions';
 
 /** The work of a run in one table. */
 export interface TableWork {
@@ -148,33 +146,6 @@ async function workTable(
   }));
   const keys = metadata.primaryColumns.map((column) => cell(column, false));
   return { metadata, name, keys, cells, columns: works, first: first[metadata.name] ?? '' };
-}
-
-function pendingCondition(
-  { dataSource, keys }: Installation,
-  database: RunDatabase,
-  mode: Mode,
-  { cells, columns }: WorkTable,
-  keyIds: readonly string[],
-): string | undefined {
-  const { pending } = mode;
-  if (pending === undefined) return undefined;
-  // No ciphertext names an id of another form.
-  const known = keyIds.filter(isDataKeyId).map(keyPrefix);
-  return columns
-    .map(({ encrypted: { policy, previousFormat }, stored }) => {
-      const cell = String(cells[stored]?.name);
-      const prefixes =
-        pending === 'underOtherKey' ? [keys.activeKey(policy.keyName).prefix] : known;
-      const begins = database.beginsWith(cell, policy.storage, prefixes);
-      if (pending !== 'encrypted') return `(${cell} IS NOT NULL AND NOT (${begins}))`;
-      // Values under a key that is lost from the key table are encrypted, too; but a value in a previous
-      // format may look like one.
-      return previousFormat === undefined
-        ? `(${begins} OR (${isCiphertextSql(dataSource, cell, policy.storage)}))`
-        : `(${begins})`;
-    })
-    .join(' OR ');
 }
 
 function requireTarget({ keys, columns }: Installation, targetKey: string | undefined): void {

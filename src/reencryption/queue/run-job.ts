@@ -8,7 +8,7 @@ import type { RunReport, WritingMode } from '../report/run-report';
 
 /** Why a job went back to the queue. */
 export interface JobFailure {
-  /** Code of the error, such as `ERR_KMS_UNAVAILABLE`; the name of its class where it has none. */
+  /** Code of the error, such as `ERR_KMS_UNAVAILABLE`; the name of its class if it has none. */
   readonly code: string;
   readonly message: string;
 }

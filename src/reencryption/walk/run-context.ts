@@ -16,7 +16,7 @@ import type { RunOptions } from '../report/run-options';
 import { RunCounts } from '../report/run-report';
 import type { RunMode } from '../report/run-report';
 
-/** What all tables of a run have in common. */
+/** The context that all tables of a run share. */
 export interface RunContext {
   readonly installation: Installation;
   readonly database: RunDatabase;

@@ -107,7 +107,7 @@ export class TableRun {
     const { store } = this.#context;
     while (!this.#isEnough) {
       const claim = await this.#workOnRanges(run, pass);
-      if (claim?.kind === 'passOver') {
+      if (claim?.kind === 'passDone') {
         await this.#afterPass(run, pass, claim);
         return;
       }
@@ -128,7 +128,7 @@ export class TableRun {
     const workers = Array.from({ length: concurrency }, () => this.#workOnNextRanges(run, pass));
     try {
       const endings = await Promise.all(workers);
-      return endings.find((ending) => ending?.kind === 'passOver') ?? endings[0];
+      return endings.find((ending) => ending?.kind === 'passDone') ?? endings[0];
     } catch (error) {
       this.#failure.abort();
       await Promise.allSettled(workers);

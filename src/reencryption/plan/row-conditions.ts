@@ -1,8 +1,11 @@
 import { FieldEncryptionError, RunPlanError } from '../../errors';
+import { isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import type { Installation } from '../../typeorm/installation/installation';
+import { isCiphertextSql } from '../../typeorm/metadata/ciphertext-check';
 import { assertNoUseIn } from '../../typeorm/query/refusal/statement-check';
 import type { RunDatabase } from '../database/run-database';
 import type { WorkTable } from '../database/work-table';
+import type { Mode } from '../modes/mode';
 
 /**
  * Refuses a condition of `first` that ciphertext cannot meet, or that the database does not
@@ -34,4 +37,32 @@ export async function assertFirstCondition(
 /** No row was read, so the message cannot quote one. */
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : 'the database refuses it';
+}
+
+/** Returns the SQL condition of the rows that a mode still has to do; `undefined` if only reading can tell. */
+export function pendingCondition(
+  { dataSource, keys }: Installation,
+  database: RunDatabase,
+  mode: Mode,
+  { cells, columns }: WorkTable,
+  keyIds: readonly string[],
+): string | undefined {
+  const { pending } = mode;
+  if (pending === undefined) return undefined;
+  // No ciphertext names an id of another form.
+  const known = keyIds.filter(isDataKeyId).map(keyPrefix);
+  return columns
+    .map(({ encrypted: { policy, previousFormat }, stored }) => {
+      const cell = String(cells[stored]?.name);
+      const prefixes =
+        pending === 'underOtherKey' ? [keys.activeKey(policy.keyName).prefix] : known;
+      const begins = database.beginsWith(cell, policy.storage, prefixes);
+      if (pending !== 'encrypted') return `(${cell} IS NOT NULL AND NOT (${begins}))`;
+      // Values under a key that is lost from the key table are encrypted, too; but a value in a previous
+      // format may look like one.
+      return previousFormat === undefined
+        ? `(${begins} OR (${isCiphertextSql(dataSource, cell, policy.storage)}))`
+        : `(${begins})`;
+    })
+    .join(' OR ');
 }
