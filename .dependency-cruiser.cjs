@@ -101,7 +101,7 @@ const rooms = {
     runs: ['walk', 'plan', 'lease', 'modes', 'database', 'coverage', 'report'],
     queue: ['runs', 'walk', 'database', 'report'],
   },
-  doctor: { checks: ['finding', 'work-state', 'absent-keys'] },
+  doctor: { checks: ['finding', 'operator-tasks', 'absent-keys'] },
   cli: {
     terminal: [],
     load: ['terminal'],

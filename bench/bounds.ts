@@ -5,27 +5,27 @@ import type { Result } from './scenario';
 import { WITHOUT_ADD_ON } from './scenarios/without-add-on';
 import { VARIANTS } from './variants';
 
-/** A promise about the figures of one run: a variant over another one, or a figure by itself. */
+/** A bound on the figures of a run: on the ratio of two variants, or on a figure itself. */
 export interface Bound {
   readonly scenario: string;
-  /** End of the settings that it is about. Defaults to all. */
+  /** Ending of the settings that it applies to. Defaults to all. */
   readonly setting?: string;
   readonly variant: string;
   readonly over?: string;
-  /** Named figure that is compared. Defaults to the median time. */
+  /** Name of the figure to compare. Defaults to the median time. */
   readonly figure?: string;
   readonly atMost: number;
   /** Whether only a run with `--large` measures it. */
   readonly large?: boolean;
 }
 
-/** What became of a bound in one setting. */
+/** The verdict on a bound in one setting. */
 export interface Verdict {
   readonly bound: Bound;
   readonly setting: string;
-  /** `undefined` where a variant of the bound was not measured. */
+  /** `undefined` if a variant of the bound was not measured. */
   readonly value: number | undefined;
-  /** How far apart the processes are that measured it; 0 where it was one. */
+  /** Spread among the processes that measured it; 0 for one process. */
   readonly spread: number;
 }
 
@@ -107,7 +107,7 @@ const BOUNDS: readonly Bound[] = [
   { scenario: 'PKCS #11', variant: VARIANTS.pkcs11Kms, over: VARIANTS.bareHsm, atMost: 1 / 0.8 },
 ];
 
-/** Holds every bound against the results; one that nothing was measured for has a verdict too. */
+/** Judges every bound by the results, including bounds that nothing was measured for. */
 export function judge(results: readonly Result[], bounds: readonly Bound[] = BOUNDS): Verdict[] {
   return bounds.flatMap((bound): Verdict[] => {
     const about = results.filter(
@@ -123,12 +123,12 @@ export function judge(results: readonly Result[], bounds: readonly Bound[] = BOU
   });
 }
 
-/** Broken is what is above its bound by more than twice the spread; what was not measured is not held. */
+/** Whether a bound was measured, and not exceeded by more than twice the spread. */
 export function isHeld({ bound, value, spread }: Verdict): boolean {
   return value !== undefined && value - 2 * spread <= bound.atMost;
 }
 
-/** In words, without the setting unless the bound is about a certain one. */
+/** Names a bound, without the setting unless it applies to a certain one. */
 export function boundName({ scenario, setting, variant, over, figure }: Bound): string {
   const what = figure === undefined ? variant : `${figure} of ${variant}`;
   const where = setting === undefined ? scenario : `${scenario}, ${setting}`;

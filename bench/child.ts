@@ -2,16 +2,16 @@ import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 
-/** What a process is started with beside what this one was. */
+/** Options and environment for a process, beside those of this one. */
 export interface ChildOptions {
   readonly nodeOptions?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
 }
 
-/** A process that works on one question, on a heap of its own. */
+/** A process that works on one question, with a heap of its own. */
 export class Child<A> {
   readonly #process: ChildProcess;
-  /** What it answers; rejects when it fails or ends before. */
+  /** Its answer; rejects if it fails or ends before. */
   readonly answer: Promise<A>;
 
   /** Starts a compiled module that calls {@link answer}. */
@@ -54,8 +54,8 @@ export async function askChild<A>(
 }
 
 /**
- * Called by the module of a {@link Child}, once: answers the question, and lives until it is
- * stopped. That the question is what `work` takes is the word of whoever starts the child.
+ * Answers the question of a {@link Child}, and waits to be stopped. The module of the child calls it
+ * once; whoever starts the child must send a question that `work` takes.
  */
 export function answer(work: (question: never) => Promise<unknown>): void {
   process.once('disconnect', () => process.exit());

@@ -12,14 +12,14 @@ export type DatabaseKind = (typeof DATABASE_KINDS)[number];
 /** Connection URL of a PostgreSQL server on which databases may be created. */
 export const POSTGRES_URL = 'FIELD_ENCRYPTION_TEST_PG_URL';
 
-/** A database that was made for one purpose. Plain data, so that it can be handed to a process. */
+/** A database for one comparison. Plain data, so that it can be sent to a process. */
 export interface Database {
   readonly kind: DatabaseKind;
   /** Connection URL, path, or `:memory:`. */
   readonly location: string;
 }
 
-/** A fresh, empty database. */
+/** Creates an empty database. */
 export async function createDatabase(kind: DatabaseKind): Promise<Database> {
   switch (kind) {
     case 'SQLite in memory':
@@ -31,7 +31,7 @@ export async function createDatabase(kind: DatabaseKind): Promise<Database> {
   }
 }
 
-/** Removes it; its DataSources must be destroyed. */
+/** Removes a database, whose DataSources must have been destroyed. */
 export async function dropDatabase({ kind, location }: Database): Promise<void> {
   if (kind === 'SQLite file') rmSync(dirname(location), { recursive: true });
   if (kind === 'PostgreSQL') {
@@ -40,7 +40,7 @@ export async function dropDatabase({ kind, location }: Database): Promise<void> 
   }
 }
 
-/** A DataSource that creates the tables of its entities when it is initialized. */
+/** Returns a DataSource that creates the tables of its entities when it is initialized. */
 export function dataSourceOn(
   { kind, location }: Database,
   entities: readonly (new () => object)[],
@@ -58,13 +58,13 @@ export function dataSourceOn(
   return new DataSource(options);
 }
 
-/** Gives back what dead row versions take, and writes out what the log holds, between two rounds. */
+/** Vacuums dead rows and writes a checkpoint, between two rounds. */
 export async function tidy(dataSource: DataSource): Promise<void> {
   const postgres = dataSource.options.type === 'postgres';
   await dataSource.query(postgres ? 'VACUUM' : 'PRAGMA wal_checkpoint(TRUNCATE)');
 }
 
-/** How results name the setting. */
+/** Names the setting in results. */
 export function settingName(kind: DatabaseKind): string {
   const manifest = join(dirname(require.resolve('typeorm')), 'package.json');
   const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };

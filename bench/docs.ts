@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+
 import { charts } from './report/charts';
 import { performancePage } from './report/page';
 import type { Report } from './report/report';

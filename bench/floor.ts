@@ -5,11 +5,12 @@ import {
   randomBytes,
   randomFillSync,
 } from 'node:crypto';
+
 import { LABELS } from '../src/crypto/labels';
 import { loadSodium } from '../src/crypto/xchacha20-poly1305';
 import { HEADER_BYTES } from '../src/format/data-key-id';
 
-/** Encrypts text into text, as an encrypted column has to, and does nothing else. */
+/** A cipher that encrypts text into text, as an encrypted column must, and does nothing else. */
 export interface Floor {
   seal(text: string): string;
   open(stored: string): string;
@@ -18,7 +19,7 @@ export interface Floor {
 const TAG_BYTES = 16;
 const ASSOCIATED_DATA = Buffer.from(LABELS.fieldAssociatedData);
 
-/** The least that AES-256-GCM takes through node:crypto: a key object, pooled nonces, one allocation. */
+/** The fastest AES-256-GCM with node:crypto: a key object, pooled nonces, one allocation. */
 export function tunedGcm(): Floor {
   const key = createSecretKey(randomBytes(32));
   const options = { authTagLength: TAG_BYTES };
@@ -48,7 +49,7 @@ export function tunedGcm(): Floor {
   };
 }
 
-/** The same through libsodium, in place; `undefined` where `sodium-native` is not installed. */
+/** XChaCha20-Poly1305 with libsodium, in place; `undefined` if `sodium-native` is not installed. */
 export function tunedSodium(): Floor | undefined {
   const sodium = loadSodium();
   if (sodium === undefined) return undefined;
@@ -89,7 +90,7 @@ export function tunedSodium(): Floor | undefined {
   };
 }
 
-/** Random nonces, 16 KiB of them drawn at once. */
+/** Returns random nonces, of which it draws 16 KiB at once. */
 function noncePool(bytes: number): () => Buffer {
   const pool = Buffer.allocUnsafeSlow(16 * 1024);
   let at = pool.length;

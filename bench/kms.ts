@@ -1,14 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
 import { localKms } from '../src';
 import type { KmsProvider } from '../src';
 
 const folder = mkdtempSync(join(tmpdir(), 'field-encryption-bench-key-'));
 
-/** The KEK of this process, which goes with it. */
+/** The KEK of this process, deleted at its end. */
 export const KEY_FILE = join(folder, 'kek');
 writeFileSync(KEY_FILE, randomBytes(32).toString('hex'), { mode: 0o600 });
 process.once('exit', () => {
@@ -20,7 +21,7 @@ export function keyFileKms(keyFile = KEY_FILE): KmsProvider {
   return localKms({ keyFile });
 }
 
-/** The same, as far away as a KMS in the cloud. */
+/** A KMS with the latency of one in the cloud. */
 export function distantKms(latencyMs: number): KmsProvider {
   const near = keyFileKms();
   return {

@@ -1,21 +1,21 @@
 import { execFileSync } from 'node:child_process';
 import { cpus, release, totalmem, type } from 'node:os';
 import { Client } from 'pg';
-import { hasAddOn } from './add-on';
+
 import { peerVersions } from './peers';
 
-/** What the figures were measured on. */
+/** The machine that the figures were measured on. */
 export interface Machine {
   readonly cpu: string;
   readonly cores: number;
   readonly memoryGb: number;
   readonly system: string;
   readonly node: string;
-  /** `undefined` where there was no server. */
+  /** `undefined` if there was no server. */
   readonly postgres?: string;
   readonly addOn: boolean;
   readonly peers: Readonly<Record<string, string | undefined>>;
-  /** The commit that was measured, where git knows it. */
+  /** The commit that was measured, if git knows it. */
   readonly commit?: string;
   /** ISO 8601, the day only. */
   readonly date: string;
@@ -43,6 +43,16 @@ async function postgresVersion(url: string): Promise<string> {
   const { rows } = await client.query<{ server_version: string }>('SHOW server_version');
   await client.end();
   return rows[0]?.server_version ?? 'unknown';
+}
+
+/** Whether the native add-on is installed where the library looks for it. */
+export function hasAddOn(): boolean {
+  try {
+    require.resolve('typeorm-field-encryption-native');
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function commitOf(): string | undefined {

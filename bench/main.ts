@@ -2,19 +2,20 @@ import 'reflect-metadata';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+
 import { startPostgres } from '../test/support/postgres-server';
 import type { PostgresServer } from '../test/support/postgres-server';
+
 import { isHeld, judge } from './bounds';
 import type { Verdict } from './bounds';
-import { hasAddOn } from './add-on';
 import { askChild } from './child';
 import type { RunQuestion } from './children/run';
 import { POSTGRES_URL } from './databases';
-import { describeMachine } from './machine';
+import { describeMachine, hasAddOn } from './machine';
 import { peerVersions } from './peers';
 import { pooled, shareOfRounds } from './pool';
-import { resultTable, verdictTable } from './report/table';
 import type { Report } from './report/report';
+import { resultTable, verdictTable } from './report/table';
 import type { Result, Scenario, Sizes } from './scenario';
 import { SCENARIOS } from './scenarios';
 import type { ScenarioName } from './scenarios';
@@ -96,8 +97,8 @@ function planOf(names: readonly ScenarioName[], sizes: Sizes): readonly Run[] {
 }
 
 /**
- * Each run has processes of its own, so that none leaves a heap, or compiled code, to the next.
- * `onDone` is told after each of them what there is so far.
+ * Runs each scenario in processes of its own, so that none inherits a heap or compiled code. Calls
+ * `onDone` after each with the results so far.
  */
 async function run(
   plan: readonly Run[],
@@ -131,7 +132,7 @@ function sayWhatIsMissing(): void {
   console.log(`Not installed, so not measured: ${missing.join(', ')} (npm run bench:peers).`);
 }
 
-/** The server that the environment names, or one of our own; without either, a line that says so. */
+/** Starts a PostgreSQL server, unless the environment names one or none is installed. */
 async function usePostgres(): Promise<PostgresServer | undefined> {
   if (process.env[POSTGRES_URL] !== undefined) return undefined;
   try {

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
-import { median } from './median';
-import { withRatios } from './ratio';
+
+import { median, withRatios } from './ratio';
 
 /** Named figures beside the times, such as a percentile in milliseconds. */
 export type Figures = Readonly<Record<string, number>>;
@@ -8,35 +8,35 @@ export type Figures = Readonly<Record<string, number>>;
 /** One way of doing the work of a scenario. */
 export interface Variant {
   readonly name: string;
-  /** Items that one run() works through. Defaults to what {@link Work} says. */
+  /** Items in one run(). Defaults to those of {@link Work}. */
   readonly items?: number;
-  /** Does the work once; what it returns is thrown away. */
+  /** Does the work once. The result is ignored. */
   run(): unknown;
-  /** Makes the state that run() wants, before each, outside the measurement. */
+  /** Prepares the state for run(), before each, without being measured. */
   prepare?(): Promise<unknown>;
-  /** Asked for once, after the last round. */
+  /** Called once, after the last round. */
   figures?(): Figures;
 }
 
 /** How often the variants of a comparison take turns. */
 export interface Rounds {
   readonly atLeast: number;
-  /** More of them, until so much time is over: what is short would else be of one moment of the machine. */
+  /** Rounds go on for at least so long: short ones would otherwise measure one moment of the machine. */
   readonly seconds: number;
 }
 
-/** What the variants of a comparison have in common. */
+/** The common settings of the variants of a comparison. */
 export interface Work {
   readonly rounds: Rounds;
   /** Items in one run; times are divided by it. */
   readonly items: number;
 }
 
-/** What one variant took, in milliseconds an item. */
+/** The time of a variant, in milliseconds an item. */
 export interface Timing {
   readonly variant: string;
   readonly medianMs: number;
-  /** The medians of the processes that shared the rounds, where it was more than one. */
+  /** The medians of the processes that shared the rounds, if there were several. */
   readonly processMediansMs?: readonly number[];
   readonly minMs: number;
   readonly maxMs: number;
@@ -45,21 +45,20 @@ export interface Timing {
   readonly figures: Figures;
 }
 
-/** The same, compared. */
+/** A time, compared with that of the first variant. */
 export interface Measurement extends Timing {
-  /** To the first variant of the same comparison. */
+  /** Ratio to the first variant of the comparison. */
   readonly ratio: number;
 }
 
 /**
  * Runs the variants in turn, round after round, so that a machine that slows down slows all of them,
- * and compares medians. Each round begins with another one and every other one goes backwards, so
- * that none always pays for what the same other one left behind. One round before the first is not
- * counted.
+ * and compares medians. Each round begins with another variant, and every other round goes backwards, so
+ * that none always pays for what the same other one leaves behind. A warm-up round is not counted.
  *
- * Short-lived garbage is collected before each, where the process runs with `--expose-gc`. Not all of
- * it: a full collection has V8 throw away the code it has compiled, and what is measured then is
- * compiling, three to five times as long as the work itself.
+ * With `--expose-gc`, short-lived garbage is collected before each. Not all of it: after a full
+ * collection V8 throws away compiled code, and the measurement would be of compiling, three to five
+ * times as long as the work itself.
  */
 export async function measure(
   variants: readonly Variant[],
@@ -76,7 +75,7 @@ export async function measure(
   return withRatios(variants.map((variant, i) => summary(variant, samples[i] ?? [])));
 }
 
-/** The one of a variant. */
+/** Finds the measurement of a variant. */
 export function measurementOf(
   measurements: readonly Measurement[],
   name: string,
@@ -84,7 +83,7 @@ export function measurementOf(
   return measurements.find(({ variant }) => variant === name);
 }
 
-/** Median, 95th and 99th percentile of latencies in milliseconds. */
+/** Returns the median, 95th and 99th percentile of latencies in milliseconds. */
 export function percentiles(times: readonly number[]): Figures {
   const sorted = times.toSorted((a, b) => a - b);
   const at = (share: number): number =>
@@ -92,7 +91,7 @@ export function percentiles(times: readonly number[]): Figures {
   return { 'p50 ms': at(0.5), 'p95 ms': at(0.95), 'p99 ms': at(0.99) };
 }
 
-/** The variants with their numbers, in the order of a round. */
+/** Returns the variants with their numbers, in the order of a round. */
 function turnsOf(round: number, variants: readonly Variant[]): [number, Variant][] {
   const first = round % variants.length;
   const inOrder = [...variants.entries()];

@@ -4,8 +4,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { ValueTransformer } from 'typeorm';
 
-// The peers are installed for the benchmarks alone, and not always: their types stand here, cut down
-// to what is called.
+// The peers are installed for the benchmarks alone, and not always, so the types that they need are here.
 
 interface Cloak {
   generateKey(): string;
@@ -42,13 +41,13 @@ interface TypeormEncrypted {
   }) => ValueTransformer;
 }
 
-/** What reads and writes one text, synchronously or not. */
+/** A cipher for one text, synchronous or not. */
 export interface TextCipher {
   encrypt(text: string): string | Promise<string>;
   decrypt(stored: string): string | Promise<string>;
 }
 
-/** `undefined` where it is not installed, as with the other peers. */
+/** Returns the peer; `undefined` if it is not installed, as with the other peers. */
 export function cloak(): TextCipher | undefined {
   const peer = load('@47ng/cloak') as Cloak | undefined;
   if (peer === undefined) return undefined;
@@ -59,7 +58,7 @@ export function cloak(): TextCipher | undefined {
   };
 }
 
-/** With its modern backend, which finds `sodium-native`, and the fast hash for its index. */
+/** Uses its modern backend, which finds `sodium-native`, and the fast hash for its index. */
 export function cipherSweet(): (TextCipher & { token(text: string): Promise<string> }) | undefined {
   const peer = load('ciphersweet-js') as CipherSweet | undefined;
   if (peer === undefined) return undefined;
@@ -74,7 +73,7 @@ export function cipherSweet(): (TextCipher & { token(text: string): Promise<stri
   };
 }
 
-/** Its transformer; its subscriber leaves ciphertext in saved entities, and plain objects in clear. */
+/** Uses its transformer: its subscriber leaves ciphertext in saved entities, and plain objects in clear. */
 export function typeormEncrypted(): ValueTransformer | undefined {
   const peer = load('typeorm-encrypted') as TypeormEncrypted | undefined;
   if (peer === undefined) return undefined;
@@ -82,7 +81,7 @@ export function typeormEncrypted(): ValueTransformer | undefined {
   return new peer.EncryptionTransformer({ key, algorithm: 'aes-256-gcm', ivLength: 12 });
 }
 
-/** Every peer of `bench/package.json` with its installed version, `undefined` where it is missing. */
+/** Lists the peers of `bench/package.json` with their installed versions; `undefined` for a missing one. */
 export function peerVersions(): Record<string, string | undefined> {
   const { dependencies } = readManifest(join(benchFolder(), 'package.json'));
   return Object.fromEntries(
@@ -93,7 +92,7 @@ export function peerVersions(): Record<string, string | undefined> {
   );
 }
 
-/** A package of `bench/package.json`, if it is installed. */
+/** Loads a package of `bench/package.json`, if it is installed. */
 export function load(name: string): unknown {
   const folder = benchFolder();
   if (!existsSync(join(folder, 'node_modules', name))) return undefined;
@@ -109,7 +108,7 @@ function readManifest(path: string): Manifest {
   return JSON.parse(readFileSync(path, 'utf8')) as Manifest;
 }
 
-/** The nearest folder of that name above the compiled code that has a package.json. */
+/** Finds the `bench` folder with a package.json above the compiled code. */
 function benchFolder(): string {
   let folder = __dirname;
   while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);

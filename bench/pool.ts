@@ -1,17 +1,16 @@
 import type { Measurement, Rounds, Timing } from './measure';
-import { median } from './median';
-import { withRatios } from './ratio';
+import { median, withRatios } from './ratio';
 import type { Result, Sizes } from './scenario';
 
-/** Processes that measure what is short. */
+/** Processes that share a short measurement. */
 export const SEVERAL = 3;
 
 /**
- * Shares the rounds of a comparison out among processes. Where a machine's outer cache is shared with
- * others, whatever does not fit into a core's own takes up to six times as long, and what that is
- * depends on where a process's pages have come to lie: between two processes that run the same code,
- * the ratio of two variants differed by a tenth and more, round after round. A single process is one
- * draw of that, however many rounds it does.
+ * Divides the rounds of a comparison among processes. If other programs share the machine's outer cache,
+ * data that does not fit into a core's own takes up to six times as long, and which data that is depends
+ * on where the pages of a process happen to lie: between two processes with the same code, the ratio of
+ * two variants differed by a tenth and more, round after round. A single process is one sample of that,
+ * however many rounds it runs.
  */
 export function shareOfRounds(sizes: Sizes, processes: number): Sizes {
   const share = ({ atLeast, seconds }: Rounds): Rounds => ({
@@ -27,7 +26,7 @@ export function shareOfRounds(sizes: Sizes, processes: number): Sizes {
   };
 }
 
-/** The results of processes that measured the same: of each variant the median of their medians and ratios. */
+/** Combines the results of processes into the medians of their medians and ratios. */
 export function pooled(processes: readonly (readonly Result[])[]): Result[] {
   const [first = []] = processes;
   return first.map((result, i) => ({
@@ -41,7 +40,7 @@ export function pooled(processes: readonly (readonly Result[])[]): Result[] {
   }));
 }
 
-/** Figures beside the times are those of the first. */
+/** Takes figures beside the times from the first process. */
 function middle(same: readonly Measurement[]): Timing {
   const [first] = same;
   if (first === undefined) throw new RangeError('there is nothing to pool');

@@ -1,23 +1,28 @@
 import type { Measurement, Timing } from './measure';
-import { median } from './median';
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? 0;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? 0) + upper) / 2;
+}
 
 /**
- * How often as long a variant takes as another one. Where several processes measured both, it is the
- * middle of their ratios: a process that all of it is slow in makes both of its medians longer, and
- * neither ratio.
+ * Returns how many times as long as another one a variant takes. If several processes measured both, it
+ * is the median of their ratios: a process that is slow throughout lengthens both medians alike.
  */
 export function ratioOf(variant: Timing, base: Timing): number {
   return median(ratiosOf(variant, base));
 }
 
-/** How far the ratios of the processes are from {@link ratioOf}, by the median of their distances. */
+/** Returns the median distance of the ratios of the processes from {@link ratioOf}. */
 export function spreadOf(variant: Timing, base: Timing): number {
   const ratios = ratiosOf(variant, base);
   const middle = median(ratios);
   return median(ratios.map((ratio) => Math.abs(ratio - middle)));
 }
 
-/** Compares each with the first. */
+/** Compares each variant with the first. */
 export function withRatios(timings: readonly Timing[]): Measurement[] {
   const [base] = timings;
   return base === undefined

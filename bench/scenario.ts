@@ -2,16 +2,16 @@ import type { DatabaseKind } from './databases';
 import type { Measurement, Rounds } from './measure';
 import type { Major } from './typeorm-major';
 
-/** How much work the scenarios do. */
+/** The amount of work in the scenarios. */
 export interface Sizes {
   readonly rounds: Rounds;
-  /** Rounds of what takes a second or so. */
+  /** Rounds of work that takes a second or so. */
   readonly slowRounds: Rounds;
-  /** Rounds of what takes ten seconds and more. */
+  /** Rounds of work that takes ten seconds and more. */
   readonly longRounds: Rounds;
   /** Values in a round of the one-value scenarios. */
   readonly values: number;
-  /** The same, of values above 1 KiB, and for peers that are far slower. */
+  /** Values above 1 KiB in a round, and values for peers that are far slower. */
   readonly longValues: number;
   readonly slowValues: number;
   /** Rows of the tables that are read. */
@@ -22,9 +22,9 @@ export interface Sizes {
   readonly updates: number;
   /** Rows that are re-encrypted. */
   readonly rotationRows: number;
-  /** Rows that go through a repository meanwhile, which is far slower. */
+  /** Rows that go through a repository instead, which is far slower. */
   readonly repositoryRows: number;
-  /** Tables of so many rows show how rotation grows; none when empty. */
+  /** Sizes of tables that show how rotation grows; empty for none. */
   readonly growth: readonly number[];
   /** Data keys in the key table, for the time a start takes. */
   readonly dataKeys: readonly number[];
@@ -35,7 +35,7 @@ export interface Sizes {
   readonly wraps: number;
 }
 
-/** What a scenario is given. */
+/** The setting of a scenario. */
 export interface Setting {
   readonly sizes: Sizes;
   readonly database: DatabaseKind;
@@ -43,15 +43,15 @@ export interface Setting {
 
 /** A comparison; the first variant is the base of the ratios. */
 export interface Result {
-  /** What bounds and the documentation know it by. */
+  /** Its name in bounds and the documentation. */
   readonly scenario: string;
-  /** Where it ran, such as `TypeORM 1.1.1, PostgreSQL`; empty where nothing of that matters. */
+  /** Where it ran, such as `TypeORM 1.1.1, PostgreSQL`; empty if that does not matter. */
   readonly setting: string;
-  /** What the times are of. */
+  /** The unit of work that was timed. */
   readonly unit: string;
-  /** Processes that shared the rounds out among themselves; one, where it does not say. */
+  /** Processes that shared the rounds. Defaults to one. */
   readonly processes?: number;
-  /** Name of the items, where their rate says more than their time. */
+  /** Name of the items, if their rate says more than their time. */
   readonly rate?: string;
   readonly measurements: readonly Measurement[];
 }
@@ -59,7 +59,7 @@ export interface Result {
 export interface Scenario {
   readonly majors: readonly Major[];
   readonly databases: readonly DatabaseKind[];
-  /** Processes that its rounds are shared out among. Defaults to one. */
+  /** Processes that share its rounds. Defaults to one. */
   readonly processes?: number;
   /** Whether it is measured without the add-on. */
   readonly inJavaScript?: boolean;

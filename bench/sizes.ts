@@ -45,7 +45,7 @@ const SMOKE: Sizes = {
   wraps: 10,
 };
 
-/** What of the command line says how much to do. */
+/** The options of the command line on how much to do. */
 interface Extent {
   readonly smoke: boolean;
   /** Adds tables of up to a million rows. */

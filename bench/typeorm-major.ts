@@ -7,8 +7,8 @@ export type Major = 0 | 1;
 const BUILD = dirname(__dirname);
 
 /**
- * Where the compiled benchmarks lie for a major of TypeORM. For 0.3 that is a copy whose own
- * node_modules holds TypeORM 0.3 under the name `typeorm`.
+ * Returns the folder of the compiled benchmarks for a major version of TypeORM. For 0.3 that is a copy
+ * whose node_modules has TypeORM 0.3 under the name `typeorm`.
  */
 export function buildFor(major: Major): string {
   if (major === 1) return BUILD;

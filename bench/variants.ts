@@ -23,7 +23,7 @@ export const VARIANTS = {
   pkcs11Kms: 'pkcs11Kms',
 } as const;
 
-/** The variants that are this library. */
+/** The variants of this library. */
 export const OURS: ReadonlySet<string> = new Set([
   VARIANTS.xaes,
   VARIANTS.xchacha,

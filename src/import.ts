@@ -14,7 +14,7 @@ export type {
 } from './import/previous-format';
 export type { TypeormEncryptedOptions } from './import/typeorm-encrypted';
 export type { VaultTransitFormatOptions } from './import/vault-transit';
-export type { Secret, VaultAuth } from './kms/vault/auth';
+export type { Secret, VaultAuth } from './kms/vault/token-source';
 
 /**
  * Reads values of typeorm-encrypted, with the options that the column had.

@@ -1,10 +1,11 @@
 import 'reflect-metadata';
+import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { once } from 'node:events';
 import { json } from 'node:stream/consumers';
 import type { Repository } from 'typeorm';
+
 import { answer } from '../child';
 import type { DatabaseKind } from '../databases';
 import { lookingUp } from '../people/contenders';
@@ -16,7 +17,7 @@ export interface ServerQuestion {
   readonly contender: string;
 }
 
-/** The service that most applications are: a controller over a repository. */
+/** A typical service: a controller over a repository. */
 answer(async ({ database, rows, contender: name }: ServerQuestion): Promise<number> => {
   const [contender] = await lookingUp(database, rows, [name]);
   if (contender === undefined) throw new Error(`no contender ${name}`);

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import type { DataSource } from 'typeorm';
+
 import { fieldEncryption } from '../../src';
 import { answer } from '../child';
 import type { Database } from '../databases';
@@ -16,7 +17,7 @@ export interface RotationQuestion {
 export interface RotationAnswer {
   readonly elapsedMs: number;
   readonly cpuMs: number;
-  /** Most that the process ever held in memory. */
+  /** Peak memory of the process. */
   readonly peakMegabytes: number;
 }
 
@@ -38,14 +39,14 @@ answer(async ({ database, keyFile }: RotationQuestion): Promise<RotationAnswer> 
 });
 
 /**
- * SQLite keeps pages of the file in the process, up to 16 MB as better-sqlite3 is built: a small
- * table does not fill that, and a large one does, whatever the run needs.
+ * Limits the page cache of SQLite, by default 16 MB in better-sqlite3: a large table would fill it, and a
+ * small one would not, whatever the run needs.
  */
 async function limitCache(dataSource: DataSource): Promise<void> {
   if (dataSource.options.type !== 'postgres') await dataSource.query('PRAGMA cache_size = -2000');
 }
 
-/** What Node reports as `maxRSS` may be that of the parent: Linux hands it on to a new process. */
+/** Reads the peak from the system: `maxRSS` in Node.js may be the parent's, which Linux hands on. */
 function peakKilobytes(): number {
   if (process.platform !== 'linux') return process.resourceUsage().maxRSS;
   const status = readFileSync('/proc/self/status', 'utf8');

@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+
 import { answer } from '../child';
 import type { Setting } from '../scenario';
 import { SCENARIOS } from '../scenarios';

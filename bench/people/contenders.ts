@@ -1,4 +1,5 @@
 import type { DataSource, FindOptionsWhere, Repository } from 'typeorm';
+
 import { withFieldEncryption } from '../../src';
 import type { CipherSuite } from '../../src';
 import { createDatabase, dataSourceOn, dropDatabase } from '../databases';
@@ -6,19 +7,20 @@ import type { Database, DatabaseKind } from '../databases';
 import { keyFileKms } from '../kms';
 import { peerVersions } from '../peers';
 import { VARIANTS } from '../variants';
+
 import * as entities from './entities';
 import { persons } from './person';
 import type { Person } from './person';
 
-/** One way of storing people, in a database of its own. */
+/** A way to store people, in a database of its own. */
 export interface Contender {
   readonly name: string;
   readonly people: Repository<Person>;
-  /** How many there are, with ids from 1. */
+  /** The number of people, with ids from 1. */
   readonly rows: number;
-  /** What finds people by their e-mail address. */
+  /** Returns the condition for an e-mail address. */
   readonly byEmail: (email: string) => FindOptionsWhere<Person>;
-  /** Makes what can be saved, without an id. */
+  /** Makes people to save, without ids. */
   readonly make: (count: number) => Partial<Person>[];
   close(): Promise<void>;
 }
@@ -31,7 +33,7 @@ interface Kind {
   readonly make?: Contender['make'];
 }
 
-/** Without a way to look people up, which costs every write something. */
+/** The kinds without look-ups, which cost time in every write. */
 const STORING: readonly Kind[] = [
   { name: VARIANTS.plain, entity: entities.PlainPerson },
   { name: VARIANTS.transformer, entity: entities.TransformedPerson },
@@ -41,7 +43,7 @@ const STORING: readonly Kind[] = [
   { name: VARIANTS.xaesIndexed, entity: entities.IndexedEncryptedPerson, suite: 'xaes-256-gcm' },
 ];
 
-/** With one. typeorm-encrypted has none: what it is asked for is not what it stored. */
+/** The kinds with look-ups. typeorm-encrypted has none: it stores a value differently each time. */
 const LOOKING_UP: readonly Kind[] = [
   { name: VARIANTS.plain, entity: entities.IndexedPlainPerson },
   {
@@ -58,7 +60,7 @@ const LOOKING_UP: readonly Kind[] = [
   { name: VARIANTS.xchacha, entity: entities.IndexedEncryptedPerson, suite: 'xchacha20-poly1305' },
 ];
 
-/** Those that show how this library compares with the peer. */
+/** The kinds that compare this library with the peer. */
 const BESIDE_PEER: readonly string[] = [VARIANTS.plain, VARIANTS.typeormEncrypted, VARIANTS.xaes];
 
 export function storing(database: DatabaseKind, rows: number): Promise<Contender[]> {
@@ -70,7 +72,7 @@ export function besidePeer(database: DatabaseKind, rows: number): Promise<Conten
   return openAll(kinds, database, rows);
 }
 
-/** All of them, or those of these names. */
+/** Creates contenders of all kinds, or of those with the given names. */
 export function lookingUp(
   database: DatabaseKind,
   rows: number,
@@ -117,7 +119,7 @@ function connect({ entity, suite }: Kind, database: Database): Promise<DataSourc
   return dataSource.initialize();
 }
 
-/** In chunks that fit into one statement. */
+/** Inserts people in chunks that fit into one statement. */
 async function fill(people: Repository<Person>, all: Partial<Person>[]): Promise<void> {
   for (let at = 0; at < all.length; at += 1000) await people.insert(all.slice(at, at + 1000));
   if (people.manager.connection.options.type === 'postgres') await people.query('ANALYZE');

@@ -1,15 +1,17 @@
 import { createHmac, createSecretKey, randomBytes } from 'node:crypto';
 import { Column, Entity, Index } from 'typeorm';
 import type { ValueTransformer } from 'typeorm';
+
 import { BlindIndex, Encrypted } from '../../src';
 import { tunedGcm } from '../floor';
 import { typeormEncrypted } from '../peers';
+
 import { Person } from './person';
 
-/** What a careful team writes by hand: a column transformer over node:crypto, tuned. */
+/** What a careful team would write by hand: a tuned column transformer over node:crypto. */
 const handTuned = transformerOver(tunedGcm());
 
-/** Without the peer its column throws; nobody opens it then. */
+/** Without the peer its column throws, but then it is not used. */
 const peer = typeormEncrypted();
 const NOT_INSTALLED: ValueTransformer = { to: missing, from: missing };
 
@@ -45,7 +47,7 @@ export class EncryptedPerson extends Person {
   @Encrypted() note!: string;
 }
 
-// The same people, to be found by their e-mail address.
+// The same people, with look-ups by e-mail address.
 
 @Entity()
 export class IndexedPlainPerson extends Person {
@@ -57,7 +59,7 @@ export class IndexedPlainPerson extends Person {
 
 const tokenKey = createSecretKey(randomBytes(32));
 
-/** The column that a careful team puts beside the encrypted one, and fills and asks by hand. */
+/** The token for a look-up column that a careful team would fill and query by hand. */
 export function handMadeToken(text: string): string {
   return createHmac('sha256', tokenKey).update(text).digest('base64url');
 }

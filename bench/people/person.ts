@@ -1,6 +1,6 @@
 import { Column, PrimaryGeneratedColumn } from 'typeorm';
 
-/** Ten columns, the last four of them secret; how they are stored is what the variants differ in. */
+/** Ten columns. The variants differ in how they store the last four, which are secret. */
 export abstract class Person {
   @PrimaryGeneratedColumn() id!: number;
   @Column() name!: string;

@@ -1,9 +1,9 @@
-/** A bar with what is written at its end. */
+/** A bar with the text at its end. */
 export interface Bar {
   readonly label: string;
   readonly value: number;
   readonly text: string;
-  /** Drawn in the colour that the reader looks for. */
+  /** Whether it is of this library, and has the colour that stands out. */
   readonly ours: boolean;
 }
 
@@ -38,7 +38,7 @@ const STYLE = `
     }
   `;
 
-/** Horizontal bars over one scale, as an SVG that follows the reader's colour scheme. */
+/** Draws horizontal bars on one scale, as an SVG that follows the reader's colour scheme. */
 export function barChart({ title, groups }: BarChart): string {
   const longest = Math.max(...groups.flatMap(({ bars }) => bars.map(({ value }) => value)));
   const parts: string[] = [];

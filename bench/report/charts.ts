@@ -1,12 +1,13 @@
 import type { Measurement } from '../measure';
 import type { Result } from '../scenario';
 import { OURS, VARIANTS } from '../variants';
+
 import { barChart } from './bar-chart';
 import type { BarGroup } from './bar-chart';
 import { formatMs, formatRate } from './format';
 import type { Report } from './report';
 
-/** What a chart shows of a measurement. */
+/** The figure of a measurement that a chart shows. */
 interface Scale {
   readonly value: (measurement: Measurement) => number;
   readonly text: (measurement: Measurement) => string;
@@ -22,7 +23,7 @@ const RATE: Scale = {
   text: ({ medianMs }) => formatRate(medianMs),
 };
 
-/** Every chart of the page, by file name. */
+/** Draws every chart of the page, by file name. */
 export function charts({ results }: Report): Record<string, string> {
   const of = (...scenarios: string[]): Result[] =>
     results.filter(({ scenario }) => scenarios.includes(scenario));
@@ -79,7 +80,7 @@ function isOnPostgres({ scenario, setting }: Result): boolean {
   return scenario === 'find()' && setting.endsWith('PostgreSQL');
 }
 
-/** Beside it every other bar would be a dot; the table has it. */
+/** Leaves out the slowest variant, beside which all bars would be dots; the table has it. */
 function withoutTheSlowest(result: Result): Result {
   const measurements = result.measurements.filter(
     ({ variant }) => variant !== VARIANTS.cipherSweet,

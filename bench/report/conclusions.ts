@@ -1,12 +1,13 @@
 import { WITHOUT_ADD_ON } from '../scenarios/without-add-on';
 import { VARIANTS } from '../variants';
+
 import { ratios, UNMEASURED } from './ratios';
 import type { Report } from './report';
 
 const { plain, transformer, typeormEncrypted, xaes, xchacha, reencrypt, saveEach, serverSide } =
   VARIANTS;
 
-/** What a user should take from the figures, in sentences that have the figures in them. */
+/** Writes what a user should conclude from the figures, in sentences that quote them. */
 export function conclusions(report: Report): string {
   const over = (scenario: string, variant: string, base: string): string =>
     ratios(report, scenario, variant, base);

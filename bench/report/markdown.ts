@@ -1,5 +1,6 @@
 import { measurementOf } from '../measure';
 import type { Result } from '../scenario';
+
 import { digits, figureNames, formatMs, formatRate } from './format';
 
 /** A column of a matrix: one result under a heading. */
@@ -8,7 +9,7 @@ export interface Column {
   readonly result: Result;
 }
 
-/** Variants down, results across: the ratio, and the median or the rate behind it. */
+/** Writes a table of variants by results: ratios, with medians or rates. */
 export function matrix(columns: readonly Column[]): string {
   const variants = new Set(
     columns.flatMap(({ result }) => result.measurements.map(({ variant }) => variant)),
@@ -25,7 +26,7 @@ export function matrix(columns: readonly Column[]): string {
   return table(['', ...columns.map(({ heading }) => heading)], rows);
 }
 
-/** One result with its spread and its other figures. */
+/** Writes a table of one result with its spread and other figures. */
 export function details(result: Result): string {
   const names = figureNames(result);
   const { rate } = result;
@@ -62,7 +63,7 @@ function formatRatio(ratio: number): string {
   return ratio >= 10 ? digits(ratio) : ratio.toFixed(2);
 }
 
-/** Names are not markup. */
+/** Quotes a name, so that it is not read as markup. */
 export function code(name: string): string {
   return /[*_|<@]/.test(name) ? `\`${name.replaceAll('|', '\\|')}\`` : name;
 }

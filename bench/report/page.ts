@@ -1,6 +1,7 @@
 import { boundName, isHeld, judge } from '../bounds';
-import { WITHOUT_ADD_ON } from '../scenarios/without-add-on';
 import type { Bound, Verdict } from '../bounds';
+import { WITHOUT_ADD_ON } from '../scenarios/without-add-on';
+
 import { conclusions } from './conclusions';
 import { digits } from './format';
 import { code, details, matrix, table } from './markdown';
@@ -20,7 +21,7 @@ const IN_JAVASCRIPT = [READS[0], READS[1], ...WRITES].map(
 );
 const LENGTHS = ['16 B', '64 B', '256 B', '1 KiB', '16 KiB'];
 
-/** docs/performance.md. */
+/** Writes docs/performance.md. */
 export function performancePage(report: Report): string {
   const sections = [
     '# Performance',
@@ -38,11 +39,11 @@ export function performancePage(report: Report): string {
     `## The machine\n\n${machine(report)}`,
     '## Run it again\n\n<!-- needs: a quiet machine -->\n```sh\nnpm ci\nnpm run bench:peers\nnpm run native\nnpm run bench -- --json bench/results/standard.json --check\nnpm run bench:docs\n```\n\nWithout `npm run native`, all is measured without the add-on; without `bench:peers`, the peers and the HTTP service are left out. PostgreSQL comes with the development dependencies, and waits for its disk as it does in production; `FIELD_ENCRYPTION_TEST_PG_URL` names another server. `--only entities` runs one scenario, `--large` adds tables of up to a million rows.',
   ];
-  // One that nothing was measured for ends where its tables would be.
+  // A section without measurements ends where its tables would be.
   return `${sections.filter((section) => !section.endsWith('\n\n')).join('\n\n')}\n`;
 }
 
-/** How many processes a short comparison was measured in, where that is more than one, and what its ratios are. */
+/** Explains the number of processes and what their ratios are, if there were several. */
 function ofProcesses({ results }: Report): string {
   const most = Math.max(1, ...results.map(({ processes = 1 }) => processes));
   return most === 1
@@ -83,7 +84,7 @@ function detailed(report: Report, scenarios: readonly string[]): string {
     .join('\n\n');
 }
 
-/** Only a run with `--large` has it. */
+/** Writes the section on growth, which needs a run with `--large`. */
 function growth(report: Report): string {
   return resultsOf(report, 'rotation of a growing table')
     .map((result) => `\n\n### ${result.setting}: a growing table\n\n${details(result)}`)

@@ -1,12 +1,13 @@
 import { measurementOf } from '../measure';
 import { ratioOf } from '../ratio';
 import type { Result } from '../scenario';
+
 import type { Report } from './report';
 
-/** Stands for a ratio that the figures do not have. */
+/** Replaces a ratio that was not measured. */
 export const UNMEASURED = 'an unmeasured number of';
 
-/** How often as long a variant takes as another, over all settings: `1.4`, or `1.2 to 1.6`. */
+/** Formats how many times as long a variant takes, over all settings: `1.4`, or `1.2 to 1.6`. */
 export function ratios(report: Report, scenario: string, variant: string, over: string): string {
   const all = resultsOf(report, scenario).flatMap(({ measurements }) => {
     const [found, base] = [variant, over].map((name) => measurementOf(measurements, name));

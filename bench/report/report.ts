@@ -1,9 +1,9 @@
 import type { Machine } from '../machine';
 import type { Result } from '../scenario';
 
-/** What `--json` writes, and the page and the charts are made from. */
+/** The output of `--json`, from which the page and the charts are made. */
 export interface Report {
-  /** What a reader has to know about the run before its figures. */
+  /** A remark on the run for readers of its figures. */
   readonly remark?: string;
   readonly machine: Machine;
   readonly results: readonly Result[];

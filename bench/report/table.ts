@@ -1,11 +1,13 @@
 import Table from 'cli-table3';
+
 import { boundName, isHeld } from '../bounds';
 import type { Verdict } from '../bounds';
 import type { Measurement } from '../measure';
 import type { Result } from '../scenario';
+
 import { digits, figureNames, formatMs, formatRate } from './format';
 
-/** One result for a terminal, ratios first. */
+/** Lays out a result for a terminal, ratios first. */
 export function resultTable(result: Result): string {
   const { scenario, setting, unit, rate, measurements } = result;
   const names = figureNames(result);
@@ -25,7 +27,7 @@ export function resultTable(result: Result): string {
   return `\n${scenario}${setting === '' ? '' : `, ${setting}`} (${unit})\n${table.toString()}`;
 }
 
-/** What became of the bounds. */
+/** Lays out the verdicts on the bounds. */
 export function verdictTable(verdicts: readonly Verdict[]): string {
   const table = newTable(['bound', 'at most', 'is', '']);
   for (const verdict of verdicts) {

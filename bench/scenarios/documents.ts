@@ -1,5 +1,6 @@
 import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm';
 import type { DataSource, Repository } from 'typeorm';
+
 import { Encrypted, withFieldEncryption } from '../../src';
 import type { KmsProvider } from '../../src';
 import { dataSourceOn } from '../databases';
@@ -10,14 +11,14 @@ import { keyFileKms } from '../kms';
 const BYTES = 120;
 const floor = tunedGcm();
 
-/** One encrypted column of 120 bytes: what rotation is measured on. */
+/** One encrypted column of 120 bytes, for measuring rotation. */
 @Entity()
 export class SecretDocument {
   @PrimaryGeneratedColumn() id!: number;
   @Encrypted() secret!: string;
 }
 
-/** The same through a transformer, whose values a repository rewrites whenever it saves. */
+/** The same with a transformer, whose values a repository rewrites whenever it saves. */
 @Entity()
 export class TransformedDocument {
   @PrimaryGeneratedColumn() id!: number;
@@ -32,7 +33,7 @@ export function openDocuments(
   return withFieldEncryption(dataSource, { kms }).initialize();
 }
 
-/** Adds rows, in chunks that fit into one statement. */
+/** Adds rows in chunks that fit into one statement. */
 export async function addDocuments(
   documents: Repository<SecretDocument | TransformedDocument>,
   rows: number,

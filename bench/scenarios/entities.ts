@@ -1,11 +1,11 @@
 import { DATABASE_KINDS, settingName } from '../databases';
 import { measure } from '../measure';
-import { SEVERAL } from '../pool';
 import type { Measurement, Work } from '../measure';
 import { besidePeer, lookingUp, storing } from '../people/contenders';
 import type { Contender } from '../people/contenders';
 import { emailOf } from '../people/person';
 import type { Person } from '../people/person';
+import { SEVERAL } from '../pool';
 import type { Result, Scenario, Setting } from '../scenario';
 
 /** A comparison over people in a table. */
@@ -163,7 +163,7 @@ function each(
   return measure(variants, work);
 }
 
-/** Keeps the table at its size. */
+/** Removes added rows, so that the table keeps its size. */
 async function removeAdded({ people, rows }: Contender): Promise<void> {
   await people.createQueryBuilder().delete().where('id > :rows', { rows }).execute();
 }

@@ -1,4 +1,5 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
+
 import type { Aead } from '../../src/crypto/aead';
 import type { NativeDataKey } from '../../src/crypto/native';
 import { DEFAULT_MAX_VALUE_BYTES } from '../../src/field/field-policy';

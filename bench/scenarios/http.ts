@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import type { ServerQuestion } from '../children/http-server';
+
 import { Child } from '../child';
+import type { ServerQuestion } from '../children/http-server';
 import { settingName } from '../databases';
 import { measure, percentiles } from '../measure';
 import type { Variant } from '../measure';
@@ -10,7 +11,7 @@ import type { Scenario, Setting } from '../scenario';
 import { VARIANTS } from '../variants';
 
 const CONNECTIONS = 20;
-/** How often autocannon looks whether it is done; by default it does so once a second. */
+/** Milliseconds between autocannon's checks whether it is done; a second by default. */
 const LOOK_MS = 10;
 
 /** The part of autocannon in use. */
@@ -91,7 +92,7 @@ function underLoad(
   };
 }
 
-/** Six reads of one person, half of them by e-mail address, two pages of 50 and two new people. */
+/** Makes six reads of one person, half of them by e-mail address, two pages of 50 and two new people. */
 function requestsOver(rows: number): object[] {
   const one = (share: number): number => Math.floor(share * (rows - 1));
   const post = {

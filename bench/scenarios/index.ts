@@ -1,4 +1,5 @@
 import type { Scenario } from '../scenario';
+
 import { entities, entitiesBesidePeer } from './entities';
 import { http } from './http';
 import { keys } from './keys';

@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm';
+
 import { fieldEncryption } from '../../src';
 import type { KmsProvider } from '../../src';
 import { createDatabase, dropDatabase, settingName } from '../databases';
@@ -7,11 +8,12 @@ import { distantKms, keyFileKms } from '../kms';
 import { measure } from '../measure';
 import type { Variant } from '../measure';
 import type { Result, Scenario, Setting } from '../scenario';
+
 import { addDocuments, openDocuments, SecretDocument } from './documents';
 
 const KMS_LATENCY_MS = 10;
 
-/** What many data keys cost, in the key table and under the rows. */
+/** The cost of many data keys, in the key table and under the rows. */
 export const keys: Scenario = {
   majors: [1],
   databases: ['SQLite file'],
@@ -47,7 +49,7 @@ async function startUp({ database: kind, sizes }: Setting): Promise<Result> {
   };
 }
 
-/** A database with one row and so many versions of its key. */
+/** Creates a database with one row and many versions of its key. */
 async function withDataKeys(kind: DatabaseKind, count: number): Promise<Database> {
   const database = await createDatabase(kind);
   const dataSource = await openDocuments(database);
@@ -96,7 +98,7 @@ async function coldCache({ database: kind, sizes }: Setting): Promise<Result> {
   };
 }
 
-/** The first find() of a DataSource that has only just started. */
+/** Times the first find() of a DataSource that has just started. */
 function firstFind(name: string, database: Database, kms: KmsProvider): Variant {
   let dataSource: DataSource | undefined;
   return {
@@ -111,7 +113,7 @@ function firstFind(name: string, database: Database, kms: KmsProvider): Variant 
   };
 }
 
-/** A database with rows that are evenly divided among data keys. */
+/** Creates a database with rows that are evenly divided among data keys. */
 async function underKeys(kind: DatabaseKind, rows: number, count: number): Promise<Database> {
   const database = await createDatabase(kind);
   const dataSource = await openDocuments(database);

@@ -24,7 +24,7 @@ const LENGTHS = [16, 64, 256, 1024, 16 * 1024];
 interface Contender {
   readonly name: string;
   readonly cipher: TextCipher;
-  /** So much slower that fewer values do. */
+  /** Whether it is so much slower that fewer values suffice. */
   readonly slow?: boolean;
 }
 
@@ -101,7 +101,7 @@ function countFor(
   return text.length > 1024 ? longValues : values;
 }
 
-/** Waits only where there is something to wait for: a promise for each value would be most of the time. */
+/** Awaits only promises: to await every value would take most of the time. */
 function through(values: readonly string[], work: TextCipher['encrypt']): unknown {
   for (const [i, value] of values.entries()) {
     const result = work(value);
@@ -163,7 +163,7 @@ function floorCipher({ seal, open }: Floor): TextCipher {
   return { encrypt: seal, decrypt: open };
 }
 
-/** With the add-on; `undefined` where that is not built. */
+/** Creates a cipher with the add-on; `undefined` if that is not built. */
 function nativeCipher(): TextCipher | undefined {
   const key = randomBytes(32);
   const mode = defaultNonces('xaes-256-gcm');

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import * as pkcs11js from 'pkcs11js';
+
 import type { KeyBinding } from '../../src/kms/kms-provider';
 import { pkcs11Kms } from '../../src/kms/pkcs11';
 import { measure, percentiles } from '../measure';
@@ -14,7 +15,7 @@ import { VARIANTS } from '../variants';
 const LIBRARY = '/usr/lib/softhsm/libsofthsm2.so';
 const PIN = 'bench-pin';
 const LABEL = 'bench';
-/** Sessions of both contenders, and requests that wait at once. */
+/** Sessions of each contender, and concurrent requests. */
 const SESSIONS = 2;
 const AT_ONCE = 8;
 const BINDING: KeyBinding = {
@@ -30,7 +31,7 @@ interface Contender {
   wrapAndUnwrap(): Promise<void> | void;
 }
 
-/** Wrapping and unwrapping in SoftHSM2, and how long the event loop stands still meanwhile. */
+/** Wrapping and unwrapping in SoftHSM2, and how long they block the event loop. */
 export const pkcs11: Scenario = {
   majors: [1],
   databases: ['SQLite in memory'],
@@ -80,7 +81,7 @@ async function onSoftHsm(folder: string, { wraps, rounds }: Sizes): Promise<Resu
   };
 }
 
-/** Also tells how long the event loop stood still, the warm-up left out. */
+/** Also measures how long the event loop was blocked, without the warm-up. */
 function underLoad(contender: Contender, wraps: number): Variant {
   const times: number[] = [];
   const stalls: number[] = [];
@@ -105,7 +106,7 @@ async function repeat(contender: Contender, wraps: number, times: number[]): Pro
   await Promise.all(Array.from({ length: AT_ONCE }, loop));
 }
 
-/** The longest time in which a timer of 1 ms could not fire, in milliseconds. */
+/** Returns the longest time, in milliseconds, in which a timer of 1 ms could not fire. */
 async function watchLoop(work: () => Promise<void>): Promise<number> {
   let last = performance.now();
   let longest = 0;
@@ -146,7 +147,7 @@ function makeToken(folder: string): Buffer {
   return slot;
 }
 
-/** The asynchronous calls of pkcs11js, which leave the event loop free, on a pool of sessions. */
+/** Uses the asynchronous calls of pkcs11js, which do not block the event loop, with a pool of sessions. */
 function bareAsync(slot: Buffer): Contender {
   const { hsm, kek, sessions } = bare(slot, SESSIONS);
   const free = [...sessions];
@@ -172,7 +173,7 @@ function bareAsync(slot: Buffer): Contender {
   };
 }
 
-/** The plain calls, which block the event loop. */
+/** Uses the plain calls, which block the event loop. */
 function bareBlocking(slot: Buffer): Contender {
   const { hsm, kek, sessions } = bare(slot, 1);
   const [session = Buffer.alloc(0)] = sessions;

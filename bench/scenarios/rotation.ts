@@ -1,8 +1,10 @@
 import { join } from 'node:path';
-import type { DataSource, Repository } from 'typeorm';
 import { MoreThan } from 'typeorm';
+import type { DataSource, Repository } from 'typeorm';
+
 import { fieldEncryption } from '../../src';
 import { askChild } from '../child';
+import type { RotationAnswer, RotationQuestion } from '../children/rotation';
 import { createDatabase, dropDatabase, settingName, tidy } from '../databases';
 import { KEY_FILE } from '../kms';
 import { measure } from '../measure';
@@ -10,18 +12,18 @@ import type { Timing, Variant } from '../measure';
 import { withRatios } from '../ratio';
 import type { Result, Scenario, Setting, Sizes } from '../scenario';
 import { VARIANTS } from '../variants';
-import type { RotationAnswer, RotationQuestion } from '../children/rotation';
+
 import { addDocuments, openDocuments, SecretDocument, TransformedDocument } from './documents';
 
 const PAGE = 500;
 /**
- * By default V8 lets garbage lie while there is room, up to a multiple of what is needed. Limits just
- * above the need show what the run needs, and whether that grows with the table. Threads of the
- * collector that fall behind on a busy machine would need more.
+ * By default V8 leaves garbage while there is room, up to a multiple of what is needed. Limits just above
+ * the need show what the run needs, and whether that grows with the table. One thread, because collector
+ * threads that fall behind on a busy machine would need more.
  */
 const SMALL_HEAP = ['--max-semi-space-size=1', '--max-old-space-size=34', '--single-threaded-gc'];
 
-/** Re-encryption of a table, beside the floor and beside what is written by hand. */
+/** Re-encryption of a table, compared with the floor and with code written by hand. */
 export const rotation: Scenario = {
   majors: [1],
   databases: ['SQLite file', 'PostgreSQL'],
@@ -54,8 +56,8 @@ async function comparison({ database: kind, sizes }: Setting): Promise<Result> {
 }
 
 /**
- * The database rewrites the column by itself. SQLite does not write a row again that is the same byte for
- * byte, so there a copy of the table, constraints and all, has a part of its values turned by one character.
+ * Lets the database rewrite the column by itself. SQLite skips a row that stays the same byte for byte, so
+ * there a copy of the table with its constraints gets values that differ by one character.
  */
 async function serverSide(dataSource: DataSource): Promise<Variant> {
   const { tableName } = dataSource.getMetadata(SecretDocument);
@@ -95,7 +97,7 @@ function reencrypt(dataSource: DataSource): Variant {
   };
 }
 
-/** What the users of other libraries do. */
+/** Rotates as users of other libraries do. */
 function throughRepository(dataSource: DataSource, { repositoryRows }: Sizes): Variant[] {
   const documents = dataSource.getRepository(TransformedDocument);
   const common = { items: repositoryRows, prepare: () => tidy(dataSource) };
@@ -134,7 +136,7 @@ async function eachPage(
   }
 }
 
-/** Time and memory as the table grows, each in a process that does nothing else. */
+/** Measures time and memory as the table grows, each in a process of its own. */
 async function growth({ database: kind, sizes }: Setting): Promise<Result[]> {
   if (sizes.growth.length === 0) return [];
   const database = await createDatabase(kind);

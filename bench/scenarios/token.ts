@@ -1,13 +1,15 @@
 import { createHmac, createSecretKey, randomBytes } from 'node:crypto';
+
 import { createAead } from '../../src/crypto/aead';
 import { BlindIndex } from '../../src/field/blind-index';
 import { resolveNormalizer } from '../../src/field/normalizer';
 import { measure } from '../measure';
-import { SEVERAL } from '../pool';
 import type { Variant } from '../measure';
 import { cipherSweet } from '../peers';
+import { SEVERAL } from '../pool';
 import type { Scenario } from '../scenario';
 import { VARIANTS } from '../variants';
+
 import { keySourceOf, POLICY } from './field';
 
 const EXACT = {

@@ -1,9 +1,9 @@
 import type { Scenario } from '../scenario';
 
-/** What names of comparisons end with that are measured without the add-on. */
+/** Ending of the names of comparisons without the add-on. */
 export const WITHOUT_ADD_ON = ', without the add-on';
 
-/** A scenario once more, in processes that leave the add-on out. */
+/** Repeats a scenario in processes without the add-on. */
 export function withoutAddOn(scenario: Scenario): Scenario {
   return {
     ...scenario,

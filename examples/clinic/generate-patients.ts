@@ -1,6 +1,6 @@
-import { Faker, en } from '@faker-js/faker';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Faker, en } from '@faker-js/faker';
 
 /** Patients in the file. */
 const COUNT = 2400;
@@ -32,23 +32,23 @@ function patient(faker: Faker, number: number): string[] {
   return [
     `${firstName} ${lastName}`,
     emailOf(faker, firstName, lastName, number),
-    // Every eighth patient has given none.
+    // Every eighth patient has none.
     number % 8 === 0 ? '' : ssnOf(faker),
     isoDay(faker.date.birthdate({ mode: 'age', min: 1, max: 95, refDate: TODAY })),
-    // 555-01xx are set aside for fiction.
+    // Numbers 555-01xx are reserved for fiction.
     faker.helpers.replaceSymbols('(###) 555-01##'),
     faker.helpers.arrayElement(BLOOD_GROUPS),
     visitNote(faker),
   ];
 }
 
-/** Under example.org, which belongs to nobody, with the capitals that people type. */
+/** Makes an address under example.org, which is reserved, with capitals as people type them. */
 function emailOf(faker: Faker, firstName: string, lastName: string, number: number): string {
   const local = `${firstName}.${lastName}${String(number)}`.replace(/[^\w.]/g, '');
   return `${faker.datatype.boolean() ? local : local.toLowerCase()}@example.org`;
 }
 
-/** Numbers that begin with 9 were never issued. */
+/** Makes a number that begins with 9, which none that was issued does. */
 function ssnOf(faker: Faker): string {
   return faker.helpers.replaceSymbols('9##-##-####');
 }

@@ -3,6 +3,7 @@ import { relative } from 'node:path';
 import { QueryFailedError } from 'typeorm';
 import type { Repository } from 'typeorm';
 import { fieldEncryption } from 'typeorm-field-encryption';
+
 import { databaseFile, dataSource } from './data-source';
 import { grouped, progressBar, say, show, showTimings, step, timed, title } from './narrator';
 import { Patient } from './patient';
@@ -16,7 +17,7 @@ async function main(): Promise<void> {
   rmSync(databaseFile, { force: true });
   await timed('open the database, stretch the passphrase', async () => {
     await dataSource.initialize();
-    // Here and not at the first patient is where a wrong passphrase is to be noticed.
+    // Fails here, not at the first patient, if the passphrase is wrong.
     await fieldEncryption(dataSource).ready();
   });
   const patients = dataSource.getRepository(Patient);
@@ -41,7 +42,7 @@ async function main(): Promise<void> {
 async function importPatients(patients: Repository<Patient>, records: NewPatient[]): Promise<void> {
   step(`Import ${grouped(records.length)} patients from patients.csv: repository.save()`);
   await timed('import', () => patients.save(records, { chunk: 400 }), records.length);
-  // save() has given the caller's objects their ids, and left everything else as it was.
+  // save() gave the caller's objects their ids, and left everything else as it was.
   say(`${grouped(await patients.count())} rows. The first: ${String(records[0]?.email)}`);
 }
 
@@ -117,7 +118,7 @@ function searchDatabaseFile(records: readonly NewPatient[]): void {
   if (found.length > 0) throw new Error('The database file holds plaintext.');
 }
 
-/** With what SQLite has not merged into the file yet. */
+/** Reads the database file with its write-ahead log. */
 function readDatabaseFile(): Buffer {
   const files = [databaseFile, `${databaseFile}-wal`, `${databaseFile}-journal`];
   return Buffer.concat(files.filter((file) => existsSync(file)).map((file) => readFileSync(file)));

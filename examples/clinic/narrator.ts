@@ -1,6 +1,6 @@
+import { performance } from 'node:perf_hooks';
 import { Presets, SingleBar } from 'cli-progress';
 import Table from 'cli-table3';
-import { performance } from 'node:perf_hooks';
 
 let steps = 0;
 const timings: [string, string][] = [];
@@ -18,7 +18,7 @@ export function say(text: string): void {
   console.log(`   ${text}`);
 }
 
-/** Rows as a table, with the middle of long cells left out. */
+/** Prints rows as a table, without the middle of long cells. */
 export function show(rows: readonly Record<string, unknown>[], width = 30): void {
   const columns = Object.keys(rows[0] ?? {});
   const table = new Table({ head: columns, style: { head: [], border: [], compact: true } });
@@ -26,7 +26,7 @@ export function show(rows: readonly Record<string, unknown>[], width = 30): void
   console.log(table.toString().replace(/^/gm, '   '));
 }
 
-/** Runs work and remembers what it took, for {@link showTimings}. */
+/** Runs work and records its time, for {@link showTimings}. */
 export async function timed<T>(what: string, work: () => Promise<T>, rows?: number): Promise<T> {
   const start = performance.now();
   const result = await work();
@@ -40,7 +40,7 @@ export function showTimings(): void {
   for (const [what, took] of timings) say(`${what.padEnd(46)}${took}`);
 }
 
-/** A progress bar on a terminal, one line elsewhere. */
+/** Shows a progress bar on a terminal, one line elsewhere. */
 export function progressBar(): { update(done: number, total: number): void; stop(): void } {
   const bar = new SingleBar(
     {

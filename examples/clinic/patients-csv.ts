@@ -1,6 +1,7 @@
-import { parse } from 'csv-parse/sync';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parse } from 'csv-parse/sync';
+
 import type { Patient, Visit } from './patient';
 
 /** A line of patients.csv. */
@@ -14,7 +15,7 @@ interface Line {
   notes: string;
 }
 
-/** The patients of patients.csv, as they can be given to a repository. */
+/** Reads the patients of patients.csv, to be saved through a repository. */
 export function readPatients(): Omit<Patient, 'id'>[] {
   const lines = parse<Line>(readFileSync(join(__dirname, 'patients.csv')), { columns: true });
   return lines.map((line) => ({

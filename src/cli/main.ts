@@ -2,6 +2,6 @@
 import { run } from './run';
 
 void run(process.argv.slice(2)).then((exitCode) => {
-  // Modules of the application may hold timers and servers open; the command is done nevertheless.
+  // Timers and servers of the application's modules must not keep the process alive.
   process.stdout.write('', () => process.exit(exitCode));
 });

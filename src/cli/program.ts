@@ -1,12 +1,13 @@
 import { Command, CommanderError } from 'commander';
+
 import { addAudit } from './commands/audit';
 import { DRY_RUN } from './commands/common-options';
 import type { ChooseWork, CommandWork, DryRunOption } from './commands/common-options';
-import { doctor, status } from './commands/status';
-import { init } from './commands/init';
 import { addData } from './commands/data';
+import { init } from './commands/init';
 import { addKeys } from './commands/keys';
 import { addSchema } from './commands/schema';
+import { doctor, status } from './commands/status';
 
 /** Options that every command takes. */
 export interface GlobalOptions {
@@ -28,18 +29,27 @@ export interface ParsedCommand {
  */
 export function parse(args: readonly string[]): ParsedCommand {
   let chosen: CommandWork | undefined;
+  const program = programFor((work) => {
+    chosen = work;
+  });
+  if (args.includes('--json')) program.configureOutput({ writeErr: () => undefined });
+  program.parse(args, { from: 'user' });
+  if (chosen === undefined) throw new CommanderError(2, 'commander.noCommand', 'no command given');
+  return { options: program.opts(), work: chosen };
+}
+
+function programFor(choose: ChooseWork): Command {
   const program = new Command('field-encryption')
     .description(
       'Keys and re-encryption of a TypeORM DataSource that went through withFieldEncryption.',
     )
     .option('-d, --data-source <path>', 'module that exports the DataSource')
     .option('--json', 'write one JSON document to stdout')
-    .option('--verbose', 'show where errors come from');
-  settle(program);
-  const choose: ChooseWork = (work) => {
-    chosen = work;
-  };
-
+    .option('--verbose', 'show where errors come from')
+    // Inherited by the commands added below, so that all errors are thrown, and shown in one place.
+    .exitOverride()
+    .configureOutput({ outputError: () => undefined })
+    .configureHelp({ showGlobalOptions: true });
   program
     .command('init')
     .description('create the tables of the library if they are missing, and the first keys')
@@ -59,29 +69,6 @@ export function parse(args: readonly string[]): ParsedCommand {
     .action(() => {
       choose(doctor);
     });
-  addKeys(program, choose);
-  addAudit(program, choose);
-  addData(program, choose);
-  addSchema(program, choose);
-
-  forEachCommand(program, settle);
-  if (args.includes('--json')) program.configureOutput({ writeErr: () => undefined });
-  program.parse(args, { from: 'user' });
-  if (chosen === undefined) throw new CommanderError(2, 'commander.noCommand', 'no command given');
-  return { options: program.opts(), work: chosen };
-}
-
-/** Errors are thrown and shown in one place, also those of subcommands. */
-function settle(command: Command): void {
-  command
-    .exitOverride()
-    .configureOutput({ outputError: () => undefined })
-    .configureHelp({ showGlobalOptions: true });
-}
-
-function forEachCommand(command: Command, work: (command: Command) => unknown): void {
-  for (const child of command.commands) {
-    work(child);
-    forEachCommand(child, work);
-  }
+  for (const add of [addKeys, addAudit, addData, addSchema]) add(program, choose);
+  return program;
 }

@@ -1,13 +1,14 @@
 import { CommanderError } from 'commander';
-import { CommandError, EXIT_CODES } from './terminal/command-error';
-import { errorReport, withoutCredentials, openOutput } from './terminal/output';
-import type { ExitCode } from './terminal/command-error';
-import type { Output } from './terminal/output';
+
+import { withSession } from './load/session';
 import { parse } from './program';
 import type { ParsedCommand } from './program';
-import { inSession } from './load/session';
+import { CommandError, EXIT_CODES } from './terminal/command-error';
+import type { ExitCode } from './terminal/command-error';
+import { errorReport, openOutput, withoutCredentials } from './terminal/output';
+import type { Output } from './terminal/output';
 
-/** Runs one command line and answers its exit code; never throws. */
+/** Runs one command line and returns its exit code; never throws. */
 export async function run(args: readonly string[]): Promise<ExitCode> {
   const output = openOutput(args.includes('--json'));
   try {
@@ -26,19 +27,19 @@ async function execute({ options, work }: ParsedCommand, output: Output): Promis
   if (options.dataSource === undefined) {
     throw usage('The option -d <path> is missing: the module that exports your DataSource.');
   }
-  const result = await inSession(options.dataSource, output, work);
+  const result = await withSession(options.dataSource, output, work);
   output.result(result);
   return result.exitCode ?? EXIT_CODES.done;
 }
 
-/** `undefined` when help was asked for and shown. */
+/** Parses the command line; `undefined` if help was asked for and shown. */
 function parsed(args: readonly string[]): ParsedCommand | undefined {
   try {
     return parse(args);
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.code === 'commander.helpDisplayed') return undefined;
-    // Commander has shown the help already, where it has nothing better to say.
+    // Commander has shown the help already.
     if (error.code === 'commander.help') throw usage('There is no command given.');
     throw usage(error.message.replace(/^error: /, ''));
   }

@@ -1,28 +1,33 @@
 import type { QueryRunner } from 'typeorm';
+
 import { FieldEncryptionError, KeyNotFoundError } from '../errors';
 import { INDEX_ROOT_NAME } from '../keys/cache/index-roots';
-import type { KeyPurpose, KeyRecord } from '../keys/record/key-record';
 import { nameTitle } from '../keys/record/key-record';
+import type { KeyPurpose, KeyRecord } from '../keys/record/key-record';
 import { isVersionOf } from '../keys/record/key-versions';
 import type { Installation } from '../typeorm/installation/installation';
 import { hasStoredTokens } from '../typeorm/installation/stored-samples';
 
-/** A key that entities need and of which the key table has no version. */
+/** A key that entities need and the key table has no version of. */
 export interface AbsentKey {
   readonly purpose: KeyPurpose;
   readonly name: string;
-  /** As it is called in a message. */
+  /** Its name in messages. */
   readonly title: string;
-  /** What shows that there was one, in whose place none is made; `undefined` for one that never was. */
+  /** The evidence that it once existed, so that no new one is made; `undefined` if it never did. */
   readonly lost: string | undefined;
 }
 
-/** What to do where one was lost. */
+/** The remedy for a lost key. */
 export const RESTORE_KEYS =
   'Restore the data_keys table from a backup of the database, or the keys from a backup of theirs: ' +
   'field-encryption keys restore';
 
-/** @param records - the whole key table; `undefined` where there is none. */
+/**
+ * Finds the keys that entities need and the key table does not have.
+ *
+ * @param records - the whole key table; `undefined` if there is none.
+ */
 export async function absentKeys(
   installation: Installation,
   records: readonly KeyRecord[] | undefined,
@@ -38,15 +43,15 @@ export async function absentKeys(
     if (records?.some(isVersionOf(purpose, name)) === true) continue;
     const lost =
       records === undefined
-        ? await inRows(installation, purpose, name, runner)
-        : await known(installation, purpose, name, runner);
+        ? await evidenceInRows(installation, purpose, name, runner)
+        : await evidenceElsewhere(installation, purpose, name, runner);
     absent.push({ purpose, name, title: nameTitle(purpose, name), lost });
   }
   return absent;
 }
 
-/** What the rows of the entities show. */
-async function inRows(
+/** Looks for evidence in the rows of the entities. */
+async function evidenceInRows(
   { store, columns }: Installation,
   purpose: KeyPurpose,
   name: string,
@@ -59,8 +64,8 @@ async function inRows(
   return isInRows ? 'rows were written with it' : undefined;
 }
 
-/** What is known beside the key table, as what makes a first key goes by it. */
-async function known(
+/** Looks for the evidence that keeps the library from making a first key. */
+async function evidenceElsewhere(
   installation: Installation,
   purpose: KeyPurpose,
   name: string,
@@ -70,8 +75,8 @@ async function known(
     await installation.keys.operations.requireNeverMade(purpose, name, runner);
   } catch (error) {
     if (error instanceof KeyNotFoundError) return 'rows, the audit log or the anchor know it';
-    // The KMS or the anchor is away, which is found by itself.
+    // The KMS or the anchor is away, which is a finding of its own.
     if (!(error instanceof FieldEncryptionError)) throw error;
   }
-  return purpose === 'index' ? inRows(installation, purpose, name, runner) : undefined;
+  return purpose === 'index' ? evidenceInRows(installation, purpose, name, runner) : undefined;
 }

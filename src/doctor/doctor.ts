@@ -1,6 +1,6 @@
 import { describeFailure } from '../health/ask-kms';
-import type { Installation } from '../typeorm/installation/installation';
 import { withConnection } from '../typeorm/connection/lent-connection';
+import type { Installation } from '../typeorm/installation/installation';
 
 import { cleartext, wrapping } from './checks/cleartext';
 import { checks, columns } from './checks/columns';
@@ -16,7 +16,7 @@ import type { Check, DatabaseCheck, Finding, FindingLevel } from './finding';
 
 const ORDER: readonly FindingLevel[] = ['error', 'warning', 'info'];
 
-/** Looks at everything and changes nothing. Never throws: what cannot be looked at is a finding. */
+/** Runs all checks and changes nothing. Never throws: a check that fails is a finding. */
 export async function examine(installation: Installation): Promise<Finding[]> {
   const { isInitialized } = installation.dataSource;
   const found = [
@@ -36,7 +36,7 @@ async function examineInitialized(installation: Installation): Promise<Finding[]
   return [...found, ...(await allOf(CHECKS.work, (check) => check(installation)))];
 }
 
-/** @throws what the database does when it does not answer */
+/** @throws the error of the database if it does not answer */
 function examineDatabase(installation: Installation): Promise<Finding[]> {
   return withConnection(installation.dataSource, undefined, async (runner) => {
     await runner.query('SELECT 1');
@@ -72,11 +72,11 @@ function notInitialized(): Finding {
 }
 
 /**
- * The checks, by the name that each has in `CHECK_FAILED`. A new one is added to the list of what it
- * needs, and its codes to `finding.ts`.
+ * The checks, by their names in `CHECK_FAILED`. Add a new one to the list of what it needs, and its codes
+ * to `finding.ts`.
  */
 const CHECKS = Object.freeze({
-  /** Made in any process. */
+  /** Run in any process. */
   process: {
     configuration,
     'the log of the application': applicationLog,
@@ -89,7 +89,7 @@ const CHECKS = Object.freeze({
   /** Need the entities of an initialized DataSource. */
   entities: { 'the query builders': wrapping } satisfies Record<string, Check>,
 
-  /** Share one connection: more may not be to be had. */
+  /** Share one connection: the pool may have no more. */
   database: {
     'the log of the server': serverLog,
     'the tables of the library': ownTables,

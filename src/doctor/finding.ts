@@ -3,7 +3,7 @@ import type { QueryRunner } from 'typeorm';
 import { describeFailure } from '../health/ask-kms';
 import type { Installation } from '../typeorm/installation/installation';
 
-/** How bad a finding is: `error` breaks something now, `warning` will or may, `info` is worth knowing. */
+/** The severity: an `error` breaks something now, a `warning` will or may, `info` is worth knowing. */
 export type FindingLevel = 'info' | 'warning' | 'error';
 
 /** Every code with its level. Codes are stable; docs/doctor.md has a row for each. */
@@ -78,13 +78,13 @@ export const FINDING_LEVELS = Object.freeze({
 
 export type FindingCode = keyof typeof FINDING_LEVELS;
 
-/** Something that {@link FieldEncryption.doctor} found. Holds names and numbers, nothing secret. */
+/** A finding of {@link FieldEncryption.doctor}. Contains names and numbers, nothing secret. */
 export interface Finding {
   /** Stable. */
   readonly code: FindingCode;
   readonly level: FindingLevel;
   readonly message: string;
-  /** What to do about it; empty for what is well. */
+  /** What to do about it; empty if nothing is wrong. */
   readonly remedy: string;
 }
 
@@ -97,23 +97,23 @@ export function finding(code: FindingCode, message: string, remedy = ''): Findin
   };
 }
 
-/** Names come from the database, too, and must not steer a terminal. */
+/** Replaces control characters: names from the database must not control a terminal. */
 function printable(text: string): string {
   return text.replace(/\p{C}/gu, '?');
 }
 
-/** Looks at the process and its settings. Changes nothing. */
+/** A check of the process and its settings. */
 export type Check = (
   installation: Installation,
 ) => readonly Finding[] | Promise<readonly Finding[]>;
 
-/** Looks at the database, on a connection that it may only read with. */
+/** A check of the database, which may only read. */
 export type DatabaseCheck = (
   installation: Installation,
   runner: QueryRunner,
 ) => Promise<readonly Finding[]>;
 
-/** A check that could not be made is a finding, too. */
+/** Runs a check, and turns its failure into a finding. */
 export async function attempted(
   name: string,
   check: () => readonly Finding[] | Promise<readonly Finding[]>,
@@ -131,12 +131,12 @@ export async function attempted(
   }
 }
 
-/** `1 row`, `2,000 rows`. */
+/** Formats a count with its noun: `1 row`, `2,000 rows`. */
 export function counted(count: number, noun: string): string {
   return `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`;
 }
 
-/** `2,000` */
+/** Formats a count: `2,000`. */
 export function grouped(count: number): string {
   return count.toLocaleString('en-US');
 }

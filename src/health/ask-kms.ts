@@ -3,7 +3,7 @@ import { FieldEncryptionError } from '../errors';
 import type { KmsHealth, KmsProvider, NamedKmsHealth } from '../kms/kms-provider';
 import { databaseCode } from '../typeorm/connection/transient-conflict';
 
-/** Messages of drivers may hold statements and settings: of them, the code is told and no more. */
+/** Describes a failure by the code alone if a driver threw it: its message may quote statements and settings. */
 export function describeFailure(error: unknown): string {
   if (error instanceof FieldEncryptionError) return error.message;
   if (error instanceof NoAnswerError) return `${error.message}.`;
@@ -14,8 +14,8 @@ export function describeFailure(error: unknown): string {
 const MAX_DETAIL_CHARS = 1_000;
 
 /**
- * The health of a provider as it says itself. Never throws and never hangs, as the port demands; a
- * provider of the application may all the same.
+ * Asks a provider for its health. Never throws and never hangs, even if a provider of the application
+ * breaks the contract of the port and does.
  */
 export async function askKms(kms: KmsProvider): Promise<NamedKmsHealth> {
   try {
@@ -25,12 +25,12 @@ export async function askKms(kms: KmsProvider): Promise<NamedKmsHealth> {
   }
 }
 
-/** The health of a provider that has failed to say it. */
+/** Returns the health of a provider that failed to report it. */
 export function unanswered({ name }: KmsProvider, error: unknown): NamedKmsHealth {
   return { name, ok: false, reachable: false, detail: describeFailure(error) };
 }
 
-/** The members of the port alone, whatever else a provider of the application returns. */
+/** Picks the properties of the port, whatever else a provider of the application returns. */
 function named(name: string, health: KmsHealth): NamedKmsHealth {
   const { detail, reachable, authenticated, mayWrap, mayUnwrap, members } = health;
   const { kekVersion, kekCreatedAt } = health;

@@ -14,19 +14,19 @@ import type {
   TableHealth,
 } from './health-report';
 
-/** An answer that everybody who waits shares, and that is asked for again when it is old. */
-export class Remembered<T> {
+/** A cached answer, shared by all who wait for it, and asked for again when it is old. */
+class SharedAnswer<T> {
   readonly #ask: () => Promise<T>;
   #answer: Promise<T> | undefined;
-  /** When the answer came, on the monotonic clock; `Infinity` while it is awaited. */
+  /** When the answer came, by the monotonic clock; `Infinity` while it is awaited. */
   #cameAt = -Infinity;
 
-  /** @param ask - must settle: nobody asks again before. */
+  /** @param ask - must settle: it is not called again before. */
   constructor(ask: () => Promise<T>) {
     this.#ask = ask;
   }
 
-  /** The answer that is awaited, or came less than `maxAgeMs` ago, or a new one. */
+  /** Returns the answer that is awaited or came less than `maxAgeMs` ago, or asks for a new one. */
   get(maxAgeMs: number): Promise<T> {
     if (this.#answer === undefined || performance.now() - this.#cameAt >= maxAgeMs) {
       this.#cameAt = Infinity;
@@ -40,32 +40,32 @@ export class Remembered<T> {
 
 const probes = new WeakMap<Installation, HealthProbe>();
 
-/** The one probe of an installation, which all who ask share. */
+/** Returns the probe of an installation, which all callers share. */
 export function healthProbe(installation: Installation): HealthProbe {
   const known = probes.get(installation) ?? new HealthProbe(installation);
   probes.set(installation, known);
   return known;
 }
 
-/** Tells whether encrypted columns can be read and written, and what threatens that. */
+/** A probe of whether encrypted columns can be read and written, and of what threatens that. */
 export class HealthProbe {
   readonly #installation: Installation;
   readonly #kms: readonly Asked[];
-  readonly #tables: Remembered<TableHealth>;
-  readonly #loading: Remembered<void>;
+  readonly #tables: SharedAnswer<TableHealth>;
+  readonly #loading: SharedAnswer<void>;
 
   constructor(installation: Installation) {
     const { kms, otherKms = [] } = installation.options;
     this.#installation = installation;
     this.#kms = [kms, ...otherKms].map((provider) => ({
       provider,
-      health: new Remembered(() => askKms(provider)),
+      health: new SharedAnswer(() => askKms(provider)),
     }));
-    this.#tables = new Remembered(() => within(ANSWER_MS, tableHealth(installation)));
-    this.#loading = new Remembered(() => this.#loadKeys());
+    this.#tables = new SharedAnswer(() => within(ANSWER_MS, tableHealth(installation)));
+    this.#loading = new SharedAnswer(() => this.#loadKeys());
   }
 
-  /** @throws {@link ConfigurationError} for options that are no whole numbers from 0 on */
+  /** @throws {@link ConfigurationError} for options that are not whole numbers from 0 */
   async report({ timeoutMs = 800, rememberMs = 5_000 }: HealthOptions = {}): Promise<HealthReport> {
     requireWait('health: timeoutMs', timeoutMs);
     requireWait('health: rememberMs', rememberMs);
@@ -80,8 +80,8 @@ export class HealthProbe {
   }
 
   /**
-   * Does for idle processes what use does for busy ones, and for those that started without their
-   * keys. What stands in the way is in the standing of the keys.
+   * Loads and refreshes keys in processes that are idle or started without them, as use does in others.
+   * A failure shows in the standing of the keys.
    */
   async #loadKeys(): Promise<void> {
     const { keys, columns } = this.#installation;
@@ -107,10 +107,10 @@ export class HealthProbe {
 
 interface Asked {
   readonly provider: KmsProvider;
-  readonly health: Remembered<NamedKmsHealth>;
+  readonly health: SharedAnswer<NamedKmsHealth>;
 }
 
-/** What is not in yet when the time is up goes on being waited for, for the next probe. */
+/** Reports a provider that has not answered in time; its answer is still awaited, for the next probe. */
 function healthOf(
   { provider, health }: Asked,
   timeoutMs: number,

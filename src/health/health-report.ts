@@ -1,32 +1,32 @@
 import { ConfigurationError } from '../errors';
 import type { NamedKmsHealth } from '../kms/kms-provider';
 import { encryptedTables } from '../reencryption/encrypted-table';
-import type { Installation } from '../typeorm/installation/installation';
 import { withConnection } from '../typeorm/connection/lent-connection';
-import { DataKeySchema } from '../typeorm/tables/data-key-table';
 import { tableExists } from '../typeorm/connection/table-access';
+import type { Installation } from '../typeorm/installation/installation';
+import { DataKeySchema } from '../typeorm/tables/data-key-table';
 
 /** Options of {@link FieldEncryption.health}. */
 export interface HealthOptions {
   /**
-   * Milliseconds after which it says what it knows by then. Defaults to 800, which is below the second
-   * that Kubernetes gives a probe by default.
+   * Milliseconds after which it reports what it knows by then. Defaults to 800, less than the second that
+   * Kubernetes gives a probe by default.
    */
   readonly timeoutMs?: number;
   /**
-   * Milliseconds for which the answer of a KMS is remembered, so that it is asked no more often however
-   * often a probe comes. Defaults to 5,000.
+   * Milliseconds for which the answer of a KMS is cached, so that frequent probes do not ask it more
+   * often. Defaults to 5,000.
    */
   readonly rememberMs?: number;
 }
 
 /**
- * `ok`: nothing is wrong. `degraded`: values are read and written, and something needs an operator
- * before they no longer are. `failing`: encrypted columns cannot be read or written now.
+ * `ok`: nothing is wrong. `degraded`: values are read and written, but an operator has to see to
+ * something before they no longer are. `failing`: encrypted columns cannot be read or written now.
  */
 export type HealthStatus = 'ok' | 'degraded' | 'failing';
 
-/** Whether the tables are there that encrypted columns need. */
+/** Whether the tables that encrypted columns need exist. */
 export interface TableHealth {
   readonly ok: boolean;
   /** The key table, and tables of encrypted entities. */
@@ -35,22 +35,22 @@ export interface TableHealth {
   readonly detail?: string | undefined;
 }
 
-/** An active key in the memory of this process, which new values or tokens are made with. */
+/** An active key in the memory of this process, used for new values or tokens. */
 export interface KeyHealth {
   readonly name: string;
   /** Whether values are encrypted with it, or tokens of blind indexes made. */
   readonly purpose: 'data' | 'index';
-  /** `null` where none is in memory. */
+  /** `null` if none is in memory. */
   readonly version: number | null;
-  /** Milliseconds until it is asked for again in the background; 0 when it is due. */
+  /** Milliseconds until it is refreshed in the background; 0 when that is due. */
   readonly freshForMs: number;
-  /** Milliseconds for which it can be used without the KMS; 0 when it cannot be used. */
+  /** Milliseconds for which it can be used without the KMS; 0 if it cannot be used. */
   readonly usableForMs: number;
-  /** What stood in the way when it was last asked for; one line. */
+  /** Why it could not be loaded the last time; one line. */
   readonly problem?: string | undefined;
 }
 
-/** What {@link FieldEncryption.health} returns. Holds names, times and messages for operators, nothing secret. */
+/** The result of {@link FieldEncryption.health}: names, times and messages for operators, nothing secret. */
 export interface HealthReport {
   /** Whether encrypted columns can be read and written: `status` is not `failing`. */
   readonly ok: boolean;
@@ -60,14 +60,14 @@ export interface HealthReport {
   /** The further providers of `otherKms`. */
   readonly otherKms: readonly NamedKmsHealth[];
   readonly tables: TableHealth;
-  /** Of every key that the entities write with. */
+  /** Every key that the entities write with. */
   readonly keys: readonly KeyHealth[];
 }
 
 /**
- * Looks for the key table and the tables of encrypted entities.
+ * Checks that the key table and the tables of encrypted entities exist.
  *
- * @throws {@link ConfigurationError} for a key table that the role may not read; what the database throws
+ * @throws {@link ConfigurationError} for a key table that the role may not read, and errors of the database
  */
 export async function tableHealth(installation: Installation): Promise<TableHealth> {
   const { dataSource } = installation;
@@ -77,7 +77,7 @@ export async function tableHealth(installation: Installation): Promise<TableHeal
     const missing: string[] = [];
     if (!(await tableExists(runner, keyTable))) missing.push(keyTable);
     for (const path of others) {
-      // A role that may not read one of them is often not meant to.
+      // A table that the role may not read exists, and the role is often not meant to read it.
       if (!(await tableExists(runner, path).catch(isThere))) missing.push(path);
     }
     return { ok: missing.length === 0, missing };

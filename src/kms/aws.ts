@@ -1,15 +1,15 @@
 import { AwsClient } from './aws/aws-client';
 import { AwsKmsProvider } from './aws/aws-kms-provider';
-import type { AwsKmsOptions } from './aws/options';
 import { parseOptions } from './aws/options';
+import type { AwsKmsOptions } from './aws/options';
 import type { KmsProvider } from './kms-provider';
 import { RemoteCalls } from './remote/remote-calls';
 
 export type { AwsKmsOptions } from './aws/options';
 
 /**
- * Wraps data keys under a symmetric key of AWS KMS, which never leaves it. Nothing is loaded and
- * nothing is asked before the first call. Needs the package `@aws-sdk/client-kms`.
+ * Wraps data keys under a symmetric key of AWS KMS, which never leaves it. Loads nothing and
+ * calls nothing before the first use. Needs the package `@aws-sdk/client-kms`.
  *
  * @example
  * ```ts

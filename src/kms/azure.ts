@@ -1,7 +1,7 @@
 import { AzureClient } from './azure/azure-client';
 import { AzureKmsProvider } from './azure/azure-kms-provider';
-import type { AzureKmsOptions } from './azure/options';
 import { parseOptions } from './azure/options';
+import type { AzureKmsOptions } from './azure/options';
 import type { KmsProvider } from './kms-provider';
 import { RemoteCalls } from './remote/remote-calls';
 
@@ -9,9 +9,9 @@ export type { AzureKmsOptions } from './azure/options';
 export type { KeyWrapName } from './azure/wrapped-form';
 
 /**
- * Wraps data keys under a key of Azure Key Vault or Managed HSM, which never leaves it, and signs what an
- * RSA key wraps, so that who has the public key alone can make no data key. Nothing is
- * loaded and nothing is asked before the first call. Needs the packages `@azure/keyvault-keys` and,
+ * Wraps data keys under a key of Azure Key Vault or Managed HSM, which never leaves it. What an RSA key
+ * wraps is signed, so that the public key alone does not suffice to make data keys. Loads nothing and
+ * calls nothing before the first use. Needs the packages `@azure/keyvault-keys` and,
  * without a `credential` of your own, `@azure/identity`.
  *
  * @example

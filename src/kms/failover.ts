@@ -1,15 +1,14 @@
 import { FailoverKmsProvider } from './failover/failover-kms-provider';
-import type { FailoverKmsOptions } from './failover/options';
 import { parseOptions } from './failover/options';
+import type { FailoverKmsOptions } from './failover/options';
 import type { KmsProvider } from './kms-provider';
 
-export type { FailoverEvent } from './failover/options';
-export type { FailoverKmsOptions } from './failover/options';
+export type { FailoverEvent, FailoverKmsOptions } from './failover/options';
 
 /**
- * Joins providers, the preferred one first: every data key is wrapped by each that is up, and
+ * Combines providers, the preferred one first: every data key is wrapped by all that are up, and
  * unwrapped by the first that is. A provider that fails or is slow is left out within seconds, probed
- * in the background, and used again when it is well.
+ * in the background, and used again once it is healthy.
  *
  * @example
  * ```ts

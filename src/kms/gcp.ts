@@ -1,15 +1,15 @@
 import { GcpClient } from './gcp/gcp-client';
 import { GcpKmsProvider } from './gcp/gcp-kms-provider';
-import type { GcpKmsOptions } from './gcp/options';
 import { parseOptions } from './gcp/options';
+import type { GcpKmsOptions } from './gcp/options';
 import type { KmsProvider } from './kms-provider';
 import { RemoteCalls } from './remote/remote-calls';
 
 export type { GcpKmsOptions } from './gcp/options';
 
 /**
- * Wraps data keys under a symmetric key of Google Cloud KMS, which never leaves it. Nothing is loaded
- * and nothing is asked before the first call. Needs the package `@google-cloud/kms`.
+ * Wraps data keys under a symmetric key of Google Cloud KMS, which never leaves it. Loads nothing
+ * and calls nothing before the first use. Needs the package `@google-cloud/kms`.
  *
  * @example
  * ```ts

@@ -12,19 +12,19 @@ import { KeyUnwrapError } from '../errors';
 const SUITE = 'xaes-256-gcm';
 const NONCE_BYTES = 24;
 
-/** Length of what {@link sealBound} makes. */
+/** Length of what {@link sealBound} returns. */
 export const BOUND_BYTES = NONCE_BYTES + AEAD_KEY_BYTES + AEAD_TAG_BYTES;
 
 /**
- * A fresh key for a KMS to wrap in the place of a data key, where it authenticates no associated data.
- * Wrapped directly, a data key that became known could be put back under any id: nothing that only the
- * KMS knows would say what it belongs to. Nobody ever learns this one.
+ * Makes a fresh key for a KMS that authenticates no associated data to wrap instead of the data key.
+ * Wrapped directly, a data key that has leaked could be put back under any id, since no secret of the KMS
+ * would bind it to one. The inner key never leaks.
  */
 export function newInnerKey(): Uint8Array {
   return randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
 }
 
-/** Seals a data key, and what it belongs to, under its inner key: `nonce(24) ‖ ciphertext(32) ‖ tag(16)`. */
+/** Seals a data key and its binding under its inner key: `nonce(24) ‖ ciphertext(32) ‖ tag(16)`. */
 export function sealBound(
   inner: Uint8Array,
   key: Uint8Array,
@@ -34,7 +34,7 @@ export function sealBound(
 }
 
 /**
- * Opens what {@link sealBound} made.
+ * Opens what {@link sealBound} sealed.
  *
  * @throws {@link KeyUnwrapError}
  */
@@ -87,7 +87,7 @@ export function parseOpaque(who: string, wrapped: Uint8Array): Uint8Array {
 const KEY_BYTES = 32;
 
 /**
- * A copy of the key that a KMS unwrapped; the bytes given are wiped.
+ * Copies the key that a KMS unwrapped, and wipes the given bytes.
  *
  * @param who - the provider, such as `awsKms`
  * @throws {@link KeyUnwrapError} for anything but 32 bytes

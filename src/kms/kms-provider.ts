@@ -1,6 +1,6 @@
 /**
- * What a wrapped data key is bound to. A provider must authenticate it: the MAC of the key record is
- * keyed from the data key, and says nothing where that has leaked.
+ * The binding of a wrapped data key. A provider must authenticate it: the MAC of the key record is
+ * keyed from the data key, and proves nothing once that has leaked.
  */
 export interface KeyBinding {
   /** The application the data key belongs to (`FieldEncryptionOptions.application`). */
@@ -13,7 +13,7 @@ export interface KeyBinding {
   readonly purpose: 'data' | 'index' | 'audit';
 }
 
-/** A data key as a provider hands it out for storage; holds no plaintext key. */
+/** A wrapped data key, for storage. */
 export interface WrappedKey {
   /** Names the KEK (and its version) that wrapped the key, in the provider's own terms. At most 512 characters. */
   readonly kek: string;
@@ -21,9 +21,9 @@ export interface WrappedKey {
   readonly wrapped: Uint8Array;
 }
 
-/** Result of a provider's health probe. What is left out or undefined is not known. */
+/** The result of a provider's health probe. A property that is undefined is unknown. */
 export interface KmsHealth {
-  /** Whether it serves: keys that it has wrapped can be unwrapped, as far as it can tell. */
+  /** Whether, as far as it can tell, it can unwrap the keys that it has wrapped. */
   readonly ok: boolean;
   /** One line for an operator; never a secret. */
   readonly detail?: string | undefined;
@@ -31,15 +31,15 @@ export interface KmsHealth {
   readonly reachable?: boolean | undefined;
   /** Whether it accepted the credentials. */
   readonly authenticated?: boolean | undefined;
-  /** Whether this process may wrap, and with it make keys. */
+  /** Whether this process may wrap, and so make keys. */
   readonly mayWrap?: boolean | undefined;
   /** Whether this process may unwrap. */
   readonly mayUnwrap?: boolean | undefined;
   /** Version of the KEK that wraps now, in the provider's own terms. */
   readonly kekVersion?: string | undefined;
-  /** When the KEK that wraps now, or its version, was made. */
+  /** When that KEK or version was made. */
   readonly kekCreatedAt?: Date | undefined;
-  /** Each of the providers that this one is made of, such as those of a failover. */
+  /** The providers that this one consists of, such as those of a failover. */
   readonly members?: readonly NamedKmsHealth[] | undefined;
 }
 
@@ -51,17 +51,17 @@ export interface NamedKmsHealth extends KmsHealth {
 /**
  * The port to whatever holds the key-encryption key (KEK).
  *
- * Wrapping must need a secret of the KMS: who writes to the database and can use no operation of the
- * KMS must not be able to make a wrapped key that unwraps to bytes they know. Authenticated
- * symmetric wrapping has that property; encryption to a public key has it only with a proof beside
- * it, see {@link KmsProvider.isAuthenticated}.
+ * Wrapping must need a secret of the KMS: somebody who can write to the database but cannot use the KMS
+ * must not be able to make a wrapped key that unwraps to bytes they know. Authenticated symmetric
+ * wrapping has that property; encryption to a public key needs a proof beside it, see
+ * {@link KmsProvider.isAuthenticated}.
  *
  * Implementations must throw {@link KmsUnavailableError} for what may succeed later,
  * {@link KeyUnwrapError} for a wrapped key that does not unwrap, and {@link ConfigurationError} for
  * settings that cannot work; and must never put key bytes, secrets or tokens into a message.
  */
 export interface KmsProvider {
-  /** Short, stable name kept beside each wrapped key, such as `local` or `pkcs11`. */
+  /** A short, stable name, such as `local` or `pkcs11`, which is stored with each wrapped key. */
   readonly name: string;
   /** Wraps 32 key bytes. Must not keep or change `key`. */
   wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey>;
@@ -69,12 +69,12 @@ export interface KmsProvider {
   unwrapKey(wrapped: WrappedKey, binding: KeyBinding): Promise<Uint8Array>;
   /**
    * Whether a wrapped key that {@link KmsProvider.unwrapKey} opens can only have been made by
-   * somebody who can use the KMS. What is not is read with, and nothing is protected with it. Looks
-   * at the form alone and asks nobody; to throw is to say no. Left out where it is always so.
+   * somebody who can use the KMS. Other keys are read with, but protect no new data. Looks at the form
+   * alone, without calling the KMS; an error means no. Left out if it is always so.
    */
   isAuthenticated?(wrapped: WrappedKey): boolean;
   /**
-   * Probes the provider without touching a data key, by as few calls as will do: readiness probes ask
+   * Probes the provider without touching a data key, with as few calls as possible: readiness probes ask
    * every few seconds. Never throws.
    */
   health(): Promise<KmsHealth>;
@@ -82,7 +82,7 @@ export interface KmsProvider {
   close?(): Promise<void>;
 }
 
-/** What a provider says of a wrapped key by {@link KmsProvider.isAuthenticated}; a failure is a no. */
+/** Calls {@link KmsProvider.isAuthenticated}, and takes an error as a no. */
 export function isAuthenticated(kms: KmsProvider, wrapped: WrappedKey): boolean {
   try {
     return kms.isAuthenticated?.(wrapped) ?? true;

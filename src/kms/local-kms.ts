@@ -1,33 +1,34 @@
 import { ConfigurationError } from '../errors';
+
 import type { KmsProvider } from './kms-provider';
 import { KeyFileKek } from './local/key-file';
 import { LocalKmsProvider } from './local/local-kms-provider';
-import type { Passphrase } from './local/passphrase';
 import { requireStrong } from './local/passphrase';
+import type { Passphrase } from './local/passphrase';
 import { PassphraseKek } from './local/passphrase-kek';
 import { SCRYPT_LIMITS } from './local/scrypt-parameters';
 
 export type { Passphrase } from './local/passphrase';
 
-/** Where the local KMS has its key-encryption key from: exactly one of the two. */
+/** The source of the key-encryption key: exactly one of the two. */
 export type LocalKmsOptions =
   | {
       /**
-       * At least 12 characters. A string, or a function that is asked when the key-encryption key
-       * must be derived, which takes about half a second and 128 MiB (scrypt).
+       * A string of at least 12 characters, or a function that is called when the key-encryption key has
+       * to be derived, which takes about half a second and 128 MiB (scrypt).
        */
       readonly passphrase: Passphrase;
     }
   | {
       /**
-       * Path of a file with 32 random bytes, raw or as hexadecimal digits or base64, which only its
-       * owner may read.
+       * Path of a file that only its owner may read, with 32 random bytes, raw or as hexadecimal digits or
+       * base64.
        */
       readonly keyFile: string;
     };
 
 /**
- * Wraps data keys under a key-encryption key that this process has from a passphrase or a file.
+ * Wraps data keys under a key-encryption key that this process gets from a passphrase or a file.
  *
  * **Warning**: anyone who has the passphrase or the file and the database has the data. A KMS or an HSM
  * keeps the key-encryption key out of reach even of the process.

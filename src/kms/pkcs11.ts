@@ -1,9 +1,9 @@
-import { WorkerSessionThread } from './pkcs11/session-thread';
-import { SessionPool } from './pkcs11/session-pool';
-import type { Pkcs11KmsOptions } from './pkcs11/options';
 import { parseOptions } from './pkcs11/options';
-import type { Pkcs11Kms } from './pkcs11/pkcs11-provider';
+import type { Pkcs11KmsOptions } from './pkcs11/options';
 import { Pkcs11KmsProvider } from './pkcs11/pkcs11-provider';
+import type { Pkcs11Kms } from './pkcs11/pkcs11-provider';
+import { SessionPool } from './pkcs11/session-pool';
+import { WorkerSessionThread } from './pkcs11/session-thread';
 import { tokenName } from './pkcs11/token';
 
 export type { KeyWrapName } from './pkcs11/key-wrap';
@@ -16,8 +16,8 @@ export type { TokenSelector } from './pkcs11/token';
  * Wraps data keys under a key-encryption key that never leaves an HSM, through PKCS #11.
  *
  * The KEK must be an AES key of 256 bits, sensitive, private and not extractable; anything else is
- * refused. All calls run on threads of their own and never block the event loop. Nothing is loaded
- * and nobody logs in before the first call. Needs the package `pkcs11js`.
+ * refused. All calls run on threads of their own and never block the event loop. Loads nothing and does
+ * not log in before the first use. Needs the package `pkcs11js`.
  *
  * @example
  * ```ts

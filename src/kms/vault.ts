@@ -1,18 +1,17 @@
 import type { KmsProvider } from './kms-provider';
 import { RemoteCalls } from './remote/remote-calls';
-import type { VaultKmsOptions } from './vault/options';
 import { parseOptions } from './vault/options';
+import type { VaultKmsOptions } from './vault/options';
 import { VaultClient } from './vault/vault-client';
 import { VaultKmsProvider } from './vault/vault-kms-provider';
 import { VaultSession } from './vault/vault-session';
 
-export type { Secret, VaultAuth } from './vault/auth';
+export type { Secret, VaultAuth } from './vault/token-source';
 export type { VaultKmsOptions } from './vault/options';
 
 /**
  * Wraps data keys under a key of the Transit engine of HashiCorp Vault or OpenBao, which never
- * leaves it. Nothing is loaded and nobody logs in before the first call. Needs the package
- * `node-vault`.
+ * leaves it. Loads nothing and does not log in before the first use. Needs the package `node-vault`.
  *
  * @example
  * ```ts

@@ -1,10 +1,11 @@
 import type { EntityMetadata, EntityTarget, ObjectLiteral } from 'typeorm';
+
 import { ConfigurationError } from '../errors';
-import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
 import { escapedTable } from '../typeorm/connection/sql-dialect';
 import type { Installation } from '../typeorm/installation/installation';
+import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
 
-/** A table with encrypted columns, and the entity that stands for it. */
+/** A table with encrypted columns, and its entity. */
 export interface EncryptedTable {
   readonly metadata: EntityMetadata;
   /** Escaped, with schema. */
@@ -13,9 +14,9 @@ export interface EncryptedTable {
 }
 
 /**
- * The tables with encrypted columns, each once: entities of a single-table inheritance share theirs.
+ * Returns the tables with encrypted columns, each once: entities of a single-table inheritance share one.
  *
- * @throws {@link ConfigurationError} when `entities` names one without encrypted columns.
+ * @throws {@link ConfigurationError} if `entities` names one without encrypted columns
  */
 export function encryptedTables(
   { dataSource, columns: { byEntity } }: Installation,

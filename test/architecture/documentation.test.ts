@@ -1,12 +1,12 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { anchorsOf, blocksOf, PAGES, readPage } from '../support/documentation';
 
 const root = join(__dirname, '..', '..');
 
 describe('The documentation', () => {
   it('has a section for every error code, and none for others', () => {
-    const sources = ['src/errors.ts', 'src/cli/command-error.ts'].map((file) =>
+    const sources = ['src/errors.ts', 'src/cli/terminal/command-error.ts'].map((file) =>
       readFileSync(join(root, file), 'utf8'),
     );
     const codes = new Set(sources.flatMap((source) => source.match(/'ERR_\w+'/g) ?? []));
@@ -23,11 +23,17 @@ describe('The documentation', () => {
   });
 
   it('names every command', () => {
-    const commands = readdirSync(join(root, 'src/cli/commands')).map((file) =>
-      file.replace(/\.ts$/, '').replace('-', ' '),
+    const folder = join(root, 'src/cli/commands');
+    const sources = [join(root, 'src/cli/program.ts'), ...readdirSync(folder)]
+      .map((file) => readFileSync(resolve(folder, file), 'utf8'))
+      .join('');
+    const groups = ['keys', 'audit', 'data', 'schema'];
+    const commands = [...sources.matchAll(/\b(\w+)\s*\.command\('([\w-]+)'\)/g)]
+      .filter(([, parent, name]) => parent !== 'program' || !groups.includes(String(name)))
+      .map(([, parent, name]) => (parent === 'program' ? String(name) : `${parent} ${name}`));
+    commands.push(
+      ...[...sources.matchAll(/\[\s*'([a-z]+)',\s*'/g)].map(([, mode]) => `data ${mode}`),
     );
-    const runs = readFileSync(join(root, 'src/cli/data-commands.ts'), 'utf8');
-    commands.push(...[...runs.matchAll(/\[\s*'(\w+)',\s*'/g)].map(([, mode]) => `data ${mode}`));
     expect(commands).toContain('data reencrypt');
     const readme = readPage('README.md');
     for (const command of commands) expect(readme).toContain(`| \`${command}`);

@@ -12,7 +12,7 @@ import { table } from '../terminal/table';
 import { wholeNumber } from './common-options';
 import type { ChooseWork, CommandWork } from './common-options';
 
-/** Names the last entry of the audit log, to be noted where the database cannot reach. */
+/** Names the last entry of the audit log, to be noted out of the database's reach. */
 export async function auditHead({ fieldEncryption }: Session): Promise<CommandResult> {
   const head = await fieldEncryption.audit.head();
   return { document: { head }, text: head ?? 'No entries.' };
@@ -70,7 +70,7 @@ const PROBLEMS: Readonly<Record<AuditProblem, string>> = {
   otherHead: 'is not the one that was expected',
 };
 
-/** Verifies the audit log, and the key table by it. A broken log is exit code 1. */
+/** Verifies the audit log, and the key table against it. A broken log is exit code 1. */
 export async function auditVerify(
   { fieldEncryption }: Session,
   { expectHead }: { readonly expectHead?: string },

@@ -1,20 +1,21 @@
 import { InvalidArgumentError } from 'commander';
+
+import type { Session } from '../load/session';
 import type { ExitCode } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';
-import type { Session } from '../load/session';
 
-/** What a command does once the DataSource is connected. */
+/** The work of a command, once the DataSource is connected. */
 export type CommandWork = (
   session: Session,
 ) => Promise<CommandResult & { readonly exitCode?: ExitCode }>;
 
-/** Tells what the command line asked for. */
+/** Receives the work that the command line asks for. */
 export type ChooseWork = (work: CommandWork) => void;
 
 /** The option of every command that changes something. */
 export const DRY_RUN = ['--dry-run', 'show what would change and change nothing'] as const;
 
-/** What {@link DRY_RUN} gives. */
+/** The value of {@link DRY_RUN}. */
 export interface DryRunOption {
   readonly dryRun?: boolean;
 }

@@ -14,10 +14,10 @@ import { runInGroup } from '../workers/run-in-group';
 
 import { describeReport, exitCodeOf, firstConditions } from './run-report-text';
 
-/** Options of the commands that take the rows through a run. */
+/** Options of the commands that run over the rows. */
 export interface DataRunOptions {
   readonly dryRun: boolean;
-  /** Names of entities, in the order of work; all with encrypted columns where there are none. */
+  /** Names of entities, in the order of work; empty for all with encrypted columns. */
   readonly entity: readonly string[];
   /** `Entity.property` */
   readonly column: readonly string[];
@@ -30,13 +30,13 @@ export interface DataRunOptions {
   readonly restart: boolean;
   /** Processes that share the rows. */
   readonly workers: number;
-  /** Leaves the rows to `data work`. */
+  /** Set to leave the rows to `data work`. */
   readonly queue: 'pg-boss' | undefined;
   /** File for the report as JSON. */
   readonly report: string | undefined;
 }
 
-/** Takes the rows through a run, and says by exit code whether all of them are done. */
+/** Runs over the rows; the exit code says whether all of them are done. */
 export async function dataRun(
   session: Session,
   mode: RunMode,

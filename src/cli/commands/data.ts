@@ -28,7 +28,7 @@ export interface DataWorkOptions {
   readonly first: readonly string[];
 }
 
-/** Works on the rows that `--queue` left, and says by exit code whether all went well. */
+/** Works on the rows that `--queue` left; the exit code says whether all went well. */
 async function dataWork(
   { dataSource, output }: Session,
   { once, mode, first }: DataWorkOptions,
@@ -65,7 +65,7 @@ async function dataWork(
   }
 }
 
-/** A worker that was to work until it is stopped has done what it was to do. */
+/** To stop a worker is no failure, unless it was in the middle of a job. */
 function exitCode({ runs, failedJobs, aborted }: QueueReport): ExitCode {
   if (aborted) return EXIT_CODES.interrupted;
   return failedJobs > 0 || runs.some((run) => exitCodeOf(run) !== EXIT_CODES.done)

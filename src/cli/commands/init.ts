@@ -7,8 +7,8 @@ import type { Session } from '../load/session';
 import type { CommandResult } from '../terminal/output';
 
 /**
- * Creates the library's tables, by the same migrations that applications list in their DataSource; run
- * later by TypeORM, these find them and record themselves. What is there stays.
+ * Creates the library's tables by the same migrations that applications list in their DataSource. When
+ * TypeORM runs these later, they find the tables and are recorded. Existing tables stay as they are.
  */
 export async function createTables({ dataSource }: Session): Promise<void> {
   const runner = dataSource.createQueryRunner('master');
@@ -24,15 +24,15 @@ export async function createTables({ dataSource }: Session): Promise<void> {
   }
 }
 
-/** A key that was created, or in a dry run would be. */
+/** A key that was created, or would be, in a dry run. */
 interface CreatedKey {
   readonly purpose: KeyPurpose;
   readonly name: string;
 }
 
 /**
- * Creates the library's tables where they are missing, and the first version of every key that the entities
- * need. Can be run again: what is there stays.
+ * Creates the library's tables if they are missing, and the first version of every key that the entities
+ * need. Can be run again: it changes nothing that exists.
  */
 export async function init(
   session: Session,
@@ -47,7 +47,7 @@ export async function init(
     dryRun && columnsAdded.length > 0
       ? []
       : await missingKeys(session, dryRun && tablesCreated.includes(keyTablePath(session)));
-  // Also where nothing is missing: it proves that the KMS opens the keys.
+  // Even if nothing is missing: it proves that the KMS opens the keys.
   if (!dryRun) await fieldEncryption.ready();
   return {
     document: { dryRun, tablesCreated, columnsAdded, keysCreated },
@@ -59,7 +59,7 @@ function keyTablePath({ dataSource }: Session): string {
   return dataSource.getMetadata(DataKeySchema).tablePath;
 }
 
-/** Columns that a key table from an earlier version lacks. */
+/** Lists the columns that a key table from an earlier version lacks. */
 async function columnsToAdd(session: Session, tablesCreated: readonly string[]): Promise<string[]> {
   const table = keyTablePath(session);
   if (tablesCreated.includes(table)) return [];

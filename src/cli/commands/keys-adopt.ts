@@ -16,9 +16,9 @@ export interface KeysAdoptOptions {
 }
 
 /**
- * Shows the keys that somebody without the KMS could have made, and adopts them on the operator's word.
+ * Shows the keys that somebody without the KMS could have made, and adopts them if the operator agrees.
  *
- * @param ids - the keys to adopt; all of them where none is named.
+ * @param ids - the keys to adopt; empty for all of them.
  */
 export async function keysAdopt(
   { fieldEncryption }: Session,
@@ -72,7 +72,7 @@ function keysTable(keys: readonly KeyInfo[]): string {
   );
 }
 
-/** Between a look and a blanket yes, somebody may add a key. */
+/** Refuses a blanket yes: somebody may add a key between the dry run and the adoption. */
 function noIds(): CommandError {
   return new CommandError(
     'ERR_USAGE',
@@ -81,14 +81,14 @@ function noIds(): CommandError {
   );
 }
 
-/** Options of the command. */
+/** Options of `keys accept-epoch`. */
 export interface AcceptEpochOptions {
   readonly reason: string;
   readonly dryRun: boolean;
   readonly yes: boolean;
 }
 
-/** Takes an older key table for the newest, after showing what is given up with it. */
+/** Accepts an older key table as the newest, after showing what this gives up. */
 export async function keysAcceptEpoch(
   { fieldEncryption }: Session,
   epoch: number,

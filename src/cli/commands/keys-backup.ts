@@ -1,16 +1,17 @@
 import { existsSync, linkSync, mkdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+
 import { counted } from '../../doctor/finding';
 import { protectionOf } from '../load/backup-access';
 import type { BackupOptions } from '../load/backup-access';
+import type { Session } from '../load/session';
 import { CommandError } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';
-import type { Session } from '../load/session';
 
-/** Only the owner reads what opens keys. */
+/** Only the owner may read a file that opens keys. */
 const PRIVATE = { mode: 0o600, flag: 'wx' } as const;
 
-/** Writes a backup of every key, and the shares that open it where it was split. */
+/** Writes a backup of every key, and the shares that open it, if any. */
 export async function keysBackup(
   { fieldEncryption, installation }: Session,
   file: string,
@@ -30,7 +31,7 @@ export async function keysBackup(
   try {
     writeAtOnce(file, content);
   } catch (error) {
-    // They open a backup that there is not.
+    // There is no backup for them to open.
     for (const share of shareFiles) unlinkSync(share);
     throw error;
   }
@@ -55,8 +56,8 @@ function writeShares(shares: readonly string[], folder: string, id: string): str
 }
 
 /**
- * A crash leaves no half of a file that looks like a backup, and no file is replaced: one of that name
- * may have come while the KMS was asked.
+ * Writes a file as a whole or not at all, and replaces none: a crash must not leave half a backup, and a
+ * file of that name may have appeared while the KMS was asked.
  */
 function writeAtOnce(file: string, content: string): void {
   const unfinished = `${file}.${String(process.pid)}.tmp`;

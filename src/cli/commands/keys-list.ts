@@ -17,12 +17,12 @@ export async function keysList(
   return { document: { keys }, text: keys.length === 0 ? none : keysTable(keys) };
 }
 
-/** A row that was edited may have no date. */
+/** Formats a date, which an edited row may not have. */
 export function dateText(date: Date): string {
   return Number.isNaN(date.getTime()) ? '(no date)' : date.toISOString();
 }
 
-/** The keys, one a line. */
+/** Lays out the keys, one a line. */
 export function keysTable(keys: readonly KeyInfo[]): string {
   return table(
     ['KEY', 'VERSION', 'STATE', 'ID', 'SUITE', 'KMS', 'USES', 'CREATED'],
@@ -39,7 +39,7 @@ export function keysTable(keys: readonly KeyInfo[]): string {
   );
 }
 
-/** Does what the key policies ask for; for a scheduler of the operating system or the cluster. */
+/** Does what the key policies ask for, when a scheduler of the system or the cluster calls. */
 export async function keysMaintain(
   { fieldEncryption }: Session,
   { dryRun }: { readonly dryRun: boolean },
@@ -49,13 +49,13 @@ export async function keysMaintain(
   const would = dryRun ? 'would be ' : '';
   const lines = [
     ...announced.map((key) =>
-      dryRun ? `${title(key)}: a new version would be announced` : `${title(key)}: announced`,
+      dryRun ? `${keyTitle(key)}: a new version would be announced` : `${keyTitle(key)}: announced`,
     ),
-    ...activated.map((key) => `${title(key)}: ${would}activated`),
+    ...activated.map((key) => `${keyTitle(key)}: ${would}activated`),
     ...destroyed.map(
-      (key) => `${title(key)}: ${would}destroyed${dryRun ? ', unless rows need it' : ''}`,
+      (key) => `${keyTitle(key)}: ${would}destroyed${dryRun ? ', unless rows need it' : ''}`,
     ),
-    ...stillNeeded.map((key) => `${title(key)}: kept, rows need it: run data reencrypt`),
+    ...stillNeeded.map((key) => `${keyTitle(key)}: kept, rows need it: run data reencrypt`),
     ...failures.map(({ keyName, code, message }) => `${keyName}: ${code}: ${message}`),
   ];
   return {
@@ -65,6 +65,7 @@ export async function keysMaintain(
   };
 }
 
-function title({ name, version, id }: KeyInfo): string {
+/** Names a data key and its version. */
+export function keyTitle({ name, version, id }: Pick<KeyInfo, 'name' | 'version' | 'id'>): string {
   return `key "${name}" version ${String(version)} (${id})`;
 }

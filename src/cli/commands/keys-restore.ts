@@ -21,7 +21,7 @@ export interface KeysRestoreOptions {
   readonly adopt: boolean;
 }
 
-/** Puts the missing keys of a backup into the key table, which is created where it is lost. */
+/** Restores the missing keys of a backup to the key table, which is created if it is lost. */
 export async function keysRestore(
   session: Session,
   file: string,
@@ -70,7 +70,7 @@ function keysTable(keys: readonly RestoredKey[]): string {
   );
 }
 
-/** Proves that a backup reads the rows of this database, and says so by exit code. */
+/** Proves that a backup reads the rows of this database; exit code 1 if it does not. */
 export async function keysDrill(
   { fieldEncryption }: Session,
   file: string,

@@ -3,6 +3,7 @@ import { isUnneeded } from '../../keys/lifecycle/encrypted-rows';
 import type { ColumnUse } from '../../keys/lifecycle/encrypted-rows';
 import { requireRevocable } from '../../keys/lifecycle/key-revocation';
 import { requireTransition } from '../../keys/lifecycle/key-transition';
+import type { KeyInfo } from '../../keys/record/key-info';
 import { isKnownState } from '../../keys/record/key-state';
 import type { KeyState } from '../../keys/record/key-state';
 import type { Session } from '../load/session';
@@ -10,13 +11,15 @@ import type { CommandResult } from '../terminal/output';
 import { confirm } from '../terminal/prompt';
 import { table } from '../terminal/table';
 
+import { keyTitle } from './keys-list';
+
 /** Options of commands that take a key out of use. */
 export interface RetirementOptions {
   readonly dryRun: boolean;
   readonly yes: boolean;
 }
 
-/** Takes a compromised key out of use, and says what is to be re-encrypted. */
+/** Takes a compromised key out of use, and lists the rows to re-encrypt. */
 export async function keysRevoke(
   { fieldEncryption, installation }: Session,
   id: string,
@@ -24,7 +27,7 @@ export async function keysRevoke(
 ): Promise<CommandResult> {
   const key = await installation.keys.operations.find(id);
   requireRevocable(key);
-  const title = `key "${key.name}" version ${String(key.version)} (${id})`;
+  const title = keyTitle(key);
   if (dryRun) {
     const plan = (await fieldEncryption.keys.uses(id)).filter(
       ({ rowsUnderKey }) => rowsUnderKey > 0,
@@ -78,28 +81,15 @@ function planText(plan: readonly ColumnUse[] | null): string[] {
 
 /** Erases a key that no row needs, and shows the proof. */
 export async function keysDestroy(
-  { fieldEncryption, installation }: Session,
+  session: Session,
   id: string,
   { dryRun, yes, graceMs }: RetirementOptions & { readonly graceMs: number | undefined },
 ): Promise<CommandResult> {
+  const { fieldEncryption, installation } = session;
   const key = await installation.keys.operations.find(id);
-  const what = key.purpose === 'data' ? `key "${key.name}"` : 'index root';
-  const title = `${what} version ${String(key.version)} (${id})`;
-  if (dryRun) {
-    requireTransition(key, 'destroyed');
-    const columns = await fieldEncryption.keys.uses(id);
-    const needed = !isUnneeded(columns);
-    const atRestFrom = await installation.keys.operations.atRestFrom(id, graceMs);
-    return {
-      document: { dryRun, key, needed, atRestFrom, columns },
-      text: [
-        needed ? `Would refuse: rows need ${title}, or may.` : `Would destroy ${title}.`,
-        ...(atRestFrom === null ? [] : [graceText(atRestFrom)]),
-        columnsTable(columns),
-        'Nothing was changed.',
-      ].join('\n'),
-    };
-  }
+  const title =
+    key.purpose === 'data' ? keyTitle(key) : `index root version ${String(key.version)} (${id})`;
+  if (dryRun) return destroyPlan(session, key, title, graceMs);
   await confirm(yes, {
     warning:
       `This erases ${title} for good. What this command cannot see, such as rows in backups or in ` +
@@ -115,6 +105,27 @@ export async function keysDestroy(
     text: [
       `Destroyed ${title}. SHA-256 of the wrapped key that was erased: ${proof.wrappedKeySha256}`,
       columnsTable(proof.columns),
+    ].join('\n'),
+  };
+}
+
+async function destroyPlan(
+  { fieldEncryption, installation }: Session,
+  key: KeyInfo,
+  title: string,
+  graceMs: number | undefined,
+): Promise<CommandResult> {
+  requireTransition(key, 'destroyed');
+  const columns = await fieldEncryption.keys.uses(key.id);
+  const needed = !isUnneeded(columns);
+  const atRestFrom = await installation.keys.operations.atRestFrom(key.id, graceMs);
+  return {
+    document: { dryRun: true, key, needed, atRestFrom, columns },
+    text: [
+      needed ? `Would refuse: rows need ${title}, or may.` : `Would destroy ${title}.`,
+      ...(atRestFrom === null ? [] : [graceText(atRestFrom)]),
+      columnsTable(columns),
+      'Nothing was changed.',
     ].join('\n'),
   };
 }

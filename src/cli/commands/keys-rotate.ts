@@ -16,7 +16,7 @@ export async function keysRotate(
 ): Promise<CommandResult> {
   const versions = (await fieldEncryption.keys.list()).filter((key) => key.name === name);
   const { keyNames } = installation.columns;
-  // A mistyped name would be a new key that nothing uses.
+  // A mistyped name would create a key that nothing uses.
   if (versions.length === 0 && !keyNames.includes(name)) throw unknownKey(name, keyNames);
 
   const previous = versions.find(({ state }) => state === 'active') ?? null;
@@ -49,7 +49,7 @@ function unknownKey(name: string, keyNames: readonly string[]): CommandError {
   );
 }
 
-/** Takes the next step of rotating the root of the blind indexes. */
+/** Takes the next step in the rotation of the blind-index root. */
 export async function rotateIndex(
   { fieldEncryption }: Session,
   { dryRun }: { readonly dryRun: boolean },
@@ -92,7 +92,7 @@ export interface KeysRewrapOptions {
   readonly force: boolean;
 }
 
-/** Wraps every key again, and says by exit code whether all of them went over. */
+/** Rewraps every key; the exit code says whether all of them were. */
 export async function keysRewrap(
   { fieldEncryption }: Session,
   { dryRun, to, force }: KeysRewrapOptions,

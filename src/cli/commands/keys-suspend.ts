@@ -3,14 +3,16 @@ import { requireTransition } from '../../keys/lifecycle/key-transition';
 import type { Session } from '../load/session';
 import type { CommandResult } from '../terminal/output';
 
-/** Stops all encryption under the name of a key, until it is resumed or rotated. */
+import { keyTitle } from './keys-list';
+
+/** Stops all encryption under the name of a key until it is resumed or rotated. */
 export async function keysSuspend(
   { fieldEncryption, installation }: Session,
   id: string,
   { dryRun }: { readonly dryRun: boolean },
 ): Promise<CommandResult> {
   const before = await installation.keys.operations.find(id);
-  const title = `key "${before.name}" version ${String(before.version)} (${id})`;
+  const title = keyTitle(before);
   if (dryRun) {
     if (before.state !== 'suspended') requireTransition(before, 'suspended');
     return {

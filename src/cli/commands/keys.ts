@@ -1,15 +1,17 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
+
 import type { BackupOptions, OpenerOptions } from '../load/backup-access';
-import { keysAcceptEpoch, keysAdopt } from './keys-adopt';
-import { keysBackup } from './keys-backup';
-import { keysDestroy, keysRevoke } from './keys-revoke';
-import { keysDrill, keysRestore } from './keys-restore';
-import { keysList, keysMaintain } from './keys-list';
-import { keysResume, keysSuspend } from './keys-suspend';
-import { keysRewrap, keysRotate, rotateIndex } from './keys-rotate';
+
 import { DRY_RUN, wholeNumber } from './common-options';
 import type { ChooseWork, DryRunOption } from './common-options';
+import { keysAcceptEpoch, keysAdopt } from './keys-adopt';
+import { keysBackup } from './keys-backup';
+import { keysList, keysMaintain } from './keys-list';
+import { keysDrill, keysRestore } from './keys-restore';
+import { keysDestroy, keysRevoke } from './keys-revoke';
+import { keysRewrap, keysRotate, rotateIndex } from './keys-rotate';
+import { keysResume, keysSuspend } from './keys-suspend';
 
 const YES = ['--yes', 'do it without asking'] as const;
 
@@ -23,26 +25,27 @@ const PASSPHRASE_FD = [
 
 const INDEX = ['--index', 'the root of the blind indexes instead of the data keys'] as const;
 
-interface IndexOption {
+/** The values of options that several commands share. */
+interface Flags extends DryRunOption {
   readonly index?: boolean;
-}
-
-interface YesOption {
   readonly yes?: boolean;
-}
-
-interface AdoptOption {
-  readonly adopt?: boolean;
 }
 
 /** Adds the commands on the life of the data keys. */
 export function addKeys(program: Command, choose: ChooseWork): void {
   const keys = program.command('keys').description('life of the data keys');
+  // In the order in which the help lists them.
+  for (const add of [addVersions, addBackups, addUpkeep, addSuspension, addRetirement]) {
+    add(keys, choose);
+  }
+}
+
+function addVersions(keys: Command, choose: ChooseWork): void {
   keys
     .command('list')
     .description('list every data key')
     .option(...INDEX)
-    .action(({ index = false }: IndexOption) => {
+    .action(({ index = false }: Flags) => {
       choose((session) => keysList(session, { index }));
     });
   keys
@@ -51,11 +54,14 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .argument('[name]', 'name of the data key', 'default')
     .option(...INDEX)
     .option(...DRY_RUN)
-    .action((name: string, { dryRun = false, index = false }: DryRunOption & IndexOption) => {
+    .action((name: string, { dryRun = false, index = false }: Flags) => {
       choose((session) =>
         index ? rotateIndex(session, { dryRun }) : keysRotate(session, name, { dryRun }),
       );
     });
+}
+
+function addBackups(keys: Command, choose: ChooseWork): void {
   keys
     .command('backup')
     .description('write every key to an encrypted file')
@@ -67,7 +73,7 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .option('--threshold <m>', 'shares that are needed to open it', wholeNumber)
     .option('--shares-to <folder>', 'folder to write the shares to, a file each')
     .option(...DRY_RUN)
-    .action((file: string, { dryRun = false, ...options }: DryRunOption & BackupOptions) => {
+    .action((file: string, { dryRun = false, ...options }: Flags & BackupOptions) => {
       choose((session) => keysBackup(session, file, { ...options, dryRun }));
     });
   addOpening(keys.command('restore'))
@@ -75,7 +81,7 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .option('--adopt', 'vouch for a backup that somebody without its KMS could have made')
     .option(...DRY_RUN)
     .option(...YES)
-    .action((file: string, options: DryRunOption & YesOption & AdoptOption & OpenerOptions) => {
+    .action((file: string, options: Flags & OpenerOptions & { readonly adopt?: boolean }) => {
       const { dryRun = false, yes = false, adopt = false, ...opener } = options;
       choose((session) => keysRestore(session, file, { ...opener, dryRun, yes, adopt }));
     });
@@ -84,11 +90,14 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .action((file: string, options: OpenerOptions) => {
       choose((session) => keysDrill(session, file, options));
     });
+}
+
+function addUpkeep(keys: Command, choose: ChooseWork): void {
   keys
     .command('maintain')
     .description('do what the key policies ask for now')
     .option(...DRY_RUN)
-    .action(({ dryRun = false }: DryRunOption) => {
+    .action(({ dryRun = false }: Flags) => {
       choose((session) => keysMaintain(session, { dryRun }));
     });
   keys
@@ -97,7 +106,7 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .option('--to <path>', 'module that exports the KMS provider to move to')
     .option('--force', 'also keys that name the newest KEK already')
     .option(...DRY_RUN)
-    .action((options: DryRunOption & { readonly to?: string; readonly force?: boolean }) => {
+    .action((options: Flags & { readonly to?: string; readonly force?: boolean }) => {
       const { dryRun = false, to, force = false } = options;
       choose((session) => keysRewrap(session, { dryRun, to, force }));
     });
@@ -107,15 +116,18 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .argument('[ids...]', 'ids of the keys; all of them without', keyIds)
     .option(...DRY_RUN)
     .option(...YES)
-    .action((ids: readonly string[], { dryRun = false, yes = false }: DryRunOption & YesOption) => {
+    .action((ids: readonly string[], { dryRun = false, yes = false }: Flags) => {
       choose((session) => keysAdopt(session, ids, { dryRun, yes }));
     });
+}
+
+function addSuspension(keys: Command, choose: ChooseWork): void {
   keys
     .command('suspend')
     .description('stop all encryption under the name of a key, until it is resumed or rotated')
     .argument('<id>', 'id of the key', keyId)
     .option(...DRY_RUN)
-    .action((id: string, { dryRun = false }: DryRunOption) => {
+    .action((id: string, { dryRun = false }: Flags) => {
       choose((session) => keysSuspend(session, id, { dryRun }));
     });
   keys
@@ -123,9 +135,12 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .description('end the suspension of a key')
     .argument('<id>', 'id of the key', keyId)
     .option(...DRY_RUN)
-    .action((id: string, { dryRun = false }: DryRunOption) => {
+    .action((id: string, { dryRun = false }: Flags) => {
       choose((session) => keysResume(session, id, { dryRun }));
     });
+}
+
+function addRetirement(keys: Command, choose: ChooseWork): void {
   keys
     .command('revoke')
     .description('take a compromised key out of use, and show what to re-encrypt')
@@ -133,7 +148,7 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .option(...DRY_RUN)
     .option(...YES)
     .option('--no-replacement', 'leave its name without a key: works while the KMS is away')
-    .action((id: string, options: DryRunOption & YesOption & { readonly replacement: boolean }) => {
+    .action((id: string, options: Flags & { readonly replacement: boolean }) => {
       const { dryRun = false, yes = false, replacement } = options;
       choose((session) => keysRevoke(session, id, { dryRun, yes, replace: replacement }));
     });
@@ -144,7 +159,7 @@ export function addKeys(program: Command, choose: ChooseWork): void {
     .requiredOption('--reason <text>', 'why, for the audit log; at most 64 characters')
     .option(...DRY_RUN)
     .option(...YES)
-    .action((epoch: number, options: DryRunOption & YesOption & { readonly reason: string }) => {
+    .action((epoch: number, options: Flags & { readonly reason: string }) => {
       const { dryRun = false, yes = false, reason } = options;
       choose((session) => keysAcceptEpoch(session, epoch, { reason, dryRun, yes }));
     });
@@ -159,7 +174,7 @@ export function addKeys(program: Command, choose: ChooseWork): void {
       'refuse a key that was active since; keyCache.maxAgeMs by default',
       minutes,
     )
-    .action((id: string, options: DryRunOption & YesOption & { readonly grace?: number }) => {
+    .action((id: string, options: Flags & { readonly grace?: number }) => {
       const { dryRun = false, yes = false, grace } = options;
       const graceMs = grace === undefined ? undefined : grace * 60_000;
       choose((session) => keysDestroy(session, id, { dryRun, yes, graceMs }));

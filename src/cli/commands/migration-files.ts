@@ -7,7 +7,7 @@ import { EXIT_CODES } from '../terminal/command-error';
 import type { ExitCode } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';
 
-/** How a migration is written down; the options of `typeorm migration:generate`. */
+/** The form of a migration file; the options of `typeorm migration:generate`. */
 export interface MigrationStyle {
   /** JavaScript instead of TypeScript. */
   readonly outputJs: boolean;
@@ -24,8 +24,8 @@ export interface MigrationFile {
 }
 
 /**
- * Writes drafts as `typeorm migration:generate` would: `path` is a folder and a name, the time comes
- * in front of it. Drafts of one command follow each other by a millisecond.
+ * Renders drafts as `typeorm migration:generate` would: `path` is a folder and a name, which gets the time
+ * as its prefix. Each draft of a command is a millisecond later than the one before.
  */
 function migrationFiles(
   drafts: readonly MigrationDraft[],
@@ -52,7 +52,7 @@ async function writeMigrationFiles(files: readonly MigrationFile[]): Promise<voi
   }
 }
 
-/** TypeORM's own template, which it keeps to subclasses. */
+/** TypeORM's own template, which only a subclass can use. */
 class Template extends MigrationGenerateCommand {
   static render(
     draft: MigrationDraft,
@@ -84,7 +84,7 @@ function guardSource({ query, message }: Guard, literal: (sql: string) => string
   ].join('\n');
 }
 
-/** The text as source code, whatever names and defaults of the database are in it. */
+/** Quotes a text as source code, whatever the names and defaults of the database contain. */
 function templateLiteral(text: string): string {
   return `\`${text.replaceAll('\\', '\\\\').replaceAll('`', '\\`').replaceAll('${', '\\${')}\``;
 }
@@ -94,7 +94,7 @@ export interface SchemaOptions extends MigrationStyle {
   readonly dryRun: boolean;
 }
 
-/** Writes what was planned, unless in a dry run, and says so. */
+/** Writes the planned migrations, unless in a dry run. */
 export async function writePlan(
   plan: MigrationPlan,
   path: string,

@@ -10,7 +10,7 @@ import type {
 import { CommandError, EXIT_CODES } from '../terminal/command-error';
 import type { ExitCode } from '../terminal/command-error';
 
-/** What a run has to do, for people. */
+/** Describes the plan of a run for people. */
 function describePlan({ tables, estimatedSeconds }: RunPlan): string {
   return [
     ...tables.flatMap(describeTable),
@@ -38,7 +38,7 @@ function describeColumn({ property, keys, nullRows, cleartextRows }: ColumnStatu
   return `  ${property}: ${parts.length === 0 ? 'no rows' : parts.join(', ')}`;
 }
 
-/** Past tense and gerund of what each run does to rows. */
+/** What happened to the rows that a run changed. */
 const DONE: Readonly<Record<RunMode, string>> = {
   encrypt: 'encrypted',
   reencrypt: 're-encrypted',
@@ -47,14 +47,14 @@ const DONE: Readonly<Record<RunMode, string>> = {
   verify: 'changed',
 };
 
-/** Whether all rows are done. */
+/** Returns the exit code of a run: whether all rows are done. */
 export function exitCodeOf({ aborted, failed, conflicts, remaining }: RunReport): ExitCode {
   if (aborted) return EXIT_CODES.interrupted;
   const isDone = failed === 0 && conflicts === 0 && (remaining ?? 0) === 0;
   return isDone ? EXIT_CODES.done : EXIT_CODES.failed;
 }
 
-/** What a run did, for people. */
+/** Describes the result of a run for people. */
 export function describeReport(
   report: RunReport,
   { dryRun, seconds }: { readonly dryRun: boolean; readonly seconds: number },
@@ -93,7 +93,7 @@ function keyText(key: readonly unknown[]): string {
   return key.map(String).join(', ');
 }
 
-/** What `--first` gives, each as `Entity: SQL condition`. */
+/** Parses the values of `--first`, each `Entity: SQL condition`. */
 export function firstConditions(texts: readonly string[]): Record<string, string> {
   return Object.fromEntries(texts.map(firstCondition));
 }

@@ -10,7 +10,7 @@ import type { ChooseWork } from './common-options';
 import { writePlan } from './migration-files';
 import type { SchemaOptions } from './migration-files';
 
-/** Writes the migration that keeps cleartext out of columns that have been encrypted. */
+/** Writes the migration that keeps cleartext out of encrypted columns. */
 export async function schemaContract(
   { installation }: Session,
   path: string,
@@ -19,7 +19,7 @@ export async function schemaContract(
   return writePlan(await planContract(installation), path, options);
 }
 
-/** Writes the migration that makes columns hold ciphertext beside the cleartext that is there. */
+/** Writes the migration after which columns can hold ciphertext beside their cleartext. */
 export async function schemaExpand(
   { installation }: Session,
   path: string,
@@ -45,12 +45,12 @@ export function addSchema(program: Command, choose: ChooseWork): void {
     .option('--concurrently', 'PostgreSQL: build indexes without blocking writes')
     .action((path: string, options: Partial<SchemaOptions> & { concurrently?: boolean }) => {
       const { concurrently = false } = options;
-      choose((session) => schemaExpand(session, path, { ...settled(options), concurrently }));
+      choose((session) => schemaExpand(session, path, { ...withDefaults(options), concurrently }));
     });
   addStyle(schema.command('contract'))
     .description('generate the migration that keeps cleartext out of encrypted columns')
     .action((path: string, options: Partial<SchemaOptions>) => {
-      choose((session) => schemaContract(session, path, settled(options)));
+      choose((session) => schemaContract(session, path, withDefaults(options)));
     });
 }
 
@@ -64,7 +64,7 @@ function addStyle(command: Command): Command {
     .option(...DRY_RUN);
 }
 
-function settled({
+function withDefaults({
   pretty = false,
   outputJs = false,
   esm = false,

@@ -1,8 +1,8 @@
 import type { BackendChoice } from '../../crypto/native';
 import { grouped } from '../../doctor/finding';
 import type { Finding } from '../../doctor/finding';
-import { whatIsDue, workState } from '../../doctor/work-state';
-import type { Due } from '../../doctor/work-state';
+import { operatorTasks, encryptionState } from '../../doctor/operator-tasks';
+import type { OperatorTask } from '../../doctor/operator-tasks';
 import type { ColumnStatus } from '../../reencryption/coverage/status';
 import type { Session } from '../load/session';
 import { EXIT_CODES } from '../terminal/command-error';
@@ -14,8 +14,8 @@ import { keysTable } from './keys-list';
 
 /** Shows keys, encrypted columns, how many rows each key version holds, and what is due. */
 export async function status({ installation }: Session): Promise<CommandResult> {
-  const state = await workState(installation, { counted: true });
-  const due = whatIsDue(state);
+  const state = await encryptionState(installation, { counted: true });
+  const due = operatorTasks(state);
   const { keyTable, keys, columns, missingTables } = state;
   return {
     document: {
@@ -63,7 +63,7 @@ function backendText({ backend }: BackendChoice): string {
     : 'Values are encrypted in JavaScript.';
 }
 
-function dueText(due: readonly Due[]): string {
+function dueText(due: readonly OperatorTask[]): string {
   if (due.length === 0) return 'Nothing is due.';
   const lines = due.map(({ command, reason }) =>
     command === null ? `- ${reason}` : `- ${reason}: run ${command}`,
@@ -71,7 +71,7 @@ function dueText(due: readonly Due[]): string {
   return ['Due:', ...lines].join('\n');
 }
 
-/** Looks for what is wrong or weak, and says what to do. Errors are exit code 1. */
+/** Looks for what is wrong or weak, and says what to do. Exit code 1 if there are errors. */
 export async function doctor({ fieldEncryption }: Session): ReturnType<CommandWork> {
   const findings = await fieldEncryption.doctor();
   const ok = findings.every(({ level }) => level !== 'error');

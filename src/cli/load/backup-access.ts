@@ -1,27 +1,29 @@
 import { readFileSync } from 'node:fs';
+
 import type { BackupOpener, BackupProtection } from '../../keys/backup/backup-key';
 import type { KmsProvider } from '../../kms/kms-provider';
 import { localKms } from '../../kms/local-kms';
 import { CommandError } from '../terminal/command-error';
-import { loadKms } from './data-source-module';
 import { readPassphrase } from '../terminal/prompt';
 import type { SecretSource } from '../terminal/prompt';
+
+import { loadKms } from './data-source-module';
 
 interface KmsSource extends SecretSource {
   /** Path of a module that exports a KMS provider. */
   readonly kms?: string;
 }
 
-/** How `keys backup` is told to protect a backup. */
+/** Options of `keys backup` on how to protect a backup. */
 export interface BackupOptions extends KmsSource {
   readonly shares?: number;
   readonly threshold?: number;
   readonly sharesTo?: string;
 }
 
-/** How a backup is opened. */
+/** Options on how to open a backup. */
 export interface OpenerOptions extends KmsSource {
-  /** Files with a share each. */
+  /** Files, each with one share. */
   readonly share?: readonly string[];
 }
 
@@ -40,7 +42,7 @@ export async function protectionOf(options: BackupOptions): Promise<BackupProtec
   return { shares, threshold };
 }
 
-/** The KMS or the shares that the options name. */
+/** Loads the KMS or the shares that the options name. */
 export async function openerOf(options: OpenerOptions): Promise<BackupOpener> {
   if (options.share === undefined) return { kms: await kmsOf(options, false) };
   return { shares: options.share.map((file) => readFileSync(file, 'utf8')) };

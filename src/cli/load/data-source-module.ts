@@ -12,10 +12,10 @@ const EXAMPLE =
   'export const dataSource = withFieldEncryption(new DataSource({ ... }), { kms: ... })';
 
 /**
- * Loads a module and answers the DataSource that it exports, by default or by name, itself or as a
+ * Loads a module and returns the DataSource that it exports, by default or by name, itself or as a
  * promise.
  *
- * @throws {@link CommandError} that says what is wrong with the module
+ * @throws {@link CommandError} with what is wrong with the module
  */
 export async function loadDataSource(path: string): Promise<DataSource> {
   const exported = await dataSourcesOf(await loadModule(path, 'your DataSource'));
@@ -52,7 +52,7 @@ async function load(file: string): Promise<unknown> {
   }
 }
 
-/** `require` first, so that loaders which only know CommonJS see the file. */
+/** Tries `require` first, for loaders that only know CommonJS. */
 async function importOrRequire(file: string): Promise<unknown> {
   const isModule = ['.mjs', '.mts'].includes(extname(file));
   if (!isModule) {
@@ -83,7 +83,7 @@ function needsLoader(error: unknown): boolean {
   );
 }
 
-/** Every DataSource among the exports, once, by the first name it has. */
+/** Finds every DataSource among the exports, each once, by its first name. */
 async function dataSourcesOf(module: unknown): Promise<Map<DataSource, string>> {
   const found = new Map<DataSource, string>();
   for (const [name, value] of exportsOf(module)) {
@@ -153,10 +153,10 @@ function theOne(exported: ReadonlyMap<DataSource, string>, path: string): DataSo
 }
 
 /**
- * Loads a module and answers the KMS provider that it exports, by default or by name, itself or as a
- * promise: what the provider needs of secrets stays in the module, and off the command line.
+ * Loads a module and returns the KMS provider that it exports, by default or by name, itself or as a
+ * promise. The provider's secrets stay in the module, and off the command line.
  *
- * @throws {@link CommandError} that says what is wrong with the module
+ * @throws {@link CommandError} with what is wrong with the module
  */
 export async function loadKms(path: string): Promise<KmsProvider> {
   const exported = new Set(await providersOf(await loadModule(path, 'your KMS provider')));

@@ -1,12 +1,14 @@
 import type { DataSource } from 'typeorm';
+
 import { fieldEncryption } from '../../field-encryption';
 import type { FieldEncryption } from '../../field-encryption';
 import { installationOf } from '../../typeorm/installation/installation';
 import type { Installation } from '../../typeorm/installation/installation';
-import { loadDataSource } from './data-source-module';
 import type { Output } from '../terminal/output';
 
-/** What a command works with: the user's DataSource, connected. */
+import { loadDataSource } from './data-source-module';
+
+/** The connected DataSource that a command works with. */
 export interface Session {
   readonly dataSource: DataSource;
   /** Module that exports it, as the command line named it. */
@@ -19,10 +21,10 @@ export interface Session {
 /**
  * Connects the DataSource that a module exports, runs `work`, and disconnects.
  *
- * Connecting changes nothing: schema synchronization and migrations of the DataSource are put off,
+ * Connecting changes nothing: schema synchronization and migrations of the DataSource are turned off,
  * and no key is created.
  */
-export async function inSession<T>(
+export async function withSession<T>(
   path: string,
   output: Output,
   work: (session: Session) => Promise<T>,

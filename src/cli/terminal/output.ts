@@ -5,7 +5,7 @@ import { CommandError, EXIT_CODES } from './command-error';
 import type { ExitCode } from './command-error';
 import { visible } from './table';
 
-/** What an operator can do about each error; docs/troubleshooting.md has the long form. */
+/** The remedy for each error; docs/troubleshooting.md has the long form. */
 const REMEDIES: Readonly<Record<FieldEncryptionErrorCode, string>> = Object.freeze({
   ERR_CONFIGURATION: 'Correct the set-up that the message names and run the command again.',
   ERR_FIELD_POLICY:
@@ -44,8 +44,8 @@ export interface ErrorReport {
 }
 
 /**
- * Describes any error by code, message and remedy. Takes no other property of it: driver errors
- * carry statements, parameters and connection settings.
+ * Describes any error by code, message and remedy, and by nothing else: driver errors carry statements,
+ * parameters and connection settings.
  */
 export function errorReport(error: unknown): ErrorReport {
   if (error instanceof CommandError) {
@@ -70,7 +70,7 @@ function foreignCode(error: unknown): string {
 }
 
 function foreignMessage(error: unknown): string {
-  // A connection tried on several addresses fails with all reasons and no message of its own.
+  // A connection that was tried on several addresses fails with all reasons and no message of its own.
   if (error instanceof AggregateError && error.message === '') {
     return error.errors.map(foreignMessage).join('; ');
   }
@@ -79,32 +79,32 @@ function foreignMessage(error: unknown): string {
     : 'Something that is no Error was thrown.';
 }
 
-/** Messages of drivers and URL parsers may quote a connection string. */
+/** Removes credentials: messages of drivers and URL parsers may quote a connection string. */
 export function withoutCredentials(message: string): string {
   return message.replace(/:\/\/[^\s/@]*@/g, '://[redacted]@');
 }
 
-/** What a command has to say, for people and for programs. */
+/** The result of a command, for people and for programs. */
 export interface CommandResult {
   /** The one JSON document of `--json`. */
   readonly document: object;
   readonly text: string;
 }
 
-/** Where the command writes: results to stdout, everything else to stderr. */
+/** The output of a command: results go to stdout, everything else to stderr. */
 export interface Output {
   readonly json: boolean;
   result(result: CommandResult): void;
   error(report: ErrorReport, stack: string | undefined): void;
   /** A line about work under way; nothing with `--json`. */
   progress(line: string): void;
-  /** Gives stdout back. */
+  /** Restores stdout. */
   close(): void;
 }
 
 /**
- * Takes stdout for the result alone: with `--json`, what the application's own modules print there
- * goes to stderr instead.
+ * Reserves stdout for the result: with `--json`, whatever the application's modules print there goes to
+ * stderr instead.
  */
 export function openOutput(json: boolean): Output {
   const { stdout, stderr } = process;

@@ -10,7 +10,7 @@ import type { Output } from './output';
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
 /**
- * Runs work that can end early in an orderly way: the first SIGINT or SIGTERM aborts its signal, a
+ * Runs work that can stop early in an orderly way: the first SIGINT or SIGTERM aborts its signal, the
  * second one ends the process.
  */
 export async function interruptibly<T>(
@@ -37,18 +37,18 @@ export async function interruptibly<T>(
 /** Milliseconds between two plain lines. */
 const LINE_INTERVAL = 2000;
 
-/** Shows how far a run over rows has come. */
+/** A display of the progress of a run. */
 export interface ProgressDisplay {
   update(progress: RunProgress): void;
   stop(): void;
 }
 
-/** A bar with rate and time left on a terminal, plain lines elsewhere, nothing with `--json`. */
+/** Shows a bar with rate and time left on a terminal, plain lines elsewhere, nothing with `--json`. */
 export function progressDisplay(output: Output): ProgressDisplay {
   return process.stderr.isTTY && !output.json ? new Bar() : new Lines(output);
 }
 
-/** Rows a second since it was made. */
+/** The rate in rows a second since it was created. */
 class Rate {
   readonly #start = performance.now();
 
@@ -57,7 +57,7 @@ class Rate {
     return seconds === 0 ? 0 : Math.round(rows / seconds);
   }
 
-  /** Seconds that the rest takes at this rate. */
+  /** Returns the seconds that the rest takes at this rate. */
   secondsLeft({ scanned, total }: RunProgress): number {
     const rate = this.of(scanned);
     return rate === 0 ? 0 : Math.ceil((total - scanned) / rate);
@@ -110,7 +110,7 @@ class Lines implements ProgressDisplay {
     if (performance.now() - this.#lastLine >= LINE_INTERVAL) this.#print(progress);
   }
 
-  /** The last page may have come between two lines. */
+  /** Prints the last page, which may have come between two lines. */
   stop(): void {
     if (this.#latest !== undefined) this.#print(this.#latest);
   }

@@ -6,7 +6,7 @@ import { Writable } from 'node:stream';
 import { CommandError, EXIT_CODES } from './command-error';
 import { visible } from './table';
 
-/** What readline would echo. */
+/** Discards what readline would echo. */
 const nowhere = new Writable({
   write: (_chunk, _encoding, done) => {
     done();
@@ -14,10 +14,10 @@ const nowhere = new Writable({
 });
 
 /**
- * Asks a question on the terminal, on stderr so that stdout is left to the result.
+ * Asks a question on the terminal, through stderr: stdout is for the result.
  *
- * @param hidden - shows nothing of what is typed.
- * @throws {@link CommandError} where the operator leaves with Ctrl-C or Ctrl-D
+ * @param hidden - whether to hide what is typed.
+ * @throws {@link CommandError} if the operator leaves with Ctrl-C or Ctrl-D
  */
 async function ask(text: string, { hidden = false } = {}): Promise<string> {
   const question = visible(text);
@@ -28,11 +28,11 @@ async function ask(text: string, { hidden = false } = {}): Promise<string> {
     terminal: true,
   });
   try {
-    // Not before: until readline listens, the terminal itself echoes.
+    // Only now: until readline listens, the terminal itself echoes.
     if (hidden) stderr.write(question);
     const typed = terminal.question(hidden ? '' : question).catch(() => undefined);
-    // A terminal that goes away leaves the question open for ever, and a process that has nothing
-    // more to wait for ends as if all were well.
+    // If the terminal goes away, the question never settles, and a process with nothing else to wait
+    // for would exit as if all were well.
     const left = once(terminal, 'close').then(() => undefined);
     const answer = await Promise.race([typed, left]);
     if (answer === undefined) throw abandoned();
@@ -50,10 +50,10 @@ function abandoned(): CommandError {
 }
 
 /**
- * Has the operator type a word before something is done that cannot be undone.
+ * Asks the operator to type a word before something that cannot be undone.
  *
  * @param confirmed - whether `--yes` was given, for scripts.
- * @throws {@link CommandError} without a terminal to ask on, and for any other answer
+ * @throws {@link CommandError} without a terminal, and for any other answer
  */
 export async function confirm(
   confirmed: boolean,
@@ -74,7 +74,7 @@ export async function confirm(
   });
 }
 
-/** Where a passphrase comes from; a prompt where neither is given. Never the command line itself. */
+/** The source of a passphrase: a prompt if neither is given, and never the command line itself. */
 export interface SecretSource {
   readonly passphraseFile?: string;
   readonly passphraseFd?: number;
@@ -83,8 +83,8 @@ export interface SecretSource {
 /**
  * Reads a passphrase from a file, a file descriptor or a prompt that does not echo.
  *
- * @param repeat - whether a prompt asks twice, for a passphrase that is new.
- * @throws {@link CommandError} where there is none to be had
+ * @param repeat - whether to prompt twice, for a new passphrase.
+ * @throws {@link CommandError} if there is no passphrase
  */
 export async function readPassphrase(source: SecretSource, repeat: boolean): Promise<string> {
   const from = source.passphraseFile ?? source.passphraseFd;
@@ -102,7 +102,7 @@ const READABLE_BY_OTHERS = 0o044;
 function readSecret(from: string | number): string {
   const file = typeof from === 'number' ? from : openSync(from, 'r');
   try {
-    // Of the open file, not of the path: the two may part between the check and the reading.
+    // Of the open file, not of the path, which may come to name another file before it is read.
     const stat = fstatSync(file);
     if (stat.isFile()) requireUnwritable(from, stat.mode);
     return readFileSync(file, 'utf8');
@@ -111,9 +111,12 @@ function readSecret(from: string | number): string {
   }
 }
 
-/** Secrets that are mounted are often readable by all within the container; nobody else may write one. */
+/**
+ * Refuses a secret that others may write, and warns of one that they may read: mounted secrets are
+ * often readable by all within a container.
+ */
 function requireUnwritable(from: string | number, mode: number): void {
-  // Windows has no such bits; what Node reports there is made up.
+  // Windows has no such bits; Node makes them up.
   if (process.platform === 'win32') return;
   const file = typeof from === 'string' ? from : `file descriptor ${String(from)}`;
   const open = `is open to others than its owner (mode ${(mode & 0o777).toString(8)})`;

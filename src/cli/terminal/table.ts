@@ -1,28 +1,28 @@
 import Table from 'cli-table3';
 
 /**
- * Control characters, among them what terminals take for commands, and marks that reverse the direction
- * of text. Without the line break and the tabulator.
+ * Control characters, which include the escape sequences of terminals, and marks that reverse the
+ * direction of text; without the line break and the tab.
  */
 const HIDDEN =
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
-/** A text whose every character shows: what comes from a database must not drive the terminal. */
+/** Escapes hidden characters: text from a database must not control the terminal. */
 export function visible(text: string): string {
   return text.replace(HIDDEN, escaped);
 }
 
-/** The same of a value that is to stay on its line. */
+/** Escapes line breaks and tabs as well. */
 function visibleInLine(text: string): string {
   return visible(text).replace(/[\t\n]/g, escaped);
 }
 
-/** As in JSON, of which it is a part as well. */
+/** Escapes a character as JSON does, of which it may be part. */
 function escaped(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
-/** Lays rows out in columns, without colours: output is piped and pasted. */
+/** Lays out rows in columns, without colours, to be piped and pasted. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = new Table({
     head: [...head],

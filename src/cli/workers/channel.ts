@@ -1,7 +1,7 @@
 import type { RunOptions } from '../../reencryption/report/run-options';
 import type { RunProgress, RunReport, WritingMode } from '../../reencryption/report/run-report';
 
-/** What the first process of a group has the others do. */
+/** The work that the first process of a group gives the others. */
 export interface WorkerOrder {
   readonly mode: WritingMode;
   readonly options: RunOptions;
@@ -9,7 +9,7 @@ export interface WorkerOrder {
   readonly runs: readonly string[];
 }
 
-/** What processes of a group tell each other. */
+/** A message between processes of a group. */
 export type Message =
   /** From the first process to another. */
   | { readonly kind: 'work'; readonly order: WorkerOrder }
@@ -27,7 +27,7 @@ interface End {
     | undefined;
 }
 
-/** Sends a message, and waits until it is on its way. A process that is no more misses nothing. */
+/** Sends a message and waits until it is sent; does nothing if the other process is gone. */
 export function tell(end: End, message: Message): Promise<void> {
   return new Promise((resolve) => {
     if (end.send === undefined) resolve();
@@ -38,7 +38,7 @@ export function tell(end: End, message: Message): Promise<void> {
   });
 }
 
-/** Listens to messages. The application's own modules may use the channel, too. */
+/** Listens for messages, and ignores others: the application's modules may use the channel, too. */
 export function listen(end: End, take: (message: Message) => void): void {
   end.on('message', (received: unknown) => {
     const { fieldEncryption } = (received ?? {}) as { fieldEncryption?: Message };

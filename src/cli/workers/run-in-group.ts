@@ -1,16 +1,18 @@
-import type { WritingMode, RunProgress, RunReport } from '../../reencryption/report/run-report';
+import { workerOptions } from '../../reencryption/report/run-options';
 import type { RunOptions } from '../../reencryption/report/run-options';
 import { mergedReport } from '../../reencryption/report/run-report';
+import type { RunProgress, RunReport, WritingMode } from '../../reencryption/report/run-report';
 import { openRuns, remainingRows } from '../../reencryption/runs/shared-run';
 import type { OpenedRuns } from '../../reencryption/runs/shared-run';
 import type { Session } from '../load/session';
-import { joinRuns } from './worker-process';
+
 import type { WorkerOrder } from './channel';
 import { WorkerGroup } from './worker-group';
+import { joinRuns } from './worker-process';
 
 /**
- * Takes the rows through a run in several processes, of which this is one. A process that dies stops
- * nobody: its range goes to the others.
+ * Runs over the rows in several processes, of which this is one. If one of them dies, the others take
+ * over its range.
  */
 export async function runInGroup(
   session: Session,
@@ -49,23 +51,22 @@ export async function runInGroup(
   }
 }
 
-/** Runs have been begun by now, so all processes join them by what identifies them. */
+/** Returns the order for all processes: to join the runs, which have been begun by now. */
 function orderFor(
   mode: WritingMode,
-  { first, batchSize, maxRate, targetKey, maxReplicaLagMs }: RunOptions,
+  options: RunOptions,
   { runs }: OpenedRuns,
   processes: number,
 ): WorkerOrder {
+  const { first, maxRate } = options;
   return {
     mode,
     runs: runs.map(({ id }) => id),
     options: {
       columns: runs.flatMap(({ columns }) => columns),
       ...(first === undefined ? {} : { first }),
-      ...(batchSize === undefined ? {} : { batchSize }),
+      ...workerOptions(options),
       ...(maxRate === undefined ? {} : { maxRate: maxRate / processes }),
-      ...(targetKey === undefined ? {} : { targetKey }),
-      ...(maxReplicaLagMs === undefined ? {} : { maxReplicaLagMs }),
     },
   };
 }
@@ -94,7 +95,7 @@ async function reportOf(
   return mergedReport({ ...own, remaining }, others);
 }
 
-/** One progress of all processes. */
+/** The progress of all processes together. */
 class GroupProgress {
   readonly #opened: OpenedRuns;
   readonly #report: RunOptions['onProgress'];

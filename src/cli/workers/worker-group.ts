@@ -1,10 +1,12 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+
 import type { RunProgress, RunReport } from '../../reencryption/report/run-report';
+
 import { listen, tell } from './channel';
 import type { WorkerOrder } from './channel';
 
-/** Another process, as far as it has told. */
+/** Another process, with what it has reported so far. */
 interface Worker {
   readonly process: ChildProcess;
   readonly ended: Promise<void>;
@@ -14,15 +16,15 @@ interface Worker {
 
 type Counts = Pick<RunProgress, 'scanned' | 'changed'>;
 
-/** What a group tells while it works. */
+/** A listener to a group at work. */
 export interface GroupListener {
   /** Rows that the others have looked at and changed so far. */
   onProgress(counts: Counts): void;
-  /** A process ended without a report: by a signal, or with an error that it has shown itself. */
+  /** A process ended without a report, by a signal or with an error that it printed itself. */
   onLost(how: string): void;
 }
 
-/** Processes that share the runs of the one that started them. */
+/** A group of processes that share the runs of the one that started them. */
 export class WorkerGroup {
   readonly #workers: Worker[];
   readonly #listener: GroupListener;
@@ -33,12 +35,12 @@ export class WorkerGroup {
     this.#workers = Array.from({ length: count }, () => this.#start(args, order));
   }
 
-  /** Has all end after their page under way. */
+  /** Asks all to stop after their page under way. */
   stop(): void {
     for (const { process } of this.#workers) void tell(process, { kind: 'stop' });
   }
 
-  /** Waits for the end of all, and answers what they did: of one that was killed, what it had told. */
+  /** Waits for the end of all and returns their reports; for one that was killed, its last progress. */
   async end(mode: RunReport['mode']): Promise<RunReport[]> {
     await Promise.all(this.#workers.map(({ ended }) => ended));
     return this.#workers.map(({ report, progress }) => report ?? lostReport(mode, progress));

@@ -9,7 +9,7 @@ import type { CommandResult } from '../terminal/output';
 import { listen, tell } from './channel';
 import type { WorkerOrder } from './channel';
 
-/** Works in runs, one after the other, until they are over or the signal is aborted. */
+/** Joins runs, one after the other, until they are over or the signal is aborted. */
 export async function joinRuns(
   installation: Installation,
   { mode, options, runs }: WorkerOrder,
@@ -25,9 +25,8 @@ export async function joinRuns(
 }
 
 /**
- * The work of a process that another one started: joins the runs that it is told to, and tells that
- * one how far they are. Ends after the page under way when either asks for it, and when the other is
- * no more.
+ * Runs a process that another one started: joins the runs that it is told to, and reports its progress.
+ * Stops after the page under way when it is signalled or told to, or when the other process is gone.
  */
 export async function workerProcess({ installation }: Session): Promise<CommandResult> {
   if (process.send === undefined) {
@@ -41,7 +40,7 @@ export async function workerProcess({ installation }: Session): Promise<CommandR
   const stop = (): void => {
     abort.abort();
   };
-  // A terminal sends its signals to all processes of a group. The first one decides when to give up.
+  // A terminal signals all processes of a group. Only the first one decides when to give up.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop);
   process.on('disconnect', stop);
 

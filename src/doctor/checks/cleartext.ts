@@ -3,19 +3,19 @@ import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 import { inspectStored } from '../../format/field-ciphertext';
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import type { EncryptedTable } from '../../reencryption/encrypted-table';
+import { storedSamples } from '../../typeorm/installation/stored-samples';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
-import { storedSamples } from '../../typeorm/installation/stored-samples';
 import { finding } from '../finding';
 import type { Check, DatabaseCheck, Finding } from '../finding';
 
 import { mayHide } from './own-tables';
 
-/** Whether columns that may hold ciphertext only hold cleartext, as far as samples show. */
+/** Samples columns that must hold only ciphertext for cleartext. */
 export const cleartext: DatabaseCheck = async (installation, runner) => {
   const found: Finding[] = [];
   for (const table of encryptedTables(installation)) {
-    // A finding of its own.
+    // Hidden rows are a finding of their own.
     if (await mayHide(runner, table.name)) continue;
     for (const encrypted of table.columns) {
       if (encrypted.readsPlaintext || encrypted.previousFormat !== undefined) continue;
@@ -33,7 +33,7 @@ function isPlaintext(stored: unknown, { policy }: EncryptedColumn): boolean {
   return inspectStored(stored, policy.storage).kind === 'plaintext';
 }
 
-/** Of a table or column that does not exist, `false`. */
+/** Whether the role may read a column; `false` if it does not exist. */
 async function mayRead(
   runner: QueryRunner,
   { name, metadata }: EncryptedTable,
@@ -58,12 +58,12 @@ function cleartextFound(encrypted: EncryptedColumn): Finding {
   );
 }
 
-/** No application looks for it. */
+/** A value that no application looks up. */
 const SOUGHT = 'a value that field-encryption doctor looks for';
 
 /**
- * Whether the query builders of the DataSource are prepared by this library, no matter what makes them: a
- * package may have replaced what builds their statements.
+ * Checks that this library prepares the query builders of the DataSource, whatever creates them: a
+ * package may have replaced the methods that build their statements.
  */
 export const wrapping: Check = ({ dataSource, columns }) => {
   const [tried] = [...columns.byEntity].flatMap(([metadata, entity]) =>
@@ -114,7 +114,7 @@ function builders(
   ];
 }
 
-/** A lookup that is refused, or waits for its tokens, shows nothing. */
+/** Whether the built statement contains the value. A lookup that is refused, or waits for tokens, does not. */
 function showsValue(make: Make, { column }: EncryptedColumn): boolean {
   try {
     const condition = column.propertyPath

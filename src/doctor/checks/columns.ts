@@ -1,27 +1,28 @@
 import type { QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+
 import { maxPlainBytes, storedLength } from '../../format/field-ciphertext';
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import type { EncryptedTable } from '../../reencryption/encrypted-table';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
 import { columnsWithoutCheck } from '../../typeorm/patches/schema-builder';
-import type { DatabaseCheck, Finding } from '../finding';
 import { finding } from '../finding';
+import type { DatabaseCheck, Finding } from '../finding';
 
-/** A column as the database has it. */
+/** A column as it is in the database. */
 interface StoredColumn {
   readonly name: string;
   readonly type: string;
-  /** Characters that it holds at most, where there is a limit. */
+  /** The most characters that it holds; `null` for no limit. */
   readonly length: number | null;
-  /** Whether two values are equal only if their bytes are. */
+  /** Whether values are equal only if their bytes are. */
   readonly exact: boolean;
 }
 
 const TEXT_TYPES = ['text', 'varchar'];
 
-/** Whether the columns hold what is written to them, and tell any two values apart. */
+/** Checks that columns can hold what is written to them, and tell any two values apart. */
 export const columns: DatabaseCheck = async (installation, runner) => {
   const { suite = 'xaes-256-gcm' } = installation.options;
   const found: Finding[] = [];
@@ -41,7 +42,7 @@ export const columns: DatabaseCheck = async (installation, runner) => {
   return found;
 };
 
-/** Whether the database itself keeps cleartext out. */
+/** Checks that CHECK constraints keep cleartext out. */
 export const checks: DatabaseCheck = async (installation, runner) => {
   const without = await columnsWithoutCheck(installation, runner);
   return without.map((encrypted) =>
@@ -91,7 +92,7 @@ function tokenColumn(
   ];
 }
 
-/** `undefined` where there is no such table. */
+/** Reads the columns of a table; `undefined` if it does not exist. */
 async function storedColumns(
   runner: QueryRunner,
   table: EncryptedTable,
@@ -128,7 +129,7 @@ async function mayRead(runner: QueryRunner, { name }: EncryptedTable): Promise<b
   return row?.may === true;
 }
 
-/** SQLite enforces no types and lengths; what it has of a collation shows in a comparison. */
+/** SQLite enforces neither types nor lengths; a comparison shows the collation. */
 async function sqliteColumns(runner: QueryRunner, table: EncryptedTable): Promise<StoredColumn[]> {
   const { tablePath, tableName } = table.metadata;
   if (!(await runner.hasTable(tablePath))) return [];

@@ -4,7 +4,7 @@ import { hasNamedApplication } from '../../typeorm/declare/field-encryption-opti
 import { finding } from '../finding';
 import type { Check, DatabaseCheck, Finding } from '../finding';
 
-/** Options of `withFieldEncryption` that an operator should know about. */
+/** Checks options of `withFieldEncryption` that an operator should know about. */
 export const configuration: Check = ({ options }) => {
   const { audit, legacyPlaintext = [], previousFormats = {} } = options;
   const converted = [...legacyPlaintext, ...Object.keys(previousFormats)];
@@ -41,7 +41,7 @@ export const configuration: Check = ({ options }) => {
 
 const WHAT = 'tokens, ciphertexts and every value of plain columns, or of columns still in clear';
 
-/** Loggers of TypeORM that print the parameters of statements. */
+/** Looks for loggers of TypeORM that print the parameters of statements. */
 export const applicationLog: Check = ({ dataSource }) => {
   const { logging = false, logger, maxQueryExecutionTime } = dataSource.options;
   const custom = typeof logger === 'object';
@@ -75,7 +75,7 @@ export const applicationLog: Check = ({ dataSource }) => {
   return found;
 };
 
-/** A server that logs statements logs their parameters, unless it is told not to. */
+/** Checks whether the server logs statements, and with them their parameters. */
 export const serverLog: DatabaseCheck = async ({ dataSource }, runner) => {
   if (dataSource.options.type !== 'postgres') return [];
   const [setting] = (await runner.query(

@@ -1,21 +1,22 @@
 import type { QueryRunner } from 'typeorm';
+
+import { NoAnswerError, within } from '../../async/time-limit';
 import { FieldEncryptionError } from '../../errors';
 import { isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import { describeFailure } from '../../health/ask-kms';
-import { NoAnswerError, within } from '../../async/time-limit';
 import type { KeyRecord } from '../../keys/record/key-record';
 import { isReadable } from '../../keys/record/key-state';
 import type { Installation } from '../../typeorm/installation/installation';
 import { absentKeys, RESTORE_KEYS } from '../absent-keys';
 import type { AbsentKey } from '../absent-keys';
-import type { Check, DatabaseCheck, Finding } from '../finding';
-import { policiesDue, workState } from '../work-state';
 import { finding } from '../finding';
+import type { Check, DatabaseCheck, Finding } from '../finding';
+import { policyTasks, encryptionState } from '../operator-tasks';
 
-/** A KMS that does not answer must not hold the doctor up. */
+/** The time limit, so that a KMS that does not answer cannot hold up the doctor. */
 const UNWRAP_MS = 30_000;
 
-/** Whether there are the keys that entities need, and whether they open. */
+/** Checks that the keys which entities need exist, and that they open. */
 export const keys: DatabaseCheck = async (installation, runner) => {
   if (!(await installation.store.exists(runner))) {
     return (await absentKeys(installation, undefined, runner)).flatMap(lost);
@@ -33,11 +34,11 @@ export const keys: DatabaseCheck = async (installation, runner) => {
   ];
 };
 
-/** What the key policies ask for and nobody has done. */
+/** Lists what the key policies ask for and nobody has done. */
 export const policies: Check = async (installation) => {
   if (!(await installation.store.exists())) return [];
-  const state = await workState(installation, { counted: false });
-  return policiesDue(state).map(({ command, reason }) =>
+  const state = await encryptionState(installation, { counted: false });
+  return policyTasks(state).map(({ command, reason }) =>
     finding(
       'POLICY_OVERDUE',
       `${reason}.`,
@@ -56,7 +57,7 @@ function inactive({ columns }: Installation, records: readonly KeyRecord[]): Fin
   });
 }
 
-/** Opens what values and tokens are made with now; makes nothing. */
+/** Opens the keys that values and tokens are made with now, without making any. */
 async function unusable(
   installation: Installation,
   records: readonly KeyRecord[],
@@ -80,7 +81,7 @@ async function unusable(
   return found;
 }
 
-/** Rows that somebody made up: no token is of them, and lookups go on without. */
+/** Finds roots that the audit log does not know: they have no tokens, and lookups do without them. */
 async function madeUpRoots(
   installation: Installation,
   records: readonly KeyRecord[],

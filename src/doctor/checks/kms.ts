@@ -6,12 +6,12 @@ import { finding } from '../finding';
 import type { Check, DatabaseCheck, Finding } from '../finding';
 
 const DAY_MS = 86_400_000;
-/** SP 800-57 part 1, section 5.3.6: a key that wraps others is used for two years at most. */
+/** NIST SP 800-57 part 1, section 5.3.6: a key-wrapping key is used for at most two years. */
 const KEK_MAX_DAYS = 730;
-/** What a passphrase should have that stands between a database and its data. */
+/** The least strength of a passphrase that protects the data of a database. */
 const WANTED_BITS = 64;
 
-/** Whether the KMS providers are well, and how old their KEK is. */
+/** Checks the health of the KMS providers, and the age of their KEK. */
 export const kmsHealth: Check = async ({ options }) => {
   const { kms, otherKms = [], now = () => new Date() } = options;
   const found = await Promise.all(
@@ -20,7 +20,7 @@ export const kmsHealth: Check = async ({ options }) => {
   return found.flat();
 };
 
-/** How well the passphrase of a local KMS protects. */
+/** Checks the strength of the passphrase of a local KMS. */
 export const passphrase: Check = async ({ options: { kms, otherKms = [] } }) => {
   const found: Finding[] = [];
   for (const provider of [kms, ...otherKms]) {
@@ -60,7 +60,7 @@ function ageOf(kms: string, createdAt: Date, now: Date): Finding {
 
 async function examined(kms: LocalKmsProvider): Promise<Finding[]> {
   const examination = await kms.examinePassphrase().catch(() => undefined);
-  // What stands in the way is told as the health of the KMS.
+  // The failure is reported as the health of the KMS.
   if (examination === undefined) return [];
   const { bits, scrypt, derivationMs } = examination;
   const { logN, r, p } = scrypt;
@@ -81,7 +81,7 @@ async function examined(kms: LocalKmsProvider): Promise<Finding[]> {
   ];
 }
 
-/** Whether the anchor of the key table can be read and written, and is one that this application wrote. */
+/** Checks that the anchor of the key table can be read and written, and that this application wrote it. */
 export const anchor: DatabaseCheck = async (installation, runner) => {
   const { anchor: port } = installation.options;
   if (port === undefined) return [];
@@ -94,14 +94,14 @@ export const anchor: DatabaseCheck = async (installation, runner) => {
   try {
     await installation.audit.anchor?.compare(runner);
   } catch (error) {
-    // What else stands in the way, such as the KMS, is a finding of its own.
+    // Other failures, such as of the KMS, are findings of their own.
     if (error instanceof KeyStateError) return [unreadable(error.message)];
     if (!(error instanceof FieldEncryptionError)) throw error;
   }
   return [];
 };
 
-/** The code alone: what a store of secrets throws may quote them. */
+/** Returns the code alone: errors of a secret store may quote secrets. */
 function reasonOf(error: unknown): string {
   if (error instanceof FieldEncryptionError) return error.message;
   const { code } = (error ?? {}) as { code?: unknown };

@@ -1,22 +1,23 @@
 import type { QueryRunner } from 'typeorm';
-import { hasColumn, hasTable } from '../../typeorm/connection/sql-dialect';
+
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import type { EncryptedTable } from '../../reencryption/encrypted-table';
+import { hasColumn, hasTable } from '../../typeorm/connection/sql-dialect';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
-import type { DatabaseCheck, Finding } from '../finding';
 import { finding } from '../finding';
+import type { DatabaseCheck, Finding } from '../finding';
 
 /** An index of the database that begins with a column of tokens. */
 interface DatabaseIndex {
   readonly unique: boolean;
-  /** Over all rows, and ready. */
+  /** Whether it covers all rows and is valid. */
   readonly whole: boolean;
-  /** NULL for an expression. */
+  /** `null` for an expression. */
   readonly columns: readonly (string | null)[];
 }
 
-/** Whether each blind index has an index of the database, and lookups go through it. */
+/** Checks that each blind index has an index of the database, and that lookups use it. */
 export const lookups: DatabaseCheck = async (installation, runner) => {
   const found: Finding[] = [];
   for (const table of encryptedTables(installation)) {
@@ -70,7 +71,7 @@ async function lookup(
   ];
 }
 
-/** One over other columns as well lets duplicates in; one over fewer refuses what is none. */
+/** Whether an index has exactly the columns: with more it would admit duplicates, with fewer refuse too much. */
 function keepsUnique({ column, uniqueWith }: IndexedColumn): (index: DatabaseIndex) => boolean {
   const wanted = new Set([column, ...uniqueWith].map(({ databaseName }) => databaseName));
   return ({ unique, whole, columns }) =>
@@ -141,7 +142,7 @@ async function isUsed(
   return rows.every(({ detail }) => detail.startsWith('SEARCH'));
 }
 
-/** A small table is read as a whole, index or not: it is asked what it would do otherwise. */
+/** Explains the statement without sequential scans, which PostgreSQL prefers for small tables. */
 async function postgresPlan(runner: QueryRunner, sql: string): Promise<unknown> {
   await runner.query('BEGIN READ ONLY');
   try {
@@ -153,7 +154,7 @@ async function postgresPlan(runner: QueryRunner, sql: string): Promise<unknown> 
   }
 }
 
-/** Whether a plan goes through indexes by the column everywhere. */
+/** Whether a plan uses only indexes on the column. */
 function usesIndex(plan: unknown, column: string): boolean {
   const text = JSON.stringify(plan);
   return text.includes('"Index Cond"') && text.includes(column) && !text.includes('"Seq Scan"');

@@ -1,11 +1,11 @@
 import type { EntityMetadata, EntitySchema, QueryRunner } from 'typeorm';
 
 import { encryptedTables } from '../../reencryption/encrypted-table';
+import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import type { Installation } from '../../typeorm/installation/installation';
 import { DataKeySchema } from '../../typeorm/tables/data-key-table';
 import { OWN_TABLES } from '../../typeorm/tables/own-tables';
 import { RangeSchema, RunSchema } from '../../typeorm/tables/run-tables';
-import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import { AuditSchema } from '../../typeorm/tables/typeorm-audit-store';
 import { finding } from '../finding';
 import type { DatabaseCheck, Finding } from '../finding';
@@ -16,10 +16,10 @@ type OwnTable = keyof typeof SCHEMAS;
 const RIGHTS = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] as const;
 type Right = (typeof RIGHTS)[number];
 
-/** What the role may do with a table. */
+/** The rights of the role on a table. */
 type Granted = ReadonlySet<Right>;
 
-/** Whether the library's own tables are there, and what the role of this process may do with them. */
+/** Checks that the library's own tables exist, and the rights of this process's role on them. */
 export const ownTables: DatabaseCheck = async (installation, runner) => {
   const isPostgres = installation.dataSource.options.type === 'postgres';
   const found: Finding[] = [];
@@ -36,10 +36,13 @@ export const ownTables: DatabaseCheck = async (installation, runner) => {
       found.push(...(await unguarded(runner, installation.dataSource.getMetadata(SCHEMAS[name]))));
     }
   }
-  return [...found, ...judged(installation, granted)];
+  return [...found, ...rightsFindings(installation, granted)];
 };
 
-function judged(installation: Installation, granted: ReadonlyMap<OwnTable, Granted>): Finding[] {
+function rightsFindings(
+  installation: Installation,
+  granted: ReadonlyMap<OwnTable, Granted>,
+): Finding[] {
   const path = (name: OwnTable): string => pathOf(installation, SCHEMAS[name]);
   const lacks = (name: OwnTable, ...rights: Right[]): boolean => {
     const on = granted.get(name);
@@ -49,13 +52,7 @@ function judged(installation: Installation, granted: ReadonlyMap<OwnTable, Grant
   if (lacks('keys', 'SELECT')) found.push(unreadable(path('keys')));
   const changesKeys = granted.has('keys') && !lacks('keys', 'INSERT', 'UPDATE');
   if (changesKeys && lacks('audit', 'SELECT', 'INSERT')) {
-    found.push(
-      finding(
-        'RIGHTS_INCOMPLETE',
-        `The database role may change keys and not record it: it lacks SELECT or INSERT on ${path('audit')}, and every operation on a key fails.`,
-        `Run: GRANT SELECT, INSERT ON ${path('audit')} TO the role; or take INSERT and UPDATE on ${path('keys')} away from it.`,
-      ),
-    );
+    found.push(unrecorded(path('keys'), path('audit')));
   }
   const limits = [
     ...(granted.has('keys') && !changesKeys
@@ -66,30 +63,16 @@ function judged(installation: Installation, granted: ReadonlyMap<OwnTable, Grant
       ? [`run over the rows (${path('runs')}, ${path('ranges')})`]
       : []),
   ];
-  if (limits.length > 0) {
-    found.push(
-      finding(
-        'RIGHTS_LIMITED',
-        `The database role may not ${limits.join('; nor ')}.`,
-        'That is right for an application that only uses keys; operators need another role. See the roles in docs/operations.md.',
-      ),
-    );
-  }
+  if (limits.length > 0) found.push(limited(limits));
   const audit = granted.get('audit');
   const changes = (['UPDATE', 'DELETE', 'TRUNCATE'] as const).filter((right) => audit?.has(right));
   if (changes.length > 0 && installation.dataSource.options.type === 'postgres') {
-    found.push(
-      finding(
-        'AUDIT_LOG_CHANGEABLE',
-        `The database role may change or cut the audit log (${changes.join(', ')} on ${path('audit')}).`,
-        'Let another role own the table, and grant SELECT and INSERT only. `audit verify` shows edits, and a cut by a head that was noted elsewhere.',
-      ),
-    );
+    found.push(changeable(path('audit'), changes));
   }
   return found;
 }
 
-/** Without them there may be two rows of one key, of which one is taken for both. */
+/** Finds lost primary keys and unique indexes, without which one key could have two rows. */
 async function unguarded(runner: QueryRunner, metadata: EntityMetadata): Promise<Finding[]> {
   const { tablePath, primaryColumns, indices } = metadata;
   const live = await runner.getTable(tablePath);
@@ -113,7 +96,7 @@ async function unguarded(runner: QueryRunner, metadata: EntityMetadata): Promise
   return lost.length === 0 ? [] : [withoutGuard(tablePath, lost)];
 }
 
-/** TypeORM gives the columns of an index of PostgreSQL in any order. */
+/** Compares without order: TypeORM returns the columns of a PostgreSQL index in any order. */
 function isSame(found: readonly string[], wanted: readonly string[]): boolean {
   return found.length === wanted.length && wanted.every((name) => found.includes(name));
 }
@@ -126,7 +109,7 @@ function withoutGuard(path: string, lost: readonly string[]): Finding {
   );
 }
 
-/** `undefined` where there is no such table. */
+/** Reads the rights of the role; `undefined` if there is no such table. */
 async function grantedOn(runner: QueryRunner, table: string): Promise<Granted | undefined> {
   const [row] = (await runner.query(
     `SELECT to_regclass($1) IS NOT NULL AS there, ARRAY(
@@ -139,7 +122,7 @@ async function grantedOn(runner: QueryRunner, table: string): Promise<Granted | 
   return row?.there === true ? new Set(row.rights) : undefined;
 }
 
-/** SQLite knows no roles. */
+/** Returns all rights: SQLite has no roles. */
 async function allWhereThere(runner: QueryRunner, path: string): Promise<Granted | undefined> {
   return (await runner.hasTable(path)) ? new Set(RIGHTS) : undefined;
 }
@@ -168,7 +151,31 @@ function unreadable(path: string): Finding {
   );
 }
 
-/** Whether PostgreSQL hides rows from the role of this process. */
+function unrecorded(keys: string, audit: string): Finding {
+  return finding(
+    'RIGHTS_INCOMPLETE',
+    `The database role may change keys and not record it: it lacks SELECT or INSERT on ${audit}, and every operation on a key fails.`,
+    `Run: GRANT SELECT, INSERT ON ${audit} TO the role; or take INSERT and UPDATE on ${keys} away from it.`,
+  );
+}
+
+function limited(limits: readonly string[]): Finding {
+  return finding(
+    'RIGHTS_LIMITED',
+    `The database role may not ${limits.join('; nor ')}.`,
+    'That is right for an application that only uses keys; operators need another role. See the roles in docs/operations.md.',
+  );
+}
+
+function changeable(audit: string, changes: readonly Right[]): Finding {
+  return finding(
+    'AUDIT_LOG_CHANGEABLE',
+    `The database role may change or cut the audit log (${changes.join(', ')} on ${audit}).`,
+    'Let another role own the table, and grant SELECT and INSERT only. `audit verify` shows edits, and a cut by a head that was noted elsewhere.',
+  );
+}
+
+/** Checks that PostgreSQL hides no rows from the role of this process. */
 export const rowSecurity: DatabaseCheck = async (installation, runner) => {
   const { dataSource } = installation;
   const found: Finding[] = [];
@@ -184,7 +191,7 @@ export const rowSecurity: DatabaseCheck = async (installation, runner) => {
   return found;
 };
 
-/** Whether a policy applies to the role on a table; `false` of one that does not exist. */
+/** Whether a row-level policy applies to the role; `false` for a table that does not exist. */
 export async function mayHide(runner: QueryRunner, table: string): Promise<boolean> {
   if (runner.connection.options.type !== 'postgres') return false;
   const [row] = (await runner.query(

@@ -6,7 +6,7 @@ import { DataSource } from 'typeorm';
 import { finding } from '../finding';
 import type { Check, Finding } from '../finding';
 
-/** What is read of a package's manifest. */
+/** The part of a package's manifest that is read. */
 export interface Manifest {
   readonly name: string;
   readonly version: string;
@@ -16,14 +16,14 @@ export interface Manifest {
 
 const require_ = createRequire(__filename);
 
-/** The manifest of this package. */
+/** Reads the manifest of this package. */
 export function ownManifest(): Manifest {
   const manifest = manifestAbove(__dirname);
   if (manifest === undefined) throw new Error('the package has lost its package.json');
   return manifest;
 }
 
-/** The manifest of an installed package; `undefined` where it is not installed. */
+/** Reads the manifest of a package; `undefined` if it is not installed. */
 function manifestOf(name: string): Manifest | undefined {
   try {
     return manifestAbove(dirname(require_.resolve(name)));
@@ -32,12 +32,12 @@ function manifestOf(name: string): Manifest | undefined {
   }
 }
 
-/** Files of all modules that the process has loaded by `require`. */
+/** Lists the files of all modules that the process has loaded by `require`. */
 function loadedFiles(): string[] {
   return Object.keys(require_.cache);
 }
 
-/** The nearest that names a version: what lies beside the code of some packages does not. */
+/** Finds the nearest manifest with a version: some packages have others beside their code. */
 function manifestAbove(folder: string): Manifest | undefined {
   const path = join(folder, 'package.json');
   if (existsSync(path)) {
@@ -48,19 +48,19 @@ function manifestAbove(folder: string): Manifest | undefined {
   return parent === folder ? undefined : manifestAbove(parent);
 }
 
-/** Whether a version is in a range of this package's manifest: `^1.2.3`, `^4`, joined by `||`. */
+/** Whether a version is in a range of this package's manifest, such as `^1.2.3 || ^4`. */
 export function isInRange(version: string, range: string): boolean {
   return range.split('||').some((caret) => isCompatible(version, caret.trim().replace('^', '')));
 }
 
-/** Whether a version is the other one or a later one; pre-releases count as the version itself. */
+/** Whether a version is at least the other one; pre-releases count as their release. */
 export function isAtLeast(version: string, other: string): boolean {
   const [a, b] = [partsOf(version), partsOf(other)];
   const at = a.findIndex((part, i) => part !== b[i]);
   return at === -1 || (a[at] ?? 0) > (b[at] ?? 0);
 }
 
-/** As npm's caret: the first part that is not 0 must be the same. */
+/** Compares as npm's caret does: up to the first part that is not 0, all must be the same. */
 function isCompatible(version: string, wanted: string): boolean {
   const [a, b] = [partsOf(version), partsOf(wanted)];
   const fixed = b.findIndex((part) => part !== 0);
@@ -81,11 +81,11 @@ const DRIVERS: Readonly<Record<string, string>> = {
   sqlite: 'sqlite3',
 };
 
-/** A file that every copy has loaded that is in use. */
-const COPY_OF_LIBRARY = /^(.*)\/dist\/src\/typeorm\/installation\.js$/;
+/** A file that every copy in use has loaded. */
+const COPY_OF_LIBRARY = /^(.*)\/dist\/src\/typeorm\/installation\/installation\.js$/;
 const COPY_OF_TYPEORM = /^(.*)\/data-source\/DataSource\.js$/;
 
-/** The versions of what this library works with, and whether there is one copy of each. */
+/** Checks the versions of the packages that this library works with, and that each has one copy. */
 export const packages: Check = ({ dataSource, options }) => {
   const driver = DRIVERS[dataSource.options.type] ?? dataSource.options.type;
   const sodium = options.suite === 'xchacha20-poly1305' ? ['sodium-native'] : [];
@@ -108,7 +108,7 @@ export const packages: Check = ({ dataSource, options }) => {
   ];
 };
 
-/** Copies of TypeORM and of this library, by the files that were loaded. */
+/** Finds copies of TypeORM and of this library among the loaded files. */
 export function copies(files: readonly string[]): Finding[] {
   const found: Finding[] = [];
   const typeorm = foldersOf(files, COPY_OF_TYPEORM);

@@ -1,11 +1,13 @@
 import { createCipheriv, createHash, getFips } from 'node:crypto';
+
 import { LocalKmsProvider } from '../../kms/local/local-kms-provider';
 import type { Installation } from '../../typeorm/installation/installation';
-import type { Check, Finding } from '../finding';
 import { finding } from '../finding';
+import type { Check, Finding } from '../finding';
+
 import { ownManifest, isAtLeast } from './packages';
 
-/** Node.js, whether its OpenSSL refuses what FIPS 140 does not know, and what encrypts values. */
+/** Checks Node.js, the FIPS mode of its OpenSSL, and what encrypts values. */
 export const runtime: Check = (installation) => [
   ...node(process.versions.node),
   backend(installation.backend),
@@ -25,7 +27,7 @@ export function node(version: string): Finding[] {
       ];
 }
 
-/** What makes ciphertexts of the AES suites and tokens. */
+/** Reports the implementation of the AES suites and of tokens. */
 export function backend({ absence }: Installation['backend']): Finding {
   if (absence === undefined) return finding('BACKEND', 'The native add-on encrypts values.');
   if (typeof absence === 'string') {
@@ -38,7 +40,12 @@ export function backend({ absence }: Installation['backend']): Finding {
   );
 }
 
-/** @param refused - whether operations were refused that FIPS 140 does not know: what is set proves nothing. */
+/**
+ * Checks the FIPS mode.
+ *
+ * @param on - whether the mode is set, which proves nothing.
+ * @param refused - whether OpenSSL refused algorithms that FIPS 140 does not approve.
+ */
 export function fips({ options }: Installation, on: boolean, refused: boolean): Finding[] {
   if (on && !refused) {
     return [

@@ -1,15 +1,16 @@
 import type * as AwsKms from '@aws-sdk/client-kms';
 
-import type { Require } from '../remote/optional-peer';
 import { loadPeer } from '../remote/optional-peer';
+import type { Require } from '../remote/optional-peer';
 import type { RemoteCalls } from '../remote/remote-calls';
-import type { Right } from './failures';
+
 import { failureOf, isOfCredentials } from './failures';
+import type { Right } from './failures';
 import type { ParsedOptions } from './options';
 
 type Sdk = typeof AwsKms;
 
-/** Speaks to AWS KMS through the SDK, which is loaded at the first call. */
+/** A client of AWS KMS through the SDK, which is loaded at the first call. */
 export class AwsClient {
   readonly #options: ParsedOptions;
   readonly #calls: RemoteCalls;
@@ -40,7 +41,7 @@ export class AwsClient {
     );
   }
 
-  /** Leaves a client that was given alone. */
+  /** Closes the client, unless the application supplied it. */
   close(): void {
     this.#own?.destroy();
     this.#own = undefined;
@@ -67,14 +68,14 @@ export class AwsClient {
       return await run(client);
     } catch (error) {
       if (!failed.ofCredentials) throw error;
-      // A client reads its credentials once: where they come from there may be others by now.
+      // A client reads its credentials once, and there may be others by now.
       if (this.#own === client) this.close();
       return await run(this.#connected(sdk));
     }
   }
 
   #connected(sdk: Sdk): AwsKms.KMSClient {
-    // Handed on to what reads the files of credentials, which the SDK otherwise keeps for the whole process.
+    // Makes the SDK read credential files again, which it otherwise caches for the whole process.
     const fresh: object = { ignoreCache: true };
     this.#own ??= new sdk.KMSClient({ ...this.#options.settings, ...fresh, maxAttempts: 1 });
     return this.#own;

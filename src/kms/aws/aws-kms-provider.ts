@@ -1,13 +1,14 @@
 import { LABELS } from '../../crypto/labels';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
-import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { foundIfAllowed, healthOf, UsedRights } from '../remote/rights';
 import { parseOpaque, serializeOpaque, unwrappedKey } from '../key-bytes';
+import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
+import { foundIfAllowed, healthOf, UsedRights } from '../remote/health';
+
 import type { AwsClient } from './aws-client';
 
 const KEK_PREFIX = 'aws-kms:';
 
-/** Has AWS KMS wrap and unwrap. */
+/** A provider that wraps and unwraps through AWS KMS. */
 export class AwsKmsProvider implements KmsProvider {
   readonly name = 'aws';
   readonly #client: AwsClient;
@@ -23,7 +24,7 @@ export class AwsKmsProvider implements KmsProvider {
     const { CiphertextBlob: ciphertext, KeyId: arn } = await this.#rights.wrapping(
       this.#client.encrypt({
         KeyId: this.#keyId,
-        // The SDK may hold on to what it is given.
+        // A copy: the SDK may hold on to it.
         Plaintext: Uint8Array.from(key),
         EncryptionContext: encryptionContext(binding),
       }),
@@ -41,14 +42,14 @@ export class AwsKmsProvider implements KmsProvider {
   async unwrapKey({ kek, wrapped }: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
     const { Plaintext: plaintext, KeyId: arn = '' } = await this.#rights.unwrapping(
       this.#client.decrypt({
-        // Without it KMS decrypts under whatever key the ciphertext names.
+        // Without it, KMS decrypts under whatever key the ciphertext names.
         KeyId: this.#keyId,
         CiphertextBlob: parseOpaque('awsKms', wrapped),
         EncryptionContext: encryptionContext(binding),
       }),
     );
     const key = unwrappedKey('awsKms', plaintext);
-    // An alias names no key; then it must be the one that wrapped.
+    // An alias does not tell the key; then it must be the one that wrapped.
     const expected = keyIdIn(this.#keyId) ?? keyIdIn(kek.slice(KEK_PREFIX.length));
     if (expected !== undefined && keyIdIn(arn) === expected) return key;
     key.fill(0);
@@ -94,8 +95,8 @@ function encryptionContext(binding: KeyBinding): Record<string, string> {
 }
 
 /**
- * The id in an ARN or by itself; undefined for an alias. Replicas of a multi-Region key have the same
- * id and key material, and differ in the rest of the ARN.
+ * Returns the id in an ARN or by itself; undefined for an alias. Replicas of a multi-Region key have the
+ * same id and key material, and differ in the rest of the ARN.
  */
 function keyIdIn(text: string): string | undefined {
   const [, id] = /^(?:arn:[\w:-]+:key\/)?([\w-]+)$/.exec(text) ?? [];

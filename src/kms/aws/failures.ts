@@ -1,10 +1,10 @@
 import { types } from 'node:util';
 
 import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../errors';
-import { showing } from '../remote/rights';
 import { codeOf, networkFailure, retryAfterMs, TransientFailure } from '../remote/failures';
+import { withEvidence } from '../remote/health';
 
-/** Names of exceptions of the service that another try may not meet. */
+/** Names of exceptions that the next try may not meet. */
 const TEMPORARY = [
   'ThrottlingException',
   'LimitExceededException',
@@ -15,7 +15,7 @@ const TEMPORARY = [
   'KMSInternalException',
 ];
 
-/** What else is wrong with a request, by the name of the exception. */
+/** Problem and remedy, by the name of the exception. */
 const REMEDIES: Readonly<Record<string, string>> = {
   NotFoundException: 'there is no such key. Check keyId, region and account',
   DisabledException: 'the key is disabled. Run: aws kms enable-key --key-id <key>',
@@ -30,7 +30,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   InvalidSignatureException: 'the signature is refused. Check the credentials and the clock',
 };
 
-/** What may go away when the credentials are read anew. */
+/** Names of exceptions that may go away when the credentials are read again. */
 const CREDENTIALS = [
   'CredentialsProviderError',
   'TokenProviderError',
@@ -41,17 +41,17 @@ const CREDENTIALS = [
   'UnrecognizedClientException',
 ];
 
-/** What a call takes, in the words of a policy. */
+/** The right that a call needs, in the words of a policy. */
 export type Right = 'kms:Encrypt' | 'kms:Decrypt' | 'kms:DescribeKey';
 
 function denied(right: Right): ConfigurationError {
   const error = new ConfigurationError(
     `awsKms: access is denied. Allow ${right} on the key, with the conditions of docs/aws-kms.md if any.`,
   );
-  return showing(error, { reachable: true, authenticated: true, denied: true });
+  return withEvidence(error, { reachable: true, authenticated: true, denied: true });
 }
 
-/** Whether it is the credentials that an error of the SDK is about. */
+/** Whether an error of the SDK is about the credentials. */
 export function isOfCredentials(error: unknown): boolean {
   return types.isNativeError(error) && CREDENTIALS.includes(error.name);
 }
@@ -63,7 +63,7 @@ interface ServiceException {
 }
 
 /**
- * What to throw in the place of an error of the SDK, which is not kept: it carries the response, and
+ * Returns the error to throw instead of one of the SDK, which is not kept: it carries the response, and
  * often the request.
  */
 export function failureOf(error: unknown, right: Right): Error {
@@ -77,20 +77,20 @@ export function failureOf(error: unknown, right: Right): Error {
   }
   if (TEMPORARY.includes(name) || status === 429 || status >= 500) {
     const failure = new TransientFailure(describe(name, status), retryAfterMs(retryAfter));
-    return showing(failure, { reachable: true });
+    return withEvidence(failure, { reachable: true });
   }
   if (name === 'AccessDeniedException') return denied(right);
   const remedy = Object.hasOwn(REMEDIES, name) ? REMEDIES[name] : undefined;
   if (remedy !== undefined) {
     const refused = new ConfigurationError(`awsKms: ${remedy}.`);
-    return showing(refused, { reachable: true, authenticated: !CREDENTIALS.includes(name) });
+    return withEvidence(refused, { reachable: true, authenticated: !CREDENTIALS.includes(name) });
   }
   return withoutAnswer(error, name, status);
 }
 
 /**
- * Whether it is the ciphertext that is refused. Where it names a key that is not to be found, that is
- * a denial, too: one that does not say what the caller is not authorized to do.
+ * Whether the ciphertext was refused. If it names a key that does not exist, the exception is a denial,
+ * too, but one that does not say what the caller is not authorized to do.
  */
 function isOfCiphertext(name: string, message: string): boolean {
   return (
@@ -105,7 +105,7 @@ function withoutAnswer(error: Error, name: string, status: number): Error {
     const error = new KmsUnavailableError(
       'awsKms: there are no credentials to be had. Check the role of the process, its profile or environment.',
     );
-    return showing(error, { authenticated: false });
+    return withEvidence(error, { authenticated: false });
   }
   const code = codeOf(error);
   if (code !== undefined) {
@@ -135,7 +135,7 @@ function exceptionOf(error: Error): ServiceException {
   };
 }
 
-/** Names are of the SDK or from the server: only what looks like one is shown. */
+/** Describes an exception; its name may come from the server, and is shown only if it looks like one. */
 function describe(name: string, status: number): string {
   const shown = /^\w{1,60}$/.test(name) ? name : 'unknown error';
   return status === 0 ? shown : `${shown}, status ${String(status)}`;

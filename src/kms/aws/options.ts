@@ -1,19 +1,19 @@
 import type { KMSClient } from '@aws-sdk/client-kms';
 
-import type { RemoteOptions } from '../remote/option-checks';
 import { isText, OptionChecks, REMOTE_OPTIONS } from '../remote/option-checks';
+import type { RemoteOptions } from '../remote/option-checks';
 import type { RemoteLimits } from '../remote/remote-calls';
 
-/** Which key of AWS KMS wraps, and how to get at it. */
+/** The key of AWS KMS that wraps, and how to reach it. */
 export interface AwsKmsOptions extends RemoteOptions {
   /** ARN or id of a symmetric key, or an alias (`alias/clinic`). Best an ARN: an alias can be moved. */
   readonly keyId: string;
   /**
-   * A client of your own, for credentials, proxies and the like. Give it `maxAttempts: 1`, because
-   * calls are tried again here. Defaults to one with the SDK's usual credentials.
+   * A client of your own, for credentials, proxies and the like. Give it `maxAttempts: 1`: the provider
+   * does its own retries. Defaults to one with the SDK's usual credentials.
    */
   readonly client?: KMSClient;
-  /** Defaults to the region of an ARN, and else to what the SDK finds. */
+  /** Defaults to the region of an ARN, or else to what the SDK finds. */
   readonly region?: string;
   /** Address of the service, such as a VPC endpoint's. */
   readonly endpoint?: string;
@@ -23,7 +23,7 @@ export interface AwsKmsOptions extends RemoteOptions {
 export interface ParsedOptions {
   readonly keyId: string;
   readonly client: KMSClient | undefined;
-  /** For a client of our own. */
+  /** For a client that the provider makes itself. */
   readonly settings: { readonly region?: string; readonly endpoint?: string };
   readonly limits: RemoteLimits;
 }

@@ -10,10 +10,10 @@ import { failureOf } from './failures';
 import type { Operation } from './failures';
 import type { KeyPlace, ParsedOptions } from './options';
 
-/** Clients kept, one for each version of a key in use. */
+/** The most clients that are kept, one for each version of a key in use. */
 const MOST_CLIENTS = 32;
 
-/** Speaks to Key Vault through the SDK, which is loaded at the first call. */
+/** A client of Key Vault through the SDK, which is loaded at the first call. */
 export class AzureClient {
   readonly #options: ParsedOptions;
   readonly #calls: RemoteCalls;
@@ -29,15 +29,15 @@ export class AzureClient {
     this.#credential = options.credential;
   }
 
-  /** A key, as Key Vault describes it: the version that is asked for, or the newest. */
+  /** Describes a version of a key, or the newest one. */
   describeKey(place: KeyPlace): Promise<KeyVault.KeyVaultKey> {
     return this.#describe('describe', place);
   }
 
   /**
-   * The version of a key that is said to have signed.
+   * Describes the version of a key that is said to have signed.
    *
-   * @throws {@link KeyUnwrapError} where there is none, or another one answered
+   * @throws {@link KeyUnwrapError} if it does not exist, or another one answered
    */
   async describeSigner(place: Required<KeyPlace>): Promise<KeyVault.KeyVaultKey> {
     const key = await this.#describe('unwrap', place);
@@ -74,7 +74,7 @@ export class AzureClient {
     return this.#run('sign', (abortSignal) => client.sign('PS256', digest, { abortSignal }));
   }
 
-  /** Id of a version of the KEK. */
+  /** Returns the id of a version of the KEK. */
   keyId(version: string): string {
     const { vaultUrl, kek } = this.#options;
     return `${vaultUrl}/keys/${kek.name}/${version}`;
@@ -115,7 +115,7 @@ export class AzureClient {
     const { CryptographyClient } = this.#sdk();
     const known = this.#cryptographyClients.get(keyId);
     if (known !== undefined) return known;
-    // Versions come from key rows, which somebody may have made up.
+    // Versions come from key rows, which may be forged.
     if (this.#cryptographyClients.size >= MOST_CLIENTS) this.#cryptographyClients.clear();
     const client = new CryptographyClient(keyId, this.#token(), this.#clientOptions());
     this.#cryptographyClients.set(keyId, client);
@@ -128,7 +128,7 @@ export class AzureClient {
     return {
       ...clientOptions,
       additionalPolicies: [...(clientOptions.additionalPolicies ?? []), echo],
-      // Calls are tried again here, and nothing is sent to where a redirect points.
+      // The provider does its own retries, and follows no redirects.
       retryOptions: { maxRetries: 0 },
       redirectOptions: { maxRetries: 0 },
     };
@@ -168,8 +168,8 @@ export interface EchoPolicy {
 }
 
 /**
- * Compares the id of the key that answered with the one in the request. The SDK does not hand it out:
- * what it calls `keyID` is what it was given itself.
+ * Compares the id of the key that answered with the one in the request. The SDK does not return it: its
+ * `keyID` is what it was given itself.
  */
 const echoPolicy: EchoPolicy = {
   name: 'fieldEncryptionEchoPolicy',

@@ -4,11 +4,11 @@ import { wipe } from '../../crypto/secret-bytes';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import { newInnerKey, openBound, sealBound, unwrappedKey } from '../key-bytes';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { healthOf, UsedRights } from '../remote/rights';
+import { healthOf, UsedRights } from '../remote/health';
+
 import type { AzureClient } from './azure-client';
 import type { ParsedOptions } from './options';
 import { Signatures } from './signatures';
-import type { WrappedForm } from './wrapped-form';
 import {
   AES_WRAP_BYTES,
   associatedData,
@@ -18,10 +18,12 @@ import {
   parse,
   serialize,
 } from './wrapped-form';
+import type { WrappedForm } from './wrapped-form';
 
 /**
- * Has Azure Key Vault or Managed HSM wrap and unwrap. What an RSA key wraps is signed, and the signature
- * covers the binding; an AES key wraps a key under which the data key and its binding are sealed.
+ * A provider that wraps and unwraps through Azure Key Vault or Managed HSM. What an RSA key wraps is
+ * signed together with the binding; an AES key wraps an inner key under which data key and binding are
+ * sealed.
  */
 export class AzureKmsProvider implements KmsProvider {
   readonly name = 'azure';
@@ -83,7 +85,7 @@ export class AzureKmsProvider implements KmsProvider {
     return { kek: `azure-kms:${this.#client.keyId(version)}`, wrapped };
   }
 
-  /** Of copies: a call whose time is up may still be at work when the caller has wiped the key. */
+  /** Wraps a copy: a call that timed out may still be at work when the caller has wiped the key. */
   async #bodyOf(key: Uint8Array, version: string, binding: KeyBinding): Promise<Uint8Array> {
     const { algorithm } = this.#options;
     const isBound = !isPublic(algorithm);
@@ -110,7 +112,7 @@ export class AzureKmsProvider implements KmsProvider {
     }
   }
 
-  /** No reason to call it unwell: it unwraps. Empty where it can sign. */
+  /** Explains why no keys can be made, which does not make it unhealthy: it unwraps. Empty if it can sign. */
   async #whyItMakesNoKeys(kek: KeyVaultKey): Promise<string> {
     try {
       if (isPublic(this.#options.algorithm)) await this.#signatures.signer(kek);
@@ -121,7 +123,7 @@ export class AzureKmsProvider implements KmsProvider {
     }
   }
 
-  /** @throws {@link KeyUnwrapError} for a signature that does not hold, and for none where one is asked for */
+  /** @throws {@link KeyUnwrapError} for an invalid signature, and for a missing one if it is required */
   async #requireProof(form: WrappedForm, binding: KeyBinding): Promise<void> {
     const { signature } = form;
     if (signature !== undefined) await this.#signatures.requireHolds(signature, form, binding);

@@ -6,14 +6,14 @@ import {
   KeyUnwrapError,
   KmsUnavailableError,
 } from '../../errors';
-import { showing } from '../remote/rights';
 import { codeOf, networkFailure, retryAfterMs, TransientFailure } from '../remote/failures';
+import { withEvidence } from '../remote/health';
 
-/** What was asked, as far as it changes what a failure means. */
+/** The operation that failed, on which the meaning of a failure depends. */
 export type Operation = 'describe' | 'wrap' | 'sign' | 'unwrap';
 
 /**
- * What to throw in the place of an error of the SDK, which is not kept: it carries the request with
+ * Returns the error to throw instead of one of the SDK, which is not kept: it carries the request with
  * its token.
  */
 export function failureOf(error: unknown, operation: Operation): Error {
@@ -30,19 +30,22 @@ export function failureOf(error: unknown, operation: Operation): Error {
       `the service asks to slow down or failed (status ${String(statusCode)})`,
       retryAfterMs(response?.headers?.get?.('retry-after')),
     );
-    return showing(failure, { reachable: true });
+    return withEvidence(failure, { reachable: true });
   }
   if (statusCode === 401) {
-    return showing(denied(statusCode, operation), { reachable: true, authenticated: false });
+    return withEvidence(denied(statusCode, operation), { reachable: true, authenticated: false });
   }
   const known = { reachable: true, authenticated: true } as const;
   if (statusCode === 403) {
-    return showing(denied(statusCode, operation), { ...known, denied: true });
+    return withEvidence(denied(statusCode, operation), { ...known, denied: true });
   }
-  return showing(operation === 'unwrap' ? notUnwrapped(statusCode) : notThere(statusCode), known);
+  return withEvidence(
+    operation === 'unwrap' ? notUnwrapped(statusCode) : notThere(statusCode),
+    known,
+  );
 }
 
-/** What each takes; to unwrap, the public key of the signer is read, too. */
+/** The rights that each needs; to unwrap, the public key of the signer is read, too. */
 const RIGHTS: Readonly<Record<Exclude<Operation, 'sign'>, string>> = {
   describe: 'keys/get',
   wrap: 'keys/wrap',
@@ -86,7 +89,7 @@ function withoutStatus(error: Error): Error {
     const none = new KmsUnavailableError(
       'azureKms: there is no token to be had. Check the managed identity or the credential.',
     );
-    return showing(none, { authenticated: false });
+    return withEvidence(none, { authenticated: false });
   }
   if (error.message.includes('challenge')) {
     return new ConfigurationError(
@@ -96,7 +99,7 @@ function withoutStatus(error: Error): Error {
   const code = codeOf(error);
   if (code === 'PARSE_ERROR') return notKeyVault();
   return code === undefined
-    ? showing(new TransientFailure('the service is not reached'), { reachable: false })
+    ? withEvidence(new TransientFailure('the service is not reached'), { reachable: false })
     : networkFailure('azureKms', code, 'Check keyId, and NODE_EXTRA_CA_CERTS.');
 }
 

@@ -1,32 +1,33 @@
 import type { TokenCredential } from '@azure/identity';
 import type { CryptographyClientOptions } from '@azure/keyvault-keys';
 
-import type { RemoteOptions } from '../remote/option-checks';
 import { isText, OptionChecks, REMOTE_OPTIONS } from '../remote/option-checks';
+import type { RemoteOptions } from '../remote/option-checks';
 import type { RemoteLimits } from '../remote/remote-calls';
-import type { KeyWrapName } from './wrapped-form';
-import { KEY_WRAPS } from './wrapped-form';
 
-/** Which key of Azure Key Vault or Managed HSM wraps, and how to get at it. */
+import { KEY_WRAPS } from './wrapped-form';
+import type { KeyWrapName } from './wrapped-form';
+
+/** The key of Azure Key Vault or Managed HSM that wraps, and how to reach it. */
 export interface AzureKmsOptions extends RemoteOptions {
-  /** `https://<vault>.vault.azure.net/keys/<name>`; with `/<version>` to wrap under that one only. */
+  /** `https://<vault>.vault.azure.net/keys/<name>`; with `/<version>`, only that version wraps. */
   readonly keyId: string;
   /** Defaults to `DefaultAzureCredential` of the package `@azure/identity`. */
   readonly credential?: TokenCredential;
   /** `RSA-OAEP-256` for RSA keys, `A256KW` for AES keys of a Managed HSM. Defaults to `RSA-OAEP-256`. */
   readonly algorithm?: KeyWrapName;
   /**
-   * RSA key of the same vault that signs what an RSA key wraps; with `/<version>` to sign by that one
-   * only. Never changed while a key row is signed by it. Defaults to the key of `keyId` itself.
+   * RSA key of the same vault that signs what an RSA key wraps; with `/<version>`, only that version
+   * signs. Do not change it while key rows are signed by it. Defaults to the key of `keyId` itself.
    */
   readonly signingKeyId?: string;
   /**
-   * What to do with keys that an RSA key wrapped before this library signed them, and that anybody with
-   * the public key could have made: `'read'` decrypts with them until they are adopted, `'refuse'`
-   * does not. Defaults to `'read'`.
+   * What to do with keys that an RSA key wrapped before this library signed them, which anybody with the
+   * public key could have made: `'read'` decrypts with them until they are adopted, `'refuse'` does not.
+   * Defaults to `'read'`.
    */
   readonly unsigned?: 'read' | 'refuse';
-  /** For the clients of the SDK: proxy, TLS, API version. */
+  /** Options for the clients of the SDK, such as proxy, TLS and API version. */
   readonly clientOptions?: CryptographyClientOptions;
 }
 

@@ -1,20 +1,20 @@
-import type { KeyObject } from 'node:crypto';
 import { constants, createHash, createPublicKey, verify } from 'node:crypto';
-
+import type { KeyObject } from 'node:crypto';
 import type { KeyVaultKey } from '@azure/keyvault-keys';
 
 import { LABELS } from '../../crypto/labels';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import type { KeyBinding } from '../kms-provider';
+
 import type { AzureClient } from './azure-client';
 import type { KeyPlace, ParsedOptions } from './options';
-import type { Signature, SignerName, WrappedForm } from './wrapped-form';
 import { KEY_WRAPS } from './wrapped-form';
+import type { Signature, SignerName, WrappedForm } from './wrapped-form';
 
 const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 } as const;
 const RSA = KEY_WRAPS.find(({ name }) => name === 'RSA-OAEP-256')?.keyTypes ?? [];
-/** Public keys kept, one for each version that has signed. */
+/** The most public keys that are kept, one for each version that has signed. */
 const MOST_KEYS = 32;
 
 /** A key that may sign. */
@@ -26,9 +26,9 @@ export interface Signer {
 type UnsignedForm = Omit<WrappedForm, 'signature'>;
 
 /**
- * Proves that somebody who can use the vault wrapped a key, where a public key would do for wrapping:
- * a signature by PS256 over what the key belongs to and what was wrapped. It is verified with a public
- * key that the vault gave, by name and version; the name comes from the options.
+ * PS256 signatures over a wrapped key and its binding. They prove that somebody who can use the vault
+ * wrapped the key, for which its public key would otherwise suffice. They are verified with a public key
+ * that the vault returns by name and version; the name comes from the options.
  */
 export class Signatures {
   readonly #client: AzureClient;
@@ -43,7 +43,7 @@ export class Signatures {
   }
 
   /**
-   * The key that signs now.
+   * Finds the key that signs now.
    *
    * @param kek - the version of the KEK that wraps.
    * @throws {@link ConfigurationError} for a key that may not sign
@@ -72,7 +72,7 @@ export class Signatures {
     return { signer: signer.name, version: signer.place.version, bytes };
   }
 
-  /** @throws {@link KeyUnwrapError} for a signature that does not hold; what asking the vault throws */
+  /** @throws {@link KeyUnwrapError} for an invalid signature, and errors of the vault */
   async requireHolds(
     { signer, version, bytes }: Signature,
     form: UnsignedForm,
@@ -101,7 +101,7 @@ export class Signatures {
     const known = this.#publicKeys.get(id);
     if (known !== undefined) return known;
     const asked = this.#client.describeSigner({ name, version }).then(publicKeyOf);
-    // Versions come from key rows, which somebody may have made up.
+    // Versions come from key rows, which may be forged.
     if (this.#publicKeys.size >= MOST_KEYS) this.#publicKeys.clear();
     this.#publicKeys.set(id, asked);
     asked.catch(() => {
@@ -115,7 +115,7 @@ function canSign({ keyType = '', keyOperations = [] }: KeyVaultKey): boolean {
   return RSA.includes(keyType) && keyOperations.includes('sign');
 }
 
-/** What is signed: the label, what the key belongs to, how and under which version, and the hash of what was wrapped. */
+/** Returns the message to sign: label, algorithm, KEK version, binding, and the hash of what was wrapped. */
 function signedBytes({ algorithm, version, body }: UnsignedForm, binding: KeyBinding): Uint8Array {
   const { application, keyId, keyName, purpose } = binding;
   const hash = createHash('sha256').update(body).digest();

@@ -4,18 +4,18 @@ import { KeyUnwrapError } from '../../errors';
 import { BOUND_BYTES } from '../key-bytes';
 import type { KeyBinding } from '../kms-provider';
 
-/** Algorithms that a data key is wrapped with. */
+/** An algorithm to wrap data keys with. */
 export type KeyWrapName = 'RSA-OAEP-256' | 'A256KW';
 
 interface KeyWrap {
   /** Part of what is stored: never changes its meaning. */
   readonly id: number;
   readonly name: KeyWrapName;
-  /** Types of the keys it is for. */
+  /** Types of the keys that it is for. */
   readonly keyTypes: readonly string[];
   readonly minBytes: number;
   readonly maxBytes: number;
-  /** Whether a public key is enough to wrap, so that wrapped bytes prove nothing without a signature. */
+  /** Whether a public key suffices to wrap, so that wrapped bytes prove nothing without a signature. */
   readonly isPublic: boolean;
 }
 
@@ -25,7 +25,7 @@ const RSA_BYTES = { minBytes: 256, maxBytes: 512 } as const;
 export const AES_WRAP_BYTES = 40;
 const AES_BYTES = AES_WRAP_BYTES + BOUND_BYTES;
 
-/** RSA of 2048 to 4096 bits, and AES key wrap of a key under which the data key is sealed. */
+/** RSA of 2048 to 4096 bits, and AES key wrap of an inner key under which the data key is sealed. */
 export const KEY_WRAPS: readonly KeyWrap[] = [
   { id: 1, name: 'RSA-OAEP-256', keyTypes: ['RSA', 'RSA-HSM'], ...RSA_BYTES, isPublic: true },
   {
@@ -38,7 +38,7 @@ export const KEY_WRAPS: readonly KeyWrap[] = [
   },
 ];
 
-/** Who signed: the KEK that wrapped, or the key of `signingKeyId`. */
+/** The key that signed: the KEK that wrapped, or the one of `signingKeyId`. */
 export type SignerName = 'kek' | 'signingKey';
 
 /** A signature over a wrapped key. */
@@ -55,14 +55,14 @@ export interface WrappedForm {
   /** Version of the KEK, 32 hexadecimal digits. */
   readonly version: string;
   readonly body: Uint8Array;
-  /** Undefined under a symmetric key, and for what was wrapped under a public key before it was signed. */
+  /** Undefined under a symmetric key, and for what was wrapped under a public key before there were signatures. */
   readonly signature: Signature | undefined;
 }
 
 /** First byte of what is stored, without and with a signature. Never change their meaning. */
 const FORMAT_1 = 0x01;
 const FORMAT_2 = 0x02;
-/** Ids of who signed. Part of what is stored: never change their meaning. */
+/** Ids of the signers. Part of what is stored: never change their meaning. */
 const SIGNER_IDS: Readonly<Record<SignerName, number>> = { kek: 0, signingKey: 1 };
 const HEADER_BYTES = 18;
 const SIGNATURE_HEADER_BYTES = 19;
@@ -70,8 +70,8 @@ const SIGNATURE_HEADER_BYTES = 19;
 /**
  * Writes `0x01 ‖ algorithm(1) ‖ version of the KEK(16) ‖ what Key Vault wrapped`. With a signature the
  * first byte is `0x02`, and `signer(1) ‖ version of the signing key(16) ‖ length of what was wrapped(2)`
- * stand before what Key Vault wrapped, and the signature after it. Undefined where a part has another
- * length than it must.
+ * come before what Key Vault wrapped, and the signature after it. Returns undefined if a part has the
+ * wrong length.
  */
 export function serialize({
   algorithm,
@@ -118,7 +118,7 @@ export function parse(wrapped: Uint8Array): WrappedForm {
   return { algorithm: keyWrap.name, version, ...parts };
 }
 
-/** What a key wrapped under a symmetric key is bound to. */
+/** Returns the associated data of a key wrapped under a symmetric key. */
 export function associatedData(
   { algorithm, version }: Pick<WrappedForm, 'algorithm' | 'version'>,
   { application, keyId, keyName, purpose }: KeyBinding,
@@ -127,12 +127,12 @@ export function associatedData(
   return lengthPrefixed([LABELS.azureWrap, algorithm, version, ...binding]);
 }
 
-/** Whether nobody but who can use the KEK can have made a form that unwraps and whose signature holds. */
+/** Whether a form that unwraps, and whose signature is valid, can only have been made with use of the KEK. */
 export function isAuthenticated({ algorithm, signature }: WrappedForm): boolean {
   return signature !== undefined || !isPublic(algorithm);
 }
 
-/** Whether a public key is enough to wrap with an algorithm. */
+/** Whether a public key suffices to wrap with an algorithm. */
 export function isPublic(algorithm: KeyWrapName): boolean {
   return KEY_WRAPS.some((keyWrap) => keyWrap.name === algorithm && keyWrap.isPublic);
 }

@@ -8,20 +8,21 @@ import {
   KmsUnavailableError,
 } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import type { FailoverEvent, ParsedOptions } from './options';
+
 import { Member } from './member';
+import type { FailoverEvent, ParsedOptions } from './options';
 import { PartlyWrapped, isIntact, parse, serialize } from './wrapped-form';
 import type { Part, WrappedParts } from './wrapped-form';
 
 const MAX_KEK_CHARS = 512;
 
-/** Rounds over all providers, for the case that all are away for a moment. */
+/** Retries with all providers, in case all are away for a moment. */
 const rounds = retry(handleType(KmsUnavailableError), {
   maxAttempts: 2,
   backoff: new ExponentialBackoff({ generator: fullJitterGenerator, initialDelay: 200 }),
 });
 
-/** Has several providers wrap the same key, and the first one that is well unwrap it. */
+/** A provider that wraps each key by several others, and unwraps it by the first one that is up. */
 export class FailoverKmsProvider implements KmsProvider {
   readonly name = 'failover';
   readonly #members: readonly Member[];
@@ -39,7 +40,7 @@ export class FailoverKmsProvider implements KmsProvider {
   }
 
   async wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey> {
-    // A provider may answer after its time is up, when the caller has wiped the key.
+    // A provider that timed out may still be at work when the caller has wiped the key.
     const copy = Uint8Array.from(key);
     try {
       const parts = await rounds.execute(() => this.#wrapByAll(copy, binding));
@@ -64,8 +65,8 @@ export class FailoverKmsProvider implements KmsProvider {
   }
 
   /**
-   * Any part that a provider here may unwrap opens the key, so each of them has to be proof by itself.
-   * Without such a part it does not open.
+   * Any part that a provider here can unwrap opens the key, so each of them must be authenticated by
+   * itself.
    */
   isAuthenticated({ wrapped }: WrappedKey): boolean {
     const parts = this.#inOrder(parse(wrapped).parts);
@@ -123,7 +124,7 @@ export class FailoverKmsProvider implements KmsProvider {
     );
   }
 
-  /** As they were given, with those that are down at the end. */
+  /** Pairs providers and parts in the configured order, with providers that are down at the end. */
   #inOrder(parts: readonly Part[]): { member: Member; part: Part }[] {
     const all = this.#members.flatMap((member) => {
       const part = parts.find(({ label }) => label === member.label);
@@ -154,7 +155,7 @@ export class FailoverKmsProvider implements KmsProvider {
 
 const QUESTIONS = ['ok', 'reachable', 'authenticated', 'mayWrap', 'mayUnwrap'] as const;
 
-/** One provider that is well will do: yes where one says so, no where all say no. */
+/** Combines the health of all: yes if one says so, no if all say no. */
 function bestOf(members: readonly KmsHealth[]): Partial<KmsHealth> {
   const answers = QUESTIONS.map((question) => {
     const said = members.map((member) => member[question]);
@@ -170,7 +171,7 @@ function kekReference(parts: readonly Part[]): string {
     : `failover:${parts.map(({ label }) => label).join(';')}`;
 }
 
-/** One error for all: what may go away by itself counts first, then what is wrong with the key. */
+/** Combines errors: an outage, which may pass, comes before a problem with the key. */
 function failureOfAll(failures: readonly unknown[]): FieldEncryptionError {
   const messages = failures.map((failure) =>
     failure instanceof FieldEncryptionError ? failure.message : 'failed in an unforeseen way',

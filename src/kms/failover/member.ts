@@ -1,4 +1,3 @@
-import type { CircuitBreakerPolicy } from 'cockatiel';
 import {
   BrokenCircuitError,
   circuitBreaker,
@@ -9,21 +8,22 @@ import {
   timeout,
   TimeoutStrategy,
 } from 'cockatiel';
+import type { CircuitBreakerPolicy } from 'cockatiel';
 
 import { FieldEncryptionError, KmsUnavailableError } from '../../errors';
 import { isAuthenticated } from '../kms-provider';
 import type { KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
 
-/** How long a member may take, and how often it is probed while it is down. */
+/** The time that a member may take, and how often it is probed while it is down. */
 export interface MemberTimes {
   readonly switchAfterMs: number;
   readonly probeEveryMs: number;
 }
 
-/** Told of a member that goes down or comes back. */
+/** A listener to members that go down or come back. */
 export type MemberListener = (type: 'providerDown' | 'providerUp', label: string) => void;
 
-/** One of the providers, behind a circuit breaker. */
+/** A provider of the failover, behind a circuit breaker. */
 export class Member {
   readonly label: string;
   readonly #kms: KmsProvider;
@@ -31,16 +31,16 @@ export class Member {
   readonly #circuit: CircuitBreakerPolicy;
   #probe: NodeJS.Timeout | undefined;
   #isDown = false;
-  /** The key that failed last, as a key alone can; undefined once another one went through. */
+  /** The key that failed last, perhaps through its own fault; undefined once any key succeeded. */
   #suspect: string | undefined;
-  #isLookedAt = false;
+  #isProbed = false;
 
   constructor(label: string, kms: KmsProvider, times: MemberTimes, tell: MemberListener) {
     this.label = label;
     this.#kms = kms;
     this.#times = times;
     this.#circuit = circuitBreaker(handleWhen(isOutage), {
-      // A probe must always find the circuit ready for it.
+      // Less than the interval of probes, so that the circuit lets each of them through.
       halfOpenAfter: times.probeEveryMs / 2,
       breaker: new ConsecutiveBreaker(1),
     });
@@ -49,7 +49,7 @@ export class Member {
     });
   }
 
-  /** Whether it was well when it was last asked. */
+  /** Whether it was up when it was last asked. */
   get isUp(): boolean {
     return this.#circuit.state === CircuitState.Closed;
   }
@@ -57,8 +57,8 @@ export class Member {
   /**
    * Asks the provider, unless it is known to be down.
    *
-   * @param keyId - the data key that is asked about.
-   * @throws {@link KmsUnavailableError} when it is down or too slow; what it throws itself
+   * @param keyId - the data key in question.
+   * @throws {@link KmsUnavailableError} if it is down or too slow, and errors of the provider itself
    */
   async ask<T>(request: (kms: KmsProvider) => Promise<T>, keyId?: string): Promise<T> {
     try {
@@ -75,12 +75,12 @@ export class Member {
     }
   }
 
-  /** What the provider says of its part of a wrapped key. */
+  /** Asks the provider about its part of a wrapped key. */
   isAuthenticated(part: WrappedKey): boolean {
     return isAuthenticated(this.#kms, part);
   }
 
-  /** What the provider says of itself. Never throws. */
+  /** Asks the provider for its health. Never throws. */
   async health(): Promise<KmsHealth> {
     try {
       return await this.#inTime((kms) => kms.health());
@@ -99,9 +99,8 @@ export class Member {
   }
 
   /**
-   * Who writes to the key table can make a row that the provider fails on, or takes too long for: an
-   * outage of one key says nothing of the others until a second key or a probe fails, too. Each provider
-   * has tried again by itself.
+   * Counts an outage only when a second key or a probe fails, too: somebody who can write to the key table
+   * can make a row that the provider fails on or is slow to unwrap. Providers have done their own retries.
    */
   async #attempt<T>(request: (kms: KmsProvider) => Promise<T>, keyId?: string): Promise<T> {
     try {
@@ -111,19 +110,19 @@ export class Member {
       const suspect = this.#suspect;
       this.#suspect = keyId;
       if (suspect !== undefined && suspect !== keyId) throw error;
-      if (suspect === keyId) this.#look();
+      if (suspect === keyId) this.#probeNow();
       throw new OutageOfOneKey(error);
     }
   }
 
-  /** Probes in the background, through the circuit: what fails opens it, and what is well closes it. */
-  #look(): void {
-    if (this.#isLookedAt) return;
-    this.#isLookedAt = true;
+  /** Probes in the background, through the circuit, which a failure opens and a success closes. */
+  #probeNow(): void {
+    if (this.#isProbed) return;
+    this.#isProbed = true;
     void this.ask(requireHealthy)
       .catch(() => undefined)
       .finally(() => {
-        this.#isLookedAt = false;
+        this.#isProbed = false;
       });
   }
 
@@ -158,7 +157,7 @@ export class Member {
   #startProbing(): void {
     clearInterval(this.#probe);
     this.#probe = setInterval(() => {
-      this.#look();
+      this.#probeNow();
     }, this.#times.probeEveryMs);
     this.#probe.unref();
   }
@@ -171,7 +170,7 @@ class OutageOfOneKey extends Error {
   }
 }
 
-/** What is wrong with a key or with settings is no sign that the provider is down. */
+/** Whether an error is a sign that the provider is down, and not of a wrong key or wrong settings. */
 function isOutage(error: unknown): boolean {
   if (error instanceof OutageOfOneKey) return false;
   return !(error instanceof FieldEncryptionError) || error instanceof KmsUnavailableError;

@@ -1,13 +1,13 @@
 import type { KmsProvider } from '../kms-provider';
 import { isText, OptionChecks } from '../remote/option-checks';
 
-/** What failover tells; labels of providers and ids of data keys, never more. */
+/** An event of a failover: labels of providers and ids of data keys, nothing else. */
 export type FailoverEvent =
-  /** A provider is taken as down: it is not asked any more until a probe finds it well. */
+  /** A provider is considered down, and not used until a probe succeeds. */
   | { readonly type: 'providerDown'; readonly provider: string }
-  /** A provider is well again, and asked again in its turn. */
+  /** A provider is up again, and used in its turn. */
   | { readonly type: 'providerUp'; readonly provider: string }
-  /** A data key was wrapped by some of the providers only. Rewrap when all are up. */
+  /** Only some of the providers wrapped a data key. Rewrap it when all are up. */
   | {
       readonly type: 'partlyWrapped';
       readonly keyId: string;
@@ -15,18 +15,18 @@ export type FailoverEvent =
       readonly missing: readonly string[];
     };
 
-/** How failover goes about it. */
+/** Options of a failover. */
 export interface FailoverKmsOptions {
   /**
-   * A name for each provider, which tells its part of a wrapped key apart for ever. Defaults to the
-   * providers' own names, which will not do for two of a kind.
+   * A name for each provider, which marks its part of every wrapped key and must never change. Defaults to
+   * the providers' own names, which does not work for two of a kind.
    */
   readonly labels?: readonly string[];
-  /** Milliseconds after which the next provider is asked, 100 to 60 000. Defaults to 2 000. */
+  /** Milliseconds before the next provider is tried, 100 to 60 000. Defaults to 2 000. */
   readonly switchAfterMs?: number;
   /** Milliseconds between probes of a provider that is down, 100 to 600 000. Defaults to 5 000. */
   readonly probeEveryMs?: number;
-  /** Told what happens, with labels and key ids. */
+  /** Called for each event. */
   readonly onEvent?: (event: FailoverEvent) => void;
 }
 

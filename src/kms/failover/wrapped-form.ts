@@ -27,8 +27,8 @@ const MAX_PARTS = 4;
 
 /**
  * Writes `0x01 ‖ count(1) ‖ (label ‖ kek ‖ wrapped, each with length(2) in front) … ‖ MAC(32)`. The MAC
- * is keyed from the data key, so that a part cannot be changed, replaced or taken away unnoticed
- * while another part still unwraps.
+ * is keyed from the data key, so that a part cannot be changed, replaced or removed unnoticed while
+ * another part still unwraps.
  */
 export function serialize(
   parts: readonly Part[],
@@ -60,7 +60,7 @@ export function parse(wrapped: Uint8Array): WrappedParts {
   return { parts, body, mac: bytes.subarray(body.length) };
 }
 
-/** Whether the key is the one that the parts were made for, and nobody changed any of them. */
+/** Whether the parts were made for this key, and none of them was changed. */
 export function isIntact(
   { body, mac }: WrappedParts,
   key: Uint8Array,
@@ -105,11 +105,11 @@ function malformed(): KeyUnwrapError {
 
 const MOST_KEYS = 1_000;
 
-/** Remembers which data keys lack the part of which provider, as far as this process has met them. */
+/** A record of which data keys lack the part of which provider, as far as this process has seen. */
 export class PartlyWrapped {
   readonly #missing = new Map<string, readonly string[]>();
 
-  /** Whether it is news that these are missing. */
+  /** Records the missing parts of a key, and returns whether that is news. */
   note(keyId: string, missing: readonly string[]): boolean {
     const known = this.#missing.get(keyId)?.join() ?? '';
     if (missing.length === 0) this.#missing.delete(keyId);
@@ -117,7 +117,7 @@ export class PartlyWrapped {
     return missing.length > 0 && missing.join() !== known;
   }
 
-  /** Such as `2 data keys not wrapped by aws`; empty when there is nothing to say. */
+  /** Describes them, such as `2 data keys not wrapped by aws`; empty if there are none. */
   describe(): string {
     const counts = new Map<string, number>();
     for (const label of [...this.#missing.values()].flat()) {

@@ -1,9 +1,9 @@
 import { types } from 'node:util';
 
 import { ConfigurationError, FieldEncryptionError, KeyUnwrapError } from '../../errors';
-import type { Evidence } from '../remote/rights';
-import { showing } from '../remote/rights';
 import { TransientFailure } from '../remote/failures';
+import { withEvidence } from '../remote/health';
+import type { Evidence } from '../remote/health';
 
 /** Status codes of gRPC. */
 const STATUS = {
@@ -17,10 +17,10 @@ const STATUS = {
   unauthenticated: 16,
 };
 
-/** What was asked, as far as it changes what a failure means. */
+/** The operation that failed, on which the meaning of a failure depends. */
 export type Operation = 'encrypt' | 'decrypt' | 'describe';
 
-/** What each takes of IAM. */
+/** The IAM permission that each needs. */
 const PERMISSIONS: Readonly<Record<Operation, string>> = {
   encrypt: 'cloudkms.cryptoKeyVersions.useToEncrypt',
   decrypt: 'cloudkms.cryptoKeyVersions.useToDecrypt',
@@ -28,16 +28,16 @@ const PERMISSIONS: Readonly<Record<Operation, string>> = {
 };
 
 /**
- * What to throw in the place of an error of the SDK, which is not kept: its details are the server's
- * words, and it may carry the call.
+ * Returns the error to throw instead of one of the SDK, which is not kept: it quotes the server, and may
+ * carry the call.
  */
 export function failureOf(error: unknown, operation: Operation): Error {
   if (error instanceof TransientFailure || error instanceof FieldEncryptionError) return error;
   const code: unknown = types.isNativeError(error) && 'code' in error ? error.code : undefined;
-  return showing(explained(error, code, operation), evidenceOf(error, code));
+  return withEvidence(errorOf(error, code, operation), evidenceFor(error, code));
 }
 
-function evidenceOf(error: unknown, code: unknown): Evidence {
+function evidenceFor(error: unknown, code: unknown): Evidence {
   if (isWithoutCredentials(error)) return { authenticated: false };
   const known = { reachable: true, authenticated: true } as const;
   switch (code) {
@@ -57,7 +57,7 @@ function evidenceOf(error: unknown, code: unknown): Evidence {
   }
 }
 
-function explained(error: unknown, code: unknown, operation: Operation): Error {
+function errorOf(error: unknown, code: unknown, operation: Operation): Error {
   switch (code) {
     case STATUS.permissionDenied:
       return new ConfigurationError(
@@ -119,7 +119,7 @@ function isWithoutCredentials(error: unknown): boolean {
   return types.isNativeError(error) && error.message.includes('default credentials');
 }
 
-/** `google.rpc.RetryInfo`, gRPC's `Retry-After`, in milliseconds. */
+/** Reads `google.rpc.RetryInfo`, gRPC's `Retry-After`, in milliseconds. */
 function waitAsked(error: unknown): number {
   const details = (error as { statusDetails?: unknown } | null)?.statusDetails;
   if (!Array.isArray(details)) return 0;

@@ -13,11 +13,11 @@ type Client = GoogleKms.KeyManagementServiceClient;
 /** Settings of one call of the SDK. */
 export interface CallSettings {
   readonly timeout: number;
-  /** None: the SDK's own retries would multiply with ours. */
+  /** Empty: the SDK's own retries would multiply with those of the provider. */
   readonly retry: { readonly retryCodes: number[] };
 }
 
-/** Speaks to Cloud KMS through the SDK, which is loaded at the first call. */
+/** A client of Cloud KMS through the SDK, which is loaded at the first call. */
 export class GcpClient {
   readonly #options: ParsedOptions;
   readonly #calls: RemoteCalls;
@@ -30,7 +30,7 @@ export class GcpClient {
     this.#require = require_;
   }
 
-  /** @param call - may throw a `TransientFailure` for an answer that was damaged on the way */
+  /** @param call - may throw a `TransientFailure` for an answer that was corrupted in transit */
   async call<T>(
     operation: Operation,
     call: (client: Client, settings: CallSettings) => Promise<T>,
@@ -46,7 +46,7 @@ export class GcpClient {
     });
   }
 
-  /** Leaves a client that was given alone. */
+  /** Closes the client, unless the application supplied it. */
   async close(): Promise<void> {
     const own = this.#own;
     this.#own = undefined;
@@ -71,7 +71,7 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return remainder;
 });
 
-/** CRC-32C (RFC 3720 section 12.1), which Google Cloud KMS has beside each byte string. */
+/** Computes the CRC-32C (RFC 3720 section 12.1) that Google Cloud KMS sends with each byte string. */
 export function crc32c(bytes: Uint8Array): number {
   let crc = 0xffffffff;
   for (const byte of bytes) crc = (TABLE[(crc ^ byte) & 0xff] ?? 0) ^ (crc >>> 8);

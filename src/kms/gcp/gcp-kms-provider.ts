@@ -1,14 +1,15 @@
 import { LABELS } from '../../crypto/labels';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { ConfigurationError } from '../../errors';
-import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { foundIfAllowed, healthOf, UsedRights } from '../remote/rights';
 import { parseOpaque, serializeOpaque, unwrappedKey } from '../key-bytes';
+import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
 import { TransientFailure } from '../remote/failures';
+import { foundIfAllowed, healthOf, UsedRights } from '../remote/health';
+
 import { crc32c } from './gcp-client';
 import type { GcpClient } from './gcp-client';
 
-/** Has Google Cloud KMS wrap and unwrap. */
+/** A provider that wraps and unwraps through Google Cloud KMS. */
 export class GcpKmsProvider implements KmsProvider {
   readonly name = 'gcp';
   readonly #client: GcpClient;
@@ -39,7 +40,7 @@ export class GcpKmsProvider implements KmsProvider {
       };
     });
     const { name, ciphertext } = await this.#rights.wrapping(encrypting);
-    // The version that wrapped: decryption finds it in the ciphertext, people in the key row.
+    // Names the version that wrapped, for people: decryption finds it in the ciphertext.
     if (!name.startsWith(`${this.#keyName}/cryptoKeyVersions/`) || name.length > 500) {
       throw new ConfigurationError(
         'gcpKms: another key than keyName answered. Check the endpoint.',
@@ -73,7 +74,7 @@ export class GcpKmsProvider implements KmsProvider {
     return this.#client.close();
   }
 
-  /** Without an enabled primary version nothing is wrapped; older versions may go on unwrapping. */
+  /** Describes the key. Without an enabled primary version it cannot wrap, but older ones may unwrap. */
   #describe(): Promise<Partial<KmsHealth>> {
     return this.#client.call('describe', async (client, settings) => {
       const [{ purpose, primary }] = await client.getCryptoKey({ name: this.#keyName }, settings);
@@ -112,13 +113,13 @@ function checksum(bytes: Uint8Array): Checksum {
   return { value: crc32c(bytes) };
 }
 
-/** The bytes of an answer, if they arrived as they were sent. */
+/** Returns the bytes of an answer if their checksum is right. */
 function verified(
   bytes: Uint8Array | string | null | undefined,
   sent: { value?: unknown } | null | undefined,
 ): Uint8Array {
   const isThere = typeof bytes === 'object' && bytes !== null && bytes.length > 0;
-  // Of 64 bits in the protocol, and so a number, a string or an object to the SDK.
+  // An int64 in the protocol, which the SDK returns as a number, a string or an object.
   requireIntact(isThere && String(sent?.value) === String(crc32c(bytes)));
   return bytes;
 }

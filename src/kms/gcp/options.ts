@@ -1,10 +1,10 @@
 import type { KeyManagementServiceClient } from '@google-cloud/kms';
 
-import type { RemoteOptions } from '../remote/option-checks';
 import { isText, OptionChecks, REMOTE_OPTIONS } from '../remote/option-checks';
+import type { RemoteOptions } from '../remote/option-checks';
 import type { RemoteLimits } from '../remote/remote-calls';
 
-/** Which key of Google Cloud KMS wraps, and how to get at it. */
+/** The key of Google Cloud KMS that wraps, and how to reach it. */
 export interface GcpKmsOptions extends RemoteOptions {
   /** `projects/…/locations/…/keyRings/…/cryptoKeys/…`, without a version. */
   readonly keyName: string;

@@ -14,15 +14,15 @@ import type { KekForUnwrapping, KekForWrapping, LocalKek } from './local-kms-pro
 import { keyFileHeader, parseUnderKeyFile } from './wrapped-form';
 
 const KEY_BYTES = 32;
-/** Hexadecimal or base64 text of a key with a line end; anything longer is not a key file. */
+/** More than a key in hexadecimal or base64 with a line end. */
 const MAX_FILE_BYTES = 128;
 const READABLE_BY_OTHERS = 0o077;
 
 const BASE64_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 
 /**
- * Reads the 32 bytes of a key file: raw, or as 64 hexadecimal digits or 44 characters of base64,
- * with or without a line end. The caller wipes them.
+ * Reads the 32 bytes of a key file, raw, or as 64 hexadecimal digits or 44 characters of base64, with or
+ * without a line end. The caller wipes them.
  *
  * @throws {@link ConfigurationError} for a file that is missing, readable by others than its owner,
  * or not a key
@@ -46,7 +46,7 @@ async function readPrivateFile(path: string): Promise<Buffer> {
     throw unreadable(path, error);
   });
   try {
-    // Of the open file, not of the path: the two may part between the check and the reading.
+    // Of the open file, not of the path, which may come to name another file before it is read.
     const { mode, size } = await file.stat();
     requirePrivate(path, mode);
     if (size > MAX_FILE_BYTES)
@@ -62,7 +62,7 @@ async function readPrivateFile(path: string): Promise<Buffer> {
 }
 
 function requirePrivate(path: string, mode: number): void {
-  // Windows has no such bits; what Node reports there is made up.
+  // Windows has no such bits; Node makes them up.
   if (process.platform === 'win32' || (mode & READABLE_BY_OTHERS) === 0) return;
   throw new ConfigurationError(
     `key file ${path} is open to others than its owner (mode ${(mode & 0o777).toString(8)}). ` +
@@ -74,7 +74,7 @@ function unreadable(path: string, cause: unknown): ConfigurationError {
   return new ConfigurationError(`key file ${path} cannot be read; see the cause`, { cause });
 }
 
-/** Works on bytes throughout: a string of the key could not be wiped. */
+/** Parses bytes, not a string, which could not be wiped. */
 function parseKey(content: Uint8Array): Uint8Array | undefined {
   if (content.length === KEY_BYTES) return Uint8Array.from(content);
   const text = withoutLineEnd(content);
@@ -89,7 +89,7 @@ function withoutLineEnd(content: Uint8Array): Uint8Array {
   return content.subarray(0, end);
 }
 
-/** Reads 256 bits as digits of a power of two; undefined for a foreign digit or set bits left over. */
+/** Reads 256 bits from digits of a power of two; undefined for an invalid digit or set bits left over. */
 function decode(
   text: Uint8Array,
   base: number,
@@ -142,7 +142,7 @@ export class KeyFileKek implements LocalKek {
     const { headerBytes, sealed } = parseUnderKeyFile(wrapped);
     const kek = await this.#read();
     const report = (opened: boolean): void => {
-      // Perhaps the file has been put right meanwhile.
+      // The file may be corrected by the next time.
       if (!opened) this.forget();
     };
     return { kek, header: headerBytes, sealed, report };
@@ -183,7 +183,7 @@ async function readKek(path: string): Promise<KeyObject> {
   }
 }
 
-/** Tells key files apart in the key table. Of a key with 256 random bits, 32 derived ones give nothing away. */
+/** Tells key files apart in the key table. 32 derived bits reveal nothing of a key of 256 random ones. */
 function checkValue(kek: KeyObject): string {
   const info = lengthPrefixed([LABELS.keyCheckValue]);
   return hkdfSha256({ key: kek, info, bytes: CHECK_VALUE_BYTES }).toString('hex');

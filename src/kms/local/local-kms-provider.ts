@@ -9,30 +9,30 @@ import { openKey, sealKey } from './wrapped-form';
 /** A KEK ready to wrap with. */
 export interface KekForWrapping {
   readonly kek: KeyObject;
-  /** What the key record calls it. */
+  /** Its name in key records. */
   readonly name: string;
-  /** Stored in front of the sealed key: all that is needed to find the KEK again. */
+  /** Stored before the sealed key: all that is needed to find the KEK again. */
   readonly header: Uint8Array;
 }
 
-/** A KEK found for a wrapped key. */
+/** The KEK of a wrapped key. */
 export interface KekForUnwrapping {
   readonly kek: KeyObject;
   readonly header: Uint8Array;
   readonly sealed: Uint8Array;
-  /** Told whether the KEK opened the key. */
+  /** Receives whether the KEK opened the key. */
   readonly report: (opened: boolean) => void;
 }
 
-/** Where the local KMS has its key-encryption key from. */
+/** A source of the key-encryption key. */
 export interface LocalKek {
   forWrapping(): Promise<KekForWrapping>;
   /** @throws {@link KeyUnwrapError} for a wrapped key from another source */
   forUnwrapping(wrapped: Uint8Array): Promise<KekForUnwrapping>;
-  /** May throw; the provider turns that into an answer. */
+  /** May throw; the provider turns that into a health report. */
   health(): Promise<KmsHealth>;
   forget(): void;
-  /** Tells how well a passphrase protects; for a KEK that is derived from none there is no such method. */
+  /** Examines the strength of the passphrase; missing if the KEK is not derived from one. */
   examine?(): Promise<PassphraseExamination>;
 }
 
@@ -50,9 +50,9 @@ export class LocalKmsProvider implements KmsProvider {
   }
 
   /**
-   * How well the passphrase protects; `undefined` where there is none. Takes a derivation.
+   * Examines the strength of the passphrase, by a derivation; `undefined` if there is none.
    *
-   * @throws {@link ConfigurationError}, {@link KmsUnavailableError} when there is no passphrase to be had
+   * @throws {@link ConfigurationError}, {@link KmsUnavailableError} if the passphrase cannot be obtained
    */
   async examinePassphrase(): Promise<PassphraseExamination | undefined> {
     return this.#kek.examine?.();

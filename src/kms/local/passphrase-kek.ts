@@ -1,25 +1,26 @@
-import type { KeyObject } from 'node:crypto';
 import { createSecretKey, randomBytes, scrypt } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 
 import { wipe } from '../../crypto/secret-bytes';
 import { ConfigurationError } from '../../errors';
 import type { KmsHealth } from '../kms-provider';
-import { DerivationBudget, requireAcceptable } from './scrypt-parameters';
+
 import type { KekForUnwrapping, KekForWrapping, LocalKek } from './local-kms-provider';
-import type { Passphrase, PassphraseExamination } from './passphrase';
 import { withPassphrase, estimatedBits } from './passphrase';
+import type { Passphrase, PassphraseExamination } from './passphrase';
+import { DerivationBudget, requireAcceptable } from './scrypt-parameters';
 import type { ScryptLimits, ScryptParameters } from './scrypt-parameters';
-import type { PassphraseHeader } from './wrapped-form';
 import { parseUnderPassphrase, passphraseHeader, SCRYPT_SALT_BYTES } from './wrapped-form';
+import type { PassphraseHeader } from './wrapped-form';
 
 const KEK_BYTES = 32;
-/** One salt serves all keys of a process; rows with many others are foreign, or an attack on memory. */
+/** The most KEKs kept: a process needs one salt for its keys, and rows with many others may be an attack. */
 const MAX_DERIVED = 64;
 
 interface DerivedKek {
   readonly header: PassphraseHeader;
   readonly kek: Promise<KeyObject>;
-  /** Whether it has opened a key, so that a key it does not open is to blame. */
+  /** Whether it has opened a key, so that one that it does not open is at fault. */
   proven: boolean;
 }
 
@@ -29,9 +30,9 @@ export class PassphraseKek implements LocalKek {
   readonly #limits: ScryptLimits;
   readonly #budget: DerivationBudget;
   readonly #derived = new Map<string, DerivedKek>();
-  /** Header for wrapping: that of the first key met, so that all keys of a table share a derivation. */
+  /** Header for wrapping, taken from the first key opened, so that all keys of a table share a derivation. */
   #header: PassphraseHeader | undefined;
-  /** A derivation takes 128 MiB or more: they run one after the other. */
+  /** A derivation takes 128 MiB or more, so they run one after the other. */
   #lastDerivation: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -65,7 +66,7 @@ export class PassphraseKek implements LocalKek {
   async health(): Promise<KmsHealth> {
     if (this.#derived.size === 0) await withPassphrase(this.#passphrase, () => Promise.resolve());
     const { logN, r, p } = this.#limits.preferred;
-    // Nothing but a key that it opens tells a right passphrase from a wrong one.
+    // Only a key that it opens tells a right passphrase from a wrong one.
     const isProven = [...this.#derived.values()].some(({ proven }) => proven) || undefined;
     return {
       ...{ ok: true, reachable: true, mayWrap: true },
@@ -124,13 +125,13 @@ export class PassphraseKek implements LocalKek {
       this.#budget.noteGenuine(name);
       this.#header ??= this.#preferred(derived.header);
     } else if (!derived.proven && this.#derived.get(name) === derived) {
-      // Perhaps the passphrase was wrong: ask for it again the next time. After a few times rather the rows
-      // are, and others of the salt are tried with what is there.
+      // The passphrase may be wrong: ask for it again the next time. After a few times it is more likely
+      // the row, and the KEK is kept for other rows with the same salt.
       if (this.#budget.noteVain(name)) this.#drop(derived);
     }
   }
 
-  /** A stored header is reused for wrapping only where it is as strong as today's default. */
+  /** Returns a stored header for wrapping if it is as strong as today's default. */
   #preferred(header: PassphraseHeader): PassphraseHeader | undefined {
     return header.scrypt.logN >= this.#limits.preferred.logN ? header : undefined;
   }
@@ -166,7 +167,7 @@ function runScrypt(
   { logN, r, p }: ScryptParameters,
 ): Promise<Buffer> {
   const N = 2 ** logN;
-  // Node refuses what takes more than maxmem, by default 32 MiB; OpenSSL counts a little on top of 128·r·(N + p).
+  // Node.js limits memory to maxmem, by default 32 MiB; OpenSSL needs a little more than 128·r·(N + p).
   const options = { N, r, p, maxmem: 128 * r * (N + p + 2) + 1024 };
   return new Promise<Buffer>((resolve, reject) => {
     scrypt(passphrase, salt, KEK_BYTES, options, (error, kek) => {
@@ -178,7 +179,7 @@ function runScrypt(
   });
 }
 
-/** Not an outage that goes away: trying again takes the same memory. */
+/** Not an outage that passes: a retry takes the same memory. */
 function notDerived(cause: unknown, bytes: number): ConfigurationError {
   return new ConfigurationError(
     `localKms: no key could be derived from the passphrase by scrypt, which takes ${String(Math.ceil(bytes / 2 ** 20))} MiB. ` +
@@ -191,7 +192,7 @@ function cacheKey(header: PassphraseHeader): string {
   return Buffer.from(passphraseHeader(header)).toString('hex');
 }
 
-/** The salt is public and says which derivation is meant; nothing here depends on the passphrase. */
+/** Names the derivation by its salt, which is public and does not depend on the passphrase. */
 function kekName({ salt }: PassphraseHeader): string {
   return `scrypt:${Buffer.from(salt).toString('hex')}`;
 }

@@ -5,28 +5,27 @@ import { codeSuffix } from '../remote/failures';
 
 import type { ScryptParameters } from './scrypt-parameters';
 
-/** How well a passphrase protects what is wrapped under it. */
+/** The strength of a passphrase. */
 export interface PassphraseExamination {
-  /** About as many bits as guessing it takes; a rough estimate, to tell weak ones. */
+  /** Rough estimate of the bits that it takes to guess it, to detect weak ones. */
   readonly bits: number;
   readonly scrypt: ScryptParameters;
-  /** What one derivation has just taken on this machine. */
+  /** Milliseconds that a derivation just took on this machine. */
   readonly derivationMs: number;
 }
 
-/** A word of a list of 7776, such as Diceware's. */
+/** A word from a list of 7776, such as Diceware's. */
 const WORD_BITS = 12.9;
 const LETTER_BITS = Math.log2(26);
 const MIXED_LETTER_BITS = Math.log2(52);
 const DIGIT_BITS = Math.log2(10);
 const OTHER_BITS = 5;
-/** A character that follows from the one before, as in `aaa` or `1234`. */
+/** A character that repeats or continues the one before, as in `aaa` or `1234`. */
 const FOLLOWING_BITS = 1;
 
 /**
- * About how many bits it takes to guess a passphrase by somebody who tries words, names, numbers and
- * sequences first. Runs of letters in one case, or capitalized, count as words; what repeats counts
- * once.
+ * Estimates the bits that it takes to guess a passphrase by trying words, names, numbers and sequences
+ * first. Runs of letters in one case, or capitalized, count as words; repetitions count once.
  */
 export function estimatedBits(passphrase: string): number {
   const period = repeatedPart(passphrase);
@@ -41,7 +40,7 @@ function bitsOf(part: string): number {
   if (!/^\p{L}/u.test(part)) return OTHER_BITS;
   const isWord = /^(\p{Lu}?\p{Ll}+|\p{Lu}+)$/u.test(part);
   if (!isWord) return bitsEach(part, MIXED_LETTER_BITS);
-  // Words that are not set apart: a run of letters may be several.
+  // A run of letters may be several words without spaces.
   const words = Math.max(1, Math.round(part.length / 6));
   return Math.min(bitsEach(part, LETTER_BITS), words * WORD_BITS);
 }
@@ -55,7 +54,7 @@ function bitsEach(part: string, bits: number): number {
   }, 0);
 }
 
-/** The shortest part that the whole consists of, again and again. */
+/** Returns the shortest part whose repetition gives the text. */
 function repeatedPart(text: string): string {
   for (let length = 1; length <= text.length / 2; length += 1) {
     const part = text.slice(0, length);
@@ -67,14 +66,14 @@ function repeatedPart(text: string): string {
 const MIN_CHARACTERS = 12;
 
 /**
- * A passphrase, or a function that is asked for it whenever a key-encryption key must be derived:
+ * A passphrase, or a function that is called whenever a key-encryption key has to be derived:
  * usually once, and again after {@link KmsProvider.close}.
  */
 export type Passphrase = string | (() => string | undefined | Promise<string | undefined>);
 
 /**
- * Runs `use` with the passphrase as NFC-normalized UTF-8, which is wiped afterwards. The same text
- * typed on another system may come composed differently; NFC makes it the same bytes.
+ * Runs `use` with the passphrase as NFC-normalized UTF-8, which is wiped afterwards. Systems compose the
+ * same text differently; NFC makes it the same bytes.
  *
  * @throws {@link ConfigurationError} for a missing or too short passphrase
  */
@@ -84,7 +83,7 @@ export async function withPassphrase<T>(
 ): Promise<T> {
   const text = requireStrong(typeof passphrase === 'string' ? passphrase : await ask(passphrase));
   const pooled = Buffer.from(text, 'utf8');
-  // Out of Node's shared pool, whose memory other buffers can see.
+  // Not from Node's shared pool, whose memory other buffers can see.
   const bytes = Buffer.allocUnsafeSlow(pooled.length);
   bytes.set(pooled);
   wipe(pooled);
@@ -122,7 +121,7 @@ async function ask(passphrase: Exclude<Passphrase, string>): Promise<string | un
     return await passphrase();
   } catch (error) {
     if (error instanceof FieldEncryptionError) throw error;
-    // The cause is the application's own, and may hold what the function was about to return.
+    // Without the cause, which comes from the application and may contain the passphrase.
     throw new KmsUnavailableError(`localKms: the passphrase function failed${codeSuffix(error)}.`);
   }
 }

@@ -8,7 +8,7 @@ export interface ScryptParameters {
   readonly p: number;
 }
 
-/** What new keys are wrapped with, which is the most that is accepted of stored ones, and the least. */
+/** The parameters of new keys, which are the most that is accepted of stored ones, and the least. */
 export interface ScryptLimits {
   readonly preferred: ScryptParameters;
   readonly minLogN: number;
@@ -16,8 +16,8 @@ export interface ScryptLimits {
 
 /**
  * N = 2^17, r = 8, p = 1: the OWASP Password Storage recommendation for scrypt; 128 MiB and about
- * half a second. Nothing else was ever written, so anything cheaper in a key row is a downgrade, and
- * anything dearer a way to stop the process.
+ * half a second. No version wrote anything else, so anything cheaper in a key row is a downgrade, and
+ * anything dearer a denial of service.
  */
 export const SCRYPT_LIMITS: ScryptLimits = Object.freeze({
   preferred: Object.freeze({ logN: 17, r: 8, p: 1 }),
@@ -25,7 +25,7 @@ export const SCRYPT_LIMITS: ScryptLimits = Object.freeze({
 });
 
 /**
- * Checks parameters that come from a key row, before anything is computed with them.
+ * Checks parameters from a key row before they are used.
  *
  * @throws {@link KeyUnwrapError}
  */
@@ -43,13 +43,13 @@ export function requireAcceptable(parameters: ScryptParameters, limits: ScryptLi
 }
 
 const WINDOW_MS = 60_000;
-/** Salts that may open nothing within that time, and derivations for each of them. */
+/** The most salts that may open nothing within the window, and derivations for each of them. */
 const MOST_SALTS = 10;
 const MOST_TRIES = 3;
 
 /**
- * Bounds the time that made-up key rows cost: each may name a salt of its own, and so take a derivation.
- * Salts that have opened a key are not counted.
+ * A limit on the time that forged key rows cost, each of which may name a salt of its own and so take a
+ * derivation. Salts that have opened a key do not count.
  */
 export class DerivationBudget {
   readonly #now: () => number;
@@ -60,13 +60,13 @@ export class DerivationBudget {
     this.#now = now;
   }
 
-  /** Notes a salt that no row made up: it has opened a key, or is about to wrap one. */
+  /** Records a genuine salt: one that has opened a key, or is about to wrap one. */
   noteGenuine(salt: string): void {
     this.#opening.add(salt);
     this.#vain = this.#vain.filter((each) => each.salt !== salt);
   }
 
-  /** Whether the next row of a salt that has just opened nothing may take another derivation. */
+  /** Records that a salt opened nothing, and returns whether its next row may take another derivation. */
   noteVain(salt: string): boolean {
     const tries = this.#recent().filter((each) => each.salt === salt).length;
     if (tries >= MOST_TRIES) return false;
@@ -74,7 +74,7 @@ export class DerivationBudget {
     return tries + 1 < MOST_TRIES;
   }
 
-  /** @throws {@link KeyUnwrapError} where too much was derived in vain */
+  /** @throws {@link KeyUnwrapError} if too much was derived in vain */
   require(salt: string): void {
     if (this.#opening.has(salt)) return;
     const salts = new Set(this.#recent().map((each) => each.salt));

@@ -4,7 +4,7 @@ import { ConfigurationError } from '../../errors';
 
 import { describeFailure, returnValueOf } from './return-value';
 
-/** The constants of PKCS #11 v2.40 that are in use, so that nothing but a call needs `pkcs11js`. */
+/** The constants of PKCS #11 v2.40 in use, defined here so that only calls need `pkcs11js`. */
 export const CKF = {
   osLockingOk: 0x2,
   rwSession: 0x2,
@@ -50,8 +50,8 @@ export const CKA = {
 export const CKM = { aesKeyGen: 0x1080, aesGcm: 0x1087, aesKeyWrap: 0x2109 } as const;
 
 /**
- * How `pkcs11js` lays out the parameters of AES-GCM: the structure of v2.40, which has the length of
- * the IV in bits. Its plain `CK_PARAMS_AES_GCM` is the older one, which NSS refuses.
+ * The layout of AES-GCM parameters in `pkcs11js`: the structure of v2.40, with the length of the IV in
+ * bits. Its plain `CK_PARAMS_AES_GCM` is the older one, which NSS refuses.
  */
 export const GCM_PARAMETERS_V240 = 7;
 
@@ -81,7 +81,7 @@ export interface TokenInfo {
   readonly flags: number;
 }
 
-/** The part of a PKCS #11 module in use, as `pkcs11js` shows it. Every call blocks its thread. */
+/** The calls of a PKCS #11 module in use, as `pkcs11js` exposes them. Each blocks its thread. */
 export interface Cryptoki {
   C_Initialize(options: { flags: number; libraryParameters?: string }): void;
   C_GetSlotList(tokenPresent: boolean): Handle[];
@@ -131,8 +131,8 @@ const INSTALL = 'npm install pkcs11js';
 /**
  * Loads a PKCS #11 module through the optional peer `pkcs11js`.
  *
- * @param require_ - in whose reach `pkcs11js` is looked for
- * @throws {@link ConfigurationError} when either cannot be loaded
+ * @param require_ - the function that loads `pkcs11js`
+ * @throws {@link ConfigurationError} if either cannot be loaded
  */
 export function loadCryptoki(
   library: string,
@@ -164,15 +164,15 @@ function requirePkcs11Js(require_: (name: string) => unknown): Pkcs11Js {
 }
 
 /**
- * Initialises the module for use by several threads. It is one for the whole process, so somebody
- * else may have done it. Nobody here ever finalizes it: that would end every session of the process,
- * and crashes modules that are at work in another thread.
+ * Initialises the module for use by several threads, unless this was done before: the process has only
+ * one instance. It is never finalized, which would end every session of the process and crash modules at
+ * work in another thread.
  */
 export function initialize(cryptoki: Cryptoki, libraryParameters: string | undefined): void {
   try {
     cryptoki.C_Initialize({
       flags: CKF.osLockingOk,
-      // pkcs11js 2.1.7 cuts the last character off.
+      // pkcs11js 2.1.7 cuts off the last character.
       ...(libraryParameters === undefined ? {} : { libraryParameters: `${libraryParameters} ` }),
     });
   } catch (error) {
@@ -183,25 +183,24 @@ export function initialize(cryptoki: Cryptoki, libraryParameters: string | undef
 const kept = new Map<string, Cryptoki>();
 
 /**
- * Keeps a module that a thread has loaded from being unloaded with the last thread: few modules are made
- * for that. There is nothing left to load, so this takes no time.
+ * Keeps a module from being unloaded with the last thread, which few modules support. A thread has loaded
+ * it, so this takes no time.
  */
 export function keepLoaded(library: string): void {
   if (kept.has(library)) return;
   try {
     kept.set(library, loadCryptoki(library));
   } catch {
-    // The thread could load it, and goes on without this.
+    // The thread has loaded it, and does without this.
   }
 }
 
-/** Reads one attribute; `undefined` where the token does not know it. */
+/** Reads one attribute; `undefined` if the token does not know it. */
 export function readAttribute(session: Session, object: Handle, type: number): Buffer | undefined {
   try {
     const [read] = session.cryptoki.C_GetAttributeValue(session.handle, object, [{ type }]);
     return read?.value;
   } catch (error) {
-    // A token that does not know the attribute says so; anything else is a failure of the session.
     if (returnValueOf(error) === 'CKR_ATTRIBUTE_TYPE_INVALID') return undefined;
     throw error;
   }
@@ -216,7 +215,7 @@ export function readFlag(session: Session, object: Handle, type: number): boolea
   return value?.length === 1 ? value[0] !== 0 : undefined;
 }
 
-/** A CK_ULONG: 4 or 8 bytes in the order of the machine, which is little-endian wherever Node.js runs. */
+/** Reads a CK_ULONG: 4 or 8 bytes in the machine's order, which is little-endian wherever Node.js runs. */
 export function readNumber(session: Session, object: Handle, type: number): number | undefined {
   const value = readAttribute(session, object, type);
   if (value === undefined || value.length < 4) return undefined;
@@ -229,7 +228,7 @@ export interface Session {
   readonly handle: Handle;
 }
 
-/** A session that is gone says so at its end too, in the place of what went wrong before. */
+/** Closes a session and ignores errors: one that is gone would hide the error before. */
 export function closeQuietly({ cryptoki, handle }: Session): void {
   try {
     cryptoki.C_CloseSession(handle);

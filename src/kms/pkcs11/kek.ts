@@ -1,4 +1,7 @@
-import { ConfigurationError } from '../../errors';
+import { randomFillSync } from 'node:crypto';
+
+import { equalInConstantTime } from '../../crypto/secret-bytes';
+import { ConfigurationError, KmsUnavailableError } from '../../errors';
 
 import { CKA, CKK, CKO_SECRET_KEY, readFlag, readNumber, readText } from './cryptoki';
 import type { Attribute, Handle, Session } from './cryptoki';
@@ -8,36 +11,36 @@ import type { Token, TokenSettings } from './token';
 
 const KEK_BYTES = 32;
 
-/** One version of the KEK, found on the token and fit for use. */
+/** A version of the KEK, found on the token and fit for use. */
 export interface Kek {
   readonly label: string;
   readonly version: number;
   readonly handle: Handle;
   /** How new keys are wrapped under it. */
   readonly keyWrap: KeyWrap;
-  /** How keys unwrap under it: those made by other tools are often allowed both ways. */
+  /** How keys may be unwrapped under it: KEKs made by other tools often allow both ways. */
   readonly allowed: readonly KeyWrap[];
 }
 
-/** Label of a version: version 1 has the label itself, so that a key made by hand needs no suffix. */
+/** Returns the label of a version. Version 1 has no suffix, so that a key made by hand needs none. */
 export function kekLabel(keyLabel: string, version: number): string {
   return version === 1 ? keyLabel : `${keyLabel}.v${String(version)}`;
 }
 
-/** The version that a label stands for; `undefined` for a label of something else. */
+/** Returns the version that a label stands for; `undefined` for a label of another key. */
 export function kekVersion(keyLabel: string, label: string): number | undefined {
   if (label === keyLabel) return 1;
   if (!label.startsWith(`${keyLabel}.v`)) return undefined;
   const version = Number(label.slice(keyLabel.length + 2));
-  const isOurs = Number.isInteger(version) && version > 1 && version <= 0xffffffff;
-  return isOurs && kekLabel(keyLabel, version) === label ? version : undefined;
+  const isVersion = Number.isInteger(version) && version > 1 && version <= 0xffffffff;
+  return isVersion && kekLabel(keyLabel, version) === label ? version : undefined;
 }
 
 /**
- * Checks that a key is one that only the token knows, and finds out how it wraps.
+ * Checks that only the token knows a key, and finds out how it wraps.
  *
- * @throws {@link ConfigurationError} for a key that is not AES-256, could leave the token, is seen
- * without a PIN, or wraps in no way that the token offers
+ * @throws {@link ConfigurationError} for a key that is not AES-256, could leave the token, can be used
+ * without a PIN, or wraps by no mechanism of the token
  */
 function requireFit(
   session: Session,
@@ -91,7 +94,7 @@ function permits(session: Session, handle: Handle, { usage }: KeyWrap): boolean 
 }
 
 /**
- * What a key record calls a KEK: a PKCS #11 URI (RFC 7512) with the mechanism as a vendor attribute,
+ * Names a KEK in key records: a PKCS #11 URI (RFC 7512) with the mechanism as a vendor attribute,
  * such as `pkcs11:token=clinic;serial=42;object=kek.v2;type=secret-key;x-mechanism=aes-gcm`.
  */
 export function kekReference({ label, serial }: Token, kek: Kek): string {
@@ -112,7 +115,7 @@ const BATCH = 256;
 /** The versions of the KEK, newest first. */
 export type Keks = readonly Kek[];
 
-/** A key whose label belongs to the KEK. */
+/** A key with a label of the KEK. */
 interface LabelledKey {
   readonly label: string;
   readonly version: number;
@@ -120,10 +123,10 @@ interface LabelledKey {
 }
 
 /**
- * Finds every version of the KEK on the token and checks each. Looks at the labels of all secret
- * keys, because PKCS #11 finds by exact label only, and versions may be missing in between.
+ * Finds every version of the KEK on the token and checks each. Reads the labels of all secret keys,
+ * because PKCS #11 finds exact labels only, and there may be gaps between versions.
  *
- * @throws {@link ConfigurationError} for two keys with one label, and for a key that is not fit
+ * @throws {@link ConfigurationError} for two keys with one label, and for an unfit key
  */
 export function findKeks(
   session: Session,
@@ -139,7 +142,7 @@ export function findKeks(
     .sort((a, b) => b.version - a.version);
 }
 
-/** Every secret key of the token that has a label of the KEK, unchecked. */
+/** Finds every secret key of the token with a label of the KEK, unchecked. */
 function labelledKeys(session: Session, keyLabel: string): LabelledKey[] {
   const found: LabelledKey[] = [];
   for (const handle of secretKeys(session)) {
@@ -150,7 +153,7 @@ function labelledKeys(session: Session, keyLabel: string): LabelledKey[] {
   return found;
 }
 
-/** Handles of the secret keys that are kept in the token and have these attributes. */
+/** Finds the secret keys stored in the token that have these attributes. */
 export function secretKeys(
   { cryptoki, handle }: Session,
   attributes: readonly Attribute[] = [],
@@ -178,4 +181,14 @@ function requireOneEach(keys: readonly LabelledKey[]): void {
     `pkcs11Kms: several keys on the token have the label "${twice}", so it is open which of them ` +
       'wrapped what. Find out by their CKA_ID, and give the ones that are not the KEK another label.',
   );
+}
+
+/** Wraps and unwraps random bytes; throws if they do not come back the same. */
+export function probe(session: Session, { handle, keyWrap }: Kek): void {
+  const bytes = randomFillSync(Buffer.allocUnsafeSlow(32));
+  const bound = Buffer.from('probe');
+  const wrapped = keyWrap.wrap(session, handle, bytes, bound);
+  const unwrapped = keyWrap.unwrap(session, handle, wrapped, bound);
+  if (equalInConstantTime(bytes, unwrapped)) return;
+  throw new KmsUnavailableError('pkcs11Kms: the token unwraps other bytes than it wrapped.');
 }

@@ -48,7 +48,7 @@ export function parseWrapped(wrapped: Uint8Array): WrappedForm {
   };
 }
 
-/** What a wrapped key is bound to. */
+/** Returns the associated data of a wrapped key. */
 export function associatedData(headerBytes: Uint8Array, binding: KeyBinding): Uint8Array {
   const { application, keyId, keyName, purpose } = binding;
   return lengthPrefixed([LABELS.pkcs11Wrap, headerBytes, application, keyId, keyName, purpose]);
@@ -62,15 +62,15 @@ const TAG_BYTES = 16;
 /** Size of AES Key Wrap: one block of 8 bytes more than the key (RFC 3394). */
 const KEY_WRAP_BYTES = KEY_BYTES + 8;
 
-/** One way in which a token wraps 32-byte keys under an AES key that does not leave it. */
+/** A way to wrap 32-byte keys under an AES key that does not leave the token. */
 export interface KeyWrap {
   readonly name: KeyWrapName;
   /** Second byte of every wrapped key. Part of what is stored: never changes its meaning. */
   readonly id: number;
   readonly mechanism: number;
-  /** Length of what `wrap` returns. */
+  /** Length of the result of `wrap`. */
   readonly wrappedBytes: number;
-  /** What a KEK must be allowed to do, and is made for; nothing else. */
+  /** The two usages that a KEK must allow, and is created with. */
   readonly usage: readonly [wrapping: number, unwrapping: number];
   wrap(session: Session, kek: Handle, key: Uint8Array, associatedData: Uint8Array): Uint8Array;
   unwrap(
@@ -82,9 +82,9 @@ export interface KeyWrap {
 }
 
 /**
- * AES-256-GCM: `iv(12) ‖ ciphertext(32) ‖ tag(16)`, which authenticates what the key belongs to.
- * Modules take IVs of any length, and tags down to none; both are fixed here. Random IVs of 96 bits
- * are good for 2^32 keys under one KEK (SP 800-38D, section 8.3).
+ * AES-256-GCM: `iv(12) ‖ ciphertext(32) ‖ tag(16)`, which authenticates the binding of the key. Modules
+ * accept IVs of any length, and even no tag; both lengths are fixed here. Random IVs of 96 bits are good
+ * for 2^32 keys under one KEK (NIST SP 800-38D, section 8.3).
  */
 const aesGcm: KeyWrap = {
   name: 'aes-gcm',
@@ -95,7 +95,7 @@ const aesGcm: KeyWrap = {
 
   wrap({ cryptoki, handle }, kek, key, associatedData) {
     const message = new SealedMessage(Buffer.alloc(this.wrappedBytes), 0, IV_BYTES);
-    // Derived from the key itself: two copies of a process never use one IV for different keys.
+    // Derived from the key itself, so that two copies of a process never use one IV for different keys.
     new HedgedNonces(key).write(message, 0, associatedData);
     cryptoki.C_EncryptInit(handle, gcm(message.nonce, associatedData), kek);
     const sealed = cryptoki.C_Encrypt(handle, inPlace(key), message.sealed);
@@ -106,7 +106,7 @@ const aesGcm: KeyWrap = {
   unwrap({ cryptoki, handle }, kek, wrapped, associatedData) {
     const iv = Buffer.from(wrapped.subarray(0, IV_BYTES));
     cryptoki.C_DecryptInit(handle, gcm(iv, associatedData), kek);
-    // As long as the input: some modules want that much room, for all that they fill less of it.
+    // As long as the input: some modules demand that much room although they fill less.
     const output = Buffer.alloc(KEY_BYTES + TAG_BYTES);
     try {
       return ownKey(cryptoki.C_Decrypt(handle, Buffer.from(wrapped.subarray(IV_BYTES)), output));
@@ -117,9 +117,9 @@ const aesGcm: KeyWrap = {
 };
 
 /**
- * AES Key Wrap (RFC 3394, SP 800-38F), for tokens or KEKs without GCM. It authenticates no associated
- * data, so that a fresh key is wrapped, under which the data key is sealed with what it belongs to. The
- * padded variants are left alone: two modules mean different things by one of them.
+ * AES Key Wrap (RFC 3394, NIST SP 800-38F), for tokens or KEKs without GCM. It authenticates no
+ * associated data, so it wraps a fresh inner key, under which the data key is sealed with its binding.
+ * The padded variants are not used: modules disagree on the meaning of one of them.
  */
 const aesKeyWrap: KeyWrap = {
   name: 'aes-key-wrap',
@@ -179,7 +179,7 @@ function unwrapObject({ cryptoki, handle }: Session, kek: Handle, wrapped: Uint8
   }
 }
 
-/** An inner key while it passes through: an object of the session, gone with it at the latest. */
+/** The attributes of an inner key in the token: an object that ends with the session at the latest. */
 const TRANSIENT_KEY: readonly Attribute[] = [
   { type: CKA.class, value: CKO_SECRET_KEY },
   { type: CKA.keyType, value: CKK.genericSecret },
@@ -202,7 +202,7 @@ function gcm(iv: Buffer, associatedData: Uint8Array): Mechanism {
   };
 }
 
-/** The same bytes as a Buffer, which `pkcs11js` wants; no copy of a key. */
+/** Returns the bytes as a Buffer, which `pkcs11js` needs, without copying the key. */
 function inPlace(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }

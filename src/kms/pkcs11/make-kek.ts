@@ -1,11 +1,12 @@
 import { randomFillSync, randomInt } from 'node:crypto';
 
 import { ConfigurationError, KmsUnavailableError } from '../../errors';
+
 import { readAttribute, CKA, CKF, CKK, CKM, CKO_SECRET_KEY, closeQuietly } from './cryptoki';
 import type { Attribute, Handle, Session } from './cryptoki';
 import { secretKeys, kekLabel } from './kek';
-import type { KeyWrap } from './key-wrap';
 import { KEY_WRAPS } from './key-wrap';
+import type { KeyWrap } from './key-wrap';
 import { pause } from './retries';
 import { describeFailure, kindOfFailure, leavesOpen } from './return-value';
 import type { TokenSettings } from './token';
@@ -13,21 +14,21 @@ import type { TokenSettings } from './token';
 const ID_BYTES = 16;
 const MAX_TRIES = 20;
 const MAX_PAUSE_MS = 200;
-/** Looks for a key of which the token did not say whether it made it, and the time between two. */
+/** How often to look for a key that the token may have made, and the pause between. */
 const MAX_LOOKS = 5;
 const LOOK_AGAIN_MS = 200;
-/** Attempts to remove a lock, and the time between two. */
+/** Attempts to remove a lock, and the pause between. */
 const MAX_REMOVALS = 4;
 const REMOVE_AGAIN_MS = 50;
 
 /**
- * Makes a version of the KEK in the token, unless another process makes the same one first. Tokens
- * know no "create if absent", so a second key with a label of its own serves as a lock: a process that
- * finds two locks takes its own back, waits for a random time and looks again. The KEK itself is never
- * taken back; somebody could have wrapped under it.
+ * Makes a version of the KEK in the token, unless another process makes the same one first. Tokens have
+ * no "create if absent", so a second key with a label of its own serves as a lock: a process that finds
+ * two locks removes its own, waits for a random time and looks again. The KEK itself is never removed;
+ * another process could have wrapped under it.
  *
- * @throws {@link ConfigurationError} for a token that offers no mechanism we know;
- * {@link KmsUnavailableError} when it stays open whether the token has made it
+ * @throws {@link ConfigurationError} for a token without a supported mechanism;
+ * {@link KmsUnavailableError} if it remains unknown whether the token has made it
  */
 export function makeKek(
   session: Session,
@@ -45,7 +46,7 @@ export function makeKek(
       (own) => isThere(own, label) || makeIfFirst({ session: own, slot, label, keyWrap }),
     );
     if (isMade) return;
-    // Longer each time, so that ever fewer of many contenders meet.
+    // Longer each time, so that fewer of many contenders collide.
     pause(randomInt(1, MAX_PAUSE_MS * Math.min(tries + 1, 3)));
   }
   throw new KmsUnavailableError(
@@ -54,7 +55,7 @@ export function makeKek(
   );
 }
 
-/** A KEK to be made, and a session that may write. */
+/** A KEK to make, and a session that may write. */
 interface Making {
   readonly session: Session;
   readonly slot: Handle;
@@ -62,7 +63,7 @@ interface Making {
   readonly keyWrap: KeyWrap;
 }
 
-/** The only sessions that may write are opened here, and only for as long as it takes. */
+/** Runs `work` with a session that may write; there are no others. */
 function writing<T>({ cryptoki }: Session, slot: Handle, work: (session: Session) => T): T {
   const handle = cryptoki.C_OpenSession(slot, CKF.serialSession | CKF.rwSession);
   const session = { cryptoki, handle };
@@ -73,7 +74,7 @@ function writing<T>({ cryptoki }: Session, slot: Handle, work: (session: Session
   }
 }
 
-/** False when somebody else is making it. */
+/** Makes the KEK under a lock. Returns false if another process is making it. */
 function makeIfFirst(making: Making): boolean {
   const { session, label, keyWrap } = making;
   const id = newId();
@@ -88,9 +89,9 @@ function makeIfFirst(making: Making): boolean {
 }
 
 /**
- * Generates the KEK. A key that the token may have made nevertheless is looked for first: a token that
- * is a cluster may show it late, and two keys of one label are of no use. Only after an answer that
- * says nothing, as SoftHSM2 gives at times when several processes use it, is it made a second time.
+ * Generates the KEK. After a failure it first looks for a key that the token may have made after all: a
+ * cluster may show it late, and two keys with one label are useless. Only after an unclear error, which
+ * SoftHSM2 sometimes returns when several processes use it, does it try a second time.
  */
 function generateUnlessMade(making: Making, isSecond = false): void {
   const { session, label, keyWrap } = making;
@@ -98,7 +99,7 @@ function generateUnlessMade(making: Making, isSecond = false): void {
     generate(session, label, newId(), keyWrap);
   } catch (error) {
     if (!leavesOpen(error)) throw error;
-    if (comesToLight(session, label)) return;
+    if (appears(session, label)) return;
     if (kindOfFailure(error) === 'unclear' && !isSecond) {
       generateUnlessMade(making, true);
       return;
@@ -111,19 +112,19 @@ function generateUnlessMade(making: Making, isSecond = false): void {
   }
 }
 
-function comesToLight(session: Session, label: string): boolean {
+function appears(session: Session, label: string): boolean {
   try {
     for (let looks = 0; looks < MAX_LOOKS; looks++) {
       if (isThere(session, label)) return true;
       pause(LOOK_AGAIN_MS);
     }
   } catch {
-    // Looking fails as making did.
+    // The search failed as the generation did.
   }
   return false;
 }
 
-/** Removes the lock of this thread, by its id: its handle may be void by now, or that of another key. */
+/** Removes the lock of this thread by its id: its handle may be invalid by now, or of another key. */
 function removeLock({ session, slot, label }: Making, id: Buffer): void {
   let failure: unknown;
   for (let removals = 0; removals < MAX_REMOVALS; removals++) {
@@ -131,9 +132,9 @@ function removeLock({ session, slot, label }: Making, id: Buffer): void {
     try {
       writing(session, slot, (own) => {
         for (const key of keysOf(own, lockLabel(label), id)) {
-          // Never destroys a key on the word of a search alone.
-          const isOurs = readAttribute(own, key, CKA.id)?.equals(id) === true;
-          if (isOurs) own.cryptoki.C_DestroyObject(own.handle, key);
+          // Never destroys a key that only a search says is the lock.
+          const isLock = readAttribute(own, key, CKA.id)?.equals(id) === true;
+          if (isLock) own.cryptoki.C_DestroyObject(own.handle, key);
         }
       });
       return;
@@ -160,7 +161,7 @@ function isThere(session: Session, label: string): boolean {
   return keysOf(session, label).length > 0;
 }
 
-/** Found by the token itself: the labels of other keys are not read, which may vanish meanwhile. */
+/** Searches in the token, without reading the labels of other keys, which may vanish meanwhile. */
 function keysOf(session: Session, label: string, id?: Buffer): Handle[] {
   return secretKeys(session, [
     { type: CKA.label, value: label },
@@ -173,7 +174,7 @@ function generate(session: Session, label: string, id: Buffer, { usage }: KeyWra
     type: attribute,
     value: usage.includes(attribute),
   });
-  // All of it explicitly: what tokens assume where nothing is said differs, and is not always safe.
+  // Every attribute is explicit: defaults differ between tokens, and are not always safe.
   session.cryptoki.C_GenerateKey(session.handle, { mechanism: CKM.aesKeyGen, parameter: null }, [
     { type: CKA.class, value: CKO_SECRET_KEY },
     { type: CKA.keyType, value: CKK.aes },
@@ -185,7 +186,7 @@ function generate(session: Session, label: string, id: Buffer, { usage }: KeyWra
     { type: CKA.sensitive, value: true },
     { type: CKA.extractable, value: false },
     { type: CKA.modifiable, value: false },
-    // A key that could both wrap and decrypt would give away every key it wraps.
+    // A key that could both wrap and decrypt would reveal every key that it wraps.
     ...[CKA.encrypt, CKA.decrypt, CKA.wrap, CKA.unwrap].map(may),
     ...[CKA.sign, CKA.verify, CKA.derive].map(may),
   ]);

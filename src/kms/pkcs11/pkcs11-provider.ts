@@ -1,37 +1,32 @@
-import { randomFillSync } from 'node:crypto';
-
-import { equalInConstantTime } from '../../crypto/secret-bytes';
 import { ConfigurationError, KmsUnavailableError } from '../../errors';
 import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { healthOf, showing } from '../remote/rights';
+import { healthOf, withEvidence } from '../remote/health';
 
-import type { Session } from './cryptoki';
-import type { Kek } from './kek';
 import { askPin, rememberRefused, requireUnrefused } from './pin';
 import type { Pin } from './pin';
-import { NotLoggedIn, PinRefused } from './protocol';
 import type { RequestOf, TokenAnswers, TokenRequest } from './protocol';
 import type { SessionPool } from './session-pool';
+import { NotLoggedIn, PinRefused } from './token-errors';
 
-/** A {@link KmsProvider} whose KEK is in an HSM, and can have several versions. */
+/** A {@link KmsProvider} whose KEK is in an HSM and can have several versions. */
 export interface Pkcs11Kms extends KmsProvider {
   /**
-   * Makes the next version of the KEK in the token, which wraps every key from then on; other
-   * processes notice within a minute. Older versions stay and unwrap what they have wrapped, until
-   * everything is rewrapped.
+   * Makes the next version of the KEK in the token, which wraps every key from then on; other processes
+   * notice within a minute. Older versions remain to unwrap what they have wrapped, until everything is
+   * rewrapped.
    *
-   * @returns the reference of the new KEK, as key records will name it
-   * @throws {@link ConfigurationError} when the user may not make keys; {@link KmsUnavailableError}
+   * @returns the reference of the new KEK in key records
+   * @throws {@link ConfigurationError} if the user may not make keys; {@link KmsUnavailableError}
    */
   rotateKek(): Promise<string>;
 }
 
-/** Asks the token through a pool of threads, and logs in when one of them finds itself logged out. */
+/** A provider that calls the token through a pool of threads, and logs in when one is not logged in. */
 export class Pkcs11KmsProvider implements Pkcs11Kms {
   readonly name = 'pkcs11';
   readonly #pool: SessionPool;
   readonly #pin: Pin;
-  /** Tells tokens apart in the memory of refused PINs. */
+  /** Tells tokens apart in the record of refused PINs. */
   readonly #tokenName: string;
   #login: Promise<void> | undefined;
   #logins = 0;
@@ -57,7 +52,9 @@ export class Pkcs11KmsProvider implements Pkcs11Kms {
   health(): Promise<KmsHealth> {
     return healthOf(() =>
       this.#run({ kind: 'health' }).catch((error: unknown) => {
-        throw error instanceof KmsUnavailableError ? showing(error, { reachable: false }) : error;
+        throw error instanceof KmsUnavailableError
+          ? withEvidence(error, { reachable: false })
+          : error;
       }),
     );
   }
@@ -73,7 +70,7 @@ export class Pkcs11KmsProvider implements Pkcs11Kms {
     } catch (error) {
       if (!(error instanceof NotLoggedIn)) throw error;
     }
-    // Somebody else may have logged in while this request was on its way.
+    // Another request may have logged in meanwhile.
     if (this.#logins === loginsBefore) await this.#logIn();
     return this.#pool.run<K>(request).catch((error: unknown) => {
       if (!(error instanceof NotLoggedIn)) throw error;
@@ -81,7 +78,7 @@ export class Pkcs11KmsProvider implements Pkcs11Kms {
     });
   }
 
-  /** One for everybody who waits: a wrong PIN must count once. */
+  /** Logs in once for all who wait: a wrong PIN must count once. */
   #logIn(): Promise<void> {
     this.#login ??= this.#logInAlone().finally(() => {
       this.#login = undefined;
@@ -99,24 +96,12 @@ export class Pkcs11KmsProvider implements Pkcs11Kms {
       if (!(error instanceof PinRefused)) throw error;
       rememberRefused(this.#tokenName, pin);
       const refused = new ConfigurationError(error.message, { cause: error.cause });
-      throw showing(refused, { reachable: true, authenticated: false });
+      throw withEvidence(refused, { reachable: true, authenticated: false });
     }
   }
 }
 
-/** Only what is needed, so that nothing a caller adds must survive the journey to another thread. */
+/** Picks the properties of a binding: others might not survive being sent to a thread. */
 function plain({ application, keyId, keyName, purpose }: KeyBinding): KeyBinding {
   return { application, keyId, keyName, purpose };
-}
-
-const KEY_BYTES = 32;
-
-/** Wraps and unwraps random bytes; throws when the token does not give them back. */
-export function probe(session: Session, { handle, keyWrap }: Kek): void {
-  const bytes = randomFillSync(Buffer.allocUnsafeSlow(KEY_BYTES));
-  const bound = Buffer.from('probe');
-  const wrapped = keyWrap.wrap(session, handle, bytes, bound);
-  const unwrapped = keyWrap.unwrap(session, handle, wrapped, bound);
-  if (equalInConstantTime(bytes, unwrapped)) return;
-  throw new KmsUnavailableError('pkcs11Kms: the token unwraps other bytes than it wrapped.');
 }

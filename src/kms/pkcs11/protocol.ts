@@ -5,9 +5,11 @@ import {
   KmsUnavailableError,
 } from '../../errors';
 import type { KeyBinding, KmsHealth, WrappedKey } from '../kms-provider';
-import { describeFailure } from './return-value';
 
-/** What a thread can be asked to do. Everything here must survive being sent to another thread. */
+import { describeFailure } from './return-value';
+import { NotLoggedIn, PinRefused } from './token-errors';
+
+/** A request to a thread. Everything here must survive being sent to another thread. */
 export type TokenRequest =
   | { readonly kind: 'login'; readonly pin: string }
   | { readonly kind: 'wrap'; readonly key: Uint8Array; readonly binding: KeyBinding }
@@ -31,19 +33,11 @@ export type TokenAnswer = TokenAnswers[TokenRequest['kind']];
 
 export type RequestOf<K extends TokenRequest['kind']> = Extract<TokenRequest, { readonly kind: K }>;
 
-/** Nobody is logged in to the token: not a failure, but the question for the PIN. */
-export class NotLoggedIn extends Error {
-  override readonly name = 'NotLoggedIn';
-}
-
-/** The token refused the PIN, or would not be asked; trying again could lock it. */
-export class PinRefused extends ConfigurationError {}
-
-/** An error on its way between threads: classes do not survive the journey. */
+/** An error in a form that can be sent between threads; its class cannot. */
 export interface Failure {
   readonly error: 'not-logged-in' | 'pin-refused' | 'configuration' | 'unwrap' | 'unavailable';
   readonly message: string;
-  /** Names the return value of the token. */
+  /** The return value of the token. */
   readonly cause: string | undefined;
 }
 

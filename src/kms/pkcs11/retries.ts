@@ -1,20 +1,20 @@
 import { kindOfFailure } from './return-value';
 import type { FailureKind } from './return-value';
 
-/** Sleeps. Only for threads, which have a thread of their own. */
+/** Blocks the thread. Never to be called on the main thread. */
 export function pause(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
 /**
- * What one operation is tried again for, and after how many milliseconds; each kind of failure by
- * itself, since several can meet an operation one after the other.
+ * The failures to retry after, with pauses in milliseconds. Each kind has its own retries, since several
+ * can meet one operation.
  *
- * - `session-lost`: while other threads log in, NSS softoken invalidates the handles of a session that
- *   is new itself; while another process makes a key, handles that were just found are gone.
- * - `not-allowed`: SoftHSM2 shows a key that another process is making before all of its attributes
- *   are written, and refuses to use it. What is really not allowed is no more so the second time.
- * - `unclear`: SoftHSM2 answers `CKR_GENERAL_ERROR` at times when several processes use it.
+ * - `session-lost`: while other threads log in, NSS softoken invalidates the handles even of a new
+ *   session; while another process makes a key, handles that were just found are gone.
+ * - `not-allowed`: SoftHSM2 shows a key before the process that makes it has written all of its
+ *   attributes, and refuses to use it. What is really not allowed fails again.
+ * - `unclear`: SoftHSM2 sometimes returns `CKR_GENERAL_ERROR` when several processes use it.
  */
 const TRY_AGAIN_AFTER_MS: Readonly<Record<FailureKind, readonly number[]>> = {
   'session-lost': [0, 10, 50, 200],
@@ -24,7 +24,7 @@ const TRY_AGAIN_AFTER_MS: Readonly<Record<FailureKind, readonly number[]>> = {
   'pin-refused': [],
 };
 
-/** Runs `work`, which takes a new session after a failure, until no further attempt is worth it. */
+/** Runs `work`, which opens a new session after a failure, until it succeeds or has no retries left. */
 export function withRetries<T>(work: () => T): T {
   const failures = new Map<FailureKind, number>();
   for (;;) {

@@ -2,7 +2,7 @@ import { types } from 'node:util';
 
 import { FieldEncryptionError } from '../../errors';
 
-/** Return values that decide something, by code: some errors of `pkcs11js` carry only one of the two. */
+/** Names of the return values in use, by code: some errors of `pkcs11js` have only one of the two. */
 const NAMES: ReadonlyMap<number, string> = new Map([
   [0x003, 'CKR_SLOT_ID_INVALID'],
   [0x005, 'CKR_GENERAL_ERROR'],
@@ -55,7 +55,7 @@ const SESSION_LOST: ReadonlySet<string> = new Set([
   'CKR_USER_NOT_LOGGED_IN',
 ]);
 
-/** Of those, the ones that the token itself may be behind, after it was asked. */
+/** Those of them that may come from the token after it received the request. */
 const OUT_OF_REACH: ReadonlySet<string> = new Set([
   'CKR_DEVICE_ERROR',
   'CKR_DEVICE_REMOVED',
@@ -89,15 +89,15 @@ const NOT_ALLOWED: ReadonlySet<string> = new Set([
   'CKR_TOKEN_WRITE_PROTECTED',
 ]);
 
-/** What a return value means for the caller. */
+/** The meaning of a return value for the caller. */
 export type FailureKind = 'session-lost' | 'tampered' | 'pin-refused' | 'not-allowed' | 'unclear';
 
 /**
- * Name of the return value behind an error of `pkcs11js`, such as `CKR_GENERAL_ERROR`; `undefined`
- * for an error of another origin. The errors come in several shapes, with or without a code.
+ * Finds the return value behind an error of `pkcs11js`, such as `CKR_GENERAL_ERROR`; `undefined` for an
+ * error of another origin. The errors come in several shapes, with or without a code.
  */
 export function returnValueOf(error: unknown): string | undefined {
-  // Ours may quote a return value, and are not one.
+  // Errors of this library may quote a return value.
   if (typeof error !== 'object' || error === null || error instanceof FieldEncryptionError) {
     return undefined;
   }
@@ -110,7 +110,7 @@ export function returnValueOf(error: unknown): string | undefined {
   return typeof code === 'number' && code > 0 ? `CKR_0x${code.toString(16)}` : undefined;
 }
 
-/** `undefined` for an error of another origin than the token. */
+/** Classifies an error; `undefined` if it is not from the token. */
 export function kindOfFailure(error: unknown): FailureKind | undefined {
   const name = returnValueOf(error);
   if (name === undefined) return undefined;
@@ -121,20 +121,20 @@ export function kindOfFailure(error: unknown): FailureKind | undefined {
 }
 
 /**
- * Whether a module may say this of a damaged key, too, and not of itself: SoftHSM2 answers one by
- * `CKR_GENERAL_ERROR`, and Kryoptic a key that AES Key Wrap does not unwrap by `CKR_DEVICE_ERROR`.
+ * Whether an error may be due to a damaged key: SoftHSM2 reports one as `CKR_GENERAL_ERROR`, and Kryoptic
+ * reports a key that AES Key Wrap does not unwrap as `CKR_DEVICE_ERROR`.
  */
 export function mayBeOfTheKey(error: unknown): boolean {
   return kindOfFailure(error) === 'unclear' || returnValueOf(error) === 'CKR_DEVICE_ERROR';
 }
 
-/** Whether it stays open what the token has done before it failed. */
+/** Whether it is unknown what the token did before it failed. */
 export function leavesOpen(error: unknown): boolean {
   const name = returnValueOf(error);
   return kindOfFailure(error) === 'unclear' || (name !== undefined && OUT_OF_REACH.has(name));
 }
 
-/** One line for a `cause`: the return value, or the message of any other error. */
+/** Describes an error in one line: by the return value, or the message of any other error. */
 export function describeFailure(error: unknown): string {
   const name = returnValueOf(error);
   if (name !== undefined) return name;

@@ -1,9 +1,10 @@
 import { KmsUnavailableError } from '../../errors';
-import type { SessionThread } from './session-thread';
+
 import type { RequestOf, TokenAnswer, TokenAnswers, TokenRequest } from './protocol';
+import type { SessionThread } from './session-thread';
 
 export interface PoolLimits {
-  /** Threads at most; each has a session of its own. */
+  /** The most threads; each has a session of its own. */
   readonly threads: number;
   /** Requests that may wait for a thread. */
   readonly waiting: number;
@@ -17,18 +18,18 @@ interface Job {
   readonly reject: (error: unknown) => void;
 }
 
-/** Requests that a thread may have at once: it works on one, and the next is there when that is done. */
+/** The most requests that a thread has at once: one that it works on, and others that wait. */
 const AHEAD = 4;
 
 interface Started {
   readonly thread: SessionThread;
-  /** What the thread works on or has before it, and when that is done. */
+  /** The jobs that the thread has, each with its end. */
   readonly jobs: Map<Job, Promise<void>>;
   /** A request took too long. A thread inside the module cannot be interrupted. */
   stuck: boolean;
 }
 
-/** Hands requests to idle threads, first come, first served; starts threads as they are needed. */
+/** A pool of threads, started as needed, which serve requests in order. */
 export class SessionPool {
   readonly #start: () => SessionThread;
   readonly #limits: PoolLimits;
@@ -40,7 +41,7 @@ export class SessionPool {
     this.#limits = limits;
   }
 
-  /** @throws {@link KmsUnavailableError} when the token does not answer in time, or too many wait for it */
+  /** @throws {@link KmsUnavailableError} if the token does not answer in time, or too many requests wait */
   run<K extends TokenRequest['kind']>(request: RequestOf<K>): Promise<TokenAnswers[K]> {
     const { timeoutMs, waiting, threads } = this.#limits;
     const stuck = this.#threads.filter((each) => each.stuck).length;
@@ -49,12 +50,12 @@ export class SessionPool {
     return this.#enqueue(request) as Promise<TokenAnswers[K]>;
   }
 
-  /** Lets what runs end, closes the sessions and ends the threads; a later request starts anew. */
+  /** Waits for requests under way, closes the sessions and ends the threads; a later request starts new ones. */
   async close(): Promise<void> {
     for (const { reject } of this.#queue.splice(0)) {
       reject(new KmsUnavailableError('pkcs11Kms was closed before the token was asked.'));
     }
-    // What is stuck is left to itself: it would hold up a shutdown for as long as the token is silent.
+    // Stuck threads are left alone: they would hold up a shutdown for as long as the token is silent.
     const ending = this.#threads.filter(({ stuck }) => !stuck);
     this.#threads = this.#threads.filter(({ stuck }) => stuck);
     await Promise.all(ending.flatMap(({ jobs }) => [...jobs.values()]));
@@ -85,7 +86,7 @@ export class SessionPool {
     }
   }
 
-  /** An idle thread, else a new one, else the one with the least to do. */
+  /** Picks an idle thread, or else a new one, or else the one with the fewest jobs. */
   #next(): Started | undefined {
     const [least] = this.#threads
       .filter(({ stuck, jobs }) => !stuck && jobs.size < AHEAD)
@@ -123,7 +124,7 @@ export class SessionPool {
   }
 }
 
-/** Closes the sessions and ends the thread, whatever the token says to it. */
+/** Closes the sessions and ends the thread, even if the token fails. */
 async function closeThread(thread: SessionThread): Promise<void> {
   await thread.run({ kind: 'close' }).catch(() => undefined);
   await thread.stop();

@@ -1,18 +1,19 @@
-import type { Transferable } from 'node:worker_threads';
 import { Worker } from 'node:worker_threads';
+import type { Transferable } from 'node:worker_threads';
 
 import { KmsUnavailableError } from '../../errors';
+
 import { keepLoaded } from './cryptoki';
-import type { Reply, TokenAnswer, TokenRequest } from './protocol';
 import { toError } from './protocol';
+import type { Reply, TokenAnswer, TokenRequest } from './protocol';
 import type { TokenSettings } from './token';
 
-/** A thread of its own with one session on the token, which answers one request after the other. */
+/** A thread with one session on the token, which serves one request after the other. */
 export interface SessionThread {
-  /** Whether the thread is gone, so that the thread is of no more use. */
+  /** Whether the thread has ended, and serves no more requests. */
   readonly ended: boolean;
   run(request: TokenRequest): Promise<TokenAnswer>;
-  /** Ends the thread. Sessions must have been closed before, by a `close` request. */
+  /** Ends the thread. A `close` request must have closed its session before. */
   stop(): Promise<void>;
 }
 
@@ -22,13 +23,13 @@ interface Waiting {
 }
 
 /**
- * A session in a worker thread of its own. The calls of PKCS #11 block, a network HSM that is away blocks them for
- * seconds, and a thread pool shared with files and name look-ups would be the wrong place to wait.
+ * A session in a worker thread. PKCS #11 calls block, for seconds if a network HSM is away, which must not
+ * happen in the thread pool that serves files and name look-ups.
  */
 export class WorkerSessionThread implements SessionThread {
   readonly #library: string;
   readonly #worker: Worker;
-  /** In the order of the requests, which is that of the answers. */
+  /** In the order of requests, and so of answers. */
   readonly #waiting: Waiting[] = [];
   #ended = false;
 
@@ -74,9 +75,9 @@ export class WorkerSessionThread implements SessionThread {
 
   #settle(reply: Reply): void {
     const waiting = this.#waiting.shift();
-    // An idle thread keeps no process alive.
+    // An idle thread must not keep the process alive.
     if (this.#waiting.length === 0) this.#worker.unref();
-    // A login and a close answer nothing; anything else proves that the module is in use.
+    // Login and close have no answer; any other answer proves that the module is in use.
     if (reply.ok && reply.answer !== undefined) keepLoaded(this.#library);
     if (reply.ok) waiting?.resolve(reply.answer);
     else waiting?.reject(toError(reply.failure));
@@ -92,7 +93,7 @@ export class WorkerSessionThread implements SessionThread {
   }
 }
 
-/** A key travels as a copy that the thread takes over and wipes, not as one more left behind. */
+/** Transfers a copy of the key to the thread, which wipes it, so that no copy is left behind. */
 function sendable(request: TokenRequest): { message: TokenRequest; transfer: Transferable[] } {
   if (request.kind !== 'wrap') return { message: request, transfer: [] };
   const key = Uint8Array.from(request.key);

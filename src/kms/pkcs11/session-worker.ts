@@ -1,13 +1,14 @@
 import { parentPort, workerData } from 'node:worker_threads';
 
 import { wipe } from '../../crypto/secret-bytes';
+
 import { loadCryptoki } from './cryptoki';
-import type { Reply, TokenRequest } from './protocol';
 import { toFailure } from './protocol';
+import type { Reply, TokenRequest } from './protocol';
 import type { TokenSettings } from './token';
 import { TokenClient } from './token-client';
 
-/** The thread behind a WorkerSessionThread: works on one request after the other. */
+/** The worker of a `WorkerSessionThread`. */
 const settings = workerData as TokenSettings;
 const client = new TokenClient(settings, () => loadCryptoki(settings.library));
 

@@ -1,30 +1,30 @@
 import { ConfigurationError, KeyUnwrapError } from '../../errors';
 import type { KmsHealth, WrappedKey } from '../kms-provider';
+
 import type { Cryptoki, Session } from './cryptoki';
+import { kekLabel, kekReference, probe } from './kek';
 import type { Kek } from './kek';
-import { kekLabel, kekReference } from './kek';
-import { explained, isVerdict } from './explained';
-import { kindOfFailure, mayBeOfTheKey } from './return-value';
-import { probe } from './pkcs11-provider';
+import { associatedData, header, parseWrapped } from './key-wrap';
+import type { WrappedForm } from './key-wrap';
 import type { RequestOf, TokenAnswer, TokenRequest } from './protocol';
 import { withRetries } from './retries';
+import { kindOfFailure, mayBeOfTheKey } from './return-value';
 import type { TokenSettings } from './token';
-import type { Ready } from './token-connection';
 import { TokenConnection } from './token-connection';
-import type { WrappedForm } from './key-wrap';
-import { associatedData, header, parseWrapped } from './key-wrap';
+import type { Ready } from './token-connection';
+import { asKmsError, keepsSession } from './token-errors';
 
-/** How long a process may go on wrapping under a KEK after a newer one was made elsewhere. */
+/** How long a process may wrap under a KEK after a newer one was made elsewhere. */
 const LOOK_AGAIN_MS = 60_000;
 const ANSWERED = { reachable: true, authenticated: true } as const;
 
-/** What a thread does with its one session. Everything here blocks. */
+/** The requests of a thread on its one session. All methods block. */
 export class TokenClient {
   readonly #settings: TokenSettings;
   readonly #connection: TokenConnection;
   readonly #now: () => number;
   #lookedAt = 0;
-  /** Highest version ever met; 0 when none was. */
+  /** The highest version ever seen; 0 for none. */
   #newestVersion = 0;
 
   constructor(
@@ -83,7 +83,7 @@ export class TokenClient {
     } catch (error) {
       const kind = kindOfFailure(error);
       if (kind === 'tampered') throw doesNotUnwrap(form, this.#settings, error);
-      if (!mayBeOfTheKey(error) || !this.#works(form)) throw explained(error);
+      if (!mayBeOfTheKey(error) || !this.#works(form)) throw asKmsError(error);
     }
     return this.#unwrapLastTime(form, unwrap);
   }
@@ -93,7 +93,7 @@ export class TokenClient {
     let version: number | undefined;
     return this.#guarded(() => {
       this.#ready();
-      // The same one when it has to be tried again: it may have been made before the failure.
+      // The same version in a retry: it may have been made before the failure.
       version ??= this.#newestVersion + 1;
       this.#connection.makeKek(version);
       const { token, keks } = this.#ready();
@@ -124,16 +124,16 @@ export class TokenClient {
     return ready;
   }
 
-  /** The family of the KEK, made if it may be and is not there. */
+  /** Returns the versions of the KEK, after making the first one if it is missing and allowed. */
   #withKek(): Ready {
     const ready = this.#ready();
-    // In place of a KEK that was there and is gone, a new one would only hide the loss.
+    // If there was a KEK and it is gone, a new one would only hide the loss.
     if (ready.keks.length > 0 || this.#newestVersion > 0 || !this.#settings.createKey) return ready;
     this.#connection.makeKek(1);
     return this.#ready();
   }
 
-  /** Another process may have made a new version, so a missing one is looked for once more. */
+  /** Finds the KEK of a wrapped key, looking twice: another process may just have made the version. */
   #kekOf(form: WrappedForm): { session: Session; kek: Kek } {
     const find = (): { session: Session; kek: Kek | undefined } => {
       const { session, keks } = this.#ready();
@@ -153,7 +153,7 @@ export class TokenClient {
     );
   }
 
-  /** Whether the KEK wraps and unwraps a key of no importance. */
+  /** Whether the KEK wraps and unwraps a test key. */
   #works(form: WrappedForm): boolean {
     try {
       const { session, kek } = this.#kekOf(form);
@@ -166,9 +166,9 @@ export class TokenClient {
   }
 
   /**
-   * Modules that say nothing definite, such as SoftHSM2, answer a changed key like a broken device: a
-   * key that fails again, after the same KEK has wrapped and unwrapped another one, is to blame itself.
-   * One that a device error is said of is so only if the KEK works afterwards, too: devices do fail.
+   * Some modules, such as SoftHSM2, report a damaged key like a broken device. A key that fails again,
+   * after the same KEK has wrapped and unwrapped another one, is at fault itself. After a device error
+   * the KEK has to work afterwards, too: devices do fail.
    */
   #unwrapLastTime(form: WrappedForm, unwrap: () => Uint8Array): Uint8Array {
     try {
@@ -177,7 +177,7 @@ export class TokenClient {
       const kind = kindOfFailure(error);
       const isOfTheKey =
         kind === 'unclear' || kind === 'tampered' || (mayBeOfTheKey(error) && this.#works(form));
-      throw isOfTheKey ? doesNotUnwrap(form, this.#settings, error) : explained(error);
+      throw isOfTheKey ? doesNotUnwrap(form, this.#settings, error) : asKmsError(error);
     }
   }
 
@@ -191,11 +191,11 @@ export class TokenClient {
     try {
       return this.#withRetries(work);
     } catch (error) {
-      throw explained(error);
+      throw asKmsError(error);
     }
   }
 
-  /** Each attempt after a failure is on a new session. */
+  /** Retries, each time on a new session. */
   #withRetries<T>(work: () => T): T {
     return withRetries(() => this.#discardingOnFailure(work));
   }
@@ -204,7 +204,7 @@ export class TokenClient {
     try {
       return work();
     } catch (error) {
-      if (!isVerdict(error)) this.#connection.discard();
+      if (!keepsSession(error)) this.#connection.discard();
       throw error;
     }
   }

@@ -1,39 +1,40 @@
 import { ConfigurationError, KmsUnavailableError } from '../../errors';
+
 import { CKF, CKS, CKU_USER, initialize, closeQuietly } from './cryptoki';
 import type { Cryptoki, Handle, Session } from './cryptoki';
-import type { Keks } from './kek';
 import { findKeks } from './kek';
-import type { Token, TokenSettings } from './token';
-import { findToken, flagsOf, tokenName } from './token';
+import type { Keks } from './kek';
 import { makeKek } from './make-kek';
-import { withProcessLock } from './pin';
-import { NotLoggedIn, PinRefused } from './protocol';
+import { withProcessLock } from './process-lock';
 import { describeFailure, kindOfFailure, returnValueOf } from './return-value';
+import { findToken, flagsOf, tokenName } from './token';
+import type { Token, TokenSettings } from './token';
+import { NotLoggedIn, PinRefused } from './token-errors';
 
 /** Longer than modules take to initialise. */
 const INITIALIZING_WAIT_MS = 10_000;
-/** Leaves a request most of its time: where somebody takes longer, the token itself settles who is first. */
+/** A small part of a request's time: after it, the lock in the token alone decides who is first. */
 const MAKING_WAIT_MS = 2_000;
 
-/** A session of a user who is logged in, and what can be done with it. */
+/** A session with a logged-in user, and the KEKs that it can use. */
 export interface Ready {
   readonly session: Session;
   readonly token: Token;
   readonly keks: Keks;
 }
 
-/** One session on the token, opened when it is needed and given up when anything odd happens. */
+/** A session on the token, opened when needed and discarded after any unexpected failure. */
 export class TokenConnection {
   readonly #settings: TokenSettings;
   readonly #load: () => Cryptoki;
   #cryptoki: Cryptoki | undefined;
   #token: Token | undefined;
   #session: Handle | undefined;
-  /** Whether the token was there when it was looked for last. */
+  /** Whether the token was there the last time. */
   #wasFound = false;
   /**
-   * Never used for anything. A token logs everybody out when the last session of the process is
-   * closed; this one lets sessions be thrown away.
+   * Never used, but kept open: a token logs the process out when its last session is closed, and other
+   * sessions get discarded.
    */
   #anchor: Handle | undefined;
   #offered: readonly number[] = [];
@@ -44,7 +45,7 @@ export class TokenConnection {
     this.#load = load;
   }
 
-  /** @throws {@link NotLoggedIn}, or whatever the token throws */
+  /** @throws {@link NotLoggedIn}, and errors of the token */
   ready(): Ready {
     const { session, token } = this.#open();
     if (this.#keks === undefined) {
@@ -55,9 +56,9 @@ export class TokenConnection {
   }
 
   /**
-   * Logs in, unless somebody in this process is logged in. The PIN is tried once.
+   * Logs in, unless another session of this process has. Tries the PIN once.
    *
-   * @throws {@link PinRefused} when the token refuses it, or one more mistake would lock it
+   * @throws {@link PinRefused} if the token refuses it, or one more mistake would lock the token
    */
   login(pin: string): void {
     const { session, token } = this.#open();
@@ -69,7 +70,7 @@ export class TokenConnection {
     this.#holdAnchor(session, token);
   }
 
-  /** Looks for the KEK anew before it is used next. */
+  /** Makes the next request look for KEKs again. */
   forgetKeks(): void {
     this.#keks = undefined;
   }
@@ -78,14 +79,14 @@ export class TokenConnection {
   makeKek(version: number): void {
     const { session, token } = this.ready();
     this.#keks = undefined;
-    // One thread of a process competes with other processes; the rest then find the key made.
+    // One thread of this process competes with other processes; its other threads then find the key.
     const lock = `${tokenName(this.#settings)} ${this.#settings.keyLabel}`;
     withProcessLock(lock, MAKING_WAIT_MS, () => {
       makeKek(session, token.slot, version, this.#offered, this.#settings);
     });
   }
 
-  /** Gives the session up: a failed operation may have left it in any state. */
+  /** Discards the session, which a failed operation may have left in any state. */
   discard(): void {
     if (this.#session !== undefined) this.#closeQuietly(this.#session);
     this.#session = undefined;
@@ -103,9 +104,9 @@ export class TokenConnection {
   #open(): { session: Session; token: Token } {
     const cryptoki = (this.#cryptoki ??= this.#load());
     if (this.#token === undefined || this.#session === undefined) {
-      // Again after each loss: somebody may have finalized the module, or renumbered its slots.
+      // Again after each loss: the module may have been finalized, or its slots renumbered.
       const { library, libraryParameters } = this.#settings;
-      // Not every module guards against two threads that come at once: NSS then has each token twice.
+      // Not every module guards against concurrent initialisation: NSS then lists each token twice.
       withProcessLock(library, INITIALIZING_WAIT_MS, () => {
         initialize(cryptoki, libraryParameters);
       });
@@ -171,7 +172,7 @@ function logIn({ cryptoki, handle }: Session, { label }: Token, pin: string): vo
   } catch (error) {
     if (returnValueOf(error) === 'CKR_USER_ALREADY_LOGGED_IN') return;
     if (kindOfFailure(error) !== 'pin-refused') {
-      // Not passed on as it is: whether the token counted the attempt is not known, so it is not repeated.
+      // An error that is not retried: the token may have counted the attempt.
       throw new KmsUnavailableError(
         `pkcs11Kms: token "${label}" failed at the login (${describeFailure(error)}).`,
         { cause: error },

@@ -6,7 +6,7 @@ import type { KeyWrapName } from './key-wrap';
 import { pause } from './retries';
 import { returnValueOf } from './return-value';
 
-/** Which token to use. At least one of the two; both must fit when both are given. */
+/** The token to use, by at least one of the two. If both are given, both must match. */
 export interface TokenSelector {
   /** Label of the token, without its padding. */
   readonly label?: string;
@@ -14,18 +14,18 @@ export interface TokenSelector {
   readonly serial?: string;
 }
 
-/** What a thread needs to know; sent to its thread. The PIN is not part of it. */
+/** The settings that are sent to each thread; not the PIN. */
 export interface TokenSettings {
   readonly library: string;
   readonly libraryParameters: string | undefined;
   readonly token: TokenSelector;
   readonly keyLabel: string;
   readonly createKey: boolean;
-  /** The only way to wrap and unwrap keys; `undefined` leaves it to what token and KEK allow. */
+  /** The only way to wrap and unwrap keys; `undefined` for any that token and KEK allow. */
   readonly mechanism: KeyWrapName | undefined;
 }
 
-/** One line that no other token of this machine has. */
+/** Names a token uniquely on this machine. */
 export function tokenName({ library, token }: TokenSettings): string {
   return JSON.stringify([library, token.label, token.serial]);
 }
@@ -33,7 +33,7 @@ export function tokenName({ library, token }: TokenSettings): string {
 const MAX_LOOKS = 5;
 const LOOK_AGAIN_MS = 50;
 
-/** A token that is there now. Its slot may be another one after the module was initialised again. */
+/** A token that is present. Its slot may change when the module is initialised again. */
 export interface Token {
   readonly slot: Handle;
   readonly label: string;
@@ -42,17 +42,17 @@ export interface Token {
 }
 
 /**
- * Finds the one token that was asked for, by what is written on it: slot numbers change.
+ * Finds the one token that the selector matches.
  *
- * @param wasThere - whether it was there when it was looked for last.
- * @throws {@link ConfigurationError} when other tokens are there, or several that fit;
- * {@link KmsUnavailableError} when there is none at all, as while an HSM is out of reach, or the one
- * that was there is not
+ * @param wasThere - whether it was there the last time.
+ * @throws {@link ConfigurationError} if only other tokens are there, or several match;
+ * {@link KmsUnavailableError} if there is none at all, as while an HSM is out of reach, or the token is
+ * gone
  */
 export function findToken(cryptoki: Cryptoki, selector: TokenSelector, wasThere: boolean): Token {
   let present: Token[] = [];
   let fitting: Token[] = [];
-  // SoftHSM2 may not show a token for a moment while another process writes to it.
+  // SoftHSM2 may hide a token for a moment while another process writes to it.
   for (let looks = 0; fitting.length === 0 && looks < MAX_LOOKS; looks++) {
     if (looks > 0) pause(LOOK_AGAIN_MS);
     present = tokensOf(cryptoki);
@@ -80,7 +80,7 @@ export function findToken(cryptoki: Cryptoki, selector: TokenSelector, wasThere:
   );
 }
 
-/** Reads the flags of a token anew; those about the PIN change. */
+/** Reads the flags of a token again; those about the PIN change. */
 export function flagsOf(cryptoki: Cryptoki, { slot }: Token): number {
   return cryptoki.C_GetTokenInfo(slot).flags;
 }
@@ -99,13 +99,13 @@ function readToken(cryptoki: Cryptoki, slot: Handle): Token | undefined {
     const { label, serialNumber, flags } = cryptoki.C_GetTokenInfo(slot);
     return { slot, label: withoutPadding(label), serial: withoutPadding(serialNumber), flags };
   } catch (error) {
-    // One token that fails, or was just pulled, must not hide the others.
+    // A token that fails, or was just removed, must not hide the others.
     if (returnValueOf(error) === 'CKR_CRYPTOKI_NOT_INITIALIZED') throw error;
     return undefined;
   }
 }
 
-/** The standard pads with spaces, some modules with NULs. */
+/** Removes padding: spaces by the standard, NULs by some modules. */
 function withoutPadding(text: string): string {
   let end = text.length;
   while (end > 0 && (text[end - 1] === ' ' || text[end - 1] === '\0')) end -= 1;

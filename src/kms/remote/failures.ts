@@ -2,14 +2,14 @@ import { types } from 'node:util';
 
 import { ConfigurationError } from '../../errors';
 
-import { showing } from './rights';
+import { withEvidence } from './health';
 
 /**
- * One try failed in a way in which the next may not. Stays within a provider: when no try is left it
- * becomes a `KmsUnavailableError`.
+ * A failure that the next try may not meet. Stays within a provider: after the last try it becomes a
+ * `KmsUnavailableError`.
  */
 export class TransientFailure extends Error {
-  /** What the server asked to wait, in milliseconds; 0 when it asked for nothing. */
+  /** Milliseconds that the server asked to wait; 0 if it did not ask. */
   readonly retryAfterMs: number;
 
   /** @param message - a clause without the name of the provider; never a secret */
@@ -20,20 +20,20 @@ export class TransientFailure extends Error {
   }
 }
 
-/** The `code` that Node.js gives an error, such as `ECONNRESET`; undefined for an error without. */
+/** Returns the `code` of an error of Node.js, such as `ECONNRESET`; undefined if it has none. */
 export function codeOf(error: unknown): string | undefined {
   const code = types.isNativeError(error) && 'code' in error ? error.code : undefined;
   return typeof code === 'string' && /^[A-Z][A-Z0-9_]{1,60}$/.test(code) ? code : undefined;
 }
 
-/** The code in brackets, for a message that must not quote the error itself; nothing without one. */
+/** Returns the code in brackets, for a message that must not quote the error itself; empty if it has none. */
 export function codeSuffix(error: unknown): string {
   const code = codeOf(error);
   return code === undefined ? '' : ` (${code})`;
 }
 
 /**
- * What to throw in the place of an error of the network, which is not kept: it may carry the request.
+ * Returns the error to throw instead of a network error, which is not kept: it may carry the request.
  *
  * @param who - the provider, such as `awsKms`
  * @param remedy - for a certificate that is not trusted
@@ -48,7 +48,7 @@ export function networkFailure(
         `${who}: the certificate of the server is not accepted (${code}). ${remedy}`,
       )
     : new TransientFailure(`the server is not reached (${code})`);
-  return showing(failure, { reachable: false });
+  return withEvidence(failure, { reachable: false });
 }
 
 function isCertificateProblem(code: string): boolean {
@@ -57,7 +57,7 @@ function isCertificateProblem(code: string): boolean {
 
 /**
  * Reads a `Retry-After` header (RFC 9110 section 10.2.3), seconds or a date, as milliseconds from
- * now; 0 for one that says nothing.
+ * now; 0 if it is missing or invalid.
  */
 export function retryAfterMs(header: string | undefined, now = Date.now()): number {
   if (header === undefined) return 0;

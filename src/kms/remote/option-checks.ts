@@ -1,7 +1,8 @@
 import { ConfigurationError } from '../../errors';
+
 import type { RemoteLimits } from './remote-calls';
 
-/** Options that every remote provider has. */
+/** Options of every remote provider. */
 export interface RemoteOptions {
   /** Milliseconds for one call, 100 to 60 000. Defaults to 5 000. */
   readonly timeoutMs?: number;
@@ -12,7 +13,7 @@ export interface RemoteOptions {
 /** Names of {@link RemoteOptions}. */
 export const REMOTE_OPTIONS = ['timeoutMs', 'totalTimeoutMs'] as const;
 
-/** Checks the options of one provider; messages name the option, never its value. */
+/** Checks of a provider's options. Messages name the option, never its value. */
 export class OptionChecks {
   readonly #who: string;
 
@@ -24,7 +25,7 @@ export class OptionChecks {
     if (!holds) throw new ConfigurationError(`${this.#who}: ${problem}.`);
   }
 
-  /** @param prefix - where the options are, such as `auth.` */
+  /** @param prefix - path of the options, such as `auth.` */
   known(given: unknown, names: readonly string[], prefix = ''): void {
     this.require(
       typeof given === 'object' && given !== null,

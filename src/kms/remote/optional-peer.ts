@@ -6,7 +6,7 @@ import { ConfigurationError } from '../../errors';
 export type Require = (name: string) => unknown;
 
 /**
- * Loads the SDK of a provider, an optional peer of this package, when it is first needed.
+ * Loads the SDK of a provider, an optional peer dependency of this package.
  *
  * @param who - the provider, such as `awsKms`
  * @throws {@link ConfigurationError} with the line that installs it

@@ -1,4 +1,3 @@
-import type { IBackoff, IRetryBackoffContext } from 'cockatiel';
 import {
   DelegateBackoff,
   ExponentialBackoff,
@@ -9,10 +8,12 @@ import {
   timeout,
   TimeoutStrategy,
 } from 'cockatiel';
+import type { IBackoff, IRetryBackoffContext } from 'cockatiel';
 
 import { KmsUnavailableError } from '../../errors';
-import { showing, shownBy } from './rights';
+
 import { TransientFailure } from './failures';
+import { withEvidence, evidenceOf } from './health';
 
 /** How long a remote KMS may take. */
 export interface RemoteLimits {
@@ -22,7 +23,7 @@ export interface RemoteLimits {
   readonly totalTimeoutMs: number;
 }
 
-/** What is left of the time of an operation. */
+/** The time that an operation has left. */
 export interface Budget {
   /** On the monotonic clock, in milliseconds. */
   readonly endsAt: number;
@@ -33,14 +34,14 @@ const TRIES = 3;
 const FIRST_WAIT_MS = 200;
 const LONGEST_WAIT_MS = 20_000;
 
-/** Waits a random time below 200 ms, 400 ms, … so that processes that failed together part. */
+/** Random waits below 200 ms, 400 ms, …: processes that failed together must not retry together. */
 const jitter = new ExponentialBackoff({
   generator: fullJitterGenerator,
   initialDelay: FIRST_WAIT_MS,
   maxDelay: LONGEST_WAIT_MS,
 });
 
-/** Gives every call to a remote KMS its deadlines, and tries again where that can help. */
+/** Calls to a remote KMS, with deadlines, and retries if they can help. */
 export class RemoteCalls {
   readonly #who: string;
   readonly #limits: RemoteLimits;
@@ -51,13 +52,13 @@ export class RemoteCalls {
     this.#limits = limits;
   }
 
-  /** One operation of one call. @throws {@link KmsUnavailableError} when tries or time run out */
+  /** Runs an operation of one call. @throws {@link KmsUnavailableError} when tries or time run out */
   run<T>(attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
     return this.within((budget) => this.retrying(budget, attempt));
   }
 
   /**
-   * One operation, of as many calls as it takes, in the time for all of it.
+   * Runs an operation of any number of calls within the total time.
    *
    * @throws {@link KmsUnavailableError} when tries or time run out; what `operation` throws otherwise
    */
@@ -75,7 +76,7 @@ export class RemoteCalls {
     }
   }
 
-  /** Calls until an answer, an error that another try cannot mend, or the end of tries or time. */
+  /** Retries a call until it succeeds, fails for good, or runs out of tries or time. */
   retrying<T>(budget: Budget, attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const policy = retry(
       handleWhen((error) => error instanceof TransientFailure && isInTime(error, budget)),
@@ -96,7 +97,7 @@ export class RemoteCalls {
 
   #unavailable(failure: TransientFailure): KmsUnavailableError {
     const error = new KmsUnavailableError(`${this.#who}: ${failure.message}`);
-    return showing(error, shownBy(failure));
+    return withEvidence(error, evidenceOf(failure));
   }
 }
 
@@ -111,11 +112,11 @@ function nextWait(
   const state = previous?.next(undefined) ?? jitter.next();
   const asked =
     'error' in result && result.error instanceof TransientFailure ? result.error : undefined;
-  // Jitter on top of what the server asked for: it asked everybody for the same.
+  // Jitter on top of the time that the server asked for, which is the same for all clients.
   return { delay: (asked?.retryAfterMs ?? 0) + state.duration, state };
 }
 
 function noAnswer(ms: number): TransientFailure {
   const failure = new TransientFailure(`no answer within ${String(ms)} ms`);
-  return showing(failure, { reachable: false });
+  return withEvidence(failure, { reachable: false });
 }

@@ -1,9 +1,10 @@
 import type { RemoteCalls } from '../remote/remote-calls';
+
+import { VaultRefusal } from './refusals';
 import type { CallOptions } from './vault-client';
-import { VaultRefusal } from './replies';
 import type { VaultSession } from './vault-session';
 
-/** Calls Vault with the token of a session. */
+/** Calls to Vault with the token of a session. */
 export class AuthenticatedCalls {
   readonly #calls: RemoteCalls;
   readonly #session: VaultSession;
@@ -14,9 +15,9 @@ export class AuthenticatedCalls {
   }
 
   /**
-   * Calls with a token, and once more with another one when the first is denied.
+   * Makes a call with a token, and once more with another one if the first is denied.
    *
-   * @param explainRefusal - what to throw in the place of a refusal
+   * @param explainRefusal - makes the error to throw instead of a refusal
    * @throws {@link KmsUnavailableError} when tries or time run out
    */
   async run(

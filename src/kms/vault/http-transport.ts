@@ -1,15 +1,16 @@
-import type { IncomingMessage, RequestOptions } from 'node:http';
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
+import type { IncomingMessage, RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 
 import { ConfigurationError } from '../../errors';
 import { codeOf, networkFailure } from '../remote/failures';
 import { TransientFailure } from '../remote/failures';
-import { errorsOf, refusalOf } from './replies';
+
+import { errorsOf, refusalOf } from './refusals';
 import type { TlsOptions } from './tls-options';
 import { VaultAgent } from './vault-agent';
 
-/** What node-vault hands to its HTTP client. */
+/** A request from node-vault to its HTTP client. */
 export interface TransportRequest {
   readonly method: string;
   readonly uri: string;
@@ -18,7 +19,7 @@ export interface TransportRequest {
   readonly signal?: AbortSignal;
 }
 
-/** What node-vault wants back from it. */
+/** The reply that node-vault expects. */
 export interface TransportReply {
   readonly statusCode: number;
   readonly body: unknown;
@@ -29,9 +30,8 @@ export interface TransportReply {
 const DEFAULT_MAX_BODY_BYTES = 64 * 1024;
 
 /**
- * The HTTP client under node-vault, in the place of its own, which follows redirects with the token
- * in hand, reads bodies of any size, drops `Retry-After`, and can be told by the environment not to
- * check certificates.
+ * An HTTP client for node-vault. Its own follows redirects with the token, reads bodies of any size,
+ * drops `Retry-After`, and stops checking certificates if the environment says so.
  */
 export class HttpTransport {
   readonly #tls: TlsOptions;
@@ -40,7 +40,7 @@ export class HttpTransport {
   #https: VaultAgent;
 
   /**
-   * @param tls - what connections are secured with
+   * @param tls - certificates for connections
    * @param maxBodyBytes - the longest answer to read
    */
   constructor(tls: TlsOptions, maxBodyBytes = DEFAULT_MAX_BODY_BYTES) {
@@ -49,7 +49,7 @@ export class HttpTransport {
     this.#https = new VaultAgent(tls);
   }
 
-  /** @throws what `refusalOf` makes of a status that is not success; `TransientFailure` */
+  /** @throws the error of `refusalOf` for an unsuccessful status; `TransientFailure` */
   async send(request: TransportRequest): Promise<TransportReply> {
     const reply = await this.#exchange(request);
     const statusCode = reply.message.statusCode ?? 0;
@@ -82,7 +82,7 @@ export class HttpTransport {
       headers: {
         ...headers,
         Accept: 'application/json',
-        // Vault refuses requests with a token that a page in a browser could have sent.
+        // Vault Agent can require it, against request forgery.
         'X-Vault-Request': 'true',
         ...(body === undefined
           ? {}
@@ -123,14 +123,18 @@ function parseJson(body: Buffer): unknown {
   try {
     return JSON.parse(body.toString('utf8'));
   } catch {
-    // The parser's message quotes the text, which may hold a key.
+    // Without the parser's message, which quotes the text and with it perhaps a key.
     throw notVault('is not JSON');
   } finally {
     body.fill(0);
   }
 }
 
-/** @param what - is wrong with the answer */
+/**
+ * Returns the error for an answer that is not from Vault.
+ *
+ * @param what - what is wrong with the answer
+ */
 export function notVault(what: string): ConfigurationError {
   return new ConfigurationError(
     `vaultKms: the answer ${what}. Check that address is that of Vault itself, and not of a proxy or a page.`,

@@ -2,41 +2,40 @@ import { isText, OptionChecks, REMOTE_OPTIONS } from '../remote/option-checks';
 import type { RemoteOptions } from '../remote/option-checks';
 import type { RemoteLimits } from '../remote/remote-calls';
 
+import type { KeyPlace } from './refusals';
 import { TlsOptions } from './tls-options';
 import type { Pem } from './tls-options';
-import type { KeyPlace } from './replies';
 import { givenToken, login } from './token-source';
-import type { TokenSource } from './token-source';
+import type { Secret, TokenSource, VaultAuth } from './token-source';
 import type { VaultPlace } from './vault-client';
-import type { Secret, VaultAuth } from './auth';
 
-/** Where the key-encryption key (KEK) is, and how to get at it. */
+/** The key-encryption key (KEK), and how to reach it. */
 export interface VaultKmsOptions extends RemoteOptions {
-  /** Such as `https://vault.example.org:8200`. Defaults to the environment's `VAULT_ADDR`. */
+  /** URL of the server, such as `https://vault.example.org:8200`. Defaults to the environment's `VAULT_ADDR`. */
   readonly address?: string;
-  /** A token that somebody else has made. Defaults to `VAULT_TOKEN` when there is no `auth`. */
+  /** A token, or a function that returns one. Defaults to `VAULT_TOKEN` if there is no `auth`. */
   readonly token?: Secret;
-  /** How to log in, in the place of `token`. */
+  /** How to log in, instead of `token`. */
   readonly auth?: VaultAuth;
-  /** Defaults to `VAULT_NAMESPACE`, and to none. */
+  /** Defaults to `VAULT_NAMESPACE`, or else to none. */
   readonly namespace?: string;
   /** Path of the Transit engine. Defaults to `transit`. */
   readonly mount?: string;
   /** Name of the key, of type `aes256-gcm96`, `chacha20-poly1305` or `xchacha20-poly1305`. */
   readonly key: string;
   /**
-   * Certificate authorities to trust in the place of the system's, PEM. Defaults to the file that
-   * `VAULT_CACERT` names, and to the system's.
+   * Certificate authorities to trust instead of the system's, as PEM. Defaults to the file that
+   * `VAULT_CACERT` names, or else to the system's.
    */
   readonly ca?: string | Buffer;
   /**
-   * Certificate of this client, PEM, for a server that asks for one. Defaults to the file that
-   * `VAULT_CLIENT_CERT` names, and to none.
+   * Certificate of this client, as PEM, for a server that asks for one. Defaults to the file that
+   * `VAULT_CLIENT_CERT` names, or else to none.
    */
   readonly clientCert?: string | Buffer;
-  /** Its private key, PEM. Defaults to the file that `VAULT_CLIENT_KEY` names. */
+  /** Its private key, as PEM. Defaults to the file that `VAULT_CLIENT_KEY` names. */
   readonly clientKey?: string | Buffer;
-  /** Allows `http:` to other machines, which shows token and keys to the network. Defaults to `false`. */
+  /** Whether to allow `http:` to other machines, which exposes token and keys to the network. Defaults to `false`. */
   readonly insecureHttp?: boolean;
 }
 
@@ -68,7 +67,7 @@ const AUTH_NAMES = {
   userpass: ['method', 'mount', 'username', 'password'],
 } satisfies Record<VaultAuth['method'], readonly string[]>;
 
-/** Secrets may be functions, and these two may be left out. */
+/** The options that may be left out. */
 const OPTIONAL_AUTH_NAMES = ['mount', 'tokenPath'];
 
 const MAX_PLACE_CHARS = 400;

@@ -1,8 +1,8 @@
 import { BlockList, isIP } from 'node:net';
 
 /**
- * The proxy that the environment names for a server, as `HTTPS_PROXY` and `NO_PROXY`, in capitals or not,
- * are understood by Vault's own command: never one for this machine itself.
+ * Finds the proxy that the environment names for a server. Reads `HTTPS_PROXY` and `NO_PROXY`, in upper
+ * or lower case, as Vault's own command does, and never uses a proxy for this machine itself.
  */
 export function proxyFor(server: URL, env: NodeJS.ProcessEnv = process.env): URL | undefined {
   const proxy = env['HTTPS_PROXY'] ?? env['https_proxy'] ?? '';
@@ -17,7 +17,7 @@ export function proxyFor(server: URL, env: NodeJS.ProcessEnv = process.env): URL
   return new URL(proxy.includes('://') ? proxy : `http://${proxy}`);
 }
 
-/** `*`, a domain with all below it, `.domain` for those below it alone, an address, or a range of them. */
+/** Matches `*`, a domain and its subdomains, `.domain` for subdomains alone, an address, or a range of them. */
 function covers(exception: string, host: string, port: string): boolean {
   if (exception === '' || exception === '*') return exception === '*';
   if (exception.includes('/')) return isIP(host) !== 0 && isInRange(exception, host);

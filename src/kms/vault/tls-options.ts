@@ -2,18 +2,18 @@ import { readFile } from 'node:fs/promises';
 
 import { ConfigurationError } from '../../errors';
 
-/** PEM text, or where it is. */
+/** PEM text, or a file with it. */
 export type Pem =
   { readonly pem: string | Buffer } | { readonly file: string; readonly of: string };
 
-/** What a connection to Vault is secured with, beside the system's certificate authorities. */
+/** The certificates for connections to Vault. */
 export class TlsOptions {
   readonly #ca: Pem | undefined;
   readonly #cert: Pem | undefined;
   readonly #key: Pem | undefined;
 
   /**
-   * @param ca - certificate authorities in the place of the system's
+   * @param ca - certificate authorities to trust instead of the system's
    * @param client - certificate of this client, with its key
    */
   constructor(ca: Pem | undefined, client?: { readonly cert: Pem; readonly key: Pem }) {
@@ -22,7 +22,7 @@ export class TlsOptions {
     this.#key = client?.key;
   }
 
-  /** For a new connection. @throws {@link ConfigurationError} for a file that cannot be read */
+  /** Reads them for a new connection. @throws {@link ConfigurationError} for a file that cannot be read */
   async read(): Promise<{ ca?: string | Buffer; cert?: string | Buffer; key?: string | Buffer }> {
     const [ca, cert, key] = await Promise.all([this.#ca, this.#cert, this.#key].map(contentOf));
     return {

@@ -3,11 +3,34 @@ import { readFile } from 'node:fs/promises';
 
 import { ConfigurationError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
 import { codeSuffix } from '../remote/failures';
-import { showing } from '../remote/rights';
+import { withEvidence } from '../remote/health';
 
-import type { Secret, VaultAuth } from './auth';
+/** A secret, or a function that is called for it at each login. */
+export type Secret = string | (() => string | undefined | Promise<string | undefined>);
 
-/** A token as it comes from a login. */
+/** How to log in. `mount` is the path of the auth method, by default its usual one. */
+export type VaultAuth =
+  | {
+      readonly method: 'approle';
+      readonly roleId: string;
+      readonly secretId: Secret;
+      readonly mount?: string;
+    }
+  | {
+      readonly method: 'kubernetes';
+      readonly role: string;
+      /** File with the token of the service account. Defaults to where Kubernetes puts it. */
+      readonly tokenPath?: string;
+      readonly mount?: string;
+    }
+  | {
+      readonly method: 'userpass';
+      readonly username: string;
+      readonly password: Secret;
+      readonly mount?: string;
+    };
+
+/** A token as a login returns it. */
 export interface Lease {
   readonly token: string;
   /** Milliseconds from now; `Infinity` for one that does not expire. */
@@ -15,17 +38,17 @@ export interface Lease {
   readonly renewable: boolean;
 }
 
-/** How a token is come by. */
+/** A source of tokens. */
 export interface TokenSource {
   /** Whether asking again may give another token. */
   readonly again: boolean;
-  /** Whether somebody else makes the token, so that asking for it is no login. */
+  /** Whether the application supplies the token, so that asking for it is no login. */
   readonly isGiven: boolean;
-  /** Asks for credentials, then for a token. */
+  /** Obtains a token, or the request for a login that returns one. */
   prepare(): Promise<LoginRequest | { readonly token: string }>;
 }
 
-/** What is posted to log in. */
+/** The request of a login. */
 export interface LoginRequest {
   readonly path: string;
   readonly body: object;
@@ -33,7 +56,7 @@ export interface LoginRequest {
 
 const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
 
-/** A token that somebody else has made. */
+/** Returns a source of tokens that the application supplies. */
 export function givenToken(token: Secret): TokenSource {
   return {
     again: typeof token === 'function',
@@ -42,7 +65,7 @@ export function givenToken(token: Secret): TokenSource {
   };
 }
 
-/** A token from a login. */
+/** Returns a source of tokens that logs in. */
 export function login(auth: VaultAuth): TokenSource {
   return { again: true, isGiven: false, prepare: () => loginRequest(auth) };
 }
@@ -93,7 +116,7 @@ async function call(name: string, secret: Exclude<Secret, string>): Promise<stri
     return await secret();
   } catch (error) {
     if (error instanceof FieldEncryptionError) throw error;
-    // The cause is the application's own, and may hold what the function was about to return.
+    // Without the cause, which comes from the application and may contain the secret.
     throw new KmsUnavailableError(`vaultKms: the function for ${name} failed${codeSuffix(error)}.`);
   }
 }
@@ -102,7 +125,7 @@ async function call(name: string, secret: Exclude<Secret, string>): Promise<stri
 const PAUSES_MS = [60_000, 240_000, 900_000] as const;
 
 /**
- * Logins that were refused. The same credentials are tried again after a while only, others at once:
+ * A record of refused logins. The same credentials are only tried again after a while, others at once:
  * servers count mistakes, and lock accounts.
  */
 export class RefusedLogins {
@@ -130,18 +153,18 @@ export class RefusedLogins {
         'Check the credentials, the role and auth.mount. Others are tried at once, these again after ' +
         `${String(pause / 60_000)} min, because accounts lock after a few wrong logins.`,
     );
-    this.#error = showing(error, { reachable: true, authenticated: false });
+    this.#error = withEvidence(error, { reachable: true, authenticated: false });
     return this.#error;
   }
 
-  /** Lets the same credentials be tried at once. */
+  /** Forgets refusals, so that the same credentials can be tried at once. */
   forget(): void {
     this.#error = undefined;
     this.#digest = undefined;
     this.#count = 0;
   }
 
-  /** Nothing outside this object can compare with it. */
+  /** Returns a keyed digest, which nothing outside this object can compare with. */
   #digestOf(path: string, body: object): string {
     const text = JSON.stringify([path, body]);
     return createHmac('sha256', this.#digestKey).update(text).digest('base64');

@@ -3,24 +3,24 @@ import type { KmsHealth } from '../kms-provider';
 import type { RemoteCalls } from '../remote/remote-calls';
 
 import { notVault } from './http-transport';
-import { keyPath, softDeleted, VaultRefusal } from './replies';
-import type { KeyOperation, KeyPlace } from './replies';
+import { keyPath, softDeleted, VaultRefusal } from './refusals';
+import type { KeyOperation, KeyPlace } from './refusals';
 import type { VaultClient } from './vault-client';
 import type { VaultSession } from './vault-session';
 
-/** AEADs with keys of 256 bits; `xchacha20-poly1305` is OpenBao's. */
+/** AEADs with keys of 256 bits; only OpenBao has `xchacha20-poly1305`. */
 const KEY_TYPES = ['aes256-gcm96', 'chacha20-poly1305', 'xchacha20-poly1305'];
 
-/** What Transit says of a key. */
+/** Transit's description of a key. */
 export interface TransitKey {
   readonly type: string;
   readonly latestVersion: number;
-  /** When the latest version was made, where Vault says so. */
+  /** When the latest version was made, if Vault says so. */
   readonly createdAt: Date | undefined;
   readonly derived: boolean;
   readonly exportable: boolean;
   readonly backup: boolean;
-  /** Put aside, which OpenBao can do. */
+  /** Whether it is deleted but can be restored, a feature of OpenBao. */
   readonly softDeleted: boolean;
 }
 
@@ -42,7 +42,7 @@ export function parseKey(reply: unknown): TransitKey {
   };
 }
 
-/** Vault gives the time of each version of a symmetric key in seconds. */
+/** Reads the time of a version, which Vault returns in seconds for symmetric keys. */
 function creationOf(versions: unknown, version: number): Date | undefined {
   const seconds: unknown = (versions as Record<string, unknown> | null | undefined)?.[version];
   return typeof seconds === 'number' ? new Date(seconds * 1000) : undefined;
@@ -67,7 +67,7 @@ function problemOf({ type, derived, exportable, backup }: TransitKey): string | 
   return backup ? 'allows plaintext backups, so that the key can be taken out of Vault' : undefined;
 }
 
-/** `data` of a reply. @throws {@link ConfigurationError} when there is none */
+/** Returns `data` of a reply. @throws {@link ConfigurationError} if there is none */
 export function dataOf(reply: unknown): Record<string, unknown> {
   const data: unknown =
     typeof reply === 'object' && reply !== null && 'data' in reply ? reply.data : undefined;
@@ -80,16 +80,16 @@ function safe(type: string): string {
 }
 
 const PATH = 'sys/capabilities-self';
-/** Capabilities that let a value be posted. */
+/** Capabilities that allow a POST. */
 const ENOUGH = ['update', 'root'];
 
-/** What the policy of a token allows, as the server tells it whoever asks about its own token. */
+/** The rights of the token on the key, which the server reports to the token itself. */
 export class TransitRights {
   readonly #client: VaultClient;
   readonly #calls: RemoteCalls;
   readonly #session: VaultSession;
   readonly #place: KeyPlace;
-  /** A policy without the default one may forbid the question, and servers log each denial. */
+  /** Whether the policy forbids to ask, as without the default policy; servers log each denial. */
   #isForbidden = false;
 
   constructor(client: VaultClient, calls: RemoteCalls, session: VaultSession, place: KeyPlace) {
@@ -99,12 +99,12 @@ export class TransitRights {
     this.#place = place;
   }
 
-  /** Empty where the server does not say. */
+  /** Asks for the rights; empty if the server does not say. */
   async ask(): Promise<Pick<KmsHealth, 'mayWrap' | 'mayUnwrap'>> {
     if (this.#isForbidden) return {};
     const paths = [this.#path('encrypt'), this.#path('decrypt')];
     try {
-      // With the token in hand, and without another login where it is refused: nothing depends on it.
+      // Without another login if the token is refused: nothing depends on the answer.
       const token = await this.#session.token();
       const reply = await this.#calls.run((signal) =>
         this.#client.write(PATH, { paths }, { token, signal }),

@@ -1,22 +1,23 @@
-import type { RequestOptions } from 'node:http';
 import { request as httpRequest } from 'node:http';
+import type { RequestOptions } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
 import type { Duplex } from 'node:stream';
 
 import { ConfigurationError } from '../../errors';
 import { codeOf } from '../remote/failures';
 import { TransientFailure } from '../remote/failures';
+
 import { proxyFor } from './proxy';
 import type { TlsOptions } from './tls-options';
 
 type OnSocket = (error: Error | null, socket: Duplex) => void;
 
-/** A proxy that takes longer than this to connect is not going to. */
+/** Milliseconds that a proxy may take to connect. */
 const PROXY_TIMEOUT_MS = 30_000;
 
 /**
- * Connections to Vault over TLS: through a proxy where the environment names one, and with certificates
- * that are read anew for each, so that those that were renewed are used.
+ * An agent for TLS connections to Vault, through a proxy if the environment names one. It reads the
+ * certificates again for each connection, so that renewed ones are used.
  */
 export class VaultAgent extends Agent {
   readonly #tls: TlsOptions;
@@ -32,7 +33,7 @@ export class VaultAgent extends Agent {
         onSocket(null, socket);
       },
       (error: unknown) => {
-        // There is none, which the type does not know.
+        // The type demands a socket, and there is none.
         onSocket(error as Error, undefined as unknown as Duplex);
       },
     );
@@ -55,7 +56,7 @@ function serverOf({ host, port }: RequestOptions): URL {
   return new URL(`https://${name.includes(':') ? `[${name}]` : name}:${String(port ?? 443)}`);
 }
 
-/** A connection to the server as the proxy makes it, on which TLS is spoken with the server itself. */
+/** Connects through the proxy; TLS is then negotiated with the server itself. */
 function tunnelThrough(proxy: URL, options: RequestOptions): Promise<Duplex> {
   const { host: target } = serverOf(options);
   const path = target.includes(':') && !target.endsWith(']') ? target : `${target}:443`;

@@ -15,7 +15,7 @@ interface NodeVault {
 
 type NodeVaultFactory = (config: object) => NodeVault;
 
-/** Where Vault is. */
+/** The server and how to connect to it. */
 export interface VaultPlace {
   readonly address: string;
   readonly namespace: string | undefined;
@@ -24,14 +24,14 @@ export interface VaultPlace {
   readonly maxBodyBytes?: number;
 }
 
-/** One call: who asks, and until when. */
+/** The token and the signal of a call. */
 export interface CallOptions {
-  /** None for logins. */
+  /** Undefined for logins. */
   readonly token: string | undefined;
   readonly signal: AbortSignal;
 }
 
-/** Speaks to Vault through node-vault, which is loaded at the first call. */
+/** A client of Vault through node-vault, which is loaded at the first call. */
 export class VaultClient {
   readonly #place: VaultPlace;
   readonly #transport: HttpTransport;
@@ -52,7 +52,7 @@ export class VaultClient {
     return this.#connected().write(path, data, this.#requestOptions(options));
   }
 
-  /** Asks what only the root namespace answers, and anybody may ask. */
+  /** Reads a path that only the root namespace has and that needs no token. */
   readRoot(path: string, signal: AbortSignal): Promise<unknown> {
     return this.#connected().read(path, { signal, headers: {} });
   }
@@ -73,10 +73,10 @@ export class VaultClient {
     const client = factory({
       endpoint: this.#place.address,
       'request-promise': { defaults: () => send },
-      // Its own prints every request, keys and passwords included, where DEBUG says so.
+      // Its own prints every request, with keys and passwords, if DEBUG says so.
       debug: () => undefined,
     });
-    // What it has taken from the environment: each call brings its own, a login no token.
+    // Clears what it took from the environment: each call brings its own, and a login has no token.
     client.token = '';
     client.namespace = '';
     return client;

@@ -1,26 +1,24 @@
 import { KmsUnavailableError } from '../../errors';
-import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
-import { healthOf, showing, shownBy, UsedRights } from '../remote/rights';
-import type { RemoteCalls } from '../remote/remote-calls';
 import { unwrappedKey } from '../key-bytes';
+import type { KeyBinding, KmsHealth, KmsProvider, WrappedKey } from '../kms-provider';
+import { healthOf, withEvidence, evidenceOf, UsedRights } from '../remote/health';
+import type { RemoteCalls } from '../remote/remote-calls';
+
 import { AuthenticatedCalls } from './authenticated-calls';
 import { notVault } from './http-transport';
-import type { KeyPlace, VaultRefusal } from './replies';
-import {
-  explain,
-  explainDecrypt,
-  keyPath,
-  rightTo,
-  describeServer,
-  SERVER_STATE_PATH,
-} from './replies';
-import type { TransitKey } from './transit-key';
+import { explain, explainDecrypt, keyPath, rightTo } from './refusals';
+import type { KeyPlace, VaultRefusal } from './refusals';
 import { dataOf, parseKey, requireAcceptable, TransitRights } from './transit-key';
+import type { TransitKey } from './transit-key';
 import type { VaultClient } from './vault-client';
 import type { VaultSession } from './vault-session';
 import { associatedData, parseTransit, parseWrapped, serialize, transitText } from './wrapped-form';
 
-/** Has Vault's Transit engine wrap and unwrap. */
+/** Makes the server describe its state, with status 200 in any state. */
+const SERVER_STATE_PATH =
+  'sys/health?standbyok=true&perfstandbyok=true&drsecondarycode=200&sealedcode=200&uninitcode=200';
+
+/** A provider that wraps and unwraps through Vault's Transit engine. */
 export class VaultKmsProvider implements KmsProvider {
   readonly name = 'vault';
   readonly #client: VaultClient;
@@ -45,7 +43,7 @@ export class VaultKmsProvider implements KmsProvider {
       plaintext: Buffer.from(key).toString('base64'),
       associated_data: associatedData(binding),
     };
-    // Where the policy allows create, Transit makes a key that is missing, of a type of its choice.
+    // If the policy allows it to create, Transit would make a missing key, of a type of its choice.
     requireAcceptable(await this.#describeKey(), this.#place);
     const { ciphertext } = dataOf(await this.#used.wrapping(this.#write('encrypt', body)));
     const parsed = typeof ciphertext === 'string' ? parseTransit(ciphertext) : undefined;
@@ -85,7 +83,7 @@ export class VaultKmsProvider implements KmsProvider {
       if (!(error instanceof KmsUnavailableError)) throw error;
       const state = await this.#serverState();
       const explained = new KmsUnavailableError(`${error.message}. ${state}`.trim());
-      throw showing(explained, state === '' ? shownBy(error) : { reachable: true });
+      throw withEvidence(explained, state === '' ? evidenceOf(error) : { reachable: true });
     }
   }
 
@@ -97,7 +95,7 @@ export class VaultKmsProvider implements KmsProvider {
       : `${key}; nothing renews the token, which ends at ${endsAt.toISOString()}`;
   }
 
-  /** What the server says of the policy now, and else what it did at the last use. */
+  /** Asks the server for the rights, or else returns what the last uses showed. */
   async #mayUse(detail: string): Promise<Partial<KmsHealth>> {
     const told = await this.#rights.ask();
     if (told.mayWrap === undefined) return this.#used.known;
@@ -153,4 +151,15 @@ function keyOf(plaintext: unknown): Uint8Array {
   const bytes = Buffer.from(typeof plaintext === 'string' ? plaintext : '', 'base64');
   const isCanonical = bytes.toString('base64') === plaintext;
   return unwrappedKey('vaultKms', isCanonical ? bytes : undefined);
+}
+
+/** Describes the state of a server in a sentence; empty for an answer of another shape. */
+function describeServer(reply: unknown): string {
+  if (typeof reply !== 'object' || reply === null) return '';
+  const state = reply as Record<string, unknown>;
+  if (state['initialized'] === false) return 'The server is not initialized.';
+  if (state['sealed'] === true) return 'The server is sealed.';
+  if (state['replication_dr_mode'] === 'secondary') return 'It is a disaster recovery standby.';
+  if (state['standby'] === true || state['performance_standby'] === true) return 'It is a standby.';
+  return state['sealed'] === false ? 'The server says that it is active.' : '';
 }

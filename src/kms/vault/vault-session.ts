@@ -1,18 +1,19 @@
 import type { RemoteCalls } from '../remote/remote-calls';
-import { notVault } from './http-transport';
-import type { Lease, TokenSource } from './token-source';
-import { RefusedLogins } from './token-source';
-import type { VaultClient } from './vault-client';
-import { VaultRefusal } from './replies';
 
-/** A token is renewed when this part of its life is over, so that there is time to try again. */
+import { notVault } from './http-transport';
+import { VaultRefusal } from './refusals';
+import { RefusedLogins } from './token-source';
+import type { Lease, TokenSource } from './token-source';
+import type { VaultClient } from './vault-client';
+
+/** The part of a token's life after which it is renewed, so that there is time for retries. */
 const RENEW_AT = 2 / 3;
-/** Of a lease that came back shorter than this part of the first one, the end is near: log in. */
+/** If a renewed lease is shorter than this part of the first one, its end is near: log in again. */
 const WORTH_RENEWING = 1 / 2;
-/** How long a token that is denied is taken for what the policy says, and not for one that was revoked. */
+/** How long after a new token a denial counts as the policy's, and not as a revoked token. */
 const BETWEEN_DENIALS_MS = 10_000;
 const SHORTEST_WAIT_MS = 1_000;
-/** What a timer of Node.js can hold. */
+/** The longest timer of Node.js. */
 const LONGEST_WAIT_MS = 2 ** 31 - 1;
 
 interface Held extends Lease {
@@ -21,7 +22,7 @@ interface Held extends Lease {
   readonly fullTtlMs: number;
 }
 
-/** Has a token when one is needed: logs in, renews before the token expires, logs in again. */
+/** A session that provides a token: it logs in, renews the token before it expires, and logs in again. */
 export class VaultSession {
   readonly #client: VaultClient;
   readonly #calls: RemoteCalls;
@@ -48,7 +49,7 @@ export class VaultSession {
     return (isFresh ? held : await this.#logIn()).token;
   }
 
-  /** When the token in hand ends for good; undefined while it can be renewed or another one fetched. */
+  /** When the current token ends for good; undefined if it can be renewed or replaced. */
   get endsAt(): Date | undefined {
     const held = this.#held;
     if (held === undefined || held.renewable || this.#source.again) return undefined;
@@ -56,12 +57,12 @@ export class VaultSession {
     return new Date(Date.now() + held.expiresAt - performance.now());
   }
 
-  /** Another token than the one that was refused, or undefined where there is none to be had. */
+  /** Returns another token than the refused one; undefined if there is none. */
   async tokenAfter(refused: string): Promise<string | undefined> {
     if (!this.#source.again) return undefined;
-    // Somebody else may have logged in while the refused call was on its way.
+    // Another call may have logged in while the refused one was under way.
     if (this.#holds(refused)) {
-      // A new token was denied as well a moment ago: another one is of no more use.
+      // A new token was just denied, too: another one would not help.
       const now = performance.now();
       const isSoon = now - this.#lastDenial < BETWEEN_DENIALS_MS;
       if (isSoon && !(await this.#isReplaced(refused))) return undefined;
@@ -78,7 +79,7 @@ export class VaultSession {
     return this.#held?.token === token;
   }
 
-  /** Whether who makes the token has made another one. A login would only tell by being made. */
+  /** Whether the application supplies another token by now. A login would have to be made to tell. */
   async #isReplaced(token: string): Promise<boolean> {
     if (!this.#source.isGiven) return false;
     const request = await this.#calls.within(() => this.#source.prepare());
@@ -98,7 +99,7 @@ export class VaultSession {
     this.#held = undefined;
   }
 
-  /** One for everybody who waits. */
+  /** Logs in once for all who wait. */
   #logIn(): Promise<Held> {
     this.#closed = false;
     this.#login ??= this.#logInAlone().finally(() => {
@@ -130,7 +131,7 @@ export class VaultSession {
     }
   }
 
-  /** When a given token expires. A policy may forbid the question; then the token is just used. */
+  /** Finds out when a supplied token expires. If the policy forbids to ask, the token is just used. */
   async #lookUp(token: string): Promise<Lease> {
     try {
       return await this.#calls.run(async (signal) =>
@@ -164,7 +165,7 @@ export class VaultSession {
       if (isWorthIt || (lease !== undefined && !this.#source.again)) this.#replace(held, lease);
       else if (this.#source.again) await this.#logIn();
     } catch {
-      // The next caller that needs the token is told what is wrong; until then there may be time to try again.
+      // The next caller that needs the token gets the error; until then there may be time for a retry.
       const left = held.expiresAt - performance.now();
       if (this.#held === held && left > SHORTEST_WAIT_MS) this.#schedule(held, left / 2);
     }
@@ -174,13 +175,13 @@ export class VaultSession {
     if (this.#held === held) this.#hold(lease, held.fullTtlMs);
   }
 
-  /** Undefined where Vault refuses: the token is gone, or was never to be renewed. */
+  /** Renews the token; undefined if Vault refuses: it is gone, or not renewable. */
   async #renew({ token }: Held): Promise<Lease | undefined> {
     try {
       const lease = await this.#calls.run(async (signal) =>
         parseLease(await this.#client.write('auth/token/renew-self', {}, { token, signal })),
       );
-      // Here 0 does not mean for ever: less than a second is left of the longest life of the token.
+      // Here 0 does not mean forever: less than a second is left of the token's maximum life.
       return lease.ttlMs === Infinity ? { ...lease, ttlMs: 0 } : lease;
     } catch (error) {
       if (error instanceof VaultRefusal) return undefined;
@@ -210,7 +211,7 @@ function parseLookUp(token: string, reply: unknown): Lease {
   return { token, ttlMs: ttlMs(fields['ttl']), renewable: fields['renewable'] === true };
 }
 
-/** Vault says 0 for a token that does not expire. */
+/** Reads a time to live, which is 0 for a token that does not expire. */
 function ttlMs(seconds: unknown): number {
   return typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : Infinity;
 }

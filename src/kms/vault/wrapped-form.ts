@@ -7,9 +7,8 @@ import type { KeyBinding } from '../kms-provider';
 const FORMAT_1 = 0x01;
 const HEADER_BYTES = 5;
 /**
- * A nonce of 12 bytes, or of 24 for XChaCha20, the key, a tag of 16. Nothing else is sent to be decrypted:
- * under an RSA key of Transit anybody can encrypt, though to so few bytes only by leading zeros that
- * nobody finds.
+ * A nonce of 12 bytes, or of 24 for XChaCha20, the key, and a tag of 16. Nothing of another length is
+ * sent to decrypt: anybody can encrypt under an RSA key of Transit, but hardly to so few bytes.
  */
 const SEALED_BYTES: readonly number[] = [60, 72];
 
@@ -27,7 +26,7 @@ export function parseTransit(text: string): TransitCiphertext | undefined {
   return isWhole ? { version: Number(digits), sealed } : undefined;
 }
 
-/** Writes what Vault wants back. */
+/** Writes the form that Vault decrypts. */
 export function transitText({ version, sealed }: TransitCiphertext): string {
   return `vault:v${String(version)}:${Buffer.from(sealed).toString('base64')}`;
 }
@@ -45,14 +44,14 @@ export function parseWrapped(wrapped: Uint8Array): TransitCiphertext {
   const bytes = Buffer.from(wrapped);
   const isWhole = bytes[0] === FORMAT_1 && SEALED_BYTES.includes(bytes.length - HEADER_BYTES);
   const version = isWhole ? bytes.readUInt32BE(1) : 0;
-  // Transit takes version 0 for 1, so that one key would have two forms.
+  // Transit reads version 0 as 1, and one key would have two forms.
   if (version === 0) {
     throw new KeyUnwrapError('vaultKms: the wrapped key is not of Vault, or is damaged.');
   }
   return { version, sealed: bytes.subarray(HEADER_BYTES) };
 }
 
-/** What a wrapped key is bound to, as base64. */
+/** Returns the associated data of a wrapped key, as base64. */
 export function associatedData(binding: KeyBinding): string {
   const { application, keyId, keyName, purpose } = binding;
   const parts = [LABELS.vaultWrap, Uint8Array.of(FORMAT_1), application, keyId, keyName, purpose];

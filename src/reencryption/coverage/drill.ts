@@ -1,67 +1,69 @@
 import type { QueryRunner } from 'typeorm';
+
+import { FieldEncryptionError } from '../../errors';
+import type { FieldEncryptionErrorCode } from '../../errors';
+import { BlindIndex } from '../../field/blind-index';
+import { FieldCipher } from '../../field/field-cipher';
+import { keyHeader, keyPrefix } from '../../format/data-key-id';
 import type { BackupOpener } from '../../keys/backup/backup-key';
 import type { RestoredKey } from '../../keys/backup/restore-backup';
 import { ScratchKeyStore, scratchKms } from '../../keys/backup/scratch-key-store';
 import { KeyManager } from '../../keys/key-manager';
-import { BlindIndex } from '../../field/blind-index';
-import { FieldCipher } from '../../field/field-cipher';
-import { FieldEncryptionError } from '../../errors';
-import type { FieldEncryptionErrorCode } from '../../errors';
-import { keyHeader, keyPrefix } from '../../format/data-key-id';
-import { selectAllRows } from '../../typeorm/tables/all-rows';
-import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import type { Installation } from '../../typeorm/installation/installation';
-import { prefixSql, columnStatuses } from './status';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
+import { selectAllRows } from '../../typeorm/tables/all-rows';
 import { encryptedTables } from '../encrypted-table';
 import type { EncryptedTable } from '../encrypted-table';
 
-/** What the keys of a backup made of the rows under one key, in one column. */
+import { columnStatuses, prefixSql } from './status';
+
+/** The result of a drill for the rows under one key in one column. */
 export interface DrillResult {
   readonly entity: string;
   readonly property: string;
   readonly keyId: string;
   /** Rows of the column under the key. */
   readonly rows: number;
-  /** Rows that were decrypted with the restored key. */
+  /** Sampled rows that the restored key decrypted. */
   readonly read: number;
-  /** Blind-index tokens of those rows that the restored index root gives again. */
+  /** Blind-index tokens of those rows that the restored index root reproduced. */
   readonly tokens: number;
-  /** Tokens for which it gives another: lookups would miss those rows. */
+  /** Tokens that it did not reproduce: lookups would miss those rows. */
   readonly wrongTokens: number;
-  /** Why one of them was not; `null` where all that were tried were read. */
+  /** Why a row was not decrypted; `null` if all samples were. */
   readonly failure: FieldEncryptionErrorCode | null;
 }
 
-/** What a drill found. */
+/** The findings of a drill. */
 export interface DrillReport {
   readonly backupId: string;
   readonly createdAt: Date;
   readonly restored: readonly RestoredKey[];
   readonly results: readonly DrillResult[];
-  /** Whether every sample of every column under every key was read, and its tokens are right. */
+  /** Whether every sample of every column under every key was decrypted and its tokens are right. */
   readonly ok: boolean;
 }
 
-/** A column as the keys of the backup read it. */
+/** A column that is read with the keys of the backup. */
 interface RestoredColumn {
   readonly cipher: FieldCipher;
   readonly indexes: readonly BlindIndex[];
 }
 
-/** What one row holds of a column. */
+/** A stored value and its tokens. */
 interface Sample {
   readonly stored: unknown;
-  /** By index; NULL in a row that was written before there was the index. */
+  /** One for each index; NULL in a row that is older than the index. */
   readonly tokens: readonly unknown[];
 }
 
-/** Rows tried for each column and key. */
+/** Rows sampled for each column and key. */
 const SAMPLES = 3;
 
 /**
- * Restores a backup into an empty scratch table under a scratch KMS, both in memory, and decrypts
- * rows of the database with it: a few of every column under every key, and computes their tokens
- * again. Changes nothing, and uses nothing of this application's keys.
+ * Restores a backup into an empty scratch table under a scratch KMS, both in memory, decrypts a few
+ * rows of every column under every key with it, and computes their tokens again. Changes nothing, and
+ * uses none of this application's keys.
  */
 export async function drill(
   installation: Installation,
@@ -77,7 +79,7 @@ export async function drill(
       // Into memory, and only to read.
       adopt: true,
     });
-    // Where the backup has no index root, the first token says so.
+    // If the backup has no index root, the first token says so.
     await keys.confirm([], { index: true }).catch(() => undefined);
     const results = await readSamples(installation, runner, keys, application);
     const ok = results.every(({ failure, wrongTokens }) => failure === null && wrongTokens === 0);

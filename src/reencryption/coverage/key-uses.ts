@@ -3,13 +3,13 @@ import type { QueryRunner } from 'typeorm';
 import { FieldEncryptionError } from '../../errors';
 import { isUnneeded } from '../../keys/lifecycle/encrypted-rows';
 import type { ColumnUse, CountedKey, EncryptedRows } from '../../keys/lifecycle/encrypted-rows';
+import { hasColumn, SqlParameters } from '../../typeorm/connection/sql-dialect';
 import type { Installation } from '../../typeorm/installation/installation';
 import { decryptStored } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
 import { TokenRows } from '../../typeorm/query/unique/token-rows';
 import type { TokenRow } from '../../typeorm/query/unique/token-rows';
 import { onAllRows } from '../../typeorm/tables/all-rows';
-import { hasColumn, SqlParameters } from '../../typeorm/connection/sql-dialect';
 import { encryptedTables } from '../encrypted-table';
 
 import { writersToEnd } from './open-writers';
@@ -19,9 +19,9 @@ import { columnUses } from './status';
 const PAGE_ROWS = 1000;
 
 /**
- * Counts the tokens that may be of one root, in every blind index. A token does not say which root it
- * is of, so each row is decrypted and its tokens under all other roots computed. What does not
- * decrypt, or has no token of these, counts as needing the root.
+ * Counts the tokens that may be of one root, in every blind index. A token does not name its root, so
+ * each row is decrypted and its tokens under all other roots are computed. A row that does not decrypt,
+ * or has none of these tokens, counts as needing the root.
  */
 async function indexUses(
   installation: Installation,
@@ -48,12 +48,13 @@ async function indexUses(
   return uses;
 }
 
-/** Which index is read. */
+/** The index to read. */
 interface ScannedIndex {
   readonly encrypted: EncryptedColumn;
   readonly indexed: IndexedColumn;
 }
 
+/** A scan of all tokens of an index. */
 class IndexScan {
   readonly #installation: Installation;
   readonly #runner: QueryRunner;
@@ -118,8 +119,8 @@ class IndexScan {
 }
 
 /**
- * What still needs a key: rows of encrypted columns, or tokens of blind indexes for a root. Both where its
- * row does not prove which it is.
+ * Counts what still needs a key: rows of encrypted columns, or tokens of blind indexes for a root. Counts
+ * both if the key's own row does not prove which it is.
  */
 export async function keyUses(
   installation: Installation,
@@ -128,15 +129,15 @@ export async function keyUses(
 ): Promise<ColumnUse[]> {
   const ofColumns = await columnUses(installation, runner, key);
   if (key.purpose === 'data' && key.provenIds === undefined) return ofColumns;
-  // A root has no values under it, unless it is none.
+  // Columns with rows under the key show that it is not a root, whatever its row says.
   const needing = ofColumns.filter((use) => !isUnneeded([use]));
   return [...needing, ...(await indexUses(installation, runner, key.id))];
 }
 
-/** Milliseconds that open transactions are waited for, unless told otherwise. */
+/** Milliseconds to wait for open transactions by default. */
 const PATIENCE_MS = 30_000;
 
-/** The rows that a key of this installation may have encrypted, or given tokens. */
+/** Returns how to count the rows and tokens that need a key of this installation. */
 export function encryptedRows(
   installation: Installation,
   waitMs = PATIENCE_MS,

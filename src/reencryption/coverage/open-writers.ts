@@ -1,19 +1,20 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
+
 import { KeyStateError } from '../../errors';
 import type { KeyRecord } from '../../keys/record/key-record';
-import type { Installation } from '../../typeorm/installation/installation';
 import { withConnection } from '../../typeorm/connection/lent-connection';
+import type { Installation } from '../../typeorm/installation/installation';
 import { encryptedTables } from '../encrypted-table';
 
-/** Milliseconds between two looks, which become more until they are this many. */
+/** The longest pause between checks, in milliseconds; pauses grow up to it. */
 const LONGEST_PAUSE_MS = 1000;
 
 /**
- * Transactions with a lock of the kind that writing takes, held or awaited, on one of these tables, a
- * partition of it or a table that inherits from it. Such a lock is kept until the transaction ends,
- * by a prepared one too, and everybody may see it, though not whose it is.
+ * Selects the transactions that hold or await a lock for writing on one of these tables, a partition of
+ * it or a table that inherits from it. Such a lock is kept until the transaction ends, even a prepared
+ * one, and every role may see it, though not whose it is.
  */
 const WRITERS_SQL = `
 WITH RECURSIVE encrypted AS (
@@ -37,18 +38,18 @@ GROUP BY lock.virtualtransaction`;
 interface Writer {
   readonly writer: string;
   readonly prepared: boolean;
-  /** `null` where the role may not see it. */
+  /** `null` if the role may not see it. */
   readonly since: Date | null;
 }
 
 /**
- * Waits until the transactions have ended that write encrypted tables at this moment, or wait for their
- * turn to. It takes no lock, so that nobody waits for it, and does not mind those that begin meanwhile.
+ * Waits for the end of all transactions that are writing encrypted tables now, or waiting to. Takes no
+ * lock, so that nothing waits for it, and ignores transactions that begin meanwhile.
  *
- * SQLite needs none of it: who has begun to write in a transaction is the only one, and a key is
- * erased in a transaction that begins as that one.
+ * SQLite does not need this: it has one writer at a time, and a key is erased in a transaction that
+ * begins as the writer.
  *
- * @throws {@link KeyStateError}, retryable, when they are still open after `waitMs`
+ * @throws {@link KeyStateError}, retryable, if some are still open after `waitMs`
  */
 export async function writersToEnd(
   installation: Installation,
@@ -66,7 +67,7 @@ export async function writersToEnd(
     if (left <= 0) throw stillOpen(key, open);
     await sleep(Math.min(pause, left));
     const now = await writersOf(dataSource, tables);
-    // One that is prepared may be known by another name than before.
+    // A transaction gets another name when it is prepared.
     open = now.filter(({ writer, prepared }) => prepared || first.has(writer));
   }
 }

@@ -13,14 +13,14 @@ import type { EncryptedTable } from '../encrypted-table';
 /** Rows of one column under one version of its data key. */
 export interface KeyCoverage {
   readonly keyId: string;
-  /** Name and version of the key; `undefined` for one that the key table does not hold. */
+  /** Name and version of the key; `undefined` if the key table does not have it. */
   readonly name: string | undefined;
   readonly version: number | undefined;
   readonly state: KeyInfo['state'] | undefined;
   readonly rows: number;
 }
 
-/** What one encrypted column holds. */
+/** The rows of one encrypted column. */
 export interface ColumnStatus {
   readonly entity: string;
   readonly property: string;
@@ -35,13 +35,13 @@ export interface ColumnStatus {
   readonly keys: readonly KeyCoverage[];
 }
 
-/** What every encrypted column holds. */
+/** The rows of every encrypted column. */
 export interface EncryptionStatus extends Array<ColumnStatus> {
-  /** What makes ciphertexts of the AES suites and tokens in this process. */
+  /** The implementation of the AES suites and of tokens in this process. */
   readonly backend: Backend;
 }
 
-/** Counts the rows of every encrypted column by data key, from the header prefix, in SQL. */
+/** Counts the rows of every encrypted column by data key, in SQL, from the header prefix. */
 export async function columnStatuses(
   installation: Installation,
   runner: QueryRunner,
@@ -59,8 +59,8 @@ export async function columnStatuses(
 }
 
 /**
- * Counts the rows that need one key, in every encrypted column, and those whose key is not in the table:
- * where the id in such a row is damaged, it may be any key that its column was encrypted with.
+ * Counts the rows that need one key, in every encrypted column, and those whose key is not in the key
+ * table: if their id is damaged, they may be under any key that the column was encrypted with.
  */
 export async function columnUses(
   installation: Installation,
@@ -68,7 +68,7 @@ export async function columnUses(
   { id, name, purpose, provenIds }: CountedKey,
 ): Promise<ColumnUse[]> {
   const known = provenIds ?? new Set((await installation.store.list(runner)).map((key) => key.id));
-  // A name that no column has any more was that of others, and nothing says of which.
+  // If no column has the name any more, rows of any column may be under the key.
   const isOfAny = provenIds !== undefined || !installation.columns.keyNames.includes(name);
   const isRoot = provenIds === undefined && purpose === 'index';
   const uses: ColumnUse[] = [];
@@ -96,7 +96,7 @@ function rowsOf(keys: readonly KeyCoverage[], counts: (key: KeyCoverage) => bool
 }
 
 interface PrefixCount {
-  /** `null` for NULL, empty for what cannot be a ciphertext. */
+  /** `null` for NULL, empty for a value that cannot be a ciphertext. */
   readonly prefix: string | null;
   readonly rows: number;
 }
@@ -110,7 +110,7 @@ async function countByPrefix(
   const cell = driver.escape(column.databaseName);
   const prefix = prefixSql(runner.connection, cell, policy.storage);
   const length = lengthSql(runner.connection, cell, policy.storage);
-  // Cleartext is not grouped by: its beginnings are nobody's business, and there may be many.
+  // Cleartext is one group: its beginnings are confidential, and there may be many.
   const shortest = policy.storage === 'text' ? 52 : 38;
   const rows = await selectAllRows<{ prefix: string | null; total: number | string }>(
     runner,
@@ -165,9 +165,9 @@ function columnStatus(
 }
 
 /**
- * SQL for the 12-character header prefix of a stored value. SQLite has no base64: there, the prefix
- * of bytes comes in hexadecimal. Its cells have types of their own, whatever the column's: a ciphertext
- * that somebody has made a BLOB still needs its key.
+ * Returns SQL for the 12-character header prefix of a stored value. SQLite has no base64, so there the
+ * prefix of bytes is in hexadecimal. Its cells have types of their own, whatever the column's: a
+ * ciphertext that was stored as a BLOB still needs its key.
  */
 export function prefixSql(
   { driver }: DataSource,
@@ -184,7 +184,7 @@ export function prefixSql(
     : `hex(substr(CAST(${column} AS BLOB), 1, 9))`;
 }
 
-/** SQL for the length of a stored value: characters of a text, bytes of what should be bytes. */
+/** Returns SQL for the length of a stored value, in characters of text or in bytes. */
 function lengthSql({ driver }: DataSource, column: string, storage: 'text' | 'binary'): string {
   const isSure = storage === 'text' || driver.options.type === 'postgres';
   return isSure ? `length(${column})` : `length(CAST(${column} AS BLOB))`;

@@ -1,19 +1,23 @@
-import type { WorkCell, WorkTable } from './work-table';
+import type { DataSource } from 'typeorm';
+
+import type { UsedKeys } from '../../keys/cache/used-keys';
+import { fenceSql } from '../../typeorm/connection/key-fence';
 
 import type { PageRequest, RowKey, StoredPage, WantedToken } from './row';
+import type { WorkCell, WorkTable } from './work-table';
 
-/** A row as a driver gives it. */
+/** A row as a driver returns it. */
 export type RawRow = Readonly<Record<string, unknown>>;
 
-/** What the databases write differently in the statements that walk a table. */
+/** The parts of a page's statements that differ between databases. */
 export interface PageDialect {
-  /** SQL for a column of the primary key, in a form that loses no digit. */
+  /** SQL that selects a column of the primary key without losing digits. */
   key(cell: WorkCell): string;
   /** The parameter with this number, from 1. */
   parameter(number: number): string;
-  /** {@link PageDialect.parameter} where it is compared with a column of the primary key. */
+  /** A {@link PageDialect.parameter} for comparison with a column of the primary key. */
   bound(number: number, cell: WorkCell): string;
-  /** SQL for what tells one version of a row from another, beside its cells, by its name in a page. */
+  /** SQL that tells one version of a row from another, by its name in a page. */
   readonly version: Readonly<Record<string, string>>;
 }
 
@@ -37,7 +41,7 @@ export function pageSql(
   return walk(dialect, table, selected, request, `LIMIT ${String(request.limit)}`);
 }
 
-/** Selects the primary key of the last row of a page, where the page is full. */
+/** Selects the primary key of the last row of a page, if the page is full. */
 export function boundarySql(
   dialect: PageDialect,
   table: WorkTable,
@@ -47,7 +51,7 @@ export function boundarySql(
   return walk(dialect, table, selected, request, `LIMIT 1 OFFSET ${String(request.limit - 1)}`);
 }
 
-/** Selects the primary key of the row that holds a unique token, in the tuple of the row that is to have it. */
+/** Selects the primary key of the row that holds a token of a unique index which another row wants. */
 export function holderSql(
   dialect: PageDialect,
   table: WorkTable,
@@ -64,22 +68,20 @@ export function holderSql(
   return { sql: `${query} AND ${place} LIMIT 1`, values: [content, ...wantedBy] };
 }
 
-/** The primary key in a row of these statements. */
+/** Reads the primary key from a row of these statements. */
 export function keyOf({ keys }: WorkTable, row: RawRow): RowKey {
   return keys.map((_, i) => row[keyName(i)]);
 }
 
-/** Name of a column of the primary key in the rows of {@link pageSql}. */
 function keyName(at: number): string {
   return `k${String(at)}`;
 }
 
-/** Name of a cell in the rows of {@link pageSql}. */
 function cellName(at: number): string {
   return `c${String(at)}`;
 }
 
-/** The rows of {@link pageSql}. */
+/** Reads the rows of {@link pageSql}. */
 export function pageOf(
   { version }: PageDialect,
   { keys, cells }: WorkTable,
@@ -121,44 +123,17 @@ function keyColumns(dialect: PageDialect, keys: readonly WorkCell[]): string[] {
   return keys.map((cell, i) => `${dialect.key(cell)} AS ${keyName(i)}`);
 }
 
-/** Milliseconds that a page waits for a row which the application has locked. */
-const LOCK_WAIT_MS = 20;
-
-/** What a page does about rows that somebody has locked. */
-export interface RowLocking {
-  /** SQL that is evaluated with the lease, before a row is touched. */
-  readonly onLease: string;
-  /** SQL of the CTE `moved`, which writes the rows of the CTE `page` that are as they were read. */
-  moved(table: WorkTable, written: readonly { readonly cell: WorkCell }[]): string;
+/** A cell that a run writes, and its position among the cells of its table. */
+export interface WrittenCell {
+  readonly cell: WorkCell;
+  readonly at: number;
 }
 
-/**
- * Waits, but gives the page up before the server would look for a deadlock (`deadlock_timeout`), let
- * alone end a transaction of the application's.
- */
-export const HELD_FOR_A_MOMENT: RowLocking = {
-  onLease: `set_config('lock_timeout', '${String(LOCK_WAIT_MS)}', true)`,
-  moved: ({ name, keys }, written) =>
-    `moved AS (UPDATE ${name} t SET ${assignments(written, 'page')} ` +
-    `FROM page WHERE ${sameVersion(keys)} RETURNING 1)`,
-};
-
-/** Passes over them. Locking rows first costs half as much again. */
-export const EXCEPT_LOCKED: RowLocking = {
-  onLease: '1',
-  moved: ({ name, keys }, written) =>
-    `held AS (SELECT t.ctid AS at, ${written.map((_, i) => `page.n${String(i)}`).join(', ')} ` +
-    `FROM ${name} t JOIN page ON ${sameVersion(keys)} FOR NO KEY UPDATE OF t SKIP LOCKED), ` +
-    `moved AS (UPDATE ${name} t SET ${assignments(written, 'held')} ` +
-    'FROM held WHERE t.ctid = held.at RETURNING 1)',
-};
-
-function assignments(written: readonly { readonly cell: WorkCell }[], from: string): string {
-  return written.map(({ cell }, i) => `${cell.name} = ${from}.n${String(i)}`).join(', ');
+export function writtenCells({ cells }: WorkTable): WrittenCell[] {
+  return cells.flatMap((cell, at) => (cell.written ? [{ cell, at }] : []));
 }
 
-/** `xmin` differs in any other version of the row, also where its place was given to another one. */
-function sameVersion(keys: readonly WorkCell[]): string {
-  const sameKey = keys.map(({ name }, i) => `t.${name} = page.k${String(i)}`);
-  return [...sameKey, 't.ctid = page.at', 't.xmin = page.by'].join(' AND ');
+/** SQL to follow a condition: that the keys a page was made with may still be used. */
+export function andUsableSql(dataSource: DataSource, { usableUntil }: UsedKeys): string {
+  return Number.isFinite(usableUntil) ? ` AND ${fenceSql(dataSource, usableUntil)} = 1` : '';
 }

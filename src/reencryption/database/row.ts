@@ -1,6 +1,6 @@
 import type { UsedKeys } from '../../keys/cache/used-keys';
 
-/** A primary key as a run keeps it: text where the database can make it, so that no digit is lost. */
+/** A primary key as a run keeps it: as text where the database can cast it, so that no digit is lost. */
 export type RowKey = readonly unknown[];
 
 /** Rows from `after`, exclusive, to `until`, inclusive, in order of the primary key. */
@@ -12,14 +12,15 @@ export interface PageRequest {
   readonly limit: number;
 }
 
-/** A checkpoint as JSON. Bytes, which a primary key may be, are kept as base64. */
-export function keyToText(key: RowKey): string {
+/** Writes a checkpoint as JSON, with bytes as base64; `null` if there is none. */
+export function keyToText(key: RowKey | null | undefined): string | null {
+  if (key === null || key === undefined) return null;
   return JSON.stringify(key, (_, value: unknown) =>
     isBufferJson(value) ? { bytes: Buffer.from(value.data).toString('base64') } : value,
   );
 }
 
-/** @throws SyntaxError or TypeError for a text that is no checkpoint */
+/** @throws SyntaxError or TypeError for a text that is not a checkpoint */
 export function keyFromText(text: string): RowKey {
   const key: unknown = JSON.parse(text, (_, value: unknown) =>
     isBytes(value) ? Buffer.from(value.bytes, 'base64') : value,
@@ -28,7 +29,7 @@ export function keyFromText(text: string): RowKey {
   throw new TypeError('it is no primary key');
 }
 
-/** For a checkpoint of another primary key. */
+/** The error for a checkpoint of another primary key. */
 export function wrongLength(columns: number): TypeError {
   return new TypeError(`it does not have the ${String(columns)} values of the primary key`);
 }
@@ -50,9 +51,9 @@ function isKeyValue(value: unknown): boolean {
   return typeof value === 'string' || Number.isFinite(value) || Buffer.isBuffer(value);
 }
 
-/** A token of a unique index that a row cannot have, since another row has it. */
+/** A token of a unique index that a row cannot have because another row has it. */
 export interface WantedToken {
-  /** Where the token is among the cells of the table. */
+  /** Position of the token among the cells of the table. */
   readonly cell: number;
   readonly content: unknown;
   /** The other columns of the index, escaped. */
@@ -61,15 +62,15 @@ export interface WantedToken {
   readonly wantedBy: RowKey;
 }
 
-/** Milliseconds that a worker has a range for; every page renews it. */
+/** Milliseconds that a lease lasts; every page renews it. */
 export const LEASE_MS = 60_000;
 
-/** A range of rows that this worker has, until it renews no more. */
+/** A worker's claim to a range of rows, which expires unless renewed. */
 export interface Lease {
   readonly runId: string;
   readonly pass: number;
   readonly seq: number;
-  /** Another worker that takes the range over gets a higher one. */
+  /** A fencing token: the next worker to take the range gets a higher one. */
   readonly fence: number;
   /** Primary key of the last row that is done, or the one before the first. */
   readonly after: RowKey | undefined;
@@ -79,12 +80,17 @@ export interface Lease {
   readonly table: string;
 }
 
-/** What one column of the table holds in the rows of a page, in their order. */
+/** The values by which a lease is found, and which another worker's lease does not have. */
+export function leaseKey({ runId, pass, seq, fence }: Lease): readonly unknown[] {
+  return [runId, pass, seq, fence];
+}
+
+/** The values of one column in the rows of a page, in order. */
 export type PageColumn = readonly unknown[];
 
 /**
- * Rows as stored, column by column: several pages are under way at a time, and an object for each row
- * would cost the garbage collector more than all else that a run does with it.
+ * Rows as stored, column by column: with several pages under way, an object for each row would cost
+ * the garbage collector more than all the rest of the run.
  */
 export interface StoredPage {
   readonly rows: number;
@@ -92,27 +98,27 @@ export interface StoredPage {
   readonly keys: readonly PageColumn[];
   /** The cells that a run reads, in its order. */
   readonly cells: readonly PageColumn[];
-  /** What tells this version of a row from later ones, where the database has such a thing. */
+  /** What tells this version of a row from later ones, where the database has such columns. */
   readonly versions: readonly PageColumn[];
 }
 
-/** Rows of a page that are to be written, each if it is still as it was read. */
+/** Rows of a page to write, each only if it is still as it was read. */
 export interface PageChange {
   readonly page: StoredPage;
-  /** Which of them. */
+  /** Positions of the rows in the page. */
   readonly rows: readonly number[];
-  /** The keys that what is to be written was made with, to be asked once more just before it is. */
+  /** The keys that the new values were made with, checked once more just before writing. */
   readonly used: UsedKeys;
-  /** What the cells are to hold, like {@link StoredPage.cells}; of interest in these rows only. */
+  /** The new cells, laid out as {@link StoredPage.cells}; meaningful in these rows only. */
   readonly cells: readonly PageColumn[];
 }
 
-/** Primary key of one row. */
+/** Returns the primary key of one row. */
 export function keyAt({ keys }: StoredPage, row: number): RowKey {
   return keys.map((column) => column[row]);
 }
 
-/** Primary key of the last row; `undefined` when there is none. */
+/** Returns the primary key of the last row; `undefined` if the page is empty. */
 export function lastKey(page: StoredPage): RowKey | undefined {
   return page.rows === 0 ? undefined : keyAt(page, page.rows - 1);
 }

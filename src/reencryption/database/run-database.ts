@@ -1,14 +1,16 @@
+import { QueryFailedError } from 'typeorm';
 import type { DataSource } from 'typeorm';
 
-import { FieldEncryptionError } from '../../errors';
+import { FieldEncryptionError, RunInterruptedError } from '../../errors';
 import type { Storage } from '../../format/field-ciphertext';
-import type { WorkTable } from './work-table';
+import { databaseCode } from '../../typeorm/connection/transient-conflict';
 
 import type { Lease, PageChange, PageRequest, RowKey, StoredPage, WantedToken } from './row';
+import type { WorkTable } from './work-table';
 
 /**
- * Runs work on the driver's own connection, which it has for no longer than that: a run leaves a
- * pool of one to the application in between.
+ * Runs `work` on the driver's own connection and gives it back at once, so that the application can
+ * use a pool of one in between.
  */
 export async function withConnection<T>(
   dataSource: DataSource,
@@ -24,7 +26,7 @@ export async function withConnection<T>(
   }
 }
 
-/** Drivers put rows and parameters into errors. Message and code say what happened without them. */
+/** The message and code of a driver's error, without the rows and parameters that drivers put into theirs. */
 export class DatabaseError extends Error {
   readonly code: string | undefined;
 
@@ -40,24 +42,35 @@ function withoutDetails(error: unknown): unknown {
   return new DatabaseError(error.message, typeof error.code === 'string' ? error.code : undefined);
 }
 
-/** The error of better-sqlite3 is none by its internal class, and errors of native modules none by ours. */
+/** By shape: neither better-sqlite3's errors nor those of native modules are instances of `Error` here. */
 function isErrorLike(error: unknown): error is { message: string; code?: unknown } {
   const { message } = (error ?? {}) as { message?: unknown };
   return typeof message === 'string';
 }
 
+/** Turns a failure of the database into a {@link RunInterruptedError}; returns any other error as it is. */
+export function runInterrupted(error: unknown): unknown {
+  if (!(error instanceof DatabaseError) && !(error instanceof QueryFailedError)) return error;
+  const code = databaseCode(error);
+  return new RunInterruptedError(
+    `The database failed in the middle of a run${code === '' ? '' : ` (${code})`}: ${error.message}. ` +
+      'The page under way was rolled back and what came before it is done. Run again to go on from there.',
+    { cause: error instanceof DatabaseError ? error : new DatabaseError(error.message, code) },
+  );
+}
+
 /**
- * What a run asks of a database. Statements go past TypeORM's own runner, whose query log and errors
- * would show their parameters: rows that are being encrypted are among them in clear.
+ * The port of a run to its database. Statements go past TypeORM's query runner, whose log and errors
+ * would show their parameters, rows in cleartext among them.
  */
 export interface RunDatabase {
   /** SQL for milliseconds since 1970, by the clock of the database. */
   readonly now: string;
-  /** Ranges of rows that one worker does best at the same time. */
-  readonly lanes: number;
-  /** Rows that one page may have. */
+  /** Ranges that a process works on at the same time. */
+  readonly concurrency: number;
+  /** The most rows that a page may have. */
   maxRows(table: WorkTable): number;
-  /** SQL that is true of cells which begin with one of these prefixes; of no cell where there is none. */
+  /** SQL that holds for cells which begin with one of these prefixes; for none if there are no prefixes. */
   beginsWith(cell: string, storage: Storage, prefixes: readonly string[]): string;
   /** Types of a table's columns by their names; empty when there is no such table. */
   columnTypes(table: string): Promise<ReadonlyMap<string, string>>;
@@ -67,10 +80,10 @@ export interface RunDatabase {
   /** Primary key of the last of the next `limit` rows; `undefined` when there are fewer. */
   boundary(table: WorkTable, request: PageRequest): Promise<RowKey | undefined>;
   /**
-   * Writes the rows, each only where the row is as it was read, and moves the checkpoint to
-   * `cursor`, all of it or nothing.
+   * Writes the rows that are still as they were read and moves the checkpoint to `cursor`, all in one
+   * transaction.
    *
-   * @returns how many rows were written; `undefined`, and nothing is, when the lease was lost.
+   * @returns how many rows were written; `undefined` if the lease was lost and nothing was written.
    */
   writePage(
     table: WorkTable,
@@ -80,10 +93,10 @@ export interface RunDatabase {
   ): Promise<number | undefined>;
   /** Primary key of a row that holds this token. */
   holderOf(table: WorkTable, token: WantedToken): Promise<RowKey | undefined>;
-  /** What keeps this from being a primary key of the table; `undefined` for one that it may have. */
+  /** Why this cannot be a primary key of the table; `undefined` if it can. */
   keyProblem(table: WorkTable, key: RowKey): Promise<Error | undefined>;
-  /** Primary key as TypeORM would give it. */
+  /** The primary key as TypeORM returns it. */
   reportedKey(table: WorkTable, key: RowKey): readonly unknown[];
-  /** Milliseconds that the slowest replica is behind; 0 where there is none. */
+  /** Lag of the slowest replica in milliseconds; 0 if there is none. */
   replicaLagMs(): Promise<number>;
 }

@@ -1,39 +1,38 @@
-/** A statement with its parameters. */
-export interface Statement {
-  readonly sql: string;
-  readonly values: readonly unknown[];
-}
+import type { PageStatement, RawRow } from './page-sql';
 
-/** A page that is to be written, in the two forms that suit the drivers. */
+/** A page to write, in the two forms that suit the drivers. */
 export interface PageStatements {
-  /** Selects something while the page may be written. */
-  readonly guard: Statement;
-  /** Writes one row at a time; the values are made as they are needed, not for the page at once. */
+  /** Selects a row as long as the page may be written. */
+  readonly guard: PageStatement;
+  /** Writes one row at a time, with values made as they are needed. */
   readonly row: {
     readonly sql: string;
     readonly rows: readonly number[];
     readonly values: (row: number) => readonly unknown[];
   };
-  /** Writes all rows, while the guard holds. */
-  whole(): Statement;
+  /** Writes all rows, if the guard selects something. */
+  whole(): PageStatement;
 }
 
-/** Rows that the page and what follows it changed. */
+/** How many rows the page changed, and the statement after it. */
 interface Written {
   readonly written: number;
   readonly renewed: number;
 }
 
-/** What a run asks of either SQLite driver. */
+/** The operations that a run needs of either SQLite driver. */
 export interface SqliteHandle {
-  all(sql: string, values: readonly unknown[]): Promise<Record<string, unknown>[]>;
+  all(statement: PageStatement): Promise<RawRow[]>;
   /**
-   * Writes a page, then what follows from the number of rows it changed. With better-sqlite3 this is
-   * one transaction, which nothing of the application's can come in between, and row by row, which is
-   * fastest. The sqlite3 driver shares its one connection with everything else that has statements under way,
-   * so there each is its own, and the page is one.
+   * Writes a page, then the statement that `then` makes of the number of rows changed. With
+   * better-sqlite3 this is one transaction, row by row, which is fastest, and no statement of the
+   * application can come in between. The sqlite3 driver shares its one connection with everything
+   * else under way, so there the page is a single statement and `then` another.
    */
-  write(page: PageStatements | undefined, then: (written: number) => Statement): Promise<Written>;
+  write(
+    page: PageStatements | undefined,
+    then: (written: number) => PageStatement,
+  ): Promise<Written>;
 }
 
 /** The part of better-sqlite3 that is used. */
@@ -59,7 +58,7 @@ interface Sqlite3 {
   ): void;
 }
 
-/** What TypeORM's `connect()` gives with either driver. */
+/** The connection that TypeORM's `connect()` returns. */
 export type SqliteConnection = BetterSqlite3 | Sqlite3;
 
 export function sqliteHandle(connection: SqliteConnection): SqliteHandle {
@@ -67,16 +66,17 @@ export function sqliteHandle(connection: SqliteConnection): SqliteHandle {
 }
 
 function synchronous(database: BetterSqlite3): SqliteHandle {
-  const all = ({ sql, values }: Statement): Record<string, unknown>[] =>
+  const all = ({ sql, values }: PageStatement): Record<string, unknown>[] =>
     database.prepare(sql).all(...values);
-  const run = ({ sql, values }: Statement): number => database.prepare(sql).run(...values).changes;
+  const run = ({ sql, values }: PageStatement): number =>
+    database.prepare(sql).run(...values).changes;
   const writeRows = ({ guard, row }: PageStatements): number => {
     if (all(guard).length === 0) return 0;
     const statement = database.prepare(row.sql);
     return row.rows.reduce((written, at) => written + statement.run(...row.values(at)).changes, 0);
   };
   return {
-    all: (sql, values) => Promise.resolve(all({ sql, values })),
+    all: (statement) => Promise.resolve(all(statement)),
     write: (page, then) =>
       Promise.resolve(
         database
@@ -90,7 +90,7 @@ function synchronous(database: BetterSqlite3): SqliteHandle {
 }
 
 function callback(database: Sqlite3): SqliteHandle {
-  const run = ({ sql, values }: Statement): Promise<number> =>
+  const run = ({ sql, values }: PageStatement): Promise<number> =>
     new Promise((resolve, reject) => {
       database.run(sql, values, function (error) {
         if (error === null) resolve(this.changes);
@@ -98,7 +98,7 @@ function callback(database: Sqlite3): SqliteHandle {
       });
     });
   return {
-    all: (sql, values) =>
+    all: ({ sql, values }) =>
       new Promise((resolve, reject) => {
         database.all(sql, values, (error, rows) => {
           if (error === null) resolve(rows);

@@ -1,33 +1,42 @@
 import type { DataSource } from 'typeorm';
+
 import type { Storage } from '../../format/field-ciphertext';
 import { databaseTimeSql, sqliteColumnsSql } from '../../typeorm/connection/sql-dialect';
-import type { WorkCell, WorkTable } from './work-table';
-import { fenceSql } from '../../typeorm/connection/key-fence';
+
+import {
+  andUsableSql,
+  boundarySql,
+  holderSql,
+  keyOf,
+  pageOf,
+  pageSql,
+  writtenCells,
+} from './page-sql';
+import type { PageDialect, PageStatement, RawRow, WrittenCell } from './page-sql';
+import { keyToText, LEASE_MS, leaseKey, wrongLength } from './row';
+import type { Lease, PageChange, PageRequest, RowKey, StoredPage, WantedToken } from './row';
 import { withConnection } from './run-database';
-import type { Lease, PageChange, StoredPage, PageRequest, RowKey, WantedToken } from './row';
-import { LEASE_MS, keyToText, wrongLength } from './row';
-import { boundarySql, holderSql, keyOf, pageOf, pageSql } from './page-sql';
-import type { PageDialect, PageStatement, RawRow } from './page-sql';
 import type { RunDatabase } from './run-database';
 import { sqliteHandle } from './sqlite-handle';
 import type { PageStatements, SqliteConnection, SqliteHandle } from './sqlite-handle';
+import type { WorkCell, WorkTable } from './work-table';
 
-/** Parameters that a statement may have in every build of SQLite from 3.32 on. */
+/** The most parameters that a statement may have in every build of SQLite from 3.32 on. */
 const MAX_PARAMETERS = 32_000;
 
 const DIALECT: PageDialect = {
-  // Integers as text: they have 64 bits, JavaScript's numbers 53. Compared with the column, they are
-  // integers again.
+  // Integers as text: they have 64 bits, JavaScript's numbers 53. A comparison with the column makes
+  // them integers again.
   key: (cell) => (isInteger(cell) ? `CAST(${cell.name} AS TEXT)` : cell.name),
   parameter: () => '?',
   bound: () => '?',
   version: {},
 };
 
-/** SQLite. A row is written only if its cells hold what was read. */
+/** SQLite. A row is written only if its cells still hold what was read. */
 export class SqliteRunDatabase implements RunDatabase {
   readonly now: string;
-  readonly lanes = 1;
+  readonly concurrency = 1;
   readonly #dataSource: DataSource;
 
   constructor(dataSource: DataSource) {
@@ -50,25 +59,24 @@ export class SqliteRunDatabase implements RunDatabase {
   }
 
   async columnTypes(table: string): Promise<ReadonlyMap<string, string>> {
-    const { sql, values } = sqliteColumnsSql(table.replace(/^"|"$/g, '').split('"."'));
-    const rows = await this.#all(sql, values);
+    const rows = await this.#all(sqliteColumnsSql(table.replace(/^"|"$/g, '').split('"."')));
     return new Map(rows.map(({ name, type }) => [String(name), String(type)]));
   }
 
   async count({ name }: WorkTable, condition: string): Promise<readonly [number, number]> {
-    const [row] = await this.#all(
-      `SELECT COUNT(*) AS total, COUNT(CASE WHEN ${condition} THEN 1 END) AS pending FROM ${name}`,
-      [],
-    );
+    const [row] = await this.#all({
+      sql: `SELECT COUNT(*) AS total, COUNT(CASE WHEN ${condition} THEN 1 END) AS pending FROM ${name}`,
+      values: [],
+    });
     return [Number(row?.['total'] ?? 0), Number(row?.['pending'] ?? 0)];
   }
 
   async readPage(table: WorkTable, request: PageRequest): Promise<StoredPage> {
-    return pageOf(DIALECT, table, await this.#run(pageSql(DIALECT, table, request)));
+    return pageOf(DIALECT, table, await this.#all(pageSql(DIALECT, table, request)));
   }
 
   async boundary(table: WorkTable, request: PageRequest): Promise<RowKey | undefined> {
-    const [row] = await this.#run(boundarySql(DIALECT, table, request));
+    const [row] = await this.#all(boundarySql(DIALECT, table, request));
     return row === undefined ? undefined : keyOf(table, row);
   }
 
@@ -89,12 +97,7 @@ export class SqliteRunDatabase implements RunDatabase {
             `UPDATE ${lease.table} SET cursor_key = COALESCE(?, cursor_key), ` +
             `changed = changed + ?, lost = lost + ?, lease_until = ${this.now} + ${String(LEASE_MS)} ` +
             'WHERE run_id = ? AND pass = ? AND seq = ? AND fence = ?',
-          values: [
-            cursor === undefined ? null : keyToText(cursor),
-            count,
-            change.rows.length - count,
-            ...fencing(lease),
-          ],
+          values: [keyToText(cursor), count, change.rows.length - count, ...leaseKey(lease)],
         }),
       );
     });
@@ -102,7 +105,7 @@ export class SqliteRunDatabase implements RunDatabase {
   }
 
   async holderOf(table: WorkTable, token: WantedToken): Promise<RowKey | undefined> {
-    const [row] = await this.#run(holderSql(DIALECT, table, token));
+    const [row] = await this.#all(holderSql(DIALECT, table, token));
     return row === undefined ? undefined : keyOf(table, row);
   }
 
@@ -123,12 +126,8 @@ export class SqliteRunDatabase implements RunDatabase {
     return Promise.resolve(0);
   }
 
-  #run({ sql, values }: PageStatement): Promise<RawRow[]> {
-    return this.#all(sql, values);
-  }
-
-  #all(sql: string, values: readonly unknown[]): Promise<Record<string, unknown>[]> {
-    return this.#with((handle) => handle.all(sql, values));
+  #all(statement: PageStatement): Promise<RawRow[]> {
+    return this.#with((handle) => handle.all(statement));
   }
 
   #with<T>(work: (handle: SqliteHandle) => Promise<T>): Promise<T> {
@@ -138,61 +137,59 @@ export class SqliteRunDatabase implements RunDatabase {
   }
 }
 
-/** Statements that do nothing where the lease is another worker's by now. */
+/** Returns statements that do nothing if another worker has the lease by now. */
 function pageStatements(
   dataSource: DataSource,
   table: WorkTable,
   { page, rows, cells, used }: PageChange,
   lease: Lease,
 ): PageStatements {
-  const written = table.cells.flatMap((cell, at) => (cell.written ? [{ cell, at }] : []));
-  const assign = (parameter: (at: number) => string): string =>
-    written.map(({ cell }, i) => `${cell.name} = ${parameter(i)}`).join(', ');
-  const asRead = (parameter: (at: number) => string): string =>
-    [
-      ...table.keys.map(({ name }, i) => `${table.name}.${name} = ${parameter(i)}`),
-      ...table.cells.map(
-        ({ name }, i) => `${table.name}.${name} IS ${parameter(table.keys.length + i)}`,
-      ),
-    ].join(' AND ');
+  const written = writtenCells(table);
   const columns = [...written.map(({ at }) => cells[at] ?? []), ...page.keys, ...page.cells];
   const values = (row: number): unknown[] => columns.map((column) => column[row]);
-  const until = used.usableUntil;
-  const inTime = Number.isFinite(until) ? ` AND ${fenceSql(dataSource, until)} = 1` : '';
   const guard = {
-    sql: `SELECT 1 FROM ${lease.table} WHERE run_id = ? AND pass = ? AND seq = ? AND fence = ?${inTime}`,
-    values: fencing(lease),
+    sql: `SELECT 1 FROM ${lease.table} WHERE run_id = ? AND pass = ? AND seq = ? AND fence = ?${andUsableSql(dataSource, used)}`,
+    values: leaseKey(lease),
   };
+  const one = updateParts(table, written, () => '?');
   return {
     guard,
-    row: {
-      sql: `UPDATE ${table.name} SET ${assign(() => '?')} WHERE ${asRead(() => '?')}`,
-      rows,
-      values,
-    },
+    row: { sql: `UPDATE ${table.name} SET ${one.set} WHERE ${one.where}`, rows, values },
     whole: () => {
-      const width = written.length + table.keys.length + table.cells.length;
-      const tuple = `(${Array.from({ length: width }, () => '?').join(', ')})`;
+      const tuple = `(${columns.map(() => '?').join(', ')})`;
       // The columns of VALUES are column1, column2, …
-      const column = (at: number): string => `page.column${String(at + 1)}`;
+      const all = updateParts(table, written, (at) => `page.column${String(at + 1)}`);
       return {
         sql:
-          `UPDATE ${table.name} SET ${assign(column)} ` +
+          `UPDATE ${table.name} SET ${all.set} ` +
           `FROM (VALUES ${rows.map(() => tuple).join(', ')}) AS page ` +
-          `WHERE ${asRead((at) => column(written.length + at))} AND EXISTS (${guard.sql})`,
+          `WHERE ${all.where} AND EXISTS (${guard.sql})`,
         values: [...rows.flatMap(values), ...guard.values],
       };
     },
   };
 }
 
-function fencing({ runId, pass, seq, fence }: Lease): readonly unknown[] {
-  return [runId, pass, seq, fence];
+/** Assigns the written cells, where the primary key and all cells are as they were read. */
+function updateParts(
+  { name: table, keys, cells }: WorkTable,
+  written: readonly WrittenCell[],
+  parameter: (at: number) => string,
+): { readonly set: string; readonly where: string } {
+  const keysAt = written.length;
+  const cellsAt = keysAt + keys.length;
+  return {
+    set: written.map(({ cell }, i) => `${cell.name} = ${parameter(i)}`).join(', '),
+    where: [
+      ...keys.map(({ name }, i) => `${table}.${name} = ${parameter(keysAt + i)}`),
+      ...cells.map(({ name }, i) => `${table}.${name} IS ${parameter(cellsAt + i)}`),
+    ].join(' AND '),
+  };
 }
 
 /**
- * Whether a value can be in a column of the primary key. Of another type, it would come after all that
- * can: SQLite orders numbers before text before bytes.
+ * Whether a column of the primary key can hold a value. One of another type would sort before or after
+ * all the others: SQLite orders numbers before text before bytes.
  */
 function mayHold(cell: WorkCell, value: unknown): boolean {
   if (isInteger(cell)) return typeof value === 'string' && isInt64(value);
@@ -205,7 +202,7 @@ function isInt64(text: string): boolean {
   return /^-?\d{1,19}$/.test(text) && BigInt.asIntN(64, BigInt(text)) === BigInt(text);
 }
 
-/** The rule of affinity (section 3.1 of SQLite's "Datatypes"). */
+/** Applies the rules of type affinity (section 3.1 of SQLite's "Datatypes"). */
 function isInteger(key: WorkCell | undefined): boolean {
   return /int/i.test(key?.type ?? '');
 }

@@ -1,5 +1,6 @@
 import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
 
 /** A column in the statements of a run. */
@@ -7,13 +8,13 @@ export interface WorkCell {
   readonly column: ColumnMetadata;
   /** Escaped. */
   readonly name: string;
-  /** As the database calls it. */
+  /** The type as the database names it. */
   readonly type: string;
-  /** Whether the run may change it; the others are read and compared only. */
+  /** Whether the run may change it; other cells are only read and compared. */
   readonly written: boolean;
 }
 
-/** An encrypted column that takes part in a run, and where its cells are among those of a row. */
+/** An encrypted column that takes part in a run, and the positions of its cells in a row. */
 export interface ColumnWork {
   readonly encrypted: EncryptedColumn;
   readonly stored: number;

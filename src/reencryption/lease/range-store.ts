@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { DataSource } from 'typeorm';
 
+import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import { RangeSchema } from '../../typeorm/tables/run-tables';
 import type { RangeRow, RunRow } from '../../typeorm/tables/run-tables';
-import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import { keyToText, LEASE_MS } from '../database/row';
 import type { Lease, RowKey } from '../database/row';
 import type { RunDatabase } from '../database/run-database';
@@ -16,19 +16,14 @@ import type { RunStore, StoredRange } from './run-store';
 /** The workers of this process. */
 const workersHere = new Set<string>();
 
-/** Names a worker of this process: by host, process and a random part. */
+/** Names a worker of this process by host, process and a random part. */
 function newWorker(): string {
   const name = `${hostname()}:${String(process.pid)}:${randomBytes(6).toString('hex')}`;
   workersHere.add(name);
   return name;
 }
 
-/** Says that a worker of this process is no more. */
-function endWorker(name: string): void {
-  workersHere.delete(name);
-}
-
-/** What is no more, of this process or another one of this machine, will not renew its lease. */
+/** Whether a worker of this machine is gone, so that it will not renew its lease. */
 function isDeadHere(owner: string): boolean {
   const [, host, pid] = /^(.*):(\d+):[0-9a-f]+$/.exec(owner) ?? [];
   if (host !== hostname()) return false;
@@ -41,28 +36,30 @@ function isDeadHere(owner: string): boolean {
   }
 }
 
-/** What a worker may do next. */
+/** The answer to a worker that asks for a range. */
 export type Claim =
   | { readonly kind: 'range'; readonly lease: Lease }
   /** Other workers have what is left of the pass. */
   | { readonly kind: 'wait' }
-  | { readonly kind: 'passOver'; readonly changed: number; readonly lost: number };
+  | { readonly kind: 'passDone'; readonly changed: number; readonly lost: number };
 
 /** A pass of a run over a table, of which ranges are claimed. */
 interface PassOfRun {
   readonly run: RunRow;
   readonly pass: number;
   readonly table: WorkTable;
-  /** Gives the primary key of the last row of a range that begins after the given one. */
+  /** Finds the primary key of the last row of a range that begins after the given one. */
   readonly boundary: (after: RowKey | undefined) => Promise<RowKey | undefined>;
 }
 
-/** The ranges of runs with their checkpoints, which workers share out among themselves by leases. */
+/** A store of the ranges of runs and their checkpoints, which workers share by leases. */
 export class RangeStore {
   readonly #dataSource: DataSource;
   readonly #database: RunDatabase;
   readonly #runs: RunStore;
   readonly #owner = newWorker();
+  /** SQL for the end of a lease taken now. */
+  readonly #leaseEnd = (): string => `${this.#database.now} + ${String(LEASE_MS)}`;
 
   constructor(dataSource: DataSource, database: RunDatabase, runs: RunStore) {
     this.#dataSource = dataSource;
@@ -70,71 +67,74 @@ export class RangeStore {
     this.#runs = runs;
   }
 
-  /** Ends the part of this worker: ranges that it could not give back are free for others here. */
+  /** Ends this worker: ranges that it could not release are free for others of this machine. */
   close(): void {
-    endWorker(this.#owner);
+    workersHere.delete(this.#owner);
   }
 
   /**
-   * Takes a range that nobody works on, or cuts the next one.
+   * Leases a range that nobody works on, or cuts the next one off the table.
    *
    * @throws {@link RunPlanError} for a checkpoint that cannot be read
    */
   async claim(claimed: PassOfRun): Promise<Claim> {
     const claim = await this.#next(claimed);
-    // All ranges go when the run ends: one that was cut meanwhile would be done once more, and stay.
+    // The end of a run deletes its ranges: one that was cut meanwhile would be done again, and stay.
     if (claim.kind !== 'range' || (await this.#runs.pass(claimed.run)) !== undefined) return claim;
-    await this.#drop(claim.lease);
+    const { runId, pass, seq, fence } = claim.lease;
+    await withRunTables(this.#dataSource, (runner) =>
+      runner.manager.delete(RangeSchema, { runId, pass, seq, fence }),
+    );
     return { kind: 'wait' };
   }
 
   async #next(claimed: PassOfRun): Promise<Claim> {
     for (;;) {
-      // Before the open ones: a last range that is cut in between would be neither here nor there.
+      // Before the open ones: a range that is cut in between would be missed by both queries.
       const last = await this.#last(claimed);
       const open = await this.#open(claimed);
       for (const { range } of open.filter(({ free }) => free)) {
-        const lease = await this.#take(await this.#checked(range, claimed.table));
+        await this.#check(range, claimed.table);
+        const lease = await this.#take(range);
         if (lease !== undefined) return { kind: 'range', lease };
       }
       if (last?.upper === null) {
         return open.length > 0
           ? { kind: 'wait' }
-          : { kind: 'passOver', ...(await this.#totals(claimed)) };
+          : { kind: 'passDone', ...(await this.#totals(claimed)) };
       }
       const lease = await this.#cut(claimed, last);
       if (lease !== undefined) return { kind: 'range', lease };
     }
   }
 
-  /** Marks a range as done. False when the lease was lost. */
+  /** Marks a range as done. Returns false if the lease was lost. */
   finish(lease: Lease): Promise<boolean> {
     return this.#update(lease, { done: 1 });
   }
 
-  /** Lets others have the rest of a range at once. */
+  /** Ends a lease, so that others can have the rest of the range at once. */
   async release(lease: Lease): Promise<void> {
     await this.#update(lease, { leaseUntil: 0 });
   }
 
-  /** Keeps a range while nothing is written. */
+  /** Keeps a lease while nothing is written. */
   renew(lease: Lease): Promise<boolean> {
-    return this.#update(lease, { leaseUntil: () => `${this.#database.now} + ${String(LEASE_MS)}` });
+    return this.#update(lease, { leaseUntil: this.#leaseEnd });
   }
 
-  /** The ranges that are not done, and whether they are free: let go, expired, or of a worker that has died here. */
+  /** Finds the ranges that are not done, and whether they are free: expired, or of a worker that is gone. */
   async #open({ run, pass }: PassOfRun): Promise<{ range: StoredRange; free: boolean }[]> {
     return withRunTables(this.#dataSource, async (runner) => {
-      const { now } = this.#database;
       const { entities, raw } = await runner.manager
         .createQueryBuilder(RangeSchema, 'r', runner)
-        // One that ends later than a lease taken now was written past this library.
+        // A lease that ends later than one taken now was not written by this library.
         .addSelect(
-          `CASE WHEN r.leaseUntil BETWEEN ${now} AND ${now} + ${String(LEASE_MS)} THEN 0 ELSE 1 END`,
+          `CASE WHEN r.leaseUntil BETWEEN ${this.#database.now} AND ${this.#leaseEnd()} THEN 0 ELSE 1 END`,
           'expired',
         )
         .where({ runId: run.id, pass })
-        // What is neither 0 nor 1 is not done either.
+        // Anything but 1 is not done.
         .andWhere('COALESCE(r.done, 0) <> 1')
         .orderBy('r.seq')
         .getRawAndEntities<{ expired: number | string }>();
@@ -160,7 +160,7 @@ export class RangeStore {
     const taken = await this.#update(range, {
       owner: this.#owner,
       fence,
-      leaseUntil: () => `${this.#database.now} + ${String(LEASE_MS)}`,
+      leaseUntil: this.#leaseEnd,
     });
     return taken ? this.#lease({ ...range, fence }) : undefined;
   }
@@ -169,42 +169,28 @@ export class RangeStore {
     { run, pass, table, boundary }: PassOfRun,
     last: StoredRange | undefined,
   ): Promise<Lease | undefined> {
-    if (last !== undefined) await this.#check(last, 'upper', table);
+    if (last !== undefined) await this.#check(last, table, ['upper']);
     const lower = last?.upper ?? null;
     const upper = (await boundary(lower ?? undefined)) ?? null;
     const range = {
       ...{ runId: run.id, pass, seq: (last?.seq ?? 0) + 1, lower, upper, cursor: null },
       ...{ done: 0, owner: this.#owner, fence: 0, leaseUntil: 0, changed: 0, lost: 0 },
     };
-    const row = { ...range, lower: textOf(lower), upper: textOf(upper) };
+    const row = { ...range, lower: keyToText(lower), upper: keyToText(upper) };
     return (await addRow(this.#dataSource, RangeSchema, row)) ? this.#take(range) : undefined;
   }
 
-  /**
-   * The range, where its checkpoint can be one of the table: rows that come after something else would
-   * be left out, and be taken for done.
-   */
-  async #checked(range: StoredRange, table: WorkTable): Promise<StoredRange> {
-    for (const column of ['lower', 'cursor', 'upper'] as const) {
-      await this.#check(range, column, table);
-    }
-    return range;
-  }
-
+  /** Refuses a checkpoint that cannot be of the table: rows before it would be taken for done. */
   async #check(
     range: StoredRange,
-    column: 'lower' | 'cursor' | 'upper',
     table: WorkTable,
+    columns: readonly ('lower' | 'cursor' | 'upper')[] = ['lower', 'cursor', 'upper'],
   ): Promise<void> {
-    const key = range[column];
-    const cause = key === null ? undefined : await this.#database.keyProblem(table, key);
-    if (cause !== undefined) throw unreadableRange(range, { column: `${column}_key`, cause });
-  }
-
-  async #drop({ runId, pass, seq, fence }: Lease): Promise<void> {
-    await withRunTables(this.#dataSource, (runner) =>
-      runner.manager.delete(RangeSchema, { runId, pass, seq, fence }),
-    );
+    for (const column of columns) {
+      const key = range[column];
+      const cause = key === null ? undefined : await this.#database.keyProblem(table, key);
+      if (cause !== undefined) throw unreadableRange(range, { column: `${column}_key`, cause });
+    }
   }
 
   #lease({ runId, pass, seq, fence, lower, upper, cursor }: StoredRange): Lease {
@@ -219,13 +205,13 @@ export class RangeStore {
     };
   }
 
-  /** What the workers wrote and lost, over all ranges. */
+  /** Adds up what all workers wrote and lost in a pass. */
   async #totals({ run, pass }: PassOfRun): Promise<{ changed: number; lost: number }> {
     return withRunTables(this.#dataSource, async (runner) => {
       const ranges = runner.manager
         .createQueryBuilder(RangeSchema, 'r', runner)
         .where({ runId: run.id, pass });
-      // SQLite adds a text up as 0, by which a pass would seem to have had nothing to do.
+      // SQLite adds up a text as 0, and the pass would seem to have had nothing to do.
       const odd = await ranges
         .clone()
         .andWhere(`NOT (${isCount('r.changed')} AND ${isCount('r.lost')})`)
@@ -252,10 +238,6 @@ export class RangeStore {
 
 function isCount(column: string): string {
   return `${column} BETWEEN 0 AND ${String(MAX_COUNT)}`;
-}
-
-function textOf(key: RowKey | null): string | null {
-  return key === null ? null : keyToText(key);
 }
 
 type Changes = Partial<Omit<RangeRow, 'leaseUntil'>> & {

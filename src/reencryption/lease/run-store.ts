@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { DataSource, EntitySchema, ObjectLiteral, QueryRunner } from 'typeorm';
 
 import { ConfigurationError, RunPlanError } from '../../errors';
+import { missingTables, withOwnTables } from '../../typeorm/connection/table-access';
 import { conflicts, isUniqueViolation } from '../../typeorm/connection/transient-conflict';
 import { RangeSchema, RunSchema } from '../../typeorm/tables/run-tables';
 import type { RangeRow, RunRow } from '../../typeorm/tables/run-tables';
@@ -13,11 +14,10 @@ import {
   StoredRow,
 } from '../../typeorm/tables/stored-row';
 import type { UnreadableCell } from '../../typeorm/tables/stored-row';
-import { missingTables, withOwnTables } from '../../typeorm/connection/table-access';
 import { keyFromText } from '../database/row';
 import type { RowKey } from '../database/row';
 
-/** Works on the tables that workers share, and again where they get in each other's way. */
+/** Runs `work` on the tables that workers share, again if they get in each other's way. */
 export function withRunTables<T>(
   dataSource: DataSource,
   work: (runner: QueryRunner) => Promise<T>,
@@ -25,7 +25,7 @@ export function withRunTables<T>(
   return conflicts.execute(() => withOwnTables(dataSource, undefined, work));
 }
 
-/** Adds a row to one of them. False when another worker has added it. */
+/** Adds a row to one of these tables. Returns false if another worker has added it. */
 export async function addRow<T extends ObjectLiteral>(
   dataSource: DataSource,
   schema: EntitySchema<T>,
@@ -40,26 +40,26 @@ export async function addRow<T extends ObjectLiteral>(
   }
 }
 
-/** A row that loses the race against a writer is read again by the next pass, this many times. */
+/** The most passes of a run: each reads the rows again that lost a race against a writer. */
 export const MAX_PASSES = 6;
 
-/** A range with its checkpoint as a run works with it. */
+/** A range and its checkpoint as a run works with them. */
 export interface StoredRange extends Omit<RangeRow, 'lower' | 'upper' | 'cursor' | 'leaseUntil'> {
-  /** The primary key before the first row; `null` for the beginning of the table. */
+  /** Primary key before the first row; `null` for the beginning of the table. */
   readonly lower: RowKey | null;
-  /** The primary key of the last row; `null` for the end of the table. */
+  /** Primary key of the last row; `null` for the end of the table. */
   readonly upper: RowKey | null;
-  /** The primary key of the last row that is done. */
+  /** Primary key of the last row that is done. */
   readonly cursor: RowKey | null;
   /** Milliseconds since 1970 by the clock of the database. */
   readonly leaseUntil: number;
 }
 
-/** Far below where the columns of PostgreSQL overflow by what a run adds to them. */
+/** The highest count that is read: what a run adds to it overflows no column of PostgreSQL. */
 export const MAX_COUNT = 2 ** 30;
 const readCounter = readNumberUpTo(MAX_COUNT);
 
-/** @throws {@link RunPlanError} for a row that holds something else than this library writes */
+/** @throws {@link RunPlanError} for a row that this library did not write */
 function runOf(row: RunRow): RunRow {
   const stored = new StoredRow(RunSchema, row);
   const text = (property: keyof RunRow): string => stored.cell(property, readText, '');
@@ -69,7 +69,7 @@ function runOf(row: RunRow): RunRow {
     tablePath: text('tablePath'),
     scope: text('scope'),
     structure: text('structure'),
-    // From 0, and the first may be over the rows that come first.
+    // From 0. The first may be over the rows of the option `first` alone.
     pass: stored.cell('pass', readNumberUpTo(MAX_PASSES), 0),
     state: stored.cell('state', readOneOf(['running', 'done']), 'done'),
     startedAt: text('startedAt'),
@@ -80,7 +80,7 @@ function runOf(row: RunRow): RunRow {
   throw unreadable(`run ${run.id} in field_encryption_runs`, first);
 }
 
-/** @throws {@link RunPlanError} for a row that holds something else than this library writes */
+/** @throws {@link RunPlanError} for a row that this library did not write */
 export function rangeOf(row: RangeRow): StoredRange {
   const stored = new StoredRow(RangeSchema, row);
   const counter = (property: keyof RangeRow): number => stored.cell(property, readCounter, 0);
@@ -105,7 +105,7 @@ export function rangeOf(row: RangeRow): StoredRange {
   throw unreadableRange(range, first);
 }
 
-/** For a checkpoint by which nobody can tell which rows are done. */
+/** The error for a checkpoint that does not tell which rows are done. */
 export function unreadableRange(
   { runId, pass, seq }: Pick<RangeRow, 'runId' | 'pass' | 'seq'>,
   cell: UnreadableCell,
@@ -123,7 +123,7 @@ function unreadable(what: string, { column, cause }: UnreadableCell): RunPlanErr
   );
 }
 
-/** What a run is known by. */
+/** The identity of a run. */
 export interface RunIdentity {
   readonly mode: string;
   readonly tablePath: string;
@@ -131,7 +131,7 @@ export interface RunIdentity {
   readonly structure: string;
 }
 
-/** The runs that are under way, which all workers know through the database. */
+/** A store of runs, by which all workers know those under way. */
 export class RunStore {
   readonly #dataSource: DataSource;
 
@@ -158,7 +158,7 @@ export class RunStore {
     restart: boolean,
   ): Promise<{ readonly run: RunRow; readonly resumed: boolean }> {
     const row = await this.#running(identity);
-    // Whatever is in it.
+    // Ended unread: `restart` also helps against a row that cannot be read.
     if (row !== null && restart) await this.end(row);
     else if (row !== null) {
       const found = runOf(row);
@@ -178,9 +178,9 @@ export class RunStore {
   }
 
   /**
-   * The run, also one that has ended.
+   * Finds a run, even one that has ended.
    *
-   * @throws {@link RunPlanError} where its row cannot be read
+   * @throws {@link RunPlanError} if its row cannot be read
    */
   async find(id: string): Promise<RunRow | undefined> {
     const row = await withRunTables(this.#dataSource, (runner) =>
@@ -189,7 +189,7 @@ export class RunStore {
     return row === null ? undefined : runOf(row);
   }
 
-  /** The pass that all workers are in; `undefined` when the run has ended. */
+  /** Reads the pass that all workers are in; `undefined` if the run has ended. */
   async pass({ id }: RunRow): Promise<number | undefined> {
     const run = await this.find(id);
     return run?.state === 'running' ? run.pass : undefined;
@@ -202,7 +202,7 @@ export class RunStore {
     );
   }
 
-  /** False when another worker has ended the run. */
+  /** Ends a run and deletes its ranges. Returns false if another worker has ended it. */
   async end({ id }: RunRow): Promise<boolean> {
     return withRunTables(this.#dataSource, async (runner) => {
       const { affected } = await runner.manager.update(

@@ -1,40 +1,44 @@
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import type { RunMode, RowFailureCode } from '../report/run-report';
 
-/** The cells of one encrypted column in one row. */
-export interface Cells {
+/** The value of one encrypted column in one row, with its tokens. */
+export interface StoredField {
   readonly stored: unknown;
-  /** In the order of the column's indexes; empty where the mode leaves them alone. */
+  /** In the order of the column's indexes; empty if the mode leaves them alone. */
   readonly tokens: readonly unknown[];
 }
 
-/** Which rows a mode still has to do, as far as the header of a ciphertext tells. */
+/** The rows that a mode still has to do, as far as the headers of ciphertexts tell. */
 export type Pending = 'underOtherKey' | 'notEncrypted' | 'encrypted';
 
-/** What a run does to the rows. */
+/** The work that a run does on each row. */
 export interface Mode {
   readonly name: RunMode;
-  /** `undefined` where only reading tells. */
+  /** `undefined` if only reading can tell. */
   readonly pending: Pending | undefined;
-  /** Which cells it reads, and which of them it may change. */
   readonly readsTokens: boolean;
+  /** The cells that it may change. */
   readonly writes: 'both' | 'stored' | 'tokens' | 'nothing';
-  /** Columns that it is for. */
+  /** Whether it is for a column. */
   takes(encrypted: EncryptedColumn): boolean;
-  /** Why it takes no other, for messages. */
+  /** What a column needs for it, for messages. */
   readonly needs: string;
   /**
-   * Does ahead for a page what takes longer than a call: what stands in the place of the stored
-   * values as `readable`, in their order.
+   * Does the slow part of reading for a whole page, such as calls to a KMS, and returns what to read
+   * instead of the stored values, in their order.
    */
   prepare(encrypted: EncryptedColumn, stored: readonly unknown[]): Promise<readonly unknown[]>;
   /**
-   * The cells as they should be.
+   * Returns the field as it should be.
    *
-   * @param readable - what {@link Mode.prepare} gave for the stored value.
+   * @param readable - what {@link Mode.prepare} returned for the stored value.
    * @throws `FieldEncryptionError` for a value that cannot be read or kept.
    */
-  transform(encrypted: EncryptedColumn, cells: Cells, readable: unknown): Cells;
-  /** What is wrong with the cells beside what reading them throws. */
-  check?(encrypted: EncryptedColumn, cells: Cells, readable: unknown): RowFailureCode | undefined;
+  transform(encrypted: EncryptedColumn, field: StoredField, readable: unknown): StoredField;
+  /** Returns what is wrong with the field, apart from what reading it throws. */
+  check?(
+    encrypted: EncryptedColumn,
+    field: StoredField,
+    readable: unknown,
+  ): RowFailureCode | undefined;
 }

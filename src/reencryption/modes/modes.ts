@@ -13,14 +13,14 @@ function isNull(stored: unknown): stored is null | undefined {
   return stored === null || stored === undefined;
 }
 
-/** What is not ours: cleartext and values of other libraries, where the column may hold them. */
+/** Whether a value is cleartext or of another library, in a column that may hold such. */
 function isOthers(encrypted: EncryptedColumn, stored: unknown): boolean {
   if (!encrypted.readsPlaintext && encrypted.previousFormat === undefined) return false;
   const form = storedForm(encrypted, stored);
   return form === 'cleartext' || form === 'previous';
 }
 
-/** The tokens that a value has now, in the order of the column's indexes. */
+/** Computes the tokens of a value, in the order of the column's indexes. */
 function tokensOf({ indexes }: EncryptedColumn, value: unknown): string[] {
   return indexes.map(({ index }) => index.token(value));
 }
@@ -28,7 +28,7 @@ function tokensOf({ indexes }: EncryptedColumn, value: unknown): string[] {
 const MAY_HOLD_OTHER =
   'may hold values that this library did not encrypt: list it in `legacyPlaintext` or `previousFormats`';
 
-/** Encrypts what another library, or none, has written. */
+/** Encrypts cleartext and values of other libraries. */
 const encrypt: Mode = {
   name: 'encrypt',
   pending: 'notEncrypted',
@@ -37,20 +37,20 @@ const encrypt: Mode = {
   takes: ({ readsPlaintext, previousFormat }) => readsPlaintext || previousFormat !== undefined,
   needs: MAY_HOLD_OTHER,
   prepare: fetchPrevious,
-  transform: (encrypted, cells, readable) => {
-    if (isNull(cells.stored)) return cells;
-    const form = storedForm(encrypted, cells.stored);
+  transform: (encrypted, field, readable) => {
+    if (isNull(field.stored)) return field;
+    const form = storedForm(encrypted, field.stored);
     if (form === 'ciphertext' || form === 'damaged') {
-      // Opens what is there already, so that a damaged row is named.
-      encrypted.cipher.openRaw(cells.stored);
-      return cells;
+      // Opens the ciphertext, so that a damaged row is reported.
+      encrypted.cipher.openRaw(field.stored);
+      return field;
     }
     const value = decryptStored(encrypted, readable);
     return { stored: encrypted.cipher.encrypt(value), tokens: tokensOf(encrypted, value) };
   },
 };
 
-/** Gives rows the tokens that the blind indexes have now. */
+/** Computes the tokens of the blind indexes again. */
 const reindex: Mode = {
   name: 'reindex',
   pending: undefined,
@@ -67,7 +67,7 @@ const reindex: Mode = {
   }),
 };
 
-/** Reads rows and their tokens, and changes nothing. */
+/** Checks values and tokens, and changes nothing. */
 const verify: Mode = {
   name: 'verify',
   pending: undefined,
@@ -76,7 +76,7 @@ const verify: Mode = {
   takes: () => true,
   needs: 'is encrypted',
   prepare: fetchPrevious,
-  transform: (_, cells) => cells,
+  transform: (_, field) => field,
   check: (encrypted, { stored, tokens }, readable) => {
     if (isNull(stored)) return undefined;
     const value = decryptStored(encrypted, readable);
@@ -88,8 +88,8 @@ const verify: Mode = {
 };
 
 /**
- * A value as cleartext of its column, the inverse of reading cleartext; `undefined` where it would
- * not come back the same: bytes that are not text in a text column, or text that reads as a ciphertext.
+ * Formats a value as cleartext of its column, the inverse of reading cleartext; `undefined` if it would
+ * not come back the same, as bytes that are not UTF-8 in a text column.
  */
 function formatCleartext(policy: FieldPolicy, value: unknown): string | Buffer | undefined {
   if (policy.type === 'bytes') return formatBytes(policy, value as Buffer);
@@ -115,7 +115,7 @@ function formatBytes({ storage }: FieldPolicy, value: Buffer): string | Buffer |
   return Buffer.from(text, 'utf8').equals(value) ? text : undefined;
 }
 
-/** Turns rows back into cleartext. */
+/** Decrypts values into cleartext. */
 const decrypt: Mode = {
   name: 'decrypt',
   pending: 'encrypted',
@@ -124,10 +124,10 @@ const decrypt: Mode = {
   takes: ({ readsPlaintext }) => readsPlaintext,
   needs: 'may hold cleartext: list it in `legacyPlaintext`',
   prepare: fetchPrevious,
-  transform: (encrypted, cells, readable) => {
-    if (isNull(cells.stored) || storedForm(encrypted, cells.stored) === 'cleartext') return cells;
+  transform: (encrypted, field, readable) => {
+    if (isNull(field.stored) || storedForm(encrypted, field.stored) === 'cleartext') return field;
     const value = decryptStored(encrypted, readable);
-    return { stored: cleartextOf(encrypted.policy, value), tokens: cells.tokens.map(() => null) };
+    return { stored: cleartextOf(encrypted.policy, value), tokens: field.tokens.map(() => null) };
   },
 };
 
@@ -141,7 +141,7 @@ function cleartextOf(policy: FieldPolicy, value: unknown): string | Buffer {
   );
 }
 
-/** Moves rows to the active key, without decoding what they hold. */
+/** Moves values to the active key, without decoding them. */
 function reencrypt({ keys }: Installation): Mode {
   return {
     name: 'reencrypt',
@@ -163,7 +163,7 @@ function reencrypt({ keys }: Installation): Mode {
     },
   };
 
-  /** A newer key than the active one is the work of a rotation that this process has not seen yet. */
+  /** A newer key than the active one comes from a rotation that this process has not seen yet. */
   function isCurrent({ policy }: EncryptedColumn, prefix: string): boolean {
     const active = keys.activeKey(policy.keyName);
     if (prefix === active.prefix) return true;
@@ -173,8 +173,8 @@ function reencrypt({ keys }: Installation): Mode {
 }
 
 /**
- * Anyone who made such a key may have made up its values, which would not show any more once they are
- * under another key.
+ * Refuses a key that somebody without the KMS could have made, along with its values: under another
+ * key they would look genuine.
  */
 function requireAuthenticated({ id, isAuthenticated }: DataKey): void {
   if (isAuthenticated) return;

@@ -1,37 +1,37 @@
 import { createHash } from 'node:crypto';
 import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+
 import { KeyStateError, RunPlanError } from '../../errors';
-import { isDataKeyId, keyPrefix } from '../../format/data-key-id';
-import { isCiphertextSql } from '../../typeorm/metadata/ciphertext-check';
+import type { Installation } from '../../typeorm/installation/installation';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
-import type { Installation } from '../../typeorm/installation/installation';
-import { assertFirst } from './assert-first';
 import type { RunDatabase } from '../database/run-database';
+import type { ColumnWork, WorkCell, WorkTable } from '../database/work-table';
 import { encryptedTables } from '../encrypted-table';
 import type { EncryptedTable } from '../encrypted-table';
 import type { Mode } from '../modes/mode';
 import type { RunOptions } from '../report/run-options';
-import type { ColumnWork, WorkCell, WorkTable } from '../database/work-table';
 
-/** A table together with the rows of it that are still to be done. */
+import { assertFirstCondition, pendingCondition } from './row-conditions';
+
+/** The work of a run in one table. */
 export interface TableWork {
   readonly table: WorkTable;
-  /** SQL condition of rows that are still to be done; `undefined` where only reading tells. */
+  /** SQL condition of rows that are still to be done; `undefined` if only reading can tell. */
   readonly pending: string | undefined;
-  /** Runs with the same scope share their checkpoints. */
+  /** Digest of what the run works on; runs with the same scope share checkpoints. */
   readonly scope: string;
-  /** Checkpoints of another structure mean nothing. */
+  /** Digest of keys and columns; checkpoints of another structure mean nothing. */
   readonly structure: string;
 }
 
-/** Passes over the rows that come first. */
+/** Returns how many passes are over the rows of `first` alone. */
 export function passesBefore({ table }: TableWork): number {
   return table.first === '' ? 0 : 1;
 }
 
-/** SQL condition of the rows that a pass is over; empty for all. */
+/** Returns the SQL condition of the rows in a pass; empty for all. */
 export function passCondition(work: TableWork, pass: number): string {
   const conditions = [work.pending, pass < passesBefore(work) ? work.table.first : undefined];
   return conditions
@@ -41,20 +41,20 @@ export function passCondition(work: TableWork, pass: number): string {
 }
 
 /**
- * SQL condition of the rows by which the ranges of a pass are cut; empty for all. Those of the first
- * pass over everything are cut by all rows, which the index of the primary key tells by itself: most
- * are still to be done. Of few that are left, a range is to be as long as that takes.
+ * Returns the SQL condition of the rows that ranges are counted in; empty for all. In the first pass
+ * over everything most rows are still to be done, so all are counted, by the index of the primary key
+ * alone. In later passes few are left, and a range extends over as many rows as it takes.
  */
 export function rangeCondition(work: TableWork, pass: number): string {
   return pass === passesBefore(work) ? '' : passCondition(work, pass);
 }
 
 /**
- * Settles what a run works on, and refuses what cannot be done before a row is touched.
+ * Plans the work of a run, and refuses what cannot be done before a row is touched.
  *
  * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError}, {@link UnsupportedQueryError}
  */
-export async function workOf(
+export async function planWork(
   installation: Installation,
   database: RunDatabase,
   mode: Mode,
@@ -66,7 +66,7 @@ export async function workOf(
   const works: TableWork[] = [];
   for (const { table, columns } of chosen) {
     const work = await workTable(database, mode, table, columns, options.first ?? {});
-    await assertFirst(installation, database, work);
+    await assertFirstCondition(installation, database, work);
     works.push({
       table: work,
       pending: pendingCondition(installation, database, mode, work, keyIds),
@@ -106,7 +106,7 @@ function chosenColumns(
   return chosen;
 }
 
-/** Entities are worked on in the order in which they are named. */
+/** Sorts the tables in the order in which `entities` names them. */
 function inOrder(
   { dataSource }: Installation,
   tables: EncryptedTable[],
@@ -146,32 +146,6 @@ async function workTable(
   }));
   const keys = metadata.primaryColumns.map((column) => cell(column, false));
   return { metadata, name, keys, cells, columns: works, first: first[metadata.name] ?? '' };
-}
-
-function pendingCondition(
-  { dataSource, keys }: Installation,
-  database: RunDatabase,
-  mode: Mode,
-  { cells, columns }: WorkTable,
-  keyIds: readonly string[],
-): string | undefined {
-  const { pending } = mode;
-  if (pending === undefined) return undefined;
-  // No ciphertext names another.
-  const known = keyIds.filter(isDataKeyId).map(keyPrefix);
-  return columns
-    .map(({ encrypted: { policy, previousFormat }, stored }) => {
-      const cell = String(cells[stored]?.name);
-      const prefixes =
-        pending === 'underOtherKey' ? [keys.activeKey(policy.keyName).prefix] : known;
-      const begins = database.beginsWith(cell, policy.storage, prefixes);
-      if (pending !== 'encrypted') return `(${cell} IS NOT NULL AND NOT (${begins}))`;
-      // What is under a key that the table has lost is encrypted, too. Values of others may look like it.
-      return previousFormat === undefined
-        ? `(${begins} OR (${isCiphertextSql(dataSource, cell, policy.storage)}))`
-        : `(${begins})`;
-    })
-    .join(' OR ');
 }
 
 function requireTarget({ keys, columns }: Installation, targetKey: string | undefined): void {

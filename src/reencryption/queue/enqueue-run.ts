@@ -1,12 +1,14 @@
 import type { DataSource } from 'typeorm';
+
 import { installationOf } from '../../typeorm/installation/installation';
-import type { WritingMode } from '../report/run-report';
+import { workerOptions } from '../report/run-options';
 import type { RunOptions } from '../report/run-options';
+import type { WritingMode } from '../report/run-report';
 import { openRuns } from '../runs/shared-run';
 import type { SharedRun } from '../runs/shared-run';
+
 import { JobQueue } from './job-queue';
 import type { NewJob } from './job-queue';
-import { jobOptions } from './run-job';
 import type { RunJob } from './run-job';
 
 /** A run over one table that waits for workers. */
@@ -17,25 +19,25 @@ export interface EnqueuedRun {
   readonly jobs: number;
 }
 
-/** What {@link enqueueRun} left to workers. */
+/** The runs that {@link enqueueRun} left to workers. */
 export interface EnqueueReport {
-  /** In the order of work; none where nothing is to be done. */
+  /** In the order of work; empty if there is nothing to do. */
   readonly runs: readonly EnqueuedRun[];
-  /** Whether an unfinished run was taken up. */
+  /** Whether an unfinished run was resumed. */
   readonly resumed: boolean;
 }
 
-/** Jobs that one statement puts into the queue. */
+/** Jobs that one statement adds to the queue. */
 const JOBS_AT_ONCE = 1000;
 /** Times that a range, or the rest of a run, may fail or lose its worker. */
 const RANGE_RETRIES = 10;
 const REST_RETRIES = 100;
 
 /**
- * Begins a run over the rows, or takes up the unfinished one, and leaves it to {@link workOnRuns},
- * which may run on any machine. Needs PostgreSQL and the package `pg-boss`.
+ * Begins a run over the rows, or resumes the unfinished one, and leaves it to {@link workOnRuns}, on
+ * any machine. Needs PostgreSQL and the package `pg-boss`.
  *
- * `first` is not put into the queue: give it to the workers, too.
+ * `first` is not put into the queue: give it to the workers as well.
  *
  * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError}
  * @throws {@link RunInterruptedError} when the database fails
@@ -59,14 +61,14 @@ export async function enqueueRun(
   });
 }
 
-/** One for each range, and one that sees the run out, which comes after those of all runs. */
+/** Returns a job for each range, and one to finish the run, which comes after the ranges of all runs. */
 function jobsOf(
   { id, columns, ranges }: SharedRun,
   mode: WritingMode,
   options: RunOptions,
   priority: number,
 ): NewJob[] {
-  const data: Omit<RunJob, 'share'> = { run: id, mode, columns, ...jobOptions(options) };
+  const data: Omit<RunJob, 'share'> = { run: id, mode, columns, ...workerOptions(options) };
   const range: NewJob = {
     data: { ...data, share: 'range' },
     priority,

@@ -1,37 +1,38 @@
 import type PgBoss from 'pg-boss';
 import type { DataSource } from 'typeorm';
+
 import { ConfigurationError, FieldEncryptionError } from '../../errors';
 import { loadPeer } from '../../kms/remote/optional-peer';
-import { DatabaseError, withConnection } from '../database/run-database';
-import { interrupted } from '../runs/in-run';
+import { DatabaseError, runInterrupted, withConnection } from '../database/run-database';
+
 import type { RunJob } from './run-job';
 
 const QUEUE = 'field-encryption';
 /**
- * Not the schema that an application's own pg-boss has: that one may be of another major, and the
- * upkeep of this one would archive and delete its jobs by settings that are not its own.
+ * Not the schema of an application's own pg-boss, which may be of another major version, and whose jobs
+ * this one would archive and delete by the wrong settings.
  */
 const SCHEMA = 'field_encryption_queue';
-/** Seconds between two looks for jobs whose worker is no more. */
+/** Seconds between checks for jobs whose worker is gone. */
 const UPKEEP_SECONDS = 30;
 
-/** A job to be put into the queue. */
+/** A job to add to the queue. */
 export interface NewJob {
   readonly data: RunJob;
   /** The highest is taken first. */
   readonly priority: number;
-  /** Times that it may fail or lose its worker. */
+  /** How often it may fail or lose its worker. */
   readonly retryLimit: number;
 }
 
-/** A job that this worker has. */
+/** A job that this worker has taken. */
 export interface TakenJob extends Omit<NewJob, 'data'> {
   readonly id: string;
-  /** What somebody wrote into the queue; not checked yet. */
+  /** Unchecked: anybody with access to the queue may have written it. */
   readonly data: object | null;
 }
 
-/** The jobs of runs in the user's own PostgreSQL. */
+/** A queue of the jobs of runs, in the application's own PostgreSQL. */
 export class JobQueue {
   readonly #boss: PgBoss;
 
@@ -40,7 +41,7 @@ export class JobQueue {
   }
 
   /**
-   * Opens the queue, which is created where it is missing, runs `work`, and closes it.
+   * Opens the queue, creating it if it is missing, runs `work`, and closes it.
    *
    * @throws {@link ConfigurationError} without PostgreSQL or without the package `pg-boss`, and for a queue
    * that cannot be opened
@@ -55,13 +56,13 @@ export class JobQueue {
       schedule: false,
       maintenanceIntervalSeconds: UPKEEP_SECONDS,
     });
-    // Of the upkeep. A database that is away is noticed by the next statement of the work itself.
+    // Errors of the upkeep. If the database is away, the next statement of the work fails, too.
     boss.on('error', () => undefined);
     try {
       await open(boss);
       return await work(new JobQueue(boss));
     } catch (error) {
-      throw interrupted(error);
+      throw runInterrupted(error);
     } finally {
       await boss.stop({ graceful: false });
     }
@@ -81,13 +82,13 @@ export class JobQueue {
     );
   }
 
-  /** Takes the next job; `undefined` when there is none to be had now. */
+  /** Takes the next job; `undefined` if there is none at the moment. */
   async take(): Promise<TakenJob | undefined> {
     const [job] = await this.#boss.fetch<object | null>(QUEUE, {
       batchSize: 1,
       includeMetadata: true,
     });
-    // What goes wrong in fetch() looks like an empty queue; a count says what it was.
+    // A failure in fetch() looks like an empty queue; counting the jobs throws it.
     if (job === undefined) await this.#boss.getQueueSize(QUEUE);
     return job;
   }
@@ -96,13 +97,13 @@ export class JobQueue {
     await this.#boss.complete(QUEUE, id, result);
   }
 
-  /** Back into the queue, for later. */
+  /** Puts a job back into the queue, to be tried again later. */
   async fail({ id }: TakenJob, reason: object): Promise<void> {
     await this.#boss.fail(QUEUE, id, reason);
   }
 }
 
-/** @throws {@link ConfigurationError} for tables that are not as this version of the package makes them */
+/** @throws {@link ConfigurationError} for tables that this version of the package did not make */
 async function open(boss: PgBoss): Promise<void> {
   try {
     await boss.start();
@@ -121,7 +122,7 @@ interface Client {
   query(sql: string, values: readonly unknown[] | undefined): Promise<{ rows: unknown[] }>;
 }
 
-/** On a connection of the DataSource's own pool. */
+/** Executes SQL on a connection of the DataSource's own pool. */
 function execute(
   dataSource: DataSource,
   sql: string,
@@ -132,7 +133,7 @@ function execute(
     try {
       return await client.query(sql, values);
     } catch (error) {
-      // Some of pg-boss's statements begin a transaction, and the connection goes back to the pool.
+      // Some statements of pg-boss begin a transaction, and the connection goes back to the pool.
       await client.query('ROLLBACK', undefined).catch(() => undefined);
       throw error;
     }

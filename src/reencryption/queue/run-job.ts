@@ -6,40 +6,40 @@ import type { RunOptions } from '../report/run-options';
 import { WRITING_MODES } from '../report/run-report';
 import type { RunReport, WritingMode } from '../report/run-report';
 
-/** A job that went back to the queue. */
+/** Why a job went back to the queue. */
 export interface JobFailure {
-  /** Code of the error, such as `ERR_KMS_UNAVAILABLE`; the name of its class where it has none. */
+  /** Code of the error, such as `ERR_KMS_UNAVAILABLE`; the name of its class if it has none. */
   readonly code: string;
   readonly message: string;
 }
 
 /** Options of `workOnRuns`; all of them optional. */
 export interface WorkOnRunsOptions extends Pick<RunOptions, 'first' | 'signal' | 'onProgress'> {
-  /** Ends when the queue is empty and the runs worked on are over. Defaults to `false`: goes on until `signal`. */
+  /** Whether to stop when the queue is empty and its runs are over. Defaults to `false`: works until `signal`. */
   readonly once?: boolean;
-  /** Runs to take part in. Defaults to all but `decrypt`: the queue alone must not turn rows into cleartext. */
+  /** Modes to work in. Defaults to all but `decrypt`: the queue alone must not turn rows into cleartext. */
   readonly modes?: readonly WritingMode[];
   /** Called for each job that went back to the queue. */
   readonly onJobFailed?: (failure: JobFailure) => void;
 }
 
-/** What a worker did. */
+/** The result of a worker. */
 export interface QueueReport {
-  /** Jobs that it did, and those that it had to give back. */
+  /** Jobs that it finished, and those that it had to give back. */
   readonly jobs: number;
   readonly failedJobs: number;
-  /** What it did in each run. */
+  /** Its part in each run. */
   readonly runs: readonly RunReport[];
   /** Whether `signal` ended a job early; its rest is in the queue. */
   readonly aborted: boolean;
 }
 
 /**
- * A ticket for work in a run. It names the run and says how to work; it carries no SQL and no range,
- * so that write access to the queue cannot make workers do anything but what was begun.
+ * A ticket for work in a run. It names the run and how to work, and has neither SQL nor a range, so that
+ * write access to the queue cannot make workers do anything but work in a run that was begun.
  */
 export interface RunJob {
-  /** One range, or all that is left and the final passes. */
+  /** One range, or the rest of the run with its final passes. */
   readonly share: 'range' | 'rest';
   /** Id of the run. */
   readonly run: string;
@@ -47,7 +47,7 @@ export interface RunJob {
   /** `Entity.property` */
   readonly columns: readonly string[];
   readonly batchSize?: number;
-  /** Rows a second at most, for each worker. */
+  /** The most rows a second, for each worker. */
   readonly maxRate?: number;
   readonly maxReplicaLagMs?: number;
   readonly targetKey?: string;
@@ -64,7 +64,7 @@ class JobRules {
   @IsOptional() @IsString() targetKey?: unknown;
 }
 
-/** @throws {@link RunPlanError} for what no run of this version has put there */
+/** @throws {@link RunPlanError} for a job that this version did not write */
 export function parseJob(data: object | null): RunJob {
   const problem = optionProblems(JobRules, data ?? {});
   if (problem === undefined) return data as RunJob;
@@ -72,19 +72,4 @@ export function parseJob(data: object | null): RunJob {
     `A job of the queue has ${problem}. Another version of this package made it, or somebody else did: ` +
       'update all workers, or delete the job.',
   );
-}
-
-/** What a run is asked for that a worker has to know. */
-export function jobOptions({
-  batchSize,
-  maxRate,
-  maxReplicaLagMs,
-  targetKey,
-}: RunOptions): Pick<RunJob, 'batchSize' | 'maxRate' | 'maxReplicaLagMs' | 'targetKey'> {
-  return {
-    ...(batchSize === undefined ? {} : { batchSize }),
-    ...(maxRate === undefined ? {} : { maxRate }),
-    ...(maxReplicaLagMs === undefined ? {} : { maxReplicaLagMs }),
-    ...(targetKey === undefined ? {} : { targetKey }),
-  };
 }

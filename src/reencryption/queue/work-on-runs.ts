@@ -1,24 +1,27 @@
 import type { DataSource } from 'typeorm';
+
 import { FieldEncryptionError, RunPlanError } from '../../errors';
 import { installationOf } from '../../typeorm/installation/installation';
-import { sleep } from '../walk/pace';
-import type { WritingMode } from '../report/run-report';
+import { workerOptions } from '../report/run-options';
 import type { RunOptions } from '../report/run-options';
 import { RunCounts } from '../report/run-report';
+import type { WritingMode } from '../report/run-report';
 import { joinRun, remainingRows } from '../runs/shared-run';
+import { sleep } from '../walk/pace';
+
 import { JobQueue } from './job-queue';
 import type { TakenJob } from './job-queue';
-import type { JobFailure, QueueReport, WorkOnRunsOptions, RunJob } from './run-job';
-import { jobOptions, parseJob } from './run-job';
+import { parseJob } from './run-job';
+import type { JobFailure, QueueReport, RunJob, WorkOnRunsOptions } from './run-job';
 
-/** Milliseconds between two looks into an empty queue. */
+/** Milliseconds between polls of an empty queue. */
 const POLL_MS = 1000;
 const DEFAULT_MODES: readonly WritingMode[] = ['encrypt', 'reencrypt', 'reindex'];
 
 /**
- * Works on the runs that `enqueueRun` left in the queue, until `signal` is aborted: then it finishes
- * the page under way and gives the rest back. Any number of workers may do so, on any machine that
- * has the same entities and the same KMS. Needs PostgreSQL and the package `pg-boss`.
+ * Works on the runs that `enqueueRun` left in the queue until `signal` is aborted, then finishes the
+ * page under way and gives the rest back. There may be any number of workers, on any machine with the
+ * same entities and the same KMS. Needs PostgreSQL and the package `pg-boss`.
  *
  * @throws {@link ConfigurationError}
  * @throws {@link RunInterruptedError} when the database fails
@@ -30,13 +33,14 @@ export function workOnRuns(
   return JobQueue.with(dataSource, (queue) => new QueueWorker(dataSource, queue, options).run());
 }
 
-/** What this worker has done in a run, over all jobs of it. */
+/** The part of this worker in a run, over all its jobs. */
 interface Part {
   readonly job: RunJob;
   readonly counts: RunCounts;
   isOver: boolean;
 }
 
+/** A worker that takes jobs from the queue. */
 class QueueWorker {
   readonly #dataSource: DataSource;
   readonly #queue: JobQueue;
@@ -59,7 +63,7 @@ class QueueWorker {
       else if (once) break;
       else await sleep(POLL_MS, signal);
     }
-    if (once) await this.#seeOut();
+    if (once) await this.#finishRuns();
     return this.#report();
   }
 
@@ -67,13 +71,13 @@ class QueueWorker {
     return this.#options.signal?.aborted ?? false;
   }
 
-  /** Does a job, or puts it back with what stood in its way. */
+  /** Does a job, or puts it back with its failure. */
   async #take(taken: TakenJob): Promise<void> {
     try {
       const job = parseJob(taken.data);
       this.#requireMode(job);
       const part = await this.#work(job);
-      // Its rest is for others at once; failing it would make them wait.
+      // Added anew, the rest is there for others at once; failing the job would make them wait.
       if (this.#aborted && !part.isOver) await this.#queue.add([{ ...taken, data: job }]);
       await this.#queue.complete(taken, { changed: part.counts.changed, isOver: part.isOver });
       this.#jobs += 1;
@@ -97,7 +101,7 @@ class QueueWorker {
         job.share === 'range' ? 1 : undefined,
       );
     } catch (error) {
-      // A run that it could not join is none of its own; one that was cut off is.
+      // A run that was cut off is reported, one that could not be joined is not.
       if (part.counts.scanned > 0) this.#parts.set(job.run, part);
       throw error;
     }
@@ -105,8 +109,8 @@ class QueueWorker {
     return part;
   }
 
-  /** Nobody else may be there for what is left of the runs that were worked on. */
-  async #seeOut(): Promise<void> {
+  /** Finishes the runs that were worked on: there may be no other worker. */
+  async #finishRuns(): Promise<void> {
     for (const { job, isOver } of this.#parts.values()) {
       if (!isOver && !this.#aborted) await this.#work({ ...job, share: 'rest' });
     }
@@ -130,7 +134,7 @@ class QueueWorker {
     const { first, signal, onProgress } = this.#options;
     return {
       columns: job.columns,
-      ...jobOptions(job),
+      ...workerOptions(job),
       ...(first === undefined ? {} : { first }),
       ...(signal === undefined ? {} : { signal }),
       ...(onProgress === undefined ? {} : { onProgress }),
@@ -147,7 +151,7 @@ class QueueWorker {
   }
 }
 
-/** What may be kept in the queue: errors of drivers can quote rows. */
+/** Describes an error for the queue, without messages of drivers, which can quote rows. */
 function failureOf(error: unknown): JobFailure {
   if (error instanceof FieldEncryptionError) return { code: error.code, message: error.message };
   const name = error instanceof Error ? error.name : typeof error;

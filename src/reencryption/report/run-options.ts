@@ -8,8 +8,10 @@ import {
   IsString,
 } from 'class-validator';
 import type { EntityTarget, ObjectLiteral } from 'typeorm';
+
 import { RunPlanError } from '../../errors';
 import { optionProblems } from '../../typeorm/declare/option-rules';
+
 import type { RunProgress } from './run-report';
 
 /** Default of {@link RunOptions.batchSize}. */
@@ -19,30 +21,30 @@ export const DEFAULT_PAGE_ROWS = 2000;
 export interface RunOptions {
   /** Entities to work on, in this order. Defaults to all with encrypted columns. */
   entities?: readonly EntityTarget<ObjectLiteral>[];
-  /** Properties (`'Entity.property'`) to work on. Defaults to all that the run is for. */
+  /** Properties (`'Entity.property'`) to work on. Defaults to all that the mode applies to. */
   columns?: readonly string[];
   /**
-   * Rows that come before the others of their table: an SQL condition on plain columns, by name of
-   * the entity, such as `{ Patient: "status = 'active'" }`. It goes into statements as it is.
+   * Rows to do before the others of their table: an SQL condition on plain columns for each entity,
+   * such as `{ Patient: "status = 'active'" }`. It goes into statements as it is.
    */
   first?: Readonly<Record<string, string>>;
-  /** Rows in a page at most, which is one read and one write. Pages shrink while the database is slow. Defaults to 2000. */
+  /** The most rows in a page: one read and one write. Pages shrink while the database is slow. Defaults to 2000. */
   batchSize?: number;
-  /** Rows a second at most. Defaults to no limit. */
+  /** The most rows a second. Defaults to no limit. */
   maxRate?: number;
-  /** Id of the data key that rows are to move to; refused when it is not active. Defaults to the active one. */
+  /** Id of the data key that rows move to; refused unless active. Defaults to the active key. */
   targetKey?: string;
-  /** Forgets how far an unfinished run came. Defaults to `false`: it is taken up. */
+  /** Whether to forget how far an unfinished run came instead of resuming it. Defaults to `false`. */
   restart?: boolean;
-  /** Asked before each page is written; the run waits while the answer is `true`. */
+  /** Called before each page is written; the run waits while it returns `true`. */
   pauseWhile?: () => boolean | Promise<boolean>;
-  /** Milliseconds that a PostgreSQL replica may lag behind; the run waits while one is further behind. */
+  /** Milliseconds that a PostgreSQL replica may lag; the run waits while one lags further. */
   maxReplicaLagMs?: number;
   /** Ends the run after the page under way; what is done stays done. */
   signal?: AbortSignal;
   /** Called after every page. */
   onProgress?: (progress: RunProgress) => void;
-  /** Counts what would change and changes nothing. Defaults to `false`. */
+  /** Whether to count what would change and change nothing. Defaults to `false`. */
   dryRun?: boolean;
 }
 
@@ -65,4 +67,19 @@ class OptionRules {
 export function checkOptions(options: RunOptions): void {
   const problem = optionProblems(OptionRules, options);
   if (problem !== undefined) throw new RunPlanError(`The run has ${problem}. See RunOptions.`);
+}
+
+/** Picks the options of a run that its workers need; `first` is not among them. */
+export function workerOptions({
+  batchSize,
+  maxRate,
+  maxReplicaLagMs,
+  targetKey,
+}: RunOptions): Pick<RunOptions, 'batchSize' | 'maxRate' | 'maxReplicaLagMs' | 'targetKey'> {
+  return {
+    ...(batchSize === undefined ? {} : { batchSize }),
+    ...(maxRate === undefined ? {} : { maxRate }),
+    ...(maxReplicaLagMs === undefined ? {} : { maxReplicaLagMs }),
+    ...(targetKey === undefined ? {} : { targetKey }),
+  };
 }

@@ -1,7 +1,7 @@
 import type { FieldEncryptionErrorCode } from '../../errors';
 import type { ColumnStatus } from '../coverage/status';
 
-/** What a run does to the rows. */
+/** The kind of a run. */
 export type RunMode = 'encrypt' | 'reencrypt' | 'reindex' | 'decrypt' | 'verify';
 
 /** Modes that change rows, which several workers may share. */
@@ -10,28 +10,28 @@ export const WRITING_MODES = ['encrypt', 'reencrypt', 'reindex', 'decrypt'] as c
 /** One of {@link WRITING_MODES}. */
 export type WritingMode = (typeof WRITING_MODES)[number];
 
-/** What a run has to do in one table. */
+/** The work of a run in one table. */
 export interface TablePlan {
   readonly entity: string;
   readonly table: string;
   readonly rows: number;
-  /** Rows that the run has to rewrite; all of them where only reading can tell. */
+  /** Rows to rewrite; all of them if only reading can tell. */
   readonly pending: number;
-  /** The columns that it works on, with their rows for each data-key version. */
+  /** The columns to work on, with their rows for each data-key version. */
   readonly columns: readonly ColumnStatus[];
   /** SQL condition of the rows that come first; empty for none. */
   readonly first: string;
 }
 
-/** What a run has to do, in order. */
+/** The work of a run, in order. */
 export interface RunPlan {
   readonly mode: RunMode;
   readonly tables: readonly TablePlan[];
-  /** A rough estimate by the first rows of each table, without throttling. */
+  /** Rough estimate from the first rows of each table, without throttling. */
   readonly estimatedSeconds: number;
 }
 
-/** How far a run has come. */
+/** The progress of a run. */
 export interface RunProgress {
   readonly entity: string;
   /** Rows looked at so far, and rows in all tables when the run began. */
@@ -41,53 +41,52 @@ export interface RunProgress {
 }
 
 /**
- * What is wrong with a row: the code of the error that reading it threw; `DUPLICATE_TOKEN` for a
- * value that another row of a unique index has already; `STALE_TOKEN` for a token that is not the
- * one of the value.
+ * Why a row failed: the code of the error that reading it threw; `DUPLICATE_TOKEN` for a value that
+ * another row of a unique index already has; `STALE_TOKEN` for a token that is not that of the value.
  */
 export type RowFailureCode = FieldEncryptionErrorCode | 'DUPLICATE_TOKEN' | 'STALE_TOKEN';
 
-/** A row that was left as it is. */
+/** A row that failed and was left as it is. */
 export interface RowFailure {
   readonly entity: string;
   readonly property: string;
   readonly primaryKey: readonly unknown[];
   readonly code: RowFailureCode;
-  /** Primary key of the row that has the value already, for `DUPLICATE_TOKEN`. */
+  /** Primary key of the row that already has the value, for `DUPLICATE_TOKEN`. */
   readonly conflictsWith?: readonly unknown[];
 }
 
-/** What a run did. */
+/** The result of a run. */
 export interface RunReport {
   readonly mode: RunMode;
   /** Rows looked at. */
   readonly scanned: number;
-  /** Rows rewritten (in a dry run: that would be). */
+  /** Rows rewritten, or in a dry run, rows that would be. */
   readonly changed: number;
   /** Rows that needed nothing. */
   readonly skipped: number;
   /** Rows that other writers kept changing; run again. */
   readonly conflicts: number;
-  /** Rows that could not be read or written; they are left as they are. */
+  /** Rows that could not be read or written, and were left as they are. */
   readonly failed: number;
   /** The first 100 of those. */
   readonly failures: readonly RowFailure[];
   /** Whether `signal` ended the run early. */
   readonly aborted: boolean;
-  /** Whether it went on where an unfinished run had stopped. */
+  /** Whether it resumed an unfinished run. */
   readonly resumed: boolean;
   /**
-   * Rows that a last count, in SQL, found not done: 0 is the proof that all are. `null` where only
-   * reading can tell (`reindex`, `verify`) and for a run that ended early.
+   * Rows that a final count in SQL found not done: 0 proves that all are. `null` if only reading can
+   * tell (`reindex`, `verify`) and for a run that ended early.
    */
   readonly remaining: number | null;
-  /** In a dry run: what there is to do. */
+  /** The work to do, in a dry run. */
   readonly plan?: RunPlan;
 }
 
 const MAX_FAILURES_LISTED = 100;
 
-/** One report of what several workers did in the same runs. The last one says how it ended. */
+/** Merges the reports of several workers of the same runs. The last one says how it ended. */
 export function mergedReport(last: RunReport, others: readonly RunReport[]): RunReport {
   const all = [...others, last];
   const sum = (count: 'scanned' | 'changed' | 'skipped' | 'conflicts' | 'failed'): number =>
@@ -104,17 +103,17 @@ export function mergedReport(last: RunReport, others: readonly RunReport[]): Run
   };
 }
 
-/** A page that was looked at: its rows, those that are to change, and those that cannot. */
+/** A page that was read: all its rows, those to change, and those that failed. */
 interface LookedAtPage {
   readonly rows: number;
   readonly changes: { readonly rows: readonly number[] };
   readonly failures: readonly RowFailure[];
 }
 
-/** Counts what a run does, over all its tables. */
+/** A count of what a run does, over all its tables. */
 export class RunCounts {
   total = 0;
-  /** Rows that can be looked at, each counted once; unknown to a worker that joins. */
+  /** The most rows that can be read, each counted once; unknown to a worker that joins. */
   most = Number.POSITIVE_INFINITY;
   scanned = 0;
   changed = 0;
@@ -124,15 +123,15 @@ export class RunCounts {
   remaining: number | null = 0;
   #failures: RowFailure[] = [];
   #failed = 0;
-  /** The pass that they are of. */
+  /** The pass that found them. */
   #pass: number | undefined;
-  /** Those of the tables before: a pass over a table finds its failures again. */
-  #settled: { readonly failed: number; readonly failures: readonly RowFailure[] } = {
+  /** The failures in earlier tables, which a pass over this one does not find again. */
+  #before: { readonly failed: number; readonly failures: readonly RowFailure[] } = {
     failed: 0,
     failures: [],
   };
 
-  /** Takes in rows that were looked at, some of which needed nothing. A further pass looks at some again. */
+  /** Counts rows that were read, some of which needed nothing. A later pass reads some again. */
   read(rows: number, skipped: number): void {
     const left = Math.max(0, this.most - this.scanned);
     this.scanned += Math.min(left, rows);
@@ -144,7 +143,7 @@ export class RunCounts {
     return { entity, scanned, total: Math.max(total, scanned), changed };
   }
 
-  /** Takes in a page that is done, of which `changed` rows were rewritten, and `failures` are beside its own. */
+  /** Counts a page that is done: `changed` of its rows were rewritten, and writing it gave `failures`. */
   done(page: LookedAtPage, changed: number, failures: readonly RowFailure[] = []): void {
     for (const failure of [...page.failures, ...failures]) this.#fail(failure);
     this.changed += changed;
@@ -157,10 +156,10 @@ export class RunCounts {
   }
 
   get failed(): number {
-    return this.#settled.failed + this.#failed;
+    return this.#before.failed + this.#failed;
   }
 
-  /** Forgets the failures of the pass before, which a further pass finds again. */
+  /** Forgets the failures of the previous pass, which this one finds again. */
   beginPass(pass: number): void {
     if (pass !== this.#pass) this.#forget(pass);
   }
@@ -173,9 +172,9 @@ export class RunCounts {
 
   /** Keeps the failures of the last pass over a table. */
   endTable(): void {
-    this.#settled = {
+    this.#before = {
       failed: this.failed,
-      failures: [...this.#settled.failures, ...this.#failures].slice(0, MAX_FAILURES_LISTED),
+      failures: [...this.#before.failures, ...this.#failures].slice(0, MAX_FAILURES_LISTED),
     };
     this.#forget(undefined);
   }
@@ -183,7 +182,7 @@ export class RunCounts {
   report(mode: RunMode, aborted: boolean, plan?: RunPlan): RunReport {
     const { scanned, changed, skipped, conflicts, resumed, remaining } = this;
     this.endTable();
-    const { failed, failures } = this.#settled;
+    const { failed, failures } = this.#before;
     return {
       mode,
       scanned,

@@ -1,20 +1,21 @@
 import { performance } from 'node:perf_hooks';
-import type { Installation } from '../../typeorm/installation/installation';
+
 import { withConnection } from '../../typeorm/connection/lent-connection';
+import type { Installation } from '../../typeorm/installation/installation';
+import { columnStatuses } from '../coverage/status';
 import type { RunDatabase } from '../database/run-database';
 import type { Mode } from '../modes/mode';
-import { PageWork } from '../walk/page-work';
-import type { RunPlan, TablePlan } from '../report/run-report';
-import { columnStatuses } from '../coverage/status';
 import type { TableWork } from '../plan/work-plan';
+import type { RunPlan, TablePlan } from '../report/run-report';
+import { PageWork } from '../walk/page-work';
 
-/** Rows that the estimate goes by. */
+/** Rows that the estimate is made from. */
 const SAMPLE_ROWS = 200;
 /** Writing takes about as long as reading, decrypting and encrypting. */
 const WRITING_SHARE = 2;
 
-/** Counts what there is to do, and changes nothing. */
-export async function planOf(
+/** Counts what a run has to do and estimates its time, without changing anything. */
+export async function makePlan(
   installation: Installation,
   database: RunDatabase,
   mode: Mode,

@@ -1,20 +1,20 @@
 import { RunPlanError } from '../../errors';
-import type { Installation } from '../../typeorm/installation/installation';
 import { withConnection } from '../../typeorm/connection/lent-connection';
+import type { Installation } from '../../typeorm/installation/installation';
 import { ciphertextCheck } from '../../typeorm/metadata/ciphertext-check';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
-import { planOf } from './make-plan';
 import type { TableWork } from '../plan/work-plan';
+import type { RunOptions } from '../report/run-options';
+import type { RunMode, RunReport } from '../report/run-report';
 import { ReadOnlyRun } from '../walk/read-only-run';
+import { countPending, withRunContext } from '../walk/run-context';
 import type { RunContext } from '../walk/run-context';
 import { TableRun } from '../walk/table-run';
 
-import { countRows, inRun } from './in-run';
-import type { RunOptions } from '../report/run-options';
-import type { RunMode, RunReport } from '../report/run-report';
+import { makePlan } from './make-plan';
 
 /**
- * Refuses to write cleartext where a CHECK constraint of the database keeps it out. The database would
+ * Refuses to write cleartext to a column that has a CHECK constraint against it. The database would
  * refuse the rows itself, with their cleartext in its error.
  *
  * @throws {@link RunPlanError}
@@ -41,11 +41,11 @@ async function assertUnchecked(
 }
 
 /**
- * Takes the rows of all encrypted tables through a run, while the application goes on.
+ * Runs over the rows of all encrypted tables while the application goes on.
  *
- * Walks each table by primary key, one page a statement, each row only if it is as it was read, so
- * that no concurrent write is lost. Runs no entity hooks and touches no version or update-date
- * column. Every page leaves a checkpoint; any number of workers may share the rows.
+ * Walks each table by primary key, a page at a time, and writes a row only if it is still as it was
+ * read, so that no concurrent write is lost. Runs no entity hooks and touches no version or
+ * update-date column. Every page leaves a checkpoint; any number of workers may share the rows.
  *
  * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError} before a row is touched
  * @throws {@link RunInterruptedError} when the database fails
@@ -55,14 +55,14 @@ export function run(
   modeName: RunMode,
   options: RunOptions = {},
 ): Promise<RunReport> {
-  return inRun(installation, modeName, options, async (context, works) => {
+  return withRunContext(installation, modeName, options, async (context, works) => {
     const { mode, store, counts } = context;
-    const pending = await countRows(context, works);
+    const pending = await countPending(context, works);
 
     if (options.dryRun === true && mode.pending !== undefined) {
       counts.scanned = counts.total;
       counts.changed = pending.reduce((sum, rows) => sum + rows, 0);
-      const plan = await planOf(installation, context.database, mode, works);
+      const plan = await makePlan(installation, context.database, mode, works);
       return counts.report(modeName, false, plan);
     }
     if (options.dryRun === true || mode.writes === 'nothing') {

@@ -1,47 +1,47 @@
 import { RunPlanError } from '../../errors';
-import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { Installation } from '../../typeorm/installation/installation';
+import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { RunRow } from '../../typeorm/tables/run-tables';
-import { countRows, inRun } from './in-run';
-import type { RunMode, RunCounts, RunReport } from '../report/run-report';
-import type { RunOptions } from '../report/run-options';
-import { TableRun } from '../walk/table-run';
 import type { TableWork } from '../plan/work-plan';
+import type { RunOptions } from '../report/run-options';
+import type { RunCounts, RunMode, RunReport } from '../report/run-report';
+import { countPending, withRunContext } from '../walk/run-context';
+import { TableRun } from '../walk/table-run';
 
-/** A run over one table that is under way, for any number of workers to join. */
+/** A run over one table under way, which any number of workers may join. */
 export interface SharedRun {
   readonly id: string;
   readonly entity: string;
-  /** `Entity.property` of everything that it works on. */
+  /** The properties that it works on, as `Entity.property`. */
   readonly columns: readonly string[];
-  /** About how many ranges there are to share out. */
+  /** Estimate of how many ranges there are to share. */
   readonly ranges: number;
 }
 
-/** What {@link openRuns} began or found. */
+/** The runs that {@link openRuns} began or found. */
 export interface OpenedRuns {
-  /** In the order of work; none where nothing is to be done. */
+  /** In the order of work; empty if there is nothing to do. */
   readonly runs: readonly SharedRun[];
   /** Rows in all tables. */
   readonly total: number;
-  /** What was done already. */
+  /** What had been done already. */
   readonly before: RunReport;
 }
 
 /**
- * Begins runs that are to be shared, one for each table, and works on nothing yet.
+ * Begins runs for workers to share, one for each table, without working on them.
  *
- * @throws as `run`, before a row is touched
+ * @throws as `run` does, before a row is touched
  */
 export function openRuns(
   installation: Installation,
   modeName: RunMode,
   options: RunOptions,
 ): Promise<OpenedRuns> {
-  return inRun(installation, modeName, options, async (context, works) => {
+  return withRunContext(installation, modeName, options, async (context, works) => {
     const { mode, store, counts } = context;
     await store.requireTables();
-    const pending = await countRows(context, works);
+    const pending = await countPending(context, works);
     const runs: SharedRun[] = [];
     for (const [i, work] of works.entries()) {
       if (mode.pending !== undefined && pending[i] === 0) continue;
@@ -56,13 +56,13 @@ export function openRuns(
 }
 
 /**
- * Works in a run that is under way, and in no other: one that has ended is not begun again.
+ * Works in a run that is under way, and never begins one again that has ended.
  *
- * @param options - as the run was begun with, or the same `columns`.
- * @param counts - where this worker counts; may be those of earlier ranges of the same run.
- * @param maxRanges - ranges that it takes at most. Defaults to all that it can get.
+ * @param options - those that the run was begun with, or the same `columns`.
+ * @param counts - the counts of this worker, perhaps from earlier ranges of the same run.
+ * @param maxRanges - the most ranges to take. Defaults to all that it can get.
  * @returns whether the run is over.
- * @throws {@link RunPlanError} for a run that is not here, or one of other columns or rows first
+ * @throws {@link RunPlanError} for a run that does not exist, or has other columns or another `first`
  */
 export function joinRun(
   installation: Installation,
@@ -72,7 +72,7 @@ export function joinRun(
   counts: RunCounts,
   maxRanges?: number,
 ): Promise<boolean> {
-  return inRun(installation, modeName, options, async (context, works) => {
+  return withRunContext(installation, modeName, options, async (context, works) => {
     const { store } = context;
     const found = await store.find(id);
     if (found === undefined) throw unknownRun(modeName, id);
@@ -83,15 +83,15 @@ export function joinRun(
   });
 }
 
-/** Rows that a count in SQL finds not done; `null` where only reading can tell. */
+/** Counts, in SQL, the rows that are not done; `null` if only reading can tell. */
 export function remainingRows(
   installation: Installation,
   modeName: RunMode,
   options: RunOptions,
 ): Promise<number | null> {
-  return inRun(installation, modeName, options, async (context, works) => {
+  return withRunContext(installation, modeName, options, async (context, works) => {
     if (context.mode.pending === undefined) return null;
-    const pending = await countRows(context, works);
+    const pending = await countPending(context, works);
     return pending.reduce((sum, rows) => sum + rows, 0);
   });
 }

@@ -1,25 +1,27 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { RunContext } from './run-context';
-import { DEFAULT_PAGE_ROWS } from '../report/run-options';
+
 import type { PageColumn, StoredPage } from '../database/row';
 import type { WorkTable } from '../database/work-table';
+import { DEFAULT_PAGE_ROWS } from '../report/run-options';
 
-/** Milliseconds that the database may take for a page before pages shrink, and under which they grow again. */
+import type { RunContext } from './run-context';
+
+/** Pages shrink when the database takes longer than `SLOW_MS` for one, and grow below `FAST_MS`. */
 const SLOW_MS = 1000;
 const FAST_MS = 250;
 const SMALLEST_PAGE = 10;
-/** Rows of the first page, from which it is seen how long rows are: few enough should they be the longest. */
+/** Rows of the first page, which shows how long rows are: few, in case they are very long. */
 const FIRST_PAGE = 50;
-/** Characters and bytes of a page about, of which some are in memory at a time. */
+/** Rough size of a page in characters and bytes; several are in memory at a time. */
 const PAGE_LENGTH = 4 * 1024 * 1024;
 
-/** Milliseconds between two looks at what other workers, a replica or the application are doing. */
+/** Milliseconds between checks on other workers, a replica or the application. */
 export const POLL_MS = 200;
 
-/** How many rows to take at once, and how soon. */
+/** The size and the rate of pages. */
 export class Pace {
-  /** Rows in a page at most. */
+  /** The most rows that a page may have. */
   readonly most: number;
   readonly #maxRate: number | undefined;
   #rows: number;
@@ -28,11 +30,11 @@ export class Pace {
   #due = performance.now();
 
   /**
-   * @param most - rows in a page at most.
-   * @param maxRate - rows a second at most.
+   * @param most - the most rows that a page may have.
+   * @param maxRate - the most rows a second.
    */
   constructor(most: number, maxRate: number | undefined) {
-    // A page must not be worth more than about a second of waiting.
+    // A page of more rows would mean a wait of more than a second.
     this.most = Math.max(1, Math.floor(Math.min(most, maxRate ?? most)));
     this.#maxRate = maxRate;
     this.#rows = Math.min(FIRST_PAGE, this.most);
@@ -43,20 +45,20 @@ export class Pace {
     return Math.min(this.#rows, this.#fitting);
   }
 
-  /** Takes in how long rows are. */
+  /** Adapts to the length of the rows that were read. */
   saw({ rows, cells }: StoredPage): void {
     const length = cells.reduce((sum, column) => sum + lengthOf(column), 0);
     this.#fitting = Math.max(1, Math.floor((PAGE_LENGTH * rows) / Math.max(1, length)));
   }
 
-  /** Takes in how long the database took to write a page. */
+  /** Adapts to the time that the database took to write a page. */
   took(milliseconds: number): void {
     const smallest = Math.min(SMALLEST_PAGE, this.most);
     if (milliseconds > SLOW_MS) this.#rows = Math.max(smallest, Math.floor(this.#rows / 2));
     else if (milliseconds < FAST_MS) this.#rows = Math.min(this.most, this.#rows * 2);
   }
 
-  /** Waits until `rows` more may be done. */
+  /** Waits until the rate allows `rows` more. */
   async wait(rows: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.#maxRate === undefined) return;
     const now = performance.now();
@@ -73,7 +75,7 @@ function lengthOf(column: PageColumn): number {
   );
 }
 
-/** The pace that the options of a run ask for, in pages that the database can take. */
+/** Returns the pace that the options ask for, in pages that the database can take. */
 export function paceOf(
   { database, options }: Pick<RunContext, 'database' | 'options'>,
   table: WorkTable,

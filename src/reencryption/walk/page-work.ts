@@ -2,13 +2,13 @@ import { FieldEncryptionError } from '../../errors';
 import type { Installation } from '../../typeorm/installation/installation';
 import { KeyPrefixes } from '../../typeorm/metadata/key-prefixes';
 import { keyAt, lastKey } from '../database/row';
-import type { PageChange, PageColumn, StoredPage, RowKey } from '../database/row';
+import type { PageChange, PageColumn, RowKey, StoredPage } from '../database/row';
 import type { RunDatabase } from '../database/run-database';
-import type { Cells, Mode } from '../modes/mode';
-import type { RowFailure, RowFailureCode } from '../report/run-report';
 import type { ColumnWork, WorkTable } from '../database/work-table';
+import type { Mode, StoredField } from '../modes/mode';
+import type { RowFailure, RowFailureCode } from '../report/run-report';
 
-/** What a page comes to. */
+/** A page with its changes, ready to write. */
 export interface WorkedPage {
   readonly rows: number;
   readonly last: RowKey;
@@ -20,7 +20,7 @@ interface WorkedRows extends Pick<PageChange, 'rows' | 'cells'> {
   readonly failures: readonly RowFailure[];
 }
 
-/** Turns the rows of a page into what they should be. */
+/** Applies the mode of a run to the rows of pages. */
 export class PageWork {
   readonly #installation: Installation;
   readonly #database: RunDatabase;
@@ -34,11 +34,11 @@ export class PageWork {
     this.#table = table;
   }
 
-  /** @throws what is no fault of a row: keys out of reach, a remote format that fails as a whole. */
+  /** @throws for keys out of reach or a remote format that fails; what is wrong with a row is a failure */
   async of(page: StoredPage): Promise<WorkedPage> {
     await this.#loadKeys(page);
     const { keys } = this.#installation;
-    // What it encrypts with, it asks for before it waits for anything.
+    // Asks for the keys it encrypts with before it waits for anything.
     const [preparing, usedAhead] = keys.noting(() => this.#prepare(page));
     const readable = await preparing;
     const [{ failures, ...changed }, used] = keys.noting(() => this.#rows(page, readable));
@@ -68,7 +68,7 @@ export class PageWork {
     await this.#installation.prepareAll();
   }
 
-  /** For each column what stands in the place of its stored values. */
+  /** Returns, for each column, the values to read instead of the stored ones. */
   #prepare({ cells }: StoredPage): Promise<PageColumn[]> {
     return Promise.all(
       this.#table.columns.map(({ encrypted, stored }) =>
@@ -77,7 +77,7 @@ export class PageWork {
     );
   }
 
-  /** Puts the cells of a row as they should be into `cells`, or says what is wrong with one. */
+  /** Puts the new cells of a row into `cells`, or returns what is wrong with one of them. */
   #row(
     page: StoredPage,
     row: number,
@@ -99,7 +99,7 @@ export class PageWork {
     cells: readonly unknown[][],
   ): RowFailureCode | undefined {
     const { encrypted, stored, tokens } = column;
-    const before = cellsOf(column, page, row);
+    const before = fieldOf(column, page, row);
     try {
       const after = this.#mode.transform(encrypted, before, readable);
       put(cells[stored], row, after.stored);
@@ -119,7 +119,7 @@ export class PageWork {
   }
 }
 
-function cellsOf({ stored, tokens }: ColumnWork, { cells }: StoredPage, row: number): Cells {
+function fieldOf({ stored, tokens }: ColumnWork, { cells }: StoredPage, row: number): StoredField {
   return { stored: cells[stored]?.[row], tokens: tokens.map(({ at }) => cells[at]?.[row]) };
 }
 

@@ -1,22 +1,22 @@
 import { conflicts, isUniqueViolation } from '../../typeorm/connection/transient-conflict';
-import type { Lease, PageChange, RowKey } from '../database/row';
 import { keyAt } from '../database/row';
+import type { Lease, PageChange, RowKey } from '../database/row';
 import type { RunDatabase } from '../database/run-database';
-import type { RowFailure } from '../report/run-report';
 import type { WorkTable } from '../database/work-table';
+import type { RowFailure } from '../report/run-report';
 
-/** What writing a page came to. */
+/** The outcome of writing a page. */
 export interface WrittenPage {
   readonly written: number;
-  /** Rows that were not as they had been read. */
+  /** Rows that had changed since they were read. */
   readonly lost: number;
-  /** Rows whose value another row of a unique index has. */
+  /** Rows whose value another row of a unique index already has. */
   readonly failures: readonly RowFailure[];
 }
 
 /**
- * Writes pages. What a unique index refuses is narrowed down to its rows, by halves, so that the rest
- * of the page is written.
+ * A writer of pages. When a unique index refuses a page, it finds the offending rows by halving the
+ * page, and writes the rest.
  */
 export class PageWriter {
   readonly #database: RunDatabase;
@@ -27,32 +27,26 @@ export class PageWriter {
     this.#table = table;
   }
 
-  /** @returns `undefined` when the lease was lost; what was not written by then is not. */
+  /** @returns `undefined` when the lease was lost, and with it what was not written by then. */
   async write(change: PageChange, lease: Lease, cursor: RowKey): Promise<WrittenPage | undefined> {
-    try {
-      const written = await this.#attempt(change, lease, cursor);
-      if (written === undefined) return undefined;
-      return { written, lost: change.rows.length - written, failures: [] };
-    } catch (error) {
-      if (!isUniqueViolation(error)) throw error;
-    }
-    const parts = await this.#halves(change, lease);
+    const whole = await this.#writeWhole(change, lease, cursor);
+    if (whole !== 'refused') return whole;
+    const parts = await this.#writeHalves(change, lease);
     if (parts === undefined) return undefined;
-    // The checkpoint moves last: until then the page is under way.
-    return (await this.#attempt(part(change, 0, 0), lease, cursor)) === undefined
-      ? undefined
-      : parts;
+    // The checkpoint moves last: until then the page is not done.
+    const moved = await this.#attempt(part(change, 0, 0), lease, cursor);
+    return moved === undefined ? undefined : parts;
   }
 
-  async #halves(change: PageChange, lease: Lease): Promise<WrittenPage | undefined> {
+  async #writeHalves(change: PageChange, lease: Lease): Promise<WrittenPage | undefined> {
     const { length } = change.rows;
     const [only] = change.rows;
     if (length === 1 && only !== undefined) {
       return { written: 0, lost: 0, failures: await this.#duplicates(change, only) };
     }
     const middle = Math.ceil(length / 2);
-    const first = await this.#part(part(change, 0, middle), lease);
-    const second = first && (await this.#part(part(change, middle, length), lease));
+    const first = await this.#writePart(part(change, 0, middle), lease);
+    const second = first && (await this.#writePart(part(change, middle, length), lease));
     return (
       first &&
       second && {
@@ -63,15 +57,24 @@ export class PageWriter {
     );
   }
 
-  async #part(change: PageChange, lease: Lease): Promise<WrittenPage | undefined> {
+  async #writePart(change: PageChange, lease: Lease): Promise<WrittenPage | undefined> {
+    const whole = await this.#writeWhole(change, lease, undefined);
+    return whole === 'refused' ? this.#writeHalves(change, lease) : whole;
+  }
+
+  /** Writes all rows or, if a unique index refuses one of them, none. */
+  async #writeWhole(
+    change: PageChange,
+    lease: Lease,
+    cursor: RowKey | undefined,
+  ): Promise<WrittenPage | 'refused' | undefined> {
     try {
-      const written = await this.#attempt(change, lease, undefined);
-      return written === undefined
-        ? undefined
-        : { written, lost: change.rows.length - written, failures: [] };
+      const written = await this.#attempt(change, lease, cursor);
+      if (written === undefined) return undefined;
+      return { written, lost: change.rows.length - written, failures: [] };
     } catch (error) {
-      if (!isUniqueViolation(error)) throw error;
-      return this.#halves(change, lease);
+      if (isUniqueViolation(error)) return 'refused';
+      throw error;
     }
   }
 
@@ -83,7 +86,7 @@ export class PageWriter {
     return conflicts.execute(() => this.#database.writePage(this.#table, change, lease, cursor));
   }
 
-  /** Which of its unique tokens a row cannot have, and who has them. */
+  /** Finds which of its unique tokens a row cannot have, and which row has them. */
   async #duplicates({ page, cells }: PageChange, row: number): Promise<RowFailure[]> {
     const failures: RowFailure[] = [];
     for (const { encrypted, tokens } of this.#table.columns) {
@@ -112,7 +115,6 @@ export class PageWriter {
   }
 }
 
-/** Some of the rows. */
 function part(change: PageChange, from: number, to: number): PageChange {
   return { ...change, rows: change.rows.slice(from, to) };
 }

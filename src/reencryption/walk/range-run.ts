@@ -1,17 +1,19 @@
 import { performance } from 'node:perf_hooks';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Lease, StoredPage, RowKey } from '../database/row';
+
 import { lastKey } from '../database/row';
-import type { Pace } from './pace';
+import type { Lease, RowKey, StoredPage } from '../database/row';
+import { passCondition } from '../plan/work-plan';
+import type { TableWork } from '../plan/work-plan';
+
 import { POLL_MS, sleep } from './pace';
+import type { Pace } from './pace';
 import { PageWork } from './page-work';
 import type { WorkedPage } from './page-work';
 import { PageWriter } from './page-writer';
 import type { RunContext } from './run-context';
-import { passCondition } from '../plan/work-plan';
-import type { TableWork } from '../plan/work-plan';
 
-/** Takes the rows of leased ranges of one table through a run. */
+/** The part of a run that works on leased ranges of one table. */
 export class RangeRun {
   readonly #context: RunContext;
   readonly #work: TableWork;
@@ -32,7 +34,7 @@ export class RangeRun {
     return this.#context.options.signal?.aborted ?? false;
   }
 
-  /** Works on a range, reading ahead of what is being written. Still has the lease when it fails. */
+  /** Works on a range, reading ahead while a page is written. Keeps the lease when it fails. */
   async run(lease: Lease): Promise<void> {
     const pages = this.#pagesOf(lease);
     let writing: Promise<boolean> = Promise.resolve(true);
@@ -41,7 +43,7 @@ export class RangeRun {
         if (!(await writing)) return;
         if (!(await this.#mayWrite(lease, page))) break;
         writing = awaitedLater(this.#write(lease, page));
-        // A synchronous driver never waits for anything: signals and the application need their turn.
+        // A synchronous driver never yields: signals and the application need their turn.
         await nextTurn();
       }
       if (!(await writing)) return;
@@ -52,7 +54,7 @@ export class RangeRun {
     }
   }
 
-  /** The pages of a range, worked on, each while the next one is read. */
+  /** Yields the pages of a range, each worked on while the next one is read. */
   async *#pagesOf({ pass, after, until }: Lease): AsyncGenerator<WorkedPage> {
     const { database } = this.#context;
     const condition = passCondition(this.#work, pass);
@@ -77,7 +79,7 @@ export class RangeRun {
     }
   }
 
-  /** Waits until the page may be written. False when the run is to end first. */
+  /** Waits until the page may be written. Returns false if the run is to end first. */
   async #mayWrite(lease: Lease, { rows }: WorkedPage): Promise<boolean> {
     const { ranges, options } = this.#context;
     await this.#pace.wait(rows, options.signal);
@@ -95,7 +97,7 @@ export class RangeRun {
     return (await database.replicaLagMs()) > options.maxReplicaLagMs;
   }
 
-  /** False when the lease was lost: another worker has the range, and does it from the checkpoint on. */
+  /** Returns false if the lease was lost: another worker has the range, and goes on from its checkpoint. */
   async #write(lease: Lease, page: WorkedPage): Promise<boolean> {
     const { counts, options } = this.#context;
     const start = performance.now();
@@ -109,7 +111,7 @@ export class RangeRun {
   }
 }
 
-/** A failure before that is no unhandled one, which would end the process. */
+/** Keeps a failure before the promise is awaited from being an unhandled rejection, which ends the process. */
 function awaitedLater<T>(work: Promise<T>): Promise<T> {
   work.catch(() => undefined);
   return work;

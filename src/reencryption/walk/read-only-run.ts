@@ -7,7 +7,7 @@ import { paceOf } from './pace';
 import { PageWork } from './page-work';
 import type { RunContext } from './run-context';
 
-/** Reads every row of a table as a run would, writes nothing and keeps no checkpoint. */
+/** A run that reads every row of a table, writes nothing and keeps no checkpoint. */
 export class ReadOnlyRun {
   readonly #context: RunContext;
   readonly #work: TableWork;
@@ -33,7 +33,7 @@ export class ReadOnlyRun {
       counts.done(page, page.changes.rows.length);
       options.onProgress?.(counts.progress(table.metadata.name));
       await pace.wait(page.rows, options.signal);
-      // A synchronous driver never waits for anything: signals and the application need their turn.
+      // A synchronous driver never yields: signals and the application need their turn.
       await nextTurn();
     }
     counts.endTable();

@@ -1,12 +1,22 @@
-import type { Installation } from '../../typeorm/installation/installation';
-import type { RunDatabase } from '../database/run-database';
-import type { Mode } from '../modes/mode';
-import type { RangeStore } from '../lease/range-store';
-import type { RunOptions } from '../report/run-options';
-import type { RunCounts } from '../report/run-report';
-import type { RunStore } from '../lease/run-store';
+import type { DataSource } from 'typeorm';
 
-/** What all tables of a run have in common. */
+import type { Installation } from '../../typeorm/installation/installation';
+import { PostgresRunDatabase } from '../database/postgres';
+import { runInterrupted } from '../database/run-database';
+import type { RunDatabase } from '../database/run-database';
+import { SqliteRunDatabase } from '../database/sqlite';
+import { RangeStore } from '../lease/range-store';
+import { RunStore } from '../lease/run-store';
+import type { Mode } from '../modes/mode';
+import { modeOf } from '../modes/modes';
+import { planWork } from '../plan/work-plan';
+import type { TableWork } from '../plan/work-plan';
+import { checkOptions } from '../report/run-options';
+import type { RunOptions } from '../report/run-options';
+import { RunCounts } from '../report/run-report';
+import type { RunMode } from '../report/run-report';
+
+/** The context that all tables of a run share. */
 export interface RunContext {
   readonly installation: Installation;
   readonly database: RunDatabase;
@@ -15,4 +25,60 @@ export interface RunContext {
   readonly mode: Mode;
   readonly options: RunOptions;
   readonly counts: RunCounts;
+}
+
+/**
+ * Checks the options, plans the run and hands both to `work`.
+ *
+ * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError} before a row is touched
+ * @throws {@link RunInterruptedError} when the database fails
+ */
+export async function withRunContext<T>(
+  installation: Installation,
+  modeName: RunMode,
+  options: RunOptions,
+  work: (context: RunContext, works: readonly TableWork[]) => Promise<T>,
+): Promise<T> {
+  checkOptions(options);
+  const database = runDatabaseOf(installation.dataSource);
+  const store = new RunStore(installation.dataSource);
+  const ranges = new RangeStore(installation.dataSource, database, store);
+  try {
+    await installation.confirmAll();
+    // Tokens of a root that another process may still write with would have to be made again.
+    if (modeName === 'reindex' && options.dryRun !== true) {
+      await installation.keys.operations.requireSettledIndex();
+    }
+    const mode = modeOf(modeName, installation);
+    const works = await planWork(installation, database, mode, options);
+    const counts = new RunCounts();
+    return await work({ installation, database, store, ranges, mode, options, counts }, works);
+  } catch (error) {
+    throw runInterrupted(error);
+  } finally {
+    ranges.close();
+  }
+}
+
+function runDatabaseOf(dataSource: DataSource): RunDatabase {
+  return dataSource.options.type === 'postgres'
+    ? new PostgresRunDatabase(dataSource)
+    : new SqliteRunDatabase(dataSource);
+}
+
+/** Counts the rows of each table that are still to be done. */
+export async function countPending(
+  { database, counts, mode }: RunContext,
+  works: readonly TableWork[],
+): Promise<number[]> {
+  const pendings: number[] = [];
+  for (const { table, pending } of works) {
+    const [rows, left] = await database.count(table, pending ?? 'TRUE');
+    counts.total += rows;
+    if (mode.pending !== undefined) counts.read(rows - left, rows - left);
+    pendings.push(left);
+  }
+  counts.most = counts.total;
+  if (mode.pending === undefined) counts.remaining = null;
+  return pendings;
 }

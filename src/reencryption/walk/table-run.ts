@@ -1,30 +1,31 @@
 import type { RunRow } from '../../typeorm/tables/run-tables';
 import type { Lease, RowKey } from '../database/row';
-import { paceOf, POLL_MS, sleep } from './pace';
-import type { Pace } from './pace';
-import { RangeRun } from './range-run';
 import type { Claim } from '../lease/range-store';
-import type { RunContext } from './run-context';
 import { MAX_PASSES } from '../lease/run-store';
 import { passesBefore, rangeCondition } from '../plan/work-plan';
 import type { TableWork } from '../plan/work-plan';
 
-/** Ranges are cut this many pages long: what a dead worker leaves, and what workers share out. */
+import { paceOf, POLL_MS, sleep } from './pace';
+import type { Pace } from './pace';
+import { RangeRun } from './range-run';
+import type { RunContext } from './run-context';
+
+/** Length of a range in pages: as much as a dead worker leaves behind. */
 const PAGES_PER_RANGE = 10;
 
 /** Why a worker gets no further range. */
 type Ending = Exclude<Claim, { readonly kind: 'range' }>;
 
-/** Takes the rows of one table through a run, together with any number of other workers. */
+/** A run over one table, which any number of workers may share. */
 export class TableRun {
   readonly #context: RunContext;
   readonly #work: TableWork;
   readonly #ranges: RangeRun;
   readonly #pace: Pace;
   #rangesLeft = Number.POSITIVE_INFINITY;
-  /** Aborted when one of several ranges fails, so that the others end after their page. */
+  /** Aborted when one of several ranges fails, so that the others stop after their page. */
   readonly #failure = new AbortController();
-  /** Rows that the last pass left, where it was over here. */
+  /** Rows that the last pass left, if this worker saw its end. */
   #left: number | undefined;
 
   constructor(context: RunContext, work: TableWork) {
@@ -43,7 +44,7 @@ export class TableRun {
     this.#context.counts.endTable();
   }
 
-  /** Begins the run, or finds the one that is under way, and works on nothing yet. */
+  /** Begins the run, or finds the one that is under way, without working on it. */
   async open(): Promise<RunRow> {
     const { store, mode, options, counts } = this.#context;
     const { table, scope, structure } = this.#work;
@@ -57,7 +58,7 @@ export class TableRun {
   /**
    * Works in a run that is under way until it is over.
    *
-   * @param maxRanges - ends after so many ranges, and where other workers have all that is left.
+   * @param maxRanges - stops after so many ranges, or when other workers have all that is left.
    */
   async join(run: RunRow, maxRanges = Number.POSITIVE_INFINITY): Promise<void> {
     const { store, counts } = this.#context;
@@ -68,12 +69,12 @@ export class TableRun {
       await this.#pass(run, pass);
       pass = await store.pass(run);
     }
-    // Others may have been through all rows again since, and have found what is wrong with them.
+    // Others may have gone through all rows again since, and found their failures.
     const last = await store.find(run.id);
     if (last !== undefined) counts.beginPass(last.pass);
   }
 
-  /** About how many ranges the run has to share out. */
+  /** Estimates how many ranges there are to share. */
   async countRanges(): Promise<number> {
     const { database } = this.#context;
     const { table, pending } = this.#work;
@@ -81,7 +82,7 @@ export class TableRun {
     let ranges = 0;
     for (let pass = 0; pass <= passesBefore(this.#work); pass++) {
       const [, rows] = await database.count(table, rangeCondition(this.#work, pass) || 'TRUE');
-      // Where only reading tells that all is done, everything is read twice.
+      // If only reading tells that all is done, everything is read twice.
       const times = pending === undefined && pass === passesBefore(this.#work) ? 2 : 1;
       ranges += times * Math.ceil(rows / rowsInRange);
     }
@@ -101,12 +102,12 @@ export class TableRun {
     return this.#context.options.signal?.aborted ?? false;
   }
 
-  /** Works on ranges until the pass is over for all workers, and settles what follows it. */
+  /** Works on ranges until the pass is over for all workers, then ends the run or begins another pass. */
   async #pass(run: RunRow, pass: number): Promise<void> {
     const { store } = this.#context;
     while (!this.#isEnough) {
       const claim = await this.#workOnRanges(run, pass);
-      if (claim?.kind === 'passOver') {
+      if (claim?.kind === 'passDone') {
         await this.#afterPass(run, pass, claim);
         return;
       }
@@ -117,27 +118,26 @@ export class TableRun {
   }
 
   /**
-   * Works on several ranges at a time, so that the database has one to write while the next page of
-   * another one is made.
+   * Works on several ranges at a time, so that the database writes a page of one while a page of
+   * another is encrypted.
    *
-   * @returns why there are no more; `undefined` when it is enough.
+   * @returns why there are no more ranges; `undefined` when this worker is to stop.
    */
   async #workOnRanges(run: RunRow, pass: number): Promise<Ending | undefined> {
-    const lanes = Array.from(
-      { length: Math.min(this.#context.database.lanes, this.#rangesLeft) },
-      () => this.#lane(run, pass),
-    );
+    const concurrency = Math.min(this.#context.database.concurrency, this.#rangesLeft);
+    const workers = Array.from({ length: concurrency }, () => this.#workOnNextRanges(run, pass));
     try {
-      const endings = await Promise.all(lanes);
-      return endings.find((ending) => ending?.kind === 'passOver') ?? endings[0];
+      const endings = await Promise.all(workers);
+      return endings.find((ending) => ending?.kind === 'passDone') ?? endings[0];
     } catch (error) {
       this.#failure.abort();
-      await Promise.allSettled(lanes);
+      await Promise.allSettled(workers);
       throw error;
     }
   }
 
-  async #lane(run: RunRow, pass: number): Promise<Ending | undefined> {
+  /** Works on one range after the other; several of these run concurrently. */
+  async #workOnNextRanges(run: RunRow, pass: number): Promise<Ending | undefined> {
     const { ranges } = this.#context;
     while (!this.#isEnough) {
       this.#rangesLeft -= 1;
@@ -160,15 +160,15 @@ export class TableRun {
     try {
       await this.#ranges.run(lease);
     } catch (error) {
-      // First of all, or another lane takes this very range and fails by it too.
+      // Before the release, or a concurrent worker takes this very range and fails on it, too.
       this.#failure.abort();
-      // The database may be what has failed, and then the lease expires by itself.
+      // If it is the database that has failed, the lease expires by itself.
       await this.#context.ranges.release(lease).catch(() => undefined);
       throw error;
     }
   }
 
-  /** A further pass, until none could do anything. */
+  /** Begins another pass, or ends the run when a pass found nothing to do. */
   async #afterPass(
     run: RunRow,
     pass: number,
@@ -181,7 +181,7 @@ export class TableRun {
     const isOver = passes > 0 && (isIdle || passes >= MAX_PASSES || this.#left === 0);
     if (!isOver) {
       this.#left = undefined;
-      // Rows that somebody has locked or keeps changing want some time.
+      // Rows that the application has locked or keeps changing need some time.
       if (lost > 0) await sleep(POLL_MS, options.signal);
       await store.nextPass(run, pass);
       return;
@@ -191,7 +191,7 @@ export class TableRun {
     await this.#record(run, 'done');
   }
 
-  /** Rows that are still to be done after the run; `undefined` where only reading tells. */
+  /** Counts the rows that are still to be done; `undefined` if only reading can tell. */
   async rowsLeft(): Promise<number | undefined> {
     return this.#left ?? this.#countLeft();
   }

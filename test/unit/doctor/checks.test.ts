@@ -95,7 +95,7 @@ describe('The doctor on versions', () => {
   });
 
   it('names copies of TypeORM and of the library', () => {
-    const library = 'dist/src/typeorm/installation.js';
+    const library = 'dist/src/typeorm/installation/installation.js';
     const files = [
       '/a/node_modules/typeorm/data-source/DataSource.js',
       `/a/node_modules/typeorm-field-encryption/${library}`,

@@ -2,9 +2,9 @@ import type { Mechanism, Session } from '../../../../src/kms/pkcs11/cryptoki';
 import { KEY_WRAPS } from '../../../../src/kms/pkcs11/key-wrap';
 
 // A generator as after a copy of the process: it gives what it has given before.
-jest.mock('../../../../src/crypto/nonces', () => ({
-  fillRandom: (target: Buffer, offset: number, bytes: number) =>
-    target.fill(7, offset, offset + bytes),
+jest.mock('node:crypto', () => ({
+  ...jest.requireActual('node:crypto'),
+  randomFillSync: (target: Buffer) => target.fill(7),
 }));
 
 const BOUND = Buffer.from('what the key belongs to');

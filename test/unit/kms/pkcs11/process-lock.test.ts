@@ -2,7 +2,7 @@ import { readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { withProcessLock } from '../../../../src/kms/pkcs11/pin';
+import { withProcessLock } from '../../../../src/kms/pkcs11/process-lock';
 
 const NAME = 'a module of this test';
 

@@ -4,62 +4,68 @@ import { encryptedRows } from '../reencryption/coverage/key-uses';
 import { columnStatuses } from '../reencryption/coverage/status';
 import type { ColumnStatus } from '../reencryption/coverage/status';
 import { encryptedTables } from '../reencryption/encrypted-table';
-import type { Installation } from '../typeorm/installation/installation';
 import { withConnection } from '../typeorm/connection/lent-connection';
 import { missingTables } from '../typeorm/connection/table-access';
+import type { Installation } from '../typeorm/installation/installation';
 
 import { absentKeys } from './absent-keys';
 import type { AbsentKey } from './absent-keys';
 import { counted } from './finding';
 
-/** Something an operator has to do. */
-export interface Due {
-  /** The command that does it; `null` where none does. */
+/** A task for an operator. */
+export interface OperatorTask {
+  /** The command that does it; `null` if there is none. */
   readonly command: string | null;
   readonly reason: string;
 }
 
-/** What is known of the keys, and of the rows that need them. */
-export interface WorkState {
+/** The state of the keys, and of the rows that need them. */
+export interface EncryptionState {
   readonly keyTable: boolean;
   /** Key names that the entities write with. */
   readonly keyNames: readonly string[];
   readonly keys: readonly KeyInfo[];
-  /** Keys that the entities need and of which there is no version. */
+  /** Keys that the entities need and the key table does not have. */
   readonly absent: readonly AbsentKey[];
-  /** Empty where they were not counted. */
+  /** Empty if rows were not counted. */
   readonly columns: readonly ColumnStatus[];
   /** Keys of every purpose that somebody without the KMS could have made. */
   readonly unauthenticated: readonly KeyInfo[];
-  /** What `keys maintain --dry-run` says; `null` without a key table. */
+  /** The report of `keys maintain --dry-run`; `null` without a key table. */
   readonly maintenance: MaintenanceReport | null;
-  /** The time that expiry is judged by. */
+  /** The time by which keys expire. */
   readonly now: Date;
   /** Tables of encrypted entities that the database does not have. */
   readonly missingTables: readonly string[];
 }
 
-/** What is due, most urgent first. */
-export function whatIsDue(state: WorkState): Due[] {
+/** Lists the tasks that are due, most urgent first. */
+export function operatorTasks(state: EncryptionState): OperatorTask[] {
   return [
     ...missingParts(state),
     ...unauthenticatedKeys(state),
     ...state.columns.flatMap(unreadableRows),
     ...state.columns.flatMap(cleartextRows),
-    ...policiesDue(state),
+    ...policyTasks(state),
     ...staleRows(state),
   ];
 }
 
-/** What policies ask for: rotations, activations, destructions. */
-export function policiesDue(state: WorkState): Due[] {
-  return [...state.keys.flatMap((key) => expired(key, state.now)), ...maintenanceDue(state)];
+/** Lists the rotations, activations and destructions that policies ask for. */
+export function policyTasks(state: EncryptionState): OperatorTask[] {
+  return [...state.keys.flatMap((key) => expired(key, state.now)), ...maintenanceTasks(state)];
 }
 
-function missingParts({ keyTable, keyNames, keys, absent, missingTables }: WorkState): Due[] {
+function missingParts({
+  keyTable,
+  keyNames,
+  keys,
+  absent,
+  missingTables,
+}: EncryptionState): OperatorTask[] {
   const active = activeNames(keys);
   const inactive = keyNames.filter((name) => !active.has(name));
-  const due: Due[] = absent.flatMap(lostKey);
+  const due: OperatorTask[] = absent.flatMap(lostKey);
   const keyless = absent
     .filter(({ purpose, lost }) => purpose === 'data' && lost === undefined)
     .map(({ name }) => name);
@@ -78,8 +84,8 @@ function missingParts({ keyTable, keyNames, keys, absent, missingTables }: WorkS
   return due;
 }
 
-/** None is made in its place. */
-function lostKey({ title, lost }: AbsentKey): Due[] {
+/** A key that was there once: no new one is made in its place. */
+function lostKey({ title, lost }: AbsentKey): OperatorTask[] {
   if (lost === undefined) return [];
   return [
     {
@@ -91,8 +97,8 @@ function lostKey({ title, lost }: AbsentKey): Due[] {
   ];
 }
 
-/** Nothing is written with such a key. */
-function unauthenticatedKeys({ unauthenticated: keys }: WorkState): Due[] {
+/** Keys that nothing is written with until they are adopted. */
+function unauthenticatedKeys({ unauthenticated: keys }: EncryptionState): OperatorTask[] {
   if (keys.length === 0) return [];
   return [
     {
@@ -103,7 +109,7 @@ function unauthenticatedKeys({ unauthenticated: keys }: WorkState): Due[] {
 }
 
 /** A key with versions none of which is active: nothing can be written with it. */
-function outOfUse(versions: readonly KeyInfo[]): Due[] {
+function outOfUse(versions: readonly KeyInfo[]): OperatorTask[] {
   const latest = versions.at(-1);
   if (latest === undefined) return [];
   const suspended = versions.findLast(({ state }) => state === 'suspended');
@@ -117,7 +123,7 @@ function outOfUse(versions: readonly KeyInfo[]): Due[] {
     : [{ command: `keys resume ${suspended.id}`, reason: `${titled(suspended)} is suspended` }];
 }
 
-function expired(key: KeyInfo, now: Date): Due[] {
+function expired(key: KeyInfo, now: Date): OperatorTask[] {
   if (key.state !== 'active' || key.expiresAt === null || key.expiresAt > now) return [];
   const since = key.expiresAt.toISOString();
   return [
@@ -128,8 +134,7 @@ function expired(key: KeyInfo, now: Date): Due[] {
   ];
 }
 
-/** What the policies ask for at this moment. */
-function maintenanceDue({ maintenance, columns }: WorkState): Due[] {
+function maintenanceTasks({ maintenance, columns }: EncryptionState): OperatorTask[] {
   if (maintenance === null) return [];
   const { announced, activated, destroyed, failures } = maintenance;
   const needed = new Set(columns.flatMap(({ keys }) => keys.map(({ keyId }) => keyId)));
@@ -157,7 +162,7 @@ function titled({ name, version }: KeyInfo): string {
   return `key "${name}" version ${String(version)}`;
 }
 
-function unreadableRows({ entity, property, keys }: ColumnStatus): Due[] {
+function unreadableRows({ entity, property, keys }: ColumnStatus): OperatorTask[] {
   return keys
     .filter(({ name }) => name === undefined)
     .map(({ keyId, rows }) => ({
@@ -168,7 +173,7 @@ function unreadableRows({ entity, property, keys }: ColumnStatus): Due[] {
     }));
 }
 
-function cleartextRows({ entity, property, cleartextRows: rows }: ColumnStatus): Due[] {
+function cleartextRows({ entity, property, cleartextRows: rows }: ColumnStatus): OperatorTask[] {
   if (rows === 0) return [];
   return [
     {
@@ -178,7 +183,7 @@ function cleartextRows({ entity, property, cleartextRows: rows }: ColumnStatus):
   ];
 }
 
-function staleRows({ columns, keys: all }: WorkState): Due[] {
+function staleRows({ columns, keys: all }: EncryptionState): OperatorTask[] {
   const active = activeNames(all);
   const stale = columns
     .flatMap(({ keys }) => keys)
@@ -191,14 +196,14 @@ function staleRows({ columns, keys: all }: WorkState): Due[] {
 }
 
 /**
- * Collects what tells what is due.
+ * Collects the state that {@link operatorTasks} reads.
  *
- * @param counted - whether the rows under each key are counted, for which whole tables are read.
+ * @param counted - whether to count the rows under each key, which reads whole tables.
  */
-export async function workState(
+export async function encryptionState(
   installation: Installation,
   { counted }: { readonly counted: boolean },
-): Promise<WorkState> {
+): Promise<EncryptionState> {
   const { dataSource, options } = installation;
   const missing = await missingTables(
     dataSource,
@@ -230,7 +235,7 @@ function plannedMaintenance(installation: Installation): Promise<MaintenanceRepo
 function countedColumns(
   installation: Installation,
   keys: readonly KeyInfo[],
-): Promise<WorkState['columns']> {
+): Promise<EncryptionState['columns']> {
   return withConnection(installation.dataSource, undefined, (runner) =>
     columnStatuses(installation, runner, keys),
   );

@@ -1,33 +1,33 @@
 import { FieldEncryptionError } from '../../errors';
 import type { KmsHealth } from '../kms-provider';
 
-/** What a failure shows of a key service, for its health to say; undefined is not known. */
+/** Facts that a failure shows about a key service, for its health; undefined is unknown. */
 export interface Evidence {
   /** Whether the service answered. */
   readonly reachable?: boolean;
   /** Whether it accepted the credentials. */
   readonly authenticated?: boolean;
-  /** It knows the caller, who may not do what was asked. */
+  /** It denied the call to a caller that it knows. */
   readonly denied?: true;
 }
 
-/** Beside the errors and not on them: applications see no more of an error than its class says. */
+/** Kept beside the errors, not on them: applications see only the documented properties. */
 const byError = new WeakMap<object, Evidence>();
 
-/** Notes what an error shows, and returns the error. */
-export function showing<E extends Error>(error: E, evidence: Evidence): E {
+/** Records what an error shows, and returns the error. */
+export function withEvidence<E extends Error>(error: E, evidence: Evidence): E {
   byError.set(error, evidence);
   return error;
 }
 
-/** What is known of a failure beyond its message. */
-export function shownBy(error: unknown): Evidence {
+/** Returns what was recorded for an error. */
+export function evidenceOf(error: unknown): Evidence {
   return typeof error === 'object' && error !== null ? (byError.get(error) ?? {}) : {};
 }
 
 /**
- * Whether the last wrap and the last unwrap were allowed. The cloud services tell rights by their use
- * alone: conditions on the encryption context are not met by a value that is made up for the question.
+ * A record of whether the last wrap and the last unwrap were allowed. Cloud services reveal rights by
+ * their use alone: a made-up value would not meet conditions on the encryption context.
  */
 export class UsedRights {
   #mayWrap: boolean | undefined;
@@ -46,27 +46,27 @@ export class UsedRights {
   }
 }
 
-/** An outage tells nothing of rights. */
+/** Records whether a call was allowed; an outage says nothing about that. */
 async function noted<T>(call: Promise<T>, note: (allowed: boolean) => void): Promise<T> {
   try {
     const result = await call;
     note(true);
     return result;
   } catch (error) {
-    if (shownBy(error).denied === true) note(false);
+    if (evidenceOf(error).denied === true) note(false);
     throw error;
   }
 }
 
-/** What a probe found out. Well, where it does not say otherwise. */
+/** The findings of a probe: healthy unless they say otherwise. */
 type Found = Partial<KmsHealth>;
 
-/** Runs a probe, and turns its failure into an answer too. */
+/** Runs a probe, and turns a failure into a health report, too. */
 export async function healthOf(probe: () => Promise<Found>): Promise<KmsHealth> {
   try {
     return { ok: true, reachable: true, authenticated: true, ...(await probe()) };
   } catch (error) {
-    const { reachable, authenticated } = shownBy(error);
+    const { reachable, authenticated } = evidenceOf(error);
     const detail =
       error instanceof FieldEncryptionError ? error.message : 'the KMS does not answer';
     return { ok: false, detail, reachable, authenticated };
@@ -74,16 +74,16 @@ export async function healthOf(probe: () => Promise<Found>): Promise<KmsHealth> 
 }
 
 /**
- * What a probe found out, or what is left of it where the caller may not look at the key: that is a
- * right of its own, which neither wrapping nor unwrapping needs.
+ * Runs a probe, and passes over a denial to describe the key: that is a right of its own, which neither
+ * wrapping nor unwrapping needs.
  *
- * @param right - to look at the key, in the words of the service
+ * @param right - the right to describe the key, in the words of the service
  */
 export async function foundIfAllowed(probe: () => Promise<Found>, right: string): Promise<Found> {
   try {
     return await probe();
   } catch (error) {
-    if (shownBy(error).denied !== true) throw error;
+    if (evidenceOf(error).denied !== true) throw error;
     return { detail: `the state of the key is not known: without ${right} it cannot be looked at` };
   }
 }

@@ -1,11 +1,11 @@
 import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../errors';
 import { retryAfterMs, TransientFailure } from '../remote/failures';
-import { showing } from '../remote/rights';
+import { withEvidence } from '../remote/health';
 
-/** Vault answered, and not with what was asked for. Stays within the provider. */
+/** An error response of Vault. Stays within the provider. */
 export class VaultRefusal extends Error {
   readonly status: number;
-  /** To be compared with, never to be shown: a server may write anything there, also what it was sent. */
+  /** To compare with, never to show: a server may write anything there, even what it was sent. */
   readonly #errors: readonly string[];
 
   constructor(status: number, errors: readonly string[]) {
@@ -15,33 +15,18 @@ export class VaultRefusal extends Error {
     this.#errors = errors;
   }
 
-  /** Whether this is all that the server says. */
+  /** Whether this is the server's only error. */
   saysOnly(text: string): boolean {
     return this.#errors.length === 1 && this.#errors[0] === text;
   }
 
-  /** Whether one of the server's errors holds the phrase. */
+  /** Whether one of the server's errors contains the phrase. */
   says(phrase: string): boolean {
     return this.#errors.some((error) => error.includes(phrase));
   }
 }
 
-/** Makes the server answer with status 200 in each of its states, and describe it. */
-export const SERVER_STATE_PATH =
-  'sys/health?standbyok=true&perfstandbyok=true&drsecondarycode=200&sealedcode=200&uninitcode=200';
-
-/** What a server says of itself to anybody, as a sentence; empty for an answer of another shape. */
-export function describeServer(reply: unknown): string {
-  if (typeof reply !== 'object' || reply === null) return '';
-  const state = reply as Record<string, unknown>;
-  if (state['initialized'] === false) return 'The server is not initialized.';
-  if (state['sealed'] === true) return 'The server is sealed.';
-  if (state['replication_dr_mode'] === 'secondary') return 'It is a disaster recovery standby.';
-  if (state['standby'] === true || state['performance_standby'] === true) return 'It is a standby.';
-  return state['sealed'] === false ? 'The server says that it is active.' : '';
-}
-
-/** What `errors` says in the body of a refusal; empty for a body of another shape. */
+/** Reads `errors` from the body of a response; empty for a body of another shape. */
 export function errorsOf(body: Buffer): readonly string[] {
   try {
     const parsed: unknown = JSON.parse(body.toString('utf8'));
@@ -53,7 +38,7 @@ export function errorsOf(body: Buffer): readonly string[] {
   }
 }
 
-/** What is temporary becomes a {@link TransientFailure}, all else a {@link VaultRefusal}. */
+/** Returns a {@link TransientFailure} for a temporary state, and mostly a {@link VaultRefusal} for others. */
 export function refusalOf(
   status: number,
   errors: readonly string[],
@@ -63,7 +48,7 @@ export function refusalOf(
   const temporary = temporaryState(refusal);
   if (temporary !== undefined) {
     const failure = new TransientFailure(temporary, retryAfterMs(retryAfter));
-    return showing(failure, { reachable: true });
+    return withEvidence(failure, { reachable: true });
   }
   if (status < 300 || status >= 400) return refusal;
   return new KmsUnavailableError(
@@ -83,19 +68,19 @@ function temporaryState(refusal: VaultRefusal): string | undefined {
   return status >= 500 ? `the server failed (status ${String(status)})` : undefined;
 }
 
-/** Where the key is, for messages. */
+/** The place of the key in Vault. */
 export interface KeyPlace {
   readonly namespace: string | undefined;
   readonly mount: string;
   readonly key: string;
 }
 
-/** Path of the key, as the `vault` command takes it. */
+/** Returns the path of the key, as the `vault` command takes it. */
 export function keyPath({ mount, key }: KeyPlace): string {
   return `${mount}/keys/${key}`;
 }
 
-/** What is done with the key; each takes a right of its own. */
+/** An operation on the key; each needs a right of its own. */
 export type KeyOperation = 'keys' | 'encrypt' | 'decrypt';
 
 const CAPABILITIES: Readonly<Record<KeyOperation, string>> = {
@@ -104,7 +89,7 @@ const CAPABILITIES: Readonly<Record<KeyOperation, string>> = {
   decrypt: 'update',
 };
 
-/** What a refusal of an operation means. */
+/** Explains the refusal of an operation. */
 export function explain(
   refusal: VaultRefusal,
   place: KeyPlace,
@@ -116,14 +101,17 @@ export function explain(
       `vaultKms: permission denied${inNamespace(place)}. Check that the token is valid, and that its ` +
         `policy allows ${rightTo(operation, place)}.`,
     );
-    return showing(denial, isOfToken(refusal) ? UNKNOWN_TOKEN : { reachable: true, denied: true });
+    return withEvidence(
+      denial,
+      isOfToken(refusal) ? UNKNOWN_TOKEN : { reachable: true, denied: true },
+    );
   }
   if (status === 404 || refusal.says('encryption key not found')) {
     const missing = new ConfigurationError(
       `vaultKms: there is no ${keyPath(place)}${inNamespace(place)}. Check mount, key and namespace, ` +
         `or make the key: vault write -f ${keyPath(place)}`,
     );
-    return showing(missing, { reachable: true, authenticated: true });
+    return withEvidence(missing, { reachable: true, authenticated: true });
   }
   if (refusal.says(SOFT_DELETED)) return softDeleted(place);
   return new ConfigurationError(
@@ -131,33 +119,33 @@ export function explain(
   );
 }
 
-/** In the words of OpenBao. */
+/** OpenBao's words. */
 const SOFT_DELETED = 'soft-deleted key';
 
-/** For a key that is put aside, and neither encrypts nor decrypts until it is taken back. */
+/** The error for a key that neither encrypts nor decrypts until it is restored. */
 export function softDeleted(place: KeyPlace): ConfigurationError {
   const path = keyPath(place);
   const error = new ConfigurationError(
     `vaultKms: ${path}${inNamespace(place)} is soft-deleted. Run: bao write -f ${path}/soft-delete-restore`,
   );
-  return showing(error, { reachable: true, authenticated: true });
+  return withEvidence(error, { reachable: true, authenticated: true });
 }
 
-/** The capability that an operation takes, as a policy has it. */
+/** Returns the capability that an operation needs, as a policy states it. */
 export function rightTo(operation: KeyOperation, { mount, key }: KeyPlace): string {
   return `"${CAPABILITIES[operation]}" on ${mount}/${operation}/${key}`;
 }
 
 const UNKNOWN_TOKEN = { reachable: true, authenticated: false } as const;
 
-/** Whether it is the token that is denied, and not what its policy leaves out: servers count those errors. */
+/** Whether the token itself was denied, and not something that its policy leaves out. */
 function isOfToken(refusal: VaultRefusal): boolean {
   return (
     refusal.status === 401 || refusal.says('invalid token') || refusal.saysOnly('permission denied')
   );
 }
 
-/** What a refusal to decrypt means. */
+/** Explains a refusal to decrypt. */
 export function explainDecrypt(
   refusal: VaultRefusal,
   place: KeyPlace,

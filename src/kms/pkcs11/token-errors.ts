@@ -4,11 +4,19 @@ import {
   KeyUnwrapError,
   KmsUnavailableError,
 } from '../../errors';
-import { NotLoggedIn } from './protocol';
+
 import { describeFailure, kindOfFailure } from './return-value';
 
-/** Whether an error is about keys and settings, and leaves the session as it was. */
-export function isVerdict(error: unknown): boolean {
+/** Nobody is logged in to the token: not a failure, but a request for the PIN. */
+export class NotLoggedIn extends Error {
+  override readonly name = 'NotLoggedIn';
+}
+
+/** The token refused the PIN, or it was not tried; another attempt could lock the token. */
+export class PinRefused extends ConfigurationError {}
+
+/** Whether an error is about a key or settings, and leaves the session usable. */
+export function keepsSession(error: unknown): boolean {
   return (
     error instanceof ConfigurationError ||
     error instanceof KeyUnwrapError ||
@@ -16,8 +24,8 @@ export function isVerdict(error: unknown): boolean {
   );
 }
 
-/** What the token says, in our terms. */
-export function explained(error: unknown): unknown {
+/** Turns an error of the token into one that the port allows. */
+export function asKmsError(error: unknown): unknown {
   if (error instanceof FieldEncryptionError || error instanceof NotLoggedIn) return error;
   const said = describeFailure(error);
   if (kindOfFailure(error) === 'not-allowed') {
