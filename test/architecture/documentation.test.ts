@@ -35,8 +35,8 @@ describe('The documentation', () => {
       ...[...sources.matchAll(/\[\s*'([a-z]+)',\s*'/g)].map(([, mode]) => `data ${mode}`),
     );
     expect(commands).toContain('data reencrypt');
-    const readme = readPage('README.md');
-    for (const command of commands) expect(readme).toContain(`| \`${command}`);
+    const page = readPage('docs/commands.md');
+    for (const command of commands) expect(page).toContain(`| \`${command}`);
   });
 
   it.each(PAGES)('links from %s to what is there', (page) => {
