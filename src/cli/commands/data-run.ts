@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks';
 
 import { counted } from '../../doctor/finding';
 import { enqueueRun } from '../../reencryption/pg-boss';
+import { defined } from '../../reencryption/report/run-options';
 import type { RunOptions } from '../../reencryption/report/run-options';
 import type { RunMode, RunReport, WritingMode } from '../../reencryption/report/run-report';
 import type { Session } from '../load/session';
@@ -94,21 +95,15 @@ function isWriting(mode: RunMode): mode is WritingMode {
 
 function runOptions(options: DataRunOptions): RunOptions {
   const { entity, column, first, maxReplicaLag } = options;
+  const { dryRun, restart, batchSize, maxRate, targetKey } = options;
+  const maxReplicaLagMs = maxReplicaLag && maxReplicaLag * 1000;
   return {
-    dryRun: options.dryRun,
-    restart: options.restart,
+    dryRun,
+    restart,
     ...(entity.length === 0 ? {} : { entities: [...entity] }),
     ...(column.length === 0 ? {} : { columns: [...column] }),
     ...(first.length === 0 ? {} : { first: firstConditions(first) }),
-    ...defined({ batchSize: options.batchSize, maxRate: options.maxRate }),
-    ...defined({ targetKey: options.targetKey }),
-    ...(maxReplicaLag === undefined ? {} : { maxReplicaLagMs: maxReplicaLag * 1000 }),
-  };
-}
-
-function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
+    ...defined({ batchSize, maxRate, targetKey, maxReplicaLagMs }),
   };
 }
 

@@ -1,4 +1,4 @@
-import { workerOptions } from '../../reencryption/report/run-options';
+import { defined, workerOptions } from '../../reencryption/report/run-options';
 import type { RunOptions } from '../../reencryption/report/run-options';
 import { mergedReport } from '../../reencryption/report/run-report';
 import type { RunProgress, RunReport, WritingMode } from '../../reencryption/report/run-report';
@@ -64,16 +64,15 @@ function orderFor(
     runs: runs.map(({ id }) => id),
     options: {
       columns: runs.flatMap(({ columns }) => columns),
-      ...(first === undefined ? {} : { first }),
       ...workerOptions(options),
-      ...(maxRate === undefined ? {} : { maxRate: maxRate / processes }),
+      ...defined({ first, maxRate: maxRate && maxRate / processes }),
     },
   };
 }
 
 function ownOptions({ signal }: RunOptions, progress: GroupProgress): RunOptions {
   return {
-    ...(signal === undefined ? {} : { signal }),
+    ...defined({ signal }),
     onProgress: (own) => {
       progress.ofThis(own);
     },

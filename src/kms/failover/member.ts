@@ -33,7 +33,7 @@ export class Member {
   #isDown = false;
   /** The key that failed last, perhaps through its own fault; undefined once any key succeeded. */
   #suspect: string | undefined;
-  #isProbed = false;
+  #isProbing = false;
 
   constructor(label: string, kms: KmsProvider, times: MemberTimes, tell: MemberListener) {
     this.label = label;
@@ -117,12 +117,12 @@ export class Member {
 
   /** Probes in the background, through the circuit, which a failure opens and a success closes. */
   #probeNow(): void {
-    if (this.#isProbed) return;
-    this.#isProbed = true;
+    if (this.#isProbing) return;
+    this.#isProbing = true;
     void this.ask(requireHealthy)
       .catch(() => undefined)
       .finally(() => {
-        this.#isProbed = false;
+        this.#isProbing = false;
       });
   }
 

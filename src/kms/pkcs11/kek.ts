@@ -111,6 +111,8 @@ export function kekReference({ label, serial }: Token, kek: Kek): string {
 }
 
 const BATCH = 256;
+/** Length of a probe: that of a data key. */
+const PROBE_BYTES = 32;
 
 /** The versions of the KEK, newest first. */
 export type Keks = readonly Kek[];
@@ -185,7 +187,7 @@ function requireOneEach(keys: readonly LabelledKey[]): void {
 
 /** Wraps and unwraps random bytes; throws if they do not come back the same. */
 export function probe(session: Session, { handle, keyWrap }: Kek): void {
-  const bytes = randomFillSync(Buffer.allocUnsafeSlow(32));
+  const bytes = randomFillSync(Buffer.allocUnsafeSlow(PROBE_BYTES));
   const bound = Buffer.from('probe');
   const wrapped = keyWrap.wrap(session, handle, bytes, bound);
   const unwrapped = keyWrap.unwrap(session, handle, wrapped, bound);

@@ -2,7 +2,7 @@ import type { DataSource } from 'typeorm';
 
 import { FieldEncryptionError, RunPlanError } from '../../errors';
 import { installationOf } from '../../typeorm/installation/installation';
-import { workerOptions } from '../report/run-options';
+import { defined, workerOptions } from '../report/run-options';
 import type { RunOptions } from '../report/run-options';
 import { RunCounts } from '../report/run-report';
 import type { WritingMode } from '../report/run-report';
@@ -132,13 +132,8 @@ class QueueWorker {
 
   #runOptions(job: RunJob): RunOptions {
     const { first, signal, onProgress } = this.#options;
-    return {
-      columns: job.columns,
-      ...workerOptions(job),
-      ...(first === undefined ? {} : { first }),
-      ...(signal === undefined ? {} : { signal }),
-      ...(onProgress === undefined ? {} : { onProgress }),
-    };
+    const own = defined({ first, signal, onProgress });
+    return { columns: job.columns, ...workerOptions(job), ...own };
   }
 
   #requireMode({ mode }: RunJob): void {

@@ -69,17 +69,19 @@ export function checkOptions(options: RunOptions): void {
   if (problem !== undefined) throw new RunPlanError(`The run has ${problem}. See RunOptions.`);
 }
 
-/** Picks the options of a run that its workers need; `first` is not among them. */
-export function workerOptions({
-  batchSize,
-  maxRate,
-  maxReplicaLagMs,
-  targetKey,
-}: RunOptions): Pick<RunOptions, 'batchSize' | 'maxRate' | 'maxReplicaLagMs' | 'targetKey'> {
-  return {
-    ...(batchSize === undefined ? {} : { batchSize }),
-    ...(maxRate === undefined ? {} : { maxRate }),
-    ...(maxReplicaLagMs === undefined ? {} : { maxReplicaLagMs }),
-    ...(targetKey === undefined ? {} : { targetKey }),
+/** Leaves out the options that are undefined. */
+export function defined<T extends object>(
+  options: T,
+): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
   };
+}
+
+/** Picks the options of a run that its workers need; `first` is not among them. */
+export function workerOptions(
+  options: RunOptions,
+): Pick<RunOptions, 'batchSize' | 'maxRate' | 'maxReplicaLagMs' | 'targetKey'> {
+  const { batchSize, maxRate, maxReplicaLagMs, targetKey } = options;
+  return defined({ batchSize, maxRate, maxReplicaLagMs, targetKey });
 }
