@@ -12,7 +12,7 @@ import type { RevokedKey, RevokeOptions } from './keys/lifecycle/key-revocation'
 import type { RewrapOptions, RewrapReport } from './keys/lifecycle/key-rewrap';
 import { MaintenanceSchedule } from './keys/lifecycle/maintenance-schedule';
 import type { ScheduleOptions } from './keys/lifecycle/maintenance-schedule';
-import { requireWait } from './keys/lifecycle/wait-option';
+import { requireWait } from './keys/policy/wait-option';
 import type { KeyInfo } from './keys/record/key-info';
 import { drill } from './reencryption/coverage/drill';
 import type { DrillReport } from './reencryption/coverage/drill';

@@ -1,6 +1,6 @@
 import { ANSWER_MS, within } from '../async/time-limit';
 import type { KeyStanding } from '../keys/cache/current-keys';
-import { requireWait } from '../keys/lifecycle/wait-option';
+import { requireWait } from '../keys/policy/wait-option';
 import type { KmsProvider, NamedKmsHealth } from '../kms/kms-provider';
 import type { Installation } from '../typeorm/installation/installation';
 

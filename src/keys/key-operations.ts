@@ -25,7 +25,7 @@ import type { RevokedKey, RevokeOptions } from './lifecycle/key-revocation';
 import { rewrap } from './lifecycle/key-rewrap';
 import type { RewrapOptions, RewrapReport } from './lifecycle/key-rewrap';
 import { resumeKey, suspendKey } from './lifecycle/key-suspension';
-import { requireWait } from './lifecycle/wait-option';
+import { requireWait } from './policy/wait-option';
 import { keyInfo, keyInfos } from './policy/key-policy';
 import type { KeyInfo } from './record/key-info';
 import type { KeyPurpose, KeyRecord } from './record/key-record';

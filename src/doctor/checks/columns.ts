@@ -24,7 +24,7 @@ const TEXT_TYPES = ['text', 'varchar'];
 
 /** Checks that columns can hold what is written to them, and tell any two values apart. */
 export const columns: DatabaseCheck = async (installation, runner) => {
-  const { suite = 'xaes-256-gcm' } = installation.options;
+  const { suite } = installation.options;
   const found: Finding[] = [];
   for (const table of encryptedTables(installation)) {
     const stored = await storedColumns(runner, table);

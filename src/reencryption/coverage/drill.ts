@@ -70,7 +70,7 @@ export async function drill(
   file: string,
   opener: BackupOpener,
 ): Promise<DrillReport> {
-  const { application = 'default', suite = 'xaes-256-gcm' } = installation.options;
+  const { application, suite } = installation.options;
   const store = new ScratchKeyStore();
   const keys = new KeyManager({ store, kms: scratchKms(), application, suite });
   const runner = installation.dataSource.createQueryRunner('master');

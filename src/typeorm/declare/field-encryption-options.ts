@@ -144,10 +144,17 @@ class KeyCacheRules {
   @IsOptional() @IsInt() @Min(1) transactionWaitMs?: unknown;
 }
 
+/** The application of those who name none. */
+const DEFAULT_APPLICATION = 'default';
+
 const KMS_METHODS = ['wrapKey', 'unwrapKey', 'health'] as const;
 
-/** Checks the options and returns a frozen copy. Throws {@link ConfigurationError}. */
-export function checkedOptions(options: FieldEncryptionOptions): FieldEncryptionOptions {
+/** The options as they are used: checked, frozen, and with the defaults that several places go by. */
+export type CheckedOptions = Readonly<FieldEncryptionOptions> &
+  Required<Pick<FieldEncryptionOptions, 'application' | 'suite'>>;
+
+/** Checks the options and fills in the defaults. Throws {@link ConfigurationError}. */
+export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions {
   if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
     throw new ConfigurationError('withFieldEncryption: no options. It needs { kms } at least.');
   }
@@ -167,7 +174,8 @@ export function checkedOptions(options: FieldEncryptionOptions): FieldEncryption
   if (problems !== undefined) {
     throw new ConfigurationError(`withFieldEncryption: ${problems}. See FieldEncryptionOptions.`);
   }
-  return Object.freeze({ ...options });
+  const { application = DEFAULT_APPLICATION, suite = 'xaes-256-gcm' } = options;
+  return Object.freeze({ ...options, application, suite });
 }
 
 function auditProblem(audit: AuditOptions | false): string | undefined {
@@ -218,8 +226,6 @@ function kmsProblem(name: string, kms: Partial<KmsProvider> | undefined): string
  * Whether the application has a name of its own. Without one, only the KMS keeps its keys apart from those of
  * another application without a name: if both can use the KEK, each uses the other's.
  */
-export function hasNamedApplication({
-  application,
-}: Pick<FieldEncryptionOptions, 'application'>): boolean {
-  return application !== undefined && application !== 'default';
+export function hasNamedApplication({ application }: Pick<CheckedOptions, 'application'>): boolean {
+  return application !== DEFAULT_APPLICATION;
 }

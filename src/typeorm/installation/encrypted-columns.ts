@@ -16,7 +16,7 @@ import {
   overlookedGuardProperties,
   removeGuard,
 } from '../declare/column-guard';
-import type { FieldEncryptionOptions } from '../declare/field-encryption-options';
+import type { CheckedOptions } from '../declare/field-encryption-options';
 import { addCiphertextCheck } from '../metadata/ciphertext-check';
 import { assertNoneStoredByOthers } from '../metadata/column-checks';
 import { policyRefused } from '../metadata/encrypted-column';
@@ -34,7 +34,7 @@ import { keepOwnColumnNames } from '../tables/own-tables';
 /** A DataSource with freshly built metadata, and what encrypts its columns. */
 interface EncryptionContext {
   readonly dataSource: DataSource;
-  readonly options: FieldEncryptionOptions;
+  readonly options: CheckedOptions;
   readonly keys: KeySource;
 }
 
@@ -114,8 +114,8 @@ function encryptColumn(
   hidden: readonly ColumnMetadata[],
   { dataSource, options, keys }: EncryptionContext,
 ): EncryptedColumn {
-  const policy = fieldPolicyOf(column, guard, options.suite ?? 'xaes-256-gcm');
-  const application = options.application ?? 'default';
+  const policy = fieldPolicyOf(column, guard, options.suite);
+  const { application } = options;
   const name = `${policy.entity}.${policy.property}`;
   removeGuard(column);
   column.type = COMPARED_AS[policy.type] ?? column.type;
@@ -186,7 +186,7 @@ function indexWithoutColumn(
 }
 
 function assertNamedColumnsExist(
-  { legacyPlaintext = [], previousFormats = {} }: FieldEncryptionOptions,
+  { legacyPlaintext = [], previousFormats = {} }: CheckedOptions,
   columns: ReadonlyMap<ColumnMetadata, EncryptedColumn>,
 ): void {
   const known = new Set(

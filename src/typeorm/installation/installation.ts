@@ -13,7 +13,7 @@ import { giveBack } from '../connection/lent-connection';
 import { parameterLimit } from '../connection/sql-dialect';
 import { ONE_COPY } from '../declare/column-guard';
 import { hasNamedApplication } from '../declare/field-encryption-options';
-import type { FieldEncryptionOptions } from '../declare/field-encryption-options';
+import type { CheckedOptions } from '../declare/field-encryption-options';
 import type {
   EncryptedColumn,
   EncryptedColumns,
@@ -58,7 +58,7 @@ export function assertNotWrappedByOther(dataSource: DataSource): void {
 /** The encryption of one DataSource: its encrypted columns and its keys. */
 export class Installation {
   readonly dataSource: DataSource;
-  readonly options: FieldEncryptionOptions;
+  readonly options: CheckedOptions;
   readonly backend: BackendChoice = backendChoice();
   readonly store: TypeormKeyStore;
   readonly checked = new CheckedStatements();
@@ -75,7 +75,7 @@ export class Installation {
   /** The last reason that was reported for keys that are not ready. */
   #reportedReason: string | undefined;
 
-  constructor(dataSource: DataSource, options: FieldEncryptionOptions) {
+  constructor(dataSource: DataSource, options: CheckedOptions) {
     this.dataSource = dataSource;
     this.options = options;
     this.store = new TypeormKeyStore(dataSource, {

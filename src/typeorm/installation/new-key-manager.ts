@@ -2,7 +2,7 @@ import type { DataSource, QueryRunner } from 'typeorm';
 
 import { KeyManager } from '../../keys/key-manager';
 import type { KeyEvent } from '../../keys/record/key-event';
-import type { FieldEncryptionOptions } from '../declare/field-encryption-options';
+import type { CheckedOptions } from '../declare/field-encryption-options';
 import { TypeormAuditStore } from '../tables/typeorm-audit-store';
 import type { TypeormKeyStore } from '../tables/typeorm-key-store';
 
@@ -10,9 +10,9 @@ import type { TypeormKeyStore } from '../tables/typeorm-key-store';
 export function newKeyManager(
   dataSource: DataSource,
   store: TypeormKeyStore,
-  options: FieldEncryptionOptions,
+  options: CheckedOptions,
 ): KeyManager<QueryRunner> {
-  const { kms, otherKms, application = 'default', suite = 'xaes-256-gcm', nonces } = options;
+  const { kms, otherKms, application, suite, nonces } = options;
   return new KeyManager<QueryRunner>({
     store,
     kms,
