@@ -12,7 +12,7 @@ import { blindIndexColumns, Encrypted, encryptedColumn, fieldEncryption } from '
 import type { FieldEncryptionOptions } from '../../src';
 import { planContract } from '../../src/schema/contract';
 import { installationOf } from '../../src/typeorm/installation/installation';
-import { columnsWithoutCheck } from '../../src/typeorm/patches/schema-builder';
+import { columnsWithoutCheck } from '../../src/typeorm/installation/missing-checks';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';

@@ -6,7 +6,7 @@ import { encryptedTables } from '../../reencryption/encrypted-table';
 import type { EncryptedTable } from '../../reencryption/encrypted-table';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
-import { columnsWithoutCheck } from '../../typeorm/patches/schema-builder';
+import { columnsWithoutCheck } from '../../typeorm/installation/missing-checks';
 import { finding } from '../finding';
 import type { DatabaseCheck, Finding } from '../finding';
 
