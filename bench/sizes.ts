@@ -16,7 +16,7 @@ const FULL: Sizes = {
   rotationRows: 200_000,
   repositoryRows: 5000,
   growth: [],
-  dataKeys: [1, 100, 10_000],
+  dataKeys: [1, 100, 1000],
   rowsOfOwnKey: 1000,
   coldKeys: 50,
   requests: 4000,
@@ -61,7 +61,7 @@ export function sizesFor({ smoke, large, rounds: given }: Extent): Sizes {
   }
   return {
     ...FULL,
-    ...(large ? { growth: [10_000, 100_000, 1_000_000] } : {}),
+    ...(large ? { growth: [10_000, 100_000, 1_000_000], dataKeys: [1, 1000, 10_000] } : {}),
     ...(given === undefined ? {} : sameRounds(exactly(rounds))),
   };
 }
