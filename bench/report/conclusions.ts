@@ -17,7 +17,7 @@ export function conclusions(report: Report): string {
     `**One row at a time, the database decides.** A \`findOneBy\` by id takes ${over('findOneBy({ id })', xaes, plain)} times plain, one by blind index ${over('findOneBy({ email })', xaes, plain)}, a \`save()\` of a new entity ${over('save() of new entities one by one', xaes, plain)}; an HTTP service gets its requests answered in ${over('HTTP service', xaes, plain)} times the time.`,
     `**Saving what has not changed writes nothing**: it takes ${over('save() of untouched entities', xaes, plain)} times plain, where typeorm-encrypted takes ${over('save() of untouched entities', typeormEncrypted, plain)}, because it writes every row again.`,
     `**Rotation is a job for the afternoon, not the weekend**: \`reencrypt()\` takes ${over('rotation', reencrypt, serverSide)} times as long as one server-side \`UPDATE\` that decrypts nothing, and \`save()\` each takes ${over('rotation', saveEach, reencrypt)} times as long as \`reencrypt()\`.`,
-    `**Any number of data keys is fine**: a start with 10,000 of them takes ${over('start-up', '10000 data keys', '1 data key')} times that with one, because a key is unwrapped when it is first needed, and all that a query needs at once.`,
+    `**Any number of data keys is fine**: a start with 1,000 of them takes ${over('start-up', '1000 data keys', '1 data key')} times that with one, because a key is unwrapped when it is first needed, and all that a query needs at once.`,
   ]
     .filter((conclusion) => !conclusion.includes(UNMEASURED))
     .map((conclusion) => `- ${conclusion}`)
