@@ -81,11 +81,15 @@ export function explainAccess(error: unknown): unknown {
   );
 }
 
-/** Whether a statement failed for a table or column that the database does not have. */
-function isMissing(error: unknown): error is Error {
-  if (!(error instanceof Error)) return false;
+/**
+ * Whether a statement failed for a table or column that the database does not have. TypeORM 0.3 lets errors
+ * of better-sqlite3 through as they are, and those may be of another realm.
+ */
+function isMissing(error: unknown): error is { readonly message: string } {
+  const { message } = (error ?? {}) as { readonly message?: unknown };
+  if (typeof message !== 'string') return false;
   const isOfPostgres = ['42P01', '42703'].includes(databaseCode(error));
-  return isOfPostgres || /no such (table|column):|has no column named/.test(error.message);
+  return isOfPostgres || /no such (table|column):|has no column named/.test(message);
 }
 
 /**
