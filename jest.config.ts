@@ -39,16 +39,15 @@ const withTypeorm: Project = {
 /** `npm run test:all`: each database with each major of TypeORM. See test/support/databases.ts. */
 const isWhole = process.env.TEST_MATRIX === 'all';
 
-/** About processes, and slow: one major and one database will do, unless the whole is asked for. */
-const ONCE = [
-  'cli-keys',
-  'data-runs-crash',
-  'docs',
-  'example',
-  'hedged-nonces',
-  'keys-crash',
-  'keys-loss',
-];
+/** So long that `npm test` leaves them to the whole. */
+const LONG = ['example', 'keys-crash'];
+
+/** About processes rather than TypeORM: one major will do, unless the whole is asked for. */
+const ONCE = ['cli-keys', 'data-runs-crash', 'docs', 'hedged-nonces', 'keys-loss'];
+
+function leftOut(names: readonly string[]): string[] {
+  return isWhole ? [] : names.map((name) => `<rootDir>/test/integration/${name}.test.ts`);
+}
 
 const config: Config = {
   testTimeout: 30_000,
@@ -73,13 +72,11 @@ const config: Config = {
       setupFiles: ['<rootDir>/test/support/native-backend.ts'],
       globalSetup: '<rootDir>/test/support/native-setup.ts',
     },
-    { ...withTypeorm, displayName: 'typeorm-1' },
+    { ...withTypeorm, displayName: 'typeorm-1', testPathIgnorePatterns: leftOut(LONG) },
     {
       ...withTypeorm,
       displayName: 'typeorm-0.3',
-      testPathIgnorePatterns: isWhole
-        ? []
-        : ONCE.map((name) => `<rootDir>/test/integration/${name}.test.ts`),
+      testPathIgnorePatterns: leftOut([...LONG, ...ONCE]),
       moduleNameMapper: { '^typeorm$': 'typeorm-0.3', '^typeorm/(.*)$': 'typeorm-0.3/$1' },
     },
     {
