@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import ts from 'typescript';
 
 const root = join(__dirname, '..', '..');
+/** Where the declarations seem to be: beside the sources, the compiler would take those. */
+const DECLARATIONS = join(root, '.declarations');
 
 interface Manifest {
   readonly exports: Readonly<Record<string, string | { readonly import: { default: string } }>>;
@@ -31,19 +33,25 @@ function entries(): { name: string; source: string }[] {
 
 function emitDeclarations(sources: readonly string[]): ReadonlyMap<string, string> {
   const emitted = new Map<string, string>();
-  const options = { ...compilerOptions(), declaration: true, emitDeclarationOnly: true };
+  const options = {
+    ...compilerOptions(),
+    declaration: true,
+    emitDeclarationOnly: true,
+    outDir: DECLARATIONS,
+  };
   ts.createProgram(sources, options).emit(undefined, (path, text) => {
     emitted.set(resolve(path), text);
   });
   return emitted;
 }
 
-/** A program that finds the declarations where the sources are. */
+/** A program over the declarations, which are in memory. */
 function programOver(declarations: ReadonlyMap<string, string>): ts.Program {
   const options = compilerOptions();
   const host = ts.createCompilerHost(options);
   const { fileExists, readFile, getSourceFile } = host;
   host.fileExists = (path) => declarations.has(resolve(path)) || fileExists(path);
+  host.directoryExists = () => true;
   host.readFile = (path) => declarations.get(resolve(path)) ?? readFile(path);
   host.getSourceFile = (path, version) => {
     const text = declarations.get(resolve(path));
@@ -59,12 +67,13 @@ function compilerOptions(): ts.CompilerOptions {
     ts.sys.readFile(path),
   );
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root);
-  return { ...options, noEmit: false, rootDir: root, outDir: root, incremental: false };
+  return { ...options, noEmit: false, rootDir: root, incremental: false };
 }
 
 function exportsOf(program: ts.Program, source: string): string[] {
   const checker = program.getTypeChecker();
-  const file = program.getSourceFile(source.replace(/\.ts$/, '.d.ts'));
+  const declarations = join(DECLARATIONS, relative(root, source)).replace(/\.ts$/, '.d.ts');
+  const file = program.getSourceFile(declarations);
   const module = file && checker.getSymbolAtLocation(file);
   if (module === undefined) throw new Error(`${source} exports nothing.`);
   return checker
