@@ -31,6 +31,8 @@ const withTypeorm: Project = {
     ...typeormFolders.map((folder) => `<rootDir>/test/unit/${folder}/**/*.test.ts`),
   ],
   setupFiles: ['reflect-metadata'],
+  // Jest finds packages of the repository by name, installed or not: these tests go without the add-on.
+  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/native/'],
   // Jest runs it once for both projects, and not at all when no test of theirs was selected.
   globalSetup: '<rootDir>/test/support/global-setup.ts',
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',
