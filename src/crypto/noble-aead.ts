@@ -1,8 +1,9 @@
 import type { SealedMessage } from '../encoding/sealed-message';
 
-import { AEAD_TAG_BYTES, AeadError } from './cipher-suite';
-import type { CipherSuite, NonceChoosingAead } from './cipher-suite';
-import type { NonceMode, Nonces } from './nonces';
+import { AeadError } from './cipher-suite';
+import type { CipherSuite } from './cipher-suite';
+import { DrawnNonceAead } from './drawn-nonce-aead';
+import type { Nonces } from './nonces';
 
 /** A cipher of noble-ciphers, created for each message. Its output ends in the tag. */
 type NobleCipher = (
@@ -16,13 +17,11 @@ type NobleCipher = (
 };
 
 /** A cipher suite in JavaScript, for those that neither OpenSSL nor an add-on offers. */
-export class NobleAead implements NonceChoosingAead {
+export class NobleAead extends DrawnNonceAead {
   readonly suite: CipherSuite;
   readonly nonceBytes: number;
-  readonly tagBytes = AEAD_TAG_BYTES;
   readonly #cipher: NobleCipher;
   readonly #key: Uint8Array;
-  readonly #nonces: Nonces;
 
   constructor(
     suite: CipherSuite,
@@ -31,25 +30,11 @@ export class NobleAead implements NonceChoosingAead {
     key: Uint8Array,
     nonces: Nonces,
   ) {
+    super(nonces);
     this.suite = suite;
     this.nonceBytes = nonceBytes;
     this.#cipher = cipher;
     this.#key = Uint8Array.from(key);
-    this.#nonces = nonces;
-  }
-
-  get nonces(): NonceMode {
-    return this.#nonces.mode;
-  }
-
-  seal(message: SealedMessage, associatedData: Uint8Array): void {
-    this.#nonces.write(message, 0, associatedData);
-    this.#sealAfterNonce(message, associatedData);
-  }
-
-  sealWithNonce(nonce: Uint8Array, message: SealedMessage, associatedData: Uint8Array): void {
-    message.nonce.set(nonce);
-    this.#sealAfterNonce(message, associatedData);
   }
 
   open({ nonce, sealed }: SealedMessage, associatedData: Uint8Array): Buffer {
@@ -61,7 +46,7 @@ export class NobleAead implements NonceChoosingAead {
     }
   }
 
-  #sealAfterNonce(message: SealedMessage, associatedData: Uint8Array): void {
+  protected sealAfterNonce(message: SealedMessage, associatedData: Uint8Array): void {
     const cipher = this.#cipher(this.#key, message.nonce, associatedData);
     message.sealed.set(cipher.encrypt(message.ciphertext));
   }

@@ -5,9 +5,10 @@ import type { SealedMessage } from '../encoding/sealed-message';
 
 import { AEAD_KEY_BYTES, AEAD_TAG_BYTES, AeadError, requireAeadKey } from './cipher-suite';
 import type { NonceChoosingAead } from './cipher-suite';
+import { DrawnNonceAead } from './drawn-nonce-aead';
 import { NobleAead } from './noble-aead';
 import { RANDOM_NONCES } from './nonces';
-import type { NonceMode, Nonces } from './nonces';
+import type { Nonces } from './nonces';
 
 /** The part of `sodium-native` in use, which ships no types. */
 export interface Sodium {
@@ -54,34 +55,18 @@ function tryRequire(): Sodium | undefined {
 const NONCE_BYTES = 24;
 
 /** XChaCha20-Poly1305 through libsodium. */
-export class SodiumXchacha20Poly1305 implements NonceChoosingAead {
+export class SodiumXchacha20Poly1305 extends DrawnNonceAead {
   readonly suite = 'xchacha20-poly1305';
   readonly nonceBytes = NONCE_BYTES;
-  readonly tagBytes = AEAD_TAG_BYTES;
   readonly #sodium: Sodium;
   /** Guarded memory outside the heap, locked if the system allows it and zeroed when freed. */
   readonly #key: Buffer;
-  readonly #nonces: Nonces;
 
   constructor(sodium: Sodium, key: Uint8Array, nonces: Nonces) {
+    super(nonces);
     this.#sodium = sodium;
     this.#key = sodium.sodium_malloc(AEAD_KEY_BYTES);
     this.#key.set(key);
-    this.#nonces = nonces;
-  }
-
-  get nonces(): NonceMode {
-    return this.#nonces.mode;
-  }
-
-  seal(message: SealedMessage, associatedData: Uint8Array): void {
-    this.#nonces.write(message, 0, associatedData);
-    this.#sealAfterNonce(message, associatedData);
-  }
-
-  sealWithNonce(nonce: Uint8Array, message: SealedMessage, associatedData: Uint8Array): void {
-    message.nonce.set(nonce);
-    this.#sealAfterNonce(message, associatedData);
   }
 
   open({ nonce, sealed }: SealedMessage, associatedData: Uint8Array): Buffer {
@@ -101,7 +86,7 @@ export class SodiumXchacha20Poly1305 implements NonceChoosingAead {
     return plaintext;
   }
 
-  #sealAfterNonce(message: SealedMessage, associatedData: Uint8Array): void {
+  protected sealAfterNonce(message: SealedMessage, associatedData: Uint8Array): void {
     this.#sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(
       message.sealed,
       message.ciphertext,
