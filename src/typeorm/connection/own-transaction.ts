@@ -7,7 +7,7 @@ import { soleConnection } from './sole-connection';
 import { explainAccess } from './table-access';
 import { isLockTimeout, isTransientConflict, retriesOf } from './transient-conflict';
 
-const conflicts = retriesOf(mayGoAway);
+const conflicts = retriesOf(mayGoAway, 1000);
 
 /** How long to wait for a lock that another transaction holds; an audit sink may take 10 s of it. */
 const LOCK_WAIT = '15s';

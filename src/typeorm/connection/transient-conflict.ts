@@ -8,10 +8,10 @@ const TRANSIENT_CODES = ['40001', '40P01', 'SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT'
 export const conflicts = retriesOf(isTransientConflict);
 
 /** Returns a policy that retries, with growing delays, after errors that go away by themselves. */
-export function retriesOf(isTransient: (error: unknown) => boolean): RetryPolicy {
+export function retriesOf(isTransient: (error: unknown) => boolean, maxDelay = 2000): RetryPolicy {
   return retry(handleWhen(isTransient), {
     maxAttempts: 8,
-    backoff: new ExponentialBackoff({ initialDelay: 20, maxDelay: 2000 }),
+    backoff: new ExponentialBackoff({ initialDelay: 20, maxDelay }),
   });
 }
 
