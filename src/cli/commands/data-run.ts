@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks';
 
 import { counted } from '../../doctor/finding';
 import { enqueueRun } from '../../reencryption/pg-boss';
-import { defined } from '../../reencryption/report/run-options';
+import { defined } from '../../typeorm/declare/option-rules';
 import type { RunOptions } from '../../reencryption/report/run-options';
 import type { RunMode, RunReport, WritingMode } from '../../reencryption/report/run-report';
 import type { Session } from '../load/session';

@@ -1,4 +1,5 @@
-import { defined, workerOptions } from '../../reencryption/report/run-options';
+import { workerOptions } from '../../reencryption/report/run-options';
+import { defined } from '../../typeorm/declare/option-rules';
 import type { RunOptions } from '../../reencryption/report/run-options';
 import { mergedReport } from '../../reencryption/report/run-report';
 import type { RunProgress, RunReport, WritingMode } from '../../reencryption/report/run-report';

@@ -2,7 +2,8 @@ import type { DataSource } from 'typeorm';
 
 import { FieldEncryptionError, RunPlanError } from '../../errors';
 import { installationOf } from '../../typeorm/installation/installation';
-import { defined, workerOptions } from '../report/run-options';
+import { workerOptions } from '../report/run-options';
+import { defined } from '../../typeorm/declare/option-rules';
 import type { RunOptions } from '../report/run-options';
 import { RunCounts } from '../report/run-report';
 import type { WritingMode } from '../report/run-report';

@@ -10,7 +10,7 @@ import {
 import type { EntityTarget, ObjectLiteral } from 'typeorm';
 
 import { RunPlanError } from '../../errors';
-import { optionProblems } from '../../typeorm/declare/option-rules';
+import { defined, optionProblems } from '../../typeorm/declare/option-rules';
 
 import type { RunProgress } from './run-report';
 
@@ -67,15 +67,6 @@ class OptionRules {
 export function checkOptions(options: RunOptions): void {
   const problem = optionProblems(OptionRules, options);
   if (problem !== undefined) throw new RunPlanError(`The run has ${problem}. See RunOptions.`);
-}
-
-/** Leaves out the options that are undefined. */
-export function defined<T extends object>(
-  options: T,
-): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };
 }
 
 /** Picks the options of a run that its workers need; `first` is not among them. */

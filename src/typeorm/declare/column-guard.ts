@@ -6,6 +6,7 @@ import { ConfigurationError } from '../../errors';
 
 import { tokenChars } from './column-options';
 import type { BlindIndexOptions, EncryptedOptions } from './column-options';
+import { defined } from './option-rules';
 
 const REMEDY =
   'wrap it with withFieldEncryption(dataSource, options) before initialize(), so that the column is encrypted.';
@@ -154,7 +155,7 @@ function refuse(what: string): never {
 export function encryptedColumnOptions(guard: EncryptedColumnGuard): ColumnOptions {
   const { nullable, name, select, insert, update, comment, length } = guard.options;
   return {
-    ...definedOnly({ nullable, name, select, insert, update, comment }),
+    ...defined({ nullable, name, select, insert, update, comment }),
     ...(length === undefined ? { type: 'text' } : { type: 'varchar', length }),
     ...markedBy(guard),
   };
@@ -163,17 +164,11 @@ export function encryptedColumnOptions(guard: EncryptedColumnGuard): ColumnOptio
 /** Returns TypeORM's options of an index column. Nullable, as NULL has no token and rows may predate the index. */
 export function blindIndexColumnOptions(guard: BlindIndexColumnGuard): ColumnOptions {
   return {
-    ...definedOnly({ name: guard.options.columnName }),
+    ...defined({ name: guard.options.columnName }),
     type: 'varchar',
     length: tokenChars(guard.options),
     nullable: true,
     select: false,
     ...markedBy(guard),
-  };
-}
-
-function definedOnly<T extends object>(options: T): { [K in keyof T]?: NonNullable<T[K]> } {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: NonNullable<T[K]>;
   };
 }

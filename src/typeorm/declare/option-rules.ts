@@ -30,3 +30,12 @@ function knownOptions(rules: new () => object): string {
   const ruled = getMetadataStorage().getTargetValidationMetadatas(rules, '', false, false);
   return [...new Set(ruled.map(({ propertyName }) => propertyName))].join(', ');
 }
+
+/** Leaves out the options that are undefined. */
+export function defined<T extends object>(
+  options: T,
+): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}
