@@ -1,5 +1,7 @@
 import type { Config } from 'jest';
 
+import { isWholeMatrix } from './test/support/test-matrix';
+
 type Project = Exclude<NonNullable<Config['projects']>[number], string>;
 
 const common: Project = {
@@ -38,9 +40,6 @@ const withTypeorm: Project = {
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',
 };
 
-/** `npm run test:all`: each database with each major of TypeORM. See test/support/databases.ts. */
-const isWhole = process.env.TEST_MATRIX === 'all';
-
 /** So long that `npm test` leaves them to the whole. */
 const LONG = ['example', 'keys-crash'];
 
@@ -48,7 +47,7 @@ const LONG = ['example', 'keys-crash'];
 const ONCE = ['cli-keys', 'data-runs-crash', 'docs', 'hedged-nonces', 'keys-loss'];
 
 function leftOut(names: readonly string[]): string[] {
-  return isWhole ? [] : names.map((name) => `<rootDir>/test/integration/${name}.test.ts`);
+  return isWholeMatrix ? [] : names.map((name) => `<rootDir>/test/integration/${name}.test.ts`);
 }
 
 const config: Config = {

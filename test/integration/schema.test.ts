@@ -8,6 +8,7 @@ import type { TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';
 import type { Project } from '../support/project';
 import { Cleanup } from '../support/protected-database';
+import { isWholeMatrix } from '../support/test-matrix';
 
 const DATA_SOURCE = `
 require('reflect-metadata');
@@ -139,7 +140,7 @@ const VARIANTS: readonly Variant[] = [
 
 /** Names have nothing to do with the database, and each variant takes many processes. */
 function namings(variants: readonly Variant[]): readonly Variant[] {
-  return process.env.TEST_MATRIX === 'all' ? variants : variants.slice(1, 3);
+  return isWholeMatrix ? variants : variants.slice(1, 3);
 }
 
 let project: Project;

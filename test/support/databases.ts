@@ -5,6 +5,8 @@ import { dirname, join } from 'node:path';
 import { Client } from 'pg';
 import type { DataSourceOptions } from 'typeorm';
 
+import { isWholeMatrix } from './test-matrix';
+
 /** Options of a DataSource that do not depend on the database. */
 export type CommonOptions = Partial<
   Pick<
@@ -66,14 +68,12 @@ const postgres: DatabaseKind = {
   create: createPostgresDatabase,
 };
 
-const isWhole = process.env.TEST_MATRIX === 'all';
-
 /** Every database that the TypeORM under test can be tried on. */
 export const DATABASES: readonly DatabaseKind[] =
   typeormMajor === 0 ? [betterSqlite3, sqlite3, postgres] : [betterSqlite3, postgres];
 
 /** One driver of SQLite, and PostgreSQL; with `TEST_MATRIX=all` also the driver that 0.3 alone has. */
-const EACH: readonly DatabaseKind[] = isWhole
+const EACH: readonly DatabaseKind[] = isWholeMatrix
   ? DATABASES
   : DATABASES.filter((database) => database !== sqlite3);
 
@@ -81,7 +81,7 @@ const EACH: readonly DatabaseKind[] = isWhole
  * One database for each major of TypeORM: the diagonal. With `TEST_MATRIX=all` PostgreSQL and one driver
  * of SQLite for each, with 0.3 the one that it alone has.
  */
-const DIAGONAL: readonly DatabaseKind[] = isWhole
+const DIAGONAL: readonly DatabaseKind[] = isWholeMatrix
   ? [typeormMajor === 0 ? sqlite3 : betterSqlite3, postgres]
   : [typeormMajor === 0 ? betterSqlite3 : postgres];
 

@@ -4,20 +4,20 @@ import type { KeyWrapName } from '../../../../src/kms/pkcs11/key-wrap';
 import { kmsProviderContract } from '../../../contract/kms-provider.contract';
 import type { TestModule, TokenAccess } from '../../../support/pkcs11-modules';
 import { nss, openKms, PIN, softHsm } from '../../../support/pkcs11-modules';
+import { isWholeMatrix } from '../../../support/test-matrix';
 
 /** Each module and each mechanism; with `TEST_MATRIX=all`, each with each. */
-const CASES: readonly [TestModule, KeyWrapName][] =
-  process.env['TEST_MATRIX'] === 'all'
-    ? [
-        [softHsm, 'aes-gcm'],
-        [softHsm, 'aes-key-wrap'],
-        [nss, 'aes-gcm'],
-        [nss, 'aes-key-wrap'],
-      ]
-    : [
-        [softHsm, 'aes-key-wrap'],
-        [nss, 'aes-gcm'],
-      ];
+const CASES: readonly [TestModule, KeyWrapName][] = isWholeMatrix
+  ? [
+      [softHsm, 'aes-gcm'],
+      [softHsm, 'aes-key-wrap'],
+      [nss, 'aes-gcm'],
+      [nss, 'aes-key-wrap'],
+    ]
+  : [
+      [softHsm, 'aes-key-wrap'],
+      [nss, 'aes-gcm'],
+    ];
 
 for (const [module, mechanism] of CASES) {
   const title = `pkcs11Kms on ${module.name} by ${mechanism} keeps the provider contract`;
