@@ -164,9 +164,9 @@ export class DataKeys {
   }
 
   /**
-   * Takes your word that keys are yours, and wraps them again with proof. Compare them
-   * ({@link DataKeys.unauthenticated}) with a backup or the entries in the audit sink first: whoever made
-   * a key that you adopt can read everything written from then on. All of them are adopted, or none.
+   * Takes your word that keys are yours, and wraps them again with proof. Compare them first
+   * ({@link DataKeys.unauthenticated}) with a backup or with the audit sink: if somebody else made a key
+   * that you adopt, they can read everything written from then on. Adopts all of them, or none.
    *
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key, {@link KeyUnwrapError}
    */

@@ -41,7 +41,7 @@ export interface AuditReport {
 
 /** The findings that a report is made of. */
 interface Findings {
-  /** Has followed the log to its end. */
+  /** The verification of the log, at its end. */
   readonly verification: AuditVerification;
   /** The key table as of that end. */
   readonly records: readonly KeyRecord[];

@@ -13,9 +13,9 @@ const JULIAN_DAY_OF_1970 = 2_440_587.5;
 const NO_ABSOLUTE_VALUE = '-9223372036854775808';
 
 /**
- * Returns SQL that is 1 until a time by the clock of the database, and an error from then on. When a
- * statement evaluates it, it has locked its table or file for writing: either whoever erases a key waits for
- * the statement, or the statement is too late and fails, however long it or its process was suspended.
+ * Returns SQL that is 1 until a time by the clock of the database, and an error from then on. A statement
+ * evaluates it with its table or file locked for writing. So either the erasure of a key waits for the
+ * statement, or the statement is too late and fails, however long it or its process was suspended.
  */
 export function fenceSql({ options }: Pick<DataSource, 'options'>, until: number): string {
   return options.type === 'postgres'

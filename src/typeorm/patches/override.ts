@@ -26,7 +26,7 @@ interface AnyClass {
 
 /**
  * Overrides methods of a class of TypeORM by those of a class that extends it, for the objects of
- * wrapped DataSources. Other objects run the methods that were there before, whoever put them there.
+ * wrapped DataSources. Other objects run the previous methods, which need not be TypeORM's own.
  *
  * It makes no difference who creates an object and by which constructor: a DataSource, another library
  * that copies a builder, or TypeORM itself. The extending class is never constructed, and `super` in it
