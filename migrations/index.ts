@@ -2,6 +2,7 @@ import { CreateDataKeys1764000000000 } from './1764000000000-create-data-keys';
 import { CreateRuns1764000001000 } from './1764000001000-create-runs';
 import { CreateAuditLog1764000002000 } from './1764000002000-create-audit-log';
 import { AddKeyEpochs1764000003000 } from './1764000003000-add-key-epochs';
+import { CreateScopeKeys1764000004000 } from './1764000004000-create-scope-keys';
 
 /**
  * The migrations of the library's own tables, for a DataSource's `migrations`.
@@ -16,4 +17,5 @@ export const fieldEncryptionMigrations = [
   CreateRuns1764000001000,
   CreateAuditLog1764000002000,
   AddKeyEpochs1764000003000,
+  CreateScopeKeys1764000004000,
 ];

@@ -17,7 +17,10 @@ export type FieldEncryptionErrorCode =
   | 'ERR_VALIDATION'
   | 'ERR_RUN_INTERRUPTED'
   | 'ERR_RUN_PLAN'
-  | 'ERR_AUDIT';
+  | 'ERR_AUDIT'
+  | 'ERR_SCOPE_MISSING'
+  | 'ERR_SCOPE_MISMATCH'
+  | 'ERR_ERASED';
 
 /** The circumstances of an error: names and ids, never a value, a ciphertext or key bytes. */
 export interface FieldEncryptionErrorDetails {
@@ -192,4 +195,22 @@ export class RunPlanError extends FieldEncryptionError {
 export class AuditError extends FieldEncryptionError {
   readonly code = 'ERR_AUDIT';
   override readonly retryable = true;
+}
+
+/**
+ * A value has keys of its scope, and no scope is known: the row names none, or nothing set the context.
+ * Nothing was read or written.
+ */
+export class MissingScopeError extends FieldEncryptionError {
+  readonly code = 'ERR_SCOPE_MISSING';
+}
+
+/** The scope of a row, of its value or of its condition is not that of the context. */
+export class ScopeMismatchError extends FieldEncryptionError {
+  readonly code = 'ERR_SCOPE_MISMATCH';
+}
+
+/** The keys of a scope were erased, or are about to be: nothing can be written for it. */
+export class ErasedError extends FieldEncryptionError {
+  readonly code = 'ERR_ERASED';
 }

@@ -39,6 +39,8 @@ export const LABELS = Object.freeze({
   keyAnchor: 'typeorm-field-encryption/v1/key-anchor',
   /** Derives, from the key of an AEAD, the key of its hedged nonces. */
   nonce: 'typeorm-field-encryption/v1/nonce',
+  /** Begins the associated data of a scope's key, sealed by its branch key. */
+  scopeKey: 'typeorm-field-encryption/v1/scope-key',
   /** Derives a value that shows whether a key is the expected one. */
   keyCheckValue: 'typeorm-field-encryption/v1/check-value',
 });

@@ -1,3 +1,5 @@
+import { ConfigurationError } from '../errors';
+
 import type { KeyAudit } from './audit/key-audit';
 import { olderThanAnchor } from './anchor/anchor-discrepancy';
 import { CurrentKeys } from './cache/current-keys';
@@ -14,6 +16,9 @@ import type { DataKey, IndexRoots, KeySource } from './key-source';
 import { keyInfo, keyInfos } from './policy/key-policy';
 import type { KeyEvent } from './record/key-event';
 import type { KeyInfo } from './record/key-info';
+import type { Scope } from './scopes/scope';
+import { KeysOfScopes } from './scopes/keys-of-scopes';
+import type { ScopeOptions } from './scopes/keys-of-scopes';
 
 /**
  * The data keys and the index root of one application and database: fetched, unwrapped and created
@@ -29,6 +34,9 @@ export class KeyManager<C = unknown> implements KeySource {
   readonly #ring: KeyRing<C>;
   readonly #current: CurrentKeys;
   readonly #preparation: KeyPreparation<C>;
+  readonly #scopeOptions: ScopeOptions<C> | undefined;
+  /** Undefined where no column has keys of scopes. */
+  #scopes: KeysOfScopes<C> | undefined;
   /** Undefined where nothing is recorded. */
   readonly audit: KeyAudit<C> | undefined;
   /** The operators' side. */
@@ -41,11 +49,29 @@ export class KeyManager<C = unknown> implements KeySource {
     this.#ring = new KeyRing(this.#services);
     this.#current = new CurrentKeys(this.#services, this.#ring);
     this.#preparation = new KeyPreparation(this.#services, this.#current, this.#ring);
+    this.#scopeOptions = options.scopes;
     this.operations = new KeyOperations(this.#services, {
       current: this.#current,
       ring: this.#ring,
       preparation: this.#preparation,
     });
+  }
+
+  /** The keys of scopes. Throws for a manager that has none. */
+  get scopes(): KeysOfScopes<C> {
+    if (this.#scopes !== undefined) return this.#scopes;
+    throw new ConfigurationError('No encrypted property has keys of a scope.');
+  }
+
+  /** Begins to serve the keys of scopes, which takes a table of its own. */
+  serveScopes(): void {
+    this.#scopes ??=
+      this.#scopeOptions &&
+      new KeysOfScopes(this.#services, this.#scopeOptions, {
+        current: this.#current,
+        ring: this.#ring,
+        preparation: this.#preparation,
+      });
   }
 
   get cachePolicy(): KeyCachePolicy {
@@ -96,7 +122,7 @@ export class KeyManager<C = unknown> implements KeySource {
    * @throws (by rejection) what the database threw
    */
   load(prefixes: readonly string[], connection?: C): Promise<void> {
-    return this.#ring.load(prefixes, connection);
+    return (this.#scopes?.ring ?? this.#ring).load(prefixes, connection);
   }
 
   /**
@@ -104,12 +130,14 @@ export class KeyManager<C = unknown> implements KeySource {
    * did not fail a moment ago. Starts a background refresh of those that are due for one.
    */
   missing(prefixes: Iterable<string>): string[] {
-    return this.#ring.missing(prefixes);
+    return (this.#scopes?.ring ?? this.#ring).missing(prefixes);
   }
 
   /** {@inheritDoc KeySource.activeKey} */
-  activeKey(name: string): DataKey {
-    return this.#current.dataKey(name);
+  activeKey(name: string, scope?: Scope): DataKey {
+    return scope === undefined
+      ? this.#current.dataKey(name)
+      : this.scopes.active.dataKey(scope);
   }
 
   /** Describes an active data key, or the root of the blind indexes, as it is in memory. Does no I/O. */
@@ -119,12 +147,14 @@ export class KeyManager<C = unknown> implements KeySource {
 
   /** {@inheritDoc KeySource.keyByPrefix} */
   keyByPrefix(prefix: string): DataKey {
-    return this.#ring.keyByPrefix(prefix);
+    return (this.#scopes?.ring ?? this.#ring).keyByPrefix(prefix);
   }
 
   /** {@inheritDoc KeySource.indexRoots} */
-  indexRoots(): IndexRoots {
-    return this.#current.indexRoots();
+  indexRoots(scope?: Scope): IndexRoots {
+    return scope === undefined
+      ? this.#current.indexRoots()
+      : this.scopes.active.indexRoots(scope);
   }
 
   /**
@@ -189,6 +219,7 @@ export class KeyManager<C = unknown> implements KeySource {
     this.#preparation.clear();
     this.#current.clear();
     this.#ring.clear();
+    this.#scopes?.clear();
     this.audit?.clear();
     wrapper.forgetRequests();
     wrapper.epochs.clear();

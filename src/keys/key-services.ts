@@ -18,6 +18,7 @@ import type { KeyEventListener } from './record/key-event';
 import type { KeyStore } from './store/key-store';
 import { KeyUses } from './store/key-uses';
 import { TimelyKeyStore, WatchedKeyStore } from './store/watched-key-store';
+import type { ScopeOptions } from './scopes/keys-of-scopes';
 import { KeyWrapper } from './wrapping/key-wrapper';
 
 /** Options of a key manager. */
@@ -44,6 +45,8 @@ export interface KeyManagerOptions<C> {
     { readonly entries: AuditStore<C>; readonly options: AuditOptions | false } | undefined;
   /** Remembers outside of the database how new the key table was; needs `audit`. Defaults to none. */
   readonly anchor?: KeyTableAnchor | undefined;
+  /** The keys of scopes. Defaults to none. */
+  readonly scopes?: ScopeOptions<C> | undefined;
   /**
    * The time that policies go by, and that of audit entries and backups. Defaults to the store's for
    * policies and to the system's for the others. Dates and waits of keys always use the store's.
@@ -55,6 +58,9 @@ export interface KeyManagerOptions<C> {
 export interface KeyServices<C> {
   /** Bound into every wrapped key and key record. */
   readonly application: string;
+  /** Suite of new data keys. */
+  readonly suite: CipherSuite;
+  readonly nonces: NonceMode | undefined;
   readonly store: KeyStore<C>;
   readonly table: KeyTable<C>;
   /** Undefined where nothing is recorded. */
@@ -94,7 +100,8 @@ export function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   });
   const exactClock = options.clock ?? elapsedClock();
   const clock = options.clock ?? turnClock(exactClock);
-  const common = { application, clock, emit, policies, policy, wrapper };
+  const { nonces } = options;
+  const common = { application, suite, nonces, clock, emit, policies, policy, wrapper };
   const { audit, store } = auditedStore(options, common);
   return {
     ...common,

@@ -3,6 +3,7 @@ import type { KeyObject } from 'node:crypto';
 import type { Aead, CipherSuite } from '../crypto/aead';
 import type { NativeDataKey } from '../crypto/native';
 
+import type { Scope } from './scopes/scope';
 import type { UseCounter } from './store/key-uses';
 
 /** A data key that is ready for use. Holds no readable key bytes. */
@@ -25,6 +26,8 @@ export interface DataKey {
   readonly native: NativeDataKey | undefined;
   /** Must be incremented with every value that is encrypted. */
   readonly uses: UseCounter;
+  /** The scope that the key is of; undefined for a common key. */
+  readonly scope?: Scope | undefined;
 }
 
 /** The key that every blind-index key is derived from; independent of the data keys. */
@@ -46,11 +49,12 @@ export type IndexRoots = readonly [current: IndexRoot, ...others: IndexRoot[]];
  */
 export interface KeySource {
   /**
-   * The key that new values of this name are encrypted with.
+   * The key that new values of this name are encrypted with; that of the scope, if one is given.
    *
-   * @throws {@link ConfigurationError}, {@link KmsUnavailableError} (retryable), {@link KeyUnwrapError}
+   * @throws {@link ConfigurationError}, {@link KmsUnavailableError} (retryable), {@link KeyUnwrapError},
+   * {@link ErasedError}
    */
-  activeKey(name: string): DataKey;
+  activeKey(name: string, scope?: Scope): DataKey;
   /**
    * The key that a ciphertext names by its first 12 characters.
    *
@@ -58,9 +62,10 @@ export interface KeySource {
    */
   keyByPrefix(prefix: string): DataKey;
   /**
-   * The same array until a root is confirmed anew or changed, so that derived keys may be cached with it.
+   * The same array until a root is confirmed anew or changed, so that derived keys may be cached with it. That
+   * of a scope is random, so that nothing of another scope says anything about its tokens.
    *
    * @throws the same errors as {@link KeySource.activeKey}
    */
-  indexRoots(): IndexRoots;
+  indexRoots(scope?: Scope): IndexRoots;
 }

@@ -33,6 +33,10 @@ const REMEDIES: Readonly<Record<FieldEncryptionErrorCode, string>> = Object.free
     'Mend what the database reports and run the command again; it goes on where it stopped.',
   ERR_RUN_PLAN: 'Do what the message says and run the command again.',
   ERR_AUDIT: 'Bring the audit sink back, then run the command again.',
+  ERR_SCOPE_MISSING: 'Name the scope, or set it as the message says.',
+  ERR_SCOPE_MISMATCH:
+    'Find out who writes to the table; `field-encryption data verify` lists such rows.',
+  ERR_ERASED: 'The values are gone. Delete the rows, or let them be read as NULL: onErased.',
 });
 
 /** An error as the command shows it. */

@@ -12,6 +12,8 @@ export interface ActiveKey<T> {
   readonly confirmedAt: number;
   /** The end of its use for writing, in milliseconds since 1970 by the clock of the database. */
   readonly usableUntil: number;
+  /** Whether its row may be rolled back, so that a statement must find it there. */
+  readonly mayVanish?: boolean;
 }
 
 /** The active keys in memory, by name. */

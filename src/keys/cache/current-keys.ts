@@ -110,6 +110,11 @@ export class CurrentKeys {
     };
   }
 
+  /** Collects the keys of the statement that is being made; undefined if none is. */
+  get used(): UsedKeys | undefined {
+    return this.#used;
+  }
+
   /** See `KeyManager.noting`. */
   noting<T>(work: () => T): readonly [T, UsedKeys] {
     const outer = this.#used;

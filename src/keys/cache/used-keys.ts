@@ -54,6 +54,11 @@ export class UsedKeys {
     return [...this.#data].map(({ key }) => key.prefix);
   }
 
+  /** Ids of keys whose rows may be rolled back before the statement is sent. */
+  get vanishing(): string[] {
+    return [...this.#data, ...this.#index].filter((key) => key.mayVanish).map(({ id }) => id);
+  }
+
   /** The time until which the statement may be sent, by the clock of the database. */
   get usableUntil(): number {
     return Math.min(...[...this.#data, ...this.#index].map((key) => key.usableUntil));

@@ -216,7 +216,7 @@ export class KeyWrapper {
   }
 
   async #newRecord(spec: IdentifiedKey, bytes: Uint8Array): Promise<KeyRecord> {
-    const wrapping = await this.#wrap(this.providers.primary, spec, bytes);
+    const wrapping = await this.#wrap(this.providers.wrapperOf(spec.name), spec, bytes);
     const state = {
       state: 'active' as const,
       activatedAt: spec.createdAt,

@@ -15,6 +15,8 @@ export interface OpenedKey {
 export class KmsProviders {
   readonly #application: string;
   #clients: readonly [KmsClient, ...KmsClient[]];
+  /** The clients that alone wrap and unwrap the key of a name. */
+  readonly #reserved = new Map<string, KmsClient>();
 
   constructor(kms: KmsProvider, others: readonly KmsProvider[], application: string) {
     this.#application = application;
@@ -33,6 +35,16 @@ export class KmsProviders {
     const added = this.#client(kms);
     this.#clients = [...this.#clients, added];
     return added;
+  }
+
+  /** Leaves the data key of a name to one provider, which no other key is wrapped by. */
+  reserve(keyName: string, kms: KmsProvider): void {
+    this.#reserved.set(keyName, this.#client(kms));
+  }
+
+  /** Returns the client that wraps the keys of a name. */
+  wrapperOf(keyName: string): KmsClient {
+    return this.#reserved.get(keyName) ?? this.primary;
   }
 
   /** Wraps with this provider from now on. */
@@ -65,8 +77,8 @@ export class KmsProviders {
   }
 
   /** Whether there is a provider of the name in a record. */
-  has({ kms }: Pick<KeyRecord, 'kms'>): boolean {
-    return this.#clients.some(({ name }) => name === kms);
+  has({ kms, name }: Pick<KeyRecord, 'kms' | 'name'>): boolean {
+    return this.#reserved.has(name) || this.#clients.some(({ name }) => name === kms);
   }
 
   /** Whether the providers that unwrap a record report that they are healthy. */
@@ -77,13 +89,15 @@ export class KmsProviders {
 
   async close(): Promise<void> {
     await Promise.all(
-      this.#clients.map(async ({ kms }) => {
+      [...this.#clients, ...this.#reserved.values()].map(async ({ kms }) => {
         await kms.close?.();
       }),
     );
   }
 
-  #askedFor({ kms }: KeyRecord): readonly [KmsClient, ...KmsClient[]] {
+  #askedFor({ kms, name: keyName }: KeyRecord): readonly [KmsClient, ...KmsClient[]] {
+    const reserved = this.#reserved.get(keyName);
+    if (reserved !== undefined) return [reserved];
     const [first = this.primary, ...rest] = this.#clients.filter(({ name }) => name === kms);
     return [first, ...rest];
   }

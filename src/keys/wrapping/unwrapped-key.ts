@@ -66,7 +66,7 @@ export function requireAuthenticated(record: KeyRecord, isAuthenticated: boolean
 }
 
 /** How a data key is used in this process. */
-interface DataKeyUse {
+export interface DataKeyUse {
   readonly uses: UseCounter;
   /** Defaults to {@link defaultNonces}. */
   readonly nonces: NonceMode | undefined;
@@ -90,10 +90,14 @@ export function importKey(
   return { purpose: 'audit', key: new AuditSeal(record.id, sealKey), ...common };
 }
 
-type DataKeyIdentity = Pick<DataKey, 'id' | 'name' | 'version' | 'suite' | 'isAuthenticated'>;
+type DataKeyIdentity = Pick<
+  DataKey,
+  'id' | 'name' | 'version' | 'suite' | 'isAuthenticated' | 'scope'
+>;
 
-function dataKey(
-  { id, name, version, suite, isAuthenticated }: DataKeyIdentity,
+/** Imports the bytes of a data key. Copies them; the caller wipes them. */
+export function dataKey(
+  { id, name, version, suite, isAuthenticated, scope }: DataKeyIdentity,
   bytes: Uint8Array,
   { uses, nonces = defaultNonces(suite) }: DataKeyUse,
 ): DataKey {
@@ -109,9 +113,11 @@ function dataKey(
     aead: createAead(suite, bytes, nonces),
     native: nativeDataKey(suite, bytes, header, nonces),
     uses,
+    scope,
   });
 }
 
-function indexRoot(id: string, root: KeyObject): IndexRoot {
+/** Returns an index root that derives from a secret key. */
+export function indexRoot(id: string, root: KeyObject): IndexRoot {
   return Object.freeze({ id, deriveIndexKey: (info: Uint8Array) => deriveHmacKey(root, info) });
 }

@@ -4,6 +4,7 @@ import { missingTables } from '../connection/table-access';
 
 import { DataKeySchema, KEY_TABLE_MIGRATION } from './data-key-table';
 import { RangeSchema, RUN_TABLES_MIGRATION, RunSchema } from './run-tables';
+import { SCOPE_KEYS_MIGRATION, ScopeKeySchema } from './scope-key-table';
 import { AUDIT_TABLE_MIGRATION, AuditSchema } from './typeorm-audit-store';
 
 /** The library's own tables, and the migrations that create them. */
@@ -13,6 +14,7 @@ export const OWN_TABLES: readonly { readonly schema: EntitySchema; readonly migr
     { schema: RunSchema, migration: RUN_TABLES_MIGRATION },
     { schema: RangeSchema, migration: RUN_TABLES_MIGRATION },
     { schema: AuditSchema, migration: AUDIT_TABLE_MIGRATION },
+    { schema: ScopeKeySchema, migration: SCOPE_KEYS_MIGRATION },
   ];
 
 /**

@@ -1,0 +1,51 @@
+import type { CurrentKeys } from '../cache/current-keys';
+import type { KeyPreparation } from '../cache/key-preparation';
+import type { KeyRing } from '../cache/key-ring';
+import type { KeyServices } from '../key-services';
+
+import { ScopeBranches } from './scope-branches';
+import type { KmsOfScope } from './scope-branches';
+import { ScopeKeyRing } from './scope-key-ring';
+import type { ScopeKeyStore } from './scope-key-store';
+import { ScopeKeys } from './scope-keys';
+
+/** The table of scope keys, and the KMS of each scope. */
+export interface ScopeOptions<C> {
+  readonly store: ScopeKeyStore<C>;
+  /** Defaults to the KMS of the common keys. */
+  readonly kmsOf?: KmsOfScope | undefined;
+}
+
+/** The keys of scopes of one key manager. */
+export class KeysOfScopes<C> {
+  readonly store: ScopeKeyStore<C>;
+  readonly branches: ScopeBranches<C>;
+  /** For reading; serves the common keys, too. */
+  readonly ring: ScopeKeyRing<C>;
+  /** For writing and for tokens. */
+  readonly active: ScopeKeys<C>;
+
+  constructor(
+    services: KeyServices<C>,
+    { store, kmsOf }: ScopeOptions<C>,
+    common: {
+      readonly current: CurrentKeys;
+      readonly preparation: KeyPreparation<C>;
+      readonly ring: KeyRing<C>;
+    },
+  ) {
+    this.store = store;
+    const branches = new ScopeBranches(common, services.wrapper.providers, kmsOf);
+    this.branches = branches;
+    this.ring = new ScopeKeyRing(services, store, { common: common.ring, branches });
+    this.active = new ScopeKeys({
+      ...{ services, store, branches, ring: this.ring },
+      used: () => common.current.used,
+    });
+  }
+
+  clear(): void {
+    this.ring.clear();
+    this.active.clear();
+  }
+}

@@ -1,0 +1,215 @@
+import { createSecretKey } from 'node:crypto';
+
+import { BackgroundRefresh } from '../../async/background-refresh';
+import { wipe } from '../../crypto/secret-bytes';
+import { ErasedError, KeyUnwrapError } from '../../errors';
+import { isDataKeyId, keyIdOfPrefix, keyPrefix } from '../../format/data-key-id';
+import { FailedKeys, typedFailure } from '../cache/failed-keys';
+import { KeyCache } from '../cache/key-cache';
+import type { KeyRing } from '../cache/key-ring';
+import type { KeyServices } from '../key-services';
+import type { DataKey, IndexRoot } from '../key-source';
+import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
+
+import { scopeOf } from './scope-key-record';
+import type { ScopeKeyRecord } from './scope-key-record';
+import type { ScopeBranches } from './scope-branches';
+import type { ScopeKeyStore } from './scope-key-store';
+import { openScopeKey, scopeKeyTitle } from './sealed-scope-key';
+
+const CAPACITY = 4096;
+
+/** The data keys of scopes by the prefix of their ciphertexts, for reading, before those of the common ring. */
+export class ScopeKeyRing<C> {
+  readonly #services: KeyServices<C>;
+  readonly #store: ScopeKeyStore<C>;
+  readonly #common: KeyRing<C>;
+  readonly #names: Pick<ScopeBranches<C>, 'nameOf'>;
+  readonly #cache = new KeyCache(CAPACITY);
+  /** By prefix, those of the branch keys, which the keys age with. */
+  readonly #branches = new WeakMap<DataKey, string>();
+  readonly #failed = new FailedKeys();
+  readonly #refresh: BackgroundRefresh;
+
+  constructor(
+    services: KeyServices<C>,
+    store: ScopeKeyStore<C>,
+    parts: { readonly common: KeyRing<C>; readonly branches: Pick<ScopeBranches<C>, 'nameOf'> },
+  ) {
+    this.#services = services;
+    this.#store = store;
+    this.#common = parts.common;
+    this.#names = parts.branches;
+    this.#refresh = new BackgroundRefresh(services.clock);
+  }
+
+  /** See `KeySource.keyByPrefix`. */
+  keyByPrefix(prefix: string): DataKey {
+    const key = this.#held(prefix);
+    if (key !== undefined) {
+      // It is as old as the branch key that has opened it.
+      this.#common.keyByPrefix(this.#branches.get(key) ?? '');
+      return key;
+    }
+    const failure = this.#failed.error(prefix);
+    if (failure === undefined) return this.#common.keyByPrefix(prefix);
+    throw typedFailure(`key ${String(keyIdOfPrefix(prefix))}`, failure);
+  }
+
+  /** See `KeyManager.missing`. */
+  missing(prefixes: Iterable<string>): string[] {
+    const { clock, policy } = this.#services;
+    const now = clock();
+    const missing: string[] = [];
+    const due: string[] = [];
+    for (const prefix of new Set(prefixes)) {
+      const key = this.#held(prefix);
+      if (key === undefined) missing.push(prefix);
+      else if (this.#common.missing([this.#branches.get(key) ?? '']).length > 0)
+        missing.push(prefix);
+      else if (this.#cache.age(prefix, now) >= policy.ttlMs) due.push(prefix);
+    }
+    if (due.length > 0) this.#refresh.start(() => this.#load(due));
+    const unknown = missing.filter((prefix) => !this.#failed.hasJustFailed(prefix, now));
+    // Those of the common ring that have failed are not asked for again either.
+    const held = new Set(unknown.filter((prefix) => this.#held(prefix) !== undefined));
+    return [...held, ...this.#common.missing(unknown.filter((prefix) => !held.has(prefix)))];
+  }
+
+  /** See `KeyManager.load`. */
+  async load(prefixes: readonly string[], connection?: C): Promise<void> {
+    const { loading } = this.#services;
+    if (loading.isInside) await loading.untilOutside();
+    const missing = this.missing(prefixes);
+    if (missing.length > 0) await this.#load(missing, connection);
+  }
+
+  /**
+   * Opens a key of a scope with its branch key, which must have been loaded.
+   *
+   * @throws {@link KeyUnwrapError} for a row that was edited, and whatever the branch key fails with
+   */
+  open(record: ScopeKeyRecord): { readonly data: DataKey } | { readonly index: IndexRoot } {
+    const branch = this.#branchOf(record);
+    const bytes = openScopeKey(branch, record, this.#services.application);
+    try {
+      const { id, kind, purpose, version, suite } = record;
+      if (purpose === 'index') return { index: indexRoot(id, createSecretKey(bytes)) };
+      if (purpose === 'hold' || suite === 'hmac-sha-256') throw notAKey(record);
+      const { isAuthenticated } = branch;
+      const key = dataKey(
+        { id, name: kind, version, suite, isAuthenticated, scope: scopeOf(record) },
+        bytes,
+        { uses: { pending: 0 }, nonces: this.#services.nonces },
+      );
+      this.#branches.set(key, branch.prefix);
+      return { data: key };
+    } finally {
+      wipe(bytes);
+    }
+  }
+
+  /**
+   * Checks that a row which holds no key was written by this library.
+   *
+   * @throws {@link KeyUnwrapError} for one that was edited
+   */
+  prove(record: ScopeKeyRecord): void {
+    const branch = this.#branchOf(record);
+    wipe(openScopeKey(branch, record, this.#services.application));
+  }
+
+  /** Keeps data keys that were opened a moment ago. */
+  keep(keys: readonly DataKey[], confirmedAt: number): void {
+    this.#cache.dropConfirmedBy(this.#services.clock() - this.#services.policy.maxAgeMs);
+    this.#cache.add(keys, confirmedAt);
+    for (const { prefix } of keys) this.#failed.forget(prefix);
+  }
+
+  /**
+   * Loads the branch keys that are needed to open some records, with one query.
+   *
+   * @param others - prefixes of common keys to be loaded along with them.
+   */
+  loadBranches(
+    records: readonly ScopeKeyRecord[],
+    connection?: C,
+    others: readonly string[] = [],
+  ): Promise<void> {
+    // Names the KMS that is asked for the branch of a scope that has its own.
+    for (const record of records) this.#names.nameOf(scopeOf(record));
+    const branches = records
+      .map(({ branchId }) => branchId)
+      .filter(isDataKeyId)
+      .map(keyPrefix);
+    return this.#common.load([...new Set([...others, ...branches])], connection);
+  }
+
+  clear(): void {
+    this.#cache.clear();
+    this.#failed.clear();
+    this.#refresh.reset();
+  }
+
+  #branchOf(record: ScopeKeyRecord): DataKey {
+    const { id, branchId } = record;
+    if (isDataKeyId(branchId)) return this.#common.keyByPrefix(keyPrefix(branchId));
+    throw new KeyUnwrapError(
+      `${scopeKeyTitle(record)}: its row names no branch key. Restore the row from a backup of the database.`,
+      { keyId: id },
+    );
+  }
+
+  #held(prefix: string): DataKey | undefined {
+    const { clock, policy } = this.#services;
+    return this.#cache.getConfirmedAfter(prefix, clock() - policy.maxAgeMs);
+  }
+
+  /** Loads keys of scopes with one query, and with another their branch keys along with all other keys. */
+  async #load(prefixes: readonly string[], connection?: C): Promise<void> {
+    const { clock, lifetime, loading } = this.#services;
+    const isOpen = lifetime.current();
+    const startedAt = clock();
+    const ids = prefixes.flatMap((prefix) => keyIdOfPrefix(prefix) ?? []);
+    const { records } = await loading.run(() => this.#store.findByIds(ids, connection));
+    const found = new Set(records.map(({ id }) => keyPrefix(id)));
+    const others = prefixes.filter((prefix) => !found.has(prefix));
+    await this.loadBranches(records, connection, others);
+    if (!isOpen()) return;
+    const keys = records.flatMap((record) => this.#opened(record) ?? []);
+    this.keep(keys, startedAt);
+  }
+
+  #opened(record: ScopeKeyRecord): DataKey | undefined {
+    try {
+      if (record.state === 'erased') {
+        this.prove(record);
+        throw erasedError(record);
+      }
+      const opened = this.open(record);
+      if ('data' in opened) return opened.data;
+      throw notAKey(record);
+    } catch (failure) {
+      this.#cache.delete(keyPrefix(record.id));
+      this.#failed.remember(keyPrefix(record.id), failure, this.#services.clock());
+      return undefined;
+    }
+  }
+}
+
+/** Returns the error of a scope whose keys are erased, or about to be. */
+export function erasedError(record: ScopeKeyRecord): ErasedError {
+  const { id, kind, state, since } = record;
+  const day = since.toISOString();
+  return new ErasedError(
+    state === 'erased'
+      ? `key ${id} of a ${kind} was erased at ${day}, and what it has encrypted with it.`
+      : `the keys of a ${kind} are to be erased since ${day}: its values can be read and nothing be written. ` +
+          'To stop that, cancel the erasure (`field-encryption keys shred --cancel`).',
+    { keyId: id },
+  );
+}
+
+function notAKey(record: ScopeKeyRecord): KeyUnwrapError {
+  return new KeyUnwrapError(`${scopeKeyTitle(record)} encrypts no values.`, { keyId: record.id });
+}

@@ -1,0 +1,60 @@
+import type { Scope } from './scope';
+import type { ScopeKeyRecord } from './scope-key-record';
+
+/** Records as one statement saw them. */
+export interface FoundScopeKeys {
+  readonly records: readonly ScopeKeyRecord[];
+  /** Whether it ran in a transaction, which may roll back what it has inserted itself. */
+  readonly mayVanish: boolean;
+}
+
+/** A change of one record; takes place only if the row still is as it was read. */
+export interface ScopeKeyChange {
+  readonly expected: ScopeKeyRecord;
+  readonly record: ScopeKeyRecord;
+}
+
+/**
+ * The port to the table of scope keys. A scope has at most one key of a purpose that is not deactivated.
+ *
+ * @typeParam C - the caller's connection, as for the key table.
+ */
+export interface ScopeKeyStore<C = unknown> {
+  /** Returns the keys of these scopes that are not deactivated, with one query for each kind. */
+  findCurrent(scopes: readonly Scope[], connection?: C): Promise<FoundScopeKeys>;
+
+  /** Returns the keys with these ids, in any state and order. Leaves out unknown ids. */
+  findByIds(ids: readonly string[], connection?: C): Promise<FoundScopeKeys>;
+
+  /** Returns every key of a scope, the newest version first. */
+  findAll(scope: Scope, connection?: C): Promise<ScopeKeyRecord[]>;
+
+  /**
+   * Inserts records and leaves out those whose scope has a key of that purpose: within the caller's
+   * transaction if the connection is in one, which then decides about them, else durable before the promise
+   * resolves.
+   */
+  insertMissing(records: readonly ScopeKeyRecord[], connection?: C): Promise<void>;
+
+  /**
+   * Makes all these changes and insertions in one transaction of its own, or none of them.
+   *
+   * @param confirm - called within it, after the changes; returns whether they may stay.
+   * @returns false if a row was no longer as expected, a slot was taken, or `confirm` returned false.
+   */
+  apply(
+    changes: readonly ScopeKeyChange[],
+    inserted: readonly ScopeKeyRecord[],
+    confirm: (connection: C) => Promise<boolean>,
+  ): Promise<boolean>;
+
+  /** Counts the scopes by kind and state, for reports. */
+  countScopes(connection?: C): Promise<readonly ScopeCount[]>;
+}
+
+/** The number of scopes of one kind whose keys are in one state. */
+export interface ScopeCount {
+  readonly kind: string;
+  readonly state: ScopeKeyRecord['state'];
+  readonly scopes: number;
+}

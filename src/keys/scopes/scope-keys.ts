@@ -1,0 +1,262 @@
+import { createHash, randomFillSync } from 'node:crypto';
+
+import { BackgroundRefresh } from '../../async/background-refresh';
+import { AEAD_KEY_BYTES } from '../../crypto/aead';
+import { wipe } from '../../crypto/secret-bytes';
+import { ConfigurationError, KmsUnavailableError } from '../../errors';
+import { newDataKeyId } from '../../format/data-key-id';
+import type { ActiveKey } from '../cache/active-keys';
+import { FailedKeys, typedFailure } from '../cache/failed-keys';
+import type { UsedKeys } from '../cache/used-keys';
+import type { KeyServices } from '../key-services';
+import type { DataKey, IndexRoots } from '../key-source';
+import { wholeSecond } from '../record/key-record';
+import type { KeySuite } from '../record/key-record';
+
+import { scopeSlot } from './scope';
+import type { Scope } from './scope';
+import type { ScopeBranches } from './scope-branches';
+import { ScopeKeyCache } from './scope-key-cache';
+import type { ErasedScope } from './scope-key-cache';
+import { scopeOf } from './scope-key-record';
+import type { ScopeKeyRecord } from './scope-key-record';
+import { erasedError } from './scope-key-ring';
+import type { ScopeKeyRing } from './scope-key-ring';
+import type { FoundScopeKeys, ScopeKeyStore } from './scope-key-store';
+import { sealScopeKey } from './sealed-scope-key';
+
+type KeyPurpose = 'data' | 'index';
+
+/** One key that is wanted. */
+interface Wanted {
+  readonly scope: Scope;
+  readonly purpose: KeyPurpose;
+}
+
+/** The parts of {@link ScopeKeys}. */
+export interface ScopeKeysParts<C> {
+  readonly services: KeyServices<C>;
+  readonly store: ScopeKeyStore<C>;
+  readonly branches: ScopeBranches<C>;
+  readonly ring: ScopeKeyRing<C>;
+  /** Returns what collects the keys of the statement that is being made, if one is. */
+  readonly used: () => UsedKeys | undefined;
+}
+
+/** The keys that new values and tokens of scopes are made with, which are created when they are first wanted. */
+export class ScopeKeys<C> {
+  readonly #parts: ScopeKeysParts<C>;
+  readonly #data = new ScopeKeyCache<DataKey>();
+  readonly #index = new ScopeKeyCache<IndexRoots>();
+  readonly #failed = new FailedKeys();
+  readonly #refresh: BackgroundRefresh;
+  /** Ids of keys that were created and are not in the audit log yet. */
+  readonly #unrecorded = new Set<string>();
+
+  constructor(parts: ScopeKeysParts<C>) {
+    this.#parts = parts;
+    this.#refresh = new BackgroundRefresh(parts.services.clock);
+  }
+
+  /** See `KeySource.activeKeyOf`. */
+  dataKey(scope: Scope): DataKey {
+    const held = this.#usable(this.#data, { scope, purpose: 'data' });
+    this.#parts.used()?.addDataKey(held);
+    return held.key;
+  }
+
+  /** See `KeySource.indexRootsOf`. */
+  indexRoots(scope: Scope): IndexRoots {
+    const held = this.#usable(this.#index, { scope, purpose: 'index' });
+    this.#parts.used()?.addIndexRoots(held);
+    return held.key;
+  }
+
+  /**
+   * Makes the keys of these scopes usable synchronously, with `index` those of their blind indexes, too.
+   * Creates those that are missing: for good, unless the connection is in a transaction. A key that fails
+   * does not reject it; it is thrown where a value needs it.
+   *
+   * @returns undefined if all of them are fresh
+   */
+  prepare(
+    scopes: readonly Scope[],
+    { index }: { readonly index: boolean },
+    connection?: C,
+  ): Promise<void> | undefined {
+    const { clock, loading, policy } = this.#parts.services;
+    const now = clock();
+    const due = wantedKeys(scopes, index).filter((key) => this.#age(key, now) >= policy.ttlMs);
+    if (due.length === 0) return undefined;
+    const missing = due.filter((key) => this.#age(key, now) >= policy.maxAgeMs);
+    if (missing.length === 0) {
+      this.#refresh.start(() => this.#obtain(due));
+      return undefined;
+    }
+    if (!loading.isInside) return this.#obtain(missing, connection);
+    return loading.untilOutside().then(() => this.prepare(scopes, { index }, connection));
+  }
+
+  /** Forgets what is known of a scope, so that its keys are looked for again. */
+  withdraw(scope: Scope, reason: ErasedScope): void {
+    this.#data.withdraw(scopeSlot(scope), reason);
+    this.#index.withdraw(scopeSlot(scope), reason);
+  }
+
+  clear(): void {
+    this.#data.clear();
+    this.#index.clear();
+    this.#failed.clear();
+    this.#refresh.reset();
+  }
+
+  async #obtain(wanted: readonly Wanted[], connection?: C): Promise<void> {
+    const { branches, services } = this.#parts;
+    const isOpen = services.lifetime.current();
+    const failures = await branches.prepare(scopesOf(wanted), connection);
+    const possible = wanted.filter(({ scope }) => !failures.has(branches.nameOf(scope)));
+    for (const key of wanted) {
+      const failure = failures.get(branches.nameOf(key.scope));
+      if (failure !== undefined) this.#fail(key, failure);
+    }
+    const left = await this.#find(possible, connection, isOpen);
+    if (left.length === 0 || !isOpen()) return;
+    await this.#create(left, connection);
+    await this.#find(left, connection, isOpen);
+    this.#data.makeRoom(wanted.length);
+    this.#index.makeRoom(wanted.length);
+  }
+
+  /** Reads keys and accepts those that there are. Returns those that there are not. */
+  async #find(
+    wanted: readonly Wanted[],
+    connection: C | undefined,
+    isOpen: () => boolean,
+  ): Promise<readonly Wanted[]> {
+    if (wanted.length === 0) return [];
+    const { ring, services, store } = this.#parts;
+    const found = await services.loading.run(() => store.findCurrent(scopesOf(wanted), connection));
+    await ring.loadBranches(found.records, connection);
+    if (!isOpen()) return [];
+    const bySlot = new Map(found.records.map((record) => [slotOf(record), record]));
+    const left = wanted.filter((key) => {
+      const record = bySlot.get(wantedSlot(key));
+      if (record !== undefined) this.#accept(key, record, found);
+      return record === undefined;
+    });
+    // Another connection may be waited for in vain by a caller that holds one.
+    if (connection === undefined && !found.mayVanish) await this.#recordCreated(found.records);
+    return left;
+  }
+
+  #accept(key: Wanted, record: ScopeKeyRecord, { mayVanish }: FoundScopeKeys): void {
+    const { branches, ring, services } = this.#parts;
+    const { scope } = key;
+    const slot = scopeSlot(scope);
+    try {
+      if (record.state !== 'active') return this.#acceptErased(scope, record);
+      const opened = ring.open(record);
+      const branch = branches.standingFor(scope);
+      if (branch === undefined) throw notReady(scope);
+      // A key is as old as the branch key that opened it, and no younger than the read of its row.
+      const { confirmedAt, usableUntil } = branch;
+      const { id, kind: name, version } = record;
+      const common = { id, name, version, epoch: 0, confirmedAt, usableUntil, mayVanish };
+      if ('data' in opened) {
+        this.#data.accept(slot, { ...common, key: opened.data });
+        ring.keep([opened.data], confirmedAt);
+      } else {
+        this.#index.accept(slot, { ...common, key: [opened.index] });
+      }
+      this.#failed.forget(wantedSlot(key));
+    } catch (failure) {
+      this.#failed.remember(wantedSlot(key), failure, services.clock());
+    }
+  }
+
+  /** Accepts that a scope has no keys any more, once its row has proved it. */
+  #acceptErased(scope: Scope, record: ScopeKeyRecord): void {
+    this.#parts.ring.prove(record);
+    this.withdraw(scope, { error: erasedError(record), isFinal: record.state === 'erased' });
+  }
+
+  async #create(wanted: readonly Wanted[], connection?: C): Promise<void> {
+    const { services, store } = this.#parts;
+    const since = wholeSecond(await services.store.now(connection));
+    const records = wanted.map((key) => this.#newKey(key, since));
+    await services.loading.run(() => store.insertMissing(records, connection));
+    for (const { id } of records) this.#unrecorded.add(id);
+  }
+
+  #newKey({ scope, purpose }: Wanted, since: Date): ScopeKeyRecord {
+    const { branches, services } = this.#parts;
+    const suite: KeySuite = purpose === 'data' ? services.suite : 'hmac-sha-256';
+    const bytes = randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
+    try {
+      const fields = { kind: scope.kind, scope: scope.id, purpose, version: 1, suite, since };
+      return sealScopeKey(
+        branches.activeFor(scope),
+        { ...fields, id: newDataKeyId(), state: 'active' },
+        services.application,
+        bytes,
+      );
+    } finally {
+      wipe(bytes);
+    }
+  }
+
+  /** Records keys that this process has created in the audit log, all of them in one entry. */
+  async #recordCreated(records: readonly ScopeKeyRecord[]): Promise<void> {
+    const ids = records.map(({ id }) => id).filter((id) => this.#unrecorded.has(id));
+    if (ids.length === 0) return;
+    const reference = createHash('sha256').update(ids.sort().join('\n')).digest('hex');
+    await this.#parts.services.audit?.record({
+      ...{ operation: 'create', outcome: 'done', reference },
+      counts: { scopeKeys: ids.length },
+    });
+    for (const id of ids) this.#unrecorded.delete(id);
+  }
+
+  #age({ scope, purpose }: Wanted, now: number): number {
+    return (purpose === 'data' ? this.#data : this.#index).age(scopeSlot(scope), now);
+  }
+
+  #fail(key: Wanted, failure: unknown): void {
+    this.#failed.remember(wantedSlot(key), failure, this.#parts.services.clock());
+  }
+
+  #usable<T>(cache: ScopeKeyCache<T>, wanted: Wanted): ActiveKey<T> {
+    const { clock, policy } = this.#parts.services;
+    const held = cache.get(scopeSlot(wanted.scope));
+    if (held !== undefined && 'error' in held) throw held.error;
+    if (held !== undefined && clock() - held.confirmedAt < policy.maxAgeMs) return held;
+    const failure = this.#failed.error(wantedSlot(wanted));
+    throw failure === undefined
+      ? notReady(wanted.scope)
+      : typedFailure(`the ${wanted.purpose} key of a ${wanted.scope.kind}`, failure);
+  }
+}
+
+function wantedKeys(scopes: readonly Scope[], index: boolean): Wanted[] {
+  const unique = new Map(scopes.map((scope) => [scopeSlot(scope), scope]));
+  const purposes: readonly KeyPurpose[] = index ? ['data', 'index'] : ['data'];
+  return [...unique.values()].flatMap((scope) => purposes.map((purpose) => ({ scope, purpose })));
+}
+
+function scopesOf(wanted: readonly Wanted[]): Scope[] {
+  return [...new Map(wanted.map(({ scope }) => [scopeSlot(scope), scope])).values()];
+}
+
+function wantedSlot({ scope, purpose }: Wanted): string {
+  return `${purpose}\0${scopeSlot(scope)}`;
+}
+
+function slotOf(record: ScopeKeyRecord): string {
+  return `${record.purpose}\0${scopeSlot(scopeOf(record))}`;
+}
+
+function notReady({ kind }: Scope): KmsUnavailableError | ConfigurationError {
+  return new KmsUnavailableError(
+    `the key of a ${kind} is not in memory, or was not confirmed in time (keyCache.maxAgeMs). Try again.`,
+  );
+}

@@ -1,0 +1,189 @@
+import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
+
+import type { KeySuite } from '../../keys/record/key-record';
+import type { Scope } from '../../keys/scopes/scope';
+import type {
+  ScopeKeyPurpose,
+  ScopeKeyRecord,
+  ScopeKeyState,
+} from '../../keys/scopes/scope-key-record';
+import type {
+  FoundScopeKeys,
+  ScopeCount,
+  ScopeKeyChange,
+  ScopeKeyStore,
+} from '../../keys/scopes/scope-key-store';
+import { inOwnTransaction } from '../connection/own-transaction';
+import { withOwnTables } from '../connection/table-access';
+import { isUniqueViolation } from '../connection/transient-conflict';
+
+import { ScopeKeySchema } from './scope-key-table';
+import type { ScopeKeyRow } from './scope-key-table';
+import { readBytes, readDate, readWholeNumber, StoredRow } from './stored-row';
+
+/** Values in one statement; under the parameter limits of SQLite (32,766) and PostgreSQL. */
+const PER_QUERY = 5_000;
+/** Rows in one INSERT, of ten parameters each. */
+const PER_INSERT = 500;
+
+type Find = SelectQueryBuilder<ScopeKeyRow>;
+
+/** The table of scope keys of a DataSource. */
+export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
+  readonly #dataSource: DataSource;
+
+  constructor(dataSource: DataSource) {
+    this.#dataSource = dataSource;
+  }
+
+  async findCurrent(scopes: readonly Scope[], connection?: QueryRunner): Promise<FoundScopeKeys> {
+    const byKind = new Map<string, string[]>();
+    for (const { kind, id } of scopes) byKind.set(kind, [...(byKind.get(kind) ?? []), id]);
+    const queries = [...byKind].flatMap(([kind, ids]) =>
+      pagesOf(ids, PER_QUERY).map(
+        (page) => (query: Find) =>
+          query
+            .where(`k.state <> 'deactivated' AND k.purpose <> 'hold'`)
+            .andWhere('k.kind = :kind AND k.scope IN (:...page)', { kind, page }),
+      ),
+    );
+    return this.#find(queries, connection);
+  }
+
+  findByIds(ids: readonly string[], connection?: QueryRunner): Promise<FoundScopeKeys> {
+    const queries = pagesOf(ids, PER_QUERY).map(
+      (page) => (query: Find) => query.where('k.id IN (:...page)', { page }),
+    );
+    return this.#find(queries, connection);
+  }
+
+  async findAll({ kind, id }: Scope, connection?: QueryRunner): Promise<ScopeKeyRecord[]> {
+    const ofScope = (query: Find): Find =>
+      query
+        .where('k.kind = :kind AND k.scope = :id', { kind, id })
+        .orderBy('k.purpose')
+        .addOrderBy('k.version', 'DESC');
+    return [...(await this.#find([ofScope], connection)).records];
+  }
+
+  async insertMissing(records: readonly ScopeKeyRecord[], connection?: QueryRunner): Promise<void> {
+    const insert = async (runner: QueryRunner): Promise<boolean> => {
+      for (const page of pagesOf(records, PER_INSERT)) await insertRows(runner, page, true);
+      return true;
+    };
+    if (connection?.isTransactionActive === true) {
+      await withOwnTables(this.#dataSource, connection, insert);
+    } else {
+      await inOwnTransaction(this.#dataSource, connection, insert);
+    }
+  }
+
+  async apply(
+    changes: readonly ScopeKeyChange[],
+    inserted: readonly ScopeKeyRecord[],
+    confirm: (connection: QueryRunner) => Promise<boolean>,
+  ): Promise<boolean> {
+    try {
+      return await inOwnTransaction(this.#dataSource, undefined, async (runner) => {
+        for (const change of changes) if (!(await update(runner, change))) return false;
+        for (const page of pagesOf(inserted, PER_INSERT)) await insertRows(runner, page, false);
+        return confirm(runner);
+      });
+    } catch (error) {
+      if (isUniqueViolation(error)) return false;
+      throw error;
+    }
+  }
+
+  countScopes(connection?: QueryRunner): Promise<readonly ScopeCount[]> {
+    return withOwnTables(this.#dataSource, connection, async (runner) => {
+      const counts = await runner.manager
+        .createQueryBuilder(ScopeKeySchema, 'k', runner)
+        .select('k.kind', 'kind')
+        .addSelect('k.state', 'state')
+        .addSelect('COUNT(DISTINCT k.scope)', 'scopes')
+        .where(`k.purpose = 'data' AND k.state <> 'deactivated'`)
+        .groupBy('k.kind')
+        .addGroupBy('k.state')
+        .cache(false)
+        .getRawMany<{ kind: string; state: ScopeKeyState; scopes: number | string }>();
+      return counts.map((count) => ({ ...count, scopes: Number(count.scopes) }));
+    });
+  }
+
+  async #find(
+    queries: readonly ((query: Find) => Find)[],
+    connection: QueryRunner | undefined,
+  ): Promise<FoundScopeKeys> {
+    return withOwnTables(this.#dataSource, connection, async (runner) => {
+      const records: ScopeKeyRecord[] = [];
+      for (const narrow of queries) {
+        const query = runner.manager.createQueryBuilder(ScopeKeySchema, 'k', runner);
+        const rows = await narrow(query).callListeners(false).cache(false).getMany();
+        records.push(...rows.map(recordOf));
+      }
+      return { records, mayVanish: runner.isTransactionActive };
+    });
+  }
+}
+
+async function insertRows(
+  runner: QueryRunner,
+  records: readonly ScopeKeyRecord[],
+  ignoresTaken: boolean,
+): Promise<void> {
+  const insert = runner.manager
+    .createQueryBuilder()
+    .insert()
+    .into(ScopeKeySchema)
+    .values(records.map(rowOf));
+  const statement = ignoresTaken ? insert.orIgnore() : insert;
+  await statement.callListeners(false).updateEntity(false).execute();
+}
+
+async function update(runner: QueryRunner, { expected, record }: ScopeKeyChange): Promise<boolean> {
+  const { state, sealed, since, branchId } = rowOf(record);
+  const { affected } = await runner.manager
+    .createQueryBuilder()
+    .update(ScopeKeySchema)
+    .set({ state, sealed, since, branchId })
+    .where('id = :id AND state = :state AND sealed = :sealed', {
+      id: expected.id,
+      state: expected.state,
+      sealed: rowOf(expected).sealed,
+    })
+    .callListeners(false)
+    .execute();
+  return affected === 1;
+}
+
+function rowOf(record: ScopeKeyRecord): ScopeKeyRow {
+  return {
+    ...record,
+    since: record.since.toISOString(),
+    sealed: Buffer.from(record.sealed).toString('base64url'),
+  };
+}
+
+/** Returns the record in a row. Cells that cannot be read become empty, with which nothing opens. */
+function recordOf(row: ScopeKeyRow): ScopeKeyRecord {
+  const stored = new StoredRow(ScopeKeySchema, row);
+  return {
+    id: stored.text('id'),
+    kind: stored.text('kind'),
+    scope: stored.text('scope'),
+    purpose: stored.text('purpose') as ScopeKeyPurpose,
+    version: stored.cell('version', readWholeNumber, 0),
+    state: stored.text('state') as ScopeKeyState,
+    suite: stored.text('suite') as KeySuite,
+    branchId: stored.text('branchId'),
+    since: stored.cell('since', readDate, new Date(0)),
+    sealed: stored.cell('sealed', readBytes, Buffer.alloc(0)),
+  };
+}
+
+function pagesOf<T>(items: readonly T[], size: number): T[][] {
+  const pages: T[][] = [];
+  for (let at = 0; at < items.length; at += size) pages.push(items.slice(at, at + size));
+  return pages;
+}
