@@ -16,6 +16,10 @@ export type AuditOperation =
   | 'backup'
   | 'restore'
   | 'acceptEpoch'
+  | 'shred'
+  | 'cancelShred'
+  | 'hold'
+  | 'release'
   | `data ${string}`;
 
 /** The outcome of an operation. Changes of keys are recorded in their transaction, and so only as `done`. */

@@ -123,8 +123,15 @@ export class KeyAudit<C> {
   /** Records events that are no changes of a key, in a transaction of their own. */
   async record(...events: readonly AuditEvent[]): Promise<void> {
     if (this.#parts.options === false || events.length === 0) return;
+    const append = await this.readyToRecord();
+    await this.#parts.entries.transaction((to) => append(events, to));
+  }
+
+  /** Prepares to record events as the last step of a transaction. */
+  async readyToRecord(): Promise<(events: readonly AuditEvent[], transaction: C) => Promise<void>> {
+    if (this.#parts.options === false) return () => Promise.resolve();
     const seal = await this.#key.ready();
-    await this.#parts.entries.transaction((to) => this.#log.append(events, seal, to));
+    return (events, transaction) => this.#log.append(events, seal, transaction);
   }
 
   /** Returns the keys in the unbroken part of the log that are missing from the table. */

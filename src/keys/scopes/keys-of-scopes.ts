@@ -8,6 +8,7 @@ import type { KmsOfScope } from './scope-branches';
 import { ScopeKeyRing } from './scope-key-ring';
 import type { ScopeKeyStore } from './scope-key-store';
 import { ScopeKeys } from './scope-keys';
+import { ScopeMarks } from './scope-marks';
 
 /** The table of scope keys, and the KMS of each scope. */
 export interface ScopeOptions<C> {
@@ -24,6 +25,7 @@ export class KeysOfScopes<C> {
   readonly ring: ScopeKeyRing<C>;
   /** For writing and for tokens. */
   readonly active: ScopeKeys<C>;
+  readonly marks: ScopeMarks<C>;
 
   constructor(
     services: KeyServices<C>,
@@ -42,6 +44,7 @@ export class KeysOfScopes<C> {
       ...{ services, store, branches, ring: this.ring },
       used: () => common.current.used,
     });
+    this.marks = new ScopeMarks(services, this);
   }
 
   clear(): void {

@@ -62,6 +62,16 @@ export class ScopeBranches<C> {
     return failures;
   }
 
+  /** Makes the branch key usable that most scopes have in common. */
+  async prepareCommon(): Promise<void> {
+    await this.#preparation.prepare([BRANCH_NAME], { index: false, insists: true });
+  }
+
+  /** Returns that key. */
+  get common(): DataKey {
+    return this.#current.dataKey(BRANCH_NAME);
+  }
+
   /** Returns the branch key that new keys of a scope are sealed with. */
   activeFor(scope: Scope): DataKey {
     return this.#current.dataKey(this.nameOf(scope));

@@ -2,14 +2,18 @@ import type { KeySuite } from '../record/key-record';
 
 import type { Scope } from './scope';
 
-/** The use of a scope's key: its values, its blind-index tokens, or none: a legal hold is only a mark. */
-export type ScopeKeyPurpose = 'data' | 'index' | 'hold';
+/**
+ * The use of a scope's key: its values, or its blind-index tokens. Marks hold no key: that of an erasure, and
+ * that of a legal hold, which forbids one.
+ */
+export type ScopeKeyPurpose = 'data' | 'index' | MarkPurpose;
+export type MarkPurpose = 'erasure' | 'hold';
 
 /**
- * `deactivated` keys decrypt only. The keys of a scope that is to be erased are `erasing`, which lets its
- * rows be read and nothing be written, and then `erased`: a tombstone without a key.
+ * `deactivated` keys decrypt only, and such marks are void. While the mark of an erasure is `active`, rows of
+ * the scope can be read and nothing be written; once it is `erased`, so is every key of the scope.
  */
-export type ScopeKeyState = 'active' | 'deactivated' | 'erasing' | 'erased';
+export type ScopeKeyState = 'active' | 'deactivated' | 'erased';
 
 /** One row of the table of scope keys. Holds the key only as a branch key has sealed it. */
 export interface ScopeKeyRecord {
@@ -27,11 +31,19 @@ export interface ScopeKeyRecord {
   readonly branchId: string;
   /** When it got its state, by the clock of the database; a whole second. */
   readonly since: Date;
-  /** The key, sealed with all other fields as associated data; without a key for a mark or a tombstone. */
+  /**
+   * The key, or nothing for a mark, sealed with all other fields as associated data. Empty for an erased key,
+   * whose scope has a mark that proves it.
+   */
   readonly sealed: Uint8Array;
 }
 
 /** Returns the scope of a key. */
 export function scopeOf({ kind, scope }: Pick<ScopeKeyRecord, 'kind' | 'scope'>): Scope {
   return { kind, id: scope };
+}
+
+/** Whether a record is a mark rather than a key. */
+export function isMark({ purpose }: Pick<ScopeKeyRecord, 'purpose'>): boolean {
+  return purpose === 'erasure' || purpose === 'hold';
 }

@@ -11,11 +11,12 @@ import type { KeyServices } from '../key-services';
 import type { DataKey, IndexRoot } from '../key-source';
 import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
 
-import { scopeOf } from './scope-key-record';
+import type { Scope } from './scope';
+import { isMark, scopeOf } from './scope-key-record';
 import type { ScopeKeyRecord } from './scope-key-record';
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyStore } from './scope-key-store';
-import { openScopeKey, scopeKeyTitle } from './sealed-scope-key';
+import { openScopeKey, scopeKeyTitle, sealScopeKey } from './sealed-scope-key';
 
 const CAPACITY = 4096;
 
@@ -95,7 +96,7 @@ export class ScopeKeyRing<C> {
     try {
       const { id, kind, purpose, version, suite } = record;
       if (purpose === 'index') return { index: indexRoot(id, createSecretKey(bytes)) };
-      if (purpose === 'hold' || suite === 'hmac-sha-256') throw notAKey(record);
+      if (isMark(record) || suite === 'hmac-sha-256') throw notAKey(record);
       const { isAuthenticated } = branch;
       const key = dataKey(
         { id, name: kind, version, suite, isAuthenticated, scope: scopeOf(record) },
@@ -110,13 +111,28 @@ export class ScopeKeyRing<C> {
   }
 
   /**
-   * Checks that a row which holds no key was written by this library.
+   * Checks that a mark was written by this library.
    *
    * @throws {@link KeyUnwrapError} for one that was edited
    */
-  prove(record: ScopeKeyRecord): void {
+  proveMark(record: ScopeKeyRecord): void {
     const branch = this.#branchOf(record);
     wipe(openScopeKey(branch, record, this.#services.application));
+  }
+
+  /** Seals a key again, under the same branch key, with changed fields or, for `branch`, under another. */
+  resealed(
+    record: ScopeKeyRecord,
+    changes: Partial<Pick<ScopeKeyRecord, 'state' | 'since'>>,
+    branch = this.#branchOf(record),
+  ): ScopeKeyRecord {
+    const { application } = this.#services;
+    const bytes = openScopeKey(this.#branchOf(record), record, application);
+    try {
+      return sealScopeKey(branch, { ...record, ...changes }, application, bytes);
+    } finally {
+      wipe(bytes);
+    }
   }
 
   /** Keeps data keys that were opened a moment ago. */
@@ -174,17 +190,27 @@ export class ScopeKeyRing<C> {
     const { records } = await loading.run(() => this.#store.findByIds(ids, connection));
     const found = new Set(records.map(({ id }) => keyPrefix(id)));
     const others = prefixes.filter((prefix) => !found.has(prefix));
-    await this.loadBranches(records, connection, others);
+    const erased = records.filter(({ state }) => state === 'erased').map(scopeOf);
+    const marks = erased.length === 0 ? [] : await this.#marksOf(erased, connection);
+    await this.loadBranches([...records, ...marks], connection, others);
     if (!isOpen()) return;
-    const keys = records.flatMap((record) => this.#opened(record) ?? []);
+    const keys = records.flatMap((record) => this.#opened(record, marks) ?? []);
     this.keep(keys, startedAt);
   }
 
-  #opened(record: ScopeKeyRecord): DataKey | undefined {
+  async #marksOf(scopes: readonly Scope[], connection?: C): Promise<ScopeKeyRecord[]> {
+    const { records } = await this.#services.loading.run(() =>
+      this.#store.findCurrent(scopes, connection),
+    );
+    return records.filter(({ purpose }) => purpose === 'erasure');
+  }
+
+  #opened(record: ScopeKeyRecord, marks: readonly ScopeKeyRecord[]): DataKey | undefined {
     try {
-      if (record.state === 'erased') {
-        this.prove(record);
-        throw erasedError(record);
+      const mark = marks.find(isMarkOf(record));
+      if (record.state === 'erased' && mark?.state === 'erased') {
+        this.proveMark(mark);
+        throw erasedError(mark);
       }
       const opened = this.open(record);
       if ('data' in opened) return opened.data;
@@ -197,17 +223,20 @@ export class ScopeKeyRing<C> {
   }
 }
 
-/** Returns the error of a scope whose keys are erased, or about to be. */
-export function erasedError(record: ScopeKeyRecord): ErasedError {
-  const { id, kind, state, since } = record;
-  const day = since.toISOString();
+/** Returns the error of a scope by the mark of its erasure. */
+export function erasedError({ id, kind, state, since }: ScopeKeyRecord): ErasedError {
+  const date = since.toISOString();
   return new ErasedError(
     state === 'erased'
-      ? `key ${id} of a ${kind} was erased at ${day}, and what it has encrypted with it.`
-      : `the keys of a ${kind} are to be erased since ${day}: its values can be read and nothing be written. ` +
-          'To stop that, cancel the erasure (`field-encryption keys shred --cancel`).',
+      ? `the keys of a ${kind} were erased at ${date}, and with them all that they have encrypted.`
+      : `the keys of a ${kind} are to be erased since ${date}: its values can be read and nothing be written. ` +
+          'Cancel the erasure to stop that.',
     { keyId: id },
   );
+}
+
+function isMarkOf({ kind, scope }: ScopeKeyRecord): (mark: ScopeKeyRecord) => boolean {
+  return (mark) => mark.kind === kind && mark.scope === scope;
 }
 
 function notAKey(record: ScopeKeyRecord): KeyUnwrapError {

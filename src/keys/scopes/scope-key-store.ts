@@ -20,7 +20,7 @@ export interface ScopeKeyChange {
  * @typeParam C - the caller's connection, as for the key table.
  */
 export interface ScopeKeyStore<C = unknown> {
-  /** Returns the keys of these scopes that are not deactivated, with one query for each kind. */
+  /** Returns the keys and marks of these scopes that are not deactivated, with one query for each kind. */
   findCurrent(scopes: readonly Scope[], connection?: C): Promise<FoundScopeKeys>;
 
   /** Returns the keys with these ids, in any state and order. Leaves out unknown ids. */

@@ -19,7 +19,7 @@ import type { ScopeBranches } from './scope-branches';
 import { ScopeKeyCache } from './scope-key-cache';
 import type { ErasedScope } from './scope-key-cache';
 import { scopeOf } from './scope-key-record';
-import type { ScopeKeyRecord } from './scope-key-record';
+import type { ScopeKeyPurpose, ScopeKeyRecord } from './scope-key-record';
 import { erasedError } from './scope-key-ring';
 import type { ScopeKeyRing } from './scope-key-ring';
 import type { FoundScopeKeys, ScopeKeyStore } from './scope-key-store';
@@ -140,9 +140,11 @@ export class ScopeKeys<C> {
     if (!isOpen()) return [];
     const bySlot = new Map(found.records.map((record) => [slotOf(record), record]));
     const left = wanted.filter((key) => {
-      const record = bySlot.get(wantedSlot(key));
-      if (record !== undefined) this.#accept(key, record, found);
-      return record === undefined;
+      const mark = bySlot.get(slotOfKey('erasure', key.scope));
+      const record = bySlot.get(slotOfKey(key.purpose, key.scope));
+      if (mark !== undefined) this.#acceptErasure(key, mark);
+      else if (record !== undefined) this.#accept(key, record, found);
+      return (mark ?? record) === undefined;
     });
     // Another connection may be waited for in vain by a caller that holds one.
     if (connection === undefined && !found.mayVanish) await this.#recordCreated(found.records);
@@ -154,7 +156,6 @@ export class ScopeKeys<C> {
     const { scope } = key;
     const slot = scopeSlot(scope);
     try {
-      if (record.state !== 'active') return this.#acceptErased(scope, record);
       const opened = ring.open(record);
       const branch = branches.standingFor(scope);
       if (branch === undefined) throw notReady(scope);
@@ -174,10 +175,15 @@ export class ScopeKeys<C> {
     }
   }
 
-  /** Accepts that a scope has no keys any more, once its row has proved it. */
-  #acceptErased(scope: Scope, record: ScopeKeyRecord): void {
-    this.#parts.ring.prove(record);
-    this.withdraw(scope, { error: erasedError(record), isFinal: record.state === 'erased' });
+  /** Accepts that nothing can be written for a scope, once the mark has proved it. */
+  #acceptErasure(key: Wanted, mark: ScopeKeyRecord): void {
+    const { ring, services } = this.#parts;
+    try {
+      ring.proveMark(mark);
+      this.withdraw(key.scope, { error: erasedError(mark), isFinal: mark.state === 'erased' });
+    } catch (failure) {
+      this.#failed.remember(wantedSlot(key), failure, services.clock());
+    }
   }
 
   async #create(wanted: readonly Wanted[], connection?: C): Promise<void> {
@@ -248,11 +254,15 @@ function scopesOf(wanted: readonly Wanted[]): Scope[] {
 }
 
 function wantedSlot({ scope, purpose }: Wanted): string {
-  return `${purpose}\0${scopeSlot(scope)}`;
+  return slotOfKey(purpose, scope);
 }
 
 function slotOf(record: ScopeKeyRecord): string {
-  return `${record.purpose}\0${scopeSlot(scopeOf(record))}`;
+  return slotOfKey(record.purpose, scopeOf(record));
+}
+
+function slotOfKey(purpose: ScopeKeyPurpose, scope: Scope): string {
+  return `${purpose}\0${scopeSlot(scope)}`;
 }
 
 function notReady({ kind }: Scope): KmsUnavailableError | ConfigurationError {

@@ -5,14 +5,15 @@ import { SealedMessage } from '../../encoding/sealed-message';
 import { KeyUnwrapError } from '../../errors';
 import type { DataKey } from '../key-source';
 
+import { isMark } from './scope-key-record';
 import type { ScopeKeyRecord } from './scope-key-record';
 
 const NO_KEY = new Uint8Array();
 
 /**
  * Seals a key of a scope under a branch key, with the identity and the state of its row as associated
- * data: a row that was edited, or given to another scope, does not open, and neither does a tombstone or a
- * legal hold that this library did not write.
+ * data: a row that was edited, or given to another scope, does not open, and neither does a mark that this
+ * library did not write.
  *
  * @param bytes - none for a record that holds no key.
  */
@@ -42,8 +43,7 @@ export function openScopeKey(
   application: string,
 ): Uint8Array {
   const { nonceBytes } = branch.aead;
-  const holdsKey = record.purpose !== 'hold' && record.state !== 'erased';
-  const length = nonceBytes + (holdsKey ? AEAD_KEY_BYTES : 0) + AEAD_TAG_BYTES;
+  const length = nonceBytes + (isMark(record) ? 0 : AEAD_KEY_BYTES) + AEAD_TAG_BYTES;
   if (record.sealed.length !== length) throw doesNotOpen(record);
   const message = new SealedMessage(Buffer.from(record.sealed), 0, nonceBytes);
   try {
@@ -56,7 +56,7 @@ export function openScopeKey(
 
 /** Names a key of a scope in a message. Scopes may be persons, so theirs is not told. */
 export function scopeKeyTitle({ id, kind, purpose }: ScopeKeyRecord): string {
-  return purpose === 'hold' ? `legal hold ${id} (${kind})` : `${purpose} key ${id} of a ${kind}`;
+  return `${isMark({ purpose }) ? `mark ${id} (${purpose})` : `${purpose} key ${id}`} of a ${kind}`;
 }
 
 function doesNotOpen(record: ScopeKeyRecord): KeyUnwrapError {

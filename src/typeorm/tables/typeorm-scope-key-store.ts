@@ -43,7 +43,7 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
       pagesOf(ids, PER_QUERY).map(
         (page) => (query: Find) =>
           query
-            .where(`k.state <> 'deactivated' AND k.purpose <> 'hold'`)
+            .where(`k.state <> 'deactivated'`)
             .andWhere('k.kind = :kind AND k.scope IN (:...page)', { kind, page }),
       ),
     );

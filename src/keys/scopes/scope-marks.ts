@@ -1,0 +1,118 @@
+import { ConfigurationError, KeyStateError } from '../../errors';
+import { newDataKeyId } from '../../format/data-key-id';
+import type { KeyServices } from '../key-services';
+import { IF_IT_GOES_ON } from '../lifecycle/compare-and-swap';
+import { wholeSecond } from '../record/key-record';
+
+import type { KeysOfScopes } from './keys-of-scopes';
+import type { Scope } from './scope';
+import type { MarkPurpose, ScopeKeyRecord } from './scope-key-record';
+import { sealScopeKey } from './sealed-scope-key';
+
+const OPERATIONS = { erasure: 'shred', hold: 'hold' } as const;
+
+/**
+ * The marks of scopes: that of a legal hold, and that of an erasure. They are sealed by the common branch
+ * key, as a scope's own KMS may be gone by then.
+ */
+export class ScopeMarks<C> {
+  readonly #services: KeyServices<C>;
+  readonly #scopes: KeysOfScopes<C>;
+
+  constructor(services: KeyServices<C>, scopes: KeysOfScopes<C>) {
+    this.#services = services;
+    this.#scopes = scopes;
+  }
+
+  /**
+   * Returns the mark of a scope, which proves itself.
+   *
+   * @throws {@link KeyUnwrapError} for one that was edited
+   */
+  async find(scope: Scope, purpose: MarkPurpose): Promise<ScopeKeyRecord | undefined> {
+    const { records } = await this.#scopes.store.findCurrent([scope]);
+    const mark = records.find((record) => record.purpose === purpose);
+    if (mark === undefined) return undefined;
+    await this.#scopes.ring.loadBranches([mark]);
+    this.#scopes.ring.proveMark(mark);
+    return mark;
+  }
+
+  /** Sets a mark, and records that. */
+  async set(scope: Scope, purpose: MarkPurpose, reason: string): Promise<ScopeKeyRecord> {
+    requireReason(reason);
+    await this.#scopes.branches.prepareCommon();
+    const earlier = await this.#scopes.store.findAll(scope);
+    const versions = earlier.filter((record) => record.purpose === purpose);
+    const mark = this.sealed({
+      ...{ id: newDataKeyId(), kind: scope.kind, scope: scope.id, purpose, state: 'active' },
+      version: Math.max(0, ...versions.map(({ version }) => version)) + 1,
+      suite: 'hmac-sha-256',
+      since: wholeSecond(await this.#services.store.now()),
+    });
+    const outcome = purpose === 'hold' ? 'done' : 'started';
+    await this.#apply(scope, [], [mark], { operation: OPERATIONS[purpose], outcome, reason });
+    return mark;
+  }
+
+  /** Ends a mark, and records that. */
+  async unset(scope: Scope, purpose: MarkPurpose, reason: string): Promise<void> {
+    requireReason(reason);
+    const mark = await this.find(scope, purpose);
+    if (mark?.state !== 'active') throw notMarked(scope, purpose);
+    const record = this.sealed({ ...mark, state: 'deactivated' });
+    const operation = purpose === 'hold' ? 'release' : 'cancelShred';
+    await this.#apply(scope, [{ expected: mark, record }], [], {
+      ...{ operation, outcome: 'done', reason },
+    });
+  }
+
+  /** Seals a mark by the common branch key. */
+  sealed(fields: Omit<ScopeKeyRecord, 'sealed' | 'branchId'>): ScopeKeyRecord {
+    return sealScopeKey(this.#scopes.branches.common, fields, this.#services.application);
+  }
+
+  async #apply(
+    scope: Scope,
+    changes: Parameters<KeysOfScopes<C>['store']['apply']>[0],
+    inserted: readonly ScopeKeyRecord[],
+    event: {
+      readonly operation: 'shred' | 'cancelShred' | 'hold' | 'release';
+      readonly outcome: 'started' | 'done';
+      readonly reason: string;
+    },
+  ): Promise<void> {
+    const { operation, outcome, reason: reference } = event;
+    const record = await this.#services.audit?.readyToRecord();
+    const done = await this.#scopes.store.apply(changes, inserted, async (transaction) => {
+      await record?.([{ operation, outcome, reference }], transaction);
+      return true;
+    });
+    if (!done) throw changedMeanwhile(scope);
+    this.#scopes.clear();
+  }
+}
+
+/** Refuses a reason that the audit log cannot hold. */
+export function requireReason(reason: string): void {
+  if (typeof reason === 'string' && reason.length >= 1 && reason.length <= 64) return;
+  throw new ConfigurationError(
+    'The reason of an erasure or a legal hold is a text of 1 to 64 characters, for the audit log.',
+  );
+}
+
+/** Returns the error of a scope whose keys another process changed first. */
+export function changedMeanwhile({ kind }: Scope): KeyStateError {
+  return new KeyStateError(
+    `The keys of the ${kind} were changed by another process meanwhile. Try again. ${IF_IT_GOES_ON}`,
+    { retryable: true },
+  );
+}
+
+function notMarked({ kind }: Scope, purpose: MarkPurpose): KeyStateError {
+  return new KeyStateError(
+    purpose === 'hold'
+      ? `The ${kind} is under no legal hold.`
+      : `No erasure of the ${kind} is under way that could be cancelled.`,
+  );
+}
