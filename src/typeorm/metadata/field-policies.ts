@@ -30,6 +30,7 @@ import type {
   EncryptedOptions,
   EncryptedType,
 } from '../declare/column-options';
+import type { CheckedOptions } from '../declare/field-encryption-options';
 import { optionProblems } from '../declare/option-rules';
 
 import {
@@ -54,6 +55,12 @@ class EncryptedOptionRules {
   @IsOptional() @IsString() comment?: unknown;
   @IsOptional() @IsString() @Length(1, 256) id?: unknown;
   @IsOptional() @IsString() @Length(1, 64) key?: unknown;
+  @IsOptional()
+  @IsArray()
+  @ArrayNotEmpty()
+  @ArrayUnique()
+  @IsString({ each: true })
+  bindTo?: unknown;
   @IsOptional() @IsInt() @Min(1) length?: unknown;
   @IsOptional() @IsBoolean() check?: unknown;
 }
@@ -83,7 +90,7 @@ class PreviousIndexRules {
 export function fieldPolicyOf(
   column: ColumnMetadata,
   guard: EncryptedColumnGuard,
-  suite: CipherSuite,
+  { suite, legacyUnbound = [] }: Pick<CheckedOptions, 'suite' | 'legacyUnbound'>,
 ): FieldPolicy {
   const { options } = guard;
   const entity = rootEntityName(column.entityMetadata);
@@ -101,6 +108,8 @@ export function fieldPolicyOf(
     type: options.type ?? typeOfDesign(guard.designType, refuse),
     storage: options.storage ?? 'text',
     keyName: options.key ?? 'default',
+    boundTo: options.bindTo ?? [],
+    readsUnbound: legacyUnbound.includes(`${entity}.${property}`),
     maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
     columnLength: options.length,
   });

@@ -20,6 +20,8 @@ const POLICY: FieldPolicy = {
   type: 'string',
   storage: 'text',
   maxValueBytes: 100,
+  boundTo: [],
+  readsUnbound: false,
   columnLength: undefined,
 };
 

@@ -18,6 +18,8 @@ describe('While the random generator of the system fails', () => {
         type: 'string',
         storage: 'text',
         maxValueBytes: 100,
+        boundTo: [],
+        readsUnbound: false,
         columnLength: undefined,
       },
       'clinic',
