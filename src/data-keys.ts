@@ -17,6 +17,7 @@ import type { KeyInfo } from './keys/record/key-info';
 import { drill } from './reencryption/coverage/drill';
 import type { DrillReport } from './reencryption/coverage/drill';
 import { encryptedRows, keyUses } from './reencryption/coverage/key-uses';
+import { ScopeKeys } from './scope-keys';
 import { withConnection } from './typeorm/connection/lent-connection';
 import type { Installation } from './typeorm/installation/installation';
 
@@ -46,11 +47,12 @@ export interface RevocationReport extends RevokedKey {
 }
 
 /** The data keys of a DataSource. */
-export class DataKeys {
+export class DataKeys extends ScopeKeys {
   readonly #installation: Installation;
 
   /** @internal */
   constructor(installation: Installation) {
+    super(installation);
     this.#installation = installation;
   }
 

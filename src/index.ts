@@ -52,6 +52,13 @@ export type {
   NamedKmsHealth,
   WrappedKey,
 } from './kms/kms-provider';
+export type { Scope } from './keys/scopes/scope';
+export { ALL_SCOPES, withKeyScope } from './keys/scopes/scope-context';
+export type { ScopeIds, ScopeIdValue } from './keys/scopes/scope-context';
+export type { Erasure, ErasureOptions, ErasureReceipt } from './keys/scopes/scope-erasure';
+export type { ScopeReason, ShredOptions } from './scope-keys';
+export { KeyScope } from './typeorm/declare/key-scope';
+export type { KeyScopeOptions } from './typeorm/declare/key-scope';
 export { localKms } from './kms/local-kms';
 export type { LocalKmsOptions } from './kms/local-kms';
 export type { DrillReport, DrillResult } from './reencryption/coverage/drill';

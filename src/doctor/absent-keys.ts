@@ -33,10 +33,10 @@ export async function absentKeys(
   records: readonly KeyRecord[] | undefined,
   runner: QueryRunner,
 ): Promise<AbsentKey[]> {
-  const { keyNames, indexed } = installation.columns;
+  const { keyNames, needsIndexRoot } = installation.columns;
   const needed: readonly (readonly [KeyPurpose, string])[] = [
     ...keyNames.map((name) => ['data', name] as const),
-    ...(indexed ? [['index', INDEX_ROOT_NAME] as const] : []),
+    ...(needsIndexRoot ? [['index', INDEX_ROOT_NAME] as const] : []),
   ];
   const absent: AbsentKey[] = [];
   for (const [purpose, name] of needed) {

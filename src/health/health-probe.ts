@@ -86,7 +86,7 @@ export class HealthProbe {
   async #loadKeys(): Promise<void> {
     const { keys, columns } = this.#installation;
     if (columns.keyNames.length === 0) return;
-    const loading = keys.prepare(columns.keyNames, { index: columns.indexed });
+    const loading = keys.prepare(columns.keyNames, { index: columns.needsIndexRoot });
     await within(ANSWER_MS, Promise.resolve(loading)).catch(() => undefined);
   }
 
@@ -94,7 +94,7 @@ export class HealthProbe {
     // The DataSource may have been destroyed meanwhile.
     if (!this.#installation.isOpen) return [];
     const { keys, columns } = this.#installation;
-    const roots = columns.indexed ? [keys.standing('index')] : [];
+    const roots = columns.needsIndexRoot ? [keys.standing('index')] : [];
     return [...columns.keyNames.map((name) => keys.standing('data', name)), ...roots];
   }
 

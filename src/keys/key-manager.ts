@@ -135,9 +135,7 @@ export class KeyManager<C = unknown> implements KeySource {
 
   /** {@inheritDoc KeySource.activeKey} */
   activeKey(name: string, scope?: Scope): DataKey {
-    return scope === undefined
-      ? this.#current.dataKey(name)
-      : this.scopes.active.dataKey(scope);
+    return scope === undefined ? this.#current.dataKey(name) : this.scopes.active.dataKey(scope);
   }
 
   /** Describes an active data key, or the root of the blind indexes, as it is in memory. Does no I/O. */
@@ -152,9 +150,7 @@ export class KeyManager<C = unknown> implements KeySource {
 
   /** {@inheritDoc KeySource.indexRoots} */
   indexRoots(scope?: Scope): IndexRoots {
-    return scope === undefined
-      ? this.#current.indexRoots()
-      : this.scopes.active.indexRoots(scope);
+    return scope === undefined ? this.#current.indexRoots() : this.scopes.active.indexRoots(scope);
   }
 
   /**

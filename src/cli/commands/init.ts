@@ -68,13 +68,13 @@ async function columnsToAdd(session: Session, tablesCreated: readonly string[]):
 }
 
 async function missingKeys({ installation }: Session, noTable: boolean): Promise<CreatedKey[]> {
-  const { keyNames, indexed } = installation.columns;
+  const { keyNames, needsIndexRoot } = installation.columns;
   const records = noTable ? [] : await installation.store.list();
   const missing = keyNames
     .filter((name) => !records.some((key) => key.purpose === 'data' && key.name === name))
     .map((name): CreatedKey => ({ purpose: 'data', name }));
   const hasIndexRoot = records.some(({ purpose }) => purpose === 'index');
-  return indexed && !hasIndexRoot
+  return needsIndexRoot && !hasIndexRoot
     ? [...missing, { purpose: 'index', name: 'index root' }]
     : missing;
 }

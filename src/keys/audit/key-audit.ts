@@ -1,4 +1,10 @@
-import type { AuditEntry, AuditEvent, AuditOptions, AuditStore } from '../../audit/audit-entry';
+import type {
+  AuditEntry,
+  AuditEvent,
+  AuditOperation,
+  AuditOptions,
+  AuditStore,
+} from '../../audit/audit-entry';
 import { headOf, readHead } from '../../audit/audit-entry';
 import { AuditLog } from '../../audit/audit-log';
 import type { AuditSeal } from '../../audit/audit-log';
@@ -132,6 +138,23 @@ export class KeyAudit<C> {
     if (this.#parts.options === false) return () => Promise.resolve();
     const seal = await this.#key.ready();
     return (events, transaction) => this.#log.append(events, seal, transaction);
+  }
+
+  /** Whether the log has an entry of this operation, done, with this reference. */
+  async hasReference(operation: AuditOperation, reference: string): Promise<boolean> {
+    let after = 0;
+    for (;;) {
+      const page = await this.list({ after, limit: PAGE });
+      if (
+        page.some(
+          (e) => e.operation === operation && e.reference === reference && e.outcome === 'done',
+        )
+      )
+        return true;
+      const last = page.at(-1);
+      if (last === undefined || page.length < PAGE) return false;
+      after = last.seq;
+    }
   }
 
   /** Returns the keys in the unbroken part of the log that are missing from the table. */

@@ -3,12 +3,16 @@ import type { KeyPreparation } from '../cache/key-preparation';
 import type { KeyRing } from '../cache/key-ring';
 import type { KeyServices } from '../key-services';
 
+import { eraseScope } from './scope-erasure';
+import type { Erasure, ErasureOptions, ScopeRows } from './scope-erasure';
+import type { Scope } from './scope';
 import { ScopeBranches } from './scope-branches';
 import type { KmsOfScope } from './scope-branches';
 import { ScopeKeyRing } from './scope-key-ring';
 import type { ScopeKeyStore } from './scope-key-store';
 import { ScopeKeys } from './scope-keys';
 import { ScopeMarks } from './scope-marks';
+import { rotateScope } from './scope-rotation';
 
 /** The table of scope keys, and the KMS of each scope. */
 export interface ScopeOptions<C> {
@@ -19,6 +23,7 @@ export interface ScopeOptions<C> {
 
 /** The keys of scopes of one key manager. */
 export class KeysOfScopes<C> {
+  readonly #services: KeyServices<C>;
   readonly store: ScopeKeyStore<C>;
   readonly branches: ScopeBranches<C>;
   /** For reading; serves the common keys, too. */
@@ -36,6 +41,7 @@ export class KeysOfScopes<C> {
       readonly ring: KeyRing<C>;
     },
   ) {
+    this.#services = services;
     this.store = store;
     const branches = new ScopeBranches(common, services.wrapper.providers, kmsOf);
     this.branches = branches;
@@ -45,6 +51,16 @@ export class KeysOfScopes<C> {
       used: () => common.current.used,
     });
     this.marks = new ScopeMarks(services, this);
+  }
+
+  /** See {@link rotateScope}. */
+  rotate(scope: Scope): Promise<string> {
+    return rotateScope(this.#services, this, scope);
+  }
+
+  /** See {@link eraseScope}. */
+  erase(scope: Scope, options: ErasureOptions, rows: ScopeRows<C>): Promise<Erasure> {
+    return eraseScope(this.#services, this, scope, options, rows);
   }
 
   clear(): void {

@@ -52,8 +52,8 @@ export type Erasure =
 
 /** The rows under the keys of scopes. */
 export interface ScopeRows<C> {
-  /** Counts the rows under these keys in each column of the kind. */
-  readonly count: (
+  /** Counts the rows under these keys in each column of the kind, and empties their common tokens. */
+  readonly erase: (
     kind: string,
     keyIds: readonly string[],
     connection: C,
@@ -111,7 +111,7 @@ async function erase<C>(
   ];
   const seal = await audit?.readyToRecord();
   const erased = await scopes.store.apply(changes, [], async (transaction) => {
-    receipt = { ...receipt, columns: await rows.count(kind, keyIds, transaction) };
+    receipt = { ...receipt, columns: await rows.erase(kind, keyIds, transaction) };
     const counts = { keys: keyIds.length, rows: receipt.columns.reduce((n, c) => n + c.rows, 0) };
     const reference = receiptDigest(receipt);
     await seal?.([{ operation: 'shred', outcome: 'done', reference, counts }], transaction);

@@ -157,7 +157,7 @@ export class ScopeKeyRing<C> {
     const branches = records
       .map(({ branchId }) => branchId)
       .filter(isDataKeyId)
-      .map(keyPrefix);
+      .map((id) => keyPrefix(id));
     return this.#common.load([...new Set([...others, ...branches])], connection);
   }
 

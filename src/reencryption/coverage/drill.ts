@@ -12,10 +12,11 @@ import { KeyManager } from '../../keys/key-manager';
 import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { selectAllRows } from '../../typeorm/tables/all-rows';
+import { prefixSql } from '../database/prefix-sql';
 import { encryptedTables } from '../encrypted-table';
 import type { EncryptedTable } from '../encrypted-table';
 
-import { columnStatuses, prefixSql } from './status';
+import { columnStatuses } from './status';
 
 /** The result of a drill for the rows under one key in one column. */
 export interface DrillResult {

@@ -13,6 +13,7 @@ import { onAllRows } from '../../typeorm/tables/all-rows';
 import { encryptedTables } from '../encrypted-table';
 
 import { writersToEnd } from './open-writers';
+import { sealedScopeKeys } from './scope-rows';
 import { columnUses } from './status';
 
 /** Rows in one read. */
@@ -127,7 +128,10 @@ export async function keyUses(
   runner: QueryRunner,
   key: CountedKey,
 ): Promise<ColumnUse[]> {
-  const ofColumns = await columnUses(installation, runner, key);
+  const ofColumns = [
+    ...(await columnUses(installation, runner, key)),
+    ...(await sealedScopeKeys(installation, runner, key.id)),
+  ];
   if (key.purpose === 'data' && key.provenIds === undefined) return ofColumns;
   // Columns with rows under the key show that it is not a root, whatever its row says.
   const needing = ofColumns.filter((use) => !isUnneeded([use]));
@@ -145,8 +149,8 @@ export function encryptedRows(
   return {
     count: (key, runner) => keyUses(installation, runner, key),
     refreshRoots: async () => {
-      if (installation.columns.indexed) await installation.keys.confirm([], { index: true });
+      if (installation.columns.needsIndexRoot) await installation.keys.confirm([], { index: true });
     },
-    writersToEnd: (key) => writersToEnd(installation, key, waitMs),
+    writersToEnd: (key) => writersToEnd(installation, waitMs, key),
   };
 }

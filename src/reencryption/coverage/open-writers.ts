@@ -53,8 +53,8 @@ interface Writer {
  */
 export async function writersToEnd(
   installation: Installation,
-  key: Pick<KeyRecord, 'id'>,
   waitMs: number,
+  key?: Pick<KeyRecord, 'id'>,
 ): Promise<void> {
   const { dataSource } = installation;
   if (dataSource.options.type !== 'postgres') return;
@@ -80,17 +80,17 @@ function writersOf(dataSource: DataSource, tables: readonly string[]): Promise<W
   );
 }
 
-function stillOpen({ id }: Pick<KeyRecord, 'id'>, open: readonly Writer[]): KeyStateError {
+function stillOpen(key: Pick<KeyRecord, 'id'> | undefined, open: readonly Writer[]): KeyStateError {
   const known = open.flatMap(({ since }) => since ?? []).sort((a, b) => Number(a) - Number(b));
   const since =
     known[0] === undefined
       ? 'since when, this database role may not see'
       : `the oldest since ${known[0].toISOString()}`;
   return new KeyStateError(
-    `key ${id} cannot be erased yet: ${String(open.length)} ` +
+    `${key === undefined ? 'the keys of a scope' : `key ${key.id}`} cannot be erased yet: ${String(open.length)} ` +
       `${open.length === 1 ? 'transaction that writes' : 'transactions that write'} encrypted tables ` +
       `${open.length === 1 ? 'is' : 'are'} open, ${since}, and may hold rows under it. Try again when ` +
       'they have ended; pg_stat_activity and pg_prepared_xacts show them.',
-    { keyId: id, retryable: true },
+    { ...(key && { keyId: key.id }), retryable: true },
   );
 }

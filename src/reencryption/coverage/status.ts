@@ -1,14 +1,18 @@
-import type { DataSource, QueryRunner } from 'typeorm';
+import type { QueryRunner } from 'typeorm';
 
 import type { Backend } from '../../crypto/native';
 import { keyIdOfPrefix } from '../../format/data-key-id';
 import type { ColumnUse, CountedKey } from '../../keys/lifecycle/encrypted-rows';
 import type { KeyInfo } from '../../keys/record/key-info';
+import { isBranchName } from '../../keys/scopes/scope';
 import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { requireTable, selectAllRows } from '../../typeorm/tables/all-rows';
+import { lengthSql, prefixSql } from '../database/prefix-sql';
 import { encryptedTables } from '../encrypted-table';
 import type { EncryptedTable } from '../encrypted-table';
+
+import { scopeKeyIds } from './scope-rows';
 
 /** Rows of one column under one version of its data key. */
 export interface KeyCoverage {
@@ -68,6 +72,7 @@ export async function columnUses(
   { id, name, purpose, provenIds }: CountedKey,
 ): Promise<ColumnUse[]> {
   const known = provenIds ?? new Set((await installation.store.list(runner)).map((key) => key.id));
+  const isBranch = isBranchName(name);
   // If no column has the name any more, rows of any column may be under the key.
   const isOfAny = provenIds !== undefined || !installation.columns.keyNames.includes(name);
   const isRoot = provenIds === undefined && purpose === 'index';
@@ -78,12 +83,14 @@ export async function columnUses(
       const counts = await countByPrefix(runner, table, encrypted);
       const status = columnStatus(table, encrypted, counts, new Map());
       const { entity, property, table: tableName, column, rows, keys } = status;
-      const mayBeOf = !isRoot && (isOfAny || encrypted.policy.keyName === name);
+      const others = keys.map(({ keyId }) => keyId).filter((keyId) => !known.has(keyId));
+      const ofScopes = await scopeKeyIds(installation, runner, others);
+      const mayBeOf = !isRoot && !isBranch && (isOfAny || encrypted.policy.keyName === name);
       uses.push({
         ...{ entity, property, table: tableName, column, rows },
         rowsUnderKey: rowsOf(keys, ({ keyId }) => keyId === id),
         rowsUnderUnknownKeys: mayBeOf
-          ? rowsOf(keys, ({ keyId }) => keyId !== id && !known.has(keyId))
+          ? rowsOf(keys, ({ keyId }) => keyId !== id && !known.has(keyId) && !ofScopes.has(keyId))
           : 0,
       });
     }
@@ -162,30 +169,4 @@ function columnStatus(
       })
       .sort((a, b) => (a.version ?? 0) - (b.version ?? 0)),
   };
-}
-
-/**
- * Returns SQL for the 12-character header prefix of a stored value. SQLite has no base64, so there the
- * prefix of bytes is in hexadecimal. Its cells have types of their own, whatever the column's: a
- * ciphertext that was stored as a BLOB still needs its key.
- */
-export function prefixSql(
-  { driver }: DataSource,
-  column: string,
-  storage: 'text' | 'binary',
-): string {
-  if (driver.options.type === 'postgres') {
-    return storage === 'text'
-      ? `substr(${column}, 1, 12)`
-      : `translate(encode(substr(${column}, 1, 9), 'base64'), '+/', '-_')`;
-  }
-  return storage === 'text'
-    ? `substr(CAST(${column} AS TEXT), 1, 12)`
-    : `hex(substr(CAST(${column} AS BLOB), 1, 9))`;
-}
-
-/** Returns SQL for the length of a stored value, in characters of text or in bytes. */
-function lengthSql({ driver }: DataSource, column: string, storage: 'text' | 'binary'): string {
-  const isSure = storage === 'text' || driver.options.type === 'postgres';
-  return isSure ? `length(${column})` : `length(CAST(${column} AS BLOB))`;
 }

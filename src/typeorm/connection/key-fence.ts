@@ -5,6 +5,8 @@ import { KeyStateError } from '../../errors';
 import { HEADER_BYTES, prefixOfText, unboundPrefix } from '../../format/data-key-id';
 import type { UsedKeys } from '../../keys/cache/used-keys';
 
+import { escapedTable } from './sql-dialect';
+
 /** Quoted by PostgreSQL in its error. */
 const MARK = 'field-encryption: the key is too old';
 const DAY_MS = 86_400_000;
@@ -17,10 +19,23 @@ const NO_ABSOLUTE_VALUE = '-9223372036854775808';
  * evaluates it with its table or file locked for writing. So either the erasure of a key waits for the
  * statement, or the statement is too late and fails, however long it or its process was suspended.
  */
-export function fenceSql({ options }: Pick<DataSource, 'options'>, until: number): string {
-  return options.type === 'postgres'
-    ? `CAST(CASE WHEN clock_timestamp() < to_timestamp(${String(until / 1000)}) THEN '1' ELSE '${MARK}' END AS integer)`
-    : `abs(CASE WHEN julianday() < ${String(until / DAY_MS + JULIAN_DAY_OF_1970)} THEN 1 ELSE ${NO_ABSOLUTE_VALUE} END)`;
+export function fenceSql(
+  dataSource: Pick<DataSource, 'options'>,
+  until: number,
+  whileTrue = '',
+): string {
+  return dataSource.options.type === 'postgres'
+    ? `CAST(CASE WHEN clock_timestamp() < to_timestamp(${String(until / 1000)})${whileTrue} THEN '1' ELSE '${MARK}' END AS integer)`
+    : `abs(CASE WHEN julianday() < ${String(until / DAY_MS + JULIAN_DAY_OF_1970)}${whileTrue} THEN 1 ELSE ${NO_ABSOLUTE_VALUE} END)`;
+}
+
+/** Returns SQL that is true while the rows of keys are there which a rollback may take away. */
+function whileThereSql(dataSource: DataSource, ids: readonly string[]): string {
+  if (ids.length === 0) return '';
+  const table = escapedTable(dataSource, dataSource.getMetadata('FieldEncryptionScopeKey'));
+  // Ids are hexadecimal digits.
+  const list = ids.map((id) => `'${id}'`).join(', ');
+  return ` AND (SELECT COUNT(*) FROM ${table} WHERE id IN (${list})) = ${String(ids.length)}`;
 }
 
 /** Returns the statement with a fence around the first value that one of the data keys has encrypted. */
@@ -38,7 +53,7 @@ export function fenced(
   const isPostgres = dataSource.options.type === 'postgres';
   const value = isPostgres ? `CAST(${found.text} AS ${type})` : found.text;
   // substr(value, 1) is the value itself.
-  const whole = `substr(${value}, ${fenceSql(dataSource, used.usableUntil)})`;
+  const whole = `substr(${value}, ${fenceSql(dataSource, used.usableUntil, whileThereSql(dataSource, used.vanishing))})`;
   const rest = sql.slice(found.index + found.text.length);
   return [`${sql.slice(0, found.index)}${whole}${rest}`, parameters];
 }

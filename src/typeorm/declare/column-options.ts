@@ -33,6 +33,11 @@ export interface EncryptedOptions {
   /** Name of the data key. Defaults to `'default'`. */
   key?: string;
   /**
+   * The kind of scope that has keys of its own, such as `'tenant'`; `false` for the common key. Defaults to the kind
+   * of the entity's `@KeyScope`, or where the option `keyScope` is set, to `'default'`.
+   */
+  scope?: string | false;
+  /**
    * Properties of the entity that values are bound to: a ciphertext is then only accepted in the row that it
    * was written for. Paths of columns that the application sets before the insert and never changes, such as
    * a UUID it makes, or of relations with one foreign key column. Cannot be changed once there are rows; see
@@ -85,6 +90,11 @@ export interface BlindIndexOptions extends BlindIndexDefinition {
   previous?: readonly BlindIndexDefinition[];
   /** Name of the hidden column, used as it is. Defaults to `<property>_bidx`, or `<property>_bidx_<name>` for a named index. */
   columnName?: string;
+  /**
+   * `false` for tokens under the common root, so that rows of all scopes can be looked up. Defaults to the scope of
+   * the property: look-ups then need a scope, from the condition or the context.
+   */
+  scope?: false;
   /** Accepts that the equality pattern of a low-entropy property (a boolean) is visible. Defaults to `false`. */
   acknowledgeLeakage?: boolean;
 }

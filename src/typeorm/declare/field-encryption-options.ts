@@ -2,6 +2,7 @@ import {
   ArrayUnique,
   IsArray,
   IsBoolean,
+  IsDefined,
   IsIn,
   IsInt,
   IsNumber,
@@ -21,6 +22,8 @@ import type { PreviousFormat } from '../../import/previous-format';
 import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
 import { scheduleProblem } from '../../keys/policy/key-policy';
 import type { KeyPolicy } from '../../keys/policy/key-policy';
+import type { Scope } from '../../keys/scopes/scope';
+import type { ScopeIds } from '../../keys/scopes/scope-context';
 import type { KeyEvent } from '../../keys/record/key-event';
 import type { KmsProvider } from '../../kms/kms-provider';
 
@@ -28,8 +31,24 @@ import { optionProblems } from './option-rules';
 
 /** Options of {@link withFieldEncryption}. */
 export interface FieldEncryptionOptions {
-  /** The provider that wraps the data keys. */
-  kms: KmsProvider;
+  /**
+   * The provider that wraps the data keys; or a function that returns the provider of a scope, for tenants that
+   * bring their own, and that of the common keys for `undefined`. It is called once for each scope in use.
+   */
+  kms: KmsProvider | ((scope: Scope | undefined) => KmsProvider);
+  /**
+   * Returns the scope of the work at hand by the application's own context: an id, or ids by kind. All encrypted
+   * properties then have keys of their scope, but those with `scope: false`, and nothing is read or written
+   * without one. Defaults to none: scopes come from `@KeyScope` columns and {@link withKeyScope}.
+   */
+  keyScope?: () => ScopeIds | undefined;
+  /** How values of erased scopes are read: as an {@link ErasedError}, or as NULL. Defaults to `'error'`. */
+  onErased?: 'error' | 'null';
+  /**
+   * How values are read while the KMS of their scope cannot be reached: as a {@link KmsUnavailableError}, or left
+   * out of the entity, so that a later `save()` does not write them. Defaults to `'error'`.
+   */
+  onUnavailable?: 'error' | 'omit';
   /**
    * Further providers, which only unwrap what they have wrapped: the one that you are moving to or from.
    * Defaults to none.
@@ -88,6 +107,11 @@ export interface FieldEncryptionOptions {
    */
   legacyUnbound?: string[];
   /**
+   * Properties (`'Entity.property'`) with keys of scopes whose rows may still hold values under the common key,
+   * until `data reencrypt` has moved these. Defaults to none.
+   */
+  legacyScope?: string[];
+  /**
    * The formats in which another library wrote rows of properties (`'Entity.property'`) that are not
    * converted yet. Such rows are read; all writes are encrypted by this library. Defaults to none.
    */
@@ -110,7 +134,10 @@ export interface FieldEncryptionOptions {
 const PROPERTY_NAME = /^[^.]+\../;
 
 class OptionRules {
-  @IsObject() kms?: unknown;
+  @IsDefined() kms?: unknown;
+  @IsOptional() keyScope?: unknown;
+  @IsOptional() @IsIn(['error', 'null']) onErased?: unknown;
+  @IsOptional() @IsIn(['error', 'omit']) onUnavailable?: unknown;
   @IsOptional() @IsArray() otherKms?: unknown;
   @IsOptional() @IsString() @Length(1, 128) application?: unknown;
   @IsOptional() @IsIn(['xaes-256-gcm', 'xchacha20-poly1305', 'aes-256-gcm-siv']) suite?: unknown;
@@ -127,6 +154,11 @@ class OptionRules {
   @ArrayUnique()
   @Matches(PROPERTY_NAME, { each: true })
   legacyUnbound?: unknown;
+  @IsOptional()
+  @IsArray()
+  @ArrayUnique()
+  @Matches(PROPERTY_NAME, { each: true })
+  legacyScope?: unknown;
   @IsOptional() @IsObject() previousFormats?: unknown;
   @IsOptional() onEvent?: unknown;
   @IsOptional() @IsObject() keyPolicies?: unknown;
@@ -161,24 +193,30 @@ const DEFAULT_APPLICATION = 'default';
 const KMS_METHODS = ['wrapKey', 'unwrapKey', 'health'] as const;
 
 /** The options as they are used: checked, frozen, and with the defaults that several places go by. */
-export type CheckedOptions = Readonly<FieldEncryptionOptions> &
-  Required<Pick<FieldEncryptionOptions, 'application' | 'suite'>>;
+export type CheckedOptions = Readonly<Omit<FieldEncryptionOptions, 'kms'>> &
+  Required<Pick<FieldEncryptionOptions, 'application' | 'suite'>> & {
+    /** That of the common keys. */
+    readonly kms: KmsProvider;
+    /** That of a scope; undefined if all have the same. */
+    readonly kmsOf: ((scope: Scope) => KmsProvider) | undefined;
+  };
 
 /** Checks the options and fills in the defaults. Throws {@link ConfigurationError}. */
 export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions {
   if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
     throw new ConfigurationError('withFieldEncryption: no options. It needs { kms } at least.');
   }
+  const kms = typeof options.kms === 'function' ? options.kms(undefined) : options.kms;
   const problems = [
     optionProblems(OptionRules, options),
     optionProblems(KeyCacheRules, options.keyCache ?? {}),
     auditProblem(options.audit ?? {}),
     anchorProblem(options),
-    kmsProblem('kms', options.kms),
+    kmsProblem('kms', kms),
     ...[options.otherKms ?? []].flat().map((kms) => kmsProblem('otherKms', kms)),
     ...Object.entries(options.keyPolicies ?? {}).map(keyPolicyProblem),
     ...Object.entries(options.previousFormats ?? {}).map(previousFormatProblem),
-    ...(['onEvent', 'now'] as const).map((name) =>
+    ...(['onEvent', 'now', 'keyScope'] as const).map((name) =>
       typeof (options[name] ?? Function) === 'function' ? undefined : `${name} must be a function`,
     ),
   ].find((problem) => problem !== undefined);
@@ -186,7 +224,8 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
     throw new ConfigurationError(`withFieldEncryption: ${problems}. See FieldEncryptionOptions.`);
   }
   const { application = DEFAULT_APPLICATION, suite = 'xaes-256-gcm' } = options;
-  return Object.freeze({ ...options, application, suite });
+  const kmsOf = typeof options.kms === 'function' ? options.kms : undefined;
+  return Object.freeze({ ...options, application, suite, kms, kmsOf });
 }
 
 function auditProblem(audit: AuditOptions | false): string | undefined {

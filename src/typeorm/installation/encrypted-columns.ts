@@ -24,10 +24,12 @@ import type {
   EncryptedColumn,
   EncryptedColumns,
   EncryptedEntity,
+  ScopedColumns,
 } from '../metadata/encrypted-column';
 import { fieldPolicyOf, rootEntityName } from '../metadata/field-policies';
 import { indexedColumns } from '../metadata/index-columns';
 import { rowBindingOf } from '../metadata/row-binding';
+import { keysOfScope, ScopeKinds } from '../metadata/scoped-keys';
 import { assertUniquenessDeclared } from '../metadata/unique-with';
 import { assertNotConstrained } from '../sql/constraint-checks';
 import { keepOwnColumnNames } from '../tables/own-tables';
@@ -37,13 +39,15 @@ interface EncryptionContext {
   readonly dataSource: DataSource;
   readonly options: CheckedOptions;
   readonly keys: KeySource;
+  readonly scopes: ScopeKinds;
 }
 
 /**
  * Turns the marked columns of freshly built metadata into encrypted ones: checks their policies, sets what
  * depends on the driver, and removes the refusing transformers.
  */
-export function encryptMarkedColumns(context: EncryptionContext): EncryptedColumns {
+export function encryptMarkedColumns(parts: Omit<EncryptionContext, 'scopes'>): EncryptedColumns {
+  const context = { ...parts, scopes: new ScopeKinds(parts.options) };
   const byColumn = new Map<ColumnMetadata, EncryptedColumn>();
   const byEntity = new Map<EntityMetadata, EncryptedEntity>();
   const metadatas = context.dataSource.entityMetadatas;
@@ -67,8 +71,24 @@ export function encryptMarkedColumns(context: EncryptionContext): EncryptedColum
     byColumn,
     byEntity,
     keyNames: [...new Set(all.flatMap(({ keyNames }) => keyNames))],
-    indexed: all.some(({ indexed }) => indexed),
+    needsIndexRoot: all.some(({ needsIndexRoot }) => needsIndexRoot),
+    scoped: context.scopes.any,
   };
+}
+
+/** Returns the scopes of encrypted columns, with whether their keys of tokens are needed, too. */
+function scopesOf(columns: readonly EncryptedColumn[]): ScopedColumns[] {
+  const scoped = columns.flatMap(({ binding, indexes }) => {
+    const scope = binding?.scope;
+    const index = indexes.some((indexed) => indexed.isScoped);
+    return scope === undefined ? [] : [{ scope, index }];
+  });
+  const kinds = [...new Set(scoped.map(({ scope }) => scope.kind))];
+  return kinds.flatMap((kind) => {
+    const own = scoped.filter(({ scope }) => scope.kind === kind);
+    const [first] = own;
+    return first === undefined ? [] : [{ ...first, index: own.some(({ index }) => index) }];
+  });
 }
 
 function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
@@ -82,7 +102,9 @@ function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
         .map((indexed) => ({ encrypted, indexed })),
     ),
     indexed: columns.some(({ indexes }) => indexes.length > 0),
+    needsIndexRoot: columns.some(({ indexes }) => indexes.some(({ isScoped }) => !isScoped)),
     isBound: columns.some(({ binding }) => binding !== undefined),
+    scopes: scopesOf(columns),
   };
 }
 
@@ -114,9 +136,11 @@ function encryptColumn(
   column: ColumnMetadata,
   guard: EncryptedColumnGuard,
   hidden: readonly ColumnMetadata[],
-  { dataSource, options, keys }: EncryptionContext,
+  { dataSource, options, keys, scopes }: EncryptionContext,
 ): EncryptedColumn {
-  const policy = fieldPolicyOf(column, guard, options);
+  const scope = scopes.scopeOf(column, guard.options);
+  const policy = fieldPolicyOf(column, guard, { ...options, scope });
+  const keysHere = keysOfScope(keys, scope);
   const { application } = options;
   const name = `${policy.entity}.${policy.property}`;
   removeGuard(column);
@@ -127,9 +151,9 @@ function encryptColumn(
   return {
     column,
     policy,
-    cipher: new FieldCipher(policy, application, keys),
-    binding: rowBindingOf(column, policy.boundTo, policy),
-    indexes: indexedColumns(column, hidden, { policy, application, keys, dataSource }),
+    cipher: new FieldCipher(policy, application, keysHere),
+    binding: rowBindingOf(column, guard.options.bindTo ?? [], policy, scope),
+    indexes: indexedColumns(column, hidden, { policy, application, keys, scope, dataSource }),
     comparedAsText: policy.type in COMPARED_AS,
     readsPlaintext,
     previousFormat,

@@ -7,6 +7,7 @@ import type { BackendChoice } from '../../crypto/native';
 import { ConfigurationError, FieldEncryptionError } from '../../errors';
 import type { KeyAudit } from '../../keys/audit/key-audit';
 import type { KeyManager } from '../../keys/key-manager';
+import type { Scope } from '../../keys/scopes/scope';
 import type { MaintenanceSchedule } from '../../keys/lifecycle/maintenance-schedule';
 import { notWhileHeld } from '../../keys/wrapping/kms-client';
 import { giveBack } from '../connection/lent-connection';
@@ -115,6 +116,7 @@ export class Installation {
   async encryptMarkedColumns(): Promise<void> {
     const { dataSource, options } = this;
     this.#columns = encryptMarkedColumns({ dataSource, options, keys: this.#keys });
+    if (this.#columns.scoped) this.#keys.serveScopes();
     this.#isOpen = true;
     this.#views = await checkViews(dataSource, this.#columns);
     this.parameterLimit = await parameterLimit(dataSource);
@@ -149,6 +151,11 @@ export class Installation {
     for (const format of formats) await format.close?.();
   }
 
+  /** Whether some columns have keys of scopes. */
+  get hasScopes(): boolean {
+    return this.#columns?.scoped === true;
+  }
+
   /** An arrow function, so that it can be taken out of the object in hot paths. */
   readonly encryptedEntity = (metadata: EntityMetadata): EncryptedEntity | undefined =>
     this.#columns?.byEntity.get(metadata);
@@ -158,22 +165,23 @@ export class Installation {
 
   /** Prepares every key that the entities of this DataSource write with. */
   async prepareAll(): Promise<void> {
-    const { keyNames, indexed } = this.columns;
-    if (keyNames.length > 0) await this.#keys.prepare(keyNames, { index: indexed, insists: true });
+    const { keyNames, needsIndexRoot } = this.columns;
+    if (keyNames.length > 0)
+      await this.#keys.prepare(keyNames, { index: needsIndexRoot, insists: true });
   }
 
   /** {@link Installation.prepareAll}, by the key table as it is now. */
   async confirmAll(): Promise<void> {
-    const { keyNames, indexed } = this.columns;
-    if (keyNames.length > 0) await this.#keys.confirm(keyNames, { index: indexed });
+    const { keyNames, needsIndexRoot } = this.columns;
+    if (keyNames.length > 0) await this.#keys.confirm(keyNames, { index: needsIndexRoot });
   }
 
   /** {@link Installation.prepareAll}, but also throws if the key table is missing. */
   async requireAll(): Promise<void> {
     await this.prepareAll();
-    const { keyNames, indexed } = this.columns;
+    const { keyNames, needsIndexRoot } = this.columns;
     for (const name of keyNames) this.#keys.activeKey(name);
-    if (indexed) this.#keys.indexRoots();
+    if (needsIndexRoot) this.#keys.indexRoots();
     await this.#keys.requireNewest();
   }
 
@@ -201,10 +209,20 @@ export class Installation {
 
   /** Prepares the keys for a write to one entity. Returns undefined if they are ready. */
   prepareWrite(
-    { keyNames, indexed }: EncryptedEntity,
+    { keyNames, needsIndexRoot }: EncryptedEntity,
     queryRunner: QueryRunner | undefined,
   ): Promise<void> | undefined {
-    return this.#keys.prepare(keyNames, { index: indexed }, this.#onPrimary(queryRunner));
+    return this.#keys.prepare(keyNames, { index: needsIndexRoot }, this.#onPrimary(queryRunner));
+  }
+
+  /** Prepares the keys of scopes for writes and, with `index`, for tokens. Returns undefined if they are ready. */
+  prepareScopes(
+    scopes: readonly Scope[],
+    how: { readonly index: boolean },
+    queryRunner: QueryRunner | undefined,
+  ): Promise<void> | undefined {
+    if (scopes.length === 0) return undefined;
+    return this.#ask(queryRunner, (held) => this.#keys.scopes.active.prepare(scopes, how, held));
   }
 
   /** Prepares the active data key of a name. */

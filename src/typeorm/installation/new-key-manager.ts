@@ -5,6 +5,7 @@ import type { KeyEvent } from '../../keys/record/key-event';
 import type { CheckedOptions } from '../declare/field-encryption-options';
 import { TypeormAuditStore } from '../tables/typeorm-audit-store';
 import type { TypeormKeyStore } from '../tables/typeorm-key-store';
+import { TypeormScopeKeyStore } from '../tables/typeorm-scope-key-store';
 
 /** Creates the key manager of a DataSource. Its events that are warnings go to TypeORM's logger as well. */
 export function newKeyManager(
@@ -29,6 +30,7 @@ export function newKeyManager(
     policies: options.keyPolicies,
     wallClock: options.now,
     anchor: options.anchor,
+    scopes: { store: new TypeormScopeKeyStore(dataSource), kmsOf: options.kmsOf },
     audit: { entries: new TypeormAuditStore(dataSource), options: options.audit ?? {} },
   });
 }

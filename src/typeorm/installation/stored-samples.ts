@@ -83,7 +83,8 @@ export async function hasStoredTokens(
   const { connection } = runner;
   for (const [metadata, { columns }] of byEntity) {
     const table = escapedTable(connection, metadata);
-    for (const { column } of columns.flatMap(({ indexes }) => indexes)) {
+    const common = columns.flatMap(({ indexes }) => indexes.filter(({ isScoped }) => !isScoped));
+    for (const { column } of common) {
       // The schema may be behind the entities.
       if (!(await hasColumn(runner, metadata.tablePath, column.databaseName))) continue;
       const name = connection.driver.escape(column.databaseName);

@@ -17,6 +17,7 @@ import {
 
 import type { CiphertextCheck } from './ciphertext-check';
 import type { RowBinding } from './row-binding';
+import type { RowScope } from './row-scope';
 import { StoredInRow } from './stored-in-row';
 
 /** A blind index together with the hidden column that stores it. */
@@ -24,6 +25,8 @@ export interface IndexedColumn {
   readonly column: ColumnMetadata;
   readonly policy: BlindIndexPolicy;
   readonly index: BlindIndex;
+  /** Whether its tokens are made with a key of the row's scope. */
+  readonly isScoped: boolean;
   /** The other columns of a unique index over a tuple; none for any other index. */
   readonly uniqueWith: readonly ColumnMetadata[];
   /** The database index, whose first column is the hidden one. */
@@ -61,6 +64,13 @@ export interface UniqueIndex {
   readonly indexed: IndexedColumn;
 }
 
+/** A scope of the rows of an entity. */
+export interface ScopedColumns {
+  readonly scope: RowScope;
+  /** Whether it has a key for tokens, too. */
+  readonly index: boolean;
+}
+
 /** The encrypted columns of one entity. */
 export interface EncryptedEntity {
   readonly columns: readonly EncryptedColumn[];
@@ -69,10 +79,14 @@ export interface EncryptedEntity {
   readonly keyNames: readonly string[];
   /** The indexes that keep values unique, with their columns. */
   readonly uniqueIndexes: readonly UniqueIndex[];
-  /** Whether a column has a blind index, so that writes and lookups need the index root. */
+  /** Whether a column has a blind index. */
   readonly indexed: boolean;
+  /** Whether one has tokens under the common root, which writes and lookups then need. */
+  readonly needsIndexRoot: boolean;
   /** Whether a column has a binding. */
   readonly isBound: boolean;
+  /** The scopes that its columns have keys of. */
+  readonly scopes: readonly ScopedColumns[];
 }
 
 /** The encrypted columns of a DataSource, by the metadata that TypeORM has built. */
@@ -80,7 +94,9 @@ export interface EncryptedColumns {
   readonly byColumn: ReadonlyMap<ColumnMetadata, EncryptedColumn>;
   readonly byEntity: ReadonlyMap<EntityMetadata, EncryptedEntity>;
   readonly keyNames: readonly string[];
-  readonly indexed: boolean;
+  readonly needsIndexRoot: boolean;
+  /** Whether some columns have keys of scopes. */
+  readonly scoped: boolean;
 }
 
 /** Returns `Entity.property`, for messages. */

@@ -10,13 +10,16 @@ import {
   IsOptional,
   IsString,
   Length,
+  Matches,
   Max,
   Min,
+  ValidateIf,
 } from 'class-validator';
 import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import type { CipherSuite } from '../../crypto/aead';
+import { BRANCH_NAME } from '../../keys/scopes/scope';
 import { FULL_TOKEN_BITS } from '../../crypto/token-mac';
 import type { BlindIndexPolicy, IndexDefinition } from '../../field/blind-index';
 import { DEFAULT_MAX_VALUE_BYTES } from '../../field/field-policy';
@@ -40,6 +43,7 @@ import {
   REFUSED_OPTIONS,
 } from './column-checks';
 import type { Refusal } from './column-checks';
+import type { RowScope } from './row-scope';
 import { policyRefused } from './encrypted-column';
 
 const ENCRYPTED_TYPES = ['string', 'number', 'bigint', 'boolean', 'date', 'json', 'bytes'] as const;
@@ -55,6 +59,9 @@ class EncryptedOptionRules {
   @IsOptional() @IsString() comment?: unknown;
   @IsOptional() @IsString() @Length(1, 256) id?: unknown;
   @IsOptional() @IsString() @Length(1, 64) key?: unknown;
+  @ValidateIf((_, scope) => scope !== undefined && scope !== false)
+  @Matches(/^[\w-]{1,32}$/)
+  scope?: unknown;
   @IsOptional()
   @IsArray()
   @ArrayNotEmpty()
@@ -77,6 +84,7 @@ class BlindIndexOptionRules {
   uniqueWith?: unknown;
   @IsOptional() @IsInt() @Min(1) @Max(256) bits?: unknown;
   @IsOptional() @IsString() @Length(1, 128) columnName?: unknown;
+  @IsOptional() @IsIn([false]) scope?: unknown;
   @IsOptional() @IsBoolean() acknowledgeLeakage?: unknown;
   @IsOptional() @IsArray() @IsObject({ each: true }) previous?: unknown;
 }
@@ -86,11 +94,16 @@ class PreviousIndexRules {
   @IsOptional() @IsInt() @Min(1) @Max(256) bits?: unknown;
 }
 
+/** What a policy depends on beside the options of its column. */
+interface PolicyContext extends Pick<CheckedOptions, 'suite' | 'legacyUnbound' | 'legacyScope'> {
+  readonly scope?: RowScope | undefined;
+}
+
 /** Returns the policy that the options of an encrypted column make, or throws what is wrong with them. */
 export function fieldPolicyOf(
   column: ColumnMetadata,
   guard: EncryptedColumnGuard,
-  { suite, legacyUnbound = [] }: Pick<CheckedOptions, 'suite' | 'legacyUnbound'>,
+  { suite, legacyUnbound = [], legacyScope = [], scope }: PolicyContext,
 ): FieldPolicy {
   const { options } = guard;
   const entity = rootEntityName(column.entityMetadata);
@@ -107,9 +120,9 @@ export function fieldPolicyOf(
     fieldId: options.id ?? `${entity}.${property}`,
     type: options.type ?? typeOfDesign(guard.designType, refuse),
     storage: options.storage ?? 'text',
-    keyName: options.key ?? 'default',
-    boundTo: options.bindTo ?? [],
-    readsUnbound: legacyUnbound.includes(`${entity}.${property}`),
+    keyName: options.key ?? (scope === undefined ? 'default' : BRANCH_NAME),
+    boundTo: [...(options.bindTo ?? []), ...(scope === undefined ? [] : [scope.name])],
+    readsUnbound: [...legacyUnbound, ...legacyScope].includes(`${entity}.${property}`),
     maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
     columnLength: options.length,
   });

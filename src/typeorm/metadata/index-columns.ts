@@ -5,6 +5,7 @@ import { IndexMetadata } from 'typeorm/metadata/IndexMetadata.js';
 
 import { UnsupportedValueError } from '../../errors';
 import { BlindIndex } from '../../field/blind-index';
+import type { BlindIndexPolicy } from '../../field/blind-index';
 import type { FieldPolicy } from '../../field/field-policy';
 import type { KeySource } from '../../keys/key-source';
 import { BlindIndexColumnGuard, guardOf, removeGuard } from '../declare/column-guard';
@@ -12,6 +13,8 @@ import type { ColumnGuard } from '../declare/column-guard';
 
 import { policyRefused } from './encrypted-column';
 import type { IndexedColumn } from './encrypted-column';
+import type { RowScope } from './row-scope';
+import { keysOfScope } from './scoped-keys';
 import { blindIndexPolicyOf, rootEntityName } from './field-policies';
 import { uniqueWithColumns } from './unique-with';
 
@@ -20,6 +23,7 @@ interface IndexContext {
   readonly policy: FieldPolicy;
   readonly application: string;
   readonly keys: KeySource;
+  readonly scope: RowScope | undefined;
   readonly dataSource: DataSource;
 }
 
@@ -27,7 +31,7 @@ interface IndexContext {
 export function indexedColumns(
   source: ColumnMetadata,
   marked: readonly ColumnMetadata[],
-  { policy, application, keys, dataSource }: IndexContext,
+  { policy, application, keys, scope, dataSource }: IndexContext,
 ): IndexedColumn[] {
   assertIndexNamesFree(source, marked, policy);
   const indexes: IndexedColumn[] = [];
@@ -35,14 +39,41 @@ export function indexedColumns(
     const guard = guardOf(column);
     if (!isIndexOf(guard, column, source)) continue;
     const indexPolicy = blindIndexPolicyOf(column, guard, policy);
-    const index = new BlindIndex(policy, indexPolicy, application, keys);
+    const ofScope = guard.options.scope === false ? undefined : scope;
+    const index = new BlindIndex(policy, indexPolicy, application, keysOfScope(keys, ofScope));
     assertSinglePrimaryKey(source, index);
     hideIndexColumn(column, source, index);
     const uniqueWith = uniqueWithColumns(source, guard, policy);
     const databaseIndex = addDatabaseIndex([column, ...uniqueWith], indexPolicy.unique, dataSource);
-    indexes.push({ column, policy: indexPolicy, index, uniqueWith, databaseIndex });
+    const isScoped = ofScope !== undefined;
+    if (isScoped) assertScopeDeclared(ofScope, { policy, indexPolicy, uniqueWith });
+    indexes.push({ column, policy: indexPolicy, index, isScoped, uniqueWith, databaseIndex });
   }
   return indexes.sort((a, b) => Number(a.policy.name !== '') - Number(b.policy.name !== ''));
+}
+
+/** Refuses an index whose tokens differ by scope, and which is declared as if they did not. */
+function assertScopeDeclared(
+  { column, kind }: RowScope,
+  index: {
+    readonly policy: FieldPolicy;
+    readonly indexPolicy: BlindIndexPolicy;
+    readonly uniqueWith: readonly ColumnMetadata[];
+  },
+): void {
+  const { policy, indexPolicy, uniqueWith } = index;
+  if (indexPolicy.previous.length > 0) {
+    throw policyRefused(
+      policy,
+      '"previous" of a blind index with keys of scopes is not supported.',
+    );
+  }
+  if (!indexPolicy.unique || (column !== undefined && uniqueWith.includes(column))) return;
+  throw policyRefused(
+    policy,
+    `a unique blind index with keys for each ${kind} is unique within one only. Say so by ` +
+      `"uniqueWith": ['${column?.propertyPath ?? 'the column of the scope'}'], or add "scope: false".`,
+  );
 }
 
 function isIndexOf(

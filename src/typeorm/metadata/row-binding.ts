@@ -10,6 +10,7 @@ import { canonicalProblem, canonicalStored } from './canonical-value';
 import { policyRefused } from './encrypted-column';
 import type { EncryptedColumn } from './encrypted-column';
 import { isMadeByOthers, namedColumns } from './named-columns';
+import type { RowScope } from './row-scope';
 import { StoredInRow } from './stored-in-row';
 
 /** A column that values are bound to, under the name that `bindTo` gives it. */
@@ -22,27 +23,38 @@ interface BoundColumn {
 export class RowBinding {
   /** In the order of the context. */
   readonly columns: readonly ColumnMetadata[];
+  /** The scope of the row, if its values have keys of that. */
+  readonly scope: RowScope | undefined;
   readonly #form: RowContextForm;
+  readonly #bound: readonly ColumnMetadata[];
 
-  constructor(bound: readonly BoundColumn[]) {
-    this.#form = new RowContextForm(bound.map(({ name }) => ({ kind: 'bind', name })));
-    this.columns = this.#form.parts.flatMap(
-      (part) => bound.find(({ name }) => name === part.name)?.column ?? [],
+  constructor(bound: readonly BoundColumn[], scope?: RowScope) {
+    const scoped = scope === undefined ? [] : [{ kind: 'scope', name: scope.kind } as const];
+    const parts = bound.map(({ name }) => ({ kind: 'bind', name }) as const);
+    this.scope = scope;
+    // Their parts come before that of the scope.
+    this.#form = new RowContextForm([...parts, ...scoped]);
+    this.#bound = this.#form.parts.flatMap(
+      (part) => bound.find(({ name }) => part.kind === 'bind' && name === part.name)?.column ?? [],
     );
+    this.columns = [...new Set([...this.#bound, ...(scope?.column ? [scope.column] : [])])];
   }
 
-  /** The names of the columns; bindings of an entity with the same names are equal. */
+  /** The names of the parts; bindings of an entity with the same names are equal. */
   get names(): readonly string[] {
-    return this.#form.parts.map(({ name }) => name);
+    return this.#form.parts.map(({ kind, name }) => `${kind} ${name}`);
   }
 
   /**
    * Returns the context of a row, from its columns as the database has them.
    *
+   * @param scopeId - of a row that was read. Defaults to that of the row's column, or of the context.
    * @throws {@link UnsupportedValueError} for a value that is NULL, missing, or not held exactly
    */
-  contextOf(stored: (column: ColumnMetadata) => unknown): string {
-    return this.#form.of(this.columns.map((column) => canonicalStored(column, stored(column))));
+  contextOf(stored: (column: ColumnMetadata) => unknown, scopeId?: string): string {
+    const values = this.#bound.map((column) => canonicalStored(column, stored(column)));
+    if (this.scope !== undefined) values.push(scopeId ?? this.scope.of({ value: stored }).id);
+    return this.#form.of(values);
   }
 
   /** {@link RowBinding.contextOf} for an entity, or values to write. */
@@ -74,17 +86,29 @@ export function rowBindingOf(
   source: ColumnMetadata,
   bindTo: readonly string[],
   policy: Pick<FieldPolicy, 'entity' | 'property'>,
+  scope?: RowScope,
 ): RowBinding | undefined {
-  if (bindTo.length === 0) return undefined;
+  if (bindTo.length === 0 && scope === undefined) return undefined;
+  const what = 'bindTo of @Encrypted';
   return new RowBinding(
-    bindTo.map((name) => ({ name, column: boundColumn(source, name, policy) })),
+    bindTo.map((name) => ({ name, column: constantColumn(source, name, { what, policy }) })),
+    scope,
   );
 }
 
-function boundColumn(
+/**
+ * Returns the column that a property path names, which is known before the insert and never changes.
+ *
+ * @param option - that names it, for messages.
+ * @throws {@link InvalidFieldPolicyError} for any other
+ */
+export function constantColumn(
   source: ColumnMetadata,
   path: string,
-  policy: Pick<FieldPolicy, 'entity' | 'property'>,
+  option: {
+    readonly what: string;
+    readonly policy: Pick<FieldPolicy, 'entity' | 'property'>;
+  },
 ): ColumnMetadata {
   const [column, ...others] = namedColumns(source, path);
   const problem =
@@ -92,7 +116,7 @@ function boundColumn(
       ? 'is neither a column of the entity nor a relation with one foreign key column. Name one of these'
       : problemOf(column);
   if (column !== undefined && problem === undefined) return column;
-  throw policyRefused(policy, `"${path}" in bindTo of @Encrypted ${String(problem)}.`);
+  throw policyRefused(option.policy, `"${path}" in ${option.what} ${String(problem)}.`);
 }
 
 function problemOf(column: ColumnMetadata): string | undefined {

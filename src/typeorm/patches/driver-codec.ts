@@ -1,7 +1,8 @@
 import type { ColumnType, ObjectLiteral } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
-import { FieldEncryptionError } from '../../errors';
+import { ErasedError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
+import type { CheckedOptions } from '../declare/field-encryption-options';
 import type { Installation } from '../installation/installation';
 import { decryptStored } from '../metadata/encrypted-column';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
@@ -31,7 +32,9 @@ export function installDriverCodec(installation: Installation): void {
     const encrypted = encryptedColumn(column);
     if (encrypted === undefined) return prepare(value, column) as unknown;
     if (value === null || value === undefined) return value;
-    return decryptStored(encrypted, value);
+    return encrypted.binding?.scope === undefined
+      ? decryptStored(encrypted, value)
+      : decryptOfScope(encrypted, value, installation.options);
   });
   override(driver, 'normalizeType', (normalize) => (column) => {
     const encrypted = encryptedColumn(column as ColumnMetadata);
@@ -48,6 +51,21 @@ export function checkForeignStatements(installation: Installation): void {
     if (!installation.checked.has(sql)) assertNoUseIn(sql, installation);
     return escape(sql, ...parameters);
   });
+}
+
+/** Decrypts a value under a key of its scope, or reads it as the options say where there is no such key. */
+function decryptOfScope(
+  encrypted: EncryptedColumn,
+  value: unknown,
+  { onErased, onUnavailable }: CheckedOptions,
+): unknown {
+  try {
+    return decryptStored(encrypted, value);
+  } catch (error) {
+    if (error instanceof ErasedError && onErased === 'null') return null;
+    if (error instanceof KmsUnavailableError && onUnavailable === 'omit') return undefined;
+    throw error;
+  }
 }
 
 function storageType({ policy }: EncryptedColumn, driverType: string): ColumnType {

@@ -2,6 +2,8 @@ import { QueryBuilder, SelectQueryBuilder } from 'typeorm';
 import type { ObjectLiteral } from 'typeorm';
 
 import { installationOf } from '../installation/installation';
+import { withKnownRow } from '../metadata/known-row';
+import { conditionRow, noteConditions } from '../query/lookup/condition-row';
 import { expecting } from '../query/lookup/expectation';
 import { rewritePredicate } from '../query/lookup/predicate';
 import type { PendingJoin } from '../query/lookup/predicate';
@@ -21,10 +23,19 @@ abstract class EncryptingQueryBuilder<Entity extends ObjectLiteral> extends Quer
     return statement;
   }
 
+  protected override *getPredicates(where: ObjectLiteral) {
+    for (const predicate of super.getPredicates(where) as Iterable<[string, unknown]>) {
+      noteConditions(this, where);
+      yield predicate;
+    }
+  }
+
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const installation = installationOf(this.connection);
     const joins = pendingJoinsOf(this);
-    const predicate = rewritePredicate(this, joins, installation, aliasPath, parameterValue);
+    const predicate = withKnownRow(conditionRow(this), () =>
+      rewritePredicate(this, joins, installation, aliasPath, parameterValue),
+    );
     const condition =
       'sql' in predicate
         ? predicate.sql

@@ -5,7 +5,9 @@ import { SubjectChangedColumnsComputer } from 'typeorm/persistence/SubjectChange
 
 import { FieldEncryptionError } from '../../errors';
 import { installationOf, isInstalled } from '../installation/installation';
+import type { Installation } from '../installation/installation';
 import { noteSavedRow } from '../query/write/updated-row';
+import { savedAlong, scopesOfEntities } from '../query/write/written-scopes';
 
 /** The part of TypeORM's executor that is used. */
 interface Executor {
@@ -43,7 +45,7 @@ function preparationOf(executor: Executor): Promise<void> | undefined {
   // Removed rows need no keys.
   if (executor.mode === 'remove') return undefined;
   const installation = installationOf(dataSource);
-  let preparing: Promise<void> | undefined;
+  let preparing = installation.hasScopes ? scopesPrepared(executor, installation) : undefined;
   for (const target of targetsOf(executor)) {
     if (!dataSource.hasMetadata(target)) continue;
     for (const metadata of allSavedWith(dataSource.getMetadata(target))) {
@@ -53,6 +55,25 @@ function preparationOf(executor: Executor): Promise<void> | undefined {
     }
   }
   return preparing;
+}
+
+/** Prepares the keys of the scopes of all entities that are saved, with one query for all of them. */
+async function scopesPrepared(executor: Executor, installation: Installation): Promise<void> {
+  const { dataSource } = installation;
+  const entities = entitiesOf(executor);
+  for (const target of targetsOf(executor)) {
+    if (!dataSource.hasMetadata(target)) continue;
+    const own = entities.filter(
+      (each) => executor.target !== undefined || each.constructor === target,
+    );
+    for (const [metadata, saved] of savedAlong(dataSource.getMetadata(target), own)) {
+      const entity = installation.encryptedEntity(metadata);
+      if (entity === undefined || entity.scopes.length === 0) continue;
+      await installation.prepareWrite(entity, undefined)?.catch(leaveToValues);
+      const { scopes, index } = scopesOfEntities(entity, saved);
+      await installation.prepareScopes(scopes, { index }, undefined);
+    }
+  }
 }
 
 async function both(first: Promise<void> | undefined, second: Promise<void>): Promise<void> {
@@ -65,13 +86,14 @@ function leaveToValues(failure: unknown): void {
   if (!(failure instanceof FieldEncryptionError)) throw failure;
 }
 
-function targetsOf({ target, entity }: Executor): EntityTarget<ObjectLiteral>[] {
-  if (target !== undefined) return [target];
+function targetsOf(executor: Executor): EntityTarget<ObjectLiteral>[] {
+  if (executor.target !== undefined) return [executor.target];
+  return [...new Set(entitiesOf(executor).map((each) => each.constructor as EntityTarget<object>))];
+}
+
+function entitiesOf({ entity }: Executor): ObjectLiteral[] {
   const entities: readonly unknown[] = Array.isArray(entity) ? entity : [entity];
-  const classes = entities.flatMap((each) =>
-    typeof each === 'object' && each !== null ? [each.constructor] : [],
-  );
-  return [...new Set(classes)];
+  return entities.filter((each): each is object => typeof each === 'object' && each !== null);
 }
 
 function allSavedWith(metadata: EntityMetadata): readonly EntityMetadata[] {

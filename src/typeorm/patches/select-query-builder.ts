@@ -8,6 +8,7 @@ import { queryRefused } from '../metadata/encrypted-column';
 import { withBoundColumns } from '../query/hydration/bound-rows';
 import { prepareHydration, restoreStoredValues } from '../query/hydration/prepare-hydration';
 import { selectedColumns } from '../query/hydration/raw-result';
+import { inConditions } from '../query/lookup/condition-row';
 import { keepFindOptions, noteFindOptions } from '../query/lookup/expectation';
 import { assertNoneDeferred, withResolvedParameters } from '../query/lookup/resolved-parameters';
 import { copyCriteriaKeys } from '../query/lookup/statement-keys';
@@ -36,7 +37,12 @@ class EncryptingSelectQueryBuilder<
   protected override buildWhere(
     ...args: Parameters<SelectQueryBuilder<Entity>['buildWhere']>
   ): string {
-    return noteFindOptions(this, args[0], () => super.buildWhere(...args));
+    const [where, , , embedded] = args;
+    // The columns beside an embedded class say more than those within.
+    const build = (): string => super.buildWhere(...args);
+    return noteFindOptions(this, where, () =>
+      embedded === undefined ? inConditions(this, where, build) : build(),
+    );
   }
 
   override getQuery(): string {

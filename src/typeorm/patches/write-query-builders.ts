@@ -70,8 +70,8 @@ class EncryptingInsertQueryBuilder<
     column: ColumnMetadata,
   ): string {
     const write = (): string => super.createColumnValueExpression(valueSets, at, column);
-    const { binding } = installationOf(this.connection).encryptedColumn(column) ?? {};
-    return binding === undefined ? write() : writingInsertedRow(valueSets[at] ?? {}, write);
+    const { isBound = false } = encryptedEntityOf(this) ?? {};
+    return isBound ? writingInsertedRow(valueSets[at] ?? {}, write) : write();
   }
 
   /** Adds the index columns of the columns that `into(entity, columns)` names. */

@@ -1,8 +1,13 @@
 import type { EntityMetadata } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
 import type { SelectQuery } from 'typeorm/query-builder/SelectQuery.js';
 
+import { FieldEncryptionError } from '../../../errors';
+import type { KeySource } from '../../../keys/key-source';
+import type { Scope } from '../../../keys/scopes/scope';
 import type { Installation } from '../../installation/installation';
+import { keyPrefixOf } from '../../metadata/encrypted-column';
 import type { EncryptedColumn } from '../../metadata/encrypted-column';
 import type { RowBinding } from '../../metadata/row-binding';
 import { StoredInRow } from '../../metadata/stored-in-row';
@@ -40,13 +45,14 @@ export function withBoundColumns(
 /** Puts the context of their row beside the values of raw rows that are bound to it. */
 export function bindToRows({ rows, columns, installation }: RawResult): void {
   const contexts = new Contexts(installation);
-  for (const [key, { binding }, alias] of columns) {
+  for (const [key, encrypted, alias] of columns) {
+    const { binding } = encrypted;
     if (binding === undefined) continue;
-    const contextOf = contexts.of(binding, alias);
+    const contextOf = contexts.of(encrypted, binding, alias);
     for (const [i, row] of rows.entries()) {
       const stored = row[key];
       if (stored === null || stored === undefined) continue;
-      row[key] = new StoredInRow(stored, contextOf(row, i));
+      row[key] = new StoredInRow(stored, contextOf(row, i, stored));
     }
   }
 }
@@ -62,6 +68,21 @@ export function restoreBoundValues({ rows, columns }: Pick<RawResult, 'rows' | '
   }
 }
 
+/** Returns the scope whose key has encrypted a value; undefined for a common key, or one that cannot be had. */
+function scopeOfValue(
+  keys: KeySource,
+  encrypted: EncryptedColumn,
+  stored: unknown,
+): Scope | undefined {
+  const prefix = keyPrefixOf(encrypted, stored);
+  try {
+    return prefix === undefined ? undefined : keys.keyByPrefix(prefix).scope;
+  } catch (error) {
+    if (error instanceof FieldEncryptionError) return undefined;
+    throw error;
+  }
+}
+
 /** The contexts of raw rows, each made once for all columns with the same binding. */
 class Contexts {
   readonly #installation: Installation;
@@ -71,8 +92,14 @@ class Contexts {
     this.#installation = installation;
   }
 
-  of(binding: RowBinding, alias: string): (row: Row, at: number) => string {
-    const { driver } = this.#installation.dataSource;
+  /** @throws {@link ScopeMismatchError} for a row of another scope than that of the context, or of its value */
+  of(
+    encrypted: EncryptedColumn,
+    binding: RowBinding,
+    alias: string,
+  ): (row: Row, at: number, stored: unknown) => string {
+    const { keys, dataSource } = this.#installation;
+    const { driver } = dataSource;
     const names = new Map(
       binding.columns.map((column) => [
         column,
@@ -82,6 +109,11 @@ class Contexts {
     const place = JSON.stringify([alias, ...binding.names]);
     const known = this.#known.get(place) ?? [];
     this.#known.set(place, known);
-    return (row, at) => (known[at] ??= binding.contextOf((column) => row[names.get(column) ?? '']));
+    return (row, at, stored) => {
+      const value = (column: ColumnMetadata): unknown => row[names.get(column) ?? ''];
+      if (binding.scope === undefined) return (known[at] ??= binding.contextOf(value));
+      const id = binding.scope.ofRead({ value }, scopeOfValue(keys, encrypted, stored)) ?? '';
+      return (known[at] ??= binding.contextOf(value, id));
+    };
   }
 }

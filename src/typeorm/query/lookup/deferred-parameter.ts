@@ -4,6 +4,8 @@ import type { QueryRunner } from 'typeorm';
 import { FieldEncryptionError, UnsupportedQueryError } from '../../../errors';
 import type { BlindIndex } from '../../../field/blind-index';
 import type { Installation } from '../../installation/installation';
+import { withKnownRow } from '../../metadata/known-row';
+import type { KnownRow } from '../../metadata/known-row';
 import {
   decryptStored,
   describeColumn,
@@ -47,14 +49,20 @@ interface Candidate {
 /** Tokens whose index key is not in memory. */
 export class DeferredTokens extends DeferredParameter {
   readonly #encrypted: EncryptedColumn;
-  readonly #index: BlindIndex;
+  readonly #index: IndexedColumn;
   readonly #values: readonly unknown[];
+  readonly #row: KnownRow | undefined;
 
-  private constructor(encrypted: EncryptedColumn, index: BlindIndex, values: readonly unknown[]) {
+  private constructor(
+    encrypted: EncryptedColumn,
+    index: IndexedColumn,
+    values: readonly unknown[],
+  ) {
     super();
     this.#encrypted = encrypted;
     this.#index = index;
     this.#values = values;
+    this.#row = rowOfScope(encrypted, index);
   }
 
   /**
@@ -63,11 +71,11 @@ export class DeferredTokens extends DeferredParameter {
    */
   static tokensOrDeferred(
     encrypted: EncryptedColumn,
-    { index }: IndexedColumn,
+    index: IndexedColumn,
     values: readonly unknown[],
   ): string[] | DeferredTokens {
     try {
-      return tokensOf(index, values);
+      return tokensOf(index.index, values);
     } catch (error) {
       if (!isKeyProblem(error)) throw error;
       return new DeferredTokens(encrypted, index, values);
@@ -75,8 +83,10 @@ export class DeferredTokens extends DeferredParameter {
   }
 
   override async resolve(installation: Installation, queryRunner?: QueryRunner): Promise<string[]> {
-    await installation.prepareIndexRoot(queryRunner);
-    return tokensOf(this.#index, this.#values);
+    return withIndexKeys(installation, this.#encrypted, this.#index, {
+      ...{ row: this.#row, queryRunner },
+      work: () => tokensOf(this.#index.index, this.#values),
+    });
   }
 
   override notYetKnown(): UnsupportedQueryError {
@@ -97,20 +107,25 @@ export class ExactMatches extends DeferredParameter {
   readonly #encrypted: EncryptedColumn;
   readonly #index: IndexedColumn;
   readonly #values: readonly unknown[];
+  readonly #row: KnownRow | undefined;
 
   constructor(encrypted: EncryptedColumn, index: IndexedColumn, values: readonly unknown[]) {
     super();
     this.#encrypted = encrypted;
     this.#index = index;
     this.#values = values;
+    this.#row = rowOfScope(encrypted, index);
   }
 
   override async resolve(
     installation: Installation,
     queryRunner: QueryRunner | undefined,
   ): Promise<unknown[]> {
-    await installation.prepareIndexRoot(queryRunner);
-    const candidates = await this.#candidates(installation, queryRunner);
+    const tokens = await withIndexKeys(installation, this.#encrypted, this.#index, {
+      ...{ row: this.#row, queryRunner },
+      work: () => DeferredTokens.tokensOrDeferred(this.#encrypted, this.#index, this.#values),
+    });
+    const candidates = await this.#candidates(tokens, installation, queryRunner);
     const ids = candidates.filter(({ stored }) => this.#holds(stored)).map(({ id }) => id);
     return ids.length === 0 ? [null] : ids;
   }
@@ -130,6 +145,7 @@ export class ExactMatches extends DeferredParameter {
 
   /** Fetches raw rows: with single-table inheritance an entity may lack a column that another class declares. */
   async #candidates(
+    tokens: string[] | DeferredTokens,
     installation: Installation,
     queryRunner: QueryRunner | undefined,
   ): Promise<Candidate[]> {
@@ -141,7 +157,7 @@ export class ExactMatches extends DeferredParameter {
       .addSelect(`candidate.${column.propertyPath}`, 'stored')
       .from(target, 'candidate')
       .where(`candidate.${this.#index.column.propertyPath} IN (:...tokens)`, {
-        tokens: DeferredTokens.tokensOrDeferred(this.#encrypted, this.#index, this.#values),
+        tokens,
       })
       .andWhere(`candidate.${column.propertyPath} IS NOT NULL`)
       .withDeleted()
@@ -158,6 +174,38 @@ export class ExactMatches extends DeferredParameter {
     );
     return rows.map(({ id }, i) => ({ id, stored: ready[i] }));
   }
+}
+
+/** Returns the row whose scope the tokens of an index are made in, to be known once its keys are. */
+function rowOfScope(
+  { binding }: EncryptedColumn,
+  { isScoped }: IndexedColumn,
+): KnownRow | undefined {
+  const scope = isScoped ? binding?.scope : undefined;
+  if (scope === undefined) return undefined;
+  const { id } = scope.current();
+  return { value: (column) => (column === scope.column ? id : undefined) };
+}
+
+/** Makes tokens once their key is in memory: that of all rows, or that of the scope of a row. */
+async function withIndexKeys<T>(
+  installation: Installation,
+  { binding }: EncryptedColumn,
+  { isScoped }: IndexedColumn,
+  parts: {
+    readonly row: KnownRow | undefined;
+    readonly queryRunner: QueryRunner | undefined;
+    readonly work: () => T;
+  },
+): Promise<T> {
+  const { row, queryRunner, work } = parts;
+  const scope = isScoped ? binding?.scope : undefined;
+  if (scope === undefined || row === undefined) {
+    await installation.prepareIndexRoot(queryRunner);
+    return work();
+  }
+  await installation.prepareScopes([scope.of(row)], { index: true }, queryRunner);
+  return withKnownRow(row, work);
 }
 
 function tooManyCandidates(encrypted: EncryptedColumn): UnsupportedQueryError {

@@ -53,7 +53,8 @@ function countedIndex(encrypted: EncryptedColumn): IndexedColumn {
   const exact = encrypted.indexes.find(
     ({ policy, index }) => policy.normalizer.id === 'exact' && !index.isTruncated,
   );
-  if (exact !== undefined && !exact.index.isInTransition && !encrypted.readsPlaintext) return exact;
+  const isSettled = exact !== undefined && (exact.isScoped || !exact.index.isInTransition);
+  if (isSettled && !encrypted.readsPlaintext) return exact;
   const problem =
     exact === undefined
       ? 'has no blind index that is exact, so its distinct values cannot be counted'

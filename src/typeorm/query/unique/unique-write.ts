@@ -160,7 +160,7 @@ export class UniqueWrite {
 
 function mayHoldOthers({ encrypted, indexed }: UniqueIndex): boolean {
   try {
-    return encrypted.readsPlaintext || indexed.index.isInTransition;
+    return encrypted.readsPlaintext || (!indexed.isScoped && indexed.index.isInTransition);
   } catch (error) {
     if (!(error instanceof FieldEncryptionError)) throw error;
     // Not known without keys. Values that need them report it.

@@ -8,6 +8,8 @@ import type { AnyQueryBuilder } from '../any-query-builder';
 import { withResolvedParameters } from '../lookup/resolved-parameters';
 import { UniqueWrite } from '../unique/unique-write';
 
+import { scopesOfStatement } from './written-scopes';
+
 type WriteBuilder = AnyQueryBuilder & {
   setQueryRunner(queryRunner: QueryRunner | undefined): unknown;
 };
@@ -32,7 +34,7 @@ export function prepareWrite<T>(
 ): Promise<T> {
   const installation = installationOf(builder.connection);
   const entity = encryptedEntityOf(builder);
-  const preparing = entity && installation.prepareWrite(entity, queryRunner);
+  const preparing = entity && preparation(builder, entity, queryRunner);
   const run = (): Promise<T> =>
     entity !== undefined && UniqueWrite.isNeeded(entity)
       ? runUnique(builder, entity, queryRunner, write)
@@ -42,6 +44,21 @@ export function prepareWrite<T>(
     if (!(failure instanceof FieldEncryptionError)) throw failure;
     return run();
   });
+}
+
+/** Prepares the keys of a write, those of scopes after the common ones, which wrap them. */
+function preparation(
+  builder: WriteBuilder,
+  entity: EncryptedEntity,
+  queryRunner: QueryRunner | undefined,
+): Promise<void> | undefined {
+  const installation = installationOf(builder.connection);
+  const common = installation.prepareWrite(entity, queryRunner);
+  const { scopes, index } = scopesOfStatement(builder, entity);
+  if (scopes.length === 0) return common;
+  const ofScopes = (): Promise<void> | undefined =>
+    installation.prepareScopes(scopes, { index }, queryRunner);
+  return common === undefined ? ofScopes() : common.then(ofScopes);
 }
 
 async function runUnique<T>(

@@ -3,13 +3,13 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { FieldEncryptionError } from '../../../errors';
 import { canonicalStored } from '../../metadata/canonical-value';
+import { withKnownRow } from '../../metadata/known-row';
 import { queryRefused } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
 import type { RowBinding } from '../../metadata/row-binding';
 import type { AnyQueryBuilder } from '../any-query-builder';
 
 import { fixedValues } from './fixed-values';
-import { writingRow } from './written-row';
 import type { WrittenRow } from './written-row';
 
 /** The rows that `save()` updates, by the values that it writes. */
@@ -35,11 +35,11 @@ export function writingUpdatedRows(
   if (entity?.isBound !== true || mainAlias === undefined) return build();
   const rows = new UpdatedRows(builder, mainAlias.metadata);
   assertBoundColumnsKept(entity, values(), rows);
-  return writingRow(rows, build);
+  return withKnownRow(rows, build);
 }
 
 /** The rows that an UPDATE hits, which all have the same bound columns. */
-class UpdatedRows implements WrittenRow {
+export class UpdatedRows implements WrittenRow {
   readonly #loaded: ObjectLiteral | undefined;
   readonly #fixed: ReadonlyMap<ColumnMetadata, unknown>;
 
@@ -50,14 +50,14 @@ class UpdatedRows implements WrittenRow {
   }
 
   contextFor(encrypted: EncryptedColumn, binding: RowBinding): string {
-    const open = binding.columns.find((column) => this.#value(column) === undefined);
+    const open = binding.columns.find((column) => this.value(column) === undefined);
     if (open !== undefined) throw notFixed(encrypted, binding, open);
-    return binding.contextOf((column) => this.#value(column));
+    return binding.contextOf((column) => this.value(column));
   }
 
   /** Whether a value that is written to a bound column is the one that the rows have. */
   keeps(column: ColumnMetadata, values: ObjectLiteral): boolean {
-    const before = this.#value(column);
+    const before = this.value(column);
     const after: unknown = column.getEntityValue(values, true);
     try {
       return (
@@ -69,7 +69,7 @@ class UpdatedRows implements WrittenRow {
     }
   }
 
-  #value(column: ColumnMetadata): unknown {
+  value(column: ColumnMetadata): unknown {
     return this.#fixed.get(column) ?? (this.#loaded && column.getEntityValue(this.#loaded, true));
   }
 }

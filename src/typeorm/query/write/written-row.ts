@@ -3,36 +3,34 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { queryRefused } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
+import { knownRow, withKnownRow } from '../../metadata/known-row';
+import type { KnownRow } from '../../metadata/known-row';
 import type { RowBinding } from '../../metadata/row-binding';
 
 /** The row whose values a statement is being built with. */
-export interface WrittenRow {
+export interface WrittenRow extends KnownRow {
   /** Returns the context of the row for an encrypted column with a binding, or throws why it is not known. */
   contextFor(encrypted: EncryptedColumn, binding: RowBinding): string;
-}
-
-let current: WrittenRow | undefined;
-
-/** Builds a part of a statement, which is synchronous, with the values of a row. */
-export function writingRow<T>(row: WrittenRow, build: () => T): T {
-  const outer = current;
-  current = row;
-  try {
-    return build();
-  } finally {
-    current = outer;
-  }
 }
 
 /** Returns the context in which a value is encrypted; `undefined` for a column without a binding, or a row. */
 export function contextOfWrittenRow(encrypted: EncryptedColumn): string | undefined {
   const { binding } = encrypted;
-  return binding === undefined ? undefined : current?.contextFor(encrypted, binding);
+  const row = knownRow() as WrittenRow | undefined;
+  return binding === undefined ? undefined : row?.contextFor(encrypted, binding);
+}
+
+/** Returns the row that an INSERT makes of some values. */
+export function insertedRow(values: ObjectLiteral): WrittenRow {
+  return {
+    value: (column) => column.getEntityValue(values, true) as unknown,
+    contextFor: (_, binding) => binding.contextIn(values),
+  };
 }
 
 /** Builds a part of an INSERT with the values of a row. */
 export function writingInsertedRow<T>(values: ObjectLiteral, build: () => T): T {
-  return writingRow({ contextFor: (_, binding) => binding.contextIn(values) }, build);
+  return withKnownRow(insertedRow(values), build);
 }
 
 /** Refuses an INSERT that names an encrypted column and leaves one out that its values are bound to. */

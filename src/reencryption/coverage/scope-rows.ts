@@ -1,0 +1,115 @@
+import type { QueryRunner } from 'typeorm';
+
+import { FORMATS, keyHeader } from '../../format/data-key-id';
+import type { ColumnUse } from '../../keys/lifecycle/encrypted-rows';
+import type { ErasedRows, ScopeRows } from '../../keys/scopes/scope-erasure';
+import type { Installation } from '../../typeorm/installation/installation';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
+import { requireTable, selectAllRows } from '../../typeorm/tables/all-rows';
+import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
+import { prefixSql } from '../database/prefix-sql';
+import { encryptedTables } from '../encrypted-table';
+import type { EncryptedTable } from '../encrypted-table';
+
+import { writersToEnd } from './open-writers';
+
+/** Milliseconds to wait for open transactions by default. */
+const PATIENCE_MS = 30_000;
+
+/** Returns what an erasure does with the rows of a scope. */
+export function scopeRows(
+  installation: Installation,
+  waitMs = PATIENCE_MS,
+): ScopeRows<QueryRunner> {
+  return {
+    erase: (kind, keyIds, runner) => eraseTokens(installation, runner, { kind, keyIds }),
+    writersToEnd: () => writersToEnd(installation, waitMs),
+  };
+}
+
+/** Counts the rows under keys of a scope, and empties their tokens that are not made with its keys. */
+async function eraseTokens(
+  installation: Installation,
+  runner: QueryRunner,
+  { kind, keyIds }: { readonly kind: string; readonly keyIds: readonly string[] },
+): Promise<ErasedRows[]> {
+  const erased: ErasedRows[] = [];
+  if (keyIds.length === 0) return erased;
+  for (const table of encryptedTables(installation)) {
+    await requireTable(runner, table.metadata);
+    for (const encrypted of table.columns) {
+      if (encrypted.binding?.scope?.kind !== kind) continue;
+      const where = underKeysSql(runner, encrypted, keyIds);
+      const rows = await count(runner, table, where);
+      if (rows === 0) continue;
+      const { entity, property } = encrypted.policy;
+      erased.push({ entity, property, rows });
+      for (const { column, isScoped } of encrypted.indexes) {
+        if (isScoped) continue;
+        const token = runner.connection.driver.escape(column.databaseName);
+        await runner.query(`UPDATE ${table.name} SET ${token} = NULL WHERE ${where}`);
+      }
+    }
+  }
+  return erased;
+}
+
+async function count(runner: QueryRunner, table: EncryptedTable, where: string): Promise<number> {
+  const [row] = await selectAllRows<{ total: number | string }>(
+    runner,
+    table.metadata,
+    `SELECT COUNT(*) AS total FROM ${table.name} WHERE ${where}`,
+  );
+  return Number(row?.total ?? 0);
+}
+
+/** Returns SQL for the values under some keys, whose ids are hexadecimal digits. */
+function underKeysSql(
+  runner: QueryRunner,
+  { column, policy }: EncryptedColumn,
+  keyIds: readonly string[],
+): string {
+  const cell = runner.connection.driver.escape(column.databaseName);
+  // SQLite has no base64.
+  const inHex = policy.storage === 'binary' && runner.connection.options.type !== 'postgres';
+  const prefixes = keyIds.flatMap((id) =>
+    Object.values(FORMATS).map((format) => {
+      const header = Buffer.from(keyHeader(id, format));
+      return inHex ? header.toString('hex').toUpperCase() : header.toString('base64url');
+    }),
+  );
+  const list = prefixes.map((prefix) => `'${prefix}'`).join(', ');
+  return `${prefixSql(runner.connection, cell, policy.storage)} IN (${list})`;
+}
+
+/** Counts the keys of scopes that a data key has sealed, which are lost with it. */
+export async function sealedScopeKeys(
+  { dataSource, hasScopes }: Installation,
+  runner: QueryRunner,
+  branchId: string,
+): Promise<ColumnUse[]> {
+  if (!hasScopes) return [];
+  const metadata = dataSource.getMetadata(ScopeKeySchema);
+  const keys = runner.manager.createQueryBuilder(ScopeKeySchema, 'k', runner).cache(false);
+  const rows = await keys.clone().getCount();
+  const under = keys.where(`k.branchId = :branchId AND k.sealed <> ''`, { branchId });
+  return [
+    {
+      ...{ entity: metadata.name, property: 'sealed' },
+      ...{ table: metadata.tablePath, column: 'sealed', rows },
+      rowsUnderKey: await under.getCount(),
+      rowsUnderUnknownKeys: 0,
+    },
+  ];
+}
+
+/** Returns those of some key ids that are of scopes. */
+export async function scopeKeyIds(
+  { hasScopes, keys }: Installation,
+  runner: QueryRunner,
+  ids: readonly string[],
+): Promise<Set<string>> {
+  if (!hasScopes || ids.length === 0) return new Set();
+  const { records } = await keys.scopes.store.findByIds(ids, runner);
+  return new Set(records.map(({ id }) => id));
+}

@@ -1,0 +1,92 @@
+import { ConfigurationError } from './errors';
+import { DEFAULT_KIND, scopeId } from './keys/scopes/scope';
+import type { Scope } from './keys/scopes/scope';
+import type { ScopeIds } from './keys/scopes/scope-context';
+import { receiptDigest } from './keys/scopes/scope-erasure';
+import type { Erasure, ErasureOptions, ErasureReceipt } from './keys/scopes/scope-erasure';
+import { scopeRows } from './reencryption/coverage/scope-rows';
+import type { Installation } from './typeorm/installation/installation';
+
+/** Options of {@link ScopeKeys.shred}. */
+export interface ShredOptions extends ErasureOptions {
+  /** The scope: `{ tenant: 42 }`, or its id alone for the kind `'default'`. */
+  readonly scope: ScopeIds;
+  /** Milliseconds to wait for open transactions on encrypted tables. Defaults to 30,000. */
+  readonly waitMs?: number | undefined;
+}
+
+/** A scope and why something is done with it. */
+export interface ScopeReason {
+  readonly scope: ScopeIds;
+  /** For the audit log; 1 to 64 characters, without personal data. */
+  readonly reason: string;
+}
+
+/** The keys of scopes: of tenants, persons, or whatever `@KeyScope` names. */
+export class ScopeKeys {
+  readonly #installation: Installation;
+
+  /** @internal */
+  constructor(installation: Installation) {
+    this.#installation = installation;
+  }
+
+  /**
+   * Gives a scope a new data key. Rows stay under the one they have until {@link FieldEncryption.reencrypt}.
+   *
+   * @returns the id of the new key.
+   * @throws {@link ErasedError}, {@link KmsUnavailableError}, {@link KeyStateError}
+   */
+  rotateScope(scope: ScopeIds): Promise<string> {
+    return this.#installation.keys.scopes.rotate(scopeNamed(scope));
+  }
+
+  /**
+   * Erases what belongs to a scope, everywhere in the database, by erasing its keys. The first call requests it,
+   * and from then on nothing is written for the scope; a later one, when every process has noticed, erases. Rows
+   * stay, and nobody can read their values. Backups of the database hold the wrapped keys until they, or all KEK
+   * versions that they need, are destroyed.
+   *
+   * @throws {@link KeyStateError} for a scope under a legal hold, or one that is erased; retryable while
+   * transactions are open that may have written
+   */
+  shred({ scope, waitMs, ...options }: ShredOptions): Promise<Erasure> {
+    const rows = scopeRows(this.#installation, waitMs);
+    return this.#installation.keys.scopes.erase(scopeNamed(scope), options, rows);
+  }
+
+  /** Cancels an erasure that was requested. @throws {@link KeyStateError} if none is under way */
+  cancelShred({ scope, reason }: ScopeReason): Promise<void> {
+    return this.#installation.keys.scopes.marks.unset(scopeNamed(scope), 'erasure', reason);
+  }
+
+  /** Puts a scope under a legal hold: it is not erased until it is released. */
+  async hold({ scope, reason }: ScopeReason): Promise<void> {
+    await this.#installation.keys.scopes.marks.set(scopeNamed(scope), 'hold', reason);
+  }
+
+  /** Ends a legal hold. @throws {@link KeyStateError} if there is none */
+  release({ scope, reason }: ScopeReason): Promise<void> {
+    return this.#installation.keys.scopes.marks.unset(scopeNamed(scope), 'hold', reason);
+  }
+
+  /**
+   * Whether a receipt is that of an entry of the audit log: nothing in it was changed. Whether the log is whole,
+   * {@link AuditTrail.verify} says.
+   */
+  async isRecorded(receipt: ErasureReceipt): Promise<boolean> {
+    return this.#installation.audit.hasReference('shred', receiptDigest(receipt));
+  }
+}
+
+/** @throws {@link ConfigurationError} for anything but one scope */
+function scopeNamed(scope: ScopeIds): Scope {
+  const named =
+    typeof scope === 'object' ? Object.entries(scope) : [[DEFAULT_KIND, scope] as const];
+  const [[kind, value] = ['', ''], ...others] = named;
+  const id = scopeId(value);
+  if (others.length === 0 && kind !== '' && id !== undefined) return { kind, id };
+  throw new ConfigurationError(
+    'Name one scope: { tenant: 42 }, or its id alone. An id is a text of 1 to 256 bytes, a safe integer or a bigint.',
+  );
+}

@@ -1,0 +1,25 @@
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+
+/** A row of which some columns are known, while values of it are encrypted or looked up. */
+export interface KnownRow {
+  /** Returns what the row has in a column; undefined if that is not known. */
+  value(column: ColumnMetadata): unknown;
+}
+
+let current: KnownRow | undefined;
+
+/** Does something synchronous with the values of a row. */
+export function withKnownRow<T>(row: KnownRow, work: () => T): T {
+  const outer = current;
+  current = row;
+  try {
+    return work();
+  } finally {
+    current = outer;
+  }
+}
+
+/** Returns the row whose values are at work. */
+export function knownRow(): KnownRow | undefined {
+  return current;
+}

@@ -1,0 +1,125 @@
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+
+import { MissingScopeError, ScopeMismatchError } from '../../errors';
+import { scopeId } from '../../keys/scopes/scope';
+import type { Scope } from '../../keys/scopes/scope';
+import { ALL_SCOPES } from '../../keys/scopes/scope-context';
+import type { ContextScope } from '../../keys/scopes/scope-context';
+
+import { canonicalStored } from './canonical-value';
+import { knownRow } from './known-row';
+import type { KnownRow } from './known-row';
+
+/** The encrypted property that a scope is wanted for. */
+interface ScopedProperty {
+  readonly entity: string;
+  readonly property: string;
+}
+
+/** The scope of the rows of an entity: by a column, by the context, or by both, which then must agree. */
+export class RowScope {
+  readonly kind: string;
+  /** The column that names it, if there is one. */
+  readonly column: ColumnMetadata | undefined;
+  readonly #property: ScopedProperty;
+  readonly #context: () => ContextScope;
+  readonly #needsContext: boolean;
+
+  constructor(parts: {
+    readonly kind: string;
+    readonly column: ColumnMetadata | undefined;
+    readonly property: ScopedProperty;
+    readonly context: () => ContextScope;
+    /** Whether nothing is to be read without a context (`keyScope`). */
+    readonly needsContext: boolean;
+  }) {
+    this.kind = parts.kind;
+    this.column = parts.column;
+    this.#property = parts.property;
+    this.#context = parts.context;
+    this.#needsContext = parts.needsContext;
+  }
+
+  /** What names it, for messages. */
+  get name(): string {
+    return this.column?.propertyPath ?? `the ${this.kind} of the context`;
+  }
+
+  /**
+   * Returns the scope of the row whose values are at work, for new values and for look-ups.
+   *
+   * @throws {@link MissingScopeError}, {@link ScopeMismatchError}
+   */
+  current(): Scope {
+    return this.of(knownRow());
+  }
+
+  /** {@link RowScope.current} of a row. */
+  of(row: KnownRow | undefined): Scope {
+    const context = this.#context();
+    const value = this.column && row?.value(this.column);
+    const own = this.column && value !== undefined ? this.#idOf(this.column, value) : undefined;
+    const id = own ?? (context === ALL_SCOPES ? undefined : context);
+    if (id === undefined) throw this.#missing();
+    if (context !== undefined && context !== ALL_SCOPES && context !== id) throw this.#mismatch();
+    return { kind: this.kind, id };
+  }
+
+  /** {@link RowScope.of}, or undefined for a row of which the scope is not known yet. */
+  ifKnown(row: KnownRow): Scope | undefined {
+    const isKnown = this.column !== undefined && row.value(this.column) !== undefined;
+    const context = this.#context();
+    return isKnown || typeof context === 'string' ? this.of(row) : undefined;
+  }
+
+  /**
+   * Checks a row that was read: that it belongs to the scope of the context, and its value to the row.
+   *
+   * @param ofKey - the scope of the key of its value; undefined for a common key, or one that cannot be had.
+   * @returns the id of the row's scope; undefined if neither a column nor the key tells
+   * @throws {@link ScopeMismatchError}, {@link MissingScopeError} where `keyScope` is set and says nothing
+   */
+  ofRead(row: KnownRow, ofKey: Scope | undefined): string | undefined {
+    const id =
+      this.column === undefined ? ofKey?.id : this.#idOf(this.column, row.value(this.column));
+    const context = this.#context();
+    if (context === undefined && this.#needsContext) throw this.#missing();
+    if (context !== undefined && context !== ALL_SCOPES && id !== undefined && context !== id) {
+      throw this.#mismatch();
+    }
+    if (ofKey !== undefined && (ofKey.kind !== this.kind || ofKey.id !== id)) {
+      throw this.#mismatch('its value was encrypted for another');
+    }
+    return id;
+  }
+
+  #idOf(column: ColumnMetadata, value: unknown): string {
+    if (value === null || value === undefined) throw this.#missing();
+    const id = scopeId(canonicalStored(column, value));
+    if (id !== undefined) return id;
+    throw this.#missing('its id is empty or longer than 256 bytes');
+  }
+
+  #missing(why?: string): MissingScopeError {
+    const { entity, property } = this.#property;
+    const where =
+      this.column === undefined
+        ? 'Run the work in withKeyScope(id, …), or set the option keyScope'
+        : `Give the row its ${this.column.propertyPath}, or run the work in withKeyScope(id, …)`;
+    return new MissingScopeError(
+      `${entity}.${property} has keys for each ${this.kind}, and it is not known which: ` +
+        `${why ?? 'neither the row or condition nor the context says'}. ${where}.`,
+      { entity, property },
+    );
+  }
+
+  #mismatch(what = 'the row or condition is of another'): ScopeMismatchError {
+    const { entity, property } = this.#property;
+    const other = `${this.kind} than the ${what.startsWith('its') ? 'row' : 'context'}`;
+    return new ScopeMismatchError(
+      `${entity}.${property}: ${what} ${other}. Ask for rows of the ${this.kind} of the context only, or run ` +
+        'work across all of them in withKeyScope(ALL_SCOPES, …).',
+      { entity, property },
+    );
+  }
+}

@@ -1,0 +1,52 @@
+import type { EntityMetadata, FindOperator, ObjectLiteral } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
+
+import type { KnownRow } from '../../metadata/known-row';
+import type { AnyQueryBuilder } from '../any-query-builder';
+import { fixedValues } from '../write/fixed-values';
+
+/** The object of conditions that TypeORM is turning into SQL, by builder. */
+const conditions = new WeakMap<object, ObjectLiteral>();
+
+/** Notes the object of conditions that a builder turns into SQL, one after the other. */
+export function noteConditions(builder: object, where: ObjectLiteral): void {
+  conditions.set(builder, where);
+}
+
+/** {@link noteConditions} until the end of `build`. */
+export function inConditions<T>(builder: object, where: unknown, build: () => T): T {
+  const outer = conditions.get(builder);
+  if (typeof where === 'object' && where !== null) conditions.set(builder, where);
+  try {
+    return build();
+  } finally {
+    if (outer === undefined) conditions.delete(builder);
+    else conditions.set(builder, outer);
+  }
+}
+
+/** Returns the rows that conditions are about, of which they fix some columns to one value. */
+export function conditionRow(builder: AnyQueryBuilder): KnownRow {
+  return {
+    value: (column) => {
+      const where = conditions.get(builder);
+      const named = where && onlyValue(column.getEntityValue(where, true) as unknown);
+      return named ?? fixedBefore(builder, column);
+    },
+  };
+}
+
+function fixedBefore(builder: AnyQueryBuilder, column: ColumnMetadata): unknown {
+  const metadata: EntityMetadata = column.entityMetadata;
+  return fixedValues(builder, metadata).get(column);
+}
+
+/** Returns the one value that a condition allows; undefined for several or others. */
+function onlyValue(condition: unknown): unknown {
+  if (!InstanceChecker.isFindOperator(condition)) return condition ?? undefined;
+  const { type, value } = condition as FindOperator<unknown>;
+  if (type === 'equal') return onlyValue(value);
+  const [first, ...others] = type === 'in' && Array.isArray(value) ? (value as unknown[]) : [];
+  return others.length === 0 ? onlyValue(first) : undefined;
+}
