@@ -3,7 +3,9 @@ import type { EntityManager, ObjectLiteral } from 'typeorm';
 import type { Installation } from './typeorm/installation/installation';
 import { decryptStored, fetchPrevious, keyPrefixOf } from './typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
+import { withKnownRow } from './typeorm/metadata/known-row';
 import { StoredInRow } from './typeorm/metadata/stored-in-row';
+import { insertedRow } from './typeorm/query/write/written-row';
 import { valueResults } from './value-results';
 import type { ValueResults } from './value-results';
 
@@ -37,10 +39,16 @@ export async function encryptValues(
   { manager, rows }: ValuesOptions,
 ): Promise<ValueResults<string | Buffer | null>> {
   await installation.prepareDataKey(policy.keyName, manager?.queryRunner);
+  const scope = binding?.scope;
+  if (scope !== undefined) {
+    const scopes = values.map((_, i) => scope.of(insertedRow(rows?.[i] ?? {})));
+    await installation.prepareScopes(scopes, { index: false }, manager?.queryRunner);
+  }
   return valueResults(values, (value, i) => {
     if (value === null || value === undefined) return null;
-    const row = rows?.[i];
-    return cipher.encrypt(value, row && binding?.contextIn(row));
+    const row = rows?.[i] ?? (scope && {});
+    if (row === undefined) return cipher.encrypt(value);
+    return withKnownRow(insertedRow(row), () => cipher.encrypt(value, binding?.contextIn(row)));
   });
 }
 

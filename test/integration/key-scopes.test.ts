@@ -145,9 +145,11 @@ describeEachDatabase('Keys of scopes', (database) => {
   });
 
   it('erase all values of a scope, and of no other', async () => {
-    const [ada, bob] = await two();
+    const [, bob] = await two();
+    const ada = patient({ tenantId: 70, login: 'canary-70' });
+    await patients.insert(ada);
     const { keys, audit } = fieldEncryption(dataSource);
-    const erasure = await keys.shred({ scope: { tenant: 7 }, reason: 'request 1', graceMs: 0 });
+    const erasure = await keys.shred({ scope: { tenant: 70 }, reason: 'request 1', graceMs: 0 });
     if (erasure.state !== 'erased') throw new Error('not erased');
     expect(erasure.receipt.columns).toContainEqual({ entity: 'Patient', property: 'ssn', rows: 1 });
     expect(await keys.isRecorded(erasure.receipt)).toBe(true);
@@ -155,6 +157,7 @@ describeEachDatabase('Keys of scopes', (database) => {
     expect(await audit.verify()).toMatchObject({ ok: true });
     await expect(patients.findOneBy({ id: ada.id })).rejects.toBeInstanceOf(ErasedError);
     expect(await patients.findOneBy({ id: bob.id })).toMatchObject({ ssn: 'canary 2' });
-    await expect(patients.insert(patient({}))).rejects.toBeInstanceOf(ErasedError);
+    await expect(patients.insert(patient({ tenantId: 70 }))).rejects.toBeInstanceOf(ErasedError);
+    expect(await patients.findBy({ tenantId: 7 })).toHaveLength(1);
   });
 });

@@ -109,11 +109,14 @@ export function expectNoCanary(shown: unknown): void {
   );
 }
 
-/** Deletes every row but the data keys. */
+/** The tables of the keys, which processes have in memory. */
+const KEPT = ['FieldEncryptionDataKey', 'FieldEncryptionScopeKey'];
+
+/** Deletes every row but the keys. */
 async function emptyTables(dataSource: DataSource): Promise<void> {
   const own = OWN_TABLES.map(({ schema }) => dataSource.getMetadata(schema));
   const tables = [...dataSource.entityMetadatas, ...own]
-    .filter(({ name, tableType }) => name !== 'FieldEncryptionDataKey' && tableType !== 'view')
+    .filter(({ name, tableType }) => !KEPT.includes(name) && tableType !== 'view')
     .map(tableName);
   const unique = [...new Set(tables)];
   if (unique.length === 0) return;

@@ -3,6 +3,7 @@ import { wipe } from '../../crypto/secret-bytes';
 import { newDataKeyId } from '../../format/data-key-id';
 import type { KeyServices } from '../key-services';
 import type { KeyRecord } from '../record/key-record';
+import { isOwnBranchName } from '../scopes/scope';
 import { CONCURRENT_PROOFS } from '../wrapping/kms-client';
 
 import { encodeKeys, sealBackup, withoutWrapping } from './backup-file';
@@ -32,7 +33,9 @@ export async function createBackup<C>(
   protection: BackupProtection,
 ): Promise<KeyBackup> {
   const { application, store, wallClock } = services;
-  const records = (await store.list()).filter(({ state }) => state !== 'destroyed');
+  const records = (await store.list()).filter(
+    ({ name, state }) => state !== 'destroyed' && !isOwnBranchName(name),
+  );
   const id = newDataKeyId();
   const content = await contentOf(services, records);
   const key = newBackupKey();

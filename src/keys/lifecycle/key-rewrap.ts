@@ -10,6 +10,7 @@ import type { KeyServices } from '../key-services';
 import { provenChange, requireProvenState, stateAuthenticator } from '../record/key-macs';
 import type { StateAuthenticator } from '../record/key-macs';
 import type { KeyRecord } from '../record/key-record';
+import { isOwnBranchName } from '../scopes/scope';
 import type { Wrapping } from '../wrapping/key-wrapper';
 import { CONCURRENT_PROOFS } from '../wrapping/kms-client';
 import type { KmsClient } from '../wrapping/kms-client';
@@ -76,7 +77,10 @@ export async function rewrap<C>(
   const { providers } = services.wrapper;
   // Before the first row changes, so that this process can read keys under either KEK.
   const target = to === undefined ? providers.primary : providers.include(to);
-  const records = (await services.store.list()).filter(({ state }) => state !== 'destroyed');
+  // The branch of a scope with a KMS of its own is never wrapped by another.
+  const records = (await services.store.list()).filter(
+    ({ name, state }) => state !== 'destroyed' && !isOwnBranchName(name),
+  );
   const run = new RewrapRun(services, target);
   await run.findOpened(records);
   const kek = await newestKek(target);
