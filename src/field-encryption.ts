@@ -19,7 +19,7 @@ import { withConnection } from './typeorm/connection/lent-connection';
 import { installationOf } from './typeorm/installation/installation';
 import type { Installation } from './typeorm/installation/installation';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
-import { onlyResult, valueResults } from './value-results';
+import { onlyResult } from './value-results';
 import type { ValueResults } from './value-results';
 
 /** The handle to the encryption of a DataSource; see {@link fieldEncryption}. */
