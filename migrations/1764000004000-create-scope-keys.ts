@@ -47,6 +47,7 @@ function scopeKeys(name: string): Table {
       text('branch_id', 16),
       text('since', 32),
       { name: 'sealed', type: 'text' },
+      text('prefix', 12),
     ],
     indices: [
       {
@@ -61,6 +62,7 @@ function scopeKeys(name: string): Table {
         where: `"state" <> 'deactivated'`,
       },
       { name: 'field_encryption_scope_keys_branch', columnNames: ['branch_id'] },
+      { name: 'field_encryption_scope_keys_prefix', columnNames: ['prefix', 'state'] },
     ],
   });
 }

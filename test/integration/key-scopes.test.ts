@@ -13,7 +13,8 @@ import {
   withKeyScope,
 } from '../../src';
 import { describeEachDatabase } from '../support/databases';
-import { useEncryptedDatabase } from '../support/encrypted-database';
+import { openEncrypted, useEncryptedDatabase } from '../support/encrypted-database';
+import type { EncryptedDatabase } from '../support/encrypted-database';
 
 @Entity()
 class Patient {
@@ -144,20 +145,71 @@ describeEachDatabase('Keys of scopes', (database) => {
     await expect(patients.findOneBy({ id: bob.id })).rejects.toBeInstanceOf(ScopeMismatchError);
   });
 
-  it('erase all values of a scope, and of no other', async () => {
-    const [, bob] = await two();
-    const ada = patient({ tenantId: 70, login: 'canary-70' });
-    await patients.insert(ada);
+  it('are rotated for one scope, and its rows moved by a run, whatever the context', async () => {
+    const [ada, bob] = await two();
+    const before = [await cell('ssn', ada.id), await cell('ssn', bob.id)];
+    const encryption = fieldEncryption(dataSource);
+    await encryption.keys.rotateScope({ tenant: 7 });
+    expect(await encryption.reencrypt()).toMatchObject({ scanned: 2, changed: 1, failed: 0 });
+    expect(await cell('ssn', bob.id)).toBe(before[1]);
+    expect(await cell('ssn', ada.id)).not.toBe(before[0]);
+    expect(await encryption.verify()).toMatchObject({ scanned: 2, failed: 0 });
+    expect(await encryption.reindex()).toMatchObject({ failed: 0 });
+    expect(await encryption.reencrypt()).toMatchObject({ changed: 0 });
+    expect(await patients.findOneBy({ tenantId: 7, email: ada.email })).toMatchObject({
+      ssn: 'canary 1',
+    });
+  });
+});
+
+describeEachDatabase('The erasure of a scope', (database) => {
+  let opened: EncryptedDatabase;
+  let dataSource: DataSource;
+  let patients: Repository<Patient>;
+
+  beforeEach(async () => {
+    opened = await openEncrypted(database, { entities: [Patient] });
+    ({ dataSource } = opened);
+    patients = dataSource.getRepository(Patient);
+  });
+
+  afterEach(async () => {
+    await opened.dispose();
+  });
+
+  it('erases all of its values, and of no other', async () => {
+    const ada = patient({ login: 'canary-login' });
+    const bob = patient({ tenantId: 8, ssn: 'canary 2' });
+    await patients.insert([ada, bob]);
     const { keys, audit } = fieldEncryption(dataSource);
-    const erasure = await keys.shred({ scope: { tenant: 70 }, reason: 'request 1', graceMs: 0 });
+    const erasure = await keys.shred({ scope: { tenant: 7 }, reason: 'request 1', graceMs: 0 });
     if (erasure.state !== 'erased') throw new Error('not erased');
     expect(erasure.receipt.columns).toContainEqual({ entity: 'Patient', property: 'ssn', rows: 1 });
     expect(await keys.isRecorded(erasure.receipt)).toBe(true);
     expect(await keys.isRecorded({ ...erasure.receipt, keyIds: [] })).toBe(false);
     expect(await audit.verify()).toMatchObject({ ok: true });
     await expect(patients.findOneBy({ id: ada.id })).rejects.toBeInstanceOf(ErasedError);
+    await expect(patients.insert(patient({}))).rejects.toBeInstanceOf(ErasedError);
     expect(await patients.findOneBy({ id: bob.id })).toMatchObject({ ssn: 'canary 2' });
-    await expect(patients.insert(patient({ tenantId: 70 }))).rejects.toBeInstanceOf(ErasedError);
-    expect(await patients.findBy({ tenantId: 7 })).toHaveLength(1);
+    expect(await fieldEncryption(dataSource).verify()).toMatchObject({ scanned: 2, failed: 0 });
+  });
+
+  it('waits until every process has noticed, and can be cancelled or forbidden till then', async () => {
+    await patients.insert(patient({}));
+    const { keys } = fieldEncryption(dataSource);
+    const scope = { tenant: 7 };
+    await keys.hold({ scope, reason: 'case 1' });
+    await expect(keys.shred({ scope, reason: 'request 1' })).rejects.toMatchObject({
+      code: 'ERR_KEY_STATE',
+    });
+    await keys.release({ scope, reason: 'case 1 closed' });
+    expect(await keys.shred({ scope, reason: 'request 1' })).toMatchObject({ state: 'requested' });
+    await expect(patients.insert(patient({ email: 'b-canary@x.org' }))).rejects.toBeInstanceOf(
+      ErasedError,
+    );
+    expect(await patients.find()).toMatchObject([{ ssn: 'canary 1' }]);
+    await keys.cancelShred({ scope, reason: 'a mistake' });
+    await patients.insert(patient({ email: 'b-canary@x.org' }));
+    expect(await patients.find()).toHaveLength(2);
   });
 });

@@ -1,5 +1,9 @@
 import type { DataSource } from 'typeorm';
 
+import type { ScopeKeyState } from '../../keys/scopes/scope-key-record';
+import { escapedTable } from '../../typeorm/connection/sql-dialect';
+import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
+
 /**
  * Returns SQL for the 12-character header prefix of a stored value. SQLite has no base64, so there the
  * prefix of bytes is in hexadecimal. Its cells have types of their own, whatever the column's: a
@@ -28,4 +32,20 @@ export function lengthSql(
 ): string {
   const isSure = storage === 'text' || driver.options.type === 'postgres';
   return isSure ? `length(${column})` : `length(CAST(${column} AS BLOB))`;
+}
+
+/** Returns SQL for whether a stored value is under a key of a scope that is in one of some states. */
+export function underScopeKeySql(
+  dataSource: DataSource,
+  column: string,
+  storage: 'text' | 'binary',
+  states: readonly ScopeKeyState[],
+): string {
+  const isHex = storage === 'binary' && dataSource.options.type !== 'postgres';
+  const table = escapedTable(dataSource, dataSource.getMetadata(ScopeKeySchema));
+  const list = states.map((state) => `'${state}'`).join(', ');
+  return (
+    `${prefixSql(dataSource, column, storage)} IN ` +
+    `(SELECT ${isHex ? "'02' || upper(k.id)" : 'k.prefix'} FROM ${table} k WHERE k.state IN (${list}))`
+  );
 }

@@ -1,6 +1,13 @@
-import { FieldEncryptionError } from '../../errors';
+import { ErasedError, FieldEncryptionError } from '../../errors';
+import { scopeSlot } from '../../keys/scopes/scope';
+import type { Scope } from '../../keys/scopes/scope';
 import type { Installation } from '../../typeorm/installation/installation';
 import { KeyPrefixes } from '../../typeorm/metadata/key-prefixes';
+import { withKnownRow } from '../../typeorm/metadata/known-row';
+import type { KnownRow } from '../../typeorm/metadata/known-row';
+import { scopeOfValue } from '../../typeorm/metadata/encrypted-column';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
+import { StoredInRow } from '../../typeorm/metadata/stored-in-row';
 import { keyAt, lastKey } from '../database/row';
 import type { PageChange, PageColumn, RowKey, StoredPage } from '../database/row';
 import type { RunDatabase } from '../database/run-database';
@@ -59,13 +66,39 @@ export class PageWork {
     return { rows, cells, failures };
   }
 
-  async #loadKeys({ cells }: StoredPage): Promise<void> {
+  async #loadKeys(page: StoredPage): Promise<void> {
+    const { cells } = page;
     const prefixes = new KeyPrefixes();
     for (const { encrypted, stored } of this.#table.columns) {
       for (const content of cells[stored] ?? []) prefixes.add(encrypted, content);
     }
     await this.#installation.loadKeys(prefixes.found);
     await this.#installation.prepareAll();
+    await this.#prepareScopes(page);
+  }
+
+  async #prepareScopes(page: StoredPage): Promise<void> {
+    const scopes = new Map<string, Scope>();
+    for (const column of this.#table.columns) {
+      if (column.encrypted.binding?.scope === undefined) continue;
+      for (let row = 0; row < page.rows; row++) {
+        const scope = this.#scopeIfKnown(column, page, row);
+        if (scope !== undefined) scopes.set(scopeSlot(scope), scope);
+      }
+    }
+    await this.#installation.prepareScopes([...scopes.values()], { index: true }, undefined);
+  }
+
+  /** A row that is not of the scope of its value is reported when its turn comes. */
+  #scopeIfKnown(column: ColumnWork, page: StoredPage, row: number): Scope | undefined {
+    const stored = page.cells[column.stored]?.[row];
+    if (stored === null || stored === undefined) return undefined;
+    try {
+      return this.#scopeOf(column, page, row);
+    } catch (error) {
+      if (error instanceof FieldEncryptionError) return undefined;
+      throw error;
+    }
   }
 
   /** Returns, for each column, the values to read instead of the stored ones. */
@@ -95,22 +128,63 @@ export class PageWork {
     column: ColumnWork,
     page: StoredPage,
     row: number,
-    readable: unknown,
+    prepared: unknown,
     cells: readonly unknown[][],
   ): RowFailureCode | undefined {
     const { encrypted, stored, tokens } = column;
-    const before = fieldOf(column, page, row);
     try {
-      const after = this.#mode.transform(encrypted, before, readable);
-      put(cells[stored], row, after.stored);
-      tokens.forEach(({ at }, i) => {
-        put(cells[at], row, after.tokens[i]);
+      return withKnownRow(this.#knownRow(column, page, row), () => {
+        const before = this.#fieldOf(column, page, row);
+        const { context } = before;
+        const readable = context === undefined ? prepared : new StoredInRow(prepared, context);
+        const after = this.#mode.transform(encrypted, before, readable);
+        put(cells[stored], row, after.stored);
+        tokens.forEach(({ at }, i) => {
+          put(cells[at], row, after.tokens[i]);
+        });
+        return this.#mode.check?.(encrypted, before, readable);
       });
-      return this.#mode.check?.(encrypted, before, readable);
     } catch (error) {
+      // Its values are gone for good, and nothing is wrong with the row.
+      if (error instanceof ErasedError) return undefined;
       if (!(error instanceof FieldEncryptionError) || error.retryable) throw error;
       return error.code;
     }
+  }
+
+  #fieldOf(column: ColumnWork, page: StoredPage, row: number): StoredField {
+    const { encrypted, bound, stored: at, tokens } = column;
+    const cell = (position: number | undefined): unknown => page.cells[position ?? -1]?.[row];
+    const stored = cell(at);
+    const { binding } = encrypted;
+    const isEmpty = stored === null || stored === undefined;
+    return {
+      stored,
+      tokens: tokens.map((token) => cell(token.at)),
+      context: isEmpty
+        ? undefined
+        : binding?.contextOf((_, i) => cell(bound[i]), this.#scopeOf(column, page, row)?.id),
+    };
+  }
+
+  /** Returns the scope of a row, by its column or else by the key of its value. */
+  #scopeOf({ encrypted, ...column }: ColumnWork, page: StoredPage, row: number): Scope | undefined {
+    const scope = encrypted.binding?.scope;
+    if (scope === undefined) return undefined;
+    const ofKey = scopeOfValue(
+      this.#installation.keys,
+      encrypted,
+      page.cells[column.stored]?.[row],
+    );
+    const id = scope.ofRead(rowOf(encrypted, column.bound, page, row), ofKey);
+    return id === undefined ? undefined : { kind: scope.kind, id };
+  }
+
+  #knownRow(column: ColumnWork, page: StoredPage, row: number): KnownRow {
+    return {
+      ...rowOf(column.encrypted, column.bound, page, row),
+      scopeId: () => this.#scopeOf(column, page, row)?.id,
+    };
   }
 
   #failure({ encrypted }: ColumnWork, key: RowKey, code: RowFailureCode): RowFailure {
@@ -119,8 +193,16 @@ export class PageWork {
   }
 }
 
-function fieldOf({ stored, tokens }: ColumnWork, { cells }: StoredPage, row: number): StoredField {
-  return { stored: cells[stored]?.[row], tokens: tokens.map(({ at }) => cells[at]?.[row]) };
+/** Returns the columns of a row that its values are bound to. */
+function rowOf(
+  { binding }: EncryptedColumn,
+  bound: readonly number[],
+  { cells }: StoredPage,
+  row: number,
+): KnownRow {
+  return {
+    value: (column) => cells[bound[binding?.columns.indexOf(column) ?? -1] ?? -1]?.[row],
+  };
 }
 
 function put(column: unknown[] | undefined, row: number, content: unknown): void {

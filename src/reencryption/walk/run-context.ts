@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 
+import { ALL_SCOPES, withKeyScope } from '../../keys/scopes/scope-context';
 import type { Installation } from '../../typeorm/installation/installation';
 import { PostgresRunDatabase } from '../database/postgres';
 import { runInterrupted } from '../database/run-database';
@@ -33,7 +34,18 @@ export interface RunContext {
  * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError} before a row is touched
  * @throws {@link RunInterruptedError} when the database fails
  */
-export async function withRunContext<T>(
+export function withRunContext<T>(
+  installation: Installation,
+  modeName: RunMode,
+  options: RunOptions,
+  work: (context: RunContext, works: readonly TableWork[]) => Promise<T>,
+): Promise<T> {
+  const run = (): Promise<T> => inRunContext(installation, modeName, options, work);
+  // A run is the operator's, and goes over the rows of all scopes.
+  return installation.hasScopes ? withKeyScope(ALL_SCOPES, run) : run();
+}
+
+async function inRunContext<T>(
   installation: Installation,
   modeName: RunMode,
   options: RunOptions,

@@ -2,11 +2,13 @@ import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import type { IndexMetadata } from 'typeorm/metadata/IndexMetadata.js';
 
-import { InvalidFieldPolicyError, UnsupportedQueryError } from '../../errors';
+import { FieldEncryptionError, InvalidFieldPolicyError, UnsupportedQueryError } from '../../errors';
 import type { BlindIndex, BlindIndexPolicy } from '../../field/blind-index';
 import type { FieldCipher } from '../../field/field-cipher';
 import type { FieldPolicy } from '../../field/field-policy';
 import type { PreviousFormat } from '../../import/previous-format';
+import type { KeySource } from '../../keys/key-source';
+import type { Scope } from '../../keys/scopes/scope';
 import { readLegacyPlaintext } from '../codec/cleartext';
 import {
   fetchRemote,
@@ -145,6 +147,21 @@ export function keyPrefixOf(
   if (found.kind === 'ciphertext') return found.prefix;
   const maybeOther = readsPlaintext || previousFormat !== undefined;
   return found.kind === 'malformed' && maybeOther ? found.prefix : undefined;
+}
+
+/** Returns the scope whose key has encrypted a value; undefined for a common key, or one that cannot be had. */
+export function scopeOfValue(
+  keys: KeySource,
+  encrypted: EncryptedColumn,
+  stored: unknown,
+): Scope | undefined {
+  const prefix = keyPrefixOf(encrypted, stored);
+  try {
+    return prefix === undefined ? undefined : keys.keyByPrefix(prefix).scope;
+  } catch (error) {
+    if (error instanceof FieldEncryptionError) return undefined;
+    throw error;
+  }
 }
 
 /**

@@ -4,6 +4,8 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 export interface KnownRow {
   /** Returns what the row has in a column; undefined if that is not known. */
   value(column: ColumnMetadata): unknown;
+  /** Returns the id of the row's scope of a kind, where it is known without a column. */
+  scopeId?(kind: string): string | undefined;
 }
 
 let current: KnownRow | undefined;

@@ -58,7 +58,12 @@ export class RowScope {
   of(row: KnownRow | undefined): Scope {
     const context = this.#context();
     const value = this.column && row?.value(this.column);
-    const own = this.column && value !== undefined ? this.#idOf(this.column, value) : undefined;
+    const own =
+      this.column === undefined
+        ? row?.scopeId?.(this.kind)
+        : value === undefined
+          ? undefined
+          : this.#idOf(this.column, value);
     const id = own ?? (context === ALL_SCOPES ? undefined : context);
     if (id === undefined) throw this.#missing();
     if (context !== undefined && context !== ALL_SCOPES && context !== id) throw this.#mismatch();

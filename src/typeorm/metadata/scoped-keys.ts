@@ -9,7 +9,7 @@ import type { CheckedOptions } from '../declare/field-encryption-options';
 
 import { policyRefused } from './encrypted-column';
 import { rootEntityName } from './field-policies';
-import { constantColumn } from './row-binding';
+import { constantColumn } from './bound-columns';
 import { RowScope } from './row-scope';
 
 /** Returns the keys of the scope of the row at work, as if they were the only ones. */

@@ -9,6 +9,8 @@ export interface ScopeKeyRow extends Omit<ScopeKeyRecord, 'since' | 'sealed' | '
   since: string;
   /** base64url */
   sealed: string;
+  /** The 12 characters with which values under a data key begin, for SQL: nothing but the id decides. */
+  prefix: string;
 }
 
 /** Name of the migration in `fieldEncryptionMigrations` that creates the table. */
@@ -38,6 +40,7 @@ export const ScopeKeySchema = new EntitySchema<ScopeKeyRow>({
     branchId: { type: 'varchar', length: 16, name: 'branch_id' },
     since: { type: 'varchar', length: 32, name: 'since' },
     sealed: { type: 'text', name: 'sealed' },
+    prefix: { type: 'varchar', length: 12, name: 'prefix' },
   },
   indices: [
     {
@@ -52,5 +55,6 @@ export const ScopeKeySchema = new EntitySchema<ScopeKeyRow>({
       where: ONE_CURRENT_INDEX.where,
     },
     { name: 'field_encryption_scope_keys_branch', columns: ['branchId'] },
+    { name: 'field_encryption_scope_keys_prefix', columns: ['prefix', 'state'] },
   ],
 });

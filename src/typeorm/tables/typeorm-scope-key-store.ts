@@ -1,5 +1,6 @@
 import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 
+import { FORMATS, keyPrefix } from '../../format/data-key-id';
 import type { KeySuite } from '../../keys/record/key-record';
 import type { Scope } from '../../keys/scopes/scope';
 import type {
@@ -162,6 +163,7 @@ function rowOf(record: ScopeKeyRecord): ScopeKeyRow {
     ...record,
     since: record.since.toISOString(),
     sealed: Buffer.from(record.sealed).toString('base64url'),
+    prefix: keyPrefix(record.id, FORMATS.bound),
   };
 }
 

@@ -3,11 +3,8 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
 import type { SelectQuery } from 'typeorm/query-builder/SelectQuery.js';
 
-import { FieldEncryptionError } from '../../../errors';
-import type { KeySource } from '../../../keys/key-source';
-import type { Scope } from '../../../keys/scopes/scope';
 import type { Installation } from '../../installation/installation';
-import { keyPrefixOf } from '../../metadata/encrypted-column';
+import { scopeOfValue } from '../../metadata/encrypted-column';
 import type { EncryptedColumn } from '../../metadata/encrypted-column';
 import type { RowBinding } from '../../metadata/row-binding';
 import { StoredInRow } from '../../metadata/stored-in-row';
@@ -65,21 +62,6 @@ export function restoreBoundValues({ rows, columns }: Pick<RawResult, 'rows' | '
       const value = row[key];
       if (value instanceof StoredInRow) row[key] = value.stored;
     }
-  }
-}
-
-/** Returns the scope whose key has encrypted a value; undefined for a common key, or one that cannot be had. */
-function scopeOfValue(
-  keys: KeySource,
-  encrypted: EncryptedColumn,
-  stored: unknown,
-): Scope | undefined {
-  const prefix = keyPrefixOf(encrypted, stored);
-  try {
-    return prefix === undefined ? undefined : keys.keyByPrefix(prefix).scope;
-  } catch (error) {
-    if (error instanceof FieldEncryptionError) return undefined;
-    throw error;
   }
 }
 
