@@ -1,6 +1,5 @@
-import type { AuditEntry } from './audit/audit-entry';
+import type { AuditEntry, AuditRange } from './audit/audit-entry';
 import type { AuditReport } from './keys/audit/audit-report';
-import type { AuditRange } from './keys/audit/key-audit';
 import type { Installation } from './typeorm/installation/installation';
 
 /** Options of {@link AuditTrail.verify}. */

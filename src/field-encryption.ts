@@ -18,7 +18,7 @@ import type { PurposeOptions } from './purpose-values';
 import { decryptValues, encryptValues, ofOne } from './stored-values';
 import type { ValueOptions, ValuesOptions } from './stored-values';
 import { withConnection } from './typeorm/connection/lent-connection';
-import { installationOf } from './typeorm/installation/installation';
+import { installationOf } from './typeorm/installation/installations';
 import type { Installation } from './typeorm/installation/installation';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
 import { onlyResult } from './value-results';

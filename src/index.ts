@@ -1,4 +1,4 @@
-export type { AuditEntry, AuditOptions } from './audit/audit-entry';
+export type { AuditEntry, AuditOptions, AuditRange } from './audit/audit-entry';
 export type { AuditProblem, BrokenEntry } from './audit/audit-verification';
 export type { AuditTrail, AuditVerifyOptions } from './audit-trail';
 export type { CipherSuite } from './crypto/aead';
@@ -26,7 +26,6 @@ export type { AcceptEpochOptions, AcceptEpochReport } from './keys/audit/accept-
 export type { KeyBackup } from './keys/backup/create-backup';
 export type { RestoredKey, RestoreOptions, RestoreReport } from './keys/backup/restore-backup';
 export type { AuditReport, KeyDiscrepancy } from './keys/audit/audit-report';
-export type { AuditRange } from './keys/audit/key-audit';
 export type { UnprovenKey } from './keys/wrapping/row-proofs';
 export type { KeyEvent } from './keys/record/key-event';
 export type { IndexRotation, IndexRotationOptions } from './keys/lifecycle/index-rotation';
@@ -53,7 +52,7 @@ export type {
   NamedKmsHealth,
   WrappedKey,
 } from './kms/kms-provider';
-export type { Scope } from './keys/scopes/scope';
+export type { Scope } from './keys/record/scope';
 export { ALL_SCOPES, withKeyScope } from './keys/scopes/scope-context';
 export type { ScopeIds, ScopeIdValue } from './keys/scopes/scope-context';
 export type { Erasure, ErasureOptions, ErasureReceipt } from './keys/scopes/scope-erasure';

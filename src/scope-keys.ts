@@ -1,11 +1,15 @@
+import type { AuditEntry } from './audit/audit-entry';
 import { ConfigurationError } from './errors';
-import { DEFAULT_KIND, scopeId } from './keys/scopes/scope';
-import type { Scope } from './keys/scopes/scope';
+import { DEFAULT_KIND, scopeId } from './keys/record/scope';
+import type { Scope } from './keys/record/scope';
 import type { ScopeIds } from './keys/scopes/scope-context';
 import { receiptDigest } from './keys/scopes/scope-erasure';
 import type { Erasure, ErasureOptions, ErasureReceipt } from './keys/scopes/scope-erasure';
 import { scopeRows } from './reencryption/coverage/scope-rows';
 import type { Installation } from './typeorm/installation/installation';
+
+/** Entries in one read. */
+const PAGE = 500;
 
 /** Options of {@link ScopeKeys.shred}. */
 export interface ShredOptions extends ErasureOptions {
@@ -75,8 +79,18 @@ export class ScopeKeys {
    * {@link AuditTrail.verify} says.
    */
   async isRecorded(receipt: ErasureReceipt): Promise<boolean> {
-    return this.#installation.audit.hasReference('shred', receiptDigest(receipt));
+    const reference = receiptDigest(receipt);
+    for (let after = 0; ;) {
+      const page = await this.#installation.audit.list({ after, limit: PAGE });
+      if (page.some((entry) => isErasure(entry) && entry.reference === reference)) return true;
+      if (page.length < PAGE) return false;
+      after = page.at(-1)?.seq ?? after;
+    }
   }
+}
+
+function isErasure({ operation, outcome }: AuditEntry): boolean {
+  return operation === 'shred' && outcome === 'done';
 }
 
 /** @throws {@link ConfigurationError} for anything but one scope */

@@ -111,6 +111,14 @@ export interface AuditOptions {
   onFailure?: 'block' | 'warn';
 }
 
+/** The range of entries to list. */
+export interface AuditRange {
+  /** Entries with a higher number only. Defaults to 0. */
+  after?: number;
+  /** Defaults to 100. */
+  limit?: number;
+}
+
 const MAX_ACTOR_CHARS = 256;
 
 /** Returns the actor to record, in one line. */

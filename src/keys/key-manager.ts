@@ -16,9 +16,9 @@ import type { DataKey, IndexRoots, KeySource } from './key-source';
 import { keyInfo, keyInfos } from './policy/key-policy';
 import type { KeyEvent } from './record/key-event';
 import type { KeyInfo } from './record/key-info';
-import type { Scope } from './scopes/scope';
+import type { Scope } from './record/scope';
 import { KeysOfScopes } from './scopes/keys-of-scopes';
-import type { ScopeOptions } from './scopes/keys-of-scopes';
+import type { ScopeOptions } from './scopes/scope-key-store';
 
 /**
  * The data keys and the index root of one application and database: fetched, unwrapped and created

@@ -18,7 +18,7 @@ import type { KeyEventListener } from './record/key-event';
 import type { KeyStore } from './store/key-store';
 import { KeyUses } from './store/key-uses';
 import { TimelyKeyStore, WatchedKeyStore } from './store/watched-key-store';
-import type { ScopeOptions } from './scopes/keys-of-scopes';
+import type { ScopeOptions } from './scopes/scope-key-store';
 import { KeyWrapper } from './wrapping/key-wrapper';
 
 /** Options of a key manager. */

@@ -3,7 +3,7 @@ import type { KeyObject } from 'node:crypto';
 import type { Aead, CipherSuite } from '../crypto/aead';
 import type { NativeDataKey } from '../crypto/native';
 
-import type { Scope } from './scopes/scope';
+import type { Scope } from './record/scope';
 import type { UseCounter } from './store/key-uses';
 
 /** A data key that is ready for use. Holds no readable key bytes. */

@@ -5,7 +5,8 @@ import { ConfigurationError } from '../errors';
 
 import { checkedOptions } from './declare/field-encryption-options';
 import type { FieldEncryptionOptions } from './declare/field-encryption-options';
-import { assertNotWrappedByOther, Installation, isInstalled } from './installation/installation';
+import { Installation } from './installation/installation';
+import { assertNotWrappedByOther, isInstalled } from './installation/installations';
 import { patchDataSource, patchTypeorm } from './patches/install';
 
 /** Drivers whose SQL and column types are tested. */

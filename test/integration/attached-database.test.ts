@@ -8,7 +8,7 @@ import type { Session } from '../../src/cli/load/session';
 import { keyUses } from '../../src/reencryption/coverage/key-uses';
 import { planContract } from '../../src/schema/contract';
 import { planExpand } from '../../src/schema/expand';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { DATABASES, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';

@@ -2,7 +2,7 @@ import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, QueryRunner } from 'typeorm';
 import { AuditError, BlindIndex, ConfigurationError, Encrypted, fieldEncryption } from '../../src';
 import type { AuditEntry, FieldEncryptionOptions, KeyEvent, KmsProvider } from '../../src';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';

@@ -11,7 +11,7 @@ import type { DataSource, EntitySchemaColumnOptions } from 'typeorm';
 import { blindIndexColumns, Encrypted, encryptedColumn, fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
 import { planContract } from '../../src/schema/contract';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { columnsWithoutCheck } from '../../src/typeorm/installation/missing-checks';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';

@@ -3,7 +3,7 @@ import type { DataSource } from 'typeorm';
 import { Encrypted, fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions, KeyTableAnchor } from '../../src';
 import { operatorTasks, encryptionState } from '../../src/doctor/operator-tasks';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';

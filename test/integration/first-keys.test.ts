@@ -7,7 +7,7 @@ import {
   FieldEncryptionError,
   fieldEncryptionMigrations,
 } from '../../src';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import { heldBefore } from '../support/held-statement';
 import { FakeKms } from '../support/key-fixtures';

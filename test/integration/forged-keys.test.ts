@@ -22,7 +22,7 @@ import { azureKms } from '../../src/kms/azure';
 import { failoverKms } from '../../src/kms/failover';
 import { serialize } from '../../src/kms/failover/wrapped-form';
 import { FieldCipher } from '../../src/field/field-cipher';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { TypeormAuditStore } from '../../src/typeorm/tables/typeorm-audit-store';
 import { ACCESS_TOKEN, AzureDouble } from '../support/azure-double';
 import { describeDiagonal } from '../support/databases';

@@ -11,7 +11,7 @@ import {
   KmsUnavailableError,
 } from '../../src';
 import type { FieldEncryptionOptions, HealthReport, KmsHealth } from '../../src';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import { FakeKms } from '../support/key-fixtures';
 import { PostgresRole } from '../support/postgres-role';

@@ -5,7 +5,7 @@ import { init } from '../../src/cli/commands/init';
 import type { Session } from '../../src/cli/load/session';
 import { KeyWrapper } from '../../src/keys/wrapping/key-wrapper';
 import { DataKeySchema } from '../../src/typeorm/tables/data-key-table';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';

@@ -5,7 +5,7 @@ import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { Encrypted, fieldEncryption, fileAnchor, KeyStateError } from '../../src';
 import type { FieldEncryptionOptions, KeyEvent, KeyTableAnchor } from '../../src';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { FakeKms } from '../support/key-fixtures';

@@ -1,7 +1,7 @@
 import { Entity, PrimaryColumn, QueryFailedError } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { Encrypted, fieldEncryption } from '../../src';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';

@@ -2,7 +2,7 @@ import { Column, Entity, ManyToOne, OneToMany, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, KmsUnavailableError } from '../../src';
 import type { FieldEncryptionOptions, KeyEvent } from '../../src';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import { FakeKms } from '../support/key-fixtures';
 import { Cleanup, protect, rejection } from '../support/protected-database';

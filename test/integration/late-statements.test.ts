@@ -2,7 +2,7 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, Repository } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, KeyStateError } from '../../src';
 import { UsedKeys } from '../../src/keys/cache/used-keys';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { heldBefore } from '../support/held-statement';

@@ -2,7 +2,7 @@ import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, EntitySubscriberInterface } from 'typeorm';
 import { BlindIndex, ConfigurationError, Encrypted, fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal, typeormMajor } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 

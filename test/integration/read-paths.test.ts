@@ -1,7 +1,7 @@
 import { Column, Entity, Index, PrimaryGeneratedColumn, VersionColumn } from 'typeorm';
 import type { Repository } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, UnsupportedQueryError } from '../../src';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeEachDatabase } from '../support/databases';
 import { expectNoCanary, useEncryptedDatabase } from '../support/encrypted-database';
 import { expectCiphertext, storedPlaintexts } from '../support/stored-rows';

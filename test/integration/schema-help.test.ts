@@ -8,7 +8,7 @@ import { blindIndexColumns, encryptedColumn, fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
 import { schemaContract, schemaExpand } from '../../src/cli/commands/schema';
 import type { Session } from '../../src/cli/load/session';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';

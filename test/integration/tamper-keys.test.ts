@@ -11,7 +11,7 @@ import {
   KeyUnwrapError,
 } from '../../src';
 import type { FieldEncryptionOptions, KeyEvent, RetentionPolicy } from '../../src';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { moveDatabaseClock } from '../support/database-clock';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';

@@ -12,7 +12,7 @@ import type { DataRunOptions } from '../../src/cli/commands/data-run';
 import { errorReport } from '../../src/cli/terminal/output';
 import type { CommandResult } from '../../src/cli/terminal/output';
 import type { Session } from '../../src/cli/load/session';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';

@@ -1,7 +1,7 @@
 import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
 import type { EntityManager, Repository } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption } from '../../src';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeEachDatabase } from '../support/databases';
 import { openEncrypted, useEncryptedDatabase } from '../support/encrypted-database';
 import { rawRows, storedPlaintexts } from '../support/stored-rows';

@@ -1,5 +1,5 @@
 import type { DataSource } from 'typeorm';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 
 /** Has the keys of a DataSource see a clock of the database that is ahead of the real one. */
 export function moveDatabaseClock(dataSource: DataSource, aheadMs: () => number): void {

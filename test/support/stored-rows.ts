@@ -1,7 +1,7 @@
 import type { DataSource, EntityMetadata, EntityTarget, ObjectLiteral } from 'typeorm';
 import { fieldEncryption } from '../../src';
 import type { EncryptedColumn } from '../../src/typeorm/metadata/encrypted-column';
-import { installationOf } from '../../src/typeorm/installation/installation';
+import { installationOf } from '../../src/typeorm/installation/installations';
 
 export type Row = Record<string, unknown>;
 

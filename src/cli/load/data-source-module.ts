@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import type { DataSource } from 'typeorm';
 
 import type { KmsProvider } from '../../kms/kms-provider';
-import { isInstalled } from '../../typeorm/installation/installation';
+import { isInstalled } from '../../typeorm/installation/installations';
 import { CommandError, EXIT_CODES } from '../terminal/command-error';
 
 const EXAMPLE =

@@ -2,7 +2,7 @@ import type { DataSource } from 'typeorm';
 
 import { fieldEncryption } from '../../field-encryption';
 import type { FieldEncryption } from '../../field-encryption';
-import { installationOf } from '../../typeorm/installation/installation';
+import { installationOf } from '../../typeorm/installation/installations';
 import type { Installation } from '../../typeorm/installation/installation';
 import type { Output } from '../terminal/output';
 

@@ -1,8 +1,8 @@
 import type {
   AuditEntry,
   AuditEvent,
-  AuditOperation,
   AuditOptions,
+  AuditRange,
   AuditStore,
 } from '../../audit/audit-entry';
 import { headOf, readHead } from '../../audit/audit-entry';
@@ -38,14 +38,6 @@ export interface KeyAuditParts<C> {
   readonly clock: () => number;
   readonly wallClock: () => Date;
   readonly emit: KeyEventListener;
-}
-
-/** The range of entries to list. */
-export interface AuditRange {
-  /** Entries with a higher number only. Defaults to 0. */
-  after?: number;
-  /** Defaults to 100. */
-  limit?: number;
 }
 
 const PAGE = 500;
@@ -138,23 +130,6 @@ export class KeyAudit<C> {
     if (this.#parts.options === false) return () => Promise.resolve();
     const seal = await this.#key.ready();
     return (events, transaction) => this.#log.append(events, seal, transaction);
-  }
-
-  /** Whether the log has an entry of this operation, done, with this reference. */
-  async hasReference(operation: AuditOperation, reference: string): Promise<boolean> {
-    let after = 0;
-    for (;;) {
-      const page = await this.list({ after, limit: PAGE });
-      if (
-        page.some(
-          (e) => e.operation === operation && e.reference === reference && e.outcome === 'done',
-        )
-      )
-        return true;
-      const last = page.at(-1);
-      if (last === undefined || page.length < PAGE) return false;
-      after = last.seq;
-    }
   }
 
   /** Returns the keys in the unbroken part of the log that are missing from the table. */

@@ -3,7 +3,7 @@ import { wipe } from '../../crypto/secret-bytes';
 import { newDataKeyId } from '../../format/data-key-id';
 import type { KeyServices } from '../key-services';
 import type { KeyRecord } from '../record/key-record';
-import { isOwnBranchName } from '../scopes/scope';
+import { isOwnBranchName } from '../record/scope';
 import { CONCURRENT_PROOFS } from '../wrapping/kms-client';
 
 import { encodeKeys, sealBackup, withoutWrapping } from './backup-file';

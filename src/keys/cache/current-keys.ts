@@ -51,7 +51,7 @@ export class CurrentKeys {
   readonly #indexRoots = new ActiveKeys<IndexRoots>();
   readonly #failures = new FailedKeys();
   /** Collects the keys in use during {@link CurrentKeys.noting}. */
-  #used: UsedKeys | undefined;
+  used: UsedKeys | undefined;
   readonly #ages: KeyAges;
 
   /** @param ring - receives every data key that is confirmed, for reading. */
@@ -68,13 +68,13 @@ export class CurrentKeys {
 
   dataKey(name: string): DataKey {
     const held = this.#usable('data', name, this.#dataKeys);
-    this.#used?.addDataKey(held);
+    this.used?.addDataKey(held);
     return held.key;
   }
 
   indexRoots(): IndexRoots {
     const held = this.#usable('index', INDEX_ROOT_NAME, this.#indexRoots);
-    this.#used?.addIndexRoots(held);
+    this.used?.addIndexRoots(held);
     return held.key;
   }
 
@@ -110,20 +110,15 @@ export class CurrentKeys {
     };
   }
 
-  /** Collects the keys of the statement that is being made; undefined if none is. */
-  get used(): UsedKeys | undefined {
-    return this.#used;
-  }
-
   /** See `KeyManager.noting`. */
   noting<T>(work: () => T): readonly [T, UsedKeys] {
-    const outer = this.#used;
+    const outer = this.used;
     const used = new UsedKeys(this.#ages);
-    this.#used = used;
+    this.used = used;
     try {
       return [work(), used];
     } finally {
-      this.#used = outer;
+      this.used = outer;
       outer?.addAll(used);
     }
   }

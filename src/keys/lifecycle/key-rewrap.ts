@@ -10,7 +10,7 @@ import type { KeyServices } from '../key-services';
 import { provenChange, requireProvenState, stateAuthenticator } from '../record/key-macs';
 import type { StateAuthenticator } from '../record/key-macs';
 import type { KeyRecord } from '../record/key-record';
-import { isOwnBranchName } from '../scopes/scope';
+import { isOwnBranchName } from '../record/scope';
 import type { Wrapping } from '../wrapping/key-wrapper';
 import { CONCURRENT_PROOFS } from '../wrapping/kms-client';
 import type { KmsClient } from '../wrapping/kms-client';

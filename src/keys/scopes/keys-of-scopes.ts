@@ -5,21 +5,13 @@ import type { KeyServices } from '../key-services';
 
 import { eraseScope } from './scope-erasure';
 import type { Erasure, ErasureOptions, ScopeRows } from './scope-erasure';
-import type { Scope } from './scope';
+import type { Scope } from '../record/scope';
 import { ScopeBranches } from './scope-branches';
-import type { KmsOfScope } from './scope-branches';
 import { ScopeKeyRing } from './scope-key-ring';
-import type { ScopeKeyStore } from './scope-key-store';
+import type { ScopeKeyStore, ScopeOptions } from './scope-key-store';
 import { ScopeKeys } from './scope-keys';
 import { ScopeMarks } from './scope-marks';
 import { rotateScope } from './scope-rotation';
-
-/** The table of scope keys, and the KMS of each scope. */
-export interface ScopeOptions<C> {
-  readonly store: ScopeKeyStore<C>;
-  /** Defaults to the KMS of the common keys. */
-  readonly kmsOf?: KmsOfScope | undefined;
-}
 
 /** The keys of scopes of one key manager. */
 export class KeysOfScopes<C> {

@@ -1,15 +1,13 @@
-import type { KmsProvider } from '../../kms/kms-provider';
 import type { ActiveKey } from '../cache/active-keys';
 import type { CurrentKeys } from '../cache/current-keys';
 import type { KeyPreparation } from '../cache/key-preparation';
 import type { DataKey } from '../key-source';
 import type { KmsProviders } from '../wrapping/kms-providers';
 
-import { BRANCH_NAME, ownBranchName, scopeSlot } from './scope';
-import type { Scope } from './scope';
+import type { KmsOfScope } from './scope-key-store';
 
-/** Returns the KMS of a scope; that of the common keys for those without one. */
-export type KmsOfScope = (scope: Scope) => KmsProvider;
+import { BRANCH_NAME, ownBranchName, scopeSlot } from '../record/scope';
+import type { Scope } from '../record/scope';
 
 /** The branch keys: data keys that wrap the keys of scopes, so that the KMS is asked once for all of them. */
 export class ScopeBranches<C> {

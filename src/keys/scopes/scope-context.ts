@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 
 import { ConfigurationError } from '../../errors';
 
-import { scopeId } from './scope';
+import { scopeId } from '../record/scope';
 
 /** The scopes of a context: an id, where there is one kind of scopes only, or ids by kind. */
 export type ScopeIds = ScopeIdValue | Readonly<Record<string, ScopeIdValue>>;

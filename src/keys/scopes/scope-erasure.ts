@@ -9,9 +9,9 @@ import { wholeSecond } from '../record/key-record';
 import { endOfWait } from '../store/watched-key-store';
 
 import type { KeysOfScopes } from './keys-of-scopes';
-import type { Scope } from './scope';
-import { isMark } from './scope-key-record';
-import type { ScopeKeyRecord } from './scope-key-record';
+import type { Scope } from '../record/scope';
+import { isMark } from '../record/scope-key-record';
+import type { ScopeKeyRecord } from '../record/scope-key-record';
 import { changedMeanwhile, requireReason } from './scope-marks';
 
 /** Options of an erasure. */

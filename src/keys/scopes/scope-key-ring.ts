@@ -11,9 +11,9 @@ import type { KeyServices } from '../key-services';
 import type { DataKey, IndexRoot } from '../key-source';
 import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
 
-import type { Scope } from './scope';
-import { isMark, scopeOf } from './scope-key-record';
-import type { ScopeKeyRecord } from './scope-key-record';
+import type { Scope } from '../record/scope';
+import { isMark, scopeOf } from '../record/scope-key-record';
+import type { ScopeKeyRecord } from '../record/scope-key-record';
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyStore } from './scope-key-store';
 import { openScopeKey, scopeKeyTitle, sealScopeKey } from './sealed-scope-key';

@@ -1,5 +1,6 @@
-import type { Scope } from './scope';
-import type { ScopeKeyRecord } from './scope-key-record';
+import type { Scope } from '../record/scope';
+import type { KmsProvider } from '../../kms/kms-provider';
+import type { ScopeKeyRecord } from '../record/scope-key-record';
 
 /** Records as one statement saw them. */
 export interface FoundScopeKeys {
@@ -57,4 +58,14 @@ export interface ScopeCount {
   readonly kind: string;
   readonly state: ScopeKeyRecord['state'];
   readonly scopes: number;
+}
+
+/** Returns the KMS of a scope; that of the common keys for those without one. */
+export type KmsOfScope = (scope: Scope) => KmsProvider;
+
+/** The table of scope keys, and the KMS of each scope. */
+export interface ScopeOptions<C> {
+  readonly store: ScopeKeyStore<C>;
+  /** Defaults to the KMS of the common keys. */
+  readonly kmsOf?: KmsOfScope | undefined;
 }

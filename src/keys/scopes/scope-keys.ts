@@ -1,37 +1,23 @@
-import { createHash, randomFillSync } from 'node:crypto';
-
 import { BackgroundRefresh } from '../../async/background-refresh';
-import { AEAD_KEY_BYTES } from '../../crypto/aead';
-import { wipe } from '../../crypto/secret-bytes';
-import { ConfigurationError, KmsUnavailableError } from '../../errors';
-import { newDataKeyId } from '../../format/data-key-id';
+import { KmsUnavailableError } from '../../errors';
 import type { ActiveKey } from '../cache/active-keys';
 import { FailedKeys, typedFailure } from '../cache/failed-keys';
 import type { UsedKeys } from '../cache/used-keys';
 import type { KeyServices } from '../key-services';
 import type { DataKey, IndexRoots } from '../key-source';
-import { wholeSecond } from '../record/key-record';
-import type { KeySuite } from '../record/key-record';
 
-import { scopeSlot } from './scope';
-import type { Scope } from './scope';
+import { scopeSlot } from '../record/scope';
+import type { Scope } from '../record/scope';
 import type { ScopeBranches } from './scope-branches';
 import { ScopeKeyCache } from './scope-key-cache';
 import type { ErasedScope } from './scope-key-cache';
-import { scopeOf } from './scope-key-record';
-import type { ScopeKeyPurpose, ScopeKeyRecord } from './scope-key-record';
+import { scopeOf } from '../record/scope-key-record';
+import type { ScopeKeyPurpose, ScopeKeyRecord } from '../record/scope-key-record';
 import { erasedError } from './scope-key-ring';
 import type { ScopeKeyRing } from './scope-key-ring';
 import type { FoundScopeKeys, ScopeKeyStore } from './scope-key-store';
-import { sealScopeKey } from './sealed-scope-key';
-
-type KeyPurpose = 'data' | 'index';
-
-/** One key that is wanted. */
-interface Wanted {
-  readonly scope: Scope;
-  readonly purpose: KeyPurpose;
-}
+import { ScopeKeyCreation } from './scope-key-creation';
+import type { WantedKey } from './scope-key-creation';
 
 /** The parts of {@link ScopeKeys}. */
 export interface ScopeKeysParts<C> {
@@ -50,11 +36,11 @@ export class ScopeKeys<C> {
   readonly #index = new ScopeKeyCache<IndexRoots>();
   readonly #failed = new FailedKeys();
   readonly #refresh: BackgroundRefresh;
-  /** Ids of keys that were created and are not in the audit log yet. */
-  readonly #unrecorded = new Set<string>();
+  readonly #creation: ScopeKeyCreation<C>;
 
   constructor(parts: ScopeKeysParts<C>) {
     this.#parts = parts;
+    this.#creation = new ScopeKeyCreation(parts);
     this.#refresh = new BackgroundRefresh(parts.services.clock);
   }
 
@@ -110,7 +96,7 @@ export class ScopeKeys<C> {
     this.#refresh.reset();
   }
 
-  async #obtain(wanted: readonly Wanted[], connection?: C): Promise<void> {
+  async #obtain(wanted: readonly WantedKey[], connection?: C): Promise<void> {
     const { branches, services } = this.#parts;
     const isOpen = services.lifetime.current();
     const failures = await branches.prepare(scopesOf(wanted), connection);
@@ -121,7 +107,7 @@ export class ScopeKeys<C> {
     }
     const left = await this.#find(possible, connection, isOpen);
     if (left.length === 0 || !isOpen()) return;
-    await this.#create(left, connection);
+    await this.#creation.create(left, connection);
     await this.#find(left, connection, isOpen);
     this.#data.makeRoom(wanted.length);
     this.#index.makeRoom(wanted.length);
@@ -129,10 +115,10 @@ export class ScopeKeys<C> {
 
   /** Reads keys and accepts those that there are. Returns those that there are not. */
   async #find(
-    wanted: readonly Wanted[],
+    wanted: readonly WantedKey[],
     connection: C | undefined,
     isOpen: () => boolean,
-  ): Promise<readonly Wanted[]> {
+  ): Promise<readonly WantedKey[]> {
     if (wanted.length === 0) return [];
     const { ring, services, store } = this.#parts;
     const found = await services.loading.run(() => store.findCurrent(scopesOf(wanted), connection));
@@ -147,11 +133,11 @@ export class ScopeKeys<C> {
       return (mark ?? record) === undefined;
     });
     // Another connection may be waited for in vain by a caller that holds one.
-    if (connection === undefined && !found.mayVanish) await this.#recordCreated(found.records);
+    if (connection === undefined && !found.mayVanish) await this.#creation.record(found.records);
     return left;
   }
 
-  #accept(key: Wanted, record: ScopeKeyRecord, { mayVanish }: FoundScopeKeys): void {
+  #accept(key: WantedKey, record: ScopeKeyRecord, { mayVanish }: FoundScopeKeys): void {
     const { branches, ring, services } = this.#parts;
     const { scope } = key;
     const slot = scopeSlot(scope);
@@ -176,7 +162,7 @@ export class ScopeKeys<C> {
   }
 
   /** Accepts that nothing can be written for a scope, once the mark has proved it. */
-  #acceptErasure(key: Wanted, mark: ScopeKeyRecord): void {
+  #acceptErasure(key: WantedKey, mark: ScopeKeyRecord): void {
     const { ring, services } = this.#parts;
     try {
       ring.proveMark(mark);
@@ -186,52 +172,15 @@ export class ScopeKeys<C> {
     }
   }
 
-  async #create(wanted: readonly Wanted[], connection?: C): Promise<void> {
-    const { services, store } = this.#parts;
-    const since = wholeSecond(await services.store.now(connection));
-    const records = wanted.map((key) => this.#newKey(key, since));
-    await services.loading.run(() => store.insertMissing(records, connection));
-    for (const { id } of records) this.#unrecorded.add(id);
-  }
-
-  #newKey({ scope, purpose }: Wanted, since: Date): ScopeKeyRecord {
-    const { branches, services } = this.#parts;
-    const suite: KeySuite = purpose === 'data' ? services.suite : 'hmac-sha-256';
-    const bytes = randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
-    try {
-      const fields = { kind: scope.kind, scope: scope.id, purpose, version: 1, suite, since };
-      return sealScopeKey(
-        branches.activeFor(scope),
-        { ...fields, id: newDataKeyId(), state: 'active' },
-        services.application,
-        bytes,
-      );
-    } finally {
-      wipe(bytes);
-    }
-  }
-
-  /** Records keys that this process has created in the audit log, all of them in one entry. */
-  async #recordCreated(records: readonly ScopeKeyRecord[]): Promise<void> {
-    const ids = records.map(({ id }) => id).filter((id) => this.#unrecorded.has(id));
-    if (ids.length === 0) return;
-    const reference = createHash('sha256').update(ids.sort().join('\n')).digest('hex');
-    await this.#parts.services.audit?.record({
-      ...{ operation: 'create', outcome: 'done', reference },
-      counts: { scopeKeys: ids.length },
-    });
-    for (const id of ids) this.#unrecorded.delete(id);
-  }
-
-  #age({ scope, purpose }: Wanted, now: number): number {
+  #age({ scope, purpose }: WantedKey, now: number): number {
     return (purpose === 'data' ? this.#data : this.#index).age(scopeSlot(scope), now);
   }
 
-  #fail(key: Wanted, failure: unknown): void {
+  #fail(key: WantedKey, failure: unknown): void {
     this.#failed.remember(wantedSlot(key), failure, this.#parts.services.clock());
   }
 
-  #usable<T>(cache: ScopeKeyCache<T>, wanted: Wanted): ActiveKey<T> {
+  #usable<T>(cache: ScopeKeyCache<T>, wanted: WantedKey): ActiveKey<T> {
     const { clock, policy } = this.#parts.services;
     const held = cache.get(scopeSlot(wanted.scope));
     if (held !== undefined && 'error' in held) throw held.error;
@@ -243,17 +192,17 @@ export class ScopeKeys<C> {
   }
 }
 
-function wantedKeys(scopes: readonly Scope[], index: boolean): Wanted[] {
+function wantedKeys(scopes: readonly Scope[], index: boolean): WantedKey[] {
   const unique = new Map(scopes.map((scope) => [scopeSlot(scope), scope]));
-  const purposes: readonly KeyPurpose[] = index ? ['data', 'index'] : ['data'];
+  const purposes: readonly WantedKey['purpose'][] = index ? ['data', 'index'] : ['data'];
   return [...unique.values()].flatMap((scope) => purposes.map((purpose) => ({ scope, purpose })));
 }
 
-function scopesOf(wanted: readonly Wanted[]): Scope[] {
+function scopesOf(wanted: readonly WantedKey[]): Scope[] {
   return [...new Map(wanted.map(({ scope }) => [scopeSlot(scope), scope])).values()];
 }
 
-function wantedSlot({ scope, purpose }: Wanted): string {
+function wantedSlot({ scope, purpose }: WantedKey): string {
   return slotOfKey(purpose, scope);
 }
 
@@ -265,7 +214,7 @@ function slotOfKey(purpose: ScopeKeyPurpose, scope: Scope): string {
   return `${purpose}\0${scopeSlot(scope)}`;
 }
 
-function notReady({ kind }: Scope): KmsUnavailableError | ConfigurationError {
+function notReady({ kind }: Scope): KmsUnavailableError {
   return new KmsUnavailableError(
     `the key of a ${kind} is not in memory, or was not confirmed in time (keyCache.maxAgeMs). Try again.`,
   );

@@ -5,8 +5,8 @@ import { IF_IT_GOES_ON } from '../lifecycle/compare-and-swap';
 import { wholeSecond } from '../record/key-record';
 
 import type { KeysOfScopes } from './keys-of-scopes';
-import type { Scope } from './scope';
-import type { MarkPurpose, ScopeKeyRecord } from './scope-key-record';
+import type { Scope } from '../record/scope';
+import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
 import { sealScopeKey } from './sealed-scope-key';
 
 const OPERATIONS = { erasure: 'shred', hold: 'hold' } as const;

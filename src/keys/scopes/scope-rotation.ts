@@ -7,7 +7,7 @@ import type { KeyServices } from '../key-services';
 import { wholeSecond } from '../record/key-record';
 
 import type { KeysOfScopes } from './keys-of-scopes';
-import type { Scope } from './scope';
+import type { Scope } from '../record/scope';
 import { changedMeanwhile } from './scope-marks';
 import { sealScopeKey } from './sealed-scope-key';
 

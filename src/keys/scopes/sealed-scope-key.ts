@@ -5,8 +5,8 @@ import { SealedMessage } from '../../encoding/sealed-message';
 import { KeyUnwrapError } from '../../errors';
 import type { DataKey } from '../key-source';
 
-import { isMark } from './scope-key-record';
-import type { ScopeKeyRecord } from './scope-key-record';
+import { isMark } from '../record/scope-key-record';
+import type { ScopeKeyRecord } from '../record/scope-key-record';
 
 const NO_KEY = new Uint8Array();
 

@@ -5,7 +5,7 @@ import { isBoundField } from '../../field/field-policy';
 import { FORMATS, formatOfPrefix, keyIdOfPrefix } from '../../format/data-key-id';
 import type { ColumnUse, CountedKey } from '../../keys/lifecycle/encrypted-rows';
 import type { KeyInfo } from '../../keys/record/key-info';
-import { isBranchName } from '../../keys/scopes/scope';
+import { isBranchName } from '../../keys/record/scope';
 import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { requireTable, selectAllRows } from '../../typeorm/tables/all-rows';

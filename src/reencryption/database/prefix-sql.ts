@@ -1,6 +1,6 @@
 import type { DataSource } from 'typeorm';
 
-import type { ScopeKeyState } from '../../keys/scopes/scope-key-record';
+import type { ScopeKeyState } from '../../keys/record/scope-key-record';
 import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
 

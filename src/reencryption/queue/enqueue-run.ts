@@ -1,6 +1,6 @@
 import type { DataSource } from 'typeorm';
 
-import { installationOf } from '../../typeorm/installation/installation';
+import { installationOf } from '../../typeorm/installation/installations';
 import { workerOptions } from '../report/run-options';
 import type { RunOptions } from '../report/run-options';
 import type { WritingMode } from '../report/run-report';

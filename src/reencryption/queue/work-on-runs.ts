@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
 
 import { FieldEncryptionError, RunPlanError } from '../../errors';
-import { installationOf } from '../../typeorm/installation/installation';
+import { installationOf } from '../../typeorm/installation/installations';
 import { workerOptions } from '../report/run-options';
 import { defined } from '../../typeorm/declare/option-rules';
 import type { RunOptions } from '../report/run-options';

@@ -1,6 +1,6 @@
 import { ErasedError, FieldEncryptionError } from '../../errors';
-import { scopeSlot } from '../../keys/scopes/scope';
-import type { Scope } from '../../keys/scopes/scope';
+import { scopeSlot } from '../../keys/record/scope';
+import type { Scope } from '../../keys/record/scope';
 import type { Installation } from '../../typeorm/installation/installation';
 import { KeyPrefixes } from '../../typeorm/metadata/key-prefixes';
 import { withKnownRow } from '../../typeorm/metadata/known-row';

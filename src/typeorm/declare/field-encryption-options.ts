@@ -22,33 +22,20 @@ import type { PreviousFormat } from '../../import/previous-format';
 import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
 import { scheduleProblem } from '../../keys/policy/key-policy';
 import type { KeyPolicy } from '../../keys/policy/key-policy';
-import type { Scope } from '../../keys/scopes/scope';
-import type { ScopeIds } from '../../keys/scopes/scope-context';
+import type { Scope } from '../../keys/record/scope';
 import type { KeyEvent } from '../../keys/record/key-event';
 import type { KmsProvider } from '../../kms/kms-provider';
 
 import { optionProblems } from './option-rules';
+import type { ScopeOptions } from './scope-options';
 
 /** Options of {@link withFieldEncryption}. */
-export interface FieldEncryptionOptions {
+export interface FieldEncryptionOptions extends ScopeOptions {
   /**
    * The provider that wraps the data keys; or a function that returns the provider of a scope, for tenants that
    * bring their own, and that of the common keys for `undefined`. It is called once for each scope in use.
    */
   kms: KmsProvider | ((scope: Scope | undefined) => KmsProvider);
-  /**
-   * Returns the scope of the work at hand by the application's own context: an id, or ids by kind. All encrypted
-   * properties then have keys of their scope, but those with `scope: false`, and nothing is read or written
-   * without one. Defaults to none: scopes come from `@KeyScope` columns and {@link withKeyScope}.
-   */
-  keyScope?: () => ScopeIds | undefined;
-  /** How values of erased scopes are read: as an {@link ErasedError}, or as NULL. Defaults to `'error'`. */
-  onErased?: 'error' | 'null';
-  /**
-   * How values are read while the KMS of their scope cannot be reached: as a {@link KmsUnavailableError}, or left
-   * out of the entity, so that a later `save()` does not write them. Defaults to `'error'`.
-   */
-  onUnavailable?: 'error' | 'omit';
   /**
    * Further providers, which only unwrap what they have wrapped: the one that you are moving to or from.
    * Defaults to none.
@@ -106,11 +93,6 @@ export interface FieldEncryptionOptions {
    * meanwhile. Defaults to none.
    */
   legacyUnbound?: string[];
-  /**
-   * Properties (`'Entity.property'`) with keys of scopes whose rows may still hold values under the common key,
-   * until `data reencrypt` has moved these. Defaults to none.
-   */
-  legacyScope?: string[];
   /**
    * The formats in which another library wrote rows of properties (`'Entity.property'`) that are not
    * converted yet. Such rows are read; all writes are encrypted by this library. Defaults to none.

@@ -1,6 +1,6 @@
 import type { EntityMetadata } from 'typeorm';
 
-import { DEFAULT_KIND } from '../../keys/scopes/scope';
+import { DEFAULT_KIND } from '../../keys/record/scope';
 
 /** Options of {@link KeyScope}. */
 export interface KeyScopeOptions {

@@ -7,12 +7,11 @@ import type { BackendChoice } from '../../crypto/native';
 import { ConfigurationError, FieldEncryptionError } from '../../errors';
 import type { KeyAudit } from '../../keys/audit/key-audit';
 import type { KeyManager } from '../../keys/key-manager';
-import type { Scope } from '../../keys/scopes/scope';
+import type { Scope } from '../../keys/record/scope';
 import type { MaintenanceSchedule } from '../../keys/lifecycle/maintenance-schedule';
 import { notWhileHeld } from '../../keys/wrapping/kms-client';
 import { giveBack } from '../connection/lent-connection';
 import { parameterLimit } from '../connection/sql-dialect';
-import { ONE_COPY } from '../declare/column-guard';
 import { hasNamedApplication } from '../declare/field-encryption-options';
 import type { CheckedOptions } from '../declare/field-encryption-options';
 import type {
@@ -25,36 +24,9 @@ import { TypeormKeyStore } from '../tables/typeorm-key-store';
 
 import { CheckedStatements } from './checked-statements';
 import { encryptMarkedColumns } from './encrypted-columns';
+import { register } from './installations';
 import { newKeyManager } from './new-key-manager';
 import { hasStoredTokens, keysOfStoredValues } from './stored-samples';
-
-const installations = new WeakMap<DataSource, Installation>();
-/** Marks a wrapped DataSource, for all copies of this library. */
-const WRAPPED = Symbol.for('typeorm-field-encryption:wrapped');
-
-/** Returns the installation behind a DataSource. Throws for one that is not wrapped. */
-export function installationOf(dataSource: DataSource): Installation {
-  const installation = installations.get(dataSource);
-  if (installation !== undefined) return installation;
-  assertNotWrappedByOther(dataSource);
-  throw new ConfigurationError(
-    'This DataSource has no field encryption. Pass it through withFieldEncryption(dataSource, options) ' +
-      'before initialize().',
-  );
-}
-
-/** Whether `withFieldEncryption` has wrapped the DataSource. */
-export function isInstalled(dataSource: DataSource): boolean {
-  return installations.has(dataSource);
-}
-
-/** Throws for a DataSource that another copy of this library has wrapped. */
-export function assertNotWrappedByOther(dataSource: DataSource): void {
-  if (!(WRAPPED in dataSource) || isInstalled(dataSource)) return;
-  throw new ConfigurationError(
-    `The DataSource was wrapped by another copy of typeorm-field-encryption. ${ONE_COPY}`,
-  );
-}
 
 /** The encryption of one DataSource: its encrypted columns and its keys. */
 export class Installation {
@@ -84,8 +56,7 @@ export class Installation {
       keysOf: (name, runner) => keysOfStoredValues(this.columns, name, runner),
     });
     this.#keys = newKeyManager(dataSource, this.store, options);
-    installations.set(dataSource, this);
-    Object.defineProperty(dataSource, WRAPPED, { value: true });
+    register(dataSource, this);
   }
 
   get keys(): KeyManager<QueryRunner> {

@@ -8,7 +8,7 @@ import type { FieldCipher } from '../../field/field-cipher';
 import type { FieldPolicy } from '../../field/field-policy';
 import type { PreviousFormat } from '../../import/previous-format';
 import type { KeySource } from '../../keys/key-source';
-import type { Scope } from '../../keys/scopes/scope';
+import type { Scope } from '../../keys/record/scope';
 import { readLegacyPlaintext } from '../codec/cleartext';
 import {
   fetchRemote,

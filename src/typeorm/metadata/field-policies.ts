@@ -19,7 +19,7 @@ import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import type { CipherSuite } from '../../crypto/aead';
-import { BRANCH_NAME } from '../../keys/scopes/scope';
+import { BRANCH_NAME } from '../../keys/record/scope';
 import { FULL_TOKEN_BITS } from '../../crypto/token-mac';
 import type { BlindIndexPolicy, IndexDefinition } from '../../field/blind-index';
 import { DEFAULT_MAX_VALUE_BYTES } from '../../field/field-policy';

@@ -1,8 +1,8 @@
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { MissingScopeError, ScopeMismatchError } from '../../errors';
-import { scopeId } from '../../keys/scopes/scope';
-import type { Scope } from '../../keys/scopes/scope';
+import { scopeId } from '../../keys/record/scope';
+import type { Scope } from '../../keys/record/scope';
 import { ALL_SCOPES } from '../../keys/scopes/scope-context';
 import type { ContextScope } from '../../keys/scopes/scope-context';
 

@@ -1,7 +1,7 @@
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import type { KeySource } from '../../keys/key-source';
-import { DEFAULT_KIND } from '../../keys/scopes/scope';
+import { DEFAULT_KIND } from '../../keys/record/scope';
 import { contextScope } from '../../keys/scopes/scope-context';
 import type { EncryptedOptions } from '../declare/column-options';
 import { declaredScopes } from '../declare/key-scope';

@@ -1,6 +1,6 @@
 import type { DataSource } from 'typeorm';
 
-import { isInstalled } from '../installation/installation';
+import { isInstalled } from '../installation/installations';
 
 /** Overrides a method of one object. `replace` gets the method as it was, bound to the object. */
 export function override<T extends object, K extends keyof T>(

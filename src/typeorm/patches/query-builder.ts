@@ -1,7 +1,7 @@
 import { QueryBuilder, SelectQueryBuilder } from 'typeorm';
 import type { ObjectLiteral } from 'typeorm';
 
-import { installationOf } from '../installation/installation';
+import { installationOf } from '../installation/installations';
 import { withKnownRow } from '../metadata/known-row';
 import { conditionRow, noteConditions } from '../query/lookup/condition-row';
 import { expecting } from '../query/lookup/expectation';

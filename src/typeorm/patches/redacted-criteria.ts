@@ -7,7 +7,7 @@ import type {
   ObjectLiteral,
 } from 'typeorm';
 
-import { installationOf } from '../installation/installation';
+import { installationOf } from '../installation/installations';
 import { isCleartextParameter } from '../sql/raw-use';
 
 import { overrideClass } from './override';

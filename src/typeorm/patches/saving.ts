@@ -4,7 +4,7 @@ import { Subject as TypeormSubject } from 'typeorm/persistence/Subject.js';
 import { SubjectChangedColumnsComputer } from 'typeorm/persistence/SubjectChangedColumnsComputer.js';
 
 import { FieldEncryptionError } from '../../errors';
-import { installationOf, isInstalled } from '../installation/installation';
+import { installationOf, isInstalled } from '../installation/installations';
 import type { Installation } from '../installation/installation';
 import { noteSavedRow } from '../query/write/updated-row';
 import { savedAlong, scopesOfEntities } from '../query/write/written-scopes';

@@ -3,7 +3,7 @@ import { SelectQueryBuilder } from 'typeorm';
 import type { EntityMetadata, ObjectLiteral, QueryRunner } from 'typeorm';
 
 import { lend, share } from '../connection/lent-connection';
-import { installationOf } from '../installation/installation';
+import { installationOf } from '../installation/installations';
 import { queryRefused } from '../metadata/encrypted-column';
 import { withBoundColumns } from '../query/hydration/bound-rows';
 import { prepareHydration, restoreStoredValues } from '../query/hydration/prepare-hydration';

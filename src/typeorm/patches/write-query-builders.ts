@@ -3,7 +3,7 @@ import type { DeleteResult, InsertResult, ObjectLiteral, UpdateResult } from 'ty
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { SoftDeleteQueryBuilder } from 'typeorm/query-builder/SoftDeleteQueryBuilder.js';
 
-import { installationOf } from '../installation/installation';
+import { installationOf } from '../installation/installations';
 import { queryRefused } from '../metadata/encrypted-column';
 import type { EncryptedEntity } from '../metadata/encrypted-column';
 import { sqlExpressionRefused } from '../metadata/index-columns';

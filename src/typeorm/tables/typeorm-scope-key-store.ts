@@ -2,12 +2,12 @@ import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 
 import { FORMATS, keyPrefix } from '../../format/data-key-id';
 import type { KeySuite } from '../../keys/record/key-record';
-import type { Scope } from '../../keys/scopes/scope';
+import type { Scope } from '../../keys/record/scope';
 import type {
   ScopeKeyPurpose,
   ScopeKeyRecord,
   ScopeKeyState,
-} from '../../keys/scopes/scope-key-record';
+} from '../../keys/record/scope-key-record';
 import type {
   FoundScopeKeys,
   ScopeCount,

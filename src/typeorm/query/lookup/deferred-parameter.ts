@@ -4,7 +4,6 @@ import type { QueryRunner } from 'typeorm';
 import { FieldEncryptionError, UnsupportedQueryError } from '../../../errors';
 import type { BlindIndex } from '../../../field/blind-index';
 import type { Installation } from '../../installation/installation';
-import { withKnownRow } from '../../metadata/known-row';
 import type { KnownRow } from '../../metadata/known-row';
 import {
   decryptStored,
@@ -15,6 +14,8 @@ import {
 } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
 import { inRow } from '../../metadata/row-binding';
+
+import { rowOfScope, withIndexKeys } from './index-keys';
 
 /** If more candidates than this share a truncated token, the index is too short for lookups. */
 const MAX_CANDIDATES = 10_000;
@@ -186,38 +187,6 @@ export class ExactMatches extends DeferredParameter {
       stored: inRow(this.#encrypted, ready[at], (_, i) => row[boundName(i)]),
     }));
   }
-}
-
-/** Returns the row whose scope the tokens of an index are made in, to be known once its keys are. */
-function rowOfScope(
-  { binding }: EncryptedColumn,
-  { isScoped }: IndexedColumn,
-): KnownRow | undefined {
-  const scope = isScoped ? binding?.scope : undefined;
-  if (scope === undefined) return undefined;
-  const { id } = scope.current();
-  return { value: (column) => (column === scope.column ? id : undefined) };
-}
-
-/** Makes tokens once their key is in memory: that of all rows, or that of the scope of a row. */
-async function withIndexKeys<T>(
-  installation: Installation,
-  { binding }: EncryptedColumn,
-  { isScoped }: IndexedColumn,
-  parts: {
-    readonly row: KnownRow | undefined;
-    readonly queryRunner: QueryRunner | undefined;
-    readonly work: () => T;
-  },
-): Promise<T> {
-  const { row, queryRunner, work } = parts;
-  const scope = isScoped ? binding?.scope : undefined;
-  if (scope === undefined || row === undefined) {
-    await installation.prepareIndexRoot(queryRunner);
-    return work();
-  }
-  await installation.prepareScopes([scope.of(row)], { index: true }, queryRunner);
-  return withKnownRow(row, work);
 }
 
 function tooManyCandidates(encrypted: EncryptedColumn): UnsupportedQueryError {

@@ -1,6 +1,6 @@
 import type { UsedKeys } from '../../../keys/cache/used-keys';
 import { fenced, rememberKeys } from '../../connection/key-fence';
-import { installationOf } from '../../installation/installation';
+import { installationOf } from '../../installation/installations';
 import type { AnyQueryBuilder } from '../any-query-builder';
 
 /** The keys of the tokens in the criteria of a builder, which may be built long before its statement. */

@@ -1,5 +1,5 @@
 import { UnsupportedQueryError } from '../../../errors';
-import { installationOf } from '../../installation/installation';
+import { installationOf } from '../../installation/installations';
 import type { Installation } from '../../installation/installation';
 import { tablePlace } from '../../metadata/table-place';
 import type { AnyQueryBuilder } from '../any-query-builder';

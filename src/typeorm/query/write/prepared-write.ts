@@ -2,7 +2,7 @@ import type { EntityMetadata, QueryRunner } from 'typeorm';
 
 import { FieldEncryptionError } from '../../../errors';
 import { rethrowFenced } from '../../connection/key-fence';
-import { installationOf } from '../../installation/installation';
+import { installationOf } from '../../installation/installations';
 import type { EncryptedEntity } from '../../metadata/encrypted-column';
 import type { AnyQueryBuilder } from '../any-query-builder';
 import { withResolvedParameters } from '../lookup/resolved-parameters';

@@ -1,7 +1,7 @@
 import { InsertQueryBuilder, UpdateQueryBuilder } from 'typeorm';
 import type { EntityMetadata, ObjectLiteral } from 'typeorm';
 
-import type { Scope } from '../../../keys/scopes/scope';
+import type { Scope } from '../../../keys/record/scope';
 import type { EncryptedEntity, ScopedColumns } from '../../metadata/encrypted-column';
 import type { KnownRow } from '../../metadata/known-row';
 import type { AnyQueryBuilder } from '../any-query-builder';

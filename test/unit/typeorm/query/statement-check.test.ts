@@ -1,5 +1,5 @@
 import { UnsupportedQueryError } from '../../../../src';
-import { installationOf } from '../../../../src/typeorm/installation/installation';
+import { installationOf } from '../../../../src/typeorm/installation/installations';
 import { assertNoRawUse } from '../../../../src/typeorm/query/refusal/statement-check';
 import { DATABASES } from '../../../support/databases';
 import type { DatabaseKind } from '../../../support/databases';

@@ -1,4 +1,4 @@
-import type { KeySuite } from '../record/key-record';
+import type { KeySuite } from './key-record';
 
 import type { Scope } from './scope';
 

@@ -1,0 +1,77 @@
+import { createHash, randomFillSync } from 'node:crypto';
+
+import { AEAD_KEY_BYTES } from '../../crypto/aead';
+import { wipe } from '../../crypto/secret-bytes';
+import { newDataKeyId } from '../../format/data-key-id';
+import type { KeyServices } from '../key-services';
+import { wholeSecond } from '../record/key-record';
+import type { KeySuite } from '../record/key-record';
+import type { Scope } from '../record/scope';
+import type { ScopeKeyRecord } from '../record/scope-key-record';
+
+import type { ScopeBranches } from './scope-branches';
+import type { ScopeKeyStore } from './scope-key-store';
+import { sealScopeKey } from './sealed-scope-key';
+
+/** One key of a scope that is wanted. */
+export interface WantedKey {
+  readonly scope: Scope;
+  readonly purpose: 'data' | 'index';
+}
+
+/** The creation of keys of scopes, which any number of processes may attempt at once. */
+export class ScopeKeyCreation<C> {
+  readonly #parts: {
+    readonly services: KeyServices<C>;
+    readonly store: ScopeKeyStore<C>;
+    readonly branches: ScopeBranches<C>;
+  };
+  /** Ids of keys that were created and are not in the audit log yet. */
+  readonly #unrecorded = new Set<string>();
+
+  constructor(parts: {
+    readonly services: KeyServices<C>;
+    readonly store: ScopeKeyStore<C>;
+    readonly branches: ScopeBranches<C>;
+  }) {
+    this.#parts = parts;
+  }
+
+  /** Inserts keys with one statement, except where another process was first. */
+  async create(wanted: readonly WantedKey[], connection?: C): Promise<void> {
+    const { services, store } = this.#parts;
+    const since = wholeSecond(await services.store.now(connection));
+    const records = wanted.map((key) => this.#newKey(key, since));
+    await services.loading.run(() => store.insertMissing(records, connection));
+    for (const { id } of records) this.#unrecorded.add(id);
+  }
+
+  #newKey({ scope, purpose }: WantedKey, since: Date): ScopeKeyRecord {
+    const { branches, services } = this.#parts;
+    const suite: KeySuite = purpose === 'data' ? services.suite : 'hmac-sha-256';
+    const bytes = randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
+    try {
+      const fields = { kind: scope.kind, scope: scope.id, purpose, version: 1, suite, since };
+      return sealScopeKey(
+        branches.activeFor(scope),
+        { ...fields, id: newDataKeyId(), state: 'active' },
+        services.application,
+        bytes,
+      );
+    } finally {
+      wipe(bytes);
+    }
+  }
+
+  /** Records those of some keys that this process has created in the audit log, in one entry. */
+  async record(records: readonly ScopeKeyRecord[]): Promise<void> {
+    const ids = records.map(({ id }) => id).filter((id) => this.#unrecorded.has(id));
+    if (ids.length === 0) return;
+    const reference = createHash('sha256').update(ids.sort().join('\n')).digest('hex');
+    await this.#parts.services.audit?.record({
+      ...{ operation: 'create', outcome: 'done', reference },
+      counts: { scopeKeys: ids.length },
+    });
+    for (const id of ids) this.#unrecorded.delete(id);
+  }
+}
