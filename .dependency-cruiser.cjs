@@ -77,6 +77,17 @@ const rooms = {
     cache: ['anchor', 'wrapping', 'store', 'record', 'key-source', 'key-services'],
     lifecycle: ['audit', 'cache', 'policy', 'wrapping', 'store', 'record', 'key-services'],
     backup: ['wrapping', 'store', 'record', 'key-services'],
+    scopes: [
+      'audit',
+      'cache',
+      'lifecycle',
+      'policy',
+      'wrapping',
+      'store',
+      'record',
+      'key-source',
+      'key-services',
+    ],
   },
   typeorm: {
     codec: [],
@@ -92,7 +103,7 @@ const rooms = {
   },
   reencryption: {
     report: ['coverage'],
-    coverage: ['encrypted-table'],
+    coverage: ['database', 'encrypted-table'],
     database: [],
     modes: ['report'],
     lease: ['database'],

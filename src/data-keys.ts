@@ -37,7 +37,7 @@ export interface DestroyOptions {
   waitMs?: number;
 }
 
-/** A revoked key, and the work that {@link DataKeys.revoke} leaves to do. */
+/** A revoked key, and the work that is left to do. */
 export interface RevocationReport extends RevokedKey {
   /**
    * The columns with rows under the revoked key, for `reencrypt()`; `null` if the database hides rows from
@@ -48,21 +48,13 @@ export interface RevocationReport extends RevokedKey {
 
 /** The data keys of a DataSource. */
 export class DataKeys extends ScopeKeys {
-  readonly #installation: Installation;
-
-  /** @internal */
-  constructor(installation: Installation) {
-    super(installation);
-    this.#installation = installation;
-  }
-
   get #operations(): Installation['keys']['operations'] {
-    return this.#installation.keys.operations;
+    return this.installation.keys.operations;
   }
 
   /** Lists every data key, by name and version. Never key bytes. */
   list(): Promise<KeyInfo[]> {
-    return this.#installation.keys.list();
+    return this.installation.keys.list();
   }
 
   /**
@@ -70,10 +62,10 @@ export class DataKeys extends ScopeKeys {
    * the version they have until {@link FieldEncryption.reencrypt}.
    */
   rotate(name = 'default'): Promise<KeyInfo> {
-    return this.#installation.keys.rotate(name);
+    return this.installation.keys.rotate(name);
   }
 
-  /** Lists every root of the blind indexes, by version. */
+  /** Lists every root of the blind indexes. */
   indexRoots(): Promise<KeyInfo[]> {
     return this.#operations.listIndexRoots();
   }
@@ -142,7 +134,7 @@ export class DataKeys extends ScopeKeys {
    */
   async destroy(id: string, { graceMs, waitMs }: DestroyOptions = {}): Promise<DestroyedKey> {
     requireWait('destroy: waitMs', waitMs);
-    const rows = encryptedRows(this.#installation, waitMs);
+    const rows = encryptedRows(this.installation, waitMs);
     return this.#operations.destroy(id, rows, graceMs);
   }
 
@@ -183,14 +175,14 @@ export class DataKeys extends ScopeKeys {
    * A retention policy has whole tables counted while there is a version to destroy.
    */
   maintain(options: MaintenanceOptions = {}): Promise<MaintenanceReport> {
-    const rows = encryptedRows(this.#installation, options.waitMs);
+    const rows = encryptedRows(this.installation, options.waitMs);
     return this.#operations.maintain(options, rows);
   }
 
   /** Runs {@link DataKeys.maintain} now and every hour, until stopped or the DataSource is destroyed. */
   scheduleMaintenance(options: MaintenanceOptions & ScheduleOptions = {}): MaintenanceSchedule {
     const { everyMs, onReport, onError, ...maintenance } = options;
-    return this.#installation.schedule(
+    return this.installation.schedule(
       new MaintenanceSchedule(() => this.maintain(maintenance), {
         ...(everyMs === undefined ? {} : { everyMs }),
         ...(onReport === undefined ? {} : { onReport }),
@@ -232,9 +224,9 @@ export class DataKeys extends ScopeKeys {
     return this.#operations.acceptEpoch(epoch, options);
   }
 
-  /** Restores a backup into a scratch table in memory and reads rows of the database with it. */
+  /** Restores a backup into memory and reads rows of the database with it. */
   drill(file: string, opener: BackupOpener): Promise<DrillReport> {
-    return drill(this.#installation, file, opener);
+    return drill(this.installation, file, opener);
   }
 
   /**
@@ -245,8 +237,8 @@ export class DataKeys extends ScopeKeys {
    */
   async uses(id: string): Promise<ColumnUse[]> {
     const key = await this.#operations.find(id);
-    return withConnection(this.#installation.dataSource, undefined, (runner) =>
-      keyUses(this.#installation, runner, key),
+    return withConnection(this.installation.dataSource, undefined, (runner) =>
+      keyUses(this.installation, runner, key),
     );
   }
 }

@@ -28,11 +28,12 @@ export interface ScopeReason {
 
 /** The keys of scopes: of tenants, persons, or whatever `@KeyScope` names. */
 export class ScopeKeys {
-  readonly #installation: Installation;
+  /** @internal */
+  protected readonly installation: Installation;
 
   /** @internal */
   constructor(installation: Installation) {
-    this.#installation = installation;
+    this.installation = installation;
   }
 
   /**
@@ -42,7 +43,7 @@ export class ScopeKeys {
    * @throws {@link ErasedError}, {@link KmsUnavailableError}, {@link KeyStateError}
    */
   rotateScope(scope: ScopeIds): Promise<string> {
-    return this.#installation.keys.scopes.rotate(scopeNamed(scope));
+    return this.installation.keys.scopeOperations.rotate(scopeNamed(scope));
   }
 
   /**
@@ -55,23 +56,23 @@ export class ScopeKeys {
    * transactions are open that may have written
    */
   shred({ scope, waitMs, ...options }: ShredOptions): Promise<Erasure> {
-    const rows = scopeRows(this.#installation, waitMs);
-    return this.#installation.keys.scopes.erase(scopeNamed(scope), options, rows);
+    const rows = scopeRows(this.installation, waitMs);
+    return this.installation.keys.scopeOperations.erase(scopeNamed(scope), options, rows);
   }
 
   /** Cancels an erasure that was requested. @throws {@link KeyStateError} if none is under way */
   cancelShred({ scope, reason }: ScopeReason): Promise<void> {
-    return this.#installation.keys.scopes.marks.unset(scopeNamed(scope), 'erasure', reason);
+    return this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'erasure', reason);
   }
 
   /** Puts a scope under a legal hold: it is not erased until it is released. */
   async hold({ scope, reason }: ScopeReason): Promise<void> {
-    await this.#installation.keys.scopes.marks.set(scopeNamed(scope), 'hold', reason);
+    await this.installation.keys.scopes.marks.set(scopeNamed(scope), 'hold', reason);
   }
 
   /** Ends a legal hold. @throws {@link KeyStateError} if there is none */
   release({ scope, reason }: ScopeReason): Promise<void> {
-    return this.#installation.keys.scopes.marks.unset(scopeNamed(scope), 'hold', reason);
+    return this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'hold', reason);
   }
 
   /**
@@ -81,7 +82,7 @@ export class ScopeKeys {
   async isRecorded(receipt: ErasureReceipt): Promise<boolean> {
     const reference = receiptDigest(receipt);
     for (let after = 0; ;) {
-      const page = await this.#installation.audit.list({ after, limit: PAGE });
+      const page = await this.installation.audit.list({ after, limit: PAGE });
       if (page.some((entry) => isErasure(entry) && entry.reference === reference)) return true;
       if (page.length < PAGE) return false;
       after = page.at(-1)?.seq ?? after;

@@ -19,6 +19,7 @@ import type { KeyInfo } from './record/key-info';
 import type { Scope } from './record/scope';
 import { KeysOfScopes } from './scopes/keys-of-scopes';
 import type { ScopeOptions } from './scopes/scope-key-store';
+import { ScopeOperations } from './scopes/scope-operations';
 
 /**
  * The data keys and the index root of one application and database: fetched, unwrapped and created
@@ -61,6 +62,11 @@ export class KeyManager<C = unknown> implements KeySource {
   get scopes(): KeysOfScopes<C> {
     if (this.#scopes !== undefined) return this.#scopes;
     throw new ConfigurationError('No encrypted property has keys of a scope.');
+  }
+
+  /** The operators' side of these. */
+  get scopeOperations(): ScopeOperations<C> {
+    return new ScopeOperations(this.#services, this.scopes);
   }
 
   /** Begins to serve the keys of scopes, which takes a table of its own. */

@@ -6,7 +6,7 @@ import { ConfigurationError } from '../errors';
 import { checkedOptions } from './declare/field-encryption-options';
 import type { FieldEncryptionOptions } from './declare/field-encryption-options';
 import { Installation } from './installation/installation';
-import { assertNotWrappedByOther, isInstalled } from './installation/installations';
+import { assertNotWrappedByOther, isInstalled, register } from './installation/installations';
 import { patchDataSource, patchTypeorm } from './patches/install';
 
 /** Drivers whose SQL and column types are tested. */
@@ -27,7 +27,7 @@ export function withFieldEncryption<T extends DataSource>(
   options: FieldEncryptionOptions,
 ): T {
   assertInstallable(dataSource);
-  const installation = new Installation(dataSource, checkedOptions(options));
+  const installation = register(new Installation(dataSource, checkedOptions(options)));
   patchTypeorm();
   patchDataSource(installation);
   return dataSource;

@@ -1,3 +1,4 @@
+import { ConfigurationError } from '../../errors';
 import type { AuditVerification, BrokenEntry } from '../../audit/audit-verification';
 import type { AnchorDiscrepancy } from '../anchor/anchor-discrepancy';
 import type { KeyRecord } from '../record/key-record';
@@ -124,4 +125,12 @@ function duplicated(keyId: string): UnprovenKey {
     'primary key. Remove the rows that are not the right one, and restore the primary key and the unique indexes; ' +
     '`field-encryption doctor` names them.';
   return { keyId, code: 'ERR_KEY_STATE', message };
+}
+
+/** Returns the error of an expected head that is none. */
+export function notAHead(): ConfigurationError {
+  return new ConfigurationError(
+    'audit verify: the expected head is none. It looks like 17:… with 43 characters after the colon, ' +
+      'as `audit head` prints it.',
+  );
 }

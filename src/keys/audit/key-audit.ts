@@ -10,7 +10,7 @@ import { AuditLog } from '../../audit/audit-log';
 import type { AuditSeal } from '../../audit/audit-log';
 import { AuditVerification } from '../../audit/audit-verification';
 import type { LoggedKey } from '../../audit/audit-verification';
-import { ConfigurationError, FieldEncryptionError } from '../../errors';
+import { FieldEncryptionError } from '../../errors';
 import type { KeyTableAnchor } from '../anchor/anchor-state';
 import { KeyAnchor } from '../anchor/key-anchor';
 import type { KeyEventListener } from '../record/key-event';
@@ -21,7 +21,7 @@ import type { KeyWrapper } from '../wrapping/key-wrapper';
 import { proveRows } from '../wrapping/row-proofs';
 
 import { AuditKey } from './audit-key';
-import { auditReport, isGivenUp } from './audit-report';
+import { auditReport, isGivenUp, notAHead } from './audit-report';
 import type { AuditReport } from './audit-report';
 
 /** The parts of a {@link KeyAudit}. */
@@ -186,7 +186,7 @@ export class KeyAudit<C> {
    * Verifies every entry, that the key table is as the last entries left it, and every key in it.
    *
    * @param expectHead - an earlier head, which the log must still contain.
-   * @throws {@link ConfigurationError} for a malformed head, {@link KmsUnavailableError} where the KMS
+   * @throws `ConfigurationError` for a malformed head, {@link KmsUnavailableError} where the KMS
    * opens no key
    */
   async verify(expectHead?: string): Promise<AuditReport> {
@@ -245,11 +245,4 @@ export class KeyAudit<C> {
   #emitFailure({ operation, key }: AuditEvent, { code }: FieldEncryptionError): void {
     this.#parts.emit({ type: 'auditFailed', operation, keyId: key?.id, code });
   }
-}
-
-function notAHead(): ConfigurationError {
-  return new ConfigurationError(
-    'audit verify: the expected head is none. It looks like 17:… with 43 characters after the colon, ' +
-      'as `audit head` prints it.',
-  );
 }

@@ -73,8 +73,7 @@ export async function eraseScope<C>(
   services: KeyServices<C>,
   scopes: KeysOfScopes<C>,
   scope: Scope,
-  options: ErasureOptions,
-  rows: ScopeRows<C>,
+  { options, rows }: { readonly options: ErasureOptions; readonly rows: ScopeRows<C> },
 ): Promise<Erasure> {
   const { reason, delayMs = 0, graceMs = services.policy.maxAgeMs } = options;
   requireWait('shred: delayMs', delayMs);

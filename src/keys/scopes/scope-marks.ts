@@ -4,12 +4,23 @@ import type { KeyServices } from '../key-services';
 import { IF_IT_GOES_ON } from '../lifecycle/compare-and-swap';
 import { wholeSecond } from '../record/key-record';
 
-import type { KeysOfScopes } from './keys-of-scopes';
 import type { Scope } from '../record/scope';
 import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
+import type { ScopeBranches } from './scope-branches';
+import type { ScopeKeyRing } from './scope-key-ring';
+import type { ScopeKeyChange, ScopeKeyStore } from './scope-key-store';
 import { sealScopeKey } from './sealed-scope-key';
 
 const OPERATIONS = { erasure: 'shred', hold: 'hold' } as const;
+
+/** What the marks of scopes depend on. */
+interface MarkParts<C> {
+  readonly store: ScopeKeyStore<C>;
+  readonly branches: ScopeBranches<C>;
+  readonly ring: ScopeKeyRing<C>;
+  /** Forgets the keys in memory. */
+  readonly clear: () => void;
+}
 
 /**
  * The marks of scopes: that of a legal hold, and that of an erasure. They are sealed by the common branch
@@ -17,9 +28,9 @@ const OPERATIONS = { erasure: 'shred', hold: 'hold' } as const;
  */
 export class ScopeMarks<C> {
   readonly #services: KeyServices<C>;
-  readonly #scopes: KeysOfScopes<C>;
+  readonly #scopes: MarkParts<C>;
 
-  constructor(services: KeyServices<C>, scopes: KeysOfScopes<C>) {
+  constructor(services: KeyServices<C>, scopes: MarkParts<C>) {
     this.#services = services;
     this.#scopes = scopes;
   }
@@ -74,7 +85,7 @@ export class ScopeMarks<C> {
 
   async #apply(
     scope: Scope,
-    changes: Parameters<KeysOfScopes<C>['store']['apply']>[0],
+    changes: readonly ScopeKeyChange[],
     inserted: readonly ScopeKeyRecord[],
     event: {
       readonly operation: 'shred' | 'cancelShred' | 'hold' | 'release';

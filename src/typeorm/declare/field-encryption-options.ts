@@ -26,6 +26,7 @@ import type { Scope } from '../../keys/record/scope';
 import type { KeyEvent } from '../../keys/record/key-event';
 import type { KmsProvider } from '../../kms/kms-provider';
 
+import { anchorProblem, PROPERTY_NAME, previousFormatProblem } from './option-problems';
 import { optionProblems } from './option-rules';
 import type { ScopeOptions } from './scope-options';
 
@@ -111,9 +112,6 @@ export interface FieldEncryptionOptions extends ScopeOptions {
   /** Called for each event of the keys. Must not throw. */
   onEvent?: (event: KeyEvent) => void;
 }
-
-/** `Entity.property`, of any depth. */
-const PROPERTY_NAME = /^[^.]+\../;
 
 class OptionRules {
   @IsDefined() kms?: unknown;
@@ -222,31 +220,9 @@ function auditProblem(audit: AuditOptions | false): string | undefined {
   return problem === undefined ? undefined : `audit: ${problem}`;
 }
 
-function anchorProblem({ anchor, audit }: FieldEncryptionOptions): string | undefined {
-  if (anchor === undefined) return undefined;
-  const { read, write } = anchor as Partial<KeyTableAnchor>;
-  if (typeof read !== 'function' || typeof write !== 'function') {
-    return "anchor must be a KeyTableAnchor, such as fileAnchor('/var/lib/clinic/anchor')";
-  }
-  return audit === false ? 'anchor needs the audit log, whose key seals it' : undefined;
-}
-
 function keyPolicyProblem([name, policy]: [string, KeyPolicy]): string | undefined {
   const problem = optionProblems(KeyPolicyRules, policy) ?? scheduleProblem(policy);
   return problem === undefined ? undefined : `keyPolicies.${name}: ${problem}`;
-}
-
-function previousFormatProblem([name, format]: [string, Partial<PreviousFormat>]):
-  string | undefined {
-  if (!PROPERTY_NAME.test(name)) {
-    return "previousFormats has a key that is not 'Entity.property'";
-  }
-  const decrypts = ['decrypt', 'decryptAll'] as const;
-  const isFormat =
-    typeof (format as Partial<PreviousFormat> | null)?.recognises === 'function' &&
-    decrypts.some((method) => typeof (format as Record<string, unknown>)[method] === 'function');
-  if (isFormat) return undefined;
-  return `previousFormats: the value of ${name} must be a PreviousFormat, such as cloakFormat({ keys })`;
 }
 
 function kmsProblem(name: string, kms: Partial<KmsProvider> | undefined): string | undefined {

@@ -24,7 +24,6 @@ import { TypeormKeyStore } from '../tables/typeorm-key-store';
 
 import { CheckedStatements } from './checked-statements';
 import { encryptMarkedColumns } from './encrypted-columns';
-import { register } from './installations';
 import { newKeyManager } from './new-key-manager';
 import { hasStoredTokens, keysOfStoredValues } from './stored-samples';
 
@@ -56,7 +55,6 @@ export class Installation {
       keysOf: (name, runner) => keysOfStoredValues(this.columns, name, runner),
     });
     this.#keys = newKeyManager(dataSource, this.store, options);
-    register(dataSource, this);
   }
 
   get keys(): KeyManager<QueryRunner> {

@@ -33,8 +33,10 @@ export function assertNotWrappedByOther(dataSource: DataSource): void {
   );
 }
 
-/** Makes an installation that of its DataSource. */
-export function register(dataSource: DataSource, installation: Installation): void {
+/** Makes an installation that of its DataSource, and returns it. */
+export function register(installation: Installation): Installation {
+  const { dataSource } = installation;
   installations.set(dataSource, installation);
   Object.defineProperty(dataSource, WRAPPED, { value: true });
+  return installation;
 }

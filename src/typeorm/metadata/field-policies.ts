@@ -72,9 +72,13 @@ class EncryptedOptionRules {
   @IsOptional() @IsBoolean() check?: unknown;
 }
 
-class BlindIndexOptionRules {
-  @IsOptional() @IsString() @Length(1, 64) name?: unknown;
+class PreviousIndexRules {
   @IsOptional() normalize?: unknown;
+  @IsOptional() @IsInt() @Min(1) @Max(256) bits?: unknown;
+}
+
+class BlindIndexOptionRules extends PreviousIndexRules {
+  @IsOptional() @IsString() @Length(1, 64) name?: unknown;
   @IsOptional() @IsBoolean() unique?: unknown;
   @IsOptional()
   @IsArray()
@@ -82,22 +86,15 @@ class BlindIndexOptionRules {
   @ArrayUnique()
   @IsString({ each: true })
   uniqueWith?: unknown;
-  @IsOptional() @IsInt() @Min(1) @Max(256) bits?: unknown;
   @IsOptional() @IsString() @Length(1, 128) columnName?: unknown;
   @IsOptional() @IsIn([false]) scope?: unknown;
   @IsOptional() @IsBoolean() acknowledgeLeakage?: unknown;
   @IsOptional() @IsArray() @IsObject({ each: true }) previous?: unknown;
 }
 
-class PreviousIndexRules {
-  @IsOptional() normalize?: unknown;
-  @IsOptional() @IsInt() @Min(1) @Max(256) bits?: unknown;
-}
-
-/** What a policy depends on beside the options of its column. */
-interface PolicyContext extends Pick<CheckedOptions, 'suite' | 'legacyUnbound' | 'legacyScope'> {
+type PolicyContext = Pick<CheckedOptions, 'suite' | 'legacyUnbound' | 'legacyScope'> & {
   readonly scope?: RowScope | undefined;
-}
+};
 
 /** Returns the policy that the options of an encrypted column make, or throws what is wrong with them. */
 export function fieldPolicyOf(

@@ -1,0 +1,28 @@
+import type { KeyServices } from '../key-services';
+import type { Scope } from '../record/scope';
+
+import type { KeysOfScopes } from './keys-of-scopes';
+import { eraseScope } from './scope-erasure';
+import type { Erasure, ErasureOptions, ScopeRows } from './scope-erasure';
+import { rotateScope } from './scope-rotation';
+
+/** The operators' side of the keys of scopes. `ScopeKeys` documents the operations for users. */
+export class ScopeOperations<C> {
+  readonly #services: KeyServices<C>;
+  readonly #scopes: KeysOfScopes<C>;
+
+  constructor(services: KeyServices<C>, scopes: KeysOfScopes<C>) {
+    this.#services = services;
+    this.#scopes = scopes;
+  }
+
+  /** See {@link rotateScope}. */
+  rotate(scope: Scope): Promise<string> {
+    return rotateScope(this.#services, this.#scopes, scope);
+  }
+
+  /** See {@link eraseScope}. */
+  erase(scope: Scope, options: ErasureOptions, rows: ScopeRows<C>): Promise<Erasure> {
+    return eraseScope(this.#services, this.#scopes, scope, { options, rows });
+  }
+}

@@ -1,0 +1,36 @@
+import type { AuditOptions } from '../../audit/audit-entry';
+import type { PreviousFormat } from '../../import/previous-format';
+import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
+
+/** `Entity.property`, of any depth. */
+export const PROPERTY_NAME = /^[^.]+\../;
+
+/** Returns what is wrong with the option `anchor`. */
+export function anchorProblem({
+  anchor,
+  audit,
+}: {
+  readonly anchor?: KeyTableAnchor;
+  readonly audit?: AuditOptions | false;
+}): string | undefined {
+  if (anchor === undefined) return undefined;
+  const { read, write } = anchor as Partial<KeyTableAnchor>;
+  if (typeof read !== 'function' || typeof write !== 'function') {
+    return "anchor must be a KeyTableAnchor, such as fileAnchor('/var/lib/clinic/anchor')";
+  }
+  return audit === false ? 'anchor needs the audit log, whose key seals it' : undefined;
+}
+
+/** Returns what is wrong with an entry of the option `previousFormats`. */
+export function previousFormatProblem([name, format]: [string, Partial<PreviousFormat>]):
+  string | undefined {
+  if (!PROPERTY_NAME.test(name)) {
+    return "previousFormats has a key that is not 'Entity.property'";
+  }
+  const decrypts = ['decrypt', 'decryptAll'] as const;
+  const isFormat =
+    typeof (format as Partial<PreviousFormat> | null)?.recognises === 'function' &&
+    decrypts.some((method) => typeof (format as Record<string, unknown>)[method] === 'function');
+  if (isFormat) return undefined;
+  return `previousFormats: the value of ${name} must be a PreviousFormat, such as cloakFormat({ keys })`;
+}
