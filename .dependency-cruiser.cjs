@@ -75,7 +75,7 @@ const rooms = {
     policy: ['record'],
     audit: ['anchor', 'wrapping', 'store', 'record', 'key-services'],
     cache: ['anchor', 'wrapping', 'store', 'record', 'key-source', 'key-services'],
-    lifecycle: ['audit', 'cache', 'policy', 'wrapping', 'store', 'record', 'key-services'],
+    lifecycle: ['audit', 'policy', 'wrapping', 'store', 'record', 'key-services'],
     backup: ['wrapping', 'store', 'record', 'key-services'],
   },
   typeorm: {

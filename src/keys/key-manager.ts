@@ -2,7 +2,6 @@ import type { KeyAudit } from './audit/key-audit';
 import { olderThanAnchor } from './anchor/anchor-discrepancy';
 import { CurrentKeys } from './cache/current-keys';
 import type { KeyStanding } from './cache/current-keys';
-import { INDEX_ROOT_NAME } from './cache/index-roots';
 import type { KeyCachePolicy } from './cache/key-cache';
 import { KeyPreparation } from './cache/key-preparation';
 import { KeyRing } from './cache/key-ring';
@@ -14,6 +13,7 @@ import type { DataKey, IndexRoots, KeySource } from './key-source';
 import { keyInfo, keyInfos } from './policy/key-policy';
 import type { KeyEvent } from './record/key-event';
 import type { KeyInfo } from './record/key-info';
+import { INDEX_ROOT_NAME } from './record/key-record';
 
 /**
  * The data keys and the index root of one application and database: fetched, unwrapped and created
