@@ -46,6 +46,7 @@ const mayImport = {
     'kms/local/local-kms-provider',
     'format',
   ],
+  nestjs: ['field-encryption', 'health', 'typeorm', 'keys'],
   cli: [
     'field-encryption',
     'data-keys',
@@ -171,7 +172,7 @@ module.exports = {
       from: {
         path: '^src/',
         pathNot:
-          '^src/((typeorm|reencryption|schema|doctor|cli)/|(field-encryption|data-keys)\\.ts$)',
+          '^src/((typeorm|reencryption|schema|doctor|cli|nestjs)/|(field-encryption|data-keys)\\.ts$)',
       },
       to: { path: 'node_modules/typeorm(-0\\.3)?/' },
     },

@@ -26,8 +26,15 @@ const common: Project = {
 /** Folders of test/unit whose subjects import TypeORM: they run once for each of its majors. */
 const typeormFolders = ['typeorm', 'reencryption', 'cli', 'doctor'];
 
+/** Examples import the package by name, as its users do. */
+const moduleNameMapper = {
+  '^typeorm-field-encryption$': '<rootDir>/src/index.ts',
+  '^typeorm-field-encryption/nestjs$': '<rootDir>/src/nestjs.ts',
+};
+
 const withTypeorm: Project = {
   ...common,
+  moduleNameMapper,
   testMatch: [
     '<rootDir>/test/integration/**/*.test.ts',
     ...typeormFolders.map((folder) => `<rootDir>/test/unit/${folder}/**/*.test.ts`),
@@ -78,7 +85,11 @@ const config: Config = {
       ...withTypeorm,
       displayName: 'typeorm-0.3',
       testPathIgnorePatterns: leftOut([...LONG, ...ONCE]),
-      moduleNameMapper: { '^typeorm$': 'typeorm-0.3', '^typeorm/(.*)$': 'typeorm-0.3/$1' },
+      moduleNameMapper: {
+        ...moduleNameMapper,
+        '^typeorm$': 'typeorm-0.3',
+        '^typeorm/(.*)$': 'typeorm-0.3/$1',
+      },
     },
     {
       ...common,
