@@ -30,6 +30,8 @@ const typeormFolders = ['typeorm', 'reencryption', 'cli', 'doctor'];
 const moduleNameMapper = {
   '^typeorm-field-encryption$': '<rootDir>/src/index.ts',
   '^typeorm-field-encryption/nestjs$': '<rootDir>/src/nestjs.ts',
+  // They name their own files by what the compiler makes of them, as ES modules have to.
+  '^(\\.{1,2}/.*)\\.js$': ['$1.js', '$1'],
 };
 
 const withTypeorm: Project = {
