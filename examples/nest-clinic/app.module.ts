@@ -12,7 +12,7 @@ import { StaffModule } from './staff/staff.module.js';
     ConfigModule.forRoot({ isGlobal: true }),
     FieldEncryptionModule.forRootAsync({
       inject: [ConfigService],
-      useFactory: (config: ConfigService) => ({ ...encryptionOptions(config), maintenance: {} }),
+      useFactory: encryptionOptions,
       typeorm: { inject: [ConfigService], useFactory: typeormOptions },
     }),
     OperationsModule,

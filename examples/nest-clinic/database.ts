@@ -1,7 +1,6 @@
 import type { ConfigService } from '@nestjs/config';
 import type { TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { localKms } from 'typeorm-field-encryption';
-import type { FieldEncryptionOptions } from 'typeorm-field-encryption';
 
 /** A production application has migrations instead of `synchronize`: docs/operations.md. */
 export function typeormOptions(config: ConfigService): TypeOrmModuleOptions {
@@ -12,9 +11,7 @@ export function typeormOptions(config: ConfigService): TypeOrmModuleOptions {
     : { ...common, type: 'better-sqlite3', database: url };
 }
 
-export function encryptionOptions(config: ConfigService): FieldEncryptionOptions {
-  return {
-    kms: localKms({ passphrase: config.getOrThrow<string>('FIELD_ENCRYPTION_PASSPHRASE') }),
-    application: 'nest-clinic',
-  };
-}
+export const encryptionOptions = (config: ConfigService) => ({
+  kms: localKms({ passphrase: config.getOrThrow<string>('FIELD_ENCRYPTION_PASSPHRASE') }),
+  application: 'nest-clinic',
+});
