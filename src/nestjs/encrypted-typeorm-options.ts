@@ -20,10 +20,10 @@ type CarryingOptions = DataSourceOptions & { [ENCRYPTION]: FieldEncryptionModule
 
 /** Returns the options for `TypeOrmModule.forRootAsync` with which it makes an encrypted DataSource. */
 export function encryptedTypeOrmOptions(
-  { name, typeorm }: Pick<FieldEncryptionModuleAsyncOptions, 'name' | 'typeorm'>,
+  { name, imports = [], typeorm }: FieldEncryptionModuleAsyncOptions,
   encryption: DynamicModule,
 ): TypeOrmModuleAsyncOptions {
-  const { imports = [], inject = [], dataSourceFactory = newDataSource } = typeorm;
+  const { inject = [], dataSourceFactory = newDataSource } = typeorm;
   const makeOptions = typeorm.useFactory as (
     ...injected: unknown[]
   ) => TypeOrmModuleOptions | Promise<TypeOrmModuleOptions>;
@@ -31,7 +31,7 @@ export function encryptedTypeOrmOptions(
   return {
     ...typeorm,
     ...named,
-    imports: [encryption, ...imports],
+    imports: [encryption, ...imports, ...(typeorm.imports ?? [])],
     inject: [MODULE_OPTIONS, ...(inject as unknown[])],
     useFactory: async (options: FieldEncryptionModuleOptions, ...injected: unknown[]) => ({
       ...failingAtOnce(await makeOptions(...injected)),

@@ -33,7 +33,9 @@ export interface EncryptedTypeOrmOptions extends Pick<
 }
 
 /** Options of {@link FieldEncryptionModule.forRootAsync}. */
-export interface FieldEncryptionModuleAsyncOptions extends Pick<ModuleMetadata, 'imports'> {
+export interface FieldEncryptionModuleAsyncOptions {
+  /** Modules whose providers both factories may inject. */
+  imports?: ModuleMetadata['imports'];
   /** Name of the DataSource, as for TypeOrmModule. Defaults to the one without a name. */
   name?: string;
   /** Providers that are passed to `useFactory`. */

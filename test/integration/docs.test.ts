@@ -69,7 +69,8 @@ const shown = new Map(
   runnable.map((page) => {
     const blocks = blocksOf(readPage(page)).filter(concernsThisMajor);
     const snippets = blocks.filter(
-      ({ language, file }) => ['ts', 'js', 'sql'].includes(language) && file === undefined,
+      ({ language, file, from }) =>
+        ['ts', 'js', 'sql'].includes(language) && file === undefined && from === undefined,
     );
     return [page, { blocks, snippets, folder: `snippets/${page.replace(/\W/g, '-')}` }] as const;
   }),
