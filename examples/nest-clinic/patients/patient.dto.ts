@@ -9,7 +9,6 @@ export class ListPatients {
   @IsOptional() @Type(() => Number) @IsInt() @Min(1) @Max(100) take = 20;
   @IsOptional() @IsIn(COLUMNS) sort: (typeof COLUMNS)[number] = 'name';
   @IsOptional() @IsEmail() email?: string;
-  @IsOptional() @IsString() ssn?: string;
 }
 
 export class CreatePatient {

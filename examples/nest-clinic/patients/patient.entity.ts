@@ -18,7 +18,6 @@ export class Patient {
   email!: string;
 
   @Encrypted({ type: 'string', nullable: true })
-  @BlindIndex({ normalize: 'digits' })
   ssn!: string | null;
 
   @DeleteDateColumn()
