@@ -53,7 +53,7 @@ const withTypeorm: Project = {
 const LONG = ['example', 'keys-crash'];
 
 /** About processes rather than TypeORM: one major will do, unless the whole is asked for. */
-const ONCE = ['cli-keys', 'data-runs-crash', 'docs', 'hedged-nonces', 'keys-loss'];
+const ONCE = ['cli-keys', 'data-runs-crash', 'docs', 'hedged-nonces', 'keys-loss', 'nest-12'];
 
 function leftOut(names: readonly string[]): string[] {
   return isWholeMatrix ? [] : names.map((name) => `<rootDir>/test/integration/${name}.test.ts`);

@@ -31,6 +31,7 @@ import {
   ConfigurationError,
   Encrypted,
   fieldEncryption,
+  fieldEncryptionMigrations,
   KeyUnwrapError,
   KmsUnavailableError,
 } from '../../src';
@@ -177,9 +178,10 @@ describeDiagonal('FieldEncryptionModule', (kind) => {
         ...options,
       }),
       typeorm: {
-        useFactory: () => ({
+        inject: [ConfigService],
+        useFactory: (configService: ConfigService) => ({
           ...(database.dataSourceOptions as object),
-          ...{ synchronize: true, autoLoadEntities: true },
+          ...{ synchronize: configService.get('APP') === 'clinic', autoLoadEntities: true },
         }),
         ...typeorm,
       },
@@ -296,6 +298,33 @@ describeDiagonal('FieldEncryptionModule', (kind) => {
       await rejection(start(encrypted({}, { typeorm: away })));
       expect(made).toHaveLength(4);
     });
+  });
+
+  it('starts once main.ts has initialized the DataSource and run the migrations', async () => {
+    const typeorm = {
+      useFactory: () => ({
+        ...(database.dataSourceOptions as object),
+        ...{ migrations: [...fieldEncryptionMigrations], autoLoadEntities: true },
+        manualInitialization: true,
+      }),
+    };
+    const create = async (): Promise<INestApplication> => {
+      const imports = [encrypted({}, { typeorm }), PatientsModule];
+      const module = await Test.createTestingModule({ imports }).compile();
+      const app = module.createNestApplication({ logger });
+      apps.push(app);
+      return app;
+    };
+    const tooEarly = await create();
+    await tooEarly.get(DataSource).initialize();
+    expect((await rejection(tooEarly.init())).message).toContain('fieldEncryptionMigrations');
+    await tooEarly.close();
+
+    const app = await create();
+    await app.get(DataSource).initialize();
+    await app.get(DataSource).runMigrations();
+    await app.init();
+    expect(await app.get(PatientsService).encryption.keys.list()).toHaveLength(1);
   });
 
   it('forgets the keys and ends maintenance when the application closes', async () => {
