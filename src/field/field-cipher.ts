@@ -22,6 +22,7 @@ import type { StoredInspection } from '../format/field-ciphertext';
 import type { DataKey, KeySource } from '../keys/key-source';
 
 import { AssociatedData } from './associated-data';
+import { coerced } from './coercion';
 import {
   doesNotAuthenticate,
   doesNotDecode,
@@ -140,7 +141,7 @@ export class FieldCipher {
 
   #encode(value: unknown): ValueContent {
     try {
-      return encodeContent(this.#policy.type, value);
+      return encodeContent(this.#policy.type, coerced(this.#policy, value));
     } catch (error) {
       if (!(error instanceof ValueCodecError)) throw error;
       throw unsupportedValue(this.#policy, error.reason);

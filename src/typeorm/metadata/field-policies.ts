@@ -19,6 +19,7 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import type { CipherSuite } from '../../crypto/aead';
 import { FULL_TOKEN_BITS } from '../../crypto/token-mac';
 import type { BlindIndexPolicy, IndexDefinition } from '../../field/blind-index';
+import { hasCoercion } from '../../field/coercion';
 import { DEFAULT_MAX_VALUE_BYTES } from '../../field/field-policy';
 import type { FieldPolicy } from '../../field/field-policy';
 import { resolveNormalizer } from '../../field/normalizer';
@@ -56,6 +57,7 @@ class EncryptedOptionRules {
   @IsOptional() @IsString() @Length(1, 64) key?: unknown;
   @IsOptional() @IsInt() @Min(1) length?: unknown;
   @IsOptional() @IsBoolean() check?: unknown;
+  @IsOptional() @IsBoolean() coerce?: unknown;
 }
 
 class BlindIndexOptionRules {
@@ -94,11 +96,16 @@ export function fieldPolicyOf(
   checkPlace(column, refuse);
   checkColumnDeclared(column, guard, refuse);
   checkWidth(options, suite, refuse);
+  const type = options.type ?? typeOfDesign(guard.designType, refuse);
+  if (options.coerce === true && !hasCoercion(type)) {
+    refuse(`option "coerce" has nothing to turn into ${type}. Leave it out.`);
+  }
   return Object.freeze({
     entity,
     property,
     fieldId: options.id ?? `${entity}.${property}`,
-    type: options.type ?? typeOfDesign(guard.designType, refuse),
+    type,
+    coerce: options.coerce ?? false,
     storage: options.storage ?? 'text',
     keyName: options.key ?? 'default',
     maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
