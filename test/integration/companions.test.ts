@@ -6,6 +6,7 @@ import { BlindIndex, Encrypted, UnsupportedQueryError, withFieldEncryption } fro
 import { companion, companionsMissing } from '../support/companions';
 import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { DatabaseKind } from '../support/databases';
+import { readPage } from '../support/documentation';
 import { expectNoCanary } from '../support/encrypted-database';
 import { createProject } from '../support/project';
 import { Cleanup, keyFileKms, rejection } from '../support/protected-database';
@@ -79,6 +80,30 @@ class PersonService {
       if (fail) throw new Error('the transaction fails');
     });
   }
+}
+
+/** The versions in the docs are those that were tried, up to the first number that is not 0. */
+(companionsMissing === undefined ? it : it.skip)('have their versions in the docs', () => {
+  const { dependencies } = require('../companions/package.json') as {
+    dependencies: Record<string, string>;
+  };
+  const page = readPage('docs/third-party.md');
+  const rows = [...page.matchAll(/^\| ([\w@/-]+) \| (\d[\d.]*|declares[^|]*) \| (\d[\d.]*)?/gm)];
+  expect(rows).toHaveLength(6);
+  for (const [, name = '', ...cells] of rows) {
+    const versions = [`${name}-0.3`, name].filter((each) => each in dependencies).map(versionOf);
+    expect([name, ...cells.filter((cell) => cell !== undefined)]).toEqual([
+      name,
+      ...(versions.length === 1 ? cells.flatMap((cell) => (cell ? versions : [])) : versions),
+    ]);
+  }
+});
+
+function versionOf(name: string): string {
+  const { version } = require(
+    join(__dirname, '..', 'companions', 'node_modules', name, 'package.json'),
+  ) as { version: string };
+  return /^(?:0\.)*\d+/.exec(version)?.[0] ?? '';
 }
 
 const describeOrSkip = companionsMissing === undefined ? describe : describe.skip;
