@@ -343,11 +343,12 @@ function servicesWork(
   if (entity === EncryptedPerson) {
     it('refuses what ciphertext cannot answer, whoever asks', async () => {
       const { paginate } = require(companion('nestjs-paginate'));
-      const config = { sortableColumns: ['id'], searchableColumns: ['email'] };
+      const config = { sortableColumns: ['id', 'email'], searchableColumns: ['email'] };
       const asked: (() => unknown)[] = [
         () => persons.findBy({ email: Like(mail(1)) }),
         () => dataSource.createQueryBuilder<Person>(entity, 'p').where('p.email = 1').getMany(),
         () => paginate({ path: '/', search: 'example' }, persons, config),
+        () => paginate({ path: '/', sortBy: [['email', 'ASC']] }, persons, config),
       ];
       for (const ask of asked) {
         expect(await rejection(async () => ask())).toBeInstanceOf(UnsupportedQueryError);

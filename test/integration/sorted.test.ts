@@ -155,6 +155,17 @@ describeEachDatabase('sorted()', (database) => {
     ]);
   });
 
+  it('sorts numbers as PostgreSQL does, NaN above all others and -0 as 0', async () => {
+    const ages = [1, NaN, Infinity, 0, -Infinity, -0, NaN, -1];
+    const saved = await save(ages.map((age) => ({ age })));
+    const places = async (direction: 'ASC' | 'DESC') =>
+      (await sorted({ order: { age: direction } })).map(({ id }) =>
+        saved.findIndex((each) => each.id === id),
+      );
+    expect(await places('ASC')).toEqual([4, 7, 3, 5, 0, 2, 1, 6]);
+    expect(await places('DESC')).toEqual([1, 6, 2, 0, 3, 5, 7, 4]);
+  });
+
   it('sorts by bytes, by columns of an embedded class, and by one that find does not select', async () => {
     await save([
       { lastName: 'x', print: Buffer.of(2), hidden: 'c', address: { city: 'b', floor: 1 } },
