@@ -56,8 +56,8 @@ class EncryptedOptionRules {
   @IsOptional() @IsString() @Length(1, 256) id?: unknown;
   @IsOptional() @IsString() @Length(1, 64) key?: unknown;
   @IsOptional() @IsInt() @Min(1) length?: unknown;
-  @IsOptional() @IsBoolean() check?: unknown;
   @IsOptional() @IsBoolean() coerce?: unknown;
+  @IsOptional() @IsBoolean() check?: unknown;
 }
 
 class BlindIndexOptionRules {
