@@ -46,6 +46,7 @@ const mayImport = {
     'kms/local/local-kms-provider',
     'format',
   ],
+  nestjs: ['field-encryption', 'health', 'typeorm', 'keys'],
   cli: [
     'field-encryption',
     'data-keys',
@@ -75,7 +76,7 @@ const rooms = {
     policy: ['record'],
     audit: ['anchor', 'wrapping', 'store', 'record', 'key-services'],
     cache: ['anchor', 'wrapping', 'store', 'record', 'key-source', 'key-services'],
-    lifecycle: ['audit', 'cache', 'policy', 'wrapping', 'store', 'record', 'key-services'],
+    lifecycle: ['audit', 'policy', 'wrapping', 'store', 'record', 'key-services'],
     backup: ['wrapping', 'store', 'record', 'key-services'],
     scopes: [
       'audit',
@@ -182,7 +183,7 @@ module.exports = {
       from: {
         path: '^src/',
         pathNot:
-          '^src/((typeorm|reencryption|schema|doctor|cli)/|(field-encryption|stored-values|data-keys)\\.ts$)',
+          '^src/((typeorm|reencryption|schema|doctor|cli|nestjs)/|(field-encryption|stored-values|data-keys)\\.ts$)',
       },
       to: { path: 'node_modules/typeorm(-0\\.3)?/' },
     },

@@ -26,6 +26,8 @@ export default tseslint.config(
       ],
       // TypeORM types its option objects as classes and documents object literals for them.
       '@typescript-eslint/no-unsafe-class-instance-assignment': 'off',
+      // ES modules that are loaded when they are needed, and that bundlers still have to see.
+      '@typescript-eslint/no-require-imports': ['error', { allow: ['^@noble/ciphers/'] }],
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       '@typescript-eslint/switch-exhaustiveness-check': [
         'error',

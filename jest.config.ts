@@ -26,8 +26,17 @@ const common: Project = {
 /** Folders of test/unit whose subjects import TypeORM: they run once for each of its majors. */
 const typeormFolders = ['typeorm', 'reencryption', 'cli', 'doctor'];
 
+/** Examples import the package by name, as its users do. */
+const moduleNameMapper = {
+  '^typeorm-field-encryption$': '<rootDir>/src/index.ts',
+  '^typeorm-field-encryption/nestjs$': '<rootDir>/src/nestjs.ts',
+  // They name their own files by what the compiler makes of them, as ES modules have to.
+  '^(\\.{1,2}/.*)\\.js$': ['$1.js', '$1'],
+};
+
 const withTypeorm: Project = {
   ...common,
+  moduleNameMapper,
   testMatch: [
     '<rootDir>/test/integration/**/*.test.ts',
     ...typeormFolders.map((folder) => `<rootDir>/test/unit/${folder}/**/*.test.ts`),
@@ -44,7 +53,7 @@ const withTypeorm: Project = {
 const LONG = ['example', 'keys-crash'];
 
 /** About processes rather than TypeORM: one major will do, unless the whole is asked for. */
-const ONCE = ['cli-keys', 'data-runs-crash', 'docs', 'hedged-nonces', 'keys-loss'];
+const ONCE = ['cli-keys', 'data-runs-crash', 'docs', 'hedged-nonces', 'keys-loss', 'nest-12'];
 
 function leftOut(names: readonly string[]): string[] {
   return isWholeMatrix ? [] : names.map((name) => `<rootDir>/test/integration/${name}.test.ts`);
@@ -78,7 +87,11 @@ const config: Config = {
       ...withTypeorm,
       displayName: 'typeorm-0.3',
       testPathIgnorePatterns: leftOut([...LONG, ...ONCE]),
-      moduleNameMapper: { '^typeorm$': 'typeorm-0.3', '^typeorm/(.*)$': 'typeorm-0.3/$1' },
+      moduleNameMapper: {
+        ...moduleNameMapper,
+        '^typeorm$': 'typeorm-0.3',
+        '^typeorm/(.*)$': 'typeorm-0.3/$1',
+      },
     },
     {
       ...common,

@@ -21,6 +21,9 @@ import { withConnection } from './typeorm/connection/lent-connection';
 import { installationOf } from './typeorm/installation/installations';
 import type { Installation } from './typeorm/installation/installation';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
+import { indexNamed } from './typeorm/metadata/index-columns';
+import { sortedEntities } from './typeorm/query/sorting/sorted-entities';
+import type { SortedOptions } from './typeorm/query/sorting/sorted-entities';
 import { onlyResult } from './value-results';
 import type { ValueResults } from './value-results';
 
@@ -183,6 +186,20 @@ export class FieldEncryption {
     return new PurposeValues(this.#installation, purpose, options);
   }
 
+  /**
+   * Finds entities in an order that the database cannot give: reads the primary keys and sort keys of all
+   * rows that `where` finds, sorts them, and loads the page. For results of some thousand rows at most.
+   *
+   * @throws {@link UnsupportedQueryError} above `limit`, and for an order by anything but columns of the entity
+   */
+  sorted<T extends ObjectLiteral>(
+    entity: EntityTarget<T>,
+    options: SortedOptions<T>,
+    { manager }: ValueOptions = {},
+  ): Promise<T[]> {
+    return sortedEntities(this.#installation, entity, options, manager);
+  }
+
   /** Returns the index, prepared to make tokens. */
   async #index(
     entity: EntityTarget<ObjectLiteral>,
@@ -191,13 +208,9 @@ export class FieldEncryption {
     { manager }: ValueOptions = {},
   ): Promise<BlindIndex> {
     const encrypted = this.#column(entity, property);
-    const indexed =
-      name === undefined
-        ? encrypted.indexes[0]
-        : encrypted.indexes.find(({ policy }) => policy.name === name);
-    if (indexed === undefined) throw noIndex(encrypted, name);
+    const { index } = indexNamed(encrypted, name);
     await this.#installation.prepareIndexRoot(manager?.queryRunner);
-    return indexed.index;
+    return index;
   }
 
   #column(entity: EntityTarget<ObjectLiteral>, property: string): EncryptedColumn {
@@ -220,13 +233,4 @@ export class FieldEncryption {
  */
 export function fieldEncryption(dataSource: DataSource): FieldEncryption {
   return new FieldEncryption(installationOf(dataSource));
-}
-
-function noIndex({ policy }: EncryptedColumn, indexName: string | undefined): ConfigurationError {
-  const { entity, property } = policy;
-  const which = indexName === undefined ? 'no blind index' : `no blind index named "${indexName}"`;
-  return new ConfigurationError(`${entity}.${property} has ${which}. Add @BlindIndex to it.`, {
-    entity,
-    property,
-  });
 }

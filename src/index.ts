@@ -81,6 +81,8 @@ export type {
 } from './typeorm/declare/column-options';
 export { BlindIndex, Encrypted } from './typeorm/decorators';
 export { blindIndexColumns, encryptedColumn } from './typeorm/entity-schema';
+export type { SortedOptions } from './typeorm/query/sorting/sorted-entities';
+export type { TextCollator } from './typeorm/query/sorting/sort-rows';
 export type { FieldEncryptionOptions } from './typeorm/declare/field-encryption-options';
 export { FieldEncryptionSubscriber } from './typeorm/patches/subscriber';
 export { withFieldEncryption } from './typeorm/with-field-encryption';

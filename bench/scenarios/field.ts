@@ -13,6 +13,7 @@ export const POLICY: FieldPolicy = {
   property: 'note',
   fieldId: 'Patient.note',
   type: 'string',
+  coerce: false,
   storage: 'text',
   keyName: 'default',
   maxValueBytes: DEFAULT_MAX_VALUE_BYTES,

@@ -1,10 +1,8 @@
-import { gcmsiv } from '@noble/ciphers/aes.js';
-
 import { UnsupportedCipherSuiteError } from '../errors';
 
 import { requireAeadKey } from './cipher-suite';
 import type { Aead, CipherSuite } from './cipher-suite';
-import { NobleAead } from './noble-aead';
+import { loadGcmSiv, NobleAead } from './noble-aead';
 import { noncesFor, RANDOM_NONCES } from './nonces';
 import type { NonceMode, Nonces } from './nonces';
 import { Xaes256Gcm } from './xaes-256-gcm';
@@ -20,7 +18,7 @@ const NONCE_BYTES = 12;
  */
 export function createAes256GcmSiv(key: Uint8Array): NobleAead {
   requireAeadKey(key);
-  return new NobleAead('aes-256-gcm-siv', NONCE_BYTES, gcmsiv, key, RANDOM_NONCES);
+  return new NobleAead('aes-256-gcm-siv', NONCE_BYTES, loadGcmSiv(), key, RANDOM_NONCES);
 }
 
 export { AEAD_KEY_BYTES, AEAD_TAG_BYTES, AeadError } from './cipher-suite';

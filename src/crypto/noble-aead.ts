@@ -1,3 +1,6 @@
+import type * as aes from '@noble/ciphers/aes.js';
+import type * as chacha from '@noble/ciphers/chacha.js';
+
 import type { SealedMessage } from '../encoding/sealed-message';
 
 import { AeadError } from './cipher-suite';
@@ -15,6 +18,19 @@ type NobleCipher = (
   /** Throws if the message does not authenticate. */
   decrypt(sealed: Uint8Array): Uint8Array;
 };
+
+/**
+ * Loads AES-256-GCM-SIV. The package has nothing but ES modules, which Jest cannot require before Node.js 24.9:
+ * so it is loaded when a key needs it, and tests of applications with the default suite do without.
+ */
+export function loadGcmSiv(): NobleCipher {
+  return (require('@noble/ciphers/aes.js') as typeof aes).gcmsiv;
+}
+
+/** Loads XChaCha20-Poly1305, as {@link loadGcmSiv} does. */
+export function loadXchacha20Poly1305(): NobleCipher {
+  return (require('@noble/ciphers/chacha.js') as typeof chacha).xchacha20poly1305;
+}
 
 /** A cipher suite in JavaScript, for those that neither OpenSSL nor an add-on offers. */
 export class NobleAead extends DrawnNonceAead {

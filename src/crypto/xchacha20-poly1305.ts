@@ -1,12 +1,11 @@
 import { createRequire } from 'node:module';
-import { xchacha20poly1305 } from '@noble/ciphers/chacha.js';
 
 import type { SealedMessage } from '../encoding/sealed-message';
 
 import { AEAD_KEY_BYTES, AEAD_TAG_BYTES, AeadError, requireAeadKey } from './cipher-suite';
 import type { NonceChoosingAead } from './cipher-suite';
 import { DrawnNonceAead } from './drawn-nonce-aead';
-import { NobleAead } from './noble-aead';
+import { loadXchacha20Poly1305, NobleAead } from './noble-aead';
 import { RANDOM_NONCES } from './nonces';
 import type { Nonces } from './nonces';
 
@@ -114,5 +113,5 @@ export function createXchacha20Poly1305(
   const sodium = implementation === 'noble' ? undefined : loadSodium();
   if (sodium !== undefined) return new SodiumXchacha20Poly1305(sodium, key, nonces);
   if (implementation === 'sodium') throw new Error('sodium-native cannot be loaded');
-  return new NobleAead('xchacha20-poly1305', NONCE_BYTES, xchacha20poly1305, key, nonces);
+  return new NobleAead('xchacha20-poly1305', NONCE_BYTES, loadXchacha20Poly1305(), key, nonces);
 }

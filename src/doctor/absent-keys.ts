@@ -1,8 +1,7 @@
 import type { QueryRunner } from 'typeorm';
 
 import { FieldEncryptionError, KeyNotFoundError } from '../errors';
-import { INDEX_ROOT_NAME } from '../keys/cache/index-roots';
-import { nameTitle } from '../keys/record/key-record';
+import { INDEX_ROOT_NAME, nameTitle } from '../keys/record/key-record';
 import type { KeyPurpose, KeyRecord } from '../keys/record/key-record';
 import { isVersionOf } from '../keys/record/key-versions';
 import type { Installation } from '../typeorm/installation/installation';

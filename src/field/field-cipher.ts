@@ -23,6 +23,7 @@ import type { DataKey, KeySource } from '../keys/key-source';
 
 import { AssociatedData } from './associated-data';
 import { counted, messageIn, plaintextOffset, roomFor } from './ciphertext-room';
+import { coerced } from './coercion';
 import {
   doesNotAuthenticate,
   doesNotDecode,
@@ -151,7 +152,7 @@ export class FieldCipher {
 
   #encode(value: unknown): ValueContent {
     try {
-      return encodeContent(this.#policy.type, value);
+      return encodeContent(this.#policy.type, coerced(this.#policy, value));
     } catch (error) {
       if (!(error instanceof ValueCodecError)) throw error;
       throw unsupportedValue(this.#policy, error.reason);

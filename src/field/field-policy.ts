@@ -17,6 +17,8 @@ export interface FieldPolicy {
   /** Logical id bound into every ciphertext and index key; stays when classes and columns are renamed. */
   readonly fieldId: string;
   readonly type: ValueType;
+  /** Whether values of other types are turned into it where the database did so. */
+  readonly coerce: boolean;
   readonly storage: Storage;
   /** Name of the data key that encrypts new values. */
   readonly keyName: string;

@@ -7,6 +7,7 @@ import type { ValueContent } from '../encoding/value-codec';
 import { ValueCodecError } from '../encoding/value-codec-error';
 import type { IndexRoot } from '../keys/key-source';
 
+import { coerced } from './coercion';
 import { unsupportedValue } from './field-errors';
 import type { FieldPolicy, IndexDefinition } from './field-policy';
 import type { Normalizer } from './normalizer';
@@ -40,7 +41,8 @@ export class TokenForm {
    *
    * @throws {@link UnsupportedValueError}
    */
-  comparable(value: unknown): ValueContent {
+  comparable(given: unknown): ValueContent {
+    const value = coerced(this.#field, given);
     try {
       return this.#field.type === 'string'
         ? normalized(this.#normalizer, encodeContent('string', value) as string)

@@ -49,6 +49,12 @@ describe('The documentation', () => {
     }
   });
 
+  it.each(PAGES)('shows in %s what the files say that it takes code from', (page) => {
+    for (const { from, content } of blocksOf(readPage(page))) {
+      if (from !== undefined) expect(readFileSync(join(root, from), 'utf8')).toContain(content);
+    }
+  });
+
   it.each(PAGES)('has no block in %s that the tests would not run', (page) => {
     for (const { language, file, prints, content, line } of blocksOf(readPage(page))) {
       const checked = ['ts', 'js', 'sh', 'sql'].includes(language) || file !== undefined;

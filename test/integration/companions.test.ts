@@ -6,6 +6,7 @@ import { BlindIndex, Encrypted, UnsupportedQueryError, withFieldEncryption } fro
 import { companion, companionsMissing } from '../support/companions';
 import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { DatabaseKind } from '../support/databases';
+import { readPage } from '../support/documentation';
 import { expectNoCanary } from '../support/encrypted-database';
 import { createProject } from '../support/project';
 import { Cleanup, keyFileKms, rejection } from '../support/protected-database';
@@ -79,6 +80,30 @@ class PersonService {
       if (fail) throw new Error('the transaction fails');
     });
   }
+}
+
+/** The versions in the docs are those that were tried, up to the first number that is not 0. */
+(companionsMissing === undefined ? it : it.skip)('have their versions in the docs', () => {
+  const { dependencies } = require('../companions/package.json') as {
+    dependencies: Record<string, string>;
+  };
+  const table = readPage('docs/third-party.md').matchAll(/^\| ([\w@/-]+) \| (\d.*?) \| (.*?) \|/gm);
+  const shown = [...table].map(([, name = '', old = '', present = '']) => ({
+    name,
+    versions: [old, present].flatMap((cell) => /^\d[\d.]*/.exec(cell)?.[0] ?? []),
+  }));
+  expect(shown).toHaveLength(6);
+  for (const { name, versions } of shown) {
+    const old = `${name}-0.3` in dependencies ? `${name}-0.3` : name;
+    expect([name, versions]).toEqual([name, [old, name].map(versionOf).slice(0, versions.length)]);
+  }
+});
+
+function versionOf(name: string): string {
+  const { version } = require(
+    join(__dirname, '..', 'companions', 'node_modules', name, 'package.json'),
+  ) as { version: string };
+  return /^(?:0\.)*\d+/.exec(version)?.[0] ?? '';
 }
 
 const describeOrSkip = companionsMissing === undefined ? describe : describe.skip;
@@ -318,11 +343,12 @@ function servicesWork(
   if (entity === EncryptedPerson) {
     it('refuses what ciphertext cannot answer, whoever asks', async () => {
       const { paginate } = require(companion('nestjs-paginate'));
-      const config = { sortableColumns: ['id'], searchableColumns: ['email'] };
+      const config = { sortableColumns: ['id', 'email'], searchableColumns: ['email'] };
       const asked: (() => unknown)[] = [
         () => persons.findBy({ email: Like(mail(1)) }),
         () => dataSource.createQueryBuilder<Person>(entity, 'p').where('p.email = 1').getMany(),
         () => paginate({ path: '/', search: 'example' }, persons, config),
+        () => paginate({ path: '/', sortBy: [['email', 'ASC']] }, persons, config),
       ];
       for (const ask of asked) {
         expect(await rejection(async () => ask())).toBeInstanceOf(UnsupportedQueryError);

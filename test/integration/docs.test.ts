@@ -69,7 +69,8 @@ const shown = new Map(
   runnable.map((page) => {
     const blocks = blocksOf(readPage(page)).filter(concernsThisMajor);
     const snippets = blocks.filter(
-      ({ language, file }) => ['ts', 'js', 'sql'].includes(language) && file === undefined,
+      ({ language, file, from }) =>
+        ['ts', 'js', 'sql'].includes(language) && file === undefined && from === undefined,
     );
     return [page, { blocks, snippets, folder: `snippets/${page.replace(/\W/g, '-')}` }] as const;
   }),
@@ -125,6 +126,7 @@ describe('The commands of the pages', () => {
   it.each(runnable.filter((page) => commandsOf(page).length > 0))('run: %s', async (page) => {
     const isQuickStart = page === 'README.md';
     const project = startedProject();
+    writeFiles(project, page);
     if (!isQuickStart) {
       cpSync(join(quickStart.folder, 'dist'), join(project.folder, 'dist'), { recursive: true });
     }
@@ -150,10 +152,14 @@ describe('The commands of the pages', () => {
 /** A project with the files that the README shows. */
 function startedProject(): Project {
   const project = createProject(typeormMajor);
-  for (const block of blocksOf(readPage('README.md')).filter(concernsThisMajor)) {
-    if (block.file !== undefined) project.write(block.file, block.content);
-  }
+  writeFiles(project, 'README.md');
   return project;
+}
+
+function writeFiles(project: Project, page: string): void {
+  for (const { file, content } of blocksOf(readPage(page)).filter(concernsThisMajor)) {
+    if (file !== undefined) project.write(file, content);
+  }
 }
 
 function commandsOf(page: string): Block[] {
@@ -166,8 +172,14 @@ function concernsThisMajor({ typeorm }: Block): boolean {
   return typeorm === undefined || (typeorm === '0.3' && typeormMajor === 0);
 }
 
-function shellOf({ language, content, needs }: Block): string[] {
+function shellOf({ language, content, needs, file }: Block): string[] {
+  if (file !== undefined) return scheduledCommands(content);
   return language === 'sh' && needs === undefined ? [content] : [];
+}
+
+/** The commands that a crontab or a manifest runs, written as text or as a list. */
+function scheduledCommands(content: string): string[] {
+  return content.replace(/[[\]",]/g, ' ').match(/npx +field-encryption .*/g) ?? [];
 }
 
 /** A snippet as a module: its own imports first, then what it takes for granted. */

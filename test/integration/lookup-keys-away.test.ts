@@ -199,16 +199,23 @@ describeDiagonal('lookups while keys are away', (kind) => {
   it('refuses to hand out a statement whose token is not known yet', async () => {
     kms.outage = new Error('away');
     const ds = await open();
-    const built = ds.getRepository(Patient).createQueryBuilder('p').where({ ssn: 'zq7~ssn-1' });
-    const error = await rejection(() => built.getQueryAndParameters());
-    expect(error).toMatchObject({
-      code: 'ERR_UNSUPPORTED_QUERY',
-      entity: 'Patient',
-      property: 'ssn',
-    });
-    expect(inspect([error, built.getParameters()], { depth: 9 }).toLowerCase()).not.toContain(
-      CANARY,
-    );
+    const where = { ssn: 'zq7~ssn-1' };
+    for (const built of [
+      ds.getRepository(Patient).createQueryBuilder('p').where(where),
+      ds.createQueryBuilder().update(Patient).set({ points: 1 }).where(where),
+      ds.createQueryBuilder().delete().from(Patient).where(where),
+      ds.createQueryBuilder().softDelete().from(Patient).where(where),
+    ]) {
+      const error = await rejection(() => built.getQueryAndParameters());
+      expect(error).toMatchObject({
+        code: 'ERR_UNSUPPORTED_QUERY',
+        entity: 'Patient',
+        property: 'ssn',
+      });
+      expect(inspect([error, built.getParameters()], { depth: 9 }).toLowerCase()).not.toContain(
+        CANARY,
+      );
+    }
   });
 
   async function expired(ds: DataSource): Promise<void> {

@@ -71,9 +71,12 @@ describe('An application in one file', () => {
         `${EXTERNALS}${build}.catch((e) => { console.error(e); process.exit(1); });`,
       );
       await run(process.execPath, [`${name}.cjs`], { cwd: folder });
-      const env = project.environment(`${name}.db`);
-      const { stdout } = await run(process.execPath, [`bundle-${name}.cjs`], { cwd: folder, env });
-      expect(stdout).toContain('ALL CHECKS HOLD');
+      // Each loads something else: nothing, an ES module, and another one or an add-on.
+      for (const SUITE of ['xaes-256-gcm', 'aes-256-gcm-siv', 'xchacha20-poly1305']) {
+        const env = { ...project.environment(`${name}-${SUITE}.db`), SUITE };
+        const ran = run(process.execPath, [`bundle-${name}.cjs`], { cwd: folder, env });
+        expect((await ran).stdout).toContain('ALL CHECKS HOLD');
+      }
     },
     120_000,
   );

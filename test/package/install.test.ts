@@ -82,6 +82,14 @@ describe.each([
     120_000,
   );
 
+  it('does it without an ES module of others, for Jest cannot require them', async () => {
+    writeFileSync(join(folder, 'no-modules.cjs'), COMMON_JS);
+    const env = project.environment('no-modules.db');
+    const args = ['--no-experimental-require-module', 'no-modules.cjs'];
+    const { stdout } = await run(process.execPath, args, { cwd: folder, env });
+    expect(stdout).toContain('ALL CHECKS HOLD');
+  }, 120_000);
+
   // sqlite3 is one binary for all releases; better-sqlite3 would have to be compiled for each.
   for (const [title, node] of driver === 'sqlite' ? otherNodes : []) {
     it(`does the same under ${title}`, async () => {
@@ -116,6 +124,39 @@ describe.each([
     },
     120_000,
   );
+
+  it('has types of every subpath for compilers that do not know `exports`', async () => {
+    const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+      exports: Record<string, object | string>;
+    };
+    const paths = Object.keys(exports).filter((path) => typeof exports[path] === 'object');
+    const imports = paths.map(
+      (path, i) =>
+        `import * as entry${String(i)} from '${path.replace('.', 'typeorm-field-encryption')}';`,
+    );
+    const uses = paths.map((_, i) => `entry${String(i)}`).join(', ');
+    writeFileSync(join(folder, 'node10.ts'), `${imports.join('\n')}\nexport default [${uses}];\n`);
+    const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+    const flags = [
+      '--noEmit',
+      '--strict',
+      '--skipLibCheck',
+      '--target',
+      'es2022',
+      '--types',
+      'node',
+    ];
+    const old = ['--module', 'commonjs', '--moduleResolution', 'node10'];
+    await expect(
+      run(
+        process.execPath,
+        [compiler, ...flags, ...old, '--ignoreDeprecations', '6.0', 'node10.ts'],
+        {
+          cwd: folder,
+        },
+      ),
+    ).resolves.toMatchObject({ stdout: '' });
+  }, 120_000);
 
   it('brings no cloud SDK and no test, and has what its manifest promises', () => {
     const library = join(folder, 'node_modules', 'typeorm-field-encryption');

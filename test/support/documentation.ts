@@ -16,6 +16,8 @@ export interface Block {
   line: number;
   /** The block is this file of the reader's project. */
   file?: string;
+  /** The block is an excerpt of this file of the repository, which is tested where it is. */
+  from?: string;
   /** The block holds for this major of TypeORM only. */
   typeorm?: string;
   /** The snippet ends in an error of this code. */

@@ -31,6 +31,7 @@ export function fieldPolicy(overrides: Partial<FieldPolicy> = {}): FieldPolicy {
     property: 'secret',
     fieldId: 'Patient.secret',
     type: 'string',
+    coerce: false,
     storage: 'text',
     keyName: 'default',
     maxValueBytes: DEFAULT_MAX_VALUE_BYTES,

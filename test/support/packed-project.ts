@@ -22,7 +22,8 @@ async function main() {
   const options = { type: process.env.DRIVER, database: process.env.DATABASE, entities: [Patient], synchronize: true };
   const kms = fe.localKms({ passphrase: () => 'correct horse battery staple' });
   const dataSource = new DataSource(options);
-  check(fe.withFieldEncryption(dataSource, { kms }) === dataSource, 'returns the same DataSource');
+  const suite = process.env.SUITE ?? 'xaes-256-gcm';
+  check(fe.withFieldEncryption(dataSource, { kms, suite }) === dataSource, 'returns the same DataSource');
   await dataSource.initialize();
   const patients = dataSource.getRepository('Patient');
   const ada = await patients.save({ email: 'Ada@Example.org', ssn: '078-05-1120', history: [{ a: 1 }], bornOn: new Date(0) });

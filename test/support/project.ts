@@ -120,6 +120,7 @@ function install(folder: string, typeormMajor: 0 | 1): void {
   link(own, 'field-encryption', '../typeorm-field-encryption/dist/src/cli/main.js');
   link(own, 'typeorm', '../typeorm/cli.js');
   link(own, 'tsc', '../typescript/bin/tsc');
+  link(own, 'jest', '../jest/bin/jest.js');
   writeFileSync(join(folder, 'package.json'), '{ "name": "project", "private": true }');
 }
 

@@ -1,6 +1,7 @@
 import { ConfigurationError, KeyUnwrapError, KmsUnavailableError } from '../../errors';
 import type { KeyServices } from '../key-services';
 import type { DataKey, IndexRoot, IndexRoots } from '../key-source';
+import { INDEX_ROOT_NAME } from '../record/key-record';
 import type { KeyPurpose } from '../record/key-record';
 import { NoActiveKeyError } from '../record/key-versions';
 import type { CreatedKey } from '../wrapping/key-wrapper';
@@ -8,7 +9,6 @@ import type { CreatedKey } from '../wrapping/key-wrapper';
 import { ActiveKeys } from './active-keys';
 import type { ActiveKey } from './active-keys';
 import { FailedKeys, loadFailed, notConfirmedInTime, typedFailure } from './failed-keys';
-import { INDEX_ROOT_NAME } from './index-roots';
 import type { KeyRing } from './key-ring';
 import { UsedKeys } from './used-keys';
 import type { KeyAges } from './used-keys';

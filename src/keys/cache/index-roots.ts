@@ -5,9 +5,6 @@ import type { KeyRecord } from '../record/key-record';
 
 import { loadFailed } from './failed-keys';
 
-/** The name in the records of index roots, of which there is one line of versions. */
-export const INDEX_ROOT_NAME = 'default';
-
 type RootServices<C> = Pick<KeyServices<C>, 'wrapper' | 'audit' | 'emit'>;
 
 /**

@@ -2,9 +2,9 @@ import { BackgroundRefresh } from '../../async/background-refresh';
 import { SingleFlight } from '../../async/single-flight';
 import { FieldEncryptionError } from '../../errors';
 import type { KeyServices } from '../key-services';
+import { INDEX_ROOT_NAME } from '../record/key-record';
 
 import type { CurrentKey, CurrentKeys } from './current-keys';
-import { INDEX_ROOT_NAME } from './index-roots';
 import { KeyConfirmation } from './key-confirmation';
 import type { KeyRing } from './key-ring';
 

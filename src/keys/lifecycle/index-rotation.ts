@@ -1,8 +1,8 @@
 import { ConfigurationError, KeyStateError } from '../../errors';
-import { INDEX_ROOT_NAME } from '../cache/index-roots';
 import type { KeyServices } from '../key-services';
 import { keyInfo } from '../policy/key-policy';
 import type { KeyInfo } from '../record/key-info';
+import { INDEX_ROOT_NAME } from '../record/key-record';
 import type { KeyRecord } from '../record/key-record';
 import { isReadable } from '../record/key-state';
 import { announcedAfter, isVersionOf, soleActive } from '../record/key-versions';

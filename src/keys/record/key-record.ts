@@ -8,6 +8,9 @@ export type KeyPurpose = 'data' | 'index' | 'audit';
 /** Algorithm a key is bound to for life: a cipher suite for data, HMAC for the others. */
 export type KeySuite = CipherSuite | 'hmac-sha-256';
 
+/** The name in the records of index roots, of which there is one line of versions. */
+export const INDEX_ROOT_NAME = 'default';
+
 /** One row of the key table. Holds the key only as the KMS wrapped it. */
 export interface KeyRecord {
   /** Random, 16 lower-case hexadecimal digits; unique in the table. */

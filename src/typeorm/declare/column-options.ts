@@ -56,6 +56,13 @@ export interface EncryptedOptions {
    * `legacyPlaintext` or `previousFormats` names the property.
    */
   check?: boolean;
+  /**
+   * Turns values of another type into that of the property, where PostgreSQL or TypeORM did so for the
+   * column in clear: numbers and booleans into text, decimal text into a number, ISO 8601 text into a date.
+   * In lookups and blind indexes, too. For applications that rely on it; what they read is of the declared
+   * type. Defaults to `false`: a value of another type is an {@link UnsupportedValueError}.
+   */
+  coerce?: boolean;
 }
 
 /** The part of a blind index that, with the keys, determines the token of a value. */

@@ -1,20 +1,4 @@
 import { types } from 'node:util';
-import {
-  ArrayNotEmpty,
-  ArrayUnique,
-  IsArray,
-  IsBoolean,
-  IsIn,
-  IsInt,
-  IsObject,
-  IsOptional,
-  IsString,
-  Length,
-  Matches,
-  Max,
-  Min,
-  ValidateIf,
-} from 'class-validator';
 import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
@@ -22,6 +6,7 @@ import type { CipherSuite } from '../../crypto/aead';
 import { BRANCH_NAME } from '../../keys/record/scope';
 import { FULL_TOKEN_BITS } from '../../crypto/token-mac';
 import type { BlindIndexPolicy, IndexDefinition } from '../../field/blind-index';
+import { hasCoercion } from '../../field/coercion';
 import { DEFAULT_MAX_VALUE_BYTES } from '../../field/field-policy';
 import type { FieldPolicy } from '../../field/field-policy';
 import { resolveNormalizer } from '../../field/normalizer';
@@ -34,6 +19,11 @@ import type {
   EncryptedType,
 } from '../declare/column-options';
 import type { CheckedOptions } from '../declare/field-encryption-options';
+import {
+  BlindIndexOptionRules,
+  EncryptedOptionRules,
+  PreviousIndexRules,
+} from '../declare/column-rules';
 import { optionProblems } from '../declare/option-rules';
 
 import {
@@ -43,54 +33,8 @@ import {
   REFUSED_OPTIONS,
 } from './column-checks';
 import type { Refusal } from './column-checks';
-import type { RowScope } from './row-scope';
 import { policyRefused } from './encrypted-column';
-
-const ENCRYPTED_TYPES = ['string', 'number', 'bigint', 'boolean', 'date', 'json', 'bytes'] as const;
-
-class EncryptedOptionRules {
-  @IsOptional() @IsIn(ENCRYPTED_TYPES) type?: unknown;
-  @IsOptional() @IsIn(['text', 'binary']) storage?: unknown;
-  @IsOptional() @IsBoolean() nullable?: unknown;
-  @IsOptional() @IsString() @Length(1, 128) name?: unknown;
-  @IsOptional() @IsBoolean() select?: unknown;
-  @IsOptional() @IsBoolean() insert?: unknown;
-  @IsOptional() @IsBoolean() update?: unknown;
-  @IsOptional() @IsString() comment?: unknown;
-  @IsOptional() @IsString() @Length(1, 256) id?: unknown;
-  @IsOptional() @IsString() @Length(1, 64) key?: unknown;
-  @ValidateIf((_, scope) => scope !== undefined && scope !== false)
-  @Matches(/^[\w-]{1,32}$/)
-  scope?: unknown;
-  @IsOptional()
-  @IsArray()
-  @ArrayNotEmpty()
-  @ArrayUnique()
-  @IsString({ each: true })
-  bindTo?: unknown;
-  @IsOptional() @IsInt() @Min(1) length?: unknown;
-  @IsOptional() @IsBoolean() check?: unknown;
-}
-
-class PreviousIndexRules {
-  @IsOptional() normalize?: unknown;
-  @IsOptional() @IsInt() @Min(1) @Max(256) bits?: unknown;
-}
-
-class BlindIndexOptionRules extends PreviousIndexRules {
-  @IsOptional() @IsString() @Length(1, 64) name?: unknown;
-  @IsOptional() @IsBoolean() unique?: unknown;
-  @IsOptional()
-  @IsArray()
-  @ArrayNotEmpty()
-  @ArrayUnique()
-  @IsString({ each: true })
-  uniqueWith?: unknown;
-  @IsOptional() @IsString() @Length(1, 128) columnName?: unknown;
-  @IsOptional() @IsIn([false]) scope?: unknown;
-  @IsOptional() @IsBoolean() acknowledgeLeakage?: unknown;
-  @IsOptional() @IsArray() @IsObject({ each: true }) previous?: unknown;
-}
+import type { RowScope } from './row-scope';
 
 type PolicyContext = Pick<CheckedOptions, 'suite' | 'legacyUnbound' | 'legacyScope'> & {
   readonly scope?: RowScope | undefined;
@@ -111,11 +55,16 @@ export function fieldPolicyOf(
   checkPlace(column, refuse);
   checkColumnDeclared(column, guard, refuse);
   checkWidth(options, suite, refuse);
+  const type = options.type ?? typeOfDesign(guard.designType, refuse);
+  if (options.coerce === true && !hasCoercion(type)) {
+    refuse(`option "coerce" has nothing to turn into ${type}. Leave it out.`);
+  }
   return Object.freeze({
     entity,
     property,
     fieldId: options.id ?? `${entity}.${property}`,
-    type: options.type ?? typeOfDesign(guard.designType, refuse),
+    type,
+    coerce: options.coerce ?? false,
     storage: options.storage ?? 'text',
     keyName: options.key ?? (scope === undefined ? 'default' : BRANCH_NAME),
     boundTo: [...(options.bindTo ?? []), ...(scope === undefined ? [] : [scope.name])],

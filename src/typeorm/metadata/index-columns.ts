@@ -3,7 +3,7 @@ import type { DataSource } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { IndexMetadata } from 'typeorm/metadata/IndexMetadata.js';
 
-import { UnsupportedValueError } from '../../errors';
+import { ConfigurationError, UnsupportedValueError } from '../../errors';
 import { BlindIndex } from '../../field/blind-index';
 import type { BlindIndexPolicy } from '../../field/blind-index';
 import type { FieldPolicy } from '../../field/field-policy';
@@ -12,7 +12,7 @@ import { BlindIndexColumnGuard, guardOf, removeGuard } from '../declare/column-g
 import type { ColumnGuard } from '../declare/column-guard';
 
 import { policyRefused } from './encrypted-column';
-import type { IndexedColumn } from './encrypted-column';
+import type { EncryptedColumn, IndexedColumn } from './encrypted-column';
 import type { RowScope } from './row-scope';
 import { keysOfScope } from './scoped-keys';
 import { blindIndexPolicyOf, rootEntityName } from './field-policies';
@@ -166,6 +166,26 @@ function assertSinglePrimaryKey(column: ColumnMetadata, { isTruncated }: BlindIn
     '@BlindIndex({ bits }) needs an entity with one primary column, ' +
       `got ${String(metadata.primaryColumns.length)}. Leave out "bits".`,
   );
+}
+
+/**
+ * Returns the index of this name, or the one that lookups use.
+ *
+ * @throws {@link ConfigurationError} where there is none
+ */
+export function indexNamed(
+  { policy, indexes }: EncryptedColumn,
+  name: string | undefined,
+): IndexedColumn {
+  const found =
+    name === undefined ? indexes[0] : indexes.find((index) => index.policy.name === name);
+  if (found !== undefined) return found;
+  const { entity, property } = policy;
+  const which = name === undefined ? 'no blind index' : `no blind index named "${name}"`;
+  throw new ConfigurationError(`${entity}.${property} has ${which}. Add @BlindIndex to it.`, {
+    entity,
+    property,
+  });
 }
 
 /** Returns the error of an SQL expression given as the value of an encrypted property. */

@@ -7,6 +7,7 @@ import { conditionRow, noteConditions } from '../query/lookup/condition-row';
 import { expecting } from '../query/lookup/expectation';
 import { rewritePredicate } from '../query/lookup/predicate';
 import type { PendingJoin } from '../query/lookup/predicate';
+import { assertNoneDeferred } from '../query/lookup/resolved-parameters';
 import { withStatementKeys } from '../query/lookup/statement-keys';
 import { assertParametersFit } from '../query/refusal/mapped-table';
 
@@ -15,6 +16,7 @@ import { overrideClass } from './override';
 /** TypeORM's base of all builders, which sends lookups on encrypted properties to their blind indexes. */
 abstract class EncryptingQueryBuilder<Entity extends ObjectLiteral> extends QueryBuilder<Entity> {
   override getQueryAndParameters(): [string, unknown[]] {
+    assertNoneDeferred(this);
     const statement = withStatementKeys(
       this,
       () => super.getQueryAndParameters() as [string, unknown[]],

@@ -10,7 +10,7 @@ import { prepareHydration, restoreStoredValues } from '../query/hydration/prepar
 import { selectedColumns } from '../query/hydration/raw-result';
 import { inConditions } from '../query/lookup/condition-row';
 import { keepFindOptions, noteFindOptions } from '../query/lookup/expectation';
-import { assertNoneDeferred, withResolvedParameters } from '../query/lookup/resolved-parameters';
+import { withResolvedParameters } from '../query/lookup/resolved-parameters';
 import { copyCriteriaKeys } from '../query/lookup/statement-keys';
 import { assertNoRawUse } from '../query/refusal/statement-check';
 import { countedSelects, withoutCaching } from '../query/refusal/unseen-columns';
@@ -49,11 +49,6 @@ class EncryptingSelectQueryBuilder<
     const installation = installationOf(this.connection);
     assertNoRawUse(this.expressionMap, installation);
     return installation.checked.add(super.getQuery());
-  }
-
-  override getQueryAndParameters(): [string, unknown[]] {
-    assertNoneDeferred(this);
-    return super.getQueryAndParameters();
   }
 
   protected override obtainQueryRunner(): QueryRunner {

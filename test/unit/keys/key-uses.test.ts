@@ -18,6 +18,7 @@ const POLICY: FieldPolicy = {
   fieldId: 'Patient.ssn',
   keyName: 'default',
   type: 'string',
+  coerce: false,
   storage: 'text',
   maxValueBytes: 100,
   boundTo: [],

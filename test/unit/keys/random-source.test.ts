@@ -16,6 +16,7 @@ describe('While the random generator of the system fails', () => {
         fieldId: 'Patient.ssn',
         keyName: 'default',
         type: 'string',
+        coerce: false,
         storage: 'text',
         maxValueBytes: 100,
         boundTo: [],

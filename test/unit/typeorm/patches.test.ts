@@ -40,7 +40,6 @@ const PATCHED: Record<string, readonly string[]> = {
     'executeEntitiesAndRawResults',
     'getOneOrFail',
     'getQuery',
-    'getQueryAndParameters',
     'getRawMany',
     'loadRawResults',
     'obtainQueryRunner',

@@ -1,5 +1,6 @@
 import { UnsupportedValueError } from '../../../errors';
 import type { BlindIndex } from '../../../field/blind-index';
+import { coerced } from '../../../field/coercion';
 import type { FieldPolicy } from '../../../field/field-policy';
 import { readLegacyPlaintext } from '../../codec/cleartext';
 import type { EncryptedColumn } from '../../metadata/encrypted-column';
@@ -12,9 +13,10 @@ import type { EncryptedColumn } from '../../metadata/encrypted-column';
 export function cleartextForms(
   encrypted: EncryptedColumn,
   index: BlindIndex,
-  value: unknown,
+  given: unknown,
 ): unknown[] {
   const { column, policy } = encrypted;
+  const value = coerced(policy, given);
   const isPostgres = column.entityMetadata.connection.options.type === 'postgres';
   // PostgreSQL allows NUL neither in a text nor in a parameter.
   const texts = [...new Set(textForms(policy, index, value))].filter(

@@ -1,0 +1,10 @@
+export { UnsupportedQueryFilter, UnsupportedValueFilter } from './nestjs/exception-filters';
+export { FieldEncryptionModule } from './nestjs/field-encryption-module';
+export { getFieldEncryptionToken, InjectFieldEncryption } from './nestjs/handle-token';
+export { FieldEncryptionHealthIndicator } from './nestjs/health-indicator';
+export type { FieldEncryptionHealth } from './nestjs/health-indicator';
+export type {
+  EncryptedTypeOrmOptions,
+  FieldEncryptionModuleAsyncOptions,
+  FieldEncryptionModuleOptions,
+} from './nestjs/module-options';

@@ -1,0 +1,143 @@
+import type {
+  EntityManager,
+  EntityMetadata,
+  EntityTarget,
+  FindManyOptions,
+  FindOptionsOrder,
+  ObjectLiteral,
+  SelectQueryBuilder,
+} from 'typeorm';
+
+import { ConfigurationError, UnsupportedQueryError } from '../../../errors';
+import type { Installation } from '../../installation/installation';
+
+import { sortKeys } from './sort-order';
+import type { SortKey } from './sort-order';
+import { sortRows } from './sort-rows';
+import type { TextCollator } from './sort-rows';
+
+/** Options of {@link FieldEncryption.sorted}: those of `find`, and how to sort. */
+export interface SortedOptions<T> extends FindManyOptions<T> {
+  /** The order, by columns of the entity, encrypted or in clear. The primary key decides between equals. */
+  order: FindOptionsOrder<T>;
+  /** The most rows that `where` may find, whatever `take` is: all of them are read. Defaults to 10,000. */
+  limit?: number;
+  /** How encrypted texts compare, such as `new Intl.Collator('de')`. Defaults to the order of code points. */
+  collator?: TextCollator;
+}
+
+const DEFAULT_LIMIT = 10_000;
+/** A condition on several primary keys becomes an OR, of which SQLite nests no more than 1,000. */
+const LOADED_AT_ONCE = 500;
+const ALIAS = 'sorted';
+
+/** The entity that is sorted, and by what. */
+interface Sorting<T extends ObjectLiteral> {
+  readonly entity: EntityTarget<T>;
+  readonly metadata: EntityMetadata;
+  readonly manager: EntityManager;
+  readonly options: SortedOptions<T>;
+  readonly keys: readonly SortKey[];
+}
+
+/** Finds the entities of a page of rows that are sorted after decryption. */
+export async function sortedEntities<T extends ObjectLiteral>(
+  installation: Installation,
+  entity: EntityTarget<T>,
+  options: SortedOptions<T>,
+  manager: EntityManager = installation.dataSource.manager,
+): Promise<T[]> {
+  const { skip = 0, take, limit = DEFAULT_LIMIT, collator } = options;
+  requireCounts({ skip, take, limit });
+  const { dataSource } = installation;
+  const metadata = dataSource.getMetadata(entity);
+  const keys = sortKeys(installation, metadata, options.order);
+  const sorting = { entity, metadata, manager, options, keys };
+  await requireWithin(limit, sorting);
+  const nullIsGreatest = dataSource.options.type === 'postgres';
+  const rows = sortRows(await readKeys(sorting), keys, { collator, nullIsGreatest });
+  return load(sorting, rows.slice(skip, take === undefined ? undefined : skip + take));
+}
+
+function requireCounts(counts: Record<string, number | undefined>): void {
+  const wrong = Object.entries(counts).find(
+    ([, count]) => count !== undefined && !(Number.isSafeInteger(count) && count >= 0),
+  );
+  if (wrong === undefined) return;
+  throw new ConfigurationError(`"${wrong[0]}" of sorted() is a whole number from 0 on.`);
+}
+
+async function requireWithin<T extends ObjectLiteral>(
+  limit: number,
+  { manager, entity, metadata, keys, options: { where, withDeleted = false } }: Sorting<T>,
+): Promise<void> {
+  const count = await manager.count(entity, { ...(where && { where }), withDeleted });
+  if (count <= limit) return;
+  const { name } = metadata;
+  const property = keys.find(({ encrypted }) => encrypted)?.column.propertyPath;
+  throw new UnsupportedQueryError(
+    `${name}: ${String(count)} rows would be read to sort them, the limit is ${String(limit)}. ` +
+      'Narrow `where` by columns in clear or by a blind index, or raise `limit`.',
+    { entity: name, ...(property !== undefined && { property }) },
+  );
+}
+
+/** Reads primary keys and sort keys of all rows, in the order of those in clear. */
+function readKeys<T extends ObjectLiteral>({
+  manager,
+  entity,
+  metadata: { primaryColumns },
+  keys,
+  options: { where, withDeleted = false },
+}: Sorting<T>): Promise<T[]> {
+  const builder = manager
+    .createQueryBuilder(entity, ALIAS)
+    .setFindOptions({ ...(where && { where }), withDeleted, loadEagerRelations: false })
+    .select([...primaryColumns, ...keys.map(({ column }) => column)].map(pathOf));
+  for (const { column, encrypted, descending, nulls } of keys) {
+    if (encrypted !== undefined) continue;
+    const place =
+      nulls === undefined ? undefined : (`NULLS ${nulls.toUpperCase()}` as 'NULLS FIRST');
+    builder.addOrderBy(pathOf(column), descending ? 'DESC' : 'ASC', place);
+  }
+  for (const column of primaryColumns) builder.addOrderBy(pathOf(column), 'ASC');
+  return builder.getMany();
+}
+
+/** Loads entities in the order of their keys. Those that changed since, and no longer match, are left out. */
+async function load<T extends ObjectLiteral>(
+  sorting: Sorting<T>,
+  rows: readonly T[],
+): Promise<T[]> {
+  const found = new Map<string, T>();
+  const { metadata } = sorting;
+  const idOf = (row: T): string => JSON.stringify(metadata.getEntityIdMap(row));
+  for (let from = 0; from < rows.length; from += LOADED_AT_ONCE) {
+    const ids = rows.slice(from, from + LOADED_AT_ONCE).map((row) => metadata.getEntityIdMap(row));
+    for (const each of await loader(sorting).andWhereInIds(ids).getMany()) {
+      found.set(idOf(each), each);
+    }
+  }
+  return rows.map((row) => found.get(idOf(row))).filter((each) => each !== undefined);
+}
+
+/** Returns a builder with the condition of the search: what it finds is compared with what it looked up. */
+function loader<T extends ObjectLiteral>({
+  manager,
+  entity,
+  metadata,
+  options,
+}: Sorting<T>): SelectQueryBuilder<T> {
+  const find: FindManyOptions<T> = { ...options };
+  // Rows that are chosen and put in order already.
+  delete find.order;
+  delete find.skip;
+  delete find.take;
+  const builder = manager.createQueryBuilder(entity, ALIAS).setFindOptions(find);
+  if (find.select === undefined) return builder;
+  return builder.addSelect(metadata.primaryColumns.map(pathOf));
+}
+
+function pathOf({ propertyPath }: SortKey['column']): string {
+  return `${ALIAS}.${propertyPath}`;
+}
