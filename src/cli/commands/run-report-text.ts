@@ -2,10 +2,10 @@ import { counted, grouped } from '../../doctor/finding';
 import type { ColumnStatus } from '../../reencryption/coverage/status';
 import type {
   RowFailure,
-  RunMode,
   RunPlan,
   RunReport,
   TablePlan,
+  WritingMode,
 } from '../../reencryption/report/run-report';
 import { CommandError, EXIT_CODES } from '../terminal/command-error';
 import type { ExitCode } from '../terminal/command-error';
@@ -39,13 +39,34 @@ function describeColumn({ property, keys, nullRows, cleartextRows }: ColumnStatu
 }
 
 /** What happened to the rows that a run changed. */
-const DONE: Readonly<Record<RunMode, string>> = {
+const DONE: Readonly<Record<WritingMode, string>> = {
   encrypt: 'encrypted',
   reencrypt: 're-encrypted',
   reindex: 'indexed again',
   decrypt: 'decrypted',
-  verify: 'changed',
 };
+
+function verdict({ scanned, failed }: RunReport, seconds: number): string {
+  const read = `${counted(scanned, 'row')} read in ${seconds.toFixed(1)} s`;
+  return failed === 0
+    ? `${read}, all values and tokens right.`
+    : `${read}, ${grouped(failed)} of them with a wrong value or token.`;
+}
+
+function summary(
+  { scanned, changed, skipped, failed, conflicts }: RunReport,
+  done: string,
+  dryRun: boolean,
+  seconds: number,
+): string {
+  // The time of a dry run would read as a second estimate.
+  const time = dryRun ? '' : ` in ${seconds.toFixed(1)} s`;
+  return (
+    `${counted(changed, 'row')} ${dryRun ? 'would be ' : ''}${done}${time}: ` +
+    `${grouped(scanned)} read, ${grouped(skipped)} needed nothing, ${grouped(failed)} failed, ` +
+    `${grouped(conflicts)} in conflict.`
+  );
+}
 
 /** Returns the exit code of a run: whether all rows are done. */
 export function exitCodeOf({ aborted, failed, conflicts, remaining }: RunReport): ExitCode {
@@ -59,17 +80,15 @@ export function describeReport(
   report: RunReport,
   { dryRun, seconds }: { readonly dryRun: boolean; readonly seconds: number },
 ): string {
-  const { mode, scanned, changed, skipped, conflicts, failed, failures, aborted, resumed } = report;
-  const verb = dryRun ? `would be ${DONE[mode]}` : DONE[mode];
+  const { mode, conflicts, failed, failures, aborted, resumed } = report;
   return [
     ...(report.plan === undefined ? [] : [describePlan(report.plan)]),
     ...(resumed ? ['Went on where an unfinished run had stopped.'] : []),
-    `${counted(changed, 'row')} ${verb} in ${seconds.toFixed(1)} s: ${grouped(scanned)} read, ` +
-      `${grouped(skipped)} needed nothing, ${grouped(failed)} failed, ${grouped(conflicts)} in conflict.`,
+    mode === 'verify' ? verdict(report, seconds) : summary(report, DONE[mode], dryRun, seconds),
     ...(dryRun ? ['Nothing was changed.'] : []),
     ...failures.map(describeFailure),
     ...(failures.length < failed ? [`... and ${grouped(failed - failures.length)} more.`] : []),
-    ...(failed > 0 ? ['Rows that failed were left as they are.'] : []),
+    ...(failed > 0 && mode !== 'verify' ? ['Rows that failed were left as they are.'] : []),
     ...(conflicts > 0 ? ['Rows in conflict kept changing meanwhile. Run the command again.'] : []),
     ...(report.remaining === 0 && !dryRun ? ['A count found no row left.'] : []),
     ...(aborted
