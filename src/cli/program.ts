@@ -5,7 +5,7 @@ import { ownManifest } from '../doctor/checks/packages';
 import { addAudit } from './commands/audit';
 import { DRY_RUN } from './commands/common-options';
 import type { ChooseWork, CommandWork, DryRunOption } from './commands/common-options';
-import { addCompletion } from './commands/completion';
+import { addCompletion } from './completion';
 import { addData } from './commands/data';
 import { init } from './commands/init';
 import { addKeys } from './commands/keys';

@@ -7,7 +7,7 @@ import type {
   TablePlan,
   WritingMode,
 } from '../../reencryption/report/run-report';
-import { CommandError, EXIT_CODES } from '../terminal/command-error';
+import { EXIT_CODES } from '../terminal/command-error';
 import type { ExitCode } from '../terminal/command-error';
 
 /** Describes the plan of a run for people. */
@@ -18,9 +18,10 @@ function describePlan({ tables, estimatedSeconds }: RunPlan): string {
   ].join('\n');
 }
 
-function describeTable({ entity, rows, pending, columns, first }: TablePlan): string[] {
+function describeTable({ entity, rows, pending, columns, where, first }: TablePlan): string[] {
   return [
     `${entity}: ${grouped(pending)} of ${counted(rows, 'row')} to do`,
+    ...(where === '' ? [] : [`  only those with ${where}`]),
     ...(first === '' ? [] : [`  first those with ${first}`]),
     ...columns.map(describeColumn),
   ];
@@ -110,19 +111,4 @@ function describeFailure({
 
 function keyText(key: readonly unknown[]): string {
   return key.map(String).join(', ');
-}
-
-/** Parses the values of `--first`, each `Entity: SQL condition`. */
-export function firstConditions(texts: readonly string[]): Record<string, string> {
-  return Object.fromEntries(texts.map(firstCondition));
-}
-
-function firstCondition(text: string): [string, string] {
-  const [, entity, condition] = /^([^:]+):(.+)$/s.exec(text) ?? [];
-  if (entity !== undefined && condition !== undefined) return [entity.trim(), condition.trim()];
-  throw new CommandError(
-    'ERR_USAGE',
-    '--first has no condition.',
-    `Write it as 'Entity: SQL condition', such as --first "Patient: status = 'active'".`,
-  );
 }

@@ -74,8 +74,5 @@ function placesOf(command: Command, at = ''): Place[] {
     ...commands.map((each) => each.name()),
     ...options.flatMap(({ long }) => long ?? []),
   ];
-  return [
-    { at, words },
-    ...commands.flatMap((each) => placesOf(each, `${at}/${each.name()}`)),
-  ];
+  return [{ at, words }, ...commands.flatMap((each) => placesOf(each, `${at}/${each.name()}`))];
 }
