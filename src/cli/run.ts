@@ -23,7 +23,7 @@ export async function run(args: readonly string[]): Promise<ExitCode> {
 
 async function execute({ options, work }: ParsedCommand, output: Output): Promise<ExitCode> {
   const { dataSource: path, verbose = false } = options;
-  if (path === undefined) {
+  if (path === undefined || path === '') {
     throw new CommandError(
       'ERR_USAGE',
       'The option -d <path> is missing: the module that exports your DataSource.',
