@@ -181,6 +181,13 @@ describe('field-encryption in a project', () => {
     const { code, stdout } = await run('-d', 'flag.js', 'data', 'reencrypt', ...where, '--json');
     expect(code).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ scanned: 2, changed: 2, remaining: 0 });
+    await run('-d', 'flag.js', 'keys', 'rotate');
+    const shared = await project.spawn('field-encryption', [
+      ...['-d', 'flag.js', 'data', 'reencrypt', ...where],
+      ...['--workers', '2', '--batch-size', '1', '--json'],
+    ]);
+    expect(shared.code).toBe(0);
+    expect(JSON.parse(shared.stdout)).toMatchObject({ changed: 2, remaining: 0 });
     const missing = await run('-d', 'flag.js', 'data', 'reencrypt', '--where', 'Patient: id = :id');
     expect(missing.stderr).toContain('--param id=...');
     for (const wrong of [

@@ -5,7 +5,7 @@ export function commandLine(
   { dataSourcePath }: Pick<Session, 'dataSourcePath'>,
   ...args: readonly string[]
 ): string {
-  return ['npx', 'field-encryption', '-d', dataSourcePath, ...args].map(quoted).join(' ');
+  return `npx field-encryption ${['-d', dataSourcePath, ...args].map(quoted).join(' ')}`;
 }
 
 function quoted(word: string): string {
