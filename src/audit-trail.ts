@@ -1,6 +1,5 @@
-import type { AuditEntry } from './audit/audit-entry';
+import type { AuditEntry, AuditRange } from './audit/audit-entry';
 import type { AuditReport } from './keys/audit/audit-report';
-import type { AuditRange } from './keys/audit/key-audit';
 import type { Installation } from './typeorm/installation/installation';
 
 /** Options of {@link AuditTrail.verify}. */
@@ -18,7 +17,7 @@ export class AuditTrail {
     this.#installation = installation;
   }
 
-  /** Lists entries in their order, 100 at a time. */
+  /** Lists entries in their order: the newest 100, or by `after` those that follow an entry. Verifies nothing. */
   list(range: AuditRange = {}): Promise<AuditEntry[]> {
     return this.#installation.audit.list(range);
   }

@@ -1,4 +1,4 @@
-export type { AuditEntry, AuditOptions } from './audit/audit-entry';
+export type { AuditEntry, AuditOptions, AuditRange } from './audit/audit-entry';
 export type { AuditProblem, BrokenEntry } from './audit/audit-verification';
 export type { AuditTrail, AuditVerifyOptions } from './audit-trail';
 export type { CipherSuite } from './crypto/aead';
@@ -24,7 +24,6 @@ export type { AcceptEpochOptions, AcceptEpochReport } from './keys/audit/accept-
 export type { KeyBackup } from './keys/backup/create-backup';
 export type { RestoredKey, RestoreOptions, RestoreReport } from './keys/backup/restore-backup';
 export type { AuditReport, KeyDiscrepancy } from './keys/audit/audit-report';
-export type { AuditRange } from './keys/audit/key-audit';
 export type { UnprovenKey } from './keys/wrapping/row-proofs';
 export type { KeyEvent } from './keys/record/key-event';
 export type { IndexRotation, IndexRotationOptions } from './keys/lifecycle/index-rotation';

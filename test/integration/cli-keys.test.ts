@@ -165,7 +165,8 @@ describeDiagonal('field-encryption keys', (kind) => {
     expect(JSON.parse(stdout)).toMatchObject({
       entries: [{ seq: 3, operation: 'deactivate', keyState: 'deactivated', outcome: 'done' }],
     });
-    expect((await audit('list')).stdout).toMatch(/^ *4 .* rotate +done +default 2 /m);
+    const shown = (await audit('list', '--last', '1', '--operation', 'rotate')).stdout;
+    expect(shown).toMatch(/^SEQ 4 {2}TIME [\dT:-]+Z {2}OPERATION rotate {2}KEY default v2\b/);
     const head = (await audit('head')).stdout.trim();
     expect(head).toMatch(/^4:/);
     expect(await audit('verify', '--expect-head', head)).toMatchObject({

@@ -1,4 +1,10 @@
-import type { AuditEntry, AuditEvent, AuditOptions, AuditStore } from '../../audit/audit-entry';
+import type {
+  AuditEntry,
+  AuditEvent,
+  AuditOptions,
+  AuditRange,
+  AuditStore,
+} from '../../audit/audit-entry';
 import { headOf, readHead } from '../../audit/audit-entry';
 import { AuditLog } from '../../audit/audit-log';
 import type { AuditSeal } from '../../audit/audit-log';
@@ -32,14 +38,6 @@ export interface KeyAuditParts<C> {
   readonly clock: () => number;
   readonly wallClock: () => Date;
   readonly emit: KeyEventListener;
-}
-
-/** The range of entries to list. */
-export interface AuditRange {
-  /** Entries with a higher number only. Defaults to 0. */
-  after?: number;
-  /** Defaults to 100. */
-  limit?: number;
 }
 
 const PAGE = 500;
@@ -164,10 +162,10 @@ export class KeyAudit<C> {
     }
   }
 
-  /** Returns entries in their order. */
-  async list({ after = 0, limit = 100 }: AuditRange = {}): Promise<AuditEntry[]> {
+  /** Returns entries in their order: the newest, or those that follow `after`. */
+  async list({ limit = 100, ...range }: AuditRange = {}): Promise<AuditEntry[]> {
     if (!(await this.#parts.entries.exists())) return [];
-    return this.#parts.entries.list({ after, limit });
+    return this.#parts.entries.list({ limit, ...range });
   }
 
   /** Returns the head of the log, unverified; `null` without entries. */
