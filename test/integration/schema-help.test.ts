@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { EntitySchema } from 'typeorm';
 import type { DataSource, EntitySchemaOptions, MigrationInterface } from 'typeorm';
 import { Linter } from 'eslint';
-import { builtinRules } from 'eslint/use-at-your-own-risk';
 import { ModuleKind, ScriptTarget, transpileModule } from 'typescript';
 import tseslint from 'typescript-eslint';
 import { blindIndexColumns, encryptedColumn, fieldEncryption } from '../../src';
@@ -363,15 +362,13 @@ describeDiagonal('schema expand and schema contract', (kind) => {
   });
 });
 
-/** What the recommended rules of ESLint and typescript-eslint find in a file. */
+/** What the recommended rules of typescript-eslint, and those of ESLint on literals, find in a file. */
 function lintProblems(path: string): string[] {
-  const core = [...builtinRules]
-    .filter(([, { meta }]) => meta?.docs?.recommended === true)
-    .map(([name]) => [name, 'error'] as const);
-  const config = [{ rules: Object.fromEntries(core) }, ...tseslint.configs.recommended];
+  const core = { 'no-useless-escape': 'error', 'no-empty': 'error' };
+  const config = [{ rules: core }, ...tseslint.configs.recommended];
   const found = new Linter().verify(
     readFileSync(path, 'utf8'),
-    config.map((each) => ({ ...each, files: ['**/*.ts'] })) as Linter.Config[],
+    config.map((each) => ({ ...each, files: ['**/*.ts'] })),
     'migration.ts',
   );
   return found.map(({ ruleId, message }) => `${String(ruleId)}: ${message}`);

@@ -8,7 +8,6 @@ import type { OperatorTask } from '../../doctor/operator-tasks';
 import type { ColumnStatus } from '../../reencryption/coverage/status';
 import type { Session } from '../load/session';
 import { EXIT_CODES } from '../terminal/command-error';
-import type { CommandResult } from '../terminal/output';
 import { table } from '../terminal/table';
 
 import type { ChooseWork, CommandWork } from './common-options';

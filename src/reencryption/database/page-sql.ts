@@ -64,9 +64,9 @@ export function countSql(
 }
 
 /** Returns a condition with parameters in the notation of the driver, which a statement begins with. */
-function boundSql({ parameter }: PageDialect, { texts }: BoundCondition): string {
+function boundSql(dialect: PageDialect, { texts }: BoundCondition): string {
   const [first = '', ...rest] = texts;
-  return `(${rest.reduce((sql, text, i) => `${sql}${parameter(i + 1)}${text}`, first)})`;
+  return `(${rest.reduce((sql, text, i) => `${sql}${dialect.parameter(i + 1)}${text}`, first)})`;
 }
 
 /** Selects the primary key of the row that holds a token of a unique index which another row wants. */
