@@ -193,6 +193,7 @@ describe('field-encryption in a project', () => {
     for (const wrong of [
       ['--where', 'Patient'],
       ['--param', 'tenant'],
+      ['--where', 'Patient: id = 1', 'Patient: id = 2'],
     ]) {
       expect((await run('-d', 'flag.js', 'data', 'verify', ...wrong)).code).toBe(2);
     }

@@ -144,6 +144,7 @@ describeDiagonal('A run over the rows of a condition', (kind) => {
       ['id = 1', { id: 1 }, ':id'],
       ['id = :id', { id: new Date() }, 'parameters.id'],
       ['nosuch = 1', {}, 'nosuch'],
+      [kind.type === 'postgres' ? 'id = $1' : 'id = ?', {}, '"where"'],
     ] as const) {
       const error = await refused(where, parameters);
       expect(error).toBeInstanceOf(RunPlanError);

@@ -57,7 +57,11 @@ export async function dataRun(
   }
   return {
     document,
-    text: describeReport(report, { dryRun: options.dryRun, seconds }),
+    text: describeReport(report, {
+      dryRun: options.dryRun,
+      seconds,
+      isPartial: given.where !== undefined,
+    }),
     exitCode: exitCodeOf(report),
   };
 }

@@ -59,7 +59,7 @@ async function dataWork(
     const seconds = (performance.now() - start) / 1000;
     return {
       document: { seconds, ...report },
-      text: describe(report, seconds),
+      text: describe(report, seconds, given.where !== undefined),
       exitCode: exitCode(report),
     };
   } finally {
@@ -75,10 +75,14 @@ function exitCode({ runs, failedJobs, aborted }: QueueReport): ExitCode {
     : EXIT_CODES.done;
 }
 
-function describe({ runs, jobs, failedJobs }: QueueReport, seconds: number): string {
+function describe(
+  { runs, jobs, failedJobs }: QueueReport,
+  seconds: number,
+  isPartial: boolean,
+): string {
   return [
     `${counted(jobs, 'job')} done, ${counted(failedJobs, 'failure')} given back.`,
-    ...runs.map((run) => describeReport(run, { dryRun: false, seconds })),
+    ...runs.map((run) => describeReport(run, { dryRun: false, seconds, isPartial })),
   ].join('\n');
 }
 

@@ -36,12 +36,15 @@ function conditionsOf(
   entities: readonly string[],
 ): Record<string, string> {
   const conditions = texts.map((text) => conditionOf(option, text));
-  requireNames(
-    option,
-    conditions.map(([entity]) => entity),
-    entities,
+  const names = conditions.map(([entity]) => entity);
+  requireNames(option, names, entities);
+  const twice = names.find((name, at) => names.indexOf(name) < at);
+  if (twice === undefined) return Object.fromEntries(conditions);
+  throw new CommandError(
+    'ERR_USAGE',
+    `${option} names "${twice}" twice.`,
+    'Join the conditions with AND or OR.',
   );
-  return Object.fromEntries(conditions);
 }
 
 function conditionOf(option: string, text: string): [string, string] {

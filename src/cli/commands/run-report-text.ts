@@ -76,10 +76,18 @@ export function exitCodeOf({ aborted, failed, conflicts, remaining }: RunReport)
   return isDone ? EXIT_CODES.done : EXIT_CODES.failed;
 }
 
+/** What a report does not say about its run. */
+interface ReportContext {
+  readonly dryRun: boolean;
+  readonly seconds: number;
+  /** Whether `where` has narrowed the run down. */
+  readonly isPartial: boolean;
+}
+
 /** Describes the result of a run for people. */
 export function describeReport(
   report: RunReport,
-  { dryRun, seconds }: { readonly dryRun: boolean; readonly seconds: number },
+  { dryRun, seconds, isPartial }: ReportContext,
 ): string {
   const { mode, conflicts, failed, failures, aborted, resumed } = report;
   return [
@@ -91,7 +99,9 @@ export function describeReport(
     ...(failures.length < failed ? [`... and ${grouped(failed - failures.length)} more.`] : []),
     ...(failed > 0 && mode !== 'verify' ? ['Rows that failed were left as they are.'] : []),
     ...(conflicts > 0 ? ['Rows in conflict kept changing meanwhile. Run the command again.'] : []),
-    ...(report.remaining === 0 && !dryRun ? ['A count found no row left.'] : []),
+    ...(report.remaining === 0 && !dryRun
+      ? [`A count found ${isPartial ? 'none of these rows' : 'no row'} left.`]
+      : []),
     ...(aborted
       ? ['Interrupted. What is done stays done; run the command again for the rest.']
       : []),

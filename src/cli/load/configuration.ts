@@ -46,7 +46,11 @@ async function fileConfiguration(): Promise<Configuration> {
   const [file, other] = FILES.filter((name) => existsSync(name));
   if (file === undefined) return {};
   if (other !== undefined) {
-    throw new CommandError('ERR_USAGE', `There are both ${file} and ${other}.`, 'Keep one of them.');
+    throw new CommandError(
+      'ERR_USAGE',
+      `There are both ${file} and ${other}.`,
+      'Keep one of them.',
+    );
   }
   return checked(defaultExport(await loadModule(file, 'the configuration')), file);
 }

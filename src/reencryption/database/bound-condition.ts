@@ -18,6 +18,11 @@ export function parameterNames(sql: string): string[] {
   return [...sql.matchAll(PARTS)].flatMap(([, name]) => name ?? []);
 }
 
+/** Whether a condition has a placeholder of SQLite, which would take the value of something else. */
+export function hasPlaceholder(sql: string): boolean {
+  return /[?$@]/.test(sql.replace(PARTS, ''));
+}
+
 /** @param parameters - one of each of {@link parameterNames}. */
 export function boundCondition(
   sql: string,

@@ -3,7 +3,7 @@ import { isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import type { Installation } from '../../typeorm/installation/installation';
 import { isCiphertextSql } from '../../typeorm/metadata/ciphertext-check';
 import { assertNoUseIn } from '../../typeorm/query/refusal/statement-check';
-import { parameterNames } from '../database/bound-condition';
+import { hasPlaceholder, parameterNames } from '../database/bound-condition';
 import type { RunDatabase } from '../database/run-database';
 import type { WorkTable } from '../database/work-table';
 import type { Mode } from '../modes/mode';
@@ -28,6 +28,13 @@ export async function assertConditions(
   ];
   for (const { option, sql, condition } of given) {
     if (sql === '') continue;
+    if (installation.dataSource.options.type !== 'postgres' && hasPlaceholder(sql)) {
+      throw new RunPlanError(
+        `The condition that "${option}" gives for ${metadata.name} has a placeholder: only \`where\` takes ` +
+          'parameters, and as :name.',
+        { entity: metadata.name },
+      );
+    }
     assertNoUseIn(`SELECT 1 FROM ${name} WHERE (${sql})`, installation);
     try {
       await database.readPage(table, { after: undefined, until: undefined, condition, limit: 0 });

@@ -31,7 +31,8 @@ export interface RunOptions {
   /**
    * Rows to work on: an SQL condition on plain columns for each entity, such as
    * `{ Patient: 'tenant_id = :tenant' }`. It goes into statements as it is, but for its parameters.
-   * Without `entities` and `columns`, the run is about these entities alone. Defaults to all rows.
+   * Without `entities` and `columns`, the run is about these entities alone; with them, an entity that
+   * has no condition here is done whole. Defaults to all rows.
    */
   where?: Readonly<Record<string, string>>;
   /** The value of each `:name` in `where`, which is bound. */

@@ -22,7 +22,10 @@ const FAILURE = {
 
 describe('The report of a run for people', () => {
   const described = (changes: Partial<RunReport>, dryRun = false): string =>
-    describeReport({ ...REPORT, ...changes }, { dryRun, seconds: 1.24 });
+    describeReport(
+      { ...REPORT, ...changes },
+      { dryRun, seconds: 1.24, isPartial: changes.remaining === 0 },
+    );
 
   it('says what a verification has proven', () => {
     expect(described({})).toBe('6,001 rows read in 1.2 s, all values and tokens right.');
@@ -36,5 +39,6 @@ describe('The report of a run for people', () => {
     const text = described({ mode: 'reencrypt', changed: 5, plan }, true);
     expect(text.match(/\d s\b/g)).toEqual(['9 s']);
     expect(text).toContain('5 rows would be re-encrypted: 6,001 read');
+    expect(described({ mode: 'reencrypt', remaining: 0 })).toContain('none of these rows left');
   });
 });
