@@ -64,16 +64,21 @@ export class FieldEncryption {
     return healthProbe(this.#installation).report(options);
   }
 
-  /** Counts the rows of every encrypted column: NULL, cleartext, and under each data-key version. */
+  /**
+   * Counts the rows of every encrypted column: NULL, cleartext, and under each data-key version, or in totals
+   * where each scope has keys of its own.
+   */
   async status(): Promise<EncryptionStatus> {
-    const { keys, dataSource, backend } = this.#installation;
+    const { keys, dataSource, backend, hasScopes } = this.#installation;
     const infos = await keys.list();
+    const scopes = hasScopes ? await keys.scopes.store.countScopes() : [];
     const columns = await withConnection(dataSource, undefined, (runner) =>
       columnStatuses(this.#installation, runner, infos),
     );
     // Not enumerable: comparisons and copies of the list are about the columns.
-    return Object.defineProperty(columns, 'backend', {
-      value: backend.backend,
+    return Object.defineProperties(columns, {
+      backend: { value: backend.backend },
+      scopes: { value: scopes },
     }) as EncryptionStatus;
   }
 

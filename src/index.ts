@@ -55,6 +55,7 @@ export type {
 export type { Scope } from './keys/record/scope';
 export { ALL_SCOPES, withKeyScope } from './keys/scopes/scope-context';
 export type { ScopeIds, ScopeIdValue } from './keys/scopes/scope-context';
+export type { ScopeCount } from './keys/scopes/scope-key-store';
 export type { Erasure, ErasureOptions, ErasureReceipt } from './keys/scopes/scope-erasure';
 export type { ScopeReason, ShredOptions } from './scope-keys';
 export { KeyScope } from './typeorm/declare/key-scope';
@@ -72,7 +73,12 @@ export type {
   RunReport,
   TablePlan,
 } from './reencryption/report/run-report';
-export type { ColumnStatus, EncryptionStatus, KeyCoverage } from './reencryption/coverage/status';
+export type {
+  ColumnStatus,
+  EncryptionStatus,
+  KeyCoverage,
+  ScopeCoverage,
+} from './reencryption/coverage/status';
 export type {
   BlindIndexDefinition,
   BlindIndexOptions,

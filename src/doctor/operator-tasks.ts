@@ -1,15 +1,8 @@
-import type { MaintenanceReport } from '../keys/lifecycle/key-maintenance';
 import type { KeyInfo } from '../keys/record/key-info';
-import { encryptedRows } from '../reencryption/coverage/key-uses';
-import { columnStatuses } from '../reencryption/coverage/status';
-import type { ColumnStatus } from '../reencryption/coverage/status';
-import { encryptedTables } from '../reencryption/encrypted-table';
-import { withConnection } from '../typeorm/connection/lent-connection';
-import { missingTables } from '../typeorm/connection/table-access';
-import type { Installation } from '../typeorm/installation/installation';
+import type { ColumnStatus, ScopeCoverage } from '../reencryption/coverage/status';
 
-import { absentKeys } from './absent-keys';
 import type { AbsentKey } from './absent-keys';
+import type { EncryptionState } from './encryption-state';
 import { counted } from './finding';
 
 /** A task for an operator. */
@@ -17,26 +10,6 @@ export interface OperatorTask {
   /** The command that does it; `null` if there is none. */
   readonly command: string | null;
   readonly reason: string;
-}
-
-/** The state of the keys, and of the rows that need them. */
-export interface EncryptionState {
-  readonly keyTable: boolean;
-  /** Key names that the entities write with. */
-  readonly keyNames: readonly string[];
-  readonly keys: readonly KeyInfo[];
-  /** Keys that the entities need and the key table does not have. */
-  readonly absent: readonly AbsentKey[];
-  /** Empty if rows were not counted. */
-  readonly columns: readonly ColumnStatus[];
-  /** Keys of every purpose that somebody without the KMS could have made. */
-  readonly unauthenticated: readonly KeyInfo[];
-  /** The report of `keys maintain --dry-run`; `null` without a key table. */
-  readonly maintenance: MaintenanceReport | null;
-  /** The time by which keys expire. */
-  readonly now: Date;
-  /** Tables of encrypted entities that the database does not have. */
-  readonly missingTables: readonly string[];
 }
 
 /** Lists the tasks that are due, most urgent first. */
@@ -174,71 +147,42 @@ function unreadableRows({ entity, property, keys }: ColumnStatus): OperatorTask[
 }
 
 function unprotectedRows(status: ColumnStatus): OperatorTask[] {
-  const { entity, property, cleartextRows, unboundRows } = status;
+  const { entity, property, cleartextRows, unboundRows, scopes } = status;
   const of = `of ${entity}.${property}`;
   const inClear = `${counted(cleartextRows, 'row')} ${of} hold cleartext: encrypt them`;
   const unbound = `${counted(unboundRows, 'value')} ${of} not bound to their row`;
   const binding = `data reencrypt --entity ${entity}`;
   return [
     ...(cleartextRows > 0 ? [{ command: null, reason: inClear }] : []),
-    ...(unboundRows > 0 ? [{ command: binding, reason: unbound }] : []),
+    // Those of a column with keys of scopes are under a common key, which says it all.
+    ...(unboundRows > 0 && scopes === null ? [{ command: binding, reason: unbound }] : []),
+    ...(scopes === null ? [] : unscopedRows(status, scopes)),
+  ];
+}
+
+/** Rows that have not moved to the keys of their scopes, or to the active one of these. */
+function unscopedRows(
+  { entity, property }: ColumnStatus,
+  { kind, commonRows, olderRows }: ScopeCoverage,
+): OperatorTask[] {
+  const of = `of ${entity}.${property}`;
+  const command = `data reencrypt --entity ${entity}`;
+  const common = `${counted(commonRows, 'value')} ${of} under a common key, not one of their ${kind}`;
+  const older = `${counted(olderRows, 'value')} ${of} under an older key of their ${kind}`;
+  return [
+    ...(commonRows > 0 ? [{ command, reason: common }] : []),
+    ...(olderRows > 0 ? [{ command, reason: older }] : []),
   ];
 }
 
 function staleRows({ columns, keys: all }: EncryptionState): OperatorTask[] {
   const active = activeNames(all);
   const stale = columns
-    .flatMap(({ keys }) => keys)
+    .flatMap(({ keys, scopes }) => (scopes === null ? keys : []))
     .filter(({ name, state }) => name !== undefined && state !== 'active' && active.has(name))
     .reduce((sum, { rows }) => sum + rows, 0);
   if (stale === 0) return [];
   return [
     { command: 'data reencrypt', reason: `${counted(stale, 'value')} under an older data key` },
   ];
-}
-
-/**
- * Collects the state that {@link operatorTasks} reads.
- *
- * @param counted - whether to count the rows under each key, which reads whole tables.
- */
-export async function encryptionState(
-  installation: Installation,
-  { counted }: { readonly counted: boolean },
-): Promise<EncryptionState> {
-  const { dataSource, options } = installation;
-  const missing = await missingTables(
-    dataSource,
-    encryptedTables(installation).map(({ metadata }) => metadata.tablePath),
-  );
-  const keyTable = await installation.store.exists();
-  const keys = keyTable ? await installation.keys.list() : [];
-  return {
-    keyTable,
-    absent: await withConnection(dataSource, undefined, async (runner) => {
-      const records = keyTable ? await installation.store.list(runner) : undefined;
-      return absentKeys(installation, records, runner);
-    }),
-    keyNames: installation.columns.keyNames,
-    keys,
-    unauthenticated: keyTable ? await installation.keys.operations.unauthenticated() : [],
-    maintenance: keyTable ? await plannedMaintenance(installation) : null,
-    now: options.now?.() ?? new Date(),
-    columns:
-      counted && keyTable && missing.length === 0 ? await countedColumns(installation, keys) : [],
-    missingTables: missing,
-  };
-}
-
-function plannedMaintenance(installation: Installation): Promise<MaintenanceReport> {
-  return installation.keys.operations.maintain({ dryRun: true }, encryptedRows(installation));
-}
-
-function countedColumns(
-  installation: Installation,
-  keys: readonly KeyInfo[],
-): Promise<EncryptionState['columns']> {
-  return withConnection(installation.dataSource, undefined, (runner) =>
-    columnStatuses(installation, runner, keys),
-  );
 }

@@ -77,7 +77,7 @@ export async function keysDrill(
 ): ReturnType<CommandWork> {
   const backup = readFileSync(file, 'utf8');
   const report = await fieldEncryption.keys.drill(backup, await openerOf(options));
-  const { backupId, createdAt, restored, results, ok } = report;
+  const { backupId, createdAt, restored, results, leftOut, ok } = report;
   return {
     document: report,
     text: [
@@ -92,6 +92,10 @@ export async function keysDrill(
           grouped(tokens),
           failure ?? (wrongTokens === 0 ? 'reads' : counted(wrongTokens, 'wrong token')),
         ]),
+      ),
+      ...leftOut.map(
+        ({ entity, property }) =>
+          `${entity}.${property} was left out: the keys of scopes are in no backup of keys.`,
       ),
       ok ? 'It reads.' : 'It does not read everything. Make a new backup.',
     ].join('\n'),

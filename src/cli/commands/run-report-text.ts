@@ -1,5 +1,5 @@
 import { counted, grouped } from '../../doctor/finding';
-import type { ColumnStatus } from '../../reencryption/coverage/status';
+import type { ColumnStatus, ScopeCoverage } from '../../reencryption/coverage/status';
 import type {
   RowFailure,
   RunPlan,
@@ -33,17 +33,30 @@ function describeColumn({
   nullRows,
   cleartextRows,
   unboundRows,
+  scopes,
 }: ColumnStatus): string {
   const parts = [
+    ...(scopes === null ? [] : scopeParts(scopes)),
     ...keys.map(
       ({ keyId, version, rows }) =>
         `${grouped(rows)} under ${version === undefined ? `unknown key ${keyId}` : `version ${String(version)}`}`,
     ),
     ...(cleartextRows > 0 ? [`${grouped(cleartextRows)} not encrypted`] : []),
-    ...(unboundRows > 0 ? [`${grouped(unboundRows)} not bound to their row`] : []),
+    ...(unboundRows > 0 && scopes === null
+      ? [`${grouped(unboundRows)} not bound to their row`]
+      : []),
     ...(nullRows > 0 ? [`${grouped(nullRows)} NULL`] : []),
   ];
   return `  ${property}: ${parts.length === 0 ? 'no rows' : parts.join(', ')}`;
+}
+
+/** Describes the rows of a column by the state of the keys of their scopes. */
+export function scopeParts({ kind, activeRows, olderRows, erasedRows }: ScopeCoverage): string[] {
+  return [
+    `${grouped(activeRows)} under the active key of their ${kind}`,
+    ...(olderRows > 0 ? [`${grouped(olderRows)} under an older one`] : []),
+    ...(erasedRows > 0 ? [`${grouped(erasedRows)} erased`] : []),
+  ];
 }
 
 /** What happened to the rows that a run changed. */
@@ -96,11 +109,14 @@ export function describeReport(
   report: RunReport,
   { dryRun, seconds, isPartial }: ReportContext,
 ): string {
-  const { mode, conflicts, failed, failures, aborted, resumed } = report;
+  const { mode, conflicts, erased, failed, failures, aborted, resumed } = report;
   return [
     ...(report.plan === undefined ? [] : [describePlan(report.plan)]),
     ...(resumed ? ['Went on where an unfinished run had stopped.'] : []),
     mode === 'verify' ? verdict(report, seconds) : summary(report, DONE[mode], dryRun, seconds),
+    ...(erased > 0
+      ? [`${counted(erased, 'row')} of erased scopes, whose values nobody can read.`]
+      : []),
     ...(dryRun ? ['Nothing was changed.'] : []),
     ...failures.map(describeFailure),
     ...(failures.length < failed ? [`... and ${grouped(failed - failures.length)} more.`] : []),

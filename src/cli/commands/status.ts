@@ -1,17 +1,20 @@
 import type { Command } from 'commander';
 
 import type { BackendChoice } from '../../crypto/native';
+import { encryptionState } from '../../doctor/encryption-state';
 import { grouped } from '../../doctor/finding';
 import type { Finding } from '../../doctor/finding';
-import { operatorTasks, encryptionState } from '../../doctor/operator-tasks';
+import { operatorTasks } from '../../doctor/operator-tasks';
 import type { OperatorTask } from '../../doctor/operator-tasks';
-import type { ColumnStatus } from '../../reencryption/coverage/status';
+import type { ScopeCount } from '../../keys/scopes/scope-key-store';
+import type { ColumnStatus, KeyCoverage } from '../../reencryption/coverage/status';
 import type { Session } from '../load/session';
 import { EXIT_CODES } from '../terminal/command-error';
 import { table } from '../terminal/table';
 
 import type { ChooseWork, CommandWork } from './common-options';
 import { keysTable } from './keys-list';
+import { scopeParts } from './run-report-text';
 
 /**
  * Shows keys, encrypted columns, how many rows each key version holds, and what is due.
@@ -24,19 +27,21 @@ export async function status(
 ): ReturnType<CommandWork> {
   const state = await encryptionState(installation, { counted: true });
   const due = operatorTasks(state);
-  const { keyTable, keys, columns, missingTables } = state;
+  const { keyTable, keys, columns, scopes, missingTables } = state;
   return {
     document: {
       backend: installation.backend.backend,
       keyTable,
       keys,
       columns,
+      scopes,
       missingTables,
       due,
     },
     text: [
       keys.length === 0 ? 'No data keys.' : keysTable(keys),
       columns.length === 0 ? 'No encrypted columns to count.' : columnsTable(columns),
+      ...(scopes.length === 0 ? [] : [scopesTable(scopes)]),
       dueText(due),
       backendText(installation.backend),
     ].join('\n\n'),
@@ -47,19 +52,25 @@ export async function status(
 function columnsTable(columns: readonly ColumnStatus[]): string {
   return table(
     ['PROPERTY', 'ROWS', 'NULL', 'CLEARTEXT', 'ROWS BY KEY VERSION'],
-    columns.map(({ entity, property, rows, nullRows, cleartextRows, keys }) => [
+    columns.map(({ entity, property, rows, nullRows, cleartextRows, keys, scopes }) => [
       `${entity}.${property}`,
       grouped(rows),
       grouped(nullRows),
       grouped(cleartextRows),
-      keys
-        .map((key) =>
-          key.name === undefined
-            ? `unknown key ${key.keyId}: ${grouped(key.rows)}`
-            : `${key.name} v${String(key.version)}: ${grouped(key.rows)}`,
-        )
-        .join(', '),
+      [...(scopes === null ? [] : scopeParts(scopes)), ...keys.map(keyPart)].join(', '),
     ]),
+  );
+}
+
+function keyPart({ keyId, name, version, rows }: KeyCoverage): string {
+  const title = name === undefined ? `unknown key ${keyId}` : `${name} v${String(version)}`;
+  return `${title}: ${grouped(rows)}`;
+}
+
+function scopesTable(scopes: readonly ScopeCount[]): string {
+  return table(
+    ['KIND', 'SCOPES', 'KEYS'],
+    scopes.map(({ kind, state, scopes: count }) => [kind, grouped(count), state]),
   );
 }
 

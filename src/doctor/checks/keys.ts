@@ -6,12 +6,16 @@ import { isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import { describeFailure } from '../../health/ask-kms';
 import type { KeyRecord } from '../../keys/record/key-record';
 import { isReadable } from '../../keys/record/key-state';
+import { BRANCH_NAME, isOwnBranchName } from '../../keys/record/scope';
+import { tableExists } from '../../typeorm/connection/table-access';
 import type { Installation } from '../../typeorm/installation/installation';
+import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
 import { absentKeys, RESTORE_KEYS } from '../absent-keys';
 import type { AbsentKey } from '../absent-keys';
-import { finding } from '../finding';
+import { encryptionState } from '../encryption-state';
+import { counted, finding } from '../finding';
 import type { Check, DatabaseCheck, Finding } from '../finding';
-import { policyTasks, encryptionState } from '../operator-tasks';
+import { policyTasks } from '../operator-tasks';
 
 /** The time limit, so that a KMS that does not answer cannot hold up the doctor. */
 const UNWRAP_MS = 30_000;
@@ -30,6 +34,7 @@ export const keys: DatabaseCheck = async (installation, runner) => {
     ...records.filter(({ state }) => state === 'suspended').map(suspended),
     ...records.filter(({ state }) => state !== 'destroyed').flatMap(orphaned(installation)),
     ...(await unusable(installation, records, runner)),
+    ...(await lostBranches(installation, records, runner)),
     ...(await madeUpRoots(installation, records, runner)),
   ];
 };
@@ -49,12 +54,17 @@ export const policies: Check = async (installation) => {
   );
 };
 
-function inactive({ columns }: Installation, records: readonly KeyRecord[]): Finding[] {
-  return columns.keyNames.flatMap((name) => {
+function inactive(installation: Installation, records: readonly KeyRecord[]): Finding[] {
+  return usedNames(installation).flatMap((name) => {
     const versions = records.filter((key) => key.purpose === 'data' && key.name === name);
     const usable = versions.some(({ state }) => state === 'active' || state === 'suspended');
     return usable || versions.length === 0 ? [] : [notActive(name)];
   });
+}
+
+/** Returns the names of the keys that values and keys of scopes are made with. */
+function usedNames({ columns, hasScopes }: Installation): readonly string[] {
+  return [...columns.keyNames, ...(hasScopes ? [BRANCH_NAME] : [])];
 }
 
 /** Opens the keys that values and tokens are made with now, without making any. */
@@ -63,9 +73,9 @@ async function unusable(
   records: readonly KeyRecord[],
   runner: QueryRunner,
 ): Promise<Finding[]> {
+  const names = usedNames(installation);
   const active = records.filter(
-    ({ purpose, state, name }) =>
-      state === 'active' && purpose === 'data' && installation.columns.keyNames.includes(name),
+    ({ purpose, state, name }) => state === 'active' && purpose === 'data' && names.includes(name),
   );
   const prefixes = active.filter(({ id }) => isDataKeyId(id)).map(({ id }) => keyPrefix(id));
   const found: Finding[] = [];
@@ -99,6 +109,36 @@ async function madeUpRoots(
   return found;
 }
 
+/** Finds keys of scopes that nothing opens, since the key table does not have their branch key. */
+async function lostBranches(
+  { dataSource, hasScopes }: Installation,
+  records: readonly KeyRecord[],
+  runner: QueryRunner,
+): Promise<Finding[]> {
+  const { tablePath } = dataSource.getMetadata(ScopeKeySchema);
+  // A missing table is a finding of its own.
+  if (!hasScopes || !(await tableExists(runner, tablePath))) return [];
+  const rows = await runner.manager
+    .createQueryBuilder(ScopeKeySchema, 'k', runner)
+    .select('k.branchId', 'id')
+    .addSelect('COUNT(*)', 'total')
+    .where(`k.sealed <> ''`)
+    .groupBy('k.branchId')
+    .cache(false)
+    .getRawMany<{ id: string; total: number | string }>();
+  return rows
+    .filter(({ id }) => !records.some((record) => record.id === id))
+    .map(({ id, total }) => lostBranch(id, Number(total)));
+}
+
+function lostBranch(id: string, sealed: number): Finding {
+  return finding(
+    'KEY_LOST',
+    `${counted(sealed, 'key')} of scopes need branch key ${id}, which the key table does not hold: what they have encrypted cannot be read.`,
+    RESTORE_KEYS,
+  );
+}
+
 function unknownRoot(id: string): Finding {
   return finding(
     'INDEX_ROOT_UNKNOWN',
@@ -124,8 +164,9 @@ async function opened(found: Finding[], open: () => unknown): Promise<void> {
 
 function orphaned({ options }: Installation): (key: KeyRecord) => Finding[] {
   const providers = [options.kms, ...(options.otherKms ?? [])].map(({ name }) => name);
-  return ({ id, kms }) =>
-    providers.includes(kms)
+  return ({ id, kms, name }) =>
+    // The KMS of one scope is known to the application alone, by that scope.
+    providers.includes(kms) || isOwnBranchName(name)
       ? []
       : [
           finding(

@@ -6,11 +6,15 @@ import type { Installation } from '../../typeorm/installation/installation';
 import { DataKeySchema } from '../../typeorm/tables/data-key-table';
 import { OWN_TABLES } from '../../typeorm/tables/own-tables';
 import { RangeSchema, RunSchema } from '../../typeorm/tables/run-tables';
+import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
 import { AuditSchema } from '../../typeorm/tables/typeorm-audit-store';
 import { finding } from '../finding';
 import type { DatabaseCheck, Finding } from '../finding';
 
-const SCHEMAS = { keys: DataKeySchema, audit: AuditSchema, runs: RunSchema, ranges: RangeSchema };
+const SCHEMAS = {
+  ...{ keys: DataKeySchema, audit: AuditSchema, runs: RunSchema, ranges: RangeSchema },
+  scopes: ScopeKeySchema,
+};
 type OwnTable = keyof typeof SCHEMAS;
 
 const RIGHTS = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] as const;
@@ -26,6 +30,7 @@ export const ownTables: DatabaseCheck = async (installation, runner) => {
   const granted = new Map<OwnTable, Granted>();
   for (const name of Object.keys(SCHEMAS) as OwnTable[]) {
     if (name === 'audit' && installation.options.audit === false) continue;
+    if (name === 'scopes' && !installation.hasScopes) continue;
     const path = pathOf(installation, SCHEMAS[name]);
     const rights = isPostgres
       ? await grantedOn(runner, escapedOf(installation, SCHEMAS[name]))
@@ -49,7 +54,9 @@ function rightsFindings(
     return on !== undefined && rights.some((right) => !on.has(right));
   };
   const found: Finding[] = [];
-  if (lacks('keys', 'SELECT')) found.push(unreadable(path('keys')));
+  for (const name of ['keys', 'scopes'] as const) {
+    if (lacks(name, 'SELECT')) found.push(unreadable(path(name)));
+  }
   const changesKeys = granted.has('keys') && !lacks('keys', 'INSERT', 'UPDATE');
   if (changesKeys && lacks('audit', 'SELECT', 'INSERT')) {
     found.push(unrecorded(path('keys'), path('audit')));
@@ -58,6 +65,7 @@ function rightsFindings(
     ...(granted.has('keys') && !changesKeys
       ? [`make or change keys (${path('keys')}), nor count their uses`]
       : []),
+    ...(lacks('scopes', 'INSERT') ? [`write for a new scope (${path('scopes')})`] : []),
     ...(lacks('runs', 'SELECT', 'INSERT', 'UPDATE', 'DELETE') ||
     lacks('ranges', 'SELECT', 'INSERT', 'UPDATE', 'DELETE')
       ? [`run over the rows (${path('runs')}, ${path('ranges')})`]

@@ -42,7 +42,9 @@ export interface DrillReport {
   readonly createdAt: Date;
   readonly restored: readonly RestoredKey[];
   readonly results: readonly DrillResult[];
-  /** Whether every sample of every column under every key was decrypted and its tokens are right. */
+  /** Columns with keys of scopes, which were left out: the rows of these keys are in no backup of keys. */
+  readonly leftOut: readonly Pick<DrillResult, 'entity' | 'property'>[];
+  /** Whether every sample of every other column under every key was decrypted and its tokens are right. */
   readonly ok: boolean;
 }
 
@@ -88,11 +90,18 @@ export async function drill(
     await keys.confirm([], { index: true }).catch(() => undefined);
     const results = await readSamples(installation, runner, keys, application);
     const ok = results.every(({ failure, wrongTokens }) => failure === null && wrongTokens === 0);
-    return { backupId, createdAt, restored, results, ok };
+    return { backupId, createdAt, restored, results, leftOut: scopedColumns(installation), ok };
   } finally {
     await keys.close();
     await runner.release();
   }
+}
+
+function scopedColumns(installation: Installation): DrillReport['leftOut'] {
+  return encryptedTables(installation)
+    .flatMap(({ columns }) => columns)
+    .filter(({ binding }) => binding?.scope !== undefined)
+    .map(({ policy: { entity, property } }) => ({ entity, property }));
 }
 
 async function readSamples(
@@ -107,6 +116,7 @@ async function readSamples(
   );
   const results: DrillResult[] = [];
   for (const [at, { table, encrypted }] of columns.entries()) {
+    if (encrypted.binding?.scope !== undefined) continue;
     const restored = restoredColumn(encrypted, application, keys);
     for (const { keyId, rows } of statuses[at]?.keys ?? []) {
       const samples = await sample(runner, table, encrypted, keyId);

@@ -7,7 +7,7 @@ import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { requireTable, selectAllRows } from '../../typeorm/tables/all-rows';
 import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
-import { prefixSql } from '../database/prefix-sql';
+import { isHexPrefix, prefixSql } from '../database/prefix-sql';
 import { encryptedTables } from '../encrypted-table';
 import type { EncryptedTable } from '../encrypted-table';
 
@@ -70,8 +70,7 @@ function underKeysSql(
   keyIds: readonly string[],
 ): string {
   const cell = runner.connection.driver.escape(column.databaseName);
-  // SQLite has no base64.
-  const inHex = policy.storage === 'binary' && runner.connection.options.type !== 'postgres';
+  const inHex = isHexPrefix(runner.connection, policy.storage);
   const prefixes = keyIds.flatMap((id) =>
     Object.values(FORMATS).map((format) => {
       const header = Buffer.from(keyHeader(id, format));

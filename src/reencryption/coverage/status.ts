@@ -6,13 +6,16 @@ import { FORMATS, formatOfPrefix, keyIdOfPrefix } from '../../format/data-key-id
 import type { ColumnUse, CountedKey } from '../../keys/lifecycle/encrypted-rows';
 import type { KeyInfo } from '../../keys/record/key-info';
 import { isBranchName } from '../../keys/record/scope';
+import type { ScopeKeyState } from '../../keys/record/scope-key-record';
+import type { ScopeCount } from '../../keys/scopes/scope-key-store';
 import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
-import { requireTable, selectAllRows } from '../../typeorm/tables/all-rows';
-import { lengthSql, prefixSql } from '../database/prefix-sql';
+import { requireTable } from '../../typeorm/tables/all-rows';
 import { encryptedTables } from '../encrypted-table';
 import type { EncryptedTable } from '../encrypted-table';
 
+import { countByPrefix, countByScopeState } from './prefix-counts';
+import type { PrefixCount, ScopeStateCount } from './prefix-counts';
 import { scopeKeyIds } from './scope-rows';
 
 /** Rows of one column under one version of its data key. */
@@ -23,6 +26,20 @@ export interface KeyCoverage {
   readonly version: number | undefined;
   readonly state: KeyInfo['state'] | undefined;
   readonly rows: number;
+}
+
+/** The rows of one column with keys of scopes, in totals over all scopes. */
+export interface ScopeCoverage {
+  /** The kind of the scopes, such as `tenant`. */
+  readonly kind: string;
+  /** Rows under the active key of their scope. */
+  readonly activeRows: number;
+  /** Rows under an older key of their scope. */
+  readonly olderRows: number;
+  /** Rows of erased scopes, whose values nobody can read. */
+  readonly erasedRows: number;
+  /** Rows under a common key, which `legacyScope` lets be read. */
+  readonly commonRows: number;
 }
 
 /** The rows of one encrypted column. */
@@ -38,14 +55,18 @@ export interface ColumnStatus {
   readonly cleartextRows: number;
   /** Rows whose ciphertext is not bound to them, although the property has `bindTo`. */
   readonly unboundRows: number;
-  /** Rows for each data-key version, oldest first. */
+  /** Rows for each data-key version, oldest first. For a column with keys of scopes, those of common keys. */
   readonly keys: readonly KeyCoverage[];
+  /** Totals of the rows under keys of scopes; `null` for a column without. */
+  readonly scopes: ScopeCoverage | null;
 }
 
 /** The rows of every encrypted column. */
 export interface EncryptionStatus extends Array<ColumnStatus> {
   /** The implementation of the AES suites and of tokens in this process. */
   readonly backend: Backend;
+  /** The number of scopes by kind and state; empty without keys of scopes. */
+  readonly scopes: readonly ScopeCount[];
 }
 
 /** Counts the rows of every encrypted column by data key, in SQL, from the header prefix. */
@@ -58,8 +79,11 @@ export async function columnStatuses(
   const statuses: ColumnStatus[] = [];
   for (const table of encryptedTables(installation)) {
     for (const encrypted of table.columns) {
-      const counts = await countByPrefix(runner, table, encrypted);
-      statuses.push(columnStatus(table, encrypted, counts, keys));
+      const { counts, scoped } =
+        encrypted.binding?.scope === undefined
+          ? { counts: await countByPrefix(runner, table, encrypted), scoped: [] }
+          : await countByScopeState(runner, table, encrypted);
+      statuses.push(columnStatus(table, encrypted, { counts, scoped, keys }));
     }
   }
   return statuses;
@@ -83,17 +107,20 @@ export async function columnUses(
   for (const table of encryptedTables(installation)) {
     await requireTable(runner, table.metadata);
     for (const encrypted of table.columns) {
+      // Not by the table of scope keys: whoever writes to it must not hide rows under a data key.
       const counts = await countByPrefix(runner, table, encrypted);
-      const status = columnStatus(table, encrypted, counts, new Map());
+      const status = columnStatus(table, encrypted, { counts, scoped: [], keys: new Map() });
       const { entity, property, table: tableName, column, rows, keys } = status;
       const others = keys.map(({ keyId }) => keyId).filter((keyId) => !known.has(keyId));
       const ofScopes = await scopeKeyIds(installation, runner, others);
       const mayBeOf = !isRoot && !isBranch && (isOfAny || encrypted.policy.keyName === name);
       uses.push({
         ...{ entity, property, table: tableName, column, rows },
-        rowsUnderKey: rowsOf(keys, ({ keyId }) => keyId === id),
+        rowsUnderKey: total(keys.filter(({ keyId }) => keyId === id)),
         rowsUnderUnknownKeys: mayBeOf
-          ? rowsOf(keys, ({ keyId }) => keyId !== id && !known.has(keyId) && !ofScopes.has(keyId))
+          ? total(
+              keys.filter(({ keyId }) => keyId !== id && !known.has(keyId) && !ofScopes.has(keyId)),
+            )
           : 0,
       });
     }
@@ -101,50 +128,18 @@ export async function columnUses(
   return uses;
 }
 
-function rowsOf(keys: readonly KeyCoverage[], counts: (key: KeyCoverage) => boolean): number {
-  return keys.filter(counts).reduce((sum, { rows }) => sum + rows, 0);
-}
-
-interface PrefixCount {
-  /** `null` for NULL, empty for a value that cannot be a ciphertext. */
-  readonly prefix: string | null;
-  readonly rows: number;
-}
-
-async function countByPrefix(
-  runner: QueryRunner,
-  table: EncryptedTable,
-  { column, policy }: EncryptedColumn,
-): Promise<PrefixCount[]> {
-  const { driver } = runner.connection;
-  const cell = driver.escape(column.databaseName);
-  const prefix = prefixSql(runner.connection, cell, policy.storage);
-  const length = lengthSql(runner.connection, cell, policy.storage);
-  // Cleartext is one group: its beginnings are confidential, and there may be many.
-  const shortest = policy.storage === 'text' ? 52 : 38;
-  const rows = await selectAllRows<{ prefix: string | null; total: number | string }>(
-    runner,
-    table.metadata,
-    `SELECT CASE WHEN ${cell} IS NULL THEN NULL WHEN ${length} < ${String(shortest)} THEN '' ` +
-      `ELSE ${prefix} END AS prefix, COUNT(*) AS total FROM ${table.name} GROUP BY 1`,
-  );
-  return rows.map(({ prefix: found, total }) => ({
-    prefix: found !== null && /^[0-9A-F]{18}$/.test(found) ? hexToPrefix(found) : found,
-    rows: Number(total),
-  }));
-}
-
-function hexToPrefix(hex: string): string {
-  return Buffer.from(hex, 'hex').toString('base64url');
+/** The counts of a column, and the keys that may be named in them. */
+interface ColumnCounts {
+  readonly counts: readonly PrefixCount[];
+  readonly scoped: readonly ScopeStateCount[];
+  readonly keys: ReadonlyMap<string, KeyInfo>;
 }
 
 function columnStatus(
   table: EncryptedTable,
-  { column, policy }: EncryptedColumn,
-  counts: readonly PrefixCount[],
-  keys: ReadonlyMap<string, KeyInfo>,
+  { column, binding, policy }: EncryptedColumn,
+  { counts, scoped, keys }: ColumnCounts,
 ): ColumnStatus {
-  const total = (rows: readonly PrefixCount[]): number => rows.reduce((sum, r) => sum + r.rows, 0);
   const byKey = new Map<string, number>();
   let unboundRows = 0;
   for (const { prefix, rows } of counts) {
@@ -154,8 +149,8 @@ function columnStatus(
     if (isBoundField(policy) && formatOfPrefix(prefix) !== FORMATS.bound) unboundRows += rows;
   }
   const nullRows = total(counts.filter(({ prefix }) => prefix === null));
-  const rows = total(counts);
-  const encryptedRows = [...byKey.values()].reduce((sum, each) => sum + each, 0);
+  const rows = total(counts) + total(scoped);
+  const coverage = [...byKey].map(([keyId, ofKey]) => coverageOf(keyId, ofKey, keys.get(keyId)));
   return {
     entity: policy.entity,
     property: policy.property,
@@ -163,14 +158,33 @@ function columnStatus(
     column: column.databaseName,
     rows,
     nullRows,
-    cleartextRows: rows - nullRows - encryptedRows,
+    cleartextRows: rows - nullRows - total(coverage) - total(scoped),
     unboundRows,
-    keys: [...byKey]
-      .map(([keyId, keyRows]) => coverageOf(keyId, keyRows, keys.get(keyId)))
-      .sort((a, b) => (a.version ?? 0) - (b.version ?? 0)),
+    keys: coverage.sort((a, b) => (a.version ?? 0) - (b.version ?? 0)),
+    scopes:
+      binding?.scope === undefined ? null : scopeCoverage(binding.scope.kind, scoped, coverage),
   };
+}
+
+function total(rows: readonly { readonly rows: number }[]): number {
+  return rows.reduce((sum, each) => sum + each.rows, 0);
 }
 
 function coverageOf(keyId: string, rows: number, key: KeyInfo | undefined): KeyCoverage {
   return { keyId, name: key?.name, version: key?.version, state: key?.state, rows };
+}
+
+function scopeCoverage(
+  kind: string,
+  scoped: readonly ScopeStateCount[],
+  keys: readonly KeyCoverage[],
+): ScopeCoverage {
+  const inState = (state: ScopeKeyState): number => total(scoped.filter((s) => s.state === state));
+  return {
+    kind,
+    activeRows: inState('active'),
+    olderRows: inState('deactivated'),
+    erasedRows: inState('erased'),
+    commonRows: total(keys.filter(({ name }) => name !== undefined)),
+  };
 }

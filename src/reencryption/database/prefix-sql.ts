@@ -24,6 +24,11 @@ export function prefixSql(
     : `hex(substr(CAST(${column} AS BLOB), 1, 9))`;
 }
 
+/** Whether {@link prefixSql} gives hexadecimal digits. */
+export function isHexPrefix({ options }: DataSource, storage: 'text' | 'binary'): boolean {
+  return storage === 'binary' && options.type !== 'postgres';
+}
+
 /** Returns SQL for the length of a stored value, in characters of text or in bytes. */
 export function lengthSql(
   { driver }: DataSource,
@@ -41,7 +46,7 @@ export function underScopeKeySql(
   storage: 'text' | 'binary',
   states: readonly ScopeKeyState[],
 ): string {
-  const isHex = storage === 'binary' && dataSource.options.type !== 'postgres';
+  const isHex = isHexPrefix(dataSource, storage);
   const table = escapedTable(dataSource, dataSource.getMetadata(ScopeKeySchema));
   const list = states.map((state) => `'${state}'`).join(', ');
   return (

@@ -118,3 +118,16 @@ export function pendingCondition(
     })
     .join(' OR ');
 }
+
+/** Returns the SQL condition of rows with values of erased scopes; `undefined` for a table that has none. */
+export function erasedCondition(
+  { dataSource }: Installation,
+  { cells, columns }: WorkTable,
+): string | undefined {
+  const erased = columns.flatMap(({ encrypted: { binding, policy }, stored }) =>
+    binding?.scope === undefined
+      ? []
+      : [underScopeKeySql(dataSource, String(cells[stored]?.name), policy.storage, ['erased'])],
+  );
+  return erased.length === 0 ? undefined : erased.join(' OR ');
+}

@@ -68,6 +68,11 @@ export interface RunReport {
   readonly changed: number;
   /** Rows that needed nothing. */
   readonly skipped: number;
+  /**
+   * Rows with values of erased scopes, which nobody can read: no failure. Counted when the run begins; 0 in the
+   * report of a worker that joins one.
+   */
+  readonly erased: number;
   /** Rows that other writers kept changing; run again. */
   readonly conflicts: number;
   /** Rows that could not be read or written, and were left as they are. */
@@ -92,13 +97,15 @@ const MAX_FAILURES_LISTED = 100;
 /** Merges the reports of several workers of the same runs. The last one says how it ended. */
 export function mergedReport(last: RunReport, others: readonly RunReport[]): RunReport {
   const all = [...others, last];
-  const sum = (count: 'scanned' | 'changed' | 'skipped' | 'conflicts' | 'failed'): number =>
-    all.reduce((total, report) => total + report[count], 0);
+  const sum = (
+    count: 'scanned' | 'changed' | 'skipped' | 'erased' | 'conflicts' | 'failed',
+  ): number => all.reduce((total, report) => total + report[count], 0);
   return {
     ...last,
     scanned: sum('scanned'),
     changed: sum('changed'),
     skipped: sum('skipped'),
+    erased: sum('erased'),
     conflicts: sum('conflicts'),
     failed: sum('failed'),
     failures: all.flatMap(({ failures }) => failures).slice(0, MAX_FAILURES_LISTED),
@@ -121,6 +128,7 @@ export class RunCounts {
   scanned = 0;
   changed = 0;
   skipped = 0;
+  erased = 0;
   conflicts = 0;
   resumed = false;
   remaining: number | null = 0;
@@ -183,7 +191,7 @@ export class RunCounts {
   }
 
   report(mode: RunMode, aborted: boolean, plan?: RunPlan): RunReport {
-    const { scanned, changed, skipped, conflicts, resumed, remaining } = this;
+    const { scanned, changed, skipped, erased, conflicts, resumed, remaining } = this;
     this.endTable();
     const { failed, failures } = this.#before;
     return {
@@ -191,6 +199,7 @@ export class RunCounts {
       scanned,
       changed,
       skipped,
+      erased,
       conflicts,
       failed,
       failures,

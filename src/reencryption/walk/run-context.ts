@@ -10,6 +10,7 @@ import { RangeStore } from '../lease/range-store';
 import { RunStore } from '../lease/run-store';
 import type { Mode } from '../modes/mode';
 import { modeOf } from '../modes/modes';
+import { erasedCondition } from '../plan/row-conditions';
 import { planWork } from '../plan/work-plan';
 import type { TableWork } from '../plan/work-plan';
 import { checkOptions } from '../report/run-options';
@@ -78,15 +79,17 @@ function runDatabaseOf(dataSource: DataSource): RunDatabase {
     : new SqliteRunDatabase(dataSource);
 }
 
-/** Counts the rows of each table that are still to be done. */
+/** Counts the rows of each table that are still to be done, and those of erased scopes. */
 export async function countPending(
-  { database, counts, mode }: RunContext,
+  { database, counts, installation, mode }: RunContext,
   works: readonly TableWork[],
 ): Promise<number[]> {
   const pendings: number[] = [];
   for (const { table, pending } of works) {
     const [rows, left] = await database.count(table, pending ?? 'TRUE');
     counts.total += rows;
+    const erased = erasedCondition(installation, table);
+    if (erased !== undefined) counts.erased += (await database.count(table, erased))[1];
     if (mode.pending !== undefined) counts.read(rows - left, rows - left);
     pendings.push(left);
   }

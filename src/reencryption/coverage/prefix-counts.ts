@@ -1,0 +1,96 @@
+import type { QueryRunner } from 'typeorm';
+
+import type { ScopeKeyState } from '../../keys/record/scope-key-record';
+import { escapedTable } from '../../typeorm/connection/sql-dialect';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
+import { selectAllRows } from '../../typeorm/tables/all-rows';
+import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
+import { isHexPrefix, lengthSql, prefixSql } from '../database/prefix-sql';
+import type { EncryptedTable } from '../encrypted-table';
+
+/** Rows of a column whose values begin alike. */
+export interface PrefixCount {
+  /** `null` for NULL, empty for a value that cannot be a ciphertext. */
+  readonly prefix: string | null;
+  readonly rows: number;
+}
+
+/** Rows of a column under all keys of scopes that are in one state. */
+export interface ScopeStateCount {
+  readonly state: ScopeKeyState;
+  readonly rows: number;
+}
+
+interface CountedRow {
+  readonly prefix: string | null;
+  readonly state?: ScopeKeyState | null;
+  readonly total: number | string;
+}
+
+/** Counts the rows of a column by the beginning of their values. */
+export async function countByPrefix(
+  runner: QueryRunner,
+  table: EncryptedTable,
+  encrypted: EncryptedColumn,
+): Promise<PrefixCount[]> {
+  const rows = await selectAllRows<CountedRow>(
+    runner,
+    table.metadata,
+    countsSql(runner, table, encrypted),
+  );
+  return rows.map(prefixCount);
+}
+
+/**
+ * Counts the rows of a column: those under keys of scopes by the state of these alone, as there may be very
+ * many, and the others by the beginning of their values.
+ */
+export async function countByScopeState(
+  runner: QueryRunner,
+  table: EncryptedTable,
+  encrypted: EncryptedColumn,
+): Promise<{ readonly counts: PrefixCount[]; readonly scoped: ScopeStateCount[] }> {
+  const { connection } = runner;
+  const keys = escapedTable(connection, connection.getMetadata(ScopeKeySchema));
+  const isHex = isHexPrefix(connection, encrypted.policy.storage);
+  // By an index in both forms.
+  const isSame = isHex
+    ? `substr(c.prefix, 1, 2) = '02' AND k.id = lower(substr(c.prefix, 3))`
+    : 'k.prefix = c.prefix';
+  const rows = await selectAllRows<CountedRow>(
+    runner,
+    table.metadata,
+    'SELECT CASE WHEN k.state IS NULL THEN c.prefix END AS prefix, k.state AS state, SUM(c.total) AS total ' +
+      `FROM (${countsSql(runner, table, encrypted)}) c LEFT JOIN ${keys} k ON ${isSame} GROUP BY 1, 2`,
+  );
+  return {
+    counts: rows.filter(({ state }) => (state ?? null) === null).map(prefixCount),
+    scoped: rows.flatMap(({ state, total }) =>
+      (state ?? null) === null ? [] : [{ state: state as ScopeKeyState, rows: Number(total) }],
+    ),
+  };
+}
+
+function countsSql(
+  { connection }: QueryRunner,
+  table: EncryptedTable,
+  { column, policy }: EncryptedColumn,
+): string {
+  const cell = connection.driver.escape(column.databaseName);
+  const prefix = prefixSql(connection, cell, policy.storage);
+  const length = lengthSql(connection, cell, policy.storage);
+  // Cleartext is one group: its beginnings are confidential, and there may be many.
+  const shortest = policy.storage === 'text' ? 52 : 38;
+  return (
+    `SELECT CASE WHEN ${cell} IS NULL THEN NULL WHEN ${length} < ${String(shortest)} THEN '' ` +
+    `ELSE ${prefix} END AS prefix, COUNT(*) AS total FROM ${table.name} GROUP BY 1`
+  );
+}
+
+function prefixCount({ prefix, total }: CountedRow): PrefixCount {
+  const isHex = prefix !== null && /^[0-9A-F]{18}$/.test(prefix);
+  return {
+    prefix: isHex ? Buffer.from(prefix, 'hex').toString('base64url') : prefix,
+    rows: Number(total),
+  };
+}
