@@ -20,6 +20,9 @@ export interface DryRunOption {
   readonly dryRun?: boolean;
 }
 
+/** The option of every command that asks. */
+export const YES = ['--yes', 'do it without asking'] as const;
+
 /** Reads a time, such as `2026-11-01` or `2026-11-01T12:00Z`. */
 export function time(text: string): Date {
   const value = new Date(text);
@@ -32,4 +35,11 @@ export function wholeNumber(text: string): number {
   const value = Number(text);
   if (Number.isSafeInteger(value) && value >= 1) return value;
   throw new InvalidArgumentError('It must be a whole number from 1.');
+}
+
+/** Reads a number of minutes from 0. */
+export function minutes(text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value >= 0) return value;
+  throw new InvalidArgumentError('It must be a number of minutes.');
 }

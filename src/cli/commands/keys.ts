@@ -1,9 +1,9 @@
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
 
 import type { BackupOptions, OpenerOptions } from '../load/backup-access';
 
-import { DRY_RUN, wholeNumber } from './common-options';
+import { DRY_RUN, minutes, wholeNumber, YES } from './common-options';
 import type { ChooseWork, DryRunOption } from './common-options';
 import { keysAcceptEpoch, keysAdopt } from './keys-adopt';
 import { keysBackup } from './keys-backup';
@@ -12,8 +12,8 @@ import { keysDrill, keysRestore } from './keys-restore';
 import { keysDestroy, keysRevoke } from './keys-revoke';
 import { keysRewrap, keysRotate, rotateIndex } from './keys-rotate';
 import { keysResume, keysSuspend } from './keys-suspend';
-
-const YES = ['--yes', 'do it without asking'] as const;
+import { addScopes } from './scopes/scope-commands';
+import { keysRotateScope } from './scopes/scope-upkeep';
 
 const KMS = ['--kms <path>', 'module that exports the KMS provider of the backup'] as const;
 const PASSPHRASE_FILE = ['--passphrase-file <path>', 'file with the passphrase'] as const;
@@ -31,13 +31,18 @@ interface Flags extends DryRunOption {
   readonly yes?: boolean;
 }
 
+/** The options of `keys rotate`. */
+interface RotateFlags extends Flags {
+  readonly scope?: string;
+  readonly kind?: string;
+}
+
 /** Adds the commands on the life of the data keys. */
 export function addKeys(program: Command, choose: ChooseWork): void {
   const keys = program.command('keys').description('life of the data keys');
   // In the order in which the help lists them.
-  for (const add of [addVersions, addBackups, addUpkeep, addSuspension, addRetirement]) {
-    add(keys, choose);
-  }
+  const groups = [addVersions, addBackups, addUpkeep, addSuspension, addRetirement, addScopes];
+  for (const add of groups) add(keys, choose);
 }
 
 function addVersions(keys: Command, choose: ChooseWork): void {
@@ -52,12 +57,17 @@ function addVersions(keys: Command, choose: ChooseWork): void {
     .command('rotate')
     .description('make a new version of a data key the active one')
     .argument('[name]', 'name of the data key', 'default')
-    .option(...INDEX)
+    .addOption(new Option(...INDEX).conflicts('scope'))
+    .option('--scope <id>', 'the key of one scope instead, such as of a tenant')
+    .option('--kind <kind>', 'kind of the scope; needed where there are several')
     .option(...DRY_RUN)
-    .action((name: string, { dryRun = false, index = false }: Flags) => {
-      choose((session) =>
-        index ? rotateIndex(session, { dryRun }) : keysRotate(session, name, { dryRun }),
-      );
+    .action((name: string, { dryRun = false, index = false, scope, kind }: RotateFlags) => {
+      choose((session) => {
+        if (scope !== undefined) {
+          return keysRotateScope(session, scope, { dryRun, kind });
+        }
+        return index ? rotateIndex(session, { dryRun }) : keysRotate(session, name, { dryRun });
+      });
     });
 }
 
@@ -197,10 +207,4 @@ function keyId(text: string): string {
 
 function keyIds(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, keyId(text)];
-}
-
-function minutes(text: string): number {
-  const value = Number(text);
-  if (Number.isFinite(value) && value >= 0) return value;
-  throw new InvalidArgumentError('It must be a number of minutes.');
 }

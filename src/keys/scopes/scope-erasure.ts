@@ -97,6 +97,7 @@ async function erase<C>(
 ): Promise<ErasureReceipt> {
   const { application, audit, store } = services;
   const { kind, scope } = mark;
+  await scopes.branches.prepareCommon();
   const since = wholeSecond(await store.now());
   const keys = (await scopes.store.findAll({ kind, id: scope })).filter((key) => !isMark(key));
   const keyIds = keys.map(({ id }) => id).sort();

@@ -1,0 +1,180 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describeDiagonal, typeormMajor } from '../support/databases';
+import type { TestDatabase } from '../support/databases';
+import { createProject } from '../support/project';
+import type { Outcome, Project } from '../support/project';
+
+const DATA_SOURCE = `
+const { DataSource, EntitySchema } = require('typeorm');
+const { KeyScope, encryptedColumn, localKms, withFieldEncryption } = require('typeorm-field-encryption');
+class Patient {}
+KeyScope({ kind: 'tenant' })(Patient.prototype, 'tenantId');
+const PatientSchema = new EntitySchema({
+  name: 'Patient',
+  target: Patient,
+  columns: {
+    id: { type: Number, primary: true },
+    tenantId: { type: Number },
+    ssn: encryptedColumn(),
+    phone: encryptedColumn({ scope: false, nullable: true }),
+  },
+});
+exports.Patient = Patient;
+exports.dataSource = withFieldEncryption(
+  new DataSource({ ...JSON.parse(process.env.TEST_DATABASE), entities: [PatientSchema], synchronize: true }),
+  { kms: localKms({ keyFile: 'clinic.key' }) },
+);
+`;
+
+const SEED = `
+const { dataSource, Patient } = require('./data-source.js');
+dataSource.initialize()
+  .then(() => dataSource.getRepository(Patient).insert([
+    { id: 1, tenantId: 7, ssn: 'canary 1', phone: '1' },
+    { id: 2, tenantId: 8, ssn: 'canary 2', phone: '2' },
+  ]))
+  .then(() => dataSource.destroy());
+`;
+
+jest.setTimeout(180_000);
+
+describeDiagonal('The commands on keys of scopes', (kind) => {
+  let project: Project;
+  let database: TestDatabase;
+
+  beforeAll(() => {
+    project = createProject(typeormMajor);
+    chmodSync(project.write('clinic.key', randomBytes(32).toString('hex')), 0o600);
+    project.write('data-source.js', DATA_SOURCE);
+    project.write('seed.js', SEED);
+  });
+  beforeEach(async () => {
+    database = await kind.create();
+    expect(await project.run('node', ['seed.js'], env())).toMatchObject({ code: 0, stderr: '' });
+  });
+  afterEach(() => database.dispose());
+  afterAll(() => {
+    project.dispose();
+  });
+
+  const env = (): Record<string, string> => ({
+    TEST_DATABASE: JSON.stringify(database.dataSourceOptions),
+  });
+  const run = (...args: string[]): Promise<Outcome> =>
+    project.run('field-encryption', ['-d', 'data-source.js', ...args], env());
+
+  /* eslint-disable-next-line @typescript-eslint/no-explicit-any -- documents of many commands */
+  async function json(...args: string[]): Promise<any> {
+    const { code, stdout, stderr } = await run(...args, '--json');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    return JSON.parse(stdout);
+  }
+
+  it('shred a scope in two steps, with a receipt that the audit log knows', async () => {
+    const shred = ['keys', 'shred', '7', '--kind', 'tenant', '--reason', 'request 1'];
+    expect(await json(...shred, '--dry-run')).toMatchObject({ keys: 1, held: false, state: null });
+    const unconfirmed = await run(...shred);
+    expect(unconfirmed.code).toBe(2);
+    expect(unconfirmed.stderr).toContain('--yes');
+
+    const first = await run(...shred, '--delay', '60', '--receipt', 'early.json', '--yes');
+    expect(first.code).toBe(0);
+    expect(first.stdout).toMatch(/From \d{4}-\S+Z, by the clock of the database/);
+    expect(first.stdout).toContain("shred 7 --kind tenant --reason 'request 1' --delay 60");
+    expect(existsSync(join(project.folder, 'early.json'))).toBe(false);
+    expect(await json(...shred, '--dry-run')).toMatchObject({ state: 'requested' });
+    expect(await json(...shred, '--delay', '60', '--yes')).toMatchObject({ state: 'requested' });
+
+    const erased = await json(...shred, '--grace', '0', '--receipt', 'receipt.json', '--yes');
+    expect(erased).toMatchObject({ kind: 'tenant', scope: '7', state: 'erased' });
+    const receipt = readFileSync(join(project.folder, 'receipt.json'), 'utf8');
+    expect(JSON.parse(receipt)).toEqual(erased.receipt);
+    expect(erased.receipt.columns).toEqual([{ entity: 'Patient', property: 'ssn', rows: 1 }]);
+
+    const again = await run(...shred, '--receipt', 'again.json', '--yes', '--json');
+    expect(again.code).toBe(1);
+    expect(JSON.parse(again.stderr)).toMatchObject({ error: { code: 'ERR_KEY_STATE' } });
+    expect(existsSync(join(project.folder, 'again.json'))).toBe(false);
+
+    const status = await json('status');
+    const [ssn] = status.columns.filter(({ property }: { property: string }) => property === 'ssn');
+    expect(ssn.scopes).toMatchObject({ kind: 'tenant', activeRows: 1, erasedRows: 1 });
+    const text = await run('status');
+    expect(text.stdout).toContain('1 erased');
+    expect(text.stdout).toMatch(/tenant +1 +erased/);
+    expect(await run('data', 'verify')).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('1 row of erased scopes') as string,
+    });
+    expect((await run('audit', 'verify')).code).toBe(0);
+  });
+
+  it('overwrite no file by a receipt, and erase nothing then', async () => {
+    project.write('taken.json', 'kept');
+    const refused = await run(
+      ...['keys', 'shred', '7', '--reason', 'request 1', '--grace', '0'],
+      ...['--receipt', 'taken.json', '--yes'],
+    );
+    expect(refused.code).toBe(1);
+    expect(readFileSync(join(project.folder, 'taken.json'), 'utf8')).toBe('kept');
+    expect(await json('keys', 'shred', '7', '--reason', 'x', '--dry-run')).toMatchObject({
+      state: null,
+    });
+  });
+
+  it('cancel what was requested, and hold a scope that must not be erased', async () => {
+    const scope = ['7', '--kind', 'tenant', '--reason', 'case 1'];
+    expect(await json('keys', 'shred', ...scope, '--yes')).toMatchObject({ state: 'requested' });
+    expect(await json('keys', 'shred', ...scope, '--cancel')).toMatchObject({ state: 'cancelled' });
+    expect(await json('keys', 'hold', ...scope, '--dry-run')).toMatchObject({ dryRun: true });
+    expect(await json('keys', 'hold', ...scope)).toMatchObject({ held: true });
+    expect(await json('keys', 'shred', ...scope, '--dry-run')).toMatchObject({ held: true });
+    const held = await run('keys', 'shred', ...scope, '--grace', '0', '--yes');
+    expect(held).toMatchObject({ code: 1 });
+    expect(held.stderr).toContain('legal hold');
+    expect(await json('keys', 'release', ...scope)).toMatchObject({ held: false });
+    expect(await json('keys', 'shred', ...scope, '--grace', '0', '--yes')).toMatchObject({
+      state: 'erased',
+    });
+  });
+
+  it('rotate the key of one scope, and say what is due', async () => {
+    expect(await json('keys', 'rotate', '--scope', '7', '--dry-run')).toMatchObject({ scope: '7' });
+    const rotated = await run('keys', 'rotate', '--scope', '7');
+    expect(rotated.stdout).toContain('data reencrypt');
+    expect((await json('status')).due).toContainEqual({
+      command: 'data reencrypt --entity Patient',
+      reason: '1 value of Patient.ssn under an older key of their tenant',
+    });
+    expect(await run('data', 'reencrypt')).toMatchObject({ code: 0 });
+    expect((await json('status')).due).toEqual([]);
+  });
+
+  it('refuse a scope without keys, and a kind that no entity has', async () => {
+    const unknown = await run('keys', 'shred', '77', '--reason', 'x', '--yes');
+    expect(unknown).toMatchObject({ code: 2 });
+    expect(unknown.stderr).toContain('no key of tenant "77"');
+    const kindless = await run('keys', 'hold', '7', '--kind', 'tenat', '--reason', 'x');
+    expect(kindless).toMatchObject({ code: 2 });
+    expect(kindless.stderr).toContain('have: tenant.');
+  });
+
+  it('find nothing wrong, and leave columns with keys of scopes out of a drill', async () => {
+    const { findings } = await json('doctor');
+    const codes = (findings as { code: string; level: string }[]).filter(
+      ({ level }) => level === 'error',
+    );
+    expect(codes).toEqual([]);
+    chmodSync(project.write('passphrase.txt', 'the passphrase of the backup\n'), 0o600);
+    const opening = ['--passphrase-file', 'passphrase.txt'];
+    const file = `keys-${kind.name}.json`;
+    await json('keys', 'backup', file, ...opening);
+    expect(await json('keys', 'drill', file, ...opening)).toMatchObject({
+      ok: true,
+      results: [{ property: 'phone', failure: null }],
+      leftOut: [{ entity: 'Patient', property: 'ssn' }],
+    });
+  });
+});
