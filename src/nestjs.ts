@@ -1,8 +1,14 @@
-export { UnsupportedQueryFilter, UnsupportedValueFilter } from './nestjs/exception-filters';
+export {
+  ScopeMismatchFilter,
+  UnsupportedQueryFilter,
+  UnsupportedValueFilter,
+} from './nestjs/exception-filters';
 export { FieldEncryptionModule } from './nestjs/field-encryption-module';
 export { getFieldEncryptionToken, InjectFieldEncryption } from './nestjs/handle-token';
 export { FieldEncryptionHealthIndicator } from './nestjs/health-indicator';
 export type { FieldEncryptionHealth } from './nestjs/health-indicator';
+export { KeyScopeInterceptor } from './nestjs/key-scope-interceptor';
+export type { RequestScope } from './nestjs/key-scope-interceptor';
 export type {
   EncryptedTypeOrmOptions,
   FieldEncryptionModuleAsyncOptions,

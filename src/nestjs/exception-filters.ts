@@ -1,8 +1,8 @@
-import { BadRequestException, Catch } from '@nestjs/common';
+import { BadRequestException, Catch, NotFoundException } from '@nestjs/common';
 import type { ArgumentsHost } from '@nestjs/common';
 import { BaseExceptionFilter } from '@nestjs/core';
 
-import { UnsupportedQueryError, UnsupportedValueError } from '../errors';
+import { ScopeMismatchError, UnsupportedQueryError, UnsupportedValueError } from '../errors';
 
 /**
  * Responds with 400 to a value that an encrypted column cannot store exactly. The response names neither
@@ -24,6 +24,19 @@ export class UnsupportedValueFilter extends BaseExceptionFilter {
 export class UnsupportedQueryFilter extends BaseExceptionFilter {
   override catch(error: UnsupportedQueryError, host: ArgumentsHost): void {
     super.catch(badRequest('The request cannot be sorted or filtered like this.', error), host);
+  }
+}
+
+/**
+ * Responds with 404 to a request that came upon a row of another scope, such as of another tenant: to the client
+ * there is no such row. A missing scope is a mistake of the program, and stays a 500. For HTTP, over any platform.
+ */
+@Catch(ScopeMismatchError)
+export class ScopeMismatchFilter extends BaseExceptionFilter {
+  override catch(error: ScopeMismatchError, host: ArgumentsHost): void {
+    // The body of any other row that is not found.
+    const body = { message: 'Not Found', statusCode: 404 };
+    super.catch(new NotFoundException(body, { cause: error }), host);
   }
 }
 

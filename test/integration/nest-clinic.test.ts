@@ -6,6 +6,8 @@ import request from 'supertest';
 import type { App } from 'supertest/types.js';
 import { DataSource } from 'typeorm';
 import { AppModule } from '../../examples/nest-clinic/app.module';
+import { Patient } from '../../examples/nest-clinic/patients/patient.entity';
+import { PatientsService } from '../../examples/nest-clinic/patients/patients.service';
 import { describeEachDatabase } from '../support/databases';
 import { Cleanup } from '../support/protected-database';
 
@@ -126,6 +128,26 @@ describeEachDatabase('The Nest clinic', (kind) => {
     await as(other).delete(`/patients/${ada!.id}`).expect(404);
   });
 
+  it('has keys for each tenant, and finds no row of another even by a query that forgets it', async () => {
+    const [ada] = await admit(ADA);
+    const other = await signUp('staff@third.example');
+    const eve = await as(other).post('/patients').send(BOB).expect(201);
+    const prefixes = await app
+      .get(DataSource)
+      .query('SELECT substr("email", 1, 12) AS k FROM patient');
+    expect(new Set(prefixes.map(({ k }: { k: string }) => k)).size).toBe(2);
+    const forgetful = jest.spyOn(app.get(PatientsService), 'list').mockImplementation(async () => {
+      const id = eve.body.id;
+      const items = [await app.get(DataSource).getRepository(Patient).findOneByOrFail({ id })];
+      return { items, total: 1 };
+    });
+    await as(other).get('/patients').expect(200);
+    const { body } = await as(token).get('/patients').expect(404);
+    expect(JSON.stringify(body)).not.toMatch(/patient|tenant|email/i);
+    forgetful.mockRestore();
+    expect((await as(token).get('/patients')).body.items).toMatchObject([{ id: ada!.id }]);
+  });
+
   it('responds with 400 to what ciphertext cannot do for a client, and names no column', async () => {
     await admit(ADA);
     const sorted = await as(token).get('/patients?sort=email').expect(400);
@@ -143,7 +165,7 @@ describeEachDatabase('The Nest clinic', (kind) => {
     expect(ready.body.details.encryption).toEqual({ status: 'up', encryption: 'ok' });
     const metrics = await request(app.getHttpServer()).get('/metrics').expect(200);
     expect(metrics.text).toMatch(
-      /^field_encryption_key_usable_seconds\{name="default",purpose="data"\} \d+/m,
+      /^field_encryption_key_usable_seconds\{name="branch",purpose="data"\} \d+/m,
     );
   });
 

@@ -1,11 +1,12 @@
 import { Column, DeleteDateColumn, Entity, Index, PrimaryGeneratedColumn } from 'typeorm';
-import { BlindIndex, Encrypted } from 'typeorm-field-encryption';
+import { BlindIndex, Encrypted, KeyScope } from 'typeorm-field-encryption';
 
 @Entity()
 export class Patient {
   @PrimaryGeneratedColumn('uuid')
   id!: string;
 
+  @KeyScope({ kind: 'tenant' })
   @Index()
   @Column()
   tenantId!: string;

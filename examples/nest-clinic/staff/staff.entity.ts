@@ -1,5 +1,5 @@
 import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm';
-import { BlindIndex, Encrypted } from 'typeorm-field-encryption';
+import { BlindIndex, Encrypted, KeyScope } from 'typeorm-field-encryption';
 
 /** Who works at a clinic, the tenant. */
 @Entity()
@@ -7,11 +7,13 @@ export class Staff {
   @PrimaryGeneratedColumn('uuid')
   id!: string;
 
+  @KeyScope({ kind: 'tenant' })
   @Column()
   tenantId!: string;
 
+  /** Looked up at login, when nobody knows the tenant yet, and unique among all of them. */
   @Encrypted()
-  @BlindIndex({ normalize: 'email', unique: true })
+  @BlindIndex({ normalize: 'email', unique: true, scope: false })
   email!: string;
 
   @Column()

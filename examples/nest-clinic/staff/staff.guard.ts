@@ -1,11 +1,12 @@
 import { createParamDecorator, Injectable, UnauthorizedException } from '@nestjs/common';
 import type { CanActivate, ExecutionContext } from '@nestjs/common';
+import type { RequestScope } from 'typeorm-field-encryption/nestjs';
 
 import { StaffService } from './staff.service.js';
 
 interface StaffRequest {
   headers: { authorization?: string };
-  tenantId: string;
+  tenantId?: string;
 }
 
 /** Lets members of staff pass, and notes their tenant in the request. */
@@ -23,8 +24,10 @@ export class StaffGuard implements CanActivate {
   }
 }
 
-/** The tenant of whoever makes the request. */
-export const TenantId = createParamDecorator(
-  (_: unknown, context: ExecutionContext) =>
-    context.switchToHttp().getRequest<StaffRequest>().tenantId,
+/** The tenant of whoever makes the request; undefined where the guard does not stand. */
+export const tenantOf: RequestScope = (context) =>
+  context.switchToHttp().getRequest<StaffRequest>().tenantId;
+
+export const TenantId = createParamDecorator((_: unknown, context: ExecutionContext) =>
+  tenantOf(context),
 );

@@ -6,7 +6,7 @@ import { isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import { describeFailure } from '../../health/ask-kms';
 import type { KeyRecord } from '../../keys/record/key-record';
 import { isReadable } from '../../keys/record/key-state';
-import { BRANCH_NAME, isOwnBranchName } from '../../keys/record/scope';
+import { isOwnBranchName } from '../../keys/record/scope';
 import { tableExists } from '../../typeorm/connection/table-access';
 import type { Installation } from '../../typeorm/installation/installation';
 import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
@@ -54,17 +54,12 @@ export const policies: Check = async (installation) => {
   );
 };
 
-function inactive(installation: Installation, records: readonly KeyRecord[]): Finding[] {
-  return usedNames(installation).flatMap((name) => {
+function inactive({ columns }: Installation, records: readonly KeyRecord[]): Finding[] {
+  return columns.keyNames.flatMap((name) => {
     const versions = records.filter((key) => key.purpose === 'data' && key.name === name);
     const usable = versions.some(({ state }) => state === 'active' || state === 'suspended');
     return usable || versions.length === 0 ? [] : [notActive(name)];
   });
-}
-
-/** Returns the names of the keys that values and keys of scopes are made with. */
-function usedNames({ columns, hasScopes }: Installation): readonly string[] {
-  return [...columns.keyNames, ...(hasScopes ? [BRANCH_NAME] : [])];
 }
 
 /** Opens the keys that values and tokens are made with now, without making any. */
@@ -73,9 +68,9 @@ async function unusable(
   records: readonly KeyRecord[],
   runner: QueryRunner,
 ): Promise<Finding[]> {
-  const names = usedNames(installation);
   const active = records.filter(
-    ({ purpose, state, name }) => state === 'active' && purpose === 'data' && names.includes(name),
+    ({ purpose, state, name }) =>
+      state === 'active' && purpose === 'data' && installation.columns.keyNames.includes(name),
   );
   const prefixes = active.filter(({ id }) => isDataKeyId(id)).map(({ id }) => keyPrefix(id));
   const found: Finding[] = [];
