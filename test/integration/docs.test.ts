@@ -24,7 +24,16 @@ const PRELUDE: Record<string, string[]> = {
     ],
   ],
   'typeorm-field-encryption/pkcs11': ['pkcs11Kms'],
-  './context': ['Patient', 'fetchSecret', 'openSomewhere', 'sealSomewhere', 'type SnippetContext'],
+  './context': [
+    ...[
+      'Letter',
+      'Patient',
+      'fetchSecret',
+      'openSomewhere',
+      'sealSomewhere',
+      'type SnippetContext',
+    ],
+  ],
 };
 
 const SNIPPET_CONFIG = {
@@ -197,7 +206,7 @@ function moduleOf({ language, content }: Block): string {
   return [
     ...imports,
     ...granted,
-    'export async function snippet({ dataSource, patients }: SnippetContext): Promise<void> {',
+    'export async function snippet({ dataSource, patients, letters }: SnippetContext): Promise<void> {',
     body,
     '}',
   ].join('\n');

@@ -1,15 +1,22 @@
 import 'reflect-metadata';
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
+import { Column, DataSource, Entity, PrimaryColumn, PrimaryGeneratedColumn } from 'typeorm';
 import type { Repository } from 'typeorm';
 import type { KeyBinding } from 'typeorm-field-encryption';
-import { BlindIndex, Encrypted, localKms, withFieldEncryption } from 'typeorm-field-encryption';
+import {
+  BlindIndex,
+  Encrypted,
+  KeyScope,
+  localKms,
+  withFieldEncryption,
+} from 'typeorm-field-encryption';
 
 /** What snippets of the documentation that are no files of their own may use without importing it. */
 export interface SnippetContext {
   dataSource: DataSource;
   patients: Repository<Patient>;
+  letters: Repository<Letter>;
 }
 
 @Entity()
@@ -32,14 +39,35 @@ export class Patient {
   phone!: string | null;
 }
 
-/** A database of its own for each snippet: two patients, the phone number of one in clear. */
+/** With keys for each tenant. */
+@Entity()
+export class Letter {
+  @PrimaryColumn()
+  id!: number;
+
+  @KeyScope({ kind: 'tenant' })
+  @Column()
+  tenantId!: string;
+
+  @Encrypted()
+  @BlindIndex({ normalize: 'email' })
+  sender!: string;
+
+  @Encrypted()
+  text!: string;
+}
+
+/**
+ * A database of its own for each snippet: two patients, the phone number of one in clear, and a letter of each of
+ * two tenants.
+ */
 export async function withContext(use: (context: SnippetContext) => Promise<void>): Promise<void> {
   writeFileSync('context.key', randomBytes(32).toString('hex'), { mode: 0o600 });
   const dataSource = withFieldEncryption(
     new DataSource({
       type: 'better-sqlite3',
       database: ':memory:',
-      entities: [Patient],
+      entities: [Patient, Letter],
       synchronize: true,
     }),
     { kms: localKms({ keyFile: 'context.key' }), legacyPlaintext: ['Patient.phone'] },
@@ -52,7 +80,12 @@ export async function withContext(use: (context: SnippetContext) => Promise<void
       { name: 'Bob', email: 'bob@example.org', ssn: null, phone: null },
     ]);
     await dataSource.query(`UPDATE patient SET phone = '555-0100' WHERE id = 1`);
-    await use({ dataSource, patients });
+    const letters = dataSource.getRepository(Letter);
+    await letters.save([
+      { id: 1, tenantId: 'north', sender: 'ada@example.org', text: 'Dear doctor' },
+      { id: 2, tenantId: 'south', sender: 'bob@example.org', text: 'Dear nurse' },
+    ]);
+    await use({ dataSource, patients, letters });
   } finally {
     await dataSource.destroy();
   }
