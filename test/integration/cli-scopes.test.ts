@@ -171,7 +171,10 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     const opening = ['--passphrase-file', 'passphrase.txt'];
     const file = `keys-${kind.name}.json`;
     await json('keys', 'backup', file, ...opening);
-    expect(await json('keys', 'drill', file, ...opening)).toMatchObject({
+    const drilled = await json('keys', 'drill', file, ...opening);
+    const names = drilled.restored.map(({ name }: { name: string }) => name).sort();
+    expect(names).toEqual(['branch', 'default']);
+    expect(drilled).toMatchObject({
       ok: true,
       results: [{ property: 'phone', failure: null }],
       leftOut: [{ entity: 'Patient', property: 'ssn' }],

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { DataSource, Repository } from 'typeorm';
-import { BlindIndex, Encrypted, fieldEncryption, KeyScope } from '../../src';
+import { Column, DataSource, Entity, PrimaryColumn } from 'typeorm';
+import type { Repository } from 'typeorm';
+import { BlindIndex, Encrypted, fieldEncryption, KeyScope, withFieldEncryption } from '../../src';
 import type { ColumnStatus, ScopeCoverage } from '../../src';
 import { encryptionState } from '../../src/doctor/encryption-state';
 import { operatorTasks } from '../../src/doctor/operator-tasks';
 import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeEachDatabase } from '../support/databases';
-import { openEncrypted } from '../support/encrypted-database';
+import { openEncrypted, temporaryKms } from '../support/encrypted-database';
 import type { EncryptedDatabase } from '../support/encrypted-database';
 
 @Entity('letter')
@@ -46,16 +46,20 @@ describeEachDatabase('The status of keys of scopes', (database) => {
   let dataSource: DataSource;
   let letters: Repository<Letter>;
 
+  const kms = temporaryKms();
+
   beforeEach(async () => {
-    opened = await openEncrypted(database, {
-      entities: [Letter],
-      encryption: { legacyScope: ['Letter.text'] },
-    });
+    opened = await openEncrypted(
+      database,
+      { entities: [Letter] },
+      { kms: kms.kms, legacyScope: ['Letter.text'] },
+    );
     ({ dataSource } = opened);
     letters = dataSource.getRepository(Letter);
   });
 
   afterEach(() => opened.dispose());
+  afterAll(kms.dispose);
 
   async function column(property: string): Promise<ColumnStatus | undefined> {
     const status = await fieldEncryption(dataSource).status();
@@ -74,7 +78,7 @@ describeEachDatabase('The status of keys of scopes', (database) => {
   it('counts rows under keys of scopes in totals, however many scopes there are', async () => {
     await letters.insert([1, 2, 3, 4].map((tenantId) => letter(tenantId)));
     await letters.insert(letter(4, { seal: null, sender: 'canary sender' }));
-    const { keys, ...encryption } = { keys: fieldEncryption(dataSource).keys };
+    const { keys } = fieldEncryption(dataSource);
     await keys.rotateScope({ tenant: 1 });
     await keys.shred({ scope: { tenant: 2 }, reason: 'request 2', graceMs: 0 });
     const scopes = { activeRows: 3, olderRows: 1, erasedRows: 1 };
@@ -88,7 +92,6 @@ describeEachDatabase('The status of keys of scopes', (database) => {
     expect(await column('sender')).toMatchObject({
       ...{ rows: 5, nullRows: 4, keys: [{ name: 'default', rows: 1 }], scopes: null },
     });
-    expect(encryption).toEqual({});
     expect((await fieldEncryption(dataSource).status()).scopes).toEqual(
       expect.arrayContaining([
         { kind: 'tenant', state: 'active', scopes: 3 },
@@ -102,5 +105,70 @@ describeEachDatabase('The status of keys of scopes', (database) => {
     expect(await fieldEncryption(dataSource).reencrypt()).toMatchObject({ changed: 1, erased: 1 });
     expect(await due()).toEqual([]);
     expect(await fieldEncryption(dataSource).verify()).toMatchObject({ failed: 0, erased: 1 });
+  });
+
+  it('counts rows under a common key, until a run has moved them', async () => {
+    const before = withFieldEncryption(
+      new DataSource({ ...dataSource.options, entities: [Unscoped], synchronize: false }),
+      { kms: kms.kms },
+    );
+    await before.initialize();
+    const old = { ...letter(1), seal: undefined };
+    await before.getRepository(Unscoped).insert(old);
+    await before.destroy();
+    await letters.insert(letter(2));
+    expect(await column('text')).toMatchObject({
+      keys: [{ name: 'default', rows: 1 }],
+      scopes: totals({ activeRows: 1, commonRows: 1 }),
+    });
+    expect(await due()).toEqual([
+      {
+        command: 'data reencrypt --entity Letter',
+        reason: '1 value of Letter.text under a common key, not one of their tenant',
+      },
+    ]);
+    const plan = await fieldEncryption(dataSource).reencrypt({ dryRun: true });
+    expect(plan).toMatchObject({ changed: 1, plan: { tables: [{ pending: 1 }] } });
+    expect(await fieldEncryption(dataSource).reencrypt()).toMatchObject({ changed: 1, failed: 0 });
+    expect(await column('text')).toMatchObject({ keys: [], scopes: totals({ activeRows: 2 }) });
+    expect(await letters.findOneBy({ id: old.id })).toMatchObject({ text: 'canary text' });
+    expect(await due()).toEqual([]);
+  });
+
+  it('destroys no data key with rows, even if a key of a scope claims its id', async () => {
+    await letters.insert(letter(1, { sender: 'canary sender' }));
+    const { keys } = fieldEncryption(dataSource);
+    const [old] = (await keys.list()).filter(({ name }) => name === 'default');
+    await keys.rotate('default');
+    await dataSource.query(
+      'UPDATE field_encryption_scope_keys SET id = (SELECT id FROM data_keys WHERE name = ' +
+        `'default' AND purpose = 'data' AND version = 1), prefix = (SELECT substr("sender", 1, 12) FROM letter)`,
+    );
+    await expect(keys.destroy(String(old?.id), { graceMs: 0 })).rejects.toMatchObject({
+      code: 'ERR_KEY_STATE',
+    });
+  });
+
+  describe('in the doctor', () => {
+    const codes = async (): Promise<string[]> =>
+      (await fieldEncryption(dataSource).doctor()).map(({ code }) => code);
+
+    it('names nothing where all is well, whatever keys scopes have', async () => {
+      await letters.insert(letter(1));
+      const levels = (await fieldEncryption(dataSource).doctor()).map(({ level }) => level);
+      expect(levels).not.toContain('error');
+    });
+
+    it('names a branch key that is gone, and the table of scope keys', async () => {
+      await letters.insert(letter(1));
+      await dataSource.query(`UPDATE data_keys SET id = '00000000000000aa' WHERE name = 'branch'`);
+      expect(await codes()).toContain('KEY_LOST');
+      await dataSource.query('DROP TABLE field_encryption_scope_keys');
+      expect(await codes()).toContain('OWN_TABLE_MISSING');
+      expect(await due()).toContainEqual({
+        command: null,
+        reason: expect.stringContaining('field_encryption_scope_keys missing') as string,
+      });
+    });
   });
 });
