@@ -113,7 +113,7 @@ const rooms = {
     runs: ['walk', 'plan', 'lease', 'modes', 'database', 'coverage', 'report'],
     queue: ['runs', 'walk', 'database', 'report'],
   },
-  doctor: { checks: ['finding', 'operator-tasks', 'absent-keys'] },
+  doctor: { checks: ['finding', 'operator-tasks', 'encryption-state', 'absent-keys'] },
   cli: {
     terminal: [],
     load: ['terminal'],

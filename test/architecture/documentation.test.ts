@@ -24,7 +24,11 @@ describe('The documentation', () => {
 
   it('names every command', () => {
     const folder = join(root, 'src/cli/commands');
-    const sources = [join(root, 'src/cli/program.ts'), ...readdirSync(folder)]
+    const files = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+    const sources = [
+      join(root, 'src/cli/program.ts'),
+      ...files.filter((file) => file.endsWith('.ts')),
+    ]
       .map((file) => readFileSync(resolve(folder, file), 'utf8'))
       .join('');
     const groups = ['keys', 'audit', 'data', 'schema'];

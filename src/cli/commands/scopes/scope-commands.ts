@@ -45,9 +45,10 @@ export function addScopes(keys: Command, choose: ChooseWork): void {
     )
     .option('--receipt <file>', 'file to write the receipt to; it must not exist')
     .addOption(
-      new Option('--cancel', 'cancel an erasure that was requested').conflicts([
-        ...['delay', 'grace', 'receipt'],
-      ]),
+      new Option('--cancel', 'cancel an erasure that was requested')
+        .conflicts('delay')
+        .conflicts('grace')
+        .conflicts('receipt'),
     )
     .option(...DRY_RUN)
     .option(...YES)
