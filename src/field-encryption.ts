@@ -1,4 +1,4 @@
-import type { DataSource, EntityManager, EntityTarget, ObjectLiteral } from 'typeorm';
+import type { DataSource, EntityTarget, ObjectLiteral } from 'typeorm';
 
 import { AuditTrail } from './audit-trail';
 import { DataKeys } from './data-keys';
@@ -13,25 +13,17 @@ import type { EncryptionStatus } from './reencryption/coverage/status';
 import type { RunOptions } from './reencryption/report/run-options';
 import type { RunReport } from './reencryption/report/run-report';
 import { run } from './reencryption/runs/run';
+import { decryptValues, encryptValues, ofOne } from './stored-values';
+import type { ValueOptions, ValuesOptions } from './stored-values';
 import { withConnection } from './typeorm/connection/lent-connection';
 import { installationOf } from './typeorm/installation/installation';
 import type { Installation } from './typeorm/installation/installation';
-import { decryptStored, fetchPrevious, keyPrefixOf } from './typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
 import { indexNamed } from './typeorm/metadata/index-columns';
 import { sortedEntities } from './typeorm/query/sorting/sorted-entities';
 import type { SortedOptions } from './typeorm/query/sorting/sorted-entities';
 import { onlyResult, valueResults } from './value-results';
 import type { ValueResults } from './value-results';
-
-/** Options of the methods that encrypt and decrypt values or make tokens. */
-export interface ValueOptions {
-  /**
-   * The manager of the transaction around the call. Keys that are not in memory are read on its connection;
-   * without it, a pool that transactions have exhausted is waited for in vain.
-   */
-  manager?: EntityManager;
-}
 
 /** The handle to the encryption of a DataSource; see {@link fieldEncryption}. */
 export class FieldEncryption {
@@ -149,7 +141,7 @@ export class FieldEncryption {
     value: unknown,
     options?: ValueOptions,
   ): Promise<string | Buffer | null> {
-    return onlyResult(await this.encryptValues(entity, property, [value], options)) ?? null;
+    return onlyResult(await this.encryptValues(entity, property, [value], ofOne(options))) ?? null;
   }
 
   /** Decrypts a stored value of a raw result; `null` stays `null`. */
@@ -159,7 +151,7 @@ export class FieldEncryption {
     stored: unknown,
     options?: ValueOptions,
   ): Promise<unknown> {
-    return onlyResult(await this.decryptValues(entity, property, [stored], options));
+    return onlyResult(await this.decryptValues(entity, property, [stored], ofOne(options)));
   }
 
   /** Encrypts the values of an array; a bad element is reported by its index. */
@@ -167,13 +159,9 @@ export class FieldEncryption {
     entity: EntityTarget<T>,
     property: string,
     values: readonly unknown[],
-    { manager }: ValueOptions = {},
+    options: ValuesOptions = {},
   ): Promise<ValueResults<string | Buffer | null>> {
-    const { cipher, policy } = this.#column(entity, property);
-    await this.#installation.prepareDataKey(policy.keyName, manager?.queryRunner);
-    return valueResults(values, (value) =>
-      value === null || value === undefined ? null : cipher.encrypt(value),
-    );
+    return encryptValues(this.#installation, this.#column(entity, property), values, options);
   }
 
   /** Decrypts the values of an array, with one key look-up for all. */
@@ -181,17 +169,9 @@ export class FieldEncryption {
     entity: EntityTarget<T>,
     property: string,
     stored: readonly unknown[],
-    { manager }: ValueOptions = {},
+    options: ValuesOptions = {},
   ): Promise<ValueResults<unknown>> {
-    const encrypted = this.#column(entity, property);
-    await this.#installation.loadKeys(
-      stored.flatMap((value) => keyPrefixOf(encrypted, value) ?? []),
-      manager?.queryRunner,
-    );
-    const ready = await fetchPrevious(encrypted, stored);
-    return valueResults(ready, (value) =>
-      value === null || value === undefined ? null : decryptStored(encrypted, value),
-    );
+    return decryptValues(this.#installation, this.#column(entity, property), stored, options);
   }
 
   /**

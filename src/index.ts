@@ -6,7 +6,8 @@ export type { DataKeys, DestroyOptions, RevocationReport } from './data-keys';
 export type { Finding, FindingCode, FindingLevel } from './doctor/finding';
 export * from './errors';
 export { fieldEncryption } from './field-encryption';
-export type { FieldEncryption, ValueOptions } from './field-encryption';
+export type { FieldEncryption } from './field-encryption';
+export type { ValueOptions, ValuesOptions } from './stored-values';
 export type { Normalizer } from './field/normalizer';
 export type {
   HealthOptions,

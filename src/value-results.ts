@@ -15,12 +15,12 @@ export interface ValueResults<T> {
 /** Applies `work` to each element, and lists those that fail. */
 export function valueResults<T>(
   values: readonly unknown[],
-  work: (value: unknown) => T,
+  work: (value: unknown, index: number) => T,
 ): ValueResults<T> {
   const failures: ValueFailure[] = [];
   const results = values.map((value, index) => {
     try {
-      return work(value);
+      return work(value, index);
     } catch (error) {
       if (!(error instanceof FieldEncryptionError)) throw error;
       failures.push({ index, error });

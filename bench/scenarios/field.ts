@@ -17,6 +17,8 @@ export const POLICY: FieldPolicy = {
   storage: 'text',
   keyName: 'default',
   maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
+  boundTo: [],
+  readsUnbound: false,
   columnLength: undefined,
 };
 

@@ -13,17 +13,20 @@ static uint8_t *frame;
 static uint8_t *plain;
 static char *text;
 static uint16_t *units;
-static fe_field *fields[2];
+/* The first two are unbound, the others bound. */
+static fe_field *fields[4];
+static const fe_context ROW = {(const uint8_t *)"row", 3};
+static const fe_context OTHER_ROW = {(const uint8_t *)"row 2", 5};
 static fe_mac *mac;
 
 static void require(int holds) {
   if (!holds) abort();
 }
 
-static fe_field *new_field(const uint8_t *nonce_key) {
+static fe_field *new_field(fe_format format, const uint8_t *nonce_key) {
   fe_key *key = fe_key_new(FE_XAES_256_GCM, KEY, HEADER, nonce_key);
   require(key != NULL);
-  fe_field *field = fe_field_new(key, AD, sizeof AD);
+  fe_field *field = fe_field_new(key, format, AD, sizeof AD);
   fe_key_release(key);
   return field;
 }
@@ -34,10 +37,18 @@ static void prepare(void) {
   plain = malloc(FE_MAX_PLAIN_BYTES);
   text = malloc(FE_MAX_TEXT_CHARS);
   units = malloc((FE_MAX_TEXT_CHARS + 2) * sizeof *units);
-  fields[0] = new_field(NULL);
-  fields[1] = new_field(KEY);
+  for (int i = 0; i < 4; i += 1) {
+    fields[i] = new_field(i < 2 ? FE_UNBOUND : FE_BOUND, i % 2 == 0 ? NULL : KEY);
+    require(fields[i] != NULL);
+  }
   mac = fe_mac_new(KEY, sizeof KEY);
-  require(fields[0] != NULL && fields[1] != NULL && mac != NULL);
+  require(mac != NULL);
+}
+
+static int is_bound(const fe_field *field) { return field == fields[2] || field == fields[3]; }
+
+static size_t open_it(fe_field *field, const uint8_t *bytes, size_t count) {
+  return fe_open(field, is_bound(field) ? &ROW : NULL, bytes, count, plain);
 }
 
 static size_t widen(const char *from, size_t count) {
@@ -55,14 +66,14 @@ static void try_text(fe_field *field, const uint8_t *data, size_t bytes) {
     require(fe_base64url_encode(frame, decoded, text) == chars);
     for (size_t i = 0; i < chars; i += 1) require(units[i] == (uint8_t)text[i]);
   }
-  require(fe_open(field, frame, decoded, plain) == 0);
+  require(open_it(field, frame, decoded) == 0);
 }
 
 static void try_ascii(fe_field *field, const uint8_t *data, size_t bytes) {
   const size_t chars = bytes < FE_MAX_TEXT_CHARS ? bytes : FE_MAX_TEXT_CHARS;
   const size_t decoded =
       fe_base64url_decode(units, widen((const char *)data, chars), frame);
-  require(fe_open(field, frame, decoded, plain) == 0);
+  require(open_it(field, frame, decoded) == 0);
 }
 
 static void try_utf16(const uint8_t *data, size_t bytes) {
@@ -80,7 +91,8 @@ static void try_frame(fe_field *field, const uint8_t *data, size_t bytes) {
   uint8_t *copy = malloc(bytes + 1);
   memcpy(copy, data, bytes);
   memcpy(copy, HEADER, bytes < sizeof HEADER ? bytes : sizeof HEADER);
-  require(fe_open(field, copy, bytes, plain) == 0);
+  if (is_bound(field)) copy[0] = FE_BOUND;
+  require(open_it(field, copy, bytes) == 0);
   free(copy);
 }
 
@@ -92,16 +104,19 @@ static void try_seal(fe_field *field, const uint8_t *data, size_t bytes) {
   const size_t count = bytes - sizeof nonce;
   const size_t kept = count < FE_MAX_PLAIN_BYTES ? count : FE_MAX_PLAIN_BYTES;
   if (kept > 0) memcpy(frame + fe_plain_offset(field), data + sizeof nonce, kept);
-  const size_t sealed = fe_seal(field, nonce, frame, count);
+  const fe_context *row = is_bound(field) ? &ROW : NULL;
+  const size_t sealed = fe_seal(field, nonce, row, frame, count);
   require((sealed > 0) == (count > 0 && count <= FE_MAX_PLAIN_BYTES));
   if (sealed == 0) return;
-  require(fe_open(field, frame, sealed, plain) == count);
+  require(open_it(field, frame, sealed) == count);
   require(memcmp(plain, data + sizeof nonce, count) == 0);
+  require(fe_open(field, &OTHER_ROW, frame, sealed, plain) == 0);
+  require(fe_open(fields[is_bound(field) ? 0 : 2], row, frame, sealed, plain) == 0);
   const size_t chars = fe_base64url_encode(frame, sealed, text);
   require(fe_base64url_decode(units, widen(text, chars), frame) == sealed);
   frame[data[0] % sealed] ^= (uint8_t)(1 << (data[1] % 8));
-  require(fe_open(field, frame, sealed, plain) == 0);
-  require(fe_open(field, frame, data[2] % sealed, plain) == 0);
+  require(open_it(field, frame, sealed) == 0);
+  require(open_it(field, frame, data[2] % sealed) == 0);
 }
 
 static void try_mac(const uint8_t *data, size_t bytes) {
@@ -113,7 +128,7 @@ static void try_mac(const uint8_t *data, size_t bytes) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
   if (bytes < 2) return 0;
   prepare();
-  fe_field *field = fields[data[0] & 1];
+  fe_field *field = fields[(data[0] & 1) | (data[0] >> 4 & 2)];
   const uint8_t *rest = data + 1;
   const size_t count = bytes - 1;
   switch (data[0] >> 1 & 7) {

@@ -35,6 +35,8 @@ typedef struct {
   napi_ref refill;
   fe_random random;
   uint16_t units[UNITS];
+  /* Room for a character more than fits, and the end. */
+  char context[FE_MAX_CONTEXT_BYTES + 2];
   uint8_t frame[FE_MAX_FRAME_BYTES];
   uint8_t plain[FE_MAX_PLAIN_BYTES];
   char text[FE_MAX_TEXT_CHARS + 1];
@@ -50,6 +52,7 @@ typedef struct {
 typedef struct {
   instance *owner;
   fe_field *field;
+  fe_format format;
   int tag;
   int as_text;
   form form;
@@ -150,6 +153,22 @@ static int units_of(instance *owner, napi_value value, size_t *count) {
   return status == napi_ok && *count < UNITS - 1;
 }
 
+/*
+ * The context of a value of the bound format in the instance's memory, and none of any other. 0 for
+ * what is no string, or too long.
+ */
+static int context_of(value_handle *handle, napi_value value, fe_context *room,
+                      const fe_context **context) {
+  instance *owner = handle->owner;
+  *context = NULL;
+  if (handle->format == FE_UNBOUND) return 1;
+  const napi_status status = napi_get_value_string_latin1(
+      owner->env, value, owner->context, sizeof owner->context, &room->count);
+  room->bytes = (const uint8_t *)owner->context;
+  *context = room;
+  return status == napi_ok && room->count <= FE_MAX_CONTEXT_BYTES;
+}
+
 static napi_value text_result(napi_env env, const char *text, size_t count) {
   napi_value result = NULL;
   return napi_create_string_latin1(env, text, count, &result) == napi_ok ? result : NULL;
@@ -224,15 +243,21 @@ static int write_content(instance *owner, napi_value content, uint8_t *target, s
   return 1;
 }
 
+/* seal(content, nonce?), and of the bound format seal(content, context, nonce?). */
 static napi_value seal(napi_env env, napi_callback_info info) {
-  napi_value arguments[2];
-  size_t count = 2;
+  napi_value arguments[3];
+  size_t count = 3;
   value_handle *handle = NULL;
+  fe_context room = {0};
+  const fe_context *context = NULL;
   uint8_t nonce[FE_MAX_NONCE_BYTES];
   size_t written = 0;
   if (napi_get_cb_info(env, info, &count, arguments, NULL, (void **)&handle) != napi_ok) return NULL;
   /* First, since it may run JavaScript: nothing does while a value is in the instance's memory. */
-  if (!nonce_of(handle, arguments[1], nonce)) return NULL;
+  if (!nonce_of(handle, arguments[handle->format == FE_BOUND ? 2 : 1], nonce) ||
+      !context_of(handle, arguments[1], &room, &context)) {
+    return NULL;
+  }
   instance *owner = handle->owner;
   uint8_t *plain = owner->frame + fe_plain_offset(handle->field);
   const size_t tag_bytes = handle->tag == NO_TAG ? 0 : 1;
@@ -242,7 +267,7 @@ static napi_value seal(napi_env env, napi_callback_info info) {
     fe_cleanse(plain, FE_MAX_PLAIN_BYTES);
     return NULL;
   }
-  const size_t bytes = fe_seal(handle->field, nonce, owner->frame, tag_bytes + written);
+  const size_t bytes = fe_seal(handle->field, nonce, context, owner->frame, tag_bytes + written);
   if (bytes == 0) return NULL;
   if (!handle->as_text) return bytes_result(env, owner->frame, bytes);
   return text_result(env, owner->text, fe_base64url_encode(owner->frame, bytes, owner->text));
@@ -290,14 +315,18 @@ static napi_value plain_result(value_handle *handle, const uint8_t *plain, size_
                                    : float64_result(env, plain + 1, count - 1);
 }
 
+/* open(stored), and of the bound format open(stored, context). */
 static napi_value open_value(napi_env env, napi_callback_info info) {
-  napi_value stored = NULL;
-  size_t count = 1;
+  napi_value arguments[2];
+  size_t count = 2;
   value_handle *handle = NULL;
-  if (napi_get_cb_info(env, info, &count, &stored, NULL, (void **)&handle) != napi_ok) return NULL;
+  fe_context room = {0};
+  const fe_context *context = NULL;
+  if (napi_get_cb_info(env, info, &count, arguments, NULL, (void **)&handle) != napi_ok) return NULL;
+  if (!context_of(handle, arguments[1], &room, &context)) return NULL;
   instance *owner = handle->owner;
-  const size_t frame_bytes = frame_of(handle, stored);
-  const size_t bytes = fe_open(handle->field, owner->frame, frame_bytes, owner->plain);
+  const size_t frame_bytes = frame_of(handle, arguments[0]);
+  const size_t bytes = fe_open(handle->field, context, owner->frame, frame_bytes, owner->plain);
   if (bytes == 0) return NULL;
   napi_value result = plain_result(handle, owner->plain, bytes);
   fe_cleanse(owner->plain, bytes);
@@ -352,8 +381,8 @@ static napi_value tokens(napi_env env, napi_callback_info info) {
 
 /* --- Keys --- */
 
-static napi_value value_function(napi_env env, napi_callback_info info, const char *name,
-                                 napi_callback call) {
+static napi_value value_function(napi_env env, napi_callback_info info, fe_format format,
+                                 const char *name, napi_callback call) {
   napi_value arguments[4];
   size_t count = 4;
   key_handle *key = NULL;
@@ -370,23 +399,31 @@ static napi_value value_function(napi_env env, napi_callback_info info, const ch
       (tag == NO_TAG && given != FORM_RAW)) {
     return refuse(env, "sealer or opener(associated data, type tag, as text, form)");
   }
-  fe_field *field = fe_field_new(key->key, ad, ad_bytes);
+  fe_field *field = fe_field_new(key->key, format, ad, ad_bytes);
   if (field == NULL) return NULL;
   value_handle *handle = new_handle(key->owner, sizeof *handle);
   if (handle == NULL) {
     fe_field_free(field);
     return NULL;
   }
-  *handle = (value_handle){key->owner, field, tag, as_text, (form)given};
+  *handle = (value_handle){key->owner, field, format, tag, as_text, (form)given};
   return bound_function(env, name, call, handle, finalize_value);
 }
 
 static napi_value sealer(napi_env env, napi_callback_info info) {
-  return value_function(env, info, "seal", seal);
+  return value_function(env, info, FE_UNBOUND, "seal", seal);
 }
 
 static napi_value opener(napi_env env, napi_callback_info info) {
-  return value_function(env, info, "open", open_value);
+  return value_function(env, info, FE_UNBOUND, "open", open_value);
+}
+
+static napi_value row_sealer(napi_env env, napi_callback_info info) {
+  return value_function(env, info, FE_BOUND, "seal", seal);
+}
+
+static napi_value row_opener(napi_env env, napi_callback_info info) {
+  return value_function(env, info, FE_BOUND, "open", open_value);
 }
 
 /* A function over a key, with a handle of its own. */
@@ -409,16 +446,21 @@ static int suite_of(napi_env env, napi_value value, fe_suite *suite) {
   return 1;
 }
 
+static int set_key_function(napi_env env, napi_value object, instance *owner, fe_key *key,
+                            const char *name, napi_callback call) {
+  napi_value function = key_function(env, owner, key, name, call);
+  return function != NULL && napi_set_named_property(env, object, name, function) == napi_ok;
+}
+
 static napi_value key_object(napi_env env, instance *owner, fe_key *key) {
   napi_value object = NULL;
-  napi_value seals = key_function(env, owner, key, "sealer", sealer);
-  napi_value opens = key_function(env, owner, key, "opener", opener);
-  if (seals == NULL || opens == NULL || napi_create_object(env, &object) != napi_ok ||
-      napi_set_named_property(env, object, "sealer", seals) != napi_ok ||
-      napi_set_named_property(env, object, "opener", opens) != napi_ok) {
-    return NULL;
-  }
-  return object;
+  return napi_create_object(env, &object) == napi_ok &&
+                 set_key_function(env, object, owner, key, "sealer", sealer) &&
+                 set_key_function(env, object, owner, key, "opener", opener) &&
+                 set_key_function(env, object, owner, key, "rowSealer", row_sealer) &&
+                 set_key_function(env, object, owner, key, "rowOpener", row_opener)
+             ? object
+             : NULL;
 }
 
 /* dataKey(suite, key, header, nonceKey): undefined where OpenSSL does not have the suite. */

@@ -13,7 +13,7 @@ enum {
   BLOCK_BYTES = 16,
   IV_BYTES = 12,
   PREFIX_BYTES = 12,
-  FORMAT_1 = 0x01,
+  LENGTH_BYTES = 4,
   /* Contexts that are kept for reading, one a nonce prefix: each writer uses one for 2^20 messages. */
   READERS = 64,
   /* As in the JavaScript of this: far below the 2^32 of SP 800-38D section 8.3. */
@@ -46,7 +46,11 @@ struct fe_key {
 
 struct fe_field {
   fe_key *key;
+  /* The MAC of hedged nonces, and that which makes its key. */
   fe_mac *nonces;
+  fe_mac *nonce_keys;
+  fe_format format;
+  /* Before the context, for which there is room after them. */
   size_t ad_bytes;
   uint8_t ad[];
 };
@@ -107,6 +111,10 @@ int fe_mac_compute(fe_mac *mac, const uint8_t *first, size_t first_bytes, const 
     return failed();
   }
   return length == FE_DIGEST_BYTES;
+}
+
+static int rekey(fe_mac *mac, const uint8_t *key, size_t key_bytes) {
+  return EVP_MAC_init(mac->context, key, key_bytes, NULL) ? 1 : failed();
 }
 
 void fe_mac_free(fe_mac *mac) {
@@ -184,13 +192,29 @@ static EVP_CIPHER_CTX *begin_siv(fe_key *key, const uint8_t *nonce, int encrypts
              : NULL;
 }
 
-static EVP_CIPHER_CTX *begin_message(fe_field *field, const uint8_t *nonce, int encrypts) {
+/*
+ * Completes the associated data of a field by the length and the bytes of a context, and returns how
+ * long they are: OpenSSL takes those of AES-256-GCM-SIV in one piece only.
+ */
+static size_t complete_ad(fe_field *field, const fe_context *context) {
+  if (context == NULL) return field->ad_bytes;
+  uint8_t *row = field->ad + field->ad_bytes;
+  for (int i = 0; i < LENGTH_BYTES; i += 1) {
+    row[i] = (uint8_t)(context->count >> (8 * (LENGTH_BYTES - 1 - i)));
+  }
+  if (context->count > 0) memcpy(row + LENGTH_BYTES, context->bytes, context->count);
+  return field->ad_bytes + LENGTH_BYTES + context->count;
+}
+
+static EVP_CIPHER_CTX *begin_message(fe_field *field, const fe_context *bound,
+                                     const uint8_t *nonce, int encrypts) {
   EVP_CIPHER_CTX *context = field->key->suite == FE_XAES_256_GCM
                                 ? begin(field->key, nonce, encrypts)
                                 : begin_siv(field->key, nonce, encrypts);
+  const size_t ad_bytes = complete_ad(field, bound);
   int unused = 0;
-  if (context == NULL || field->ad_bytes == 0) return context;
-  return EVP_CipherUpdate(context, NULL, &unused, field->ad, (int)field->ad_bytes) ? context : NULL;
+  if (context == NULL || ad_bytes == 0) return context;
+  return EVP_CipherUpdate(context, NULL, &unused, field->ad, (int)ad_bytes) ? context : NULL;
 }
 
 /* --- Keys and fields --- */
@@ -245,43 +269,61 @@ void fe_key_release(fe_key *key) {
   free(key);
 }
 
-/* The MAC of the hedged nonces of a field: keyed with HMAC(K', associated data). */
-static fe_mac *nonce_mac(const fe_key *key, const fe_field *field) {
+/*
+ * Keys the MAC of hedged nonces with HMAC(K', associated data): once for a field of the unbound format,
+ * for each message of the bound one.
+ */
+static int key_nonces(fe_field *field, const fe_context *context) {
   uint8_t digest[FE_DIGEST_BYTES];
-  fe_mac *outer = fe_mac_new(key->nonce_key, FE_KEY_BYTES);
-  fe_mac *mac = NULL;
-  if (outer != NULL && fe_mac_compute(outer, field->ad, field->ad_bytes, NULL, 0, digest)) {
-    mac = fe_mac_new(digest, sizeof digest);
-  }
+  const size_t ad_bytes = complete_ad(field, context);
+  const int ok = fe_mac_compute(field->nonce_keys, field->ad, ad_bytes, NULL, 0, digest) &&
+                 rekey(field->nonces, digest, sizeof digest);
   OPENSSL_cleanse(digest, sizeof digest);
-  fe_mac_free(outer);
-  return mac;
+  return ok;
 }
 
-fe_field *fe_field_new(fe_key *key, const uint8_t *ad, size_t ad_bytes) {
+static int prepare_nonces(fe_field *field) {
+  if (!field->key->hedges) return 1;
+  field->nonce_keys = fe_mac_new(field->key->nonce_key, FE_KEY_BYTES);
+  field->nonces = fe_mac_new(field->key->nonce_key, FE_KEY_BYTES);
+  if (field->nonce_keys == NULL || field->nonces == NULL) return 0;
+  return field->format == FE_BOUND || key_nonces(field, NULL);
+}
+
+fe_field *fe_field_new(fe_key *key, fe_format format, const uint8_t *ad, size_t ad_bytes) {
   if (ad_bytes > FE_MAX_AD_BYTES) return NULL;
-  fe_field *field = malloc(sizeof *field + ad_bytes);
+  fe_field *field = calloc(1, sizeof *field + ad_bytes + LENGTH_BYTES + FE_MAX_CONTEXT_BYTES);
   if (field == NULL) return NULL;
+  fe_key_hold(key);
   field->key = key;
+  field->format = format;
   field->ad_bytes = ad_bytes;
   if (ad_bytes > 0) memcpy(field->ad, ad, ad_bytes);
-  field->nonces = key->hedges ? nonce_mac(key, field) : NULL;
-  if (key->hedges && field->nonces == NULL) {
-    free(field);
-    return NULL;
-  }
-  fe_key_hold(key);
-  return field;
+  if (prepare_nonces(field)) return field;
+  fe_field_free(field);
+  return NULL;
 }
 
 void fe_field_free(fe_field *field) {
   if (field == NULL) return;
   fe_mac_free(field->nonces);
+  fe_mac_free(field->nonce_keys);
   fe_key_release(field->key);
   free(field);
 }
 
 /* --- Values --- */
+
+/* Whether a field takes values with this context, or without one. */
+static int fits(const fe_field *field, const fe_context *context) {
+  if (field->format == FE_UNBOUND) return context == NULL;
+  return context != NULL && context->count <= FE_MAX_CONTEXT_BYTES;
+}
+
+static int has_header(const fe_field *field, const uint8_t *frame) {
+  return frame[0] == field->format &&
+         memcmp(frame + 1, field->key->header + 1, FE_HEADER_BYTES - 1) == 0;
+}
 
 size_t fe_nonce_bytes(const fe_field *field) {
   return field->key->suite == FE_XAES_256_GCM ? PREFIX_BYTES + IV_BYTES : IV_BYTES;
@@ -306,33 +348,36 @@ int fe_draw_nonce(fe_field *field, fe_random *random, uint8_t nonce[FE_MAX_NONCE
  * Replaces the second half of a nonce by the beginning of HMAC(nonce || plaintext), which stand next
  * to each other.
  */
-static int hedge(fe_field *field, uint8_t *nonce, size_t plain_bytes) {
+static int hedge(fe_field *field, const fe_context *context, uint8_t *nonce, size_t plain_bytes) {
   uint8_t digest[FE_DIGEST_BYTES];
   if (field->nonces == NULL) return 1;
+  if (context != NULL && !key_nonces(field, context)) return 0;
   const size_t message = PREFIX_BYTES + IV_BYTES + plain_bytes;
   if (!fe_mac_compute(field->nonces, nonce, message, NULL, 0, digest)) return 0;
   memcpy(nonce + PREFIX_BYTES, digest, IV_BYTES);
   return 1;
 }
 
-static int seal_in_place(fe_field *field, const uint8_t *nonce, uint8_t *plain, int bytes) {
+static int seal_in_place(fe_field *field, const fe_context *bound, const uint8_t *nonce,
+                         uint8_t *plain, int bytes) {
   int written = 0;
   int finished = 0;
-  EVP_CIPHER_CTX *context = begin_message(field, nonce, 1);
+  EVP_CIPHER_CTX *context = begin_message(field, bound, nonce, 1);
   return context != NULL && EVP_EncryptUpdate(context, plain, &written, plain, bytes) &&
          written == bytes && EVP_EncryptFinal_ex(context, plain + bytes, &finished) &&
          EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, FE_TAG_BYTES, plain + bytes);
 }
 
-size_t fe_seal(fe_field *field, const uint8_t drawn[FE_MAX_NONCE_BYTES], uint8_t *frame,
-               size_t plain_bytes) {
+size_t fe_seal(fe_field *field, const uint8_t drawn[FE_MAX_NONCE_BYTES], const fe_context *context,
+               uint8_t *frame, size_t plain_bytes) {
   const size_t offset = fe_plain_offset(field);
   if (plain_bytes == 0 || plain_bytes > FE_MAX_PLAIN_BYTES) return 0;
   uint8_t *nonce = frame + FE_HEADER_BYTES;
   memcpy(frame, field->key->header, FE_HEADER_BYTES);
+  frame[0] = (uint8_t)field->format;
   memcpy(nonce, drawn, fe_nonce_bytes(field));
-  if (!hedge(field, nonce, plain_bytes) ||
-      !seal_in_place(field, nonce, frame + offset, (int)plain_bytes)) {
+  if (!fits(field, context) || !hedge(field, context, nonce, plain_bytes) ||
+      !seal_in_place(field, context, nonce, frame + offset, (int)plain_bytes)) {
     OPENSSL_cleanse(frame + offset, plain_bytes);
     failed();
     return 0;
@@ -340,26 +385,28 @@ size_t fe_seal(fe_field *field, const uint8_t drawn[FE_MAX_NONCE_BYTES], uint8_t
   return offset + plain_bytes + FE_TAG_BYTES;
 }
 
-static int open_message(fe_field *field, const uint8_t *nonce, const uint8_t *sealed, int bytes,
-                        uint8_t *plain) {
+static int open_message(fe_field *field, const fe_context *bound, const uint8_t *nonce,
+                        const uint8_t *sealed, int bytes, uint8_t *plain) {
   uint8_t tag[FE_TAG_BYTES];
   int written = 0;
   int finished = 0;
   memcpy(tag, sealed + bytes, sizeof tag);
-  EVP_CIPHER_CTX *context = begin_message(field, nonce, 0);
+  EVP_CIPHER_CTX *context = begin_message(field, bound, nonce, 0);
   return context != NULL &&
          EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, sizeof tag, tag) &&
          EVP_DecryptUpdate(context, plain, &written, sealed, bytes) && written == bytes &&
          EVP_DecryptFinal_ex(context, plain + bytes, &finished) > 0;
 }
 
-size_t fe_open(fe_field *field, const uint8_t *frame, size_t frame_bytes, uint8_t *plain) {
+size_t fe_open(fe_field *field, const fe_context *context, const uint8_t *frame,
+               size_t frame_bytes, uint8_t *plain) {
   const size_t offset = fe_plain_offset(field);
   if (frame_bytes <= offset + FE_TAG_BYTES || frame_bytes > FE_MAX_FRAME_BYTES) return 0;
   const size_t plain_bytes = frame_bytes - offset - FE_TAG_BYTES;
   if (plain_bytes > FE_MAX_PLAIN_BYTES) return 0;
-  if (memcmp(frame, field->key->header, FE_HEADER_BYTES) != 0) return 0;
-  if (!open_message(field, frame + FE_HEADER_BYTES, frame + offset, (int)plain_bytes, plain)) {
+  if (!has_header(field, frame) || !fits(field, context)) return 0;
+  if (!open_message(field, context, frame + FE_HEADER_BYTES, frame + offset, (int)plain_bytes,
+                    plain)) {
     OPENSSL_cleanse(plain, plain_bytes);
     failed();
     return 0;

@@ -22,6 +22,7 @@ enum {
   FE_MAX_FRAME_BYTES = FE_HEADER_BYTES + FE_MAX_NONCE_BYTES + FE_MAX_PLAIN_BYTES + FE_TAG_BYTES,
   FE_MAX_TEXT_CHARS = (FE_MAX_FRAME_BYTES * 4 + 2) / 3,
   FE_MAX_AD_BYTES = 65536,
+  FE_MAX_CONTEXT_BYTES = 1024,
   /* Small, so that little is lost, or repeated, if a machine is copied while it runs. */
   FE_POOL_BYTES = 16384,
 };
@@ -40,8 +41,17 @@ typedef struct {
 /* A data key. Counted: made with one reference, cleansed and freed with the last. */
 typedef struct fe_key fe_key;
 
+/* The first byte of a ciphertext: bound to its field, or to its row as well. */
+typedef enum { FE_UNBOUND = 0x01, FE_BOUND = 0x02 } fe_format;
+
 /* A data key for the values of one field. */
 typedef struct fe_field fe_field;
+
+/* The row that a bound value belongs to. The associated data go on with the length and the bytes. */
+typedef struct {
+  const uint8_t *bytes;
+  size_t count;
+} fe_context;
 
 /* HMAC-SHA-256 under one key. */
 typedef struct fe_mac fe_mac;
@@ -55,8 +65,11 @@ fe_key *fe_key_new(fe_suite suite, const uint8_t key[FE_KEY_BYTES],
 void fe_key_hold(fe_key *key);
 void fe_key_release(fe_key *key);
 
-/* Holds the key. NULL when memory is out or the associated data are too long. */
-fe_field *fe_field_new(fe_key *key, const uint8_t *ad, size_t ad_bytes);
+/*
+ * Holds the key. NULL when memory is out or the associated data are too long. Of a bound format they
+ * are those before the context.
+ */
+fe_field *fe_field_new(fe_key *key, fe_format format, const uint8_t *ad, size_t ad_bytes);
 void fe_field_free(fe_field *field);
 
 size_t fe_nonce_bytes(const fe_field *field);
@@ -70,15 +83,17 @@ size_t fe_plain_offset(const fe_field *field);
 /*
  * Makes a ciphertext of the plaintext that stands in its place in the frame, which has room for
  * FE_MAX_FRAME_BYTES. Returns its length, or 0, and then leaves no plaintext in the frame.
+ * context is NULL for a field of the unbound format.
  */
-size_t fe_seal(fe_field *field, const uint8_t nonce[FE_MAX_NONCE_BYTES], uint8_t *frame,
-               size_t plain_bytes);
+size_t fe_seal(fe_field *field, const uint8_t nonce[FE_MAX_NONCE_BYTES], const fe_context *context,
+               uint8_t *frame, size_t plain_bytes);
 
 /*
  * Writes the plaintext to plain, which has room for FE_MAX_PLAIN_BYTES, and returns its length; 0,
  * with nothing in it, for all that is not an authentic ciphertext of this field. No plaintext is empty.
  */
-size_t fe_open(fe_field *field, const uint8_t *frame, size_t frame_bytes, uint8_t *plain);
+size_t fe_open(fe_field *field, const fe_context *context, const uint8_t *frame,
+               size_t frame_bytes, uint8_t *plain);
 
 fe_mac *fe_mac_new(const uint8_t *key, size_t key_bytes);
 /* The MAC of the parts, one after the other. 0 on failure. */

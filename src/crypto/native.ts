@@ -47,6 +47,16 @@ export type NativeSeal = (
 /** Decrypts a stored form. */
 export type NativeOpen = (stored: unknown) => OpenedValue | undefined;
 
+/** {@link NativeSeal} for a value that is bound to its row; the context has a character for each byte. */
+export type NativeRowSeal = (
+  content: string | Uint8Array,
+  context: string,
+  drawn?: Uint8Array,
+) => string | Buffer | undefined;
+
+/** {@link NativeOpen} for a value that is bound to its row. */
+export type NativeRowOpen = (stored: unknown, context: string) => OpenedValue | undefined;
+
 /** The context, beside the data key, of a function that seals or opens. */
 export type NativeBinding = [
   associatedData: Uint8Array,
@@ -59,6 +69,9 @@ export type NativeBinding = [
 export interface NativeDataKey {
   sealer(...binding: NativeBinding): NativeSeal | undefined;
   opener(...binding: NativeBinding): NativeOpen | undefined;
+  /** The associated data go on with the length (u32) of a value's context and the context. */
+  rowSealer(...binding: NativeBinding): NativeRowSeal | undefined;
+  rowOpener(...binding: NativeBinding): NativeRowOpen | undefined;
 }
 
 /** Computes the token of a content. */

@@ -21,6 +21,14 @@ export function lengthPrefixed(parts: readonly (string | Uint8Array)[]): Uint8Ar
   return joined;
 }
 
+/**
+ * Returns how {@link lengthPrefixed} begins for these parts and one more: what follows is the length of that
+ * (u32) and its bytes.
+ */
+export function lengthPrefixedBefore(parts: readonly (string | Uint8Array)[]): Uint8Array {
+  return lengthPrefixed([...parts, '']).subarray(0, -LENGTH_BYTES);
+}
+
 /** Returns the parts of a {@link lengthPrefixed} byte string, as views; undefined for anything else. */
 export function readLengthPrefixed(joined: Uint8Array): Uint8Array[] | undefined {
   const view = new DataView(joined.buffer, joined.byteOffset, joined.byteLength);

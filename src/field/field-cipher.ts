@@ -1,5 +1,4 @@
 import { AeadError } from '../crypto/aead';
-import { SealedMessage } from '../encoding/sealed-message';
 import {
   contentBytes,
   decodeOpened,
@@ -10,9 +9,10 @@ import {
 import type { FieldValue, OpenedValue, ValueContent } from '../encoding/value-codec';
 import { ValueCodecError } from '../encoding/value-codec-error';
 import { KeyNotFoundError } from '../errors';
-import { HEADER_BYTES } from '../format/data-key-id';
+import { FORMATS } from '../format/data-key-id';
 import {
   inspectStored,
+  isBound,
   namedPrefix,
   prefixOf,
   readCiphertext,
@@ -22,15 +22,19 @@ import type { StoredInspection } from '../format/field-ciphertext';
 import type { DataKey, KeySource } from '../keys/key-source';
 
 import { AssociatedData } from './associated-data';
+import { counted, messageIn, plaintextOffset, roomFor } from './ciphertext-room';
 import { coerced } from './coercion';
 import {
   doesNotAuthenticate,
   doesNotDecode,
   keyUnusable,
   malformedCiphertext,
+  notBound,
   plaintextFound,
+  rowUnknown,
   unsupportedValue,
 } from './field-errors';
+import { isBoundField } from './field-policy';
 import type { FieldPolicy } from './field-policy';
 import { NativeValues } from './native-values';
 
@@ -54,19 +58,21 @@ export class FieldCipher {
   /**
    * Encrypts a value under the active key: a string for a text column, a Buffer for a binary one.
    *
+   * @param context - of the value's row; needed by, and only by, fields whose values are bound to their rows
    * @throws {@link UnsupportedValueError} if the value is of another type than declared, cannot be kept
    * exactly, or is too long for the policy or the column
    * @throws whatever {@link KeySource.activeKey} throws
    */
-  encrypt(value: unknown): string | Buffer {
+  encrypt(value: unknown, context?: string): string | Buffer {
+    this.#requireContext(context);
     const content = this.#encode(value);
     const bytes = contentBytes(content);
     const key = this.#keyFor(bytes);
-    const sealed = this.#native.forKey(key)?.seal(content);
+    const sealed = this.#native.forKey(key)?.seal(content, context);
     if (sealed !== undefined) return counted(key, sealed);
     const room = roomFor(key, bytes);
     writeValue(this.#policy.type, content, room, plaintextOffset(key));
-    return this.#seal(key, room);
+    return this.#seal(key, room, context);
   }
 
   /** @throws {@link UnsupportedValueError} for a value of another type, or that cannot be kept exactly; needs no key */
@@ -77,25 +83,27 @@ export class FieldCipher {
   /**
    * Decrypts a ciphertext of {@link FieldCipher.encrypt}. The result is the caller's own copy.
    *
+   * @param context - of the row that holds it, as for {@link FieldCipher.encrypt}
    * @throws {@link PlaintextFoundError} if the column holds something else than a ciphertext
    * @throws {@link MalformedCiphertextError} for a damaged one, or one of an unknown format
    * @throws {@link DecryptionError} if it does not authenticate here, or holds another type
    * @throws whatever {@link KeySource.keyByPrefix} throws
    */
-  decrypt(stored: unknown): FieldValue {
+  decrypt(stored: unknown, context?: string): FieldValue {
+    this.#requireContext(context);
     const named = this.#namedKey(stored);
     if (named !== undefined) {
-      const opened = this.#native.forKey(named)?.open(stored);
+      const opened = this.#native.forKey(named)?.open(stored, context);
       if (opened !== undefined) return this.#decode(named, opened);
     }
     const bytes = this.#read(stored);
     const key = named ?? this.#keyOf(prefixOf(stored, bytes));
-    return this.#decode(key, this.#open(key, bytes));
+    return this.#decode(key, this.#open(key, bytes, context));
   }
 
   /** Inspects the form of a stored value. Needs no key. */
   inspect(stored: unknown): StoredInspection {
-    return inspectStored(stored, this.#policy.storage);
+    return inspectStored(stored, this.#policy.storage, isBoundField(this.#policy));
   }
 
   /** Whether there is a key of this prefix, which must have been loaded before. */
@@ -114,12 +122,13 @@ export class FieldCipher {
    *
    * @throws the same errors as {@link FieldCipher.decrypt}
    */
-  openRaw(stored: unknown): Buffer {
+  openRaw(stored: unknown, context?: string): Buffer {
+    this.#requireContext(context);
     const named = this.#namedKey(stored);
-    const opened = named && this.#native.forKey(named)?.openRaw(stored);
+    const opened = named && this.#native.forKey(named)?.openRaw(stored, context);
     if (opened !== undefined) return opened;
     const bytes = this.#read(stored);
-    return this.#open(named ?? this.#keyOf(prefixOf(stored, bytes)), bytes);
+    return this.#open(named ?? this.#keyOf(prefixOf(stored, bytes)), bytes, context);
   }
 
   /**
@@ -129,14 +138,15 @@ export class FieldCipher {
    * @throws {@link UnsupportedValueError} if it is too long
    * @throws whatever {@link KeySource.activeKey} throws
    */
-  sealRaw(encoded: Uint8Array): string | Buffer {
+  sealRaw(encoded: Uint8Array, context?: string): string | Buffer {
+    this.#requireContext(context);
     const bytes = encoded.length - TYPE_TAG_BYTES;
     const key = this.#keyFor(bytes);
-    const sealed = this.#native.forKey(key)?.sealRaw(encoded);
+    const sealed = this.#native.forKey(key)?.sealRaw(encoded, context);
     if (sealed !== undefined) return counted(key, sealed);
     const room = roomFor(key, bytes);
     room.set(encoded, plaintextOffset(key));
-    return this.#seal(key, room);
+    return this.#seal(key, room, context);
   }
 
   #encode(value: unknown): ValueContent {
@@ -201,50 +211,44 @@ export class FieldCipher {
     return key;
   }
 
-  #seal(key: DataKey, bytes: Buffer): string | Buffer {
-    key.aead.seal(messageIn(key, bytes), this.#associatedData.forKey(key));
+  #requireContext(context: string | undefined): void {
+    if ((context !== undefined) !== isBoundField(this.#policy)) throw rowUnknown(this.#policy);
+  }
+
+  #associatedDataFor(key: DataKey, context: string | undefined): Uint8Array {
+    return context === undefined
+      ? this.#associatedData.forKey(key)
+      : this.#associatedData.inRow(key, context);
+  }
+
+  #seal(key: DataKey, bytes: Buffer, context: string | undefined): string | Buffer {
+    if (context !== undefined) bytes[0] = FORMATS.bound;
+    key.aead.seal(messageIn(key, bytes), this.#associatedDataFor(key, context));
     return counted(key, this.#policy.storage === 'text' ? bytes.toString('base64url') : bytes);
   }
 
   #read(stored: unknown): Buffer {
     const bytes = readCiphertext(stored, this.#policy.storage);
-    if (bytes !== undefined) return bytes;
+    if (bytes !== undefined && (isBoundField(this.#policy) || !isBound(bytes))) return bytes;
     const inspection = this.inspect(stored);
     throw inspection.kind === 'malformed'
       ? malformedCiphertext(this.#policy, inspection.reason)
       : plaintextFound(this.#policy);
   }
 
-  #open(key: DataKey, bytes: Buffer): Buffer {
+  #open(key: DataKey, bytes: Buffer, context: string | undefined): Buffer {
     const { aead, id } = key;
+    const { readsUnbound } = this.#policy;
+    if (context !== undefined && !isBound(bytes) && !readsUnbound) throw notBound(this.#policy, id);
     if (bytes.length < storedLengthOf(0, aead.nonceBytes, 'binary')) {
       throw malformedCiphertext(this.#policy, 'it is cut short', id);
     }
     try {
-      return aead.open(messageIn(key, bytes), this.#associatedData.forKey(key));
+      const associatedData = this.#associatedDataFor(key, isBound(bytes) ? context : undefined);
+      return aead.open(messageIn(key, bytes), associatedData);
     } catch (error) {
       if (!(error instanceof AeadError)) throw error;
       throw doesNotAuthenticate(this.#policy, id);
     }
   }
-}
-
-/** Allocates the stored form, with its header. The plaintext is written where the ciphertext will be. */
-function roomFor(key: DataKey, plainBytes: number): Buffer {
-  const bytes = Buffer.allocUnsafe(storedLengthOf(plainBytes, key.aead.nonceBytes, 'binary'));
-  bytes.set(key.header);
-  return bytes;
-}
-
-function messageIn({ aead }: DataKey, bytes: Buffer): SealedMessage {
-  return new SealedMessage(bytes, HEADER_BYTES, aead.nonceBytes);
-}
-
-function counted<T>({ uses }: DataKey, sealed: T): T {
-  uses.pending += 1;
-  return sealed;
-}
-
-function plaintextOffset({ aead }: DataKey): number {
-  return HEADER_BYTES + aead.nonceBytes;
 }

@@ -7,6 +7,7 @@ import {
   UnsupportedValueError,
 } from '../errors';
 
+import { isBoundField } from './field-policy';
 import type { FieldPolicy } from './field-policy';
 
 /** For a value that cannot be encrypted or looked up. */
@@ -43,9 +44,28 @@ export function malformedCiphertext(
 export function doesNotAuthenticate(policy: FieldPolicy, keyId: string): DecryptionError {
   return new DecryptionError(
     `${nameOf(policy)}: the ciphertext does not authenticate under key ${keyId}. It was changed, ` +
-      'or belongs to another field or application. Restore the row, or check `application` and the ' +
-      "column's `id`.",
+      `or belongs to another ${isBoundField(policy) ? 'row, ' : ''}field or application. Restore the row, or check ` +
+      "`application` and the column's `id`.",
     detailsOf(policy, keyId),
+  );
+}
+
+/** For a ciphertext that is not bound to its row, in a field whose values are. */
+export function notBound(policy: FieldPolicy, keyId: string): DecryptionError {
+  return new DecryptionError(
+    `${nameOf(policy)}: the ciphertext is not bound to its row (key ${keyId}), as values are since the property ` +
+      `has \`bindTo\`. If it is older, list the property in \`legacyUnbound\` and run: ` +
+      'field-encryption data reencrypt. If no such rows are left, somebody has put it there.',
+    detailsOf(policy, keyId),
+  );
+}
+
+/** For a bound value without its row. */
+export function rowUnknown(policy: FieldPolicy): UnsupportedValueError {
+  return new UnsupportedValueError(
+    `${nameOf(policy)}: values are bound to ${policy.boundTo.join(' and ')} of their row, which is not known here. ` +
+      `Give the row: { row: { ${policy.boundTo.join(', ')} } }.`,
+    detailsOf(policy),
   );
 }
 

@@ -24,8 +24,17 @@ export interface FieldPolicy {
   readonly keyName: string;
   /** Longest encoded value in bytes. */
   readonly maxValueBytes: number;
+  /** What every value is bound to beside its field, as messages name it; empty for the field alone. */
+  readonly boundTo: readonly string[];
+  /** Whether values that are not bound to their row may still be read (`legacyUnbound`). */
+  readonly readsUnbound: boolean;
   /** Width of the column in characters (text) or bytes (binary), if it is limited. */
   readonly columnLength: number | undefined;
+}
+
+/** Whether values of the field are bound to their rows. */
+export function isBoundField({ boundTo }: Pick<FieldPolicy, 'boundTo'>): boolean {
+  return boundTo.length > 0;
 }
 
 /** The definition that decides, with the keys, which token a value has. */

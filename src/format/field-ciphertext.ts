@@ -3,7 +3,14 @@ import { types } from 'node:util';
 import { decodeBase64url } from '../encoding/base64url';
 import { TAG_BYTES } from '../encoding/sealed-message';
 
-import { FORMAT_1, HEADER_BYTES, keyIdOfPrefix, prefixOfText } from './data-key-id';
+import {
+  FORMATS,
+  HEADER_BYTES,
+  isFormat,
+  keyIdOfPrefix,
+  prefixOfText,
+  unboundPrefix,
+} from './data-key-id';
 
 /** The storage of ciphertexts in a column: base64url without padding, or the bytes themselves. */
 export type Storage = 'text' | 'binary';
@@ -23,26 +30,24 @@ const MIN_BYTES = HEADER_BYTES + NONCE_BYTES['aes-256-gcm-siv'] + TYPE_TAG_BYTES
 const FOREIGN_MIN_CHARS = 66;
 
 /**
- * The form of a stored value. A malformed one has a `prefix` if it begins like a ciphertext of this format:
- * it is damaged, or cleartext that happens to look like one.
+ * The form of a stored value. A malformed one has a `prefix` if it begins like a ciphertext: it is damaged,
+ * or cleartext that happens to look like one. The prefix names the data key, whatever the format.
  */
 export type StoredInspection =
-  | { readonly kind: 'ciphertext'; readonly prefix: string }
+  | { readonly kind: 'ciphertext'; readonly prefix: string; readonly isBound: boolean }
   | { readonly kind: 'malformed'; readonly reason: string; readonly prefix: string | undefined }
   | { readonly kind: 'plaintext' };
 
 /**
  * Reads the bytes of a stored ciphertext:
- * `format(1)=0x01 ‖ dataKeyId(8) ‖ nonce(24, 12 for aes-256-gcm-siv) ‖ ciphertext ‖ tag(16)`.
+ * `format(1) ‖ dataKeyId(8) ‖ nonce(24, 12 for aes-256-gcm-siv) ‖ ciphertext ‖ tag(16)`.
  *
  * Returns `undefined` for everything that is not a ciphertext to {@link inspectStored}. The result shares
  * its memory with a binary `stored`.
  */
 export function readCiphertext(stored: unknown, storage: Storage): Buffer | undefined {
   const bytes = storage === 'text' ? readText(stored) : readBytes(stored);
-  return bytes !== undefined && bytes.length >= MIN_BYTES && bytes[0] === FORMAT_1
-    ? bytes
-    : undefined;
+  return bytes !== undefined && bytes.length >= MIN_BYTES && isFormat(bytes[0]) ? bytes : undefined;
 }
 
 /** Returns the 12 characters by which a stored value names its data key, if it is a ciphertext. */
@@ -56,13 +61,31 @@ export function namedPrefix(stored: unknown): string | undefined {
 export function prefixOf(stored: unknown, ciphertext: Buffer): string {
   return typeof stored === 'string'
     ? prefixOfText(stored)
-    : ciphertext.toString('base64url', 0, HEADER_BYTES);
+    : unboundPrefix(ciphertext.toString('base64url', 0, HEADER_BYTES));
 }
 
-/** Inspects a stored value, strictly by its form and without a key. */
-export function inspectStored(stored: unknown, storage: Storage): StoredInspection {
+/** Whether a ciphertext is bound to its row. */
+export function isBound(ciphertext: Buffer): boolean {
+  return ciphertext[0] === FORMATS.bound;
+}
+
+/**
+ * Inspects a stored value, strictly by its form and without a key.
+ *
+ * @param mayBeBound - whether values of the field are bound to their rows; elsewhere none can be
+ */
+export function inspectStored(
+  stored: unknown,
+  storage: Storage,
+  mayBeBound: boolean,
+): StoredInspection {
   const bytes = readCiphertext(stored, storage);
-  if (bytes !== undefined) return { kind: 'ciphertext', prefix: prefixOf(stored, bytes) };
+  if (bytes !== undefined) {
+    const prefix = prefixOf(stored, bytes);
+    return isBound(bytes) && !mayBeBound
+      ? malformed('it is bound to a row, and the field is not', prefix)
+      : { kind: 'ciphertext', prefix, isBound: isBound(bytes) };
+  }
   return storage === 'text' ? inspectText(stored) : inspectBytes(stored);
 }
 
@@ -114,7 +137,7 @@ function inspectBytes(stored: unknown): StoredInspection {
   const bytes = readBytes(stored);
   if (bytes === undefined) return { kind: 'plaintext' };
   if (bytes.length === 0) return malformed('it is empty');
-  if (bytes[0] !== FORMAT_1) return { kind: 'plaintext' };
+  if (!isFormat(bytes[0])) return { kind: 'plaintext' };
   const prefix = bytes.length < HEADER_BYTES ? undefined : prefixOf(stored, bytes);
   return malformed('it is cut short', prefix);
 }

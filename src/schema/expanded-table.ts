@@ -42,7 +42,7 @@ export async function countCleartext(
   { policy }: EncryptedColumn,
   stored: string,
 ): Promise<number> {
-  const condition = isCiphertextSql(runner.connection, stored, policy.storage);
+  const condition = isCiphertextSql(runner.connection, stored, policy);
   const [row] = await selectAllRows<{ total: number | string }>(
     runner,
     metadata,
@@ -80,7 +80,7 @@ export class ExpandedTable {
       );
     }
     // The library's own constraint is restored on ciphertext.
-    const own = ciphertextCheck(column, policy.storage, this.runner.connection);
+    const own = ciphertextCheck(column, policy, this.runner.connection);
     if (name !== own.name) this.guardDown(encrypted);
   }
 
@@ -121,7 +121,7 @@ export class ExpandedTable {
     const { connection } = this.runner;
     const name = connection.driver.escape(column.databaseName);
     this.script.guardDown({
-      query: `SELECT 1 FROM ${this.table.name} WHERE ${isCiphertextSql(connection, name, policy.storage)} LIMIT 1`,
+      query: `SELECT 1 FROM ${this.table.name} WHERE ${isCiphertextSql(connection, name, policy)} LIMIT 1`,
       message:
         `${describeColumn(encrypted)} still holds ciphertext, which the old column could not. ` +
         `Decrypt it first: npx field-encryption data decrypt --entity ${policy.entity}`,

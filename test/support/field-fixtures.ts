@@ -35,6 +35,8 @@ export function fieldPolicy(overrides: Partial<FieldPolicy> = {}): FieldPolicy {
     storage: 'text',
     keyName: 'default',
     maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
+    boundTo: [],
+    readsUnbound: false,
     columnLength: undefined,
     ...overrides,
   };

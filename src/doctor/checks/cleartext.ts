@@ -1,5 +1,6 @@
 import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 
+import { isBoundField } from '../../field/field-policy';
 import { inspectStored } from '../../format/field-ciphertext';
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import type { EncryptedTable } from '../../reencryption/encrypted-table';
@@ -30,7 +31,7 @@ export const cleartext: DatabaseCheck = async (installation, runner) => {
 };
 
 function isPlaintext(stored: unknown, { policy }: EncryptedColumn): boolean {
-  return inspectStored(stored, policy.storage).kind === 'plaintext';
+  return inspectStored(stored, policy.storage, isBoundField(policy)).kind === 'plaintext';
 }
 
 /** Whether the role may read a column; `false` if it does not exist. */

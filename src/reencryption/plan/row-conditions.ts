@@ -89,7 +89,7 @@ export function pendingCondition(
   const { pending } = mode;
   if (pending === undefined) return undefined;
   // No ciphertext names an id of another form.
-  const known = keyIds.filter(isDataKeyId).map(keyPrefix);
+  const known = keyIds.filter(isDataKeyId).map((id) => keyPrefix(id));
   return columns
     .map(({ encrypted: { policy, previousFormat }, stored }) => {
       const cell = String(cells[stored]?.name);
@@ -100,7 +100,7 @@ export function pendingCondition(
       // Values under a key that is lost from the key table are encrypted, too; but a value in a previous
       // format may look like one.
       return previousFormat === undefined
-        ? `(${begins} OR (${isCiphertextSql(dataSource, cell, policy.storage)}))`
+        ? `(${begins} OR (${isCiphertextSql(dataSource, cell, policy)}))`
         : `(${begins})`;
     })
     .join(' OR ');

@@ -27,8 +27,8 @@ async function assertUnchecked(
     for (const { table } of works) {
       const live = await runner.getTable(table.metadata.tablePath);
       for (const { encrypted } of table.columns) {
-        const { entity, property, storage } = encrypted.policy;
-        const { name } = ciphertextCheck(encrypted.column, storage, dataSource);
+        const { entity, property } = encrypted.policy;
+        const { name } = ciphertextCheck(encrypted.column, encrypted.policy, dataSource);
         if (live?.checks.some((check) => check.name === name) !== true) continue;
         throw new RunPlanError(
           `${describeColumn(encrypted)}: the CHECK constraint "${name}" keeps cleartext out of its column. ` +

@@ -2,7 +2,7 @@ import { QueryFailedError } from 'typeorm';
 import type { DataSource } from 'typeorm';
 
 import { KeyStateError } from '../../errors';
-import { HEADER_BYTES, PREFIX_CHARS } from '../../format/data-key-id';
+import { HEADER_BYTES, prefixOfText, unboundPrefix } from '../../format/data-key-id';
 import type { UsedKeys } from '../../keys/cache/used-keys';
 
 /** Quoted by PostgreSQL in its error. */
@@ -59,8 +59,8 @@ function isFenceError({ message, query }: Pick<QueryFailedError, 'message' | 'qu
 }
 
 function prefixOfValue(value: unknown): string {
-  if (typeof value === 'string') return value.slice(0, PREFIX_CHARS);
-  return Buffer.isBuffer(value) ? value.toString('base64url', 0, HEADER_BYTES) : '';
+  if (typeof value === 'string') return prefixOfText(value);
+  return Buffer.isBuffer(value) ? unboundPrefix(value.toString('base64url', 0, HEADER_BYTES)) : '';
 }
 
 /** Finds a parameter in a statement, outside of quotes. */

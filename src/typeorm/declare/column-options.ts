@@ -33,6 +33,13 @@ export interface EncryptedOptions {
   /** Name of the data key. Defaults to `'default'`. */
   key?: string;
   /**
+   * Properties of the entity that values are bound to: a ciphertext is then only accepted in the row that it
+   * was written for. Paths of columns that the application sets before the insert and never changes, such as
+   * a UUID it makes, or of relations with one foreign key column. Cannot be changed once there are rows; see
+   * `legacyUnbound` for a column that has some. Defaults to none.
+   */
+  bindTo?: readonly string[];
+  /**
    * Width of the column in characters (`text`: `varchar(length)`). Must hold a whole ciphertext,
    * which is some 66 characters plus four for each three bytes of plaintext. Defaults to unlimited.
    */

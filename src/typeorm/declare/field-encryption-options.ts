@@ -82,6 +82,12 @@ export interface FieldEncryptionOptions {
   /** Properties (`'Entity.property'`) whose rows may still be cleartext, while they are being encrypted. */
   legacyPlaintext?: string[];
   /**
+   * Properties (`'Entity.property'`) with `bindTo` whose rows may still hold values that are not bound to
+   * them, until `data reencrypt` has moved these. Anyone who writes to the database can exchange such values
+   * meanwhile. Defaults to none.
+   */
+  legacyUnbound?: string[];
+  /**
    * The formats in which another library wrote rows of properties (`'Entity.property'`) that are not
    * converted yet. Such rows are read; all writes are encrypted by this library. Defaults to none.
    */
@@ -116,6 +122,11 @@ class OptionRules {
   @ArrayUnique()
   @Matches(PROPERTY_NAME, { each: true })
   legacyPlaintext?: unknown;
+  @IsOptional()
+  @IsArray()
+  @ArrayUnique()
+  @Matches(PROPERTY_NAME, { each: true })
+  legacyUnbound?: unknown;
   @IsOptional() @IsObject() previousFormats?: unknown;
   @IsOptional() onEvent?: unknown;
   @IsOptional() @IsObject() keyPolicies?: unknown;

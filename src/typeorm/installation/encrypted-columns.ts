@@ -27,6 +27,7 @@ import type {
 } from '../metadata/encrypted-column';
 import { fieldPolicyOf, rootEntityName } from '../metadata/field-policies';
 import { indexedColumns } from '../metadata/index-columns';
+import { rowBindingOf } from '../metadata/row-binding';
 import { assertUniquenessDeclared } from '../metadata/unique-with';
 import { assertNotConstrained } from '../sql/constraint-checks';
 import { keepOwnColumnNames } from '../tables/own-tables';
@@ -81,6 +82,7 @@ function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
         .map((indexed) => ({ encrypted, indexed })),
     ),
     indexed: columns.some(({ indexes }) => indexes.length > 0),
+    isBound: columns.some(({ binding }) => binding !== undefined),
   };
 }
 
@@ -114,7 +116,7 @@ function encryptColumn(
   hidden: readonly ColumnMetadata[],
   { dataSource, options, keys }: EncryptionContext,
 ): EncryptedColumn {
-  const policy = fieldPolicyOf(column, guard, options.suite);
+  const policy = fieldPolicyOf(column, guard, options);
   const { application } = options;
   const name = `${policy.entity}.${policy.property}`;
   removeGuard(column);
@@ -126,6 +128,7 @@ function encryptColumn(
     column,
     policy,
     cipher: new FieldCipher(policy, application, keys),
+    binding: rowBindingOf(column, policy.boundTo, policy),
     indexes: indexedColumns(column, hidden, { policy, application, keys, dataSource }),
     comparedAsText: policy.type in COMPARED_AS,
     readsPlaintext,
@@ -134,7 +137,7 @@ function encryptColumn(
     check:
       guard.options.check !== false && !readsPlaintext && previousFormat === undefined
         ? {
-            constraint: addCiphertextCheck(column, policy.storage, dataSource),
+            constraint: addCiphertextCheck(column, policy, dataSource),
             isDeclared: guard.options.check === true,
           }
         : undefined,

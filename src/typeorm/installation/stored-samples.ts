@@ -1,5 +1,6 @@
 import type { EntityMetadata, QueryRunner } from 'typeorm';
 
+import { isBoundField } from '../../field/field-policy';
 import { keyIdOfPrefix } from '../../format/data-key-id';
 import { inspectStored } from '../../format/field-ciphertext';
 import { escapedTable, hasColumn } from '../connection/sql-dialect';
@@ -68,7 +69,7 @@ export async function keysOfStoredValues(
 }
 
 function addKeyOf(stored: unknown, { policy }: EncryptedColumn, ids: Set<string>): void {
-  const inspection = inspectStored(stored, policy.storage);
+  const inspection = inspectStored(stored, policy.storage, isBoundField(policy));
   if (inspection.kind !== 'ciphertext') return;
   const id = keyIdOfPrefix(inspection.prefix);
   if (id !== undefined) ids.add(id);

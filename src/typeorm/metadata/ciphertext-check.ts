@@ -2,6 +2,8 @@ import type { DataSource } from 'typeorm';
 import { CheckMetadata } from 'typeorm/metadata/CheckMetadata.js';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
+import { isBoundField } from '../../field/field-policy';
+import type { FieldPolicy } from '../../field/field-policy';
 import { storedLength } from '../../format/field-ciphertext';
 import type { Storage } from '../../format/field-ciphertext';
 
@@ -15,20 +17,30 @@ function shortest(storage: Storage): number {
  * NULL, which a CHECK constraint lets pass.
  *
  * Base64url of the format byte 0x01 begins with `A` and one of `Q` to `f`, since the second character
- * holds the last two bits of that byte and four of the key id.
+ * holds the last two bits of that byte and four of the key id; that of 0x02 with `A` and one of `g` to `v`.
  */
-export function isCiphertextSql({ driver }: DataSource, column: string, storage: Storage): string {
+export function isCiphertextSql({ driver }: DataSource, name: string, policy: FieldPolicy): string {
+  const { storage } = policy;
+  const isBound = isBoundField(policy);
   const length = String(shortest(storage));
   const isPostgres = driver.options.type === 'postgres';
   if (storage === 'binary') {
-    return isPostgres
-      ? `substr(${column}, 1, 1) = decode('01', 'hex') AND octet_length(${column}) >= ${length}`
-      : `substr(${column}, 1, 1) = x'01' AND length(${column}) >= ${length}`;
+    const formats = (isBound ? ['01', '02'] : ['01']).map((byte) =>
+      isPostgres ? `decode('${byte}', 'hex')` : `x'${byte}'`,
+    );
+    const first = formats.length === 1 ? `= ${String(formats[0])}` : `IN (${formats.join(', ')})`;
+    const bytes = isPostgres ? 'octet_length' : 'length';
+    return `substr(${name}, 1, 1) ${first} AND ${bytes}(${name}) >= ${length}`;
   }
+  const second = secondCharacter(isBound);
   // The collation of the column must not decide what a range of characters holds.
   return isPostgres
-    ? `${column} COLLATE "C" ~ '^A[Q-Za-f][A-Za-z0-9_-]*$' AND length(${column}) >= ${length}`
-    : `${column} GLOB 'A[Q-Za-f]*' AND ${column} NOT GLOB '*[^A-Za-z0-9_-]*' AND length(${column}) >= ${length}`;
+    ? `${name} COLLATE "C" ~ '^A${second}[A-Za-z0-9_-]*$' AND length(${name}) >= ${length}`
+    : `${name} GLOB 'A${second}*' AND ${name} NOT GLOB '*[^A-Za-z0-9_-]*' AND length(${name}) >= ${length}`;
+}
+
+function secondCharacter(isBound: boolean): string {
+  return isBound ? '[Q-Za-v]' : '[Q-Za-f]';
 }
 
 /**
@@ -36,12 +48,12 @@ export function isCiphertextSql({ driver }: DataSource, column: string, storage:
  * the rest of an insert, and compiles the condition into every statement that it prepares. So there it is
  * one pattern, for as many characters as the shortest ciphertext has.
  */
-function checkSql(dataSource: DataSource, column: string, storage: Storage): string {
-  if (storage !== 'text' || dataSource.options.type === 'postgres') {
-    return isCiphertextSql(dataSource, column, storage);
+function checkSql(dataSource: DataSource, name: string, policy: FieldPolicy): string {
+  if (policy.storage !== 'text' || dataSource.options.type === 'postgres') {
+    return isCiphertextSql(dataSource, name, policy);
   }
   const rest = '[A-Za-z0-9_-]'.repeat(shortest('text') - 2);
-  return `${column} GLOB 'A[Q-Za-f]${rest}*'`;
+  return `${name} GLOB 'A${secondCharacter(isBoundField(policy))}${rest}*'`;
 }
 
 /** The CHECK constraint of a column. */
@@ -57,12 +69,12 @@ export interface CiphertextCheck {
  */
 export function ciphertextCheck(
   column: ColumnMetadata,
-  storage: Storage,
+  policy: FieldPolicy,
   dataSource: DataSource,
 ): CheckMetadata {
   const { entityMetadata } = column;
   const name = dataSource.driver.escape(column.databaseName);
-  const expression = checkSql(dataSource, name, storage);
+  const expression = checkSql(dataSource, name, policy);
   return new CheckMetadata({
     entityMetadata,
     args: { target: entityMetadata.target, expression },

@@ -16,6 +16,8 @@ import {
 } from '../codec/previous-value';
 
 import type { CiphertextCheck } from './ciphertext-check';
+import type { RowBinding } from './row-binding';
+import { StoredInRow } from './stored-in-row';
 
 /** A blind index together with the hidden column that stores it. */
 export interface IndexedColumn {
@@ -33,6 +35,8 @@ export interface EncryptedColumn {
   readonly column: ColumnMetadata;
   readonly policy: FieldPolicy;
   readonly cipher: FieldCipher;
+  /** The columns of the row that its values are bound to, if they are. */
+  readonly binding: RowBinding | undefined;
   /** Its blind indexes, in the order in which lookups prefer them. */
   readonly indexes: readonly IndexedColumn[];
   /** Whether TypeORM's diff compares values by their text; see `patches/saving.ts`. */
@@ -67,6 +71,8 @@ export interface EncryptedEntity {
   readonly uniqueIndexes: readonly UniqueIndex[];
   /** Whether a column has a blind index, so that writes and lookups need the index root. */
   readonly indexed: boolean;
+  /** Whether a column has a binding. */
+  readonly isBound: boolean;
 }
 
 /** The encrypted columns of a DataSource, by the metadata that TypeORM has built. */
@@ -129,15 +135,19 @@ export function keyPrefixOf(
  * Decrypts a stored value of this library or of the column's previous format, or reads it as cleartext if
  * the column may still hold some. A damaged ciphertext is not passed through as cleartext, and any other
  * value is refused.
+ *
+ * @param value - the stored value, as {@link StoredInRow} if the column has a binding
  */
-export function decryptStored(encrypted: EncryptedColumn, stored: unknown): unknown {
+export function decryptStored(encrypted: EncryptedColumn, value: unknown): unknown {
   const { cipher, policy, readsPlaintext, previousFormat } = encrypted;
-  if (!readsPlaintext && previousFormat === undefined) return cipher.decrypt(stored);
+  const [stored, context] =
+    value instanceof StoredInRow ? [value.stored, value.context] : [value, undefined];
+  if (!readsPlaintext && previousFormat === undefined) return cipher.decrypt(stored, context);
   const form = storedForm(encrypted, stored);
   if (form === 'previous' && previousFormat !== undefined) {
     return readPrevious(policy, previousFormat, stored);
   }
-  if (form !== 'cleartext') return cipher.decrypt(stored);
+  if (form !== 'cleartext') return cipher.decrypt(stored, context);
   if (readsPlaintext || previousFormat === undefined) return readLegacyPlaintext(encrypted, stored);
   throw formatNotRecognised(policy, previousFormat);
 }

@@ -31,6 +31,7 @@ import type {
   EncryptedOptions,
   EncryptedType,
 } from '../declare/column-options';
+import type { CheckedOptions } from '../declare/field-encryption-options';
 import { optionProblems } from '../declare/option-rules';
 
 import {
@@ -55,6 +56,12 @@ class EncryptedOptionRules {
   @IsOptional() @IsString() comment?: unknown;
   @IsOptional() @IsString() @Length(1, 256) id?: unknown;
   @IsOptional() @IsString() @Length(1, 64) key?: unknown;
+  @IsOptional()
+  @IsArray()
+  @ArrayNotEmpty()
+  @ArrayUnique()
+  @IsString({ each: true })
+  bindTo?: unknown;
   @IsOptional() @IsInt() @Min(1) length?: unknown;
   @IsOptional() @IsBoolean() coerce?: unknown;
   @IsOptional() @IsBoolean() check?: unknown;
@@ -85,7 +92,7 @@ class PreviousIndexRules {
 export function fieldPolicyOf(
   column: ColumnMetadata,
   guard: EncryptedColumnGuard,
-  suite: CipherSuite,
+  { suite, legacyUnbound = [] }: Pick<CheckedOptions, 'suite' | 'legacyUnbound'>,
 ): FieldPolicy {
   const { options } = guard;
   const entity = rootEntityName(column.entityMetadata);
@@ -108,6 +115,8 @@ export function fieldPolicyOf(
     coerce: options.coerce ?? false,
     storage: options.storage ?? 'text',
     keyName: options.key ?? 'default',
+    boundTo: options.bindTo ?? [],
+    readsUnbound: legacyUnbound.includes(`${entity}.${property}`),
     maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
     columnLength: options.length,
   });

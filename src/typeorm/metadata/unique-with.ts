@@ -8,6 +8,7 @@ import type { BlindIndexColumnGuard } from '../declare/column-guard';
 
 import { policyRefused } from './encrypted-column';
 import type { EncryptedColumn } from './encrypted-column';
+import { isMadeByOthers, namedColumns } from './named-columns';
 
 /**
  * Returns the columns that `uniqueWith` names.
@@ -24,10 +25,7 @@ export function uniqueWithColumns(
 }
 
 function columnsOf(source: ColumnMetadata, path: string, policy: FieldPolicy): ColumnMetadata[] {
-  const { entityMetadata: metadata, embeddedMetadata } = source;
-  const beside = embeddedMetadata && `${embeddedMetadata.propertyPath}.${path}`;
-  const besides = beside === undefined ? [] : metadata.findColumnsWithPropertyPath(beside);
-  const columns = besides.length > 0 ? besides : metadata.findColumnsWithPropertyPath(path);
+  const columns = namedColumns(source, path);
   if (columns.length === 0) {
     throw refused(
       policy,
@@ -55,22 +53,6 @@ function problemOf(column: ColumnMetadata): string | undefined {
   return isMadeByOthers(column)
     ? 'is set by TypeORM or the database. Name properties that the application sets'
     : undefined;
-}
-
-function isMadeByOthers(column: ColumnMetadata): boolean {
-  return (
-    column.isGenerated ||
-    column.isVersion ||
-    column.isCreateDate ||
-    column.isUpdateDate ||
-    column.isDiscriminator ||
-    column.isTreeLevel ||
-    column.isVirtualProperty ||
-    column.isMaterializedPath ||
-    column.isNestedSetLeft ||
-    column.isNestedSetRight ||
-    column.asExpression !== undefined
-  );
 }
 
 function refused(policy: FieldPolicy, path: string, problem: string): InvalidFieldPolicyError {

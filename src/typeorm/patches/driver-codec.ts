@@ -5,7 +5,9 @@ import { FieldEncryptionError } from '../../errors';
 import type { Installation } from '../installation/installation';
 import { decryptStored } from '../metadata/encrypted-column';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
+import { inRow } from '../metadata/row-binding';
 import { assertNoUseIn } from '../query/refusal/statement-check';
+import { contextOfWrittenRow } from '../query/write/written-row';
 
 import { override } from './override';
 
@@ -22,7 +24,8 @@ export function installDriverCodec(installation: Installation): void {
   override(driver, 'preparePersistentValue', (prepare) => (value: unknown, column) => {
     const encrypted = encryptedColumn(column);
     if (encrypted === undefined) return prepare(value, column) as unknown;
-    return value === null || value === undefined ? value : encrypted.cipher.encrypt(value);
+    if (value === null || value === undefined) return value;
+    return encrypted.cipher.encrypt(value, contextOfWrittenRow(encrypted));
   });
   override(driver, 'prepareHydratedValue', (prepare) => (value: unknown, column) => {
     const encrypted = encryptedColumn(column);
@@ -66,13 +69,17 @@ function decryptReturnedRows({ dataSource, encryptedEntity }: Installation): voi
   });
 }
 
-/** Replaces a ciphertext by its value, or by nothing if the key is not in memory. */
+/** Replaces a ciphertext by its value, or by nothing if the key is not in memory or its row was not returned. */
 function decryptReturned(encrypted: EncryptedColumn, map: ObjectLiteral): void {
-  const { column } = encrypted;
+  const { binding, column } = encrypted;
   const stored: unknown = column.getEntityValue(map);
   if (stored === undefined || stored === null) return;
+  const isAlone = binding?.columns.some((bound) => bound.getEntityValue(map) === undefined);
   try {
-    column.setEntityValue(map, decryptStored(encrypted, stored));
+    column.setEntityValue(
+      map,
+      isAlone === true ? undefined : decryptStored(encrypted, inRow(encrypted, stored, map)),
+    );
   } catch (error) {
     if (!(error instanceof FieldEncryptionError) || !error.retryable) throw error;
     column.setEntityValue(map, undefined);

@@ -5,7 +5,7 @@ import { redactFailingRows } from './failing-rows';
 import { installLifecycle } from './lifecycle';
 import { patchQueryBuilder } from './query-builder';
 import { redactCriteria } from './redacted-criteria';
-import { checkComparedValues, prepareKeysBeforeSaving } from './saving';
+import { checkComparedValues, noteSavedRows, prepareKeysBeforeSaving } from './saving';
 import { installOwnMetadata, installSchemaBuilder } from './schema-builder';
 import { patchSelectQueryBuilder } from './select-query-builder';
 import { checkKeysOfStatements } from './sent-statements';
@@ -28,6 +28,7 @@ export function patchTypeorm(): void {
   checkComparedValues();
   checkKeysOfStatements();
   prepareKeysBeforeSaving();
+  noteSavedRows();
 }
 
 /** Patches one DataSource, its driver and its schema builders. */

@@ -1,9 +1,11 @@
 import type { DataSource, EntityMetadata, EntityTarget, ObjectLiteral, QueryRunner } from 'typeorm';
 import { EntityPersistExecutor } from 'typeorm/persistence/EntityPersistExecutor.js';
+import { Subject as TypeormSubject } from 'typeorm/persistence/Subject.js';
 import { SubjectChangedColumnsComputer } from 'typeorm/persistence/SubjectChangedColumnsComputer.js';
 
 import { FieldEncryptionError } from '../../errors';
 import { installationOf, isInstalled } from '../installation/installation';
+import { noteSavedRow } from '../query/write/updated-row';
 
 /** The part of TypeORM's executor that is used. */
 interface Executor {
@@ -123,4 +125,21 @@ function checkSubject({ metadata, entity, databaseEntity }: Subject): void {
     const value: unknown = column.getEntityValue(entity);
     if (value !== undefined && value !== null) cipher.check(value);
   }
+}
+
+/** The part of TypeORM's Subject that is used. */
+interface WrittenSubject {
+  readonly databaseEntity?: ObjectLiteral;
+  createValueSetAndPopChangeMap: (this: WrittenSubject) => ObjectLiteral;
+}
+
+/** Notes the rows that `save()` updates: the statement tells them apart by their primary key alone. */
+export function noteSavedRows(): void {
+  const prototype = TypeormSubject.prototype as unknown as WrittenSubject;
+  const { createValueSetAndPopChangeMap: create } = prototype;
+  prototype.createValueSetAndPopChangeMap = function () {
+    const values = create.call(this);
+    noteSavedRow(values, this.databaseEntity);
+    return values;
+  };
 }

@@ -1,11 +1,12 @@
 import type { ReadStream } from 'node:fs';
 import { SelectQueryBuilder } from 'typeorm';
-import type { ObjectLiteral, QueryRunner } from 'typeorm';
+import type { EntityMetadata, ObjectLiteral, QueryRunner } from 'typeorm';
 
 import { lend, share } from '../connection/lent-connection';
 import { installationOf } from '../installation/installation';
 import { queryRefused } from '../metadata/encrypted-column';
-import { prepareHydration, restorePreviousValues } from '../query/hydration/prepare-hydration';
+import { withBoundColumns } from '../query/hydration/bound-rows';
+import { prepareHydration, restoreStoredValues } from '../query/hydration/prepare-hydration';
 import { selectedColumns } from '../query/hydration/raw-result';
 import { keepFindOptions, noteFindOptions } from '../query/lookup/expectation';
 import { withResolvedParameters } from '../query/lookup/resolved-parameters';
@@ -62,11 +63,19 @@ class EncryptingSelectQueryBuilder<
       const results = await withResolvedParameters(this, installation, queryRunner, () =>
         super.executeEntitiesAndRawResults(queryRunner),
       );
-      restorePreviousValues(installation, results.raw as Record<string, unknown>[]);
+      const columns = selectedColumns(this.expressionMap, installation);
+      restoreStoredValues(installation, columns, results.raw as Record<string, unknown>[]);
       return results;
     } finally {
       hydrations.set(this, hydrationsOf(this) - 1);
     }
+  }
+
+  /** Adds the columns that encrypted ones are bound to; not to sub-queries and raw rows. */
+  protected override buildEscapedEntityColumnSelects(alias: string, metadata: EntityMetadata) {
+    const selects = super.buildEscapedEntityColumnSelects(alias, metadata);
+    if (hydrationsOf(this) === 0) return selects;
+    return withBoundColumns(selects, alias, metadata, installationOf(this.connection));
   }
 
   /** TypeORM loads the rows of a page by a copy, which has to know that they are hydrated. */

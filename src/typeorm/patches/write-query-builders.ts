@@ -18,6 +18,8 @@ import {
 } from '../query/write/index-values';
 import { overwriteOnConflict } from '../query/write/overwrite-on-conflict';
 import { encryptedEntityOf, prepareWrite, uniqueWriteOf } from '../query/write/prepared-write';
+import { writingUpdatedRows } from '../query/write/updated-row';
+import { assertBoundColumnsInserted, writingInsertedRow } from '../query/write/written-row';
 
 import { overrideClass } from './override';
 
@@ -47,6 +49,7 @@ class EncryptingInsertQueryBuilder<
         refuseSqlExpressions(entity, values);
         assertNoExplicitTokens(entity, values);
       }
+      assertBoundColumnsInserted(entity, this.getInsertedColumns());
     }
     return checked(this, () => super.getQuery());
   }
@@ -59,6 +62,16 @@ class EncryptingInsertQueryBuilder<
       (changed?.conflict ?? conflict) as string[],
       options,
     );
+  }
+
+  protected override createColumnValueExpression(
+    valueSets: ObjectLiteral[],
+    at: number,
+    column: ColumnMetadata,
+  ): string {
+    const write = (): string => super.createColumnValueExpression(valueSets, at, column);
+    const { binding } = installationOf(this.connection).encryptedColumn(column) ?? {};
+    return binding === undefined ? write() : writingInsertedRow(valueSets[at] ?? {}, write);
   }
 
   /** Adds the index columns of the columns that `into(entity, columns)` names. */
@@ -90,7 +103,14 @@ class EncryptingUpdateQueryBuilder<
       const values = super.getValueSet();
       if (mayHoldSqlExpression(values)) refuseSqlExpressions(entity, values);
     }
-    return checked(this, () => super.getQuery());
+    return checked(this, () =>
+      writingUpdatedRows(
+        this,
+        entity,
+        () => super.getValueSet(),
+        () => super.getQuery(),
+      ),
+    );
   }
 
   protected override getValueSet(): ObjectLiteral {

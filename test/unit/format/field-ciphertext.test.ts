@@ -15,7 +15,11 @@ const TEXT = BYTES.toString('base64url');
 
 describe('inspectStored in a text column', () => {
   it('knows a ciphertext and the prefix that names its key', () => {
-    expect(inspectStored(TEXT, 'text')).toEqual({ kind: 'ciphertext', prefix: keyPrefix(KEY_ID) });
+    expect(inspectStored(TEXT, 'text', false)).toEqual({
+      kind: 'ciphertext',
+      prefix: keyPrefix(KEY_ID),
+      isBound: false,
+    });
     expect(TEXT.slice(0, PREFIX_CHARS)).toBe(keyPrefix(KEY_ID));
   });
 
@@ -26,7 +30,7 @@ describe('inspectStored in a text column', () => {
     ['stray bits in the last character', TEXT.replace(/U$/, 'V')],
     ['a blank', `${TEXT.slice(0, 40)} ${TEXT.slice(40)}`],
   ])('calls a ciphertext with %s malformed', (_, stored) => {
-    expect(inspectStored(stored, 'text')).toEqual({
+    expect(inspectStored(stored, 'text', false)).toEqual({
       kind: 'malformed',
       reason: 'it is not canonical base64url',
       prefix: expect.any(String),
@@ -34,22 +38,22 @@ describe('inspectStored in a text column', () => {
   });
 
   it('calls a ciphertext that is cut short malformed, once its header is whole', () => {
-    expect(inspectStored(TEXT.slice(0, 12), 'text')).toMatchObject({
+    expect(inspectStored(TEXT.slice(0, 12), 'text', false)).toMatchObject({
       kind: 'malformed',
       reason: 'it is cut short',
       prefix: expect.any(String),
     });
-    expect(inspectStored(TEXT.slice(0, 11), 'text')).toEqual({ kind: 'plaintext' });
+    expect(inspectStored(TEXT.slice(0, 11), 'text', false)).toEqual({ kind: 'plaintext' });
   });
 
   it('calls long base64url of another format malformed, but not a claim', () => {
     const foreign = Buffer.concat([Buffer.of(2), BYTES.subarray(1)]).toString('base64url');
-    expect(inspectStored(foreign, 'text')).toEqual({
+    expect(inspectStored(foreign, 'text', false)).toEqual({
       kind: 'malformed',
       reason: 'its format 0x02 is not known to this version',
       prefix: undefined,
     });
-    expect(inspectStored(foreign.slice(0, 64), 'text')).toEqual({ kind: 'plaintext' });
+    expect(inspectStored(foreign.slice(0, 64), 'text', false)).toEqual({ kind: 'plaintext' });
   });
 
   it.each([
@@ -60,20 +64,24 @@ describe('inspectStored in a text column', () => {
     ['a boolean', true],
     ['bytes', BYTES],
   ])('calls %s plaintext', (_, stored) => {
-    expect(inspectStored(stored, 'text')).toEqual({ kind: 'plaintext' });
+    expect(inspectStored(stored, 'text', false)).toEqual({ kind: 'plaintext' });
   });
 });
 
 describe('inspectStored in a binary column', () => {
   it('knows a ciphertext in a Buffer or a plain Uint8Array', () => {
-    const expected = { kind: 'ciphertext', prefix: keyPrefix(KEY_ID) };
-    expect(inspectStored(BYTES, 'binary')).toEqual(expected);
-    expect(inspectStored(Uint8Array.from(BYTES), 'binary')).toEqual(expected);
+    const expected = {
+      kind: 'ciphertext',
+      prefix: keyPrefix(KEY_ID),
+      isBound: false,
+    };
+    expect(inspectStored(BYTES, 'binary', false)).toEqual(expected);
+    expect(inspectStored(Uint8Array.from(BYTES), 'binary', false)).toEqual(expected);
   });
 
   it('calls one that is cut short malformed', () => {
     for (const length of [1, 9, 37]) {
-      expect(inspectStored(BYTES.subarray(0, length), 'binary')).toEqual({
+      expect(inspectStored(BYTES.subarray(0, length), 'binary', false)).toEqual({
         kind: 'malformed',
         reason: 'it is cut short',
         prefix: length < HEADER_BYTES ? undefined : keyPrefix(KEY_ID),
@@ -82,7 +90,7 @@ describe('inspectStored in a binary column', () => {
   });
 
   it('calls no bytes at all malformed, but not a claim', () => {
-    expect(inspectStored(Buffer.alloc(0), 'binary')).toMatchObject({
+    expect(inspectStored(Buffer.alloc(0), 'binary', false)).toMatchObject({
       kind: 'malformed',
       prefix: undefined,
     });
@@ -93,7 +101,7 @@ describe('inspectStored in a binary column', () => {
     ['bytes of another format', Buffer.concat([Buffer.of(2), BYTES])],
     ['null', null],
   ])('calls %s plaintext', (_, stored) => {
-    expect(inspectStored(stored, 'binary')).toEqual({ kind: 'plaintext' });
+    expect(inspectStored(stored, 'binary', false)).toEqual({ kind: 'plaintext' });
   });
 });
 

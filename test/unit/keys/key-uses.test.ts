@@ -21,6 +21,8 @@ const POLICY: FieldPolicy = {
   coerce: false,
   storage: 'text',
   maxValueBytes: 100,
+  boundTo: [],
+  readsUnbound: false,
   columnLength: undefined,
 };
 

@@ -19,6 +19,8 @@ describe('While the random generator of the system fails', () => {
         coerce: false,
         storage: 'text',
         maxValueBytes: 100,
+        boundTo: [],
+        readsUnbound: false,
         columnLength: undefined,
       },
       'clinic',

@@ -13,11 +13,17 @@ import type { EncryptedColumn } from '../../metadata/encrypted-column';
 import { expectedOfRows } from '../lookup/expectation';
 import type { Expectation, ExpectedValue } from '../lookup/expectation';
 
+import { bindToRows, restoreBoundValues } from './bound-rows';
 import { ciphertextPrefixes, restoreCachedBytes } from './raw-result';
-import type { RawResult, Row } from './raw-result';
+import type { RawResult, Row, SelectedColumn } from './raw-result';
 
 /** Restores the stored values in raw rows, for callers that get these along with the entities. */
-export function restorePreviousValues({ options }: Installation, rows: readonly Row[]): void {
+export function restoreStoredValues(
+  { options }: Installation,
+  columns: readonly SelectedColumn[],
+  rows: readonly Row[],
+): void {
+  restoreBoundValues({ rows, columns });
   if (options.previousFormats === undefined) return;
   for (const row of rows) {
     for (const [key, value] of Object.entries(row)) {
@@ -140,5 +146,6 @@ export async function prepareHydration(result: RawResult): Promise<void> {
   const loading = installation.loadKeys(prefixes, queryRunner);
   if (loading !== undefined) await loading;
   if (installation.options.previousFormats !== undefined) await fetchPreviousValues(result);
+  bindToRows(result);
   assertExpected(result);
 }

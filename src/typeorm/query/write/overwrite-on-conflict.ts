@@ -4,6 +4,8 @@ import type { UnsupportedQueryError } from '../../../errors';
 import { queryRefused } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
 
+import { boundColumnChanged } from './updated-row';
+
 /** The arguments of TypeORM's `orUpdate`; TypeORM 0.3 also takes them in one object. */
 interface OnConflict {
   readonly overwrite: unknown;
@@ -31,6 +33,7 @@ export function overwriteOnConflict(
   if (typeof overwrite !== 'object' || overwrite === null || Array.isArray(overwrite)) {
     refuseIndexColumns(entity, overwrite, conflict);
     refusePartOfTuple(entity, overwrite, conflict);
+    refuseOtherRows(entity, overwrite, conflict);
     return {
       overwrite: withIndexes(entity, overwrite),
       conflict: conflictTarget(entity, conflict),
@@ -40,6 +43,7 @@ export function overwriteOnConflict(
   refuseParameters(entity, inOne.columns);
   refuseIndexColumns(entity, inOne.overwrite, inOne.conflict_target);
   refusePartOfTuple(entity, inOne.overwrite ?? inOne.columns, inOne.conflict_target);
+  refuseOtherRows(entity, inOne.overwrite ?? inOne.columns, inOne.conflict_target);
   return {
     overwrite: {
       ...inOne,
@@ -124,6 +128,29 @@ function refusePartOfTuple(entity: EncryptedEntity, overwrite: unknown, conflict
       `unique together with other columns, of which an upsert cannot overwrite some only. Give "${left.join('", "')}" ` +
         'as well, or update the row in a statement of its own.',
     );
+  }
+}
+
+/**
+ * Refuses to overwrite a value that is bound to its row unless the row in conflict has the same bound columns
+ * as the inserted one, and to overwrite these.
+ */
+function refuseOtherRows(entity: EncryptedEntity, overwrite: unknown, conflict: unknown): void {
+  if (!Array.isArray(overwrite)) return;
+  const overwritten = new Set<unknown>(overwrite);
+  const same = new Set<unknown>(listOf(conflict));
+  for (const encrypted of entity.columns) {
+    for (const column of encrypted.binding?.columns ?? []) {
+      const { databaseName, propertyPath } = column;
+      if (same.has(databaseName)) continue;
+      if (overwritten.has(databaseName)) throw boundColumnChanged(encrypted, column);
+      if (!overwritten.has(encrypted.column.databaseName)) continue;
+      throw refused(
+        encrypted,
+        `bound to ${propertyPath} of its row, which another row may have that is in conflict. Name ` +
+          `"${databaseName}" as a conflict path as well, or update the row in a statement of its own.`,
+      );
+    }
   }
 }
 

@@ -1,0 +1,72 @@
+const ASCII = /^[\0-\x7f]*$/;
+
+/** What a part of a row's context is: the value of a column, or the scope of the row's key. */
+export type ContextKind = 'bind' | 'scope';
+
+/** A part of the context of rows: its kind and name. */
+export interface ContextPart {
+  readonly kind: ContextKind;
+  readonly name: string;
+}
+
+/**
+ * The form of the context that bound values have beside their field: the byte string
+ * `lengthPrefixed(kind, name, value, …)` of the parts in the order of their kinds and names. It is part of
+ * the stored form, and can never change.
+ *
+ * A context is a string with a character for each byte: cheap to make for every row, and to hand on.
+ */
+export class RowContextForm {
+  readonly parts: readonly ContextPart[];
+  /** The bytes before each value. */
+  readonly #before: readonly string[];
+
+  constructor(parts: readonly ContextPart[]) {
+    this.parts = [...parts].sort((a, b) => compare(a.kind, b.kind) || compare(a.name, b.name));
+    this.#before = this.parts.map(
+      ({ kind, name }, i) =>
+        (i === 0 ? uint32(3 * parts.length) : '') + prefixed(utf8(kind)) + prefixed(utf8(name)),
+    );
+  }
+
+  /**
+   * Returns the context of a row.
+   *
+   * @param values - of the parts, well-formed, each in the one form that equal values have
+   */
+  of(values: readonly string[]): string {
+    let context = '';
+    for (let i = 0; i < values.length; i++) {
+      context += `${this.#before[i] ?? ''}${prefixed(utf8(values[i] ?? ''))}`;
+    }
+    return context;
+  }
+}
+
+/** Returns the bytes of a context. */
+export function contextBytes(context: string): Buffer {
+  return Buffer.from(context, 'latin1');
+}
+
+function utf8(text: string): string {
+  return ASCII.test(text) ? text : Buffer.from(text, 'utf8').toString('latin1');
+}
+
+function prefixed(bytes: string): string {
+  return uint32(bytes.length) + bytes;
+}
+
+function uint32(value: number): string {
+  return String.fromCharCode(
+    value >>> 24,
+    (value >>> 16) & 0xff,
+    (value >>> 8) & 0xff,
+    value & 0xff,
+  );
+}
+
+/** Compares by code units, whatever the locale. */
+function compare(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

@@ -1,0 +1,68 @@
+import type { EntityManager, ObjectLiteral } from 'typeorm';
+
+import type { Installation } from './typeorm/installation/installation';
+import { decryptStored, fetchPrevious, keyPrefixOf } from './typeorm/metadata/encrypted-column';
+import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
+import { StoredInRow } from './typeorm/metadata/stored-in-row';
+import { valueResults } from './value-results';
+import type { ValueResults } from './value-results';
+
+/** Options of the methods that encrypt and decrypt values or make tokens. */
+export interface ValueOptions {
+  /**
+   * The manager of the transaction around the call. Keys that are not in memory are read on its connection;
+   * without it, a pool that transactions have exhausted is waited for in vain.
+   */
+  manager?: EntityManager;
+  /** The row of a value that is bound to it (`bindTo`): an entity, or an object with the bound properties. */
+  row?: ObjectLiteral;
+}
+
+/** Options of the methods that encrypt and decrypt arrays of values. */
+export interface ValuesOptions extends Omit<ValueOptions, 'row'> {
+  /** The rows of values that are bound to them (`bindTo`), in the order of the values. */
+  rows?: readonly ObjectLiteral[];
+}
+
+/** Returns the options of an array with one value. */
+export function ofOne({ row, ...others }: ValueOptions = {}): ValuesOptions {
+  return row === undefined ? others : { ...others, rows: [row] };
+}
+
+/** Encrypts values as their column would store them. */
+export async function encryptValues(
+  installation: Installation,
+  { binding, cipher, policy }: EncryptedColumn,
+  values: readonly unknown[],
+  { manager, rows }: ValuesOptions,
+): Promise<ValueResults<string | Buffer | null>> {
+  await installation.prepareDataKey(policy.keyName, manager?.queryRunner);
+  return valueResults(values, (value, i) => {
+    if (value === null || value === undefined) return null;
+    const row = rows?.[i];
+    return cipher.encrypt(value, row && binding?.contextIn(row));
+  });
+}
+
+/** Decrypts stored values of a column. */
+export async function decryptValues(
+  installation: Installation,
+  encrypted: EncryptedColumn,
+  stored: readonly unknown[],
+  { manager, rows }: ValuesOptions,
+): Promise<ValueResults<unknown>> {
+  await installation.loadKeys(
+    stored.flatMap((value) => keyPrefixOf(encrypted, value) ?? []),
+    manager?.queryRunner,
+  );
+  const ready = await fetchPrevious(encrypted, stored);
+  return valueResults(ready, (value, i) => {
+    if (value === null || value === undefined) return null;
+    const row = rows?.[i];
+    const context = row && encrypted.binding?.contextIn(row);
+    return decryptStored(
+      encrypted,
+      context === undefined ? value : new StoredInRow(value, context),
+    );
+  });
+}

@@ -1,0 +1,115 @@
+import type { EntityMetadata, ObjectLiteral } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+
+import { FieldEncryptionError } from '../../../errors';
+import { canonicalStored } from '../../metadata/canonical-value';
+import { queryRefused } from '../../metadata/encrypted-column';
+import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
+import type { RowBinding } from '../../metadata/row-binding';
+import type { AnyQueryBuilder } from '../any-query-builder';
+
+import { fixedValues } from './fixed-values';
+import { writingRow } from './written-row';
+import type { WrittenRow } from './written-row';
+
+/** The rows that `save()` updates, by the values that it writes. */
+const savedRows = new WeakMap<object, ObjectLiteral>();
+
+/** Notes the row, as it was loaded, that `save()` writes values to. */
+export function noteSavedRow(values: object, row: ObjectLiteral | undefined): void {
+  if (row !== undefined) savedRows.set(values, row);
+}
+
+/**
+ * Builds an UPDATE with the rows that it hits.
+ *
+ * @throws {@link UnsupportedQueryError} if it changes a column that encrypted values are bound to
+ */
+export function writingUpdatedRows(
+  builder: AnyQueryBuilder,
+  entity: EncryptedEntity | undefined,
+  values: () => ObjectLiteral,
+  build: () => string,
+): string {
+  const { mainAlias } = builder.expressionMap;
+  if (entity?.isBound !== true || mainAlias === undefined) return build();
+  const rows = new UpdatedRows(builder, mainAlias.metadata);
+  assertBoundColumnsKept(entity, values(), rows);
+  return writingRow(rows, build);
+}
+
+/** The rows that an UPDATE hits, which all have the same bound columns. */
+class UpdatedRows implements WrittenRow {
+  readonly #loaded: ObjectLiteral | undefined;
+  readonly #fixed: ReadonlyMap<ColumnMetadata, unknown>;
+
+  constructor(builder: AnyQueryBuilder, metadata: EntityMetadata) {
+    const { valuesSet } = builder.expressionMap;
+    this.#loaded = typeof valuesSet === 'object' ? savedRows.get(valuesSet) : undefined;
+    this.#fixed = fixedValues(builder, metadata);
+  }
+
+  contextFor(encrypted: EncryptedColumn, binding: RowBinding): string {
+    const open = binding.columns.find((column) => this.#value(column) === undefined);
+    if (open !== undefined) throw notFixed(encrypted, binding, open);
+    return binding.contextOf((column) => this.#value(column));
+  }
+
+  /** Whether a value that is written to a bound column is the one that the rows have. */
+  keeps(column: ColumnMetadata, values: ObjectLiteral): boolean {
+    const before = this.#value(column);
+    const after: unknown = column.getEntityValue(values, true);
+    try {
+      return (
+        before !== undefined && canonicalStored(column, before) === canonicalStored(column, after)
+      );
+    } catch (error) {
+      if (error instanceof FieldEncryptionError) return false;
+      throw error;
+    }
+  }
+
+  #value(column: ColumnMetadata): unknown {
+    return this.#fixed.get(column) ?? (this.#loaded && column.getEntityValue(this.#loaded, true));
+  }
+}
+
+/** Refuses to change a column that encrypted values of the row are bound to. */
+function assertBoundColumnsKept(
+  { columns }: EncryptedEntity,
+  values: ObjectLiteral,
+  rows: UpdatedRows,
+): void {
+  for (const encrypted of columns) {
+    for (const column of encrypted.binding?.columns ?? []) {
+      if (column.getEntityValue(values) === undefined || rows.keeps(column, values)) continue;
+      throw boundColumnChanged(encrypted, column);
+    }
+  }
+}
+
+/** Returns the error of a write that changes a column which values are bound to. */
+export function boundColumnChanged(
+  encrypted: EncryptedColumn,
+  { propertyPath }: ColumnMetadata,
+): FieldEncryptionError {
+  return queryRefused(
+    encrypted,
+    `is bound to ${propertyPath} of its row, which cannot change. Read the row, insert a copy of it with the ` +
+      'other value, and delete this one, in one transaction.',
+  );
+}
+
+function notFixed(
+  encrypted: EncryptedColumn,
+  { columns }: RowBinding,
+  { propertyPath }: ColumnMetadata,
+): FieldEncryptionError {
+  const names = columns.map((column) => column.propertyPath).join(' and ');
+  return queryRefused(
+    encrypted,
+    `is bound to ${names} of its row, and the criteria of the update do not fix ${propertyPath} to one value. ` +
+      'Update the rows one by one, by criteria such as ' +
+      `{ ${columns.map((column) => `${column.propertyPath}: …`).join(', ')} }, or load and save them.`,
+  );
+}
