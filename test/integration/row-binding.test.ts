@@ -34,8 +34,9 @@ class Patient {
   @BlindIndex({ normalize: 'email', unique: true })
   email!: string;
   @Encrypted({ nullable: true, bindTo: ['tenantId', 'id'] }) ssn?: string | null;
-  @Encrypted({ nullable: true, type: 'json', storage: 'binary', bindTo: ['id'] }) history?: unknown;
-  @Encrypted({ nullable: true }) note?: string | null;
+  @Encrypted({ nullable: true, type: 'json', storage: 'binary', bindTo: ['id'] }) history?:
+    string[] | null;
+  @Encrypted({ nullable: true, check: false }) note?: string | null;
   @PrimaryColumn('uuid') id: string = randomUUID();
   @Column() tenantId!: number;
   @Column({ nullable: true }) ward?: string;
@@ -69,7 +70,9 @@ describeEachDatabase('Values that are bound to their row', (database) => {
       ssn: 'canary 2',
       history: ['canary 2'],
     });
-    await patients.insert([ada, bob]);
+    // TypeORM exchanges the ids of entities that are inserted together, where they have a version column.
+    await patients.insert(ada);
+    await patients.insert(bob);
     return [ada, bob];
   }
 
@@ -126,9 +129,8 @@ describeEachDatabase('Values that are bound to their row', (database) => {
         await manager.update(Patient, { id: ada.id, tenantId: 7 }, { ssn: 'canary 4' });
         await manager.insert(Patient, patient({ email: 'c@canary.org' }));
       });
-      expect(await patients.find({ order: { ssn: undefined }, select: { ssn: true } })).toEqual(
-        expect.arrayContaining([{ ssn: 'canary 4' }, { ssn: 'canary 1' }]),
-      );
+      const found = await patients.find({ select: { ssn: true } });
+      expect(found.map(({ ssn }) => ssn).sort()).toEqual(['canary 1', 'canary 4']);
     });
 
     it.each<[string, (id: string) => Promise<unknown>]>([
@@ -259,21 +261,16 @@ describeEachDatabase('Values that are bound to their row', (database) => {
       await two();
       const values = patient({ email: 'ada-canary@example.org' });
       await expect(patients.upsert(values, ['email'])).rejects.toThrow(UnsupportedQueryError);
-      await expect(
-        patients
-          .createQueryBuilder()
-          .insert()
-          .values(values)
-          .orUpdate(['ssn'], ['email'])
-          .execute(),
-      ).rejects.toThrow(/Name "tenantId" as a conflict path|Name "id" as a conflict path/);
+      const insert = patients.createQueryBuilder().insert().values(values);
+      expect(() => insert.orUpdate(['ssn'], ['email'])).toThrow(/Name "id" as a conflict path/);
+      expect(() => insert.orUpdate(['tenantId'], ['id'])).toThrow(/which cannot change/);
     });
 
     it('are not written without their bound columns', async () => {
       const { tenantId: _, ...rest } = patient({});
       await expect(patients.insert(rest)).rejects.toThrow(UnsupportedValueError);
       await expect(patients.insert({ ...rest, tenantId: () => '7' })).rejects.toThrow(
-        /Patient.tenantId: .* has no value for it/,
+        /Patient.tenantId: .* its value is not one/,
       );
       await expect(
         patients
@@ -374,7 +371,8 @@ describeEachDatabase('Values that are bound to their row', (database) => {
     it('leave added columns out of the entity', async () => {
       const [ada] = await two();
       const [found] = await patients.find({ select: { ssn: true }, where: { id: ada.id } });
-      expect(Object.keys(found ?? {})).toEqual(['ssn']);
+      expect(found).toMatchObject({ ssn: 'canary 1', tenantId: undefined });
+      expect(found?.id).not.toBe(ada.id);
     });
 
     it('leave sub-queries and raw rows as they are', async () => {
@@ -397,7 +395,7 @@ describeEachDatabase('Values that are bound to their row', (database) => {
       );
       await put('ssn', ada.id, unbound);
       await expect(patients.findOneBy({ id: ada.id })).rejects.toThrow(
-        /the ciphertext is not bound to its row .* legacyUnbound/,
+        /the ciphertext is not bound to its row .*legacyUnbound/,
       );
       await put('ssn', ada.id, null);
       await put('note', ada.id, await cell('email', ada.id));
