@@ -22,7 +22,7 @@ import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
 import { indexNamed } from './typeorm/metadata/index-columns';
 import { sortedEntities } from './typeorm/query/sorting/sorted-entities';
 import type { SortedOptions } from './typeorm/query/sorting/sorted-entities';
-import { onlyResult, valueResults } from './value-results';
+import { onlyResult } from './value-results';
 import type { ValueResults } from './value-results';
 
 /** The handle to the encryption of a DataSource; see {@link fieldEncryption}. */

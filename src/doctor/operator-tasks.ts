@@ -45,7 +45,7 @@ export function operatorTasks(state: EncryptionState): OperatorTask[] {
     ...missingParts(state),
     ...unauthenticatedKeys(state),
     ...state.columns.flatMap(unreadableRows),
-    ...state.columns.flatMap(cleartextRows),
+    ...state.columns.flatMap(unprotectedRows),
     ...policyTasks(state),
     ...staleRows(state),
   ];
@@ -173,13 +173,15 @@ function unreadableRows({ entity, property, keys }: ColumnStatus): OperatorTask[
     }));
 }
 
-function cleartextRows({ entity, property, cleartextRows: rows }: ColumnStatus): OperatorTask[] {
-  if (rows === 0) return [];
+function unprotectedRows(status: ColumnStatus): OperatorTask[] {
+  const { entity, property, cleartextRows, unboundRows } = status;
+  const of = `of ${entity}.${property}`;
+  const inClear = `${counted(cleartextRows, 'row')} ${of} hold cleartext: encrypt them`;
+  const unbound = `${counted(unboundRows, 'value')} ${of} not bound to their row`;
+  const binding = `data reencrypt --entity ${entity}`;
   return [
-    {
-      command: null,
-      reason: `${counted(rows, 'row')} of ${entity}.${property} hold cleartext: encrypt them`,
-    },
+    ...(cleartextRows > 0 ? [{ command: null, reason: inClear }] : []),
+    ...(unboundRows > 0 ? [{ command: binding, reason: unbound }] : []),
   ];
 }
 

@@ -41,8 +41,9 @@ export class AssociatedData {
     });
   }
 
-  /** Returns those of a value that is bound to the row of a context. */
-  inRow(key: DataKey, context: string): Uint8Array {
+  /** Returns those of a value that is bound to the row of a context, or to the field alone. */
+  of(key: DataKey, context: string | undefined): Uint8Array {
+    if (context === undefined) return this.forKey(key);
     const before = this.beforeContext(key);
     const length = Buffer.alloc(4);
     length.writeUInt32BE(context.length);

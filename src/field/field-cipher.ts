@@ -215,15 +215,9 @@ export class FieldCipher {
     if ((context !== undefined) !== isBoundField(this.#policy)) throw rowUnknown(this.#policy);
   }
 
-  #associatedDataFor(key: DataKey, context: string | undefined): Uint8Array {
-    return context === undefined
-      ? this.#associatedData.forKey(key)
-      : this.#associatedData.inRow(key, context);
-  }
-
   #seal(key: DataKey, bytes: Buffer, context: string | undefined): string | Buffer {
     if (context !== undefined) bytes[0] = FORMATS.bound;
-    key.aead.seal(messageIn(key, bytes), this.#associatedDataFor(key, context));
+    key.aead.seal(messageIn(key, bytes), this.#associatedData.of(key, context));
     return counted(key, this.#policy.storage === 'text' ? bytes.toString('base64url') : bytes);
   }
 
@@ -244,7 +238,7 @@ export class FieldCipher {
       throw malformedCiphertext(this.#policy, 'it is cut short', id);
     }
     try {
-      const associatedData = this.#associatedDataFor(key, isBound(bytes) ? context : undefined);
+      const associatedData = this.#associatedData.of(key, isBound(bytes) ? context : undefined);
       return aead.open(messageIn(key, bytes), associatedData);
     } catch (error) {
       if (!(error instanceof AeadError)) throw error;

@@ -55,7 +55,7 @@ export function keyPrefix(id: string, format?: Format): string {
 /** Returns the data-key id in a prefix; `undefined` if it is not one of a known format. */
 export function keyIdOfPrefix(prefix: string): string | undefined {
   const header = prefix.length === PREFIX_CHARS ? decodeBase64url(prefix) : undefined;
-  return isFormat(header?.[0]) ? header?.toString('hex', 1) : undefined;
+  return header !== undefined && isFormat(header[0]) ? header.toString('hex', 1) : undefined;
 }
 
 /** Whether a byte is that of a known format. */

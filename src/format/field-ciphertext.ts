@@ -86,7 +86,7 @@ export function inspectStored(
       ? malformed('it is bound to a row, and the field is not', prefix)
       : { kind: 'ciphertext', prefix, isBound: isBound(bytes) };
   }
-  return storage === 'text' ? inspectText(stored) : inspectBytes(stored);
+  return storage === 'text' ? inspectText(stored, mayBeBound) : inspectBytes(stored, mayBeBound);
 }
 
 /** Returns the length of a value's stored form in characters or bytes; `plainBytes` is without the type tag. */
@@ -117,11 +117,12 @@ function readBytes(stored: unknown): Buffer | undefined {
     : undefined;
 }
 
-function inspectText(stored: unknown): StoredInspection {
+function inspectText(stored: unknown, mayBeBound: boolean): StoredInspection {
   if (typeof stored !== 'string') return { kind: 'plaintext' };
   const bytes = readText(stored);
   const prefix = prefixOfText(stored);
-  if (keyIdOfPrefix(prefix) !== undefined) {
+  const isOurs = mayBeBound || stored.startsWith(prefix);
+  if (isOurs && keyIdOfPrefix(prefix) !== undefined) {
     return malformed(
       bytes === undefined ? 'it is not canonical base64url' : 'it is cut short',
       prefix,
@@ -133,11 +134,11 @@ function inspectText(stored: unknown): StoredInspection {
   return { kind: 'plaintext' };
 }
 
-function inspectBytes(stored: unknown): StoredInspection {
+function inspectBytes(stored: unknown, mayBeBound: boolean): StoredInspection {
   const bytes = readBytes(stored);
   if (bytes === undefined) return { kind: 'plaintext' };
   if (bytes.length === 0) return malformed('it is empty');
-  if (!isFormat(bytes[0])) return { kind: 'plaintext' };
+  if (!isFormat(bytes[0]) || (isBound(bytes) && !mayBeBound)) return { kind: 'plaintext' };
   const prefix = bytes.length < HEADER_BYTES ? undefined : prefixOf(stored, bytes);
   return malformed('it is cut short', prefix);
 }

@@ -12,7 +12,7 @@ import { encodeValue, TYPE_TAGS } from '../../src/encoding/value-codec';
 import { FieldEncryptionError } from '../../src/errors';
 import { AssociatedData } from '../../src/field/associated-data';
 import { FieldCipher } from '../../src/field/field-cipher';
-import { HEADER_BYTES, keyHeader } from '../../src/format/data-key-id';
+import { FORMATS, HEADER_BYTES, keyHeader } from '../../src/format/data-key-id';
 import type { Storage } from '../../src/format/field-ciphertext';
 import { fieldPolicy, KEY_ID, VALUE_TYPES } from '../support/field-fixtures';
 import { describeNative } from '../support/native';
@@ -46,6 +46,10 @@ const RANDOM: Readonly<Record<ValueType, () => unknown>> = {
   bytes: () => randomBytes(randomInt(0, 200)),
 };
 
+function randomContext(): string {
+  return randomBytes(pick([0, 30, 127, 128, 1024, 1025, 3000]) + 8).toString('latin1');
+}
+
 /** What a ciphertext is changed to. */
 const MUTATIONS: readonly ((bytes: Buffer) => Buffer)[] = [
   (bytes) => {
@@ -78,12 +82,17 @@ interface Pair {
 }
 
 /** Ciphers of one field under one key, with the add-on and without. */
-function pair(type: ValueType, storage: Storage, suite: CipherSuite = 'xaes-256-gcm'): Pair {
+function pair(
+  type: ValueType,
+  storage: Storage,
+  suite: CipherSuite = 'xaes-256-gcm',
+  boundTo: readonly string[] = [],
+): Pair {
   const key = staticKey({ id: KEY_ID, suite });
   expect(key.native).toBeDefined();
   const of = (native: NativeDataKey | undefined): FieldCipher =>
     new FieldCipher(
-      fieldPolicy({ type, storage }),
+      fieldPolicy({ type, storage, boundTo }),
       APPLICATION,
       new StaticKeySource([{ ...key, native }]),
     );
@@ -134,6 +143,77 @@ describeNative('The add-on and JavaScript', () => {
         );
       }
     });
+  });
+
+  it.each(VALUE_TYPES)('read what the other bound to a row, and refuse the same: %s', (type) => {
+    for (const storage of STORAGES) {
+      const { native, javaScript } = pair(type, storage, 'xaes-256-gcm', ['id']);
+      for (let i = 0; i < VALUES; i += 1) {
+        const value = RANDOM[type]();
+        // The add-on leaves long contexts to JavaScript.
+        const [context, other] = [randomContext(), randomContext()];
+        const stored = pick([native, javaScript]).encrypt(value, context);
+        const changed = mutated(stored);
+        for (const cipher of [native, javaScript]) {
+          requireSame(cipher.decrypt(stored, context), value);
+          const moved = cipher.sealRaw(cipher.openRaw(stored, context), other);
+          for (const reader of [native, javaScript]) {
+            requireSame(reader.decrypt(moved, other), value);
+            expect(() => reader.decrypt(moved, context)).toThrow(/belongs to another row/);
+          }
+        }
+        requireSame(
+          outcome(() => native.decrypt(changed, context)),
+          outcome(() => javaScript.decrypt(changed, context)),
+        );
+      }
+    }
+  });
+
+  it.each(['xaes-256-gcm', 'aes-256-gcm-siv'] as const)(
+    'do not take the bound for the unbound, nor the other way round: %s',
+    (suite) => {
+      const unbound = nativeDataKey(suite, Buffer.alloc(32, 1), keyHeader(KEY_ID), 'random');
+      if (unbound === undefined) return;
+      const key = staticKey({ id: KEY_ID, suite });
+      const data = new AssociatedData(APPLICATION, 'Patient.secret');
+      const form = [TYPE_TAGS.string, false, NATIVE_FORMS.text] as const;
+      const [before, whole] = [data.beforeContext(key), data.forKey(key)];
+      const bound = unbound.rowSealer(before, ...form)?.('Ada', 'row');
+      expect(unbound.rowOpener(before, ...form)?.(bound, 'row')).toBe('Ada');
+      expect(unbound.rowOpener(before, ...form)?.(bound, 'raw')).toBeUndefined();
+      expect(unbound.opener(whole, ...form)?.(bound)).toBeUndefined();
+      expect(unbound.opener(data.of(key, 'row'), ...form)?.(bound)).toBeUndefined();
+      const sealed = unbound.sealer(whole, ...form)?.('Ada');
+      expect(unbound.rowOpener(before, ...form)?.(sealed, 'row')).toBeUndefined();
+      expect(unbound.rowSealer(before, ...form)?.('Ada', undefined as never)).toBeUndefined();
+      expect(unbound.rowSealer(before, ...form)?.('Ada', 'x'.repeat(1025))).toBeUndefined();
+    },
+  );
+
+  it('make the same bytes of the same nonce for a row, hedged or as it was drawn', () => {
+    const bytes = Buffer.alloc(32, 1);
+    const key = staticKey({ id: KEY_ID });
+    const data = new AssociatedData(APPLICATION, 'Patient.secret');
+    for (const nonces of ['random', 'hedged'] as const) {
+      const seal = nativeDataKey('xaes-256-gcm', bytes, keyHeader(KEY_ID), nonces)!.rowSealer(
+        data.beforeContext(key),
+        TYPE_TAGS.string,
+        false,
+        NATIVE_FORMS.text,
+      )!;
+      for (let i = 0; i < VALUES; i += 1) {
+        const [value, context] = [randomText(), randomBytes(randomInt(1025)).toString('latin1')];
+        const associatedData = data.of(key, context);
+        const nonceKey = hmacSha256(hmacKey(hedgingKey(bytes)), associatedData);
+        const drawn = randomBytes(NONCE_BYTES);
+        const plaintext = encodeValue('string', value);
+        const nonce = nonces === 'hedged' ? hedged(nonceKey, drawn, plaintext) : drawn;
+        const sealed = sealWithNonce(new Xaes256Gcm(bytes), nonce, plaintext, associatedData);
+        const header = keyHeader(KEY_ID, FORMATS.bound);
+        expect(seal(value, context, drawn)).toEqual(Buffer.concat([header, sealed]));
+      }
+    }
   });
 
   it('need none of the other for a short value of any type', () => {

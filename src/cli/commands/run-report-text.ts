@@ -27,13 +27,20 @@ function describeTable({ entity, rows, pending, columns, where, first }: TablePl
   ];
 }
 
-function describeColumn({ property, keys, nullRows, cleartextRows }: ColumnStatus): string {
+function describeColumn({
+  property,
+  keys,
+  nullRows,
+  cleartextRows,
+  unboundRows,
+}: ColumnStatus): string {
   const parts = [
     ...keys.map(
       ({ keyId, version, rows }) =>
         `${grouped(rows)} under ${version === undefined ? `unknown key ${keyId}` : `version ${String(version)}`}`,
     ),
     ...(cleartextRows > 0 ? [`${grouped(cleartextRows)} not encrypted`] : []),
+    ...(unboundRows > 0 ? [`${grouped(unboundRows)} not bound to their row`] : []),
     ...(nullRows > 0 ? [`${grouped(nullRows)} NULL`] : []),
   ];
   return `  ${property}: ${parts.length === 0 ? 'no rows' : parts.join(', ')}`;

@@ -1,7 +1,5 @@
 import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 
-import { isBoundField } from '../../field/field-policy';
-import { inspectStored } from '../../format/field-ciphertext';
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import type { EncryptedTable } from '../../reencryption/encrypted-table';
 import { storedSamples } from '../../typeorm/installation/stored-samples';
@@ -30,8 +28,8 @@ export const cleartext: DatabaseCheck = async (installation, runner) => {
   return found;
 };
 
-function isPlaintext(stored: unknown, { policy }: EncryptedColumn): boolean {
-  return inspectStored(stored, policy.storage, isBoundField(policy)).kind === 'plaintext';
+function isPlaintext(stored: unknown, { cipher }: EncryptedColumn): boolean {
+  return cipher.inspect(stored).kind === 'plaintext';
 }
 
 /** Whether the role may read a column; `false` if it does not exist. */

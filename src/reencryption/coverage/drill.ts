@@ -4,13 +4,14 @@ import { FieldEncryptionError } from '../../errors';
 import type { FieldEncryptionErrorCode } from '../../errors';
 import { BlindIndex } from '../../field/blind-index';
 import { FieldCipher } from '../../field/field-cipher';
-import { keyHeader, keyPrefix } from '../../format/data-key-id';
+import { FORMATS, keyHeader, keyPrefix } from '../../format/data-key-id';
 import type { BackupOpener } from '../../keys/backup/backup-key';
 import type { RestoredKey } from '../../keys/backup/restore-backup';
 import { ScratchKeyStore, scratchKms } from '../../keys/backup/scratch-key-store';
 import { KeyManager } from '../../keys/key-manager';
 import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
+import type { RowBinding } from '../../typeorm/metadata/row-binding';
 import { selectAllRows } from '../../typeorm/tables/all-rows';
 import { encryptedTables } from '../encrypted-table';
 import type { EncryptedTable } from '../encrypted-table';
@@ -46,6 +47,7 @@ export interface DrillReport {
 
 /** A column that is read with the keys of the backup. */
 interface RestoredColumn {
+  readonly binding: RowBinding | undefined;
   readonly cipher: FieldCipher;
   readonly indexes: readonly BlindIndex[];
 }
@@ -55,6 +57,8 @@ interface Sample {
   readonly stored: unknown;
   /** One for each index; NULL in a row that is older than the index. */
   readonly tokens: readonly unknown[];
+  /** Of the columns that the value is bound to. */
+  readonly bound: readonly unknown[];
 }
 
 /** Rows sampled for each column and key. */
@@ -116,7 +120,7 @@ async function readSamples(
 async function sample(
   runner: QueryRunner,
   table: EncryptedTable,
-  { column, policy, indexes }: EncryptedColumn,
+  { binding, column, policy, indexes }: EncryptedColumn,
   keyId: string,
 ): Promise<Sample[]> {
   const { driver } = runner.connection;
@@ -124,26 +128,34 @@ async function sample(
   const tokens = indexes.map(
     (index, at) => `, ${driver.escape(index.column.databaseName)} AS token${String(at)}`,
   );
+  const bound = (binding?.columns ?? []).map(
+    ({ databaseName }, at) => `, ${driver.escape(databaseName)} AS bound${String(at)}`,
+  );
   const prefix = prefixSql(runner.connection, cell, policy.storage);
-  const hexadecimal = Buffer.from(keyHeader(keyId)).toString('hex').toUpperCase();
+  const prefixes = Object.values(FORMATS).flatMap((format) => [
+    keyPrefix(keyId, format),
+    Buffer.from(keyHeader(keyId, format)).toString('hex').toUpperCase(),
+  ]);
   const rows = await selectAllRows<Readonly<Record<string, unknown>>>(
     runner,
     table.metadata,
-    `SELECT ${cell} AS stored${tokens.join('')} FROM ${table.name} WHERE ${cell} IS NOT NULL ` +
-      `AND ${prefix} IN ('${keyPrefix(keyId)}', '${hexadecimal}') LIMIT ${String(SAMPLES)}`,
+    `SELECT ${cell} AS stored${[...tokens, ...bound].join('')} FROM ${table.name} WHERE ${cell} IS NOT NULL ` +
+      `AND ${prefix} IN (${prefixes.map((each) => `'${each}'`).join(', ')}) LIMIT ${String(SAMPLES)}`,
   );
   return rows.map((row) => ({
     stored: row['stored'],
     tokens: indexes.map((_, at) => row[`token${String(at)}`]),
+    bound: bound.map((_, at) => row[`bound${String(at)}`]),
   }));
 }
 
 function restoredColumn(
-  { policy, indexes }: EncryptedColumn,
+  { binding, policy, indexes }: EncryptedColumn,
   application: string,
   keys: KeyManager,
 ): RestoredColumn {
   return {
+    binding,
     cipher: new FieldCipher(policy, application, keys),
     indexes: indexes.map((index) => new BlindIndex(policy, index.policy, application, keys)),
   };
@@ -155,8 +167,9 @@ function tryAll(
 ): Pick<DrillResult, 'read' | 'tokens' | 'wrongTokens' | 'failure'> {
   const tried = { read: 0, tokens: 0, wrongTokens: 0 };
   try {
-    for (const { stored, tokens } of samples) {
-      const value = column.cipher.decrypt(stored);
+    for (const { stored, tokens, bound } of samples) {
+      const context = column.binding?.contextOf((_, i) => bound[i]);
+      const value = column.cipher.decrypt(stored, context);
       tried.read += 1;
       for (const [at, index] of column.indexes.entries()) {
         if (typeof tokens[at] !== 'string') continue;

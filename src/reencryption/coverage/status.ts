@@ -1,7 +1,8 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 
 import type { Backend } from '../../crypto/native';
-import { keyIdOfPrefix } from '../../format/data-key-id';
+import { isBoundField } from '../../field/field-policy';
+import { FORMATS, formatOfPrefix, keyIdOfPrefix } from '../../format/data-key-id';
 import type { ColumnUse, CountedKey } from '../../keys/lifecycle/encrypted-rows';
 import type { KeyInfo } from '../../keys/record/key-info';
 import type { Installation } from '../../typeorm/installation/installation';
@@ -31,6 +32,8 @@ export interface ColumnStatus {
   readonly nullRows: number;
   /** Rows that hold no ciphertext. */
   readonly cleartextRows: number;
+  /** Rows whose ciphertext is not bound to them, although the property has `bindTo`. */
+  readonly unboundRows: number;
   /** Rows for each data-key version, oldest first. */
   readonly keys: readonly KeyCoverage[];
 }
@@ -135,12 +138,17 @@ function columnStatus(
   keys: ReadonlyMap<string, KeyInfo>,
 ): ColumnStatus {
   const total = (rows: readonly PrefixCount[]): number => rows.reduce((sum, r) => sum + r.rows, 0);
-  const byKey = counts.flatMap(({ prefix, rows }) => {
+  const byKey = new Map<string, number>();
+  let unboundRows = 0;
+  for (const { prefix, rows } of counts) {
     const keyId = prefix === null ? undefined : keyIdOfPrefix(prefix);
-    return keyId === undefined ? [] : [{ keyId, rows }];
-  });
+    if (prefix === null || keyId === undefined) continue;
+    byKey.set(keyId, (byKey.get(keyId) ?? 0) + rows);
+    if (isBoundField(policy) && formatOfPrefix(prefix) !== FORMATS.bound) unboundRows += rows;
+  }
   const nullRows = total(counts.filter(({ prefix }) => prefix === null));
   const rows = total(counts);
+  const encryptedRows = [...byKey.values()].reduce((sum, each) => sum + each, 0);
   return {
     entity: policy.entity,
     property: policy.property,
@@ -148,20 +156,16 @@ function columnStatus(
     column: column.databaseName,
     rows,
     nullRows,
-    cleartextRows: rows - nullRows - byKey.reduce((sum, key) => sum + key.rows, 0),
-    keys: byKey
-      .map(({ keyId, rows: keyRows }) => {
-        const key = keys.get(keyId);
-        return {
-          keyId,
-          name: key?.name,
-          version: key?.version,
-          state: key?.state,
-          rows: keyRows,
-        };
-      })
+    cleartextRows: rows - nullRows - encryptedRows,
+    unboundRows,
+    keys: [...byKey]
+      .map(([keyId, keyRows]) => coverageOf(keyId, keyRows, keys.get(keyId)))
       .sort((a, b) => (a.version ?? 0) - (b.version ?? 0)),
   };
+}
+
+function coverageOf(keyId: string, rows: number, key: KeyInfo | undefined): KeyCoverage {
+  return { keyId, name: key?.name, version: key?.version, state: key?.state, rows };
 }
 
 /**

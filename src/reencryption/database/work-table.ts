@@ -21,6 +21,8 @@ export interface ColumnWork {
   readonly encrypted: EncryptedColumn;
   readonly stored: number;
   readonly tokens: readonly { readonly indexed: IndexedColumn; readonly at: number }[];
+  /** Of the columns that its values are bound to, in the order of its binding. */
+  readonly bound: readonly number[];
 }
 
 /** A table that a run works on. */

@@ -6,7 +6,12 @@ export interface StoredField {
   readonly stored: unknown;
   /** In the order of the column's indexes; empty if the mode leaves them alone. */
   readonly tokens: readonly unknown[];
+  /** The context of the row, if the value is bound to that. */
+  readonly context: string | undefined;
 }
+
+/** The parts of a field that a mode may change. */
+export type FieldContent = Pick<StoredField, 'stored' | 'tokens'>;
 
 /** The rows that a mode still has to do, as far as the headers of ciphertexts tell. */
 export type Pending = 'underOtherKey' | 'notEncrypted' | 'encrypted';
@@ -31,10 +36,10 @@ export interface Mode {
   /**
    * Returns the field as it should be.
    *
-   * @param readable - what {@link Mode.prepare} returned for the stored value.
+   * @param readable - what {@link Mode.prepare} returned for the stored value, for `decryptStored`.
    * @throws `FieldEncryptionError` for a value that cannot be read or kept.
    */
-  transform(encrypted: EncryptedColumn, field: StoredField, readable: unknown): StoredField;
+  transform(encrypted: EncryptedColumn, field: StoredField, readable: unknown): FieldContent;
   /** Returns what is wrong with the field, apart from what reading it throws. */
   check?(
     encrypted: EncryptedColumn,

@@ -42,11 +42,14 @@ const encrypt: Mode = {
     const form = storedForm(encrypted, field.stored);
     if (form === 'ciphertext' || form === 'damaged') {
       // Opens the ciphertext, so that a damaged row is reported.
-      encrypted.cipher.openRaw(field.stored);
+      encrypted.cipher.openRaw(field.stored, field.context);
       return field;
     }
     const value = decryptStored(encrypted, readable);
-    return { stored: encrypted.cipher.encrypt(value), tokens: tokensOf(encrypted, value) };
+    return {
+      stored: encrypted.cipher.encrypt(value, field.context),
+      tokens: tokensOf(encrypted, value),
+    };
   },
 };
 
@@ -141,7 +144,7 @@ function cleartextOf(policy: FieldPolicy, value: unknown): string | Buffer {
   );
 }
 
-/** Moves values to the active key, without decoding them. */
+/** Moves values to the active key, and binds them to their rows where they should be, without decoding them. */
 function reencrypt({ keys }: Installation): Mode {
   return {
     name: 'reencrypt',
@@ -151,15 +154,16 @@ function reencrypt({ keys }: Installation): Mode {
     takes: () => true,
     needs: 'is encrypted',
     prepare: (_, stored) => Promise.resolve(stored),
-    transform: (encrypted, { stored, tokens }) => {
+    transform: (encrypted, { stored, tokens, context }) => {
       if (isNull(stored) || isOthers(encrypted, stored)) return { stored, tokens };
       const { cipher } = encrypted;
       const found = cipher.inspect(stored);
       if (found.kind === 'ciphertext') {
         requireAuthenticated(keys.keyByPrefix(found.prefix));
-        if (isCurrent(encrypted, found.prefix)) return { stored, tokens };
+        const isBound = found.isBound || context === undefined;
+        if (isBound && isCurrent(encrypted, found.prefix)) return { stored, tokens };
       }
-      return { stored: cipher.sealRaw(cipher.openRaw(stored)), tokens };
+      return { stored: cipher.sealRaw(cipher.openRaw(stored, context), context), tokens };
     },
   };
 

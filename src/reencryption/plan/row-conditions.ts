@@ -1,5 +1,6 @@
 import { FieldEncryptionError, RunPlanError } from '../../errors';
-import { isDataKeyId, keyPrefix } from '../../format/data-key-id';
+import { isBoundField } from '../../field/field-policy';
+import { FORMATS, isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import type { Installation } from '../../typeorm/installation/installation';
 import { isCiphertextSql } from '../../typeorm/metadata/ciphertext-check';
 import { assertNoUseIn } from '../../typeorm/query/refusal/statement-check';
@@ -89,12 +90,18 @@ export function pendingCondition(
   const { pending } = mode;
   if (pending === undefined) return undefined;
   // No ciphertext names an id of another form.
-  const known = keyIds.filter(isDataKeyId).map((id) => keyPrefix(id));
+  const known = keyIds.filter(isDataKeyId);
   return columns
     .map(({ encrypted: { policy, previousFormat }, stored }) => {
       const cell = String(cells[stored]?.name);
+      const isBound = isBoundField(policy);
+      const format = isBound ? FORMATS.bound : FORMATS.unbound;
       const prefixes =
-        pending === 'underOtherKey' ? [keys.activeKey(policy.keyName).prefix] : known;
+        pending === 'underOtherKey'
+          ? [keyPrefix(keys.activeKey(policy.keyName).id, format)]
+          : (isBound ? Object.values(FORMATS) : [format]).flatMap((each) =>
+              known.map((id) => keyPrefix(id, each)),
+            );
       const begins = database.beginsWith(cell, policy.storage, prefixes);
       if (pending !== 'encrypted') return `(${cell} IS NOT NULL AND NOT (${begins}))`;
       // Values under a key that is lost from the key table are encrypted, too; but a value in a previous

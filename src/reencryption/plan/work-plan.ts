@@ -160,6 +160,7 @@ async function workTable(
       indexed,
       at: add(indexed.column, mode.writes === 'both' || mode.writes === 'tokens'),
     })),
+    bound: (encrypted.binding?.columns ?? []).map((column) => add(column, false)),
   }));
   const keys = metadata.primaryColumns.map((column) => cell(column, false));
   return {

@@ -1,6 +1,7 @@
 import { FieldEncryptionError } from '../../errors';
 import type { Installation } from '../../typeorm/installation/installation';
 import { KeyPrefixes } from '../../typeorm/metadata/key-prefixes';
+import { StoredInRow } from '../../typeorm/metadata/stored-in-row';
 import { keyAt, lastKey } from '../database/row';
 import type { PageChange, PageColumn, RowKey, StoredPage } from '../database/row';
 import type { RunDatabase } from '../database/run-database';
@@ -95,12 +96,14 @@ export class PageWork {
     column: ColumnWork,
     page: StoredPage,
     row: number,
-    readable: unknown,
+    prepared: unknown,
     cells: readonly unknown[][],
   ): RowFailureCode | undefined {
     const { encrypted, stored, tokens } = column;
-    const before = fieldOf(column, page, row);
     try {
+      const before = fieldOf(column, page, row);
+      const { context } = before;
+      const readable = context === undefined ? prepared : new StoredInRow(prepared, context);
       const after = this.#mode.transform(encrypted, before, readable);
       put(cells[stored], row, after.stored);
       tokens.forEach(({ at }, i) => {
@@ -119,8 +122,16 @@ export class PageWork {
   }
 }
 
-function fieldOf({ stored, tokens }: ColumnWork, { cells }: StoredPage, row: number): StoredField {
-  return { stored: cells[stored]?.[row], tokens: tokens.map(({ at }) => cells[at]?.[row]) };
+function fieldOf(column: ColumnWork, { cells }: StoredPage, row: number): StoredField {
+  const cell = (at: number | undefined): unknown => cells[at ?? -1]?.[row];
+  const { encrypted, bound } = column;
+  const stored = cell(column.stored);
+  const isEmpty = stored === null || stored === undefined;
+  return {
+    stored,
+    tokens: column.tokens.map(({ at }) => cell(at)),
+    context: isEmpty ? undefined : encrypted.binding?.contextOf((_, i) => cell(bound[i])),
+  };
 }
 
 function put(column: unknown[] | undefined, row: number, content: unknown): void {

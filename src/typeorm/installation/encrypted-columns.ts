@@ -17,9 +17,10 @@ import {
   removeGuard,
 } from '../declare/column-guard';
 import type { CheckedOptions } from '../declare/field-encryption-options';
+import { rowBindingOf } from '../metadata/bound-columns';
 import { addCiphertextCheck } from '../metadata/ciphertext-check';
 import { assertNoneStoredByOthers } from '../metadata/column-checks';
-import { policyRefused } from '../metadata/encrypted-column';
+import { describeColumn, policyRefused } from '../metadata/encrypted-column';
 import type {
   EncryptedColumn,
   EncryptedColumns,
@@ -27,7 +28,6 @@ import type {
 } from '../metadata/encrypted-column';
 import { fieldPolicyOf, rootEntityName } from '../metadata/field-policies';
 import { indexedColumns } from '../metadata/index-columns';
-import { rowBindingOf } from '../metadata/row-binding';
 import { assertUniquenessDeclared } from '../metadata/unique-with';
 import { assertNotConstrained } from '../sql/constraint-checks';
 import { keepOwnColumnNames } from '../tables/own-tables';
@@ -189,19 +189,23 @@ function indexWithoutColumn(
 }
 
 function assertNamedColumnsExist(
-  { legacyPlaintext = [], previousFormats = {} }: CheckedOptions,
+  { legacyPlaintext = [], legacyUnbound = [], previousFormats = {} }: CheckedOptions,
   columns: ReadonlyMap<ColumnMetadata, EncryptedColumn>,
 ): void {
-  const known = new Set(
-    [...columns.values()].map(({ policy }) => `${policy.entity}.${policy.property}`),
-  );
-  const named = { legacyPlaintext, previousFormats: Object.keys(previousFormats) };
-  for (const [option, names] of Object.entries(named)) {
-    const unknown = names.find((name) => !known.has(name));
+  const all = [...columns.values()];
+  const bound = all.filter(({ binding }) => binding !== undefined);
+  const named: [string, readonly string[], readonly EncryptedColumn[]][] = [
+    ['legacyPlaintext', legacyPlaintext, all],
+    ['legacyUnbound', legacyUnbound, bound],
+    ['previousFormats', Object.keys(previousFormats), all],
+  ];
+  for (const [option, names, among] of named) {
+    const known = among.map(describeColumn);
+    const unknown = names.find((name) => !known.includes(name));
     if (unknown === undefined) continue;
     throw new ConfigurationError(
-      `${option} names "${unknown}", which is not an encrypted property. ` +
-        `Known are: ${[...known].join(', ')}.`,
+      `${option} names "${unknown}", which is not an encrypted property${among === bound ? ' with bindTo' : ''}. ` +
+        `Known are: ${known.join(', ')}.`,
     );
   }
 }

@@ -3,8 +3,6 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { UnsupportedValueError } from '../../errors';
 import { isWellFormed } from '../../encoding/text';
 
-import { rootEntityName } from './field-policies';
-
 /** Returns the one form that equal values of a column have; `undefined` for a value that it cannot hold exactly. */
 type Canonical = (stored: unknown, column: ColumnMetadata) => string | undefined;
 
@@ -48,7 +46,7 @@ export function canonicalStored(column: ColumnMetadata, stored: unknown): string
   const form = formsOf(column);
   const canonical = form?.(stored, column);
   if (canonical !== undefined) return canonical;
-  const entity = rootEntityName(column.entityMetadata);
+  const entity = column.entityMetadata.name;
   const property = column.propertyPath;
   const what =
     stored === null || stored === undefined

@@ -76,14 +76,21 @@ function decryptReturned(encrypted: EncryptedColumn, map: ObjectLiteral): void {
   if (stored === undefined || stored === null) return;
   const isAlone = binding?.columns.some((bound) => bound.getEntityValue(map) === undefined);
   try {
-    column.setEntityValue(
-      map,
-      isAlone === true ? undefined : decryptStored(encrypted, inRow(encrypted, stored, map)),
-    );
+    const returned = isAlone === true ? undefined : decryptReturnedValue(encrypted, stored, map);
+    column.setEntityValue(map, returned);
   } catch (error) {
     if (!(error instanceof FieldEncryptionError) || !error.retryable) throw error;
     column.setEntityValue(map, undefined);
   }
+}
+
+function decryptReturnedValue(
+  encrypted: EncryptedColumn,
+  stored: unknown,
+  map: ObjectLiteral,
+): unknown {
+  const value = inRow(encrypted, stored, (column) => column.getEntityValue(map) as unknown);
+  return decryptStored(encrypted, value);
 }
 
 function deletePath(map: ObjectLiteral, [name = '', ...rest]: readonly string[]): void {

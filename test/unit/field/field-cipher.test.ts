@@ -203,6 +203,7 @@ describe('FieldCipher.decrypt', () => {
     expect(rotated.inspect(rotated.encrypt('Ada'))).toEqual({
       kind: 'ciphertext',
       prefix: keyPrefix(NEW_ID),
+      isBound: false,
     });
   });
 

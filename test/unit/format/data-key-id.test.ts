@@ -1,9 +1,12 @@
 import {
+  FORMATS,
+  formatOfPrefix,
   isDataKeyId,
   keyHeader,
   keyIdOfPrefix,
   keyPrefix,
   newDataKeyId,
+  unboundPrefix,
 } from '../../../src/format/data-key-id';
 
 describe('newDataKeyId', () => {
@@ -39,11 +42,25 @@ describe('keyPrefix', () => {
 
 describe('keyIdOfPrefix', () => {
   it.each([
-    ['another format', 'AgEjRWeJq83v'],
+    ['another format', 'AwEjRWeJq83v'],
     ['too few characters', 'AQEjRWeJq83'],
     ['too many characters', 'AQEjRWeJq83vA'],
     ['another alphabet', 'AQEjRWeJq8+v'],
   ])('knows no id in %s', (_, prefix) => {
     expect(keyIdOfPrefix(prefix)).toBeUndefined();
+  });
+});
+
+describe('the prefix of a bound value', () => {
+  it('names the same key as that of an unbound one, whatever the id', () => {
+    for (let first = 0; first < 256; first++) {
+      const id = first.toString(16).padStart(2, '0').repeat(8);
+      const bound = keyPrefix(id, FORMATS.bound);
+      expect(bound).toMatch(/^A[g-v]/);
+      expect(unboundPrefix(bound)).toBe(keyPrefix(id));
+      expect(unboundPrefix(keyPrefix(id))).toBe(keyPrefix(id));
+      expect(keyIdOfPrefix(bound)).toBe(id);
+      expect(formatOfPrefix(bound)).toBe(FORMATS.bound);
+    }
   });
 });

@@ -1,6 +1,6 @@
 import { createAead } from '../../../src/crypto/aead';
 import { keyHeader, keyPrefix } from '../../../src/format/data-key-id';
-import { HEADER_BYTES, PREFIX_CHARS } from '../../../src/format/data-key-id';
+import { FORMATS, HEADER_BYTES, PREFIX_CHARS } from '../../../src/format/data-key-id';
 import {
   inspectStored,
   maxPlainBytes,
@@ -47,10 +47,10 @@ describe('inspectStored in a text column', () => {
   });
 
   it('calls long base64url of another format malformed, but not a claim', () => {
-    const foreign = Buffer.concat([Buffer.of(2), BYTES.subarray(1)]).toString('base64url');
+    const foreign = Buffer.concat([Buffer.of(3), BYTES.subarray(1)]).toString('base64url');
     expect(inspectStored(foreign, 'text', false)).toEqual({
       kind: 'malformed',
-      reason: 'its format 0x02 is not known to this version',
+      reason: 'its format 0x03 is not known to this version',
       prefix: undefined,
     });
     expect(inspectStored(foreign.slice(0, 64), 'text', false)).toEqual({ kind: 'plaintext' });
@@ -98,7 +98,7 @@ describe('inspectStored in a binary column', () => {
 
   it.each([
     ['a string', TEXT],
-    ['bytes of another format', Buffer.concat([Buffer.of(2), BYTES])],
+    ['bytes of another format', Buffer.concat([Buffer.of(3), BYTES])],
     ['null', null],
   ])('calls %s plaintext', (_, stored) => {
     expect(inspectStored(stored, 'binary', false)).toEqual({ kind: 'plaintext' });
@@ -139,5 +139,34 @@ describe.each(SUITES)('storedLength of %s', (suite) => {
   it('agrees with the nonce of the suite', () => {
     const { nonceBytes, tagBytes } = createAead(suite, Buffer.alloc(32));
     expect(storedLength(0, suite, 'binary')).toBe(HEADER_BYTES + nonceBytes + 1 + tagBytes);
+  });
+});
+
+describe('inspectStored of a value that is bound to its row', () => {
+  const bound = Buffer.concat([keyHeader(KEY_ID, FORMATS.bound), BYTES.subarray(HEADER_BYTES)]);
+
+  it.each([
+    ['text', bound.toString('base64url')],
+    ['binary', bound],
+  ] as const)('knows it in a field that has such values: %s', (storage, stored) => {
+    expect(inspectStored(stored, storage, true)).toEqual({
+      kind: 'ciphertext',
+      prefix: keyPrefix(KEY_ID),
+      isBound: true,
+    });
+    expect(inspectStored(stored, storage, false)).toEqual({
+      kind: 'malformed',
+      reason: expect.stringContaining('bound to a row'),
+      prefix: keyPrefix(KEY_ID),
+    });
+  });
+
+  it('calls what only begins like one plaintext where there are none', () => {
+    expect(inspectStored('Annualreviews', 'text', false)).toEqual({ kind: 'plaintext' });
+    expect(inspectStored(Buffer.of(2, 1), 'binary', false)).toEqual({ kind: 'plaintext' });
+    expect(inspectStored(bound.subarray(0, 20), 'binary', true)).toMatchObject({
+      kind: 'malformed',
+      prefix: keyPrefix(KEY_ID),
+    });
   });
 });

@@ -3,7 +3,6 @@ import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
 import type { SelectQuery } from 'typeorm/query-builder/SelectQuery.js';
 
 import type { Installation } from '../../installation/installation';
-import type { EncryptedColumn } from '../../metadata/encrypted-column';
 import type { RowBinding } from '../../metadata/row-binding';
 import { StoredInRow } from '../../metadata/stored-in-row';
 

@@ -12,6 +12,7 @@ import {
   queryRefused,
 } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
+import { inRow } from '../../metadata/row-binding';
 
 /** If more candidates than this share a truncated token, the index is too short for lookups. */
 const MAX_CANDIDATES = 10_000;
@@ -39,9 +40,13 @@ export abstract class DeferredParameter {
   }
 }
 
-interface Candidate {
+interface Candidate extends Readonly<Record<string, unknown>> {
   readonly id: unknown;
   readonly stored: unknown;
+}
+
+function boundName(position: number): string {
+  return `bound${String(position)}`;
 }
 
 /** Tokens whose index key is not in memory. */
@@ -135,7 +140,8 @@ export class ExactMatches extends DeferredParameter {
   ): Promise<Candidate[]> {
     const { column } = this.#encrypted;
     const { target, primaryColumns } = column.entityMetadata;
-    const rows: Candidate[] = await installation.dataSource
+    const bound = this.#encrypted.binding?.columns ?? [];
+    const builder = installation.dataSource
       .createQueryBuilder(queryRunner)
       .select(`candidate.${String(primaryColumns[0]?.propertyPath)}`, 'id')
       .addSelect(`candidate.${column.propertyPath}`, 'stored')
@@ -145,8 +151,11 @@ export class ExactMatches extends DeferredParameter {
       })
       .andWhere(`candidate.${column.propertyPath} IS NOT NULL`)
       .withDeleted()
-      .limit(MAX_CANDIDATES + 1)
-      .getRawMany();
+      .limit(MAX_CANDIDATES + 1);
+    bound.forEach(({ propertyPath }, i) =>
+      builder.addSelect(`candidate.${propertyPath}`, boundName(i)),
+    );
+    const rows = await builder.getRawMany<Candidate>();
     if (rows.length > MAX_CANDIDATES) throw tooManyCandidates(this.#encrypted);
     await installation.loadKeys(
       rows.flatMap(({ stored }) => keyPrefixOf(this.#encrypted, stored) ?? []),
@@ -156,7 +165,10 @@ export class ExactMatches extends DeferredParameter {
       this.#encrypted,
       rows.map(({ stored }) => stored),
     );
-    return rows.map(({ id }, i) => ({ id, stored: ready[i] }));
+    return rows.map((row, at) => ({
+      id: row.id,
+      stored: inRow(this.#encrypted, ready[at], (_, i) => row[boundName(i)]),
+    }));
   }
 }
 

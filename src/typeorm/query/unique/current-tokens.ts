@@ -4,7 +4,7 @@ import { fenced, rememberKeys } from '../../connection/key-fence';
 import { SqlParameters } from '../../connection/sql-dialect';
 import type { Installation } from '../../installation/installation';
 import { decryptStored } from '../../metadata/encrypted-column';
-import type { EncryptedColumn, UniqueIndex } from '../../metadata/encrypted-column';
+import type { UniqueIndex } from '../../metadata/encrypted-column';
 import { cleartextForms } from '../lookup/cleartext-forms';
 
 import { TokenRows } from './token-rows';
@@ -117,11 +117,11 @@ class EarlierRows {
   }
 
   async #updateRow(row: TokenRow, value: unknown): Promise<void> {
-    const { encrypted, indexed } = this.#index;
+    const { indexed } = this.#index;
     const parameters = new SqlParameters(this.#installation.dataSource);
     const [set, used] = this.#installation.keys.noting(() =>
       row.token === null
-        ? this.#assignments(encrypted, value, parameters)
+        ? this.#assignments(row, value, parameters)
         : [`${this.#rows.token} = ${parameters.add(indexed.index.token(value))}`],
     );
     rememberKeys(parameters.values, used);
@@ -138,14 +138,15 @@ class EarlierRows {
   }
 
   /** Returns assignments of the value's ciphertext and of its tokens in all indexes. */
-  #assignments(
-    { cipher, indexes }: EncryptedColumn,
-    value: unknown,
-    parameters: SqlParameters,
-  ): string[] {
+  #assignments({ bound }: TokenRow, value: unknown, parameters: SqlParameters): string[] {
+    const { binding, cipher, indexes } = this.#index.encrypted;
+    const stored = cipher.encrypt(
+      value,
+      binding?.contextOf((_, i) => bound[i]),
+    );
     const { driver } = this.#installation.dataSource;
     return [
-      `${this.#rows.cell} = ${parameters.add(cipher.encrypt(value))}`,
+      `${this.#rows.cell} = ${parameters.add(stored)}`,
       ...indexes.map(
         ({ column, index }) =>
           `${driver.escape(column.databaseName)} = ${parameters.add(index.token(value))}`,

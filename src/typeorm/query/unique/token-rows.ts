@@ -4,6 +4,7 @@ import { escapedTable, SqlParameters } from '../../connection/sql-dialect';
 import type { Installation } from '../../installation/installation';
 import { fetchPrevious, keyPrefixOf } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
+import { inRow } from '../../metadata/row-binding';
 import type { AnyQueryBuilder } from '../any-query-builder';
 
 /** The methods by which TypeORM's UpdateQueryBuilder builds its statement. */
@@ -58,6 +59,8 @@ export interface TokenRow {
   readonly stored: unknown;
   /** `null` in a cleartext row. */
   readonly token: unknown;
+  /** Of the columns that the value is bound to. */
+  readonly bound: readonly unknown[];
 }
 
 /** The rows of one blind index, read by raw SQL to include soft-deleted rows and all classes of an inheritance. */
@@ -95,7 +98,10 @@ export class TokenRows {
   /** Fetches rows. `rest` is SQL from WHERE on, with these parameters. */
   async select(rest: string, { values }: SqlParameters): Promise<TokenRow[]> {
     const { driver } = this.#installation.dataSource;
-    const selected = [...this.keys, this.cell, this.token].map(
+    const bound = (this.#encrypted.binding?.columns ?? []).map((c) =>
+      driver.escape(c.databaseName),
+    );
+    const selected = [...this.keys, this.cell, this.token, ...bound].map(
       (name, i) => `${name} AS ${driver.escape(`c${String(i)}`)}`,
     );
     const rows = (await this.#runner.query(
@@ -108,6 +114,7 @@ export class TokenRows {
         primaryKey: cells.slice(0, this.keys.length),
         stored: cells[this.keys.length],
         token: cells[this.keys.length + 1],
+        bound: cells.slice(this.keys.length + 2),
       };
     });
   }
@@ -117,6 +124,7 @@ export class TokenRows {
     const stored = rows.map((row) => row.stored);
     const prefixes = stored.flatMap((value) => keyPrefixOf(this.#encrypted, value) ?? []);
     await this.#installation.loadKeys(new Set(prefixes), this.#runner);
-    return fetchPrevious(this.#encrypted, stored);
+    const ready = await fetchPrevious(this.#encrypted, stored);
+    return rows.map(({ bound }, at) => inRow(this.#encrypted, ready[at], (_, i) => bound[i]));
   }
 }

@@ -1,4 +1,4 @@
-import type { EntityMetadata, ObjectLiteral } from 'typeorm';
+import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import type { AnyQueryBuilder, Expressions } from '../any-query-builder';
@@ -21,7 +21,7 @@ export function fixedValues(
   const fixed = new Map<ColumnMetadata, unknown>();
   for (const [path, parameter] of equalities(wheres)) {
     const column = columnAt(metadata, path);
-    const value: unknown = (parameters as ObjectLiteral)[parameter];
+    const value: unknown = parameters[parameter];
     if (column !== undefined) fixed.set(column, value);
   }
   return fixed;
