@@ -14,26 +14,34 @@ import { TableRun } from '../walk/table-run';
 import { makePlan } from './make-plan';
 
 /**
- * Refuses to write cleartext to a column that has a CHECK constraint against it. The database would
- * refuse the rows itself, with their cleartext in its error.
+ * Refuses to write values that a CHECK constraint keeps out of their column: cleartext, or values that are
+ * bound to their rows where the constraint is older than `bindTo`. The database would refuse the rows itself,
+ * with their values in its error.
  *
  * @throws {@link RunPlanError}
  */
 async function assertUnchecked(
   { dataSource }: Installation,
   works: readonly TableWork[],
+  mode: RunMode,
 ): Promise<void> {
+  const [what, option] =
+    mode === 'decrypt'
+      ? ['cleartext', 'legacyPlaintext names the property']
+      : ['values that are bound to their rows', 'the property has bindTo'];
   await withConnection(dataSource, undefined, async (runner) => {
     for (const { table } of works) {
       const live = await runner.getTable(table.metadata.tablePath);
       for (const { encrypted } of table.columns) {
-        const { entity, property } = encrypted.policy;
-        const { name } = ciphertextCheck(encrypted.column, encrypted.policy, dataSource);
+        const { column, policy } = encrypted;
+        if (mode !== 'decrypt' && encrypted.binding === undefined) continue;
+        const against = mode === 'decrypt' ? policy : { ...policy, boundTo: [] };
+        const { name } = ciphertextCheck(column, against, dataSource);
         if (live?.checks.some((check) => check.name === name) !== true) continue;
         throw new RunPlanError(
-          `${describeColumn(encrypted)}: the CHECK constraint "${name}" keeps cleartext out of its column. ` +
-            'Drop it first: the next `migration:generate` does, since legacyPlaintext names the property.',
-          { entity, property },
+          `${describeColumn(encrypted)}: the CHECK constraint "${name}" keeps ${what} out of its column. ` +
+            `Drop it first: the next \`migration:generate\` does, since ${option}.`,
+          { entity: policy.entity, property: policy.property },
         );
       }
     }
@@ -69,7 +77,7 @@ export function run(
       for (const work of works) await new ReadOnlyRun(context, work).run();
     } else {
       await store.requireTables();
-      if (modeName === 'decrypt') await assertUnchecked(installation, works);
+      if (mode.writes !== 'tokens') await assertUnchecked(installation, works, modeName);
       for (const [i, work] of works.entries()) {
         if (mode.pending === undefined || pending[i] !== 0) await runTable(context, work);
       }
