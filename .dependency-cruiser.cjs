@@ -172,7 +172,7 @@ module.exports = {
       from: {
         path: '^src/',
         pathNot:
-          '^src/((typeorm|reencryption|schema|doctor|cli|nestjs)/|(field-encryption|data-keys)\\.ts$)',
+          '^src/((typeorm|reencryption|schema|doctor|cli|nestjs)/|(field-encryption|stored-values|data-keys)\\.ts$)',
       },
       to: { path: 'node_modules/typeorm(-0\\.3)?/' },
     },

@@ -13,6 +13,8 @@ import type { EncryptionStatus } from './reencryption/coverage/status';
 import type { RunOptions } from './reencryption/report/run-options';
 import type { RunReport } from './reencryption/report/run-report';
 import { run } from './reencryption/runs/run';
+import { PurposeValues } from './purpose-values';
+import type { PurposeOptions } from './purpose-values';
 import { decryptValues, encryptValues, ofOne } from './stored-values';
 import type { ValueOptions, ValuesOptions } from './stored-values';
 import { withConnection } from './typeorm/connection/lent-connection';
@@ -186,6 +188,16 @@ export class FieldEncryption {
     { manager }: ValueOptions = {},
   ): Promise<T[]> {
     return sortedEntities(this.#installation, entity, options, manager);
+  }
+
+  /**
+   * Returns what encrypts values of a purpose that are stored elsewhere than in an entity, such as in a queue
+   * or a cache. Keep it: making it costs more than a value.
+   *
+   * @throws {@link ConfigurationError} for a purpose that is not a text of 1 to 256 characters
+   */
+  value(purpose: string, options?: PurposeOptions): PurposeValues {
+    return new PurposeValues(this.#installation, purpose, options);
   }
 
   /** Returns the index, prepared to make tokens. */

@@ -7,6 +7,7 @@ export type { Finding, FindingCode, FindingLevel } from './doctor/finding';
 export * from './errors';
 export { fieldEncryption } from './field-encryption';
 export type { FieldEncryption } from './field-encryption';
+export type { PurposeOptions, PurposeValues } from './purpose-values';
 export type { ValueOptions, ValuesOptions } from './stored-values';
 export type { Normalizer } from './field/normalizer';
 export type {

@@ -1,3 +1,4 @@
+import { LABELS } from '../crypto/labels';
 import type { ValueContent } from '../encoding/value-codec';
 import { UnsupportedValueError } from '../errors';
 import type { KeySource } from '../keys/key-source';
@@ -27,10 +28,19 @@ export class BlindIndex {
   /** Whether tokens of some form are truncated, so that different values may share one. */
   readonly isTruncated: boolean;
 
-  /** @throws {@link InvalidFieldPolicyError} when the field cannot have such an index */
-  constructor(field: FieldPolicy, index: BlindIndexPolicy, application: string, keys: KeySource) {
+  /**
+   * @param label - of the kind of values; see `LABELS`
+   * @throws {@link InvalidFieldPolicyError} when the field cannot have such an index
+   */
+  constructor(
+    field: FieldPolicy,
+    index: BlindIndexPolicy,
+    application: string,
+    keys: KeySource,
+    label: string = LABELS.indexKey,
+  ) {
     requireIndexable(field, index);
-    const binding = { application, indexName: index.name };
+    const binding = { label, application, indexName: index.name };
     this.#keys = keys;
     this.#current = new TokenForm(field, index, binding);
     this.#previous = index.previous.map((earlier) => new TokenForm(field, earlier, binding));

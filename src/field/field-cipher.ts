@@ -48,10 +48,11 @@ export class FieldCipher {
   readonly #associatedData: AssociatedData;
   readonly #native: NativeValues;
 
-  constructor(policy: FieldPolicy, application: string, keys: KeySource) {
+  /** @param label - of the kind of values; see `LABELS` */
+  constructor(policy: FieldPolicy, application: string, keys: KeySource, label?: string) {
     this.#policy = policy;
     this.#keys = keys;
-    this.#associatedData = new AssociatedData(application, policy.fieldId);
+    this.#associatedData = new AssociatedData(application, policy.fieldId, label);
     this.#native = new NativeValues(policy, this.#associatedData);
   }
 

@@ -1,4 +1,3 @@
-import { LABELS } from '../crypto/labels';
 import { FULL_TOKEN_BITS, tokenMac } from '../crypto/token-mac';
 import type { TokenMac } from '../crypto/token-mac';
 import { lengthPrefixed } from '../encoding/length-prefixed';
@@ -15,6 +14,7 @@ import type { Normalizer } from './normalizer';
 
 /** The context that the tokens of one index are bound to. */
 export interface TokenBinding {
+  readonly label: string;
   readonly application: string;
   /** Empty for an unnamed index. */
   readonly indexName: string;
@@ -75,9 +75,9 @@ export class TokenForm {
 function keyInfo(
   { fieldId }: FieldPolicy,
   { id, version }: Normalizer,
-  { application, indexName }: TokenBinding,
+  { label, application, indexName }: TokenBinding,
 ): Uint8Array {
-  return lengthPrefixed([LABELS.indexKey, application, fieldId, indexName, id, String(version)]);
+  return lengthPrefixed([label, application, fieldId, indexName, id, String(version)]);
 }
 
 function normalized(normalizer: Normalizer, value: string): string {
