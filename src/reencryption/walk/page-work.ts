@@ -130,7 +130,7 @@ function fieldOf(column: ColumnWork, { cells }: StoredPage, row: number): Stored
   return {
     stored,
     tokens: column.tokens.map(({ at }) => cell(at)),
-    context: isEmpty ? undefined : encrypted.binding?.contextOf((_, i) => cell(bound[i])),
+    context: isEmpty ? undefined : encrypted.binding?.contextOf((i) => cell(bound[i])),
   };
 }
 

@@ -68,6 +68,7 @@ export function encryptMarkedColumns(context: EncryptionContext): EncryptedColum
     byEntity,
     keyNames: [...new Set(all.flatMap(({ keyNames }) => keyNames))],
     indexed: all.some(({ indexed }) => indexed),
+    isBound: all.some(({ isBound }) => isBound),
   };
 }
 

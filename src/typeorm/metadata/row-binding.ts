@@ -3,7 +3,7 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { RowContextForm } from '../../field/row-context';
 
-import { canonicalStored } from './canonical-value';
+import { canonicalForm } from './canonical-value';
 import { StoredInRow } from './stored-in-row';
 
 /** A column that values are bound to, under the name that `bindTo` gives it. */
@@ -16,47 +16,48 @@ export interface BoundColumn {
 export class RowBinding {
   /** In the order of the context. */
   readonly columns: readonly ColumnMetadata[];
+  /** The names of the columns; bindings of an entity with the same names are equal. */
+  readonly names: readonly string[];
   readonly #form: RowContextForm;
+  readonly #canonical: readonly ((stored: unknown) => string)[];
 
   constructor(bound: readonly BoundColumn[]) {
     this.#form = new RowContextForm(bound.map(({ name }) => ({ kind: 'bind', name })));
-    this.columns = this.#form.parts.flatMap(
-      (part) => bound.find(({ name }) => name === part.name)?.column ?? [],
-    );
-  }
-
-  /** The names of the columns; bindings of an entity with the same names are equal. */
-  get names(): readonly string[] {
-    return this.#form.parts.map(({ name }) => name);
+    this.names = this.#form.parts.map(({ name }) => name);
+    this.columns = this.names.flatMap((name) => columnNamed(bound, name));
+    this.#canonical = this.columns.map(canonicalForm);
   }
 
   /**
-   * Returns the context of a row, from its columns as the database has them.
+   * Returns the context of a row.
    *
+   * @param cell - returns what the database has in the column at a position
    * @throws {@link UnsupportedValueError} for a value that is NULL, missing, or not held exactly
    */
-  contextOf(stored: (column: ColumnMetadata, position: number) => unknown): string {
-    return this.#form.of(
-      this.columns.map((column, i) => canonicalStored(column, stored(column, i))),
-    );
+  contextOf(cell: (position: number) => unknown): string {
+    return this.#form.of((i) => this.#canonical[i]?.(cell(i)) ?? '');
   }
 
   /** {@link RowBinding.contextOf} for an entity, or values to write. */
   contextIn(values: ObjectLiteral): string {
-    return this.contextOf((column) => column.getEntityValue(values, true) as unknown);
+    return this.contextOf((i) => this.columns[i]?.getEntityValue(values, true) as unknown);
   }
 }
 
 /**
  * Returns a stored value for `decryptStored`, with its row if it is bound to that.
  *
- * @param cell - returns what the database has in another column of the row
+ * @param cell - as for {@link RowBinding.contextOf}
  */
 export function inRow(
   { binding }: { readonly binding: RowBinding | undefined },
   stored: unknown,
-  cell: (column: ColumnMetadata, position: number) => unknown,
+  cell: (position: number) => unknown,
 ): unknown {
   if (binding === undefined || stored === null || stored === undefined) return stored;
   return new StoredInRow(stored, binding.contextOf(cell));
+}
+
+function columnNamed(bound: readonly BoundColumn[], wanted: string): ColumnMetadata[] {
+  return bound.filter(({ name }) => name === wanted).map(({ column }) => column);
 }

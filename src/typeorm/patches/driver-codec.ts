@@ -6,6 +6,7 @@ import type { Installation } from '../installation/installation';
 import { decryptStored } from '../metadata/encrypted-column';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
 import { inRow } from '../metadata/row-binding';
+import { inHydratedRow } from '../query/hydration/bound-rows';
 import { assertNoUseIn } from '../query/refusal/statement-check';
 import { contextOfWrittenRow } from '../query/write/written-row';
 
@@ -31,7 +32,7 @@ export function installDriverCodec(installation: Installation): void {
     const encrypted = encryptedColumn(column);
     if (encrypted === undefined) return prepare(value, column) as unknown;
     if (value === null || value === undefined) return value;
-    return decryptStored(encrypted, value);
+    return decryptStored(encrypted, inHydratedRow(encrypted, value));
   });
   override(driver, 'normalizeType', (normalize) => (column) => {
     const encrypted = encryptedColumn(column as ColumnMetadata);
@@ -89,7 +90,8 @@ function decryptReturnedValue(
   stored: unknown,
   map: ObjectLiteral,
 ): unknown {
-  const value = inRow(encrypted, stored, (column) => column.getEntityValue(map) as unknown);
+  const { columns = [] } = encrypted.binding ?? {};
+  const value = inRow(encrypted, stored, (i) => columns[i]?.getEntityValue(map) as unknown);
   return decryptStored(encrypted, value);
 }
 

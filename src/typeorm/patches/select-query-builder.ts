@@ -6,7 +6,7 @@ import { lend, share } from '../connection/lent-connection';
 import { installationOf } from '../installation/installation';
 import { queryRefused } from '../metadata/encrypted-column';
 import { withBoundColumns } from '../query/hydration/bound-rows';
-import { prepareHydration, restoreStoredValues } from '../query/hydration/prepare-hydration';
+import { prepareHydration, restorePreviousValues } from '../query/hydration/prepare-hydration';
 import { selectedColumns } from '../query/hydration/raw-result';
 import { keepFindOptions, noteFindOptions } from '../query/lookup/expectation';
 import { withResolvedParameters } from '../query/lookup/resolved-parameters';
@@ -63,8 +63,7 @@ class EncryptingSelectQueryBuilder<
       const results = await withResolvedParameters(this, installation, queryRunner, () =>
         super.executeEntitiesAndRawResults(queryRunner),
       );
-      const columns = selectedColumns(this.expressionMap, installation);
-      restoreStoredValues(installation, columns, results.raw as Record<string, unknown>[]);
+      restorePreviousValues(installation, results.raw as Record<string, unknown>[]);
       return results;
     } finally {
       hydrations.set(this, hydrationsOf(this) - 1);

@@ -1,12 +1,13 @@
-import type { EntityMetadata } from 'typeorm';
+import type { Driver, EntityMetadata } from 'typeorm';
 import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
 import type { SelectQuery } from 'typeorm/query-builder/SelectQuery.js';
 
 import type { Installation } from '../../installation/installation';
+import type { EncryptedColumn } from '../../metadata/encrypted-column';
 import type { RowBinding } from '../../metadata/row-binding';
 import { StoredInRow } from '../../metadata/stored-in-row';
 
-import type { RawResult, Row } from './raw-result';
+import type { Row } from './raw-result';
 
 /**
  * Returns the columns that are selected of an entity, with those that encrypted ones among them are bound to.
@@ -36,51 +37,61 @@ export function withBoundColumns(
   return [...selects, ...added];
 }
 
-/** Puts the context of their row beside the values of raw rows that are bound to it. */
-export function bindToRows({ rows, columns, installation }: RawResult): void {
-  const contexts = new Contexts(installation);
-  for (const [key, { binding }, alias] of columns) {
-    if (binding === undefined) continue;
-    const contextOf = contexts.of(binding, alias);
-    for (const [i, row] of rows.entries()) {
-      const stored = row[key];
-      if (stored === null || stored === undefined) continue;
-      row[key] = new StoredInRow(stored, contextOf(row, i));
+/** The rows of an entity in raw results, under its alias. */
+export class RawRows {
+  readonly #driver: Driver;
+  readonly #alias: string;
+  /** The names of the bound columns in raw rows. */
+  readonly #names = new Map<RowBinding, readonly string[]>();
+  #row: Row = {};
+  /** The context of the present row: columns of an entity mostly share a binding. */
+  #known: { readonly binding: RowBinding; readonly context: string } | undefined;
+
+  constructor(driver: Driver, alias: string) {
+    this.#driver = driver;
+    this.#alias = alias;
+  }
+
+  /** Goes to a row. */
+  at(row: Row): this {
+    if (this.#row !== row) this.#known = undefined;
+    this.#row = row;
+    return this;
+  }
+
+  /** Returns a stored value of the row for `decryptStored`. */
+  inRow({ binding }: EncryptedColumn, stored: unknown): unknown {
+    if (binding === undefined) return stored;
+    if (this.#known?.binding !== binding) {
+      const names = this.#namesOf(binding);
+      const context = binding.contextOf((i) => this.#row[names[i] ?? '']);
+      this.#known = { binding, context };
     }
+    return new StoredInRow(stored, this.#known.context);
+  }
+
+  #namesOf(binding: RowBinding): readonly string[] {
+    let names = this.#names.get(binding);
+    if (names === undefined) {
+      names = binding.columns.map(({ databaseName }) =>
+        DriverUtils.buildAlias(this.#driver, undefined, this.#alias, databaseName),
+      );
+      this.#names.set(binding, names);
+    }
+    return names;
   }
 }
 
-/** Takes them away again, for callers that get the raw rows along with the entities. */
-export function restoreBoundValues({ rows, columns }: Pick<RawResult, 'rows' | 'columns'>): void {
-  for (const [key, { binding }] of columns) {
-    if (binding === undefined) continue;
-    for (const row of rows) {
-      const value = row[key];
-      if (value instanceof StoredInRow) row[key] = value.stored;
-    }
-  }
+let current: RawRows | undefined;
+
+/** Sets the rows from whose present one values are hydrated, which is synchronous. Returns those before. */
+export function hydrate(rows: RawRows | undefined): RawRows | undefined {
+  const outer = current;
+  current = rows;
+  return outer;
 }
 
-/** The contexts of raw rows, each made once for all columns with the same binding. */
-class Contexts {
-  readonly #installation: Installation;
-  readonly #known = new Map<string, (string | undefined)[]>();
-
-  constructor(installation: Installation) {
-    this.#installation = installation;
-  }
-
-  of(binding: RowBinding, alias: string): (row: Row, at: number) => string {
-    const { driver } = this.#installation.dataSource;
-    const names = new Map(
-      binding.columns.map((column) => [
-        column,
-        DriverUtils.buildAlias(driver, undefined, alias, column.databaseName),
-      ]),
-    );
-    const place = JSON.stringify([alias, ...binding.names]);
-    const known = this.#known.get(place) ?? [];
-    this.#known.set(place, known);
-    return (row, at) => (known[at] ??= binding.contextOf((column) => row[names.get(column) ?? '']));
-  }
+/** Returns a value that is being hydrated for `decryptStored`. */
+export function inHydratedRow(encrypted: EncryptedColumn, stored: unknown): unknown {
+  return current === undefined ? stored : current.inRow(encrypted, stored);
 }

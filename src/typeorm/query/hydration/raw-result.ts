@@ -8,8 +8,8 @@ import type { Expressions } from '../any-query-builder';
 
 export type Row = Record<string, unknown>;
 
-/** An encrypted column with its name in raw rows, and the alias of its entity. */
-export type SelectedColumn = readonly [key: string, column: EncryptedColumn, alias: string];
+/** An encrypted column with its name in raw rows. */
+export type SelectedColumn = readonly [key: string, column: EncryptedColumn];
 
 /** The result of a query, before TypeORM turns it into entities. */
 export interface RawResult {
@@ -34,7 +34,6 @@ export function selectedColumns(
       selected.push([
         DriverUtils.buildAlias(dataSource.driver, undefined, alias.name, databaseName),
         encrypted,
-        alias.name,
       ]);
     }
   }
