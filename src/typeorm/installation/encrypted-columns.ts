@@ -68,7 +68,6 @@ export function encryptMarkedColumns(context: EncryptionContext): EncryptedColum
     byEntity,
     keyNames: [...new Set(all.flatMap(({ keyNames }) => keyNames))],
     indexed: all.some(({ indexed }) => indexed),
-    isBound: all.some(({ isBound }) => isBound),
   };
 }
 

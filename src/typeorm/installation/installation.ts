@@ -103,11 +103,6 @@ export class Installation {
     return this.#isOpen;
   }
 
-  /** Whether a column of an entity is bound to its row. */
-  get isBound(): boolean {
-    return this.#columns?.isBound === true;
-  }
-
   /** The encrypted columns. Throws before `initialize()` has built the metadata. */
   get columns(): EncryptedColumns {
     if (this.#isOpen && this.#columns !== undefined) return this.#columns;

@@ -81,7 +81,6 @@ export interface EncryptedColumns {
   readonly byEntity: ReadonlyMap<EntityMetadata, EncryptedEntity>;
   readonly keyNames: readonly string[];
   readonly indexed: boolean;
-  readonly isBound: boolean;
 }
 
 /** Returns `Entity.property`, for messages. */

@@ -56,5 +56,7 @@ function rowsOf(
 }
 
 function hasBoundColumns(dataSource: DataSource): boolean {
-  return isInstalled(dataSource) && installationOf(dataSource).isBound;
+  if (!isInstalled(dataSource)) return false;
+  const { encryptedEntity } = installationOf(dataSource);
+  return dataSource.entityMetadatas.some((metadata) => encryptedEntity(metadata)?.isBound === true);
 }
