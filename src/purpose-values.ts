@@ -46,6 +46,7 @@ export class PurposeValues {
       type: options.type ?? 'string',
       storage: options.storage ?? 'text',
       keyName: options.key ?? 'default',
+      coerce: false,
       boundTo: [],
       readsUnbound: false,
       maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
