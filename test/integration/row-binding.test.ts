@@ -341,6 +341,7 @@ describeEachDatabase('Values that are bound to their row', (database) => {
       ],
       ['getRawAndEntities', () => patients.createQueryBuilder('p').getRawAndEntities()],
       ['save', (id) => patients.save({ id, ward: 'y' })],
+      ['sorted', () => fieldEncryption(dataSource).sorted(Patient, { order: { ssn: 'ASC' } })],
     ];
 
     it.each(reads)('give what was written: %s', async (_, read) => {
