@@ -17,7 +17,7 @@ export class AuditTrail {
     this.#installation = installation;
   }
 
-  /** Lists entries in their order, 100 at a time. */
+  /** Lists entries in their order: the newest 100, or by `after` those that follow an entry. Verifies nothing. */
   list(range: AuditRange = {}): Promise<AuditEntry[]> {
     return this.#installation.audit.list(range);
   }

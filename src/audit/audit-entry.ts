@@ -111,14 +111,6 @@ export interface AuditOptions {
   onFailure?: 'block' | 'warn';
 }
 
-/** The range of entries to list. */
-export interface AuditRange {
-  /** Entries with a higher number only. Defaults to 0. */
-  after?: number;
-  /** Defaults to 100. */
-  limit?: number;
-}
-
 const MAX_ACTOR_CHARS = 256;
 
 /** Returns the actor to record, in one line. */
@@ -140,6 +132,20 @@ function userName(): string {
   }
 }
 
+/** The entries to list. */
+export interface AuditRange {
+  /** The entries that follow the one of this number, from there on. Defaults to the newest entries. */
+  readonly after?: number;
+  /** The most entries. Defaults to 100. */
+  readonly limit?: number;
+  /** Entries from this time on, by the clocks of the processes that wrote them. */
+  readonly since?: Date;
+  /** Entries of this operation, such as `rotate` or `data reencrypt`. */
+  readonly operation?: string;
+  /** Entries whose actor begins with this text: by default an actor ends with the number of its process. */
+  readonly actor?: string;
+}
+
 /**
  * The port to the append-only table of the audit log.
  *
@@ -149,11 +155,8 @@ export interface AuditStore<C = unknown> {
   /** Whether the table exists. */
   exists(connection?: C): Promise<boolean>;
 
-  /** Returns the entries after `after`, in order of `seq`, at most `limit`. */
-  list(
-    range: { readonly after: number; readonly limit: number },
-    connection?: C,
-  ): Promise<AuditEntry[]>;
+  /** Returns at most `limit` entries in order of `seq`: those after `after`, or else the last ones. */
+  list(range: AuditRange & { readonly limit: number }, connection?: C): Promise<AuditEntry[]>;
 
   /** Returns the last entry about a version of this key. */
   lastOfKey(purpose: string, name: string, connection?: C): Promise<AuditEntry | undefined>;

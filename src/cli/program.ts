@@ -1,13 +1,18 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
+
+import { ownManifest } from '../doctor/checks/packages';
 
 import { addAudit } from './commands/audit';
 import { DRY_RUN } from './commands/common-options';
 import type { ChooseWork, CommandWork, DryRunOption } from './commands/common-options';
+import { addCompletion } from './completion';
 import { addData } from './commands/data';
 import { init } from './commands/init';
 import { addKeys } from './commands/keys';
 import { addSchema } from './commands/schema';
-import { doctor, status } from './commands/status';
+import { addStatus } from './commands/status';
+import { readConfiguration } from './load/configuration';
+import { CommandError } from './terminal/command-error';
 
 /** Options that every command takes. */
 export interface GlobalOptions {
@@ -23,18 +28,31 @@ export interface ParsedCommand {
 }
 
 /**
- * Reads the command line.
+ * Reads the command line, and the environment and the configuration for what it leaves out.
  *
- * @throws CommanderError for wrong usage, and after showing help
+ * @returns `undefined` if help, the version or a completion was asked for, which is shown then.
+ * @throws {@link CommandError} for wrong usage
  */
-export function parse(args: readonly string[]): ParsedCommand {
+export async function parse(args: readonly string[]): Promise<ParsedCommand | undefined> {
   let chosen: CommandWork | undefined;
   const program = programFor((work) => {
     chosen = work;
   });
   if (args.includes('--json')) program.configureOutput({ writeErr: () => undefined });
-  program.parse(args, { from: 'user' });
-  if (chosen === undefined) throw new CommanderError(2, 'commander.noCommand', 'no command given');
+  let asked = program;
+  for (const command of [program, ...program.commands]) {
+    command.hook('preSubcommand', (_, subcommand) => {
+      asked = subcommand;
+    });
+  }
+  try {
+    await program.parseAsync(args, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return undefined;
+    throw wrongUsage(error, asked);
+  }
+  if (chosen === undefined) return undefined;
   return { options: program.opts(), work: chosen };
 }
 
@@ -43,13 +61,19 @@ function programFor(choose: ChooseWork): Command {
     .description(
       'Keys and re-encryption of a TypeORM DataSource that went through withFieldEncryption.',
     )
-    .option('-d, --data-source <path>', 'module that exports the DataSource')
+    .addOption(
+      new Option('-d, --data-source <path>', 'module that exports the DataSource').env(
+        'FIELD_ENCRYPTION_DATA_SOURCE',
+      ),
+    )
     .option('--json', 'write one JSON document to stdout')
-    .option('--verbose', 'show where errors come from')
+    .option('--verbose', 'show where errors come from, and what TypeORM logs')
+    .version(ownManifest().version)
     // Inherited by the commands added below, so that all errors are thrown, and shown in one place.
     .exitOverride()
     .configureOutput({ outputError: () => undefined })
-    .configureHelp({ showGlobalOptions: true });
+    .configureHelp({ showGlobalOptions: true })
+    .hook('preAction', configure);
   program
     .command('init')
     .description('create the tables of the library if they are missing, and the first keys')
@@ -57,18 +81,32 @@ function programFor(choose: ChooseWork): Command {
     .action(({ dryRun = false }: DryRunOption) => {
       choose((session) => init(session, { dryRun }));
     });
-  program
-    .command('status')
-    .description('show keys, encrypted columns, rows for each key version, and what is due')
-    .action(() => {
-      choose(status);
-    });
-  program
-    .command('doctor')
-    .description('look for what is wrong or weak, and say what to do; changes nothing')
-    .action(() => {
-      choose(doctor);
-    });
-  for (const add of [addKeys, addAudit, addData, addSchema]) add(program, choose);
+  const groups = [addStatus, addKeys, addAudit, addData, addSchema];
+  for (const add of groups) add(program, choose);
+  addCompletion(program);
   return program;
+}
+
+/** Gives a command, and those above it, the options of the configuration that nothing else has set. */
+async function configure(program: Command, command: Command): Promise<void> {
+  if (command.name() === 'completion') return;
+  const configuration = await readConfiguration();
+  for (const each of [program, command]) {
+    for (const name of each.options.map((option) => option.attributeName())) {
+      const isSet = ![undefined, 'default'].includes(each.getOptionValueSource(name));
+      if (isSet || configuration[name] === undefined) continue;
+      each.setOptionValueWithSource(name, configuration[name], 'config');
+    }
+  }
+}
+
+function wrongUsage({ code, message }: CommanderError, asked: Command): CommandError {
+  const names = asked.parent === null ? [] : [asked.name()];
+  for (let above = asked.parent; above !== null; above = above.parent) names.unshift(above.name());
+  return new CommandError(
+    'ERR_USAGE',
+    // Commander has shown the help already.
+    code === 'commander.help' ? 'There is no command given.' : message.replace(/^error: /, ''),
+    `See ${names.length === 0 ? asked.name() : names.join(' ')} --help.`,
+  );
 }

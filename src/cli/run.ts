@@ -1,5 +1,3 @@
-import { CommanderError } from 'commander';
-
 import { withSession } from './load/session';
 import { parse } from './program';
 import type { ParsedCommand } from './program';
@@ -12,7 +10,7 @@ import type { Output } from './terminal/output';
 export async function run(args: readonly string[]): Promise<ExitCode> {
   const output = openOutput(args.includes('--json'));
   try {
-    const command = parsed(args);
+    const command = await parse(args);
     return command === undefined ? EXIT_CODES.done : await execute(command, output);
   } catch (error) {
     const report = errorReport(error);
@@ -24,29 +22,18 @@ export async function run(args: readonly string[]): Promise<ExitCode> {
 }
 
 async function execute({ options, work }: ParsedCommand, output: Output): Promise<ExitCode> {
-  if (options.dataSource === undefined) {
-    throw usage('The option -d <path> is missing: the module that exports your DataSource.');
+  const { dataSource: path, verbose = false } = options;
+  if (path === undefined || path === '') {
+    throw new CommandError(
+      'ERR_USAGE',
+      'The option -d <path> is missing: the module that exports your DataSource.',
+      'Give it, or set it once: FIELD_ENCRYPTION_DATA_SOURCE in the environment, ' +
+        '"field-encryption": { "dataSource": "..." } in package.json, or field-encryption.config.js.',
+    );
   }
-  const result = await withSession(options.dataSource, output, work);
+  const result = await withSession({ path, verbose }, output, work);
   output.result(result);
   return result.exitCode ?? EXIT_CODES.done;
-}
-
-/** Parses the command line; `undefined` if help was asked for and shown. */
-function parsed(args: readonly string[]): ParsedCommand | undefined {
-  try {
-    return parse(args);
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.code === 'commander.helpDisplayed') return undefined;
-    // Commander has shown the help already.
-    if (error.code === 'commander.help') throw usage('There is no command given.');
-    throw usage(error.message.replace(/^error: /, ''));
-  }
-}
-
-function usage(message: string): CommandError {
-  return new CommandError('ERR_USAGE', message, 'See field-encryption --help.');
 }
 
 function stackOf(error: unknown): string | undefined {

@@ -104,8 +104,8 @@ function isOutdated(
 async function dropIndexes(target: ExpandedTable, encrypted: EncryptedColumn): Promise<void> {
   const { runner, table, script } = target;
   for (const index of await indexesOn(runner, table.name, encrypted.column.databaseName)) {
-    if (!target.firstDropOf(index.name)) continue;
-    script.step(`DROP INDEX ${index.name}`, index.definition);
+    if (!target.firstDropOf(index.path)) continue;
+    script.step(`DROP INDEX ${index.path}`, index.definition);
     target.noteDropped(encrypted, index.name, index.definition);
   }
 }

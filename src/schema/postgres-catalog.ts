@@ -11,9 +11,15 @@ export interface CatalogColumn {
 }
 
 /** A database object that depends on a column, with the SQL that creates it. */
-export interface Dependent {
+interface Dependent {
   readonly name: string;
   readonly definition: string;
+}
+
+/** An index. */
+interface CatalogIndex extends Dependent {
+  /** The name for SQL: escaped, with its schema. */
+  readonly path: string;
 }
 
 /** A constraint; `kind` as in pg_constraint.contype. */
@@ -58,14 +64,15 @@ export async function constraintsOn(
   )) as CatalogConstraint[];
 }
 
-/** Fetches the indexes that include a column or depend on it, except those of constraints. Names are escaped. */
+/** Fetches the indexes that include a column or depend on it, except those of constraints. */
 export async function indexesOn(
   runner: QueryRunner,
   table: string,
   column: string,
-): Promise<Dependent[]> {
+): Promise<CatalogIndex[]> {
   return (await runner.query(
-    `SELECT DISTINCT quote_ident(n.nspname) || '.' || quote_ident(r.relname) AS name,
+    `SELECT DISTINCT r.relname AS name,
+            quote_ident(n.nspname) || '.' || quote_ident(r.relname) AS path,
             pg_get_indexdef(i.indexrelid) AS definition
        FROM pg_depend d
        JOIN pg_index i ON i.indexrelid = d.objid
@@ -78,5 +85,5 @@ export async function indexesOn(
                          WHERE c.conindid = i.indexrelid AND c.conrelid = i.indrelid)
       ORDER BY 1`,
     [table, column],
-  )) as Dependent[];
+  )) as CatalogIndex[];
 }

@@ -1,7 +1,13 @@
 import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, QueryRunner } from 'typeorm';
 import { AuditError, BlindIndex, ConfigurationError, Encrypted, fieldEncryption } from '../../src';
-import type { AuditEntry, FieldEncryptionOptions, KeyEvent, KmsProvider } from '../../src';
+import type {
+  AuditEntry,
+  AuditRange,
+  FieldEncryptionOptions,
+  KeyEvent,
+  KmsProvider,
+} from '../../src';
 import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
@@ -115,6 +121,27 @@ describeDiagonal('The audit log', (kind) => {
     for (const secret of [CANARY, ...wrapped.flatMap((row) => Object.values(row) as string[])]) {
       if (secret !== '') expect(rows).not.toContain(secret);
     }
+  });
+
+  it('lists the newest entries, of a time, an operation or an actor', async () => {
+    const later = await connect({ audit: { actor: "o'brien:2" } });
+    const list = (range: AuditRange): Promise<number[]> =>
+      fieldEncryption(later)
+        .audit.list(range)
+        .then((entries) => entries.map(({ seq }) => seq));
+    await fieldEncryption(later).keys.rotate();
+    await fieldEncryption(later).keys.rotate();
+    expect(await list({ limit: 2 })).toEqual([6, 7]);
+    expect(await list({ limit: 2, after: 0 })).toEqual([1, 2]);
+    expect(await list({ operation: 'rotate' })).toEqual([5, 7]);
+    expect(await list({ operation: 'rotate', limit: 1 })).toEqual([7]);
+    expect(await list({ actor: "o'brien", after: 4 })).toEqual([5, 6, 7]);
+    expect(await list({ actor: 'alice' })).toEqual([1, 2, 3]);
+    expect(await list({ actor: '%' })).toEqual([]);
+    const [, , third] = await fieldEncryption(later).audit.list();
+    await sql(`UPDATE field_encryption_audit SET time = '2001-01-01T00:00:00.000Z' WHERE seq < 3`);
+    expect(await list({ since: new Date(third?.time ?? '') })).toEqual([3, 4, 5, 6, 7]);
+    expect(await list({ since: new Date(Date.now() + 60_000) })).toEqual([]);
   });
 
   it('is written with the change of the key or not at all, whichever statement fails', async () => {

@@ -230,7 +230,7 @@ describeDiagonal('field-encryption', (kind) => {
 
     const shown = await run(['status']);
     expect(shown.code).toBe(0);
-    expect(shown.stdout).toMatch(/Patient\.ssn +patient\.ssn +60 +20 +0 +default v1: 40/);
+    expect(shown.stdout).toMatch(/^Patient\.ssn +60 +20 +0 +default v1: 40$/m);
     expect(shown.stdout).toContain('100 values under an older data key: run data reencrypt');
     const { code, stdout, stderr } = await run(['data', 'reencrypt']);
     expect(code).toBe(0);

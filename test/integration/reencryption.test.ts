@@ -224,6 +224,7 @@ describeEachDatabase('reencrypt', (database) => {
       rows: 9,
       nullRows: 0,
       cleartextRows: 1,
+      unboundRows: 0,
       keys: [
         {
           keyId: first?.id,

@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EntitySchema } from 'typeorm';
 import type { DataSource, EntitySchemaOptions, MigrationInterface } from 'typeorm';
+import { Linter } from 'eslint';
 import { ModuleKind, ScriptTarget, transpileModule } from 'typescript';
+import tseslint from 'typescript-eslint';
 import { blindIndexColumns, encryptedColumn, fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
 import { schemaContract, schemaExpand } from '../../src/cli/commands/schema';
@@ -140,9 +142,10 @@ describeDiagonal('schema expand and schema contract', (kind) => {
   const contract = (dataSource: DataSource, options: object = {}) =>
     schemaContract(session(dataSource), join(folder, 'contract'), { ...OPTIONS, ...options });
 
-  /** The migrations that a command has written, compiled. */
+  /** The migrations that a command has written, linted and compiled. */
   function compiled({ document }: { document: object }): MigrationClass[] {
     return (document as { files: { path: string }[] }).files.map(({ path }) => {
+      expect(lintProblems(path)).toEqual([]);
       const { outputText } = transpileModule(readFileSync(path, 'utf8'), {
         compilerOptions: { target: ScriptTarget.ES2022, module: ModuleKind.CommonJS },
       });
@@ -341,7 +344,10 @@ describeDiagonal('schema expand and schema contract', (kind) => {
   it('drops and brings back indexes that TypeORM does not see, and builds ours concurrently', async () => {
     let dataSource = await open(encrypted(), { legacyPlaintext: NAMES });
     await dataSource.query(`CREATE UNIQUE INDEX "lower_email" ON "patient" (lower("email"))`);
+    await dataSource.query(`CREATE INDEX "Mixed Case" ON "patient" ("note")`);
     const written = await expand(dataSource, { concurrently: true, pretty: true });
+    expect(written.text).toContain('Patient.note: drops "Mixed Case" (CREATE INDEX');
+    expect(written.text).not.toContain('""');
     const migrations = compiled(written);
     expect(migrations).toHaveLength(2);
     dataSource = await open(encrypted(), { legacyPlaintext: NAMES }, migrations);
@@ -355,6 +361,18 @@ describeDiagonal('schema expand and schema contract', (kind) => {
     expect(await indexes()).toContain('lower_email');
   });
 });
+
+/** What the recommended rules of typescript-eslint, and those of ESLint on literals, find in a file. */
+function lintProblems(path: string): string[] {
+  const core = { 'no-useless-escape': 'error', 'no-empty': 'error' };
+  const config = [{ rules: core }, ...tseslint.configs.recommended];
+  const found = new Linter().verify(
+    readFileSync(path, 'utf8'),
+    config.map((each) => ({ ...each, files: ['**/*.ts'] })),
+    'migration.ts',
+  );
+  return found.map(({ ruleId, message }) => `${String(ruleId)}: ${message}`);
+}
 
 /** The key table and its first keys. */
 async function keyTable(dataSource: DataSource): Promise<void> {

@@ -11,6 +11,7 @@ async function main(): Promise<void> {
   const erase = { warning: 'This erases the key.', word: 'abcd' };
   await note(() => readPassphrase({}, true));
   await note(() => readPassphrase({}, true));
+  await note(() => readPassphrase({}, true));
   await note(() => readPassphrase({}, false));
   for (let at = 0; at < 3; at += 1) await note(() => confirm(false, erase).then(() => 'confirmed'));
   writeFileSync(process.argv[2] ?? '', JSON.stringify(outcomes));

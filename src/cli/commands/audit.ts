@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 
-import type { AuditEntry } from '../../audit/audit-entry';
+import type { AuditEntry, AuditRange } from '../../audit/audit-entry';
 import type { AuditProblem } from '../../audit/audit-verification';
 import { grouped } from '../../doctor/finding';
 import type { AuditReport } from '../../keys/audit/audit-report';
@@ -9,7 +9,7 @@ import { EXIT_CODES } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';
 import { table } from '../terminal/table';
 
-import { wholeNumber } from './common-options';
+import { time, wholeNumber } from './common-options';
 import type { ChooseWork, CommandWork } from './common-options';
 
 /** Names the last entry of the audit log, to be noted out of the database's reach. */
@@ -21,7 +21,7 @@ export async function auditHead({ fieldEncryption }: Session): Promise<CommandRe
 /** Lists entries of the audit log. */
 export async function auditList(
   { fieldEncryption }: Session,
-  range: { readonly after: number; readonly limit: number },
+  range: AuditRange,
 ): Promise<CommandResult> {
   const entries = await fieldEncryption.audit.list(range);
   return {
@@ -32,16 +32,16 @@ export async function auditList(
 
 function entriesTable(entries: readonly AuditEntry[]): string {
   return table(
-    ['SEQ', 'TIME', 'ACTOR', 'OPERATION', 'OUTCOME', 'KEY', 'ID', 'STATE', 'DETAILS'],
+    ['SEQ', 'TIME', 'OPERATION', 'KEY', 'STATE', 'ID', 'ACTOR', 'DETAILS'],
     entries.map((entry) => [
       String(entry.seq),
-      entry.time,
-      entry.actor,
-      entry.operation,
-      entry.outcome,
+      // To the second.
+      entry.time.replace(/\.\d{3}Z$/, 'Z'),
+      entry.outcome === 'done' ? entry.operation : `${entry.operation} (${entry.outcome})`,
       keyOf(entry),
-      entry.keyId ?? '',
       entry.keyState ?? '',
+      entry.keyId ?? '',
+      entry.actor,
       detailsOf(entry),
     ]),
   );
@@ -50,7 +50,7 @@ function entriesTable(entries: readonly AuditEntry[]): string {
 function keyOf({ keyName, keyPurpose, keyVersion }: AuditEntry): string {
   if (keyName === null) return '';
   const name = keyPurpose === 'data' ? keyName : String(keyPurpose);
-  return `${name} ${String(keyVersion)}`;
+  return `${name} v${String(keyVersion)}`;
 }
 
 function detailsOf({ reference, counts }: AuditEntry): string {
@@ -112,10 +112,13 @@ export function addAudit(program: Command, choose: ChooseWork): void {
   const audit = program.command('audit').description('what was done to the keys, by whom');
   audit
     .command('list')
-    .description('list entries of the audit log')
-    .option('--after <seq>', 'only entries after this one', wholeNumber, 0)
-    .option('--limit <n>', 'at most so many', wholeNumber, 100)
-    .action((range: { readonly after: number; readonly limit: number }) => {
+    .description('list the newest entries of the audit log')
+    .option('--after <seq>', 'list the entries that follow this one instead', wholeNumber)
+    .option('--last, --limit <n>', 'at most so many', wholeNumber, 100)
+    .option('--since <time>', 'only entries from 2026-11-01 or 2026-11-01T12:00Z on', time)
+    .option('--operation <name>', "only those of an operation, such as 'data reencrypt'")
+    .option('--actor <start>', 'only those whose actor begins so')
+    .action((range: AuditRange) => {
       choose((session) => auditList(session, range));
     });
   audit

@@ -20,6 +20,13 @@ export interface DryRunOption {
   readonly dryRun?: boolean;
 }
 
+/** Reads a time, such as `2026-11-01` or `2026-11-01T12:00Z`. */
+export function time(text: string): Date {
+  const value = new Date(text);
+  if (/^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(value.getTime())) return value;
+  throw new InvalidArgumentError('It must be a date, or a date and a time.');
+}
+
 /** Reads a whole number from 1. */
 export function wholeNumber(text: string): number {
   const value = Number(text);

@@ -4,26 +4,27 @@ import { performance } from 'node:perf_hooks';
 import { counted } from '../../doctor/finding';
 import { enqueueRun } from '../../reencryption/pg-boss';
 import { defined } from '../../typeorm/declare/option-rules';
+import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { RunOptions } from '../../reencryption/report/run-options';
 import type { RunMode, RunReport, WritingMode } from '../../reencryption/report/run-report';
 import type { Session } from '../load/session';
-import { CommandError, EXIT_CODES } from '../terminal/command-error';
+import { EXIT_CODES } from '../terminal/command-error';
 import type { ExitCode } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';
 import { interruptibly, progressDisplay } from '../terminal/progress-display';
 import { runInGroup } from '../workers/run-in-group';
 
-import { describeReport, exitCodeOf, firstConditions } from './run-report-text';
+import { requireNames, rowConditions } from './row-conditions';
+import type { ConditionOptions } from './row-conditions';
+import { describeReport, exitCodeOf } from './run-report-text';
 
 /** Options of the commands that run over the rows. */
-export interface DataRunOptions {
+export interface DataRunOptions extends ConditionOptions {
   readonly dryRun: boolean;
   /** Names of entities, in the order of work; empty for all with encrypted columns. */
   readonly entity: readonly string[];
   /** `Entity.property` */
   readonly column: readonly string[];
-  /** `Entity: SQL condition` */
-  readonly first: readonly string[];
   readonly batchSize: number | undefined;
   readonly maxRate: number | undefined;
   readonly maxReplicaLag: number | undefined;
@@ -43,12 +44,12 @@ export async function dataRun(
   mode: RunMode,
   options: DataRunOptions,
 ): Promise<CommandResult & { readonly exitCode: ExitCode }> {
-  for (const name of options.entity) requireEntity(session, name);
+  const given = runOptions(session, options);
   if (options.queue !== undefined && isWriting(mode) && !options.dryRun) {
-    return dataEnqueue(session, mode, runOptions(options));
+    return dataEnqueue(session, mode, given);
   }
   const start = performance.now();
-  const report = await runWithProgress(session, mode, options);
+  const report = await runWithProgress(session, mode, given, options.workers);
   const seconds = (performance.now() - start) / 1000;
   const document = { dryRun: options.dryRun, seconds, ...report };
   if (options.report !== undefined) {
@@ -56,7 +57,11 @@ export async function dataRun(
   }
   return {
     document,
-    text: describeReport(report, { dryRun: options.dryRun, seconds }),
+    text: describeReport(report, {
+      dryRun: options.dryRun,
+      seconds,
+      isPartial: given.where !== undefined,
+    }),
     exitCode: exitCodeOf(report),
   };
 }
@@ -64,20 +69,21 @@ export async function dataRun(
 async function runWithProgress(
   session: Session,
   mode: RunMode,
-  options: DataRunOptions,
+  options: RunOptions,
+  workers: number,
 ): Promise<RunReport> {
   const { fieldEncryption, output } = session;
   const display = progressDisplay(output);
   const run = (signal: AbortSignal): Promise<RunReport> => {
     const given: RunOptions = {
-      ...runOptions(options),
+      ...options,
       signal,
       onProgress: (progress) => {
         display.update(progress);
       },
     };
-    return options.workers > 1 && isWriting(mode) && !options.dryRun
-      ? runInGroup(session, mode, given, options.workers)
+    return workers > 1 && isWriting(mode) && options.dryRun !== true
+      ? runInGroup(session, mode, given, workers)
       : fieldEncryption[mode](given);
   };
   try {
@@ -93,8 +99,10 @@ function isWriting(mode: RunMode): mode is WritingMode {
   return mode !== 'verify';
 }
 
-function runOptions(options: DataRunOptions): RunOptions {
-  const { entity, column, first, maxReplicaLag } = options;
+/** @throws {@link CommandError} for the name of no encrypted entity or property */
+function runOptions(session: Session, options: DataRunOptions): RunOptions {
+  const { entity, column, maxReplicaLag } = options;
+  requireKnown(session, options);
   const { dryRun, restart, batchSize, maxRate, targetKey } = options;
   const maxReplicaLagMs = maxReplicaLag && maxReplicaLag * 1000;
   return {
@@ -102,18 +110,17 @@ function runOptions(options: DataRunOptions): RunOptions {
     restart,
     ...(entity.length === 0 ? {} : { entities: [...entity] }),
     ...(column.length === 0 ? {} : { columns: [...column] }),
-    ...(first.length === 0 ? {} : { first: firstConditions(first) }),
+    ...rowConditions(session, options),
     ...defined({ batchSize, maxRate, targetKey, maxReplicaLagMs }),
   };
 }
 
-function requireEntity({ dataSource }: Session, name: string): void {
-  if (dataSource.entityMetadatas.some((metadata) => metadata.name === name)) return;
-  throw new CommandError(
-    'ERR_USAGE',
-    `There is no entity "${name}".`,
-    'Give --entity the name of an entity of this DataSource.',
-  );
+function requireKnown({ installation }: Session, { entity, column }: DataRunOptions): void {
+  const { byEntity } = installation.columns;
+  const names = [...byEntity.keys()].map(({ name }) => name);
+  requireNames('--entity', entity, names);
+  const properties = [...byEntity.values()].flatMap(({ columns }) => columns.map(describeColumn));
+  requireNames('--column', column, [...new Set(properties)]);
 }
 
 /** Begins a run and leaves its rows to `data work`. */

@@ -18,21 +18,23 @@ import { DRY_RUN, wholeNumber } from './common-options';
 import type { ChooseWork } from './common-options';
 import { dataRun } from './data-run';
 import type { DataRunOptions } from './data-run';
-import { describeReport, exitCodeOf, firstConditions } from './run-report-text';
+import { rowConditions } from './row-conditions';
+import type { ConditionOptions } from './row-conditions';
+import { describeReport, exitCodeOf } from './run-report-text';
 
 /** Options of `data work`. */
-export interface DataWorkOptions {
+export interface DataWorkOptions extends ConditionOptions {
   readonly once: boolean;
   readonly mode: readonly WritingMode[];
-  /** `Entity: SQL condition` */
-  readonly first: readonly string[];
 }
 
 /** Works on the rows that `--queue` left; the exit code says whether all went well. */
 async function dataWork(
-  { dataSource, output }: Session,
-  { once, mode, first }: DataWorkOptions,
+  session: Session,
+  { once, mode, ...conditions }: DataWorkOptions,
 ): Promise<CommandResult & { readonly exitCode: ExitCode }> {
+  const { dataSource, output } = session;
+  const given = rowConditions(session, conditions);
   const start = performance.now();
   const display = progressDisplay(output);
   try {
@@ -42,7 +44,7 @@ async function dataWork(
           once,
           modes: mode,
           signal,
-          ...(first.length === 0 ? {} : { first: firstConditions(first) }),
+          ...given,
           onProgress: (progress) => {
             display.update(progress);
           },
@@ -57,7 +59,7 @@ async function dataWork(
     const seconds = (performance.now() - start) / 1000;
     return {
       document: { seconds, ...report },
-      text: describe(report, seconds),
+      text: describe(report, seconds, given.where !== undefined),
       exitCode: exitCode(report),
     };
   } finally {
@@ -73,12 +75,22 @@ function exitCode({ runs, failedJobs, aborted }: QueueReport): ExitCode {
     : EXIT_CODES.done;
 }
 
-function describe({ runs, jobs, failedJobs }: QueueReport, seconds: number): string {
+function describe(
+  { runs, jobs, failedJobs }: QueueReport,
+  seconds: number,
+  isPartial: boolean,
+): string {
   return [
     `${counted(jobs, 'job')} done, ${counted(failedJobs, 'failure')} given back.`,
-    ...runs.map((run) => describeReport(run, { dryRun: false, seconds })),
+    ...runs.map((run) => describeReport(run, { dryRun: false, seconds, isPartial })),
   ].join('\n');
 }
+
+const WHERE = [
+  '--where <condition...>',
+  "only these rows, as 'Entity: SQL condition' on plain columns, with :name for parameters",
+] as const;
+const PARAM = ['--param <name=value...>', 'values of the parameters in --where'] as const;
 
 const DESCRIPTIONS: readonly (readonly [RunMode, string])[] = [
   [
@@ -107,6 +119,8 @@ function addRun(data: Command, mode: RunMode, description: string, choose: Choos
     .description(description)
     .option('--entity <name...>', 'only these entities, in this order')
     .option('--column <name...>', 'only these properties, as Entity.property')
+    .option(...WHERE)
+    .option(...PARAM)
     .option('--batch-size <rows>', 'rows in a page at most (default: 2000)', wholeNumber)
     .option('--max-rate <rows>', 'rows a second at most', wholeNumber)
     .option('--report <file>', 'write the report to a file, as JSON');
@@ -141,9 +155,11 @@ function addWork(data: Command, choose: ChooseWork): void {
         .choices(WRITING_MODES)
         .default(WRITING_MODES.filter((mode) => mode !== 'decrypt')),
     )
+    .option('--where <condition...>', 'as the runs were begun with')
+    .option('--param <name=value...>', 'as the runs were begun with')
     .option('--first <condition...>', 'as the runs were begun with')
     .action((options: Partial<DataWorkOptions>) => {
-      choose((session) => dataWork(session, { once: false, first: [], mode: [], ...options }));
+      choose((session) => dataWork(session, { once: false, mode: [], ...options }));
     });
 }
 
@@ -153,7 +169,6 @@ function withDefaults(options: Partial<DataRunOptions>): DataRunOptions {
     restart: false,
     entity: [],
     column: [],
-    first: [],
     batchSize: undefined,
     maxRate: undefined,
     maxReplicaLag: undefined,

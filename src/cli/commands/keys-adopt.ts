@@ -59,11 +59,10 @@ function preview(keys: readonly KeyInfo[]): string {
 
 function keysTable(keys: readonly KeyInfo[]): string {
   return table(
-    ['KEY', 'PURPOSE', 'VERSION', 'STATE', 'ID', 'KMS', 'CREATED'],
+    ['KEY', 'PURPOSE', 'STATE', 'ID', 'KMS', 'CREATED'],
     keys.map(({ name, purpose, version, state, id, kms, createdAt }) => [
-      name,
+      `${name} v${String(version)}`,
       purpose,
-      String(version),
       state,
       id,
       kms,

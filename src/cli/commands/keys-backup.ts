@@ -8,15 +8,18 @@ import type { Session } from '../load/session';
 import { CommandError } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';
 
+import { commandLine } from './command-line';
+
 /** Only the owner may read a file that opens keys. */
 const PRIVATE = { mode: 0o600, flag: 'wx' } as const;
 
 /** Writes a backup of every key, and the shares that open it, if any. */
 export async function keysBackup(
-  { fieldEncryption, installation }: Session,
+  session: Session,
   file: string,
   { dryRun, ...options }: BackupOptions & { readonly dryRun: boolean },
 ): Promise<CommandResult> {
+  const { fieldEncryption, installation } = session;
   if (existsSync(file)) throw existsAlready(file);
   const protection = await protectionOf(options);
   if (dryRun) {
@@ -40,10 +43,24 @@ export async function keysBackup(
     text: [
       `Backed up ${counted(keys, 'key')} to ${file} (backup ${id}).`,
       ...shareFiles.map((share) => `Share: ${share}`),
-      ...(shareFiles.length > 0 ? ['Hand each share to its custodian and delete it here.'] : []),
-      'Prove that it reads with: field-encryption keys drill',
+      'Prove that it reads:',
+      `  ${commandLine(session, 'keys', 'drill', file, ...openingArguments(options, shareFiles))}`,
+      ...(shareFiles.length > 0
+        ? ['Then hand each share to its custodian and delete it here.']
+        : []),
     ].join('\n'),
   };
+}
+
+/** Returns the options that open the backup as it was protected; a typed passphrase is asked for. */
+function openingArguments(
+  { kms, passphraseFile, passphraseFd, threshold }: BackupOptions,
+  shareFiles: readonly string[],
+): string[] {
+  if (shareFiles.length > 0) return ['--share', ...shareFiles.slice(0, threshold)];
+  if (kms !== undefined) return ['--kms', kms];
+  if (passphraseFile !== undefined) return ['--passphrase-file', passphraseFile];
+  return passphraseFd === undefined ? [] : ['--passphrase-fd', String(passphraseFd)];
 }
 
 function writeShares(shares: readonly string[], folder: string, id: string): string[] {

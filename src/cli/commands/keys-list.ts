@@ -17,21 +17,20 @@ export async function keysList(
   return { document: { keys }, text: keys.length === 0 ? none : keysTable(keys) };
 }
 
-/** Formats a date, which an edited row may not have. */
+/** Formats a date to the minute; an edited row may not have one. */
 export function dateText(date: Date): string {
-  return Number.isNaN(date.getTime()) ? '(no date)' : date.toISOString();
+  // Without seconds: a table is for 80 columns.
+  return Number.isNaN(date.getTime()) ? '(no date)' : `${date.toISOString().slice(0, 16)}Z`;
 }
 
 /** Lays out the keys, one a line. */
 export function keysTable(keys: readonly KeyInfo[]): string {
   return table(
-    ['KEY', 'VERSION', 'STATE', 'ID', 'SUITE', 'KMS', 'USES', 'CREATED'],
-    keys.map(({ name, version, state, id, suite, kms, useCount, createdAt }) => [
-      name,
-      String(version),
+    ['KEY', 'STATE', 'ID', 'KMS', 'USES', 'CREATED'],
+    keys.map(({ name, version, state, id, kms, useCount, createdAt }) => [
+      `${name} v${String(version)}`,
       state,
       id,
-      suite,
       kms,
       grouped(useCount),
       dateText(createdAt),

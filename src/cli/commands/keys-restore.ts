@@ -59,11 +59,10 @@ export async function keysRestore(
 
 function keysTable(keys: readonly RestoredKey[]): string {
   return table(
-    ['KEY', 'PURPOSE', 'VERSION', 'STATE', 'ID'],
+    ['KEY', 'PURPOSE', 'STATE', 'ID'],
     keys.map(({ name, purpose, version, state, id }) => [
-      name,
+      `${name} v${String(version)}`,
       purpose,
-      String(version),
       state,
       id,
     ]),

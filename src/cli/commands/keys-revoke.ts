@@ -5,12 +5,12 @@ import { requireRevocable } from '../../keys/lifecycle/key-revocation';
 import { requireTransition } from '../../keys/lifecycle/key-transition';
 import type { KeyInfo } from '../../keys/record/key-info';
 import { isKnownState } from '../../keys/record/key-state';
-import type { KeyState } from '../../keys/record/key-state';
 import type { Session } from '../load/session';
 import type { CommandResult } from '../terminal/output';
 import { confirm } from '../terminal/prompt';
 import { table } from '../terminal/table';
 
+import { commandLine } from './command-line';
 import { keyTitle } from './keys-list';
 
 /** Options of commands that take a key out of use. */
@@ -21,10 +21,11 @@ export interface RetirementOptions {
 
 /** Takes a compromised key out of use, and lists the rows to re-encrypt. */
 export async function keysRevoke(
-  { fieldEncryption, installation }: Session,
+  session: Session,
   id: string,
   { dryRun, yes, replace }: RetirementOptions & { readonly replace: boolean },
 ): Promise<CommandResult> {
+  const { fieldEncryption, installation } = session;
   const key = await installation.keys.operations.find(id);
   requireRevocable(key);
   const title = keyTitle(key);
@@ -34,9 +35,11 @@ export async function keysRevoke(
     );
     return {
       document: { dryRun, key, replacement: null, plan },
-      text: [`Would mark ${title} as compromised.`, ...planText(plan), 'Nothing was changed.'].join(
-        '\n',
-      ),
+      text: [
+        `Would mark ${title} as compromised.`,
+        ...planText(session, plan),
+        'Nothing was changed.',
+      ].join('\n'),
     };
   }
   await confirm(yes, { warning: `This marks ${title} as compromised, for good.`, word: id });
@@ -48,9 +51,9 @@ export async function keysRevoke(
       `Marked ${title} as compromised. Other processes write with it until their cache has aged.`,
       ...(proven === false ? [UNPROVEN] : []),
       ...(replacement === null
-        ? aboutNoReplacement(key.state, key.name)
+        ? aboutNoReplacement(session, key)
         : [`Version ${String(replacement.version)} (${replacement.id}) is active in its place.`]),
-      ...planText(plan),
+      ...planText(session, plan),
     ].join('\n'),
   };
 }
@@ -59,23 +62,24 @@ const UNPROVEN =
   'Its row did not prove that this library wrote it: it was edited, or wrapped by a KMS that is not ' +
   'configured here. Do not trust what it says of the key. See: field-encryption audit verify';
 
-function aboutNoReplacement(previousState: KeyState, name: string): string[] {
-  if (!isKnownState(previousState)) {
-    return [`If no other version of "${name}" is active: field-encryption keys rotate ${name}`];
-  }
-  if (previousState !== 'active') return [];
-  return [`Nothing can be written under "${name}" until: field-encryption keys rotate ${name}`];
+function aboutNoReplacement(session: Session, { state, name }: KeyInfo): string[] {
+  const rotate = `  ${commandLine(session, 'keys', 'rotate', name)}`;
+  if (!isKnownState(state)) return [`If no other version of "${name}" is active, run:`, rotate];
+  if (state !== 'active') return [];
+  return [`Nothing can be written under "${name}" until you run:`, rotate];
 }
 
-function planText(plan: readonly ColumnUse[] | null): string[] {
+function planText(session: Session, plan: readonly ColumnUse[] | null): string[] {
   if (plan === null) return ['This database role does not see which rows need it.'];
   if (plan.length === 0) return ['No row needs it.'];
   return [
-    'To be re-encrypted, with: field-encryption data reencrypt',
+    'To be re-encrypted:',
     ...plan.map(
       ({ entity, property, rowsUnderKey }) =>
         `  ${entity}.${property}: ${counted(rowsUnderKey, 'row')}`,
     ),
+    'Run:',
+    `  ${commandLine(session, 'data', 'reencrypt')}`,
   ];
 }
 

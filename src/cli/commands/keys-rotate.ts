@@ -6,14 +6,16 @@ import type { Session } from '../load/session';
 import { CommandError, EXIT_CODES } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';
 
+import { commandLine } from './command-line';
 import type { CommandWork } from './common-options';
 
 /** Makes a new version of a data key the active one. */
 export async function keysRotate(
-  { fieldEncryption, installation }: Session,
+  session: Session,
   name: string,
   { dryRun }: { readonly dryRun: boolean },
 ): Promise<CommandResult> {
+  const { fieldEncryption, installation } = session;
   const versions = (await fieldEncryption.keys.list()).filter((key) => key.name === name);
   const { keyNames } = installation.columns;
   // A mistyped name would create a key that nothing uses.
@@ -34,7 +36,10 @@ export async function keysRotate(
       `Version ${String(key.version)} of key "${name}" (${key.id}) is active.`,
       ...(previous === null
         ? []
-        : ['Rows stay under their key until you run: field-encryption data reencrypt']),
+        : [
+            'Rows stay under their key until you run:',
+            `  ${commandLine(session, 'data', 'reencrypt')}`,
+          ]),
     ].join('\n'),
   };
 }
@@ -51,35 +56,43 @@ function unknownKey(name: string, keyNames: readonly string[]): CommandError {
 
 /** Takes the next step in the rotation of the blind-index root. */
 export async function rotateIndex(
-  { fieldEncryption }: Session,
+  session: Session,
   { dryRun }: { readonly dryRun: boolean },
 ): Promise<CommandResult> {
-  const rotation = await fieldEncryption.keys.rotateIndex({ dryRun });
-  const unchanged = dryRun ? ['Nothing was changed.'] : [];
+  const rotation = await session.fieldEncryption.keys.rotateIndex({ dryRun });
   return {
     document: { dryRun, ...rotation },
-    text: [...stepText(rotation, dryRun ? 'Would announce' : 'Announced'), ...unchanged].join('\n'),
+    text: [
+      ...stepText(session, rotation, dryRun ? 'Would announce' : 'Announced'),
+      ...(dryRun ? ['Nothing was changed.'] : []),
+    ].join('\n'),
   };
 }
 
 function stepText(
+  session: Session,
   { step, root, previous, activatableAt }: IndexRotation,
   announced: string,
 ): string[] {
   const title = root === null ? 'a new root' : `root version ${String(root.version)} (${root.id})`;
-  const again = `Run the command again from ${activatableAt.toISOString()}, when every process has it.`;
+  const again = [
+    `From ${activatableAt.toISOString()}, when every process has it, run:`,
+    `  ${commandLine(session, 'keys', 'rotate', '--index')}`,
+  ];
   switch (step) {
     case 'announced':
       return [
         `${announced} ${title} of the blind indexes. New tokens are still of the old one.`,
-        again,
+        ...again,
       ];
     case 'waiting':
-      return [`The ${title} was announced; a process may not have it yet.`, again];
+      return [`The ${title} was announced; a process may not have it yet.`, ...again];
     case 'activated':
       return [
         `New tokens are of ${title}; those of root ${previous.id} are found until it is destroyed.`,
-        `Reindex all rows, then run: field-encryption keys destroy ${previous.id}`,
+        'Reindex all rows, then destroy the old root:',
+        `  ${commandLine(session, 'data', 'reindex')}`,
+        `  ${commandLine(session, 'keys', 'destroy', previous.id)}`,
       ];
   }
 }

@@ -3,14 +3,16 @@ import { requireTransition } from '../../keys/lifecycle/key-transition';
 import type { Session } from '../load/session';
 import type { CommandResult } from '../terminal/output';
 
+import { commandLine } from './command-line';
 import { keyTitle } from './keys-list';
 
 /** Stops all encryption under the name of a key until it is resumed or rotated. */
 export async function keysSuspend(
-  { fieldEncryption, installation }: Session,
+  session: Session,
   id: string,
   { dryRun }: { readonly dryRun: boolean },
 ): Promise<CommandResult> {
+  const { fieldEncryption, installation } = session;
   const before = await installation.keys.operations.find(id);
   const title = keyTitle(before);
   if (dryRun) {
@@ -25,8 +27,8 @@ export async function keysSuspend(
     document: { dryRun, key },
     text: [
       `Suspended ${title}: nothing is encrypted under "${key.name}" until you run one of`,
-      `  field-encryption keys resume ${id}`,
-      `  field-encryption keys rotate ${key.name}`,
+      `  ${commandLine(session, 'keys', 'resume', id)}`,
+      `  ${commandLine(session, 'keys', 'rotate', key.name)}`,
       'What it has encrypted can be read. Other processes write with it until their cache has aged.',
     ].join('\n'),
   };

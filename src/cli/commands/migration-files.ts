@@ -63,22 +63,39 @@ class Template extends MigrationGenerateCommand {
     const literal = (sql: string): string =>
       templateLiteral(pretty ? this.prettifyQuery(sql) : sql);
     const up = draft.up.map((sql) => `        await queryRunner.query(${literal(sql)});`);
+    // TypeORM types the rows as any, which linters take amiss.
+    const rows = (query: string): string =>
+      outputJs
+        ? `(await queryRunner.query(${literal(query)}))`
+        : `(await queryRunner.query(${literal(query)}) as unknown[])`;
     const down = [
-      ...draft.downGuards.map((guard) => guardSource(guard, literal)),
+      ...draft.downGuards.map((guard) => guardSource(guard, rows)),
       ...draft.down.map((sql) => `        await queryRunner.query(${literal(sql)});`),
     ];
     const source = outputJs
       ? this.getJavascriptTemplate(name, timestamp, up, down, esm)
       : this.getTemplate(name, timestamp, up, down);
+    const whole = down.length === 0 ? withoutDown(source) : source;
     return draft.withoutTransaction
-      ? source.replace(/^( *)name = .*$/m, '$&\n$1transaction = false')
-      : source;
+      ? whole.replace(/^( *)name = .*$/m, '$&\n$1transaction = false')
+      : whole;
   }
 }
 
-function guardSource({ query, message }: Guard, literal: (sql: string) => string): string {
+/** Writes an empty `down` as linters want it: without an unused parameter, and awaiting nothing. */
+function withoutDown(source: string): string {
+  return source.replace(
+    /async down\(.*\)(.*) \{\s*\}/,
+    `down()$1 {
+        // Nothing to undo.
+        return Promise.resolve();
+    }`,
+  );
+}
+
+function guardSource({ query, message }: Guard, rows: (query: string) => string): string {
   return [
-    `        if ((await queryRunner.query(${literal(query)})).length > 0) {`,
+    `        if (${rows(query)}.length > 0) {`,
     `            throw new Error(${templateLiteral(message)});`,
     '        }',
   ].join('\n');

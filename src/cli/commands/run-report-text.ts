@@ -2,12 +2,12 @@ import { counted, grouped } from '../../doctor/finding';
 import type { ColumnStatus } from '../../reencryption/coverage/status';
 import type {
   RowFailure,
-  RunMode,
   RunPlan,
   RunReport,
   TablePlan,
+  WritingMode,
 } from '../../reencryption/report/run-report';
-import { CommandError, EXIT_CODES } from '../terminal/command-error';
+import { EXIT_CODES } from '../terminal/command-error';
 import type { ExitCode } from '../terminal/command-error';
 
 /** Describes the plan of a run for people. */
@@ -18,9 +18,10 @@ function describePlan({ tables, estimatedSeconds }: RunPlan): string {
   ].join('\n');
 }
 
-function describeTable({ entity, rows, pending, columns, first }: TablePlan): string[] {
+function describeTable({ entity, rows, pending, columns, where, first }: TablePlan): string[] {
   return [
     `${entity}: ${grouped(pending)} of ${counted(rows, 'row')} to do`,
+    ...(where === '' ? [] : [`  only those with ${where}`]),
     ...(first === '' ? [] : [`  first those with ${first}`]),
     ...columns.map(describeColumn),
   ];
@@ -46,13 +47,34 @@ function describeColumn({
 }
 
 /** What happened to the rows that a run changed. */
-const DONE: Readonly<Record<RunMode, string>> = {
+const DONE: Readonly<Record<WritingMode, string>> = {
   encrypt: 'encrypted',
   reencrypt: 're-encrypted',
   reindex: 'indexed again',
   decrypt: 'decrypted',
-  verify: 'changed',
 };
+
+function verdict({ scanned, failed }: RunReport, seconds: number): string {
+  const read = `${counted(scanned, 'row')} read in ${seconds.toFixed(1)} s`;
+  return failed === 0
+    ? `${read}, all values and tokens right.`
+    : `${read}, ${grouped(failed)} of them with a wrong value or token.`;
+}
+
+function summary(
+  { scanned, changed, skipped, failed, conflicts }: RunReport,
+  done: string,
+  dryRun: boolean,
+  seconds: number,
+): string {
+  // The time of a dry run would read as a second estimate.
+  const time = dryRun ? '' : ` in ${seconds.toFixed(1)} s`;
+  return (
+    `${counted(changed, 'row')} ${dryRun ? 'would be ' : ''}${done}${time}: ` +
+    `${grouped(scanned)} read, ${grouped(skipped)} needed nothing, ${grouped(failed)} failed, ` +
+    `${grouped(conflicts)} in conflict.`
+  );
+}
 
 /** Returns the exit code of a run: whether all rows are done. */
 export function exitCodeOf({ aborted, failed, conflicts, remaining }: RunReport): ExitCode {
@@ -61,24 +83,32 @@ export function exitCodeOf({ aborted, failed, conflicts, remaining }: RunReport)
   return isDone ? EXIT_CODES.done : EXIT_CODES.failed;
 }
 
+/** What a report does not say about its run. */
+interface ReportContext {
+  readonly dryRun: boolean;
+  readonly seconds: number;
+  /** Whether `where` has narrowed the run down. */
+  readonly isPartial: boolean;
+}
+
 /** Describes the result of a run for people. */
 export function describeReport(
   report: RunReport,
-  { dryRun, seconds }: { readonly dryRun: boolean; readonly seconds: number },
+  { dryRun, seconds, isPartial }: ReportContext,
 ): string {
-  const { mode, scanned, changed, skipped, conflicts, failed, failures, aborted, resumed } = report;
-  const verb = dryRun ? `would be ${DONE[mode]}` : DONE[mode];
+  const { mode, conflicts, failed, failures, aborted, resumed } = report;
   return [
     ...(report.plan === undefined ? [] : [describePlan(report.plan)]),
     ...(resumed ? ['Went on where an unfinished run had stopped.'] : []),
-    `${counted(changed, 'row')} ${verb} in ${seconds.toFixed(1)} s: ${grouped(scanned)} read, ` +
-      `${grouped(skipped)} needed nothing, ${grouped(failed)} failed, ${grouped(conflicts)} in conflict.`,
+    mode === 'verify' ? verdict(report, seconds) : summary(report, DONE[mode], dryRun, seconds),
     ...(dryRun ? ['Nothing was changed.'] : []),
     ...failures.map(describeFailure),
     ...(failures.length < failed ? [`... and ${grouped(failed - failures.length)} more.`] : []),
-    ...(failed > 0 ? ['Rows that failed were left as they are.'] : []),
+    ...(failed > 0 && mode !== 'verify' ? ['Rows that failed were left as they are.'] : []),
     ...(conflicts > 0 ? ['Rows in conflict kept changing meanwhile. Run the command again.'] : []),
-    ...(report.remaining === 0 && !dryRun ? ['A count found no row left.'] : []),
+    ...(report.remaining === 0 && !dryRun
+      ? [`A count found ${isPartial ? 'none of these rows' : 'no row'} left.`]
+      : []),
     ...(aborted
       ? ['Interrupted. What is done stays done; run the command again for the rest.']
       : []),
@@ -98,19 +128,4 @@ function describeFailure({
 
 function keyText(key: readonly unknown[]): string {
   return key.map(String).join(', ');
-}
-
-/** Parses the values of `--first`, each `Entity: SQL condition`. */
-export function firstConditions(texts: readonly string[]): Record<string, string> {
-  return Object.fromEntries(texts.map(firstCondition));
-}
-
-function firstCondition(text: string): [string, string] {
-  const [, entity, condition] = /^([^:]+):(.+)$/s.exec(text) ?? [];
-  if (entity !== undefined && condition !== undefined) return [entity.trim(), condition.trim()];
-  throw new CommandError(
-    'ERR_USAGE',
-    '--first has no condition.',
-    `Write it as 'Entity: SQL condition', such as --first "Patient: status = 'active'".`,
-  );
 }

@@ -1,3 +1,5 @@
+import type { Command } from 'commander';
+
 import type { BackendChoice } from '../../crypto/native';
 import { grouped } from '../../doctor/finding';
 import type { Finding } from '../../doctor/finding';
@@ -6,14 +8,20 @@ import type { OperatorTask } from '../../doctor/operator-tasks';
 import type { ColumnStatus } from '../../reencryption/coverage/status';
 import type { Session } from '../load/session';
 import { EXIT_CODES } from '../terminal/command-error';
-import type { CommandResult } from '../terminal/output';
 import { table } from '../terminal/table';
 
-import type { CommandWork } from './common-options';
+import type { ChooseWork, CommandWork } from './common-options';
 import { keysTable } from './keys-list';
 
-/** Shows keys, encrypted columns, how many rows each key version holds, and what is due. */
-export async function status({ installation }: Session): Promise<CommandResult> {
+/**
+ * Shows keys, encrypted columns, how many rows each key version holds, and what is due.
+ *
+ * @param failOnDue - whether anything due is exit code 1, for CI and probes.
+ */
+export async function status(
+  { installation }: Session,
+  { failOnDue = false }: { readonly failOnDue?: boolean } = {},
+): ReturnType<CommandWork> {
   const state = await encryptionState(installation, { counted: true });
   const due = operatorTasks(state);
   const { keyTable, keys, columns, missingTables } = state;
@@ -32,28 +40,26 @@ export async function status({ installation }: Session): Promise<CommandResult> 
       dueText(due),
       backendText(installation.backend),
     ].join('\n\n'),
+    exitCode: failOnDue && due.length > 0 ? EXIT_CODES.failed : EXIT_CODES.done,
   };
 }
 
 function columnsTable(columns: readonly ColumnStatus[]): string {
   return table(
-    ['PROPERTY', 'COLUMN', 'ROWS', 'NULL', 'CLEARTEXT', 'ROWS BY KEY VERSION'],
-    columns.map(
-      ({ entity, property, table: name, column, rows, nullRows, cleartextRows, keys }) => [
-        `${entity}.${property}`,
-        `${name}.${column}`,
-        grouped(rows),
-        grouped(nullRows),
-        grouped(cleartextRows),
-        keys
-          .map((key) =>
-            key.name === undefined
-              ? `unknown key ${key.keyId}: ${grouped(key.rows)}`
-              : `${key.name} v${String(key.version)}: ${grouped(key.rows)}`,
-          )
-          .join(', '),
-      ],
-    ),
+    ['PROPERTY', 'ROWS', 'NULL', 'CLEARTEXT', 'ROWS BY KEY VERSION'],
+    columns.map(({ entity, property, rows, nullRows, cleartextRows, keys }) => [
+      `${entity}.${property}`,
+      grouped(rows),
+      grouped(nullRows),
+      grouped(cleartextRows),
+      keys
+        .map((key) =>
+          key.name === undefined
+            ? `unknown key ${key.keyId}: ${grouped(key.rows)}`
+            : `${key.name} v${String(key.version)}: ${grouped(key.rows)}`,
+        )
+        .join(', '),
+    ]),
   );
 }
 
@@ -72,7 +78,7 @@ function dueText(due: readonly OperatorTask[]): string {
 }
 
 /** Looks for what is wrong or weak, and says what to do. Exit code 1 if there are errors. */
-export async function doctor({ fieldEncryption }: Session): ReturnType<CommandWork> {
+async function doctor({ fieldEncryption }: Session): ReturnType<CommandWork> {
   const findings = await fieldEncryption.doctor();
   const ok = findings.every(({ level }) => level !== 'error');
   return {
@@ -85,4 +91,21 @@ export async function doctor({ fieldEncryption }: Session): ReturnType<CommandWo
 function describe({ code, level, message, remedy }: Finding): string {
   const line = `${level.padEnd(7)} ${code}: ${message}`;
   return remedy === '' ? line : `${line}\n        ${remedy}`;
+}
+
+/** Adds the commands that look at everything and change nothing. */
+export function addStatus(program: Command, choose: ChooseWork): void {
+  program
+    .command('status')
+    .description('show keys, encrypted columns, rows for each key version, and what is due')
+    .option('--fail-on-due', 'exit with 1 if anything is due, for CI and probes')
+    .action((options: { readonly failOnDue?: boolean }) => {
+      choose((session) => status(session, options));
+    });
+  program
+    .command('doctor')
+    .description('look for what is wrong or weak, and say what to do; changes nothing')
+    .action(() => {
+      choose(doctor);
+    });
 }

@@ -1,12 +1,10 @@
-import { existsSync, statSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { extname, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import type { DataSource } from 'typeorm';
 
 import type { KmsProvider } from '../../kms/kms-provider';
 import { isInstalled } from '../../typeorm/installation/installations';
 import { CommandError, EXIT_CODES } from '../terminal/command-error';
+
+import { loadModule } from './load-module';
 
 const EXAMPLE =
   'export const dataSource = withFieldEncryption(new DataSource({ ... }), { kms: ... })';
@@ -20,67 +18,6 @@ const EXAMPLE =
 export async function loadDataSource(path: string): Promise<DataSource> {
   const exported = await dataSourcesOf(await loadModule(path, 'your DataSource'));
   return theOne(exported, path);
-}
-
-/**
- * Loads a module that the command line names.
- *
- * @param holds - what it exports, for the message.
- * @throws {@link CommandError} when there is no such module
- */
-async function loadModule(path: string, holds: string): Promise<unknown> {
-  const file = resolve(path);
-  if (existsSync(file) && statSync(file).isFile()) return load(file);
-  throw new CommandError(
-    'ERR_USAGE',
-    `There is no module ${path}.`,
-    `Give the path of the built module that exports ${holds}, such as ./dist/data-source.js.`,
-  );
-}
-
-async function load(file: string): Promise<unknown> {
-  try {
-    return await importOrRequire(file);
-  } catch (error) {
-    if (!isTypeScript(file) || !needsLoader(error)) throw error;
-    throw new CommandError(
-      'ERR_DATA_SOURCE',
-      'Node.js cannot load this TypeScript module by itself.',
-      "Give the built .js file, or a loader: NODE_OPTIONS='--require ts-node/register' (or '--import tsx') before the command.",
-      { cause: error },
-    );
-  }
-}
-
-/** Tries `require` first, for loaders that only know CommonJS. */
-async function importOrRequire(file: string): Promise<unknown> {
-  const isModule = ['.mjs', '.mts'].includes(extname(file));
-  if (!isModule) {
-    try {
-      return createRequire(file)(file) as unknown;
-    } catch (error) {
-      if (!isEsModuleError(error)) throw error;
-    }
-  }
-  return (await import(pathToFileURL(file).href)) as unknown;
-}
-
-function isEsModuleError(error: unknown): boolean {
-  const code = (error as { code?: unknown } | null)?.code;
-  return code === 'ERR_REQUIRE_ESM' || code === 'ERR_REQUIRE_ASYNC_MODULE';
-}
-
-function isTypeScript(file: string): boolean {
-  return ['.ts', '.cts', '.mts'].includes(extname(file));
-}
-
-function needsLoader(error: unknown): boolean {
-  const code = (error as { code?: unknown } | null)?.code;
-  return (
-    error instanceof SyntaxError ||
-    code === 'ERR_UNKNOWN_FILE_EXTENSION' ||
-    code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX'
-  );
 }
 
 /** Finds every DataSource among the exports, each once, by its first name. */

@@ -1,4 +1,4 @@
-import type { DataSource } from 'typeorm';
+import type { DataSource, Logger } from 'typeorm';
 
 import { fieldEncryption } from '../../field-encryption';
 import type { FieldEncryption } from '../../field-encryption';
@@ -23,14 +23,17 @@ export interface Session {
  *
  * Connecting changes nothing: schema synchronization and migrations of the DataSource are turned off,
  * and no key is created.
+ *
+ * @param verbose - whether TypeORM logs as the DataSource says.
  */
 export async function withSession<T>(
-  path: string,
+  { path, verbose }: { readonly path: string; readonly verbose: boolean },
   output: Output,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
   const dataSource = await loadDataSource(path);
   const installation = installationOf(dataSource);
+  if (!verbose) silenceStatements(dataSource);
   await connect(dataSource, installation);
   try {
     return await work({
@@ -43,6 +46,26 @@ export async function withSession<T>(
   } finally {
     await disconnect(dataSource);
   }
+}
+
+/**
+ * Keeps TypeORM's loggers from burying the result in statements; warnings of this library stay. Leaves
+ * the options as they are, which the doctor judges, and a logger that the application wrote itself.
+ */
+function silenceStatements(dataSource: DataSource): void {
+  if (typeof dataSource.options.logger === 'object') return;
+  const { logger } = dataSource;
+  const ignore = (): void => undefined;
+  dataSource.logger = {
+    logQuery: ignore,
+    logQueryError: ignore,
+    logQuerySlow: ignore,
+    logSchemaBuild: ignore,
+    logMigration: ignore,
+    log: (level, ...message) => {
+      if (level === 'warn') logger.log(level, ...message);
+    },
+  } satisfies Logger;
 }
 
 async function connect(dataSource: DataSource, installation: Installation): Promise<void> {

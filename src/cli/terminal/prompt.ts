@@ -3,6 +3,8 @@ import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 
+import { requireStrong } from '../../kms/local/passphrase';
+
 import { CommandError, EXIT_CODES } from './command-error';
 import { visible } from './table';
 
@@ -84,12 +86,14 @@ export interface SecretSource {
  * Reads a passphrase from a file, a file descriptor or a prompt that does not echo.
  *
  * @param repeat - whether to prompt twice, for a new passphrase.
- * @throws {@link CommandError} if there is no passphrase
+ * @throws {@link CommandError} if there is no passphrase; {@link ConfigurationError} for a new one that is too short
  */
 export async function readPassphrase(source: SecretSource, repeat: boolean): Promise<string> {
   const from = source.passphraseFile ?? source.passphraseFd;
   if (from !== undefined) return readSecret(from).replace(/\r?\n$/, '');
   const passphrase = await prompt('Passphrase of the backup: ');
+  // Before it is typed again.
+  if (repeat) requireStrong(passphrase);
   if (repeat && (await prompt('Once more: ')) !== passphrase) {
     throw new CommandError('ERR_USAGE', 'The two passphrases differ.', 'Run the command again.');
   }

@@ -22,11 +22,25 @@ function escaped(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
-/** Lays out rows in columns, without colours, to be piped and pasted. */
+/** Columns of a terminal that does not say how wide it is, and of pipes and files. */
+const DEFAULT_WIDTH = 80;
+
+/**
+ * Lays out rows in columns, without colours, to be piped and pasted. Rows too long for the terminal
+ * come one below the other, each value behind the name of its column.
+ */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const width = process.stdout.columns || DEFAULT_WIDTH;
+  const cells = rows.map((row) => row.map(visibleInLine));
+  const text = inColumns(head, cells);
+  const isTooWide = text.split('\n').some((line) => line.length > width);
+  return isTooWide ? cells.map((row) => inLines(head, row, width)).join('\n') : text;
+}
+
+function inColumns(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = new Table({
     head: [...head],
-    style: { head: [], border: [], compact: true },
+    style: { head: [], border: [], compact: true, 'padding-left': 0, 'padding-right': 1 },
     chars: {
       ...{ top: '', 'top-mid': '', 'top-left': '', 'top-right': '' },
       ...{ bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '' },
@@ -34,6 +48,20 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
       ...{ mid: '', 'mid-mid': '', middle: ' ' },
     },
   });
-  for (const row of rows) lines.push(row.map(visibleInLine));
+  for (const row of rows) lines.push([...row]);
   return lines.toString().replace(/[ \t]+$/gm, '');
+}
+
+/** Fills lines with a row, `NAME value` by `NAME value`; those after the first are indented. */
+function inLines(head: readonly string[], row: readonly string[], width: number): string {
+  const lines: string[] = [];
+  for (const [at, value] of row.entries()) {
+    if (value === '') continue;
+    const part = `${head[at] ?? ''} ${value}`;
+    const longer = `${lines.at(-1) ?? ''}  ${part}`;
+    if (lines.length === 0) lines.push(part);
+    else if (longer.length <= width) lines[lines.length - 1] = longer;
+    else lines.push(`  ${part}`);
+  }
+  return lines.join('\n');
 }

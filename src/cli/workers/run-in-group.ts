@@ -59,14 +59,14 @@ function orderFor(
   { runs }: OpenedRuns,
   processes: number,
 ): WorkerOrder {
-  const { first, maxRate } = options;
+  const { where, parameters, first, maxRate } = options;
   return {
     mode,
     runs: runs.map(({ id }) => id),
     options: {
       columns: runs.flatMap(({ columns }) => columns),
       ...workerOptions(options),
-      ...defined({ first, maxRate: maxRate && maxRate / processes }),
+      ...defined({ where, parameters, first, maxRate: maxRate && maxRate / processes }),
     },
   };
 }

@@ -169,10 +169,10 @@ export class KeyAudit<C> {
     }
   }
 
-  /** Returns entries in their order. */
-  async list({ after = 0, limit = 100 }: AuditRange = {}): Promise<AuditEntry[]> {
+  /** Returns entries in their order: the newest, or those that follow `after`. */
+  async list({ limit = 100, ...range }: AuditRange = {}): Promise<AuditEntry[]> {
     if (!(await this.#parts.entries.exists())) return [];
-    return this.#parts.entries.list({ after, limit });
+    return this.#parts.entries.list({ limit, ...range });
   }
 
   /** Returns the head of the log, unverified; `null` without entries. */

@@ -79,7 +79,8 @@ export async function combineShares(texts: readonly string[], setId: string): Pr
   const threshold = shares[0]?.threshold ?? 2;
   if (distinct.size < threshold) {
     throw new ConfigurationError(
-      `got ${String(distinct.size)} different shares, want ${String(threshold)}.`,
+      `the backup takes ${String(threshold)} different shares, and ${String(distinct.size)} of them ` +
+        `${distinct.size === 1 ? 'was' : 'were'} given. Ask other custodians for theirs.`,
     );
   }
   return combine([...distinct.values()].map((bytes) => Uint8Array.from(bytes))).catch(

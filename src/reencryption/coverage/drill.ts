@@ -169,7 +169,7 @@ function tryAll(
   const tried = { read: 0, tokens: 0, wrongTokens: 0 };
   try {
     for (const { stored, tokens, bound } of samples) {
-      const context = column.binding?.contextOf((_, i) => bound[i]);
+      const context = column.binding?.contextOf((i) => bound[i]);
       const value = column.cipher.decrypt(stored, context);
       tried.read += 1;
       for (const [at, index] of column.indexes.entries()) {

@@ -3,6 +3,7 @@ import type { DataSource } from 'typeorm';
 import type { UsedKeys } from '../../keys/cache/used-keys';
 import { fenceSql } from '../../typeorm/connection/key-fence';
 
+import type { BoundCondition } from './bound-condition';
 import type { PageRequest, RowKey, StoredPage, WantedToken } from './row';
 import type { WorkCell, WorkTable } from './work-table';
 
@@ -49,6 +50,23 @@ export function boundarySql(
 ): PageStatement {
   const selected = keyColumns(dialect, table.keys);
   return walk(dialect, table, selected, request, `LIMIT 1 OFFSET ${String(request.limit - 1)}`);
+}
+
+/** Counts the rows that the run is about, and those of them that meet a condition. */
+export function countSql(
+  dialect: PageDialect,
+  { name, where }: WorkTable,
+  condition: string,
+): PageStatement {
+  const counts = `COUNT(*) AS total, COUNT(CASE WHEN ${condition} THEN 1 END) AS pending`;
+  const clause = where.sql === '' ? '' : ` WHERE ${boundSql(dialect, where)}`;
+  return { sql: `SELECT ${counts} FROM ${name}${clause}`, values: where.values };
+}
+
+/** Returns a condition with parameters in the notation of the driver, which a statement begins with. */
+function boundSql(dialect: PageDialect, { texts }: BoundCondition): string {
+  const [first = '', ...rest] = texts;
+  return `(${rest.reduce((sql, text, i) => `${sql}${dialect.parameter(i + 1)}${text}`, first)})`;
 }
 
 /** Selects the primary key of the row that holds a token of a unique index which another row wants. */
@@ -98,23 +116,24 @@ export function pageOf(
 
 function walk(
   dialect: PageDialect,
-  { name, keys }: WorkTable,
+  { name, keys, where }: WorkTable,
   selected: readonly string[],
   { after, until, condition }: PageRequest,
   limit: string,
 ): PageStatement {
-  const values: unknown[] = [];
+  const values: unknown[] = [...where.values];
   const columns = keys.map((key) => key.name).join(', ');
   const bound = (key: RowKey): string =>
     keys.map((cell, i) => dialect.bound(values.push(key[i]), cell)).join(', ');
   const conditions = [
+    ...(where.sql === '' ? [] : [boundSql(dialect, where)]),
     ...(after === undefined ? [] : [`(${columns}) > (${bound(after)})`]),
     ...(until === undefined ? [] : [`(${columns}) <= (${bound(until)})`]),
     ...(condition === '' ? [] : [`(${condition})`]),
   ];
-  const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`;
+  const clause = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`;
   return {
-    sql: `SELECT ${selected.join(', ')} FROM ${name}${where} ORDER BY ${columns} ${limit}`,
+    sql: `SELECT ${selected.join(', ')} FROM ${name}${clause} ORDER BY ${columns} ${limit}`,
     values,
   };
 }

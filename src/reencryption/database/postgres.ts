@@ -6,7 +6,7 @@ import { databaseTimeSql } from '../../typeorm/connection/sql-dialect';
 import { databaseCode } from '../../typeorm/connection/transient-conflict';
 import { onAllRows } from '../../typeorm/tables/all-rows';
 
-import { boundarySql, holderSql, keyOf, pageOf, pageSql } from './page-sql';
+import { boundarySql, countSql, holderSql, keyOf, pageOf, pageSql } from './page-sql';
 import type { PageDialect, PageStatement, RawRow } from './page-sql';
 import { SKIP_LOCKED, WAIT_FOR_LOCKED, writePageSql } from './postgres-page-write';
 import type { RowLocking } from './postgres-page-write';
@@ -72,10 +72,7 @@ export class PostgresRunDatabase implements RunDatabase {
   }
 
   async count(table: WorkTable, condition: string): Promise<readonly [number, number]> {
-    const [row] = await this.#queryAll(table, {
-      sql: `SELECT COUNT(*) AS total, COUNT(*) FILTER (WHERE ${condition}) AS pending FROM ${table.name}`,
-      values: [],
-    });
+    const [row] = await this.#queryAll(table, countSql(DIALECT, table, condition));
     return [Number(row?.['total'] ?? 0), Number(row?.['pending'] ?? 0)];
   }
 

@@ -74,7 +74,7 @@ export interface RunDatabase {
   beginsWith(cell: string, storage: Storage, prefixes: readonly string[]): string;
   /** Types of a table's columns by their names; empty when there is no such table. */
   columnTypes(table: string): Promise<ReadonlyMap<string, string>>;
-  /** `[rows, rows that meet the condition]` */
+  /** `[rows that the run is about, those of them that meet the condition]` */
   count(table: WorkTable, condition: string): Promise<readonly [number, number]>;
   readPage(table: WorkTable, request: PageRequest): Promise<StoredPage>;
   /** Primary key of the last of the next `limit` rows; `undefined` when there are fewer. */

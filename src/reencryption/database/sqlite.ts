@@ -6,6 +6,7 @@ import { databaseTimeSql, sqliteColumnsSql } from '../../typeorm/connection/sql-
 import {
   andUsableSql,
   boundarySql,
+  countSql,
   holderSql,
   keyOf,
   pageOf,
@@ -63,11 +64,8 @@ export class SqliteRunDatabase implements RunDatabase {
     return new Map(rows.map(({ name, type }) => [String(name), String(type)]));
   }
 
-  async count({ name }: WorkTable, condition: string): Promise<readonly [number, number]> {
-    const [row] = await this.#all({
-      sql: `SELECT COUNT(*) AS total, COUNT(CASE WHEN ${condition} THEN 1 END) AS pending FROM ${name}`,
-      values: [],
-    });
+  async count(table: WorkTable, condition: string): Promise<readonly [number, number]> {
+    const [row] = await this.#all(countSql(DIALECT, table, condition));
     return [Number(row?.['total'] ?? 0), Number(row?.['pending'] ?? 0)];
   }
 

@@ -3,6 +3,8 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
 
+import type { BoundCondition } from './bound-condition';
+
 /** A column in the statements of a run. */
 export interface WorkCell {
   readonly column: ColumnMetadata;
@@ -31,6 +33,8 @@ export interface WorkTable {
   readonly keys: readonly WorkCell[];
   readonly cells: readonly WorkCell[];
   readonly columns: readonly ColumnWork[];
+  /** The rows that the run is about. */
+  readonly where: BoundCondition;
   /** SQL condition of the rows that come first; empty for none. */
   readonly first: string;
 }

@@ -4,34 +4,73 @@ import { FORMATS, isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import type { Installation } from '../../typeorm/installation/installation';
 import { isCiphertextSql } from '../../typeorm/metadata/ciphertext-check';
 import { assertNoUseIn } from '../../typeorm/query/refusal/statement-check';
+import { hasPlaceholder, parameterNames } from '../database/bound-condition';
 import { underScopeKeySql } from '../database/prefix-sql';
 import type { RunDatabase } from '../database/run-database';
 import type { WorkTable } from '../database/work-table';
 import type { Mode } from '../modes/mode';
+import type { RunOptions } from '../report/run-options';
 
 /**
- * Refuses a condition of `first` that ciphertext cannot meet, or that the database does not
+ * Refuses a condition of `where` or `first` that ciphertext cannot meet, or that the database does not
  * understand, by a statement that reads no rows.
  *
  * @throws {@link UnsupportedQueryError}, {@link RunPlanError}; {@link ConfigurationError} if rows are
  * hidden from the database role, whatever the condition
  */
-export async function assertFirstCondition(
+export async function assertConditions(
   installation: Installation,
   database: RunDatabase,
   table: WorkTable,
 ): Promise<void> {
-  const { first: condition, metadata, name } = table;
-  if (condition === '') return;
-  assertNoUseIn(`SELECT 1 FROM ${name} WHERE (${condition})`, installation);
-  try {
-    await database.readPage(table, { after: undefined, until: undefined, condition, limit: 0 });
-  } catch (error) {
-    if (error instanceof FieldEncryptionError) throw error;
+  const { first, where, metadata, name } = table;
+  const given = [
+    { option: 'where', sql: where.sql, condition: '' },
+    { option: 'first', sql: first, condition: first },
+  ];
+  for (const { option, sql, condition } of given) {
+    if (sql === '') continue;
+    if (installation.dataSource.options.type !== 'postgres' && hasPlaceholder(sql)) {
+      throw new RunPlanError(
+        `The condition that "${option}" gives for ${metadata.name} has a placeholder: only \`where\` takes ` +
+          'parameters, and as :name.',
+        { entity: metadata.name },
+      );
+    }
+    assertNoUseIn(`SELECT 1 FROM ${name} WHERE (${sql})`, installation);
+    try {
+      await database.readPage(table, { after: undefined, until: undefined, condition, limit: 0 });
+    } catch (error) {
+      if (error instanceof FieldEncryptionError) throw error;
+      throw new RunPlanError(
+        `The condition that "${option}" gives for ${metadata.name} cannot be used: ${messageOf(error)}. ` +
+          'Write it in SQL of the database, with the names of plain columns of the table.',
+        { entity: metadata.name, cause: error },
+      );
+    }
+  }
+}
+
+/**
+ * Refuses parameters that no condition of `where` has, and conditions whose parameters are not given.
+ *
+ * @throws {@link RunPlanError}
+ */
+export function assertParameters({ where = {}, parameters = {} }: RunOptions): void {
+  const wanted = new Set(Object.values(where).flatMap(parameterNames));
+  const given = Object.keys(parameters);
+  const missing = [...wanted].find((name) => !given.includes(name));
+  if (missing !== undefined) {
     throw new RunPlanError(
-      `The condition that "first" gives for ${metadata.name} cannot be used: ${messageOf(error)}. ` +
-        'Write it in SQL of the database, with the names of plain columns of the table.',
-      { entity: metadata.name, cause: error },
+      `"where" has the parameter :${missing}, and no value was given for it. ` +
+        `Give it with \`--param ${missing}=...\` (option \`parameters\`).`,
+    );
+  }
+  const unused = given.find((name) => !wanted.has(name));
+  if (unused !== undefined) {
+    throw new RunPlanError(
+      `A value was given for the parameter :${unused}, which "where" does not have. ` +
+        `Use it in a condition, such as --where "Patient: tenant_id = :${unused}".`,
     );
   }
 }

@@ -6,6 +6,7 @@ import { KeyStateError, RunPlanError } from '../../errors';
 import type { Installation } from '../../typeorm/installation/installation';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
+import { boundCondition } from '../database/bound-condition';
 import type { RunDatabase } from '../database/run-database';
 import type { ColumnWork, WorkCell, WorkTable } from '../database/work-table';
 import { encryptedTables } from '../encrypted-table';
@@ -13,7 +14,7 @@ import type { EncryptedTable } from '../encrypted-table';
 import type { Mode } from '../modes/mode';
 import type { RunOptions } from '../report/run-options';
 
-import { assertFirstCondition, pendingCondition } from './row-conditions';
+import { assertConditions, assertParameters, pendingCondition } from './row-conditions';
 
 /** The work of a run in one table. */
 export interface TableWork {
@@ -61,20 +62,27 @@ export async function planWork(
   options: RunOptions,
 ): Promise<TableWork[]> {
   requireTarget(installation, options.targetKey);
+  assertParameters(options);
   const chosen = chosenColumns(installation, mode, options);
   const keyIds = (await installation.keys.list()).map(({ id }) => id);
   const works: TableWork[] = [];
   for (const { table, columns } of chosen) {
-    const work = await workTable(database, mode, table, columns, options.first ?? {});
-    await assertFirstCondition(installation, database, work);
+    const work = await workTable(database, mode, table, columns, options);
+    await assertConditions(installation, database, work);
     works.push({
       table: work,
       pending: pendingCondition(installation, database, mode, work, keyIds),
-      scope: digest([columns.map(({ policy }) => policy.property), work.first]),
+      scope: scopeOf(work),
       structure: digest([...work.keys, ...work.cells].map(({ name, type }) => [name, type])),
     });
   }
   return works;
+}
+
+/** Checkpoints of a run that is about other rows say nothing. */
+function scopeOf({ columns, first, where }: WorkTable): string {
+  const properties = columns.map(({ encrypted }) => encrypted.policy.property);
+  return digest([properties, first, ...(where.sql === '' ? [] : [where.sql, where.values])]);
 }
 
 interface Chosen {
@@ -82,17 +90,19 @@ interface Chosen {
   readonly columns: readonly EncryptedColumn[];
 }
 
-function chosenColumns(
-  installation: Installation,
-  mode: Mode,
-  { entities, columns: named, first = {} }: RunOptions,
-): Chosen[] {
+function chosenColumns(installation: Installation, mode: Mode, options: RunOptions): Chosen[] {
+  const { columns: named, first = {}, where = {} } = options;
+  const entities = entitiesOf(options);
   const tables = inOrder(installation, encryptedTables(installation, entities), entities);
   const all = tables.flatMap(({ columns }) => columns);
   const unknown = named?.find((name) => !all.some((each) => describeColumn(each) === name));
   if (unknown !== undefined) throw notEncrypted(unknown, all);
-  for (const entity of Object.keys(first)) {
-    if (!tables.some(({ metadata }) => metadata.name === entity)) throw unknownFirst(entity);
+  for (const [option, conditions] of Object.entries({ first, where })) {
+    for (const entity of Object.keys(conditions)) {
+      if (!tables.some(({ metadata }) => metadata.name === entity)) {
+        throw unknownEntity(option, entity, tables);
+      }
+    }
   }
 
   const wanted = (column: EncryptedColumn): boolean =>
@@ -104,6 +114,13 @@ function chosenColumns(
     .filter(({ columns }) => columns.length > 0);
   if (chosen.length === 0 && all.length > 0) throw nothingFor(mode);
   return chosen;
+}
+
+/** Returns the entities that the options name in any way; `undefined` for all. */
+function entitiesOf({ entities, columns, where = {} }: RunOptions): RunOptions['entities'] {
+  const conditioned = Object.keys(where);
+  if (entities !== undefined || columns !== undefined || conditioned.length === 0) return entities;
+  return conditioned;
 }
 
 /** Sorts the tables in the order in which `entities` names them. */
@@ -123,7 +140,7 @@ async function workTable(
   mode: Mode,
   { metadata, name }: EncryptedTable,
   columns: readonly EncryptedColumn[],
-  first: Readonly<Record<string, string>>,
+  { first = {}, where = {}, parameters = {} }: RunOptions,
 ): Promise<WorkTable> {
   const types = await database.columnTypes(name);
   const cell = (column: ColumnMetadata, written: boolean): WorkCell => {
@@ -146,7 +163,11 @@ async function workTable(
     bound: (encrypted.binding?.columns ?? []).map((column) => add(column, false)),
   }));
   const keys = metadata.primaryColumns.map((column) => cell(column, false));
-  return { metadata, name, keys, cells, columns: works, first: first[metadata.name] ?? '' };
+  return {
+    ...{ metadata, name, keys, cells, columns: works },
+    where: boundCondition(where[metadata.name] ?? '', parameters),
+    first: first[metadata.name] ?? '',
+  };
 }
 
 function requireTarget({ keys, columns }: Installation, targetKey: string | undefined): void {
@@ -169,8 +190,15 @@ function notEncrypted(name: string, all: readonly EncryptedColumn[]): RunPlanErr
   );
 }
 
-function unknownFirst(entity: string): RunPlanError {
-  return new RunPlanError(`"first" names "${entity}", which is not among the entities of the run.`);
+function unknownEntity(
+  option: string,
+  entity: string,
+  tables: readonly EncryptedTable[],
+): RunPlanError {
+  const names = tables.map(({ metadata }) => metadata.name).join(', ');
+  return new RunPlanError(
+    `"${option}" names "${entity}", which is not among the entities of the run: ${names}.`,
+  );
 }
 
 function notFor({ name, needs }: Mode, column: EncryptedColumn): RunPlanError {

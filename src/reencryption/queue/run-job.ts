@@ -14,7 +14,10 @@ export interface JobFailure {
 }
 
 /** Options of `workOnRuns`; all of them optional. */
-export interface WorkOnRunsOptions extends Pick<RunOptions, 'first' | 'signal' | 'onProgress'> {
+export interface WorkOnRunsOptions extends Pick<
+  RunOptions,
+  'where' | 'parameters' | 'first' | 'signal' | 'onProgress'
+> {
   /** Whether to stop when the queue is empty and its runs are over. Defaults to `false`: works until `signal`. */
   readonly once?: boolean;
   /** Modes to work in. Defaults to all but `decrypt`: the queue alone must not turn rows into cleartext. */

@@ -132,8 +132,8 @@ class QueueWorker {
   }
 
   #runOptions(job: RunJob): RunOptions {
-    const { first, signal, onProgress } = this.#options;
-    const own = defined({ first, signal, onProgress });
+    const { where, parameters, first, signal, onProgress } = this.#options;
+    const own = defined({ where, parameters, first, signal, onProgress });
     return { columns: job.columns, ...workerOptions(job), ...own };
   }
 

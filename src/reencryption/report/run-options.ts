@@ -28,6 +28,15 @@ export interface RunOptions {
    * such as `{ Patient: "status = 'active'" }`. It goes into statements as it is.
    */
   first?: Readonly<Record<string, string>>;
+  /**
+   * Rows to work on: an SQL condition on plain columns for each entity, such as
+   * `{ Patient: 'tenant_id = :tenant' }`. It goes into statements as it is, but for its parameters.
+   * Without `entities` and `columns`, the run is about these entities alone; with them, an entity that
+   * has no condition here is done whole. Defaults to all rows.
+   */
+  where?: Readonly<Record<string, string>>;
+  /** The value of each `:name` in `where`, which is bound. */
+  parameters?: Readonly<Record<string, string | number>>;
   /** The most rows in a page: one read and one write. Pages shrink while the database is slow. Defaults to 2000. */
   batchSize?: number;
   /** The most rows a second. Defaults to no limit. */
@@ -52,6 +61,8 @@ class OptionRules {
   @IsOptional() @IsArray() entities?: unknown;
   @IsOptional() @IsArray() @IsString({ each: true }) columns?: unknown;
   @IsOptional() @IsObject() first?: unknown;
+  @IsOptional() @IsObject() where?: unknown;
+  @IsOptional() @IsObject() parameters?: unknown;
   @IsOptional() @IsInt() @IsPositive() batchSize?: unknown;
   @IsOptional() @IsPositive() maxRate?: unknown;
   @IsOptional() @IsString() targetKey?: unknown;
@@ -65,11 +76,20 @@ class OptionRules {
 
 /** @throws {@link RunPlanError} */
 export function checkOptions(options: RunOptions): void {
-  const problem = optionProblems(OptionRules, options);
+  const problem = optionProblems(OptionRules, options) ?? parameterProblem(options);
   if (problem !== undefined) throw new RunPlanError(`The run has ${problem}. See RunOptions.`);
 }
 
-/** Picks the options of a run that its workers need; `first` is not among them. */
+function parameterProblem({ parameters = {} }: RunOptions): string | undefined {
+  const odd = Object.entries(parameters).find(([, value]) => !isBindable(value));
+  return odd && `a wrong option: parameters.${odd[0]} must be a text or a number`;
+}
+
+function isBindable(value: unknown): boolean {
+  return typeof value === 'string' || Number.isFinite(value);
+}
+
+/** Picks the options of a run that its workers need. Conditions are not among them. */
 export function workerOptions(
   options: RunOptions,
 ): Pick<RunOptions, 'batchSize' | 'maxRate' | 'maxReplicaLagMs' | 'targetKey'> {

@@ -14,11 +14,14 @@ export type WritingMode = (typeof WRITING_MODES)[number];
 export interface TablePlan {
   readonly entity: string;
   readonly table: string;
+  /** Rows that the run is about. */
   readonly rows: number;
   /** Rows to rewrite; all of them if only reading can tell. */
   readonly pending: number;
-  /** The columns to work on, with their rows for each data-key version. */
+  /** The columns to work on, with their rows for each data-key version, in the whole table. */
   readonly columns: readonly ColumnStatus[];
+  /** SQL condition of the rows that the run is about, without values of its parameters; empty for all. */
+  readonly where: string;
   /** SQL condition of the rows that come first; empty for none. */
   readonly first: string;
 }

@@ -39,6 +39,7 @@ export async function makePlan(
       columns: statuses.filter(({ entity, property }) =>
         mine.some((policy) => policy.entity === entity && policy.property === property),
       ),
+      where: table.where.sql,
       first: table.first,
     });
     seconds += left * (await secondsForRow(installation, database, mode, work));

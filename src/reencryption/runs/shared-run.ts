@@ -62,7 +62,7 @@ export function openRuns(
  * @param counts - the counts of this worker, perhaps from earlier ranges of the same run.
  * @param maxRanges - the most ranges to take. Defaults to all that it can get.
  * @returns whether the run is over.
- * @throws {@link RunPlanError} for a run that does not exist, or has other columns or another `first`
+ * @throws {@link RunPlanError} for a run that does not exist, or has other columns, another `where` or another `first`
  */
 export function joinRun(
   installation: Installation,
@@ -114,7 +114,8 @@ function unknownRun(mode: RunMode, id: string): RunPlanError {
 
 function otherRun({ mode, tablePath }: RunRow): RunPlanError {
   return new RunPlanError(
-    `The ${mode} of ${tablePath} that is under way is of other columns, of other rows first or of another structure. ` +
-      'Give all of its workers the same build of the application and the same `--first` (option `first`).',
+    `The ${mode} of ${tablePath} that is under way is of other columns, of other rows, of other rows first or of another structure. ` +
+      'Give all of its workers the same build of the application and the same `--where`, `--param` and `--first` ' +
+      '(options `where`, `parameters`, `first`).',
   );
 }

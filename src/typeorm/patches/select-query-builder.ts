@@ -6,7 +6,7 @@ import { lend, share } from '../connection/lent-connection';
 import { installationOf } from '../installation/installations';
 import { queryRefused } from '../metadata/encrypted-column';
 import { withBoundColumns } from '../query/hydration/bound-rows';
-import { prepareHydration, restoreStoredValues } from '../query/hydration/prepare-hydration';
+import { prepareHydration, restorePreviousValues } from '../query/hydration/prepare-hydration';
 import { selectedColumns } from '../query/hydration/raw-result';
 import { inConditions } from '../query/lookup/condition-row';
 import { keepFindOptions, noteFindOptions } from '../query/lookup/expectation';
@@ -69,8 +69,7 @@ class EncryptingSelectQueryBuilder<
       const results = await withResolvedParameters(this, installation, queryRunner, () =>
         super.executeEntitiesAndRawResults(queryRunner),
       );
-      const columns = selectedColumns(this.expressionMap, installation);
-      restoreStoredValues(installation, columns, results.raw as Record<string, unknown>[]);
+      restorePreviousValues(installation, results.raw as Record<string, unknown>[]);
       return results;
     } finally {
       hydrations.set(this, hydrationsOf(this) - 1);

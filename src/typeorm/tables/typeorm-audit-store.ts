@@ -1,7 +1,7 @@
 import { EntitySchema } from 'typeorm';
 import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 
-import type { AuditEntry, AuditStore } from '../../audit/audit-entry';
+import type { AuditEntry, AuditRange, AuditStore } from '../../audit/audit-entry';
 import { inOwnTransaction } from '../connection/own-transaction';
 import { tableExists, withOwnTables } from '../connection/table-access';
 
@@ -80,11 +80,21 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
   }
 
   async list(
-    { after, limit }: { readonly after: number; readonly limit: number },
+    range: AuditRange & { readonly limit: number },
     connection?: QueryRunner,
   ): Promise<AuditEntry[]> {
+    const { after, limit } = range;
+    if (after === undefined) {
+      const newest = await this.#find(connection, (query) =>
+        filtered(query, range).orderBy('a.seq', 'DESC').limit(limit),
+      );
+      return newest.reverse();
+    }
     return this.#find(connection, (query) =>
-      query.where('a.seq > :after', { after }).orderBy('a.seq', 'ASC').limit(limit),
+      filtered(query, range)
+        .andWhere('a.seq > :after', { after })
+        .orderBy('a.seq', 'ASC')
+        .limit(limit),
     );
   }
 
@@ -168,6 +178,20 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
       return rows.map(entryOf);
     });
   }
+}
+
+function filtered(
+  query: SelectQueryBuilder<AuditRow>,
+  { since, operation, actor }: AuditRange,
+): SelectQueryBuilder<AuditRow> {
+  // Times are texts of one form, in the order of what they name.
+  if (since !== undefined) query.andWhere('a.time >= :since', { since: since.toISOString() });
+  if (operation !== undefined) query.andWhere('a.operation = :operation', { operation });
+  if (actor !== undefined) {
+    const start = 'SUBSTR(a.actor, 1, LENGTH(CAST(:actor AS text)))';
+    query.andWhere(`${start} = :actor`, { actor });
+  }
+  return query;
 }
 
 /** Returns the entry in a row. Unreadable cells stand as something that no entry holds, so the seal does not hold either. */

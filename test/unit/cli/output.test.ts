@@ -48,4 +48,21 @@ describe('A table of the command line', () => {
     expect(text.split('\n')).toHaveLength(2);
     expect(text).toContain('x\\u000aNo data keys.');
   });
+
+  const row = ['default v1', 'active', 'x'.repeat(40), '', 'y'.repeat(30)];
+  const head = ['KEY', 'STATE', 'ID', 'EMPTY', 'NOTE'];
+
+  it('has a line for each row where they fit', () => {
+    expect(table(head, [row.slice(0, 2)]).split('\n')).toEqual([
+      'KEY         STATE   ID  EMPTY  NOTE',
+      'default v1  active',
+    ]);
+  });
+
+  it('fits 80 columns, with the name of its column before each value', () => {
+    const lines = table(head, [row, row]).split('\n');
+    expect(lines).toHaveLength(4);
+    expect(lines[0]).toBe(`KEY default v1  STATE active  ID ${'x'.repeat(40)}`);
+    expect(lines[1]).toBe(`  NOTE ${'y'.repeat(30)}`);
+  });
 });

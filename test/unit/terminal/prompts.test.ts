@@ -50,6 +50,8 @@ describe('A prompt on a terminal (not here without the script command of util-li
         [/Once more: /, 'canary of 12 chars\r'],
         [/Passphrase of the backup: /, 'canary of 12 chars\r'],
         [/Once more: /, 'canary mistyped\r'],
+        // Too short, which is said at once.
+        [/Passphrase of the backup: /, 'canary\r'],
         [/Passphrase of the backup: /, CTRL_C],
         [/Type abcd to go on: /, 'abcd\r'],
         [/Type abcd to go on: /, 'yes\r'],
@@ -59,6 +61,10 @@ describe('A prompt on a terminal (not here without the script command of util-li
       expect(JSON.parse(readFileSync(outcomes, 'utf8'))).toEqual([
         'canary of 12 chars',
         { code: 'ERR_USAGE', message: 'The two passphrases differ.', exitCode: 2 },
+        {
+          code: 'ERR_CONFIGURATION',
+          message: expect.stringContaining('fewer than 12 characters') as string,
+        },
         { code: 'ERR_USAGE', message: 'Not answered. Nothing was changed.', exitCode: 130 },
         'confirmed',
         { code: 'ERR_USAGE', message: 'Not confirmed. Nothing was changed.', exitCode: 1 },

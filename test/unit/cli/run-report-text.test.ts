@@ -1,0 +1,44 @@
+import { describeReport } from '../../../src/cli/commands/run-report-text';
+import type { RunReport } from '../../../src';
+
+const REPORT: RunReport = {
+  mode: 'verify',
+  scanned: 6001,
+  changed: 0,
+  skipped: 6001,
+  conflicts: 0,
+  failed: 0,
+  failures: [],
+  aborted: false,
+  resumed: false,
+  remaining: null,
+};
+const FAILURE = {
+  entity: 'Patient',
+  property: 'ssn',
+  primaryKey: [7],
+  code: 'STALE_TOKEN',
+} as const;
+
+describe('The report of a run for people', () => {
+  const described = (changes: Partial<RunReport>, dryRun = false): string =>
+    describeReport(
+      { ...REPORT, ...changes },
+      { dryRun, seconds: 1.24, isPartial: changes.remaining === 0 },
+    );
+
+  it('says what a verification has proven', () => {
+    expect(described({})).toBe('6,001 rows read in 1.2 s, all values and tokens right.');
+    expect(described({ failed: 1, failures: [FAILURE] })).toBe(
+      '6,001 rows read in 1.2 s, 1 of them with a wrong value or token.\n  Patient 7: ssn: STALE_TOKEN',
+    );
+  });
+
+  it('has one estimate of the time in a dry run', () => {
+    const plan = { mode: 'reencrypt', tables: [], estimatedSeconds: 9 } as const;
+    const text = described({ mode: 'reencrypt', changed: 5, plan }, true);
+    expect(text.match(/\d s\b/g)).toEqual(['9 s']);
+    expect(text).toContain('5 rows would be re-encrypted: 6,001 read');
+    expect(described({ mode: 'reencrypt', remaining: 0 })).toContain('none of these rows left');
+  });
+});
