@@ -55,7 +55,7 @@ function verdict({ scanned, failed }: RunReport, seconds: number): string {
 }
 
 function summary(
-  { scanned, changed, skipped, failed, conflicts }: RunReport,
+  { scanned, changed, skipped, doneBefore, failed, conflicts }: RunReport,
   done: string,
   dryRun: boolean,
   seconds: number,
@@ -64,8 +64,8 @@ function summary(
   const time = dryRun ? '' : ` in ${seconds.toFixed(1)} s`;
   return (
     `${counted(changed, 'row')} ${dryRun ? 'would be ' : ''}${done}${time}: ` +
-    `${grouped(scanned)} read, ${grouped(skipped)} needed nothing, ${grouped(failed)} failed, ` +
-    `${grouped(conflicts)} in conflict.`
+    `${grouped(scanned - doneBefore)} read, ${grouped(skipped - doneBefore)} needed nothing, ` +
+    `${grouped(failed)} failed, ${grouped(conflicts)} in conflict.`
   );
 }
 
@@ -89,11 +89,12 @@ export function describeReport(
   report: RunReport,
   { dryRun, seconds, isPartial }: ReportContext,
 ): string {
-  const { mode, conflicts, failed, failures, aborted, resumed } = report;
+  const { mode, conflicts, failed, failures, aborted, resumed, doneBefore } = report;
   return [
     ...(report.plan === undefined ? [] : [describePlan(report.plan)]),
     ...(resumed ? ['Went on where an unfinished run had stopped.'] : []),
     mode === 'verify' ? verdict(report, seconds) : summary(report, DONE[mode], dryRun, seconds),
+    ...(doneBefore > 0 ? [`${counted(doneBefore, 'other row')} had nothing left to do.`] : []),
     ...(dryRun ? ['Nothing was changed.'] : []),
     ...failures.map(describeFailure),
     ...(failures.length < failed ? [`... and ${grouped(failed - failures.length)} more.`] : []),

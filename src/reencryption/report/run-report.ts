@@ -40,6 +40,8 @@ export interface RunProgress {
   /** Rows looked at so far, and rows in all tables when the run began. */
   readonly scanned: number;
   readonly total: number;
+  /** Rows of `scanned` that were done before, and so say nothing of its speed; see {@link RunReport.doneBefore}. */
+  readonly doneBefore: number;
   readonly changed: number;
 }
 
@@ -68,6 +70,11 @@ export interface RunReport {
   readonly changed: number;
   /** Rows that needed nothing. */
   readonly skipped: number;
+  /**
+   * Rows of `skipped` that a count in SQL found to need nothing when this run began, and that it did not read:
+   * those done by an earlier run, or by this one before it was interrupted. 0 if only reading can tell.
+   */
+  readonly doneBefore: number;
   /** Rows that other writers kept changing; run again. */
   readonly conflicts: number;
   /** Rows that could not be read or written, and were left as they are. */
@@ -92,13 +99,15 @@ const MAX_FAILURES_LISTED = 100;
 /** Merges the reports of several workers of the same runs. The last one says how it ended. */
 export function mergedReport(last: RunReport, others: readonly RunReport[]): RunReport {
   const all = [...others, last];
-  const sum = (count: 'scanned' | 'changed' | 'skipped' | 'conflicts' | 'failed'): number =>
-    all.reduce((total, report) => total + report[count], 0);
+  const sum = (
+    count: 'scanned' | 'changed' | 'skipped' | 'doneBefore' | 'conflicts' | 'failed',
+  ): number => all.reduce((total, report) => total + report[count], 0);
   return {
     ...last,
     scanned: sum('scanned'),
     changed: sum('changed'),
     skipped: sum('skipped'),
+    doneBefore: sum('doneBefore'),
     conflicts: sum('conflicts'),
     failed: sum('failed'),
     failures: all.flatMap(({ failures }) => failures).slice(0, MAX_FAILURES_LISTED),
@@ -121,6 +130,7 @@ export class RunCounts {
   scanned = 0;
   changed = 0;
   skipped = 0;
+  doneBefore = 0;
   conflicts = 0;
   resumed = false;
   remaining: number | null = 0;
@@ -141,9 +151,15 @@ export class RunCounts {
     this.skipped += Math.min(left, skipped);
   }
 
+  /** Counts rows that a count in SQL found to need nothing. */
+  foundDone(rows: number): void {
+    this.doneBefore += rows;
+    this.read(rows, rows);
+  }
+
   progress(entity: string): RunProgress {
-    const { scanned, total, changed } = this;
-    return { entity, scanned, total: Math.max(total, scanned), changed };
+    const { scanned, total, doneBefore, changed } = this;
+    return { entity, scanned, total: Math.max(total, scanned), doneBefore, changed };
   }
 
   /** Counts a page that is done: `changed` of its rows were rewritten, and writing it gave `failures`. */
@@ -183,7 +199,7 @@ export class RunCounts {
   }
 
   report(mode: RunMode, aborted: boolean, plan?: RunPlan): RunReport {
-    const { scanned, changed, skipped, conflicts, resumed, remaining } = this;
+    const { scanned, changed, skipped, doneBefore, conflicts, resumed, remaining } = this;
     this.endTable();
     const { failed, failures } = this.#before;
     return {
@@ -191,6 +207,7 @@ export class RunCounts {
       scanned,
       changed,
       skipped,
+      doneBefore,
       conflicts,
       failed,
       failures,

@@ -75,7 +75,7 @@ export async function countPending(
   for (const { table, pending } of works) {
     const [rows, left] = await database.count(table, pending ?? 'TRUE');
     counts.total += rows;
-    if (mode.pending !== undefined) counts.read(rows - left, rows - left);
+    if (mode.pending !== undefined) counts.foundDone(rows - left);
     pendings.push(left);
   }
   counts.most = counts.total;
