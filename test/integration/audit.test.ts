@@ -114,6 +114,9 @@ describeDiagonal('The audit log', (kind) => {
       time: expect.stringMatching(/^\d{4}-.*Z$/) as string,
     });
     expect(await audit.list({ after: 2, limit: 1 })).toEqual([entries[2]]);
+    expect(await audit.list({ after: 0, limit: 2 })).toEqual(entries.slice(0, 2));
+    // The newest, in their order.
+    expect(await audit.list({ limit: 2 })).toEqual(entries.slice(-2));
 
     expect(await verify()).toMatchObject({ ok: true, broken: null, keys: [], entries: 17 });
     const rows = JSON.stringify(await sql('SELECT * FROM field_encryption_audit'));

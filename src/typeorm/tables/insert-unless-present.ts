@@ -12,9 +12,7 @@ export async function insertUnlessPresent<T extends ObjectLiteral>(
 ): Promise<boolean> {
   const insert = runner.manager.createQueryBuilder().insert().into(schema).orIgnore();
   // The builder's own result does not say how many rows there were.
-  const [sql, parameters] = insert
-    .values(row as QueryDeepPartialEntity<T>)
-    .getQueryAndParameters();
+  const [sql, parameters] = insert.values(row as QueryDeepPartialEntity<T>).getQueryAndParameters();
   const { affected } = await runner.query(sql, parameters, true);
   return affected === 1;
 }

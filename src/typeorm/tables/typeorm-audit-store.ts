@@ -136,6 +136,12 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
     });
   }
 
+  async referringTo(reference: string, limit: number): Promise<AuditEntry[]> {
+    return this.#find(undefined, (query) =>
+      query.where('a.reference = :reference', { reference }).orderBy('a.seq', 'DESC').limit(limit),
+    );
+  }
+
   async last(connection?: QueryRunner): Promise<AuditEntry | undefined> {
     const [entry] = await this.#find(connection, (query) =>
       query.orderBy('a.seq', 'DESC').limit(1),
