@@ -381,6 +381,11 @@ describeDiagonal('a run over the rows', (kind) => {
     const refusals: [Promise<unknown>, new (...args: never[]) => Error, string][] = [
       [handle().reencrypt({ columns: ['Person.status'] }), RunPlanError, 'Person.status'],
       [handle().encrypt(), RunPlanError, 'legacyPlaintext'],
+      [
+        handle().decrypt(),
+        RunPlanError,
+        'list it in `legacyPlaintext`. None of these is one: Person',
+      ],
       [handle().decrypt({ columns: ['Person.email'] }), RunPlanError, 'Person.email'],
       [handle().reindex({ columns: ['Person.age'] }), RunPlanError, 'blind index'],
       [handle().reencrypt({ targetKey: String(old?.id) }), KeyStateError, 'not an active one'],

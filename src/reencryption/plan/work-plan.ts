@@ -14,6 +14,7 @@ import type { EncryptedTable } from '../encrypted-table';
 import type { Mode } from '../modes/mode';
 import type { RunOptions } from '../report/run-options';
 
+import { assertUnchecked } from './check-constraints';
 import { assertConditions, assertParameters, pendingCondition } from './row-conditions';
 
 /** The work of a run in one table. */
@@ -69,6 +70,7 @@ export async function planWork(
   for (const { table, columns } of chosen) {
     const work = await workTable(database, mode, table, columns, options);
     await assertConditions(installation, database, work);
+    if (mode.name === 'decrypt') await assertUnchecked(installation.dataSource, work);
     works.push({
       table: work,
       pending: pendingCondition(installation, database, mode, work, keyIds),
@@ -112,7 +114,7 @@ function chosenColumns(installation: Installation, mode: Mode, options: RunOptio
   const chosen = tables
     .map((table) => ({ table, columns: table.columns.filter(wanted) }))
     .filter(({ columns }) => columns.length > 0);
-  if (chosen.length === 0 && all.length > 0) throw nothingFor(mode);
+  if (chosen.length === 0 && all.length > 0) throw nothingFor(mode, all);
   return chosen;
 }
 
@@ -208,8 +210,11 @@ function notFor({ name, needs }: Mode, column: EncryptedColumn): RunPlanError {
   });
 }
 
-function nothingFor({ name, needs }: Mode): RunPlanError {
-  return new RunPlanError(`There is nothing to ${name}: it is for a property that ${needs}.`);
+function nothingFor({ name, needs }: Mode, all: readonly EncryptedColumn[]): RunPlanError {
+  return new RunPlanError(
+    `No row was touched: ${name} is for a property that ${needs}. ` +
+      `None of these is one: ${all.map(describeColumn).join(', ')}.`,
+  );
 }
 
 function schemaBehind(

@@ -1,8 +1,4 @@
-import { RunPlanError } from '../../errors';
-import { withConnection } from '../../typeorm/connection/lent-connection';
 import type { Installation } from '../../typeorm/installation/installation';
-import { ciphertextCheck } from '../../typeorm/metadata/ciphertext-check';
-import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { TableWork } from '../plan/work-plan';
 import type { RunOptions } from '../report/run-options';
 import type { RunMode, RunReport } from '../report/run-report';
@@ -12,33 +8,6 @@ import type { RunContext } from '../walk/run-context';
 import { TableRun } from '../walk/table-run';
 
 import { makePlan } from './make-plan';
-
-/**
- * Refuses to write cleartext to a column that has a CHECK constraint against it. The database would
- * refuse the rows itself, with their cleartext in its error.
- *
- * @throws {@link RunPlanError}
- */
-async function assertUnchecked(
-  { dataSource }: Installation,
-  works: readonly TableWork[],
-): Promise<void> {
-  await withConnection(dataSource, undefined, async (runner) => {
-    for (const { table } of works) {
-      const live = await runner.getTable(table.metadata.tablePath);
-      for (const { encrypted } of table.columns) {
-        const { entity, property, storage } = encrypted.policy;
-        const { name } = ciphertextCheck(encrypted.column, storage, dataSource);
-        if (live?.checks.some((check) => check.name === name) !== true) continue;
-        throw new RunPlanError(
-          `${describeColumn(encrypted)}: the CHECK constraint "${name}" keeps cleartext out of its column. ` +
-            'Drop it first: the next `migration:generate` does, since legacyPlaintext names the property.',
-          { entity, property },
-        );
-      }
-    }
-  });
-}
 
 /**
  * Runs over the rows of all encrypted tables while the application goes on.
@@ -69,7 +38,6 @@ export function run(
       for (const work of works) await new ReadOnlyRun(context, work).run();
     } else {
       await store.requireTables();
-      if (modeName === 'decrypt') await assertUnchecked(installation, works);
       for (const [i, work] of works.entries()) {
         if (mode.pending === undefined || pending[i] !== 0) await runTable(context, work);
       }
