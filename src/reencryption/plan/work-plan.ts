@@ -63,6 +63,7 @@ export async function planWork(
   options: RunOptions,
 ): Promise<TableWork[]> {
   requireTarget(installation, options.targetKey);
+  requireReplicas(installation, options.maxReplicaLagMs);
   assertParameters(options);
   const chosen = chosenColumns(installation, mode, options);
   const keyIds = (await installation.keys.list()).map(({ id }) => id);
@@ -178,6 +179,18 @@ function requireTarget({ keys, columns }: Installation, targetKey: string | unde
   throw new KeyStateError(
     `Data key ${targetKey} is not an active one, so rows cannot move to it. Active are ${active.join(', ')}.`,
     { keyId: targetKey },
+  );
+}
+
+/** Refuses a limit that would hold by itself: whoever sets it relies on it. */
+function requireReplicas(
+  { dataSource: { options } }: Installation,
+  maxReplicaLagMs: number | undefined,
+): void {
+  if (maxReplicaLagMs === undefined || options.type === 'postgres') return;
+  throw new RunPlanError(
+    'A limit on the lag of replicas (`--max-replica-lag`, option `maxReplicaLagMs`) is for PostgreSQL, which ' +
+      `tells it; the database is ${options.type}. Leave it out, or wait with \`pauseWhile\` for what replicates the file.`,
   );
 }
 
