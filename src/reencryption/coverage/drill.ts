@@ -4,7 +4,7 @@ import { FieldEncryptionError } from '../../errors';
 import type { FieldEncryptionErrorCode } from '../../errors';
 import { BlindIndex } from '../../field/blind-index';
 import { FieldCipher } from '../../field/field-cipher';
-import { keyHeader, keyPrefix } from '../../format/data-key-id';
+import { keyPrefix } from '../../format/data-key-id';
 import type { BackupOpener } from '../../keys/backup/backup-key';
 import type { RestoredKey } from '../../keys/backup/restore-backup';
 import { ScratchKeyStore, scratchKms } from '../../keys/backup/scratch-key-store';
@@ -15,7 +15,7 @@ import { selectAllRows } from '../../typeorm/tables/all-rows';
 import { encryptedTables } from '../encrypted-table';
 import type { EncryptedTable } from '../encrypted-table';
 
-import { columnStatuses, prefixSql } from './status';
+import { columnStatuses, underKeysSql } from './status';
 
 /** The result of a drill for the rows under one key in one column. */
 export interface DrillResult {
@@ -130,21 +130,20 @@ async function readSamples(
 async function sample(
   runner: QueryRunner,
   table: EncryptedTable,
-  { column, policy, indexes }: EncryptedColumn,
+  encrypted: EncryptedColumn,
   keyId: string,
 ): Promise<Sample[]> {
+  const { column, indexes } = encrypted;
   const { driver } = runner.connection;
   const cell = driver.escape(column.databaseName);
   const tokens = indexes.map(
     (index, at) => `, ${driver.escape(index.column.databaseName)} AS token${String(at)}`,
   );
-  const prefix = prefixSql(runner.connection, cell, policy.storage);
-  const hexadecimal = Buffer.from(keyHeader(keyId)).toString('hex').toUpperCase();
   const rows = await selectAllRows<Readonly<Record<string, unknown>>>(
     runner,
     table.metadata,
-    `SELECT ${cell} AS stored${tokens.join('')} FROM ${table.name} WHERE ${cell} IS NOT NULL ` +
-      `AND ${prefix} IN ('${keyPrefix(keyId)}', '${hexadecimal}') LIMIT ${String(SAMPLES)}`,
+    `SELECT ${cell} AS stored${tokens.join('')} FROM ${table.name} ` +
+      `WHERE ${underKeysSql(runner, encrypted, [{ id: keyId }])} LIMIT ${String(SAMPLES)}`,
   );
   return rows.map((row) => ({
     stored: row['stored'],

@@ -184,6 +184,19 @@ export class RunStore {
     return row === null ? undefined : runOf(row);
   }
 
+  /** Returns when the last run of a mode that was completed had been started, for each table. */
+  async lastStarts(mode: string): Promise<ReadonlyMap<string, string>> {
+    const { tablePath } = this.#dataSource.getMetadata(RunSchema);
+    if ((await missingTables(this.#dataSource, [tablePath])).length > 0) return new Map();
+    const rows = await withRunTables(this.#dataSource, (runner) =>
+      runner.manager.find(RunSchema, {
+        where: { mode, state: 'done' },
+        order: { startedAt: 'ASC' },
+      }),
+    );
+    return new Map(rows.map(runOf).map((run) => [run.tablePath, run.startedAt]));
+  }
+
   /** Reads the pass that all workers are in; `undefined` if the run has ended. */
   async pass({ id }: RunRow): Promise<number | undefined> {
     const run = await this.find(id);
