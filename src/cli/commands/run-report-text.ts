@@ -10,6 +10,8 @@ import type {
 import { EXIT_CODES } from '../terminal/command-error';
 import type { ExitCode } from '../terminal/command-error';
 
+import { failureRemedies } from './failure-remedies';
+
 /** Describes the plan of a run for people. */
 function describePlan({ tables, estimatedSeconds }: RunPlan): string {
   return [
@@ -98,7 +100,10 @@ export function describeReport(
     ...(dryRun ? ['Nothing was changed.'] : []),
     ...failures.map(describeFailure),
     ...(failures.length < failed ? [`... and ${grouped(failed - failures.length)} more.`] : []),
-    ...(failed > 0 && mode !== 'verify' ? ['Rows that failed were left as they are.'] : []),
+    ...(failed > 0 && mode !== 'verify' && !dryRun
+      ? ['Rows that failed were left as they are.']
+      : []),
+    ...failureRemedies(failures),
     ...(conflicts > 0 ? ['Rows in conflict kept changing meanwhile. Run the command again.'] : []),
     ...(report.remaining === 0 && !dryRun
       ? [`A count found ${isPartial ? 'none of these rows' : 'no row'} left.`]

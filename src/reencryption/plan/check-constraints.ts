@@ -30,7 +30,7 @@ export async function assertUnchecked(
 /** Returns the migrations that make a constraint, the last one first, by the SQL in their source. */
 function migrationsOf({ migrations }: DataSource, constraint: string): string[] {
   return migrations
-    .filter(({ up }) => up.toString().includes(constraint))
+    .filter((migration) => migration.up.toString().includes(constraint))
     .map((migration) => migration.name ?? migration.constructor.name)
     .reverse();
 }

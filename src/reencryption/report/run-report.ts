@@ -94,7 +94,8 @@ export interface RunReport {
   readonly plan?: RunPlan;
 }
 
-const MAX_FAILURES_LISTED = 100;
+/** The most failures that a report lists. */
+export const MAX_FAILURES_LISTED = 100;
 
 /** Merges the reports of several workers of the same runs. The last one says how it ended. */
 export function mergedReport(last: RunReport, others: readonly RunReport[]): RunReport {
@@ -167,6 +168,13 @@ export class RunCounts {
     for (const failure of [...page.failures, ...failures]) this.#fail(failure);
     this.changed += changed;
     this.read(page.rows, page.rows - page.changes.rows.length - page.failures.length);
+  }
+
+  /** Counts rows of a dry run, taken for changed until now, that a unique index would refuse. */
+  refused(rows: number, listed: readonly RowFailure[]): void {
+    for (const failure of listed) this.#fail(failure);
+    this.#failed += rows - listed.length;
+    this.changed -= rows;
   }
 
   #fail(failure: RowFailure): void {

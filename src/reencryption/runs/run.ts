@@ -1,8 +1,9 @@
 import type { Installation } from '../../typeorm/installation/installation';
+import { DryRun } from '../foresight/dry-run';
 import type { TableWork } from '../plan/work-plan';
 import type { RunOptions } from '../report/run-options';
 import type { RunMode, RunReport } from '../report/run-report';
-import { ReadOnlyRun } from '../walk/read-only-run';
+import { readOnlyRun } from '../walk/read-only-run';
 import { countPending, withRunContext } from '../walk/run-context';
 import type { RunContext } from '../walk/run-context';
 import { TableRun } from '../walk/table-run';
@@ -27,22 +28,25 @@ export function run(
   return withRunContext(installation, modeName, options, async (context, works) => {
     const { mode, store, counts } = context;
     const pending = await countPending(context, works);
+    const isAborted = (): boolean => options.signal?.aborted ?? false;
 
-    if (options.dryRun === true && mode.pending !== undefined) {
-      counts.scanned = counts.total;
-      counts.changed = pending.reduce((sum, rows) => sum + rows, 0);
-      const plan = await makePlan(installation, context.database, mode, works);
-      return counts.report(modeName, false, plan);
+    if (options.dryRun === true && mode.writes !== 'nothing') {
+      const isPlanned = mode.pending !== undefined;
+      const plan = isPlanned
+        ? await makePlan(installation, context.database, mode, works)
+        : undefined;
+      for (const work of works) await new DryRun(context, work).run();
+      return counts.report(modeName, isAborted(), plan);
     }
-    if (options.dryRun === true || mode.writes === 'nothing') {
-      for (const work of works) await new ReadOnlyRun(context, work).run();
+    if (mode.writes === 'nothing') {
+      for (const work of works) await readOnlyRun(context, work);
     } else {
       await store.requireTables();
       for (const [i, work] of works.entries()) {
         if (mode.pending === undefined || pending[i] !== 0) await runTable(context, work);
       }
     }
-    return counts.report(modeName, options.signal?.aborted ?? false);
+    return counts.report(modeName, isAborted());
   });
 }
 

@@ -1,5 +1,4 @@
 import type { EntitySchema, ObjectLiteral, QueryRunner } from 'typeorm';
-import type { QueryDeepPartialEntity } from 'typeorm/query-builder/QueryPartialEntity.js';
 
 /**
  * Inserts a row into an own table, unless a row is there with which it would break a unique constraint. That
@@ -12,7 +11,7 @@ export async function insertUnlessPresent<T extends ObjectLiteral>(
 ): Promise<boolean> {
   const insert = runner.manager.createQueryBuilder().insert().into(schema).orIgnore();
   // The builder's own result does not say how many rows there were.
-  const [sql, parameters] = insert.values(row as QueryDeepPartialEntity<T>).getQueryAndParameters();
+  const [sql, parameters] = insert.values(row).getQueryAndParameters();
   const { affected } = await runner.query(sql, parameters, true);
   return affected === 1;
 }
