@@ -34,7 +34,7 @@ const mayImport = {
     'crypto',
     'encoding',
   ],
-  schema: ['reencryption/encrypted-table', 'typeorm'],
+  schema: ['reencryption', 'typeorm'],
   health: ['async', 'reencryption/encrypted-table', 'typeorm', 'keys', 'kms/kms-provider'],
   doctor: [
     'async',
@@ -101,7 +101,7 @@ const rooms = {
     lease: ['database'],
     plan: ['modes', 'database', 'report', 'encrypted-table'],
     walk: ['plan', 'lease', 'modes', 'database', 'report'],
-    foresight: ['walk', 'plan', 'database', 'report'],
+    foresight: ['walk', 'plan', 'database', 'report', 'encrypted-table'],
     runs: ['foresight', 'walk', 'plan', 'lease', 'modes', 'database', 'coverage', 'report'],
     queue: ['runs', 'walk', 'database', 'report'],
   },

@@ -1,5 +1,6 @@
 import { counted, grouped } from '../../doctor/finding';
 import type { ColumnStatus } from '../../reencryption/coverage/status';
+import { failureRemedies } from '../../reencryption/report/failure-remedies';
 import type {
   RowFailure,
   RunPlan,
@@ -9,8 +10,6 @@ import type {
 } from '../../reencryption/report/run-report';
 import { EXIT_CODES } from '../terminal/command-error';
 import type { ExitCode } from '../terminal/command-error';
-
-import { failureRemedies } from './failure-remedies';
 
 /** Describes the plan of a run for people. */
 function describePlan({ tables, estimatedSeconds }: RunPlan): string {

@@ -1,10 +1,7 @@
-import type { DataSource } from 'typeorm';
-
 import type { Installation } from '../../typeorm/installation/installation';
-import { PostgresRunDatabase } from '../database/postgres';
+import { runDatabaseOf } from '../database/database-of';
 import { runInterrupted } from '../database/run-database';
 import type { RunDatabase } from '../database/run-database';
-import { SqliteRunDatabase } from '../database/sqlite';
 import { RangeStore } from '../lease/range-store';
 import { RunStore } from '../lease/run-store';
 import type { Mode } from '../modes/mode';
@@ -58,12 +55,6 @@ export async function withRunContext<T>(
   } finally {
     ranges.close();
   }
-}
-
-function runDatabaseOf(dataSource: DataSource): RunDatabase {
-  return dataSource.options.type === 'postgres'
-    ? new PostgresRunDatabase(dataSource)
-    : new SqliteRunDatabase(dataSource);
 }
 
 /** Counts the rows of each table that are still to be done. */

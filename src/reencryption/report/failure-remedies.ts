@@ -1,4 +1,4 @@
-import type { RowFailure, RowFailureCode } from '../../reencryption/report/run-report';
+import type { RowFailure, RowFailureCode } from './run-report';
 
 /** How to settle what a run cannot: the codes for which the message of the run does not say it. */
 const REMEDIES: Partial<Record<RowFailureCode, string>> = {
