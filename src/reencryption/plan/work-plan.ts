@@ -63,7 +63,7 @@ export async function planWork(
   options: RunOptions,
 ): Promise<TableWork[]> {
   requireTarget(installation, options.targetKey);
-  requireReplicas(installation, options.maxReplicaLagMs);
+  await requireReplicas(installation, database, options.maxReplicaLagMs);
   assertParameters(options);
   const chosen = chosenColumns(installation, mode, options);
   const keyIds = (await installation.keys.list()).map(({ id }) => id);
@@ -183,11 +183,16 @@ function requireTarget({ keys, columns }: Installation, targetKey: string | unde
 }
 
 /** Refuses a limit that would hold by itself: whoever sets it relies on it. */
-function requireReplicas(
+async function requireReplicas(
   { dataSource: { options } }: Installation,
+  database: RunDatabase,
   maxReplicaLagMs: number | undefined,
-): void {
-  if (maxReplicaLagMs === undefined || options.type === 'postgres') return;
+): Promise<void> {
+  if (maxReplicaLagMs === undefined) return;
+  if (options.type === 'postgres') {
+    await database.replicaLagMs();
+    return;
+  }
   throw new RunPlanError(
     'A limit on the lag of replicas (`--max-replica-lag`, option `maxReplicaLagMs`) is for PostgreSQL, which ' +
       `tells it; the database is ${options.type}. Leave it out, or wait with \`pauseWhile\` for what replicates the file.`,
