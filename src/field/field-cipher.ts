@@ -73,9 +73,8 @@ export class FieldCipher {
   }
 
   /**
-   * Checks what {@link FieldCipher.encrypt} would, without a key; the length only for the suite of one.
-   *
-   * @throws {@link UnsupportedValueError}
+   * Throws an {@link UnsupportedValueError} where {@link FieldCipher.encrypt} would, and needs no key. The
+   * length is checked only for a given suite.
    */
   check(value: unknown, suite?: CipherSuite): void {
     const bytes = contentBytes(this.#encode(value));

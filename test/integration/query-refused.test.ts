@@ -231,7 +231,7 @@ describeEachDatabase('queries that ciphertext cannot answer', (database) => {
       { id: 'ASC', email: { direction: 'ASC', nulls: 'LAST' } },
     ]) {
       const error = await expectRefused(world, () => patients.find({ order: order as never }));
-      expect(error.message).toMatch(/find option "order".*docs\/querying\.md/);
+      expect(error.message).toMatch(/find option "order".*sorted\(\).*docs\/recipes\.md/);
       expect(error.message).not.toContain('SQL');
       await expectRefused(world, () =>
         patients.findAndCount({ order: order as never, take: 2, relations: { visits: true } }),

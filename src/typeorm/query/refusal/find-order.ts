@@ -20,7 +20,7 @@ export function assertFindOrder(
   throw queryRefused(
     encrypted,
     'is encrypted and stands in the find option "order", and ciphertexts have no order that means anything. ' +
-      'Leave it out there and sort what was found, as docs/querying.md shows.',
+      'Use fieldEncryption(dataSource).sorted(), which sorts after decryption, as docs/recipes.md shows.',
   );
 }
 
