@@ -4,6 +4,7 @@ import { FieldEncryptionError } from '../../errors';
 import { readLegacyPlaintext } from '../../typeorm/codec/cleartext';
 import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
+import { boundCondition } from '../database/bound-condition';
 import { runDatabaseOf } from '../database/database-of';
 import { keyAt } from '../database/row';
 import type { RowKey, StoredPage } from '../database/row';
@@ -78,7 +79,8 @@ export class CleartextRows {
         .map((indexed) => ({ encrypted, indexed, among: indexed.uniqueWith.map(add) })),
     );
     const keys = metadata.primaryColumns.map((column) => cell(column, sqlOf(column)));
-    this.#table = { metadata, name, keys, cells, columns: [], first: '' };
+    const where = boundCondition('', {});
+    this.#table = { metadata, name, keys, cells, columns: [], where, first: '' };
   }
 
   /** Finds the rows of the table that could not be encrypted. */
