@@ -1,8 +1,13 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 
-import type { Backend } from '../../crypto/native';
 import { isBoundField } from '../../field/field-policy';
-import { FORMATS, formatOfPrefix, keyIdOfPrefix } from '../../format/data-key-id';
+import {
+  FORMATS,
+  formatOfPrefix,
+  keyHeader,
+  keyIdOfPrefix,
+  keyPrefix,
+} from '../../format/data-key-id';
 import type { ColumnUse, CountedKey } from '../../keys/lifecycle/encrypted-rows';
 import type { KeyInfo } from '../../keys/record/key-info';
 import type { Installation } from '../../typeorm/installation/installation';
@@ -36,12 +41,6 @@ export interface ColumnStatus {
   readonly unboundRows: number;
   /** Rows for each data-key version, oldest first. */
   readonly keys: readonly KeyCoverage[];
-}
-
-/** The rows of every encrypted column. */
-export interface EncryptionStatus extends Array<ColumnStatus> {
-  /** The implementation of the AES suites and of tokens in this process. */
-  readonly backend: Backend;
 }
 
 /** Counts the rows of every encrypted column by data key, in SQL, from the header prefix. */
@@ -173,11 +172,7 @@ function coverageOf(keyId: string, rows: number, key: KeyInfo | undefined): KeyC
  * prefix of bytes is in hexadecimal. Its cells have types of their own, whatever the column's: a
  * ciphertext that was stored as a BLOB still needs its key.
  */
-export function prefixSql(
-  { driver }: DataSource,
-  column: string,
-  storage: 'text' | 'binary',
-): string {
+function prefixSql({ driver }: DataSource, column: string, storage: 'text' | 'binary'): string {
   if (driver.options.type === 'postgres') {
     return storage === 'text'
       ? `substr(${column}, 1, 12)`
@@ -186,6 +181,23 @@ export function prefixSql(
   return storage === 'text'
     ? `substr(CAST(${column} AS TEXT), 1, 12)`
     : `hex(substr(CAST(${column} AS BLOB), 1, 9))`;
+}
+
+/** Returns SQL that holds for the values of a column that are ciphertexts under one of some keys. */
+export function underKeysSql(
+  { connection }: QueryRunner,
+  { column, policy }: EncryptedColumn,
+  keys: readonly Pick<KeyInfo, 'id'>[],
+): string {
+  const cell = connection.driver.escape(column.databaseName);
+  // SQLite has the prefix of bytes in hexadecimal.
+  const prefixes = keys.flatMap(({ id }) =>
+    Object.values(FORMATS).flatMap((format) => [
+      `'${keyPrefix(id, format)}'`,
+      `'${Buffer.from(keyHeader(id, format)).toString('hex').toUpperCase()}'`,
+    ]),
+  );
+  return `${prefixSql(connection, cell, policy.storage)} IN (${prefixes.join(', ')})`;
 }
 
 /** Returns SQL for the length of a stored value, in characters of text or in bytes. */

@@ -11,6 +11,7 @@ import { selectedColumns } from '../query/hydration/raw-result';
 import { keepFindOptions, noteFindOptions } from '../query/lookup/expectation';
 import { withResolvedParameters } from '../query/lookup/resolved-parameters';
 import { copyCriteriaKeys } from '../query/lookup/statement-keys';
+import { assertFindOrder } from '../query/refusal/find-order';
 import { assertNoRawUse } from '../query/refusal/statement-check';
 import { countedSelects, withoutCaching } from '../query/refusal/unseen-columns';
 
@@ -28,6 +29,11 @@ class EncryptingSelectQueryBuilder<
   Entity extends ObjectLiteral,
 > extends SelectQueryBuilder<Entity> {
   protected override applyFindOptions(): void {
+    const { mainAlias } = this.expressionMap;
+    const { order } = this.findOptions;
+    if (order !== undefined && mainAlias?.hasMetadata === true) {
+      assertFindOrder(order, mainAlias.metadata, installationOf(this.connection));
+    }
     keepFindOptions(this, () => {
       super.applyFindOptions();
     });
