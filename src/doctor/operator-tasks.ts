@@ -1,43 +1,11 @@
-import type { MaintenanceReport } from '../keys/lifecycle/key-maintenance';
 import type { KeyInfo } from '../keys/record/key-info';
-import { encryptedRows } from '../reencryption/coverage/key-uses';
-import { columnStatuses } from '../reencryption/coverage/status';
 import type { ColumnStatus } from '../reencryption/coverage/status';
-import { encryptedTables } from '../reencryption/encrypted-table';
-import { withConnection } from '../typeorm/connection/lent-connection';
-import { missingTables } from '../typeorm/connection/table-access';
-import type { Installation } from '../typeorm/installation/installation';
 
-import { absentKeys } from './absent-keys';
 import type { AbsentKey } from './absent-keys';
+import type { EncryptionState } from './encryption-state';
 import { counted } from './finding';
-
-/** A task for an operator. */
-export interface OperatorTask {
-  /** The command that does it; `null` if there is none. */
-  readonly command: string | null;
-  readonly reason: string;
-}
-
-/** The state of the keys, and of the rows that need them. */
-export interface EncryptionState {
-  readonly keyTable: boolean;
-  /** Key names that the entities write with. */
-  readonly keyNames: readonly string[];
-  readonly keys: readonly KeyInfo[];
-  /** Keys that the entities need and the key table does not have. */
-  readonly absent: readonly AbsentKey[];
-  /** Empty if rows were not counted. */
-  readonly columns: readonly ColumnStatus[];
-  /** Keys of every purpose that somebody without the KMS could have made. */
-  readonly unauthenticated: readonly KeyInfo[];
-  /** The report of `keys maintain --dry-run`; `null` without a key table. */
-  readonly maintenance: MaintenanceReport | null;
-  /** The time by which keys expire. */
-  readonly now: Date;
-  /** Tables of encrypted entities that the database does not have. */
-  readonly missingTables: readonly string[];
-}
+import { indexTasks, rootTasks } from './index-tasks';
+import type { OperatorTask } from './operator-task';
 
 /** Lists the tasks that are due, most urgent first. */
 export function operatorTasks(state: EncryptionState): OperatorTask[] {
@@ -45,7 +13,8 @@ export function operatorTasks(state: EncryptionState): OperatorTask[] {
     ...missingParts(state),
     ...unauthenticatedKeys(state),
     ...state.columns.flatMap(unreadableRows),
-    ...state.columns.flatMap(unprotectedRows),
+    ...state.columns.flatMap((column) => [...cleartextRows(column, state), ...unboundRows(column)]),
+    ...state.indexes.flatMap(indexTasks),
     ...policyTasks(state),
     ...staleRows(state),
   ];
@@ -53,7 +22,11 @@ export function operatorTasks(state: EncryptionState): OperatorTask[] {
 
 /** Lists the rotations, activations and destructions that policies ask for. */
 export function policyTasks(state: EncryptionState): OperatorTask[] {
-  return [...state.keys.flatMap((key) => expired(key, state.now)), ...maintenanceTasks(state)];
+  return [
+    ...state.keys.flatMap((key) => expired(key, state.now)),
+    ...maintenanceTasks(state),
+    ...rootTasks(state.indexRoots),
+  ];
 }
 
 function missingParts({
@@ -166,22 +139,31 @@ function unreadableRows({ entity, property, keys }: ColumnStatus): OperatorTask[
   return keys
     .filter(({ name }) => name === undefined)
     .map(({ keyId, rows }) => ({
-      command: null,
+      command: 'keys restore',
       reason:
         `${counted(rows, 'row')} of ${entity}.${property} need key ${keyId}, which the key table ` +
         'does not hold: restore it from a backup',
     }));
 }
 
-function unprotectedRows(status: ColumnStatus): OperatorTask[] {
-  const { entity, property, cleartextRows, unboundRows } = status;
-  const of = `of ${entity}.${property}`;
-  const inClear = `${counted(cleartextRows, 'row')} ${of} hold cleartext: encrypt them`;
-  const unbound = `${counted(unboundRows, 'value')} ${of} not bound to their row`;
-  const binding = `data reencrypt --entity ${entity}`;
+function unboundRows({ entity, property, unboundRows: rows }: ColumnStatus): OperatorTask[] {
+  if (rows === 0) return [];
+  const reason = `${counted(rows, 'value')} of ${entity}.${property} not bound to their row`;
+  return [{ command: `data reencrypt --entity ${entity}`, reason }];
+}
+
+function cleartextRows(
+  { entity, property, cleartextRows: rows }: ColumnStatus,
+  { inTransition }: EncryptionState,
+): OperatorTask[] {
+  if (rows === 0) return [];
+  const name = `${entity}.${property}`;
+  const first = inTransition.has(name) ? '' : ', after you have named it in legacyPlaintext';
   return [
-    ...(cleartextRows > 0 ? [{ command: null, reason: inClear }] : []),
-    ...(unboundRows > 0 ? [{ command: binding, reason: unbound }] : []),
+    {
+      command: `data encrypt --entity ${entity}`,
+      reason: `${counted(rows, 'row')} of ${name} hold cleartext: encrypt them${first}`,
+    },
   ];
 }
 
@@ -195,50 +177,4 @@ function staleRows({ columns, keys: all }: EncryptionState): OperatorTask[] {
   return [
     { command: 'data reencrypt', reason: `${counted(stale, 'value')} under an older data key` },
   ];
-}
-
-/**
- * Collects the state that {@link operatorTasks} reads.
- *
- * @param counted - whether to count the rows under each key, which reads whole tables.
- */
-export async function encryptionState(
-  installation: Installation,
-  { counted }: { readonly counted: boolean },
-): Promise<EncryptionState> {
-  const { dataSource, options } = installation;
-  const missing = await missingTables(
-    dataSource,
-    encryptedTables(installation).map(({ metadata }) => metadata.tablePath),
-  );
-  const keyTable = await installation.store.exists();
-  const keys = keyTable ? await installation.keys.list() : [];
-  return {
-    keyTable,
-    absent: await withConnection(dataSource, undefined, async (runner) => {
-      const records = keyTable ? await installation.store.list(runner) : undefined;
-      return absentKeys(installation, records, runner);
-    }),
-    keyNames: installation.columns.keyNames,
-    keys,
-    unauthenticated: keyTable ? await installation.keys.operations.unauthenticated() : [],
-    maintenance: keyTable ? await plannedMaintenance(installation) : null,
-    now: options.now?.() ?? new Date(),
-    columns:
-      counted && keyTable && missing.length === 0 ? await countedColumns(installation, keys) : [],
-    missingTables: missing,
-  };
-}
-
-function plannedMaintenance(installation: Installation): Promise<MaintenanceReport> {
-  return installation.keys.operations.maintain({ dryRun: true }, encryptedRows(installation));
-}
-
-function countedColumns(
-  installation: Installation,
-  keys: readonly KeyInfo[],
-): Promise<EncryptionState['columns']> {
-  return withConnection(installation.dataSource, undefined, (runner) =>
-    columnStatuses(installation, runner, keys),
-  );
 }

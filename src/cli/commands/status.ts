@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
 
 import type { BackendChoice } from '../../crypto/native';
+import { countedState } from '../../doctor/encryption-state';
 import { grouped } from '../../doctor/finding';
 import type { Finding } from '../../doctor/finding';
-import { operatorTasks, encryptionState } from '../../doctor/operator-tasks';
-import type { OperatorTask } from '../../doctor/operator-tasks';
+import { operatorTasks } from '../../doctor/operator-tasks';
+import type { OperatorTask } from '../../doctor/operator-task';
 import type { ColumnStatus } from '../../reencryption/coverage/status';
 import type { Session } from '../load/session';
 import { EXIT_CODES } from '../terminal/command-error';
@@ -22,15 +23,16 @@ export async function status(
   { installation }: Session,
   { failOnDue = false }: { readonly failOnDue?: boolean } = {},
 ): ReturnType<CommandWork> {
-  const state = await encryptionState(installation, { counted: true });
+  const state = await countedState(installation);
   const due = operatorTasks(state);
-  const { keyTable, keys, columns, missingTables } = state;
+  const { keyTable, keys, columns, indexes, missingTables } = state;
   return {
     document: {
       backend: installation.backend.backend,
       keyTable,
       keys,
       columns,
+      indexes,
       missingTables,
       due,
     },

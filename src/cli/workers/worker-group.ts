@@ -93,6 +93,7 @@ function lostReport(mode: RunReport['mode'], progress: RunProgress | undefined):
     scanned,
     changed,
     skipped: scanned - changed,
+    doneBefore: 0,
     conflicts: 0,
     failed: 0,
     failures: [],

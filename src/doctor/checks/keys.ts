@@ -9,9 +9,10 @@ import { isReadable } from '../../keys/record/key-state';
 import type { Installation } from '../../typeorm/installation/installation';
 import { absentKeys, RESTORE_KEYS } from '../absent-keys';
 import type { AbsentKey } from '../absent-keys';
+import { encryptionState } from '../encryption-state';
 import { finding } from '../finding';
 import type { Check, DatabaseCheck, Finding } from '../finding';
-import { policyTasks, encryptionState } from '../operator-tasks';
+import { policyTasks } from '../operator-tasks';
 
 /** The time limit, so that a KMS that does not answer cannot hold up the doctor. */
 const UNWRAP_MS = 30_000;
@@ -37,7 +38,7 @@ export const keys: DatabaseCheck = async (installation, runner) => {
 /** Lists what the key policies ask for and nobody has done. */
 export const policies: Check = async (installation) => {
   if (!(await installation.store.exists())) return [];
-  const state = await encryptionState(installation, { counted: false });
+  const state = await encryptionState(installation);
   return policyTasks(state).map(({ command, reason }) =>
     finding(
       'POLICY_OVERDUE',

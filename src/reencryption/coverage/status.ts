@@ -1,6 +1,5 @@
 import type { QueryRunner } from 'typeorm';
 
-import type { Backend } from '../../crypto/native';
 import { isBoundField } from '../../field/field-policy';
 import { FORMATS, formatOfPrefix, keyIdOfPrefix } from '../../format/data-key-id';
 import type { ColumnUse, CountedKey } from '../../keys/lifecycle/encrypted-rows';
@@ -40,12 +39,6 @@ export interface ColumnStatus {
   readonly unboundRows: number;
   /** Rows for each data-key version, oldest first. */
   readonly keys: readonly KeyCoverage[];
-}
-
-/** The rows of every encrypted column. */
-export interface EncryptionStatus extends Array<ColumnStatus> {
-  /** The implementation of the AES suites and of tokens in this process. */
-  readonly backend: Backend;
 }
 
 /** Counts the rows of every encrypted column by data key, in SQL, from the header prefix. */

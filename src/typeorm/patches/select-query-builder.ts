@@ -12,6 +12,7 @@ import { inConditions } from '../query/lookup/condition-row';
 import { keepFindOptions, noteFindOptions } from '../query/lookup/expectation';
 import { withResolvedParameters } from '../query/lookup/resolved-parameters';
 import { copyCriteriaKeys } from '../query/lookup/statement-keys';
+import { assertFindOrder } from '../query/refusal/find-order';
 import { assertNoRawUse } from '../query/refusal/statement-check';
 import { countedSelects, withoutCaching } from '../query/refusal/unseen-columns';
 
@@ -29,6 +30,11 @@ class EncryptingSelectQueryBuilder<
   Entity extends ObjectLiteral,
 > extends SelectQueryBuilder<Entity> {
   protected override applyFindOptions(): void {
+    const { mainAlias } = this.expressionMap;
+    const { order } = this.findOptions;
+    if (order !== undefined && mainAlias?.hasMetadata === true) {
+      assertFindOrder(order, mainAlias.metadata, installationOf(this.connection));
+    }
     keepFindOptions(this, () => {
       super.applyFindOptions();
     });

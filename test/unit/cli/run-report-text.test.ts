@@ -6,6 +6,7 @@ const REPORT: RunReport = {
   scanned: 6001,
   changed: 0,
   skipped: 6001,
+  doneBefore: 0,
   conflicts: 0,
   failed: 0,
   failures: [],

@@ -1,0 +1,112 @@
+import type { Backend } from '../crypto/native';
+import type { MaintenanceReport } from '../keys/lifecycle/key-maintenance';
+import type { KeyInfo } from '../keys/record/key-info';
+import { indexStatuses } from '../reencryption/coverage/index-status';
+import type { IndexStatus } from '../reencryption/coverage/index-status';
+import { encryptedRows } from '../reencryption/coverage/key-uses';
+import { columnStatuses } from '../reencryption/coverage/status';
+import type { ColumnStatus } from '../reencryption/coverage/status';
+import { encryptedTables } from '../reencryption/encrypted-table';
+import { withConnection } from '../typeorm/connection/lent-connection';
+import { missingTables } from '../typeorm/connection/table-access';
+import type { Installation } from '../typeorm/installation/installation';
+import { describeColumn } from '../typeorm/metadata/encrypted-column';
+import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
+
+import { absentKeys } from './absent-keys';
+import type { AbsentKey } from './absent-keys';
+import { indexRootState, NO_ROOTS } from './index-tasks';
+import type { IndexRootState } from './index-tasks';
+import type { OperatorTask } from './operator-task';
+
+/** The rows of every encrypted column, and of every blind index. */
+export interface EncryptionStatus extends Array<ColumnStatus> {
+  /** The implementation of the AES suites and of tokens in this process. */
+  readonly backend: Backend;
+  readonly indexes: readonly IndexStatus[];
+  /** What an operator has to do, most urgent first. */
+  readonly due: readonly OperatorTask[];
+}
+
+/** The state of the keys, and of the rows that need them. */
+export interface EncryptionState {
+  readonly keyTable: boolean;
+  /** Key names that the entities write with. */
+  readonly keyNames: readonly string[];
+  readonly keys: readonly KeyInfo[];
+  /** Keys that the entities need and the key table does not have. */
+  readonly absent: readonly AbsentKey[];
+  /** Empty if rows were not counted. */
+  readonly columns: readonly ColumnStatus[];
+  /** Empty if rows were not counted. */
+  readonly indexes: readonly IndexStatus[];
+  readonly indexRoots: IndexRootState;
+  /** Properties, as `Entity.property`, whose columns may hold values that are not encrypted. */
+  readonly inTransition: ReadonlySet<string>;
+  /** Keys of every purpose that somebody without the KMS could have made. */
+  readonly unauthenticated: readonly KeyInfo[];
+  /** The report of `keys maintain --dry-run`; `null` without a key table. */
+  readonly maintenance: MaintenanceReport | null;
+  /** The time by which keys expire. */
+  readonly now: Date;
+  /** Tables of encrypted entities that the database does not have. */
+  readonly missingTables: readonly string[];
+}
+
+/** Collects the state that `operatorTasks` reads, without the rows. */
+export async function encryptionState(installation: Installation): Promise<EncryptionState> {
+  const { dataSource, options } = installation;
+  const tables = encryptedTables(installation);
+  const missing = await missingTables(
+    dataSource,
+    tables.map(({ metadata }) => metadata.tablePath),
+  );
+  const keyTable = await installation.store.exists();
+  const keys = keyTable ? await installation.keys.list() : [];
+  return {
+    keyTable,
+    absent: await withConnection(dataSource, undefined, async (runner) => {
+      const records = keyTable ? await installation.store.list(runner) : undefined;
+      return absentKeys(installation, records, runner);
+    }),
+    keyNames: installation.columns.keyNames,
+    keys,
+    unauthenticated: keyTable ? await installation.keys.operations.unauthenticated() : [],
+    maintenance: keyTable ? await plannedMaintenance(installation) : null,
+    now: options.now?.() ?? new Date(),
+    columns: [],
+    indexes: [],
+    indexRoots: keyTable ? await indexRootState(installation) : NO_ROOTS,
+    inTransition: new Set(
+      tables.flatMap(({ columns }) => columns.filter(mayHoldOthers).map(describeColumn)),
+    ),
+    missingTables: missing,
+  };
+}
+
+function mayHoldOthers({ readsPlaintext, previousFormat }: EncryptedColumn): boolean {
+  return readsPlaintext || previousFormat !== undefined;
+}
+
+function plannedMaintenance(installation: Installation): Promise<MaintenanceReport> {
+  return installation.keys.operations.maintain({ dryRun: true }, encryptedRows(installation));
+}
+
+/** Collects the state with the rows, for which it reads whole tables. Counts none where a table is missing. */
+export async function countedState(installation: Installation): Promise<EncryptionState> {
+  const state = await encryptionState(installation);
+  return state.keyTable && state.missingTables.length === 0
+    ? { ...state, ...(await countedRows(installation, state.keys)) }
+    : state;
+}
+
+/** Counts the rows of every column and index. */
+export function countedRows(
+  installation: Installation,
+  keys: readonly KeyInfo[],
+): Promise<{ readonly columns: ColumnStatus[]; readonly indexes: IndexStatus[] }> {
+  return withConnection(installation.dataSource, undefined, async (runner) => ({
+    columns: await columnStatuses(installation, runner, keys),
+    indexes: await indexStatuses(installation, runner, keys),
+  }));
+}
