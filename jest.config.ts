@@ -50,13 +50,22 @@ const withTypeorm: Project = {
 };
 
 /** So long that `npm test` leaves them to the whole. */
-const LONG = ['example', 'keys-crash'];
+const LONG = ['adminjs', 'example', 'keys-crash', 'nest-12'];
 
-/** About processes rather than TypeORM: one major will do, unless the whole is asked for. */
-const ONCE = ['cli-keys', 'data-runs-crash', 'docs', 'hedged-nonces', 'keys-loss', 'nest-12'];
+/** About keys, processes or commands rather than TypeORM: one major will do, unless the whole is asked for. */
+const ONCE = [
+  ...['audit', 'cli', 'cli-keys', 'cli-project', 'data-runs-crash', 'data-runs-failures', 'docs'],
+  ...['first-keys', 'first-keys-lost', 'forged-keys', 'forged-versions', 'hedged-nonces'],
+  ...['key-application', 'key-replay', 'keys', 'keys-backup', 'keys-database-faults', 'keys-loss'],
+  ...['keys-open-writers', 'keys-retirement', 'kms-outages', 'nest-clinic', 'run-where'],
+  ...['shared-runs', 'tamper-keys', 'tamper-own-tables', 'tamper-runs'],
+];
 
-function leftOut(names: readonly string[]): string[] {
-  return isWholeMatrix ? [] : names.map((name) => `<rootDir>/test/integration/${name}.test.ts`);
+/** Suites of test/package that build and install more than `npm test` has time for. */
+const LONG_PACKAGE = ['bundle'];
+
+function leftOut(names: readonly string[], folder = 'integration'): string[] {
+  return isWholeMatrix ? [] : names.map((name) => `<rootDir>/test/${folder}/${name}.test.ts`);
 }
 
 const config: Config = {
@@ -97,6 +106,7 @@ const config: Config = {
       ...common,
       displayName: 'package',
       testMatch: ['<rootDir>/test/package/**/*.test.ts'],
+      testPathIgnorePatterns: leftOut(LONG_PACKAGE, 'package'),
       globalSetup: '<rootDir>/test/support/package-setup.ts',
       globalTeardown: '<rootDir>/test/support/package-teardown.ts',
     },

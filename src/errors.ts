@@ -100,6 +100,9 @@ export class KeyUnwrapError extends FieldEncryptionError {
   readonly code = 'ERR_KEY_UNWRAP';
 }
 
+/** A backup of keys does not open: wrong passphrase, KMS or shares, or a file that was changed. */
+export class BackupUnwrapError extends KeyUnwrapError {}
+
 /**
  * Nothing proves that a data key was made with access to the KMS: a public key was enough to wrap it.
  * It decrypts, but does not encrypt, make tokens or seal the audit log until it is adopted

@@ -3,13 +3,14 @@ import type { DataSource, EntityTarget, ObjectLiteral } from 'typeorm';
 import { AuditTrail } from './audit-trail';
 import { DataKeys } from './data-keys';
 import { examine } from './doctor/doctor';
+import { countedRows, encryptionState } from './doctor/encryption-state';
+import type { EncryptionStatus } from './doctor/encryption-state';
 import type { Finding } from './doctor/finding';
+import { operatorTasks } from './doctor/operator-tasks';
 import { ConfigurationError } from './errors';
 import type { BlindIndex } from './field/blind-index';
 import { healthProbe } from './health/health-probe';
 import type { HealthOptions, HealthReport } from './health/health-report';
-import { columnStatuses } from './reencryption/coverage/status';
-import type { EncryptionStatus } from './reencryption/coverage/status';
 import type { RunOptions } from './reencryption/report/run-options';
 import type { RunReport } from './reencryption/report/run-report';
 import { run } from './reencryption/runs/run';
@@ -17,7 +18,6 @@ import { PurposeValues } from './purpose-values';
 import type { PurposeOptions } from './purpose-values';
 import { decryptValues, encryptValues, ofOne } from './stored-values';
 import type { ValueOptions, ValuesOptions } from './stored-values';
-import { withConnection } from './typeorm/connection/lent-connection';
 import { installationOf } from './typeorm/installation/installations';
 import type { Installation } from './typeorm/installation/installation';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
@@ -65,20 +65,19 @@ export class FieldEncryption {
   }
 
   /**
-   * Counts the rows of every encrypted column: NULL, cleartext, and under each data-key version, or in totals
-   * where each scope has keys of its own.
+   * Counts the rows of every encrypted column (NULL, cleartext, and under each data-key version, or in totals
+   * where each scope has keys of its own) and those without a token in every blind index, and lists what is due.
    */
   async status(): Promise<EncryptionStatus> {
-    const { keys, dataSource, backend, hasScopes } = this.#installation;
-    const infos = await keys.list();
-    const scopes = hasScopes ? await keys.scopes.store.countScopes() : [];
-    const columns = await withConnection(dataSource, undefined, (runner) =>
-      columnStatuses(this.#installation, runner, infos),
-    );
+    const keys = await this.#installation.keys.list();
+    const { columns, ...counted } = await countedRows(this.#installation, keys);
+    const state = await encryptionState(this.#installation);
     // Not enumerable: comparisons and copies of the list are about the columns.
     return Object.defineProperties(columns, {
-      backend: { value: backend.backend },
-      scopes: { value: scopes },
+      backend: { value: this.#installation.backend.backend },
+      indexes: { value: counted.indexes },
+      scopes: { value: counted.scopes },
+      due: { value: operatorTasks({ ...state, ...counted, columns }) },
     }) as EncryptionStatus;
   }
 

@@ -3,6 +3,8 @@ export type { AuditProblem, BrokenEntry } from './audit/audit-verification';
 export type { AuditTrail, AuditVerifyOptions } from './audit-trail';
 export type { CipherSuite } from './crypto/aead';
 export type { DataKeys, DestroyOptions, RevocationReport } from './data-keys';
+export type { EncryptionStatus } from './doctor/encryption-state';
+export type { OperatorTask } from './doctor/operator-task';
 export type { Finding, FindingCode, FindingLevel } from './doctor/finding';
 export * from './errors';
 export { fieldEncryption } from './field-encryption';
@@ -73,12 +75,8 @@ export type {
   RunReport,
   TablePlan,
 } from './reencryption/report/run-report';
-export type {
-  ColumnStatus,
-  EncryptionStatus,
-  KeyCoverage,
-  ScopeCoverage,
-} from './reencryption/coverage/status';
+export type { IndexStatus } from './reencryption/coverage/index-status';
+export type { ColumnStatus, KeyCoverage, ScopeCoverage } from './reencryption/coverage/status';
 export type {
   BlindIndexDefinition,
   BlindIndexOptions,

@@ -47,7 +47,7 @@ export class PurposeValues {
       storage: options.storage ?? 'text',
       keyName: options.key ?? 'default',
       boundTo: [],
-    coerce: false,
+      coerce: false,
       readsUnbound: false,
       maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
       columnLength: undefined,

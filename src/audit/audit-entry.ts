@@ -15,6 +15,7 @@ export type AuditOperation =
   | 'adopt'
   | 'backup'
   | 'restore'
+  | 'drill'
   | 'acceptEpoch'
   | 'shred'
   | 'cancelShred'
@@ -22,8 +23,11 @@ export type AuditOperation =
   | 'release'
   | `data ${string}`;
 
-/** The outcome of an operation. Changes of keys are recorded in their transaction, and so only as `done`. */
-export type AuditOutcome = 'started' | 'done' | 'failed';
+/**
+ * The outcome of an operation. Changes of keys are recorded in their transaction, and so only as `done`. A run
+ * over rows that is `interrupted` goes on when it is started again.
+ */
+export type AuditOutcome = 'started' | 'done' | 'failed' | 'interrupted';
 
 /** The key of an operation, in its state after it. */
 export interface AuditedKey {
@@ -169,6 +173,9 @@ export interface AuditStore<C = unknown> {
     key: { readonly purpose: string; readonly name: string; readonly limit: number },
     connection?: C,
   ): Promise<number>;
+
+  /** Returns the last entries with this reference, at most `limit`. */
+  referringTo(reference: string, limit: number): Promise<AuditEntry[]>;
 
   /** Returns the last entry. */
   last(connection?: C): Promise<AuditEntry | undefined>;

@@ -1,6 +1,9 @@
+import type { Backend } from '../crypto/native';
 import type { MaintenanceReport } from '../keys/lifecycle/key-maintenance';
 import type { KeyInfo } from '../keys/record/key-info';
 import type { ScopeCount } from '../keys/scopes/scope-key-store';
+import { indexStatuses } from '../reencryption/coverage/index-status';
+import type { IndexStatus } from '../reencryption/coverage/index-status';
 import { encryptedRows } from '../reencryption/coverage/key-uses';
 import { columnStatuses } from '../reencryption/coverage/status';
 import type { ColumnStatus } from '../reencryption/coverage/status';
@@ -8,10 +11,26 @@ import { encryptedTables } from '../reencryption/encrypted-table';
 import { withConnection } from '../typeorm/connection/lent-connection';
 import { missingTables } from '../typeorm/connection/table-access';
 import type { Installation } from '../typeorm/installation/installation';
+import { describeColumn } from '../typeorm/metadata/encrypted-column';
+import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
 import { ScopeKeySchema } from '../typeorm/tables/scope-key-table';
 
 import { absentKeys } from './absent-keys';
 import type { AbsentKey } from './absent-keys';
+import { indexRootState, NO_ROOTS } from './index-tasks';
+import type { IndexRootState } from './index-tasks';
+import type { OperatorTask } from './operator-task';
+
+/** The rows of every encrypted column, and of every blind index. */
+export interface EncryptionStatus extends Array<ColumnStatus> {
+  /** The implementation of the AES suites and of tokens in this process. */
+  readonly backend: Backend;
+  readonly indexes: readonly IndexStatus[];
+  /** The number of scopes by kind and state; empty without keys of scopes. */
+  readonly scopes: readonly ScopeCount[];
+  /** What an operator has to do, most urgent first. */
+  readonly due: readonly OperatorTask[];
+}
 
 /** The state of the keys, and of the rows that need them. */
 export interface EncryptionState {
@@ -25,6 +44,11 @@ export interface EncryptionState {
   readonly columns: readonly ColumnStatus[];
   /** The number of scopes by kind and state; empty if rows were not counted. */
   readonly scopes: readonly ScopeCount[];
+  /** Empty if rows were not counted. */
+  readonly indexes: readonly IndexStatus[];
+  readonly indexRoots: IndexRootState;
+  /** Properties, as `Entity.property`, whose columns may hold values that are not encrypted. */
+  readonly inTransition: ReadonlySet<string>;
   /** Keys of every purpose that somebody without the KMS could have made. */
   readonly unauthenticated: readonly KeyInfo[];
   /** The report of `keys maintain --dry-run`; `null` without a key table. */
@@ -35,19 +59,12 @@ export interface EncryptionState {
   readonly missingTables: readonly string[];
 }
 
-/**
- * Collects the state that tasks of operators follow from.
- *
- * @param counted - whether to count the rows under each key, which reads whole tables.
- */
-export async function encryptionState(
-  installation: Installation,
-  { counted }: { readonly counted: boolean },
-): Promise<EncryptionState> {
+/** Collects the state that `operatorTasks` reads, without the rows. */
+export async function encryptionState(installation: Installation): Promise<EncryptionState> {
   const { dataSource, options } = installation;
+  const tables = encryptedTables(installation);
   const missing = await missingTables(dataSource, neededTables(installation));
   const keyTable = await installation.store.exists();
-  const isCounted = counted && keyTable && missing.length === 0;
   const keys = keyTable ? await installation.keys.list() : [];
   return {
     keyTable,
@@ -60,9 +77,13 @@ export async function encryptionState(
     unauthenticated: keyTable ? await installation.keys.operations.unauthenticated() : [],
     maintenance: keyTable ? await plannedMaintenance(installation) : null,
     now: options.now?.() ?? new Date(),
-    columns: isCounted ? await countedColumns(installation, keys) : [],
-    scopes:
-      isCounted && installation.hasScopes ? await installation.keys.scopes.store.countScopes() : [],
+    columns: [],
+    indexes: [],
+    scopes: [],
+    indexRoots: keyTable ? await indexRootState(installation) : NO_ROOTS,
+    inTransition: new Set(
+      tables.flatMap(({ columns }) => columns.filter(mayHoldOthers).map(describeColumn)),
+    ),
     missingTables: missing,
   };
 }
@@ -76,15 +97,35 @@ function neededTables(installation: Installation): string[] {
   ];
 }
 
+function mayHoldOthers({ readsPlaintext, previousFormat }: EncryptedColumn): boolean {
+  return readsPlaintext || previousFormat !== undefined;
+}
+
 function plannedMaintenance(installation: Installation): Promise<MaintenanceReport> {
   return installation.keys.operations.maintain({ dryRun: true }, encryptedRows(installation));
 }
 
-function countedColumns(
+/** Collects the state with the rows, for which it reads whole tables. Counts none where a table is missing. */
+export async function countedState(installation: Installation): Promise<EncryptionState> {
+  const state = await encryptionState(installation);
+  return state.keyTable && state.missingTables.length === 0
+    ? { ...state, ...(await countedRows(installation, state.keys)) }
+    : state;
+}
+
+/** What reading whole tables tells. */
+interface CountedRows extends Pick<EncryptionState, 'indexes' | 'scopes'> {
+  readonly columns: ColumnStatus[];
+}
+
+/** Counts the rows of every column and index, and the scopes. */
+export function countedRows(
   installation: Installation,
   keys: readonly KeyInfo[],
-): Promise<EncryptionState['columns']> {
-  return withConnection(installation.dataSource, undefined, (runner) =>
-    columnStatuses(installation, runner, keys),
-  );
+): Promise<CountedRows> {
+  return withConnection(installation.dataSource, undefined, async (runner) => ({
+    columns: await columnStatuses(installation, runner, keys),
+    indexes: await indexStatuses(installation, runner, keys),
+    scopes: installation.hasScopes ? await installation.keys.scopes.store.countScopes(runner) : [],
+  }));
 }

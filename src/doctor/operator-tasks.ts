@@ -1,16 +1,11 @@
 import type { KeyInfo } from '../keys/record/key-info';
-import type { ColumnStatus, ScopeCoverage } from '../reencryption/coverage/status';
+import type { ColumnStatus } from '../reencryption/coverage/status';
 
 import type { AbsentKey } from './absent-keys';
 import type { EncryptionState } from './encryption-state';
 import { counted } from './finding';
-
-/** A task for an operator. */
-export interface OperatorTask {
-  /** The command that does it; `null` if there is none. */
-  readonly command: string | null;
-  readonly reason: string;
-}
+import { indexTasks, rootTasks } from './index-tasks';
+import type { OperatorTask } from './operator-task';
 
 /** Lists the tasks that are due, most urgent first. */
 export function operatorTasks(state: EncryptionState): OperatorTask[] {
@@ -18,7 +13,8 @@ export function operatorTasks(state: EncryptionState): OperatorTask[] {
     ...missingParts(state),
     ...unauthenticatedKeys(state),
     ...state.columns.flatMap(unreadableRows),
-    ...state.columns.flatMap(unprotectedRows),
+    ...state.columns.flatMap((column) => [...cleartextRows(column, state), ...unboundRows(column)]),
+    ...state.indexes.flatMap(indexTasks),
     ...policyTasks(state),
     ...staleRows(state),
   ];
@@ -26,7 +22,11 @@ export function operatorTasks(state: EncryptionState): OperatorTask[] {
 
 /** Lists the rotations, activations and destructions that policies ask for. */
 export function policyTasks(state: EncryptionState): OperatorTask[] {
-  return [...state.keys.flatMap((key) => expired(key, state.now)), ...maintenanceTasks(state)];
+  return [
+    ...state.keys.flatMap((key) => expired(key, state.now)),
+    ...maintenanceTasks(state),
+    ...rootTasks(state.indexRoots),
+  ];
 }
 
 function missingParts({
@@ -139,39 +139,43 @@ function unreadableRows({ entity, property, keys }: ColumnStatus): OperatorTask[
   return keys
     .filter(({ name }) => name === undefined)
     .map(({ keyId, rows }) => ({
-      command: null,
+      command: 'keys restore',
       reason:
         `${counted(rows, 'row')} of ${entity}.${property} need key ${keyId}, which the key table ` +
         'does not hold: restore it from a backup',
     }));
 }
 
-function unprotectedRows(status: ColumnStatus): OperatorTask[] {
-  const { entity, property, cleartextRows, unboundRows, scopes } = status;
-  const of = `of ${entity}.${property}`;
-  const inClear = `${counted(cleartextRows, 'row')} ${of} hold cleartext: encrypt them`;
-  const unbound = `${counted(unboundRows, 'value')} ${of} not bound to their row`;
-  const binding = `data reencrypt --entity ${entity}`;
-  return [
-    ...(cleartextRows > 0 ? [{ command: null, reason: inClear }] : []),
-    // Those of a column with keys of scopes are under a common key, which says it all.
-    ...(unboundRows > 0 && scopes === null ? [{ command: binding, reason: unbound }] : []),
-    ...(scopes === null ? [] : unscopedRows(status, scopes)),
-  ];
+/** Values that are not bound to their row, or not under the active key of their scope. */
+function unboundRows(status: ColumnStatus): OperatorTask[] {
+  const { entity, property, unboundRows: unbound, scopes } = status;
+  const left =
+    scopes === null
+      ? [[unbound, 'not bound to their row'] as const]
+      : [
+          [scopes.commonRows, `under a common key, not one of their ${scopes.kind}`] as const,
+          [scopes.olderRows, `under an older key of their ${scopes.kind}`] as const,
+        ];
+  return left
+    .filter(([rows]) => rows > 0)
+    .map(([rows, how]) => ({
+      command: `data reencrypt --entity ${entity}`,
+      reason: `${counted(rows, 'value')} of ${entity}.${property} ${how}`,
+    }));
 }
 
-/** Rows that have not moved to the keys of their scopes, or to the active one of these. */
-function unscopedRows(
-  { entity, property }: ColumnStatus,
-  { kind, commonRows, olderRows }: ScopeCoverage,
+function cleartextRows(
+  { entity, property, cleartextRows: rows }: ColumnStatus,
+  { inTransition }: EncryptionState,
 ): OperatorTask[] {
-  const of = `of ${entity}.${property}`;
-  const command = `data reencrypt --entity ${entity}`;
-  const common = `${counted(commonRows, 'value')} ${of} under a common key, not one of their ${kind}`;
-  const older = `${counted(olderRows, 'value')} ${of} under an older key of their ${kind}`;
+  if (rows === 0) return [];
+  const name = `${entity}.${property}`;
+  const first = inTransition.has(name) ? '' : ', after you have named it in legacyPlaintext';
   return [
-    ...(commonRows > 0 ? [{ command, reason: common }] : []),
-    ...(olderRows > 0 ? [{ command, reason: older }] : []),
+    {
+      command: `data encrypt --entity ${entity}`,
+      reason: `${counted(rows, 'row')} of ${name} hold cleartext: encrypt them${first}`,
+    },
   ];
 }
 

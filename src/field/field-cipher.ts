@@ -1,4 +1,5 @@
 import { AeadError } from '../crypto/aead';
+import type { CipherSuite } from '../crypto/cipher-suite';
 import {
   contentBytes,
   decodeOpened,
@@ -16,6 +17,7 @@ import {
   namedPrefix,
   prefixOf,
   readCiphertext,
+  storedLength,
   storedLengthOf,
 } from '../format/field-ciphertext';
 import type { StoredInspection } from '../format/field-ciphertext';
@@ -36,6 +38,7 @@ import {
 } from './field-errors';
 import { isBoundField } from './field-policy';
 import type { FieldPolicy } from './field-policy';
+import { requireColumnLength, requireValueLength } from './length-limits';
 import { NativeValues } from './native-values';
 
 /**
@@ -76,9 +79,15 @@ export class FieldCipher {
     return this.#seal(key, room, context);
   }
 
-  /** @throws {@link UnsupportedValueError} for a value of another type, or that cannot be kept exactly; needs no key */
-  check(value: unknown): void {
-    this.#encode(value);
+  /**
+   * Throws an {@link UnsupportedValueError} where {@link FieldCipher.encrypt} would, and needs no key. The
+   * length is checked only for a given suite.
+   */
+  check(value: unknown, suite?: CipherSuite): void {
+    const bytes = contentBytes(this.#encode(value));
+    if (suite === undefined) return;
+    requireValueLength(this.#policy, bytes);
+    requireColumnLength(this.#policy, storedLength(bytes, suite, this.#policy.storage));
   }
 
   /**
@@ -196,19 +205,10 @@ export class FieldCipher {
 
   /** Returns the active key if a value of this length fits. */
   #keyFor(bytes: number): DataKey {
-    const { keyName, maxValueBytes, columnLength, storage } = this.#policy;
-    if (bytes > maxValueBytes) {
-      const sizes = `${String(bytes)} bytes, the limit is ${String(maxValueBytes)}`;
-      throw unsupportedValue(this.#policy, `the value takes ${sizes}`);
-    }
-    const key = this.#activeKey(keyName);
-    if (columnLength === undefined) return key;
-    const needed = storedLengthOf(bytes, key.aead.nonceBytes, storage);
-    if (needed > columnLength) {
-      const unit = storage === 'text' ? 'characters' : 'bytes';
-      const sizes = `${String(needed)} ${unit}, the column holds ${String(columnLength)}`;
-      throw unsupportedValue(this.#policy, `the ciphertext takes ${sizes}`);
-    }
+    requireValueLength(this.#policy, bytes);
+    const key = this.#activeKey(this.#policy.keyName);
+    const needed = storedLengthOf(bytes, key.aead.nonceBytes, this.#policy.storage);
+    requireColumnLength(this.#policy, needed);
     return key;
   }
 

@@ -32,12 +32,12 @@ export class RowContextForm {
   /**
    * Returns the context of a row.
    *
-   * @param values - of the parts, well-formed, each in the one form that equal values have
+   * @param valueAt - returns the value of a part in the one form that equal values have, as {@link utf8}
    */
-  of(values: readonly string[]): string {
+  of(valueAt: (position: number) => string): string {
     let context = '';
-    for (let i = 0; i < values.length; i++) {
-      context += `${this.#before[i] ?? ''}${prefixed(utf8(values[i] ?? ''))}`;
+    for (let i = 0; i < this.#before.length; i++) {
+      context += `${this.#before[i] ?? ''}${prefixed(valueAt(i))}`;
     }
     return context;
   }
@@ -48,12 +48,13 @@ export function contextBytes(context: string): Buffer {
   return Buffer.from(context, 'latin1');
 }
 
-function utf8(text: string): string {
+/** Returns the UTF-8 of a well-formed text, with a character for each byte. */
+export function utf8(text: string): string {
   return ASCII.test(text) ? text : Buffer.from(text, 'utf8').toString('latin1');
 }
 
 function prefixed(bytes: string): string {
-  return uint32(bytes.length) + bytes;
+  return (SHORT_LENGTHS[bytes.length] ?? uint32(bytes.length)) + bytes;
 }
 
 function uint32(value: number): string {
@@ -64,6 +65,9 @@ function uint32(value: number): string {
     value & 0xff,
   );
 }
+
+/** The lengths that most values have. */
+const SHORT_LENGTHS = Array.from({ length: 64 }, (_, length) => uint32(length));
 
 /** Compares by code units, whatever the locale. */
 function compare(a: string, b: string): number {

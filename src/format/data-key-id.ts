@@ -79,8 +79,16 @@ export function prefixOfText(stored: string): string {
  * the second one the other two: `A` and one of `g` to `v` where it is bound, of `Q` to `f` where not.
  */
 export function unboundPrefix(prefix: string): string {
+  // Nearly all values share a few keys.
+  if (prefix === lastBound) return lastUnbound;
   const second = prefix.charCodeAt(1);
   if (second < 0x67 || second > 0x76 || !prefix.startsWith('A')) return prefix;
   // The alphabet has a gap between `Z` and `a`.
-  return `A${String.fromCharCode(second - (second <= 0x70 ? 0x16 : 0x10))}${prefix.slice(2)}`;
+  const character = String.fromCharCode(second - (second <= 0x70 ? 0x16 : 0x10));
+  lastBound = prefix;
+  lastUnbound = `A${character}${prefix.slice(2)}`;
+  return lastUnbound;
 }
+
+let lastBound = '';
+let lastUnbound = '';

@@ -44,6 +44,9 @@ async function liveColumn(
   if (live === undefined) return undefined;
   assertConvertible(live, encrypted);
   await target.assertNoCleartext(encrypted, storedForm(live, encrypted));
+  const isConverted = live.type !== wantedType(target, encrypted);
+  const stored = isConverted ? converted(encrypted, live) : undefined;
+  target.inTransition.push({ encrypted, stored: stored ?? nameOf(encrypted) });
   return live;
 }
 

@@ -14,6 +14,8 @@ export async function expandSqliteColumns(
 ): Promise<void> {
   for (const encrypted of columns) {
     await target.assertNoCleartext(encrypted, escaped(encrypted));
+    const type = encrypted.policy.storage === 'text' ? 'TEXT' : 'BLOB';
+    target.inTransition.push({ encrypted, stored: `CAST(${escaped(encrypted)} AS ${type})` });
   }
   if (mustRebuild(target, columns)) await assertRebuildable(target);
   for (const encrypted of columns) await dropDependents(target, encrypted);

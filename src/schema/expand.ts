@@ -2,6 +2,9 @@ import { TableColumn, TableIndex } from 'typeorm';
 import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
 
 import { encryptedTables } from '../reencryption/encrypted-table';
+import { CleartextRows } from '../reencryption/foresight/cleartext-rows';
+import { failureRemedies } from '../reencryption/report/failure-remedies';
+import type { RowFailure } from '../reencryption/report/run-report';
 import type { Installation } from '../typeorm/installation/installation';
 
 import { expandPostgresColumns } from './expand-postgres';
@@ -27,18 +30,49 @@ export async function planExpand(
   installation: Installation,
   { concurrently }: ExpandOptions,
 ): Promise<MigrationPlan> {
-  return planMigrations(installation.dataSource, async (runner, script) => {
+  const targets: ExpandedTable[] = [];
+  const plan = await planMigrations(installation.dataSource, async (runner, script) => {
     const builds: ConcurrentIndex[] = [];
     for (const table of encryptedTables(installation)) {
       const live = await liveTable(runner, table);
       // migration:generate creates a table that does not exist yet.
       if (live === undefined) continue;
       const target = new ExpandedTable(runner, table, live, script);
+      targets.push(target);
       await expandColumns(target);
       builds.push(...(await addIndexes(target, concurrently)));
     }
     return concurrentDraft(builds);
   });
+  if (plan.drafts.length === 0) return plan;
+  // Not before, when a connection is held: the pool may have one.
+  return { ...plan, notes: [...plan.notes, ...(await foreseenFailures(installation, targets))] };
+}
+
+/** Reads the cleartext, and describes the rows that `data encrypt` would leave in clear. */
+async function foreseenFailures(
+  installation: Installation,
+  targets: readonly ExpandedTable[],
+): Promise<string[]> {
+  const found: RowFailure[] = [];
+  let total = 0;
+  for (const { table, inTransition } of targets) {
+    const { count, listed } = await CleartextRows.check(installation, table, inTransition);
+    total += count;
+    found.push(...listed);
+  }
+  if (total === 0) return [];
+  return [
+    `data encrypt would leave rows in clear, ${String(total)} at present; data encrypt --dry-run names them again:`,
+    ...found.map(describeFailure),
+    ...failureRemedies(found),
+  ];
+}
+
+function describeFailure(failure: RowFailure): string {
+  const { entity, property, primaryKey, code, conflictsWith } = failure;
+  const other = conflictsWith === undefined ? '' : ` with ${conflictsWith.map(String).join(', ')}`;
+  return `  ${entity} ${primaryKey.map(String).join(', ')}: ${property}: ${code}${other}`;
 }
 
 async function expandColumns(target: ExpandedTable): Promise<void> {

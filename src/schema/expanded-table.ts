@@ -2,6 +2,7 @@ import type { QueryRunner, Table } from 'typeorm';
 
 import { ConfigurationError } from '../errors';
 import type { EncryptedTable } from '../reencryption/encrypted-table';
+import type { TransitionColumn } from '../reencryption/foresight/cleartext-rows';
 import { ciphertextCheck, isCiphertextSql } from '../typeorm/metadata/ciphertext-check';
 import { describeColumn } from '../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
@@ -55,6 +56,8 @@ export async function countCleartext(
 export class ExpandedTable {
   readonly #dropped = new Set<string>();
   readonly #guarded = new Set<EncryptedColumn>();
+  /** The present columns, whose cleartext is to be checked. */
+  readonly inTransition: TransitionColumn[] = [];
 
   constructor(
     readonly runner: QueryRunner,

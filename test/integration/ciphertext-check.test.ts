@@ -10,6 +10,7 @@ import {
 import type { DataSource, EntitySchemaColumnOptions } from 'typeorm';
 import { blindIndexColumns, Encrypted, encryptedColumn, fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
+import { openRuns } from '../../src/reencryption/runs/shared-run';
 import { planContract } from '../../src/schema/contract';
 import { installationOf } from '../../src/typeorm/installation/installations';
 import { columnsWithoutCheck } from '../../src/typeorm/installation/missing-checks';
@@ -206,10 +207,14 @@ describeDiagonal('The CHECK constraint against cleartext', (kind) => {
     await before.destroy();
     const dataSource = await open(letter(), { legacyPlaintext: ['Letter.body'] });
     const stored = await storedPlaintexts(dataSource, 'Letter');
-    await expect(fieldEncryption(dataSource).decrypt()).rejects.toMatchObject({
-      ...{ code: 'ERR_RUN_PLAN', entity: 'Letter', property: 'body' },
-      message: expect.stringMatching(/CHECK constraint "CHK_.*migration:generate/) as string,
-    });
+    for (const options of [{}, { dryRun: true }]) {
+      await expect(fieldEncryption(dataSource).decrypt(options)).rejects.toMatchObject({
+        ...{ code: 'ERR_RUN_PLAN', entity: 'Letter', property: 'body' },
+        message: expect.stringMatching(/CHECK constraint "CHK_.*migration:generate/) as string,
+      });
+    }
+    const shared = openRuns(installationOf(dataSource), 'decrypt', {});
+    await expect(shared).rejects.toThrow('CHECK constraint');
     expect(await storedPlaintexts(dataSource, 'Letter')).toEqual(stored);
     await dataSource.synchronize();
     expect(await fieldEncryption(dataSource).decrypt()).toMatchObject({ changed: 1, failed: 0 });

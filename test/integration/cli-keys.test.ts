@@ -68,6 +68,7 @@ describeDiagonal('field-encryption keys', (kind) => {
     );
     project.write('nothing.js', 'exports.nothing = 1;');
     chmodSync(project.write('passphrase.txt', 'the passphrase of the backup\n'), 0o600);
+    chmodSync(project.write('other.txt', 'the passphrase of another backup\n'), 0o600);
   });
   beforeEach(async () => {
     database = await kind.create();
@@ -248,6 +249,39 @@ describeDiagonal('field-encryption keys', (kind) => {
     expect((await json('list')).keys).toEqual([]);
     expect(await json('restore', file, ...passphrase)).toMatchObject({ restored: theseKeys });
     expect(await json('restore', file, ...passphrase)).toMatchObject({ present: theseKeys });
+  });
+
+  it('says what does not open a backup, and which file is not there', async () => {
+    const file = `${kind.name}-wrong.backup`;
+    const passphrase = ['--passphrase-file', 'passphrase.txt'];
+    await json('backup', file, ...passphrase);
+
+    for (const command of ['drill', 'restore']) {
+      const wrong = await run(command, file, '--passphrase-file', 'other.txt');
+      expect(wrong).toMatchObject({ code: 1, stdout: '' });
+      expect(wrong.stderr).toMatch(
+        /^error ERR_KEY_UNWRAP: backup \w{16} does not open: .*passphrase/,
+      );
+      expect(wrong.stderr).toContain(
+        'Use the passphrase, KMS or shares that the backup was made with',
+      );
+      expect(wrong.stderr).not.toMatch(/data_keys|key row/);
+    }
+    const absent: [name: string, args: string[]][] = [
+      ['no.backup', ['drill', 'no.backup', ...passphrase]],
+      ['no.backup', ['restore', 'no.backup', ...passphrase]],
+      ['no-share.txt', ['drill', file, '--share', 'no-share.txt']],
+      ['no-passphrase.txt', ['drill', file, '--passphrase-file', 'no-passphrase.txt']],
+      ['no-folder', ['backup', 'no-folder/new.backup', ...passphrase]],
+    ];
+    for (const [name, args] of absent) {
+      expect(await run(...args)).toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(`^error ERR_USAGE: There is no (file|folder) ${name}`),
+      });
+    }
+    const unreadable = await run('drill', '.', ...passphrase);
+    expect(unreadable).toMatchObject({ code: 2, stderr: expect.stringContaining('(EISDIR)') });
   });
 
   it('restores into a database without its tables, and makes no key there', async () => {

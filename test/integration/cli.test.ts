@@ -175,13 +175,10 @@ describeDiagonal('field-encryption', (kind) => {
 
     const dry = await runJson<{ key: object }>(['keys', 'rotate', '--dry-run']);
     expect(dry.key).toEqual({ name: 'default', version: 2 });
-    const rotated = await runJson<{ key: { version: number }; previous: { id: string } }>([
-      'keys',
-      'rotate',
-      'default',
-    ]);
-    expect(rotated.key.version).toBe(2);
-    expect(rotated.previous.id).toBe(before.keys[0]?.id);
+    expect(await runJson(['keys', 'rotate', 'default'])).toMatchObject({
+      key: { version: 2, state: 'active' },
+      previous: { id: before.keys[0]?.id, state: 'deactivated' },
+    });
 
     const { due } = await runJson<StatusDocument>(['status']);
     expect(due).toEqual([
@@ -195,6 +192,10 @@ describeDiagonal('field-encryption', (kind) => {
       failed: 0,
       aborted: false,
     };
+    expect(await run(['data', 'reencrypt', '--report', 'no-folder/report.json'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('There is no folder no-folder'),
+    });
     expect(await runJson(['data', 'reencrypt', '--dry-run'])).toMatchObject({
       dryRun: true,
       ...counts,

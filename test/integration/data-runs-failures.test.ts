@@ -75,6 +75,8 @@ describeDiagonal('a database that fails in the middle of a run', (kind) => {
     });
     expect(error.message).toContain('Run again');
     expect(inspect(error, { depth: 9 })).not.toContain('canary');
+    const [last] = await handle().audit.list({ limit: 1 });
+    expect(last).toMatchObject({ outcome: 'interrupted' });
     await mend();
     await expectAllRead();
     expect(await run()).toMatchObject({ resumed: true, failed: 0, remaining: 0 });

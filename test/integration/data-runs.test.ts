@@ -74,6 +74,8 @@ class ByBytes {
   @Encrypted({ check: false }) text!: string;
 }
 
+type Refusal = [Promise<unknown>, new (...args: never[]) => Error, string];
+
 type Row = Record<'title' | 'body', string | null>;
 
 const isText = (text: string | null): text is string => text !== null;
@@ -378,9 +380,14 @@ describeDiagonal('a run over the rows', (kind) => {
     const [old] = await handle().keys.list();
     await handle().keys.rotate();
     const before = await rawRows(dataSource, Person);
-    const refusals: [Promise<unknown>, new (...args: never[]) => Error, string][] = [
+    const refusals: Refusal[] = [
       [handle().reencrypt({ columns: ['Person.status'] }), RunPlanError, 'Person.status'],
       [handle().encrypt(), RunPlanError, 'legacyPlaintext'],
+      [
+        handle().decrypt(),
+        RunPlanError,
+        'list it in `legacyPlaintext`. None of these is one: Person',
+      ],
       [handle().decrypt({ columns: ['Person.email'] }), RunPlanError, 'Person.email'],
       [handle().reindex({ columns: ['Person.age'] }), RunPlanError, 'blind index'],
       [handle().reencrypt({ targetKey: String(old?.id) }), KeyStateError, 'not an active one'],
@@ -392,6 +399,11 @@ describeDiagonal('a run over the rows', (kind) => {
         'Person.email',
       ],
       [handle().reencrypt({ batchSize: 0 }), RunPlanError, 'batchSize'],
+      ...(kind.type === 'postgres'
+        ? []
+        : ([
+            [handle().reencrypt({ maxReplicaLagMs: 1000 }), RunPlanError, 'PostgreSQL'],
+          ] as Refusal[])),
       [handle().reencrypt({ speed: 9 } as never), RunPlanError, 'speed'],
     ];
     for (const [refused, type, named] of refusals) {

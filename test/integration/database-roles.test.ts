@@ -1,3 +1,5 @@
+import { Client } from 'pg';
+import type { ClientConfig } from 'pg';
 import { DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, withFieldEncryption } from '../../src';
 import { DATABASES } from '../support/databases';
@@ -63,6 +65,24 @@ describeOnPostgres('With the rights that the documentation gives on PostgreSQL',
     disposals.push(() => (dataSource.isInitialized ? dataSource.destroy() : undefined));
     return dataSource.initialize();
   }
+
+  it('a run that is to wait for replicas is refused where it may not see them', async () => {
+    const { url } = owned.dataSource.options as { url: string };
+    const replica = new Client({ connectionString: url, replication: 'true' } as ClientConfig);
+    await replica.connect();
+    try {
+      const limited = { dryRun: true, maxReplicaLagMs: 60_000 };
+      const blind = await as('app');
+      await expect(fieldEncryption(blind).reencrypt(limited)).rejects.toMatchObject({
+        ...{ code: 'ERR_RUN_PLAN' },
+        message: expect.stringContaining('GRANT pg_read_all_stats') as string,
+      });
+      const seeing = await as('app', {}, ['GRANT pg_read_all_stats']);
+      expect(await fieldEncryption(seeing).reencrypt(limited)).toMatchObject({ failed: 0 });
+    } finally {
+      await replica.end();
+    }
+  });
 
   it('an application reads, writes and looks up, across a rotation, and changes no key', async () => {
     const dataSource = await as('app');

@@ -2,7 +2,7 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { Encrypted, fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions, KeyTableAnchor } from '../../src';
-import { encryptionState } from '../../src/doctor/encryption-state';
+import { countedState } from '../../src/doctor/encryption-state';
 import { operatorTasks } from '../../src/doctor/operator-tasks';
 import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
@@ -115,7 +115,7 @@ describeDiagonal('A first key, where there was one before', (kind) => {
       }),
     );
     expect(findings.map(({ code }) => code)).not.toContain('KEY_MISSING');
-    const due = operatorTasks(await encryptionState(installationOf(restarted), { counted: true }));
+    const due = operatorTasks(await countedState(installationOf(restarted)));
     expect(due.map(({ command }) => command)).toContain('keys restore');
     expect(due.map(({ command }) => command)).not.toContain('init');
   });
@@ -128,7 +128,7 @@ describeDiagonal('A first key, where there was one before', (kind) => {
     const findings = await fieldEncryption(dataSource).doctor();
     expect(findings).toContainEqual(expect.objectContaining({ code: 'KEY_MISSING' }));
     expect(findings.map(({ code }) => code)).not.toContain('KEY_LOST');
-    const due = operatorTasks(await encryptionState(installationOf(dataSource), { counted: true }));
+    const due = operatorTasks(await countedState(installationOf(dataSource)));
     expect(due.map(({ command }) => command)).toEqual(['init']);
   });
 

@@ -120,6 +120,18 @@ describeDiagonal('lookups among rows that are still cleartext', (kind) => {
     ).toEqual(expected);
   });
 
+  it('finds a text by itself, and by every spelling of it only where it is the normalized one', async () => {
+    await ds.query("UPDATE guest SET email = 'Ada@X.org' WHERE id = 1");
+    expect(await found({ email: 'Ada@X.org' })).toEqual([1]);
+    for (const other of ['ada@x.org', 'ADA@x.org'])
+      expect(await found({ email: other })).toEqual([]);
+    for (const same of ['bob@x.org', 'BOB@x.org'])
+      expect(await found({ email: same })).toEqual([2]);
+    // An encrypted row is found by all.
+    for (const same of ['dan@x.org', 'Dan@X.org'])
+      expect(await found({ email: same })).toEqual([4]);
+  });
+
   it('updates and deletes by them, and encrypts what it writes', async () => {
     await guests.update({ city: 'Bern' }, { pet: 'owl' });
     expect(await found({ pet: 'owl' })).toEqual([1, 4]);

@@ -124,6 +124,16 @@ describeDiagonal('The whole life of a key', (kind) => {
       { property: 'text', keyId: id, rows: 1, read: 0, failure: 'ERR_KEY_NOT_FOUND' },
     ]);
     expect(await dataSource.query(rows)).toEqual(before);
+
+    const { audit } = fieldEncryption(dataSource);
+    const { backupId } = report;
+    expect((await audit.list({ limit: 1 })).at(0)).toMatchObject({
+      ...{ operation: 'drill', outcome: 'failed', reference: backupId, counts: { keys: 3 } },
+    });
+    const { file: next } = await keys.backup({ kms });
+    await dataSource.query('UPDATE note SET text_bidx = NULL WHERE id = 1');
+    expect(await keys.drill(next, { kms })).toMatchObject({ ok: true });
+    expect(await audit.list({ limit: 1 })).toMatchObject([{ operation: 'drill', outcome: 'done' }]);
   });
 
   it('is maintained by a schedule that ends with the DataSource', async () => {

@@ -157,10 +157,11 @@ describeEachDatabase('lookups of values', (database) => {
       entity: 'Holder',
       property: 'day',
     });
-    await expectRefused(world, () => holders.sum('amount'), {
+    const sum = await expectRefused(world, () => holders.sum('amount'), {
       entity: 'Holder',
       property: 'amount',
     });
+    expect(sum.message).toContain('Compute it after reading; sum()');
   });
 
   it('keeps normalized values unique, by insert, save, update and upsert', async () => {

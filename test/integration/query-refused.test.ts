@@ -230,7 +230,9 @@ describeEachDatabase('queries that ciphertext cannot answer', (database) => {
       { email: 'DESC', id: 'ASC' },
       { id: 'ASC', email: { direction: 'ASC', nulls: 'LAST' } },
     ]) {
-      await expectRefused(world, () => patients.find({ order: order as never }));
+      const error = await expectRefused(world, () => patients.find({ order: order as never }));
+      expect(error.message).toMatch(/find option "order".*sorted\(\).*docs\/recipes\.md/);
+      expect(error.message).not.toContain('SQL');
       await expectRefused(world, () =>
         patients.findAndCount({ order: order as never, take: 2, relations: { visits: true } }),
       );
@@ -293,10 +295,10 @@ describeEachDatabase('queries that ciphertext cannot answer', (database) => {
   it("refuses an entity's default order by an encrypted property", async () => {
     const sorted = await openWorld(database, { entities: [Sorted] });
     try {
-      await expectRefused(sorted, () => sorted.ds.getRepository(Sorted).find(), {
-        entity: 'Sorted',
-        property: 'secret',
-      });
+      const all = () => sorted.ds.getRepository(Sorted).find();
+      const place = { entity: 'Sorted', property: 'secret' };
+      const { message } = await expectRefused(sorted, all, place);
+      expect(message).toContain('stands in the option "orderBy" of its entity. ');
       expect(await sorted.ds.getRepository(Sorted).find({ order: { id: 'ASC' } })).toEqual([]);
       expect(await sorted.ds.getRepository(Sorted).count()).toBe(0);
     } finally {

@@ -67,6 +67,7 @@ describeEachDatabase('reencrypt', (database) => {
       scanned: 23,
       changed: 23,
       skipped: 0,
+      doneBefore: 0,
       conflicts: 0,
       failed: 0,
       failures: [],
@@ -140,8 +141,8 @@ describeEachDatabase('reencrypt', (database) => {
     });
     expect(report).toMatchObject({ scanned: 10, changed: 10, aborted: true });
     expect(progress).toEqual([
-      { entity: 'Note', scanned: 5, total: 12, changed: 5 },
-      { entity: 'Note', scanned: 10, total: 12, changed: 10 },
+      { entity: 'Note', scanned: 5, total: 12, doneBefore: 0, changed: 5 },
+      { entity: 'Note', scanned: 10, total: 12, doneBefore: 0, changed: 10 },
     ]);
     expect(await handle().reencrypt({ entities: [Note] })).toMatchObject({
       scanned: 12,
@@ -224,6 +225,7 @@ describeEachDatabase('reencrypt', (database) => {
       rows: 9,
       nullRows: 0,
       cleartextRows: 1,
+      unboundRows: 0,
       keys: [
         {
           keyId: first?.id,

@@ -145,7 +145,7 @@ describeEachDatabase('Binding existing values to their rows', (kind) => {
     await swap(after, notes);
     await expect(after.getRepository(BoundNote).find()).rejects.toThrow(DecryptionError);
     const verified = await fieldEncryption(after).verify();
-    expect(verified.failures.map(({ code, property }) => `${code} ${String(property)}`)).toEqual([
+    expect(verified.failures.map(({ code, property }) => `${code} ${property}`)).toEqual([
       'ERR_DECRYPTION text',
       'ERR_DECRYPTION text',
     ]);

@@ -118,8 +118,8 @@ describeEachDatabase('Values that are bound to their row', (database) => {
     });
 
     it('are saved with a relation in place of its foreign key', async () => {
-      const { tenantId: _, ...rest } = patient({});
-      const saved = await patients.save(patients.create({ ...rest, tenant: { id: 8 } }));
+      const values = { email: 'canary@example.org', ssn: 'canary 1' };
+      const saved = await patients.save(patients.create({ ...values, tenant: { id: 8 } }));
       await expectStored(saved.id, { ssn: 'canary 1', tenantId: 8 });
     });
 
@@ -243,11 +243,6 @@ describeEachDatabase('Values that are bound to their row', (database) => {
 
     it('are upserted by the columns that they are bound to', async () => {
       const [ada] = await two();
-      const changed = patient({ id: ada.id, email: 'canary@example.net' });
-      const { ssn: _, ...known } = changed;
-      await patients.upsert(known, ['id']).catch((error: unknown) => {
-        expect(error).toBeInstanceOf(UnsupportedQueryError);
-      });
       await patients
         .createQueryBuilder()
         .insert()
@@ -267,7 +262,7 @@ describeEachDatabase('Values that are bound to their row', (database) => {
     });
 
     it('are not written without their bound columns', async () => {
-      const { tenantId: _, ...rest } = patient({});
+      const rest = { id: randomUUID(), email: 'canary@example.org', ssn: 'canary 1' };
       await expect(patients.insert(rest)).rejects.toThrow(UnsupportedValueError);
       await expect(patients.insert({ ...rest, tenantId: () => '7' })).rejects.toThrow(
         /Patient.tenantId: .* its value is not one/,
@@ -286,7 +281,7 @@ describeEachDatabase('Values that are bound to their row', (database) => {
     it('keep the columns that they are bound to', async () => {
       const [ada] = await two();
       const loaded = await patients.findOneByOrFail({ id: ada.id });
-      await expect(patients.save({ ...loaded, tenantId: 8 })).rejects.toThrow(
+      await expect(patients.save(Object.assign(loaded, { tenantId: 8 }))).rejects.toThrow(
         /bound to tenantId of its row, which cannot change. Read the row, insert a copy/,
       );
       await expect(patients.update(ada.id, { tenantId: 8 })).rejects.toThrow(UnsupportedQueryError);
@@ -346,6 +341,7 @@ describeEachDatabase('Values that are bound to their row', (database) => {
       ],
       ['getRawAndEntities', () => patients.createQueryBuilder('p').getRawAndEntities()],
       ['save', (id) => patients.save({ id, ward: 'y' })],
+      ['sorted', () => fieldEncryption(dataSource).sorted(Patient, { order: { ssn: 'ASC' } })],
     ];
 
     it.each(reads)('give what was written: %s', async (_, read) => {

@@ -224,7 +224,11 @@ describeDiagonal('schema expand and schema contract', (kind) => {
     await dataSource.query(`UPDATE patient SET photo = NULL`);
     await dataSource.getRepository('Patient').update(1, { email: 'a', age: 1, photo: Buffer.of() });
 
-    // The way back: what decrypts the rows is not the matter here.
+    // The way back. What decrypts the rows is not the matter here, only what has to go first.
+    const back = await open(encrypted(), legacy, [...expansion, ...contraction]);
+    expect((await rejection(fieldEncryption(back).decrypt({ dryRun: true }))).message).toMatch(
+      isPostgres ? /Revert ContractValidate\d+, then Contract\d+ / : /Revert Contract\d+ /,
+    );
     while ((await dataSource.query(`SELECT * FROM migrations`)).length > 1) {
       await dataSource.undoLastMigration();
     }
@@ -279,6 +283,47 @@ describeDiagonal('schema expand and schema contract', (kind) => {
         /PostgreSQL/,
       );
     }
+  });
+
+  it('names the rows that could not be encrypted, before a key is there', async () => {
+    const before = await open(cleartext(isPostgres));
+    const [ada] = ROWS;
+    await before.getRepository('Patient').insert([
+      { ...ada, id: 3, email: 'Eve@example.org', note: '3', age: null, photo: null },
+      { ...ada, id: 5, email: 'EVE@example.org', note: '5', age: null, photo: null },
+      { ...ada, id: 6, email: 'ADA@example.org', note: '6', age: null, photo: null },
+      { ...ada, id: 4, email: `${'c'.repeat(28)}@example.org`, note: '4', age: null, photo: null },
+    ]);
+    const changed = encrypted({
+      note: encryptedColumn({ type: 'number', storage: 'binary' }),
+      email: encryptedColumn({ length: 102 }),
+    });
+    const dataSource = await open(changed, { legacyPlaintext: NAMES });
+    const { text, exitCode } = await expand(dataSource, { dryRun: true });
+    expect(exitCode).toBe(0);
+    const lines = text.split('\n').filter((line) => line.startsWith('  Patient '));
+    expect(lines).toEqual([
+      '  Patient 1: note: ERR_UNSUPPORTED_VALUE',
+      '  Patient 2: note: ERR_UNSUPPORTED_VALUE',
+      '  Patient 4: email: ERR_UNSUPPORTED_VALUE',
+      '  Patient 5: email: DUPLICATE_TOKEN with 3',
+    ]);
+    expect(text).toMatch(/would leave rows in clear, 4 at present/);
+    expect(text).toMatch(/both rows have one value to a unique index/);
+    expect(text).not.toMatch(/example\.org/i);
+
+    // As the encryption then finds them.
+    const [migration] = compiled(await expand(dataSource));
+    const expanded = await open(changed, { legacyPlaintext: NAMES }, [migration as MigrationClass]);
+    await expanded.runMigrations();
+    await keyTable(expanded);
+    const { failures } = await fieldEncryption(expanded).encrypt({ dryRun: true });
+    expect(failures.map(({ primaryKey, property }) => [...primaryKey, property])).toEqual([
+      [1, 'note'],
+      [2, 'note'],
+      [4, 'email'],
+      [5, 'email'],
+    ]);
   });
 
   it('makes the constraint with synchronize, too, for ciphertexts of every form', async () => {

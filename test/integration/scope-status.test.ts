@@ -3,7 +3,7 @@ import { Column, DataSource, Entity, PrimaryColumn } from 'typeorm';
 import type { Repository } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, KeyScope, withFieldEncryption } from '../../src';
 import type { ColumnStatus, ScopeCoverage } from '../../src';
-import { encryptionState } from '../../src/doctor/encryption-state';
+import { countedState } from '../../src/doctor/encryption-state';
 import { operatorTasks } from '../../src/doctor/operator-tasks';
 import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeEachDatabase } from '../support/databases';
@@ -67,8 +67,7 @@ describeEachDatabase('The status of keys of scopes', (database) => {
   }
 
   async function due(): Promise<unknown> {
-    const state = await encryptionState(installationOf(dataSource), { counted: true });
-    return operatorTasks(state);
+    return operatorTasks(await countedState(installationOf(dataSource)));
   }
 
   const totals = (values: Partial<ScopeCoverage>): ScopeCoverage => ({
@@ -113,7 +112,7 @@ describeEachDatabase('The status of keys of scopes', (database) => {
       { kms: kms.kms },
     );
     await before.initialize();
-    const old = { ...letter(1), seal: undefined };
+    const old = { id: randomUUID(), tenantId: 1, text: 'canary text' };
     await before.getRepository(Unscoped).insert(old);
     await before.destroy();
     await letters.insert(letter(2));

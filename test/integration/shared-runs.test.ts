@@ -175,7 +175,7 @@ describeDiagonal('A run that several workers share', (kind) => {
     let isSecondPass = false;
     return heldBefore(at, (sql) => {
       if (/^UPDATE .*field_encryption_runs.*"pass"/.test(sql)) isSecondPass = true;
-      return isSecondPass && /^INSERT INTO .*field_encryption_ranges/.test(sql);
+      return isSecondPass && /^INSERT .*field_encryption_ranges/.test(sql);
     });
   }
 
@@ -267,6 +267,9 @@ describeDiagonal('A run that several workers share', (kind) => {
     expect(await outcome).toMatchObject({ code: 130, stderr: '' });
     const { aborted, changed, remaining } = documentOf(await outcome);
     expect({ aborted, remaining }).toEqual({ aborted: true, remaining: null });
+    const outcomesOf = async () =>
+      (await fieldEncryption(dataSource).audit.list()).map((entry) => entry.outcome);
+    expect((await outcomesOf()).slice(-2)).toEqual(['started', 'interrupted']);
     expect(await leases()).toBe(0);
 
     const rest = await outcomeOf(start('reencrypt', '--workers', '2', '--json'));
@@ -274,10 +277,30 @@ describeDiagonal('A run that several workers share', (kind) => {
     expect(documentOf(rest)).toMatchObject({
       scanned: ROWS,
       changed: ROWS - changed,
+      doneBefore: changed,
       resumed: true,
       remaining: 0,
     });
     await expectAllUnderNewKey();
+  });
+
+  it('has an end in the audit log, though its process was killed', async () => {
+    const process = start('reencrypt', '--batch-size', String(PAGE));
+    const outcome = outcomeOf(process);
+    await held(1);
+    process.kill('SIGKILL');
+    await outcome;
+
+    expect(await fieldEncryption(dataSource).reencrypt()).toMatchObject({ remaining: 0 });
+    const entries = await fieldEncryption(dataSource).audit.list();
+    const outcomes = entries.map(({ outcome: how, reference }) => [how, reference]).slice(-4);
+    const run = outcomes[0]?.[1];
+    expect(outcomes).toEqual([
+      ['started', run],
+      ['interrupted', run],
+      ['started', run],
+      ['done', run],
+    ]);
   });
 
   if (kind.type !== 'postgres') {

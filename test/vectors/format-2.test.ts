@@ -3,7 +3,7 @@ import { createAead } from '../../src/crypto/aead';
 import type { ValueType } from '../../src/encoding/value-codec';
 import { DecryptionError } from '../../src/errors';
 import { FieldCipher } from '../../src/field/field-cipher';
-import { RowContextForm } from '../../src/field/row-context';
+import { RowContextForm, utf8 } from '../../src/field/row-context';
 import type { ContextPart } from '../../src/field/row-context';
 import type { Storage } from '../../src/format/field-ciphertext';
 import { fieldPolicy, SUITES, VALUE_TYPES } from '../support/field-fixtures';
@@ -40,7 +40,12 @@ describe('format 2', () => {
       ({ kind, name }) =>
         parts.find((part) => part.kind === kind && part.name === name)?.value ?? '',
     );
-    expect(Buffer.from(form.of(values), 'latin1').toString('hex')).toBe(context);
+    expect(
+      Buffer.from(
+        form.of((i) => utf8(values[i] ?? '')),
+        'latin1',
+      ).toString('hex'),
+    ).toBe(context);
   });
 
   it.each(ciphertexts)('is read: $suite, $storage, $type "$value"', (line) => {

@@ -10,6 +10,7 @@ import type { RunMode, RunReport, WritingMode } from '../../reencryption/report/
 import type { Session } from '../load/session';
 import { EXIT_CODES } from '../terminal/command-error';
 import type { ExitCode } from '../terminal/command-error';
+import { requireFolderOf } from '../terminal/named-file';
 import type { CommandResult } from '../terminal/output';
 import { interruptibly, progressDisplay } from '../terminal/progress-display';
 import { runInGroup } from '../workers/run-in-group';
@@ -45,6 +46,7 @@ export async function dataRun(
   options: DataRunOptions,
 ): Promise<CommandResult & { readonly exitCode: ExitCode }> {
   const given = runOptions(session, options);
+  if (options.report !== undefined) requireFolderOf(options.report);
   if (options.queue !== undefined && isWriting(mode) && !options.dryRun) {
     return dataEnqueue(session, mode, given);
   }

@@ -6,6 +6,7 @@ import { protectionOf } from '../load/backup-access';
 import type { BackupOptions } from '../load/backup-access';
 import type { Session } from '../load/session';
 import { CommandError } from '../terminal/command-error';
+import { requireFolderOf } from '../terminal/named-file';
 import type { CommandResult } from '../terminal/output';
 
 import { commandLine } from './command-line';
@@ -21,6 +22,7 @@ export async function keysBackup(
 ): Promise<CommandResult> {
   const { fieldEncryption, installation } = session;
   if (existsSync(file)) throw existsAlready(file);
+  requireFolderOf(file);
   const protection = await protectionOf(options);
   if (dryRun) {
     const { keys } = await installation.keys.operations.backup(protection, dryRun);

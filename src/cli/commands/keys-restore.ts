@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-
 import { counted, grouped } from '../../doctor/finding';
 import type { RestoredKey } from '../../keys/backup/restore-backup';
 import { missingOwnTables } from '../../typeorm/tables/own-tables';
@@ -8,6 +6,7 @@ import type { OpenerOptions } from '../load/backup-access';
 import type { Session } from '../load/session';
 import { EXIT_CODES } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';
+import { readText } from '../terminal/named-file';
 import { confirm } from '../terminal/prompt';
 import { table } from '../terminal/table';
 
@@ -28,7 +27,7 @@ export async function keysRestore(
   { dryRun, yes, adopt, ...options }: OpenerOptions & KeysRestoreOptions,
 ): Promise<CommandResult> {
   const { fieldEncryption } = session;
-  const backup = readFileSync(file, 'utf8');
+  const backup = readText(file);
   const opener = await openerOf(options);
   if (!dryRun && (await missingOwnTables(session.dataSource)).length > 0) {
     await createTables(session);
@@ -75,7 +74,7 @@ export async function keysDrill(
   file: string,
   options: OpenerOptions,
 ): ReturnType<CommandWork> {
-  const backup = readFileSync(file, 'utf8');
+  const backup = readText(file);
   const report = await fieldEncryption.keys.drill(backup, await openerOf(options));
   const { backupId, createdAt, restored, results, leftOut, ok } = report;
   return {

@@ -30,8 +30,10 @@ export async function keysRotate(
     };
   }
   const key = await fieldEncryption.keys.rotate(name);
+  // As the rotation left it.
+  const replaced = (await fieldEncryption.keys.list()).find(({ id }) => id === previous?.id);
   return {
-    document: { dryRun, key, previous },
+    document: { dryRun, key, previous: replaced ?? null },
     text: [
       `Version ${String(key.version)} of key "${name}" (${key.id}) is active.`,
       ...(previous === null

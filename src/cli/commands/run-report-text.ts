@@ -1,5 +1,6 @@
 import { counted, grouped } from '../../doctor/finding';
 import type { ColumnStatus, ScopeCoverage } from '../../reencryption/coverage/status';
+import { failureRemedies } from '../../reencryption/report/failure-remedies';
 import type {
   RowFailure,
   RunPlan,
@@ -75,7 +76,7 @@ function verdict({ scanned, failed }: RunReport, seconds: number): string {
 }
 
 function summary(
-  { scanned, changed, skipped, failed, conflicts }: RunReport,
+  { scanned, changed, skipped, doneBefore, failed, conflicts }: RunReport,
   done: string,
   dryRun: boolean,
   seconds: number,
@@ -84,8 +85,8 @@ function summary(
   const time = dryRun ? '' : ` in ${seconds.toFixed(1)} s`;
   return (
     `${counted(changed, 'row')} ${dryRun ? 'would be ' : ''}${done}${time}: ` +
-    `${grouped(scanned)} read, ${grouped(skipped)} needed nothing, ${grouped(failed)} failed, ` +
-    `${grouped(conflicts)} in conflict.`
+    `${grouped(scanned - doneBefore)} read, ${grouped(skipped - doneBefore)} needed nothing, ` +
+    `${grouped(failed)} failed, ${grouped(conflicts)} in conflict.`
   );
 }
 
@@ -109,7 +110,7 @@ export function describeReport(
   report: RunReport,
   { dryRun, seconds, isPartial }: ReportContext,
 ): string {
-  const { mode, conflicts, erased, failed, failures, aborted, resumed } = report;
+  const { mode, conflicts, erased, failed, failures, aborted, resumed, doneBefore } = report;
   return [
     ...(report.plan === undefined ? [] : [describePlan(report.plan)]),
     ...(resumed ? ['Went on where an unfinished run had stopped.'] : []),
@@ -117,10 +118,14 @@ export function describeReport(
     ...(erased > 0
       ? [`${counted(erased, 'row')} of erased scopes, whose values nobody can read.`]
       : []),
+    ...(doneBefore > 0 ? [`${counted(doneBefore, 'other row')} had nothing left to do.`] : []),
     ...(dryRun ? ['Nothing was changed.'] : []),
     ...failures.map(describeFailure),
     ...(failures.length < failed ? [`... and ${grouped(failed - failures.length)} more.`] : []),
-    ...(failed > 0 && mode !== 'verify' ? ['Rows that failed were left as they are.'] : []),
+    ...(failed > 0 && mode !== 'verify' && !dryRun
+      ? ['Rows that failed were left as they are.']
+      : []),
+    ...failureRemedies(failures),
     ...(conflicts > 0 ? ['Rows in conflict kept changing meanwhile. Run the command again.'] : []),
     ...(report.remaining === 0 && !dryRun
       ? [`A count found ${isPartial ? 'none of these rows' : 'no row'} left.`]

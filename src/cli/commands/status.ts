@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 
 import type { BackendChoice } from '../../crypto/native';
-import { encryptionState } from '../../doctor/encryption-state';
+import { countedState } from '../../doctor/encryption-state';
 import { grouped } from '../../doctor/finding';
 import type { Finding } from '../../doctor/finding';
 import { operatorTasks } from '../../doctor/operator-tasks';
-import type { OperatorTask } from '../../doctor/operator-tasks';
+import type { OperatorTask } from '../../doctor/operator-task';
 import type { ScopeCount } from '../../keys/scopes/scope-key-store';
 import type { ColumnStatus, KeyCoverage } from '../../reencryption/coverage/status';
 import type { Session } from '../load/session';
@@ -25,15 +25,16 @@ export async function status(
   { installation }: Session,
   { failOnDue = false }: { readonly failOnDue?: boolean } = {},
 ): ReturnType<CommandWork> {
-  const state = await encryptionState(installation, { counted: true });
+  const state = await countedState(installation);
   const due = operatorTasks(state);
-  const { keyTable, keys, columns, scopes, missingTables } = state;
+  const { keyTable, keys, columns, indexes, scopes, missingTables } = state;
   return {
     document: {
       backend: installation.backend.backend,
       keyTable,
       keys,
       columns,
+      indexes,
       scopes,
       missingTables,
       due,

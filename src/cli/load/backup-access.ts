@@ -1,9 +1,8 @@
-import { readFileSync } from 'node:fs';
-
 import type { BackupOpener, BackupProtection } from '../../keys/backup/backup-key';
 import type { KmsProvider } from '../../kms/kms-provider';
 import { localKms } from '../../kms/local-kms';
 import { CommandError } from '../terminal/command-error';
+import { readText } from '../terminal/named-file';
 import { readPassphrase } from '../terminal/prompt';
 import type { SecretSource } from '../terminal/prompt';
 
@@ -45,7 +44,7 @@ export async function protectionOf(options: BackupOptions): Promise<BackupProtec
 /** Loads the KMS or the shares that the options name. */
 export async function openerOf(options: OpenerOptions): Promise<BackupOpener> {
   if (options.share === undefined) return { kms: await kmsOf(options, false) };
-  return { shares: options.share.map((file) => readFileSync(file, 'utf8')) };
+  return { shares: options.share.map(readText) };
 }
 
 async function kmsOf({ kms, ...secret }: KmsSource, isNew: boolean): Promise<KmsProvider> {

@@ -1,4 +1,4 @@
-import { FieldEncryptionError } from '../../errors';
+import { BackupUnwrapError, FieldEncryptionError } from '../../errors';
 import type { FieldEncryptionErrorCode } from '../../errors';
 
 import { CommandError, EXIT_CODES } from './command-error';
@@ -58,7 +58,7 @@ export function errorReport(error: unknown): ErrorReport {
   }
   if (error instanceof FieldEncryptionError) {
     const { code, message } = error;
-    return { code, message, remedy: REMEDIES[code], exitCode: EXIT_CODES.failed };
+    return { code, message, remedy: remedyOf(error), exitCode: EXIT_CODES.failed };
   }
   return {
     code: foreignCode(error),
@@ -66,6 +66,12 @@ export function errorReport(error: unknown): ErrorReport {
     remedy: 'This comes from the database or from the application. --verbose shows where from.',
     exitCode: EXIT_CODES.failed,
   };
+}
+
+function remedyOf(error: FieldEncryptionError): string {
+  return error instanceof BackupUnwrapError
+    ? 'Use the passphrase, KMS or shares that the backup was made with; if they are right, use another copy of the file.'
+    : REMEDIES[error.code];
 }
 
 function foreignCode(error: unknown): string {

@@ -48,19 +48,19 @@ export function progressDisplay(output: Output): ProgressDisplay {
   return process.stderr.isTTY && !output.json ? new Bar() : new Lines(output);
 }
 
-/** The rate in rows a second since it was created. */
+/** The rate of a run in rows a second since it was created, without those that were done before. */
 class Rate {
   readonly #start = performance.now();
 
-  of(rows: number): number {
+  of({ scanned, doneBefore }: RunProgress): number {
     const seconds = (performance.now() - this.#start) / 1000;
-    return seconds === 0 ? 0 : Math.round(rows / seconds);
+    return seconds === 0 ? 0 : Math.round((scanned - doneBefore) / seconds);
   }
 
   /** Returns the seconds that the rest takes at this rate. */
-  secondsLeft({ scanned, total }: RunProgress): number {
-    const rate = this.of(scanned);
-    return rate === 0 ? 0 : Math.ceil((total - scanned) / rate);
+  secondsLeft(progress: RunProgress): number {
+    const rate = this.of(progress);
+    return rate === 0 ? 0 : Math.ceil((progress.total - progress.scanned) / rate);
   }
 }
 
@@ -81,7 +81,7 @@ class Bar implements ProgressDisplay {
     const { entity, scanned, total } = progress;
     const payload = {
       entity,
-      rate: grouped(this.#rate.of(scanned)),
+      rate: grouped(this.#rate.of(progress)),
       left: `${String(this.#rate.secondsLeft(progress))} s`,
     };
     if (!this.#started) this.#bar.start(total, scanned, payload);
@@ -120,7 +120,7 @@ class Lines implements ProgressDisplay {
     this.#latest = undefined;
     const { entity, scanned, total } = progress;
     this.#output.progress(
-      `${entity}: ${grouped(scanned)} of ${grouped(total)} rows, ${grouped(this.#rate.of(scanned))} rows/s, ` +
+      `${entity}: ${grouped(scanned)} of ${grouped(total)} rows, ${grouped(this.#rate.of(progress))} rows/s, ` +
         `${String(this.#rate.secondsLeft(progress))} s left`,
     );
   }

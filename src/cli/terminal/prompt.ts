@@ -6,6 +6,7 @@ import { Writable } from 'node:stream';
 import { requireStrong } from '../../kms/local/passphrase';
 
 import { CommandError, EXIT_CODES } from './command-error';
+import { reading } from './named-file';
 import { visible } from './table';
 
 /** Discards what readline would echo. */
@@ -104,6 +105,11 @@ const WRITABLE_BY_OTHERS = 0o022;
 const READABLE_BY_OTHERS = 0o044;
 
 function readSecret(from: string | number): string {
+  const name = typeof from === 'number' ? `file descriptor ${String(from)}` : from;
+  return reading(name, () => readChecked(from));
+}
+
+function readChecked(from: string | number): string {
   const file = typeof from === 'number' ? from : openSync(from, 'r');
   try {
     // Of the open file, not of the path, which may come to name another file before it is read.

@@ -3,7 +3,7 @@ import { defined } from '../../typeorm/declare/option-rules';
 import type { RunOptions } from '../../reencryption/report/run-options';
 import { mergedReport } from '../../reencryption/report/run-report';
 import type { RunProgress, RunReport, WritingMode } from '../../reencryption/report/run-report';
-import { openRuns, remainingRows } from '../../reencryption/runs/shared-run';
+import { leaveRuns, openRuns, remainingRows } from '../../reencryption/runs/shared-run';
 import type { OpenedRuns } from '../../reencryption/runs/shared-run';
 import type { Session } from '../load/session';
 
@@ -49,6 +49,7 @@ export async function runInGroup(
     throw error;
   } finally {
     options.signal?.removeEventListener('abort', stop);
+    await leaveRuns(session.installation, order.runs);
   }
 }
 
@@ -105,7 +106,8 @@ class GroupProgress {
   constructor(opened: OpenedRuns, report: RunOptions['onProgress']) {
     this.#opened = opened;
     this.#report = report;
-    this.#own = { entity: opened.runs[0]?.entity ?? '', scanned: 0, total: 0, changed: 0 };
+    const entity = opened.runs[0]?.entity ?? '';
+    this.#own = { entity, scanned: 0, total: 0, doneBefore: 0, changed: 0 };
   }
 
   ofThis(own: RunProgress): void {
@@ -125,6 +127,7 @@ class GroupProgress {
       entity: this.#own.entity,
       scanned: Math.min(scanned, total),
       total,
+      doneBefore: before.doneBefore,
       changed: this.#own.changed + this.#others.changed,
     });
   }

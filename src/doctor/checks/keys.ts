@@ -42,7 +42,7 @@ export const keys: DatabaseCheck = async (installation, runner) => {
 /** Lists what the key policies ask for and nobody has done. */
 export const policies: Check = async (installation) => {
   if (!(await installation.store.exists())) return [];
-  const state = await encryptionState(installation, { counted: false });
+  const state = await encryptionState(installation);
   return policyTasks(state).map(({ command, reason }) =>
     finding(
       'POLICY_OVERDUE',

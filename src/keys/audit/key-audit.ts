@@ -23,6 +23,7 @@ import { proveRows } from '../wrapping/row-proofs';
 import { AuditKey } from './audit-key';
 import { auditReport, isGivenUp, notAHead } from './audit-report';
 import type { AuditReport } from './audit-report';
+import { knownPurposes } from './known-purposes';
 
 /** The parts of a {@link KeyAudit}. */
 export interface KeyAuditParts<C> {
@@ -82,28 +83,20 @@ export class KeyAudit<C> {
     return entries.lastOfKey(purpose, name, connection);
   }
 
-  /**
-   * Returns the purposes for which the log knows the key of an id, by entries whose seal holds, as anybody
-   * could have written the others. Undefined where there is no log to go by, too many entries, or where
-   * the log begins after the first version of that name.
-   */
+  /** See {@link knownPurposes}. Undefined also where there is no log to go by. */
   async purposesOf(
-    { id: keyId, purpose, name }: Pick<KeyRecord, 'id' | 'purpose' | 'name'>,
+    key: Pick<KeyRecord, 'id' | 'purpose' | 'name'>,
     connection?: C,
   ): Promise<ReadonlySet<string> | undefined> {
     const { entries, options } = this.#parts;
     if (options === false || !(await entries.exists(connection))) return undefined;
-    const first = await entries.highestVersion({ purpose, name, limit: 1 }, connection);
-    if (first !== 1) return undefined;
-    const found = await entries.ofKey(keyId, PAGE, connection);
-    if (found.length === PAGE) return undefined;
-    const sealOf = this.#key.finder({ connection });
-    const purposes = new Set<string>();
-    for (const entry of found) {
-      const seal = await sealOf(entry.sealedBy);
-      if (typeof seal !== 'string' && seal.holds(entry)) purposes.add(entry.keyPurpose ?? '');
-    }
-    return purposes;
+    return knownPurposes(entries, this.#key.finder({ connection }), key, connection);
+  }
+
+  /** Returns the last entries with a reference, such as the id of a run. Verifies nothing. */
+  async referringTo(reference: string): Promise<AuditEntry[]> {
+    const { entries } = this.#parts;
+    return (await entries.exists()) ? entries.referringTo(reference, PAGE) : [];
   }
 
   /** Returns the highest version of a key in any entry, up to `limit`; 0 for none. Verifies nothing. */
@@ -130,6 +123,13 @@ export class KeyAudit<C> {
     if (this.#parts.options === false) return () => Promise.resolve();
     const seal = await this.#key.ready();
     return (events, transaction) => this.#log.append(events, seal, transaction);
+  }
+
+  /** Records what has happened whether or not it can be recorded: a failure is an `auditFailed` event. */
+  note(event: AuditEvent): Promise<void> {
+    return this.record(event).catch((error: unknown) => {
+      this.#emitFailure(event, error);
+    });
   }
 
   /** Returns the keys in the unbroken part of the log that are missing from the table. */
@@ -186,8 +186,7 @@ export class KeyAudit<C> {
    * Verifies every entry, that the key table is as the last entries left it, and every key in it.
    *
    * @param expectHead - an earlier head, which the log must still contain.
-   * @throws `ConfigurationError` for a malformed head, {@link KmsUnavailableError} where the KMS
-   * opens no key
+   * @throws `ConfigurationError` for a malformed head, {@link KmsUnavailableError} if no key opens
    */
   async verify(expectHead?: string): Promise<AuditReport> {
     if (expectHead !== undefined && readHead(expectHead) === undefined) throw notAHead();
@@ -242,7 +241,8 @@ export class KeyAudit<C> {
     } while (page.length === PAGE && verification.broken === undefined);
   }
 
-  #emitFailure({ operation, key }: AuditEvent, { code }: FieldEncryptionError): void {
+  #emitFailure({ operation, key }: AuditEvent, error: unknown): void {
+    const code = error instanceof FieldEncryptionError ? error.code : 'ERR_AUDIT';
     this.#parts.emit({ type: 'auditFailed', operation, keyId: key?.id, code });
   }
 }

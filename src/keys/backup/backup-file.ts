@@ -5,7 +5,7 @@ import { hkdfSha256 } from '../../crypto/hmac';
 import { LABELS } from '../../crypto/labels';
 import { wipe } from '../../crypto/secret-bytes';
 import { lengthPrefixed, readLengthPrefixed } from '../../encoding/length-prefixed';
-import { ConfigurationError, KeyUnwrapError } from '../../errors';
+import { BackupUnwrapError, ConfigurationError } from '../../errors';
 import type { KeyRecord } from '../record/key-record';
 import type { Wrapping } from '../wrapping/key-wrapper';
 
@@ -68,8 +68,8 @@ function recordOf(json: string): BackedUpKey['record'] {
 }
 
 /** For an authenticated backup, which another version must have written. */
-function unreadable(): KeyUnwrapError {
-  return new KeyUnwrapError('The backup opens, but this version cannot read what is in it.');
+function unreadable(): BackupUnwrapError {
+  return new BackupUnwrapError('The backup opens, but this version cannot read what is in it.');
 }
 
 /** Names the layout of the file. Another layout takes another name. */
@@ -118,7 +118,7 @@ export function openBackup(file: BackupFile, key: Uint8Array): Buffer {
     return openBytes(contentAead(key), content, associatedData(header));
   } catch (error) {
     if (!(error instanceof AeadError)) throw error;
-    throw new KeyUnwrapError(
+    throw new BackupUnwrapError(
       `backup ${file.id}: the file was changed or damaged. Use another copy.`,
       { cause: error },
     );

@@ -5,7 +5,7 @@ import { hkdfSha256 } from '../../crypto/hmac';
 import { LABELS } from '../../crypto/labels';
 import { equalInConstantTime, wipe } from '../../crypto/secret-bytes';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
-import { ConfigurationError, KeyUnwrapError } from '../../errors';
+import { BackupUnwrapError, ConfigurationError, KeyUnwrapError } from '../../errors';
 import { isAuthenticated } from '../../kms/kms-provider';
 import type { KeyBinding, KmsProvider, WrappedKey } from '../../kms/kms-provider';
 
@@ -97,7 +97,7 @@ export async function openBackupKey(
     return opened;
   }
   wipe(key);
-  throw new KeyUnwrapError(
+  throw new BackupUnwrapError(
     `backup ${identity.id}: this is not its key. Open it with the KMS or the shares it was made with.`,
   );
 }
@@ -110,7 +110,7 @@ async function openWith(
   if (stored.kind === 'kms' && 'kms' in opener) {
     const wrapped = { kek: stored.kek, wrapped: Buffer.from(stored.wrapped, 'base64url') };
     return {
-      key: await opener.kms.unwrapKey(wrapped, bindingOf(identity)),
+      key: await unwrapped(opener.kms, wrapped, identity),
       authenticated: isAuthenticated(opener.kms, wrapped),
     };
   }
@@ -123,6 +123,24 @@ async function openWith(
       : `backup ${identity.id} was split: open it with ${String(stored.threshold)} of its ` +
           `${String(stored.count)} shares.`,
   );
+}
+
+/** What a KMS says of a key that it does not unwrap is about rows of the key table. */
+async function unwrapped(
+  kms: KmsProvider,
+  wrapped: WrappedKey,
+  identity: BackupIdentity,
+): Promise<Uint8Array> {
+  try {
+    return await kms.unwrapKey(wrapped, bindingOf(identity));
+  } catch (cause) {
+    if (!(cause instanceof KeyUnwrapError)) throw cause;
+    throw new BackupUnwrapError(
+      `backup ${identity.id} does not open: this is not the passphrase, key file or KMS that it was made ` +
+        'with, or the file was changed.',
+      { cause },
+    );
+  }
 }
 
 function requireProof(kms: KmsProvider, wrapped: WrappedKey): void {

@@ -30,7 +30,7 @@ export interface IndexRotation {
   readonly step: 'announced' | 'waiting' | 'activated';
   /** The new root; `null` where a dry run would announce one. */
   readonly root: KeyInfo | null;
-  /** The root that it replaces. */
+  /** The root that it replaces, as this step left it. */
   readonly previous: KeyInfo;
   /** The time from which the new root can be activated. */
   readonly activatableAt: Date;
@@ -100,15 +100,18 @@ async function activate<C>(
   { announceMs, dryRun }: Required<IndexRotationOptions>,
 ): Promise<IndexRotation | undefined> {
   const activatableAt = endOfWait(announced.createdAt, announceMs);
-  const previous = keyInfo(active, policies);
-  if ((await store.now()) < activatableAt) {
-    return { step: 'waiting', root: keyInfo(announced, policies), previous, activatableAt };
-  }
-  if (!dryRun) await lifecycle.activate(announced, active);
-  const [root] = dryRun ? [announced] : await store.findByIds([announced.id]);
+  const outcome = (step: IndexRotation['step'], root: KeyRecord, previous: KeyRecord) => ({
+    ...{ step, activatableAt },
+    ...{ root: keyInfo(root, policies), previous: keyInfo(previous, policies) },
+  });
+  if ((await store.now()) < activatableAt) return outcome('waiting', announced, active);
+  if (dryRun) return outcome('activated', announced, active);
+  await lifecycle.activate(announced, active);
+  const found = await store.findByIds([announced.id, active.id]);
+  const root = found.find(({ id }) => id === announced.id);
   // Another process may have activated it first, or destroyed it.
-  if (root === undefined || (!dryRun && root.state !== 'active')) return undefined;
-  return { step: 'activated', root: keyInfo(root, policies), previous, activatableAt };
+  if (root?.state !== 'active') return undefined;
+  return outcome('activated', root, found.find(({ id }) => id === active.id) ?? active);
 }
 
 async function indexVersions<C>({ store }: KeyServices<C>): Promise<KeyRecord[]> {

@@ -4,7 +4,7 @@ import { FieldEncryptionError } from '../../errors';
 import type { FieldEncryptionErrorCode } from '../../errors';
 import { BlindIndex } from '../../field/blind-index';
 import { FieldCipher } from '../../field/field-cipher';
-import { FORMATS, keyHeader, keyPrefix } from '../../format/data-key-id';
+import { keyPrefix } from '../../format/data-key-id';
 import type { BackupOpener } from '../../keys/backup/backup-key';
 import type { RestoredKey } from '../../keys/backup/restore-backup';
 import { ScratchKeyStore, scratchKms } from '../../keys/backup/scratch-key-store';
@@ -13,7 +13,7 @@ import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import type { RowBinding } from '../../typeorm/metadata/row-binding';
 import { selectAllRows } from '../../typeorm/tables/all-rows';
-import { prefixSql } from '../database/prefix-sql';
+import { underKeysSql } from '../database/prefix-sql';
 import { encryptedTables } from '../encrypted-table';
 import type { EncryptedTable } from '../encrypted-table';
 
@@ -69,10 +69,24 @@ const SAMPLES = 3;
 
 /**
  * Restores a backup into an empty scratch table under a scratch KMS, both in memory, decrypts a few
- * rows of every column under every key with it, and computes their tokens again. Changes nothing, and
- * uses none of this application's keys.
+ * rows of every column under every key with it, and computes their tokens again. Changes nothing but the
+ * audit log, and uses none of this application's keys.
  */
 export async function drill(
+  installation: Installation,
+  file: string,
+  opener: BackupOpener,
+): Promise<DrillReport> {
+  const report = await tryBackup(installation, file, opener);
+  const { backupId: reference, restored, ok } = report;
+  const outcome = ok ? 'done' : 'failed';
+  const counts = { keys: restored.length };
+  // Only noted: a drill is also for the day on which the KMS of the log is away.
+  await installation.audit.note({ operation: 'drill', outcome, reference, counts });
+  return report;
+}
+
+async function tryBackup(
   installation: Installation,
   file: string,
   opener: BackupOpener,
@@ -131,9 +145,10 @@ async function readSamples(
 async function sample(
   runner: QueryRunner,
   table: EncryptedTable,
-  { binding, column, policy, indexes }: EncryptedColumn,
+  encrypted: EncryptedColumn,
   keyId: string,
 ): Promise<Sample[]> {
+  const { binding, column, indexes } = encrypted;
   const { driver } = runner.connection;
   const cell = driver.escape(column.databaseName);
   const tokens = indexes.map(
@@ -142,16 +157,11 @@ async function sample(
   const bound = (binding?.columns ?? []).map(
     ({ databaseName }, at) => `, ${driver.escape(databaseName)} AS bound${String(at)}`,
   );
-  const prefix = prefixSql(runner.connection, cell, policy.storage);
-  const prefixes = Object.values(FORMATS).flatMap((format) => [
-    keyPrefix(keyId, format),
-    Buffer.from(keyHeader(keyId, format)).toString('hex').toUpperCase(),
-  ]);
   const rows = await selectAllRows<Readonly<Record<string, unknown>>>(
     runner,
     table.metadata,
-    `SELECT ${cell} AS stored${[...tokens, ...bound].join('')} FROM ${table.name} WHERE ${cell} IS NOT NULL ` +
-      `AND ${prefix} IN (${prefixes.map((each) => `'${each}'`).join(', ')}) LIMIT ${String(SAMPLES)}`,
+    `SELECT ${cell} AS stored${[...tokens, ...bound].join('')} FROM ${table.name} ` +
+      `WHERE ${underKeysSql(runner, encrypted, [{ id: keyId }])} LIMIT ${String(SAMPLES)}`,
   );
   return rows.map((row) => ({
     stored: row['stored'],
@@ -179,7 +189,7 @@ function tryAll(
   const tried = { read: 0, tokens: 0, wrongTokens: 0 };
   try {
     for (const { stored, tokens, bound } of samples) {
-      const context = column.binding?.contextOf((_, i) => bound[i]);
+      const context = column.binding?.contextOf((i) => bound[i]);
       const value = column.cipher.decrypt(stored, context);
       tried.read += 1;
       for (const [at, index] of column.indexes.entries()) {

@@ -1,13 +1,11 @@
 import type { QueryRunner } from 'typeorm';
 
-import { FORMATS, keyHeader } from '../../format/data-key-id';
 import type { ColumnUse } from '../../keys/lifecycle/encrypted-rows';
 import type { ErasedRows, ScopeRows } from '../../keys/scopes/scope-erasure';
 import type { Installation } from '../../typeorm/installation/installation';
-import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { requireTable, selectAllRows } from '../../typeorm/tables/all-rows';
 import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
-import { isHexPrefix, prefixSql } from '../database/prefix-sql';
+import { underKeysSql } from '../database/prefix-sql';
 import { encryptedTables } from '../encrypted-table';
 import type { EncryptedTable } from '../encrypted-table';
 
@@ -39,7 +37,11 @@ async function eraseTokens(
     await requireTable(runner, table.metadata);
     for (const encrypted of table.columns) {
       if (encrypted.binding?.scope?.kind !== kind) continue;
-      const where = underKeysSql(runner, encrypted, keyIds);
+      const where = underKeysSql(
+        runner,
+        encrypted,
+        keyIds.map((id) => ({ id })),
+      );
       const rows = await count(runner, table, where);
       if (rows === 0) continue;
       const { entity, property } = encrypted.policy;
@@ -61,24 +63,6 @@ async function count(runner: QueryRunner, table: EncryptedTable, where: string):
     `SELECT COUNT(*) AS total FROM ${table.name} WHERE ${where}`,
   );
   return Number(row?.total ?? 0);
-}
-
-/** Returns SQL for the values under some keys, whose ids are hexadecimal digits. */
-function underKeysSql(
-  runner: QueryRunner,
-  { column, policy }: EncryptedColumn,
-  keyIds: readonly string[],
-): string {
-  const cell = runner.connection.driver.escape(column.databaseName);
-  const inHex = isHexPrefix(runner.connection, policy.storage);
-  const prefixes = keyIds.flatMap((id) =>
-    Object.values(FORMATS).map((format) => {
-      const header = Buffer.from(keyHeader(id, format));
-      return inHex ? header.toString('hex').toUpperCase() : header.toString('base64url');
-    }),
-  );
-  const list = prefixes.map((prefix) => `'${prefix}'`).join(', ');
-  return `${prefixSql(runner.connection, cell, policy.storage)} IN (${list})`;
 }
 
 /** Counts the keys of scopes that a data key has sealed, which are lost with it. */

@@ -1,13 +1,11 @@
 import type { QueryRunner } from 'typeorm';
 
-import type { Backend } from '../../crypto/native';
 import { isBoundField } from '../../field/field-policy';
 import { FORMATS, formatOfPrefix, keyIdOfPrefix } from '../../format/data-key-id';
 import type { ColumnUse, CountedKey } from '../../keys/lifecycle/encrypted-rows';
 import type { KeyInfo } from '../../keys/record/key-info';
 import { isBranchName } from '../../keys/record/scope';
 import type { ScopeKeyState } from '../../keys/record/scope-key-record';
-import type { ScopeCount } from '../../keys/scopes/scope-key-store';
 import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { requireTable } from '../../typeorm/tables/all-rows';
@@ -59,14 +57,6 @@ export interface ColumnStatus {
   readonly keys: readonly KeyCoverage[];
   /** Totals of the rows under keys of scopes; `null` for a column without. */
   readonly scopes: ScopeCoverage | null;
-}
-
-/** The rows of every encrypted column. */
-export interface EncryptionStatus extends Array<ColumnStatus> {
-  /** The implementation of the AES suites and of tokens in this process. */
-  readonly backend: Backend;
-  /** The number of scopes by kind and state; empty without keys of scopes. */
-  readonly scopes: readonly ScopeCount[];
 }
 
 /** Counts the rows of every encrypted column by data key, in SQL, from the header prefix. */

@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 
+import { RunPlanError } from '../../errors';
 import type { Storage } from '../../format/field-ciphertext';
 import type { UsedKeys } from '../../keys/cache/used-keys';
 import { databaseTimeSql } from '../../typeorm/connection/sql-dialect';
@@ -137,9 +138,11 @@ export class PostgresRunDatabase implements RunDatabase {
 
   async replicaLagMs(): Promise<number> {
     const [row] = await this.#query(
-      "SELECT COALESCE(MAX(date_part('epoch', replay_lag)), 0) * 1000 AS lag FROM pg_stat_replication",
+      "SELECT COALESCE(MAX(date_part('epoch', replay_lag)), 0) * 1000 AS lag, " +
+        'COUNT(*) FILTER (WHERE state IS NULL) AS hidden FROM pg_stat_replication',
       [],
     );
+    if (Number(row?.['hidden'] ?? 0) > 0) throw lagHidden();
     return Number(row?.['lag'] ?? 0);
   }
 
@@ -165,6 +168,14 @@ export class PostgresRunDatabase implements RunDatabase {
       return rows;
     });
   }
+}
+
+/** Without the right to see it, the lag would always be 0. */
+function lagHidden(): RunPlanError {
+  return new RunPlanError(
+    'The database role may not see how far replicas are behind, which `--max-replica-lag` (option ' +
+      '`maxReplicaLagMs`) needs. As a superuser: GRANT pg_read_all_stats TO the role.',
+  );
 }
 
 function isLockTimeout(error: unknown): boolean {

@@ -1,7 +1,10 @@
-import type { DataSource } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
 
+import { FORMATS, keyHeader, keyPrefix } from '../../format/data-key-id';
+import type { KeyInfo } from '../../keys/record/key-info';
 import type { ScopeKeyState } from '../../keys/record/scope-key-record';
 import { escapedTable } from '../../typeorm/connection/sql-dialect';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
 
 /**
@@ -53,4 +56,21 @@ export function underScopeKeySql(
     `${prefixSql(dataSource, column, storage)} IN ` +
     `(SELECT ${isHex ? "'02' || upper(k.id)" : 'k.prefix'} FROM ${table} k WHERE k.state IN (${list}))`
   );
+}
+
+/** Returns SQL that holds for the values of a column that are ciphertexts under one of some keys. */
+export function underKeysSql(
+  { connection }: QueryRunner,
+  { column, policy }: EncryptedColumn,
+  keys: readonly Pick<KeyInfo, 'id'>[],
+): string {
+  const cell = connection.driver.escape(column.databaseName);
+  // SQLite has the prefix of bytes in hexadecimal.
+  const prefixes = keys.flatMap(({ id }) =>
+    Object.values(FORMATS).flatMap((format) => [
+      `'${keyPrefix(id, format)}'`,
+      `'${Buffer.from(keyHeader(id, format)).toString('hex').toUpperCase()}'`,
+    ]),
+  );
+  return `${prefixSql(connection, cell, policy.storage)} IN (${prefixes.join(', ')})`;
 }

@@ -97,6 +97,10 @@ export interface RunDatabase {
   keyProblem(table: WorkTable, key: RowKey): Promise<Error | undefined>;
   /** The primary key as TypeORM returns it. */
   reportedKey(table: WorkTable, key: RowKey): readonly unknown[];
-  /** Lag of the slowest replica in milliseconds; 0 if there is none. */
+  /**
+   * Lag of the slowest replica in milliseconds; 0 if there is none.
+   *
+   * @throws {@link RunPlanError} if the role may not see it
+   */
   replicaLagMs(): Promise<number>;
 }

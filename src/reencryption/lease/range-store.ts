@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto';
-import { hostname } from 'node:os';
 import type { DataSource } from 'typeorm';
 
 import { escapedTable } from '../../typeorm/connection/sql-dialect';
@@ -12,29 +10,7 @@ import type { WorkTable } from '../database/work-table';
 
 import { addRow, MAX_COUNT, rangeOf, unreadableRange, withRunTables } from './run-store';
 import type { RunStore, StoredRange } from './run-store';
-
-/** The workers of this process. */
-const workersHere = new Set<string>();
-
-/** Names a worker of this process by host, process and a random part. */
-function newWorker(): string {
-  const name = `${hostname()}:${String(process.pid)}:${randomBytes(6).toString('hex')}`;
-  workersHere.add(name);
-  return name;
-}
-
-/** Whether a worker of this machine is gone, so that it will not renew its lease. */
-function isDeadHere(owner: string): boolean {
-  const [, host, pid] = /^(.*):(\d+):[0-9a-f]+$/.exec(owner) ?? [];
-  if (host !== hostname()) return false;
-  if (Number(pid) === process.pid) return !workersHere.has(owner);
-  try {
-    process.kill(Number(pid), 0);
-    return false;
-  } catch (error) {
-    return (error as { code?: unknown }).code === 'ESRCH';
-  }
-}
+import { endWorker, isDeadHere, newWorker } from './worker-name';
 
 /** The answer to a worker that asks for a range. */
 export type Claim =
@@ -69,7 +45,7 @@ export class RangeStore {
 
   /** Ends this worker: ranges that it could not release are free for others of this machine. */
   close(): void {
-    workersHere.delete(this.#owner);
+    endWorker(this.#owner);
   }
 
   /**
@@ -108,6 +84,12 @@ export class RangeStore {
     }
   }
 
+  /** Whether a worker that may still be alive has a range of the current pass. */
+  async areLeased(run: RunRow): Promise<boolean> {
+    const open = await this.#open({ run, pass: run.pass });
+    return open.some(({ free }) => !free);
+  }
+
   /** Marks a range as done. Returns false if the lease was lost. */
   finish(lease: Lease): Promise<boolean> {
     return this.#update(lease, { done: 1 });
@@ -124,7 +106,10 @@ export class RangeStore {
   }
 
   /** Finds the ranges that are not done, and whether they are free: expired, or of a worker that is gone. */
-  async #open({ run, pass }: PassOfRun): Promise<{ range: StoredRange; free: boolean }[]> {
+  async #open({
+    run,
+    pass,
+  }: Pick<PassOfRun, 'run' | 'pass'>): Promise<{ range: StoredRange; free: boolean }[]> {
     return withRunTables(this.#dataSource, async (runner) => {
       const { entities, raw } = await runner.manager
         .createQueryBuilder(RangeSchema, 'r', runner)

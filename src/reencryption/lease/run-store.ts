@@ -3,7 +3,8 @@ import type { DataSource, EntitySchema, ObjectLiteral, QueryRunner } from 'typeo
 
 import { ConfigurationError, RunPlanError } from '../../errors';
 import { missingTables, withOwnTables } from '../../typeorm/connection/table-access';
-import { conflicts, isUniqueViolation } from '../../typeorm/connection/transient-conflict';
+import { conflicts } from '../../typeorm/connection/transient-conflict';
+import { insertUnlessPresent } from '../../typeorm/tables/insert-unless-present';
 import { RangeSchema, RunSchema } from '../../typeorm/tables/run-tables';
 import type { RangeRow, RunRow } from '../../typeorm/tables/run-tables';
 import {
@@ -26,18 +27,12 @@ export function withRunTables<T>(
 }
 
 /** Adds a row to one of these tables. Returns false if another worker has added it. */
-export async function addRow<T extends ObjectLiteral>(
+export function addRow<T extends ObjectLiteral>(
   dataSource: DataSource,
   schema: EntitySchema<T>,
   row: T,
 ): Promise<boolean> {
-  try {
-    await withRunTables(dataSource, (runner) => runner.manager.insert(schema, row));
-    return true;
-  } catch (error) {
-    if (isUniqueViolation(error)) return false;
-    throw error;
-  }
+  return withRunTables(dataSource, (runner) => insertUnlessPresent(runner, schema, row));
 }
 
 /** The most passes of a run: each reads the rows again that lost a race against a writer. */
@@ -187,6 +182,19 @@ export class RunStore {
       runner.manager.findOneBy(RunSchema, { id }),
     );
     return row === null ? undefined : runOf(row);
+  }
+
+  /** Returns when the last run of a mode that was completed had been started, for each table. */
+  async lastStarts(mode: string): Promise<ReadonlyMap<string, string>> {
+    const { tablePath } = this.#dataSource.getMetadata(RunSchema);
+    if ((await missingTables(this.#dataSource, [tablePath])).length > 0) return new Map();
+    const rows = await withRunTables(this.#dataSource, (runner) =>
+      runner.manager.find(RunSchema, {
+        where: { mode, state: 'done' },
+        order: { startedAt: 'ASC' },
+      }),
+    );
+    return new Map(rows.map(runOf).map((run) => [run.tablePath, run.startedAt]));
   }
 
   /** Reads the pass that all workers are in; `undefined` if the run has ended. */

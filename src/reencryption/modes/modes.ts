@@ -125,7 +125,8 @@ const decrypt: Mode = {
   readsTokens: true,
   writes: 'both',
   takes: ({ readsPlaintext }) => readsPlaintext,
-  needs: 'may hold cleartext: list it in `legacyPlaintext`',
+  needs:
+    'may hold cleartext, so that the application can read what is decrypted: list it in `legacyPlaintext`',
   prepare: fetchPrevious,
   transform: (encrypted, field, readable) => {
     if (isNull(field.stored) || storedForm(encrypted, field.stored) === 'cleartext') return field;

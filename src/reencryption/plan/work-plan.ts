@@ -14,6 +14,7 @@ import type { EncryptedTable } from '../encrypted-table';
 import type { Mode } from '../modes/mode';
 import type { RunOptions } from '../report/run-options';
 
+import { assertUnchecked } from './check-constraints';
 import { assertConditions, assertParameters, pendingCondition } from './row-conditions';
 
 /** The work of a run in one table. */
@@ -62,6 +63,7 @@ export async function planWork(
   options: RunOptions,
 ): Promise<TableWork[]> {
   requireTarget(installation, options.targetKey);
+  await requireReplicas(installation, database, options.maxReplicaLagMs);
   assertParameters(options);
   const chosen = chosenColumns(installation, mode, options);
   const keyIds = (await installation.keys.list()).map(({ id }) => id);
@@ -69,6 +71,7 @@ export async function planWork(
   for (const { table, columns } of chosen) {
     const work = await workTable(database, mode, table, columns, options);
     await assertConditions(installation, database, work);
+    await assertUnchecked(installation.dataSource, work, mode);
     works.push({
       table: work,
       pending: pendingCondition(installation, database, mode, work, keyIds),
@@ -112,7 +115,7 @@ function chosenColumns(installation: Installation, mode: Mode, options: RunOptio
   const chosen = tables
     .map((table) => ({ table, columns: table.columns.filter(wanted) }))
     .filter(({ columns }) => columns.length > 0);
-  if (chosen.length === 0 && all.length > 0) throw nothingFor(mode);
+  if (chosen.length === 0 && all.length > 0) throw nothingFor(mode, all);
   return chosen;
 }
 
@@ -180,6 +183,23 @@ function requireTarget({ keys, columns }: Installation, targetKey: string | unde
   );
 }
 
+/** Refuses a limit that would hold by itself: whoever sets it relies on it. */
+async function requireReplicas(
+  { dataSource: { options } }: Installation,
+  database: RunDatabase,
+  maxReplicaLagMs: number | undefined,
+): Promise<void> {
+  if (maxReplicaLagMs === undefined) return;
+  if (options.type === 'postgres') {
+    await database.replicaLagMs();
+    return;
+  }
+  throw new RunPlanError(
+    'A limit on the lag of replicas (`--max-replica-lag`, option `maxReplicaLagMs`) is for PostgreSQL, which ' +
+      `tells it; the database is ${options.type}. Leave it out, or wait with \`pauseWhile\` for what replicates the file.`,
+  );
+}
+
 function digest(value: unknown): string {
   return createHash('sha256').update(JSON.stringify(value)).digest('hex');
 }
@@ -209,8 +229,11 @@ function notFor({ name, needs }: Mode, column: EncryptedColumn): RunPlanError {
   });
 }
 
-function nothingFor({ name, needs }: Mode): RunPlanError {
-  return new RunPlanError(`There is nothing to ${name}: it is for a property that ${needs}.`);
+function nothingFor({ name, needs }: Mode, all: readonly EncryptedColumn[]): RunPlanError {
+  return new RunPlanError(
+    `No row was touched: ${name} is for a property that ${needs}. ` +
+      `None of these is one: ${all.map(describeColumn).join(', ')}.`,
+  );
 }
 
 function schemaBehind(

@@ -40,6 +40,8 @@ export interface RunProgress {
   /** Rows looked at so far, and rows in all tables when the run began. */
   readonly scanned: number;
   readonly total: number;
+  /** Rows of `scanned` that were done before, and so say nothing of its speed; see {@link RunReport.doneBefore}. */
+  readonly doneBefore: number;
   readonly changed: number;
 }
 
@@ -73,6 +75,11 @@ export interface RunReport {
    * report of a worker that joins one.
    */
   readonly erased: number;
+  /**
+   * Rows of `skipped` that a count in SQL found to need nothing when this run began, and that it did not read:
+   * those done by an earlier run, or by this one before it was interrupted. 0 if only reading can tell.
+   */
+  readonly doneBefore: number;
   /** Rows that other writers kept changing; run again. */
   readonly conflicts: number;
   /** Rows that could not be read or written, and were left as they are. */
@@ -92,13 +99,14 @@ export interface RunReport {
   readonly plan?: RunPlan;
 }
 
-const MAX_FAILURES_LISTED = 100;
+/** The most failures that a report lists. */
+export const MAX_FAILURES_LISTED = 100;
 
 /** Merges the reports of several workers of the same runs. The last one says how it ended. */
 export function mergedReport(last: RunReport, others: readonly RunReport[]): RunReport {
   const all = [...others, last];
   const sum = (
-    count: 'scanned' | 'changed' | 'skipped' | 'erased' | 'conflicts' | 'failed',
+    count: 'scanned' | 'changed' | 'skipped' | 'erased' | 'doneBefore' | 'conflicts' | 'failed',
   ): number => all.reduce((total, report) => total + report[count], 0);
   return {
     ...last,
@@ -106,6 +114,7 @@ export function mergedReport(last: RunReport, others: readonly RunReport[]): Run
     changed: sum('changed'),
     skipped: sum('skipped'),
     erased: sum('erased'),
+    doneBefore: sum('doneBefore'),
     conflicts: sum('conflicts'),
     failed: sum('failed'),
     failures: all.flatMap(({ failures }) => failures).slice(0, MAX_FAILURES_LISTED),
@@ -129,6 +138,7 @@ export class RunCounts {
   changed = 0;
   skipped = 0;
   erased = 0;
+  doneBefore = 0;
   conflicts = 0;
   resumed = false;
   remaining: number | null = 0;
@@ -149,9 +159,15 @@ export class RunCounts {
     this.skipped += Math.min(left, skipped);
   }
 
+  /** Counts rows that a count in SQL found to need nothing. */
+  foundDone(rows: number): void {
+    this.doneBefore += rows;
+    this.read(rows, rows);
+  }
+
   progress(entity: string): RunProgress {
-    const { scanned, total, changed } = this;
-    return { entity, scanned, total: Math.max(total, scanned), changed };
+    const { scanned, total, doneBefore, changed } = this;
+    return { entity, scanned, total: Math.max(total, scanned), doneBefore, changed };
   }
 
   /** Counts a page that is done: `changed` of its rows were rewritten, and writing it gave `failures`. */
@@ -159,6 +175,13 @@ export class RunCounts {
     for (const failure of [...page.failures, ...failures]) this.#fail(failure);
     this.changed += changed;
     this.read(page.rows, page.rows - page.changes.rows.length - page.failures.length);
+  }
+
+  /** Counts rows of a dry run, taken for changed until now, that a unique index would refuse. */
+  refused(rows: number, listed: readonly RowFailure[]): void {
+    for (const failure of listed) this.#fail(failure);
+    this.#failed += rows - listed.length;
+    this.changed -= rows;
   }
 
   #fail(failure: RowFailure): void {
@@ -191,7 +214,7 @@ export class RunCounts {
   }
 
   report(mode: RunMode, aborted: boolean, plan?: RunPlan): RunReport {
-    const { scanned, changed, skipped, erased, conflicts, resumed, remaining } = this;
+    const { scanned, changed, skipped, erased, doneBefore, conflicts, resumed, remaining } = this;
     this.endTable();
     const { failed, failures } = this.#before;
     return {
@@ -200,6 +223,7 @@ export class RunCounts {
       changed,
       skipped,
       erased,
+      doneBefore,
       conflicts,
       failed,
       failures,

@@ -1,52 +1,14 @@
-import { RunPlanError } from '../../errors';
-import { withConnection } from '../../typeorm/connection/lent-connection';
 import type { Installation } from '../../typeorm/installation/installation';
-import { ciphertextCheck } from '../../typeorm/metadata/ciphertext-check';
-import { describeColumn } from '../../typeorm/metadata/encrypted-column';
+import { DryRun } from '../foresight/dry-run';
 import type { TableWork } from '../plan/work-plan';
 import type { RunOptions } from '../report/run-options';
 import type { RunMode, RunReport } from '../report/run-report';
-import { ReadOnlyRun } from '../walk/read-only-run';
+import { readOnlyRun } from '../walk/read-only-run';
 import { countPending, withRunContext } from '../walk/run-context';
 import type { RunContext } from '../walk/run-context';
 import { TableRun } from '../walk/table-run';
 
 import { makePlan } from './make-plan';
-
-/**
- * Refuses to write values that a CHECK constraint keeps out of their column: cleartext, or values that are
- * bound to their rows where the constraint is older than `bindTo`. The database would refuse the rows itself,
- * with their values in its error.
- *
- * @throws {@link RunPlanError}
- */
-async function assertUnchecked(
-  { dataSource }: Installation,
-  works: readonly TableWork[],
-  mode: RunMode,
-): Promise<void> {
-  const [what, option] =
-    mode === 'decrypt'
-      ? ['cleartext', 'legacyPlaintext names the property']
-      : ['values that are bound to their rows', 'the property has bindTo'];
-  await withConnection(dataSource, undefined, async (runner) => {
-    for (const { table } of works) {
-      const live = await runner.getTable(table.metadata.tablePath);
-      for (const { encrypted } of table.columns) {
-        const { column, policy } = encrypted;
-        if (mode !== 'decrypt' && encrypted.binding === undefined) continue;
-        const against = mode === 'decrypt' ? policy : { ...policy, boundTo: [] };
-        const { name } = ciphertextCheck(column, against, dataSource);
-        if (live?.checks.some((check) => check.name === name) !== true) continue;
-        throw new RunPlanError(
-          `${describeColumn(encrypted)}: the CHECK constraint "${name}" keeps ${what} out of its column. ` +
-            `Drop it first: the next \`migration:generate\` does, since ${option}.`,
-          { entity: policy.entity, property: policy.property },
-        );
-      }
-    }
-  });
-}
 
 /**
  * Runs over the rows of all encrypted tables while the application goes on.
@@ -66,23 +28,25 @@ export function run(
   return withRunContext(installation, modeName, options, async (context, works) => {
     const { mode, store, counts } = context;
     const pending = await countPending(context, works);
+    const isAborted = (): boolean => options.signal?.aborted ?? false;
 
-    if (options.dryRun === true && mode.pending !== undefined) {
-      counts.scanned = counts.total;
-      counts.changed = pending.reduce((sum, rows) => sum + rows, 0);
-      const plan = await makePlan(installation, context.database, mode, works);
-      return counts.report(modeName, false, plan);
+    if (options.dryRun === true && mode.writes !== 'nothing') {
+      const isPlanned = mode.pending !== undefined;
+      const plan = isPlanned
+        ? await makePlan(installation, context.database, mode, works)
+        : undefined;
+      for (const work of works) await new DryRun(context, work).run();
+      return counts.report(modeName, isAborted(), plan);
     }
-    if (options.dryRun === true || mode.writes === 'nothing') {
-      for (const work of works) await new ReadOnlyRun(context, work).run();
+    if (mode.writes === 'nothing') {
+      for (const work of works) await readOnlyRun(context, work);
     } else {
       await store.requireTables();
-      if (mode.writes !== 'tokens') await assertUnchecked(installation, works, modeName);
       for (const [i, work] of works.entries()) {
         if (mode.pending === undefined || pending[i] !== 0) await runTable(context, work);
       }
     }
-    return counts.report(modeName, options.signal?.aborted ?? false);
+    return counts.report(modeName, isAborted());
   });
 }
 

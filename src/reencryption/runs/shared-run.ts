@@ -2,10 +2,12 @@ import { RunPlanError } from '../../errors';
 import type { Installation } from '../../typeorm/installation/installation';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { RunRow } from '../../typeorm/tables/run-tables';
+import { RunStore } from '../lease/run-store';
 import type { TableWork } from '../plan/work-plan';
 import type { RunOptions } from '../report/run-options';
 import type { RunCounts, RunMode, RunReport } from '../report/run-report';
 import { countPending, withRunContext } from '../walk/run-context';
+import { RunRecords } from '../walk/run-records';
 import { TableRun } from '../walk/table-run';
 
 /** A run over one table under way, which any number of workers may join. */
@@ -81,6 +83,15 @@ export function joinRun(
     await new TableRun({ ...context, counts }, work).join(found, maxRanges);
     return (await store.pass(found)) === undefined;
   });
+}
+
+/** Records in the audit log which of these runs are left before their end. */
+export async function leaveRuns(
+  { audit, dataSource }: Installation,
+  ids: readonly string[],
+): Promise<void> {
+  const records = new RunRecords(audit, new RunStore(dataSource));
+  for (const id of ids) await records.left({ id });
 }
 
 /** Counts, in SQL, the rows that are not done; `null` if only reading can tell. */

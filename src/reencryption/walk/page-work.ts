@@ -163,7 +163,7 @@ export class PageWork {
       tokens: tokens.map((token) => cell(token.at)),
       context: isEmpty
         ? undefined
-        : binding?.contextOf((_, i) => cell(bound[i]), this.#scopeOf(column, page, row)?.id),
+        : binding?.contextOf((i) => cell(bound[i]), this.#scopeOf(column, page, row)?.id),
     };
   }
 

@@ -1,11 +1,8 @@
-import type { DataSource } from 'typeorm';
-
 import { ALL_SCOPES, withKeyScope } from '../../keys/scopes/scope-context';
 import type { Installation } from '../../typeorm/installation/installation';
-import { PostgresRunDatabase } from '../database/postgres';
+import { runDatabaseOf } from '../database/database-of';
 import { runInterrupted } from '../database/run-database';
 import type { RunDatabase } from '../database/run-database';
-import { SqliteRunDatabase } from '../database/sqlite';
 import { RangeStore } from '../lease/range-store';
 import { RunStore } from '../lease/run-store';
 import type { Mode } from '../modes/mode';
@@ -73,12 +70,6 @@ async function inRunContext<T>(
   }
 }
 
-function runDatabaseOf(dataSource: DataSource): RunDatabase {
-  return dataSource.options.type === 'postgres'
-    ? new PostgresRunDatabase(dataSource)
-    : new SqliteRunDatabase(dataSource);
-}
-
 /** Counts the rows of each table that are still to be done, and those of erased scopes. */
 export async function countPending(
   { database, counts, installation, mode }: RunContext,
@@ -90,7 +81,7 @@ export async function countPending(
     counts.total += rows;
     const erased = erasedCondition(installation, table);
     if (erased !== undefined) counts.erased += (await database.count(table, erased))[1];
-    if (mode.pending !== undefined) counts.read(rows - left, rows - left);
+    if (mode.pending !== undefined) counts.foundDone(rows - left);
     pendings.push(left);
   }
   counts.most = counts.total;

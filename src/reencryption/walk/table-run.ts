@@ -9,6 +9,7 @@ import { paceOf, POLL_MS, sleep } from './pace';
 import type { Pace } from './pace';
 import { RangeRun } from './range-run';
 import type { RunContext } from './run-context';
+import { RunRecords } from './run-records';
 
 /** Length of a range in pages: as much as a dead worker leaves behind. */
 const PAGES_PER_RANGE = 10;
@@ -22,6 +23,7 @@ export class TableRun {
   readonly #work: TableWork;
   readonly #ranges: RangeRun;
   readonly #pace: Pace;
+  readonly #records: RunRecords;
   #rangesLeft = Number.POSITIVE_INFINITY;
   /** Aborted when one of several ranges fails, so that the others stop after their page. */
   readonly #failure = new AbortController();
@@ -32,6 +34,7 @@ export class TableRun {
     this.#context = context;
     this.#work = work;
     this.#pace = paceOf(context, work.table);
+    this.#records = new RunRecords(context.installation.audit, context.store);
     const { signal = this.#failure.signal } = context.options;
     const options = { ...context.options, signal: AbortSignal.any([signal, this.#failure.signal]) };
     this.#ranges = new RangeRun({ ...context, options }, work, this.#pace);
@@ -40,18 +43,22 @@ export class TableRun {
   /** Begins the run, or joins the one that is under way, and works until it is over. */
   async run(): Promise<void> {
     const run = await this.open();
-    await this.join(run);
+    try {
+      await this.join(run);
+    } finally {
+      await this.#records.left(run);
+    }
     this.#context.counts.endTable();
   }
 
   /** Begins the run, or finds the one that is under way, without working on it. */
   async open(): Promise<RunRow> {
-    const { store, mode, options, counts } = this.#context;
+    const { store, ranges, mode, options, counts } = this.#context;
     const { table, scope, structure } = this.#work;
     const identity = { mode: mode.name, tablePath: table.metadata.tablePath, scope, structure };
     const { run, resumed } = await store.open(identity, options.restart ?? false);
     if (resumed) counts.resumed = true;
-    await this.#record(run, 'started');
+    await this.#records.started(run, await ranges.areLeased(run));
     return run;
   }
 
@@ -91,11 +98,6 @@ export class TableRun {
 
   get #isEnough(): boolean {
     return this.#aborted || this.#failure.signal.aborted || this.#rangesLeft <= 0;
-  }
-
-  #record({ id }: RunRow, outcome: 'started' | 'done'): Promise<void> {
-    const { installation, mode } = this.#context;
-    return installation.audit.record({ operation: `data ${mode.name}`, outcome, reference: id });
   }
 
   get #aborted(): boolean {
@@ -188,7 +190,7 @@ export class TableRun {
     }
     if (!(await store.end(run))) return;
     if (passes >= MAX_PASSES) counts.conflicts += lost;
-    await this.#record(run, 'done');
+    await this.#records.done(run);
   }
 
   /** Counts the rows that are still to be done; `undefined` if only reading can tell. */

@@ -1,23 +1,27 @@
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
-import { UnsupportedValueError } from '../../errors';
 import { isWellFormed } from '../../encoding/text';
+import { UnsupportedValueError } from '../../errors';
+import { utf8 } from '../../field/row-context';
 
-/** Returns the one form that equal values of a column have; `undefined` for a value that it cannot hold exactly. */
-type Canonical = (stored: unknown, column: ColumnMetadata) => string | undefined;
+/**
+ * Returns the one form that equal values have, as the bytes of its UTF-8; `undefined` for a value that the
+ * column cannot hold exactly.
+ */
+type Canonical = (stored: unknown) => string | undefined;
 
-/** By the type of the column in the database, as its driver normalizes it. Others may change what is stored. */
-const FORMS: Readonly<Record<string, Canonical>> = {
-  ...formOf(integer, [
+/** By the type of a column in the database, as its driver normalizes it. Others may change what is stored. */
+const FORMS: Readonly<Record<string, (column: ColumnMetadata) => Canonical>> = {
+  ...formOf(integers, [
     ...['integer', 'bigint', 'smallint', 'int', 'int2', 'int8', 'tinyint', 'mediumint'],
     'unsigned big int',
   ]),
-  ...formOf(text, ['character varying', 'varchar', 'text', 'nvarchar', 'enum']),
-  ...formOf(uuid, ['uuid']),
-  ...formOf(bytes, ['bytea', 'blob']),
+  ...formOf(texts, ['character varying', 'varchar', 'text', 'nvarchar', 'enum']),
+  ...formOf(() => uuid, ['uuid']),
+  ...formOf(() => bytes, ['bytea', 'blob']),
 };
 
-function formOf(form: Canonical, types: readonly string[]): Record<string, Canonical> {
+function formOf<T>(form: T, types: readonly string[]): Record<string, T> {
   return Object.fromEntries(types.map((type) => [type, form]));
 }
 
@@ -26,9 +30,10 @@ function formOf(form: Canonical, types: readonly string[]): Record<string, Canon
  * of integers are the same.
  */
 export function canonicalProblem(column: ColumnMetadata): string | undefined {
-  if (formsOf(column) === undefined || column.isArray) {
+  const type = typeOf(column);
+  if (!Object.hasOwn(FORMS, type) || column.isArray) {
     return (
-      `has the type "${typeOf(column)}", whose stored form may differ from what was written. ` +
+      `has the type "${type}", whose stored form may differ from what was written. ` +
       'Name a column of an integer, text, uuid or binary type'
     );
   }
@@ -38,55 +43,63 @@ export function canonicalProblem(column: ColumnMetadata): string | undefined {
 }
 
 /**
- * Returns the canonical form of a value as the database has it.
+ * Returns what makes the canonical form of values of a column, as the database has them; with a character for
+ * each byte of its UTF-8.
  *
- * @throws {@link UnsupportedValueError} for NULL, and for a value that the column does not hold exactly
+ * It throws {@link UnsupportedValueError} for NULL, and for a value that the column does not hold exactly.
  */
-export function canonicalStored(column: ColumnMetadata, stored: unknown): string {
-  const form = formsOf(column);
-  const canonical = form?.(stored, column);
-  if (canonical !== undefined) return canonical;
-  const entity = column.entityMetadata.name;
-  const property = column.propertyPath;
+export function canonicalForm(column: ColumnMetadata): (stored: unknown) => string {
+  const type = typeOf(column);
+  const form = FORMS[type]?.(column);
+  return (stored) => {
+    const canonical = form?.(stored);
+    if (canonical !== undefined) return canonical;
+    throw notCanonical(column, type, stored);
+  };
+}
+
+function notCanonical(
+  { entityMetadata, propertyPath: property }: ColumnMetadata,
+  type: string,
+  stored: unknown,
+): UnsupportedValueError {
+  const entity = entityMetadata.name;
   const what =
     stored === null || stored === undefined
       ? 'the row has no value for it'
-      : `its value is not one that the type "${typeOf(column)}" holds exactly`;
-  throw new UnsupportedValueError(
+      : `its value is not one that the type "${type}" holds exactly`;
+  return new UnsupportedValueError(
     `${entity}.${property}: encrypted values of the row are bound to it, and ${what}. Set it before the row ` +
       'is written, to a value of the declared type.',
     { entity, property },
   );
 }
 
-function formsOf(column: ColumnMetadata): Canonical | undefined {
-  const type = typeOf(column);
-  return Object.hasOwn(FORMS, type) ? FORMS[type] : undefined;
-}
-
 function typeOf(column: ColumnMetadata): string {
   return column.entityMetadata.connection.driver.normalizeType(column).toLowerCase();
 }
 
-function integer(stored: unknown, { entityMetadata }: ColumnMetadata): string | undefined {
-  if (typeof stored === 'number') return Number.isSafeInteger(stored) ? String(stored) : undefined;
-  const isText = typeof stored === 'string' && /^-?\d{1,20}$/.test(stored);
-  if (!isText && typeof stored !== 'bigint') return undefined;
-  const value = BigInt(stored);
+function integers({ entityMetadata }: ColumnMetadata): Canonical {
   // SQLite returns numbers, which would be other ones.
-  const isExact = entityMetadata.connection.options.type === 'postgres' || isSafe(value);
-  return isExact ? value.toString() : undefined;
+  const isWhole = entityMetadata.connection.options.type === 'postgres';
+  return (stored) => {
+    if (typeof stored === 'number')
+      return Number.isSafeInteger(stored) ? String(stored) : undefined;
+    const isText = typeof stored === 'string' && /^-?\d{1,20}$/.test(stored);
+    if (!isText && typeof stored !== 'bigint') return undefined;
+    const value = BigInt(stored);
+    return isWhole || Number.isSafeInteger(Number(value)) ? value.toString() : undefined;
+  };
 }
 
-function isSafe(value: bigint): boolean {
-  return Number.isSafeInteger(Number(value));
-}
-
-function text(stored: unknown, { length }: ColumnMetadata): string | undefined {
-  if (typeof stored === 'bigint' || Number.isSafeInteger(stored)) return String(stored);
-  if (typeof stored !== 'string' || !isWellFormed(stored)) return undefined;
+function texts({ length }: ColumnMetadata): Canonical {
   // PostgreSQL cuts spaces off that are beyond the length.
-  return length !== '' && stored.length > Number(length) ? undefined : stored;
+  const most = length === '' ? Infinity : Number(length);
+  return (stored) => {
+    if (typeof stored === 'bigint' || Number.isSafeInteger(stored)) return String(stored);
+    if (typeof stored !== 'string' || stored.length > most) return undefined;
+    return isWellFormed(stored) ? utf8(stored) : undefined;
+  };
 }
 
 function uuid(stored: unknown): string | undefined {

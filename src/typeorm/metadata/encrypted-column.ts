@@ -173,8 +173,9 @@ export function scopeOfValue(
  */
 export function decryptStored(encrypted: EncryptedColumn, value: unknown): unknown {
   const { cipher, policy, readsPlaintext, previousFormat } = encrypted;
-  const [stored, context] =
-    value instanceof StoredInRow ? [value.stored, value.context] : [value, undefined];
+  const isInRow = value instanceof StoredInRow;
+  const stored = isInRow ? value.stored : value;
+  const context = isInRow ? value.context : undefined;
   if (!readsPlaintext && previousFormat === undefined) return cipher.decrypt(stored, context);
   const form = storedForm(encrypted, stored);
   if (form === 'previous' && previousFormat !== undefined) {

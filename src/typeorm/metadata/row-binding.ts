@@ -1,9 +1,9 @@
 import type { ObjectLiteral } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
-import { RowContextForm } from '../../field/row-context';
+import { RowContextForm, utf8 } from '../../field/row-context';
 
-import { canonicalStored } from './canonical-value';
+import { canonicalForm } from './canonical-value';
 import type { RowScope } from './row-scope';
 import { StoredInRow } from './stored-in-row';
 
@@ -17,65 +17,67 @@ export interface BoundColumn {
 export class RowBinding {
   /** In the order of the context. */
   readonly columns: readonly ColumnMetadata[];
+  /** The names of the parts; bindings of an entity with the same names are equal. */
+  readonly names: readonly string[];
   /** The scope of the row, if its values have keys of that. */
   readonly scope: RowScope | undefined;
   readonly #form: RowContextForm;
-  readonly #bound: readonly ColumnMetadata[];
+  readonly #canonical: readonly ((stored: unknown) => string)[];
 
   constructor(bound: readonly BoundColumn[], scope?: RowScope) {
-    const scoped = scope === undefined ? [] : [{ kind: 'scope', name: scope.kind } as const];
     const parts = bound.map(({ name }) => ({ kind: 'bind', name }) as const);
-    this.scope = scope;
-    // Their parts come before that of the scope.
-    this.#form = new RowContextForm([...parts, ...scoped]);
-    this.#bound = this.#form.parts.flatMap(
-      (part) => bound.find(({ name }) => part.kind === 'bind' && name === part.name)?.column ?? [],
+    this.#form = new RowContextForm(
+      scope === undefined ? parts : [...parts, { kind: 'scope', name: scope.kind }],
     );
-    this.columns = [...new Set([...this.#bound, ...(scope?.column ? [scope.column] : [])])];
-  }
-
-  /** The names of the parts; bindings of an entity with the same names are equal. */
-  get names(): readonly string[] {
-    return this.#form.parts.map(({ kind, name }) => `${kind} ${name}`);
+    this.scope = scope;
+    this.names = this.#form.parts.map(({ kind, name }) => `${kind} ${name}`);
+    // The part of the scope is the last one.
+    const columns = this.#form.parts.flatMap(({ kind, name }) =>
+      kind === 'bind' ? columnNamed(bound, name) : [],
+    );
+    this.#canonical = columns.map(canonicalForm);
+    this.columns = scope?.column === undefined ? columns : [...columns, scope.column];
   }
 
   /**
-   * Returns the context of a row, from its columns as the database has them.
+   * Returns the context of a row.
    *
+   * @param cell - returns what the database has in the column at a position
    * @param scopeId - of a row that was read. Defaults to that of the row's column, or of the context.
    * @throws {@link UnsupportedValueError} for a value that is NULL, missing, or not held exactly
    */
-  contextOf(
-    stored: (column: ColumnMetadata, position: number) => unknown,
-    scopeId?: string,
-  ): string {
-    const values = this.#bound.map((column) =>
-      canonicalStored(column, stored(column, this.columns.indexOf(column))),
-    );
-    if (this.scope !== undefined) {
-      const value = (column: ColumnMetadata): unknown =>
-        stored(column, this.columns.indexOf(column));
-      values.push(scopeId ?? this.scope.of({ value }).id);
-    }
-    return this.#form.of(values);
+  contextOf(cell: (position: number) => unknown, scopeId?: string): string {
+    return this.#form.of((i) => {
+      const canonical = this.#canonical[i];
+      return canonical === undefined ? utf8(scopeId ?? this.#scopeId(cell)) : canonical(cell(i));
+    });
+  }
+
+  #scopeId(cell: (position: number) => unknown): string {
+    const row = { value: (column: ColumnMetadata) => cell(this.columns.lastIndexOf(column)) };
+    return this.scope?.of(row).id ?? '';
   }
 
   /** {@link RowBinding.contextOf} for an entity, or values to write. */
   contextIn(values: ObjectLiteral): string {
-    return this.contextOf((column) => column.getEntityValue(values, true) as unknown);
+    return this.contextOf((i) => this.columns[i]?.getEntityValue(values, true) as unknown);
   }
 }
 
 /**
  * Returns a stored value for `decryptStored`, with its row if it is bound to that.
  *
- * @param cell - returns what the database has in another column of the row
+ * @param cell - as for {@link RowBinding.contextOf}
  */
 export function inRow(
   { binding }: { readonly binding: RowBinding | undefined },
   stored: unknown,
-  cell: (column: ColumnMetadata, position: number) => unknown,
+  cell: (position: number) => unknown,
 ): unknown {
   if (binding === undefined || stored === null || stored === undefined) return stored;
   return new StoredInRow(stored, binding.contextOf(cell));
+}
+
+function columnNamed(bound: readonly BoundColumn[], wanted: string): ColumnMetadata[] {
+  return bound.filter(({ name }) => name === wanted).map(({ column }) => column);
 }

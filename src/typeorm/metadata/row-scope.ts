@@ -1,12 +1,13 @@
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { MissingScopeError, ScopeMismatchError } from '../../errors';
+import { contextBytes } from '../../field/row-context';
 import { scopeId } from '../../keys/record/scope';
 import type { Scope } from '../../keys/record/scope';
 import { ALL_SCOPES } from '../../keys/scopes/scope-context';
 import type { ContextScope } from '../../keys/scopes/scope-context';
 
-import { canonicalStored } from './canonical-value';
+import { canonicalForm } from './canonical-value';
 import { knownRow } from './known-row';
 import type { KnownRow } from './known-row';
 
@@ -21,6 +22,7 @@ export class RowScope {
   readonly kind: string;
   /** The column that names it, if there is one. */
   readonly column: ColumnMetadata | undefined;
+  #canonical: ((stored: unknown) => string) | undefined;
   readonly #property: ScopedProperty;
   readonly #context: () => ContextScope;
   readonly #needsContext: boolean;
@@ -100,7 +102,8 @@ export class RowScope {
 
   #idOf(column: ColumnMetadata, value: unknown): string {
     if (value === null || value === undefined) throw this.#missing();
-    const id = scopeId(canonicalStored(column, value));
+    this.#canonical ??= canonicalForm(column);
+    const id = scopeId(contextBytes(this.#canonical(value)).toString('utf8'));
     if (id !== undefined) return id;
     throw this.#missing('its id is empty or longer than 256 bytes');
   }

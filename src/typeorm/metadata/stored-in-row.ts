@@ -1,9 +1,4 @@
-import { inspect } from 'node:util';
-
-/**
- * A stored value with the context of its row. Replaces the stored value of a bound column in a raw row until
- * the row is hydrated: TypeORM hydrates each value by itself.
- */
+/** A stored value of a bound column with the context of its row, for `decryptStored`. */
 export class StoredInRow {
   readonly stored: unknown;
   /** Of the row; see `RowContextForm`. */
@@ -12,13 +7,5 @@ export class StoredInRow {
   constructor(stored: unknown, context: string) {
     this.stored = stored;
     this.context = context;
-  }
-
-  toJSON(): unknown {
-    return this.stored;
-  }
-
-  [inspect.custom](): string {
-    return '[encrypted]';
   }
 }

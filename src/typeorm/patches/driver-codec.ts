@@ -7,6 +7,7 @@ import type { Installation } from '../installation/installation';
 import { decryptStored } from '../metadata/encrypted-column';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
 import { inRow } from '../metadata/row-binding';
+import { inHydratedRow } from '../query/hydration/bound-rows';
 import { assertNoUseIn } from '../query/refusal/statement-check';
 import { contextOfWrittenRow } from '../query/write/written-row';
 
@@ -33,7 +34,7 @@ export function installDriverCodec(installation: Installation): void {
     if (encrypted === undefined) return prepare(value, column) as unknown;
     if (value === null || value === undefined) return value;
     return encrypted.binding?.scope === undefined
-      ? decryptStored(encrypted, value)
+      ? decryptStored(encrypted, inHydratedRow(encrypted, value))
       : decryptOfScope(encrypted, value, installation.options);
   });
   override(driver, 'normalizeType', (normalize) => (column) => {
@@ -60,7 +61,7 @@ function decryptOfScope(
   { onErased, onUnavailable }: CheckedOptions,
 ): unknown {
   try {
-    return decryptStored(encrypted, value);
+    return decryptStored(encrypted, inHydratedRow(encrypted, value));
   } catch (error) {
     if (error instanceof ErasedError && onErased === 'null') return null;
     if (error instanceof KmsUnavailableError && onUnavailable === 'omit') return undefined;
@@ -107,7 +108,8 @@ function decryptReturnedValue(
   stored: unknown,
   map: ObjectLiteral,
 ): unknown {
-  const value = inRow(encrypted, stored, (column) => column.getEntityValue(map) as unknown);
+  const { columns = [] } = encrypted.binding ?? {};
+  const value = inRow(encrypted, stored, (i) => columns[i]?.getEntityValue(map) as unknown);
   return decryptStored(encrypted, value);
 }
 

@@ -2,6 +2,7 @@ import type { Installation } from '../installation/installation';
 
 import { checkForeignStatements, installDriverCodec } from './driver-codec';
 import { redactFailingRows } from './failing-rows';
+import { knowHydratedRows } from './hydration';
 import { installLifecycle } from './lifecycle';
 import { patchQueryBuilder } from './query-builder';
 import { redactCriteria } from './redacted-criteria';
@@ -29,6 +30,7 @@ export function patchTypeorm(): void {
   checkKeysOfStatements();
   prepareKeysBeforeSaving();
   noteSavedRows();
+  knowHydratedRows();
 }
 
 /** Patches one DataSource, its driver and its schema builders. */

@@ -6,12 +6,13 @@ import { lend, share } from '../connection/lent-connection';
 import { installationOf } from '../installation/installations';
 import { queryRefused } from '../metadata/encrypted-column';
 import { withBoundColumns } from '../query/hydration/bound-rows';
-import { prepareHydration, restoreStoredValues } from '../query/hydration/prepare-hydration';
+import { prepareHydration, restorePreviousValues } from '../query/hydration/prepare-hydration';
 import { selectedColumns } from '../query/hydration/raw-result';
 import { inConditions } from '../query/lookup/condition-row';
 import { keepFindOptions, noteFindOptions } from '../query/lookup/expectation';
 import { withResolvedParameters } from '../query/lookup/resolved-parameters';
 import { copyCriteriaKeys } from '../query/lookup/statement-keys';
+import { assertFindOrder } from '../query/refusal/find-order';
 import { assertNoRawUse } from '../query/refusal/statement-check';
 import { countedSelects, withoutCaching } from '../query/refusal/unseen-columns';
 
@@ -29,6 +30,11 @@ class EncryptingSelectQueryBuilder<
   Entity extends ObjectLiteral,
 > extends SelectQueryBuilder<Entity> {
   protected override applyFindOptions(): void {
+    const { mainAlias } = this.expressionMap;
+    const { order } = this.findOptions;
+    if (order !== undefined && mainAlias?.hasMetadata === true) {
+      assertFindOrder(order, mainAlias.metadata, installationOf(this.connection));
+    }
     keepFindOptions(this, () => {
       super.applyFindOptions();
     });
@@ -69,8 +75,7 @@ class EncryptingSelectQueryBuilder<
       const results = await withResolvedParameters(this, installation, queryRunner, () =>
         super.executeEntitiesAndRawResults(queryRunner),
       );
-      const columns = selectedColumns(this.expressionMap, installation);
-      restoreStoredValues(installation, columns, results.raw as Record<string, unknown>[]);
+      restorePreviousValues(installation, results.raw as Record<string, unknown>[]);
       return results;
     } finally {
       hydrations.set(this, hydrationsOf(this) - 1);

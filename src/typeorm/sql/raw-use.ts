@@ -59,12 +59,13 @@ function isCleartextList(node: SqlNode | undefined): boolean {
   return list?.kind === 'parameter' && CLEARTEXT_LIST.test(list.text);
 }
 
+/** The clause that sorts results which are asked for in no order: the only one that is not written as SQL. */
+export const DEFAULT_ORDER = 'the option "orderBy" of its entity';
+
 /** Returns the error of hand-written SQL that uses an encrypted column as if it held its values. */
 export function rawUse(column: EncryptedColumn, clause: string): UnsupportedQueryError {
-  return queryRefused(
-    column,
-    `is encrypted and stands in ${clause} written as SQL. ${remedy(column, clause)}.`,
-  );
+  const where = clause === DEFAULT_ORDER ? clause : `${clause} written as SQL`;
+  return queryRefused(column, `is encrypted and stands in ${where}. ${remedy(column, clause)}.`);
 }
 
 /** Returns the error of hand-written SQL that could name an encrypted column unseen. */
@@ -122,6 +123,8 @@ function remedy({ policy: { entity, property } }: EncryptedColumn, clause: strin
         'Make it with a query builder of the copy of TypeORM that has made the DataSource ' +
         '("npm ls typeorm" shows whether there are others)'
       );
+    case 'a selection':
+      return 'Compute it after reading; sum(), average(), minimum() and maximum() make such a selection, too';
     default:
       return 'Leave it out and do it in memory after reading';
   }

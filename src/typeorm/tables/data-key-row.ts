@@ -6,21 +6,15 @@ import type { KeyUpdate, MutableKeyFields } from '../../keys/store/key-store';
 
 import { DataKeySchema } from './data-key-table';
 import type { DataKeyRow } from './data-key-table';
+import { insertUnlessPresent } from './insert-unless-present';
 import { isWholeNumber, readBytes, readDate, readWholeNumber, StoredRow } from './stored-row';
 
 /** Matches an epoch that cannot be read: SQLite keeps any value in the column, and may return it changed. */
 const UNREADABLE_EPOCH_SQL = `NOT (epoch = CAST(epoch AS INTEGER) AND epoch BETWEEN 0 AND ${String(Number.MAX_SAFE_INTEGER)})`;
 
-/** Inserts the row of a key record. */
-export async function insertKey(runner: QueryRunner, record: KeyRecord): Promise<void> {
-  await runner.manager
-    .createQueryBuilder()
-    .insert()
-    .into(DataKeySchema)
-    .values(rowOf(record))
-    .callListeners(false)
-    .updateEntity(false)
-    .execute();
+/** Inserts the row of a key record. Returns whether it did: another process may have been first. */
+export function insertKey(runner: QueryRunner, record: KeyRecord): Promise<boolean> {
+  return insertUnlessPresent(runner, DataKeySchema, rowOf(record));
 }
 
 /** Updates the row of a key record if it still is as it was read. Returns whether it was. */

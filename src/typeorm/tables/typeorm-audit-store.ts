@@ -5,6 +5,7 @@ import type { AuditEntry, AuditRange, AuditStore } from '../../audit/audit-entry
 import { inOwnTransaction } from '../connection/own-transaction';
 import { tableExists, withOwnTables } from '../connection/table-access';
 
+import { insertUnlessPresent } from './insert-unless-present';
 import { readCounts, readWholeNumber, StoredRow } from './stored-row';
 
 /** A row of the audit log. Every column is text or a number, so that all databases store it alike. */
@@ -135,6 +136,12 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
     });
   }
 
+  async referringTo(reference: string, limit: number): Promise<AuditEntry[]> {
+    return this.#find(undefined, (query) =>
+      query.where('a.reference = :reference', { reference }).orderBy('a.seq', 'DESC').limit(limit),
+    );
+  }
+
   async last(connection?: QueryRunner): Promise<AuditEntry | undefined> {
     const [entry] = await this.#find(connection, (query) =>
       query.orderBy('a.seq', 'DESC').limit(1),
@@ -142,19 +149,9 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
     return entry;
   }
 
-  async append(entry: AuditEntry, connection: QueryRunner): Promise<boolean> {
-    const insert = connection.manager
-      .createQueryBuilder()
-      .insert()
-      .into(AuditSchema)
-      .values({ ...entry, counts: JSON.stringify(entry.counts) })
-      .callListeners(false)
-      .updateEntity(false);
-    // SQLite has one writer at a time, which is this transaction.
-    if (this.#dataSource.options.type === 'postgres') insert.orIgnore().returning('seq');
-    const result = await insert.execute();
-    const inserted: unknown = result.raw;
-    return !Array.isArray(inserted) || inserted.length > 0;
+  append(entry: AuditEntry, connection: QueryRunner): Promise<boolean> {
+    const row = { ...entry, counts: JSON.stringify(entry.counts) };
+    return insertUnlessPresent(connection, AuditSchema, row);
   }
 
   async transaction(work: (connection: QueryRunner) => Promise<void>): Promise<void> {

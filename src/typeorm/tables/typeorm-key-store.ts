@@ -149,8 +149,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
       throw indexRootLost();
     }
     return this.#inTransaction(heldByCaller, async (runner) => {
-      await insertKey(runner, record);
-      return confirm(runner);
+      return (await insertKey(runner, record)) && confirm(runner);
     });
   }
 
@@ -161,8 +160,11 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     return this.#inTransaction(undefined, async (runner) => {
       if (this.#isPostgres) await runner.query(SOON_COMMITTED_SQL);
       for (const change of changes) {
-        if (change.type === 'insert') await insertKey(runner, change.record);
-        else if (!(await updateKey(runner, change.expected, change.set))) return false;
+        const isDone =
+          change.type === 'insert'
+            ? await insertKey(runner, change.record)
+            : await updateKey(runner, change.expected, change.set);
+        if (!isDone) return false;
       }
       return confirm(runner);
     });

@@ -98,7 +98,7 @@ describe('rotating the index root', () => {
     expect(await rotate()).toMatchObject({
       step: 'activated',
       root: { version: 2, state: 'active', expiresAt: null },
-      previous: { version: 1 },
+      previous: { version: 1, state: 'deactivated' },
     });
     expect(tokensOf(first.keys)).toEqual([next, old]);
     expect(tokensOf(second.keys)).toEqual([old, next]);

@@ -30,7 +30,7 @@ const PATCHED: Record<string, readonly string[]> = {
     'getQueryAndParameters',
     'orUpdate',
   ],
-  QueryBuilder: ['getQueryAndParameters', 'getWherePredicateCondition'],
+  QueryBuilder: ['getPredicates', 'getQueryAndParameters', 'getWherePredicateCondition'],
   SelectQueryBuilder: [
     'applyFindOptions',
     'buildWhere',

@@ -9,7 +9,7 @@ import type { EncryptedColumn } from '../../metadata/encrypted-column';
 import type { RowBinding } from '../../metadata/row-binding';
 import { StoredInRow } from '../../metadata/stored-in-row';
 
-import type { RawResult, Row } from './raw-result';
+import type { Row } from './raw-result';
 
 /**
  * Returns the columns that are selected of an entity, with those that encrypted ones among them are bound to.
@@ -39,63 +39,87 @@ export function withBoundColumns(
   return [...selects, ...added];
 }
 
-/** Puts the context of their row beside the values of raw rows that are bound to it. */
-export function bindToRows({ rows, columns, installation }: RawResult): void {
-  const contexts = new Contexts(installation);
-  for (const [key, encrypted, alias] of columns) {
-    const { binding } = encrypted;
-    if (binding === undefined) continue;
-    const contextOf = contexts.of(encrypted, binding, alias);
-    for (const [i, row] of rows.entries()) {
-      const stored = row[key];
-      if (stored === null || stored === undefined) continue;
-      row[key] = new StoredInRow(stored, contextOf(row, i, stored));
-    }
-  }
-}
-
-/** Takes them away again, for callers that get the raw rows along with the entities. */
-export function restoreBoundValues({ rows, columns }: Pick<RawResult, 'rows' | 'columns'>): void {
-  for (const [key, { binding }] of columns) {
-    if (binding === undefined) continue;
-    for (const row of rows) {
-      const value = row[key];
-      if (value instanceof StoredInRow) row[key] = value.stored;
-    }
-  }
-}
-
-/** The contexts of raw rows, each made once for all columns with the same binding. */
-class Contexts {
+/** The rows of an entity in raw results, under its alias. */
+export class RawRows {
   readonly #installation: Installation;
-  readonly #known = new Map<string, (string | undefined)[]>();
+  readonly #alias: string;
+  /** The names of the bound columns in raw rows. */
+  readonly #names = new Map<RowBinding, readonly string[]>();
+  #row: Row = {};
+  /** The context of the present row: columns of an entity mostly share a binding. */
+  #known:
+    | {
+        readonly binding: RowBinding;
+        readonly scopeId: string | undefined;
+        readonly context: string;
+      }
+    | undefined;
 
-  constructor(installation: Installation) {
+  constructor(installation: Installation, alias: string) {
     this.#installation = installation;
+    this.#alias = alias;
   }
 
-  /** @throws {@link ScopeMismatchError} for a row of another scope than that of the context, or of its value */
-  of(
-    encrypted: EncryptedColumn,
-    binding: RowBinding,
-    alias: string,
-  ): (row: Row, at: number, stored: unknown) => string {
-    const { keys, dataSource } = this.#installation;
-    const { driver } = dataSource;
-    const names = new Map(
-      binding.columns.map((column) => [
-        column,
-        DriverUtils.buildAlias(driver, undefined, alias, column.databaseName),
-      ]),
-    );
-    const place = JSON.stringify([alias, ...binding.names]);
-    const known = this.#known.get(place) ?? [];
-    this.#known.set(place, known);
-    return (row, at, stored) => {
-      const value = (column: ColumnMetadata): unknown => row[names.get(column) ?? ''];
-      if (binding.scope === undefined) return (known[at] ??= binding.contextOf(value));
-      const id = binding.scope.ofRead({ value }, scopeOfValue(keys, encrypted, stored)) ?? '';
-      return (known[at] ??= binding.contextOf(value, id));
-    };
+  /** Goes to a row. */
+  at(row: Row): this {
+    if (this.#row !== row) this.#known = undefined;
+    this.#row = row;
+    return this;
   }
+
+  /**
+   * Returns a stored value of the row for `decryptStored`.
+   *
+   * @throws {@link ScopeMismatchError} for a row of another scope than that of the context, or of its value
+   */
+  inRow(encrypted: EncryptedColumn, stored: unknown): unknown {
+    const { binding } = encrypted;
+    if (binding === undefined) return stored;
+    const scopeId = this.#scopeIdOf(encrypted, binding, stored);
+    if (this.#known?.binding !== binding || this.#known.scopeId !== scopeId) {
+      const names = this.#namesOf(binding);
+      const context = binding.contextOf((i) => this.#row[names[i] ?? ''], scopeId);
+      this.#known = { binding, scopeId, context };
+    }
+    return new StoredInRow(stored, this.#known.context);
+  }
+
+  #scopeIdOf(encrypted: EncryptedColumn, binding: RowBinding, stored: unknown): string | undefined {
+    const { columns, scope } = binding;
+    if (scope === undefined) return undefined;
+    const names = this.#namesOf(binding);
+    const value = (column: ColumnMetadata): unknown =>
+      this.#row[names[columns.lastIndexOf(column)] ?? ''];
+    return scope.ofRead({ value }, scopeOfValue(this.#installation.keys, encrypted, stored)) ?? '';
+  }
+
+  #namesOf(binding: RowBinding): readonly string[] {
+    let names = this.#names.get(binding);
+    if (names === undefined) {
+      names = binding.columns.map(({ databaseName }) =>
+        DriverUtils.buildAlias(
+          this.#installation.dataSource.driver,
+          undefined,
+          this.#alias,
+          databaseName,
+        ),
+      );
+      this.#names.set(binding, names);
+    }
+    return names;
+  }
+}
+
+let current: RawRows | undefined;
+
+/** Sets the rows from whose present one values are hydrated, which is synchronous. Returns those before. */
+export function hydrate(rows: RawRows | undefined): RawRows | undefined {
+  const outer = current;
+  current = rows;
+  return outer;
+}
+
+/** Returns a value that is being hydrated for `decryptStored`. */
+export function inHydratedRow(encrypted: EncryptedColumn, stored: unknown): unknown {
+  return current === undefined ? stored : current.inRow(encrypted, stored);
 }

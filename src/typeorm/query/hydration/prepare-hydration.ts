@@ -13,17 +13,12 @@ import type { EncryptedColumn } from '../../metadata/encrypted-column';
 import { expectedOfRows } from '../lookup/expectation';
 import type { Expectation, ExpectedValue } from '../lookup/expectation';
 
-import { bindToRows, restoreBoundValues } from './bound-rows';
+import { RawRows } from './bound-rows';
 import { ciphertextPrefixes, restoreCachedBytes } from './raw-result';
-import type { RawResult, Row, SelectedColumn } from './raw-result';
+import type { RawResult, Row } from './raw-result';
 
 /** Restores the stored values in raw rows, for callers that get these along with the entities. */
-export function restoreStoredValues(
-  { options }: Installation,
-  columns: readonly SelectedColumn[],
-  rows: readonly Row[],
-): void {
-  restoreBoundValues({ rows, columns });
+export function restorePreviousValues({ options }: Installation, rows: readonly Row[]): void {
   if (options.previousFormats === undefined) return;
   for (const row of rows) {
     for (const [key, value] of Object.entries(row)) {
@@ -99,6 +94,7 @@ function valueCheck(expected: ExpectedValue, result: RawResult): Check {
   const { driver } = result.installation.dataSource;
   const key = DriverUtils.buildAlias(driver, undefined, alias, encrypted.column.databaseName);
   const matches = index.index.matcher(values);
+  const rows = new RawRows(result.installation, alias);
   let previous: { readonly stored: unknown; readonly isRight: boolean } | undefined;
   return (row) => {
     const stored = row[key];
@@ -111,7 +107,10 @@ function valueCheck(expected: ExpectedValue, result: RawResult): Check {
   function isRight(row: Row): boolean {
     if (row[key] === null) return false;
     try {
-      return isFoundInClear(encrypted, row[key]) || matches(decryptStored(encrypted, row[key]));
+      return (
+        isFoundInClear(encrypted, row[key]) ||
+        matches(decryptStored(encrypted, rows.at(row).inRow(encrypted, row[key])))
+      );
     } catch (error) {
       if (error instanceof FieldEncryptionError) return true;
       throw error;
@@ -146,6 +145,5 @@ export async function prepareHydration(result: RawResult): Promise<void> {
   const loading = installation.loadKeys(prefixes, queryRunner);
   if (loading !== undefined) await loading;
   if (installation.options.previousFormats !== undefined) await fetchPreviousValues(result);
-  bindToRows(result);
   assertExpected(result);
 }

@@ -184,7 +184,7 @@ export class ExactMatches extends DeferredParameter {
     );
     return rows.map((row, at) => ({
       id: row.id,
-      stored: inRow(this.#encrypted, ready[at], (_, i) => row[boundName(i)]),
+      stored: inRow(this.#encrypted, ready[at], (i) => row[boundName(i)]),
     }));
   }
 }

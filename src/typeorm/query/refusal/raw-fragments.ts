@@ -1,6 +1,7 @@
 import type { ObjectLiteral } from 'typeorm';
 
 import type { EncryptedEntity } from '../../metadata/encrypted-column';
+import { DEFAULT_ORDER } from '../../sql/raw-use';
 import type { Expressions } from '../any-query-builder';
 
 /** The clause whose columns may be encrypted: they hand ciphertext back as it is. */
@@ -35,8 +36,8 @@ function isChange({ queryType }: Expressions): boolean {
   return queryType !== 'select' && queryType !== 'insert';
 }
 
-function addNames(orderBys: object, fragments: Fragment[]): void {
-  for (const sql in orderBys) fragments.push({ sql, clause: 'ORDER BY' });
+function addNames(orderBys: object, fragments: Fragment[], clause = 'ORDER BY'): void {
+  for (const sql in orderBys) fragments.push({ sql, clause });
 }
 
 function addOtherClauses(expressions: Expressions, fragments: Fragment[]): void {
@@ -44,7 +45,9 @@ function addOtherClauses(expressions: Expressions, fragments: Fragment[]): void 
   for (const { condition } of expressions.joinAttributes) {
     if (condition !== undefined) fragments.push({ sql: condition, clause: 'a join condition' });
   }
-  addNames(expressions.allOrderBys, fragments);
+  const { orderBys, allOrderBys } = expressions;
+  const isDefault = Object.keys(orderBys).length === 0;
+  addNames(allOrderBys, fragments, isDefault ? DEFAULT_ORDER : undefined);
   for (const sql of expressions.groupBys) fragments.push({ sql, clause: 'GROUP BY' });
   for (const sql of expressions.selectDistinctOn) fragments.push({ sql, clause: 'DISTINCT ON' });
   if ('onConflict' in expressions) {

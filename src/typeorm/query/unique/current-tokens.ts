@@ -142,7 +142,7 @@ class EarlierRows {
     const { binding, cipher, indexes } = this.#index.encrypted;
     const stored = cipher.encrypt(
       value,
-      binding?.contextOf((_, i) => bound[i]),
+      binding?.contextOf((i) => bound[i]),
     );
     const { driver } = this.#installation.dataSource;
     return [

@@ -125,6 +125,6 @@ export class TokenRows {
     const prefixes = stored.flatMap((value) => keyPrefixOf(this.#encrypted, value) ?? []);
     await this.#installation.loadKeys(new Set(prefixes), this.#runner);
     const ready = await fetchPrevious(this.#encrypted, stored);
-    return rows.map(({ bound }, at) => inRow(this.#encrypted, ready[at], (_, i) => bound[i]));
+    return rows.map(({ bound }, at) => inRow(this.#encrypted, ready[at], (i) => bound[i]));
   }
 }

@@ -2,7 +2,7 @@ import type { EntityMetadata, ObjectLiteral } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { FieldEncryptionError } from '../../../errors';
-import { canonicalStored } from '../../metadata/canonical-value';
+import { canonicalForm } from '../../metadata/canonical-value';
 import { withKnownRow } from '../../metadata/known-row';
 import { queryRefused } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
@@ -52,7 +52,7 @@ export class UpdatedRows implements WrittenRow {
   contextFor(encrypted: EncryptedColumn, binding: RowBinding): string {
     const open = binding.columns.find((column) => this.value(column) === undefined);
     if (open !== undefined) throw notFixed(encrypted, binding, open);
-    return binding.contextOf((column) => this.value(column));
+    return binding.contextOf((i) => this.value(binding.columns[i]));
   }
 
   /** Whether a value that is written to a bound column is the one that the rows have. */
@@ -60,16 +60,16 @@ export class UpdatedRows implements WrittenRow {
     const before = this.value(column);
     const after: unknown = column.getEntityValue(values, true);
     try {
-      return (
-        before !== undefined && canonicalStored(column, before) === canonicalStored(column, after)
-      );
+      const canonical = canonicalForm(column);
+      return before !== undefined && canonical(before) === canonical(after);
     } catch (error) {
       if (error instanceof FieldEncryptionError) return false;
       throw error;
     }
   }
 
-  value(column: ColumnMetadata): unknown {
+  value(column: ColumnMetadata | undefined): unknown {
+    if (column === undefined) return undefined;
     return this.#fixed.get(column) ?? (this.#loaded && column.getEntityValue(this.#loaded, true));
   }
 }
