@@ -60,6 +60,22 @@ export class ScopeKeys {
     return this.installation.keys.scopeOperations.erase(scopeNamed(scope), options, rows);
   }
 
+  /**
+   * Erases scopes again once the database was restored from a backup that is older than their erasure. Run it before
+   * the application starts. It may be repeated.
+   *
+   * @param receipts - of {@link ScopeKeys.shred}, which are to be kept outside of the database.
+   * @returns the receipts of this time; none for a scope that is still erased
+   * @throws {@link KeyStateError} for receipts of another application
+   */
+  async replayShred(
+    receipts: readonly ErasureReceipt[],
+    { waitMs }: Pick<ShredOptions, 'waitMs'> = {},
+  ): Promise<ErasureReceipt[]> {
+    const rows = scopeRows(this.installation, waitMs);
+    return this.installation.keys.scopeOperations.replay(receipts, rows);
+  }
+
   /** Cancels an erasure that was requested. @throws {@link KeyStateError} if none is under way */
   cancelShred({ scope, reason }: ScopeReason): Promise<void> {
     return this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'erasure', reason);

@@ -38,6 +38,23 @@ dataSource.initialize()
   .then(() => dataSource.destroy());
 `;
 
+/** Keeps the keys of scopes in a file, or puts them back: a restore of the database. */
+const KEEP = `
+const { readFileSync, writeFileSync } = require('node:fs');
+const { dataSource } = require('./data-source.js');
+const TABLE = 'FieldEncryptionScopeKey';
+(async () => {
+  await dataSource.initialize();
+  const keys = dataSource.getRepository(TABLE);
+  if (process.env.KEEP === '1') writeFileSync('kept.json', JSON.stringify(await keys.find()));
+  else {
+    await keys.clear();
+    await keys.insert(JSON.parse(readFileSync('kept.json', 'utf8')));
+  }
+  await dataSource.destroy();
+})();
+`;
+
 jest.setTimeout(180_000);
 
 describeDiagonal('The commands on keys of scopes', (kind) => {
@@ -49,6 +66,7 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     chmodSync(project.write('clinic.key', randomBytes(32).toString('hex')), 0o600);
     project.write('data-source.js', DATA_SOURCE);
     project.write('seed.js', SEED);
+    project.write('keep.js', KEEP);
   });
   beforeEach(async () => {
     database = await kind.create();
@@ -109,6 +127,33 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
       stdout: expect.stringContaining('1 row of erased scopes') as string,
     });
     expect((await run('audit', 'verify')).code).toBe(0);
+  });
+
+  it('erase again what a restore of the database has brought back', async () => {
+    const keep = (KEEP: string): Promise<Outcome> =>
+      project.run('node', ['keep.js'], { ...env(), KEEP });
+    expect(await keep('1')).toMatchObject({ code: 0, stderr: '' });
+    const shred = ['keys', 'shred', '7', '--reason', 'request 1', '--grace', '0', '--yes'];
+    expect(await json(...shred, '--receipt', 'replayed.json')).toMatchObject({ state: 'erased' });
+    expect(await keep('0')).toMatchObject({ code: 0, stderr: '' });
+    expect(await run('data', 'verify')).toMatchObject({
+      stdout: expect.not.stringContaining('erased') as string,
+    });
+
+    const replay = ['keys', 'shred', '--replay', 'replayed.json'];
+    expect(await json(...replay, '--dry-run')).toMatchObject({ receipts: [{ scope: '7' }] });
+    expect(await run(...replay)).toMatchObject({ code: 2 });
+    expect(await json(...replay, '--yes')).toMatchObject({ replayed: [{ scope: '7' }] });
+    expect(await run('data', 'verify')).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('1 row of erased scopes') as string,
+    });
+    expect(await json(...replay, '--yes')).toMatchObject({ replayed: [] });
+    const other = await run('keys', 'shred', '--replay', 'clinic.key', '--yes');
+    expect(other).toMatchObject({ code: 2 });
+    expect(other.stderr).toContain('clinic.key is not the receipt');
+    expect((await run('keys', 'shred', '--reason', 'x')).stderr).toContain("argument 'scope'");
+    expect((await run('keys', 'shred', '7')).stderr).toContain('--reason');
   });
 
   it('overwrite no file by a receipt, and erase nothing then', async () => {

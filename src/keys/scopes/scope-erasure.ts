@@ -90,6 +90,32 @@ export async function eraseScope<C>(
   return { state: 'erased', receipt: await erase(services, scopes, { mark, reason, rows }) };
 }
 
+/**
+ * Erases scopes again after a restore of the database from an older backup, before the application starts. Their
+ * holds and waits were over when the receipts were written.
+ *
+ * @returns the receipts of this time; none for a scope that is still erased
+ */
+export async function replayErasures<C>(
+  services: KeyServices<C>,
+  scopes: KeysOfScopes<C>,
+  receipts: readonly ErasureReceipt[],
+  rows: ScopeRows<C>,
+): Promise<ErasureReceipt[]> {
+  const foreign = receipts.find(({ application }) => application !== services.application);
+  if (foreign !== undefined) throw receiptOfOther(foreign);
+  const replayed: ErasureReceipt[] = [];
+  for (const { kind, scope: id, reason } of receipts) {
+    const scope = { kind, id };
+    const found = await scopes.marks.find(scope, 'erasure');
+    if (found?.state === 'erased') continue;
+    const mark = found ?? (await scopes.marks.set(scope, 'erasure', reason));
+    await rows.writersToEnd();
+    replayed.push(await erase(services, scopes, { mark, reason, rows }));
+  }
+  return replayed;
+}
+
 async function erase<C>(
   services: KeyServices<C>,
   scopes: KeysOfScopes<C>,
@@ -146,5 +172,11 @@ function underHold({ kind }: Scope): KeyStateError {
 function erasedBefore({ kind, since }: ScopeKeyRecord): KeyStateError {
   return new KeyStateError(
     `The ${kind} was erased at ${since.toISOString()}. Its receipt says more.`,
+  );
+}
+
+function receiptOfOther({ application }: ErasureReceipt): KeyStateError {
+  return new KeyStateError(
+    `A receipt is of the application "${application}". Nothing was erased. Replay the receipts of this one.`,
   );
 }

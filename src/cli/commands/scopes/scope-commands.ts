@@ -2,8 +2,9 @@ import { Option } from 'commander';
 import type { Command } from 'commander';
 
 import { DRY_RUN, minutes, YES } from '../common-options';
-import type { ChooseWork } from '../common-options';
+import type { ChooseWork, CommandWork } from '../common-options';
 
+import { keysReplayShred } from './replay-shred';
 import { keysHold } from './scope-upkeep';
 import { keysCancelShred, keysShred } from './shred';
 
@@ -21,7 +22,9 @@ interface Flags {
 }
 
 /** The options that `keys shred` alone takes. */
-interface ShredFlags extends Flags {
+interface ShredFlags extends Omit<Flags, 'reason'> {
+  readonly reason?: string;
+  readonly replay?: readonly string[];
   readonly delay?: number;
   readonly grace?: number;
   readonly receipt?: string;
@@ -31,12 +34,22 @@ interface ShredFlags extends Flags {
 
 /** Adds the commands on the keys of one scope. */
 export function addScopes(keys: Command, choose: ChooseWork): void {
+  addShred(keys, choose);
+  addHold(keys.command('hold'), { releases: false }, choose).description(
+    'put a scope under a legal hold: it is not erased until it is released',
+  );
+  addHold(keys.command('release'), { releases: true }, choose).description(
+    'end the legal hold of a scope',
+  );
+}
+
+function addShred(keys: Command, choose: ChooseWork): void {
   keys
     .command('shred')
     .description('erase what belongs to a scope by erasing its keys, in two steps')
-    .argument(...SCOPE)
+    .argument('[scope]', SCOPE[1])
     .option(...KIND)
-    .requiredOption(...REASON)
+    .option(...REASON)
     .option('--delay <minutes>', 'time in which the erasure can be cancelled', minutes)
     .option(
       '--grace <minutes>',
@@ -50,21 +63,29 @@ export function addScopes(keys: Command, choose: ChooseWork): void {
         .conflicts('grace')
         .conflicts('receipt'),
     )
+    .option(
+      '--replay <receipts...>',
+      'after a restore of the database: erase the scopes of these receipts again',
+    )
     .option(...DRY_RUN)
     .option(...YES)
-    .action((scope: string, { cancel, dryRun = false, yes = false, ...options }: ShredFlags) => {
-      choose((session) =>
-        cancel === true
-          ? keysCancelShred(session, scope, { ...options, dryRun })
-          : keysShred(session, scope, { ...options, dryRun, yes }),
-      );
+    .action((scope: string | undefined, flags: ShredFlags, command: Command) => {
+      choose(shredWork(scope, flags, command));
     });
-  addHold(keys.command('hold'), { releases: false }, choose).description(
-    'put a scope under a legal hold: it is not erased until it is released',
-  );
-  addHold(keys.command('release'), { releases: true }, choose).description(
-    'end the legal hold of a scope',
-  );
+}
+
+/** Returns the work of `keys shred` in its three forms. */
+function shredWork(
+  scope: string | undefined,
+  { cancel, dryRun = false, yes = false, reason, replay, ...options }: ShredFlags,
+  command: Command,
+): CommandWork {
+  if (replay !== undefined) return (session) => keysReplayShred(session, replay, { dryRun, yes });
+  if (scope === undefined) command.error("error: missing required argument 'scope'");
+  if (reason === undefined) command.error(`error: required option '${REASON[0]}' not specified`);
+  return cancel === true
+    ? (session) => keysCancelShred(session, scope, { ...options, reason, dryRun })
+    : (session) => keysShred(session, scope, { ...options, reason, dryRun, yes });
 }
 
 function addHold(
