@@ -61,6 +61,12 @@ function problemOf(column: ColumnMetadata): string | undefined {
   if (changing !== undefined) {
     return 'is a foreign key that the database changes. Take "onUpdate" away, and "onDelete" unless it is CASCADE';
   }
+  if (column.isVirtual) {
+    return (
+      'is a relation whose foreign key is no property of the entity, so that rows are loaded and updated without it. ' +
+      `Declare it: @Column() ${column.databaseName}, and name that`
+    );
+  }
   return canonicalProblem(column);
 }
 
