@@ -11,6 +11,7 @@ import type { FieldPolicy } from './field/field-policy';
 import { resolveNormalizer } from './field/normalizer';
 import type { KeySource } from './keys/key-source';
 import type { ValueOptions } from './stored-values';
+import { ENCRYPTED_TYPES } from './typeorm/declare/column-options';
 import type { EncryptedOptions } from './typeorm/declare/column-options';
 import { optionProblems } from './typeorm/declare/option-rules';
 import type { Installation } from './typeorm/installation/installation';
@@ -19,9 +20,7 @@ import type { Installation } from './typeorm/installation/installation';
 export type PurposeOptions = Pick<EncryptedOptions, 'type' | 'storage' | 'key'>;
 
 class PurposeOptionRules {
-  @IsOptional()
-  @IsIn(['string', 'number', 'bigint', 'boolean', 'date', 'json', 'bytes'])
-  type?: unknown;
+  @IsOptional() @IsIn(ENCRYPTED_TYPES) type?: unknown;
   @IsOptional() @IsIn(['text', 'binary']) storage?: unknown;
   @IsOptional() @Matches(/^\w[\w.-]{0,63}$/) key?: unknown;
 }

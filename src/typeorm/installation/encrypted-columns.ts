@@ -39,6 +39,12 @@ interface EncryptionContext {
   readonly keys: KeySource;
 }
 
+/** The hidden columns of an entity, and those of its encrypted ones that are made already. */
+interface EntityContext {
+  readonly hidden: readonly ColumnMetadata[];
+  readonly earlier: readonly EncryptedColumn[];
+}
+
 /**
  * Turns the marked columns of freshly built metadata into encrypted ones: checks their policies, sets what
  * depends on the driver, and removes the refusing transformers.
@@ -93,7 +99,7 @@ function markedColumns(metadata: EntityMetadata, context: EncryptionContext): En
     const guard = guardOf(column);
     if (!(guard instanceof EncryptedColumnGuard)) continue;
     assertOnlyDecorator(column);
-    columns.push(encryptColumn(column, guard, hidden, context));
+    columns.push(encryptColumn(column, guard, { hidden, earlier: columns }, context));
   }
   const orphan = hidden.find((column) => guardOf(column) !== undefined);
   if (orphan !== undefined) throw indexWithoutColumn(metadata, orphan);
@@ -113,7 +119,7 @@ const COMPARED_AS: Partial<Record<FieldPolicy['type'], ColumnType>> = {
 function encryptColumn(
   column: ColumnMetadata,
   guard: EncryptedColumnGuard,
-  hidden: readonly ColumnMetadata[],
+  { hidden, earlier }: EntityContext,
   { dataSource, options, keys }: EncryptionContext,
 ): EncryptedColumn {
   const policy = fieldPolicyOf(column, guard, options);
@@ -128,7 +134,7 @@ function encryptColumn(
     column,
     policy,
     cipher: new FieldCipher(policy, application, keys),
-    binding: rowBindingOf(column, policy.boundTo, policy),
+    binding: rowBindingOf(column, policy.boundTo, policy, earlier),
     indexes: indexedColumns(column, hidden, { policy, application, keys, dataSource }),
     comparedAsText: policy.type in COMPARED_AS,
     readsPlaintext,

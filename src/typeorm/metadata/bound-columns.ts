@@ -6,12 +6,15 @@ import { isMarked } from '../declare/column-guard';
 
 import { canonicalProblem } from './canonical-value';
 import { policyRefused } from './encrypted-column';
+import type { EncryptedColumn } from './encrypted-column';
 import { isMadeByOthers, namedColumns } from './named-columns';
 import { RowBinding } from './row-binding';
 
 /**
  * Returns the binding that `bindTo` declares for an encrypted column; `undefined` without it.
  *
+ * @param earlier - columns of the entity whose binding is shared if it is equal, so that the context of a row
+ * is made once for them
  * @throws {@link InvalidFieldPolicyError} for anything but columns that are known before the insert and never
  * change
  */
@@ -19,11 +22,13 @@ export function rowBindingOf(
   source: ColumnMetadata,
   bindTo: readonly string[],
   policy: Pick<FieldPolicy, 'entity' | 'property'>,
+  earlier: readonly EncryptedColumn[],
 ): RowBinding | undefined {
   if (bindTo.length === 0) return undefined;
-  return new RowBinding(
+  const binding = new RowBinding(
     bindTo.map((name) => ({ name, column: boundColumn(source, name, policy) })),
   );
+  return earlier.find((other) => other.binding?.equals(binding))?.binding ?? binding;
 }
 
 function boundColumn(

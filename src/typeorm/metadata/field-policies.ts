@@ -25,6 +25,7 @@ import type { FieldPolicy } from '../../field/field-policy';
 import { resolveNormalizer } from '../../field/normalizer';
 import { maxPlainBytes, storedLength } from '../../format/field-ciphertext';
 import type { BlindIndexColumnGuard, EncryptedColumnGuard } from '../declare/column-guard';
+import { ENCRYPTED_TYPES } from '../declare/column-options';
 import type {
   BlindIndexDefinition,
   BlindIndexOptions,
@@ -42,8 +43,6 @@ import {
 } from './column-checks';
 import type { Refusal } from './column-checks';
 import { policyRefused } from './encrypted-column';
-
-const ENCRYPTED_TYPES = ['string', 'number', 'bigint', 'boolean', 'date', 'json', 'bytes'] as const;
 
 class EncryptedOptionRules {
   @IsOptional() @IsIn(ENCRYPTED_TYPES) type?: unknown;

@@ -16,16 +16,24 @@ export interface BoundColumn {
 export class RowBinding {
   /** In the order of the context. */
   readonly columns: readonly ColumnMetadata[];
-  /** The names of the columns; bindings of an entity with the same names are equal. */
-  readonly names: readonly string[];
+  readonly #names: readonly string[];
   readonly #form: RowContextForm;
   readonly #canonical: readonly ((stored: unknown) => string)[];
 
   constructor(bound: readonly BoundColumn[]) {
     this.#form = new RowContextForm(bound.map(({ name }) => ({ kind: 'bind', name })));
-    this.names = this.#form.parts.map(({ name }) => name);
-    this.columns = this.names.flatMap((name) => columnNamed(bound, name));
+    this.#names = this.#form.parts.map(({ name }) => name);
+    this.columns = this.#names.flatMap((name) => columnNamed(bound, name));
     this.#canonical = this.columns.map(canonicalForm);
+  }
+
+  /** Whether it gives every row the same context as another one. */
+  equals(other: RowBinding): boolean {
+    return (
+      this.columns.length === other.columns.length &&
+      this.columns.every((column, i) => column === other.columns[i]) &&
+      this.#names.every((name, i) => name === other.#names[i])
+    );
   }
 
   /**
