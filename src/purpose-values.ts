@@ -1,4 +1,7 @@
+import { IsIn, IsOptional, Matches } from 'class-validator';
+
 import { LABELS } from './crypto/labels';
+import { isWellFormed } from './encoding/text';
 import { ConfigurationError, MalformedCiphertextError } from './errors';
 import { BlindIndex } from './field/blind-index';
 import type { BlindIndexPolicy } from './field/blind-index';
@@ -8,11 +11,19 @@ import type { FieldPolicy } from './field/field-policy';
 import { resolveNormalizer } from './field/normalizer';
 import type { KeySource } from './keys/key-source';
 import type { ValueOptions } from './stored-values';
+import { ENCRYPTED_TYPES } from './typeorm/declare/column-options';
 import type { EncryptedOptions } from './typeorm/declare/column-options';
+import { optionProblems } from './typeorm/declare/option-rules';
 import type { Installation } from './typeorm/installation/installation';
 
 /** Options of values that are stored elsewhere than in an entity, with the meaning they have for a column. */
 export type PurposeOptions = Pick<EncryptedOptions, 'type' | 'storage' | 'key'>;
+
+class PurposeOptionRules {
+  @IsOptional() @IsIn(ENCRYPTED_TYPES) type?: unknown;
+  @IsOptional() @IsIn(['text', 'binary']) storage?: unknown;
+  @IsOptional() @Matches(/^\w[\w.-]{0,63}$/) key?: unknown;
+}
 
 /** As it is stated in the messages of errors. */
 const ENTITY = 'value';
@@ -33,11 +44,8 @@ export class PurposeValues {
 
   /** @internal */
   constructor(installation: Installation, purpose: string, options: PurposeOptions = {}) {
-    if (typeof purpose !== 'string' || purpose === '' || purpose.length > MAX_PURPOSE_CHARS) {
-      throw new ConfigurationError(
-        `The purpose of values is a text of 1 to ${String(MAX_PURPOSE_CHARS)} characters.`,
-      );
-    }
+    requirePurpose(purpose);
+    requireOptions(options);
     this.#installation = installation;
     this.#policy = Object.freeze({
       entity: ENTITY,
@@ -140,4 +148,21 @@ function notEncrypted({ entity, property }: FieldPolicy): MalformedCiphertextErr
       'Check where it comes from, and that its storage is the same.',
     { entity, property },
   );
+}
+
+function requirePurpose(purpose: unknown): void {
+  const isText = typeof purpose === 'string' && isWellFormed(purpose);
+  if (isText && purpose !== '' && purpose.length <= MAX_PURPOSE_CHARS) return;
+  throw new ConfigurationError(
+    `The purpose of values is a text of 1 to ${String(MAX_PURPOSE_CHARS)} characters, without lone surrogates.`,
+  );
+}
+
+/** Refuses what has no meaning for such values: a key name that was misspelt would make a key. */
+function requireOptions(options: unknown): void {
+  const isObject = typeof options === 'object' && options !== null;
+  const problem = isObject
+    ? optionProblems(PurposeOptionRules, options)
+    : 'no object as its options';
+  if (problem !== undefined) throw new ConfigurationError(`value(): ${problem}.`);
 }

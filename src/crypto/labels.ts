@@ -8,7 +8,7 @@ export const LABELS = Object.freeze({
   /** Begins the HKDF info of every blind-index key. */
   indexKey: 'typeorm-field-encryption/v1/index-key',
   /** Begins the associated data of a value that is not a field's. */
-  purposeAssociatedData: 'typeorm-field-encryption/v1/purpose',
+  purposeAssociatedData: 'typeorm-field-encryption/v1/purpose-value',
   /** Begins the HKDF info of the key of such values' tokens. */
   purposeIndexKey: 'typeorm-field-encryption/v1/purpose-index-key',
   /** Derives, from a data key, the key of its record's MAC. */

@@ -13,8 +13,9 @@ export function operatorTasks(state: EncryptionState): OperatorTask[] {
     ...missingParts(state),
     ...unauthenticatedKeys(state),
     ...state.columns.flatMap(unreadableRows),
-    ...state.columns.flatMap((column) => [...cleartextRows(column, state), ...unboundRows(column)]),
+    // The migrations that they ask for come before any run over the rows.
     ...state.indexes.flatMap(indexTasks),
+    ...state.columns.flatMap((column) => [...cleartextRows(column, state), ...unboundRows(column)]),
     ...policyTasks(state),
     ...staleRows(state),
   ];

@@ -45,7 +45,7 @@ export function doesNotAuthenticate(policy: FieldPolicy, keyId: string): Decrypt
   return new DecryptionError(
     `${nameOf(policy)}: the ciphertext does not authenticate under key ${keyId}. It was changed, ` +
       `or belongs to another ${isBoundField(policy) ? 'row, ' : ''}field or application. Restore the row, or check ` +
-      "`application` and the column's `id`.",
+      "`application` and the column's `id`. `field-encryption data verify` names such rows.",
     detailsOf(policy, keyId),
   );
 }

@@ -154,6 +154,8 @@ describeDiagonal('A first key, where there was one before', (kind) => {
     const looks = [
       'AQID',
       'A'.repeat(80),
+      // The very form of a ciphertext, under a key that there never was.
+      `AQ${'Xy_z-9ab'.repeat(8)}xyAAAA`,
       Buffer.from(`01${'ab'.repeat(20)}`, 'hex').toString('base64url'),
       'dear',
     ];

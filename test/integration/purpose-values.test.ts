@@ -85,6 +85,16 @@ describeDiagonal('Values of a purpose', (database) => {
     await expect(encryption().value('jobs').encrypt(null)).rejects.toThrow(UnsupportedValueError);
     expect(() => encryption().value('')).toThrow(ConfigurationError);
     expect(() => encryption().value('x'.repeat(257))).toThrow(ConfigurationError);
+    expect(() => encryption().value('\ud800')).toThrow(ConfigurationError);
+    for (const options of [
+      { type: 'zzz' },
+      { storage: 'zzz' },
+      { key: '../x' },
+      { other: 1 },
+      null,
+    ]) {
+      expect(() => encryption().value('jobs', options as object)).toThrow(ConfigurationError);
+    }
   });
 
   it('need no encrypted column', async () => {

@@ -7,6 +7,7 @@ import {
   ManyToOne,
   OneToMany,
   PrimaryColumn,
+  Raw,
   VersionColumn,
 } from 'typeorm';
 import type { DataSource, Repository } from 'typeorm';
@@ -225,6 +226,37 @@ describeEachDatabase('Values that are bound to their row', (database) => {
             .where('NOT id = :id', { id })
             .execute(),
       ],
+      [
+        'SQL of the application beside an equality',
+        ([id]) =>
+          patients
+            .createQueryBuilder()
+            .update()
+            .set({ email: 'canary' })
+            .where('id = :id', { id })
+            .andWhere('ward = :ward OR ward IS NULL', { ward: 'x' })
+            .execute(),
+      ],
+      [
+        'brackets that SQL of the application closes',
+        ([id]) =>
+          patients
+            .createQueryBuilder()
+            .update()
+            .set({ email: 'canary' })
+            .where('(id = :id', { id })
+            .andWhere('1 = 1) OR (1 = 1')
+            .execute(),
+      ],
+      [
+        'Raw() beside an equality',
+        ([id]) =>
+          patients.update(
+            { id: id, ward: Raw((column) => `${column} IS NULL OR 1 = 1`) },
+            { email: 'canary' },
+          ),
+      ],
+      ['the id of a relation', () => patients.update({ tenant: { id: 7 } }, { email: 'canary' })],
     ])('are not updated by criteria with %s', async (_, update) => {
       const [ada, bob] = await two();
       await expect(update([ada.id, bob.id])).rejects.toThrow(UnsupportedQueryError);

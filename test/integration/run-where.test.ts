@@ -144,6 +144,8 @@ describeDiagonal('A run over the rows of a condition', (kind) => {
       ['id = 1', { id: 1 }, ':id'],
       ['id = :id', { id: new Date() }, 'parameters.id'],
       ['nosuch = 1', {}, 'nosuch'],
+      ['id = 1) OR (1 = 1', {}, 'brackets'],
+      ['id = 1 -- and no more', {}, 'comment'],
       [kind.type === 'postgres' ? 'id = $1' : 'id = ?', {}, '"where"'],
     ] as const) {
       const error = await refused(where, parameters);

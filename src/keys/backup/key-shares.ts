@@ -69,14 +69,17 @@ export async function combineShares(texts: readonly string[], setId: string): Pr
     );
   }
   const [first] = shares;
-  const odd = shares.findIndex((share) => first === undefined || !isOfOneSplit(share, first));
+  if (first === undefined) {
+    throw new ConfigurationError('no share was given. Ask the custodians for theirs.');
+  }
+  const odd = shares.findIndex((share) => !isOfOneSplit(share, first));
   if (odd >= 0) {
     throw new ConfigurationError(
       `share number ${String(odd + 1)} of those given was not made with the first one: it was changed or forged.`,
     );
   }
   const distinct = new Map(shares.map((share) => [share.index, share.bytes]));
-  const threshold = shares[0]?.threshold ?? 2;
+  const { threshold } = first;
   if (distinct.size < threshold) {
     throw new ConfigurationError(
       `the backup takes ${String(threshold)} different shares, and ${String(distinct.size)} of them ` +

@@ -18,7 +18,8 @@ export interface KeyAges {
  */
 export class UsedKeys {
   readonly #ages: KeyAges;
-  readonly #data = new Set<ActiveKey<DataKey>>();
+  /** With the uses that were pending when the key was handed out. */
+  readonly #data = new Map<ActiveKey<DataKey>, number>();
   readonly #index = new Set<ActiveKey<IndexRoots>>();
 
   constructor(ages: KeyAges) {
@@ -30,11 +31,16 @@ export class UsedKeys {
   }
 
   addDataKey(key: ActiveKey<DataKey>): void {
-    this.#data.add(key);
+    if (!this.#data.has(key)) this.#data.set(key, key.key.uses.pending);
   }
 
   addIndexRoots(roots: ActiveKey<IndexRoots>): void {
     this.#index.add(roots);
+  }
+
+  /** Takes back the uses of work that was synchronous until now, and whose values nobody will store. */
+  uncount(): void {
+    for (const [{ key }, pending] of this.#data) key.uses.pending = pending;
   }
 
   copy(): UsedKeys {
@@ -45,23 +51,27 @@ export class UsedKeys {
 
   /** Adds the keys of another set. */
   addAll(used: UsedKeys): void {
-    for (const key of used.#data) this.#data.add(key);
+    for (const [key, pending] of used.#data) {
+      if (!this.#data.has(key)) this.#data.set(key, pending);
+    }
     for (const roots of used.#index) this.#index.add(roots);
   }
 
   /** The prefixes of the ciphertexts that were made with these keys. */
   get dataPrefixes(): string[] {
-    return [...this.#data].map(({ key }) => key.prefix);
+    return [...this.#data.keys()].map(({ key }) => key.prefix);
   }
 
   /** Ids of keys whose rows may be rolled back before the statement is sent. */
   get vanishing(): string[] {
-    return [...this.#data, ...this.#index].filter((key) => key.mayVanish).map(({ id }) => id);
+    return [...this.#data.keys(), ...this.#index]
+      .filter((key) => key.mayVanish)
+      .map(({ id }) => id);
   }
 
   /** The time until which the statement may be sent, by the clock of the database. */
   get usableUntil(): number {
-    return Math.min(...[...this.#data, ...this.#index].map((key) => key.usableUntil));
+    return Math.min(...[...this.#data.keys(), ...this.#index].map((key) => key.usableUntil));
   }
 
   /**
@@ -73,7 +83,7 @@ export class UsedKeys {
     const { dataKeys, indexRoots, maxAgeMs, clock } = this.#ages;
     const now = clock();
     const isFresh = (key: ActiveKey<unknown>): boolean => now - key.confirmedAt < maxAgeMs;
-    for (const key of this.#data) {
+    for (const key of this.#data.keys()) {
       if (isFresh(key)) continue;
       const current = dataKeys.get(key.name);
       if (current?.id !== key.id || !isFresh(current)) throw waitedTooLong(key.id, maxAgeMs);

@@ -9,7 +9,7 @@ export interface Claim {
   readonly index: number;
   readonly content: string;
   readonly key: RowKey;
-  /** Whether the row has it already, and keeps it whoever else claims it. */
+  /** Whether the row already has the content, and so keeps it against other claims. */
   readonly held: boolean;
 }
 

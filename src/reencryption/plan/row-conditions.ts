@@ -1,4 +1,4 @@
-import { FieldEncryptionError, RunPlanError } from '../../errors';
+import { FieldEncryptionError, RunPlanError, UnsupportedQueryError } from '../../errors';
 import { isBoundField } from '../../field/field-policy';
 import { FORMATS, isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import type { Installation } from '../../typeorm/installation/installation';
@@ -23,7 +23,7 @@ export async function assertConditions(
   database: RunDatabase,
   table: WorkTable,
 ): Promise<void> {
-  const { first, where, metadata, name } = table;
+  const { first, where, metadata } = table;
   const given = [
     { option: 'where', sql: where.sql, condition: '' },
     { option: 'first', sql: first, condition: first },
@@ -37,7 +37,8 @@ export async function assertConditions(
         { entity: metadata.name },
       );
     }
-    assertNoUseIn(`SELECT 1 FROM ${name} WHERE (${sql})`, installation);
+    requireBalanced(metadata.name, { option, sql });
+    requirePlainColumns(installation, table, { option, sql });
     try {
       await database.readPage(table, { after: undefined, until: undefined, condition, limit: 0 });
     } catch (error) {
@@ -48,6 +49,48 @@ export async function assertConditions(
         { entity: metadata.name, cause: error },
       );
     }
+  }
+}
+
+/**
+ * Refuses a condition that closes the brackets which stand around it: the rest would be about all rows.
+ *
+ * @throws {@link RunPlanError}
+ */
+function requireBalanced(
+  entity: string,
+  { option, sql }: { readonly option: string; readonly sql: string },
+): void {
+  let depth = 0;
+  for (const [token] of sql.matchAll(/'(?:[^']|'')*'|"(?:[^"]|"")*"|--|\/\*|[()]/g)) {
+    if (token === '(') depth += 1;
+    else if (token === ')') depth -= 1;
+    else if (token.startsWith('-') || token.startsWith('/')) depth = -1;
+    if (depth < 0) break;
+  }
+  if (depth === 0) return;
+  throw new RunPlanError(
+    `The condition that "${option}" gives for ${entity} has brackets that do not match, or a comment. Write one whole condition.`,
+    { entity },
+  );
+}
+
+/** @throws {@link UnsupportedQueryError} for a condition on an encrypted column, which ciphertext cannot meet */
+function requirePlainColumns(
+  installation: Installation,
+  { metadata, name }: WorkTable,
+  { option, sql }: { readonly option: string; readonly sql: string },
+): void {
+  try {
+    assertNoUseIn(`SELECT 1 FROM ${name} WHERE (${sql})`, installation);
+  } catch (error) {
+    if (!(error instanceof UnsupportedQueryError)) throw error;
+    const { entity = metadata.name, property = '' } = error;
+    throw new UnsupportedQueryError(
+      `${entity}.${property} is encrypted, and "${option}" takes conditions on columns in clear only. Choose the rows ` +
+        'by other columns, such as the primary key.',
+      { entity, property, cause: error },
+    );
   }
 }
 

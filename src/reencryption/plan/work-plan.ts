@@ -183,7 +183,7 @@ function requireTarget({ keys, columns }: Installation, targetKey: string | unde
   );
 }
 
-/** Refuses a limit that would hold by itself: whoever sets it relies on it. */
+/** Refuses a limit on replica lag that cannot be measured: a run must not appear to keep it. */
 async function requireReplicas(
   { dataSource: { options } }: Installation,
   database: RunDatabase,

@@ -27,18 +27,32 @@ interface WorkedRows extends Pick<PageChange, 'rows' | 'cells'> {
   readonly failures: readonly RowFailure[];
 }
 
+/** The parts of a run that work on pages depends on. */
+interface PageWorkParts {
+  readonly installation: Installation;
+  readonly database: RunDatabase;
+  readonly mode: Mode;
+}
+
 /** Applies the mode of a run to the rows of pages. */
 export class PageWork {
   readonly #installation: Installation;
   readonly #database: RunDatabase;
   readonly #mode: Mode;
   readonly #table: WorkTable;
+  readonly #isTrial: boolean;
 
-  constructor(installation: Installation, database: RunDatabase, mode: Mode, table: WorkTable) {
+  /** @param isTrial - whether nothing of it is written, so that the uses of keys do not count. */
+  constructor(
+    { installation, database, mode }: PageWorkParts,
+    table: WorkTable,
+    { isTrial }: { readonly isTrial: boolean },
+  ) {
     this.#installation = installation;
     this.#database = database;
     this.#mode = mode;
     this.#table = table;
+    this.#isTrial = isTrial;
   }
 
   /** @throws for keys out of reach or a remote format that fails; what is wrong with a row is a failure */
@@ -49,6 +63,7 @@ export class PageWork {
     const [preparing, usedAhead] = keys.noting(() => this.#prepare(page));
     const readable = await preparing;
     const [{ failures, ...changed }, used] = keys.noting(() => this.#rows(page, readable));
+    if (this.#isTrial) used.uncount();
     used.addAll(usedAhead);
     const last = lastKey(page) ?? [];
     return { rows: page.rows, last, changes: { page, used, ...changed }, failures };

@@ -25,7 +25,7 @@ export class RangeRun {
     const { installation, database, mode } = context;
     this.#context = context;
     this.#work = work;
-    this.#pages = new PageWork(installation, database, mode, work.table);
+    this.#pages = new PageWork({ installation, database, mode }, work.table, { isTrial: false });
     this.#writer = new PageWriter(database, work.table);
     this.#pace = pace;
   }

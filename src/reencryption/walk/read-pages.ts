@@ -24,7 +24,7 @@ export async function* readPages(
   condition: string,
 ): AsyncGenerator<ReadPage> {
   const { installation, database, mode, options } = context;
-  const pages = new PageWork(installation, database, mode, table);
+  const pages = new PageWork({ installation, database, mode }, table, { isTrial: true });
   const pace = paceOf(context, table);
   let after: RowKey | undefined;
   while (!(options.signal?.aborted ?? false)) {

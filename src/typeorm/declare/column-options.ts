@@ -3,6 +3,17 @@ import type { Normalizer } from '../../field/normalizer';
 /** The type of an encrypted property in memory. */
 export type EncryptedType = 'string' | 'number' | 'bigint' | 'boolean' | 'date' | 'json' | 'bytes';
 
+/** Every {@link EncryptedType}, for the rules of options. */
+export const ENCRYPTED_TYPES = [
+  'string',
+  'number',
+  'bigint',
+  'boolean',
+  'date',
+  'json',
+  'bytes',
+] as const satisfies readonly EncryptedType[];
+
 /** Options of {@link Encrypted} and `encryptedColumn`. */
 export interface EncryptedOptions {
   /**

@@ -15,7 +15,7 @@ import {
   ValidateIf,
 } from 'class-validator';
 
-const ENCRYPTED_TYPES = ['string', 'number', 'bigint', 'boolean', 'date', 'json', 'bytes'] as const;
+import { ENCRYPTED_TYPES } from './column-options';
 
 /** The rules of the options of an encrypted column. */
 export class EncryptedOptionRules {

@@ -42,6 +42,12 @@ interface EncryptionContext {
   readonly scopes: ScopeKinds;
 }
 
+/** The hidden columns of an entity, and those of its encrypted ones that are made already. */
+interface EntityContext {
+  readonly hidden: readonly ColumnMetadata[];
+  readonly earlier: readonly EncryptedColumn[];
+}
+
 /**
  * Turns the marked columns of freshly built metadata into encrypted ones: checks their policies, sets what
  * depends on the driver, and removes the refusing transformers.
@@ -115,7 +121,7 @@ function markedColumns(metadata: EntityMetadata, context: EncryptionContext): En
     const guard = guardOf(column);
     if (!(guard instanceof EncryptedColumnGuard)) continue;
     assertOnlyDecorator(column);
-    columns.push(encryptColumn(column, guard, hidden, context));
+    columns.push(encryptColumn(column, guard, { hidden, earlier: columns }, context));
   }
   const orphan = hidden.find((column) => guardOf(column) !== undefined);
   if (orphan !== undefined) throw indexWithoutColumn(metadata, orphan);
@@ -135,7 +141,7 @@ const COMPARED_AS: Partial<Record<FieldPolicy['type'], ColumnType>> = {
 function encryptColumn(
   column: ColumnMetadata,
   guard: EncryptedColumnGuard,
-  hidden: readonly ColumnMetadata[],
+  { hidden, earlier }: EntityContext,
   { dataSource, options, keys, scopes }: EncryptionContext,
 ): EncryptedColumn {
   const scope = scopes.scopeOf(column, guard.options);
@@ -152,7 +158,7 @@ function encryptColumn(
     column,
     policy,
     cipher: new FieldCipher(policy, application, keysHere),
-    binding: rowBindingOf(column, guard.options.bindTo ?? [], policy, scope),
+    binding: rowBindingOf(column, { bindTo: guard.options.bindTo ?? [], policy, scope }, earlier),
     indexes: indexedColumns(column, hidden, { policy, application, keys, scope, dataSource }),
     comparedAsText: policy.type in COMPARED_AS,
     readsPlaintext,

@@ -55,7 +55,10 @@ export async function keysOfStoredValues(
   const seen = new Set<string>();
   for (const [metadata, { columns }] of byEntity) {
     const table = escapedTable(runner.connection, metadata);
-    for (const encrypted of columns.filter(({ policy }) => policy.keyName === keyName)) {
+    for (const encrypted of columns.filter(
+      // Where cleartext may be, a value that looks like a ciphertext proves nothing.
+      ({ policy, readsPlaintext }) => policy.keyName === keyName && !readsPlaintext,
+    )) {
       // Classes of one table share its columns.
       const place = `${table}.${encrypted.column.databaseName}`;
       if (seen.has(place)) continue;

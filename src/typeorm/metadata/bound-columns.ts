@@ -6,28 +6,38 @@ import { isMarked } from '../declare/column-guard';
 
 import { canonicalProblem } from './canonical-value';
 import { policyRefused } from './encrypted-column';
+import type { EncryptedColumn } from './encrypted-column';
 import { isMadeByOthers, namedColumns } from './named-columns';
 import { RowBinding } from './row-binding';
 import type { RowScope } from './row-scope';
 
+/** What values of an encrypted column are bound to. */
+interface BindingParts {
+  readonly bindTo: readonly string[];
+  readonly policy: Pick<FieldPolicy, 'entity' | 'property'>;
+  readonly scope: RowScope | undefined;
+}
+
 /**
- * Returns the binding that `bindTo` declares for an encrypted column; `undefined` without it.
+ * Returns the binding that `bindTo` or a scope declares for an encrypted column; `undefined` without it.
  *
+ * @param earlier - columns of the entity whose binding is shared if it is equal, so that the context of a row
+ * is made once for them
  * @throws {@link InvalidFieldPolicyError} for anything but columns that are known before the insert and never
  * change
  */
 export function rowBindingOf(
   source: ColumnMetadata,
-  bindTo: readonly string[],
-  policy: Pick<FieldPolicy, 'entity' | 'property'>,
-  scope?: RowScope,
+  { bindTo, policy, scope }: BindingParts,
+  earlier: readonly EncryptedColumn[],
 ): RowBinding | undefined {
   if (bindTo.length === 0 && scope === undefined) return undefined;
   const what = 'bindTo of @Encrypted';
-  return new RowBinding(
+  const binding = new RowBinding(
     bindTo.map((name) => ({ name, column: constantColumn(source, name, { what, policy }) })),
     scope,
   );
+  return earlier.find((other) => other.binding?.equals(binding))?.binding ?? binding;
 }
 
 /**
@@ -73,6 +83,12 @@ function problemOf(column: ColumnMetadata): string | undefined {
   );
   if (changing !== undefined) {
     return 'is a foreign key that the database changes. Take "onUpdate" away, and "onDelete" unless it is CASCADE';
+  }
+  if (column.isVirtual) {
+    return (
+      'is a relation whose foreign key is no property of the entity, so that rows are loaded and updated without it. ' +
+      `Declare it: @Column() ${column.databaseName}, and name that`
+    );
   }
   return canonicalProblem(column);
 }

@@ -17,10 +17,9 @@ export interface BoundColumn {
 export class RowBinding {
   /** In the order of the context. */
   readonly columns: readonly ColumnMetadata[];
-  /** The names of the parts; bindings of an entity with the same names are equal. */
-  readonly names: readonly string[];
   /** The scope of the row, if its values have keys of that. */
   readonly scope: RowScope | undefined;
+  readonly #names: readonly string[];
   readonly #form: RowContextForm;
   readonly #canonical: readonly ((stored: unknown) => string)[];
 
@@ -30,13 +29,18 @@ export class RowBinding {
       scope === undefined ? parts : [...parts, { kind: 'scope', name: scope.kind }],
     );
     this.scope = scope;
-    this.names = this.#form.parts.map(({ kind, name }) => `${kind} ${name}`);
+    this.#names = this.#form.parts.map(({ kind, name }) => `${kind} ${name}`);
     // The part of the scope is the last one.
     const columns = this.#form.parts.flatMap(({ kind, name }) =>
       kind === 'bind' ? columnNamed(bound, name) : [],
     );
     this.#canonical = columns.map(canonicalForm);
     this.columns = scope?.column === undefined ? columns : [...columns, scope.column];
+  }
+
+  /** Whether it gives every row the same context as another one. */
+  equals(other: RowBinding): boolean {
+    return isEqual(this.columns, other.columns) && isEqual(this.#names, other.#names);
   }
 
   /**
@@ -76,6 +80,10 @@ export function inRow(
 ): unknown {
   if (binding === undefined || stored === null || stored === undefined) return stored;
   return new StoredInRow(stored, binding.contextOf(cell));
+}
+
+function isEqual<T>(some: readonly T[], others: readonly T[]): boolean {
+  return some.length === others.length && some.every((each, i) => each === others[i]);
 }
 
 function columnNamed(bound: readonly BoundColumn[], wanted: string): ColumnMetadata[] {

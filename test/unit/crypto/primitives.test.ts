@@ -33,6 +33,8 @@ describe('LABELS', () => {
       boundKey: 'typeorm-field-encryption/v1/bound-key',
       keyAnchor: 'typeorm-field-encryption/v1/key-anchor',
       nonce: 'typeorm-field-encryption/v1/nonce',
+      purposeAssociatedData: 'typeorm-field-encryption/v1/purpose-value',
+      purposeIndexKey: 'typeorm-field-encryption/v1/purpose-index-key',
       keyCheckValue: 'typeorm-field-encryption/v1/check-value',
     });
   });

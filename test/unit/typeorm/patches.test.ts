@@ -24,6 +24,7 @@ const PATCHED: Record<string, readonly string[]> = {
   EntityManager: ['findOneByOrFail', 'findOneOrFail'],
   EntityPersistExecutor: ['execute'],
   InsertQueryBuilder: [
+    'createColumnValueExpression',
     'execute',
     'getInsertedColumns',
     'getQuery',
@@ -31,8 +32,10 @@ const PATCHED: Record<string, readonly string[]> = {
     'orUpdate',
   ],
   QueryBuilder: ['getPredicates', 'getQueryAndParameters', 'getWherePredicateCondition'],
+  RawSqlResultsToEntityTransformer: ['transformColumns'],
   SelectQueryBuilder: [
     'applyFindOptions',
+    'buildEscapedEntityColumnSelects',
     'buildWhere',
     'clone',
     // TypeORM 0.3 counts rows, whatever is selected.
@@ -46,6 +49,7 @@ const PATCHED: Record<string, readonly string[]> = {
     'stream',
   ],
   SoftDeleteQueryBuilder: ['execute', 'getQuery'],
+  Subject: ['createValueSetAndPopChangeMap'],
   SubjectChangedColumnsComputer: ['compute'],
   UpdateQueryBuilder: ['execute', 'getQuery', 'getQueryAndParameters', 'getValueSet'],
 };

@@ -41,11 +41,15 @@ export function sortKeys(
     if (metadata.findEmbeddedWithPropertyPath(path) === undefined) {
       throw noColumn(metadata, path);
     }
-    return sortKeys(installation, metadata, value as object, `${path}.`);
+    return sortKeys(installation, metadata, value ?? {}, `${path}.`);
   });
 }
 
 function sortKey(installation: Installation, column: ColumnMetadata, value: unknown): SortKey {
+  // An order would tell about tokens, which nobody gets to read.
+  if (isTokenColumn(installation, column)) {
+    throw noColumn(column.entityMetadata, column.propertyPath);
+  }
   const encrypted = installation.encryptedColumn(column);
   if (encrypted?.policy.type === 'json') {
     throw queryRefused(encrypted, 'holds JSON, which has no order. Sort by another property.');
@@ -55,9 +59,26 @@ function sortKey(installation: Installation, column: ColumnMetadata, value: unkn
   return {
     column,
     encrypted,
-    descending: direction === -1 || String(direction).toUpperCase() === 'DESC',
+    descending: isDescending(column, direction),
     nulls: placeOfNulls(nulls),
   };
+}
+
+function isTokenColumn({ encryptedEntity }: Installation, column: ColumnMetadata): boolean {
+  const { columns = [] } = encryptedEntity(column.entityMetadata) ?? {};
+  return columns.some(({ indexes }) => indexes.some((index) => index.column === column));
+}
+
+function isDescending(
+  { entityMetadata, propertyPath }: ColumnMetadata,
+  direction: unknown,
+): boolean {
+  if (direction === -1 || /^desc$/i.test(String(direction))) return true;
+  if (direction === 1 || /^asc$/i.test(String(direction))) return false;
+  throw new UnsupportedQueryError(
+    `${entityMetadata.name}.${propertyPath}: the direction of an order is 'ASC' or 'DESC'.`,
+    { entity: entityMetadata.name, property: propertyPath },
+  );
 }
 
 function placeOfNulls(nulls: unknown): SortKey['nulls'] {

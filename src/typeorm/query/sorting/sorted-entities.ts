@@ -49,6 +49,7 @@ export async function sortedEntities<T extends ObjectLiteral>(
 ): Promise<T[]> {
   const { skip = 0, take, limit = DEFAULT_LIMIT, collator } = options;
   requireCounts({ skip, take, limit });
+  requireOrder(options.order);
   const { dataSource } = installation;
   const metadata = dataSource.getMetadata(entity);
   const keys = sortKeys(installation, metadata, options.order);
@@ -57,6 +58,14 @@ export async function sortedEntities<T extends ObjectLiteral>(
   const nullIsGreatest = dataSource.options.type === 'postgres';
   const rows = sortRows(await readKeys(sorting), keys, { collator, nullIsGreatest });
   return load(sorting, rows.slice(skip, take === undefined ? undefined : skip + take));
+}
+
+/** JavaScript callers may leave it out. */
+function requireOrder(order: unknown): void {
+  if (typeof order === 'object' && order !== null && Object.keys(order).length > 0) return;
+  throw new ConfigurationError(
+    "sorted() needs an order, such as { order: { lastName: 'ASC' } }. Without one, use find().",
+  );
 }
 
 function requireCounts(counts: Record<string, number | undefined>): void {

@@ -7,20 +7,23 @@ type Clause = Expressions['wheres'][number];
 type Condition = Clause['condition'];
 
 /** One equality in a string, with or without an alias: `patient.id = :id`. */
-const EQUALITY = /^\(?\s*(?:"?(\w+)"?\.)?"?([\w.]+)"?\s*=\s*:(\w+)\s*\)?$/;
+const EQUALITY = /^"?([\w.]+)"?(?:\."?(\w+)"?)?\s*=\s*:(\w+)$/;
 
 /**
  * Returns the columns that the criteria of a statement fix to one value, so that all rows it hits have that:
  * those that are compared by `=`, or IN with one value, in conditions that all have to hold.
+ *
+ * TypeORM puts SQL of the application beside other conditions as it is: an OR in it, or a bracket that it
+ * closes, changes what these mean. So with any SQL but equalities, nothing counts as fixed.
  */
 export function fixedValues(
   builder: AnyQueryBuilder,
   metadata: EntityMetadata,
 ): ReadonlyMap<ColumnMetadata, unknown> {
-  const { wheres, parameters } = builder.expressionMap;
+  const { wheres, parameters, mainAlias } = builder.expressionMap;
   const fixed = new Map<ColumnMetadata, unknown>();
-  for (const [path, parameter] of equalities(wheres)) {
-    const column = columnAt(metadata, path);
+  for (const [path, parameter] of equalities(wheres) ?? []) {
+    const column = columnAt(metadata, path, [mainAlias?.name, metadata.tableName]);
     const value: unknown = parameters[parameter];
     if (column !== undefined) fixed.set(column, value);
   }
@@ -30,37 +33,75 @@ export function fixedValues(
 /** An equality: the path that is compared, and the name of the parameter. */
 type Equality = readonly [path: string, parameter: string];
 
-function equalities(clauses: readonly Clause[]): Equality[] {
+/** Returns undefined if there is SQL that may change the meaning of the rest. */
+function equalities(clauses: readonly Clause[]): Equality[] | undefined {
+  const found: Equality[] = [];
+  for (const { condition } of clauses) {
+    const own = equalitiesOf(condition);
+    if (own === undefined) return undefined;
+    found.push(...own);
+  }
   // The first clause of a list has nothing before it to be an alternative to.
-  if (clauses.some(({ type }, i) => i > 0 && type === 'or')) return [];
-  return clauses.flatMap(({ condition }) => equalitiesOf(condition));
+  return clauses.some(({ type }, i) => i > 0 && type === 'or') ? [] : found;
 }
 
-function equalitiesOf(condition: Condition): Equality[] {
+function equalitiesOf(condition: Condition): Equality[] | undefined {
   if (typeof condition === 'string') return equalitiesInText(condition);
   if (Array.isArray(condition)) return equalities(condition);
-  if (condition.operator === 'brackets') return equalitiesOf(condition.condition);
-  if (condition.operator !== 'equal' && condition.operator !== 'in') return [];
-  const [path = '', parameter = '', ...others] = condition.parameters;
-  return others.length === 0 && parameter.startsWith(':') ? [[path, parameter.slice(1)]] : [];
+  if ('condition' in condition) {
+    const inner = equalitiesOf(condition.condition);
+    return condition.operator === 'brackets' ? inner : inner && [];
+  }
+  const [path = '', ...values] = condition.parameters;
+  // Raw() puts its SQL here.
+  if (values.some((value) => !value.startsWith(':'))) return undefined;
+  const [parameter = '', ...others] = values;
+  const isFixing = ['equal', 'in'].includes(condition.operator) && others.length === 0;
+  return isFixing && parameter !== '' ? [[path, parameter.slice(1)]] : [];
 }
 
-/** Returns none unless every part of the text is an equality: another might hold an OR. */
-function equalitiesInText(text: string): Equality[] {
-  const matches = text.split(/\s+and\s+/i).map((part) => EQUALITY.exec(part.trim()));
-  const found = matches.flatMap((match): Equality[] => {
-    const [, alias, path, parameter] = match ?? [];
-    if (path === undefined || parameter === undefined) return [];
-    return [[alias === undefined ? path : `${alias}.${path}`, parameter]];
-  });
-  return found.length === matches.length ? found : [];
+/** Returns undefined unless every part of the text is an equality. */
+function equalitiesInText(text: string): Equality[] | undefined {
+  const found: Equality[] = [];
+  for (const part of text.split(/\s+and\s+/i)) {
+    const [, first, second, parameter] = EQUALITY.exec(unbracketed(part.trim())) ?? [];
+    if (first === undefined || parameter === undefined) return undefined;
+    found.push([second === undefined ? first : `${first}.${second}`, parameter]);
+  }
+  return found;
 }
 
-/** The path may begin with the alias, and be that of a property or the name of a column. */
-function columnAt(metadata: EntityMetadata, path: string): ColumnMetadata | undefined {
-  const paths = [path, path.slice(path.indexOf('.') + 1)];
-  return metadata.columns.find(
-    ({ propertyPath, databaseName }) =>
-      paths.includes(propertyPath) || paths.includes(databaseName),
+function unbracketed(text: string): string {
+  return text.startsWith('(') && text.endsWith(')') ? text.slice(1, -1).trim() : text;
+}
+
+/** The path may begin with the alias of the statement, and be that of a property or the name of a column. */
+function columnAt(
+  metadata: EntityMetadata,
+  path: string,
+  aliases: readonly (string | undefined)[],
+): ColumnMetadata | undefined {
+  const dot = path.indexOf('.');
+  const isPrefixed = dot > 0 && aliases.includes(path.slice(0, dot));
+  return (
+    columnNamed(metadata, path) ??
+    (isPrefixed ? columnNamed(metadata, path.slice(dot + 1)) : undefined)
   );
+}
+
+function columnNamed({ columns }: EntityMetadata, path: string): ColumnMetadata | undefined {
+  return (
+    columns.find(({ propertyPath }) => propertyPath === path) ??
+    columns.find((column) => relationPathOf(column) === path) ??
+    columns.find(({ databaseName }) => databaseName === path)
+  );
+}
+
+/** Returns the path of a foreign key by its relation, such as `tenant.id`. */
+function relationPathOf({
+  relationMetadata,
+  referencedColumn,
+}: ColumnMetadata): string | undefined {
+  if (relationMetadata === undefined || referencedColumn === undefined) return undefined;
+  return `${relationMetadata.propertyPath}.${referencedColumn.propertyPath}`;
 }

@@ -143,9 +143,9 @@ describe('shares', () => {
     startProcess().keys.operations.restore(file, { shares: given });
 
   it.each<[string, () => string[], string]>([
-    ['too few', () => shares.slice(0, 2), 'got 2 different shares, want 3'],
-    ['none', () => [], 'got 0'],
-    ['one three times', () => [0, 0, 0].map((at) => shares[at]!), 'got 1 different'],
+    ['too few', () => shares.slice(0, 2), 'takes 3 different shares, and 2 of them'],
+    ['none', () => [], 'no share was given'],
+    ['one three times', () => [0, 0, 0].map((at) => shares[at]!), '1 of them was given'],
     ['those of another backup', () => strangers.slice(0, 3), 'another backup'],
     ['a mixture', () => [...shares.slice(0, 2), strangers[2]!], 'another backup'],
     ['a mistyped one', () => [...shares.slice(0, 2), mistyped(shares[2]!)], 'number 3'],
