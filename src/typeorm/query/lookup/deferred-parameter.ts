@@ -1,7 +1,8 @@
 import { inspect } from 'node:util';
 import type { QueryRunner } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
-import { FieldEncryptionError, UnsupportedQueryError } from '../../../errors';
+import { FieldEncryptionError, ScopeMismatchError, UnsupportedQueryError } from '../../../errors';
 import type { BlindIndex } from '../../../field/blind-index';
 import type { Installation } from '../../installation/installation';
 import type { KnownRow } from '../../metadata/known-row';
@@ -11,9 +12,11 @@ import {
   fetchPrevious,
   keyPrefixOf,
   queryRefused,
+  scopeOfValue,
 } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
 import { inRow } from '../../metadata/row-binding';
+import { StoredInRow } from '../../metadata/stored-in-row';
 
 import { rowOfScope, withIndexKeys } from './index-keys';
 
@@ -25,10 +28,15 @@ const MAX_CANDIDATES = 10_000;
  * they build the final statement. It does not show the value that it stands for.
  */
 export abstract class DeferredParameter {
-  /** Returns the parameter to use instead. */
+  /**
+   * Returns the parameter to use instead.
+   *
+   * @param noting - makes tokens, whose keys are those of the statement.
+   */
   abstract resolve(
     installation: Installation,
     queryRunner: QueryRunner | undefined,
+    noting: <T>(make: () => T) => T,
   ): Promise<unknown>;
 
   /** Returns the error of a statement that is requested before the parameter is known. */
@@ -88,10 +96,14 @@ export class DeferredTokens extends DeferredParameter {
     }
   }
 
-  override async resolve(installation: Installation, queryRunner?: QueryRunner): Promise<string[]> {
+  override async resolve(
+    installation: Installation,
+    queryRunner: QueryRunner | undefined,
+    noting: <T>(make: () => T) => T,
+  ): Promise<string[]> {
     return withIndexKeys(installation, this.#encrypted, this.#index, {
       ...{ row: this.#row, queryRunner },
-      work: () => tokensOf(this.#index.index, this.#values),
+      work: () => noting(() => tokensOf(this.#index.index, this.#values)),
     });
   }
 
@@ -126,10 +138,11 @@ export class ExactMatches extends DeferredParameter {
   override async resolve(
     installation: Installation,
     queryRunner: QueryRunner | undefined,
+    noting: <T>(make: () => T) => T,
   ): Promise<unknown[]> {
     const tokens = await withIndexKeys(installation, this.#encrypted, this.#index, {
       ...{ row: this.#row, queryRunner },
-      work: () => DeferredTokens.tokensOrDeferred(this.#encrypted, this.#index, this.#values),
+      work: () => noting(() => tokensOf(this.#index.index, this.#values)),
     });
     const candidates = await this.#candidates(tokens, installation, queryRunner);
     const ids = candidates.filter(({ stored }) => this.#holds(stored)).map(({ id }) => id);
@@ -151,7 +164,7 @@ export class ExactMatches extends DeferredParameter {
 
   /** Fetches raw rows: with single-table inheritance an entity may lack a column that another class declares. */
   async #candidates(
-    tokens: string[] | DeferredTokens,
+    tokens: readonly string[],
     installation: Installation,
     queryRunner: QueryRunner | undefined,
   ): Promise<Candidate[]> {
@@ -182,10 +195,27 @@ export class ExactMatches extends DeferredParameter {
       this.#encrypted,
       rows.map(({ stored }) => stored),
     );
-    return rows.map((row, at) => ({
-      id: row.id,
-      stored: inRow(this.#encrypted, ready[at], (_, i) => row[boundName(i)]),
-    }));
+    return rows.flatMap((row, at) => {
+      const cell = (i: number): unknown => row[boundName(i)];
+      const stored = this.#inScope(installation, ready[at], cell);
+      return stored === undefined ? [] : [{ id: row.id, stored }];
+    });
+  }
+
+  /** Returns a value with its row; undefined for a row of another scope, whose token may be equal by chance. */
+  #inScope({ keys }: Installation, stored: unknown, cell: (position: number) => unknown): unknown {
+    const encrypted = this.#encrypted;
+    const { binding } = encrypted;
+    const value = (column: ColumnMetadata): unknown => cell(binding?.columns.indexOf(column) ?? -1);
+    if (binding?.scope === undefined) return inRow(encrypted, stored, value);
+    try {
+      const id = binding.scope.ofRead({ value }, scopeOfValue(keys, encrypted, stored)) ?? '';
+      const isOther = this.#row !== undefined && binding.scope.of(this.#row).id !== id;
+      return isOther ? undefined : new StoredInRow(stored, binding.contextOf(value, id));
+    } catch (error) {
+      if (error instanceof ScopeMismatchError) return undefined;
+      throw error;
+    }
   }
 }
 

@@ -12,15 +12,18 @@ const EQUALITY = /^\(?\s*(?:"?(\w+)"?\.)?"?([\w.]+)"?\s*=\s*:(\w+)\s*\)?$/;
 /**
  * Returns the columns that the criteria of a statement fix to one value, so that all rows it hits have that:
  * those that are compared by `=`, or IN with one value, in conditions that all have to hold.
+ *
+ * @param alias - of the entity in a statement with joins, where a path without it may be of another.
  */
 export function fixedValues(
   builder: AnyQueryBuilder,
   metadata: EntityMetadata,
+  alias?: string,
 ): ReadonlyMap<ColumnMetadata, unknown> {
-  const { wheres, parameters } = builder.expressionMap;
+  const { aliases, wheres, parameters } = builder.expressionMap;
   const fixed = new Map<ColumnMetadata, unknown>();
   for (const [path, parameter] of equalities(wheres)) {
-    const column = columnAt(metadata, path);
+    const column = columnAt(metadata, path, aliases.length > 1 ? (alias ?? '') : undefined);
     const value: unknown = parameters[parameter];
     if (column !== undefined) fixed.set(column, value);
   }
@@ -56,9 +59,15 @@ function equalitiesInText(text: string): Equality[] {
   return found.length === matches.length ? found : [];
 }
 
-/** The path may begin with the alias, and be that of a property or the name of a column. */
-function columnAt(metadata: EntityMetadata, path: string): ColumnMetadata | undefined {
-  const paths = [path, path.slice(path.indexOf('.') + 1)];
+/** The path may be that of a property or the name of a column, and begin with an alias: with this one, if given. */
+function columnAt(
+  metadata: EntityMetadata,
+  path: string,
+  alias: string | undefined,
+): ColumnMetadata | undefined {
+  const rest = path.slice(path.indexOf('.') + 1);
+  if (alias !== undefined && path !== `${alias}.${rest}`) return undefined;
+  const paths = alias === undefined ? [path, rest] : [rest];
   return metadata.columns.find(
     ({ propertyPath, databaseName }) =>
       paths.includes(propertyPath) || paths.includes(databaseName),

@@ -34,7 +34,13 @@ export function prepareWrite<T>(
 ): Promise<T> {
   const installation = installationOf(builder.connection);
   const entity = encryptedEntityOf(builder);
-  const preparing = entity && preparation(builder, entity, queryRunner);
+  let preparing: Promise<void> | undefined;
+  try {
+    preparing = entity && preparation(builder, entity, queryRunner);
+  } catch (error) {
+    // A scope that is not known; callers expect a promise.
+    return Promise.reject(error as Error);
+  }
   const run = (): Promise<T> =>
     entity !== undefined && UniqueWrite.isNeeded(entity)
       ? runUnique(builder, entity, queryRunner, write)
