@@ -270,7 +270,128 @@ describeEachDatabase('Rows of scopes', (database) => {
   it('are not updated by criteria that leave their scope open', async () => {
     const ada = patient({});
     const bob = patient({ tenantId: 8 });
+    await patients.insert([ada, bob]);
+    const before = [await keyOf(ada.id), await keyOf(bob.id)];
+    const attempts = [
+      () => patients.update({ id: ada.id }, { ssn: 'canary x' }),
+      () => patients.update({ tenantId: In([7, 8]) }, { ssn: 'canary x' }),
+      () => patients.update({ ward: IsNull() }, { ssn: 'canary x' }),
+      () =>
+        patients
+          .createQueryBuilder()
+          .update()
+          .set({ ssn: 'canary x' })
+          .where('tenantId = :a OR tenantId = :b', { a: 7, b: 8 })
+          .execute(),
+      () =>
+        patients
+          .createQueryBuilder()
+          .update()
+          .set({ ssn: 'canary x' })
+          .where({ tenantId: 7 })
+          .orWhere({ tenantId: 8 })
+          .execute(),
+    ];
+    for (const attempt of attempts) {
+      await expect(attempt()).rejects.toMatchObject({
+        message: expect.stringMatching(/Patient\.ssn.*tenant/) as string,
+      });
+    }
+    await withKeyScope({ tenant: 7 }, () =>
+      expect(patients.update({ ward: IsNull() }, { ssn: 'canary x' })).rejects.toMatchObject({
+        message: expect.stringMatching(/Patient\.ssn.*tenant/) as string,
+      }),
+    );
+    expect([await keyOf(ada.id), await keyOf(bob.id)]).toEqual(before);
+    expect((await patients.find()).map(({ ssn }) => ssn).sort()).toEqual(['canary 7', 'canary 8']);
+    // Neither column is encrypted.
+    await patients.update({ ward: IsNull() }, { ward: 'b' });
+    expect(await patients.countBy({ ward: 'b' })).toBe(2);
+  });
+
+  it('keep their scope', async () => {
+    const ada = patient({});
+    await patients.insert(ada);
+    const moved = /Read the row, insert a copy/;
+    const loaded = await patients.findOneByOrFail({ id: ada.id });
+    loaded.tenantId = 8;
+    await expect(patients.save(loaded)).rejects.toThrow(moved);
+    await expect(patients.update({ id: ada.id }, { tenantId: 8 })).rejects.toThrow(moved);
+    await expect(patients.update({ tenantId: 7 }, { tenantId: 8 })).rejects.toThrow(moved);
+    await expect(
+      patients.save({ ...(await patients.findOneByOrFail({ id: ada.id })), tenant: { id: 8 } }),
+    ).rejects.toThrow(moved);
+    expect(await patients.findOneByOrFail({ id: ada.id })).toMatchObject({
+      ...{ tenantId: 7, ssn: 'canary 7' },
+    });
+  });
+
+  it('need a scope before anything is written', async () => {
+    const unknown = patient({});
+    Reflect.deleteProperty(unknown, 'tenantId');
+    opened.statements.clear();
+    await expect(patients.insert(unknown)).rejects.toBeInstanceOf(MissingScopeError);
+    await expect(patients.save(unknown)).rejects.toBeInstanceOf(MissingScopeError);
+    await expect(
+      patients.insert([patient({}), Object.assign(patient({}), { tenantId: null })]),
+    ).rejects.toBeInstanceOf(MissingScopeError);
+    expect(opened.statements.writes().filter((sql) => sql.includes('"patient"'))).toEqual([]);
+  });
+
+  it('are unique within their scope', async () => {
+    const ada = patient({});
+    const { email } = ada;
+    await patients.insert([ada, patient({ tenantId: 8, email })]);
+    await expect(patients.insert(patient({ email }))).rejects.toThrow(/unique/i);
+    await expect(patients.insert(patient({ email: email.toUpperCase() }))).rejects.toThrow(
+      /unique/i,
+    );
+  });
+
+  it('are read with the column of their scope, though it is not asked for', async () => {
+    const ada = patient({});
+    await patients.insert(ada);
+    const [found] = await patients.find({ select: { id: true, ssn: true } });
+    expect(found).toMatchObject({ ssn: 'canary 7' });
+    expect(found?.tenantId).toBeUndefined();
+    const partial = await patients.createQueryBuilder('p').select(['p.id', 'p.ssn']).getMany();
+    expect(partial).toMatchObject([{ ssn: 'canary 7' }]);
+  });
+
+  it('are not taken for those of a joined entity', async () => {
+    const ada = patient({ visits: [visit({ tenantId: 7 })] });
+    await patients.save(ada);
+    const query = patients
+      .createQueryBuilder('p')
+      .innerJoin('p.visits', 'v')
+      .where('v.tenantId = :t', { t: 8 });
+    expect(() => query.andWhere({ email: ada.email }).getQuery()).toThrow(MissingScopeError);
+  });
+
+  it('are found by truncated tokens in the scope of the context only', async () => {
+    const cities = Array.from({ length: 40 }, (_, i) => `canary ${String(i)}`);
+    const rows = cities.flatMap((city) => [7, 8].map((tenantId) => patient({ tenantId, city })));
+    await patients.insert(rows);
+    await withKeyScope({ tenant: 7 }, async () => {
+      for (const city of cities) {
+        expect(await patients.findBy({ city })).toMatchObject([{ tenantId: 7, city }]);
+      }
+    });
+  });
+
+  it('are refused with a value or a token of another scope', async () => {
+    const ada = patient({ login: 'canary-a' });
+    const bob = patient({ tenantId: 8, login: 'canary-b' });
     for (const each of [ada, bob]) await patients.insert(each);
+    const set = (column: string, from: string, to: string) =>
+      dataSource.query(
+        `UPDATE patient SET "${column}" = (SELECT "${column}" FROM patient WHERE id = '${from}') WHERE id = '${to}'`,
+      );
+    const hidden = patients.metadata.columns
+      .map(({ databaseName }) => databaseName)
+      .find((name) => name.startsWith('email_'));
+    const { email } = ada;
+    expect(await patients.findBy({ email, tenantId: 7 })).toHaveLength(1);
     await set(String(hidden), ada.id, bob.id);
     await withKeyScope({ tenant: 7 }, () =>
       expect(patients.findBy({ email })).rejects.toBeInstanceOf(ScopeMismatchError),
