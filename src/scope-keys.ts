@@ -1,5 +1,5 @@
 import type { AuditEntry } from './audit/audit-entry';
-import { ConfigurationError } from './errors';
+import { UnsupportedValueError } from './errors';
 import { DEFAULT_KIND, scopeId } from './keys/record/scope';
 import type { Scope } from './keys/record/scope';
 import type { ScopeIds } from './keys/scopes/scope-context';
@@ -42,7 +42,7 @@ export class ScopeKeys {
    * @returns the id of the new key.
    * @throws {@link ErasedError}, {@link KmsUnavailableError}, {@link KeyStateError}
    */
-  rotateScope(scope: ScopeIds): Promise<string> {
+  async rotateScope(scope: ScopeIds): Promise<string> {
     return this.installation.keys.scopeOperations.rotate(scopeNamed(scope));
   }
 
@@ -55,13 +55,13 @@ export class ScopeKeys {
    * @throws {@link KeyStateError} for a scope under a legal hold, or one that is erased; retryable while
    * transactions are open that may have written
    */
-  shred({ scope, waitMs, ...options }: ShredOptions): Promise<Erasure> {
+  async shred({ scope, waitMs, ...options }: ShredOptions): Promise<Erasure> {
     const rows = scopeRows(this.installation, waitMs);
     return this.installation.keys.scopeOperations.erase(scopeNamed(scope), options, rows);
   }
 
   /** Cancels an erasure that was requested. @throws {@link KeyStateError} if none is under way */
-  cancelShred({ scope, reason }: ScopeReason): Promise<void> {
+  async cancelShred({ scope, reason }: ScopeReason): Promise<void> {
     return this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'erasure', reason);
   }
 
@@ -71,7 +71,7 @@ export class ScopeKeys {
   }
 
   /** Ends a legal hold. @throws {@link KeyStateError} if there is none */
-  release({ scope, reason }: ScopeReason): Promise<void> {
+  async release({ scope, reason }: ScopeReason): Promise<void> {
     return this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'hold', reason);
   }
 
@@ -94,14 +94,14 @@ function isErasure({ operation, outcome }: AuditEntry): boolean {
   return operation === 'shred' && outcome === 'done';
 }
 
-/** @throws {@link ConfigurationError} for anything but one scope */
+/** @throws {@link UnsupportedValueError} for anything but one scope */
 function scopeNamed(scope: ScopeIds): Scope {
   const named =
     typeof scope === 'object' ? Object.entries(scope) : [[DEFAULT_KIND, scope] as const];
   const [[kind, value] = ['', ''], ...others] = named;
   const id = scopeId(value);
   if (others.length === 0 && kind !== '' && id !== undefined) return { kind, id };
-  throw new ConfigurationError(
+  throw new UnsupportedValueError(
     'Name one scope: { tenant: 42 }, or its id alone. An id is a text of 1 to 256 bytes, a safe integer or a bigint.',
   );
 }
