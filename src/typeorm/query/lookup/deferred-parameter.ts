@@ -1,8 +1,7 @@
 import { inspect } from 'node:util';
 import type { QueryRunner } from 'typeorm';
-import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
-import { FieldEncryptionError, ScopeMismatchError, UnsupportedQueryError } from '../../../errors';
+import { FieldEncryptionError, UnsupportedQueryError } from '../../../errors';
 import type { BlindIndex } from '../../../field/blind-index';
 import type { Installation } from '../../installation/installation';
 import type { KnownRow } from '../../metadata/known-row';
@@ -12,13 +11,10 @@ import {
   fetchPrevious,
   keyPrefixOf,
   queryRefused,
-  scopeOfValue,
 } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
-import { inRow } from '../../metadata/row-binding';
-import { StoredInRow } from '../../metadata/stored-in-row';
 
-import { rowOfScope, withIndexKeys } from './index-keys';
+import { inRowOfScope, rowOfScope, withIndexKeys } from './index-keys';
 
 /** If more candidates than this share a truncated token, the index is too short for lookups. */
 const MAX_CANDIDATES = 10_000;
@@ -196,26 +192,11 @@ export class ExactMatches extends DeferredParameter {
       rows.map(({ stored }) => stored),
     );
     return rows.flatMap((row, at) => {
-      const cell = (i: number): unknown => row[boundName(i)];
-      const stored = this.#inScope(installation, ready[at], cell);
+      const stored = inRowOfScope(installation, this.#encrypted, ready[at], {
+        ...{ row: this.#row, cell: (i) => row[boundName(i)] },
+      });
       return stored === undefined ? [] : [{ id: row.id, stored }];
     });
-  }
-
-  /** Returns a value with its row; undefined for a row of another scope, whose token may be equal by chance. */
-  #inScope({ keys }: Installation, stored: unknown, cell: (position: number) => unknown): unknown {
-    const encrypted = this.#encrypted;
-    const { binding } = encrypted;
-    const value = (column: ColumnMetadata): unknown => cell(binding?.columns.indexOf(column) ?? -1);
-    if (binding?.scope === undefined) return inRow(encrypted, stored, value);
-    try {
-      const id = binding.scope.ofRead({ value }, scopeOfValue(keys, encrypted, stored)) ?? '';
-      const isOther = this.#row !== undefined && binding.scope.of(this.#row).id !== id;
-      return isOther ? undefined : new StoredInRow(stored, binding.contextOf(value, id));
-    } catch (error) {
-      if (error instanceof ScopeMismatchError) return undefined;
-      throw error;
-    }
   }
 }
 

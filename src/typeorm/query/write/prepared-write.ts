@@ -38,8 +38,9 @@ export function prepareWrite<T>(
   try {
     preparing = entity && preparation(builder, entity, queryRunner);
   } catch (error) {
-    // A scope that is not known; callers expect a promise.
-    return Promise.reject(error as Error);
+    if (!(error instanceof Error)) throw error;
+    // The scope of a row is not known. Callers expect a promise.
+    return Promise.reject(error);
   }
   const run = (): Promise<T> =>
     entity !== undefined && UniqueWrite.isNeeded(entity)
