@@ -6,6 +6,7 @@ import { newDataKeyId } from '../../format/data-key-id';
 import type { KeyServices } from '../key-services';
 import { wholeSecond } from '../record/key-record';
 import type { KeySuite } from '../record/key-record';
+import { scopeSlot } from '../record/scope';
 import type { Scope } from '../record/scope';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
 
@@ -37,13 +38,25 @@ export class ScopeKeyCreation<C> {
     this.#parts = parts;
   }
 
-  /** Inserts keys with one statement, except where another process was first. */
-  async create(wanted: readonly WantedKey[], connection?: C): Promise<void> {
+  /** Inserts keys, except where another process was first, and returns the ids of all. */
+  async create(wanted: readonly WantedKey[], connection?: C): Promise<readonly string[]> {
     const { services, store } = this.#parts;
     const since = wholeSecond(await services.store.now(connection));
-    const records = wanted.map((key) => this.#newKey(key, since));
-    await services.loading.run(() => store.insertMissing(records, connection));
+    // In one order, so that processes that create the same keys wait for one another in turn.
+    const records = [...wanted].sort(inOrder).map((key) => this.#newKey(key, since));
     for (const { id } of records) this.#unrecorded.add(id);
+    await services.loading.run(() => store.insertMissing(records, connection));
+    return records.map(({ id }) => id);
+  }
+
+  /** Whether this process has created a key and not seen yet that it will stay. */
+  isFresh({ id }: ScopeKeyRecord): boolean {
+    return this.#unrecorded.has(id);
+  }
+
+  /** Forgets keys in whose place another process has created others. */
+  forget(ids: readonly string[]): void {
+    for (const id of ids) this.#unrecorded.delete(id);
   }
 
   #newKey({ scope, purpose }: WantedKey, since: Date): ScopeKeyRecord {
@@ -74,4 +87,13 @@ export class ScopeKeyCreation<C> {
     });
     for (const id of ids) this.#unrecorded.delete(id);
   }
+}
+
+function inOrder(a: WantedKey, b: WantedKey): number {
+  return slotOfKey(a) < slotOfKey(b) ? -1 : 1;
+}
+
+/** Returns a text that is unique to a key that is wanted. */
+export function slotOfKey({ purpose, scope }: WantedKey): string {
+  return `${purpose}\0${scopeSlot(scope)}`;
 }

@@ -11,7 +11,7 @@ import type { KeyServices } from '../key-services';
 import type { DataKey, IndexRoot } from '../key-source';
 import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
 
-import type { Scope } from '../record/scope';
+import { scopeSlot } from '../record/scope';
 import { isMark, scopeOf } from '../record/scope-key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
 import type { ScopeBranches } from './scope-branches';
@@ -155,6 +155,7 @@ export class ScopeKeyRing<C> {
     // Names the KMS that is asked for the branch of a scope that has its own.
     for (const record of records) this.#names.nameOf(scopeOf(record));
     const branches = records
+      .filter((record) => isMark(record) || record.state !== 'erased')
       .map(({ branchId }) => branchId)
       .filter(isDataKeyId)
       .map((id) => keyPrefix(id));
@@ -187,28 +188,23 @@ export class ScopeKeyRing<C> {
     const isOpen = lifetime.current();
     const startedAt = clock();
     const ids = prefixes.flatMap((prefix) => keyIdOfPrefix(prefix) ?? []);
-    const { records } = await loading.run(() => this.#store.findByIds(ids, connection));
+    const records = await loading.run(() => this.#store.findByIds(ids, connection));
     const found = new Set(records.map(({ id }) => keyPrefix(id)));
     const others = prefixes.filter((prefix) => !found.has(prefix));
-    const erased = records.filter(({ state }) => state === 'erased').map(scopeOf);
-    const marks = erased.length === 0 ? [] : await this.#marksOf(erased, connection);
-    await this.loadBranches([...records, ...marks], connection, others);
+    await this.loadBranches(records, connection, others);
     if (!isOpen()) return;
-    const keys = records.flatMap((record) => this.#opened(record, marks) ?? []);
+    const asked = new Set(ids);
+    const marks = new Map(records.filter(isMark).map((mark) => [scopeSlot(scopeOf(mark)), mark]));
+    const keys = records
+      .filter(({ id }) => asked.has(id))
+      .flatMap((record) => this.#opened(record, marks.get(scopeSlot(scopeOf(record)))) ?? []);
     this.keep(keys, startedAt);
   }
 
-  async #marksOf(scopes: readonly Scope[], connection?: C): Promise<ScopeKeyRecord[]> {
-    const { records } = await this.#services.loading.run(() =>
-      this.#store.findCurrent(scopes, connection),
-    );
-    return records.filter(({ purpose }) => purpose === 'erasure');
-  }
-
-  #opened(record: ScopeKeyRecord, marks: readonly ScopeKeyRecord[]): DataKey | undefined {
+  /** A mark forbids the key of its scope, even if somebody has put an older row of that back. */
+  #opened(record: ScopeKeyRecord, mark: ScopeKeyRecord | undefined): DataKey | undefined {
     try {
-      const mark = marks.find(isMarkOf(record));
-      if (record.state === 'erased' && mark?.state === 'erased') {
+      if (mark !== undefined) {
         this.proveMark(mark);
         throw erasedError(mark);
       }
@@ -233,10 +229,6 @@ export function erasedError({ id, kind, state, since }: ScopeKeyRecord): ErasedE
           'Cancel the erasure to stop that.',
     { keyId: id },
   );
-}
-
-function isMarkOf({ kind, scope }: ScopeKeyRecord): (mark: ScopeKeyRecord) => boolean {
-  return (mark) => mark.kind === kind && mark.scope === scope;
 }
 
 function notAKey(record: ScopeKeyRecord): KeyUnwrapError {

@@ -1,6 +1,7 @@
-import { KeyUnwrapError } from '../../errors';
+import { KeyUnwrapError, KmsUnavailableError } from '../../errors';
 import type { KmsProvider } from '../../kms/kms-provider';
 import type { KeyRecord } from '../record/key-record';
+import { isOwnBranchName } from '../record/scope';
 
 import { KmsClient } from './kms-client';
 
@@ -44,7 +45,7 @@ export class KmsProviders {
 
   /** Returns the client that wraps the keys of a name. */
   wrapperOf(keyName: string): KmsClient {
-    return this.#reserved.get(keyName) ?? this.primary;
+    return this.#reservedFor(keyName) ?? this.primary;
   }
 
   /** Wraps with this provider from now on. */
@@ -96,10 +97,20 @@ export class KmsProviders {
   }
 
   #askedFor({ kms, name: keyName }: KeyRecord): readonly [KmsClient, ...KmsClient[]] {
-    const reserved = this.#reserved.get(keyName);
+    const reserved = this.#reservedFor(keyName);
     if (reserved !== undefined) return [reserved];
     const [first = this.primary, ...rest] = this.#clients.filter(({ name }) => name === kms);
     return [first, ...rest];
+  }
+
+  /** @throws {@link KmsUnavailableError} for the branch of a scope whose KMS is not known yet */
+  #reservedFor(keyName: string): KmsClient | undefined {
+    const reserved = this.#reserved.get(keyName);
+    if (reserved !== undefined || !isOwnBranchName(keyName)) return reserved;
+    throw new KmsUnavailableError(
+      `key "${keyName}" belongs to the KMS of one scope, which this process does not know: it has not read or ` +
+        'written a row of the scope, or the option kms has another KMS for it now. Use the scope first.',
+    );
   }
 
   #client(kms: KmsProvider): KmsClient {
