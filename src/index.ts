@@ -56,6 +56,7 @@ export type { Scope } from './keys/record/scope';
 export { ALL_SCOPES, withKeyScope } from './keys/scopes/scope-context';
 export type { ScopeIds, ScopeIdValue } from './keys/scopes/scope-context';
 export type { Erasure, ErasureOptions, ErasureReceipt } from './keys/scopes/scope-erasure';
+export type { ResealReport } from './keys/scopes/scope-resealing';
 export type { ScopeReason, ShredOptions } from './scope-keys';
 export { KeyScope } from './typeorm/declare/key-scope';
 export type { KeyScopeOptions } from './typeorm/declare/key-scope';

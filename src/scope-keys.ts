@@ -5,6 +5,7 @@ import type { Scope } from './keys/record/scope';
 import type { ScopeIds } from './keys/scopes/scope-context';
 import { receiptDigest } from './keys/scopes/scope-erasure';
 import type { Erasure, ErasureOptions, ErasureReceipt } from './keys/scopes/scope-erasure';
+import type { ResealReport } from './keys/scopes/scope-resealing';
 import { scopeRows } from './reencryption/coverage/scope-rows';
 import type { Installation } from './typeorm/installation/installation';
 
@@ -58,6 +59,32 @@ export class ScopeKeys {
   async shred({ scope, waitMs, ...options }: ShredOptions): Promise<Erasure> {
     const rows = scopeRows(this.installation, waitMs);
     return this.installation.keys.scopeOperations.erase(scopeNamed(scope), options, rows);
+  }
+
+  /**
+   * Erases scopes again once the database was restored from a backup that is older than their erasure. Run it before
+   * the application starts. It may be repeated.
+   *
+   * @param receipts - of {@link ScopeKeys.shred}, which are to be kept outside of the database.
+   * @returns the receipts of this time; none for a scope that is still erased
+   * @throws {@link KeyStateError} for receipts of another application
+   */
+  async replayShred(
+    receipts: readonly ErasureReceipt[],
+    { waitMs }: Pick<ShredOptions, 'waitMs'> = {},
+  ): Promise<ErasureReceipt[]> {
+    const rows = scopeRows(this.installation, waitMs);
+    return this.installation.keys.scopeOperations.replay(receipts, rows);
+  }
+
+  /**
+   * Seals the keys of scopes under the newest version of their branch key, after `rotate('branch')`, so that the
+   * earlier versions can be destroyed. Rows stay as they are. It can be interrupted and repeated.
+   *
+   * @throws {@link KeyUnwrapError} for a key whose row was edited; {@link KmsUnavailableError}
+   */
+  resealScopes(): Promise<ResealReport> {
+    return this.installation.keys.scopeOperations.reseal();
   }
 
   /** Cancels an erasure that was requested. @throws {@link KeyStateError} if none is under way */

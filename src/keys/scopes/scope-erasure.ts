@@ -80,6 +80,7 @@ export async function eraseScope<C>(
   requireWait('shred: graceMs', graceMs);
   requireReason(reason);
   if ((await scopes.marks.find(scope, 'hold')) !== undefined) throw underHold(scope);
+  if ((await scopes.store.findAll(scope)).every(isMark)) throw unknownScope(scope);
   const mark =
     (await scopes.marks.find(scope, 'erasure')) ??
     (await scopes.marks.set(scope, 'erasure', reason));
@@ -90,6 +91,32 @@ export async function eraseScope<C>(
   return { state: 'erased', receipt: await erase(services, scopes, { mark, reason, rows }) };
 }
 
+/**
+ * Erases scopes again after a restore of the database from an older backup, before the application starts. Their
+ * holds and waits were over when the receipts were written.
+ *
+ * @returns the receipts of this time; none for a scope that is still erased
+ */
+export async function replayErasures<C>(
+  services: KeyServices<C>,
+  scopes: KeysOfScopes<C>,
+  receipts: readonly ErasureReceipt[],
+  rows: ScopeRows<C>,
+): Promise<ErasureReceipt[]> {
+  const foreign = receipts.find(({ application }) => application !== services.application);
+  if (foreign !== undefined) throw receiptOfOther(foreign);
+  const replayed: ErasureReceipt[] = [];
+  for (const { kind, scope: id, reason } of receipts) {
+    const scope = { kind, id };
+    const found = await scopes.marks.find(scope, 'erasure');
+    if (found?.state === 'erased') continue;
+    const mark = found ?? (await scopes.marks.set(scope, 'erasure', reason));
+    await rows.writersToEnd();
+    replayed.push(await erase(services, scopes, { mark, reason, rows }));
+  }
+  return replayed;
+}
+
 async function erase<C>(
   services: KeyServices<C>,
   scopes: KeysOfScopes<C>,
@@ -97,6 +124,7 @@ async function erase<C>(
 ): Promise<ErasureReceipt> {
   const { application, audit, store } = services;
   const { kind, scope } = mark;
+  await scopes.branches.prepareCommon();
   const since = wholeSecond(await store.now());
   const keys = (await scopes.store.findAll({ kind, id: scope })).filter((key) => !isMark(key));
   const keyIds = keys.map(({ id }) => id).sort();
@@ -145,5 +173,17 @@ function underHold({ kind }: Scope): KeyStateError {
 function erasedBefore({ kind, since }: ScopeKeyRecord): KeyStateError {
   return new KeyStateError(
     `The ${kind} was erased at ${since.toISOString()}. Its receipt says more.`,
+  );
+}
+
+function unknownScope({ kind }: Scope): KeyStateError {
+  return new KeyStateError(
+    `The ${kind} has no keys, and nothing was erased. Look whether its id is right, and of the right kind.`,
+  );
+}
+
+function receiptOfOther({ application }: ErasureReceipt): KeyStateError {
+  return new KeyStateError(
+    `A receipt is of the application "${application}". Nothing was erased. Replay the receipts of this one.`,
   );
 }

@@ -26,6 +26,12 @@ export interface ScopeKeyStore<C = unknown> {
   /** Whether what was inserted through a connection may be rolled back: it is in a transaction. */
   mayRollBack(connection?: C): Promise<boolean>;
 
+  /** Returns keys and marks that some branch keys have sealed, by id, from the first beyond `after`. */
+  findSealedBy(
+    branchIds: readonly string[],
+    page: { readonly after: string; readonly limit: number },
+  ): Promise<ScopeKeyRecord[]>;
+
   /** Returns every key of a scope, the newest version first. */
   findAll(scope: Scope, connection?: C): Promise<ScopeKeyRecord[]>;
 

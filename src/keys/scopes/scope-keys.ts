@@ -126,8 +126,6 @@ export class ScopeKeys<C> {
       const created = await this.#creation.create(left, connection);
       await this.#find(left, { ...attempt, created });
     }
-    this.#data.makeRoom();
-    this.#index.makeRoom();
   }
 
   /** Reads keys and accepts those that there are. Returns those that there are not. */
@@ -201,7 +199,7 @@ export class ScopeKeys<C> {
       const common = { id, name, version, epoch: 0, ...branch, mayVanish };
       if ('data' in opened) {
         this.#data.accept(slot, { ...common, key: opened.data });
-        ring.keep([opened.data], branch.confirmedAt);
+        ring.keep(opened.data, branch.confirmedAt);
       } else {
         this.#index.accept(slot, { ...common, key: [opened.index] });
       }

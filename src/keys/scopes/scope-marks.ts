@@ -71,6 +71,7 @@ export class ScopeMarks<C> {
     requireReason(reason);
     const mark = await this.find(scope, purpose);
     if (mark?.state !== 'active') throw notMarked(scope, purpose);
+    await this.#scopes.branches.prepareCommon();
     const record = this.sealed({ ...mark, state: 'deactivated' });
     const operation = purpose === 'hold' ? 'release' : 'cancelShred';
     await this.#apply(scope, [{ expected: mark, record }], [], {

@@ -2,8 +2,10 @@ import type { KeyServices } from '../key-services';
 import type { Scope } from '../record/scope';
 
 import type { KeysOfScopes } from './keys-of-scopes';
-import { eraseScope } from './scope-erasure';
-import type { Erasure, ErasureOptions, ScopeRows } from './scope-erasure';
+import { eraseScope, replayErasures } from './scope-erasure';
+import type { Erasure, ErasureOptions, ErasureReceipt, ScopeRows } from './scope-erasure';
+import { resealScopes } from './scope-resealing';
+import type { ResealReport } from './scope-resealing';
 import { rotateScope } from './scope-rotation';
 
 /** The operators' side of the keys of scopes. `ScopeKeys` documents the operations for users. */
@@ -24,5 +26,15 @@ export class ScopeOperations<C> {
   /** See {@link eraseScope}. */
   erase(scope: Scope, options: ErasureOptions, rows: ScopeRows<C>): Promise<Erasure> {
     return eraseScope(this.#services, this.#scopes, scope, { options, rows });
+  }
+
+  /** See {@link replayErasures}. */
+  replay(receipts: readonly ErasureReceipt[], rows: ScopeRows<C>): Promise<ErasureReceipt[]> {
+    return replayErasures(this.#services, this.#scopes, receipts, rows);
+  }
+
+  /** See {@link resealScopes}. */
+  reseal(): Promise<ResealReport> {
+    return resealScopes(this.#services, this.#scopes);
   }
 }

@@ -45,7 +45,9 @@ export class KmsProviders {
 
   /** Returns the client that wraps the keys of a name. */
   wrapperOf(keyName: string): KmsClient {
-    return this.#reservedFor(keyName) ?? this.primary;
+    const reserved = this.#reserved.get(keyName);
+    if (reserved === undefined && isOwnBranchName(keyName)) throw unknownKms(keyName);
+    return reserved ?? this.primary;
   }
 
   /** Wraps with this provider from now on. */
@@ -61,6 +63,7 @@ export class KmsProviders {
    */
   async unwrap(record: KeyRecord): Promise<OpenedKey> {
     const [first, ...rest] = this.#askedFor(record);
+    if (first === undefined) throw unknownKms(record.name);
     try {
       return await openedBy(first, record);
     } catch (error) {
@@ -85,7 +88,7 @@ export class KmsProviders {
   /** Whether the providers that unwrap a record report that they are healthy. */
   async areHealthy(record: KeyRecord): Promise<boolean> {
     const answers = this.#askedFor(record).map(({ kms }) => kms.health());
-    return (await Promise.all(answers)).every(({ ok }) => ok);
+    return answers.length > 0 && (await Promise.all(answers)).every(({ ok }) => ok);
   }
 
   async close(): Promise<void> {
@@ -96,26 +99,25 @@ export class KmsProviders {
     );
   }
 
-  #askedFor({ kms, name: keyName }: KeyRecord): readonly [KmsClient, ...KmsClient[]] {
-    const reserved = this.#reservedFor(keyName);
+  /** Returns none for the branch of a scope whose KMS is not known yet. */
+  #askedFor({ kms, name: keyName }: KeyRecord): readonly KmsClient[] {
+    const reserved = this.#reserved.get(keyName);
     if (reserved !== undefined) return [reserved];
+    if (isOwnBranchName(keyName)) return [];
     const [first = this.primary, ...rest] = this.#clients.filter(({ name }) => name === kms);
     return [first, ...rest];
-  }
-
-  /** @throws {@link KmsUnavailableError} for the branch of a scope whose KMS is not known yet */
-  #reservedFor(keyName: string): KmsClient | undefined {
-    const reserved = this.#reserved.get(keyName);
-    if (reserved !== undefined || !isOwnBranchName(keyName)) return reserved;
-    throw new KmsUnavailableError(
-      `key "${keyName}" belongs to the KMS of one scope, which this process does not know: it has not read or ` +
-        'written a row of the scope, or the option kms has another KMS for it now. Use the scope first.',
-    );
   }
 
   #client(kms: KmsProvider): KmsClient {
     return new KmsClient(kms, this.#application);
   }
+}
+
+function unknownKms(keyName: string): KmsUnavailableError {
+  return new KmsUnavailableError(
+    `key "${keyName}" is under the KMS of a scope, which this process does not know: it has read and written no ` +
+      'row of the scope yet, or the option `kms` gives the scope another KMS now. Use the scope first.',
+  );
 }
 
 async function openedBy(client: KmsClient, record: KeyRecord): Promise<OpenedKey> {

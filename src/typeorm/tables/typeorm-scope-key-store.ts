@@ -69,6 +69,20 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     return withOwnTables(this.#dataSource, connection, isInTransaction);
   }
 
+  async findSealedBy(
+    branchIds: readonly string[],
+    { after, limit }: { readonly after: string; readonly limit: number },
+  ): Promise<ScopeKeyRecord[]> {
+    if (branchIds.length === 0) return [];
+    const page = (query: Find): Find =>
+      query
+        .where('k.branchId IN (:...branchIds)', { branchIds })
+        .andWhere(`k.id > :after AND k.sealed <> ''`, { after })
+        .orderBy('k.id')
+        .take(limit);
+    return this.#find([page], undefined);
+  }
+
   async findAll({ kind, id }: Scope, connection?: QueryRunner): Promise<ScopeKeyRecord[]> {
     const ofScope = (query: Find): Find =>
       query
