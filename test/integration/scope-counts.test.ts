@@ -102,7 +102,10 @@ describeEachDatabase('Rows of a great many scopes', (database) => {
       writer.manager.insert(Patient, patient(10_000 + i)),
     );
     await Promise.all([writer.manager.insert(Patient, rows), ...others]);
-    await writer.manager.delete(Patient, others.map((_, i) => ({ tenantId: 10_000 + i })));
+    await writer.manager.delete(
+      Patient,
+      others.map((_, i) => ({ tenantId: 10_000 + i })),
+    );
     await readAll(writer, 5000);
     const reader = cleanup.add(await protect(created).initialize());
     await Promise.all([readAll(reader, 5000), readAll(reader, 5000)]);

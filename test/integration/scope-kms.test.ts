@@ -144,7 +144,7 @@ describeEachDatabase('A KMS of its own', (database) => {
     const report = await keys.rewrap({ to: keyFile('next') });
     expect(report).toMatchObject({ failures: [], conflicts: 0 });
     expect(await wrapped()).toEqual(before);
-    await keys.backup({ passphrase: 'correct horse battery staple' });
+    await keys.backup({ shares: 3, threshold: 2 });
     isAway = false;
     expect(await dataSource.manager.find(Patient)).toHaveLength(2);
   });
