@@ -6,19 +6,13 @@ import { newDataKeyId } from '../../format/data-key-id';
 import type { KeyServices } from '../key-services';
 import { wholeSecond } from '../record/key-record';
 import type { KeySuite } from '../record/key-record';
-import { scopeSlot } from '../record/scope';
-import type { Scope } from '../record/scope';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
 
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyStore } from './scope-key-store';
 import { sealScopeKey } from './sealed-scope-key';
-
-/** One key of a scope that is wanted. */
-export interface WantedKey {
-  readonly scope: Scope;
-  readonly purpose: 'data' | 'index';
-}
+import { slotOfKey } from './wanted-key';
+import type { WantedKey } from './wanted-key';
 
 /** The creation of keys of scopes, which any number of processes may attempt at once. */
 export class ScopeKeyCreation<C> {
@@ -54,9 +48,10 @@ export class ScopeKeyCreation<C> {
     return this.#unrecorded.has(id);
   }
 
-  /** Forgets keys in whose place another process has created others. */
-  forget(ids: readonly string[]): void {
-    for (const id of ids) this.#unrecorded.delete(id);
+  /** Forgets those of some created keys in whose place others were found, which another process has created. */
+  forget(created: readonly string[], found: readonly ScopeKeyRecord[]): void {
+    const ids = new Set(found.map(({ id }) => id));
+    for (const id of created) if (!ids.has(id)) this.#unrecorded.delete(id);
   }
 
   #newKey({ scope, purpose }: WantedKey, since: Date): ScopeKeyRecord {
@@ -91,9 +86,4 @@ export class ScopeKeyCreation<C> {
 
 function inOrder(a: WantedKey, b: WantedKey): number {
   return slotOfKey(a) < slotOfKey(b) ? -1 : 1;
-}
-
-/** Returns a text that is unique to a key that is wanted. */
-export function slotOfKey({ purpose, scope }: WantedKey): string {
-  return `${purpose}\0${scopeSlot(scope)}`;
 }

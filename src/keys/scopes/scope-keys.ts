@@ -11,13 +11,13 @@ import type { Scope } from '../record/scope';
 import type { ScopeBranches } from './scope-branches';
 import { ScopeKeyCache } from './scope-key-cache';
 import type { ErasedScope } from './scope-key-cache';
-import { scopeOf } from '../record/scope-key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
 import { erasedError } from './scope-key-ring';
 import type { ScopeKeyRing } from './scope-key-ring';
 import type { ScopeKeyStore } from './scope-key-store';
-import { ScopeKeyCreation, slotOfKey } from './scope-key-creation';
-import type { WantedKey } from './scope-key-creation';
+import { ScopeKeyCreation } from './scope-key-creation';
+import { scopesOf, slotOf, slotOfErasure, slotOfKey, wantedKeys } from './wanted-key';
+import type { WantedKey } from './wanted-key';
 
 /** The parts of {@link ScopeKeys}. */
 export interface ScopeKeysParts<C> {
@@ -142,7 +142,7 @@ export class ScopeKeys<C> {
     );
     await ring.loadBranches(records, connection);
     if (!isOpen()) return [];
-    this.#creation.forget(idsNotIn(records, created));
+    this.#creation.forget(created, records);
     const isFresh = records.some((record) => this.#creation.isFresh(record));
     const mayRollBack = isFresh && (await store.mayRollBack(connection));
     const bySlot = new Map(records.map((record) => [slotOf(record), record]));
@@ -189,7 +189,7 @@ export class ScopeKeys<C> {
     record: ScopeKeyRecord,
     { mayVanish, branch }: { readonly mayVanish: boolean; readonly branch: Standing | undefined },
   ): void {
-    const { ring, services } = this.#parts;
+    const { ring } = this.#parts;
     const { scope } = key;
     const slot = scopeSlot(scope);
     try {
@@ -238,29 +238,6 @@ export class ScopeKeys<C> {
       ? notReady(wanted.scope)
       : typedFailure(`the ${wanted.purpose} key of a ${wanted.scope.kind}`, failure);
   }
-}
-
-function wantedKeys(scopes: readonly Scope[], index: boolean): WantedKey[] {
-  const unique = new Map(scopes.map((scope) => [scopeSlot(scope), scope]));
-  const purposes: readonly WantedKey['purpose'][] = index ? ['data', 'index'] : ['data'];
-  return [...unique.values()].flatMap((scope) => purposes.map((purpose) => ({ scope, purpose })));
-}
-
-function scopesOf(wanted: readonly WantedKey[]): Scope[] {
-  return [...new Map(wanted.map(({ scope }) => [scopeSlot(scope), scope])).values()];
-}
-
-function slotOf(record: ScopeKeyRecord): string {
-  return `${record.purpose}\0${scopeSlot(scopeOf(record))}`;
-}
-
-function slotOfErasure(scope: Scope): string {
-  return `erasure\0${scopeSlot(scope)}`;
-}
-
-function idsNotIn(records: readonly ScopeKeyRecord[], ids: readonly string[]): string[] {
-  const found = new Set(records.map(({ id }) => id));
-  return ids.filter((id) => !found.has(id));
 }
 
 function notReady({ kind }: Scope): KmsUnavailableError {
