@@ -22,8 +22,10 @@ import { installationOf } from './typeorm/installation/installations';
 import type { Installation } from './typeorm/installation/installation';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
 import { indexNamed } from './typeorm/metadata/index-columns';
+import { withIndexKeys } from './typeorm/query/lookup/index-keys';
 import { sortedEntities } from './typeorm/query/sorting/sorted-entities';
 import type { SortedOptions } from './typeorm/query/sorting/sorted-entities';
+import { insertedRow } from './typeorm/query/write/written-row';
 import { onlyResult } from './value-results';
 import type { ValueResults } from './value-results';
 
@@ -123,7 +125,9 @@ export class FieldEncryption {
     indexName?: string,
     options?: ValueOptions,
   ): Promise<string> {
-    return (await this.#index(entity, property, indexName, options)).token(value);
+    return this.#withIndex(entity, property, { indexName, ...options }, (index) =>
+      index.token(value),
+    );
   }
 
   /**
@@ -137,7 +141,9 @@ export class FieldEncryption {
     indexName?: string,
     options?: ValueOptions,
   ): Promise<string[]> {
-    return (await this.#index(entity, property, indexName, options)).tokens(value);
+    return this.#withIndex(entity, property, { indexName, ...options }, (index) =>
+      index.tokens(value),
+    );
   }
 
   /** Encrypts a value as the property would store it; `null` stays `null`. For hand-written SQL. */
@@ -204,17 +210,19 @@ export class FieldEncryption {
     return sortedEntities(this.#installation, entity, options, manager);
   }
 
-  /** Returns the index, prepared to make tokens. */
-  async #index(
+  /** Makes tokens of an index, of the scope of a row if it has keys of that. */
+  #withIndex<T>(
     entity: EntityTarget<ObjectLiteral>,
     property: string,
-    name: string | undefined,
-    { manager }: ValueOptions = {},
-  ): Promise<BlindIndex> {
+    { indexName, manager, row = {} }: ValueOptions & { readonly indexName: string | undefined },
+    make: (index: BlindIndex) => T,
+  ): Promise<T> {
     const encrypted = this.#column(entity, property);
-    const { index } = indexNamed(encrypted, name);
-    await this.#installation.prepareIndexRoot(manager?.queryRunner);
-    return index;
+    const indexed = indexNamed(encrypted, indexName);
+    return withIndexKeys(this.#installation, encrypted, indexed, {
+      ...{ row: insertedRow(row), queryRunner: manager?.queryRunner },
+      work: () => make(indexed.index),
+    });
   }
 
   #column(entity: EntityTarget<ObjectLiteral>, property: string): EncryptedColumn {

@@ -59,6 +59,7 @@ export { ALL_SCOPES, withKeyScope } from './keys/scopes/scope-context';
 export type { ScopeIds, ScopeIdValue } from './keys/scopes/scope-context';
 export type { ScopeCount } from './keys/scopes/scope-key-store';
 export type { Erasure, ErasureOptions, ErasureReceipt } from './keys/scopes/scope-erasure';
+export type { ResealReport } from './keys/scopes/scope-resealing';
 export type { ScopeReason, ShredOptions } from './scope-keys';
 export { KeyScope } from './typeorm/declare/key-scope';
 export type { KeyScopeOptions } from './typeorm/declare/key-scope';

@@ -1,10 +1,11 @@
 import type { AuditEntry } from './audit/audit-entry';
-import { ConfigurationError } from './errors';
+import { UnsupportedValueError } from './errors';
 import { DEFAULT_KIND, scopeId } from './keys/record/scope';
 import type { Scope } from './keys/record/scope';
 import type { ScopeIds } from './keys/scopes/scope-context';
 import { receiptDigest } from './keys/scopes/scope-erasure';
 import type { Erasure, ErasureOptions, ErasureReceipt } from './keys/scopes/scope-erasure';
+import type { ResealReport } from './keys/scopes/scope-resealing';
 import { scopeRows } from './reencryption/coverage/scope-rows';
 import type { Installation } from './typeorm/installation/installation';
 
@@ -42,7 +43,7 @@ export class ScopeKeys {
    * @returns the id of the new key.
    * @throws {@link ErasedError}, {@link KmsUnavailableError}, {@link KeyStateError}
    */
-  rotateScope(scope: ScopeIds): Promise<string> {
+  async rotateScope(scope: ScopeIds): Promise<string> {
     return this.installation.keys.scopeOperations.rotate(scopeNamed(scope));
   }
 
@@ -55,7 +56,7 @@ export class ScopeKeys {
    * @throws {@link KeyStateError} for a scope under a legal hold, or one that is erased; retryable while
    * transactions are open that may have written
    */
-  shred({ scope, waitMs, ...options }: ShredOptions): Promise<Erasure> {
+  async shred({ scope, waitMs, ...options }: ShredOptions): Promise<Erasure> {
     const rows = scopeRows(this.installation, waitMs);
     return this.installation.keys.scopeOperations.erase(scopeNamed(scope), options, rows);
   }
@@ -76,8 +77,18 @@ export class ScopeKeys {
     return this.installation.keys.scopeOperations.replay(receipts, rows);
   }
 
+  /**
+   * Seals the keys of scopes under the newest version of their branch key, after `rotate('branch')`, so that the
+   * earlier versions can be destroyed. Rows stay as they are. It can be interrupted and repeated.
+   *
+   * @throws {@link KeyUnwrapError} for a key whose row was edited; {@link KmsUnavailableError}
+   */
+  resealScopes(): Promise<ResealReport> {
+    return this.installation.keys.scopeOperations.reseal();
+  }
+
   /** Cancels an erasure that was requested. @throws {@link KeyStateError} if none is under way */
-  cancelShred({ scope, reason }: ScopeReason): Promise<void> {
+  async cancelShred({ scope, reason }: ScopeReason): Promise<void> {
     return this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'erasure', reason);
   }
 
@@ -87,7 +98,7 @@ export class ScopeKeys {
   }
 
   /** Ends a legal hold. @throws {@link KeyStateError} if there is none */
-  release({ scope, reason }: ScopeReason): Promise<void> {
+  async release({ scope, reason }: ScopeReason): Promise<void> {
     return this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'hold', reason);
   }
 
@@ -110,14 +121,14 @@ function isErasure({ operation, outcome }: AuditEntry): boolean {
   return operation === 'shred' && outcome === 'done';
 }
 
-/** @throws {@link ConfigurationError} for anything but one scope */
+/** @throws {@link UnsupportedValueError} for anything but one scope */
 function scopeNamed(scope: ScopeIds): Scope {
   const named =
     typeof scope === 'object' ? Object.entries(scope) : [[DEFAULT_KIND, scope] as const];
   const [[kind, value] = ['', ''], ...others] = named;
   const id = scopeId(value);
   if (others.length === 0 && kind !== '' && id !== undefined) return { kind, id };
-  throw new ConfigurationError(
+  throw new UnsupportedValueError(
     'Name one scope: { tenant: 42 }, or its id alone. An id is a text of 1 to 256 bytes, a safe integer or a bigint.',
   );
 }

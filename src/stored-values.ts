@@ -16,7 +16,10 @@ export interface ValueOptions {
    * without it, a pool that transactions have exhausted is waited for in vain.
    */
   manager?: EntityManager;
-  /** The row of a value that is bound to it (`bindTo`): an entity, or an object with the bound properties. */
+  /**
+   * The row of a value or token that is bound to it (`bindTo`, `@KeyScope`): an entity, or an object with the
+   * bound properties.
+   */
   row?: ObjectLiteral;
 }
 
@@ -66,7 +69,7 @@ export async function decryptValues(
   const ready = await fetchPrevious(encrypted, stored);
   return valueResults(ready, (value, i) => {
     if (value === null || value === undefined) return null;
-    const row = rows?.[i];
+    const row = rows?.[i] ?? (encrypted.binding?.scope && {});
     const context = row && encrypted.binding?.contextIn(row);
     return decryptStored(
       encrypted,

@@ -17,10 +17,11 @@ export const BRANCH_NAME = 'branch';
 
 const OWN_BRANCH = `${BRANCH_NAME}:`;
 const MAX_ID_BYTES = 256;
+const UUID = /^\{?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})\}?$/i;
 
 /**
  * Returns the id of a scope as canonical text, the same for each form in which a driver or a caller has it:
- * 42, 42n and '42' are one scope.
+ * 42, 42n and '42' are one scope, and so is a UUID however it is written.
  *
  * @returns undefined for anything that is no id: another type, an empty text, one of over 256 bytes, a
  * number that is not a safe integer
@@ -29,6 +30,8 @@ export function scopeId(value: unknown): string | undefined {
   if (typeof value === 'bigint') return String(value);
   if (typeof value === 'number') return Number.isSafeInteger(value) ? String(value) : undefined;
   if (typeof value !== 'string' || value === '' || !isWellFormed(value)) return undefined;
+  const uuid = UUID.exec(value);
+  if (uuid !== null) return uuid.slice(1).join('-').toLowerCase();
   return Buffer.byteLength(value) <= MAX_ID_BYTES ? value : undefined;
 }
 

@@ -70,6 +70,12 @@ export class ScopeBranches<C> {
     return this.#current.dataKey(BRANCH_NAME);
   }
 
+  /** Returns the newest branch key of a name, once it is usable. */
+  async activeOf(name: string): Promise<DataKey> {
+    await this.#preparation.prepare([name], { index: false, insists: true });
+    return this.#current.dataKey(name);
+  }
+
   /** Returns the branch key that new keys of a scope are sealed with. */
   activeFor(scope: Scope): DataKey {
     return this.#current.dataKey(this.nameOf(scope));

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 
-import { ConfigurationError } from '../../errors';
+import { ConfigurationError, UnsupportedValueError } from '../../errors';
 
 import { scopeId } from '../record/scope';
 
@@ -22,7 +22,7 @@ const contexts = new AsyncLocalStorage<ScopeIds | typeof ALL_SCOPES>();
  * rows of others are refused. {@link ALL_SCOPES} lifts that, for work across scopes such as a report.
  *
  * @param scope - the id, or ids by kind: `{ tenant: 42 }`.
- * @throws {@link ConfigurationError} for anything that is no id
+ * @throws {@link UnsupportedValueError} for anything that is no id
  */
 export function withKeyScope<T>(scope: ScopeIds | typeof ALL_SCOPES, work: () => T): T {
   if (scope !== ALL_SCOPES) requireIds(scope);
@@ -34,6 +34,7 @@ export function withKeyScope<T>(scope: ScopeIds | typeof ALL_SCOPES, work: () =>
  *
  * @param isOnlyKind - whether an id without its kind can be meant for this one.
  * @throws {@link ConfigurationError} for an id without its kind where there are several
+ * @throws {@link UnsupportedValueError} for anything that is no id
  */
 export function contextScope(
   kind: string,
@@ -58,7 +59,7 @@ function requireIds(scope: ScopeIds): void {
 function idIn(value: unknown): string {
   const id = scopeId(value);
   if (id !== undefined) return id;
-  throw new ConfigurationError(
+  throw new UnsupportedValueError(
     `A key scope is a text of 1 to 256 bytes, a safe integer or a bigint, or an object of these by kind; got ${typeof value}.`,
   );
 }

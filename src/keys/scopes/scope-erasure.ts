@@ -80,6 +80,7 @@ export async function eraseScope<C>(
   requireWait('shred: graceMs', graceMs);
   requireReason(reason);
   if ((await scopes.marks.find(scope, 'hold')) !== undefined) throw underHold(scope);
+  if ((await scopes.store.findAll(scope)).every(isMark)) throw unknownScope(scope);
   const mark =
     (await scopes.marks.find(scope, 'erasure')) ??
     (await scopes.marks.set(scope, 'erasure', reason));
@@ -172,6 +173,12 @@ function underHold({ kind }: Scope): KeyStateError {
 function erasedBefore({ kind, since }: ScopeKeyRecord): KeyStateError {
   return new KeyStateError(
     `The ${kind} was erased at ${since.toISOString()}. Its receipt says more.`,
+  );
+}
+
+function unknownScope({ kind }: Scope): KeyStateError {
+  return new KeyStateError(
+    `The ${kind} has no keys, and nothing was erased. Look whether its id is right, and of the right kind.`,
   );
 }
 

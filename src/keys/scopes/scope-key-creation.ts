@@ -6,18 +6,13 @@ import { newDataKeyId } from '../../format/data-key-id';
 import type { KeyServices } from '../key-services';
 import { wholeSecond } from '../record/key-record';
 import type { KeySuite } from '../record/key-record';
-import type { Scope } from '../record/scope';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
 
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyStore } from './scope-key-store';
 import { sealScopeKey } from './sealed-scope-key';
-
-/** One key of a scope that is wanted. */
-export interface WantedKey {
-  readonly scope: Scope;
-  readonly purpose: 'data' | 'index';
-}
+import { slotOfKey } from './wanted-key';
+import type { WantedKey } from './wanted-key';
 
 /** The creation of keys of scopes, which any number of processes may attempt at once. */
 export class ScopeKeyCreation<C> {
@@ -37,13 +32,26 @@ export class ScopeKeyCreation<C> {
     this.#parts = parts;
   }
 
-  /** Inserts keys with one statement, except where another process was first. */
-  async create(wanted: readonly WantedKey[], connection?: C): Promise<void> {
+  /** Inserts keys, except where another process was first, and returns the ids of all. */
+  async create(wanted: readonly WantedKey[], connection?: C): Promise<readonly string[]> {
     const { services, store } = this.#parts;
     const since = wholeSecond(await services.store.now(connection));
-    const records = wanted.map((key) => this.#newKey(key, since));
-    await services.loading.run(() => store.insertMissing(records, connection));
+    // In one order, so that processes that create the same keys wait for one another in turn.
+    const records = [...wanted].sort(inOrder).map((key) => this.#newKey(key, since));
     for (const { id } of records) this.#unrecorded.add(id);
+    await services.loading.run(() => store.insertMissing(records, connection));
+    return records.map(({ id }) => id);
+  }
+
+  /** Whether this process has created a key and not seen yet that it will stay. */
+  isFresh({ id }: ScopeKeyRecord): boolean {
+    return this.#unrecorded.has(id);
+  }
+
+  /** Forgets those of some created keys in whose place others were found, which another process has created. */
+  forget(created: readonly string[], found: readonly ScopeKeyRecord[]): void {
+    const ids = new Set(found.map(({ id }) => id));
+    for (const id of created) if (!ids.has(id)) this.#unrecorded.delete(id);
   }
 
   #newKey({ scope, purpose }: WantedKey, since: Date): ScopeKeyRecord {
@@ -74,4 +82,8 @@ export class ScopeKeyCreation<C> {
     });
     for (const id of ids) this.#unrecorded.delete(id);
   }
+}
+
+function inOrder(a: WantedKey, b: WantedKey): number {
+  return slotOfKey(a) < slotOfKey(b) ? -1 : 1;
 }

@@ -5,20 +5,24 @@ import { wipe } from '../../crypto/secret-bytes';
 import { ErasedError, KeyUnwrapError } from '../../errors';
 import { isDataKeyId, keyIdOfPrefix, keyPrefix } from '../../format/data-key-id';
 import { FailedKeys, typedFailure } from '../cache/failed-keys';
-import { KeyCache } from '../cache/key-cache';
 import type { KeyRing } from '../cache/key-ring';
+import { RecentEntries } from '../cache/recent-entries';
 import type { KeyServices } from '../key-services';
 import type { DataKey, IndexRoot } from '../key-source';
 import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
 
-import type { Scope } from '../record/scope';
+import { scopeSlot } from '../record/scope';
 import { isMark, scopeOf } from '../record/scope-key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyStore } from './scope-key-store';
 import { openScopeKey, scopeKeyTitle, sealScopeKey } from './sealed-scope-key';
 
-const CAPACITY = 4096;
+/** A key in memory, and when its row was last read or its branch confirmed, on the manager's clock. */
+interface KnownKey {
+  readonly key: DataKey;
+  readonly confirmedAt: number;
+}
 
 /** The data keys of scopes by the prefix of their ciphertexts, for reading, before those of the common ring. */
 export class ScopeKeyRing<C> {
@@ -26,7 +30,7 @@ export class ScopeKeyRing<C> {
   readonly #store: ScopeKeyStore<C>;
   readonly #common: KeyRing<C>;
   readonly #names: Pick<ScopeBranches<C>, 'nameOf'>;
-  readonly #cache = new KeyCache(CAPACITY);
+  readonly #cache: RecentEntries<KnownKey>;
   /** By prefix, those of the branch keys, which the keys age with. */
   readonly #branches = new WeakMap<DataKey, string>();
   readonly #failed = new FailedKeys();
@@ -41,6 +45,7 @@ export class ScopeKeyRing<C> {
     this.#store = store;
     this.#common = parts.common;
     this.#names = parts.branches;
+    this.#cache = new RecentEntries(services.clock);
     this.#refresh = new BackgroundRefresh(services.clock);
   }
 
@@ -68,7 +73,7 @@ export class ScopeKeyRing<C> {
       if (key === undefined) missing.push(prefix);
       else if (this.#common.missing([this.#branches.get(key) ?? '']).length > 0)
         missing.push(prefix);
-      else if (this.#cache.age(prefix, now) >= policy.ttlMs) due.push(prefix);
+      else if (now - (this.#cache.get(prefix)?.confirmedAt ?? 0) >= policy.ttlMs) due.push(prefix);
     }
     if (due.length > 0) this.#refresh.start(() => this.#load(due));
     const unknown = missing.filter((prefix) => !this.#failed.hasJustFailed(prefix, now));
@@ -135,15 +140,14 @@ export class ScopeKeyRing<C> {
     }
   }
 
-  /** Keeps data keys that were opened a moment ago. */
-  keep(keys: readonly DataKey[], confirmedAt: number): void {
-    this.#cache.dropConfirmedBy(this.#services.clock() - this.#services.policy.maxAgeMs);
-    this.#cache.add(keys, confirmedAt);
-    for (const { prefix } of keys) this.#failed.forget(prefix);
+  /** Keeps a data key that was opened a moment ago. */
+  keep(key: DataKey, confirmedAt: number): void {
+    this.#cache.set(key.prefix, { key, confirmedAt });
+    this.#failed.forget(key.prefix);
   }
 
   /**
-   * Loads the branch keys that are needed to open some records, with one query.
+   * Loads the branch keys that are needed to open some records, with one query, and forgets keys past their age.
    *
    * @param others - prefixes of common keys to be loaded along with them.
    */
@@ -152,9 +156,12 @@ export class ScopeKeyRing<C> {
     connection?: C,
     others: readonly string[] = [],
   ): Promise<void> {
+    const oldest = this.#services.clock() - this.#services.policy.maxAgeMs;
+    this.#cache.deleteIf(({ confirmedAt }) => confirmedAt <= oldest);
     // Names the KMS that is asked for the branch of a scope that has its own.
     for (const record of records) this.#names.nameOf(scopeOf(record));
     const branches = records
+      .filter((record) => isMark(record) || record.state !== 'erased')
       .map(({ branchId }) => branchId)
       .filter(isDataKeyId)
       .map((id) => keyPrefix(id));
@@ -178,7 +185,9 @@ export class ScopeKeyRing<C> {
 
   #held(prefix: string): DataKey | undefined {
     const { clock, policy } = this.#services;
-    return this.#cache.getConfirmedAfter(prefix, clock() - policy.maxAgeMs);
+    const known = this.#cache.get(prefix);
+    const isFresh = known !== undefined && clock() - known.confirmedAt < policy.maxAgeMs;
+    return isFresh ? known.key : undefined;
   }
 
   /** Loads keys of scopes with one query, and with another their branch keys along with all other keys. */
@@ -187,28 +196,24 @@ export class ScopeKeyRing<C> {
     const isOpen = lifetime.current();
     const startedAt = clock();
     const ids = prefixes.flatMap((prefix) => keyIdOfPrefix(prefix) ?? []);
-    const { records } = await loading.run(() => this.#store.findByIds(ids, connection));
+    const records = await loading.run(() => this.#store.findByIds(ids, connection));
     const found = new Set(records.map(({ id }) => keyPrefix(id)));
     const others = prefixes.filter((prefix) => !found.has(prefix));
-    const erased = records.filter(({ state }) => state === 'erased').map(scopeOf);
-    const marks = erased.length === 0 ? [] : await this.#marksOf(erased, connection);
-    await this.loadBranches([...records, ...marks], connection, others);
+    await this.loadBranches(records, connection, others);
     if (!isOpen()) return;
-    const keys = records.flatMap((record) => this.#opened(record, marks) ?? []);
-    this.keep(keys, startedAt);
+    const asked = new Set(ids);
+    const marks = new Map(records.filter(isMark).map((mark) => [scopeSlot(scopeOf(mark)), mark]));
+    for (const record of records) {
+      const mark = marks.get(scopeSlot(scopeOf(record)));
+      const key = asked.has(record.id) ? this.#opened(record, mark) : undefined;
+      if (key !== undefined) this.keep(key, startedAt);
+    }
   }
 
-  async #marksOf(scopes: readonly Scope[], connection?: C): Promise<ScopeKeyRecord[]> {
-    const { records } = await this.#services.loading.run(() =>
-      this.#store.findCurrent(scopes, connection),
-    );
-    return records.filter(({ purpose }) => purpose === 'erasure');
-  }
-
-  #opened(record: ScopeKeyRecord, marks: readonly ScopeKeyRecord[]): DataKey | undefined {
+  /** A mark forbids the key of its scope, even if somebody has put an older row of that back. */
+  #opened(record: ScopeKeyRecord, mark: ScopeKeyRecord | undefined): DataKey | undefined {
     try {
-      const mark = marks.find(isMarkOf(record));
-      if (record.state === 'erased' && mark?.state === 'erased') {
+      if (mark !== undefined) {
         this.proveMark(mark);
         throw erasedError(mark);
       }
@@ -233,10 +238,6 @@ export function erasedError({ id, kind, state, since }: ScopeKeyRecord): ErasedE
           'Cancel the erasure to stop that.',
     { keyId: id },
   );
-}
-
-function isMarkOf({ kind, scope }: ScopeKeyRecord): (mark: ScopeKeyRecord) => boolean {
-  return (mark) => mark.kind === kind && mark.scope === scope;
 }
 
 function notAKey(record: ScopeKeyRecord): KeyUnwrapError {

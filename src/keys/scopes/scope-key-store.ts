@@ -2,13 +2,6 @@ import type { Scope } from '../record/scope';
 import type { KmsProvider } from '../../kms/kms-provider';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
 
-/** Records as one statement saw them. */
-export interface FoundScopeKeys {
-  readonly records: readonly ScopeKeyRecord[];
-  /** Whether it ran in a transaction, which may roll back what it has inserted itself. */
-  readonly mayVanish: boolean;
-}
-
 /** A change of one record; takes place only if the row still is as it was read. */
 export interface ScopeKeyChange {
   readonly expected: ScopeKeyRecord;
@@ -22,10 +15,22 @@ export interface ScopeKeyChange {
  */
 export interface ScopeKeyStore<C = unknown> {
   /** Returns the keys and marks of these scopes that are not deactivated, with one query for each kind. */
-  findCurrent(scopes: readonly Scope[], connection?: C): Promise<FoundScopeKeys>;
+  findCurrent(scopes: readonly Scope[], connection?: C): Promise<ScopeKeyRecord[]>;
 
-  /** Returns the keys with these ids, in any state and order. Leaves out unknown ids. */
-  findByIds(ids: readonly string[], connection?: C): Promise<FoundScopeKeys>;
+  /**
+   * Returns the keys with these ids, in any state and order, and the marks of erased scopes among theirs, with
+   * one query. Leaves out unknown ids.
+   */
+  findByIds(ids: readonly string[], connection?: C): Promise<ScopeKeyRecord[]>;
+
+  /** Whether what was inserted through a connection may be rolled back: it is in a transaction. */
+  mayRollBack(connection?: C): Promise<boolean>;
+
+  /** Returns keys and marks that some branch keys have sealed, by id, from the first beyond `after`. */
+  findSealedBy(
+    branchIds: readonly string[],
+    page: { readonly after: string; readonly limit: number },
+  ): Promise<ScopeKeyRecord[]>;
 
   /** Returns every key of a scope, the newest version first. */
   findAll(scope: Scope, connection?: C): Promise<ScopeKeyRecord[]>;

@@ -1,7 +1,7 @@
 import { BackgroundRefresh } from '../../async/background-refresh';
 import { KmsUnavailableError } from '../../errors';
 import type { ActiveKey } from '../cache/active-keys';
-import { FailedKeys, typedFailure } from '../cache/failed-keys';
+import { FailedKeys, oldTransaction, typedFailure } from '../cache/failed-keys';
 import type { UsedKeys } from '../cache/used-keys';
 import type { KeyServices } from '../key-services';
 import type { DataKey, IndexRoots } from '../key-source';
@@ -11,13 +11,13 @@ import type { Scope } from '../record/scope';
 import type { ScopeBranches } from './scope-branches';
 import { ScopeKeyCache } from './scope-key-cache';
 import type { ErasedScope } from './scope-key-cache';
-import { scopeOf } from '../record/scope-key-record';
-import type { ScopeKeyPurpose, ScopeKeyRecord } from '../record/scope-key-record';
+import type { ScopeKeyRecord } from '../record/scope-key-record';
 import { erasedError } from './scope-key-ring';
 import type { ScopeKeyRing } from './scope-key-ring';
-import type { FoundScopeKeys, ScopeKeyStore } from './scope-key-store';
+import type { ScopeKeyStore } from './scope-key-store';
 import { ScopeKeyCreation } from './scope-key-creation';
-import type { WantedKey } from './scope-key-creation';
+import { scopesOf, slotOf, slotOfErasure, slotOfKey, wantedKeys } from './wanted-key';
+import type { WantedKey } from './wanted-key';
 
 /** The parts of {@link ScopeKeys}. */
 export interface ScopeKeysParts<C> {
@@ -29,17 +29,32 @@ export interface ScopeKeysParts<C> {
   readonly used: () => UsedKeys | undefined;
 }
 
+/** One attempt to obtain keys. */
+interface Attempt<C> {
+  /** The caller's, if it holds one. */
+  readonly connection: C | undefined;
+  /** False once the manager was closed: late results are dropped. */
+  readonly isOpen: () => boolean;
+  /** Ids of keys that were to be created. */
+  readonly created?: readonly string[];
+}
+
+/** When a key was confirmed, and the end of its use for writing. */
+type Standing = Pick<ActiveKey<unknown>, 'confirmedAt' | 'usableUntil'>;
+
 /** The keys that new values and tokens of scopes are made with, which are created when they are first wanted. */
 export class ScopeKeys<C> {
   readonly #parts: ScopeKeysParts<C>;
-  readonly #data = new ScopeKeyCache<DataKey>();
-  readonly #index = new ScopeKeyCache<IndexRoots>();
+  readonly #data: ScopeKeyCache<DataKey>;
+  readonly #index: ScopeKeyCache<IndexRoots>;
   readonly #failed = new FailedKeys();
   readonly #refresh: BackgroundRefresh;
   readonly #creation: ScopeKeyCreation<C>;
 
   constructor(parts: ScopeKeysParts<C>) {
     this.#parts = parts;
+    this.#data = new ScopeKeyCache(parts.services.clock);
+    this.#index = new ScopeKeyCache(parts.services.clock);
     this.#creation = new ScopeKeyCreation(parts);
     this.#refresh = new BackgroundRefresh(parts.services.clock);
   }
@@ -105,70 +120,103 @@ export class ScopeKeys<C> {
       const failure = failures.get(branches.nameOf(key.scope));
       if (failure !== undefined) this.#fail(key, failure);
     }
-    const left = await this.#find(possible, connection, isOpen);
-    if (left.length === 0 || !isOpen()) return;
-    await this.#creation.create(left, connection);
-    await this.#find(left, connection, isOpen);
-    this.#data.makeRoom(wanted.length);
-    this.#index.makeRoom(wanted.length);
+    const attempt = { connection, isOpen };
+    const left = await this.#find(possible, attempt);
+    if (left.length > 0 && isOpen()) {
+      const created = await this.#creation.create(left, connection);
+      await this.#find(left, { ...attempt, created });
+    }
   }
 
   /** Reads keys and accepts those that there are. Returns those that there are not. */
   async #find(
     wanted: readonly WantedKey[],
-    connection: C | undefined,
-    isOpen: () => boolean,
+    { connection, isOpen, created = [] }: Attempt<C>,
   ): Promise<readonly WantedKey[]> {
     if (wanted.length === 0) return [];
     const { ring, services, store } = this.#parts;
-    const found = await services.loading.run(() => store.findCurrent(scopesOf(wanted), connection));
-    await ring.loadBranches(found.records, connection);
+    // Before the rows are read: a branch may be confirmed again meanwhile, and they may not.
+    const standings = await this.#standings(wanted, connection);
+    const records = await services.loading.run(() =>
+      store.findCurrent(scopesOf(wanted), connection),
+    );
+    await ring.loadBranches(records, connection);
     if (!isOpen()) return [];
-    const bySlot = new Map(found.records.map((record) => [slotOf(record), record]));
+    this.#creation.forget(created, records);
+    const isFresh = records.some((record) => this.#creation.isFresh(record));
+    const mayRollBack = isFresh && (await store.mayRollBack(connection));
+    const bySlot = new Map(records.map((record) => [slotOf(record), record]));
     const left = wanted.filter((key) => {
-      const mark = bySlot.get(slotOfKey('erasure', key.scope));
-      const record = bySlot.get(slotOfKey(key.purpose, key.scope));
+      const mark = bySlot.get(slotOfErasure(key.scope));
+      const record = bySlot.get(slotOfKey(key));
       if (mark !== undefined) this.#acceptErasure(key, mark);
-      else if (record !== undefined) this.#accept(key, record, found);
+      else if (record !== undefined) {
+        const mayVanish = mayRollBack && this.#creation.isFresh(record);
+        this.#accept(key, record, { mayVanish, branch: standings.get(key) });
+      }
       return (mark ?? record) === undefined;
     });
     // Another connection may be waited for in vain by a caller that holds one.
-    if (connection === undefined && !found.mayVanish) await this.#creation.record(found.records);
+    if (connection === undefined && !mayRollBack) await this.#creation.record(records);
     return left;
   }
 
-  #accept(key: WantedKey, record: ScopeKeyRecord, { mayVanish }: FoundScopeKeys): void {
-    const { branches, ring, services } = this.#parts;
+  /** Returns since when, and until when, keys whose rows are read now count as confirmed: as their branch does. */
+  async #standings(
+    wanted: readonly WantedKey[],
+    connection: C | undefined,
+  ): Promise<ReadonlyMap<WantedKey, Standing>> {
+    const { branches, services } = this.#parts;
+    const { maxAgeMs } = services.policy;
+    const age = connection === undefined ? 0 : await services.store.snapshotAge(connection);
+    // Such a transaction may not see yet that a scope was erased.
+    if (age >= maxAgeMs) {
+      for (const key of wanted) this.#fail(key, oldTransaction(maxAgeMs));
+      return new Map();
+    }
+    const standings = new Map<WantedKey, Standing>();
+    for (const key of wanted) {
+      const branch = branches.standingFor(key.scope);
+      if (branch === undefined) continue;
+      const { confirmedAt, usableUntil } = branch;
+      standings.set(key, { confirmedAt: confirmedAt - age, usableUntil: usableUntil - age });
+    }
+    return standings;
+  }
+
+  #accept(
+    key: WantedKey,
+    record: ScopeKeyRecord,
+    { mayVanish, branch }: { readonly mayVanish: boolean; readonly branch: Standing | undefined },
+  ): void {
+    const { ring } = this.#parts;
     const { scope } = key;
     const slot = scopeSlot(scope);
     try {
       const opened = ring.open(record);
-      const branch = branches.standingFor(scope);
       if (branch === undefined) throw notReady(scope);
-      // A key is as old as the branch key that opened it, and no younger than the read of its row.
-      const { confirmedAt, usableUntil } = branch;
       const { id, kind: name, version } = record;
-      const common = { id, name, version, epoch: 0, confirmedAt, usableUntil, mayVanish };
+      const common = { id, name, version, epoch: 0, ...branch, mayVanish };
       if ('data' in opened) {
         this.#data.accept(slot, { ...common, key: opened.data });
-        ring.keep([opened.data], confirmedAt);
+        ring.keep(opened.data, branch.confirmedAt);
       } else {
         this.#index.accept(slot, { ...common, key: [opened.index] });
       }
-      this.#failed.forget(wantedSlot(key));
+      this.#failed.forget(slotOfKey(key));
     } catch (failure) {
-      this.#failed.remember(wantedSlot(key), failure, services.clock());
+      this.#fail(key, failure);
     }
   }
 
   /** Accepts that nothing can be written for a scope, once the mark has proved it. */
   #acceptErasure(key: WantedKey, mark: ScopeKeyRecord): void {
-    const { ring, services } = this.#parts;
+    const { ring } = this.#parts;
     try {
       ring.proveMark(mark);
       this.withdraw(key.scope, { error: erasedError(mark), isFinal: mark.state === 'erased' });
     } catch (failure) {
-      this.#failed.remember(wantedSlot(key), failure, services.clock());
+      this.#fail(key, failure);
     }
   }
 
@@ -177,7 +225,7 @@ export class ScopeKeys<C> {
   }
 
   #fail(key: WantedKey, failure: unknown): void {
-    this.#failed.remember(wantedSlot(key), failure, this.#parts.services.clock());
+    this.#failed.remember(slotOfKey(key), failure, this.#parts.services.clock());
   }
 
   #usable<T>(cache: ScopeKeyCache<T>, wanted: WantedKey): ActiveKey<T> {
@@ -185,33 +233,11 @@ export class ScopeKeys<C> {
     const held = cache.get(scopeSlot(wanted.scope));
     if (held !== undefined && 'error' in held) throw held.error;
     if (held !== undefined && clock() - held.confirmedAt < policy.maxAgeMs) return held;
-    const failure = this.#failed.error(wantedSlot(wanted));
+    const failure = this.#failed.error(slotOfKey(wanted));
     throw failure === undefined
       ? notReady(wanted.scope)
       : typedFailure(`the ${wanted.purpose} key of a ${wanted.scope.kind}`, failure);
   }
-}
-
-function wantedKeys(scopes: readonly Scope[], index: boolean): WantedKey[] {
-  const unique = new Map(scopes.map((scope) => [scopeSlot(scope), scope]));
-  const purposes: readonly WantedKey['purpose'][] = index ? ['data', 'index'] : ['data'];
-  return [...unique.values()].flatMap((scope) => purposes.map((purpose) => ({ scope, purpose })));
-}
-
-function scopesOf(wanted: readonly WantedKey[]): Scope[] {
-  return [...new Map(wanted.map(({ scope }) => [scopeSlot(scope), scope])).values()];
-}
-
-function wantedSlot({ scope, purpose }: WantedKey): string {
-  return slotOfKey(purpose, scope);
-}
-
-function slotOf(record: ScopeKeyRecord): string {
-  return slotOfKey(record.purpose, scopeOf(record));
-}
-
-function slotOfKey(purpose: ScopeKeyPurpose, scope: Scope): string {
-  return `${purpose}\0${scopeSlot(scope)}`;
 }
 
 function notReady({ kind }: Scope): KmsUnavailableError {

@@ -41,7 +41,7 @@ export class ScopeMarks<C> {
    * @throws {@link KeyUnwrapError} for one that was edited
    */
   async find(scope: Scope, purpose: MarkPurpose): Promise<ScopeKeyRecord | undefined> {
-    const { records } = await this.#scopes.store.findCurrent([scope]);
+    const records = await this.#scopes.store.findCurrent([scope]);
     const mark = records.find((record) => record.purpose === purpose);
     if (mark === undefined) return undefined;
     await this.#scopes.ring.loadBranches([mark]);

@@ -4,6 +4,8 @@ import type { Scope } from '../record/scope';
 import type { KeysOfScopes } from './keys-of-scopes';
 import { eraseScope, replayErasures } from './scope-erasure';
 import type { Erasure, ErasureOptions, ErasureReceipt, ScopeRows } from './scope-erasure';
+import { resealScopes } from './scope-resealing';
+import type { ResealReport } from './scope-resealing';
 import { rotateScope } from './scope-rotation';
 
 /** The operators' side of the keys of scopes. `ScopeKeys` documents the operations for users. */
@@ -29,5 +31,10 @@ export class ScopeOperations<C> {
   /** See {@link replayErasures}. */
   replay(receipts: readonly ErasureReceipt[], rows: ScopeRows<C>): Promise<ErasureReceipt[]> {
     return replayErasures(this.#services, this.#scopes, receipts, rows);
+  }
+
+  /** See {@link resealScopes}. */
+  reseal(): Promise<ResealReport> {
+    return resealScopes(this.#services, this.#scopes);
   }
 }

@@ -27,8 +27,7 @@ export async function rotateScope<C>(
   await scopes.active.prepare([scope], { index: false });
   // Throws for a scope that is erased, or whose KMS is away.
   const { id: activeId } = scopes.active.dataKey(scope);
-  const { records } = await scopes.store.findByIds([activeId]);
-  const [expected] = records;
+  const [expected] = await scopes.store.findByIds([activeId]);
   if (expected?.state !== 'active') throw changedMeanwhile(scope);
   const since = wholeSecond(await store.now());
   const branch = scopes.branches.activeFor(scope);

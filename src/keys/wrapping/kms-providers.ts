@@ -1,6 +1,7 @@
-import { KeyUnwrapError } from '../../errors';
+import { KeyUnwrapError, KmsUnavailableError } from '../../errors';
 import type { KmsProvider } from '../../kms/kms-provider';
 import type { KeyRecord } from '../record/key-record';
+import { isOwnBranchName } from '../record/scope';
 
 import { KmsClient } from './kms-client';
 
@@ -44,7 +45,9 @@ export class KmsProviders {
 
   /** Returns the client that wraps the keys of a name. */
   wrapperOf(keyName: string): KmsClient {
-    return this.#reserved.get(keyName) ?? this.primary;
+    const reserved = this.#reserved.get(keyName);
+    if (reserved === undefined && isOwnBranchName(keyName)) throw unknownKms(keyName);
+    return reserved ?? this.primary;
   }
 
   /** Wraps with this provider from now on. */
@@ -60,6 +63,7 @@ export class KmsProviders {
    */
   async unwrap(record: KeyRecord): Promise<OpenedKey> {
     const [first, ...rest] = this.#askedFor(record);
+    if (first === undefined) throw unknownKms(record.name);
     try {
       return await openedBy(first, record);
     } catch (error) {
@@ -84,7 +88,7 @@ export class KmsProviders {
   /** Whether the providers that unwrap a record report that they are healthy. */
   async areHealthy(record: KeyRecord): Promise<boolean> {
     const answers = this.#askedFor(record).map(({ kms }) => kms.health());
-    return (await Promise.all(answers)).every(({ ok }) => ok);
+    return answers.length > 0 && (await Promise.all(answers)).every(({ ok }) => ok);
   }
 
   async close(): Promise<void> {
@@ -95,9 +99,11 @@ export class KmsProviders {
     );
   }
 
-  #askedFor({ kms, name: keyName }: KeyRecord): readonly [KmsClient, ...KmsClient[]] {
+  /** Returns none for the branch of a scope whose KMS is not known yet. */
+  #askedFor({ kms, name: keyName }: KeyRecord): readonly KmsClient[] {
     const reserved = this.#reserved.get(keyName);
     if (reserved !== undefined) return [reserved];
+    if (isOwnBranchName(keyName)) return [];
     const [first = this.primary, ...rest] = this.#clients.filter(({ name }) => name === kms);
     return [first, ...rest];
   }
@@ -105,6 +111,13 @@ export class KmsProviders {
   #client(kms: KmsProvider): KmsClient {
     return new KmsClient(kms, this.#application);
   }
+}
+
+function unknownKms(keyName: string): KmsUnavailableError {
+  return new KmsUnavailableError(
+    `key "${keyName}" is under the KMS of a scope, which this process does not know: it has read and written no ` +
+      'row of the scope yet, or the option `kms` gives the scope another KMS now. Use the scope first.',
+  );
 }
 
 async function openedBy(client: KmsClient, record: KeyRecord): Promise<OpenedKey> {

@@ -93,6 +93,6 @@ export async function scopeKeyIds(
   ids: readonly string[],
 ): Promise<Set<string>> {
   if (!hasScopes || ids.length === 0) return new Set();
-  const { records } = await keys.scopes.store.findByIds(ids, runner);
+  const records = await keys.scopes.store.findByIds(ids, runner);
   return new Set(records.map(({ id }) => id));
 }

@@ -29,7 +29,11 @@ export function KeyScope({ kind = DEFAULT_KIND }: KeyScopeOptions = {}): Propert
 }
 
 /** Returns the scopes that the class of an entity declares, and those of the classes that it extends. */
-export function declaredScopes({ target }: Pick<EntityMetadata, 'target'>): DeclaredScope[] {
+export function declaredScopes({
+  target,
+}: {
+  readonly target: EntityMetadata['target'];
+}): DeclaredScope[] {
   const scopes: DeclaredScope[] = [];
   let each: unknown = target;
   while (typeof each === 'function') {

@@ -3,7 +3,7 @@ import type { DataSource } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { IndexMetadata } from 'typeorm/metadata/IndexMetadata.js';
 
-import { ConfigurationError, UnsupportedValueError } from '../../errors';
+import { ConfigurationError, MissingScopeError, UnsupportedValueError } from '../../errors';
 import { BlindIndex } from '../../field/blind-index';
 import type { BlindIndexPolicy } from '../../field/blind-index';
 import type { FieldPolicy } from '../../field/field-policy';
@@ -13,6 +13,7 @@ import type { ColumnGuard } from '../declare/column-guard';
 
 import { policyRefused } from './encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from './encrypted-column';
+import { knownRow } from './known-row';
 import type { RowScope } from './row-scope';
 import { keysOfScope } from './scoped-keys';
 import { blindIndexPolicyOf, rootEntityName } from './field-policies';
@@ -42,7 +43,7 @@ export function indexedColumns(
     const ofScope = guard.options.scope === false ? undefined : scope;
     const index = new BlindIndex(policy, indexPolicy, application, keysOfScope(keys, ofScope));
     assertSinglePrimaryKey(source, index);
-    hideIndexColumn(column, source, index);
+    hideIndexColumn(column, source, index, ofScope !== undefined);
     const uniqueWith = uniqueWithColumns(source, guard, policy);
     const databaseIndex = addDatabaseIndex([column, ...uniqueWith], indexPolicy.unique, dataSource);
     const isScoped = ofScope !== undefined;
@@ -96,6 +97,7 @@ function hideIndexColumn(
   indexColumn: ColumnMetadata,
   source: ColumnMetadata,
   index: BlindIndex,
+  isScoped: boolean,
 ): void {
   removeGuard(indexColumn);
   indexColumn.isVirtual = true;
@@ -107,9 +109,29 @@ function hideIndexColumn(
     if (value === undefined) return explicitValue(entity, transform) as unknown;
     if (value === null) return null;
     if (typeof value === 'function') throw sqlExpressionRefused(source);
+    if (isScoped && knownRow() === undefined) return new TokenOfNoRow(source);
     return index.token(value);
   };
   indexColumn.setEntityValue = () => undefined;
+}
+
+/**
+ * Stands for a token whose row, and so its scope, is not known yet: `upsert` asks whether there will be one.
+ * Drivers cannot send it.
+ */
+class TokenOfNoRow {
+  readonly #source: ColumnMetadata;
+
+  constructor(source: ColumnMetadata) {
+    this.#source = source;
+  }
+
+  toJSON(): never {
+    throw new MissingScopeError(
+      `${this.#source.entityMetadata.name}.${this.#source.propertyPath}: a token is wanted outside of a statement, ` +
+        'where its scope is not known. Write the property through TypeORM.',
+    );
+  }
 }
 
 /** Adds the database index, with the token first, so that lookups by it alone can use it. */

@@ -1,6 +1,6 @@
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
-import { MissingScopeError, ScopeMismatchError } from '../../errors';
+import { MissingScopeError, ScopeMismatchError, UnsupportedValueError } from '../../errors';
 import { contextBytes } from '../../field/row-context';
 import { scopeId } from '../../keys/record/scope';
 import type { Scope } from '../../keys/record/scope';
@@ -105,10 +105,15 @@ export class RowScope {
     this.#canonical ??= canonicalForm(column);
     const id = scopeId(contextBytes(this.#canonical(value)).toString('utf8'));
     if (id !== undefined) return id;
-    throw this.#missing('its id is empty or longer than 256 bytes');
+    const { entity, property } = this.#property;
+    throw new UnsupportedValueError(
+      `${entity}.${property} has keys for each ${this.kind}, and ${column.propertyPath} of the row is empty or ` +
+        'longer than 256 bytes. Give each an id of 1 to 256 bytes.',
+      { entity, property },
+    );
   }
 
-  #missing(why?: string): MissingScopeError {
+  #missing(): MissingScopeError {
     const { entity, property } = this.#property;
     const where =
       this.column === undefined
@@ -116,7 +121,7 @@ export class RowScope {
         : `Give the row its ${this.column.propertyPath}, or run the work in withKeyScope(id, …)`;
     return new MissingScopeError(
       `${entity}.${property} has keys for each ${this.kind}, and it is not known which: ` +
-        `${why ?? 'neither the row or condition nor the context says'}. ${where}.`,
+        `neither the row or condition nor the context says. ${where}.`,
       { entity, property },
     );
   }

@@ -1,16 +1,21 @@
+import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
+import type { FieldPolicy } from '../../field/field-policy';
 import type { KeySource } from '../../keys/key-source';
 import { DEFAULT_KIND } from '../../keys/record/scope';
 import { contextScope } from '../../keys/scopes/scope-context';
 import type { EncryptedOptions } from '../declare/column-options';
 import { declaredScopes } from '../declare/key-scope';
+import type { DeclaredScope } from '../declare/key-scope';
 import type { CheckedOptions } from '../declare/field-encryption-options';
 
 import { policyRefused } from './encrypted-column';
 import { rootEntityName } from './field-policies';
 import { constantColumn } from './bound-columns';
 import { RowScope } from './row-scope';
+
+const KIND = /^[\w-]{1,32}$/;
 
 /** Returns the keys of the scope of the row at work, as if they were the only ones. */
 export function keysOfScope(keys: KeySource, scope: RowScope | undefined): KeySource {
@@ -43,6 +48,7 @@ export class ScopeKinds {
   scopeOf(column: ColumnMetadata, options: EncryptedOptions): RowScope | undefined {
     const entity = rootEntityName(column.entityMetadata);
     const property = { entity, property: column.propertyPath };
+    checkDeclarations(column.entityMetadata, property);
     const kind = this.#kindOf(column, options, property);
     if (kind === undefined) return undefined;
     if (options.key !== undefined) {
@@ -52,7 +58,7 @@ export class ScopeKinds {
       );
     }
     this.#kinds.add(kind);
-    const declared = declaredScopes(column.entityMetadata).find((each) => each.kind === kind);
+    const declared = declaredScope(column.entityMetadata, kind, property);
     const { keyScope } = this.#options;
     return new RowScope({
       ...{ kind, property, needsContext: keyScope !== undefined },
@@ -79,5 +85,54 @@ export class ScopeKinds {
     }
     const [kind] = kinds;
     return kind ?? (this.#options.keyScope === undefined ? undefined : DEFAULT_KIND);
+  }
+}
+
+/** Returns where a kind of scopes is declared on an entity, if it is. */
+function declaredScope(
+  metadata: EntityMetadata,
+  kind: string,
+  property: Pick<FieldPolicy, 'entity' | 'property'>,
+): DeclaredScope | undefined {
+  const scopes = declaredScopes(metadata);
+  const [first, other] = new Set(
+    scopes.filter((each) => each.kind === kind).map((each) => each.property),
+  );
+  if (other !== undefined) {
+    throw policyRefused(
+      property,
+      `@KeyScope of the kind "${kind}" stands on "${String(first)}" and on "${other}". Leave one of them.`,
+    );
+  }
+  const twice = scopes.find((each) => each.property === first && each.kind !== kind);
+  if (twice !== undefined) {
+    throw policyRefused(
+      property,
+      `"${twice.property}" has @KeyScope for two kinds, "${kind}" and "${twice.kind}". Leave one of them.`,
+    );
+  }
+  return scopes.find((each) => each.kind === kind);
+}
+
+/** Refuses kinds that the table of keys cannot hold, and declarations that would be overlooked. */
+function checkDeclarations(
+  metadata: EntityMetadata,
+  property: Pick<FieldPolicy, 'entity' | 'property'>,
+): void {
+  const wrong = declaredScopes(metadata).find(({ kind }) => !KIND.test(kind));
+  if (wrong !== undefined) {
+    throw policyRefused(
+      property,
+      'the "kind" of @KeyScope is too long, or has other characters. Give it 1 to 32 letters, digits, "_" or "-".',
+    );
+  }
+  const embedded = metadata.allEmbeddeds.find(
+    ({ type }) => declaredScopes({ target: type }).length > 0,
+  );
+  if (embedded !== undefined) {
+    throw policyRefused(
+      property,
+      `@KeyScope stands within the embedded "${embedded.propertyPath}". Put it on a property of the entity.`,
+    );
   }
 }

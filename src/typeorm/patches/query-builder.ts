@@ -35,7 +35,7 @@ abstract class EncryptingQueryBuilder<Entity extends ObjectLiteral> extends Quer
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const installation = installationOf(this.connection);
     const joins = pendingJoinsOf(this);
-    const predicate = withKnownRow(conditionRow(this), () =>
+    const predicate = withKnownRow(conditionRow(this, aliasPath), () =>
       rewritePredicate(this, joins, installation, aliasPath, parameterValue),
     );
     const condition =

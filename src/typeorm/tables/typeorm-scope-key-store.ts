@@ -8,12 +8,7 @@ import type {
   ScopeKeyRecord,
   ScopeKeyState,
 } from '../../keys/record/scope-key-record';
-import type {
-  FoundScopeKeys,
-  ScopeCount,
-  ScopeKeyChange,
-  ScopeKeyStore,
-} from '../../keys/scopes/scope-key-store';
+import type { ScopeCount, ScopeKeyChange, ScopeKeyStore } from '../../keys/scopes/scope-key-store';
 import { inOwnTransaction } from '../connection/own-transaction';
 import { withOwnTables } from '../connection/table-access';
 import { isUniqueViolation } from '../connection/transient-conflict';
@@ -27,7 +22,13 @@ const PER_QUERY = 5_000;
 /** Rows in one INSERT, of ten parameters each. */
 const PER_INSERT = 500;
 
+/** The mark of an erasure that has taken place, beside each key of its scope. */
+const MARK_OF_KEY = `m.kind = k.kind AND m.scope = k.scope AND m.purpose = 'erasure' AND m.state = 'erased'`;
+
 type Find = SelectQueryBuilder<ScopeKeyRow>;
+
+/** A key with that mark. */
+type MarkedRow = ScopeKeyRow & { readonly mark?: ScopeKeyRow | null };
 
 /** The table of scope keys of a DataSource. */
 export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
@@ -37,7 +38,7 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     this.#dataSource = dataSource;
   }
 
-  async findCurrent(scopes: readonly Scope[], connection?: QueryRunner): Promise<FoundScopeKeys> {
+  async findCurrent(scopes: readonly Scope[], connection?: QueryRunner): Promise<ScopeKeyRecord[]> {
     const byKind = new Map<string, string[]>();
     for (const { kind, id } of scopes) byKind.set(kind, [...(byKind.get(kind) ?? []), id]);
     const queries = [...byKind].flatMap(([kind, ids]) =>
@@ -51,11 +52,35 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     return this.#find(queries, connection);
   }
 
-  findByIds(ids: readonly string[], connection?: QueryRunner): Promise<FoundScopeKeys> {
+  async findByIds(ids: readonly string[], connection?: QueryRunner): Promise<ScopeKeyRecord[]> {
     const queries = pagesOf(ids, PER_QUERY).map(
-      (page) => (query: Find) => query.where('k.id IN (:...page)', { page }),
+      (page) => (query: Find) =>
+        query
+          .leftJoinAndMapOne('k.mark', ScopeKeySchema.options.name, 'm', MARK_OF_KEY)
+          .where('k.id IN (:...page)', { page }),
     );
-    return this.#find(queries, connection);
+    const rows = await this.#rows(queries, connection);
+    const marks = rows.flatMap(({ mark }: MarkedRow) => mark ?? []);
+    const unique = new Map([...rows, ...marks].map((row) => [row.id, row]));
+    return [...unique.values()].map(recordOf);
+  }
+
+  async mayRollBack(connection?: QueryRunner): Promise<boolean> {
+    return withOwnTables(this.#dataSource, connection, isInTransaction);
+  }
+
+  async findSealedBy(
+    branchIds: readonly string[],
+    { after, limit }: { readonly after: string; readonly limit: number },
+  ): Promise<ScopeKeyRecord[]> {
+    if (branchIds.length === 0) return [];
+    const page = (query: Find): Find =>
+      query
+        .where('k.branchId IN (:...branchIds)', { branchIds })
+        .andWhere(`k.id > :after AND k.sealed <> ''`, { after })
+        .orderBy('k.id')
+        .take(limit);
+    return this.#find([page], undefined);
   }
 
   async findAll({ kind, id }: Scope, connection?: QueryRunner): Promise<ScopeKeyRecord[]> {
@@ -64,7 +89,7 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
         .where('k.kind = :kind AND k.scope = :id', { kind, id })
         .orderBy('k.purpose')
         .addOrderBy('k.version', 'DESC');
-    return [...(await this.#find([ofScope], connection)).records];
+    return this.#find([ofScope], connection);
   }
 
   async insertMissing(records: readonly ScopeKeyRecord[], connection?: QueryRunner): Promise<void> {
@@ -72,7 +97,7 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
       for (const page of pagesOf(records, PER_INSERT)) await insertRows(runner, page, true);
       return true;
     };
-    if (connection?.isTransactionActive === true) {
+    if (connection !== undefined && (await isInTransaction(connection))) {
       await withOwnTables(this.#dataSource, connection, insert);
     } else {
       await inOwnTransaction(this.#dataSource, connection, insert);
@@ -115,17 +140,34 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
   async #find(
     queries: readonly ((query: Find) => Find)[],
     connection: QueryRunner | undefined,
-  ): Promise<FoundScopeKeys> {
+  ): Promise<ScopeKeyRecord[]> {
+    return (await this.#rows(queries, connection)).map(recordOf);
+  }
+
+  #rows(
+    queries: readonly ((query: Find) => Find)[],
+    connection: QueryRunner | undefined,
+  ): Promise<MarkedRow[]> {
     return withOwnTables(this.#dataSource, connection, async (runner) => {
-      const records: ScopeKeyRecord[] = [];
+      const rows: MarkedRow[] = [];
       for (const narrow of queries) {
         const query = runner.manager.createQueryBuilder(ScopeKeySchema, 'k', runner);
-        const rows = await narrow(query).callListeners(false).cache(false).getMany();
-        records.push(...rows.map(recordOf));
+        rows.push(...(await narrow(query).callListeners(false).cache(false).getMany()));
       }
-      return { records, mayVanish: runner.isTransactionActive };
+      return rows;
     });
   }
+}
+
+/** Whether a connection is in a transaction, be it one that TypeORM does not know of. */
+async function isInTransaction(runner: QueryRunner): Promise<boolean> {
+  if (runner.isTransactionActive) return true;
+  if (runner.connection.options.type !== 'postgres') return false;
+  // Outside of a transaction, each statement is one.
+  const [row] = (await runner.query('SELECT now() <> statement_timestamp() AS inside')) as [
+    { readonly inside: boolean },
+  ];
+  return row.inside;
 }
 
 async function insertRows(

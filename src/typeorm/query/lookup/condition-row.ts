@@ -1,4 +1,4 @@
-import type { EntityMetadata, FindOperator, ObjectLiteral } from 'typeorm';
+import type { FindOperator, ObjectLiteral } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 
@@ -26,20 +26,24 @@ export function inConditions<T>(builder: object, where: unknown, build: () => T)
   }
 }
 
-/** Returns the rows that conditions are about, of which they fix some columns to one value. */
-export function conditionRow(builder: AnyQueryBuilder): KnownRow {
+/**
+ * Returns the rows that conditions are about, of which they fix some columns to one value.
+ *
+ * @param path - of the property that is looked up, which begins with the alias of its entity in a SELECT.
+ */
+export function conditionRow(builder: AnyQueryBuilder, path: string): KnownRow {
   return {
     value: (column) => {
       const where = conditions.get(builder);
       const named = where && onlyValue(column.getEntityValue(where, true) as unknown);
-      return named ?? fixedBefore(builder, column);
+      return named ?? fixedBefore(builder, column, path);
     },
   };
 }
 
-function fixedBefore(builder: AnyQueryBuilder, column: ColumnMetadata): unknown {
-  const metadata: EntityMetadata = column.entityMetadata;
-  return fixedValues(builder, metadata).get(column);
+function fixedBefore(builder: AnyQueryBuilder, column: ColumnMetadata, path: string): unknown {
+  const [alias] = path.split('.');
+  return fixedValues(builder, column.entityMetadata, alias).get(column);
 }
 
 /** Returns the one value that a condition allows; undefined for several or others. */

@@ -13,9 +13,8 @@ import {
   queryRefused,
 } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
-import { inRow } from '../../metadata/row-binding';
 
-import { rowOfScope, withIndexKeys } from './index-keys';
+import { inRowOfScope, rowOfScope, withIndexKeys } from './index-keys';
 
 /** If more candidates than this share a truncated token, the index is too short for lookups. */
 const MAX_CANDIDATES = 10_000;
@@ -25,10 +24,15 @@ const MAX_CANDIDATES = 10_000;
  * they build the final statement. It does not show the value that it stands for.
  */
 export abstract class DeferredParameter {
-  /** Returns the parameter to use instead. */
+  /**
+   * Returns the parameter to use instead.
+   *
+   * @param noting - makes tokens, whose keys are those of the statement.
+   */
   abstract resolve(
     installation: Installation,
     queryRunner: QueryRunner | undefined,
+    noting: <T>(make: () => T) => T,
   ): Promise<unknown>;
 
   /** Returns the error of a statement that is requested before the parameter is known. */
@@ -88,10 +92,14 @@ export class DeferredTokens extends DeferredParameter {
     }
   }
 
-  override async resolve(installation: Installation, queryRunner?: QueryRunner): Promise<string[]> {
+  override async resolve(
+    installation: Installation,
+    queryRunner: QueryRunner | undefined,
+    noting: <T>(make: () => T) => T,
+  ): Promise<string[]> {
     return withIndexKeys(installation, this.#encrypted, this.#index, {
       ...{ row: this.#row, queryRunner },
-      work: () => tokensOf(this.#index.index, this.#values),
+      work: () => noting(() => tokensOf(this.#index.index, this.#values)),
     });
   }
 
@@ -126,10 +134,11 @@ export class ExactMatches extends DeferredParameter {
   override async resolve(
     installation: Installation,
     queryRunner: QueryRunner | undefined,
+    noting: <T>(make: () => T) => T,
   ): Promise<unknown[]> {
     const tokens = await withIndexKeys(installation, this.#encrypted, this.#index, {
       ...{ row: this.#row, queryRunner },
-      work: () => DeferredTokens.tokensOrDeferred(this.#encrypted, this.#index, this.#values),
+      work: () => noting(() => tokensOf(this.#index.index, this.#values)),
     });
     const candidates = await this.#candidates(tokens, installation, queryRunner);
     const ids = candidates.filter(({ stored }) => this.#holds(stored)).map(({ id }) => id);
@@ -151,7 +160,7 @@ export class ExactMatches extends DeferredParameter {
 
   /** Fetches raw rows: with single-table inheritance an entity may lack a column that another class declares. */
   async #candidates(
-    tokens: string[] | DeferredTokens,
+    tokens: readonly string[],
     installation: Installation,
     queryRunner: QueryRunner | undefined,
   ): Promise<Candidate[]> {
@@ -182,10 +191,12 @@ export class ExactMatches extends DeferredParameter {
       this.#encrypted,
       rows.map(({ stored }) => stored),
     );
-    return rows.map((row, at) => ({
-      id: row.id,
-      stored: inRow(this.#encrypted, ready[at], (i) => row[boundName(i)]),
-    }));
+    return rows.flatMap((row, at) => {
+      const stored = inRowOfScope(installation, this.#encrypted, ready[at], {
+        ...{ row: this.#row, cell: (i) => row[boundName(i)] },
+      });
+      return stored === undefined ? [] : [{ id: row.id, stored }];
+    });
   }
 }
 

@@ -1,9 +1,14 @@
 import type { QueryRunner } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
+import { ScopeMismatchError } from '../../../errors';
 import type { Installation } from '../../installation/installation';
+import { scopeOfValue } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
 import { withKnownRow } from '../../metadata/known-row';
 import type { KnownRow } from '../../metadata/known-row';
+import { inRow } from '../../metadata/row-binding';
+import { StoredInRow } from '../../metadata/stored-in-row';
 
 /** Returns the row whose scope the tokens of an index are made in, to be known once its keys are. */
 export function rowOfScope(
@@ -35,4 +40,30 @@ export async function withIndexKeys<T>(
   }
   await installation.prepareScopes([scope.of(row)], { index: true }, queryRunner);
   return withKnownRow(row, work);
+}
+
+/**
+ * Returns a value that a token was found for, with its row; undefined for a row of another scope, whose token
+ * may be equal by chance.
+ *
+ * @param place - the row of the scope that the token was made in, and what the found one has in bound columns
+ */
+export function inRowOfScope(
+  { keys }: Installation,
+  encrypted: EncryptedColumn,
+  stored: unknown,
+  { row, cell }: { row: KnownRow | undefined; cell: (position: number) => unknown },
+): unknown {
+  const { binding } = encrypted;
+  if (binding?.scope === undefined) return inRow(encrypted, stored, cell);
+  const { columns } = binding;
+  const value = (column: ColumnMetadata): unknown => cell(columns.lastIndexOf(column));
+  try {
+    const id = binding.scope.ofRead({ value }, scopeOfValue(keys, encrypted, stored)) ?? '';
+    const isOther = row !== undefined && binding.scope.of(row).id !== id;
+    return isOther ? undefined : new StoredInRow(stored, binding.contextOf(cell, id));
+  } catch (error) {
+    if (error instanceof ScopeMismatchError) return undefined;
+    throw error;
+  }
 }

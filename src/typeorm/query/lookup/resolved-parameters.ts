@@ -60,11 +60,9 @@ async function runResolved<T>(
       for (const [name, value] of Object.entries<unknown>(parameters)) {
         if (!isDeferred(value)) continue;
         deferred.push(() => Object.assign(parameters, { [name]: value }));
-        parameters[name] = await resolved(value, installation, queryRunner);
+        parameters[name] = await resolved(value, { builder, installation, queryRunner });
       }
     }
-    // The resolved values come from tokens.
-    notingCriteria(builder, () => installation.keys.indexRoots());
     return await run();
   } finally {
     Object.assign(expressionMap, { cache });
@@ -95,15 +93,14 @@ function isDeferred(value: unknown): boolean {
   return value instanceof DeferredParameter || (Array.isArray(value) && value.some(isDeferred));
 }
 
-async function resolved(
-  value: unknown,
-  installation: Installation,
-  queryRunner: QueryRunner | undefined,
-): Promise<unknown> {
-  if (value instanceof DeferredParameter) return value.resolve(installation, queryRunner);
+async function resolved(value: unknown, statement: Omit<Run<unknown>, 'run'>): Promise<unknown> {
+  if (value instanceof DeferredParameter) {
+    const { builder, installation, queryRunner } = statement;
+    return value.resolve(installation, queryRunner, (make) => notingCriteria(builder, make));
+  }
   if (!Array.isArray(value)) return value;
   const items: unknown[] = [];
   // One by one, as they may share one connection.
-  for (const item of value) items.push(await resolved(item, installation, queryRunner));
+  for (const item of value) items.push(await resolved(item, statement));
   return items;
 }

@@ -13,17 +13,23 @@ const EQUALITY = /^"?([\w.]+)"?(?:\."?(\w+)"?)?\s*=\s*:(\w+)$/;
  * Returns the columns that the criteria of a statement fix to one value, so that all rows it hits have that:
  * those that are compared by `=`, or IN with one value, in conditions that all have to hold.
  *
+ *
  * TypeORM puts SQL of the application beside other conditions as it is: an OR in it, or a bracket that it
  * closes, changes what these mean. So with any SQL but equalities, nothing counts as fixed.
+ *
+ * @param alias - of the entity in a statement with joins, where a path without it may be of another.
  */
 export function fixedValues(
   builder: AnyQueryBuilder,
   metadata: EntityMetadata,
+  alias?: string,
 ): ReadonlyMap<ColumnMetadata, unknown> {
-  const { wheres, parameters, mainAlias } = builder.expressionMap;
+  const { aliases, mainAlias, wheres, parameters } = builder.expressionMap;
+  const names =
+    aliases.length > 1 ? [alias ?? ''] : [undefined, mainAlias?.name, metadata.tableName];
   const fixed = new Map<ColumnMetadata, unknown>();
   for (const [path, parameter] of equalities(wheres) ?? []) {
-    const column = columnAt(metadata, path, [mainAlias?.name, metadata.tableName]);
+    const column = columnAt(metadata, path, names);
     const value: unknown = parameters[parameter];
     if (column !== undefined) fixed.set(column, value);
   }
@@ -75,7 +81,11 @@ function unbracketed(text: string): string {
   return text.startsWith('(') && text.endsWith(')') ? text.slice(1, -1).trim() : text;
 }
 
-/** The path may begin with the alias of the statement, and be that of a property or the name of a column. */
+/**
+ * The path may be that of a property or the name of a column, and begin with an alias.
+ *
+ * @param aliases - that it may begin with; undefined among them if with none.
+ */
 function columnAt(
   metadata: EntityMetadata,
   path: string,
@@ -84,7 +94,7 @@ function columnAt(
   const dot = path.indexOf('.');
   const isPrefixed = dot > 0 && aliases.includes(path.slice(0, dot));
   return (
-    columnNamed(metadata, path) ??
+    (aliases.includes(undefined) ? columnNamed(metadata, path) : undefined) ??
     (isPrefixed ? columnNamed(metadata, path.slice(dot + 1)) : undefined)
   );
 }

@@ -34,7 +34,14 @@ export function prepareWrite<T>(
 ): Promise<T> {
   const installation = installationOf(builder.connection);
   const entity = encryptedEntityOf(builder);
-  const preparing = entity && preparation(builder, entity, queryRunner);
+  let preparing: Promise<void> | undefined;
+  try {
+    preparing = entity && preparation(builder, entity, queryRunner);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    // The scope of a row is not known. Callers expect a promise.
+    return Promise.reject(error);
+  }
   const run = (): Promise<T> =>
     entity !== undefined && UniqueWrite.isNeeded(entity)
       ? runUnique(builder, entity, queryRunner, write)

@@ -2,8 +2,9 @@ import { InsertQueryBuilder, UpdateQueryBuilder } from 'typeorm';
 import type { EntityMetadata, ObjectLiteral } from 'typeorm';
 
 import type { Scope } from '../../../keys/record/scope';
-import type { EncryptedEntity, ScopedColumns } from '../../metadata/encrypted-column';
+import type { EncryptedEntity } from '../../metadata/encrypted-column';
 import type { KnownRow } from '../../metadata/known-row';
+import type { RowScope } from '../../metadata/row-scope';
 import type { AnyQueryBuilder } from '../any-query-builder';
 
 import { UpdatedRows } from './updated-row';
@@ -34,7 +35,7 @@ export function scopesOfStatement(
   entity: EncryptedEntity | undefined,
 ): WrittenScopes {
   if (entity === undefined || entity.scopes.length === 0) return NONE;
-  return scopesOf(entity, rowsOf(builder), (row, { scope }) => scope.of(row));
+  return scopesOf(entity, rowsOf(builder), (row, scope) => scope.of(row));
 }
 
 function rowsOf(builder: AnyQueryBuilder): readonly Written[] {
@@ -55,20 +56,21 @@ export function scopesOfEntities(
   entity: EncryptedEntity,
   entities: readonly ObjectLiteral[],
 ): WrittenScopes {
-  return scopesOf(entity, entities.map(inserted), (row, { scope }) => scope.ifKnown(row));
+  return scopesOf(entity, entities.map(inserted), (row, scope) => scope.ifKnown(row));
 }
 
 function scopesOf(
   { columns, scopes }: EncryptedEntity,
   rows: readonly Written[],
-  scopeOf: (row: KnownRow, scoped: ScopedColumns) => Scope | undefined,
+  scopeOf: (row: KnownRow, scope: RowScope) => Scope | undefined,
 ): WrittenScopes {
-  const found = scopes.flatMap((scoped) => {
-    const own = columns.filter(({ binding }) => binding?.scope?.kind === scoped.scope.kind);
-    const writing = rows.filter(({ values }) =>
-      own.some(({ column }) => (column.getEntityValue(values) ?? null) !== null),
-    );
-    return writing.flatMap(({ row }) => scopeOf(row, scoped) ?? []);
+  const found = scopes.flatMap(({ scope: { kind } }) => {
+    const own = columns.filter(({ binding }) => binding?.scope?.kind === kind);
+    return rows.flatMap(({ row, values }) => {
+      const written = own.find(({ column }) => (column.getEntityValue(values) ?? null) !== null);
+      const scope = written?.binding?.scope;
+      return (scope && scopeOf(row, scope)) ?? [];
+    });
   });
   return { scopes: found, index: scopes.some(({ index }) => index) };
 }

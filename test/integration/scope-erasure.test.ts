@@ -1,0 +1,272 @@
+import { randomUUID } from 'node:crypto';
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+import type { DataSource } from 'typeorm';
+import {
+  BlindIndex,
+  DecryptionError,
+  Encrypted,
+  ErasedError,
+  fieldEncryption,
+  FieldEncryptionError,
+  KeyScope,
+  KeyUnwrapError,
+} from '../../src';
+import type { ErasureReceipt, FieldEncryptionOptions } from '../../src';
+import { DEFAULT_MAX_VALUE_BYTES } from '../../src/field/field-policy';
+import type { FieldPolicy } from '../../src/field/field-policy';
+import { FieldCipher } from '../../src/field/field-cipher';
+import { RowContextForm, utf8 } from '../../src/field/row-context';
+import { installationOf } from '../../src/typeorm/installation/installations';
+import { moveDatabaseClock } from '../support/database-clock';
+import { describeEachDatabase } from '../support/databases';
+import type { TestDatabase } from '../support/databases';
+import { Cleanup, protect } from '../support/protected-database';
+
+@Entity()
+class Patient {
+  @PrimaryColumn('uuid') id: string = randomUUID();
+  @KeyScope({ kind: 'tenant' }) @Column() tenantId!: number;
+  @Encrypted() @BlindIndex() ssn!: string;
+  @Encrypted({ nullable: true }) @BlindIndex({ scope: false }) login?: string | null;
+}
+
+interface KeyRow {
+  id: string;
+  purpose: string;
+  state: string;
+  sealed: string;
+  since: string;
+}
+
+const SCOPE = { tenant: 7 };
+
+function patient(tenantId: number): Patient {
+  const values = { tenantId, ssn: `canary ${String(tenantId)}`, login: `l-${String(tenantId)}` };
+  return Object.assign(new Patient(), values);
+}
+
+describeEachDatabase('After the erasure of a scope', (database) => {
+  const cleanup = new Cleanup();
+  let created: TestDatabase;
+  let dataSource: DataSource;
+  afterEach(() => cleanup.run());
+
+  beforeEach(async () => {
+    created = await cleanup.create(database, { entities: [Patient], synchronize: true });
+    dataSource = await open();
+    await dataSource.manager.insert(Patient, [patient(7), patient(8)]);
+  });
+
+  async function open(options: Partial<FieldEncryptionOptions> = {}): Promise<DataSource> {
+    return cleanup.add(await protect(created, options).initialize());
+  }
+
+  async function shred(source = dataSource): Promise<ErasureReceipt> {
+    const { keys } = fieldEncryption(source);
+    const erasure = await keys.shred({ scope: SCOPE, reason: 'request 1', graceMs: 0 });
+    if (erasure.state !== 'erased') throw new Error('not erased');
+    return erasure.receipt;
+  }
+
+  const keyRows = (): Promise<KeyRow[]> =>
+    dataSource.query(`SELECT * FROM field_encryption_scope_keys WHERE scope = '7'`);
+
+  const setKey = (id: string, { state, sealed, since }: KeyRow): Promise<unknown> =>
+    dataSource.query(
+      `UPDATE field_encryption_scope_keys SET state = '${state}', sealed = '${sealed}', since = '${since}' WHERE id = '${id}'`,
+    );
+
+  const find = async (tenantId: number, source?: DataSource): Promise<Patient | null> =>
+    (source ?? (await open())).manager.findOneBy(Patient, { tenantId });
+
+  it('nothing of it is decrypted by whatever is left, and all of others', async () => {
+    const [row] = (await dataSource.query(
+      `SELECT ssn FROM patient WHERE ${database.type === 'postgres' ? '"tenantId"' : 'tenantId'} = 7`,
+    )) as { ssn: string }[];
+    const stored = String(row?.ssn);
+    await shred();
+    const dump = await keyRows();
+    // No key of it holds anything any more, and its marks hold no key.
+    for (const { purpose, sealed } of dump) {
+      expect(['data', 'index'].includes(purpose) ? sealed : '').toBe('');
+    }
+    const { keys } = installationOf(await open());
+    const policy: FieldPolicy = {
+      ...{ entity: 'Patient', property: 'ssn', fieldId: 'Patient.ssn', coerce: false },
+      ...{ keyName: 'branch', boundTo: ['tenantId'] },
+      type: 'string',
+      storage: 'text',
+      ...{ readsUnbound: true, maxValueBytes: DEFAULT_MAX_VALUE_BYTES, columnLength: undefined },
+    };
+    const context = new RowContextForm([{ kind: 'scope', name: 'tenant' }]).of(() => utf8('7'));
+    const all = await keys.list();
+    const others = (await dataSource.query(
+      `SELECT id FROM field_encryption_scope_keys WHERE scope <> '7' AND purpose = 'data'`,
+    )) as { id: string }[];
+    await keys.prepare(['branch', 'default'], { index: true });
+    let tried = 0;
+    for (const { id } of [...all, ...others]) {
+      const prefix = Buffer.from([1, ...Buffer.from(id, 'hex')]).toString('base64url');
+      await keys.load([prefix]);
+      const key = keys.keyByPrefix(prefix);
+      tried += 1;
+      const cipher = new FieldCipher(policy, 'default', {
+        activeKey: () => key,
+        keyByPrefix: () => key,
+        indexRoots: () => keys.indexRoots(),
+      });
+      for (const value of [stored, `AQ${stored.slice(2)}`]) {
+        expect(() => cipher.decrypt(value, context)).toThrow(DecryptionError);
+      }
+    }
+    expect(tried).toBeGreaterThanOrEqual(2);
+    expect(await find(8)).toMatchObject({ ssn: 'canary 8', login: 'l-8' });
+    await expect(find(7)).rejects.toBeInstanceOf(ErasedError);
+  });
+
+  it('its tokens of common indexes are gone, and those of others are not', async () => {
+    const receipt = await shred();
+    expect(receipt.columns).toEqual([
+      { entity: 'Patient', property: 'ssn', rows: 1 },
+      { entity: 'Patient', property: 'login', rows: 1 },
+    ]);
+    expect(await dataSource.manager.countBy(Patient, { login: 'l-7' })).toBe(0);
+    expect(await dataSource.manager.countBy(Patient, { login: 'l-8' })).toBe(1);
+    expect(await fieldEncryption(dataSource).keys.isRecorded(receipt)).toBe(true);
+    expect(await fieldEncryption(dataSource).audit.verify()).toMatchObject({ ok: true });
+    for (const forged of [{ reason: 'x' }, { scope: '8' }, { keyIds: [] }, { columns: [] }]) {
+      const other = { ...receipt, ...forged };
+      expect(await fieldEncryption(dataSource).keys.isRecorded(other)).toBe(false);
+    }
+  });
+
+  it('it is not erased twice, gets no new key, and an unknown one is refused', async () => {
+    await shred();
+    const { keys } = fieldEncryption(dataSource);
+    await expect(shred()).rejects.toMatchObject({ code: 'ERR_KEY_STATE' });
+    await expect(keys.cancelShred({ scope: SCOPE, reason: 'r' })).rejects.toMatchObject({
+      code: 'ERR_KEY_STATE',
+    });
+    await expect(keys.rotateScope(SCOPE)).rejects.toBeInstanceOf(ErasedError);
+    for (const source of [dataSource, await open()]) {
+      await expect(source.manager.insert(Patient, patient(7))).rejects.toBeInstanceOf(ErasedError);
+      await expect(
+        source.manager.countBy(Patient, { tenantId: 7, ssn: 'x' }),
+      ).rejects.toBeInstanceOf(ErasedError);
+    }
+    await expect(keys.shred({ scope: { tenant: 70 }, reason: 'r' })).rejects.toThrow('has no keys');
+    await expect(keys.shred({ scope: { person: 8 }, reason: 'r' })).rejects.toThrow('has no keys');
+  });
+
+  it('its values are NULL where the options say so, and only by a genuine mark', async () => {
+    const row = patient(7);
+    await dataSource.manager.insert(Patient, row);
+    await shred();
+    const lenient = await open({ onErased: 'null' });
+    const rows = await lenient.manager.find(Patient, { order: { tenantId: 'ASC' } });
+    expect(rows.map(({ ssn }) => ssn)).toEqual([null, null, 'canary 8']);
+    await dataSource.query(`DELETE FROM field_encryption_scope_keys WHERE purpose = 'erasure'`);
+    await expect(find(7, await open({ onErased: 'null' }))).rejects.toBeInstanceOf(KeyUnwrapError);
+  });
+
+  it('a deleted, edited or replayed mark is an error', async () => {
+    const pending = fieldEncryption(dataSource).keys;
+    await pending.shred({ scope: SCOPE, reason: 'request 1', graceMs: 60_000 });
+    const requested = (await keyRows()).find(({ purpose }) => purpose === 'erasure')!;
+    await shred();
+    const mark = (await keyRows()).find(({ purpose }) => purpose === 'erasure')!;
+    for (const forged of [
+      requested,
+      { ...mark, state: 'active' },
+      { ...mark, since: '2020-01-01T00:00:00.000Z' },
+      { ...mark, sealed: '' },
+    ]) {
+      await setKey(mark.id, forged);
+      await expect(find(7)).rejects.toBeInstanceOf(KeyUnwrapError);
+      await expect((await open()).manager.insert(Patient, patient(7))).rejects.toBeInstanceOf(
+        FieldEncryptionError,
+      );
+    }
+    await setKey(mark.id, mark);
+    await expect(find(7)).rejects.toBeInstanceOf(ErasedError);
+    await dataSource.query(`DELETE FROM field_encryption_scope_keys WHERE purpose = 'erasure'`);
+    await expect(find(7)).rejects.toBeInstanceOf(KeyUnwrapError);
+    const inserting = (await open()).manager.insert(Patient, patient(7));
+    await expect(inserting).rejects.toBeInstanceOf(KeyUnwrapError);
+  });
+
+  it('a forged mark erases nothing, and a mark of another scope is no mark of this one', async () => {
+    await shred();
+    await dataSource.query(
+      `UPDATE field_encryption_scope_keys SET scope = '8' WHERE scope = '7' AND purpose = 'erasure'`,
+    );
+    await expect(find(8)).rejects.toBeInstanceOf(KeyUnwrapError);
+    await expect(find(7)).rejects.toBeInstanceOf(KeyUnwrapError);
+  });
+
+  it('a key row from a backup is not used beside the mark', async () => {
+    const before = await keyRows();
+    await shred();
+    for (const row of before) await setKey(row.id, row);
+    await expect(find(7)).rejects.toBeInstanceOf(ErasedError);
+    await expect((await open()).manager.insert(Patient, patient(7))).rejects.toBeInstanceOf(
+      ErasedError,
+    );
+  });
+
+  it('a restored backup is erased again by its receipt', async () => {
+    const { keys } = fieldEncryption(dataSource);
+    await keys.hold({ scope: SCOPE, reason: 'case 1' });
+    const before = await keyRows();
+    await keys.release({ scope: SCOPE, reason: 'closed' });
+    const receipt = await shred();
+    await dataSource.query(
+      `DELETE FROM field_encryption_scope_keys WHERE scope = '7' AND purpose = 'erasure'`,
+    );
+    for (const row of before) await setKey(row.id, row);
+    expect(await find(7)).toMatchObject({ ssn: 'canary 7' });
+
+    const restored = fieldEncryption(await open()).keys;
+    const other = { ...receipt, application: 'another' };
+    await expect(restored.replayShred([other])).rejects.toMatchObject({ code: 'ERR_KEY_STATE' });
+    const [again, ...rest] = await restored.replayShred([receipt, receipt]);
+    expect(rest).toEqual([]);
+    expect(again).toMatchObject({ scope: '7', keyIds: receipt.keyIds });
+    expect(await restored.replayShred([receipt])).toEqual([]);
+    await expect(find(7)).rejects.toBeInstanceOf(ErasedError);
+    expect(await find(8)).toMatchObject({ ssn: 'canary 8' });
+  });
+
+  it('a process that had the key in memory writes nothing more with it', async () => {
+    const keyCache = { ttlMs: 100, maxAgeMs: 1000 };
+    const other = await open({ keyCache });
+    await other.manager.insert(Patient, patient(7));
+    const owner = await open({ keyCache });
+    let aheadMs = 0;
+    moveDatabaseClock(owner, () => aheadMs);
+    const { keys } = fieldEncryption(owner);
+    const options = { scope: SCOPE, reason: 'request 1' };
+    expect(await keys.shred(options)).toMatchObject({ state: 'requested' });
+    let written = 3;
+    let refused: unknown;
+    // By the key in memory, until it has noticed.
+    while (refused === undefined) {
+      const writing = other.manager.insert(Patient, patient(7));
+      await writing.then(
+        () => (written += 1),
+        (error: unknown) => (refused = error),
+      );
+    }
+    expect(refused).toBeInstanceOf(ErasedError);
+    expect(await keys.shred(options)).toMatchObject({ state: 'requested' });
+    expect(await other.manager.findBy(Patient, { tenantId: 7 })).toHaveLength(written - 1);
+    aheadMs = 60_000;
+    expect(await keys.shred(options)).toMatchObject({
+      receipt: { columns: [{ rows: written - 1 }, { rows: written - 1 }] },
+    });
+    await expect(other.manager.insert(Patient, patient(7))).rejects.toBeInstanceOf(ErasedError);
+    expect(await owner.manager.count(Patient)).toBe(written);
+    await expect(find(7)).rejects.toBeInstanceOf(ErasedError);
+    expect(await fieldEncryption(owner).verify()).toMatchObject({ failed: 0 });
+  });
+});

@@ -1,0 +1,228 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { chmodSync } from 'node:fs';
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+import type { DataSource } from 'typeorm';
+import { BlindIndex, Encrypted, fieldEncryption, KeyScope, localKms } from '../../src';
+import { DATABASES, describeEachDatabase, typeormMajor } from '../support/databases';
+import type { CommonOptions, TestDatabase } from '../support/databases';
+import { createProject } from '../support/project';
+import type { Project } from '../support/project';
+import { Cleanup, protect } from '../support/protected-database';
+
+const PROCESSES = 20;
+const SCOPES = 1000;
+
+@Entity()
+class Patient {
+  @PrimaryColumn('uuid') id: string = randomUUID();
+  @KeyScope({ kind: 'tenant' }) @Column() tenantId!: number;
+  @Encrypted() @BlindIndex() ssn!: string;
+}
+
+function patient(tenantId: number, ssn = `canary ${String(tenantId)}`): Patient {
+  return Object.assign(new Patient(), { tenantId, ssn });
+}
+
+/** What each process does: writes a row of every scope, a part of them in transactions, in an order of its own. */
+const WRITER = `
+const { randomUUID } = require('node:crypto');
+const { DataSource, Entity, PrimaryColumn, Column } = require('typeorm');
+const { BlindIndex, Encrypted, KeyScope, localKms, withFieldEncryption } = require('typeorm-field-encryption');
+class Patient { constructor() { this.id = randomUUID(); } }
+const on = (name, ...decorators) => { for (const each of decorators) each(Patient.prototype, name); };
+on('id', PrimaryColumn('uuid'));
+on('tenantId', KeyScope({ kind: 'tenant' }), Column('integer'));
+on('ssn', BlindIndex(), Encrypted({ type: 'string' }));
+Entity()(Patient);
+async function main() {
+  const first = Number(process.env.FIRST);
+  const options = JSON.parse(process.env.DATABASE);
+  const dataSource = withFieldEncryption(
+    new DataSource({ ...options, entities: [Patient], synchronize: false, poolSize: 2 }),
+    { kms: localKms({ keyFile: process.env.KEY_FILE }) },
+  );
+  await dataSource.initialize();
+  const rows = Array.from({ length: ${SCOPES} }, (_, i) => {
+    const tenantId = (first + i * (first % 2 === 0 ? 1 : ${SCOPES} - 1)) % ${SCOPES};
+    return Object.assign(new Patient(), { tenantId, ssn: 'canary ' + tenantId });
+  });
+  for (let at = 0; at < rows.length; at += 100) {
+    const page = rows.slice(at, at + 100);
+    if (at % 200 === 0) await dataSource.manager.insert(Patient, page);
+    else await dataSource.manager.save(page);
+  }
+  await dataSource.destroy();
+}
+main().catch((error) => { console.error(error); process.exit(1); });
+`;
+
+const postgres = DATABASES.find(({ type }) => type === 'postgres' && typeormMajor === 1);
+const describePostgres = postgres?.unavailable === undefined && postgres ? describe : describe.skip;
+
+describePostgres('Processes that write new scopes at once', () => {
+  let project: Project;
+  let database: TestDatabase;
+  beforeAll(async () => {
+    project = createProject(typeormMajor);
+    project.write('writer.js', WRITER);
+    database = await postgres!.create({ entities: [Patient] });
+  });
+  afterAll(async () => {
+    project.dispose();
+    await database.dispose();
+  });
+
+  it('make one data key and one index key of each, and lose nothing', async () => {
+    const keyFile = project.write('kek', randomBytes(32).toString('hex'));
+    chmodSync(keyFile, 0o600);
+    const kms = localKms({ keyFile });
+    const dataSource = await protect(database, { kms }, { synchronize: true }).initialize();
+    try {
+      const writers = Array.from({ length: PROCESSES }, (_, i) =>
+        project.spawn('node', ['writer.js'], {
+          DATABASE: JSON.stringify(database.dataSourceOptions),
+          KEY_FILE: keyFile,
+          FIRST: String(Math.floor((i * SCOPES) / PROCESSES)),
+        }),
+      );
+      for (const { code, output } of await Promise.all(writers)) {
+        expect({ code, output }).toEqual({ code: 0, output: '' });
+      }
+      const keys: unknown[] = await dataSource.query(
+        `SELECT purpose, COUNT(*)::int AS keys, COUNT(DISTINCT scope)::int AS scopes
+         FROM field_encryption_scope_keys WHERE state = 'active' GROUP BY purpose ORDER BY purpose`,
+      );
+      expect(keys).toEqual([
+        { purpose: 'data', keys: SCOPES, scopes: SCOPES },
+        { purpose: 'index', keys: SCOPES, scopes: SCOPES },
+      ]);
+      const patients = dataSource.getRepository(Patient);
+      const report = await fieldEncryption(dataSource).verify();
+      expect(report).toMatchObject({ scanned: PROCESSES * SCOPES, failed: 0 });
+      for (const tenantId of [0, 499, SCOPES - 1]) {
+        const found = await patients.findBy({ tenantId, ssn: `canary ${String(tenantId)}` });
+        expect(found).toHaveLength(PROCESSES);
+      }
+    } finally {
+      await dataSource.destroy();
+    }
+  }, 280_000);
+});
+
+describeEachDatabase('The first write of a scope', (database) => {
+  const cleanup = new Cleanup();
+  afterEach(() => cleanup.run());
+
+  /** Two DataSources of the same database and KMS, as two processes have them. */
+  async function two(options: CommonOptions = {}): Promise<[DataSource, DataSource]> {
+    const created = await cleanup.create(database, { entities: [Patient], synchronize: true });
+    const open = async (): Promise<DataSource> =>
+      cleanup.add(await protect(created, {}, options).initialize());
+    return [await open(), await open()];
+  }
+
+  async function expectReadable(
+    dataSource: DataSource,
+    tenantId: number,
+    rows: number,
+  ): Promise<void> {
+    const ssn = `canary ${String(tenantId)}`;
+    const patients = dataSource.getRepository(Patient);
+    expect(await patients.findBy({ tenantId })).toHaveLength(rows);
+    expect(await patients.countBy({ tenantId, ssn })).toBe(rows);
+    expect(await fieldEncryption(dataSource).verify()).toMatchObject({ failed: 0 });
+  }
+
+  it('leaves no key behind that others use, if its transaction rolls back', async () => {
+    const [one, other] = await two();
+    for (const end of ['rollback', 'commit']) {
+      const runner = one.createQueryRunner();
+      await runner.startTransaction();
+      await runner.manager.insert(Patient, patient(1));
+      await runner.manager.insert(Patient, patient(1));
+      expect(await runner.manager.findBy(Patient, { tenantId: 1, ssn: 'canary 1' })).toHaveLength(
+        2,
+      );
+      await (end === 'commit' ? runner.commitTransaction() : runner.rollbackTransaction());
+      await runner.release();
+    }
+    await one.manager.insert(Patient, patient(1));
+    await other.manager.insert(Patient, patient(1));
+    for (const each of [one, other]) await expectReadable(each, 1, 4);
+  });
+
+  it('is undone with its key by a savepoint', async () => {
+    const [one, other] = await two();
+    await one.transaction(async (manager) => {
+      const failing = manager.transaction(async (nested) => {
+        await nested.insert(Patient, patient(2));
+        throw new Error('undone');
+      });
+      await expect(failing).rejects.toThrow('undone');
+      await manager.insert(Patient, patient(2));
+    });
+    await one.manager.insert(Patient, patient(2));
+    for (const each of [one, other]) await expectReadable(each, 2, 2);
+  });
+
+  it('is undone with its key by a ROLLBACK in SQL, or refused', async () => {
+    const [one, other] = await two();
+    const runner = one.createQueryRunner();
+    await runner.query('BEGIN');
+    const inserting = runner.manager.insert(Patient, patient(3)).catch((error: unknown) => error);
+    await inserting;
+    await runner.query('ROLLBACK').catch(() => undefined);
+    await runner.release();
+    expect(await one.manager.count(Patient)).toBe(0);
+    await one.manager.insert(Patient, patient(3));
+    await other.manager.insert(Patient, patient(3));
+    for (const each of [one, other]) await expectReadable(each, 3, 2);
+  });
+
+  it('takes one connection', async () => {
+    const [one, other] = await two({ poolSize: 1 });
+    await one.manager.insert(Patient, [patient(4), patient(5)]);
+    await one.manager.save(patient(4));
+    await one.transaction(async (manager) => {
+      await manager.insert(Patient, patient(6));
+      await manager.save(patient(6));
+    });
+    await other.manager.save([patient(6), patient(7)]);
+    for (const tenant of [4, 6]) await expectReadable(other, tenant, tenant === 4 ? 2 : 3);
+  });
+
+  it('may be one of many at once', async () => {
+    const [one] = await two();
+    const rows = Array.from({ length: 50 }, (_, i) => patient(100 + (i % 25)));
+    await Promise.all(rows.map((row) => one.manager.insert(Patient, row)));
+    expect(await one.manager.find(Patient)).toHaveLength(50);
+    expect(await fieldEncryption(one).verify()).toMatchObject({ scanned: 50, failed: 0 });
+  });
+});
+
+describePostgres('A transaction that makes a scope', () => {
+  const cleanup = new Cleanup();
+  afterEach(() => cleanup.run());
+
+  it('keeps another that makes the same waiting, and neither loses a row', async () => {
+    const created = await cleanup.create(postgres!, { entities: [Patient], synchronize: true });
+    const one = cleanup.add(await protect(created).initialize());
+    const other = cleanup.add(await protect(created).initialize());
+    for (const [tenantId, end] of [
+      [1, 'commit'],
+      [2, 'rollback'],
+    ] as const) {
+      const first = one.createQueryRunner();
+      await first.startTransaction();
+      await first.manager.insert(Patient, patient(tenantId));
+      const second = other.manager.insert(Patient, patient(tenantId));
+      const third = one.manager.insert(Patient, patient(tenantId));
+      await (end === 'commit' ? first.commitTransaction() : first.rollbackTransaction());
+      await first.release();
+      await Promise.all([second, third]);
+      const rows = end === 'commit' ? 3 : 2;
+      expect(await other.manager.findBy(Patient, { tenantId })).toHaveLength(rows);
+      expect(await one.manager.findBy(Patient, { tenantId })).toHaveLength(rows);
+    }
+  });
+});
