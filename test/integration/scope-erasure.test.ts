@@ -80,9 +80,9 @@ describeEachDatabase('After the erasure of a scope', (database) => {
     (source ?? (await open())).manager.findOneBy(Patient, { tenantId });
 
   it('nothing of it is decrypted by whatever is left, and all of others', async () => {
-    const [row] = (await dataSource.query(
+    const [row] = await dataSource.query<{ ssn: string }[]>(
       `SELECT ssn FROM patient WHERE ${database.type === 'postgres' ? '"tenantId"' : 'tenantId'} = 7`,
-    )) as { ssn: string }[];
+    );
     const stored = String(row?.ssn);
     await shred();
     const dump = await keyRows();
@@ -100,9 +100,9 @@ describeEachDatabase('After the erasure of a scope', (database) => {
     };
     const context = new RowContextForm([{ kind: 'scope', name: 'tenant' }]).of(() => utf8('7'));
     const all = await keys.list();
-    const others = (await dataSource.query(
+    const others = await dataSource.query<{ id: string }[]>(
       `SELECT id FROM field_encryption_scope_keys WHERE scope <> '7' AND purpose = 'data'`,
-    )) as { id: string }[];
+    );
     await keys.prepare(['branch', 'default'], { index: true });
     let tried = 0;
     for (const { id } of [...all, ...others]) {

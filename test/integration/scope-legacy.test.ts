@@ -94,9 +94,9 @@ describeEachDatabase('A column that gets keys of scopes', (database) => {
   });
 
   it('takes no old value again once all have moved', async () => {
-    const [old] = (await before.query('SELECT id, ssn FROM patient LIMIT 1')) as [
-      { id: string; ssn: string },
-    ];
+    const [old] = await before.query<[{ id: string; ssn: string }]>(
+      'SELECT id, ssn FROM patient LIMIT 1',
+    );
     await fieldEncryption(await open(LEGACY)).reencrypt();
     const strict = await open({});
     await strict.query(`UPDATE patient SET ssn = '${old.ssn}' WHERE id = '${old.id}'`);

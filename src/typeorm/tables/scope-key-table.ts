@@ -16,12 +16,6 @@ export interface ScopeKeyRow extends Omit<ScopeKeyRecord, 'since' | 'sealed' | '
 /** Name of the migration in `fieldEncryptionMigrations` that creates the table. */
 export const SCOPE_KEYS_MIGRATION = 'CreateScopeKeys1764000004000';
 
-/** Keeps two processes from making two keys of one scope, and anybody from making one for an erased scope. */
-export const ONE_CURRENT_INDEX = {
-  name: 'field_encryption_scope_keys_one_current',
-  where: `"state" <> 'deactivated'`,
-} as const;
-
 /** The table of scope keys as TypeORM knows it. Must equal what the migration creates, as for the key table. */
 export const ScopeKeySchema = new EntitySchema<ScopeKeyRow>({
   name: 'FieldEncryptionScopeKey',
@@ -48,11 +42,12 @@ export const ScopeKeySchema = new EntitySchema<ScopeKeyRow>({
       columns: ['kind', 'scope', 'purpose', 'version'],
       unique: true,
     },
+    // Keeps two processes from making two keys of one scope, and anybody from making one for an erased scope.
     {
-      name: ONE_CURRENT_INDEX.name,
+      name: 'field_encryption_scope_keys_one_current',
       columns: ['kind', 'scope', 'purpose'],
       unique: true,
-      where: ONE_CURRENT_INDEX.where,
+      where: `"state" <> 'deactivated'`,
     },
     { name: 'field_encryption_scope_keys_branch', columns: ['branchId'] },
     { name: 'field_encryption_scope_keys_prefix', columns: ['prefix', 'state'] },
