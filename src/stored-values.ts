@@ -37,12 +37,11 @@ export function ofOne({ row, ...others }: ValueOptions = {}): ValuesOptions {
 /** Encrypts values as their column would store them. */
 export async function encryptValues(
   installation: Installation,
-  { binding, cipher, policy }: EncryptedColumn,
+  { binding, cipher, policy, scope }: EncryptedColumn,
   values: readonly unknown[],
   { manager, rows }: ValuesOptions,
 ): Promise<ValueResults<string | Buffer | null>> {
   await installation.prepareDataKey(policy.keyName, manager?.queryRunner);
-  const scope = binding?.scope;
   if (scope !== undefined) {
     const scopes = values.map((_, i) => scope.of(insertedRow(rows?.[i] ?? {})));
     await installation.prepareScopes(scopes, { index: false }, manager?.queryRunner);
@@ -69,7 +68,7 @@ export async function decryptValues(
   const ready = await fetchPrevious(encrypted, stored);
   return valueResults(ready, (value, i) => {
     if (value === null || value === undefined) return null;
-    const row = rows?.[i] ?? (encrypted.binding?.scope && {});
+    const row = rows?.[i] ?? (encrypted.scope && {});
     const context = row && encrypted.binding?.contextIn(row);
     return decryptStored(
       encrypted,

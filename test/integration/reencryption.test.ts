@@ -68,6 +68,7 @@ describeEachDatabase('reencrypt', (database) => {
       changed: 23,
       skipped: 0,
       doneBefore: 0,
+      erased: 0,
       conflicts: 0,
       failed: 0,
       failures: [],
@@ -226,6 +227,7 @@ describeEachDatabase('reencrypt', (database) => {
       nullRows: 0,
       cleartextRows: 1,
       unboundRows: 0,
+      scopes: null,
       keys: [
         {
           keyId: first?.id,

@@ -114,7 +114,7 @@ async function tryBackup(
 function scopedColumns(installation: Installation): DrillReport['leftOut'] {
   return encryptedTables(installation)
     .flatMap(({ columns }) => columns)
-    .filter(({ binding }) => binding?.scope !== undefined)
+    .filter(({ scope }) => scope !== undefined)
     .map(({ policy: { entity, property } }) => ({ entity, property }));
 }
 
@@ -130,7 +130,7 @@ async function readSamples(
   );
   const results: DrillResult[] = [];
   for (const [at, { table, encrypted }] of columns.entries()) {
-    if (encrypted.binding?.scope !== undefined) continue;
+    if (encrypted.scope !== undefined) continue;
     const restored = restoredColumn(encrypted, application, keys);
     for (const { keyId, rows } of statuses[at]?.keys ?? []) {
       const samples = await sample(runner, table, encrypted, keyId);

@@ -36,7 +36,7 @@ async function eraseTokens(
   for (const table of encryptedTables(installation)) {
     await requireTable(runner, table.metadata);
     for (const encrypted of table.columns) {
-      if (encrypted.binding?.scope?.kind !== kind) continue;
+      if (encrypted.scope?.kind !== kind) continue;
       const where = underKeysSql(
         runner,
         encrypted,

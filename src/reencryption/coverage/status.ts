@@ -70,7 +70,7 @@ export async function columnStatuses(
   for (const table of encryptedTables(installation)) {
     for (const encrypted of table.columns) {
       const { counts, scoped } =
-        encrypted.binding?.scope === undefined
+        encrypted.scope === undefined
           ? { counts: await countByPrefix(runner, table, encrypted), scoped: [] }
           : await countByScopeState(runner, table, encrypted);
       statuses.push(columnStatus(table, encrypted, { counts, scoped, keys }));
@@ -127,7 +127,7 @@ interface ColumnCounts {
 
 function columnStatus(
   table: EncryptedTable,
-  { column, binding, policy }: EncryptedColumn,
+  { column, policy, scope }: EncryptedColumn,
   { counts, scoped, keys }: ColumnCounts,
 ): ColumnStatus {
   const byKey = new Map<string, number>();
@@ -151,8 +151,7 @@ function columnStatus(
     cleartextRows: rows - nullRows - total(coverage) - total(scoped),
     unboundRows,
     keys: coverage.sort((a, b) => (a.version ?? 0) - (b.version ?? 0)),
-    scopes:
-      binding?.scope === undefined ? null : scopeCoverage(binding.scope.kind, scoped, coverage),
+    scopes: scope === undefined ? null : scopeCoverage(scope.kind, scoped, coverage),
   };
 }
 

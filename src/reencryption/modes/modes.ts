@@ -169,8 +169,8 @@ function reencrypt({ keys }: Installation): Mode {
   };
 
   /** A newer key than the active one comes from a rotation that this process has not seen yet. */
-  function isCurrent({ binding, policy }: EncryptedColumn, prefix: string): boolean {
-    const active = keys.activeKey(policy.keyName, binding?.scope?.current());
+  function isCurrent({ policy, scope }: EncryptedColumn, prefix: string): boolean {
+    const active = keys.activeKey(policy.keyName, scope?.current());
     if (prefix === active.prefix) return true;
     const { name, version } = keys.keyByPrefix(prefix);
     return name === active.name && version > active.version;

@@ -139,7 +139,7 @@ export function pendingCondition(
     .map(({ encrypted, stored }) => {
       const { policy, previousFormat } = encrypted;
       const cell = String(cells[stored]?.name);
-      if (encrypted.binding?.scope !== undefined && pending === 'underOtherKey') {
+      if (encrypted.scope !== undefined && pending === 'underOtherKey') {
         const isDone = underScopeKeySql(dataSource, cell, policy.storage, ['active', 'erased']);
         return `(${cell} IS NOT NULL AND NOT (${isDone}))`;
       }
@@ -167,8 +167,8 @@ export function erasedCondition(
   { dataSource }: Installation,
   { cells, columns }: WorkTable,
 ): string | undefined {
-  const erased = columns.flatMap(({ encrypted: { binding, policy }, stored }) =>
-    binding?.scope === undefined
+  const erased = columns.flatMap(({ encrypted: { policy, scope }, stored }) =>
+    scope === undefined
       ? []
       : [underScopeKeySql(dataSource, String(cells[stored]?.name), policy.storage, ['erased'])],
   );

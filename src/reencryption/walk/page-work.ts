@@ -95,7 +95,7 @@ export class PageWork {
   async #prepareScopes(page: StoredPage): Promise<void> {
     const scopes = new Map<string, Scope>();
     for (const column of this.#table.columns) {
-      if (column.encrypted.binding?.scope === undefined) continue;
+      if (column.encrypted.scope === undefined) continue;
       for (let row = 0; row < page.rows; row++) {
         const scope = this.#scopeIfKnown(column, page, row);
         if (scope !== undefined) scopes.set(scopeSlot(scope), scope);
@@ -184,7 +184,7 @@ export class PageWork {
 
   /** Returns the scope of a row, by its column or else by the key of its value. */
   #scopeOf({ encrypted, ...column }: ColumnWork, page: StoredPage, row: number): Scope | undefined {
-    const scope = encrypted.binding?.scope;
+    const scope = encrypted.scope;
     if (scope === undefined) return undefined;
     const ofKey = scopeOfValue(
       this.#installation.keys,

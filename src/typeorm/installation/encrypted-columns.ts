@@ -84,8 +84,7 @@ export function encryptMarkedColumns(parts: Omit<EncryptionContext, 'scopes'>): 
 
 /** Returns the scopes of encrypted columns, with whether their keys of tokens are needed, too. */
 function scopesOf(columns: readonly EncryptedColumn[]): ScopedColumns[] {
-  const scoped = columns.flatMap(({ binding, indexes }) => {
-    const scope = binding?.scope;
+  const scoped = columns.flatMap(({ scope, indexes }) => {
     const index = indexes.some((indexed) => indexed.isScoped);
     return scope === undefined ? [] : [{ scope, index }];
   });
@@ -159,6 +158,7 @@ function encryptColumn(
     policy,
     cipher: new FieldCipher(policy, application, keysHere),
     binding: rowBindingOf(column, { bindTo: guard.options.bindTo ?? [], policy, scope }, earlier),
+    scope,
     indexes: indexedColumns(column, hidden, { policy, application, keys, scope, dataSource }),
     comparedAsText: policy.type in COMPARED_AS,
     readsPlaintext,

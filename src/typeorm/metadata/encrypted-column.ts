@@ -42,6 +42,8 @@ export interface EncryptedColumn {
   readonly cipher: FieldCipher;
   /** The columns of the row that its values are bound to, if they are. */
   readonly binding: RowBinding | undefined;
+  /** The scope whose keys its values have; undefined for the common ones. */
+  readonly scope: RowScope | undefined;
   /** Its blind indexes, in the order in which lookups prefer them. */
   readonly indexes: readonly IndexedColumn[];
   /** Whether TypeORM's diff compares values by their text; see `patches/saving.ts`. */

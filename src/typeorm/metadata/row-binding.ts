@@ -17,9 +17,9 @@ export interface BoundColumn {
 export class RowBinding {
   /** In the order of the context. */
   readonly columns: readonly ColumnMetadata[];
-  /** The scope of the row, if its values have keys of that. */
-  readonly scope: RowScope | undefined;
   readonly #names: readonly string[];
+  /** The scope of the row, if its values have keys of that. */
+  readonly #scope: RowScope | undefined;
   readonly #form: RowContextForm;
   readonly #canonical: readonly ((stored: unknown) => string)[];
 
@@ -28,7 +28,7 @@ export class RowBinding {
     this.#form = new RowContextForm(
       scope === undefined ? parts : [...parts, { kind: 'scope', name: scope.kind }],
     );
-    this.scope = scope;
+    this.#scope = scope;
     this.#names = this.#form.parts.map(({ kind, name }) => `${kind} ${name}`);
     // The part of the scope is the last one.
     const columns = this.#form.parts.flatMap(({ kind, name }) =>
@@ -59,7 +59,7 @@ export class RowBinding {
 
   #scopeId(cell: (position: number) => unknown): string {
     const row = { value: (column: ColumnMetadata) => cell(this.columns.lastIndexOf(column)) };
-    return this.scope?.of(row).id ?? '';
+    return this.#scope?.of(row).id ?? '';
   }
 
   /** {@link RowBinding.contextOf} for an entity, or values to write. */

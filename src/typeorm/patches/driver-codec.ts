@@ -33,7 +33,7 @@ export function installDriverCodec(installation: Installation): void {
     const encrypted = encryptedColumn(column);
     if (encrypted === undefined) return prepare(value, column) as unknown;
     if (value === null || value === undefined) return value;
-    return encrypted.binding?.scope === undefined
+    return encrypted.scope === undefined
       ? decryptStored(encrypted, inHydratedRow(encrypted, value))
       : decryptOfScope(encrypted, value, installation.options);
   });

@@ -85,8 +85,9 @@ export class RawRows {
   }
 
   #scopeIdOf(encrypted: EncryptedColumn, binding: RowBinding, stored: unknown): string | undefined {
-    const { columns, scope } = binding;
+    const { scope } = encrypted;
     if (scope === undefined) return undefined;
+    const { columns } = binding;
     const names = this.#namesOf(binding);
     const value = (column: ColumnMetadata): unknown =>
       this.#row[names[columns.lastIndexOf(column)] ?? ''];

@@ -12,10 +12,10 @@ import { StoredInRow } from '../../metadata/stored-in-row';
 
 /** Returns the row whose scope the tokens of an index are made in, to be known once its keys are. */
 export function rowOfScope(
-  { binding }: EncryptedColumn,
+  { scope: declared }: EncryptedColumn,
   { isScoped }: IndexedColumn,
 ): KnownRow | undefined {
-  const scope = isScoped ? binding?.scope : undefined;
+  const scope = isScoped ? declared : undefined;
   if (scope === undefined) return undefined;
   const { id } = scope.current();
   return { value: (column) => (column === scope.column ? id : undefined) };
@@ -24,7 +24,7 @@ export function rowOfScope(
 /** Makes tokens once their key is in memory: that of all rows, or that of the scope of a row. */
 export async function withIndexKeys<T>(
   installation: Installation,
-  { binding }: EncryptedColumn,
+  { scope: declared }: EncryptedColumn,
   { isScoped }: IndexedColumn,
   parts: {
     readonly row: KnownRow | undefined;
@@ -33,7 +33,7 @@ export async function withIndexKeys<T>(
   },
 ): Promise<T> {
   const { row, queryRunner, work } = parts;
-  const scope = isScoped ? binding?.scope : undefined;
+  const scope = isScoped ? declared : undefined;
   if (scope === undefined || row === undefined) {
     await installation.prepareIndexRoot(queryRunner);
     return work();
@@ -54,13 +54,13 @@ export function inRowOfScope(
   stored: unknown,
   { row, cell }: { row: KnownRow | undefined; cell: (position: number) => unknown },
 ): unknown {
-  const { binding } = encrypted;
-  if (binding?.scope === undefined) return inRow(encrypted, stored, cell);
+  const { binding, scope } = encrypted;
+  if (binding === undefined || scope === undefined) return inRow(encrypted, stored, cell);
   const { columns } = binding;
   const value = (column: ColumnMetadata): unknown => cell(columns.lastIndexOf(column));
   try {
-    const id = binding.scope.ofRead({ value }, scopeOfValue(keys, encrypted, stored)) ?? '';
-    const isOther = row !== undefined && binding.scope.of(row).id !== id;
+    const id = scope.ofRead({ value }, scopeOfValue(keys, encrypted, stored)) ?? '';
+    const isOther = row !== undefined && scope.of(row).id !== id;
     return isOther ? undefined : new StoredInRow(stored, binding.contextOf(cell, id));
   } catch (error) {
     if (error instanceof ScopeMismatchError) return undefined;

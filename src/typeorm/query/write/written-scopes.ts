@@ -65,10 +65,10 @@ function scopesOf(
   scopeOf: (row: KnownRow, scope: RowScope) => Scope | undefined,
 ): WrittenScopes {
   const found = scopes.flatMap(({ scope: { kind } }) => {
-    const own = columns.filter(({ binding }) => binding?.scope?.kind === kind);
+    const own = columns.filter((column) => column.scope?.kind === kind);
     return rows.flatMap(({ row, values }) => {
       const written = own.find(({ column }) => (column.getEntityValue(values) ?? null) !== null);
-      const scope = written?.binding?.scope;
+      const scope = written?.scope;
       return (scope && scopeOf(row, scope)) ?? [];
     });
   });
