@@ -43,6 +43,7 @@ export async function encryptValues(
 ): Promise<ValueResults<string | Buffer | null>> {
   await installation.prepareDataKey(policy.keyName, manager?.queryRunner);
   if (scope !== undefined) {
+    await installation.recordAcrossScopes(manager?.queryRunner);
     const scopes = values.map((_, i) => scope.of(insertedRow(rows?.[i] ?? {})));
     await installation.prepareScopes(scopes, { index: false }, manager?.queryRunner);
   }
@@ -65,6 +66,7 @@ export async function decryptValues(
     stored.flatMap((value) => keyPrefixOf(encrypted, value) ?? []),
     manager?.queryRunner,
   );
+  if (encrypted.scope !== undefined) await installation.recordAcrossScopes(manager?.queryRunner);
   const ready = await fetchPrevious(encrypted, stored);
   return valueResults(ready, (value, i) => {
     if (value === null || value === undefined) return null;

@@ -21,6 +21,7 @@ export type AuditOperation =
   | 'cancelShred'
   | 'hold'
   | 'release'
+  | 'allScopes'
   | `data ${string}`;
 
 /**

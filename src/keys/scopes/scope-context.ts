@@ -15,18 +15,56 @@ export const ALL_SCOPES: unique symbol = Symbol('every scope');
 /** The scope of a kind by the context: its id, every scope, or undefined if the context does not say. */
 export type ContextScope = string | typeof ALL_SCOPES | undefined;
 
-const contexts = new AsyncLocalStorage<ScopeIds | typeof ALL_SCOPES>();
+/** Work across scopes, and who has recorded it in an audit log. */
+class AcrossScopes {
+  readonly #records: WeakMap<object, Promise<void>> | undefined;
+
+  /** @param records - undefined for work that is recorded by its own name. */
+  constructor(records?: WeakMap<object, Promise<void>>) {
+    this.#records = records;
+  }
+
+  /** Records the work at its first use by each recorder. */
+  recorded(recorder: object, record: () => Promise<void>): Promise<void> | undefined {
+    if (this.#records === undefined) return undefined;
+    const records = this.#records;
+    const known = records.get(recorder);
+    if (known !== undefined) return known;
+    const recording = record();
+    records.set(recorder, recording);
+    recording.catch(() => records.delete(recorder));
+    return recording;
+  }
+}
+
+const contexts = new AsyncLocalStorage<ScopeIds | AcrossScopes>();
 
 /**
  * Runs `work`, and all that it awaits, for one scope: values that it writes get the keys of that scope, and
- * rows of others are refused. {@link ALL_SCOPES} lifts that, for work across scopes such as a report.
+ * rows of others are refused. {@link ALL_SCOPES} lifts that, for work across scopes such as a report; the first
+ * row that is read or written is then an entry of the audit log.
  *
  * @param scope - the id, or ids by kind: `{ tenant: 42 }`.
  * @throws {@link UnsupportedValueError} for anything that is no id
  */
 export function withKeyScope<T>(scope: ScopeIds | typeof ALL_SCOPES, work: () => T): T {
-  if (scope !== ALL_SCOPES) requireIds(scope);
+  if (scope === ALL_SCOPES) return contexts.run(new AcrossScopes(new WeakMap()), work);
+  requireIds(scope);
   return contexts.run(scope, work);
+}
+
+/** Runs work of an operator for all scopes, which has entries of its own in the audit log. */
+export function acrossScopes<T>(work: () => T): T {
+  return contexts.run(new AcrossScopes(), work);
+}
+
+/** Records, once, that the work at hand goes across scopes; undefined if it does not, or needs no entry. */
+export function recordedAcrossScopes(
+  recorder: object,
+  record: () => Promise<void>,
+): Promise<void> | undefined {
+  const context = contexts.getStore();
+  return context instanceof AcrossScopes ? context.recorded(recorder, record) : undefined;
 }
 
 /**
@@ -42,7 +80,8 @@ export function contextScope(
   otherwise: (() => ScopeIds | undefined) | undefined,
 ): ContextScope {
   const scope = contexts.getStore() ?? otherwise?.();
-  if (scope === undefined || scope === ALL_SCOPES) return scope;
+  if (scope instanceof AcrossScopes) return ALL_SCOPES;
+  if (scope === undefined) return undefined;
   requireIds(scope);
   if (typeof scope === 'object') return Object.hasOwn(scope, kind) ? idIn(scope[kind]) : undefined;
   if (isOnlyKind) return idIn(scope);

@@ -1,4 +1,4 @@
-import { ALL_SCOPES, withKeyScope } from '../../keys/scopes/scope-context';
+import { acrossScopes } from '../../keys/scopes/scope-context';
 import type { Installation } from '../../typeorm/installation/installation';
 import { runDatabaseOf } from '../database/database-of';
 import { runInterrupted } from '../database/run-database';
@@ -40,7 +40,7 @@ export function withRunContext<T>(
 ): Promise<T> {
   const run = (): Promise<T> => inRunContext(installation, modeName, options, work);
   // A run is the operator's, and goes over the rows of all scopes.
-  return installation.hasScopes ? withKeyScope(ALL_SCOPES, run) : run();
+  return installation.hasScopes ? acrossScopes(run) : run();
 }
 
 async function inRunContext<T>(

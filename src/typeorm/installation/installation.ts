@@ -8,6 +8,7 @@ import { ConfigurationError, FieldEncryptionError } from '../../errors';
 import type { KeyAudit } from '../../keys/audit/key-audit';
 import type { KeyManager } from '../../keys/key-manager';
 import type { Scope } from '../../keys/record/scope';
+import { recordedAcrossScopes } from '../../keys/scopes/scope-context';
 import type { MaintenanceSchedule } from '../../keys/lifecycle/maintenance-schedule';
 import { notWhileHeld } from '../../keys/wrapping/kms-client';
 import { giveBack } from '../connection/lent-connection';
@@ -192,6 +193,19 @@ export class Installation {
   ): Promise<void> | undefined {
     if (scopes.length === 0) return undefined;
     return this.#ask(queryRunner, (held) => this.#keys.scopes.active.prepare(scopes, how, held));
+  }
+
+  /**
+   * Records in the audit log that the work at hand goes across scopes, the first time that it does: before it goes
+   * on, unless it holds a connection, for which another would be waited in vain. Undefined if that is done.
+   */
+  recordAcrossScopes(queryRunner: QueryRunner | undefined): Promise<void> | undefined {
+    const event = { operation: 'allScopes', outcome: 'done' } as const;
+    return recordedAcrossScopes(this, () => {
+      if (giveBack(queryRunner)) return this.audit.record(event);
+      void this.audit.note(event);
+      return Promise.resolve();
+    });
   }
 
   /** Prepares the active data key of a name. */

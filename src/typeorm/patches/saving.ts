@@ -70,6 +70,7 @@ async function scopesPrepared(executor: Executor, installation: Installation): P
       const entity = installation.encryptedEntity(metadata);
       if (entity === undefined || entity.scopes.length === 0) continue;
       await installation.prepareWrite(entity, undefined)?.catch(leaveToValues);
+      await installation.recordAcrossScopes(undefined);
       const { scopes, index } = scopesOfEntities(entity, saved);
       await installation.prepareScopes(scopes, { index }, undefined);
     }

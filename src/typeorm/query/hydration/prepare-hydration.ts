@@ -144,6 +144,9 @@ export async function prepareHydration(result: RawResult): Promise<void> {
   const prefixes = ciphertextPrefixes(result);
   const loading = installation.loadKeys(prefixes, queryRunner);
   if (loading !== undefined) await loading;
+  if (result.columns.some(([, { scope }]) => scope !== undefined)) {
+    await installation.recordAcrossScopes(queryRunner);
+  }
   if (installation.options.previousFormats !== undefined) await fetchPreviousValues(result);
   assertExpected(result);
 }

@@ -10,7 +10,7 @@ import { UniqueWrite } from '../unique/unique-write';
 
 import { scopesOfStatement } from './written-scopes';
 
-type WriteBuilder = AnyQueryBuilder & {
+export type WriteBuilder = AnyQueryBuilder & {
   setQueryRunner(queryRunner: QueryRunner | undefined): unknown;
 };
 
@@ -65,6 +65,8 @@ function preparation(
   if (scopes.length === 0) return common;
   const ofScopes = (): Promise<void> | undefined =>
     installation.prepareScopes(scopes, { index }, queryRunner);
+  const recorded = installation.recordAcrossScopes(queryRunner);
+  if (recorded !== undefined) return recorded.then(() => common).then(ofScopes);
   return common === undefined ? ofScopes() : common.then(ofScopes);
 }
 
