@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  Brackets,
   Column,
   DeleteDateColumn,
   Entity,
@@ -18,6 +20,7 @@ import {
   DecryptionError,
   Encrypted,
   fieldEncryption,
+  FieldEncryptionError,
   KeyScope,
   MissingScopeError,
   ScopeMismatchError,
@@ -270,13 +273,12 @@ describeEachDatabase('Rows of scopes', (database) => {
     expect(new Set(await Promise.all(rows.map(({ id }) => keyOf(id)))).size).toBe(3);
   });
 
-  it('are not updated by criteria that leave their scope open', async () => {
+  it('are not updated by criteria that hit several scopes', async () => {
     const ada = patient({});
     const bob = patient({ tenantId: 8 });
     await patients.insert([ada, bob]);
     const before = [await keyOf(ada.id), await keyOf(bob.id)];
     const attempts = [
-      () => patients.update({ id: ada.id }, { ssn: 'canary x' }),
       () => patients.update({ tenantId: In([7, 8]) }, { ssn: 'canary x' }),
       () => patients.update({ ward: IsNull() }, { ssn: 'canary x' }),
       () =>
@@ -310,6 +312,38 @@ describeEachDatabase('Rows of scopes', (database) => {
     // Neither column is encrypted.
     await patients.update({ ward: IsNull() }, { ward: 'b' });
     expect(await patients.countBy({ ward: 'b' })).toBe(2);
+  });
+
+  it('are updated by criteria that leave their scope open, if all that they hit have one', async () => {
+    const [ada, eve] = [patient({ ward: 'a' }), patient({ ward: 'a' })];
+    const bob = patient({ tenantId: 8, ward: 'b' });
+    for (const each of [ada, eve, bob]) await patients.insert(each);
+    const values = { ssn: 'canary x', city: 'canary c' };
+    expect(await patients.update({ id: ada.id }, values)).toMatchObject({ affected: 1 });
+    expect(await patients.update({ ward: 'a' }, values)).toMatchObject({ affected: 2 });
+    expect(await patients.update({ ward: 'b' }, values)).toMatchObject({ affected: 1 });
+    expect(await patients.update({ ward: 'none' }, values)).toMatchObject({ affected: 0 });
+    await withKeyScope({ tenant: 7 }, async () => {
+      const byToken = await patients.update({ email: ada.email }, { ssn: 'canary y' });
+      expect(byToken).toMatchObject({ affected: 1 });
+      await expect(patients.update({ ward: 'b' }, values)).rejects.toBeInstanceOf(
+        ScopeMismatchError,
+      );
+    });
+    await dataSource.transaction(async (manager) => {
+      await manager.update(Patient, { id: eve.id }, { ssn: 'canary z', ward: 'c' });
+    });
+    const raw = patients.createQueryBuilder().update().set({ ssn: 'canary r' });
+    await raw.where('ward = :w OR ward IS NULL', { w: 'b' }).execute();
+    await raw.execute();
+    const found = await patients.find({ order: { tenantId: 'ASC', ward: 'ASC' } });
+    expect(found).toMatchObject([
+      { tenantId: 7, ssn: 'canary y', ward: 'a' },
+      { tenantId: 7, ssn: 'canary z', ward: 'c' },
+      { tenantId: 8, ssn: 'canary r', city: 'canary c' },
+    ]);
+    expect(await patients.findBy({ tenantId: 8, city: 'canary c' })).toHaveLength(1);
+    expect(await fieldEncryption(dataSource).verify()).toMatchObject({ failed: 0 });
   });
 
   it('keep their scope', async () => {
@@ -421,6 +455,79 @@ describeEachDatabase('Rows of scopes', (database) => {
     await withKeyScope(ALL_SCOPES, async () => {
       await patients.insert([patient({}), patient({ tenantId: 8 })]);
       expect(await patients.find()).toHaveLength(2);
+    });
+  });
+
+  it('are read across scopes with an entry in the audit log', async () => {
+    const { audit } = fieldEncryption(dataSource);
+    const entries = async (): Promise<number> =>
+      (await audit.list({ operation: 'allScopes' })).length;
+    await patients.insert([patient({}), patient({ tenantId: 8 })]);
+    await withKeyScope({ tenant: 7 }, () => patients.findBy({ tenantId: 7 }));
+    await withKeyScope(ALL_SCOPES, () => dataSource.getRepository(Tenant).find());
+    expect(await entries()).toBe(0);
+    await withKeyScope(ALL_SCOPES, async () => {
+      await patients.find();
+      expect(await entries()).toBe(1);
+      await patients.find();
+      await patients.insert(patient({ tenantId: 9 }));
+    });
+    expect(await entries()).toBe(1);
+    await withKeyScope(ALL_SCOPES, () => patients.save(patient({ tenantId: 9 })));
+    expect(await entries()).toBe(2);
+    // Its connection may be the only one.
+    await withKeyScope(ALL_SCOPES, () =>
+      dataSource.transaction((manager) => manager.find(Patient)),
+    );
+    while ((await entries()) < 3) await sleep(20);
+    expect(await audit.verify()).toMatchObject({ broken: null });
+  });
+
+  it('are not read across scopes where that cannot be recorded', async () => {
+    await patients.insert(patient({}));
+    const table = 'field_encryption_audit';
+    await dataSource.query(`ALTER TABLE ${table} RENAME TO audit_away`);
+    const read = withKeyScope(ALL_SCOPES, async () => {
+      await expect(patients.find()).rejects.toBeInstanceOf(FieldEncryptionError);
+      await expect(patients.find()).rejects.toBeInstanceOf(FieldEncryptionError);
+    });
+    await read.finally(() => dataSource.query(`ALTER TABLE audit_away RENAME TO ${table}`));
+  });
+
+  it('are not looked up by the scope of an alternative', async () => {
+    const ada = patient({});
+    const bob = patient({ tenantId: 8, email: ada.email });
+    for (const each of [ada, bob]) await patients.insert(each);
+    const { email } = ada;
+    const alternatives = [
+      () => patients.createQueryBuilder('p').where({ tenantId: 7 }).orWhere({ email }),
+      () => patients.createQueryBuilder('p').where('p.tenantId = :t', { t: 7 }).orWhere({ email }),
+      () =>
+        patients
+          .createQueryBuilder('p')
+          .where(new Brackets((qb) => qb.where({ tenantId: 7 }).orWhere({ email }))),
+      () => patients.createQueryBuilder().delete().where({ tenantId: 7 }).orWhere({ email }),
+      () => patients.createQueryBuilder().softDelete().where({ tenantId: 7 }).orWhere({ email }),
+      () =>
+        patients
+          .createQueryBuilder()
+          .update()
+          .set({ ward: 'b' })
+          .where({ tenantId: 7 })
+          .orWhere({ email }),
+    ];
+    for (const build of alternatives) expect(build).toThrow(MissingScopeError);
+    await expect(patients.find({ where: [{ tenantId: 7 }, { email }] })).rejects.toBeInstanceOf(
+      MissingScopeError,
+    );
+    const both = patients
+      .createQueryBuilder('p')
+      .where({ tenantId: 8, email })
+      .orWhere({ tenantId: 7, email });
+    expect(await both.getCount()).toBe(2);
+    await withKeyScope({ tenant: 8 }, async () => {
+      const found = patients.createQueryBuilder('p').where({ tenantId: 8 }).orWhere({ email });
+      expect(await found.getMany()).toMatchObject([{ id: bob.id }]);
     });
   });
 });

@@ -8,7 +8,7 @@ import { queryRefused } from '../metadata/encrypted-column';
 import { withBoundColumns } from '../query/hydration/bound-rows';
 import { prepareHydration, restorePreviousValues } from '../query/hydration/prepare-hydration';
 import { selectedColumns } from '../query/hydration/raw-result';
-import { inConditions } from '../query/lookup/condition-row';
+import { inAlternative, inConditions } from '../query/lookup/condition-row';
 import { keepFindOptions, noteFindOptions } from '../query/lookup/expectation';
 import { withResolvedParameters } from '../query/lookup/resolved-parameters';
 import { copyCriteriaKeys } from '../query/lookup/statement-keys';
@@ -49,6 +49,10 @@ class EncryptingSelectQueryBuilder<
     return noteFindOptions(this, where, () =>
       embedded === undefined ? inConditions(this, where, build) : build(),
     );
+  }
+
+  override orWhere(...args: Parameters<SelectQueryBuilder<Entity>['orWhere']>): this {
+    return inAlternative(this, () => super.orWhere(...args));
   }
 
   override getQuery(): string {

@@ -8,6 +8,7 @@ import { queryRefused } from '../metadata/encrypted-column';
 import type { EncryptedEntity } from '../metadata/encrypted-column';
 import { sqlExpressionRefused } from '../metadata/index-columns';
 import type { AnyQueryBuilder } from '../query/any-query-builder';
+import { inAlternative } from '../query/lookup/condition-row';
 import { withResolvedParameters } from '../query/lookup/resolved-parameters';
 import { assertMappedTable } from '../query/refusal/mapped-table';
 import { assertNoRawUse } from '../query/refusal/statement-check';
@@ -16,6 +17,7 @@ import {
   columnsWithIndexes,
   withIndexColumns,
 } from '../query/write/index-values';
+import { prepareUpdate } from '../query/write/hit-rows';
 import { overwriteOnConflict } from '../query/write/overwrite-on-conflict';
 import { encryptedEntityOf, prepareWrite, uniqueWriteOf } from '../query/write/prepared-write';
 import { writingUpdatedRows } from '../query/write/updated-row';
@@ -88,7 +90,11 @@ class EncryptingUpdateQueryBuilder<
   Entity extends ObjectLiteral,
 > extends UpdateQueryBuilder<Entity> {
   override execute(): Promise<UpdateResult> {
-    return prepareWrite(this, this.queryRunner, () => super.execute());
+    return prepareUpdate(this, this.queryRunner, () => super.execute());
+  }
+
+  override orWhere(...args: Parameters<UpdateQueryBuilder<Entity>['orWhere']>): this {
+    return inAlternative(this, () => super.orWhere(...args));
   }
 
   override getQueryAndParameters(): [string, unknown[]] {
@@ -132,6 +138,10 @@ function encryptingDeletion() {
       const { connection, queryRunner } = this;
       const run = (): Promise<DeleteResult> => super.execute();
       return withResolvedParameters(this, installationOf(connection), queryRunner, run);
+    }
+
+    override orWhere(...args: Parameters<DeleteQueryBuilder<Entity>['orWhere']>): this {
+      return inAlternative(this, () => super.orWhere(...args));
     }
 
     override getQuery(): string {

@@ -20,7 +20,7 @@ const { patchTypeorm } = jest.requireActual<typeof Install>('../../../src/typeor
 const PATCHED: Record<string, readonly string[]> = {
   BetterSqlite3QueryRunner: ['query'],
   Broadcaster: ['broadcast', 'broadcastBeforeQueryEvent'],
-  DeleteQueryBuilder: ['execute', 'getQuery'],
+  DeleteQueryBuilder: ['execute', 'getQuery', 'orWhere'],
   EntityManager: ['findOneByOrFail', 'findOneOrFail'],
   EntityPersistExecutor: ['execute'],
   InsertQueryBuilder: [
@@ -46,12 +46,13 @@ const PATCHED: Record<string, readonly string[]> = {
     'getRawMany',
     'loadRawResults',
     'obtainQueryRunner',
+    'orWhere',
     'stream',
   ],
-  SoftDeleteQueryBuilder: ['execute', 'getQuery'],
+  SoftDeleteQueryBuilder: ['execute', 'getQuery', 'orWhere'],
   Subject: ['createValueSetAndPopChangeMap'],
   SubjectChangedColumnsComputer: ['compute'],
-  UpdateQueryBuilder: ['execute', 'getQuery', 'getQueryAndParameters', 'getValueSet'],
+  UpdateQueryBuilder: ['execute', 'getQuery', 'getQueryAndParameters', 'getValueSet', 'orWhere'],
 };
 
 /** What a marked column changes of them, so that no DataSource uses it unprotected. */

@@ -26,6 +26,20 @@ export function inConditions<T>(builder: object, where: unknown, build: () => T)
   }
 }
 
+/** The builders that are adding an alternative to the conditions before it. */
+const alternatives = new WeakSet<object>();
+
+/** Adds an alternative to a builder: what the conditions before it fix says nothing about its rows. */
+export function inAlternative<T>(builder: object, add: () => T): T {
+  const isOuter = !alternatives.has(builder);
+  alternatives.add(builder);
+  try {
+    return add();
+  } finally {
+    if (isOuter) alternatives.delete(builder);
+  }
+}
+
 /**
  * Returns the rows that conditions are about, of which they fix some columns to one value.
  *
@@ -42,6 +56,7 @@ export function conditionRow(builder: AnyQueryBuilder, path: string): KnownRow {
 }
 
 function fixedBefore(builder: AnyQueryBuilder, column: ColumnMetadata, path: string): unknown {
+  if (alternatives.has(builder)) return undefined;
   const [alias] = path.split('.');
   return fixedValues(builder, column.entityMetadata, alias).get(column);
 }

@@ -20,6 +20,18 @@ export function noteSavedRow(values: object, row: ObjectLiteral | undefined): vo
   if (row !== undefined) savedRows.set(values, row);
 }
 
+/** What the rows that an UPDATE hits have in columns that its criteria leave open, by builder. */
+const hitRows = new WeakMap<object, ReadonlyMap<ColumnMetadata, unknown>>();
+
+/** Notes what all rows that an UPDATE hits have in some columns. Returns a function that forgets it. */
+export function noteHitRow(
+  builder: object,
+  row: ReadonlyMap<ColumnMetadata, unknown>,
+): () => boolean {
+  hitRows.set(builder, row);
+  return () => hitRows.delete(builder);
+}
+
 /**
  * Builds an UPDATE with the rows that it hits.
  *
@@ -46,7 +58,7 @@ export class UpdatedRows implements WrittenRow {
   constructor(builder: AnyQueryBuilder, metadata: EntityMetadata) {
     const { valuesSet } = builder.expressionMap;
     this.#loaded = typeof valuesSet === 'object' ? savedRows.get(valuesSet) : undefined;
-    this.#fixed = fixedValues(builder, metadata);
+    this.#fixed = new Map([...fixedValues(builder, metadata), ...(hitRows.get(builder) ?? [])]);
   }
 
   contextFor(encrypted: EncryptedColumn, binding: RowBinding): string {
