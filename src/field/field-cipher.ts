@@ -40,6 +40,7 @@ import { isBoundField } from './field-policy';
 import type { FieldPolicy } from './field-policy';
 import { requireColumnLength, requireValueLength } from './length-limits';
 import { NativeValues } from './native-values';
+import { contextUnder } from './row-context';
 
 /**
  * The cipher of one field, which encrypts and decrypts synchronously with keys in memory. The caller
@@ -239,8 +240,8 @@ export class FieldCipher {
       throw malformedCiphertext(this.#policy, 'it is cut short', id);
     }
     try {
-      const associatedData = this.#associatedData.of(key, isBound(bytes) ? context : undefined);
-      return aead.open(messageIn(key, bytes), associatedData);
+      const under = isBound(bytes) ? contextUnder(key, this.#policy, context) : undefined;
+      return aead.open(messageIn(key, bytes), this.#associatedData.of(key, under));
     } catch (error) {
       if (!(error instanceof AeadError)) throw error;
       throw doesNotAuthenticate(this.#policy, id);

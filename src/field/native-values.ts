@@ -14,6 +14,7 @@ import type { DataKey } from '../keys/key-source';
 
 import type { AssociatedData } from './associated-data';
 import type { FieldPolicy } from './field-policy';
+import { isFromBeforeScopes } from './row-context';
 
 const FORMS: Readonly<Record<ValueType, NativeForm>> = Object.freeze({
   string: NATIVE_FORMS.text,
@@ -37,9 +38,9 @@ export class NativeValues {
     this.#associatedData = associatedData;
   }
 
-  /** Returns `undefined` for a key that the add-on does not have. */
+  /** Returns `undefined` for a key that the add-on does not have, or whose values it does not know the context of. */
   forKey(key: DataKey): NativeKeyValues | undefined {
-    if (key.native === undefined) return undefined;
+    if (key.native === undefined || isFromBeforeScopes(key, this.#policy)) return undefined;
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
     const made = new NativeKeyValues(key.native, this.#policy, {

@@ -43,6 +43,44 @@ export class RowContextForm {
   }
 }
 
+/**
+ * Returns the context that a value is under: values under a common key are from before their field had keys of
+ * scopes, and bound to the other parts.
+ */
+export function contextUnder(
+  key: AnyKey,
+  field: MovingField,
+  context: string | undefined,
+): string | undefined {
+  return context !== undefined && isFromBeforeScopes(key, field) ? withoutScope(context) : context;
+}
+
+/** Whether a key has values of a field from before this had keys of scopes. */
+export function isFromBeforeScopes({ scope }: AnyKey, { readsUnscoped }: MovingField): boolean {
+  return readsUnscoped && scope === undefined;
+}
+
+interface AnyKey {
+  readonly scope?: unknown;
+}
+
+interface MovingField {
+  readonly readsUnscoped: boolean;
+}
+
+/** The scope is the last part, of three fields as all are. */
+function withoutScope(context: string): string {
+  const fields = lengthAt(context, 0) - 3;
+  if (fields === 0) return context;
+  let at = 4;
+  for (let i = 0; i < fields; i++) at += 4 + lengthAt(context, at);
+  return uint32(fields) + context.slice(4, at);
+}
+
+function lengthAt(context: string, at: number): number {
+  return contextBytes(context.slice(at, at + 4)).readUInt32BE();
+}
+
 /** Returns the bytes of a context. */
 export function contextBytes(context: string): Buffer {
   return Buffer.from(context, 'latin1');

@@ -1,5 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { Column, Entity, PrimaryColumn, PrimaryGeneratedColumn } from 'typeorm';
+import {
+  ChildEntity,
+  Column,
+  Entity,
+  PrimaryColumn,
+  PrimaryGeneratedColumn,
+  TableInheritance,
+} from 'typeorm';
 import {
   BlindIndex,
   Encrypted,
@@ -7,6 +14,7 @@ import {
   InvalidFieldPolicyError,
   KeyScope,
   MissingScopeError,
+  ScopeMismatchError,
   UnsupportedValueError,
   withKeyScope,
 } from '../../src';
@@ -107,6 +115,37 @@ function badEntities(): Record<string, EntityClass> {
 }
 
 @Entity()
+@TableInheritance({ column: { type: 'varchar', name: 'type' } })
+class Document {
+  @PrimaryColumn() id!: number;
+  @Encrypted() title!: string;
+}
+
+@ChildEntity()
+class Contract extends Document {
+  @KeyScope({ kind: 'tenant' }) @Column() tenantId!: string;
+  @Encrypted() terms!: string;
+}
+
+@ChildEntity()
+class Memo extends Document {
+  @Encrypted() text!: string;
+}
+
+@Entity()
+@TableInheritance({ column: { type: 'varchar', name: 'type' } })
+class File {
+  @PrimaryColumn() id!: number;
+  @KeyScope({ kind: 'tenant' }) @Column() tenantId!: string;
+  @Encrypted() title!: string;
+}
+
+@ChildEntity()
+class Picture extends File {
+  @Encrypted() alt!: string;
+}
+
+@Entity()
 class Patient {
   @PrimaryColumn('uuid') id: string = randomUUID();
   @KeyScope({ kind: 'tenant' }) @Column({ type: 'varchar' }) tenantId!: string;
@@ -137,6 +176,43 @@ describeDiagonal('A declared scope', (database) => {
       );
       await expect(opening).rejects.toMatchObject({ code: 'ERR_CONFIGURATION' });
     }
+  });
+});
+
+describeDiagonal('A scope of classes in single-table inheritance', (database) => {
+  it('is refused on one of them, as the others have no value in its column', async () => {
+    const opening = openEncrypted(database, { entities: [Document, Contract, Memo] });
+    await expect(opening).rejects.toBeInstanceOf(InvalidFieldPolicyError);
+    await expect(opening).rejects.toThrow(/^Document\..*@KeyScope stands on Contract/);
+  });
+});
+
+describeDiagonal('A scope of a class that shares its table', (database) => {
+  const opened = useEncryptedDatabase(database, { entities: [File, Picture] });
+
+  it('is that of its rows, of whatever class', async () => {
+    const { manager } = opened.dataSource;
+    await manager.insert(Picture, { id: 1, tenantId: 'a', title: 'canary 1', alt: 'canary a' });
+    await manager.save(manager.create(Picture, { id: 2, tenantId: 'b', title: 'x', alt: 'y' }));
+    await manager.insert(File, { id: 3, tenantId: 'a', title: 'canary 3' });
+    await manager.update(Picture, { id: 2 }, { alt: 'canary b' });
+    expect(await manager.find(File, { order: { id: 'ASC' } })).toMatchObject([
+      { title: 'canary 1', alt: 'canary a' },
+      { title: 'x', alt: 'canary b' },
+      { title: 'canary 3' },
+    ]);
+    await withKeyScope({ tenant: 'a' }, async () => {
+      expect(await manager.findBy(File, { tenantId: 'a' })).toHaveLength(2);
+      await expect(manager.find(Picture)).rejects.toBeInstanceOf(ScopeMismatchError);
+    });
+    const status = await fieldEncryption(opened.dataSource).status();
+    expect(status.map(({ property, scopes }) => [property, scopes?.activeRows])).toEqual([
+      ['title', 3],
+      ['alt', 2],
+    ]);
+    await expect(
+      manager.insert(Picture, { id: 4, title: 'canary', alt: 'canary' }),
+    ).rejects.toBeInstanceOf(MissingScopeError);
   });
 });
 

@@ -96,7 +96,12 @@ describeEachDatabase('After the erasure of a scope', (database) => {
       ...{ keyName: 'branch', boundTo: ['tenantId'] },
       type: 'string',
       storage: 'text',
-      ...{ readsUnbound: true, maxValueBytes: DEFAULT_MAX_VALUE_BYTES, columnLength: undefined },
+      ...{
+        readsUnbound: true,
+        readsUnscoped: false,
+        maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
+        columnLength: undefined,
+      },
     };
     const context = new RowContextForm([{ kind: 'scope', name: 'tenant' }]).of(() => utf8('7'));
     const all = await keys.list();

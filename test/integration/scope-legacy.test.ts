@@ -1,10 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
-import { BlindIndex, DecryptionError, Encrypted, fieldEncryption, KeyScope } from '../../src';
+import {
+  BlindIndex,
+  DecryptionError,
+  Encrypted,
+  fieldEncryption,
+  FieldEncryptionError,
+  KeyScope,
+} from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
 import { describeEachDatabase } from '../support/databases';
-import type { TestDatabase } from '../support/databases';
+import type { CommonOptions, TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 
 const ROWS = 40;
@@ -28,6 +35,72 @@ function entities() {
 }
 
 const { Before, After } = entities();
+
+/** The same with values that are bound to their row, before and after. */
+function boundEntities() {
+  @Entity('letter')
+  class Unbound {
+    @PrimaryColumn('uuid') id: string = randomUUID();
+    @Column() tenantId!: number;
+    @Encrypted({ id: 'text' }) text!: string;
+  }
+
+  @Entity('letter')
+  class Bound {
+    @PrimaryColumn('uuid') id: string = randomUUID();
+    @Column() tenantId!: number;
+    @Encrypted({ id: 'text', bindTo: ['id'] }) text!: string;
+  }
+
+  @Entity('letter')
+  class Letter {
+    @PrimaryColumn('uuid') id: string = randomUUID();
+    @KeyScope({ kind: 'tenant' }) @Column() tenantId!: number;
+    @Encrypted({ id: 'text', bindTo: ['id'] }) text!: string;
+  }
+  return { Unbound, Bound, Letter };
+}
+
+const { Unbound, Bound, Letter } = boundEntities();
+
+describeEachDatabase('A column that gets keys of scopes and is bound to its row', (database) => {
+  const cleanup = new Cleanup();
+  afterEach(() => cleanup.run());
+
+  const legacyScope = ['Letter.text'];
+
+  it.each([
+    ['was not bound before', Unbound],
+    ['was bound before', Bound],
+  ])('moves if it %s', async (_, before) => {
+    const created = await cleanup.create(database, { entities: [before], synchronize: true });
+    const open = async (
+      entity: unknown,
+      options: Partial<FieldEncryptionOptions>,
+    ): Promise<DataSource> => {
+      const overrides = { entities: [entity] } as CommonOptions;
+      return cleanup.add(await protect(created, options, overrides).initialize());
+    };
+    const rows = [1, 2, 3].map((tenantId) => ({
+      ...{ id: randomUUID(), tenantId, text: `canary ${String(tenantId)}` },
+    }));
+    await (await open(before, {})).manager.insert(before, rows);
+
+    const online = await open(Letter, { legacyScope });
+    const texts = async (of: DataSource): Promise<string[]> =>
+      (await of.manager.find(Letter, { order: { tenantId: 'ASC' } })).map(({ text }) => text);
+    expect(await texts(online)).toEqual(rows.map(({ text }) => text));
+    expect(await fieldEncryption(online).reencrypt()).toMatchObject({ changed: 3, failed: 0 });
+    const strict = await open(Letter, {});
+    expect(await texts(strict)).toEqual(rows.map(({ text }) => text));
+    // Bound to both: to the row and to the tenant.
+    await strict.query(
+      `UPDATE letter SET text = (SELECT text FROM letter WHERE id = '${rows[0]!.id}')
+       WHERE id = '${rows[1]!.id}'`,
+    );
+    await expect(texts(strict)).rejects.toBeInstanceOf(FieldEncryptionError);
+  });
+});
 
 describeEachDatabase('A column that gets keys of scopes', (database) => {
   const cleanup = new Cleanup();

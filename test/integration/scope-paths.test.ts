@@ -240,6 +240,33 @@ describeEachDatabase('Rows of scopes', (database) => {
       });
     });
 
+    it('are written over by an INSERT in their scope alone', async () => {
+      const ada = patient({ city: 'canary c' });
+      await within(7, async () => {
+        await patients.insert(ada);
+        const insert = patients
+          .createQueryBuilder()
+          .insert()
+          .values(patient({ email: ada.email, ssn: 'canary new', city: 'canary d' }));
+        expect(() => insert.orUpdate(['ssn'], ['id'])).toThrow(/Name "tenant_id" as a conflict/);
+        expect(() => insert.orUpdate(['tenant_id', 'email'], ['id'])).toThrow(
+          /which cannot change/,
+        );
+        await insert.orUpdate(['ssn', 'city'], ['tenant_id', 'email']).execute();
+        expect(await patients.findBy({ tenantId: 7, city: 'canary d' })).toMatchObject([
+          { id: ada.id, ssn: 'canary new' },
+        ]);
+        await insert.orIgnore().execute();
+        expect(await patients.countBy({ tenantId: 7 })).toBe(1);
+      });
+      // The same e-mail of another tenant is in no conflict.
+      await within(8, async () => {
+        await patients.upsert(patient({ tenantId: 8, email: ada.email }), ['tenantId', 'email']);
+        expect(await patients.countBy({ tenantId: 8, email: ada.email })).toBe(1);
+      });
+      expect(await keyOf(ada.id)).toBe(await keyOf(ada.id, 'email'));
+    });
+
     it('have values and tokens for SQL', async () => {
       const encryption = fieldEncryption(dataSource);
       const ada = patient({});

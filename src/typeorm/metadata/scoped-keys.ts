@@ -135,4 +135,17 @@ function checkDeclarations(
       `@KeyScope stands within the embedded "${embedded.propertyPath}". Put it on a property of the entity.`,
     );
   }
+  // The classes of one table share their columns, and the others have no value in this one.
+  const child = metadata.childEntityMetadatas.find(
+    (each) =>
+      each.tableType === 'entity-child' &&
+      declaredScopes(each).length > declaredScopes(metadata).length,
+  );
+  if (child !== undefined) {
+    throw policyRefused(
+      property,
+      `@KeyScope stands on ${child.name}, which shares its table with other classes. Put it on a property of ` +
+        `${metadata.name}, so that every row has a scope.`,
+    );
+  }
 }
