@@ -1,7 +1,10 @@
+import type { QueryRunner } from 'typeorm';
+
 import type { Backend } from '../crypto/native';
 import type { MaintenanceReport } from '../keys/lifecycle/key-maintenance';
 import type { KeyInfo } from '../keys/record/key-info';
 import type { ScopeCount } from '../keys/scopes/scope-key-store';
+import { earlierBranches } from '../keys/scopes/scope-resealing';
 import { indexStatuses } from '../reencryption/coverage/index-status';
 import type { IndexStatus } from '../reencryption/coverage/index-status';
 import { encryptedRows } from '../reencryption/coverage/key-uses';
@@ -44,6 +47,8 @@ export interface EncryptionState {
   readonly columns: readonly ColumnStatus[];
   /** The number of scopes by kind and state; empty if rows were not counted. */
   readonly scopes: readonly ScopeCount[];
+  /** Keys of scopes, and marks, that are not sealed by the newest branch key; 0 if rows were not counted. */
+  readonly toReseal: number;
   /** Empty if rows were not counted. */
   readonly indexes: readonly IndexStatus[];
   readonly indexRoots: IndexRootState;
@@ -80,6 +85,7 @@ export async function encryptionState(installation: Installation): Promise<Encry
     columns: [],
     indexes: [],
     scopes: [],
+    toReseal: 0,
     indexRoots: keyTable ? await indexRootState(installation) : NO_ROOTS,
     inTransition: new Set(
       tables.flatMap(({ columns }) => columns.filter(mayHoldOthers).map(describeColumn)),
@@ -114,7 +120,7 @@ export async function countedState(installation: Installation): Promise<Encrypti
 }
 
 /** What reading whole tables tells. */
-interface CountedRows extends Pick<EncryptionState, 'indexes' | 'scopes'> {
+interface CountedRows extends Pick<EncryptionState, 'indexes' | 'scopes' | 'toReseal'> {
   readonly columns: ColumnStatus[];
 }
 
@@ -126,6 +132,19 @@ export function countedRows(
   return withConnection(installation.dataSource, undefined, async (runner) => ({
     columns: await columnStatuses(installation, runner, keys),
     indexes: await indexStatuses(installation, runner, keys),
-    scopes: installation.hasScopes ? await installation.keys.scopes.store.countScopes(runner) : [],
+    ...(await countedScopes(installation, runner, keys)),
   }));
+}
+
+async function countedScopes(
+  { hasScopes, keys: { scopes } }: Installation,
+  runner: QueryRunner,
+  keys: readonly KeyInfo[],
+): Promise<Pick<CountedRows, 'scopes' | 'toReseal'>> {
+  if (!hasScopes) return { scopes: [], toReseal: 0 };
+  const earlier = earlierBranches(keys).map(({ id }) => id);
+  return {
+    scopes: await scopes.store.countScopes(runner),
+    toReseal: await scopes.store.countSealedBy(earlier, runner),
+  };
 }

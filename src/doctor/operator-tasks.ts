@@ -17,8 +17,15 @@ export function operatorTasks(state: EncryptionState): OperatorTask[] {
     ...state.indexes.flatMap(indexTasks),
     ...state.columns.flatMap((column) => [...cleartextRows(column, state), ...unboundRows(column)]),
     ...policyTasks(state),
+    ...resealing(state),
     ...staleRows(state),
   ];
+}
+
+function resealing({ toReseal }: EncryptionState): OperatorTask[] {
+  if (toReseal === 0) return [];
+  const reason = `${counted(toReseal, 'key')} of scopes under an earlier branch key`;
+  return [{ command: 'keys reseal', reason }];
 }
 
 /** Lists the rotations, activations and destructions that policies ask for. */

@@ -197,6 +197,26 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     expect((await json('status')).due).toEqual([]);
   });
 
+  it('seal the keys of scopes under a new branch key, so that the earlier one can go', async () => {
+    const [branch] = (await json('keys', 'list')).keys.filter(
+      ({ name }: { name: string }) => name === 'branch',
+    );
+    expect(await json('keys', 'reseal', '--dry-run')).toEqual({ dryRun: true, due: 0 });
+    expect(await run('keys', 'rotate', 'branch')).toMatchObject({ code: 0 });
+    expect((await json('status')).due).toContainEqual({
+      command: 'keys reseal',
+      reason: '2 keys of scopes under an earlier branch key',
+    });
+    expect(await json('keys', 'reseal', '--dry-run')).toEqual({ dryRun: true, due: 2 });
+    const resealed = await json('keys', 'reseal');
+    expect(resealed).toEqual({ dryRun: false, resealed: 2, conflicts: 0, unavailable: 0 });
+    expect((await json('status')).due).toEqual([]);
+    const destroyed = await run('keys', 'destroy', branch.id, '--grace', '0', '--yes');
+    expect(destroyed).toMatchObject({ code: 0 });
+    expect(await run('data', 'verify')).toMatchObject({ code: 0 });
+    expect(await run('audit', 'verify')).toMatchObject({ code: 0 });
+  });
+
   it('refuse a scope without keys, and a kind that no entity has', async () => {
     const unknown = await run('keys', 'shred', '77', '--reason', 'x', '--yes');
     expect(unknown).toMatchObject({ code: 2 });

@@ -32,6 +32,9 @@ export interface ScopeKeyStore<C = unknown> {
     page: { readonly after: string; readonly limit: number },
   ): Promise<ScopeKeyRecord[]>;
 
+  /** Counts them. */
+  countSealedBy(branchIds: readonly string[], connection?: C): Promise<number>;
+
   /** Returns every key of a scope, the newest version first. */
   findAll(scope: Scope, connection?: C): Promise<ScopeKeyRecord[]>;
 

@@ -83,6 +83,17 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     return this.#find([page], undefined);
   }
 
+  async countSealedBy(branchIds: readonly string[], connection?: QueryRunner): Promise<number> {
+    if (branchIds.length === 0) return 0;
+    return withOwnTables(this.#dataSource, connection, (runner) =>
+      runner.manager
+        .createQueryBuilder(ScopeKeySchema, 'k', runner)
+        .where(`k.branchId IN (:...branchIds) AND k.sealed <> ''`, { branchIds })
+        .cache(false)
+        .getCount(),
+    );
+  }
+
   async findAll({ kind, id }: Scope, connection?: QueryRunner): Promise<ScopeKeyRecord[]> {
     const ofScope = (query: Find): Find =>
       query

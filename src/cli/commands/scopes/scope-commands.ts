@@ -5,7 +5,7 @@ import { DRY_RUN, minutes, YES } from '../common-options';
 import type { ChooseWork, CommandWork } from '../common-options';
 
 import { keysReplayShred } from './replay-shred';
-import { keysHold } from './scope-upkeep';
+import { keysHold, keysReseal } from './scope-upkeep';
 import { keysCancelShred, keysShred } from './shred';
 
 const SCOPE = ['<scope>', 'id of the scope, such as that of a tenant'] as const;
@@ -41,6 +41,13 @@ export function addScopes(keys: Command, choose: ChooseWork): void {
   addHold(keys.command('release'), { releases: true }, choose).description(
     'end the legal hold of a scope',
   );
+  keys
+    .command('reseal')
+    .description('seal the keys of scopes under the newest branch key')
+    .option(...DRY_RUN)
+    .action(({ dryRun = false }: Pick<Flags, 'dryRun'>) => {
+      choose((session) => keysReseal(session, { dryRun }));
+    });
 }
 
 function addShred(keys: Command, choose: ChooseWork): void {

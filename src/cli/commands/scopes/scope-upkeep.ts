@@ -1,6 +1,10 @@
+import { counted } from '../../../doctor/finding';
+import { earlierBranches } from '../../../keys/scopes/scope-resealing';
 import type { Session } from '../../load/session';
+import { EXIT_CODES } from '../../terminal/command-error';
 import type { CommandResult } from '../../terminal/output';
 
+import type { CommandWork } from '../common-options';
 import { commandLine } from '../command-line';
 import { namedScope } from './named-scope';
 
@@ -36,6 +40,34 @@ export async function keysHold(
   return {
     document: { dryRun, kind: scope.kind, scope: id, held: !releases },
     text: dryRun ? `Would ${String(done[0])}. Nothing was changed.` : String(done[1]),
+  };
+}
+
+/** Seals the keys of scopes under the newest branch key; the exit code says whether all of them are. */
+export async function keysReseal(
+  { installation, fieldEncryption: { keys } }: Session,
+  { dryRun }: Pick<ScopeCommandOptions, 'dryRun'>,
+): ReturnType<CommandWork> {
+  if (dryRun) {
+    const earlier = earlierBranches(await keys.list()).map(({ id }) => id);
+    const due = await installation.keys.scopes.store.countSealedBy(earlier);
+    return {
+      document: { dryRun, due },
+      text: `${counted(due, 'key')} of scopes would be sealed under the newest branch key. Nothing was changed.`,
+    };
+  }
+  const report = await keys.resealScopes();
+  const { resealed, conflicts, unavailable } = report;
+  return {
+    document: { dryRun, ...report },
+    text: [
+      `${counted(resealed, 'key')} of scopes sealed under the newest branch key.`,
+      ...(conflicts > 0 ? ['Others were changed meanwhile. Run the command again.'] : []),
+      ...(unavailable > 0
+        ? [`${counted(unavailable, 'key')} left, as the KMS of their scopes refuses.`]
+        : []),
+    ].join('\n'),
+    exitCode: conflicts + unavailable === 0 ? EXIT_CODES.done : EXIT_CODES.failed,
   };
 }
 
