@@ -2,7 +2,7 @@ import { QueryBuilder, SelectQueryBuilder } from 'typeorm';
 import type { ObjectLiteral } from 'typeorm';
 
 import { installationOf } from '../installation/installation';
-import { expecting } from '../query/lookup/expectation';
+import { expecting, noteHandWritten } from '../query/lookup/expectation';
 import { rewritePredicate } from '../query/lookup/predicate';
 import type { PendingJoin } from '../query/lookup/predicate';
 import { assertNoneDeferred } from '../query/lookup/resolved-parameters';
@@ -25,6 +25,7 @@ abstract class EncryptingQueryBuilder<Entity extends ObjectLiteral> extends Quer
 
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const installation = installationOf(this.connection);
+    noteHandWritten(this, aliasPath, parameterValue);
     const joins = pendingJoinsOf(this);
     const predicate = rewritePredicate(this, joins, installation, aliasPath, parameterValue);
     const condition =
