@@ -7,7 +7,7 @@ import type { BlindIndex, BlindIndexPolicy } from '../../field/blind-index';
 import type { FieldCipher } from '../../field/field-cipher';
 import type { FieldPolicy } from '../../field/field-policy';
 import type { PreviousFormat } from '../../import/previous-format';
-import { readLegacyPlaintext } from '../codec/cleartext';
+import { maybeCleartext, readLegacyPlaintext } from '../codec/cleartext';
 import {
   fetchRemote,
   formatNotRecognised,
@@ -148,7 +148,13 @@ export function decryptStored(encrypted: EncryptedColumn, value: unknown): unkno
   if (form === 'previous' && previousFormat !== undefined) {
     return readPrevious(policy, previousFormat, stored);
   }
-  if (form !== 'cleartext') return cipher.decrypt(stored, context);
+  if (form !== 'cleartext') {
+    try {
+      return cipher.decrypt(stored, context);
+    } catch (error) {
+      throw readsPlaintext ? maybeCleartext(policy, error) : error;
+    }
+  }
   if (readsPlaintext || previousFormat === undefined) return readLegacyPlaintext(encrypted, stored);
   throw formatNotRecognised(policy, previousFormat);
 }
