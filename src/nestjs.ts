@@ -7,4 +7,5 @@ export type {
   EncryptedTypeOrmOptions,
   FieldEncryptionModuleAsyncOptions,
   FieldEncryptionModuleOptions,
+  FieldEncryptionModuleRootOptions,
 } from './nestjs/module-options';
