@@ -193,6 +193,8 @@ describeEachDatabase('sorted()', (database) => {
     expect(byHidden[0]?.hidden).toBeUndefined();
     const byAddress = await sorted({ order: { address: { city: 'ASC', floor: 'ASC' } } });
     expect(lastNames(byAddress)).toEqual(['y', 'z', 'x']);
+    const byFloor = await sorted({ order: { address: { floor: 'DESC', city: 'ASC' } } });
+    expect(lastNames(byFloor)).toEqual(['y', 'x', 'z']);
   });
 
   it('takes the options of find: conditions, relations, a selection, deleted rows', async () => {
