@@ -248,7 +248,7 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
         devices.find({
           ...(select ? { select } : { relations: { parent: true } }),
           where: { owner: 'canary 2' },
-          cache: { id: `bound-${String(select)}`, milliseconds: 60_000 },
+          cache: { id: select ? 'bound-owner' : 'bound', milliseconds: 60_000 },
         });
       const first = await read();
       const alone = await read({ owner: true });

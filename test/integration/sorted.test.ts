@@ -253,9 +253,7 @@ describeEachDatabase('sorted()', (database) => {
       const order = { cost: direction, value: 'ASC' } as const;
       const where = [{ ward: { name: 'west' } }, { ward: { head: 'bob' } }];
       const found = await fieldEncryption(used.dataSource).sorted(Visit, { order, where });
-      expect(found.every(({ cost, value }) => cost === undefined && value === undefined)).toBe(
-        true,
-      );
+      for (const visit of found) expect(visit).toEqual({ id: visit.id });
       return found.map(({ id }) => id);
     };
     expect(await ids('ASC')).toEqual([2, 4, 3, 1, 5]);
