@@ -54,7 +54,7 @@ export class FieldEncryptionModule implements OnApplicationBootstrap {
    *   autoLoadEntities: true,
    *   inject: [ConfigService],
    *   encryption: (config: ConfigService) => ({
-   *     kms: localKms({ passphrase: config.getOrThrow('FIELD_ENCRYPTION_PASSPHRASE') }),
+   *     kms: localKms({ passphrase: config.getOrThrow('KEY_PASSPHRASE') }),
    *     application: 'clinic',
    *   }),
    * })
@@ -83,7 +83,7 @@ export class FieldEncryptionModule implements OnApplicationBootstrap {
    * FieldEncryptionModule.forRootAsync({
    *   inject: [ConfigService],
    *   useFactory: (config: ConfigService) => ({
-   *     kms: localKms({ passphrase: config.getOrThrow('FIELD_ENCRYPTION_PASSPHRASE') }),
+   *     kms: localKms({ passphrase: config.getOrThrow('KEY_PASSPHRASE') }),
    *     application: 'clinic',
    *   }),
    *   typeorm: {
