@@ -13,4 +13,5 @@ export type {
   EncryptedTypeOrmOptions,
   FieldEncryptionModuleAsyncOptions,
   FieldEncryptionModuleOptions,
+  FieldEncryptionModuleRootOptions,
 } from './nestjs/module-options';

@@ -19,7 +19,7 @@ const FINDINGS = [
 ];
 const BLOOD_GROUPS = ['A+', 'A-', 'B+', 'B-', 'AB+', 'AB-', '0+', '0-'];
 
-/** Makes the fictional records of patients.csv: run it with `npx ts-node examples/clinic/generate-patients.ts`. */
+/** Makes the fictional records of patients.csv: run it with `npx tsx examples/clinic/generate-patients.ts`. */
 function generate(): string {
   const faker = new Faker({ locale: en, seed: SEED });
   const rows = Array.from({ length: COUNT }, (_, i) => patient(faker, i + 1));

@@ -12,6 +12,6 @@ export function typeormOptions(config: ConfigService): TypeOrmModuleOptions {
 }
 
 export const encryptionOptions = (config: ConfigService) => ({
-  kms: localKms({ passphrase: config.getOrThrow<string>('FIELD_ENCRYPTION_PASSPHRASE') }),
+  kms: localKms({ passphrase: config.getOrThrow<string>('KEY_PASSPHRASE') }),
   application: 'nest-clinic',
 });

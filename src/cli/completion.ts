@@ -72,7 +72,10 @@ function placesOf(command: Command, at = ''): Place[] {
   const options = [...help.visibleOptions(command), ...help.visibleGlobalOptions(command)];
   const words = [
     ...commands.map((each) => each.name()),
-    ...options.flatMap(({ long }) => long ?? []),
+    // An option of two long names has the first of them for the short one.
+    ...options.flatMap(({ short, long }) =>
+      [short ?? '', long ?? ''].filter((flag) => flag.startsWith('--')),
+    ),
   ];
   return [{ at, words }, ...commands.flatMap((each) => placesOf(each, `${at}/${each.name()}`))];
 }

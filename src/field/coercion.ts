@@ -4,7 +4,10 @@ import type { FieldPolicy } from './field-policy';
 
 const DECIMAL = /^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?\s*$/i;
 const INTEGER = /^\s*[+-]?\d+\s*$/;
-const ISO_DATE = /^(\d{4}-\d\d-\d\d)(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?$/;
+const ZERO = /^\s*[+-]?[0.]+(?:e|\s*$)/i;
+/** Without the hour 24, which `Date` moves into the next day. */
+const ISO_DATE =
+  /^(\d{4}-\d\d-\d\d)(?:[T ](?:[01]\d|2[0-3]):\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?$/;
 
 type Coercion = (value: unknown) => unknown;
 
@@ -32,9 +35,10 @@ export function coerced({ coerce, type }: FieldPolicy, value: unknown): unknown 
   return coerce ? (COERCIONS[type]?.(value) ?? value) : value;
 }
 
-/** Returns the text as it is if a number would not hold all its digits before the point. */
+/** Returns the text as it is if a number would not hold all its digits before the point, or be 0 in its place. */
 function exactNumber(text: string): number | string {
   const number = Number(text);
+  if (number === 0 && !ZERO.test(text)) return text;
   const isExact = Number.isInteger(number) ? Number.isSafeInteger(number) : Number.isFinite(number);
   return isExact ? number : text;
 }

@@ -3,8 +3,6 @@ import type {
   NativeDataKey,
   NativeForm,
   NativeOpen,
-  NativeRowOpen,
-  NativeRowSeal,
   NativeSeal,
 } from '../crypto/native';
 import { NATIVE_FORMS, NATIVE_MAX_BYTES, NO_TYPE_TAG } from '../crypto/native';
@@ -13,6 +11,7 @@ import { TYPE_TAGS } from '../encoding/value-codec';
 import type { DataKey } from '../keys/key-source';
 
 import type { AssociatedData } from './associated-data';
+import { isBoundField } from './field-policy';
 import type { FieldPolicy } from './field-policy';
 import { isFromBeforeScopes } from './row-context';
 
@@ -43,40 +42,35 @@ export class NativeValues {
     if (key.native === undefined || isFromBeforeScopes(key, this.#policy)) return undefined;
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    const made = new NativeKeyValues(key.native, this.#policy, {
-      unbound: () => this.#associatedData.forKey(key),
-      bound: () => this.#associatedData.beforeContext(key),
-    });
+    const made = new NativeKeyValues(key.native, this.#policy, () =>
+      isBoundField(this.#policy)
+        ? this.#associatedData.beforeContext(key)
+        : this.#associatedData.forKey(key),
+    );
     this.#byKey.set(key, made);
     return made;
   }
 }
 
-/** The associated data of a field's values, as the add-on takes them. */
-interface NativeAssociatedData {
-  unbound(): Uint8Array;
-  bound(): Uint8Array;
-}
+/** Seals or opens values of a field; a context is given if it is bound. */
+type Seal = (content: string | Uint8Array, context: string | undefined) => ReturnType<NativeSeal>;
+type Open = (stored: unknown, context: string | undefined) => ReturnType<NativeOpen>;
 
 /**
  * The values of one field under one data key. The functions of the add-on that seal and open them are made
  * on first use. Each method returns `undefined` for a value that is left to JavaScript. A context is that of
- * the row that the value is bound to.
+ * the row, given exactly if the field is bound to its row.
  */
 class NativeKeyValues {
   readonly #key: NativeDataKey;
   readonly #policy: FieldPolicy;
-  readonly #associatedData: NativeAssociatedData;
-  #seal: NativeSeal | undefined;
-  #open: NativeOpen | undefined;
-  #sealRaw: NativeSeal | undefined;
-  #openRaw: NativeOpen | undefined;
-  #rowSeal: NativeRowSeal | undefined;
-  #rowOpen: NativeRowOpen | undefined;
-  #rowSealRaw: NativeRowSeal | undefined;
-  #rowOpenRaw: NativeRowOpen | undefined;
+  readonly #associatedData: () => Uint8Array;
+  #seal: Seal | undefined;
+  #open: Open | undefined;
+  #sealRaw: Seal | undefined;
+  #openRaw: Open | undefined;
 
-  constructor(key: NativeDataKey, policy: FieldPolicy, associatedData: NativeAssociatedData) {
+  constructor(key: NativeDataKey, policy: FieldPolicy, associatedData: () => Uint8Array) {
     this.#key = key;
     this.#policy = policy;
     this.#associatedData = associatedData;
@@ -84,54 +78,44 @@ class NativeKeyValues {
 
   seal(content: ValueContent, context: string | undefined): string | Buffer | undefined {
     if (content.length > NATIVE_MAX_BYTES) return undefined;
-    if (context === undefined) {
-      this.#seal ??= this.#key.sealer(...this.#unbound(...this.#typed()));
-      return this.#seal?.(content);
-    }
-    this.#rowSeal ??= this.#key.rowSealer(...this.#bound(...this.#typed()));
-    return this.#rowSeal?.(content, context);
+    this.#seal ??= this.#sealer(this.#typed);
+    return this.#seal?.(content, context);
   }
 
   open(stored: unknown, context: string | undefined): OpenedValue | undefined {
-    if (context === undefined) {
-      this.#open ??= this.#key.opener(...this.#unbound(...this.#typed()));
-      return this.#open?.(stored);
-    }
-    this.#rowOpen ??= this.#key.rowOpener(...this.#bound(...this.#typed()));
-    return this.#rowOpen?.(stored, context);
+    this.#open ??= this.#opener(this.#typed);
+    return this.#open?.(stored, context);
   }
 
   sealRaw(encoded: Uint8Array, context: string | undefined): string | Buffer | undefined {
-    if (context === undefined) {
-      this.#sealRaw ??= this.#key.sealer(...this.#unbound(...RAW));
-      return this.#sealRaw?.(encoded);
-    }
-    this.#rowSealRaw ??= this.#key.rowSealer(...this.#bound(...RAW));
-    return this.#rowSealRaw?.(encoded, context);
+    this.#sealRaw ??= this.#sealer(RAW);
+    return this.#sealRaw?.(encoded, context);
   }
 
   openRaw(stored: unknown, context: string | undefined): Buffer | undefined {
-    if (context === undefined) {
-      this.#openRaw ??= this.#key.opener(...this.#unbound(...RAW));
-      return this.#openRaw?.(stored) as Buffer | undefined;
-    }
-    this.#rowOpenRaw ??= this.#key.rowOpener(...this.#bound(...RAW));
-    return this.#rowOpenRaw?.(stored, context) as Buffer | undefined;
+    this.#openRaw ??= this.#opener(RAW);
+    return this.#openRaw?.(stored, context) as Buffer | undefined;
   }
 
-  #typed(): ValueForm {
+  get #typed(): ValueForm {
     return [TYPE_TAGS[this.#policy.type], FORMS[this.#policy.type]];
   }
 
-  #unbound(tag: number, form: NativeForm): NativeBinding {
-    return [this.#associatedData.unbound(), tag, this.#policy.storage === 'text', form];
+  #sealer(form: ValueForm): Seal | undefined {
+    const method = isBoundField(this.#policy) ? 'rowSealer' : 'sealer';
+    return this.#key[method](...this.#binding(form)) as Seal | undefined;
   }
 
-  #bound(tag: number, form: NativeForm): NativeBinding {
-    return [this.#associatedData.bound(), tag, this.#policy.storage === 'text', form];
+  #opener(form: ValueForm): Open | undefined {
+    const method = isBoundField(this.#policy) ? 'rowOpener' : 'opener';
+    return this.#key[method](...this.#binding(form)) as Open | undefined;
+  }
+
+  #binding([tag, form]: ValueForm): NativeBinding {
+    return [this.#associatedData(), tag, this.#policy.storage === 'text', form];
   }
 }
 
-type ValueForm = [tag: number, form: NativeForm];
+type ValueForm = readonly [tag: number, form: NativeForm];
 
 const RAW: ValueForm = [NO_TYPE_TAG, NATIVE_FORMS.raw];

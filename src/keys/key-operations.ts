@@ -200,8 +200,8 @@ export class KeyOperations<C> {
   }
 
   /**
-   * Returns the time from which {@link KeyOperations.destroy} erases a key that no row needs; `null` for one that
-   * was never active, or without a grace period. Changes nothing.
+   * Returns the time from which {@link KeyOperations.destroy} erases a key that no row needs; `null` for one that it
+   * erases now. Changes nothing.
    *
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a row that does not prove itself
    */
@@ -210,7 +210,9 @@ export class KeyOperations<C> {
     const record = await retirement.find(id);
     const authenticate = await retirement.proveErasable(record, graceMs === 0);
     if (authenticate === undefined) return null;
-    return atRestFrom(record, this.#graceOf(record, graceMs), await store.now());
+    const now = await store.now();
+    const from = atRestFrom(record, this.#graceOf(record, graceMs), now);
+    return from === null || from <= now ? null : from;
   }
 
   /** @throws {@link KeyNotFoundError} */

@@ -13,6 +13,7 @@ import { FieldEncryptionOptionsModule, MODULE_OPTIONS } from './module-options';
 import type {
   FieldEncryptionModuleAsyncOptions,
   FieldEncryptionModuleOptions,
+  FieldEncryptionModuleRootOptions,
 } from './module-options';
 
 /** Token of the handle within one FieldEncryptionModule, whatever its DataSource is called. */
@@ -43,17 +44,52 @@ export class FieldEncryptionModule implements OnApplicationBootstrap {
   }
 
   /**
-   * Imports TypeOrmModule with an encrypted DataSource. Call it once for each encrypted DataSource.
+   * Imports TypeOrmModule with an encrypted DataSource, in place of `TypeOrmModule.forRoot`. Call it once for each
+   * encrypted DataSource.
+   *
+   * @example
+   * ```ts
+   * FieldEncryptionModule.forRoot({
+   *   type: 'postgres',
+   *   autoLoadEntities: true,
+   *   inject: [ConfigService],
+   *   encryption: (config: ConfigService) => ({
+   *     kms: localKms({ passphrase: config.getOrThrow('KEY_PASSPHRASE') }),
+   *     application: 'clinic',
+   *   }),
+   * })
+   * ```
+   */
+  static forRoot({
+    imports = [],
+    inject = [],
+    encryption,
+    ...typeorm
+  }: FieldEncryptionModuleRootOptions): DynamicModule {
+    return FieldEncryptionModule.forRootAsync({
+      ...(typeorm.name !== undefined && { name: typeorm.name }),
+      imports,
+      inject,
+      useFactory: encryption,
+      typeorm: { useFactory: () => typeorm },
+    });
+  }
+
+  /**
+   * Imports TypeOrmModule with an encrypted DataSource, in place of `TypeOrmModule.forRootAsync`.
    *
    * @example
    * ```ts
    * FieldEncryptionModule.forRootAsync({
    *   inject: [ConfigService],
    *   useFactory: (config: ConfigService) => ({
-   *     kms: localKms({ passphrase: config.getOrThrow('FIELD_ENCRYPTION_PASSPHRASE') }),
+   *     kms: localKms({ passphrase: config.getOrThrow('KEY_PASSPHRASE') }),
    *     application: 'clinic',
    *   }),
-   *   typeorm: { useFactory: () => ({ type: 'postgres', autoLoadEntities: true }) },
+   *   typeorm: {
+   *     inject: [ConfigService],
+   *     useFactory: (config: ConfigService) => ({ type: 'postgres', url: config.getOrThrow('DATABASE_URL') }),
+   *   },
    * })
    * ```
    */

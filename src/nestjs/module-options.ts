@@ -47,6 +47,12 @@ export interface FieldEncryptionModuleAsyncOptions {
   typeorm: EncryptedTypeOrmOptions;
 }
 
+/** Options of {@link FieldEncryptionModule.forRoot}: those of `TypeOrmModule.forRoot`, and those of the encryption. */
+export type FieldEncryptionModuleRootOptions = TypeOrmModuleOptions & {
+  /** Returns the options of the encryption, from what `inject` names. */
+  encryption: FieldEncryptionModuleAsyncOptions['useFactory'];
+} & Pick<FieldEncryptionModuleAsyncOptions, 'imports' | 'inject'>;
+
 /** Token of the options within one FieldEncryptionModule. */
 export const MODULE_OPTIONS = Symbol('FieldEncryptionModuleOptions');
 

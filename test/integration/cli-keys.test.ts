@@ -122,26 +122,30 @@ describeDiagonal('field-encryption keys', (kind) => {
     const refused = await run('destroy', id, '--yes', '--grace', '0', '--json');
     expect(refused.code).toBe(1);
     expect(JSON.parse(refused.stderr)).toMatchObject({ error: { code: 'ERR_KEY_STATE' } });
-    const preview = await json('destroy', id, '--dry-run');
+    const needed = await run('destroy', id, '--dry-run', '--json');
+    expect(needed.code).toBe(1);
+    const preview = JSON.parse(needed.stdout);
     expect(preview).toMatchObject({ needed: true });
     // keyCache.maxAgeMs and half a minute, from the revocation or its proof on.
     const wait = Date.parse(preview.atRestFrom) - Date.parse(preview.key.deactivatedAt);
     expect(wait).toBeGreaterThanOrEqual(15 * 60_000 + 31_000);
     expect((await run('destroy', id, '--dry-run')).stdout).toMatch(
-      /Refused before \d{4}-\S+, by the clock of the database/,
+      /Would refuse before \d{4}-\S+, by the clock of the database/,
     );
-    expect(await json('destroy', id, '--dry-run', '--grace', '0')).toMatchObject({
-      atRestFrom: null,
-    });
     const reencrypt = ['-d', 'data-source.js', 'data', 'reencrypt'];
     expect((await project.run('field-encryption', reencrypt, env())).code).toBe(0);
     for (const grace of [[], ['--grace', '60']]) {
+      const foreseen = await run('destroy', id, '--dry-run', ...grace);
+      expect(foreseen).toMatchObject({ code: 1, stdout: expect.not.stringContaining('destroy') });
       const early = await run('destroy', id, '--yes', ...grace);
       expect(early).toMatchObject({
         code: 1,
         stderr: expect.stringContaining('still write with it'),
       });
     }
+    expect(await json('destroy', id, '--dry-run', '--grace', '0')).toMatchObject({
+      ...{ needed: false, atRestFrom: null },
+    });
     expect(await json('destroy', id, '--yes', '--grace', '0')).toMatchObject({
       key: { state: 'destroyed' },
       previousState: 'compromised',

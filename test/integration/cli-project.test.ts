@@ -128,6 +128,11 @@ describe('field-encryption in a project', () => {
           /"field-encryption" in package.json .*"yes" .*batchSize/,
         ) as string,
       });
+      project.write('package.json', '{ "name": "clinic", }');
+      expect(await run('keys', 'list')).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining('package.json in this folder is not valid JSON') as string,
+      });
       manifest({ dataSource: 'manifest.js', batchSize: 0 });
       expect((await run('data', 'reencrypt')).code).toBe(2);
       manifest({});

@@ -62,6 +62,7 @@ const COERCED: readonly (readonly [Property, unknown, unknown])[] = [
   ['number', '12.50', 12.5],
   ['number', ' -3 ', -3],
   ['number', '1e3', 1000],
+  ['number', '-0.00e5', -0],
   ['bigint', '9007199254740993', 9007199254740993n],
   ['bigint', 5, 5n],
   ['boolean', 'true', true],
@@ -83,6 +84,7 @@ const REFUSED: readonly (readonly [Property, unknown])[] = [
   ['number', ''],
   ['number', '0x10'],
   ['number', '1e999'],
+  ['number', '1e-400'],
   ['number', '9007199254740993'],
   ['number', true],
   ['bigint', '1.5'],
@@ -95,6 +97,8 @@ const REFUSED: readonly (readonly [Property, unknown])[] = [
   ['date', 'March 7'],
   ['date', '2023-02-29'],
   ['date', '2024-02-29T25:00:00Z'],
+  ['date', '2024-02-29T24:00'],
+  ['date', '2024-02-29 24:00:00.000Z'],
 ];
 
 describeEachDatabase('@Encrypted({ coerce: true })', (database) => {

@@ -93,6 +93,16 @@ describeDiagonal('What the database is to check of an encrypted column', (kind) 
     ['the index column', guest(check('"age_bidx" IS NULL OR length("age_bidx") > 9'))],
     ['a generated column of others', guest({}, computed('"nights" * 2'))],
     ['a name that only holds it', guest(check('"nights" > 0 AND "room" <> \'age >= 18\''))],
+    ...(kind.type === 'postgres'
+      ? [
+          [
+            'a literal whose type is called like a column',
+            guest(check(`"nights" > 0 AND current_date > date '2020-01-01'`), {
+              date: encryptedColumn({ type: 'date', nullable: true }),
+            }),
+          ] as [string, EntitySchema],
+        ]
+      : []),
   ])('is made where it is %s', async (_what, entity) => {
     const dataSource = await open(entity);
     await dataSource.getRepository('Guest').insert({ id: 1, room: '1', nights: 2, yearsOld: 12 });

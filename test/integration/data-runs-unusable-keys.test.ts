@@ -1,10 +1,11 @@
+import { inspect } from 'node:util';
 import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
-import { BlindIndex, Encrypted, fieldEncryption } from '../../src';
+import { BlindIndex, Encrypted, fieldEncryption, KeyNotFoundError } from '../../src';
 import type { RunReport } from '../../src';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
-import { Cleanup, protect } from '../support/protected-database';
+import { Cleanup, protect, rejection } from '../support/protected-database';
 
 @Entity()
 class Letter {
@@ -102,5 +103,27 @@ describeDiagonal('Rows under keys that cannot be used', (kind) => {
     expect(await dataSource.query('SELECT text FROM letter WHERE id = 5')).toEqual([
       { text: 'canary 5' },
     ]);
+  });
+
+  it('may be cleartext of that form, which is not guessed, and written again without being read', async () => {
+    const dataSource = await opened(true);
+    const letters = dataSource.getRepository(Letter);
+    const text = Buffer.concat([Buffer.of(1), Buffer.from('canary'.repeat(8))]).toString(
+      'base64url',
+    );
+    await dataSource.query(`INSERT INTO letter (id, text) VALUES (1, '${text}'), (2, 'canary')`);
+
+    const error = await rejection(letters.findOneBy({ id: 1 }));
+    expect(error).toBeInstanceOf(KeyNotFoundError);
+    expect(error).toMatchObject({ entity: 'Letter', property: 'text', keyId: '63616e6172796361' });
+    expect(error.message).toContain('repository.update(id, { text: text })');
+    expect(inspect(error, { depth: 9 })).not.toContain(text.slice(0, 16));
+    expect(await fieldEncryption(dataSource).encrypt()).toMatchObject({
+      changed: 1,
+      failures: [{ primaryKey: [1], code: 'ERR_KEY_NOT_FOUND' }],
+    });
+    await letters.update(1, { text });
+    expect((await letters.findBy({ text })).map(({ id }) => id)).toEqual([1]);
+    expect(await fieldEncryption(dataSource).encrypt()).toMatchObject({ failed: 0, remaining: 0 });
   });
 });

@@ -73,7 +73,7 @@ describeOrSkip(
           expect(await project.run('tsc', [])).toMatchObject({ code: 0, stdout: '' });
           const { stdout, stderr } = await project.spawn('node', ['dist/story.js'], {
             DATABASE_URL: 'clinic.db',
-            FIELD_ENCRYPTION_PASSPHRASE: 'a passphrase for fictional patients only',
+            KEY_PASSPHRASE: 'a passphrase for fictional patients only',
           });
           expect(stderr).toBe('');
           expect(JSON.parse(stdout)).toEqual({

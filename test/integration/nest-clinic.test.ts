@@ -35,7 +35,7 @@ describeEachDatabase('The Nest clinic', (kind) => {
   async function start(): Promise<INestApplication<App>> {
     const config = new ConfigService({
       DATABASE_URL: url,
-      FIELD_ENCRYPTION_PASSPHRASE: 'a passphrase for fictional patients only',
+      KEY_PASSPHRASE: 'a passphrase for fictional patients only',
     });
     const module = await Test.createTestingModule({ imports: [AppModule] })
       .overrideProvider(ConfigService)

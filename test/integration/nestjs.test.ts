@@ -213,6 +213,29 @@ describeDiagonal('FieldEncryptionModule', (kind) => {
     expect(await rejection(other)).toBeInstanceOf(KeyUnwrapError);
   });
 
+  it('takes the place of TypeOrmModule.forRoot with literal options', async () => {
+    const load = [() => ({ APP: 'clinic' })];
+    const literal = FieldEncryptionModule.forRoot({
+      ...(database.dataSourceOptions as object),
+      ...{ name: 'billing', autoLoadEntities: true, synchronize: true },
+      imports: [ConfigModule.forRoot({ ignoreEnvFile: true, load })],
+      inject: [ConfigService],
+      encryption: (config: ConfigService) => ({
+        kms: keyFileKms(),
+        application: config.getOrThrow<string>('APP'),
+      }),
+    });
+    const app = await start(literal, TypeOrmModule.forFeature([Invoice], 'billing'));
+    const invoices = app.get<Repository<Invoice>>(getRepositoryToken(Invoice, 'billing'));
+    await invoices.save({ iban: 'DE02 1203 0000 0000 2020 51' });
+    const dataSource = app.get<DataSource>(getDataSourceToken('billing'));
+    const [row] = await dataSource.query('SELECT iban FROM invoice');
+    expect(row.iban).not.toContain('DE02');
+    const handle = app.get<FieldEncryption>(getFieldEncryptionToken('billing'));
+    expect(await handle.decryptValue(Invoice, 'iban', row.iban)).toMatch(/^DE02/);
+    expect(dataSource.options).not.toHaveProperty('encryption');
+  });
+
   it('has several DataSources by name, each with its keys', async () => {
     const second = await cleanup.create(kind);
     const billing = encrypted(

@@ -104,6 +104,29 @@ describeEachDatabase('queries that ciphertext cannot answer', (database) => {
     );
   });
 
+  it.each<[string, FindOperator<unknown>]>([
+    ['Raw(sql)', Raw('email')],
+    ['Raw(function)', Raw((alias) => `${alias} = 'x' OR email = :v`, { v: value })],
+  ])('refuses SQL of %s on a clear property in find options', async (_, operator) => {
+    const operators = [
+      operator,
+      Not(operator),
+      Or(Equal('x'), operator),
+      And(Not(Equal('x')), Not(operator)),
+    ];
+    for (const name of operators as FindOperator<string>[]) {
+      for (const query of [
+        () => patients.findBy({ name }),
+        () => patients.find({ where: [{ email: value }, { id: 1, name }], skip: 1, take: 1 }),
+        () => patients.countBy({ email: value, name }),
+        () => patients.existsBy({ name }),
+        () => world.ds.getRepository(Visit).findBy({ patient: { name } }),
+      ]) {
+        await expectRefused(world, query);
+      }
+    }
+  });
+
   it.each([
     'p.email = :v',
     'email = :v',

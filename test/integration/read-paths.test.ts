@@ -1,4 +1,4 @@
-import { Column, Entity, Index, PrimaryGeneratedColumn, VersionColumn } from 'typeorm';
+import { Column, Entity, Index, ManyToOne, PrimaryGeneratedColumn, VersionColumn } from 'typeorm';
 import type { Repository } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, UnsupportedQueryError } from '../../src';
 import { installationOf } from '../../src/typeorm/installation/installations';
@@ -26,7 +26,15 @@ const ADA = Object.freeze({
 });
 
 describeEachDatabase('Reading an encrypted entity', (database) => {
-  const opened = useEncryptedDatabase(database, { entities: [Patient], cache: true });
+  @Entity()
+  class Device {
+    @PrimaryGeneratedColumn() id!: number;
+    @Column(database.type === 'postgres' ? 'bytea' : 'blob') serial!: Buffer;
+    @Encrypted({ bindTo: ['serial'] }) @BlindIndex() owner!: string;
+    @ManyToOne(() => Device) parent!: Device | null;
+  }
+
+  const opened = useEncryptedDatabase(database, { entities: [Patient, Device], cache: true });
   const patients = (): Repository<Patient> => opened.dataSource.getRepository(Patient);
   const postgres = database.type === 'postgres';
 
@@ -230,6 +238,27 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
       await read();
       expect(await read()).toMatchObject([{ photo: ADA.photo }]);
       await opened.dataSource.queryResultCache?.remove(['binary']);
+    });
+
+    it('reads values that are bound to binary columns from the cache', async () => {
+      const devices = opened.dataSource.getRepository(Device);
+      const hub = await devices.save({ serial: Buffer.from([0, 255, 1]), owner: 'canary' });
+      await devices.save({ serial: Buffer.from([7, 200]), owner: 'canary 2', parent: hub });
+      const read = (select?: { owner: true }) =>
+        devices.find({
+          ...(select ? { select } : { relations: { parent: true } }),
+          where: { owner: 'canary 2' },
+          cache: { id: select ? 'bound-owner' : 'bound', milliseconds: 60_000 },
+        });
+      const first = await read();
+      const alone = await read({ owner: true });
+      opened.statements.clear();
+      expect(await read()).toStrictEqual(first);
+      expect(await read({ owner: true })).toStrictEqual(alone);
+      expect(first).toMatchObject([{ owner: 'canary 2', parent: { owner: 'canary' } }]);
+      expect(alone).toEqual([{ owner: 'canary 2' }]);
+      expect(opened.statements.of('SELECT').filter((sql) => /FROM "device"/.test(sql))).toEqual([]);
+      await opened.dataSource.queryResultCache?.clear();
     });
   });
 

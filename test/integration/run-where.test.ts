@@ -146,6 +146,15 @@ describeDiagonal('A run over the rows of a condition', (kind) => {
       ['nosuch = 1', {}, 'nosuch'],
       ['id = 1) OR (1 = 1', {}, 'brackets'],
       ['id = 1 -- and no more', {}, 'comment'],
+      ['id = 1 /* and no more */', {}, 'comment'],
+      ["name <> 'x", {}, 'quotes'],
+      ...(kind.type === 'postgres'
+        ? [["name <> E'\\'' OR (1 = 1 OR name = E'\\')", {}, 'quotes'] as const]
+        : [
+            ['id = :1', {}, '"where"'] as const,
+            ['id = $a$', {}, '"where"'] as const,
+            ['id = @a', {}, '"where"'] as const,
+          ]),
       [kind.type === 'postgres' ? 'id = $1' : 'id = ?', {}, '"where"'],
     ] as const) {
       const error = await refused(where, parameters);

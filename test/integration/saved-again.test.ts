@@ -104,7 +104,7 @@ describeEachDatabase('Saving an entity that was loaded', (database) => {
     ada.note = 'canary, again';
     await patients().save(ada);
     expect(opened.statements.of('UPDATE')).toEqual([
-      expect.stringMatching(/SET "note" = (?:substr\(.*\)|\S+) WHERE/),
+      expect.stringMatching(/^[^,]*SET "note" = (?:CASE .* END|\S+) WHERE/),
     ]);
     expect(await stored()).toEqual([{ ...SECRETS, note: 'canary, again' }]);
   });

@@ -4,6 +4,8 @@ import {
   Entity,
   In,
   ManyToOne,
+  MoreThan,
+  OneToMany,
   PrimaryColumn,
   PrimaryGeneratedColumn,
 } from 'typeorm';
@@ -21,11 +23,15 @@ import { describeEachDatabase } from '../support/databases';
 import { useEncryptedDatabase } from '../support/encrypted-database';
 import { rejection } from '../support/protected-database';
 
+/** Numbers that are written alike, or not, whatever the database makes of them. */
+const asText = { to: (cost: string) => cost, from: () => Math.random() };
+
 @Entity()
 class Ward {
   @PrimaryGeneratedColumn() id!: number;
   @Column() name!: string;
   @Encrypted() @BlindIndex() head!: string;
+  @OneToMany(() => Visit, (visit) => visit.ward) visits!: Visit[];
 }
 
 class Address {
@@ -62,6 +68,15 @@ class Plain {
   @Column({ type: Date, nullable: true }) born!: Date | null;
 }
 
+/** Columns in clear whose values the database compares as JavaScript does not. */
+@Entity()
+class Visit {
+  @PrimaryGeneratedColumn() id!: number;
+  @Column({ type: 'numeric', select: false, transformer: asText }) cost!: string;
+  @Encrypted({ select: false }) value!: string;
+  @ManyToOne(() => Ward) ward!: Ward;
+}
+
 @Entity()
 class Pair {
   @PrimaryColumn() tenant!: string;
@@ -86,7 +101,7 @@ const ORDERS: readonly FindOptionsOrder<Plain>[] = [
 ];
 
 describeEachDatabase('sorted()', (database) => {
-  const used = useEncryptedDatabase(database, { entities: [Person, Ward, Plain, Pair] });
+  const used = useEncryptedDatabase(database, { entities: [Person, Ward, Plain, Pair, Visit] });
   const sorted = (options: SortedOptions<Person>) =>
     fieldEncryption(used.dataSource).sorted(Person, options);
   const persons = () => used.dataSource.getRepository(Person);
@@ -178,6 +193,8 @@ describeEachDatabase('sorted()', (database) => {
     expect(byHidden[0]?.hidden).toBeUndefined();
     const byAddress = await sorted({ order: { address: { city: 'ASC', floor: 'ASC' } } });
     expect(lastNames(byAddress)).toEqual(['y', 'z', 'x']);
+    const byFloor = await sorted({ order: { address: { floor: 'DESC', city: 'ASC' } } });
+    expect(lastNames(byFloor)).toEqual(['y', 'x', 'z']);
   });
 
   it('takes the options of find: conditions, relations, a selection, deleted rows', async () => {
@@ -225,6 +242,38 @@ describeEachDatabase('sorted()', (database) => {
         true,
       );
     }
+  });
+
+  it('sorts by an encrypted column where the database has values in clear for equal', async () => {
+    const visits = used.dataSource.getRepository(Visit);
+    const ward = await used.dataSource.getRepository(Ward).save({ name: 'west', head: 'bob' });
+    const rows = ['2.0', '1', '2', '1.00', '2.00'].map((cost, i) => ({ cost, value: 'dacbe'[i]! }));
+    await visits.insert(rows.map((row) => ({ ...row, ward })));
+    const ids = async (direction: 'ASC' | 'DESC') => {
+      const order = { cost: direction, value: 'ASC' } as const;
+      const where = [{ ward: { name: 'west' } }, { ward: { head: 'bob' } }];
+      const found = await fieldEncryption(used.dataSource).sorted(Visit, { order, where });
+      for (const visit of found) expect(visit).toEqual({ id: visit.id });
+      return found.map(({ id }) => id);
+    };
+    expect(await ids('ASC')).toEqual([2, 4, 3, 1, 5]);
+    expect(await ids('DESC')).toEqual([3, 1, 5, 2, 4]);
+  });
+
+  it('sorts each row once that a condition on its relations finds several times', async () => {
+    const wards = await used.dataSource.getRepository(Ward).save([
+      { name: 'a', head: 'y' },
+      { name: 'b', head: 'x' },
+      { name: 'b', head: 'w' },
+    ]);
+    await used.dataSource
+      .getRepository(Visit)
+      .insert([...wards, ...wards].map((ward) => ({ cost: '1', value: 'v', ward })));
+    const found = await fieldEncryption(used.dataSource).sorted(Ward, {
+      where: { visits: { id: MoreThan(0) } },
+      order: { name: 'ASC', head: 'ASC' },
+    });
+    expect(found.map(({ head }) => head)).toEqual(['y', 'w', 'x']);
   });
 
   it('sees the rows of the transaction that it is given', async () => {

@@ -12,6 +12,7 @@ import { encodeValue, TYPE_TAGS } from '../../src/encoding/value-codec';
 import { FieldEncryptionError } from '../../src/errors';
 import { AssociatedData } from '../../src/field/associated-data';
 import { FieldCipher } from '../../src/field/field-cipher';
+import { RowContextForm, utf8 } from '../../src/field/row-context';
 import { FORMATS, HEADER_BYTES, keyHeader } from '../../src/format/data-key-id';
 import type { Storage } from '../../src/format/field-ciphertext';
 import { fieldPolicy, KEY_ID, VALUE_TYPES } from '../support/field-fixtures';
@@ -48,6 +49,12 @@ const RANDOM: Readonly<Record<ValueType, () => unknown>> = {
 
 function randomContext(): string {
   return randomBytes(pick([0, 30, 127, 128, 1024, 1025, 3000]) + 8).toString('latin1');
+}
+
+/** The context of a row by the values of its bound columns. */
+function contextOf(values: readonly string[]): string {
+  const parts = values.map((_, i) => ({ kind: 'bind' as const, name: `column ${String(i)}` }));
+  return new RowContextForm(parts).of((i) => utf8(values[i] ?? ''));
 }
 
 /** What a ciphertext is changed to. */
@@ -166,6 +173,28 @@ describeNative('The add-on and JavaScript', () => {
           outcome(() => native.decrypt(changed, context)),
           outcome(() => javaScript.decrypt(changed, context)),
         );
+      }
+    }
+  });
+
+  it('agree on the rows of long values, of many, and of characters beyond a byte', () => {
+    const { native, javaScript } = pair('string', 'text', 'xaes-256-gcm', ['id']);
+    const sizes = [1, 2, 60, 255, 256, 257, 300];
+    // U+0141 and U+01F441 end in the byte of "A".
+    const values = ['A', '\u0141', '\u{1f441}', '\0', '\u0100', '\xff'];
+    const contexts = sizes.flatMap((size) => [
+      ...values.map((value) => contextOf([value.repeat(size)])),
+      contextOf(Array.from({ length: size }, () => 'A')),
+    ]);
+    expect(new Set(contexts).size).toBe(contexts.length - 1);
+    for (const [i, context] of contexts.entries()) {
+      const stored = [native, javaScript].map((cipher) => cipher.encrypt('canary', context));
+      const other = contexts[(i + 1) % (contexts.length - 1)] ?? '';
+      for (const reader of [native, javaScript]) {
+        for (const each of stored) {
+          expect(reader.decrypt(each, context)).toBe('canary');
+          expect(() => reader.decrypt(each, other)).toThrow(/belongs to another row/);
+        }
       }
     }
   });

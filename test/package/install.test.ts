@@ -43,6 +43,14 @@ Encrypted({ type: 'uuid' });
 export const isOurs = (error: unknown): boolean => error instanceof FieldEncryptionError && error.retryable;
 `;
 
+/** Expects TypeScript to find nothing wrong with a file in the project. */
+async function compile(folder: string, args: readonly string[]): Promise<void> {
+  const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  const flags = ['--noEmit', '--strict', '--skipLibCheck', '--target', 'es2022', '--types', 'node'];
+  const compiled = run(process.execPath, [compiler, ...flags, ...args], { cwd: folder });
+  await expect(compiled).resolves.toMatchObject({ stdout: '' });
+}
+
 /** Other releases of Node.js, which `npm run nodes` installs. */
 const NODES = join(root, 'node_modules', '.cache', 'nodes');
 const otherNodes = (existsSync(NODES) ? readdirSync(NODES) : []).map(
@@ -107,20 +115,8 @@ describe.each([
     'has types for %s',
     async (_how, file) => {
       writeFileSync(join(folder, file), TYPES);
-      const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-      const flags = [
-        '--noEmit',
-        '--strict',
-        '--module',
-        'nodenext',
-        '--target',
-        'es2022',
-        '--experimentalDecorators',
-      ];
-      const checked = ['--emitDecoratorMetadata', '--skipLibCheck', '--types', 'node', file];
-      await expect(
-        run(process.execPath, [compiler, ...flags, ...checked], { cwd: folder }),
-      ).resolves.toMatchObject({ stdout: '' });
+      const decorators = ['--experimentalDecorators', '--emitDecoratorMetadata'];
+      await compile(folder, ['--module', 'nodenext', ...decorators, file]);
     },
     120_000,
   );
@@ -136,26 +132,8 @@ describe.each([
     );
     const uses = paths.map((_, i) => `entry${String(i)}`).join(', ');
     writeFileSync(join(folder, 'node10.ts'), `${imports.join('\n')}\nexport default [${uses}];\n`);
-    const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-    const flags = [
-      '--noEmit',
-      '--strict',
-      '--skipLibCheck',
-      '--target',
-      'es2022',
-      '--types',
-      'node',
-    ];
     const old = ['--module', 'commonjs', '--moduleResolution', 'node10'];
-    await expect(
-      run(
-        process.execPath,
-        [compiler, ...flags, ...old, '--ignoreDeprecations', '6.0', 'node10.ts'],
-        {
-          cwd: folder,
-        },
-      ),
-    ).resolves.toMatchObject({ stdout: '' });
+    await compile(folder, [...old, '--ignoreDeprecations', '6.0', 'node10.ts']);
   }, 120_000);
 
   it('brings no cloud SDK and no test, and has what its manifest promises', () => {

@@ -1,9 +1,11 @@
+import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
-import type { AuditEntry, AuditRange } from '../../audit/audit-entry';
+import type { AuditEntry, AuditOperation, AuditRange } from '../../audit/audit-entry';
 import type { AuditProblem } from '../../audit/audit-verification';
 import { grouped } from '../../doctor/finding';
 import type { AuditReport } from '../../keys/audit/audit-report';
+import { WRITING_MODES } from '../../reencryption/report/run-report';
 import type { Session } from '../load/session';
 import { EXIT_CODES } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';
@@ -107,6 +109,20 @@ function inWords(state: string | null | undefined, epoch: number | null | undefi
   return typeof epoch === 'number' ? `${state} at epoch ${String(epoch)}` : state;
 }
 
+/** What is done to keys; runs over rows are beside it. */
+const KEY_OPERATIONS: Readonly<Record<Exclude<AuditOperation, `data ${string}`>, true>> = {
+  ...{ create: true, announce: true, activate: true, rotate: true, deactivate: true },
+  ...{ suspend: true, resume: true, revoke: true, destroy: true, rewrap: true, adopt: true },
+  ...{ backup: true, restore: true, drill: true, acceptEpoch: true },
+  ...{ shred: true, cancelShred: true, hold: true, release: true, allScopes: true },
+};
+
+function operation(name: string): string {
+  const names = [...Object.keys(KEY_OPERATIONS), ...WRITING_MODES.map((mode) => `data ${mode}`)];
+  if (names.includes(name)) return name;
+  throw new InvalidArgumentError(`It must be one of: ${names.join(', ')}.`);
+}
+
 /** Adds the commands on the audit log. */
 export function addAudit(program: Command, choose: ChooseWork): void {
   const audit = program.command('audit').description('what was done to the keys, by whom');
@@ -116,7 +132,7 @@ export function addAudit(program: Command, choose: ChooseWork): void {
     .option('--after <seq>', 'list the entries that follow this one instead', wholeNumber)
     .option('--last, --limit <n>', 'at most so many', wholeNumber, 100)
     .option('--since <time>', 'only entries from 2026-11-01 or 2026-11-01T12:00Z on', time)
-    .option('--operation <name>', "only those of an operation, such as 'data reencrypt'")
+    .option('--operation <name>', "only those of one, such as 'data reencrypt'", operation)
     .option('--actor <start>', 'only those whose actor begins so')
     .action((range: AuditRange) => {
       choose((session) => auditList(session, range));

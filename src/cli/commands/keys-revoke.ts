@@ -6,11 +6,13 @@ import { requireTransition } from '../../keys/lifecycle/key-transition';
 import type { KeyInfo } from '../../keys/record/key-info';
 import { isKnownState } from '../../keys/record/key-state';
 import type { Session } from '../load/session';
+import { EXIT_CODES } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';
 import { confirm } from '../terminal/prompt';
 import { table } from '../terminal/table';
 
 import { commandLine } from './command-line';
+import type { CommandWork } from './common-options';
 import { keyTitle } from './keys-list';
 
 /** Options of commands that take a key out of use. */
@@ -88,7 +90,7 @@ export async function keysDestroy(
   session: Session,
   id: string,
   { dryRun, yes, graceMs }: RetirementOptions & { readonly graceMs: number | undefined },
-): Promise<CommandResult> {
+): ReturnType<CommandWork> {
   const { fieldEncryption, installation } = session;
   const key = await installation.keys.operations.find(id);
   const title =
@@ -113,12 +115,13 @@ export async function keysDestroy(
   };
 }
 
+/** Foresees a destruction. Exits as that would. */
 async function destroyPlan(
   { fieldEncryption, installation }: Session,
   key: KeyInfo,
   title: string,
   graceMs: number | undefined,
-): Promise<CommandResult> {
+): ReturnType<CommandWork> {
   requireTransition(key, 'destroyed');
   const columns = await fieldEncryption.keys.uses(key.id);
   const needed = !isUnneeded(columns);
@@ -126,17 +129,19 @@ async function destroyPlan(
   return {
     document: { dryRun: true, key, needed, atRestFrom, columns },
     text: [
-      needed ? `Would refuse: rows need ${title}, or may.` : `Would destroy ${title}.`,
+      ...(needed ? [`Would refuse: rows need ${title}, or may.`] : []),
       ...(atRestFrom === null ? [] : [graceText(atRestFrom)]),
+      ...(needed || atRestFrom !== null ? [] : [`Would destroy ${title}.`]),
       columnsTable(columns),
       'Nothing was changed.',
     ].join('\n'),
+    exitCode: needed || atRestFrom !== null ? EXIT_CODES.failed : EXIT_CODES.done,
   };
 }
 
 function graceText(atRestFrom: Date): string {
   return (
-    `Refused before ${atRestFrom.toISOString()}, by the clock of the database: until then a process may ` +
+    `Would refuse before ${atRestFrom.toISOString()}, by the clock of the database: until then a process may ` +
     'still write with it. See --grace.'
   );
 }

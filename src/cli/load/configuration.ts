@@ -37,9 +37,24 @@ export async function readConfiguration(): Promise<Configuration> {
 
 function manifestConfiguration(): Configuration {
   if (!existsSync(MANIFEST)) return {};
-  const manifest: unknown = JSON.parse(readFileSync(MANIFEST, 'utf8'));
-  const { [MEMBER]: member = {} } = (manifest ?? {}) as Record<string, unknown>;
+  const { [MEMBER]: member = {} } = (manifestOf(readFileSync(MANIFEST, 'utf8')) ?? {}) as Record<
+    string,
+    unknown
+  >;
   return checked(member, `"${MEMBER}" in ${MANIFEST}`);
+}
+
+function manifestOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new CommandError(
+      'ERR_USAGE',
+      `${MANIFEST} in this folder is not valid JSON, so that "${MEMBER}" in it cannot be read.`,
+      'Correct it, or run the command in the folder of your project.',
+      { cause },
+    );
+  }
 }
 
 async function fileConfiguration(): Promise<Configuration> {

@@ -82,8 +82,8 @@ function loaderRefused(path: string, problem: string, cause: unknown): CommandEr
     'ERR_DATA_SOURCE',
     `${problem} ${path}.`,
     'Give the built .js file. Or put a loader before the command: ' +
-      "NODE_OPTIONS='--require ts-node/register' (TypeScript up to 6), or " +
-      "NODE_OPTIONS='--import tsx' where every column names its type.",
+      "NODE_OPTIONS='--import tsx' where every column names its type, or " +
+      "NODE_OPTIONS='--require ts-node/register' (TypeScript up to 6).",
     { cause },
   );
 }

@@ -48,28 +48,31 @@ export function progressDisplay(output: Output): ProgressDisplay {
   return process.stderr.isTTY && !output.json ? new Bar() : new Lines(output);
 }
 
-/** The rate of a run in rows a second since it was created, without those that were done before. */
-class Rate {
-  readonly #start = performance.now();
+/** Seconds that a rate is measured before it is shown: the first pages are small, and wait for what follows once. */
+const MEASURED_SECONDS = 2;
 
-  of({ scanned, doneBefore }: RunProgress): number {
-    const seconds = (performance.now() - this.#start) / 1000;
-    return seconds === 0 ? 0 : Math.round((scanned - doneBefore) / seconds);
-  }
+/** The speed of a run since its first page, without the rows that were done before. */
+class Speed {
+  #first: { readonly at: number; readonly done: number } | undefined;
 
-  /** Returns the seconds that the rest takes at this rate. */
-  secondsLeft(progress: RunProgress): number {
-    const rate = this.of(progress);
-    return rate === 0 ? 0 : Math.ceil((progress.total - progress.scanned) / rate);
+  /** Returns rate and time left, each after a separator; nothing before the rate is measured. */
+  of({ scanned, total, doneBefore }: RunProgress, separator: string): string {
+    const at = performance.now();
+    const done = scanned - doneBefore;
+    this.#first ??= { at, done };
+    const seconds = (at - this.#first.at) / 1000;
+    const rate = Math.round((done - this.#first.done) / seconds);
+    if (seconds < MEASURED_SECONDS || rate === 0) return '';
+    const left = Math.ceil((total - scanned) / rate);
+    return `${separator}${grouped(rate)} rows/s${separator}${grouped(left)} s left`;
   }
 }
 
 class Bar implements ProgressDisplay {
-  readonly #rate = new Rate();
+  readonly #speed = new Speed();
   readonly #bar = new SingleBar(
     {
-      format:
-        '{entity} [{bar}] {percentage}% | {value} of {total} rows | {rate} rows/s | {left} left',
+      format: '{entity} [{bar}] {percentage}% | {value} of {total} rows{speed}',
       stream: process.stderr,
       hideCursor: true,
     },
@@ -79,11 +82,7 @@ class Bar implements ProgressDisplay {
 
   update(progress: RunProgress): void {
     const { entity, scanned, total } = progress;
-    const payload = {
-      entity,
-      rate: grouped(this.#rate.of(progress)),
-      left: `${String(this.#rate.secondsLeft(progress))} s`,
-    };
+    const payload = { entity, speed: this.#speed.of(progress, ' | ') };
     if (!this.#started) this.#bar.start(total, scanned, payload);
     this.#started = true;
     this.#bar.setTotal(total);
@@ -96,32 +95,31 @@ class Bar implements ProgressDisplay {
 }
 
 class Lines implements ProgressDisplay {
-  readonly #rate = new Rate();
+  readonly #speed = new Speed();
   readonly #output: Output;
-  #lastLine = 0;
-  #latest: RunProgress | undefined;
+  #printedAt = 0;
+  /** Of the latest page, until it is printed. */
+  #line: string | undefined;
 
   constructor(output: Output) {
     this.#output = output;
   }
 
   update(progress: RunProgress): void {
-    this.#latest = progress;
-    if (performance.now() - this.#lastLine >= LINE_INTERVAL) this.#print(progress);
+    const { entity, scanned, total } = progress;
+    const speed = this.#speed.of(progress, ', ');
+    this.#line = `${entity}: ${grouped(scanned)} of ${grouped(total)} rows${speed}`;
+    if (performance.now() - this.#printedAt >= LINE_INTERVAL) this.#print(this.#line);
   }
 
   /** Prints the last page, which may have come between two lines. */
   stop(): void {
-    if (this.#latest !== undefined) this.#print(this.#latest);
+    if (this.#line !== undefined) this.#print(this.#line);
   }
 
-  #print(progress: RunProgress): void {
-    this.#lastLine = performance.now();
-    this.#latest = undefined;
-    const { entity, scanned, total } = progress;
-    this.#output.progress(
-      `${entity}: ${grouped(scanned)} of ${grouped(total)} rows, ${grouped(this.#rate.of(progress))} rows/s, ` +
-        `${String(this.#rate.secondsLeft(progress))} s left`,
-    );
+  #print(line: string): void {
+    this.#printedAt = performance.now();
+    this.#line = undefined;
+    this.#output.progress(line);
   }
 }

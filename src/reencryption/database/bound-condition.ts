@@ -1,3 +1,7 @@
+import { withinGroups } from '../../typeorm/sql/sql-clauses';
+import type { SqlNode } from '../../typeorm/sql/sql-nodes';
+import { sqlNodes } from '../../typeorm/sql/sql-scanner';
+
 /** A value to bind. Texts and numbers are what every driver binds alike. */
 export type ParameterValue = string | number;
 
@@ -10,17 +14,41 @@ export interface BoundCondition {
   readonly values: readonly ParameterValue[];
 }
 
-/** Strings, quoted names and casts, which hold no parameter, and parameters. */
-const PARTS = /'(?:[^']|'')*'|"(?:[^"]|"")*"|::|:([A-Za-z_]\w*)/g;
+const NAME = /^:([A-Za-z_]\w*)/;
+/** What begins a placeholder of SQLite. The scanner takes `$a$` for a quotation of PostgreSQL, without a text. */
+const PLACEHOLDER = /^[?$@:]|^$/;
+
+/** A parameter of a condition. */
+interface NamedParameter {
+  readonly name: string;
+  readonly from: number;
+  readonly to: number;
+}
+
+function nodesIn(sql: string): SqlNode[] {
+  return [...withinGroups(sqlNodes(sql))].flat();
+}
+
+/** Returns the parameters of a condition in their order. */
+function parametersIn(sql: string): NamedParameter[] {
+  return nodesIn(sql)
+    .flatMap((node) => {
+      const name = node.kind === 'parameter' && NAME.exec(node.text)?.[1];
+      return name ? [{ name, from: node.from, to: node.from + 1 + name.length }] : [];
+    })
+    .sort((a, b) => a.from - b.from);
+}
 
 /** Returns the names of the parameters in a condition, in their order. */
 export function parameterNames(sql: string): string[] {
-  return [...sql.matchAll(PARTS)].flatMap(([, name]) => name ?? []);
+  return parametersIn(sql).map(({ name }) => name);
 }
 
 /** Whether a condition has a placeholder of SQLite, which would take the value of something else. */
 export function hasPlaceholder(sql: string): boolean {
-  return /[?$@]/.test(sql.replace(PARTS, ''));
+  return nodesIn(sql).some(
+    (node) => 'text' in node && PLACEHOLDER.test(node.text) && !NAME.test(node.text),
+  );
 }
 
 /** @param parameters - one of each of {@link parameterNames}. */
@@ -30,13 +58,13 @@ export function boundCondition(
 ): BoundCondition {
   const texts: string[] = [];
   const values: ParameterValue[] = [];
-  let from = 0;
-  for (const { 0: part, 1: name, index } of sql.matchAll(PARTS)) {
-    const value = name === undefined ? undefined : parameters[name];
+  let end = 0;
+  for (const { name, from, to } of parametersIn(sql)) {
+    const value = parameters[name];
     if (value === undefined) continue;
-    texts.push(sql.slice(from, index));
+    texts.push(sql.slice(end, from));
     values.push(value);
-    from = index + part.length;
+    end = to;
   }
-  return { sql, texts: [...texts, sql.slice(from)], values };
+  return { sql, texts: [...texts, sql.slice(end)], values };
 }

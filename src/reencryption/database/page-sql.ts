@@ -154,5 +154,6 @@ export function writtenCells({ cells }: WorkTable): WrittenCell[] {
 
 /** SQL to follow a condition: that the keys a page was made with may still be used. */
 export function andUsableSql(dataSource: DataSource, { usableUntil }: UsedKeys): string {
-  return Number.isFinite(usableUntil) ? ` AND ${fenceSql(dataSource, usableUntil)} = 1` : '';
+  if (!Number.isFinite(usableUntil)) return '';
+  return ` AND ${fenceSql(dataSource, usableUntil, { sql: 'TRUE', type: 'boolean' })}`;
 }

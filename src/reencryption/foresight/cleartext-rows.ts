@@ -13,7 +13,7 @@ import type { WorkCell, WorkTable } from '../database/work-table';
 import type { EncryptedTable } from '../encrypted-table';
 import { MAX_FAILURES_LISTED } from '../report/run-report';
 import type { RowFailure, RowFailureCode } from '../report/run-report';
-import { paceOf } from '../walk/pace';
+import { storedPages } from '../walk/read-pages';
 
 import { findDuplicates } from './duplicates';
 import type { Claim, Duplicate } from './duplicates';
@@ -106,16 +106,8 @@ export class CleartextRows {
   }
 
   async *#claims(): AsyncGenerator<readonly Claim[]> {
-    const pace = paceOf({ database: this.#database, options: {} }, this.#table);
-    let after: RowKey | undefined;
-    for (;;) {
-      const request = { after, until: undefined, condition: '', limit: pace.rows };
-      const page = await this.#database.readPage(this.#table, request);
-      if (page.rows === 0) break;
-      pace.saw(page);
-      yield this.#claimsOf(page);
-      after = keyAt(page, page.rows - 1);
-    }
+    const context = { database: this.#database, options: {} };
+    for await (const page of storedPages(context, this.#table, '')) yield this.#claimsOf(page);
     this.#isChecked = true;
   }
 

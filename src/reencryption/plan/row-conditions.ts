@@ -4,6 +4,7 @@ import { FORMATS, isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import type { Installation } from '../../typeorm/installation/installation';
 import { isCiphertextSql } from '../../typeorm/metadata/ciphertext-check';
 import { assertNoUseIn } from '../../typeorm/query/refusal/statement-check';
+import { scannedSql } from '../../typeorm/sql/sql-scanner';
 import { hasPlaceholder, parameterNames } from '../database/bound-condition';
 import { underScopeKeySql } from '../database/prefix-sql';
 import type { RunDatabase } from '../database/run-database';
@@ -37,7 +38,7 @@ export async function assertConditions(
         { entity: metadata.name },
       );
     }
-    requireBalanced(metadata.name, { option, sql });
+    requireWhole(metadata.name, { option, sql });
     requirePlainColumns(installation, table, { option, sql });
     try {
       await database.readPage(table, { after: undefined, until: undefined, condition, limit: 0 });
@@ -57,20 +58,14 @@ export async function assertConditions(
  *
  * @throws {@link RunPlanError}
  */
-function requireBalanced(
+function requireWhole(
   entity: string,
   { option, sql }: { readonly option: string; readonly sql: string },
 ): void {
-  let depth = 0;
-  for (const [token] of sql.matchAll(/'(?:[^']|'')*'|"(?:[^"]|"")*"|--|\/\*|[()]/g)) {
-    if (token === '(') depth += 1;
-    else if (token === ')') depth -= 1;
-    else if (token.startsWith('-') || token.startsWith('/')) depth = -1;
-    if (depth < 0) break;
-  }
-  if (depth === 0) return;
+  if (scannedSql(sql).isWhole) return;
   throw new RunPlanError(
-    `The condition that "${option}" gives for ${entity} has brackets that do not match, or a comment. Write one whole condition.`,
+    `The condition that "${option}" gives for ${entity} has brackets or quotes that do not match, or a comment. ` +
+      'Write one whole condition.',
     { entity },
   );
 }

@@ -3,7 +3,7 @@ import { DryRun } from '../foresight/dry-run';
 import type { TableWork } from '../plan/work-plan';
 import type { RunOptions } from '../report/run-options';
 import type { RunMode, RunReport } from '../report/run-report';
-import { readOnlyRun } from '../walk/read-only-run';
+import { readPages } from '../walk/read-pages';
 import { countPending, withRunContext } from '../walk/run-context';
 import type { RunContext } from '../walk/run-context';
 import { TableRun } from '../walk/table-run';
@@ -39,7 +39,7 @@ export function run(
       return counts.report(modeName, isAborted(), plan);
     }
     if (mode.writes === 'nothing') {
-      for (const work of works) await readOnlyRun(context, work);
+      for (const work of works) await readTable(context, work);
     } else {
       await store.requireTables();
       for (const [i, work] of works.entries()) {
@@ -48,6 +48,16 @@ export function run(
     }
     return counts.report(modeName, isAborted());
   });
+}
+
+/** Reads every row of a table and counts what is wrong. */
+async function readTable(context: RunContext, { table }: TableWork): Promise<void> {
+  const { counts, options } = context;
+  for await (const { worked } of readPages(context, table, '')) {
+    counts.done(worked, worked.changes.rows.length);
+    options.onProgress?.(counts.progress(table.metadata.name));
+  }
+  counts.endTable();
 }
 
 async function runTable(context: RunContext, work: TableWork): Promise<void> {

@@ -1,6 +1,6 @@
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
-import { UnsupportedValueError } from '../../errors';
+import { KeyNotFoundError, UnsupportedValueError } from '../../errors';
 import type { FieldPolicy } from '../../field/field-policy';
 
 /** Reads cleartext that this library did not write as the declared type; `undefined` if it is not of that type. */
@@ -62,6 +62,19 @@ export function readLegacyPlaintext({ column, policy }: LegacyColumn, stored: un
   throw new UnsupportedValueError(
     `${entity}.${property}: a cleartext row does not hold a ${type}. Correct the row.`,
     { entity, property },
+  );
+}
+
+/**
+ * Adds to the error of an unknown key what to do if the row is cleartext in the very form of a ciphertext.
+ * It is not read as such: it may as well be a ciphertext whose key was lost. Any other error stays as it is.
+ */
+export function maybeCleartext({ entity, property }: FieldPolicy, error: unknown): unknown {
+  if (!(error instanceof KeyNotFoundError)) return error;
+  return new KeyNotFoundError(
+    `${error.message} If the row is not encrypted yet and its text merely has the form of a ciphertext, write it ` +
+      `again without reading it, which encrypts any text: repository.update(id, { ${property}: text }).`,
+    { entity, property, cause: error, ...(error.keyId !== undefined && { keyId: error.keyId }) },
   );
 }
 

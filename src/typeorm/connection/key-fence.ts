@@ -7,26 +7,42 @@ import type { UsedKeys } from '../../keys/cache/used-keys';
 
 import { escapedTable } from './sql-dialect';
 
-/** Quoted by PostgreSQL in its error. */
+/** The name of a setting that cannot exist, which PostgreSQL quotes in the error for it. */
 const MARK = 'field-encryption: the key is too old';
+/** The last moment that both databases know. */
+const LATEST = Date.UTC(9999, 11, 31);
 const DAY_MS = 86_400_000;
 const JULIAN_DAY_OF_1970 = 2_440_587.5;
 /** SQLite raises an error for the absolute value of this number, and for few other things. */
 const NO_ABSOLUTE_VALUE = '-9223372036854775808';
 
+/** A value in SQL, with the name that PostgreSQL has for its type. */
+interface SqlValue {
+  readonly sql: string;
+  readonly type: 'text' | 'bytea' | 'boolean';
+}
+
 /**
- * Returns SQL that is 1 until a time by the clock of the database, and an error from then on. A statement
- * evaluates it with its table or file locked for writing. So either the erasure of a key waits for the
- * statement, or the statement is too late and fails, however long it or its process was suspended.
+ * Returns SQL that is the value until a time by the clock of the database, and an error from then on. A
+ * statement evaluates it with its table or file locked for writing. So either the erasure of a key waits for
+ * the statement, or the statement is too late and fails, however long it or its process was suspended.
+ *
+ * Databases compile it into every statement that writes, hence the simplest expressions that fail only when
+ * they are evaluated.
  */
 export function fenceSql(
-  dataSource: Pick<DataSource, 'options'>,
+  { options }: Pick<DataSource, 'options'>,
   until: number,
+  { sql, type }: SqlValue,
   whileTrue = '',
 ): string {
-  return dataSource.options.type === 'postgres'
-    ? `CAST(CASE WHEN clock_timestamp() < to_timestamp(${String(until / 1000)})${whileTrue} THEN '1' ELSE '${MARK}' END AS integer)`
-    : `abs(CASE WHEN julianday() < ${String(until / DAY_MS + JULIAN_DAY_OF_1970)}${whileTrue} THEN 1 ELSE ${NO_ABSOLUTE_VALUE} END)`;
+  const at = Math.min(until, LATEST);
+  if (options.type === 'postgres') {
+    const late = `CAST(current_setting('${MARK}') AS ${type})`;
+    return `CASE WHEN clock_timestamp() < '${new Date(at).toISOString()}'${whileTrue} THEN CAST(${sql} AS ${type}) ELSE ${late} END`;
+  }
+  const day = String(at / DAY_MS + JULIAN_DAY_OF_1970);
+  return `CASE WHEN julianday() < ${day}${whileTrue} THEN ${sql} ELSE abs(${NO_ABSOLUTE_VALUE}) END`;
 }
 
 /** Returns SQL that is true while the rows of keys are there which a rollback may take away. */
@@ -50,10 +66,8 @@ export function fenced(
   const found = at < 0 ? undefined : placeholder(dataSource, sql, at);
   if (found === undefined) return [sql, parameters];
   const type = typeof parameters[at] === 'string' ? 'text' : 'bytea';
-  const isPostgres = dataSource.options.type === 'postgres';
-  const value = isPostgres ? `CAST(${found.text} AS ${type})` : found.text;
-  // substr(value, 1) is the value itself.
-  const whole = `substr(${value}, ${fenceSql(dataSource, used.usableUntil, whileThereSql(dataSource, used.vanishing))})`;
+  const whileThere = whileThereSql(dataSource, used.vanishing);
+  const whole = fenceSql(dataSource, used.usableUntil, { sql: found.text, type }, whileThere);
   const rest = sql.slice(found.index + found.text.length);
   return [`${sql.slice(0, found.index)}${whole}${rest}`, parameters];
 }

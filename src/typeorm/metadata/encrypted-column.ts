@@ -9,7 +9,7 @@ import type { FieldPolicy } from '../../field/field-policy';
 import type { PreviousFormat } from '../../import/previous-format';
 import type { KeySource } from '../../keys/key-source';
 import type { Scope } from '../../keys/record/scope';
-import { readLegacyPlaintext } from '../codec/cleartext';
+import { maybeCleartext, readLegacyPlaintext } from '../codec/cleartext';
 import {
   fetchRemote,
   formatNotRecognised,
@@ -183,7 +183,13 @@ export function decryptStored(encrypted: EncryptedColumn, value: unknown): unkno
   if (form === 'previous' && previousFormat !== undefined) {
     return readPrevious(policy, previousFormat, stored);
   }
-  if (form !== 'cleartext') return cipher.decrypt(stored, context);
+  if (form !== 'cleartext') {
+    try {
+      return cipher.decrypt(stored, context);
+    } catch (error) {
+      throw readsPlaintext ? maybeCleartext(policy, error) : error;
+    }
+  }
   if (readsPlaintext || previousFormat === undefined) return readLegacyPlaintext(encrypted, stored);
   throw formatNotRecognised(policy, previousFormat);
 }

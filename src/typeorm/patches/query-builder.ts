@@ -4,7 +4,7 @@ import type { ObjectLiteral } from 'typeorm';
 import { installationOf } from '../installation/installations';
 import { withKnownRow } from '../metadata/known-row';
 import { conditionRow, noteConditions } from '../query/lookup/condition-row';
-import { expecting } from '../query/lookup/expectation';
+import { expecting, noteHandWritten } from '../query/lookup/expectation';
 import { rewritePredicate } from '../query/lookup/predicate';
 import type { PendingJoin } from '../query/lookup/predicate';
 import { assertNoneDeferred } from '../query/lookup/resolved-parameters';
@@ -34,6 +34,7 @@ abstract class EncryptingQueryBuilder<Entity extends ObjectLiteral> extends Quer
 
   protected override getWherePredicateCondition(aliasPath: string, parameterValue: unknown) {
     const installation = installationOf(this.connection);
+    noteHandWritten(this, aliasPath, parameterValue);
     const joins = pendingJoinsOf(this);
     const predicate = withKnownRow(conditionRow(this, aliasPath), () =>
       rewritePredicate(this, joins, installation, aliasPath, parameterValue),

@@ -120,6 +120,6 @@ function namesOf(
 /** Whether a name is a function, the type of a literal or of a cast, or a collation. */
 function isNoColumn(nodes: readonly SqlNode[], at: number): boolean {
   const next = nodes[at + 1];
-  const isBeforeString = next?.kind === 'value' && next.text === '';
-  return next?.kind === 'group' || isBeforeString || isKeyword(nodes[at - 1], 'as', 'collate');
+  const isBeforeValue = next?.kind === 'group' || next?.kind === 'value';
+  return isBeforeValue || isKeyword(nodes[at - 1], 'as', 'collate');
 }

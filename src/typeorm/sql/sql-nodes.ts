@@ -20,13 +20,37 @@ export interface GroupNode {
   readonly nodes: readonly SqlNode[];
 }
 
-/** A node that names nothing: a value, a parameter, an operator, a comma. Strings begin with their quote. */
+/** A parameter, and where it begins. */
+export interface ParameterNode {
+  readonly kind: 'parameter';
+  readonly text: string;
+  readonly from: number;
+}
+
+/** A node that names nothing: a value, an operator, a comma. Strings begin with their quote. */
 export interface OtherNode {
-  readonly kind: 'parameter' | 'value' | 'symbol';
+  readonly kind: 'value' | 'symbol';
   readonly text: string;
 }
 
-export type SqlNode = NameNode | StarNode | GroupNode | OtherNode;
+export type SqlNode = NameNode | StarNode | GroupNode | ParameterNode | OtherNode;
+
+/** SQL by its nodes, and what these do not show. */
+export interface ScannedSql {
+  readonly nodes: readonly SqlNode[];
+  /** Whether its brackets match and its quotations end, and it has no comment: SQL around it stays around it. */
+  readonly isWhole: boolean;
+}
+
+/** Keywords after which `*` selects, as at the beginning; elsewhere it multiplies. */
+const BEFORE_STAR = new Set(['select', 'distinct', 'all', 'returning']);
+
+/** Whether `*` after a node selects. */
+export function selectsAfter(before: SqlNode | undefined): boolean {
+  if (before === undefined) return true;
+  if (before.kind === 'symbol') return before.text === ',';
+  return before.kind === 'name' && BEFORE_STAR.has(before.parts.join('.'));
+}
 
 /** Returns a string as the name that it is where only a name can stand; any other node as it is. */
 export function asName<Node extends SqlNode | undefined>(node: Node): Node | NameNode {

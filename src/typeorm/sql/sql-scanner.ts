@@ -1,5 +1,5 @@
-import { asName, isKeyword, isSymbol, withNames } from './sql-nodes';
-import type { GroupNode, SqlNode } from './sql-nodes';
+import { asName, isKeyword, isSymbol, selectsAfter, withNames } from './sql-nodes';
+import type { GroupNode, ScannedSql, SqlNode } from './sql-nodes';
 
 /** Deeper than people write; deeper groups become part of the group at this depth. */
 const MAX_DEPTH = 200;
@@ -20,11 +20,13 @@ const DOLLAR_QUOTE = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy;
 /** Keywords that a name follows, even as a string. */
 const BEFORE_NAME = ['from', 'join', 'into', 'update', 'only', 'table', 'as'];
 
-/** Keywords after which `*` selects, as at the beginning; elsewhere it multiplies. */
-const BEFORE_STAR = new Set(['select', 'distinct', 'all', 'returning']);
-
 /** Parses SQL into nodes, in one pass. Leaves out comments and casts. */
 export function sqlNodes(sql: string): readonly SqlNode[] {
+  return scannedSql(sql).nodes;
+}
+
+/** {@link sqlNodes}, and whether that is all. */
+export function scannedSql(sql: string): ScannedSql {
   return new SqlScanner(sql).scan();
 }
 
@@ -36,15 +38,17 @@ class SqlScanner {
   #tooDeep = 0;
   /** Whether a quotation or comment has no end: the rest is taken for SQL, so that it hides no name. */
   #isUnclosed = false;
+  #isWhole = true;
 
   constructor(sql: string) {
     this.#sql = sql;
   }
 
-  scan(): readonly SqlNode[] {
+  scan(): ScannedSql {
     while (this.#at < this.#sql.length) this.#next();
+    const isWhole = this.#isWhole && !this.#isUnclosed && this.#open.length === 1;
     while (this.#open.length > 1) this.#close();
-    return this.#nodes;
+    return { nodes: this.#nodes, isWhole };
   }
 
   get #nodes(): SqlNode[] {
@@ -132,6 +136,7 @@ class SqlScanner {
 
   #comment(begin: string, end: string): boolean {
     if (!this.#sql.startsWith(begin, this.#at)) return false;
+    this.#isWhole = false;
     const found = this.#sql.indexOf(end, this.#at + begin.length);
     if (found < 0 && end !== '\n') return this.#neverClosed();
     // PostgreSQL nests comments and SQLite does not, so that they end in different places.
@@ -199,9 +204,10 @@ class SqlScanner {
   }
 
   #other(): void {
+    const from = this.#at;
     const parameter = this.#take(PARAMETER);
     if (parameter !== undefined)
-      return void this.#nodes.push({ kind: 'parameter', text: parameter });
+      return void this.#nodes.push({ kind: 'parameter', text: parameter, from });
     const number = this.#take(NUMBER);
     if (number !== undefined) return void this.#nodes.push({ kind: 'value', text: number });
     const text = this.#sql.charAt(this.#at);
@@ -211,17 +217,10 @@ class SqlScanner {
     else if (text === '=') {
       this.#nameAssigned();
       this.#nodes.push({ kind: 'symbol', text });
-    } else if (text === '*' && this.#selects()) {
+    } else if (text === '*' && selectsAfter(this.#nodes.at(-1))) {
       this.#nodes.push({ kind: 'star', qualifier: undefined });
       // SQLite has brackets around names, and PostgreSQL after names of arrays.
     } else if (!'[]'.includes(text)) this.#nodes.push({ kind: 'symbol', text });
-  }
-
-  #selects(): boolean {
-    const before = this.#nodes.at(-1);
-    if (before === undefined) return true;
-    if (before.kind === 'symbol') return before.text === ',';
-    return before.kind === 'name' && BEFORE_STAR.has(before.parts.join('.'));
   }
 
   #begin(): void {
@@ -234,6 +233,7 @@ class SqlScanner {
       this.#tooDeep -= 1;
       return;
     }
+    this.#isWhole &&= this.#open.length > 1;
     if (this.#open.length === 1) return;
     const group: GroupNode = { kind: 'group', nodes: this.#open.pop() ?? [] };
     this.#nodes.push(isKeyword(this.#nodes.at(-1), 'using') ? withNames(group) : group);

@@ -30,6 +30,17 @@ describe('The command line', () => {
     });
   });
 
+  it('names the operations that the audit log can be asked for', async () => {
+    const list = ['audit', 'list', '--operation'];
+    for (const operation of ['rotate', 'acceptEpoch', 'data reencrypt']) {
+      expect(await parse([...list, operation])).toBeDefined();
+    }
+    await expect(parse([...list, 'rotated'])).rejects.toMatchObject({
+      exitCode: 2,
+      message: expect.stringMatching(/rotate, .*acceptEpoch, .*data reencrypt/) as string,
+    });
+  });
+
   it('prints the version of the package', async () => {
     expect(await printed('--version')).toBe(`${version}\n`);
   });
@@ -47,6 +58,7 @@ describe('The command line', () => {
     expect(complete('keys', 'rotate', '--i')).toEqual(['--index']);
     expect(complete('audit', 'verify', '--exp')).toEqual(['--expect-head']);
     expect(complete('data', 'wor')).toEqual(['work']);
+    expect(complete('audit', 'list', '--l')).toEqual(['--last', '--limit']);
   });
 
   it.each(['zsh', 'fish'])('has a script for %s with every command', async (shell) => {

@@ -36,6 +36,15 @@ describe('The report of a run for people', () => {
     );
   });
 
+  it('says once how to settle rows of an unknown key, which may be cleartext', () => {
+    const failures = [7, 8].map((key) => ({
+      ...{ ...FAILURE, primaryKey: [key] },
+      code: 'ERR_KEY_NOT_FOUND' as const,
+    }));
+    const text = described({ mode: 'encrypt', failed: 2, failures });
+    expect(text.match(/repository\.update\(\)/g)).toHaveLength(1);
+  });
+
   it('has one estimate of the time in a dry run', () => {
     const plan = { mode: 'reencrypt', tables: [], estimatedSeconds: 9 } as const;
     const text = described({ mode: 'reencrypt', changed: 5, plan }, true);

@@ -47,16 +47,35 @@ interface JsonBytes {
   readonly data: readonly number[];
 }
 
-/** Restores the form of binary ciphertexts that come from the query cache, which keeps rows as JSON. */
-export function restoreCachedBytes({ rows, columns, expressions }: RawResult): void {
+/**
+ * Restores binary ciphertexts, and the binary columns that values are bound to, in rows that come from the
+ * query cache, which keeps them as JSON.
+ */
+export function restoreCachedBytes({ rows, expressions, installation }: RawResult): void {
   if (expressions.cache === false) return;
-  for (const [key, { policy }] of columns) {
-    if (policy.storage !== 'binary') continue;
+  for (const key of neededNames(expressions, installation)) {
     for (const row of rows) {
       const stored = row[key];
       if (isJsonBytes(stored)) row[key] = Buffer.from(stored.data);
     }
   }
+}
+
+/** Returns the names in raw rows of all columns that decryption needs. */
+function neededNames(
+  { aliases }: Expressions,
+  { dataSource, encryptedEntity }: Installation,
+): Set<string> {
+  const names = new Set<string>();
+  for (const alias of aliases) {
+    if (!alias.hasMetadata) continue;
+    for (const { column, binding } of encryptedEntity(alias.metadata)?.columns ?? []) {
+      for (const { databaseName } of [column, ...(binding?.columns ?? [])]) {
+        names.add(DriverUtils.buildAlias(dataSource.driver, undefined, alias.name, databaseName));
+      }
+    }
+  }
+  return names;
 }
 
 function isJsonBytes(stored: unknown): stored is JsonBytes {

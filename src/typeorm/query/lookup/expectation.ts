@@ -1,5 +1,6 @@
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
 import type { Expressions } from '../any-query-builder';
+import { isHandWritten, markMadeOfProperties } from '../refusal/hand-written';
 
 import { composedCondition } from './lookup';
 import type { ComposedCondition } from './lookup';
@@ -80,6 +81,8 @@ interface Level {
   readonly builder: object;
   readonly parts: (Expectation | undefined)[];
   text: string;
+  /** Whether a part of it is SQL of the application. */
+  hasSql: boolean;
 }
 
 /** The current level: TypeORM builds conditions synchronously, so one at a time. */
@@ -99,32 +102,40 @@ export function expecting(
   return kept;
 }
 
+/** Notes whether a predicate of find options has SQL of the application. */
+export function noteHandWritten(builder: object, path: string, value: unknown): void {
+  if (level?.builder === builder) level.hasSql ||= isHandWritten(path, value);
+}
+
 /** Notes the expectation of find options while TypeORM builds a condition from them; called for each object and list within. */
 export function noteFindOptions(builder: object, where: unknown, build: () => string): string {
   const outer = level;
-  const [text, { parts }] = onOwnLevel(builder, build);
+  const [text, { parts, hasSql }] = onOwnLevel(builder, build);
   if (outer?.builder === builder) {
     outer.parts.push(Array.isArray(where) ? anyOf(parts) : allOf(parts));
     outer.text = text;
+    outer.hasSql ||= hasSql;
   }
   return text;
 }
 
-/** Keeps the expectation of find options with the clause that they become. */
+/** Keeps what is known of find options with the clause that they become. */
 export function keepFindOptions(
   builder: { readonly expressionMap: Expressions },
   apply: () => void,
 ): void {
-  const [, { text, parts }] = onOwnLevel(builder, apply);
+  const [, { text, parts, hasSql }] = onOwnLevel(builder, apply);
   if (text === '') return;
   const clause = builder.expressionMap.wheres.findLast(({ condition }) => condition === text);
-  if (clause !== undefined) Object.assign(clause, { [OF_TEXT]: parts[0] });
+  if (clause === undefined) return;
+  Object.assign(clause, { [OF_TEXT]: parts[0] });
+  if (!hasSql) markMadeOfProperties(clause);
 }
 
 /** Builds a condition, and returns what its parts let one expect. */
 function onOwnLevel<T>(builder: object, build: () => T): [T, Level] {
   const outer = level;
-  const own: Level = { builder, parts: [], text: '' };
+  const own: Level = { builder, parts: [], text: '', hasSql: false };
   level = own;
   try {
     return [build(), own];

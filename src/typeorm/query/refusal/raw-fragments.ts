@@ -4,6 +4,8 @@ import type { EncryptedEntity } from '../../metadata/encrypted-column';
 import { DEFAULT_ORDER } from '../../sql/raw-use';
 import type { Expressions } from '../any-query-builder';
 
+import { isMadeOfProperties } from './hand-written';
+
 /** The clause whose columns may be encrypted: they hand ciphertext back as it is. */
 export const RETURNING = 'RETURNING';
 
@@ -22,7 +24,9 @@ export function rawFragments(
   encrypted: EncryptedEntity | undefined,
 ): Fragment[] {
   const fragments: Fragment[] = [];
-  addConditions(expressions.wheres, 'a where condition', fragments);
+  for (const clause of expressions.wheres) {
+    if (!isMadeOfProperties(clause)) addConditions(clause, 'a where condition', fragments);
+  }
   addDerivedConditions(expressions, fragments);
   addValues(expressions, encrypted, fragments);
   addReturning(expressions.returning, fragments);

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { ObjectLiteral } from 'typeorm';
 
 import type { SortKey } from './sort-order';
@@ -15,6 +14,13 @@ export interface Comparison {
   readonly nullIsGreatest: boolean;
 }
 
+/** A row that was read to sort it. */
+export interface ReadRow<T> {
+  readonly entity: T;
+  /** The ranks of its values in clear: the database alone knows which of them are equal. */
+  readonly ranks: ReadonlyMap<SortKey, unknown>;
+}
+
 interface Row<T> {
   readonly entity: T;
   /** Where the database has it, which sorts by the keys in clear and then by the primary key. */
@@ -24,14 +30,18 @@ interface Row<T> {
 
 /** Sorts rows that come in the order of the keys in clear and then of the primary key. */
 export function sortRows<T extends ObjectLiteral>(
-  entities: readonly T[],
+  read: readonly ReadRow<T>[],
   keys: readonly SortKey[],
   comparison: Comparison,
 ): T[] {
-  const rows = entities.map((entity, position) => ({
+  const rows = read.map(({ entity, ranks }, position) => ({
     entity,
     position,
-    values: keys.map(({ column }) => comparable(column.getEntityValue(entity), comparison)),
+    values: keys.map((key) =>
+      key.encrypted === undefined
+        ? ranks.get(key)
+        : comparable(key.column.getEntityValue(entity), comparison),
+    ),
   }));
   return rows.sort((a, b) => compareRows(a, b, keys, comparison)).map(({ entity }) => entity);
 }
@@ -46,7 +56,7 @@ function compareRows<T>(
     const [left, right] = [a.values[i], b.values[i]];
     if (key.encrypted === undefined) {
       // All keys before it are equal: the next one in clear that differs has decided the positions.
-      if (!isDeepStrictEqual(left, right)) return a.position - b.position;
+      if (left !== right) return a.position - b.position;
       continue;
     }
     const order = compareNullable(left, right, key, comparison);

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type {
   EntityManager,
   EntityMetadata,
@@ -7,6 +8,8 @@ import type {
   ObjectLiteral,
   SelectQueryBuilder,
 } from 'typeorm';
+import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { ConfigurationError, UnsupportedQueryError } from '../../../errors';
 import type { Installation } from '../../installation/installation';
@@ -14,7 +17,7 @@ import type { Installation } from '../../installation/installation';
 import { sortKeys } from './sort-order';
 import type { SortKey } from './sort-order';
 import { sortRows } from './sort-rows';
-import type { TextCollator } from './sort-rows';
+import type { ReadRow, TextCollator } from './sort-rows';
 
 /** Options of {@link FieldEncryption.sorted}: those of `find`, and how to sort. */
 export interface SortedOptions<T> extends FindManyOptions<T> {
@@ -91,18 +94,23 @@ async function requireWithin<T extends ObjectLiteral>(
   );
 }
 
-/** Reads primary keys and sort keys of all rows, in the order of those in clear. */
-function readKeys<T extends ObjectLiteral>({
+/** Reads primary keys, encrypted sort keys and ranks of all rows, in the order of the keys in clear. */
+async function readKeys<T extends ObjectLiteral>({
   manager,
   entity,
   metadata: { primaryColumns },
   keys,
   options: { where, withDeleted = false },
-}: Sorting<T>): Promise<T[]> {
+}: Sorting<T>): Promise<ReadRow<T>[]> {
+  const encrypted = keys.filter((key) => key.encrypted);
   const builder = manager
     .createQueryBuilder(entity, ALIAS)
     .setFindOptions({ ...(where && { where }), withDeleted, loadEagerRelations: false })
-    .select([...primaryColumns, ...keys.map(({ column }) => column)].map(pathOf));
+    .select([...primaryColumns, ...encrypted.map(({ column }) => column)].map(pathOf));
+  const ranked = rankedKeys(keys);
+  ranked.forEach(({ column }, i) => {
+    builder.addSelect(`DENSE_RANK() OVER (ORDER BY ${pathOf(column)})`, rankOf(i));
+  });
   for (const { column, encrypted, descending, nulls } of keys) {
     if (encrypted !== undefined) continue;
     const place =
@@ -110,7 +118,35 @@ function readKeys<T extends ObjectLiteral>({
     builder.addOrderBy(pathOf(column), descending ? 'DESC' : 'ASC', place);
   }
   for (const column of primaryColumns) builder.addOrderBy(pathOf(column), 'ASC');
-  return builder.getMany();
+  const { entities, raw } = await builder.getRawAndEntities<Record<string, unknown>>();
+  const rows = withoutRepeated(raw, primaryColumns);
+  return entities.map((each, at) => ({
+    entity: each,
+    ranks: new Map(ranked.map((key, i) => [key, rows[at]?.[rankOf(i)]])),
+  }));
+}
+
+/** Returns the keys in clear before an encrypted one, which counts where their values are equal. */
+function rankedKeys(keys: readonly SortKey[]): SortKey[] {
+  const last = keys.findLastIndex(({ encrypted }) => encrypted !== undefined);
+  return keys.slice(0, Math.max(last, 0)).filter(({ encrypted }) => encrypted === undefined);
+}
+
+function rankOf(position: number): string {
+  return `rank_${String(position)}`;
+}
+
+/** Returns one raw row for each entity: a join repeats them, one after the other in this order. */
+function withoutRepeated(
+  raw: readonly Record<string, unknown>[],
+  primaryColumns: readonly ColumnMetadata[],
+): Record<string, unknown>[] {
+  const names = primaryColumns.map(({ databaseName, entityMetadata }) =>
+    DriverUtils.buildAlias(entityMetadata.connection.driver, undefined, ALIAS, databaseName),
+  );
+  return raw.filter((row, i) =>
+    names.some((name) => i === 0 || !isDeepStrictEqual(row[name], raw[i - 1]?.[name])),
+  );
 }
 
 /** Loads entities in the order of their keys. Those that changed since, and no longer match, are left out. */
@@ -147,6 +183,6 @@ function loader<T extends ObjectLiteral>({
   return builder.addSelect(metadata.primaryColumns.map(pathOf));
 }
 
-function pathOf({ propertyPath }: SortKey['column']): string {
+function pathOf({ propertyPath }: ColumnMetadata): string {
   return `${ALIAS}.${propertyPath}`;
 }

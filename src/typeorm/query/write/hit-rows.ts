@@ -53,7 +53,7 @@ function openScopes(builder: AnyQueryBuilder): OpenScopes {
   const rows = new UpdatedRows(builder, mainAlias.metadata);
   for (const encrypted of entity.columns) {
     const { binding, column, scope } = encrypted;
-    const value: unknown = column.getEntityValue((valuesSet ?? {}));
+    const value: unknown = column.getEntityValue(valuesSet ?? {});
     if (scope?.column === undefined || value === null || value === undefined) continue;
     const left = binding?.columns.filter((each) => rows.value(each) === undefined) ?? [];
     if (left.length > 0 && left.every((each) => each === scope.column)) {
