@@ -137,14 +137,15 @@ export function countedRows(
 }
 
 async function countedScopes(
-  { hasScopes, keys: { scopes } }: Installation,
+  installation: Installation,
   runner: QueryRunner,
   keys: readonly KeyInfo[],
 ): Promise<Pick<CountedRows, 'scopes' | 'toReseal'>> {
-  if (!hasScopes) return { scopes: [], toReseal: 0 };
+  if (!installation.hasScopes) return { scopes: [], toReseal: 0 };
+  const { store } = installation.keys.scopes;
   const earlier = earlierBranches(keys).map(({ id }) => id);
   return {
-    scopes: await scopes.store.countScopes(runner),
-    toReseal: await scopes.store.countSealedBy(earlier, runner),
+    scopes: await store.countScopes(runner),
+    toReseal: await store.countSealedBy(earlier, runner),
   };
 }

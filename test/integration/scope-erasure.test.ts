@@ -129,6 +129,35 @@ describeEachDatabase('After the erasure of a scope', (database) => {
     await expect(find(7)).rejects.toBeInstanceOf(ErasedError);
   });
 
+  it('no version of its keys is left', async () => {
+    const { keys } = fieldEncryption(dataSource);
+    await keys.rotateScope(SCOPE);
+    await dataSource.manager.insert(Patient, patient(7));
+    await keys.rotateScope(SCOPE);
+    await dataSource.manager.insert(Patient, patient(7));
+    const receipt = await shred();
+    expect(receipt.keyIds).toHaveLength(4);
+    expect(receipt.columns).toContainEqual({ entity: 'Patient', property: 'ssn', rows: 3 });
+    const sealed = (await keyRows()).filter(({ purpose }) => ['data', 'index'].includes(purpose));
+    expect(sealed.map((row) => row.sealed)).toEqual(['', '', '', '']);
+    const reader = await open();
+    for (const { id } of await dataSource.query<{ id: string }[]>('SELECT id FROM patient')) {
+      const found = reader.manager.findOneBy(Patient, { id }).catch((error: unknown) => error);
+      const isOther = (await found) instanceof Patient;
+      if (isOther) expect(await found).toMatchObject({ tenantId: 8 });
+      else expect(await found).toBeInstanceOf(ErasedError);
+    }
+    const encryption = fieldEncryption(reader);
+    const status = await encryption.status();
+    expect(status.find(({ property }) => property === 'ssn')?.scopes).toMatchObject({
+      ...{ activeRows: 1, olderRows: 0, erasedRows: 3 },
+    });
+    expect(status.due).toEqual([]);
+    expect(await encryption.verify()).toMatchObject({ failed: 0, erased: 3 });
+    expect(await encryption.reencrypt()).toMatchObject({ failed: 0, changed: 0 });
+    await expect(reader.manager.insert(Patient, patient(7))).rejects.toBeInstanceOf(ErasedError);
+  });
+
   it('its tokens of common indexes are gone, and those of others are not', async () => {
     const receipt = await shred();
     expect(receipt.columns).toEqual([

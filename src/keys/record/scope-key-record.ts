@@ -11,7 +11,8 @@ export type MarkPurpose = 'erasure' | 'hold';
 
 /**
  * `deactivated` keys decrypt only, and such marks are void. While the mark of an erasure is `active`, rows of
- * the scope can be read and nothing be written; once it is `erased`, so is every key of the scope.
+ * the scope can be read and nothing be written; once it is `erased`, so is every key of the scope. Those that
+ * were `deactivated` stay so, without the key.
  */
 export type ScopeKeyState = 'active' | 'deactivated' | 'erased';
 
@@ -41,6 +42,11 @@ export interface ScopeKeyRecord {
 /** Returns the scope of a key. */
 export function scopeOf({ kind, scope }: Pick<ScopeKeyRecord, 'kind' | 'scope'>): Scope {
   return { kind, id: scope };
+}
+
+/** Whether nothing is left of a key. */
+export function isErased(record: ScopeKeyRecord): boolean {
+  return !isMark(record) && record.sealed.length === 0;
 }
 
 /** Whether a record is a mark rather than a key. */

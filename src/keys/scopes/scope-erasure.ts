@@ -161,7 +161,9 @@ export function receiptDigest(receipt: ErasureReceipt): string {
 
 /** Returns the tombstone of a key, which the mark of its scope proves. */
 function blank(key: ScopeKeyRecord, since: Date): ScopeKeyRecord {
-  return { ...key, state: 'erased', since, sealed: new Uint8Array() };
+  // Only the last one is current, and keeps others from being made.
+  const state = key.state === 'active' ? 'erased' : key.state;
+  return { ...key, state, since, sealed: new Uint8Array() };
 }
 
 function underHold({ kind }: Scope): KeyStateError {

@@ -12,7 +12,7 @@ import type { DataKey, IndexRoot } from '../key-source';
 import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
 
 import { scopeSlot } from '../record/scope';
-import { isMark, scopeOf } from '../record/scope-key-record';
+import { isErased, isMark, scopeOf } from '../record/scope-key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyStore } from './scope-key-store';
@@ -161,7 +161,7 @@ export class ScopeKeyRing<C> {
     // Names the KMS that is asked for the branch of a scope that has its own.
     for (const record of records) this.#names.nameOf(scopeOf(record));
     const branches = records
-      .filter((record) => isMark(record) || record.state !== 'erased')
+      .filter((record) => !isErased(record))
       .map(({ branchId }) => branchId)
       .filter(isDataKeyId)
       .map((id) => keyPrefix(id));

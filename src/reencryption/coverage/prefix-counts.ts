@@ -4,7 +4,7 @@ import type { ScopeKeyState } from '../../keys/record/scope-key-record';
 import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { selectAllRows } from '../../typeorm/tables/all-rows';
-import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
+import { SCOPE_KEY_STATE_SQL, ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
 import { isHexPrefix, lengthSql, prefixSql } from '../database/prefix-sql';
 import type { EncryptedTable } from '../encrypted-table';
 
@@ -60,7 +60,8 @@ export async function countByScopeState(
   const rows = await selectAllRows<CountedRow>(
     runner,
     table.metadata,
-    'SELECT CASE WHEN k.state IS NULL THEN c.prefix END AS prefix, k.state AS state, SUM(c.total) AS total ' +
+    'SELECT CASE WHEN k.state IS NULL THEN c.prefix END AS prefix, ' +
+      `${SCOPE_KEY_STATE_SQL} AS state, SUM(c.total) AS total ` +
       `FROM (${countsSql(runner, table, encrypted)}) c LEFT JOIN ${keys} k ON ${isSame} GROUP BY 1, 2`,
   );
   return {

@@ -5,7 +5,7 @@ import type { KeyInfo } from '../../keys/record/key-info';
 import type { ScopeKeyState } from '../../keys/record/scope-key-record';
 import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
-import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
+import { SCOPE_KEY_STATE_SQL, ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
 
 /**
  * Returns SQL for the 12-character header prefix of a stored value. SQLite has no base64, so there the
@@ -54,7 +54,7 @@ export function underScopeKeySql(
   const list = states.map((state) => `'${state}'`).join(', ');
   return (
     `${prefixSql(dataSource, column, storage)} IN ` +
-    `(SELECT ${isHex ? "'02' || upper(k.id)" : 'k.prefix'} FROM ${table} k WHERE k.state IN (${list}))`
+    `(SELECT ${isHex ? "'02' || upper(k.id)" : 'k.prefix'} FROM ${table} k WHERE ${SCOPE_KEY_STATE_SQL} IN (${list}))`
   );
 }
 

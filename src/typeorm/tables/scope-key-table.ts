@@ -16,6 +16,9 @@ export interface ScopeKeyRow extends Omit<ScopeKeyRecord, 'since' | 'sealed' | '
 /** Name of the migration in `fieldEncryptionMigrations` that creates the table. */
 export const SCOPE_KEYS_MIGRATION = 'CreateScopeKeys1764000004000';
 
+/** SQL for the state of a key `k` to those who ask for its values: an erased one may also have been deactivated. */
+export const SCOPE_KEY_STATE_SQL = `CASE WHEN k.sealed = '' THEN 'erased' ELSE k.state END`;
+
 /** The table of scope keys as TypeORM knows it. Must equal what the migration creates, as for the key table. */
 export const ScopeKeySchema = new EntitySchema<ScopeKeyRow>({
   name: 'FieldEncryptionScopeKey',

@@ -1,0 +1,86 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Column, DataSource, Entity, PrimaryColumn } from 'typeorm';
+import {
+  BlindIndex,
+  Encrypted,
+  ErasedError,
+  fieldEncryption,
+  FieldEncryptionError,
+  KeyScope,
+  withFieldEncryption,
+} from '../../src';
+import { DATABASES } from '../support/databases';
+import { openEncrypted } from '../support/encrypted-database';
+import { PostgresRole } from '../support/postgres-role';
+import { temporaryKms } from '../support/encrypted-database';
+
+@Entity()
+class Patient {
+  @PrimaryColumn() id!: number;
+  @KeyScope({ kind: 'tenant' }) @Column() tenantId!: number;
+  @Encrypted() @BlindIndex() ssn!: string;
+  @Encrypted({ nullable: true }) @BlindIndex({ scope: false }) login?: string | null;
+}
+
+/** The rights that the page on operations gives a role. */
+function grantsTo(role: string): string[] {
+  const page = readFileSync(join(__dirname, '../../docs/operations.md'), 'utf8');
+  return [...page.matchAll(/^(GRANT .*) TO (\w+);$/gm)]
+    .filter(([, , name]) => name === role)
+    .map(([, grant]) => String(grant));
+}
+
+const postgres = DATABASES.find(({ name }) => name === 'postgres')!;
+const describeOnPostgres = postgres.unavailable === undefined ? describe : describe.skip;
+
+describeOnPostgres('Roles with the rights of the documentation', () => {
+  const kek = temporaryKms();
+  const encryption = { kms: kek.kms, application: 'clinic' };
+  const disposals: (() => unknown)[] = [];
+
+  afterEach(async () => {
+    for (const each of disposals.splice(0).reverse()) await each();
+  });
+  afterAll(kek.dispose);
+
+  async function asRole(owner: DataSource, grants: readonly string[]): Promise<DataSource> {
+    const role = await PostgresRole.create(owner, grants);
+    disposals.push(() => role.drop());
+    const dataSource = withFieldEncryption(new DataSource(role.options), encryption);
+    disposals.push(() => (dataSource.isInitialized ? dataSource.destroy() : undefined));
+    return dataSource.initialize();
+  }
+
+  it('write for new scopes, move rows, and erase', async () => {
+    const { dataSource: owner, dispose } = await openEncrypted(
+      postgres,
+      { entities: [Patient] },
+      encryption,
+    );
+    disposals.push(dispose);
+    await fieldEncryption(owner).keys.rotate('branch');
+    const app = await asRole(owner, grantsTo('app'));
+    const values = { tenantId: 7, ssn: 'canary', login: 'canary' };
+    await app.manager.insert(Patient, { id: 1, ...values });
+    expect(await app.manager.findOneBy(Patient, { tenantId: 7, ssn: 'canary' })).toMatchObject({
+      id: 1,
+    });
+    await app.manager.update(Patient, { id: 1 }, { ssn: 'canary 2' });
+
+    const operator = fieldEncryption(await asRole(owner, grantsTo('operator')));
+    const scope = { tenant: 7 };
+    await operator.keys.rotateScope(scope);
+    const runner = fieldEncryption(await asRole(owner, grantsTo('runner')));
+    expect(await runner.reencrypt()).toMatchObject({ changed: 1, failed: 0 });
+    await expect(
+      fieldEncryption(app).keys.shred({ scope, reason: 'r', graceMs: 0 }),
+    ).rejects.toBeInstanceOf(FieldEncryptionError);
+    await operator.keys.hold({ scope, reason: 'case 1' });
+    await operator.keys.release({ scope, reason: 'case 1' });
+    const erasure = await operator.keys.shred({ scope, reason: 'r', graceMs: 0 });
+    expect(erasure).toMatchObject({ state: 'erased' });
+    const reader = await asRole(owner, grantsTo('app'));
+    await expect(reader.manager.findOneBy(Patient, { id: 1 })).rejects.toBeInstanceOf(ErasedError);
+  });
+});
