@@ -1,8 +1,17 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { chmodSync } from 'node:fs';
-import { Column, Entity, PrimaryColumn } from 'typeorm';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Column, Entity, In, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
-import { BlindIndex, Encrypted, fieldEncryption, KeyScope, localKms } from '../../src';
+import {
+  ALL_SCOPES,
+  BlindIndex,
+  Encrypted,
+  fieldEncryption,
+  KeyScope,
+  localKms,
+  withKeyScope,
+} from '../../src';
 import { DATABASES, describeEachDatabase, typeormMajor } from '../support/databases';
 import type { CommonOptions, TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';
@@ -191,12 +200,62 @@ describeEachDatabase('The first write of a scope', (database) => {
     for (const tenant of [4, 6]) await expectReadable(other, tenant, tenant === 4 ? 2 : 3);
   });
 
+  it('takes one connection across scopes, too, with its entry in the audit log', async () => {
+    const [one] = await two({ poolSize: 1 });
+    await one.manager.insert(Patient, [patient(4), patient(5)]);
+    const all = (): Promise<Patient[]> => one.manager.find(Patient);
+    expect(await withKeyScope(ALL_SCOPES, all)).toHaveLength(2);
+    const runner = one.createQueryRunner();
+    await runner.connect();
+    await withKeyScope(ALL_SCOPES, () => runner.manager.find(Patient));
+    await runner.release();
+    await one.transaction((manager) =>
+      withKeyScope(ALL_SCOPES, async () => {
+        await manager.insert(Patient, patient(6));
+        expect(await manager.find(Patient)).toHaveLength(3);
+      }),
+    );
+    const { audit } = fieldEncryption(one);
+    while ((await audit.list({ operation: 'allScopes' })).length < 3) await sleep(20);
+  });
+
   it('may be one of many at once', async () => {
     const [one] = await two();
     const rows = Array.from({ length: 50 }, (_, i) => patient(100 + (i % 25)));
     await Promise.all(rows.map((row) => one.manager.insert(Patient, row)));
     expect(await one.manager.find(Patient)).toHaveLength(50);
     expect(await fieldEncryption(one).verify()).toMatchObject({ scanned: 50, failed: 0 });
+  });
+});
+
+describePostgres('An update by criteria that leave the scope open', () => {
+  const cleanup = new Cleanup();
+  afterEach(() => cleanup.run());
+
+  it('leaves a row of another scope alone that is committed meanwhile', async () => {
+    const created = await cleanup.create(postgres!, { entities: [Patient], synchronize: true });
+    const one = cleanup.add(await protect(created).initialize());
+    const other = cleanup.add(await protect(created).initialize());
+    const [ada, eve] = [patient(1), patient(2)];
+    await one.manager.insert(Patient, ada);
+    const runner = other.createQueryRunner();
+    await runner.startTransaction();
+    await runner.manager.insert(Patient, eve);
+    await runner.query('SELECT id FROM patient WHERE id = $1 FOR UPDATE', [ada.id]);
+    const updating = one.manager.update(
+      Patient,
+      { id: In([ada.id, eve.id]) },
+      { ssn: 'canary new' },
+    );
+    const waiting = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+    while ((await other.query<unknown[]>(waiting)).length === 0) await sleep(10);
+    await runner.commitTransaction();
+    await runner.release();
+    expect(await updating).toMatchObject({ affected: 1 });
+    expect(await one.manager.find(Patient, { order: { tenantId: 'ASC' } })).toMatchObject([
+      { tenantId: 1, ssn: 'canary new' },
+      { tenantId: 2, ssn: 'canary 2' },
+    ]);
   });
 });
 

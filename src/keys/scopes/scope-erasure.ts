@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 
+import type { AuditEvent } from '../../audit/audit-entry';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { KeyStateError } from '../../errors';
 import type { KeyServices } from '../key-services';
@@ -9,6 +10,7 @@ import { wholeSecond } from '../record/key-record';
 import { endOfWait } from '../store/watched-key-store';
 
 import type { KeysOfScopes } from './keys-of-scopes';
+import { applyRecorded } from './recorded-change';
 import type { Scope } from '../record/scope';
 import { isMark } from '../record/scope-key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
@@ -122,7 +124,7 @@ async function erase<C>(
   scopes: KeysOfScopes<C>,
   { mark, reason, rows }: { mark: ScopeKeyRecord; reason: string; rows: ScopeRows<C> },
 ): Promise<ErasureReceipt> {
-  const { application, audit, store } = services;
+  const { application, store } = services;
   const { kind, scope } = mark;
   await scopes.branches.prepareCommon();
   const since = wholeSecond(await store.now());
@@ -136,14 +138,12 @@ async function erase<C>(
     { expected: mark, record: scopes.marks.sealed({ ...mark, state: 'erased', since }) },
     ...keys.map((expected) => ({ expected, record: blank(expected, since) })),
   ];
-  const seal = await audit?.readyToRecord();
-  const erased = await scopes.store.apply(changes, [], async (transaction) => {
+  const event = async (transaction: C): Promise<AuditEvent> => {
     receipt = { ...receipt, columns: await rows.erase(kind, keyIds, transaction) };
     const counts = { keys: keyIds.length, rows: receipt.columns.reduce((n, c) => n + c.rows, 0) };
-    const reference = receiptDigest(receipt);
-    await seal?.([{ operation: 'shred', outcome: 'done', reference, counts }], transaction);
-    return true;
-  });
+    return { operation: 'shred', outcome: 'done', reference: receiptDigest(receipt), counts };
+  };
+  const erased = await applyRecorded(services, scopes.store, { changes, event });
   if (!erased) throw changedMeanwhile({ kind, id: scope });
   scopes.clear();
   return receipt;

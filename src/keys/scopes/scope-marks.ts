@@ -6,6 +6,7 @@ import { wholeSecond } from '../record/key-record';
 
 import type { Scope } from '../record/scope';
 import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
+import { applyRecorded } from './recorded-change';
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyRing } from './scope-key-ring';
 import type { ScopeKeyChange, ScopeKeyStore } from './scope-key-store';
@@ -95,10 +96,9 @@ export class ScopeMarks<C> {
     },
   ): Promise<void> {
     const { operation, outcome, reason: reference } = event;
-    const record = await this.#services.audit?.readyToRecord();
-    const done = await this.#scopes.store.apply(changes, inserted, async (transaction) => {
-      await record?.([{ operation, outcome, reference }], transaction);
-      return true;
+    const done = await applyRecorded(this.#services, this.#scopes.store, {
+      ...{ changes, inserted },
+      event: () => ({ operation, outcome, reference }),
     });
     if (!done) throw changedMeanwhile(scope);
     this.#scopes.clear();

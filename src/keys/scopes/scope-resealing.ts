@@ -1,3 +1,4 @@
+import type { AuditEvent } from '../../audit/audit-entry';
 import { KmsUnavailableError } from '../../errors';
 import type { KeyServices } from '../key-services';
 import type { DataKey } from '../key-source';
@@ -6,6 +7,7 @@ import { isBranchName } from '../record/scope';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
 
 import type { KeysOfScopes } from './keys-of-scopes';
+import { applyRecorded } from './recorded-change';
 import type { ScopeKeyChange } from './scope-key-store';
 
 /** Rows in one transaction. */
@@ -91,18 +93,16 @@ async function unlessUnavailable<T>(work: () => T | Promise<T>): Promise<T | und
 
 /** Makes changes, and returns how many: all of them, or one by one those that nobody else was faster with. */
 async function apply<C>(
-  { audit }: KeyServices<C>,
+  services: KeyServices<C>,
   { store }: KeysOfScopes<C>,
   changes: readonly ScopeKeyChange[],
 ): Promise<number> {
   if (changes.length === 0) return 0;
-  const record = await audit?.readyToRecord();
-  const applied = (some: readonly ScopeKeyChange[]): Promise<boolean> =>
-    store.apply(some, [], async (transaction) => {
-      const counts = { scopeKeys: some.length };
-      await record?.([{ operation: 'rewrap', outcome: 'done', counts }], transaction);
-      return true;
-    });
+  const applied = (some: readonly ScopeKeyChange[]): Promise<boolean> => {
+    const counts = { scopeKeys: some.length };
+    const event = (): AuditEvent => ({ operation: 'rewrap', outcome: 'done', counts });
+    return applyRecorded(services, store, { changes: some, event });
+  };
   if (await applied(changes)) return changes.length;
   let resealed = 0;
   for (const change of changes) if (await applied([change])) resealed += 1;

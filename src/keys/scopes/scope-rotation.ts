@@ -8,6 +8,7 @@ import { wholeSecond } from '../record/key-record';
 
 import type { KeysOfScopes } from './keys-of-scopes';
 import type { Scope } from '../record/scope';
+import { applyRecorded } from './recorded-change';
 import { changedMeanwhile } from './scope-marks';
 import { sealScopeKey } from './sealed-scope-key';
 
@@ -23,7 +24,7 @@ export async function rotateScope<C>(
   scopes: KeysOfScopes<C>,
   scope: Scope,
 ): Promise<string> {
-  const { application, audit, store, suite } = services;
+  const { application, store, suite } = services;
   await scopes.active.prepare([scope], { index: false });
   // Throws for a scope that is erased, or whose KMS is away.
   const { id: activeId } = scopes.active.dataKey(scope);
@@ -42,10 +43,10 @@ export async function rotateScope<C>(
       bytes,
     );
     const former = scopes.ring.resealed(expected, { state: 'deactivated', since });
-    const record = await audit?.readyToRecord();
-    const done = await scopes.store.apply([{ expected, record: former }], [next], async (to) => {
-      await record?.([{ operation: 'rotate', outcome: 'done', reference: next.id }], to);
-      return true;
+    const done = await applyRecorded(services, scopes.store, {
+      changes: [{ expected, record: former }],
+      inserted: [next],
+      event: () => ({ operation: 'rotate', outcome: 'done', reference: next.id }),
     });
     if (!done) throw changedMeanwhile(scope);
     scopes.active.clear();

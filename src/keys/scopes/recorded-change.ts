@@ -1,0 +1,26 @@
+import type { AuditEvent } from '../../audit/audit-entry';
+import type { KeyServices } from '../key-services';
+import type { ScopeKeyRecord } from '../record/scope-key-record';
+
+import type { ScopeKeyChange, ScopeKeyStore } from './scope-key-store';
+
+/** Changes of the table of scope keys that belong together. */
+export interface RecordedChange<C> {
+  readonly changes?: readonly ScopeKeyChange[];
+  readonly inserted?: readonly ScopeKeyRecord[];
+  /** Returns what is recorded; called within the transaction. */
+  readonly event: (transaction: C) => AuditEvent | Promise<AuditEvent>;
+}
+
+/** Makes changes with their entry of the audit log, or none of them: false if another process was faster. */
+export async function applyRecorded<C>(
+  { audit }: KeyServices<C>,
+  store: ScopeKeyStore<C>,
+  { changes = [], inserted = [], event }: RecordedChange<C>,
+): Promise<boolean> {
+  const record = await audit?.readyToRecord();
+  return store.apply(changes, inserted, async (transaction) => {
+    await record?.([await event(transaction)], transaction);
+    return true;
+  });
+}
