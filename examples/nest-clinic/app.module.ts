@@ -18,7 +18,10 @@ import { StaffModule } from './staff/staff.module.js';
     ConfigModule.forRoot({ isGlobal: true }),
     FieldEncryptionModule.forRootAsync({
       inject: [ConfigService],
-      useFactory: encryptionOptions,
+      useFactory: (config: ConfigService) => ({
+        ...encryptionOptions(config),
+        maintenance: { everyMs: 3_600_000 },
+      }),
       typeorm: { inject: [ConfigService], useFactory: typeormOptions },
     }),
     OperationsModule,

@@ -10,7 +10,7 @@ import { Staff } from './staff/staff.entity.js';
 
 const config = new ConfigService();
 
-/** For the commands of TypeORM and `field-encryption`, which start no application. */
+/** For the commands of TypeORM and this library, which start no application. */
 export const dataSource = withFieldEncryption(
   new DataSource({
     ...(typeormOptions(config) as DataSourceOptions),

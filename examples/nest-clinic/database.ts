@@ -1,6 +1,7 @@
 import type { ConfigService } from '@nestjs/config';
 import type { TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { localKms } from 'typeorm-field-encryption';
+import type { FieldEncryptionOptions } from 'typeorm-field-encryption';
 
 /** A production application has migrations instead of `synchronize`: docs/operations.md. */
 export function typeormOptions(config: ConfigService): TypeOrmModuleOptions {
@@ -11,7 +12,10 @@ export function typeormOptions(config: ConfigService): TypeOrmModuleOptions {
     : { ...common, type: 'better-sqlite3', database: url };
 }
 
-export const encryptionOptions = (config: ConfigService) => ({
-  kms: localKms({ passphrase: config.getOrThrow<string>('KEY_PASSPHRASE') }),
-  application: 'nest-clinic',
-});
+export function encryptionOptions(config: ConfigService): FieldEncryptionOptions {
+  return {
+    kms: localKms({ passphrase: config.getOrThrow<string>('KEY_PASSPHRASE') }),
+    application: 'clinic',
+    keyPolicies: { '*': { rotation: { kind: 'periodic', everyDays: 90 } } },
+  };
+}

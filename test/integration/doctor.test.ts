@@ -335,6 +335,23 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
     expect(await codes(opened.dataSource, 'error')).toEqual(['COLUMN_COLLATION']);
   });
 
+  it('names for a missing column what adds it and loses no data', async () => {
+    const opened = await open();
+    await alter(
+      opened,
+      'ALTER TABLE patient RENAME COLUMN ssn TO old_ssn',
+      'ALTER TABLE patient RENAME COLUMN ssn_bidx TO old_ssn_bidx',
+    );
+    const missing = (await examined(opened.dataSource)).filter(
+      ({ code }) => code === 'COLUMN_MISSING',
+    );
+    expect(missing.map(({ message, remedy }) => [/\w+(?=\.$)/.exec(message)![0], remedy])).toEqual([
+      ['ssn', expect.stringMatching(/migration:generate, and read it before it runs: it drops/)],
+      ['ssn_bidx', expect.not.stringContaining('migration:generate')],
+    ]);
+    expect(missing[1]!.remedy).toContain('`field-encryption schema expand`');
+  });
+
   it('reports tables without the CHECK against cleartext', async () => {
     const opened = await open();
     const [check] = opened.dataSource.getMetadata(Patient).checks;

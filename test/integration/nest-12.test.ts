@@ -71,10 +71,11 @@ describeOrSkip(
           cpSync(example, join(project.folder, 'clinic'), { recursive: true });
           project.write('story.ts', STORY);
           expect(await project.run('tsc', [])).toMatchObject({ code: 0, stdout: '' });
-          const { stdout, stderr } = await project.spawn('node', ['dist/story.js'], {
+          const environment = {
             DATABASE_URL: 'clinic.db',
             KEY_PASSPHRASE: 'a passphrase for fictional patients only',
-          });
+          };
+          const { stdout, stderr } = await project.spawn('node', ['dist/story.js'], environment);
           expect(stderr).toBe('');
           expect(JSON.parse(stdout)).toEqual({
             found: '078-05-1120',
@@ -90,6 +91,12 @@ describeOrSkip(
             ready: { status: 'up', encryption: 'ok' },
             isPlaintext: false,
           });
+          const command = ['-d', 'dist/clinic/data-source.js', 'status', '--fail-on-due', '--json'];
+          const status = await project.spawn('field-encryption', command, environment);
+          expect(status).toMatchObject({ code: 0, stderr: '' });
+          // What the application counted before it closed.
+          const { keys } = JSON.parse(status.stdout);
+          expect(keys.map(({ useCount }: { useCount: number }) => useCount > 0)).toContain(true);
         } finally {
           project.dispose();
         }

@@ -18,7 +18,7 @@ export class Patient {
   @BlindIndex({ normalize: 'email' })
   email!: string;
 
-  @Encrypted({ type: 'string', nullable: true })
+  @Encrypted({ nullable: true })
   ssn!: string | null;
 
   @DeleteDateColumn()

@@ -24,7 +24,7 @@ import { PatientsService } from './patients.service.js';
 export class PatientsController {
   constructor(private readonly patients: PatientsService) {}
 
-  /** The client chooses the column to sort by: an encrypted one is its mistake, not the server's. */
+  /** The client chooses the column to sort by: an encrypted one is its mistake. */
   @Get()
   @UseFilters(UnsupportedQueryFilter)
   list(@TenantId() tenantId: string, @Query() query: ListPatients) {

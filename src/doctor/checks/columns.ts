@@ -63,7 +63,7 @@ function ciphertextColumn(
 ): Finding[] {
   const { column, policy } = encrypted;
   const found = stored.get(column.databaseName);
-  if (found === undefined) return [columnMissing(encrypted, column)];
+  if (found === undefined) return [columnMissing(encrypted, column, ADD_COLUMN)];
   const wanted = policy.storage === 'text' ? TEXT_TYPES : ['bytea', 'blob'];
   if (!wanted.includes(found.type)) return [wrongType(encrypted, found, wanted)];
   const { length } = found;
@@ -83,7 +83,7 @@ function tokenColumn(
   stored: ReadonlyMap<string, StoredColumn>,
 ): Finding[] {
   const found = stored.get(column.databaseName);
-  if (found === undefined) return [columnMissing(encrypted, column)];
+  if (found === undefined) return [columnMissing(encrypted, column, ADD_INDEX)];
   if (!TEXT_TYPES.includes(found.type)) return [wrongType(encrypted, found, TEXT_TYPES)];
   const needed = Number(column.length);
   return [
@@ -176,11 +176,20 @@ function tableUnreadable({ metadata }: EncryptedTable): Finding {
   );
 }
 
-function columnMissing(encrypted: EncryptedColumn, { databaseName }: ColumnMetadata): Finding {
+/** Of the columns that are missing, `schema expand` adds those of tokens only. */
+const ADD_COLUMN =
+  'If none adds it, write one with migration:generate, and read it before it runs: it drops a column that was renamed or has another type, with the data.';
+const ADD_INDEX = 'If none adds it, write one with `field-encryption schema expand`.';
+
+function columnMissing(
+  encrypted: EncryptedColumn,
+  { databaseName }: ColumnMetadata,
+  otherwise: string,
+): Finding {
   return finding(
     'COLUMN_MISSING',
     `${describeColumn(encrypted)}: the table has no column ${databaseName}.`,
-    'Run your migrations, or write one with migration:generate or `field-encryption schema expand`.',
+    `Run your migrations. ${otherwise}`,
   );
 }
 
