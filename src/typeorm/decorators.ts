@@ -7,6 +7,7 @@ import {
   blindIndexColumnOptions,
   EncryptedColumnGuard,
   encryptedColumnOptions,
+  NOT_EMITTED,
 } from './declare/column-guard';
 import { indexPropertyName } from './declare/column-options';
 import type { BlindIndexOptions, EncryptedOptions } from './declare/column-options';
@@ -28,7 +29,8 @@ export function Encrypted(options: EncryptedOptions = {}): PropertyDecorator {
   refuseUnprotectedUse();
   return (prototype, propertyKey) => {
     const property = String(propertyKey);
-    const designType: unknown = Reflect.getMetadata('design:type', prototype, propertyKey);
+    const emitted: unknown = Reflect.getMetadata('design:type', prototype, propertyKey);
+    const designType = emitted ?? NOT_EMITTED;
     const existing = columnArgsOf(prototype.constructor, property);
     if (existing !== undefined) {
       // TypeORM keeps the first of two columns of a property: make that one refuse rather than store cleartext.

@@ -35,18 +35,19 @@ import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-da
 type Decorator = (prototype: object, property: string) => void;
 
 /** `class Doc { @PrimaryGeneratedColumn() id; @decorators... value: designType }` */
+/** For a compiler that emits no decorator metadata. */
+const NOT_EMITTED = Symbol('not emitted');
+
+function emitType(designType: unknown, prototype: object, property: string): void {
+  const { defineMetadata } = Reflect as unknown as { defineMetadata(...args: unknown[]): void };
+  defineMetadata('design:type', designType, prototype, property);
+}
+
 function docWith(decorators: readonly Decorator[], designType: unknown = String) {
   class Doc {}
   Entity()(Doc);
   PrimaryGeneratedColumn()(Doc.prototype, 'id');
-  if (designType !== undefined) {
-    (Reflect as unknown as { defineMetadata: (...args: unknown[]) => void }).defineMetadata(
-      'design:type',
-      designType,
-      Doc.prototype,
-      'value',
-    );
-  }
+  if (designType !== NOT_EMITTED) emitType(designType, Doc.prototype, 'value');
   // As the compiler applies them: the lowest first.
   for (const decorate of [...decorators].reverse()) decorate(Doc.prototype, 'value');
   return Doc;
@@ -77,6 +78,11 @@ class Owner {
 
 const WRONG_POLICIES: readonly [string, () => unknown, RegExp][] = [
   ['an unknown type', () => docWith([encrypted({ type: 'uuid' })]), /type/],
+  [
+    'a type that is neither named nor emitted',
+    () => docWith([encrypted()], NOT_EMITTED),
+    /no decorator metadata.*@Encrypted\(\{ type: 'string' \}\)/,
+  ],
   ['an unknown storage', () => docWith([encrypted({ storage: 'jsonb' })]), /storage/],
   ['an unknown option', () => docWith([encrypted({ nulable: true })]), /unknown option "nulable"/],
   [
@@ -397,6 +403,7 @@ function mapped(name: string, { table = 'chart', value }: Mapping) {
   const type = { [name]: class {} }[name] as new () => object;
   Entity(table)(type);
   PrimaryColumn('int')(type.prototype, 'id');
+  emitType(String, type.prototype, 'value');
   value(type.prototype, 'value');
   return type;
 }

@@ -17,6 +17,9 @@ const GUARD = Symbol.for('typeorm-field-encryption:guard');
 export const ONE_COPY =
   'Have one copy of typeorm-field-encryption: "npm ls typeorm-field-encryption" shows them, and "npm dedupe" removes what is double.';
 
+/** Design type of a property whose compiler emits no decorator metadata. */
+export const NOT_EMITTED = Symbol('no decorator metadata');
+
 /**
  * The transformer that marks an encrypted column, and carries its options until `initialize()`.
  *
@@ -28,7 +31,7 @@ export class EncryptedColumnGuard implements ValueTransformer {
 
   constructor(
     readonly options: EncryptedOptions,
-    /** Design type of the property, if the compiler emitted it. */
+    /** Design type of a decorated property, or {@link NOT_EMITTED}. */
     readonly designType?: unknown,
     /** Whether the property has another column decorator. */
     readonly conflicts: boolean = false,

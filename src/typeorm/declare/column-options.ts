@@ -17,8 +17,9 @@ export const ENCRYPTED_TYPES = [
 /** Options of {@link Encrypted} and `encryptedColumn`. */
 export interface EncryptedOptions {
   /**
-   * Type of the value in memory. Defaults to the property's design type, or to `'string'` if that is a union
-   * or the compiler emits none. Objects and arrays need `'json'`.
+   * Type of the value in memory. Defaults to the property's design type, and to `'string'` if that is a union
+   * or for `encryptedColumn`. Objects and arrays need `'json'`; a decorated property needs a type where the
+   * compiler emits no decorator metadata.
    */
   type?: EncryptedType;
   /** Column form: `text` holds base64url, `binary` holds bytes (a quarter smaller). Defaults to `'text'`. */

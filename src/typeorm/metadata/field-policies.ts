@@ -1,4 +1,3 @@
-import { types } from 'node:util';
 import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
@@ -16,7 +15,6 @@ import type {
   BlindIndexDefinition,
   BlindIndexOptions,
   EncryptedOptions,
-  EncryptedType,
 } from '../declare/column-options';
 import type { CheckedOptions } from '../declare/field-encryption-options';
 import {
@@ -33,6 +31,7 @@ import {
   REFUSED_OPTIONS,
 } from './column-checks';
 import type { Refusal } from './column-checks';
+import { typeOfDesign } from './design-type';
 import { policyRefused } from './encrypted-column';
 import type { RowScope } from './row-scope';
 
@@ -150,34 +149,6 @@ function checkWidth({ length }: EncryptedOptions, suite: CipherSuite, refuse: Re
         ` (${String(storedLength(100, suite, 'text'))} hold 100 bytes; this one holds ${String(Math.max(0, maxPlainBytes(length, suite, 'text')))}).`,
     );
   }
-}
-
-function typeOfDesign(designType: unknown, refuse: Refusal): EncryptedType {
-  switch (designType) {
-    // No metadata, or a union such as `string | null`. Other values are refused when written.
-    case undefined:
-    case Object:
-    case String:
-      return 'string';
-    case Number:
-      return 'number';
-    case BigInt:
-      return 'bigint';
-    case Boolean:
-      return 'boolean';
-    case Date:
-      return 'date';
-    default:
-      if (isBytesClass(designType)) return 'bytes';
-      return refuse("has an object or array type, which needs @Encrypted({ type: 'json' }).");
-  }
-}
-
-function isBytesClass(designType: unknown): boolean {
-  return (
-    typeof designType === 'function' &&
-    (designType === Uint8Array || types.isUint8Array(designType.prototype) || designType === Buffer)
-  );
 }
 
 function checkLeakage(options: BlindIndexOptions, source: FieldPolicy, refuse: Refusal): void {

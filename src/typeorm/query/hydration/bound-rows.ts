@@ -1,6 +1,5 @@
 import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
-import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
 import type { SelectQuery } from 'typeorm/query-builder/SelectQuery.js';
 
 import type { Installation } from '../../installation/installation';
@@ -9,6 +8,7 @@ import type { EncryptedColumn } from '../../metadata/encrypted-column';
 import type { RowBinding } from '../../metadata/row-binding';
 import { StoredInRow } from '../../metadata/stored-in-row';
 
+import { rawName } from './raw-result';
 import type { Row } from './raw-result';
 
 /**
@@ -23,16 +23,15 @@ export function withBoundColumns(
 ): SelectQuery[] {
   const { columns = [], isBound = false } = encryptedEntity(metadata) ?? {};
   if (!isBound) return selects;
-  const nameOf = (name: string): string => DriverUtils.buildAlias(driver, undefined, alias, name);
   const names = new Set(selects.map(({ aliasName }) => aliasName));
   const added: SelectQuery[] = [];
   for (const { column, binding } of columns) {
-    if (binding === undefined || !names.has(nameOf(column.databaseName))) continue;
-    for (const { databaseName } of binding.columns) {
-      const aliasName = nameOf(databaseName);
+    if (binding === undefined || !names.has(rawName(driver, alias, column))) continue;
+    for (const bound of binding.columns) {
+      const aliasName = rawName(driver, alias, bound);
       if (names.has(aliasName)) continue;
       names.add(aliasName);
-      const selection = `${driver.escape(alias)}.${driver.escape(databaseName)}`;
+      const selection = `${driver.escape(alias)}.${driver.escape(bound.databaseName)}`;
       added.push({ selection, aliasName, virtual: true });
     }
   }
@@ -97,14 +96,8 @@ export class RawRows {
   #namesOf(binding: RowBinding): readonly string[] {
     let names = this.#names.get(binding);
     if (names === undefined) {
-      names = binding.columns.map(({ databaseName }) =>
-        DriverUtils.buildAlias(
-          this.#installation.dataSource.driver,
-          undefined,
-          this.#alias,
-          databaseName,
-        ),
-      );
+      const { driver } = this.#installation.dataSource;
+      names = binding.columns.map((column) => rawName(driver, this.#alias, column));
       this.#names.set(binding, names);
     }
     return names;

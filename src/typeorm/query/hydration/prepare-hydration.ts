@@ -1,5 +1,3 @@
-import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
-
 import { FieldEncryptionError, IndexIntegrityError } from '../../../errors';
 import { FetchedValue } from '../../codec/previous-value';
 import type { Installation } from '../../installation/installation';
@@ -14,7 +12,7 @@ import { expectedOfRows } from '../lookup/expectation';
 import type { Expectation, ExpectedValue } from '../lookup/expectation';
 
 import { RawRows } from './bound-rows';
-import { ciphertextPrefixes, restoreCachedBytes } from './raw-result';
+import { ciphertextPrefixes, rawName, restoreCachedBytes } from './raw-result';
 import type { RawResult, Row } from './raw-result';
 
 /** Restores the stored values in raw rows, for callers that get these along with the entities. */
@@ -92,7 +90,7 @@ function lastWrong(checks: readonly Check[]): Check {
 function valueCheck(expected: ExpectedValue, result: RawResult): Check {
   const { alias, encrypted, index, values } = expected;
   const { driver } = result.installation.dataSource;
-  const key = DriverUtils.buildAlias(driver, undefined, alias, encrypted.column.databaseName);
+  const key = rawName(driver, alias, encrypted.column);
   const matches = index.index.matcher(values);
   const rows = new RawRows(result.installation, alias);
   let previous: { readonly stored: unknown; readonly isRight: boolean } | undefined;

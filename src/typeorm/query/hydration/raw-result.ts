@@ -1,5 +1,6 @@
-import type { QueryRunner } from 'typeorm';
+import type { Driver, QueryRunner } from 'typeorm';
 import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import type { Installation } from '../../installation/installation';
 import type { EncryptedColumn } from '../../metadata/encrypted-column';
@@ -21,6 +22,15 @@ export interface RawResult {
   readonly queryRunner: QueryRunner;
 }
 
+/** Returns the name in raw rows of a column that is selected under an alias of its entity. */
+export function rawName(
+  driver: Driver,
+  alias: string,
+  { databaseName }: Pick<ColumnMetadata, 'databaseName'>,
+): string {
+  return DriverUtils.buildAlias(driver, undefined, alias, databaseName);
+}
+
 /** Returns the encrypted columns that a query can select, by their names in its raw rows. */
 export function selectedColumns(
   expressions: Expressions,
@@ -30,12 +40,8 @@ export function selectedColumns(
   for (const alias of expressions.aliases) {
     if (!alias.hasMetadata) continue;
     for (const encrypted of encryptedEntity(alias.metadata)?.columns ?? []) {
-      const { databaseName } = encrypted.column;
-      selected.push([
-        DriverUtils.buildAlias(dataSource.driver, undefined, alias.name, databaseName),
-        encrypted,
-        alias.name,
-      ]);
+      const { name } = alias;
+      selected.push([rawName(dataSource.driver, name, encrypted.column), encrypted, name]);
     }
   }
   return selected;
@@ -51,31 +57,19 @@ interface JsonBytes {
  * Restores binary ciphertexts, and the binary columns that values are bound to, in rows that come from the
  * query cache, which keeps them as JSON.
  */
-export function restoreCachedBytes({ rows, expressions, installation }: RawResult): void {
+export function restoreCachedBytes({ rows, columns, expressions, installation }: RawResult): void {
   if (expressions.cache === false) return;
-  for (const key of neededNames(expressions, installation)) {
+  const { driver } = installation.dataSource;
+  const names = columns.flatMap(([key, { binding }, alias]) => {
+    const bound = binding?.columns ?? [];
+    return [key, ...bound.map((column) => rawName(driver, alias, column))];
+  });
+  for (const name of new Set(names)) {
     for (const row of rows) {
-      const stored = row[key];
-      if (isJsonBytes(stored)) row[key] = Buffer.from(stored.data);
+      const stored = row[name];
+      if (isJsonBytes(stored)) row[name] = Buffer.from(stored.data);
     }
   }
-}
-
-/** Returns the names in raw rows of all columns that decryption needs. */
-function neededNames(
-  { aliases }: Expressions,
-  { dataSource, encryptedEntity }: Installation,
-): Set<string> {
-  const names = new Set<string>();
-  for (const alias of aliases) {
-    if (!alias.hasMetadata) continue;
-    for (const { column, binding } of encryptedEntity(alias.metadata)?.columns ?? []) {
-      for (const { databaseName } of [column, ...(binding?.columns ?? [])]) {
-        names.add(DriverUtils.buildAlias(dataSource.driver, undefined, alias.name, databaseName));
-      }
-    }
-  }
-  return names;
 }
 
 function isJsonBytes(stored: unknown): stored is JsonBytes {

@@ -8,11 +8,12 @@ import type {
   ObjectLiteral,
   SelectQueryBuilder,
 } from 'typeorm';
-import { DriverUtils } from 'typeorm/driver/DriverUtils.js';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { ConfigurationError, UnsupportedQueryError } from '../../../errors';
 import type { Installation } from '../../installation/installation';
+
+import { rawName } from '../hydration/raw-result';
 
 import { sortKeys } from './sort-order';
 import type { SortKey } from './sort-order';
@@ -141,8 +142,8 @@ function withoutRepeated(
   raw: readonly Record<string, unknown>[],
   primaryColumns: readonly ColumnMetadata[],
 ): Record<string, unknown>[] {
-  const names = primaryColumns.map(({ databaseName, entityMetadata }) =>
-    DriverUtils.buildAlias(entityMetadata.connection.driver, undefined, ALIAS, databaseName),
+  const names = primaryColumns.map((column) =>
+    rawName(column.entityMetadata.connection.driver, ALIAS, column),
   );
   return raw.filter((row, i) =>
     names.some((name) => i === 0 || !isDeepStrictEqual(row[name], raw[i - 1]?.[name])),
