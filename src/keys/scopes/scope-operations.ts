@@ -1,9 +1,12 @@
 import type { KeyServices } from '../key-services';
 import type { Scope } from '../record/scope';
 
+import type { ErasureReceipt } from './erasure-receipt';
+import { replayErasures, replayStep } from './erasure-replay';
+import type { ReplayReport, ReplayStep } from './erasure-replay';
 import type { KeysOfScopes } from './keys-of-scopes';
-import { eraseScope, replayErasures } from './scope-erasure';
-import type { Erasure, ErasureOptions, ErasureReceipt, ScopeRows } from './scope-erasure';
+import { eraseScope } from './scope-erasure';
+import type { Erasure, ErasureOptions, ScopeRows } from './scope-erasure';
 import { resealScopes } from './scope-resealing';
 import type { ResealReport } from './scope-resealing';
 import { rotateScope } from './scope-rotation';
@@ -29,8 +32,13 @@ export class ScopeOperations<C> {
   }
 
   /** See {@link replayErasures}. */
-  replay(receipts: readonly ErasureReceipt[], rows: ScopeRows<C>): Promise<ErasureReceipt[]> {
+  replay(receipts: readonly ErasureReceipt[], rows: ScopeRows<C>): Promise<ReplayReport> {
     return replayErasures(this.#services, this.#scopes, receipts, rows);
+  }
+
+  /** See {@link replayStep}. */
+  replayStep(receipt: unknown): Promise<ReplayStep> {
+    return replayStep(this.#services, this.#scopes, receipt);
   }
 
   /** See {@link resealScopes}. */
