@@ -14,6 +14,7 @@ import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
 import { scopeSlot } from '../record/scope';
 import { isErased, isMark, scopeOf } from '../record/scope-key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
+import { branchOfRecord } from './branch-of-record';
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyStore } from './scope-key-store';
 import { doesNotOpen, openScopeKey, scopeKeyTitle, sealScopeKey } from './sealed-scope-key';
@@ -176,12 +177,7 @@ export class ScopeKeyRing<C> {
   }
 
   #branchOf(record: ScopeKeyRecord): DataKey {
-    const { id, branchId } = record;
-    if (isDataKeyId(branchId)) return this.#common.keyByPrefix(keyPrefix(branchId));
-    throw new KeyUnwrapError(
-      `${scopeKeyTitle(record)}: its row names no branch key. Restore the row from a backup of the database.`,
-      { keyId: id },
-    );
+    return branchOfRecord(this.#common, record, this.#names.nameOf(scopeOf(record)));
   }
 
   #held(prefix: string): DataKey | undefined {

@@ -1,5 +1,7 @@
 import type { KeyServices } from '../key-services';
+import { isOwnBranchName } from '../record/scope';
 import type { Scope } from '../record/scope';
+import { scopeOf } from '../record/scope-key-record';
 
 import type { ErasureReceipt } from './erasure-receipt';
 import { replayErasures, replayStep } from './erasure-replay';
@@ -39,6 +41,19 @@ export class ScopeOperations<C> {
   /** See {@link replayStep}. */
   replayStep(receipt: unknown): Promise<ReplayStep> {
     return replayStep(this.#services, this.#scopes, receipt);
+  }
+
+  /**
+   * Asks for the KMS of each scope that has a branch of its own, by the table of scope keys. Whoever edits that
+   * makes no other KMS be asked: the name of a branch tells its scope.
+   */
+  async nameOwnBranches(): Promise<void> {
+    const { branches, store } = this.#scopes;
+    for (const { id, name } of await this.#services.store.list()) {
+      if (!isOwnBranchName(name)) continue;
+      const sealed = await store.findUnderBranch(id);
+      if (sealed !== undefined) branches.nameOf(scopeOf(sealed));
+    }
   }
 
   /** See {@link resealScopes}. */
