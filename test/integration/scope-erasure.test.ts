@@ -331,7 +331,7 @@ describeEachDatabase('After the erasure of a scope', (database) => {
         const replaying = keys.replayShred([receipt, other]);
         await expect(replaying).rejects.toBeInstanceOf(FieldEncryptionError);
       }
-      const { seal: _, ...unsealed } = receipt;
+      const unsealed = { ...receipt, seal: undefined };
       for (const value of [unsealed, null, [], { ...receipt, keyIds: 'x' }]) {
         await expect(keys.replayShred([receipt, value as never])).rejects.toMatchObject({
           code: 'ERR_CONFIGURATION',

@@ -26,30 +26,19 @@ export async function keysBackup(
   requireFolderOf(file);
   const protection = await protectionOf(options);
   if (dryRun) {
-    const { keys, leftOut } = await installation.keys.operations.backup(protection, dryRun);
-    return {
-      document: { dryRun, file, keys, leftOut, shares: [] },
-      text: [
-        `Would back up ${counted(keys, 'key')}. Nothing was written.`,
-        ...leftOut.map(leftOutLine),
-      ].join('\n'),
-    };
+    return planned(file, await installation.keys.operations.backup(protection, dryRun));
   }
-  const {
-    id,
-    file: content,
-    keys,
-    leftOut,
-    shares,
-  } = await fieldEncryption.keys.backup(protection);
-  const shareFiles = writeShares(shares, options.sharesTo ?? '', id);
+  const backup = await fieldEncryption.keys.backup(protection);
+  const { id, keys, leftOut } = backup;
+  const shareFiles = writeShares(backup.shares, options.sharesTo ?? '', id);
   try {
-    writeAtOnce(file, content);
+    writeAtOnce(file, backup.file);
   } catch (error) {
     // There is no backup for them to open.
     for (const share of shareFiles) unlinkSync(share);
     throw error;
   }
+  const opening = openingArguments(options, shareFiles);
   return {
     document: { dryRun, id, file, keys, leftOut, shares: shareFiles },
     text: [
@@ -57,10 +46,20 @@ export async function keysBackup(
       ...leftOut.map(leftOutLine),
       ...shareFiles.map((share) => `Share: ${share}`),
       'Prove that it reads:',
-      `  ${commandLine(session, 'keys', 'drill', file, ...openingArguments(options, shareFiles))}`,
+      `  ${commandLine(session, 'keys', 'drill', file, ...opening)}`,
       ...(shareFiles.length > 0
         ? ['Then hand each share to its custodian and delete it here.']
         : []),
+    ].join('\n'),
+  };
+}
+
+function planned(file: string, { keys, leftOut }: KeyBackup): CommandResult {
+  return {
+    document: { dryRun: true, file, keys, leftOut, shares: [] },
+    text: [
+      `Would back up ${counted(keys, 'key')}. Nothing was written.`,
+      ...leftOut.map(leftOutLine),
     ].join('\n'),
   };
 }
