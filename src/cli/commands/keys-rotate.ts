@@ -40,8 +40,9 @@ export async function keysRotate(
       ...(previous === null
         ? []
         : [
-            `${isBranchName(name) ? 'Keys of scopes' : 'Rows'} stay under their key until you run:`,
-            `  ${commandLine(session, ...(isBranchName(name) ? ['keys', 'reseal'] : ['data', 'reencrypt']))}`,
+            isBranchName(name)
+              ? `Keys of scopes stay under their key until you run:\n  ${commandLine(session, 'keys', 'reseal')}`
+              : `Rows stay under their key until you run:\n  ${commandLine(session, 'data', 'reencrypt')}`,
           ]),
     ].join('\n'),
   };
