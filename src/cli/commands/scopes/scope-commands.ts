@@ -74,7 +74,12 @@ function addShred(keys: Command, choose: ChooseWork): void {
       new Option(
         '--replay <receipts...>',
         'after a restore of the database: erase the scopes of these receipts again',
-      ).conflicts(['kind', 'reason', 'delay', 'grace', 'cancel']),
+      )
+        .conflicts('kind')
+        .conflicts('reason')
+        .conflicts('delay')
+        .conflicts('grace')
+        .conflicts('cancel'),
     )
     .option(...DRY_RUN)
     .option(...YES)
