@@ -34,7 +34,9 @@ export class AuditTrail {
    * @throws {@link ConfigurationError} for a malformed `expectHead`; {@link KeyUnwrapError},
    * {@link KmsUnavailableError} when the key of the log does not unwrap
    */
-  verify({ expectHead }: AuditVerifyOptions = {}): Promise<AuditReport> {
+  async verify({ expectHead }: AuditVerifyOptions = {}): Promise<AuditReport> {
+    const { hasScopes, keys } = this.#installation;
+    if (hasScopes) await keys.scopeOperations.nameOwnBranches();
     return this.#installation.audit.verify(expectHead);
   }
 }

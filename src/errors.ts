@@ -81,6 +81,12 @@ export class KeyNotFoundError extends FieldEncryptionError {
   readonly code = 'ERR_KEY_NOT_FOUND';
 }
 
+/**
+ * The branch key of a scope that has a KMS of its own is gone. No backup of keys holds it: only a backup of the
+ * database brings it back.
+ */
+export class OwnBranchNotFoundError extends KeyNotFoundError {}
+
 /** The state of a data key forbids the operation, or has changed meanwhile. */
 export class KeyStateError extends FieldEncryptionError {
   readonly code = 'ERR_KEY_STATE';

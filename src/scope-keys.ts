@@ -3,8 +3,10 @@ import { UnsupportedValueError } from './errors';
 import { DEFAULT_KIND, scopeId } from './keys/record/scope';
 import type { Scope } from './keys/record/scope';
 import type { ScopeIds } from './keys/scopes/scope-context';
-import { receiptDigest } from './keys/scopes/scope-erasure';
-import type { Erasure, ErasureOptions, ErasureReceipt } from './keys/scopes/scope-erasure';
+import { receiptDigest } from './keys/scopes/erasure-receipt';
+import type { ErasureReceipt } from './keys/scopes/erasure-receipt';
+import type { ReplayReport } from './keys/scopes/erasure-replay';
+import type { Erasure, ErasureOptions } from './keys/scopes/scope-erasure';
 import type { ResealReport } from './keys/scopes/scope-resealing';
 import { scopeRows } from './reencryption/coverage/scope-rows';
 import type { Installation } from './typeorm/installation/installation';
@@ -63,16 +65,17 @@ export class ScopeKeys {
 
   /**
    * Erases scopes again once the database was restored from a backup that is older than their erasure. Run it before
-   * the application starts. It may be repeated.
+   * the application starts. Leaves scopes alone that are under a legal hold. It may be repeated.
    *
    * @param receipts - of {@link ScopeKeys.shred}, which are to be kept outside of the database.
-   * @returns the receipts of this time; none for a scope that is still erased
-   * @throws {@link KeyStateError} for receipts of another application
+   * @returns the receipts of this time, and those whose scopes were left alone
+   * @throws {@link KeyStateError} for a receipt of another application; {@link KeyUnwrapError} for one that was
+   * edited or made up; {@link ConfigurationError} for anything else. Nothing is erased then
    */
   async replayShred(
     receipts: readonly ErasureReceipt[],
     { waitMs }: Pick<ShredOptions, 'waitMs'> = {},
-  ): Promise<ErasureReceipt[]> {
+  ): Promise<ReplayReport> {
     const rows = scopeRows(this.installation, waitMs);
     return this.installation.keys.scopeOperations.replay(receipts, rows);
   }
@@ -93,9 +96,13 @@ export class ScopeKeys {
     return this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'erasure', reason);
   }
 
-  /** Puts a scope under a legal hold: it is not erased until it is released. */
+  /**
+   * Puts a scope under a legal hold: it is not erased until it is released.
+   *
+   * @throws {@link KeyStateError} for one that is erased, or under a hold already
+   */
   async hold({ scope, reason }: ScopeReason): Promise<void> {
-    await this.installation.keys.scopes.marks.set(scopeNamed(scope), 'hold', reason);
+    await this.installation.keys.scopes.marks.set(scopeNamed(scope), 'hold', { reason });
   }
 
   /** Ends a legal hold. @throws {@link KeyStateError} if there is none */

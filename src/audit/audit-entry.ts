@@ -44,11 +44,16 @@ export interface AuditedKey {
   readonly kek: string;
 }
 
+/** The mark of a scope, whose id stands for the scope; `name` is the kind, such as `tenant`. */
+export type AuditedMark = Pick<AuditedKey, 'id' | 'name' | 'purpose' | 'version'>;
+
 /** An event to be recorded. Names, ids and numbers only: no value, no token, no secret. */
 export interface AuditEvent {
   readonly operation: AuditOperation;
   readonly outcome: AuditOutcome;
   readonly key?: AuditedKey;
+  /** In the place of a key, for an operation on a scope. */
+  readonly mark?: AuditedMark;
   /** The id of a backup or of a run, or the reason given; at most 64 characters. */
   readonly reference?: string;
   /** Whole numbers by name, such as `{ rows: 200000 }`. */
@@ -64,6 +69,7 @@ export interface AuditEntry {
   readonly actor: string;
   readonly operation: string;
   readonly outcome: string;
+  /** Of a key, or of the mark of a scope, which has no state. */
   readonly keyId: string | null;
   readonly keyName: string | null;
   readonly keyPurpose: string | null;

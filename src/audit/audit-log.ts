@@ -125,20 +125,21 @@ export class AuditLog<C> {
   }
 
   #entry(
-    { operation, outcome, key, reference, counts = {} }: AuditEvent,
+    { operation, outcome, key, mark, reference, counts = {} }: AuditEvent,
     previous: AuditEntry | undefined,
     seal: AuditSeal,
   ): UnsealedEntry {
+    const subject = key ?? mark;
     return {
       seq: (previous?.seq ?? 0) + 1,
       time: this.#parts.wallClock().toISOString(),
       actor: actorOf(this.#parts.options),
       operation,
       outcome,
-      keyId: key?.id ?? null,
-      keyName: key?.name ?? null,
-      keyPurpose: key?.purpose ?? null,
-      keyVersion: key?.version ?? null,
+      keyId: subject?.id ?? null,
+      keyName: subject?.name ?? null,
+      keyPurpose: subject?.purpose ?? null,
+      keyVersion: subject?.version ?? null,
       keyState: key?.state ?? null,
       kms: key?.kms ?? null,
       kek: key?.kek ?? null,

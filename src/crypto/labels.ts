@@ -45,6 +45,8 @@ export const LABELS = Object.freeze({
   nonce: 'typeorm-field-encryption/v1/nonce',
   /** Begins the associated data of a scope's key, sealed by its branch key. */
   scopeKey: 'typeorm-field-encryption/v1/scope-key',
+  /** Begins the associated data of the receipt of an erasure, sealed by a branch key. */
+  scopeReceipt: 'typeorm-field-encryption/v1/scope-receipt',
   /** Derives a value that shows whether a key is the expected one. */
   keyCheckValue: 'typeorm-field-encryption/v1/check-value',
 });

@@ -29,7 +29,7 @@ export interface EncryptionStatus extends Array<ColumnStatus> {
   /** The implementation of the AES suites and of tokens in this process. */
   readonly backend: Backend;
   readonly indexes: readonly IndexStatus[];
-  /** The number of scopes by kind and state; empty without keys of scopes. */
+  /** The number of scopes by kind and state, under a legal hold included; empty without keys of scopes. */
   readonly scopes: readonly ScopeCount[];
   /** What an operator has to do, most urgent first. */
   readonly due: readonly OperatorTask[];

@@ -17,9 +17,20 @@ export function operatorTasks(state: EncryptionState): OperatorTask[] {
     ...state.indexes.flatMap(indexTasks),
     ...state.columns.flatMap((column) => [...cleartextRows(column, state), ...unboundRows(column)]),
     ...policyTasks(state),
+    ...requestedErasures(state),
     ...resealing(state),
     ...staleRows(state),
   ];
+}
+
+/** Erasures that wait for their second step. The scopes are not named: they may be persons. */
+function requestedErasures({ scopes }: EncryptionState): OperatorTask[] {
+  return scopes
+    .filter(({ state }) => state === 'requested')
+    .map(({ kind, scopes: count }) => ({
+      command: `keys shred <scope> --kind ${kind} --reason <text>`,
+      reason: `${counted(count, 'erasure')} of kind ${kind} requested, and not done`,
+    }));
 }
 
 function resealing({ toReseal }: EncryptionState): OperatorTask[] {

@@ -100,21 +100,50 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     const first = await run(...shred, '--delay', '60', '--receipt', 'early.json', '--yes');
     expect(first.code).toBe(0);
     expect(first.stdout).toMatch(/From \d{4}-\S+Z, by the clock of the database/);
-    expect(first.stdout).toContain("shred 7 --kind tenant --reason 'request 1' --delay 60");
+    // As a script can run it, without a terminal.
+    expect(first.stdout).toContain(
+      "shred 7 --kind tenant --reason 'request 1' --delay 60 --receipt early.json --yes",
+    );
     expect(existsSync(join(project.folder, 'early.json'))).toBe(false);
     expect(await json(...shred, '--dry-run')).toMatchObject({ state: 'requested' });
-    expect(await json(...shred, '--delay', '60', '--yes')).toMatchObject({ state: 'requested' });
+    expect(await json('status')).toMatchObject({
+      scopes: [
+        { kind: 'tenant', state: 'active', scopes: 2 },
+        { kind: 'tenant', state: 'requested', scopes: 1 },
+      ],
+      due: [{ command: 'keys shred <scope> --kind tenant --reason <text>' }],
+    });
+    // The request keeps its delay.
+    for (const waiting of [
+      ['--delay', '60'],
+      ['--grace', '0'],
+    ]) {
+      expect(await json(...shred, ...waiting, '--yes')).toMatchObject({ state: 'requested' });
+    }
+    expect(await json(...shred, '--cancel')).toMatchObject({ state: 'cancelled' });
 
     const erased = await json(...shred, '--grace', '0', '--receipt', 'receipt.json', '--yes');
     expect(erased).toMatchObject({ kind: 'tenant', scope: '7', state: 'erased' });
     const receipt = readFileSync(join(project.folder, 'receipt.json'), 'utf8');
     expect(JSON.parse(receipt)).toEqual(erased.receipt);
-    expect(erased.receipt.columns).toEqual([{ entity: 'Patient', property: 'ssn', rows: 1 }]);
+    expect(erased.receipt.columns).toEqual([
+      { entity: 'Patient', property: 'ssn', rows: 1, tokens: [] },
+    ]);
 
     const again = await run(...shred, '--receipt', 'again.json', '--yes', '--json');
     expect(again.code).toBe(1);
     expect(JSON.parse(again.stderr)).toMatchObject({ error: { code: 'ERR_KEY_STATE' } });
     expect(existsSync(join(project.folder, 'again.json'))).toBe(false);
+    for (const refused of [
+      shred,
+      ['keys', 'hold', '7', '--reason', 'x'],
+      ['keys', 'rotate', '--scope', '7'],
+    ]) {
+      expect(await run(...refused, '--dry-run')).toMatchObject({ code: 1 });
+    }
+    const hold = await run('keys', 'hold', '7', '--reason', 'x');
+    expect(hold).toMatchObject({ code: 1 });
+    expect(hold.stderr).toContain('was erased at');
 
     const status = await json('status');
     const [ssn] = status.columns.filter(({ property }: { property: string }) => property === 'ssn');
@@ -140,18 +169,50 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
       stdout: expect.not.stringContaining('erased') as string,
     });
 
+    const receipt = JSON.parse(readFileSync(join(project.folder, 'replayed.json'), 'utf8'));
     const replay = ['keys', 'shred', '--replay', 'replayed.json'];
-    expect(await json(...replay, '--dry-run')).toMatchObject({ receipts: [{ scope: '7' }] });
+    const scopes = (outcome: string): object[] => [{ kind: 'tenant', scope: '7', outcome }];
+    for (const forged of [{ scope: '8' }, { seal: undefined }]) {
+      project.write('forged.json', JSON.stringify({ ...receipt, ...forged }));
+      const refused = await run(...replay, 'forged.json', '--yes');
+      expect(refused.code).not.toBe(0);
+      expect(refused.stderr).toContain('forged.json is');
+    }
+    expect(await json(...replay, '--dry-run')).toMatchObject({ scopes: scopes('erased') });
     expect(await run(...replay)).toMatchObject({ code: 2 });
-    expect(await json(...replay, '--yes')).toMatchObject({ replayed: [{ scope: '7' }] });
+
+    // A hold that came back with the database.
+    const hold = ['7', '--reason', 'case 1'];
+    await json('keys', 'hold', ...hold);
+    for (const how of ['--dry-run', '--yes']) {
+      const held = await run(...replay, how, '--json');
+      expect(held).toMatchObject({ code: 1 });
+      expect(JSON.parse(held.stdout)).toMatchObject({ scopes: scopes('held'), receipts: [] });
+    }
+    await json('keys', 'release', ...hold);
+
+    const again = ['--receipt', `new-${kind.name}.json`, '--yes'];
+    const { receipts } = await json(...replay, ...again);
+    expect(receipts).toMatchObject([{ scope: '7' }]);
+    expect(receipts[0].keyIds).toEqual(expect.arrayContaining(receipt.keyIds));
+    const written = readFileSync(join(project.folder, `new-${kind.name}.json`), 'utf8');
+    expect(JSON.parse(written)).toEqual(receipts);
+    expect(receipts[0].replays).toMatch(/^[0-9a-f]{64}$/);
     expect(await run('data', 'verify')).toMatchObject({
       code: 0,
       stdout: expect.stringContaining('1 row of erased scopes') as string,
     });
-    expect(await json(...replay, '--yes')).toMatchObject({ replayed: [] });
+    const both = ['keys', 'shred', '--replay', 'replayed.json', `new-${kind.name}.json`, '--yes'];
+    expect(await json(...both, '--receipt', 'none.json')).toMatchObject({
+      ...{ scopes: [...scopes('stillErased'), ...scopes('stillErased')], receipts: [] },
+    });
+    expect(existsSync(join(project.folder, 'none.json'))).toBe(false);
     const other = await run('keys', 'shred', '--replay', 'clinic.key', '--yes');
     expect(other).toMatchObject({ code: 2 });
     expect(other.stderr).toContain('clinic.key is not the receipt');
+    expect((await run('keys', 'shred', '7', '--replay', 'replayed.json')).stderr).toContain(
+      'scope',
+    );
     expect((await run('keys', 'shred', '--reason', 'x')).stderr).toContain("argument 'scope'");
     expect((await run('keys', 'shred', '7')).stderr).toContain('--reason');
   });
@@ -175,11 +236,21 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     expect(await json('keys', 'shred', ...scope, '--cancel')).toMatchObject({ state: 'cancelled' });
     expect(await json('keys', 'hold', ...scope, '--dry-run')).toMatchObject({ dryRun: true });
     expect(await json('keys', 'hold', ...scope)).toMatchObject({ held: true });
-    expect(await json('keys', 'shred', ...scope, '--dry-run')).toMatchObject({ held: true });
+    const plan = await run('keys', 'shred', ...scope, '--dry-run', '--json');
+    expect(plan).toMatchObject({ code: 1 });
+    expect(JSON.parse(plan.stdout)).toMatchObject({ held: true });
+    expect(await run('keys', 'hold', ...scope, '--dry-run')).toMatchObject({ code: 1 });
+    expect((await run('status')).stdout).toMatch(/tenant +1 +under a legal hold/);
     const held = await run('keys', 'shred', ...scope, '--grace', '0', '--yes');
     expect(held).toMatchObject({ code: 1 });
     expect(held.stderr).toContain('legal hold');
     expect(await json('keys', 'release', ...scope)).toMatchObject({ held: false });
+    for (const refused of [
+      ['release', ...scope],
+      ['shred', ...scope, '--cancel'],
+    ]) {
+      expect(await run('keys', ...refused, '--dry-run')).toMatchObject({ code: 1 });
+    }
     expect(await json('keys', 'shred', ...scope, '--grace', '0', '--yes')).toMatchObject({
       state: 'erased',
     });
@@ -202,7 +273,10 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
       ({ name }: { name: string }) => name === 'branch',
     );
     expect(await json('keys', 'reseal', '--dry-run')).toEqual({ dryRun: true, due: 0 });
-    expect(await run('keys', 'rotate', 'branch')).toMatchObject({ code: 0 });
+    const rotated = await run('keys', 'rotate', 'branch');
+    expect(rotated).toMatchObject({ code: 0 });
+    expect(rotated.stdout).toContain('keys reseal');
+    expect(rotated.stdout).not.toContain('data reencrypt');
     expect((await json('status')).due).toContainEqual({
       command: 'keys reseal',
       reason: '2 keys of scopes under an earlier branch key',

@@ -40,6 +40,20 @@ interface KeyRow {
 
 const SCOPE = { tenant: 7 };
 
+/** Changes of a receipt. */
+const FORGERIES: readonly Partial<ErasureReceipt>[] = [
+  ...[
+    { kind: 'person' },
+    { scope: '8' },
+    { reason: 'x' },
+    { actor: 'eve' },
+    { markId: 'a'.repeat(16) },
+  ],
+  ...[{ requestedAt: '2020-01-01T00:00:00.000Z' }, { erasedAt: '2020-01-01T00:00:00.000Z' }],
+  ...[{ keyIds: [] }, { columns: [] }, { replays: 'a'.repeat(64) }, { seal: '' }],
+  { branchId: 'a'.repeat(16) },
+];
+
 function patient(tenantId: number): Patient {
   const values = { tenantId, ssn: `canary ${String(tenantId)}`, login: `l-${String(tenantId)}` };
   return Object.assign(new Patient(), values);
@@ -137,7 +151,12 @@ describeEachDatabase('After the erasure of a scope', (database) => {
     await dataSource.manager.insert(Patient, patient(7));
     const receipt = await shred();
     expect(receipt.keyIds).toHaveLength(4);
-    expect(receipt.columns).toContainEqual({ entity: 'Patient', property: 'ssn', rows: 3 });
+    expect(receipt.columns).toContainEqual({
+      entity: 'Patient',
+      property: 'ssn',
+      rows: 3,
+      tokens: [],
+    });
     const sealed = (await keyRows()).filter(({ purpose }) => ['data', 'index'].includes(purpose));
     expect(sealed.map((row) => row.sealed)).toEqual(['', '', '', '']);
     const reader = await open();
@@ -161,14 +180,14 @@ describeEachDatabase('After the erasure of a scope', (database) => {
   it('its tokens of common indexes are gone, and those of others are not', async () => {
     const receipt = await shred();
     expect(receipt.columns).toEqual([
-      { entity: 'Patient', property: 'ssn', rows: 1 },
-      { entity: 'Patient', property: 'login', rows: 1 },
+      { entity: 'Patient', property: 'ssn', rows: 1, tokens: [] },
+      { entity: 'Patient', property: 'login', rows: 1, tokens: ['login_bidx'] },
     ]);
     expect(await dataSource.manager.countBy(Patient, { login: 'l-7' })).toBe(0);
     expect(await dataSource.manager.countBy(Patient, { login: 'l-8' })).toBe(1);
     expect(await fieldEncryption(dataSource).keys.isRecorded(receipt)).toBe(true);
     expect(await fieldEncryption(dataSource).audit.verify()).toMatchObject({ ok: true });
-    for (const forged of [{ reason: 'x' }, { scope: '8' }, { keyIds: [] }, { columns: [] }]) {
+    for (const forged of FORGERIES) {
       const other = { ...receipt, ...forged };
       expect(await fieldEncryption(dataSource).keys.isRecorded(other)).toBe(false);
     }
@@ -204,9 +223,12 @@ describeEachDatabase('After the erasure of a scope', (database) => {
   });
 
   it('a deleted, edited or replayed mark is an error', async () => {
+    let aheadMs = 0;
+    moveDatabaseClock(dataSource, () => aheadMs);
     const pending = fieldEncryption(dataSource).keys;
     await pending.shred({ scope: SCOPE, reason: 'request 1', graceMs: 60_000 });
     const requested = (await keyRows()).find(({ purpose }) => purpose === 'erasure')!;
+    aheadMs = 120_000;
     await shred();
     const mark = (await keyRows()).find(({ purpose }) => purpose === 'erasure')!;
     for (const forged of [
@@ -248,27 +270,137 @@ describeEachDatabase('After the erasure of a scope', (database) => {
     );
   });
 
-  it('a restored backup is erased again by its receipt', async () => {
-    const { keys } = fieldEncryption(dataSource);
-    await keys.hold({ scope: SCOPE, reason: 'case 1' });
-    const before = await keyRows();
-    await keys.release({ scope: SCOPE, reason: 'closed' });
-    const receipt = await shred();
-    await dataSource.query(
-      `DELETE FROM field_encryption_scope_keys WHERE scope = '7' AND purpose = 'erasure'`,
-    );
-    for (const row of before) await setKey(row.id, row);
-    expect(await find(7)).toMatchObject({ ssn: 'canary 7' });
+  describe('a restored backup', () => {
+    let receipt: ErasureReceipt;
 
-    const restored = fieldEncryption(await open()).keys;
-    const other = { ...receipt, application: 'another' };
-    await expect(restored.replayShred([other])).rejects.toMatchObject({ code: 'ERR_KEY_STATE' });
-    const [again, ...rest] = await restored.replayShred([receipt, receipt]);
-    expect(rest).toEqual([]);
-    expect(again).toMatchObject({ scope: '7', keyIds: receipt.keyIds });
-    expect(await restored.replayShred([receipt])).toEqual([]);
-    await expect(find(7)).rejects.toBeInstanceOf(ErasedError);
-    expect(await find(8)).toMatchObject({ ssn: 'canary 8' });
+    /** Erases the scope, and puts the keys back that it had when `holding` was done. */
+    async function erasedAndRestored(holding: 'held' | 'free'): Promise<void> {
+      const { keys } = fieldEncryption(dataSource);
+      await keys.hold({ scope: SCOPE, reason: 'case 1' });
+      if (holding === 'free') await keys.release({ scope: SCOPE, reason: 'closed' });
+      const before = await keyRows();
+      if (holding === 'held') await keys.release({ scope: SCOPE, reason: 'closed' });
+      receipt = await shred();
+      await dataSource.query(
+        `DELETE FROM field_encryption_scope_keys WHERE scope = '7' AND purpose = 'erasure'`,
+      );
+      for (const row of before) await setKey(row.id, row);
+      expect(await find(7)).toMatchObject({ ssn: 'canary 7' });
+    }
+
+    it('is erased again by its receipt, with a new one that names it', async () => {
+      await erasedAndRestored('free');
+      const { audit, keys } = fieldEncryption(await open());
+      const report = await keys.replayShred([receipt, receipt]);
+      expect(report).toMatchObject({
+        erased: [{ scope: '7', keyIds: receipt.keyIds }],
+        stillErased: [receipt],
+        held: [],
+      });
+      const [again] = report.erased;
+      const entries = await audit.list({ operation: 'shred' });
+      const digests = entries.filter(({ outcome }) => outcome === 'done').map((e) => e.reference);
+      expect(digests.at(-2)).toBe(again?.replays);
+      expect(again && (await keys.isRecorded(again))).toBe(true);
+      expect(await keys.replayShred([receipt])).toEqual({
+        ...{ erased: [], held: [], stillErased: [receipt] },
+      });
+      await expect(find(7)).rejects.toBeInstanceOf(ErasedError);
+      expect(await find(8)).toMatchObject({ ssn: 'canary 8' });
+    });
+
+    it('is not erased while a legal hold has come back with it', async () => {
+      await erasedAndRestored('held');
+      await fieldEncryption(dataSource).keys.shred({
+        ...{ scope: { tenant: 8 }, reason: 'request 2', graceMs: 0 },
+      });
+      const { keys } = fieldEncryption(await open());
+      expect(await keys.replayShred([receipt])).toEqual({
+        ...{ erased: [], stillErased: [], held: [receipt] },
+      });
+      expect(await find(7)).toMatchObject({ ssn: 'canary 7' });
+      await keys.release({ scope: SCOPE, reason: 'closed' });
+      expect((await keys.replayShred([receipt])).erased).toHaveLength(1);
+    });
+
+    it('is not erased by a receipt that was edited, made up, or is of another application', async () => {
+      await erasedAndRestored('free');
+      const { keys } = fieldEncryption(await open());
+      for (const forged of FORGERIES) {
+        const other = { ...receipt, ...forged };
+        const replaying = keys.replayShred([receipt, other]);
+        await expect(replaying).rejects.toBeInstanceOf(FieldEncryptionError);
+      }
+      const unsealed = { ...receipt, seal: undefined };
+      for (const value of [unsealed, null, [], { ...receipt, keyIds: 'x' }]) {
+        await expect(keys.replayShred([receipt, value as never])).rejects.toMatchObject({
+          code: 'ERR_CONFIGURATION',
+        });
+      }
+      await expect(
+        keys.replayShred([receipt, { ...receipt, application: 'another' }]),
+      ).rejects.toMatchObject({ code: 'ERR_KEY_STATE' });
+      expect(await find(7)).toMatchObject({ ssn: 'canary 7' });
+      expect(await find(8)).toMatchObject({ ssn: 'canary 8' });
+    });
+  });
+
+  it('a request keeps the time from which it is possible, whatever a later call says', async () => {
+    let aheadMs = 0;
+    moveDatabaseClock(dataSource, () => aheadMs);
+    const { audit, keys } = fieldEncryption(dataSource);
+    const requested = await keys.shred({
+      scope: SCOPE,
+      reason: 'first',
+      delayMs: 600_000,
+      graceMs: 0,
+    });
+    if (requested.state !== 'requested') throw new Error('erased at once');
+    aheadMs = 500_000;
+    expect(await keys.shred({ scope: SCOPE, reason: 'second', graceMs: 0 })).toEqual(requested);
+    const later = await keys.shred({ scope: SCOPE, reason: 'third', delayMs: 1_200_000 });
+    expect(later.state === 'requested' && later.erasableFrom > requested.erasableFrom).toBe(true);
+    aheadMs = 700_000;
+    const erased = await keys.shred({ scope: SCOPE, reason: 'second', graceMs: 0 });
+    expect(erased).toMatchObject({ state: 'erased', receipt: { reason: 'second' } });
+    const [first, last] = await audit.list({ operation: 'shred' });
+    expect(first).toMatchObject({ outcome: 'started', reference: 'first', keyPurpose: 'erasure' });
+    // One mark, which the receipt names, too.
+    expect(erased).toMatchObject({ receipt: { markId: first?.keyId } });
+    expect(last).toMatchObject({ outcome: 'done', keyId: first?.keyId });
+  });
+
+  it('the audit log names a scope by its mark, and never by its id', async () => {
+    const { audit, keys } = fieldEncryption(dataSource);
+    const scope = { tenant: 8 };
+    await keys.hold({ scope, reason: 'case 1' });
+    await keys.release({ scope, reason: 'closed' });
+    await keys.shred({ scope, reason: 'request 1' });
+    await keys.cancelShred({ scope, reason: 'mistake' });
+    const marks = await dataSource.query<KeyRow[]>(
+      `SELECT * FROM field_encryption_scope_keys WHERE scope = '8'`,
+    );
+    const idOf = (of: string): string | undefined =>
+      marks.find(({ purpose }) => purpose === of)?.id;
+    for (const [operation, purpose] of [
+      ...[['hold', 'hold'] as const, ['release', 'hold'] as const],
+      ...[['shred', 'erasure'] as const, ['cancelShred', 'erasure'] as const],
+    ]) {
+      const [entry] = await audit.list({ operation });
+      expect(entry).toMatchObject({ keyId: idOf(purpose), keyName: 'tenant', keyPurpose: purpose });
+      expect(entry).toMatchObject({ keyState: null, keyVersion: 1 });
+    }
+    expect(await audit.verify()).toMatchObject({ ok: true });
+  });
+
+  it('an erased scope gets no hold, and a held one no second', async () => {
+    const { keys } = fieldEncryption(dataSource);
+    await keys.hold({ scope: { tenant: 8 }, reason: 'case 1' });
+    await expect(keys.hold({ scope: { tenant: 8 }, reason: 'case 2' })).rejects.toThrow(
+      'under a legal hold already',
+    );
+    await shred();
+    await expect(keys.hold({ scope: SCOPE, reason: 'case 1' })).rejects.toThrow('was erased at');
   });
 
   it('a process that had the key in memory writes nothing more with it', async () => {

@@ -4,12 +4,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
-import { Encrypted, fieldEncryption, KeyScope, KmsUnavailableError, localKms } from '../../src';
+import {
+  Encrypted,
+  fieldEncryption,
+  KeyScope,
+  KmsUnavailableError,
+  localKms,
+  OwnBranchNotFoundError,
+} from '../../src';
 import type { FieldEncryptionOptions, KmsProvider } from '../../src';
+import { errorReport } from '../../src/cli/terminal/output';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { StatementLog } from '../support/statement-log';
-import { Cleanup, keyFileKms, protect } from '../support/protected-database';
+import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
 
 @Entity()
 class Patient {
@@ -144,9 +152,42 @@ describeEachDatabase('A KMS of its own', (database) => {
     const report = await keys.rewrap({ to: keyFile('next') });
     expect(report).toMatchObject({ failures: [], conflicts: 0 });
     expect(await wrapped()).toEqual(before);
-    await keys.backup({ shares: 3, threshold: 2 });
+    const [branch] = (await keys.list()).filter(({ name }) => name.startsWith('branch:'));
+    const backup = await keys.backup({ shares: 3, threshold: 2 });
+    expect(backup.leftOut).toEqual([{ id: branch?.id, name: branch?.name, version: 1 }]);
     isAway = false;
     expect(await dataSource.manager.find(Patient)).toHaveLength(2);
+  });
+
+  it('is asked by a verification of the audit log, though no row of its scope was used', async () => {
+    const dataSource = await filled();
+    const { keys } = fieldEncryption(dataSource);
+    expect(await fieldEncryption(await open()).audit.verify()).toMatchObject({
+      ...{ ok: true, undecided: [], unproven: [] },
+    });
+    await keys.shred({ scope: { tenant: 7 }, reason: 'request 1', graceMs: 0 });
+    const { audit } = fieldEncryption(await open());
+    expect(await audit.verify()).toMatchObject({ ok: true, undecided: [] });
+    isAway = true;
+    const without = await fieldEncryption(await open()).audit.verify();
+    expect(without).toMatchObject({ ok: false, undecided: [{ code: 'ERR_KMS_UNAVAILABLE' }] });
+  });
+
+  it('leaves no way back but a backup of the database, once its branch is gone', async () => {
+    const dataSource = await filled();
+    await dataSource.query(`DELETE FROM data_keys WHERE name LIKE 'branch:%'`);
+    const { manager } = await open();
+    for (const work of [
+      () => manager.findBy(Patient, { tenantId: 7 }),
+      () => manager.insert(Patient, patient(7)),
+    ]) {
+      const failure = await rejection(work);
+      expect(failure).toBeInstanceOf(OwnBranchNotFoundError);
+      expect(failure.message).toMatch(/[Nn]o backup of keys holds/);
+      expect(errorReport(failure).remedy).not.toContain('keys restore');
+      expect(failure.message).not.toContain('keys restore');
+    }
+    expect(await manager.findBy(Patient, { tenantId: 8 })).toHaveLength(1);
   });
 
   it('is moved to by a rotation of the scope and a run', async () => {

@@ -97,6 +97,7 @@ describeEachDatabase('The status of keys of scopes', (database) => {
         { kind: 'tenant', state: 'erased', scopes: 1 },
       ]),
     );
+    expect((await fieldEncryption(dataSource).status()).scopes).toHaveLength(2);
     expect(await due()).toContainEqual({
       command: 'data reencrypt --entity Letter',
       reason: '1 value of Letter.text under an older key of their tenant',
@@ -104,6 +105,31 @@ describeEachDatabase('The status of keys of scopes', (database) => {
     expect(await fieldEncryption(dataSource).reencrypt()).toMatchObject({ changed: 1, erased: 1 });
     expect(await due()).toEqual([]);
     expect(await fieldEncryption(dataSource).verify()).toMatchObject({ failed: 0, erased: 1 });
+  });
+
+  it('counts scopes under a legal hold, and those whose erasure is requested, which is due', async () => {
+    await letters.insert([1, 2, 3].map((tenantId) => letter(tenantId)));
+    const { keys } = fieldEncryption(dataSource);
+    await keys.hold({ scope: { tenant: 1 }, reason: 'case 1' });
+    await keys.hold({ scope: { tenant: 2 }, reason: 'case 2' });
+    await keys.shred({ scope: { tenant: 3 }, reason: 'request 1' });
+    const counts = [
+      { kind: 'tenant', state: 'active', scopes: 3 },
+      { kind: 'tenant', state: 'requested', scopes: 1 },
+      { kind: 'tenant', state: 'held', scopes: 2 },
+    ];
+    expect((await fieldEncryption(dataSource).status()).scopes).toEqual(counts);
+    expect(await due()).toEqual([
+      {
+        command: 'keys shred <scope> --kind tenant --reason <text>',
+        reason: '1 erasure of kind tenant requested, and not done',
+      },
+    ]);
+    await keys.release({ scope: { tenant: 1 }, reason: 'closed' });
+    await keys.release({ scope: { tenant: 2 }, reason: 'closed' });
+    await keys.cancelShred({ scope: { tenant: 3 }, reason: 'mistake' });
+    expect((await fieldEncryption(dataSource).status()).scopes).toEqual(counts.slice(0, 1));
+    expect(await due()).toEqual([]);
   });
 
   it('counts rows under a common key, until a run has moved them', async () => {
@@ -169,5 +195,41 @@ describeEachDatabase('The status of keys of scopes', (database) => {
         reason: expect.stringContaining('field_encryption_scope_keys missing') as string,
       });
     });
+  });
+});
+
+@Entity('note')
+class Note {
+  @PrimaryColumn('uuid') id: string = randomUUID();
+  @Encrypted() @BlindIndex() text!: string;
+}
+
+describeEachDatabase('Without keys of scopes', (database) => {
+  const kms = temporaryKms();
+  afterAll(kms.dispose);
+
+  it('status, doctor, audit and the runs say what they say without this feature', async () => {
+    const opened = await openEncrypted(database, { entities: [Note] }, { kms: kms.kms });
+    try {
+      const { dataSource } = opened;
+      await dataSource.manager.insert(Note, Object.assign(new Note(), { text: 'canary' }));
+      const encryption = fieldEncryption(dataSource);
+      const status = await encryption.status();
+      expect(status).toMatchObject([{ property: 'text', rows: 1, scopes: null }]);
+      expect(status).toMatchObject({ scopes: [], due: [] });
+      expect(operatorTasks(await countedState(installationOf(dataSource)))).toEqual([]);
+      const codes = (await encryption.doctor()).filter(({ level }) => level === 'error');
+      expect(codes).toEqual([]);
+      expect(await encryption.audit.verify()).toMatchObject({ ok: true });
+      expect(await encryption.verify()).toMatchObject({ scanned: 1, failed: 0 });
+      expect(await encryption.reencrypt()).toMatchObject({ failed: 0 });
+      expect(await encryption.keys.backup({ shares: 3, threshold: 2 })).toMatchObject({
+        leftOut: [],
+      });
+      const [key] = await encryption.keys.list();
+      expect(await encryption.keys.uses(String(key?.id))).toMatchObject([{ rowsUnderKey: 1 }]);
+    } finally {
+      await opened.dispose();
+    }
   });
 });

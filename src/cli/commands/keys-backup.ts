@@ -2,6 +2,7 @@ import { existsSync, linkSync, mkdirSync, unlinkSync, writeFileSync } from 'node
 import { join } from 'node:path';
 
 import { counted } from '../../doctor/finding';
+import type { KeyBackup } from '../../keys/backup/create-backup';
 import { protectionOf } from '../load/backup-access';
 import type { BackupOptions } from '../load/backup-access';
 import type { Session } from '../load/session';
@@ -25,33 +26,49 @@ export async function keysBackup(
   requireFolderOf(file);
   const protection = await protectionOf(options);
   if (dryRun) {
-    const { keys } = await installation.keys.operations.backup(protection, dryRun);
-    return {
-      document: { dryRun, file, keys, shares: [] },
-      text: `Would back up ${counted(keys, 'key')}. Nothing was written.`,
-    };
+    return planned(file, await installation.keys.operations.backup(protection, dryRun));
   }
-  const { id, file: content, keys, shares } = await fieldEncryption.keys.backup(protection);
-  const shareFiles = writeShares(shares, options.sharesTo ?? '', id);
+  const backup = await fieldEncryption.keys.backup(protection);
+  const { id, keys, leftOut } = backup;
+  const shareFiles = writeShares(backup.shares, options.sharesTo ?? '', id);
   try {
-    writeAtOnce(file, content);
+    writeAtOnce(file, backup.file);
   } catch (error) {
     // There is no backup for them to open.
     for (const share of shareFiles) unlinkSync(share);
     throw error;
   }
+  const opening = openingArguments(options, shareFiles);
   return {
-    document: { dryRun, id, file, keys, shares: shareFiles },
+    document: { dryRun, id, file, keys, leftOut, shares: shareFiles },
     text: [
       `Backed up ${counted(keys, 'key')} to ${file} (backup ${id}).`,
+      ...leftOut.map(leftOutLine),
       ...shareFiles.map((share) => `Share: ${share}`),
       'Prove that it reads:',
-      `  ${commandLine(session, 'keys', 'drill', file, ...openingArguments(options, shareFiles))}`,
+      `  ${commandLine(session, 'keys', 'drill', file, ...opening)}`,
       ...(shareFiles.length > 0
         ? ['Then hand each share to its custodian and delete it here.']
         : []),
     ].join('\n'),
   };
+}
+
+function planned(file: string, { keys, leftOut }: KeyBackup): CommandResult {
+  return {
+    document: { dryRun: true, file, keys, leftOut, shares: [] },
+    text: [
+      `Would back up ${counted(keys, 'key')}. Nothing was written.`,
+      ...leftOut.map(leftOutLine),
+    ].join('\n'),
+  };
+}
+
+function leftOutLine({ id, name, version }: KeyBackup['leftOut'][number]): string {
+  return (
+    `Left out: key ${id} ("${name}" version ${String(version)}), the branch of a scope with a KMS of its own, ` +
+    'which alone may open it. Backups of the database hold it.'
+  );
 }
 
 /** Returns the options that open the backup as it was protected; a typed passphrase is asked for. */

@@ -1,6 +1,7 @@
 import { counted, grouped } from '../../doctor/finding';
 import type { IndexRotation } from '../../keys/lifecycle/index-rotation';
 import type { RewrapReport } from '../../keys/lifecycle/key-rewrap';
+import { isBranchName } from '../../keys/record/scope';
 import { loadKms } from '../load/data-source-module';
 import type { Session } from '../load/session';
 import { CommandError, EXIT_CODES } from '../terminal/command-error';
@@ -39,8 +40,9 @@ export async function keysRotate(
       ...(previous === null
         ? []
         : [
-            'Rows stay under their key until you run:',
-            `  ${commandLine(session, 'data', 'reencrypt')}`,
+            isBranchName(name)
+              ? `Keys of scopes stay under their key until you run:\n  ${commandLine(session, 'keys', 'reseal')}`
+              : `Rows stay under their key until you run:\n  ${commandLine(session, 'data', 'reencrypt')}`,
           ]),
     ].join('\n'),
   };

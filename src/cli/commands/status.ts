@@ -70,10 +70,15 @@ function keyPart({ keyId, name, version, rows }: KeyCoverage): string {
 
 function scopesTable(scopes: readonly ScopeCount[]): string {
   return table(
-    ['KIND', 'SCOPES', 'KEYS'],
-    scopes.map(({ kind, state, scopes: count }) => [kind, grouped(count), state]),
+    ['KIND', 'SCOPES', 'STATE'],
+    scopes.map(({ kind, state, scopes: count }) => [kind, grouped(count), SCOPE_STATES[state]]),
   );
 }
+
+const SCOPE_STATES: Readonly<Record<ScopeCount['state'], string>> = {
+  ...{ active: 'active', deactivated: 'deactivated', erased: 'erased' },
+  ...{ held: 'under a legal hold', requested: 'erasure requested' },
+};
 
 function backendText({ backend }: BackendChoice): string {
   return backend === 'native'

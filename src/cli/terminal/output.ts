@@ -1,4 +1,4 @@
-import { BackupUnwrapError, FieldEncryptionError } from '../../errors';
+import { BackupUnwrapError, FieldEncryptionError, OwnBranchNotFoundError } from '../../errors';
 import type { FieldEncryptionErrorCode } from '../../errors';
 
 import { CommandError, EXIT_CODES } from './command-error';
@@ -69,8 +69,11 @@ export function errorReport(error: unknown): ErrorReport {
 }
 
 function remedyOf(error: FieldEncryptionError): string {
-  return error instanceof BackupUnwrapError
-    ? 'Use the passphrase, KMS or shares that the backup was made with; if they are right, use another copy of the file.'
+  if (error instanceof BackupUnwrapError) {
+    return 'Use the passphrase, KMS or shares that the backup was made with; if they are right, use another copy of the file.';
+  }
+  return error instanceof OwnBranchNotFoundError
+    ? 'Restore the row of the data_keys table from a backup of this database.'
     : REMEDIES[error.code];
 }
 

@@ -130,7 +130,7 @@ function lostBranch(id: string, sealed: number): Finding {
   return finding(
     'KEY_LOST',
     `${counted(sealed, 'key')} of scopes need branch key ${id}, which the key table does not hold: what they have encrypted cannot be read.`,
-    RESTORE_KEYS,
+    `${RESTORE_KEYS}. No backup of keys holds the branch of a scope with a KMS of its own.`,
   );
 }
 

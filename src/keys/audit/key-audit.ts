@@ -5,7 +5,7 @@ import type {
   AuditRange,
   AuditStore,
 } from '../../audit/audit-entry';
-import { headOf, readHead } from '../../audit/audit-entry';
+import { actorOf, headOf, readHead } from '../../audit/audit-entry';
 import { AuditLog } from '../../audit/audit-log';
 import type { AuditSeal } from '../../audit/audit-log';
 import { AuditVerification } from '../../audit/audit-verification';
@@ -52,6 +52,8 @@ export class KeyAudit<C> {
   readonly #key: AuditKey<C>;
   /** Undefined where the key table has no anchor. */
   readonly anchor: KeyAnchor<C> | undefined;
+  /** Returns the actor of an entry that would be written now. */
+  readonly actor = (): string => actorOf(this.#parts.options || {});
 
   constructor(parts: KeyAuditParts<C>) {
     this.#parts = parts;

@@ -19,12 +19,17 @@ export interface KeyBackup {
   readonly file: string;
   /** Data keys and index root in it; destroyed keys are not. */
   readonly keys: number;
+  /**
+   * Branch keys of scopes with a KMS of their own, which are not in it: no other KMS, nor shares, may ever open
+   * them. A backup of the database holds them, wrapped.
+   */
+  readonly leftOut: readonly Pick<KeyRecord, 'id' | 'name' | 'version'>[];
   /** One text for each custodian; empty under a KMS. Anyone with enough of them has the keys. */
   readonly shares: readonly string[];
 }
 
 /**
- * Backs up every key that is not destroyed.
+ * Backs up every key that is not destroyed, but for the branches of scopes with a KMS of their own.
  *
  * @throws {@link KeyUnwrapError} when one of them does not unwrap: a backup is complete or it is none
  */
@@ -33,23 +38,30 @@ export async function createBackup<C>(
   protection: BackupProtection,
 ): Promise<KeyBackup> {
   const { application, store, wallClock } = services;
-  const records = (await store.list()).filter(
-    ({ name, state }) => state !== 'destroyed' && !isOwnBranchName(name),
-  );
-  const id = newDataKeyId();
+  const existing = (await store.list()).filter(({ state }) => state !== 'destroyed');
+  const records = existing.filter(({ name }) => !isOwnBranchName(name));
+  const leftOut = existing
+    .filter(({ name }) => isOwnBranchName(name))
+    .map(({ id, name, version }) => ({ id, name, version }));
+  const backupId = newDataKeyId();
   const content = await contentOf(services, records);
   const key = newBackupKey();
   try {
-    const { stored, shares } = await protectBackupKey(key, { id, application }, protection);
+    const { stored, shares } = await protectBackupKey(
+      key,
+      { id: backupId, application },
+      protection,
+    );
     const header = {
-      id,
+      id: backupId,
       application,
       createdAt: wallClock().toISOString(),
       keys: records.length,
       check: checkValueOf(key).toString('base64url'),
       protection: stored,
     };
-    return { id, file: sealBackup(header, key, content), keys: records.length, shares };
+    const file = sealBackup(header, key, content);
+    return { id: backupId, file, keys: records.length, leftOut, shares };
   } finally {
     wipe(key);
     wipe(content);

@@ -1,9 +1,10 @@
-import { KeyNotFoundError } from '../../errors';
+import { KeyNotFoundError, OwnBranchNotFoundError } from '../../errors';
 import { MISSING } from '../audit/audit-report';
 import type { KeyAudit } from '../audit/key-audit';
 import { nameTitle } from '../record/key-record';
 import type { KeyPurpose, KeyRecord } from '../record/key-record';
 import { isVersionOf } from '../record/key-versions';
+import { isOwnBranchName } from '../record/scope';
 import type { KeyStore } from '../store/key-store';
 import type { KeyWrapper } from '../wrapping/key-wrapper';
 
@@ -78,11 +79,19 @@ function keyLost(
   keyId: string,
   evidence: string,
 ): KeyNotFoundError {
-  return new KeyNotFoundError(
+  const gone =
     `There is no ${nameTitle(purpose, name)} in the key table, but there was one: ${evidence}, and key ${keyId} is ` +
-      'missing or was renamed. No new one is made in its place. Restore its row from a backup of the ' +
-      'database, or the keys from a backup of theirs (`field-encryption keys restore`); or, if nothing ' +
-      'that is stored needs it, give it up with `field-encryption keys accept-epoch`.',
+    'missing or was renamed. No new one is made in its place. Restore its row from a backup of the database';
+  const giveUp =
+    'or, if nothing that is stored needs it, give it up with `field-encryption keys accept-epoch`.';
+  if (isOwnBranchName(name)) {
+    return new OwnBranchNotFoundError(
+      `${gone}, since no backup of keys holds the branch of a scope with a KMS of its own; ${giveUp}`,
+      { keyId },
+    );
+  }
+  return new KeyNotFoundError(
+    `${gone}, or the keys from a backup of theirs (\`field-encryption keys restore\`); ${giveUp}`,
     { keyId },
   );
 }

@@ -33,8 +33,8 @@ export interface ScopeKeyRecord {
   /** When it got its state, by the clock of the database; a whole second. */
   readonly since: Date;
   /**
-   * The key, or nothing for a mark, sealed with all other fields as associated data. Empty for an erased key,
-   * whose scope has a mark that proves it.
+   * The key, sealed with all other fields as associated data; for the mark of an erasure the time from which it
+   * is possible, for that of a hold nothing. Empty for an erased key, whose scope has a mark that proves it.
    */
   readonly sealed: Uint8Array;
 }

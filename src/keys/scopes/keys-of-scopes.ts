@@ -3,6 +3,8 @@ import type { KeyPreparation } from '../cache/key-preparation';
 import type { KeyRing } from '../cache/key-ring';
 import type { KeyServices } from '../key-services';
 
+import { proveReceipt } from './erasure-receipt';
+import type { ErasureReceipt } from './erasure-receipt';
 import { ScopeBranches } from './scope-branches';
 import { ScopeKeyRing } from './scope-key-ring';
 import type { ScopeKeyStore, ScopeOptions } from './scope-key-store';
@@ -18,6 +20,7 @@ export class KeysOfScopes<C> {
   /** For writing and for tokens. */
   readonly active: ScopeKeys<C>;
   readonly marks: ScopeMarks<C>;
+  readonly #common: KeyRing<C>;
 
   constructor(
     services: KeyServices<C>,
@@ -29,6 +32,7 @@ export class KeysOfScopes<C> {
     },
   ) {
     this.store = store;
+    this.#common = common.ring;
     const branches = new ScopeBranches(common, services.wrapper.providers, kmsOf);
     this.branches = branches;
     this.ring = new ScopeKeyRing(services, store, { common: common.ring, branches });
@@ -42,6 +46,11 @@ export class KeysOfScopes<C> {
         this.clear();
       },
     });
+  }
+
+  /** See {@link proveReceipt}. */
+  proveReceipt(receipt: ErasureReceipt): Promise<void> {
+    return proveReceipt(this.#common, receipt);
   }
 
   clear(): void {

@@ -1,50 +1,34 @@
-import { createHash } from 'node:crypto';
-
+import { actorOf } from '../../audit/audit-entry';
 import type { AuditEvent } from '../../audit/audit-entry';
-import { lengthPrefixed } from '../../encoding/length-prefixed';
 import { KeyStateError } from '../../errors';
 import type { KeyServices } from '../key-services';
-import type { ColumnUse } from '../lifecycle/encrypted-rows';
 import { requireWait } from '../policy/wait-option';
 import { wholeSecond } from '../record/key-record';
 import { endOfWait } from '../store/watched-key-store';
 
+import { receiptDigest, sealedReceipt } from './erasure-receipt';
+import type { ErasedRows, ErasureReceipt } from './erasure-receipt';
 import type { KeysOfScopes } from './keys-of-scopes';
 import { applyRecorded } from './recorded-change';
 import type { Scope } from '../record/scope';
 import { isMark } from '../record/scope-key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
-import { changedMeanwhile, requireReason } from './scope-marks';
+import { auditedMark, changedMeanwhile, erasedBefore, requireReason } from './scope-marks';
 
 /** Options of an erasure. */
 export interface ErasureOptions {
   /** Why, for the audit log and the receipt; 1 to 64 characters, without personal data. */
   readonly reason: string;
-  /** Milliseconds between request and erasure, in which it can be cancelled. Defaults to 0. */
+  /**
+   * Milliseconds between request and erasure, in which it can be cancelled. Defaults to 0. The request keeps them:
+   * a later call may wait longer, never shorter.
+   */
   readonly delayMs?: number | undefined;
   /**
    * Milliseconds for which a process may still write with the keys after the request. Defaults to
    * `keyCache.maxAgeMs`; 0 where no other process can have them.
    */
   readonly graceMs?: number | undefined;
-}
-
-/** The rows of a column that were under the keys of a scope. */
-export type ErasedRows = Pick<ColumnUse, 'entity' | 'property' | 'rows'>;
-
-/** The proof of an erasure. Its digest is the reference of an entry of the audit log. */
-export interface ErasureReceipt {
-  readonly application: string;
-  readonly kind: string;
-  readonly scope: string;
-  readonly reason: string;
-  /** ISO 8601, UTC, by the clock of the database, like `erasedAt`. */
-  readonly requestedAt: string;
-  readonly erasedAt: string;
-  /** Ids of the erased keys. */
-  readonly keyIds: readonly string[];
-  /** The columns with rows that nobody can read any more. */
-  readonly columns: readonly ErasedRows[];
 }
 
 /** A step of an erasure. */
@@ -83,80 +67,71 @@ export async function eraseScope<C>(
   requireReason(reason);
   if ((await scopes.marks.find(scope, 'hold')) !== undefined) throw underHold(scope);
   if ((await scopes.store.findAll(scope)).every(isMark)) throw unknownScope(scope);
+  const waitMs = Math.max(delayMs, graceMs);
   const mark =
     (await scopes.marks.find(scope, 'erasure')) ??
-    (await scopes.marks.set(scope, 'erasure', reason));
+    (await scopes.marks.set(scope, 'erasure', { reason, waitMs }));
   if (mark.state === 'erased') throw erasedBefore(mark);
-  const erasableFrom = endOfWait(mark.since, Math.max(delayMs, graceMs));
+  const erasableFrom = latest(scopes.marks.erasableFrom(mark), endOfWait(mark.since, waitMs));
   if ((await services.store.now()) < erasableFrom) return { state: 'requested', erasableFrom };
-  await rows.writersToEnd();
-  return { state: 'erased', receipt: await erase(services, scopes, { mark, reason, rows }) };
+  const how = { reason, rows, replays: null };
+  return { state: 'erased', receipt: await eraseMarked(services, scopes, mark, how) };
 }
 
-/**
- * Erases scopes again after a restore of the database from an older backup, before the application starts. Their
- * holds and waits were over when the receipts were written.
- *
- * @returns the receipts of this time; none for a scope that is still erased
- */
-export async function replayErasures<C>(
-  services: KeyServices<C>,
-  scopes: KeysOfScopes<C>,
-  receipts: readonly ErasureReceipt[],
-  rows: ScopeRows<C>,
-): Promise<ErasureReceipt[]> {
-  const foreign = receipts.find(({ application }) => application !== services.application);
-  if (foreign !== undefined) throw receiptOfOther(foreign);
-  const replayed: ErasureReceipt[] = [];
-  for (const { kind, scope: id, reason } of receipts) {
-    const scope = { kind, id };
-    const found = await scopes.marks.find(scope, 'erasure');
-    if (found?.state === 'erased') continue;
-    const mark = found ?? (await scopes.marks.set(scope, 'erasure', reason));
-    await rows.writersToEnd();
-    replayed.push(await erase(services, scopes, { mark, reason, rows }));
-  }
-  return replayed;
+function latest(a: Date, b: Date): Date {
+  return a > b ? a : b;
 }
 
-async function erase<C>(
+/** How {@link eraseMarked} erases. */
+interface MarkedErasure<C> extends Pick<ErasureReceipt, 'reason' | 'replays'> {
+  readonly rows: ScopeRows<C>;
+}
+
+/** Erases the keys of a scope whose erasure was requested, once nobody writes with them any more. */
+export async function eraseMarked<C>(
   services: KeyServices<C>,
   scopes: KeysOfScopes<C>,
-  { mark, reason, rows }: { mark: ScopeKeyRecord; reason: string; rows: ScopeRows<C> },
+  mark: ScopeKeyRecord,
+  { rows, ...how }: MarkedErasure<C>,
 ): Promise<ErasureReceipt> {
-  const { application, store } = services;
-  const { kind, scope } = mark;
+  const { application, audit, store } = services;
+  const { id: markId, kind, scope } = mark;
+  await rows.writersToEnd();
   await scopes.branches.prepareCommon();
+  const branch = scopes.branches.common;
   const since = wholeSecond(await store.now());
   const keys = (await scopes.store.findAll({ kind, id: scope })).filter((key) => !isMark(key));
   const keyIds = keys.map(({ id }) => id).sort();
   const dates = { requestedAt: mark.since.toISOString(), erasedAt: since.toISOString() };
-  let receipt: ErasureReceipt = {
-    ...{ application, kind, scope, reason, ...dates, keyIds, columns: [] },
-  };
+  const actor = audit?.actor() ?? actorOf({});
+  const fields = { application, kind, scope, actor, markId, ...how, ...dates, keyIds };
   const changes = [
-    { expected: mark, record: scopes.marks.sealed({ ...mark, state: 'erased', since }) },
+    { expected: mark, record: scopes.marks.changed(mark, { state: 'erased', since }) },
     ...keys.map((expected) => ({ expected, record: blank(expected, since) })),
   ];
+  let receipt: ErasureReceipt | undefined;
   const event = async (transaction: C): Promise<AuditEvent> => {
-    receipt = { ...receipt, columns: await rows.erase(kind, keyIds, transaction) };
-    const counts = { keys: keyIds.length, rows: receipt.columns.reduce((n, c) => n + c.rows, 0) };
-    return { operation: 'shred', outcome: 'done', reference: receiptDigest(receipt), counts };
+    receipt = sealedReceipt(branch, {
+      ...fields,
+      columns: await rows.erase(kind, keyIds, transaction),
+    });
+    return {
+      ...ERASED,
+      reference: receiptDigest(receipt),
+      ...countsOf(receipt),
+      mark: auditedMark(mark),
+    };
   };
   const erased = await applyRecorded(services, scopes.store, { changes, event });
-  if (!erased) throw changedMeanwhile({ kind, id: scope });
+  if (!erased || receipt === undefined) throw changedMeanwhile(mark);
   scopes.clear();
   return receipt;
 }
 
-/** Returns the digest of a receipt, by which the audit log knows it. */
-export function receiptDigest(receipt: ErasureReceipt): string {
-  const { application, kind, scope, reason, requestedAt, erasedAt, keyIds, columns } = receipt;
-  const rows = columns.flatMap((column) => [column.entity, column.property, String(column.rows)]);
-  const parts = [application, kind, scope, reason, requestedAt, erasedAt];
-  return createHash('sha256')
-    .update(lengthPrefixed([...parts, lengthPrefixed(keyIds), lengthPrefixed(rows)]))
-    .digest('hex');
+const ERASED = { operation: 'shred', outcome: 'done' } as const;
+
+function countsOf({ keyIds, columns }: ErasureReceipt): Pick<AuditEvent, 'counts'> {
+  return { counts: { keys: keyIds.length, rows: columns.reduce((n, { rows }) => n + rows, 0) } };
 }
 
 /** Returns the tombstone of a key, which the mark of its scope proves. */
@@ -172,20 +147,8 @@ function underHold({ kind }: Scope): KeyStateError {
   );
 }
 
-function erasedBefore({ kind, since }: ScopeKeyRecord): KeyStateError {
-  return new KeyStateError(
-    `The ${kind} was erased at ${since.toISOString()}. Its receipt says more.`,
-  );
-}
-
 function unknownScope({ kind }: Scope): KeyStateError {
   return new KeyStateError(
     `The ${kind} has no keys, and nothing was erased. Look whether its id is right, and of the right kind.`,
-  );
-}
-
-function receiptOfOther({ application }: ErasureReceipt): KeyStateError {
-  return new KeyStateError(
-    `A receipt is of the application "${application}". Nothing was erased. Replay the receipts of this one.`,
   );
 }

@@ -14,9 +14,10 @@ import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
 import { scopeSlot } from '../record/scope';
 import { isErased, isMark, scopeOf } from '../record/scope-key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
+import { branchOfRecord } from './branch-of-record';
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyStore } from './scope-key-store';
-import { openScopeKey, scopeKeyTitle, sealScopeKey } from './sealed-scope-key';
+import { doesNotOpen, openScopeKey, scopeKeyTitle, sealScopeKey } from './sealed-scope-key';
 
 /** A key in memory, and when its row was last read or its branch confirmed, on the manager's clock. */
 interface KnownKey {
@@ -116,13 +117,14 @@ export class ScopeKeyRing<C> {
   }
 
   /**
-   * Checks that a mark was written by this library.
+   * Checks that a mark was written by this library, and returns what it holds.
    *
-   * @throws {@link KeyUnwrapError} for one that was edited
+   * @throws {@link KeyUnwrapError} for one that was edited, or whose branch key could have been made up
    */
-  proveMark(record: ScopeKeyRecord): void {
+  proveMark(record: ScopeKeyRecord): Uint8Array {
     const branch = this.#branchOf(record);
-    wipe(openScopeKey(branch, record, this.#services.application));
+    if (!branch.isAuthenticated) throw doesNotOpen(record);
+    return openScopeKey(branch, record, this.#services.application);
   }
 
   /** Seals a key again, under the same branch key, with changed fields or, for `branch`, under another. */
@@ -175,12 +177,7 @@ export class ScopeKeyRing<C> {
   }
 
   #branchOf(record: ScopeKeyRecord): DataKey {
-    const { id, branchId } = record;
-    if (isDataKeyId(branchId)) return this.#common.keyByPrefix(keyPrefix(branchId));
-    throw new KeyUnwrapError(
-      `${scopeKeyTitle(record)}: its row names no branch key. Restore the row from a backup of the database.`,
-      { keyId: id },
-    );
+    return branchOfRecord(this.#common, record, this.#names.nameOf(scopeOf(record)));
   }
 
   #held(prefix: string): DataKey | undefined {

@@ -32,7 +32,10 @@ export interface ScopeKeyStore<C = unknown> {
     page: { readonly after: string; readonly limit: number },
   ): Promise<ScopeKeyRecord[]>;
 
-  /** Counts them. */
+  /** Returns any key that a branch key has sealed or had, erased ones included. */
+  findUnderBranch(branchId: string): Promise<ScopeKeyRecord | undefined>;
+
+  /** Counts those that some branch keys have sealed. */
   countSealedBy(branchIds: readonly string[], connection?: C): Promise<number>;
 
   /** Returns every key of a scope, the newest version first. */
@@ -61,10 +64,14 @@ export interface ScopeKeyStore<C = unknown> {
   countScopes(connection?: C): Promise<readonly ScopeCount[]>;
 }
 
-/** The number of scopes of one kind whose keys are in one state. */
+/** The number of scopes of one kind in one state. */
 export interface ScopeCount {
   readonly kind: string;
-  readonly state: ScopeKeyRecord['state'];
+  /**
+   * `active` or `erased` by their keys. Of the active ones some may be `held`, under a legal hold, and of
+   * some the erasure may be `requested`.
+   */
+  readonly state: ScopeKeyRecord['state'] | 'held' | 'requested';
   readonly scopes: number;
 }
 

@@ -1,15 +1,18 @@
+import type { AuditedMark, AuditEvent } from '../../audit/audit-entry';
 import { ConfigurationError, KeyStateError } from '../../errors';
 import { newDataKeyId } from '../../format/data-key-id';
 import type { KeyServices } from '../key-services';
 import { IF_IT_GOES_ON } from '../lifecycle/compare-and-swap';
 import { wholeSecond } from '../record/key-record';
+import { endOfWait } from '../store/watched-key-store';
 
 import type { Scope } from '../record/scope';
 import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
 import { applyRecorded } from './recorded-change';
+import type { RecordedChange } from './recorded-change';
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyRing } from './scope-key-ring';
-import type { ScopeKeyChange, ScopeKeyStore } from './scope-key-store';
+import type { ScopeKeyStore } from './scope-key-store';
 import { sealScopeKey } from './sealed-scope-key';
 
 const OPERATIONS = { erasure: 'shred', hold: 'hold' } as const;
@@ -50,59 +53,118 @@ export class ScopeMarks<C> {
     return mark;
   }
 
-  /** Sets a mark, and records that. */
-  async set(scope: Scope, purpose: MarkPurpose, reason: string): Promise<ScopeKeyRecord> {
+  /**
+   * Refuses a mark that cannot be set.
+   *
+   * @throws {@link KeyStateError} for a scope that was erased, or has such a mark
+   */
+  async requireUnmarked(scope: Scope, purpose: MarkPurpose): Promise<void> {
+    const erasure = await this.find(scope, 'erasure');
+    if (erasure?.state === 'erased') throw erasedBefore(erasure);
+    if ((await this.find(scope, purpose)) !== undefined) throw markedBefore(scope, purpose);
+  }
+
+  /**
+   * Returns the mark that is to be ended.
+   *
+   * @throws {@link KeyStateError} if there is none that can be
+   */
+  async requireMarked(scope: Scope, purpose: MarkPurpose): Promise<ScopeKeyRecord> {
+    const mark = await this.find(scope, purpose);
+    if (mark?.state !== 'active') throw notMarked(scope, purpose);
+    return mark;
+  }
+
+  /**
+   * Sets a mark, and records that.
+   *
+   * @param waitMs - for an erasure: milliseconds until it is possible.
+   */
+  async set(
+    scope: Scope,
+    purpose: MarkPurpose,
+    { reason, waitMs = 0 }: { readonly reason: string; readonly waitMs?: number },
+  ): Promise<ScopeKeyRecord> {
     requireReason(reason);
+    await this.requireUnmarked(scope, purpose);
     await this.#scopes.branches.prepareCommon();
     const earlier = await this.#scopes.store.findAll(scope);
     const versions = earlier.filter((record) => record.purpose === purpose);
-    const mark = this.sealed({
-      ...{ id: newDataKeyId(), kind: scope.kind, scope: scope.id, purpose, state: 'active' },
+    const since = wholeSecond(await this.#services.store.now());
+    const fields = {
+      ...{
+        id: newDataKeyId(),
+        kind: scope.kind,
+        scope: scope.id,
+        purpose,
+        state: 'active' as const,
+      },
       version: Math.max(0, ...versions.map(({ version }) => version)) + 1,
-      suite: 'hmac-sha-256',
-      since: wholeSecond(await this.#services.store.now()),
-    });
-    const outcome = purpose === 'hold' ? 'done' : 'started';
-    await this.#apply(scope, [], [mark], { operation: OPERATIONS[purpose], outcome, reason });
+      suite: 'hmac-sha-256' as const,
+      since,
+    };
+    const content = purpose === 'erasure' ? timeBytes(endOfWait(since, waitMs)) : new Uint8Array();
+    const { branches } = this.#scopes;
+    const mark = sealScopeKey(branches.common, fields, this.#services.application, content);
+    const event = {
+      operation: OPERATIONS[purpose],
+      outcome: purpose === 'hold' ? ('done' as const) : ('started' as const),
+    };
+    await this.#apply(mark, { inserted: [mark], event: { ...event, reference: reason } });
     return mark;
   }
 
   /** Ends a mark, and records that. */
   async unset(scope: Scope, purpose: MarkPurpose, reason: string): Promise<void> {
     requireReason(reason);
-    const mark = await this.find(scope, purpose);
-    if (mark?.state !== 'active') throw notMarked(scope, purpose);
+    const expected = await this.requireMarked(scope, purpose);
     await this.#scopes.branches.prepareCommon();
-    const record = this.sealed({ ...mark, state: 'deactivated' });
+    const record = this.changed(expected, { state: 'deactivated' });
     const operation = purpose === 'hold' ? 'release' : 'cancelShred';
-    await this.#apply(scope, [{ expected: mark, record }], [], {
-      ...{ operation, outcome: 'done', reason },
+    await this.#apply(expected, {
+      changes: [{ expected, record }],
+      event: { operation, outcome: 'done', reference: reason },
     });
   }
 
-  /** Seals a mark by the common branch key. */
-  sealed(fields: Omit<ScopeKeyRecord, 'sealed' | 'branchId'>): ScopeKeyRecord {
-    return sealScopeKey(this.#scopes.branches.common, fields, this.#services.application);
+  /** Returns the time from which an erasure is possible, by its mark. */
+  erasableFrom(mark: ScopeKeyRecord): Date {
+    return new Date(Number(Buffer.from(this.#scopes.ring.proveMark(mark)).readBigUInt64BE()));
+  }
+
+  /** Seals a mark again, by the common branch key, with changed fields. */
+  changed(
+    mark: ScopeKeyRecord,
+    changes: Partial<Pick<ScopeKeyRecord, 'state' | 'since'>>,
+  ): ScopeKeyRecord {
+    return this.#scopes.ring.resealed(mark, changes, this.#scopes.branches.common);
   }
 
   async #apply(
-    scope: Scope,
-    changes: readonly ScopeKeyChange[],
-    inserted: readonly ScopeKeyRecord[],
-    event: {
-      readonly operation: 'shred' | 'cancelShred' | 'hold' | 'release';
-      readonly outcome: 'started' | 'done';
-      readonly reason: string;
-    },
+    mark: ScopeKeyRecord,
+    {
+      event,
+      ...changes
+    }: Omit<RecordedChange<C>, 'event'> & { readonly event: Omit<AuditEvent, 'mark'> },
   ): Promise<void> {
-    const { operation, outcome, reason: reference } = event;
     const done = await applyRecorded(this.#services, this.#scopes.store, {
-      ...{ changes, inserted },
-      event: () => ({ operation, outcome, reference }),
+      ...changes,
+      event: () => ({ ...event, mark: auditedMark(mark) }),
     });
-    if (!done) throw changedMeanwhile(scope);
+    if (!done) throw changedMeanwhile(mark);
     this.#scopes.clear();
   }
+}
+
+/** Returns a mark as the audit log names it: its id stands for the scope, which may be a person. */
+export function auditedMark({ id, kind, purpose, version }: ScopeKeyRecord): AuditedMark {
+  return { id, name: kind, purpose, version };
+}
+
+function timeBytes(time: Date): Uint8Array {
+  const bytes = Buffer.alloc(BigUint64Array.BYTES_PER_ELEMENT);
+  bytes.writeBigUInt64BE(BigInt(Math.ceil(time.getTime())));
+  return bytes;
 }
 
 /** Refuses a reason that the audit log cannot hold. */
@@ -114,10 +176,25 @@ export function requireReason(reason: string): void {
 }
 
 /** Returns the error of a scope whose keys another process changed first. */
-export function changedMeanwhile({ kind }: Scope): KeyStateError {
+export function changedMeanwhile({ kind }: Pick<Scope, 'kind'>): KeyStateError {
   return new KeyStateError(
     `The keys of the ${kind} were changed by another process meanwhile. Try again. ${IF_IT_GOES_ON}`,
     { retryable: true },
+  );
+}
+
+/** Returns the error of a scope that was erased. */
+export function erasedBefore({ kind, since }: ScopeKeyRecord): KeyStateError {
+  return new KeyStateError(
+    `The ${kind} was erased at ${since.toISOString()}. Its receipt says more.`,
+  );
+}
+
+function markedBefore({ kind }: Scope, purpose: MarkPurpose): KeyStateError {
+  return new KeyStateError(
+    purpose === 'hold'
+      ? `The ${kind} is under a legal hold already.`
+      : `The erasure of the ${kind} is requested already.`,
   );
 }
 

@@ -1,9 +1,14 @@
 import type { KeyServices } from '../key-services';
+import { isOwnBranchName } from '../record/scope';
 import type { Scope } from '../record/scope';
+import { scopeOf } from '../record/scope-key-record';
 
+import type { ErasureReceipt } from './erasure-receipt';
+import { replayErasures, replayStep } from './erasure-replay';
+import type { ReplayReport, ReplayStep } from './erasure-replay';
 import type { KeysOfScopes } from './keys-of-scopes';
-import { eraseScope, replayErasures } from './scope-erasure';
-import type { Erasure, ErasureOptions, ErasureReceipt, ScopeRows } from './scope-erasure';
+import { eraseScope } from './scope-erasure';
+import type { Erasure, ErasureOptions, ScopeRows } from './scope-erasure';
 import { resealScopes } from './scope-resealing';
 import type { ResealReport } from './scope-resealing';
 import { rotateScope } from './scope-rotation';
@@ -29,8 +34,26 @@ export class ScopeOperations<C> {
   }
 
   /** See {@link replayErasures}. */
-  replay(receipts: readonly ErasureReceipt[], rows: ScopeRows<C>): Promise<ErasureReceipt[]> {
+  replay(receipts: readonly ErasureReceipt[], rows: ScopeRows<C>): Promise<ReplayReport> {
     return replayErasures(this.#services, this.#scopes, receipts, rows);
+  }
+
+  /** See {@link replayStep}. */
+  replayStep(receipt: unknown): Promise<ReplayStep> {
+    return replayStep(this.#services, this.#scopes, receipt);
+  }
+
+  /**
+   * Asks for the KMS of each scope that has a branch of its own, by the table of scope keys. Whoever edits that
+   * makes no other KMS be asked: the name of a branch tells its scope.
+   */
+  async nameOwnBranches(): Promise<void> {
+    const { branches, store } = this.#scopes;
+    for (const { id, name } of await this.#services.store.list()) {
+      if (!isOwnBranchName(name)) continue;
+      const sealed = await store.findUnderBranch(id);
+      if (sealed !== undefined) branches.nameOf(scopeOf(sealed));
+    }
   }
 
   /** See {@link resealScopes}. */

@@ -6,34 +6,61 @@ import { KeyUnwrapError } from '../../errors';
 import type { DataKey } from '../key-source';
 
 import { isMark } from '../record/scope-key-record';
-import type { ScopeKeyRecord } from '../record/scope-key-record';
+import type { ScopeKeyPurpose, ScopeKeyRecord } from '../record/scope-key-record';
 
-const NO_KEY = new Uint8Array();
+/** Bytes that are sealed in a record: a key, the time of an erasure, or nothing. */
+const CONTENT_BYTES: Readonly<Record<ScopeKeyPurpose, number>> = {
+  data: AEAD_KEY_BYTES,
+  index: AEAD_KEY_BYTES,
+  erasure: BigUint64Array.BYTES_PER_ELEMENT,
+  hold: 0,
+};
+
+/** Seals bytes under a branch key, for a row or a file. */
+export function sealUnder(branch: DataKey, bytes: Uint8Array, associated: Uint8Array): Buffer {
+  const { nonceBytes } = branch.aead;
+  const room = Buffer.alloc(nonceBytes + bytes.length + AEAD_TAG_BYTES);
+  room.set(bytes, nonceBytes);
+  branch.aead.seal(new SealedMessage(room, 0, nonceBytes), associated);
+  branch.uses.pending += 1;
+  return room;
+}
+
+/** Opens what {@link sealUnder} has sealed of so many bytes; undefined for anything else. */
+export function openUnder(
+  branch: DataKey,
+  { sealed, bytes }: { readonly sealed: Uint8Array; readonly bytes: number },
+  associated: Uint8Array,
+): Uint8Array | undefined {
+  const { nonceBytes } = branch.aead;
+  if (sealed.length !== nonceBytes + bytes + AEAD_TAG_BYTES) return undefined;
+  try {
+    return branch.aead.open(new SealedMessage(Buffer.from(sealed), 0, nonceBytes), associated);
+  } catch (error) {
+    if (error instanceof AeadError) return undefined;
+    throw error;
+  }
+}
 
 /**
  * Seals a key of a scope under a branch key, with the identity and the state of its row as associated
  * data: a row that was edited, or given to another scope, does not open, and neither does a mark that this
  * library did not write.
  *
- * @param bytes - none for a record that holds no key.
+ * @param bytes - the key; for the mark of an erasure, the time from which it is possible.
  */
 export function sealScopeKey(
   branch: DataKey,
   fields: Omit<ScopeKeyRecord, 'sealed' | 'branchId'>,
   application: string,
-  bytes: Uint8Array = NO_KEY,
+  bytes: Uint8Array,
 ): ScopeKeyRecord {
-  const { nonceBytes } = branch.aead;
-  const room = Buffer.alloc(nonceBytes + bytes.length + AEAD_TAG_BYTES);
-  room.set(bytes, nonceBytes);
-  const record = { ...fields, branchId: branch.id, sealed: room };
-  branch.aead.seal(new SealedMessage(room, 0, nonceBytes), associatedData(record, application));
-  branch.uses.pending += 1;
-  return record;
+  const record = { ...fields, branchId: branch.id };
+  return { ...record, sealed: sealUnder(branch, bytes, associatedData(record, application)) };
 }
 
 /**
- * Opens the key of a record, which proves all of its fields. The caller wipes the bytes.
+ * Opens what is sealed in a record, which proves all of its fields. The caller wipes the bytes.
  *
  * @throws {@link KeyUnwrapError} for a record that was edited, or belongs to another branch or application
  */
@@ -42,16 +69,11 @@ export function openScopeKey(
   record: ScopeKeyRecord,
   application: string,
 ): Uint8Array {
-  const { nonceBytes } = branch.aead;
-  const length = nonceBytes + (isMark(record) ? 0 : AEAD_KEY_BYTES) + AEAD_TAG_BYTES;
-  if (record.sealed.length !== length) throw doesNotOpen(record);
-  const message = new SealedMessage(Buffer.from(record.sealed), 0, nonceBytes);
-  try {
-    return branch.aead.open(message, associatedData(record, application));
-  } catch (error) {
-    if (error instanceof AeadError) throw doesNotOpen(record);
-    throw error;
-  }
+  const { sealed, purpose } = record;
+  const stored = { sealed, bytes: CONTENT_BYTES[purpose] };
+  const bytes = openUnder(branch, stored, associatedData(record, application));
+  if (bytes === undefined) throw doesNotOpen(record);
+  return bytes;
 }
 
 /** Names a key of a scope in a message. Scopes may be persons, so theirs is not told. */
@@ -59,7 +81,8 @@ export function scopeKeyTitle({ id, kind, purpose }: ScopeKeyRecord): string {
   return `${isMark({ purpose }) ? `mark ${id} (${purpose})` : `${purpose} key ${id}`} of a ${kind}`;
 }
 
-function doesNotOpen(record: ScopeKeyRecord): KeyUnwrapError {
+/** Returns the error of a record that this library did not write as it is. */
+export function doesNotOpen(record: ScopeKeyRecord): KeyUnwrapError {
   return new KeyUnwrapError(
     `${scopeKeyTitle(record)} does not open under its branch key ${record.branchId}: its row in the table of ` +
       'scope keys was edited or damaged. Restore the row from a backup of the database.',
@@ -67,7 +90,7 @@ function doesNotOpen(record: ScopeKeyRecord): KeyUnwrapError {
   );
 }
 
-function associatedData(record: ScopeKeyRecord, application: string): Uint8Array {
+function associatedData(record: Omit<ScopeKeyRecord, 'sealed'>, application: string): Uint8Array {
   return lengthPrefixed([
     LABELS.scopeKey,
     application,

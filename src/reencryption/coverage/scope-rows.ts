@@ -1,7 +1,8 @@
 import type { QueryRunner } from 'typeorm';
 
 import type { ColumnUse } from '../../keys/lifecycle/encrypted-rows';
-import type { ErasedRows, ScopeRows } from '../../keys/scopes/scope-erasure';
+import type { ErasedRows } from '../../keys/scopes/erasure-receipt';
+import type { ScopeRows } from '../../keys/scopes/scope-erasure';
 import type { Installation } from '../../typeorm/installation/installation';
 import { requireTable, selectAllRows } from '../../typeorm/tables/all-rows';
 import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
@@ -45,12 +46,14 @@ async function eraseTokens(
       const rows = await count(runner, table, where);
       if (rows === 0) continue;
       const { entity, property } = encrypted.policy;
-      erased.push({ entity, property, rows });
-      for (const { column, isScoped } of encrypted.indexes) {
-        if (isScoped) continue;
-        const token = runner.connection.driver.escape(column.databaseName);
+      const tokens = encrypted.indexes
+        .filter(({ isScoped }) => !isScoped)
+        .map(({ column }) => column.databaseName);
+      for (const name of tokens) {
+        const token = runner.connection.driver.escape(name);
         await runner.query(`UPDATE ${table.name} SET ${token} = NULL WHERE ${where}`);
       }
+      erased.push({ entity, property, rows, tokens });
     }
   }
   return erased;

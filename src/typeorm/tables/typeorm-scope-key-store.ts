@@ -13,6 +13,7 @@ import { inOwnTransaction } from '../connection/own-transaction';
 import { withOwnTables } from '../connection/table-access';
 import { isUniqueViolation } from '../connection/transient-conflict';
 
+import { countedScopes } from './counted-scopes';
 import { ScopeKeySchema } from './scope-key-table';
 import type { ScopeKeyRow } from './scope-key-table';
 import { readBytes, readDate, readWholeNumber, StoredRow } from './stored-row';
@@ -83,6 +84,11 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     return this.#find([page], undefined);
   }
 
+  async findUnderBranch(branchId: string): Promise<ScopeKeyRecord | undefined> {
+    const any = (query: Find): Find => query.where('k.branchId = :branchId', { branchId }).take(1);
+    return (await this.#find([any], undefined))[0];
+  }
+
   async countSealedBy(branchIds: readonly string[], connection?: QueryRunner): Promise<number> {
     if (branchIds.length === 0) return 0;
     return withOwnTables(this.#dataSource, connection, (runner) =>
@@ -133,19 +139,7 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
   }
 
   countScopes(connection?: QueryRunner): Promise<readonly ScopeCount[]> {
-    return withOwnTables(this.#dataSource, connection, async (runner) => {
-      const counts = await runner.manager
-        .createQueryBuilder(ScopeKeySchema, 'k', runner)
-        .select('k.kind', 'kind')
-        .addSelect('k.state', 'state')
-        .addSelect('COUNT(DISTINCT k.scope)', 'scopes')
-        .where(`k.purpose = 'data' AND k.state <> 'deactivated'`)
-        .groupBy('k.kind')
-        .addGroupBy('k.state')
-        .cache(false)
-        .getRawMany<{ kind: string; state: ScopeKeyState; scopes: number | string }>();
-      return counts.map((count) => ({ ...count, scopes: Number(count.scopes) }));
-    });
+    return withOwnTables(this.#dataSource, connection, countedScopes);
   }
 
   async #find(

@@ -1,58 +1,125 @@
-import { readFileSync } from 'node:fs';
-
 import { counted } from '../../../doctor/finding';
-import type { ErasureReceipt } from '../../../keys/scopes/scope-erasure';
+import { FieldEncryptionError } from '../../../errors';
+import type { ErasureReceipt } from '../../../keys/scopes/erasure-receipt';
+import type { ReplayStep } from '../../../keys/scopes/erasure-replay';
 import type { Session } from '../../load/session';
-import { CommandError } from '../../terminal/command-error';
+import { CommandError, EXIT_CODES } from '../../terminal/command-error';
 import type { CommandResult } from '../../terminal/output';
 import { confirm } from '../../terminal/prompt';
 
-/** Erases the scopes of some receipts again, after a restore of the database. */
+import type { CommandWork } from '../common-options';
+import { ReceiptFile, receiptsIn } from './receipt-file';
+
+/** Options of `keys shred --replay`. */
+export interface ReplayOptions {
+  /** File to write the receipts of this time to; it must not exist. */
+  readonly receipt?: string;
+  readonly dryRun: boolean;
+  readonly yes: boolean;
+}
+
+/** A receipt that was given, and what is done about its scope. */
+interface Replayed {
+  readonly receipt: ErasureReceipt;
+  step: ReplayStep;
+}
+
+/** Erases the scopes of some receipts again, after a restore of the database. Exit code 1 if one is held. */
 export async function keysReplayShred(
-  { fieldEncryption }: Session,
+  session: Session,
   files: readonly string[],
-  { dryRun, yes }: { readonly dryRun: boolean; readonly yes: boolean },
-): Promise<CommandResult> {
-  const receipts = files.map(readReceipt);
-  const named = counted(receipts.length, 'scope');
-  if (dryRun) {
-    return {
-      document: { dryRun, receipts },
-      text: `Would erase ${named} again, unless they still are erased. Nothing was changed.`,
-    };
-  }
+  { receipt: file, dryRun, yes }: ReplayOptions,
+): ReturnType<CommandWork> {
+  const given: Replayed[] = [];
+  for (const each of files) given.push(...(await stepsOf(session, each)));
+  if (dryRun) return { ...result(given, { dryRun, receipts: [] }), exitCode: exitCodeOf(given) };
   await confirm(yes, {
-    warning: `This erases all that belongs to ${named}, for good and at once: no other process may use the database.`,
+    warning:
+      `This erases all that belongs to ${counted(given.length, 'scope')}, for good and at once: ` +
+      'no other process may use the database.',
     word: 'replay',
   });
-  const replayed = await fieldEncryption.keys.replayShred(receipts);
+  const receipts: ErasureReceipt[] = [];
+  const receiptFile = file === undefined ? undefined : new ReceiptFile(file);
+  try {
+    // One by one: what was erased before a failure has its receipt.
+    for (const replayed of given) {
+      const report = await session.fieldEncryption.keys.replayShred([replayed.receipt]);
+      receipts.push(...report.erased);
+      if (report.held.length > 0) replayed.step = 'held';
+      if (report.stillErased.length > 0) replayed.step = 'erased';
+    }
+  } finally {
+    receiptFile?.write(receipts);
+  }
+  const outcome = result(given, { dryRun, receipts, file });
+  return { ...outcome, exitCode: exitCodeOf(given) };
+}
+
+/** @throws {@link CommandError} that names a file with a receipt that does not prove itself */
+async function stepsOf({ installation }: Session, file: string): Promise<Replayed[]> {
+  const replayed: Replayed[] = [];
+  for (const receipt of receiptsIn(file)) {
+    try {
+      const step = await installation.keys.scopeOperations.replayStep(receipt);
+      replayed.push({ receipt, step });
+    } catch (error) {
+      if (!(error instanceof FieldEncryptionError) || error.retryable) throw error;
+      throw new CommandError(
+        'ERR_USAGE',
+        `${file} is refused (${error.code}): ${error.message}`,
+        'Nothing was erased. Give the file as it was written, or leave it out.',
+        { exitCode: EXIT_CODES.failed, cause: error },
+      );
+    }
+  }
+  return replayed;
+}
+
+function exitCodeOf(given: readonly Replayed[]): 0 | 1 {
+  return given.some(({ step }) => step === 'held') ? EXIT_CODES.failed : EXIT_CODES.done;
+}
+
+function result(
+  given: readonly Replayed[],
+  {
+    dryRun,
+    receipts,
+    file,
+  }: { dryRun: boolean; receipts: readonly ErasureReceipt[]; file?: string | undefined },
+): CommandResult {
+  const scopes = given.map(({ receipt: { kind, scope }, step }) => ({
+    ...{ kind, scope },
+    outcome: OUTCOMES[step],
+  }));
   return {
-    document: { dryRun, replayed },
+    document: { dryRun, scopes, receipts },
     text: [
-      ...replayed.map(({ kind, scope }) => `Erased ${kind} "${scope}" again.`),
-      `${counted(receipts.length - replayed.length, 'scope')} had stayed erased.`,
+      ...given.map(({ receipt: { kind, scope }, step }) =>
+        SENTENCES[step](`${kind} "${scope}"`, dryRun),
+      ),
+      ...(dryRun ? ['Nothing was changed.'] : receiptText(receipts, file)),
     ].join('\n'),
   };
 }
 
-/** @throws {@link CommandError} for a file that is no receipt */
-function readReceipt(file: string): ErasureReceipt {
-  const receipt = parsed(readFileSync(file, 'utf8'));
-  const { application, kind, scope, reason } = receipt;
-  if ([application, kind, scope, reason].every((each) => typeof each === 'string')) {
-    return receipt as ErasureReceipt;
-  }
-  throw new CommandError(
-    'ERR_USAGE',
-    `${file} is not the receipt of an erasure.`,
-    'Give the files that keys shred --receipt wrote.',
-  );
-}
+const OUTCOMES: Readonly<Record<ReplayStep, string>> = {
+  due: 'erased',
+  erased: 'stillErased',
+  held: 'held',
+};
 
-function parsed(text: string): Partial<Record<keyof ErasureReceipt, unknown>> {
-  try {
-    return Object(JSON.parse(text)) as Partial<Record<keyof ErasureReceipt, unknown>>;
-  } catch {
-    return {};
-  }
+const SENTENCES: Readonly<Record<ReplayStep, (title: string, dryRun: boolean) => string>> = {
+  due: (title, dryRun) => `${dryRun ? 'Would erase' : 'Erased'} ${title} again.`,
+  erased: (title) => `The ${title} is erased as it was.`,
+  held: (title) =>
+    `The ${title} is under a legal hold, and is not erased. Release the hold first, or leave its receipt out.`,
+};
+
+function receiptText(receipts: readonly ErasureReceipt[], file: string | undefined): string[] {
+  if (receipts.length === 0) return [];
+  return [
+    'Keep the new receipts beside the old ones, whose entries this audit log may not have:',
+    file ?? JSON.stringify(receipts),
+  ];
 }

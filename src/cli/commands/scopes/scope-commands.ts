@@ -70,9 +70,16 @@ function addShred(keys: Command, choose: ChooseWork): void {
         .conflicts('grace')
         .conflicts('receipt'),
     )
-    .option(
-      '--replay <receipts...>',
-      'after a restore of the database: erase the scopes of these receipts again',
+    .addOption(
+      new Option(
+        '--replay <receipts...>',
+        'after a restore of the database: erase the scopes of these receipts again',
+      )
+        .conflicts('kind')
+        .conflicts('reason')
+        .conflicts('delay')
+        .conflicts('grace')
+        .conflicts('cancel'),
     )
     .option(...DRY_RUN)
     .option(...YES)
@@ -87,7 +94,11 @@ function shredWork(
   { cancel, dryRun = false, yes = false, reason, replay, ...options }: ShredFlags,
   command: Command,
 ): CommandWork {
-  if (replay !== undefined) return (session) => keysReplayShred(session, replay, { dryRun, yes });
+  if (replay !== undefined) {
+    if (scope !== undefined)
+      command.error("error: --replay takes receipts, and no argument 'scope'");
+    return (session) => keysReplayShred(session, replay, { ...options, dryRun, yes });
+  }
   if (scope === undefined) command.error("error: missing required argument 'scope'");
   if (reason === undefined) command.error(`error: required option '${REASON[0]}' not specified`);
   return cancel === true

@@ -1,4 +1,5 @@
 import { counted } from '../../../doctor/finding';
+import { erasedError } from '../../../keys/scopes/scope-key-ring';
 import { earlierBranches } from '../../../keys/scopes/scope-resealing';
 import type { Session } from '../../load/session';
 import { EXIT_CODES } from '../../terminal/command-error';
@@ -26,11 +27,12 @@ export async function keysHold(
   }: ScopeCommandOptions & { readonly reason: string; readonly releases: boolean },
 ): Promise<CommandResult> {
   const scope = await namedScope(session, id, kind);
-  if (!dryRun) {
-    const { keys } = session.fieldEncryption;
-    const named = { scope: { [scope.kind]: id }, reason };
-    await (releases ? keys.release(named) : keys.hold(named));
-  }
+  const { keys } = session.fieldEncryption;
+  const { marks } = session.installation.keys.scopes;
+  const named = { scope: { [scope.kind]: id }, reason };
+  if (!dryRun) await (releases ? keys.release(named) : keys.hold(named));
+  else if (releases) await marks.requireMarked(scope, 'hold');
+  else await marks.requireUnmarked(scope, 'hold');
   const done = releases
     ? [`end the legal hold of ${scope.title}`, `The legal hold of ${scope.title} has ended.`]
     : [
@@ -80,6 +82,8 @@ export async function keysRotateScope(
   const scope = await namedScope(session, id, kind);
   const named = { dryRun, kind: scope.kind, scope: id };
   if (dryRun) {
+    const mark = await session.installation.keys.scopes.marks.find(scope, 'erasure');
+    if (mark !== undefined) throw erasedError(mark);
     return {
       document: named,
       text: `Would give ${scope.title} a new data key. Nothing was changed.`,

@@ -1,15 +1,17 @@
-import { closeSync, openSync, unlinkSync, writeFileSync } from 'node:fs';
-
 import { counted, grouped } from '../../../doctor/finding';
-import type { Erasure, ErasureReceipt } from '../../../keys/scopes/scope-erasure';
+import type { ErasureReceipt } from '../../../keys/scopes/erasure-receipt';
+import type { Erasure } from '../../../keys/scopes/scope-erasure';
 import type { Session } from '../../load/session';
+import { EXIT_CODES } from '../../terminal/command-error';
 import type { CommandResult } from '../../terminal/output';
 import { confirm } from '../../terminal/prompt';
 import { table } from '../../terminal/table';
 
+import type { CommandWork } from '../common-options';
 import { commandLine } from '../command-line';
 import { namedScope } from './named-scope';
 import type { NamedScope } from './named-scope';
+import { ReceiptFile } from './receipt-file';
 
 /** Options of `keys shred`. */
 export interface ShredCommandOptions {
@@ -31,7 +33,7 @@ export async function keysShred(
   session: Session,
   id: string,
   options: ShredCommandOptions,
-): Promise<CommandResult> {
+): ReturnType<CommandWork> {
   const scope = await namedScope(session, id, options.kind);
   if (options.dryRun) return shredPlan(session, scope);
   await confirm(options.yes, {
@@ -69,9 +71,8 @@ export async function keysCancelShred(
   { kind, reason, dryRun }: Pick<ShredCommandOptions, 'kind' | 'reason' | 'dryRun'>,
 ): Promise<CommandResult> {
   const scope = await namedScope(session, id, kind);
-  if (!dryRun) {
-    await session.fieldEncryption.keys.cancelShred({ scope: { [scope.kind]: id }, reason });
-  }
+  if (dryRun) await session.installation.keys.scopes.marks.requireMarked(scope, 'erasure');
+  else await session.fieldEncryption.keys.cancelShred({ scope: { [scope.kind]: id }, reason });
   return {
     document: { dryRun, kind: scope.kind, scope: id, state: 'cancelled' },
     text: dryRun
@@ -80,29 +81,35 @@ export async function keysCancelShred(
   };
 }
 
-async function shredPlan({ installation }: Session, scope: NamedScope): Promise<CommandResult> {
+/** Says what the next step would be; one that would be refused is exit code 1. */
+async function shredPlan(
+  { installation }: Session,
+  { kind, id, keys, title }: NamedScope,
+): ReturnType<CommandWork> {
   const { marks } = installation.keys.scopes;
-  const held = (await marks.find(scope, 'hold')) !== undefined;
-  const mark = await marks.find(scope, 'erasure');
-  const { kind, id, keys, title } = scope;
+  const held = (await marks.find({ kind, id }, 'hold')) !== undefined;
+  const mark = await marks.find({ kind, id }, 'erasure');
+  const isErased = mark?.state === 'erased';
+  const erasableFrom = mark === undefined || isErased ? null : marks.erasableFrom(mark);
   const would = held
     ? `Would refuse: ${title} is under a legal hold.`
     : mark === undefined
       ? `Would request the erasure of ${title}, which has ${counted(keys, 'key')}.`
-      : mark.state === 'erased'
+      : isErased
         ? `Would refuse: ${title} was erased at ${mark.since.toISOString()}.`
-        : `Would erase ${title}, requested at ${mark.since.toISOString()}, once every process has noticed.`;
-  const state = mark === undefined ? null : mark.state === 'erased' ? 'erased' : 'requested';
+        : `Would erase ${title}, requested at ${mark.since.toISOString()}, from ${String(erasableFrom?.toISOString())} on.`;
+  const state = mark === undefined ? null : isErased ? 'erased' : 'requested';
   return {
-    document: { dryRun: true, kind, scope: id, keys, held, state },
+    document: { dryRun: true, kind, scope: id, keys, held, state, erasableFrom },
     text: `${would} Nothing was changed.`,
+    exitCode: held || isErased ? EXIT_CODES.failed : EXIT_CODES.done,
   };
 }
 
 function requested(
   session: Session,
   { kind, id, title }: NamedScope,
-  { delay, grace, reason, receipt }: ShredCommandOptions,
+  { delay, grace, reason, receipt, yes }: ShredCommandOptions,
   erasableFrom: Date,
 ): CommandResult {
   const named = [id, '--kind', kind, '--reason'];
@@ -110,6 +117,8 @@ function requested(
     ...(delay === undefined ? [] : ['--delay', String(delay)]),
     ...(grace === undefined ? [] : ['--grace', String(grace)]),
     ...(receipt === undefined ? [] : ['--receipt', receipt]),
+    // A script has no terminal to confirm on, the second time either.
+    ...(yes ? ['--yes'] : []),
   ];
   return {
     document: { dryRun: false, kind, scope: id, state: 'requested', erasableFrom },
@@ -149,22 +158,4 @@ function columnsTable(columns: ErasureReceipt['columns']): string {
     ['PROPERTY', 'ROWS'],
     columns.map(({ entity, property, rows }) => [`${entity}.${property}`, grouped(rows)]),
   );
-}
-
-/** The file of a receipt, which is made before anything is erased: then it is too late to find a full disk. */
-class ReceiptFile {
-  readonly #path: string;
-
-  constructor(path: string) {
-    this.#path = path;
-    closeSync(openSync(path, 'wx', 0o600));
-  }
-
-  write(receipt: ErasureReceipt): void {
-    writeFileSync(this.#path, `${JSON.stringify(receipt, null, 2)}\n`);
-  }
-
-  remove(): void {
-    unlinkSync(this.#path);
-  }
 }

@@ -1,0 +1,48 @@
+import { closeSync, openSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+
+import { isReceipt } from '../../../keys/scopes/erasure-receipt';
+import type { ErasureReceipt } from '../../../keys/scopes/erasure-receipt';
+import { CommandError } from '../../terminal/command-error';
+
+/** The file of receipts, which is made before anything is erased: then it is too late to find a full disk. */
+export class ReceiptFile {
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+    closeSync(openSync(path, 'wx', 0o600));
+  }
+
+  /** Writes a receipt, or several; takes the file away if there is none. */
+  write(receipts: ErasureReceipt | readonly ErasureReceipt[]): void {
+    if (Array.isArray(receipts) && receipts.length === 0) this.remove();
+    else writeFileSync(this.#path, `${JSON.stringify(receipts, null, 2)}\n`, { flush: true });
+  }
+
+  remove(): void {
+    unlinkSync(this.#path);
+  }
+}
+
+/**
+ * Reads the receipts in a file that {@link ReceiptFile} wrote.
+ *
+ * @throws {@link CommandError} for any other file
+ */
+export function receiptsIn(file: string): ErasureReceipt[] {
+  const receipts = [parsed(readFileSync(file, 'utf8'))].flat();
+  if (receipts.length > 0 && receipts.every(isReceipt)) return receipts;
+  throw new CommandError(
+    'ERR_USAGE',
+    `${file} is not the receipt of an erasure.`,
+    'Give the files that keys shred --receipt wrote.',
+  );
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

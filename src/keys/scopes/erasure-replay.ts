@@ -1,0 +1,89 @@
+import { ConfigurationError } from '../../errors';
+import type { KeyServices } from '../key-services';
+
+import { isReceipt, receiptDigest, receiptOfOther } from './erasure-receipt';
+import type { ErasureReceipt } from './erasure-receipt';
+import type { KeysOfScopes } from './keys-of-scopes';
+import { eraseMarked } from './scope-erasure';
+import type { ScopeRows } from './scope-erasure';
+
+/** What a replay does, or would do, with the scope of a receipt. */
+export type ReplayStep = 'due' | 'erased' | 'held';
+
+/** The result of a replay. */
+export interface ReplayReport {
+  /** The receipts of this time; each names the digest of the one that was replayed. */
+  readonly erased: readonly ErasureReceipt[];
+  /** The given receipts of scopes that are erased as they were. */
+  readonly stillErased: readonly ErasureReceipt[];
+  /** The given receipts of scopes under a legal hold, which were not erased. */
+  readonly held: readonly ErasureReceipt[];
+}
+
+/**
+ * Returns what a replay is to do with the scope of a receipt.
+ *
+ * @throws {@link ConfigurationError} for a value that is no receipt, {@link KeyStateError} for one of another
+ * application, {@link KeyUnwrapError} for one that was edited or made up
+ */
+export async function replayStep<C>(
+  { application }: KeyServices<C>,
+  scopes: KeysOfScopes<C>,
+  receipt: unknown,
+): Promise<ReplayStep> {
+  if (!isReceipt(receipt)) throw notAReceipt();
+  if (receipt.application !== application) throw receiptOfOther(receipt);
+  const scope = { kind: receipt.kind, id: receipt.scope };
+  // Of a scope that is erased, nothing hangs on the receipt, whose branch key may be destroyed by now.
+  if ((await scopes.marks.find(scope, 'erasure'))?.state === 'erased') return 'erased';
+  await scopes.proveReceipt(receipt);
+  return (await scopes.marks.find(scope, 'hold')) === undefined ? 'due' : 'held';
+}
+
+/**
+ * Erases scopes again after a restore of the database from an older backup, before the application starts. The
+ * waits of their erasures were over when the receipts were written; a legal hold may have come back.
+ *
+ * @throws what {@link replayStep} throws of any receipt, before anything is erased
+ */
+export async function replayErasures<C>(
+  services: KeyServices<C>,
+  scopes: KeysOfScopes<C>,
+  receipts: readonly ErasureReceipt[],
+  rows: ScopeRows<C>,
+): Promise<ReplayReport> {
+  for (const receipt of receipts) await replayStep(services, scopes, receipt);
+  const report = {
+    erased: [] as ErasureReceipt[],
+    stillErased: [] as ErasureReceipt[],
+    held: [] as ErasureReceipt[],
+  };
+  for (const receipt of receipts) {
+    const step = await replayStep(services, scopes, receipt);
+    if (step === 'held') report.held.push(receipt);
+    else if (step === 'erased') report.stillErased.push(receipt);
+    else report.erased.push(await erasedAgain(services, scopes, receipt, rows));
+  }
+  return report;
+}
+
+async function erasedAgain<C>(
+  services: KeyServices<C>,
+  scopes: KeysOfScopes<C>,
+  receipt: ErasureReceipt,
+  rows: ScopeRows<C>,
+): Promise<ErasureReceipt> {
+  const { kind, scope: id, reason } = receipt;
+  const scope = { kind, id };
+  const mark =
+    (await scopes.marks.find(scope, 'erasure')) ??
+    (await scopes.marks.set(scope, 'erasure', { reason }));
+  const how = { reason, rows, replays: receiptDigest(receipt) };
+  return eraseMarked(services, scopes, mark, how);
+}
+
+function notAReceipt(): ConfigurationError {
+  return new ConfigurationError(
+    'What is to be replayed is not the sealed receipt of an erasure. Nothing was erased. Take the receipt as it was written.',
+  );
+}
