@@ -6,7 +6,8 @@ import type { ScopeIds } from './keys/scopes/scope-context';
 import { receiptDigest } from './keys/scopes/scope-erasure';
 import type { Erasure, ErasureOptions, ErasureReceipt } from './keys/scopes/scope-erasure';
 import type { ResealReport } from './keys/scopes/scope-resealing';
-import { scopeRows } from './reencryption/coverage/scope-rows';
+import { requireMoved, scopeRows } from './reencryption/coverage/scope-rows';
+import { withConnection } from './typeorm/connection/lent-connection';
 import type { Installation } from './typeorm/installation/installation';
 
 /** Entries in one read. */
@@ -53,12 +54,14 @@ export class ScopeKeys {
    * stay, and nobody can read their values. Backups of the database hold the wrapped keys until they, or all KEK
    * versions that they need, are destroyed.
    *
-   * @throws {@link KeyStateError} for a scope under a legal hold, or one that is erased; retryable while
-   * transactions are open that may have written
+   * @throws {@link KeyStateError} for a scope under a legal hold, or one that is erased, and while columns with keys
+   * of its kind hold values under a common key; retryable while transactions are open that may have written
    */
   async shred({ scope, waitMs, ...options }: ShredOptions): Promise<Erasure> {
+    const named = scopeNamed(scope);
+    await this.#requireMoved([named]);
     const rows = scopeRows(this.installation, waitMs);
-    return this.installation.keys.scopeOperations.erase(scopeNamed(scope), options, rows);
+    return this.installation.keys.scopeOperations.erase(named, options, rows);
   }
 
   /**
@@ -67,14 +70,25 @@ export class ScopeKeys {
    *
    * @param receipts - of {@link ScopeKeys.shred}, which are to be kept outside of the database.
    * @returns the receipts of this time; none for a scope that is still erased
-   * @throws {@link KeyStateError} for receipts of another application
+   * @throws {@link KeyStateError} for receipts of another application, and as {@link ScopeKeys.shred} does
    */
   async replayShred(
     receipts: readonly ErasureReceipt[],
     { waitMs }: Pick<ShredOptions, 'waitMs'> = {},
   ): Promise<ErasureReceipt[]> {
+    await this.#requireMoved(receipts);
     const rows = scopeRows(this.installation, waitMs);
     return this.installation.keys.scopeOperations.replay(receipts, rows);
+  }
+
+  /** Before an erasure is requested, from which on rows of the scope cannot be moved. */
+  async #requireMoved(scopes: readonly { readonly kind: string }[]): Promise<void> {
+    const { installation } = this;
+    await withConnection(installation.dataSource, undefined, async (runner) => {
+      for (const kind of new Set(scopes.map((scope) => scope.kind))) {
+        await requireMoved(installation, runner, kind);
+      }
+    });
   }
 
   /**

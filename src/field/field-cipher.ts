@@ -32,6 +32,7 @@ import {
   keyUnusable,
   malformedCiphertext,
   notBound,
+  notScoped,
   plaintextFound,
   rowUnknown,
   unsupportedValue,
@@ -234,7 +235,8 @@ export class FieldCipher {
 
   #open(key: DataKey, bytes: Buffer, context: string | undefined): Buffer {
     const { aead, id } = key;
-    const { readsUnbound } = this.#policy;
+    const { isScoped, readsUnbound, readsUnscoped } = this.#policy;
+    if (isScoped && !readsUnscoped && key.scope === undefined) throw notScoped(this.#policy, id);
     if (context !== undefined && !isBound(bytes) && !readsUnbound) throw notBound(this.#policy, id);
     if (bytes.length < storedLengthOf(0, aead.nonceBytes, 'binary')) {
       throw malformedCiphertext(this.#policy, 'it is cut short', id);

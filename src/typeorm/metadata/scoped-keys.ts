@@ -104,7 +104,7 @@ export class ScopeKinds {
       column:
         declared &&
         constantColumn(column, declared.property, { what: '@KeyScope', policy: property }),
-      context: () => contextScope(kind, this.#kinds.size === 1, keyScope),
+      context: () => contextScope(kind, this.#kinds, keyScope),
     });
   }
 

@@ -2,6 +2,7 @@ import type { QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { ScopeMismatchError } from '../../../errors';
+import { NoScopeKeyError } from '../../../keys/scopes/scope-key-errors';
 import type { Installation } from '../../installation/installation';
 import { queryRefused, scopeOfValue } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
@@ -56,15 +57,23 @@ export async function withIndexKeys<T>(
     readonly row: KnownRow | undefined;
     readonly queryRunner: QueryRunner | undefined;
     readonly work: () => T;
+    /** Whether missing keys of a scope are created, as for tokens to be written. Defaults to `false`. */
+    readonly creates?: boolean;
   },
 ): Promise<T> {
-  const { row, queryRunner, work } = parts;
+  const { row, queryRunner, work, creates = false } = parts;
   const scope = isScoped ? declared : undefined;
   const isOfScope = scope !== undefined && row !== undefined;
   if (!isOfScope || policy.readsUnscoped) await installation.prepareIndexRoot(queryRunner);
   if (!isOfScope) return work();
-  await installation.prepareScopes([scope.of(row)], { index: true }, queryRunner);
-  return withKnownRow(row, work);
+  // Anybody may look up an id that does not exist, which is to leave nothing behind.
+  await installation.prepareScopes([scope.of(row)], { index: true, creates }, queryRunner);
+  try {
+    return withKnownRow(row, work);
+  } catch (error) {
+    if (!(error instanceof NoScopeKeyError)) throw error;
+    return withKnownRow({ ...row, hasNoKeys: true }, work);
+  }
 }
 
 /**
