@@ -31,8 +31,6 @@ import {
   doesNotDecode,
   keyUnusable,
   malformedCiphertext,
-  notBound,
-  notScoped,
   plaintextFound,
   rowUnknown,
   unsupportedValue,
@@ -41,6 +39,7 @@ import { isBoundField } from './field-policy';
 import type { FieldPolicy } from './field-policy';
 import { requireColumnLength, requireValueLength } from './length-limits';
 import { NativeValues } from './native-values';
+import { requireNotOlder } from './older-values';
 import { contextUnder } from './row-context';
 
 /**
@@ -235,9 +234,7 @@ export class FieldCipher {
 
   #open(key: DataKey, bytes: Buffer, context: string | undefined): Buffer {
     const { aead, id } = key;
-    const { isScoped, readsUnbound, readsUnscoped } = this.#policy;
-    if (isScoped && !readsUnscoped && key.scope === undefined) throw notScoped(this.#policy, id);
-    if (context !== undefined && !isBound(bytes) && !readsUnbound) throw notBound(this.#policy, id);
+    requireNotOlder(this.#policy, key, context !== undefined && !isBound(bytes));
     if (bytes.length < storedLengthOf(0, aead.nonceBytes, 'binary')) {
       throw malformedCiphertext(this.#policy, 'it is cut short', id);
     }

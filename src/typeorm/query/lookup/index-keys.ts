@@ -68,6 +68,11 @@ export async function withIndexKeys<T>(
   if (!isOfScope) return work();
   // Anybody may look up an id that does not exist, which is to leave nothing behind.
   await installation.prepareScopes([scope.of(row)], { index: true, creates }, queryRunner);
+  return withTokensOf(row, work);
+}
+
+/** Makes tokens for a row once its keys were prepared; such as match nothing if its scope has none. */
+export function withTokensOf<T>(row: KnownRow, work: () => T): T {
   try {
     return withKnownRow(row, work);
   } catch (error) {

@@ -6,7 +6,6 @@ import type { Installation } from '../../installation/installation';
 import { decryptStored } from '../../metadata/encrypted-column';
 import type { UniqueIndex } from '../../metadata/encrypted-column';
 import { withKnownRow } from '../../metadata/known-row';
-import type { KnownRow } from '../../metadata/known-row';
 import { cleartextForms } from '../lookup/cleartext-forms';
 
 import { tokenOf, tokensOf } from './row-values';
@@ -111,27 +110,14 @@ class EarlierRows {
   async update(rows: readonly TokenRow[]): Promise<ValueOfRow[]> {
     const { encrypted } = this.#index;
     const readable = await this.#rows.readable(rows);
-    await this.#prepareScopes(rows);
+    await this.#rows.prepareScopes(rows);
     const values: ValueOfRow[] = [];
     for (const [i, row] of rows.entries()) {
-      const value = { value: decryptStored(encrypted, readable[i]), row: this.#known(row) };
+      const value = { value: decryptStored(encrypted, readable[i]), row: this.#rows.known(row) };
       if (row.token !== tokenOf(this.#index, value)) await this.#updateRow(row, value);
       values.push(value);
     }
     return values;
-  }
-
-  async #prepareScopes(rows: readonly TokenRow[]): Promise<void> {
-    const { encrypted, indexed } = this.#index;
-    const { scope } = encrypted;
-    if (!indexed.isScoped || scope === undefined) return;
-    const scopes = rows.map((row) => scope.of(this.#known(row)));
-    await this.#installation.prepareScopes(scopes, { index: true }, this.#runner);
-  }
-
-  #known({ bound }: TokenRow): KnownRow {
-    const { columns = [] } = this.#index.encrypted.binding ?? {};
-    return { value: (column) => bound[columns.lastIndexOf(column)] };
   }
 
   async #updateRow(row: TokenRow, value: ValueOfRow): Promise<void> {
