@@ -125,9 +125,8 @@ export class FieldEncryption {
     indexName?: string,
     options?: ValueOptions,
   ): Promise<string> {
-    return this.#withIndex(entity, property, { indexName, ...options }, (index) =>
-      index.token(value),
-    );
+    const how = { indexName, creates: true, ...options };
+    return this.#withIndex(entity, property, how, (index) => index.token(value));
   }
 
   /**
@@ -141,9 +140,8 @@ export class FieldEncryption {
     indexName?: string,
     options?: ValueOptions,
   ): Promise<string[]> {
-    return this.#withIndex(entity, property, { indexName, ...options }, (index) =>
-      index.tokens(value),
-    );
+    const how = { indexName, creates: false, ...options };
+    return this.#withIndex(entity, property, how, (index) => index.tokens(value));
   }
 
   /** Encrypts a value as the property would store it; `null` stays `null`. For hand-written SQL. */
@@ -214,13 +212,14 @@ export class FieldEncryption {
   #withIndex<T>(
     entity: EntityTarget<ObjectLiteral>,
     property: string,
-    { indexName, manager, row = {} }: ValueOptions & { readonly indexName: string | undefined },
+    how: ValueOptions & { readonly indexName: string | undefined; readonly creates: boolean },
     make: (index: BlindIndex) => T,
   ): Promise<T> {
+    const { indexName, creates, manager, row = {} } = how;
     const encrypted = this.#column(entity, property);
     const indexed = indexNamed(encrypted, indexName);
     return withIndexKeys(this.#installation, encrypted, indexed, {
-      ...{ row: insertedRow(row), queryRunner: manager?.queryRunner },
+      ...{ row: insertedRow(row), queryRunner: manager?.queryRunner, creates },
       work: () => make(indexed.index),
     });
   }

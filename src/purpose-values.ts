@@ -56,7 +56,7 @@ export class PurposeValues {
       keyName: options.key ?? 'default',
       boundTo: [],
       coerce: false,
-      ...{ readsUnbound: false, readsUnscoped: false },
+      ...{ readsUnbound: false, isScoped: false, readsUnscoped: false },
       maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
       columnLength: undefined,
     });

@@ -8,7 +8,8 @@ import type { ErasureReceipt } from './keys/scopes/erasure-receipt';
 import type { ReplayReport } from './keys/scopes/erasure-replay';
 import type { Erasure, ErasureOptions } from './keys/scopes/scope-erasure';
 import type { ResealReport } from './keys/scopes/scope-resealing';
-import { scopeRows } from './reencryption/coverage/scope-rows';
+import { requireMoved, scopeRows } from './reencryption/coverage/scope-rows';
+import { withConnection } from './typeorm/connection/lent-connection';
 import type { Installation } from './typeorm/installation/installation';
 
 /** Entries in one read. */
@@ -55,12 +56,14 @@ export class ScopeKeys {
    * stay, and nobody can read their values. Backups of the database hold the wrapped keys until they, or all KEK
    * versions that they need, are destroyed.
    *
-   * @throws {@link KeyStateError} for a scope under a legal hold, or one that is erased; retryable while
-   * transactions are open that may have written
+   * @throws {@link KeyStateError} for a scope under a legal hold, or one that is erased, and while columns with keys
+   * of its kind hold values under a common key; retryable while transactions are open that may have written
    */
   async shred({ scope, waitMs, ...options }: ShredOptions): Promise<Erasure> {
+    const named = scopeNamed(scope);
+    await this.#requireMoved([named]);
     const rows = scopeRows(this.installation, waitMs);
-    return this.installation.keys.scopeOperations.erase(scopeNamed(scope), options, rows);
+    return this.installation.keys.scopeOperations.erase(named, options, rows);
   }
 
   /**
@@ -70,7 +73,8 @@ export class ScopeKeys {
    * @param receipts - of {@link ScopeKeys.shred}, which are to be kept outside of the database.
    * @returns the receipts of this time, and those whose scopes were left alone
    * @throws {@link KeyStateError} for a receipt of another application; {@link KeyUnwrapError} for one that was
-   * edited or made up; {@link ConfigurationError} for anything else. Nothing is erased then
+   * edited or made up; {@link ConfigurationError} for anything else. Nothing is erased then. And as
+   * {@link ScopeKeys.shred} does while a column holds values under a common key
    */
   async replayShred(
     receipts: readonly ErasureReceipt[],
@@ -78,6 +82,16 @@ export class ScopeKeys {
   ): Promise<ReplayReport> {
     const rows = scopeRows(this.installation, waitMs);
     return this.installation.keys.scopeOperations.replay(receipts, rows);
+  }
+
+  /** Before an erasure is requested, from which on rows of the scope cannot be moved. */
+  async #requireMoved(scopes: readonly { readonly kind: string }[]): Promise<void> {
+    const { installation } = this;
+    await withConnection(installation.dataSource, undefined, async (runner) => {
+      for (const kind of new Set(scopes.map((scope) => scope.kind))) {
+        await requireMoved(installation, runner, kind);
+      }
+    });
   }
 
   /**

@@ -19,6 +19,7 @@ export const POLICY: FieldPolicy = {
   maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
   boundTo: [],
   readsUnbound: false,
+  isScoped: false,
   readsUnscoped: false,
   columnLength: undefined,
 };

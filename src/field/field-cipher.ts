@@ -31,7 +31,6 @@ import {
   doesNotDecode,
   keyUnusable,
   malformedCiphertext,
-  notBound,
   plaintextFound,
   rowUnknown,
   unsupportedValue,
@@ -40,6 +39,7 @@ import { isBoundField } from './field-policy';
 import type { FieldPolicy } from './field-policy';
 import { requireColumnLength, requireValueLength } from './length-limits';
 import { NativeValues } from './native-values';
+import { requireNotOlder } from './older-values';
 import { contextUnder } from './row-context';
 
 /**
@@ -234,8 +234,7 @@ export class FieldCipher {
 
   #open(key: DataKey, bytes: Buffer, context: string | undefined): Buffer {
     const { aead, id } = key;
-    const { readsUnbound } = this.#policy;
-    if (context !== undefined && !isBound(bytes) && !readsUnbound) throw notBound(this.#policy, id);
+    requireNotOlder(this.#policy, key, context !== undefined && !isBound(bytes));
     if (bytes.length < storedLengthOf(0, aead.nonceBytes, 'binary')) {
       throw malformedCiphertext(this.#policy, 'it is cut short', id);
     }

@@ -60,6 +60,16 @@ export function notBound(policy: FieldPolicy, keyId: string): DecryptionError {
   );
 }
 
+/** For a value under a common key, in a field whose values have keys of scopes. */
+export function notScoped(policy: FieldPolicy, keyId: string): DecryptionError {
+  return new DecryptionError(
+    `${nameOf(policy)}: the ciphertext is under the common key ${keyId}, and values of the property have keys of ` +
+      'their scope. If it is older, list the property in `legacyScope` and run: field-encryption data reencrypt. ' +
+      'If no such rows are left, somebody has put it there.',
+    detailsOf(policy, keyId),
+  );
+}
+
 /** For a bound value without its row. */
 export function rowUnknown(policy: FieldPolicy): UnsupportedValueError {
   return new UnsupportedValueError(

@@ -28,6 +28,8 @@ export interface FieldPolicy {
   readonly boundTo: readonly string[];
   /** Whether values that are not bound to their row may still be read (`legacyUnbound`). */
   readonly readsUnbound: boolean;
+  /** Whether new values have keys of scopes. */
+  readonly isScoped: boolean;
   /** Whether values under a common key may still be read, though new ones have keys of scopes (`legacyScope`). */
   readonly readsUnscoped: boolean;
   /** Width of the column in characters (text) or bytes (binary), if it is limited. */

@@ -112,6 +112,7 @@ describeEachDatabase('After the erasure of a scope', (database) => {
       storage: 'text',
       ...{
         readsUnbound: true,
+        isScoped: false,
         readsUnscoped: false,
         maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
         columnLength: undefined,

@@ -5,9 +5,11 @@ import {
   BlindIndex,
   DecryptionError,
   Encrypted,
+  ErasedError,
   fieldEncryption,
   FieldEncryptionError,
   KeyScope,
+  KeyStateError,
 } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
 import { describeEachDatabase } from '../support/databases';
@@ -135,7 +137,9 @@ describeEachDatabase('A column that gets keys of scopes', (database) => {
     const online = await open(LEGACY);
     expect(await values(online)).toEqual(all);
     await online.manager.insert(After, { id: randomUUID(), tenantId: 1, ssn: 'canary new' });
-    await expect((await open({})).manager.find(After)).rejects.toBeInstanceOf(DecryptionError);
+    const error: unknown = await (await open({})).manager.find(After).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(DecryptionError);
+    expect((error as Error).message).toContain('list the property in `legacyScope`');
 
     const encryption = fieldEncryption(online);
     const started = new AbortController();
@@ -164,6 +168,34 @@ describeEachDatabase('A column that gets keys of scopes', (database) => {
     expect(await strict.manager.findBy(After, { tenantId: 2, ssn: 'canary 7' })).toMatchObject([
       { tenantId: 2 },
     ]);
+  });
+
+  it('is not erased before its values have moved', async () => {
+    const online = await open(LEGACY);
+    await online.manager.insert(After, { id: randomUUID(), tenantId: 1, ssn: 'canary new' });
+    const { keys } = fieldEncryption(online);
+    const request = { scope: { tenant: 1 }, reason: 'request 1', graceMs: 0 };
+    const error: unknown = await keys.shred(request).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(KeyStateError);
+    expect((error as Error).message).toMatch(
+      /^After\.ssn: 40 rows hold values under a common key.*data reencrypt/,
+    );
+    // Nothing was requested: values of the scope can still be written, and so moved.
+    expect(await fieldEncryption(online).reencrypt()).toMatchObject({ changed: ROWS, failed: 0 });
+    const erasure = await keys.shred(request);
+    expect(erasure).toMatchObject({ receipt: { columns: [{ property: 'ssn', rows: 9 }] } });
+    await expect(online.manager.findBy(After, { tenantId: 1 })).rejects.toBeInstanceOf(ErasedError);
+    expect(await online.manager.findBy(After, { tenantId: 2 })).toHaveLength(8);
+  });
+
+  it.each([
+    ['legacyScope', ['After.snn'], 'with keys of scopes'],
+    ['legacyScope', ['After.tenantId'], 'with keys of scopes'],
+    ['legacyUnbound', ['After.snn'], 'with bindTo'],
+  ])('is named as it is: %s %p', async (option, names, which) => {
+    await expect(open({ [option]: names })).rejects.toThrow(
+      `${option} names "${names[0]!}", which is not an encrypted property ${which}`,
+    );
   });
 
   it('takes no old value again once all have moved', async () => {

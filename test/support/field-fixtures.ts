@@ -37,6 +37,7 @@ export function fieldPolicy(overrides: Partial<FieldPolicy> = {}): FieldPolicy {
     maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
     boundTo: [],
     readsUnbound: false,
+    isScoped: false,
     readsUnscoped: false,
     columnLength: undefined,
     ...overrides,

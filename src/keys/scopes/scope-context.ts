@@ -70,21 +70,25 @@ export function recordedAcrossScopes(
 /**
  * Returns the scope of a kind by the innermost {@link withKeyScope}, or by what the application says otherwise.
  *
- * @param isOnlyKind - whether an id without its kind can be meant for this one.
- * @throws {@link ConfigurationError} for an id without its kind where there are several
+ * @param kinds - all that there are.
+ * @throws {@link ConfigurationError} for an id without its kind where there are several, and for another kind
  * @throws {@link UnsupportedValueError} for anything that is no id
  */
 export function contextScope(
   kind: string,
-  isOnlyKind: boolean,
+  kinds: ReadonlySet<string>,
   otherwise: (() => ScopeIds | undefined) | undefined,
 ): ContextScope {
   const scope = contexts.getStore() ?? otherwise?.();
   if (scope instanceof AcrossScopes) return ALL_SCOPES;
   if (scope === undefined) return undefined;
   requireIds(scope);
-  if (typeof scope === 'object') return Object.hasOwn(scope, kind) ? idIn(scope[kind]) : undefined;
-  if (isOnlyKind) return idIn(scope);
+  if (typeof scope === 'object') {
+    const unknown = Object.keys(scope).find((each) => !kinds.has(each));
+    if (unknown !== undefined) throw unknownKind(kinds);
+    return Object.hasOwn(scope, kind) ? idIn(scope[kind]) : undefined;
+  }
+  if (kinds.size === 1) return idIn(scope);
   throw new ConfigurationError(
     `A key scope was given as an id alone, and there are several kinds of scopes. Name the kind: { ${kind}: id }.`,
   );
@@ -93,6 +97,18 @@ export function contextScope(
 function requireIds(scope: ScopeIds): void {
   const ids: readonly unknown[] = typeof scope === 'object' ? Object.values(scope) : [scope];
   for (const id of ids) idIn(id);
+  if (ids.length > 0) return;
+  throw new UnsupportedValueError(
+    'A key scope was given as an object without a kind. Name it: { tenant: id }.',
+  );
+}
+
+/** Does not repeat the name, which may be an id in the wrong place. */
+function unknownKind(kinds: ReadonlySet<string>): ConfigurationError {
+  return new ConfigurationError(
+    'A key scope names a kind that no encrypted property of the DataSource has. ' +
+      `There is: ${[...kinds].join(', ')}. Look whether the name is right.`,
+  );
 }
 
 function idIn(value: unknown): string {

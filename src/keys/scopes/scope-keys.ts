@@ -1,7 +1,7 @@
 import { BackgroundRefresh } from '../../async/background-refresh';
-import { KmsUnavailableError } from '../../errors';
+import { KeyStateError } from '../../errors';
 import type { ActiveKey } from '../cache/active-keys';
-import { FailedKeys, oldTransaction, typedFailure } from '../cache/failed-keys';
+import { FailedKeys, typedFailure } from '../cache/failed-keys';
 import type { UsedKeys } from '../cache/used-keys';
 import type { KeyServices } from '../key-services';
 import type { DataKey, IndexRoots } from '../key-source';
@@ -16,8 +16,11 @@ import { erasedError } from './scope-key-ring';
 import type { ScopeKeyRing } from './scope-key-ring';
 import type { ScopeKeyStore } from './scope-key-store';
 import { ScopeKeyCreation } from './scope-key-creation';
+import { NoScopeKeyError, notReady } from './scope-key-errors';
+import { standingsOf } from './standings';
+import type { Standing } from './standings';
 import { scopesOf, slotOf, slotOfErasure, slotOfKey, wantedKeys } from './wanted-key';
-import type { WantedKey } from './wanted-key';
+import type { KeysToPrepare, WantedKey } from './wanted-key';
 
 /** The parts of {@link ScopeKeys}. */
 export interface ScopeKeysParts<C> {
@@ -38,9 +41,6 @@ interface Attempt<C> {
   /** Ids of keys that were to be created. */
   readonly created?: readonly string[];
 }
-
-/** When a key was confirmed, and the end of its use for writing. */
-type Standing = Pick<ActiveKey<unknown>, 'confirmedAt' | 'usableUntil'>;
 
 /** The keys that new values and tokens of scopes are made with, which are created when they are first wanted. */
 export class ScopeKeys<C> {
@@ -75,16 +75,13 @@ export class ScopeKeys<C> {
 
   /**
    * Makes the keys of these scopes usable synchronously, with `index` those of their blind indexes, too.
-   * Creates those that are missing: for good, unless the connection is in a transaction. A key that fails
-   * does not reject it; it is thrown where a value needs it.
+   * Creates those that are missing, unless `creates` is false: for good, unless the connection is in a
+   * transaction. A key that fails does not reject it; it is thrown where a value needs it.
    *
    * @returns undefined if all of them are fresh
    */
-  prepare(
-    scopes: readonly Scope[],
-    { index }: { readonly index: boolean },
-    connection?: C,
-  ): Promise<void> | undefined {
+  prepare(scopes: readonly Scope[], how: KeysToPrepare, connection?: C): Promise<void> | undefined {
+    const { index, creates = true } = how;
     const { clock, loading, policy } = this.#parts.services;
     const now = clock();
     const due = wantedKeys(scopes, index).filter((key) => this.#age(key, now) >= policy.ttlMs);
@@ -94,8 +91,10 @@ export class ScopeKeys<C> {
       this.#refresh.start(() => this.#obtain(due));
       return undefined;
     }
-    if (!loading.isInside) return this.#obtain(missing, connection);
-    return loading.untilOutside().then(() => this.prepare(scopes, { index }, connection));
+    if (loading.isInside) {
+      return loading.untilOutside().then(() => this.prepare(scopes, how, connection));
+    }
+    return creates ? this.#obtain(missing, connection) : this.#obtainExisting(missing, connection);
   }
 
   /** Forgets what is known of a scope, so that its keys are looked for again. */
@@ -109,6 +108,20 @@ export class ScopeKeys<C> {
     this.#index.clear();
     this.#failed.clear();
     this.#refresh.reset();
+  }
+
+  /** Obtains those keys that there are, and remembers that there are no others. */
+  async #obtainExisting(wanted: readonly WantedKey[], connection?: C): Promise<void> {
+    const { services, store } = this.#parts;
+    const records = await services.loading.run(() =>
+      store.findCurrent(scopesOf(wanted), connection),
+    );
+    const slots = new Set(records.map(slotOf));
+    const isThere = (key: WantedKey): boolean =>
+      slots.has(slotOfKey(key)) || slots.has(slotOfErasure(key.scope));
+    for (const key of wanted) if (!isThere(key)) this.#fail(key, new NoScopeKeyError(key.scope));
+    const existing = wanted.filter(isThere);
+    if (existing.length > 0) await this.#obtain(existing, connection);
   }
 
   async #obtain(wanted: readonly WantedKey[], connection?: C): Promise<void> {
@@ -136,7 +149,13 @@ export class ScopeKeys<C> {
     if (wanted.length === 0) return [];
     const { ring, services, store } = this.#parts;
     // Before the rows are read: a branch may be confirmed again meanwhile, and they may not.
-    const standings = await this.#standings(wanted, connection);
+    const standings = await standingsOf(wanted, this.#parts, connection).catch(
+      (failure: unknown) => {
+        if (!(failure instanceof KeyStateError)) throw failure;
+        for (const key of wanted) this.#fail(key, failure);
+        return new Map<WantedKey, Standing>();
+      },
+    );
     const records = await services.loading.run(() =>
       store.findCurrent(scopesOf(wanted), connection),
     );
@@ -159,29 +178,6 @@ export class ScopeKeys<C> {
     // Another connection may be waited for in vain by a caller that holds one.
     if (connection === undefined && !mayRollBack) await this.#creation.record(records);
     return left;
-  }
-
-  /** Returns since when, and until when, keys whose rows are read now count as confirmed: as their branch does. */
-  async #standings(
-    wanted: readonly WantedKey[],
-    connection: C | undefined,
-  ): Promise<ReadonlyMap<WantedKey, Standing>> {
-    const { branches, services } = this.#parts;
-    const { maxAgeMs } = services.policy;
-    const age = connection === undefined ? 0 : await services.store.snapshotAge(connection);
-    // Such a transaction may not see yet that a scope was erased.
-    if (age >= maxAgeMs) {
-      for (const key of wanted) this.#fail(key, oldTransaction(maxAgeMs));
-      return new Map();
-    }
-    const standings = new Map<WantedKey, Standing>();
-    for (const key of wanted) {
-      const branch = branches.standingFor(key.scope);
-      if (branch === undefined) continue;
-      const { confirmedAt, usableUntil } = branch;
-      standings.set(key, { confirmedAt: confirmedAt - age, usableUntil: usableUntil - age });
-    }
-    return standings;
   }
 
   #accept(
@@ -238,10 +234,4 @@ export class ScopeKeys<C> {
       ? notReady(wanted.scope)
       : typedFailure(`the ${wanted.purpose} key of a ${wanted.scope.kind}`, failure);
   }
-}
-
-function notReady({ kind }: Scope): KmsUnavailableError {
-  return new KmsUnavailableError(
-    `the key of a ${kind} is not in memory, or was not confirmed in time (keyCache.maxAgeMs). Try again.`,
-  );
 }

@@ -9,6 +9,14 @@ export interface WantedKey {
   readonly purpose: 'data' | 'index';
 }
 
+/** Which keys of scopes are to be made usable. */
+export interface KeysToPrepare {
+  /** Whether those of their tokens, too. */
+  readonly index: boolean;
+  /** Whether those that are missing are created. Defaults to `true`. */
+  readonly creates?: boolean;
+}
+
 /** Returns the keys that scopes need, each once: with `index`, those of their tokens, too. */
 export function wantedKeys(scopes: readonly Scope[], index: boolean): WantedKey[] {
   const unique = new Map(scopes.map((scope) => [scopeSlot(scope), scope]));

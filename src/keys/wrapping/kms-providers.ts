@@ -3,6 +3,7 @@ import type { KmsProvider } from '../../kms/kms-provider';
 import type { KeyRecord } from '../record/key-record';
 import { isOwnBranchName } from '../record/scope';
 
+import { askingOwnKms } from './own-kms-refusals';
 import { KmsClient } from './kms-client';
 
 /** A key that a provider unwrapped. The caller wipes the bytes. */
@@ -62,6 +63,8 @@ export class KmsProviders {
    * @throws {@link KeyUnwrapError}, {@link KmsUnavailableError}
    */
   async unwrap(record: KeyRecord): Promise<OpenedKey> {
+    const reserved = this.#reserved.get(record.name);
+    if (reserved !== undefined) return askingOwnKms(() => openedBy(reserved, record));
     const [first, ...rest] = this.#askedFor(record);
     if (first === undefined) throw unknownKms(record.name);
     try {

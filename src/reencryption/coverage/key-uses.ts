@@ -1,12 +1,13 @@
 import type { QueryRunner } from 'typeorm';
 
-import { FieldEncryptionError } from '../../errors';
+import { ErasedError, FieldEncryptionError } from '../../errors';
 import { isUnneeded } from '../../keys/lifecycle/encrypted-rows';
 import type { ColumnUse, CountedKey, EncryptedRows } from '../../keys/lifecycle/encrypted-rows';
 import { hasColumn, SqlParameters } from '../../typeorm/connection/sql-dialect';
 import type { Installation } from '../../typeorm/installation/installation';
 import { decryptStored } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
+import { withTokensOf } from '../../typeorm/query/lookup/index-keys';
 import { TokenRows } from '../../typeorm/query/unique/token-rows';
 import type { TokenRow } from '../../typeorm/query/unique/token-rows';
 import { onAllRows } from '../../typeorm/tables/all-rows';
@@ -81,17 +82,23 @@ class IndexScan {
     while (page.length > 0) {
       rows += page.length;
       const readable = await this.#rows.readable(page);
-      needing += page.filter(({ token }, i) => this.#mayBeOf(rootId, readable[i], token)).length;
+      await this.#rows.prepareScopes(page, { creates: false });
+      needing += page.filter((row, i) => this.#mayBeOf(rootId, readable[i], row)).length;
       page = await this.#page(page.at(-1)?.primaryKey);
     }
     return { rows, needing };
   }
 
-  #mayBeOf(rootId: string, readable: unknown, token: unknown): boolean {
+  #mayBeOf(rootId: string, readable: unknown, row: TokenRow): boolean {
     const { encrypted, indexed } = this.#scanned;
     try {
-      return indexed.index.mayBeOf(rootId, decryptStored(encrypted, readable), token);
+      const value = decryptStored(encrypted, readable);
+      return withTokensOf(this.#rows.known(row), () =>
+        indexed.index.mayBeOf(rootId, value, row.token),
+      );
     } catch (error) {
+      // Its tokens under a common root are gone, and nobody can look up others.
+      if (error instanceof ErasedError) return false;
       if (!(error instanceof FieldEncryptionError) || error.retryable) throw error;
       return true;
     }

@@ -1,15 +1,19 @@
 import type { QueryRunner } from 'typeorm';
 
+import { KeyStateError } from '../../errors';
+import { keyIdOfPrefix } from '../../format/data-key-id';
 import type { ColumnUse } from '../../keys/lifecycle/encrypted-rows';
 import type { ErasedRows } from '../../keys/scopes/erasure-receipt';
 import type { ScopeRows } from '../../keys/scopes/scope-erasure';
 import type { Installation } from '../../typeorm/installation/installation';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { requireTable, selectAllRows } from '../../typeorm/tables/all-rows';
 import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
 import { underKeysSql } from '../database/prefix-sql';
 import { encryptedTables } from '../encrypted-table';
 import type { EncryptedTable } from '../encrypted-table';
 
+import { countByScopeState } from './prefix-counts';
 import { writersToEnd } from './open-writers';
 
 /** Milliseconds to wait for open transactions by default. */
@@ -21,9 +25,47 @@ export function scopeRows(
   waitMs = PATIENCE_MS,
 ): ScopeRows<QueryRunner> {
   return {
-    erase: (kind, keyIds, runner) => eraseTokens(installation, runner, { kind, keyIds }),
+    erase: async (kind, keyIds, runner) => {
+      await requireMoved(installation, runner, kind);
+      return eraseTokens(installation, runner, { kind, keyIds });
+    },
     writersToEnd: () => writersToEnd(installation, waitMs),
   };
+}
+
+/**
+ * Refuses an erasure while columns with keys of a kind of scopes hold values under a common key, which it would
+ * leave readable.
+ *
+ * @throws {@link KeyStateError}
+ */
+export async function requireMoved(
+  installation: Installation,
+  runner: QueryRunner,
+  kind: string,
+): Promise<void> {
+  const common = new Set((await installation.store.list(runner)).map(({ id }) => id));
+  for (const table of encryptedTables(installation)) {
+    for (const encrypted of table.columns) {
+      if (encrypted.scope?.kind !== kind) continue;
+      await requireTable(runner, table.metadata);
+      const { counts } = await countByScopeState(runner, table, encrypted);
+      const rows = counts
+        .filter(({ prefix }) => common.has(keyIdOfPrefix(prefix ?? '') ?? ''))
+        .reduce((sum, each) => sum + each.rows, 0);
+      if (rows > 0) throw notMoved(encrypted, rows);
+    }
+  }
+}
+
+function notMoved({ policy }: EncryptedColumn, rows: number): KeyStateError {
+  const { entity, property } = policy;
+  return new KeyStateError(
+    `${entity}.${property}: ${String(rows)} rows hold values under a common key, which the erasure of a scope would ` +
+      'leave readable. Nothing was erased. Run `field-encryption data reencrypt`, and then erase; if the erasure is ' +
+      'requested already, cancel it first, so that rows of the scope can be written.',
+    { entity, property },
+  );
 }
 
 /** Counts the rows under keys of a scope, and empties their tokens that are not made with its keys. */

@@ -21,9 +21,9 @@ export interface Mode {
   readonly name: RunMode;
   /** `undefined` if only reading can tell. */
   readonly pending: Pending | undefined;
-  readonly readsTokens: boolean;
-  /** The cells that it may change. */
-  readonly writes: 'both' | 'stored' | 'tokens' | 'nothing';
+  readsTokens(encrypted: EncryptedColumn): boolean;
+  /** The cells that it may change, of the tokens those that it reads. */
+  readonly writes: 'both' | 'tokens' | 'nothing';
   /** Whether it is for a column. */
   takes(encrypted: EncryptedColumn): boolean;
   /** What a column needs for it, for messages. */

@@ -32,7 +32,7 @@ const MAY_HOLD_OTHER =
 const encrypt: Mode = {
   name: 'encrypt',
   pending: 'notEncrypted',
-  readsTokens: true,
+  readsTokens: () => true,
   writes: 'both',
   takes: ({ readsPlaintext, previousFormat }) => readsPlaintext || previousFormat !== undefined,
   needs: MAY_HOLD_OTHER,
@@ -57,7 +57,7 @@ const encrypt: Mode = {
 const reindex: Mode = {
   name: 'reindex',
   pending: undefined,
-  readsTokens: true,
+  readsTokens: () => true,
   writes: 'tokens',
   takes: ({ indexes }) => indexes.length > 0,
   needs: 'has a blind index',
@@ -74,7 +74,7 @@ const reindex: Mode = {
 const verify: Mode = {
   name: 'verify',
   pending: undefined,
-  readsTokens: true,
+  readsTokens: () => true,
   writes: 'nothing',
   takes: () => true,
   needs: 'is encrypted',
@@ -122,7 +122,7 @@ function formatBytes({ storage }: FieldPolicy, value: Buffer): string | Buffer |
 const decrypt: Mode = {
   name: 'decrypt',
   pending: 'encrypted',
-  readsTokens: true,
+  readsTokens: () => true,
   writes: 'both',
   takes: ({ readsPlaintext }) => readsPlaintext,
   needs:
@@ -150,12 +150,13 @@ function reencrypt({ keys }: Installation): Mode {
   return {
     name: 'reencrypt',
     pending: 'underOtherKey',
-    readsTokens: false,
-    writes: 'stored',
+    // Values that get a key of their scope are looked up by tokens of that from then on.
+    readsTokens: ({ policy }) => policy.readsUnscoped,
+    writes: 'both',
     takes: () => true,
     needs: 'is encrypted',
     prepare: (_, stored) => Promise.resolve(stored),
-    transform: (encrypted, { stored, tokens, context }) => {
+    transform: (encrypted, { stored, tokens, context }, readable) => {
       if (isNull(stored) || isOthers(encrypted, stored)) return { stored, tokens };
       const { cipher } = encrypted;
       const found = cipher.inspect(stored);
@@ -164,7 +165,11 @@ function reencrypt({ keys }: Installation): Mode {
         const isBound = found.isBound || context === undefined;
         if (isBound && isCurrent(encrypted, found.prefix)) return { stored, tokens };
       }
-      return { stored: cipher.sealRaw(cipher.openRaw(stored, context), context), tokens };
+      return {
+        stored: cipher.sealRaw(cipher.openRaw(stored, context), context),
+        tokens:
+          tokens.length === 0 ? tokens : tokensOf(encrypted, decryptStored(encrypted, readable)),
+      };
     },
   };
 

@@ -158,10 +158,10 @@ async function workTable(
     cells.push(cell(column, written)) - 1;
   const works = columns.map((encrypted): ColumnWork => ({
     encrypted,
-    stored: add(encrypted.column, mode.writes === 'both' || mode.writes === 'stored'),
-    tokens: (mode.readsTokens ? encrypted.indexes : []).map((indexed) => ({
+    stored: add(encrypted.column, mode.writes === 'both'),
+    tokens: (mode.readsTokens(encrypted) ? encrypted.indexes : []).map((indexed) => ({
       indexed,
-      at: add(indexed.column, mode.writes === 'both' || mode.writes === 'tokens'),
+      at: add(indexed.column, mode.writes !== 'nothing'),
     })),
     bound: (encrypted.binding?.columns ?? []).map((column) => add(column, false)),
   }));

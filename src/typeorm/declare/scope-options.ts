@@ -11,8 +11,8 @@ export interface ScopeOptions {
   /** How values of erased scopes are read: as an {@link ErasedError}, or as NULL. Defaults to `'error'`. */
   onErased?: 'error' | 'null';
   /**
-   * How values are read while the KMS of their scope cannot be reached: as a {@link KmsUnavailableError}, or left
-   * out of the entity, so that a later `save()` does not write them. Defaults to `'error'`.
+   * How values are read while the KMS of their scope cannot be reached or refuses its key: as the error of that
+   * KMS, or left out of the entity, so that a later `save()` does not write them. Defaults to `'error'`.
    */
   onUnavailable?: 'error' | 'omit';
   /**

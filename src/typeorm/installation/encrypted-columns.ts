@@ -107,7 +107,9 @@ function encryptedEntity(columns: readonly EncryptedColumn[]): EncryptedEntity {
         .map((indexed) => ({ encrypted, indexed })),
     ),
     indexed: columns.some(({ indexes }) => indexes.length > 0),
-    needsIndexRoot: columns.some(({ indexes }) => indexes.some(({ isScoped }) => !isScoped)),
+    needsIndexRoot: columns.some(({ indexes, policy }) =>
+      indexes.some(({ isScoped }) => !isScoped || policy.readsUnscoped),
+    ),
     isBound: columns.some(({ binding }) => binding !== undefined),
     scopes: scopesOf(columns),
   };
@@ -219,22 +221,29 @@ function indexWithoutColumn(
 }
 
 function assertNamedColumnsExist(
-  { legacyPlaintext = [], legacyUnbound = [], previousFormats = {} }: CheckedOptions,
+  {
+    legacyPlaintext = [],
+    legacyUnbound = [],
+    legacyScope = [],
+    previousFormats = {},
+  }: CheckedOptions,
   columns: ReadonlyMap<ColumnMetadata, EncryptedColumn>,
 ): void {
   const all = [...columns.values()];
   const bound = all.filter(({ binding }) => binding !== undefined);
-  const named: [string, readonly string[], readonly EncryptedColumn[]][] = [
-    ['legacyPlaintext', legacyPlaintext, all],
-    ['legacyUnbound', legacyUnbound, bound],
-    ['previousFormats', Object.keys(previousFormats), all],
+  const scoped = all.filter(({ scope }) => scope !== undefined);
+  const named: [string, readonly string[], readonly EncryptedColumn[], string][] = [
+    ['legacyPlaintext', legacyPlaintext, all, ''],
+    ['legacyUnbound', legacyUnbound, bound, ' with bindTo'],
+    ['legacyScope', legacyScope, scoped, ' with keys of scopes'],
+    ['previousFormats', Object.keys(previousFormats), all, ''],
   ];
-  for (const [option, names, among] of named) {
+  for (const [option, names, among, which] of named) {
     const known = among.map(describeColumn);
     const unknown = names.find((name) => !known.includes(name));
     if (unknown === undefined) continue;
     throw new ConfigurationError(
-      `${option} names "${unknown}", which is not an encrypted property${among === bound ? ' with bindTo' : ''}. ` +
+      `${option} names "${unknown}", which is not an encrypted property${which}. ` +
         `Known are: ${known.join(', ')}.`,
     );
   }

@@ -8,6 +8,7 @@ import { ConfigurationError, FieldEncryptionError } from '../../errors';
 import type { KeyAudit } from '../../keys/audit/key-audit';
 import type { KeyManager } from '../../keys/key-manager';
 import type { Scope } from '../../keys/record/scope';
+import type { KeysToPrepare } from '../../keys/scopes/wanted-key';
 import { recordedAcrossScopes } from '../../keys/scopes/scope-context';
 import type { MaintenanceSchedule } from '../../keys/lifecycle/maintenance-schedule';
 import { notWhileHeld } from '../../keys/wrapping/kms-client';
@@ -188,7 +189,7 @@ export class Installation {
   /** Prepares the keys of scopes for writes and, with `index`, for tokens. Returns undefined if they are ready. */
   prepareScopes(
     scopes: readonly Scope[],
-    how: { readonly index: boolean },
+    how: KeysToPrepare,
     queryRunner: QueryRunner | undefined,
   ): Promise<void> | undefined {
     if (scopes.length === 0) return undefined;

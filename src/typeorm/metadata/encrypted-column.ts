@@ -108,6 +108,18 @@ export function describeColumn({ policy }: EncryptedColumn): string {
   return `${policy.entity}.${policy.property}`;
 }
 
+/**
+ * Whether stored tokens of an index may have several forms.
+ *
+ * @throws whatever {@link KeySource.indexRoots} throws, for an index with the common key
+ */
+export function isIndexInTransition(
+  { policy }: EncryptedColumn,
+  { index, isScoped }: IndexedColumn,
+): boolean {
+  return isScoped ? policy.readsUnscoped : index.isInTransition;
+}
+
 /** Returns the error of a query that ciphertext cannot answer; `problem` goes on after the column's name. */
 export function queryRefused(encrypted: EncryptedColumn, problem: string): UnsupportedQueryError {
   const { entity, property } = encrypted.policy;

@@ -68,6 +68,7 @@ export function fieldPolicyOf(
     keyName: options.key ?? (scope === undefined ? 'default' : BRANCH_NAME),
     boundTo: [...(options.bindTo ?? []), ...(scope === undefined ? [] : [scope.name])],
     readsUnbound: [...legacyUnbound, ...legacyScope].includes(`${entity}.${property}`),
+    isScoped: scope !== undefined,
     readsUnscoped: scope !== undefined && legacyScope.includes(`${entity}.${property}`),
     maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
     columnLength: options.length,

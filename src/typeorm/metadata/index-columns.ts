@@ -15,7 +15,7 @@ import { policyRefused } from './encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from './encrypted-column';
 import { knownRow } from './known-row';
 import type { RowScope } from './row-scope';
-import { keysOfScope } from './scoped-keys';
+import { indexKeys } from './scoped-keys';
 import { blindIndexPolicyOf, rootEntityName } from './field-policies';
 import { uniqueWithColumns } from './unique-with';
 
@@ -41,7 +41,12 @@ export function indexedColumns(
     if (!isIndexOf(guard, column, source)) continue;
     const indexPolicy = blindIndexPolicyOf(column, guard, policy);
     const ofScope = guard.options.scope === false ? undefined : scope;
-    const index = new BlindIndex(policy, indexPolicy, application, keysOfScope(keys, ofScope));
+    const index = new BlindIndex(
+      policy,
+      indexPolicy,
+      application,
+      indexKeys(keys, ofScope, policy),
+    );
     assertSinglePrimaryKey(source, index);
     hideIndexColumn(column, source, index, ofScope !== undefined);
     const uniqueWith = uniqueWithColumns(source, guard, policy);

@@ -6,12 +6,14 @@ export interface KnownRow {
   value(column: ColumnMetadata): unknown;
   /** Returns the id of the row's scope of a kind, where it is known without a column. */
   scopeId?(kind: string): string | undefined;
+  /** Whether its scope has no keys, so that tokens for it must match nothing. */
+  readonly hasNoKeys?: boolean;
 }
 
 let current: KnownRow | undefined;
 
 /** Does something synchronous with the values of a row. */
-export function withKnownRow<T>(row: KnownRow, work: () => T): T {
+export function withKnownRow<T>(row: KnownRow | undefined, work: () => T): T {
   const outer = current;
   current = row;
   try {

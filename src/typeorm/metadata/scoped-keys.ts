@@ -1,10 +1,13 @@
+import { createSecretKey, randomBytes } from 'node:crypto';
 import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
+import { FULL_TOKEN_BITS } from '../../crypto/token-mac';
 import type { FieldPolicy } from '../../field/field-policy';
-import type { KeySource } from '../../keys/key-source';
+import type { IndexRoot, IndexRoots, KeySource } from '../../keys/key-source';
 import { DEFAULT_KIND } from '../../keys/record/scope';
 import { contextScope } from '../../keys/scopes/scope-context';
+import { indexRoot } from '../../keys/wrapping/unwrapped-key';
 import type { EncryptedOptions } from '../declare/column-options';
 import { declaredScopes } from '../declare/key-scope';
 import type { DeclaredScope } from '../declare/key-scope';
@@ -12,6 +15,7 @@ import type { CheckedOptions } from '../declare/field-encryption-options';
 
 import { policyRefused } from './encrypted-column';
 import { rootEntityName } from './field-policies';
+import { knownRow } from './known-row';
 import { constantColumn } from './bound-columns';
 import { RowScope } from './row-scope';
 
@@ -25,6 +29,41 @@ export function keysOfScope(keys: KeySource, scope: RowScope | undefined): KeySo
     keyByPrefix: (prefix) => keys.keyByPrefix(prefix),
     indexRoots: () => keys.indexRoots(scope.current()),
   };
+}
+
+/**
+ * Returns the keys of the tokens of the row at work: those of its scope first and, while values of the column may
+ * be under the common key, those of tokens that were made along with them.
+ */
+export function indexKeys(
+  keys: KeySource,
+  scope: RowScope | undefined,
+  { readsUnscoped }: Pick<FieldPolicy, 'readsUnscoped'>,
+): KeySource {
+  if (scope === undefined) return keys;
+  const ofScope = (): IndexRoots => {
+    const current = scope.current();
+    return knownRow()?.hasNoKeys === true ? [rootOfNothing()] : keys.indexRoots(current);
+  };
+  const known = new WeakMap<
+    IndexRoots,
+    { readonly common: IndexRoots; readonly all: IndexRoots }
+  >();
+  const ofBoth = (): IndexRoots => {
+    const own = ofScope();
+    const common = keys.indexRoots();
+    const before = known.get(own);
+    if (before?.common === common) return before.all;
+    const all: IndexRoots = [...own, ...common];
+    known.set(own, { common, all });
+    return all;
+  };
+  return { ...keysOfScope(keys, scope), indexRoots: readsUnscoped ? ofBoth : ofScope };
+}
+
+/** Returns a root whose tokens no row has. */
+function rootOfNothing(): IndexRoot {
+  return indexRoot('', createSecretKey(randomBytes(FULL_TOKEN_BITS / 8)));
 }
 
 /** The declared kinds of scopes, of which an id alone must have only one to mean. */
@@ -65,7 +104,7 @@ export class ScopeKinds {
       column:
         declared &&
         constantColumn(column, declared.property, { what: '@KeyScope', policy: property }),
-      context: () => contextScope(kind, this.#kinds.size === 1, keyScope),
+      context: () => contextScope(kind, this.#kinds, keyScope),
     });
   }
 

@@ -2,6 +2,7 @@ import type { ColumnType, ObjectLiteral } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { ErasedError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
+import { isOwnKmsRefusal } from '../../keys/wrapping/own-kms-refusals';
 import type { CheckedOptions } from '../declare/field-encryption-options';
 import type { Installation } from '../installation/installation';
 import { decryptStored } from '../metadata/encrypted-column';
@@ -64,7 +65,8 @@ function decryptOfScope(
     return decryptStored(encrypted, inHydratedRow(encrypted, value));
   } catch (error) {
     if (error instanceof ErasedError && onErased === 'null') return null;
-    if (error instanceof KmsUnavailableError && onUnavailable === 'omit') return undefined;
+    if (onUnavailable !== 'omit') throw error;
+    if (error instanceof KmsUnavailableError || isOwnKmsRefusal(error)) return undefined;
     throw error;
   }
 }

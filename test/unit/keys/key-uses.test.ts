@@ -23,6 +23,7 @@ const POLICY: FieldPolicy = {
   maxValueBytes: 100,
   boundTo: [],
   readsUnbound: false,
+  isScoped: false,
   readsUnscoped: false,
   columnLength: undefined,
 };

@@ -21,6 +21,7 @@ describe('While the random generator of the system fails', () => {
         maxValueBytes: 100,
         boundTo: [],
         readsUnbound: false,
+        isScoped: false,
         readsUnscoped: false,
         columnLength: undefined,
       },

@@ -1,4 +1,4 @@
-import { FieldEncryptionError, IndexIntegrityError } from '../../../errors';
+import { ErasedError, FieldEncryptionError, IndexIntegrityError } from '../../../errors';
 import { FetchedValue } from '../../codec/previous-value';
 import type { Installation } from '../../installation/installation';
 import {
@@ -43,8 +43,8 @@ async function fetchPreviousValues({ rows, columns }: RawResult): Promise<void> 
  * anyone who writes to it can exchange those of two rows, so that a lookup by one person's address returns
  * another person's row.
  *
- * @throws {@link IndexIntegrityError} for a row that cannot belong to the result. Values that the query did
- * not select, or that do not decrypt, are not compared.
+ * @throws {@link IndexIntegrityError} for a row that cannot belong to the result, as one of an erased scope, whose
+ * tokens are gone, and whatever reading its value throws. Values that the query did not select are not compared.
  */
 function assertExpected(result: RawResult): void {
   const [first] = result.rows;
@@ -53,12 +53,12 @@ function assertExpected(result: RawResult): void {
   const check = checkOf(expected, result);
   for (const row of result.rows) {
     const wrong = check(row);
-    if (wrong !== undefined) throw mismatch(wrong);
+    if (wrong !== undefined) throw wrong;
   }
 }
 
-/** Returns the column because of which a row cannot belong to the result. */
-type Check = (row: Row) => EncryptedColumn | undefined;
+/** Returns why a row cannot belong to the result, or cannot be shown to. */
+type Check = (row: Row) => FieldEncryptionError | undefined;
 
 function checkOf(expected: Expectation, result: RawResult): Check {
   if (expected.kind === 'holds') return valueCheck(expected, result);
@@ -78,7 +78,7 @@ function firstWrong(checks: readonly Check[]): Check {
 
 function lastWrong(checks: readonly Check[]): Check {
   return (row) => {
-    let wrong: EncryptedColumn | undefined;
+    let wrong: FieldEncryptionError | undefined;
     for (const check of checks) {
       wrong = check(row);
       if (wrong === undefined) return undefined;
@@ -93,26 +93,30 @@ function valueCheck(expected: ExpectedValue, result: RawResult): Check {
   const key = rawName(driver, alias, encrypted.column);
   const matches = index.index.matcher(values);
   const rows = new RawRows(result.installation, alias);
-  let previous: { readonly stored: unknown; readonly isRight: boolean } | undefined;
+  let previous: { readonly stored: unknown; readonly wrong: ReturnType<Check> } | undefined;
   return (row) => {
     const stored = row[key];
     if (stored === undefined) return undefined;
     // A join repeats the row that it starts from.
-    if (previous?.stored !== stored) previous = { stored, isRight: isRight(row) };
-    return previous.isRight ? undefined : encrypted;
+    if (previous?.stored !== stored) previous = { stored, wrong: wrongIn(row) };
+    return previous.wrong;
   };
 
-  function isRight(row: Row): boolean {
-    if (row[key] === null) return false;
+  function wrongIn(row: Row): ReturnType<Check> {
     try {
-      return (
-        isFoundInClear(encrypted, row[key]) ||
-        matches(decryptStored(encrypted, rows.at(row).inRow(encrypted, row[key])))
-      );
+      return holdsValue(row) ? undefined : mismatch(encrypted);
     } catch (error) {
-      if (error instanceof FieldEncryptionError) return true;
+      if (error instanceof ErasedError) return mismatch(encrypted);
+      if (error instanceof FieldEncryptionError) return error;
       throw error;
     }
+  }
+
+  function holdsValue(row: Row): boolean {
+    const stored = row[key];
+    if (stored === null) return false;
+    if (isFoundInClear(encrypted, stored)) return true;
+    return matches(decryptStored(encrypted, rows.at(row).inRow(encrypted, stored)));
   }
 }
 

@@ -14,7 +14,7 @@ import {
 } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
 
-import { inRowOfScope, rowOfScope, withIndexKeys } from './index-keys';
+import { assertScopeInCondition, inRowOfScope, rowOfScope, withIndexKeys } from './index-keys';
 
 /** If more candidates than this share a truncated token, the index is too short for lookups. */
 const MAX_CANDIDATES = 10_000;
@@ -84,6 +84,7 @@ export class DeferredTokens extends DeferredParameter {
     index: IndexedColumn,
     values: readonly unknown[],
   ): string[] | DeferredTokens {
+    assertScopeInCondition(encrypted, index);
     try {
       return tokensOf(index.index, values);
     } catch (error) {

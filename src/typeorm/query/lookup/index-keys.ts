@@ -2,10 +2,11 @@ import type { QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { ScopeMismatchError } from '../../../errors';
+import { NoScopeKeyError } from '../../../keys/scopes/scope-key-errors';
 import type { Installation } from '../../installation/installation';
-import { scopeOfValue } from '../../metadata/encrypted-column';
+import { queryRefused, scopeOfValue } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
-import { withKnownRow } from '../../metadata/known-row';
+import { knownRow, withKnownRow } from '../../metadata/known-row';
 import type { KnownRow } from '../../metadata/known-row';
 import { inRow } from '../../metadata/row-binding';
 import { StoredInRow } from '../../metadata/stored-in-row';
@@ -21,25 +22,63 @@ export function rowOfScope(
   return { value: (column) => (column === scope.column ? id : undefined) };
 }
 
+/**
+ * Refuses a look-up whose scope the context alone says, while rows of other scopes may have the same token, as it
+ * is under the common index key.
+ *
+ * @throws {@link UnsupportedQueryError}
+ */
+export function assertScopeInCondition(
+  encrypted: EncryptedColumn,
+  { isScoped }: IndexedColumn,
+): void {
+  const { policy, scope } = encrypted;
+  if (!isScoped || scope === undefined || !policy.readsUnscoped) return;
+  scope.current();
+  const { column, kind } = scope;
+  if (column !== undefined && knownRow()?.value(column) !== undefined) return;
+  const until = `wait until every value has a key of its ${kind}, and take it out of legacyScope`;
+  throw queryRefused(
+    encrypted,
+    `is looked up by the ${kind} of the context alone, and its rows may still have tokens under the common index ` +
+      `key (legacyScope), which are the same for each ${kind}. ` +
+      (column === undefined
+        ? `To look it up, ${until}.`
+        : `Add ${column.propertyPath} to the condition, or ${until}.`),
+  );
+}
+
 /** Makes tokens once their key is in memory: that of all rows, or that of the scope of a row. */
 export async function withIndexKeys<T>(
   installation: Installation,
-  { scope: declared }: EncryptedColumn,
+  { scope: declared, policy }: EncryptedColumn,
   { isScoped }: IndexedColumn,
   parts: {
     readonly row: KnownRow | undefined;
     readonly queryRunner: QueryRunner | undefined;
     readonly work: () => T;
+    /** Whether missing keys of a scope are created, as for tokens to be written. Defaults to `false`. */
+    readonly creates?: boolean;
   },
 ): Promise<T> {
-  const { row, queryRunner, work } = parts;
+  const { row, queryRunner, work, creates = false } = parts;
   const scope = isScoped ? declared : undefined;
-  if (scope === undefined || row === undefined) {
-    await installation.prepareIndexRoot(queryRunner);
-    return work();
+  const isOfScope = scope !== undefined && row !== undefined;
+  if (!isOfScope || policy.readsUnscoped) await installation.prepareIndexRoot(queryRunner);
+  if (!isOfScope) return work();
+  // Anybody may look up an id that does not exist, which is to leave nothing behind.
+  await installation.prepareScopes([scope.of(row)], { index: true, creates }, queryRunner);
+  return withTokensOf(row, work);
+}
+
+/** Makes tokens for a row once its keys were prepared; such as match nothing if its scope has none. */
+export function withTokensOf<T>(row: KnownRow, work: () => T): T {
+  try {
+    return withKnownRow(row, work);
+  } catch (error) {
+    if (!(error instanceof NoScopeKeyError)) throw error;
+    return withKnownRow({ ...row, hasNoKeys: true }, work);
   }
-  await installation.prepareScopes([scope.of(row)], { index: true }, queryRunner);
-  return withKnownRow(row, work);
 }
 
 /**

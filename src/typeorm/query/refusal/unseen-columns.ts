@@ -1,7 +1,7 @@
 import type { EntityMetadata, QueryRunner } from 'typeorm';
 
 import type { Installation } from '../../installation/installation';
-import { queryRefused } from '../../metadata/encrypted-column';
+import { isIndexInTransition, queryRefused } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
 import { isCleartextParameter } from '../../sql/raw-use';
 import type { Expressions } from '../any-query-builder';
@@ -53,7 +53,7 @@ function countedIndex(encrypted: EncryptedColumn): IndexedColumn {
   const exact = encrypted.indexes.find(
     ({ policy, index }) => policy.normalizer.id === 'exact' && !index.isTruncated,
   );
-  const isSettled = exact !== undefined && (exact.isScoped || !exact.index.isInTransition);
+  const isSettled = exact !== undefined && !isIndexInTransition(encrypted, exact);
   if (isSettled && !encrypted.readsPlaintext) return exact;
   const problem =
     exact === undefined

@@ -5,8 +5,11 @@ import { SqlParameters } from '../../connection/sql-dialect';
 import type { Installation } from '../../installation/installation';
 import { decryptStored } from '../../metadata/encrypted-column';
 import type { UniqueIndex } from '../../metadata/encrypted-column';
+import { withKnownRow } from '../../metadata/known-row';
 import { cleartextForms } from '../lookup/cleartext-forms';
 
+import { tokenOf, tokensOf } from './row-values';
+import type { ValueOfRow } from './row-values';
 import { TokenRows } from './token-rows';
 import type { TokenRow, UpdateTargets } from './token-rows';
 
@@ -32,7 +35,7 @@ export async function updateTokens(
   installation: Installation,
   runner: QueryRunner,
   index: UniqueIndex,
-  values: readonly unknown[],
+  values: readonly ValueOfRow[],
   restriction: Restriction,
 ): Promise<void> {
   const rows = new EarlierRows(installation, runner, index);
@@ -48,7 +51,7 @@ export async function* updateTargetTokens(
   runner: QueryRunner,
   index: UniqueIndex,
   targets: UpdateTargets,
-): AsyncGenerator<readonly unknown[]> {
+): AsyncGenerator<readonly ValueOfRow[]> {
   const rows = new EarlierRows(installation, runner, index);
   let page = await rows.targets(targets, undefined);
   while (page.length > 0) {
@@ -72,11 +75,11 @@ class EarlierRows {
   }
 
   /** Fetches the rows that hold one of the values under another token, or in clear. */
-  async holding(values: readonly unknown[], restriction: Restriction): Promise<TokenRow[]> {
+  async holding(values: readonly ValueOfRow[], restriction: Restriction): Promise<TokenRow[]> {
     const { encrypted, indexed } = this.#index;
-    const earlier = values.flatMap((value) => indexed.index.tokens(value).slice(1));
+    const earlier = values.flatMap((value) => tokensOf(this.#index, value).slice(1));
     const inClear = encrypted.readsPlaintext
-      ? values.flatMap((value) => cleartextForms(encrypted, indexed.index, value))
+      ? values.flatMap(({ value }) => cleartextForms(encrypted, indexed.index, value))
       : [];
     if (earlier.length + inClear.length === 0) return [];
 
@@ -104,25 +107,25 @@ class EarlierRows {
   }
 
   /** Writes the current tokens of rows, and returns their values. */
-  async update(rows: readonly TokenRow[]): Promise<unknown[]> {
-    const { encrypted, indexed } = this.#index;
+  async update(rows: readonly TokenRow[]): Promise<ValueOfRow[]> {
+    const { encrypted } = this.#index;
     const readable = await this.#rows.readable(rows);
-    const values: unknown[] = [];
+    await this.#rows.prepareScopes(rows);
+    const values: ValueOfRow[] = [];
     for (const [i, row] of rows.entries()) {
-      const value = decryptStored(encrypted, readable[i]);
-      if (row.token !== indexed.index.token(value)) await this.#updateRow(row, value);
+      const value = { value: decryptStored(encrypted, readable[i]), row: this.#rows.known(row) };
+      if (row.token !== tokenOf(this.#index, value)) await this.#updateRow(row, value);
       values.push(value);
     }
     return values;
   }
 
-  async #updateRow(row: TokenRow, value: unknown): Promise<void> {
-    const { indexed } = this.#index;
+  async #updateRow(row: TokenRow, value: ValueOfRow): Promise<void> {
     const parameters = new SqlParameters(this.#installation.dataSource);
     const [set, used] = this.#installation.keys.noting(() =>
       row.token === null
-        ? this.#assignments(row, value, parameters)
-        : [`${this.#rows.token} = ${parameters.add(indexed.index.token(value))}`],
+        ? withKnownRow(value.row, () => this.#assignments(row, value.value, parameters))
+        : [`${this.#rows.token} = ${parameters.add(tokenOf(this.#index, value))}`],
     );
     rememberKeys(parameters.values, used);
     const unchanged = [

@@ -7,6 +7,9 @@ import { escapedTable } from '../../connection/sql-dialect';
 import { isLockTimeout } from '../../connection/transient-conflict';
 import type { UniqueIndex } from '../../metadata/encrypted-column';
 
+import { tokensOf } from './row-values';
+import type { ValueOfRow } from './row-values';
+
 /** PostgreSQL keeps locks in a table of fixed size: a larger write locks the whole index instead. */
 const MAX_TOKEN_LOCKS = 100;
 
@@ -21,11 +24,11 @@ const MAX_TOKEN_LOCKS = 100;
 export async function lockTokens(
   runner: QueryRunner,
   index: UniqueIndex,
-  values: readonly unknown[],
+  values: readonly ValueOfRow[],
 ): Promise<void> {
   if (runner.connection.options.type !== 'postgres') return lockDatabase(runner, index);
   const gate = gateOf(index);
-  const tokens = new Set(values.flatMap((value) => index.indexed.index.tokens(value)));
+  const tokens = new Set(values.flatMap((value) => tokensOf(index, value)));
   await forLimitedTime(runner, () => lockInOrder(runner, gate, tokens));
 }
 

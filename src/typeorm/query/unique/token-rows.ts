@@ -4,6 +4,7 @@ import { escapedTable, SqlParameters } from '../../connection/sql-dialect';
 import type { Installation } from '../../installation/installation';
 import { fetchPrevious, keyPrefixOf } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
+import type { KnownRow } from '../../metadata/known-row';
 import { inRow } from '../../metadata/row-binding';
 import type { AnyQueryBuilder } from '../any-query-builder';
 
@@ -74,12 +75,13 @@ export class TokenRows {
   readonly #installation: Installation;
   readonly #runner: QueryRunner;
   readonly #encrypted: EncryptedColumn;
+  readonly #isScoped: boolean;
 
   constructor(
     installation: Installation,
     runner: QueryRunner,
     encrypted: EncryptedColumn,
-    { column }: IndexedColumn,
+    { column, isScoped }: IndexedColumn,
   ) {
     const { dataSource } = installation;
     const escape = (name: string): string => dataSource.driver.escape(name);
@@ -87,6 +89,7 @@ export class TokenRows {
     this.#installation = installation;
     this.#runner = runner;
     this.#encrypted = encrypted;
+    this.#isScoped = isScoped;
     this.table = escapedTable(dataSource, column.entityMetadata);
     this.keys = column.entityMetadata.primaryColumns.map(({ databaseName }) =>
       escape(databaseName),
@@ -126,5 +129,19 @@ export class TokenRows {
     await this.#installation.loadKeys(new Set(prefixes), this.#runner);
     const ready = await fetchPrevious(this.#encrypted, stored);
     return rows.map(({ bound }, at) => inRow(this.#encrypted, ready[at], (i) => bound[i]));
+  }
+
+  /** Prepares the keys of the tokens of rows, where these have keys of scopes; creates those that are missing. */
+  async prepareScopes(rows: readonly TokenRow[], how = { creates: true }): Promise<void> {
+    const { scope } = this.#encrypted;
+    if (!this.#isScoped || scope === undefined) return;
+    const scopes = rows.map((row) => scope.of(this.known(row)));
+    await this.#installation.prepareScopes(scopes, { index: true, ...how }, this.#runner);
+  }
+
+  /** Returns what is known of a row for its tokens. */
+  known({ bound }: TokenRow): KnownRow {
+    const { columns = [] } = this.#encrypted.binding ?? {};
+    return { value: (column) => bound[columns.lastIndexOf(column)] };
   }
 }

@@ -6,12 +6,16 @@ import { withConnection } from '../../connection/lent-connection';
 import { ownTransaction } from '../../connection/own-transaction';
 import { SqlParameters } from '../../connection/sql-dialect';
 import type { Installation } from '../../installation/installation';
-import { describeColumn } from '../../metadata/encrypted-column';
+import { describeColumn, isIndexInTransition } from '../../metadata/encrypted-column';
 import type { EncryptedEntity, UniqueIndex } from '../../metadata/encrypted-column';
+import type { KnownRow } from '../../metadata/known-row';
 import type { AnyQueryBuilder } from '../any-query-builder';
+import { UpdatedRows } from '../write/updated-row';
 
 import { updateTargetTokens, updateTokens } from './current-tokens';
 import type { Restriction } from './current-tokens';
+import { tokenOf } from './row-values';
+import type { ValueOfRow } from './row-values';
 import { lockIndex, lockTokens } from './token-lock';
 import { UpdateTargets } from './token-rows';
 import type { TokenRows } from './token-rows';
@@ -75,7 +79,7 @@ export class UniqueWrite {
       const { value, members, kept } = change;
       return value !== undefined && kept.length === 0
         ? this.#beforeStoring(index, [{ values: [value], members }])
-        : this.#beforeChanging(index, change, new UpdateTargets(builder));
+        : this.#beforeChanging(index, change, builder);
     });
   }
 
@@ -118,11 +122,15 @@ export class UniqueWrite {
 
   /** Returns the update for tuples that are fully known. */
   #beforeStoring(index: UniqueIndex, tuples: readonly Tuples[]): TokenUpdate {
-    const values = tuples.flatMap((each) => each.values);
+    const groups = tuples.map(({ values, members }) => {
+      const row = rowWith(members);
+      return { members, values: values.map((value) => ({ value, row })) };
+    });
+    const values = groups.flatMap((group) => group.values);
     const isCurrent = currentToken(index, values[0]);
     return async (runner) => {
       await lockTokens(runner, index, values);
-      for (const { values: some, members } of tuples) {
+      for (const { values: some, members } of groups) {
         await this.#update(runner, index, some, (rows) => membersOf(rows, members));
       }
       isCurrent();
@@ -130,15 +138,17 @@ export class UniqueWrite {
   }
 
   /** Returns the update for tuples that depend on what the rows hold, which nobody may change meanwhile. */
-  #beforeChanging(index: UniqueIndex, change: TupleChange, targets: UpdateTargets): TokenUpdate {
+  #beforeChanging(index: UniqueIndex, change: TupleChange, builder: AnyQueryBuilder): TokenUpdate {
     const { value, members, kept } = change;
-    const isCurrent = value === undefined ? undefined : currentToken(index, value);
+    const targets = new UpdateTargets(builder);
+    const row = new UpdatedRows(builder, index.encrypted.column.entityMetadata);
+    const isCurrent = value === undefined ? undefined : currentToken(index, { value, row });
     const restriction: Restriction = (rows) =>
       kept.length === 0 ? membersOf(rows, members) : placesOf(rows, targets, change);
     return async (runner) => {
       await lockIndex(runner, index);
       if (isCurrent !== undefined) {
-        await this.#update(runner, index, [value], restriction);
+        await this.#update(runner, index, [{ value, row }], restriction);
         isCurrent();
         return;
       }
@@ -151,7 +161,7 @@ export class UniqueWrite {
   #update(
     runner: QueryRunner,
     index: UniqueIndex,
-    values: readonly unknown[],
+    values: readonly ValueOfRow[],
     restriction: Restriction,
   ): Promise<void> {
     return updateTokens(this.#installation, runner, index, values, restriction);
@@ -160,7 +170,7 @@ export class UniqueWrite {
 
 function mayHoldOthers({ encrypted, indexed }: UniqueIndex): boolean {
   try {
-    return encrypted.readsPlaintext || (!indexed.isScoped && indexed.index.isInTransition);
+    return encrypted.readsPlaintext || isIndexInTransition(encrypted, indexed);
   } catch (error) {
     if (!(error instanceof FieldEncryptionError)) throw error;
     // Not known without keys. Values that need them report it.
@@ -169,11 +179,17 @@ function mayHoldOthers({ encrypted, indexed }: UniqueIndex): boolean {
 }
 
 /** Returns a check that a value still has its present token, which the statement is built with. */
-function currentToken(index: UniqueIndex, value: unknown): () => void {
-  const token = index.indexed.index.token(value);
+function currentToken(index: UniqueIndex, value: ValueOfRow | undefined): () => void {
+  if (value === undefined) return () => undefined;
+  const token = tokenOf(index, value);
   return () => {
-    if (index.indexed.index.token(value) !== token) throw rotatedMeanwhile(index);
+    if (tokenOf(index, value) !== token) throw rotatedMeanwhile(index);
   };
+}
+
+/** Returns what is known of rows that have some members of a tuple, among them the column of their scope. */
+function rowWith(members: readonly Member[]): KnownRow {
+  return { value: (column) => members.find((member) => member.column === column)?.stored };
 }
 
 function membersOf(

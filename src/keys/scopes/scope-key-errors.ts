@@ -1,0 +1,17 @@
+import { KmsUnavailableError } from '../../errors';
+import type { Scope } from '../record/scope';
+
+/** A scope has no key, and none was to be created: nothing was written for it yet. */
+export class NoScopeKeyError extends KmsUnavailableError {
+  constructor({ kind }: Scope) {
+    super(`the ${kind} has no keys yet, and has them once a value is written for it.`);
+    this.name = 'KmsUnavailableError';
+  }
+}
+
+/** Returns the error of a key that was not prepared, or too long ago. */
+export function notReady({ kind }: Scope): KmsUnavailableError {
+  return new KmsUnavailableError(
+    `the key of a ${kind} is not in memory, or was not confirmed in time (keyCache.maxAgeMs). Try again.`,
+  );
+}
