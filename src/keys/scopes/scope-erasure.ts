@@ -90,7 +90,26 @@ export async function eraseScope<C>(
   const erasableFrom = endOfWait(mark.since, Math.max(delayMs, graceMs));
   if ((await services.store.now()) < erasableFrom) return { state: 'requested', erasableFrom };
   await rows.writersToEnd();
-  return { state: 'erased', receipt: await erase(services, scopes, { mark, reason, rows }) };
+  const unheld = whileUnheld(scopes, scope, rows);
+  return {
+    state: 'erased',
+    receipt: await erase(services, scopes, { mark, reason, rows: unheld }),
+  };
+}
+
+/** Looks for a hold again in the transaction that erases: one may have been set while the writers were waited for. */
+function whileUnheld<C>(
+  { marks }: KeysOfScopes<C>,
+  scope: Scope,
+  rows: ScopeRows<C>,
+): ScopeRows<C> {
+  return {
+    ...rows,
+    erase: async (kind, keyIds, transaction) => {
+      if ((await marks.find(scope, 'hold', transaction)) !== undefined) throw underHold(scope);
+      return rows.erase(kind, keyIds, transaction);
+    },
+  };
 }
 
 /**

@@ -1,3 +1,4 @@
+import { AEAD_KEY_BYTES, AEAD_TAG_BYTES } from '../../crypto/aead';
 import { ConfigurationError, KeyStateError } from '../../errors';
 import { newDataKeyId } from '../../format/data-key-id';
 import type { KeyServices } from '../key-services';
@@ -5,6 +6,7 @@ import { IF_IT_GOES_ON } from '../lifecycle/compare-and-swap';
 import { wholeSecond } from '../record/key-record';
 
 import type { Scope } from '../record/scope';
+import { isErased, isMark } from '../record/scope-key-record';
 import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
 import { applyRecorded } from './recorded-change';
 import type { ScopeBranches } from './scope-branches';
@@ -37,17 +39,19 @@ export class ScopeMarks<C> {
   }
 
   /**
-   * Returns the mark of a scope, which proves itself.
+   * Returns the mark of a scope. All marks of the scope have to prove themselves for it.
    *
-   * @throws {@link KeyUnwrapError} for one that was edited
+   * @throws {@link KeyUnwrapError} for one that was edited, {@link UnauthenticatedKeyError}
    */
-  async find(scope: Scope, purpose: MarkPurpose): Promise<ScopeKeyRecord | undefined> {
-    const records = await this.#scopes.store.findCurrent([scope]);
-    const mark = records.find((record) => record.purpose === purpose);
-    if (mark === undefined) return undefined;
-    await this.#scopes.ring.loadBranches([mark]);
-    this.#scopes.ring.proveMark(mark);
-    return mark;
+  async find(
+    scope: Scope,
+    purpose: MarkPurpose,
+    connection?: C,
+  ): Promise<ScopeKeyRecord | undefined> {
+    const { ring, store } = this.#scopes;
+    const marks = (await store.findAll(scope, connection)).filter(hasFormOfMark);
+    await ring.loadBranches(marks, connection);
+    return ring.markAmong(marks, purpose);
   }
 
   /** Sets a mark, and records that. */
@@ -63,7 +67,10 @@ export class ScopeMarks<C> {
       since: wholeSecond(await this.#services.store.now()),
     });
     const outcome = purpose === 'hold' ? 'done' : 'started';
-    await this.#apply(scope, [], [mark], { operation: OPERATIONS[purpose], outcome, reason });
+    // An erasure changes the rows of all keys, and looks for holds then: one that is not committed yet, it waits for.
+    const key = earlier.find((record) => !isMark(record));
+    const awaited = key === undefined ? [] : [{ expected: key, record: key }];
+    await this.#apply(scope, awaited, [mark], { operation: OPERATIONS[purpose], outcome, reason });
     return mark;
   }
 
@@ -103,6 +110,12 @@ export class ScopeMarks<C> {
     if (!done) throw changedMeanwhile(scope);
     this.#scopes.clear();
   }
+}
+
+/** Whether a record is a mark, or was one and poses as a key, for which it is too short. */
+function hasFormOfMark(record: ScopeKeyRecord): boolean {
+  const isTooShort = record.sealed.length <= AEAD_KEY_BYTES + AEAD_TAG_BYTES;
+  return isMark(record) || (isTooShort && !isErased(record));
 }
 
 /** Refuses a reason that the audit log cannot hold. */
