@@ -261,6 +261,64 @@ describeEachDatabase('After the erasure of a scope', (database) => {
     await expect(find(7)).rejects.toBeInstanceOf(KeyUnwrapError);
   });
 
+  it('an erased mark that was edited to be void is an error, even with the keys put back', async () => {
+    const before = await keyRows();
+    await shred();
+    for (const row of before) await setKey(row.id, row);
+    await dataSource.query(
+      `UPDATE field_encryption_scope_keys SET state = 'deactivated' WHERE purpose = 'erasure'`,
+    );
+    await expect(find(7)).rejects.toBeInstanceOf(KeyUnwrapError);
+    const inserting = (await open()).manager.insert(Patient, patient(7));
+    await expect(inserting).rejects.toBeInstanceOf(KeyUnwrapError);
+  });
+
+  const editMark = (edit: string): Promise<unknown> =>
+    dataSource.query(
+      `UPDATE field_encryption_scope_keys SET ${edit} WHERE purpose NOT IN ('data', 'index')`,
+    );
+
+  it.each([
+    `state = 'deactivated'`,
+    `purpose = 'other'`,
+    `purpose = 'data', state = 'deactivated', version = 9`,
+    `since = '2020-01-01T00:00:00.000Z'`,
+  ])('a hold is not voided by %s', async (edit) => {
+    const { keys } = fieldEncryption(dataSource);
+    await keys.hold({ scope: SCOPE, reason: 'case 1' });
+    await editMark(edit);
+    await expect(shred(await open())).rejects.toBeInstanceOf(KeyUnwrapError);
+    const releasing = keys.release({ scope: SCOPE, reason: 'r' });
+    await expect(releasing).rejects.toBeInstanceOf(KeyUnwrapError);
+    expect((await keyRows()).filter(({ sealed }) => sealed === '')).toEqual([]);
+  });
+
+  it.each([`state = 'deactivated'`, `purpose = 'hold'`, `purpose = 'other'`])(
+    'a requested erasure is not voided by %s',
+    async (edit) => {
+      const { keys } = fieldEncryption(dataSource);
+      await keys.shred({ scope: SCOPE, reason: 'request 1', graceMs: 60_000 });
+      await editMark(edit);
+      const other = await open();
+      const inserting = other.manager.insert(Patient, patient(7));
+      await expect(inserting).rejects.toBeInstanceOf(KeyUnwrapError);
+      await expect(shred(other)).rejects.toBeInstanceOf(KeyUnwrapError);
+    },
+  );
+
+  it('marks that are void by right keep nothing from being read, written or erased', async () => {
+    const { keys } = fieldEncryption(dataSource);
+    await keys.hold({ scope: SCOPE, reason: 'case 1' });
+    await keys.release({ scope: SCOPE, reason: 'closed' });
+    await keys.shred({ scope: SCOPE, reason: 'request 1', graceMs: 60_000 });
+    await keys.cancelShred({ scope: SCOPE, reason: 'a mistake' });
+    const other = await open();
+    await other.manager.insert(Patient, patient(7));
+    expect(await other.manager.findBy(Patient, { tenantId: 7 })).toHaveLength(2);
+    await shred(other);
+    await expect(find(7)).rejects.toBeInstanceOf(ErasedError);
+  });
+
   it('a key row from a backup is not used beside the mark', async () => {
     const before = await keyRows();
     await shred();

@@ -14,6 +14,7 @@ import {
 } from '../../src';
 import { DATABASES, describeEachDatabase, typeormMajor } from '../support/databases';
 import type { CommonOptions, TestDatabase } from '../support/databases';
+import { moveDatabaseClock } from '../support/database-clock';
 import { createProject } from '../support/project';
 import type { Project } from '../support/project';
 import { Cleanup, protect } from '../support/protected-database';
@@ -256,6 +257,64 @@ describePostgres('An update by criteria that leave the scope open', () => {
       { tenantId: 1, ssn: 'canary new' },
       { tenantId: 2, ssn: 'canary 2' },
     ]);
+  });
+});
+
+describePostgres('A legal hold that is set while a scope is erased', () => {
+  const cleanup = new Cleanup();
+  const scope = { tenant: 1 };
+  const due = { scope, reason: 'request 1' };
+  let one: DataSource;
+  let other: DataSource;
+  afterEach(() => cleanup.run());
+
+  beforeEach(async () => {
+    const created = await cleanup.create(postgres!, { entities: [Patient], synchronize: true });
+    one = cleanup.add(await protect(created).initialize());
+    other = cleanup.add(await protect(created).initialize());
+    await one.manager.insert(Patient, patient(1));
+    let aheadMs = 0;
+    moveDatabaseClock(one, () => aheadMs);
+    expect(await fieldEncryption(one).keys.shred(due)).toMatchObject({ state: 'requested' });
+    aheadMs = 3_600_000;
+  });
+
+  async function expectWaiting(count: number): Promise<void> {
+    const waiting = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+    while ((await other.query<unknown[]>(waiting)).length < count) await sleep(10);
+  }
+
+  async function expectHeld(shredding: Promise<unknown>): Promise<void> {
+    await expect(shredding).rejects.toThrow('legal hold');
+    expect(await other.manager.findBy(Patient, { tenantId: 1 })).toHaveLength(1);
+  }
+
+  it('keeps it, if the erasure still waits for writers', async () => {
+    const writer = other.createQueryRunner();
+    await writer.startTransaction();
+    await writer.query('UPDATE patient SET id = id');
+    const shredding = fieldEncryption(one).keys.shred(due);
+    shredding.catch(() => undefined);
+    await sleep(500);
+    await fieldEncryption(other).keys.hold({ scope, reason: 'case 1' });
+    await writer.commitTransaction();
+    await writer.release();
+    await expectHeld(shredding);
+  });
+
+  it('keeps it, if the hold is only about to be committed', async () => {
+    const auditor = other.createQueryRunner();
+    await auditor.startTransaction();
+    await auditor.query('LOCK TABLE field_encryption_audit IN SHARE MODE');
+    const holding = fieldEncryption(other).keys.hold({ scope, reason: 'case 1' });
+    await expectWaiting(1);
+    const shredding = fieldEncryption(one).keys.shred(due);
+    shredding.catch(() => undefined);
+    await expectWaiting(2);
+    await auditor.commitTransaction();
+    await auditor.release();
+    await holding;
+    await expectHeld(shredding);
   });
 });
 

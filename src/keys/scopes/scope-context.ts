@@ -37,20 +37,31 @@ class AcrossScopes {
   }
 }
 
-const contexts = new AsyncLocalStorage<ScopeIds | AcrossScopes>();
+/** Ids as they were when the context began. */
+interface FixedIds {
+  /** An id without its kind. */
+  readonly alone: string | undefined;
+  readonly byKind: ReadonlyMap<string, string>;
+}
+
+const contexts = new AsyncLocalStorage<FixedIds | AcrossScopes>();
 
 /**
  * Runs `work`, and all that it awaits, for one scope: values that it writes get the keys of that scope, and
- * rows of others are refused. {@link ALL_SCOPES} lifts that, for work across scopes such as a report; the first
+ * rows of others are refused. Within another context, an id replaces that of its kind, and those of other kinds
+ * stay. {@link ALL_SCOPES} lifts all that, for work across scopes such as a report; the first
  * row that is read or written is then an entry of the audit log.
  *
  * @param scope - the id, or ids by kind: `{ tenant: 42 }`.
- * @throws {@link UnsupportedValueError} for anything that is no id
+ * @throws {@link UnsupportedValueError} for anything but ids, or a plain object of them
  */
 export function withKeyScope<T>(scope: ScopeIds | typeof ALL_SCOPES, work: () => T): T {
   if (scope === ALL_SCOPES) return contexts.run(new AcrossScopes(new WeakMap()), work);
-  requireIds(scope);
-  return contexts.run(scope, work);
+  const ids = fixedIds(scope);
+  const outer = contexts.getStore();
+  const isWithin = ids.alone === undefined && outer !== undefined && 'byKind' in outer;
+  if (!isWithin) return contexts.run(ids, work);
+  return contexts.run({ ...outer, byKind: new Map([...outer.byKind, ...ids.byKind]) }, work);
 }
 
 /** Runs work of an operator for all scopes, which has entries of its own in the audit log. */
@@ -68,7 +79,7 @@ export function recordedAcrossScopes(
 }
 
 /**
- * Returns the scope of a kind by the innermost {@link withKeyScope}, or by what the application says otherwise.
+ * Returns the scope of a kind by {@link withKeyScope}, or by what the application says otherwise.
  *
  * @param kinds - all that there are.
  * @throws {@link ConfigurationError} for an id without its kind where there are several, and for another kind
@@ -79,27 +90,26 @@ export function contextScope(
   kinds: ReadonlySet<string>,
   otherwise: (() => ScopeIds | undefined) | undefined,
 ): ContextScope {
-  const scope = contexts.getStore() ?? otherwise?.();
-  if (scope instanceof AcrossScopes) return ALL_SCOPES;
-  if (scope === undefined) return undefined;
-  requireIds(scope);
-  if (typeof scope === 'object') {
-    const unknown = Object.keys(scope).find((each) => !kinds.has(each));
-    if (unknown !== undefined) throw unknownKind(kinds);
-    return Object.hasOwn(scope, kind) ? idIn(scope[kind]) : undefined;
-  }
-  if (kinds.size === 1) return idIn(scope);
-  throw new ConfigurationError(
-    `A key scope was given as an id alone, and there are several kinds of scopes. Name the kind: { ${kind}: id }.`,
-  );
+  const context = contexts.getStore();
+  if (context instanceof AcrossScopes) return ALL_SCOPES;
+  const id = context && idOf(kind, kinds, context);
+  if (id !== undefined) return id;
+  const scope = otherwise?.();
+  return scope === undefined ? undefined : idOf(kind, kinds, fixedIds(scope));
 }
 
-function requireIds(scope: ScopeIds): void {
-  const ids: readonly unknown[] = typeof scope === 'object' ? Object.values(scope) : [scope];
-  for (const id of ids) idIn(id);
-  if (ids.length > 0) return;
-  throw new UnsupportedValueError(
-    'A key scope was given as an object without a kind. Name it: { tenant: id }.',
+/** @throws {@link ConfigurationError} */
+function idOf(
+  kind: string,
+  kinds: ReadonlySet<string>,
+  { alone, byKind }: FixedIds,
+): string | undefined {
+  if ([...byKind.keys()].some((each) => !kinds.has(each))) throw unknownKind(kinds);
+  const id = byKind.get(kind);
+  if (id !== undefined || alone === undefined) return id;
+  if (kinds.size === 1) return alone;
+  throw new ConfigurationError(
+    `A key scope was given as an id alone, and there are several kinds of scopes. Name the kind: { ${kind}: id }.`,
   );
 }
 
@@ -111,10 +121,33 @@ function unknownKind(kinds: ReadonlySet<string>): ConfigurationError {
   );
 }
 
+/** @throws {@link UnsupportedValueError} */
+function fixedIds(scope: ScopeIds): FixedIds {
+  if (typeof scope !== 'object') return { alone: idIn(scope), byKind: new Map() };
+  if (!isPlain(scope)) throw noIds('an object of another kind');
+  const ids = Object.entries(scope).map(([kind, id]) => [kind, idIn(id)] as const);
+  if (ids.length > 0) return { alone: undefined, byKind: new Map(ids) };
+  throw new UnsupportedValueError(
+    'A key scope was given as an object without a kind. Name it: { tenant: id }.',
+  );
+}
+
+/** Whether all that an object holds are its own enumerable properties with texts as keys; in any realm. */
+function isPlain(scope: object | null): boolean {
+  if (scope === null) return false;
+  const prototype = Object.getPrototypeOf(scope) as object | null;
+  const isBare = prototype === null || Object.getPrototypeOf(prototype) === null;
+  return isBare && Reflect.ownKeys(scope).length === Object.keys(scope).length;
+}
+
 function idIn(value: unknown): string {
   const id = scopeId(value);
   if (id !== undefined) return id;
-  throw new UnsupportedValueError(
-    `A key scope is a text of 1 to 256 bytes, a safe integer or a bigint, or an object of these by kind; got ${typeof value}.`,
+  throw noIds(typeof value);
+}
+
+function noIds(got: string): UnsupportedValueError {
+  return new UnsupportedValueError(
+    `A key scope is a text of 1 to 256 bytes, a safe integer or a bigint, or a plain object of these by kind; got ${got}.`,
   );
 }

@@ -65,7 +65,7 @@ export async function eraseScope<C>(
   requireWait('shred: delayMs', delayMs);
   requireWait('shred: graceMs', graceMs);
   requireReason(reason);
-  if ((await scopes.marks.find(scope, 'hold')) !== undefined) throw underHold(scope);
+  await requireUnheld(scopes, scope);
   if ((await scopes.store.findAll(scope)).every(isMark)) throw unknownScope(scope);
   const waitMs = Math.max(delayMs, graceMs);
   const mark =
@@ -111,6 +111,8 @@ export async function eraseMarked<C>(
   ];
   let receipt: ErasureReceipt | undefined;
   const event = async (transaction: C): Promise<AuditEvent> => {
+    // One may have been set while the writers were waited for.
+    await requireUnheld(scopes, { kind, id: scope }, transaction);
     receipt = sealedReceipt(branch, {
       ...fields,
       columns: await rows.erase(kind, keyIds, transaction),
@@ -141,9 +143,14 @@ function blank(key: ScopeKeyRecord, since: Date): ScopeKeyRecord {
   return { ...key, state, since, sealed: new Uint8Array() };
 }
 
-function underHold({ kind }: Scope): KeyStateError {
-  return new KeyStateError(
-    `The ${kind} is under a legal hold, and is not erased. Release the hold first.`,
+async function requireUnheld<C>(
+  { marks }: KeysOfScopes<C>,
+  scope: Scope,
+  connection?: C,
+): Promise<void> {
+  if ((await marks.find(scope, 'hold', connection)) === undefined) return;
+  throw new KeyStateError(
+    `The ${scope.kind} is under a legal hold, and is not erased. Release the hold first.`,
   );
 }
 

@@ -2,7 +2,7 @@ import { createSecretKey } from 'node:crypto';
 
 import { BackgroundRefresh } from '../../async/background-refresh';
 import { wipe } from '../../crypto/secret-bytes';
-import { ErasedError, KeyUnwrapError } from '../../errors';
+import { KeyUnwrapError } from '../../errors';
 import { isDataKeyId, keyIdOfPrefix, keyPrefix } from '../../format/data-key-id';
 import { FailedKeys, typedFailure } from '../cache/failed-keys';
 import type { KeyRing } from '../cache/key-ring';
@@ -13,11 +13,13 @@ import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
 
 import { scopeSlot } from '../record/scope';
 import { isErased, isMark, scopeOf } from '../record/scope-key-record';
-import type { ScopeKeyRecord } from '../record/scope-key-record';
-import { branchOfRecord } from './branch-of-record';
+import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
+import { erasedError, marksByScope } from './marks-of-scopes';
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyStore } from './scope-key-store';
-import { doesNotOpen, openScopeKey, scopeKeyTitle, sealScopeKey } from './sealed-scope-key';
+import { openScopeKey, scopeKeyTitle, sealScopeKey } from './sealed-scope-key';
+import { authenticatedBranch, sealingBranch } from './sealing-branch';
+import type { BranchKeys } from './sealing-branch';
 
 /** A key in memory, and when its row was last read or its branch confirmed, on the manager's clock. */
 interface KnownKey {
@@ -25,12 +27,15 @@ interface KnownKey {
   readonly confirmedAt: number;
 }
 
+/** A key of a scope, by what it is for. */
+type OpenedScopeKey = { readonly data: DataKey } | { readonly index: IndexRoot };
+
 /** The data keys of scopes by the prefix of their ciphertexts, for reading, before those of the common ring. */
 export class ScopeKeyRing<C> {
   readonly #services: KeyServices<C>;
   readonly #store: ScopeKeyStore<C>;
   readonly #common: KeyRing<C>;
-  readonly #names: Pick<ScopeBranches<C>, 'nameOf'>;
+  readonly #branchKeys: BranchKeys;
   readonly #cache: RecentEntries<KnownKey>;
   /** By prefix, those of the branch keys, which the keys age with. */
   readonly #branches = new WeakMap<DataKey, string>();
@@ -45,7 +50,10 @@ export class ScopeKeyRing<C> {
     this.#services = services;
     this.#store = store;
     this.#common = parts.common;
-    this.#names = parts.branches;
+    this.#branchKeys = {
+      keyByPrefix: (prefix) => parts.common.keyByPrefix(prefix),
+      nameOf: (scope) => parts.branches.nameOf(scope),
+    };
     this.#cache = new RecentEntries(services.clock);
     this.#refresh = new BackgroundRefresh(services.clock);
   }
@@ -92,12 +100,19 @@ export class ScopeKeyRing<C> {
   }
 
   /**
-   * Opens a key of a scope with its branch key, which must have been loaded.
+   * Opens a key of a scope, to protect something with it, with its branch key, which must have been loaded.
    *
-   * @throws {@link KeyUnwrapError} for a row that was edited, and whatever the branch key fails with
+   * @throws {@link KeyUnwrapError} for a row that was edited, {@link UnauthenticatedKeyError}, and whatever the
+   * branch key fails with
    */
-  open(record: ScopeKeyRecord): { readonly data: DataKey } | { readonly index: IndexRoot } {
-    const branch = this.#branchOf(record);
+  open(record: ScopeKeyRecord): OpenedScopeKey {
+    authenticatedBranch(this.#branchKeys, record);
+    return this.#openToRead(record);
+  }
+
+  /** {@link ScopeKeyRing.open} also for a key whose branch could have been made without the KMS. */
+  #openToRead(record: ScopeKeyRecord): OpenedScopeKey {
+    const branch = sealingBranch(this.#branchKeys, record);
     const bytes = openScopeKey(branch, record, this.#services.application);
     try {
       const { id, kind, purpose, version, suite } = record;
@@ -119,24 +134,35 @@ export class ScopeKeyRing<C> {
   /**
    * Checks that a mark was written by this library, and returns what it holds.
    *
-   * @throws {@link KeyUnwrapError} for one that was edited, or whose branch key could have been made up
+   * @throws {@link KeyUnwrapError} for one that was edited, {@link UnauthenticatedKeyError}
    */
   proveMark(record: ScopeKeyRecord): Uint8Array {
-    const branch = this.#branchOf(record);
-    if (!branch.isAuthenticated) throw doesNotOpen(record);
+    const branch = authenticatedBranch(this.#branchKeys, record);
     return openScopeKey(branch, record, this.#services.application);
+  }
+
+  /**
+   * Returns the mark of a purpose among those of one scope, unless it is void. All of them, void or not, have to
+   * prove themselves: any could be the one that is looked for, edited.
+   *
+   * @throws as {@link ScopeKeyRing.proveMark}
+   */
+  markAmong(marks: readonly ScopeKeyRecord[], purpose: MarkPurpose): ScopeKeyRecord | undefined {
+    for (const mark of marks) wipe(this.proveMark(mark));
+    return marks.find((mark) => mark.purpose === purpose && mark.state !== 'deactivated');
   }
 
   /** Seals a key again, under the same branch key, with changed fields or, for `branch`, under another. */
   resealed(
     record: ScopeKeyRecord,
     changes: Partial<Pick<ScopeKeyRecord, 'state' | 'since'>>,
-    branch = this.#branchOf(record),
+    branch?: DataKey,
   ): ScopeKeyRecord {
     const { application } = this.#services;
-    const bytes = openScopeKey(this.#branchOf(record), record, application);
+    const present = authenticatedBranch(this.#branchKeys, record);
+    const bytes = openScopeKey(present, record, application);
     try {
-      return sealScopeKey(branch, { ...record, ...changes }, application, bytes);
+      return sealScopeKey(branch ?? present, { ...record, ...changes }, application, bytes);
     } finally {
       wipe(bytes);
     }
@@ -161,7 +187,7 @@ export class ScopeKeyRing<C> {
     const oldest = this.#services.clock() - this.#services.policy.maxAgeMs;
     this.#cache.deleteIf(({ confirmedAt }) => confirmedAt <= oldest);
     // Names the KMS that is asked for the branch of a scope that has its own.
-    for (const record of records) this.#names.nameOf(scopeOf(record));
+    for (const record of records) this.#branchKeys.nameOf(scopeOf(record));
     const branches = records
       .filter((record) => !isErased(record))
       .map(({ branchId }) => branchId)
@@ -174,10 +200,6 @@ export class ScopeKeyRing<C> {
     this.#cache.clear();
     this.#failed.clear();
     this.#refresh.reset();
-  }
-
-  #branchOf(record: ScopeKeyRecord): DataKey {
-    return branchOfRecord(this.#common, record, this.#names.nameOf(scopeOf(record)));
   }
 
   #held(prefix: string): DataKey | undefined {
@@ -199,22 +221,20 @@ export class ScopeKeyRing<C> {
     await this.loadBranches(records, connection, others);
     if (!isOpen()) return;
     const asked = new Set(ids);
-    const marks = new Map(records.filter(isMark).map((mark) => [scopeSlot(scopeOf(mark)), mark]));
+    const marks = marksByScope(records);
     for (const record of records) {
-      const mark = marks.get(scopeSlot(scopeOf(record)));
-      const key = asked.has(record.id) ? this.#opened(record, mark) : undefined;
+      const ofScope = marks.get(scopeSlot(scopeOf(record)));
+      const key = asked.has(record.id) ? this.#opened(record, ofScope) : undefined;
       if (key !== undefined) this.keep(key, startedAt);
     }
   }
 
   /** A mark forbids the key of its scope, even if somebody has put an older row of that back. */
-  #opened(record: ScopeKeyRecord, mark: ScopeKeyRecord | undefined): DataKey | undefined {
+  #opened(record: ScopeKeyRecord, marks: readonly ScopeKeyRecord[] = []): DataKey | undefined {
     try {
-      if (mark !== undefined) {
-        this.proveMark(mark);
-        throw erasedError(mark);
-      }
-      const opened = this.open(record);
+      const mark = this.markAmong(marks, 'erasure');
+      if (mark?.state === 'erased') throw erasedError(mark);
+      const opened = this.#openToRead(record);
       if ('data' in opened) return opened.data;
       throw notAKey(record);
     } catch (failure) {
@@ -223,18 +243,6 @@ export class ScopeKeyRing<C> {
       return undefined;
     }
   }
-}
-
-/** Returns the error of a scope by the mark of its erasure. */
-export function erasedError({ id, kind, state, since }: ScopeKeyRecord): ErasedError {
-  const date = since.toISOString();
-  return new ErasedError(
-    state === 'erased'
-      ? `the keys of a ${kind} were erased at ${date}, and with them all that they have encrypted.`
-      : `the keys of a ${kind} are to be erased since ${date}: its values can be read and nothing be written. ` +
-          'Cancel the erasure to stop that.',
-    { keyId: id },
-  );
 }
 
 function notAKey(record: ScopeKeyRecord): KeyUnwrapError {

@@ -14,12 +14,12 @@ export interface ScopeKeyChange {
  * @typeParam C - the caller's connection, as for the key table.
  */
 export interface ScopeKeyStore<C = unknown> {
-  /** Returns the keys and marks of these scopes that are not deactivated, with one query for each kind. */
+  /** Returns the keys of these scopes that are not deactivated, and all their marks, with one query for each kind. */
   findCurrent(scopes: readonly Scope[], connection?: C): Promise<ScopeKeyRecord[]>;
 
   /**
-   * Returns the keys with these ids, in any state and order, and the marks of erased scopes among theirs, with
-   * one query. Leaves out unknown ids.
+   * Returns the keys with these ids, in any state and order, and all marks of their scopes, with one query.
+   * Leaves out unknown ids.
    */
   findByIds(ids: readonly string[], connection?: C): Promise<ScopeKeyRecord[]>;
 

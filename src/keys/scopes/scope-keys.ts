@@ -9,10 +9,10 @@ import type { DataKey, IndexRoots } from '../key-source';
 import { scopeSlot } from '../record/scope';
 import type { Scope } from '../record/scope';
 import type { ScopeBranches } from './scope-branches';
+import { erasedError, marksByScope } from './marks-of-scopes';
 import { ScopeKeyCache } from './scope-key-cache';
 import type { ErasedScope } from './scope-key-cache';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
-import { erasedError } from './scope-key-ring';
 import type { ScopeKeyRing } from './scope-key-ring';
 import type { ScopeKeyStore } from './scope-key-store';
 import { ScopeKeyCreation } from './scope-key-creation';
@@ -116,7 +116,8 @@ export class ScopeKeys<C> {
     const records = await services.loading.run(() =>
       store.findCurrent(scopesOf(wanted), connection),
     );
-    const slots = new Set(records.map(slotOf));
+    const valid = records.filter(({ state }) => state !== 'deactivated');
+    const slots = new Set(valid.map(slotOf));
     const isThere = (key: WantedKey): boolean =>
       slots.has(slotOfKey(key)) || slots.has(slotOfErasure(key.scope));
     for (const key of wanted) if (!isThere(key)) this.#fail(key, new NoScopeKeyError(key.scope));
@@ -165,15 +166,14 @@ export class ScopeKeys<C> {
     const isFresh = records.some((record) => this.#creation.isFresh(record));
     const mayRollBack = isFresh && (await store.mayRollBack(connection));
     const bySlot = new Map(records.map((record) => [slotOf(record), record]));
+    const marks = marksByScope(records);
     const left = wanted.filter((key) => {
-      const mark = bySlot.get(slotOfErasure(key.scope));
+      if (this.#isWithdrawn(key, marks.get(scopeSlot(key.scope)))) return false;
       const record = bySlot.get(slotOfKey(key));
-      if (mark !== undefined) this.#acceptErasure(key, mark);
-      else if (record !== undefined) {
-        const mayVanish = mayRollBack && this.#creation.isFresh(record);
-        this.#accept(key, record, { mayVanish, branch: standings.get(key) });
-      }
-      return (mark ?? record) === undefined;
+      if (record === undefined) return true;
+      const mayVanish = mayRollBack && this.#creation.isFresh(record);
+      this.#accept(key, record, { mayVanish, branch: standings.get(key) });
+      return false;
     });
     // Another connection may be waited for in vain by a caller that holds one.
     if (connection === undefined && !mayRollBack) await this.#creation.record(records);
@@ -205,15 +205,16 @@ export class ScopeKeys<C> {
     }
   }
 
-  /** Accepts that nothing can be written for a scope, once the mark has proved it. */
-  #acceptErasure(key: WantedKey, mark: ScopeKeyRecord): void {
-    const { ring } = this.#parts;
+  /** Whether nothing can be written for a scope by its marks, or one of them does not prove itself. */
+  #isWithdrawn(key: WantedKey, marks: readonly ScopeKeyRecord[] = []): boolean {
     try {
-      ring.proveMark(mark);
+      const mark = this.#parts.ring.markAmong(marks, 'erasure');
+      if (mark === undefined) return false;
       this.withdraw(key.scope, { error: erasedError(mark), isFinal: mark.state === 'erased' });
     } catch (failure) {
       this.#fail(key, failure);
     }
+    return true;
   }
 
   #age({ scope, purpose }: WantedKey, now: number): number {

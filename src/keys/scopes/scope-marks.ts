@@ -1,4 +1,5 @@
 import type { AuditedMark, AuditEvent } from '../../audit/audit-entry';
+import { AEAD_KEY_BYTES, AEAD_TAG_BYTES } from '../../crypto/aead';
 import { ConfigurationError, KeyStateError } from '../../errors';
 import { newDataKeyId } from '../../format/data-key-id';
 import type { KeyServices } from '../key-services';
@@ -7,6 +8,7 @@ import { wholeSecond } from '../record/key-record';
 import { endOfWait } from '../store/watched-key-store';
 
 import type { Scope } from '../record/scope';
+import { isErased, isMark } from '../record/scope-key-record';
 import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
 import { applyRecorded } from './recorded-change';
 import type { RecordedChange } from './recorded-change';
@@ -40,17 +42,19 @@ export class ScopeMarks<C> {
   }
 
   /**
-   * Returns the mark of a scope, which proves itself.
+   * Returns the mark of a scope. All marks of the scope have to prove themselves for it.
    *
-   * @throws {@link KeyUnwrapError} for one that was edited
+   * @throws {@link KeyUnwrapError} for one that was edited, {@link UnauthenticatedKeyError}
    */
-  async find(scope: Scope, purpose: MarkPurpose): Promise<ScopeKeyRecord | undefined> {
-    const records = await this.#scopes.store.findCurrent([scope]);
-    const mark = records.find((record) => record.purpose === purpose);
-    if (mark === undefined) return undefined;
-    await this.#scopes.ring.loadBranches([mark]);
-    this.#scopes.ring.proveMark(mark);
-    return mark;
+  async find(
+    scope: Scope,
+    purpose: MarkPurpose,
+    connection?: C,
+  ): Promise<ScopeKeyRecord | undefined> {
+    const { ring, store } = this.#scopes;
+    const marks = (await store.findAll(scope, connection)).filter(hasFormOfMark);
+    await ring.loadBranches(marks, connection);
+    return ring.markAmong(marks, purpose);
   }
 
   /**
@@ -110,7 +114,14 @@ export class ScopeMarks<C> {
       operation: OPERATIONS[purpose],
       outcome: purpose === 'hold' ? ('done' as const) : ('started' as const),
     };
-    await this.#apply(mark, { inserted: [mark], event: { ...event, reference: reason } });
+    // An erasure changes the rows of all keys, and looks for holds then: one that is not committed yet, it waits for.
+    const key = earlier.find((record) => !isMark(record));
+    const awaited = key === undefined ? [] : [{ expected: key, record: key }];
+    await this.#apply(mark, {
+      changes: awaited,
+      inserted: [mark],
+      event: { ...event, reference: reason },
+    });
     return mark;
   }
 
@@ -165,6 +176,12 @@ function timeBytes(time: Date): Uint8Array {
   const bytes = Buffer.alloc(BigUint64Array.BYTES_PER_ELEMENT);
   bytes.writeBigUInt64BE(BigInt(Math.ceil(time.getTime())));
   return bytes;
+}
+
+/** Whether a record is a mark, or was one and poses as a key, for which it is too short. */
+function hasFormOfMark(record: ScopeKeyRecord): boolean {
+  const isTooShort = record.sealed.length <= AEAD_KEY_BYTES + AEAD_TAG_BYTES;
+  return isMark(record) || (isTooShort && !isErased(record));
 }
 
 /** Refuses a reason that the audit log cannot hold. */

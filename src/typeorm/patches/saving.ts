@@ -3,9 +3,9 @@ import { EntityPersistExecutor } from 'typeorm/persistence/EntityPersistExecutor
 import { Subject as TypeormSubject } from 'typeorm/persistence/Subject.js';
 import { SubjectChangedColumnsComputer } from 'typeorm/persistence/SubjectChangedColumnsComputer.js';
 
-import { FieldEncryptionError } from '../../errors';
 import { installationOf, isInstalled } from '../installation/installations';
 import type { Installation } from '../installation/installation';
+import { leaveToValues } from '../query/write/prepared-write';
 import { noteSavedRow } from '../query/write/updated-row';
 import { savedAlong, scopesOfEntities } from '../query/write/written-scopes';
 
@@ -80,11 +80,6 @@ async function scopesPrepared(executor: Executor, installation: Installation): P
 async function both(first: Promise<void> | undefined, second: Promise<void>): Promise<void> {
   await first;
   await second;
-}
-
-/** Leaves a missing key to the value that needs it, which names its property; there may be none. */
-function leaveToValues(failure: unknown): void {
-  if (!(failure instanceof FieldEncryptionError)) throw failure;
 }
 
 function targetsOf(executor: Executor): EntityTarget<ObjectLiteral>[] {

@@ -23,13 +23,13 @@ const PER_QUERY = 5_000;
 /** Rows in one INSERT, of ten parameters each. */
 const PER_INSERT = 500;
 
-/** The mark of an erasure that has taken place, beside each key of its scope. */
-const MARK_OF_KEY = `m.kind = k.kind AND m.scope = k.scope AND m.purpose = 'erasure' AND m.state = 'erased'`;
+/** The marks of its scope, beside each key. */
+const MARKS_OF_KEY = `m.kind = k.kind AND m.scope = k.scope AND m.purpose NOT IN ('data', 'index')`;
 
 type Find = SelectQueryBuilder<ScopeKeyRow>;
 
-/** A key with that mark. */
-type MarkedRow = ScopeKeyRow & { readonly mark?: ScopeKeyRow | null };
+/** A key with these marks. */
+type MarkedRow = ScopeKeyRow & { readonly marks?: readonly ScopeKeyRow[] };
 
 /** The table of scope keys of a DataSource. */
 export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
@@ -46,7 +46,7 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
       pagesOf(ids, PER_QUERY).map(
         (page) => (query: Find) =>
           query
-            .where(`k.state <> 'deactivated'`)
+            .where(`(k.state <> 'deactivated' OR k.purpose NOT IN ('data', 'index'))`)
             .andWhere('k.kind = :kind AND k.scope IN (:...page)', { kind, page }),
       ),
     );
@@ -57,11 +57,11 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     const queries = pagesOf(ids, PER_QUERY).map(
       (page) => (query: Find) =>
         query
-          .leftJoinAndMapOne('k.mark', ScopeKeySchema.options.name, 'm', MARK_OF_KEY)
+          .leftJoinAndMapMany('k.marks', ScopeKeySchema.options.name, 'm', MARKS_OF_KEY)
           .where('k.id IN (:...page)', { page }),
     );
     const rows = await this.#rows(queries, connection);
-    const marks = rows.flatMap(({ mark }: MarkedRow) => mark ?? []);
+    const marks = rows.flatMap(({ marks: ofScope = [] }: MarkedRow) => ofScope);
     const unique = new Map([...rows, ...marks].map((row) => [row.id, row]));
     return [...unique.values()].map(recordOf);
   }

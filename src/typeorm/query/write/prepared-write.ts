@@ -48,9 +48,14 @@ export function prepareWrite<T>(
       : withResolvedParameters(builder, installation, queryRunner, write).catch(rethrowFenced);
   if (preparing === undefined) return run();
   return preparing.then(run, (failure: unknown) => {
-    if (!(failure instanceof FieldEncryptionError)) throw failure;
+    leaveToValues(failure);
     return run();
   });
+}
+
+/** Leaves a missing key to the value that needs it, which names its property; there may be none. */
+export function leaveToValues(failure: unknown): void {
+  if (!(failure instanceof FieldEncryptionError)) throw failure;
 }
 
 /** Prepares the keys of a write, those of scopes after the common ones, which wrap them. */
@@ -60,7 +65,7 @@ function preparation(
   queryRunner: QueryRunner | undefined,
 ): Promise<void> | undefined {
   const installation = installationOf(builder.connection);
-  const common = installation.prepareWrite(entity, queryRunner);
+  const common = installation.prepareWrite(entity, queryRunner)?.catch(leaveToValues);
   const { scopes, index } = scopesOfStatement(builder, entity);
   if (scopes.length === 0) return common;
   const ofScopes = (): Promise<void> | undefined =>
