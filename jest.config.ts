@@ -59,8 +59,17 @@ const LONG = [
 const ONCE = [
   ...['audit', 'cli', 'cli-keys', 'cli-project', 'data-runs-crash', 'data-runs-failures'],
   ...['first-keys', 'first-keys-lost', 'forged-keys', 'forged-versions', 'hedged-nonces'],
-  ...['key-application', 'key-replay', 'keys', 'keys-backup', 'keys-database-faults', 'keys-loss'],
+  ...[
+    'cli-scopes',
+    'key-application',
+    'key-replay',
+    'keys',
+    'keys-backup',
+    'keys-database-faults',
+    'keys-loss',
+  ],
   ...['keys-open-writers', 'keys-retirement', 'kms-outages', 'nest-clinic', 'run-where'],
+  ...['nest-scopes', 'scope-counts', 'scope-legacy-crash', 'scope-races', 'scope-restore'],
   ...['shared-runs', 'tamper-keys'],
 ];
 

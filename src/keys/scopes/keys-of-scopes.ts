@@ -3,13 +3,13 @@ import type { KeyPreparation } from '../cache/key-preparation';
 import type { KeyRing } from '../cache/key-ring';
 import type { KeyServices } from '../key-services';
 
-import { proveReceipt } from './erasure-receipt';
-import type { ErasureReceipt } from './erasure-receipt';
+import { proveReceipt } from './erasure/erasure-receipt';
+import type { ErasureReceipt } from './erasure/erasure-receipt';
 import { ScopeBranches } from './scope-branches';
 import { ScopeKeyRing } from './scope-key-ring';
 import type { ScopeKeyStore, ScopeOptions } from './scope-key-store';
 import { ScopeKeys } from './scope-keys';
-import { ScopeMarks } from './scope-marks';
+import { ScopeMarks } from './erasure/scope-marks';
 
 /** The keys of scopes of one key manager. */
 export class KeysOfScopes<C> {

@@ -14,7 +14,7 @@ import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
 import { scopeSlot } from '../record/scope';
 import { isErased, isMark, scopeOf } from '../record/scope-key-record';
 import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
-import { erasedError, marksByScope } from './marks-of-scopes';
+import { erasedError, marksByScope } from './erasure/marks-of-scopes';
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyStore } from './scope-key-store';
 import { openScopeKey, scopeKeyTitle, sealScopeKey } from './sealed-scope-key';

@@ -9,7 +9,7 @@ import type { DataKey, IndexRoots } from '../key-source';
 import { scopeSlot } from '../record/scope';
 import type { Scope } from '../record/scope';
 import type { ScopeBranches } from './scope-branches';
-import { erasedError, marksByScope } from './marks-of-scopes';
+import { erasedError, marksByScope } from './erasure/marks-of-scopes';
 import { ScopeKeyCache } from './scope-key-cache';
 import type { ErasedScope } from './scope-key-cache';
 import type { ScopeKeyRecord } from '../record/scope-key-record';

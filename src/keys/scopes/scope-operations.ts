@@ -3,12 +3,12 @@ import { isOwnBranchName } from '../record/scope';
 import type { Scope } from '../record/scope';
 import { scopeOf } from '../record/scope-key-record';
 
-import type { ErasureReceipt } from './erasure-receipt';
-import { replayErasures, replayStep } from './erasure-replay';
-import type { ReplayReport, ReplayStep } from './erasure-replay';
+import type { ErasureReceipt } from './erasure/erasure-receipt';
+import { replayErasures, replayStep } from './erasure/erasure-replay';
+import type { ReplayReport, ReplayStep } from './erasure/erasure-replay';
 import type { KeysOfScopes } from './keys-of-scopes';
-import { eraseScope } from './scope-erasure';
-import type { Erasure, ErasureOptions, ScopeRows } from './scope-erasure';
+import { eraseScope } from './erasure/scope-erasure';
+import type { Erasure, ErasureOptions, ScopeRows } from './erasure/scope-erasure';
 import { resealScopes } from './scope-resealing';
 import type { ResealReport } from './scope-resealing';
 import { rotateScope } from './scope-rotation';

@@ -9,7 +9,7 @@ import { wholeSecond } from '../record/key-record';
 import type { KeysOfScopes } from './keys-of-scopes';
 import type { Scope } from '../record/scope';
 import { applyRecorded } from './recorded-change';
-import { changedMeanwhile } from './scope-marks';
+import { changedMeanwhile } from './erasure/scope-marks';
 import { sealScopeKey } from './sealed-scope-key';
 
 /**

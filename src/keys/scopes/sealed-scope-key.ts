@@ -82,7 +82,7 @@ export function scopeKeyTitle({ id, kind, purpose }: ScopeKeyRecord): string {
 }
 
 /** Returns the error of a record that this library did not write as it is. */
-export function doesNotOpen(record: ScopeKeyRecord): KeyUnwrapError {
+function doesNotOpen(record: ScopeKeyRecord): KeyUnwrapError {
   return new KeyUnwrapError(
     `${scopeKeyTitle(record)} does not open under its branch key ${record.branchId}: its row in the table of ` +
       'scope keys was edited or damaged. Restore the row from a backup of the database.',

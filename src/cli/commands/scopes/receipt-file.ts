@@ -1,7 +1,7 @@
 import { closeSync, openSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 
-import { isReceipt } from '../../../keys/scopes/erasure-receipt';
-import type { ErasureReceipt } from '../../../keys/scopes/erasure-receipt';
+import { isReceipt } from '../../../keys/scopes/erasure/erasure-receipt';
+import type { ErasureReceipt } from '../../../keys/scopes/erasure/erasure-receipt';
 import { CommandError } from '../../terminal/command-error';
 
 /** The file of receipts, which is made before anything is erased: then it is too late to find a full disk. */

@@ -1,7 +1,7 @@
 import { counted } from '../../../doctor/finding';
 import { FieldEncryptionError } from '../../../errors';
-import type { ErasureReceipt } from '../../../keys/scopes/erasure-receipt';
-import type { ReplayStep } from '../../../keys/scopes/erasure-replay';
+import type { ErasureReceipt } from '../../../keys/scopes/erasure/erasure-receipt';
+import type { ReplayStep } from '../../../keys/scopes/erasure/erasure-replay';
 import type { Session } from '../../load/session';
 import { CommandError, EXIT_CODES } from '../../terminal/command-error';
 import type { CommandResult } from '../../terminal/output';

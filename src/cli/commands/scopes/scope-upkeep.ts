@@ -1,5 +1,5 @@
 import { counted } from '../../../doctor/finding';
-import { erasedError } from '../../../keys/scopes/marks-of-scopes';
+import { erasedError } from '../../../keys/scopes/erasure/marks-of-scopes';
 import { earlierBranches } from '../../../keys/scopes/scope-resealing';
 import type { Session } from '../../load/session';
 import { EXIT_CODES } from '../../terminal/command-error';

@@ -1,6 +1,6 @@
 import { counted, grouped } from '../../../doctor/finding';
-import type { ErasureReceipt } from '../../../keys/scopes/erasure-receipt';
-import type { Erasure } from '../../../keys/scopes/scope-erasure';
+import type { ErasureReceipt } from '../../../keys/scopes/erasure/erasure-receipt';
+import type { Erasure } from '../../../keys/scopes/erasure/scope-erasure';
 import type { Session } from '../../load/session';
 import { EXIT_CODES } from '../../terminal/command-error';
 import type { CommandResult } from '../../terminal/output';

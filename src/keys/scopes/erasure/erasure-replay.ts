@@ -1,9 +1,9 @@
-import { ConfigurationError } from '../../errors';
-import type { KeyServices } from '../key-services';
+import { ConfigurationError } from '../../../errors';
+import type { KeyServices } from '../../key-services';
 
 import { isReceipt, receiptDigest, receiptOfOther } from './erasure-receipt';
 import type { ErasureReceipt } from './erasure-receipt';
-import type { KeysOfScopes } from './keys-of-scopes';
+import type { KeysOfScopes } from '../keys-of-scopes';
 import { eraseMarked } from './scope-erasure';
 import type { ScopeRows } from './scope-erasure';
 

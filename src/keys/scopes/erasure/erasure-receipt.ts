@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
 
-import { LABELS } from '../../crypto/labels';
-import { lengthPrefixed } from '../../encoding/length-prefixed';
-import { KeyStateError, KeyUnwrapError } from '../../errors';
-import { isDataKeyId, keyPrefix } from '../../format/data-key-id';
-import type { KeyRing } from '../cache/key-ring';
-import type { DataKey } from '../key-source';
-import type { ColumnUse } from '../lifecycle/encrypted-rows';
+import { LABELS } from '../../../crypto/labels';
+import { lengthPrefixed } from '../../../encoding/length-prefixed';
+import { KeyStateError, KeyUnwrapError } from '../../../errors';
+import { isDataKeyId, keyPrefix } from '../../../format/data-key-id';
+import type { KeyRing } from '../../cache/key-ring';
+import type { DataKey } from '../../key-source';
+import type { ColumnUse } from '../../lifecycle/encrypted-rows';
 
-import { openUnder, sealUnder } from './sealed-scope-key';
+import { openUnder, sealUnder } from '../sealed-scope-key';
 
 /** The rows of a column that were under the keys of a scope. */
 export interface ErasedRows extends Pick<ColumnUse, 'entity' | 'property' | 'rows'> {

@@ -1,8 +1,8 @@
-import { ErasedError } from '../../errors';
+import { ErasedError } from '../../../errors';
 
-import { scopeSlot } from '../record/scope';
-import { isMark, scopeOf } from '../record/scope-key-record';
-import type { ScopeKeyRecord } from '../record/scope-key-record';
+import { scopeSlot } from '../../record/scope';
+import { isMark, scopeOf } from '../../record/scope-key-record';
+import type { ScopeKeyRecord } from '../../record/scope-key-record';
 
 /** Returns the marks among some records by the slot of their scope. */
 export function marksByScope(

@@ -1,21 +1,21 @@
-import type { AuditedMark, AuditEvent } from '../../audit/audit-entry';
-import { AEAD_KEY_BYTES, AEAD_TAG_BYTES } from '../../crypto/aead';
-import { ConfigurationError, KeyStateError } from '../../errors';
-import { newDataKeyId } from '../../format/data-key-id';
-import type { KeyServices } from '../key-services';
-import { IF_IT_GOES_ON } from '../lifecycle/compare-and-swap';
-import { wholeSecond } from '../record/key-record';
-import { endOfWait } from '../store/watched-key-store';
+import type { AuditedMark, AuditEvent } from '../../../audit/audit-entry';
+import { AEAD_KEY_BYTES, AEAD_TAG_BYTES } from '../../../crypto/aead';
+import { ConfigurationError, KeyStateError } from '../../../errors';
+import { newDataKeyId } from '../../../format/data-key-id';
+import type { KeyServices } from '../../key-services';
+import { IF_IT_GOES_ON } from '../../lifecycle/compare-and-swap';
+import { wholeSecond } from '../../record/key-record';
+import { endOfWait } from '../../store/watched-key-store';
 
-import type { Scope } from '../record/scope';
-import { isErased, isMark } from '../record/scope-key-record';
-import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
-import { applyRecorded } from './recorded-change';
-import type { RecordedChange } from './recorded-change';
-import type { ScopeBranches } from './scope-branches';
-import type { ScopeKeyRing } from './scope-key-ring';
-import type { ScopeKeyStore } from './scope-key-store';
-import { sealScopeKey } from './sealed-scope-key';
+import type { Scope } from '../../record/scope';
+import { isErased, isMark } from '../../record/scope-key-record';
+import type { MarkPurpose, ScopeKeyRecord } from '../../record/scope-key-record';
+import { applyRecorded } from '../recorded-change';
+import type { RecordedChange } from '../recorded-change';
+import type { ScopeBranches } from '../scope-branches';
+import type { ScopeKeyRing } from '../scope-key-ring';
+import type { ScopeKeyStore } from '../scope-key-store';
+import { sealScopeKey } from '../sealed-scope-key';
 
 const OPERATIONS = { erasure: 'shred', hold: 'hold' } as const;
 

@@ -1,18 +1,18 @@
-import { actorOf } from '../../audit/audit-entry';
-import type { AuditEvent } from '../../audit/audit-entry';
-import { KeyStateError } from '../../errors';
-import type { KeyServices } from '../key-services';
-import { requireWait } from '../policy/wait-option';
-import { wholeSecond } from '../record/key-record';
-import { endOfWait } from '../store/watched-key-store';
+import { actorOf } from '../../../audit/audit-entry';
+import type { AuditEvent } from '../../../audit/audit-entry';
+import { KeyStateError } from '../../../errors';
+import type { KeyServices } from '../../key-services';
+import { requireWait } from '../../policy/wait-option';
+import { wholeSecond } from '../../record/key-record';
+import { endOfWait } from '../../store/watched-key-store';
 
 import { receiptDigest, sealedReceipt } from './erasure-receipt';
 import type { ErasedRows, ErasureReceipt } from './erasure-receipt';
-import type { KeysOfScopes } from './keys-of-scopes';
-import { applyRecorded } from './recorded-change';
-import type { Scope } from '../record/scope';
-import { isMark } from '../record/scope-key-record';
-import type { ScopeKeyRecord } from '../record/scope-key-record';
+import type { KeysOfScopes } from '../keys-of-scopes';
+import { applyRecorded } from '../recorded-change';
+import type { Scope } from '../../record/scope';
+import { isMark } from '../../record/scope-key-record';
+import type { ScopeKeyRecord } from '../../record/scope-key-record';
 import { auditedMark, changedMeanwhile, erasedBefore, requireReason } from './scope-marks';
 
 /** Options of an erasure. */
@@ -113,16 +113,9 @@ export async function eraseMarked<C>(
   const event = async (transaction: C): Promise<AuditEvent> => {
     // One may have been set while the writers were waited for.
     await requireUnheld(scopes, { kind, id: scope }, transaction);
-    receipt = sealedReceipt(branch, {
-      ...fields,
-      columns: await rows.erase(kind, keyIds, transaction),
-    });
-    return {
-      ...ERASED,
-      reference: receiptDigest(receipt),
-      ...countsOf(receipt),
-      mark: auditedMark(mark),
-    };
+    const columns = await rows.erase(kind, keyIds, transaction);
+    receipt = sealedReceipt(branch, { ...fields, columns });
+    return { ...recordedErasure(receipt), mark: auditedMark(mark) };
   };
   const erased = await applyRecorded(services, scopes.store, { changes, event });
   if (!erased || receipt === undefined) throw changedMeanwhile(mark);
@@ -130,10 +123,10 @@ export async function eraseMarked<C>(
   return receipt;
 }
 
-const ERASED = { operation: 'shred', outcome: 'done' } as const;
-
-function countsOf({ keyIds, columns }: ErasureReceipt): Pick<AuditEvent, 'counts'> {
-  return { counts: { keys: keyIds.length, rows: columns.reduce((n, { rows }) => n + rows, 0) } };
+function recordedErasure(receipt: ErasureReceipt): Omit<AuditEvent, 'mark'> {
+  const { keyIds, columns } = receipt;
+  const counts = { keys: keyIds.length, rows: columns.reduce((sum, { rows }) => sum + rows, 0) };
+  return { operation: 'shred', outcome: 'done', reference: receiptDigest(receipt), counts };
 }
 
 /** Returns the tombstone of a key, which the mark of its scope proves. */
