@@ -18,6 +18,7 @@ import type { FieldEncryptionOptions, KmsProvider } from '../../src';
 import { newDataKeyId } from '../../src/format/data-key-id';
 import type { DataKey } from '../../src/keys/key-source';
 import type { ScopeKeyRecord } from '../../src/keys/record/scope-key-record';
+import { sealedReceipt } from '../../src/keys/scopes/erasure/erasure-receipt';
 import { sealScopeKey } from '../../src/keys/scopes/sealed-scope-key';
 import { dataKey } from '../../src/keys/wrapping/unwrapped-key';
 import { azureKms } from '../../src/kms/azure';
@@ -137,6 +138,17 @@ describeEachDatabase('A key of a scope that another data key has sealed', (datab
     await plant(dataSource, branchOf('7'), { scope, purpose: 'erasure', state: 'erased' });
     await expectRefusal((opened) => readAll(opened, Number(scope)));
     await expectRefusal((opened) => write(opened, Number(scope)));
+  });
+
+  it('is no receipt of an erasure', async () => {
+    const receipt = sealedReceipt(branchOf('7'), {
+      ...{ application: 'default', kind: 'tenant', scope: '8', reason: 'r', actor: 'a' },
+      ...{ markId: newDataKeyId(), requestedAt: '2026-01-01', erasedAt: '2026-01-02' },
+      ...{ keyIds: [], columns: [], replays: null },
+    });
+    const error = await rejection(fieldEncryption(dataSource).keys.replayShred([receipt]));
+    expect(error).toBeInstanceOf(KeyUnwrapError);
+    expect(await readAll(dataSource, 8)).toHaveLength(1);
   });
 
   it('is none either if that is a key of values, whatever its state', async () => {
