@@ -9,11 +9,13 @@ const mayImport = {
   format: ['encoding'],
   audit: ['crypto', 'encoding'],
   kms: ['crypto', 'encoding'],
-  keys: ['async', 'audit', 'kms/kms-provider', 'crypto', 'format', 'encoding'],
+  telemetry: [],
+  keys: ['async', 'audit', 'telemetry', 'kms/kms-provider', 'crypto', 'format', 'encoding'],
   import: ['kms', 'crypto', 'encoding'],
   field: ['keys/key-source', 'format', 'crypto', 'encoding'],
   typeorm: [
     'async',
+    'telemetry',
     'field',
     'import/previous-format',
     'keys',
@@ -24,6 +26,7 @@ const mayImport = {
     'encoding',
   ],
   reencryption: [
+    'telemetry',
     'typeorm',
     'field',
     'keys',

@@ -1,6 +1,7 @@
 import type { EntityManager, ObjectLiteral } from 'typeorm';
 
 import type { Installation } from './typeorm/installation/installation';
+import { countValues, tellOfValues } from './typeorm/installation/property-messages';
 import { decryptStored, fetchPrevious, keyPrefixOf } from './typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
 import { withKnownRow } from './typeorm/metadata/known-row';
@@ -37,16 +38,18 @@ export function ofOne({ row, ...others }: ValueOptions = {}): ValuesOptions {
 /** Encrypts values as their column would store them. */
 export async function encryptValues(
   installation: Installation,
-  { binding, cipher, policy, scope }: EncryptedColumn,
+  encrypted: EncryptedColumn,
   values: readonly unknown[],
   { manager, rows }: ValuesOptions,
 ): Promise<ValueResults<string | Buffer | null>> {
+  const { binding, cipher, policy, scope } = encrypted;
   await installation.prepareDataKey(policy.keyName, manager?.queryRunner);
   if (scope !== undefined) {
     await installation.recordAcrossScopes(manager?.queryRunner);
     const scopes = values.map((_, i) => scope.of(insertedRow(rows?.[i] ?? {})));
     await installation.prepareScopes(scopes, { index: false }, manager?.queryRunner);
   }
+  tellOfValues(encrypted, 'encrypt', () => countValues(values, (value) => value));
   return valueResults(values, (value, i) => {
     if (value === null || value === undefined) return null;
     const row = rows?.[i] ?? (scope && {});
@@ -67,6 +70,7 @@ export async function decryptValues(
     manager?.queryRunner,
   );
   if (encrypted.scope !== undefined) await installation.recordAcrossScopes(manager?.queryRunner);
+  tellOfValues(encrypted, 'decrypt', () => countValues(stored, (value) => value));
   const ready = await fetchPrevious(encrypted, stored);
   return valueResults(ready, (value, i) => {
     if (value === null || value === undefined) return null;

@@ -45,6 +45,8 @@ export interface KeyManagerOptions<C> {
     { readonly entries: AuditStore<C>; readonly options: AuditOptions | false } | undefined;
   /** Remembers outside of the database how new the key table was; needs `audit`. Defaults to none. */
   readonly anchor?: KeyTableAnchor | undefined;
+  /** What the keys belong to, for messages to the channels. Defaults to nothing that is known. */
+  readonly source?: object | undefined;
   /** The keys of scopes. Defaults to none. */
   readonly scopes?: ScopeOptions<C> | undefined;
   /**
@@ -87,13 +89,14 @@ export interface KeyServices<C> {
 
 /** @throws {@link ConfigurationError} for cache limits that cannot work */
 export function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
-  const { kms, application, suite, policies = {}, wallClock } = options;
+  const { kms, application, suite, policies = {}, source = {}, wallClock } = options;
   const policy = keyCachePolicy(options.cache);
-  const loading = new ReentrancyGuard();
+  const loading = new ReentrancyGuard(source);
   const emit = quietly(options.onEvent, loading);
   const uses = new KeyUses(options.store, emit);
   const wrapper = new KeyWrapper(kms, application, {
     others: options.otherKms,
+    source,
     nonces: options.nonces,
     counterOf: (keyId) => uses.counterOf(keyId),
     heldWaitMs: policy.transactionWaitMs,

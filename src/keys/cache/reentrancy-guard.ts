@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 
 import { ConfigurationError } from '../../errors';
+import { channels } from '../../telemetry/channels';
 
 /** How long code inside a load waits for its end before the load counts as waiting for the code. */
 const PATIENCE_MS = 2000;
@@ -23,7 +24,13 @@ interface Load {
  */
 export class ReentrancyGuard {
   readonly #inside = new AsyncLocalStorage<Load | undefined>();
+  readonly #source: object;
   #underWay = 0;
+
+  /** @param source - what the keys belong to, for the messages about loads. */
+  constructor(source: object) {
+    this.#source = source;
+  }
 
   /** Whether the calling code runs inside a load. */
   get isInside(): boolean {
@@ -39,7 +46,9 @@ export class ReentrancyGuard {
     const running: Load = { ended, isUnderWay: true, isStuck: false };
     this.#underWay += 1;
     try {
-      return await this.#inside.run(running, load);
+      return await this.#inside.run(running, () =>
+        channels.keyLoad.tracePromise(load, { source: this.#source }),
+      );
     } finally {
       running.isUnderWay = false;
       end();

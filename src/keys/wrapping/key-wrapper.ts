@@ -44,6 +44,8 @@ export interface KeyWrapperOptions {
   readonly heldWaitMs?: number | undefined;
   /** How data keys draw their nonces. Defaults to {@link defaultNonces}. */
   readonly nonces?: NonceMode | undefined;
+  /** What the keys belong to, for the messages about calls. Defaults to nothing that is known. */
+  readonly source?: object | undefined;
 }
 
 /** A record without the fields that come of wrapping its key. */
@@ -61,7 +63,8 @@ export class KeyWrapper {
   readonly #unwraps = new SingleFlight<UnwrappedKey>();
 
   constructor(kms: KmsProvider, application: string, options: KeyWrapperOptions = {}) {
-    this.providers = new KmsProviders(kms, options.others ?? [], application);
+    const { others = [], source = this } = options;
+    this.providers = new KmsProviders(kms, others, { application, source });
     this.#application = application;
     this.#counterOf = options.counterOf ?? (() => ({ pending: 0 }));
     this.#heldWaitMs = options.heldWaitMs ?? 3_000;
@@ -220,10 +223,7 @@ export class KeyWrapper {
     const state = {
       state: 'active' as const,
       activatedAt: spec.createdAt,
-      deactivatedAt: null,
-      compromisedAt: null,
-      destroyedAt: null,
-      expiresAt: null,
+      ...{ deactivatedAt: null, compromisedAt: null, destroyedAt: null, expiresAt: null },
       epoch: this.epochs.next(),
     };
     return {

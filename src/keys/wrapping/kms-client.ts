@@ -8,6 +8,8 @@ import {
 } from '../../errors';
 import { isAuthenticated } from '../../kms/kms-provider';
 import type { KeyBinding, KmsProvider, WrappedKey } from '../../kms/kms-provider';
+import { channels } from '../../telemetry/channels';
+import type { KmsMessage } from '../../telemetry/channels';
 import { hasValidRecordMac } from '../record/key-macs';
 import { aboutUnreadable, keyTitle } from '../record/key-record';
 import type { KeyRecord } from '../record/key-record';
@@ -47,10 +49,13 @@ type UnwrappableRecord = Omit<KeyRecord, 'stateMac' | 'epoch'>;
 export class KmsClient {
   readonly kms: KmsProvider;
   readonly #application: string;
+  readonly #source: object;
 
-  constructor(kms: KmsProvider, application: string) {
+  /** @param source - what the keys belong to, for the messages about calls. */
+  constructor(kms: KmsProvider, application: string, source: object) {
     this.kms = kms;
     this.#application = application;
+    this.#source = source;
   }
 
   get name(): string {
@@ -59,7 +64,7 @@ export class KmsClient {
 
   /** @throws {@link KmsUnavailableError}, {@link ConfigurationError} for an answer that cannot be stored */
   async wrap(key: BoundFields, bytes: Uint8Array): Promise<WrappedKey> {
-    const answer = await this.#ask(key, () => this.kms.wrapKey(bytes, this.#binding(key)));
+    const answer = await this.#ask(key, 'wrap', () => this.kms.wrapKey(bytes, this.#binding(key)));
     return this.#checked(answer);
   }
 
@@ -71,7 +76,7 @@ export class KmsClient {
   async unwrap(record: UnwrappableRecord): Promise<Uint8Array> {
     this.#requireApplication(record);
     const wrapped = { kek: record.kek, wrapped: record.wrapped };
-    const bytes = await this.#ask(record, () =>
+    const bytes = await this.#ask(record, 'unwrap', () =>
       this.kms.unwrapKey(wrapped, this.#binding(record)),
     ).catch((error: unknown) => this.#rethrowNaming(record, error));
     try {
@@ -110,9 +115,14 @@ export class KmsClient {
   }
 
   /** Calls a provider. An error that is not of this library counts as an outage. */
-  async #ask<T>(key: BoundFields, call: () => Promise<T>): Promise<T> {
+  async #ask<T>(
+    key: BoundFields,
+    operation: KmsMessage['operation'],
+    call: () => Promise<T>,
+  ): Promise<T> {
     try {
-      return await call();
+      const message = { source: this.#source, provider: this.name, operation };
+      return await channels.kms.tracePromise(call, message);
     } catch (error) {
       if (error instanceof FieldEncryptionError) throw error;
       throw new KmsUnavailableError(

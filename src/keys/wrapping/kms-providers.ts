@@ -16,12 +16,18 @@ export interface OpenedKey {
 /** The KMS providers of a process: one wraps new keys, all unwrap the keys they have wrapped. */
 export class KmsProviders {
   readonly #application: string;
+  readonly #source: object;
   #clients: readonly [KmsClient, ...KmsClient[]];
   /** The clients that alone wrap and unwrap the key of a name. */
   readonly #reserved = new Map<string, KmsClient>();
 
-  constructor(kms: KmsProvider, others: readonly KmsProvider[], application: string) {
+  constructor(
+    kms: KmsProvider,
+    others: readonly KmsProvider[],
+    { application, source }: { readonly application: string; readonly source: object },
+  ) {
     this.#application = application;
+    this.#source = source;
     this.#clients = [this.#client(kms), ...others.map((other) => this.#client(other))];
   }
 
@@ -112,7 +118,7 @@ export class KmsProviders {
   }
 
   #client(kms: KmsProvider): KmsClient {
-    return new KmsClient(kms, this.#application);
+    return new KmsClient(kms, this.#application, this.#source);
   }
 }
 

@@ -1,3 +1,4 @@
+import { channels } from '../../telemetry/channels';
 import type { Installation } from '../../typeorm/installation/installation';
 import { DryRun } from '../foresight/dry-run';
 import type { TableWork } from '../plan/work-plan';
@@ -24,6 +25,15 @@ export function run(
   installation: Installation,
   modeName: RunMode,
   options: RunOptions = {},
+): Promise<RunReport> {
+  const message = { source: installation.dataSource, mode: modeName };
+  return channels.run.tracePromise(() => runAll(installation, modeName, options), message);
+}
+
+function runAll(
+  installation: Installation,
+  modeName: RunMode,
+  options: RunOptions,
 ): Promise<RunReport> {
   return withRunContext(installation, modeName, options, async (context, works) => {
     const { mode, store, counts } = context;

@@ -1,4 +1,5 @@
 import { RunPlanError } from '../../errors';
+import { channels } from '../../telemetry/channels';
 import type { Installation } from '../../typeorm/installation/installation';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { RunRow } from '../../typeorm/tables/run-tables';
@@ -73,6 +74,23 @@ export function joinRun(
   id: string,
   counts: RunCounts,
   maxRanges?: number,
+): Promise<boolean> {
+  const message = { source: installation.dataSource, mode: modeName };
+  return channels.run.tracePromise(
+    () => workInRun(installation, modeName, options, { id, counts, maxRanges }),
+    message,
+  );
+}
+
+function workInRun(
+  installation: Installation,
+  modeName: RunMode,
+  options: RunOptions,
+  {
+    id,
+    counts,
+    maxRanges,
+  }: { readonly id: string; readonly counts: RunCounts; readonly maxRanges: number | undefined },
 ): Promise<boolean> {
   return withRunContext(installation, modeName, options, async (context, works) => {
     const { store } = context;

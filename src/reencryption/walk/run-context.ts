@@ -14,6 +14,7 @@ import { checkOptions } from '../report/run-options';
 import type { RunOptions } from '../report/run-options';
 import { RunCounts } from '../report/run-report';
 import type { RunMode } from '../report/run-report';
+import { channels } from '../../telemetry/channels';
 
 /** The context that all tables of a run share. */
 export interface RunContext {
@@ -38,9 +39,25 @@ export function withRunContext<T>(
   options: RunOptions,
   work: (context: RunContext, works: readonly TableWork[]) => Promise<T>,
 ): Promise<T> {
-  const run = (): Promise<T> => inRunContext(installation, modeName, options, work);
+  const told = { ...options, onProgress: progressOf(installation, modeName, options) };
+  const run = (): Promise<T> => inRunContext(installation, modeName, told, work);
   // A run is the operator's, and goes over the rows of all scopes.
   return installation.hasScopes ? acrossScopes(run) : run();
+}
+
+/** Returns who is told of progress: the caller, and the channel. */
+function progressOf(
+  { dataSource: source }: Installation,
+  mode: RunMode,
+  { onProgress }: RunOptions,
+): NonNullable<RunOptions['onProgress']> {
+  return (progress) => {
+    onProgress?.(progress);
+    const { entity, scanned, total } = progress;
+    if (channels.runProgress.hasSubscribers) {
+      channels.runProgress.publish({ source, mode, entity, scanned, total });
+    }
+  };
 }
 
 async function inRunContext<T>(

@@ -2,6 +2,7 @@ import type { DataSource, QueryRunner } from 'typeorm';
 
 import { KeyManager } from '../../keys/key-manager';
 import type { KeyEvent } from '../../keys/record/key-event';
+import { channels } from '../../telemetry/channels';
 import type { CheckedOptions } from '../declare/field-encryption-options';
 import { TypeormAuditStore } from '../tables/typeorm-audit-store';
 import type { TypeormKeyStore } from '../tables/typeorm-key-store';
@@ -26,10 +27,12 @@ export function newKeyManager(
       const warning = warningOf(event);
       if (warning !== undefined) dataSource.logger.log('warn', `field encryption: ${warning}`);
       options.onEvent?.(event);
+      channels.keyEvent.publish({ source: dataSource, event });
     },
     policies: options.keyPolicies,
     wallClock: options.now,
     anchor: options.anchor,
+    source: dataSource,
     scopes: { store: new TypeormScopeKeyStore(dataSource), kmsOf: options.kmsOf },
     audit: { entries: new TypeormAuditStore(dataSource), options: options.audit ?? {} },
   });

@@ -5,6 +5,7 @@ import { ErasedError, FieldEncryptionError, KmsUnavailableError } from '../../er
 import { isOwnKmsRefusal } from '../../keys/wrapping/own-kms-refusals';
 import type { CheckedOptions } from '../declare/field-encryption-options';
 import type { Installation } from '../installation/installation';
+import { tellOfFailure } from '../installation/property-messages';
 import { decryptStored } from '../metadata/encrypted-column';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
 import { inRow } from '../metadata/row-binding';
@@ -28,15 +29,23 @@ export function installDriverCodec(installation: Installation): void {
     const encrypted = encryptedColumn(column);
     if (encrypted === undefined) return prepare(value, column) as unknown;
     if (value === null || value === undefined) return value;
-    return encrypted.cipher.encrypt(value, contextOfWrittenRow(encrypted));
+    try {
+      return encrypted.cipher.encrypt(value, contextOfWrittenRow(encrypted));
+    } catch (error) {
+      throw tellOfFailure(installation.dataSource, 'encrypt', error);
+    }
   });
   override(driver, 'prepareHydratedValue', (prepare) => (value: unknown, column) => {
     const encrypted = encryptedColumn(column);
     if (encrypted === undefined) return prepare(value, column) as unknown;
     if (value === null || value === undefined) return value;
-    return encrypted.scope === undefined
-      ? decryptStored(encrypted, inHydratedRow(encrypted, value))
-      : decryptOfScope(encrypted, value, installation.options);
+    try {
+      return encrypted.scope === undefined
+        ? decryptStored(encrypted, inHydratedRow(encrypted, value))
+        : decryptOfScope(encrypted, value, installation.options);
+    } catch (error) {
+      throw tellOfFailure(installation.dataSource, 'decrypt', error);
+    }
   });
   override(driver, 'normalizeType', (normalize) => (column) => {
     const encrypted = encryptedColumn(column as ColumnMetadata);

@@ -2,6 +2,12 @@ import { ErasedError, FieldEncryptionError, IndexIntegrityError } from '../../..
 import { FetchedValue } from '../../codec/previous-value';
 import type { Installation } from '../../installation/installation';
 import {
+  countValues,
+  tellOfFailure,
+  tellOfKeys,
+  tellOfValues,
+} from '../../installation/property-messages';
+import {
   decryptStored,
   describeColumn,
   fetchPrevious,
@@ -53,7 +59,7 @@ function assertExpected(result: RawResult): void {
   const check = checkOf(expected, result);
   for (const row of result.rows) {
     const wrong = check(row);
-    if (wrong !== undefined) throw wrong;
+    if (wrong !== undefined) throw tellOfFailure(result.installation.dataSource, 'lookup', wrong);
   }
 }
 
@@ -144,8 +150,12 @@ export async function prepareHydration(result: RawResult): Promise<void> {
   const { installation, queryRunner } = result;
   restoreCachedBytes(result);
   const prefixes = ciphertextPrefixes(result);
+  tellOfKeys(installation, prefixes);
   const loading = installation.loadKeys(prefixes, queryRunner);
   if (loading !== undefined) await loading;
+  for (const [key, encrypted] of result.columns) {
+    tellOfValues(encrypted, 'decrypt', () => countValues(result.rows, (row) => row[key]));
+  }
   if (result.columns.some(([, { scope }]) => scope !== undefined)) {
     await installation.recordAcrossScopes(queryRunner);
   }

@@ -2,6 +2,7 @@ import { And, Any, Equal, In, Not, Or, Raw } from 'typeorm';
 import type { FindOperator } from 'typeorm';
 import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 
+import { tellOfValues } from '../../installation/property-messages';
 import { queryRefused } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
 
@@ -44,10 +45,25 @@ export function rewriteCondition(encrypted: EncryptedColumn, value: unknown): Lo
   if (isNullCheck(value) || (isNone(value) && encrypted.indexes.length === 0))
     return { kind: 'unchanged' };
   const index = indexFor(encrypted);
+  tellOfValues(encrypted, 'lookup', () => countOperands(composedCondition(encrypted, value)));
   if (index.index.isTruncated || encrypted.readsPlaintext) {
     return { kind: 'composed', index, condition: composedCondition(encrypted, value) };
   }
   return { kind: 'tokens', index, value: tokensOf(encrypted, index, value) };
+}
+
+/** Counts the values that a condition compares with. */
+function countOperands(condition: ComposedCondition): number {
+  switch (condition.kind) {
+    case 'oneOf':
+      return condition.values.length;
+    case 'not':
+      return countOperands(condition.operand);
+    case 'isNull':
+      return 0;
+    default:
+      return condition.operands.reduce((sum, operand) => sum + countOperands(operand), 0);
+  }
 }
 
 function indexFor(encrypted: EncryptedColumn): IndexedColumn {

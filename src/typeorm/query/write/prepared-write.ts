@@ -1,8 +1,9 @@
-import type { EntityMetadata, QueryRunner } from 'typeorm';
+import type { EntityMetadata, ObjectLiteral, QueryRunner } from 'typeorm';
 
 import { FieldEncryptionError } from '../../../errors';
 import { rethrowFenced } from '../../connection/key-fence';
 import { installationOf } from '../../installation/installations';
+import { countValues, tellOfValues } from '../../installation/property-messages';
 import type { EncryptedEntity } from '../../metadata/encrypted-column';
 import type { AnyQueryBuilder } from '../any-query-builder';
 import { withResolvedParameters } from '../lookup/resolved-parameters';
@@ -46,11 +47,24 @@ export function prepareWrite<T>(
     entity !== undefined && UniqueWrite.isNeeded(entity)
       ? runUnique(builder, entity, queryRunner, write)
       : withResolvedParameters(builder, installation, queryRunner, write).catch(rethrowFenced);
-  if (preparing === undefined) return run();
-  return preparing.then(run, (failure: unknown) => {
-    leaveToValues(failure);
+  const told = (): Promise<T> => {
+    if (entity !== undefined) tellOfWrite(builder, entity);
     return run();
+  };
+  if (preparing === undefined) return told();
+  return preparing.then(told, (failure: unknown) => {
+    leaveToValues(failure);
+    return told();
   });
+}
+
+function tellOfWrite({ expressionMap }: WriteBuilder, { columns }: EncryptedEntity): void {
+  const rows = [expressionMap.valuesSet ?? []].flat<ObjectLiteral[]>();
+  for (const encrypted of columns) {
+    const count = (): number =>
+      countValues(rows, (row): unknown => encrypted.column.getEntityValue(row));
+    tellOfValues(encrypted, 'encrypt', count);
+  }
 }
 
 /** Leaves a missing key to the value that needs it, which names its property; there may be none. */
