@@ -10,10 +10,12 @@ const mayImport = {
   audit: ['crypto', 'encoding'],
   kms: ['crypto', 'encoding'],
   telemetry: [],
+  access: ['audit'],
   keys: ['async', 'audit', 'telemetry', 'kms/kms-provider', 'crypto', 'format', 'encoding'],
   import: ['kms', 'crypto', 'encoding'],
   field: ['keys/key-source', 'format', 'crypto', 'encoding'],
   typeorm: [
+    'access',
     'async',
     'telemetry',
     'field',

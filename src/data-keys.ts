@@ -62,7 +62,7 @@ export class DataKeys extends ScopeKeys {
    * the version they have until {@link FieldEncryption.reencrypt}.
    */
   rotate(name = 'default'): Promise<KeyInfo> {
-    return this.installation.keys.rotate(name);
+    return this.access.run('rotate', () => this.installation.keys.rotate(name));
   }
 
   /** Lists every root of the blind indexes. */
@@ -78,7 +78,7 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyStateError} while the root of an earlier rotation is not destroyed
    */
   rotateIndex(options: IndexRotationOptions = {}): Promise<IndexRotation> {
-    return this.#operations.rotateIndex(options);
+    return this.access.run('rotate', () => this.#operations.rotateIndex(options));
   }
 
   /**
@@ -88,7 +88,7 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key or the index root
    */
   async revoke(id: string, options: RevokeOptions = {}): Promise<RevocationReport> {
-    const revoked = await this.#operations.revoke(id, options);
+    const revoked = await this.access.run('revoke', () => this.#operations.revoke(id, options));
     return { ...revoked, plan: await this.#planFor(id) };
   }
 
@@ -110,7 +110,7 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not active
    */
   suspend(id: string): Promise<KeyInfo> {
-    return this.#operations.suspend(id);
+    return this.access.run('suspend', () => this.#operations.suspend(id));
   }
 
   /**
@@ -119,7 +119,7 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not suspended
    */
   resume(id: string): Promise<KeyInfo> {
-    return this.#operations.resume(id);
+    return this.access.run('resume', () => this.#operations.resume(id));
   }
 
   /**
@@ -135,7 +135,7 @@ export class DataKeys extends ScopeKeys {
   async destroy(id: string, { graceMs, waitMs }: DestroyOptions = {}): Promise<DestroyedKey> {
     requireWait('destroy: waitMs', waitMs);
     const rows = encryptedRows(this.installation, waitMs);
-    return this.#operations.destroy(id, rows, graceMs);
+    return this.access.run('destroy', () => this.#operations.destroy(id, rows, graceMs));
   }
 
   /**
@@ -145,7 +145,7 @@ export class DataKeys extends ScopeKeys {
    * can be run again.
    */
   rewrap(options: RewrapOptions = {}): Promise<RewrapReport> {
-    return this.#operations.rewrap(options);
+    return this.access.run('rewrap', () => this.#operations.rewrap(options));
   }
 
   /**
@@ -165,7 +165,7 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key, {@link KeyUnwrapError}
    */
   adopt({ ids }: { readonly ids: readonly string[] }): Promise<AdoptionReport> {
-    return this.#operations.adopt(ids);
+    return this.access.run('adopt', () => this.#operations.adopt(ids));
   }
 
   /**
@@ -176,19 +176,19 @@ export class DataKeys extends ScopeKeys {
    */
   maintain(options: MaintenanceOptions = {}): Promise<MaintenanceReport> {
     const rows = encryptedRows(this.installation, options.waitMs);
-    return this.#operations.maintain(options, rows);
+    return this.access.run('maintain', () => this.#operations.maintain(options, rows));
   }
 
   /** Runs {@link DataKeys.maintain} now and every hour, until stopped or the DataSource is destroyed. */
   scheduleMaintenance(options: MaintenanceOptions & ScheduleOptions = {}): MaintenanceSchedule {
     const { everyMs, onReport, onError, ...maintenance } = options;
-    return this.installation.schedule(
-      new MaintenanceSchedule(() => this.maintain(maintenance), {
-        ...(everyMs === undefined ? {} : { everyMs }),
-        ...(onReport === undefined ? {} : { onReport }),
-        ...(onError === undefined ? {} : { onError }),
-      }),
-    );
+    const schedule = new MaintenanceSchedule(() => this.maintain(maintenance), {
+      ...(everyMs === undefined ? {} : { everyMs }),
+      ...(onReport === undefined ? {} : { onReport }),
+      ...(onError === undefined ? {} : { onError }),
+    });
+    this.installation.schedules.add(schedule);
+    return schedule;
   }
 
   /**
@@ -198,7 +198,7 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyUnwrapError} when a key does not unwrap: a backup is complete or it is none
    */
   backup(protection: BackupProtection): Promise<KeyBackup> {
-    return this.#operations.backup(protection);
+    return this.access.run('backup', () => this.#operations.backup(protection));
   }
 
   /**
@@ -209,7 +209,7 @@ export class DataKeys extends ScopeKeys {
    * {@link UnauthenticatedKeyError} for a file that could have been made without its KMS
    */
   restore(file: string, opener: BackupOpener, options?: RestoreOptions): Promise<RestoreReport> {
-    return this.#operations.restore(file, opener, options);
+    return this.access.run('restore', () => this.#operations.restore(file, opener, options));
   }
 
   /**
@@ -221,12 +221,12 @@ export class DataKeys extends ScopeKeys {
    * {@link ConfigurationError} without a reason
    */
   acceptEpoch(epoch: number, options: AcceptEpochOptions): Promise<AcceptEpochReport> {
-    return this.#operations.acceptEpoch(epoch, options);
+    return this.access.run('acceptEpoch', () => this.#operations.acceptEpoch(epoch, options));
   }
 
   /** Restores a backup into memory and reads rows of the database with it. */
   drill(file: string, opener: BackupOpener): Promise<DrillReport> {
-    return drill(this.installation, file, opener);
+    return this.access.run('drill', () => drill(this.installation, file, opener));
   }
 
   /**

@@ -20,7 +20,8 @@ export type FieldEncryptionErrorCode =
   | 'ERR_AUDIT'
   | 'ERR_SCOPE_MISSING'
   | 'ERR_SCOPE_MISMATCH'
-  | 'ERR_ERASED';
+  | 'ERR_ERASED'
+  | 'ERR_ACCESS_DENIED';
 
 /** The circumstances of an error: names and ids, never a value, a ciphertext or key bytes. */
 export interface FieldEncryptionErrorDetails {
@@ -222,4 +223,9 @@ export class ScopeMismatchError extends FieldEncryptionError {
 /** The keys of a scope were erased, or are about to be: nothing can be written for it. */
 export class ErasedError extends FieldEncryptionError {
   readonly code = 'ERR_ERASED';
+}
+
+/** The actor at work has too low a level for the operation (`access`). */
+export class AccessDeniedError extends FieldEncryptionError {
+  readonly code = 'ERR_ACCESS_DENIED';
 }

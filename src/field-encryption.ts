@@ -21,6 +21,7 @@ import type { ValueOptions, ValuesOptions } from './stored-values';
 import { installationOf } from './typeorm/installation/installations';
 import type { Installation } from './typeorm/installation/installation';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
+import { noteUse } from './typeorm/installation/value-use';
 import { indexNamed } from './typeorm/metadata/index-columns';
 import { withIndexKeys } from './typeorm/query/lookup/index-keys';
 import { sortedEntities } from './typeorm/query/sorting/sorted-entities';
@@ -218,6 +219,7 @@ export class FieldEncryption {
     const { indexName, creates, manager, row = {} } = how;
     const encrypted = this.#column(entity, property);
     const indexed = indexNamed(encrypted, indexName);
+    noteUse(this.#installation, encrypted, 'lookup', () => 1);
     return withIndexKeys(this.#installation, encrypted, indexed, {
       ...{ row: insertedRow(row), queryRunner: manager?.queryRunner, creates },
       work: () => make(indexed.index),

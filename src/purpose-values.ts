@@ -14,7 +14,9 @@ import type { ValueOptions } from './stored-values';
 import { ENCRYPTED_TYPES } from './typeorm/declare/column-options';
 import type { EncryptedOptions } from './typeorm/declare/column-options';
 import { optionProblems } from './typeorm/declare/option-rules';
+import type { ValuesMessage } from './telemetry/channels';
 import type { Installation } from './typeorm/installation/installation';
+import { noteUse } from './typeorm/installation/value-use';
 
 /** Options of values that are stored elsewhere than in an entity, with the meaning they have for a column. */
 export type PurposeOptions = Pick<EncryptedOptions, 'type' | 'storage' | 'key'>;
@@ -71,6 +73,7 @@ export class PurposeValues {
     value: unknown,
     { manager }: Pick<ValueOptions, 'manager'> = {},
   ): Promise<string | Buffer> {
+    this.#noteUse('encrypt');
     await this.#installation.prepareDataKey(this.#policy.keyName, manager?.queryRunner);
     return this.#field().cipher.encrypt(value);
   }
@@ -85,6 +88,7 @@ export class PurposeValues {
     stored: unknown,
     { manager }: Pick<ValueOptions, 'manager'> = {},
   ): Promise<unknown> {
+    this.#noteUse('decrypt');
     const { cipher } = this.#field();
     const found = cipher.inspect(stored);
     if (found.kind !== 'ciphertext') throw notEncrypted(this.#policy);
@@ -98,6 +102,7 @@ export class PurposeValues {
    * @throws {@link UnsupportedValueError} for a value of another type, or one that cannot be compared
    */
   async token(value: unknown, { manager }: Pick<ValueOptions, 'manager'> = {}): Promise<string> {
+    this.#noteUse('lookup');
     await this.#installation.prepareIndexRoot(manager?.queryRunner);
     const field = this.#field();
     field.index ??= new BlindIndex(
@@ -108,6 +113,10 @@ export class PurposeValues {
       LABELS.purposeIndexKey,
     );
     return field.index.token(value);
+  }
+
+  #noteUse(operation: ValuesMessage['operation']): void {
+    noteUse(this.#installation, { policy: this.#policy }, operation, () => 1);
   }
 
   /** Made anew when the DataSource is initialized again, with other keys. */

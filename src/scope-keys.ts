@@ -1,3 +1,4 @@
+import type { AccessControl } from './access/access-control';
 import type { AuditEntry } from './audit/audit-entry';
 import { UnsupportedValueError } from './errors';
 import { DEFAULT_KIND, scopeId } from './keys/record/scope';
@@ -40,6 +41,11 @@ export class ScopeKeys {
     this.installation = installation;
   }
 
+  /** @internal */
+  protected get access(): AccessControl {
+    return this.installation.access;
+  }
+
   /**
    * Gives a scope a new data key. Rows stay under the one they have until {@link FieldEncryption.reencrypt}.
    *
@@ -47,7 +53,9 @@ export class ScopeKeys {
    * @throws {@link ErasedError}, {@link KmsUnavailableError}, {@link KeyStateError}
    */
   async rotateScope(scope: ScopeIds): Promise<string> {
-    return this.installation.keys.scopeOperations.rotate(scopeNamed(scope));
+    return this.access.run('rotate', () =>
+      this.installation.keys.scopeOperations.rotate(scopeNamed(scope)),
+    );
   }
 
   /**
@@ -63,7 +71,9 @@ export class ScopeKeys {
     const named = scopeNamed(scope);
     await this.#requireMoved([named]);
     const rows = scopeRows(this.installation, waitMs);
-    return this.installation.keys.scopeOperations.erase(named, options, rows);
+    return this.access.run('shred', () =>
+      this.installation.keys.scopeOperations.erase(named, options, rows),
+    );
   }
 
   /**
@@ -81,7 +91,9 @@ export class ScopeKeys {
     { waitMs }: Pick<ShredOptions, 'waitMs'> = {},
   ): Promise<ReplayReport> {
     const rows = scopeRows(this.installation, waitMs);
-    return this.installation.keys.scopeOperations.replay(receipts, rows);
+    return this.access.run('shred', () =>
+      this.installation.keys.scopeOperations.replay(receipts, rows),
+    );
   }
 
   /** Before an erasure is requested, from which on rows of the scope cannot be moved. */
@@ -102,12 +114,14 @@ export class ScopeKeys {
    * @throws {@link KmsUnavailableError} if the KMS of the common keys refuses; scopes with another are counted
    */
   resealScopes(): Promise<ResealReport> {
-    return this.installation.keys.scopeOperations.reseal();
+    return this.access.run('rewrap', () => this.installation.keys.scopeOperations.reseal());
   }
 
   /** Cancels an erasure that was requested. @throws {@link KeyStateError} if none is under way */
   async cancelShred({ scope, reason }: ScopeReason): Promise<void> {
-    return this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'erasure', reason);
+    return this.access.run('cancelShred', () =>
+      this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'erasure', reason),
+    );
   }
 
   /**
@@ -116,12 +130,16 @@ export class ScopeKeys {
    * @throws {@link KeyStateError} for one that is erased, or under a hold already
    */
   async hold({ scope, reason }: ScopeReason): Promise<void> {
-    await this.installation.keys.scopes.marks.set(scopeNamed(scope), 'hold', { reason });
+    await this.access.run('hold', () =>
+      this.installation.keys.scopes.marks.set(scopeNamed(scope), 'hold', { reason }),
+    );
   }
 
   /** Ends a legal hold. @throws {@link KeyStateError} if there is none */
   async release({ scope, reason }: ScopeReason): Promise<void> {
-    return this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'hold', reason);
+    return this.access.run('release', () =>
+      this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'hold', reason),
+    );
   }
 
   /**

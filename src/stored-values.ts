@@ -1,7 +1,7 @@
 import type { EntityManager, ObjectLiteral } from 'typeorm';
 
 import type { Installation } from './typeorm/installation/installation';
-import { countValues, tellOfValues } from './typeorm/installation/property-messages';
+import { countValues, noteUse } from './typeorm/installation/value-use';
 import { decryptStored, fetchPrevious, keyPrefixOf } from './typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
 import { withKnownRow } from './typeorm/metadata/known-row';
@@ -49,7 +49,7 @@ export async function encryptValues(
     const scopes = values.map((_, i) => scope.of(insertedRow(rows?.[i] ?? {})));
     await installation.prepareScopes(scopes, { index: false }, manager?.queryRunner);
   }
-  tellOfValues(encrypted, 'encrypt', () => countValues(values, (value) => value));
+  noteUse(installation, encrypted, 'encrypt', () => countValues(values, (value) => value));
   return valueResults(values, (value, i) => {
     if (value === null || value === undefined) return null;
     const row = rows?.[i] ?? (scope && {});
@@ -70,7 +70,7 @@ export async function decryptValues(
     manager?.queryRunner,
   );
   if (encrypted.scope !== undefined) await installation.recordAcrossScopes(manager?.queryRunner);
-  tellOfValues(encrypted, 'decrypt', () => countValues(stored, (value) => value));
+  noteUse(installation, encrypted, 'decrypt', () => countValues(stored, (value) => value));
   const ready = await fetchPrevious(encrypted, stored);
   return valueResults(ready, (value, i) => {
     if (value === null || value === undefined) return null;

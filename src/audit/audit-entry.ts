@@ -1,5 +1,7 @@
 import { hostname, userInfo } from 'node:os';
 
+import { currentActor } from './actor';
+
 /** The operation of an entry. A run over rows is named after its command, such as `data reencrypt`. */
 export type AuditOperation =
   | 'create'
@@ -22,13 +24,15 @@ export type AuditOperation =
   | 'hold'
   | 'release'
   | 'allScopes'
+  | 'maintain'
   | `data ${string}`;
 
 /**
  * The outcome of an operation. Changes of keys are recorded in their transaction, and so only as `done`. A run
- * over rows that is `interrupted` goes on when it is started again.
+ * over rows that is `interrupted` goes on when it is started again. With `access`, attempts that came to nothing
+ * are recorded as well: `denied` for want of a level, `failed` for any other reason.
  */
-export type AuditOutcome = 'started' | 'done' | 'failed' | 'interrupted';
+export type AuditOutcome = 'started' | 'done' | 'failed' | 'interrupted' | 'denied';
 
 /** The key of an operation, in its state after it. */
 export interface AuditedKey {
@@ -104,8 +108,8 @@ export function readHead(head: string): { seq: number; hash: string } | undefine
 /** Options of the audit log. */
 export interface AuditOptions {
   /**
-   * The actor to record; a function is called each time. At most 256 characters. Defaults to
-   * `user@host:pid` of the process.
+   * The actor to record outside of {@link runAs}; a function is called each time. At most 256 characters.
+   * Defaults to `user@host:pid` of the process.
    */
   actor?: string | (() => string);
   /**
@@ -126,7 +130,7 @@ const MAX_ACTOR_CHARS = 256;
 
 /** Returns the actor to record, in one line. */
 export function actorOf({ actor = processActor }: AuditOptions): string {
-  const name = typeof actor === 'function' ? actor() : actor;
+  const name = currentActor()?.id ?? (typeof actor === 'function' ? actor() : actor);
   return name.replace(/\p{Cc}/gu, ' ').slice(0, MAX_ACTOR_CHARS);
 }
 

@@ -114,7 +114,7 @@ const KEY_OPERATIONS: Readonly<Record<Exclude<AuditOperation, `data ${string}`>,
   ...{ create: true, announce: true, activate: true, rotate: true, deactivate: true },
   ...{ suspend: true, resume: true, revoke: true, destroy: true, rewrap: true, adopt: true },
   ...{ backup: true, restore: true, drill: true, acceptEpoch: true },
-  ...{ shred: true, cancelShred: true, hold: true, release: true, allScopes: true },
+  ...{ shred: true, cancelShred: true, hold: true, release: true, allScopes: true, maintain: true },
 };
 
 function operation(name: string): string {

@@ -1,5 +1,7 @@
 import type { DataSource, Logger } from 'typeorm';
 
+import { runAs } from '../../audit/actor';
+
 import { fieldEncryption } from '../../field-encryption';
 import type { FieldEncryption } from '../../field-encryption';
 import { installationOf } from '../../typeorm/installation/installations';
@@ -36,13 +38,12 @@ export async function withSession<T>(
   if (!verbose) silenceStatements(dataSource);
   await connect(dataSource, installation);
   try {
-    return await work({
-      dataSource,
-      dataSourcePath: path,
-      installation,
+    const session = {
+      ...{ dataSource, dataSourcePath: path, installation, output },
       fieldEncryption: fieldEncryption(dataSource),
-      output,
-    });
+    };
+    const actor = { id: installation.audit.actor(), roles: ['command-line'] };
+    return await runAs(actor, () => work(session));
   } finally {
     await disconnect(dataSource);
   }

@@ -37,6 +37,8 @@ const REMEDIES: Readonly<Record<FieldEncryptionErrorCode, string>> = Object.free
   ERR_SCOPE_MISMATCH:
     'Find out who writes to the table; `field-encryption data verify` lists such rows.',
   ERR_ERASED: 'The values are gone. Delete the rows, or let them be read as NULL: onErased.',
+  ERR_ACCESS_DENIED:
+    'Ask for it where `access.levelOf` is defined, or let somebody run it who may.',
 });
 
 /** An error as the command shows it. */

@@ -41,8 +41,10 @@ export function withRunContext<T>(
 ): Promise<T> {
   const told = { ...options, onProgress: progressOf(installation, modeName, options) };
   const run = (): Promise<T> => inRunContext(installation, modeName, told, work);
-  // A run is the operator's, and goes over the rows of all scopes.
-  return installation.hasScopes ? acrossScopes(run) : run();
+  return installation.access.run(`data ${modeName}`, () =>
+    // A run is the operator's, and goes over the rows of all scopes.
+    installation.hasScopes ? acrossScopes(run) : run(),
+  );
 }
 
 /** Returns who is told of progress: the caller, and the channel. */

@@ -15,6 +15,7 @@ import {
   Min,
 } from 'class-validator';
 
+import type { AccessOptions } from '../../access/access-level';
 import type { AuditOptions } from '../../audit/audit-entry';
 import type { CipherSuite, NonceMode } from '../../crypto/aead';
 import { ConfigurationError } from '../../errors';
@@ -26,7 +27,12 @@ import type { Scope } from '../../keys/record/scope';
 import type { KeyEvent } from '../../keys/record/key-event';
 import type { KmsProvider } from '../../kms/kms-provider';
 
-import { anchorProblem, PROPERTY_NAME, previousFormatProblem } from './option-problems';
+import {
+  accessProblem,
+  anchorProblem,
+  PROPERTY_NAME,
+  previousFormatProblem,
+} from './option-problems';
 import { optionProblems } from './option-rules';
 import type { ScopeOptions } from './scope-options';
 
@@ -109,6 +115,8 @@ export interface FieldEncryptionOptions extends ScopeOptions {
    * restart. Needs the audit log, whose key seals it. Defaults to none.
    */
   anchor?: KeyTableAnchor;
+  /** Who may do what, by {@link runAs}. Without it, everybody may do everything. */
+  access?: AccessOptions;
   /** Called for each event of the keys. Must not throw. */
   onEvent?: (event: KeyEvent) => void;
 }
@@ -145,6 +153,7 @@ class OptionRules {
   @IsOptional() now?: unknown;
   @IsOptional() audit?: unknown;
   @IsOptional() @IsObject() anchor?: unknown;
+  @IsOptional() @IsObject() access?: unknown;
 }
 
 class KeyPolicyRules {
@@ -192,6 +201,7 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
     optionProblems(KeyCacheRules, options.keyCache ?? {}),
     auditProblem(options.audit ?? {}),
     anchorProblem(options),
+    accessProblem(options),
     kmsProblem('kms', kms),
     ...[options.otherKms ?? []].flat().map((kms) => kmsProblem('otherKms', kms)),
     ...Object.entries(options.keyPolicies ?? {}).map(keyPolicyProblem),

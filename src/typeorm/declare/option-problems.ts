@@ -1,3 +1,4 @@
+import type { AccessOptions } from '../../access/access-level';
 import type { AuditOptions } from '../../audit/audit-entry';
 import type { PreviousFormat } from '../../import/previous-format';
 import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
@@ -19,6 +20,12 @@ export function anchorProblem({
     return "anchor must be a KeyTableAnchor, such as fileAnchor('/var/lib/clinic/anchor')";
   }
   return audit === false ? 'anchor needs the audit log, whose key seals it' : undefined;
+}
+
+/** Returns what is wrong with the option `access`. */
+export function accessProblem({ access }: { readonly access?: AccessOptions }): string | undefined {
+  if (access === undefined || typeof access.levelOf === 'function') return undefined;
+  return 'access must be { levelOf: (actor) => level }';
 }
 
 /** Returns what is wrong with an entry of the option `previousFormats`. */

@@ -1,6 +1,7 @@
 import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
+import { AccessControl } from '../../access/access-control';
 import { waitBriefly } from '../../async/time-limit';
 import { backendChoice } from '../../crypto/native';
 import type { BackendChoice } from '../../crypto/native';
@@ -40,7 +41,9 @@ export class Installation {
   preparesAtStart = true;
   /** How many parameters the database accepts in one statement. */
   parameterLimit = Infinity;
-  readonly #schedules = new Set<MaintenanceSchedule>();
+  /** Schedules, which are stopped before the DataSource is destroyed. */
+  readonly schedules = new Set<MaintenanceSchedule>();
+  readonly access: AccessControl;
   #keys: KeyManager<QueryRunner>;
   /** Kept when the DataSource is destroyed: statements under way must neither read ciphertext nor write cleartext. */
   #columns: EncryptedColumns | undefined;
@@ -57,6 +60,7 @@ export class Installation {
       keysOf: (name, runner) => keysOfStoredValues(this.columns, name, runner),
     });
     this.#keys = newKeyManager(dataSource, this.store, options);
+    this.access = new AccessControl(options.access, (event) => this.audit.note(event));
   }
 
   get keys(): KeyManager<QueryRunner> {
@@ -98,17 +102,11 @@ export class Installation {
     return this.#views.get(place);
   }
 
-  /** Registers a schedule, which is stopped before the DataSource is destroyed. */
-  schedule(schedule: MaintenanceSchedule): MaintenanceSchedule {
-    this.#schedules.add(schedule);
-    return schedule;
-  }
-
-  /** Stops all schedules. */
-  async stopSchedules(): Promise<void> {
-    const schedules = [...this.#schedules];
-    this.#schedules.clear();
-    await Promise.all(schedules.map((schedule) => schedule.stop()));
+  /** Ends what goes on in the background and still needs the database. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.schedules].map((schedule) => schedule.stop()));
+    this.schedules.clear();
+    await this.access.flush();
   }
 
   /** Forgets all keys; the next `initialize()` starts afresh. */

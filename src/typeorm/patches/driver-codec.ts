@@ -5,7 +5,7 @@ import { ErasedError, FieldEncryptionError, KmsUnavailableError } from '../../er
 import { isOwnKmsRefusal } from '../../keys/wrapping/own-kms-refusals';
 import type { CheckedOptions } from '../declare/field-encryption-options';
 import type { Installation } from '../installation/installation';
-import { tellOfFailure } from '../installation/property-messages';
+import { tellOfFailure } from '../installation/value-use';
 import { decryptStored } from '../metadata/encrypted-column';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
 import { inRow } from '../metadata/row-binding';

@@ -80,7 +80,7 @@ function closeKeysAtEnd(installation: Installation): void {
   });
   override(dataSource, 'destroy', (destroy) => async () => {
     try {
-      await installation.stopSchedules();
+      await installation.stop();
       await installation.keys.addUsesAtEnd();
       // A write that is interrupted from here on is not a failure to report.
       installation.audit.anchor?.clear();

@@ -1,12 +1,7 @@
 import { ErasedError, FieldEncryptionError, IndexIntegrityError } from '../../../errors';
 import { FetchedValue } from '../../codec/previous-value';
 import type { Installation } from '../../installation/installation';
-import {
-  countValues,
-  tellOfFailure,
-  tellOfKeys,
-  tellOfValues,
-} from '../../installation/property-messages';
+import { countValues, tellOfFailure, tellOfKeys, noteUse } from '../../installation/value-use';
 import {
   decryptStored,
   describeColumn,
@@ -154,7 +149,8 @@ export async function prepareHydration(result: RawResult): Promise<void> {
   const loading = installation.loadKeys(prefixes, queryRunner);
   if (loading !== undefined) await loading;
   for (const [key, encrypted] of result.columns) {
-    tellOfValues(encrypted, 'decrypt', () => countValues(result.rows, (row) => row[key]));
+    const count = (): number => countValues(result.rows, (row) => row[key]);
+    noteUse(installation, encrypted, 'decrypt', count);
   }
   if (result.columns.some(([, { scope }]) => scope !== undefined)) {
     await installation.recordAcrossScopes(queryRunner);

@@ -2,7 +2,8 @@ import { And, Any, Equal, In, Not, Or, Raw } from 'typeorm';
 import type { FindOperator } from 'typeorm';
 import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 
-import { tellOfValues } from '../../installation/property-messages';
+import { installationOf } from '../../installation/installations';
+import { noteUse } from '../../installation/value-use';
 import { queryRefused } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
 
@@ -45,7 +46,9 @@ export function rewriteCondition(encrypted: EncryptedColumn, value: unknown): Lo
   if (isNullCheck(value) || (isNone(value) && encrypted.indexes.length === 0))
     return { kind: 'unchanged' };
   const index = indexFor(encrypted);
-  tellOfValues(encrypted, 'lookup', () => countOperands(composedCondition(encrypted, value)));
+  const installation = installationOf(encrypted.column.entityMetadata.connection);
+  const count = (): number => countOperands(composedCondition(encrypted, value));
+  noteUse(installation, encrypted, 'lookup', count);
   if (index.index.isTruncated || encrypted.readsPlaintext) {
     return { kind: 'composed', index, condition: composedCondition(encrypted, value) };
   }

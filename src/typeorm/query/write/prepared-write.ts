@@ -3,7 +3,7 @@ import type { EntityMetadata, ObjectLiteral, QueryRunner } from 'typeorm';
 import { FieldEncryptionError } from '../../../errors';
 import { rethrowFenced } from '../../connection/key-fence';
 import { installationOf } from '../../installation/installations';
-import { countValues, tellOfValues } from '../../installation/property-messages';
+import { countValues, noteUse } from '../../installation/value-use';
 import type { EncryptedEntity } from '../../metadata/encrypted-column';
 import type { AnyQueryBuilder } from '../any-query-builder';
 import { withResolvedParameters } from '../lookup/resolved-parameters';
@@ -37,33 +37,33 @@ export function prepareWrite<T>(
   const entity = encryptedEntityOf(builder);
   let preparing: Promise<void> | undefined;
   try {
+    if (entity !== undefined) noteWrite(builder, entity);
     preparing = entity && preparation(builder, entity, queryRunner);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
-    // The scope of a row is not known. Callers expect a promise.
+    // The actor may not, or the scope of a row is not known. Callers expect a promise.
     return Promise.reject(error);
   }
   const run = (): Promise<T> =>
     entity !== undefined && UniqueWrite.isNeeded(entity)
       ? runUnique(builder, entity, queryRunner, write)
       : withResolvedParameters(builder, installation, queryRunner, write).catch(rethrowFenced);
-  const told = (): Promise<T> => {
-    if (entity !== undefined) tellOfWrite(builder, entity);
-    return run();
-  };
-  if (preparing === undefined) return told();
-  return preparing.then(told, (failure: unknown) => {
+  if (preparing === undefined) return run();
+  return preparing.then(run, (failure: unknown) => {
     leaveToValues(failure);
-    return told();
+    return run();
   });
 }
 
-function tellOfWrite({ expressionMap }: WriteBuilder, { columns }: EncryptedEntity): void {
+function noteWrite(
+  { connection, expressionMap }: WriteBuilder,
+  { columns }: EncryptedEntity,
+): void {
   const rows = [expressionMap.valuesSet ?? []].flat<ObjectLiteral[]>();
   for (const encrypted of columns) {
     const count = (): number =>
       countValues(rows, (row): unknown => encrypted.column.getEntityValue(row));
-    tellOfValues(encrypted, 'encrypt', count);
+    noteUse(installationOf(connection), encrypted, 'encrypt', count);
   }
 }
 

@@ -9,16 +9,28 @@ import type { Installation } from './installation';
 
 type Operation = ValuesMessage['operation'];
 
-/** Publishes how many values of a column a statement or its result has. */
-export function tellOfValues(
-  { column, policy: { entity, property } }: EncryptedColumn,
+/**
+ * Notes that a statement uses values of a column: refuses it to an actor that may not, and publishes how many.
+ *
+ * @param count - returns how many; called only where it matters.
+ * @throws {@link AccessDeniedError}
+ */
+export function noteUse(
+  { access, dataSource: source }: Installation,
+  { policy }: Pick<EncryptedColumn, 'policy'>,
   operation: Operation,
   count: () => number,
 ): void {
-  if (!channels.values.hasSubscribers) return;
+  if (!access.isOn && !channels.values.hasSubscribers) return;
   const values = count();
-  const source = column.entityMetadata.connection;
-  if (values > 0) channels.values.publish({ source, operation, entity, property, values });
+  if (values === 0) return;
+  try {
+    access.requireUse(policy);
+  } catch (error) {
+    throw tellOfFailure(source, operation, error);
+  }
+  const { entity, property } = policy;
+  channels.values.publish({ source, operation, entity, property, values });
 }
 
 /** Counts those of some rows that have a value. */

@@ -1,0 +1,53 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+import { UnsupportedValueError } from '../errors';
+
+/** Who does something: a user, a service, or an operator. */
+export interface Actor {
+  /** For the audit log and the access log; at most 256 characters. */
+  readonly id: string;
+  /** What `access.levelOf` goes by. Defaults to none. */
+  readonly roles?: readonly string[];
+  /** Why, for the access log; 1 to 64 characters, without personal data. */
+  readonly reason?: string;
+}
+
+const MAX_ID_CHARS = 256;
+const MAX_REASON_CHARS = 64;
+
+const actors = new AsyncLocalStorage<Actor>();
+
+/**
+ * Runs `work`, and all that it awaits, on behalf of an actor: entries of the audit log name it, and its level
+ * decides what is allowed (`access`). An inner call replaces the actor of an outer one.
+ *
+ * @throws {@link UnsupportedValueError} for an actor without an id, or with a reason that is too long
+ */
+export function runAs<T>(actor: Actor, work: () => T): T {
+  return actors.run(checkedActor(actor), work);
+}
+
+/** Returns the actor of the innermost {@link runAs}. */
+export function currentActor(): Actor | undefined {
+  return actors.getStore();
+}
+
+/** As it is when the work begins. */
+function checkedActor(actor: Actor): Actor {
+  const { id, roles = [], reason, ...others } = Object(actor) as Actor;
+  const isId = isTextOf(id, MAX_ID_CHARS);
+  const isReason = reason === undefined || isTextOf(reason, MAX_REASON_CHARS);
+  const areRoles = Array.isArray(roles) && roles.every((role) => typeof role === 'string');
+  if (isId && isReason && areRoles) {
+    const checked = { ...others, id, roles: Object.freeze([...roles]) };
+    return Object.freeze(reason === undefined ? checked : { ...checked, reason });
+  }
+  throw new UnsupportedValueError(
+    `An actor is { id, roles?, reason? }: an id of 1 to ${String(MAX_ID_CHARS)} characters, a list of roles, ` +
+      `a reason of 1 to ${String(MAX_REASON_CHARS)} characters.`,
+  );
+}
+
+function isTextOf(value: unknown, maxChars: number): boolean {
+  return typeof value === 'string' && value.length >= 1 && value.length <= maxChars;
+}
