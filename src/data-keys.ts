@@ -12,6 +12,7 @@ import type { RevokedKey, RevokeOptions } from './keys/lifecycle/key-revocation'
 import type { RewrapOptions, RewrapReport } from './keys/lifecycle/key-rewrap';
 import { MaintenanceSchedule } from './keys/lifecycle/maintenance-schedule';
 import type { ScheduleOptions } from './keys/lifecycle/maintenance-schedule';
+import type { KeyStatistics } from './keys/policy/key-statistics';
 import { requireWait } from './keys/policy/wait-option';
 import type { KeyInfo } from './keys/record/key-info';
 import { drill } from './reencryption/coverage/drill';
@@ -55,6 +56,11 @@ export class DataKeys extends ScopeKeys {
   /** Lists every data key, by name and version. Never key bytes. */
   list(): Promise<KeyInfo[]> {
     return this.installation.keys.list();
+  }
+
+  /** Counts the data keys: how many are active, past their cryptoperiod, in each state, of each age. */
+  statistics(): Promise<KeyStatistics> {
+    return this.installation.keys.statistics();
   }
 
   /**

@@ -13,6 +13,8 @@ import { keyServices } from './key-services';
 import type { KeyManagerOptions, KeyServices } from './key-services';
 import type { DataKey, IndexRoots, KeySource } from './key-source';
 import { keyInfo, keyInfos } from './policy/key-policy';
+import { keyStatistics } from './policy/key-statistics';
+import type { KeyStatistics } from './policy/key-statistics';
 import type { KeyEvent } from './record/key-event';
 import type { KeyInfo } from './record/key-info';
 import { INDEX_ROOT_NAME } from './record/key-record';
@@ -192,6 +194,11 @@ export class KeyManager<C = unknown> implements KeySource {
     await this.#services.table.require();
     const { policies, store, uses } = this.#services;
     return keyInfos(uses.counted(await store.list()), policies);
+  }
+
+  /** Counts the data keys by what is known of them at the time of policies. */
+  async statistics(): Promise<KeyStatistics> {
+    return keyStatistics(await this.list(), await this.#services.policyTime());
   }
 
   /** Emits an event. */

@@ -1,4 +1,9 @@
 import { keyInfo, scheduleProblem } from '../../../src/keys/policy/key-policy';
+import { ConfigurationError } from '../../../src';
+import { keyStatistics } from '../../../src/keys/policy/key-statistics';
+import { policyFor } from '../../../src/keys/policy/policy-presets';
+import type { KeyInfo } from '../../../src/keys/record/key-info';
+import type { KeyState } from '../../../src/keys/record/key-state';
 import type { RetentionPolicy } from '../../../src/keys/policy/retention-policy';
 import { isRetained } from '../../../src/keys/policy/retention-policy';
 import type { RotationPolicy } from '../../../src/keys/policy/rotation-policy';
@@ -99,5 +104,45 @@ describe('scheduleProblem', () => {
         retention: { kind: 'lastVersions', count: 3 },
       }),
     ).toBeUndefined();
+  });
+});
+
+describe('keyStatistics', () => {
+  it('counts keys by state and age', () => {
+    const now = new Date('2026-06-01T00:00:00Z');
+    const daysAgo = (days: number): Date => new Date(now.getTime() - days * 86_400_000);
+    const key = (state: KeyState, days: number, expires: number | null = null): KeyInfo =>
+      keyInfo({
+        ...someRecord(),
+        ...{ state, createdAt: daysAgo(days), activatedAt: daysAgo(days - 1) },
+        expiresAt: expires === null ? null : daysAgo(expires),
+      });
+    const keys = [
+      ...[key('active', 31, 0), key('active', 10, -1), key('deactivated', 91, 60)],
+      ...[key('deactivated', 400), key('destroyed', 800)],
+    ];
+    expect(keyStatistics(keys, now)).toEqual({
+      ...{ total: 5, active: 2, expired: 1, oldestActiveDays: 30 },
+      byState: { active: 2, deactivated: 2, destroyed: 1 },
+      byAge: { upTo30Days: 1, upTo90Days: 1, upTo365Days: 1, older: 1 },
+    });
+    expect(keyStatistics([], now)).toMatchObject({ total: 0, byState: {}, oldestActiveDays: null });
+  });
+});
+
+describe('policyFor', () => {
+  it.each([
+    ['high', 30],
+    ['moderate', 90],
+    ['low', 180],
+  ] as const)('%s rotates every %d days', (level, everyDays) => {
+    const policy = policyFor(level);
+    expect(policy).toMatchObject({ securityLevel: level, rotation: { everyDays } });
+    expect(policy.cryptoperiodDays).toBeGreaterThan(everyDays);
+    expect(scheduleProblem(policy)).toBeUndefined();
+  });
+
+  it('refuses a level that there is not', () => {
+    expect(() => policyFor('toString' as never)).toThrow(ConfigurationError);
   });
 });
