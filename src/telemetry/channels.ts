@@ -32,6 +32,14 @@ export interface FailureMessage extends Message {
   readonly code: FieldEncryptionErrorCode;
 }
 
+/** A sealed value that was revealed. */
+export interface RevealMessage extends Message {
+  readonly entity: string;
+  readonly property: string;
+  /** The primary key of the row, as text. */
+  readonly primaryKey: readonly string[];
+}
+
 /** The data keys that a result was read with. */
 export interface KeyCacheMessage extends Message {
   readonly hits: number;
@@ -92,6 +100,8 @@ export const channels = {
   values: named<ValuesMessage>('values'),
   /** `…:failure` */
   failure: named<FailureMessage>('failure'),
+  /** `…:reveal` */
+  reveal: named<RevealMessage>('reveal'),
   /** `…:key-cache` */
   keyCache: named<KeyCacheMessage>('key-cache'),
   /** `…:key-event` */

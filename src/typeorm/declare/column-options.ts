@@ -57,6 +57,11 @@ export interface EncryptedOptions {
    */
   bindTo?: readonly string[];
   /**
+   * `'sealed'`: reading gives a {@link Sealed} instead of the value, which only `await reveal()` decrypts. Needs
+   * `type`, as the design type says nothing of the value within. Defaults to the value itself.
+   */
+  read?: 'sealed';
+  /**
    * Width of the column in characters (`text`: `varchar(length)`). Must hold a whole ciphertext,
    * which is some 66 characters plus four for each three bytes of plaintext. Defaults to unlimited.
    */

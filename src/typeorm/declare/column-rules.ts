@@ -38,6 +38,7 @@ export class EncryptedOptionRules {
   @ArrayUnique()
   @IsString({ each: true })
   bindTo?: unknown;
+  @IsOptional() @IsIn(['sealed']) read?: unknown;
   @IsOptional() @IsInt() @Min(1) length?: unknown;
   @IsOptional() @IsBoolean() coerce?: unknown;
   @IsOptional() @IsBoolean() check?: unknown;

@@ -162,9 +162,9 @@ function encryptColumn(
     binding: rowBindingOf(column, { bindTo: guard.options.bindTo ?? [], policy, scope }, earlier),
     scope,
     indexes: indexedColumns(column, hidden, { policy, application, keys, scope, dataSource }),
+    isSealed: guard.options.read === 'sealed',
     comparedAsText: policy.type in COMPARED_AS,
-    readsPlaintext,
-    previousFormat,
+    ...{ readsPlaintext, previousFormat },
     // Not while the column may hold anything else.
     check:
       guard.options.check !== false && !readsPlaintext && previousFormat === undefined

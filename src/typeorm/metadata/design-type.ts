@@ -1,5 +1,6 @@
 import { types } from 'node:util';
 
+import { Sealed } from '../../field/sealed';
 import { NOT_EMITTED } from '../declare/column-guard';
 import type { EncryptedType } from '../declare/column-options';
 
@@ -27,6 +28,10 @@ export function typeOfDesign(designType: unknown, refuse: Refusal): EncryptedTyp
       return 'boolean';
     case Date:
       return 'date';
+    case Sealed:
+      return refuse(
+        "is sealed, which says nothing of the value within. Name its type: @Encrypted({ read: 'sealed', type: 'string' }).",
+      );
     default:
       if (isBytesClass(designType)) return 'bytes';
       return refuse("has an object or array type, which needs @Encrypted({ type: 'json' }).");

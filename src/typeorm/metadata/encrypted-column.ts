@@ -46,6 +46,8 @@ export interface EncryptedColumn {
   readonly scope: RowScope | undefined;
   /** Its blind indexes, in the order in which lookups prefer them. */
   readonly indexes: readonly IndexedColumn[];
+  /** Whether reading gives a value that is still encrypted (`read: 'sealed'`). */
+  readonly isSealed: boolean;
   /** Whether TypeORM's diff compares values by their text; see `patches/saving.ts`. */
   readonly comparedAsText: boolean;
   /** Whether cleartext rows may still be read (`legacyPlaintext`). */

@@ -10,6 +10,8 @@ import { decryptStored } from '../metadata/encrypted-column';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
 import { inRow } from '../metadata/row-binding';
 import { inHydratedRow } from '../query/hydration/bound-rows';
+import { sealedValue } from '../query/hydration/sealed-value';
+import { requireUnsealed } from '../query/write/sealed-writes';
 import { assertNoUseIn } from '../query/refusal/statement-check';
 import { contextOfWrittenRow } from '../query/write/written-row';
 
@@ -29,6 +31,7 @@ export function installDriverCodec(installation: Installation): void {
     const encrypted = encryptedColumn(column);
     if (encrypted === undefined) return prepare(value, column) as unknown;
     if (value === null || value === undefined) return value;
+    requireUnsealed(encrypted, value);
     try {
       return encrypted.cipher.encrypt(value, contextOfWrittenRow(encrypted));
     } catch (error) {
@@ -39,6 +42,7 @@ export function installDriverCodec(installation: Installation): void {
     const encrypted = encryptedColumn(column);
     if (encrypted === undefined) return prepare(value, column) as unknown;
     if (value === null || value === undefined) return value;
+    if (encrypted.isSealed) return sealedValue(installation, encrypted, value);
     try {
       return encrypted.scope === undefined
         ? decryptStored(encrypted, inHydratedRow(encrypted, value))
@@ -101,9 +105,13 @@ function decryptReturnedRows({ dataSource, encryptedEntity }: Installation): voi
 
 /** Replaces a ciphertext by its value, or by nothing if the key is not in memory or its row was not returned. */
 function decryptReturned(encrypted: EncryptedColumn, map: ObjectLiteral): void {
-  const { binding, column } = encrypted;
+  const { binding, column, isSealed } = encrypted;
   const stored: unknown = column.getEntityValue(map);
   if (stored === undefined || stored === null) return;
+  if (isSealed) {
+    column.setEntityValue(map, undefined);
+    return;
+  }
   const isAlone = binding?.columns.some((bound) => bound.getEntityValue(map) === undefined);
   try {
     const returned = isAlone === true ? undefined : decryptReturnedValue(encrypted, stored, map);

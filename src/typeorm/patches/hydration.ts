@@ -16,7 +16,7 @@ interface Transformer {
   ) => boolean;
 }
 
-/** The rows of each alias, by the transformer of a result; `undefined` if no entity has bound columns. */
+/** The rows of each alias, by the transformer of a result; `undefined` if no entity has bound or sealed columns. */
 const rawRows = new WeakMap<Transformer, Map<string, RawRows> | undefined>();
 
 /** Makes the row known from which an entity gets its columns: the driver hydrates each value by itself. */
@@ -45,7 +45,7 @@ function rowsOf(
 ): RawRows | undefined {
   let byAlias = rawRows.get(transformer);
   if (byAlias === undefined && !rawRows.has(transformer)) {
-    byAlias = hasBoundColumns(dataSource) ? new Map() : undefined;
+    byAlias = needsRows(dataSource) ? new Map() : undefined;
     rawRows.set(transformer, byAlias);
   }
   const known = byAlias?.get(alias);
@@ -55,8 +55,11 @@ function rowsOf(
   return made;
 }
 
-function hasBoundColumns(dataSource: DataSource): boolean {
+function needsRows(dataSource: DataSource): boolean {
   if (!isInstalled(dataSource)) return false;
   const { encryptedEntity } = installationOf(dataSource);
-  return dataSource.entityMetadatas.some((metadata) => encryptedEntity(metadata)?.isBound === true);
+  return dataSource.entityMetadatas.some((metadata) => {
+    const { columns = [], isBound = false } = encryptedEntity(metadata) ?? {};
+    return isBound || columns.some(({ isSealed }) => isSealed);
+  });
 }

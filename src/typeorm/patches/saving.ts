@@ -3,9 +3,11 @@ import { EntityPersistExecutor } from 'typeorm/persistence/EntityPersistExecutor
 import { Subject as TypeormSubject } from 'typeorm/persistence/Subject.js';
 import { SubjectChangedColumnsComputer } from 'typeorm/persistence/SubjectChangedColumnsComputer.js';
 
+import { Sealed } from '../../field/sealed';
 import { installationOf, isInstalled } from '../installation/installations';
 import type { Installation } from '../installation/installation';
 import { leaveToValues } from '../query/write/prepared-write';
+import { leaveUntouched } from '../query/write/sealed-writes';
 import { noteSavedRow } from '../query/write/updated-row';
 import { savedAlong, scopesOfEntities } from '../query/write/written-scopes';
 
@@ -138,10 +140,13 @@ function checkSubject({ metadata, entity, databaseEntity }: Subject): void {
   if (entity === undefined || databaseEntity === undefined) return;
   if (!isInstalled(metadata.connection)) return;
   const { columns = [] } = installationOf(metadata.connection).encryptedEntity(metadata) ?? {};
-  for (const { column, cipher, comparedAsText } of columns) {
+  for (const encrypted of columns) {
+    leaveUntouched(encrypted, entity, databaseEntity);
+    const { column, cipher, comparedAsText } = encrypted;
     if (!comparedAsText) continue;
     const value: unknown = column.getEntityValue(entity);
-    if (value !== undefined && value !== null) cipher.check(value);
+    if (value instanceof Sealed || value === undefined || value === null) continue;
+    cipher.check(value);
   }
 }
 

@@ -3,6 +3,7 @@ import type { ValidationError } from 'class-validator';
 import type { EntityMetadata, EntitySubscriberInterface, InsertEvent, UpdateEvent } from 'typeorm';
 
 import { PlaintextValidationError } from '../../errors';
+import { Sealed } from '../../field/sealed';
 import type { Installation } from '../installation/installation';
 import { rootEntityName } from '../metadata/field-policies';
 
@@ -36,7 +37,7 @@ export class FieldEncryptionSubscriber implements EntitySubscriberInterface {
     options: { skipUndefinedProperties: boolean },
   ): Promise<void> {
     if (this.#installation.encryptedEntity(metadata) === undefined) return;
-    const errors = await validate(instanceOf(metadata, entity), {
+    const errors = await validate(withoutSealed(instanceOf(metadata, entity)), {
       ...options,
       // Rules may name groups or be absent altogether: neither is a violation.
       forbidUnknownValues: false,
@@ -51,6 +52,18 @@ function instanceOf(metadata: EntityMetadata, entity: object): object {
   const { target } = metadata;
   if (typeof target !== 'function' || entity instanceof target) return entity;
   return Object.assign(Object.create(target.prototype as object) as object, entity);
+}
+
+/** Leaves sealed values out, which are those of the row and obeyed the rules when they were written. */
+function withoutSealed(entity: object): object {
+  const sealed = Object.entries(entity).filter(([, value]) => value instanceof Sealed);
+  if (sealed.length === 0) return entity;
+  const copy = Object.assign(
+    Object.create(Object.getPrototypeOf(entity) as object) as object,
+    entity,
+  );
+  for (const [name] of sealed) Reflect.deleteProperty(copy, name);
+  return copy;
 }
 
 function violation(

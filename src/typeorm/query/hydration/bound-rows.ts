@@ -12,7 +12,8 @@ import { rawName } from './raw-result';
 import type { Row } from './raw-result';
 
 /**
- * Returns the columns that are selected of an entity, with those that encrypted ones among them are bound to.
+ * Returns the columns that are selected of an entity, with those that encrypted ones among them are bound to, and
+ * the primary key where one of them is sealed.
  * TypeORM leaves columns out of the entity that nobody has asked for.
  */
 export function withBoundColumns(
@@ -21,17 +22,20 @@ export function withBoundColumns(
   metadata: EntityMetadata,
   { dataSource: { driver }, encryptedEntity }: Installation,
 ): SelectQuery[] {
-  const { columns = [], isBound = false } = encryptedEntity(metadata) ?? {};
-  if (!isBound) return selects;
+  const columns = (encryptedEntity(metadata)?.columns ?? []).filter(
+    ({ binding, isSealed }) => binding !== undefined || isSealed,
+  );
+  if (columns.length === 0) return selects;
   const names = new Set(selects.map(({ aliasName }) => aliasName));
   const added: SelectQuery[] = [];
-  for (const { column, binding } of columns) {
-    if (binding === undefined || !names.has(rawName(driver, alias, column))) continue;
-    for (const bound of binding.columns) {
-      const aliasName = rawName(driver, alias, bound);
+  for (const { column, binding, isSealed } of columns) {
+    if (!names.has(rawName(driver, alias, column))) continue;
+    const bound = binding?.columns ?? [];
+    for (const needed of isSealed ? [...bound, ...metadata.primaryColumns] : bound) {
+      const aliasName = rawName(driver, alias, needed);
       if (names.has(aliasName)) continue;
       names.add(aliasName);
-      const selection = `${driver.escape(alias)}.${driver.escape(bound.databaseName)}`;
+      const selection = `${driver.escape(alias)}.${driver.escape(needed.databaseName)}`;
       added.push({ selection, aliasName, virtual: true });
     }
   }
@@ -83,6 +87,18 @@ export class RawRows {
     return new StoredInRow(stored, this.#known.context);
   }
 
+  /** Returns {@link RawRows.inRow} for the present row, to be called later. */
+  holdRow(): RawRows['inRow'] {
+    const row = this.#row;
+    return (encrypted, stored) => this.at(row).inRow(encrypted, stored);
+  }
+
+  /** Returns the primary key of the present row, as text. */
+  primaryKey({ primaryColumns }: EntityMetadata): string[] {
+    const { driver } = this.#installation.dataSource;
+    return primaryColumns.map((column) => textOf(this.#row[rawName(driver, this.#alias, column)]));
+  }
+
   #scopeIdOf(encrypted: EncryptedColumn, binding: RowBinding, stored: unknown): string | undefined {
     const { scope } = encrypted;
     if (scope === undefined) return undefined;
@@ -104,6 +120,11 @@ export class RawRows {
   }
 }
 
+function textOf(key: unknown): string {
+  if (key instanceof Date) return key.toISOString();
+  return Buffer.isBuffer(key) ? key.toString('hex') : String(key);
+}
+
 let current: RawRows | undefined;
 
 /** Sets the rows from whose present one values are hydrated, which is synchronous. Returns those before. */
@@ -111,6 +132,11 @@ export function hydrate(rows: RawRows | undefined): RawRows | undefined {
   const outer = current;
   current = rows;
   return outer;
+}
+
+/** Returns the rows from whose present one values are hydrated. */
+export function hydratedRows(): RawRows | undefined {
+  return current;
 }
 
 /** Returns a value that is being hydrated for `decryptStored`. */

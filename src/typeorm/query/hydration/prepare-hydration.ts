@@ -47,10 +47,7 @@ async function fetchPreviousValues({ rows, columns }: RawResult): Promise<void> 
  * @throws {@link IndexIntegrityError} for a row that cannot belong to the result, as one of an erased scope, whose
  * tokens are gone, and whatever reading its value throws. Values that the query did not select are not compared.
  */
-function assertExpected(result: RawResult): void {
-  const [first] = result.rows;
-  const expected = first && expectedOfRows(result.expressions);
-  if (expected === undefined) return;
+function assertExpected(expected: Expectation, result: RawResult): void {
   const check = checkOf(expected, result);
   for (const row of result.rows) {
     const wrong = check(row);
@@ -144,17 +141,26 @@ function mismatch(encrypted: EncryptedColumn): IndexIntegrityError {
 export async function prepareHydration(result: RawResult): Promise<void> {
   const { installation, queryRunner } = result;
   restoreCachedBytes(result);
-  const prefixes = ciphertextPrefixes(result);
+  const expected = result.rows.length === 0 ? undefined : expectedOfRows(result.expressions);
+  const read = expected === undefined ? withoutSealed(result) : result;
+  const prefixes = ciphertextPrefixes(read);
   tellOfKeys(installation, prefixes);
   const loading = installation.loadKeys(prefixes, queryRunner);
   if (loading !== undefined) await loading;
-  for (const [key, encrypted] of result.columns) {
+  for (const [key, encrypted] of withoutSealed(result).columns) {
     const count = (): number => countValues(result.rows, (row) => row[key]);
     noteUse(installation, encrypted, 'decrypt', count);
   }
   if (result.columns.some(([, { scope }]) => scope !== undefined)) {
     await installation.recordAcrossScopes(queryRunner);
   }
-  if (installation.options.previousFormats !== undefined) await fetchPreviousValues(result);
-  assertExpected(result);
+  if (installation.options.previousFormats !== undefined) await fetchPreviousValues(read);
+  if (expected !== undefined) assertExpected(expected, result);
+}
+
+/** Returns a result without the columns whose values stay encrypted. */
+function withoutSealed(result: RawResult): RawResult {
+  const { columns } = result;
+  if (!columns.some(([, { isSealed }]) => isSealed)) return result;
+  return { ...result, columns: columns.filter(([, { isSealed }]) => !isSealed) };
 }
