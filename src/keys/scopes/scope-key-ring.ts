@@ -58,6 +58,11 @@ export class ScopeKeyRing<C> {
     this.#refresh = new BackgroundRefresh(services.clock);
   }
 
+  /** How many keys of scopes it holds. */
+  get size(): number {
+    return this.#cache.size;
+  }
+
   /** See `KeySource.keyByPrefix`. */
   keyByPrefix(prefix: string): DataKey {
     const key = this.#held(prefix);
