@@ -1,9 +1,10 @@
 import type { EntityManager, ObjectLiteral } from 'typeorm';
 
 import type { Installation } from './typeorm/installation/installation';
-import { countValues, noteUse, tellOfFailure } from './typeorm/installation/value-use';
+import { countValues, noteUse } from './typeorm/installation/value-use';
 import { decryptStored, fetchPrevious, keyPrefixOf } from './typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
+import { tellOfFailure } from './typeorm/metadata/failure-message';
 import { withKnownRow } from './typeorm/metadata/known-row';
 import { StoredInRow } from './typeorm/metadata/stored-in-row';
 import { insertedRow } from './typeorm/query/write/written-row';
@@ -85,13 +86,13 @@ export async function decryptValues(
 
 /** Returns results, after publishing those that failed. */
 function told<T>(
-  { column }: EncryptedColumn,
+  { column, policy }: EncryptedColumn,
   operation: 'encrypt' | 'decrypt',
   ...work: Parameters<typeof valueResults<T>>
 ): ValueResults<T> {
   const results = valueResults(...work);
   for (const { error } of results.failures) {
-    tellOfFailure(column.entityMetadata.connection, operation, error);
+    tellOfFailure(column.entityMetadata.connection, operation, error, policy);
   }
   return results;
 }

@@ -2,7 +2,7 @@ import { ErasedError, FieldEncryptionError } from '../../errors';
 import { scopeSlot } from '../../keys/record/scope';
 import type { Scope } from '../../keys/record/scope';
 import type { Installation } from '../../typeorm/installation/installation';
-import { tellOfFailure } from '../../typeorm/installation/property-messages';
+import { tellOfFailure } from '../../typeorm/metadata/failure-message';
 import { KeyPrefixes } from '../../typeorm/metadata/key-prefixes';
 import { withKnownRow } from '../../typeorm/metadata/known-row';
 import type { KnownRow } from '../../typeorm/metadata/known-row';

@@ -1,10 +1,7 @@
-import type { DataSource } from 'typeorm';
-
-import { FieldEncryptionError } from '../../errors';
-import type { FieldPolicy } from '../../field/field-policy';
 import { channels } from '../../telemetry/channels';
 import type { ValuesMessage } from '../../telemetry/channels';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
+import { tellOfFailure } from '../metadata/failure-message';
 
 import type { Installation } from './installation';
 
@@ -39,29 +36,6 @@ export function countValues<T>(rows: readonly T[], valueOf: (row: T) => unknown)
   let values = 0;
   for (const row of rows) if ((valueOf(row) ?? null) !== null) values += 1;
   return values;
-}
-
-/**
- * Publishes that a value failed, and returns the error.
- *
- * @param property - where it is, if the error does not say.
- */
-export function tellOfFailure<E>(
-  source: DataSource,
-  operation: Operation,
-  error: E,
-  property?: Pick<FieldPolicy, 'entity' | 'property'>,
-): E {
-  if (channels.failure.hasSubscribers && error instanceof FieldEncryptionError) {
-    const { code, entity, property: path } = error;
-    const named = entity === undefined ? property : { entity, property: path };
-    channels.failure.publish({
-      ...{ source, operation, code },
-      entity: named?.entity,
-      property: named?.property,
-    });
-  }
-  return error;
 }
 
 /** Publishes how many of the data keys of some prefixes are not in memory. */

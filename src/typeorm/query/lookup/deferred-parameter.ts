@@ -5,7 +5,7 @@ import { FieldEncryptionError, UnsupportedQueryError } from '../../../errors';
 import type { BlindIndex } from '../../../field/blind-index';
 import type { FieldPolicy } from '../../../field/field-policy';
 import type { Installation } from '../../installation/installation';
-import { tellOfFailure } from '../../installation/property-messages';
+import { tellOfFailure } from '../../metadata/failure-message';
 import type { KnownRow } from '../../metadata/known-row';
 import {
   decryptStored,

@@ -1,7 +1,7 @@
 import type { ObjectLiteral, QueryRunner } from 'typeorm';
 
 import type { Installation } from '../../installation/installation';
-import { tellOfFailure } from '../../installation/property-messages';
+import { tellOfFailure } from '../../metadata/failure-message';
 import type { AnyQueryBuilder } from '../any-query-builder';
 import { assertNoRawUse } from '../refusal/statement-check';
 
