@@ -76,7 +76,7 @@ function observeCacheSize(installation: Installation, meter: Meter): () => void 
 
 /** Asks for keys and rows until it is stopped or the DataSource destroyed. */
 function poll(installation: Installation, meter: Meter, everyMs: number): () => Promise<void> {
-  if (!(everyMs > 0)) {
+  if (!Number.isFinite(everyMs) || everyMs <= 0) {
     throw new ConfigurationError(
       `status.everyMs is ${String(everyMs)}, want a number of milliseconds above 0.`,
     );

@@ -1,27 +1,31 @@
-import type { Attributes, Meter, ObservableCallback } from '@opentelemetry/api';
+import type { Attributes, Meter, ObservableCallback, ObservableResult } from '@opentelemetry/api';
 
 import type { ColumnStatus } from '../reencryption/coverage/status';
 
 import { keyAttribute } from './attributes';
 import type { PolledState } from './polled-state';
 
-/** Values by their attributes. A gauge takes one for each. */
+/**
+ * Values by their attributes, for one gauge. Those that were observed once stay, and become 0: the SDK would
+ * repeat the last value of attributes that are observed no more.
+ */
 class Series {
-  readonly #values = new Map<string, readonly [value: number, attributes: Attributes]>();
+  readonly #values = new Map<string, { readonly attributes: Attributes; value: number }>();
 
-  /** Adds a value, which `merge` puts together with one that has the same attributes. */
-  add(
-    value: number,
-    attributes: Attributes,
-    merge = (a: number, b: number): number => a + b,
-  ): void {
+  /** Adds to the value of some attributes, by `merge`. */
+  add(more: number, attributes: Attributes, merge = (a: number, b: number): number => a + b): void {
     const key = JSON.stringify(attributes);
-    const [before] = this.#values.get(key) ?? [];
-    this.#values.set(key, [before === undefined ? value : merge(before, value), attributes]);
+    const series = this.#values.get(key) ?? { attributes, value: 0 };
+    series.value = merge(series.value, more);
+    this.#values.set(key, series);
   }
 
-  values(): Iterable<readonly [number, Attributes]> {
-    return this.#values.values();
+  /** Hands the values over, and begins again. */
+  observe(result: ObservableResult): void {
+    for (const series of this.#values.values()) {
+      result.observe(series.value, series.attributes);
+      series.value = 0;
+    }
   }
 }
 
@@ -117,10 +121,10 @@ function secondsBetween(earlier: Date, later: Date): number {
 export function observeState(meter: Meter, state: PolledState, now: () => Date): () => void {
   const removals = Object.entries(GAUGES).map(([name, { observe, ...options }]) => {
     const gauge = meter.createObservableGauge(`field_encryption.${name}`, options);
+    const series = new Series();
     const collect: ObservableCallback = (result) => {
-      const series = new Series();
       observe(state, now(), series);
-      for (const [value, attributes] of series.values()) result.observe(value, attributes);
+      series.observe(result);
     };
     gauge.addCallback(collect);
     return () => {
