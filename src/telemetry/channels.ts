@@ -71,8 +71,7 @@ export interface RunProgressMessage extends TelemetryMessage {
 }
 
 /** A channel of one kind of messages. */
-export interface MessageChannel<M> extends Pick<Channel, 'subscribe' | 'unsubscribe'> {
-  readonly hasSubscribers: boolean;
+export interface MessageChannel<M> extends Pick<Channel, 'name' | 'hasSubscribers'> {
   publish: (message: M) => void;
 }
 

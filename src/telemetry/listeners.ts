@@ -1,23 +1,28 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+
 import type { MessageChannel, TelemetryMessage, WorkChannel, WorkMessage } from './channels';
 
 /** Listeners to the messages of one source, until they are stopped. */
 export class Listeners {
   readonly #source: object;
-  readonly #stops: (() => void)[] = [];
+  readonly #stops: (() => boolean)[] = [];
 
   constructor(source: object) {
     this.#source = source;
   }
 
   /** Listens to a channel. */
-  on<M extends TelemetryMessage>(channel: MessageChannel<M>, listener: (message: M) => void): this {
+  on<M extends TelemetryMessage>(
+    { name }: MessageChannel<M>,
+    listener: (message: M) => void,
+  ): this {
     const onMessage = (message: unknown): void => {
       // Only the library publishes to its channels, each with one kind of message.
       const told = message as M;
       if (told.source === this.#source) listener(told);
     };
-    channel.subscribe(onMessage);
-    this.#stops.push(() => channel.unsubscribe(onMessage));
+    subscribe(name, onMessage);
+    this.#stops.push(() => unsubscribe(name, onMessage));
     return this;
   }
 

@@ -25,7 +25,7 @@ import {
 } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
 import { instrument } from '../../src/opentelemetry';
-import type { Instrumentation } from '../../src/opentelemetry';
+import type { Instrumentation, InstrumentOptions } from '../../src/opentelemetry';
 import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import { FakeKms } from '../support/key-fixtures';
@@ -129,13 +129,9 @@ describeDiagonal('instrument()', (kind) => {
     return cleanup.add(protect(database, { kms, ...options })).initialize();
   }
 
-  function measure(ds: DataSource, status?: { everyMs: number }): void {
+  function measure(ds: DataSource, status?: InstrumentOptions['status']): void {
     const { meter, tracer } = telemetry;
-    instrumentation = instrument(ds, {
-      meter,
-      tracer,
-      ...(status === undefined ? {} : { status }),
-    });
+    instrumentation = instrument(ds, { meter, tracer, status });
   }
 
   async function fill(ds: DataSource): Promise<void> {

@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { createProject } from '../support/project';
-import type { Project } from '../support/project';
 import { describeServer } from './servers/availability';
 import { OPENBAO, OpenBao } from './servers/openbao';
 import { Prometheus, PROMETHEUS } from './servers/prometheus';
@@ -74,27 +73,29 @@ describeServer(PROMETHEUS, 'the rules of examples/monitoring', (command) => {
 
   describeServer(OPENBAO, 'with a service under', (openbao) => {
     let vault: OpenBao;
-    let project: Project;
     let service: ChildProcessWithoutNullStreams;
     let prometheus: Prometheus;
 
+    const stops: (() => Promise<unknown>)[] = [];
+
     beforeAll(async () => {
       vault = await OpenBao.start(openbao);
+      stops.push(() => vault.stop());
       await vault.ask('POST', 'sys/mounts/transit', { type: 'transit' });
       await vault.ask('POST', 'transit/keys/clinic', { type: 'aes256-gcm96' });
-      project = createProject(1);
+      const project = createProject(1);
+      stops.push(async () => project.dispose());
       project.write('service.js', SERVICE);
       const port = String(await freePort());
       const env = { ADDRESS: vault.address, TOKEN: vault.rootToken, PORT: port };
       service = project.start('node', ['service.js'], env);
+      stops.push(async () => service.kill('SIGKILL') && once(service, 'exit'));
       await said(service, 'ready');
       prometheus = await Prometheus.start(command, hurried(), `127.0.0.1:${port}`);
+      stops.push(() => prometheus.stop());
     });
     afterAll(async () => {
-      await prometheus?.stop();
-      if (service?.exitCode === null && service.kill('SIGKILL')) await once(service, 'exit');
-      project?.dispose();
-      await vault?.stop();
+      for (const stop of stops.reverse()) await stop();
     });
 
     it('fires exactly the alerts for a halted re-encryption, then those for a KMS that has stopped', async () => {

@@ -97,10 +97,8 @@ export class DeferredTokens extends DeferredParameter {
     try {
       return tokensOf(index.index, values);
     } catch (error) {
-      if (!isKeyProblem(error)) {
-        throw tellOfFailure(encrypted.column.entityMetadata.connection, 'lookup', error);
-      }
-      return new DeferredTokens(encrypted, index, values);
+      if (isKeyProblem(error)) return new DeferredTokens(encrypted, index, values);
+      throw tellOfFailure(encrypted.column.entityMetadata.connection, 'lookup', error);
     }
   }
 
