@@ -36,7 +36,7 @@ export interface FailureMessage extends TelemetryMessage {
 /** The data keys that a result was read with. */
 export interface KeyCacheMessage extends TelemetryMessage {
   readonly hits: number;
-  /** Those that were read from the key table. */
+  /** Those that were not in memory, and have to come from the key table. */
   readonly misses: number;
 }
 

@@ -188,7 +188,11 @@ describeDiagonal('the channels of node:diagnostics_channel', (kind) => {
     expect(failed).toMatchObject({ provider: 'fake', operation: 'unwrap' });
     expect((failed!['error'] as FieldEncryptionError).code).toBe('ERR_KMS_UNAVAILABLE');
     const code = 'ERR_KMS_UNAVAILABLE';
+    messages.told.length = 0;
     await rejection(ds.getRepository(Guest).find());
+    expect(messages.told).toContainEqual(
+      expect.objectContaining({ channel: 'key-cache', message: { hits: 0, misses: 1 } }),
+    );
     expect(messages.take('failure')).toEqual([{ operation: 'decrypt', ...at('email'), code }]);
     await rejection(ds.getRepository(Guest).findOneBy({ email: `${CANARY}.a@x.org` }));
     expect(messages.take('failure')).toEqual([{ operation: 'lookup', ...at('email'), code }]);

@@ -10,7 +10,6 @@ import { RecentEntries } from '../cache/recent-entries';
 import type { KeyServices } from '../key-services';
 import type { DataKey, IndexRoot } from '../key-source';
 import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
-
 import { scopeSlot } from '../record/scope';
 import { isErased, isMark, scopeOf } from '../record/scope-key-record';
 import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
@@ -58,7 +57,6 @@ export class ScopeKeyRing<C> {
     this.#refresh = new BackgroundRefresh(services.clock);
   }
 
-  /** How many keys of scopes it holds. */
   get size(): number {
     return this.#cache.size;
   }
@@ -193,11 +191,8 @@ export class ScopeKeyRing<C> {
     this.#cache.deleteIf(({ confirmedAt }) => confirmedAt <= oldest);
     // Names the KMS that is asked for the branch of a scope that has its own.
     for (const record of records) this.#branchKeys.nameOf(scopeOf(record));
-    const branches = records
-      .filter((record) => !isErased(record))
-      .map(({ branchId }) => branchId)
-      .filter(isDataKeyId)
-      .map((id) => keyPrefix(id));
+    const needed = records.filter((record) => !isErased(record)).map(({ branchId }) => branchId);
+    const branches = needed.filter(isDataKeyId).map((id) => keyPrefix(id));
     return this.#common.load([...new Set([...others, ...branches])], connection);
   }
 

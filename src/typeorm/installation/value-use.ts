@@ -44,6 +44,17 @@ export function tellOfKeys(
   prefixes: ReadonlySet<string>,
 ): void {
   if (prefixes.size === 0 || !channels.keyCache.hasSubscribers) return;
-  const misses = keys.missing(prefixes).length;
-  channels.keyCache.publish({ source: dataSource, hits: prefixes.size - misses, misses });
+  let hits = 0;
+  for (const prefix of prefixes) if (isInMemory(keys, prefix)) hits += 1;
+  channels.keyCache.publish({ source: dataSource, hits, misses: prefixes.size - hits });
+}
+
+/** Goes by use rather than by what would be loaded, which a key that has just failed is not. */
+function isInMemory(keys: Installation['keys'], prefix: string): boolean {
+  try {
+    keys.keyByPrefix(prefix);
+    return true;
+  } catch {
+    return false;
+  }
 }
