@@ -69,6 +69,12 @@ describeServer(PROMETHEUS, 'the rules of examples/monitoring', (command) => {
   it('are valid, and fire when they should and not otherwise', () => {
     execFileSync('promtool', ['check', 'rules', 'rules.yml'], { cwd: EXAMPLE, stdio: 'pipe' });
     execFileSync('promtool', ['test', 'rules', 'rules.test.yml'], { cwd: EXAMPLE, stdio: 'pipe' });
+    const [rules, tests] = ['rules.yml', 'rules.test.yml'].map((file) =>
+      readFileSync(join(EXAMPLE, file), 'utf8'),
+    );
+    const alerts = [...rules!.matchAll(/alert: (\w+)/g)].map(([, name]) => name);
+    expect(alerts.length).toBeGreaterThan(9);
+    expect(alerts.filter((name) => !tests!.includes(`alertname="${name}"`))).toEqual([]);
   });
 
   describeServer(OPENBAO, 'with a service under', (openbao) => {
