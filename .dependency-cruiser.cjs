@@ -53,6 +53,15 @@ const mayImport = {
     'format',
     'crypto/native',
   ],
+  opentelemetry: [
+    'async',
+    'telemetry',
+    'field-encryption',
+    'doctor/encryption-state',
+    'reencryption/coverage',
+    'typeorm/installation',
+    'keys/record',
+  ],
   nestjs: ['field-encryption', 'health', 'typeorm', 'keys'],
   cli: [
     'field-encryption',
@@ -191,7 +200,7 @@ module.exports = {
       from: {
         path: '^src/',
         pathNot:
-          '^src/((typeorm|reencryption|schema|doctor|cli|nestjs)/|(field-encryption|stored-values|data-keys)\\.ts$)',
+          '^src/((typeorm|reencryption|schema|doctor|cli|nestjs|opentelemetry)/|(field-encryption|stored-values|data-keys)\\.ts$)',
       },
       to: { path: 'node_modules/typeorm(-0\\.3)?/' },
     },

@@ -30,7 +30,7 @@ export type { KeyBackup } from './keys/backup/create-backup';
 export type { RestoredKey, RestoreOptions, RestoreReport } from './keys/backup/restore-backup';
 export type { AuditReport, KeyDiscrepancy } from './keys/audit/audit-report';
 export type { UnprovenKey } from './keys/wrapping/row-proofs';
-export type { KeyEvent } from './keys/record/key-event';
+export type { KeyEvent, KeyEventMessage } from './keys/record/key-event';
 export type { IndexRotation, IndexRotationOptions } from './keys/lifecycle/index-rotation';
 export type { KeyInfo } from './keys/record/key-info';
 export type {
@@ -87,6 +87,17 @@ export type {
 } from './reencryption/report/run-report';
 export type { IndexStatus } from './reencryption/coverage/index-status';
 export type { ColumnStatus, KeyCoverage, ScopeCoverage } from './reencryption/coverage/status';
+export type {
+  FailureMessage,
+  KeyCacheMessage,
+  KeyLoadMessage,
+  KmsMessage,
+  RunMessage,
+  RunProgressMessage,
+  TelemetryMessage,
+  ValuesMessage,
+  WorkMessage,
+} from './telemetry/channels';
 export type {
   BlindIndexDefinition,
   BlindIndexOptions,

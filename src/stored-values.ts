@@ -4,6 +4,7 @@ import type { Installation } from './typeorm/installation/installation';
 import { countValues, noteUse } from './typeorm/installation/value-use';
 import { decryptStored, fetchPrevious, keyPrefixOf } from './typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
+import { tellOfFailure } from './typeorm/metadata/failure-message';
 import { withKnownRow } from './typeorm/metadata/known-row';
 import { StoredInRow } from './typeorm/metadata/stored-in-row';
 import { insertedRow } from './typeorm/query/write/written-row';
@@ -50,7 +51,7 @@ export async function encryptValues(
     await installation.prepareScopes(scopes, { index: false }, manager?.queryRunner);
   }
   noteUse(installation, encrypted, 'encrypt', () => countValues(values, (value) => value));
-  return valueResults(values, (value, i) => {
+  return told(encrypted, 'encrypt', values, (value, i) => {
     if (value === null || value === undefined) return null;
     const row = rows?.[i] ?? (scope && {});
     if (row === undefined) return cipher.encrypt(value);
@@ -72,7 +73,7 @@ export async function decryptValues(
   if (encrypted.scope !== undefined) await installation.recordAcrossScopes(manager?.queryRunner);
   noteUse(installation, encrypted, 'decrypt', () => countValues(stored, (value) => value));
   const ready = await fetchPrevious(encrypted, stored);
-  return valueResults(ready, (value, i) => {
+  return told(encrypted, 'decrypt', ready, (value, i) => {
     if (value === null || value === undefined) return null;
     const row = rows?.[i] ?? (encrypted.scope && {});
     const context = row && encrypted.binding?.contextIn(row);
@@ -81,4 +82,17 @@ export async function decryptValues(
       context === undefined ? value : new StoredInRow(value, context),
     );
   });
+}
+
+/** Returns results, after publishing those that failed. */
+function told<T>(
+  { column, policy }: EncryptedColumn,
+  operation: 'encrypt' | 'decrypt',
+  ...work: Parameters<typeof valueResults<T>>
+): ValueResults<T> {
+  const results = valueResults(...work);
+  for (const { error } of results.failures) {
+    tellOfFailure(column.entityMetadata.connection, operation, error, policy);
+  }
+  return results;
 }

@@ -82,6 +82,11 @@ export class KeyManager<C = unknown> implements KeySource {
       });
   }
 
+  /** How many data keys for reading are in memory. */
+  get keysInMemory(): number {
+    return this.#ring.size + (this.#scopes?.ring.size ?? 0);
+  }
+
   get cachePolicy(): KeyCachePolicy {
     return this.#services.policy;
   }

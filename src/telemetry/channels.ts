@@ -1,4 +1,5 @@
 import { channel, tracingChannel } from 'node:diagnostics_channel';
+import type { Channel, TracingChannel } from 'node:diagnostics_channel';
 
 import type { FieldEncryptionErrorCode } from '../errors';
 
@@ -6,7 +7,7 @@ import type { FieldEncryptionErrorCode } from '../errors';
 const PREFIX = 'typeorm-field-encryption:';
 
 /** What every message says. */
-interface Message {
+export interface TelemetryMessage {
   /** The DataSource, or whatever else has the keys. */
   readonly source: object;
 }
@@ -15,7 +16,7 @@ interface Message {
 type Operation = 'encrypt' | 'decrypt' | 'lookup';
 
 /** Values of one property that a statement writes or looks up, or that its result holds. */
-export interface ValuesMessage extends Message {
+export interface ValuesMessage extends TelemetryMessage {
   readonly operation: Operation;
   readonly entity: string;
   readonly property: string;
@@ -24,7 +25,7 @@ export interface ValuesMessage extends Message {
 }
 
 /** A value that could not be encrypted, decrypted or looked up. */
-export interface FailureMessage extends Message {
+export interface FailureMessage extends TelemetryMessage {
   readonly operation: Operation;
   /** Undefined where the property is not known. */
   readonly entity: string | undefined;
@@ -41,38 +42,35 @@ export interface RevealMessage extends Message {
 }
 
 /** The data keys that a result was read with. */
-export interface KeyCacheMessage extends Message {
+export interface KeyCacheMessage extends TelemetryMessage {
   readonly hits: number;
-  /** Those that were read from the key table. */
+  /** Those that were not in memory, and have to come from the key table. */
   readonly misses: number;
 }
 
-/** An event in the life of keys. */
-export interface KeyEventMessage extends Message {
-  readonly event: object;
+/** What a message about work says, which is the same object from its start to its end. */
+export interface WorkMessage extends TelemetryMessage {
+  /** The error that the caller gets, once the work has failed. */
+  readonly error?: unknown;
 }
 
-/** A call to a key service. With `error` once it has failed. */
-export interface KmsMessage extends Message {
+/** A call to a key service. */
+export interface KmsMessage extends WorkMessage {
   /** Name of the provider. */
   readonly provider: string;
   readonly operation: 'wrap' | 'unwrap';
-  readonly error?: unknown;
 }
 
-/** A load of keys from their tables and the KMS. With `error` once it has failed. */
-export interface KeyLoadMessage extends Message {
-  readonly error?: unknown;
-}
+/** A load of keys from their tables and the KMS. */
+export type KeyLoadMessage = WorkMessage;
 
-/** A run over rows, or a worker's share in it. With `error` once it has failed. */
-export interface RunMessage extends Message {
+/** A run over rows, or a worker's share in it. */
+export interface RunMessage extends WorkMessage {
   readonly mode: string;
-  readonly error?: unknown;
 }
 
 /** The progress of a run. */
-export interface RunProgressMessage extends Message {
+export interface RunProgressMessage extends TelemetryMessage {
   readonly mode: string;
   readonly entity: string;
   /** Rows looked at so far, and rows in all tables. */
@@ -81,13 +79,15 @@ export interface RunProgressMessage extends Message {
 }
 
 /** A channel of one kind of messages. */
-interface MessageChannel<M> {
-  readonly hasSubscribers: boolean;
+export interface MessageChannel<M> extends Pick<Channel, 'name' | 'hasSubscribers'> {
   publish: (message: M) => void;
 }
 
 /** A channel of what takes time. */
-interface WorkChannel<M extends object> {
+export interface WorkChannel<M extends WorkMessage> {
+  readonly start: MessageChannel<M>;
+  /** Whether or not the work failed. */
+  readonly asyncEnd: MessageChannel<M>;
   tracePromise: <T>(work: () => Promise<T>, message: M) => Promise<T>;
 }
 
@@ -105,7 +105,7 @@ export const channels = {
   /** `…:key-cache` */
   keyCache: named<KeyCacheMessage>('key-cache'),
   /** `…:key-event` */
-  keyEvent: named<KeyEventMessage>('key-event'),
+  keyEvent: named<TelemetryMessage & { readonly event: { readonly type: string } }>('key-event'),
   /** `…:run-progress` */
   runProgress: named<RunProgressMessage>('run-progress'),
   /** `tracing:…:kms:start`, `end`, `asyncStart`, `asyncEnd`, `error` */
@@ -120,6 +120,21 @@ function named<M>(name: string): MessageChannel<M> {
   return channel(PREFIX + name);
 }
 
-function timed<M extends object>(name: string): WorkChannel<M> {
-  return tracingChannel(PREFIX + name);
+function timed<M extends WorkMessage>(name: string): WorkChannel<M> {
+  const traced = tracingChannel<unknown, M>(PREFIX + name);
+  const { start, asyncEnd } = traced;
+  return { start, asyncEnd, tracePromise: withoutResult(traced) };
+}
+
+/** Traces work, and keeps its result out of the message: it may be the bytes of a key. */
+function withoutResult<M extends WorkMessage>(
+  traced: TracingChannel<unknown, M>,
+): WorkChannel<M>['tracePromise'] {
+  return async <T>(work: () => Promise<T>, message: M) => {
+    const results: T[] = [];
+    await traced.tracePromise(async () => {
+      results.push(await work());
+    }, message);
+    return results[0] as T;
+  };
 }

@@ -2,8 +2,10 @@ import { install } from './servers/availability';
 import { KRYOPTIC } from './servers/kryoptic';
 import { MOTO } from './servers/moto';
 import { OPENBAO } from './servers/openbao';
+import { PROMETHEUS } from './servers/prometheus';
 
 /** Prints for each server whether it runs here, in which version, or why not. */
 export default function globalSetup(): void {
-  for (const server of [OPENBAO, MOTO, KRYOPTIC]) process.stdout.write(`${install(server)}\n`);
+  for (const server of [OPENBAO, MOTO, KRYOPTIC, PROMETHEUS])
+    process.stdout.write(`${install(server)}\n`);
 }

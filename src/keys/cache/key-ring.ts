@@ -29,6 +29,10 @@ export class KeyRing<C> {
     this.#refresh = new BackgroundRefresh(services.clock);
   }
 
+  get size(): number {
+    return this.#cache.size;
+  }
+
   /** See `KeySource.keyByPrefix`. Called for every value. */
   keyByPrefix(prefix: string): DataKey {
     const { clock, policy } = this.#services;

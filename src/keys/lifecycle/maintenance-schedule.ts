@@ -1,3 +1,5 @@
+import { Repetition } from '../../async/repetition';
+
 import type { MaintenanceReport } from './key-maintenance';
 
 /** Options of a schedule. */
@@ -14,42 +16,25 @@ const HOUR_MS = 3_600_000;
 
 /** A schedule that repeats maintenance, one run at a time. Does not keep the process alive. */
 export class MaintenanceSchedule {
-  readonly #run: () => Promise<MaintenanceReport>;
-  readonly #options: ScheduleOptions;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> = Promise.resolve();
-  #stopped = false;
+  readonly #repetition: Repetition;
 
   /** Begins at once. */
-  constructor(run: () => Promise<MaintenanceReport>, options: ScheduleOptions) {
-    this.#run = run;
-    this.#options = options;
-    this.#begin();
+  constructor(
+    run: () => Promise<MaintenanceReport>,
+    { everyMs = HOUR_MS, onReport, onError }: ScheduleOptions,
+  ) {
+    this.#repetition = new Repetition(async () => {
+      try {
+        const report = await run();
+        onReport?.(report);
+      } catch (error) {
+        onError?.(error);
+      }
+    }, everyMs);
   }
 
   /** Ends the schedule, after the run under way. */
   async stop(): Promise<void> {
-    this.#stopped = true;
-    clearTimeout(this.#timer);
-    await this.#running;
-  }
-
-  #begin(): void {
-    this.#running = this.#runOnce().then(() => {
-      if (this.#stopped) return;
-      this.#timer = setTimeout(() => {
-        this.#begin();
-      }, this.#options.everyMs ?? HOUR_MS).unref();
-    });
-  }
-
-  async #runOnce(): Promise<void> {
-    const { onReport, onError } = this.#options;
-    try {
-      const report = await this.#run();
-      onReport?.(report);
-    } catch (error) {
-      onError?.(error);
-    }
+    await this.#repetition.stop();
   }
 }

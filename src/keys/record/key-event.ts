@@ -1,5 +1,6 @@
 import type { AuditOperation } from '../../audit/audit-entry';
 import type { FieldEncryptionErrorCode } from '../../errors';
+import type { TelemetryMessage } from '../../telemetry/channels';
 
 import type { KeyPurpose } from './key-record';
 
@@ -100,3 +101,8 @@ export type KeyEvent =
 
 /** Receives key events. Its errors are ignored: an observer must not stop an operation. */
 export type KeyEventListener = (event: KeyEvent) => void;
+
+/** A message about an event in the life of keys. */
+export interface KeyEventMessage extends TelemetryMessage {
+  readonly event: KeyEvent;
+}

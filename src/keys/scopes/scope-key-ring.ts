@@ -10,7 +10,6 @@ import { RecentEntries } from '../cache/recent-entries';
 import type { KeyServices } from '../key-services';
 import type { DataKey, IndexRoot } from '../key-source';
 import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
-
 import { scopeSlot } from '../record/scope';
 import { isErased, isMark, scopeOf } from '../record/scope-key-record';
 import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
@@ -56,6 +55,10 @@ export class ScopeKeyRing<C> {
     };
     this.#cache = new RecentEntries(services.clock);
     this.#refresh = new BackgroundRefresh(services.clock);
+  }
+
+  get size(): number {
+    return this.#cache.size;
   }
 
   /** See `KeySource.keyByPrefix`. */
@@ -188,11 +191,8 @@ export class ScopeKeyRing<C> {
     this.#cache.deleteIf(({ confirmedAt }) => confirmedAt <= oldest);
     // Names the KMS that is asked for the branch of a scope that has its own.
     for (const record of records) this.#branchKeys.nameOf(scopeOf(record));
-    const branches = records
-      .filter((record) => !isErased(record))
-      .map(({ branchId }) => branchId)
-      .filter(isDataKeyId)
-      .map((id) => keyPrefix(id));
+    const needed = records.filter((record) => !isErased(record)).map(({ branchId }) => branchId);
+    const branches = needed.filter(isDataKeyId).map((id) => keyPrefix(id));
     return this.#common.load([...new Set([...others, ...branches])], connection);
   }
 

@@ -115,21 +115,24 @@ export class KmsClient {
   }
 
   /** Calls a provider. An error that is not of this library counts as an outage. */
-  async #ask<T>(
+  #ask<T>(
     key: BoundFields,
     operation: KmsMessage['operation'],
     call: () => Promise<T>,
   ): Promise<T> {
-    try {
-      const message = { source: this.#source, provider: this.name, operation };
-      return await channels.kms.tracePromise(call, message);
-    } catch (error) {
-      if (error instanceof FieldEncryptionError) throw error;
-      throw new KmsUnavailableError(
-        `kms "${this.name}" failed on ${keyTitle(key)}; see the cause`,
-        { keyId: key.id, cause: error },
-      );
-    }
+    const asked = async (): Promise<T> => {
+      try {
+        return await call();
+      } catch (error) {
+        if (error instanceof FieldEncryptionError) throw error;
+        throw new KmsUnavailableError(
+          `kms "${this.name}" failed on ${keyTitle(key)}; see the cause`,
+          { keyId: key.id, cause: error },
+        );
+      }
+    };
+    const message = { source: this.#source, provider: this.name, operation };
+    return channels.kms.tracePromise(asked, message);
   }
 
   #checked({ kek, wrapped }: WrappedKey): WrappedKey {

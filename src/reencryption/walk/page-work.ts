@@ -2,6 +2,7 @@ import { ErasedError, FieldEncryptionError } from '../../errors';
 import { scopeSlot } from '../../keys/record/scope';
 import type { Scope } from '../../keys/record/scope';
 import type { Installation } from '../../typeorm/installation/installation';
+import { tellOfFailure } from '../../typeorm/metadata/failure-message';
 import { KeyPrefixes } from '../../typeorm/metadata/key-prefixes';
 import { withKnownRow } from '../../typeorm/metadata/known-row';
 import type { KnownRow } from '../../typeorm/metadata/known-row';
@@ -163,7 +164,8 @@ export class PageWork {
       // Its values are gone for good, and nothing is wrong with the row.
       if (error instanceof ErasedError) return undefined;
       if (!(error instanceof FieldEncryptionError) || error.retryable) throw error;
-      return error.code;
+      const { dataSource } = this.#installation;
+      return tellOfFailure(dataSource, 'decrypt', error, encrypted.policy).code;
     }
   }
 

@@ -1,4 +1,5 @@
 import { acrossScopes } from '../../keys/scopes/scope-context';
+import { channels } from '../../telemetry/channels';
 import type { Installation } from '../../typeorm/installation/installation';
 import { runDatabaseOf } from '../database/database-of';
 import { runInterrupted } from '../database/run-database';
@@ -14,7 +15,6 @@ import { checkOptions } from '../report/run-options';
 import type { RunOptions } from '../report/run-options';
 import { RunCounts } from '../report/run-report';
 import type { RunMode } from '../report/run-report';
-import { channels } from '../../telemetry/channels';
 
 /** The context that all tables of a run share. */
 export interface RunContext {

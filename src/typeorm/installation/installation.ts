@@ -2,6 +2,7 @@ import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { AccessControl } from '../../access/access-control';
+import type { Repetition } from '../../async/repetition';
 import { waitBriefly } from '../../async/time-limit';
 import { backendChoice } from '../../crypto/native';
 import type { BackendChoice } from '../../crypto/native';
@@ -11,7 +12,6 @@ import type { KeyManager } from '../../keys/key-manager';
 import type { Scope } from '../../keys/record/scope';
 import type { KeysToPrepare } from '../../keys/scopes/wanted-key';
 import { recordedAcrossScopes } from '../../keys/scopes/scope-context';
-import type { MaintenanceSchedule } from '../../keys/lifecycle/maintenance-schedule';
 import { notWhileHeld } from '../../keys/wrapping/kms-client';
 import { giveBack } from '../connection/lent-connection';
 import { parameterLimit } from '../connection/sql-dialect';
@@ -42,7 +42,7 @@ export class Installation {
   /** How many parameters the database accepts in one statement. */
   parameterLimit = Infinity;
   /** Schedules, which are stopped before the DataSource is destroyed. */
-  readonly schedules = new Set<MaintenanceSchedule>();
+  readonly schedules = new Set<Pick<Repetition, 'stop'>>();
   readonly access: AccessControl;
   #keys: KeyManager<QueryRunner>;
   /** Kept when the DataSource is destroyed: statements under way must neither read ciphertext nor write cleartext. */

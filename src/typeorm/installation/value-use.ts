@@ -1,9 +1,7 @@
-import type { DataSource } from 'typeorm';
-
-import { FieldEncryptionError } from '../../errors';
 import { channels } from '../../telemetry/channels';
 import type { ValuesMessage } from '../../telemetry/channels';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
+import { tellOfFailure } from '../metadata/failure-message';
 
 import type { Installation } from './installation';
 
@@ -40,21 +38,23 @@ export function countValues<T>(rows: readonly T[], valueOf: (row: T) => unknown)
   return values;
 }
 
-/** Publishes that a value failed, and returns the error. */
-export function tellOfFailure<E>(source: DataSource, operation: Operation, error: E): E {
-  if (channels.failure.hasSubscribers && error instanceof FieldEncryptionError) {
-    const { code, entity, property } = error;
-    channels.failure.publish({ source, operation, entity, property, code });
-  }
-  return error;
-}
-
 /** Publishes how many of the data keys of some prefixes are not in memory. */
 export function tellOfKeys(
   { dataSource, keys }: Installation,
   prefixes: ReadonlySet<string>,
 ): void {
   if (prefixes.size === 0 || !channels.keyCache.hasSubscribers) return;
-  const misses = keys.missing(prefixes).length;
-  channels.keyCache.publish({ source: dataSource, hits: prefixes.size - misses, misses });
+  let hits = 0;
+  for (const prefix of prefixes) if (isInMemory(keys, prefix)) hits += 1;
+  channels.keyCache.publish({ source: dataSource, hits, misses: prefixes.size - hits });
+}
+
+/** Goes by use rather than by what would be loaded, which a key that has just failed is not. */
+function isInMemory(keys: Installation['keys'], prefix: string): boolean {
+  try {
+    keys.keyByPrefix(prefix);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -13,6 +13,7 @@ import type { ColumnGuard } from '../declare/column-guard';
 
 import { policyRefused } from './encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from './encrypted-column';
+import { tellOfFailure } from './failure-message';
 import { knownRow } from './known-row';
 import type { RowScope } from './row-scope';
 import { indexKeys } from './scoped-keys';
@@ -115,7 +116,13 @@ function hideIndexColumn(
     if (value === null) return null;
     if (typeof value === 'function') throw sqlExpressionRefused(source);
     if (isScoped && knownRow() === undefined) return new TokenOfNoRow(source);
-    return index.token(value);
+    try {
+      return index.token(value);
+    } catch (error) {
+      const { entityMetadata, propertyPath: property } = source;
+      const { connection, name: entity } = entityMetadata;
+      throw tellOfFailure(connection, 'encrypt', error, { entity, property });
+    }
   };
   indexColumn.setEntityValue = () => undefined;
 }

@@ -5,9 +5,9 @@ import { ErasedError, FieldEncryptionError, KmsUnavailableError } from '../../er
 import { isOwnKmsRefusal } from '../../keys/wrapping/own-kms-refusals';
 import type { CheckedOptions } from '../declare/field-encryption-options';
 import type { Installation } from '../installation/installation';
-import { tellOfFailure } from '../installation/value-use';
 import { decryptStored } from '../metadata/encrypted-column';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
+import { tellOfFailure } from '../metadata/failure-message';
 import { inRow } from '../metadata/row-binding';
 import { inHydratedRow } from '../query/hydration/bound-rows';
 import { sealedValue } from '../query/hydration/sealed-value';
@@ -35,7 +35,7 @@ export function installDriverCodec(installation: Installation): void {
     try {
       return encrypted.cipher.encrypt(value, contextOfWrittenRow(encrypted));
     } catch (error) {
-      throw tellOfFailure(installation.dataSource, 'encrypt', error);
+      throw tellOfFailure(installation.dataSource, 'encrypt', error, encrypted.policy);
     }
   });
   override(driver, 'prepareHydratedValue', (prepare) => (value: unknown, column) => {
@@ -48,7 +48,7 @@ export function installDriverCodec(installation: Installation): void {
         ? decryptStored(encrypted, inHydratedRow(encrypted, value))
         : decryptOfScope(encrypted, value, installation.options);
     } catch (error) {
-      throw tellOfFailure(installation.dataSource, 'decrypt', error);
+      throw tellOfFailure(installation.dataSource, 'decrypt', error, encrypted.policy);
     }
   });
   override(driver, 'normalizeType', (normalize) => (column) => {

@@ -1,7 +1,7 @@
 import { ErasedError, FieldEncryptionError, IndexIntegrityError } from '../../../errors';
 import { FetchedValue } from '../../codec/previous-value';
 import type { Installation } from '../../installation/installation';
-import { countValues, tellOfFailure, tellOfKeys, noteUse } from '../../installation/value-use';
+import { countValues, noteUse, tellOfKeys } from '../../installation/value-use';
 import {
   decryptStored,
   describeColumn,
@@ -9,6 +9,7 @@ import {
   storedForm,
 } from '../../metadata/encrypted-column';
 import type { EncryptedColumn } from '../../metadata/encrypted-column';
+import { tellOfFailure } from '../../metadata/failure-message';
 import { expectedOfRows } from '../lookup/expectation';
 import type { Expectation, ExpectedValue } from '../lookup/expectation';
 

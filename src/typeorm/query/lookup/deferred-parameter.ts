@@ -3,7 +3,9 @@ import type { QueryRunner } from 'typeorm';
 
 import { FieldEncryptionError, UnsupportedQueryError } from '../../../errors';
 import type { BlindIndex } from '../../../field/blind-index';
+import type { FieldPolicy } from '../../../field/field-policy';
 import type { Installation } from '../../installation/installation';
+import { tellOfFailure } from '../../metadata/failure-message';
 import type { KnownRow } from '../../metadata/known-row';
 import {
   decryptStored,
@@ -24,6 +26,13 @@ const MAX_CANDIDATES = 10_000;
  * they build the final statement. It does not show the value that it stands for.
  */
 export abstract class DeferredParameter {
+  /** The property that is looked up. */
+  readonly property: FieldPolicy;
+
+  constructor({ policy }: EncryptedColumn) {
+    this.property = policy;
+  }
+
   /**
    * Returns the parameter to use instead.
    *
@@ -68,7 +77,7 @@ export class DeferredTokens extends DeferredParameter {
     index: IndexedColumn,
     values: readonly unknown[],
   ) {
-    super();
+    super(encrypted);
     this.#encrypted = encrypted;
     this.#index = index;
     this.#values = values;
@@ -88,8 +97,8 @@ export class DeferredTokens extends DeferredParameter {
     try {
       return tokensOf(index.index, values);
     } catch (error) {
-      if (!isKeyProblem(error)) throw error;
-      return new DeferredTokens(encrypted, index, values);
+      if (isKeyProblem(error)) return new DeferredTokens(encrypted, index, values);
+      throw tellOfFailure(encrypted.column.entityMetadata.connection, 'lookup', error);
     }
   }
 
@@ -125,7 +134,7 @@ export class ExactMatches extends DeferredParameter {
   readonly #row: KnownRow | undefined;
 
   constructor(encrypted: EncryptedColumn, index: IndexedColumn, values: readonly unknown[]) {
-    super();
+    super(encrypted);
     this.#encrypted = encrypted;
     this.#index = index;
     this.#values = values;

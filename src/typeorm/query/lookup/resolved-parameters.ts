@@ -1,6 +1,7 @@
 import type { ObjectLiteral, QueryRunner } from 'typeorm';
 
 import type { Installation } from '../../installation/installation';
+import { tellOfFailure } from '../../metadata/failure-message';
 import type { AnyQueryBuilder } from '../any-query-builder';
 import { assertNoRawUse } from '../refusal/statement-check';
 
@@ -96,7 +97,11 @@ function isDeferred(value: unknown): boolean {
 async function resolved(value: unknown, statement: Omit<Run<unknown>, 'run'>): Promise<unknown> {
   if (value instanceof DeferredParameter) {
     const { builder, installation, queryRunner } = statement;
-    return value.resolve(installation, queryRunner, (make) => notingCriteria(builder, make));
+    return value
+      .resolve(installation, queryRunner, (make) => notingCriteria(builder, make))
+      .catch((error: unknown) => {
+        throw tellOfFailure(installation.dataSource, 'lookup', error, value.property);
+      });
   }
   if (!Array.isArray(value)) return value;
   const items: unknown[] = [];

@@ -1,0 +1,2 @@
+export { instrument } from './opentelemetry/instrument';
+export type { Instrumentation, InstrumentOptions } from './opentelemetry/instrument';
