@@ -92,6 +92,7 @@ export type {
   KeyCacheMessage,
   KeyLoadMessage,
   KmsMessage,
+  RevealMessage,
   RunMessage,
   RunProgressMessage,
   TelemetryMessage,

@@ -34,7 +34,7 @@ export interface FailureMessage extends TelemetryMessage {
 }
 
 /** A sealed value that was revealed. */
-export interface RevealMessage extends Message {
+export interface RevealMessage extends TelemetryMessage {
   readonly entity: string;
   readonly property: string;
   /** The primary key of the row, as text. */
