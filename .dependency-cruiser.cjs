@@ -62,7 +62,7 @@ const mayImport = {
     'typeorm/installation',
     'keys/record',
   ],
-  nestjs: ['field-encryption', 'health', 'typeorm', 'keys'],
+  nestjs: ['field-encryption', 'health', 'typeorm', 'keys', 'audit/actor'],
   cli: [
     'field-encryption',
     'data-keys',

@@ -1,4 +1,7 @@
+export { ActorInterceptor } from './nestjs/actor-interceptor';
+export type { RequestActor } from './nestjs/actor-interceptor';
 export {
+  AccessDeniedFilter,
   ScopeMismatchFilter,
   UnsupportedQueryFilter,
   UnsupportedValueFilter,

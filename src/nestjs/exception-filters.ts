@@ -1,8 +1,13 @@
-import { BadRequestException, Catch, NotFoundException } from '@nestjs/common';
+import { BadRequestException, Catch, ForbiddenException, NotFoundException } from '@nestjs/common';
 import type { ArgumentsHost } from '@nestjs/common';
 import { BaseExceptionFilter } from '@nestjs/core';
 
-import { ScopeMismatchError, UnsupportedQueryError, UnsupportedValueError } from '../errors';
+import {
+  AccessDeniedError,
+  ScopeMismatchError,
+  UnsupportedQueryError,
+  UnsupportedValueError,
+} from '../errors';
 
 /**
  * Responds with 400 to a value that an encrypted column cannot store exactly. The response names neither
@@ -37,6 +42,18 @@ export class ScopeMismatchFilter extends BaseExceptionFilter {
     // The body of any other row that is not found.
     const body = { message: 'Not Found', statusCode: 404 };
     super.catch(new NotFoundException(body, { cause: error }), host);
+  }
+}
+
+/**
+ * Responds with 403 to a request whose actor has too low a level for it (`access`). The response names neither
+ * level nor operation. For HTTP, over any platform.
+ */
+@Catch(AccessDeniedError)
+export class AccessDeniedFilter extends BaseExceptionFilter {
+  override catch(error: AccessDeniedError, host: ArgumentsHost): void {
+    const body = { message: 'Forbidden', statusCode: 403 };
+    super.catch(new ForbiddenException(body, { cause: error }), host);
   }
 }
 
