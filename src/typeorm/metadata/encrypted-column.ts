@@ -169,7 +169,11 @@ export function scopeOfValue(
   encrypted: EncryptedColumn,
   stored: unknown,
 ): Scope | undefined {
-  const prefix = keyPrefixOf(encrypted, stored);
+  return scopeOfKey(keys, keyPrefixOf(encrypted, stored));
+}
+
+/** {@link scopeOfValue} by the prefix of its key. */
+export function scopeOfKey(keys: KeySource, prefix: string | undefined): Scope | undefined {
   try {
     return prefix === undefined ? undefined : keys.keyByPrefix(prefix).scope;
   } catch (error) {

@@ -42,6 +42,14 @@ export class RowScope {
     this.#needsContext = parts.needsContext;
   }
 
+  /** Returns the scope of values of the same kind that are in no row, which the context alone tells. */
+  outsideOfRows(property: ScopedProperty): RowScope {
+    return new RowScope({
+      ...{ kind: this.kind, column: undefined, property },
+      ...{ context: this.#context, needsContext: this.#needsContext },
+    });
+  }
+
   /** What names it, for messages. */
   get name(): string {
     return this.column?.propertyPath ?? `the ${this.kind} of the context`;
