@@ -1,4 +1,3 @@
-import type { EntityManager } from 'typeorm';
 import { IsIn, IsOptional, IsString, Matches } from 'class-validator';
 
 import { LABELS } from './crypto/labels';
@@ -143,7 +142,7 @@ export class PurposeValues {
   #prepareScope(
     { scope }: ScopedField,
     how: { readonly index: boolean },
-    manager: EntityManager | undefined,
+    manager: ValueOptions['manager'] | undefined,
   ): Promise<void> | undefined {
     return this.#installation.prepareScopes([scope.current()], how, manager?.queryRunner);
   }
