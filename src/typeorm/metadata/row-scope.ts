@@ -108,6 +108,16 @@ export class RowScope {
     return id;
   }
 
+  /** Returns the error of a write to a row whose values are under keys of another scope than the context's. */
+  foreignRow(): ScopeMismatchError {
+    const { entity, property } = this.#property;
+    return new ScopeMismatchError(
+      `${entity}.${property}: the write would change a row of another ${this.kind} than the context. Nothing was ` +
+        `written. Write to rows of the ${this.kind} of the context only.`,
+      { entity, property },
+    );
+  }
+
   #idOf(column: ColumnMetadata, value: unknown): string {
     if (value === null || value === undefined) throw this.#missing();
     this.#canonical ??= canonicalForm(column);
