@@ -166,4 +166,29 @@ describeEachDatabase('Mistakes and attacks around scopes', (database) => {
     expect(await people.findBy({ tenantId: 'nowhere', name })).toHaveLength(1);
     expect(await people.findBy({ tenantId: 'north', name })).toHaveLength(1);
   });
+
+  it('what only reads makes no keys, and says which are missing', async () => {
+    await people.insert([person('north'), person('south')]);
+    const { id } = await people.findOneByOrFail({ tenantId: 'north' });
+    const keys = 'field_encryption_scope_keys';
+    await dataSource.query(`DELETE FROM ${keys} WHERE scope = 'north' AND purpose = 'index'`);
+    const reader = await open();
+    const encryption = fieldEncryption(reader);
+    const before: unknown = await reader.query(`SELECT * FROM ${keys} ORDER BY id`);
+    const missing = { property: 'name', primaryKey: [id], code: 'MISSING_INDEX_KEY' };
+    expect(await encryption.verify()).toMatchObject({ failed: 1, failures: [missing] });
+    expect(await encryption.reindex({ dryRun: true })).toMatchObject({ changed: 1, failed: 0 });
+    expect(await encryption.reencrypt({ dryRun: true })).toMatchObject({ changed: 0, failed: 0 });
+    await encryption.status();
+    await encryption.doctor();
+    const { name } = person('north');
+    const where = { tenantId: 'north' };
+    expect(await encryption.sorted(Person, { where, order: { name: 'ASC' } })).toHaveLength(1);
+    expect(await reader.manager.countBy(Person, { ...where, name })).toBe(0);
+    expect(await reader.manager.findBy(Person, where)).toMatchObject([{ name }]);
+    expect(await reader.query(`SELECT * FROM ${keys} ORDER BY id`)).toEqual(before);
+    expect(await encryption.reindex()).toMatchObject({ changed: 1, failed: 0 });
+    expect(await encryption.verify()).toMatchObject({ failed: 0 });
+    expect(await reader.manager.countBy(Person, { ...where, name })).toBe(1);
+  });
 });
