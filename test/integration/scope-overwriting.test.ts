@@ -83,6 +83,16 @@ describeEachDatabase('Rows that the context alone tells the scope of', (database
           .orUpdate(['count', ...Object.keys(values)], ['id'])
           .execute(),
     ],
+    [
+      'orUpdate under an alias',
+      (values) =>
+        notes
+          .createQueryBuilder('n')
+          .insert()
+          .values(note(1, values))
+          .orUpdate(Object.keys(values), ['prefix'])
+          .execute(),
+    ],
   ];
 
   describe.each(writes)('%s', (_, write) => {
@@ -175,6 +185,22 @@ describeEachDatabase('Rows that the context alone tells the scope of', (database
   });
 
   if (database.type === 'postgres') {
+    it('are written over by a transaction that does not see the key in use', async () => {
+      await inSouth(() => notes.insert(note(1, { text: 'canary 1' })));
+      await dataSource.transaction('REPEATABLE READ', async (manager) => {
+        await manager.query('SELECT 1 FROM note');
+        await fieldEncryption(dataSource).keys.rotateScope({ tenant: 'south' });
+        await inSouth(async () => {
+          await notes.insert(note(2, { text: 'canary 2' }));
+          await manager.update(Note, 1, { text: 'canary 3' });
+          await manager.update(Note, 1, { text: 'canary 4' });
+        });
+      });
+      await inSouth(async () => {
+        expect(await notes.findOneByOrFail({ id: 1 })).toMatchObject({ text: 'canary 4' });
+      });
+    });
+
     it.each([
       ['update', () => notes.update({ id: 1 }, { text: 'canary n' })],
       ['upsert', () => notes.upsert(note(1, { text: 'canary n' }), ['id'])],

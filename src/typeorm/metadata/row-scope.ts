@@ -108,12 +108,12 @@ export class RowScope {
     return id;
   }
 
-  /** Returns the error of a write to a row whose values are under keys of another scope than the context's. */
+  /** Returns the error of a write to a row with values that are not under keys of the context's scope. */
   foreignRow(): ScopeMismatchError {
     const { entity, property } = this.#property;
     return new ScopeMismatchError(
-      `${entity}.${property}: the write would change a row of another ${this.kind} than the context. Nothing was ` +
-        `written. Write to rows of the ${this.kind} of the context only.`,
+      `${entity}.${property}: the write would change a row with values that are not under keys of the ${this.kind} ` +
+        `of the context. Nothing was written. Write to rows of that ${this.kind} only.`,
       { entity, property },
     );
   }

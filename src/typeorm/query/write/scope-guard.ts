@@ -1,13 +1,15 @@
 import { InsertQueryBuilder, QueryFailedError } from 'typeorm';
 import type { DataSource, ObjectLiteral } from 'typeorm';
 
+import { FORMATS, keyPrefix } from '../../../format/data-key-id';
 import { rethrowFenced } from '../../connection/key-fence';
 import { isHexPrefix, prefixSql } from '../../connection/prefix-sql';
 import { escapedTable } from '../../connection/sql-dialect';
+import { installationOf } from '../../installation/installations';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
 import type { RowScope } from '../../metadata/row-scope';
 import { ScopeKeySchema } from '../../tables/scope-key-table';
-import type { AnyQueryBuilder } from '../any-query-builder';
+import type { AnyQueryBuilder, Expressions } from '../any-query-builder';
 
 /** What TypeORM assigns to a column: a parameter, or the value of the row that was to be inserted. */
 const ASSIGNED = /:orm_param_\d+|EXCLUDED\."(?:[^"]|"")*"/y;
@@ -15,6 +17,14 @@ const ASSIGNED = /:orm_param_\d+|EXCLUDED\."(?:[^"]|"")*"/y;
 /** An encrypted column whose scope the context alone tells. */
 interface GuardedColumn extends EncryptedColumn {
   readonly scope: RowScope;
+}
+
+/** The scope of the context. */
+interface Owner {
+  /** In SQL, for its id. */
+  readonly parameter: string;
+  /** Its key in use, which the snapshot of a transaction may be too old to show. */
+  readonly keyId: string;
 }
 
 /** A statement that writes over rows. */
@@ -42,11 +52,10 @@ export function guardScopes(
       const ofKind = columns.filter(isGuarded).filter(({ scope }) => scope.kind === kind);
       const written = ofKind.find((each) => isWritten(each, builder, values()));
       if (written === undefined) return statement;
-      const parameter = `fieldEncryptionOwner${String(i)}`;
-      builder.setParameter(parameter, written.scope.current().id);
-      const { row, from } = overwriting(builder, statement);
-      const own = ofKind.map((each) => isOwnSql(builder.connection, row, each, `:${parameter}`));
-      return withCondition(builder.connection, { sql: statement, row, from }, written, own);
+      const owner = ownerOf(written, builder, `fieldEncryptionOwner${String(i)}`);
+      const target = overwriting(builder, statement);
+      const own = ofKind.map((each) => isOwnSql(builder.connection, target.row, each, owner));
+      return withCondition(builder.connection, target, written, own);
     }, sql);
 }
 
@@ -76,8 +85,20 @@ function isWritten(
 ): boolean {
   if (!values.some((each) => (column.getEntityValue(each) ?? null) !== null)) return false;
   if (!(builder instanceof InsertQueryBuilder)) return column.isUpdate;
-  const overwritten: unknown = builder.expressionMap.onUpdate?.overwrite;
+  const { onUpdate } = builder.expressionMap as Partial<Expressions>;
+  const overwritten: unknown = onUpdate?.overwrite;
   return Array.isArray(overwritten) && overwritten.includes(column.databaseName);
+}
+
+function ownerOf(
+  { policy, scope }: GuardedColumn,
+  builder: AnyQueryBuilder,
+  parameter: string,
+): Owner {
+  const current = scope.current();
+  builder.setParameter(parameter, current.id);
+  const { id: keyId } = installationOf(builder.connection).keys.activeKey(policy.keyName, current);
+  return { parameter: `:${parameter}`, keyId };
 }
 
 function overwriting(builder: AnyQueryBuilder, sql: string): Overwriting {
@@ -116,16 +137,18 @@ function isOwnSql(
   dataSource: DataSource,
   row: string,
   { column, policy, readsPlaintext, previousFormat, scope }: GuardedColumn,
-  id: string,
+  { parameter, keyId }: Owner,
 ): string {
   const cell = `${row}.${dataSource.driver.escape(column.databaseName)}`;
   const prefix = prefixSql(dataSource, cell, policy.storage);
-  const isOfKey = isHexPrefix(dataSource, policy.storage)
-    ? `k.id = lower(substr(${prefix}, 3))`
-    : `k.prefix = ${prefix}`;
+  const [current, isOfKey] = isHexPrefix(dataSource, policy.storage)
+    ? [`02${keyId.toUpperCase()}`, `k.id = lower(substr(${prefix}, 3))`]
+    : [keyPrefix(keyId, FORMATS.bound), `k.prefix = ${prefix}`];
   const table = escapedTable(dataSource, dataSource.getMetadata(ScopeKeySchema));
   const key = `SELECT 1 FROM ${table} k WHERE ${isOfKey}`;
-  const own = `${cell} IS NULL OR EXISTS (${key} AND k.kind = '${scope.kind}' AND k.scope = ${id})`;
+  const own =
+    `${cell} IS NULL OR ${prefix} = '${current}' OR ` +
+    `EXISTS (${key} AND k.kind = '${scope.kind}' AND k.scope = ${parameter})`;
   // Values from before there were scopes belong to none.
   const mayBeEarlier = policy.readsUnscoped || readsPlaintext || previousFormat !== undefined;
   return mayBeEarlier ? `(${own} OR NOT EXISTS (${key}))` : `(${own})`;
