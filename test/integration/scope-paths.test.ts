@@ -353,9 +353,11 @@ describeEachDatabase('Rows of scopes', (database) => {
     await withKeyScope({ tenant: 7 }, async () => {
       const byToken = await patients.update({ email: ada.email }, { ssn: 'canary y' });
       expect(byToken).toMatchObject({ affected: 1 });
-      await expect(patients.update({ ward: 'b' }, values)).rejects.toBeInstanceOf(
-        ScopeMismatchError,
-      );
+      const before: unknown = await dataSource.query('SELECT * FROM patient ORDER BY id');
+      for (const criteria of [{ ward: 'b' }, { id: bob.id }, { id: bob.id, tenantId: 8 }]) {
+        await expect(patients.update(criteria, values)).rejects.toBeInstanceOf(ScopeMismatchError);
+      }
+      expect(await dataSource.query('SELECT * FROM patient ORDER BY id')).toEqual(before);
     });
     await dataSource.transaction(async (manager) => {
       await manager.update(Patient, { id: eve.id }, { ssn: 'canary z', ward: 'c' });
