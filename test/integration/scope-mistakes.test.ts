@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, Repository } from 'typeorm';
 import {
@@ -190,5 +191,23 @@ describeEachDatabase('Mistakes and attacks around scopes', (database) => {
     expect(await encryption.reindex()).toMatchObject({ changed: 1, failed: 0 });
     expect(await encryption.verify()).toMatchObject({ failed: 0 });
     expect(await reader.manager.countBy(Person, { ...where, name })).toBe(1);
+  });
+
+  it('tokens of conditions make no keys when those in memory are refreshed', async () => {
+    await people.insert(person('north'));
+    const reader = await open({ keyCache: { ttlMs: 1 } });
+    const { name, tenantId } = person('north');
+    const tokens = (): Promise<string[]> =>
+      fieldEncryption(reader).tokens(Person, 'name', name, undefined, { row: { tenantId } });
+    const before = await tokens();
+    const keys = 'field_encryption_scope_keys';
+    await dataSource.query(`DELETE FROM ${keys} WHERE purpose = 'index'`);
+    log.clear();
+    while (!log.of('SELECT').some((sql) => sql.includes(`FROM "${keys}"`))) {
+      expect(await tokens()).toEqual(before);
+      await sleep(10);
+    }
+    await reader.destroy();
+    expect(await dataSource.query(`SELECT purpose FROM ${keys}`)).toEqual([{ purpose: 'data' }]);
   });
 });
