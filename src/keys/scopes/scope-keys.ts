@@ -87,14 +87,16 @@ export class ScopeKeys<C> {
     const due = wantedKeys(scopes, index).filter((key) => this.#age(key, now) >= policy.ttlMs);
     if (due.length === 0) return undefined;
     const missing = due.filter((key) => this.#age(key, now) >= policy.maxAgeMs);
+    const obtain = (keys: readonly WantedKey[], held?: C): Promise<void> =>
+      creates ? this.#obtain(keys, held) : this.#obtainExisting(keys, held);
     if (missing.length === 0) {
-      this.#refresh.start(() => this.#obtain(due));
+      this.#refresh.start(() => obtain(due));
       return undefined;
     }
     if (loading.isInside) {
       return loading.untilOutside().then(() => this.prepare(scopes, how, connection));
     }
-    return creates ? this.#obtain(missing, connection) : this.#obtainExisting(missing, connection);
+    return obtain(missing, connection);
   }
 
   /** Forgets what is known of a scope, so that its keys are looked for again. */

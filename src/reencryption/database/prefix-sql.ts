@@ -3,34 +3,10 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import { FORMATS, keyHeader, keyPrefix } from '../../format/data-key-id';
 import type { KeyInfo } from '../../keys/record/key-info';
 import type { ScopeKeyState } from '../../keys/record/scope-key-record';
+import { isHexPrefix, prefixSql } from '../../typeorm/connection/prefix-sql';
 import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { SCOPE_KEY_STATE_SQL, ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
-
-/**
- * Returns SQL for the 12-character header prefix of a stored value. SQLite has no base64, so there the
- * prefix of bytes is in hexadecimal. Its cells have types of their own, whatever the column's: a
- * ciphertext that was stored as a BLOB still needs its key.
- */
-export function prefixSql(
-  { driver }: DataSource,
-  column: string,
-  storage: 'text' | 'binary',
-): string {
-  if (driver.options.type === 'postgres') {
-    return storage === 'text'
-      ? `substr(${column}, 1, 12)`
-      : `translate(encode(substr(${column}, 1, 9), 'base64'), '+/', '-_')`;
-  }
-  return storage === 'text'
-    ? `substr(CAST(${column} AS TEXT), 1, 12)`
-    : `hex(substr(CAST(${column} AS BLOB), 1, 9))`;
-}
-
-/** Whether {@link prefixSql} gives hexadecimal digits. */
-export function isHexPrefix({ options }: DataSource, storage: 'text' | 'binary'): boolean {
-  return storage === 'binary' && options.type !== 'postgres';
-}
 
 /** Returns SQL for the length of a stored value, in characters of text or in bytes. */
 export function lengthSql(

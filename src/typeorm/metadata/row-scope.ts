@@ -108,6 +108,16 @@ export class RowScope {
     return id;
   }
 
+  /** Returns the error of a write to a row with values that are not under keys of the context's scope. */
+  foreignRow(): ScopeMismatchError {
+    const { entity, property } = this.#property;
+    return new ScopeMismatchError(
+      `${entity}.${property}: the write would change a row with values that are not under keys of the ${this.kind} ` +
+        `of the context. Nothing was written. Write to rows of that ${this.kind} only.`,
+      { entity, property },
+    );
+  }
+
   #idOf(column: ColumnMetadata, value: unknown): string {
     if (value === null || value === undefined) throw this.#missing();
     this.#canonical ??= canonicalForm(column);

@@ -1,13 +1,13 @@
 import type { EntityMetadata, QueryRunner } from 'typeorm';
 
 import { FieldEncryptionError } from '../../../errors';
-import { rethrowFenced } from '../../connection/key-fence';
 import { installationOf } from '../../installation/installations';
 import type { EncryptedEntity } from '../../metadata/encrypted-column';
 import type { AnyQueryBuilder } from '../any-query-builder';
 import { withResolvedParameters } from '../lookup/resolved-parameters';
 import { UniqueWrite } from '../unique/unique-write';
 
+import { rethrowGuarded } from './scope-guard';
 import { scopesOfStatement } from './written-scopes';
 
 export type WriteBuilder = AnyQueryBuilder & {
@@ -42,10 +42,12 @@ export function prepareWrite<T>(
     // The scope of a row is not known. Callers expect a promise.
     return Promise.reject(error);
   }
+  const guarded = (): Promise<T> =>
+    write().catch((error: unknown) => rethrowGuarded(entity, error));
   const run = (): Promise<T> =>
     entity !== undefined && UniqueWrite.isNeeded(entity)
-      ? runUnique(builder, entity, queryRunner, write)
-      : withResolvedParameters(builder, installation, queryRunner, write).catch(rethrowFenced);
+      ? runUnique(builder, entity, queryRunner, guarded)
+      : withResolvedParameters(builder, installation, queryRunner, guarded);
   if (preparing === undefined) return run();
   return preparing.then(run, (failure: unknown) => {
     leaveToValues(failure);
@@ -91,7 +93,7 @@ async function runUnique<T>(
         installationOf(builder.connection),
         watched,
         write,
-      ).catch(rethrowFenced);
+      );
     } finally {
       builder.setQueryRunner(queryRunner);
       uniqueWrites.delete(builder);
