@@ -36,7 +36,9 @@ export type {
   MaintenanceFailure,
   MaintenanceOptions,
   MaintenanceReport,
-} from './keys/lifecycle/key-maintenance';
+  ScopeRotation,
+  ScopeRotationFailure,
+} from './keys/lifecycle/maintenance-report';
 export type { AdoptionReport } from './keys/lifecycle/key-adoption';
 export type { DestroyedKey } from './keys/lifecycle/key-destruction';
 export type { RevokedKey, RevokeOptions } from './keys/lifecycle/key-revocation';
@@ -62,7 +64,7 @@ export type { ErasedRows, ErasureReceipt } from './keys/scopes/erasure/erasure-r
 export type { ReplayReport } from './keys/scopes/erasure/erasure-replay';
 export type { Erasure, ErasureOptions } from './keys/scopes/erasure/scope-erasure';
 export type { ResealReport } from './keys/scopes/scope-resealing';
-export type { ScopeReason, ShredOptions } from './scope-keys';
+export type { RotateScopesOptions, ScopeReason, ShredOptions } from './scope-keys';
 export { KeyScope } from './typeorm/declare/key-scope';
 export type { KeyScopeOptions } from './typeorm/declare/key-scope';
 export { localKms } from './kms/local-kms';

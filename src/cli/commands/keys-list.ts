@@ -6,6 +6,7 @@ import type { CommandResult } from '../terminal/output';
 import { table } from '../terminal/table';
 
 import type { CommandWork } from './common-options';
+import { rotationLines } from './scopes/rotate-scopes';
 
 /** Lists every data key, or every root of the blind indexes. */
 export async function keysList(
@@ -44,7 +45,7 @@ export async function keysMaintain(
   { dryRun }: { readonly dryRun: boolean },
 ): ReturnType<CommandWork> {
   const report = await fieldEncryption.keys.maintain({ dryRun });
-  const { announced, activated, destroyed, stillNeeded, failures } = report;
+  const { announced, activated, destroyed, stillNeeded, scopes, failures } = report;
   const would = dryRun ? 'would be ' : '';
   const lines = [
     ...announced.map((key) =>
@@ -55,6 +56,7 @@ export async function keysMaintain(
       (key) => `${keyTitle(key)}: ${would}destroyed${dryRun ? ', unless rows need it' : ''}`,
     ),
     ...stillNeeded.map((key) => `${keyTitle(key)}: kept, rows need it: run data reencrypt`),
+    ...scopes.flatMap((rotation) => rotationLines({ ...rotation, failures: [] }, dryRun)),
     ...failures.map(({ keyName, code, message }) => `${keyName}: ${code}: ${message}`),
   ];
   return {

@@ -1,4 +1,4 @@
-import type { MaintenanceReport } from './key-maintenance';
+import type { MaintenanceReport } from './maintenance-report';
 
 /** Options of a schedule. */
 export interface ScheduleOptions {

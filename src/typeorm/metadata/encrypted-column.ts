@@ -103,6 +103,14 @@ export interface EncryptedColumns {
   readonly scoped: boolean;
 }
 
+/** Returns the kinds of scopes that columns have keys of. */
+export function declaredKinds({ byEntity }: Pick<EncryptedColumns, 'byEntity'>): string[] {
+  const kinds = [...byEntity.values()].flatMap(({ scopes }) =>
+    scopes.map(({ scope }) => scope.kind),
+  );
+  return [...new Set(kinds)].sort();
+}
+
 /** Returns `Entity.property`, for messages. */
 export function describeColumn({ policy }: EncryptedColumn): string {
   return `${policy.entity}.${policy.property}`;
