@@ -65,7 +65,7 @@ export type { ReplayReport } from './keys/scopes/erasure/erasure-replay';
 export type { Erasure, ErasureOptions } from './keys/scopes/erasure/scope-erasure';
 export type { ResealReport } from './keys/scopes/scope-resealing';
 export type { RotateScopesOptions, ScopeReason, ShredOptions } from './scope-keys';
-export { KeyScope } from './typeorm/declare/key-scope';
+export { KeyScope, keyScopeColumn } from './typeorm/declare/key-scope';
 export type { KeyScopeOptions } from './typeorm/declare/key-scope';
 export { localKms } from './kms/local-kms';
 export type { LocalKmsOptions } from './kms/local-kms';
@@ -81,6 +81,11 @@ export type {
   TablePlan,
 } from './reencryption/report/run-report';
 export type { IndexStatus } from './reencryption/coverage/index-status';
+export type {
+  ScopeColumnStatus,
+  ScopeKeyInfo,
+  ScopeStatus,
+} from './reencryption/coverage/scope-status';
 export type { ColumnStatus, KeyCoverage, ScopeCoverage } from './reencryption/coverage/status';
 export type {
   BlindIndexDefinition,

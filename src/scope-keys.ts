@@ -12,6 +12,8 @@ import type { ReplayReport } from './keys/scopes/erasure/erasure-replay';
 import type { Erasure, ErasureOptions } from './keys/scopes/erasure/scope-erasure';
 import type { ResealReport } from './keys/scopes/scope-resealing';
 import { requireMoved, scopeRows } from './reencryption/coverage/scope-rows';
+import { scopeStatus } from './reencryption/coverage/scope-status';
+import type { ScopeStatus } from './reencryption/coverage/scope-status';
 import { withConnection } from './typeorm/connection/lent-connection';
 import type { Installation } from './typeorm/installation/installation';
 import { declaredKinds } from './typeorm/metadata/encrypted-column';
@@ -152,6 +154,20 @@ export class ScopeKeys {
    */
   resealScopes(): Promise<ResealReport> {
     return this.installation.keys.scopeOperations.reseal();
+  }
+
+  /**
+   * Returns the keys of scopes with their age, whether they are erased, to be erased or under a legal hold, and the
+   * number of rows that need them.
+   *
+   * @throws {@link KeyStateError} for a scope without keys, {@link KeyUnwrapError} for a mark that was edited
+   */
+  async scopeStatus(scopes: readonly ScopeIds[]): Promise<ScopeStatus[]> {
+    const statuses: ScopeStatus[] = [];
+    for (const scope of scopes) {
+      statuses.push(await scopeStatus(this.installation, scopeNamed(scope)));
+    }
+    return statuses;
   }
 
   /** Cancels an erasure that was requested. @throws {@link KeyStateError} if none is under way */

@@ -1,3 +1,4 @@
+import { Option } from 'commander';
 import type { Command } from 'commander';
 
 import type { BackendChoice } from '../../crypto/native';
@@ -12,9 +13,11 @@ import type { Session } from '../load/session';
 import { EXIT_CODES } from '../terminal/command-error';
 import { table } from '../terminal/table';
 
-import type { ChooseWork, CommandWork } from './common-options';
+import { withScopes } from './common-options';
+import type { ChooseWork, CommandWork, ScopeFlags } from './common-options';
 import { keysTable } from './keys-list';
 import { scopeParts } from './run-report-text';
+import { statusOfScopes } from './scopes/scope-status';
 
 /**
  * Shows keys, encrypted columns, how many rows each key version holds, and what is due.
@@ -112,12 +115,18 @@ function describe({ code, level, message, remedy }: Finding): string {
 
 /** Adds the commands that look at everything and change nothing. */
 export function addStatus(program: Command, choose: ChooseWork): void {
-  program
-    .command('status')
+  withScopes(program.command('status'), 'the keys and rows of this scope instead')
     .description('show keys, encrypted columns, rows for each key version, and what is due')
-    .option('--fail-on-due', 'exit with 1 if anything is due, for CI and probes')
-    .action((options: { readonly failOnDue?: boolean }) => {
-      choose((session) => status(session, options));
+    .addOption(
+      new Option('--fail-on-due', 'exit with 1 if anything is due, for CI and probes').conflicts(
+        'scope',
+      ),
+    )
+    .action((options: ScopeFlags & { readonly failOnDue?: boolean }) => {
+      const { scope, kind } = options;
+      choose((session) =>
+        scope === undefined ? status(session, options) : statusOfScopes(session, scope, kind),
+      );
     });
   program
     .command('doctor')

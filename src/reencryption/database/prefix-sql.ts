@@ -18,19 +18,24 @@ export function lengthSql(
   return isSure ? `length(${column})` : `length(CAST(${column} AS BLOB))`;
 }
 
-/** Returns SQL for whether a stored value is under a key of a scope that is in one of some states. */
+/**
+ * Returns SQL for whether a stored value is under a key of a scope that is in one of some states.
+ *
+ * @param only - SQL for which keys `k`. Defaults to all.
+ */
 export function underScopeKeySql(
   dataSource: DataSource,
   column: string,
   storage: 'text' | 'binary',
   states: readonly ScopeKeyState[],
+  only = 'TRUE',
 ): string {
   const isHex = isHexPrefix(dataSource, storage);
   const table = escapedTable(dataSource, dataSource.getMetadata(ScopeKeySchema));
   const list = states.map((state) => `'${state}'`).join(', ');
   return (
     `${prefixSql(dataSource, column, storage)} IN ` +
-    `(SELECT ${isHex ? "'02' || upper(k.id)" : 'k.prefix'} FROM ${table} k WHERE ${SCOPE_KEY_STATE_SQL} IN (${list}))`
+    `(SELECT ${isHex ? "'02' || upper(k.id)" : 'k.prefix'} FROM ${table} k WHERE ${SCOPE_KEY_STATE_SQL} IN (${list}) AND ${only})`
   );
 }
 
