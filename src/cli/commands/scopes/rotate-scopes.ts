@@ -1,5 +1,6 @@
 import { counted } from '../../../doctor/finding';
 import type { ScopeRotation } from '../../../keys/lifecycle/maintenance-report';
+import { erasedError } from '../../../keys/scopes/erasure/marks-of-scopes';
 import { ALL_SCOPES } from '../../../keys/scopes/scope-context';
 import type { RotateScopesOptions } from '../../../scope-keys';
 import type { Session } from '../../load/session';
@@ -18,15 +19,17 @@ export interface RotateScopesCommand {
   readonly dryRun: boolean;
 }
 
-/** Gives scopes new data keys; the exit code says whether all that are not erased have one. */
+/** Gives scopes new data keys; the exit code says whether all that are named have one, or all that are not erased. */
 export async function keysRotateScopes(
   session: Session,
   { scope, kind, olderThanDays, dryRun }: RotateScopesCommand,
 ): ReturnType<CommandWork> {
-  const which = await chosenScopes(session, scope, kind);
+  const which = await chosenScopes(session, { scope, kind, dryRun });
   const { keys } = session.fieldEncryption;
   const rotations = await keys.rotateScopes({ ...which, olderThanDays, dryRun });
-  const isDone = rotations.every(({ failures }) => failures.length === 0);
+  const isDone = rotations.every(
+    ({ erased, failures }) => failures.length === 0 && (scope === undefined || erased === 0),
+  );
   return {
     document: { dryRun, rotations },
     text: [
@@ -43,11 +46,17 @@ export async function keysRotateScopes(
 
 async function chosenScopes(
   session: Session,
-  ids: readonly string[] | undefined,
-  kind: string | undefined,
+  { scope, kind, dryRun }: Omit<RotateScopesCommand, 'olderThanDays'>,
 ): Promise<RotateScopesOptions> {
-  if (ids !== undefined) return { scopes: scopeIdsOf(await namedScopes(session, ids, kind)) };
-  return kind === undefined ? { scopes: ALL_SCOPES } : { kind: declaredKind(session, kind) };
+  if (scope === undefined) {
+    return kind === undefined ? { scopes: ALL_SCOPES } : { kind: declaredKind(session, kind) };
+  }
+  const named = await namedScopes(session, scope, kind);
+  for (const each of dryRun ? named : []) {
+    const mark = await session.installation.keys.scopes.marks.find(each, 'erasure');
+    if (mark !== undefined) throw erasedError(mark);
+  }
+  return { scopes: scopeIdsOf(named) };
 }
 
 /** Describes the rotation of the keys of one kind of scopes. */
