@@ -1,4 +1,5 @@
-import { DataSource, EntitySchema } from 'typeorm';
+import type { DataSource} from 'typeorm';
+import { EntitySchema } from 'typeorm';
 import {
   encryptedColumn,
   fieldEncryption,

@@ -53,7 +53,7 @@ export function days(text: string): number {
 }
 
 /** Collects the values of an option that is given several times. */
-export function collected(text: string, before: readonly string[] = []): readonly string[] {
+function collected(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, text];
 }
 

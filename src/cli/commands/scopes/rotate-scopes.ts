@@ -2,7 +2,7 @@ import { counted } from '../../../doctor/finding';
 import type { ScopeRotation } from '../../../keys/lifecycle/maintenance-report';
 import { erasedError } from '../../../keys/scopes/erasure/marks-of-scopes';
 import { ALL_SCOPES } from '../../../keys/scopes/scope-context';
-import type { RotateScopesOptions } from '../../../scope-keys';
+import type { ScopeIds } from '../../../keys/scopes/scope-context';
 import type { Session } from '../../load/session';
 import { EXIT_CODES } from '../../terminal/command-error';
 
@@ -47,7 +47,7 @@ export async function keysRotateScopes(
 async function chosenScopes(
   session: Session,
   { scope, kind, dryRun }: Omit<RotateScopesCommand, 'olderThanDays'>,
-): Promise<RotateScopesOptions> {
+): Promise<{ readonly scopes: ScopeIds[] | typeof ALL_SCOPES } | { readonly kind: string }> {
   if (scope === undefined) {
     return kind === undefined ? { scopes: ALL_SCOPES } : { kind: declaredKind(session, kind) };
   }
