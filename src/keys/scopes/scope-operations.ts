@@ -67,7 +67,9 @@ export class ScopeOperations<C> {
       try {
         const rotation = await maintainScopes(this.#services, this.#scopes, { kind, dryRun });
         if (rotation.rotated > 0 || rotation.failures.length > 0) scopes.push(rotation);
-        failures.push(...rotation.failures.map((failure) => ({ keyName: kind, ...failure })));
+        for (const { code, message } of rotation.failures) {
+          failures.push({ keyName: kind, code, message });
+        }
       } catch (error) {
         if (!(error instanceof FieldEncryptionError)) throw error;
         failures.push({ keyName: kind, code: error.code, message: error.message });

@@ -25,11 +25,8 @@ import { sealScopeKey } from './sealed-scope-key';
 /** Scopes in one transaction. */
 export const ROTATED_PAGE = 500;
 
-/** The outcome for one scope: the id of its new key, or why it has none; neither for a key that is not due. */
-interface Outcome {
-  readonly keyId?: string;
-  readonly failure?: unknown;
-}
+/** By scope, the id of its new key, or why it has none; nothing for a key that is not due. */
+type Outcomes = Map<string, string | FieldEncryptionError>;
 
 /** Where and how keys are rotated. */
 export interface RotationParts<C> {
@@ -52,10 +49,9 @@ interface Succession extends ScopeKeyChange {
  * @throws {@link ErasedError}, {@link KeyStateError}, {@link KeyUnwrapError}, {@link KmsUnavailableError}
  */
 export async function rotateScope<C>(parts: RotationParts<C>, scope: Scope): Promise<string> {
-  await parts.scopes.branches.prepareCommon();
-  const { keyId, failure } = (await rotatedPage(parts, [scope])).get(scopeSlot(scope)) ?? {};
-  if (keyId === undefined) throw failure;
-  return keyId;
+  const outcome = (await rotatedPage(parts, [scope])).get(scopeSlot(scope));
+  if (typeof outcome === 'string') return outcome;
+  throw outcome ?? changedMeanwhile(scope);
 }
 
 /** Returns the scopes of a kind that are to be rotated, page by page. */
@@ -105,13 +101,12 @@ export async function rotateScopes<C>(
 ): Promise<ScopeRotation> {
   const failures = new Map<string, ScopeRotationFailure>();
   let [rotated, erased] = [0, 0];
-  await parts.scopes.branches.prepareCommon();
   for await (const page of pages) {
-    for (const { keyId, failure } of (await rotatedPage(parts, page)).values()) {
-      if (keyId !== undefined) rotated += 1;
-      else if (failure instanceof ErasedError) erased += 1;
-      else if (failure !== undefined) {
-        const { code, message } = typedFailure(`a key of a ${kind}`, failure);
+    for (const outcome of (await rotatedPage(parts, page)).values()) {
+      if (typeof outcome === 'string') rotated += 1;
+      else if (outcome instanceof ErasedError) erased += 1;
+      else {
+        const { code, message } = outcome;
         const known = failures.get(code) ?? { code, message, scopes: 0 };
         failures.set(code, { ...known, scopes: known.scopes + 1 });
       }
@@ -126,8 +121,9 @@ async function rotatedPage<C>(
   parts: RotationParts<C>,
   page: readonly Scope[],
   expectedIds?: ReadonlySet<string>,
-): Promise<Map<string, Outcome>> {
+): Promise<Outcomes> {
   const { scopes, services } = parts;
+  await scopes.branches.prepareCommon();
   const { found, outcomes } = await successions(parts, page, expectedIds);
   if (found.length === 0) return outcomes;
   const inserted = found.map(({ next }) => next);
@@ -138,8 +134,7 @@ async function rotatedPage<C>(
   scopes.active.clear();
   if (done || found.length === 1) {
     for (const { next } of found) {
-      const outcome = done ? { keyId: next.id } : { failure: changedMeanwhile(next) };
-      outcomes.set(scopeSlot(scopeOf(next)), outcome);
+      outcomes.set(scopeSlot(scopeOf(next)), done ? next.id : changedMeanwhile(next));
     }
     return outcomes;
   }
@@ -161,7 +156,7 @@ async function successions<C>(
   { scopes: { branches, ring, store }, services, before }: RotationParts<C>,
   page: readonly Scope[],
   expectedIds: ReadonlySet<string> | undefined,
-): Promise<{ readonly found: Succession[]; readonly outcomes: Map<string, Outcome> }> {
+): Promise<{ readonly found: Succession[]; readonly outcomes: Outcomes }> {
   const records = await store.findCurrent(page);
   const refused = await branches.prepare(page);
   if (refused.has(BRANCH_NAME)) throw typedFailure('the branch key', refused.get(BRANCH_NAME));
@@ -170,7 +165,7 @@ async function successions<C>(
   const marks = marksByScope(records);
   const keys = new Map(records.filter(isCurrent).map((key) => [scopeSlot(scopeOf(key)), key]));
   const found: Succession[] = [];
-  const outcomes = new Map<string, Outcome>();
+  const outcomes: Outcomes = new Map();
   for (const scope of page) {
     const slot = scopeSlot(scope);
     try {
@@ -188,7 +183,7 @@ async function successions<C>(
       found.push({ expected, record, next });
     } catch (failure) {
       if (!(failure instanceof FieldEncryptionError)) throw failure;
-      outcomes.set(slot, { failure });
+      outcomes.set(slot, failure);
     }
   }
   return { found, outcomes };
