@@ -57,7 +57,7 @@ function addVersions(keys: Command, choose: ChooseWork): void {
     .command('rotate')
     .description('make a new version of a data key the active one')
     .argument('[name]', 'name of the data key', 'default')
-    .addOption(new Option(...INDEX).conflicts(['scope', 'allScopes']));
+    .addOption(new Option(...INDEX).conflicts('scope').conflicts('allScopes'));
   withScopes(rotate, 'the key of a scope instead, such as of a tenant')
     .addOption(
       new Option('--all-scopes', 'the keys of all scopes instead, or of those of --kind').conflicts(
