@@ -10,18 +10,19 @@ export function commandLine(
   { dataSourcePath }: Pick<Session, 'dataSourcePath'>,
   ...args: readonly string[]
 ): string {
-  const words = [...program(), '-d', dataSourcePath, ...args].map(quoted);
   const { NODE_OPTIONS = '' } = process.env;
-  return [...(NODE_OPTIONS === '' ? [] : [`NODE_OPTIONS=${quoted(NODE_OPTIONS)}`]), ...words].join(
-    ' ',
-  );
+  return [
+    ...(NODE_OPTIONS === '' ? [] : [`NODE_OPTIONS=${quoted(NODE_OPTIONS)}`]),
+    program(),
+    ...['-d', dataSourcePath, ...args].map(quoted),
+  ].join(' ');
 }
 
-/** Returns the words that start this program; `npx` hands no options to Node.js. */
-function program(): string[] {
+/** Returns what starts this program; `npx` hands no options to Node.js. */
+function program(): string {
   const { execArgv, argv } = process;
-  if (execArgv.length === 0) return ['npx', 'field-encryption'];
-  return ['node', ...execArgv, relative('', argv[1] ?? '')];
+  if (execArgv.length === 0) return 'npx field-encryption';
+  return ['node', ...execArgv, relative('', argv[1] ?? '')].map(quoted).join(' ');
 }
 
 function quoted(word: string): string {
