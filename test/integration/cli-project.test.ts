@@ -178,7 +178,7 @@ describe('field-encryption in a project', () => {
       );
       const program = 'node_modules/.bin/field-encryption';
       const given = options.length === 0 ? [program] : ['node', ...options, program];
-      const [command = '', ...args] = [...given, '-d', 'exacting.ts', 'keys', 'rotate'];
+      const [command, ...args] = [...given, '-d', 'exacting.ts', 'keys', 'rotate'];
       const rotated = await project.spawn(command, args, { ...env, ...exported });
       const [, next = ''] = /^ {2}(.* data reencrypt)$/m.exec(rotated.stdout) ?? [];
       expect(await project.spawn('bash', ['-c', next], exported)).toMatchObject({

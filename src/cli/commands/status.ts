@@ -11,6 +11,7 @@ import type { Session } from '../load/session';
 import { EXIT_CODES } from '../terminal/command-error';
 import { table } from '../terminal/table';
 
+import { commandLine } from './command-line';
 import type { ChooseWork, CommandWork } from './common-options';
 import { keysTable } from './keys-list';
 
@@ -20,9 +21,10 @@ import { keysTable } from './keys-list';
  * @param failOnDue - whether anything due is exit code 1, for CI and probes.
  */
 export async function status(
-  { installation }: Session,
+  session: Session,
   { failOnDue = false }: { readonly failOnDue?: boolean } = {},
 ): ReturnType<CommandWork> {
+  const { installation } = session;
   const state = await countedState(installation);
   const due = operatorTasks(state);
   const { keyTable, keys, columns, indexes, missingTables } = state;
@@ -39,7 +41,7 @@ export async function status(
     text: [
       keys.length === 0 ? 'No data keys.' : keysTable(keys),
       columns.length === 0 ? 'No encrypted columns to count.' : columnsTable(columns),
-      dueText(due),
+      dueText(session, due),
       backendText(installation.backend),
     ].join('\n\n'),
     exitCode: failOnDue && due.length > 0 ? EXIT_CODES.failed : EXIT_CODES.done,
@@ -71,10 +73,10 @@ function backendText({ backend }: BackendChoice): string {
     : 'Values are encrypted in JavaScript.';
 }
 
-function dueText(due: readonly OperatorTask[]): string {
+function dueText(session: Session, due: readonly OperatorTask[]): string {
   if (due.length === 0) return 'Nothing is due.';
   const lines = due.map(({ command, reason }) =>
-    command === null ? `- ${reason}` : `- ${reason}: run ${command}`,
+    command === null ? `- ${reason}` : `- ${reason}. Run:\n  ${commandLine(session)} ${command}`,
   );
   return ['Due:', ...lines].join('\n');
 }
