@@ -13,6 +13,7 @@ import type { Session } from '../load/session';
 import { EXIT_CODES } from '../terminal/command-error';
 import { table } from '../terminal/table';
 
+import { commandLine } from './command-line';
 import { withScopes } from './common-options';
 import type { ChooseWork, CommandWork, ScopeFlags } from './common-options';
 import { keysTable } from './keys-list';
@@ -25,9 +26,10 @@ import { statusOfScopes } from './scopes/scope-status';
  * @param failOnDue - whether anything due is exit code 1, for CI and probes.
  */
 export async function status(
-  { installation }: Session,
+  session: Session,
   { failOnDue = false }: { readonly failOnDue?: boolean } = {},
 ): ReturnType<CommandWork> {
+  const { installation } = session;
   const state = await countedState(installation);
   const due = operatorTasks(state);
   const { keyTable, keys, columns, indexes, scopes, missingTables } = state;
@@ -46,7 +48,7 @@ export async function status(
       keys.length === 0 ? 'No data keys.' : keysTable(keys),
       columns.length === 0 ? 'No encrypted columns to count.' : columnsTable(columns),
       ...(scopes.length === 0 ? [] : [scopesTable(scopes)]),
-      dueText(due),
+      dueText(session, due),
       backendText(installation.backend),
     ].join('\n\n'),
     exitCode: failOnDue && due.length > 0 ? EXIT_CODES.failed : EXIT_CODES.done,
@@ -89,10 +91,10 @@ function backendText({ backend }: BackendChoice): string {
     : 'Values are encrypted in JavaScript.';
 }
 
-function dueText(due: readonly OperatorTask[]): string {
+function dueText(session: Session, due: readonly OperatorTask[]): string {
   if (due.length === 0) return 'Nothing is due.';
   const lines = due.map(({ command, reason }) =>
-    command === null ? `- ${reason}` : `- ${reason}: run ${command}`,
+    command === null ? `- ${reason}` : `- ${reason}. Run:\n  ${commandLine(session)} ${command}`,
   );
   return ['Due:', ...lines].join('\n');
 }
