@@ -135,8 +135,8 @@ export class RowScope {
     const { entity, property } = this.#property;
     const where =
       this.column === undefined
-        ? 'Run the work in withKeyScope(id, …), or set the option keyScope'
-        : `Give the row its ${this.column.propertyPath}, or run the work in withKeyScope(id, …)`;
+        ? `Run the work in withKeyScope({ ${this.kind}: id }, …), or set the option keyScope`
+        : `Give the row its ${this.column.propertyPath}, or run the work in withKeyScope({ ${this.kind}: id }, …)`;
     return new MissingScopeError(
       `${entity}.${property} has keys for each ${this.kind}, and it is not known which: ` +
         `neither the row or condition nor the context says. ${where}.`,
