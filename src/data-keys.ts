@@ -7,7 +7,7 @@ import type { ColumnUse } from './keys/lifecycle/encrypted-rows';
 import type { IndexRotation, IndexRotationOptions } from './keys/lifecycle/index-rotation';
 import type { AdoptionReport } from './keys/lifecycle/key-adoption';
 import type { DestroyedKey } from './keys/lifecycle/key-destruction';
-import type { MaintenanceOptions, MaintenanceReport } from './keys/lifecycle/key-maintenance';
+import type { MaintenanceOptions, MaintenanceReport } from './keys/lifecycle/maintenance-report';
 import type { RevokedKey, RevokeOptions } from './keys/lifecycle/key-revocation';
 import type { RewrapOptions, RewrapReport } from './keys/lifecycle/key-rewrap';
 import { MaintenanceSchedule } from './keys/lifecycle/maintenance-schedule';
@@ -19,8 +19,10 @@ import { drill } from './reencryption/coverage/drill';
 import type { DrillReport } from './reencryption/coverage/drill';
 import { encryptedRows, keyUses } from './reencryption/coverage/key-uses';
 import { ScopeKeys } from './scope-keys';
+import { defined } from './typeorm/declare/option-rules';
 import { withConnection } from './typeorm/connection/lent-connection';
 import type { Installation } from './typeorm/installation/installation';
+import { declaredKinds } from './typeorm/metadata/encrypted-column';
 
 /** Options of {@link DataKeys.destroy}. */
 export interface DestroyOptions {
@@ -176,23 +178,23 @@ export class DataKeys extends ScopeKeys {
 
   /**
    * Does what `keyPolicies` ask for now: announces the next version of a key, activates it when every
-   * process has had time to load it, and destroys versions that nothing needs. Any number of processes
-   * may run it, at any time.
+   * process has had time to load it, and destroys versions that nothing needs. Rotates keys of scopes that
+   * are due. Any number of processes may run it, at any time.
    * A retention policy has whole tables counted while there is a version to destroy.
    */
   maintain(options: MaintenanceOptions = {}): Promise<MaintenanceReport> {
     const rows = encryptedRows(this.installation, options.waitMs);
-    return this.access.run('maintain', () => this.#operations.maintain(options, rows));
+    const { columns, keys } = this.installation;
+    return this.access.run('maintain', () => keys.maintain(options, rows, declaredKinds(columns)));
   }
 
   /** Runs {@link DataKeys.maintain} now and every hour, until stopped or the DataSource is destroyed. */
   scheduleMaintenance(options: MaintenanceOptions & ScheduleOptions = {}): MaintenanceSchedule {
     const { everyMs, onReport, onError, ...maintenance } = options;
-    const schedule = new MaintenanceSchedule(() => this.maintain(maintenance), {
-      ...(everyMs === undefined ? {} : { everyMs }),
-      ...(onReport === undefined ? {} : { onReport }),
-      ...(onError === undefined ? {} : { onError }),
-    });
+    const schedule = new MaintenanceSchedule(
+      () => this.maintain(maintenance),
+      defined({ everyMs, onReport, onError }),
+    );
     this.installation.schedules.add(schedule);
     return schedule;
   }

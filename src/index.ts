@@ -37,7 +37,9 @@ export type {
   MaintenanceFailure,
   MaintenanceOptions,
   MaintenanceReport,
-} from './keys/lifecycle/key-maintenance';
+  ScopeRotation,
+  ScopeRotationFailure,
+} from './keys/lifecycle/maintenance-report';
 export type { AdoptionReport } from './keys/lifecycle/key-adoption';
 export type { DestroyedKey } from './keys/lifecycle/key-destruction';
 export type { RevokedKey, RevokeOptions } from './keys/lifecycle/key-revocation';
@@ -66,8 +68,8 @@ export type { ErasedRows, ErasureReceipt } from './keys/scopes/erasure/erasure-r
 export type { ReplayReport } from './keys/scopes/erasure/erasure-replay';
 export type { Erasure, ErasureOptions } from './keys/scopes/erasure/scope-erasure';
 export type { ResealReport } from './keys/scopes/scope-resealing';
-export type { ScopeReason, ShredOptions } from './scope-keys';
-export { KeyScope } from './typeorm/declare/key-scope';
+export type { RotateScopesOptions, ScopeReason, ShredOptions } from './scope-keys';
+export { KeyScope, keyScopeColumn } from './typeorm/declare/key-scope';
 export type { KeyScopeOptions } from './typeorm/declare/key-scope';
 export type { AccessLevel, AccessOptions } from './access/access-level';
 export { runAs } from './audit/actor';
@@ -86,6 +88,11 @@ export type {
   TablePlan,
 } from './reencryption/report/run-report';
 export type { IndexStatus } from './reencryption/coverage/index-status';
+export type {
+  ScopeColumnStatus,
+  ScopeKeyInfo,
+  ScopeStatus,
+} from './reencryption/coverage/scope-status';
 export type { ColumnStatus, KeyCoverage, ScopeCoverage } from './reencryption/coverage/status';
 export type {
   FailureMessage,

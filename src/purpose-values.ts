@@ -1,4 +1,4 @@
-import { IsIn, IsOptional, Matches } from 'class-validator';
+import { IsIn, IsOptional, IsString, Matches } from 'class-validator';
 
 import { LABELS } from './crypto/labels';
 import { isWellFormed } from './encoding/text';
@@ -17,14 +17,25 @@ import { optionProblems } from './typeorm/declare/option-rules';
 import type { ValuesMessage } from './telemetry/channels';
 import type { Installation } from './typeorm/installation/installation';
 import { noteUse } from './typeorm/installation/value-use';
+import { scopeOfKey } from './typeorm/metadata/encrypted-column';
+import { RowBinding } from './typeorm/metadata/row-binding';
+import type { RowScope } from './typeorm/metadata/row-scope';
+import { keysOfScope } from './typeorm/metadata/scoped-keys';
 
 /** Options of values that are stored elsewhere than in an entity, with the meaning they have for a column. */
-export type PurposeOptions = Pick<EncryptedOptions, 'type' | 'storage' | 'key'>;
+export interface PurposeOptions extends Pick<EncryptedOptions, 'type' | 'storage' | 'key'> {
+  /**
+   * The kind of scopes, which an entity has, to whose keys the values belong: each to that of the
+   * {@link withKeyScope} around the call. Defaults to none: the common key, in any context.
+   */
+  scope?: string;
+}
 
 class PurposeOptionRules {
   @IsOptional() @IsIn(ENCRYPTED_TYPES) type?: unknown;
   @IsOptional() @IsIn(['text', 'binary']) storage?: unknown;
   @IsOptional() @Matches(/^\w[\w.-]{0,63}$/) key?: unknown;
+  @IsOptional() @IsString() scope?: unknown;
 }
 
 /** As it is stated in the messages of errors. */
@@ -42,6 +53,8 @@ const MAX_PURPOSE_CHARS = 256;
 export class PurposeValues {
   readonly #installation: Installation;
   readonly #policy: FieldPolicy;
+  /** The kind of scopes whose keys they have. */
+  readonly #kind: string | undefined;
   #made: PurposeField | undefined;
 
   /** @internal */
@@ -49,6 +62,7 @@ export class PurposeValues {
     requirePurpose(purpose);
     requireOptions(options);
     this.#installation = installation;
+    this.#kind = options.scope;
     this.#policy = Object.freeze({
       entity: ENTITY,
       property: purpose,
@@ -56,9 +70,10 @@ export class PurposeValues {
       type: options.type ?? 'string',
       storage: options.storage ?? 'text',
       keyName: options.key ?? 'default',
-      boundTo: [],
+      boundTo: options.scope === undefined ? [] : [options.scope],
       coerce: false,
-      ...{ readsUnbound: false, isScoped: false, readsUnscoped: false },
+      isScoped: options.scope !== undefined,
+      ...{ readsUnbound: false, readsUnscoped: false },
       maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
       columnLength: undefined,
     });
@@ -67,15 +82,21 @@ export class PurposeValues {
   /**
    * Encrypts a value: to text, or to bytes with `storage: 'binary'`.
    *
-   * @throws {@link UnsupportedValueError} for a value of another type, `null` included
+   * @throws {@link UnsupportedValueError} for a value of another type, `null` included;
+   * {@link MissingScopeError} without a context, for values of scopes
    */
   async encrypt(
     value: unknown,
     { manager }: Pick<ValueOptions, 'manager'> = {},
   ): Promise<string | Buffer> {
     this.#noteUse('encrypt');
-    await this.#installation.prepareDataKey(this.#policy.keyName, manager?.queryRunner);
-    return this.#field().cipher.encrypt(value);
+    const { cipher, ofScope } = this.#field();
+    if (ofScope === undefined) {
+      await this.#installation.prepareDataKey(this.#policy.keyName, manager?.queryRunner);
+      return cipher.encrypt(value);
+    }
+    await this.#prepareScope(ofScope, { index: false }, manager);
+    return cipher.encrypt(value, ofScope.binding.contextOf(NO_CELL));
   }
 
   /**
@@ -83,17 +104,21 @@ export class PurposeValues {
    *
    * @throws {@link MalformedCiphertextError} for anything else
    * @throws {@link DecryptionError} for a value of another purpose, or that was changed
+   * @throws {@link ScopeMismatchError} for one of another scope than that of the context
    */
   async decrypt(
     stored: unknown,
     { manager }: Pick<ValueOptions, 'manager'> = {},
   ): Promise<unknown> {
     this.#noteUse('decrypt');
-    const { cipher } = this.#field();
+    const { cipher, keys, ofScope } = this.#field();
     const found = cipher.inspect(stored);
     if (found.kind !== 'ciphertext') throw notEncrypted(this.#policy);
     await this.#installation.loadKeys([found.prefix], manager?.queryRunner);
-    return cipher.decrypt(stored);
+    if (ofScope === undefined) return cipher.decrypt(stored);
+    await this.#installation.recordAcrossScopes(manager?.queryRunner);
+    const id = ofScope.scope.ofRead(NO_ROW, scopeOfKey(keys, found.prefix));
+    return cipher.decrypt(stored, ofScope.binding.contextOf(NO_CELL, id ?? ''));
   }
 
   /**
@@ -103,8 +128,12 @@ export class PurposeValues {
    */
   async token(value: unknown, { manager }: Pick<ValueOptions, 'manager'> = {}): Promise<string> {
     this.#noteUse('lookup');
-    await this.#installation.prepareIndexRoot(manager?.queryRunner);
     const field = this.#field();
+    if (field.ofScope === undefined) {
+      await this.#installation.prepareIndexRoot(manager?.queryRunner);
+    } else {
+      await this.#prepareScope(field.ofScope, { index: true }, manager);
+    }
     field.index ??= new BlindIndex(
       this.#policy,
       EXACT,
@@ -119,29 +148,64 @@ export class PurposeValues {
     noteUse(this.#installation, { policy: this.#policy }, operation, () => 1);
   }
 
+  #prepareScope(
+    { scope }: ScopedField,
+    how: { readonly index: boolean },
+    manager: ValueOptions['manager'] | undefined,
+  ): Promise<void> | undefined {
+    return this.#installation.prepareScopes([scope.current()], how, manager?.queryRunner);
+  }
+
   /** Made anew when the DataSource is initialized again, with other keys. */
   #field(): PurposeField {
-    const { keys, options } = this.#installation;
-    if (this.#made?.keys !== keys) {
+    const { keys: common, options } = this.#installation;
+    if (this.#made?.common !== common) {
       const { application } = options;
       const policy = this.#policy;
-      this.#made = {
-        keys,
-        cipher: new FieldCipher(policy, application, keys, LABELS.purposeAssociatedData),
-        index: undefined,
-      };
+      const scope = this.#scope();
+      const keys = keysOfScope(common, scope);
+      const cipher = new FieldCipher(policy, application, keys, LABELS.purposeAssociatedData);
+      const ofScope = scope && { scope, binding: new RowBinding([], scope) };
+      this.#made = { common, keys, cipher, ofScope, index: undefined };
     }
     return this.#made;
+  }
+
+  /** @throws {@link ConfigurationError} for a kind that no entity has */
+  #scope(): RowScope | undefined {
+    const kind = this.#kind;
+    if (kind === undefined) return undefined;
+    for (const { scopes } of this.#installation.columns.byEntity.values()) {
+      const found = scopes.find(({ scope }) => scope.kind === kind);
+      if (found !== undefined) return found.scope.outsideOfRows(this.#policy);
+    }
+    throw new ConfigurationError(
+      'value(): "scope" names a kind of scopes that no encrypted property has. Look whether it is right.',
+    );
   }
 }
 
 /** What encrypts the values of a purpose under the keys of an initialized DataSource. */
 interface PurposeField {
+  /** Those of the DataSource. */
+  readonly common: KeySource;
+  /** Those of the scope of the context, for values that have such. */
   readonly keys: KeySource;
+  readonly ofScope: ScopedField | undefined;
   readonly cipher: FieldCipher;
   /** Made for the first token: not every type has one. */
   index: BlindIndex | undefined;
 }
+
+/** The scope of values, and what binds them to it. */
+interface ScopedField {
+  readonly scope: RowScope;
+  readonly binding: RowBinding;
+}
+
+/** The values are in no row. */
+const NO_CELL = (): undefined => undefined;
+const NO_ROW = { value: NO_CELL };
 
 const EXACT: BlindIndexPolicy = Object.freeze({
   name: '',

@@ -1,8 +1,11 @@
 import type { AccessControl } from './access/access-control';
 import type { AuditEntry } from './audit/audit-entry';
 import { UnsupportedValueError } from './errors';
-import { DEFAULT_KIND, scopeId } from './keys/record/scope';
+import type { ScopeRotation } from './keys/lifecycle/maintenance-report';
+import { scopeSlot } from './keys/record/scope';
 import type { Scope } from './keys/record/scope';
+import { scopeNamed } from './keys/scopes/named-scope';
+import { ALL_SCOPES } from './keys/scopes/scope-context';
 import type { ScopeIds } from './keys/scopes/scope-context';
 import { receiptDigest } from './keys/scopes/erasure/erasure-receipt';
 import type { ErasureReceipt } from './keys/scopes/erasure/erasure-receipt';
@@ -10,8 +13,11 @@ import type { ReplayReport } from './keys/scopes/erasure/erasure-replay';
 import type { Erasure, ErasureOptions } from './keys/scopes/erasure/scope-erasure';
 import type { ResealReport } from './keys/scopes/scope-resealing';
 import { requireMoved, scopeRows } from './reencryption/coverage/scope-rows';
+import { scopeStatus } from './reencryption/coverage/scope-status';
+import type { ScopeStatus } from './reencryption/coverage/scope-status';
 import { withConnection } from './typeorm/connection/lent-connection';
 import type { Installation } from './typeorm/installation/installation';
+import { declaredKinds } from './typeorm/metadata/encrypted-column';
 
 /** Entries in one read. */
 const PAGE = 500;
@@ -22,6 +28,18 @@ export interface ShredOptions extends ErasureOptions {
   readonly scope: ScopeIds;
   /** Milliseconds to wait for open transactions on encrypted tables. Defaults to 30,000. */
   readonly waitMs?: number | undefined;
+}
+
+/** Options of {@link ScopeKeys.rotateScopes}. */
+export interface RotateScopesOptions {
+  /** The scopes, or {@link ALL_SCOPES}. Defaults to all of `kind`. */
+  readonly scopes?: readonly ScopeIds[] | typeof ALL_SCOPES | undefined;
+  /** Instead of `scopes`: all of this kind. */
+  readonly kind?: string | undefined;
+  /** Leaves alone keys that have been active for fewer days, by the time of the policies. Defaults to 0. */
+  readonly olderThanDays?: number | undefined;
+  /** Counts the scopes that are due and changes nothing. Defaults to `false`. */
+  readonly dryRun?: boolean | undefined;
 }
 
 /** A scope and why something is done with it. */
@@ -50,12 +68,47 @@ export class ScopeKeys {
    * Gives a scope a new data key. Rows stay under the one they have until {@link FieldEncryption.reencrypt}.
    *
    * @returns the id of the new key.
-   * @throws {@link ErasedError}, {@link KmsUnavailableError}, {@link KeyStateError}
+   * @throws {@link ErasedError}, {@link KmsUnavailableError}, {@link KeyUnwrapError}, {@link KeyStateError} for one
+   * without keys
    */
   async rotateScope(scope: ScopeIds): Promise<string> {
     return this.access.run('rotate', () =>
       this.installation.keys.scopeOperations.rotate(scopeNamed(scope)),
     );
+  }
+
+  /**
+   * Gives scopes new data keys, as {@link ScopeKeys.rotateScope} does, some hundred in a transaction. Leaves erased
+   * ones alone, and those that are to be erased; one that fails stops no other. It can be interrupted and repeated:
+   * with `olderThanDays` it then goes on with those that are left, without it rotates all of them.
+   *
+   * @returns what was done, by kind.
+   * @throws {@link UnsupportedValueError} for options that name no scopes
+   * @throws {@link KmsUnavailableError} if the KMS of the common keys refuses
+   */
+  async rotateScopes(options: RotateScopesOptions): Promise<ScopeRotation[]> {
+    const { olderThanDays = 0, dryRun = false } = options;
+    if (!(olderThanDays >= 0 && olderThanDays < Infinity)) throw wrongAge();
+    const { scopeOperations } = this.installation.keys;
+    const rotations: ScopeRotation[] = [];
+    return this.access.run('rotate', async () => {
+      for (const [kind, scopes] of this.#named(options)) {
+        rotations.push(await scopeOperations.rotateAll(kind, scopes, { olderThanDays, dryRun }));
+      }
+      return rotations;
+    });
+  }
+
+  #named({ kind, scopes }: RotateScopesOptions): Map<string, readonly Scope[] | 'all'> {
+    if ((scopes === undefined) === (kind === undefined)) throw namesNoScopes();
+    if (kind !== undefined) return new Map([[kind, 'all']]);
+    if (scopes === ALL_SCOPES || scopes === undefined) {
+      return new Map(declaredKinds(this.installation.columns).map((each) => [each, 'all']));
+    }
+    const unique = new Map(scopes.map(scopeNamed).map((scope) => [scopeSlot(scope), scope]));
+    const named = [...unique.values()];
+    const kinds = [...new Set(named.map((scope) => scope.kind))];
+    return new Map(kinds.map((each) => [each, named.filter((scope) => scope.kind === each)]));
   }
 
   /**
@@ -117,6 +170,20 @@ export class ScopeKeys {
     return this.access.run('rewrap', () => this.installation.keys.scopeOperations.reseal());
   }
 
+  /**
+   * Returns the keys of scopes with their age, whether they are erased, to be erased or under a legal hold, and the
+   * number of rows that need them.
+   *
+   * @throws {@link KeyStateError} for a scope without keys, {@link KeyUnwrapError} for a mark that was edited
+   */
+  async scopeStatus(scopes: readonly ScopeIds[]): Promise<ScopeStatus[]> {
+    const statuses: ScopeStatus[] = [];
+    for (const scope of scopes) {
+      statuses.push(await scopeStatus(this.installation, scopeNamed(scope)));
+    }
+    return statuses;
+  }
+
   /** Cancels an erasure that was requested. @throws {@link KeyStateError} if none is under way */
   async cancelShred({ scope, reason }: ScopeReason): Promise<void> {
     return this.access.run('cancelShred', () =>
@@ -161,14 +228,12 @@ function isErasure({ operation, outcome }: AuditEntry): boolean {
   return operation === 'shred' && outcome === 'done';
 }
 
-/** @throws {@link UnsupportedValueError} for anything but one scope */
-function scopeNamed(scope: ScopeIds): Scope {
-  const named =
-    typeof scope === 'object' ? Object.entries(scope) : [[DEFAULT_KIND, scope] as const];
-  const [[kind, value] = ['', ''], ...others] = named;
-  const id = scopeId(value);
-  if (others.length === 0 && kind !== '' && id !== undefined) return { kind, id };
-  throw new UnsupportedValueError(
-    'Name one scope: { tenant: 42 }, or its id alone. An id is a text of 1 to 256 bytes, a safe integer or a bigint.',
+function namesNoScopes(): UnsupportedValueError {
+  return new UnsupportedValueError(
+    'Say which scopes get new keys: `scopes`, a list of them or ALL_SCOPES, or else `kind`.',
   );
+}
+
+function wrongAge(): UnsupportedValueError {
+  return new UnsupportedValueError('olderThanDays is a number of days from 0 on.');
 }

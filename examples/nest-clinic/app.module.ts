@@ -1,16 +1,10 @@
 import { Module } from '@nestjs/common';
 import { ConfigModule, ConfigService } from '@nestjs/config';
-import { APP_FILTER, APP_INTERCEPTOR } from '@nestjs/core';
-import {
-  FieldEncryptionModule,
-  KeyScopeInterceptor,
-  ScopeMismatchFilter,
-} from 'typeorm-field-encryption/nestjs';
+import { FieldEncryptionModule } from 'typeorm-field-encryption/nestjs';
 
 import { encryptionOptions, typeormOptions } from './database.js';
 import { OperationsModule } from './operations/operations.module.js';
 import { PatientsModule } from './patients/patients.module.js';
-import { tenantOf } from './staff/staff.guard.js';
 import { StaffModule } from './staff/staff.module.js';
 
 @Module({
@@ -27,10 +21,6 @@ import { StaffModule } from './staff/staff.module.js';
     OperationsModule,
     PatientsModule,
     StaffModule,
-  ],
-  providers: [
-    { provide: APP_INTERCEPTOR, useValue: new KeyScopeInterceptor(tenantOf) },
-    { provide: APP_FILTER, useClass: ScopeMismatchFilter },
   ],
 })
 export class AppModule {}

@@ -1,7 +1,7 @@
 import type { QueryRunner } from 'typeorm';
 
 import type { Backend } from '../crypto/native';
-import type { MaintenanceReport } from '../keys/lifecycle/key-maintenance';
+import type { MaintenanceReport } from '../keys/lifecycle/maintenance-report';
 import type { KeyInfo } from '../keys/record/key-info';
 import type { ScopeCount } from '../keys/scopes/scope-key-store';
 import { earlierBranches } from '../keys/scopes/scope-resealing';
@@ -14,7 +14,7 @@ import { encryptedTables } from '../reencryption/encrypted-table';
 import { withConnection } from '../typeorm/connection/lent-connection';
 import { missingTables } from '../typeorm/connection/table-access';
 import type { Installation } from '../typeorm/installation/installation';
-import { describeColumn } from '../typeorm/metadata/encrypted-column';
+import { declaredKinds, describeColumn } from '../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
 import { ScopeKeySchema } from '../typeorm/tables/scope-key-table';
 
@@ -80,7 +80,7 @@ export async function encryptionState(installation: Installation): Promise<Encry
     keyNames: installation.columns.keyNames,
     keys,
     unauthenticated: keyTable ? await installation.keys.operations.unauthenticated() : [],
-    maintenance: keyTable ? await plannedMaintenance(installation) : null,
+    maintenance: keyTable ? await plannedMaintenance(installation, missing) : null,
     now: options.now?.() ?? new Date(),
     columns: [],
     indexes: [],
@@ -107,8 +107,12 @@ function mayHoldOthers({ readsPlaintext, previousFormat }: EncryptedColumn): boo
   return readsPlaintext || previousFormat !== undefined;
 }
 
-function plannedMaintenance(installation: Installation): Promise<MaintenanceReport> {
-  return installation.keys.operations.maintain({ dryRun: true }, encryptedRows(installation));
+function plannedMaintenance(
+  installation: Installation,
+  missing: readonly string[],
+): Promise<MaintenanceReport> {
+  const kinds = missing.length === 0 ? declaredKinds(installation.columns) : [];
+  return installation.keys.maintain({ dryRun: true }, encryptedRows(installation), kinds);
 }
 
 /** Collects the state with the rows, for which it reads whole tables. Counts none where a table is missing. */

@@ -128,7 +128,7 @@ function expired(key: KeyInfo, now: Date): OperatorTask[] {
 
 function maintenanceTasks({ maintenance, columns }: EncryptionState): OperatorTask[] {
   if (maintenance === null) return [];
-  const { announced, activated, destroyed, failures } = maintenance;
+  const { announced, activated, destroyed, scopes, failures } = maintenance;
   const needed = new Set(columns.flatMap(({ keys }) => keys.map(({ keyId }) => keyId)));
   const reasons = [
     ...announced.map((key) => `${titled(key)} is due for rotation`),
@@ -136,6 +136,10 @@ function maintenanceTasks({ maintenance, columns }: EncryptionState): OperatorTa
     ...destroyed
       .filter(({ id }) => !needed.has(id))
       .map((key) => `${titled(key)} is past its retention`),
+    ...scopes.map(
+      ({ kind, rotated }) =>
+        `${counted(rotated, 'key')} of scopes of kind ${kind} due for rotation`,
+    ),
   ];
   return [
     ...reasons.map((reason) => ({ command: 'keys maintain', reason })),

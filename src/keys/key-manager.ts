@@ -12,6 +12,8 @@ import { KeyOperations } from './key-operations';
 import { keyServices } from './key-services';
 import type { KeyManagerOptions, KeyServices } from './key-services';
 import type { DataKey, IndexRoots, KeySource } from './key-source';
+import type { EncryptedRows } from './lifecycle/encrypted-rows';
+import type { MaintenanceOptions, MaintenanceReport } from './lifecycle/maintenance-report';
 import { keyInfo, keyInfos } from './policy/key-policy';
 import { keyStatistics } from './policy/key-statistics';
 import type { KeyStatistics } from './policy/key-statistics';
@@ -69,6 +71,21 @@ export class KeyManager<C = unknown> implements KeySource {
   /** The operators' side of these. */
   get scopeOperations(): ScopeOperations<C> {
     return new ScopeOperations(this.#services, this.scopes);
+  }
+
+  /** See `KeyOperations.maintain`; for keys of scopes of these kinds, too. */
+  async maintain(
+    options: MaintenanceOptions,
+    rows: EncryptedRows<C>,
+    kinds: readonly string[],
+  ): Promise<MaintenanceReport> {
+    const report = await this.operations.maintain(options, rows);
+    if (kinds.length === 0) return report;
+    const { scopes, failures } = await this.scopeOperations.maintain(
+      kinds,
+      options.dryRun === true,
+    );
+    return { ...report, scopes, failures: [...report.failures, ...failures] };
   }
 
   /** Begins to serve the keys of scopes, which takes a table of its own. */

@@ -18,7 +18,7 @@ import type { AdoptionReport } from './lifecycle/key-adoption';
 import { destroyKey } from './lifecycle/key-destruction';
 import type { DestroyedKey } from './lifecycle/key-destruction';
 import { maintain } from './lifecycle/key-maintenance';
-import type { MaintenanceOptions, MaintenanceReport } from './lifecycle/key-maintenance';
+import type { MaintenanceOptions, MaintenanceReport } from './lifecycle/maintenance-report';
 import { atRestFrom } from './lifecycle/key-retirement';
 import { revokeKey } from './lifecycle/key-revocation';
 import type { RevokedKey, RevokeOptions } from './lifecycle/key-revocation';

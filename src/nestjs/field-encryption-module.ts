@@ -4,7 +4,7 @@ import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 
 import { fieldEncryption } from '../field-encryption';
 import type { FieldEncryption } from '../field-encryption';
-import type { MaintenanceReport } from '../keys/lifecycle/key-maintenance';
+import type { MaintenanceReport } from '../keys/lifecycle/maintenance-report';
 
 import { encryptedTypeOrmOptions } from './encrypted-typeorm-options';
 import { getFieldEncryptionToken } from './handle-token';

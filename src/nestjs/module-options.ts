@@ -2,7 +2,7 @@ import { Module } from '@nestjs/common';
 import type { DynamicModule, FactoryProvider, ModuleMetadata } from '@nestjs/common';
 import type { TypeOrmModuleAsyncOptions, TypeOrmModuleOptions } from '@nestjs/typeorm';
 
-import type { MaintenanceOptions } from '../keys/lifecycle/key-maintenance';
+import type { MaintenanceOptions } from '../keys/lifecycle/maintenance-report';
 import type { ScheduleOptions } from '../keys/lifecycle/maintenance-schedule';
 import type { FieldEncryptionOptions } from '../typeorm/declare/field-encryption-options';
 

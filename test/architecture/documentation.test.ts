@@ -59,6 +59,17 @@ describe('The documentation', () => {
     }
   });
 
+  it.each(PAGES)('names above each snippet in %s the file that it is for', (page) => {
+    for (const { file, from, lead, line } of blocksOf(readPage(page))) {
+      if (file === undefined && from === undefined) continue;
+      const name = file ?? from!.replace('examples/nest-clinic/', 'src/');
+      const named = [...lead.matchAll(/`([\w./-]+\.\w+)`/g)].map(([, path]) => path);
+      // A test of this repository is shown for one of the reader's.
+      const isThere = named.includes(name) || (name.startsWith('test/') && named.length > 0);
+      expect([page, line, isThere]).toEqual([page, line, true]);
+    }
+  });
+
   it.each(PAGES)('has no block in %s that the tests would not run', (page) => {
     for (const { language, file, prints, content, line } of blocksOf(readPage(page))) {
       const checked = ['ts', 'js', 'sh', 'sql'].includes(language) || file !== undefined;

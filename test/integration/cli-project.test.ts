@@ -163,6 +163,31 @@ describe('field-encryption in a project', () => {
     expect((await run('-d', 'flag.js', 'doctor')).stdout).toContain('LOGGER_PRINTS_PARAMETERS');
   });
 
+  it.each<{ options: string[]; env: Record<string, string>; exported: Record<string, string> }>([
+    { options: ['--env-file=.env', '--import', 'tsx'], env: {}, exported: {} },
+    { options: ['--env-file', '.env'], env: { NODE_OPTIONS: '--import tsx' }, exported: {} },
+    { options: [], env: { NODE_OPTIONS: '--import tsx' }, exported: { KEY_FILE: 'clinic.key' } },
+  ])(
+    'prints a next command that can be copied: node $options, $env',
+    async ({ options, env, exported }) => {
+      project.write('.env', 'KEY_FILE=clinic.key\n');
+      project.write(
+        'exacting.ts',
+        `if (process.env.KEY_FILE === undefined) throw new Error('KEY_FILE is missing');
+         export { dataSource } from './flag';`,
+      );
+      const program = 'node_modules/.bin/field-encryption';
+      const given = options.length === 0 ? [program] : ['node', ...options, program];
+      const [command, ...args] = [...given, '-d', 'exacting.ts', 'keys', 'rotate'];
+      const rotated = await project.spawn(command, args, { ...env, ...exported });
+      const [, next = ''] = /^ {2}(.* data reencrypt)$/m.exec(rotated.stdout) ?? [];
+      expect(await project.spawn('bash', ['-c', next], exported)).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining('4 rows re-encrypted') as string,
+      });
+    },
+  );
+
   it.each([
     ['--entity', 'Patiant', 'Patient, Visitor'],
     ['--column', 'Patient.mail', 'Patient.email, Visitor.email'],

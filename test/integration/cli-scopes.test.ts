@@ -8,23 +8,24 @@ import type { Outcome, Project } from '../support/project';
 
 const DATA_SOURCE = `
 const { DataSource, EntitySchema } = require('typeorm');
-const { KeyScope, encryptedColumn, localKms, withFieldEncryption } = require('typeorm-field-encryption');
-class Patient {}
-KeyScope({ kind: 'tenant' })(Patient.prototype, 'tenantId');
-const PatientSchema = new EntitySchema({
+const { encryptedColumn, keyScopeColumn, localKms, withFieldEncryption } = require('typeorm-field-encryption');
+const Patient = new EntitySchema({
   name: 'Patient',
-  target: Patient,
   columns: {
     id: { type: Number, primary: true },
-    tenantId: { type: Number },
+    tenantId: keyScopeColumn({ kind: 'tenant', type: Number }),
     ssn: encryptedColumn(),
     phone: encryptedColumn({ scope: false, nullable: true }),
   },
 });
 exports.Patient = Patient;
 exports.dataSource = withFieldEncryption(
-  new DataSource({ ...JSON.parse(process.env.TEST_DATABASE), entities: [PatientSchema], synchronize: true }),
-  { kms: localKms({ keyFile: 'clinic.key' }) },
+  new DataSource({ ...JSON.parse(process.env.TEST_DATABASE), entities: [Patient], synchronize: true }),
+  {
+    kms: localKms({ keyFile: 'clinic.key' }),
+    keyPolicies: { tenant: { rotation: { kind: 'periodic', everyDays: 30 } } },
+    now: () => new Date(Date.now() + Number(process.env.DAYS_LATER ?? 0) * 86_400_000),
+  },
 );
 `;
 
@@ -256,16 +257,81 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     });
   });
 
-  it('rotate the key of one scope, and say what is due', async () => {
-    expect(await json('keys', 'rotate', '--scope', '7', '--dry-run')).toMatchObject({ scope: '7' });
-    const rotated = await run('keys', 'rotate', '--scope', '7');
+  it('rotate the key of one scope, move its rows, and show it', async () => {
+    const scope = ['--scope', '7'];
+    const rotation = { kind: 'tenant', rotated: 1, erased: 0, failures: [] };
+    expect(await json('keys', 'rotate', ...scope, '--dry-run')).toEqual({
+      ...{ dryRun: true, rotations: [rotation] },
+    });
+    const rotated = await run('keys', 'rotate', ...scope);
+    expect(rotated.stdout).toContain('1 scope of kind tenant got a new data key.');
     expect(rotated.stdout).toContain('data reencrypt');
     expect((await json('status')).due).toContainEqual({
       command: 'data reencrypt --entity Patient',
       reason: '1 value of Patient.ssn under an older key of their tenant',
     });
-    expect(await run('data', 'reencrypt')).toMatchObject({ code: 0 });
+    const shown = await run('status', ...scope, '--kind', 'tenant');
+    expect(shown.stdout).toMatch(/^tenant "7": in use\n/);
+    expect(shown.stdout).toMatch(/data v2 +active/);
+    expect(shown.stdout).toMatch(/Patient.ssn +0 +1 +0/);
+    const both = [...scope, '--scope', '8'];
+    expect(await json('data', 'reencrypt', ...both, '--workers', '2')).toMatchObject({
+      ...{ changed: 1, failed: 0 },
+    });
+    expect((await json('status', ...both)).scopes).toMatchObject([
+      { scope: '7', columns: [{ property: 'ssn', activeRows: 1, olderRows: 0 }] },
+      { scope: '8', columns: [{ property: 'ssn', activeRows: 1, olderRows: 0 }] },
+    ]);
     expect((await json('status')).due).toEqual([]);
+  });
+
+  it('rotate several, all, and those of an age, which a policy does as well', async () => {
+    const rotated = (count: number): object => ({
+      rotations: [{ kind: 'tenant', rotated: count }],
+    });
+    const rotate = ['keys', 'rotate'];
+    expect(await json(...rotate, '--scope', '7', '--scope', '8')).toMatchObject(rotated(2));
+    expect(await json(...rotate, '--all-scopes')).toMatchObject(rotated(2));
+    const old = ['--all-scopes', '--kind', 'tenant', '--older-than', '30'];
+    expect(await json(...rotate, ...old)).toMatchObject(rotated(0));
+    const later = async (...args: string[]): Promise<Outcome> =>
+      project.run('field-encryption', ['-d', 'data-source.js', ...args], {
+        ...{ ...env(), DAYS_LATER: '31' },
+      });
+    expect((await later(...rotate, ...old, '--dry-run')).stdout).toContain('2 scopes');
+    expect((await later('status')).stdout).toContain('2 keys of scopes of kind tenant due');
+    expect((await later('keys', 'maintain', '--dry-run')).stdout).toContain(
+      '2 scopes of kind tenant would get a new data key.',
+    );
+    expect(await later('keys', 'maintain')).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('2 scopes of kind tenant got a new data key.') as string,
+    });
+    expect(await json('status', '--scope', '7')).toMatchObject({
+      scopes: [{ keys: [{ version: 4 }, { version: 3 }, { version: 2 }, { version: 1 }] }],
+    });
+  });
+
+  it('refuse scopes without keys, and options that say nothing', async () => {
+    for (const args of [
+      ['keys', 'rotate', '--scope', '7', '--scope', '77'],
+      ['data', 'reencrypt', '--scope', '77'],
+      ['status', '--scope', '77'],
+    ]) {
+      const refused = await run(...args);
+      expect(refused).toMatchObject({ code: 2 });
+      expect(refused.stderr).toContain('no key of tenant "77"');
+    }
+    for (const args of [
+      ['keys', 'rotate', '--kind', 'tenant'],
+      ['keys', 'rotate', '--older-than', '30'],
+      ['keys', 'rotate', '--scope', '7', '--all-scopes'],
+      ['keys', 'rotate', '--all-scopes', '--kind', 'tenat'],
+      ['data', 'reencrypt', '--kind', 'tenant'],
+      ['status', '--scope', '7', '--fail-on-due'],
+    ]) {
+      expect(await run(...args)).toMatchObject({ code: 2 });
+    }
   });
 
   it('seal the keys of scopes under a new branch key, so that the earlier one can go', async () => {

@@ -4,9 +4,11 @@ import type { DataSource, Repository } from 'typeorm';
 import {
   ALL_SCOPES,
   BlindIndex,
+  ConfigurationError,
   Encrypted,
   ErasedError,
   fieldEncryption,
+  FieldEncryptionError,
   KeyScope,
   MissingScopeError,
   ScopeMismatchError,
@@ -159,6 +161,35 @@ describeEachDatabase('Keys of scopes', (database) => {
     expect(await patients.findOneBy({ tenantId: 7, email: ada.email })).toMatchObject({
       ssn: 'canary 1',
     });
+  });
+
+  it('encrypt values of a purpose, each for the scope of the context', async () => {
+    const jobs = fieldEncryption(dataSource).value('jobs', { scope: 'tenant' });
+    const stored = await withKeyScope({ tenant: 7 }, () => jobs.encrypt('canary job'));
+    expect(await withKeyScope({ tenant: 7 }, () => jobs.decrypt(stored))).toBe('canary job');
+    expect(await withKeyScope(ALL_SCOPES, () => jobs.decrypt(stored))).toBe('canary job');
+    await expect(withKeyScope({ tenant: 8 }, () => jobs.decrypt(stored))).rejects.toThrow(
+      ScopeMismatchError,
+    );
+    await expect(jobs.encrypt('canary job')).rejects.toThrow(MissingScopeError);
+    await expect(jobs.token('canary job')).rejects.toThrow(MissingScopeError);
+    const [mine, again, other] = await Promise.all(
+      [7, 7, 8].map((tenant) => withKeyScope({ tenant }, () => jobs.token('canary job'))),
+    );
+    expect(again).toBe(mine);
+    expect(other).not.toBe(mine);
+
+    const common = fieldEncryption(dataSource).value('jobs');
+    await expect(common.decrypt(stored)).rejects.toBeInstanceOf(FieldEncryptionError);
+    const commons = jobs.decrypt(await common.encrypt('x'));
+    await expect(commons).rejects.toBeInstanceOf(FieldEncryptionError);
+    const unknown = fieldEncryption(dataSource).value('jobs', { scope: 'tenent' });
+    await expect(unknown.encrypt('x')).rejects.toThrow(ConfigurationError);
+
+    const { keys } = fieldEncryption(dataSource);
+    await keys.shred({ scope: { tenant: 7 }, reason: 'r', graceMs: 0 });
+    const erased = withKeyScope({ tenant: 7 }, () => jobs.decrypt(stored));
+    await expect(erased).rejects.toThrow(ErasedError);
   });
 });
 

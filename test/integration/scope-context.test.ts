@@ -1,6 +1,8 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import {
+  ALL_SCOPES,
+  ConfigurationError,
   Encrypted,
   KeyScope,
   ScopeMismatchError,
@@ -75,6 +77,33 @@ describeEachDatabase('The context of scopes', (database) => {
       ids.tenant = 'south';
       await expectOnly([1, 3]);
     });
+  });
+
+  it('is refused to generators, which run where they are iterated over', async () => {
+    const started = jest.fn();
+    async function* later(): AsyncGenerator<Letter> {
+      started();
+      yield* await dataSource.manager.find(Letter, { order: { id: 'ASC' } });
+    }
+    function* sync(): Generator<number> {
+      started();
+      yield 1;
+    }
+    const scope = { tenant: 'north' };
+    expect(() => withKeyScope(scope, later)).toThrow(ConfigurationError);
+    expect(() => withKeyScope(scope, sync)).toThrow(ConfigurationError);
+    expect(() => withKeyScope(ALL_SCOPES, later)).toThrow(ConfigurationError);
+    await expect(withKeyScope(scope, () => Promise.resolve(later()))).rejects.toBeInstanceOf(
+      ConfigurationError,
+    );
+    expect(started).not.toHaveBeenCalled();
+    const ids = await withKeyScope(ALL_SCOPES, async () => {
+      const found: number[] = [];
+      for await (const { id } of later()) found.push(id);
+      return found;
+    });
+    expect(ids).toEqual([1, 2, 3]);
+    expect([...withKeyScope(scope, () => new Set(ids).values())]).toEqual(ids);
   });
 
   it.each([

@@ -3,16 +3,20 @@ import {
   ChildEntity,
   Column,
   Entity,
+  EntitySchema,
   PrimaryColumn,
   PrimaryGeneratedColumn,
   TableInheritance,
 } from 'typeorm';
+import type { EntitySchemaColumnOptions } from 'typeorm';
 import {
   BlindIndex,
   Encrypted,
+  encryptedColumn,
   fieldEncryption,
   InvalidFieldPolicyError,
   KeyScope,
+  keyScopeColumn,
   MissingScopeError,
   ScopeMismatchError,
   UnsupportedValueError,
@@ -176,6 +180,57 @@ describeDiagonal('A declared scope', (database) => {
       );
       await expect(opening).rejects.toMatchObject({ code: 'ERR_CONFIGURATION' });
     }
+  });
+});
+
+const SchemaOfLetter = new EntitySchema<{ id: number; tenantId: string; text: string }>({
+  name: 'Letter',
+  columns: {
+    id: { type: Number, primary: true },
+    tenantId: keyScopeColumn({ kind: 'tenant', type: 'varchar', length: 40, name: 'tenant' }),
+    text: encryptedColumn(),
+  },
+});
+
+describeDiagonal('A scope of an EntitySchema', (database) => {
+  const opened = useEncryptedDatabase(database, { entities: [SchemaOfLetter] });
+
+  it('is that of its rows, as for a class', async () => {
+    const letters = opened.dataSource.getRepository(SchemaOfLetter);
+    const [{ length } = {}] = letters.metadata.findColumnsWithPropertyPath('tenantId');
+    expect(length).toBe('40');
+    await letters.insert([
+      { id: 1, tenantId: 'a', text: 'canary 1' },
+      { id: 2, tenantId: 'b', text: 'canary 2' },
+    ]);
+    await withKeyScope({ tenant: 'a' }, async () => {
+      expect(await letters.findBy({ tenantId: 'a' })).toMatchObject([{ text: 'canary 1' }]);
+      await expect(letters.find()).rejects.toBeInstanceOf(ScopeMismatchError);
+    });
+    const status = await fieldEncryption(opened.dataSource).status();
+    expect(status).toMatchObject([{ scopes: { kind: 'tenant', activeRows: 2 } }]);
+  });
+
+  const columns = {
+    id: { type: Number, primary: true },
+    secret: encryptedColumn(),
+  } as const;
+  const tenantId = keyScopeColumn({ type: Number });
+  const embedded = new EntitySchema({ name: 'Embedded', columns: { tenantId } });
+
+  it.each<[string, Record<string, EntitySchemaColumnOptions>, object?]>([
+    ['NullableScope', { ...columns, tenantId: keyScopeColumn({ type: Number, nullable: true }) }],
+    ['EncryptedScope', { ...columns, tenantId: keyScopeColumn(encryptedColumn()) }],
+    ['GeneratedScope', { ...columns, id: keyScopeColumn({ ...columns.id, generated: true }) }],
+    ['TwiceDeclared', { ...columns, tenantId, otherId: tenantId }],
+    ['LongKind', { ...columns, tenantId: keyScopeColumn({ kind: 'a b', type: Number }) }],
+    ['InexactScope', { ...columns, tenantId: keyScopeColumn({ type: 'real' }) }],
+    ['WithinEmbedded', columns, { embedded: { prefix: 'e', schema: embedded } }],
+  ])('is refused: %s', async (name, given, embeddeds = {}) => {
+    const schema = new EntitySchema({ name, columns: given, embeddeds } as never);
+    const opening = openEncrypted(database, { entities: [schema] });
+    await expect(opening).rejects.toBeInstanceOf(InvalidFieldPolicyError);
+    await expect(opening).rejects.toThrow(new RegExp(`^${name}\\..*\\. `));
   });
 });
 

@@ -429,6 +429,20 @@ describeEachDatabase('After the erasure of a scope', (database) => {
     expect(last).toMatchObject({ outcome: 'done', keyId: first?.keyId });
   });
 
+  it('is looked up, and read, until it is erased, and nothing is written for it', async () => {
+    const { keys } = fieldEncryption(dataSource);
+    await keys.shred({ scope: SCOPE, reason: 'request 1', delayMs: 600_000 });
+    for (const source of [dataSource, await open()]) {
+      const where = { tenantId: 7, ssn: 'canary 7' };
+      expect(await source.manager.findOneBy(Patient, where)).toMatchObject({ ssn: 'canary 7' });
+      expect(await source.manager.countBy(Patient, where)).toBe(1);
+      await expect(source.manager.insert(Patient, patient(7))).rejects.toBeInstanceOf(ErasedError);
+      await expect(
+        source.manager.update(Patient, { tenantId: 7 }, { ssn: 'canary new' }),
+      ).rejects.toBeInstanceOf(ErasedError);
+    }
+  });
+
   it('the audit log names a scope by its mark, and never by its id', async () => {
     const { audit, keys } = fieldEncryption(dataSource);
     const scope = { tenant: 8 };

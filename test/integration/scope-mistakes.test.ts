@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, Repository } from 'typeorm';
 import {
@@ -165,5 +166,48 @@ describeEachDatabase('Mistakes and attacks around scopes', (database) => {
     await people.insert(Object.assign(person('north'), { tenantId: 'nowhere' }));
     expect(await people.findBy({ tenantId: 'nowhere', name })).toHaveLength(1);
     expect(await people.findBy({ tenantId: 'north', name })).toHaveLength(1);
+  });
+
+  it('what only reads makes no keys, and says which are missing', async () => {
+    await people.insert([person('north'), person('south')]);
+    const { id } = await people.findOneByOrFail({ tenantId: 'north' });
+    const keys = 'field_encryption_scope_keys';
+    await dataSource.query(`DELETE FROM ${keys} WHERE scope = 'north' AND purpose = 'index'`);
+    const reader = await open();
+    const encryption = fieldEncryption(reader);
+    const before: unknown = await reader.query(`SELECT * FROM ${keys} ORDER BY id`);
+    const missing = { property: 'name', primaryKey: [id], code: 'MISSING_INDEX_KEY' };
+    expect(await encryption.verify()).toMatchObject({ failed: 1, failures: [missing] });
+    expect(await encryption.reindex({ dryRun: true })).toMatchObject({ changed: 1, failed: 0 });
+    expect(await encryption.reencrypt({ dryRun: true })).toMatchObject({ changed: 0, failed: 0 });
+    await encryption.status();
+    await encryption.doctor();
+    const { name } = person('north');
+    const where = { tenantId: 'north' };
+    expect(await encryption.sorted(Person, { where, order: { name: 'ASC' } })).toHaveLength(1);
+    expect(await reader.manager.countBy(Person, { ...where, name })).toBe(0);
+    expect(await reader.manager.findBy(Person, where)).toMatchObject([{ name }]);
+    expect(await reader.query(`SELECT * FROM ${keys} ORDER BY id`)).toEqual(before);
+    expect(await encryption.reindex()).toMatchObject({ changed: 1, failed: 0 });
+    expect(await encryption.verify()).toMatchObject({ failed: 0 });
+    expect(await reader.manager.countBy(Person, { ...where, name })).toBe(1);
+  });
+
+  it('tokens of conditions make no keys when those in memory are refreshed', async () => {
+    await people.insert(person('north'));
+    const reader = await open({ keyCache: { ttlMs: 1 } });
+    const { name, tenantId } = person('north');
+    const tokens = (): Promise<string[]> =>
+      fieldEncryption(reader).tokens(Person, 'name', name, undefined, { row: { tenantId } });
+    const before = await tokens();
+    const keys = 'field_encryption_scope_keys';
+    await dataSource.query(`DELETE FROM ${keys} WHERE purpose = 'index'`);
+    log.clear();
+    while (!log.of('SELECT').some((sql) => sql.includes(`FROM "${keys}"`))) {
+      expect(await tokens()).toEqual(before);
+      await sleep(10);
+    }
+    await reader.destroy();
+    expect(await dataSource.query(`SELECT purpose FROM ${keys}`)).toEqual([{ purpose: 'data' }]);
   });
 });

@@ -152,8 +152,12 @@ describeEachDatabase('The status of keys of scopes', (database) => {
         reason: '1 value of Letter.text under a common key, not one of their tenant',
       },
     ]);
+    const keysOfTenants = (): Promise<unknown> =>
+      dataSource.query('SELECT id FROM field_encryption_scope_keys ORDER BY id');
+    const keysBefore = await keysOfTenants();
     const plan = await fieldEncryption(dataSource).reencrypt({ dryRun: true });
-    expect(plan).toMatchObject({ changed: 1, plan: { tables: [{ pending: 1 }] } });
+    expect(plan).toMatchObject({ changed: 1, failed: 0, plan: { tables: [{ pending: 1 }] } });
+    expect(await keysOfTenants()).toEqual(keysBefore);
     expect(await fieldEncryption(dataSource).reencrypt()).toMatchObject({ changed: 1, failed: 0 });
     expect(await column('text')).toMatchObject({ keys: [], scopes: totals({ activeRows: 2 }) });
     expect(await letters.findOneBy({ id: old.id })).toMatchObject({ text: 'canary text' });

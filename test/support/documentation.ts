@@ -14,6 +14,8 @@ export interface Block {
   content: string;
   /** Line of the fence, from 1. */
   line: number;
+  /** The paragraph right above, which says what the block is. */
+  lead: string;
   /** The block is this file of the reader's project. */
   file?: string;
   /** The block is an excerpt of this file of the repository, which is tested where it is. */
@@ -40,8 +42,9 @@ export function blocksOf(markdown: string): Block[] {
   const fences = /(?:^<!-- (.*) -->\n\n?)?^```(\w+)\n([\s\S]*?)^```$/gm;
   return [...markdown.matchAll(fences)].map((match) => {
     const [whole, comment = '', language = '', content = ''] = match;
-    const before = markdown.slice(0, match.index + whole.indexOf('```'));
-    return { language, content, line: before.split('\n').length, ...properties(comment) };
+    const line = markdown.slice(0, match.index + whole.indexOf('```')).split('\n').length;
+    const lead = markdown.slice(0, match.index).trimEnd().split('\n').at(-1) ?? '';
+    return { language, content, line, lead, ...properties(comment) };
   });
 }
 

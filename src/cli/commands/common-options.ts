@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 
 import type { Session } from '../load/session';
 import type { ExitCode } from '../terminal/command-error';
@@ -42,4 +43,29 @@ export function minutes(text: string): number {
   const value = Number(text);
   if (Number.isFinite(value) && value >= 0) return value;
   throw new InvalidArgumentError('It must be a number of minutes.');
+}
+
+/** Reads a number of days from 0. */
+export function days(text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value >= 0) return value;
+  throw new InvalidArgumentError('It must be a number of days.');
+}
+
+/** Collects the values of an option that is given several times. */
+function collected(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text];
+}
+
+/** The values of the options that name scopes. */
+export interface ScopeFlags {
+  readonly scope?: readonly string[];
+  readonly kind?: string;
+}
+
+/** Adds the options that name scopes. */
+export function withScopes(command: Command, scopes: string): Command {
+  return command
+    .option('--scope <id>', `${scopes}; may be given several times`, collected)
+    .option('--kind <kind>', 'kind of the scopes, such as tenant; needed where there are several');
 }

@@ -45,7 +45,7 @@ export async function dataRun(
   mode: RunMode,
   options: DataRunOptions,
 ): Promise<CommandResult & { readonly exitCode: ExitCode }> {
-  const given = runOptions(session, options);
+  const given = await runOptions(session, options);
   if (options.report !== undefined) requireFolderOf(options.report);
   if (options.queue !== undefined && isWriting(mode) && !options.dryRun) {
     return dataEnqueue(session, mode, given);
@@ -62,7 +62,7 @@ export async function dataRun(
     text: describeReport(report, {
       dryRun: options.dryRun,
       seconds,
-      isPartial: given.where !== undefined,
+      isPartial: given.where !== undefined || given.scopes !== undefined,
     }),
     exitCode: exitCodeOf(report),
   };
@@ -102,7 +102,7 @@ function isWriting(mode: RunMode): mode is WritingMode {
 }
 
 /** @throws {@link CommandError} for the name of no encrypted entity or property */
-function runOptions(session: Session, options: DataRunOptions): RunOptions {
+async function runOptions(session: Session, options: DataRunOptions): Promise<RunOptions> {
   const { entity, column, maxReplicaLag } = options;
   requireKnown(session, options);
   const { dryRun, restart, batchSize, maxRate, targetKey } = options;
@@ -112,7 +112,7 @@ function runOptions(session: Session, options: DataRunOptions): RunOptions {
     restart,
     ...(entity.length === 0 ? {} : { entities: [...entity] }),
     ...(column.length === 0 ? {} : { columns: [...column] }),
-    ...rowConditions(session, options),
+    ...(await rowConditions(session, options)),
     ...defined({ batchSize, maxRate, targetKey, maxReplicaLagMs }),
   };
 }

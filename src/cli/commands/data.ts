@@ -14,7 +14,7 @@ import type { CommandResult } from '../terminal/output';
 import { interruptibly, progressDisplay } from '../terminal/progress-display';
 import { workerProcess } from '../workers/worker-process';
 
-import { DRY_RUN, wholeNumber } from './common-options';
+import { DRY_RUN, wholeNumber, withScopes } from './common-options';
 import type { ChooseWork } from './common-options';
 import { dataRun } from './data-run';
 import type { DataRunOptions } from './data-run';
@@ -34,7 +34,7 @@ async function dataWork(
   { once, mode, ...conditions }: DataWorkOptions,
 ): Promise<CommandResult & { readonly exitCode: ExitCode }> {
   const { dataSource, output } = session;
-  const given = rowConditions(session, conditions);
+  const given = await rowConditions(session, conditions);
   const start = performance.now();
   const display = progressDisplay(output);
   try {
@@ -59,7 +59,7 @@ async function dataWork(
     const seconds = (performance.now() - start) / 1000;
     return {
       document: { seconds, ...report },
-      text: describe(report, seconds, given.where !== undefined),
+      text: describe(report, seconds, given.where !== undefined || given.scopes !== undefined),
       exitCode: exitCode(report),
     };
   } finally {
@@ -114,8 +114,7 @@ export function addData(program: Command, choose: ChooseWork): void {
 }
 
 function addRun(data: Command, mode: RunMode, description: string, choose: ChooseWork): void {
-  const command = data
-    .command(mode)
+  const command = withScopes(data.command(mode), 'only rows of this scope')
     .description(description)
     .option('--entity <name...>', 'only these entities, in this order')
     .option('--column <name...>', 'only these properties, as Entity.property')
@@ -146,8 +145,7 @@ function addRun(data: Command, mode: RunMode, description: string, choose: Choos
 }
 
 function addWork(data: Command, choose: ChooseWork): void {
-  data
-    .command('work')
+  withScopes(data.command('work'), 'as the runs were begun with')
     .description('work on rows that --queue left, until SIGTERM')
     .option('--once', 'end when the queue is empty and the runs worked on are over')
     .addOption(

@@ -5,7 +5,9 @@ import { EXIT_CODES } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';
 import { table } from '../terminal/table';
 
+import { commandLine } from './command-line';
 import type { CommandWork } from './common-options';
+import { rotationLines } from './scopes/rotate-scopes';
 
 /** Lists every data key, or every root of the blind indexes. */
 export async function keysList(
@@ -40,11 +42,11 @@ export function keysTable(keys: readonly KeyInfo[]): string {
 
 /** Does what the key policies ask for, when a scheduler of the system or the cluster calls. */
 export async function keysMaintain(
-  { fieldEncryption }: Session,
+  session: Session,
   { dryRun }: { readonly dryRun: boolean },
 ): ReturnType<CommandWork> {
-  const report = await fieldEncryption.keys.maintain({ dryRun });
-  const { announced, activated, destroyed, stillNeeded, failures } = report;
+  const report = await session.fieldEncryption.keys.maintain({ dryRun });
+  const { announced, activated, destroyed, stillNeeded, scopes, failures } = report;
   const would = dryRun ? 'would be ' : '';
   const lines = [
     ...announced.map((key) =>
@@ -54,7 +56,11 @@ export async function keysMaintain(
     ...destroyed.map(
       (key) => `${keyTitle(key)}: ${would}destroyed${dryRun ? ', unless rows need it' : ''}`,
     ),
-    ...stillNeeded.map((key) => `${keyTitle(key)}: kept, rows need it: run data reencrypt`),
+    ...stillNeeded.map(
+      (key) =>
+        `${keyTitle(key)}: kept, rows need it. Run:\n  ${commandLine(session, 'data', 'reencrypt')}`,
+    ),
+    ...scopes.flatMap((rotation) => rotationLines({ ...rotation, failures: [] }, dryRun)),
     ...failures.map(({ keyName, code, message }) => `${keyName}: ${code}: ${message}`),
   ];
   return {

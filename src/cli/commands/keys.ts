@@ -3,8 +3,8 @@ import type { Command } from 'commander';
 
 import type { BackupOptions, OpenerOptions } from '../load/backup-access';
 
-import { DRY_RUN, minutes, wholeNumber, YES } from './common-options';
-import type { ChooseWork, DryRunOption } from './common-options';
+import { days, DRY_RUN, minutes, wholeNumber, withScopes, YES } from './common-options';
+import type { ChooseWork, CommandWork, DryRunOption, ScopeFlags } from './common-options';
 import { keysAcceptEpoch, keysAdopt } from './keys-adopt';
 import { keysBackup } from './keys-backup';
 import { keysList, keysMaintain } from './keys-list';
@@ -13,7 +13,7 @@ import { keysDestroy, keysRevoke } from './keys-revoke';
 import { keysRewrap, keysRotate, rotateIndex } from './keys-rotate';
 import { keysResume, keysSuspend } from './keys-suspend';
 import { addScopes } from './scopes/scope-commands';
-import { keysRotateScope } from './scopes/scope-upkeep';
+import { keysRotateScopes } from './scopes/rotate-scopes';
 
 const KMS = ['--kms <path>', 'module that exports the KMS provider of the backup'] as const;
 const PASSPHRASE_FILE = ['--passphrase-file <path>', 'file with the passphrase'] as const;
@@ -32,9 +32,9 @@ interface Flags extends DryRunOption {
 }
 
 /** The options of `keys rotate`. */
-interface RotateFlags extends Flags {
-  readonly scope?: string;
-  readonly kind?: string;
+interface RotateFlags extends Flags, ScopeFlags {
+  readonly allScopes?: boolean;
+  readonly olderThan?: number;
 }
 
 /** Adds the commands on the life of the data keys. */
@@ -53,22 +53,39 @@ function addVersions(keys: Command, choose: ChooseWork): void {
     .action(({ index = false }: Flags) => {
       choose((session) => keysList(session, { index }));
     });
-  keys
+  const rotate = keys
     .command('rotate')
     .description('make a new version of a data key the active one')
     .argument('[name]', 'name of the data key', 'default')
-    .addOption(new Option(...INDEX).conflicts('scope'))
-    .option('--scope <id>', 'the key of one scope instead, such as of a tenant')
-    .option('--kind <kind>', 'kind of the scope; needed where there are several')
+    .addOption(new Option(...INDEX).conflicts('scope').conflicts('allScopes'));
+  withScopes(rotate, 'the key of a scope instead, such as of a tenant')
+    .addOption(
+      new Option('--all-scopes', 'the keys of all scopes instead, or of those of --kind').conflicts(
+        'scope',
+      ),
+    )
+    .option('--older-than <days>', 'of scopes, only keys that have been active for so long', days)
     .option(...DRY_RUN)
-    .action((name: string, { dryRun = false, index = false, scope, kind }: RotateFlags) => {
-      choose((session) => {
-        if (scope !== undefined) {
-          return keysRotateScope(session, scope, { dryRun, kind });
-        }
-        return index ? rotateIndex(session, { dryRun }) : keysRotate(session, name, { dryRun });
-      });
+    .action((name: string, flags: RotateFlags) => {
+      choose(rotationWork(name, flags, rotate));
     });
+}
+
+/** Returns the work of `keys rotate` in its three forms. */
+function rotationWork(
+  name: string,
+  { dryRun = false, index = false, allScopes = false, scope, kind, olderThan }: RotateFlags,
+  command: Command,
+): CommandWork {
+  if (scope !== undefined || allScopes) {
+    const options = { scope, kind, olderThanDays: olderThan, dryRun };
+    return (session) => keysRotateScopes(session, options);
+  }
+  if (kind !== undefined || olderThan !== undefined) {
+    command.error('error: --kind and --older-than need --scope or --all-scopes');
+  }
+  return (session) =>
+    index ? rotateIndex(session, { dryRun }) : keysRotate(session, name, { dryRun });
 }
 
 function addBackups(keys: Command, choose: ChooseWork): void {

@@ -3,8 +3,11 @@ import type { RunOptions } from '../../reencryption/report/run-options';
 import type { Session } from '../load/session';
 import { CommandError } from '../terminal/command-error';
 
+import type { ScopeFlags } from './common-options';
+import { namedScopes, scopeIdsOf } from './scopes/named-scope';
+
 /** Options that say which rows a run is about, and which of them come first. */
-export interface ConditionOptions {
+export interface ConditionOptions extends ScopeFlags {
   /** `Entity: SQL condition` */
   readonly where?: readonly string[];
   /** `name=value` */
@@ -16,18 +19,28 @@ export interface ConditionOptions {
 /**
  * Reads the options as those of a run.
  *
- * @throws {@link CommandError} for one of another form, and for the name of no encrypted entity
+ * @throws {@link CommandError} for one of another form, and for the name of no encrypted entity or scope
  */
-export function rowConditions(
-  { installation }: Session,
-  { where, param, first }: ConditionOptions,
-): Pick<RunOptions, 'where' | 'parameters' | 'first'> {
-  const entities = encryptedTables(installation).map(({ metadata }) => metadata.name);
+export async function rowConditions(
+  session: Session,
+  { scope, kind, where, param, first }: ConditionOptions,
+): Promise<Pick<RunOptions, 'scopes' | 'where' | 'parameters' | 'first'>> {
+  const entities = encryptedTables(session.installation).map(({ metadata }) => metadata.name);
+  if (scope === undefined && kind !== undefined) throw kindAlone();
   return {
+    ...(scope === undefined ? {} : { scopes: scopeIdsOf(await namedScopes(session, scope, kind)) }),
     ...(where === undefined ? {} : { where: conditionsOf('--where', where, entities) }),
     ...(param === undefined ? {} : { parameters: Object.fromEntries(param.map(parameterOf)) }),
     ...(first === undefined ? {} : { first: conditionsOf('--first', first, entities) }),
   };
+}
+
+function kindAlone(): CommandError {
+  return new CommandError(
+    'ERR_USAGE',
+    '--kind says of which kind the scopes of --scope are, and there are none.',
+    'Give --scope, too.',
+  );
 }
 
 function conditionsOf(

@@ -1,3 +1,4 @@
+import { Option } from 'commander';
 import type { Command } from 'commander';
 
 import type { BackendChoice } from '../../crypto/native';
@@ -12,9 +13,12 @@ import type { Session } from '../load/session';
 import { EXIT_CODES } from '../terminal/command-error';
 import { table } from '../terminal/table';
 
-import type { ChooseWork, CommandWork } from './common-options';
+import { commandLine } from './command-line';
+import { withScopes } from './common-options';
+import type { ChooseWork, CommandWork, ScopeFlags } from './common-options';
 import { keysTable } from './keys-list';
 import { scopeParts } from './run-report-text';
+import { statusOfScopes } from './scopes/scope-status';
 
 /**
  * Shows keys, encrypted columns, how many rows each key version holds, and what is due.
@@ -22,9 +26,10 @@ import { scopeParts } from './run-report-text';
  * @param failOnDue - whether anything due is exit code 1, for CI and probes.
  */
 export async function status(
-  { installation }: Session,
+  session: Session,
   { failOnDue = false }: { readonly failOnDue?: boolean } = {},
 ): ReturnType<CommandWork> {
+  const { installation } = session;
   const state = await countedState(installation);
   const due = operatorTasks(state);
   const { keyTable, keys, columns, indexes, scopes, missingTables } = state;
@@ -43,7 +48,7 @@ export async function status(
       keys.length === 0 ? 'No data keys.' : keysTable(keys),
       columns.length === 0 ? 'No encrypted columns to count.' : columnsTable(columns),
       ...(scopes.length === 0 ? [] : [scopesTable(scopes)]),
-      dueText(due),
+      dueText(session, due),
       backendText(installation.backend),
     ].join('\n\n'),
     exitCode: failOnDue && due.length > 0 ? EXIT_CODES.failed : EXIT_CODES.done,
@@ -86,10 +91,10 @@ function backendText({ backend }: BackendChoice): string {
     : 'Values are encrypted in JavaScript.';
 }
 
-function dueText(due: readonly OperatorTask[]): string {
+function dueText(session: Session, due: readonly OperatorTask[]): string {
   if (due.length === 0) return 'Nothing is due.';
   const lines = due.map(({ command, reason }) =>
-    command === null ? `- ${reason}` : `- ${reason}: run ${command}`,
+    command === null ? `- ${reason}` : `- ${reason}. Run:\n  ${commandLine(session)} ${command}`,
   );
   return ['Due:', ...lines].join('\n');
 }
@@ -112,12 +117,18 @@ function describe({ code, level, message, remedy }: Finding): string {
 
 /** Adds the commands that look at everything and change nothing. */
 export function addStatus(program: Command, choose: ChooseWork): void {
-  program
-    .command('status')
+  withScopes(program.command('status'), 'the keys and rows of this scope instead')
     .description('show keys, encrypted columns, rows for each key version, and what is due')
-    .option('--fail-on-due', 'exit with 1 if anything is due, for CI and probes')
-    .action((options: { readonly failOnDue?: boolean }) => {
-      choose((session) => status(session, options));
+    .addOption(
+      new Option('--fail-on-due', 'exit with 1 if anything is due, for CI and probes').conflicts(
+        'scope',
+      ),
+    )
+    .action((options: ScopeFlags & { readonly failOnDue?: boolean }) => {
+      const { scope, kind } = options;
+      choose((session) =>
+        scope === undefined ? status(session, options) : statusOfScopes(session, scope, kind),
+      );
     });
   program
     .command('doctor')

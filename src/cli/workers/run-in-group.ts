@@ -60,14 +60,15 @@ function orderFor(
   { runs }: OpenedRuns,
   processes: number,
 ): WorkerOrder {
-  const { where, parameters, first, maxRate } = options;
+  const { scopes, where, parameters, first, maxRate } = options;
   return {
     mode,
     runs: runs.map(({ id }) => id),
     options: {
       columns: runs.flatMap(({ columns }) => columns),
       ...workerOptions(options),
-      ...defined({ where, parameters, first, maxRate: maxRate && maxRate / processes }),
+      ...defined({ scopes, where, parameters, first }),
+      ...defined({ maxRate: maxRate && maxRate / processes }),
     },
   };
 }

@@ -1,5 +1,4 @@
 import { ConfigurationError, FieldEncryptionError, KeyStateError } from '../../errors';
-import type { FieldEncryptionErrorCode } from '../../errors';
 import type { KeyServices } from '../key-services';
 import { keyInfo, policyOf } from '../policy/key-policy';
 import { goesByVersions, isRetained } from '../policy/retention-policy';
@@ -16,46 +15,11 @@ import { changedMeanwhile } from './compare-and-swap';
 import { KeyNeededError } from './encrypted-rows';
 import type { EncryptedRows } from './encrypted-rows';
 import { destroyKey } from './key-destruction';
-
-/** Options of `maintain()`. */
-export interface MaintenanceOptions {
-  /**
-   * Milliseconds from announcing a version to writing with it, in which every process loads it. At
-   * least `keyCache.ttlMs`. Defaults to twice that. By the clock of the database.
-   */
-  announceMs?: number;
-  /**
-   * Milliseconds after its deactivation in which a key is not destroyed, since a process may still
-   * write with it. Defaults to `keyCache.maxAgeMs`. By the clock of the database, and 31 seconds longer.
-   */
-  graceMs?: number;
-  /**
-   * Milliseconds to wait, before a key is destroyed, for open transactions that may have written with it.
-   * Defaults to 30,000. If they take longer, the key is among the failures.
-   */
-  waitMs?: number;
-  /** Reports what would change and changes nothing. Defaults to `false`. */
-  dryRun?: boolean;
-}
-
-/** A step of `maintain()` that failed. */
-export interface MaintenanceFailure {
-  readonly keyName: string;
-  readonly code: FieldEncryptionErrorCode;
-  readonly message: string;
-}
-
-/** What `maintain()` did (in a dry run: would try), without what another process did first. */
-export interface MaintenanceReport {
-  /** New versions, which nobody writes with yet. In a dry run, the active keys they would follow. */
-  readonly announced: readonly KeyInfo[];
-  /** Versions announced earlier that are active now. */
-  readonly activated: readonly KeyInfo[];
-  readonly destroyed: readonly KeyInfo[];
-  /** Versions that their policy would destroy but rows need. */
-  readonly stillNeeded: readonly KeyInfo[];
-  readonly failures: readonly MaintenanceFailure[];
-}
+import type {
+  MaintenanceFailure,
+  MaintenanceOptions,
+  MaintenanceReport,
+} from './maintenance-report';
 
 /** The port of a run to the rows of the database and to the keys in memory. */
 interface MaintenanceHooks<C> {
@@ -108,6 +72,7 @@ class MaintenanceRun<C> {
     activated: [] as KeyInfo[],
     destroyed: [] as KeyInfo[],
     stillNeeded: [] as KeyInfo[],
+    scopes: [],
     failures: [] as MaintenanceFailure[],
   };
 

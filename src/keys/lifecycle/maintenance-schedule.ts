@@ -1,6 +1,6 @@
 import { Repetition } from '../../async/repetition';
 
-import type { MaintenanceReport } from './key-maintenance';
+import type { MaintenanceReport } from './maintenance-report';
 
 /** Options of a schedule. */
 export interface ScheduleOptions {

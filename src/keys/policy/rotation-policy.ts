@@ -41,6 +41,30 @@ export function nextRotationAt(
   }
 }
 
+/**
+ * Returns the time at which, or before, a key was activated that is due now; `null` for none. What a key
+ * of a scope is due by, of which there are too many to ask each.
+ */
+export function dueSince(
+  policy: Exclude<RotationPolicy, { readonly kind: 'useCount' }>,
+  cryptoperiodDays: number | undefined,
+  now: Date,
+): Date | null {
+  switch (policy.kind) {
+    case 'manual':
+      return null;
+    case 'periodic':
+      return shifted(now, -(policy.everyDays ?? DEFAULT_PERIOD_DAYS));
+    case 'beforeExpiry':
+      return shifted(now, (policy.days ?? DEFAULT_BEFORE_EXPIRY_DAYS) - (cryptoperiodDays ?? 0));
+    case 'cron': {
+      // A key that is activated at a match is due at the next one; times of keys are whole seconds.
+      const [match] = cron(policy.pattern, policy.timezone).previousRuns(1, new Date(+now + 1000));
+      return match === undefined ? null : new Date(match.getTime() - 1);
+    }
+  }
+}
+
 /** Describes what is wrong with a policy, for a message. */
 export function rotationProblem(
   policy: RotationPolicy,

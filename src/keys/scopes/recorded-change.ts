@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 import type { AuditEvent } from '../../audit/audit-entry';
 import type { KeyServices } from '../key-services';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
@@ -23,4 +25,13 @@ export async function applyRecorded<C>(
     await record?.([await event(transaction)], transaction);
     return true;
   });
+}
+
+/** Returns how the audit log names keys of scopes, of which there may be very many. */
+export function batchOf(
+  records: readonly Pick<ScopeKeyRecord, 'id'>[],
+): Required<Pick<AuditEvent, 'reference' | 'counts'>> {
+  const ids = records.map(({ id }) => id).sort();
+  const reference = createHash('sha256').update(ids.join('\n')).digest('hex');
+  return { reference, counts: { scopeKeys: ids.length } };
 }

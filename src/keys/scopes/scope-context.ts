@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { isGeneratorObject } from 'node:util/types';
 
 import { ConfigurationError, UnsupportedValueError } from '../../errors';
 
@@ -54,14 +55,28 @@ const contexts = new AsyncLocalStorage<FixedIds | AcrossScopes>();
  *
  * @param scope - the id, or ids by kind: `{ tenant: 42 }`.
  * @throws {@link UnsupportedValueError} for anything but ids, or a plain object of them
+ * @throws {@link ConfigurationError} for work that returns a generator, or a promise of one
  */
 export function withKeyScope<T>(scope: ScopeIds | typeof ALL_SCOPES, work: () => T): T {
-  if (scope === ALL_SCOPES) return contexts.run(new AcrossScopes(new WeakMap()), work);
+  const result = contexts.run(contextOf(scope), work);
+  return result instanceof Promise ? (result.then(refuseGenerator) as T) : refuseGenerator(result);
+}
+
+function contextOf(scope: ScopeIds | typeof ALL_SCOPES): FixedIds | AcrossScopes {
+  if (scope === ALL_SCOPES) return new AcrossScopes(new WeakMap());
   const ids = fixedIds(scope);
   const outer = contexts.getStore();
   const isWithin = ids.alone === undefined && outer !== undefined && 'byKind' in outer;
-  if (!isWithin) return contexts.run(ids, work);
-  return contexts.run({ ...outer, byKind: new Map([...outer.byKind, ...ids.byKind]) }, work);
+  if (!isWithin) return ids;
+  return { ...outer, byKind: new Map([...outer.byKind, ...ids.byKind]) };
+}
+
+/** A generator runs where its values are asked for, which would be outside of the context. */
+function refuseGenerator<T>(result: T): T {
+  if (!isGeneratorObject(result)) return result;
+  throw new ConfigurationError(
+    'The work in withKeyScope returned a generator, which would run outside of it. Iterate over it within the work.',
+  );
 }
 
 /** Runs work of an operator for all scopes, which has entries of its own in the audit log. */

@@ -1,4 +1,4 @@
-import { createHash, randomFillSync } from 'node:crypto';
+import { randomFillSync } from 'node:crypto';
 
 import { AEAD_KEY_BYTES } from '../../crypto/aead';
 import { wipe } from '../../crypto/secret-bytes';
@@ -8,6 +8,7 @@ import { wholeSecond } from '../record/key-record';
 import type { KeySuite } from '../record/key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
 
+import { batchOf } from './recorded-change';
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyStore } from './scope-key-store';
 import { sealScopeKey } from './sealed-scope-key';
@@ -73,14 +74,11 @@ export class ScopeKeyCreation<C> {
 
   /** Records those of some keys that this process has created in the audit log, in one entry. */
   async record(records: readonly ScopeKeyRecord[]): Promise<void> {
-    const ids = records.map(({ id }) => id).filter((id) => this.#unrecorded.has(id));
-    if (ids.length === 0) return;
-    const reference = createHash('sha256').update(ids.sort().join('\n')).digest('hex');
-    await this.#parts.services.audit?.record({
-      ...{ operation: 'create', outcome: 'done', reference },
-      counts: { scopeKeys: ids.length },
-    });
-    for (const id of ids) this.#unrecorded.delete(id);
+    const created = records.filter((record) => this.isFresh(record));
+    if (created.length === 0) return;
+    const { audit } = this.#parts.services;
+    await audit?.record({ operation: 'create', outcome: 'done', ...batchOf(created) });
+    for (const { id } of created) this.#unrecorded.delete(id);
   }
 }
 

@@ -1,4 +1,4 @@
-import { KmsUnavailableError } from '../../errors';
+import { KeyStateError, KmsUnavailableError } from '../../errors';
 import type { Scope } from '../record/scope';
 
 /** A scope has no key, and none was to be created: nothing was written for it yet. */
@@ -13,5 +13,12 @@ export class NoScopeKeyError extends KmsUnavailableError {
 export function notReady({ kind }: Scope): KmsUnavailableError {
   return new KmsUnavailableError(
     `the key of a ${kind} is not in memory, or was not confirmed in time (keyCache.maxAgeMs). Try again.`,
+  );
+}
+
+/** Returns the error of a scope that an operator names and that has no keys. */
+export function unknownScope({ kind }: Pick<Scope, 'kind'>): KeyStateError {
+  return new KeyStateError(
+    `The ${kind} has no keys, and nothing was done for it. Look whether its id is right, and of the right kind.`,
   );
 }

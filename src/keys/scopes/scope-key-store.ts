@@ -8,6 +8,18 @@ export interface ScopeKeyChange {
   readonly record: ScopeKeyRecord;
 }
 
+/** The scopes of a kind whose data keys are to be rotated: those that are not erased. */
+export interface RotatableScopes {
+  readonly kind: string;
+  /** Only these. Defaults to all. */
+  readonly ids?: readonly string[] | undefined;
+  /**
+   * Only those with keys from this time, or before it, and with dates after `now`, which are not genuine.
+   * Defaults to all.
+   */
+  readonly age?: { readonly before: Date; readonly now: Date } | undefined;
+}
+
 /**
  * The port to the table of scope keys. A scope has at most one key of a purpose that is not deactivated.
  *
@@ -22,6 +34,15 @@ export interface ScopeKeyStore<C = unknown> {
    * Leaves out unknown ids.
    */
   findByIds(ids: readonly string[], connection?: C): Promise<ScopeKeyRecord[]>;
+
+  /** Returns scopes whose keys are to be rotated, by their ids, from the first beyond `after`. */
+  findRotatable(
+    which: RotatableScopes,
+    page: { readonly after: string; readonly limit: number },
+  ): Promise<Scope[]>;
+
+  /** Counts those, without scopes that are to be erased. */
+  countRotatable(which: RotatableScopes): Promise<number>;
 
   /** Whether what was inserted through a connection may be rolled back: it is in a transaction. */
   mayRollBack(connection?: C): Promise<boolean>;

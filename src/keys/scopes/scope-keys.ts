@@ -11,7 +11,6 @@ import type { Scope } from '../record/scope';
 import type { ScopeBranches } from './scope-branches';
 import { erasedError, marksByScope } from './erasure/marks-of-scopes';
 import { ScopeKeyCache } from './scope-key-cache';
-import type { ErasedScope } from './scope-key-cache';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
 import type { ScopeKeyRing } from './scope-key-ring';
 import type { ScopeKeyStore } from './scope-key-store';
@@ -87,20 +86,16 @@ export class ScopeKeys<C> {
     const due = wantedKeys(scopes, index).filter((key) => this.#age(key, now) >= policy.ttlMs);
     if (due.length === 0) return undefined;
     const missing = due.filter((key) => this.#age(key, now) >= policy.maxAgeMs);
+    const obtain = (keys: readonly WantedKey[], held?: C): Promise<void> =>
+      creates ? this.#obtain(keys, held) : this.#obtainExisting(keys, held);
     if (missing.length === 0) {
-      this.#refresh.start(() => this.#obtain(due));
+      this.#refresh.start(() => obtain(due));
       return undefined;
     }
     if (loading.isInside) {
       return loading.untilOutside().then(() => this.prepare(scopes, how, connection));
     }
-    return creates ? this.#obtain(missing, connection) : this.#obtainExisting(missing, connection);
-  }
-
-  /** Forgets what is known of a scope, so that its keys are looked for again. */
-  withdraw(scope: Scope, reason: ErasedScope): void {
-    this.#data.withdraw(scopeSlot(scope), reason);
-    this.#index.withdraw(scopeSlot(scope), reason);
+    return obtain(missing, connection);
   }
 
   clear(): void {
@@ -168,8 +163,8 @@ export class ScopeKeys<C> {
     const bySlot = new Map(records.map((record) => [slotOf(record), record]));
     const marks = marksByScope(records);
     const left = wanted.filter((key) => {
-      if (this.#isWithdrawn(key, marks.get(scopeSlot(key.scope)))) return false;
       const record = bySlot.get(slotOfKey(key));
+      if (this.#isWithdrawn(key, record, marks.get(scopeSlot(key.scope)))) return false;
       if (record === undefined) return true;
       const mayVanish = mayRollBack && this.#creation.isFresh(record);
       this.#accept(key, record, { mayVanish, branch: standings.get(key) });
@@ -205,20 +200,31 @@ export class ScopeKeys<C> {
     }
   }
 
-  /** Whether nothing can be written for a scope by its marks, or one of them does not prove itself. */
-  #isWithdrawn(key: WantedKey, marks: readonly ScopeKeyRecord[] = []): boolean {
+  /** Whether a key cannot be used by the marks of its scope, or one of these does not prove itself. */
+  #isWithdrawn(
+    key: WantedKey,
+    record: ScopeKeyRecord | undefined,
+    marks: readonly ScopeKeyRecord[] = [],
+  ): boolean {
     try {
       const mark = this.#parts.ring.markAmong(marks, 'erasure');
       if (mark === undefined) return false;
-      this.withdraw(key.scope, { error: erasedError(mark), isFinal: mark.state === 'erased' });
+      const isFinal = mark.state === 'erased';
+      // Until the erasure, rows are read, and looked up as well.
+      if (!isFinal && key.purpose === 'index' && record !== undefined) return false;
+      this.#cacheOf(key).withdraw(scopeSlot(key.scope), { error: erasedError(mark), isFinal });
     } catch (failure) {
       this.#fail(key, failure);
     }
     return true;
   }
 
-  #age({ scope, purpose }: WantedKey, now: number): number {
-    return (purpose === 'data' ? this.#data : this.#index).age(scopeSlot(scope), now);
+  #age(key: WantedKey, now: number): number {
+    return this.#cacheOf(key).age(scopeSlot(key.scope), now);
+  }
+
+  #cacheOf({ purpose }: WantedKey): ScopeKeyCache<DataKey> | ScopeKeyCache<IndexRoots> {
+    return purpose === 'data' ? this.#data : this.#index;
   }
 
   #fail(key: WantedKey, failure: unknown): void {

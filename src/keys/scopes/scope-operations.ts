@@ -1,4 +1,10 @@
+import { FieldEncryptionError } from '../../errors';
 import type { KeyServices } from '../key-services';
+import type {
+  MaintenanceFailure,
+  MaintenanceReport,
+  ScopeRotation,
+} from '../lifecycle/maintenance-report';
 import { isOwnBranchName } from '../record/scope';
 import type { Scope } from '../record/scope';
 import { scopeOf } from '../record/scope-key-record';
@@ -11,7 +17,10 @@ import { eraseScope } from './erasure/scope-erasure';
 import type { Erasure, ErasureOptions, ScopeRows } from './erasure/scope-erasure';
 import { resealScopes } from './scope-resealing';
 import type { ResealReport } from './scope-resealing';
-import { rotateScope } from './scope-rotation';
+import { maintainScopes } from './scope-maintenance';
+import { dueRotation, pagesOf, rotatablePages, rotateScope, rotateScopes } from './scope-rotation';
+
+const DAY_MS = 86_400_000;
 
 /** The operators' side of the keys of scopes. `ScopeKeys` documents the operations for users. */
 export class ScopeOperations<C> {
@@ -25,7 +34,48 @@ export class ScopeOperations<C> {
 
   /** See {@link rotateScope}. */
   rotate(scope: Scope): Promise<string> {
-    return rotateScope(this.#services, this.#scopes, scope);
+    return rotateScope({ services: this.#services, scopes: this.#scopes }, scope);
+  }
+
+  /**
+   * See {@link rotateScopes}.
+   *
+   * @param which - the scopes, or all of a kind.
+   * @param how - `olderThanDays` leaves younger keys alone, by the clock of the policies.
+   */
+  async rotateAll(
+    kind: string,
+    which: readonly Scope[] | 'all',
+    { olderThanDays, dryRun }: { readonly olderThanDays: number; readonly dryRun: boolean },
+  ): Promise<ScopeRotation> {
+    const [services, scopes] = [this.#services, this.#scopes];
+    const before = new Date((await services.policyTime()).getTime() - olderThanDays * DAY_MS);
+    const age = olderThanDays === 0 ? undefined : { before, now: await services.store.now() };
+    if (dryRun) return dueRotation(scopes, { kind, age }, which);
+    const pages = which === 'all' ? rotatablePages(scopes, { kind, age }) : pagesOf(which);
+    return rotateScopes({ services, scopes, before: age?.before }, kind, pages);
+  }
+
+  /** {@link maintainScopes} of some kinds. Returns the rotations, and what failed. */
+  async maintain(
+    kinds: readonly string[],
+    dryRun: boolean,
+  ): Promise<Pick<MaintenanceReport, 'scopes' | 'failures'>> {
+    const scopes: ScopeRotation[] = [];
+    const failures: MaintenanceFailure[] = [];
+    for (const kind of kinds) {
+      try {
+        const rotation = await maintainScopes(this.#services, this.#scopes, { kind, dryRun });
+        if (rotation.rotated > 0 || rotation.failures.length > 0) scopes.push(rotation);
+        for (const { code, message } of rotation.failures) {
+          failures.push({ keyName: kind, code, message });
+        }
+      } catch (error) {
+        if (!(error instanceof FieldEncryptionError)) throw error;
+        failures.push({ keyName: kind, code: error.code, message: error.message });
+      }
+    }
+    return { scopes, failures };
   }
 
   /** See {@link eraseScope}. */

@@ -1,11 +1,12 @@
 import type { QueryRunner } from 'typeorm';
 
 import type { ScopeKeyState } from '../../keys/record/scope-key-record';
+import { isHexPrefix, prefixSql } from '../../typeorm/connection/prefix-sql';
 import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { selectAllRows } from '../../typeorm/tables/all-rows';
 import { SCOPE_KEY_STATE_SQL, ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
-import { isHexPrefix, lengthSql, prefixSql } from '../database/prefix-sql';
+import { lengthSql } from '../database/prefix-sql';
 import type { EncryptedTable } from '../encrypted-table';
 
 /** Rows of a column whose values begin alike. */

@@ -85,7 +85,7 @@ async function eraseTokens(
         encrypted,
         keyIds.map((id) => ({ id })),
       );
-      const rows = await count(runner, table, where);
+      const rows = await countWhere(runner, table, where);
       if (rows === 0) continue;
       const { entity, property } = encrypted.policy;
       const tokens = encrypted.indexes
@@ -101,7 +101,12 @@ async function eraseTokens(
   return erased;
 }
 
-async function count(runner: QueryRunner, table: EncryptedTable, where: string): Promise<number> {
+/** Counts the rows of a table that meet a condition. */
+export async function countWhere(
+  runner: QueryRunner,
+  table: EncryptedTable,
+  where: string,
+): Promise<number> {
   const [row] = await selectAllRows<{ total: number | string }>(
     runner,
     table.metadata,

@@ -3,34 +3,10 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import { FORMATS, keyHeader, keyPrefix } from '../../format/data-key-id';
 import type { KeyInfo } from '../../keys/record/key-info';
 import type { ScopeKeyState } from '../../keys/record/scope-key-record';
+import { isHexPrefix, prefixSql } from '../../typeorm/connection/prefix-sql';
 import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { SCOPE_KEY_STATE_SQL, ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
-
-/**
- * Returns SQL for the 12-character header prefix of a stored value. SQLite has no base64, so there the
- * prefix of bytes is in hexadecimal. Its cells have types of their own, whatever the column's: a
- * ciphertext that was stored as a BLOB still needs its key.
- */
-export function prefixSql(
-  { driver }: DataSource,
-  column: string,
-  storage: 'text' | 'binary',
-): string {
-  if (driver.options.type === 'postgres') {
-    return storage === 'text'
-      ? `substr(${column}, 1, 12)`
-      : `translate(encode(substr(${column}, 1, 9), 'base64'), '+/', '-_')`;
-  }
-  return storage === 'text'
-    ? `substr(CAST(${column} AS TEXT), 1, 12)`
-    : `hex(substr(CAST(${column} AS BLOB), 1, 9))`;
-}
-
-/** Whether {@link prefixSql} gives hexadecimal digits. */
-export function isHexPrefix({ options }: DataSource, storage: 'text' | 'binary'): boolean {
-  return storage === 'binary' && options.type !== 'postgres';
-}
 
 /** Returns SQL for the length of a stored value, in characters of text or in bytes. */
 export function lengthSql(
@@ -42,19 +18,24 @@ export function lengthSql(
   return isSure ? `length(${column})` : `length(CAST(${column} AS BLOB))`;
 }
 
-/** Returns SQL for whether a stored value is under a key of a scope that is in one of some states. */
+/**
+ * Returns SQL for whether a stored value is under a key of a scope that is in one of some states.
+ *
+ * @param only - SQL for which keys `k`. Defaults to all.
+ */
 export function underScopeKeySql(
   dataSource: DataSource,
   column: string,
   storage: 'text' | 'binary',
   states: readonly ScopeKeyState[],
+  only = 'TRUE',
 ): string {
   const isHex = isHexPrefix(dataSource, storage);
   const table = escapedTable(dataSource, dataSource.getMetadata(ScopeKeySchema));
   const list = states.map((state) => `'${state}'`).join(', ');
   return (
     `${prefixSql(dataSource, column, storage)} IN ` +
-    `(SELECT ${isHex ? "'02' || upper(k.id)" : 'k.prefix'} FROM ${table} k WHERE ${SCOPE_KEY_STATE_SQL} IN (${list}))`
+    `(SELECT ${isHex ? "'02' || upper(k.id)" : 'k.prefix'} FROM ${table} k WHERE ${SCOPE_KEY_STATE_SQL} IN (${list}) AND ${only})`
   );
 }
 

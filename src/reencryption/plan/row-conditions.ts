@@ -23,10 +23,11 @@ export async function assertConditions(
   installation: Installation,
   database: RunDatabase,
   table: WorkTable,
+  { where = {} }: RunOptions,
 ): Promise<void> {
-  const { first, where, metadata } = table;
+  const { first, metadata } = table;
   const given = [
-    { option: 'where', sql: where.sql, condition: '' },
+    { option: 'where', sql: where[metadata.name] ?? '', condition: '' },
     { option: 'first', sql: first, condition: first },
   ];
   for (const { option, sql, condition } of given) {

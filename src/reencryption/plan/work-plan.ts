@@ -4,18 +4,16 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { KeyStateError, RunPlanError } from '../../errors';
 import type { Installation } from '../../typeorm/installation/installation';
-import { describeColumn } from '../../typeorm/metadata/encrypted-column';
-import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
-import { boundCondition } from '../database/bound-condition';
 import type { RunDatabase } from '../database/run-database';
 import type { ColumnWork, WorkCell, WorkTable } from '../database/work-table';
-import { encryptedTables } from '../encrypted-table';
-import type { EncryptedTable } from '../encrypted-table';
 import type { Mode } from '../modes/mode';
 import type { RunOptions } from '../report/run-options';
 
+import { chosenColumns } from './chosen-columns';
+import type { Chosen } from './chosen-columns';
 import { assertUnchecked } from './check-constraints';
 import { assertConditions, assertParameters, pendingCondition } from './row-conditions';
+import { knownScopes, whereOf } from './rows-of-scopes';
 
 /** The work of a run in one table. */
 export interface TableWork {
@@ -65,12 +63,14 @@ export async function planWork(
   requireTarget(installation, options.targetKey);
   await requireReplicas(installation, database, options.maxReplicaLagMs);
   assertParameters(options);
-  const chosen = chosenColumns(installation, mode, options);
+  const scopes = options.scopes && (await knownScopes(installation, options.scopes));
+  const chosen = chosenColumns(installation, mode, options, scopes);
   const keyIds = (await installation.keys.list()).map(({ id }) => id);
   const works: TableWork[] = [];
   for (const { table, columns } of chosen) {
-    const work = await workTable(database, mode, table, columns, options);
-    await assertConditions(installation, database, work);
+    const where = whereOf(table.metadata, columns, options, scopes);
+    const work = await workTable(database, mode, { table, columns, where }, options);
+    await assertConditions(installation, database, work, options);
     await assertUnchecked(installation.dataSource, work, mode);
     works.push({
       table: work,
@@ -88,62 +88,11 @@ function scopeOf({ columns, first, where }: WorkTable): string {
   return digest([properties, first, ...(where.sql === '' ? [] : [where.sql, where.values])]);
 }
 
-interface Chosen {
-  readonly table: EncryptedTable;
-  readonly columns: readonly EncryptedColumn[];
-}
-
-function chosenColumns(installation: Installation, mode: Mode, options: RunOptions): Chosen[] {
-  const { columns: named, first = {}, where = {} } = options;
-  const entities = entitiesOf(options);
-  const tables = inOrder(installation, encryptedTables(installation, entities), entities);
-  const all = tables.flatMap(({ columns }) => columns);
-  const unknown = named?.find((name) => !all.some((each) => describeColumn(each) === name));
-  if (unknown !== undefined) throw notEncrypted(unknown, all);
-  for (const [option, conditions] of Object.entries({ first, where })) {
-    for (const entity of Object.keys(conditions)) {
-      if (!tables.some(({ metadata }) => metadata.name === entity)) {
-        throw unknownEntity(option, entity, tables);
-      }
-    }
-  }
-
-  const wanted = (column: EncryptedColumn): boolean =>
-    named?.includes(describeColumn(column)) ?? mode.takes(column);
-  const refused = all.find((column) => wanted(column) && !mode.takes(column));
-  if (refused !== undefined) throw notFor(mode, refused);
-  const chosen = tables
-    .map((table) => ({ table, columns: table.columns.filter(wanted) }))
-    .filter(({ columns }) => columns.length > 0);
-  if (chosen.length === 0 && all.length > 0) throw nothingFor(mode, all);
-  return chosen;
-}
-
-/** Returns the entities that the options name in any way; `undefined` for all. */
-function entitiesOf({ entities, columns, where = {} }: RunOptions): RunOptions['entities'] {
-  const conditioned = Object.keys(where);
-  if (entities !== undefined || columns !== undefined || conditioned.length === 0) return entities;
-  return conditioned;
-}
-
-/** Sorts the tables in the order in which `entities` names them. */
-function inOrder(
-  { dataSource }: Installation,
-  tables: EncryptedTable[],
-  entities: RunOptions['entities'],
-): EncryptedTable[] {
-  if (entities === undefined) return tables;
-  const order = entities.map((target) => dataSource.getMetadata(target).tablePath);
-  const at = ({ metadata }: EncryptedTable): number => order.indexOf(metadata.tablePath);
-  return tables.sort((a, b) => at(a) - at(b));
-}
-
 async function workTable(
   database: RunDatabase,
   mode: Mode,
-  { metadata, name }: EncryptedTable,
-  columns: readonly EncryptedColumn[],
-  { first = {}, where = {}, parameters = {} }: RunOptions,
+  { table: { metadata, name }, columns, where }: Chosen & Pick<WorkTable, 'where'>,
+  { first = {} }: RunOptions,
 ): Promise<WorkTable> {
   const types = await database.columnTypes(name);
   const cell = (column: ColumnMetadata, written: boolean): WorkCell => {
@@ -168,7 +117,7 @@ async function workTable(
   const keys = metadata.primaryColumns.map((column) => cell(column, false));
   return {
     ...{ metadata, name, keys, cells, columns: works },
-    where: boundCondition(where[metadata.name] ?? '', parameters),
+    where,
     first: first[metadata.name] ?? '',
   };
 }
@@ -202,38 +151,6 @@ async function requireReplicas(
 
 function digest(value: unknown): string {
   return createHash('sha256').update(JSON.stringify(value)).digest('hex');
-}
-
-function notEncrypted(name: string, all: readonly EncryptedColumn[]): RunPlanError {
-  return new RunPlanError(
-    `"${name}" is not an encrypted property of these entities. Encrypted are ${all.map(describeColumn).join(', ')}.`,
-  );
-}
-
-function unknownEntity(
-  option: string,
-  entity: string,
-  tables: readonly EncryptedTable[],
-): RunPlanError {
-  const names = tables.map(({ metadata }) => metadata.name).join(', ');
-  return new RunPlanError(
-    `"${option}" names "${entity}", which is not among the entities of the run: ${names}.`,
-  );
-}
-
-function notFor({ name, needs }: Mode, column: EncryptedColumn): RunPlanError {
-  const { entity, property } = column.policy;
-  return new RunPlanError(`${entity}.${property}: ${name} is for a property that ${needs}.`, {
-    entity,
-    property,
-  });
-}
-
-function nothingFor({ name, needs }: Mode, all: readonly EncryptedColumn[]): RunPlanError {
-  return new RunPlanError(
-    `No row was touched: ${name} is for a property that ${needs}. ` +
-      `None of these is one: ${all.map(describeColumn).join(', ')}.`,
-  );
 }
 
 function schemaBehind(

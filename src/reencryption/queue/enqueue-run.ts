@@ -37,7 +37,7 @@ const REST_RETRIES = 100;
  * Begins a run over the rows, or resumes the unfinished one, and leaves it to {@link workOnRuns}, on
  * any machine. Needs PostgreSQL and the package `pg-boss`.
  *
- * `where`, `parameters` and `first` are not put into the queue: give them to the workers as well.
+ * `scopes`, `where`, `parameters` and `first` are not put into the queue: give them to the workers as well.
  *
  * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError}
  * @throws {@link RunInterruptedError} when the database fails

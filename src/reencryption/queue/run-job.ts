@@ -16,7 +16,7 @@ export interface JobFailure {
 /** Options of `workOnRuns`; all of them optional. */
 export interface WorkOnRunsOptions extends Pick<
   RunOptions,
-  'where' | 'parameters' | 'first' | 'signal' | 'onProgress'
+  'scopes' | 'where' | 'parameters' | 'first' | 'signal' | 'onProgress'
 > {
   /** Whether to stop when the queue is empty and its runs are over. Defaults to `false`: works until `signal`. */
   readonly once?: boolean;

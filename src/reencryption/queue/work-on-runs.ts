@@ -132,8 +132,8 @@ class QueueWorker {
   }
 
   #runOptions(job: RunJob): RunOptions {
-    const { where, parameters, first, signal, onProgress } = this.#options;
-    const own = defined({ where, parameters, first, signal, onProgress });
+    const { scopes, where, parameters, first, signal, onProgress } = this.#options;
+    const own = defined({ scopes, where, parameters, first, signal, onProgress });
     return { columns: job.columns, ...workerOptions(job), ...own };
   }
 

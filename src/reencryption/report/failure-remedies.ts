@@ -11,6 +11,10 @@ const REMEDIES: Partial<Record<RowFailureCode, string>> = {
   ERR_KEY_NOT_FOUND:
     'ERR_KEY_NOT_FOUND: the value names a key that is not in the key table. Restore the key from a backup; or, if ' +
     'the row holds cleartext that merely has the form of a ciphertext, write it again by repository.update().',
+  MISSING_INDEX_KEY:
+    'MISSING_INDEX_KEY: the scope of the row has no index key, so that no look-up finds the row. If it had one, ' +
+    'restore its row of field_encryption_scope_keys from a backup of the database; or run ' +
+    '`field-encryption data reindex`, which makes a new one, and new tokens.',
 };
 
 /** Returns how to settle the failures of a run, each kind once. */

@@ -1,4 +1,5 @@
 import {
+  ArrayNotEmpty,
   IsArray,
   IsBoolean,
   IsInt,
@@ -10,6 +11,7 @@ import {
 import type { EntityTarget, ObjectLiteral } from 'typeorm';
 
 import { RunPlanError } from '../../errors';
+import type { ScopeIds } from '../../keys/scopes/scope-context';
 import { defined, optionProblems } from '../../typeorm/declare/option-rules';
 
 import type { RunProgress } from './run-report';
@@ -35,6 +37,11 @@ export interface RunOptions {
    * has no condition here is done whole. Defaults to all rows.
    */
   where?: Readonly<Record<string, string>>;
+  /**
+   * Scopes to work on, such as `[{ tenant: 42 }]`: only rows that are theirs by the column of the scope, or by the
+   * key of a value. Leaves properties without keys of their kinds out. Defaults to all rows.
+   */
+  scopes?: readonly ScopeIds[];
   /** The value of each `:name` in `where`, which is bound. */
   parameters?: Readonly<Record<string, string | number>>;
   /** The most rows in a page: one read and one write. Pages shrink while the database is slow. Defaults to 2000. */
@@ -62,6 +69,7 @@ class OptionRules {
   @IsOptional() @IsArray() @IsString({ each: true }) columns?: unknown;
   @IsOptional() @IsObject() first?: unknown;
   @IsOptional() @IsObject() where?: unknown;
+  @IsOptional() @IsArray() @ArrayNotEmpty() scopes?: unknown;
   @IsOptional() @IsObject() parameters?: unknown;
   @IsOptional() @IsInt() @IsPositive() batchSize?: unknown;
   @IsOptional() @IsPositive() maxRate?: unknown;

@@ -47,9 +47,11 @@ export interface RunProgress {
 
 /**
  * Why a row failed: the code of the error that reading it threw; `DUPLICATE_TOKEN` for a value that
- * another row of a unique index already has; `STALE_TOKEN` for a token that is not that of the value.
+ * another row of a unique index already has; `STALE_TOKEN` for a token that is not that of the value, and
+ * `MISSING_INDEX_KEY` if the scope of the row has no key that tokens are made with.
  */
-export type RowFailureCode = FieldEncryptionErrorCode | 'DUPLICATE_TOKEN' | 'STALE_TOKEN';
+export type RowFailureCode =
+  FieldEncryptionErrorCode | 'DUPLICATE_TOKEN' | 'MISSING_INDEX_KEY' | 'STALE_TOKEN';
 
 /** A row that failed and was left as it is. */
 export interface RowFailure {

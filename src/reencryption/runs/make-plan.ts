@@ -6,6 +6,7 @@ import { columnStatuses } from '../coverage/status';
 import type { RunDatabase } from '../database/run-database';
 import type { Mode } from '../modes/mode';
 import type { TableWork } from '../plan/work-plan';
+import type { RunOptions } from '../report/run-options';
 import type { RunPlan, TablePlan } from '../report/run-report';
 import { PageWork } from '../walk/page-work';
 
@@ -20,6 +21,7 @@ export async function makePlan(
   database: RunDatabase,
   mode: Mode,
   works: readonly TableWork[],
+  options: RunOptions,
 ): Promise<RunPlan> {
   const keys = await installation.keys.list();
   const statuses = await withConnection(installation.dataSource, undefined, (runner) =>
@@ -39,7 +41,7 @@ export async function makePlan(
       columns: statuses.filter(({ entity, property }) =>
         mine.some((policy) => policy.entity === entity && policy.property === property),
       ),
-      where: table.where.sql,
+      where: options.where?.[table.metadata.name] ?? '',
       first: table.first,
     });
     seconds += left * (await secondsForRow(installation, database, mode, work));

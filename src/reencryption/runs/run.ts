@@ -43,7 +43,7 @@ function runAll(
     if (options.dryRun === true && mode.writes !== 'nothing') {
       const isPlanned = mode.pending !== undefined;
       const plan = isPlanned
-        ? await makePlan(installation, context.database, mode, works)
+        ? await makePlan(installation, context.database, mode, works, options)
         : undefined;
       for (const work of works) await new DryRun(context, work).run();
       return counts.report(modeName, isAborted(), plan);

@@ -1,6 +1,7 @@
 import { ErasedError, FieldEncryptionError } from '../../errors';
 import { scopeSlot } from '../../keys/record/scope';
 import type { Scope } from '../../keys/record/scope';
+import { NoScopeKeyError } from '../../keys/scopes/scope-key-errors';
 import type { Installation } from '../../typeorm/installation/installation';
 import { tellOfFailure } from '../../typeorm/metadata/failure-message';
 import { KeyPrefixes } from '../../typeorm/metadata/key-prefixes';
@@ -28,6 +29,9 @@ interface WorkedRows extends Pick<PageChange, 'rows' | 'cells'> {
   readonly failures: readonly RowFailure[];
 }
 
+/** Stands in a cell for what the run would write once there are keys for it. */
+const TO_BE_WRITTEN = Symbol('to be written');
+
 /** The parts of a run that work on pages depends on. */
 interface PageWorkParts {
   readonly installation: Installation;
@@ -43,7 +47,7 @@ export class PageWork {
   readonly #table: WorkTable;
   readonly #isTrial: boolean;
 
-  /** @param isTrial - whether nothing of it is written, so that the uses of keys do not count. */
+  /** @param isTrial - whether nothing of it is written, so that no keys are made, and their uses do not count. */
   constructor(
     { installation, database, mode }: PageWorkParts,
     table: WorkTable,
@@ -102,7 +106,11 @@ export class PageWork {
         if (scope !== undefined) scopes.set(scopeSlot(scope), scope);
       }
     }
-    await this.#installation.prepareScopes([...scopes.values()], { index: true }, undefined);
+    const how = {
+      index: this.#table.columns.some(({ tokens }) => tokens.length > 0),
+      creates: !this.#isTrial,
+    };
+    await this.#installation.prepareScopes([...scopes.values()], how, undefined);
   }
 
   /** A row that is not of the scope of its value is reported when its turn comes. */
@@ -163,6 +171,11 @@ export class PageWork {
     } catch (error) {
       // Its values are gone for good, and nothing is wrong with the row.
       if (error instanceof ErasedError) return undefined;
+      if (error instanceof NoScopeKeyError) {
+        if (this.#mode.writes === 'nothing') return 'MISSING_INDEX_KEY';
+        put(cells[stored], row, TO_BE_WRITTEN);
+        return undefined;
+      }
       if (!(error instanceof FieldEncryptionError) || error.retryable) throw error;
       const { dataSource } = this.#installation;
       return tellOfFailure(dataSource, 'decrypt', error, encrypted.policy).code;

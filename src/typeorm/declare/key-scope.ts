@@ -1,4 +1,4 @@
-import type { EntityMetadata } from 'typeorm';
+import type { EntityMetadata, EntitySchemaColumnOptions } from 'typeorm';
 
 import { DEFAULT_KIND } from '../../keys/record/scope';
 
@@ -28,13 +28,33 @@ export function KeyScope({ kind = DEFAULT_KIND }: KeyScopeOptions = {}): Propert
   };
 }
 
-/** Returns the scopes that the class of an entity declares, and those of the classes that it extends. */
+/** Marks the column of a scope in an EntitySchema, on the option that TypeORM copies to the metadata as it is. */
+const KIND_OF_SCOPE = Symbol('kind of scope');
+
+/**
+ * Returns the options of a column of an EntitySchema that names the scope of its row, as {@link KeyScope} does for
+ * a class.
+ *
+ * @param options - those of the column, and `kind`.
+ */
+export function keyScopeColumn({
+  kind = DEFAULT_KIND,
+  ...column
+}: KeyScopeOptions & EntitySchemaColumnOptions): EntitySchemaColumnOptions {
+  // TypeORM calls it for virtual properties alone.
+  const query = (): string => '';
+  return { ...column, query: Object.assign(query, { [KIND_OF_SCOPE]: kind }) };
+}
+
+/** Returns the scopes that the class of an entity declares, those of the classes that it extends, and of its schema. */
 export function declaredScopes({
   target,
-}: {
-  readonly target: EntityMetadata['target'];
-}): DeclaredScope[] {
-  const scopes: DeclaredScope[] = [];
+  ownColumns,
+}: Pick<EntityMetadata, 'target' | 'ownColumns'>): DeclaredScope[] {
+  const scopes = ownColumns.flatMap(({ propertyName, query }) => {
+    const kind: unknown = query && Reflect.get(query, KIND_OF_SCOPE);
+    return typeof kind === 'string' ? [{ property: propertyName, kind }] : [];
+  });
   let each: unknown = target;
   while (typeof each === 'function') {
     scopes.push(...(declared.get(each) ?? []));

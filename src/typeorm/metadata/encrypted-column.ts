@@ -105,6 +105,14 @@ export interface EncryptedColumns {
   readonly scoped: boolean;
 }
 
+/** Returns the kinds of scopes that columns have keys of. */
+export function declaredKinds({ byEntity }: Pick<EncryptedColumns, 'byEntity'>): string[] {
+  const kinds = [...byEntity.values()].flatMap(({ scopes }) =>
+    scopes.map(({ scope }) => scope.kind),
+  );
+  return [...new Set(kinds)].sort();
+}
+
 /** Returns `Entity.property`, for messages. */
 export function describeColumn({ policy }: EncryptedColumn): string {
   return `${policy.entity}.${policy.property}`;
@@ -171,7 +179,11 @@ export function scopeOfValue(
   encrypted: EncryptedColumn,
   stored: unknown,
 ): Scope | undefined {
-  const prefix = keyPrefixOf(encrypted, stored);
+  return scopeOfKey(keys, keyPrefixOf(encrypted, stored));
+}
+
+/** {@link scopeOfValue} by the prefix of its key. */
+export function scopeOfKey(keys: KeySource, prefix: string | undefined): Scope | undefined {
   try {
     return prefix === undefined ? undefined : keys.keyByPrefix(prefix).scope;
   } catch (error) {

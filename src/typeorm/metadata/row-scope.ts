@@ -42,6 +42,14 @@ export class RowScope {
     this.#needsContext = parts.needsContext;
   }
 
+  /** Returns the scope of values of the same kind that are in no row, which the context alone tells. */
+  outsideOfRows(property: ScopedProperty): RowScope {
+    return new RowScope({
+      ...{ kind: this.kind, column: undefined, property },
+      ...{ context: this.#context, needsContext: this.#needsContext },
+    });
+  }
+
   /** What names it, for messages. */
   get name(): string {
     return this.column?.propertyPath ?? `the ${this.kind} of the context`;
@@ -100,6 +108,16 @@ export class RowScope {
     return id;
   }
 
+  /** Returns the error of a write to a row with values that are not under keys of the context's scope. */
+  foreignRow(): ScopeMismatchError {
+    const { entity, property } = this.#property;
+    return new ScopeMismatchError(
+      `${entity}.${property}: the write would change a row with values that are not under keys of the ${this.kind} ` +
+        `of the context. Nothing was written. Write to rows of that ${this.kind} only.`,
+      { entity, property },
+    );
+  }
+
   #idOf(column: ColumnMetadata, value: unknown): string {
     if (value === null || value === undefined) throw this.#missing();
     this.#canonical ??= canonicalForm(column);
@@ -117,8 +135,8 @@ export class RowScope {
     const { entity, property } = this.#property;
     const where =
       this.column === undefined
-        ? 'Run the work in withKeyScope(id, …), or set the option keyScope'
-        : `Give the row its ${this.column.propertyPath}, or run the work in withKeyScope(id, …)`;
+        ? `Run the work in withKeyScope({ ${this.kind}: id }, …), or set the option keyScope`
+        : `Give the row its ${this.column.propertyPath}, or run the work in withKeyScope({ ${this.kind}: id }, …)`;
     return new MissingScopeError(
       `${entity}.${property} has keys for each ${this.kind}, and it is not known which: ` +
         `neither the row or condition nor the context says. ${where}.`,

@@ -166,7 +166,7 @@ function checkDeclarations(
     );
   }
   const embedded = metadata.allEmbeddeds.find(
-    ({ type }) => declaredScopes({ target: type }).length > 0,
+    ({ type, columns }) => declaredScopes({ target: type, ownColumns: columns }).length > 0,
   );
   if (embedded !== undefined) {
     throw policyRefused(

@@ -20,6 +20,7 @@ import {
 import { prepareUpdate } from '../query/write/hit-rows';
 import { overwriteOnConflict } from '../query/write/overwrite-on-conflict';
 import { encryptedEntityOf, prepareWrite, uniqueWriteOf } from '../query/write/prepared-write';
+import { guardScopes } from '../query/write/scope-guard';
 import { writingUpdatedRows } from '../query/write/updated-row';
 import { assertBoundColumnsInserted, writingInsertedRow } from '../query/write/written-row';
 
@@ -53,7 +54,10 @@ class EncryptingInsertQueryBuilder<
       }
       assertBoundColumnsInserted(entity, this.getInsertedColumns());
     }
-    return checked(this, () => super.getQuery());
+    return checked(this, () => {
+      const sql = super.getQuery();
+      return entity === undefined ? sql : guardScopes(this, entity, () => this.getValueSets(), sql);
+    });
   }
 
   override orUpdate(overwrite?: unknown, conflict?: unknown, options?: object): this {
@@ -114,7 +118,12 @@ class EncryptingUpdateQueryBuilder<
         this,
         entity,
         () => super.getValueSet(),
-        () => super.getQuery(),
+        () => {
+          const sql = super.getQuery();
+          return entity === undefined
+            ? sql
+            : guardScopes(this, entity, () => [super.getValueSet()], sql);
+        },
       ),
     );
   }

@@ -1,27 +1,27 @@
 import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 
-import { FORMATS, keyPrefix } from '../../format/data-key-id';
-import type { KeySuite } from '../../keys/record/key-record';
 import type { Scope } from '../../keys/record/scope';
+import type { ScopeKeyRecord } from '../../keys/record/scope-key-record';
 import type {
-  ScopeKeyPurpose,
-  ScopeKeyRecord,
-  ScopeKeyState,
-} from '../../keys/record/scope-key-record';
-import type { ScopeCount, ScopeKeyChange, ScopeKeyStore } from '../../keys/scopes/scope-key-store';
+  RotatableScopes,
+  ScopeCount,
+  ScopeKeyChange,
+  ScopeKeyStore,
+} from '../../keys/scopes/scope-key-store';
 import { inOwnTransaction } from '../connection/own-transaction';
 import { withOwnTables } from '../connection/table-access';
 import { isUniqueViolation } from '../connection/transient-conflict';
 
 import { countedScopes } from './counted-scopes';
+import { rotatableScopes, toBeErasedSql } from './rotatable-scopes';
+import { insertRows, recordOf, updateRows } from './scope-key-row';
 import { ScopeKeySchema } from './scope-key-table';
 import type { ScopeKeyRow } from './scope-key-table';
-import { readBytes, readDate, readWholeNumber, StoredRow } from './stored-row';
 
 /** Values in one statement; under the parameter limits of SQLite (32,766) and PostgreSQL. */
 const PER_QUERY = 5_000;
-/** Rows in one INSERT, of ten parameters each. */
-const PER_INSERT = 500;
+/** Rows in one INSERT or UPDATE, of eleven parameters each. */
+const PER_WRITE = 500;
 
 /** The marks of its scope, beside each key. */
 const MARKS_OF_KEY = `m.kind = k.kind AND m.scope = k.scope AND m.purpose NOT IN ('data', 'index')`;
@@ -64,6 +64,29 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     const marks = rows.flatMap(({ marks: ofScope = [] }: MarkedRow) => ofScope);
     const unique = new Map([...rows, ...marks].map((row) => [row.id, row]));
     return [...unique.values()].map(recordOf);
+  }
+
+  findRotatable(
+    which: RotatableScopes,
+    { after, limit }: { readonly after: string; readonly limit: number },
+  ): Promise<Scope[]> {
+    return withOwnTables(this.#dataSource, undefined, async (runner) => {
+      const page = rotatableScopes(runner, which)
+        .select('k.scope', 'id')
+        .andWhere('k.scope > :after', { after })
+        .orderBy('k.scope')
+        .limit(limit);
+      const rows = await page.getRawMany<Pick<Scope, 'id'>>();
+      return rows.map(({ id }) => ({ kind: which.kind, id }));
+    });
+  }
+
+  countRotatable(which: RotatableScopes): Promise<number> {
+    return withOwnTables(this.#dataSource, undefined, (runner) =>
+      rotatableScopes(runner, which)
+        .andWhere(`NOT EXISTS (${toBeErasedSql(runner)})`)
+        .getCount(),
+    );
   }
 
   async mayRollBack(connection?: QueryRunner): Promise<boolean> {
@@ -111,7 +134,7 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
 
   async insertMissing(records: readonly ScopeKeyRecord[], connection?: QueryRunner): Promise<void> {
     const insert = async (runner: QueryRunner): Promise<boolean> => {
-      for (const page of pagesOf(records, PER_INSERT)) await insertRows(runner, page, true);
+      for (const page of pagesOf(records, PER_WRITE)) await insertRows(runner, page, true);
       return true;
     };
     if (connection !== undefined && (await isInTransaction(connection))) {
@@ -128,8 +151,9 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
   ): Promise<boolean> {
     try {
       return await inOwnTransaction(this.#dataSource, undefined, async (runner) => {
-        for (const change of changes) if (!(await update(runner, change))) return false;
-        for (const page of pagesOf(inserted, PER_INSERT)) await insertRows(runner, page, false);
+        for (const page of pagesOf(changes, PER_WRITE))
+          if (!(await updateRows(runner, page))) return false;
+        for (const page of pagesOf(inserted, PER_WRITE)) await insertRows(runner, page, false);
         return confirm(runner);
       });
     } catch (error) {
@@ -173,62 +197,6 @@ async function isInTransaction(runner: QueryRunner): Promise<boolean> {
     { readonly inside: boolean },
   ];
   return row.inside;
-}
-
-async function insertRows(
-  runner: QueryRunner,
-  records: readonly ScopeKeyRecord[],
-  ignoresTaken: boolean,
-): Promise<void> {
-  const insert = runner.manager
-    .createQueryBuilder()
-    .insert()
-    .into(ScopeKeySchema)
-    .values(records.map(rowOf));
-  const statement = ignoresTaken ? insert.orIgnore() : insert;
-  await statement.callListeners(false).updateEntity(false).execute();
-}
-
-async function update(runner: QueryRunner, { expected, record }: ScopeKeyChange): Promise<boolean> {
-  const { state, sealed, since, branchId } = rowOf(record);
-  const { affected } = await runner.manager
-    .createQueryBuilder()
-    .update(ScopeKeySchema)
-    .set({ state, sealed, since, branchId })
-    .where('id = :id AND state = :state AND sealed = :sealed', {
-      id: expected.id,
-      state: expected.state,
-      sealed: rowOf(expected).sealed,
-    })
-    .callListeners(false)
-    .execute();
-  return affected === 1;
-}
-
-function rowOf(record: ScopeKeyRecord): ScopeKeyRow {
-  return {
-    ...record,
-    since: record.since.toISOString(),
-    sealed: Buffer.from(record.sealed).toString('base64url'),
-    prefix: keyPrefix(record.id, FORMATS.bound),
-  };
-}
-
-/** Returns the record in a row. Cells that cannot be read become empty, with which nothing opens. */
-function recordOf(row: ScopeKeyRow): ScopeKeyRecord {
-  const stored = new StoredRow(ScopeKeySchema, row);
-  return {
-    id: stored.text('id'),
-    kind: stored.text('kind'),
-    scope: stored.text('scope'),
-    purpose: stored.text('purpose') as ScopeKeyPurpose,
-    version: stored.cell('version', readWholeNumber, 0),
-    state: stored.text('state') as ScopeKeyState,
-    suite: stored.text('suite') as KeySuite,
-    branchId: stored.text('branchId'),
-    since: stored.cell('since', readDate, new Date(0)),
-    sealed: stored.cell('sealed', readBytes, Buffer.alloc(0)),
-  };
 }
 
 function pagesOf<T>(items: readonly T[], size: number): T[][] {

@@ -1,6 +1,8 @@
 import { scopeId } from '../../../keys/record/scope';
 import type { Scope } from '../../../keys/record/scope';
+import type { ScopeIds } from '../../../keys/scopes/scope-context';
 import { isMark } from '../../../keys/record/scope-key-record';
+import { declaredKinds } from '../../../typeorm/metadata/encrypted-column';
 import type { Session } from '../../load/session';
 import { CommandError } from '../../terminal/command-error';
 
@@ -41,11 +43,29 @@ export async function namedScope(
   );
 }
 
-function declaredKind({ installation }: Session, kind: string | undefined): string {
-  const declared = [...installation.columns.byEntity.values()].flatMap(({ scopes }) =>
-    scopes.map(({ scope }) => scope.kind),
-  );
-  const kinds = [...new Set(declared)].sort();
+/** {@link namedScope} of each of some ids. */
+export async function namedScopes(
+  session: Session,
+  ids: readonly string[],
+  kind: string | undefined,
+): Promise<NamedScope[]> {
+  const scopes: NamedScope[] = [];
+  for (const id of new Set(ids)) scopes.push(await namedScope(session, id, kind));
+  return scopes;
+}
+
+/** Returns scopes as the library takes them. */
+export function scopeIdsOf(scopes: readonly Scope[]): ScopeIds[] {
+  return scopes.map(({ kind, id }) => ({ [kind]: id }));
+}
+
+/**
+ * Returns the kind that a command line names, or the only one.
+ *
+ * @throws {@link CommandError} for one that no entity declares
+ */
+export function declaredKind({ installation }: Session, kind: string | undefined): string {
+  const kinds = declaredKinds(installation.columns);
   const [only] = kinds;
   if (kind !== undefined && kinds.includes(kind)) return kind;
   if (kind === undefined && only !== undefined && kinds.length === 1) return only;

@@ -1,12 +1,10 @@
 import { counted } from '../../../doctor/finding';
-import { erasedError } from '../../../keys/scopes/erasure/marks-of-scopes';
 import { earlierBranches } from '../../../keys/scopes/scope-resealing';
 import type { Session } from '../../load/session';
 import { EXIT_CODES } from '../../terminal/command-error';
 import type { CommandResult } from '../../terminal/output';
 
 import type { CommandWork } from '../common-options';
-import { commandLine } from '../command-line';
 import { namedScope } from './named-scope';
 
 /** Options of the commands on one scope. */
@@ -70,31 +68,5 @@ export async function keysReseal(
         : []),
     ].join('\n'),
     exitCode: conflicts + unavailable === 0 ? EXIT_CODES.done : EXIT_CODES.failed,
-  };
-}
-
-/** Gives a scope a new data key. */
-export async function keysRotateScope(
-  session: Session,
-  id: string,
-  { kind, dryRun }: ScopeCommandOptions,
-): Promise<CommandResult> {
-  const scope = await namedScope(session, id, kind);
-  const named = { dryRun, kind: scope.kind, scope: id };
-  if (dryRun) {
-    const mark = await session.installation.keys.scopes.marks.find(scope, 'erasure');
-    if (mark !== undefined) throw erasedError(mark);
-    return {
-      document: named,
-      text: `Would give ${scope.title} a new data key. Nothing was changed.`,
-    };
-  }
-  const keyId = await session.fieldEncryption.keys.rotateScope({ [scope.kind]: id });
-  return {
-    document: { ...named, keyId },
-    text: [
-      `Key ${keyId} of ${scope.title} is active. Rows stay under their key until you run:`,
-      `  ${commandLine(session, 'data', 'reencrypt')}`,
-    ].join('\n'),
   };
 }

@@ -10,6 +10,7 @@ import { receiptDigest, sealedReceipt } from './erasure-receipt';
 import type { ErasedRows, ErasureReceipt } from './erasure-receipt';
 import type { KeysOfScopes } from '../keys-of-scopes';
 import { applyRecorded } from '../recorded-change';
+import { unknownScope } from '../scope-key-errors';
 import type { Scope } from '../../record/scope';
 import { isMark } from '../../record/scope-key-record';
 import type { ScopeKeyRecord } from '../../record/scope-key-record';
@@ -144,11 +145,5 @@ async function requireUnheld<C>(
   if ((await marks.find(scope, 'hold', connection)) === undefined) return;
   throw new KeyStateError(
     `The ${scope.kind} is under a legal hold, and is not erased. Release the hold first.`,
-  );
-}
-
-function unknownScope({ kind }: Scope): KeyStateError {
-  return new KeyStateError(
-    `The ${kind} has no keys, and nothing was erased. Look whether its id is right, and of the right kind.`,
   );
 }

@@ -4,8 +4,6 @@ import type { UnsupportedQueryError } from '../../../errors';
 import { queryRefused } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
 
-import { boundColumnChanged } from './updated-row';
-
 /** The arguments of TypeORM's `orUpdate`; TypeORM 0.3 also takes them in one object. */
 interface OnConflict {
   readonly overwrite: unknown;
@@ -143,12 +141,13 @@ function refuseOtherRows(entity: EncryptedEntity, overwrite: unknown, conflict: 
     for (const column of encrypted.binding?.columns ?? []) {
       const { databaseName, propertyPath } = column;
       if (same.has(databaseName)) continue;
-      if (overwritten.has(databaseName)) throw boundColumnChanged(encrypted, column);
-      if (!overwritten.has(encrypted.column.databaseName)) continue;
+      const isWritten = overwritten.has(encrypted.column.databaseName);
+      if (!isWritten && !overwritten.has(databaseName)) continue;
       throw refused(
         encrypted,
-        `bound to ${propertyPath} of its row, which another row may have that is in conflict. Name ` +
-          `"${databaseName}" as a conflict path as well, or update the row in a statement of its own.`,
+        `bound to ${propertyPath} of its row, and the row in conflict may have another. Name ${propertyPath} ` +
+          `(column "${databaseName}") among the conflict paths as well, over which there has to be a unique index ` +
+          'together, or update the row in a statement of its own.',
       );
     }
   }

@@ -1,7 +1,6 @@
 import type { EntityMetadata, ObjectLiteral, QueryRunner } from 'typeorm';
 
 import { FieldEncryptionError } from '../../../errors';
-import { rethrowFenced } from '../../connection/key-fence';
 import { installationOf } from '../../installation/installations';
 import { countValues, noteUse } from '../../installation/value-use';
 import type { EncryptedEntity } from '../../metadata/encrypted-column';
@@ -9,6 +8,7 @@ import type { AnyQueryBuilder } from '../any-query-builder';
 import { withResolvedParameters } from '../lookup/resolved-parameters';
 import { UniqueWrite } from '../unique/unique-write';
 
+import { rethrowGuarded } from './scope-guard';
 import { scopesOfStatement } from './written-scopes';
 
 export type WriteBuilder = AnyQueryBuilder & {
@@ -44,10 +44,12 @@ export function prepareWrite<T>(
     // The actor may not, or the scope of a row is not known. Callers expect a promise.
     return Promise.reject(error);
   }
+  const guarded = (): Promise<T> =>
+    write().catch((error: unknown) => rethrowGuarded(entity, error));
   const run = (): Promise<T> =>
     entity !== undefined && UniqueWrite.isNeeded(entity)
-      ? runUnique(builder, entity, queryRunner, write)
-      : withResolvedParameters(builder, installation, queryRunner, write).catch(rethrowFenced);
+      ? runUnique(builder, entity, queryRunner, guarded)
+      : withResolvedParameters(builder, installation, queryRunner, guarded);
   if (preparing === undefined) return run();
   return preparing.then(run, (failure: unknown) => {
     leaveToValues(failure);
@@ -105,7 +107,7 @@ async function runUnique<T>(
         installationOf(builder.connection),
         watched,
         write,
-      ).catch(rethrowFenced);
+      );
     } finally {
       builder.setQueryRunner(queryRunner);
       uniqueWrites.delete(builder);

@@ -101,7 +101,7 @@ function assertBoundColumnsKept(
 }
 
 /** Returns the error of a write that changes a column which values are bound to. */
-export function boundColumnChanged(
+function boundColumnChanged(
   encrypted: EncryptedColumn,
   { propertyPath }: ColumnMetadata,
 ): FieldEncryptionError {

@@ -1,0 +1,88 @@
+import type { DataSource, EntityMetadata } from 'typeorm';
+
+import { scopeSlot } from '../../keys/record/scope';
+import type { Scope } from '../../keys/record/scope';
+import { isMark, scopeOf } from '../../keys/record/scope-key-record';
+import { scopeNamed } from '../../keys/scopes/named-scope';
+import type { ScopeIds } from '../../keys/scopes/scope-context';
+import { unknownScope } from '../../keys/scopes/scope-key-errors';
+import type { Installation } from '../../typeorm/installation/installation';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
+import { boundCondition } from '../database/bound-condition';
+import type { BoundCondition, ParameterValue } from '../database/bound-condition';
+import { underScopeKeySql } from '../database/prefix-sql';
+import type { RunOptions } from '../report/run-options';
+
+/** The states of keys of scopes. */
+const EVERY_STATE = ['active', 'deactivated', 'erased'] as const;
+
+/**
+ * Returns the scopes that a run is about.
+ *
+ * @throws {@link UnsupportedValueError} for anything but scopes, {@link KeyStateError} for one without keys
+ */
+export async function knownScopes(
+  { keys }: Installation,
+  named: readonly ScopeIds[],
+): Promise<Scope[]> {
+  const scopes = named.map(scopeNamed);
+  const records = (await keys.scopes.store.findCurrent(scopes)).filter((each) => !isMark(each));
+  const known = new Set(records.map((record) => scopeSlot(scopeOf(record))));
+  const unknown = scopes.find((scope) => !known.has(scopeSlot(scope)));
+  if (unknown !== undefined) throw unknownScope(unknown);
+  return scopes;
+}
+
+/** Returns the condition of the rows of a table that a run is about: those of `where`, and of the scopes. */
+export function whereOf(
+  metadata: EntityMetadata,
+  columns: readonly EncryptedColumn[],
+  { where = {}, parameters = {} }: RunOptions,
+  scopes: readonly Scope[] | undefined,
+): BoundCondition {
+  const given = where[metadata.name] ?? '';
+  if (scopes === undefined) return boundCondition(given, parameters);
+  const { dataSource, ids } = { dataSource: metadata.connection, ids: idsByKind(scopes) };
+  const ofScopes = columns.map((column) => rowsOfScopesSql(dataSource, column)).join(' OR ');
+  const both = given === '' ? ofScopes : `(${given}) AND (${ofScopes})`;
+  return boundCondition(both, { ...parameters, ...ids });
+}
+
+/** By the parameter of each kind, a JSON text of the ids, of which there may be many. */
+function idsByKind(scopes: readonly Scope[]): Record<string, ParameterValue> {
+  const ofKind = (kind: string): string[] =>
+    scopes.filter((scope) => scope.kind === kind).map(({ id }) => id);
+  return Object.fromEntries(
+    scopes.map(({ kind }) => [parameterOf(kind), JSON.stringify(ofKind(kind))]),
+  );
+}
+
+/** A kind may have hyphens, and a parameter not. */
+function parameterOf(kind: string): string {
+  return `scopes_${Buffer.from(kind).toString('hex')}`;
+}
+
+/** Returns SQL for the rows of some scopes: by their column, and by the keys of their values. */
+function rowsOfScopesSql(
+  dataSource: DataSource,
+  { column, policy, scope }: EncryptedColumn,
+): string {
+  if (scope === undefined) return 'FALSE';
+  const ids = jsonTextsSql(dataSource, `:${parameterOf(scope.kind)}`);
+  const escaped = (name: string): string => dataSource.driver.escape(name);
+  const keys = `k.kind = '${scope.kind}' AND k.scope IN (${ids})`;
+  const cell = escaped(column.databaseName);
+  return [
+    underScopeKeySql(dataSource, cell, policy.storage, EVERY_STATE, keys),
+    ...(scope.column === undefined
+      ? []
+      : [`CAST(${escaped(scope.column.databaseName)} AS text) IN (${ids})`]),
+  ].join(' OR ');
+}
+
+/** Selects the texts in a JSON array. */
+function jsonTextsSql({ options }: DataSource, array: string): string {
+  return options.type === 'postgres'
+    ? `SELECT json_array_elements_text(CAST(${array} AS json))`
+    : `SELECT value FROM json_each(${array})`;
+}

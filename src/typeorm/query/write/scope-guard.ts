@@ -1,0 +1,166 @@
+import { InsertQueryBuilder, QueryFailedError } from 'typeorm';
+import type { DataSource, ObjectLiteral } from 'typeorm';
+
+import { FORMATS, keyPrefix } from '../../../format/data-key-id';
+import { rethrowFenced } from '../../connection/key-fence';
+import { isHexPrefix, prefixSql } from '../../connection/prefix-sql';
+import { escapedTable } from '../../connection/sql-dialect';
+import { installationOf } from '../../installation/installations';
+import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
+import type { RowScope } from '../../metadata/row-scope';
+import { ScopeKeySchema } from '../../tables/scope-key-table';
+import type { AnyQueryBuilder, Expressions } from '../any-query-builder';
+
+/** What TypeORM assigns to a column: a parameter, or the value of the row that was to be inserted. */
+const ASSIGNED = /:orm_param_\d+|EXCLUDED\."(?:[^"]|"")*"/y;
+
+/** An encrypted column whose scope the context alone tells. */
+interface GuardedColumn extends EncryptedColumn {
+  readonly scope: RowScope;
+}
+
+/** The scope of the context. */
+interface Owner {
+  /** In SQL, for its id. */
+  readonly parameter: string;
+  /** Its key in use, which the snapshot of a transaction may be too old to show. */
+  readonly keyId: string;
+}
+
+/** A statement that writes over rows. */
+interface Overwriting {
+  readonly sql: string;
+  /** Where its assignments begin. */
+  readonly from: number;
+  /** The name of the row that is written over. */
+  readonly row: string;
+}
+
+/**
+ * Returns an UPDATE, or an INSERT with ON CONFLICT, that fails at a row with values under keys of another scope than
+ * that of the context. The database looks at the row when it has locked it, so nobody can change it in between.
+ */
+export function guardScopes(
+  builder: AnyQueryBuilder,
+  { columns, scopes }: EncryptedEntity,
+  values: () => readonly ObjectLiteral[],
+  sql: string,
+): string {
+  return scopes
+    .filter(({ scope }) => scope.column === undefined)
+    .reduce((statement, { scope: { kind } }, i) => {
+      const ofKind = columns.filter(isGuarded).filter(({ scope }) => scope.kind === kind);
+      const written = ofKind.find((each) => isWritten(each, builder, values()));
+      if (written === undefined) return statement;
+      const owner = ownerOf(written, builder, `fieldEncryptionOwner${String(i)}`);
+      const target = overwriting(builder, statement);
+      const own = ofKind.map((each) => isOwnSql(builder.connection, target.row, each, owner));
+      return withCondition(builder.connection, target, written, own);
+    }, sql);
+}
+
+/**
+ * Rethrows the error of a statement; that of its fence or of {@link guardScopes} as one for users.
+ *
+ * @throws {@link ScopeMismatchError}
+ */
+export function rethrowGuarded(entity: EncryptedEntity | undefined, error: unknown): never {
+  if (error instanceof QueryFailedError) {
+    const { message } = error as QueryFailedError;
+    const guarded = entity?.columns.filter(isGuarded);
+    const hit = guarded?.find(({ scope }) => message.includes(markOf(scope)));
+    if (hit !== undefined) throw hit.scope.foreignRow();
+  }
+  rethrowFenced(error);
+}
+
+function isGuarded(encrypted: EncryptedColumn): encrypted is GuardedColumn {
+  return encrypted.scope !== undefined && encrypted.scope.column === undefined;
+}
+
+function isWritten(
+  { column }: GuardedColumn,
+  builder: AnyQueryBuilder,
+  values: readonly ObjectLiteral[],
+): boolean {
+  if (!values.some((each) => (column.getEntityValue(each) ?? null) !== null)) return false;
+  if (!(builder instanceof InsertQueryBuilder)) return column.isUpdate;
+  const { onUpdate } = builder.expressionMap as Partial<Expressions>;
+  const overwritten: unknown = onUpdate?.overwrite;
+  return Array.isArray(overwritten) && overwritten.includes(column.databaseName);
+}
+
+function ownerOf(
+  { policy, scope }: GuardedColumn,
+  builder: AnyQueryBuilder,
+  parameter: string,
+): Owner {
+  const current = scope.current();
+  builder.setParameter(parameter, current.id);
+  const { id: keyId } = installationOf(builder.connection).keys.activeKey(policy.keyName, current);
+  return { parameter: `:${parameter}`, keyId };
+}
+
+function overwriting(builder: AnyQueryBuilder, sql: string): Overwriting {
+  const { connection, expressionMap } = builder;
+  const { mainAlias } = expressionMap;
+  if (mainAlias === undefined) throw new TypeError('a statement that writes has a table');
+  const table = escapedTable(connection, mainAlias.metadata);
+  if (!(builder instanceof InsertQueryBuilder)) {
+    return { sql, from: sql.lastIndexOf(`UPDATE ${table} SET `), row: table };
+  }
+  const hasAlias =
+    connection.options.type === 'postgres' && mainAlias.name !== mainAlias.metadata.tablePath;
+  const row = hasAlias ? connection.driver.escape(mainAlias.name) : table;
+  return { sql, from: sql.lastIndexOf(' DO UPDATE SET '), row };
+}
+
+/** Assigns to a column only where all conditions hold, and fails elsewhere. */
+function withCondition(
+  dataSource: DataSource,
+  { sql, from }: Overwriting,
+  written: GuardedColumn,
+  conditions: readonly string[],
+): string {
+  const target = `${dataSource.driver.escape(written.column.databaseName)} = `;
+  const at = from < 0 ? -1 : sql.indexOf(target, from);
+  const begin = at + target.length;
+  ASSIGNED.lastIndex = begin;
+  const assigned = at < 0 ? undefined : ASSIGNED.exec(sql)?.[0];
+  if (assigned === undefined) throw new TypeError('the assignment of a written value is not found');
+  const whole = `CASE WHEN ${conditions.join(' AND ')} THEN ${assigned} ELSE ${failureSql(dataSource, written)} END`;
+  return `${sql.slice(0, begin)}${whole}${sql.slice(begin + assigned.length)}`;
+}
+
+/** Returns SQL that is true where a row has no value, or one under a key of the scope. */
+function isOwnSql(
+  dataSource: DataSource,
+  row: string,
+  { column, policy, readsPlaintext, previousFormat, scope }: GuardedColumn,
+  { parameter, keyId }: Owner,
+): string {
+  const cell = `${row}.${dataSource.driver.escape(column.databaseName)}`;
+  const prefix = prefixSql(dataSource, cell, policy.storage);
+  const [current, isOfKey] = isHexPrefix(dataSource, policy.storage)
+    ? [`02${keyId.toUpperCase()}`, `k.id = lower(substr(${prefix}, 3))`]
+    : [keyPrefix(keyId, FORMATS.bound), `k.prefix = ${prefix}`];
+  const table = escapedTable(dataSource, dataSource.getMetadata(ScopeKeySchema));
+  const key = `SELECT 1 FROM ${table} k WHERE ${isOfKey}`;
+  const own =
+    `${cell} IS NULL OR ${prefix} = '${current}' OR ` +
+    `EXISTS (${key} AND k.kind = '${scope.kind}' AND k.scope = ${parameter})`;
+  // Values from before there were scopes belong to none.
+  const mayBeEarlier = policy.readsUnscoped || readsPlaintext || previousFormat !== undefined;
+  return mayBeEarlier ? `(${own} OR NOT EXISTS (${key}))` : `(${own})`;
+}
+
+/** Returns SQL that fails when it is evaluated, with an error that both databases quote its text in. */
+function failureSql({ options }: DataSource, { scope, policy }: GuardedColumn): string {
+  if (options.type !== 'postgres') return `json_extract('[]', '${markOf(scope)}')`;
+  const type = policy.storage === 'binary' ? 'bytea' : 'text';
+  return `CAST(current_setting('${markOf(scope)}') AS ${type})`;
+}
+
+function markOf({ kind }: RowScope): string {
+  return `field-encryption - a row of another <${kind}>`;
+}

@@ -1,0 +1,33 @@
+import type { QueryRunner, SelectQueryBuilder } from 'typeorm';
+
+import type { RotatableScopes } from '../../keys/scopes/scope-key-store';
+import { escapedTable } from '../connection/sql-dialect';
+
+import { ScopeKeySchema } from './scope-key-table';
+import type { ScopeKeyRow } from './scope-key-table';
+
+/** Selects the keys to be rotated, by the index of current keys. */
+export function rotatableScopes(
+  runner: QueryRunner,
+  { kind, ids, age }: RotatableScopes,
+): SelectQueryBuilder<ScopeKeyRow> {
+  const keys = runner.manager
+    .createQueryBuilder(ScopeKeySchema, 'k', runner)
+    .where(`k.kind = :kind AND k.purpose = 'data' AND k.state <> 'deactivated'`, { kind })
+    // A key that only says that it is erased is not passed over.
+    .andWhere(`NOT (k.state = 'erased' AND k.sealed = '')`)
+    .cache(false);
+  if (ids !== undefined) keys.andWhere('k.scope IN (:...ids)', { ids });
+  if (age === undefined) return keys;
+  const [before, now] = [age.before.toISOString(), age.now.toISOString()];
+  return keys.andWhere('(k.since <= :before OR k.since > :now)', { before, now });
+}
+
+/** Selects the mark of an erasure that was requested, of the scope of a key `k`. */
+export function toBeErasedSql({ connection }: QueryRunner): string {
+  const table = escapedTable(connection, connection.getMetadata(ScopeKeySchema));
+  return (
+    `SELECT 1 FROM ${table} m WHERE m.kind = k.kind AND m.scope = k.scope ` +
+    `AND m.purpose = 'erasure' AND m.state = 'active'`
+  );
+}

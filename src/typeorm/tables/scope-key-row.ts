@@ -1,0 +1,88 @@
+import type { QueryRunner } from 'typeorm';
+
+import { FORMATS, keyPrefix } from '../../format/data-key-id';
+import type { KeySuite } from '../../keys/record/key-record';
+import type {
+  ScopeKeyPurpose,
+  ScopeKeyRecord,
+  ScopeKeyState,
+} from '../../keys/record/scope-key-record';
+import type { ScopeKeyChange } from '../../keys/scopes/scope-key-store';
+
+import { ScopeKeySchema } from './scope-key-table';
+import type { ScopeKeyRow } from './scope-key-table';
+import { readBytes, readDate, readWholeNumber, StoredRow } from './stored-row';
+
+/** The columns that a change may set. */
+const CHANGED = ['state', 'sealed', 'since', 'branchId'] as const;
+
+/** Inserts records. */
+export async function insertRows(
+  runner: QueryRunner,
+  records: readonly ScopeKeyRecord[],
+  ignoresTaken: boolean,
+): Promise<void> {
+  const insert = runner.manager
+    .createQueryBuilder()
+    .insert()
+    .into(ScopeKeySchema)
+    .values(records.map(rowOf));
+  const statement = ignoresTaken ? insert.orIgnore() : insert;
+  await statement.callListeners(false).updateEntity(false).execute();
+}
+
+/** Changes rows by one statement. Returns false if some of them were no longer as expected. */
+export async function updateRows(
+  runner: QueryRunner,
+  changes: readonly ScopeKeyChange[],
+): Promise<boolean> {
+  const parameters: Record<string, unknown> = {};
+  for (const [i, { expected, record }] of changes.entries()) {
+    const { id, state, sealed } = rowOf(expected);
+    const row = rowOf(record);
+    const values = { id, isState: state, isSealed: sealed };
+    for (const [name, value] of Object.entries(values)) parameters[`${name}${String(i)}`] = value;
+    for (const name of CHANGED) parameters[`${name}${String(i)}`] = row[name];
+  }
+  const each = (text: (i: string) => string, between: string): string =>
+    changes.map((_, i) => text(String(i))).join(between);
+  const caseOf = (name: string) => (): string =>
+    `CASE id ${each((i) => `WHEN :id${i} THEN :${name}${i}`, ' ')} END`;
+  const { affected } = await runner.manager
+    .createQueryBuilder()
+    .update(ScopeKeySchema)
+    .set(Object.fromEntries(CHANGED.map((name) => [name, caseOf(name)])))
+    .where(
+      `(id, state, sealed) IN (VALUES ${each((i) => `(:id${i}, :isState${i}, :isSealed${i})`, ', ')})`,
+      parameters,
+    )
+    .callListeners(false)
+    .execute();
+  return affected === changes.length;
+}
+
+function rowOf(record: ScopeKeyRecord): ScopeKeyRow {
+  return {
+    ...record,
+    since: record.since.toISOString(),
+    sealed: Buffer.from(record.sealed).toString('base64url'),
+    prefix: keyPrefix(record.id, FORMATS.bound),
+  };
+}
+
+/** Returns the record in a row. Cells that cannot be read become empty, with which nothing opens. */
+export function recordOf(row: ScopeKeyRow): ScopeKeyRecord {
+  const stored = new StoredRow(ScopeKeySchema, row);
+  return {
+    id: stored.text('id'),
+    kind: stored.text('kind'),
+    scope: stored.text('scope'),
+    purpose: stored.text('purpose') as ScopeKeyPurpose,
+    version: stored.cell('version', readWholeNumber, 0),
+    state: stored.text('state') as ScopeKeyState,
+    suite: stored.text('suite') as KeySuite,
+    branchId: stored.text('branchId'),
+    since: stored.cell('since', readDate, new Date(0)),
+    sealed: stored.cell('sealed', readBytes, Buffer.alloc(0)),
+  };
+}
