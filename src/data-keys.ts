@@ -6,12 +6,13 @@ import type { RestoreOptions, RestoreReport } from './keys/backup/restore-backup
 import type { ColumnUse } from './keys/lifecycle/encrypted-rows';
 import type { IndexRotation, IndexRotationOptions } from './keys/lifecycle/index-rotation';
 import type { AdoptionReport } from './keys/lifecycle/key-adoption';
-import type { DestroyedKey } from './keys/lifecycle/key-destruction';
+import type { DestroyedKey, DestroyOptions } from './keys/lifecycle/key-destruction';
 import type { MaintenanceOptions, MaintenanceReport } from './keys/lifecycle/maintenance-report';
 import type { RevokedKey, RevokeOptions } from './keys/lifecycle/key-revocation';
 import type { RewrapOptions, RewrapReport } from './keys/lifecycle/key-rewrap';
 import { MaintenanceSchedule } from './keys/lifecycle/maintenance-schedule';
 import type { ScheduleOptions } from './keys/lifecycle/maintenance-schedule';
+import { keyStatistics } from './keys/policy/key-statistics';
 import type { KeyStatistics } from './keys/policy/key-statistics';
 import { requireWait } from './keys/policy/wait-option';
 import type { KeyInfo } from './keys/record/key-info';
@@ -23,22 +24,6 @@ import { defined } from './typeorm/declare/option-rules';
 import { withConnection } from './typeorm/connection/lent-connection';
 import type { Installation } from './typeorm/installation/installation';
 import { declaredKinds } from './typeorm/metadata/encrypted-column';
-
-/** Options of {@link DataKeys.destroy}. */
-export interface DestroyOptions {
-  /**
-   * Refuses a key that was active less than this many milliseconds ago, by the clock of the database,
-   * and for 31 seconds longer. Defaults to `keyCache.maxAgeMs`: until then a process may write with it.
-   * If other processes have a longer one, pass theirs. 0 waits for nothing: use it for a key that no other
-   * process can have in memory. Only then can a key be destroyed whose row does not prove itself.
-   */
-  graceMs?: number;
-  /**
-   * Milliseconds to wait for open transactions on encrypted tables, which may hold rows under the key.
-   * Defaults to 30,000. On SQLite there is nothing to wait for.
-   */
-  waitMs?: number;
-}
 
 /** A revoked key, and the work that is left to do. */
 export interface RevocationReport extends RevokedKey {
@@ -61,8 +46,9 @@ export class DataKeys extends ScopeKeys {
   }
 
   /** Counts the data keys: how many are active, past their cryptoperiod, in each state, of each age. */
-  statistics(): Promise<KeyStatistics> {
-    return this.installation.keys.statistics();
+  async statistics(): Promise<KeyStatistics> {
+    const { options, store } = this.installation;
+    return keyStatistics(await this.list(), options.now?.() ?? (await store.now()));
   }
 
   /**

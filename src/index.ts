@@ -2,7 +2,7 @@ export type { AuditEntry, AuditOptions, AuditRange } from './audit/audit-entry';
 export type { AuditProblem, BrokenEntry } from './audit/audit-verification';
 export type { AuditTrail, AuditVerifyOptions } from './audit-trail';
 export type { CipherSuite } from './crypto/aead';
-export type { DataKeys, DestroyOptions, RevocationReport } from './data-keys';
+export type { DataKeys, RevocationReport } from './data-keys';
 export type { EncryptionStatus } from './doctor/encryption-state';
 export type { OperatorTask } from './doctor/operator-task';
 export type { Finding, FindingCode, FindingLevel } from './doctor/finding';
@@ -41,7 +41,7 @@ export type {
   ScopeRotationFailure,
 } from './keys/lifecycle/maintenance-report';
 export type { AdoptionReport } from './keys/lifecycle/key-adoption';
-export type { DestroyedKey } from './keys/lifecycle/key-destruction';
+export type { DestroyedKey, DestroyOptions } from './keys/lifecycle/key-destruction';
 export type { RevokedKey, RevokeOptions } from './keys/lifecycle/key-revocation';
 export type { KeyPolicy } from './keys/policy/key-policy';
 export type { KeyStatistics } from './keys/policy/key-statistics';

@@ -15,8 +15,6 @@ import type { DataKey, IndexRoots, KeySource } from './key-source';
 import type { EncryptedRows } from './lifecycle/encrypted-rows';
 import type { MaintenanceOptions, MaintenanceReport } from './lifecycle/maintenance-report';
 import { keyInfo, keyInfos } from './policy/key-policy';
-import { keyStatistics } from './policy/key-statistics';
-import type { KeyStatistics } from './policy/key-statistics';
 import type { KeyEvent } from './record/key-event';
 import type { KeyInfo } from './record/key-info';
 import { INDEX_ROOT_NAME } from './record/key-record';
@@ -115,12 +113,9 @@ export class KeyManager<C = unknown> implements KeySource {
    * Without a key table it still resolves, so that a DataSource can be initialized to create
    * the table; `activeKey` then says what is missing.
    *
-   * @param connection - the caller's, if it holds one; reads go through it, and the wait for the KMS is
-   * brief.
-   * @param options - `insists` retries even right after a failure, which is otherwise remembered for a
-   * second.
-   * @returns undefined if all of them are fresh, or fresh enough to serve while they are refreshed in the
-   * background; else a promise to await.
+   * @param connection - the caller's, if it holds one: reads go through it, and the wait for the KMS is brief.
+   * @param options - `insists` retries even right after a failure, which is otherwise remembered for a second.
+   * @returns undefined if all are fresh, or serve while they are refreshed in the background; else a promise.
    * @throws (by rejection) {@link KmsUnavailableError}, {@link KeyUnwrapError},
    * {@link KeyStateError}, {@link UnsupportedCipherSuiteError}, or what the database threw
    */
@@ -216,11 +211,6 @@ export class KeyManager<C = unknown> implements KeySource {
     await this.#services.table.require();
     const { policies, store, uses } = this.#services;
     return keyInfos(uses.counted(await store.list()), policies);
-  }
-
-  /** Counts the data keys by what is known of them at the time of policies. */
-  async statistics(): Promise<KeyStatistics> {
-    return keyStatistics(await this.list(), await this.#services.policyTime());
   }
 
   /** Emits an event. */

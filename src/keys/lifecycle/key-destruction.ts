@@ -12,6 +12,22 @@ import { isUnneeded, stillNeeded } from './encrypted-rows';
 import type { ColumnUse, EncryptedRows } from './encrypted-rows';
 import { requireTransition, sealsTheLog } from './key-transition';
 
+/** Options of `destroy`. */
+export interface DestroyOptions {
+  /**
+   * Refuses a key that was active less than this many milliseconds ago, by the clock of the database,
+   * and for 31 seconds longer. Defaults to `keyCache.maxAgeMs`: until then a process may write with it.
+   * If other processes have a longer one, pass theirs. 0 waits for nothing: use it for a key that no other
+   * process can have in memory. Only then can a key be destroyed whose row does not prove itself.
+   */
+  graceMs?: number;
+  /**
+   * Milliseconds to wait for open transactions on encrypted tables, which may hold rows under the key.
+   * Defaults to 30,000. On SQLite there is nothing to wait for.
+   */
+  waitMs?: number;
+}
+
 /** A key that was destroyed, with the proof. */
 export interface DestroyedKey {
   readonly key: KeyInfo;
