@@ -1,14 +1,12 @@
 import type { AuditEntry } from './audit/audit-entry';
 import { UnsupportedValueError } from './errors';
 import type { ScopeRotation } from './keys/lifecycle/maintenance-report';
-import { scopeSlot } from './keys/record/scope';
 import type { Scope } from './keys/record/scope';
-import { scopeNamed } from './keys/scopes/named-scope';
-import { ALL_SCOPES } from './keys/scopes/scope-context';
+import { ALL_SCOPES, unknownKind } from './keys/scopes/scope-context';
 import type { ScopeIds } from './keys/scopes/scope-context';
 import { receiptDigest } from './keys/scopes/erasure/erasure-receipt';
 import type { ErasureReceipt } from './keys/scopes/erasure/erasure-receipt';
-import type { ReplayReport } from './keys/scopes/erasure/erasure-replay';
+import type { ReplayReport, ReplayTrust } from './keys/scopes/erasure/erasure-replay';
 import type { Erasure, ErasureOptions } from './keys/scopes/erasure/scope-erasure';
 import type { ResealReport } from './keys/scopes/scope-resealing';
 import { requireMoved, scopeRows } from './reencryption/coverage/scope-rows';
@@ -16,6 +14,7 @@ import { scopeStatus } from './reencryption/coverage/scope-status';
 import type { ScopeStatus } from './reencryption/coverage/scope-status';
 import { withConnection } from './typeorm/connection/lent-connection';
 import type { Installation } from './typeorm/installation/installation';
+import { knownScope, knownScopes } from './typeorm/installation/known-scopes';
 import { declaredKinds } from './typeorm/metadata/encrypted-column';
 
 /** Entries in one read. */
@@ -23,11 +22,14 @@ const PAGE = 500;
 
 /** Options of {@link ScopeKeys.shred}. */
 export interface ShredOptions extends ErasureOptions {
-  /** The scope: `{ tenant: 42 }`, or its id alone for the kind `'default'`. */
+  /** The scope: `{ tenant: 42 }`, or its id alone where there is one kind. */
   readonly scope: ScopeIds;
   /** Milliseconds to wait for open transactions on encrypted tables. Defaults to 30,000. */
   readonly waitMs?: number | undefined;
 }
+
+/** Options of {@link ScopeKeys.replayShred}. */
+export interface ReplayOptions extends Pick<ShredOptions, 'waitMs'>, ReplayTrust {}
 
 /** Options of {@link ScopeKeys.rotateScopes}. */
 export interface RotateScopesOptions {
@@ -66,7 +68,8 @@ export class ScopeKeys {
    * without keys
    */
   async rotateScope(scope: ScopeIds): Promise<string> {
-    return this.installation.keys.scopeOperations.rotate(scopeNamed(scope));
+    const known = await this.#known(scope);
+    return this.installation.keys.scopeOperations.rotate(known);
   }
 
   /**
@@ -83,22 +86,30 @@ export class ScopeKeys {
     if (!(olderThanDays >= 0 && olderThanDays < Infinity)) throw wrongAge();
     const { scopeOperations } = this.installation.keys;
     const rotations: ScopeRotation[] = [];
-    for (const [kind, scopes] of this.#named(options)) {
+    for (const [kind, scopes] of await this.#named(options)) {
       rotations.push(await scopeOperations.rotateAll(kind, scopes, { olderThanDays, dryRun }));
     }
     return rotations;
   }
 
-  #named({ kind, scopes }: RotateScopesOptions): Map<string, readonly Scope[] | 'all'> {
+  async #named({
+    kind,
+    scopes,
+  }: RotateScopesOptions): Promise<ReadonlyMap<string, readonly Scope[] | 'all'>> {
     if ((scopes === undefined) === (kind === undefined)) throw namesNoScopes();
-    if (kind !== undefined) return new Map([[kind, 'all']]);
-    if (scopes === ALL_SCOPES || scopes === undefined) {
-      return new Map(declaredKinds(this.installation.columns).map((each) => [each, 'all']));
+    const declared = declaredKinds(this.installation.columns);
+    if (scopes === undefined || scopes === ALL_SCOPES) {
+      const chosen = declared.filter((each) => kind === undefined || each === kind);
+      if (chosen.length === 0 && kind !== undefined) throw unknownKind(new Set(declared));
+      return new Map(chosen.map((each) => [each, 'all']));
     }
-    const unique = new Map(scopes.map(scopeNamed).map((scope) => [scopeSlot(scope), scope]));
-    const named = [...unique.values()];
+    const named = await knownScopes(this.installation, scopes);
     const kinds = [...new Set(named.map((scope) => scope.kind))];
     return new Map(kinds.map((each) => [each, named.filter((scope) => scope.kind === each)]));
+  }
+
+  #known(scope: ScopeIds): Promise<Scope> {
+    return knownScope(this.installation, scope);
   }
 
   /**
@@ -111,7 +122,7 @@ export class ScopeKeys {
    * of its kind hold values under a common key; retryable while transactions are open that may have written
    */
   async shred({ scope, waitMs, ...options }: ShredOptions): Promise<Erasure> {
-    const named = scopeNamed(scope);
+    const named = await this.#known(scope);
     await this.#requireMoved([named]);
     const rows = scopeRows(this.installation, waitMs);
     return this.installation.keys.scopeOperations.erase(named, options, rows);
@@ -119,7 +130,8 @@ export class ScopeKeys {
 
   /**
    * Erases scopes again once the database was restored from a backup that is older than their erasure. Run it before
-   * the application starts. Leaves scopes alone that are under a legal hold. It may be repeated.
+   * the application starts. Leaves scopes alone that are under a legal hold, and those of receipts that nothing
+   * proves any more, as their branch key is gone. It may be repeated.
    *
    * @param receipts - of {@link ScopeKeys.shred}, which are to be kept outside of the database.
    * @returns the receipts of this time, and those whose scopes were left alone
@@ -129,10 +141,10 @@ export class ScopeKeys {
    */
   async replayShred(
     receipts: readonly ErasureReceipt[],
-    { waitMs }: Pick<ShredOptions, 'waitMs'> = {},
+    { waitMs, acceptUnproven }: ReplayOptions = {},
   ): Promise<ReplayReport> {
     const rows = scopeRows(this.installation, waitMs);
-    return this.installation.keys.scopeOperations.replay(receipts, rows);
+    return this.installation.keys.scopeOperations.replay(receipts, { rows, acceptUnproven });
   }
 
   /** Before an erasure is requested, from which on rows of the scope cannot be moved. */
@@ -164,15 +176,15 @@ export class ScopeKeys {
    */
   async scopeStatus(scopes: readonly ScopeIds[]): Promise<ScopeStatus[]> {
     const statuses: ScopeStatus[] = [];
-    for (const scope of scopes) {
-      statuses.push(await scopeStatus(this.installation, scopeNamed(scope)));
+    for (const scope of await knownScopes(this.installation, scopes)) {
+      statuses.push(await scopeStatus(this.installation, scope));
     }
     return statuses;
   }
 
   /** Cancels an erasure that was requested. @throws {@link KeyStateError} if none is under way */
   async cancelShred({ scope, reason }: ScopeReason): Promise<void> {
-    return this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'erasure', reason);
+    return this.installation.keys.scopes.marks.unset(await this.#known(scope), 'erasure', reason);
   }
 
   /**
@@ -181,12 +193,12 @@ export class ScopeKeys {
    * @throws {@link KeyStateError} for one that is erased, or under a hold already
    */
   async hold({ scope, reason }: ScopeReason): Promise<void> {
-    await this.installation.keys.scopes.marks.set(scopeNamed(scope), 'hold', { reason });
+    await this.installation.keys.scopes.marks.set(await this.#known(scope), 'hold', { reason });
   }
 
   /** Ends a legal hold. @throws {@link KeyStateError} if there is none */
   async release({ scope, reason }: ScopeReason): Promise<void> {
-    return this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'hold', reason);
+    return this.installation.keys.scopes.marks.unset(await this.#known(scope), 'hold', reason);
   }
 
   /**

@@ -173,6 +173,18 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     const receipt = JSON.parse(readFileSync(join(project.folder, 'replayed.json'), 'utf8'));
     const replay = ['keys', 'shred', '--replay', 'replayed.json'];
     const scopes = (outcome: string): object[] => [{ kind: 'tenant', scope: '7', outcome }];
+    const unproven = ['keys', 'shred', '--replay', 'unproven.json'];
+    project.write('unproven.json', JSON.stringify({ ...receipt, branchId: 'a'.repeat(16) }));
+    for (const how of ['--dry-run', '--yes']) {
+      const left = await run(...unproven, how, '--json');
+      expect(left).toMatchObject({ code: 1 });
+      expect(JSON.parse(left.stdout)).toMatchObject({ scopes: scopes('unproven'), receipts: [] });
+    }
+    const accepted = await run(...unproven, '--accept-unproven', '--dry-run');
+    expect(accepted).toMatchObject({ code: 0 });
+    expect(accepted.stdout).toContain('Would erase tenant "7" again');
+    const alone = await run('keys', 'shred', '7', '--reason', 'r', '--accept-unproven');
+    expect(alone.stderr).toContain('needs --replay');
     for (const forged of [{ scope: '8' }, { seal: undefined }]) {
       project.write('forged.json', JSON.stringify({ ...receipt, ...forged }));
       const refused = await run(...replay, 'forged.json', '--yes');

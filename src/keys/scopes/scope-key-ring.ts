@@ -216,8 +216,8 @@ export class ScopeKeyRing<C> {
     const startedAt = clock();
     const ids = prefixes.flatMap((prefix) => keyIdOfPrefix(prefix) ?? []);
     const records = await loading.run(() => this.#store.findByIds(ids, connection));
-    const found = new Set(records.map(({ id }) => keyPrefix(id)));
-    const others = prefixes.filter((prefix) => !found.has(prefix));
+    const found = new Set<string | undefined>(records.map(({ id }) => id));
+    const others = prefixes.filter((prefix) => !found.has(keyIdOfPrefix(prefix)));
     await this.loadBranches(records, connection, others);
     if (!isOpen()) return;
     const asked = new Set(ids);

@@ -26,7 +26,10 @@ export interface RotatableScopes {
  * @typeParam C - the caller's connection, as for the key table.
  */
 export interface ScopeKeyStore<C = unknown> {
-  /** Returns the keys of these scopes that are not deactivated, and all their marks, with one query for each kind. */
+  /**
+   * Returns the data keys of these scopes that are not deactivated, and all their index keys, which never are, and
+   * marks, with one query for each kind.
+   */
   findCurrent(scopes: readonly Scope[], connection?: C): Promise<ScopeKeyRecord[]>;
 
   /**

@@ -11,7 +11,7 @@ import { scopeOf } from '../record/scope-key-record';
 
 import type { ErasureReceipt } from './erasure/erasure-receipt';
 import { replayErasures, replayStep } from './erasure/erasure-replay';
-import type { ReplayReport, ReplayStep } from './erasure/erasure-replay';
+import type { ReplayReport, ReplayStep, ReplayTrust } from './erasure/erasure-replay';
 import type { KeysOfScopes } from './keys-of-scopes';
 import { eraseScope } from './erasure/scope-erasure';
 import type { Erasure, ErasureOptions, ScopeRows } from './erasure/scope-erasure';
@@ -84,13 +84,16 @@ export class ScopeOperations<C> {
   }
 
   /** See {@link replayErasures}. */
-  replay(receipts: readonly ErasureReceipt[], rows: ScopeRows<C>): Promise<ReplayReport> {
-    return replayErasures(this.#services, this.#scopes, receipts, rows);
+  replay(
+    receipts: readonly ErasureReceipt[],
+    how: ReplayTrust & { readonly rows: ScopeRows<C> },
+  ): Promise<ReplayReport> {
+    return replayErasures(this.#services, this.#scopes, receipts, how);
   }
 
   /** See {@link replayStep}. */
-  replayStep(receipt: unknown): Promise<ReplayStep> {
-    return replayStep(this.#services, this.#scopes, receipt);
+  replayStep(receipt: unknown, trust: ReplayTrust): Promise<ReplayStep> {
+    return replayStep(this.#services, this.#scopes, receipt, trust);
   }
 
   /**

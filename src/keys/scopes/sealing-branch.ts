@@ -11,7 +11,7 @@ import { BRANCH_NAME, isOwnBranchName, ownBranchName } from '../record/scope';
 import type { Scope } from '../record/scope';
 import { isMark, scopeOf } from '../record/scope-key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
-import { scopeKeyTitle } from './sealed-scope-key';
+import { requireReadable, scopeKeyTitle } from './sealed-scope-key';
 
 /** Where branch keys are found. */
 export interface BranchKeys {
@@ -28,6 +28,7 @@ export interface BranchKeys {
  * @throws {@link KeyUnwrapError} for any other data key, and whatever the branch key fails with
  */
 export function sealingBranch(keys: BranchKeys, record: ScopeKeyRecord): DataKey {
+  requireReadable(record);
   const { branchId } = record;
   if (!isDataKeyId(branchId)) throw noBranch(record, 'no branch key');
   const branch = keyNamed(keys, record, branchId);

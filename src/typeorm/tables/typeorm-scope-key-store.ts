@@ -46,7 +46,7 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
       pagesOf(ids, PER_QUERY).map(
         (page) => (query: Find) =>
           query
-            .where(`(k.state <> 'deactivated' OR k.purpose NOT IN ('data', 'index'))`)
+            .where(`(k.state <> 'deactivated' OR k.purpose <> 'data')`)
             .andWhere('k.kind = :kind AND k.scope IN (:...page)', { kind, page }),
       ),
     );

@@ -1,7 +1,11 @@
 import { counted } from '../../../doctor/finding';
 import { FieldEncryptionError } from '../../../errors';
 import type { ErasureReceipt } from '../../../keys/scopes/erasure/erasure-receipt';
-import type { ReplayStep } from '../../../keys/scopes/erasure/erasure-replay';
+import type {
+  ReplayReport,
+  ReplayStep,
+  ReplayTrust,
+} from '../../../keys/scopes/erasure/erasure-replay';
 import type { Session } from '../../load/session';
 import { CommandError, EXIT_CODES } from '../../terminal/command-error';
 import type { CommandResult } from '../../terminal/output';
@@ -14,6 +18,8 @@ import { ReceiptFile, receiptsIn } from './receipt-file';
 export interface ReplayOptions {
   /** File to write the receipts of this time to; it must not exist. */
   readonly receipt?: string;
+  /** Takes receipts that nothing proves any more on the operator's word. */
+  readonly acceptUnproven: boolean;
   readonly dryRun: boolean;
   readonly yes: boolean;
 }
@@ -24,14 +30,14 @@ interface Replayed {
   step: ReplayStep;
 }
 
-/** Erases the scopes of some receipts again, after a restore of the database. Exit code 1 if one is held. */
+/** Erases the scopes of some receipts again, after a restore of the database. Exit code 1 if one was left alone. */
 export async function keysReplayShred(
   session: Session,
   files: readonly string[],
-  { receipt: file, dryRun, yes }: ReplayOptions,
+  { receipt: file, acceptUnproven, dryRun, yes }: ReplayOptions,
 ): ReturnType<CommandWork> {
   const given: Replayed[] = [];
-  for (const each of files) given.push(...(await stepsOf(session, each)));
+  for (const each of files) given.push(...(await stepsOf(session, each, { acceptUnproven })));
   if (dryRun) return { ...result(given, { dryRun, receipts: [] }), exitCode: exitCodeOf(given) };
   await confirm(yes, {
     warning:
@@ -44,10 +50,11 @@ export async function keysReplayShred(
   try {
     // One by one: what was erased before a failure has its receipt.
     for (const replayed of given) {
-      const report = await session.fieldEncryption.keys.replayShred([replayed.receipt]);
+      const report = await session.fieldEncryption.keys.replayShred([replayed.receipt], {
+        acceptUnproven,
+      });
       receipts.push(...report.erased);
-      if (report.held.length > 0) replayed.step = 'held';
-      if (report.stillErased.length > 0) replayed.step = 'erased';
+      replayed.step = stepIn(report);
     }
   } finally {
     receiptFile?.write(receipts);
@@ -57,11 +64,15 @@ export async function keysReplayShred(
 }
 
 /** @throws {@link CommandError} that names a file with a receipt that does not prove itself */
-async function stepsOf({ installation }: Session, file: string): Promise<Replayed[]> {
+async function stepsOf(
+  { installation }: Session,
+  file: string,
+  trust: ReplayTrust,
+): Promise<Replayed[]> {
   const replayed: Replayed[] = [];
   for (const receipt of receiptsIn(file)) {
     try {
-      const step = await installation.keys.scopeOperations.replayStep(receipt);
+      const step = await installation.keys.scopeOperations.replayStep(receipt, trust);
       replayed.push({ receipt, step });
     } catch (error) {
       if (!(error instanceof FieldEncryptionError) || error.retryable) throw error;
@@ -76,8 +87,15 @@ async function stepsOf({ installation }: Session, file: string): Promise<Replaye
   return replayed;
 }
 
+function stepIn({ held, stillErased, unproven }: ReplayReport): ReplayStep {
+  if (held.length > 0) return 'held';
+  if (unproven.length > 0) return 'unproven';
+  return stillErased.length > 0 ? 'erased' : 'due';
+}
+
 function exitCodeOf(given: readonly Replayed[]): 0 | 1 {
-  return given.some(({ step }) => step === 'held') ? EXIT_CODES.failed : EXIT_CODES.done;
+  const leaves = given.some(({ step }) => step === 'held' || step === 'unproven');
+  return leaves ? EXIT_CODES.failed : EXIT_CODES.done;
 }
 
 function result(
@@ -107,6 +125,7 @@ const OUTCOMES: Readonly<Record<ReplayStep, string>> = {
   due: 'erased',
   erased: 'stillErased',
   held: 'held',
+  unproven: 'unproven',
 };
 
 const SENTENCES: Readonly<Record<ReplayStep, (title: string, dryRun: boolean) => string>> = {
@@ -114,6 +133,9 @@ const SENTENCES: Readonly<Record<ReplayStep, (title: string, dryRun: boolean) =>
   erased: (title) => `The ${title} is erased as it was.`,
   held: (title) =>
     `The ${title} is under a legal hold, and is not erased. Release the hold first, or leave its receipt out.`,
+  unproven: (title) =>
+    `Nothing was done about the ${title}: the branch key of its receipt is not in this database, or was destroyed, ` +
+    'and nothing else proves the receipt. Restore that key, or take the receipt on your own word: --accept-unproven.',
 };
 
 function receiptText(receipts: readonly ErasureReceipt[], file: string | undefined): string[] {

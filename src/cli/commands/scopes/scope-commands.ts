@@ -14,6 +14,10 @@ const KIND = [
   'kind of the scope, such as tenant; needed where there are several',
 ] as const;
 const REASON = ['--reason <text>', 'why, for the audit log; at most 64 characters'] as const;
+const ACCEPT_UNPROVEN = [
+  '--accept-unproven',
+  'with --replay: take receipts whose branch key is gone on your own word',
+] as const;
 
 interface Flags {
   readonly kind?: string;
@@ -25,6 +29,7 @@ interface Flags {
 interface ShredFlags extends Omit<Flags, 'reason'> {
   readonly reason?: string;
   readonly replay?: readonly string[];
+  readonly acceptUnproven?: boolean;
   readonly delay?: number;
   readonly grace?: number;
   readonly receipt?: string;
@@ -81,6 +86,7 @@ function addShred(keys: Command, choose: ChooseWork): void {
         .conflicts('grace')
         .conflicts('cancel'),
     )
+    .option(...ACCEPT_UNPROVEN)
     .option(...DRY_RUN)
     .option(...YES)
     .action((scope: string | undefined, flags: ShredFlags, command: Command) => {
@@ -91,14 +97,16 @@ function addShred(keys: Command, choose: ChooseWork): void {
 /** Returns the work of `keys shred` in its three forms. */
 function shredWork(
   scope: string | undefined,
-  { cancel, dryRun = false, yes = false, reason, replay, ...options }: ShredFlags,
+  { acceptUnproven, cancel, dryRun = false, yes = false, reason, replay, ...options }: ShredFlags,
   command: Command,
 ): CommandWork {
   if (replay !== undefined) {
     if (scope !== undefined)
       command.error("error: --replay takes receipts, and no argument 'scope'");
-    return (session) => keysReplayShred(session, replay, { ...options, dryRun, yes });
+    const how = { ...options, acceptUnproven: acceptUnproven === true, dryRun, yes };
+    return (session) => keysReplayShred(session, replay, how);
   }
+  if (acceptUnproven === true) command.error('error: --accept-unproven needs --replay');
   if (scope === undefined) command.error("error: missing required argument 'scope'");
   if (reason === undefined) command.error(`error: required option '${REASON[0]}' not specified`);
   return cancel === true

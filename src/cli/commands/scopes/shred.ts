@@ -1,4 +1,5 @@
 import { counted, grouped } from '../../../doctor/finding';
+import { isMark } from '../../../keys/record/scope-key-record';
 import type { ErasureReceipt } from '../../../keys/scopes/erasure/erasure-receipt';
 import type { Erasure } from '../../../keys/scopes/erasure/scope-erasure';
 import type { Session } from '../../load/session';
@@ -84,11 +85,12 @@ export async function keysCancelShred(
 /** Says what the next step would be; one that would be refused is exit code 1. */
 async function shredPlan(
   { installation }: Session,
-  { kind, id, keys, title }: NamedScope,
+  { kind, id, title }: NamedScope,
 ): ReturnType<CommandWork> {
-  const { marks } = installation.keys.scopes;
-  const held = (await marks.find({ kind, id }, 'hold')) !== undefined;
-  const mark = await marks.find({ kind, id }, 'erasure');
+  const { marks, store } = installation.keys.scopes;
+  const keys = (await store.findAll({ kind, id })).filter((record) => !isMark(record)).length;
+  const held = (await marks.findRecorded({ kind, id }, 'hold')) !== undefined;
+  const mark = await marks.findRecorded({ kind, id }, 'erasure');
   const isErased = mark?.state === 'erased';
   const erasableFrom = mark === undefined || isErased ? null : marks.erasableFrom(mark);
   const would = held
