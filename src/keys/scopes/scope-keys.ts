@@ -106,7 +106,7 @@ export class ScopeKeys<C> {
     this.#refresh.reset();
   }
 
-  /** Obtains those keys that there are, and remembers that there are no others. */
+  /** Obtains those keys that there are, none of which may pose as a mark, and remembers that there are no others. */
   async #obtainExisting(wanted: readonly WantedKey[], connection?: C): Promise<void> {
     const { ring, services, store } = this.#parts;
     const records = await services.loading.run(() =>
@@ -118,7 +118,6 @@ export class ScopeKeys<C> {
     const ofMissing = missing.flatMap(({ scope }) => marks.get(scopeSlot(scope)) ?? []);
     if (ofMissing.length > 0) await ring.loadBranches(ofMissing, connection);
     for (const key of missing) {
-      // A mark that does not prove itself may be the key.
       if (this.#isWithdrawn(key, undefined, marks.get(scopeSlot(key.scope)))) continue;
       this.#fail(key, new NoScopeKeyError(key.scope));
     }
@@ -215,10 +214,11 @@ export class ScopeKeys<C> {
     try {
       const mark = this.#parts.ring.markAmong(marks, 'erasure');
       if (mark === undefined) return false;
-      const isFinal = mark.state === 'erased';
+      const reason = { error: erasedError(mark), isFinal: mark.state === 'erased' };
+      this.#data.withdraw(scopeSlot(key.scope), reason);
       // Until the erasure, rows are read, and looked up as well.
-      if (!isFinal && key.purpose === 'index' && record !== undefined) return false;
-      this.#cacheOf(key).withdraw(scopeSlot(key.scope), { error: erasedError(mark), isFinal });
+      if (!reason.isFinal && key.purpose === 'index' && record !== undefined) return false;
+      this.#cacheOf(key).withdraw(scopeSlot(key.scope), reason);
     } catch (failure) {
       this.#fail(key, failure);
     }
