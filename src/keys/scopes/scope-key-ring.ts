@@ -45,7 +45,7 @@ export class ScopeKeyRing<C> {
   constructor(
     services: KeyServices<C>,
     store: ScopeKeyStore<C>,
-    parts: { readonly common: KeyRing<C>; readonly branches: Pick<ScopeBranches<C>, 'nameOf'> },
+    parts: { readonly common: KeyRing<C>; readonly branches: Pick<ScopeBranches<C>, 'nameOf' | 'nameIfKnown'> },
   ) {
     this.#services = services;
     this.#store = store;
@@ -53,6 +53,7 @@ export class ScopeKeyRing<C> {
     this.#branchKeys = {
       keyByPrefix: (prefix) => parts.common.keyByPrefix(prefix),
       nameOf: (scope) => parts.branches.nameOf(scope),
+      nameIfKnown: (scope) => parts.branches.nameIfKnown(scope),
     };
     this.#cache = new RecentEntries(services.clock);
     this.#refresh = new BackgroundRefresh(services.clock);
@@ -187,7 +188,7 @@ export class ScopeKeyRing<C> {
     const oldest = this.#services.clock() - this.#services.policy.maxAgeMs;
     this.#cache.deleteIf(({ confirmedAt }) => confirmedAt <= oldest);
     // Names the KMS that is asked for the branch of a scope that has its own.
-    for (const record of records) this.#branchKeys.nameOf(scopeOf(record));
+    for (const record of records) this.#branchKeys.nameIfKnown(scopeOf(record));
     const branches = records
       .filter((record) => !isErased(record))
       .map(({ branchId }) => branchId)

@@ -102,7 +102,7 @@ export class ScopeOperations<C> {
     for (const { id, name } of await this.#services.store.list()) {
       if (!isOwnBranchName(name)) continue;
       const sealed = await store.findUnderBranch(id);
-      if (sealed !== undefined) branches.nameOf(scopeOf(sealed));
+      if (sealed !== undefined) branches.nameIfKnown(scopeOf(sealed));
     }
   }
 

@@ -16,8 +16,10 @@ import { scopeKeyTitle } from './sealed-scope-key';
 /** Where branch keys are found. */
 export interface BranchKeys {
   readonly keyByPrefix: (prefix: string) => DataKey;
-  /** Returns the name of the branch key of a scope. */
+  /** Returns the name of the branch key of a scope. Throws a `ConfigurationError` if its KMS is not known. */
   readonly nameOf: (scope: Scope) => string;
+  /** The same, or undefined where that throws. */
+  readonly nameIfKnown: (scope: Scope) => string | undefined;
 }
 
 /**
@@ -29,6 +31,8 @@ export interface BranchKeys {
  */
 export function sealingBranch(keys: BranchKeys, record: ScopeKeyRecord): DataKey {
   const { branchId } = record;
+  // Nothing is read for a scope whose KMS is not known, though its keys may be under the common one.
+  if (!isMark(record)) keys.nameOf(scopeOf(record));
   if (!isDataKeyId(branchId)) throw noBranch(record, 'no branch key');
   const branch = keyNamed(keys, record, branchId);
   const isOwn = !isMark(record) && branch.name === ownBranchName(scopeOf(record));

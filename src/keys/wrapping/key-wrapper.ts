@@ -21,6 +21,9 @@ import type { OpenedKey } from './kms-providers';
 import { importKey, requireAuthenticated, requireKnownSuite } from './unwrapped-key';
 import type { UnwrappedKey } from './unwrapped-key';
 
+/** How many times as long as a caller that holds a connection any other waits for the KMS of a scope. */
+const OWN_KMS_WAITS = 5;
+
 /** A key that was just made: its record, not yet in any table, and the key for use once it is. */
 export interface CreatedKey {
   readonly record: KeyRecord;
@@ -61,10 +64,12 @@ export class KeyWrapper {
   readonly #unwraps = new SingleFlight<UnwrappedKey>();
 
   constructor(kms: KmsProvider, application: string, options: KeyWrapperOptions = {}) {
-    this.providers = new KmsProviders(kms, options.others ?? [], application);
+    const { others = [], heldWaitMs = 3_000 } = options;
+    const ownWaitMs = OWN_KMS_WAITS * heldWaitMs;
+    this.providers = new KmsProviders(kms, application, { others, ownWaitMs });
     this.#application = application;
     this.#counterOf = options.counterOf ?? (() => ({ pending: 0 }));
-    this.#heldWaitMs = options.heldWaitMs ?? 3_000;
+    this.#heldWaitMs = heldWaitMs;
     this.#nonces = options.nonces;
   }
 
