@@ -115,7 +115,11 @@ export class KmsProviders {
 
   async close(): Promise<void> {
     const providers = new Set([...this.#clients.map(({ kms }) => kms), ...this.#own.keys()]);
-    await Promise.all([...providers].map((kms) => kms.close?.()));
+    await Promise.all(
+      [...providers].map(async (kms) => {
+        await kms.close?.();
+      }),
+    );
   }
 
   /**
