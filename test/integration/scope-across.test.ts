@@ -34,9 +34,7 @@ describeEachDatabase('Work across scopes', (database) => {
     overrides = {},
   ): Promise<DataSource> {
     const onEvent = (event: KeyEvent): unknown => events.push(event);
-    return cleanup.add(
-      await protect(created, { onEvent, ...options }, overrides).initialize(),
-    );
+    return cleanup.add(await protect(created, { onEvent, ...options }, overrides).initialize());
   }
 
   /** Counts the entries as they are in the table at this moment. */
@@ -48,7 +46,7 @@ describeEachDatabase('Work across scopes', (database) => {
   }
 
   async function refuseEntries(dataSource: DataSource): Promise<void> {
-    if (database.kind === 'postgres') {
+    if (database.type === 'postgres') {
       await dataSource.query(
         `ALTER TABLE ${TABLE} ADD CONSTRAINT full_now CHECK (operation <> 'allScopes') NOT VALID`,
       );
@@ -66,16 +64,22 @@ describeEachDatabase('Work across scopes', (database) => {
     ['update', (memos) => memos.update({ id: 1 }, { text: 'changed' })],
     ['save', (memos) => memos.save({ id: 1, tenantId: 'north', text: 'changed' })],
     ['insert', (memos) => memos.insert({ id: 3, tenantId: 'north', text: 'new' })],
-    ['upsert', (memos) => memos.upsert({ id: 3, tenantId: 'north', text: 'n' }, ['id', 'tenantId'])],
+    [
+      'upsert',
+      (memos) => memos.upsert({ id: 3, tenantId: 'north', text: 'n' }, ['id', 'tenantId']),
+    ],
   ];
 
-  it.each(WORK.slice(0, -1))('has its entry before a fresh process goes on: %s', async (_, work) => {
-    const dataSource = await open();
-    await withKeyScope(ALL_SCOPES, async () => {
-      await work(dataSource.getRepository(Memo));
-      expect(await entries(dataSource)).toBe(1);
-    });
-  });
+  it.each(WORK.slice(0, -1))(
+    'has its entry before a fresh process goes on: %s',
+    async (_, work) => {
+      const dataSource = await open();
+      await withKeyScope(ALL_SCOPES, async () => {
+        await work(dataSource.getRepository(Memo));
+        expect(await entries(dataSource)).toBe(1);
+      });
+    },
+  );
 
   it.each(WORK)('is refused where the log refuses the entry: %s', async (_, work) => {
     const dataSource = await open();
@@ -88,7 +92,7 @@ describeEachDatabase('Work across scopes', (database) => {
     expect(texts).toEqual(['of north', 'of south']);
   });
 
-  if (database.kind !== 'postgres') return;
+  if (database.type !== 'postgres') return;
 
   it('has its entry on another connection within a transaction, before rows are read', async () => {
     const dataSource = await open();

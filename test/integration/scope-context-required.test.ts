@@ -52,8 +52,8 @@ describeEachDatabase('The option keyScope, where it says nothing', (database) =>
     ['delete', () => claims.delete(own)],
     ['update by token', () => claims.update(own, { text: 'changed' })],
     ['encryptValue', () => helper().encryptValue(Claim, 'text', 'x', { row: own })],
-    ['token', () => helper().token(Claim, 'number', 'N-1', { row: own })],
-    ['tokens', () => helper().tokens(Claim, 'number', 'N-1', { row: own })],
+    ['token', () => helper().token(Claim, 'number', 'N-1', undefined, { row: own })],
+    ['tokens', () => helper().tokens(Claim, 'number', 'N-1', undefined, { row: own })],
   ])('refuses %s of a row that says its scope', async (_, work) => {
     await expect((async () => work())()).rejects.toBeInstanceOf(MissingScopeError);
     await expectUnchanged();

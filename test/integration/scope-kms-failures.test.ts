@@ -238,7 +238,9 @@ describeEachDatabase('The KMS of one tenant', (database) => {
   ])('is missing for its rows alone where the option %s', async (_, missing) => {
     await outdated();
     const kms: KmsOption = (scope) =>
-      scope?.id === 'north' ? (missing() as KmsProvider) : (each as (s: unknown) => KmsProvider)(scope);
+      scope?.id === 'north'
+        ? (missing() as KmsProvider)
+        : (each as (s: unknown) => KmsProvider)(scope);
     const options = { keyCache: {} };
     const dataSource = await open(kms, options);
     const { manager } = dataSource;

@@ -18,7 +18,7 @@ import { erasedError, marksByScope } from './erasure/marks-of-scopes';
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyStore } from './scope-key-store';
 import { openScopeKey, scopeKeyTitle, sealScopeKey } from './sealed-scope-key';
-import { authenticatedBranch, sealingBranch } from './sealing-branch';
+import { authenticatedBranch, branchPrefixes, sealingBranch } from './sealing-branch';
 import type { BranchKeys } from './sealing-branch';
 
 /** A key in memory, and when its row was last read or its branch confirmed, on the manager's clock. */
@@ -45,7 +45,10 @@ export class ScopeKeyRing<C> {
   constructor(
     services: KeyServices<C>,
     store: ScopeKeyStore<C>,
-    parts: { readonly common: KeyRing<C>; readonly branches: Pick<ScopeBranches<C>, 'nameOf' | 'nameIfKnown'> },
+    parts: {
+      readonly common: KeyRing<C>;
+      readonly branches: Pick<ScopeBranches<C>, 'nameOf' | 'nameIfKnown'>;
+    },
   ) {
     this.#services = services;
     this.#store = store;
@@ -189,11 +192,7 @@ export class ScopeKeyRing<C> {
     this.#cache.deleteIf(({ confirmedAt }) => confirmedAt <= oldest);
     // Names the KMS that is asked for the branch of a scope that has its own.
     for (const record of records) this.#branchKeys.nameIfKnown(scopeOf(record));
-    const branches = records
-      .filter((record) => !isErased(record))
-      .map(({ branchId }) => branchId)
-      .filter(isDataKeyId)
-      .map((id) => keyPrefix(id));
+    const branches = branchPrefixes(records);
     return this.#common.load([...new Set([...others, ...branches])], connection);
   }
 

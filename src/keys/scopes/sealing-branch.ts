@@ -9,7 +9,7 @@ import type { DataKey } from '../key-source';
 
 import { BRANCH_NAME, isOwnBranchName, ownBranchName } from '../record/scope';
 import type { Scope } from '../record/scope';
-import { isMark, scopeOf } from '../record/scope-key-record';
+import { isErased, isMark, scopeOf } from '../record/scope-key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
 import { scopeKeyTitle } from './sealed-scope-key';
 
@@ -55,6 +55,15 @@ export function authenticatedBranch(keys: BranchKeys, record: ScopeKeyRecord): D
       `field-encryption keys adopt ${branch.id}`,
     { keyId: branch.id },
   );
+}
+
+/** Returns the prefixes of the branch keys that are needed to open some records. */
+export function branchPrefixes(records: readonly ScopeKeyRecord[]): string[] {
+  return records
+    .filter((record) => !isErased(record))
+    .map(({ branchId }) => branchId)
+    .filter(isDataKeyId)
+    .map(keyPrefix);
 }
 
 function keyNamed(keys: BranchKeys, record: ScopeKeyRecord, branchId: string): DataKey {

@@ -21,9 +21,6 @@ import type { OpenedKey } from './kms-providers';
 import { importKey, requireAuthenticated, requireKnownSuite } from './unwrapped-key';
 import type { UnwrappedKey } from './unwrapped-key';
 
-/** How many times as long as a caller that holds a connection any other waits for the KMS of a scope. */
-const OWN_KMS_WAITS = 5;
-
 /** A key that was just made: its record, not yet in any table, and the key for use once it is. */
 export interface CreatedKey {
   readonly record: KeyRecord;
@@ -65,8 +62,7 @@ export class KeyWrapper {
 
   constructor(kms: KmsProvider, application: string, options: KeyWrapperOptions = {}) {
     const { others = [], heldWaitMs = 3_000 } = options;
-    const ownWaitMs = OWN_KMS_WAITS * heldWaitMs;
-    this.providers = new KmsProviders(kms, application, { others, ownWaitMs });
+    this.providers = new KmsProviders(kms, application, { others, heldWaitMs });
     this.#application = application;
     this.#counterOf = options.counterOf ?? (() => ({ pending: 0 }));
     this.#heldWaitMs = heldWaitMs;

@@ -17,14 +17,14 @@ export interface OpenedKey {
 /** The providers of a process beside the one that wraps. */
 interface OtherProviders {
   readonly others: readonly KmsProvider[];
-  /** How long the KMS of a scope may take to answer a request, in milliseconds. */
-  readonly ownWaitMs: number;
+  /** Milliseconds for which a caller that holds a connection waits. */
+  readonly heldWaitMs: number;
 }
 
 /** The KMS providers of a process: one wraps new keys, all unwrap the keys they have wrapped. */
 export class KmsProviders {
   readonly #application: string;
-  readonly #ownWaitMs: number;
+  readonly #heldWaitMs: number;
   #clients: readonly [KmsClient, ...KmsClient[]];
   /** Those that have wrapped the common keys in this process: the present one, and those before a rewrap. */
   readonly #common: Set<KmsProvider>;
@@ -33,9 +33,9 @@ export class KmsProviders {
   /** The clients that alone wrap and unwrap the key of a name. */
   readonly #reserved = new Map<string, KmsClient>();
 
-  constructor(kms: KmsProvider, application: string, { others, ownWaitMs }: OtherProviders) {
+  constructor(kms: KmsProvider, application: string, { others, heldWaitMs }: OtherProviders) {
     this.#application = application;
-    this.#ownWaitMs = ownWaitMs;
+    this.#heldWaitMs = heldWaitMs;
     this.#common = new Set([kms]);
     this.#clients = [this.#client(kms), ...others.map((other) => this.#client(other))];
   }
@@ -130,7 +130,9 @@ export class KmsProviders {
     const reserved = this.#reserved.get(keyName);
     if (reserved !== undefined) return [reserved];
     if (isOwnBranchName(keyName)) {
-      const others = this.#clients.filter(({ name, kms: own }) => name === kms && !this.isCommon(own));
+      const others = this.#clients.filter(
+        ({ name, kms: own }) => name === kms && !this.isCommon(own),
+      );
       return others.map((client) => this.#ownClient(client.kms));
     }
     const [first = this.primary, ...rest] = this.#clients.filter(({ name }) => name === kms);
@@ -138,7 +140,7 @@ export class KmsProviders {
   }
 
   #ownClient(kms: KmsProvider): KmsClient {
-    const client = this.#own.get(kms) ?? new OwnKmsClient(kms, this.#application, this.#ownWaitMs);
+    const client = this.#own.get(kms) ?? new OwnKmsClient(kms, this.#application, this.#heldWaitMs);
     this.#own.set(kms, client);
     return client;
   }

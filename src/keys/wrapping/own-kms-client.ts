@@ -16,8 +16,10 @@ import { KmsClient } from './kms-client';
 import type { BoundFields, UnwrappableRecord } from './kms-client';
 import { askingOwnKms } from './own-kms-refusals';
 
-/** How many times its patience a KMS that gave no answer is left alone. */
-const RESTS = 4;
+/** How many times as long as a caller that holds a connection any other waits. */
+const WAITS = 5;
+/** For how many times as long a KMS that gave no answer is left alone. */
+const RESTS = 20;
 
 /**
  * The KMS of a scope, which holds up nobody else: a request that it does not answer in time is given up, and for a
@@ -26,15 +28,15 @@ const RESTS = 4;
 export class OwnKmsClient extends KmsClient {
   readonly #patience: IPolicy;
 
-  /** @param waitMs - how long it may take to answer. */
-  constructor(kms: KmsProvider, application: string, waitMs: number) {
+  /** @param heldWaitMs - milliseconds for which a caller that holds a connection waits. */
+  constructor(kms: KmsProvider, application: string, heldWaitMs: number) {
     super(kms, application);
     this.#patience = wrap(
       circuitBreaker(handleType(TaskCancelledError), {
-        halfOpenAfter: RESTS * waitMs,
+        halfOpenAfter: RESTS * heldWaitMs,
         breaker: new ConsecutiveBreaker(1),
       }),
-      timeout(waitMs, TimeoutStrategy.Aggressive),
+      timeout(WAITS * heldWaitMs, TimeoutStrategy.Aggressive),
     );
   }
 

@@ -23,9 +23,7 @@ export function recordAcrossScopes(
   queryRunner: QueryRunner | undefined,
 ): Promise<void> | undefined {
   return recordedAcrossScopes(installation, () =>
-    giveBack(queryRunner)
-      ? installation.audit.record(ACROSS_SCOPES)
-      : recordBeside(installation),
+    giveBack(queryRunner) ? installation.audit.record(ACROSS_SCOPES) : recordBeside(installation),
   );
 }
 
