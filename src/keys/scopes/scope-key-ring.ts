@@ -3,7 +3,7 @@ import { createSecretKey } from 'node:crypto';
 import { BackgroundRefresh } from '../../async/background-refresh';
 import { wipe } from '../../crypto/secret-bytes';
 import { KeyUnwrapError } from '../../errors';
-import { isDataKeyId, keyIdOfPrefix, keyPrefix } from '../../format/data-key-id';
+import { keyIdOfPrefix, keyPrefix } from '../../format/data-key-id';
 import { FailedKeys, typedFailure } from '../cache/failed-keys';
 import type { KeyRing } from '../cache/key-ring';
 import { RecentEntries } from '../cache/recent-entries';
@@ -12,7 +12,7 @@ import type { DataKey, IndexRoot } from '../key-source';
 import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
 
 import { scopeSlot } from '../record/scope';
-import { isErased, isMark, scopeOf } from '../record/scope-key-record';
+import { isMark, scopeOf } from '../record/scope-key-record';
 import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
 import { erasedError, marksByScope } from './erasure/marks-of-scopes';
 import type { ScopeBranches } from './scope-branches';

@@ -63,7 +63,7 @@ export function branchPrefixes(records: readonly ScopeKeyRecord[]): string[] {
     .filter((record) => !isErased(record))
     .map(({ branchId }) => branchId)
     .filter(isDataKeyId)
-    .map(keyPrefix);
+    .map((id) => keyPrefix(id));
 }
 
 function keyNamed(keys: BranchKeys, record: ScopeKeyRecord, branchId: string): DataKey {
