@@ -1,13 +1,20 @@
-import type { QueryRunner } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
 
 import { NoAnswerError, within } from '../../async/time-limit';
 import type { AuditEvent } from '../../audit/audit-entry';
 import { FieldEncryptionError } from '../../errors';
+import type { KeyAudit } from '../../keys/audit/key-audit';
+import type { KeyManager } from '../../keys/key-manager';
 import { recordedAcrossScopes } from '../../keys/scopes/scope-context';
 import { giveBack } from '../connection/lent-connection';
 import { soleConnection } from '../connection/sole-connection';
 
-import type { Installation } from './installation';
+/** The part of an `Installation` that is used. */
+interface Recorder {
+  readonly dataSource: DataSource;
+  readonly keys: KeyManager<QueryRunner>;
+  readonly audit: KeyAudit<QueryRunner>;
+}
 
 const ACROSS_SCOPES: AuditEvent = { operation: 'allScopes', outcome: 'done' };
 
@@ -19,15 +26,15 @@ const ACROSS_SCOPES: AuditEvent = { operation: 'allScopes', outcome: 'done' };
  * @throws (by rejection) what the log refuses the entry with
  */
 export function recordAcrossScopes(
-  installation: Installation,
+  recorder: Recorder,
   queryRunner: QueryRunner | undefined,
 ): Promise<void> | undefined {
-  return recordedAcrossScopes(installation, () =>
-    giveBack(queryRunner) ? installation.audit.record(ACROSS_SCOPES) : recordBeside(installation),
+  return recordedAcrossScopes(recorder, () =>
+    giveBack(queryRunner) ? recorder.audit.record(ACROSS_SCOPES) : recordBeside(recorder),
   );
 }
 
-async function recordBeside({ audit, dataSource, keys }: Installation): Promise<void> {
+async function recordBeside({ audit, dataSource, keys }: Recorder): Promise<void> {
   if (soleConnection(dataSource) !== undefined) {
     // There is no other connection before the transaction has ended.
     void audit.note(ACROSS_SCOPES);
