@@ -145,8 +145,11 @@ export class DataKeys extends ScopeKeys {
    * Other processes keep working if they have both providers (`kms` and `otherKms`). If interrupted, it
    * can be run again.
    */
-  rewrap(options: RewrapOptions = {}): Promise<RewrapReport> {
-    return this.#operations.rewrap(options);
+  async rewrap(options: RewrapOptions = {}): Promise<RewrapReport> {
+    const { hasScopes, keys } = this.installation;
+    const report = await this.#operations.rewrap(options);
+    const stranded = hasScopes ? await keys.scopeOperations.strandedBranches() : [];
+    return { ...report, failures: [...report.failures, ...stranded] };
   }
 
   /**

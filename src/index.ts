@@ -63,7 +63,7 @@ export type { ScopeCount } from './keys/scopes/scope-key-store';
 export type { ErasedRows, ErasureReceipt } from './keys/scopes/erasure/erasure-receipt';
 export type { ReplayReport, ReplayTrust } from './keys/scopes/erasure/erasure-replay';
 export type { Erasure, ErasureOptions } from './keys/scopes/erasure/scope-erasure';
-export type { ResealReport } from './keys/scopes/scope-resealing';
+export type { ResealFailure, ResealReport } from './keys/scopes/scope-resealing';
 export type { ReplayOptions, RotateScopesOptions, ScopeReason, ShredOptions } from './scope-keys';
 export { KeyScope, keyScopeColumn } from './typeorm/declare/key-scope';
 export type { KeyScopeOptions } from './typeorm/declare/key-scope';

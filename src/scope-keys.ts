@@ -161,8 +161,9 @@ export class ScopeKeys {
    * Seals the keys of scopes under the newest version of their branch key, after `rotate('branch')`, so that the
    * earlier versions can be destroyed. Rows stay as they are. It can be interrupted and repeated.
    *
-   * @throws {@link KeyUnwrapError} for a key whose row was edited
-   * @throws {@link KmsUnavailableError} if the KMS of the common keys refuses; scopes with another are counted
+   * A key that fails, as its row was edited or the KMS of its scope refuses, is counted and stops no other.
+   *
+   * @throws {@link KmsUnavailableError} if the KMS of the common keys refuses
    */
   resealScopes(): Promise<ResealReport> {
     return this.installation.keys.scopeOperations.reseal();

@@ -1,7 +1,12 @@
 import type { EntityManager, ObjectLiteral } from 'typeorm';
 
 import type { Installation } from './typeorm/installation/installation';
-import { decryptStored, fetchPrevious, keyPrefixOf } from './typeorm/metadata/encrypted-column';
+import {
+  decryptStored,
+  fetchPrevious,
+  keyPrefixOf,
+  scopeOfValue,
+} from './typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
 import { withKnownRow } from './typeorm/metadata/known-row';
 import { StoredInRow } from './typeorm/metadata/stored-in-row';
@@ -68,10 +73,13 @@ export async function decryptValues(
   );
   if (encrypted.scope !== undefined) await installation.recordAcrossScopes(manager?.queryRunner);
   const ready = await fetchPrevious(encrypted, stored);
+  const { binding, scope } = encrypted;
   return valueResults(ready, (value, i) => {
     if (value === null || value === undefined) return null;
-    const row = rows?.[i] ?? (encrypted.scope && {});
-    const context = row && encrypted.binding?.contextIn(row);
+    const row = rows?.[i] ?? (scope && {});
+    const ofKey = scopeOfValue(installation.keys, encrypted, value);
+    const scopeId = row && scope?.ofRead(insertedRow(row), ofKey);
+    const context = row && binding?.contextIn(row, scopeId);
     return decryptStored(
       encrypted,
       context === undefined ? value : new StoredInRow(value, context),

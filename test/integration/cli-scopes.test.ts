@@ -361,7 +361,7 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     });
     expect(await json('keys', 'reseal', '--dry-run')).toEqual({ dryRun: true, due: 2 });
     const resealed = await json('keys', 'reseal');
-    expect(resealed).toEqual({ dryRun: false, resealed: 2, conflicts: 0, unavailable: 0 });
+    expect(resealed).toEqual({ dryRun: false, resealed: 2, conflicts: 0, failures: [] });
     expect((await json('status')).due).toEqual([]);
     const destroyed = await run('keys', 'destroy', branch.id, '--grace', '0', '--yes');
     expect(destroyed).toMatchObject({ code: 0 });

@@ -125,10 +125,13 @@ export async function keysRewrap(
 }
 
 function describe(report: RewrapReport, dryRun: boolean): string {
-  const { kms, kek, rewrapped, current, conflicts, failures } = report;
+  const { kms, kek, rewrapped, current, conflicts, failures, ofScopes } = report;
   return [
     `${counted(rewrapped, 'key')} ${dryRun ? 'would be wrapped' : 'wrapped'} by ${kms} under ${kek}; ` +
       `${grouped(current)} were already, ${grouped(failures.length)} failed, ${grouped(conflicts)} in conflict.`,
+    ...(ofScopes > 0
+      ? [`${counted(ofScopes, 'key')} of scopes with a KMS of their own left alone.`]
+      : []),
     ...(dryRun ? ['Nothing was changed.'] : []),
     ...failures.map(({ keyId, code, message }) => `  ${keyId}: ${code}: ${message}`),
     ...(failures.length > 0 ? ['Keys that failed were left as they are.'] : []),

@@ -3,7 +3,7 @@ import { createSecretKey } from 'node:crypto';
 import { BackgroundRefresh } from '../../async/background-refresh';
 import { wipe } from '../../crypto/secret-bytes';
 import { KeyUnwrapError } from '../../errors';
-import { isDataKeyId, keyIdOfPrefix, keyPrefix } from '../../format/data-key-id';
+import { keyIdOfPrefix, keyPrefix } from '../../format/data-key-id';
 import { FailedKeys, typedFailure } from '../cache/failed-keys';
 import type { KeyRing } from '../cache/key-ring';
 import { RecentEntries } from '../cache/recent-entries';
@@ -12,13 +12,13 @@ import type { DataKey, IndexRoot } from '../key-source';
 import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
 
 import { scopeSlot } from '../record/scope';
-import { isErased, isMark, scopeOf } from '../record/scope-key-record';
+import { isMark, scopeOf } from '../record/scope-key-record';
 import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
 import { erasedError, marksByScope } from './erasure/marks-of-scopes';
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyStore } from './scope-key-store';
 import { openScopeKey, scopeKeyTitle, sealScopeKey } from './sealed-scope-key';
-import { authenticatedBranch, sealingBranch } from './sealing-branch';
+import { authenticatedBranch, branchPrefixes, sealingBranch } from './sealing-branch';
 import type { BranchKeys } from './sealing-branch';
 
 /** A key in memory, and when its row was last read or its branch confirmed, on the manager's clock. */
@@ -45,7 +45,10 @@ export class ScopeKeyRing<C> {
   constructor(
     services: KeyServices<C>,
     store: ScopeKeyStore<C>,
-    parts: { readonly common: KeyRing<C>; readonly branches: Pick<ScopeBranches<C>, 'nameOf'> },
+    parts: {
+      readonly common: KeyRing<C>;
+      readonly branches: Pick<ScopeBranches<C>, 'nameOf' | 'nameIfKnown'>;
+    },
   ) {
     this.#services = services;
     this.#store = store;
@@ -53,6 +56,7 @@ export class ScopeKeyRing<C> {
     this.#branchKeys = {
       keyByPrefix: (prefix) => parts.common.keyByPrefix(prefix),
       nameOf: (scope) => parts.branches.nameOf(scope),
+      nameIfKnown: (scope) => parts.branches.nameIfKnown(scope),
     };
     this.#cache = new RecentEntries(services.clock);
     this.#refresh = new BackgroundRefresh(services.clock);
@@ -187,12 +191,8 @@ export class ScopeKeyRing<C> {
     const oldest = this.#services.clock() - this.#services.policy.maxAgeMs;
     this.#cache.deleteIf(({ confirmedAt }) => confirmedAt <= oldest);
     // Names the KMS that is asked for the branch of a scope that has its own.
-    for (const record of records) this.#branchKeys.nameOf(scopeOf(record));
-    const branches = records
-      .filter((record) => !isErased(record))
-      .map(({ branchId }) => branchId)
-      .filter(isDataKeyId)
-      .map((id) => keyPrefix(id));
+    for (const record of records) this.#branchKeys.nameIfKnown(scopeOf(record));
+    const branches = branchPrefixes(records);
     return this.#common.load([...new Set([...others, ...branches])], connection);
   }
 

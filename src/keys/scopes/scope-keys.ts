@@ -129,9 +129,9 @@ export class ScopeKeys<C> {
     const { branches, services } = this.#parts;
     const isOpen = services.lifetime.current();
     const failures = await branches.prepare(scopesOf(wanted), connection);
-    const possible = wanted.filter(({ scope }) => !failures.has(branches.nameOf(scope)));
+    const possible = wanted.filter(({ scope }) => !failures.has(scopeSlot(scope)));
     for (const key of wanted) {
-      const failure = failures.get(branches.nameOf(key.scope));
+      const failure = failures.get(scopeSlot(key.scope));
       if (failure !== undefined) this.#fail(key, failure);
     }
     const attempt = { connection, isOpen };

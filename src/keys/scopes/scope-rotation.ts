@@ -9,7 +9,7 @@ import type { KeyServices } from '../key-services';
 import type { DataKey } from '../key-source';
 import type { ScopeRotation, ScopeRotationFailure } from '../lifecycle/maintenance-report';
 import { wholeSecond } from '../record/key-record';
-import { BRANCH_NAME, scopeSlot } from '../record/scope';
+import { scopeSlot } from '../record/scope';
 import type { Scope } from '../record/scope';
 import { scopeOf } from '../record/scope-key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
@@ -159,7 +159,6 @@ async function successions<C>(
 ): Promise<{ readonly found: Succession[]; readonly outcomes: Outcomes }> {
   const records = await store.findCurrent(page);
   const refused = await branches.prepare(page);
-  if (refused.has(BRANCH_NAME)) throw typedFailure('the branch key', refused.get(BRANCH_NAME));
   await ring.loadBranches(records);
   const since = wholeSecond(await services.store.now());
   const marks = marksByScope(records);
@@ -171,7 +170,7 @@ async function successions<C>(
     try {
       const mark = ring.markAmong(marks.get(slot) ?? [], 'erasure');
       if (mark !== undefined) throw erasedError(mark);
-      const refusal = refused.get(branches.nameOf(scope));
+      const refusal = refused.get(slot);
       if (refusal !== undefined) throw typedFailure(`the branch key of a ${scope.kind}`, refusal);
       const expected = keys.get(slot);
       if (expected === undefined) throw unknownScope(scope);

@@ -61,10 +61,11 @@ export class KeyWrapper {
   readonly #unwraps = new SingleFlight<UnwrappedKey>();
 
   constructor(kms: KmsProvider, application: string, options: KeyWrapperOptions = {}) {
-    this.providers = new KmsProviders(kms, options.others ?? [], application);
+    const { others = [], heldWaitMs = 3_000 } = options;
+    this.providers = new KmsProviders(kms, application, { others, heldWaitMs });
     this.#application = application;
     this.#counterOf = options.counterOf ?? (() => ({ pending: 0 }));
-    this.#heldWaitMs = options.heldWaitMs ?? 3_000;
+    this.#heldWaitMs = heldWaitMs;
     this.#nonces = options.nonces;
   }
 

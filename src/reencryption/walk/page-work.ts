@@ -2,6 +2,7 @@ import { ErasedError, FieldEncryptionError } from '../../errors';
 import { scopeSlot } from '../../keys/record/scope';
 import type { Scope } from '../../keys/record/scope';
 import { NoScopeKeyError } from '../../keys/scopes/scope-key-errors';
+import { isOwnKmsRefusal } from '../../keys/wrapping/own-kms-refusals';
 import type { Installation } from '../../typeorm/installation/installation';
 import { KeyPrefixes } from '../../typeorm/metadata/key-prefixes';
 import { withKnownRow } from '../../typeorm/metadata/known-row';
@@ -175,7 +176,9 @@ export class PageWork {
         put(cells[stored], row, TO_BE_WRITTEN);
         return undefined;
       }
-      if (!(error instanceof FieldEncryptionError) || error.retryable) throw error;
+      if (!(error instanceof FieldEncryptionError)) throw error;
+      // The KMS of one scope holds up the rows of no other.
+      if (error.retryable && !isOwnKmsRefusal(error)) throw error;
       return error.code;
     }
   }

@@ -57,16 +57,17 @@ export async function keysReseal(
     };
   }
   const report = await keys.resealScopes();
-  const { resealed, conflicts, unavailable } = report;
+  const { resealed, conflicts, failures } = report;
   return {
     document: { dryRun, ...report },
     text: [
       `${counted(resealed, 'key')} of scopes sealed under the newest branch key.`,
       ...(conflicts > 0 ? ['Others were changed meanwhile. Run the command again.'] : []),
-      ...(unavailable > 0
-        ? [`${counted(unavailable, 'key')} left, as the KMS of their scopes refuses.`]
-        : []),
+      ...failures.map(
+        ({ kind, code, message, keys: left }) =>
+          `${counted(left, 'key')} of scopes left (${kind}): ${code}: ${message}`,
+      ),
     ].join('\n'),
-    exitCode: conflicts + unavailable === 0 ? EXIT_CODES.done : EXIT_CODES.failed,
+    exitCode: conflicts + failures.length === 0 ? EXIT_CODES.done : EXIT_CODES.failed,
   };
 }
