@@ -28,8 +28,8 @@ function requestedErasures({ scopes }: EncryptionState): OperatorTask[] {
   return scopes
     .filter(({ state }) => state === 'requested')
     .map(({ kind, scopes: count }) => ({
-      command: `keys shred <scope> --kind ${kind} --reason <text>`,
-      reason: `${counted(count, 'erasure')} of kind ${kind} requested, and not done`,
+      command: `keys scopes --kind ${kind}`,
+      reason: `${counted(count, 'erasure')} of kind ${kind} requested and not done: list them, and run keys shred again for each`,
     }));
 }
 

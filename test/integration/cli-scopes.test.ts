@@ -109,10 +109,14 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     expect(await json(...shred, '--dry-run')).toMatchObject({ state: 'requested' });
     expect(await json('status')).toMatchObject({
       scopes: [
-        { kind: 'tenant', state: 'active', scopes: 2 },
+        { kind: 'tenant', state: 'active', scopes: 1 },
         { kind: 'tenant', state: 'requested', scopes: 1 },
       ],
-      due: [{ command: 'keys shred <scope> --kind tenant --reason <text>' }],
+      due: [{ command: 'keys scopes --kind tenant' }],
+    });
+    expect(await json('keys', 'scopes')).toMatchObject({
+      scopes: [{ kind: 'tenant', id: '7', mark: 'erasure' }],
+      more: false,
     });
     // The request keeps its delay.
     for (const waiting of [

@@ -2,6 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
 import type { Session } from '../load/session';
+import { CommandError } from '../terminal/command-error';
 import type { ExitCode } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';
 
@@ -59,8 +60,18 @@ function collected(text: string, before: readonly string[] = []): readonly strin
 
 /** The values of the options that name scopes. */
 export interface ScopeFlags {
-  readonly scope?: readonly string[];
-  readonly kind?: string;
+  readonly scope?: readonly string[] | undefined;
+  readonly kind?: string | undefined;
+}
+
+/** @throws {@link CommandError} for a kind without scopes */
+export function requireScopeOf({ scope, kind }: ScopeFlags): void {
+  if (scope !== undefined || kind === undefined) return;
+  throw new CommandError(
+    'ERR_USAGE',
+    '--kind says of which kind the scopes of --scope are, and there are none.',
+    'Give --scope, too.',
+  );
 }
 
 /** Adds the options that name scopes. */

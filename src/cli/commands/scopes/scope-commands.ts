@@ -1,9 +1,10 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 
-import { DRY_RUN, minutes, YES } from '../common-options';
+import { DRY_RUN, minutes, wholeNumber, YES } from '../common-options';
 import type { ChooseWork, CommandWork } from '../common-options';
 
+import { keysScopes } from './list-scopes';
 import { keysReplayShred } from './replay-shred';
 import { keysHold, keysReseal } from './scope-upkeep';
 import { keysCancelShred, keysShred } from './shred';
@@ -41,6 +42,14 @@ export function addScopes(keys: Command, choose: ChooseWork): void {
   addHold(keys.command('release'), { releases: true }, choose).description(
     'end the legal hold of a scope',
   );
+  keys
+    .command('scopes')
+    .description('list the scopes under a legal hold, and those to be erased')
+    .option('--kind <kind>', 'only scopes of this kind')
+    .option('--limit <count>', 'at most so many lines', wholeNumber, 100)
+    .action(({ kind, limit }: { readonly kind?: string; readonly limit: number }) => {
+      choose((session) => keysScopes(session, { kind, limit }));
+    });
   keys
     .command('reseal')
     .description('seal the keys of scopes under the newest branch key')
