@@ -71,7 +71,15 @@ describeEachDatabase('The status of keys of scopes', (database) => {
   }
 
   const totals = (values: Partial<ScopeCoverage>): ScopeCoverage => ({
-    ...{ kind: 'tenant', activeRows: 0, olderRows: 0, erasedRows: 0, commonRows: 0, ...values },
+    ...{
+      kind: 'tenant',
+      activeRows: 0,
+      olderRows: 0,
+      toBeErasedRows: 0,
+      erasedRows: 0,
+      commonRows: 0,
+      ...values,
+    },
   });
 
   it('counts rows under keys of scopes in totals, however many scopes there are', async () => {

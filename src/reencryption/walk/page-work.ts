@@ -1,4 +1,5 @@
 import { ErasedError, FieldEncryptionError } from '../../errors';
+import { CommonKeyError } from '../../field/field-errors';
 import { scopeSlot } from '../../keys/record/scope';
 import type { Scope } from '../../keys/record/scope';
 import { NoScopeKeyError } from '../../keys/scopes/scope-key-errors';
@@ -6,7 +7,7 @@ import type { Installation } from '../../typeorm/installation/installation';
 import { KeyPrefixes } from '../../typeorm/metadata/key-prefixes';
 import { withKnownRow } from '../../typeorm/metadata/known-row';
 import type { KnownRow } from '../../typeorm/metadata/known-row';
-import { scopeOfValue } from '../../typeorm/metadata/encrypted-column';
+import { outlivesErasure, scopeOfValue } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { StoredInRow } from '../../typeorm/metadata/stored-in-row';
 import { keyAt, lastKey } from '../database/row';
@@ -168,8 +169,14 @@ export class PageWork {
         return this.#mode.check?.(encrypted, before, readable);
       });
     } catch (error) {
-      // Its values are gone for good, and nothing is wrong with the row.
-      if (error instanceof ErasedError) return undefined;
+      // What its keys have encrypted is gone for good, or is to be, and nothing is wrong with the row.
+      if (error instanceof ErasedError) {
+        const isLeft = this.#mode.writes !== 'nothing';
+        const outlives =
+          isLeft && outlivesErasure(this.#installation.keys, encrypted, page.cells[stored]?.[row]);
+        return outlives ? error.code : undefined;
+      }
+      if (error instanceof CommonKeyError) return 'COMMON_KEY';
       if (error instanceof NoScopeKeyError) {
         if (this.#mode.writes === 'nothing') return 'MISSING_INDEX_KEY';
         put(cells[stored], row, TO_BE_WRITTEN);

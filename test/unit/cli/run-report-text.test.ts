@@ -7,6 +7,7 @@ const REPORT: RunReport = {
   changed: 0,
   skipped: 6001,
   erased: 0,
+  toBeErased: 0,
   doneBefore: 0,
   conflicts: 0,
   failed: 0,
