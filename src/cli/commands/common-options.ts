@@ -39,11 +39,17 @@ export function wholeNumber(text: string): number {
   throw new InvalidArgumentError('It must be a whole number from 1.');
 }
 
-/** Reads a number of minutes from 0. */
+/** Reads a number of whole minutes from 0. */
 export function minutes(text: string): number {
   const value = Number(text);
-  if (Number.isFinite(value) && value >= 0) return value;
-  throw new InvalidArgumentError('It must be a number of minutes.');
+  if (text !== '' && Number.isSafeInteger(value) && value >= 0) return value;
+  throw new InvalidArgumentError('It must be a whole number of minutes from 0.');
+}
+
+/** Reads a reason for the audit log. */
+export function reason(text: string): string {
+  if (text.length >= 1 && text.length <= 64) return text;
+  throw new InvalidArgumentError('It must be a text of 1 to 64 characters.');
 }
 
 /** Reads a number of days from 0. */

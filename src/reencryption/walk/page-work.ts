@@ -7,7 +7,7 @@ import type { Installation } from '../../typeorm/installation/installation';
 import { KeyPrefixes } from '../../typeorm/metadata/key-prefixes';
 import { withKnownRow } from '../../typeorm/metadata/known-row';
 import type { KnownRow } from '../../typeorm/metadata/known-row';
-import { outlivesErasure, scopeOfValue } from '../../typeorm/metadata/encrypted-column';
+import { scopeOfValue } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { StoredInRow } from '../../typeorm/metadata/stored-in-row';
 import { keyAt, lastKey } from '../database/row';
@@ -16,6 +16,8 @@ import type { RunDatabase } from '../database/run-database';
 import type { ColumnWork, WorkTable } from '../database/work-table';
 import type { Mode, StoredField } from '../modes/mode';
 import type { RowFailure, RowFailureCode } from '../report/run-report';
+
+import { outlivesErasure } from './outlives-erasure';
 
 /** A page with its changes, ready to write. */
 export interface WorkedPage {

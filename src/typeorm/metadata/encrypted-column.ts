@@ -190,21 +190,6 @@ export function scopeOfKey(keys: KeySource, prefix: string | undefined): Scope |
   }
 }
 
-/** Whether a value in a row of an erased scope is under no key of a scope, so that it stays readable. */
-export function outlivesErasure(
-  keys: KeySource,
-  encrypted: EncryptedColumn,
-  stored: unknown,
-): boolean {
-  const prefix = keyPrefixOf(encrypted, stored);
-  try {
-    return prefix === undefined || keys.keyByPrefix(prefix).scope === undefined;
-  } catch (error) {
-    if (error instanceof FieldEncryptionError) return false;
-    throw error;
-  }
-}
-
 /**
  * Decrypts a stored value of this library or of the column's previous format, or reads it as cleartext if
  * the column may still hold some. A damaged ciphertext is not passed through as cleartext, and any other

@@ -1,5 +1,6 @@
 import { counted } from '../../../doctor/finding';
-import { FieldEncryptionError } from '../../../errors';
+import { FieldEncryptionError, KeyNotFoundError } from '../../../errors';
+import { isDataKeyId, keyPrefix } from '../../../format/data-key-id';
 import type { ErasureReceipt } from '../../../keys/scopes/erasure/erasure-receipt';
 import type { ReplayStep } from '../../../keys/scopes/erasure/erasure-replay';
 import type { Session } from '../../load/session';
@@ -7,6 +8,7 @@ import { CommandError, EXIT_CODES } from '../../terminal/command-error';
 import type { CommandResult } from '../../terminal/output';
 import { confirm } from '../../terminal/prompt';
 
+import { commandLine } from '../command-line';
 import type { CommandWork } from '../common-options';
 import { ReceiptFile, receiptsIn } from './receipt-file';
 
@@ -57,7 +59,8 @@ export async function keysReplayShred(
 }
 
 /** @throws {@link CommandError} that names a file with a receipt that does not prove itself */
-async function stepsOf({ installation }: Session, file: string): Promise<Replayed[]> {
+async function stepsOf(session: Session, file: string): Promise<Replayed[]> {
+  const { installation } = session;
   const replayed: Replayed[] = [];
   for (const receipt of receiptsIn(file)) {
     try {
@@ -68,12 +71,33 @@ async function stepsOf({ installation }: Session, file: string): Promise<Replaye
       throw new CommandError(
         'ERR_USAGE',
         `${file} is refused (${error.code}): ${error.message}`,
-        'Nothing was erased. Give the file as it was written, or leave it out.',
+        `Nothing was erased. ${await remedyOf(session, receipt)}`,
         { exitCode: EXIT_CODES.failed, cause: error },
       );
     }
   }
   return replayed;
+}
+
+/** Tells a receipt that was edited from a branch key that does not open: leaving it out would leave its scope readable. */
+async function remedyOf(session: Session, { branchId }: ErasureReceipt): Promise<string> {
+  const edited = 'Give the file as it was written when the scope was erased.';
+  if (!isDataKeyId(branchId)) return edited;
+  const { keys } = session.installation;
+  try {
+    await keys.load([keyPrefix(branchId)], undefined);
+    keys.keyByPrefix(keyPrefix(branchId));
+    return edited;
+  } catch (error) {
+    if (error instanceof KeyNotFoundError) {
+      return (
+        `Its branch key ${branchId} is not in the key table. Restore it from a backup of the keys, and replay again:\n  ` +
+        commandLine(session, 'keys', 'restore', '<backup>')
+      );
+    }
+    if (!(error instanceof FieldEncryptionError)) throw error;
+    return `Its branch key ${branchId} does not open. Use the KMS, or the passphrase, that the keys were made under.`;
+  }
 }
 
 function exitCodeOf(given: readonly Replayed[]): 0 | 1 {
@@ -111,9 +135,9 @@ const OUTCOMES: Readonly<Record<ReplayStep, string>> = {
 
 const SENTENCES: Readonly<Record<ReplayStep, (title: string, dryRun: boolean) => string>> = {
   due: (title, dryRun) => `${dryRun ? 'Would erase' : 'Erased'} ${title} again.`,
-  erased: (title) => `The ${title} is erased as it was.`,
+  erased: (title) => `${title} is still erased.`,
   held: (title) =>
-    `The ${title} is under a legal hold, and is not erased. Release the hold first, or leave its receipt out.`,
+    `${title} is under a legal hold, and was not erased. Release the hold first, or leave its receipt out.`,
 };
 
 function receiptText(receipts: readonly ErasureReceipt[], file: string | undefined): string[] {

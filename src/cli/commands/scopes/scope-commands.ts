@@ -1,7 +1,7 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 
-import { DRY_RUN, minutes, wholeNumber, YES } from '../common-options';
+import { DRY_RUN, minutes, reason as reasonOf, wholeNumber, YES } from '../common-options';
 import type { ChooseWork, CommandWork } from '../common-options';
 
 import { keysScopes } from './list-scopes';
@@ -14,7 +14,7 @@ const KIND = [
   '--kind <kind>',
   'kind of the scope, such as tenant; needed where there are several',
 ] as const;
-const REASON = ['--reason <text>', 'why, for the audit log; at most 64 characters'] as const;
+const REASON = ['--reason <text>', 'why, for the audit log; 1 to 64 characters', reasonOf] as const;
 
 interface Flags {
   readonly kind?: string;
@@ -65,11 +65,20 @@ function addShred(keys: Command, choose: ChooseWork): void {
     .description('erase what belongs to a scope by erasing its keys, in two steps')
     .argument('[scope]', SCOPE[1])
     .option(...KIND)
-    .option(...REASON)
-    .option('--delay <minutes>', 'time in which the erasure can be cancelled', minutes)
+    .option(
+      REASON[0],
+      'why, for the audit log and the receipt; 1 to 64 characters, and the same in both steps',
+      reasonOf,
+    )
+    .option(
+      '--delay <minutes>',
+      'time in which the erasure can be cancelled; 0 by default. Above 0, half a minute is added',
+      minutes,
+    )
     .option(
       '--grace <minutes>',
-      'time in which a process may still write; keyCache.maxAgeMs by default',
+      'time in which a process may still write for the scope, keyCache.maxAgeMs by default; with less, stop other ' +
+        'processes first: what they write later is lost, and not in the receipt',
       minutes,
     )
     .option('--receipt <file>', 'file to write the receipt to; it must not exist')
@@ -104,6 +113,8 @@ function shredWork(
   command: Command,
 ): CommandWork {
   if (replay !== undefined) {
+    const option = replay.find((file) => file.startsWith('-'));
+    if (option !== undefined) command.error(`error: --replay takes files, and ${option} is none`);
     if (scope !== undefined)
       command.error("error: --replay takes receipts, and no argument 'scope'");
     return (session) => keysReplayShred(session, replay, { ...options, dryRun, yes });
