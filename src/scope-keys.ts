@@ -6,7 +6,7 @@ import type { Scope } from './keys/record/scope';
 import { scopeNamed } from './keys/scopes/named-scope';
 import { ALL_SCOPES } from './keys/scopes/scope-context';
 import type { ScopeIds } from './keys/scopes/scope-context';
-import { receiptDigest } from './keys/scopes/erasure/erasure-receipt';
+import { isReceipt, receiptDigest } from './keys/scopes/erasure/erasure-receipt';
 import type { ErasureReceipt } from './keys/scopes/erasure/erasure-receipt';
 import type { ReplayReport } from './keys/scopes/erasure/erasure-replay';
 import type { Erasure, ErasureOptions } from './keys/scopes/erasure/scope-erasure';
@@ -95,6 +95,7 @@ export class ScopeKeys {
     if (scopes === ALL_SCOPES || scopes === undefined) {
       return new Map(declaredKinds(this.installation.columns).map((each) => [each, 'all']));
     }
+    if (!Array.isArray(scopes)) throw namesNoScopes();
     const unique = new Map(scopes.map(scopeNamed).map((scope) => [scopeSlot(scope), scope]));
     const named = [...unique.values()];
     const kinds = [...new Set(named.map((scope) => scope.kind))];
@@ -192,8 +193,11 @@ export class ScopeKeys {
   /**
    * Whether a receipt is that of an entry of the audit log: nothing in it was changed. Whether the log is whole,
    * {@link AuditTrail.verify} says.
+   *
+   * @throws {@link UnsupportedValueError} for a value that is no receipt
    */
   async isRecorded(receipt: ErasureReceipt): Promise<boolean> {
+    if (!isReceipt(receipt)) throw notAReceipt();
     const reference = receiptDigest(receipt);
     for (let after = 0; ;) {
       const page = await this.installation.audit.list({ after, limit: PAGE });
@@ -206,6 +210,10 @@ export class ScopeKeys {
 
 function isErasure({ operation, outcome }: AuditEntry): boolean {
   return operation === 'shred' && outcome === 'done';
+}
+
+function notAReceipt(): UnsupportedValueError {
+  return new UnsupportedValueError('Give the receipt of an erasure, as shred() returned it.');
 }
 
 function namesNoScopes(): UnsupportedValueError {

@@ -143,6 +143,7 @@ describeEachDatabase('The rotation of keys of scopes', (database) => {
       { kind: 'tenant', scopes: ALL_SCOPES },
       { kind: 'tenant', olderThanDays: -1 },
       { scopes: [{}] },
+      { scopes: { tenant: '1' } },
     ] as const) {
       await expect(keys.rotateScopes(options as object)).rejects.toBeInstanceOf(
         UnsupportedValueError,

@@ -162,6 +162,25 @@ describeEachDatabase('The status of keys of scopes', (database) => {
         reason: '1 value of Letter.text under a common key, not one of their tenant',
       },
     ]);
+    const unnamed = withFieldEncryption(
+      new DataSource({ ...dataSource.options, entities: [Letter], synchronize: false }),
+      { kms: kms.kms },
+    );
+    await unnamed.initialize();
+    const task = operatorTasks(await countedState(installationOf(unnamed)));
+    expect(task).toMatchObject([
+      { command: null, reason: expect.stringContaining("add 'Letter.text' to") as string },
+    ]);
+    expect((await fieldEncryption(unnamed).doctor()).map(({ code }) => code)).toContain(
+      'COMMON_KEY_FOUND',
+    );
+    expect(await fieldEncryption(unnamed).reencrypt()).toMatchObject({
+      failures: [{ property: 'text', code: 'COMMON_KEY' }],
+    });
+    await unnamed.destroy();
+    expect((await fieldEncryption(dataSource).doctor()).map(({ code }) => code)).not.toContain(
+      'COMMON_KEY_FOUND',
+    );
     const keysOfTenants = (): Promise<unknown> =>
       dataSource.query('SELECT id FROM field_encryption_scope_keys ORDER BY id');
     const keysBefore = await keysOfTenants();
