@@ -1,6 +1,4 @@
-import { isBoundField } from '../../field/field-policy';
 import { keyIdOfPrefix } from '../../format/data-key-id';
-import { inspectStored } from '../../format/field-ciphertext';
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import { storedSamples } from '../../typeorm/installation/stored-samples';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
@@ -31,8 +29,8 @@ export const commonKeys: DatabaseCheck = async (installation, runner) => {
   return found;
 };
 
-function keyIdOf(stored: unknown, { policy }: EncryptedColumn): string | undefined {
-  const found = inspectStored(stored, policy.storage, isBoundField(policy));
+function keyIdOf(stored: unknown, { cipher }: EncryptedColumn): string | undefined {
+  const found = cipher.inspect(stored);
   return found.kind === 'ciphertext' ? keyIdOfPrefix(found.prefix) : undefined;
 }
 

@@ -63,7 +63,7 @@ export async function countByScopeState(
     runner,
     table.metadata,
     'SELECT CASE WHEN k.state IS NULL THEN c.prefix END AS prefix, ' +
-      `CASE WHEN k.state = 'deactivated' AND k.sealed <> '' AND EXISTS (${hasMarkSql(runner, 'erasure')}) ` +
+      `CASE WHEN k.state = 'deactivated' AND k.sealed <> '' AND EXISTS (${hasMarkSql(connection, 'erasure')}) ` +
       `THEN 'toBeErased' ELSE ${SCOPE_KEY_STATE_SQL} END AS state, SUM(c.total) AS total ` +
       `FROM (${countsSql(runner, table, encrypted)}) c LEFT JOIN ${keys} k ON ${isSame} GROUP BY 1, 2`,
   );

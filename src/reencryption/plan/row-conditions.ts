@@ -195,6 +195,6 @@ function underKeyToBeErasedSql(
   { policy }: EncryptedColumn,
   cell: string,
 ): string {
-  const isMarked = `EXISTS (${hasMarkSql({ connection: dataSource }, 'erasure')})`;
+  const isMarked = `EXISTS (${hasMarkSql(dataSource, 'erasure')})`;
   return underScopeKeySql(dataSource, cell, policy.storage, ['deactivated'], isMarked);
 }

@@ -8,7 +8,8 @@ import { ScopeKeySchema } from './scope-key-table';
 
 /** Counts the scopes of each kind, each by one state: that of its key, or by its marks. */
 export async function countedScopes(runner: QueryRunner): Promise<ScopeCount[]> {
-  const marked = (purpose: MarkPurpose): string => `EXISTS (${hasMarkSql(runner, purpose)})`;
+  const marked = (purpose: MarkPurpose): string =>
+    `EXISTS (${hasMarkSql(runner.connection, purpose)})`;
   const counts = await runner.manager
     .createQueryBuilder(ScopeKeySchema, 'k', runner)
     .select('k.kind', 'kind')

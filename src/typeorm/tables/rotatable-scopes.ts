@@ -1,4 +1,4 @@
-import type { QueryRunner, SelectQueryBuilder } from 'typeorm';
+import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 
 import type { MarkPurpose } from '../../keys/record/scope-key-record';
 import type { RotatableScopes } from '../../keys/scopes/scope-key-store';
@@ -25,11 +25,8 @@ export function rotatableScopes(
 }
 
 /** Selects the mark in force of the scope of a key `k`: that of a hold, or of an erasure that was requested. */
-export function hasMarkSql(
-  { connection }: Pick<QueryRunner, 'connection'>,
-  purpose: MarkPurpose,
-): string {
-  const table = escapedTable(connection, connection.getMetadata(ScopeKeySchema));
+export function hasMarkSql(dataSource: DataSource, purpose: MarkPurpose): string {
+  const table = escapedTable(dataSource, dataSource.getMetadata(ScopeKeySchema));
   return (
     `SELECT 1 FROM ${table} m WHERE m.kind = k.kind AND m.scope = k.scope ` +
     `AND m.purpose = '${purpose}' AND m.state = 'active'`

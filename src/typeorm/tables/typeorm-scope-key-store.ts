@@ -87,7 +87,7 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     return withOwnTables(this.#dataSource, undefined, async (runner) => {
       const all = await rotatableScopes(runner, which).getCount();
       const marked = rotatableScopes(runner, which).andWhere(
-        `EXISTS (${hasMarkSql(runner, 'erasure')})`,
+        `EXISTS (${hasMarkSql(runner.connection, 'erasure')})`,
       );
       const toBeErased = await marked.getCount();
       return { rotatable: all - toBeErased, toBeErased };

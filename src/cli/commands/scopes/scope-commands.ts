@@ -60,28 +60,7 @@ export function addScopes(keys: Command, choose: ChooseWork): void {
 }
 
 function addShred(keys: Command, choose: ChooseWork): void {
-  keys
-    .command('shred')
-    .description('erase what belongs to a scope by erasing its keys, in two steps')
-    .argument('[scope]', SCOPE[1])
-    .option(...KIND)
-    .option(
-      REASON[0],
-      'why, for the audit log and the receipt; 1 to 64 characters, and the same in both steps',
-      reasonOf,
-    )
-    .option(
-      '--delay <minutes>',
-      'time in which the erasure can be cancelled; 0 by default. Above 0, half a minute is added',
-      minutes,
-    )
-    .option(
-      '--grace <minutes>',
-      'time in which a process may still write for the scope, keyCache.maxAgeMs by default; with less, stop other ' +
-        'processes first: what they write later is lost, and not in the receipt',
-      minutes,
-    )
-    .option('--receipt <file>', 'file to write the receipt to; it must not exist')
+  withSteps(keys.command('shred'))
     .addOption(
       new Option('--cancel', 'cancel an erasure that was requested')
         .conflicts('delay')
@@ -104,6 +83,31 @@ function addShred(keys: Command, choose: ChooseWork): void {
     .action((scope: string | undefined, flags: ShredFlags, command: Command) => {
       choose(shredWork(scope, flags, command));
     });
+}
+
+/** Adds what the two steps of an erasure take. */
+function withSteps(command: Command): Command {
+  return command
+    .description('erase what belongs to a scope by erasing its keys, in two steps')
+    .argument('[scope]', SCOPE[1])
+    .option(...KIND)
+    .option(
+      REASON[0],
+      'why, for the audit log and the receipt; 1 to 64 characters, and the same in both steps',
+      reasonOf,
+    )
+    .option(
+      '--delay <minutes>',
+      'time in which the erasure can be cancelled; 0 by default. Above 0, half a minute is added',
+      minutes,
+    )
+    .option(
+      '--grace <minutes>',
+      'time in which a process may still write for the scope, keyCache.maxAgeMs by default; with less, stop other ' +
+        'processes first: what they write later is lost, and not in the receipt',
+      minutes,
+    )
+    .option('--receipt <file>', 'file to write the receipt to; it must not exist');
 }
 
 /** Returns the work of `keys shred` in its three forms. */
