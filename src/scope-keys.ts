@@ -4,7 +4,7 @@ import type { ScopeRotation } from './keys/lifecycle/maintenance-report';
 import type { Scope } from './keys/record/scope';
 import { ALL_SCOPES, unknownKind } from './keys/scopes/scope-context';
 import type { ScopeIds } from './keys/scopes/scope-context';
-import { receiptDigest } from './keys/scopes/erasure/erasure-receipt';
+import { isReceipt, receiptDigest } from './keys/scopes/erasure/erasure-receipt';
 import type { ErasureReceipt } from './keys/scopes/erasure/erasure-receipt';
 import type { ReplayReport, ReplayTrust } from './keys/scopes/erasure/erasure-replay';
 import type { Erasure, ErasureOptions } from './keys/scopes/erasure/scope-erasure';
@@ -103,6 +103,7 @@ export class ScopeKeys {
       if (chosen.length === 0 && kind !== undefined) throw unknownKind(new Set(declared));
       return new Map(chosen.map((each) => [each, 'all']));
     }
+    if (!Array.isArray(scopes)) throw namesNoScopes();
     const named = await knownScopes(this.installation, scopes);
     const kinds = [...new Set(named.map((scope) => scope.kind))];
     return new Map(kinds.map((each) => [each, named.filter((scope) => scope.kind === each)]));
@@ -205,8 +206,11 @@ export class ScopeKeys {
   /**
    * Whether a receipt is that of an entry of the audit log: nothing in it was changed. Whether the log is whole,
    * {@link AuditTrail.verify} says.
+   *
+   * @throws {@link UnsupportedValueError} for a value that is no receipt
    */
   async isRecorded(receipt: ErasureReceipt): Promise<boolean> {
+    if (!isReceipt(receipt)) throw notAReceipt();
     const reference = receiptDigest(receipt);
     for (let after = 0; ;) {
       const page = await this.installation.audit.list({ after, limit: PAGE });
@@ -219,6 +223,10 @@ export class ScopeKeys {
 
 function isErasure({ operation, outcome }: AuditEntry): boolean {
   return operation === 'shred' && outcome === 'done';
+}
+
+function notAReceipt(): UnsupportedValueError {
+  return new UnsupportedValueError('Give the receipt of an erasure, as shred() returned it.');
 }
 
 function namesNoScopes(): UnsupportedValueError {

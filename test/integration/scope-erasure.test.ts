@@ -419,12 +419,14 @@ describeEachDatabase('After the erasure of a scope', (database) => {
     });
     if (requested.state !== 'requested') throw new Error('erased at once');
     aheadMs = 500_000;
-    expect(await keys.shred({ scope: SCOPE, reason: 'second', graceMs: 0 })).toEqual(requested);
-    const later = await keys.shred({ scope: SCOPE, reason: 'third', delayMs: 1_200_000 });
+    expect(await keys.shred({ scope: SCOPE, reason: 'first', graceMs: 0 })).toEqual(requested);
+    const other = keys.shred({ scope: SCOPE, reason: 'second', graceMs: 0 });
+    await expect(other).rejects.toThrow('for another reason');
+    const later = await keys.shred({ scope: SCOPE, reason: 'first', delayMs: 1_200_000 });
     expect(later.state === 'requested' && later.erasableFrom > requested.erasableFrom).toBe(true);
     aheadMs = 700_000;
-    const erased = await keys.shred({ scope: SCOPE, reason: 'second', graceMs: 0 });
-    expect(erased).toMatchObject({ state: 'erased', receipt: { reason: 'second' } });
+    const erased = await keys.shred({ scope: SCOPE, reason: 'first', graceMs: 0 });
+    expect(erased).toMatchObject({ state: 'erased', receipt: { reason: 'first' } });
     const [first, last] = await audit.list({ operation: 'shred' });
     expect(first).toMatchObject({ outcome: 'started', reference: 'first', keyPurpose: 'erasure' });
     // One mark, which the receipt names, too.

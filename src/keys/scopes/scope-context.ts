@@ -146,7 +146,7 @@ function idOf(
 export function unknownKind(kinds: ReadonlySet<string>): ConfigurationError {
   return new ConfigurationError(
     'A key scope names a kind that no encrypted property of the DataSource has. ' +
-      `There is: ${[...kinds].join(', ') || 'none'}. Look whether the name is right.`,
+      `Its kinds are: ${[...kinds].join(', ') || 'none'}. Check the spelling.`,
   );
 }
 
@@ -172,7 +172,11 @@ function isPlain(scope: object | null): boolean {
 function idIn(value: unknown): string {
   const id = scopeId(value);
   if (id !== undefined) return id;
-  throw noIds(typeof value);
+  throw noIds(
+    typeof value === 'string'
+      ? `a text of ${String(Buffer.byteLength(value))} bytes`
+      : typeof value,
+  );
 }
 
 function noIds(got: string): UnsupportedValueError {

@@ -34,6 +34,11 @@ export class ScopeOperations<C> {
     this.#scopes = scopes;
   }
 
+  /** Milliseconds until a process that runs has noticed at the latest that nothing is to be written for a scope. */
+  get maxAgeMs(): number {
+    return this.#services.policy.maxAgeMs;
+  }
+
   /** See {@link rotateScope}. */
   rotate(scope: Scope): Promise<string> {
     return rotateScope({ services: this.#services, scopes: this.#scopes }, scope);

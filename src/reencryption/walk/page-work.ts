@@ -1,4 +1,5 @@
 import { ErasedError, FieldEncryptionError } from '../../errors';
+import { CommonKeyError } from '../../field/field-errors';
 import { scopeSlot } from '../../keys/record/scope';
 import type { Scope } from '../../keys/record/scope';
 import { NoScopeKeyError } from '../../keys/scopes/scope-key-errors';
@@ -16,6 +17,8 @@ import type { RunDatabase } from '../database/run-database';
 import type { ColumnWork, WorkTable } from '../database/work-table';
 import type { Mode, StoredField } from '../modes/mode';
 import type { RowFailure, RowFailureCode } from '../report/run-report';
+
+import { outlivesErasure } from './outlives-erasure';
 
 /** A page with its changes, ready to write. */
 export interface WorkedPage {
@@ -169,8 +172,14 @@ export class PageWork {
         return this.#mode.check?.(encrypted, before, readable);
       });
     } catch (error) {
-      // Its values are gone for good, and nothing is wrong with the row.
-      if (error instanceof ErasedError) return undefined;
+      // What its keys have encrypted is gone for good, or is to be, and nothing is wrong with the row.
+      if (error instanceof ErasedError) {
+        const isLeft = this.#mode.writes !== 'nothing';
+        const outlives =
+          isLeft && outlivesErasure(this.#installation.keys, encrypted, page.cells[stored]?.[row]);
+        return outlives ? error.code : undefined;
+      }
+      if (error instanceof CommonKeyError) return 'COMMON_KEY';
       if (error instanceof NoScopeKeyError) {
         if (this.#mode.writes === 'nothing') return 'MISSING_INDEX_KEY';
         put(cells[stored], row, TO_BE_WRITTEN);

@@ -6,8 +6,6 @@ import { declaredKinds } from '../../../typeorm/metadata/encrypted-column';
 import type { Session } from '../../load/session';
 import { CommandError } from '../../terminal/command-error';
 
-import { commandLine } from '../command-line';
-
 /** The scope that a command line names. */
 export interface NamedScope extends Scope {
   /** Its name in messages: `tenant "42"`. */
@@ -45,7 +43,7 @@ function withoutKeys(session: Session, title: string, cause: Error): CommandErro
   return new CommandError(
     'ERR_USAGE',
     `There is no key of ${title}: nothing was ever encrypted for it.`,
-    `Look at the kinds of scopes: ${commandLine(session, 'status')}`,
+    `Check the spelling of the id and its kind. The kinds are: ${declaredKinds(session.installation.columns).join(', ')}.`,
     { cause },
   );
 }
@@ -78,9 +76,7 @@ export function declaredKind({ installation }: Session, kind: string | undefined
   if (kind === undefined && only !== undefined && kinds.length === 1) return only;
   throw new CommandError(
     'ERR_USAGE',
-    kind === undefined
-      ? 'It is not known of which kind the scope is.'
-      : `No scope is of kind "${kind}".`,
+    kind === undefined ? 'The kind of the scope is missing.' : `No scope is of kind "${kind}".`,
     kinds.length === 0
       ? 'No entity of this DataSource has @KeyScope.'
       : `Give --kind; the entities of this DataSource have: ${kinds.join(', ')}.`,

@@ -1,5 +1,6 @@
 import { counted } from '../../../doctor/finding';
-import { FieldEncryptionError } from '../../../errors';
+import { FieldEncryptionError, KeyNotFoundError } from '../../../errors';
+import { isDataKeyId, keyPrefix } from '../../../format/data-key-id';
 import type { ErasureReceipt } from '../../../keys/scopes/erasure/erasure-receipt';
 import type {
   ReplayReport,
@@ -11,6 +12,7 @@ import { CommandError, EXIT_CODES } from '../../terminal/command-error';
 import type { CommandResult } from '../../terminal/output';
 import { confirm } from '../../terminal/prompt';
 
+import { commandLine } from '../command-line';
 import type { CommandWork } from '../common-options';
 import { ReceiptFile, receiptsIn } from './receipt-file';
 
@@ -64,11 +66,8 @@ export async function keysReplayShred(
 }
 
 /** @throws {@link CommandError} that names a file with a receipt that does not prove itself */
-async function stepsOf(
-  { installation }: Session,
-  file: string,
-  trust: ReplayTrust,
-): Promise<Replayed[]> {
+async function stepsOf(session: Session, file: string, trust: ReplayTrust): Promise<Replayed[]> {
+  const { installation } = session;
   const replayed: Replayed[] = [];
   for (const receipt of receiptsIn(file)) {
     try {
@@ -79,7 +78,7 @@ async function stepsOf(
       throw new CommandError(
         'ERR_USAGE',
         `${file} is refused (${error.code}): ${error.message}`,
-        'Nothing was erased. Give the file as it was written, or leave it out.',
+        `Nothing was erased. ${await remedyOf(session, receipt)}`,
         { exitCode: EXIT_CODES.failed, cause: error },
       );
     }
@@ -91,6 +90,27 @@ function stepIn({ held, stillErased, unproven }: ReplayReport): ReplayStep {
   if (held.length > 0) return 'held';
   if (unproven.length > 0) return 'unproven';
   return stillErased.length > 0 ? 'erased' : 'due';
+}
+
+/** Tells a receipt that was edited from a branch key that does not open: leaving it out would leave its scope readable. */
+async function remedyOf(session: Session, { branchId }: ErasureReceipt): Promise<string> {
+  const edited = 'Give the file as it was written when the scope was erased.';
+  if (!isDataKeyId(branchId)) return edited;
+  const { keys } = session.installation;
+  try {
+    await keys.load([keyPrefix(branchId)], undefined);
+    keys.keyByPrefix(keyPrefix(branchId));
+    return edited;
+  } catch (error) {
+    if (error instanceof KeyNotFoundError) {
+      return (
+        `Its branch key ${branchId} is not in the key table. Restore it from a backup of the keys, and replay again:\n  ` +
+        commandLine(session, 'keys', 'restore', '<backup>')
+      );
+    }
+    if (!(error instanceof FieldEncryptionError)) throw error;
+    return `Its branch key ${branchId} does not open. Use the KMS, or the passphrase, that the keys were made under.`;
+  }
 }
 
 function exitCodeOf(given: readonly Replayed[]): 0 | 1 {
@@ -130,12 +150,12 @@ const OUTCOMES: Readonly<Record<ReplayStep, string>> = {
 
 const SENTENCES: Readonly<Record<ReplayStep, (title: string, dryRun: boolean) => string>> = {
   due: (title, dryRun) => `${dryRun ? 'Would erase' : 'Erased'} ${title} again.`,
-  erased: (title) => `The ${title} is erased as it was.`,
+  erased: (title) => `${title} is still erased.`,
   held: (title) =>
-    `The ${title} is under a legal hold, and is not erased. Release the hold first, or leave its receipt out.`,
+    `${title} is under a legal hold, and was not erased. Release the hold first, or leave its receipt out.`,
   unproven: (title) =>
-    `Nothing was done about the ${title}: the branch key of its receipt is not in this database, or was destroyed, ` +
-    'and nothing else proves the receipt. Restore that key, or take the receipt on your own word: --accept-unproven.',
+    `Nothing was done about ${title}: the branch key of its receipt is not in this database, or was destroyed, and ` +
+    'nothing else proves the receipt. Restore that key, or take the receipt on your own word: --accept-unproven.',
 };
 
 function receiptText(receipts: readonly ErasureReceipt[], file: string | undefined): string[] {

@@ -5,6 +5,7 @@ import { EXIT_CODES } from '../../terminal/command-error';
 import type { CommandResult } from '../../terminal/output';
 
 import type { CommandWork } from '../common-options';
+import { aboutScope } from './about-scope';
 import { namedScope } from './named-scope';
 
 /** Options of the commands on one scope. */
@@ -28,9 +29,11 @@ export async function keysHold(
   const { keys } = session.fieldEncryption;
   const { marks } = session.installation.keys.scopes;
   const named = { scope: { [scope.kind]: id }, reason };
-  if (!dryRun) await (releases ? keys.release(named) : keys.hold(named));
-  else if (releases) await marks.requireMarked(scope, 'hold');
-  else await marks.requireUnmarked(scope, 'hold');
+  await aboutScope(session, scope, async () => {
+    if (!dryRun) await (releases ? keys.release(named) : keys.hold(named));
+    else if (releases) await marks.requireMarked(scope, 'hold');
+    else await marks.requireUnmarked(scope, 'hold');
+  });
   const done = releases
     ? [`end the legal hold of ${scope.title}`, `The legal hold of ${scope.title} has ended.`]
     : [

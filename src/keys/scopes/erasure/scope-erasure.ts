@@ -1,5 +1,5 @@
 import { actorOf } from '../../../audit/audit-entry';
-import type { AuditEvent } from '../../../audit/audit-entry';
+import type { AuditEntry, AuditEvent } from '../../../audit/audit-entry';
 import { KeyStateError } from '../../../errors';
 import type { KeyServices } from '../../key-services';
 import { requireWait } from '../../policy/wait-option';
@@ -15,6 +15,9 @@ import type { Scope } from '../../record/scope';
 import { isMark } from '../../record/scope-key-record';
 import type { ScopeKeyRecord } from '../../record/scope-key-record';
 import { auditedMark, changedMeanwhile, erasedBefore, requireReason } from './scope-marks';
+
+/** Entries of the audit log in one read. */
+const PAGE = 500;
 
 /** Options of an erasure. */
 export interface ErasureOptions {
@@ -74,10 +77,31 @@ export async function eraseScope<C>(
     (await scopes.marks.findRecorded(scope, 'erasure')) ??
     (await scopes.marks.set(scope, 'erasure', { reason, waitMs }));
   if (mark.state === 'erased') throw erasedBefore(mark);
+  await requireReasonOfRequest(services, mark, reason);
   const erasableFrom = latest(scopes.marks.erasableFrom(mark), endOfWait(mark.since, waitMs));
   if ((await services.store.now()) < erasableFrom) return { state: 'requested', erasableFrom };
   const how = { reason, rows, replays: null };
   return { state: 'erased', receipt: await eraseMarked(services, scopes, mark, how) };
+}
+
+/** The receipt names the reason for which the erasure was requested. */
+async function requireReasonOfRequest<C>(
+  { audit }: KeyServices<C>,
+  { id, kind }: ScopeKeyRecord,
+  reason: string,
+): Promise<void> {
+  let request: AuditEntry | undefined;
+  for (let after = 0; request === undefined;) {
+    const page = (await audit?.list({ operation: 'shred', after, limit: PAGE })) ?? [];
+    request = page.find(({ keyId, outcome }) => keyId === id && outcome === 'started');
+    if (page.length < PAGE) break;
+    after = page.at(-1)?.seq ?? after;
+  }
+  if (request === undefined || request.reference === reason) return;
+  throw new KeyStateError(
+    `The erasure of the ${kind} was requested for another reason, which the audit log has. Nothing was erased. Give ` +
+      'that reason, or cancel the erasure and request it anew.',
+  );
 }
 
 function latest(a: Date, b: Date): Date {
