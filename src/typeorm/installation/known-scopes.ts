@@ -20,7 +20,8 @@ export async function knownScopes(
   installation: Installation,
   named: readonly ScopeIds[],
 ): Promise<Scope[]> {
-  if (!Array.isArray(named as unknown)) throw new UnsupportedValueError('Scopes are given as a list of them.');
+  const list: unknown = named;
+  if (!Array.isArray(list)) throw new UnsupportedValueError('Scopes are given as a list of them.');
   const kinds = new Set(declaredKinds(installation.columns));
   const all = named.map((ids) => oneScope(ids, kinds));
   const scopes = [...new Map(all.map((scope) => [scopeSlot(scope), scope])).values()];
