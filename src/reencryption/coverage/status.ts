@@ -98,7 +98,7 @@ export async function columnUses(
   for (const table of encryptedTables(installation)) {
     await requireTable(runner, table.metadata);
     for (const encrypted of table.columns) {
-      // Not by the table of scope keys: whoever writes to it must not hide rows under a data key.
+      // Not by the table of scope keys: a row written there must not hide rows under a data key.
       const counts = await countByPrefix(runner, table, encrypted);
       const status = columnStatus(table, encrypted, { counts, scoped: [], keys: new Map() });
       const { entity, property, table: tableName, column, rows, keys } = status;

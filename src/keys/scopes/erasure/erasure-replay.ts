@@ -24,7 +24,7 @@ export interface ReplayReport {
 
 /** Options of a replay. */
 export interface ReplayTrust {
-  /** Takes receipts whose branch key is gone on the word of whoever gives them. Defaults to `false`. */
+  /** Takes the caller's word for receipts whose branch key is gone. Defaults to `false`. */
   readonly acceptUnproven?: boolean | undefined;
 }
 
