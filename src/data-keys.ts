@@ -139,7 +139,12 @@ export class DataKeys extends ScopeKeys {
    * can be run again.
    */
   rewrap(options: RewrapOptions = {}): Promise<RewrapReport> {
-    return this.access.run('rewrap', () => this.#operations.rewrap(options));
+    const { hasScopes, keys } = this.installation;
+    return this.access.run('rewrap', async () => {
+      const report = await this.#operations.rewrap(options);
+      const stranded = hasScopes ? await keys.scopeOperations.strandedBranches() : [];
+      return { ...report, failures: [...report.failures, ...stranded] };
+    });
   }
 
   /**

@@ -235,7 +235,18 @@ function requirePurpose(purpose: unknown): void {
 function requireOptions(options: unknown): void {
   const isObject = typeof options === 'object' && options !== null;
   const problem = isObject
-    ? optionProblems(PurposeOptionRules, options)
+    ? (optionProblems(PurposeOptionRules, options) ?? scopeProblem(options))
     : 'no object as its options';
   if (problem !== undefined) throw new ConfigurationError(`value(): ${problem}.`);
+}
+
+/** A variable without a value would put values of a scope under the common key, where an erasure leaves them. */
+function scopeProblem(options: PurposeOptions): string | undefined {
+  if (!('scope' in options)) return undefined;
+  if (typeof options.scope !== 'string') {
+    return '"scope" is given without a kind. Leave it out for the common key';
+  }
+  return options.key === undefined
+    ? undefined
+    : '"key" names a common key, and the values have keys of their scope. Leave one of them out';
 }

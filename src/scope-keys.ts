@@ -2,14 +2,12 @@ import type { AccessControl } from './access/access-control';
 import type { AuditEntry } from './audit/audit-entry';
 import { UnsupportedValueError } from './errors';
 import type { ScopeRotation } from './keys/lifecycle/maintenance-report';
-import { scopeSlot } from './keys/record/scope';
 import type { Scope } from './keys/record/scope';
-import { scopeNamed } from './keys/scopes/named-scope';
-import { ALL_SCOPES } from './keys/scopes/scope-context';
+import { ALL_SCOPES, unknownKind } from './keys/scopes/scope-context';
 import type { ScopeIds } from './keys/scopes/scope-context';
-import { receiptDigest } from './keys/scopes/erasure/erasure-receipt';
+import { isReceipt, receiptDigest } from './keys/scopes/erasure/erasure-receipt';
 import type { ErasureReceipt } from './keys/scopes/erasure/erasure-receipt';
-import type { ReplayReport } from './keys/scopes/erasure/erasure-replay';
+import type { ReplayReport, ReplayTrust } from './keys/scopes/erasure/erasure-replay';
 import type { Erasure, ErasureOptions } from './keys/scopes/erasure/scope-erasure';
 import type { ResealReport } from './keys/scopes/scope-resealing';
 import { requireMoved, scopeRows } from './reencryption/coverage/scope-rows';
@@ -17,6 +15,7 @@ import { scopeStatus } from './reencryption/coverage/scope-status';
 import type { ScopeStatus } from './reencryption/coverage/scope-status';
 import { withConnection } from './typeorm/connection/lent-connection';
 import type { Installation } from './typeorm/installation/installation';
+import { knownScope, knownScopes } from './typeorm/installation/known-scopes';
 import { declaredKinds } from './typeorm/metadata/encrypted-column';
 
 /** Entries in one read. */
@@ -24,11 +23,14 @@ const PAGE = 500;
 
 /** Options of {@link ScopeKeys.shred}. */
 export interface ShredOptions extends ErasureOptions {
-  /** The scope: `{ tenant: 42 }`, or its id alone for the kind `'default'`. */
+  /** The scope: `{ tenant: 42 }`, or its id alone where there is one kind. */
   readonly scope: ScopeIds;
   /** Milliseconds to wait for open transactions on encrypted tables. Defaults to 30,000. */
   readonly waitMs?: number | undefined;
 }
+
+/** Options of {@link ScopeKeys.replayShred}. */
+export interface ReplayOptions extends Pick<ShredOptions, 'waitMs'>, ReplayTrust {}
 
 /** Options of {@link ScopeKeys.rotateScopes}. */
 export interface RotateScopesOptions {
@@ -72,8 +74,8 @@ export class ScopeKeys {
    * without keys
    */
   async rotateScope(scope: ScopeIds): Promise<string> {
-    return this.access.run('rotate', () =>
-      this.installation.keys.scopeOperations.rotate(scopeNamed(scope)),
+    return this.access.run('rotate', async () =>
+      this.installation.keys.scopeOperations.rotate(await this.#known(scope)),
     );
   }
 
@@ -92,23 +94,32 @@ export class ScopeKeys {
     const { scopeOperations } = this.installation.keys;
     const rotations: ScopeRotation[] = [];
     return this.access.run('rotate', async () => {
-      for (const [kind, scopes] of this.#named(options)) {
+      for (const [kind, scopes] of await this.#named(options)) {
         rotations.push(await scopeOperations.rotateAll(kind, scopes, { olderThanDays, dryRun }));
       }
       return rotations;
     });
   }
 
-  #named({ kind, scopes }: RotateScopesOptions): Map<string, readonly Scope[] | 'all'> {
+  async #named({
+    kind,
+    scopes,
+  }: RotateScopesOptions): Promise<ReadonlyMap<string, readonly Scope[] | 'all'>> {
     if ((scopes === undefined) === (kind === undefined)) throw namesNoScopes();
-    if (kind !== undefined) return new Map([[kind, 'all']]);
-    if (scopes === ALL_SCOPES || scopes === undefined) {
-      return new Map(declaredKinds(this.installation.columns).map((each) => [each, 'all']));
+    const declared = declaredKinds(this.installation.columns);
+    if (scopes === undefined || scopes === ALL_SCOPES) {
+      const chosen = declared.filter((each) => kind === undefined || each === kind);
+      if (chosen.length === 0 && kind !== undefined) throw unknownKind(new Set(declared));
+      return new Map(chosen.map((each) => [each, 'all']));
     }
-    const unique = new Map(scopes.map(scopeNamed).map((scope) => [scopeSlot(scope), scope]));
-    const named = [...unique.values()];
+    if (!Array.isArray(scopes)) throw namesNoScopes();
+    const named = await knownScopes(this.installation, scopes);
     const kinds = [...new Set(named.map((scope) => scope.kind))];
     return new Map(kinds.map((each) => [each, named.filter((scope) => scope.kind === each)]));
+  }
+
+  #known(scope: ScopeIds): Promise<Scope> {
+    return knownScope(this.installation, scope);
   }
 
   /**
@@ -121,7 +132,7 @@ export class ScopeKeys {
    * of its kind hold values under a common key; retryable while transactions are open that may have written
    */
   async shred({ scope, waitMs, ...options }: ShredOptions): Promise<Erasure> {
-    const named = scopeNamed(scope);
+    const named = await this.#known(scope);
     await this.#requireMoved([named]);
     const rows = scopeRows(this.installation, waitMs);
     return this.access.run('shred', () =>
@@ -131,7 +142,8 @@ export class ScopeKeys {
 
   /**
    * Erases scopes again once the database was restored from a backup that is older than their erasure. Run it before
-   * the application starts. Leaves scopes alone that are under a legal hold. It may be repeated.
+   * the application starts. Leaves scopes alone that are under a legal hold, and those of receipts that nothing
+   * proves any more, as their branch key is gone. It may be repeated.
    *
    * @param receipts - of {@link ScopeKeys.shred}, which are to be kept outside of the database.
    * @returns the receipts of this time, and those whose scopes were left alone
@@ -141,11 +153,11 @@ export class ScopeKeys {
    */
   async replayShred(
     receipts: readonly ErasureReceipt[],
-    { waitMs }: Pick<ShredOptions, 'waitMs'> = {},
+    { waitMs, acceptUnproven }: ReplayOptions = {},
   ): Promise<ReplayReport> {
     const rows = scopeRows(this.installation, waitMs);
     return this.access.run('shred', () =>
-      this.installation.keys.scopeOperations.replay(receipts, rows),
+      this.installation.keys.scopeOperations.replay(receipts, { rows, acceptUnproven }),
     );
   }
 
@@ -163,8 +175,9 @@ export class ScopeKeys {
    * Seals the keys of scopes under the newest version of their branch key, after `rotate('branch')`, so that the
    * earlier versions can be destroyed. Rows stay as they are. It can be interrupted and repeated.
    *
-   * @throws {@link KeyUnwrapError} for a key whose row was edited
-   * @throws {@link KmsUnavailableError} if the KMS of the common keys refuses; scopes with another are counted
+   * A key that fails, as its row was edited or the KMS of its scope refuses, is counted and stops no other.
+   *
+   * @throws {@link KmsUnavailableError} if the KMS of the common keys refuses
    */
   resealScopes(): Promise<ResealReport> {
     return this.access.run('rewrap', () => this.installation.keys.scopeOperations.reseal());
@@ -178,16 +191,16 @@ export class ScopeKeys {
    */
   async scopeStatus(scopes: readonly ScopeIds[]): Promise<ScopeStatus[]> {
     const statuses: ScopeStatus[] = [];
-    for (const scope of scopes) {
-      statuses.push(await scopeStatus(this.installation, scopeNamed(scope)));
+    for (const scope of await knownScopes(this.installation, scopes)) {
+      statuses.push(await scopeStatus(this.installation, scope));
     }
     return statuses;
   }
 
   /** Cancels an erasure that was requested. @throws {@link KeyStateError} if none is under way */
   async cancelShred({ scope, reason }: ScopeReason): Promise<void> {
-    return this.access.run('cancelShred', () =>
-      this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'erasure', reason),
+    return this.access.run('cancelShred', async () =>
+      this.installation.keys.scopes.marks.unset(await this.#known(scope), 'erasure', reason),
     );
   }
 
@@ -197,23 +210,26 @@ export class ScopeKeys {
    * @throws {@link KeyStateError} for one that is erased, or under a hold already
    */
   async hold({ scope, reason }: ScopeReason): Promise<void> {
-    await this.access.run('hold', () =>
-      this.installation.keys.scopes.marks.set(scopeNamed(scope), 'hold', { reason }),
+    await this.access.run('hold', async () =>
+      this.installation.keys.scopes.marks.set(await this.#known(scope), 'hold', { reason }),
     );
   }
 
   /** Ends a legal hold. @throws {@link KeyStateError} if there is none */
   async release({ scope, reason }: ScopeReason): Promise<void> {
-    return this.access.run('release', () =>
-      this.installation.keys.scopes.marks.unset(scopeNamed(scope), 'hold', reason),
+    return this.access.run('release', async () =>
+      this.installation.keys.scopes.marks.unset(await this.#known(scope), 'hold', reason),
     );
   }
 
   /**
    * Whether a receipt is that of an entry of the audit log: nothing in it was changed. Whether the log is whole,
    * {@link AuditTrail.verify} says.
+   *
+   * @throws {@link UnsupportedValueError} for a value that is no receipt
    */
   async isRecorded(receipt: ErasureReceipt): Promise<boolean> {
+    if (!isReceipt(receipt)) throw notAReceipt();
     const reference = receiptDigest(receipt);
     for (let after = 0; ;) {
       const page = await this.installation.audit.list({ after, limit: PAGE });
@@ -226,6 +242,10 @@ export class ScopeKeys {
 
 function isErasure({ operation, outcome }: AuditEntry): boolean {
   return operation === 'shred' && outcome === 'done';
+}
+
+function notAReceipt(): UnsupportedValueError {
+  return new UnsupportedValueError('Give the receipt of an erasure, as shred() returned it.');
 }
 
 function namesNoScopes(): UnsupportedValueError {

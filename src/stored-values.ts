@@ -2,7 +2,12 @@ import type { EntityManager, ObjectLiteral } from 'typeorm';
 
 import type { Installation } from './typeorm/installation/installation';
 import { countValues, noteUse } from './typeorm/installation/value-use';
-import { decryptStored, fetchPrevious, keyPrefixOf } from './typeorm/metadata/encrypted-column';
+import {
+  decryptStored,
+  fetchPrevious,
+  keyPrefixOf,
+  scopeOfValue,
+} from './typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
 import { tellOfFailure } from './typeorm/metadata/failure-message';
 import { withKnownRow } from './typeorm/metadata/known-row';
@@ -73,10 +78,13 @@ export async function decryptValues(
   if (encrypted.scope !== undefined) await installation.recordAcrossScopes(manager?.queryRunner);
   noteUse(installation, encrypted, 'decrypt', () => countValues(stored, (value) => value));
   const ready = await fetchPrevious(encrypted, stored);
+  const { binding, scope } = encrypted;
   return told(encrypted, 'decrypt', ready, (value, i) => {
     if (value === null || value === undefined) return null;
-    const row = rows?.[i] ?? (encrypted.scope && {});
-    const context = row && encrypted.binding?.contextIn(row);
+    const row = rows?.[i] ?? (scope && {});
+    const ofKey = scopeOfValue(installation.keys, encrypted, value);
+    const scopeId = row && scope?.ofRead(insertedRow(row), ofKey);
+    const context = row && binding?.contextIn(row, scopeId);
     return decryptStored(
       encrypted,
       context === undefined ? value : new StoredInRow(value, context),

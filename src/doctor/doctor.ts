@@ -4,6 +4,7 @@ import type { Installation } from '../typeorm/installation/installation';
 
 import { cleartext, wrapping } from './checks/cleartext';
 import { checks, columns } from './checks/columns';
+import { commonKeys } from './checks/common-keys';
 import { applicationLog, configuration, serverLog } from './checks/configuration';
 import { keys, policies } from './checks/keys';
 import { anchor, kmsHealth, passphrase } from './checks/kms';
@@ -98,6 +99,7 @@ const CHECKS = Object.freeze({
     'the anchor': anchor,
     'the columns': columns,
     'the stored values': cleartext,
+    'the keys of stored values': commonKeys,
     'the CHECK constraints': checks,
     'the indexes': lookups,
   } satisfies Record<string, DatabaseCheck>,

@@ -54,6 +54,8 @@ export interface EncryptionState {
   readonly indexRoots: IndexRootState;
   /** Properties, as `Entity.property`, whose columns may hold values that are not encrypted. */
   readonly inTransition: ReadonlySet<string>;
+  /** Properties with keys of scopes, as `Entity.property`, that `legacyScope` names. */
+  readonly legacyScope: ReadonlySet<string>;
   /** Keys of every purpose that somebody without the KMS could have made. */
   readonly unauthenticated: readonly KeyInfo[];
   /** The report of `keys maintain --dry-run`; `null` without a key table. */
@@ -89,6 +91,11 @@ export async function encryptionState(installation: Installation): Promise<Encry
     indexRoots: keyTable ? await indexRootState(installation) : NO_ROOTS,
     inTransition: new Set(
       tables.flatMap(({ columns }) => columns.filter(mayHoldOthers).map(describeColumn)),
+    ),
+    legacyScope: new Set(
+      tables.flatMap(({ columns }) =>
+        columns.filter(({ policy }) => policy.readsUnscoped).map(describeColumn),
+      ),
     ),
     missingTables: missing,
   };

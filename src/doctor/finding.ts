@@ -70,6 +70,7 @@ export const FINDING_LEVELS = Object.freeze({
   COLUMN_NARROW: 'warning',
   COLUMN_COLLATION: 'error',
   CLEARTEXT_FOUND: 'error',
+  COMMON_KEY_FOUND: 'error',
   CHECK_MISSING: 'warning',
   INDEX_MISSING: 'warning',
   INDEX_NOT_UNIQUE: 'error',

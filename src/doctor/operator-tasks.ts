@@ -15,7 +15,10 @@ export function operatorTasks(state: EncryptionState): OperatorTask[] {
     ...state.columns.flatMap(unreadableRows),
     // The migrations that they ask for come before any run over the rows.
     ...state.indexes.flatMap(indexTasks),
-    ...state.columns.flatMap((column) => [...cleartextRows(column, state), ...unboundRows(column)]),
+    ...state.columns.flatMap((column) => [
+      ...cleartextRows(column, state),
+      ...unboundRows(column, state),
+    ]),
     ...policyTasks(state),
     ...requestedErasures(state),
     ...resealing(state),
@@ -28,8 +31,8 @@ function requestedErasures({ scopes }: EncryptionState): OperatorTask[] {
   return scopes
     .filter(({ state }) => state === 'requested')
     .map(({ kind, scopes: count }) => ({
-      command: `keys shred <scope> --kind ${kind} --reason <text>`,
-      reason: `${counted(count, 'erasure')} of kind ${kind} requested, and not done`,
+      command: `keys scopes --kind ${kind}`,
+      reason: `${counted(count, 'erasure')} of kind ${kind} requested and not done: list them, and run keys shred again for each`,
     }));
 }
 
@@ -170,21 +173,45 @@ function unreadableRows({ entity, property, keys }: ColumnStatus): OperatorTask[
 }
 
 /** Values that are not bound to their row, or not under the active key of their scope. */
-function unboundRows(status: ColumnStatus): OperatorTask[] {
+function unboundRows(status: ColumnStatus, { legacyScope }: EncryptionState): OperatorTask[] {
   const { entity, property, unboundRows: unbound, scopes } = status;
+  const isNamed = legacyScope.has(`${entity}.${property}`);
   const left =
     scopes === null
       ? [[unbound, 'not bound to their row'] as const]
       : [
-          [scopes.commonRows, `under a common key, not one of their ${scopes.kind}`] as const,
-          [scopes.olderRows, `under an older key of their ${scopes.kind}`] as const,
+          [
+            isNamed ? scopes.commonRows : 0,
+            `under a common key, not one of their ${scopes.kind}`,
+          ] as const,
+          [
+            scopes.olderRows - scopes.toBeErasedRows,
+            `under an older key of their ${scopes.kind}`,
+          ] as const,
         ];
-  return left
-    .filter(([rows]) => rows > 0)
-    .map(([rows, how]) => ({
-      command: `data reencrypt --entity ${entity}`,
-      reason: `${counted(rows, 'value')} of ${entity}.${property} ${how}`,
-    }));
+  return [
+    ...(isNamed || scopes === null ? [] : unnamedScope(status, scopes.commonRows)),
+    ...left
+      .filter(([rows]) => rows > 0)
+      .map(([rows, how]) => ({
+        command: `data reencrypt --entity ${entity}`,
+        reason: `${counted(rows, 'value')} of ${entity}.${property} ${how}`,
+      })),
+  ];
+}
+
+/** Values under a common key that only `legacyScope` lets be read, found and moved. */
+function unnamedScope({ entity, property }: ColumnStatus, rows: number): OperatorTask[] {
+  if (rows === 0) return [];
+  const name = `${entity}.${property}`;
+  return [
+    {
+      command: null,
+      reason:
+        `${counted(rows, 'value')} of ${name} under a common key are neither read nor found nor moved: ` +
+        `add '${name}' to the option legacyScope, and deploy`,
+    },
+  ];
 }
 
 function cleartextRows(

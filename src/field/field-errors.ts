@@ -60,9 +60,14 @@ export function notBound(policy: FieldPolicy, keyId: string): DecryptionError {
   );
 }
 
+/** A value is under a common key, and the field has keys of scopes. To callers, a {@link DecryptionError} like any other. */
+export class CommonKeyError extends DecryptionError {
+  override readonly name = 'DecryptionError';
+}
+
 /** For a value under a common key, in a field whose values have keys of scopes. */
 export function notScoped(policy: FieldPolicy, keyId: string): DecryptionError {
-  return new DecryptionError(
+  return new CommonKeyError(
     `${nameOf(policy)}: the ciphertext is under the common key ${keyId}, and values of the property have keys of ` +
       'their scope. If it is older, list the property in `legacyScope` and run: field-encryption data reencrypt. ' +
       'If no such rows are left, somebody has put it there.',

@@ -100,7 +100,17 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
 
     const first = await run(...shred, '--delay', '60', '--receipt', 'early.json', '--yes');
     expect(first.code).toBe(0);
+    expect(first.stdout).toMatch(/may write for it .* at the latest until \d{4}-\S+Z/);
     expect(first.stdout).toMatch(/From \d{4}-\S+Z, by the clock of the database/);
+    const early = await run(...shred, '--delay', '60', '--yes');
+    expect(early).toMatchObject({ code: 0, stdout: expect.stringContaining('Not yet') as string });
+    const other = await run('keys', 'shred', '7', '--reason', 'request 2', '--yes');
+    expect(other).toMatchObject({ code: 1 });
+    expect(other.stderr).toContain('for another reason');
+    expect(await json('keys', 'rotate', '--scope', '7')).toMatchObject({
+      rotations: [{ rotated: 0, erased: 0, toBeErased: 1 }],
+    });
+    expect((await json('data', 'reencrypt')).remaining).toBe(0);
     // As a script can run it, without a terminal.
     expect(first.stdout).toContain(
       "shred 7 --kind tenant --reason 'request 1' --delay 60 --receipt early.json --yes",
@@ -109,10 +119,14 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     expect(await json(...shred, '--dry-run')).toMatchObject({ state: 'requested' });
     expect(await json('status')).toMatchObject({
       scopes: [
-        { kind: 'tenant', state: 'active', scopes: 2 },
+        { kind: 'tenant', state: 'active', scopes: 1 },
         { kind: 'tenant', state: 'requested', scopes: 1 },
       ],
-      due: [{ command: 'keys shred <scope> --kind tenant --reason <text>' }],
+      due: [{ command: 'keys scopes --kind tenant' }],
+    });
+    expect(await json('keys', 'scopes')).toMatchObject({
+      scopes: [{ kind: 'tenant', id: '7', mark: 'erasure' }],
+      more: false,
     });
     // The request keeps its delay.
     for (const waiting of [
@@ -135,16 +149,15 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     expect(again.code).toBe(1);
     expect(JSON.parse(again.stderr)).toMatchObject({ error: { code: 'ERR_KEY_STATE' } });
     expect(existsSync(join(project.folder, 'again.json'))).toBe(false);
-    for (const refused of [
-      shred,
-      ['keys', 'hold', '7', '--reason', 'x'],
-      ['keys', 'rotate', '--scope', '7'],
-    ]) {
+    for (const refused of [shred, ['keys', 'hold', '7', '--reason', 'x']]) {
       expect(await run(...refused, '--dry-run')).toMatchObject({ code: 1 });
     }
+    const left = await json('keys', 'rotate', '--scope', '7', '--dry-run');
+    expect(left).toMatchObject({ rotations: [{ rotated: 0, erased: 1, toBeErased: 0 }] });
     const hold = await run('keys', 'hold', '7', '--reason', 'x');
     expect(hold).toMatchObject({ code: 1 });
     expect(hold.stderr).toContain('was erased at');
+    expect(hold.stderr).toContain('status --scope 7 --kind tenant');
 
     const status = await json('status');
     const [ssn] = status.columns.filter(({ property }: { property: string }) => property === 'ssn');
@@ -173,6 +186,18 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     const receipt = JSON.parse(readFileSync(join(project.folder, 'replayed.json'), 'utf8'));
     const replay = ['keys', 'shred', '--replay', 'replayed.json'];
     const scopes = (outcome: string): object[] => [{ kind: 'tenant', scope: '7', outcome }];
+    const unproven = ['keys', 'shred', '--replay', 'unproven.json'];
+    project.write('unproven.json', JSON.stringify({ ...receipt, branchId: 'a'.repeat(16) }));
+    for (const how of ['--dry-run', '--yes']) {
+      const left = await run(...unproven, how, '--json');
+      expect(left).toMatchObject({ code: 1 });
+      expect(JSON.parse(left.stdout)).toMatchObject({ scopes: scopes('unproven'), receipts: [] });
+    }
+    const accepted = await run(...unproven, '--accept-unproven', '--dry-run');
+    expect(accepted).toMatchObject({ code: 0 });
+    expect(accepted.stdout).toContain('Would erase tenant "7" again');
+    const alone = await run('keys', 'shred', '7', '--reason', 'r', '--accept-unproven');
+    expect(alone.stderr).toContain('needs --replay');
     for (const forged of [{ scope: '8' }, { seal: undefined }]) {
       project.write('forged.json', JSON.stringify({ ...receipt, ...forged }));
       const refused = await run(...replay, 'forged.json', '--yes');
@@ -224,7 +249,8 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
       ...['keys', 'shred', '7', '--reason', 'request 1', '--grace', '0'],
       ...['--receipt', 'taken.json', '--yes'],
     );
-    expect(refused.code).toBe(1);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain('taken.json exists already');
     expect(readFileSync(join(project.folder, 'taken.json'), 'utf8')).toBe('kept');
     expect(await json('keys', 'shred', '7', '--reason', 'x', '--dry-run')).toMatchObject({
       state: null,
@@ -259,7 +285,7 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
 
   it('rotate the key of one scope, move its rows, and show it', async () => {
     const scope = ['--scope', '7'];
-    const rotation = { kind: 'tenant', rotated: 1, erased: 0, failures: [] };
+    const rotation = { kind: 'tenant', rotated: 1, erased: 0, toBeErased: 0, failures: [] };
     expect(await json('keys', 'rotate', ...scope, '--dry-run')).toEqual({
       ...{ dryRun: true, rotations: [rotation] },
     });
@@ -329,6 +355,12 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
       ['keys', 'rotate', '--all-scopes', '--kind', 'tenat'],
       ['data', 'reencrypt', '--kind', 'tenant'],
       ['status', '--scope', '7', '--fail-on-due'],
+      ['status', '--kind', 'tenant'],
+      ['keys', 'rotate', 'tenant'],
+      ['keys', 'shred', '7', '--reason', 'x'.repeat(65), '--yes'],
+      ['keys', 'shred', '7', '--reason', 'x', '--delay', '0.02', '--yes'],
+      ['keys', 'shred', '--replay', '--yes'],
+      ['keys', 'shred', '--replay', 'nowhere.json'],
     ]) {
       expect(await run(...args)).toMatchObject({ code: 2 });
     }
@@ -349,7 +381,7 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     });
     expect(await json('keys', 'reseal', '--dry-run')).toEqual({ dryRun: true, due: 2 });
     const resealed = await json('keys', 'reseal');
-    expect(resealed).toEqual({ dryRun: false, resealed: 2, conflicts: 0, unavailable: 0 });
+    expect(resealed).toEqual({ dryRun: false, resealed: 2, conflicts: 0, failures: [] });
     expect((await json('status')).due).toEqual([]);
     const destroyed = await run('keys', 'destroy', branch.id, '--grace', '0', '--yes');
     expect(destroyed).toMatchObject({ code: 0 });

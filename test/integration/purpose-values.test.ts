@@ -97,6 +97,16 @@ describeDiagonal('Values of a purpose', (database) => {
     }
   });
 
+  it('refuse a scope without a kind, and a key beside a scope', () => {
+    for (const scope of [undefined, null, false, 7]) {
+      expect(() => encryption().value('jobs', { scope: scope as never })).toThrow(
+        ConfigurationError,
+      );
+    }
+    const both = { scope: 'tenant', key: 'queues' };
+    expect(() => encryption().value('jobs', both)).toThrow('Leave one of them out');
+  });
+
   it('need no encrypted column', async () => {
     const empty = await openEncrypted(database, { entities: [] });
     try {

@@ -69,6 +69,7 @@ describeEachDatabase('reencrypt', (database) => {
       skipped: 0,
       doneBefore: 0,
       erased: 0,
+      toBeErased: 0,
       conflicts: 0,
       failed: 0,
       failures: [],

@@ -224,8 +224,8 @@ describeEachDatabase('The branch key of scopes', (database) => {
     await expect(keys.destroy(id, { graceMs: 0 })).rejects.toMatchObject({ code: 'ERR_KEY_STATE' });
     await manager.insert(Patient, patient(10));
     // Two keys of scopes and two marks.
-    expect(await keys.resealScopes()).toEqual({ resealed: 4, conflicts: 0, unavailable: 0 });
-    expect(await keys.resealScopes()).toEqual({ resealed: 0, conflicts: 0, unavailable: 0 });
+    expect(await keys.resealScopes()).toEqual({ resealed: 4, conflicts: 0, failures: [] });
+    expect(await keys.resealScopes()).toEqual({ resealed: 0, conflicts: 0, failures: [] });
     await keys.destroy(id, { graceMs: 0 });
     const reader = cleanup.add(await protect(created).initialize());
     const found = await reader.manager.findBy(Patient, [

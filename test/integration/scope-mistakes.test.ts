@@ -132,7 +132,7 @@ describeEachDatabase('Mistakes and attacks around scopes', (database) => {
     for (const scope of [{ tenent: 'north' }, { tenant: 'north', persn: 'ada' }]) {
       const error: unknown = await withKeyScope(scope as never, read).catch((e: unknown) => e);
       expect(error).toBeInstanceOf(ConfigurationError);
-      expect((error as Error).message).toContain('There is: tenant.');
+      expect((error as Error).message).toContain('Its kinds are: tenant.');
       await expect(
         withKeyScope(scope as never, () => people.save(person('north'))),
       ).rejects.toBeInstanceOf(ConfigurationError);

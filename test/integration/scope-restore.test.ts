@@ -2,7 +2,14 @@ import { copyFileSync } from 'node:fs';
 import { Client } from 'pg';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, DataSourceOptions } from 'typeorm';
-import { BlindIndex, Encrypted, ErasedError, fieldEncryption, KeyScope } from '../../src';
+import {
+  BlindIndex,
+  Encrypted,
+  ErasedError,
+  fieldEncryption,
+  KeyScope,
+  KeyUnwrapError,
+} from '../../src';
 import type { ErasureReceipt } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import type { DatabaseKind, TestDatabase } from '../support/databases';
@@ -101,7 +108,7 @@ describeEachDatabase('A database that is restored from a copy', (kind) => {
       const { audit, keys } = fieldEncryption(restored);
       const { erased, ...others } = await keys.replayShred([receipt]);
       const [again] = erased;
-      expect(others).toEqual({ stillErased: [], held: [] });
+      expect(others).toEqual({ stillErased: [], held: [], unproven: [] });
       expect(again).toMatchObject({ scope: '7', keyIds: receipt.keyIds });
       await expect(emailOf(restored, 1)).rejects.toBeInstanceOf(ErasedError);
       await expect(
@@ -117,6 +124,47 @@ describeEachDatabase('A database that is restored from a copy', (kind) => {
       await expect(emailOf(restored, 1)).rejects.toBeInstanceOf(ErasedError);
       const { keys } = fieldEncryption(restored);
       expect(replayed && (await keys.isRecorded(replayed))).toBe(true);
+    });
+  });
+
+  it('is erased on the word of the operator by a receipt that nothing proves, and by others all the same', async () => {
+    const live = await cleanup.create(kind, { entities: [Patient], synchronize: true });
+    await using(live, async ({ manager }) => {
+      await manager.insert(Patient, { id: 1, tenantId: 7, email: 'ada@example.org' });
+      await manager.insert(Patient, { id: 2, tenantId: 8, email: 'bob@example.org' });
+    });
+    const before = await copies.copy(live);
+    const [proven, unproven] = await using(live, async (dataSource) => {
+      const { keys } = fieldEncryption(dataSource);
+      const erasure = await keys.shred({ scope: { tenant: 8 }, reason: 'request 2', graceMs: 0 });
+      if (erasure.state !== 'erased') throw new Error('it was to be erased at once');
+      // The branch key that seals the receipt is made after the copy, and destroyed.
+      await keys.rotate('branch');
+      const receipt = await shred(dataSource);
+      await keys.rotate('branch');
+      await keys.resealScopes();
+      await keys.destroy(receipt.branchId, { graceMs: 0 });
+      // The scope is erased, and still its receipt is taken only by what proves it.
+      expect(await keys.replayShred([receipt])).toMatchObject({ unproven: [receipt] });
+      const edited = { ...erasure.receipt, reason: 'another' };
+      await expect(keys.replayShred([edited])).rejects.toBeInstanceOf(KeyUnwrapError);
+      expect(await keys.replayShred([erasure.receipt])).toMatchObject({
+        stillErased: [erasure.receipt],
+      });
+      return [erasure.receipt, receipt];
+    });
+    await using(before, async (restored) => {
+      const { keys } = fieldEncryption(restored);
+      expect(await keys.replayShred([unproven, proven])).toMatchObject({
+        erased: [{ scope: '8' }],
+        unproven: [unproven],
+      });
+      expect(await emailOf(restored, 1)).toBe('ada@example.org');
+      expect(await keys.replayShred([unproven], { acceptUnproven: true })).toMatchObject({
+        erased: [{ scope: '7' }],
+        unproven: [],
+      });
+      await expect(emailOf(restored, 1)).rejects.toBeInstanceOf(ErasedError);
     });
   });
 });

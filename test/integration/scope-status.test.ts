@@ -71,7 +71,15 @@ describeEachDatabase('The status of keys of scopes', (database) => {
   }
 
   const totals = (values: Partial<ScopeCoverage>): ScopeCoverage => ({
-    ...{ kind: 'tenant', activeRows: 0, olderRows: 0, erasedRows: 0, commonRows: 0, ...values },
+    ...{
+      kind: 'tenant',
+      activeRows: 0,
+      olderRows: 0,
+      toBeErasedRows: 0,
+      erasedRows: 0,
+      commonRows: 0,
+      ...values,
+    },
   });
 
   it('counts rows under keys of scopes in totals, however many scopes there are', async () => {
@@ -114,21 +122,23 @@ describeEachDatabase('The status of keys of scopes', (database) => {
     await keys.hold({ scope: { tenant: 2 }, reason: 'case 2' });
     await keys.shred({ scope: { tenant: 3 }, reason: 'request 1' });
     const counts = [
-      { kind: 'tenant', state: 'active', scopes: 3 },
-      { kind: 'tenant', state: 'requested', scopes: 1 },
       { kind: 'tenant', state: 'held', scopes: 2 },
+      { kind: 'tenant', state: 'requested', scopes: 1 },
     ];
     expect((await fieldEncryption(dataSource).status()).scopes).toEqual(counts);
     expect(await due()).toEqual([
       {
-        command: 'keys shred <scope> --kind tenant --reason <text>',
-        reason: '1 erasure of kind tenant requested, and not done',
+        command: 'keys scopes --kind tenant',
+        reason:
+          '1 erasure of kind tenant requested and not done: list them, and run keys shred again for each',
       },
     ]);
     await keys.release({ scope: { tenant: 1 }, reason: 'closed' });
     await keys.release({ scope: { tenant: 2 }, reason: 'closed' });
     await keys.cancelShred({ scope: { tenant: 3 }, reason: 'mistake' });
-    expect((await fieldEncryption(dataSource).status()).scopes).toEqual(counts.slice(0, 1));
+    expect((await fieldEncryption(dataSource).status()).scopes).toEqual([
+      { kind: 'tenant', state: 'active', scopes: 3 },
+    ]);
     expect(await due()).toEqual([]);
   });
 
@@ -152,6 +162,25 @@ describeEachDatabase('The status of keys of scopes', (database) => {
         reason: '1 value of Letter.text under a common key, not one of their tenant',
       },
     ]);
+    const unnamed = withFieldEncryption(
+      new DataSource({ ...dataSource.options, entities: [Letter], synchronize: false }),
+      { kms: kms.kms },
+    );
+    await unnamed.initialize();
+    const task = operatorTasks(await countedState(installationOf(unnamed)));
+    expect(task).toMatchObject([
+      { command: null, reason: expect.stringContaining("add 'Letter.text' to") as string },
+    ]);
+    expect((await fieldEncryption(unnamed).doctor()).map(({ code }) => code)).toContain(
+      'COMMON_KEY_FOUND',
+    );
+    expect(await fieldEncryption(unnamed).reencrypt()).toMatchObject({
+      failures: [{ property: 'text', code: 'COMMON_KEY' }],
+    });
+    await unnamed.destroy();
+    expect((await fieldEncryption(dataSource).doctor()).map(({ code }) => code)).not.toContain(
+      'COMMON_KEY_FOUND',
+    );
     const keysOfTenants = (): Promise<unknown> =>
       dataSource.query('SELECT id FROM field_encryption_scope_keys ORDER BY id');
     const keysBefore = await keysOfTenants();

@@ -51,7 +51,10 @@ function entriesTable(entries: readonly AuditEntry[]): string {
 
 function keyOf({ keyName, keyPurpose, keyVersion }: AuditEntry): string {
   if (keyName === null) return '';
-  const name = keyPurpose === 'data' ? keyName : String(keyPurpose);
+  const purpose = String(keyPurpose);
+  // The name of a mark, such as that of an erasure, is the kind of its scope.
+  const isMark = purpose === 'erasure' || purpose === 'hold';
+  const name = keyPurpose === 'data' ? keyName : isMark ? `${purpose} of ${keyName}` : purpose;
   return `${name} v${String(keyVersion)}`;
 }
 

@@ -2,6 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
 import type { Session } from '../load/session';
+import { CommandError } from '../terminal/command-error';
 import type { ExitCode } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';
 
@@ -38,11 +39,17 @@ export function wholeNumber(text: string): number {
   throw new InvalidArgumentError('It must be a whole number from 1.');
 }
 
-/** Reads a number of minutes from 0. */
+/** Reads a number of whole minutes from 0. */
 export function minutes(text: string): number {
   const value = Number(text);
-  if (Number.isFinite(value) && value >= 0) return value;
-  throw new InvalidArgumentError('It must be a number of minutes.');
+  if (text !== '' && Number.isSafeInteger(value) && value >= 0) return value;
+  throw new InvalidArgumentError('It must be a whole number of minutes from 0.');
+}
+
+/** Reads a reason for the audit log. */
+export function reason(text: string): string {
+  if (text.length >= 1 && text.length <= 64) return text;
+  throw new InvalidArgumentError('It must be a text of 1 to 64 characters.');
 }
 
 /** Reads a number of days from 0. */
@@ -59,8 +66,18 @@ function collected(text: string, before: readonly string[] = []): readonly strin
 
 /** The values of the options that name scopes. */
 export interface ScopeFlags {
-  readonly scope?: readonly string[];
-  readonly kind?: string;
+  readonly scope?: readonly string[] | undefined;
+  readonly kind?: string | undefined;
+}
+
+/** @throws {@link CommandError} for a kind without scopes */
+export function requireScopeOf({ scope, kind }: ScopeFlags): void {
+  if (scope !== undefined || kind === undefined) return;
+  throw new CommandError(
+    'ERR_USAGE',
+    '--kind says of which kind the scopes of --scope are, and there are none.',
+    'Give --scope, too.',
+  );
 }
 
 /** Adds the options that name scopes. */

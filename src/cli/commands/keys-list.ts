@@ -1,5 +1,6 @@
 import { grouped } from '../../doctor/finding';
 import type { KeyInfo } from '../../keys/record/key-info';
+import { isOwnBranchName } from '../../keys/record/scope';
 import type { Session } from '../load/session';
 import { EXIT_CODES } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';
@@ -19,6 +20,9 @@ export async function keysList(
   return { document: { keys }, text: keys.length === 0 ? none : keysTable(keys) };
 }
 
+/** Characters of the name of an own branch in a table: `branch:` and eight digits. */
+const OWN_BRANCH_SHOWN = 15;
+
 /** Formats a date to the minute; an edited row may not have one. */
 export function dateText(date: Date): string {
   // Without seconds: a table is for 80 columns.
@@ -30,7 +34,7 @@ export function keysTable(keys: readonly KeyInfo[]): string {
   return table(
     ['KEY', 'STATE', 'ID', 'KMS', 'USES', 'CREATED'],
     keys.map(({ name, version, state, id, kms, useCount, createdAt }) => [
-      `${name} v${String(version)}`,
+      `${shortName(name)} v${String(version)}`,
       state,
       id,
       kms,
@@ -38,6 +42,11 @@ export function keysTable(keys: readonly KeyInfo[]): string {
       dateText(createdAt),
     ]),
   );
+}
+
+/** Shortens the name of the branch of a scope with a KMS of its own, which ends with a hash: `--json` has all of it. */
+function shortName(name: string): string {
+  return isOwnBranchName(name) ? `${name.slice(0, OWN_BRANCH_SHOWN)}…` : name;
 }
 
 /** Does what the key policies ask for, when a scheduler of the system or the cluster calls. */

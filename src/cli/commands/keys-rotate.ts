@@ -2,6 +2,7 @@ import { counted, grouped } from '../../doctor/finding';
 import type { IndexRotation } from '../../keys/lifecycle/index-rotation';
 import type { RewrapReport } from '../../keys/lifecycle/key-rewrap';
 import { isBranchName } from '../../keys/record/scope';
+import { declaredKinds } from '../../typeorm/metadata/encrypted-column';
 import { loadKms } from '../load/data-source-module';
 import type { Session } from '../load/session';
 import { CommandError, EXIT_CODES } from '../terminal/command-error';
@@ -20,7 +21,7 @@ export async function keysRotate(
   const versions = (await fieldEncryption.keys.list()).filter((key) => key.name === name);
   const { keyNames } = installation.columns;
   // A mistyped name would create a key that nothing uses.
-  if (versions.length === 0 && !keyNames.includes(name)) throw unknownKey(name, keyNames);
+  if (versions.length === 0 && !keyNames.includes(name)) throw unknownKey(session, name);
 
   const previous = versions.find(({ state }) => state === 'active') ?? null;
   const nextVersion = 1 + Math.max(0, ...versions.map(({ version }) => version));
@@ -48,7 +49,16 @@ export async function keysRotate(
   };
 }
 
-function unknownKey(name: string, keyNames: readonly string[]): CommandError {
+function unknownKey(session: Session, name: string): CommandError {
+  const { columns } = session.installation;
+  const { keyNames } = columns;
+  if (declaredKinds(columns).includes(name)) {
+    return new CommandError(
+      'ERR_USAGE',
+      `"${name}" is no data key, but a kind of scopes.`,
+      `New keys for all of them: ${commandLine(session, 'keys', 'rotate', '--all-scopes', '--kind', name)}`,
+    );
+  }
   return new CommandError(
     'ERR_USAGE',
     `There is no data key "${name}".`,
@@ -125,10 +135,13 @@ export async function keysRewrap(
 }
 
 function describe(report: RewrapReport, dryRun: boolean): string {
-  const { kms, kek, rewrapped, current, conflicts, failures } = report;
+  const { kms, kek, rewrapped, current, conflicts, failures, ofScopes } = report;
   return [
     `${counted(rewrapped, 'key')} ${dryRun ? 'would be wrapped' : 'wrapped'} by ${kms} under ${kek}; ` +
       `${grouped(current)} were already, ${grouped(failures.length)} failed, ${grouped(conflicts)} in conflict.`,
+    ...(ofScopes > 0
+      ? [`${counted(ofScopes, 'key')} of scopes with a KMS of their own left alone.`]
+      : []),
     ...(dryRun ? ['Nothing was changed.'] : []),
     ...failures.map(({ keyId, code, message }) => `  ${keyId}: ${code}: ${message}`),
     ...(failures.length > 0 ? ['Keys that failed were left as they are.'] : []),

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 
 import type { BackupOptions, OpenerOptions } from '../load/backup-access';
 
-import { days, DRY_RUN, minutes, wholeNumber, withScopes, YES } from './common-options';
+import { days, DRY_RUN, minutes, reason, wholeNumber, withScopes, YES } from './common-options';
 import type { ChooseWork, CommandWork, DryRunOption, ScopeFlags } from './common-options';
 import { keysAcceptEpoch, keysAdopt } from './keys-adopt';
 import { keysBackup } from './keys-backup';
@@ -91,7 +91,9 @@ function rotationWork(
 function addBackups(keys: Command, choose: ChooseWork): void {
   keys
     .command('backup')
-    .description('write every key to an encrypted file')
+    .description(
+      'write the common keys and the branch key to an encrypted file; keys of scopes are in no backup of keys',
+    )
     .argument('<file>', 'file to write; it must not exist')
     .option(...KMS)
     .option(...PASSPHRASE_FILE)
@@ -183,12 +185,12 @@ function addRetirement(keys: Command, choose: ChooseWork): void {
     .command('accept-epoch')
     .description('take an older key table for the newest, after a restore of the database')
     .argument('<epoch>', 'newest epoch that is given up, as the error names it', wholeNumber)
-    .requiredOption('--reason <text>', 'why, for the audit log; at most 64 characters')
+    .requiredOption('--reason <text>', 'why, for the audit log; 1 to 64 characters', reason)
     .option(...DRY_RUN)
     .option(...YES)
     .action((epoch: number, options: Flags & { readonly reason: string }) => {
-      const { dryRun = false, yes = false, reason } = options;
-      choose((session) => keysAcceptEpoch(session, epoch, { reason, dryRun, yes }));
+      const { dryRun = false, yes = false, reason: why } = options;
+      choose((session) => keysAcceptEpoch(session, epoch, { reason: why, dryRun, yes }));
     });
   keys
     .command('destroy')

@@ -3,6 +3,7 @@ import type { RunOptions } from '../../reencryption/report/run-options';
 import type { Session } from '../load/session';
 import { CommandError } from '../terminal/command-error';
 
+import { requireScopeOf } from './common-options';
 import type { ScopeFlags } from './common-options';
 import { namedScopes, scopeIdsOf } from './scopes/named-scope';
 
@@ -26,21 +27,13 @@ export async function rowConditions(
   { scope, kind, where, param, first }: ConditionOptions,
 ): Promise<Pick<RunOptions, 'scopes' | 'where' | 'parameters' | 'first'>> {
   const entities = encryptedTables(session.installation).map(({ metadata }) => metadata.name);
-  if (scope === undefined && kind !== undefined) throw kindAlone();
+  requireScopeOf({ scope, kind });
   return {
     ...(scope === undefined ? {} : { scopes: scopeIdsOf(await namedScopes(session, scope, kind)) }),
     ...(where === undefined ? {} : { where: conditionsOf('--where', where, entities) }),
     ...(param === undefined ? {} : { parameters: Object.fromEntries(param.map(parameterOf)) }),
     ...(first === undefined ? {} : { first: conditionsOf('--first', first, entities) }),
   };
-}
-
-function kindAlone(): CommandError {
-  return new CommandError(
-    'ERR_USAGE',
-    '--kind says of which kind the scopes of --scope are, and there are none.',
-    'Give --scope, too.',
-  );
 }
 
 function conditionsOf(

@@ -12,18 +12,22 @@ import { EXIT_CODES } from '../terminal/command-error';
 import type { ExitCode } from '../terminal/command-error';
 
 /** Describes the plan of a run for people. */
-function describePlan({ tables, estimatedSeconds }: RunPlan): string {
+function describePlan({ tables, estimatedSeconds }: RunPlan, isPartial: boolean): string {
   return [
-    ...tables.flatMap(describeTable),
+    ...tables.flatMap((table) => describeTable(table, isPartial)),
     `Estimated time: ${String(estimatedSeconds)} s, by a sample of rows.`,
   ].join('\n');
 }
 
-function describeTable({ entity, rows, pending, columns, where, first }: TablePlan): string[] {
+function describeTable(
+  { entity, rows, pending, columns, where, first }: TablePlan,
+  isPartial: boolean,
+): string[] {
   return [
     `${entity}: ${grouped(pending)} of ${counted(rows, 'row')} to do`,
     ...(where === '' ? [] : [`  only those with ${where}`]),
     ...(first === '' ? [] : [`  first those with ${first}`]),
+    ...(isPartial ? ['  in the whole table:'] : []),
     ...columns.map(describeColumn),
   ];
 }
@@ -39,8 +43,8 @@ function describeColumn({
   const parts = [
     ...(scopes === null ? [] : scopeParts(scopes)),
     ...keys.map(
-      ({ keyId, version, rows }) =>
-        `${grouped(rows)} under ${version === undefined ? `unknown key ${keyId}` : `version ${String(version)}`}`,
+      ({ keyId, name, version, rows }) =>
+        `${grouped(rows)} under ${name === undefined ? `unknown key ${keyId}` : `${name} v${String(version)}`}`,
     ),
     ...(cleartextRows > 0 ? [`${grouped(cleartextRows)} not encrypted`] : []),
     ...(unboundRows > 0 && scopes === null
@@ -52,10 +56,17 @@ function describeColumn({
 }
 
 /** Describes the rows of a column by the state of the keys of their scopes. */
-export function scopeParts({ kind, activeRows, olderRows, erasedRows }: ScopeCoverage): string[] {
+export function scopeParts({
+  kind,
+  activeRows,
+  olderRows,
+  toBeErasedRows,
+  erasedRows,
+}: ScopeCoverage): string[] {
   return [
     `${grouped(activeRows)} under the active key of their ${kind}`,
     ...(olderRows > 0 ? [`${grouped(olderRows)} under an older one`] : []),
+    ...(toBeErasedRows > 0 ? [`${grouped(toBeErasedRows)} of these to be erased`] : []),
     ...(erasedRows > 0 ? [`${grouped(erasedRows)} erased`] : []),
   ];
 }
@@ -72,7 +83,7 @@ function verdict({ scanned, failed }: RunReport, seconds: number): string {
   const read = `${counted(scanned, 'row')} read in ${seconds.toFixed(1)} s`;
   return failed === 0
     ? `${read}, all values and tokens right.`
-    : `${read}, ${grouped(failed)} of them with a wrong value or token.`;
+    : `${read}, ${grouped(failed)} of them with a value that cannot be read or a wrong token.`;
 }
 
 function summary(
@@ -110,15 +121,21 @@ export function describeReport(
   report: RunReport,
   { dryRun, seconds, isPartial }: ReportContext,
 ): string {
-  const { mode, conflicts, erased, failed, failures, aborted, resumed, doneBefore } = report;
+  const { mode, conflicts, erased, toBeErased, failed, failures, aborted, resumed, doneBefore } =
+    report;
   return [
-    ...(report.plan === undefined ? [] : [describePlan(report.plan)]),
+    ...(report.plan === undefined ? [] : [describePlan(report.plan, isPartial)]),
     ...(resumed ? ['Went on where an unfinished run had stopped.'] : []),
     mode === 'verify' ? verdict(report, seconds) : summary(report, DONE[mode], dryRun, seconds),
     ...(erased > 0
       ? [`${counted(erased, 'row')} of erased scopes, whose values nobody can read.`]
       : []),
-    ...(doneBefore > 0 ? [`${counted(doneBefore, 'other row')} had nothing left to do.`] : []),
+    ...(toBeErased > 0
+      ? [
+          `${counted(toBeErased, 'row')} of scopes whose erasure is requested, which are not moved: see keys scopes.`,
+        ]
+      : []),
+    ...(doneBefore > 0 ? [doneBeforeText(report)] : []),
     ...(dryRun ? ['Nothing was changed.'] : []),
     ...failures.map(describeFailure),
     ...(failures.length < failed ? [`... and ${grouped(failed - failures.length)} more.`] : []),
@@ -128,12 +145,18 @@ export function describeReport(
     ...failureRemedies(failures),
     ...(conflicts > 0 ? ['Rows in conflict kept changing meanwhile. Run the command again.'] : []),
     ...(report.remaining === 0 && !dryRun
-      ? [`A count found ${isPartial ? 'none of these rows' : 'no row'} left.`]
+      ? [`${isPartial ? 'None of these rows is' : 'No row is'} left, by a count in the database.`]
       : []),
     ...(aborted
       ? ['Interrupted. What is done stays done; run the command again for the rest.']
       : []),
   ].join('\n');
+}
+
+/** Rows of scopes that are erased, or to be, have a line of their own and count here, too. */
+function doneBeforeText({ doneBefore, erased, toBeErased }: RunReport): string {
+  const among = erased + toBeErased > 0 ? ', those of such scopes among them' : '';
+  return `${counted(doneBefore, erased + toBeErased > 0 ? 'row' : 'other row')} had nothing left to do${among}.`;
 }
 
 function describeFailure({

@@ -14,7 +14,7 @@ import { EXIT_CODES } from '../terminal/command-error';
 import { table } from '../terminal/table';
 
 import { commandLine } from './command-line';
-import { withScopes } from './common-options';
+import { requireScopeOf, withScopes } from './common-options';
 import type { ChooseWork, CommandWork, ScopeFlags } from './common-options';
 import { keysTable } from './keys-list';
 import { scopeParts } from './run-report-text';
@@ -126,6 +126,7 @@ export function addStatus(program: Command, choose: ChooseWork): void {
     )
     .action((options: ScopeFlags & { readonly failOnDue?: boolean }) => {
       const { scope, kind } = options;
+      requireScopeOf(options);
       choose((session) =>
         scope === undefined ? status(session, options) : statusOfScopes(session, scope, kind),
       );

@@ -1,13 +1,15 @@
+import type { FieldEncryptionErrorCode } from '../../errors';
+
 /** The exit codes; part of the interface. */
 export const EXIT_CODES = Object.freeze({ done: 0, failed: 1, wrongUsage: 2, interrupted: 130 });
 
 /** One of {@link EXIT_CODES}. */
 export type ExitCode = (typeof EXIT_CODES)[keyof typeof EXIT_CODES];
 
-/** Codes of errors in the command line itself, beside those of FieldEncryptionError. */
-export type CommandErrorCode = 'ERR_USAGE' | 'ERR_DATA_SOURCE';
+/** Codes of errors in the command line itself, and those of FieldEncryptionError where a command knows the remedy. */
+export type CommandErrorCode = 'ERR_USAGE' | 'ERR_DATA_SOURCE' | FieldEncryptionErrorCode;
 
-/** A mistake in how the command was called or set up, with what to do about it. */
+/** An error with what to do about it, such as a mistake in how the command was called or set up. */
 export class CommandError extends Error {
   override readonly name = 'CommandError';
 

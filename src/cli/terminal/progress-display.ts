@@ -108,7 +108,7 @@ class Lines implements ProgressDisplay {
   update(progress: RunProgress): void {
     const { entity, scanned, total } = progress;
     const speed = this.#speed.of(progress, ', ');
-    this.#line = `${entity}: ${grouped(scanned)} of ${grouped(total)} rows${speed}`;
+    this.#line = `${entity}: ${grouped(scanned)} of ${grouped(total)} rows in all tables${speed}`;
     if (performance.now() - this.#printedAt >= LINE_INTERVAL) this.#print(this.#line);
   }
 

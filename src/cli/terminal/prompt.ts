@@ -72,9 +72,7 @@ export async function confirm(
   }
   const answer = await ask(`${warning}\nType ${word} to go on: `);
   if (answer.trim() === word) return;
-  throw new CommandError('ERR_USAGE', 'Not confirmed. Nothing was changed.', 'Run it again.', {
-    exitCode: EXIT_CODES.failed,
-  });
+  throw new CommandError('ERR_USAGE', 'Not confirmed. Nothing was changed.', 'Run it again.');
 }
 
 /** The source of a passphrase: a prompt if neither is given, and never the command line itself. */

@@ -1,7 +1,7 @@
 import { workerOptions } from '../../reencryption/report/run-options';
 import { defined } from '../../typeorm/declare/option-rules';
 import type { RunOptions } from '../../reencryption/report/run-options';
-import { mergedReport } from '../../reencryption/report/run-report';
+import { mergedReport } from '../../reencryption/report/merged-report';
 import type { RunProgress, RunReport, WritingMode } from '../../reencryption/report/run-report';
 import { leaveRuns, openRuns, remainingRows } from '../../reencryption/runs/shared-run';
 import type { OpenedRuns } from '../../reencryption/runs/shared-run';

@@ -94,6 +94,7 @@ function lostReport(mode: RunReport['mode'], progress: RunProgress | undefined):
     changed,
     skipped: scanned - changed,
     erased: 0,
+    toBeErased: 0,
     doneBefore: 0,
     conflicts: 0,
     failed: 0,

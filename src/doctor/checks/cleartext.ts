@@ -33,7 +33,7 @@ function isPlaintext(stored: unknown, { cipher }: EncryptedColumn): boolean {
 }
 
 /** Whether the role may read a column; `false` if it does not exist. */
-async function mayRead(
+export async function mayRead(
   runner: QueryRunner,
   { name, metadata }: EncryptedTable,
   { column }: EncryptedColumn,

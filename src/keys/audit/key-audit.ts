@@ -23,6 +23,7 @@ import { proveRows } from '../wrapping/row-proofs';
 import { AuditKey } from './audit-key';
 import { auditReport, isGivenUp, notAHead } from './audit-report';
 import type { AuditReport } from './audit-report';
+import { followLog, followToTheEnd } from './follow-log';
 import { knownPurposes } from './known-purposes';
 
 /** The parts of a {@link KeyAudit}. */
@@ -41,9 +42,8 @@ export interface KeyAuditParts<C> {
   readonly emit: KeyEventListener;
 }
 
+/** The most entries with one reference that are read. */
 const PAGE = 500;
-/** How often the key table is read again because entries were added meanwhile. */
-const ATTEMPTS = 5;
 
 /** The audit log of the keys: recorded with their changes, read, and verified. */
 export class KeyAudit<C> {
@@ -95,6 +95,20 @@ export class KeyAudit<C> {
     return knownPurposes(entries, this.#key.finder({ connection }), key, connection);
   }
 
+  /**
+   * Returns the last entry about a key or a mark, `null` if there is none or its seal does not hold. Undefined where
+   * nothing is recorded.
+   */
+  async lastAbout(id: string, connection?: C): Promise<AuditEntry | null | undefined> {
+    const { entries, options } = this.#parts;
+    if (options === false) return undefined;
+    const [entry] = (await entries.exists(connection))
+      ? await entries.ofKey(id, 1, connection)
+      : [];
+    const seal = entry && (await this.#key.finder({ connection })(entry.sealedBy));
+    return entry && typeof seal === 'object' && seal.holds(entry) ? entry : null;
+  }
+
   /** Returns the last entries with a reference, such as the id of a run. Verifies nothing. */
   async referringTo(reference: string): Promise<AuditEntry[]> {
     const { entries } = this.#parts;
@@ -137,7 +151,7 @@ export class KeyAudit<C> {
   /** Returns the keys in the unbroken part of the log that are missing from the table. */
   async missingKeys(records: readonly KeyRecord[]): Promise<LoggedKey[]> {
     const verification = new AuditVerification(this.#key.finder());
-    await this.#follow(verification);
+    await followLog(verification, (range) => this.list(range));
     const ids = new Set(records.map(({ id }) => id));
     const logged = [...verification.keys.values()];
     return logged.filter(({ id, state }) => !ids.has(id) && !isGivenUp(state));
@@ -196,7 +210,11 @@ export class KeyAudit<C> {
       this.#key.finder({ bearsOutages: true }),
       expectHead,
     );
-    const records = await this.#followToTheEnd(verification);
+    const records = await followToTheEnd(
+      verification,
+      (range) => this.list(range),
+      () => this.#parts.store.list(),
+    );
     return auditReport({
       verification,
       records,
@@ -220,27 +238,6 @@ export class KeyAudit<C> {
       .map(changedRecord)
       .find(({ purpose, state }) => purpose === 'audit' && state === 'active');
     return arriving === undefined ? this.#key.ready(connection) : this.#key.open(arriving);
-  }
-
-  /** Follows the log until the key table was read without an entry being added meanwhile. */
-  async #followToTheEnd(verification: AuditVerification): Promise<readonly KeyRecord[]> {
-    let records: readonly KeyRecord[] = [];
-    await this.#follow(verification);
-    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-      const before = verification.entries;
-      records = await this.#parts.store.list();
-      await this.#follow(verification);
-      if (verification.entries === before) break;
-    }
-    return records;
-  }
-
-  async #follow(verification: AuditVerification): Promise<void> {
-    let page: AuditEntry[];
-    do {
-      page = await this.list({ after: verification.entries, limit: PAGE });
-      await verification.follow(page);
-    } while (page.length === PAGE && verification.broken === undefined);
   }
 
   #emitFailure({ operation, key }: AuditEvent, error: unknown): void {

@@ -50,6 +50,9 @@ export interface RewrapReport {
   readonly current: number;
   /** Keys that another process changed meanwhile; run again. */
   readonly conflicts: number;
+  /** Keys of scopes with a KMS of their own, which no other wraps. They are in no other count. */
+  readonly ofScopes: number;
+  /** Keys that failed, and such of scopes as no provider of this process opens any more. */
   readonly failures: readonly RewrapFailure[];
 }
 
@@ -77,10 +80,9 @@ export async function rewrap<C>(
   const { providers } = services.wrapper;
   // Before the first row changes, so that this process can read keys under either KEK.
   const target = to === undefined ? providers.primary : providers.include(to);
+  const existing = (await services.store.list()).filter(({ state }) => state !== 'destroyed');
   // The branch of a scope with a KMS of its own is never wrapped by another.
-  const records = (await services.store.list()).filter(
-    ({ name, state }) => state !== 'destroyed' && !isOwnBranchName(name),
-  );
+  const records = existing.filter(({ name }) => !isOwnBranchName(name));
   const run = new RewrapRun(services, target);
   await run.findOpened(records);
   const kek = await newestKek(target);
@@ -96,6 +98,7 @@ export async function rewrap<C>(
     rewrapped: dryRun ? possible.length : run.rewrapped,
     current: records.length - due.length + run.overtaken,
     conflicts: run.conflicts,
+    ofScopes: existing.length - records.length,
     failures: run.failures,
   };
 }

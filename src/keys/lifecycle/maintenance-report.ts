@@ -49,8 +49,10 @@ export interface ScopeRotation {
   readonly kind: string;
   /** Scopes with a new data key; in a dry run, those that are due. */
   readonly rotated: number;
-  /** Scopes that are erased, or to be erased, and were left alone. */
+  /** Scopes that are erased and were left alone. Counted where scopes are named. */
   readonly erased: number;
+  /** Scopes of which the erasure is requested, and that were left alone. */
+  readonly toBeErased: number;
   /** Why others have none, by the code of the error. The scopes are not named: they may be persons. */
   readonly failures: readonly ScopeRotationFailure[];
 }

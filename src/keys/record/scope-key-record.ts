@@ -37,6 +37,8 @@ export interface ScopeKeyRecord {
    * is possible, for that of a hold nothing. Empty for an erased key, whose scope has a mark that proves it.
    */
   readonly sealed: Uint8Array;
+  /** Columns whose cells this library has not written as they are; none for a genuine record. */
+  readonly unreadable?: readonly string[];
 }
 
 /** Returns the scope of a key. */
@@ -46,7 +48,7 @@ export function scopeOf({ kind, scope }: Pick<ScopeKeyRecord, 'kind' | 'scope'>)
 
 /** Whether nothing is left of a key. */
 export function isErased(record: ScopeKeyRecord): boolean {
-  return !isMark(record) && record.sealed.length === 0;
+  return !isMark(record) && record.sealed.length === 0 && record.unreadable === undefined;
 }
 
 /** Whether a record is a mark rather than a key. One of a made-up purpose is, and proves itself no more than others. */

@@ -5,6 +5,7 @@ import type { KeyServices } from '../key-services';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
 
 import type { ScopeKeyChange, ScopeKeyStore } from './scope-key-store';
+import { requireReadable } from './sealed-scope-key';
 
 /** Changes of the table of scope keys that belong together. */
 export interface RecordedChange<C> {
@@ -20,6 +21,7 @@ export async function applyRecorded<C>(
   store: ScopeKeyStore<C>,
   { changes = [], inserted = [], event }: RecordedChange<C>,
 ): Promise<boolean> {
+  for (const { expected } of changes) requireReadable(expected);
   const record = await audit?.readyToRecord();
   return store.apply(changes, inserted, async (transaction) => {
     await record?.([await event(transaction)], transaction);

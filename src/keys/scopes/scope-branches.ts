@@ -1,7 +1,10 @@
+import { settleAll } from '../../async/settle-all';
+import { ConfigurationError } from '../../errors';
 import type { ActiveKey } from '../cache/active-keys';
 import type { CurrentKeys } from '../cache/current-keys';
 import type { KeyPreparation } from '../cache/key-preparation';
 import type { DataKey } from '../key-source';
+import { CONCURRENT_UNWRAPS } from '../wrapping/kms-client';
 import type { KmsProviders } from '../wrapping/kms-providers';
 
 import type { KmsOfScope } from './scope-key-store';
@@ -15,8 +18,6 @@ export class ScopeBranches<C> {
   readonly #preparation: KeyPreparation<C>;
   readonly #providers: KmsProviders;
   readonly #kmsOf: KmsOfScope | undefined;
-  /** By scope, the names of the branches of those that were asked for. */
-  readonly #own = new Map<string, string>();
 
   constructor(
     parts: { readonly current: CurrentKeys; readonly preparation: KeyPreparation<C> },
@@ -29,34 +30,55 @@ export class ScopeBranches<C> {
     this.#kmsOf = kmsOf;
   }
 
-  /** Returns the name of the branch key of a scope. */
+  /**
+   * Returns the name of the branch key of a scope, by the KMS that the application says it has now.
+   *
+   * @throws {@link ConfigurationError} if it says none
+   */
   nameOf(scope: Scope): string {
     if (this.#kmsOf === undefined) return BRANCH_NAME;
-    const slot = scopeSlot(scope);
-    const known = this.#own.get(slot);
-    if (known !== undefined) return known;
     const kms = this.#kmsOf(scope);
-    if (kms === this.#providers.primary.kms) return BRANCH_NAME;
+    if (this.#providers.isCommon(kms)) return BRANCH_NAME;
     const name = ownBranchName(scope);
     this.#providers.reserve(name, kms);
-    this.#own.set(slot, name);
     return name;
+  }
+
+  /** {@link ScopeBranches.nameOf}, or undefined where it throws. */
+  nameIfKnown(scope: Scope): string | undefined {
+    try {
+      return this.nameOf(scope);
+    } catch (error) {
+      if (error instanceof ConfigurationError) return undefined;
+      throw error;
+    }
   }
 
   /**
    * Makes the branch keys of some scopes usable.
    *
-   * @returns by name, why those that are missing cannot be used.
+   * @returns by `scopeSlot`, why those of some scopes cannot be used.
    */
   async prepare(scopes: readonly Scope[], connection?: C): Promise<ReadonlyMap<string, unknown>> {
     const failures = new Map<string, unknown>();
-    for (const name of new Set(scopes.map((scope) => this.nameOf(scope)))) {
+    const byName = new Map<string, Scope[]>();
+    for (const scope of scopes) {
+      try {
+        const name = this.nameOf(scope);
+        byName.set(name, [...(byName.get(name) ?? []), scope]);
+      } catch (failure) {
+        failures.set(scopeSlot(scope), failure);
+      }
+    }
+    // A KMS that does not answer holds up no other, unless they share the caller's connection.
+    const concurrency = connection === undefined ? CONCURRENT_UNWRAPS : 1;
+    await settleAll([...byName], concurrency, async ([name, ofName]) => {
       try {
         await this.#preparation.prepare([name], { index: false }, connection);
       } catch (failure) {
-        failures.set(name, failure);
+        for (const scope of ofName) failures.set(scopeSlot(scope), failure);
       }
-    }
+    });
     return failures;
   }
 

@@ -4,6 +4,7 @@ import { isGeneratorObject } from 'node:util/types';
 import { ConfigurationError, UnsupportedValueError } from '../../errors';
 
 import { scopeId } from '../record/scope';
+import type { Scope } from '../record/scope';
 
 /** The scopes of a context: an id, where there is one kind of scopes only, or ids by kind. */
 export type ScopeIds = ScopeIdValue | Readonly<Record<string, ScopeIdValue>>;
@@ -113,6 +114,19 @@ export function contextScope(
   return scope === undefined ? undefined : idOf(kind, kinds, fixedIds(scope));
 }
 
+/**
+ * Returns the scopes that a caller names, one of a kind, with the same errors as in a context.
+ *
+ * @param kinds - all that there are.
+ */
+export function scopesNamed(scope: ScopeIds, kinds: ReadonlySet<string>): Scope[] {
+  const ids = fixedIds(scope);
+  return [...kinds].flatMap((kind) => {
+    const id = idOf(kind, kinds, ids);
+    return id === undefined ? [] : [{ kind, id }];
+  });
+}
+
 /** @throws {@link ConfigurationError} */
 function idOf(
   kind: string,
@@ -129,10 +143,10 @@ function idOf(
 }
 
 /** Does not repeat the name, which may be an id in the wrong place. */
-function unknownKind(kinds: ReadonlySet<string>): ConfigurationError {
+export function unknownKind(kinds: ReadonlySet<string>): ConfigurationError {
   return new ConfigurationError(
     'A key scope names a kind that no encrypted property of the DataSource has. ' +
-      `There is: ${[...kinds].join(', ')}. Look whether the name is right.`,
+      `Its kinds are: ${[...kinds].join(', ') || 'none'}. Check the spelling.`,
   );
 }
 
@@ -158,7 +172,11 @@ function isPlain(scope: object | null): boolean {
 function idIn(value: unknown): string {
   const id = scopeId(value);
   if (id !== undefined) return id;
-  throw noIds(typeof value);
+  throw noIds(
+    typeof value === 'string'
+      ? `a text of ${String(Buffer.byteLength(value))} bytes`
+      : typeof value,
+  );
 }
 
 function noIds(got: string): UnsupportedValueError {

@@ -19,6 +19,6 @@ export function notReady({ kind }: Scope): KmsUnavailableError {
 /** Returns the error of a scope that an operator names and that has no keys. */
 export function unknownScope({ kind }: Pick<Scope, 'kind'>): KeyStateError {
   return new KeyStateError(
-    `The ${kind} has no keys, and nothing was done for it. Look whether its id is right, and of the right kind.`,
+    `The ${kind} has no keys, and nothing was done for it. Check the spelling of its id, and its kind.`,
   );
 }

@@ -2,8 +2,8 @@ import { createSecretKey } from 'node:crypto';
 
 import { BackgroundRefresh } from '../../async/background-refresh';
 import { wipe } from '../../crypto/secret-bytes';
-import { KeyUnwrapError } from '../../errors';
-import { isDataKeyId, keyIdOfPrefix, keyPrefix } from '../../format/data-key-id';
+
+import { keyIdOfPrefix, keyPrefix } from '../../format/data-key-id';
 import { FailedKeys, typedFailure } from '../cache/failed-keys';
 import type { KeyRing } from '../cache/key-ring';
 import { RecentEntries } from '../cache/recent-entries';
@@ -11,13 +11,13 @@ import type { KeyServices } from '../key-services';
 import type { DataKey, IndexRoot } from '../key-source';
 import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
 import { scopeSlot } from '../record/scope';
-import { isErased, isMark, scopeOf } from '../record/scope-key-record';
+import { isMark, scopeOf } from '../record/scope-key-record';
 import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
 import { erasedError, marksByScope } from './erasure/marks-of-scopes';
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyStore } from './scope-key-store';
-import { openScopeKey, scopeKeyTitle, sealScopeKey } from './sealed-scope-key';
-import { authenticatedBranch, sealingBranch } from './sealing-branch';
+import { notADataKey, openScopeKey, sealScopeKey } from './sealed-scope-key';
+import { authenticatedBranch, branchPrefixes, sealingBranch } from './sealing-branch';
 import type { BranchKeys } from './sealing-branch';
 
 /** A key in memory, and when its row was last read or its branch confirmed, on the manager's clock. */
@@ -44,7 +44,10 @@ export class ScopeKeyRing<C> {
   constructor(
     services: KeyServices<C>,
     store: ScopeKeyStore<C>,
-    parts: { readonly common: KeyRing<C>; readonly branches: Pick<ScopeBranches<C>, 'nameOf'> },
+    parts: {
+      readonly common: KeyRing<C>;
+      readonly branches: Pick<ScopeBranches<C>, 'nameOf' | 'nameIfKnown'>;
+    },
   ) {
     this.#services = services;
     this.#store = store;
@@ -52,6 +55,7 @@ export class ScopeKeyRing<C> {
     this.#branchKeys = {
       keyByPrefix: (prefix) => parts.common.keyByPrefix(prefix),
       nameOf: (scope) => parts.branches.nameOf(scope),
+      nameIfKnown: (scope) => parts.branches.nameIfKnown(scope),
     };
     this.#cache = new RecentEntries(services.clock);
     this.#refresh = new BackgroundRefresh(services.clock);
@@ -120,7 +124,7 @@ export class ScopeKeyRing<C> {
     try {
       const { id, kind, purpose, version, suite } = record;
       if (purpose === 'index') return { index: indexRoot(id, createSecretKey(bytes)) };
-      if (isMark(record) || suite === 'hmac-sha-256') throw notAKey(record);
+      if (isMark(record) || suite === 'hmac-sha-256') throw notADataKey(record);
       const { isAuthenticated } = branch;
       const key = dataKey(
         { id, name: kind, version, suite, isAuthenticated, scope: scopeOf(record) },
@@ -190,10 +194,8 @@ export class ScopeKeyRing<C> {
     const oldest = this.#services.clock() - this.#services.policy.maxAgeMs;
     this.#cache.deleteIf(({ confirmedAt }) => confirmedAt <= oldest);
     // Names the KMS that is asked for the branch of a scope that has its own.
-    for (const record of records) this.#branchKeys.nameOf(scopeOf(record));
-    const needed = records.filter((record) => !isErased(record)).map(({ branchId }) => branchId);
-    const branches = needed.filter(isDataKeyId).map((id) => keyPrefix(id));
-    return this.#common.load([...new Set([...others, ...branches])], connection);
+    for (const record of records) this.#branchKeys.nameIfKnown(scopeOf(record));
+    return this.#common.load([...new Set([...others, ...branchPrefixes(records)])], connection);
   }
 
   clear(): void {
@@ -203,10 +205,11 @@ export class ScopeKeyRing<C> {
   }
 
   #held(prefix: string): DataKey | undefined {
-    const { clock, policy } = this.#services;
     const known = this.#cache.get(prefix);
-    const isFresh = known !== undefined && clock() - known.confirmedAt < policy.maxAgeMs;
-    return isFresh ? known.key : undefined;
+    const { clock, policy } = this.#services;
+    return known !== undefined && clock() - known.confirmedAt < policy.maxAgeMs
+      ? known.key
+      : undefined;
   }
 
   /** Loads keys of scopes with one query, and with another their branch keys along with all other keys. */
@@ -216,8 +219,8 @@ export class ScopeKeyRing<C> {
     const startedAt = clock();
     const ids = prefixes.flatMap((prefix) => keyIdOfPrefix(prefix) ?? []);
     const records = await loading.run(() => this.#store.findByIds(ids, connection));
-    const found = new Set(records.map(({ id }) => keyPrefix(id)));
-    const others = prefixes.filter((prefix) => !found.has(prefix));
+    const found = new Set<string | undefined>(records.map(({ id }) => id));
+    const others = prefixes.filter((prefix) => !found.has(keyIdOfPrefix(prefix)));
     await this.loadBranches(records, connection, others);
     if (!isOpen()) return;
     const asked = new Set(ids);
@@ -236,15 +239,11 @@ export class ScopeKeyRing<C> {
       if (mark?.state === 'erased') throw erasedError(mark);
       const opened = this.#openToRead(record);
       if ('data' in opened) return opened.data;
-      throw notAKey(record);
+      throw notADataKey(record);
     } catch (failure) {
       this.#cache.delete(keyPrefix(record.id));
       this.#failed.remember(keyPrefix(record.id), failure, this.#services.clock());
       return undefined;
     }
   }
-}
-
-function notAKey(record: ScopeKeyRecord): KeyUnwrapError {
-  return new KeyUnwrapError(`${scopeKeyTitle(record)} encrypts no values.`, { keyId: record.id });
 }

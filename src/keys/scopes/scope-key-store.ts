@@ -26,7 +26,10 @@ export interface RotatableScopes {
  * @typeParam C - the caller's connection, as for the key table.
  */
 export interface ScopeKeyStore<C = unknown> {
-  /** Returns the keys of these scopes that are not deactivated, and all their marks, with one query for each kind. */
+  /**
+   * Returns the data keys of these scopes that are not deactivated, and all their index keys, which never are, and
+   * marks, with one query for each kind.
+   */
   findCurrent(scopes: readonly Scope[], connection?: C): Promise<ScopeKeyRecord[]>;
 
   /**
@@ -41,8 +44,10 @@ export interface ScopeKeyStore<C = unknown> {
     page: { readonly after: string; readonly limit: number },
   ): Promise<Scope[]>;
 
-  /** Counts those, without scopes that are to be erased. */
-  countRotatable(which: RotatableScopes): Promise<number>;
+  /** Counts those, and apart from them the ones that are to be erased. */
+  countRotatable(
+    which: RotatableScopes,
+  ): Promise<{ readonly rotatable: number; readonly toBeErased: number }>;
 
   /** Whether what was inserted through a connection may be rolled back: it is in a transaction. */
   mayRollBack(connection?: C): Promise<boolean>;
@@ -52,6 +57,12 @@ export interface ScopeKeyStore<C = unknown> {
     branchIds: readonly string[],
     page: { readonly after: string; readonly limit: number },
   ): Promise<ScopeKeyRecord[]>;
+
+  /** Returns the marks in force, of holds and of requested erasures, by kind and scope. */
+  findMarks(page: {
+    readonly kind: string | undefined;
+    readonly limit: number;
+  }): Promise<ScopeKeyRecord[]>;
 
   /** Returns any key that a branch key has sealed or had, erased ones included. */
   findUnderBranch(branchId: string): Promise<ScopeKeyRecord | undefined>;
@@ -89,8 +100,8 @@ export interface ScopeKeyStore<C = unknown> {
 export interface ScopeCount {
   readonly kind: string;
   /**
-   * `active` or `erased` by their keys. Of the active ones some may be `held`, under a legal hold, and of
-   * some the erasure may be `requested`.
+   * Each scope has one: `erased`, or else `held` under a legal hold, or else `requested` where it is to be erased,
+   * or else `active`.
    */
   readonly state: ScopeKeyRecord['state'] | 'held' | 'requested';
   readonly scopes: number;

@@ -11,6 +11,7 @@ import type { Scope } from '../record/scope';
 import type { ScopeBranches } from './scope-branches';
 import { erasedError, marksByScope } from './erasure/marks-of-scopes';
 import { ScopeKeyCache } from './scope-key-cache';
+import { isMark } from '../record/scope-key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
 import type { ScopeKeyRing } from './scope-key-ring';
 import type { ScopeKeyStore } from './scope-key-store';
@@ -18,7 +19,7 @@ import { ScopeKeyCreation } from './scope-key-creation';
 import { NoScopeKeyError, notReady } from './scope-key-errors';
 import { standingsOf } from './standings';
 import type { Standing } from './standings';
-import { scopesOf, slotOf, slotOfErasure, slotOfKey, wantedKeys } from './wanted-key';
+import { scopesOf, slotOf, slotOfKey, wantedKeys } from './wanted-key';
 import type { KeysToPrepare, WantedKey } from './wanted-key';
 
 /** The parts of {@link ScopeKeys}. */
@@ -105,18 +106,22 @@ export class ScopeKeys<C> {
     this.#refresh.reset();
   }
 
-  /** Obtains those keys that there are, and remembers that there are no others. */
+  /** Obtains those keys that there are, none of which may pose as a mark, and remembers that there are no others. */
   async #obtainExisting(wanted: readonly WantedKey[], connection?: C): Promise<void> {
-    const { services, store } = this.#parts;
+    const { ring, services, store } = this.#parts;
     const records = await services.loading.run(() =>
       store.findCurrent(scopesOf(wanted), connection),
     );
-    const valid = records.filter(({ state }) => state !== 'deactivated');
-    const slots = new Set(valid.map(slotOf));
-    const isThere = (key: WantedKey): boolean =>
-      slots.has(slotOfKey(key)) || slots.has(slotOfErasure(key.scope));
-    for (const key of wanted) if (!isThere(key)) this.#fail(key, new NoScopeKeyError(key.scope));
-    const existing = wanted.filter(isThere);
+    const marks = marksByScope(records);
+    const slots = new Set(records.filter((record) => !isMark(record)).map(slotOf));
+    const missing = wanted.filter((key) => !slots.has(slotOfKey(key)));
+    const ofMissing = missing.flatMap(({ scope }) => marks.get(scopeSlot(scope)) ?? []);
+    if (ofMissing.length > 0) await ring.loadBranches(ofMissing, connection);
+    for (const key of missing) {
+      if (this.#isWithdrawn(key, undefined, marks.get(scopeSlot(key.scope)))) continue;
+      this.#fail(key, new NoScopeKeyError(key.scope));
+    }
+    const existing = wanted.filter((key) => slots.has(slotOfKey(key)));
     if (existing.length > 0) await this.#obtain(existing, connection);
   }
 
@@ -124,9 +129,9 @@ export class ScopeKeys<C> {
     const { branches, services } = this.#parts;
     const isOpen = services.lifetime.current();
     const failures = await branches.prepare(scopesOf(wanted), connection);
-    const possible = wanted.filter(({ scope }) => !failures.has(branches.nameOf(scope)));
+    const possible = wanted.filter(({ scope }) => !failures.has(scopeSlot(scope)));
     for (const key of wanted) {
-      const failure = failures.get(branches.nameOf(key.scope));
+      const failure = failures.get(scopeSlot(key.scope));
       if (failure !== undefined) this.#fail(key, failure);
     }
     const attempt = { connection, isOpen };
@@ -209,10 +214,11 @@ export class ScopeKeys<C> {
     try {
       const mark = this.#parts.ring.markAmong(marks, 'erasure');
       if (mark === undefined) return false;
-      const isFinal = mark.state === 'erased';
+      const reason = { error: erasedError(mark), isFinal: mark.state === 'erased' };
+      this.#data.withdraw(scopeSlot(key.scope), reason);
       // Until the erasure, rows are read, and looked up as well.
-      if (!isFinal && key.purpose === 'index' && record !== undefined) return false;
-      this.#cacheOf(key).withdraw(scopeSlot(key.scope), { error: erasedError(mark), isFinal });
+      if (!reason.isFinal && key.purpose === 'index' && record !== undefined) return false;
+      this.#cacheOf(key).withdraw(scopeSlot(key.scope), reason);
     } catch (failure) {
       this.#fail(key, failure);
     }

@@ -24,7 +24,7 @@ export async function maintainScopes<C>(
   const { cryptoperiodDays, rotation = { kind: 'manual' } } = policyOf(services.policies, kind);
   if (rotation.kind === 'useCount') throw notCounted(kind);
   const before = dueSince(rotation, cryptoperiodDays, await services.policyTime());
-  if (before === null) return { kind, rotated: 0, erased: 0, failures: [] };
+  if (before === null) return { kind, rotated: 0, erased: 0, toBeErased: 0, failures: [] };
   const which = { kind, age: { before, now: await services.store.now() } };
   if (dryRun) return dueRotation(scopes, which);
   const parts = { services, scopes, before };

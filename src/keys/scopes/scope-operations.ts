@@ -1,17 +1,19 @@
 import { FieldEncryptionError } from '../../errors';
 import type { KeyServices } from '../key-services';
+import type { RewrapFailure } from '../lifecycle/key-rewrap';
 import type {
   MaintenanceFailure,
   MaintenanceReport,
   ScopeRotation,
 } from '../lifecycle/maintenance-report';
-import { isOwnBranchName } from '../record/scope';
+import type { KeyRecord } from '../record/key-record';
+import { BRANCH_NAME, isOwnBranchName } from '../record/scope';
 import type { Scope } from '../record/scope';
 import { scopeOf } from '../record/scope-key-record';
 
 import type { ErasureReceipt } from './erasure/erasure-receipt';
 import { replayErasures, replayStep } from './erasure/erasure-replay';
-import type { ReplayReport, ReplayStep } from './erasure/erasure-replay';
+import type { ReplayReport, ReplayStep, ReplayTrust } from './erasure/erasure-replay';
 import type { KeysOfScopes } from './keys-of-scopes';
 import { eraseScope } from './erasure/scope-erasure';
 import type { Erasure, ErasureOptions, ScopeRows } from './erasure/scope-erasure';
@@ -30,6 +32,11 @@ export class ScopeOperations<C> {
   constructor(services: KeyServices<C>, scopes: KeysOfScopes<C>) {
     this.#services = services;
     this.#scopes = scopes;
+  }
+
+  /** Milliseconds until a process that runs has noticed at the latest that nothing is to be written for a scope. */
+  get maxAgeMs(): number {
+    return this.#services.policy.maxAgeMs;
   }
 
   /** See {@link rotateScope}. */
@@ -84,30 +91,63 @@ export class ScopeOperations<C> {
   }
 
   /** See {@link replayErasures}. */
-  replay(receipts: readonly ErasureReceipt[], rows: ScopeRows<C>): Promise<ReplayReport> {
-    return replayErasures(this.#services, this.#scopes, receipts, rows);
+  replay(
+    receipts: readonly ErasureReceipt[],
+    how: ReplayTrust & { readonly rows: ScopeRows<C> },
+  ): Promise<ReplayReport> {
+    return replayErasures(this.#services, this.#scopes, receipts, how);
   }
 
   /** See {@link replayStep}. */
-  replayStep(receipt: unknown): Promise<ReplayStep> {
-    return replayStep(this.#services, this.#scopes, receipt);
+  replayStep(receipt: unknown, trust: ReplayTrust): Promise<ReplayStep> {
+    return replayStep(this.#services, this.#scopes, receipt, trust);
   }
 
   /**
    * Asks for the KMS of each scope that has a branch of its own, by the table of scope keys. Whoever edits that
    * makes no other KMS be asked: the name of a branch tells its scope.
+   *
+   * @returns the branches with the names that those of their scopes have now; undefined where that is not known.
    */
-  async nameOwnBranches(): Promise<void> {
+  async nameOwnBranches(): Promise<ReadonlyMap<KeyRecord, string | undefined>> {
     const { branches, store } = this.#scopes;
-    for (const { id, name } of await this.#services.store.list()) {
-      if (!isOwnBranchName(name)) continue;
-      const sealed = await store.findUnderBranch(id);
-      if (sealed !== undefined) branches.nameOf(scopeOf(sealed));
+    const names = new Map<KeyRecord, string | undefined>();
+    for (const record of await this.#services.store.list()) {
+      if (!isOwnBranchName(record.name)) continue;
+      const sealed = await store.findUnderBranch(record.id);
+      names.set(record, sealed && branches.nameIfKnown(scopeOf(sealed)));
     }
+    return names;
+  }
+
+  /** Returns the branches of scopes that are back under the KMS of the common keys, and that no provider opens. */
+  async strandedBranches(): Promise<RewrapFailure[]> {
+    const stranded: RewrapFailure[] = [];
+    for (const [record, name] of await this.nameOwnBranches()) {
+      if (name !== BRANCH_NAME || record.state === 'destroyed') continue;
+      try {
+        await this.#services.wrapper.unwrapToRead(record);
+      } catch (error) {
+        if (!(error instanceof FieldEncryptionError)) throw error;
+        stranded.push(strandedBranch(record, error));
+      }
+    }
+    return stranded;
   }
 
   /** See {@link resealScopes}. */
   reseal(): Promise<ResealReport> {
     return resealScopes(this.#services, this.#scopes);
   }
+}
+
+function strandedBranch(
+  { id: keyId, name, version, kms }: KeyRecord,
+  { code, message }: FieldEncryptionError,
+): RewrapFailure {
+  const remedy =
+    `It was wrapped by kms "${kms}", and the option kms gives its scope the common one. Let it return the ` +
+    'provider of the scope; or, for a scope that moves back, add that provider to otherKms, and run `keys rotate ' +
+    '--scope` and `data reencrypt --scope` for it.';
+  return { keyId, name, version, code, message: `${message} ${remedy}` };
 }

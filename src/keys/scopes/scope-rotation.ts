@@ -9,12 +9,12 @@ import type { KeyServices } from '../key-services';
 import type { DataKey } from '../key-source';
 import type { ScopeRotation, ScopeRotationFailure } from '../lifecycle/maintenance-report';
 import { wholeSecond } from '../record/key-record';
-import { BRANCH_NAME, scopeSlot } from '../record/scope';
+import { scopeSlot } from '../record/scope';
 import type { Scope } from '../record/scope';
 import { scopeOf } from '../record/scope-key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
 
-import { erasedError, marksByScope } from './erasure/marks-of-scopes';
+import { erasedError, marksByScope, ToBeErasedError } from './erasure/marks-of-scopes';
 import { changedMeanwhile } from './erasure/scope-marks';
 import type { KeysOfScopes } from './keys-of-scopes';
 import { applyRecorded, batchOf } from './recorded-change';
@@ -75,16 +75,22 @@ export function* pagesOf(scopes: readonly Scope[]): Generator<readonly Scope[]> 
 
 /** Returns the rotation that a dry run reports: how many scopes, all of them or some, have a key that is due. */
 export async function dueRotation<C>(
-  { store }: KeysOfScopes<C>,
+  { marks, store }: KeysOfScopes<C>,
   which: RotatableScopes,
   scopes: readonly Scope[] | 'all' = 'all',
 ): Promise<ScopeRotation> {
   const parts = scopes === 'all' ? [undefined] : [...pagesOf(scopes)];
-  let rotated = 0;
+  let [rotated, toBeErased, erased] = [0, 0, 0];
   for (const part of parts) {
-    rotated += await store.countRotatable({ ...which, ids: part?.map(({ id }) => id) });
+    const ids = part?.map(({ id }) => id);
+    const count = await store.countRotatable({ ...which, ids });
+    rotated += count.rotatable;
+    toBeErased += count.toBeErased;
+    for (const scope of part ?? []) {
+      if ((await marks.find(scope, 'erasure'))?.state === 'erased') erased += 1;
+    }
   }
-  return { kind: which.kind, rotated, erased: 0, failures: [] };
+  return { kind: which.kind, rotated, erased, toBeErased, failures: [] };
 }
 
 /**
@@ -100,10 +106,11 @@ export async function rotateScopes<C>(
   most = Infinity,
 ): Promise<ScopeRotation> {
   const failures = new Map<string, ScopeRotationFailure>();
-  let [rotated, erased] = [0, 0];
+  let [rotated, erased, toBeErased] = [0, 0, 0];
   for await (const page of pages) {
     for (const outcome of (await rotatedPage(parts, page)).values()) {
       if (typeof outcome === 'string') rotated += 1;
+      else if (outcome instanceof ToBeErasedError) toBeErased += 1;
       else if (outcome instanceof ErasedError) erased += 1;
       else {
         const { code, message } = outcome;
@@ -113,7 +120,7 @@ export async function rotateScopes<C>(
     }
     if (rotated >= most) break;
   }
-  return { kind, rotated, erased, failures: [...failures.values()] };
+  return { kind, rotated, erased, toBeErased, failures: [...failures.values()] };
 }
 
 /** Rotates a page in one transaction and, where another process was faster with some of it, in halves. */
@@ -159,7 +166,6 @@ async function successions<C>(
 ): Promise<{ readonly found: Succession[]; readonly outcomes: Outcomes }> {
   const records = await store.findCurrent(page);
   const refused = await branches.prepare(page);
-  if (refused.has(BRANCH_NAME)) throw typedFailure('the branch key', refused.get(BRANCH_NAME));
   await ring.loadBranches(records);
   const since = wholeSecond(await services.store.now());
   const marks = marksByScope(records);
@@ -171,7 +177,7 @@ async function successions<C>(
     try {
       const mark = ring.markAmong(marks.get(slot) ?? [], 'erasure');
       if (mark !== undefined) throw erasedError(mark);
-      const refusal = refused.get(branches.nameOf(scope));
+      const refusal = refused.get(slot);
       if (refusal !== undefined) throw typedFailure(`the branch key of a ${scope.kind}`, refusal);
       const expected = keys.get(slot);
       if (expected === undefined) throw unknownScope(scope);

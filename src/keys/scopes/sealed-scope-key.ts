@@ -69,6 +69,7 @@ export function openScopeKey(
   record: ScopeKeyRecord,
   application: string,
 ): Uint8Array {
+  requireReadable(record);
   const { sealed, purpose } = record;
   const stored = { sealed, bytes: CONTENT_BYTES[purpose] };
   const bytes = openUnder(branch, stored, associatedData(record, application));
@@ -81,6 +82,17 @@ export function scopeKeyTitle({ id, kind, purpose }: ScopeKeyRecord): string {
   return `${isMark({ purpose }) ? `mark ${id} (${purpose})` : `${purpose} key ${id}`} of a ${kind}`;
 }
 
+/** @throws {@link KeyUnwrapError} for a record with cells that this library has not written */
+export function requireReadable({ id, kind, purpose, unreadable }: ScopeKeyRecord): void {
+  if (unreadable === undefined) return;
+  const what = isMark({ purpose }) ? 'mark' : 'key';
+  throw new KeyUnwrapError(
+    `A ${what} of a ${kind}${id === '' ? '' : ` (${id})`}: its row in the table of scope keys was edited or damaged, ` +
+      `and ${unreadable.join(', ')} cannot be read. Restore the row from a backup of the database.`,
+    id === '' ? {} : { keyId: id },
+  );
+}
+
 /** Returns the error of a record that this library did not write as it is. */
 function doesNotOpen(record: ScopeKeyRecord): KeyUnwrapError {
   return new KeyUnwrapError(
@@ -88,6 +100,11 @@ function doesNotOpen(record: ScopeKeyRecord): KeyUnwrapError {
       'scope keys was edited or damaged. Restore the row from a backup of the database.',
     { keyId: record.id },
   );
+}
+
+/** For the prefix of an index key, which no value bears. */
+export function notADataKey(record: ScopeKeyRecord): KeyUnwrapError {
+  return new KeyUnwrapError(`${scopeKeyTitle(record)} encrypts no values.`, { keyId: record.id });
 }
 
 function associatedData(record: Omit<ScopeKeyRecord, 'sealed'>, application: string): Uint8Array {

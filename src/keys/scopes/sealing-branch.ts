@@ -9,15 +9,17 @@ import type { DataKey } from '../key-source';
 
 import { BRANCH_NAME, isOwnBranchName, ownBranchName } from '../record/scope';
 import type { Scope } from '../record/scope';
-import { isMark, scopeOf } from '../record/scope-key-record';
+import { isErased, isMark, scopeOf } from '../record/scope-key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
-import { scopeKeyTitle } from './sealed-scope-key';
+import { requireReadable, scopeKeyTitle } from './sealed-scope-key';
 
 /** Where branch keys are found. */
 export interface BranchKeys {
   readonly keyByPrefix: (prefix: string) => DataKey;
-  /** Returns the name of the branch key of a scope. */
+  /** Returns the name of the branch key of a scope. Throws a `ConfigurationError` if its KMS is not known. */
   readonly nameOf: (scope: Scope) => string;
+  /** The same, or undefined where that throws. */
+  readonly nameIfKnown: (scope: Scope) => string | undefined;
 }
 
 /**
@@ -28,7 +30,10 @@ export interface BranchKeys {
  * @throws {@link KeyUnwrapError} for any other data key, and whatever the branch key fails with
  */
 export function sealingBranch(keys: BranchKeys, record: ScopeKeyRecord): DataKey {
+  requireReadable(record);
   const { branchId } = record;
+  // Nothing is read for a scope whose KMS is not known, though its keys may be under the common one.
+  if (!isMark(record)) keys.nameOf(scopeOf(record));
   if (!isDataKeyId(branchId)) throw noBranch(record, 'no branch key');
   const branch = keyNamed(keys, record, branchId);
   const isOwn = !isMark(record) && branch.name === ownBranchName(scopeOf(record));
@@ -51,6 +56,15 @@ export function authenticatedBranch(keys: BranchKeys, record: ScopeKeyRecord): D
       `field-encryption keys adopt ${branch.id}`,
     { keyId: branch.id },
   );
+}
+
+/** Returns the prefixes of the branch keys that are needed to open some records. */
+export function branchPrefixes(records: readonly ScopeKeyRecord[]): string[] {
+  return records
+    .filter((record) => !isErased(record))
+    .map(({ branchId }) => branchId)
+    .filter(isDataKeyId)
+    .map((id) => keyPrefix(id));
 }
 
 function keyNamed(keys: BranchKeys, record: ScopeKeyRecord, branchId: string): DataKey {

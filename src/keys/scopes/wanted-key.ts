@@ -34,11 +34,6 @@ export function slotOf(record: ScopeKeyRecord): string {
   return `${record.purpose}\0${scopeSlot(scopeOf(record))}`;
 }
 
-/** {@link slotOf} the mark of an erasure. */
-export function slotOfErasure(scope: Scope): string {
-  return `erasure\0${scopeSlot(scope)}`;
-}
-
 /** Returns a text that is unique to a key that is wanted. */
 export function slotOfKey({ purpose, scope }: WantedKey): string {
   return `${purpose}\0${scopeSlot(scope)}`;

@@ -63,11 +63,11 @@ export class KeyWrapper {
   readonly #unwraps = new SingleFlight<UnwrappedKey>();
 
   constructor(kms: KmsProvider, application: string, options: KeyWrapperOptions = {}) {
-    const { others = [], source = this } = options;
-    this.providers = new KmsProviders(kms, others, { application, source });
+    const { others = [], source = this, heldWaitMs = 3_000 } = options;
+    this.providers = new KmsProviders(kms, { application, source, others, heldWaitMs });
     this.#application = application;
     this.#counterOf = options.counterOf ?? (() => ({ pending: 0 }));
-    this.#heldWaitMs = options.heldWaitMs ?? 3_000;
+    this.#heldWaitMs = heldWaitMs;
     this.#nonces = options.nonces;
   }
 

@@ -40,10 +40,10 @@ const MAX_KEK_CHARS = 512;
 const MAX_WRAPPED_BYTES = 4096;
 
 /** The fields of a record that a wrapped key is bound to. */
-type BoundFields = Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version'>;
+export type BoundFields = Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version'>;
 
 /** The fields of a record that unwrapping needs. */
-type UnwrappableRecord = Omit<KeyRecord, 'stateMac' | 'epoch'>;
+export type UnwrappableRecord = Omit<KeyRecord, 'stateMac' | 'epoch'>;
 
 /** A KMS provider with its answers checked and its errors typed. */
 export class KmsClient {
@@ -93,6 +93,16 @@ export class KmsClient {
     return isAuthenticated(this.kms, { kek, wrapped });
   }
 
+  /** Whether the KMS says that it is healthy. */
+  async isHealthy(): Promise<boolean> {
+    return (await this.request(() => this.kms.health())).ok;
+  }
+
+  /** Makes a request to the KMS. */
+  protected request<T>(call: () => Promise<T>): Promise<T> {
+    return call();
+  }
+
   /** Called before the KMS, whose refusal could not say why. */
   #requireApplication(record: UnwrappableRecord): void {
     const { application } = record;
@@ -122,7 +132,7 @@ export class KmsClient {
   ): Promise<T> {
     const asked = async (): Promise<T> => {
       try {
-        return await call();
+        return await this.request(call);
       } catch (error) {
         if (error instanceof FieldEncryptionError) throw error;
         throw new KmsUnavailableError(

@@ -3,8 +3,9 @@ import type { KmsProvider } from '../../kms/kms-provider';
 import type { KeyRecord } from '../record/key-record';
 import { isOwnBranchName } from '../record/scope';
 
-import { askingOwnKms } from './own-kms-refusals';
 import { KmsClient } from './kms-client';
+import { OwnKmsClient } from './own-kms-client';
+import { ofOwnKms } from './own-kms-refusals';
 
 /** A key that a provider unwrapped. The caller wipes the bytes. */
 export interface OpenedKey {
@@ -13,22 +14,35 @@ export interface OpenedKey {
   readonly isAuthenticated: boolean;
 }
 
+interface KmsProvidersOptions {
+  readonly application: string;
+  /** What the keys belong to, for the messages about calls. */
+  readonly source: object;
+  /** The providers that only unwrap. */
+  readonly others: readonly KmsProvider[];
+  /** Milliseconds for which a caller that holds a connection waits. */
+  readonly heldWaitMs: number;
+}
+
 /** The KMS providers of a process: one wraps new keys, all unwrap the keys they have wrapped. */
 export class KmsProviders {
   readonly #application: string;
   readonly #source: object;
+  readonly #heldWaitMs: number;
   #clients: readonly [KmsClient, ...KmsClient[]];
+  /** Those that have wrapped the common keys in this process: the present one, and those before a rewrap. */
+  readonly #common: Set<KmsProvider>;
+  /** The clients of providers that are asked for branches of scopes, on behalf of these. */
+  readonly #own = new Map<KmsProvider, KmsClient>();
   /** The clients that alone wrap and unwrap the key of a name. */
   readonly #reserved = new Map<string, KmsClient>();
 
-  constructor(
-    kms: KmsProvider,
-    others: readonly KmsProvider[],
-    { application, source }: { readonly application: string; readonly source: object },
-  ) {
-    this.#application = application;
-    this.#source = source;
-    this.#clients = [this.#client(kms), ...others.map((other) => this.#client(other))];
+  constructor(kms: KmsProvider, options: KmsProvidersOptions) {
+    this.#application = options.application;
+    this.#source = options.source;
+    this.#heldWaitMs = options.heldWaitMs;
+    this.#common = new Set([kms]);
+    this.#clients = [this.#client(kms), ...options.others.map((other) => this.#client(other))];
   }
 
   /** The one that wraps. */
@@ -45,9 +59,14 @@ export class KmsProviders {
     return added;
   }
 
+  /** Whether a provider is that of the common keys, be it until a rewrap. */
+  isCommon(kms: KmsProvider): boolean {
+    return this.#common.has(kms);
+  }
+
   /** Leaves the data key of a name to one provider, which no other key is wrapped by. */
   reserve(keyName: string, kms: KmsProvider): void {
-    this.#reserved.set(keyName, this.#client(kms));
+    this.#reserved.set(keyName, this.#ownClient(kms));
   }
 
   /** Returns the client that wraps the keys of a name. */
@@ -59,6 +78,7 @@ export class KmsProviders {
 
   /** Wraps with this provider from now on. */
   promote(client: KmsClient): void {
+    this.#common.add(client.kms);
     this.#clients = [client, ...this.#clients.filter((other) => other !== client)];
   }
 
@@ -69,8 +89,6 @@ export class KmsProviders {
    * @throws {@link KeyUnwrapError}, {@link KmsUnavailableError}
    */
   async unwrap(record: KeyRecord): Promise<OpenedKey> {
-    const reserved = this.#reserved.get(record.name);
-    if (reserved !== undefined) return askingOwnKms(() => openedBy(reserved, record));
     const [first, ...rest] = this.#askedFor(record);
     if (first === undefined) throw unknownKms(record.name);
     try {
@@ -96,25 +114,40 @@ export class KmsProviders {
 
   /** Whether the providers that unwrap a record report that they are healthy. */
   async areHealthy(record: KeyRecord): Promise<boolean> {
-    const answers = this.#askedFor(record).map(({ kms }) => kms.health());
-    return answers.length > 0 && (await Promise.all(answers)).every(({ ok }) => ok);
+    const answers = await Promise.all(this.#askedFor(record).map((client) => client.isHealthy()));
+    return answers.length > 0 && !answers.includes(false);
   }
 
   async close(): Promise<void> {
+    const providers = new Set([...this.#clients.map(({ kms }) => kms), ...this.#own.keys()]);
     await Promise.all(
-      [...this.#clients, ...this.#reserved.values()].map(async ({ kms }) => {
+      [...providers].map(async (kms) => {
         await kms.close?.();
       }),
     );
   }
 
-  /** Returns none for the branch of a scope whose KMS is not known yet. */
+  /**
+   * For the branch of a scope whose KMS is not known, or is that of the common keys by now, returns the others of its
+   * name: the scope may have left one of them.
+   */
   #askedFor({ kms, name: keyName }: KeyRecord): readonly KmsClient[] {
     const reserved = this.#reserved.get(keyName);
     if (reserved !== undefined) return [reserved];
-    if (isOwnBranchName(keyName)) return [];
+    if (isOwnBranchName(keyName)) {
+      const others = this.#clients.filter(
+        ({ name, kms: own }) => name === kms && !this.isCommon(own),
+      );
+      return others.map((client) => this.#ownClient(client.kms));
+    }
     const [first = this.primary, ...rest] = this.#clients.filter(({ name }) => name === kms);
     return [first, ...rest];
+  }
+
+  #ownClient(kms: KmsProvider): KmsClient {
+    const client = this.#own.get(kms) ?? new OwnKmsClient(kms, this.#application, { source: this.#source, heldWaitMs: this.#heldWaitMs });
+    this.#own.set(kms, client);
+    return client;
   }
 
   #client(kms: KmsProvider): KmsClient {
@@ -123,9 +156,12 @@ export class KmsProviders {
 }
 
 function unknownKms(keyName: string): KmsUnavailableError {
-  return new KmsUnavailableError(
-    `key "${keyName}" is under the KMS of a scope, which this process does not know: it has read and written no ` +
-      'row of the scope yet, or the option `kms` gives the scope another KMS now. Use the scope first.',
+  return ofOwnKms(
+    new KmsUnavailableError(
+      `key "${keyName}" is under the KMS of a scope, which this process does not know: it has read and written no ` +
+        'row of the scope yet, or the option `kms` returns none for the scope, or that of the common keys. Use the ' +
+        'scope first; where it has left that KMS, add the provider to `otherKms`.',
+    ),
   );
 }
 

@@ -6,9 +6,14 @@ export async function askingOwnKms<T>(ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();
   } catch (error) {
-    if (error instanceof Error) refusals.add(error);
-    throw error;
+    throw ofOwnKms(error);
   }
+}
+
+/** Notes that an error comes from the KMS of a scope, and returns it. */
+export function ofOwnKms<E>(error: E): E {
+  if (error instanceof Error) refusals.add(error);
+  return error;
 }
 
 /** Whether an error, or one that it was caused by, comes from the KMS of a scope, which no other scope needs. */

@@ -5,6 +5,7 @@ import { isHexPrefix, prefixSql } from '../../typeorm/connection/prefix-sql';
 import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { selectAllRows } from '../../typeorm/tables/all-rows';
+import { hasMarkSql } from '../../typeorm/tables/rotatable-scopes';
 import { SCOPE_KEY_STATE_SQL, ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
 import { lengthSql } from '../database/prefix-sql';
 import type { EncryptedTable } from '../encrypted-table';
@@ -16,15 +17,15 @@ export interface PrefixCount {
   readonly rows: number;
 }
 
-/** Rows of a column under all keys of scopes that are in one state. */
+/** Rows of a column under all keys of scopes that are in one state; earlier keys of scopes to be erased apart. */
 export interface ScopeStateCount {
-  readonly state: ScopeKeyState;
+  readonly state: ScopeKeyState | 'toBeErased';
   readonly rows: number;
 }
 
 interface CountedRow {
   readonly prefix: string | null;
-  readonly state?: ScopeKeyState | null;
+  readonly state?: ScopeStateCount['state'] | null;
   readonly total: number | string;
 }
 
@@ -62,13 +63,16 @@ export async function countByScopeState(
     runner,
     table.metadata,
     'SELECT CASE WHEN k.state IS NULL THEN c.prefix END AS prefix, ' +
-      `${SCOPE_KEY_STATE_SQL} AS state, SUM(c.total) AS total ` +
+      `CASE WHEN k.state = 'deactivated' AND k.sealed <> '' AND EXISTS (${hasMarkSql(connection, 'erasure')}) ` +
+      `THEN 'toBeErased' ELSE ${SCOPE_KEY_STATE_SQL} END AS state, SUM(c.total) AS total ` +
       `FROM (${countsSql(runner, table, encrypted)}) c LEFT JOIN ${keys} k ON ${isSame} GROUP BY 1, 2`,
   );
   return {
     counts: rows.filter(({ state }) => (state ?? null) === null).map(prefixCount),
     scoped: rows.flatMap(({ state, total }) =>
-      (state ?? null) === null ? [] : [{ state: state as ScopeKeyState, rows: Number(total) }],
+      (state ?? null) === null
+        ? []
+        : [{ state: state as ScopeStateCount['state'], rows: Number(total) }],
     ),
   };
 }

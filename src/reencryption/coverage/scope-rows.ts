@@ -60,10 +60,13 @@ export async function requireMoved(
 
 function notMoved({ policy }: EncryptedColumn, rows: number): KeyStateError {
   const { entity, property } = policy;
+  const named = policy.readsUnscoped
+    ? ''
+    : `Add '${entity}.${property}' to the option legacyScope. `;
   return new KeyStateError(
     `${entity}.${property}: ${String(rows)} rows hold values under a common key, which the erasure of a scope would ` +
-      'leave readable. Nothing was erased. Run `field-encryption data reencrypt`, and then erase; if the erasure is ' +
-      'requested already, cancel it first, so that rows of the scope can be written.',
+      `leave readable. Nothing was erased. ${named}Run \`field-encryption data reencrypt\`, and then erase; if the ` +
+      'erasure is requested already, cancel it first, so that rows of the scope can be written.',
     { entity, property },
   );
 }

@@ -3,7 +3,6 @@ import type { QueryRunner } from 'typeorm';
 import type { Scope } from '../../keys/record/scope';
 import { isErased, isMark } from '../../keys/record/scope-key-record';
 import type { ScopeKeyRecord, ScopeKeyState } from '../../keys/record/scope-key-record';
-import { unknownScope } from '../../keys/scopes/scope-key-errors';
 import { withConnection } from '../../typeorm/connection/lent-connection';
 import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
@@ -46,12 +45,11 @@ export interface ScopeStatus {
 /**
  * Returns the keys of a scope, and counts the rows that need them.
  *
- * @throws {@link KeyStateError} for a scope without keys, {@link KeyUnwrapError} for a mark that was edited
+ * @throws {@link KeyUnwrapError} for a mark that was edited
  */
 export async function scopeStatus(installation: Installation, scope: Scope): Promise<ScopeStatus> {
   const { marks, store } = installation.keys.scopes;
   const keys = (await store.findAll(scope)).filter((record) => !isMark(record));
-  if (keys.length === 0) throw unknownScope(scope);
   const erasure = await marks.find(scope, 'erasure');
   return {
     ...{ kind: scope.kind, scope: scope.id },
@@ -89,7 +87,7 @@ async function columnsOf(
           runner,
           table,
           encrypted,
-          keys.filter((key) => stateOf(key) === state),
+          keys.filter((key) => key.id !== '' && stateOf(key) === state),
         );
       const { entity, property } = encrypted.policy;
       statuses.push({

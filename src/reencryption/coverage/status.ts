@@ -5,7 +5,6 @@ import { FORMATS, formatOfPrefix, keyIdOfPrefix } from '../../format/data-key-id
 import type { ColumnUse, CountedKey } from '../../keys/lifecycle/encrypted-rows';
 import type { KeyInfo } from '../../keys/record/key-info';
 import { isBranchName } from '../../keys/record/scope';
-import type { ScopeKeyState } from '../../keys/record/scope-key-record';
 import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { requireTable } from '../../typeorm/tables/all-rows';
@@ -34,6 +33,8 @@ export interface ScopeCoverage {
   readonly activeRows: number;
   /** Rows under an older key of their scope. */
   readonly olderRows: number;
+  /** Rows of `olderRows` whose scope is to be erased, so that no run moves them. */
+  readonly toBeErasedRows: number;
   /** Rows of erased scopes, whose values nobody can read. */
   readonly erasedRows: number;
   /** Rows under a common key, which `legacyScope` lets be read. */
@@ -97,7 +98,7 @@ export async function columnUses(
   for (const table of encryptedTables(installation)) {
     await requireTable(runner, table.metadata);
     for (const encrypted of table.columns) {
-      // Not by the table of scope keys: whoever writes to it must not hide rows under a data key.
+      // Not by the table of scope keys: a row written there must not hide rows under a data key.
       const counts = await countByPrefix(runner, table, encrypted);
       const status = columnStatus(table, encrypted, { counts, scoped: [], keys: new Map() });
       const { entity, property, table: tableName, column, rows, keys } = status;
@@ -168,11 +169,14 @@ function scopeCoverage(
   scoped: readonly ScopeStateCount[],
   keys: readonly KeyCoverage[],
 ): ScopeCoverage {
-  const inState = (state: ScopeKeyState): number => total(scoped.filter((s) => s.state === state));
+  const inState = (state: ScopeStateCount['state']): number =>
+    total(scoped.filter((each) => each.state === state));
+  const toBeErasedRows = inState('toBeErased');
   return {
     kind,
     activeRows: inState('active'),
-    olderRows: inState('deactivated'),
+    olderRows: inState('deactivated') + toBeErasedRows,
+    toBeErasedRows,
     erasedRows: inState('erased'),
     commonRows: total(keys.filter(({ name }) => name !== undefined)),
   };

@@ -1,10 +1,14 @@
+import type { DataSource } from 'typeorm';
+
 import { FieldEncryptionError, RunPlanError, UnsupportedQueryError } from '../../errors';
 import { isBoundField } from '../../field/field-policy';
 import { FORMATS, isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import type { Installation } from '../../typeorm/installation/installation';
 import { isCiphertextSql } from '../../typeorm/metadata/ciphertext-check';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { assertNoUseIn } from '../../typeorm/query/refusal/statement-check';
 import { scannedSql } from '../../typeorm/sql/sql-scanner';
+import { hasMarkSql } from '../../typeorm/tables/rotatable-scopes';
 import { hasPlaceholder, parameterNames } from '../database/bound-condition';
 import { underScopeKeySql } from '../database/prefix-sql';
 import type { RunDatabase } from '../database/run-database';
@@ -137,7 +141,8 @@ export function pendingCondition(
       const cell = String(cells[stored]?.name);
       if (encrypted.scope !== undefined && pending === 'underOtherKey') {
         const isDone = underScopeKeySql(dataSource, cell, policy.storage, ['active', 'erased']);
-        return `(${cell} IS NOT NULL AND NOT (${isDone}))`;
+        const isLeft = underKeyToBeErasedSql(dataSource, encrypted, cell);
+        return `(${cell} IS NOT NULL AND NOT (${isDone}) AND NOT (${isLeft}))`;
       }
       const isBound = isBoundField(policy);
       const format = isBound ? FORMATS.bound : FORMATS.unbound;
@@ -158,15 +163,38 @@ export function pendingCondition(
     .join(' OR ');
 }
 
-/** Returns the SQL condition of rows with values of erased scopes; `undefined` for a table that has none. */
-export function erasedCondition(
+/** SQL conditions of rows with values that no run is to move. */
+interface ErasedConditions {
+  /** Values of erased scopes. */
+  readonly erased: string;
+  /** Values under earlier keys of scopes that are to be erased. */
+  readonly toBeErased: string;
+}
+
+/** Returns the conditions for a table; `undefined` for one without keys of scopes. */
+export function erasedConditions(
   { dataSource }: Installation,
   { cells, columns }: WorkTable,
-): string | undefined {
-  const erased = columns.flatMap(({ encrypted: { policy, scope }, stored }) =>
-    scope === undefined
-      ? []
-      : [underScopeKeySql(dataSource, String(cells[stored]?.name), policy.storage, ['erased'])],
-  );
-  return erased.length === 0 ? undefined : erased.join(' OR ');
+): ErasedConditions | undefined {
+  const scoped = columns.filter(({ encrypted }) => encrypted.scope !== undefined);
+  if (scoped.length === 0) return undefined;
+  const any = (condition: (encrypted: EncryptedColumn, cell: string) => string): string =>
+    scoped
+      .map(({ encrypted, stored }) => condition(encrypted, String(cells[stored]?.name)))
+      .join(' OR ');
+  return {
+    erased: any(({ policy }, cell) =>
+      underScopeKeySql(dataSource, cell, policy.storage, ['erased']),
+    ),
+    toBeErased: any((encrypted, cell) => underKeyToBeErasedSql(dataSource, encrypted, cell)),
+  };
+}
+
+function underKeyToBeErasedSql(
+  dataSource: DataSource,
+  { policy }: EncryptedColumn,
+  cell: string,
+): string {
+  const isMarked = `EXISTS (${hasMarkSql(dataSource, 'erasure')})`;
+  return underScopeKeySql(dataSource, cell, policy.storage, ['deactivated'], isMarked);
 }

@@ -1,12 +1,6 @@
 import type { DataSource, EntityMetadata } from 'typeorm';
 
-import { scopeSlot } from '../../keys/record/scope';
 import type { Scope } from '../../keys/record/scope';
-import { isMark, scopeOf } from '../../keys/record/scope-key-record';
-import { scopeNamed } from '../../keys/scopes/named-scope';
-import type { ScopeIds } from '../../keys/scopes/scope-context';
-import { unknownScope } from '../../keys/scopes/scope-key-errors';
-import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { boundCondition } from '../database/bound-condition';
 import type { BoundCondition, ParameterValue } from '../database/bound-condition';
@@ -15,23 +9,6 @@ import type { RunOptions } from '../report/run-options';
 
 /** The states of keys of scopes. */
 const EVERY_STATE = ['active', 'deactivated', 'erased'] as const;
-
-/**
- * Returns the scopes that a run is about.
- *
- * @throws {@link UnsupportedValueError} for anything but scopes, {@link KeyStateError} for one without keys
- */
-export async function knownScopes(
-  { keys }: Installation,
-  named: readonly ScopeIds[],
-): Promise<Scope[]> {
-  const scopes = named.map(scopeNamed);
-  const records = (await keys.scopes.store.findCurrent(scopes)).filter((each) => !isMark(each));
-  const known = new Set(records.map((record) => scopeSlot(scopeOf(record))));
-  const unknown = scopes.find((scope) => !known.has(scopeSlot(scope)));
-  if (unknown !== undefined) throw unknownScope(unknown);
-  return scopes;
-}
 
 /** Returns the condition of the rows of a table that a run is about: those of `where`, and of the scopes. */
 export function whereOf(

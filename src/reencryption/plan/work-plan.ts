@@ -4,6 +4,7 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { KeyStateError, RunPlanError } from '../../errors';
 import type { Installation } from '../../typeorm/installation/installation';
+import { knownScopes } from '../../typeorm/installation/known-scopes';
 import type { RunDatabase } from '../database/run-database';
 import type { ColumnWork, WorkCell, WorkTable } from '../database/work-table';
 import type { Mode } from '../modes/mode';
@@ -13,7 +14,7 @@ import { chosenColumns } from './chosen-columns';
 import type { Chosen } from './chosen-columns';
 import { assertUnchecked } from './check-constraints';
 import { assertConditions, assertParameters, pendingCondition } from './row-conditions';
-import { knownScopes, whereOf } from './rows-of-scopes';
+import { whereOf } from './rows-of-scopes';
 
 /** The work of a run in one table. */
 export interface TableWork {

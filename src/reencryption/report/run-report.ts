@@ -47,11 +47,12 @@ export interface RunProgress {
 
 /**
  * Why a row failed: the code of the error that reading it threw; `DUPLICATE_TOKEN` for a value that
- * another row of a unique index already has; `STALE_TOKEN` for a token that is not that of the value, and
- * `MISSING_INDEX_KEY` if the scope of the row has no key that tokens are made with.
+ * another row of a unique index already has; `STALE_TOKEN` for a token that is not that of the value;
+ * `MISSING_INDEX_KEY` if the scope of the row has no key that tokens are made with; `COMMON_KEY` for a value under a
+ * common key in a property with keys of scopes, which `legacyScope` does not name.
  */
 export type RowFailureCode =
-  FieldEncryptionErrorCode | 'DUPLICATE_TOKEN' | 'MISSING_INDEX_KEY' | 'STALE_TOKEN';
+  FieldEncryptionErrorCode | 'COMMON_KEY' | 'DUPLICATE_TOKEN' | 'MISSING_INDEX_KEY' | 'STALE_TOKEN';
 
 /** A row that failed and was left as it is. */
 export interface RowFailure {
@@ -77,6 +78,11 @@ export interface RunReport {
    * report of a worker that joins one.
    */
   readonly erased: number;
+  /**
+   * Rows under earlier keys of scopes whose erasure is requested: no run can move them, and they are not among
+   * `remaining`. Counted when `reencrypt` begins, 0 otherwise.
+   */
+  readonly toBeErased: number;
   /**
    * Rows of `skipped` that a count in SQL found to need nothing when this run began, and that it did not read:
    * those done by an earlier run, or by this one before it was interrupted. 0 if only reading can tell.
@@ -104,26 +110,6 @@ export interface RunReport {
 /** The most failures that a report lists. */
 export const MAX_FAILURES_LISTED = 100;
 
-/** Merges the reports of several workers of the same runs. The last one says how it ended. */
-export function mergedReport(last: RunReport, others: readonly RunReport[]): RunReport {
-  const all = [...others, last];
-  const sum = (
-    count: 'scanned' | 'changed' | 'skipped' | 'erased' | 'doneBefore' | 'conflicts' | 'failed',
-  ): number => all.reduce((total, report) => total + report[count], 0);
-  return {
-    ...last,
-    scanned: sum('scanned'),
-    changed: sum('changed'),
-    skipped: sum('skipped'),
-    erased: sum('erased'),
-    doneBefore: sum('doneBefore'),
-    conflicts: sum('conflicts'),
-    failed: sum('failed'),
-    failures: all.flatMap(({ failures }) => failures).slice(0, MAX_FAILURES_LISTED),
-    resumed: all.some(({ resumed }) => resumed),
-  };
-}
-
 /** A page that was read: all its rows, those to change, and those that failed. */
 interface LookedAtPage {
   readonly rows: number;
@@ -140,6 +126,7 @@ export class RunCounts {
   changed = 0;
   skipped = 0;
   erased = 0;
+  toBeErased = 0;
   doneBefore = 0;
   conflicts = 0;
   resumed = false;
@@ -216,7 +203,17 @@ export class RunCounts {
   }
 
   report(mode: RunMode, aborted: boolean, plan?: RunPlan): RunReport {
-    const { scanned, changed, skipped, erased, doneBefore, conflicts, resumed, remaining } = this;
+    const {
+      scanned,
+      changed,
+      skipped,
+      erased,
+      toBeErased,
+      doneBefore,
+      conflicts,
+      resumed,
+      remaining,
+    } = this;
     this.endTable();
     const { failed, failures } = this.#before;
     return {
@@ -225,6 +222,7 @@ export class RunCounts {
       changed,
       skipped,
       erased,
+      toBeErased,
       doneBefore,
       conflicts,
       failed,

@@ -1,7 +1,9 @@
 import { ErasedError, FieldEncryptionError } from '../../errors';
+import { CommonKeyError } from '../../field/field-errors';
 import { scopeSlot } from '../../keys/record/scope';
 import type { Scope } from '../../keys/record/scope';
 import { NoScopeKeyError } from '../../keys/scopes/scope-key-errors';
+import { isOwnKmsRefusal } from '../../keys/wrapping/own-kms-refusals';
 import type { Installation } from '../../typeorm/installation/installation';
 import { tellOfFailure } from '../../typeorm/metadata/failure-message';
 import { KeyPrefixes } from '../../typeorm/metadata/key-prefixes';
@@ -16,6 +18,8 @@ import type { RunDatabase } from '../database/run-database';
 import type { ColumnWork, WorkTable } from '../database/work-table';
 import type { Mode, StoredField } from '../modes/mode';
 import type { RowFailure, RowFailureCode } from '../report/run-report';
+
+import { codeLeftBehind } from './outlives-erasure';
 
 /** A page with its changes, ready to write. */
 export interface WorkedPage {
@@ -169,16 +173,23 @@ export class PageWork {
         return this.#mode.check?.(encrypted, before, readable);
       });
     } catch (error) {
-      // Its values are gone for good, and nothing is wrong with the row.
-      if (error instanceof ErasedError) return undefined;
+      if (error instanceof ErasedError) {
+        const isLeft = this.#mode.writes !== 'nothing';
+        const value = page.cells[stored]?.[row];
+        return isLeft
+          ? codeLeftBehind(this.#installation.keys, encrypted, value, error)
+          : undefined;
+      }
+      if (error instanceof CommonKeyError) return 'COMMON_KEY';
       if (error instanceof NoScopeKeyError) {
         if (this.#mode.writes === 'nothing') return 'MISSING_INDEX_KEY';
         put(cells[stored], row, TO_BE_WRITTEN);
         return undefined;
       }
-      if (!(error instanceof FieldEncryptionError) || error.retryable) throw error;
-      const { dataSource } = this.#installation;
-      return tellOfFailure(dataSource, 'decrypt', error, encrypted.policy).code;
+      if (!(error instanceof FieldEncryptionError)) throw error;
+      // The KMS of one scope holds up the rows of no other.
+      if (error.retryable && !isOwnKmsRefusal(error)) throw error;
+      return tellOfFailure(this.#installation.dataSource, 'decrypt', error, encrypted.policy).code;
     }
   }
 
@@ -199,13 +210,10 @@ export class PageWork {
 
   /** Returns the scope of a row, by its column or else by the key of its value. */
   #scopeOf({ encrypted, ...column }: ColumnWork, page: StoredPage, row: number): Scope | undefined {
-    const scope = encrypted.scope;
+    const { scope } = encrypted;
     if (scope === undefined) return undefined;
-    const ofKey = scopeOfValue(
-      this.#installation.keys,
-      encrypted,
-      page.cells[column.stored]?.[row],
-    );
+    const stored = page.cells[column.stored]?.[row];
+    const ofKey = scopeOfValue(this.#installation.keys, encrypted, stored);
     const id = scope.ofRead(rowOf(encrypted, column.bound, page, row), ofKey);
     return id === undefined ? undefined : { kind: scope.kind, id };
   }

@@ -8,7 +8,7 @@ import { RangeStore } from '../lease/range-store';
 import { RunStore } from '../lease/run-store';
 import type { Mode } from '../modes/mode';
 import { modeOf } from '../modes/modes';
-import { erasedCondition } from '../plan/row-conditions';
+import { erasedConditions } from '../plan/row-conditions';
 import { planWork } from '../plan/work-plan';
 import type { TableWork } from '../plan/work-plan';
 import { checkOptions } from '../report/run-options';
@@ -89,7 +89,7 @@ async function inRunContext<T>(
   }
 }
 
-/** Counts the rows of each table that are still to be done, and those of erased scopes. */
+/** Counts the rows of each table that are still to be done, and those of scopes that are erased, or to be erased. */
 export async function countPending(
   { database, counts, installation, mode }: RunContext,
   works: readonly TableWork[],
@@ -98,8 +98,11 @@ export async function countPending(
   for (const { table, pending } of works) {
     const [rows, left] = await database.count(table, pending ?? 'TRUE');
     counts.total += rows;
-    const erased = erasedCondition(installation, table);
+    const { erased, toBeErased } = erasedConditions(installation, table) ?? {};
     if (erased !== undefined) counts.erased += (await database.count(table, erased))[1];
+    if (toBeErased !== undefined && mode.pending === 'underOtherKey') {
+      counts.toBeErased += (await database.count(table, toBeErased))[1];
+    }
     if (mode.pending !== undefined) counts.foundDone(rows - left);
     pendings.push(left);
   }

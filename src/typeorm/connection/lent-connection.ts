@@ -44,8 +44,10 @@ export function share(runner: QueryRunner): void {
  */
 export function giveBack(runner: QueryRunner | undefined): boolean {
   if (runner === undefined) return true;
-  if (!lent.has(runner) || runner.isTransactionActive) return false;
+  if (runner.isTransactionActive) return false;
+  // Everybody has the same one.
   if (runner.connection.options.type !== 'postgres') return true;
+  if (!lent.has(runner)) return false;
   void runner.release();
   const connected: Partial<Connected> = {
     isReleased: false,

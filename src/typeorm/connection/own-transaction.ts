@@ -48,7 +48,8 @@ export async function inOwnTransaction(
     );
   } catch (error) {
     const isHeldByOthers = isLockTimeout(error) || isTransientConflict(error);
-    throw isHeldByOthers ? lockedTooLong(error) : explainAccess(error);
+    const explained = explainAccess(error);
+    throw isHeldByOthers ? lockedTooLong(error) : explained;
   }
 }
 

@@ -1,3 +1,4 @@
+import { QueryFailedError } from 'typeorm';
 import type { DataSource, QueryRunner } from 'typeorm';
 
 import { ConfigurationError } from '../../errors';
@@ -62,8 +63,12 @@ export async function withOwnTables<T>(
   }
 }
 
-/** Returns an error with the remedy if the role lacks rights on an own table, or the table is missing. */
+/**
+ * Returns an error with the remedy if the role lacks rights on an own table, or the table is missing; any other as it
+ * is, without its parameters.
+ */
 export function explainAccess(error: unknown): unknown {
+  dropParameters(error);
   if (databaseCode(error) === '42501') {
     return new ConfigurationError(
       'The database role has no permission on a table of this library; the cause names it. Grant it what ' +
@@ -79,6 +84,11 @@ export function explainAccess(error: unknown): unknown {
       '`field-encryption init`.',
     { cause: error },
   );
+}
+
+/** Among the parameters are ids of scopes, who may be persons. */
+function dropParameters(error: unknown): void {
+  if (error instanceof QueryFailedError) Object.assign(error, { parameters: [] });
 }
 
 /**

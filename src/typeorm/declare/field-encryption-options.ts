@@ -27,6 +27,7 @@ import type { Scope } from '../../keys/record/scope';
 import type { KeyEvent } from '../../keys/record/key-event';
 import type { KmsProvider } from '../../kms/kms-provider';
 
+import { checkedKmsOf, kmsProblem } from './kms-option';
 import {
   accessProblem,
   anchorProblem,
@@ -40,12 +41,12 @@ import type { ScopeOptions } from './scope-options';
 export interface FieldEncryptionOptions extends ScopeOptions {
   /**
    * The provider that wraps the data keys; or a function that returns the provider of a scope, for tenants that
-   * bring their own, and that of the common keys for `undefined`. It is called once for each scope in use.
+   * bring their own, and that of the common keys for `undefined`. It is called often, so keep the providers.
    */
   kms: KmsProvider | ((scope: Scope | undefined) => KmsProvider);
   /**
-   * Further providers, which only unwrap what they have wrapped: the one that you are moving to or from.
-   * Defaults to none.
+   * Further providers, which only unwrap what they have wrapped: the one that you are moving to or from, or that a
+   * scope has left. Defaults to none.
    */
   otherKms?: readonly KmsProvider[];
   /**
@@ -80,8 +81,8 @@ export interface FieldEncryptionOptions extends ScopeOptions {
     maxAgeMs?: number;
     /**
      * Milliseconds for which a caller that holds a database connection, such as one in a transaction, waits
-     * for the KMS. It then gets a retryable `KmsUnavailableError`, while the key goes on loading. Defaults
-     * to 3,000.
+     * for the KMS. It then gets a retryable `KmsUnavailableError`, while the key goes on loading. Others wait
+     * five times as long for the KMS of a scope. Defaults to 3,000.
      */
     transactionWaitMs?: number;
   };
@@ -179,8 +180,6 @@ class KeyCacheRules {
 /** The application of those who name none. */
 const DEFAULT_APPLICATION = 'default';
 
-const KMS_METHODS = ['wrapKey', 'unwrapKey', 'health'] as const;
-
 /** The options as they are used: checked, frozen, and with the defaults that several places go by. */
 export type CheckedOptions = Readonly<Omit<FieldEncryptionOptions, 'kms'>> &
   Required<Pick<FieldEncryptionOptions, 'application' | 'suite'>> & {
@@ -214,7 +213,7 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
     throw new ConfigurationError(`withFieldEncryption: ${problems}. See FieldEncryptionOptions.`);
   }
   const { application = DEFAULT_APPLICATION, suite = 'xaes-256-gcm' } = options;
-  const kmsOf = typeof options.kms === 'function' ? options.kms : undefined;
+  const kmsOf = typeof options.kms === 'function' ? checkedKmsOf(options.kms) : undefined;
   return Object.freeze({ ...options, application, suite, kms, kmsOf });
 }
 
@@ -233,11 +232,6 @@ function auditProblem(audit: AuditOptions | false): string | undefined {
 function keyPolicyProblem([name, policy]: [string, KeyPolicy]): string | undefined {
   const problem = optionProblems(KeyPolicyRules, policy) ?? scheduleProblem(policy);
   return problem === undefined ? undefined : `keyPolicies.${name}: ${problem}`;
-}
-
-function kmsProblem(name: string, kms: Partial<KmsProvider> | undefined): string | undefined {
-  if (KMS_METHODS.every((method) => typeof kms?.[method] === 'function')) return undefined;
-  return `${name} must be a KmsProvider, such as localKms({ passphrase: () => process.env.PASSPHRASE })`;
 }
 
 /**

@@ -11,7 +11,6 @@ import type { KeyAudit } from '../../keys/audit/key-audit';
 import type { KeyManager } from '../../keys/key-manager';
 import type { Scope } from '../../keys/record/scope';
 import type { KeysToPrepare } from '../../keys/scopes/wanted-key';
-import { recordedAcrossScopes } from '../../keys/scopes/scope-context';
 import { notWhileHeld } from '../../keys/wrapping/kms-client';
 import { giveBack } from '../connection/lent-connection';
 import { parameterLimit } from '../connection/sql-dialect';
@@ -25,6 +24,7 @@ import type {
 import { checkViews } from '../sql/encrypted-views';
 import { TypeormKeyStore } from '../tables/typeorm-key-store';
 
+import { recordAcrossScopes } from './across-scopes';
 import { CheckedStatements } from './checked-statements';
 import { encryptMarkedColumns } from './encrypted-columns';
 import { newKeyManager } from './new-key-manager';
@@ -194,17 +194,9 @@ export class Installation {
     return this.#ask(queryRunner, (held) => this.#keys.scopes.active.prepare(scopes, how, held));
   }
 
-  /**
-   * Records in the audit log that the work at hand goes across scopes, the first time that it does: before it goes
-   * on, unless it holds a connection, for which another would be waited in vain. Undefined if that is done.
-   */
+  /** See {@link recordAcrossScopes}. */
   recordAcrossScopes(queryRunner: QueryRunner | undefined): Promise<void> | undefined {
-    const event = { operation: 'allScopes', outcome: 'done' } as const;
-    return recordedAcrossScopes(this, () => {
-      if (giveBack(queryRunner)) return this.audit.record(event);
-      void this.audit.note(event);
-      return Promise.resolve();
-    });
+    return recordAcrossScopes(this, queryRunner);
   }
 
   /** Prepares the active data key of a name. */

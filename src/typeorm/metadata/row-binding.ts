@@ -63,8 +63,8 @@ export class RowBinding {
   }
 
   /** {@link RowBinding.contextOf} for an entity, or values to write. */
-  contextIn(values: ObjectLiteral): string {
-    return this.contextOf((i) => this.columns[i]?.getEntityValue(values, true) as unknown);
+  contextIn(values: ObjectLiteral, scopeId?: string): string {
+    return this.contextOf((i) => this.columns[i]?.getEntityValue(values, true) as unknown, scopeId);
   }
 }
 

@@ -32,7 +32,7 @@ export class RowScope {
     readonly column: ColumnMetadata | undefined;
     readonly property: ScopedProperty;
     readonly context: () => ContextScope;
-    /** Whether nothing is to be read without a context (`keyScope`). */
+    /** Whether nothing is to be read or written without a context (`keyScope`). */
     readonly needsContext: boolean;
   }) {
     this.kind = parts.kind;
@@ -66,7 +66,7 @@ export class RowScope {
 
   /** {@link RowScope.current} of a row. */
   of(row: KnownRow | undefined): Scope {
-    const context = this.#context();
+    const context = this.#requiredContext();
     const value = this.column && row?.value(this.column);
     const own =
       this.column === undefined
@@ -83,7 +83,7 @@ export class RowScope {
   /** {@link RowScope.of}, or undefined for a row of which the scope is not known yet. */
   ifKnown(row: KnownRow): Scope | undefined {
     const isKnown = this.column !== undefined && row.value(this.column) !== undefined;
-    const context = this.#context();
+    const context = this.#requiredContext();
     return isKnown || typeof context === 'string' ? this.of(row) : undefined;
   }
 
@@ -97,8 +97,7 @@ export class RowScope {
   ofRead(row: KnownRow, ofKey: Scope | undefined): string | undefined {
     const id =
       this.column === undefined ? ofKey?.id : this.#idOf(this.column, row.value(this.column));
-    const context = this.#context();
-    if (context === undefined && this.#needsContext) throw this.#missing();
+    const context = this.#requiredContext();
     if (context !== undefined && context !== ALL_SCOPES && id !== undefined && context !== id) {
       throw this.#mismatch();
     }
@@ -127,6 +126,19 @@ export class RowScope {
     throw new UnsupportedValueError(
       `${entity}.${property} has keys for each ${this.kind}, and ${column.propertyPath} of the row is empty or ` +
         'longer than 256 bytes. Give each an id of 1 to 256 bytes.',
+      { entity, property },
+    );
+  }
+
+  /** Refuses a row that says its scope, too, where the option `keyScope` says nothing. */
+  #requiredContext(): ContextScope {
+    const context = this.#context();
+    if (context !== undefined || !this.#needsContext) return context;
+    const { entity, property } = this.#property;
+    throw new MissingScopeError(
+      `${entity}.${property} has keys for each ${this.kind}, and the option keyScope says none for the work at hand, ` +
+        'without which nothing is read or written. Run the work in the context of your application, in ' +
+        'withKeyScope(id, …), or across scopes in withKeyScope(ALL_SCOPES, …).',
       { entity, property },
     );
   }

@@ -1,6 +1,7 @@
 import type { DataSource, EntityMetadata } from 'typeorm';
 
 import type { Installation } from '../installation/installation';
+import { ScopeKeySchema } from '../tables/scope-key-table';
 
 import { override } from './override';
 
@@ -78,8 +79,8 @@ function redact(error: unknown, { dataSource, encryptedEntity }: Installation): 
   if (!quotesRow && !code.startsWith(CONSTRAINT_CLASS)) return;
   const entities = entitiesOf(dataSource, table);
   const encrypted = entities.flatMap((each) => encryptedEntity(each)?.columns ?? []);
-  // A table that no entity maps may hold copies of encrypted rows.
-  const isOther = entities.length === 0;
+  // A table that no entity maps may hold copies of encrypted rows, and ids of scopes may be those of persons.
+  const isOther = entities.every(({ name }) => name === ScopeKeySchema.options.name);
   if (encrypted.length === 0 && !isOther) return;
   const names = encrypted.flatMap(({ column, indexes }) =>
     [column, ...indexes.map((each) => each.column)].map(({ databaseName }) => databaseName),

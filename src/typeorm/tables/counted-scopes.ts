@@ -1,32 +1,30 @@
 import type { QueryRunner } from 'typeorm';
 
+import type { MarkPurpose } from '../../keys/record/scope-key-record';
 import type { ScopeCount } from '../../keys/scopes/scope-key-store';
 
+import { hasMarkSql } from './rotatable-scopes';
 import { ScopeKeySchema } from './scope-key-table';
-import type { ScopeKeyRow } from './scope-key-table';
 
-/** Counts the scopes of each kind by the state of their keys, and those with a mark. */
+/** Counts the scopes of each kind, each by one state: that of its key, or by its marks. */
 export async function countedScopes(runner: QueryRunner): Promise<ScopeCount[]> {
+  const marked = (purpose: MarkPurpose): string =>
+    `EXISTS (${hasMarkSql(runner.connection, purpose)})`;
   const counts = await runner.manager
     .createQueryBuilder(ScopeKeySchema, 'k', runner)
     .select('k.kind', 'kind')
-    .addSelect('k.purpose', 'purpose')
-    .addSelect('k.state', 'state')
-    .addSelect('COUNT(DISTINCT k.scope)', 'scopes')
-    .where(`k.purpose <> 'index' AND k.state <> 'deactivated'`)
-    // Erased scopes are counted by their keys.
-    .andWhere(`(k.purpose <> 'erasure' OR k.state <> 'erased')`)
-    .groupBy('k.kind')
-    .addGroupBy('k.purpose')
-    .addGroupBy('k.state')
-    .orderBy('k.kind')
-    .addOrderBy('k.purpose')
-    .addOrderBy('k.state')
+    .addSelect(
+      `CASE WHEN k.state <> 'active' THEN k.state WHEN ${marked('hold')} THEN 'held' ` +
+        `WHEN ${marked('erasure')} THEN 'requested' ELSE k.state END`,
+      'state',
+    )
+    .addSelect('COUNT(*)', 'scopes')
+    // Of a scope, one data key at most is current.
+    .where(`k.purpose = 'data' AND k.state <> 'deactivated'`)
+    .groupBy('1, 2')
+    .orderBy('1')
+    .addOrderBy('2')
     .cache(false)
-    .getRawMany<Pick<ScopeKeyRow, 'kind' | 'purpose' | 'state'> & { scopes: number | string }>();
-  return counts.map(({ kind, purpose, state, scopes }) => ({
-    kind,
-    state: purpose === 'hold' ? 'held' : purpose === 'erasure' ? 'requested' : state,
-    scopes: Number(scopes),
-  }));
+    .getRawMany<{ kind: string; state: ScopeCount['state']; scopes: number | string }>();
+  return counts.map((count) => ({ ...count, scopes: Number(count.scopes) }));
 }

@@ -1,5 +1,6 @@
-import type { QueryRunner, SelectQueryBuilder } from 'typeorm';
+import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 
+import type { MarkPurpose } from '../../keys/record/scope-key-record';
 import type { RotatableScopes } from '../../keys/scopes/scope-key-store';
 import { escapedTable } from '../connection/sql-dialect';
 
@@ -23,11 +24,11 @@ export function rotatableScopes(
   return keys.andWhere('(k.since <= :before OR k.since > :now)', { before, now });
 }
 
-/** Selects the mark of an erasure that was requested, of the scope of a key `k`. */
-export function toBeErasedSql({ connection }: QueryRunner): string {
-  const table = escapedTable(connection, connection.getMetadata(ScopeKeySchema));
+/** Selects the mark in force of the scope of a key `k`: that of a hold, or of an erasure that was requested. */
+export function hasMarkSql(dataSource: DataSource, purpose: MarkPurpose): string {
+  const table = escapedTable(dataSource, dataSource.getMetadata(ScopeKeySchema));
   return (
     `SELECT 1 FROM ${table} m WHERE m.kind = k.kind AND m.scope = k.scope ` +
-    `AND m.purpose = 'erasure' AND m.state = 'active'`
+    `AND m.purpose = '${purpose}' AND m.state = 'active'`
   );
 }

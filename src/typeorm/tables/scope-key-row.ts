@@ -1,17 +1,14 @@
 import type { QueryRunner } from 'typeorm';
 
-import { FORMATS, keyPrefix } from '../../format/data-key-id';
+import { FORMATS, isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import type { KeySuite } from '../../keys/record/key-record';
-import type {
-  ScopeKeyPurpose,
-  ScopeKeyRecord,
-  ScopeKeyState,
-} from '../../keys/record/scope-key-record';
+import type { ScopeKeyRecord } from '../../keys/record/scope-key-record';
 import type { ScopeKeyChange } from '../../keys/scopes/scope-key-store';
 
 import { ScopeKeySchema } from './scope-key-table';
 import type { ScopeKeyRow } from './scope-key-table';
-import { readBytes, readDate, readWholeNumber, StoredRow } from './stored-row';
+import { readBytes, readDate, readOneOf, readText, readWholeNumber, StoredRow } from './stored-row';
+import type { ReadCell } from './stored-row';
 
 /** The columns that a change may set. */
 const CHANGED = ['state', 'sealed', 'since', 'branchId'] as const;
@@ -70,19 +67,31 @@ function rowOf(record: ScopeKeyRecord): ScopeKeyRow {
   };
 }
 
-/** Returns the record in a row. Cells that cannot be read become empty, with which nothing opens. */
+/** Returns the record in a row. Cells that cannot be read become empty, and it opens nothing. */
 export function recordOf(row: ScopeKeyRow): ScopeKeyRecord {
   const stored = new StoredRow(ScopeKeySchema, row);
-  return {
-    id: stored.text('id'),
+  const record = {
+    id: stored.cell('id', readKeyId, ''),
     kind: stored.text('kind'),
     scope: stored.text('scope'),
-    purpose: stored.text('purpose') as ScopeKeyPurpose,
+    purpose: stored.cell('purpose', readOneOf(PURPOSES), UNKNOWN),
     version: stored.cell('version', readWholeNumber, 0),
-    state: stored.text('state') as ScopeKeyState,
+    state: stored.cell('state', readOneOf(STATES), 'deactivated'),
     suite: stored.text('suite') as KeySuite,
-    branchId: stored.text('branchId'),
+    branchId: stored.cell('branchId', readKeyId, ''),
     since: stored.cell('since', readDate, new Date(0)),
     sealed: stored.cell('sealed', readBytes, Buffer.alloc(0)),
   };
+  const unreadable = stored.unreadable.map(({ column }) => column);
+  return unreadable.length === 0 ? record : { ...record, unreadable };
 }
+
+const PURPOSES = ['data', 'index', 'erasure', 'hold'] as const;
+/** Stands for a purpose that there is not: a mark that proves nothing. */
+const UNKNOWN = 'hold';
+const STATES = ['active', 'deactivated', 'erased'] as const;
+const readKeyId: ReadCell<string> = (value) => {
+  const id = readText(value);
+  if (isDataKeyId(id)) return id;
+  throw new RangeError('it is no id of a key');
+};

@@ -3,7 +3,10 @@ import { EntitySchema } from 'typeorm';
 import type { ScopeKeyRecord } from '../../keys/record/scope-key-record';
 
 /** A row of the table of scope keys. Every column is text or a number, as in the key table. */
-export interface ScopeKeyRow extends Omit<ScopeKeyRecord, 'since' | 'sealed' | 'suite'> {
+export interface ScopeKeyRow extends Omit<
+  ScopeKeyRecord,
+  'since' | 'sealed' | 'suite' | 'unreadable'
+> {
   suite: string;
   /** ISO 8601, UTC */
   since: string;

@@ -13,7 +13,7 @@ import { withOwnTables } from '../connection/table-access';
 import { isUniqueViolation } from '../connection/transient-conflict';
 
 import { countedScopes } from './counted-scopes';
-import { rotatableScopes, toBeErasedSql } from './rotatable-scopes';
+import { hasMarkSql, rotatableScopes } from './rotatable-scopes';
 import { insertRows, recordOf, updateRows } from './scope-key-row';
 import { ScopeKeySchema } from './scope-key-table';
 import type { ScopeKeyRow } from './scope-key-table';
@@ -46,7 +46,7 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
       pagesOf(ids, PER_QUERY).map(
         (page) => (query: Find) =>
           query
-            .where(`(k.state <> 'deactivated' OR k.purpose NOT IN ('data', 'index'))`)
+            .where(`(k.state <> 'deactivated' OR k.purpose <> 'data')`)
             .andWhere('k.kind = :kind AND k.scope IN (:...page)', { kind, page }),
       ),
     );
@@ -81,12 +81,17 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     });
   }
 
-  countRotatable(which: RotatableScopes): Promise<number> {
-    return withOwnTables(this.#dataSource, undefined, (runner) =>
-      rotatableScopes(runner, which)
-        .andWhere(`NOT EXISTS (${toBeErasedSql(runner)})`)
-        .getCount(),
-    );
+  countRotatable(
+    which: RotatableScopes,
+  ): Promise<{ readonly rotatable: number; readonly toBeErased: number }> {
+    return withOwnTables(this.#dataSource, undefined, async (runner) => {
+      const all = await rotatableScopes(runner, which).getCount();
+      const marked = rotatableScopes(runner, which).andWhere(
+        `EXISTS (${hasMarkSql(runner.connection, 'erasure')})`,
+      );
+      const toBeErased = await marked.getCount();
+      return { rotatable: all - toBeErased, toBeErased };
+    });
   }
 
   async mayRollBack(connection?: QueryRunner): Promise<boolean> {
@@ -105,6 +110,24 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
         .orderBy('k.id')
         .take(limit);
     return this.#find([page], undefined);
+  }
+
+  async findMarks({
+    kind,
+    limit,
+  }: {
+    readonly kind: string | undefined;
+    readonly limit: number;
+  }): Promise<ScopeKeyRecord[]> {
+    const inForce = (query: Find): Find =>
+      query
+        .where(`k.purpose NOT IN ('data', 'index') AND k.state = 'active'`)
+        .andWhere(kind === undefined ? 'TRUE' : 'k.kind = :kind', { kind })
+        .orderBy('k.kind')
+        .addOrderBy('k.scope')
+        .addOrderBy('k.purpose')
+        .take(limit);
+    return this.#find([inForce], undefined);
   }
 
   async findUnderBranch(branchId: string): Promise<ScopeKeyRecord | undefined> {

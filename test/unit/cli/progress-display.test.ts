@@ -30,9 +30,9 @@ describe('The progress of a run where there is no terminal', () => {
     display.update(progressAt(105, 25_050));
     display.stop();
     expect(lines).toEqual([
-      'Patient: 20,050 of 100,000 rows',
-      'Patient: 24,050 of 100,000 rows, 1,000 rows/s, 76 s left',
-      'Patient: 25,050 of 100,000 rows, 1,000 rows/s, 75 s left',
+      'Patient: 20,050 of 100,000 rows in all tables',
+      'Patient: 24,050 of 100,000 rows in all tables, 1,000 rows/s, 76 s left',
+      'Patient: 25,050 of 100,000 rows in all tables, 1,000 rows/s, 75 s left',
     ]);
   });
 });

@@ -7,6 +7,7 @@ const REPORT: RunReport = {
   changed: 0,
   skipped: 6001,
   erased: 0,
+  toBeErased: 0,
   doneBefore: 0,
   conflicts: 0,
   failed: 0,
@@ -32,7 +33,7 @@ describe('The report of a run for people', () => {
   it('says what a verification has proven', () => {
     expect(described({})).toBe('6,001 rows read in 1.2 s, all values and tokens right.');
     expect(described({ failed: 1, failures: [FAILURE] })).toBe(
-      '6,001 rows read in 1.2 s, 1 of them with a wrong value or token.\n  Patient 7: ssn: STALE_TOKEN',
+      '6,001 rows read in 1.2 s, 1 of them with a value that cannot be read or a wrong token.\n  Patient 7: ssn: STALE_TOKEN',
     );
   });
 
@@ -50,6 +51,6 @@ describe('The report of a run for people', () => {
     const text = described({ mode: 'reencrypt', changed: 5, plan }, true);
     expect(text.match(/\d s\b/g)).toEqual(['9 s']);
     expect(text).toContain('5 rows would be re-encrypted: 6,001 read');
-    expect(described({ mode: 'reencrypt', remaining: 0 })).toContain('none of these rows left');
+    expect(described({ mode: 'reencrypt', remaining: 0 })).toContain('None of these rows is left');
   });
 });

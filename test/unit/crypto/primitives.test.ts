@@ -35,6 +35,8 @@ describe('LABELS', () => {
       nonce: 'typeorm-field-encryption/v1/nonce',
       purposeAssociatedData: 'typeorm-field-encryption/v1/purpose-value',
       purposeIndexKey: 'typeorm-field-encryption/v1/purpose-index-key',
+      scopeKey: 'typeorm-field-encryption/v1/scope-key',
+      scopeReceipt: 'typeorm-field-encryption/v1/scope-receipt',
       keyCheckValue: 'typeorm-field-encryption/v1/check-value',
     });
   });

@@ -64,6 +64,7 @@ describe('maintain', () => {
     expect(fleet.states).toEqual(['v1 deactivated', 'v2 active']);
     expect(await run()).toEqual({
       announced: [],
+      scopes: [],
       activated: [],
       destroyed: [],
       stillNeeded: [],

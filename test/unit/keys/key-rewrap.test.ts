@@ -32,6 +32,7 @@ describe('rewrapping under another provider', () => {
       rewrapped: 4,
       current: 0,
       conflicts: 0,
+      ofScopes: 0,
       failures: [],
     });
     expect(new Set(store.rows.map(({ kms }) => kms))).toEqual(new Set(['hsm']));

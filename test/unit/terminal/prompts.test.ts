@@ -67,7 +67,7 @@ describe('A prompt on a terminal (not here without the script command of util-li
         },
         { code: 'ERR_USAGE', message: 'Not answered. Nothing was changed.', exitCode: 130 },
         'confirmed',
-        { code: 'ERR_USAGE', message: 'Not confirmed. Nothing was changed.', exitCode: 1 },
+        { code: 'ERR_USAGE', message: 'Not confirmed. Nothing was changed.', exitCode: 2 },
         { code: 'ERR_USAGE', message: 'Not answered. Nothing was changed.', exitCode: 130 },
       ]);
       expect(shown).not.toContain('canary');

@@ -1,45 +1,50 @@
-import { scopeId } from '../../../keys/record/scope';
+import { KeyStateError, UnsupportedValueError } from '../../../errors';
 import type { Scope } from '../../../keys/record/scope';
 import type { ScopeIds } from '../../../keys/scopes/scope-context';
-import { isMark } from '../../../keys/record/scope-key-record';
+import { knownScope } from '../../../typeorm/installation/known-scopes';
 import { declaredKinds } from '../../../typeorm/metadata/encrypted-column';
 import type { Session } from '../../load/session';
 import { CommandError } from '../../terminal/command-error';
-
-import { commandLine } from '../command-line';
 
 /** The scope that a command line names. */
 export interface NamedScope extends Scope {
   /** Its name in messages: `tenant "42"`. */
   readonly title: string;
-  /** The keys that it has or had. */
-  readonly keys: number;
 }
 
 /**
- * Returns the scope that a command line names.
+ * Returns the scope that a command line names, by {@link knownScope}.
  *
  * @param kind - may be left out where the entities declare one kind only.
- * @throws {@link CommandError} for a kind that no entity declares, or a scope that never had a key: a mistyped
- * one would be held, or erased, without any effect
+ * @throws {@link CommandError} for a kind that no entity declares, or a scope that never had a key
  */
 export async function namedScope(
   session: Session,
   id: string,
   kind: string | undefined,
 ): Promise<NamedScope> {
-  const scope = { kind: declaredKind(session, kind), id };
-  const title = `${scope.kind} "${id}"`;
-  if (scopeId(id) === undefined) {
-    throw new CommandError('ERR_USAGE', `There can be no ${title}.`, 'An id has 1 to 256 bytes.');
+  const named = declaredKind(session, kind);
+  const title = `${named} "${id}"`;
+  try {
+    return { ...(await knownScope(session.installation, { [named]: id })), title };
+  } catch (cause) {
+    if (cause instanceof UnsupportedValueError) throw noSuchId(title, cause);
+    if (cause instanceof KeyStateError) throw withoutKeys(session, title, cause);
+    throw cause;
   }
-  const records = await session.installation.keys.scopes.store.findAll(scope);
-  const keys = records.filter((record) => !isMark(record)).length;
-  if (keys > 0) return { ...scope, title, keys };
-  throw new CommandError(
+}
+
+function noSuchId(title: string, cause: Error): CommandError {
+  const hint = 'An id has 1 to 256 bytes.';
+  return new CommandError('ERR_USAGE', `There can be no ${title}.`, hint, { cause });
+}
+
+function withoutKeys(session: Session, title: string, cause: Error): CommandError {
+  return new CommandError(
     'ERR_USAGE',
     `There is no key of ${title}: nothing was ever encrypted for it.`,
-    `Look at the kinds of scopes: ${commandLine(session, 'status')}`,
+    `Check the spelling of the id and its kind. The kinds are: ${declaredKinds(session.installation.columns).join(', ')}.`,
+    { cause },
   );
 }
 
@@ -71,9 +76,7 @@ export function declaredKind({ installation }: Session, kind: string | undefined
   if (kind === undefined && only !== undefined && kinds.length === 1) return only;
   throw new CommandError(
     'ERR_USAGE',
-    kind === undefined
-      ? 'It is not known of which kind the scope is.'
-      : `No scope is of kind "${kind}".`,
+    kind === undefined ? 'The kind of the scope is missing.' : `No scope is of kind "${kind}".`,
     kinds.length === 0
       ? 'No entity of this DataSource has @KeyScope.'
       : `Give --kind; the entities of this DataSource have: ${kinds.join(', ')}.`,

@@ -1,8 +1,9 @@
-import { closeSync, openSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, unlinkSync, writeFileSync } from 'node:fs';
 
 import { isReceipt } from '../../../keys/scopes/erasure/erasure-receipt';
 import type { ErasureReceipt } from '../../../keys/scopes/erasure/erasure-receipt';
 import { CommandError } from '../../terminal/command-error';
+import { readText, requireFolderOf } from '../../terminal/named-file';
 
 /** The file of receipts, which is made before anything is erased: then it is too late to find a full disk. */
 export class ReceiptFile {
@@ -10,6 +11,14 @@ export class ReceiptFile {
 
   constructor(path: string) {
     this.#path = path;
+    if (existsSync(path)) {
+      throw new CommandError(
+        'ERR_USAGE',
+        `${path} exists already.`,
+        'Nothing was erased. Give --receipt the name of a new file.',
+      );
+    }
+    requireFolderOf(path);
     closeSync(openSync(path, 'wx', 0o600));
   }
 
@@ -30,7 +39,7 @@ export class ReceiptFile {
  * @throws {@link CommandError} for any other file
  */
 export function receiptsIn(file: string): ErasureReceipt[] {
-  const receipts = [parsed(readFileSync(file, 'utf8'))].flat();
+  const receipts = [parsed(readText(file))].flat();
   if (receipts.length > 0 && receipts.every(isReceipt)) return receipts;
   throw new CommandError(
     'ERR_USAGE',

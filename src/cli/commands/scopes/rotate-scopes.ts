@@ -1,8 +1,6 @@
-import { counted } from '../../../doctor/finding';
+import { counted, grouped } from '../../../doctor/finding';
 import type { ScopeRotation } from '../../../keys/lifecycle/maintenance-report';
-import { erasedError } from '../../../keys/scopes/erasure/marks-of-scopes';
 import { ALL_SCOPES } from '../../../keys/scopes/scope-context';
-import type { ScopeIds } from '../../../keys/scopes/scope-context';
 import type { Session } from '../../load/session';
 import { EXIT_CODES } from '../../terminal/command-error';
 
@@ -19,55 +17,54 @@ export interface RotateScopesCommand {
   readonly dryRun: boolean;
 }
 
-/** Gives scopes new data keys; the exit code says whether all that are named have one, or all that are not erased. */
+/** Gives scopes new data keys. A scope that is erased, or to be erased, is left alone; one that fails is exit code 1. */
 export async function keysRotateScopes(
   session: Session,
   { scope, kind, olderThanDays, dryRun }: RotateScopesCommand,
 ): ReturnType<CommandWork> {
-  const which = await chosenScopes(session, { scope, kind, dryRun });
+  const named = scope === undefined ? undefined : await namedScopes(session, scope, kind);
   const { keys } = session.fieldEncryption;
+  const which = named === undefined ? allScopes(session, kind) : { scopes: scopeIdsOf(named) };
   const rotations = await keys.rotateScopes({ ...which, olderThanDays, dryRun });
-  const isDone = rotations.every(
-    ({ erased, failures }) => failures.length === 0 && (scope === undefined || erased === 0),
-  );
+  const hasRotated = rotations.some(({ rotated }) => rotated > 0);
+  const only = (named ?? []).flatMap(({ id }) => ['--scope', id]);
+  const ofKind = named === undefined || kind === undefined ? [] : ['--kind', kind];
   return {
     document: { dryRun, rotations },
     text: [
       ...rotations.flatMap((rotation) => rotationLines(rotation, dryRun)),
-      ...(dryRun
-        ? ['Nothing was changed.']
-        : [
-            `Rows stay under their key until you run:\n  ${commandLine(session, 'data', 'reencrypt')}`,
-          ]),
+      ...(dryRun ? ['Nothing was changed.'] : []),
+      ...(hasRotated && !dryRun
+        ? [
+            `Rows stay under their key until you run:\n  ${commandLine(session, 'data', 'reencrypt', ...only, ...ofKind)}`,
+          ]
+        : []),
     ].join('\n'),
-    exitCode: isDone ? EXIT_CODES.done : EXIT_CODES.failed,
+    exitCode: rotations.every(({ failures }) => failures.length === 0)
+      ? EXIT_CODES.done
+      : EXIT_CODES.failed,
   };
 }
 
-async function chosenScopes(
+function allScopes(
   session: Session,
-  { scope, kind, dryRun }: Omit<RotateScopesCommand, 'olderThanDays'>,
-): Promise<{ readonly scopes: ScopeIds[] | typeof ALL_SCOPES } | { readonly kind: string }> {
-  if (scope === undefined) {
-    return kind === undefined ? { scopes: ALL_SCOPES } : { kind: declaredKind(session, kind) };
-  }
-  const named = await namedScopes(session, scope, kind);
-  for (const each of dryRun ? named : []) {
-    const mark = await session.installation.keys.scopes.marks.find(each, 'erasure');
-    if (mark !== undefined) throw erasedError(mark);
-  }
-  return { scopes: scopeIdsOf(named) };
+  kind: string | undefined,
+): { readonly scopes: typeof ALL_SCOPES } | { readonly kind: string } {
+  return kind === undefined ? { scopes: ALL_SCOPES } : { kind: declaredKind(session, kind) };
 }
 
 /** Describes the rotation of the keys of one kind of scopes. */
 export function rotationLines(
-  { kind, rotated, erased, failures }: ScopeRotation,
+  { kind, rotated, erased, toBeErased, failures }: ScopeRotation,
   dryRun: boolean,
 ): string[] {
   const scopes = `${counted(rotated, 'scope')} of kind ${kind}`;
-  const left = erased === 0 ? '' : `; ${counted(erased, 'erased one')} left alone`;
+  const left = [
+    ...(erased === 0 ? [] : [`${grouped(erased)} erased`]),
+    ...(toBeErased === 0 ? [] : [`${grouped(toBeErased)} to be erased`]),
+  ].join(' and ');
   return [
-    dryRun ? `${scopes} would get a new data key.` : `${scopes} got a new data key${left}.`,
+    `${scopes} ${dryRun ? 'would get' : 'got'} a new data key${left === '' ? '' : `; ${left}, left alone`}.`,
     ...failures.map(
       ({ code, message, scopes: count }) =>
         `  ${counted(count, 'scope')} did not: ${code}: ${message}`,

@@ -1,9 +1,10 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 
-import { DRY_RUN, minutes, YES } from '../common-options';
+import { DRY_RUN, minutes, reason as reasonOf, wholeNumber, YES } from '../common-options';
 import type { ChooseWork, CommandWork } from '../common-options';
 
+import { keysScopes } from './list-scopes';
 import { keysReplayShred } from './replay-shred';
 import { keysHold, keysReseal } from './scope-upkeep';
 import { keysCancelShred, keysShred } from './shred';
@@ -13,7 +14,11 @@ const KIND = [
   '--kind <kind>',
   'kind of the scope, such as tenant; needed where there are several',
 ] as const;
-const REASON = ['--reason <text>', 'why, for the audit log; at most 64 characters'] as const;
+const REASON = ['--reason <text>', 'why, for the audit log; 1 to 64 characters', reasonOf] as const;
+const ACCEPT_UNPROVEN = [
+  '--accept-unproven',
+  'with --replay: take receipts whose branch key is gone on your own word',
+] as const;
 
 interface Flags {
   readonly kind?: string;
@@ -25,6 +30,7 @@ interface Flags {
 interface ShredFlags extends Omit<Flags, 'reason'> {
   readonly reason?: string;
   readonly replay?: readonly string[];
+  readonly acceptUnproven?: boolean;
   readonly delay?: number;
   readonly grace?: number;
   readonly receipt?: string;
@@ -42,6 +48,14 @@ export function addScopes(keys: Command, choose: ChooseWork): void {
     'end the legal hold of a scope',
   );
   keys
+    .command('scopes')
+    .description('list the scopes under a legal hold, and those to be erased')
+    .option('--kind <kind>', 'only scopes of this kind')
+    .option('--limit <count>', 'at most so many lines', wholeNumber, 100)
+    .action(({ kind, limit }: { readonly kind?: string; readonly limit: number }) => {
+      choose((session) => keysScopes(session, { kind, limit }));
+    });
+  keys
     .command('reseal')
     .description('seal the keys of scopes under the newest branch key')
     .option(...DRY_RUN)
@@ -51,19 +65,7 @@ export function addScopes(keys: Command, choose: ChooseWork): void {
 }
 
 function addShred(keys: Command, choose: ChooseWork): void {
-  keys
-    .command('shred')
-    .description('erase what belongs to a scope by erasing its keys, in two steps')
-    .argument('[scope]', SCOPE[1])
-    .option(...KIND)
-    .option(...REASON)
-    .option('--delay <minutes>', 'time in which the erasure can be cancelled', minutes)
-    .option(
-      '--grace <minutes>',
-      'time in which a process may still write; keyCache.maxAgeMs by default',
-      minutes,
-    )
-    .option('--receipt <file>', 'file to write the receipt to; it must not exist')
+  withSteps(keys.command('shred'))
     .addOption(
       new Option('--cancel', 'cancel an erasure that was requested')
         .conflicts('delay')
@@ -81,6 +83,7 @@ function addShred(keys: Command, choose: ChooseWork): void {
         .conflicts('grace')
         .conflicts('cancel'),
     )
+    .option(...ACCEPT_UNPROVEN)
     .option(...DRY_RUN)
     .option(...YES)
     .action((scope: string | undefined, flags: ShredFlags, command: Command) => {
@@ -88,17 +91,46 @@ function addShred(keys: Command, choose: ChooseWork): void {
     });
 }
 
+/** Adds what the two steps of an erasure take. */
+function withSteps(command: Command): Command {
+  return command
+    .description('erase what belongs to a scope by erasing its keys, in two steps')
+    .argument('[scope]', SCOPE[1])
+    .option(...KIND)
+    .option(
+      REASON[0],
+      'why, for the audit log and the receipt; 1 to 64 characters, and the same in both steps',
+      reasonOf,
+    )
+    .option(
+      '--delay <minutes>',
+      'time in which the erasure can be cancelled; 0 by default. Above 0, half a minute is added',
+      minutes,
+    )
+    .option(
+      '--grace <minutes>',
+      'time in which a process may still write for the scope, keyCache.maxAgeMs by default; with less, stop other ' +
+        'processes first: what they write later is lost, and not in the receipt',
+      minutes,
+    )
+    .option('--receipt <file>', 'file to write the receipt to; it must not exist');
+}
+
 /** Returns the work of `keys shred` in its three forms. */
 function shredWork(
   scope: string | undefined,
-  { cancel, dryRun = false, yes = false, reason, replay, ...options }: ShredFlags,
+  { acceptUnproven, cancel, dryRun = false, yes = false, reason, replay, ...options }: ShredFlags,
   command: Command,
 ): CommandWork {
   if (replay !== undefined) {
+    const option = replay.find((file) => file.startsWith('-'));
+    if (option !== undefined) command.error(`error: --replay takes files, and ${option} is none`);
     if (scope !== undefined)
       command.error("error: --replay takes receipts, and no argument 'scope'");
-    return (session) => keysReplayShred(session, replay, { ...options, dryRun, yes });
+    const how = { ...options, acceptUnproven: acceptUnproven === true, dryRun, yes };
+    return (session) => keysReplayShred(session, replay, how);
   }
+  if (acceptUnproven === true) command.error('error: --accept-unproven needs --replay');
   if (scope === undefined) command.error("error: missing required argument 'scope'");
   if (reason === undefined) command.error(`error: required option '${REASON[0]}' not specified`);
   return cancel === true

@@ -5,6 +5,7 @@ import { EXIT_CODES } from '../../terminal/command-error';
 import type { CommandResult } from '../../terminal/output';
 
 import type { CommandWork } from '../common-options';
+import { aboutScope } from './about-scope';
 import { namedScope } from './named-scope';
 
 /** Options of the commands on one scope. */
@@ -28,9 +29,11 @@ export async function keysHold(
   const { keys } = session.fieldEncryption;
   const { marks } = session.installation.keys.scopes;
   const named = { scope: { [scope.kind]: id }, reason };
-  if (!dryRun) await (releases ? keys.release(named) : keys.hold(named));
-  else if (releases) await marks.requireMarked(scope, 'hold');
-  else await marks.requireUnmarked(scope, 'hold');
+  await aboutScope(session, scope, async () => {
+    if (!dryRun) await (releases ? keys.release(named) : keys.hold(named));
+    else if (releases) await marks.requireMarked(scope, 'hold');
+    else await marks.requireUnmarked(scope, 'hold');
+  });
   const done = releases
     ? [`end the legal hold of ${scope.title}`, `The legal hold of ${scope.title} has ended.`]
     : [
@@ -57,16 +60,17 @@ export async function keysReseal(
     };
   }
   const report = await keys.resealScopes();
-  const { resealed, conflicts, unavailable } = report;
+  const { resealed, conflicts, failures } = report;
   return {
     document: { dryRun, ...report },
     text: [
       `${counted(resealed, 'key')} of scopes sealed under the newest branch key.`,
       ...(conflicts > 0 ? ['Others were changed meanwhile. Run the command again.'] : []),
-      ...(unavailable > 0
-        ? [`${counted(unavailable, 'key')} left, as the KMS of their scopes refuses.`]
-        : []),
+      ...failures.map(
+        ({ kind, code, message, keys: left }) =>
+          `${counted(left, 'key')} of scopes left (${kind}): ${code}: ${message}`,
+      ),
     ].join('\n'),
-    exitCode: conflicts + unavailable === 0 ? EXIT_CODES.done : EXIT_CODES.failed,
+    exitCode: conflicts + failures.length === 0 ? EXIT_CODES.done : EXIT_CODES.failed,
   };
 }

@@ -1,4 +1,5 @@
 import { counted, grouped } from '../../../doctor/finding';
+import { isMark } from '../../../keys/record/scope-key-record';
 import type { ErasureReceipt } from '../../../keys/scopes/erasure/erasure-receipt';
 import type { Erasure } from '../../../keys/scopes/erasure/scope-erasure';
 import type { Session } from '../../load/session';
@@ -6,9 +7,14 @@ import { EXIT_CODES } from '../../terminal/command-error';
 import type { CommandResult } from '../../terminal/output';
 import { confirm } from '../../terminal/prompt';
 import { table } from '../../terminal/table';
+import { withConnection } from '../../../typeorm/connection/lent-connection';
+import { requireMoved } from '../../../reencryption/coverage/scope-rows';
+import { endOfWait } from '../../../keys/store/watched-key-store';
+import type { ScopeKeyRecord } from '../../../keys/record/scope-key-record';
 
 import type { CommandWork } from '../common-options';
 import { commandLine } from '../command-line';
+import { aboutScope } from './about-scope';
 import { namedScope } from './named-scope';
 import type { NamedScope } from './named-scope';
 import { ReceiptFile } from './receipt-file';
@@ -36,21 +42,21 @@ export async function keysShred(
 ): ReturnType<CommandWork> {
   const scope = await namedScope(session, id, options.kind);
   if (options.dryRun) return shredPlan(session, scope);
-  await confirm(options.yes, {
-    warning:
-      `This erases all that belongs to ${scope.title}, for good: the first time it stops all writes for it, ` +
-      'and when every process has noticed, it erases the keys.',
-    word: id,
-  });
+  await confirm(options.yes, { warning: warningOf(session, scope, options), word: id });
   const { delay, grace, reason, receipt: file } = options;
   const receiptFile = file === undefined ? undefined : new ReceiptFile(file);
+  const { marks } = session.installation.keys.scopes;
   let erasure: Erasure;
+  let before: ScopeKeyRecord | undefined;
   try {
-    erasure = await session.fieldEncryption.keys.shred({
-      scope: { [scope.kind]: scope.id },
-      reason,
-      ...(delay === undefined ? {} : { delayMs: delay * MINUTE_MS }),
-      ...(grace === undefined ? {} : { graceMs: grace * MINUTE_MS }),
+    erasure = await aboutScope(session, scope, async () => {
+      before = await marks.find(scope, 'erasure');
+      return session.fieldEncryption.keys.shred({
+        scope: { [scope.kind]: scope.id },
+        reason,
+        ...(delay === undefined ? {} : { delayMs: delay * MINUTE_MS }),
+        ...(grace === undefined ? {} : { graceMs: grace * MINUTE_MS }),
+      });
     });
   } catch (error) {
     receiptFile?.remove();
@@ -58,7 +64,9 @@ export async function keysShred(
   }
   if (erasure.state === 'requested') {
     receiptFile?.remove();
-    return requested(session, scope, options, erasure.erasableFrom);
+    const mark = before ?? (await marks.requireMarked(scope, 'erasure'));
+    const dates = { since: mark.since, erasableFrom: erasure.erasableFrom };
+    return requested(session, scope, options, { ...dates, isNew: before === undefined });
   }
   receiptFile?.write(erasure.receipt);
   return erased(scope, erasure.receipt, file);
@@ -71,8 +79,10 @@ export async function keysCancelShred(
   { kind, reason, dryRun }: Pick<ShredCommandOptions, 'kind' | 'reason' | 'dryRun'>,
 ): Promise<CommandResult> {
   const scope = await namedScope(session, id, kind);
-  if (dryRun) await session.installation.keys.scopes.marks.requireMarked(scope, 'erasure');
-  else await session.fieldEncryption.keys.cancelShred({ scope: { [scope.kind]: id }, reason });
+  await aboutScope(session, scope, async () => {
+    if (dryRun) await session.installation.keys.scopes.marks.requireMarked(scope, 'erasure');
+    else await session.fieldEncryption.keys.cancelShred({ scope: { [scope.kind]: id }, reason });
+  });
   return {
     document: { dryRun, kind: scope.kind, scope: id, state: 'cancelled' },
     text: dryRun
@@ -81,14 +91,35 @@ export async function keysCancelShred(
   };
 }
 
-/** Says what the next step would be; one that would be refused is exit code 1. */
-async function shredPlan(
+/** What may be written while an erasure is under way depends on the other processes. */
+function warningOf(
   { installation }: Session,
-  { kind, id, keys, title }: NamedScope,
-): ReturnType<CommandWork> {
-  const { marks } = installation.keys.scopes;
-  const held = (await marks.find({ kind, id }, 'hold')) !== undefined;
-  const mark = await marks.find({ kind, id }, 'erasure');
+  { title }: NamedScope,
+  { grace }: ShredCommandOptions,
+): string {
+  const isShort =
+    grace !== undefined && grace * MINUTE_MS < installation.keys.scopeOperations.maxAgeMs;
+  return (
+    `This erases all that belongs to ${title}, for good. The first step stops writes for it, in each process once ` +
+    'that has noticed; a later one erases the keys.' +
+    (isShort
+      ? ` With --grace ${String(grace)}, other processes may still be writing then: those values are lost, too, and ` +
+        'the receipt does not count them. Stop these processes first.'
+      : '')
+  );
+}
+
+/** Says what the next step would be; one that would be refused is exit code 1. */
+async function shredPlan(session: Session, scope: NamedScope): ReturnType<CommandWork> {
+  const { kind, id, title } = scope;
+  const { installation, dataSource } = session;
+  const { marks, store } = installation.keys.scopes;
+  await aboutScope(session, scope, () =>
+    withConnection(dataSource, undefined, (runner) => requireMoved(installation, runner, kind)),
+  );
+  const keys = (await store.findAll({ kind, id })).filter((record) => !isMark(record)).length;
+  const held = (await marks.findRecorded({ kind, id }, 'hold')) !== undefined;
+  const mark = await marks.findRecorded({ kind, id }, 'erasure');
   const isErased = mark?.state === 'erased';
   const erasableFrom = mark === undefined || isErased ? null : marks.erasableFrom(mark);
   const would = held
@@ -106,11 +137,23 @@ async function shredPlan(
   };
 }
 
+/** A request of an erasure. */
+interface Request {
+  readonly since: Date;
+  readonly erasableFrom: Date;
+  /** Whether this call has made it. */
+  readonly isNew: boolean;
+}
+
+function noticedBy({ installation }: Session, since: Date): Date {
+  return endOfWait(since, installation.keys.scopeOperations.maxAgeMs);
+}
+
 function requested(
   session: Session,
   { kind, id, title }: NamedScope,
   { delay, grace, reason, receipt, yes }: ShredCommandOptions,
-  erasableFrom: Date,
+  { since, erasableFrom, isNew }: Request,
 ): CommandResult {
   const named = [id, '--kind', kind, '--reason'];
   const again = [
@@ -121,9 +164,20 @@ function requested(
     ...(yes ? ['--yes'] : []),
   ];
   return {
-    document: { dryRun: false, kind, scope: id, state: 'requested', erasableFrom },
+    document: {
+      dryRun: false,
+      kind,
+      scope: id,
+      state: 'requested',
+      requestedAt: since,
+      erasableFrom,
+    },
     text: [
-      `The erasure of ${title} is requested: nothing is written for it any more.`,
+      isNew
+        ? `The erasure of ${title} is requested. Nothing is erased yet.`
+        : `Not yet: the erasure of ${title} was requested at ${since.toISOString()}, and nothing is erased so far.`,
+      `A process that runs may write for it until it notices, at the latest until ${noticedBy(session, since).toISOString()}; ` +
+        'what it writes is erased as well.',
       `From ${erasableFrom.toISOString()}, by the clock of the database, this erases it:`,
       `  ${commandLine(session, 'keys', 'shred', ...named, reason, ...again)}`,
       'Until then, this cancels it:',

@@ -1,4 +1,4 @@
-import { ConfigurationError } from '../../../errors';
+import { ConfigurationError, KeyNotFoundError, KeyStateError } from '../../../errors';
 import type { KeyServices } from '../../key-services';
 
 import { isReceipt, receiptDigest, receiptOfOther } from './erasure-receipt';
@@ -8,7 +8,7 @@ import { eraseMarked } from './scope-erasure';
 import type { ScopeRows } from './scope-erasure';
 
 /** What a replay does, or would do, with the scope of a receipt. */
-export type ReplayStep = 'due' | 'erased' | 'held';
+export type ReplayStep = 'due' | 'erased' | 'held' | 'unproven';
 
 /** The result of a replay. */
 export interface ReplayReport {
@@ -18,6 +18,14 @@ export interface ReplayReport {
   readonly stillErased: readonly ErasureReceipt[];
   /** The given receipts of scopes under a legal hold, which were not erased. */
   readonly held: readonly ErasureReceipt[];
+  /** The given receipts whose branch key is gone, so that nothing proves them; nothing was done by them. */
+  readonly unproven: readonly ErasureReceipt[];
+}
+
+/** Options of a replay. */
+export interface ReplayTrust {
+  /** Takes the caller's word for receipts whose branch key is gone. Defaults to `false`. */
+  readonly acceptUnproven?: boolean | undefined;
 }
 
 /**
@@ -30,14 +38,25 @@ export async function replayStep<C>(
   { application }: KeyServices<C>,
   scopes: KeysOfScopes<C>,
   receipt: unknown,
+  { acceptUnproven = false }: ReplayTrust = {},
 ): Promise<ReplayStep> {
   if (!isReceipt(receipt)) throw notAReceipt();
   if (receipt.application !== application) throw receiptOfOther(receipt);
   const scope = { kind: receipt.kind, id: receipt.scope };
-  // Of a scope that is erased, nothing hangs on the receipt, whose branch key may be destroyed by now.
+  if (!(await isProven(scopes, receipt)) && !acceptUnproven) return 'unproven';
   if ((await scopes.marks.find(scope, 'erasure'))?.state === 'erased') return 'erased';
-  await scopes.proveReceipt(receipt);
   return (await scopes.marks.find(scope, 'hold')) === undefined ? 'due' : 'held';
+}
+
+/** @returns false if the branch key of a receipt was destroyed, or is newer than the database */
+async function isProven<C>(scopes: KeysOfScopes<C>, receipt: ErasureReceipt): Promise<boolean> {
+  try {
+    await scopes.proveReceipt(receipt);
+    return true;
+  } catch (error) {
+    if (error instanceof KeyNotFoundError || error instanceof KeyStateError) return false;
+    throw error;
+  }
 }
 
 /**
@@ -50,17 +69,19 @@ export async function replayErasures<C>(
   services: KeyServices<C>,
   scopes: KeysOfScopes<C>,
   receipts: readonly ErasureReceipt[],
-  rows: ScopeRows<C>,
+  { rows, ...trust }: ReplayTrust & { readonly rows: ScopeRows<C> },
 ): Promise<ReplayReport> {
-  for (const receipt of receipts) await replayStep(services, scopes, receipt);
+  for (const receipt of receipts) await replayStep(services, scopes, receipt, trust);
   const report = {
     erased: [] as ErasureReceipt[],
     stillErased: [] as ErasureReceipt[],
     held: [] as ErasureReceipt[],
+    unproven: [] as ErasureReceipt[],
   };
   for (const receipt of receipts) {
-    const step = await replayStep(services, scopes, receipt);
+    const step = await replayStep(services, scopes, receipt, trust);
     if (step === 'held') report.held.push(receipt);
+    else if (step === 'unproven') report.unproven.push(receipt);
     else if (step === 'erased') report.stillErased.push(receipt);
     else report.erased.push(await erasedAgain(services, scopes, receipt, rows));
   }

@@ -16,14 +16,22 @@ export function marksByScope(
   return marks;
 }
 
+/** A scope is to be erased, which can be cancelled. To callers, an {@link ErasedError} like any other. */
+export class ToBeErasedError extends ErasedError {
+  override readonly name = 'ErasedError';
+}
+
 /** Returns the error of a scope by the mark of its erasure. */
 export function erasedError({ id, kind, state, since }: ScopeKeyRecord): ErasedError {
   const date = since.toISOString();
-  return new ErasedError(
-    state === 'erased'
-      ? `the keys of a ${kind} were erased at ${date}, and with them all that they have encrypted.`
-      : `the keys of a ${kind} are to be erased since ${date}: its values can be read and nothing be written. ` +
-          'Cancel the erasure to stop that.',
-    { keyId: id },
-  );
+  return state === 'erased'
+    ? new ErasedError(
+        `the keys of a ${kind} were erased at ${date}, and with them all that they have encrypted.`,
+        { keyId: id },
+      )
+    : new ToBeErasedError(
+        `the erasure of a ${kind} was requested at ${date}: its values can still be read, but none can be written. ` +
+          'If it was requested by mistake, cancel it.',
+        { keyId: id },
+      );
 }

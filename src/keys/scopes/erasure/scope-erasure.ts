@@ -1,8 +1,9 @@
 import { actorOf } from '../../../audit/audit-entry';
-import type { AuditEvent } from '../../../audit/audit-entry';
+import type { AuditEntry, AuditEvent } from '../../../audit/audit-entry';
 import { KeyStateError } from '../../../errors';
 import type { KeyServices } from '../../key-services';
 import { requireWait } from '../../policy/wait-option';
+import { newDataKeyId } from '../../../format/data-key-id';
 import { wholeSecond } from '../../record/key-record';
 import { endOfWait } from '../../store/watched-key-store';
 
@@ -10,11 +11,13 @@ import { receiptDigest, sealedReceipt } from './erasure-receipt';
 import type { ErasedRows, ErasureReceipt } from './erasure-receipt';
 import type { KeysOfScopes } from '../keys-of-scopes';
 import { applyRecorded } from '../recorded-change';
-import { unknownScope } from '../scope-key-errors';
 import type { Scope } from '../../record/scope';
 import { isMark } from '../../record/scope-key-record';
 import type { ScopeKeyRecord } from '../../record/scope-key-record';
 import { auditedMark, changedMeanwhile, erasedBefore, requireReason } from './scope-marks';
+
+/** Entries of the audit log in one read. */
+const PAGE = 500;
 
 /** Options of an erasure. */
 export interface ErasureOptions {
@@ -36,6 +39,8 @@ export interface ErasureOptions {
 export type Erasure =
   | { readonly state: 'requested'; readonly erasableFrom: Date }
   | { readonly state: 'erased'; readonly receipt: ErasureReceipt };
+
+const KEY_PURPOSES = ['data', 'index'] as const;
 
 /** The rows under the keys of scopes. */
 export interface ScopeRows<C> {
@@ -67,16 +72,36 @@ export async function eraseScope<C>(
   requireWait('shred: graceMs', graceMs);
   requireReason(reason);
   await requireUnheld(scopes, scope);
-  if ((await scopes.store.findAll(scope)).every(isMark)) throw unknownScope(scope);
   const waitMs = Math.max(delayMs, graceMs);
   const mark =
-    (await scopes.marks.find(scope, 'erasure')) ??
+    (await scopes.marks.findRecorded(scope, 'erasure')) ??
     (await scopes.marks.set(scope, 'erasure', { reason, waitMs }));
   if (mark.state === 'erased') throw erasedBefore(mark);
+  await requireReasonOfRequest(services, mark, reason);
   const erasableFrom = latest(scopes.marks.erasableFrom(mark), endOfWait(mark.since, waitMs));
   if ((await services.store.now()) < erasableFrom) return { state: 'requested', erasableFrom };
   const how = { reason, rows, replays: null };
   return { state: 'erased', receipt: await eraseMarked(services, scopes, mark, how) };
+}
+
+/** The receipt names the reason for which the erasure was requested. */
+async function requireReasonOfRequest<C>(
+  { audit }: KeyServices<C>,
+  { id, kind }: ScopeKeyRecord,
+  reason: string,
+): Promise<void> {
+  let request: AuditEntry | undefined;
+  for (let after = 0; request === undefined;) {
+    const page = (await audit?.list({ operation: 'shred', after, limit: PAGE })) ?? [];
+    request = page.find(({ keyId, outcome }) => keyId === id && outcome === 'started');
+    if (page.length < PAGE) break;
+    after = page.at(-1)?.seq ?? after;
+  }
+  if (request === undefined || request.reference === reason) return;
+  throw new KeyStateError(
+    `The erasure of the ${kind} was requested for another reason, which the audit log has. Nothing was erased. Give ` +
+      'that reason, or cancel the erasure and request it anew.',
+  );
 }
 
 function latest(a: Date, b: Date): Date {
@@ -118,7 +143,8 @@ export async function eraseMarked<C>(
     receipt = sealedReceipt(branch, { ...fields, columns });
     return { ...recordedErasure(receipt), mark: auditedMark(mark) };
   };
-  const erased = await applyRecorded(services, scopes.store, { changes, event });
+  const inserted = noLaterKeys(keys, { id: branch.id, since, scope: { kind, id: scope } });
+  const erased = await applyRecorded(services, scopes.store, { changes, inserted, event });
   if (!erased || receipt === undefined) throw changedMeanwhile(mark);
   scopes.clear();
   return receipt;
@@ -137,12 +163,37 @@ function blank(key: ScopeKeyRecord, since: Date): ScopeKeyRecord {
   return { ...key, state, since, sealed: new Uint8Array() };
 }
 
+/**
+ * Returns tombstones in the place of keys that a scope does not have yet: a process that is about to make one finds
+ * its place taken, and one that was faster makes the erasure fail.
+ */
+function noLaterKeys(
+  keys: readonly ScopeKeyRecord[],
+  {
+    id: branchId,
+    since,
+    scope,
+  }: { readonly id: string; readonly since: Date; readonly scope: Scope },
+): ScopeKeyRecord[] {
+  const missing = KEY_PURPOSES.filter(
+    (purpose) => !keys.some((key) => key.purpose === purpose && key.state !== 'deactivated'),
+  );
+  return missing.map((purpose) => {
+    const versions = keys.filter((key) => key.purpose === purpose).map(({ version }) => version);
+    return {
+      ...{ id: newDataKeyId(), kind: scope.kind, scope: scope.id, purpose, branchId, since },
+      ...{ version: Math.max(0, ...versions) + 1, state: 'erased', suite: 'hmac-sha-256' },
+      sealed: new Uint8Array(),
+    };
+  });
+}
+
 async function requireUnheld<C>(
   { marks }: KeysOfScopes<C>,
   scope: Scope,
   connection?: C,
 ): Promise<void> {
-  if ((await marks.find(scope, 'hold', connection)) === undefined) return;
+  if ((await marks.findRecorded(scope, 'hold', connection)) === undefined) return;
   throw new KeyStateError(
     `The ${scope.kind} is under a legal hold, and is not erased. Release the hold first.`,
   );

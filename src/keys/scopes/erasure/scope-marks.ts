@@ -16,8 +16,7 @@ import type { ScopeBranches } from '../scope-branches';
 import type { ScopeKeyRing } from '../scope-key-ring';
 import type { ScopeKeyStore } from '../scope-key-store';
 import { sealScopeKey } from '../sealed-scope-key';
-
-const OPERATIONS = { erasure: 'shred', hold: 'hold' } as const;
+import { BEGINNINGS, requireRecorded } from './recorded-mark';
 
 /** What the marks of scopes depend on. */
 interface MarkParts<C> {
@@ -55,6 +54,21 @@ export class ScopeMarks<C> {
     const marks = (await store.findAll(scope, connection)).filter(hasFormOfMark);
     await ring.loadBranches(marks, connection);
     return ring.markAmong(marks, purpose);
+  }
+
+  /**
+   * {@link ScopeMarks.find}, for what follows from the mark.
+   *
+   * @throws {@link KeyStateError} for one that was ended and put back
+   */
+  async findRecorded(
+    scope: Scope,
+    purpose: MarkPurpose,
+    connection?: C,
+  ): Promise<ScopeKeyRecord | undefined> {
+    const mark = await this.find(scope, purpose, connection);
+    if (mark?.state === 'active') await requireRecorded(this.#services, mark, connection);
+    return mark;
   }
 
   /**
@@ -110,17 +124,13 @@ export class ScopeMarks<C> {
     const content = purpose === 'erasure' ? timeBytes(endOfWait(since, waitMs)) : new Uint8Array();
     const { branches } = this.#scopes;
     const mark = sealScopeKey(branches.common, fields, this.#services.application, content);
-    const event = {
-      operation: OPERATIONS[purpose],
-      outcome: purpose === 'hold' ? ('done' as const) : ('started' as const),
-    };
     // An erasure changes the rows of all keys, and looks for holds then: one that is not committed yet, it waits for.
     const key = earlier.find((record) => !isMark(record));
     const awaited = key === undefined ? [] : [{ expected: key, record: key }];
     await this.#apply(mark, {
       changes: awaited,
       inserted: [mark],
-      event: { ...event, reference: reason },
+      event: { ...BEGINNINGS[purpose], reference: reason },
     });
     return mark;
   }

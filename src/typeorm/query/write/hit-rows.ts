@@ -32,14 +32,18 @@ export function prepareUpdate(
 ): Promise<UpdateResult> {
   const open = openScopes(builder);
   if (open.size === 0) return prepareWrite(builder, queryRunner, update);
-  return withScopeOfHitRows(builder, open, queryRunner, async (runner) => {
-    builder.setQueryRunner(runner);
-    try {
-      return await prepareWrite(builder, runner, update);
-    } finally {
-      builder.setQueryRunner(queryRunner);
-    }
-  });
+  const write = (): Promise<UpdateResult> =>
+    withScopeOfHitRows(builder, open, queryRunner, async (runner) => {
+      builder.setQueryRunner(runner);
+      try {
+        return await prepareWrite(builder, runner, update);
+      } finally {
+        builder.setQueryRunner(queryRunner);
+      }
+    });
+  // Before its transaction, in which another connection might be waited for in vain.
+  const recorded = installationOf(builder.connection).recordAcrossScopes(queryRunner);
+  return recorded === undefined ? write() : recorded.then(write);
 }
 
 const NONE: OpenScopes = new Map();

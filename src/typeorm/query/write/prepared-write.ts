@@ -50,11 +50,7 @@ export function prepareWrite<T>(
     entity !== undefined && UniqueWrite.isNeeded(entity)
       ? runUnique(builder, entity, queryRunner, guarded)
       : withResolvedParameters(builder, installation, queryRunner, guarded);
-  if (preparing === undefined) return run();
-  return preparing.then(run, (failure: unknown) => {
-    leaveToValues(failure);
-    return run();
-  });
+  return preparing === undefined ? run() : preparing.then(run);
 }
 
 function noteWrite(
@@ -74,7 +70,10 @@ export function leaveToValues(failure: unknown): void {
   if (!(failure instanceof FieldEncryptionError)) throw failure;
 }
 
-/** Prepares the keys of a write, those of scopes after the common ones, which wrap them. */
+/**
+ * Prepares the keys of a write, those of scopes after the common ones, which wrap them. Rejects where the audit log
+ * refuses work across scopes.
+ */
 function preparation(
   builder: WriteBuilder,
   entity: EncryptedEntity,
@@ -85,7 +84,7 @@ function preparation(
   const { scopes, index } = scopesOfStatement(builder, entity);
   if (scopes.length === 0) return common;
   const ofScopes = (): Promise<void> | undefined =>
-    installation.prepareScopes(scopes, { index }, queryRunner);
+    installation.prepareScopes(scopes, { index }, queryRunner)?.catch(leaveToValues);
   const recorded = installation.recordAcrossScopes(queryRunner);
   if (recorded !== undefined) return recorded.then(() => common).then(ofScopes);
   return common === undefined ? ofScopes() : common.then(ofScopes);
