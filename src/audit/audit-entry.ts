@@ -24,6 +24,8 @@ export type AuditOperation =
   | 'hold'
   | 'release'
   | 'allScopes'
+  /** Attempts of too many kinds to be counted apart. */
+  | 'attempts'
   | 'maintain'
   | `data ${string}`;
 

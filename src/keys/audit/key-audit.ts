@@ -141,11 +141,13 @@ export class KeyAudit<C> {
     return (events, transaction) => this.#log.append(events, seal, transaction);
   }
 
-  /** Records what has happened whether or not it can be recorded: a failure is an `auditFailed` event. */
-  note(event: AuditEvent): Promise<void> {
-    return this.record(event).catch((error: unknown) => {
+  /** Records what has happened, and returns whether it could: a failure is an `auditFailed` event. */
+  note(event: AuditEvent): Promise<boolean> {
+    const failed = (error: unknown): boolean => {
       this.#emitFailure(event, error);
-    });
+      return false;
+    };
+    return this.record(event).then(() => true, failed);
   }
 
   /** Returns the keys in the unbroken part of the log that are missing from the table. */
