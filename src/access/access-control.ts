@@ -14,7 +14,7 @@ interface UsedProperty {
   readonly property: string;
 }
 
-/** Decides who may do what, and records the attempts that come to nothing. */
+/** Decides who may do what, and records the attempts that do not succeed. */
 export class AccessControl {
   readonly #options: AccessOptions | undefined;
   readonly #attempts: MergedAttempts;

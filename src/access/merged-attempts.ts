@@ -20,7 +20,7 @@ interface Counted {
 }
 
 /**
- * Records attempts that came to nothing: the first of a kind at once, and how many were like it at the end of the
+ * Records attempts that did not succeed: the first of a kind at once, and how many were like it at the end of the
  * minute, so that nobody fills the audit log. What cannot be recorded is counted until it can be.
  */
 export class MergedAttempts {

@@ -31,7 +31,7 @@ export type AuditOperation =
 
 /**
  * The outcome of an operation. Changes of keys are recorded in their transaction, and so only as `done`. A run
- * over rows that is `interrupted` goes on when it is started again. With `access`, attempts that came to nothing
+ * over rows that is `interrupted` goes on when it is started again. With `access`, attempts that did not succeed
  * are recorded as well: `denied` for want of a level, `failed` for any other reason.
  */
 export type AuditOutcome = 'started' | 'done' | 'failed' | 'interrupted' | 'denied';

@@ -95,7 +95,7 @@ describeEachDatabase('Level 0', (kind) => {
   }
 
   it('does not write what a listener adds', async () => {
-    await expectDenied(() => patients().insert({ id: 4, ward: 'Z' } as never));
+    await expectDenied(() => patients().insert({ id: 4, ward: 'Z' }));
     await expectDenied(() => patients().update({ id: 1 }, { ward: 'Z' }));
     await clerk(() => patients().update({ id: 1 }, { ward: 'B' }));
     await nurse(() => patients().update({ id: 1 }, { ward: 'Z' }));
@@ -158,7 +158,7 @@ describeEachDatabase('Level 0', (kind) => {
     [
       'an upsert',
       () =>
-        patients().upsert({ id: 1, ward: 'B' } as never, {
+        patients().upsert({ id: 1, ward: 'B' }, {
           ...({ conflictPaths: ['id'], returning: '*' } as never as { conflictPaths: ['id'] }),
         }),
     ],
@@ -170,7 +170,7 @@ describeEachDatabase('Level 0', (kind) => {
     patients()
       .createQueryBuilder()
       .insert()
-      .values({ id: 1, ward: 'B' } as never);
+      .values({ id: 1, ward: 'B' });
 
   if (hasReturning)
     it.each(statements)('gets nothing back from %s', async (_, statement) => {

@@ -268,7 +268,8 @@ describeEachDatabase('A sealed property', (kind) => {
       return process.memoryUsage().heapUsed;
     };
     const ward = 'w'.repeat(100_000);
-    for (let id = 100; id < 300; id += 1) await patients.insert({ ...patient(id), ward });
+    for (let id = 100; id < 300; id += 1)
+      await patients.insert(Object.assign(patient(id), { ward }));
     const before = await heap();
     const kept = (await patients.find()).map(({ findings }) => findings);
     expect((await heap()) - before).toBeLessThan(5_000_000);
