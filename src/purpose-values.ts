@@ -73,8 +73,7 @@ export class PurposeValues {
       boundTo: options.scope === undefined ? [] : [options.scope],
       isScoped: options.scope !== undefined,
       ...{ coerce: false, readsUnbound: false, readsUnscoped: false, isSealed: false },
-      maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
-      columnLength: undefined,
+      ...{ maxValueBytes: DEFAULT_MAX_VALUE_BYTES, columnLength: undefined },
     });
   }
 
