@@ -10,7 +10,7 @@ const mayImport = {
   audit: ['crypto', 'encoding'],
   kms: ['crypto', 'encoding'],
   telemetry: [],
-  access: ['audit'],
+  access: ['async', 'audit', 'telemetry', 'crypto', 'encoding'],
   keys: ['async', 'audit', 'telemetry', 'kms/kms-provider', 'crypto', 'format', 'encoding'],
   import: ['kms', 'crypto', 'encoding'],
   field: ['keys/key-source', 'format', 'crypto', 'encoding'],
@@ -66,6 +66,8 @@ const mayImport = {
   cli: [
     'field-encryption',
     'data-keys',
+    'access-trail',
+    'access',
     'audit-trail',
     '../migrations',
     'doctor',

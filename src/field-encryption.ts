@@ -1,5 +1,6 @@
 import type { DataSource, EntityTarget, ObjectLiteral } from 'typeorm';
 
+import { AccessTrail } from './access-trail';
 import { AuditTrail } from './audit-trail';
 import { DataKeys } from './data-keys';
 import { examine } from './doctor/doctor';
@@ -35,12 +36,14 @@ export class FieldEncryption {
   readonly #installation: Installation;
   readonly keys: DataKeys;
   readonly audit: AuditTrail;
+  readonly accessLog: AccessTrail;
 
   /** @internal */
   constructor(installation: Installation) {
     this.#installation = installation;
     this.keys = new DataKeys(installation);
     this.audit = new AuditTrail(installation);
+    this.accessLog = new AccessTrail(installation);
   }
 
   /** Prepares the keys, creating the first ones, or throws: for an application that should fail at start. */
@@ -210,7 +213,7 @@ export class FieldEncryption {
   }
 
   /** Makes tokens of an index, of the scope of a row if it has keys of that. */
-  #withIndex<T>(
+  async #withIndex<T>(
     entity: EntityTarget<ObjectLiteral>,
     property: string,
     how: ValueOptions & { readonly indexName: string | undefined; readonly creates: boolean },
@@ -219,6 +222,7 @@ export class FieldEncryption {
     const { indexName, creates, manager, row = {} } = how;
     const encrypted = this.#column(entity, property);
     const indexed = indexNamed(encrypted, indexName);
+    await this.#installation.guard?.pause();
     noteUse(this.#installation, encrypted, 'lookup', () => 1);
     return withIndexKeys(this.#installation, encrypted, indexed, {
       ...{ row: insertedRow(row), queryRunner: manager?.queryRunner, creates },

@@ -110,6 +110,7 @@ export class PurposeValues {
     stored: unknown,
     { manager }: Pick<ValueOptions, 'manager'> = {},
   ): Promise<unknown> {
+    await this.#installation.guard?.pause();
     this.#noteUse('decrypt');
     const { cipher, keys, ofScope } = this.#field();
     const found = cipher.inspect(stored);
@@ -127,6 +128,7 @@ export class PurposeValues {
    * @throws {@link UnsupportedValueError} for a value of another type, or one that cannot be compared
    */
   async token(value: unknown, { manager }: Pick<ValueOptions, 'manager'> = {}): Promise<string> {
+    await this.#installation.guard?.pause();
     this.#noteUse('lookup');
     const field = this.#field();
     if (field.ofScope === undefined) {

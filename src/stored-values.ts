@@ -76,6 +76,7 @@ export async function decryptValues(
     manager?.queryRunner,
   );
   if (encrypted.scope !== undefined) await installation.recordAcrossScopes(manager?.queryRunner);
+  await installation.guard?.pause();
   noteUse(installation, encrypted, 'decrypt', () => countValues(stored, (value) => value));
   const ready = await fetchPrevious(encrypted, stored);
   const { binding, scope } = encrypted;
@@ -96,11 +97,13 @@ export async function decryptValues(
 function told<T>(
   { column, policy }: EncryptedColumn,
   operation: 'encrypt' | 'decrypt',
-  ...work: Parameters<typeof valueResults<T>>
+  values: readonly unknown[],
+  work: Parameters<typeof valueResults<T>>[1],
 ): ValueResults<T> {
-  const results = valueResults(...work);
-  for (const { error } of results.failures) {
-    tellOfFailure(column.entityMetadata.connection, operation, error, policy);
+  const results = valueResults(values, work);
+  for (const { index, error } of results.failures) {
+    const stored = operation === 'decrypt' ? values[index] : undefined;
+    tellOfFailure(column.entityMetadata.connection, operation, error, policy, stored);
   }
   return results;
 }

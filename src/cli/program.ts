@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from 'commander';
 
 import { ownManifest } from '../doctor/checks/packages';
 
+import { addAccess } from './commands/access';
 import { addAudit } from './commands/audit';
 import { DRY_RUN } from './commands/common-options';
 import type { ChooseWork, CommandWork, DryRunOption } from './commands/common-options';
@@ -81,7 +82,7 @@ function programFor(choose: ChooseWork): Command {
     .action(({ dryRun = false }: DryRunOption) => {
       choose((session) => init(session, { dryRun }));
     });
-  const groups = [addStatus, addKeys, addAudit, addData, addSchema];
+  const groups = [addStatus, addKeys, addAudit, addAccess, addData, addSchema];
   for (const add of groups) add(program, choose);
   addCompletion(program);
   return program;

@@ -63,7 +63,8 @@ function detailsOf({ reference, counts }: AuditEntry): string {
   return [...(reference === null ? [] : [reference]), ...numbers].join(' ');
 }
 
-const PROBLEMS: Readonly<Record<AuditProblem, string>> = {
+/** What is wrong with an entry. */
+export const PROBLEMS: Readonly<Record<AuditProblem, string>> = {
   missing: 'is missing',
   edited: 'was edited',
   moved: 'does not follow the one before it',
@@ -118,6 +119,7 @@ const KEY_OPERATIONS: Readonly<Record<Exclude<AuditOperation, `data ${string}`>,
   ...{ suspend: true, resume: true, revoke: true, destroy: true, rewrap: true, adopt: true },
   ...{ backup: true, restore: true, drill: true, acceptEpoch: true },
   ...{ shred: true, cancelShred: true, hold: true, release: true, allScopes: true, maintain: true },
+  'access list': true,
 };
 
 function operation(name: string): string {

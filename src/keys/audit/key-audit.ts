@@ -9,7 +9,7 @@ import { actorOf, headOf, readHead } from '../../audit/audit-entry';
 import { AuditLog } from '../../audit/audit-log';
 import type { AuditSeal } from '../../audit/audit-log';
 import { AuditVerification } from '../../audit/audit-verification';
-import type { LoggedKey } from '../../audit/audit-verification';
+import type { FindSeal, LoggedKey } from '../../audit/audit-verification';
 import { FieldEncryptionError } from '../../errors';
 import type { KeyTableAnchor } from '../anchor/anchor-state';
 import { KeyAnchor } from '../anchor/key-anchor';
@@ -125,6 +125,16 @@ export class KeyAudit<C> {
     const { entries } = this.#parts;
     if (!(await entries.exists(connection))) return 0;
     return entries.highestVersion({ purpose, name, limit }, connection);
+  }
+
+  /** Returns the seal of new entries, for those of the access log. */
+  seal(): Promise<AuditSeal> {
+    return this.#key.ready();
+  }
+
+  /** Returns a search for seals to verify entries with. */
+  sealFinder(): FindSeal {
+    return this.#key.finder();
   }
 
   /** Records events that are no changes of a key, in a transaction of their own. */

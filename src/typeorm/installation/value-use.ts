@@ -7,23 +7,28 @@ import type { Installation } from './installation';
 
 type Operation = ValuesMessage['operation'];
 
+/** The limits that operations are under. */
+const SUBJECTS = { decrypt: 'reads', lookup: 'lookups' } as const;
+
 /**
- * Notes that a statement uses values of a column: refuses it to an actor that may not, and publishes how many.
+ * Notes that a statement uses values of a column: refuses it to an actor that may not, or uses too many, and
+ * publishes how many.
  *
  * @param count - returns how many; called only where it matters.
- * @throws {@link AccessDeniedError}
+ * @throws {@link AccessDeniedError}, {@link RateLimitedError}
  */
 export function noteUse(
-  { access, dataSource: source }: Installation,
+  { access, dataSource: source, guard }: Installation,
   { policy }: Pick<EncryptedColumn, 'policy'>,
   operation: Operation,
   count: () => number,
 ): void {
-  if (!access.isOn && !channels.values.hasSubscribers) return;
+  if (!access.isOn && guard === undefined && !channels.values.hasSubscribers) return;
   const values = count();
   if (values === 0) return;
   try {
     access.requireUse(policy);
+    if (operation !== 'encrypt') guard?.use(SUBJECTS[operation], values, policy);
   } catch (error) {
     throw tellOfFailure(source, operation, error);
   }

@@ -42,6 +42,7 @@ async function reveal(
     readonly stored: unknown;
   },
 ): Promise<unknown> {
+  await installation.guard?.pause();
   noteUse(installation, encrypted, 'decrypt', () => 1);
   const prefix = keyPrefixOf(encrypted, stored);
   if (prefix !== undefined) await installation.loadKeys([prefix]);
