@@ -62,10 +62,11 @@ const mayImport = {
     'typeorm/installation',
     'keys/record',
   ],
-  nestjs: ['field-encryption', 'health', 'typeorm', 'keys', 'audit/actor'],
+  nestjs: ['field-encryption', 'key-upkeep', 'health', 'typeorm', 'keys', 'audit/actor'],
   cli: [
     'field-encryption',
     'data-keys',
+    'key-upkeep',
     'access-trail',
     'access',
     'audit-trail',

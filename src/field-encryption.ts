@@ -22,7 +22,7 @@ import type { ValueOptions, ValuesOptions } from './stored-values';
 import { installationOf } from './typeorm/installation/installations';
 import type { Installation } from './typeorm/installation/installation';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
-import { noteUse } from './typeorm/installation/value-use';
+import { noteUseInTurn } from './typeorm/installation/value-use';
 import { indexNamed } from './typeorm/metadata/index-columns';
 import { withIndexKeys } from './typeorm/query/lookup/index-keys';
 import { sortedEntities } from './typeorm/query/sorting/sorted-entities';
@@ -118,10 +118,7 @@ export class FieldEncryption {
     return run(this.#installation, 'verify', options);
   }
 
-  /**
-   * Returns the blind-index token to store with a value in hand-written SQL. `indexName` selects a named
-   * index. To look rows up, see {@link FieldEncryption.tokens}.
-   */
+  /** Returns the token of a blind index, the one of a name if given, to store with a value in hand-written SQL. */
   async token<T extends ObjectLiteral>(
     entity: EntityTarget<T>,
     property: string,
@@ -222,8 +219,7 @@ export class FieldEncryption {
     const { indexName, creates, manager, row = {} } = how;
     const encrypted = this.#column(entity, property);
     const indexed = indexNamed(encrypted, indexName);
-    await this.#installation.guard?.pause();
-    noteUse(this.#installation, encrypted, 'lookup', () => 1);
+    await noteUseInTurn(this.#installation, encrypted, 'lookup', () => 1);
     return withIndexKeys(this.#installation, encrypted, indexed, {
       ...{ row: insertedRow(row), queryRunner: manager?.queryRunner, creates },
       work: () => make(indexed.index),

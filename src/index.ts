@@ -22,6 +22,7 @@ export type {
 } from './health/health-report';
 export type { PreviousFormat } from './import/previous-format';
 export type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
+export type { FailedStep, UpkeepOptions, UpkeepReport } from './key-upkeep';
 export { fileAnchor } from './keys/anchor/file-anchor';
 export type { AnchorDiscrepancy } from './keys/anchor/anchor-discrepancy';
 export type { KeyTableAnchor } from './keys/anchor/anchor-state';

@@ -1,7 +1,7 @@
 import type { EntityManager, ObjectLiteral } from 'typeorm';
 
 import type { Installation } from './typeorm/installation/installation';
-import { countValues, noteUse } from './typeorm/installation/value-use';
+import { countValues, noteUse, noteUseInTurn } from './typeorm/installation/value-use';
 import {
   decryptStored,
   fetchPrevious,
@@ -76,8 +76,8 @@ export async function decryptValues(
     manager?.queryRunner,
   );
   if (encrypted.scope !== undefined) await installation.recordAcrossScopes(manager?.queryRunner);
-  await installation.guard?.pause();
-  noteUse(installation, encrypted, 'decrypt', () => countValues(stored, (value) => value));
+  const count = (): number => countValues(stored, (value) => value);
+  await noteUseInTurn(installation, encrypted, 'decrypt', count);
   const ready = await fetchPrevious(encrypted, stored);
   const { binding, scope } = encrypted;
   return told(encrypted, 'decrypt', ready, (value, i) => {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 
 import { currentActor } from '../audit/actor';
@@ -16,7 +17,7 @@ const NEAR = 0.8;
 const FAR = 10;
 const DEFAULT_FAILURES = 5;
 /** The longest that a statement waits before it is refused instead. */
-const MAX_DELAY_MS = 30_000;
+const MAX_DELAY_MS = 10_000;
 /** What tampering makes of a value, as opposed to an outage or a mistake. */
 const OF_TAMPERING: readonly FieldEncryptionErrorCode[] = [
   'ERR_DECRYPTION',
@@ -39,6 +40,7 @@ export class Guard {
   readonly #told = new WeakMap<object, GuardLevel>();
   /** Windows in which actors pass the limits. */
   readonly #broken = new ActorLimit({ values: 0 });
+  readonly #stopping = new AbortController();
   #failed = { endsAt: 0, fingerprints: new Set<string>() };
 
   constructor({ reads, lookups, failures }: GuardOptions, tell: (notice: Notice) => void) {
@@ -49,6 +51,12 @@ export class Guard {
     this.#limits = limits;
     this.#failures = { values: DEFAULT_FAILURES, windowMs: DEFAULT_WINDOW_MS, ...failures };
     this.#tell = tell;
+    setMaxListeners(0, this.#stopping.signal);
+  }
+
+  /** Lets all statements that wait go on. */
+  stop(): void {
+    this.#stopping.abort();
   }
 
   /**
@@ -85,7 +93,8 @@ export class Guard {
     const now = this.#clock();
     const delay = Math.max(reads?.delayOf(actor, now) ?? 0, lookups?.delayOf(actor, now) ?? 0);
     if (delay === 0) return undefined;
-    return delay > MAX_DELAY_MS ? Promise.reject(tooMany(delay)) : wait(delay);
+    if (delay > MAX_DELAY_MS) return Promise.reject(tooMany(delay));
+    return wait(delay, undefined, this.#stopping).catch(() => undefined);
   }
 
   /** Counts a stored value that did not decrypt. */

@@ -31,6 +31,7 @@ export function startGuard({
   schedules.add({
     stop: () => {
       listeners.stop();
+      guard.stop();
       return Promise.resolve();
     },
   });

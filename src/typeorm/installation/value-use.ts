@@ -36,6 +36,12 @@ export function noteUse(
   channels.values.publish({ source, operation, entity, property, values });
 }
 
+/** {@link noteUse}, in the turn of an actor that is slowed down. For uses that no query is sent for. */
+export async function noteUseInTurn(...use: Parameters<typeof noteUse>): Promise<void> {
+  await use[0].guard?.pause();
+  noteUse(...use);
+}
+
 /** Counts those of some rows that have a value. */
 export function countValues<T>(rows: readonly T[], valueOf: (row: T) => unknown): number {
   let values = 0;

@@ -69,7 +69,7 @@ export class TypeormAccessStore {
 
 const OPERATIONS: readonly AccessOperation[] = ['decrypt', 'lookup', 'reveal'];
 
-/** Returns the entry in a row; one with a cell that cannot be read without the MAC, so that it does not hold. */
+/** Returns the entry in a row; one with a cell that cannot be read as none that its MAC holds for. */
 function entryOf(row: AccessRow): ProvenEntry {
   const stored = new StoredRow(AccessSchema, row);
   const entry = {
@@ -89,7 +89,7 @@ function entryOf(row: AccessRow): ProvenEntry {
     previousMac: stored.text('previousMac'),
     mac: stored.text('mac'),
   };
-  return [entry, stored.unreadable.length === 0 ? proof : { ...proof, mac: '' }];
+  return [stored.unreadable.length === 0 ? entry : { ...entry, values: -1 }, proof];
 }
 
 /** Reads a JSON array of texts. */

@@ -2,7 +2,7 @@ import { Sealed } from '../../../field/sealed';
 import type { SealedPlace } from '../../../field/sealed';
 import { channels } from '../../../telemetry/channels';
 import type { Installation } from '../../installation/installation';
-import { noteUse } from '../../installation/value-use';
+import { noteUseInTurn } from '../../installation/value-use';
 import { decryptStored, fetchPrevious, keyPrefixOf } from '../../metadata/encrypted-column';
 import type { EncryptedColumn } from '../../metadata/encrypted-column';
 
@@ -42,8 +42,7 @@ async function reveal(
     readonly stored: unknown;
   },
 ): Promise<unknown> {
-  await installation.guard?.pause();
-  noteUse(installation, encrypted, 'decrypt', () => 1);
+  await noteUseInTurn(installation, encrypted, 'decrypt', () => 1);
   const prefix = keyPrefixOf(encrypted, stored);
   if (prefix !== undefined) await installation.loadKeys([prefix]);
   if (encrypted.scope !== undefined) await installation.recordAcrossScopes(undefined);
