@@ -127,9 +127,9 @@ export class KeyAudit<C> {
     return entries.highestVersion({ purpose, name, limit }, connection);
   }
 
-  /** Returns the seal of new entries, for those of the access log. */
+  /** Returns the seal for new entries of another log. */
   seal(): Promise<AuditSeal> {
-    return this.#key.ready();
+    return this.#key.ready(undefined, false);
   }
 
   /** Returns a search for seals to verify entries with. */
