@@ -46,7 +46,7 @@ export class AccessTrail {
     const { dataSource, audit, options } = this.#installation;
     const now = options.now?.() ?? new Date();
     const { limit = DEFAULT_LIMIT, since = new Date(now.getTime() - DAY_MS) } = range;
-    const verification = new AccessVerification(audit.sealFinder());
+    const verification = new AccessVerification(audit.key.finder());
     const minute = new Date(Math.floor(since.getTime() / MINUTE_MS) * MINUTE_MS);
     let entries: AccessEntry[] = [];
     for await (const [entry, seal] of new TypeormAccessStore(dataSource).from(minute)) {

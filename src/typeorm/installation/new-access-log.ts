@@ -59,7 +59,8 @@ function tableWriter(installation: LoggedInstallation): WriteEntries {
   let numbers = new AccessNumbers();
   let lastMac = '';
   return async (entries) => {
-    const sealed = sealedEntries(numbers.of(entries), await installation.audit.seal(), lastMac);
+    const seal = await installation.audit.key.ready(undefined, false);
+    const sealed = sealedEntries(numbers.of(entries), seal, lastMac);
     try {
       await store.append(sealed, installation.parameterLimit);
     } catch (error) {
