@@ -2,8 +2,8 @@ import { Command, CommanderError, Option } from 'commander';
 
 import { ownManifest } from '../doctor/checks/packages';
 
-import { addAccess } from './commands/access';
-import { addAudit } from './commands/audit';
+import { addAccess } from './commands/logs/access';
+import { addAudit } from './commands/logs/audit';
 import { DRY_RUN } from './commands/common-options';
 import type { ChooseWork, CommandWork, DryRunOption } from './commands/common-options';
 import { addCompletion } from './completion';

@@ -1,7 +1,7 @@
 import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, FieldEncryptionError } from '../../src';
-import { auditHead, auditList, auditVerify } from '../../src/cli/commands/audit';
+import { auditHead, auditList, auditVerify } from '../../src/cli/commands/logs/audit';
 import { keysAdopt } from '../../src/cli/commands/keys-adopt';
 import { keysDestroy, keysRevoke } from '../../src/cli/commands/keys-revoke';
 import { keysList } from '../../src/cli/commands/keys-list';

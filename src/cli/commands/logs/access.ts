@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 
-import type { AccessReport } from '../../access-trail';
-import type { AccessEntry, AccessRange } from '../../access/access-entry';
-import { EXIT_CODES } from '../terminal/command-error';
-import { table } from '../terminal/table';
+import type { AccessReport } from '../../../access-trail';
+import type { AccessEntry, AccessRange } from '../../../access/access-entry';
+import { EXIT_CODES } from '../../terminal/command-error';
+import { table } from '../../terminal/table';
 
 import { PROBLEMS } from './audit';
-import { collected, time, wholeNumber } from './common-options';
-import type { ChooseWork, CommandWork } from './common-options';
+import { collected, time, wholeNumber } from '../common-options';
+import type { ChooseWork, CommandWork } from '../common-options';
 
 /** Lists entries of the access log, and those that are not as they were written, which is exit code 1. */
 function accessList(range: AccessRange): CommandWork {

@@ -1,18 +1,18 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
-import type { AuditEntry, AuditOperation, AuditRange } from '../../audit/audit-entry';
-import type { AuditProblem } from '../../audit/audit-verification';
-import { grouped } from '../../doctor/finding';
-import type { AuditReport } from '../../keys/audit/audit-report';
-import { WRITING_MODES } from '../../reencryption/report/run-report';
-import type { Session } from '../load/session';
-import { EXIT_CODES } from '../terminal/command-error';
-import type { CommandResult } from '../terminal/output';
-import { table } from '../terminal/table';
+import type { AuditEntry, AuditOperation, AuditRange } from '../../../audit/audit-entry';
+import type { AuditProblem } from '../../../audit/audit-verification';
+import { grouped } from '../../../doctor/finding';
+import type { AuditReport } from '../../../keys/audit/audit-report';
+import { WRITING_MODES } from '../../../reencryption/report/run-report';
+import type { Session } from '../../load/session';
+import { EXIT_CODES } from '../../terminal/command-error';
+import type { CommandResult } from '../../terminal/output';
+import { table } from '../../terminal/table';
 
-import { time, wholeNumber } from './common-options';
-import type { ChooseWork, CommandWork } from './common-options';
+import { time, wholeNumber } from '../common-options';
+import type { ChooseWork, CommandWork } from '../common-options';
 
 /** Names the last entry of the audit log, to be noted out of the database's reach. */
 export async function auditHead({ fieldEncryption }: Session): Promise<CommandResult> {
