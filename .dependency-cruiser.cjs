@@ -55,6 +55,7 @@ const mayImport = {
   ],
   opentelemetry: [
     'async',
+    'audit/actor',
     'telemetry',
     'field-encryption',
     'doctor/encryption-state',
