@@ -159,7 +159,7 @@ function limited(
     `${entity}.${property}: with this statement the actor would have more than ${String(limit)} ${what} in the ` +
       `window of \`guard.${subject}\`, which ends in ${String(Math.ceil(retryAfterMs / 1000))} s. Ask for fewer rows, ` +
       'wait, or raise the limit; in an emergency, runAs({ id, breakGlass: true, reason }, …).',
-    { entity, property, retryAfterMs },
+    { entity, property, retryAfterMs: Math.round(retryAfterMs) },
   );
 }
 
@@ -167,6 +167,6 @@ function tooMany(retryAfterMs: number): RateLimitedError {
   return new RateLimitedError(
     `the actor is above a limit of \`guard\`, and too many of its statements wait already, for ` +
       `${String(Math.ceil(retryAfterMs / 1000))} s. Try again later.`,
-    { retryAfterMs },
+    { retryAfterMs: Math.round(retryAfterMs) },
   );
 }

@@ -255,6 +255,16 @@ describeDiagonal('The access log', (kind) => {
     expect(failures().at(-1)).toMatchObject({ waiting: 0, dropped: 3 });
   });
 
+  it('is missed by the doctor where its table is missing', async () => {
+    await dataSource.query('DROP TABLE field_encryption_access');
+    expect(await fieldEncryption(dataSource).doctor()).toContainEqual(
+      expect.objectContaining({
+        code: 'OWN_TABLE_MISSING',
+        message: expect.stringContaining('field_encryption_access') as string,
+      }),
+    );
+  });
+
   it('goes on under a new writer where somebody has taken its numbers', async () => {
     await runAs(ada, () => patients().find());
     await log().flush();
