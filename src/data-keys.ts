@@ -1,4 +1,6 @@
 import { ConfigurationError } from './errors';
+import { maintain } from './key-upkeep';
+import type { UpkeepOptions, UpkeepReport } from './key-upkeep';
 import type { AcceptEpochOptions, AcceptEpochReport } from './keys/audit/accept-epoch';
 import type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
 import type { KeyBackup } from './keys/backup/create-backup';
@@ -7,7 +9,6 @@ import type { ColumnUse } from './keys/lifecycle/encrypted-rows';
 import type { IndexRotation, IndexRotationOptions } from './keys/lifecycle/index-rotation';
 import type { AdoptionReport } from './keys/lifecycle/key-adoption';
 import type { DestroyedKey, DestroyOptions } from './keys/lifecycle/key-destruction';
-import type { MaintenanceOptions, MaintenanceReport } from './keys/lifecycle/maintenance-report';
 import type { RevokedKey, RevokeOptions } from './keys/lifecycle/key-revocation';
 import type { RewrapOptions, RewrapReport } from './keys/lifecycle/key-rewrap';
 import { MaintenanceSchedule } from './keys/lifecycle/maintenance-schedule';
@@ -23,7 +24,6 @@ import { ScopeKeys } from './scope-keys';
 import { defined } from './typeorm/declare/option-rules';
 import { withConnection } from './typeorm/connection/lent-connection';
 import type { Installation } from './typeorm/installation/installation';
-import { declaredKinds } from './typeorm/metadata/encrypted-column';
 
 /** A revoked key, and the work that is left to do. */
 export interface RevocationReport extends RevokedKey {
@@ -171,19 +171,20 @@ export class DataKeys extends ScopeKeys {
    * Does what `keyPolicies` ask for now: announces the next version of a key, activates it when every
    * process has had time to load it, and destroys versions that nothing needs. Rotates keys of scopes that
    * are due. Any number of processes may run it, at any time.
-   * A retention policy has whole tables counted while there is a version to destroy.
+   * A retention policy has whole tables counted while there is a version to destroy. With `reencrypt` and
+   * `backup` it is the one job of a night.
    */
-  maintain(options: MaintenanceOptions = {}): Promise<MaintenanceReport> {
-    const rows = encryptedRows(this.installation, options.waitMs);
-    const { columns, keys } = this.installation;
-    return this.access.run('maintain', () => keys.maintain(options, rows, declaredKinds(columns)));
+  maintain(options: UpkeepOptions = {}): Promise<UpkeepReport> {
+    return maintain(this.installation, options);
   }
 
   /** Runs {@link DataKeys.maintain} now and every hour, until stopped or the DataSource is destroyed. */
-  scheduleMaintenance(options: MaintenanceOptions & ScheduleOptions = {}): MaintenanceSchedule {
+  scheduleMaintenance(
+    options: UpkeepOptions & ScheduleOptions<UpkeepReport> = {},
+  ): MaintenanceSchedule<UpkeepReport> {
     const { everyMs, onReport, onError, ...maintenance } = options;
     const schedule = new MaintenanceSchedule(
-      () => this.maintain(maintenance),
+      (signal) => this.maintain({ signal, ...maintenance }),
       defined({ everyMs, onReport, onError }),
     );
     this.installation.schedules.add(schedule);

@@ -21,7 +21,8 @@ export type FieldEncryptionErrorCode =
   | 'ERR_SCOPE_MISSING'
   | 'ERR_SCOPE_MISMATCH'
   | 'ERR_ERASED'
-  | 'ERR_ACCESS_DENIED';
+  | 'ERR_ACCESS_DENIED'
+  | 'ERR_RATE_LIMITED';
 
 /** The circumstances of an error: names and ids, never a value, a ciphertext or key bytes. */
 export interface FieldEncryptionErrorDetails {
@@ -228,4 +229,17 @@ export class ErasedError extends FieldEncryptionError {
 /** The actor at work has too low a level for the operation (`access`). */
 export class AccessDeniedError extends FieldEncryptionError {
   readonly code = 'ERR_ACCESS_DENIED';
+}
+
+/** The actor at work has used more values than the option `guard` allows. Nothing was decrypted or looked up. */
+export class RateLimitedError extends FieldEncryptionError {
+  readonly code = 'ERR_RATE_LIMITED';
+  override readonly retryable = true;
+  /** Milliseconds until the actor may use values again. */
+  readonly retryAfterMs: number;
+
+  constructor(message: string, details: FieldEncryptionErrorDetails & { retryAfterMs: number }) {
+    super(message, details);
+    this.retryAfterMs = details.retryAfterMs;
+  }
 }

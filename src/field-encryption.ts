@@ -1,5 +1,6 @@
 import type { DataSource, EntityTarget, ObjectLiteral } from 'typeorm';
 
+import { AccessTrail } from './access-trail';
 import { AuditTrail } from './audit-trail';
 import { DataKeys } from './data-keys';
 import { examine } from './doctor/doctor';
@@ -21,7 +22,7 @@ import type { ValueOptions, ValuesOptions } from './stored-values';
 import { installationOf } from './typeorm/installation/installations';
 import type { Installation } from './typeorm/installation/installation';
 import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
-import { noteUse } from './typeorm/installation/value-use';
+import { noteUseInTurn } from './typeorm/installation/value-use';
 import { indexNamed } from './typeorm/metadata/index-columns';
 import { withIndexKeys } from './typeorm/query/lookup/index-keys';
 import { sortedEntities } from './typeorm/query/sorting/sorted-entities';
@@ -35,12 +36,14 @@ export class FieldEncryption {
   readonly #installation: Installation;
   readonly keys: DataKeys;
   readonly audit: AuditTrail;
+  readonly accessLog: AccessTrail;
 
   /** @internal */
   constructor(installation: Installation) {
     this.#installation = installation;
     this.keys = new DataKeys(installation);
     this.audit = new AuditTrail(installation);
+    this.accessLog = new AccessTrail(installation);
   }
 
   /** Prepares the keys, creating the first ones, or throws: for an application that should fail at start. */
@@ -115,10 +118,7 @@ export class FieldEncryption {
     return run(this.#installation, 'verify', options);
   }
 
-  /**
-   * Returns the blind-index token to store with a value in hand-written SQL. `indexName` selects a named
-   * index. To look rows up, see {@link FieldEncryption.tokens}.
-   */
+  /** Returns the token of a blind index, the one of a name if given, to store with a value in hand-written SQL. */
   async token<T extends ObjectLiteral>(
     entity: EntityTarget<T>,
     property: string,
@@ -210,7 +210,7 @@ export class FieldEncryption {
   }
 
   /** Makes tokens of an index, of the scope of a row if it has keys of that. */
-  #withIndex<T>(
+  async #withIndex<T>(
     entity: EntityTarget<ObjectLiteral>,
     property: string,
     how: ValueOptions & { readonly indexName: string | undefined; readonly creates: boolean },
@@ -219,7 +219,7 @@ export class FieldEncryption {
     const { indexName, creates, manager, row = {} } = how;
     const encrypted = this.#column(entity, property);
     const indexed = indexNamed(encrypted, indexName);
-    noteUse(this.#installation, encrypted, 'lookup', () => 1);
+    await noteUseInTurn(this.#installation, encrypted, 'lookup', () => 1);
     return withIndexKeys(this.#installation, encrypted, indexed, {
       ...{ row: insertedRow(row), queryRunner: manager?.queryRunner, creates },
       work: () => make(indexed.index),

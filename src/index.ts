@@ -22,6 +22,7 @@ export type {
 } from './health/health-report';
 export type { PreviousFormat } from './import/previous-format';
 export type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
+export type { FailedStep, UpkeepOptions, UpkeepReport } from './key-upkeep';
 export { fileAnchor } from './keys/anchor/file-anchor';
 export type { AnchorDiscrepancy } from './keys/anchor/anchor-discrepancy';
 export type { KeyTableAnchor } from './keys/anchor/anchor-state';
@@ -71,6 +72,15 @@ export type { ResealFailure, ResealReport } from './keys/scopes/scope-resealing'
 export type { ReplayOptions, RotateScopesOptions, ScopeReason, ShredOptions } from './scope-keys';
 export { KeyScope, keyScopeColumn } from './typeorm/declare/key-scope';
 export type { KeyScopeOptions } from './typeorm/declare/key-scope';
+export type { AccessReport, AccessTrail } from './access-trail';
+export type { BrokenAccess } from './access/access-chain';
+export type {
+  AccessEntry,
+  AccessLogOptions,
+  AccessOperation,
+  AccessRange,
+} from './access/access-entry';
+export type { GuardLimit, GuardOptions } from './access/guard-options';
 export type { AccessLevel, AccessOptions } from './access/access-level';
 export { runAs } from './audit/actor';
 export type { Actor } from './audit/actor';
@@ -96,6 +106,8 @@ export type {
 export type { ColumnStatus, KeyCoverage, ScopeCoverage } from './reencryption/coverage/status';
 export type {
   FailureMessage,
+  GuardLevel,
+  GuardMessage,
   KeyCacheMessage,
   KeyLoadMessage,
   KmsMessage,

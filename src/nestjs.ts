@@ -2,6 +2,7 @@ export { ActorInterceptor } from './nestjs/actor-interceptor';
 export type { RequestActor } from './nestjs/actor-interceptor';
 export {
   AccessDeniedFilter,
+  RateLimitedFilter,
   ScopeMismatchFilter,
   UnsupportedQueryFilter,
   UnsupportedValueFilter,

@@ -16,7 +16,7 @@ import type { EncryptedOptions } from './typeorm/declare/column-options';
 import { optionProblems } from './typeorm/declare/option-rules';
 import type { ValuesMessage } from './telemetry/channels';
 import type { Installation } from './typeorm/installation/installation';
-import { noteUse } from './typeorm/installation/value-use';
+import { noteUseInTurn } from './typeorm/installation/value-use';
 import { scopeOfKey } from './typeorm/metadata/encrypted-column';
 import { RowBinding } from './typeorm/metadata/row-binding';
 import type { RowScope } from './typeorm/metadata/row-scope';
@@ -87,7 +87,7 @@ export class PurposeValues {
     value: unknown,
     { manager }: Pick<ValueOptions, 'manager'> = {},
   ): Promise<string | Buffer> {
-    this.#noteUse('encrypt');
+    await this.#noteUse('encrypt');
     const { cipher, ofScope } = this.#field();
     if (ofScope === undefined) {
       await this.#installation.prepareDataKey(this.#policy.keyName, manager?.queryRunner);
@@ -108,7 +108,7 @@ export class PurposeValues {
     stored: unknown,
     { manager }: Pick<ValueOptions, 'manager'> = {},
   ): Promise<unknown> {
-    this.#noteUse('decrypt');
+    await this.#noteUse('decrypt');
     const { cipher, keys, ofScope } = this.#field();
     const found = cipher.inspect(stored);
     if (found.kind !== 'ciphertext') throw notEncrypted(this.#policy);
@@ -125,7 +125,7 @@ export class PurposeValues {
    * @throws {@link UnsupportedValueError} for a value of another type, or one that cannot be compared
    */
   async token(value: unknown, { manager }: Pick<ValueOptions, 'manager'> = {}): Promise<string> {
-    this.#noteUse('lookup');
+    await this.#noteUse('lookup');
     const field = this.#field();
     if (field.ofScope === undefined) {
       await this.#installation.prepareIndexRoot(manager?.queryRunner);
@@ -142,8 +142,8 @@ export class PurposeValues {
     return field.index.token(value);
   }
 
-  #noteUse(operation: ValuesMessage['operation']): void {
-    noteUse(this.#installation, { policy: this.#policy }, operation, () => 1);
+  #noteUse(operation: ValuesMessage['operation']): Promise<void> {
+    return noteUseInTurn(this.#installation, { policy: this.#policy }, operation, () => 1);
   }
 
   #prepareScope(

@@ -1,7 +1,7 @@
 import type { EntityManager, ObjectLiteral } from 'typeorm';
 
 import type { Installation } from './typeorm/installation/installation';
-import { countValues, noteUse } from './typeorm/installation/value-use';
+import { countValues, noteUse, noteUseInTurn } from './typeorm/installation/value-use';
 import {
   decryptStored,
   fetchPrevious,
@@ -71,7 +71,8 @@ export async function decryptValues(
   stored: readonly unknown[],
   { manager, rows }: ValuesOptions,
 ): Promise<ValueResults<unknown>> {
-  noteUse(installation, encrypted, 'decrypt', () => countValues(stored, (value) => value));
+  const count = (): number => countValues(stored, (value) => value);
+  await noteUseInTurn(installation, encrypted, 'decrypt', count);
   await installation.loadKeys(
     stored.flatMap((value) => keyPrefixOf(encrypted, value) ?? []),
     manager?.queryRunner,
@@ -96,11 +97,13 @@ export async function decryptValues(
 function told<T>(
   { column, policy }: EncryptedColumn,
   operation: 'encrypt' | 'decrypt',
-  ...work: Parameters<typeof valueResults<T>>
+  values: readonly unknown[],
+  work: Parameters<typeof valueResults<T>>[1],
 ): ValueResults<T> {
-  const results = valueResults(...work);
-  for (const { error } of results.failures) {
-    tellOfFailure(column.entityMetadata.connection, operation, error, policy);
+  const results = valueResults(values, work);
+  for (const { index, error } of results.failures) {
+    const stored = operation === 'decrypt' ? values[index] : undefined;
+    tellOfFailure(column.entityMetadata.connection, operation, error, policy, stored);
   }
   return results;
 }

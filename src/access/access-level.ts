@@ -31,6 +31,7 @@ export const LEVELS = {
   suspend: 2,
   resume: 2,
   maintain: 2,
+  'access list': 2,
   'data encrypt': 2,
   'data reencrypt': 2,
   'data reindex': 2,

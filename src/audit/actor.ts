@@ -10,6 +10,11 @@ export interface Actor {
   readonly roles?: readonly string[];
   /** Why, for the access log; 1 to 64 characters, without personal data. */
   readonly reason?: string;
+  /**
+   * Passes the limits of the option `guard` in an emergency, which is a `critical` event each time. Takes a
+   * `reason`. Defaults to `false`.
+   */
+  readonly breakGlass?: boolean;
 }
 
 const MAX_ID_CHARS = 256;
@@ -42,17 +47,18 @@ export function onBehalfOf<T>(actor: Actor | undefined, work: () => T): T {
 
 /** As it is when the work begins. */
 function checkedActor(actor: Actor): Actor {
-  const { id, roles = [], reason, ...others } = Object(actor) as Actor;
+  const { id, roles = [], reason, breakGlass = false, ...others } = Object(actor) as Actor;
   const isId = isTextOf(id, MAX_ID_CHARS);
   const isReason = reason === undefined || isTextOf(reason, MAX_REASON_CHARS);
   const areRoles = Array.isArray(roles) && roles.every((role) => typeof role === 'string');
-  if (isId && isReason && areRoles) {
-    const checked = { ...others, id, roles: Object.freeze([...roles]) };
+  const isBreaking = typeof breakGlass === 'boolean' && (!breakGlass || reason !== undefined);
+  if (isId && isReason && areRoles && isBreaking) {
+    const checked = { ...others, id, roles: Object.freeze([...roles]), breakGlass };
     return Object.freeze(reason === undefined ? checked : { ...checked, reason });
   }
   throw new UnsupportedValueError(
-    `An actor is { id, roles?, reason? }: an id of 1 to ${String(MAX_ID_CHARS)} characters, a list of roles, ` +
-      `a reason of 1 to ${String(MAX_REASON_CHARS)} characters.`,
+    `An actor is { id, roles?, reason?, breakGlass? }: an id of 1 to ${String(MAX_ID_CHARS)} characters, a list of ` +
+      `roles, a reason of 1 to ${String(MAX_REASON_CHARS)} characters, which breakGlass takes.`,
   );
 }
 

@@ -27,6 +27,7 @@ export type AuditOperation =
   /** Attempts of too many kinds to be counted apart. */
   | 'attempts'
   | 'maintain'
+  | 'access list'
   | `data ${string}`;
 
 /**
@@ -133,11 +134,20 @@ const MAX_ACTOR_CHARS = 256;
 /** Returns the actor to record, in one line. */
 export function actorOf({ actor = processActor }: AuditOptions): string {
   const name = currentActor()?.id ?? (typeof actor === 'function' ? actor() : actor);
-  return name.replace(/\p{Cc}/gu, ' ').slice(0, MAX_ACTOR_CHARS);
+  return inOneLine(name).slice(0, MAX_ACTOR_CHARS);
 }
 
+/** Returns text without control characters, which would break a list, and which PostgreSQL may not store. */
+export function inOneLine(text: string): string {
+  return text.replace(/\p{Cc}/gu, ' ');
+}
+
+/** What {@link processActor} has found out of the system, which every use of a value would ask again. */
+let known: string | undefined;
+
 function processActor(): string {
-  return `${userName()}@${hostname()}:${String(process.pid)}`;
+  known ??= `${userName()}@${hostname()}:${String(process.pid)}`;
+  return known;
 }
 
 /** Falls back to the user id, which need not have a name in a container. */

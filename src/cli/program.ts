@@ -2,7 +2,8 @@ import { Command, CommanderError, Option } from 'commander';
 
 import { ownManifest } from '../doctor/checks/packages';
 
-import { addAudit } from './commands/audit';
+import { addAccess } from './commands/logs/access';
+import { addAudit } from './commands/logs/audit';
 import { DRY_RUN } from './commands/common-options';
 import type { ChooseWork, CommandWork, DryRunOption } from './commands/common-options';
 import { addCompletion } from './completion';
@@ -81,7 +82,7 @@ function programFor(choose: ChooseWork): Command {
     .action(({ dryRun = false }: DryRunOption) => {
       choose((session) => init(session, { dryRun }));
     });
-  const groups = [addStatus, addKeys, addAudit, addData, addSchema];
+  const groups = [addStatus, addKeys, addAudit, addAccess, addData, addSchema];
   for (const add of groups) add(program, choose);
   addCompletion(program);
   return program;

@@ -39,6 +39,8 @@ export const LABELS = Object.freeze({
   auditKey: 'typeorm-field-encryption/v1/audit-key',
   /** Begins the sealed message of an audit-log entry. */
   auditEntry: 'typeorm-field-encryption/v1/audit-entry',
+  /** Begins the sealed message of an entry of the access log. */
+  accessEntry: 'typeorm-field-encryption/v1/access-entry',
   /** Begins the sealed message of the anchor of the key table. */
   keyAnchor: 'typeorm-field-encryption/v1/key-anchor',
   /** Derives, from the key of an AEAD, the key of its hedged nonces. */

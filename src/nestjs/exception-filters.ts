@@ -1,9 +1,17 @@
-import { BadRequestException, Catch, ForbiddenException, NotFoundException } from '@nestjs/common';
+import {
+  BadRequestException,
+  Catch,
+  ForbiddenException,
+  HttpException,
+  HttpStatus,
+  NotFoundException,
+} from '@nestjs/common';
 import type { ArgumentsHost } from '@nestjs/common';
 import { BaseExceptionFilter } from '@nestjs/core';
 
 import {
   AccessDeniedError,
+  RateLimitedError,
   ScopeMismatchError,
   UnsupportedQueryError,
   UnsupportedValueError,
@@ -54,6 +62,22 @@ export class AccessDeniedFilter extends BaseExceptionFilter {
   override catch(error: AccessDeniedError, host: ArgumentsHost): void {
     const body = { message: 'Forbidden', statusCode: 403 };
     super.catch(new ForbiddenException(body, { cause: error }), host);
+  }
+}
+
+/**
+ * Responds with 429 to a request whose actor has used more values than the option `guard` allows, and says in
+ * `Retry-After` when to try again. The response names neither limit nor property. For HTTP, over any platform.
+ */
+@Catch(RateLimitedError)
+export class RateLimitedFilter extends BaseExceptionFilter {
+  override catch(error: RateLimitedError, host: ArgumentsHost): void {
+    const adapter = this.applicationRef ?? this.httpAdapterHost?.httpAdapter;
+    const seconds = String(Math.ceil(error.retryAfterMs / 1000));
+    adapter?.setHeader(host.getArgByIndex(1), 'Retry-After', seconds);
+    const statusCode = HttpStatus.TOO_MANY_REQUESTS;
+    const body = { message: 'Too Many Requests', statusCode };
+    super.catch(new HttpException(body, statusCode, { cause: error }), host);
   }
 }
 

@@ -4,7 +4,7 @@ import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 
 import { fieldEncryption } from '../field-encryption';
 import type { FieldEncryption } from '../field-encryption';
-import type { MaintenanceReport } from '../keys/lifecycle/maintenance-report';
+import type { UpkeepReport } from '../key-upkeep';
 
 import { encryptedTypeOrmOptions } from './encrypted-typeorm-options';
 import { getFieldEncryptionToken } from './handle-token';
@@ -125,8 +125,9 @@ export class FieldEncryptionModule implements OnApplicationBootstrap {
   }
 }
 
-function logFailures({ failures }: MaintenanceReport): void {
+function logFailures({ failures, failedSteps }: UpkeepReport): void {
   for (const { keyName, message } of failures) logger.error(`Key "${keyName}": ${message}`);
+  for (const { step, message } of failedSteps) logger.error(`${step}: ${message}`);
 }
 
 function logFailure(error: unknown): void {

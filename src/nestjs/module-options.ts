@@ -2,7 +2,7 @@ import { Module } from '@nestjs/common';
 import type { DynamicModule, FactoryProvider, ModuleMetadata } from '@nestjs/common';
 import type { TypeOrmModuleAsyncOptions, TypeOrmModuleOptions } from '@nestjs/typeorm';
 
-import type { MaintenanceOptions } from '../keys/lifecycle/maintenance-report';
+import type { UpkeepOptions, UpkeepReport } from '../key-upkeep';
 import type { ScheduleOptions } from '../keys/lifecycle/maintenance-schedule';
 import type { FieldEncryptionOptions } from '../typeorm/declare/field-encryption-options';
 
@@ -18,7 +18,7 @@ export interface FieldEncryptionModuleOptions extends FieldEncryptionOptions {
    * Runs `keys.maintain()` in this process, from the start and then every hour (`everyMs`) until the
    * application closes; failures go to the log of Nest. Defaults to no schedule.
    */
-  maintenance?: MaintenanceOptions & ScheduleOptions;
+  maintenance?: UpkeepOptions & ScheduleOptions<UpkeepReport>;
 }
 
 /** The options of `TypeOrmModule.forRootAsync` for the encrypted DataSource. */

@@ -10,6 +10,7 @@ import type { Installation } from '../typeorm/installation/installation';
 
 import { errorType } from './attributes';
 import { countMessages } from './message-metrics';
+import type { ActorAttribute } from './message-metrics';
 import { PolledState } from './polled-state';
 import { traceWork } from './spans';
 import { observeState } from './state-gauges';
@@ -20,6 +21,11 @@ export interface InstrumentOptions {
   readonly meter: Meter;
   /** Makes spans of calls to key services, loads of keys and runs over the rows. Defaults to none. */
   readonly tracer?: Tracer | undefined;
+  /**
+   * Returns the attribute `actor` of values, such as a role or a pseudonym: each is a time series of its own, and
+   * metrics go to many. Defaults to no such attribute.
+   */
+  readonly actorOf?: ActorAttribute | undefined;
   /**
    * Also makes gauges of keys and rows, from the key table, the audit log and `status()`. **In one process
    * only**: it reads whole tables, and all processes would report the same. Defaults to none.
@@ -43,35 +49,42 @@ export interface Instrumentation {
  */
 export function instrument(
   dataSource: DataSource,
-  { meter, tracer, status }: InstrumentOptions,
+  { meter, tracer, actorOf, status }: InstrumentOptions,
 ): Instrumentation {
   const installation = installationOf(dataSource);
   const stopPolling = status && poll(installation, meter, status.everyMs);
   const listeners = new Listeners(dataSource);
-  countMessages(listeners, meter);
+  countMessages(listeners, meter, actorOf);
   if (tracer !== undefined) traceWork(listeners, tracer);
-  const stopSize = observeCacheSize(installation, meter);
+  const stopSizes = observeSizes(installation, meter);
   return {
     stop: async () => {
       listeners.stop();
-      stopSize();
+      for (const stop of stopSizes) stop();
       await stopPolling?.();
     },
   };
 }
 
-function observeCacheSize(installation: Installation, meter: Meter): () => void {
-  const size = meter.createObservableGauge('field_encryption.key_cache.size', {
-    unit: '{key}',
-    description: 'Data keys for reading that are in memory.',
+/** Makes gauges of what is in memory. Returns what takes them away. */
+function observeSizes(installation: Installation, meter: Meter): (() => void)[] {
+  const sizes = [
+    ['key_cache.size', '{key}', 'Data keys for reading that are in memory.'],
+    ['access_log.waiting', '{entry}', 'Entries of the access log that are not written yet.'],
+  ] as const;
+  return sizes.map(([name, unit, description]) => {
+    const gauge = meter.createObservableGauge(`field_encryption.${name}`, { unit, description });
+    const collect: ObservableCallback = (result) => {
+      const isOfKeys = name === 'key_cache.size';
+      result.observe(
+        isOfKeys ? installation.keys.keysInMemory : (installation.accessLog?.size ?? 0),
+      );
+    };
+    gauge.addCallback(collect);
+    return () => {
+      gauge.removeCallback(collect);
+    };
   });
-  const collect: ObservableCallback = (result) => {
-    result.observe(installation.keys.keysInMemory);
-  };
-  size.addCallback(collect);
-  return () => {
-    size.removeCallback(collect);
-  };
 }
 
 /** Asks for keys and rows until it is stopped or the DataSource destroyed. */

@@ -1,5 +1,7 @@
 import type { Attributes, Histogram, Meter, MetricOptions } from '@opentelemetry/api';
 
+import { currentActor } from '../audit/actor';
+import type { Actor } from '../audit/actor';
 import type { KeyEvent, KeyEventMessage } from '../keys/record/key-event';
 import { channels } from '../telemetry/channels';
 import type { WorkMessage } from '../telemetry/channels';
@@ -11,14 +13,17 @@ import { errorType, keyAttribute } from './attributes';
 const CALLS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
 const RUNS = [1, 10, 60, 600, 3600, 4 * 3600, 24 * 3600];
 
+/** Returns the name under which values of an actor are counted; undefined for none. */
+export type ActorAttribute = (actor: Actor | undefined) => string | undefined;
+
 /** Counts what messages tell. */
-export function countMessages(listeners: Listeners, meter: Meter): void {
-  countValues(listeners, meter);
+export function countMessages(listeners: Listeners, meter: Meter, actorOf?: ActorAttribute): void {
+  countValues(listeners, meter, actorOf);
   countKeys(listeners, meter);
   followRuns(listeners, meter);
 }
 
-function countValues(listeners: Listeners, meter: Meter): void {
+function countValues(listeners: Listeners, meter: Meter, actorOf?: ActorAttribute): void {
   const values = meter.createCounter('field_encryption.values', {
     unit: '{value}',
     description: 'Values encrypted, decrypted and looked up.',
@@ -27,9 +32,17 @@ function countValues(listeners: Listeners, meter: Meter): void {
     unit: '{failure}',
     description: 'Values that could not be encrypted, decrypted or looked up.',
   });
+  const notices = meter.createCounter('field_encryption.guard.notices', {
+    unit: '{notice}',
+    description: 'Observations of the guard.',
+  });
   listeners
     .on(channels.values, ({ operation, entity, property, values: count }) => {
-      values.add(count, { operation, entity, property });
+      const actor = actorOf?.(currentActor());
+      values.add(count, { operation, entity, property, ...(actor === undefined ? {} : { actor }) });
+    })
+    .on(channels.guard, ({ level, subject }) => {
+      notices.add(1, { level, subject });
     })
     .on(channels.failure, ({ operation, entity, property, code }) => {
       const where = entity === undefined || property === undefined ? {} : { entity, property };
@@ -54,6 +67,10 @@ function countKeys(listeners: Listeners, meter: Meter): void {
     unit: '{event}',
     description: 'Events in the life of keys.',
   });
+  const dropped = meter.createCounter('field_encryption.access_log.dropped', {
+    unit: '{value}',
+    description: 'Values whose uses are in no entry of the access log.',
+  });
   listeners
     .onWork(
       channels.kms,
@@ -69,6 +86,7 @@ function countKeys(listeners: Listeners, meter: Meter): void {
     })
     .on(channels.keyEvent, ({ event }: KeyEventMessage) => {
       events.add(1, eventAttributes(event));
+      if (event.type === 'accessLogFailed') dropped.add(event.dropped);
     });
 }
 

@@ -31,6 +31,29 @@ export interface FailureMessage extends TelemetryMessage {
   readonly entity: string | undefined;
   readonly property: string | undefined;
   readonly code: FieldEncryptionErrorCode;
+  /**
+   * Tells a value that did not decrypt from others, within this process: a hash of its ciphertext under a random
+   * key. Undefined where nothing was to be decrypted.
+   */
+  readonly fingerprint: string | undefined;
+}
+
+/** How much an observation of the guard matters. */
+export type GuardLevel = 'info' | 'warning' | 'error' | 'critical';
+
+/** What the guard has noticed: once for each window and level. */
+export interface GuardMessage extends TelemetryMessage {
+  readonly level: GuardLevel;
+  /** What there was too much of, or `breakGlass` for an actor that passes the limits. */
+  readonly subject: 'reads' | 'lookups' | 'failures' | 'breakGlass';
+  /** Id of the actor at work; undefined outside of `runAs`. */
+  readonly actor: string | undefined;
+  /** The reason of `breakGlass`. */
+  readonly reason: string | undefined;
+  /** Values in the window so far. */
+  readonly values: number;
+  /** Undefined for `breakGlass`. */
+  readonly limit: number | undefined;
 }
 
 /** A sealed value that was revealed. */
@@ -102,6 +125,8 @@ export const channels = {
   failure: named<FailureMessage>('failure'),
   /** `…:reveal` */
   reveal: named<RevealMessage>('reveal'),
+  /** `…:guard` */
+  guard: named<GuardMessage>('guard'),
   /** `…:key-cache` */
   keyCache: named<KeyCacheMessage>('key-cache'),
   /** `…:key-event` */

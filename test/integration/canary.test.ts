@@ -104,6 +104,8 @@ describeDiagonal('No secret is anywhere', (kind) => {
       const options = {
         kms,
         validate: true,
+        accessLog: {},
+        guard: { reads: { values: 1 }, failures: { values: 1 } },
         legacyPlaintext: ['Person.json'],
         onEvent: (event: KeyEvent) => events.push(event),
       };
@@ -148,7 +150,9 @@ describeDiagonal('No secret is anywhere', (kind) => {
       expect(logger.lines.length).toBeGreaterThan(50);
       expect(leaksIn(seen)).toEqual([]);
 
+      await fieldEncryption(dataSource).accessLog.flush();
       const stored = await dump(dataSource, database);
+      expect(stored.includes('decrypt')).toBe(true);
       expect(stored.length).toBeGreaterThan(2000);
       expect(leaksInBytes(stored)).toEqual([]);
     },

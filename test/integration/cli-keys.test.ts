@@ -203,6 +203,31 @@ describeDiagonal('field-encryption keys', (kind) => {
     expect((await run('maintain', '--dry-run')).stdout).toBe('Nothing is due.\n');
   });
 
+  it('maintains, moves the rows and backs up in one job', async () => {
+    await json('rotate');
+    const file = `${kind.name}-nightly.backup`;
+    const job = [
+      'maintain',
+      '--reencrypt',
+      '--backup',
+      file,
+      '--passphrase-file',
+      'passphrase.txt',
+    ];
+    const planned = await run(...job, '--dry-run');
+    expect(planned.stdout).toMatch(/1 row would be re-encrypted[^]*Would back up 3 keys\./);
+    expect(existsSync(join(project.folder, file))).toBe(false);
+    const report = await json(...job);
+    expect(report).toMatchObject({
+      ...{ failures: [], failedSteps: [], reencryption: { changed: 1, remaining: 0 } },
+      backup: { keys: 3, file },
+    });
+    const { stdout } = await run('drill', file, '--passphrase-file', 'passphrase.txt', '--json');
+    expect(JSON.parse(stdout)).toMatchObject({ ok: true, backupId: report.backup.id });
+    // The file is there already, and nothing else happens either.
+    expect((await run(...job)).code).toBe(2);
+  });
+
   it('suspends and resumes, and says in status what is due', async () => {
     const [{ id, useCount }] = (await json('list')).keys;
     expect(useCount).toBe(1);

@@ -1,7 +1,7 @@
 import { Client } from 'pg';
 import type { ClientConfig } from 'pg';
 import { DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
-import { BlindIndex, Encrypted, fieldEncryption, withFieldEncryption } from '../../src';
+import { BlindIndex, Encrypted, fieldEncryption, runAs, withFieldEncryption } from '../../src';
 import { DATABASES } from '../support/databases';
 import { openEncrypted, temporaryKms } from '../support/encrypted-database';
 import type { EncryptedDatabase } from '../support/encrypted-database';
@@ -97,6 +97,19 @@ describeOnPostgres('With the rights that the documentation gives on PostgreSQL',
     });
     await patients.delete({ email: 'bo@example.org' });
     await expect(fieldEncryption(dataSource).keys.rotate()).rejects.toThrow();
+  });
+
+  it('an application records who has read what, and can neither read nor change that', async () => {
+    const dataSource = await as('app', { accessLog: {} });
+    await runAs({ id: 'ada' }, () => dataSource.getRepository(Patient).find());
+    await fieldEncryption(dataSource).accessLog.flush();
+    const { ok, entries } = await fieldEncryption(owned.dataSource).accessLog.list();
+    expect([ok, entries.map(({ actor }) => actor)]).toEqual([true, ['ada']]);
+    for (const sql of ['SELECT * FROM', 'DELETE FROM']) {
+      await expect(dataSource.query(`${sql} field_encryption_access`)).rejects.toThrow(
+        'permission denied',
+      );
+    }
   });
 
   it('uses of a key are counted where that column may be written, and dropped elsewhere', async () => {

@@ -8,7 +8,12 @@ import request from 'supertest';
 import { Entity, PrimaryColumn, Repository } from 'typeorm';
 import { Encrypted, fieldEncryption, Sealed } from '../../src';
 import type { AccessLevel, Actor } from '../../src';
-import { AccessDeniedFilter, ActorInterceptor, FieldEncryptionModule } from '../../src/nestjs';
+import {
+  AccessDeniedFilter,
+  ActorInterceptor,
+  FieldEncryptionModule,
+  RateLimitedFilter,
+} from '../../src/nestjs';
 import type { RequestActor } from '../../src/nestjs';
 import { describeDiagonal } from '../support/databases';
 import { Cleanup, keyFileKms } from '../support/protected-database';
@@ -55,6 +60,7 @@ const actorOf: RequestActor = (context) => {
   providers: [
     { provide: APP_INTERCEPTOR, useValue: new ActorInterceptor(actorOf) },
     { provide: APP_FILTER, useClass: AccessDeniedFilter },
+    { provide: APP_FILTER, useClass: RateLimitedFilter },
   ],
 })
 class ChartsModule {}
@@ -75,6 +81,7 @@ describeDiagonal('ActorInterceptor', (kind) => {
     const encryption = FieldEncryptionModule.forRootAsync({
       useFactory: () => ({
         kms: keyFileKms(),
+        guard: { reads: { values: 1, windowMs: 60_000, action: 'refuse' as const } },
         access: { levelOf: (actor?: Actor) => LEVELS[actor?.roles?.[0] ?? ''] ?? 0 },
       }),
       typeorm: {
@@ -100,5 +107,18 @@ describeDiagonal('ActorInterceptor', (kind) => {
     await server.get('/charts').expect(403, forbidden);
     await server.post('/charts/rotation').set('x-user', 'nurse').expect(403, forbidden);
     await server.post('/charts/rotation').set('x-user', 'operator').expect(201, { version: 2 });
+  });
+
+  it('tells an actor who reads too much when to try again', async () => {
+    const server = request(application?.getHttpServer());
+    for (const id of [1, 2]) {
+      const chart = { id, name: 'Ada', findings: 'canary findings' };
+      await server.post('/charts').set('x-user', 'nurse').send(chart).expect(201);
+    }
+    const { headers } = await server
+      .get('/charts')
+      .set('x-user', 'nurse')
+      .expect(429, { message: 'Too Many Requests', statusCode: 429 });
+    expect(headers['retry-after']).toMatch(/^(60|[1-5]\d)$/);
   });
 });

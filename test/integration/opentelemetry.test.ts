@@ -21,6 +21,7 @@ import {
   Encrypted,
   fieldEncryption,
   KeyScope,
+  runAs,
   withKeyScope,
 } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
@@ -129,10 +130,19 @@ describeDiagonal('instrument()', (kind) => {
     return cleanup.add(protect(database, { kms, ...options })).initialize();
   }
 
-  function measure(ds: DataSource, status?: InstrumentOptions['status']): void {
+  function measure(
+    ds: DataSource,
+    status?: InstrumentOptions['status'],
+    actorOf?: InstrumentOptions['actorOf'],
+  ): void {
     const { meter, tracer } = telemetry;
-    instrumentation = instrument(ds, { meter, tracer, status });
+    instrumentation = instrument(ds, { meter, tracer, status, actorOf });
   }
+
+  /** A sink that takes nothing. */
+  const down = (): never => {
+    throw new Error('down');
+  };
 
   async function fill(ds: DataSource): Promise<void> {
     await ds.getRepository(Guest).insert([
@@ -177,6 +187,26 @@ describeDiagonal('instrument()', (kind) => {
     expect(await telemetry.points('key_cache.requests')).toEqual([[{ result: 'hit' }, 2]]);
     // That of the guests, and the one above the keys of tenants.
     expect(await telemetry.points('key_cache.size')).toEqual([[{}, 2]]);
+  });
+
+  it('counts values by a name of the actor, what the guard tells, and what waits to be logged', async () => {
+    const ds = await open({ accessLog: { sink: down }, guard: { reads: { values: 1 } } });
+    measure(ds, undefined, (actor) => actor?.roles?.[0]);
+    await fill(ds);
+    await runAs({ id: `${CANARY}@clinic`, roles: ['nurse'] }, () => ds.getRepository(Guest).find());
+    expect(await telemetry.points('values')).toEqual([
+      [{ operation: 'encrypt', ...at('email') }, 2],
+      [{ operation: 'encrypt', ...at('note') }, 1],
+      [{ operation: 'decrypt', ...at('email'), actor: 'nurse' }, 2],
+      [{ operation: 'decrypt', ...at('note'), actor: 'nurse' }, 1],
+    ]);
+    expect(await telemetry.points('guard.notices')).toEqual([
+      [{ level: 'warning', subject: 'reads' }, 1],
+    ]);
+    expect(await telemetry.points('access_log.waiting')).toEqual([[{}, 2]]);
+    await ds.destroy();
+    expect(await telemetry.points('access_log.dropped')).toEqual([[{}, 3]]);
+    expect(await telemetry.points('access_log.waiting')).toEqual([[{}, 0]]);
   });
 
   it('counts failures by code, and times calls to the KMS by their results', async () => {
@@ -397,7 +427,7 @@ describeDiagonal('instrument()', (kind) => {
   });
 
   it('names metrics as the conventions, the rules and the dashboard have them', async () => {
-    const ds = await open();
+    const ds = await open({ accessLog: { sink: down }, guard: { reads: { values: 1 } } });
     measure(ds, { everyMs: 50 });
     await fill(ds);
     await withKeyScope({ tenant: TENANT }, () =>
@@ -409,6 +439,7 @@ describeDiagonal('instrument()', (kind) => {
     await ds.getRepository(Guest).find();
     await ds.query(`UPDATE guest SET note = (SELECT email FROM guest WHERE id = 2) WHERE id = 1`);
     await rejection(ds.getRepository(Guest).find());
+    await fieldEncryption(ds).accessLog.flush();
     await telemetry.polled(2);
     const metrics = await telemetry.metrics();
     for (const { descriptor } of metrics) {

@@ -16,6 +16,7 @@ class Card {
 
 const OWN = [
   'data_keys',
+  'field_encryption_access',
   'field_encryption_audit',
   'field_encryption_ranges',
   'field_encryption_runs',

@@ -286,8 +286,9 @@ describeDiagonal('The TypeORM CLI with a wrapped DataSource and no KMS', (kind) 
 
       // A generated migration is the application's own; ours knows what it would destroy.
       if (variant.ours !== true) return;
-      expect(await cli(variant, 'migration:revert')).toMatchObject({ code: 0 });
-      expect(await cli(variant, 'migration:revert')).toMatchObject({ code: 0 });
+      for (let reverted = 0; reverted < 3; reverted += 1) {
+        expect(await cli(variant, 'migration:revert')).toMatchObject({ code: 0 });
+      }
       const epochs = await cli(variant, 'migration:revert');
       expect(epochs.code).toBe(1);
       expect(epochs.output).toMatch(/holds 4 keys with an epoch/);
@@ -312,9 +313,9 @@ describeDiagonal('The TypeORM CLI with a wrapped DataSource and no KMS', (kind) 
     return (await tables()).find((name) => name.endsWith(end)) ?? '';
   }
 
-  /** The key table is the first of the library's own; the last two are reverted already. */
+  /** The key table is the first of the library's own; the last three are reverted already. */
   async function revertAllButKeys(variant: Variant): Promise<void> {
-    for (let left = fieldEncryptionMigrations.length - 2; left > 1; left--) {
+    for (let left = fieldEncryptionMigrations.length - 3; left > 1; left--) {
       expect(await cli(variant, 'migration:revert')).toMatchObject({ code: 0 });
     }
   }

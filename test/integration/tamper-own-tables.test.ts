@@ -1,10 +1,11 @@
 import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, FieldEncryptionError } from '../../src';
-import { auditHead, auditList, auditVerify } from '../../src/cli/commands/audit';
+import { auditHead, auditList, auditVerify } from '../../src/cli/commands/logs/audit';
 import { keysAdopt } from '../../src/cli/commands/keys-adopt';
 import { keysDestroy, keysRevoke } from '../../src/cli/commands/keys-revoke';
-import { keysList, keysMaintain } from '../../src/cli/commands/keys-list';
+import { keysList } from '../../src/cli/commands/keys-list';
+import { keysMaintain } from '../../src/cli/commands/keys-maintain';
 import { keysRewrap, keysRotate } from '../../src/cli/commands/keys-rotate';
 import { status } from '../../src/cli/commands/status';
 import { dataRun } from '../../src/cli/commands/data-run';
@@ -37,7 +38,8 @@ function lookingOn(session: Session, keyId: string): Record<string, Command> {
     status: () => status(session),
     'keys list': () => keysList(session, { index: false }),
     'keys adopt': () => keysAdopt(session, [], { dryRun: true, yes: false }),
-    'keys maintain': () => keysMaintain(session, { dryRun: true }),
+    'keys maintain': () =>
+      keysMaintain(session, { dryRun: true, reencrypt: false, backup: undefined }),
     'keys destroy': () =>
       keysDestroy(session, keyId, { dryRun: true, yes: false, graceMs: 60_000 }),
     'audit list': () => auditList(session, { after: 0, limit: 100 }),

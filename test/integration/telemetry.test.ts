@@ -56,7 +56,11 @@ class Messages {
   take(...channels: readonly string[]): Told['message'][] {
     const taken = this.told.filter(({ channel }) => channels.includes(channel));
     this.told.length = 0;
-    return taken.map(({ message }) => message);
+    // Fingerprints are random to the process.
+    return taken.map(({ message: { fingerprint, ...message } }) => {
+      expect(fingerprint === undefined || typeof fingerprint === 'string').toBe(true);
+      return message;
+    });
   }
 
   stop(): void {

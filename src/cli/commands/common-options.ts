@@ -60,7 +60,7 @@ export function days(text: string): number {
 }
 
 /** Collects the values of an option that is given several times. */
-function collected(text: string, before: readonly string[] = []): readonly string[] {
+export function collected(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, text];
 }
 

@@ -22,11 +22,15 @@ export async function keysBackup(
   { dryRun, ...options }: BackupOptions & { readonly dryRun: boolean },
 ): Promise<CommandResult> {
   const { fieldEncryption, installation } = session;
-  if (existsSync(file)) throw existsAlready(file);
-  requireFolderOf(file);
+  requireNewFile(file);
   const protection = await protectionOf(options);
   if (dryRun) {
-    return planned(file, await installation.keys.operations.backup(protection, dryRun));
+    const planned = await installation.keys.operations.backup(protection, dryRun);
+    const { keys, leftOut } = planned;
+    return {
+      document: { dryRun, file, keys, leftOut, shares: [] },
+      text: [...backupLines(file, planned, dryRun), 'Nothing was written.'].join('\n'),
+    };
   }
   const backup = await fieldEncryption.keys.backup(protection);
   const { id, keys, leftOut } = backup;
@@ -42,8 +46,7 @@ export async function keysBackup(
   return {
     document: { dryRun, id, file, keys, leftOut, shares: shareFiles },
     text: [
-      `Backed up ${counted(keys, 'key')} to ${file} (backup ${id}).`,
-      ...leftOut.map(leftOutLine),
+      ...backupLines(file, backup, dryRun),
       ...shareFiles.map((share) => `Share: ${share}`),
       'Prove that it reads:',
       `  ${commandLine(session, 'keys', 'drill', file, ...opening)}`,
@@ -54,14 +57,20 @@ export async function keysBackup(
   };
 }
 
-function planned(file: string, { keys, leftOut }: KeyBackup): CommandResult {
-  return {
-    document: { dryRun: true, file, keys, leftOut, shares: [] },
-    text: [
-      `Would back up ${counted(keys, 'key')}. Nothing was written.`,
-      ...leftOut.map(leftOutLine),
-    ].join('\n'),
-  };
+/** Describes a backup in a file. */
+export function backupLines(
+  file: string,
+  { id, keys, leftOut }: KeyBackup,
+  dryRun: boolean,
+): string[] {
+  const done = `Backed up ${counted(keys, 'key')} to ${file} (backup ${id}).`;
+  return [dryRun ? `Would back up ${counted(keys, 'key')}.` : done, ...leftOut.map(leftOutLine)];
+}
+
+/** @throws {@link CommandError} for a file that is there already, or whose folder is not */
+export function requireNewFile(file: string): void {
+  if (existsSync(file)) throw existsAlready(file);
+  requireFolderOf(file);
 }
 
 function leftOutLine({ id, name, version }: KeyBackup['leftOut'][number]): string {
@@ -95,7 +104,7 @@ function writeShares(shares: readonly string[], folder: string, id: string): str
  * Writes a file as a whole or not at all, and replaces none: a crash must not leave half a backup, and a
  * file of that name may have appeared while the KMS was asked.
  */
-function writeAtOnce(file: string, content: string): void {
+export function writeAtOnce(file: string, content: string): void {
   const unfinished = `${file}.${String(process.pid)}.tmp`;
   writeFileSync(unfinished, content, { ...PRIVATE, flush: true });
   try {

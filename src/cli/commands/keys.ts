@@ -7,7 +7,9 @@ import { days, DRY_RUN, minutes, reason, wholeNumber, withScopes, YES } from './
 import type { ChooseWork, CommandWork, DryRunOption, ScopeFlags } from './common-options';
 import { keysAcceptEpoch, keysAdopt } from './keys-adopt';
 import { keysBackup } from './keys-backup';
-import { keysList, keysMaintain } from './keys-list';
+import { keysList } from './keys-list';
+import { keysMaintain } from './keys-maintain';
+import type { MaintainOptions } from './keys-maintain';
 import { keysDrill, keysRestore } from './keys-restore';
 import { keysDestroy, keysRevoke } from './keys-revoke';
 import { keysRewrap, keysRotate, rotateIndex } from './keys-rotate';
@@ -124,10 +126,16 @@ function addBackups(keys: Command, choose: ChooseWork): void {
 function addUpkeep(keys: Command, choose: ChooseWork): void {
   keys
     .command('maintain')
-    .description('do what the key policies ask for now')
+    .description('do what the key policies ask for now, and what the options add to it')
+    .option('--reencrypt', 'then move every row to the active data key')
+    .option('--backup <file>', 'at the end write a backup of the keys; the file must not exist')
+    .option(...KMS)
+    .option(...PASSPHRASE_FILE)
+    .option(...PASSPHRASE_FD)
     .option(...DRY_RUN)
-    .action(({ dryRun = false }: Flags) => {
-      choose((session) => keysMaintain(session, { dryRun }));
+    .action((options: Partial<MaintainOptions>) => {
+      const { dryRun = false, reencrypt = false, backup, ...secret } = options;
+      choose((session) => keysMaintain(session, { ...secret, dryRun, reencrypt, backup }));
     });
   keys
     .command('rewrap')

@@ -39,6 +39,7 @@ const REMEDIES: Readonly<Record<FieldEncryptionErrorCode, string>> = Object.free
   ERR_ERASED: 'The values are gone. Delete the rows, or let them be read as NULL: onErased.',
   ERR_ACCESS_DENIED:
     'Ask for it where `access.levelOf` is defined, or let somebody run it who may.',
+  ERR_RATE_LIMITED: 'Wait as long as the message says, or raise the limit of the option guard.',
 });
 
 /** An error as the command shows it. */

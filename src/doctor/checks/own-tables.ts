@@ -3,6 +3,7 @@ import type { EntityMetadata, EntitySchema, QueryRunner } from 'typeorm';
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import type { Installation } from '../../typeorm/installation/installation';
+import { AccessSchema } from '../../typeorm/tables/access-table';
 import { DataKeySchema } from '../../typeorm/tables/data-key-table';
 import { OWN_TABLES } from '../../typeorm/tables/own-tables';
 import { RangeSchema, RunSchema } from '../../typeorm/tables/run-tables';
@@ -13,7 +14,7 @@ import type { DatabaseCheck, Finding } from '../finding';
 
 const SCHEMAS = {
   ...{ keys: DataKeySchema, audit: AuditSchema, runs: RunSchema, ranges: RangeSchema },
-  scopes: ScopeKeySchema,
+  ...{ scopes: ScopeKeySchema, access: AccessSchema },
 };
 type OwnTable = keyof typeof SCHEMAS;
 
@@ -31,6 +32,7 @@ export const ownTables: DatabaseCheck = async (installation, runner) => {
   for (const name of Object.keys(SCHEMAS) as OwnTable[]) {
     if (name === 'audit' && installation.options.audit === false) continue;
     if (name === 'scopes' && !installation.hasScopes) continue;
+    if (name === 'access' && !writesAccess(installation)) continue;
     const path = pathOf(installation, SCHEMAS[name]);
     const rights = isPostgres
       ? await grantedOn(runner, escapedOf(installation, SCHEMAS[name]))
@@ -66,6 +68,7 @@ function rightsFindings(
       ? [`make or change keys (${path('keys')}), nor count their uses`]
       : []),
     ...(lacks('scopes', 'INSERT') ? [`write for a new scope (${path('scopes')})`] : []),
+    ...(lacks('access', 'INSERT') ? [`record who has used values (${path('access')})`] : []),
     ...(lacks('runs', 'SELECT', 'INSERT', 'UPDATE', 'DELETE') ||
     lacks('ranges', 'SELECT', 'INSERT', 'UPDATE', 'DELETE')
       ? [`run over the rows (${path('runs')}, ${path('ranges')})`]
@@ -78,6 +81,11 @@ function rightsFindings(
     found.push(changeable(path('audit'), changes));
   }
   return found;
+}
+
+/** Whether uses of values are recorded in the table. */
+function writesAccess({ options: { accessLog } }: Installation): boolean {
+  return accessLog !== undefined && accessLog.sink === undefined;
 }
 
 /** Finds lost primary keys and unique indexes, without which one key could have two rows. */

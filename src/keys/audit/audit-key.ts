@@ -57,14 +57,16 @@ export class AuditKey<C> {
    * Returns the seal for new entries.
    *
    * @param connection - the caller's, if it holds one.
+   * @param isForLog - whether entries of the log are to be sealed. Others take no right on its table, once there is
+   * the key. Defaults to `true`.
    * @throws {@link KeyNotFoundError} where there are entries and their key is gone;
    * {@link ConfigurationError} without the table of the log, and what unwrapping throws
    */
-  async ready(connection?: C): Promise<AuditSeal> {
+  async ready(connection?: C, isForLog = true): Promise<AuditSeal> {
     const { clock, maxAgeMs } = this.#parts;
     if (this.#held !== undefined && clock() - this.#held.since < maxAgeMs) return this.#held.seal;
     const since = clock();
-    await this.#requireTable(connection);
+    if (isForLog) await this.#requireTable(connection);
     const seal = (await this.#existing(connection)) ?? (await this.#create(connection));
     this.#held = { seal, since };
     this.#hasBegun = true;

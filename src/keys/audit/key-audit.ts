@@ -49,7 +49,8 @@ const PAGE = 500;
 export class KeyAudit<C> {
   readonly #parts: KeyAuditParts<C>;
   readonly #log: AuditLog<C>;
-  readonly #key: AuditKey<C>;
+  /** Seals the access log, too. */
+  readonly key: AuditKey<C>;
   /** Undefined where the key table has no anchor. */
   readonly anchor: KeyAnchor<C> | undefined;
   /** Returns the actor of an entry that would be written now. */
@@ -60,15 +61,15 @@ export class KeyAudit<C> {
     const { entries, options, wallClock } = parts;
     const onFailure = this.#emitFailure.bind(this);
     this.#log = new AuditLog({ store: entries, options: options || {}, wallClock, onFailure });
-    this.#key = new AuditKey({ ...parts, log: this.#log });
+    this.key = new AuditKey({ ...parts, log: this.#log });
     this.anchor =
       parts.anchor &&
       new KeyAnchor({
         ...parts,
         port: parts.anchor,
-        seal: (connection) => this.#key.ready(connection),
+        seal: (connection) => this.key.ready(connection),
         findSeal: async (keyId, connection) => {
-          const found = await this.#key.find(keyId, connection);
+          const found = await this.key.find(keyId, connection);
           return typeof found === 'string' ? undefined : found;
         },
       });
@@ -92,7 +93,7 @@ export class KeyAudit<C> {
   ): Promise<ReadonlySet<string> | undefined> {
     const { entries, options } = this.#parts;
     if (options === false || !(await entries.exists(connection))) return undefined;
-    return knownPurposes(entries, this.#key.finder({ connection }), key, connection);
+    return knownPurposes(entries, this.key.finder({ connection }), key, connection);
   }
 
   /**
@@ -105,7 +106,7 @@ export class KeyAudit<C> {
     const [entry] = (await entries.exists(connection))
       ? await entries.ofKey(id, 1, connection)
       : [];
-    const seal = entry && (await this.#key.finder({ connection })(entry.sealedBy));
+    const seal = entry && (await this.key.finder({ connection })(entry.sealedBy));
     return entry && typeof seal === 'object' && seal.holds(entry) ? entry : null;
   }
 
@@ -137,7 +138,7 @@ export class KeyAudit<C> {
   /** Prepares to record events as the last step of a transaction. */
   async readyToRecord(): Promise<(events: readonly AuditEvent[], transaction: C) => Promise<void>> {
     if (this.#parts.options === false) return () => Promise.resolve();
-    const seal = await this.#key.ready();
+    const seal = await this.key.ready();
     return (events, transaction) => this.#log.append(events, seal, transaction);
   }
 
@@ -152,7 +153,7 @@ export class KeyAudit<C> {
 
   /** Returns the keys in the unbroken part of the log that are missing from the table. */
   async missingKeys(records: readonly KeyRecord[]): Promise<LoggedKey[]> {
-    const verification = new AuditVerification(this.#key.finder());
+    const verification = new AuditVerification(this.key.finder());
     await followLog(verification, (range) => this.list(range));
     const ids = new Set(records.map(({ id }) => id));
     const logged = [...verification.keys.values()];
@@ -208,10 +209,7 @@ export class KeyAudit<C> {
    */
   async verify(expectHead?: string): Promise<AuditReport> {
     if (expectHead !== undefined && readHead(expectHead) === undefined) throw notAHead();
-    const verification = new AuditVerification(
-      this.#key.finder({ bearsOutages: true }),
-      expectHead,
-    );
+    const verification = new AuditVerification(this.key.finder({ bearsOutages: true }), expectHead);
     const records = await followToTheEnd(
       verification,
       (range) => this.list(range),
@@ -229,7 +227,7 @@ export class KeyAudit<C> {
 
   /** Forgets the key of the log and the content of the anchor. */
   clear(): void {
-    this.#key.forget();
+    this.key.forget();
     this.anchor?.clear();
   }
 
@@ -239,7 +237,7 @@ export class KeyAudit<C> {
       .filter((change) => change.type === 'insert' || change.adopted === true)
       .map(changedRecord)
       .find(({ purpose, state }) => purpose === 'audit' && state === 'active');
-    return arriving === undefined ? this.#key.ready(connection) : this.#key.open(arriving);
+    return arriving === undefined ? this.key.ready(connection) : this.key.open(arriving);
   }
 
   #emitFailure({ operation, key }: AuditEvent, error: unknown): void {

@@ -89,6 +89,16 @@ export type KeyEvent =
       readonly code: FieldEncryptionErrorCode | undefined;
     }
   | {
+      /** Entries of the access log could not be written, or uses of values were lost. Repeated every minute. */
+      readonly type: 'accessLogFailed';
+      /** Undefined for an error of the database or the sink, and where uses were lost before. */
+      readonly code: FieldEncryptionErrorCode | undefined;
+      /** Entries that wait to be written. */
+      readonly waiting: number;
+      /** Values whose uses are in no entry, since the last event. */
+      readonly dropped: number;
+    }
+  | {
       /** A key could not be loaded from the table or the KMS; cached keys serve until their maximum age. */
       readonly type: 'keyLoadFailed';
       readonly purpose: KeyPurpose;

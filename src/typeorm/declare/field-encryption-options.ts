@@ -15,7 +15,10 @@ import {
   Min,
 } from 'class-validator';
 
+import type { AccessLogOptions } from '../../access/access-entry';
 import type { AccessOptions } from '../../access/access-level';
+import { guardProblem } from '../../access/guard-options';
+import type { GuardOptions } from '../../access/guard-options';
 import type { AuditOptions } from '../../audit/audit-entry';
 import type { CipherSuite, NonceMode } from '../../crypto/aead';
 import { ConfigurationError } from '../../errors';
@@ -29,8 +32,10 @@ import type { KmsProvider } from '../../kms/kms-provider';
 
 import { checkedKmsOf, kmsProblem } from './kms-option';
 import {
+  accessLogProblem,
   accessProblem,
   anchorProblem,
+  auditProblem,
   PROPERTY_NAME,
   previousFormatProblem,
 } from './option-problems';
@@ -118,6 +123,13 @@ export interface FieldEncryptionOptions extends ScopeOptions {
   anchor?: KeyTableAnchor;
   /** Who may do what, by {@link runAs}. Without it, everybody may do everything. */
   access?: AccessOptions;
+  /**
+   * Counts who has used values of which property in each minute, and records them in the table
+   * `field_encryption_access`, or hands them to a sink. Defaults to no such log.
+   */
+  accessLog?: AccessLogOptions;
+  /** Notices, slows down or refuses unusual use of values, in this process. Defaults to no guard. */
+  guard?: GuardOptions;
   /** Called for each event of the keys. Must not throw. */
   onEvent?: (event: KeyEvent) => void;
 }
@@ -155,6 +167,8 @@ class OptionRules {
   @IsOptional() audit?: unknown;
   @IsOptional() @IsObject() anchor?: unknown;
   @IsOptional() @IsObject() access?: unknown;
+  @IsOptional() @IsObject() accessLog?: unknown;
+  @IsOptional() guard?: unknown;
 }
 
 class KeyPolicyRules {
@@ -163,12 +177,6 @@ class KeyPolicyRules {
   @IsOptional() @IsNumber() @IsPositive() cryptoperiodDays?: unknown;
   @IsOptional() @IsObject() rotation?: unknown;
   @IsOptional() @IsObject() retention?: unknown;
-}
-
-class AuditRules {
-  @IsOptional() actor?: unknown;
-  @IsOptional() sink?: unknown;
-  @IsOptional() @IsIn(['block', 'warn']) onFailure?: unknown;
 }
 
 class KeyCacheRules {
@@ -201,6 +209,8 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
     auditProblem(options.audit ?? {}),
     anchorProblem(options),
     accessProblem(options),
+    accessLogProblem(options),
+    guardProblem(options.guard ?? {}),
     kmsProblem('kms', kms),
     ...[options.otherKms ?? []].flat().map((kms) => kmsProblem('otherKms', kms)),
     ...Object.entries(options.keyPolicies ?? {}).map(keyPolicyProblem),
@@ -215,18 +225,6 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
   const { application = DEFAULT_APPLICATION, suite = 'xaes-256-gcm' } = options;
   const kmsOf = typeof options.kms === 'function' ? checkedKmsOf(options.kms) : undefined;
   return Object.freeze({ ...options, application, suite, kms, kmsOf });
-}
-
-function auditProblem(audit: AuditOptions | false): string | undefined {
-  if (audit === false) return undefined;
-  if (typeof audit !== 'object') return 'audit must be an object or false';
-  const { actor, sink } = audit;
-  if (!['undefined', 'string', 'function'].includes(typeof actor)) {
-    return 'audit.actor must be a string or a function';
-  }
-  if (!['undefined', 'function'].includes(typeof sink)) return 'audit.sink must be a function';
-  const problem = optionProblems(AuditRules, audit);
-  return problem === undefined ? undefined : `audit: ${problem}`;
 }
 
 function keyPolicyProblem([name, policy]: [string, KeyPolicy]): string | undefined {

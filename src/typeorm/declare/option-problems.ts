@@ -1,10 +1,34 @@
+import { IsIn, IsOptional } from 'class-validator';
+
+import type { AccessLogOptions } from '../../access/access-entry';
 import type { AccessOptions } from '../../access/access-level';
 import type { AuditOptions } from '../../audit/audit-entry';
 import type { PreviousFormat } from '../../import/previous-format';
 import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
 
+import { optionProblems } from './option-rules';
+
 /** `Entity.property`, of any depth. */
 export const PROPERTY_NAME = /^[^.]+\../;
+
+class AuditRules {
+  @IsOptional() actor?: unknown;
+  @IsOptional() sink?: unknown;
+  @IsOptional() @IsIn(['block', 'warn']) onFailure?: unknown;
+}
+
+/** Returns what is wrong with the option `audit`. */
+export function auditProblem(audit: AuditOptions | false): string | undefined {
+  if (audit === false) return undefined;
+  if (typeof audit !== 'object') return 'audit must be an object or false';
+  const { actor, sink } = audit;
+  if (!['undefined', 'string', 'function'].includes(typeof actor)) {
+    return 'audit.actor must be a string or a function';
+  }
+  if (!['undefined', 'function'].includes(typeof sink)) return 'audit.sink must be a function';
+  const problem = optionProblems(AuditRules, audit);
+  return problem === undefined ? undefined : `audit: ${problem}`;
+}
 
 /** Returns what is wrong with the option `anchor`. */
 export function anchorProblem({
@@ -26,6 +50,21 @@ export function anchorProblem({
 export function accessProblem({ access }: { readonly access?: AccessOptions }): string | undefined {
   if (access === undefined || typeof access.levelOf === 'function') return undefined;
   return 'access must be { levelOf: (actor) => level }';
+}
+
+/** Returns what is wrong with the option `accessLog`. */
+export function accessLogProblem({
+  accessLog,
+  audit,
+}: {
+  readonly accessLog?: AccessLogOptions;
+  readonly audit?: AuditOptions | false;
+}): string | undefined {
+  if (accessLog === undefined || typeof accessLog.sink === 'function') return undefined;
+  if ((accessLog.sink as unknown) !== undefined) return 'accessLog.sink must be a function';
+  return audit === false
+    ? 'accessLog needs the audit log, whose key seals the table, or a sink of its own'
+    : undefined;
 }
 
 /** Returns what is wrong with an entry of the option `previousFormats`. */

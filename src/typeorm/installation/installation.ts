@@ -27,6 +27,8 @@ import { TypeormKeyStore } from '../tables/typeorm-key-store';
 import { recordAcrossScopes } from './across-scopes';
 import { CheckedStatements } from './checked-statements';
 import { encryptMarkedColumns } from './encrypted-columns';
+import { startAccessLog } from './new-access-log';
+import { startGuard } from './new-guard';
 import { newKeyManager } from './new-key-manager';
 import { hasStoredTokens, keysOfStoredValues } from './stored-samples';
 
@@ -44,6 +46,9 @@ export class Installation {
   /** Schedules, which are stopped before the DataSource is destroyed. */
   readonly schedules = new Set<Pick<Repetition, 'stop'>>();
   readonly access: AccessControl;
+  /** Set while the DataSource is initialized, as is the guard. */
+  accessLog: ReturnType<typeof startAccessLog>;
+  guard: ReturnType<typeof startGuard>;
   #keys: KeyManager<QueryRunner>;
   /** Kept when the DataSource is destroyed: statements under way must neither read ciphertext nor write cleartext. */
   #columns: EncryptedColumns | undefined;
@@ -93,6 +98,8 @@ export class Installation {
     this.#columns = encryptMarkedColumns({ dataSource, options, keys: this.#keys });
     if (this.#columns.scoped) this.#keys.serveScopes();
     this.#isOpen = true;
+    this.accessLog ??= startAccessLog(this);
+    this.guard ??= startGuard(this);
     this.#views = await checkViews(dataSource, this.#columns);
     this.parameterLimit = await parameterLimit(dataSource);
   }
@@ -106,6 +113,8 @@ export class Installation {
   async stop(): Promise<void> {
     await Promise.all([...this.schedules].map((schedule) => schedule.stop()));
     this.schedules.clear();
+    this.accessLog = undefined;
+    this.guard = undefined;
     await this.access.flush();
   }
 

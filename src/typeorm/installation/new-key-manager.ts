@@ -67,6 +67,11 @@ function warningOf(event: KeyEvent): string | undefined {
         `${event.code === undefined ? '' : ` (${event.code})`}: \`useCount\` and policies by it are behind. ` +
         'The database role needs UPDATE on use_count of the key table.'
       );
+    case 'accessLogFailed':
+      return (
+        `${String(event.waiting)} entries of the access log wait to be written, and ${String(event.dropped)} uses of ` +
+        `values are lost (${event.code ?? 'unknown'}). Its table needs the migrations, and INSERT for the database role.`
+      );
     default:
       return undefined;
   }

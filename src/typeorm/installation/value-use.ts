@@ -7,11 +7,15 @@ import type { Installation } from './installation';
 
 type Operation = ValuesMessage['operation'];
 
+/** The limits that operations are under. */
+const SUBJECTS = { decrypt: 'reads', lookup: 'lookups' } as const;
+
 /**
- * Notes that a statement uses values of a column: refuses it to an actor that may not, and publishes how many.
+ * Notes that a statement uses values of a column: refuses it to an actor that may not, or uses too many, and
+ * publishes how many.
  *
  * @param count - returns how many; called only where it matters.
- * @throws {@link AccessDeniedError}
+ * @throws {@link AccessDeniedError}, {@link RateLimitedError}
  */
 export function noteUse(
   installation: Installation,
@@ -19,11 +23,17 @@ export function noteUse(
   operation: Operation,
   count: () => number,
 ): void {
-  if (!installation.access.isOn && !channels.values.hasSubscribers) return;
+  const { access, dataSource, guard } = installation;
+  if (!access.isOn && guard === undefined && !channels.values.hasSubscribers) return;
   const values = count();
   if (values === 0) return;
   requireUse(installation, encrypted, operation);
-  tellOfUse(installation, encrypted, operation, () => values);
+  try {
+    if (operation !== 'encrypt') guard?.use(SUBJECTS[operation], values, encrypted.policy);
+  } catch (error) {
+    throw tellOfFailure(dataSource, operation, error);
+  }
+  publish(installation, encrypted, operation, values);
 }
 
 /**
@@ -43,16 +53,33 @@ export function requireUse(
   }
 }
 
-/** Publishes how many values of a column were used. */
+/** Counts and publishes values that a statement has handed out: it is too late to refuse them. */
 export function tellOfUse(
+  installation: Installation,
+  encrypted: Pick<EncryptedColumn, 'policy'>,
+  count: () => number,
+): void {
+  const { guard } = installation;
+  if (guard === undefined && !channels.values.hasSubscribers) return;
+  const values = count();
+  if (values === 0) return;
+  guard?.use('reads', values, encrypted.policy, { isDone: true });
+  publish(installation, encrypted, 'decrypt', values);
+}
+
+function publish(
   { dataSource: source }: Installation,
   { policy: { entity, property } }: Pick<EncryptedColumn, 'policy'>,
   operation: Operation,
-  count: () => number,
+  values: number,
 ): void {
-  if (!channels.values.hasSubscribers) return;
-  const values = count();
-  if (values > 0) channels.values.publish({ source, operation, entity, property, values });
+  channels.values.publish({ source, operation, entity, property, values });
+}
+
+/** {@link noteUse}, in the turn of an actor that is slowed down. For uses that no query is sent for. */
+export async function noteUseInTurn(...use: Parameters<typeof noteUse>): Promise<void> {
+  await use[0].guard?.pause();
+  noteUse(...use);
 }
 
 /** Counts those of some rows that have a value. */

@@ -45,7 +45,7 @@ export function installDriverCodec(installation: Installation): void {
         ? decryptStored(encrypted, inHydratedRow(encrypted, value))
         : decryptOfScope(encrypted, value, installation.options);
     } catch (error) {
-      throw tellOfFailure(installation.dataSource, 'decrypt', error, encrypted.policy);
+      throw tellOfFailure(installation.dataSource, 'decrypt', error, encrypted.policy, value);
     }
   });
   override(driver, 'normalizeType', (normalize) => (column) => {

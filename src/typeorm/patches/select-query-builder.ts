@@ -120,6 +120,8 @@ class EncryptingSelectQueryBuilder<
   protected override async loadRawResults(queryRunner: QueryRunner) {
     const installation = installationOf(this.connection);
     const hydrates = hydrationsOf(this) > 0;
+    const pause = installation.guard?.pause();
+    if (pause !== undefined) await pause;
     const rows = await withResolvedParameters(this, installation, queryRunner, () =>
       withoutCaching(
         this.expressionMap,

@@ -6,7 +6,7 @@ import { sealedParts } from '../../../field/sealed';
 import type { Sealed, SealedOrigin, SealedParts, SealedPlace } from '../../../field/sealed';
 import { channels } from '../../../telemetry/channels';
 import type { Installation } from '../../installation/installation';
-import { noteUse } from '../../installation/value-use';
+import { noteUseInTurn } from '../../installation/value-use';
 import {
   decryptStored,
   fetchPrevious,
@@ -56,24 +56,34 @@ export class SealedColumn implements SealedOrigin {
   ): Promise<unknown[]> {
     const installation = this.#installation;
     const encrypted = this.#encrypted;
-    noteUse(installation, encrypted, 'decrypt', () => all.length);
+    await noteUseInTurn(installation, encrypted, 'decrypt', () => all.length);
+    const ready = await this.#prepared(
+      all.map(({ stored }) => stored),
+      queryRunner,
+    );
+    return all.map(({ cells }, i) => this.#decrypt(ready[i], cells));
+  }
+
+  /** Makes the keys of stored values usable, and fetches those of remote formats. */
+  async #prepared(
+    stored: readonly unknown[],
+    queryRunner: QueryRunner | undefined,
+  ): Promise<readonly unknown[]> {
+    const installation = this.#installation;
+    const encrypted = this.#encrypted;
     try {
-      const stored = all.map((each) => each.stored);
-      await installation.loadKeys(
-        stored.flatMap((value) => keyPrefixOf(encrypted, value) ?? []),
-        queryRunner,
-      );
+      const prefixes = stored.flatMap((value) => keyPrefixOf(encrypted, value) ?? []);
+      await installation.loadKeys(prefixes, queryRunner);
       if (encrypted.scope !== undefined) await installation.recordAcrossScopes(queryRunner);
-      const ready = await fetchPrevious(encrypted, stored);
-      return all.map(({ cells }, i) => this.#decrypt(ready[i], cells));
+      return await fetchPrevious(encrypted, stored);
     } catch (error) {
       throw tellOfFailure(installation.dataSource, 'decrypt', error, encrypted.policy);
     }
   }
 
   #decrypt(stored: unknown, cells: readonly unknown[]): unknown {
-    const { keys, options } = this.#installation;
-    const { binding, scope } = this.#encrypted;
+    const { dataSource, keys, options } = this.#installation;
+    const { binding, policy, scope } = this.#encrypted;
     try {
       if (binding === undefined) return decryptStored(this.#encrypted, stored);
       const cellOf = (column?: ColumnMetadata): unknown => column && this.cellOf(column, cells);
@@ -83,7 +93,7 @@ export class SealedColumn implements SealedOrigin {
       return decryptStored(this.#encrypted, new StoredInRow(stored, context));
     } catch (error) {
       if (error instanceof ErasedError && options.onErased === 'null') return null;
-      throw error;
+      throw tellOfFailure(dataSource, 'decrypt', error, policy, stored);
     }
   }
 }

@@ -46,7 +46,7 @@ export function tellOfReturned<T>(
   for (const encrypted of entity?.columns ?? []) {
     const count = (): number =>
       countValues(generatedMaps, (map): unknown => encrypted.column.getEntityValue(map));
-    tellOfUse(installationOf(connection), encrypted, 'decrypt', count);
+    tellOfUse(installationOf(connection), encrypted, count);
   }
   return result;
 }

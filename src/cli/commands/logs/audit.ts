@@ -1,18 +1,18 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
-import type { AuditEntry, AuditOperation, AuditRange } from '../../audit/audit-entry';
-import type { AuditProblem } from '../../audit/audit-verification';
-import { grouped } from '../../doctor/finding';
-import type { AuditReport } from '../../keys/audit/audit-report';
-import { WRITING_MODES } from '../../reencryption/report/run-report';
-import type { Session } from '../load/session';
-import { EXIT_CODES } from '../terminal/command-error';
-import type { CommandResult } from '../terminal/output';
-import { table } from '../terminal/table';
+import type { AuditEntry, AuditOperation, AuditRange } from '../../../audit/audit-entry';
+import type { AuditProblem } from '../../../audit/audit-verification';
+import { grouped } from '../../../doctor/finding';
+import type { AuditReport } from '../../../keys/audit/audit-report';
+import { WRITING_MODES } from '../../../reencryption/report/run-report';
+import type { Session } from '../../load/session';
+import { EXIT_CODES } from '../../terminal/command-error';
+import type { CommandResult } from '../../terminal/output';
+import { table } from '../../terminal/table';
 
-import { time, wholeNumber } from './common-options';
-import type { ChooseWork, CommandWork } from './common-options';
+import { time, wholeNumber } from '../common-options';
+import type { ChooseWork, CommandWork } from '../common-options';
 
 /** Names the last entry of the audit log, to be noted out of the database's reach. */
 export async function auditHead({ fieldEncryption }: Session): Promise<CommandResult> {
@@ -63,7 +63,8 @@ function detailsOf({ reference, counts }: AuditEntry): string {
   return [...(reference === null ? [] : [reference]), ...numbers].join(' ');
 }
 
-const PROBLEMS: Readonly<Record<AuditProblem, string>> = {
+/** What is wrong with an entry. */
+export const PROBLEMS: Readonly<Record<AuditProblem, string>> = {
   missing: 'is missing',
   edited: 'was edited',
   moved: 'does not follow the one before it',
@@ -118,6 +119,7 @@ const KEY_OPERATIONS: Readonly<Record<Exclude<AuditOperation, `data ${string}`>,
   ...{ suspend: true, resume: true, revoke: true, destroy: true, rewrap: true, adopt: true },
   ...{ backup: true, restore: true, drill: true, acceptEpoch: true },
   ...{ shred: true, cancelShred: true, hold: true, release: true, allScopes: true, maintain: true },
+  'access list': true,
   attempts: true,
 };
 

@@ -1,0 +1,53 @@
+import { Table } from 'typeorm';
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+import { countRows, refusedRevert, tableName, text } from './own-table';
+
+const TABLE = 'field_encryption_access';
+
+/** Creates the table of the access log. Later changes are migrations of their own. */
+export class CreateAccessLog1764000006000 implements MigrationInterface {
+  readonly name = 'CreateAccessLog1764000006000';
+
+  async up(queryRunner: QueryRunner): Promise<void> {
+    const table = accessLog(tableName(queryRunner, TABLE));
+    // A generated migration, or synchronize, may have created it.
+    if (!(await queryRunner.hasTable(table.name))) await queryRunner.createTable(table);
+  }
+
+  /** Refuses while there are entries: the log has to outlast what it records. */
+  async down(queryRunner: QueryRunner): Promise<void> {
+    const table = tableName(queryRunner, TABLE);
+    const entries = await countRows(queryRunner, table);
+    if (entries > 0) {
+      throw refusedRevert(
+        queryRunner,
+        `${table} holds ${String(entries)} entries. Export them and empty the table before you revert.`,
+      );
+    }
+    await queryRunner.dropTable(table);
+  }
+}
+
+function accessLog(name: string): Table {
+  const key = { isPrimary: true, primaryKeyConstraintName: 'field_encryption_access_pkey' };
+  return new Table({
+    name,
+    columns: [
+      { ...text('writer', 16), ...key },
+      { name: 'seq', type: 'integer', ...key },
+      text('time', 32),
+      { ...text('actor', 256), isNullable: true },
+      text('operation', 16),
+      { name: 'entity', type: 'text' },
+      { name: 'property', type: 'text' },
+      { name: 'value_count', type: 'bigint' },
+      { name: 'primary_key', type: 'text', isNullable: true },
+      { ...text('reason', 64), isNullable: true },
+      text('sealed_by', 16),
+      text('previous_mac', 64),
+      text('mac', 64),
+    ],
+    indices: [{ name: 'field_encryption_access_time', columnNames: ['time'] }],
+  });
+}
