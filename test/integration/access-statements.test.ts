@@ -158,19 +158,18 @@ describeEachDatabase('Level 0', (kind) => {
     [
       'an upsert',
       () =>
-        patients().upsert({ id: 1, ward: 'B' }, {
-          ...({ conflictPaths: ['id'], returning: '*' } as never as { conflictPaths: ['id'] }),
-        }),
+        patients().upsert(
+          { id: 1, ward: 'B' },
+          {
+            ...({ conflictPaths: ['id'], returning: '*' } as never as { conflictPaths: ['id'] }),
+          },
+        ),
     ],
   ];
   // SQLite has it, and TypeORM does not use it there.
   const hasReturning = kind.type === 'postgres';
   const update = () => patients().createQueryBuilder().update().set({ ward: 'B' }).where({ id: 1 });
-  const insert = () =>
-    patients()
-      .createQueryBuilder()
-      .insert()
-      .values({ id: 1, ward: 'B' });
+  const insert = () => patients().createQueryBuilder().insert().values({ id: 1, ward: 'B' });
 
   if (hasReturning)
     it.each(statements)('gets nothing back from %s', async (_, statement) => {
