@@ -21,7 +21,8 @@ export type FieldEncryptionErrorCode =
   | 'ERR_SCOPE_MISSING'
   | 'ERR_SCOPE_MISMATCH'
   | 'ERR_ERASED'
-  | 'ERR_ACCESS_DENIED';
+  | 'ERR_ACCESS_DENIED'
+  | 'ERR_APPROVAL_REQUIRED';
 
 /** The circumstances of an error: names and ids, never a value, a ciphertext or key bytes. */
 export interface FieldEncryptionErrorDetails {
@@ -228,4 +229,22 @@ export class ErasedError extends FieldEncryptionError {
 /** The actor at work has too low a level for the operation (`access`). */
 export class AccessDeniedError extends FieldEncryptionError {
   readonly code = 'ERR_ACCESS_DENIED';
+}
+
+/**
+ * The operation needs the approval of others (`approvals`), and does not have it; or an approval, or the policy
+ * itself, is refused. Nothing was changed.
+ */
+export class ApprovalRequiredError extends FieldEncryptionError {
+  readonly code = 'ERR_APPROVAL_REQUIRED';
+  /** Id of the request to be signed; undefined where there is none. */
+  readonly request: string | undefined;
+
+  constructor(
+    message: string,
+    details: FieldEncryptionErrorDetails & { request?: string | undefined } = {},
+  ) {
+    super(message, details);
+    this.request = details.request;
+  }
 }

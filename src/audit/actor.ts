@@ -10,6 +10,8 @@ export interface Actor {
   readonly roles?: readonly string[];
   /** Why, for the access log; 1 to 64 characters, without personal data. */
   readonly reason?: string;
+  /** The approver who asks for operations that need approval, by their id in the policy. Defaults to `id`. */
+  readonly requester?: string;
 }
 
 const MAX_ID_CHARS = 256;
@@ -34,12 +36,13 @@ export function currentActor(): Actor | undefined {
 
 /** As it is when the work begins. */
 function checkedActor(actor: Actor): Actor {
-  const { id, roles = [], reason, ...others } = Object(actor) as Actor;
-  const isId = isTextOf(id, MAX_ID_CHARS);
+  const { id, roles = [], reason, requester, ...others } = Object(actor) as Actor;
+  const isId = [id, requester ?? id].every((each) => isTextOf(each, MAX_ID_CHARS));
   const isReason = reason === undefined || isTextOf(reason, MAX_REASON_CHARS);
   const areRoles = Array.isArray(roles) && roles.every((role) => typeof role === 'string');
   if (isId && isReason && areRoles) {
-    const checked = { ...others, id, roles: Object.freeze([...roles]) };
+    const asked = requester === undefined ? {} : { requester };
+    const checked = { ...others, ...asked, id, roles: Object.freeze([...roles]) };
     return Object.freeze(reason === undefined ? checked : { ...checked, reason });
   }
   throw new UnsupportedValueError(

@@ -39,6 +39,8 @@ const REMEDIES: Readonly<Record<FieldEncryptionErrorCode, string>> = Object.free
   ERR_ERASED: 'The values are gone. Delete the rows, or let them be read as NULL: onErased.',
   ERR_ACCESS_DENIED:
     'Ask for it where `access.levelOf` is defined, or let somebody run it who may.',
+  ERR_APPROVAL_REQUIRED:
+    'Where there is a request: let it be signed (`field-encryption approvals show <id>` says how), then run the command again.',
 });
 
 /** An error as the command shows it. */
