@@ -3,6 +3,7 @@ import { CreateRuns1764000001000 } from './1764000001000-create-runs';
 import { CreateAuditLog1764000002000 } from './1764000002000-create-audit-log';
 import { AddKeyEpochs1764000003000 } from './1764000003000-add-key-epochs';
 import { CreateScopeKeys1764000004000 } from './1764000004000-create-scope-keys';
+import { CreateApprovals1764000006000 } from './1764000006000-create-approvals';
 
 /**
  * The migrations of the library's own tables, for a DataSource's `migrations`.
@@ -18,4 +19,5 @@ export const fieldEncryptionMigrations = [
   CreateAuditLog1764000002000,
   AddKeyEpochs1764000003000,
   CreateScopeKeys1764000004000,
+  CreateApprovals1764000006000,
 ];

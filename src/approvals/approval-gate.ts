@@ -47,17 +47,21 @@ export class ApprovalGate<C> {
   }
 
   /**
-   * Runs an operation, with an approved request if the policy asks for one. Requests it otherwise.
+   * Runs an operation, by an approved request if the policy asks for one, and else requests it. A dry run needs none.
    *
    * @throws {@link ApprovalRequiredError}, and whatever the operation throws
    */
   async run<T>(
     operation: ManagedOperation,
-    subject: Subject,
+    subject: Subject | (() => Subject),
     work: () => T | Promise<T>,
   ): Promise<T> {
     const policy = await this.#policyFor(operation);
-    return policy === undefined ? work() : this.carryOut(policy, operation, subject, work);
+    if (policy === undefined) return work();
+    const { key, parameters } = typeof subject === 'function' ? subject() : subject;
+    const { dryRun = false, ...others } = parameters;
+    if (dryRun === true) return work();
+    return this.carryOut(policy, operation, { key, parameters: others }, work);
   }
 
   /** Whether an operation needs approval; true also where the policy cannot be told. */
@@ -70,12 +74,12 @@ export class ApprovalGate<C> {
     }
   }
 
-  /** {@link ApprovalGate.run} for an operation that needs approval under a policy. */
+  /** {@link ApprovalGate.run} for an operation that needs approval under a policy; `work` is handed the request. */
   async carryOut<T>(
     policy: StoredPolicy,
     operation: ManagedOperation,
     subject: Subject,
-    work: () => T | Promise<T>,
+    work: (row: ApprovalRow) => T | Promise<T>,
   ): Promise<T> {
     const requested = await this.#workOf(policy, operation, subject);
     const { row, request } = await this.#requestFor(requested, policy);
@@ -90,7 +94,7 @@ export class ApprovalGate<C> {
         { request: row.id },
       );
     }
-    return this.#underWay.run({ row, request, usedBy: randomUUID() }, work);
+    return this.#underWay.run({ row, request, usedBy: randomUUID() }, work, row);
   }
 
   /**

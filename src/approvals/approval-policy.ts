@@ -2,6 +2,7 @@ import { LEVELS } from '../access/access-level';
 import type { ControlledOperation } from '../access/access-level';
 
 import { canonicalJson } from './canonical-json';
+import type { CanonicalValue } from './canonical-json';
 import { readPublicKeyLine } from './ssh/ssh-public-key';
 
 /** The operations that are carried out at once, or change nothing: `suspend` and `revoke` must never wait. */
@@ -56,10 +57,10 @@ export function isApprovable(operation: string): operation is ApprovableOperatio
 export function checkedPolicy(policy: ApprovalPolicy): CheckedPolicy {
   const { operations, required, approvers, expiresAfterMs = DAY_MS, ...others } = policy;
   const [unknown] = Object.keys(others);
-  require(unknown === undefined, `an unknown option "${String(unknown)}"`);
+  require(unknown === undefined, `an unknown option "${unknown ?? ''}"`);
   require(Array.isArray(operations) && Array.isArray(approvers), 'no operations, or no approvers');
-  const wrong = operations.find((operation) => !isApprovable(operation));
-  require(wrong === undefined, `"${String(wrong)}" among its operations, which needs no approval`);
+  const wrong = (operations as readonly string[]).find((operation) => !isApprovable(operation));
+  require(wrong === undefined, `"${wrong ?? ''}" among its operations, which needs no approval`);
   require(isBetween(expiresAfterMs, LEAST_MS, 31 * DAY_MS), 'a wrong expiresAfterMs');
   require(isBetween(required, 1, MOST_APPROVERS), 'a wrong number `required`');
   require(isBetween(
@@ -78,19 +79,17 @@ export function checkedPolicy(policy: ApprovalPolicy): CheckedPolicy {
 }
 
 /** Returns a policy as it is stored. */
-export function policyValue({ byKey: _, ...policy }: CheckedPolicy): Required<ApprovalPolicy> {
-  return policy;
+export function policyValue(policy: CheckedPolicy): {
+  readonly [option in keyof ApprovalPolicy]-?: CanonicalValue;
+} {
+  const { operations, required, approvers, expiresAfterMs } = policy;
+  const persons = approvers.map(({ id, key }) => ({ id, key }));
+  return { operations, required, approvers: persons, expiresAfterMs };
 }
 
 /** Whether two policies are the same. */
 export function isSamePolicy(a: CheckedPolicy, b: CheckedPolicy): boolean {
-  const [one, other] = [a, b].map((policy) =>
-    canonicalJson({
-      ...policyValue(policy),
-      approvers: policy.approvers.map(({ id, key }) => ({ id, key })),
-    }),
-  );
-  return one === other;
+  return canonicalJson(policyValue(a)) === canonicalJson(policyValue(b));
 }
 
 function checkedApprover({ id, key }: Approver): Approver {

@@ -11,7 +11,7 @@ import { readSignature } from './ssh/ssh-signature';
 /** What is done, and to what. */
 export interface Subject {
   /** Id of the key that it is done to; left out for what is done to many. */
-  readonly key?: string;
+  readonly key?: string | undefined;
   readonly parameters: { readonly [name: string]: CanonicalValue };
 }
 
@@ -28,13 +28,14 @@ export interface RequestedWork {
 
 /** A request, as it is signed. */
 export interface ApprovalRequest extends RequestedWork {
-  /** Version of this form. */
-  readonly approval: 1;
+  /** Version of the form. */
+  readonly approval: number;
   /** ISO 8601, UTC */
   readonly expires: string;
   readonly nonce: string;
 }
 
+const FORM = 1;
 const ID_CHARS = 32;
 const NONCE_BYTES = 16;
 
@@ -42,7 +43,7 @@ const NONCE_BYTES = 16;
 export function newRequest(work: RequestedWork, now: Date, expiresAfterMs: number): ApprovalRow {
   const expires = new Date(now.getTime() + expiresAfterMs).toISOString();
   const nonce = randomBytes(NONCE_BYTES).toString('base64url');
-  const document = documentOf({ ...work, approval: 1, expires, nonce });
+  const document = documentOf({ ...work, approval: FORM, expires, nonce });
   return {
     ...{ id: digestOf(document), subject: subjectId(work), document },
     ...{ signatures: [], usedBy: null, version: null, createdAt: now.toISOString() },
@@ -69,8 +70,8 @@ export function requestIn({ id, document }: ApprovalRow): ApprovalRequest | unde
     const request = JSON.parse(document) as ApprovalRequest;
     const { approval, expires, nonce, operation, policy, requester } = request;
     const texts = [expires, nonce, operation, requester, policy.id];
-    const hasForm = texts.every((text) => typeof text === 'string') && Number(approval) === 1;
-    return hasForm && documentOf(request) === document ? request : undefined;
+    const areTexts = texts.every((text) => typeof text === 'string');
+    return areTexts && approval === FORM && documentOf(request) === document ? request : undefined;
   } catch {
     return undefined;
   }
@@ -81,7 +82,7 @@ export function isRequestOf(row: ApprovalRow, work: RequestedWork): boolean {
   const request = requestIn(row);
   if (request === undefined) return false;
   const { expires, nonce } = request;
-  return documentOf({ ...work, approval: 1, expires, nonce }) === row.document;
+  return documentOf({ ...work, approval: FORM, expires, nonce }) === row.document;
 }
 
 /** Who has signed a request. */

@@ -30,11 +30,18 @@ export interface ApprovalStore<C = unknown> {
   /** Returns the versions of the policy in their order; none without the table. */
   policies(): Promise<ApprovalRow[]>;
 
-  /** Inserts a row, in a transaction if one is given. Returns false if its id or version is taken. */
-  insert(row: ApprovalRow, connection?: C): Promise<boolean>;
+  /**
+   * Inserts a row, and records that in the same transaction. Returns false if its id or version is taken. Records
+   * nothing by default.
+   */
+  insert(row: ApprovalRow, record?: (connection: C) => Promise<void>): Promise<boolean>;
 
-  /** Replaces the signatures of a request that still has those of the row. */
-  sign(row: ApprovalRow, signatures: readonly string[]): Promise<boolean>;
+  /** Replaces the signatures of a request if it still has those of the row, and records that. */
+  sign(
+    row: ApprovalRow,
+    signed: readonly string[],
+    record: (connection: C) => Promise<void>,
+  ): Promise<boolean>;
 
   /**
    * Takes a request for whoever carries it out, within a transaction, perhaps as a version of the policy. Returns

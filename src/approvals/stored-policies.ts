@@ -23,11 +23,13 @@ export interface PolicyWitnesses {
   readonly anchored: () => Promise<KnownPolicy | undefined>;
 }
 
-const MARK_ID = 'approvals';
+/** Stands for the policy in the audit log. */
+export const POLICY_MARK_ID = 'approvals';
 
 /** Names a version of the policy in the audit log. */
 export function policyMark(version: number): AuditedMark {
-  return { id: MARK_ID, name: MARK_ID, purpose: MARK_ID, version };
+  const id = POLICY_MARK_ID;
+  return { id, name: id, purpose: id, version };
 }
 
 /** The stored versions of the policy, each signed by the quorum of the one before, and proven by the audit log. */
@@ -39,6 +41,11 @@ export class StoredPolicies {
   constructor(store: Pick<ApprovalStore, 'policies'>, witnesses: PolicyWitnesses) {
     this.#store = store;
     this.#witnesses = witnesses;
+  }
+
+  /** Forgets which version was the newest. */
+  forget(): void {
+    this.#newest = undefined;
   }
 
   /**

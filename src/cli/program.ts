@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from 'commander';
 
 import { ownManifest } from '../doctor/checks/packages';
 
+import { addApprovals } from './commands/approvals';
 import { addAudit } from './commands/audit';
 import { DRY_RUN } from './commands/common-options';
 import type { ChooseWork, CommandWork, DryRunOption } from './commands/common-options';
@@ -19,6 +20,7 @@ export interface GlobalOptions {
   readonly dataSource?: string;
   readonly json?: boolean;
   readonly verbose?: boolean;
+  readonly requester?: string;
 }
 
 /** The command that was asked for. */
@@ -68,6 +70,12 @@ function programFor(choose: ChooseWork): Command {
     )
     .option('--json', 'write one JSON document to stdout')
     .option('--verbose', 'show where errors come from, and what TypeORM logs')
+    .addOption(
+      new Option(
+        '--requester <id>',
+        'who you are among the approvers, for what needs approval',
+      ).env('FIELD_ENCRYPTION_REQUESTER'),
+    )
     .version(ownManifest().version)
     // Inherited by the commands added below, so that all errors are thrown, and shown in one place.
     .exitOverride()
@@ -81,7 +89,7 @@ function programFor(choose: ChooseWork): Command {
     .action(({ dryRun = false }: DryRunOption) => {
       choose((session) => init(session, { dryRun }));
     });
-  const groups = [addStatus, addKeys, addAudit, addData, addSchema];
+  const groups = [addStatus, addKeys, addAudit, addApprovals, addData, addSchema];
   for (const add of groups) add(program, choose);
   addCompletion(program);
   return program;

@@ -55,7 +55,8 @@ export async function keysMaintain(
   { dryRun }: { readonly dryRun: boolean },
 ): ReturnType<CommandWork> {
   const report = await session.fieldEncryption.keys.maintain({ dryRun });
-  const { announced, activated, destroyed, stillNeeded, scopes, failures } = report;
+  const { announced, activated, destroyed, awaitingApproval, stillNeeded, scopes, failures } =
+    report;
   const would = dryRun ? 'would be ' : '';
   const lines = [
     ...announced.map((key) =>
@@ -64,6 +65,10 @@ export async function keysMaintain(
     ...activated.map((key) => `${keyTitle(key)}: ${would}activated`),
     ...destroyed.map(
       (key) => `${keyTitle(key)}: ${would}destroyed${dryRun ? ', unless rows need it' : ''}`,
+    ),
+    ...awaitingApproval.map(
+      (key) =>
+        `${keyTitle(key)}: to be destroyed, which needs approval. Run:\n  ${commandLine(session, 'keys', 'destroy', key.id)}`,
     ),
     ...stillNeeded.map(
       (key) =>

@@ -16,6 +16,8 @@ import {
 } from 'class-validator';
 
 import type { AccessOptions } from '../../access/access-level';
+import { checkedPolicy } from '../../approvals/approval-policy';
+import type { ApprovalPolicy, CheckedPolicy } from '../../approvals/approval-policy';
 import type { AuditOptions } from '../../audit/audit-entry';
 import type { CipherSuite, NonceMode } from '../../crypto/aead';
 import { ConfigurationError } from '../../errors';
@@ -30,6 +32,8 @@ import type { KmsProvider } from '../../kms/kms-provider';
 import { checkedKmsOf, kmsProblem } from './kms-option';
 import {
   accessProblem,
+  approvalsProblem,
+  auditProblem,
   anchorProblem,
   PROPERTY_NAME,
   previousFormatProblem,
@@ -118,6 +122,11 @@ export interface FieldEncryptionOptions extends ScopeOptions {
   anchor?: KeyTableAnchor;
   /** Who may do what, by {@link runAs}. Without it, everybody may do everything. */
   access?: AccessOptions;
+  /**
+   * Which operations take more than one person. Has to be what `field-encryption approvals policy` has stored, which
+   * is in force also where this is left out. Needs the audit log. Defaults to none.
+   */
+  approvals?: ApprovalPolicy;
   /** Called for each event of the keys. Must not throw. */
   onEvent?: (event: KeyEvent) => void;
 }
@@ -155,6 +164,7 @@ class OptionRules {
   @IsOptional() audit?: unknown;
   @IsOptional() @IsObject() anchor?: unknown;
   @IsOptional() @IsObject() access?: unknown;
+  @IsOptional() @IsObject() approvals?: unknown;
 }
 
 class KeyPolicyRules {
@@ -163,12 +173,6 @@ class KeyPolicyRules {
   @IsOptional() @IsNumber() @IsPositive() cryptoperiodDays?: unknown;
   @IsOptional() @IsObject() rotation?: unknown;
   @IsOptional() @IsObject() retention?: unknown;
-}
-
-class AuditRules {
-  @IsOptional() actor?: unknown;
-  @IsOptional() sink?: unknown;
-  @IsOptional() @IsIn(['block', 'warn']) onFailure?: unknown;
 }
 
 class KeyCacheRules {
@@ -181,12 +185,13 @@ class KeyCacheRules {
 const DEFAULT_APPLICATION = 'default';
 
 /** The options as they are used: checked, frozen, and with the defaults that several places go by. */
-export type CheckedOptions = Readonly<Omit<FieldEncryptionOptions, 'kms'>> &
+export type CheckedOptions = Readonly<Omit<FieldEncryptionOptions, 'kms' | 'approvals'>> &
   Required<Pick<FieldEncryptionOptions, 'application' | 'suite'>> & {
     /** That of the common keys. */
     readonly kms: KmsProvider;
     /** That of a scope; undefined if all have the same. */
     readonly kmsOf: ((scope: Scope) => KmsProvider) | undefined;
+    readonly approvals: CheckedPolicy | undefined;
   };
 
 /** Checks the options and fills in the defaults. Throws {@link ConfigurationError}. */
@@ -201,6 +206,7 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
     auditProblem(options.audit ?? {}),
     anchorProblem(options),
     accessProblem(options),
+    approvalsProblem(options),
     kmsProblem('kms', kms),
     ...[options.otherKms ?? []].flat().map((kms) => kmsProblem('otherKms', kms)),
     ...Object.entries(options.keyPolicies ?? {}).map(keyPolicyProblem),
@@ -214,19 +220,8 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
   }
   const { application = DEFAULT_APPLICATION, suite = 'xaes-256-gcm' } = options;
   const kmsOf = typeof options.kms === 'function' ? checkedKmsOf(options.kms) : undefined;
-  return Object.freeze({ ...options, application, suite, kms, kmsOf });
-}
-
-function auditProblem(audit: AuditOptions | false): string | undefined {
-  if (audit === false) return undefined;
-  if (typeof audit !== 'object') return 'audit must be an object or false';
-  const { actor, sink } = audit;
-  if (!['undefined', 'string', 'function'].includes(typeof actor)) {
-    return 'audit.actor must be a string or a function';
-  }
-  if (!['undefined', 'function'].includes(typeof sink)) return 'audit.sink must be a function';
-  const problem = optionProblems(AuditRules, audit);
-  return problem === undefined ? undefined : `audit: ${problem}`;
+  const approvals = options.approvals && checkedPolicy(options.approvals);
+  return Object.freeze({ ...options, application, suite, kms, kmsOf, approvals });
 }
 
 function keyPolicyProblem([name, policy]: [string, KeyPolicy]): string | undefined {

@@ -1,10 +1,35 @@
+import { IsIn, IsOptional } from 'class-validator';
+
 import type { AccessOptions } from '../../access/access-level';
+import { checkedPolicy } from '../../approvals/approval-policy';
+import type { ApprovalPolicy } from '../../approvals/approval-policy';
 import type { AuditOptions } from '../../audit/audit-entry';
 import type { PreviousFormat } from '../../import/previous-format';
 import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
 
+import { optionProblems } from './option-rules';
+
+class AuditRules {
+  @IsOptional() actor?: unknown;
+  @IsOptional() sink?: unknown;
+  @IsOptional() @IsIn(['block', 'warn']) onFailure?: unknown;
+}
+
 /** `Entity.property`, of any depth. */
 export const PROPERTY_NAME = /^[^.]+\../;
+
+/** Returns what is wrong with the option `audit`. */
+export function auditProblem(audit: AuditOptions | false): string | undefined {
+  if (audit === false) return undefined;
+  if (typeof audit !== 'object') return 'audit must be an object or false';
+  const { actor, sink } = audit;
+  if (!['undefined', 'string', 'function'].includes(typeof actor)) {
+    return 'audit.actor must be a string or a function';
+  }
+  if (!['undefined', 'function'].includes(typeof sink)) return 'audit.sink must be a function';
+  const problem = optionProblems(AuditRules, audit);
+  return problem === undefined ? undefined : `audit: ${problem}`;
+}
 
 /** Returns what is wrong with the option `anchor`. */
 export function anchorProblem({
@@ -26,6 +51,24 @@ export function anchorProblem({
 export function accessProblem({ access }: { readonly access?: AccessOptions }): string | undefined {
   if (access === undefined || typeof access.levelOf === 'function') return undefined;
   return 'access must be { levelOf: (actor) => level }';
+}
+
+/** Returns what is wrong with the option `approvals`. */
+export function approvalsProblem({
+  approvals,
+  audit,
+}: {
+  readonly approvals?: ApprovalPolicy;
+  readonly audit?: AuditOptions | false;
+}): string | undefined {
+  if (approvals === undefined) return undefined;
+  if (audit === false) return 'approvals needs the audit log, which proves its policy';
+  try {
+    checkedPolicy(approvals);
+    return undefined;
+  } catch (error) {
+    return `approvals has ${error instanceof RangeError ? error.message : 'the wrong form'}`;
+  }
 }
 
 /** Returns what is wrong with an entry of the option `previousFormats`. */

@@ -27,6 +27,8 @@ import { TypeormKeyStore } from '../tables/typeorm-key-store';
 import { recordAcrossScopes } from './across-scopes';
 import { CheckedStatements } from './checked-statements';
 import { encryptMarkedColumns } from './encrypted-columns';
+import { installedApprovals } from './installed-approvals';
+import type { InstalledApprovals } from './installed-approvals';
 import { newKeyManager } from './new-key-manager';
 import { hasStoredTokens, keysOfStoredValues } from './stored-samples';
 
@@ -44,6 +46,7 @@ export class Installation {
   /** Schedules, which are stopped before the DataSource is destroyed. */
   readonly schedules = new Set<Pick<Repetition, 'stop'>>();
   readonly access: AccessControl;
+  readonly approvals: InstalledApprovals;
   #keys: KeyManager<QueryRunner>;
   /** Kept when the DataSource is destroyed: statements under way must neither read ciphertext nor write cleartext. */
   #columns: EncryptedColumns | undefined;
@@ -59,7 +62,8 @@ export class Installation {
       hasTokens: (runner) => hasStoredTokens(this.columns, runner),
       keysOf: (name, runner) => keysOfStoredValues(this.columns, name, runner),
     });
-    this.#keys = newKeyManager(dataSource, this.store, options);
+    this.approvals = installedApprovals(this);
+    this.#keys = newKeyManager(this);
     this.access = new AccessControl(options.access, (event) => this.audit.note(event));
   }
 
@@ -112,7 +116,8 @@ export class Installation {
   /** Forgets all keys; the next `initialize()` starts afresh. */
   async close(): Promise<void> {
     const closing = this.#keys;
-    this.#keys = newKeyManager(this.dataSource, this.store, this.options);
+    this.#keys = newKeyManager(this);
+    this.approvals.policies.forget();
     this.#isOpen = false;
     this.#reportedReason = undefined;
     await closing.close();

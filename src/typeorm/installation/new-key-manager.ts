@@ -1,19 +1,20 @@
-import type { DataSource, QueryRunner } from 'typeorm';
+import type { QueryRunner } from 'typeorm';
 
 import { KeyManager } from '../../keys/key-manager';
 import type { KeyEvent } from '../../keys/record/key-event';
 import { channels } from '../../telemetry/channels';
-import type { CheckedOptions } from '../declare/field-encryption-options';
 import { TypeormAuditStore } from '../tables/typeorm-audit-store';
-import type { TypeormKeyStore } from '../tables/typeorm-key-store';
 import { TypeormScopeKeyStore } from '../tables/typeorm-scope-key-store';
 
+import type { Installation } from './installation';
+
 /** Creates the key manager of a DataSource. Its events that are warnings go to TypeORM's logger as well. */
-export function newKeyManager(
-  dataSource: DataSource,
-  store: TypeormKeyStore,
-  options: CheckedOptions,
-): KeyManager<QueryRunner> {
+export function newKeyManager({
+  approvals,
+  dataSource,
+  options,
+  store,
+}: Pick<Installation, 'approvals' | 'dataSource' | 'options' | 'store'>): KeyManager<QueryRunner> {
   const { kms, otherKms, application, suite, nonces } = options;
   return new KeyManager<QueryRunner>({
     store,
@@ -34,7 +35,11 @@ export function newKeyManager(
     anchor: options.anchor,
     source: dataSource,
     scopes: { store: new TypeormScopeKeyStore(dataSource), kmsOf: options.kmsOf },
-    audit: { entries: new TypeormAuditStore(dataSource), options: options.audit ?? {} },
+    audit: {
+      entries: new TypeormAuditStore(dataSource),
+      options: options.audit ?? {},
+      before: (connection) => approvals.gate.consume(connection),
+    },
   });
 }
 

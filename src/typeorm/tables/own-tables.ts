@@ -2,6 +2,7 @@ import type { DataSource, EntitySchema } from 'typeorm';
 
 import { missingTables } from '../connection/table-access';
 
+import { ApprovalSchema, APPROVALS_MIGRATION } from './approval-table';
 import { DataKeySchema, KEY_TABLE_MIGRATION } from './data-key-table';
 import { RangeSchema, RUN_TABLES_MIGRATION, RunSchema } from './run-tables';
 import { SCOPE_KEYS_MIGRATION, ScopeKeySchema } from './scope-key-table';
@@ -15,6 +16,7 @@ export const OWN_TABLES: readonly { readonly schema: EntitySchema; readonly migr
     { schema: RangeSchema, migration: RUN_TABLES_MIGRATION },
     { schema: AuditSchema, migration: AUDIT_TABLE_MIGRATION },
     { schema: ScopeKeySchema, migration: SCOPE_KEYS_MIGRATION },
+    { schema: ApprovalSchema, migration: APPROVALS_MIGRATION },
   ];
 
 /**
