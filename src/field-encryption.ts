@@ -52,17 +52,17 @@ export class FieldEncryption {
   }
 
   /**
-   * Returns problems and weaknesses of configuration, KMS, keys, tables, logs and packages, the worst first. Only reads,
-   * needs SELECT rights, and does not throw: a failed examination is a finding, too.
+   * Returns problems and weaknesses of configuration, KMS, keys, tables, logs and packages, the worst first.
+   * Only reads, needs SELECT rights, and does not throw: a failed examination is a finding, too.
    */
   doctor(): Promise<Finding[]> {
     return examine(this.#installation);
   }
 
   /**
-   * Reports whether encrypted columns can be read and written now, and what threatens that: for a readiness probe. An
-   * outage is reported, not thrown. Nothing takes longer than `timeoutMs`, and a KMS is asked at most every
-   * `rememberMs`. Keys that are due are loaded as by a use.
+   * Reports whether encrypted columns can be read and written now, and what threatens that: for a readiness
+   * probe. An outage is reported, not thrown. Nothing takes longer than `timeoutMs`, and a KMS is asked at
+   * most every `rememberMs`. Keys that are due are loaded as by a use.
    *
    * @throws {@link ConfigurationError} for options that are not whole numbers from 0 on
    */
@@ -106,8 +106,8 @@ export class FieldEncryption {
   }
 
   /**
-   * Turns rows back into cleartext, in columns that `legacyPlaintext` names, and empties their blind indexes. Values that
-   * the application writes meanwhile are encrypted: stop it, or run again.
+   * Turns rows back into cleartext, in columns that `legacyPlaintext` names, and empties their blind indexes.
+   * Values that the application writes meanwhile are encrypted: stop it, or run again.
    */
   decrypt(options?: RunOptions): Promise<RunReport> {
     return run(this.#installation, 'decrypt', options);
@@ -118,10 +118,7 @@ export class FieldEncryption {
     return run(this.#installation, 'verify', options);
   }
 
-  /**
-   * Returns the blind-index token to store with a value in hand-written SQL. `indexName` selects a named
-   * index. To look rows up, see {@link FieldEncryption.tokens}.
-   */
+  /** Returns the token of an index, or the named one, to store with a value. See {@link FieldEncryption.tokens}. */
   async token<T extends ObjectLiteral>(
     entity: EntityTarget<T>,
     property: string,
@@ -190,8 +187,9 @@ export class FieldEncryption {
 
   /**
    * Returns what encrypts values of a purpose that are stored elsewhere than in an entity, such as in a queue or a
-   * cache. Keep it: making it costs more than a value. @throws {@link ConfigurationError} for a purpose that is no
-   * text of 1 to 256 characters
+   * cache. Keep it: making it costs more than a value.
+   *
+   * @throws {@link ConfigurationError} for a purpose that is not a text of 1 to 256 characters
    */
   value(purpose: string, options?: PurposeOptions): PurposeValues {
     return new PurposeValues(this.#installation, purpose, options);

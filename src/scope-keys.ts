@@ -14,6 +14,7 @@ import type { ResealReport } from './keys/scopes/scope-resealing';
 import { requireMoved, scopeRows } from './reencryption/coverage/scope-rows';
 import { scopeStatus } from './reencryption/coverage/scope-status';
 import type { ScopeStatus } from './reencryption/coverage/scope-status';
+import { namesNoScopes } from './scope-options';
 import type {
   ReplayOptions,
   RotateScopesOptions,

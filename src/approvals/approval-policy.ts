@@ -57,21 +57,26 @@ export function isApprovable(operation: string): operation is ApprovableOperatio
 export function checkedPolicy(policy: ApprovalPolicy): CheckedPolicy {
   const { operations, required, approvers, expiresAfterMs = DAY_MS, ...others } = policy;
   const [unknown] = Object.keys(others);
-  require(unknown === undefined, `an unknown option "${unknown ?? ''}"`);
-  require(Array.isArray(operations) && Array.isArray(approvers), 'no operations, or no approvers');
+  requireThat(unknown === undefined, `an unknown option "${unknown ?? ''}"`);
+  requireThat(
+    Array.isArray(operations) && Array.isArray(approvers),
+    'no operations, or no approvers',
+  );
   const wrong = (operations as readonly string[]).find((operation) => !isApprovable(operation));
-  require(wrong === undefined, `"${wrong ?? ''}" among its operations, which needs no approval`);
-  require(isBetween(expiresAfterMs, LEAST_MS, 31 * DAY_MS), 'a wrong expiresAfterMs');
-  require(isBetween(required, 1, MOST_APPROVERS), 'a wrong number `required`');
-  require(isBetween(
-    approvers.length,
-    required + 1,
-    MOST_APPROVERS,
-  ), `too few approvers, or too many: it needs one more than \`required\` at least, ${String(MOST_APPROVERS)} at most`);
+  requireThat(
+    wrong === undefined,
+    `"${wrong ?? ''}" among its operations, which needs no approval`,
+  );
+  requireThat(isBetween(expiresAfterMs, LEAST_MS, 31 * DAY_MS), 'a wrong expiresAfterMs');
+  requireThat(isBetween(required, 1, MOST_APPROVERS), 'a wrong number `required`');
+  requireThat(
+    isBetween(approvers.length, required + 1, MOST_APPROVERS),
+    `too few approvers, or too many: it needs one more than \`required\` at least, ${String(MOST_APPROVERS)} at most`,
+  );
   const persons = approvers.map(checkedApprover).sort((a, b) => (a.id < b.id ? -1 : 1));
   const byKey = new Map(persons.map(({ id, key }) => [key.split(' ')[1] ?? '', id]));
-  require(byKey.size === persons.length, 'two approvers with one key');
-  require(new Set(byKey.values()).size === persons.length, 'two approvers with one id');
+  requireThat(byKey.size === persons.length, 'two approvers with one key');
+  requireThat(new Set(byKey.values()).size === persons.length, 'two approvers with one id');
   return {
     operations: [...new Set(operations)].sort(),
     ...{ required, approvers: persons, expiresAfterMs, byKey },
@@ -94,7 +99,7 @@ export function isSamePolicy(a: CheckedPolicy, b: CheckedPolicy): boolean {
 
 function checkedApprover({ id, key }: Approver): Approver {
   const isId = typeof id === 'string' && id.length >= 1 && id.length <= MAX_ID_CHARS;
-  require(isId && typeof key === 'string', 'an approver who is not { id, key }');
+  requireThat(isId && typeof key === 'string', 'an approver who is not { id, key }');
   try {
     const [type] = key.trim().split(/\s/, 1);
     // Without the comment, which says nothing.
@@ -109,6 +114,6 @@ function isBetween(value: unknown, least: number, most: number): boolean {
   return Number.isSafeInteger(value) && Number(value) >= least && Number(value) <= most;
 }
 
-function require(isRight: boolean, problem: string): asserts isRight {
+function requireThat(isRight: boolean, problem: string): asserts isRight {
   if (!isRight) throw new RangeError(problem);
 }

@@ -53,7 +53,7 @@ export async function approvalsList({ fieldEncryption }: Session): Promise<Comma
     request.expiresAt.toISOString(),
   ]);
   return {
-    document: requests.map(({ document: _, ...request }) => request),
+    document: requests,
     text:
       rows.length === 0
         ? 'No request is open.'
@@ -125,7 +125,9 @@ export function addApprovals(program: Command, choose: ChooseWork): void {
   approvals
     .command('list')
     .description('list the open requests')
-    .action(() => choose(approvalsList));
+    .action(() => {
+      choose(approvalsList);
+    });
   approvals
     .command('show')
     .description('show a request as it is signed')
