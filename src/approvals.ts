@@ -121,10 +121,10 @@ export class Approvals {
   async #storeFirst(parameters: {
     readonly [option: string]: CanonicalValue;
   }): Promise<PolicyChange> {
-    const { installation, now, store } = this.#parts;
+    const { application, now, store } = this.#parts;
     const work = {
       ...({ operation: 'approvals', parameters, requester: '', target: {} } as const),
-      installation: await installation(),
+      application,
       policy: { version: 0, id: '' },
     };
     const row = { ...newRequest(work, await now(), 0), version: 1, usedBy: '' };

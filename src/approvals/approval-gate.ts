@@ -20,7 +20,7 @@ export interface GateParts<C> {
   readonly policies: StoredPolicies;
   /** The policy of the configuration. */
   readonly configured: CheckedPolicy | undefined;
-  readonly installation: () => Promise<RequestedWork['installation']>;
+  readonly application: string;
   /** Returns the epoch of a key, or that of the newest change to any. */
   readonly epochOf: (keyId?: string) => Promise<number>;
   readonly now: () => Promise<Date>;
@@ -151,7 +151,7 @@ export class ApprovalGate<C> {
     operation: ManagedOperation,
     { key, parameters }: Subject,
   ): Promise<RequestedWork> {
-    const { installation, epochOf } = this.#parts;
+    const { application, epochOf } = this.#parts;
     const actor = currentActor();
     const requester = actor?.requester ?? actor?.id;
     if (requester === undefined || !policy.approvers.some(({ id }) => id === requester)) {
@@ -161,8 +161,7 @@ export class ApprovalGate<C> {
       );
     }
     return {
-      ...{ operation, parameters, requester },
-      installation: await installation(),
+      ...{ application, operation, parameters, requester },
       policy: { version: policy.version, id: policy.id },
       target: { key, epoch: await epochOf(key) },
     };

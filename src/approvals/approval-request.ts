@@ -17,9 +17,10 @@ export interface Subject {
 
 /** What a request has in common with each repetition of the operation. */
 export interface RequestedWork {
-  readonly installation: { readonly application: string; readonly log: string };
+  readonly application: string;
   readonly operation: ManagedOperation;
   readonly parameters: CanonicalValue;
+  /** The id of which no other database has. */
   readonly policy: { readonly version: number; readonly id: string };
   readonly requester: string;
   /** With the epoch of the key, or of the newest change to any. */
@@ -52,14 +53,14 @@ export function newRequest(work: RequestedWork, now: Date, expiresAfterMs: numbe
 
 /** Returns what the requests of the same work share, to find them by. */
 export function subjectId({
-  installation,
+  application,
   operation,
   parameters,
   policy,
   requester,
   target,
 }: RequestedWork): string {
-  const work = { installation, operation, parameters, policy, requester, target };
+  const work = { application, operation, parameters, policy, requester, target };
   return digestOf(canonicalJson(work));
 }
 

@@ -183,9 +183,9 @@ describeDiagonal('Approvals', (kind) => {
   });
 
   const write = (column: string, value: unknown, id: string): Promise<unknown> => {
-    const [first, second] = kind.name.includes('postgres') ? ['$1', '$2'] : ['?', '?'];
+    const [first, second] = kind.name.includes('postgres') ? (['$1', '$2'] as const) : ['?', '?'];
     return dataSource.query(
-      `UPDATE field_encryption_approvals SET ${column} = ${String(first)} WHERE id = ${String(second)}`,
+      `UPDATE field_encryption_approvals SET ${column} = ${first} WHERE id = ${second}`,
       [value, id],
     );
   };

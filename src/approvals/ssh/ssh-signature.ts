@@ -34,7 +34,7 @@ const ALGORITHMS: Readonly<Record<string, Algorithm>> = {
 };
 
 const MAGIC = 'SSHSIG';
-export const MAX_SIGNATURE_CHARS = 8_192;
+const MAX_SIGNATURE_CHARS = 8_192;
 const ARMOR =
   /^-----BEGIN SSH SIGNATURE-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END SSH SIGNATURE-----\s*$/;
 

@@ -2,6 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
 import type { RequestInfo } from '../../approvals';
+import { NAMESPACE } from '../../approvals/ssh/ssh-signature';
 import type { Session } from '../load/session';
 import { CommandError } from '../terminal/command-error';
 import { readText } from '../terminal/named-file';
@@ -14,7 +15,7 @@ import { DRY_RUN, YES } from './common-options';
 import type { ChooseWork, DryRunOption } from './common-options';
 
 /** Stores the policy of the configuration, or has it approved. */
-export async function approvalsPolicy(
+async function approvalsPolicy(
   { fieldEncryption, installation }: Session,
   { dryRun = false, yes = false }: DryRunOption & { readonly yes?: boolean },
 ): Promise<CommandResult> {
@@ -43,7 +44,7 @@ export async function approvalsPolicy(
 }
 
 /** Lists the requests that can be approved or carried out. */
-export async function approvalsList({ fieldEncryption }: Session): Promise<CommandResult> {
+async function approvalsList({ fieldEncryption }: Session): Promise<CommandResult> {
   const requests = await fieldEncryption.approvals.list();
   const rows = requests.map((request) => [
     request.id,
@@ -62,14 +63,14 @@ export async function approvalsList({ fieldEncryption }: Session): Promise<Comma
 }
 
 /** Shows a request as it is signed. On stdout is nothing else, to be written to a file. */
-export async function approvalsShow(session: Session, id: string): Promise<CommandResult> {
+async function approvalsShow(session: Session, id: string): Promise<CommandResult> {
   const request = await requestOf(session, id);
   const file = `${id}.json`;
   session.output.progress(
     [
       'Read what is asked for. To sign it, and to hand the signature in:',
       `  ${commandLine(session, 'approvals', 'show', id)} > ${file}`,
-      `  ssh-keygen -Y sign -n typeorm-field-encryption -f ~/.ssh/id_ed25519 ${file}`,
+      `  ssh-keygen -Y sign -n ${NAMESPACE} -f ~/.ssh/id_ed25519 ${file}`,
       `  ${commandLine(session, 'approvals', 'approve', id, '--signature', `${file}.sig`)}`,
     ].join('\n'),
   );
@@ -77,7 +78,7 @@ export async function approvalsShow(session: Session, id: string): Promise<Comma
 }
 
 /** Adds a signature to a request. */
-export async function approvalsApprove(
+async function approvalsApprove(
   session: Session,
   id: string,
   { signature, dryRun = false }: DryRunOption & { readonly signature: string },

@@ -105,9 +105,18 @@ export class KeyAudit<C> {
    * nothing is recorded.
    */
   async lastAbout(id: string, connection?: C): Promise<AuditEntry | null | undefined> {
-    const { entries, options } = this.#parts;
-    if (options === false) return undefined;
+    return this.#parts.options === false ? undefined : this.lastKnown(id, connection);
+  }
+
+  /** {@link KeyAudit.lastAbout}, also of a log that is no longer kept. */
+  async lastKnown(id: string, connection?: C): Promise<AuditEntry | null> {
+    const { entries } = this.#parts;
     const found = (await entries.exists(connection)) ? await entries.ofKey(id, 1, connection) : [];
+    return this.proven(found, connection);
+  }
+
+  /** Returns the first of some entries if its seal holds; `null` if not, or if there is none. */
+  proven(found: readonly AuditEntry[], connection?: C): Promise<AuditEntry | null> {
     return provenEntry(found, this.#key.finder({ connection }));
   }
 
@@ -134,16 +143,6 @@ export class KeyAudit<C> {
     if (this.#parts.options === false || events.length === 0) return;
     const append = await this.readyToRecord();
     await this.#parts.entries.transaction((to) => append(events, to));
-  }
-
-  /** Returns the id of the key that seals the log, of which there is one in its database. */
-  async sealId(): Promise<string> {
-    return (await this.#key.ready()).keyId;
-  }
-
-  /** Returns the last entry with a reference; `null` if there is none or its seal does not hold. */
-  async lastReferringTo(reference: string): Promise<AuditEntry | null> {
-    return provenEntry(await this.referringTo(reference), this.#key.finder());
   }
 
   /** Prepares to record events as the last step of a transaction. */

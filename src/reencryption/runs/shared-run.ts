@@ -118,7 +118,7 @@ async function requireBegun(
 ): Promise<void> {
   const operation = `data ${mode}` as const;
   if (!(await approvals.gate.asksFor(operation))) return;
-  const last = await audit.lastReferringTo(id);
+  const last = await audit.proven(await audit.referringTo(id));
   if (last?.operation === operation && last.outcome === 'started') return;
   throw new ApprovalRequiredError(
     `${operation} needs approval, and the audit log does not say that run ${id} was begun with it, or has ended it. ` +

@@ -1,12 +1,22 @@
-import type { QueryRunner } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
 
 import { KeyManager } from '../../keys/key-manager';
 import type { KeyEvent } from '../../keys/record/key-event';
 import { channels } from '../../telemetry/channels';
+import type { CheckedOptions } from '../declare/field-encryption-options';
 import { TypeormAuditStore } from '../tables/typeorm-audit-store';
+import type { TypeormKeyStore } from '../tables/typeorm-key-store';
 import { TypeormScopeKeyStore } from '../tables/typeorm-scope-key-store';
 
-import type { Installation } from './installation';
+import type { InstalledApprovals } from './installed-approvals';
+
+/** The parts of an installation that its key manager is made of. */
+interface KeyManagerSources {
+  readonly approvals: Pick<InstalledApprovals, 'gate'>;
+  readonly dataSource: DataSource;
+  readonly options: CheckedOptions;
+  readonly store: TypeormKeyStore;
+}
 
 /** Creates the key manager of a DataSource. Its events that are warnings go to TypeORM's logger as well. */
 export function newKeyManager({
@@ -14,7 +24,7 @@ export function newKeyManager({
   dataSource,
   options,
   store,
-}: Pick<Installation, 'approvals' | 'dataSource' | 'options' | 'store'>): KeyManager<QueryRunner> {
+}: KeyManagerSources): KeyManager<QueryRunner> {
   const { kms, otherKms, application, suite, nonces } = options;
   return new KeyManager<QueryRunner>({
     store,
