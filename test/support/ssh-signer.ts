@@ -1,7 +1,8 @@
 import { createHash, generateKeyPairSync, sign } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 
-function field(content: Uint8Array | string): Buffer {
+/** Returns a field of an SSH message. */
+export function field(content: Uint8Array | string): Buffer {
   const bytes = Buffer.from(content);
   const length = Buffer.alloc(4);
   length.writeUInt32BE(bytes.length);
