@@ -47,7 +47,7 @@ export class ApprovalGate<C> {
   }
 
   /**
-   * Runs an operation, by an approved request if the policy asks for one, and else requests it. A dry run needs none.
+   * Runs an operation, by an approved request if the policy asks for one, and else requests it.
    *
    * @throws {@link ApprovalRequiredError}, and whatever the operation throws
    */
@@ -58,10 +58,8 @@ export class ApprovalGate<C> {
   ): Promise<T> {
     const policy = await this.#policyFor(operation);
     if (policy === undefined) return work();
-    const { key, parameters } = typeof subject === 'function' ? subject() : subject;
-    const { dryRun = false, ...others } = parameters;
-    if (dryRun === true) return work();
-    return this.carryOut(policy, operation, { key, parameters: others }, work);
+    const asked = typeof subject === 'function' ? subject() : subject;
+    return this.carryOut(policy, operation, asked, work);
   }
 
   /** Whether an operation needs approval; true also where the policy cannot be told. */
@@ -161,7 +159,8 @@ export class ApprovalGate<C> {
       );
     }
     return {
-      ...{ application, operation, parameters, requester },
+      // That of a dry run, which needs no approval.
+      ...{ application, operation, requester, parameters: { ...parameters, dryRun: undefined } },
       policy: { version: policy.version, id: policy.id },
       target: { key, epoch: await epochOf(key) },
     };

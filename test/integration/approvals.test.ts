@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
+import { CreateApprovals1764000006000 } from '../../migrations/1764000006000-create-approvals';
 import {
   ApprovalRequiredError,
   ConfigurationError,
@@ -281,6 +282,22 @@ describeDiagonal('Approvals', (kind) => {
       expect(seq).toBeGreaterThan(0);
       await refused(() => backup());
       await refused(setPolicy(dataSource), mal);
+    });
+
+    it('keeps its table from being dropped by migration:revert', async () => {
+      const runner = dataSource.createQueryRunner();
+      const revert = new CreateApprovals1764000006000().down(runner);
+      expect((await rejection(revert)).message).toMatch(/holds the policy/);
+      await runner.release();
+    });
+
+    it('begins anew, for all to see, once the log was emptied', async () => {
+      await dataSource.query('DELETE FROM field_encryption_audit');
+      await dataSource.query('DELETE FROM field_encryption_approvals');
+      dataSource = await connect({ approvals: policyOf([ada, ben, mal]) });
+      expect(await as(ada, setPolicy(dataSource))).toEqual({ changed: true, version: 1 });
+      expect((await of().audit.list()).map(({ operation }) => operation)).toEqual(['approvals']);
+      expect(await of().audit.verify()).toMatchObject({ ok: false });
     });
 
     it('that somebody made up is refused', async () => {

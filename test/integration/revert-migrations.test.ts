@@ -37,7 +37,8 @@ describeDiagonal('migration:revert behind the migrations of the library', (kind)
     const dataSource = await open([Earlier1600000000000, ...fieldEncryptionMigrations]);
     await fieldEncryption(dataSource).ready();
 
-    // The table of the keys of scopes is empty.
+    // The tables of approvals and of the keys of scopes are empty.
+    await dataSource.undoLastMigration();
     await dataSource.undoLastMigration();
     await expect(dataSource.undoLastMigration()).rejects.toThrow(
       /keys with an epoch.* delete the records of fieldEncryptionMigrations from migrations/,

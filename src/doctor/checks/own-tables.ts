@@ -3,6 +3,7 @@ import type { EntityMetadata, EntitySchema, QueryRunner } from 'typeorm';
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import type { Installation } from '../../typeorm/installation/installation';
+import { ApprovalSchema } from '../../typeorm/tables/approval-table';
 import { DataKeySchema } from '../../typeorm/tables/data-key-table';
 import { OWN_TABLES } from '../../typeorm/tables/own-tables';
 import { RangeSchema, RunSchema } from '../../typeorm/tables/run-tables';
@@ -14,6 +15,7 @@ import type { DatabaseCheck, Finding } from '../finding';
 const SCHEMAS = {
   ...{ keys: DataKeySchema, audit: AuditSchema, runs: RunSchema, ranges: RangeSchema },
   scopes: ScopeKeySchema,
+  approvals: ApprovalSchema,
 };
 type OwnTable = keyof typeof SCHEMAS;
 
@@ -31,6 +33,7 @@ export const ownTables: DatabaseCheck = async (installation, runner) => {
   for (const name of Object.keys(SCHEMAS) as OwnTable[]) {
     if (name === 'audit' && installation.options.audit === false) continue;
     if (name === 'scopes' && !installation.hasScopes) continue;
+    if (name === 'approvals' && installation.options.approvals === undefined) continue;
     const path = pathOf(installation, SCHEMAS[name]);
     const rights = isPostgres
       ? await grantedOn(runner, escapedOf(installation, SCHEMAS[name]))
@@ -54,7 +57,7 @@ function rightsFindings(
     return on !== undefined && rights.some((right) => !on.has(right));
   };
   const found: Finding[] = [];
-  for (const name of ['keys', 'scopes'] as const) {
+  for (const name of ['keys', 'scopes', 'approvals'] as const) {
     if (lacks(name, 'SELECT')) found.push(unreadable(path(name)));
   }
   const changesKeys = granted.has('keys') && !lacks('keys', 'INSERT', 'UPDATE');

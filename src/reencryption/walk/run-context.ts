@@ -47,20 +47,20 @@ export function withRunContext<T>(
   const run = (): Promise<T> => inRunContext(installation, modeName, told, work);
   // A run is the operator's, and goes over the rows of all scopes.
   const across = (): Promise<T> => (installation.hasScopes ? acrossScopes(run) : run());
-  return isBegun
+  return isBegun || options.dryRun === true
     ? installation.access.run(`data ${modeName}`, across)
     : managedWork(installation, `data ${modeName}`, () => subjectOf(installation, options), across);
 }
 
 /** Returns what is approved of a run. */
 function subjectOf({ dataSource }: Installation, options: RunOptions): Subject {
-  const { columns, first, where, parameters, targetKey, restart, dryRun } = options;
+  const { columns, first, where, parameters, targetKey, restart } = options;
   const entities = options.entities?.map((entity) => dataSource.getMetadata(entity).name);
   const scopes = options.scopes?.map((ids) =>
     typeof ids === 'object' ? Object.fromEntries(Object.entries(ids).map(textOf)) : String(ids),
   );
   const rows = { entities, columns, first, where, parameters, scopes };
-  return { parameters: { ...rows, targetKey, restart: restart === true, dryRun } };
+  return { parameters: { ...rows, targetKey, restart: restart === true } };
 }
 
 function textOf([kind, id]: [string, unknown]): [string, string] {

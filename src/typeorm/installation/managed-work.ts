@@ -16,7 +16,8 @@ export function managedWork<T>(
   subject: Subject | (() => Subject),
   work: () => T | Promise<T>,
 ): Promise<T> {
+  const isDry = typeof subject !== 'function' && subject.parameters['dryRun'] === true;
   return access.run(operation, () =>
-    isApprovable(operation) ? approvals.gate.run(operation, subject, work) : work(),
+    isApprovable(operation) && !isDry ? approvals.gate.run(operation, subject, work) : work(),
   );
 }
