@@ -235,6 +235,8 @@ describeDiagonal('Approvals', (kind) => {
         await refused(() => backup());
         expect(await of().keys.rotate()).toMatchObject({ state: 'active' });
       }
+      dataSource = await connect({ approvals: undefined as never, audit: false });
+      expect(await rejection(as(ada, () => backup()))).toBeInstanceOf(ApprovalRequiredError);
     });
 
     it('changes when those of the one before approve, and a removed one counts no more', async () => {

@@ -130,9 +130,11 @@ function suite(kind: { readonly create: () => Promise<TestDatabase> }): void {
     expect(await asAda('keys', 'rotate')).toMatchObject({ code: 0 });
     expect(await ask('keys', 'rotate')).not.toBe(id);
     const { stdout } = await run('audit', 'list', '--operation', 'rotate', '--json');
-    expect((JSON.parse(stdout) as { outcome: string }[]).map(({ outcome }) => outcome)).toEqual([
-      ...['denied', 'denied', 'denied', 'approved', 'done', 'denied'],
-    ]);
+    expect(
+      (JSON.parse(stdout) as { entries: { outcome: string }[] }).entries.map(
+        ({ outcome }) => outcome,
+      ),
+    ).toEqual([...['denied', 'denied', 'denied', 'approved', 'done', 'denied']]);
     expect(await run('audit', 'verify')).toMatchObject({ code: 0 });
   });
 
