@@ -8,7 +8,10 @@ export interface AnchoredApprovals {
   readonly used: Readonly<Record<string, number>>;
 }
 
-/** Returns what both know; of requests, those that have not ended at a time. */
+/** Milliseconds by which the clock that requests end by may be behind this one. */
+const SLACK_MS = 86_400_000;
+
+/** Returns what both know; of requests, those that may not have ended at a time. */
 export function mergedApprovals(
   a: AnchoredApprovals | undefined,
   b: AnchoredApprovals | undefined,
@@ -16,7 +19,8 @@ export function mergedApprovals(
 ): AnchoredApprovals | undefined {
   if (a === undefined && b === undefined) return undefined;
   const isNewer = (b?.policy?.version ?? 0) > (a?.policy?.version ?? 0);
-  const used = Object.entries({ ...a?.used, ...b?.used }).filter(([, expires]) => expires > now);
+  const all = Object.entries({ ...a?.used, ...b?.used });
+  const used = all.filter(([, expires]) => expires + SLACK_MS > now);
   return { policy: isNewer ? b?.policy : a?.policy, used: Object.fromEntries(used.sort()) };
 }
 

@@ -100,7 +100,7 @@ function workInRun(
       const { store } = context;
       const found = await store.find(id);
       if (found === undefined) throw unknownRun(modeName, id);
-      await requireBegun(installation, modeName, id);
+      if (found.state === 'running') await requireBegun(installation, modeName, id);
       const work = works.find((each) => isOf(each, found, modeName));
       if (work === undefined) throw otherRun(found);
       await new TableRun({ ...context, counts }, work).join(found, maxRanges);
