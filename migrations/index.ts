@@ -4,6 +4,7 @@ import { CreateAuditLog1764000002000 } from './1764000002000-create-audit-log';
 import { AddKeyEpochs1764000003000 } from './1764000003000-add-key-epochs';
 import { CreateScopeKeys1764000004000 } from './1764000004000-create-scope-keys';
 import { CreateAccessLog1764000006000 } from './1764000006000-create-access-log';
+import { CreateApprovals1764000007000 } from './1764000007000-create-approvals';
 
 /**
  * The migrations of the library's own tables, for a DataSource's `migrations`.
@@ -20,4 +21,5 @@ export const fieldEncryptionMigrations = [
   AddKeyEpochs1764000003000,
   CreateScopeKeys1764000004000,
   CreateAccessLog1764000006000,
+  CreateApprovals1764000007000,
 ];

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 import { ConfigurationError } from './errors';
 import { maintain } from './key-upkeep';
 import type { UpkeepOptions, UpkeepReport } from './key-upkeep';
@@ -9,7 +11,7 @@ import type { ColumnUse } from './keys/lifecycle/encrypted-rows';
 import type { IndexRotation, IndexRotationOptions } from './keys/lifecycle/index-rotation';
 import type { AdoptionReport } from './keys/lifecycle/key-adoption';
 import type { DestroyedKey, DestroyOptions } from './keys/lifecycle/key-destruction';
-import type { RevokedKey, RevokeOptions } from './keys/lifecycle/key-revocation';
+import type { RevocationReport, RevokeOptions } from './keys/lifecycle/key-revocation';
 import type { RewrapOptions, RewrapReport } from './keys/lifecycle/key-rewrap';
 import { MaintenanceSchedule } from './keys/lifecycle/maintenance-schedule';
 import type { ScheduleOptions } from './keys/lifecycle/maintenance-schedule';
@@ -24,15 +26,6 @@ import { ScopeKeys } from './scope-keys';
 import { defined } from './typeorm/declare/option-rules';
 import { withConnection } from './typeorm/connection/lent-connection';
 import type { Installation } from './typeorm/installation/installation';
-
-/** A revoked key, and the work that is left to do. */
-export interface RevocationReport extends RevokedKey {
-  /**
-   * The columns with rows under the revoked key, for `reencrypt()`; `null` if the database hides rows from
-   * this role.
-   */
-  readonly plan: readonly ColumnUse[] | null;
-}
 
 /** The data keys of a DataSource. */
 export class DataKeys extends ScopeKeys {
@@ -56,7 +49,7 @@ export class DataKeys extends ScopeKeys {
    * the version they have until {@link FieldEncryption.reencrypt}.
    */
   rotate(name = 'default'): Promise<KeyInfo> {
-    return this.access.run('rotate', () => this.installation.keys.rotate(name));
+    return this.run('rotate', { parameters: { name } }, () => this.installation.keys.rotate(name));
   }
 
   /** Lists every root of the blind indexes. */
@@ -72,7 +65,8 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyStateError} while the root of an earlier rotation is not destroyed
    */
   rotateIndex(options: IndexRotationOptions = {}): Promise<IndexRotation> {
-    return this.access.run('rotate', () => this.#operations.rotateIndex(options));
+    const parameters = { index: true, ...options };
+    return this.run('rotate', { parameters }, () => this.#operations.rotateIndex(options));
   }
 
   /**
@@ -82,7 +76,8 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key or the index root
    */
   async revoke(id: string, options: RevokeOptions = {}): Promise<RevocationReport> {
-    const revoked = await this.access.run('revoke', () => this.#operations.revoke(id, options));
+    const subject = { key: id, parameters: {} };
+    const revoked = await this.run('revoke', subject, () => this.#operations.revoke(id, options));
     return { ...revoked, plan: await this.#planFor(id) };
   }
 
@@ -104,7 +99,7 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not active
    */
   suspend(id: string): Promise<KeyInfo> {
-    return this.access.run('suspend', () => this.#operations.suspend(id));
+    return this.run('suspend', { key: id, parameters: {} }, () => this.#operations.suspend(id));
   }
 
   /**
@@ -113,7 +108,7 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not suspended
    */
   resume(id: string): Promise<KeyInfo> {
-    return this.access.run('resume', () => this.#operations.resume(id));
+    return this.run('resume', { key: id, parameters: {} }, () => this.#operations.resume(id));
   }
 
   /**
@@ -129,7 +124,9 @@ export class DataKeys extends ScopeKeys {
   async destroy(id: string, { graceMs, waitMs }: DestroyOptions = {}): Promise<DestroyedKey> {
     requireWait('destroy: waitMs', waitMs);
     const rows = encryptedRows(this.installation, waitMs);
-    return this.access.run('destroy', () => this.#operations.destroy(id, rows, graceMs));
+    return this.run('destroy', { key: id, parameters: { graceMs } }, () =>
+      this.#operations.destroy(id, rows, graceMs),
+    );
   }
 
   /**
@@ -140,7 +137,8 @@ export class DataKeys extends ScopeKeys {
    */
   rewrap(options: RewrapOptions = {}): Promise<RewrapReport> {
     const { hasScopes, keys } = this.installation;
-    return this.access.run('rewrap', async () => {
+    const parameters = { ...options, to: options.to?.name };
+    return this.run('rewrap', { parameters }, async () => {
       const report = await this.#operations.rewrap(options);
       const stranded = hasScopes ? await keys.scopeOperations.strandedBranches() : [];
       return { ...report, failures: [...report.failures, ...stranded] };
@@ -164,15 +162,15 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key, {@link KeyUnwrapError}
    */
   adopt({ ids }: { readonly ids: readonly string[] }): Promise<AdoptionReport> {
-    return this.access.run('adopt', () => this.#operations.adopt(ids));
+    return this.run('adopt', { parameters: { ids } }, () => this.#operations.adopt(ids));
   }
 
   /**
    * Does what `keyPolicies` ask for now: announces the next version of a key, activates it when every
    * process has had time to load it, and destroys versions that nothing needs. Rotates keys of scopes that
-   * are due. Any number of processes may run it, at any time.
-   * A retention policy has whole tables counted while there is a version to destroy. With `reencrypt` and
-   * `backup` it is the one job of a night.
+   * are due. Any number of processes may run it, at any time. A retention policy has whole tables counted while there
+   * is a version to destroy; where `destroy` needs approval, it is only listed. With `reencrypt` and `backup` it is
+   * the one job of a night.
    */
   maintain(options: UpkeepOptions = {}): Promise<UpkeepReport> {
     return maintain(this.installation, options);
@@ -198,7 +196,9 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyUnwrapError} when a key does not unwrap: a backup is complete or it is none
    */
   backup(protection: BackupProtection): Promise<KeyBackup> {
-    return this.access.run('backup', () => this.#operations.backup(protection));
+    const { kms, ...shares } = { kms: undefined, ...protection };
+    const parameters = { ...shares, kms: kms?.name };
+    return this.run('backup', { parameters }, () => this.#operations.backup(protection));
   }
 
   /**
@@ -209,7 +209,9 @@ export class DataKeys extends ScopeKeys {
    * {@link UnauthenticatedKeyError} for a file that could have been made without its KMS
    */
   restore(file: string, opener: BackupOpener, options?: RestoreOptions): Promise<RestoreReport> {
-    return this.access.run('restore', () => this.#operations.restore(file, opener, options));
+    const sha256 = createHash('sha256').update(file).digest('hex');
+    const work = () => this.#operations.restore(file, opener, options);
+    return this.run('restore', { parameters: { ...options, sha256 } }, work);
   }
 
   /**
@@ -221,12 +223,14 @@ export class DataKeys extends ScopeKeys {
    * {@link ConfigurationError} without a reason
    */
   acceptEpoch(epoch: number, options: AcceptEpochOptions): Promise<AcceptEpochReport> {
-    return this.access.run('acceptEpoch', () => this.#operations.acceptEpoch(epoch, options));
+    return this.run('acceptEpoch', { parameters: { ...options, epoch } }, () =>
+      this.#operations.acceptEpoch(epoch, options),
+    );
   }
 
   /** Restores a backup into memory and reads rows of the database with it. */
   drill(file: string, opener: BackupOpener): Promise<DrillReport> {
-    return this.access.run('drill', () => drill(this.installation, file, opener));
+    return this.run('drill', { parameters: {} }, () => drill(this.installation, file, opener));
   }
 
   /**

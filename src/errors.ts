@@ -22,7 +22,8 @@ export type FieldEncryptionErrorCode =
   | 'ERR_SCOPE_MISMATCH'
   | 'ERR_ERASED'
   | 'ERR_ACCESS_DENIED'
-  | 'ERR_RATE_LIMITED';
+  | 'ERR_RATE_LIMITED'
+  | 'ERR_APPROVAL_REQUIRED';
 
 /** The circumstances of an error: names and ids, never a value, a ciphertext or key bytes. */
 export interface FieldEncryptionErrorDetails {
@@ -241,5 +242,23 @@ export class RateLimitedError extends FieldEncryptionError {
   constructor(message: string, details: FieldEncryptionErrorDetails & { retryAfterMs: number }) {
     super(message, details);
     this.retryAfterMs = details.retryAfterMs;
+  }
+}
+
+/**
+ * The operation needs the approval of others (`approvals`), and does not have it; or an approval, or the policy
+ * itself, is refused. Nothing was changed.
+ */
+export class ApprovalRequiredError extends FieldEncryptionError {
+  readonly code = 'ERR_APPROVAL_REQUIRED';
+  /** Id of the request to be signed; undefined where there is none. */
+  readonly request: string | undefined;
+
+  constructor(
+    message: string,
+    details: FieldEncryptionErrorDetails & { request?: string | undefined } = {},
+  ) {
+    super(message, details);
+    this.request = details.request;
   }
 }

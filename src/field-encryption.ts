@@ -1,6 +1,7 @@
 import type { DataSource, EntityTarget, ObjectLiteral } from 'typeorm';
 
 import { AccessTrail } from './access-trail';
+import { Approvals } from './approvals';
 import { AuditTrail } from './audit-trail';
 import { DataKeys } from './data-keys';
 import { examine } from './doctor/doctor';
@@ -37,6 +38,7 @@ export class FieldEncryption {
   readonly keys: DataKeys;
   readonly audit: AuditTrail;
   readonly accessLog: AccessTrail;
+  readonly approvals: Approvals;
 
   /** @internal */
   constructor(installation: Installation) {
@@ -44,6 +46,7 @@ export class FieldEncryption {
     this.keys = new DataKeys(installation);
     this.audit = new AuditTrail(installation);
     this.accessLog = new AccessTrail(installation);
+    this.approvals = new Approvals(installation);
   }
 
   /** Prepares the keys, creating the first ones, or throws: for an application that should fail at start. */
@@ -118,7 +121,7 @@ export class FieldEncryption {
     return run(this.#installation, 'verify', options);
   }
 
-  /** Returns the token of a blind index, the one of a name if given, to store with a value in hand-written SQL. */
+  /** Returns the token of an index, or the named one, to store with a value. See {@link FieldEncryption.tokens}. */
   async token<T extends ObjectLiteral>(
     entity: EntityTarget<T>,
     property: string,
@@ -186,8 +189,8 @@ export class FieldEncryption {
   }
 
   /**
-   * Returns what encrypts values of a purpose that are stored elsewhere than in an entity, such as in a queue
-   * or a cache. Keep it: making it costs more than a value.
+   * Returns what encrypts values of a purpose that are stored elsewhere than in an entity, such as in a queue or a
+   * cache. Keep it: making it costs more than a value.
    *
    * @throws {@link ConfigurationError} for a purpose that is not a text of 1 to 256 characters
    */

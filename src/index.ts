@@ -2,12 +2,14 @@ export type { AuditEntry, AuditOptions, AuditRange } from './audit/audit-entry';
 export type { AuditProblem, BrokenEntry } from './audit/audit-verification';
 export type { AuditTrail, AuditVerifyOptions } from './audit-trail';
 export type { CipherSuite } from './crypto/aead';
-export type { DataKeys, RevocationReport } from './data-keys';
+export type { DataKeys } from './data-keys';
 export type { EncryptionStatus } from './doctor/encryption-state';
 export type { OperatorTask } from './doctor/operator-task';
 export type { Finding, FindingCode, FindingLevel } from './doctor/finding';
 export * from './errors';
 export { fieldEncryption } from './field-encryption';
+export type { Approvals, PolicyChange, RequestInfo } from './approvals';
+export type { ApprovableOperation, ApprovalPolicy, Approver } from './approvals/approval-policy';
 export type { FieldEncryption } from './field-encryption';
 export type { PurposeOptions, PurposeValues } from './purpose-values';
 export type { ValueOptions, ValuesOptions } from './stored-values';
@@ -43,7 +45,7 @@ export type {
 } from './keys/lifecycle/maintenance-report';
 export type { AdoptionReport } from './keys/lifecycle/key-adoption';
 export type { DestroyedKey, DestroyOptions } from './keys/lifecycle/key-destruction';
-export type { RevokedKey, RevokeOptions } from './keys/lifecycle/key-revocation';
+export type { RevocationReport, RevokedKey, RevokeOptions } from './keys/lifecycle/key-revocation';
 export type { KeyPolicy } from './keys/policy/key-policy';
 export type { KeyStatistics } from './keys/policy/key-statistics';
 export { policyFor } from './keys/policy/policy-presets';
@@ -69,7 +71,12 @@ export type { ErasedRows, ErasureReceipt } from './keys/scopes/erasure/erasure-r
 export type { ReplayReport, ReplayTrust } from './keys/scopes/erasure/erasure-replay';
 export type { Erasure, ErasureOptions } from './keys/scopes/erasure/scope-erasure';
 export type { ResealFailure, ResealReport } from './keys/scopes/scope-resealing';
-export type { ReplayOptions, RotateScopesOptions, ScopeReason, ShredOptions } from './scope-keys';
+export type {
+  ReplayOptions,
+  RotateScopesOptions,
+  ScopeReason,
+  ShredOptions,
+} from './scope-options';
 export { KeyScope, keyScopeColumn } from './typeorm/declare/key-scope';
 export type { KeyScopeOptions } from './typeorm/declare/key-scope';
 export type { AccessReport, AccessTrail } from './access-trail';

@@ -1,4 +1,5 @@
-import type { AccessControl } from './access/access-control';
+import type { ManagedOperation } from './access/access-level';
+import type { Subject } from './approvals/approval-request';
 import type { AuditEntry } from './audit/audit-entry';
 import { UnsupportedValueError } from './errors';
 import type { ScopeRotation } from './keys/lifecycle/maintenance-report';
@@ -7,49 +8,27 @@ import { ALL_SCOPES, unknownKind } from './keys/scopes/scope-context';
 import type { ScopeIds } from './keys/scopes/scope-context';
 import { isReceipt, receiptDigest } from './keys/scopes/erasure/erasure-receipt';
 import type { ErasureReceipt } from './keys/scopes/erasure/erasure-receipt';
-import type { ReplayReport, ReplayTrust } from './keys/scopes/erasure/erasure-replay';
-import type { Erasure, ErasureOptions } from './keys/scopes/erasure/scope-erasure';
+import type { ReplayReport } from './keys/scopes/erasure/erasure-replay';
+import type { Erasure } from './keys/scopes/erasure/scope-erasure';
 import type { ResealReport } from './keys/scopes/scope-resealing';
 import { requireMoved, scopeRows } from './reencryption/coverage/scope-rows';
 import { scopeStatus } from './reencryption/coverage/scope-status';
 import type { ScopeStatus } from './reencryption/coverage/scope-status';
+import { namesNoScopes } from './scope-options';
+import type {
+  ReplayOptions,
+  RotateScopesOptions,
+  ScopeReason,
+  ShredOptions,
+} from './scope-options';
 import { withConnection } from './typeorm/connection/lent-connection';
 import type { Installation } from './typeorm/installation/installation';
 import { knownScope, knownScopes } from './typeorm/installation/known-scopes';
+import { managedWork } from './typeorm/installation/managed-work';
 import { declaredKinds } from './typeorm/metadata/encrypted-column';
 
 /** Entries in one read. */
 const PAGE = 500;
-
-/** Options of {@link ScopeKeys.shred}. */
-export interface ShredOptions extends ErasureOptions {
-  /** The scope: `{ tenant: 42 }`, or its id alone where there is one kind. */
-  readonly scope: ScopeIds;
-  /** Milliseconds to wait for open transactions on encrypted tables. Defaults to 30,000. */
-  readonly waitMs?: number | undefined;
-}
-
-/** Options of {@link ScopeKeys.replayShred}. */
-export interface ReplayOptions extends Pick<ShredOptions, 'waitMs'>, ReplayTrust {}
-
-/** Options of {@link ScopeKeys.rotateScopes}. */
-export interface RotateScopesOptions {
-  /** The scopes, or {@link ALL_SCOPES}. Defaults to all of `kind`. */
-  readonly scopes?: readonly ScopeIds[] | typeof ALL_SCOPES | undefined;
-  /** Instead of `scopes`: all of this kind. */
-  readonly kind?: string | undefined;
-  /** Leaves alone keys that have been active for fewer days, by the time of the policies. Defaults to 0. */
-  readonly olderThanDays?: number | undefined;
-  /** Counts the scopes that are due and changes nothing. Defaults to `false`. */
-  readonly dryRun?: boolean | undefined;
-}
-
-/** A scope and why something is done with it. */
-export interface ScopeReason {
-  readonly scope: ScopeIds;
-  /** For the audit log; 1 to 64 characters, without personal data. */
-  readonly reason: string;
-}
 
 /** The keys of scopes: of tenants, persons, or whatever `@KeyScope` names. */
 export class ScopeKeys {
@@ -61,9 +40,13 @@ export class ScopeKeys {
     this.installation = installation;
   }
 
-  /** @internal */
-  protected get access(): AccessControl {
-    return this.installation.access;
+  /** @internal Runs an operation as {@link managedWork} does. */
+  protected run<T>(
+    operation: ManagedOperation,
+    subject: Subject,
+    work: () => T | Promise<T>,
+  ): Promise<T> {
+    return managedWork(this.installation, operation, subject, work);
   }
 
   /**
@@ -74,8 +57,9 @@ export class ScopeKeys {
    * without keys
    */
   async rotateScope(scope: ScopeIds): Promise<string> {
-    return this.access.run('rotate', async () =>
-      this.installation.keys.scopeOperations.rotate(await this.#known(scope)),
+    const named = await this.#known(scope);
+    return this.run('rotate', { parameters: { ...named } }, () =>
+      this.installation.keys.scopeOperations.rotate(named),
     );
   }
 
@@ -92,9 +76,13 @@ export class ScopeKeys {
     const { olderThanDays = 0, dryRun = false } = options;
     if (!(olderThanDays >= 0 && olderThanDays < Infinity)) throw wrongAge();
     const { scopeOperations } = this.installation.keys;
+    const named = await this.#named(options);
+    const scopesOf = ([kind, scopes]: [string, readonly Scope[] | 'all']) =>
+      [kind, scopes === 'all' ? scopes : scopes.map(({ id }) => id)] as const;
+    const rotated = Object.fromEntries([...named].map(scopesOf));
     const rotations: ScopeRotation[] = [];
-    return this.access.run('rotate', async () => {
-      for (const [kind, scopes] of await this.#named(options)) {
+    return this.run('rotate', { parameters: { rotated, olderThanDays, dryRun } }, async () => {
+      for (const [kind, scopes] of named) {
         rotations.push(await scopeOperations.rotateAll(kind, scopes, { olderThanDays, dryRun }));
       }
       return rotations;
@@ -134,10 +122,12 @@ export class ScopeKeys {
   async shred({ scope, waitMs, ...options }: ShredOptions): Promise<Erasure> {
     const named = await this.#known(scope);
     await this.#requireMoved([named]);
+    const { scopeOperations, scopes } = this.installation.keys;
     const rows = scopeRows(this.installation, waitMs);
-    return this.access.run('shred', () =>
-      this.installation.keys.scopeOperations.erase(named, options, rows),
-    );
+    // Each of the two steps is approved for itself.
+    const request = (await scopes.marks.find(named, 'erasure'))?.id ?? null;
+    const parameters = { ...named, ...options, request };
+    return this.run('shred', { parameters }, () => scopeOperations.erase(named, options, rows));
   }
 
   /**
@@ -156,7 +146,8 @@ export class ScopeKeys {
     { waitMs, acceptUnproven }: ReplayOptions = {},
   ): Promise<ReplayReport> {
     const rows = scopeRows(this.installation, waitMs);
-    return this.access.run('shred', () =>
+    const replayed = receipts.map((each) => (isReceipt(each) ? receiptDigest(each) : null));
+    return this.run('shred', { parameters: { replayed, acceptUnproven } }, () =>
       this.installation.keys.scopeOperations.replay(receipts, { rows, acceptUnproven }),
     );
   }
@@ -180,7 +171,9 @@ export class ScopeKeys {
    * @throws {@link KmsUnavailableError} if the KMS of the common keys refuses
    */
   resealScopes(): Promise<ResealReport> {
-    return this.access.run('rewrap', () => this.installation.keys.scopeOperations.reseal());
+    return this.run('rewrap', { parameters: { scopes: 'all' } }, () =>
+      this.installation.keys.scopeOperations.reseal(),
+    );
   }
 
   /**
@@ -199,8 +192,9 @@ export class ScopeKeys {
 
   /** Cancels an erasure that was requested. @throws {@link KeyStateError} if none is under way */
   async cancelShred({ scope, reason }: ScopeReason): Promise<void> {
-    return this.access.run('cancelShred', async () =>
-      this.installation.keys.scopes.marks.unset(await this.#known(scope), 'erasure', reason),
+    const named = await this.#known(scope);
+    return this.run('cancelShred', { parameters: { ...named, reason } }, () =>
+      this.installation.keys.scopes.marks.unset(named, 'erasure', reason),
     );
   }
 
@@ -210,15 +204,17 @@ export class ScopeKeys {
    * @throws {@link KeyStateError} for one that is erased, or under a hold already
    */
   async hold({ scope, reason }: ScopeReason): Promise<void> {
-    await this.access.run('hold', async () =>
-      this.installation.keys.scopes.marks.set(await this.#known(scope), 'hold', { reason }),
+    const named = await this.#known(scope);
+    await this.run('hold', { parameters: { ...named, reason } }, () =>
+      this.installation.keys.scopes.marks.set(named, 'hold', { reason }),
     );
   }
 
   /** Ends a legal hold. @throws {@link KeyStateError} if there is none */
   async release({ scope, reason }: ScopeReason): Promise<void> {
-    return this.access.run('release', async () =>
-      this.installation.keys.scopes.marks.unset(await this.#known(scope), 'hold', reason),
+    const named = await this.#known(scope);
+    return this.run('release', { parameters: { ...named, reason } }, () =>
+      this.installation.keys.scopes.marks.unset(named, 'hold', reason),
     );
   }
 
@@ -246,12 +242,6 @@ function isErasure({ operation, outcome }: AuditEntry): boolean {
 
 function notAReceipt(): UnsupportedValueError {
   return new UnsupportedValueError('Give the receipt of an erasure, as shred() returned it.');
-}
-
-function namesNoScopes(): UnsupportedValueError {
-  return new UnsupportedValueError(
-    'Say which scopes get new keys: `scopes`, a list of them or ALL_SCOPES, or else `kind`.',
-  );
 }
 
 function wrongAge(): UnsupportedValueError {

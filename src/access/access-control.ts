@@ -1,10 +1,20 @@
 import { types } from 'node:util';
 
 import type { AuditEvent } from '../audit/audit-entry';
-import { AccessDeniedError, ConfigurationError, FieldEncryptionError } from '../errors';
+import {
+  AccessDeniedError,
+  ApprovalRequiredError,
+  ConfigurationError,
+  FieldEncryptionError,
+} from '../errors';
 
 import { isLevel, LEVELS } from './access-level';
-import type { AccessLevel, AccessOptions, ControlledOperation } from './access-level';
+import type {
+  AccessLevel,
+  AccessOptions,
+  ControlledOperation,
+  ManagedOperation,
+} from './access-level';
 import { currentActor } from '../audit/actor';
 import { MergedAttempts } from './merged-attempts';
 
@@ -33,19 +43,18 @@ export class AccessControl {
   /**
    * Runs an operation on keys, or over rows, if the actor may.
    *
-   * @throws {@link AccessDeniedError} before anything happens, and whatever the operation throws
+   * @throws {@link AccessDeniedError} before anything happens, and whatever the operation throws; of the latter,
+   * a want of approval is always recorded
    */
-  async run<T>(
-    operation: Exclude<ControlledOperation, 'use'>,
-    work: () => T | Promise<T>,
-  ): Promise<T> {
-    if (!this.isOn) return work();
+  async run<T>(operation: ManagedOperation, work: () => T | Promise<T>): Promise<T> {
     try {
-      this.#require(operation);
+      if (this.isOn) this.#require(operation);
       return await work();
     } catch (error) {
-      if (error instanceof FieldEncryptionError) {
-        const outcome = error instanceof AccessDeniedError ? 'denied' : 'failed';
+      const isUnapproved = error instanceof ApprovalRequiredError;
+      if (isUnapproved || (this.isOn && error instanceof FieldEncryptionError)) {
+        const isDenied = isUnapproved || error instanceof AccessDeniedError;
+        const outcome = isDenied ? 'denied' : 'failed';
         await this.#attempts.note({ operation, outcome, reference: error.code });
       }
       throw error;

@@ -48,10 +48,16 @@ export const LEVELS = {
   release: 3,
   'data decrypt': 4,
   acceptEpoch: 4,
+  approvals: 4,
+  // The signature says who approves.
+  approve: 0,
 } as const satisfies Readonly<Record<string, AccessLevel>>;
 
 /** An operation that takes a level. */
 export type ControlledOperation = keyof typeof LEVELS;
+
+/** An operation on keys, or over rows. */
+export type ManagedOperation = Exclude<ControlledOperation, 'use'>;
 
 export function isLevel(value: unknown): value is AccessLevel {
   return value === 0 || value === 1 || value === 2 || value === 3 || value === 4;

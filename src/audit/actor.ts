@@ -15,6 +15,8 @@ export interface Actor {
    * `reason`. Defaults to `false`.
    */
   readonly breakGlass?: boolean;
+  /** The approver who asks for operations that need approval, by their id in the policy. Defaults to `id`. */
+  readonly requester?: string;
 }
 
 const MAX_ID_CHARS = 256;
@@ -47,13 +49,14 @@ export function onBehalfOf<T>(actor: Actor | undefined, work: () => T): T {
 
 /** As it is when the work begins. */
 function checkedActor(actor: Actor): Actor {
-  const { id, roles = [], reason, breakGlass = false, ...others } = Object(actor) as Actor;
-  const isId = isTextOf(id, MAX_ID_CHARS);
+  const { id, roles = [], reason, requester, breakGlass = false, ...others } = Object(actor) as Actor;
+  const isId = [id, requester ?? id].every((each) => isTextOf(each, MAX_ID_CHARS));
   const isReason = reason === undefined || isTextOf(reason, MAX_REASON_CHARS);
   const areRoles = Array.isArray(roles) && roles.every((role) => typeof role === 'string');
   const isBreaking = typeof breakGlass === 'boolean' && (!breakGlass || reason !== undefined);
   if (isId && isReason && areRoles && isBreaking) {
-    const checked = { ...others, id, roles: Object.freeze([...roles]), breakGlass };
+    const asked = requester === undefined ? {} : { requester };
+    const checked = { ...others, ...asked, id, roles: Object.freeze([...roles]), breakGlass };
     return Object.freeze(reason === undefined ? checked : { ...checked, reason });
   }
   throw new UnsupportedValueError(

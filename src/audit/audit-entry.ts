@@ -28,14 +28,17 @@ export type AuditOperation =
   | 'attempts'
   | 'maintain'
   | 'access list'
+  | 'approvals'
+  | 'approve'
   | `data ${string}`;
 
 /**
  * The outcome of an operation. Changes of keys are recorded in their transaction, and so only as `done`. A run
  * over rows that is `interrupted` goes on when it is started again. With `access`, attempts that did not succeed
- * are recorded as well: `denied` for want of a level, `failed` for any other reason.
+ * are recorded as well: `denied` for want of a level or of approval, `failed` for any other reason. Before an
+ * operation that needed approval, its request is recorded as `approved`.
  */
-export type AuditOutcome = 'started' | 'done' | 'failed' | 'interrupted' | 'denied';
+export type AuditOutcome = 'started' | 'done' | 'failed' | 'interrupted' | 'denied' | 'approved';
 
 /** The key of an operation, in its state after it. */
 export interface AuditedKey {
@@ -51,7 +54,10 @@ export interface AuditedKey {
   readonly kek: string;
 }
 
-/** The mark of a scope, whose id stands for the scope; `name` is the kind, such as `tenant`. */
+/**
+ * The mark of a scope, whose id stands for the scope; `name` is the kind, such as `tenant`. Also a version of the
+ * policy of approvals, or a request, with whoever signed it or asked for it as the name.
+ */
 export type AuditedMark = Pick<AuditedKey, 'id' | 'name' | 'purpose' | 'version'>;
 
 /** An event to be recorded. Names, ids and numbers only: no value, no token, no secret. */

@@ -79,6 +79,8 @@ interface AuditLogParts<C> {
   readonly wallClock: () => Date;
   /** Receives a failure that did not stop the operation. */
   readonly onFailure: (event: AuditEvent, error: AuditError) => void;
+  /** Returns what is recorded before other events, in their transaction; throws to refuse them. Defaults to nothing. */
+  readonly before?: ((connection: C) => Promise<AuditEvent | undefined>) | undefined;
 }
 
 /** The chain of entries, each sealed together with the hash of the previous one. */
@@ -104,7 +106,8 @@ export class AuditLog<C> {
     connection: C,
     onFailure = this.#parts.options.onFailure ?? 'block',
   ): Promise<void> {
-    for (const event of events) {
+    const before = await this.#parts.before?.(connection);
+    for (const event of before === undefined ? events : [before, ...events]) {
       const entry = await this.#appendOne(event, seal, connection);
       await this.#ship(event, entry, onFailure);
     }

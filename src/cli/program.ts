@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from 'commander';
 
 import { ownManifest } from '../doctor/checks/packages';
 
+import { addApprovals } from './commands/approvals';
 import { addAccess } from './commands/logs/access';
 import { addAudit } from './commands/logs/audit';
 import { DRY_RUN } from './commands/common-options';
@@ -20,6 +21,7 @@ export interface GlobalOptions {
   readonly dataSource?: string;
   readonly json?: boolean;
   readonly verbose?: boolean;
+  readonly requester?: string;
 }
 
 /** The command that was asked for. */
@@ -69,6 +71,12 @@ function programFor(choose: ChooseWork): Command {
     )
     .option('--json', 'write one JSON document to stdout')
     .option('--verbose', 'show where errors come from, and what TypeORM logs')
+    .addOption(
+      new Option(
+        '--requester <id>',
+        'who you are among the approvers, for what needs approval',
+      ).env('FIELD_ENCRYPTION_REQUESTER'),
+    )
     .version(ownManifest().version)
     // Inherited by the commands added below, so that all errors are thrown, and shown in one place.
     .exitOverride()
@@ -82,7 +90,7 @@ function programFor(choose: ChooseWork): Command {
     .action(({ dryRun = false }: DryRunOption) => {
       choose((session) => init(session, { dryRun }));
     });
-  const groups = [addStatus, addKeys, addAudit, addAccess, addData, addSchema];
+  const groups = [addStatus, addKeys, addAudit, addAccess, addApprovals, addData, addSchema];
   for (const add of groups) add(program, choose);
   addCompletion(program);
   return program;

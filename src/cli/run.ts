@@ -22,7 +22,7 @@ export async function run(args: readonly string[]): Promise<ExitCode> {
 }
 
 async function execute({ options, work }: ParsedCommand, output: Output): Promise<ExitCode> {
-  const { dataSource: path, verbose = false } = options;
+  const { dataSource: path, verbose = false, requester } = options;
   if (path === undefined || path === '') {
     throw new CommandError(
       'ERR_USAGE',
@@ -31,7 +31,7 @@ async function execute({ options, work }: ParsedCommand, output: Output): Promis
         '"field-encryption": { "dataSource": "..." } in package.json, or field-encryption.config.js.',
     );
   }
-  const result = await withSession({ path, verbose }, output, work);
+  const result = await withSession({ path, verbose, requester }, output, work);
   output.result(result);
   return result.exitCode ?? EXIT_CODES.done;
 }

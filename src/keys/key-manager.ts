@@ -13,7 +13,7 @@ import { keyServices } from './key-services';
 import type { KeyManagerOptions, KeyServices } from './key-services';
 import type { DataKey, IndexRoots, KeySource } from './key-source';
 import type { EncryptedRows } from './lifecycle/encrypted-rows';
-import type { MaintenanceOptions, MaintenanceReport } from './lifecycle/maintenance-report';
+import type { ApprovedMaintenance, MaintenanceReport } from './lifecycle/maintenance-report';
 import { keyInfo, keyInfos } from './policy/key-policy';
 import type { KeyEvent } from './record/key-event';
 import type { KeyInfo } from './record/key-info';
@@ -73,7 +73,7 @@ export class KeyManager<C = unknown> implements KeySource {
 
   /** See `KeyOperations.maintain`; for keys of scopes of these kinds, too. */
   async maintain(
-    options: MaintenanceOptions,
+    options: ApprovedMaintenance,
     rows: EncryptedRows<C>,
     kinds: readonly string[],
   ): Promise<MaintenanceReport> {

@@ -18,7 +18,7 @@ import type { AdoptionReport } from './lifecycle/key-adoption';
 import { destroyKey } from './lifecycle/key-destruction';
 import type { DestroyedKey } from './lifecycle/key-destruction';
 import { maintain } from './lifecycle/key-maintenance';
-import type { MaintenanceOptions, MaintenanceReport } from './lifecycle/maintenance-report';
+import type { ApprovedMaintenance, MaintenanceReport } from './lifecycle/maintenance-report';
 import { atRestFrom } from './lifecycle/key-retirement';
 import { revokeKey } from './lifecycle/key-revocation';
 import type { RevokedKey, RevokeOptions } from './lifecycle/key-revocation';
@@ -124,7 +124,7 @@ export class KeyOperations<C> {
   }
 
   /** See {@link maintain}. */
-  async maintain(options: MaintenanceOptions, rows: EncryptedRows<C>): Promise<MaintenanceReport> {
+  async maintain(options: ApprovedMaintenance, rows: EncryptedRows<C>): Promise<MaintenanceReport> {
     for (const option of ['announceMs', 'graceMs', 'waitMs'] as const) {
       requireWait(`maintain: ${option}`, options[option]);
     }

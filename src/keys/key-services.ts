@@ -1,12 +1,12 @@
 import { elapsedClock, turnClock } from '../async/clocks';
 import { Lifetime } from '../async/lifetime';
-import type { AuditOptions, AuditStore } from '../audit/audit-entry';
 import type { CipherSuite, NonceMode } from '../crypto/aead';
 import type { KmsProvider } from '../kms/kms-provider';
 
 import type { KeyTableAnchor } from './anchor/anchor-state';
 import { AuditedKeyStore } from './audit/audited-key-store';
 import { KeyAudit } from './audit/key-audit';
+import type { KeyAuditParts } from './audit/key-audit';
 import { keyCachePolicy } from './cache/key-cache';
 import type { KeyCacheOptions, KeyCachePolicy } from './cache/key-cache';
 import { KeyTable } from './cache/key-table';
@@ -41,8 +41,7 @@ export interface KeyManagerOptions<C> {
   /** By key name. Defaults to none. */
   readonly policies?: KeyPolicies | undefined;
   /** Records every change of a key. Defaults to none. */
-  readonly audit?:
-    { readonly entries: AuditStore<C>; readonly options: AuditOptions | false } | undefined;
+  readonly audit?: Pick<KeyAuditParts<C>, 'entries' | 'options' | 'before'> | undefined;
   /** Remembers outside of the database how new the key table was; needs `audit`. Defaults to none. */
   readonly anchor?: KeyTableAnchor | undefined;
   /** What the keys belong to, for messages to the channels. Defaults to nothing that is known. */

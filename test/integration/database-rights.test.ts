@@ -113,11 +113,18 @@ describePostgres('A database role (postgres)', () => {
 
   it('without rights on a table is told so, and not that the table is missing', async () => {
     const rights = ['SELECT, INSERT, UPDATE ON data_keys', 'SELECT, INSERT, UPDATE ON memo'];
-    const ds = await as(rights);
+    const ds = await as([...rights, 'SELECT ON field_encryption_approvals']);
+    const unapproved = await as(rights);
+    const recorded = await as([
+      ...rights,
+      'SELECT ON field_encryption_approvals',
+      'SELECT, INSERT ON field_encryption_audit',
+    ]);
     for (const [work, table] of [
+      [() => fieldEncryption(unapproved).keys.rotate(), 'field_encryption_approvals'],
       [() => fieldEncryption(ds).keys.rotate(), 'field_encryption_audit'],
       [() => fieldEncryption(ds).audit.list(), 'field_encryption_audit'],
-      [() => fieldEncryption(ds).reencrypt(), 'field_encryption_runs'],
+      [() => fieldEncryption(recorded).reencrypt(), 'field_encryption_runs'],
     ] as const) {
       const failure = await rejection(work());
       expect(failure).toBeInstanceOf(ConfigurationError);

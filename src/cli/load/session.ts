@@ -20,16 +20,24 @@ export interface Session {
   readonly output: Output;
 }
 
+/** How a command connects. */
+interface SessionOptions {
+  /** Module that exports the DataSource. */
+  readonly path: string;
+  /** Whether TypeORM logs as the DataSource says. */
+  readonly verbose: boolean;
+  /** The approver who asks for what needs approval. */
+  readonly requester: string | undefined;
+}
+
 /**
  * Connects the DataSource that a module exports, runs `work`, and disconnects.
  *
  * Connecting changes nothing: schema synchronization and migrations of the DataSource are turned off,
  * and no key is created.
- *
- * @param verbose - whether TypeORM logs as the DataSource says.
  */
 export async function withSession<T>(
-  { path, verbose }: { readonly path: string; readonly verbose: boolean },
+  { path, verbose, requester }: SessionOptions,
   output: Output,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
@@ -42,7 +50,8 @@ export async function withSession<T>(
       ...{ dataSource, dataSourcePath: path, installation, output },
       fieldEncryption: fieldEncryption(dataSource),
     };
-    const actor = { id: installation.audit.actor(), roles: ['command-line'] };
+    const asked = requester === undefined ? {} : { requester };
+    const actor = { id: installation.audit.actor(), roles: ['command-line'], ...asked };
     return await runAs(actor, () => work(session));
   } finally {
     await disconnect(dataSource);

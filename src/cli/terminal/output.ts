@@ -40,6 +40,8 @@ const REMEDIES: Readonly<Record<FieldEncryptionErrorCode, string>> = Object.free
   ERR_ACCESS_DENIED:
     'Ask for it where `access.levelOf` is defined, or let somebody run it who may.',
   ERR_RATE_LIMITED: 'Wait as long as the message says, or raise the limit of the option guard.',
+  ERR_APPROVAL_REQUIRED:
+    'Where there is a request: let it be signed (`field-encryption approvals show <id>` says how), then run the command again.',
 });
 
 /** An error as the command shows it. */

@@ -4,6 +4,7 @@ import { encryptedTables } from '../../reencryption/encrypted-table';
 import { escapedTable } from '../../typeorm/connection/sql-dialect';
 import type { Installation } from '../../typeorm/installation/installation';
 import { AccessSchema } from '../../typeorm/tables/access-table';
+import { ApprovalSchema } from '../../typeorm/tables/approval-table';
 import { DataKeySchema } from '../../typeorm/tables/data-key-table';
 import { OWN_TABLES } from '../../typeorm/tables/own-tables';
 import { RangeSchema, RunSchema } from '../../typeorm/tables/run-tables';
@@ -14,7 +15,7 @@ import type { DatabaseCheck, Finding } from '../finding';
 
 const SCHEMAS = {
   ...{ keys: DataKeySchema, audit: AuditSchema, runs: RunSchema, ranges: RangeSchema },
-  ...{ scopes: ScopeKeySchema, access: AccessSchema },
+  ...{ scopes: ScopeKeySchema, access: AccessSchema, approvals: ApprovalSchema },
 };
 type OwnTable = keyof typeof SCHEMAS;
 
@@ -33,6 +34,7 @@ export const ownTables: DatabaseCheck = async (installation, runner) => {
     if (name === 'audit' && installation.options.audit === false) continue;
     if (name === 'scopes' && !installation.hasScopes) continue;
     if (name === 'access' && !writesAccess(installation)) continue;
+    if (name === 'approvals' && installation.options.approvals === undefined) continue;
     const path = pathOf(installation, SCHEMAS[name]);
     const rights = isPostgres
       ? await grantedOn(runner, escapedOf(installation, SCHEMAS[name]))
@@ -56,7 +58,7 @@ function rightsFindings(
     return on !== undefined && rights.some((right) => !on.has(right));
   };
   const found: Finding[] = [];
-  for (const name of ['keys', 'scopes'] as const) {
+  for (const name of ['keys', 'scopes', 'approvals'] as const) {
     if (lacks(name, 'SELECT')) found.push(unreadable(path(name)));
   }
   const changesKeys = granted.has('keys') && !lacks('keys', 'INSERT', 'UPDATE');

@@ -4,6 +4,9 @@ import { equalInConstantTime } from '../../crypto/secret-bytes';
 import { decodeBase64url } from '../../encoding/base64url';
 import type { KeyState, KnownKey } from '../record/key-state';
 
+import { decodeApprovals, encodeApprovals, includesApprovals } from './anchored-approvals';
+import type { AnchoredApprovals } from './anchored-approvals';
+
 /**
  * A place outside of the database that remembers how new the key table was: a file, a parameter store,
  * a secret, a tag of the KMS's key. It holds one text without secrets: ids of keys, numbers and states,
@@ -17,7 +20,8 @@ export interface KeyTableAnchor {
   /** Returns the text that was written last; undefined before the first. A failure is retried. */
   read(): Promise<string | undefined>;
   /**
-   * Stores a text of about 60 characters and 18 for each key of the table.
+   * Stores a text of about 60 characters and 18 for each key of the table; with approvals, about 120 more, and 80 for
+   * each request that was carried out, for a day after its end.
    *
    * @param state - ASCII letters, digits and `.-_`
    * @param previous - the text that {@link KeyTableAnchor.read} gave just before. A store that can
@@ -33,6 +37,8 @@ export interface AnchorState {
   /** The highest epoch that was given up when an older table was accepted; 0 for none. */
   readonly acceptedEpoch: number;
   readonly keys: readonly KnownKey[];
+  /** Undefined where there are none. */
+  readonly approvals?: AnchoredApprovals | undefined;
 }
 
 /** The content of a text in the form of an anchor. Only its seal shows whether it is genuine. */
@@ -57,23 +63,26 @@ const ENTRY_BYTES = 13;
 const VERSION = 'anchor1';
 const MAX_CHARS = 2 ** 21;
 
-/** `anchor1.<accepted epoch>.<keys>.<id of the sealing key>.<MAC>`, bytes as base64url. */
+/** `anchor1.<accepted epoch>[-<approvals>].<keys>.<id of the sealing key>.<MAC>`, bytes as base64url. */
 export function sealAnchor(state: AnchorState, seal: AuditSeal, application: string): string {
   const keys = encodeKeys(state.keys).toString('base64url');
-  const body = [VERSION, String(state.acceptedEpoch), keys, seal.keyId].join('.');
+  const accepted = String(state.acceptedEpoch) + encodeApprovals(state.approvals);
+  const body = [VERSION, accepted, keys, seal.keyId].join('.');
   return `${body}.${macOf(body, seal, application).toString('base64url')}`;
 }
 
 /** Reads the text of an anchor; undefined for any other. */
 export function parseAnchor(text: string): SealedAnchor | undefined {
   if (text.length > MAX_CHARS) return undefined;
-  const [, body = '', accepted = '', encoded = '', sealedBy = '', mac = ''] =
-    /^(anchor1\.(\d{1,10})\.([\w-]*)\.([0-9a-f]{16}))\.([\w-]{43})$/.exec(text.trim()) ?? [];
+  const [, body = '', accepted = '', approvals = '', encoded = '', sealedBy = '', mac = ''] =
+    /^(anchor1\.(\d{1,10})(-[\w-]+)?\.([\w-]*)\.([0-9a-f]{16}))\.([\w-]{43})$/.exec(text.trim()) ??
+    [];
   const keys = decodeKeys(encoded);
   if (body === '' || keys === undefined) return undefined;
   return {
     acceptedEpoch: Number(accepted),
     keys,
+    approvals: decodeApprovals(approvals),
     sealedBy,
     holds: (seal, application) =>
       equalInConstantTime(Buffer.from(mac, 'base64url'), macOf(body, seal, application)),
@@ -105,4 +114,28 @@ function decodeKeys(encoded: string): KnownKey[] | undefined {
     keys.push({ id: bytes.toString('hex', at, at + 8), epoch: bytes.readUInt32BE(at + 8), state });
   }
   return keys;
+}
+
+/** Returns the state of an anchor with what is known beside it. */
+export function mergedState(
+  state: AnchorState | undefined,
+  { keys: known, approvals }: Pick<AnchorState, 'keys' | 'approvals'>,
+): AnchorState {
+  const { acceptedEpoch = 0, keys = [] } = state ?? {};
+  const merged = new Map(keys.map((key) => [key.id, key]));
+  for (const key of known) {
+    const before = merged.get(key.id);
+    // A process that remembers what was given up with an older table must not bring it back.
+    if (acceptedEpoch > 0 && key.epoch <= acceptedEpoch) continue;
+    if (before?.state === 'destroyed' && key.state !== 'destroyed') continue;
+    if (before === undefined || before.epoch < key.epoch) merged.set(key.id, key);
+  }
+  return { acceptedEpoch, keys: [...merged.values()], approvals };
+}
+
+/** Whether an anchor knows what another state does. */
+export function holdsState(state: AnchorState | undefined, other: AnchorState): boolean {
+  const epochs = new Map(state?.keys.map(({ id, epoch }) => [id, epoch]));
+  const areKnown = other.keys.every(({ id, epoch }) => (epochs.get(id) ?? -1) >= epoch);
+  return areKnown && includesApprovals(state?.approvals, other.approvals);
 }

@@ -11,8 +11,10 @@ import type { KeyWrapper } from '../wrapping/key-wrapper';
 
 import { discrepancies } from './anchor-discrepancy';
 import type { AnchorDiscrepancy } from './anchor-discrepancy';
-import { parseAnchor, sealAnchor } from './anchor-state';
+import { holdsState, mergedState, parseAnchor, sealAnchor } from './anchor-state';
 import type { AnchorState, KeyTableAnchor, SealedAnchor } from './anchor-state';
+import { mergedApprovals } from './anchored-approvals';
+import type { AnchoredApprovals } from './anchored-approvals';
 
 /** The parts that the anchor works with. */
 export interface KeyAnchorParts<C> {
@@ -40,6 +42,7 @@ export class KeyAnchor<C> {
   readonly #lifetime = new Lifetime();
   /** Revision of the knowledge that the anchor held when it was last read. */
   #heldRevision = 0;
+  #approvals: AnchoredApprovals | undefined;
 
   constructor(parts: KeyAnchorParts<C>) {
     this.#parts = parts;
@@ -77,6 +80,18 @@ export class KeyAnchor<C> {
     return discrepancies(state?.keys ?? [], await this.#parts.store.list(connection));
   }
 
+  /** Returns what is known of approvals. Throws what {@link KeyAnchor.check} does. */
+  async approvals(): Promise<AnchoredApprovals | undefined> {
+    return this.#approvalsIn(await this.#read());
+  }
+
+  /** Remembers what has become of approvals, and writes it as {@link KeyAnchor.advance} does. */
+  async noteApprovals(approvals: AnchoredApprovals, connection?: C): Promise<void> {
+    this.#approvals = mergedApprovals(this.#approvals, approvals, Date.now());
+    await this.check(connection);
+    await this.#advance(connection);
+  }
+
   /**
    * Writes what this process knows and the anchor does not. Never rejects: the change is committed, and
    * the next process brings an anchor up that is behind.
@@ -105,7 +120,8 @@ export class KeyAnchor<C> {
   async accept(acceptedEpoch: number): Promise<void> {
     const previous = await this.#read();
     const seal = await this.#parts.seal();
-    await this.#write({ acceptedEpoch, keys: this.#epochs.known() }, seal, previous);
+    const approvals = await this.#approvalsIn(previous);
+    await this.#write({ acceptedEpoch, keys: this.#epochs.known(), approvals }, seal, previous);
     this.#heldRevision = this.#epochs.revision;
     this.#isChecked = true;
   }
@@ -135,9 +151,10 @@ export class KeyAnchor<C> {
       const previous = await this.#read();
       const state = await this.#opened(previous, connection);
       this.#epochs.giveUp(state?.acceptedEpoch ?? 0);
-      const merged = merge(state, this.#epochs.known());
+      const approvals = mergedApprovals(state?.approvals, this.#approvals, Date.now());
+      const merged = mergedState(state, { keys: this.#epochs.known(), approvals });
       // Read again after each write: another process may have written at the same moment.
-      if (holds(state, merged.keys)) {
+      if (holdsState(state, merged)) {
         this.#heldRevision = revision;
         return;
       }
@@ -179,6 +196,13 @@ export class KeyAnchor<C> {
     return this.#verified(state, connection);
   }
 
+  /** An anchor without approvals need not open: an older table may be accepted because it does not. */
+  async #approvalsIn(text: string | undefined): Promise<AnchoredApprovals | undefined> {
+    const claimed = text === undefined ? undefined : parseAnchor(text)?.approvals;
+    const state = claimed === undefined ? undefined : await this.#opened(text);
+    return mergedApprovals(state?.approvals, this.#approvals, Date.now());
+  }
+
   async #verified(state: SealedAnchor, connection?: C): Promise<AnchorState> {
     const seal = await this.#parts.findSeal(state.sealedBy, connection);
     if (seal === undefined) {
@@ -205,25 +229,6 @@ export class KeyAnchor<C> {
 
 function isSealing({ purpose, state }: KeyRecord): boolean {
   return purpose === 'audit' && state === 'active';
-}
-
-/** Returns the state of an anchor with these keys added. */
-function merge(state: AnchorState | undefined, known: readonly KnownKey[]): AnchorState {
-  const { acceptedEpoch = 0, keys = [] } = state ?? {};
-  const merged = new Map(keys.map((key) => [key.id, key]));
-  for (const key of known) {
-    const before = merged.get(key.id);
-    // A process that remembers what was given up with an older table must not bring it back.
-    if (acceptedEpoch > 0 && key.epoch <= acceptedEpoch) continue;
-    if (before?.state === 'destroyed' && key.state !== 'destroyed') continue;
-    if (before === undefined || before.epoch < key.epoch) merged.set(key.id, key);
-  }
-  return { acceptedEpoch, keys: [...merged.values()] };
-}
-
-function holds(state: AnchorState | undefined, keys: readonly KnownKey[]): boolean {
-  const epochs = new Map(state?.keys.map(({ id, epoch }) => [id, epoch]));
-  return keys.every(({ id, epoch }) => (epochs.get(id) ?? -1) >= epoch);
 }
 
 function anchorAway(what: 'read' | 'written', cause: unknown): KeyStateError {

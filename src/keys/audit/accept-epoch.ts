@@ -10,7 +10,7 @@ import type { KeyRecord } from '../record/key-record';
 import { EPOCH_REACH } from '../store/key-epochs';
 import type { KeyChange } from '../store/key-store';
 
-import { MISSING } from './audit-report';
+import { isGivenUp, MISSING } from './audit-report';
 
 /** Options of `acceptEpoch()`. */
 export interface AcceptEpochOptions {
@@ -67,7 +67,7 @@ export async function acceptEpoch<C>(
   }
   if (!isDone) throw changedMeanwhile();
   // Keys in the log that are newer than the restored table are given up, too.
-  const missing = (await audit?.missingKeys(records)) ?? [];
+  const missing = missingAmong((await audit?.keysInLog()) ?? [], records);
   await audit?.record(...missing.map((key) => givenUp(key, reason)));
   await audit?.anchor?.accept(epoch);
   return report;
@@ -124,6 +124,11 @@ function changesOf(
         : provenChange(authenticate, expected, {}, epoch);
     return { type: 'update', expected, set, acceptedFor };
   });
+}
+
+function missingAmong(logged: readonly LoggedKey[], records: readonly KeyRecord[]): LoggedKey[] {
+  const ids = new Set(records.map(({ id }) => id));
+  return logged.filter(({ id, state }) => !ids.has(id) && !isGivenUp(state));
 }
 
 function givenUp({ epoch, ...key }: LoggedKey, reference: string): AuditEvent {

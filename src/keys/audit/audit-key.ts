@@ -10,8 +10,8 @@ import {
 import type { KeyEventListener } from '../record/key-event';
 import type { KeyRecord } from '../record/key-record';
 import { soleActive } from '../record/key-versions';
-import { eventsOf } from '../store/key-change-events';
-import type { KeyStore } from '../store/key-store';
+import { changedRecord, eventsOf } from '../store/key-change-events';
+import type { KeyChange, KeyStore } from '../store/key-store';
 import type { KeyWrapper } from '../wrapping/key-wrapper';
 import { nextVersion } from '../wrapping/next-version';
 import { proveKek } from '../wrapping/row-proofs';
@@ -73,12 +73,27 @@ export class AuditKey<C> {
     return seal;
   }
 
+  /** {@link AuditKey.ready} for an entry about changes, among which a restore or an adoption may bring the key itself. */
+  async readyFor(changes: readonly KeyChange[], connection?: C): Promise<AuditSeal> {
+    const arriving = changes
+      .filter((change) => change.type === 'insert' || change.adopted === true)
+      .map(changedRecord)
+      .find(({ purpose, state }) => purpose === 'audit' && state === 'active');
+    return arriving === undefined ? this.ready(connection) : this.open(arriving);
+  }
+
   /** Returns a key of the table as a seal to verify with. */
   async find(keyId: string, connection?: C): Promise<FoundSeal> {
     const [record] = await this.#parts.store.findByIds([keyId], connection);
     if (record?.purpose !== 'audit') return 'unknownSeal';
     const unwrapped = await this.#parts.wrapper.unwrapOfAnyAge(record);
     return unwrapped.isAuthenticated ? sealOf(record, unwrapped) : 'unauthenticatedSeal';
+  }
+
+  /** {@link AuditKey.find}, without a reason where there is none. */
+  async findSeal(keyId: string, connection?: C): Promise<AuditSeal | undefined> {
+    const found = await this.find(keyId, connection);
+    return typeof found === 'string' ? undefined : found;
   }
 
   /** Returns a search for seals to verify with, which remembers what it found. */

@@ -7,7 +7,6 @@ import type {
 } from '../../audit/audit-entry';
 import { actorOf, headOf, readHead } from '../../audit/audit-entry';
 import { AuditLog } from '../../audit/audit-log';
-import type { AuditSeal } from '../../audit/audit-log';
 import { AuditVerification } from '../../audit/audit-verification';
 import type { LoggedKey } from '../../audit/audit-verification';
 import { FieldEncryptionError } from '../../errors';
@@ -15,16 +14,17 @@ import type { KeyTableAnchor } from '../anchor/anchor-state';
 import { KeyAnchor } from '../anchor/key-anchor';
 import type { KeyEventListener } from '../record/key-event';
 import type { KeyPurpose, KeyRecord } from '../record/key-record';
-import { areRevocations, changedRecord, eventsOf } from '../store/key-change-events';
+import { areRevocations, eventsOf } from '../store/key-change-events';
 import type { KeyChange, KeyStore } from '../store/key-store';
 import type { KeyWrapper } from '../wrapping/key-wrapper';
 import { proveRows } from '../wrapping/row-proofs';
 
 import { AuditKey } from './audit-key';
-import { auditReport, isGivenUp, notAHead } from './audit-report';
+import { auditReport, notAHead } from './audit-report';
 import type { AuditReport } from './audit-report';
 import { followLog, followToTheEnd } from './follow-log';
 import { knownPurposes } from './known-purposes';
+import { provenEntry } from './proven-entry';
 
 /** The parts of a {@link KeyAudit}. */
 export interface KeyAuditParts<C> {
@@ -33,6 +33,8 @@ export interface KeyAuditParts<C> {
   readonly entries: AuditStore<C>;
   /** `false` records nothing; earlier entries can be read. */
   readonly options: AuditOptions | false;
+  /** See {@link AuditLog}. */
+  readonly before?: ((connection: C) => Promise<AuditEvent | undefined>) | undefined;
   readonly wrapper: KeyWrapper;
   readonly application: string;
   readonly anchor?: KeyTableAnchor | undefined;
@@ -58,9 +60,15 @@ export class KeyAudit<C> {
 
   constructor(parts: KeyAuditParts<C>) {
     this.#parts = parts;
-    const { entries, options, wallClock } = parts;
+    const { before, entries, options, wallClock } = parts;
     const onFailure = this.#emitFailure.bind(this);
-    this.#log = new AuditLog({ store: entries, options: options || {}, wallClock, onFailure });
+    this.#log = new AuditLog({
+      store: entries,
+      options: options || {},
+      wallClock,
+      onFailure,
+      before,
+    });
     this.key = new AuditKey({ ...parts, log: this.#log });
     this.anchor =
       parts.anchor &&
@@ -68,10 +76,7 @@ export class KeyAudit<C> {
         ...parts,
         port: parts.anchor,
         seal: (connection) => this.key.ready(connection),
-        findSeal: async (keyId, connection) => {
-          const found = await this.key.find(keyId, connection);
-          return typeof found === 'string' ? undefined : found;
-        },
+        findSeal: (keyId, connection) => this.key.findSeal(keyId, connection),
       });
   }
 
@@ -101,13 +106,19 @@ export class KeyAudit<C> {
    * nothing is recorded.
    */
   async lastAbout(id: string, connection?: C): Promise<AuditEntry | null | undefined> {
-    const { entries, options } = this.#parts;
-    if (options === false) return undefined;
-    const [entry] = (await entries.exists(connection))
-      ? await entries.ofKey(id, 1, connection)
-      : [];
-    const seal = entry && (await this.key.finder({ connection })(entry.sealedBy));
-    return entry && typeof seal === 'object' && seal.holds(entry) ? entry : null;
+    return this.#parts.options === false ? undefined : this.lastKnown(id, connection);
+  }
+
+  /** {@link KeyAudit.lastAbout}, also of a log that is no longer kept. */
+  async lastKnown(id: string, connection?: C): Promise<AuditEntry | null> {
+    const { entries } = this.#parts;
+    const found = (await entries.exists(connection)) ? await entries.ofKey(id, 1, connection) : [];
+    return this.proven(found, connection);
+  }
+
+  /** Returns the first of some entries if its seal holds; `null` if not, or if there is none. */
+  proven(found: readonly AuditEntry[], connection?: C): Promise<AuditEntry | null> {
+    return provenEntry(found, this.key.finder({ connection }));
   }
 
   /** Returns the last entries with a reference, such as the id of a run. Verifies nothing. */
@@ -151,13 +162,11 @@ export class KeyAudit<C> {
     return this.record(event).then(() => true, failed);
   }
 
-  /** Returns the keys in the unbroken part of the log that are missing from the table. */
-  async missingKeys(records: readonly KeyRecord[]): Promise<LoggedKey[]> {
+  /** Verifies the log as far as it is unbroken, and returns the keys in it after their last operations. */
+  async keysInLog(): Promise<LoggedKey[]> {
     const verification = new AuditVerification(this.key.finder());
     await followLog(verification, (range) => this.list(range));
-    const ids = new Set(records.map(({ id }) => id));
-    const logged = [...verification.keys.values()];
-    return logged.filter(({ id, state }) => !ids.has(id) && !isGivenUp(state));
+    return [...verification.keys.values()];
   }
 
   /**
@@ -179,7 +188,7 @@ export class KeyAudit<C> {
       for (const event of events) this.#emitFailure(event, error);
     };
     try {
-      const seal = await this.#sealFor(changes, connection);
+      const seal = await this.key.readyFor(changes, connection);
       const onFailure = mustNotWait ? 'warn' : undefined;
       return (transaction) => this.#log.append(events, seal, transaction, onFailure).catch(goOn);
     } catch (error) {
@@ -229,15 +238,6 @@ export class KeyAudit<C> {
   clear(): void {
     this.key.forget();
     this.anchor?.clear();
-  }
-
-  /** The key of the log itself may be among those that a restore brings back, or that are adopted. */
-  async #sealFor(changes: readonly KeyChange[], connection?: C): Promise<AuditSeal> {
-    const arriving = changes
-      .filter((change) => change.type === 'insert' || change.adopted === true)
-      .map(changedRecord)
-      .find(({ purpose, state }) => purpose === 'audit' && state === 'active');
-    return arriving === undefined ? this.key.ready(connection) : this.key.open(arriving);
   }
 
   #emitFailure({ operation, key }: AuditEvent, error: unknown): void {

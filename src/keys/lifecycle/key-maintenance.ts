@@ -16,8 +16,8 @@ import { KeyNeededError } from './encrypted-rows';
 import type { EncryptedRows } from './encrypted-rows';
 import { destroyKey } from './key-destruction';
 import type {
+  ApprovedMaintenance,
   MaintenanceFailure,
-  MaintenanceOptions,
   MaintenanceReport,
 } from './maintenance-report';
 
@@ -34,18 +34,26 @@ interface MaintenanceHooks<C> {
  */
 export async function maintain<C>(
   services: KeyServices<C>,
-  options: MaintenanceOptions,
+  options: ApprovedMaintenance,
   hooks: MaintenanceHooks<C>,
 ): Promise<MaintenanceReport> {
   const { policy, policyTime, store, uses } = services;
-  const { announceMs = 2 * policy.ttlMs, graceMs = policy.maxAgeMs, dryRun = false } = options;
+  const { announceMs = 2 * policy.ttlMs, graceMs = policy.maxAgeMs } = options;
+  const { dryRun = false, needsApproval = false } = options;
   if (!(announceMs >= policy.ttlMs)) {
     throw new ConfigurationError(
       `maintain: got announceMs ${String(announceMs)}, want at least keyCache.ttlMs, which is ${String(policy.ttlMs)}.`,
     );
   }
   const now = await store.now();
-  const settings = { announceMs, graceMs, dryRun, now, policyTime: await policyTime() };
+  const settings = {
+    announceMs,
+    graceMs,
+    dryRun,
+    needsApproval,
+    now,
+    policyTime: await policyTime(),
+  };
   const run = new MaintenanceRun(services, settings, hooks);
   if (!dryRun) await uses.flush();
   const records = uses.counted(await store.list()).filter(({ purpose }) => purpose === 'data');
@@ -58,7 +66,7 @@ export async function maintain<C>(
 }
 
 /** The options, and the beginning of the run by the clocks of the database and of the policies. */
-interface RunSettings extends Required<Omit<MaintenanceOptions, 'waitMs'>> {
+interface RunSettings extends Required<Omit<ApprovedMaintenance, 'waitMs'>> {
   readonly now: Date;
   readonly policyTime: Date;
 }
@@ -71,6 +79,7 @@ class MaintenanceRun<C> {
     announced: [] as KeyInfo[],
     activated: [] as KeyInfo[],
     destroyed: [] as KeyInfo[],
+    awaitingApproval: [] as KeyInfo[],
     stillNeeded: [] as KeyInfo[],
     scopes: [],
     failures: [] as MaintenanceFailure[],
@@ -180,9 +189,9 @@ class MaintenanceRun<C> {
   }
 
   async #destroy(key: KeyInfo): Promise<void> {
-    const { graceMs, dryRun } = this.#settings;
-    if (dryRun) {
-      this.report.destroyed.push(key);
+    const { graceMs, dryRun, needsApproval } = this.#settings;
+    if (dryRun || needsApproval) {
+      this.report[needsApproval ? 'awaitingApproval' : 'destroyed'].push(key);
       return;
     }
     const how = { graceMs, evenUnproven: false };

@@ -9,6 +9,7 @@ import type { CreatedKey } from '../wrapping/key-wrapper';
 import { isGenuine } from '../wrapping/row-proofs';
 
 import { changedMeanwhile, retryConflicts } from './compare-and-swap';
+import type { ColumnUse } from './encrypted-rows';
 import { requireDataKey, requireTransition } from './key-transition';
 
 /** Options of a revocation. */
@@ -31,6 +32,15 @@ export interface RevokedKey {
    * the KMS was not asked.
    */
   readonly proven: boolean | null;
+}
+
+/** A revoked key, and the work that is left to do. */
+export interface RevocationReport extends RevokedKey {
+  /**
+   * The columns with rows under the revoked key, for `reencrypt()`; `null` if the database hides rows from
+   * this role.
+   */
+  readonly plan: readonly ColumnUse[] | null;
 }
 
 /** {@link RevokedKey} as records, with the replacement ready for use. */

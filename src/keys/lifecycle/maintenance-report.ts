@@ -22,6 +22,11 @@ export interface MaintenanceOptions {
   dryRun?: boolean;
 }
 
+/** {@link MaintenanceOptions}, and whether a key is only listed because its destruction needs approval. */
+export interface ApprovedMaintenance extends MaintenanceOptions {
+  readonly needsApproval?: boolean;
+}
+
 /** A step of `maintain()` that failed. */
 export interface MaintenanceFailure {
   readonly keyName: string;
@@ -36,6 +41,8 @@ export interface MaintenanceReport {
   /** Versions announced earlier that are active now. */
   readonly activated: readonly KeyInfo[];
   readonly destroyed: readonly KeyInfo[];
+  /** Versions that their policy would destroy, and that need the approval of others for `destroy()`. */
+  readonly awaitingApproval: readonly KeyInfo[];
   /** Versions that their policy would destroy but rows need. */
   readonly stillNeeded: readonly KeyInfo[];
   /** The rotations of keys of scopes, by kind; only kinds of which some were due. */

@@ -1,4 +1,4 @@
-import { RunPlanError } from '../../errors';
+import { ApprovalRequiredError, RunPlanError } from '../../errors';
 import { channels } from '../../telemetry/channels';
 import type { Installation } from '../../typeorm/installation/installation';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
@@ -92,15 +92,38 @@ function workInRun(
     maxRanges,
   }: { readonly id: string; readonly counts: RunCounts; readonly maxRanges: number | undefined },
 ): Promise<boolean> {
-  return withRunContext(installation, modeName, options, async (context, works) => {
-    const { store } = context;
-    const found = await store.find(id);
-    if (found === undefined) throw unknownRun(modeName, id);
-    const work = works.find((each) => isOf(each, found, modeName));
-    if (work === undefined) throw otherRun(found);
-    await new TableRun({ ...context, counts }, work).join(found, maxRanges);
-    return (await store.pass(found)) === undefined;
-  });
+  return withRunContext(
+    installation,
+    modeName,
+    options,
+    async (context, works) => {
+      const { store } = context;
+      const found = await store.find(id);
+      if (found === undefined) throw unknownRun(modeName, id);
+      if (found.state === 'running') await requireBegun(installation, modeName, id);
+      const work = works.find((each) => isOf(each, found, modeName));
+      if (work === undefined) throw otherRun(found);
+      await new TableRun({ ...context, counts }, work).join(found, maxRanges);
+      return (await store.pass(found)) === undefined;
+    },
+    true,
+  );
+}
+
+/** Refuses a run that needs approval, and of which nothing proves that it was begun with it: who writes to the database can make one up. */
+async function requireBegun(
+  { approvals, audit }: Installation,
+  mode: RunMode,
+  id: string,
+): Promise<void> {
+  const operation = `data ${mode}` as const;
+  if (!(await approvals.gate.asksFor(operation))) return;
+  const last = await audit.proven(await audit.referringTo(id));
+  if (last?.operation === operation && last.outcome === 'started') return;
+  throw new ApprovalRequiredError(
+    `${operation} needs approval, and the audit log does not say that run ${id} was begun with it, or has ended it. ` +
+      'Nothing was done. Begin it again.',
+  );
 }
 
 /** Records in the audit log which of these runs are left before their end. */
@@ -118,11 +141,17 @@ export function remainingRows(
   modeName: RunMode,
   options: RunOptions,
 ): Promise<number | null> {
-  return withRunContext(installation, modeName, options, async (context, works) => {
-    if (context.mode.pending === undefined) return null;
-    const pending = await countPending(context, works);
-    return pending.reduce((sum, rows) => sum + rows, 0);
-  });
+  return withRunContext(
+    installation,
+    modeName,
+    options,
+    async (context, works) => {
+      if (context.mode.pending === undefined) return null;
+      const pending = await countPending(context, works);
+      return pending.reduce((sum, rows) => sum + rows, 0);
+    },
+    true,
+  );
 }
 
 function isOf({ table, scope, structure }: TableWork, run: RunRow, mode: RunMode): boolean {

@@ -1,6 +1,8 @@
 import { acrossScopes } from '../../keys/scopes/scope-context';
 import { channels } from '../../telemetry/channels';
+import type { Subject } from '../../approvals/approval-request';
 import type { Installation } from '../../typeorm/installation/installation';
+import { managedWork } from '../../typeorm/installation/managed-work';
 import { runDatabaseOf } from '../database/database-of';
 import { runInterrupted } from '../database/run-database';
 import type { RunDatabase } from '../database/run-database';
@@ -30,6 +32,7 @@ export interface RunContext {
 /**
  * Checks the options, plans the run and hands both to `work`.
  *
+ * @param isBegun - whether the run was begun before, and approved then if it had to be.
  * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError} before a row is touched
  * @throws {@link RunInterruptedError} when the database fails
  */
@@ -38,13 +41,30 @@ export function withRunContext<T>(
   modeName: RunMode,
   options: RunOptions,
   work: (context: RunContext, works: readonly TableWork[]) => Promise<T>,
+  isBegun = false,
 ): Promise<T> {
   const told = { ...options, onProgress: progressOf(installation, modeName, options) };
   const run = (): Promise<T> => inRunContext(installation, modeName, told, work);
-  return installation.access.run(`data ${modeName}`, () =>
-    // A run is the operator's, and goes over the rows of all scopes.
-    installation.hasScopes ? acrossScopes(run) : run(),
+  // A run is the operator's, and goes over the rows of all scopes.
+  const across = (): Promise<T> => (installation.hasScopes ? acrossScopes(run) : run());
+  return isBegun || options.dryRun === true
+    ? installation.access.run(`data ${modeName}`, across)
+    : managedWork(installation, `data ${modeName}`, () => subjectOf(installation, options), across);
+}
+
+/** Returns what is approved of a run. */
+function subjectOf({ dataSource }: Installation, options: RunOptions): Subject {
+  const { columns, first, where, parameters, targetKey, restart } = options;
+  const entities = options.entities?.map((entity) => dataSource.getMetadata(entity).name);
+  const scopes = options.scopes?.map((ids) =>
+    typeof ids === 'object' ? Object.fromEntries(Object.entries(ids).map(textOf)) : String(ids),
   );
+  const rows = { entities, columns, first, where, parameters, scopes };
+  return { parameters: { ...rows, targetKey, restart: restart === true } };
+}
+
+function textOf([kind, id]: [string, unknown]): [string, string] {
+  return [kind, String(id)];
 }
 
 /** Returns who is told of progress: the caller, and the channel. */

@@ -19,6 +19,8 @@ import type { AccessLogOptions } from '../../access/access-entry';
 import type { AccessOptions } from '../../access/access-level';
 import { guardProblem } from '../../access/guard-options';
 import type { GuardOptions } from '../../access/guard-options';
+import { checkedPolicy } from '../../approvals/approval-policy';
+import type { ApprovalPolicy, CheckedPolicy } from '../../approvals/approval-policy';
 import type { AuditOptions } from '../../audit/audit-entry';
 import type { CipherSuite, NonceMode } from '../../crypto/aead';
 import { ConfigurationError } from '../../errors';
@@ -34,8 +36,9 @@ import { checkedKmsOf, kmsProblem } from './kms-option';
 import {
   accessLogProblem,
   accessProblem,
-  anchorProblem,
+  approvalsProblem,
   auditProblem,
+  anchorProblem,
   PROPERTY_NAME,
   previousFormatProblem,
 } from './option-problems';
@@ -130,6 +133,11 @@ export interface FieldEncryptionOptions extends ScopeOptions {
   accessLog?: AccessLogOptions;
   /** Notices, slows down or refuses unusual use of values, in this process. Defaults to no guard. */
   guard?: GuardOptions;
+  /**
+   * Which operations take more than one person. Has to be what `field-encryption approvals policy` has stored, which
+   * is in force also where this is left out. Needs the audit log. Defaults to none.
+   */
+  approvals?: ApprovalPolicy;
   /** Called for each event of the keys. Must not throw. */
   onEvent?: (event: KeyEvent) => void;
 }
@@ -169,6 +177,7 @@ class OptionRules {
   @IsOptional() @IsObject() access?: unknown;
   @IsOptional() @IsObject() accessLog?: unknown;
   @IsOptional() guard?: unknown;
+  @IsOptional() @IsObject() approvals?: unknown;
 }
 
 class KeyPolicyRules {
@@ -189,12 +198,13 @@ class KeyCacheRules {
 const DEFAULT_APPLICATION = 'default';
 
 /** The options as they are used: checked, frozen, and with the defaults that several places go by. */
-export type CheckedOptions = Readonly<Omit<FieldEncryptionOptions, 'kms'>> &
+export type CheckedOptions = Readonly<Omit<FieldEncryptionOptions, 'kms' | 'approvals'>> &
   Required<Pick<FieldEncryptionOptions, 'application' | 'suite'>> & {
     /** That of the common keys. */
     readonly kms: KmsProvider;
     /** That of a scope; undefined if all have the same. */
     readonly kmsOf: ((scope: Scope) => KmsProvider) | undefined;
+    readonly approvals: CheckedPolicy | undefined;
   };
 
 /** Checks the options and fills in the defaults. Throws {@link ConfigurationError}. */
@@ -211,6 +221,7 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
     accessProblem(options),
     accessLogProblem(options),
     guardProblem(options.guard ?? {}),
+    approvalsProblem(options),
     kmsProblem('kms', kms),
     ...[options.otherKms ?? []].flat().map((kms) => kmsProblem('otherKms', kms)),
     ...Object.entries(options.keyPolicies ?? {}).map(keyPolicyProblem),
@@ -224,7 +235,8 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
   }
   const { application = DEFAULT_APPLICATION, suite = 'xaes-256-gcm' } = options;
   const kmsOf = typeof options.kms === 'function' ? checkedKmsOf(options.kms) : undefined;
-  return Object.freeze({ ...options, application, suite, kms, kmsOf });
+  const approvals = options.approvals && checkedPolicy(options.approvals);
+  return Object.freeze({ ...options, application, suite, kms, kmsOf, approvals });
 }
 
 function keyPolicyProblem([name, policy]: [string, KeyPolicy]): string | undefined {

@@ -2,6 +2,8 @@ import { IsIn, IsOptional } from 'class-validator';
 
 import type { AccessLogOptions } from '../../access/access-entry';
 import type { AccessOptions } from '../../access/access-level';
+import { checkedPolicy } from '../../approvals/approval-policy';
+import type { ApprovalPolicy } from '../../approvals/approval-policy';
 import type { AuditOptions } from '../../audit/audit-entry';
 import type { PreviousFormat } from '../../import/previous-format';
 import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
@@ -65,6 +67,24 @@ export function accessLogProblem({
   return audit === false
     ? 'accessLog needs the audit log, whose key seals the table, or a sink of its own'
     : undefined;
+}
+
+/** Returns what is wrong with the option `approvals`. */
+export function approvalsProblem({
+  approvals,
+  audit,
+}: {
+  readonly approvals?: ApprovalPolicy;
+  readonly audit?: AuditOptions | false;
+}): string | undefined {
+  if (approvals === undefined) return undefined;
+  if (audit === false) return 'approvals needs the audit log, which proves its policy';
+  try {
+    checkedPolicy(approvals);
+    return undefined;
+  } catch (error) {
+    return `approvals has ${error instanceof RangeError ? error.message : 'the wrong form'}`;
+  }
 }
 
 /** Returns what is wrong with an entry of the option `previousFormats`. */

@@ -29,6 +29,8 @@ import { CheckedStatements } from './checked-statements';
 import { encryptMarkedColumns } from './encrypted-columns';
 import { startAccessLog } from './new-access-log';
 import { startGuard } from './new-guard';
+import { installedApprovals } from './installed-approvals';
+import type { InstalledApprovals } from './installed-approvals';
 import { newKeyManager } from './new-key-manager';
 import { hasStoredTokens, keysOfStoredValues } from './stored-samples';
 
@@ -49,6 +51,7 @@ export class Installation {
   /** Set while the DataSource is initialized, as is the guard. */
   accessLog: ReturnType<typeof startAccessLog>;
   guard: ReturnType<typeof startGuard>;
+  readonly approvals: InstalledApprovals;
   #keys: KeyManager<QueryRunner>;
   /** Kept when the DataSource is destroyed: statements under way must neither read ciphertext nor write cleartext. */
   #columns: EncryptedColumns | undefined;
@@ -64,7 +67,8 @@ export class Installation {
       hasTokens: (runner) => hasStoredTokens(this.columns, runner),
       keysOf: (name, runner) => keysOfStoredValues(this.columns, name, runner),
     });
-    this.#keys = newKeyManager(dataSource, this.store, options);
+    this.approvals = installedApprovals(this);
+    this.#keys = newKeyManager(this);
     this.access = new AccessControl(options.access, (event) => this.audit.note(event));
   }
 
@@ -121,7 +125,8 @@ export class Installation {
   /** Forgets all keys; the next `initialize()` starts afresh. */
   async close(): Promise<void> {
     const closing = this.#keys;
-    this.#keys = newKeyManager(this.dataSource, this.store, this.options);
+    this.#keys = newKeyManager(this);
+    this.approvals.policies.forget();
     this.#isOpen = false;
     this.#reportedReason = undefined;
     await closing.close();

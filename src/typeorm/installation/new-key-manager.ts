@@ -8,12 +8,23 @@ import { TypeormAuditStore } from '../tables/typeorm-audit-store';
 import type { TypeormKeyStore } from '../tables/typeorm-key-store';
 import { TypeormScopeKeyStore } from '../tables/typeorm-scope-key-store';
 
+import type { InstalledApprovals } from './installed-approvals';
+
+/** The parts of an installation that its key manager is made of. */
+interface KeyManagerSources {
+  readonly approvals: Pick<InstalledApprovals, 'gate'>;
+  readonly dataSource: DataSource;
+  readonly options: CheckedOptions;
+  readonly store: TypeormKeyStore;
+}
+
 /** Creates the key manager of a DataSource. Its events that are warnings go to TypeORM's logger as well. */
-export function newKeyManager(
-  dataSource: DataSource,
-  store: TypeormKeyStore,
-  options: CheckedOptions,
-): KeyManager<QueryRunner> {
+export function newKeyManager({
+  approvals,
+  dataSource,
+  options,
+  store,
+}: KeyManagerSources): KeyManager<QueryRunner> {
   const { kms, otherKms, application, suite, nonces } = options;
   return new KeyManager<QueryRunner>({
     store,
@@ -34,7 +45,11 @@ export function newKeyManager(
     anchor: options.anchor,
     source: dataSource,
     scopes: { store: new TypeormScopeKeyStore(dataSource), kmsOf: options.kmsOf },
-    audit: { entries: new TypeormAuditStore(dataSource), options: options.audit ?? {} },
+    audit: {
+      entries: new TypeormAuditStore(dataSource),
+      options: options.audit ?? {},
+      before: (connection) => approvals.gate.consume(connection),
+    },
   });
 }
 

@@ -3,6 +3,7 @@ import type { DataSource, EntitySchema } from 'typeorm';
 import { missingTables } from '../connection/table-access';
 
 import { ACCESS_TABLE_MIGRATION, AccessSchema } from './access-table';
+import { ApprovalSchema, APPROVALS_MIGRATION } from './approval-table';
 import { DataKeySchema, KEY_TABLE_MIGRATION } from './data-key-table';
 import { RangeSchema, RUN_TABLES_MIGRATION, RunSchema } from './run-tables';
 import { SCOPE_KEYS_MIGRATION, ScopeKeySchema } from './scope-key-table';
@@ -17,6 +18,7 @@ export const OWN_TABLES: readonly { readonly schema: EntitySchema; readonly migr
     { schema: AuditSchema, migration: AUDIT_TABLE_MIGRATION },
     { schema: ScopeKeySchema, migration: SCOPE_KEYS_MIGRATION },
     { schema: AccessSchema, migration: ACCESS_TABLE_MIGRATION },
+    { schema: ApprovalSchema, migration: APPROVALS_MIGRATION },
   ];
 
 /**

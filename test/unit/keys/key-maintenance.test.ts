@@ -67,6 +67,7 @@ describe('maintain', () => {
       scopes: [],
       activated: [],
       destroyed: [],
+      awaitingApproval: [],
       stillNeeded: [],
       failures: [],
     });

@@ -1,0 +1,133 @@
+import { createHash, randomBytes } from 'node:crypto';
+
+import type { ManagedOperation } from '../access/access-level';
+
+import type { CheckedPolicy } from './approval-policy';
+import type { ApprovalRow } from './approval-store';
+import { canonicalJson } from './canonical-json';
+import type { CanonicalValue } from './canonical-json';
+import { readSignature } from './ssh/ssh-signature';
+
+/** What is done, and to what. */
+export interface Subject {
+  /** Id of the key that it is done to; left out for what is done to many. */
+  readonly key?: string | undefined;
+  readonly parameters: { readonly [name: string]: CanonicalValue };
+}
+
+/** What a request has in common with each repetition of the operation. */
+export interface RequestedWork {
+  readonly application: string;
+  readonly operation: ManagedOperation;
+  readonly parameters: CanonicalValue;
+  /** The id of which no other database has. */
+  readonly policy: { readonly version: number; readonly id: string };
+  readonly requester: string;
+  /** With the epoch of the key, or of the newest change to any. */
+  readonly target: CanonicalValue;
+}
+
+/** A request, as it is signed. */
+export interface ApprovalRequest extends RequestedWork {
+  /** Version of the form. */
+  readonly approval: number;
+  /** ISO 8601, UTC */
+  readonly expires: string;
+  readonly nonce: string;
+}
+
+const FORM = 1;
+const ID_CHARS = 32;
+const NONCE_BYTES = 16;
+
+/** Returns a new request as a row. */
+export function newRequest(work: RequestedWork, now: Date, expiresAfterMs: number): ApprovalRow {
+  const expires = new Date(now.getTime() + expiresAfterMs).toISOString();
+  const nonce = randomBytes(NONCE_BYTES).toString('base64url');
+  const document = documentOf({ ...work, approval: FORM, expires, nonce });
+  return {
+    ...{ id: digestOf(document), subject: subjectId(work), document },
+    ...{ signatures: [], usedBy: null, version: null, createdAt: now.toISOString() },
+  };
+}
+
+/** Returns what the requests of the same work share, to find them by. */
+export function subjectId({
+  application,
+  operation,
+  parameters,
+  policy,
+  requester,
+  target,
+}: RequestedWork): string {
+  const work = { application, operation, parameters, policy, requester, target };
+  return digestOf(canonicalJson(work));
+}
+
+/** Reads the request in a row; undefined for one that this library did not write. */
+export function requestIn({ id, document }: ApprovalRow): ApprovalRequest | undefined {
+  if (digestOf(document) !== id) return undefined;
+  try {
+    const request = JSON.parse(document) as ApprovalRequest;
+    const { approval, expires, nonce, operation, policy, requester } = request;
+    const texts = [expires, nonce, operation, requester, policy.id];
+    const areTexts = texts.every((text) => typeof text === 'string');
+    return areTexts && approval === FORM && documentOf(request) === document ? request : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a row is a request of this very work: its bytes are those that would be written for it now. */
+export function isRequestOf(row: ApprovalRow, work: RequestedWork): boolean {
+  const request = requestIn(row);
+  if (request === undefined) return false;
+  const { expires, nonce } = request;
+  return documentOf({ ...work, approval: FORM, expires, nonce }) === row.document;
+}
+
+/** Who has signed a request. */
+export interface Signers {
+  /** Those who approve: never the one who asks. */
+  readonly approvers: ReadonlySet<string>;
+  /** Whether the one who asks has signed. */
+  readonly hasRequester: boolean;
+  readonly isApproved: boolean;
+}
+
+/** Verifies the signatures of a request; those of others, and those over something else, do not count. */
+export function signersOf(row: ApprovalRow, policy: CheckedPolicy): Signers {
+  const approvers = new Set(row.signatures.map((each) => signerOf(each, row.document, policy)));
+  approvers.delete(undefined);
+  const hasRequester = approvers.delete(requestIn(row)?.requester);
+  const isApproved = hasRequester && approvers.size >= policy.required;
+  return { approvers: approvers as Set<string>, hasRequester, isApproved };
+}
+
+/** Returns whose signature it is; undefined for one that proves nothing. */
+function signerOf(armored: string, document: string, policy: CheckedPolicy): string | undefined {
+  try {
+    return requireSigner(armored, document, policy);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/** Returns whose signature it is. @throws RangeError that says why it does not count */
+export function requireSigner(armored: string, document: string, policy: CheckedPolicy): string {
+  const signature = readSignature(armored);
+  const signer = policy.byKey.get(signature.signedBy.toString('base64'));
+  if (signer === undefined) throw new RangeError('its key is that of no approver');
+  if (signature.holds(document)) return signer;
+  throw new RangeError('it is over something else, or was changed');
+}
+
+/** Returns the bytes that are signed: a line of canonical JSON, its line feed included. */
+function documentOf(request: ApprovalRequest): string {
+  return `${canonicalJson({ ...request })}\n`;
+}
+
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, ID_CHARS);
+}

@@ -1,0 +1,148 @@
+import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+
+import type { RequestInfo } from '../../approvals';
+import { NAMESPACE } from '../../approvals/ssh/ssh-signature';
+import type { Session } from '../load/session';
+import { CommandError } from '../terminal/command-error';
+import { readText } from '../terminal/named-file';
+import type { CommandResult } from '../terminal/output';
+import { confirm } from '../terminal/prompt';
+import { table } from '../terminal/table';
+
+import { commandLine } from './command-line';
+import { DRY_RUN, YES } from './common-options';
+import type { ChooseWork, DryRunOption } from './common-options';
+
+/** Stores the policy of the configuration, or has it approved. */
+async function approvalsPolicy(
+  { fieldEncryption, installation }: Session,
+  { dryRun = false, yes = false }: DryRunOption & { readonly yes?: boolean },
+): Promise<CommandResult> {
+  const { configured, policies } = installation.approvals;
+  const stored = await policies.newest();
+  const version = stored?.version ?? null;
+  if (dryRun) {
+    const text =
+      version === null ? 'No policy is stored.' : `Version ${String(version)} is stored.`;
+    return { document: { dryRun, version }, text };
+  }
+  if (stored === undefined && configured !== undefined) {
+    await confirm(yes, {
+      warning:
+        `${configured.approvers.map(({ id, key }) => `${id}  ${key}`).join('\n')}\nThis makes them the approvers. ` +
+        'From then on only they can change that.',
+      word: 'approvals',
+    });
+  }
+  const change = await fieldEncryption.approvals.setPolicy();
+  const what = `version ${String(change.version)} of the policy`;
+  return {
+    document: { dryRun, ...change },
+    text: change.changed ? `Stored ${what}.` : `In force: ${what}.`,
+  };
+}
+
+/** Lists the requests that can be approved or carried out. */
+async function approvalsList({ fieldEncryption }: Session): Promise<CommandResult> {
+  const requests = await fieldEncryption.approvals.list();
+  const rows = requests.map((request) => [
+    request.id,
+    request.operation,
+    request.requester + (request.signedByRequester ? '' : ' (not signed)'),
+    `${String(request.approvedBy.length)} of ${String(request.required)}`,
+    request.expiresAt.toISOString(),
+  ]);
+  return {
+    document: requests,
+    text:
+      rows.length === 0
+        ? 'No request is open.'
+        : table(['REQUEST', 'OPERATION', 'BY', 'APPROVED', 'ENDS'], rows),
+  };
+}
+
+/** Shows a request as it is signed. On stdout is nothing else, to be written to a file. */
+async function approvalsShow(session: Session, id: string): Promise<CommandResult> {
+  const request = await requestOf(session, id);
+  const file = `${id}.json`;
+  session.output.progress(
+    [
+      'Read what is asked for. To sign it, and to hand the signature in:',
+      `  ${commandLine(session, 'approvals', 'show', id)} > ${file}`,
+      `  ssh-keygen -Y sign -n ${NAMESPACE} -f ~/.ssh/id_ed25519 ${file}`,
+      `  ${commandLine(session, 'approvals', 'approve', id, '--signature', `${file}.sig`)}`,
+    ].join('\n'),
+  );
+  return { document: request, text: request.document.trimEnd() };
+}
+
+/** Adds a signature to a request. */
+async function approvalsApprove(
+  session: Session,
+  id: string,
+  { signature, dryRun = false }: DryRunOption & { readonly signature: string },
+): Promise<CommandResult> {
+  const armored = readText(signature);
+  const request = dryRun
+    ? await requestOf(session, id)
+    : await session.fieldEncryption.approvals.approve(id, armored);
+  const { approvedBy, requester, required, signedByRequester } = request;
+  const missing = signedByRequester ? '' : ` ${requester}, who asks, has not signed it.`;
+  return {
+    document: { dryRun, ...request },
+    text: `Request ${id} has ${String(approvedBy.length)} of ${String(required)} approvals.${missing}`,
+  };
+}
+
+async function requestOf({ fieldEncryption }: Session, id: string): Promise<RequestInfo> {
+  const request = (await fieldEncryption.approvals.list()).find((each) => each.id === id);
+  if (request !== undefined) return request;
+  throw new CommandError(
+    'ERR_APPROVAL_REQUIRED',
+    `There is no open request ${id}.`,
+    'See `field-encryption approvals list`; run the operation again for a new one.',
+  );
+}
+
+function requestId(text: string): string {
+  if (/^[0-9a-f]{32}$/.test(text)) return text;
+  throw new InvalidArgumentError('It must be the id of a request: 32 hexadecimal digits.');
+}
+
+/** Adds the commands on approvals. */
+export function addApprovals(program: Command, choose: ChooseWork): void {
+  const approvals = program
+    .command('approvals')
+    .description('operations that take more than one person');
+  approvals
+    .command('policy')
+    .description('store the policy of the option approvals, or have its change approved')
+    .option(...DRY_RUN)
+    .option(...YES)
+    .action((flags: DryRunOption & { readonly yes?: boolean }) => {
+      choose((session) => approvalsPolicy(session, flags));
+    });
+  approvals
+    .command('list')
+    .description('list the open requests')
+    .action(() => {
+      choose(approvalsList);
+    });
+  approvals
+    .command('show')
+    .description('show a request as it is signed')
+    .argument('<id>', 'id of the request', requestId)
+    .action((id: string) => {
+      choose((session) => approvalsShow(session, id));
+    });
+  approvals
+    .command('approve')
+    .description('add a signature to a request')
+    .argument('<id>', 'id of the request', requestId)
+    .requiredOption('--signature <file>', 'as ssh-keygen -Y sign wrote it')
+    .option(...DRY_RUN)
+    .action((id: string, flags: DryRunOption & { readonly signature: string }) => {
+      choose((session) => approvalsApprove(session, id, flags));
+    });
+}
