@@ -29,7 +29,7 @@ export interface Verdict {
   readonly spread: number;
 }
 
-const { xaes, xaesJavaScript, xchacha, plain, typeormEncrypted } = VARIANTS;
+const { xaes, xaesJavaScript, xchacha, plain, sealed, typeormEncrypted } = VARIANTS;
 const BATCHES = ['save() of new entities in chunks', 'insert() in chunks'];
 const SINGLES = ['save() of new entities one by one', 'update() of one secret column'];
 const UNTOUCHED = 'save() of untouched entities';
@@ -53,6 +53,7 @@ const BOUNDS: readonly Bound[] = [
     atMost: suffix === '' ? 0.6 : 1.2,
   })),
   { scenario: 'find()', variant: xaes, over: plain, atMost: 1.8 },
+  { scenario: 'find()', variant: sealed, over: plain, atMost: 1.25 },
   { scenario: 'find()', variant: xaes, over: typeormEncrypted, atMost: 0.35 },
   { scenario: 'find()', variant: xchacha, over: typeormEncrypted, atMost: 0.6 },
   // A write pays for the fence in its statement and for the CHECK constraint of each column as well, which

@@ -71,11 +71,9 @@ export class PurposeValues {
       storage: options.storage ?? 'text',
       keyName: options.key ?? 'default',
       boundTo: options.scope === undefined ? [] : [options.scope],
-      coerce: false,
       isScoped: options.scope !== undefined,
-      ...{ readsUnbound: false, readsUnscoped: false },
-      maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
-      columnLength: undefined,
+      ...{ coerce: false, readsUnbound: false, readsUnscoped: false, isSealed: false },
+      ...{ maxValueBytes: DEFAULT_MAX_VALUE_BYTES, columnLength: undefined },
     });
   }
 

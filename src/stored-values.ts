@@ -49,13 +49,13 @@ export async function encryptValues(
   { manager, rows }: ValuesOptions,
 ): Promise<ValueResults<string | Buffer | null>> {
   const { binding, cipher, policy, scope } = encrypted;
+  noteUse(installation, encrypted, 'encrypt', () => countValues(values, (value) => value));
   await installation.prepareDataKey(policy.keyName, manager?.queryRunner);
   if (scope !== undefined) {
     await installation.recordAcrossScopes(manager?.queryRunner);
     const scopes = values.map((_, i) => scope.of(insertedRow(rows?.[i] ?? {})));
     await installation.prepareScopes(scopes, { index: false }, manager?.queryRunner);
   }
-  noteUse(installation, encrypted, 'encrypt', () => countValues(values, (value) => value));
   return told(encrypted, 'encrypt', values, (value, i) => {
     if (value === null || value === undefined) return null;
     const row = rows?.[i] ?? (scope && {});
@@ -71,12 +71,12 @@ export async function decryptValues(
   stored: readonly unknown[],
   { manager, rows }: ValuesOptions,
 ): Promise<ValueResults<unknown>> {
+  noteUse(installation, encrypted, 'decrypt', () => countValues(stored, (value) => value));
   await installation.loadKeys(
     stored.flatMap((value) => keyPrefixOf(encrypted, value) ?? []),
     manager?.queryRunner,
   );
   if (encrypted.scope !== undefined) await installation.recordAcrossScopes(manager?.queryRunner);
-  noteUse(installation, encrypted, 'decrypt', () => countValues(stored, (value) => value));
   const ready = await fetchPrevious(encrypted, stored);
   const { binding, scope } = encrypted;
   return told(encrypted, 'decrypt', ready, (value, i) => {

@@ -41,6 +41,7 @@ const STORING: readonly Kind[] = [
   { name: VARIANTS.xaes, entity: entities.EncryptedPerson, suite: 'xaes-256-gcm' },
   { name: VARIANTS.xchacha, entity: entities.EncryptedPerson, suite: 'xchacha20-poly1305' },
   { name: VARIANTS.xaesIndexed, entity: entities.IndexedEncryptedPerson, suite: 'xaes-256-gcm' },
+  { name: VARIANTS.sealed, entity: entities.SealedPerson, suite: 'xaes-256-gcm' },
 ];
 
 /** The kinds with look-ups. typeorm-encrypted has none: it stores a value differently each time. */

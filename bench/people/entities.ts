@@ -47,6 +47,15 @@ export class EncryptedPerson extends Person {
   @Encrypted() note!: string;
 }
 
+/** Its values are read as `Sealed`, which nothing looks at: they are only written as what they are. */
+@Entity()
+export class SealedPerson extends Person {
+  @Encrypted({ read: 'sealed', type: 'string' }) email!: string;
+  @Encrypted({ read: 'sealed', type: 'string' }) phone!: string;
+  @Encrypted({ read: 'sealed', type: 'string' }) ssn!: string;
+  @Encrypted({ read: 'sealed', type: 'string' }) note!: string;
+}
+
 // The same people, with look-ups by e-mail address.
 
 @Entity()

@@ -21,6 +21,7 @@ export const POLICY: FieldPolicy = {
   readsUnbound: false,
   isScoped: false,
   readsUnscoped: false,
+  isSealed: false,
   columnLength: undefined,
 };
 

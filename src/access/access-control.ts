@@ -1,3 +1,5 @@
+import { types } from 'node:util';
+
 import type { AuditEvent } from '../audit/audit-entry';
 import {
   AccessDeniedError,
@@ -22,13 +24,13 @@ interface UsedProperty {
   readonly property: string;
 }
 
-/** Decides who may do what, and records the attempts that come to nothing. */
+/** Decides who may do what, and records the attempts that do not succeed. */
 export class AccessControl {
   readonly #options: AccessOptions | undefined;
   readonly #attempts: MergedAttempts;
 
-  /** @param record - adds to the audit log. */
-  constructor(options: AccessOptions | undefined, record: (event: AuditEvent) => Promise<void>) {
+  /** @param record - adds to the audit log, and returns whether it could. */
+  constructor(options: AccessOptions | undefined, record: (event: AuditEvent) => Promise<boolean>) {
     this.#options = options;
     this.#attempts = new MergedAttempts(record);
   }
@@ -60,6 +62,15 @@ export class AccessControl {
   }
 
   /**
+   * Refuses an operation that is only to come, and would fail each time.
+   *
+   * @throws {@link AccessDeniedError}
+   */
+  async requireLevel(operation: Exclude<ControlledOperation, 'use'>): Promise<void> {
+    await this.run(operation, () => undefined);
+  }
+
+  /**
    * Refuses to let values of a property be encrypted, decrypted or looked up.
    *
    * @throws {@link AccessDeniedError}
@@ -88,6 +99,10 @@ export class AccessControl {
   #level(): AccessLevel {
     const level: unknown = this.#options?.levelOf(currentActor());
     if (isLevel(level)) return level;
-    throw new ConfigurationError('`access.levelOf` must return a level, 0 to 4, for every actor.');
+    // A promise that rejects later would end the process.
+    if (types.isPromise(level)) level.catch(() => undefined);
+    throw new ConfigurationError(
+      '`access.levelOf` must return a level, 0 to 4, for every actor, and not a promise of one.',
+    );
   }
 }

@@ -17,7 +17,8 @@ export type AccessLevel =
 export interface AccessOptions {
   /**
    * Returns the level of an actor, by its roles for instance; `undefined` is work outside of {@link runAs}. The
-   * command line runs as `{ id, roles: ['command-line'] }`. Called for each statement, so it should only look.
+   * command line runs as `{ id, roles: ['command-line'] }`. Called for each encrypted column
+   * of a statement, so it should only look something up in memory. Not asynchronous.
    */
   readonly levelOf: (actor: Actor | undefined) => AccessLevel;
 }

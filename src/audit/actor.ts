@@ -17,7 +17,7 @@ export interface Actor {
 const MAX_ID_CHARS = 256;
 const MAX_REASON_CHARS = 64;
 
-const actors = new AsyncLocalStorage<Actor>();
+const actors = new AsyncLocalStorage<Actor | undefined>();
 
 /**
  * Runs `work`, and all that it awaits, on behalf of an actor: entries of the audit log name it, and its level
@@ -32,6 +32,14 @@ export function runAs<T>(actor: Actor, work: () => T): T {
 /** Returns the actor of the innermost {@link runAs}. */
 export function currentActor(): Actor | undefined {
   return actors.getStore();
+}
+
+/**
+ * Runs work for an actor of earlier, or for none: work that is put off must not be that of whoever happened to be at
+ * work when its timer was set.
+ */
+export function onBehalfOf<T>(actor: Actor | undefined, work: () => T): T {
+  return actors.run(actor, work);
 }
 
 /** As it is when the work begins. */

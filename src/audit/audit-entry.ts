@@ -24,6 +24,8 @@ export type AuditOperation =
   | 'hold'
   | 'release'
   | 'allScopes'
+  /** Attempts of too many kinds to be counted apart. */
+  | 'attempts'
   | 'maintain'
   | 'approvals'
   | 'approve'
@@ -31,7 +33,7 @@ export type AuditOperation =
 
 /**
  * The outcome of an operation. Changes of keys are recorded in their transaction, and so only as `done`. A run
- * over rows that is `interrupted` goes on when it is started again. With `access`, attempts that came to nothing
+ * over rows that is `interrupted` goes on when it is started again. With `access`, attempts that did not succeed
  * are recorded as well: `denied` for want of a level or of approval, `failed` for any other reason. Before an
  * operation that needed approval, its request is recorded as `approved`.
  */

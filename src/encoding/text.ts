@@ -18,9 +18,14 @@ export function describeValue(value: unknown): string {
   return `a ${typeof value}`;
 }
 
+/** The property by which a class names its instances for {@link describeValue}. JSON and other types do not hold these. */
+export const KIND = Symbol('kind');
+
 function describeObject(value: object): string {
   // A proxy may throw on any access, even from Array.isArray.
   if (types.isProxy(value)) return 'an object';
+  const { [KIND]: kind } = value as { readonly [KIND]?: string };
+  if (kind !== undefined) return kind;
   if (Array.isArray(value)) return 'an array';
   const builtIn = BUILT_INS.find(([, test]) => test(value));
   return builtIn === undefined ? 'an object' : builtIn[0];

@@ -1,13 +1,7 @@
 import { AeadError } from '../crypto/aead';
 import type { CipherSuite } from '../crypto/cipher-suite';
-import {
-  contentBytes,
-  decodeOpened,
-  encodeContent,
-  TYPE_TAG_BYTES,
-  writeValue,
-} from '../encoding/value-codec';
-import type { FieldValue, OpenedValue, ValueContent } from '../encoding/value-codec';
+import { contentBytes, decodeOpened, TYPE_TAG_BYTES, writeValue } from '../encoding/value-codec';
+import type { FieldValue, OpenedValue } from '../encoding/value-codec';
 import { ValueCodecError } from '../encoding/value-codec-error';
 import { KeyNotFoundError } from '../errors';
 import { FORMATS } from '../format/data-key-id';
@@ -25,7 +19,7 @@ import type { DataKey, KeySource } from '../keys/key-source';
 
 import { AssociatedData } from './associated-data';
 import { counted, messageIn, plaintextOffset, roomFor } from './ciphertext-room';
-import { coerced } from './coercion';
+import { fieldContent } from './field-content';
 import {
   doesNotAuthenticate,
   doesNotDecode,
@@ -33,7 +27,6 @@ import {
   malformedCiphertext,
   plaintextFound,
   rowUnknown,
-  unsupportedValue,
 } from './field-errors';
 import { isBoundField } from './field-policy';
 import type { FieldPolicy } from './field-policy';
@@ -70,7 +63,7 @@ export class FieldCipher {
    */
   encrypt(value: unknown, context?: string): string | Buffer {
     this.#requireContext(context);
-    const content = this.#encode(value);
+    const content = fieldContent(this.#policy, value);
     const bytes = contentBytes(content);
     const key = this.#keyFor(bytes);
     const sealed = this.#native.forKey(key)?.seal(content, context);
@@ -85,7 +78,7 @@ export class FieldCipher {
    * length is checked only for a given suite.
    */
   check(value: unknown, suite?: CipherSuite): void {
-    const bytes = contentBytes(this.#encode(value));
+    const bytes = contentBytes(fieldContent(this.#policy, value));
     if (suite === undefined) return;
     requireValueLength(this.#policy, bytes);
     requireColumnLength(this.#policy, storedLength(bytes, suite, this.#policy.storage));
@@ -158,15 +151,6 @@ export class FieldCipher {
     const room = roomFor(key, bytes);
     room.set(encoded, plaintextOffset(key));
     return this.#seal(key, room, context);
-  }
-
-  #encode(value: unknown): ValueContent {
-    try {
-      return encodeContent(this.#policy.type, coerced(this.#policy, value));
-    } catch (error) {
-      if (!(error instanceof ValueCodecError)) throw error;
-      throw unsupportedValue(this.#policy, error.reason);
-    }
   }
 
   #activeKey(name: string): DataKey {

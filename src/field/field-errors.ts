@@ -18,6 +18,15 @@ export function unsupportedValue(policy: FieldPolicy, reason: string): Unsupport
   );
 }
 
+/** For what a sealed value shows of itself, written in its place. */
+export function maskWritten(policy: FieldPolicy): UnsupportedValueError {
+  return new UnsupportedValueError(
+    `${nameOf(policy)}: the mask of a sealed value is written, or a copy of one, as when a form or a mapped object is ` +
+      'sent back unchanged. Nothing was written. Leave the property out of what is written unless it was changed.',
+    detailsOf(policy),
+  );
+}
+
 /** For a column that holds something that no version of this library wrote. */
 export function plaintextFound(policy: FieldPolicy): PlaintextFoundError {
   return new PlaintextFoundError(

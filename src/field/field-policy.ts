@@ -32,6 +32,8 @@ export interface FieldPolicy {
   readonly isScoped: boolean;
   /** Whether values under a common key may still be read, though new ones have keys of scopes (`legacyScope`). */
   readonly readsUnscoped: boolean;
+  /** Whether reading gives sealed values, whose mask is then no value (`read: 'sealed'`). */
+  readonly isSealed: boolean;
   /** Width of the column in characters (text) or bytes (binary), if it is limited. */
   readonly columnLength: number | undefined;
 }

@@ -8,7 +8,7 @@ const PREFIX = 'typeorm-field-encryption:';
 
 /** What every message says. */
 export interface TelemetryMessage {
-  /** The DataSource, or whatever else has the keys. */
+  /** The DataSource, or whatever else has the keys. Not enumerable, so that a logged message does not show it. */
   readonly source: object;
 }
 
@@ -116,8 +116,22 @@ export const channels = {
   run: timed<RunMessage>('run'),
 };
 
-function named<M>(name: string): MessageChannel<M> {
-  return channel(PREFIX + name);
+function named<M extends TelemetryMessage>(name: string): MessageChannel<M> {
+  const told = channel(PREFIX + name);
+  return {
+    name: told.name,
+    get hasSubscribers() {
+      return told.hasSubscribers;
+    },
+    publish: (message) => {
+      told.publish(hideSource(message));
+    },
+  };
+}
+
+/** Hides the DataSource from listeners that log a message: its options have the password of the database. */
+function hideSource<M extends TelemetryMessage>(message: M): M {
+  return Object.defineProperty(message, 'source', { enumerable: false });
 }
 
 function timed<M extends WorkMessage>(name: string): WorkChannel<M> {
@@ -134,7 +148,7 @@ function withoutResult<M extends WorkMessage>(
     const results: T[] = [];
     await traced.tracePromise(async () => {
       results.push(await work());
-    }, message);
+    }, hideSource(message));
     return results[0] as T;
   };
 }

@@ -11,6 +11,7 @@ import {
   UnsupportedValueError,
 } from '../../src';
 import type { AccessLevel, Actor, AuditEntry, FieldEncryptionOptions } from '../../src';
+import { workOnRuns } from '../../src/reencryption/pg-boss';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
@@ -123,6 +124,14 @@ describeDiagonal('Access', (kind) => {
     await as('manager', () => keys().rotate());
     expect((await recorded('done')).at(-1)).toMatchObject({ actor: 'manager@clinic' });
     expect(await fieldEncryption(dataSource).audit.verify()).toMatchObject({ ok: true });
+  });
+
+  it('is that of a worker before it takes a job, which would fail each time', async () => {
+    const working = rejection(as('nurse', () => workOnRuns(dataSource, { once: true })));
+    expect(await working).toBeInstanceOf(AccessDeniedError);
+    expect(await recorded('denied')).toMatchObject([
+      { operation: 'data encrypt', actor: 'nurse@clinic' },
+    ]);
   });
 
   it('goes by the innermost actor, as it was when its work began', async () => {

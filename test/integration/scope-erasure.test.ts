@@ -114,6 +114,7 @@ describeEachDatabase('After the erasure of a scope', (database) => {
         readsUnbound: true,
         isScoped: false,
         readsUnscoped: false,
+        isSealed: false,
         maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
         columnLength: undefined,
       },

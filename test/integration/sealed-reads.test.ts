@@ -1,7 +1,11 @@
 import { IsString, Length } from 'class-validator';
 import { Column, Entity, Like, PrimaryColumn } from 'typeorm';
 import type { DataSource, Repository } from 'typeorm';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { inspect } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import {
   AccessDeniedError,
   BlindIndex,
@@ -17,8 +21,7 @@ import {
   UnsupportedValueError,
   withKeyScope,
 } from '../../src';
-import type { FieldEncryptionOptions } from '../../src';
-import { channels } from '../../src/telemetry/channels';
+import type { FieldEncryptionOptions, RevealMessage } from '../../src';
 import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
@@ -209,11 +212,7 @@ describeEachDatabase('A sealed property', (kind) => {
     await letters.insert({ id: 7, tenantId: 'north', text: 'canary letter' });
     const revealed: unknown[] = [];
     const listen = (message: unknown): void => void revealed.push(message);
-    const channel = channels.reveal as unknown as {
-      subscribe: (l: typeof listen) => void;
-      unsubscribe: (l: typeof listen) => void;
-    };
-    channel.subscribe(listen);
+    subscribe('typeorm-field-encryption:reveal', listen);
     try {
       const found = await letters.findOneByOrFail({ id: 7 });
       const there = withKeyScope({ tenant: 'south' }, () => reveal(found.text));
@@ -222,14 +221,15 @@ describeEachDatabase('A sealed property', (kind) => {
       expect(await withKeyScope({ tenant: 'north' }, () => reveal(found.text))).toBe(
         'canary letter',
       );
-      expect(revealed).toEqual([
-        { source: dataSource, entity: 'Letter', property: 'text', primaryKey: ['7'] },
-      ]);
+      expect(revealed).toMatchObject([{ entity: 'Letter', property: 'text', primaryKey: ['7'] }]);
+      expect((revealed[0] as RevealMessage).source).toBe(dataSource);
+      // The options of a DataSource have the password of its database.
+      expect(Object.keys(revealed[0] as object)).not.toContain('source');
       await expect(withKeyScope({ tenant: 'south' }, () => letters.find())).rejects.toThrow(
         ScopeMismatchError,
       );
     } finally {
-      channel.unsubscribe(listen);
+      unsubscribe('typeorm-field-encryption:reveal', listen);
     }
 
     const guarded = await connect({
@@ -238,6 +238,42 @@ describeEachDatabase('A sealed property', (kind) => {
     const sealed = await guarded.getRepository(Letter).findOneByOrFail({ id: 7 });
     expect(await rejection(reveal(sealed.text))).toBeInstanceOf(AccessDeniedError);
     expect(await runAs({ id: 'ada' }, () => reveal(sealed.text))).toBe('canary letter');
+  });
+
+  it('tells of a value that cannot be revealed as of one that cannot be read', async () => {
+    const told: unknown[] = [];
+    const listen = (message: unknown): void => void told.push({ ...(message as object) });
+    subscribe('typeorm-field-encryption:failure', listen);
+    try {
+      const other = await fieldEncryption(dataSource).encryptValue(Patient, 'name', 'canary');
+      await dataSource.query(`UPDATE patient SET ssn = '${String(other)}' WHERE id = 1`);
+      const [found] = await patients.find({ select: { id: true, ssn: true }, where: { id: 1 } });
+      expect((await rejection(reveal(found?.ssn))).name).toBe('DecryptionError');
+      expect(told).toEqual([
+        { operation: 'decrypt', entity: 'Patient', property: 'ssn', code: 'ERR_DECRYPTION' },
+      ]);
+    } finally {
+      unsubscribe('typeorm-field-encryption:failure', listen);
+    }
+  });
+
+  it('keeps no more of its row than it needs', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const heap = async (): Promise<number> => {
+      // The result of the last statement is held until others have run.
+      await patients.count();
+      await nextTurn();
+      collect();
+      return process.memoryUsage().heapUsed;
+    };
+    const ward = 'w'.repeat(100_000);
+    for (let id = 100; id < 300; id += 1)
+      await patients.insert(Object.assign(patient(id), { ward }));
+    const before = await heap();
+    const kept = (await patients.find()).map(({ findings }) => findings);
+    expect((await heap()) - before).toBeLessThan(5_000_000);
+    expect(await reveal(kept.at(-1))).toEqual({ canary: 'canary-299' });
   });
 
   it('needs the type of its values', async () => {

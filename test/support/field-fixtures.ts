@@ -39,6 +39,7 @@ export function fieldPolicy(overrides: Partial<FieldPolicy> = {}): FieldPolicy {
     readsUnbound: false,
     isScoped: false,
     readsUnscoped: false,
+    isSealed: false,
     columnLength: undefined,
     ...overrides,
   };

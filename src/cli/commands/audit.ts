@@ -118,7 +118,7 @@ const KEY_OPERATIONS: Readonly<Record<Exclude<AuditOperation, `data ${string}`>,
   ...{ suspend: true, resume: true, revoke: true, destroy: true, rewrap: true, adopt: true },
   ...{ backup: true, restore: true, drill: true, acceptEpoch: true },
   ...{ shred: true, cancelShred: true, hold: true, release: true, allScopes: true, maintain: true },
-  ...{ approvals: true, approve: true },
+  ...{ approvals: true, approve: true, attempts: true },
 };
 
 function operation(name: string): string {

@@ -152,11 +152,13 @@ export class KeyAudit<C> {
     return (events, transaction) => this.#log.append(events, seal, transaction);
   }
 
-  /** Records what has happened whether or not it can be recorded: a failure is an `auditFailed` event. */
-  note(event: AuditEvent): Promise<void> {
-    return this.record(event).catch((error: unknown) => {
+  /** Records what has happened, and returns whether it could: a failure is an `auditFailed` event. */
+  note(event: AuditEvent): Promise<boolean> {
+    const failed = (error: unknown): boolean => {
       this.#emitFailure(event, error);
-    });
+      return false;
+    };
+    return this.record(event).then(() => true, failed);
   }
 
   /** Verifies the log as far as it is unbroken, and returns the keys in it after their last operations. */

@@ -24,13 +24,16 @@ const DEFAULT_MODES: readonly WritingMode[] = ['encrypt', 'reencrypt', 'reindex'
  * page under way and gives the rest back. There may be any number of workers, on any machine with the
  * same entities and the same KMS. Needs PostgreSQL and the package `pg-boss`.
  *
+ * @throws {@link AccessDeniedError} to an actor that may not run one of its modes
  * @throws {@link ConfigurationError}
  * @throws {@link RunInterruptedError} when the database fails
  */
-export function workOnRuns(
+export async function workOnRuns(
   dataSource: DataSource,
   options: WorkOnRunsOptions = {},
 ): Promise<QueueReport> {
+  const { access } = installationOf(dataSource);
+  for (const mode of options.modes ?? DEFAULT_MODES) await access.requireLevel(`data ${mode}`);
   return JobQueue.with(dataSource, (queue) => new QueueWorker(dataSource, queue, options).run());
 }
 

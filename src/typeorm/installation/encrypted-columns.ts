@@ -162,7 +162,7 @@ function encryptColumn(
     binding: rowBindingOf(column, { bindTo: guard.options.bindTo ?? [], policy, scope }, earlier),
     scope,
     indexes: indexedColumns(column, hidden, { policy, application, keys, scope, dataSource }),
-    isSealed: guard.options.read === 'sealed',
+    isSealed: policy.isSealed,
     comparedAsText: policy.type in COMPARED_AS,
     ...{ readsPlaintext, previousFormat },
     // Not while the column may hold anything else.

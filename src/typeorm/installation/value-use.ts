@@ -14,21 +14,45 @@ type Operation = ValuesMessage['operation'];
  * @throws {@link AccessDeniedError}
  */
 export function noteUse(
-  { access, dataSource: source }: Installation,
-  { policy }: Pick<EncryptedColumn, 'policy'>,
+  installation: Installation,
+  encrypted: Pick<EncryptedColumn, 'policy'>,
   operation: Operation,
   count: () => number,
 ): void {
-  if (!access.isOn && !channels.values.hasSubscribers) return;
+  if (!installation.access.isOn && !channels.values.hasSubscribers) return;
   const values = count();
   if (values === 0) return;
+  requireUse(installation, encrypted, operation);
+  tellOfUse(installation, encrypted, operation, () => values);
+}
+
+/**
+ * Refuses use of values of a column to an actor that may not, before anything is done for it.
+ *
+ * @throws {@link AccessDeniedError}
+ */
+export function requireUse(
+  { access, dataSource }: Installation,
+  { policy }: Pick<EncryptedColumn, 'policy'>,
+  operation: Operation,
+): void {
   try {
     access.requireUse(policy);
   } catch (error) {
-    throw tellOfFailure(source, operation, error);
+    throw tellOfFailure(dataSource, operation, error);
   }
-  const { entity, property } = policy;
-  channels.values.publish({ source, operation, entity, property, values });
+}
+
+/** Publishes how many values of a column were used. */
+export function tellOfUse(
+  { dataSource: source }: Installation,
+  { policy: { entity, property } }: Pick<EncryptedColumn, 'policy'>,
+  operation: Operation,
+  count: () => number,
+): void {
+  if (!channels.values.hasSubscribers) return;
+  const values = count();
+  if (values > 0) channels.values.publish({ source, operation, entity, property, values });
 }
 
 /** Counts those of some rows that have a value. */

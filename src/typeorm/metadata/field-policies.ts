@@ -71,6 +71,7 @@ export function fieldPolicyOf(
     isScoped: scope !== undefined,
     readsUnscoped: scope !== undefined && legacyScope.includes(`${entity}.${property}`),
     maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
+    isSealed: options.read === 'sealed',
     columnLength: options.length,
   });
 }

@@ -9,9 +9,7 @@ import { decryptStored } from '../metadata/encrypted-column';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
 import { tellOfFailure } from '../metadata/failure-message';
 import { inRow } from '../metadata/row-binding';
-import { inHydratedRow } from '../query/hydration/bound-rows';
-import { sealedValue } from '../query/hydration/sealed-value';
-import { requireUnsealed } from '../query/write/sealed-writes';
+import { inHydratedRow, sealedInHydratedRow } from '../query/hydration/bound-rows';
 import { assertNoUseIn } from '../query/refusal/statement-check';
 import { contextOfWrittenRow } from '../query/write/written-row';
 
@@ -31,7 +29,6 @@ export function installDriverCodec(installation: Installation): void {
     const encrypted = encryptedColumn(column);
     if (encrypted === undefined) return prepare(value, column) as unknown;
     if (value === null || value === undefined) return value;
-    requireUnsealed(encrypted, value);
     try {
       return encrypted.cipher.encrypt(value, contextOfWrittenRow(encrypted));
     } catch (error) {
@@ -42,8 +39,8 @@ export function installDriverCodec(installation: Installation): void {
     const encrypted = encryptedColumn(column);
     if (encrypted === undefined) return prepare(value, column) as unknown;
     if (value === null || value === undefined) return value;
-    if (encrypted.isSealed) return sealedValue(installation, encrypted, value);
     try {
+      if (encrypted.isSealed) return sealedInHydratedRow(encrypted, value);
       return encrypted.scope === undefined
         ? decryptStored(encrypted, inHydratedRow(encrypted, value))
         : decryptOfScope(encrypted, value, installation.options);

@@ -10,6 +10,8 @@ import type { PendingJoin } from '../query/lookup/predicate';
 import { assertNoneDeferred } from '../query/lookup/resolved-parameters';
 import { withStatementKeys } from '../query/lookup/statement-keys';
 import { assertParametersFit } from '../query/refusal/mapped-table';
+import { encryptedEntityOf } from '../query/write/prepared-write';
+import { requireUseOfReturned } from '../query/write/returned-values';
 
 import { overrideClass } from './override';
 
@@ -23,6 +25,15 @@ abstract class EncryptingQueryBuilder<Entity extends ObjectLiteral> extends Quer
     );
     assertParametersFit(this, statement[1]);
     return statement;
+  }
+
+  protected override createReturningExpression(
+    ...args: Parameters<QueryBuilder<Entity>['createReturningExpression']>
+  ): string {
+    const expression = super.createReturningExpression(...args);
+    const entity = encryptedEntityOf(this);
+    if (entity !== undefined) requireUseOfReturned(this, entity, expression);
+    return expression;
   }
 
   protected override *getPredicates(where: ObjectLiteral) {

@@ -3,13 +3,14 @@ import { EntityPersistExecutor } from 'typeorm/persistence/EntityPersistExecutor
 import { Subject as TypeormSubject } from 'typeorm/persistence/Subject.js';
 import { SubjectChangedColumnsComputer } from 'typeorm/persistence/SubjectChangedColumnsComputer.js';
 
-import { Sealed } from '../../field/sealed';
 import { installationOf, isInstalled } from '../installation/installations';
 import type { Installation } from '../installation/installation';
+import type { EncryptedEntity } from '../metadata/encrypted-column';
 import { leaveToValues } from '../query/write/prepared-write';
 import { leaveUntouched } from '../query/write/sealed-writes';
 import { noteSavedRow } from '../query/write/updated-row';
 import { savedAlong, scopesOfEntities } from '../query/write/written-scopes';
+import { requireUseOfWritten } from '../query/write/written-values';
 
 /** The part of TypeORM's executor that is used. */
 interface Executor {
@@ -47,6 +48,14 @@ function preparationOf(executor: Executor): Promise<void> | undefined {
   // Removed rows need no keys.
   if (executor.mode === 'remove') return undefined;
   const installation = installationOf(dataSource);
+  if (executor.mode === 'save' && installation.access.isOn) {
+    try {
+      requireUseOfSaved(executor, installation);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      return Promise.reject(error);
+    }
+  }
   let preparing = installation.hasScopes ? scopesPrepared(executor, installation) : undefined;
   for (const target of targetsOf(executor)) {
     if (!dataSource.hasMetadata(target)) continue;
@@ -61,22 +70,39 @@ function preparationOf(executor: Executor): Promise<void> | undefined {
 
 /** Prepares the keys of the scopes of all entities that are saved, with one query for all of them. */
 async function scopesPrepared(executor: Executor, installation: Installation): Promise<void> {
-  const { dataSource } = installation;
+  for (const [entity, saved] of encryptedEntities(executor, installation)) {
+    if (entity.scopes.length === 0) continue;
+    await installation.prepareWrite(entity, undefined)?.catch(leaveToValues);
+    await installation.recordAcrossScopes(undefined);
+    const { scopes, index } = scopesOfEntities(entity, saved);
+    await installation.prepareScopes(scopes, { index }, undefined);
+  }
+}
+
+/** Refuses values to an actor that may not encrypt any, before keys are prepared for them. */
+function requireUseOfSaved(executor: Executor, installation: Installation): void {
+  for (const [entity, saved] of encryptedEntities(executor, installation)) {
+    requireUseOfWritten(installation, entity, saved);
+  }
+}
+
+/** Returns the objects that are saved, and those along with them, of entities with encrypted columns. */
+function encryptedEntities(
+  executor: Executor,
+  { dataSource, encryptedEntity }: Installation,
+): [EncryptedEntity, readonly ObjectLiteral[]][] {
   const entities = entitiesOf(executor);
-  for (const target of targetsOf(executor)) {
-    if (!dataSource.hasMetadata(target)) continue;
+  const targets = targetsOf(executor).filter((target) => dataSource.hasMetadata(target));
+  return targets.flatMap((target) => {
     const own = entities.filter(
       (each) => executor.target !== undefined || each.constructor === target,
     );
-    for (const [metadata, saved] of savedAlong(dataSource.getMetadata(target), own)) {
-      const entity = installation.encryptedEntity(metadata);
-      if (entity === undefined || entity.scopes.length === 0) continue;
-      await installation.prepareWrite(entity, undefined)?.catch(leaveToValues);
-      await installation.recordAcrossScopes(undefined);
-      const { scopes, index } = scopesOfEntities(entity, saved);
-      await installation.prepareScopes(scopes, { index }, undefined);
-    }
-  }
+    const along = [...savedAlong(dataSource.getMetadata(target), own)];
+    return along.flatMap(([metadata, saved]): [EncryptedEntity, readonly ObjectLiteral[]][] => {
+      const entity = encryptedEntity(metadata);
+      return entity === undefined ? [] : [[entity, saved]];
+    });
+  });
 }
 
 async function both(first: Promise<void> | undefined, second: Promise<void>): Promise<void> {
@@ -141,12 +167,10 @@ function checkSubject({ metadata, entity, databaseEntity }: Subject): void {
   if (!isInstalled(metadata.connection)) return;
   const { columns = [] } = installationOf(metadata.connection).encryptedEntity(metadata) ?? {};
   for (const encrypted of columns) {
-    leaveUntouched(encrypted, entity, databaseEntity);
     const { column, cipher, comparedAsText } = encrypted;
-    if (!comparedAsText) continue;
     const value: unknown = column.getEntityValue(entity);
-    if (value instanceof Sealed || value === undefined || value === null) continue;
-    cipher.check(value);
+    if (value === undefined || value === null) continue;
+    if (!leaveUntouched(encrypted, value, databaseEntity) && comparedAsText) cipher.check(value);
   }
 }
 

@@ -43,14 +43,22 @@ export class FieldEncryptionSubscriber implements EntitySubscriberInterface {
       forbidUnknownValues: false,
       validationError: { target: false, value: false },
     });
-    // Sealed values obeyed the rules when they were written.
-    const errors = all.filter(({ property }) => !isSealed(entity, property));
+    const errors = withoutSealed(all, entity);
     if (errors.length > 0) throw violation(metadata, errors);
   }
 }
 
-function isSealed(entity: object, property: string): boolean {
-  return (entity as Record<string, unknown>)[property] instanceof Sealed;
+/** Leaves out the errors of sealed values, which obeyed the rules when they were written. */
+function withoutSealed(errors: readonly ValidationError[], within: unknown): ValidationError[] {
+  return errors.flatMap((error) => {
+    const { property, children = [] } = error;
+    const value = (Object(within) as Record<string, unknown>)[property];
+    if (value instanceof Sealed) return [];
+    if (children.length === 0) return [error];
+    const left = withoutSealed(children, value);
+    const hasOwn = Object.keys(error.constraints ?? {}).length > 0;
+    return left.length > 0 || hasOwn ? [Object.assign(error, { children: left })] : [];
+  });
 }
 
 /** Gives plain objects the entity's class, which has the rules. */

@@ -20,9 +20,11 @@ import {
 import { prepareUpdate } from '../query/write/hit-rows';
 import { overwriteOnConflict } from '../query/write/overwrite-on-conflict';
 import { encryptedEntityOf, prepareWrite, uniqueWriteOf } from '../query/write/prepared-write';
+import { tellOfReturned } from '../query/write/returned-values';
 import { guardScopes } from '../query/write/scope-guard';
 import { writingUpdatedRows } from '../query/write/updated-row';
 import { assertBoundColumnsInserted, writingInsertedRow } from '../query/write/written-row';
+import { noteWritten } from '../query/write/written-values';
 
 import { overrideClass } from './override';
 
@@ -35,6 +37,8 @@ class EncryptingInsertQueryBuilder<
   }
 
   override getQueryAndParameters(): [string, unknown[]] {
+    const entity = encryptedEntityOf(this);
+    if (entity !== undefined && !isFromSelect(this)) noteWritten(this, entity);
     const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
     uniqueWriteOf(this)?.announceInsert(
       parameters,
@@ -102,6 +106,8 @@ class EncryptingUpdateQueryBuilder<
   }
 
   override getQueryAndParameters(): [string, unknown[]] {
+    const entity = encryptedEntityOf(this);
+    if (entity !== undefined) noteWritten(this, entity);
     const [sql, parameters] = super.getQueryAndParameters() as [string, unknown[]];
     uniqueWriteOf(this)?.announceUpdate(parameters, super.getValueSet(), this);
     return [sql, parameters];
@@ -145,7 +151,9 @@ function encryptingDeletion() {
   return class<Entity extends ObjectLiteral> extends DeleteQueryBuilder<Entity> {
     override execute(): Promise<DeleteResult> {
       const { connection, queryRunner } = this;
-      const run = (): Promise<DeleteResult> => super.execute();
+      const entity = encryptedEntityOf(this);
+      const run = async (): Promise<DeleteResult> =>
+        tellOfReturned(this, entity, await super.execute());
       return withResolvedParameters(this, installationOf(connection), queryRunner, run);
     }
 

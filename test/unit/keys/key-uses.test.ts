@@ -25,6 +25,7 @@ const POLICY: FieldPolicy = {
   readsUnbound: false,
   isScoped: false,
   readsUnscoped: false,
+  isSealed: false,
   columnLength: undefined,
 };
 

@@ -23,6 +23,7 @@ describe('While the random generator of the system fails', () => {
         readsUnbound: false,
         isScoped: false,
         readsUnscoped: false,
+        isSealed: false,
         columnLength: undefined,
       },
       'clinic',

@@ -31,7 +31,10 @@ const PATCHED: Record<string, readonly string[]> = {
     'getQueryAndParameters',
     'orUpdate',
   ],
-  QueryBuilder: ['getPredicates', 'getQueryAndParameters', 'getWherePredicateCondition'],
+  QueryBuilder: [
+    ...['createReturningExpression', 'getPredicates'],
+    ...['getQueryAndParameters', 'getWherePredicateCondition'],
+  ],
   RawSqlResultsToEntityTransformer: ['transformColumns'],
   SelectQueryBuilder: [
     'applyFindOptions',

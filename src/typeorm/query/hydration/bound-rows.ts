@@ -2,14 +2,16 @@ import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import type { SelectQuery } from 'typeorm/query-builder/SelectQuery.js';
 
+import type { Sealed } from '../../../field/sealed';
 import type { Installation } from '../../installation/installation';
 import { scopeOfValue } from '../../metadata/encrypted-column';
 import type { EncryptedColumn } from '../../metadata/encrypted-column';
 import type { RowBinding } from '../../metadata/row-binding';
 import { StoredInRow } from '../../metadata/stored-in-row';
 
-import { rawName } from './raw-result';
+import { columnsBeside, rawName } from './raw-result';
 import type { Row } from './raw-result';
+import { SealedRows } from './sealed-rows';
 
 /**
  * Returns the columns that are selected of an entity, with those that encrypted ones among them are bound to, and
@@ -28,10 +30,9 @@ export function withBoundColumns(
   if (columns.length === 0) return selects;
   const names = new Set(selects.map(({ aliasName }) => aliasName));
   const added: SelectQuery[] = [];
-  for (const { column, binding, isSealed } of columns) {
-    if (!names.has(rawName(driver, alias, column))) continue;
-    const bound = binding?.columns ?? [];
-    for (const needed of isSealed ? [...bound, ...metadata.primaryColumns] : bound) {
+  for (const encrypted of columns) {
+    if (!names.has(rawName(driver, alias, encrypted.column))) continue;
+    for (const needed of columnsBeside(encrypted)) {
       const aliasName = rawName(driver, alias, needed);
       if (names.has(aliasName)) continue;
       names.add(aliasName);
@@ -49,6 +50,7 @@ export class RawRows {
   /** The names of the bound columns in raw rows. */
   readonly #names = new Map<RowBinding, readonly string[]>();
   #row: Row = {};
+  #sealed: SealedRows | undefined;
   /** The context of the present row: columns of an entity mostly share a binding. */
   #known:
     | {
@@ -87,16 +89,10 @@ export class RawRows {
     return new StoredInRow(stored, this.#known.context);
   }
 
-  /** Returns {@link RawRows.inRow} for the present row, to be called later. */
-  holdRow(): RawRows['inRow'] {
-    const row = this.#row;
-    return (encrypted, stored) => this.at(row).inRow(encrypted, stored);
-  }
-
-  /** Returns the primary key of the present row, as text. */
-  primaryKey({ primaryColumns }: EntityMetadata): string[] {
-    const { driver } = this.#installation.dataSource;
-    return primaryColumns.map((column) => textOf(this.#row[rawName(driver, this.#alias, column)]));
+  /** Returns a stored value of the row, still encrypted; see {@link SealedRows.value}. */
+  sealed(encrypted: EncryptedColumn, stored: unknown): Sealed {
+    this.#sealed ??= new SealedRows(this.#installation, this.#alias);
+    return this.#sealed.value(this.#row, encrypted, stored);
   }
 
   #scopeIdOf(encrypted: EncryptedColumn, binding: RowBinding, stored: unknown): string | undefined {
@@ -120,11 +116,6 @@ export class RawRows {
   }
 }
 
-function textOf(key: unknown): string {
-  if (key instanceof Date) return key.toISOString();
-  return Buffer.isBuffer(key) ? key.toString('hex') : String(key);
-}
-
 let current: RawRows | undefined;
 
 /** Sets the rows from whose present one values are hydrated, which is synchronous. Returns those before. */
@@ -134,9 +125,10 @@ export function hydrate(rows: RawRows | undefined): RawRows | undefined {
   return outer;
 }
 
-/** Returns the rows from whose present one values are hydrated. */
-export function hydratedRows(): RawRows | undefined {
-  return current;
+/** Returns a value that is being hydrated, still encrypted. */
+export function sealedInHydratedRow(encrypted: EncryptedColumn, stored: unknown): Sealed {
+  if (current === undefined) throw new TypeError('a sealed value is read from a row');
+  return current.sealed(encrypted, stored);
 }
 
 /** Returns a value that is being hydrated for `decryptStored`. */

@@ -1,7 +1,7 @@
 import { ErasedError, FieldEncryptionError, IndexIntegrityError } from '../../../errors';
 import { FetchedValue } from '../../codec/previous-value';
 import type { Installation } from '../../installation/installation';
-import { countValues, noteUse, tellOfKeys } from '../../installation/value-use';
+import { countValues, noteUse, requireUse, tellOfKeys } from '../../installation/value-use';
 import {
   decryptStored,
   describeColumn,
@@ -143,12 +143,21 @@ export async function prepareHydration(result: RawResult): Promise<void> {
   const { installation, queryRunner } = result;
   restoreCachedBytes(result);
   const expected = result.rows.length === 0 ? undefined : expectedOfRows(result.expressions);
-  const read = expected === undefined ? withoutSealed(result) : result;
+  const opened = withoutSealed(result);
+  // Before a KMS is asked on behalf of somebody who may not.
+  if (installation.access.isOn) {
+    for (const [key, encrypted] of opened.columns) {
+      if (result.rows.some((row) => (row[key] ?? null) !== null)) {
+        requireUse(installation, encrypted, 'decrypt');
+      }
+    }
+  }
+  const read = expected === undefined ? opened : result;
   const prefixes = ciphertextPrefixes(read);
   tellOfKeys(installation, prefixes);
   const loading = installation.loadKeys(prefixes, queryRunner);
   if (loading !== undefined) await loading;
-  for (const [key, encrypted] of withoutSealed(result).columns) {
+  for (const [key, encrypted] of opened.columns) {
     const count = (): number => countValues(result.rows, (row) => row[key]);
     noteUse(installation, encrypted, 'decrypt', count);
   }

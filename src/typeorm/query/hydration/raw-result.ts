@@ -47,6 +47,12 @@ export function selectedColumns(
   return selected;
 }
 
+/** Returns the columns that a value needs beside its own: those that it is bound to, and the primary key of a sealed one. */
+export function columnsBeside({ binding, column, isSealed }: EncryptedColumn): ColumnMetadata[] {
+  const bound = binding?.columns ?? [];
+  return isSealed ? [...bound, ...column.entityMetadata.primaryColumns] : [...bound];
+}
+
 /** A Buffer as JSON. */
 interface JsonBytes {
   readonly type: 'Buffer';
@@ -54,16 +60,16 @@ interface JsonBytes {
 }
 
 /**
- * Restores binary ciphertexts, and the binary columns that values are bound to, in rows that come from the
- * query cache, which keeps them as JSON.
+ * Restores binary ciphertexts, and the binary columns that they need, in rows that come from the query cache,
+ * which keeps them as JSON.
  */
 export function restoreCachedBytes({ rows, columns, expressions, installation }: RawResult): void {
-  if (expressions.cache === false) return;
-  const { driver } = installation.dataSource;
-  const names = columns.flatMap(([key, { binding }, alias]) => {
-    const bound = binding?.columns ?? [];
-    return [key, ...bound.map((column) => rawName(driver, alias, column))];
-  });
+  const { driver, queryResultCache } = installation.dataSource;
+  if (queryResultCache === undefined || expressions.cache === false) return;
+  const names = columns.flatMap(([key, encrypted, alias]) => [
+    key,
+    ...columnsBeside(encrypted).map((column) => rawName(driver, alias, column)),
+  ]);
   for (const name of new Set(names)) {
     for (const row of rows) {
       const stored = row[name];

@@ -6,14 +6,16 @@ import type {
   FindManyOptions,
   FindOptionsOrder,
   ObjectLiteral,
+  QueryRunner,
   SelectQueryBuilder,
 } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { ConfigurationError, UnsupportedQueryError } from '../../../errors';
+import { Sealed } from '../../../field/sealed';
 import type { Installation } from '../../installation/installation';
-
 import { rawName } from '../hydration/raw-result';
+import { openSealed } from '../hydration/sealed-column';
 
 import { sortKeys } from './sort-order';
 import type { SortKey } from './sort-order';
@@ -120,11 +122,32 @@ async function readKeys<T extends ObjectLiteral>({
   }
   for (const column of primaryColumns) builder.addOrderBy(pathOf(column), 'ASC');
   const { entities, raw } = await builder.getRawAndEntities<Record<string, unknown>>();
+  for (const key of encrypted) await openKey(entities, key, manager.queryRunner);
   const rows = withoutRepeated(raw, primaryColumns);
   return entities.map((each, at) => ({
     entity: each,
     ranks: new Map(ranked.map((key, i) => [key, rows[at]?.[rankOf(i)]])),
   }));
+}
+
+/** Puts plain values in the place of sealed ones, in entities that only serve to sort. */
+async function openKey(
+  entities: readonly ObjectLiteral[],
+  { column, encrypted }: SortKey,
+  queryRunner: QueryRunner | undefined,
+): Promise<void> {
+  if (encrypted?.isSealed !== true) return;
+  const sealed = entities.flatMap((entity) => {
+    const value: unknown = column.getEntityValue(entity);
+    return value instanceof Sealed ? [{ entity, value }] : [];
+  });
+  const values = await openSealed(
+    sealed.map(({ value }) => value),
+    queryRunner,
+  );
+  sealed.forEach(({ entity }, i) => {
+    column.setEntityValue(entity, values[i]);
+  });
 }
 
 /** Returns the keys in clear before an encrypted one, which counts where their values are equal. */

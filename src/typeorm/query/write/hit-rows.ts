@@ -15,6 +15,7 @@ import { UpdateTargets } from '../unique/token-rows';
 import { encryptedEntityOf, prepareWrite } from './prepared-write';
 import type { WriteBuilder } from './prepared-write';
 import { noteHitRow, UpdatedRows } from './updated-row';
+import { requireUseOfWritten, writtenRows } from './written-values';
 
 /** The encrypted columns that an UPDATE writes, by the columns of their scopes, which its criteria leave open. */
 type OpenScopes = ReadonlyMap<ColumnMetadata, EncryptedColumn>;
@@ -32,18 +33,28 @@ export function prepareUpdate(
 ): Promise<UpdateResult> {
   const open = openScopes(builder);
   if (open.size === 0) return prepareWrite(builder, queryRunner, update);
-  const write = (): Promise<UpdateResult> =>
-    withScopeOfHitRows(builder, open, queryRunner, async (runner) => {
-      builder.setQueryRunner(runner);
-      try {
-        return await prepareWrite(builder, runner, update);
-      } finally {
-        builder.setQueryRunner(queryRunner);
-      }
-    });
-  // Before its transaction, in which another connection might be waited for in vain.
-  const recorded = installationOf(builder.connection).recordAcrossScopes(queryRunner);
-  return recorded === undefined ? write() : recorded.then(write);
+  return updateOpen(builder, open, queryRunner, update);
+}
+
+async function updateOpen(
+  builder: WriteBuilder,
+  open: OpenScopes,
+  queryRunner: QueryRunner | undefined,
+  update: () => Promise<UpdateResult>,
+): Promise<UpdateResult> {
+  const installation = installationOf(builder.connection);
+  const entity = encryptedEntityOf(builder);
+  if (entity !== undefined) requireUseOfWritten(installation, entity, writtenRows(builder));
+  // Before the transaction, in which another connection might be waited for in vain.
+  await installation.recordAcrossScopes(queryRunner);
+  return withScopeOfHitRows(builder, open, queryRunner, async (runner) => {
+    builder.setQueryRunner(runner);
+    try {
+      return await prepareWrite(builder, runner, update);
+    } finally {
+      builder.setQueryRunner(queryRunner);
+    }
+  });
 }
 
 const NONE: OpenScopes = new Map();

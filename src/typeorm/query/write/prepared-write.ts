@@ -1,15 +1,16 @@
-import type { EntityMetadata, ObjectLiteral, QueryRunner } from 'typeorm';
+import type { EntityMetadata, QueryRunner } from 'typeorm';
 
 import { FieldEncryptionError } from '../../../errors';
 import { installationOf } from '../../installation/installations';
-import { countValues, noteUse } from '../../installation/value-use';
 import type { EncryptedEntity } from '../../metadata/encrypted-column';
 import type { AnyQueryBuilder } from '../any-query-builder';
 import { withResolvedParameters } from '../lookup/resolved-parameters';
 import { UniqueWrite } from '../unique/unique-write';
 
+import { tellOfReturned } from './returned-values';
 import { rethrowGuarded } from './scope-guard';
 import { scopesOfStatement } from './written-scopes';
+import { requireUseOfWritten, writtenRows } from './written-values';
 
 export type WriteBuilder = AnyQueryBuilder & {
   setQueryRunner(queryRunner: QueryRunner | undefined): unknown;
@@ -37,7 +38,7 @@ export function prepareWrite<T>(
   const entity = encryptedEntityOf(builder);
   let preparing: Promise<void> | undefined;
   try {
-    if (entity !== undefined) noteWrite(builder, entity);
+    if (entity !== undefined) requireUseOfWritten(installation, entity, writtenRows(builder));
     preparing = entity && preparation(builder, entity, queryRunner);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
@@ -45,24 +46,15 @@ export function prepareWrite<T>(
     return Promise.reject(error);
   }
   const guarded = (): Promise<T> =>
-    write().catch((error: unknown) => rethrowGuarded(entity, error));
+    write().then(
+      (result) => tellOfReturned(builder, entity, result),
+      (error: unknown) => rethrowGuarded(entity, error),
+    );
   const run = (): Promise<T> =>
     entity !== undefined && UniqueWrite.isNeeded(entity)
       ? runUnique(builder, entity, queryRunner, guarded)
       : withResolvedParameters(builder, installation, queryRunner, guarded);
   return preparing === undefined ? run() : preparing.then(run);
-}
-
-function noteWrite(
-  { connection, expressionMap }: WriteBuilder,
-  { columns }: EncryptedEntity,
-): void {
-  const rows = [expressionMap.valuesSet ?? []].flat<ObjectLiteral[]>();
-  for (const encrypted of columns) {
-    const count = (): number =>
-      countValues(rows, (row): unknown => encrypted.column.getEntityValue(row));
-    noteUse(installationOf(connection), encrypted, 'encrypt', count);
-  }
 }
 
 /** Leaves a missing key to the value that needs it, which names its property; there may be none. */

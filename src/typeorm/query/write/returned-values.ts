@@ -1,0 +1,52 @@
+import type { ObjectLiteral } from 'typeorm';
+
+import { installationOf } from '../../installation/installations';
+import { countValues, requireUse, tellOfUse } from '../../installation/value-use';
+import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
+import type { AnyQueryBuilder } from '../any-query-builder';
+
+/** A list of plain names, quoted or not, with or without a table before them. */
+const NAMES = /^\s*(?:[\w$]+|"[^"]+")(?:\.(?:[\w$]+|"[^"]+"))*\s*$/;
+
+/**
+ * Refuses RETURNING of encrypted columns, whose values TypeORM puts into entities, to an actor that may not use them.
+ *
+ * @param expression - the SQL of the clause.
+ * @throws {@link AccessDeniedError}
+ */
+export function requireUseOfReturned(
+  { connection }: AnyQueryBuilder,
+  { columns }: EncryptedEntity,
+  expression: string,
+): void {
+  const installation = installationOf(connection);
+  if (expression === '' || !installation.access.isOn) return;
+  for (const encrypted of columns) {
+    if (mayName(expression, encrypted)) requireUse(installation, encrypted, 'decrypt');
+  }
+}
+
+/** Whether a column is among what a clause names. Anything but plain names may be of every column, such as `*`. */
+function mayName(expression: string, { column }: EncryptedColumn): boolean {
+  return expression.split(',').some((each) => {
+    if (!NAMES.test(each)) return true;
+    const name = each.trim().split('.').at(-1)?.replaceAll('"', '') ?? '';
+    return name.toLowerCase() === column.databaseName.toLowerCase();
+  });
+}
+
+/** Publishes how many values RETURNING has handed out in the result of a statement, which is returned. */
+export function tellOfReturned<T>(
+  { connection }: AnyQueryBuilder,
+  entity: EncryptedEntity | undefined,
+  result: T,
+): T {
+  const { generatedMaps = [] } = result as { readonly generatedMaps?: readonly ObjectLiteral[] };
+  if (generatedMaps.length === 0) return result;
+  for (const encrypted of entity?.columns ?? []) {
+    const count = (): number =>
+      countValues(generatedMaps, (map): unknown => encrypted.column.getEntityValue(map));
+    tellOfUse(installationOf(connection), encrypted, 'decrypt', count);
+  }
+  return result;
+}
