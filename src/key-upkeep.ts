@@ -9,7 +9,10 @@ import type { RunReport } from './reencryption/report/run-report';
 import { run } from './reencryption/runs/run';
 import { defined } from './typeorm/declare/option-rules';
 import type { Installation } from './typeorm/installation/installation';
+import { managedWork } from './typeorm/installation/managed-work';
 import { declaredKinds } from './typeorm/metadata/encrypted-column';
+
+type UpkeepBackup = Extract<BackupProtection, { kms: unknown }>;
 
 /** Options of `maintain()`: of what the key policies ask for, and of what is to follow. */
 export interface UpkeepOptions
@@ -17,7 +20,7 @@ export interface UpkeepOptions
   /** Moves every row to the active data key then, as `reencrypt()` does. Defaults to `false`. */
   reencrypt?: boolean;
   /** Backs up every key at the end, as `backup()` does under a KMS. Defaults to no backup. */
-  backup?: Extract<BackupProtection, { kms: unknown }>;
+  backup?: UpkeepBackup;
 }
 
 /** What `maintain()` did, step by step: a step that fails does not keep the next one from being taken. */
@@ -45,14 +48,15 @@ export async function maintain(
   installation: Installation,
   { reencrypt = false, backup, signal, onProgress, ...options }: UpkeepOptions,
 ): Promise<UpkeepReport> {
-  const { access, columns, keys } = installation;
+  const { access, approvals, columns, keys } = installation;
   const { dryRun = false, waitMs } = options;
   const rows = encryptedRows(installation, waitMs);
-  if (reencrypt) await access.run('data reencrypt', nothing);
-  if (backup !== undefined) await access.run('backup', nothing);
-  const report = await access.run('maintain', () =>
-    keys.maintain(options, rows, declaredKinds(columns)),
-  );
+  if (reencrypt) await access.requireLevel('data reencrypt');
+  if (backup !== undefined) await access.requireLevel('backup');
+  const report = await managedWork(installation, 'maintain', { parameters: {} }, async () => {
+    const needsApproval = await approvals.gate.asksFor('destroy');
+    return keys.maintain({ ...options, needsApproval }, rows, declaredKinds(columns));
+  });
   const failedSteps: FailedStep[] = [];
   const runOptions = { dryRun, ...defined({ signal, onProgress }) };
   return {
@@ -61,16 +65,22 @@ export async function maintain(
       ? await attempt('reencrypt', failedSteps, () => run(installation, 'reencrypt', runOptions))
       : null,
     backup: backup
-      ? await attempt('backup', failedSteps, () =>
-          access.run('backup', () => keys.operations.backup(backup, dryRun)),
-        )
+      ? await attempt('backup', failedSteps, () => backUp(installation, backup, dryRun))
       : null,
     failedSteps,
   };
 }
 
-function nothing(): void {
-  // The level of the actor is all that is asked for.
+/** A dry run needs no approval. */
+function backUp(
+  installation: Installation,
+  protection: UpkeepBackup,
+  dryRun: boolean,
+): Promise<KeyBackup> {
+  const { access, keys } = installation;
+  const work = (): Promise<KeyBackup> => keys.operations.backup(protection, dryRun);
+  const subject = { parameters: { kms: protection.kms.name } };
+  return dryRun ? access.run('backup', work) : managedWork(installation, 'backup', subject, work);
 }
 
 async function attempt<T>(

@@ -86,11 +86,9 @@ async function maintained(
   }
 }
 
-function keyLines(
-  session: Session,
-  { announced, activated, destroyed, stillNeeded, scopes, failures }: UpkeepReport,
-  dryRun: boolean,
-): string[] {
+function keyLines(session: Session, report: UpkeepReport, dryRun: boolean): string[] {
+  const { announced, activated, destroyed, awaitingApproval, stillNeeded, scopes, failures } =
+    report;
   const would = dryRun ? 'would be ' : '';
   return [
     ...announced.map((key) =>
@@ -99,6 +97,10 @@ function keyLines(
     ...activated.map((key) => `${keyTitle(key)}: ${would}activated`),
     ...destroyed.map(
       (key) => `${keyTitle(key)}: ${would}destroyed${dryRun ? ', unless rows need it' : ''}`,
+    ),
+    ...awaitingApproval.map(
+      (key) =>
+        `${keyTitle(key)}: to be destroyed, which needs approval. Run:\n  ${commandLine(session, 'keys', 'destroy', key.id)}`,
     ),
     ...stillNeeded.map(
       (key) =>
