@@ -63,7 +63,7 @@ export class DataKeys extends ScopeKeys {
    * the version they have until {@link FieldEncryption.reencrypt}.
    */
   rotate(name = 'default'): Promise<KeyInfo> {
-    return this.installation.keys.rotate(name);
+    return this.onKey(name, () => this.installation.keys.rotate(name));
   }
 
   /** Lists every root of the blind indexes. */
@@ -89,7 +89,7 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key or the index root
    */
   async revoke(id: string, options: RevokeOptions = {}): Promise<RevocationReport> {
-    const revoked = await this.#operations.revoke(id, options);
+    const revoked = await this.onKey(id, () => this.#operations.revoke(id, options));
     return { ...revoked, plan: await this.#planFor(id) };
   }
 
@@ -111,7 +111,7 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not active
    */
   suspend(id: string): Promise<KeyInfo> {
-    return this.#operations.suspend(id);
+    return this.onKey(id, () => this.#operations.suspend(id));
   }
 
   /**
@@ -120,7 +120,7 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a key that is not suspended
    */
   resume(id: string): Promise<KeyInfo> {
-    return this.#operations.resume(id);
+    return this.onKey(id, () => this.#operations.resume(id));
   }
 
   /**
@@ -136,7 +136,7 @@ export class DataKeys extends ScopeKeys {
   async destroy(id: string, { graceMs, waitMs }: DestroyOptions = {}): Promise<DestroyedKey> {
     requireWait('destroy: waitMs', waitMs);
     const rows = encryptedRows(this.installation, waitMs);
-    return this.#operations.destroy(id, rows, graceMs);
+    return this.onKey(id, () => this.#operations.destroy(id, rows, graceMs));
   }
 
   /**

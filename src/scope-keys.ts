@@ -60,6 +60,13 @@ export class ScopeKeys {
     this.installation = installation;
   }
 
+  /** Works on a key: the branch of a scope with a KMS of its own, too, of which this process may have used no row. */
+  protected async onKey<T>(nameOrId: string, work: () => Promise<T>): Promise<T> {
+    const { hasScopes, keys } = this.installation;
+    if (hasScopes) await keys.scopeOperations.nameOwnBranches(nameOrId);
+    return work();
+  }
+
   /**
    * Gives a scope a new data key. Rows stay under the one they have until {@link FieldEncryption.reencrypt}.
    *

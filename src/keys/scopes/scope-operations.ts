@@ -115,13 +115,16 @@ export class ScopeOperations<C> {
    * Asks for the KMS of each scope that has a branch of its own, by the table of scope keys. Whoever edits that
    * makes no other KMS be asked: the name of a branch tells its scope.
    *
+   * @param nameOrId - of the branch, or of a version of it, if not of all.
    * @returns the branches with the names that those of their scopes have now; undefined where that is not known.
    */
-  async nameOwnBranches(): Promise<ReadonlyMap<KeyRecord, string | undefined>> {
+  async nameOwnBranches(nameOrId?: string): Promise<ReadonlyMap<KeyRecord, string | undefined>> {
     const { branches, store } = this.#scopes;
+    const records = (await this.#services.store.list()).filter(({ name }) => isOwnBranchName(name));
+    const meant = records.find(({ id }) => id === nameOrId)?.name ?? nameOrId;
     const names = new Map<KeyRecord, string | undefined>();
-    for (const record of await this.#services.store.list()) {
-      if (!isOwnBranchName(record.name)) continue;
+    for (const record of records) {
+      if (meant !== undefined && record.name !== meant) continue;
       const sealed = await store.findUnderBranch(record.id);
       names.set(record, sealed && branches.nameIfKnown(scopeOf(sealed)));
     }
