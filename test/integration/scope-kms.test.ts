@@ -14,7 +14,7 @@ import {
 } from '../../src';
 import type { DataKeys, FieldEncryptionOptions, KeyInfo, KmsProvider } from '../../src';
 import { errorReport } from '../../src/cli/terminal/output';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { StatementLog } from '../support/statement-log';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
@@ -31,7 +31,7 @@ function patient(tenantId: number): Patient {
   return Object.assign(new Patient(), { tenantId, ssn: `canary ${String(tenantId)}` });
 }
 
-describeEachDatabase('A KMS of its own', (database) => {
+describeDiagonal('A KMS of its own', (database) => {
   const cleanup = new Cleanup();
   const folder = mkdtempSync(join(tmpdir(), 'field-encryption-key-'));
   const own = keyFile('tenant');
@@ -232,7 +232,7 @@ describeEachDatabase('A KMS of its own', (database) => {
   });
 });
 
-describeEachDatabase('The branch key of scopes', (database) => {
+describeDiagonal('The branch key of scopes', (database) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 
