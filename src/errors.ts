@@ -232,19 +232,6 @@ export class AccessDeniedError extends FieldEncryptionError {
   readonly code = 'ERR_ACCESS_DENIED';
 }
 
-/** The actor at work has used more values than the option `guard` allows. Nothing was decrypted or looked up. */
-export class RateLimitedError extends FieldEncryptionError {
-  readonly code = 'ERR_RATE_LIMITED';
-  override readonly retryable = true;
-  /** Milliseconds until the actor may use values again. */
-  readonly retryAfterMs: number;
-
-  constructor(message: string, details: FieldEncryptionErrorDetails & { retryAfterMs: number }) {
-    super(message, details);
-    this.retryAfterMs = details.retryAfterMs;
-  }
-}
-
 /**
  * The operation needs the approval of others (`approvals`), and does not have it; or an approval, or the policy
  * itself, is refused. Nothing was changed.
@@ -254,10 +241,7 @@ export class ApprovalRequiredError extends FieldEncryptionError {
   /** Id of the request to be signed; undefined where there is none. */
   readonly request: string | undefined;
 
-  constructor(
-    message: string,
-    details: FieldEncryptionErrorDetails & { request?: string | undefined } = {},
-  ) {
+  constructor(message: string, details: FieldEncryptionErrorDetails & { request?: string } = {}) {
     super(message, details);
     this.request = details.request;
   }

@@ -108,10 +108,7 @@ export class FieldEncryption {
     return run(this.#installation, 'reindex', options);
   }
 
-  /**
-   * Turns rows back into cleartext, in columns that `legacyPlaintext` names, and empties their blind indexes.
-   * Values that the application writes meanwhile are encrypted: stop it, or run again.
-   */
+  /** Turns rows back into cleartext, in columns that `legacyPlaintext` names, and empties their blind indexes. */
   decrypt(options?: RunOptions): Promise<RunReport> {
     return run(this.#installation, 'decrypt', options);
   }

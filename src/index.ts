@@ -7,6 +7,7 @@ export type { EncryptionStatus } from './doctor/encryption-state';
 export type { OperatorTask } from './doctor/operator-task';
 export type { Finding, FindingCode, FindingLevel } from './doctor/finding';
 export * from './errors';
+export { RateLimitedError } from './access/rate-limited-error';
 export { fieldEncryption } from './field-encryption';
 export type { Approvals, PolicyChange, RequestInfo } from './approvals';
 export type { ApprovableOperation, ApprovalPolicy, Approver } from './approvals/approval-policy';

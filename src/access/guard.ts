@@ -3,13 +3,13 @@ import { setTimeout as wait } from 'node:timers/promises';
 
 import { currentActor } from '../audit/actor';
 import type { Actor } from '../audit/actor';
-import { RateLimitedError } from '../errors';
 import type { FieldEncryptionErrorCode } from '../errors';
 import type { GuardLevel, GuardMessage } from '../telemetry/channels';
 
 import { ActorLimit } from './actor-limit';
 import { DEFAULT_WINDOW_MS } from './guard-options';
 import type { GuardOptions } from './guard-options';
+import { RateLimitedError } from './rate-limited-error';
 
 /** Part of a limit from which its approach is told. */
 const NEAR = 0.8;

@@ -9,9 +9,9 @@ import {
 import type { ArgumentsHost } from '@nestjs/common';
 import { BaseExceptionFilter } from '@nestjs/core';
 
+import { RateLimitedError } from '../access/rate-limited-error';
 import {
   AccessDeniedError,
-  RateLimitedError,
   ScopeMismatchError,
   UnsupportedQueryError,
   UnsupportedValueError,

@@ -10,7 +10,7 @@ import {
   RunPlanError,
 } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect } from '../support/protected-database';
 
@@ -60,7 +60,7 @@ class BoundChecked {
 
 const LEGACY = ['BoundNote.text', 'BoundNote.bytes'];
 
-describeEachDatabase('Binding existing values to their rows', (kind) => {
+describeDiagonal('Binding existing values to their rows', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
 

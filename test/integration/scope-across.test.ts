@@ -2,7 +2,7 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, Repository } from 'typeorm';
 import { ALL_SCOPES, Encrypted, fieldEncryption, KeyScope, withKeyScope } from '../../src';
 import type { FieldEncryptionOptions, KeyEvent } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 
@@ -15,7 +15,7 @@ class Memo {
 
 const TABLE = 'field_encryption_audit';
 
-describeEachDatabase('Work across scopes', (database) => {
+describeDiagonal('Work across scopes', (database) => {
   const cleanup = new Cleanup();
   const events: KeyEvent[] = [];
   let created: TestDatabase;

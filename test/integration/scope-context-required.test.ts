@@ -10,7 +10,7 @@ import {
   ScopeMismatchError,
   withKeyScope,
 } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 
 @Entity()
@@ -21,7 +21,7 @@ class Claim {
   @Encrypted({ nullable: true }) text?: string;
 }
 
-describeEachDatabase('The option keyScope, where it says nothing', (database) => {
+describeDiagonal('The option keyScope, where it says nothing', (database) => {
   const cleanup = new Cleanup();
   let scope: { tenant: string } | undefined;
   let dataSource: DataSource;

@@ -10,7 +10,7 @@ import {
   withKeyScope,
 } from '../../src';
 import type { ScopeIds } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 
@@ -26,7 +26,7 @@ class Letter {
 const letter = (id: number, tenantId: string, personId: number): Letter =>
   Object.assign(new Letter(), { id, tenantId, personId, subject: 'canary s', text: 'canary t' });
 
-describeEachDatabase('The context of scopes', (database) => {
+describeDiagonal('The context of scopes', (database) => {
   const cleanup = new Cleanup();
   let created: TestDatabase;
   let dataSource: DataSource;

@@ -3,7 +3,7 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, KeyScope } from '../../src';
 import type { KmsProvider } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { StatementLog } from '../support/statement-log';
 import { Cleanup, keyFileKms, protect } from '../support/protected-database';
 
@@ -40,7 +40,7 @@ const MANY = Number(process.env['SCOPES'] ?? 2000);
 
 jest.setTimeout(MANY > 10_000 ? 900_000 : 60_000);
 
-describeEachDatabase('Rows of a great many scopes', (database) => {
+describeDiagonal('Rows of a great many scopes', (database) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 

@@ -12,7 +12,7 @@ import {
 } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
 import { moveDatabaseClock } from '../support/database-clock';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
@@ -29,7 +29,7 @@ function patient(tenantId: number): Patient {
   return Object.assign(new Patient(), { tenantId, ssn: `canary ${String(tenantId)}` });
 }
 
-describeEachDatabase('A row of the table of scope keys', (database) => {
+describeDiagonal('A row of the table of scope keys', (database) => {
   const cleanup = new Cleanup();
   let created: TestDatabase;
   let dataSource: DataSource;

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, ErasedError, fieldEncryption, KeyScope } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { heldBefore } from '../support/held-statement';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -25,7 +25,7 @@ class Patient {
 
 const BEGINS = /^(BEGIN|START TRANSACTION)/;
 
-describeEachDatabase('The first index key of a scope that is being erased', (database) => {
+describeDiagonal('The first index key of a scope that is being erased', (database) => {
   const cleanup = new Cleanup();
   let created: TestDatabase;
   let dataSource: DataSource;

@@ -18,7 +18,7 @@ import { FieldCipher } from '../../src/field/field-cipher';
 import { RowContextForm, utf8 } from '../../src/field/row-context';
 import { installationOf } from '../../src/typeorm/installation/installations';
 import { moveDatabaseClock } from '../support/database-clock';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 
@@ -59,7 +59,7 @@ function patient(tenantId: number): Patient {
   return Object.assign(new Patient(), values);
 }
 
-describeEachDatabase('After the erasure of a scope', (database) => {
+describeDiagonal('After the erasure of a scope', (database) => {
   const cleanup = new Cleanup();
   let created: TestDatabase;
   let dataSource: DataSource;

@@ -24,7 +24,7 @@ import { dataKey } from '../../src/keys/wrapping/unwrapped-key';
 import { azureKms } from '../../src/kms/azure';
 import { installationOf } from '../../src/typeorm/installation/installations';
 import { ACCESS_TOKEN, AzureDouble } from '../support/azure-double';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { azureBeforeSignatures, forgedRecord, wrapWithPublicKey } from '../support/key-forger';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
@@ -78,7 +78,7 @@ const write = (dataSource: DataSource, tenantId: number, values?: Partial<Patien
 const shred = (dataSource: DataSource, tenant: number) =>
   fieldEncryption(dataSource).keys.shred({ scope: { tenant }, reason: 'r', graceMs: 0 });
 
-describeEachDatabase('A key of a scope that another data key has sealed', (database) => {
+describeDiagonal('A key of a scope that another data key has sealed', (database) => {
   const cleanup = new Cleanup();
   const folder = mkdtempSync(join(tmpdir(), 'field-encryption-key-'));
   const file = join(folder, 'bank');
@@ -176,7 +176,7 @@ describeEachDatabase('A key of a scope that another data key has sealed', (datab
   });
 });
 
-describeEachDatabase('A branch key that could have been made without the KMS', (database) => {
+describeDiagonal('A branch key that could have been made without the KMS', (database) => {
   const cleanup = new Cleanup();
   const double = new AzureDouble();
   const kek = double.makeKey('RSA');

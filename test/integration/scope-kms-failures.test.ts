@@ -15,7 +15,7 @@ import {
   localKms,
 } from '../../src';
 import type { FieldEncryptionOptions, KmsProvider } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect } from '../support/protected-database';
 
@@ -40,7 +40,7 @@ const FAILURES: readonly (readonly [string, Mode, string])[] = [
   ['gives no answer', 'hangs', 'ERR_KMS_UNAVAILABLE'],
 ];
 
-describeEachDatabase('The KMS of one tenant', (database) => {
+describeDiagonal('The KMS of one tenant', (database) => {
   const cleanup = new Cleanup();
   const folder = mkdtempSync(join(tmpdir(), 'field-encryption-key-'));
   const house = keyFileKms();

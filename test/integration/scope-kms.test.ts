@@ -12,9 +12,9 @@ import {
   localKms,
   OwnBranchNotFoundError,
 } from '../../src';
-import type { FieldEncryptionOptions, KmsProvider } from '../../src';
+import type { DataKeys, FieldEncryptionOptions, KeyInfo, KmsProvider } from '../../src';
 import { errorReport } from '../../src/cli/terminal/output';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { StatementLog } from '../support/statement-log';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
@@ -31,7 +31,7 @@ function patient(tenantId: number): Patient {
   return Object.assign(new Patient(), { tenantId, ssn: `canary ${String(tenantId)}` });
 }
 
-describeEachDatabase('A KMS of its own', (database) => {
+describeDiagonal('A KMS of its own', (database) => {
   const cleanup = new Cleanup();
   const folder = mkdtempSync(join(tmpdir(), 'field-encryption-key-'));
   const own = keyFile('tenant');
@@ -173,6 +173,32 @@ describeEachDatabase('A KMS of its own', (database) => {
     expect(without).toMatchObject({ ok: false, undecided: [{ code: 'ERR_KMS_UNAVAILABLE' }] });
   });
 
+  it('is asked by operations on its branch, though no row of its scope was used', async () => {
+    const dataSource = await filled();
+    const ofBranch = async (): Promise<KeyInfo[]> =>
+      (await fieldEncryption(dataSource).keys.list()).filter(({ name }) =>
+        name.startsWith('branch:'),
+      );
+    const operate = async (work: (keys: DataKeys) => Promise<unknown>): Promise<string[]> => {
+      await work(fieldEncryption(await open()).keys);
+      return (await ofBranch()).map(({ state }) => state);
+    };
+    const [{ id, name } = { id: '', name: '' }] = await ofBranch();
+    expect(await operate((keys) => keys.suspend(id))).toEqual(['suspended']);
+    expect(await operate((keys) => keys.resume(id))).toEqual(['active']);
+    expect(await operate((keys) => keys.rotate(name))).toEqual(['deactivated', 'active']);
+    expect(await operate((keys) => keys.revoke(id))).toEqual(['compromised', 'active']);
+    expect(await operate((keys) => keys.resealScopes())).toEqual(['compromised', 'active']);
+    expect(await operate((keys) => keys.destroy(id, { graceMs: 0 }))).toEqual([
+      ...['destroyed', 'active'],
+    ]);
+    expect(await (await open()).manager.find(Patient)).toHaveLength(2);
+    isAway = true;
+    await expect(operate((keys) => keys.rotate(name))).rejects.toMatchObject({
+      code: 'ERR_KMS_UNAVAILABLE',
+    });
+  });
+
   it('leaves no way back but a backup of the database, once its branch is gone', async () => {
     const dataSource = await filled();
     await dataSource.query(`DELETE FROM data_keys WHERE name LIKE 'branch:%'`);
@@ -206,7 +232,7 @@ describeEachDatabase('A KMS of its own', (database) => {
   });
 });
 
-describeEachDatabase('The branch key of scopes', (database) => {
+describeDiagonal('The branch key of scopes', (database) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 

@@ -10,7 +10,7 @@ import {
   withKeyScope,
 } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 
@@ -38,7 +38,7 @@ function entities() {
 const { Before, Customer } = entities();
 type Row = InstanceType<typeof Customer>;
 
-describeEachDatabase('Look-ups while values move to keys of scopes', (database) => {
+describeDiagonal('Look-ups while values move to keys of scopes', (database) => {
   const cleanup = new Cleanup();
   let created: TestDatabase;
   let online: DataSource;

@@ -12,7 +12,7 @@ import {
   KeyStateError,
 } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { CommonOptions, TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 
@@ -65,7 +65,7 @@ function boundEntities() {
 
 const { Unbound, Bound, Letter } = boundEntities();
 
-describeEachDatabase('A column that gets keys of scopes and is bound to its row', (database) => {
+describeDiagonal('A column that gets keys of scopes and is bound to its row', (database) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 
@@ -104,7 +104,7 @@ describeEachDatabase('A column that gets keys of scopes and is bound to its row'
   });
 });
 
-describeEachDatabase('A column that gets keys of scopes', (database) => {
+describeDiagonal('A column that gets keys of scopes', (database) => {
   const cleanup = new Cleanup();
   let created: TestDatabase;
   let before: DataSource;

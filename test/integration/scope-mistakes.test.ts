@@ -18,7 +18,7 @@ import {
   withKeyScope,
 } from '../../src';
 import type { FieldEncryptionOptions, KmsProvider } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { StatementLog } from '../support/statement-log';
 import { Cleanup, keyFileKms, protect } from '../support/protected-database';
@@ -36,7 +36,7 @@ function person(tenantId: string): Person {
   return Object.assign(new Person(), values);
 }
 
-describeEachDatabase('Mistakes and attacks around scopes', (database) => {
+describeDiagonal('Mistakes and attacks around scopes', (database) => {
   const cleanup = new Cleanup();
   let created: TestDatabase;
   let dataSource: DataSource;

@@ -4,7 +4,7 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { ALL_SCOPES, Encrypted, fieldEncryption, KeyScope } from '../../src';
 import type { FieldEncryption, ScopeIds } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
 @Entity()
@@ -34,7 +34,7 @@ const OPERATIONS: readonly (readonly [string, Operation])[] = [
   ['scopeStatus', (keys, scope) => keys.scopeStatus([scope])],
 ];
 
-describeEachDatabase('A scope that an operator names', (database) => {
+describeDiagonal('A scope that an operator names', (database) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 

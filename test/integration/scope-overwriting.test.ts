@@ -11,7 +11,7 @@ import {
   withKeyScope,
 } from '../../src';
 import type { ScopeIds } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { useEncryptedDatabase } from '../support/encrypted-database';
 import { Cleanup, protect } from '../support/protected-database';
 
@@ -40,7 +40,7 @@ class Remark {
 const note = (id: number, values: Partial<Note> = {}): Note =>
   Object.assign(new Note(), { id, prefix: `p${String(id)}`, ...values });
 
-describeEachDatabase('Rows that the context alone tells the scope of', (database) => {
+describeDiagonal('Rows that the context alone tells the scope of', (database) => {
   const opened = useEncryptedDatabase(database, { entities: [Note, Remark] });
   let dataSource: DataSource;
   let notes: Repository<Note>;
@@ -242,7 +242,7 @@ function entities() {
 
 const { Before, Later } = entities();
 
-describeEachDatabase('Rows from before the context told their scope', (database) => {
+describeDiagonal('Rows from before the context told their scope', (database) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 

@@ -12,7 +12,7 @@ import {
   localKms,
   withKeyScope,
 } from '../../src';
-import { DATABASES, describeEachDatabase, typeormMajor } from '../support/databases';
+import { DATABASES, describeDiagonal, typeormMajor } from '../support/databases';
 import type { CommonOptions, TestDatabase } from '../support/databases';
 import { moveDatabaseClock } from '../support/database-clock';
 import { createProject } from '../support/project';
@@ -119,7 +119,7 @@ describePostgres('Processes that write new scopes at once', () => {
   }, 280_000);
 });
 
-describeEachDatabase('The first write of a scope', (database) => {
+describeDiagonal('The first write of a scope', (database) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 

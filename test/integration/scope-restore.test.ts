@@ -11,7 +11,7 @@ import {
   KeyUnwrapError,
 } from '../../src';
 import type { ErasureReceipt } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { DatabaseKind, TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 
@@ -61,7 +61,7 @@ async function copyOnServer(from: string, to: string): Promise<void> {
   }
 }
 
-describeEachDatabase('A database that is restored from a copy', (kind) => {
+describeDiagonal('A database that is restored from a copy', (kind) => {
   const cleanup = new Cleanup();
   const copies = new Copies(kind, cleanup);
   afterEach(() => cleanup.run());

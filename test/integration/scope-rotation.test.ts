@@ -15,7 +15,7 @@ import {
   UnsupportedValueError,
 } from '../../src';
 import type { FieldEncryptionOptions, KmsProvider, RotationPolicy, ScopeRotation } from '../../src';
-import { describeDiagonal, describeEachDatabase, typeormMajor } from '../support/databases';
+import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';
 import type { Project } from '../support/project';
@@ -59,7 +59,7 @@ async function versions(dataSource: DataSource): Promise<Record<string, number>>
   return Object.fromEntries(rows.map(({ scope, version }) => [scope, version]));
 }
 
-describeEachDatabase('The rotation of keys of scopes', (database) => {
+describeDiagonal('The rotation of keys of scopes', (database) => {
   const cleanup = new Cleanup();
   let created: TestDatabase;
   let log: StatementLog;

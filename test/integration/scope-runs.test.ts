@@ -10,7 +10,7 @@ import {
   withKeyScope,
 } from '../../src';
 import type { FieldEncryption, FieldEncryptionOptions, ScopeStatus } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 
@@ -63,7 +63,7 @@ function letter(id: number, tenantId: number, personId = 'ada'): LetterRow {
   return { id, tenantId, personId, text: 'canary', seal: 'canary', note: 'canary' };
 }
 
-describeEachDatabase('A run over the rows of some scopes', (kind) => {
+describeDiagonal('A run over the rows of some scopes', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

@@ -6,7 +6,7 @@ import type { ColumnStatus, ScopeCoverage } from '../../src';
 import { countedState } from '../../src/doctor/encryption-state';
 import { operatorTasks } from '../../src/doctor/operator-tasks';
 import { installationOf } from '../../src/typeorm/installation/installations';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { openEncrypted, temporaryKms } from '../support/encrypted-database';
 import type { EncryptedDatabase } from '../support/encrypted-database';
 
@@ -41,7 +41,7 @@ function letter(tenantId: number, values: Partial<Letter> = {}): Letter {
   );
 }
 
-describeEachDatabase('The status of keys of scopes', (database) => {
+describeDiagonal('The status of keys of scopes', (database) => {
   let opened: EncryptedDatabase;
   let dataSource: DataSource;
   let letters: Repository<Letter>;
@@ -237,7 +237,7 @@ class Note {
   @Encrypted() @BlindIndex() text!: string;
 }
 
-describeEachDatabase('Without keys of scopes', (database) => {
+describeDiagonal('Without keys of scopes', (database) => {
   const kms = temporaryKms();
   afterAll(kms.dispose);
 

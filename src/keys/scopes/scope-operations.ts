@@ -10,6 +10,7 @@ import type { KeyRecord } from '../record/key-record';
 import { BRANCH_NAME, isOwnBranchName } from '../record/scope';
 import type { Scope } from '../record/scope';
 import { scopeOf } from '../record/scope-key-record';
+import { pagesOf } from '../store/pages-of';
 
 import type { ErasureReceipt } from './erasure/erasure-receipt';
 import { replayErasures, replayStep } from './erasure/erasure-replay';
@@ -20,7 +21,13 @@ import type { Erasure, ErasureOptions, ScopeRows } from './erasure/scope-erasure
 import { resealScopes } from './scope-resealing';
 import type { ResealReport } from './scope-resealing';
 import { maintainScopes } from './scope-maintenance';
-import { dueRotation, pagesOf, rotatablePages, rotateScope, rotateScopes } from './scope-rotation';
+import {
+  dueRotation,
+  rotatablePages,
+  rotateScope,
+  rotateScopes,
+  ROTATED_PAGE,
+} from './scope-rotation';
 
 const DAY_MS = 86_400_000;
 
@@ -59,7 +66,8 @@ export class ScopeOperations<C> {
     const before = new Date((await services.policyTime()).getTime() - olderThanDays * DAY_MS);
     const age = olderThanDays === 0 ? undefined : { before, now: await services.store.now() };
     if (dryRun) return dueRotation(scopes, { kind, age }, which);
-    const pages = which === 'all' ? rotatablePages(scopes, { kind, age }) : pagesOf(which);
+    const pages =
+      which === 'all' ? rotatablePages(scopes, { kind, age }) : pagesOf(which, ROTATED_PAGE);
     return rotateScopes({ services, scopes, before: age?.before }, kind, pages);
   }
 
@@ -107,13 +115,16 @@ export class ScopeOperations<C> {
    * Asks for the KMS of each scope that has a branch of its own, by the table of scope keys. Whoever edits that
    * makes no other KMS be asked: the name of a branch tells its scope.
    *
+   * @param nameOrId - of the branch, or of a version of it, if not of all.
    * @returns the branches with the names that those of their scopes have now; undefined where that is not known.
    */
-  async nameOwnBranches(): Promise<ReadonlyMap<KeyRecord, string | undefined>> {
+  async nameOwnBranches(nameOrId?: string): Promise<ReadonlyMap<KeyRecord, string | undefined>> {
     const { branches, store } = this.#scopes;
+    const records = (await this.#services.store.list()).filter(({ name }) => isOwnBranchName(name));
+    const meant = records.find(({ id }) => id === nameOrId)?.name ?? nameOrId;
     const names = new Map<KeyRecord, string | undefined>();
-    for (const record of await this.#services.store.list()) {
-      if (!isOwnBranchName(record.name)) continue;
+    for (const record of records) {
+      if (meant !== undefined && record.name !== meant) continue;
       const sealed = await store.findUnderBranch(record.id);
       names.set(record, sealed && branches.nameIfKnown(scopeOf(sealed)));
     }

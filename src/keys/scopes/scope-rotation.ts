@@ -13,6 +13,7 @@ import { scopeSlot } from '../record/scope';
 import type { Scope } from '../record/scope';
 import { scopeOf } from '../record/scope-key-record';
 import type { ScopeKeyRecord } from '../record/scope-key-record';
+import { pagesOf } from '../store/pages-of';
 
 import { erasedError, marksByScope, ToBeErasedError } from './erasure/marks-of-scopes';
 import { changedMeanwhile } from './erasure/scope-marks';
@@ -67,19 +68,13 @@ export async function* rotatablePages<C>(
   }
 }
 
-/** Returns scopes that are named, page by page. */
-export function* pagesOf(scopes: readonly Scope[]): Generator<readonly Scope[]> {
-  for (let at = 0; at < scopes.length; at += ROTATED_PAGE)
-    yield scopes.slice(at, at + ROTATED_PAGE);
-}
-
 /** Returns the rotation that a dry run reports: how many scopes, all of them or some, have a key that is due. */
 export async function dueRotation<C>(
   { marks, store }: KeysOfScopes<C>,
   which: RotatableScopes,
   scopes: readonly Scope[] | 'all' = 'all',
 ): Promise<ScopeRotation> {
-  const parts = scopes === 'all' ? [undefined] : [...pagesOf(scopes)];
+  const parts = scopes === 'all' ? [undefined] : pagesOf(scopes, ROTATED_PAGE);
   let [rotated, toBeErased, erased] = [0, 0, 0];
   for (const part of parts) {
     const ids = part?.map(({ id }) => id);

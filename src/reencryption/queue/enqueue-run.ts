@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 
+import { pagesOf } from '../../keys/store/pages-of';
 import { installationOf } from '../../typeorm/installation/installations';
 import { workerOptions } from '../report/run-options';
 import type { RunOptions } from '../report/run-options';
@@ -52,9 +53,7 @@ export async function enqueueRun(
     const enqueued: EnqueuedRun[] = [];
     for (const [i, run] of runs.entries()) {
       const jobs = jobsOf(run, mode, options, runs.length - i);
-      for (let at = 0; at < jobs.length; at += JOBS_AT_ONCE) {
-        await queue.add(jobs.slice(at, at + JOBS_AT_ONCE));
-      }
+      for (const page of pagesOf(jobs, JOBS_AT_ONCE)) await queue.add(page);
       enqueued.push({ entity: run.entity, run: run.id, jobs: jobs.length });
     }
     return { runs: enqueued, resumed: before.resumed };

@@ -86,9 +86,15 @@ export function explainAccess(error: unknown): unknown {
   );
 }
 
-/** Among the parameters are ids of scopes, who may be persons. */
+/**
+ * Removes the parameters from an error of a statement: among them are ids of scopes, who may be persons. sqlite3, which
+ * TypeORM 0.3 puts into its verbose mode, repeats them in the stack.
+ */
 function dropParameters(error: unknown): void {
-  if (error instanceof QueryFailedError) Object.assign(error, { parameters: [] });
+  if (!(error instanceof QueryFailedError)) return;
+  Object.assign(error, { parameters: [] });
+  const driverError = error.driverError as Error;
+  driverError.stack = (driverError.stack ?? '').replace(/\n--> in [^]*/, '');
 }
 
 /**

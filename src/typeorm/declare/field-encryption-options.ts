@@ -5,10 +5,8 @@ import {
   IsDefined,
   IsIn,
   IsInt,
-  IsNumber,
   IsObject,
   IsOptional,
-  IsPositive,
   IsString,
   Length,
   Matches,
@@ -26,7 +24,6 @@ import type { CipherSuite, NonceMode } from '../../crypto/aead';
 import { ConfigurationError } from '../../errors';
 import type { PreviousFormat } from '../../import/previous-format';
 import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
-import { scheduleProblem } from '../../keys/policy/key-policy';
 import type { KeyPolicy } from '../../keys/policy/key-policy';
 import type { Scope } from '../../keys/record/scope';
 import type { KeyEvent } from '../../keys/record/key-event';
@@ -39,6 +36,7 @@ import {
   approvalsProblem,
   auditProblem,
   anchorProblem,
+  keyPolicyProblem,
   PROPERTY_NAME,
   previousFormatProblem,
 } from './option-problems';
@@ -180,14 +178,6 @@ class OptionRules {
   @IsOptional() @IsObject() approvals?: unknown;
 }
 
-class KeyPolicyRules {
-  @IsOptional() @IsString() @Length(1, 128) owner?: unknown;
-  @IsOptional() @IsString() @Length(1, 32) securityLevel?: unknown;
-  @IsOptional() @IsNumber() @IsPositive() cryptoperiodDays?: unknown;
-  @IsOptional() @IsObject() rotation?: unknown;
-  @IsOptional() @IsObject() retention?: unknown;
-}
-
 class KeyCacheRules {
   @IsOptional() @IsInt() @Min(1) ttlMs?: unknown;
   @IsOptional() @IsInt() @Min(1) maxAgeMs?: unknown;
@@ -237,11 +227,6 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
   const kmsOf = typeof options.kms === 'function' ? checkedKmsOf(options.kms) : undefined;
   const approvals = options.approvals && checkedPolicy(options.approvals);
   return Object.freeze({ ...options, application, suite, kms, kmsOf, approvals });
-}
-
-function keyPolicyProblem([name, policy]: [string, KeyPolicy]): string | undefined {
-  const problem = optionProblems(KeyPolicyRules, policy) ?? scheduleProblem(policy);
-  return problem === undefined ? undefined : `keyPolicies.${name}: ${problem}`;
 }
 
 /**

@@ -1,4 +1,12 @@
-import { IsIn, IsOptional } from 'class-validator';
+import {
+  IsIn,
+  IsNumber,
+  IsObject,
+  IsOptional,
+  IsPositive,
+  IsString,
+  Length,
+} from 'class-validator';
 
 import type { AccessLogOptions } from '../../access/access-entry';
 import type { AccessOptions } from '../../access/access-level';
@@ -7,6 +15,8 @@ import type { ApprovalPolicy } from '../../approvals/approval-policy';
 import type { AuditOptions } from '../../audit/audit-entry';
 import type { PreviousFormat } from '../../import/previous-format';
 import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
+import { scheduleProblem } from '../../keys/policy/key-policy';
+import type { KeyPolicy } from '../../keys/policy/key-policy';
 
 import { optionProblems } from './option-rules';
 
@@ -99,4 +109,18 @@ export function previousFormatProblem([name, format]: [string, Partial<PreviousF
     decrypts.some((method) => typeof (format as Record<string, unknown>)[method] === 'function');
   if (isFormat) return undefined;
   return `previousFormats: the value of ${name} must be a PreviousFormat, such as cloakFormat({ keys })`;
+}
+
+class KeyPolicyRules {
+  @IsOptional() @IsString() @Length(1, 128) owner?: unknown;
+  @IsOptional() @IsString() @Length(1, 32) securityLevel?: unknown;
+  @IsOptional() @IsNumber() @IsPositive() cryptoperiodDays?: unknown;
+  @IsOptional() @IsObject() rotation?: unknown;
+  @IsOptional() @IsObject() retention?: unknown;
+}
+
+/** Returns what is wrong with an entry of the option `keyPolicies`. */
+export function keyPolicyProblem([name, policy]: [string, KeyPolicy]): string | undefined {
+  const problem = optionProblems(KeyPolicyRules, policy) ?? scheduleProblem(policy);
+  return problem === undefined ? undefined : `keyPolicies.${name}: ${problem}`;
 }

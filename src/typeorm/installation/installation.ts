@@ -14,7 +14,6 @@ import type { KeysToPrepare } from '../../keys/scopes/wanted-key';
 import { notWhileHeld } from '../../keys/wrapping/kms-client';
 import { giveBack } from '../connection/lent-connection';
 import { parameterLimit } from '../connection/sql-dialect';
-import { hasNamedApplication } from '../declare/field-encryption-options';
 import type { CheckedOptions } from '../declare/field-encryption-options';
 import type {
   EncryptedColumn,
@@ -166,12 +165,6 @@ export class Installation {
     for (const name of keyNames) this.#keys.activeKey(name);
     if (needsIndexRoot) this.#keys.indexRoots();
     await this.#keys.requireNewest();
-  }
-
-  /** Warns, once for each `initialize()`, that nothing keeps the keys apart from another application's. */
-  warnOfDefaultApplication(): void {
-    if (this.columns.keyNames.length === 0 || hasNamedApplication(this.options)) return;
-    this.#keys.tell({ type: 'applicationNotNamed' });
   }
 
   /** {@link Installation.prepareAll}, but does not throw: schema commands must work without keys. */

@@ -11,13 +11,25 @@ import type { Installation } from './installation';
  * @throws {@link AccessDeniedError}, {@link ApprovalRequiredError}, and whatever the operation throws
  */
 export function managedWork<T>(
-  { access, approvals }: Pick<Installation, 'access' | 'approvals'>,
+  installation: Pick<Installation, 'access' | 'approvals' | 'hasScopes' | 'keys'>,
   operation: ManagedOperation,
   subject: Subject | (() => Subject),
   work: () => T | Promise<T>,
 ): Promise<T> {
-  const isDry = typeof subject !== 'function' && subject.parameters['dryRun'] === true;
-  return access.run(operation, () =>
-    isApprovable(operation) && !isDry ? approvals.gate.run(operation, subject, work) : work(),
-  );
+  const { access, approvals } = installation;
+  return access.run(operation, async () => {
+    if (typeof subject === 'object') await nameOwnBranch(installation, subject);
+    return isApprovable(operation) ? approvals.gate.run(operation, subject, work) : work();
+  });
+}
+
+/** Finds the KMS of the branch of a scope, if that is what is worked on: this process may have used no row of it. */
+async function nameOwnBranch(
+  { hasScopes, keys }: Pick<Installation, 'hasScopes' | 'keys'>,
+  { key, parameters }: Subject,
+): Promise<void> {
+  const nameOrId = key ?? parameters['name'];
+  if (hasScopes && typeof nameOrId === 'string') {
+    await keys.scopeOperations.nameOwnBranches(nameOrId);
+  }
 }

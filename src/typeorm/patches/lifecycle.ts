@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 
+import { hasNamedApplication } from '../declare/field-encryption-options';
 import type { Installation } from '../installation/installation';
 import { leaveToMigrations, leaveToSynchronize } from '../tables/own-tables';
 
@@ -29,11 +30,17 @@ function encryptBuiltMetadata(installation: Installation): void {
   });
 }
 
+/** Warns that nothing keeps the keys apart from another application's. */
+function warnOfDefaultApplication({ columns, keys, options }: Installation): void {
+  if (columns.keyNames.length === 0 || hasNamedApplication(options)) return;
+  keys.tell({ type: 'applicationNotNamed' });
+}
+
 function prepareKeysAtStart(installation: Installation): void {
   const { dataSource } = installation;
   override(dataSource, 'initialize', (initialize) => async () => {
     await initialize();
-    installation.warnOfDefaultApplication();
+    warnOfDefaultApplication(installation);
     await installation.prepareAtStart();
     return dataSource;
   });

@@ -6,6 +6,7 @@ import type { KeyPurpose, KeyRecord } from '../../keys/record/key-record';
 import { READABLE_STATES } from '../../keys/record/key-state';
 import type { KeyState } from '../../keys/record/key-state';
 import type { KeyChange, KeyStore } from '../../keys/store/key-store';
+import { pagesOf } from '../../keys/store/pages-of';
 import { CHANGE_MS } from '../../keys/store/watched-key-store';
 import { busyWithTransaction, inOwnTransaction } from '../connection/own-transaction';
 import { soleConnection } from '../connection/sole-connection';
@@ -83,8 +84,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
 
   async findByIds(ids: readonly string[], connection?: QueryRunner): Promise<KeyRecord[]> {
     const records: KeyRecord[] = [];
-    for (let at = 0; at < ids.length; at += IDS_PER_QUERY) {
-      const page = ids.slice(at, at + IDS_PER_QUERY);
+    for (const page of pagesOf(ids, IDS_PER_QUERY)) {
       records.push(
         ...(await this.#find(connection, (query) =>
           query.where('k.id IN (:...ids)', { ids: page }),

@@ -8,6 +8,7 @@ import type {
   ScopeKeyChange,
   ScopeKeyStore,
 } from '../../keys/scopes/scope-key-store';
+import { pagesOf } from '../../keys/store/pages-of';
 import { inOwnTransaction } from '../connection/own-transaction';
 import { withOwnTables } from '../connection/table-access';
 import { isUniqueViolation } from '../connection/transient-conflict';
@@ -220,10 +221,4 @@ async function isInTransaction(runner: QueryRunner): Promise<boolean> {
     { readonly inside: boolean },
   ];
   return row.inside;
-}
-
-function pagesOf<T>(items: readonly T[], size: number): T[][] {
-  const pages: T[][] = [];
-  for (let at = 0; at < items.length; at += size) pages.push(items.slice(at, at + size));
-  return pages;
 }

@@ -13,6 +13,7 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { ConfigurationError, UnsupportedQueryError } from '../../../errors';
 import { Sealed } from '../../../field/sealed';
+import { pagesOf } from '../../../keys/store/pages-of';
 import type { Installation } from '../../installation/installation';
 import { rawName } from '../hydration/raw-result';
 import { openSealed } from '../hydration/sealed-column';
@@ -181,8 +182,8 @@ async function load<T extends ObjectLiteral>(
   const found = new Map<string, T>();
   const { metadata } = sorting;
   const idOf = (row: T): string => JSON.stringify(metadata.getEntityIdMap(row));
-  for (let from = 0; from < rows.length; from += LOADED_AT_ONCE) {
-    const ids = rows.slice(from, from + LOADED_AT_ONCE).map((row) => metadata.getEntityIdMap(row));
+  for (const page of pagesOf(rows, LOADED_AT_ONCE)) {
+    const ids = page.map((row) => metadata.getEntityIdMap(row));
     for (const each of await loader(sorting).andWhereInIds(ids).getMany()) {
       found.set(idOf(each), each);
     }

@@ -1,5 +1,6 @@
 import type { QueryRunner } from 'typeorm';
 
+import { pagesOf } from '../../../keys/store/pages-of';
 import { fenced, rememberKeys } from '../../connection/key-fence';
 import { SqlParameters } from '../../connection/sql-dialect';
 import type { Installation } from '../../installation/installation';
@@ -39,9 +40,8 @@ export async function updateTokens(
   restriction: Restriction,
 ): Promise<void> {
   const rows = new EarlierRows(installation, runner, index);
-  for (let at = 0; at < values.length; at += VALUES_PER_QUERY) {
-    const found = await rows.holding(values.slice(at, at + VALUES_PER_QUERY), restriction);
-    await rows.update(found);
+  for (const page of pagesOf(values, VALUES_PER_QUERY)) {
+    await rows.update(await rows.holding(page, restriction));
   }
 }
 
