@@ -66,7 +66,10 @@ const mayImport = {
     'typeorm/installation',
     'keys/record',
   ],
-  nestjs: ['field-encryption', 'key-upkeep', 'health', 'typeorm', 'keys', 'audit/actor'],
+  nestjs: [
+    ...['field-encryption', 'key-upkeep', 'health', 'typeorm', 'keys', 'audit/actor'],
+    'access/rate-limited-error',
+  ],
   cli: [
     'field-encryption',
     'data-keys',

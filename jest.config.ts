@@ -29,7 +29,7 @@ const typeormFolders = ['typeorm', 'reencryption', 'cli', 'doctor'];
 /** Examples import the package by name, as its users do. */
 const moduleNameMapper = {
   '^typeorm-field-encryption$': '<rootDir>/src/index.ts',
-  '^typeorm-field-encryption/nestjs$': '<rootDir>/src/nestjs.ts',
+  '^typeorm-field-encryption/(nestjs|opentelemetry)$': '<rootDir>/src/$1.ts',
   // They name their own files by what the compiler makes of them, as ES modules have to.
   '^(\\.{1,2}/.*)\\.js$': ['$1.js', '$1'],
 };

@@ -16,6 +16,8 @@ export function encryptionOptions(config: ConfigService): FieldEncryptionOptions
   return {
     kms: localKms({ passphrase: config.getOrThrow<string>('KEY_PASSPHRASE') }),
     application: 'clinic',
+    // Who has read which patient's number.
+    accessLog: {},
     keyPolicies: { '*': { rotation: { kind: 'periodic', everyDays: 90 } } },
   };
 }

@@ -5,6 +5,7 @@ import { Test } from '@nestjs/testing';
 import request from 'supertest';
 import type { App } from 'supertest/types.js';
 import { DataSource } from 'typeorm';
+import { fieldEncryption } from 'typeorm-field-encryption';
 import { AppModule } from '../../examples/nest-clinic/app.module';
 import { Patient } from '../../examples/nest-clinic/patients/patient.entity';
 import { PatientsService } from '../../examples/nest-clinic/patients/patients.service';
@@ -71,6 +72,13 @@ describeEachDatabase('The Nest clinic', (kind) => {
     return responses.map(({ body }) => body);
   }
 
+  const ssnOf = async (patient: { id: string } | undefined): Promise<string> =>
+    (
+      await as(token)
+        .get(`/patients/${String(patient?.id)}/ssn`)
+        .expect(200)
+    ).body.ssn;
+
   it('logs staff in by e-mail, in whatever case', async () => {
     const logIn = (email: string, password: string) =>
       request(app.getHttpServer()).post('/login').send({ email, password });
@@ -107,8 +115,28 @@ describeEachDatabase('The Nest clinic', (kind) => {
     const [ada] = await admit(ADA);
     await as(token).patch(`/patients/${ada!.id}`).send({ email: 'ada@new.example' }).expect(200);
     const found = await as(token).get('/patients?email=ada@new.example');
-    expect(found.body.items).toMatchObject([{ id: ada!.id, name: 'Ada', ssn: ADA.ssn }]);
+    expect(found.body.items).toMatchObject([{ id: ada!.id, name: 'Ada', ssn: '[sealed]' }]);
+    expect(await ssnOf(ada)).toBe(ADA.ssn);
     expect((await as(token).get('/patients?email=ada@example.org')).body.total).toBe(0);
+  });
+
+  it('shows a number to who asks for it, and notes who has seen it', async () => {
+    const [ada] = await admit(ADA);
+    expect(JSON.stringify((await as(token).get('/patients')).body)).not.toContain(ADA.ssn);
+    expect(await ssnOf(ada)).toBe(ADA.ssn);
+    const { accessLog } = fieldEncryption(app.get(DataSource));
+    await accessLog.flush();
+    const { ok, entries } = await accessLog.list({ column: 'Patient.ssn' });
+    const [{ id }] = await app.get(DataSource).query('SELECT id FROM staff');
+    expect(ok).toBe(true);
+    expect(entries.filter(({ operation }) => operation === 'reveal').at(-1)).toMatchObject({
+      actor: id,
+      primaryKey: [ada?.id],
+    });
+    const other = await signUp('staff@fourth.example');
+    await as(other)
+      .get(`/patients/${String(ada?.id)}/ssn`)
+      .expect(404);
   });
 
   it('deletes softly', async () => {
@@ -164,8 +192,9 @@ describeEachDatabase('The Nest clinic', (kind) => {
     const ready = await request(app.getHttpServer()).get('/health/ready').expect(200);
     expect(ready.body.details.encryption).toEqual({ status: 'up', encryption: 'ok' });
     const metrics = await request(app.getHttpServer()).get('/metrics').expect(200);
+    expect(metrics.text).toMatch(/^clinic_key_usable\{key="branch",purpose="data",.*\} \d+/m);
     expect(metrics.text).toMatch(
-      /^field_encryption_key_usable_seconds\{name="branch",purpose="data"\} \d+/m,
+      /^field_encryption_values_total\{operation="decrypt",entity="Patient",property="email",.*\} \d+/m,
     );
   });
 
@@ -176,6 +205,7 @@ describeEachDatabase('The Nest clinic', (kind) => {
     const credentials = { email: 'staff@example.org', password: PASSWORD };
     token = (await request(app.getHttpServer()).post('/login').send(credentials)).body.token;
     const { body } = await as(token).get('/patients?email=ada@example.org').expect(200);
-    expect(body.items).toMatchObject([{ email: ADA.email, ssn: ADA.ssn }]);
+    expect(body.items).toMatchObject([{ email: ADA.email, ssn: '[sealed]' }]);
+    expect(await ssnOf(body.items[0])).toBe(ADA.ssn);
   });
 });

@@ -1,25 +1,15 @@
-import { Controller, Get, Header } from '@nestjs/common';
-import type { FieldEncryption } from 'typeorm-field-encryption';
-import { InjectFieldEncryption } from 'typeorm-field-encryption/nestjs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Controller, Get, Req, Res } from '@nestjs/common';
+
+import { Telemetry } from './telemetry.js';
 
 @Controller('metrics')
 export class MetricsController {
-  constructor(@InjectFieldEncryption() private readonly encryption: FieldEncryption) {}
+  constructor(private readonly telemetry: Telemetry) {}
 
-  /** For Prometheus: alert on keys usable for less time than an outage may last. */
+  /** For Prometheus. Let nobody else in: it names columns, and tells how much they are used. */
   @Get()
-  @Header('Content-Type', 'text/plain; version=0.0.4')
-  async metrics(): Promise<string> {
-    const { ok, kms, keys } = await this.encryption.health();
-    return [
-      `field_encryption_up ${String(+ok)}`,
-      `field_encryption_kms_up ${String(+kms.ok)}`,
-      ...keys.map(({ name, purpose, usableForMs }) => {
-        const labels = `name="${name}",purpose="${purpose}"`;
-        const seconds = String(usableForMs / 1000);
-        return `field_encryption_key_usable_seconds{${labels}} ${seconds}`;
-      }),
-      '',
-    ].join('\n');
+  metrics(@Req() request: IncomingMessage, @Res() response: ServerResponse): void {
+    this.telemetry.exporter.getMetricsRequestHandler(request, response);
   }
 }

@@ -1,5 +1,5 @@
 import { Column, DeleteDateColumn, Entity, Index, PrimaryGeneratedColumn } from 'typeorm';
-import { BlindIndex, Encrypted, KeyScope } from 'typeorm-field-encryption';
+import { BlindIndex, Encrypted, KeyScope, Sealed } from 'typeorm-field-encryption';
 
 @Entity()
 export class Patient {
@@ -18,8 +18,9 @@ export class Patient {
   @BlindIndex({ normalize: 'email' })
   email!: string;
 
-  @Encrypted({ nullable: true })
-  ssn!: string | null;
+  /** Shown rarely, and each time it is noted to whom. */
+  @Encrypted({ read: 'sealed', type: 'string', nullable: true })
+  ssn!: Sealed<string> | string | null;
 
   @DeleteDateColumn()
   deletedAt!: Date | null;

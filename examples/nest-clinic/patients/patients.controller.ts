@@ -31,6 +31,11 @@ export class PatientsController {
     return this.patients.list(tenantId, query);
   }
 
+  @Get(':id/ssn')
+  ssn(@TenantId() tenantId: string, @Param('id', ParseUUIDPipe) id: string) {
+    return this.patients.ssn(tenantId, id);
+  }
+
   @Post()
   create(@TenantId() tenantId: string, @Body() patient: CreatePatient) {
     return this.patients.create(tenantId, patient);

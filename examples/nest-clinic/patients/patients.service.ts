@@ -1,6 +1,7 @@
 import { Injectable, NotFoundException } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
+import { Sealed } from 'typeorm-field-encryption';
 
 import type { CreatePatient, ListPatients, UpdatePatient } from './patient.dto.js';
 import { Patient } from './patient.entity.js';
@@ -27,6 +28,11 @@ export class PatientsService {
   async update(tenantId: string, id: string, changes: UpdatePatient): Promise<Patient> {
     const patient = await this.#find(tenantId, id);
     return this.patients.save(this.patients.merge(patient, changes));
+  }
+
+  async ssn(tenantId: string, id: string): Promise<{ ssn: string | null }> {
+    const { ssn } = await this.#find(tenantId, id);
+    return { ssn: ssn instanceof Sealed ? await ssn.reveal() : ssn };
   }
 
   async remove(tenantId: string, id: string): Promise<void> {

@@ -1,15 +1,16 @@
 import { createParamDecorator, Injectable, UnauthorizedException } from '@nestjs/common';
 import type { CanActivate, ExecutionContext } from '@nestjs/common';
-import type { RequestScope } from 'typeorm-field-encryption/nestjs';
+import type { RequestActor, RequestScope } from 'typeorm-field-encryption/nestjs';
 
 import { StaffService } from './staff.service.js';
+import type { Session } from './staff.service.js';
 
 interface StaffRequest {
   headers: { authorization?: string };
-  tenantId?: string;
+  session?: Session;
 }
 
-/** Lets members of staff pass, and notes their tenant in the request. */
+/** Lets members of staff pass, and notes in the request who they are. */
 @Injectable()
 export class StaffGuard implements CanActivate {
   constructor(private readonly staff: StaffService) {}
@@ -17,16 +18,22 @@ export class StaffGuard implements CanActivate {
   canActivate(context: ExecutionContext): boolean {
     const request = context.switchToHttp().getRequest<StaffRequest>();
     const token = request.headers.authorization?.replace('Bearer ', '') ?? '';
-    const tenantId = this.staff.tenantOf(token);
-    if (tenantId === undefined) throw new UnauthorizedException();
-    request.tenantId = tenantId;
+    const session = this.staff.sessionOf(token);
+    if (session === undefined) throw new UnauthorizedException();
+    request.session = session;
     return true;
   }
 }
 
 /** The tenant of whoever makes the request; undefined where the guard does not stand. */
 export const tenantOf: RequestScope = (context) =>
-  context.switchToHttp().getRequest<StaffRequest>().tenantId;
+  context.switchToHttp().getRequest<StaffRequest>().session?.tenantId;
+
+/** Who makes the request, for the log of who has read what. */
+export const actorOf: RequestActor = (context) => {
+  const { session } = context.switchToHttp().getRequest<StaffRequest>();
+  return session && { id: session.staffId, roles: ['staff'] };
+};
 
 export const TenantId = createParamDecorator((_: unknown, context: ExecutionContext) =>
   tenantOf(context),

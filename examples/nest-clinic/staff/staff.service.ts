@@ -8,10 +8,16 @@ import { Staff } from './staff.entity.js';
 
 const stretch = promisify(scrypt) as (password: string, salt: string, n: number) => Promise<Buffer>;
 
+/** Who is logged in, and the clinic they work at. */
+export interface Session {
+  readonly staffId: string;
+  readonly tenantId: string;
+}
+
 @Injectable()
 export class StaffService {
-  /** Tenants by session token. A real application keeps sessions where all its processes see them. */
-  readonly #sessions = new Map<string, string>();
+  /** By session token. A real application keeps sessions where all its processes see them. */
+  readonly #sessions = new Map<string, Session>();
 
   constructor(@InjectRepository(Staff) private readonly staff: Repository<Staff>) {}
 
@@ -28,11 +34,11 @@ export class StaffService {
       throw new UnauthorizedException();
     }
     const token = randomUUID();
-    this.#sessions.set(token, found.tenantId);
+    this.#sessions.set(token, { staffId: found.id, tenantId: found.tenantId });
     return { token };
   }
 
-  tenantOf(token: string): string | undefined {
+  sessionOf(token: string): Session | undefined {
     return this.#sessions.get(token);
   }
 }
