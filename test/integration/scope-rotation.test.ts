@@ -15,7 +15,7 @@ import {
   UnsupportedValueError,
 } from '../../src';
 import type { FieldEncryptionOptions, KmsProvider, RotationPolicy, ScopeRotation } from '../../src';
-import { describeDiagonal, describeDiagonal, typeormMajor } from '../support/databases';
+import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';
 import type { Project } from '../support/project';
