@@ -6,7 +6,12 @@ import { knowHydratedRows } from './hydration';
 import { installLifecycle } from './lifecycle';
 import { patchQueryBuilder } from './query-builder';
 import { redactCriteria } from './redacted-criteria';
-import { checkComparedValues, noteSavedRows, prepareKeysBeforeSaving } from './saving';
+import {
+  checkComparedValues,
+  leaveOmittedOut,
+  noteSavedRows,
+  prepareKeysBeforeSaving,
+} from './saving';
 import { installOwnMetadata, installSchemaBuilder } from './schema-builder';
 import { patchSelectQueryBuilder } from './select-query-builder';
 import { checkKeysOfStatements } from './sent-statements';
@@ -30,6 +35,7 @@ export function patchTypeorm(): void {
   checkKeysOfStatements();
   prepareKeysBeforeSaving();
   noteSavedRows();
+  leaveOmittedOut();
   knowHydratedRows();
 }
 

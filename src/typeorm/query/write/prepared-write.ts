@@ -7,6 +7,7 @@ import type { AnyQueryBuilder } from '../any-query-builder';
 import { withResolvedParameters } from '../lookup/resolved-parameters';
 import { UniqueWrite } from '../unique/unique-write';
 
+import { assertOmittedKept } from './omitted-values';
 import { rethrowGuarded } from './scope-guard';
 import { scopesOfStatement } from './written-scopes';
 
@@ -39,7 +40,7 @@ export function prepareWrite<T>(
     preparing = entity && preparation(builder, entity, queryRunner);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
-    // The scope of a row is not known. Callers expect a promise.
+    // The statement is refused, or the scope of a row is not known. Callers expect a promise.
     return Promise.reject(error);
   }
   const guarded = (): Promise<T> =>
@@ -66,6 +67,7 @@ function preparation(
   queryRunner: QueryRunner | undefined,
 ): Promise<void> | undefined {
   const installation = installationOf(builder.connection);
+  assertOmittedKept(builder, entity, installation.options);
   const common = installation.prepareWrite(entity, queryRunner)?.catch(leaveToValues);
   const { scopes, index } = scopesOfStatement(builder, entity);
   if (scopes.length === 0) return common;
