@@ -105,7 +105,7 @@ describeEachDatabase('Values that were omitted', (database) => {
 
   it('stay undefined after copies are saved, soft-removed and recovered', async () => {
     const [found] = await read();
-    const copy = dataSource.manager.create(Letter, { ...found, status: 'a' });
+    const copy = dataSource.manager.create(Letter, Object.assign({}, found, { status: 'a' }));
     await dataSource.manager.save(copy);
     await dataSource.manager.softRemove(copy);
     await dataSource.manager.recover(copy);
@@ -116,7 +116,7 @@ describeEachDatabase('Values that were omitted', (database) => {
   });
 
   it('are not written over by an upsert of a list', async () => {
-    const found = (await read()).map((row) => ({ ...row, status: 'a' }));
+    const found = (await read()).map((row) => Object.assign({}, row, { status: 'a' }));
     log.clear();
     const refused = await rejection(dataSource.manager.upsert(Letter, found, ['id', 'tenantId']));
     expect(refused).toBeInstanceOf(UnsupportedQueryError);
@@ -136,7 +136,7 @@ describeEachDatabase('Values that were omitted', (database) => {
       .createQueryBuilder()
       .insert()
       .into(Letter)
-      .values({ ...found })
+      .values(Object.assign({}, found))
       .orUpdate(['text'], ['id', 'tenantId']);
     expect(() => insert.getQueryAndParameters()).toThrow(UnsupportedQueryError);
     await expect(insert.execute()).rejects.toBeInstanceOf(UnsupportedQueryError);
@@ -150,8 +150,8 @@ describeEachDatabase('Values that were omitted', (database) => {
     expect(first?.address.street).toBeUndefined();
     expect((await stored())[0]).toMatchObject({ text: null, address: { street: 'street bank' } });
     const rows = [
-      { ...first, text: 'new', address: { street: null } },
-      { ...second, text: null, address: { street: null } },
+      Object.assign({}, first, { text: 'new', address: { street: null } }),
+      Object.assign({}, second, { text: null, address: { street: null } }),
     ];
     await dataSource.manager.upsert(Letter, rows, ['id', 'tenantId']);
     expect(await stored()).toMatchObject([{ text: 'new' }, { text: null }]);

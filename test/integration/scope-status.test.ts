@@ -78,6 +78,7 @@ describeDiagonal('The status of keys of scopes', (database) => {
       toBeErasedRows: 0,
       erasedRows: 0,
       commonRows: 0,
+      erasedCleartextRows: 0,
       ...values,
     },
   });

@@ -83,13 +83,13 @@ export interface ScopeKeyStore<C = unknown> {
   /**
    * Makes all these changes and insertions in one transaction of its own, or none of them.
    *
-   * @param confirm - called within it, after the changes; returns whether they may stay.
-   * @returns false if a row was no longer as expected, a slot was taken, or `confirm` returned false.
+   * @param then - called within it, after the changes; returns further ones.
+   * @returns false if a row was no longer as expected, or a slot was taken.
    */
   apply(
     changes: readonly ScopeKeyChange[],
     inserted: readonly ScopeKeyRecord[],
-    confirm: (connection: C) => Promise<boolean>,
+    then: (connection: C) => Promise<readonly ScopeKeyChange[]>,
   ): Promise<boolean>;
 
   /** Counts the scopes by kind and state, for reports. */

@@ -5,6 +5,7 @@ import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { boundCondition } from '../database/bound-condition';
 import type { BoundCondition, ParameterValue } from '../database/bound-condition';
 import { underScopeKeySql } from '../database/prefix-sql';
+import { scopeIdSql } from '../database/scope-id-sql';
 import type { RunOptions } from '../report/run-options';
 
 /** The states of keys of scopes. */
@@ -46,14 +47,11 @@ function rowsOfScopesSql(
 ): string {
   if (scope === undefined) return 'FALSE';
   const ids = jsonTextsSql(dataSource, `:${parameterOf(scope.kind)}`);
-  const escaped = (name: string): string => dataSource.driver.escape(name);
   const keys = `k.kind = '${scope.kind}' AND k.scope IN (${ids})`;
-  const cell = escaped(column.databaseName);
+  const cell = dataSource.driver.escape(column.databaseName);
   return [
     underScopeKeySql(dataSource, cell, policy.storage, EVERY_STATE, keys),
-    ...(scope.column === undefined
-      ? []
-      : [`CAST(${escaped(scope.column.databaseName)} AS text) IN (${ids})`]),
+    ...(scope.column === undefined ? [] : [`${scopeIdSql(dataSource, scope.column)} IN (${ids})`]),
   ].join(' OR ');
 }
 

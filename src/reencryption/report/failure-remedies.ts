@@ -17,7 +17,8 @@ const REMEDIES: Partial<Record<RowFailureCode, string>> = {
     'row is neither read nor found. If every value was moved already, somebody has put it there.',
   ERR_ERASED:
     'ERR_ERASED: the scope of the row is erased, or to be erased, and the value is not under its keys: the erasure ' +
-    'leaves it readable. Cancel the erasure, run again, and request it anew; of an erased scope, delete the row.',
+    'leaves it readable. Cancel the erasure, run again, and request it anew; of an erased scope, delete the row, or set ' +
+    'the property to null.',
   MISSING_INDEX_KEY:
     'MISSING_INDEX_KEY: the scope of the row has no index key, so that no look-up finds the row. If it had one, ' +
     'restore its row of field_encryption_scope_keys from a backup of the database; or run ' +

@@ -171,14 +171,13 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
   async apply(
     changes: readonly ScopeKeyChange[],
     inserted: readonly ScopeKeyRecord[],
-    confirm: (connection: QueryRunner) => Promise<boolean>,
+    then: (connection: QueryRunner) => Promise<readonly ScopeKeyChange[]>,
   ): Promise<boolean> {
     try {
       return await inOwnTransaction(this.#dataSource, undefined, async (runner) => {
-        for (const page of pagesOf(changes, PER_WRITE))
-          if (!(await updateRows(runner, page))) return false;
+        if (!(await updateAll(runner, changes))) return false;
         for (const page of pagesOf(inserted, PER_WRITE)) await insertRows(runner, page, false);
-        return confirm(runner);
+        return updateAll(runner, await then(runner));
       });
     } catch (error) {
       if (isUniqueViolation(error)) return false;
@@ -210,6 +209,15 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
       return rows;
     });
   }
+}
+
+async function updateAll(
+  runner: QueryRunner,
+  changes: readonly ScopeKeyChange[],
+): Promise<boolean> {
+  for (const page of pagesOf(changes, PER_WRITE))
+    if (!(await updateRows(runner, page))) return false;
+  return true;
 }
 
 /** Whether a connection is in a transaction, be it one that TypeORM does not know of. */

@@ -7,8 +7,7 @@ import { EXIT_CODES } from '../../terminal/command-error';
 import type { CommandResult } from '../../terminal/output';
 import { confirm } from '../../terminal/prompt';
 import { table } from '../../terminal/table';
-import { withConnection } from '../../../typeorm/connection/lent-connection';
-import { requireMoved } from '../../../reencryption/coverage/scope-rows';
+import { scopeRows } from '../../../reencryption/coverage/scope-rows';
 import { endOfWait } from '../../../keys/store/watched-key-store';
 import type { ScopeKeyRecord } from '../../../keys/record/scope-key-record';
 
@@ -69,7 +68,7 @@ export async function keysShred(
     return requested(session, scope, options, { ...dates, isNew: before === undefined });
   }
   receiptFile?.write(erasure.receipt);
-  return erased(scope, erasure.receipt, file);
+  return erased(scope, erasure.receipt, { file, isNew: before?.state !== 'erased' });
 }
 
 /** Cancels an erasure that was requested. */
@@ -112,28 +111,29 @@ function warningOf(
 /** Says what the next step would be; one that would be refused is exit code 1. */
 async function shredPlan(session: Session, scope: NamedScope): ReturnType<CommandWork> {
   const { kind, id, title } = scope;
-  const { installation, dataSource } = session;
+  const { installation } = session;
   const { marks, store } = installation.keys.scopes;
-  await aboutScope(session, scope, () =>
-    withConnection(dataSource, undefined, (runner) => requireMoved(installation, runner, kind)),
-  );
-  const keys = (await store.findAll({ kind, id })).filter((record) => !isMark(record)).length;
-  const held = (await marks.findRecorded({ kind, id }, 'hold')) !== undefined;
   const mark = await marks.findRecorded({ kind, id }, 'erasure');
   const isErased = mark?.state === 'erased';
+  if (!isErased) {
+    const rows = scopeRows(installation);
+    await aboutScope(session, scope, () => rows.requireErasable({ kind, id }));
+  }
+  const keys = (await store.findAll({ kind, id })).filter((record) => !isMark(record)).length;
+  const held = (await marks.findRecorded({ kind, id }, 'hold')) !== undefined;
   const erasableFrom = mark === undefined || isErased ? null : marks.erasableFrom(mark);
   const would = held
     ? `Would refuse: ${title} is under a legal hold.`
     : mark === undefined
       ? `Would request the erasure of ${title}, which has ${counted(keys, 'key')}.`
       : isErased
-        ? `Would refuse: ${title} was erased at ${mark.since.toISOString()}.`
+        ? `Would give the receipt of ${title} again, which was erased at ${mark.since.toISOString()}.`
         : `Would erase ${title}, requested at ${mark.since.toISOString()}, from ${String(erasableFrom?.toISOString())} on.`;
   const state = mark === undefined ? null : isErased ? 'erased' : 'requested';
   return {
     document: { dryRun: true, kind, scope: id, keys, held, state, erasableFrom },
     text: `${would} Nothing was changed.`,
-    exitCode: held || isErased ? EXIT_CODES.failed : EXIT_CODES.done,
+    exitCode: held ? EXIT_CODES.failed : EXIT_CODES.done,
   };
 }
 
@@ -189,13 +189,15 @@ function requested(
 function erased(
   { kind, id, title }: NamedScope,
   receipt: ErasureReceipt,
-  file: string | undefined,
+  { file, isNew }: { readonly file: string | undefined; readonly isNew: boolean },
 ): CommandResult {
-  const { keyIds, columns } = receipt;
+  const { keyIds, columns, erasedAt } = receipt;
   return {
     document: { dryRun: false, kind, scope: id, state: 'erased', receipt },
     text: [
-      `Erased ${counted(keyIds.length, 'key')} of ${title}: nobody can read its values in this database any more.`,
+      isNew
+        ? `Erased ${counted(keyIds.length, 'key')} of ${title}: nobody can read its values in this database any more.`
+        : `${title} was erased at ${erasedAt}, with ${counted(keyIds.length, 'key')}. This is the receipt of that time.`,
       ...(columns.length === 0 ? [] : [columnsTable(columns)]),
       ...(file === undefined
         ? [

@@ -27,7 +27,7 @@ export function assertOmittedKept(
   const { onUpdate, valuesSet } = builder.expressionMap as Partial<Expressions>;
   const overwritten: unknown = onUpdate?.overwrite;
   if (!Array.isArray(overwritten)) return;
-  const rows = [valuesSet ?? []].flat() as ObjectLiteral[];
+  const rows = [valuesSet ?? []].flat<ObjectLiteral[]>();
   for (const encrypted of columns) {
     const { column } = encrypted;
     if (!mayBeOmitted(encrypted, options) || !overwritten.includes(column.databaseName)) continue;
