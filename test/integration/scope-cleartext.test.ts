@@ -1,12 +1,6 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
-import {
-  Encrypted,
-  fieldEncryption,
-  KeyScope,
-  KeyStateError,
-  withKeyScope,
-} from '../../src';
+import { Encrypted, fieldEncryption, KeyScope, KeyStateError, withKeyScope } from '../../src';
 import type { Erasure, FieldEncryption, FieldEncryptionOptions } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';

@@ -16,7 +16,7 @@ import type { ScopeKeyRecord } from '../record/scope-key-record';
 import type { ScopeKeyRing } from './scope-key-ring';
 import type { ScopeKeyStore } from './scope-key-store';
 import { ScopeKeyCreation } from './scope-key-creation';
-import { NoScopeKeyError, notReady } from './scope-key-errors';
+import { noScopeKey, notReady } from './scope-key-errors';
 import { standingsOf } from './standings';
 import type { Standing } from './standings';
 import { scopesOf, slotOf, slotOfKey, wantedKeys } from './wanted-key';
@@ -119,7 +119,7 @@ export class ScopeKeys<C> {
     if (ofMissing.length > 0) await ring.loadBranches(ofMissing, connection);
     for (const key of missing) {
       if (this.#isWithdrawn(key, undefined, marks.get(scopeSlot(key.scope)))) continue;
-      this.#fail(key, new NoScopeKeyError(key.scope));
+      this.#fail(key, noScopeKey(key.scope));
     }
     const existing = wanted.filter((key) => slots.has(slotOfKey(key)));
     if (existing.length > 0) await this.#obtain(existing, connection);

@@ -1,10 +1,13 @@
 import type { QueryRunner } from 'typeorm';
 
+import { ConfigurationError } from '../../errors';
 import type { ColumnUse } from '../../keys/lifecycle/encrypted-rows';
 import type { ErasedRows } from '../../keys/scopes/erasure/erasure-receipt';
 import type { ScopeRows } from '../../keys/scopes/erasure/scope-erasure';
 import { withConnection } from '../../typeorm/connection/lent-connection';
+import { databaseCode } from '../../typeorm/connection/transient-conflict';
 import type { Installation } from '../../typeorm/installation/installation';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { requireTable } from '../../typeorm/tables/all-rows';
 import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
 import { underKeysSql } from '../database/prefix-sql';
@@ -60,12 +63,28 @@ async function eraseTokens(
         .map(({ column }) => column.databaseName);
       for (const name of tokens) {
         const token = runner.connection.driver.escape(name);
-        await runner.query(`UPDATE ${table.name} SET ${token} = NULL WHERE ${where}`);
+        await runner
+          .query(`UPDATE ${table.name} SET ${token} = NULL WHERE ${where}`)
+          .catch((error: unknown) => {
+            throw explainUpdate(error, encrypted);
+          });
       }
       erased.push({ entity, property, rows, tokens });
     }
   }
   return erased;
+}
+
+/** Names the table of the application on which the role lacks the right that an erasure takes. */
+function explainUpdate(error: unknown, { column, policy }: EncryptedColumn): unknown {
+  if (databaseCode(error) !== '42501') return error;
+  const { entity, property } = policy;
+  const { tablePath } = column.entityMetadata;
+  return new ConfigurationError(
+    `${entity}.${property}: the database role may not update ${tablePath}, in which an erasure empties the tokens of ` +
+      `common indexes. Nothing was erased. Run it as a role with that right: GRANT UPDATE ON ${tablePath} TO …`,
+    { entity, property, cause: error },
+  );
 }
 
 /** Counts the keys of scopes that a data key has sealed, which are lost with it. */

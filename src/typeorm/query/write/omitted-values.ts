@@ -1,6 +1,6 @@
 import type { ObjectLiteral } from 'typeorm';
 
-import type { CheckedOptions } from '../../declare/field-encryption-options';
+import type { Installation } from '../../installation/installation';
 import { queryRefused } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
 import type { AnyQueryBuilder, Expressions } from '../any-query-builder';
@@ -8,7 +8,7 @@ import type { AnyQueryBuilder, Expressions } from '../any-query-builder';
 /** Whether rows may be read without the values of a column (`onUnavailable: 'omit'`). */
 export function mayBeOmitted(
   { scope }: EncryptedColumn,
-  { onUnavailable }: Pick<CheckedOptions, 'onUnavailable'>,
+  { onUnavailable }: Pick<Installation['options'], 'onUnavailable'>,
 ): boolean {
   return scope !== undefined && onUnavailable === 'omit';
 }
@@ -22,7 +22,7 @@ export function mayBeOmitted(
 export function assertOmittedKept(
   builder: AnyQueryBuilder,
   { columns }: EncryptedEntity,
-  options: Pick<CheckedOptions, 'onUnavailable'>,
+  options: Pick<Installation['options'], 'onUnavailable'>,
 ): void {
   const { onUpdate, valuesSet } = builder.expressionMap as Partial<Expressions>;
   const overwritten: unknown = onUpdate?.overwrite;

@@ -44,7 +44,7 @@ export function prepareWrite<T>(
     return Promise.reject(error);
   }
   const guarded = (): Promise<T> =>
-    write().catch((error: unknown) => rethrowGuarded(entity, error));
+    write().catch((error: unknown) => rethrowGuarded(builder, entity, error));
   const run = (): Promise<T> =>
     entity !== undefined && UniqueWrite.isNeeded(entity)
       ? runUnique(builder, entity, queryRunner, guarded)
