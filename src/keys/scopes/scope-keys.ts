@@ -215,6 +215,7 @@ export class ScopeKeys<C> {
       const mark = this.#parts.ring.markAmong(marks, 'erasure');
       if (mark === undefined) return false;
       const reason = { error: erasedError(mark), isFinal: mark.state === 'erased' };
+      if (reason.isFinal) this.#parts.ring.known.noteErased(key.scope, reason.error);
       this.#data.withdraw(scopeSlot(key.scope), reason);
       // Until the erasure, rows are read, and looked up as well.
       if (!reason.isFinal && key.purpose === 'index' && record !== undefined) return false;

@@ -14,6 +14,7 @@ import { applyRecorded } from '../recorded-change';
 import type { Scope } from '../../record/scope';
 import { isMark } from '../../record/scope-key-record';
 import type { ScopeKeyRecord } from '../../record/scope-key-record';
+import { erasedError } from './marks-of-scopes';
 import { auditedMark, changedMeanwhile, erasedBefore, requireReason } from './scope-marks';
 
 /** Entries of the audit log in one read. */
@@ -131,8 +132,9 @@ export async function eraseMarked<C>(
   const dates = { requestedAt: mark.since.toISOString(), erasedAt: since.toISOString() };
   const actor = audit?.actor() ?? actorOf({});
   const fields = { application, kind, scope, actor, markId, ...how, ...dates, keyIds };
+  const tombstone = scopes.marks.changed(mark, { state: 'erased', since });
   const changes = [
-    { expected: mark, record: scopes.marks.changed(mark, { state: 'erased', since }) },
+    { expected: mark, record: tombstone },
     ...keys.map((expected) => ({ expected, record: blank(expected, since) })),
   ];
   let receipt: ErasureReceipt | undefined;
@@ -147,6 +149,7 @@ export async function eraseMarked<C>(
   const erased = await applyRecorded(services, scopes.store, { changes, inserted, event });
   if (!erased || receipt === undefined) throw changedMeanwhile(mark);
   scopes.clear();
+  scopes.ring.known.noteErased({ kind, id: scope }, erasedError(tombstone));
   return receipt;
 }
 
