@@ -7,7 +7,7 @@ import type { KeyServices } from '../key-services';
 import type { DataKey } from '../key-source';
 
 import { scopeSlot } from '../record/scope';
-import { isMark, scopeOf } from '../record/scope-key-record';
+import { scopeOf } from '../record/scope-key-record';
 import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
 import { erasedError, marksByScope } from './erasure/marks-of-scopes';
 import { KnownKeys } from './known-keys';
