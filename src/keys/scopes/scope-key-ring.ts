@@ -203,8 +203,11 @@ export class ScopeKeyRing<C> {
     const asked = new Set(ids);
     const marks = marksByScope(records);
     for (const record of records) {
-      const ofScope = marks.get(scopeSlot(scopeOf(record)));
-      const key = asked.has(record.id) ? this.#opened(record, ofScope) : undefined;
+      if (!asked.has(record.id)) continue;
+      const ofScope = marks.get(scopeSlot(scopeOf(record))) ?? [];
+      // Too old since the KMS of another was waited for, which is no failure of this key.
+      if (this.#common.missing(branchPrefixes([record, ...ofScope])).length > 0) continue;
+      const key = this.#opened(record, ofScope);
       if (key !== undefined) this.#keepSeen(key, startedAt, age);
     }
   }
@@ -218,7 +221,7 @@ export class ScopeKeyRing<C> {
   }
 
   /** A mark forbids the key of its scope, even if somebody has put an older row of that back. */
-  #opened(record: ScopeKeyRecord, marks: readonly ScopeKeyRecord[] = []): DataKey | undefined {
+  #opened(record: ScopeKeyRecord, marks: readonly ScopeKeyRecord[]): DataKey | undefined {
     try {
       const mark = this.markAmong(marks, 'erasure');
       if (mark?.state === 'erased') this.known.noteErased(scopeOf(record), erasedError(mark));
