@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import {
+  ConfigurationError,
   BlindIndex,
   DecryptionError,
   Encrypted,
@@ -10,6 +11,7 @@ import {
   FieldEncryptionError,
   KeyScope,
   KeyUnwrapError,
+  UnsupportedValueError,
 } from '../../src';
 import type { ErasureReceipt, FieldEncryptionOptions } from '../../src';
 import { DEFAULT_MAX_VALUE_BYTES } from '../../src/field/field-policy';
@@ -191,6 +193,16 @@ describeDiagonal('After the erasure of a scope', (database) => {
     for (const forged of FORGERIES) {
       const other = { ...receipt, ...forged };
       expect(await fieldEncryption(dataSource).keys.isRecorded(other)).toBe(false);
+    }
+    const [first, ...columns] = receipt.columns;
+    for (const fuller of [
+      { ...receipt, note: 'added' },
+      { ...receipt, [Symbol('note')]: 'added' },
+      { ...receipt, columns: [{ ...first!, note: 'added' }, ...columns] },
+    ]) {
+      const { keys } = fieldEncryption(dataSource);
+      await expect(keys.isRecorded(fuller)).rejects.toBeInstanceOf(UnsupportedValueError);
+      await expect(keys.replayShred([fuller])).rejects.toBeInstanceOf(ConfigurationError);
     }
   });
 

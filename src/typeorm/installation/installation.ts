@@ -213,9 +213,14 @@ export class Installation {
 
   /** Fetches the data keys of header prefixes that are not in memory, all at once; undefined if all are. */
   loadKeys(prefixes: Iterable<string>, queryRunner?: QueryRunner): Promise<void> | undefined {
-    const missing = this.#keys.missing(prefixes);
-    if (missing.length === 0) return undefined;
-    return this.#ask(queryRunner, (held) => this.#keys.load(missing, held));
+    const needed = [...prefixes];
+    const load = (): Promise<void> | undefined => {
+      const missing = this.#keys.missing(needed);
+      if (missing.length === 0) return undefined;
+      return this.#ask(queryRunner, (held) => this.#keys.load(missing, held));
+    };
+    // A KMS that one of them waited for in vain may have let the others grow too old.
+    return load()?.then(load);
   }
 
   /** Asks for keys that may have to come from the KMS, holding as few connections as possible. */

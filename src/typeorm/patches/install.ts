@@ -1,6 +1,7 @@
 import type { Installation } from '../installation/installation';
 
 import { checkForeignStatements, installDriverCodec } from './driver-codec';
+import { recordCreatedKeys } from './ending-transactions';
 import { redactFailingRows } from './failing-rows';
 import { knowHydratedRows } from './hydration';
 import { installLifecycle } from './lifecycle';
@@ -33,6 +34,7 @@ export function patchTypeorm(): void {
   redactCriteria();
   checkComparedValues();
   checkKeysOfStatements();
+  recordCreatedKeys();
   prepareKeysBeforeSaving();
   noteSavedRows();
   leaveOmittedOut();

@@ -156,16 +156,23 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     return this.#find([ofScope], connection);
   }
 
-  async insertMissing(records: readonly ScopeKeyRecord[], connection?: QueryRunner): Promise<void> {
-    const insert = async (runner: QueryRunner): Promise<boolean> => {
+  async insertMissing(
+    records: readonly ScopeKeyRecord[],
+    connection: QueryRunner | undefined,
+    confirm: (transaction: QueryRunner) => Promise<void>,
+  ): Promise<boolean> {
+    const insert = async (runner: QueryRunner): Promise<void> => {
       for (const page of pagesOf(records, PER_WRITE)) await insertRows(runner, page, true);
-      return true;
     };
     if (connection !== undefined && (await isInTransaction(connection))) {
       await withOwnTables(this.#dataSource, connection, insert);
-    } else {
-      await inOwnTransaction(this.#dataSource, connection, insert);
+      return false;
     }
+    return inOwnTransaction(this.#dataSource, connection, async (runner) => {
+      await insert(runner);
+      await confirm(runner);
+      return true;
+    });
   }
 
   async apply(

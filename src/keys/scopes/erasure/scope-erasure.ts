@@ -16,6 +16,7 @@ import type { ScopeKeyChange } from '../scope-key-store';
 import type { Scope } from '../../record/scope';
 import { isMark } from '../../record/scope-key-record';
 import type { ScopeKeyRecord } from '../../record/scope-key-record';
+import { erasedError } from './marks-of-scopes';
 import { auditedMark, changedMeanwhile, requireReason } from './scope-marks';
 
 /** Entries of the audit log in one read. */
@@ -167,6 +168,7 @@ export async function eraseMarked<C>(
   const erased = await applyRecorded(services, scopes.store, { changes, inserted, event, further });
   if (!erased || receipt === undefined) throw changedMeanwhile(mark);
   scopes.clear();
+  scopes.ring.known.noteErased({ kind, id: scope }, erasedError(marked));
   return receipt;
 }
 
