@@ -2,8 +2,9 @@ import { describeFailure } from '../health/ask-kms';
 import { withConnection } from '../typeorm/connection/lent-connection';
 import type { Installation } from '../typeorm/installation/installation';
 
+import { checkConstraints } from './checks/check-constraints';
 import { cleartext, wrapping } from './checks/cleartext';
-import { checks, columns } from './checks/columns';
+import { columns } from './checks/columns';
 import { commonKeys } from './checks/common-keys';
 import { applicationLog, configuration, serverLog } from './checks/configuration';
 import { keys, policies } from './checks/keys';
@@ -100,7 +101,7 @@ const CHECKS = Object.freeze({
     'the columns': columns,
     'the stored values': cleartext,
     'the keys of stored values': commonKeys,
-    'the CHECK constraints': checks,
+    'the CHECK constraints': checkConstraints,
     'the indexes': lookups,
   } satisfies Record<string, DatabaseCheck>,
 
