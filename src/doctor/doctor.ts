@@ -5,7 +5,6 @@ import type { Installation } from '../typeorm/installation/installation';
 import { checkConstraints } from './checks/check-constraints';
 import { cleartext, wrapping } from './checks/cleartext';
 import { columns } from './checks/columns';
-import { commonKeys } from './checks/common-keys';
 import { applicationLog, configuration, serverLog } from './checks/configuration';
 import { keys, policies } from './checks/keys';
 import { anchor, kmsHealth, passphrase } from './checks/kms';
@@ -13,6 +12,7 @@ import { lookups } from './checks/lookups';
 import { ownTables, rowSecurity } from './checks/own-tables';
 import { packages } from './checks/packages';
 import { runtime } from './checks/runtime';
+import { storedKeys } from './checks/stored-keys';
 import { attempted, finding } from './finding';
 import type { Check, DatabaseCheck, Finding, FindingLevel } from './finding';
 
@@ -100,7 +100,7 @@ const CHECKS = Object.freeze({
     'the anchor': anchor,
     'the columns': columns,
     'the stored values': cleartext,
-    'the keys of stored values': commonKeys,
+    'the keys of stored values': storedKeys,
     'the CHECK constraints': checkConstraints,
     'the indexes': lookups,
   } satisfies Record<string, DatabaseCheck>,
