@@ -1,19 +1,35 @@
 import type { ColumnStatus } from '../reencryption/coverage/status';
 
+import { RESTORE_SCOPE_KEYS } from './absent-keys';
 import type { EncryptionState } from './encryption-state';
 import { counted } from './finding';
 import type { OperatorTask } from './operator-task';
 
-/** Values under keys that are not in the key table. */
-export function unreadableRows({ entity, property, keys }: ColumnStatus): OperatorTask[] {
-  return keys
-    .filter(({ name }) => name === undefined)
-    .map(({ keyId, rows }) => ({
-      command: 'keys restore',
-      reason:
-        `${counted(rows, 'row')} of ${entity}.${property} need key ${keyId}, which the key table ` +
-        'does not hold: restore it from a backup',
-    }));
+/** Values whose key is gone. */
+export function unreadableRows(status: ColumnStatus): OperatorTask[] {
+  const { entity, property, keys, scopes } = status;
+  const gone = keys.filter(({ name }) => name === undefined);
+  return scopes === null
+    ? gone.map(({ keyId, rows }) => ({
+        command: 'keys restore',
+        reason:
+          `${counted(rows, 'row')} of ${entity}.${property} need key ${keyId}, which the key table ` +
+          'does not hold: restore it from a backup',
+      }))
+    : goneWithScopes(status, gone);
+}
+
+/** One task for all scopes, of which there may be many. */
+function goneWithScopes(
+  { entity, property }: ColumnStatus,
+  gone: ColumnStatus['keys'],
+): OperatorTask[] {
+  if (gone.length === 0) return [];
+  const rows = gone.reduce((sum, each) => sum + each.rows, 0);
+  const reason =
+    `${counted(rows, 'row')} of ${entity}.${property} need ${counted(gone.length, 'key')} that neither the table of ` +
+    `keys of scopes nor the key table holds. ${RESTORE_SCOPE_KEYS}`;
+  return [{ command: null, reason }];
 }
 
 /** Values that are not bound to their row, or not under the active key of their scope. */

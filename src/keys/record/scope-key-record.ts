@@ -14,7 +14,8 @@ export type MarkPurpose = 'erasure' | 'hold';
  * the scope can be read and nothing be written; once it is `erased`, so is every key of the scope. Those that
  * were `deactivated` stay so, without the key.
  */
-export type ScopeKeyState = 'active' | 'deactivated' | 'erased';
+export type ScopeKeyState = (typeof SCOPE_KEY_STATES)[number];
+export const SCOPE_KEY_STATES = ['active', 'deactivated', 'erased'] as const;
 
 /** One row of the table of scope keys. Holds the key only as a branch key has sealed it. */
 export interface ScopeKeyRecord {

@@ -8,7 +8,7 @@ import type { Installation } from '../../typeorm/installation/installation';
 import { KeyPrefixes } from '../../typeorm/metadata/key-prefixes';
 import { withKnownRow } from '../../typeorm/metadata/known-row';
 import type { KnownRow } from '../../typeorm/metadata/known-row';
-import { scopeOfValue } from '../../typeorm/metadata/encrypted-column';
+import { keyPrefixOf, scopeOfValue } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { StoredInRow } from '../../typeorm/metadata/stored-in-row';
 import { keyAt, lastKey } from '../database/row';
@@ -207,16 +207,16 @@ export class PageWork {
     };
   }
 
-  /** Returns the scope of a row, by its column or else by the key of its value. */
+  /** Returns the scope of a row, by its column or else by the key of its value. Throws why that cannot be had. */
   #scopeOf({ encrypted, ...column }: ColumnWork, page: StoredPage, row: number): Scope | undefined {
-    const scope = encrypted.scope;
+    const { scope } = encrypted;
     if (scope === undefined) return undefined;
-    const ofKey = scopeOfValue(
-      this.#installation.keys,
-      encrypted,
-      page.cells[column.stored]?.[row],
-    );
+    const { keys } = this.#installation;
+    const stored = page.cells[column.stored]?.[row];
+    const ofKey = scopeOfValue(keys, encrypted, stored);
     const id = scope.ofRead(rowOf(encrypted, column.bound, page, row), ofKey);
+    const prefix = id === undefined ? keyPrefixOf(encrypted, stored) : undefined;
+    if (prefix !== undefined) keys.keyByPrefix(prefix);
     return id === undefined ? undefined : { kind: scope.kind, id };
   }
 
