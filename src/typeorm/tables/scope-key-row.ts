@@ -101,6 +101,6 @@ const readKeyId: ReadCell<string> = (value) => {
 const readPrefixOf =
   (id: string): ReadCell<string> =>
   (value) => {
-    if (value === keyPrefix(id, FORMATS.bound)) return value as string;
+    if (value === keyPrefix(id, FORMATS.bound)) return value;
     throw new RangeError('it is not the prefix of the key');
   };
