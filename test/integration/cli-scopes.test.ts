@@ -219,6 +219,7 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
       expect(held).toMatchObject({ code: 1 });
       expect(JSON.parse(held.stdout)).toMatchObject({ scopes: scopes('held'), receipts: [] });
     }
+    expect((await run(...replay, '--dry-run')).stdout).toMatch(/Replay its receipt again once/);
     await json('keys', 'release', ...hold);
 
     const again = ['--receipt', `new-${kind.name}.json`, '--yes'];
@@ -234,9 +235,11 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     });
     const both = ['keys', 'shred', '--replay', 'replayed.json', `new-${kind.name}.json`, '--yes'];
     expect(await json(...both, '--receipt', 'none.json')).toMatchObject({
-      ...{ scopes: [...scopes('stillErased'), ...scopes('stillErased')], receipts: [] },
+      ...{ scopes: scopes('stillErased'), receipts: [] },
     });
     expect(existsSync(join(project.folder, 'none.json'))).toBe(false);
+    // Nothing proves this one, and nothing is left to be done by it.
+    expect(await json(...unproven, '--yes')).toMatchObject({ scopes: scopes('stillErased') });
     const other = await run('keys', 'shred', '--replay', 'clinic.key', '--yes');
     expect(other).toMatchObject({ code: 2 });
     expect(other.stderr).toContain('clinic.key is not the receipt');
@@ -245,6 +248,24 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     );
     expect((await run('keys', 'shred', '--reason', 'x')).stderr).toContain("argument 'scope'");
     expect((await run('keys', 'shred', '7')).stderr).toContain('--reason');
+  });
+
+  it('say before an erasure when it is done, and what is lost by it', async () => {
+    const shred = ['keys', 'shred', '7', '--reason', 'request 1'];
+    const planned = async (...options: string[]): Promise<string> =>
+      (await run(...shred, ...options, '--dry-run')).stdout;
+    expect(await planned()).toMatch(/^Would request the erasure of [^.]*\. Nothing was changed\./);
+    expect(await planned('--grace', '0', '--delay', '1440')).not.toContain('lost');
+    expect(await planned('--grace', '0')).toMatch(/^Would erase .*, at once\. .*values are lost/);
+    expect(await planned('--grace', '0', '--delay', '1')).toMatch(
+      /^Would request .*values are lost, too, and the receipt does not count them/,
+    );
+    const first = await run(...shred, '--grace', '0', '--delay', '1', '--yes');
+    expect(first.stdout).toMatch(/writes after the erasure is lost, and the receipt does not/);
+    expect(first.stdout).toContain('With --receipt <file>');
+    expect(await planned('--grace', '0')).toMatch(
+      /^Would erase .*, requested at .*values are lost/,
+    );
   });
 
   it('overwrite no file by a receipt, and erase nothing then', async () => {
