@@ -11,7 +11,7 @@ import type { ErasureReceipt } from './keys/scopes/erasure/erasure-receipt';
 import type { ReplayReport } from './keys/scopes/erasure/erasure-replay';
 import type { Erasure } from './keys/scopes/erasure/scope-erasure';
 import type { ResealReport } from './keys/scopes/scope-resealing';
-import { requireMoved, scopeRows } from './reencryption/coverage/scope-rows';
+import { scopeRows } from './reencryption/coverage/scope-rows';
 import { scopeStatus } from './reencryption/coverage/scope-status';
 import type { ScopeStatus } from './reencryption/coverage/scope-status';
 import { namesNoScopes } from './scope-options';
@@ -21,7 +21,6 @@ import type {
   ScopeReason,
   ShredOptions,
 } from './scope-options';
-import { withConnection } from './typeorm/connection/lent-connection';
 import type { Installation } from './typeorm/installation/installation';
 import { knownScope, knownScopes } from './typeorm/installation/known-scopes';
 import { managedWork } from './typeorm/installation/managed-work';
@@ -112,16 +111,15 @@ export class ScopeKeys {
 
   /**
    * Erases what belongs to a scope, everywhere in the database, by erasing its keys. The first call requests it,
-   * and from then on nothing is written for the scope; a later one, when every process has noticed, erases. Rows
-   * stay, and nobody can read their values. Backups of the database hold the wrapped keys until they, or all KEK
-   * versions that they need, are destroyed.
+   * and from then on nothing is written for the scope; a later one, when every process has noticed, erases. From then
+   * on, each returns the receipt of that time. Rows stay, and nobody can read their values. Backups of the database
+   * hold the wrapped keys until they, or all KEK versions that they need, are destroyed.
    *
-   * @throws {@link KeyStateError} for a scope under a legal hold, or one that is erased, and while columns with keys
-   * of its kind hold values under a common key; retryable while transactions are open that may have written
+   * @throws {@link KeyStateError} for a scope under a legal hold, and while columns with keys of its kind hold values
+   * under a common key, or rows of it cleartext; retryable while transactions are open that may have written
    */
   async shred({ scope, waitMs, ...options }: ShredOptions): Promise<Erasure> {
     const named = await this.#known(scope);
-    await this.#requireMoved([named]);
     const { scopeOperations, scopes } = this.installation.keys;
     const rows = scopeRows(this.installation, waitMs);
     // Each of the two steps is approved for itself.
@@ -139,7 +137,7 @@ export class ScopeKeys {
    * @returns the receipts of this time, and those whose scopes were left alone
    * @throws {@link KeyStateError} for a receipt of another application; {@link KeyUnwrapError} for one that was
    * edited or made up; {@link ConfigurationError} for anything else. Nothing is erased then. And as
-   * {@link ScopeKeys.shred} does while a column holds values under a common key
+   * {@link ScopeKeys.shred} does while values would be left readable
    */
   async replayShred(
     receipts: readonly ErasureReceipt[],
@@ -150,16 +148,6 @@ export class ScopeKeys {
     return this.run('shred', { parameters: { replayed, acceptUnproven } }, () =>
       this.installation.keys.scopeOperations.replay(receipts, { rows, acceptUnproven }),
     );
-  }
-
-  /** Before an erasure is requested, from which on rows of the scope cannot be moved. */
-  async #requireMoved(scopes: readonly { readonly kind: string }[]): Promise<void> {
-    const { installation } = this;
-    await withConnection(installation.dataSource, undefined, async (runner) => {
-      for (const kind of new Set(scopes.map((scope) => scope.kind))) {
-        await requireMoved(installation, runner, kind);
-      }
-    });
   }
 
   /**

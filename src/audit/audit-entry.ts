@@ -103,6 +103,9 @@ export interface AuditEntry {
 /** An entry without its hash. */
 export type UnsealedEntry = Omit<AuditEntry, 'hash'>;
 
+/** Records events as the last step of a transaction. */
+export type RecordEvents<C> = (events: readonly AuditEvent[], transaction: C) => Promise<void>;
+
 /** Returns the head of the log, `<seq>:<hash>`. Kept elsewhere, it later shows whether entries were cut off. */
 export function headOf(entry: Pick<AuditEntry, 'seq' | 'hash'>): string {
   return `${String(entry.seq)}:${entry.hash}`;

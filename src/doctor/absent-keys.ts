@@ -22,6 +22,10 @@ export const RESTORE_KEYS =
   'Restore the data_keys table from a backup of the database, or the keys from a backup of theirs: ' +
   'field-encryption keys restore';
 
+/** The remedy for lost keys of scopes. */
+export const RESTORE_SCOPE_KEYS =
+  'Restore the table field_encryption_scope_keys from a backup of the database: no backup of keys has keys of scopes';
+
 /**
  * Finds the keys that entities need and the key table does not have.
  *

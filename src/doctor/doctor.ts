@@ -2,9 +2,9 @@ import { describeFailure } from '../health/ask-kms';
 import { withConnection } from '../typeorm/connection/lent-connection';
 import type { Installation } from '../typeorm/installation/installation';
 
+import { checkConstraints } from './checks/check-constraints';
 import { cleartext, wrapping } from './checks/cleartext';
-import { checks, columns } from './checks/columns';
-import { commonKeys } from './checks/common-keys';
+import { columns } from './checks/columns';
 import { applicationLog, configuration, serverLog } from './checks/configuration';
 import { keys, policies } from './checks/keys';
 import { anchor, kmsHealth, passphrase } from './checks/kms';
@@ -12,6 +12,7 @@ import { lookups } from './checks/lookups';
 import { ownTables, rowSecurity } from './checks/own-tables';
 import { packages } from './checks/packages';
 import { runtime } from './checks/runtime';
+import { storedKeys } from './checks/stored-keys';
 import { attempted, finding } from './finding';
 import type { Check, DatabaseCheck, Finding, FindingLevel } from './finding';
 
@@ -99,8 +100,8 @@ const CHECKS = Object.freeze({
     'the anchor': anchor,
     'the columns': columns,
     'the stored values': cleartext,
-    'the keys of stored values': commonKeys,
-    'the CHECK constraints': checks,
+    'the keys of stored values': storedKeys,
+    'the CHECK constraints': checkConstraints,
     'the indexes': lookups,
   } satisfies Record<string, DatabaseCheck>,
 

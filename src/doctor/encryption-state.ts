@@ -14,8 +14,7 @@ import { encryptedTables } from '../reencryption/encrypted-table';
 import { withConnection } from '../typeorm/connection/lent-connection';
 import { missingTables } from '../typeorm/connection/table-access';
 import type { Installation } from '../typeorm/installation/installation';
-import { declaredKinds, describeColumn } from '../typeorm/metadata/encrypted-column';
-import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
+import { declaredKinds, describeColumn, mayHoldOthers } from '../typeorm/metadata/encrypted-column';
 import { ScopeKeySchema } from '../typeorm/tables/scope-key-table';
 
 import { absentKeys } from './absent-keys';
@@ -108,10 +107,6 @@ function neededTables(installation: Installation): string[] {
     ...encryptedTables(installation).map(({ metadata }) => metadata.tablePath),
     ...(hasScopes ? [dataSource.getMetadata(ScopeKeySchema).tablePath] : []),
   ];
-}
-
-function mayHoldOthers({ readsPlaintext, previousFormat }: EncryptedColumn): boolean {
-  return readsPlaintext || previousFormat !== undefined;
 }
 
 function plannedMaintenance(

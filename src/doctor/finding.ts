@@ -72,6 +72,7 @@ export const FINDING_LEVELS = Object.freeze({
   CLEARTEXT_FOUND: 'error',
   COMMON_KEY_FOUND: 'error',
   CHECK_MISSING: 'warning',
+  CHECK_OUTDATED: 'error',
   INDEX_MISSING: 'warning',
   INDEX_NOT_UNIQUE: 'error',
   INDEX_NOT_USED: 'warning',

@@ -1,11 +1,11 @@
 import type { KeyInfo } from '../keys/record/key-info';
-import type { ColumnStatus } from '../reencryption/coverage/status';
 
 import type { AbsentKey } from './absent-keys';
 import type { EncryptionState } from './encryption-state';
 import { counted } from './finding';
 import { indexTasks, rootTasks } from './index-tasks';
 import type { OperatorTask } from './operator-task';
+import { cleartextRows, unboundRows, unreadableRows } from './row-tasks';
 
 /** Lists the tasks that are due, most urgent first. */
 export function operatorTasks(state: EncryptionState): OperatorTask[] {
@@ -159,74 +159,6 @@ function activeNames(keys: readonly KeyInfo[]): ReadonlySet<string> {
 
 function titled({ name, version }: KeyInfo): string {
   return `key "${name}" version ${String(version)}`;
-}
-
-function unreadableRows({ entity, property, keys }: ColumnStatus): OperatorTask[] {
-  return keys
-    .filter(({ name }) => name === undefined)
-    .map(({ keyId, rows }) => ({
-      command: 'keys restore',
-      reason:
-        `${counted(rows, 'row')} of ${entity}.${property} need key ${keyId}, which the key table ` +
-        'does not hold: restore it from a backup',
-    }));
-}
-
-/** Values that are not bound to their row, or not under the active key of their scope. */
-function unboundRows(status: ColumnStatus, { legacyScope }: EncryptionState): OperatorTask[] {
-  const { entity, property, unboundRows: unbound, scopes } = status;
-  const isNamed = legacyScope.has(`${entity}.${property}`);
-  const left =
-    scopes === null
-      ? [[unbound, 'not bound to their row'] as const]
-      : [
-          [
-            isNamed ? scopes.commonRows : 0,
-            `under a common key, not one of their ${scopes.kind}`,
-          ] as const,
-          [
-            scopes.olderRows - scopes.toBeErasedRows,
-            `under an older key of their ${scopes.kind}`,
-          ] as const,
-        ];
-  return [
-    ...(isNamed || scopes === null ? [] : unnamedScope(status, scopes.commonRows)),
-    ...left
-      .filter(([rows]) => rows > 0)
-      .map(([rows, how]) => ({
-        command: `data reencrypt --entity ${entity}`,
-        reason: `${counted(rows, 'value')} of ${entity}.${property} ${how}`,
-      })),
-  ];
-}
-
-/** Values under a common key that only `legacyScope` lets be read, found and moved. */
-function unnamedScope({ entity, property }: ColumnStatus, rows: number): OperatorTask[] {
-  if (rows === 0) return [];
-  const name = `${entity}.${property}`;
-  return [
-    {
-      command: null,
-      reason:
-        `${counted(rows, 'value')} of ${name} under a common key are neither read nor found nor moved: ` +
-        `add '${name}' to the option legacyScope, and deploy`,
-    },
-  ];
-}
-
-function cleartextRows(
-  { entity, property, cleartextRows: rows }: ColumnStatus,
-  { inTransition }: EncryptionState,
-): OperatorTask[] {
-  if (rows === 0) return [];
-  const name = `${entity}.${property}`;
-  const first = inTransition.has(name) ? '' : ', after you have named it in legacyPlaintext';
-  return [
-    {
-      command: `data encrypt --entity ${entity}`,
-      reason: `${counted(rows, 'row')} of ${name} hold cleartext: encrypt them${first}`,
-    },
-  ];
 }
 
 function staleRows({ columns, keys: all }: EncryptionState): OperatorTask[] {

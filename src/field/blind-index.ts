@@ -1,8 +1,9 @@
 import { LABELS } from '../crypto/labels';
 import type { ValueContent } from '../encoding/value-codec';
 import { UnsupportedValueError } from '../errors';
-import type { KeySource } from '../keys/key-source';
+import type { IndexRoots, KeySource } from '../keys/key-source';
 
+import { keyUnusable } from './field-errors';
 import type { BlindIndexPolicy, FieldPolicy } from './field-policy';
 import { requireIndexable } from './field-policy';
 import { TokenForm } from './token-form';
@@ -22,6 +23,7 @@ export type { BlindIndexPolicy, IndexDefinition } from './field-policy';
  * **Warning**: tokens show anyone who reads the table which rows hold equal values, and how often.
  */
 export class BlindIndex {
+  readonly #field: FieldPolicy;
   readonly #keys: KeySource;
   readonly #current: TokenForm;
   readonly #previous: readonly TokenForm[];
@@ -41,6 +43,7 @@ export class BlindIndex {
   ) {
     requireIndexable(field, index);
     const binding = { label, application, indexName: index.name };
+    this.#field = field;
     this.#keys = keys;
     this.#current = new TokenForm(field, index, binding);
     this.#previous = index.previous.map((earlier) => new TokenForm(field, earlier, binding));
@@ -50,10 +53,10 @@ export class BlindIndex {
   /**
    * Whether stored tokens may have several forms.
    *
-   * @throws whatever {@link KeySource.indexRoots} throws
+   * @throws what {@link KeySource.indexRoots} throws, with the name of the field
    */
   get isInTransition(): boolean {
-    return this.#previous.length > 0 || this.#keys.indexRoots().length > 1;
+    return this.#previous.length > 0 || this.#roots().length > 1;
   }
 
   /**
@@ -61,11 +64,11 @@ export class BlindIndex {
    *
    * @throws {@link UnsupportedValueError} if the value is not of the field's type, or cannot be compared
    * (NaN, a lone surrogate, whatever the normalizer refuses)
-   * @throws whatever {@link KeySource.indexRoots} throws
+   * @throws what {@link KeySource.indexRoots} throws, with the name of the field
    */
   token(value: unknown): string {
     const content = this.#current.comparable(value);
-    return this.#current.token(this.#keys.indexRoots(), 0, content);
+    return this.#current.token(this.#roots(), 0, content);
   }
 
   /**
@@ -133,8 +136,16 @@ export class BlindIndex {
     return this.#current.comparable(value);
   }
 
+  #roots(): IndexRoots {
+    try {
+      return this.#keys.indexRoots();
+    } catch (error) {
+      throw keyUnusable(this.#field, error);
+    }
+  }
+
   #allTokens(value: unknown, exceptRootId?: string): Set<string> {
-    const roots = this.#keys.indexRoots();
+    const roots = this.#roots();
     const contents = [
       this.#current.comparable(value),
       ...this.#previous.map((form) => comparableIfAny(form, value)),

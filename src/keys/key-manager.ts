@@ -240,7 +240,7 @@ export class KeyManager<C = unknown> implements KeySource {
     this.#preparation.clear();
     this.#current.clear();
     this.#ring.clear();
-    this.#scopes?.clear();
+    this.#scopes?.close();
     this.audit?.clear();
     wrapper.forgetRequests();
     wrapper.epochs.clear();

@@ -4,6 +4,7 @@ import type { QueryRunner, Table } from 'typeorm';
 import { encryptedTables } from '../reencryption/encrypted-table';
 import type { EncryptedTable } from '../reencryption/encrypted-table';
 import type { Installation } from '../typeorm/installation/installation';
+import { otherCiphertextCheck } from '../typeorm/metadata/ciphertext-check';
 import { describeColumn } from '../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
 
@@ -13,8 +14,8 @@ import type { MigrationDraft, MigrationPlan, MigrationScript } from './migration
 
 /**
  * Plans the last migration of encrypted columns, which adds the CHECK constraints that keep cleartext out,
- * except for `@Encrypted({ check: false })`. They equal those of `migration:generate`, but on PostgreSQL a
- * second migration validates the rows, without blocking writers.
+ * except for `@Encrypted({ check: false })`, and drops those of before `bindTo` or keys of scopes. They equal
+ * those of `migration:generate`, but on PostgreSQL a second migration validates the rows, without blocking writers.
  *
  * @throws {@link ConfigurationError} while a column holds cleartext
  */
@@ -23,34 +24,48 @@ export async function planContract(installation: Installation): Promise<Migratio
   return planMigrations(dataSource, async (runner, script) => {
     const validations: string[] = [];
     for (const table of encryptedTables(installation)) {
-      const missing = await missingChecks(runner, table, script);
-      if (missing.length === 0) continue;
+      const { missing, outdated } = await changesOf(runner, table, script);
+      const path = table.metadata.tablePath;
       if (dataSource.options.type === 'postgres') {
+        for (const check of outdated) dropValidated(script, table, check);
         validations.push(...missing.map((check) => addUnvalidated(script, table, check)));
-      } else await runner.createCheckConstraints(table.metadata.tablePath, missing);
+      } else {
+        if (outdated.length > 0) await runner.dropCheckConstraints(path, outdated);
+        if (missing.length > 0) await runner.createCheckConstraints(path, missing);
+      }
     }
     return validationDraft(validations);
   });
 }
 
-async function missingChecks(
+/** What the constraints of a table lack, and have too much. */
+interface CheckChanges {
+  readonly missing: TableCheck[];
+  readonly outdated: TableCheck[];
+}
+
+async function changesOf(
   runner: QueryRunner,
   table: EncryptedTable,
   { notes }: MigrationScript,
-): Promise<TableCheck[]> {
+): Promise<CheckChanges> {
   const live = await liveTable(runner, table);
+  const changes: CheckChanges = { missing: [], outdated: [] };
   // A table that does not exist yet gets them from migration:generate.
-  if (live === undefined) return [];
-  const missing: TableCheck[] = [];
+  if (live === undefined) return changes;
   for (const encrypted of table.columns) {
-    const { check } = encrypted;
-    if (check === undefined) notes.push(`${describeColumn(encrypted)}: ${whyUnchecked(encrypted)}`);
-    else if (!live.checks.some(({ name }) => name === check.constraint.name)) {
-      await assertEncrypted(runner, table, live, encrypted);
-      missing.push(TableCheck.create(check.constraint));
+    const { check, column, policy } = encrypted;
+    if (check === undefined) {
+      notes.push(`${describeColumn(encrypted)}: ${whyUnchecked(encrypted)}`);
+      continue;
     }
+    const other = otherCiphertextCheck(column, policy, runner.connection);
+    changes.outdated.push(...live.checks.filter(({ name }) => name === other.name));
+    if (live.checks.some(({ name }) => name === check.constraint.name)) continue;
+    await assertEncrypted(runner, table, live, encrypted);
+    changes.missing.push(TableCheck.create(check.constraint));
   }
-  return missing;
+  return changes;
 }
 
 function whyUnchecked({ readsPlaintext, previousFormat }: EncryptedColumn): string {
@@ -83,6 +98,15 @@ async function assertEncrypted(
       `${String(rows)} rows hold cleartext. Encrypt them first: npx field-encryption data encrypt --entity ${policy.entity}`,
     );
   }
+}
+
+/** `down` fails while there are values that the constraint would refuse. */
+function dropValidated(script: MigrationScript, { name }: EncryptedTable, check: TableCheck): void {
+  const constraint = `"${String(check.name)}"`;
+  script.step(
+    `ALTER TABLE ${name} DROP CONSTRAINT ${constraint}`,
+    `ALTER TABLE ${name} ADD CONSTRAINT ${constraint} CHECK (${String(check.expression)})`,
+  );
 }
 
 function addUnvalidated(

@@ -171,7 +171,7 @@ describeDiagonal('field-encryption keys', (kind) => {
       entries: [{ seq: 3, operation: 'deactivate', keyState: 'deactivated', outcome: 'done' }],
     });
     const shown = (await audit('list', '--last', '1', '--operation', 'rotate')).stdout;
-    expect(shown).toMatch(/^SEQ 4 {2}TIME [\dT:-]+Z {2}OPERATION rotate {2}KEY default v2\b/);
+    expect(shown).toMatch(/^SEQ: 4 {2}TIME: [\dT:-]+Z {2}OPERATION: rotate {2}KEY: default v2\b/);
     const head = (await audit('head')).stdout.trim();
     expect(head).toMatch(/^4:/);
     expect(await audit('verify', '--expect-head', head)).toMatchObject({

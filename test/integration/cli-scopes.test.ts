@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
@@ -145,13 +145,17 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
       { entity: 'Patient', property: 'ssn', rows: 1, tokens: [] },
     ]);
 
-    const again = await run(...shred, '--receipt', 'again.json', '--yes', '--json');
-    expect(again.code).toBe(1);
-    expect(JSON.parse(again.stderr)).toMatchObject({ error: { code: 'ERR_KEY_STATE' } });
-    expect(existsSync(join(project.folder, 'again.json'))).toBe(false);
-    for (const refused of [shred, ['keys', 'hold', '7', '--reason', 'x']]) {
-      expect(await run(...refused, '--dry-run')).toMatchObject({ code: 1 });
-    }
+    // As after a command that was killed once it had erased, which leaves an empty file.
+    writeFileSync(join(project.folder, 'again.json'), '');
+    const again = await run(...shred, '--receipt', 'again.json', '--yes');
+    expect(again).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/was erased at .* receipt of that time/) as string,
+    });
+    expect(readFileSync(join(project.folder, 'again.json'), 'utf8')).toBe(receipt);
+    expect(await run(...shred, '--receipt', 'again.json', '--yes')).toMatchObject({ code: 2 });
+    expect(await json(...shred, '--dry-run')).toMatchObject({ state: 'erased' });
+    expect(await run('keys', 'hold', '7', '--reason', 'x', '--dry-run')).toMatchObject({ code: 1 });
     const left = await json('keys', 'rotate', '--scope', '7', '--dry-run');
     expect(left).toMatchObject({ rotations: [{ rotated: 0, erased: 1, toBeErased: 0 }] });
     const hold = await run('keys', 'hold', '7', '--reason', 'x');
@@ -215,6 +219,7 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
       expect(held).toMatchObject({ code: 1 });
       expect(JSON.parse(held.stdout)).toMatchObject({ scopes: scopes('held'), receipts: [] });
     }
+    expect((await run(...replay, '--dry-run')).stdout).toMatch(/Replay its receipt again once/);
     await json('keys', 'release', ...hold);
 
     const again = ['--receipt', `new-${kind.name}.json`, '--yes'];
@@ -230,9 +235,11 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     });
     const both = ['keys', 'shred', '--replay', 'replayed.json', `new-${kind.name}.json`, '--yes'];
     expect(await json(...both, '--receipt', 'none.json')).toMatchObject({
-      ...{ scopes: [...scopes('stillErased'), ...scopes('stillErased')], receipts: [] },
+      ...{ scopes: scopes('stillErased'), receipts: [] },
     });
     expect(existsSync(join(project.folder, 'none.json'))).toBe(false);
+    // Nothing proves this one, and nothing is left to be done by it.
+    expect(await json(...unproven, '--yes')).toMatchObject({ scopes: scopes('stillErased') });
     const other = await run('keys', 'shred', '--replay', 'clinic.key', '--yes');
     expect(other).toMatchObject({ code: 2 });
     expect(other.stderr).toContain('clinic.key is not the receipt');
@@ -241,6 +248,24 @@ describeDiagonal('The commands on keys of scopes', (kind) => {
     );
     expect((await run('keys', 'shred', '--reason', 'x')).stderr).toContain("argument 'scope'");
     expect((await run('keys', 'shred', '7')).stderr).toContain('--reason');
+  });
+
+  it('say before an erasure when it is done, and what is lost by it', async () => {
+    const shred = ['keys', 'shred', '7', '--reason', 'request 1'];
+    const planned = async (...options: string[]): Promise<string> =>
+      (await run(...shred, ...options, '--dry-run')).stdout;
+    expect(await planned()).toMatch(/^Would request the erasure of [^.]*\. Nothing was changed\./);
+    expect(await planned('--grace', '0', '--delay', '1440')).not.toContain('lost');
+    expect(await planned('--grace', '0')).toMatch(/^Would erase .*, at once\. .*values are lost/);
+    expect(await planned('--grace', '0', '--delay', '1')).toMatch(
+      /^Would request .*values are lost, too, and the receipt does not count them/,
+    );
+    const first = await run(...shred, '--grace', '0', '--delay', '1', '--yes');
+    expect(first.stdout).toMatch(/writes after the erasure is lost, and the receipt does not/);
+    expect(first.stdout).toContain('With --receipt <file>');
+    expect(await planned('--grace', '0')).toMatch(
+      /^Would erase .*, requested at .*values are lost/,
+    );
   });
 
   it('overwrite no file by a receipt, and erase nothing then', async () => {

@@ -19,6 +19,7 @@ class Claim {
   @KeyScope({ kind: 'tenant' }) @Column() tenantId!: string;
   @Encrypted() @BlindIndex({ uniqueWith: ['tenantId'] }) number!: string;
   @Encrypted({ nullable: true }) text?: string;
+  @Encrypted({ nullable: true }) @BlindIndex({ scope: false }) email?: string;
 }
 
 describeDiagonal('The option keyScope, where it says nothing', (database) => {
@@ -69,6 +70,16 @@ describeDiagonal('The option keyScope, where it says nothing', (database) => {
     );
     expect(await withKeyScope({ tenant: 'north' }, read)).toBe('secret');
     expect(await withKeyScope(ALL_SCOPES, read)).toBe('secret');
+  });
+
+  it('lets a login find its tenant by a common index, without reading values', async () => {
+    await withKeyScope({ tenant: 'north' }, () =>
+      claims.update({ id: 1 }, { email: 'a@b.example' }),
+    );
+    const where = { email: 'a@b.example' };
+    await expect(claims.findOneBy(where)).rejects.toBeInstanceOf(MissingScopeError);
+    const select = { id: true, tenantId: true } as const;
+    expect(await claims.findOne({ select, where })).toEqual({ id: 1, tenantId: 'north' });
   });
 
   it('refuses nothing that uses no value of a scope', async () => {

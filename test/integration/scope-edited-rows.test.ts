@@ -136,6 +136,7 @@ describeDiagonal('A row of the table of scope keys', (database) => {
       ['since', `'never'`],
       ['sealed', `'***'`],
       ['branch_id', `'nope'`],
+      ['prefix', `'AgAAAAAAAAAA'`],
     ])('%s is an error of its scope, and of no other', async (column, cell) => {
       await begin();
       await fieldEncryption(dataSource).keys.hold({ scope: SCOPE, reason: 'case 1' });
@@ -159,6 +160,23 @@ describeDiagonal('A row of the table of scope keys', (database) => {
       const status = await keys.scopeStatus([SCOPE]).catch((error: unknown) => error);
       if (!Array.isArray(status)) expect(status).toBeInstanceOf(FieldEncryptionError);
     });
+  });
+
+  it('with the prefix of another key is an error, before a run would leave its values out', async () => {
+    await begin();
+    const other = `(SELECT prefix FROM field_encryption_scope_keys WHERE scope = '8' AND purpose = 'data')`;
+    await edit('data', 'prefix', other);
+    const { manager } = await open();
+    for (const work of [
+      () => manager.findBy(Patient, { tenantId: 7 }),
+      () => manager.insert(Patient, patient(7)),
+      () => fieldEncryption(dataSource).keys.rotateScope(SCOPE),
+    ]) {
+      const error = await rejection(work());
+      expect(error).toBeInstanceOf(KeyUnwrapError);
+      expect(error.message).toContain('prefix');
+    }
+    expect(await manager.findBy(Patient, { tenantId: 8 })).toHaveLength(1);
   });
 
   it('of an index key that was edited makes look-ups fail rather than find nothing', async () => {

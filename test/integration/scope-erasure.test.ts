@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import {
+  ConfigurationError,
   BlindIndex,
   DecryptionError,
   Encrypted,
@@ -10,6 +11,7 @@ import {
   FieldEncryptionError,
   KeyScope,
   KeyUnwrapError,
+  UnsupportedValueError,
 } from '../../src';
 import type { ErasureReceipt, FieldEncryptionOptions } from '../../src';
 import { DEFAULT_MAX_VALUE_BYTES } from '../../src/field/field-policy';
@@ -193,12 +195,72 @@ describeDiagonal('After the erasure of a scope', (database) => {
       const other = { ...receipt, ...forged };
       expect(await fieldEncryption(dataSource).keys.isRecorded(other)).toBe(false);
     }
+    const [first, ...columns] = receipt.columns;
+    for (const fuller of [
+      { ...receipt, note: 'added' },
+      { ...receipt, [Symbol('note')]: 'added' },
+      { ...receipt, columns: [{ ...first!, note: 'added' }, ...columns] },
+    ]) {
+      const { keys } = fieldEncryption(dataSource);
+      await expect(keys.isRecorded(fuller)).rejects.toBeInstanceOf(UnsupportedValueError);
+      await expect(keys.replayShred([fuller])).rejects.toBeInstanceOf(ConfigurationError);
+    }
+  });
+
+  it('its receipt is returned again by whoever calls for it, as it was', async () => {
+    const receipt = await shred();
+    const [before] = (await keyRows()).filter(({ purpose }) => purpose === 'erasure');
+    const other = await open();
+    const { audit, keys } = fieldEncryption(other);
+    const entries = (await audit.list({ operation: 'shred' })).length;
+    expect(await keys.shred({ scope: SCOPE, reason: 'request 2' })).toEqual({
+      state: 'erased',
+      receipt,
+    });
+    expect(await keys.isRecorded(await shred(other))).toBe(true);
+    await keys.rotate('branch');
+    expect(await keys.resealScopes()).toMatchObject({ failures: [] });
+    expect(await shred(await open())).toEqual(receipt);
+    // Nothing was erased, and nothing recorded.
+    expect(await audit.list({ operation: 'shred' })).toHaveLength(entries);
+    // Nobody who only writes to the database can have it made up.
+    await setKey(String(before?.id), { ...(before as KeyRow), since: '2020-01-01T00:00:00.000Z' });
+    await expect(shred(await open())).rejects.toBeInstanceOf(KeyUnwrapError);
+  });
+
+  it('its receipt is sealed in its mark: no cell of the table shows it', async () => {
+    const receipt = await shred();
+    const dump = JSON.stringify(await keyRows());
+    for (const text of [
+      'request 1',
+      receipt.seal,
+      Buffer.from('request 1').toString('base64url'),
+    ]) {
+      expect(dump).not.toContain(text);
+    }
+    // A mark that poses as a key is still one, however long it is.
+    await dataSource.query(
+      `UPDATE field_encryption_scope_keys SET purpose = 'data', version = 9, state = 'deactivated' WHERE purpose = 'erasure'`,
+    );
+    await expect(shred(await open())).rejects.toBeInstanceOf(KeyUnwrapError);
+  });
+
+  it('it is erased with its tokens where nothing is recorded', async () => {
+    const unrecorded = await open({ audit: false });
+    const { keys } = fieldEncryption(unrecorded);
+    await keys.hold({ scope: { tenant: 8 }, reason: 'case 1' });
+    const { columns } = await shred(unrecorded);
+    expect(columns.map(({ property, rows, tokens }) => [property, rows, tokens.length])).toEqual([
+      ['ssn', 1, 0],
+      ['login', 1, 1],
+    ]);
+    expect(await shred(unrecorded)).toMatchObject({ columns });
+    expect(await unrecorded.manager.countBy(Patient, { login: 'l-7' })).toBe(0);
   });
 
   it('it is not erased twice, gets no new key, and an unknown one is refused', async () => {
     await shred();
     const { keys } = fieldEncryption(dataSource);
-    await expect(shred()).rejects.toMatchObject({ code: 'ERR_KEY_STATE' });
     await expect(keys.cancelShred({ scope: SCOPE, reason: 'r' })).rejects.toMatchObject({
       code: 'ERR_KEY_STATE',
     });

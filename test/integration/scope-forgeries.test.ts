@@ -63,7 +63,7 @@ async function plant(
     contentOf(fields.purpose),
   );
   const { scopes } = installationOf(dataSource).keys;
-  expect(await scopes.store.apply([], [record], () => Promise.resolve(true))).toBe(true);
+  expect(await scopes.store.apply([], [record], () => Promise.resolve([]))).toBe(true);
   return record;
 }
 

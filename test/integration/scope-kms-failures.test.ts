@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { Column, Entity, In, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import {
@@ -164,6 +165,105 @@ describeDiagonal('The KMS of one tenant', (database) => {
       expect(await fieldEncryption(dataSource).verify()).toMatchObject({ scanned: 3, failed: 1 });
     }
     expect(asked).toBe(first);
+  });
+
+  describe('that gives no answer for longer than keys may age', () => {
+    const waitMs = 300;
+    const keyCache = { transactionWaitMs: waitMs, ttlMs: 2 * waitMs, maxAgeMs: 3 * waitMs };
+
+    /** A process in which the KMS hangs. */
+    async function hanging(options: Partial<FieldEncryptionOptions> = {}): Promise<DataSource> {
+      await outdated();
+      mode = 'hangs';
+      return open(each, { keyCache, ...options });
+    }
+
+    it('takes no values of others away from a list', async () => {
+      const { manager } = await hanging({ onUnavailable: 'omit' });
+      const found = await manager.find(Note, { order: { tenantId: 'ASC' } });
+      expect(found.map(({ text }) => text)).toEqual([undefined, 'of north', 'of south']);
+    });
+
+    it('keeps nobody from reading others right after it', async () => {
+      const { manager } = await hanging();
+      await expect(manager.find(Note)).rejects.toMatchObject({ code: 'ERR_KMS_UNAVAILABLE' });
+      expect(await manager.findBy(Note, { tenantId: In(['north', 'south']) })).toHaveLength(2);
+    });
+
+    it('takes none away from values that are decrypted, nor rows from a run', async () => {
+      const dataSource = await hanging();
+      const rows = await dataSource.query<{ text: string; tenantId: string }[]>(
+        'SELECT * FROM note ORDER BY "tenantId"',
+      );
+      const encryption = fieldEncryption(dataSource);
+      const stored = rows.map(({ text }) => text);
+      const { values, failures } = await encryption.decryptValues(Note, 'text', stored, { rows });
+      expect(values).toEqual([undefined, 'of north', 'of south']);
+      expect(failures).toHaveLength(1);
+      const again = fieldEncryption(await open(each, { keyCache }));
+      expect(await again.reencrypt()).toMatchObject({ changed: 2, remaining: 1 });
+    });
+  });
+
+  it.each<[string, unknown]>([
+    ['undefined', undefined],
+    ['null', null],
+    ['text', 'x'.repeat(32)],
+    ['a list', new Array(32).fill(1)],
+  ])('counts as away where it returns %s', async (_, answer) => {
+    await outdated();
+    const broken = (() => Promise.resolve(answer)) as () => Promise<never>;
+    const kms: KmsOption = (scope) =>
+      scope?.id === 'bank'
+        ? { name: 'bank', wrapKey: broken, unwrapKey: broken, health: broken }
+        : house;
+    const dataSource = await open(kms);
+    const away = { code: 'ERR_KMS_UNAVAILABLE' };
+    const { manager } = dataSource;
+    await expect(manager.findBy(Note, { tenantId: 'bank' })).rejects.toMatchObject(away);
+    await expect(manager.insert(Note, note('bank'))).rejects.toMatchObject(away);
+    expect(await manager.findBy(Note, { tenantId: 'north' })).toHaveLength(1);
+    const { audit } = fieldEncryption(dataSource);
+    expect(await audit.verify()).toMatchObject({ broken: null, undecided: [away], unproven: [] });
+  });
+
+  it('is one of many that are asked at once, without a warning of too many listeners', async () => {
+    const names = Array.from({ length: 16 }, (_, i) => `own${i}`);
+    const providers = new Map(names.map((name) => [name, { ...bank, name }]));
+    const kms: KmsOption = (scope) => providers.get(scope?.id ?? '') ?? house;
+    await (await open(kms)).manager.insert(Note, names.map(note));
+    const listening = jest.spyOn(EventTarget.prototype, 'addEventListener');
+    const dataSource = await open(kms);
+    expect(await dataSource.manager.find(Note)).toHaveLength(names.length);
+    const listeners = new Map<unknown, number>();
+    for (const to of listening.mock.contexts) listeners.set(to, (listeners.get(to) ?? 0) + 1);
+    listening.mockRestore();
+    expect(listeners.size).toBeGreaterThan(names.length);
+    expect(Math.max(...listeners.values())).toBeLessThanOrEqual(10);
+  });
+
+  it('is waited for along with others in a verification of the audit log', async () => {
+    const names = Array.from({ length: 8 }, (_, i) => `own${i}`);
+    let [waiting, most] = [0, 0];
+    const together: KmsProvider = {
+      ...bank,
+      unwrapKey: async (...key) => {
+        waiting += 1;
+        most = Math.max(most, waiting);
+        await wait(50);
+        waiting -= 1;
+        return own.unwrapKey(...key);
+      },
+    };
+    const providers = new Map(names.map((name) => [name, { ...together, name }]));
+    const kms: KmsOption = (scope) => providers.get(scope?.id ?? '') ?? house;
+    const options = { keyCache: {} };
+    await (await open(kms, options)).manager.insert(Note, names.map(note));
+    const dataSource = await open(kms, options);
+    await dataSource.manager.find(Note);
+    most = 0;
+    expect((await fieldEncryption(dataSource).audit.verify()).ok).toBe(true);
+    expect(most).toBe(names.length);
   });
 
   it('keeps the keys of an edited row, and no others, from being sealed again', async () => {

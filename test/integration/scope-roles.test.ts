@@ -52,6 +52,25 @@ describeOnPostgres('Roles with the rights of the documentation', () => {
     return dataSource.initialize();
   }
 
+  it('are told which table of the application an erasure has to update', async () => {
+    const { dataSource: owner, dispose } = await openEncrypted(
+      postgres,
+      { entities: [Patient] },
+      encryption,
+    );
+    disposals.push(dispose);
+    await owner.manager.insert(Patient, { id: 1, tenantId: 7, ssn: 'canary', login: 'l' });
+    const grants = grantsTo('operator').filter((grant) => !/\bpatient\b/.test(grant));
+    const operator = await asRole(owner, [...grants, 'GRANT SELECT ON patient']);
+    const { keys } = fieldEncryption(operator);
+    const erasing = keys.shred({ scope: { tenant: 7 }, reason: 'request 7', graceMs: 0 });
+    await expect(erasing).rejects.toMatchObject({
+      ...{ code: 'ERR_CONFIGURATION', entity: 'Patient', property: 'login' },
+      message: expect.stringContaining('GRANT UPDATE ON patient') as string,
+    });
+    expect(await owner.manager.countBy(Patient, { tenantId: 7, ssn: 'canary' })).toBe(1);
+  });
+
   it('write for new scopes, move rows, and erase', async () => {
     const { dataSource: owner, dispose } = await openEncrypted(
       postgres,

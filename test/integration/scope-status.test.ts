@@ -4,6 +4,7 @@ import type { Repository } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, KeyScope, withFieldEncryption } from '../../src';
 import type { ColumnStatus, ScopeCoverage } from '../../src';
 import { countedState } from '../../src/doctor/encryption-state';
+import type { OperatorTask } from '../../src/doctor/operator-task';
 import { operatorTasks } from '../../src/doctor/operator-tasks';
 import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
@@ -66,7 +67,7 @@ describeDiagonal('The status of keys of scopes', (database) => {
     return status.find((each) => each.property === property);
   }
 
-  async function due(): Promise<unknown> {
+  async function due(): Promise<OperatorTask[]> {
     return operatorTasks(await countedState(installationOf(dataSource)));
   }
 
@@ -78,6 +79,7 @@ describeDiagonal('The status of keys of scopes', (database) => {
       toBeErasedRows: 0,
       erasedRows: 0,
       commonRows: 0,
+      erasedCleartextRows: 0,
       ...values,
     },
   });
@@ -221,6 +223,24 @@ describeDiagonal('The status of keys of scopes', (database) => {
       await letters.insert(letter(1));
       await dataSource.query(`UPDATE data_keys SET id = '00000000000000aa' WHERE name = 'branch'`);
       expect(await codes()).toContain('KEY_LOST');
+      // No backup of keys brings back the keys of scopes, and the table may have been emptied with others.
+      await dataSource.query('DELETE FROM field_encryption_scope_keys');
+      const remedy = /field_encryption_scope_keys from a backup of the database/;
+      const found = (await fieldEncryption(dataSource).doctor()).filter(
+        ({ code }) => code === 'KEY_LOST',
+      );
+      expect(found).toMatchObject(
+        ['Letter.text', 'Letter.seal'].map((name) => ({
+          message: expect.stringContaining(name) as string,
+          remedy: expect.stringMatching(remedy) as string,
+        })),
+      );
+      expect((await due()).slice(0, 2)).toEqual(
+        ['text', 'seal'].map(() => ({
+          command: null,
+          reason: expect.stringMatching(remedy) as string,
+        })),
+      );
       await dataSource.query('DROP TABLE field_encryption_scope_keys');
       expect(await codes()).toContain('OWN_TABLE_MISSING');
       expect(await due()).toContainEqual({

@@ -144,13 +144,24 @@ export function describeReport(
       : []),
     ...failureRemedies(failures),
     ...(conflicts > 0 ? ['Rows in conflict kept changing meanwhile. Run the command again.'] : []),
-    ...(report.remaining === 0 && !dryRun
-      ? [`${isPartial ? 'None of these rows is' : 'No row is'} left, by a count in the database.`]
-      : []),
+    ...(dryRun ? [] : leftText(report, isPartial)),
     ...(aborted
       ? ['Interrupted. What is done stays done; run the command again for the rest.']
       : []),
   ].join('\n');
+}
+
+function leftText({ remaining, failed, conflicts }: RunReport, isPartial: boolean): string[] {
+  if (remaining === null) return [];
+  if (remaining === 0) {
+    return [
+      `${isPartial ? 'None of these rows is' : 'No row is'} left, by a count in the database.`,
+    ];
+  }
+  const left = `${counted(remaining, 'row')} ${remaining === 1 ? 'is' : 'are'} left, by a count in the database`;
+  return failed + conflicts > 0
+    ? [`${left}.`]
+    : [`${left}: they were written meanwhile. Run the command again.`];
 }
 
 /** Rows of scopes that are erased, or to be, have a line of their own and count here, too. */

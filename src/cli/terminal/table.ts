@@ -52,12 +52,12 @@ function inColumns(head: readonly string[], rows: readonly (readonly string[])[]
   return lines.toString().replace(/[ \t]+$/gm, '');
 }
 
-/** Fills lines with a row, `NAME value` by `NAME value`; those after the first are indented. */
+/** Fills lines with a row, `NAME: value` by `NAME: value`; those after the first are indented. */
 function inLines(head: readonly string[], row: readonly string[], width: number): string {
   const lines: string[] = [];
   for (const [at, value] of row.entries()) {
     if (value === '') continue;
-    const part = `${head[at] ?? ''} ${value}`;
+    const part = `${head[at] ?? ''}: ${value}`;
     const longer = `${lines.at(-1) ?? ''}  ${part}`;
     if (lines.length === 0) lines.push(part);
     else if (longer.length <= width) lines[lines.length - 1] = longer;

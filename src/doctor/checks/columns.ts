@@ -6,7 +6,6 @@ import { encryptedTables } from '../../reencryption/encrypted-table';
 import type { EncryptedTable } from '../../reencryption/encrypted-table';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
-import { columnsWithoutCheck } from '../../typeorm/installation/missing-checks';
 import { finding } from '../finding';
 import type { DatabaseCheck, Finding } from '../finding';
 
@@ -40,18 +39,6 @@ export const columns: DatabaseCheck = async (installation, runner) => {
     }
   }
   return found;
-};
-
-/** Checks that CHECK constraints keep cleartext out. */
-export const checks: DatabaseCheck = async (installation, runner) => {
-  const without = await columnsWithoutCheck(installation, runner);
-  return without.map((encrypted) =>
-    finding(
-      'CHECK_MISSING',
-      `${describeColumn(encrypted)}: the database would take cleartext in the column, from SQL that goes past this library.`,
-      'Run `field-encryption schema contract`, and then the migration that it writes.',
-    ),
-  );
 };
 
 type Suite = Parameters<typeof storedLength>[1];

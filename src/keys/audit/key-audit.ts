@@ -4,6 +4,7 @@ import type {
   AuditOptions,
   AuditRange,
   AuditStore,
+  RecordEvents,
 } from '../../audit/audit-entry';
 import { actorOf, headOf, readHead } from '../../audit/audit-entry';
 import { AuditLog } from '../../audit/audit-log';
@@ -146,10 +147,10 @@ export class KeyAudit<C> {
     await this.#parts.entries.transaction((to) => append(events, to));
   }
 
-  /** Prepares to record events as the last step of a transaction. */
-  async readyToRecord(): Promise<(events: readonly AuditEvent[], transaction: C) => Promise<void>> {
+  /** Prepares to record events, on the caller's connection, if it holds one. */
+  async readyToRecord(connection?: C): Promise<RecordEvents<C>> {
     if (this.#parts.options === false) return () => Promise.resolve();
-    const seal = await this.key.ready();
+    const seal = await this.key.ready(connection);
     return (events, transaction) => this.#log.append(events, seal, transaction);
   }
 

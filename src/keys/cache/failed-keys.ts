@@ -88,6 +88,20 @@ export class FailedKeys {
     }
   }
 
+  /** Runs work on some keys, and remembers its failure for each of them. */
+  async noting(
+    keys: readonly string[],
+    clock: () => number,
+    work: () => Promise<void>,
+  ): Promise<void> {
+    try {
+      await work();
+    } catch (failure) {
+      for (const key of keys) this.remember(key, failure, clock());
+      throw failure;
+    }
+  }
+
   /** The last failure; undefined if there was none. */
   error(key: string): unknown {
     return this.#byKey.get(key)?.error;

@@ -89,11 +89,13 @@ export class KeyCache {
   }
 
   /**
-   * Adds keys that are about to be used together, so that none of them evicts another.
+   * Adds keys that are about to be used together, so that none of them evicts another. One that was confirmed
+   * later already stays as it is.
    *
    * @param confirmedAt - when they were asked for, on the manager's clock.
    */
-  add(keys: readonly DataKey[], confirmedAt: number): void {
+  add(added: readonly DataKey[], confirmedAt: number): void {
+    const keys = added.filter(({ prefix }) => this.age(prefix, confirmedAt) >= 0);
     for (const key of keys) this.#entries.delete(key.prefix);
     this.#makeRoom(keys.length);
     for (const key of keys) this.#entries.set(key.prefix, { key, confirmedAt, used: false });

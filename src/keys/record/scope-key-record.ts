@@ -14,7 +14,8 @@ export type MarkPurpose = 'erasure' | 'hold';
  * the scope can be read and nothing be written; once it is `erased`, so is every key of the scope. Those that
  * were `deactivated` stay so, without the key.
  */
-export type ScopeKeyState = 'active' | 'deactivated' | 'erased';
+export type ScopeKeyState = (typeof SCOPE_KEY_STATES)[number];
+export const SCOPE_KEY_STATES = ['active', 'deactivated', 'erased'] as const;
 
 /** One row of the table of scope keys. Holds the key only as a branch key has sealed it. */
 export interface ScopeKeyRecord {
@@ -34,7 +35,7 @@ export interface ScopeKeyRecord {
   readonly since: Date;
   /**
    * The key, sealed with all other fields as associated data; for the mark of an erasure the time from which it
-   * is possible, for that of a hold nothing. Empty for an erased key, whose scope has a mark that proves it.
+   * is possible, and later its receipt, for that of a hold nothing. Empty for an erased key, whose scope has a mark that proves it.
    */
   readonly sealed: Uint8Array;
   /** Columns whose cells this library has not written as they are; none for a genuine record. */

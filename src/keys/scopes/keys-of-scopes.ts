@@ -53,8 +53,15 @@ export class KeysOfScopes<C> {
     return proveReceipt(this.#common, receipt);
   }
 
+  /** Forgets the keys, and not which scopes were erased. */
   clear(): void {
     this.ring.clear();
     this.active.clear();
+  }
+
+  /** Forgets everything. */
+  close(): void {
+    this.clear();
+    this.ring.known.clear();
   }
 }

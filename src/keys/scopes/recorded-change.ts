@@ -13,19 +13,22 @@ export interface RecordedChange<C> {
   readonly inserted?: readonly ScopeKeyRecord[];
   /** Returns what is recorded; called within the transaction. */
   readonly event: (transaction: C) => AuditEvent | Promise<AuditEvent>;
+  /** Returns further changes of changed rows, by what `event` found. Defaults to none. */
+  readonly further?: () => readonly ScopeKeyChange[];
 }
 
 /** Makes changes with their entry of the audit log, or none of them: false if another process was faster. */
 export async function applyRecorded<C>(
   { audit }: KeyServices<C>,
   store: ScopeKeyStore<C>,
-  { changes = [], inserted = [], event }: RecordedChange<C>,
+  { changes = [], inserted = [], event, further = () => [] }: RecordedChange<C>,
 ): Promise<boolean> {
   for (const { expected } of changes) requireReadable(expected);
   const record = await audit?.readyToRecord();
   return store.apply(changes, inserted, async (transaction) => {
-    await record?.([await event(transaction)], transaction);
-    return true;
+    const recorded = await event(transaction);
+    await record?.([recorded], transaction);
+    return further();
   });
 }
 

@@ -72,13 +72,19 @@ export class ScopeBranches<C> {
     }
     // A KMS that does not answer holds up no other, unless they share the caller's connection.
     const concurrency = connection === undefined ? CONCURRENT_UNWRAPS : 1;
-    await settleAll([...byName], concurrency, async ([name, ofName]) => {
+    const prepare = async ([name, ofName]: [string, Scope[]]): Promise<void> => {
       try {
         await this.#preparation.prepare([name], { index: false }, connection);
       } catch (failure) {
         for (const scope of ofName) failures.set(scopeSlot(scope), failure);
       }
-    });
+    };
+    await settleAll([...byName], concurrency, prepare);
+    // Meanwhile, others may have grown too old.
+    const ready = [...byName].filter(([, ofName]) =>
+      ofName.every((scope) => !failures.has(scopeSlot(scope))),
+    );
+    await settleAll(ready, concurrency, prepare);
     return failures;
   }
 

@@ -3,10 +3,14 @@ import type { Scope } from '../record/scope';
 
 /** A scope has no key, and none was to be created: nothing was written for it yet. */
 export class NoScopeKeyError extends KmsUnavailableError {
-  constructor({ kind }: Scope) {
-    super(`the ${kind} has no keys yet, and has them once a value is written for it.`);
-    this.name = 'KmsUnavailableError';
-  }
+  override readonly name = 'KmsUnavailableError';
+}
+
+/** Returns the error of a scope for which no value was written yet. */
+export function noScopeKey({ kind }: Scope): NoScopeKeyError {
+  return new NoScopeKeyError(
+    `the ${kind} has no keys yet, and has them once a value is written for it.`,
+  );
 }
 
 /** Returns the error of a key that was not prepared, or too long ago. */

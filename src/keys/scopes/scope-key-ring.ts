@@ -1,33 +1,22 @@
-import { createSecretKey } from 'node:crypto';
-
 import { BackgroundRefresh } from '../../async/background-refresh';
 import { wipe } from '../../crypto/secret-bytes';
-
 import { keyIdOfPrefix, keyPrefix } from '../../format/data-key-id';
-import { FailedKeys, typedFailure } from '../cache/failed-keys';
+import { FailedKeys, oldTransaction, typedFailure } from '../cache/failed-keys';
 import type { KeyRing } from '../cache/key-ring';
-import { RecentEntries } from '../cache/recent-entries';
 import type { KeyServices } from '../key-services';
-import type { DataKey, IndexRoot } from '../key-source';
-import { dataKey, indexRoot } from '../wrapping/unwrapped-key';
+import type { DataKey } from '../key-source';
 import { scopeSlot } from '../record/scope';
-import { isMark, scopeOf } from '../record/scope-key-record';
+import { scopeOf } from '../record/scope-key-record';
 import type { MarkPurpose, ScopeKeyRecord } from '../record/scope-key-record';
 import { erasedError, marksByScope } from './erasure/marks-of-scopes';
+import { KnownKeys } from './known-keys';
 import type { ScopeBranches } from './scope-branches';
 import type { ScopeKeyStore } from './scope-key-store';
-import { notADataKey, openScopeKey, sealScopeKey } from './sealed-scope-key';
+import { encryptsNothing, openedScopeKey } from './opened-scope-key';
+import type { OpenedScopeKey } from './opened-scope-key';
+import { openScopeKey, sealScopeKey } from './sealed-scope-key';
 import { authenticatedBranch, branchPrefixes, sealingBranch } from './sealing-branch';
 import type { BranchKeys } from './sealing-branch';
-
-/** A key in memory, and when its row was last read or its branch confirmed, on the manager's clock. */
-interface KnownKey {
-  readonly key: DataKey;
-  readonly confirmedAt: number;
-}
-
-/** A key of a scope, by what it is for. */
-type OpenedScopeKey = { readonly data: DataKey } | { readonly index: IndexRoot };
 
 /** The data keys of scopes by the prefix of their ciphertexts, for reading, before those of the common ring. */
 export class ScopeKeyRing<C> {
@@ -35,7 +24,7 @@ export class ScopeKeyRing<C> {
   readonly #store: ScopeKeyStore<C>;
   readonly #common: KeyRing<C>;
   readonly #branchKeys: BranchKeys;
-  readonly #cache: RecentEntries<KnownKey>;
+  readonly known: KnownKeys;
   /** By prefix, those of the branch keys, which the keys age with. */
   readonly #branches = new WeakMap<DataKey, string>();
   readonly #failed = new FailedKeys();
@@ -57,12 +46,12 @@ export class ScopeKeyRing<C> {
       nameOf: (scope) => parts.branches.nameOf(scope),
       nameIfKnown: (scope) => parts.branches.nameIfKnown(scope),
     };
-    this.#cache = new RecentEntries(services.clock);
+    this.known = new KnownKeys(services.clock);
     this.#refresh = new BackgroundRefresh(services.clock);
   }
 
   get size(): number {
-    return this.#cache.size;
+    return this.known.size;
   }
 
   /** See `KeySource.keyByPrefix`. */
@@ -89,7 +78,7 @@ export class ScopeKeyRing<C> {
       if (key === undefined) missing.push(prefix);
       else if (this.#common.missing([this.#branches.get(key) ?? '']).length > 0)
         missing.push(prefix);
-      else if (now - (this.#cache.get(prefix)?.confirmedAt ?? 0) >= policy.ttlMs) due.push(prefix);
+      else if (now - (this.known.get(prefix)?.confirmedAt ?? 0) >= policy.ttlMs) due.push(prefix);
     }
     if (due.length > 0) this.#refresh.start(() => this.#load(due));
     const unknown = missing.filter((prefix) => !this.#failed.hasJustFailed(prefix, now));
@@ -110,9 +99,10 @@ export class ScopeKeyRing<C> {
    * Opens a key of a scope, to protect something with it, with its branch key, which must have been loaded.
    *
    * @throws {@link KeyUnwrapError} for a row that was edited, {@link UnauthenticatedKeyError}, and whatever the
-   * branch key fails with
+   * branch key fails with; {@link ErasedError} for a scope that was found erased
    */
   open(record: ScopeKeyRecord): OpenedScopeKey {
+    this.known.requireNotErased(scopeOf(record));
     authenticatedBranch(this.#branchKeys, record);
     return this.#openToRead(record);
   }
@@ -120,22 +110,9 @@ export class ScopeKeyRing<C> {
   /** {@link ScopeKeyRing.open} also for a key whose branch could have been made without the KMS. */
   #openToRead(record: ScopeKeyRecord): OpenedScopeKey {
     const branch = sealingBranch(this.#branchKeys, record);
-    const bytes = openScopeKey(branch, record, this.#services.application);
-    try {
-      const { id, kind, purpose, version, suite } = record;
-      if (purpose === 'index') return { index: indexRoot(id, createSecretKey(bytes)) };
-      if (isMark(record) || suite === 'hmac-sha-256') throw notADataKey(record);
-      const { isAuthenticated } = branch;
-      const key = dataKey(
-        { id, name: kind, version, suite, isAuthenticated, scope: scopeOf(record) },
-        bytes,
-        { uses: { pending: 0 }, nonces: this.#services.nonces },
-      );
-      this.#branches.set(key, branch.prefix);
-      return { data: key };
-    } finally {
-      wipe(bytes);
-    }
+    const opened = openedScopeKey(branch, record, this.#services);
+    if ('data' in opened) this.#branches.set(opened.data, branch.prefix);
+    return opened;
   }
 
   /**
@@ -177,7 +154,7 @@ export class ScopeKeyRing<C> {
 
   /** Keeps a data key that was opened a moment ago. */
   keep(key: DataKey, confirmedAt: number): void {
-    this.#cache.set(key.prefix, { key, confirmedAt });
+    this.known.keep(key, confirmedAt);
     this.#failed.forget(key.prefix);
   }
 
@@ -192,33 +169,35 @@ export class ScopeKeyRing<C> {
     others: readonly string[] = [],
   ): Promise<void> {
     const oldest = this.#services.clock() - this.#services.policy.maxAgeMs;
-    this.#cache.deleteIf(({ confirmedAt }) => confirmedAt <= oldest);
+    this.known.dropConfirmedBy(oldest);
     // Names the KMS that is asked for the branch of a scope that has its own.
     for (const record of records) this.#branchKeys.nameIfKnown(scopeOf(record));
     return this.#common.load([...new Set([...others, ...branchPrefixes(records)])], connection);
   }
 
+  /** Forgets the keys, and not which scopes were erased. */
   clear(): void {
-    this.#cache.clear();
+    this.known.drop();
     this.#failed.clear();
     this.#refresh.reset();
   }
 
   #held(prefix: string): DataKey | undefined {
-    const known = this.#cache.get(prefix);
     const { clock, policy } = this.#services;
-    return known !== undefined && clock() - known.confirmedAt < policy.maxAgeMs
-      ? known.key
-      : undefined;
+    const known = this.known.get(prefix);
+    const isFresh = known !== undefined && clock() - known.confirmedAt < policy.maxAgeMs;
+    return isFresh ? known.key : undefined;
   }
 
   /** Loads keys of scopes with one query, and with another their branch keys along with all other keys. */
   async #load(prefixes: readonly string[], connection?: C): Promise<void> {
-    const { clock, lifetime, loading } = this.#services;
+    const { clock, lifetime, loading, store } = this.#services;
     const isOpen = lifetime.current();
     const startedAt = clock();
     const ids = prefixes.flatMap((prefix) => keyIdOfPrefix(prefix) ?? []);
     const records = await loading.run(() => this.#store.findByIds(ids, connection));
+    const isSnapshot = connection !== undefined && records.length > 0;
+    const age = isSnapshot ? await store.snapshotAge(connection) : 0;
     const found = new Set<string | undefined>(records.map(({ id }) => id));
     const others = prefixes.filter((prefix) => !found.has(keyIdOfPrefix(prefix)));
     await this.loadBranches(records, connection, others);
@@ -226,22 +205,34 @@ export class ScopeKeyRing<C> {
     const asked = new Set(ids);
     const marks = marksByScope(records);
     for (const record of records) {
-      const ofScope = marks.get(scopeSlot(scopeOf(record)));
-      const key = asked.has(record.id) ? this.#opened(record, ofScope) : undefined;
-      if (key !== undefined) this.keep(key, startedAt);
+      if (!asked.has(record.id)) continue;
+      const ofScope = marks.get(scopeSlot(scopeOf(record))) ?? [];
+      // Too old since the KMS of another was waited for, which is no failure of this key.
+      if (this.#common.missing(branchPrefixes([record, ...ofScope])).length > 0) continue;
+      const key = this.#opened(record, ofScope);
+      if (key !== undefined) this.#keepSeen(key, startedAt, age);
     }
   }
 
+  /** A key counts as confirmed when the rows were as they were read, which may be before the scope was erased. */
+  #keepSeen(key: DataKey, readAt: number, age: number): void {
+    this.keep(key, readAt - age);
+    const { maxAgeMs } = this.#services.policy;
+    // Only this transaction is too old, and others need not wait.
+    if (age >= maxAgeMs) this.#failed.remember(key.prefix, oldTransaction(maxAgeMs), -Infinity);
+  }
+
   /** A mark forbids the key of its scope, even if somebody has put an older row of that back. */
-  #opened(record: ScopeKeyRecord, marks: readonly ScopeKeyRecord[] = []): DataKey | undefined {
+  #opened(record: ScopeKeyRecord, marks: readonly ScopeKeyRecord[]): DataKey | undefined {
     try {
       const mark = this.markAmong(marks, 'erasure');
-      if (mark?.state === 'erased') throw erasedError(mark);
+      if (mark?.state === 'erased') this.known.noteErased(scopeOf(record), erasedError(mark));
+      this.known.requireNotErased(scopeOf(record));
       const opened = this.#openToRead(record);
       if ('data' in opened) return opened.data;
-      throw notADataKey(record);
+      throw encryptsNothing(record);
     } catch (failure) {
-      this.#cache.delete(keyPrefix(record.id));
+      this.known.delete(keyPrefix(record.id));
       this.#failed.remember(keyPrefix(record.id), failure, this.#services.clock());
       return undefined;
     }

@@ -75,21 +75,28 @@ export interface ScopeKeyStore<C = unknown> {
 
   /**
    * Inserts records and leaves out those whose scope has a key of that purpose: within the caller's
-   * transaction if the connection is in one, which then decides about them, else durable before the promise
-   * resolves.
+   * transaction if the connection is in one, which then decides about them, else in one of its own, durable
+   * before the promise resolves.
+   *
+   * @param confirm - called at the end of a transaction of its own.
+   * @returns whether they are durable, and not in the caller's transaction.
    */
-  insertMissing(records: readonly ScopeKeyRecord[], connection?: C): Promise<void>;
+  insertMissing(
+    records: readonly ScopeKeyRecord[],
+    connection: C | undefined,
+    confirm: (transaction: C) => Promise<void>,
+  ): Promise<boolean>;
 
   /**
    * Makes all these changes and insertions in one transaction of its own, or none of them.
    *
-   * @param confirm - called within it, after the changes; returns whether they may stay.
-   * @returns false if a row was no longer as expected, a slot was taken, or `confirm` returned false.
+   * @param then - called within it, after the changes; returns further ones.
+   * @returns false if a row was no longer as expected, or a slot was taken.
    */
   apply(
     changes: readonly ScopeKeyChange[],
     inserted: readonly ScopeKeyRecord[],
-    confirm: (connection: C) => Promise<boolean>,
+    then: (connection: C) => Promise<readonly ScopeKeyChange[]>,
   ): Promise<boolean>;
 
   /** Counts the scopes by kind and state, for reports. */

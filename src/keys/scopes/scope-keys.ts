@@ -1,5 +1,4 @@
 import { BackgroundRefresh } from '../../async/background-refresh';
-import { KeyStateError } from '../../errors';
 import type { ActiveKey } from '../cache/active-keys';
 import { FailedKeys, typedFailure } from '../cache/failed-keys';
 import type { UsedKeys } from '../cache/used-keys';
@@ -16,7 +15,7 @@ import type { ScopeKeyRecord } from '../record/scope-key-record';
 import type { ScopeKeyRing } from './scope-key-ring';
 import type { ScopeKeyStore } from './scope-key-store';
 import { ScopeKeyCreation } from './scope-key-creation';
-import { NoScopeKeyError, notReady } from './scope-key-errors';
+import { noScopeKey, notReady } from './scope-key-errors';
 import { standingsOf } from './standings';
 import type { Standing } from './standings';
 import { scopesOf, slotOf, slotOfKey, wantedKeys } from './wanted-key';
@@ -49,13 +48,13 @@ export class ScopeKeys<C> {
   readonly #index: ScopeKeyCache<IndexRoots>;
   readonly #failed = new FailedKeys();
   readonly #refresh: BackgroundRefresh;
-  readonly #creation: ScopeKeyCreation<C>;
+  readonly creation: ScopeKeyCreation<C>;
 
   constructor(parts: ScopeKeysParts<C>) {
     this.#parts = parts;
     this.#data = new ScopeKeyCache(parts.services.clock);
     this.#index = new ScopeKeyCache(parts.services.clock);
-    this.#creation = new ScopeKeyCreation(parts);
+    this.creation = new ScopeKeyCreation(parts);
     this.#refresh = new BackgroundRefresh(parts.services.clock);
   }
 
@@ -88,7 +87,9 @@ export class ScopeKeys<C> {
     if (due.length === 0) return undefined;
     const missing = due.filter((key) => this.#age(key, now) >= policy.maxAgeMs);
     const obtain = (keys: readonly WantedKey[], held?: C): Promise<void> =>
-      creates ? this.#obtain(keys, held) : this.#obtainExisting(keys, held);
+      this.#failed.noting(keys.map(slotOfKey), clock, () =>
+        creates ? this.#obtain(keys, held) : this.#obtainExisting(keys, held),
+      );
     if (missing.length === 0) {
       this.#refresh.start(() => obtain(due));
       return undefined;
@@ -119,7 +120,7 @@ export class ScopeKeys<C> {
     if (ofMissing.length > 0) await ring.loadBranches(ofMissing, connection);
     for (const key of missing) {
       if (this.#isWithdrawn(key, undefined, marks.get(scopeSlot(key.scope)))) continue;
-      this.#fail(key, new NoScopeKeyError(key.scope));
+      this.#fail(key, noScopeKey(key.scope));
     }
     const existing = wanted.filter((key) => slots.has(slotOfKey(key)));
     if (existing.length > 0) await this.#obtain(existing, connection);
@@ -129,15 +130,15 @@ export class ScopeKeys<C> {
     const { branches, services } = this.#parts;
     const isOpen = services.lifetime.current();
     const failures = await branches.prepare(scopesOf(wanted), connection);
-    const possible = wanted.filter(({ scope }) => !failures.has(scopeSlot(scope)));
-    for (const key of wanted) {
-      const failure = failures.get(scopeSlot(key.scope));
-      if (failure !== undefined) this.#fail(key, failure);
-    }
+    const possible = wanted.filter((key) => {
+      const slot = scopeSlot(key.scope);
+      if (failures.has(slot)) this.#fail(key, failures.get(slot));
+      return !failures.has(slot);
+    });
     const attempt = { connection, isOpen };
     const left = await this.#find(possible, attempt);
     if (left.length > 0 && isOpen()) {
-      const created = await this.#creation.create(left, connection);
+      const created = await this.creation.create(left, connection);
       await this.#find(left, { ...attempt, created });
     }
   }
@@ -150,33 +151,26 @@ export class ScopeKeys<C> {
     if (wanted.length === 0) return [];
     const { ring, services, store } = this.#parts;
     // Before the rows are read: a branch may be confirmed again meanwhile, and they may not.
-    const standings = await standingsOf(wanted, this.#parts, connection).catch(
-      (failure: unknown) => {
-        if (!(failure instanceof KeyStateError)) throw failure;
-        for (const key of wanted) this.#fail(key, failure);
-        return new Map<WantedKey, Standing>();
-      },
-    );
+    const standings = await standingsOf(wanted, this.#parts, connection);
     const records = await services.loading.run(() =>
       store.findCurrent(scopesOf(wanted), connection),
     );
     await ring.loadBranches(records, connection);
     if (!isOpen()) return [];
-    this.#creation.forget(created, records);
-    const isFresh = records.some((record) => this.#creation.isFresh(record));
-    const mayRollBack = isFresh && (await store.mayRollBack(connection));
+    this.creation.forget(created, records);
+    const vanishing = await this.creation.vanishing(records, connection);
     const bySlot = new Map(records.map((record) => [slotOf(record), record]));
     const marks = marksByScope(records);
     const left = wanted.filter((key) => {
       const record = bySlot.get(slotOfKey(key));
       if (this.#isWithdrawn(key, record, marks.get(scopeSlot(key.scope)))) return false;
       if (record === undefined) return true;
-      const mayVanish = mayRollBack && this.#creation.isFresh(record);
+      const mayVanish = vanishing.has(record.id);
       this.#accept(key, record, { mayVanish, branch: standings.get(key) });
       return false;
     });
     // Another connection may be waited for in vain by a caller that holds one.
-    if (connection === undefined && !mayRollBack) await this.#creation.record(records);
+    if (connection === undefined && vanishing.size === 0) await this.creation.recordLate(records);
     return left;
   }
 
@@ -186,11 +180,10 @@ export class ScopeKeys<C> {
     { mayVanish, branch }: { readonly mayVanish: boolean; readonly branch: Standing | undefined },
   ): void {
     const { ring } = this.#parts;
-    const { scope } = key;
-    const slot = scopeSlot(scope);
+    const slot = scopeSlot(key.scope);
     try {
       const opened = ring.open(record);
-      if (branch === undefined) throw notReady(scope);
+      if (branch === undefined) throw notReady(key.scope);
       const { id, kind: name, version } = record;
       const common = { id, name, version, epoch: 0, ...branch, mayVanish };
       if ('data' in opened) {
@@ -215,6 +208,7 @@ export class ScopeKeys<C> {
       const mark = this.#parts.ring.markAmong(marks, 'erasure');
       if (mark === undefined) return false;
       const reason = { error: erasedError(mark), isFinal: mark.state === 'erased' };
+      if (reason.isFinal) this.#parts.ring.known.noteErased(key.scope, reason.error);
       this.#data.withdraw(scopeSlot(key.scope), reason);
       // Until the erasure, rows are read, and looked up as well.
       if (!reason.isFinal && key.purpose === 'index' && record !== undefined) return false;
@@ -241,10 +235,11 @@ export class ScopeKeys<C> {
     const { clock, policy } = this.#parts.services;
     const held = cache.get(scopeSlot(wanted.scope));
     if (held !== undefined && 'error' in held) throw held.error;
-    if (held !== undefined && clock() - held.confirmedAt < policy.maxAgeMs) return held;
     const failure = this.#failed.error(slotOfKey(wanted));
-    throw failure === undefined
-      ? notReady(wanted.scope)
-      : typedFailure(`the ${wanted.purpose} key of a ${wanted.scope.kind}`, failure);
+    const isFresh = held !== undefined && clock() - held.confirmedAt < policy.maxAgeMs;
+    // One that may have been rolled back was looked for again.
+    if (isFresh && (held.mayVanish !== true || failure === undefined)) return held;
+    if (failure === undefined) throw notReady(wanted.scope);
+    throw typedFailure(`the ${wanted.purpose} key of a ${wanted.scope.kind}`, failure);
   }
 }

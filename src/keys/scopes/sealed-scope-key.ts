@@ -8,13 +8,21 @@ import type { DataKey } from '../key-source';
 import { isMark } from '../record/scope-key-record';
 import type { ScopeKeyPurpose, ScopeKeyRecord } from '../record/scope-key-record';
 
-/** Bytes that are sealed in a record: a key, the time of an erasure, or nothing. */
+/** Bytes that are sealed in a record: a key, the time from which an erasure is possible, or nothing. */
 const CONTENT_BYTES: Readonly<Record<ScopeKeyPurpose, number>> = {
   data: AEAD_KEY_BYTES,
   index: AEAD_KEY_BYTES,
   erasure: BigUint64Array.BYTES_PER_ELEMENT,
   hold: 0,
 };
+/** Of the suites that branch keys may have. */
+const LONGEST_NONCE_BYTES = 24;
+
+/** Whether a sealed content may be a key by its length: those of marks are shorter, and receipts longer. */
+export function mayBeSealedKey({ sealed }: Pick<ScopeKeyRecord, 'sealed'>): boolean {
+  const nonceBytes = sealed.length - AEAD_KEY_BYTES - AEAD_TAG_BYTES;
+  return nonceBytes > 0 && nonceBytes <= LONGEST_NONCE_BYTES;
+}
 
 /** Seals bytes under a branch key, for a row or a file. */
 export function sealUnder(branch: DataKey, bytes: Uint8Array, associated: Uint8Array): Buffer {
@@ -47,7 +55,7 @@ export function openUnder(
  * data: a row that was edited, or given to another scope, does not open, and neither does a mark that this
  * library did not write.
  *
- * @param bytes - the key; for the mark of an erasure, the time from which it is possible.
+ * @param bytes - the key; for the mark of an erasure, the time from which it is possible, or its receipt.
  */
 export function sealScopeKey(
   branch: DataKey,
@@ -70,8 +78,10 @@ export function openScopeKey(
   application: string,
 ): Uint8Array {
   requireReadable(record);
-  const { sealed, purpose } = record;
-  const stored = { sealed, bytes: CONTENT_BYTES[purpose] };
+  const { sealed, purpose, state } = record;
+  const holdsReceipt = purpose === 'erasure' && state === 'erased';
+  const receiptBytes = Math.max(0, sealed.length - branch.aead.nonceBytes - AEAD_TAG_BYTES);
+  const stored = { sealed, bytes: holdsReceipt ? receiptBytes : CONTENT_BYTES[purpose] };
   const bytes = openUnder(branch, stored, associatedData(record, application));
   if (bytes === undefined) throw doesNotOpen(record);
   return bytes;
@@ -100,11 +110,6 @@ function doesNotOpen(record: ScopeKeyRecord): KeyUnwrapError {
       'scope keys was edited or damaged. Restore the row from a backup of the database.',
     { keyId: record.id },
   );
-}
-
-/** For the prefix of an index key, which no value bears. */
-export function notADataKey(record: ScopeKeyRecord): KeyUnwrapError {
-  return new KeyUnwrapError(`${scopeKeyTitle(record)} encrypts no values.`, { keyId: record.id });
 }
 
 function associatedData(record: Omit<ScopeKeyRecord, 'sealed'>, application: string): Uint8Array {

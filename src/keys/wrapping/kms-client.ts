@@ -1,3 +1,5 @@
+import { isUint8Array } from 'node:util/types';
+
 import { AEAD_KEY_BYTES } from '../../crypto/aead';
 import { wipe } from '../../crypto/secret-bytes';
 import {
@@ -64,7 +66,9 @@ export class KmsClient {
 
   /** @throws {@link KmsUnavailableError}, {@link ConfigurationError} for an answer that cannot be stored */
   async wrap(key: BoundFields, bytes: Uint8Array): Promise<WrappedKey> {
-    const answer = await this.#ask(key, 'wrap', () => this.kms.wrapKey(bytes, this.#binding(key)));
+    const answer = await this.#ask(key, 'wrap', async () =>
+      wrappedIn(await this.kms.wrapKey(bytes, this.#binding(key))),
+    );
     return this.#checked(answer);
   }
 
@@ -76,8 +80,8 @@ export class KmsClient {
   async unwrap(record: UnwrappableRecord): Promise<Uint8Array> {
     this.#requireApplication(record);
     const wrapped = { kek: record.kek, wrapped: record.wrapped };
-    const bytes = await this.#ask(record, 'unwrap', () =>
-      this.kms.unwrapKey(wrapped, this.#binding(record)),
+    const bytes = await this.#ask(record, 'unwrap', async () =>
+      bytesIn(await this.kms.unwrapKey(wrapped, this.#binding(record))),
     ).catch((error: unknown) => this.#rethrowNaming(record, error));
     try {
       this.#requireWhole(record, bytes);
@@ -95,7 +99,11 @@ export class KmsClient {
 
   /** Whether the KMS says that it is healthy. */
   async isHealthy(): Promise<boolean> {
-    return (await this.request(() => this.kms.health())).ok;
+    try {
+      return (await this.request(() => this.kms.health())).ok;
+    } catch {
+      return false;
+    }
   }
 
   /** Makes a request to the KMS. */
@@ -213,4 +221,16 @@ export class KmsClient {
       ' `otherKms` takes further providers.'
     );
   }
+}
+
+/** Providers may be of the application's own making, and return anything. Such an answer counts as none. */
+function bytesIn(answer: unknown): Uint8Array {
+  if (isUint8Array(answer)) return answer;
+  throw new TypeError('it returned no Uint8Array');
+}
+
+function wrappedIn(answer: unknown): WrappedKey {
+  const { kek, wrapped } = (answer ?? {}) as { readonly [K in keyof WrappedKey]?: unknown };
+  if (typeof kek === 'string') return { kek, wrapped: bytesIn(wrapped) };
+  throw new TypeError('it returned no name of a KEK');
 }

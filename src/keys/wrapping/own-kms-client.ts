@@ -57,7 +57,8 @@ export class OwnKmsClient extends KmsClient {
 
   protected override async request<T>(call: () => Promise<T>): Promise<T> {
     try {
-      return await this.#patience.execute(call);
+      // A signal that all requests share would have too many listeners.
+      return await this.#patience.execute(call, new AbortController().signal);
     } catch (error) {
       if (!(error instanceof TaskCancelledError || error instanceof BrokenCircuitError))
         throw error;

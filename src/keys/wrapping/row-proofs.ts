@@ -3,9 +3,10 @@ import { FieldEncryptionError, KeyStateError, KmsUnavailableError } from '../../
 import type { FieldEncryptionErrorCode } from '../../errors';
 import { requireProvenDates, takesAway } from '../record/key-macs';
 import type { KeyRecord } from '../record/key-record';
+import { isOwnBranchName } from '../record/scope';
 
 import type { KeyWrapper } from './key-wrapper';
-import { CONCURRENT_PROOFS, StillLoadingError } from './kms-client';
+import { CONCURRENT_PROOFS, CONCURRENT_UNWRAPS, StillLoadingError } from './kms-client';
 
 /**
  * Unwraps an active key before a new one joins the table: under a wrong passphrase or KEK this process
@@ -112,7 +113,7 @@ export async function proveRows(
   const claims = records.filter(({ state, stateMac, wrapped }) =>
     state === 'destroyed' ? stateMac.length > 0 && wrapped.length > 0 : true,
   );
-  await settleAll(claims, CONCURRENT_PROOFS, async (record) => {
+  const prove = async (record: KeyRecord): Promise<void> => {
     try {
       const { authenticateState } = await wrapper.unwrap(record);
       if (takesAway(record.state)) requireProvenDates(record, authenticateState);
@@ -123,7 +124,17 @@ export async function proveRows(
       const { code, message } = error;
       (isOutage ? undecided : unproven).push({ keyId: record.id, code, message });
     }
-  });
+  };
+  const isOwn = ({ name }: KeyRecord): boolean => isOwnBranchName(name);
+  // Each scope has its own KMS, and one that hangs keeps nobody waiting for the others.
+  await Promise.all([
+    settleAll(claims.filter(isOwn), CONCURRENT_UNWRAPS, prove),
+    settleAll(
+      claims.filter((record) => !isOwn(record)),
+      CONCURRENT_PROOFS,
+      prove,
+    ),
+  ]);
   const [outage] = outages;
   if (outage !== undefined && outages.length === claims.length) throw outage;
   return { unproven, undecided };

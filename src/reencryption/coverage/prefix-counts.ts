@@ -43,6 +43,20 @@ export async function countByPrefix(
   return rows.map(prefixCount);
 }
 
+/** Counts the rows of a table that meet a condition. */
+export async function countWhere(
+  runner: QueryRunner,
+  table: EncryptedTable,
+  where: string,
+): Promise<number> {
+  const [row] = await selectAllRows<{ total: number | string }>(
+    runner,
+    table.metadata,
+    `SELECT COUNT(*) AS total FROM ${table.name} WHERE ${where}`,
+  );
+  return Number(row?.total ?? 0);
+}
+
 /**
  * Counts the rows of a column: those under keys of scopes by the state of these alone, as there may be very
  * many, and the others by the beginning of their values.

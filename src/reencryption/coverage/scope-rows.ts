@@ -1,19 +1,20 @@
 import type { QueryRunner } from 'typeorm';
 
-import { KeyStateError } from '../../errors';
-import { keyIdOfPrefix } from '../../format/data-key-id';
+import { ConfigurationError } from '../../errors';
 import type { ColumnUse } from '../../keys/lifecycle/encrypted-rows';
 import type { ErasedRows } from '../../keys/scopes/erasure/erasure-receipt';
 import type { ScopeRows } from '../../keys/scopes/erasure/scope-erasure';
+import { withConnection } from '../../typeorm/connection/lent-connection';
+import { databaseCode } from '../../typeorm/connection/transient-conflict';
 import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
-import { requireTable, selectAllRows } from '../../typeorm/tables/all-rows';
+import { requireTable } from '../../typeorm/tables/all-rows';
 import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
 import { underKeysSql } from '../database/prefix-sql';
 import { encryptedTables } from '../encrypted-table';
-import type { EncryptedTable } from '../encrypted-table';
 
-import { countByScopeState } from './prefix-counts';
+import { countWhere } from './prefix-counts';
+import { requireErasable } from './lasting-values';
 import { writersToEnd } from './open-writers';
 
 /** Milliseconds to wait for open transactions by default. */
@@ -25,50 +26,16 @@ export function scopeRows(
   waitMs = PATIENCE_MS,
 ): ScopeRows<QueryRunner> {
   return {
-    erase: async (kind, keyIds, runner) => {
-      await requireMoved(installation, runner, kind);
-      return eraseTokens(installation, runner, { kind, keyIds });
+    requireErasable: (scope) =>
+      withConnection(installation.dataSource, undefined, (runner) =>
+        requireErasable(installation, runner, scope),
+      ),
+    erase: async (scope, keyIds, runner) => {
+      await requireErasable(installation, runner, scope);
+      return eraseTokens(installation, runner, { kind: scope.kind, keyIds });
     },
     writersToEnd: () => writersToEnd(installation, waitMs),
   };
-}
-
-/**
- * Refuses an erasure while columns with keys of a kind of scopes hold values under a common key, which it would
- * leave readable.
- *
- * @throws {@link KeyStateError}
- */
-export async function requireMoved(
-  installation: Installation,
-  runner: QueryRunner,
-  kind: string,
-): Promise<void> {
-  const common = new Set((await installation.store.list(runner)).map(({ id }) => id));
-  for (const table of encryptedTables(installation)) {
-    for (const encrypted of table.columns) {
-      if (encrypted.scope?.kind !== kind) continue;
-      await requireTable(runner, table.metadata);
-      const { counts } = await countByScopeState(runner, table, encrypted);
-      const rows = counts
-        .filter(({ prefix }) => common.has(keyIdOfPrefix(prefix ?? '') ?? ''))
-        .reduce((sum, each) => sum + each.rows, 0);
-      if (rows > 0) throw notMoved(encrypted, rows);
-    }
-  }
-}
-
-function notMoved({ policy }: EncryptedColumn, rows: number): KeyStateError {
-  const { entity, property } = policy;
-  const named = policy.readsUnscoped
-    ? ''
-    : `Add '${entity}.${property}' to the option legacyScope. `;
-  return new KeyStateError(
-    `${entity}.${property}: ${String(rows)} rows hold values under a common key, which the erasure of a scope would ` +
-      `leave readable. Nothing was erased. ${named}Run \`field-encryption data reencrypt\`, and then erase; if the ` +
-      'erasure is requested already, cancel it first, so that rows of the scope can be written.',
-    { entity, property },
-  );
 }
 
 /** Counts the rows under keys of a scope, and empties their tokens that are not made with its keys. */
@@ -96,7 +63,11 @@ async function eraseTokens(
         .map(({ column }) => column.databaseName);
       for (const name of tokens) {
         const token = runner.connection.driver.escape(name);
-        await runner.query(`UPDATE ${table.name} SET ${token} = NULL WHERE ${where}`);
+        await runner
+          .query(`UPDATE ${table.name} SET ${token} = NULL WHERE ${where}`)
+          .catch((error: unknown) => {
+            throw explainUpdate(error, encrypted);
+          });
       }
       erased.push({ entity, property, rows, tokens });
     }
@@ -104,18 +75,16 @@ async function eraseTokens(
   return erased;
 }
 
-/** Counts the rows of a table that meet a condition. */
-export async function countWhere(
-  runner: QueryRunner,
-  table: EncryptedTable,
-  where: string,
-): Promise<number> {
-  const [row] = await selectAllRows<{ total: number | string }>(
-    runner,
-    table.metadata,
-    `SELECT COUNT(*) AS total FROM ${table.name} WHERE ${where}`,
+/** Names the table of the application on which the role lacks the right that an erasure takes. */
+function explainUpdate(error: unknown, { column, policy }: EncryptedColumn): unknown {
+  if (databaseCode(error) !== '42501') return error;
+  const { entity, property } = policy;
+  const { tablePath } = column.entityMetadata;
+  return new ConfigurationError(
+    `${entity}.${property}: the database role may not update ${tablePath}, in which an erasure empties the tokens of ` +
+      `common indexes. Nothing was erased. Run it as a role with that right: GRANT UPDATE ON ${tablePath} TO …`,
+    { entity, property, cause: error },
   );
-  return Number(row?.total ?? 0);
 }
 
 /** Counts the keys of scopes that a data key has sealed, which are lost with it. */

@@ -10,7 +10,8 @@ import { underKeysSql } from '../database/prefix-sql';
 import { encryptedTables } from '../encrypted-table';
 import type { EncryptedTable } from '../encrypted-table';
 
-import { countWhere } from './scope-rows';
+import { cleartextRowsOf } from './lasting-values';
+import { countWhere } from './prefix-counts';
 import type { ScopeCoverage } from './status';
 
 /** A key of a scope. Never key bytes. */
@@ -26,6 +27,8 @@ export interface ScopeColumnStatus extends Pick<
 > {
   readonly entity: string;
   readonly property: string;
+  /** Rows of the scope, by their column, that hold no ciphertext, and that an erasure leaves readable. */
+  readonly cleartextRows: number;
 }
 
 /** The keys of one scope, and the rows that need them. */
@@ -76,8 +79,10 @@ async function columnsOf(
   installation: Installation,
   runner: QueryRunner,
   { kind }: Scope,
-  keys: readonly ScopeKeyRecord[],
+  records: readonly ScopeKeyRecord[],
 ): Promise<ScopeColumnStatus[]> {
+  const keys = records.filter(({ id }) => id !== '');
+  const keyIds = keys.map(({ id }) => id);
   const statuses: ScopeColumnStatus[] = [];
   for (const table of encryptedTables(installation)) {
     for (const encrypted of table.columns) {
@@ -87,7 +92,7 @@ async function columnsOf(
           runner,
           table,
           encrypted,
-          keys.filter((key) => key.id !== '' && stateOf(key) === state),
+          keys.filter((key) => stateOf(key) === state),
         );
       const { entity, property } = encrypted.policy;
       statuses.push({
@@ -95,6 +100,10 @@ async function columnsOf(
         activeRows: await rows('active'),
         olderRows: await rows('deactivated'),
         erasedRows: await rows('erased'),
+        cleartextRows:
+          encrypted.scope.column === undefined
+            ? 0
+            : await cleartextRowsOf({ runner, table, encrypted }, keyIds),
       });
     }
   }

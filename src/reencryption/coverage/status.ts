@@ -11,6 +11,7 @@ import { requireTable } from '../../typeorm/tables/all-rows';
 import { encryptedTables } from '../encrypted-table';
 import type { EncryptedTable } from '../encrypted-table';
 
+import { cleartextRowsOfErased } from './lasting-values';
 import { countByPrefix, countByScopeState } from './prefix-counts';
 import type { PrefixCount, ScopeStateCount } from './prefix-counts';
 import { scopeKeyIds } from './scope-rows';
@@ -39,6 +40,8 @@ export interface ScopeCoverage {
   readonly erasedRows: number;
   /** Rows under a common key, which `legacyScope` lets be read. */
   readonly commonRows: number;
+  /** Rows of erased scopes, by their column, that hold no ciphertext, and stay readable. */
+  readonly erasedCleartextRows: number;
 }
 
 /** The rows of one encrypted column. */
@@ -74,7 +77,13 @@ export async function columnStatuses(
         encrypted.scope === undefined
           ? { counts: await countByPrefix(runner, table, encrypted), scoped: [] }
           : await countByScopeState(runner, table, encrypted);
-      statuses.push(columnStatus(table, encrypted, { counts, scoped, keys }));
+      const status = columnStatus(table, encrypted, { counts, scoped, keys });
+      const { cleartextRows, scopes } = status;
+      if (scopes === null || cleartextRows === 0) statuses.push(status);
+      else {
+        const erasedCleartextRows = await cleartextRowsOfErased({ runner, table, encrypted });
+        statuses.push({ ...status, scopes: { ...scopes, erasedCleartextRows } });
+      }
     }
   }
   return statuses;
@@ -179,5 +188,6 @@ function scopeCoverage(
     toBeErasedRows,
     erasedRows: inState('erased'),
     commonRows: total(keys.filter(({ name }) => name !== undefined)),
+    erasedCleartextRows: 0,
   };
 }

@@ -1,6 +1,12 @@
-import { UnauthenticatedKeyError, UnsupportedValueError } from '../../errors';
+import {
+  ErasedError,
+  FieldEncryptionError,
+  UnauthenticatedKeyError,
+  UnsupportedValueError,
+} from '../../errors';
 import type { FieldPolicy } from '../../field/field-policy';
-import type { DataKey } from '../../keys/key-source';
+import type { DataKey, KeySource } from '../../keys/key-source';
+import { ToBeErasedError } from '../../keys/scopes/erasure/marks-of-scopes';
 import { parseCleartext } from '../../typeorm/codec/cleartext';
 import type { Installation } from '../../typeorm/installation/installation';
 import { decryptStored, fetchPrevious, storedForm } from '../../typeorm/metadata/encrypted-column';
@@ -71,7 +77,7 @@ const reindex: Mode = {
 };
 
 /** Checks values and tokens, and changes nothing. */
-const verify: Mode = {
+const verify = ({ keys }: Installation): Mode => ({
   name: 'verify',
   pending: undefined,
   readsTokens: () => true,
@@ -84,11 +90,22 @@ const verify: Mode = {
     if (isNull(stored)) return undefined;
     const value = decryptStored(encrypted, readable);
     // A row that is not encrypted yet has no tokens yet.
-    if (isOthers(encrypted, stored)) return undefined;
+    if (isOthers(encrypted, stored)) return isOfErased(keys, encrypted) ? 'ERR_ERASED' : undefined;
     const expected = tokensOf(encrypted, value);
     return expected.every((token, i) => token === tokens[i]) ? undefined : 'STALE_TOKEN';
   },
-};
+});
+
+/** Whether the scope of the row that is read was erased, so that its cleartext should be gone. */
+function isOfErased(keys: KeySource, { policy, scope }: EncryptedColumn): boolean {
+  try {
+    if (scope?.column !== undefined) keys.activeKey(policy.keyName, scope.current());
+    return false;
+  } catch (error) {
+    if (!(error instanceof FieldEncryptionError)) throw error;
+    return error instanceof ErasedError && !(error instanceof ToBeErasedError);
+  }
+}
 
 /**
  * Formats a value as cleartext of its column, the inverse of reading cleartext; `undefined` if it would
@@ -206,6 +223,6 @@ export function modeOf(name: RunMode, installation: Installation): Mode {
     case 'decrypt':
       return decrypt;
     case 'verify':
-      return verify;
+      return verify(installation);
   }
 }

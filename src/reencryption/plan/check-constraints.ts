@@ -2,7 +2,7 @@ import type { DataSource } from 'typeorm';
 
 import { RunPlanError } from '../../errors';
 import { withConnection } from '../../typeorm/connection/lent-connection';
-import { ciphertextCheck } from '../../typeorm/metadata/ciphertext-check';
+import { ciphertextCheck, otherCiphertextCheck } from '../../typeorm/metadata/ciphertext-check';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import type { WorkTable } from '../database/work-table';
@@ -10,8 +10,8 @@ import type { Mode } from '../modes/mode';
 
 /**
  * Refuses to write values that a CHECK constraint keeps out of their column: cleartext, or values that are
- * bound to their rows where the constraint is older than `bindTo`. The database would refuse the rows itself,
- * with their values in its error.
+ * bound to their rows where the constraint is from before `bindTo` or keys of scopes. The database would refuse
+ * the rows itself, with their values in its error.
  *
  * @throws {@link RunPlanError}
  */
@@ -24,49 +24,36 @@ export async function assertUnchecked(
   const live = await withConnection(dataSource, undefined, (runner) =>
     runner.getTable(metadata.tablePath),
   );
+  const names = new Set(live?.checks.map(({ name }) => name));
   for (const { encrypted } of columns) {
     const { binding, column, policy } = encrypted;
-    const inClear = mode.name === 'decrypt';
-    if (!inClear && binding === undefined) continue;
-    const { name } = ciphertextCheck(
-      column,
-      inClear ? policy : { ...policy, boundTo: [] },
-      dataSource,
-    );
-    if (live?.checks.some((check) => check.name === name) !== true) continue;
-    throw checked(encrypted, { name, inClear, migrations: migrationsOf(dataSource, name) });
+    const outdated = otherCiphertextCheck(column, policy, dataSource).name;
+    if (mode.name === 'decrypt') {
+      const { name } = ciphertextCheck(column, policy, dataSource);
+      const found = [name, outdated].find((each) => names.has(each));
+      if (found !== undefined) throw checked(encrypted, found, CLEARTEXT);
+    } else if (binding !== undefined && names.has(outdated)) {
+      throw checked(
+        encrypted,
+        outdated,
+        `is ${origin(encrypted)}, and refuses what is written now`,
+      );
+    }
   }
 }
 
-/** Returns the migrations that make a constraint, the last one first, by the SQL in their source. */
-function migrationsOf({ migrations }: DataSource, constraint: string): string[] {
-  return migrations
-    .filter((migration) => migration.up.toString().includes(constraint))
-    .map((migration) => migration.name ?? migration.constructor.name)
-    .reverse();
+const CLEARTEXT = 'keeps cleartext out of its column';
+
+function origin({ scope }: EncryptedColumn): string {
+  return `from before the property had ${scope === undefined ? 'bindTo' : `keys of each ${scope.kind}`}`;
 }
 
-function checked(
-  encrypted: EncryptedColumn,
-  constraint: {
-    readonly name: string;
-    readonly inClear: boolean;
-    readonly migrations: readonly string[];
-  },
-): RunPlanError {
+/** Names no migration to revert: the one with the constraint may be the one that makes the table. */
+function checked(encrypted: EncryptedColumn, name: string, why: string): RunPlanError {
   const { entity, property } = encrypted.policy;
-  const { name, inClear, migrations } = constraint;
-  const [what, why] = inClear
-    ? ['cleartext', 'legacyPlaintext names the property']
-    : ['values that are bound to their rows', 'the property has bindTo'];
-  const [last] = migrations;
-  const remedy =
-    last === undefined
-      ? 'Drop it'
-      : `Revert ${migrations.join(', then ')} (\`migration:revert\`), or drop the constraint`;
   return new RunPlanError(
-    `${describeColumn(encrypted)}: the CHECK constraint "${name}" keeps ${what} out of its column. ` +
-      `${remedy} by what \`migration:generate\` writes now that ${why}.`,
+    `${describeColumn(encrypted)}: the CHECK constraint "${name}" ${why}. Have \`migration:generate\` write the ` +
+      'migration that drops it, run that, and then this again.',
     { entity, property },
   );
 }

@@ -3,6 +3,8 @@ import type { DataSource } from 'typeorm';
 import { FieldEncryptionError, RunPlanError, UnsupportedQueryError } from '../../errors';
 import { isBoundField } from '../../field/field-policy';
 import { FORMATS, isDataKeyId, keyPrefix } from '../../format/data-key-id';
+import { SCOPE_KEY_STATES } from '../../keys/record/scope-key-record';
+import type { ScopeKeyState } from '../../keys/record/scope-key-record';
 import type { Installation } from '../../typeorm/installation/installation';
 import { isCiphertextSql } from '../../typeorm/metadata/ciphertext-check';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
@@ -125,42 +127,72 @@ function messageOf(error: unknown): string {
 
 /** Returns the SQL condition of the rows that a mode still has to do; `undefined` if only reading can tell. */
 export function pendingCondition(
-  { dataSource, keys }: Installation,
+  installation: Installation,
   database: RunDatabase,
-  mode: Mode,
+  { pending }: Mode,
   { cells, columns }: WorkTable,
   keyIds: readonly string[],
 ): string | undefined {
-  const { pending } = mode;
   if (pending === undefined) return undefined;
   // No ciphertext names an id of another form.
   const known = keyIds.filter(isDataKeyId);
   return columns
     .map(({ encrypted, stored }) => {
-      const { policy, previousFormat } = encrypted;
       const cell = String(cells[stored]?.name);
-      if (encrypted.scope !== undefined && pending === 'underOtherKey') {
-        const isDone = underScopeKeySql(dataSource, cell, policy.storage, ['active', 'erased']);
-        const isLeft = underKeyToBeErasedSql(dataSource, encrypted, cell);
-        return `(${cell} IS NOT NULL AND NOT (${isDone}) AND NOT (${isLeft}))`;
-      }
-      const isBound = isBoundField(policy);
-      const format = isBound ? FORMATS.bound : FORMATS.unbound;
-      const prefixes =
-        pending === 'underOtherKey'
-          ? [keyPrefix(keys.activeKey(policy.keyName).id, format)]
-          : (isBound ? Object.values(FORMATS) : [format]).flatMap((each) =>
-              known.map((id) => keyPrefix(id, each)),
-            );
-      const begins = database.beginsWith(cell, policy.storage, prefixes);
-      if (pending !== 'encrypted') return `(${cell} IS NOT NULL AND NOT (${begins}))`;
-      // Values under a key that is lost from the key table are encrypted, too; but a value in a previous
-      // format may look like one.
-      return previousFormat === undefined
-        ? `(${begins} OR (${isCiphertextSql(dataSource, cell, policy)}))`
-        : `(${begins})`;
+      return pending === 'underOtherKey'
+        ? underOtherKeySql(installation, database, encrypted, cell)
+        : byFormSql(installation, database, { encrypted, cell, known, pending });
     })
     .join(' OR ');
+}
+
+function underOtherKeySql(
+  { dataSource, keys }: Installation,
+  database: RunDatabase,
+  encrypted: EncryptedColumn,
+  cell: string,
+): string {
+  const { policy, scope } = encrypted;
+  if (scope !== undefined) {
+    const isDone = underScopeKeySql(dataSource, cell, policy.storage, ['active', 'erased']);
+    const isLeft = underKeyToBeErasedSql(dataSource, encrypted, cell);
+    return `(${cell} IS NOT NULL AND NOT (${isDone}) AND NOT (${isLeft}))`;
+  }
+  const format = isBoundField(policy) ? FORMATS.bound : FORMATS.unbound;
+  const active = keyPrefix(keys.activeKey(policy.keyName).id, format);
+  return `(${cell} IS NOT NULL AND NOT (${database.beginsWith(cell, policy.storage, [active])}))`;
+}
+
+/** Tells ciphertexts from other values. Those of erased scopes are none that could be decrypted. */
+function byFormSql(
+  { dataSource }: Installation,
+  database: RunDatabase,
+  {
+    encrypted: { policy, previousFormat, scope },
+    cell,
+    known,
+    pending,
+  }: {
+    readonly encrypted: EncryptedColumn;
+    readonly cell: string;
+    readonly known: readonly string[];
+    readonly pending: 'notEncrypted' | 'encrypted';
+  },
+): string {
+  const formats = isBoundField(policy) ? Object.values(FORMATS) : [FORMATS.unbound];
+  const prefixes = formats.flatMap((format) => known.map((id) => keyPrefix(id, format)));
+  const isCommon = database.beginsWith(cell, policy.storage, prefixes);
+  const ofScopes = (states: readonly ScopeKeyState[]): string =>
+    scope === undefined ? 'FALSE' : underScopeKeySql(dataSource, cell, policy.storage, states);
+  const isKnown = `${isCommon} OR ${ofScopes(SCOPE_KEY_STATES)}`;
+  if (pending === 'notEncrypted') return `(${cell} IS NOT NULL AND NOT (${isKnown}))`;
+  // Values under a key that is lost from the key table are encrypted, too; but a value in a previous
+  // format may look like one.
+  const isEncrypted =
+    previousFormat === undefined
+      ? `${isKnown} OR (${isCiphertextSql(dataSource, cell, policy)})`
+      : isKnown;
+  return `((${isEncrypted}) AND NOT (${ofScopes(['erased'])}))`;
 }
 
 /** SQL conditions of rows with values that no run is to move. */

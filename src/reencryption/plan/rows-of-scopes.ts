@@ -1,14 +1,13 @@
 import type { DataSource, EntityMetadata } from 'typeorm';
 
 import type { Scope } from '../../keys/record/scope';
+import { SCOPE_KEY_STATES } from '../../keys/record/scope-key-record';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { boundCondition } from '../database/bound-condition';
 import type { BoundCondition, ParameterValue } from '../database/bound-condition';
 import { underScopeKeySql } from '../database/prefix-sql';
+import { scopeIdSql } from '../database/scope-id-sql';
 import type { RunOptions } from '../report/run-options';
-
-/** The states of keys of scopes. */
-const EVERY_STATE = ['active', 'deactivated', 'erased'] as const;
 
 /** Returns the condition of the rows of a table that a run is about: those of `where`, and of the scopes. */
 export function whereOf(
@@ -46,14 +45,11 @@ function rowsOfScopesSql(
 ): string {
   if (scope === undefined) return 'FALSE';
   const ids = jsonTextsSql(dataSource, `:${parameterOf(scope.kind)}`);
-  const escaped = (name: string): string => dataSource.driver.escape(name);
   const keys = `k.kind = '${scope.kind}' AND k.scope IN (${ids})`;
-  const cell = escaped(column.databaseName);
+  const cell = dataSource.driver.escape(column.databaseName);
   return [
-    underScopeKeySql(dataSource, cell, policy.storage, EVERY_STATE, keys),
-    ...(scope.column === undefined
-      ? []
-      : [`CAST(${escaped(scope.column.databaseName)} AS text) IN (${ids})`]),
+    underScopeKeySql(dataSource, cell, policy.storage, SCOPE_KEY_STATES, keys),
+    ...(scope.column === undefined ? [] : [`${scopeIdSql(dataSource, scope.column)} IN (${ids})`]),
   ].join(' OR ');
 }
 

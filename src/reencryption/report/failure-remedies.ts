@@ -9,7 +9,8 @@ const REMEDIES: Partial<Record<RowFailureCode, string>> = {
     'ERR_UNSUPPORTED_VALUE: the value is not of the type of the property, or too long for it. Correct it in ' +
     'the row, or the type or length in the decorator.',
   ERR_KEY_NOT_FOUND:
-    'ERR_KEY_NOT_FOUND: the value names a key that is not in the key table. Restore the key from a backup; or, if ' +
+    'ERR_KEY_NOT_FOUND: the value names a key that is not in the key table. Restore the key from a backup, a key of a scope ' +
+    'from one of the database; or, if ' +
     'the row holds cleartext that merely has the form of a ciphertext, write it again by repository.update().',
   COMMON_KEY:
     'COMMON_KEY: the value is under a common key, and the property has keys of scopes. If it is from before that, ' +
@@ -17,7 +18,8 @@ const REMEDIES: Partial<Record<RowFailureCode, string>> = {
     'row is neither read nor found. If every value was moved already, somebody has put it there.',
   ERR_ERASED:
     'ERR_ERASED: the scope of the row is erased, or to be erased, and the value is not under its keys: the erasure ' +
-    'leaves it readable. Cancel the erasure, run again, and request it anew; of an erased scope, delete the row.',
+    'leaves it readable. Cancel the erasure, run again, and request it anew; of an erased scope, delete the row, or set ' +
+    'the property to null.',
   MISSING_INDEX_KEY:
     'MISSING_INDEX_KEY: the scope of the row has no index key, so that no look-up finds the row. If it had one, ' +
     'restore its row of field_encryption_scope_keys from a backup of the database; or run ' +

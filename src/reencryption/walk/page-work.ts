@@ -9,7 +9,7 @@ import { tellOfFailure } from '../../typeorm/metadata/failure-message';
 import { KeyPrefixes } from '../../typeorm/metadata/key-prefixes';
 import { withKnownRow } from '../../typeorm/metadata/known-row';
 import type { KnownRow } from '../../typeorm/metadata/known-row';
-import { scopeOfValue } from '../../typeorm/metadata/encrypted-column';
+import { keyPrefixOf, scopeOfValue } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { StoredInRow } from '../../typeorm/metadata/stored-in-row';
 import { keyAt, lastKey } from '../database/row';
@@ -197,24 +197,26 @@ export class PageWork {
     const { encrypted, bound, stored: at, tokens } = column;
     const cell = (position: number | undefined): unknown => page.cells[position ?? -1]?.[row];
     const stored = cell(at);
-    const { binding } = encrypted;
     const isEmpty = stored === null || stored === undefined;
     return {
       stored,
       tokens: tokens.map((token) => cell(token.at)),
       context: isEmpty
         ? undefined
-        : binding?.contextOf((i) => cell(bound[i]), this.#scopeOf(column, page, row)?.id),
+        : encrypted.binding?.contextOf((i) => cell(bound[i]), this.#scopeOf(column, page, row)?.id),
     };
   }
 
-  /** Returns the scope of a row, by its column or else by the key of its value. */
+  /** Returns the scope of a row, by its column or else by the key of its value. Throws why that cannot be had. */
   #scopeOf({ encrypted, ...column }: ColumnWork, page: StoredPage, row: number): Scope | undefined {
     const { scope } = encrypted;
     if (scope === undefined) return undefined;
+    const { keys } = this.#installation;
     const stored = page.cells[column.stored]?.[row];
-    const ofKey = scopeOfValue(this.#installation.keys, encrypted, stored);
+    const ofKey = scopeOfValue(keys, encrypted, stored);
     const id = scope.ofRead(rowOf(encrypted, column.bound, page, row), ofKey);
+    const prefix = id === undefined ? keyPrefixOf(encrypted, stored) : undefined;
+    if (prefix !== undefined) keys.keyByPrefix(prefix);
     return id === undefined ? undefined : { kind: scope.kind, id };
   }
 

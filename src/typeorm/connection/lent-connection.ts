@@ -57,3 +57,15 @@ export function giveBack(runner: QueryRunner | undefined): boolean {
   Object.assign(runner, connected);
   return true;
 }
+
+/**
+ * Returns the caller's connection unless it is to a replica, which may lag behind the key table. Without
+ * replication TypeORM reads in the mode 'slave', too, from its only pool: this may be the last connection.
+ */
+export function onPrimary(
+  { driver }: DataSource,
+  queryRunner: QueryRunner | undefined,
+): QueryRunner | undefined {
+  const isSlave = driver.isReplicated && queryRunner?.getReplicationMode() === 'slave';
+  return isSlave ? undefined : queryRunner;
+}

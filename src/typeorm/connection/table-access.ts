@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { QueryFailedError } from 'typeorm';
 import type { DataSource, QueryRunner } from 'typeorm';
 
@@ -10,6 +11,9 @@ import { databaseCode } from './transient-conflict';
 const ACCESS_SQL =
   "SELECT to_regclass($1) AS oid, has_table_privilege(to_regclass($1), 'SELECT') AS readable, " +
   "current_user AS role, current_setting('search_path') AS path";
+
+/** Stands for the id of a scope in the parameters of an error. */
+const SCOPE_LEFT_OUT = '[scope]';
 
 /** A row of {@link ACCESS_SQL}. */
 interface TableAccess {
@@ -86,13 +90,28 @@ export function explainAccess(error: unknown): unknown {
   );
 }
 
-/**
- * Removes the parameters from an error of a statement: among them are ids of scopes, who may be persons. sqlite3, which
- * TypeORM 0.3 puts into its verbose mode, repeats them in the stack.
- */
+/** Removes the parameters from an error of a statement: among them are ids of scopes, who may be persons. */
 function dropParameters(error: unknown): void {
+  keepParameters(error, () => []);
+}
+
+/** Removes ids of scopes from the parameters of an error, where the library has added them to a statement. */
+export function dropAdded(error: unknown, ids: readonly unknown[]): void {
+  if (ids.length === 0) return;
+  const isAdded = (value: unknown): boolean => ids.some((id) => isDeepStrictEqual(id, value));
+  keepParameters(error, (values) =>
+    values.map((value) => (isAdded(value) ? SCOPE_LEFT_OUT : value)),
+  );
+}
+
+/** Changes the parameters of an error. sqlite3, which TypeORM 0.3 puts into its verbose mode, repeats them in the stack. */
+function keepParameters(
+  error: unknown,
+  kept: (values: readonly unknown[]) => readonly unknown[],
+): void {
   if (!(error instanceof QueryFailedError)) return;
-  Object.assign(error, { parameters: [] });
+  const { parameters } = error as QueryFailedError;
+  Object.assign(error, { parameters: kept(Array.isArray(parameters) ? parameters : []) });
   const driverError = error.driverError as Error;
   driverError.stack = (driverError.stack ?? '').replace(/\n--> in [^]*/, '');
 }

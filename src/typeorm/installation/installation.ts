@@ -12,7 +12,7 @@ import type { KeyManager } from '../../keys/key-manager';
 import type { Scope } from '../../keys/record/scope';
 import type { KeysToPrepare } from '../../keys/scopes/wanted-key';
 import { notWhileHeld } from '../../keys/wrapping/kms-client';
-import { giveBack } from '../connection/lent-connection';
+import { giveBack, onPrimary } from '../connection/lent-connection';
 import { parameterLimit } from '../connection/sql-dialect';
 import type { CheckedOptions } from '../declare/field-encryption-options';
 import type {
@@ -188,7 +188,11 @@ export class Installation {
     { keyNames, needsIndexRoot }: EncryptedEntity,
     queryRunner: QueryRunner | undefined,
   ): Promise<void> | undefined {
-    return this.#keys.prepare(keyNames, { index: needsIndexRoot }, this.#onPrimary(queryRunner));
+    return this.#keys.prepare(
+      keyNames,
+      { index: needsIndexRoot },
+      onPrimary(this.dataSource, queryRunner),
+    );
   }
 
   /** Prepares the keys of scopes for writes and, with `index`, for tokens. Returns undefined if they are ready. */
@@ -218,9 +222,14 @@ export class Installation {
 
   /** Fetches the data keys of header prefixes that are not in memory, all at once; undefined if all are. */
   loadKeys(prefixes: Iterable<string>, queryRunner?: QueryRunner): Promise<void> | undefined {
-    const missing = this.#keys.missing(prefixes);
-    if (missing.length === 0) return undefined;
-    return this.#ask(queryRunner, (held) => this.#keys.load(missing, held));
+    const needed = [...prefixes];
+    const load = (): Promise<void> | undefined => {
+      const missing = this.#keys.missing(needed);
+      if (missing.length === 0) return undefined;
+      return this.#ask(queryRunner, (held) => this.#keys.load(missing, held));
+    };
+    // A KMS that one of them waited for in vain may have let the others grow too old.
+    return load()?.then(load);
   }
 
   /** Asks for keys that may have to come from the KMS, holding as few connections as possible. */
@@ -229,19 +238,10 @@ export class Installation {
     ask: (connection: QueryRunner | undefined) => Promise<void> | undefined,
   ): Promise<void> | undefined {
     if (giveBack(queryRunner)) return ask(undefined);
-    const connection = this.#onPrimary(queryRunner);
+    const connection = onPrimary(this.dataSource, queryRunner);
     const asked = ask(connection);
     if (asked === undefined || connection !== undefined) return asked;
     const { transactionWaitMs } = this.#keys.cachePolicy;
     return waitBriefly(asked, transactionWaitMs, () => notWhileHeld([], transactionWaitMs));
-  }
-
-  /**
-   * Returns the caller's connection unless it is to a replica, which may lag behind the key table. Without
-   * replication TypeORM reads in the mode 'slave', too, from its only pool: this may be the last connection.
-   */
-  #onPrimary(queryRunner: QueryRunner | undefined): QueryRunner | undefined {
-    const { isReplicated } = this.dataSource.driver;
-    return isReplicated && queryRunner?.getReplicationMode() === 'slave' ? undefined : queryRunner;
   }
 }

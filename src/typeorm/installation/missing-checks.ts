@@ -1,30 +1,53 @@
 import type { QueryRunner } from 'typeorm';
 
 import { withConnection } from '../connection/lent-connection';
+import { otherCiphertextCheck } from '../metadata/ciphertext-check';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
 
 import type { Installation } from './installation';
+
+/** What the database has in the way of CHECK constraints against cleartext in a column. */
+export interface StoredCheck {
+  readonly encrypted: EncryptedColumn;
+  /** Whether the wanted constraint is missing. */
+  readonly isMissing: boolean;
+  /** Name of the constraint of before the property got, or lost, `bindTo` or keys of scopes. */
+  readonly outdated: string | undefined;
+}
+
+/** Compares the CHECK constraints of the encrypted columns of existing tables with those that are wanted. */
+export async function storedChecks(
+  { dataSource, columns: { byEntity } }: Installation,
+  connection?: QueryRunner,
+): Promise<StoredCheck[]> {
+  return withConnection(dataSource, connection, async (runner) => {
+    const stored: StoredCheck[] = [];
+    for (const [metadata, { columns }] of byEntity) {
+      if (metadata.tableType === 'entity-child') continue;
+      const table = await runner.getTable(metadata.tablePath);
+      if (table === undefined) continue;
+      const names = new Set(table.checks.map(({ name }) => name));
+      for (const encrypted of columns) {
+        const { check, column, policy } = encrypted;
+        const { name } = otherCiphertextCheck(column, policy, dataSource);
+        stored.push({
+          encrypted,
+          isMissing: check !== undefined && !names.has(check.constraint.name),
+          outdated: names.has(name) ? name : undefined,
+        });
+      }
+    }
+    return stored;
+  });
+}
 
 /**
  * Returns the encrypted columns whose existing table lacks the CHECK constraint against cleartext: it was
  * created before the constraint was the default, or not from the entity.
  */
-export async function columnsWithoutCheck(
-  { dataSource, columns: { byEntity } }: Installation,
-  connection?: QueryRunner,
-): Promise<EncryptedColumn[]> {
-  return withConnection(dataSource, connection, async (runner) => {
-    const lacking: EncryptedColumn[] = [];
-    for (const [metadata, { columns }] of byEntity) {
-      if (metadata.tableType === 'entity-child') continue;
-      const checked = columns.filter(({ check }) => check !== undefined);
-      const table = checked.length > 0 ? await runner.getTable(metadata.tablePath) : undefined;
-      if (table === undefined) continue;
-      const names = table.checks.map(({ name }) => name);
-      lacking.push(...checked.filter(({ check }) => !names.includes(check?.constraint.name)));
-    }
-    return lacking;
-  });
+export async function columnsWithoutCheck(installation: Installation): Promise<EncryptedColumn[]> {
+  const stored = await storedChecks(installation);
+  return stored.filter(({ isMissing }) => isMissing).map(({ encrypted }) => encrypted);
 }
 
 /**

@@ -81,6 +81,17 @@ export function ciphertextCheck(
   }).build(dataSource.namingStrategy);
 }
 
+/**
+ * Returns the constraint that the column had before the property got `bindTo` or keys of scopes, or had as long as
+ * it was so: values of the one form may not pass that of the other.
+ */
+export function otherCiphertextCheck(
+  ...[column, policy, dataSource]: Parameters<typeof ciphertextCheck>
+): CheckMetadata {
+  const boundTo = isBoundField(policy) ? [] : [policy.property];
+  return ciphertextCheck(column, { ...policy, boundTo }, dataSource);
+}
+
 /** Adds the constraint to the metadata, so that `synchronize` and `migration:generate` know it. */
 export function addCiphertextCheck(...of: Parameters<typeof ciphertextCheck>): CheckMetadata {
   const check = ciphertextCheck(...of);

@@ -163,14 +163,15 @@ export function storedForm(
 }
 
 /** Returns the prefix of the data key that is needed to read a stored value, or to tell its form. */
-export function keyPrefixOf(
-  { cipher, readsPlaintext, previousFormat }: EncryptedColumn,
-  stored: unknown,
-): string | undefined {
-  const found = cipher.inspect(stored);
+export function keyPrefixOf(encrypted: EncryptedColumn, stored: unknown): string | undefined {
+  const found = encrypted.cipher.inspect(stored);
   if (found.kind === 'ciphertext') return found.prefix;
-  const maybeOther = readsPlaintext || previousFormat !== undefined;
-  return found.kind === 'malformed' && maybeOther ? found.prefix : undefined;
+  return found.kind === 'malformed' && mayHoldOthers(encrypted) ? found.prefix : undefined;
+}
+
+/** Whether a column may hold values that this library has not encrypted. */
+export function mayHoldOthers({ readsPlaintext, previousFormat }: EncryptedColumn): boolean {
+  return readsPlaintext || previousFormat !== undefined;
 }
 
 /** Returns the scope whose key has encrypted a value; undefined for a common key, or one that cannot be had. */

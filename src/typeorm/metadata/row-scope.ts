@@ -102,7 +102,7 @@ export class RowScope {
       throw this.#mismatch();
     }
     if (ofKey !== undefined && (ofKey.kind !== this.kind || ofKey.id !== id)) {
-      throw this.#mismatch('its value was encrypted for another');
+      throw this.#copied();
     }
     return id;
   }
@@ -156,12 +156,21 @@ export class RowScope {
     );
   }
 
-  #mismatch(what = 'the row or condition is of another'): ScopeMismatchError {
+  #mismatch(): ScopeMismatchError {
     const { entity, property } = this.#property;
-    const other = `${this.kind} than the ${what.startsWith('its') ? 'row' : 'context'}`;
     return new ScopeMismatchError(
-      `${entity}.${property}: ${what} ${other}. Ask for rows of the ${this.kind} of the context only, or run ` +
-        'work across all of them in withKeyScope(ALL_SCOPES, …).',
+      `${entity}.${property}: the row or condition is of another ${this.kind} than the context. Ask for rows of the ` +
+        `${this.kind} of the context only, or run work across all of them in withKeyScope(ALL_SCOPES, …).`,
+      { entity, property },
+    );
+  }
+
+  #copied(): ScopeMismatchError {
+    const { entity, property } = this.#property;
+    return new ScopeMismatchError(
+      `${entity}.${property}: its value was encrypted for another ${this.kind} than the row. The value, or the ` +
+        `${this.kind} of the row, was changed past the library: restore the cell from a backup of the database. ` +
+        '`field-encryption data verify` names such rows.',
       { entity, property },
     );
   }

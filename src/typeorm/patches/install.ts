@@ -1,12 +1,18 @@
 import type { Installation } from '../installation/installation';
 
 import { checkForeignStatements, installDriverCodec } from './driver-codec';
+import { recordCreatedKeys } from './ending-transactions';
 import { redactFailingRows } from './failing-rows';
 import { knowHydratedRows } from './hydration';
 import { installLifecycle } from './lifecycle';
 import { patchQueryBuilder } from './query-builder';
 import { redactCriteria } from './redacted-criteria';
-import { checkComparedValues, noteSavedRows, prepareKeysBeforeSaving } from './saving';
+import {
+  checkComparedValues,
+  leaveOmittedOut,
+  noteSavedRows,
+  prepareKeysBeforeSaving,
+} from './saving';
 import { installOwnMetadata, installSchemaBuilder } from './schema-builder';
 import { patchSelectQueryBuilder } from './select-query-builder';
 import { checkKeysOfStatements } from './sent-statements';
@@ -28,8 +34,10 @@ export function patchTypeorm(): void {
   redactCriteria();
   checkComparedValues();
   checkKeysOfStatements();
+  recordCreatedKeys();
   prepareKeysBeforeSaving();
   noteSavedRows();
+  leaveOmittedOut();
   knowHydratedRows();
 }
 

@@ -1,11 +1,14 @@
 import type { DataSource } from 'typeorm';
 
+import { within } from '../../async/time-limit';
 import { hasNamedApplication } from '../declare/field-encryption-options';
 import type { Installation } from '../installation/installation';
 import { leaveToMigrations, leaveToSynchronize } from '../tables/own-tables';
 
 import { override } from './override';
 import { FieldEncryptionSubscriber } from './subscriber';
+
+const SETTLE_MS = 2_000;
 
 /** Ties the encrypted columns and the keys of a DataSource to its metadata, tables and connections. */
 export function installLifecycle(installation: Installation): void {
@@ -88,7 +91,7 @@ function closeKeysAtEnd(installation: Installation): void {
   override(dataSource, 'destroy', (destroy) => async () => {
     try {
       await installation.stop();
-      await installation.keys.addUsesAtEnd();
+      await settleKeys(installation);
       // A write that is interrupted from here on is not a failure to report.
       installation.audit.anchor?.clear();
       await destroy();
@@ -96,4 +99,11 @@ function closeKeysAtEnd(installation: Installation): void {
       await installation.close();
     }
   });
+}
+
+/** Writes what is left to be said of the keys. A database that is away does not keep the process from ending. */
+async function settleKeys({ keys, isOpen, hasScopes }: Installation): Promise<void> {
+  await keys.addUsesAtEnd();
+  if (!isOpen || !hasScopes) return;
+  await within(SETTLE_MS, keys.scopes.active.creation.recordAllLate()).catch(() => undefined);
 }

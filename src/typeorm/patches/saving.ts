@@ -1,11 +1,13 @@
 import type { DataSource, EntityMetadata, EntityTarget, ObjectLiteral, QueryRunner } from 'typeorm';
 import { EntityPersistExecutor } from 'typeorm/persistence/EntityPersistExecutor.js';
 import { Subject as TypeormSubject } from 'typeorm/persistence/Subject.js';
+import { SubjectExecutor } from 'typeorm/persistence/SubjectExecutor.js';
 import { SubjectChangedColumnsComputer } from 'typeorm/persistence/SubjectChangedColumnsComputer.js';
 
 import { installationOf, isInstalled } from '../installation/installations';
 import type { Installation } from '../installation/installation';
 import type { EncryptedEntity } from '../metadata/encrypted-column';
+import { mayBeOmitted } from '../query/write/omitted-values';
 import { leaveToValues } from '../query/write/prepared-write';
 import { leaveUntouched } from '../query/write/sealed-writes';
 import { noteSavedRow } from '../query/write/updated-row';
@@ -188,5 +190,44 @@ export function noteSavedRows(): void {
     const values = create.call(this);
     noteSavedRow(values, this.databaseEntity);
     return values;
+  };
+}
+
+/** The part of TypeORM's SubjectExecutor that is used. */
+interface SubjectsExecutor {
+  readonly insertSubjects: readonly Subject[];
+  updateSpecialColumnsInInsertedAndUpdatedEntities: (
+    this: SubjectsExecutor,
+    subjects: readonly Subject[],
+  ) => void;
+}
+
+/**
+ * Leaves properties undefined after `save()` that may have been omitted when their row was read, where TypeORM sets
+ * those of nullable columns to null: the next `save()` would write that over the value.
+ */
+export function leaveOmittedOut(): void {
+  const prototype = SubjectExecutor.prototype as unknown as SubjectsExecutor;
+  const { updateSpecialColumnsInInsertedAndUpdatedEntities: update } = prototype;
+  prototype.updateSpecialColumnsInInsertedAndUpdatedEntities = function (subjects) {
+    // A row that was inserted does hold NULL.
+    const omitted = subjects === this.insertSubjects ? [] : subjects.map(leftOut);
+    update.call(this, subjects);
+    for (const restore of omitted) restore();
+  };
+}
+
+/** Returns a function that makes the properties of an entity undefined again that are so now. */
+function leftOut({ metadata, entity }: Subject): () => void {
+  if (entity === undefined || !isInstalled(metadata.connection)) return () => undefined;
+  const { encryptedEntity, options } = installationOf(metadata.connection);
+  const columns = (encryptedEntity(metadata)?.columns ?? [])
+    .filter((encrypted) => mayBeOmitted(encrypted, options))
+    .map(({ column }) => column)
+    .filter((column) => column.getEntityValue(entity) === undefined);
+  return () => {
+    for (const column of columns) {
+      if (column.getEntityValue(entity) === null) column.setEntityValue(entity, undefined);
+    }
   };
 }

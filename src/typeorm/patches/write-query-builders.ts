@@ -18,6 +18,7 @@ import {
   withIndexColumns,
 } from '../query/write/index-values';
 import { prepareUpdate } from '../query/write/hit-rows';
+import { assertOmittedKept } from '../query/write/omitted-values';
 import { overwriteOnConflict } from '../query/write/overwrite-on-conflict';
 import { encryptedEntityOf, prepareWrite, uniqueWriteOf } from '../query/write/prepared-write';
 import { tellOfReturned } from '../query/write/returned-values';
@@ -57,6 +58,7 @@ class EncryptingInsertQueryBuilder<
         assertNoExplicitTokens(entity, values);
       }
       assertBoundColumnsInserted(entity, this.getInsertedColumns());
+      assertOmittedKept(this, entity, installationOf(this.connection).options);
     }
     return checked(this, () => {
       const sql = super.getQuery();

@@ -70,8 +70,11 @@ function rowOf(record: ScopeKeyRecord): ScopeKeyRow {
 /** Returns the record in a row. Cells that cannot be read become empty, and it opens nothing. */
 export function recordOf(row: ScopeKeyRow): ScopeKeyRecord {
   const stored = new StoredRow(ScopeKeySchema, row);
+  const id = stored.cell('id', readKeyId, '');
+  // No seal covers it, as it says nothing that the id does not.
+  stored.cell('prefix', readPrefixOf(id), '');
   const record = {
-    id: stored.cell('id', readKeyId, ''),
+    id,
     kind: stored.text('kind'),
     scope: stored.text('scope'),
     purpose: stored.cell('purpose', readOneOf(PURPOSES), UNKNOWN),
@@ -95,3 +98,9 @@ const readKeyId: ReadCell<string> = (value) => {
   if (isDataKeyId(id)) return id;
   throw new RangeError('it is no id of a key');
 };
+const readPrefixOf =
+  (id: string): ReadCell<string> =>
+  (value) => {
+    if (value === keyPrefix(id, FORMATS.bound)) return value;
+    throw new RangeError('it is not the prefix of the key');
+  };

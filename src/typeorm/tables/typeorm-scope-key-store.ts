@@ -156,29 +156,35 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     return this.#find([ofScope], connection);
   }
 
-  async insertMissing(records: readonly ScopeKeyRecord[], connection?: QueryRunner): Promise<void> {
-    const insert = async (runner: QueryRunner): Promise<boolean> => {
+  async insertMissing(
+    records: readonly ScopeKeyRecord[],
+    connection: QueryRunner | undefined,
+    confirm: (transaction: QueryRunner) => Promise<void>,
+  ): Promise<boolean> {
+    const insert = async (runner: QueryRunner): Promise<void> => {
       for (const page of pagesOf(records, PER_WRITE)) await insertRows(runner, page, true);
-      return true;
     };
     if (connection !== undefined && (await isInTransaction(connection))) {
       await withOwnTables(this.#dataSource, connection, insert);
-    } else {
-      await inOwnTransaction(this.#dataSource, connection, insert);
+      return false;
     }
+    return inOwnTransaction(this.#dataSource, connection, async (runner) => {
+      await insert(runner);
+      await confirm(runner);
+      return true;
+    });
   }
 
   async apply(
     changes: readonly ScopeKeyChange[],
     inserted: readonly ScopeKeyRecord[],
-    confirm: (connection: QueryRunner) => Promise<boolean>,
+    then: (connection: QueryRunner) => Promise<readonly ScopeKeyChange[]>,
   ): Promise<boolean> {
     try {
       return await inOwnTransaction(this.#dataSource, undefined, async (runner) => {
-        for (const page of pagesOf(changes, PER_WRITE))
-          if (!(await updateRows(runner, page))) return false;
+        if (!(await updateAll(runner, changes))) return false;
         for (const page of pagesOf(inserted, PER_WRITE)) await insertRows(runner, page, false);
-        return confirm(runner);
+        return updateAll(runner, await then(runner));
       });
     } catch (error) {
       if (isUniqueViolation(error)) return false;
@@ -210,6 +216,15 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
       return rows;
     });
   }
+}
+
+async function updateAll(
+  runner: QueryRunner,
+  changes: readonly ScopeKeyChange[],
+): Promise<boolean> {
+  for (const page of pagesOf(changes, PER_WRITE))
+    if (!(await updateRows(runner, page))) return false;
+  return true;
 }
 
 /** Whether a connection is in a transaction, be it one that TypeORM does not know of. */

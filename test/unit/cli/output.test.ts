@@ -62,7 +62,7 @@ describe('A table of the command line', () => {
   it('fits 80 columns, with the name of its column before each value', () => {
     const lines = table(head, [row, row]).split('\n');
     expect(lines).toHaveLength(4);
-    expect(lines[0]).toBe(`KEY default v1  STATE active  ID ${'x'.repeat(40)}`);
-    expect(lines[1]).toBe(`  NOTE ${'y'.repeat(30)}`);
+    expect(lines[0]).toBe(`KEY: default v1  STATE: active  ID: ${'x'.repeat(40)}`);
+    expect(lines[1]).toBe(`  NOTE: ${'y'.repeat(30)}`);
   });
 });

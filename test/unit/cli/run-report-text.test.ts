@@ -53,4 +53,12 @@ describe('The report of a run for people', () => {
     expect(text).toContain('5 rows would be re-encrypted: 6,001 read');
     expect(described({ mode: 'reencrypt', remaining: 0 })).toContain('None of these rows is left');
   });
+
+  it('says why the exit code is 1 where no row has failed', () => {
+    const left = { mode: 'encrypt', remaining: 2 } as const;
+    expect(described(left)).toMatch(/2 rows are left, .*: they were .* Run the command again\.$/);
+    expect(described({ ...left, failed: 1, failures: [FAILURE], remaining: 1 })).toMatch(
+      /1 row is left, by a count in the database\.$/,
+    );
+  });
 });

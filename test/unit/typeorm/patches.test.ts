@@ -55,6 +55,7 @@ const PATCHED: Record<string, readonly string[]> = {
   SoftDeleteQueryBuilder: ['execute', 'getQuery', 'orWhere'],
   Subject: ['createValueSetAndPopChangeMap'],
   SubjectChangedColumnsComputer: ['compute'],
+  SubjectExecutor: ['updateSpecialColumnsInInsertedAndUpdatedEntities'],
   UpdateQueryBuilder: ['execute', 'getQuery', 'getQueryAndParameters', 'getValueSet', 'orWhere'],
 };
 

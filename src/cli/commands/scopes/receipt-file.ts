@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, unlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 
 import { isReceipt } from '../../../keys/scopes/erasure/erasure-receipt';
 import type { ErasureReceipt } from '../../../keys/scopes/erasure/erasure-receipt';
@@ -11,7 +11,9 @@ export class ReceiptFile {
 
   constructor(path: string) {
     this.#path = path;
-    if (existsSync(path)) {
+    // An empty one is what a command leaves that was killed: it is run again with the same options.
+    const before = statSync(path, { throwIfNoEntry: false });
+    if (before !== undefined && !(before.isFile() && before.size === 0)) {
       throw new CommandError(
         'ERR_USAGE',
         `${path} exists already.`,
@@ -19,7 +21,7 @@ export class ReceiptFile {
       );
     }
     requireFolderOf(path);
-    closeSync(openSync(path, 'wx', 0o600));
+    closeSync(openSync(path, 'a', 0o600));
   }
 
   /** Writes a receipt, or several; takes the file away if there is none. */

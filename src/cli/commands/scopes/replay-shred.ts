@@ -43,7 +43,7 @@ export async function keysReplayShred(
   if (dryRun) return { ...result(given, { dryRun, receipts: [] }), exitCode: exitCodeOf(given) };
   await confirm(yes, {
     warning:
-      `This erases all that belongs to ${counted(given.length, 'scope')}, for good and at once: ` +
+      `This erases all that belongs to ${counted(new Set(given.map(titleOf)).size, 'scope')}, for good and at once: ` +
       'no other process may use the database.',
     word: 'replay',
   });
@@ -126,19 +126,32 @@ function result(
     file,
   }: { dryRun: boolean; receipts: readonly ErasureReceipt[]; file?: string | undefined },
 ): CommandResult {
-  const scopes = given.map(({ receipt: { kind, scope }, step }) => ({
+  const each = byScope(given);
+  const scopes = each.map(({ receipt: { kind, scope }, step }) => ({
     ...{ kind, scope },
     outcome: OUTCOMES[step],
   }));
   return {
     document: { dryRun, scopes, receipts },
     text: [
-      ...given.map(({ receipt: { kind, scope }, step }) =>
-        SENTENCES[step](`${kind} "${scope}"`, dryRun),
-      ),
+      ...each.map((replayed) => SENTENCES[replayed.step](titleOf(replayed), dryRun)),
       ...(dryRun ? ['Nothing was changed.'] : receiptText(receipts, file)),
     ].join('\n'),
   };
+}
+
+function titleOf({ receipt: { kind, scope } }: Replayed): string {
+  return `${kind} "${scope}"`;
+}
+
+/** Returns what was done about each scope once: several receipts may be about one, and the first of them erases it. */
+function byScope(given: readonly Replayed[]): Replayed[] {
+  const outcomes = new Map<string, Replayed>();
+  for (const replayed of given) {
+    const key = `${replayed.step === 'due' ? 'erased' : replayed.step} ${titleOf(replayed)}`;
+    if (!outcomes.has(key) || replayed.step === 'due') outcomes.set(key, replayed);
+  }
+  return [...outcomes.values()];
 }
 
 const OUTCOMES: Readonly<Record<ReplayStep, string>> = {
@@ -152,7 +165,7 @@ const SENTENCES: Readonly<Record<ReplayStep, (title: string, dryRun: boolean) =>
   due: (title, dryRun) => `${dryRun ? 'Would erase' : 'Erased'} ${title} again.`,
   erased: (title) => `${title} is still erased.`,
   held: (title) =>
-    `${title} is under a legal hold, and was not erased. Release the hold first, or leave its receipt out.`,
+    `${title} is under a legal hold, and was not erased. Replay its receipt again once the hold is released.`,
   unproven: (title) =>
     `Nothing was done about ${title}: the branch key of its receipt is not in this database, or was destroyed, and ` +
     'nothing else proves the receipt. Restore that key, or take the receipt on your own word: --accept-unproven.',

@@ -33,10 +33,10 @@ function describe({ kind, scope, state, held, keys, columns }: ScopeStatus): str
       ]),
     ),
     table(
-      ['PROPERTY', 'ROWS UNDER ACTIVE KEY', 'OLDER KEYS', 'ERASED'],
-      columns.map(({ entity, property, activeRows, olderRows, erasedRows }) => [
+      ['PROPERTY', 'ROWS UNDER ACTIVE KEY', 'OLDER KEYS', 'ERASED', 'CLEARTEXT'],
+      columns.map(({ entity, property, activeRows, olderRows, erasedRows, cleartextRows }) => [
         `${entity}.${property}`,
-        ...[activeRows, olderRows, erasedRows].map(grouped),
+        ...[activeRows, olderRows, erasedRows, cleartextRows].map(grouped),
       ]),
     ),
   ].join('\n\n');

@@ -7,8 +7,7 @@ import { EXIT_CODES } from '../../terminal/command-error';
 import type { CommandResult } from '../../terminal/output';
 import { confirm } from '../../terminal/prompt';
 import { table } from '../../terminal/table';
-import { withConnection } from '../../../typeorm/connection/lent-connection';
-import { requireMoved } from '../../../reencryption/coverage/scope-rows';
+import { scopeRows } from '../../../reencryption/coverage/scope-rows';
 import { endOfWait } from '../../../keys/store/watched-key-store';
 import type { ScopeKeyRecord } from '../../../keys/record/scope-key-record';
 
@@ -18,6 +17,8 @@ import { aboutScope } from './about-scope';
 import { namedScope } from './named-scope';
 import type { NamedScope } from './named-scope';
 import { ReceiptFile } from './receipt-file';
+import { LOST_WRITES, nextStep, warningOf } from './shred-step';
+import type { ShredStep } from './shred-step';
 
 /** Options of `keys shred`. */
 export interface ShredCommandOptions {
@@ -41,8 +42,9 @@ export async function keysShred(
   options: ShredCommandOptions,
 ): ReturnType<CommandWork> {
   const scope = await namedScope(session, id, options.kind);
-  if (options.dryRun) return shredPlan(session, scope);
-  await confirm(options.yes, { warning: warningOf(session, scope, options), word: id });
+  const step = await aboutScope(session, scope, () => nextStep(session, scope, options));
+  if (options.dryRun) return shredPlan(session, scope, step);
+  await confirm(options.yes, { warning: warningOf(scope, step), word: id });
   const { delay, grace, reason, receipt: file } = options;
   const receiptFile = file === undefined ? undefined : new ReceiptFile(file);
   const { marks } = session.installation.keys.scopes;
@@ -69,7 +71,7 @@ export async function keysShred(
     return requested(session, scope, options, { ...dates, isNew: before === undefined });
   }
   receiptFile?.write(erasure.receipt);
-  return erased(scope, erasure.receipt, file);
+  return erased(scope, erasure.receipt, { file, isNew: before?.state !== 'erased' });
 }
 
 /** Cancels an erasure that was requested. */
@@ -91,49 +93,39 @@ export async function keysCancelShred(
   };
 }
 
-/** What may be written while an erasure is under way depends on the other processes. */
-function warningOf(
-  { installation }: Session,
-  { title }: NamedScope,
-  { grace }: ShredCommandOptions,
-): string {
-  const isShort =
-    grace !== undefined && grace * MINUTE_MS < installation.keys.scopeOperations.maxAgeMs;
-  return (
-    `This erases all that belongs to ${title}, for good. The first step stops writes for it, in each process once ` +
-    'that has noticed; a later one erases the keys.' +
-    (isShort
-      ? ` With --grace ${String(grace)}, other processes may still be writing then: those values are lost, too, and ` +
-        'the receipt does not count them. Stop these processes first.'
-      : '')
-  );
-}
-
 /** Says what the next step would be; one that would be refused is exit code 1. */
-async function shredPlan(session: Session, scope: NamedScope): ReturnType<CommandWork> {
+async function shredPlan(
+  session: Session,
+  scope: NamedScope,
+  { mark, isLast, isShort, ...step }: ShredStep,
+): ReturnType<CommandWork> {
   const { kind, id, title } = scope;
-  const { installation, dataSource } = session;
+  const { installation } = session;
   const { marks, store } = installation.keys.scopes;
-  await aboutScope(session, scope, () =>
-    withConnection(dataSource, undefined, (runner) => requireMoved(installation, runner, kind)),
-  );
+  const isErased = mark?.state === 'erased';
+  if (!isErased) {
+    const rows = scopeRows(installation);
+    await aboutScope(session, scope, () => rows.requireErasable({ kind, id }));
+  }
   const keys = (await store.findAll({ kind, id })).filter((record) => !isMark(record)).length;
   const held = (await marks.findRecorded({ kind, id }, 'hold')) !== undefined;
-  const mark = await marks.findRecorded({ kind, id }, 'erasure');
-  const isErased = mark?.state === 'erased';
-  const erasableFrom = mark === undefined || isErased ? null : marks.erasableFrom(mark);
+  const erasableFrom = mark === undefined || isErased ? null : step.erasableFrom;
   const would = held
     ? `Would refuse: ${title} is under a legal hold.`
     : mark === undefined
-      ? `Would request the erasure of ${title}, which has ${counted(keys, 'key')}.`
+      ? `Would ${isLast ? 'erase' : 'request the erasure of'} ${title}, which has ${counted(keys, 'key')}${isLast ? ', at once' : ''}.`
       : isErased
-        ? `Would refuse: ${title} was erased at ${mark.since.toISOString()}.`
+        ? `Would give the receipt of ${title} again, which was erased at ${mark.since.toISOString()}.`
         : `Would erase ${title}, requested at ${mark.since.toISOString()}, from ${String(erasableFrom?.toISOString())} on.`;
   const state = mark === undefined ? null : isErased ? 'erased' : 'requested';
   return {
     document: { dryRun: true, kind, scope: id, keys, held, state, erasableFrom },
-    text: `${would} Nothing was changed.`,
-    exitCode: held || isErased ? EXIT_CODES.failed : EXIT_CODES.done,
+    text: [
+      would,
+      ...(isShort && !held && !isErased ? [LOST_WRITES] : []),
+      'Nothing was changed.',
+    ].join(' '),
+    exitCode: held ? EXIT_CODES.failed : EXIT_CODES.done,
   };
 }
 
@@ -143,10 +135,6 @@ interface Request {
   readonly erasableFrom: Date;
   /** Whether this call has made it. */
   readonly isNew: boolean;
-}
-
-function noticedBy({ installation }: Session, since: Date): Date {
-  return endOfWait(since, installation.keys.scopeOperations.maxAgeMs);
 }
 
 function requested(
@@ -176,26 +164,45 @@ function requested(
       isNew
         ? `The erasure of ${title} is requested. Nothing is erased yet.`
         : `Not yet: the erasure of ${title} was requested at ${since.toISOString()}, and nothing is erased so far.`,
-      `A process that runs may write for it until it notices, at the latest until ${noticedBy(session, since).toISOString()}; ` +
-        'what it writes is erased as well.',
+      writersText(session, { since, erasableFrom }),
       `From ${erasableFrom.toISOString()}, by the clock of the database, this erases it:`,
       `  ${commandLine(session, 'keys', 'shred', ...named, reason, ...again)}`,
+      ...(receipt === undefined
+        ? [
+            'With --receipt <file> it writes the receipt to a file, and else to stdout, as one line.',
+          ]
+        : []),
       'Until then, this cancels it:',
       `  ${commandLine(session, 'keys', 'shred', ...named, 'why', '--cancel')}`,
     ].join('\n'),
   };
 }
 
+function writersText(
+  { installation }: Session,
+  { since, erasableFrom }: Omit<Request, 'isNew'>,
+): string {
+  const noticed = endOfWait(since, installation.keys.scopeOperations.maxAgeMs);
+  return (
+    `A process that runs may write for it until it notices, at the latest until ${noticed.toISOString()}; what it ` +
+    (erasableFrom < noticed
+      ? 'writes after the erasure is lost, and the receipt does not count it. Stop other processes before you erase.'
+      : 'writes is erased as well.')
+  );
+}
+
 function erased(
   { kind, id, title }: NamedScope,
   receipt: ErasureReceipt,
-  file: string | undefined,
+  { file, isNew }: { readonly file: string | undefined; readonly isNew: boolean },
 ): CommandResult {
-  const { keyIds, columns } = receipt;
+  const { keyIds, columns, erasedAt } = receipt;
   return {
     document: { dryRun: false, kind, scope: id, state: 'erased', receipt },
     text: [
-      `Erased ${counted(keyIds.length, 'key')} of ${title}: nobody can read its values in this database any more.`,
+      isNew
+        ? `Erased ${counted(keyIds.length, 'key')} of ${title}: nobody can read its values in this database any more.`
+        : `${title} was erased at ${erasedAt}, with ${counted(keyIds.length, 'key')}. This is the receipt of that time.`,
       ...(columns.length === 0 ? [] : [columnsTable(columns)]),
       ...(file === undefined
         ? [

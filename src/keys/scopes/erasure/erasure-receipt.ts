@@ -76,11 +76,12 @@ export function receiptDigest(receipt: ErasureReceipt): string {
     .digest('hex');
 }
 
-/** Whether a value has the form of a receipt, such as one from a file. */
+/** Whether a value has the form of a receipt, such as one from a file, and holds nothing else: no seal would cover it. */
 export function isReceipt(value: unknown): value is ErasureReceipt {
   const receipt = Object(value) as Partial<Record<keyof ErasureReceipt, unknown>>;
   const { keyIds, columns, replays } = receipt;
   return (
+    holdsOnly(receipt, [...TEXTS, 'keyIds', 'columns', 'replays']) &&
     TEXTS.every((name) => isText(receipt[name])) &&
     isListOf(keyIds, isText) &&
     isListOf(columns, isErasedRows) &&
@@ -94,10 +95,19 @@ const TEXTS = [
 ];
 
 function isErasedRows(value: unknown): value is ErasedRows {
-  const { entity, property, rows, tokens } = Object(value) as Partial<
-    Record<keyof ErasedRows, unknown>
-  >;
-  return isText(entity) && isText(property) && Number.isInteger(rows) && isListOf(tokens, isText);
+  const column = Object(value) as Partial<Record<keyof ErasedRows, unknown>>;
+  const { entity, property, rows, tokens } = column;
+  return (
+    holdsOnly(column, ['entity', 'property', 'rows', 'tokens']) &&
+    isText(entity) &&
+    isText(property) &&
+    Number.isInteger(rows) &&
+    isListOf(tokens, isText)
+  );
+}
+
+function holdsOnly(value: object, names: readonly string[]): boolean {
+  return Reflect.ownKeys(value).every((name) => typeof name === 'string' && names.includes(name));
 }
 
 function isText(value: unknown): value is string {

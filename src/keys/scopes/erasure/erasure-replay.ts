@@ -43,8 +43,9 @@ export async function replayStep<C>(
   if (!isReceipt(receipt)) throw notAReceipt();
   if (receipt.application !== application) throw receiptOfOther(receipt);
   const scope = { kind: receipt.kind, id: receipt.scope };
-  if (!(await isProven(scopes, receipt)) && !acceptUnproven) return 'unproven';
+  const proven = await isProven(scopes, receipt);
   if ((await scopes.marks.find(scope, 'erasure'))?.state === 'erased') return 'erased';
+  if (!proven && !acceptUnproven) return 'unproven';
   return (await scopes.marks.find(scope, 'hold')) === undefined ? 'due' : 'held';
 }
 

@@ -26,7 +26,9 @@ export function erasedError({ id, kind, state, since }: ScopeKeyRecord): ErasedE
   const date = since.toISOString();
   return state === 'erased'
     ? new ErasedError(
-        `the keys of a ${kind} were erased at ${date}, and with them all that they have encrypted.`,
+        `the keys of a ${kind} were erased at ${date}, and with them all that they have encrypted. Nothing is written ` +
+          "or looked up for it; with the option onErased: 'null' its rows are read, without these values. Delete the " +
+          'rows when nothing needs them any more.',
         { keyId: id },
       )
     : new ToBeErasedError(

@@ -9,12 +9,15 @@ import { endOfWait } from '../../store/watched-key-store';
 
 import { receiptDigest, sealedReceipt } from './erasure-receipt';
 import type { ErasedRows, ErasureReceipt } from './erasure-receipt';
+import { receiptIn, withReceipt } from './kept-receipt';
 import type { KeysOfScopes } from '../keys-of-scopes';
 import { applyRecorded } from '../recorded-change';
+import type { ScopeKeyChange } from '../scope-key-store';
 import type { Scope } from '../../record/scope';
 import { isMark } from '../../record/scope-key-record';
 import type { ScopeKeyRecord } from '../../record/scope-key-record';
-import { auditedMark, changedMeanwhile, erasedBefore, requireReason } from './scope-marks';
+import { erasedError } from './marks-of-scopes';
+import { auditedMark, changedMeanwhile, requireReason } from './scope-marks';
 
 /** Entries of the audit log in one read. */
 const PAGE = 500;
@@ -42,11 +45,21 @@ export type Erasure =
 
 const KEY_PURPOSES = ['data', 'index'] as const;
 
-/** The rows under the keys of scopes. */
+/** The rows of scopes. */
 export interface ScopeRows<C> {
-  /** Counts the rows under these keys in each column of the kind, and empties their common tokens. */
+  /**
+   * Refuses the erasure of a scope that would leave values readable.
+   *
+   * @throws {@link KeyStateError}
+   */
+  readonly requireErasable: (scope: Scope) => Promise<void>;
+  /**
+   * Counts the rows under these keys of a scope in each column of its kind, and empties their common tokens.
+   *
+   * @throws {@link KeyStateError} while values would be left readable
+   */
   readonly erase: (
-    kind: string,
+    scope: Scope,
     keyIds: readonly string[],
     connection: C,
   ) => Promise<readonly ErasedRows[]>;
@@ -56,10 +69,10 @@ export interface ScopeRows<C> {
 
 /**
  * Takes the next step of erasing what belongs to a scope: requests it, which stops writes for the scope, or
- * erases its keys, once every process has noticed. It may be repeated.
+ * erases its keys, once every process has noticed. It may be repeated; for an erased scope it returns the receipt.
  *
- * @throws {@link KeyStateError} for a scope under a legal hold, or one that is erased; retryable for
- * transactions that do not end
+ * @throws {@link KeyStateError} for a scope under a legal hold, or one whose erasure would leave values readable;
+ * retryable for transactions that do not end
  */
 export async function eraseScope<C>(
   services: KeyServices<C>,
@@ -73,10 +86,15 @@ export async function eraseScope<C>(
   requireReason(reason);
   await requireUnheld(scopes, scope);
   const waitMs = Math.max(delayMs, graceMs);
+  const found = await scopes.marks.findRecorded(scope, 'erasure');
+  const receipt = found?.state === 'erased' ? receiptIn(scopes, found) : undefined;
+  if (receipt !== undefined) return { state: 'erased', receipt };
+  // From the request on, rows of the scope cannot be written.
+  await rows.requireErasable(scope);
   const mark =
-    (await scopes.marks.findRecorded(scope, 'erasure')) ??
-    (await scopes.marks.set(scope, 'erasure', { reason, waitMs }));
-  if (mark.state === 'erased') throw erasedBefore(mark);
+    found?.state === 'active'
+      ? found
+      : await scopes.marks.set(scope, 'erasure', { reason, waitMs });
   await requireReasonOfRequest(services, mark, reason);
   const erasableFrom = latest(scopes.marks.erasableFrom(mark), endOfWait(mark.since, waitMs));
   if ((await services.store.now()) < erasableFrom) return { state: 'requested', erasableFrom };
@@ -131,22 +149,26 @@ export async function eraseMarked<C>(
   const dates = { requestedAt: mark.since.toISOString(), erasedAt: since.toISOString() };
   const actor = audit?.actor() ?? actorOf({});
   const fields = { application, kind, scope, actor, markId, ...how, ...dates, keyIds };
+  const marked = scopes.marks.changed(mark, { state: 'erased', since });
   const changes = [
-    { expected: mark, record: scopes.marks.changed(mark, { state: 'erased', since }) },
+    { expected: mark, record: marked },
     ...keys.map((expected) => ({ expected, record: blank(expected, since) })),
   ];
   let receipt: ErasureReceipt | undefined;
   const event = async (transaction: C): Promise<AuditEvent> => {
     // One may have been set while the writers were waited for.
     await requireUnheld(scopes, { kind, id: scope }, transaction);
-    const columns = await rows.erase(kind, keyIds, transaction);
+    const columns = await rows.erase({ kind, id: scope }, keyIds, transaction);
     receipt = sealedReceipt(branch, { ...fields, columns });
     return { ...recordedErasure(receipt), mark: auditedMark(mark) };
   };
   const inserted = noLaterKeys(keys, { id: branch.id, since, scope: { kind, id: scope } });
-  const erased = await applyRecorded(services, scopes.store, { changes, inserted, event });
+  const further = (): ScopeKeyChange[] =>
+    [receipt ?? []].flat().map((each) => withReceipt(services, scopes, marked, each));
+  const erased = await applyRecorded(services, scopes.store, { changes, inserted, event, further });
   if (!erased || receipt === undefined) throw changedMeanwhile(mark);
   scopes.clear();
+  scopes.ring.known.noteErased({ kind, id: scope }, erasedError(marked));
   return receipt;
 }
 

@@ -1,5 +1,4 @@
 import type { AuditedMark, AuditEvent } from '../../../audit/audit-entry';
-import { AEAD_KEY_BYTES, AEAD_TAG_BYTES } from '../../../crypto/aead';
 import { ConfigurationError, KeyStateError } from '../../../errors';
 import { newDataKeyId } from '../../../format/data-key-id';
 import type { KeyServices } from '../../key-services';
@@ -15,7 +14,7 @@ import type { RecordedChange } from '../recorded-change';
 import type { ScopeBranches } from '../scope-branches';
 import type { ScopeKeyRing } from '../scope-key-ring';
 import type { ScopeKeyStore } from '../scope-key-store';
-import { sealScopeKey } from '../sealed-scope-key';
+import { mayBeSealedKey, sealScopeKey } from '../sealed-scope-key';
 import { BEGINNINGS, requireRecorded } from './recorded-mark';
 
 /** What the marks of scopes depend on. */
@@ -188,10 +187,9 @@ function timeBytes(time: Date): Uint8Array {
   return bytes;
 }
 
-/** Whether a record is a mark, or was one and poses as a key, for which it is too short. */
+/** Whether a record is a mark, or was one and poses as a key, for which it is too short or too long. */
 function hasFormOfMark(record: ScopeKeyRecord): boolean {
-  const isTooShort = record.sealed.length <= AEAD_KEY_BYTES + AEAD_TAG_BYTES;
-  return isMark(record) || (isTooShort && !isErased(record));
+  return isMark(record) || !(mayBeSealedKey(record) || isErased(record));
 }
 
 /** Refuses a reason that the audit log cannot hold. */
@@ -210,10 +208,9 @@ export function changedMeanwhile({ kind }: Pick<Scope, 'kind'>): KeyStateError {
   );
 }
 
-/** Returns the error of a scope that was erased. */
-export function erasedBefore({ kind, since }: ScopeKeyRecord): KeyStateError {
+function erasedBefore({ kind, since }: ScopeKeyRecord): KeyStateError {
   return new KeyStateError(
-    `The ${kind} was erased at ${since.toISOString()}. Its receipt says more.`,
+    `The ${kind} was erased at ${since.toISOString()}. Its receipt says more; a repeated shred returns it.`,
   );
 }
 

@@ -2,6 +2,7 @@ import type { QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { ScopeMismatchError } from '../../../errors';
+import { keyUnusable } from '../../../field/field-errors';
 import { NoScopeKeyError } from '../../../keys/scopes/scope-key-errors';
 import type { Installation } from '../../installation/installation';
 import { queryRefused, scopeOfValue } from '../../metadata/encrypted-column';
@@ -64,10 +65,16 @@ export async function withIndexKeys<T>(
   const { row, queryRunner, work, creates = false } = parts;
   const scope = isScoped ? declared : undefined;
   const isOfScope = scope !== undefined && row !== undefined;
-  if (!isOfScope || policy.readsUnscoped) await installation.prepareIndexRoot(queryRunner);
+  const named = (error: unknown): never => {
+    throw keyUnusable(policy, error);
+  };
+  if (!isOfScope || policy.readsUnscoped) {
+    await installation.prepareIndexRoot(queryRunner).catch(named);
+  }
   if (!isOfScope) return work();
   // Anybody may look up an id that does not exist, which is to leave nothing behind.
-  await installation.prepareScopes([scope.of(row)], { index: true, creates }, queryRunner);
+  const how = { index: true, creates };
+  await installation.prepareScopes([scope.of(row)], how, queryRunner)?.catch(named);
   return withTokensOf(row, work);
 }
 

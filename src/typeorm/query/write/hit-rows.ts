@@ -4,6 +4,7 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { withConnection } from '../../connection/lent-connection';
 import { ownTransaction } from '../../connection/own-transaction';
+import { dropAdded } from '../../connection/table-access';
 import { escapedTable } from '../../connection/sql-dialect';
 import { installationOf } from '../../installation/installations';
 import { queryRefused } from '../../metadata/encrypted-column';
@@ -94,6 +95,9 @@ function withScopeOfHitRows(
       const restore = restrictTo(builder, hit);
       try {
         return await update(runner);
+      } catch (error) {
+        dropAdded(error, [...hit.values()]);
+        throw error;
       } finally {
         forget();
         restore();

@@ -7,6 +7,7 @@ import type { AnyQueryBuilder } from '../any-query-builder';
 import { withResolvedParameters } from '../lookup/resolved-parameters';
 import { UniqueWrite } from '../unique/unique-write';
 
+import { assertOmittedKept } from './omitted-values';
 import { tellOfReturned } from './returned-values';
 import { rethrowGuarded } from './scope-guard';
 import { scopesOfStatement } from './written-scopes';
@@ -42,13 +43,13 @@ export function prepareWrite<T>(
     preparing = entity && preparation(builder, entity, queryRunner);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
-    // The actor may not, or the scope of a row is not known. Callers expect a promise.
+    // The actor may not, the statement is refused, or the scope of a row is not known. Callers expect a promise.
     return Promise.reject(error);
   }
   const guarded = (): Promise<T> =>
     write().then(
       (result) => tellOfReturned(builder, entity, result),
-      (error: unknown) => rethrowGuarded(entity, error),
+      (error: unknown) => rethrowGuarded(builder, entity, error),
     );
   const run = (): Promise<T> =>
     entity !== undefined && UniqueWrite.isNeeded(entity)
@@ -72,6 +73,7 @@ function preparation(
   queryRunner: QueryRunner | undefined,
 ): Promise<void> | undefined {
   const installation = installationOf(builder.connection);
+  assertOmittedKept(builder, entity, installation.options);
   const common = installation.prepareWrite(entity, queryRunner)?.catch(leaveToValues);
   const { scopes, index } = scopesOfStatement(builder, entity);
   if (scopes.length === 0) return common;

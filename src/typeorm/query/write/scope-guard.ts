@@ -4,6 +4,7 @@ import type { DataSource, ObjectLiteral } from 'typeorm';
 import { FORMATS, keyPrefix } from '../../../format/data-key-id';
 import { rethrowFenced } from '../../connection/key-fence';
 import { isHexPrefix, prefixSql } from '../../connection/prefix-sql';
+import { dropAdded } from '../../connection/table-access';
 import { escapedTable } from '../../connection/sql-dialect';
 import { installationOf } from '../../installation/installations';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
@@ -13,6 +14,9 @@ import type { AnyQueryBuilder, Expressions } from '../any-query-builder';
 
 /** What TypeORM assigns to a column: a parameter, or the value of the row that was to be inserted. */
 const ASSIGNED = /:orm_param_\d+|EXCLUDED\."(?:[^"]|"")*"/y;
+
+/** How parameters with the id of the context's scope begin. */
+const OWNER = 'fieldEncryptionOwner';
 
 /** An encrypted column whose scope the context alone tells. */
 interface GuardedColumn extends EncryptedColumn {
@@ -52,7 +56,7 @@ export function guardScopes(
       const ofKind = columns.filter(isGuarded).filter(({ scope }) => scope.kind === kind);
       const written = ofKind.find((each) => isWritten(each, builder, values()));
       if (written === undefined) return statement;
-      const owner = ownerOf(written, builder, `fieldEncryptionOwner${String(i)}`);
+      const owner = ownerOf(written, builder, `${OWNER}${String(i)}`);
       const target = overwriting(builder, statement);
       const own = ofKind.map((each) => isOwnSql(builder.connection, target.row, each, owner));
       return withCondition(builder.connection, target, written, own);
@@ -64,7 +68,16 @@ export function guardScopes(
  *
  * @throws {@link ScopeMismatchError}
  */
-export function rethrowGuarded(entity: EncryptedEntity | undefined, error: unknown): never {
+export function rethrowGuarded(
+  { expressionMap: { parameters } }: AnyQueryBuilder,
+  entity: EncryptedEntity | undefined,
+  error: unknown,
+): never {
+  const owners = Object.keys(parameters).filter((name) => name.startsWith(OWNER));
+  dropAdded(
+    error,
+    owners.map((name) => parameters[name] as unknown),
+  );
   if (error instanceof QueryFailedError) {
     const { message } = error as QueryFailedError;
     const guarded = entity?.columns.filter(isGuarded);

@@ -1,28 +1,45 @@
 import { keyIdOfPrefix } from '../../format/data-key-id';
+import { scopeKeyIds } from '../../reencryption/coverage/scope-rows';
 import { encryptedTables } from '../../reencryption/encrypted-table';
+import { tableExists } from '../../typeorm/connection/table-access';
 import { storedSamples } from '../../typeorm/installation/stored-samples';
-import { describeColumn } from '../../typeorm/metadata/encrypted-column';
+import { describeColumn, mayHoldOthers } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
+import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
+import { RESTORE_SCOPE_KEYS } from '../absent-keys';
 import { finding } from '../finding';
 import type { DatabaseCheck, Finding } from '../finding';
 
 import { mayRead } from './cleartext';
 import { mayHide } from './own-tables';
 
-/** Samples columns with keys of scopes for values under a common key that `legacyScope` does not let be read. */
-export const commonKeys: DatabaseCheck = async (installation, runner) => {
-  if (!installation.hasScopes || !(await installation.store.exists(runner))) return [];
-  const common = new Set((await installation.store.list(runner)).map(({ id }) => id));
+/**
+ * Samples columns with keys of scopes for values under a common key that `legacyScope` does not let be read, and
+ * for those whose key is gone.
+ */
+export const storedKeys: DatabaseCheck = async (installation, runner) => {
+  const { dataSource, hasScopes, store } = installation;
+  const { tablePath } = dataSource.getMetadata(ScopeKeySchema);
+  // Missing tables are findings of their own.
+  if (!hasScopes || !(await store.exists(runner)) || !(await tableExists(runner, tablePath))) {
+    return [];
+  }
+  const common = new Set((await store.list(runner)).map(({ id }) => id));
   const found: Finding[] = [];
   for (const table of encryptedTables(installation)) {
     // Hidden rows are a finding of their own.
     if (await mayHide(runner, table.name)) continue;
     for (const encrypted of table.columns) {
-      if (encrypted.scope === undefined || encrypted.policy.readsUnscoped) continue;
+      if (encrypted.scope === undefined) continue;
       if (!(await mayRead(runner, table, encrypted))) continue;
       const samples = await storedSamples(runner, table.metadata, encrypted);
-      if (samples.some((stored) => common.has(keyIdOf(stored, encrypted) ?? ''))) {
+      const ids = samples.flatMap((stored) => keyIdOf(stored, encrypted) ?? []);
+      const ofScopes = await scopeKeyIds(installation, runner, ids);
+      if (!encrypted.policy.readsUnscoped && ids.some((id) => common.has(id))) {
         found.push(commonKeyFound(encrypted));
+      }
+      if (!mayHoldOthers(encrypted) && ids.some((id) => !common.has(id) && !ofScopes.has(id))) {
+        found.push(keyGone(encrypted));
       }
     }
   }
@@ -40,5 +57,13 @@ function commonKeyFound(encrypted: EncryptedColumn): Finding {
     'COMMON_KEY_FOUND',
     `${name}: rows hold values under a common key, and legacyScope does not name the property: reading them fails, look-ups do not find them, and a unique index takes a second row with the same value.`,
     `Add '${name}' to the option legacyScope until \`field-encryption data reencrypt\` has moved the rows.`,
+  );
+}
+
+function keyGone(encrypted: EncryptedColumn): Finding {
+  return finding(
+    'KEY_LOST',
+    `${describeColumn(encrypted)}: rows need keys of scopes that their table does not hold.`,
+    RESTORE_SCOPE_KEYS,
   );
 }
