@@ -122,11 +122,11 @@ export class ScopeKeys {
   /**
    * Erases what belongs to a scope, everywhere in the database, by erasing its keys. The first call requests it,
    * and from then on nothing is written for the scope; a later one, when every process has noticed, erases. From then
-   * on, each returns the receipt of that time. Rows stay, and nobody can read their values. Backups of the database hold the wrapped keys until they, or all KEK
-   * versions that they need, are destroyed.
+   * on, each returns the receipt of that time. Rows stay, and nobody can read their values. Backups of the database
+   * hold the wrapped keys until they, or all KEK versions that they need, are destroyed.
    *
-   * @throws {@link KeyStateError} for a scope under a legal hold, and while columns with keys
-   * of its kind hold values under a common key, or rows of it cleartext; retryable while transactions are open that may have written
+   * @throws {@link KeyStateError} for a scope under a legal hold, and while columns with keys of its kind hold values
+   * under a common key, or rows of it cleartext; retryable while transactions are open that may have written
    */
   async shred({ scope, waitMs, ...options }: ShredOptions): Promise<Erasure> {
     const named = await this.#known(scope);
