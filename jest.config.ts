@@ -89,6 +89,8 @@ const config: Config = {
   testTimeout: 30_000,
   // Many tests wait for child processes: leaving a core free, as Jest does, would leave it idle.
   maxWorkers: '100%',
+  // What suites leave behind in a worker makes its garbage collection slower and slower.
+  workerIdleMemoryLimit: '1GB',
   projects: [
     {
       ...common,

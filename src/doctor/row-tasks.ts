@@ -84,19 +84,16 @@ export function cleartextRows(
 ): OperatorTask[] {
   const name = `${entity}.${property}`;
   const ofErased = scopes?.erasedCleartextRows ?? 0;
-  if (ofErased > 0) return [clearAfterErasure(name, ofErased), ...encryption(all - ofErased)];
-  return encryption(all);
-
-  function encryption(rows: number): OperatorTask[] {
-    if (rows <= 0) return [];
-    const first = inTransition.has(name) ? '' : ', after you have named it in legacyPlaintext';
-    return [
-      {
-        command: `data encrypt --entity ${entity}`,
-        reason: `${counted(rows, 'row')} of ${name} hold cleartext: encrypt them${first}`,
-      },
-    ];
-  }
+  const rows = all - ofErased;
+  const first = inTransition.has(name) ? '' : ', after you have named it in legacyPlaintext';
+  const encryption: OperatorTask = {
+    command: `data encrypt --entity ${entity}`,
+    reason: `${counted(rows, 'row')} of ${name} hold cleartext: encrypt them${first}`,
+  };
+  return [
+    ...(ofErased > 0 ? [clearAfterErasure(name, ofErased)] : []),
+    ...(rows > 0 ? [encryption] : []),
+  ];
 }
 
 /** Cleartext that was written past the library after the erasure of its scope: nothing can encrypt it any more. */

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync } from 'node:fs';
 import type { DataSourceOptions } from 'typeorm';
-import { describeDiagonal, typeormMajor } from '../support/databases';
+import { describeNarrowDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { createProject, outcomeOf } from '../support/project';
 import type { Outcome, Project } from '../support/project';
@@ -68,7 +68,7 @@ interface StatusDocument {
 
 jest.setTimeout(120_000);
 
-describeDiagonal('field-encryption', (kind) => {
+describeNarrowDiagonal('field-encryption', (kind) => {
   let project: Project;
   let database: TestDatabase;
 

@@ -29,7 +29,7 @@ import {
   UnsupportedValueError,
   withFieldEncryption,
 } from '../../src';
-import { describeDiagonal } from '../support/databases';
+import { describeNarrowDiagonal } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
 
 type Decorator = (prototype: object, property: string) => void;
@@ -322,7 +322,7 @@ const WRONG_POLICIES: readonly [string, () => unknown, RegExp][] = [
 
 const { ForeignKey } = typeorm as { ForeignKey?: (target: () => unknown) => Decorator };
 
-describeDiagonal('initialize() of a wrong policy', (kind) => {
+describeNarrowDiagonal('initialize() of a wrong policy', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 
@@ -408,7 +408,7 @@ function mapped(name: string, { table = 'chart', value }: Mapping) {
   return type;
 }
 
-describeDiagonal('Two entities of one table', (kind) => {
+describeNarrowDiagonal('Two entities of one table', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 
@@ -654,7 +654,7 @@ const WRONG_VALUES: readonly [string, keyof Sample, unknown][] = [
   ['a string that makes the ciphertext wider than the column', 'short', 'secretCanary'.repeat(8)],
 ];
 
-describeDiagonal('A value that cannot be stored exactly', (kind) => {
+describeNarrowDiagonal('A value that cannot be stored exactly', (kind) => {
   const cleanup = new Cleanup();
   let dataSource: DataSource;
 

@@ -227,7 +227,10 @@ describeDiagonal('schema expand and schema contract', (kind) => {
     // The way back. What decrypts the rows is not the matter here, only what has to go first.
     const back = await open(encrypted(), legacy, [...expansion, ...contraction]);
     expect((await rejection(fieldEncryption(back).decrypt({ dryRun: true }))).message).toMatch(
-      isPostgres ? /Revert ContractValidate\d+, then Contract\d+ / : /Revert Contract\d+ /,
+      /^Patient\.email: the CHECK constraint .* `migration:generate` write the migration that drops it/,
+    );
+    expect((await differences(back)).join()).toMatch(
+      isPostgres ? /DROP CONSTRAINT "CHK_/ : /CREATE TABLE "temporary_patient"/,
     );
     while ((await dataSource.query(`SELECT * FROM migrations`)).length > 1) {
       await dataSource.undoLastMigration();

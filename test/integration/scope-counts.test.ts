@@ -6,6 +6,7 @@ import type { KmsProvider } from '../../src';
 import { describeDiagonal } from '../support/databases';
 import { StatementLog } from '../support/statement-log';
 import { Cleanup, keyFileKms, protect } from '../support/protected-database';
+import { watchedKms } from '../support/watched-kms';
 
 @Entity()
 class Patient {
@@ -22,17 +23,7 @@ function patient(tenantId: number): Patient {
 /** A KMS that counts what it is asked. */
 function counted(kms: KmsProvider): { kms: KmsProvider; calls: string[] } {
   const calls: string[] = [];
-  const proxy = new Proxy(kms, {
-    get: (target, name) => {
-      const member: unknown = Reflect.get(target, name);
-      if (typeof member !== 'function') return member;
-      return (...args: unknown[]) => {
-        if (name === 'wrapKey' || name === 'unwrapKey') calls.push(name);
-        return Reflect.apply(member, target, args) as unknown;
-      };
-    },
-  });
-  return { kms: proxy, calls };
+  return { kms: watchedKms(kms, (operation) => calls.push(operation)), calls };
 }
 
 /** The same with 100,000 takes some minutes: SCOPES=100000. */

@@ -15,6 +15,7 @@ import type { FieldEncryptionOptions, KmsProvider } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
+import { watchedKms } from '../support/watched-kms';
 
 @Entity('letter')
 class Letter {
@@ -85,15 +86,8 @@ describeEachDatabase('Errors about scopes', (database) => {
 
   it('name them while the KMS of the scope is away', async () => {
     let isAway = false;
-    const own: KmsProvider = new Proxy(keyFileKms(), {
-      get: (target, name) => {
-        const member: unknown = Reflect.get(target, name);
-        if (typeof member !== 'function') return member;
-        return (...args: unknown[]): unknown =>
-          isAway && name === 'unwrapKey'
-            ? Promise.reject(new KmsUnavailableError('away'))
-            : (Reflect.apply(member, target, args) as unknown);
-      },
+    const own = watchedKms(keyFileKms(), (operation) => {
+      if (isAway && operation === 'unwrapKey') throw new KmsUnavailableError('away');
     });
     const common = keyFileKms();
     const kms = (scope?: { id: string }): KmsProvider => (scope?.id === 'carl' ? own : common);

@@ -18,6 +18,7 @@ import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { StatementLog } from '../support/statement-log';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
+import { watchedKms } from '../support/watched-kms';
 
 @Entity()
 class Patient {
@@ -54,17 +55,8 @@ describeDiagonal('A KMS of its own', (database) => {
   }
 
   /** The KMS of tenant 7, which can be withdrawn. */
-  const tenantKms: KmsProvider = new Proxy(own, {
-    get: (target, name) => {
-      const member: unknown = Reflect.get(target, name);
-      if (typeof member !== 'function') return member;
-      return (...args: unknown[]): unknown => {
-        if (isAway && (name === 'wrapKey' || name === 'unwrapKey')) {
-          return Promise.reject(new KmsUnavailableError('withdrawn'));
-        }
-        return Reflect.apply(member, target, args) as unknown;
-      };
-    },
+  const tenantKms = watchedKms(own, () => {
+    if (isAway) throw new KmsUnavailableError('withdrawn');
   });
 
   async function open(

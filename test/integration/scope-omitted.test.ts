@@ -17,6 +17,7 @@ import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { StatementLog } from '../support/statement-log';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
+import { watchedKms } from '../support/watched-kms';
 
 class Address {
   @Encrypted({ nullable: true }) street?: string | null;
@@ -51,15 +52,8 @@ describeEachDatabase('Values that were omitted', (database) => {
   afterEach(() => cleanup.run());
 
   /** The KMS of the tenant "bank". */
-  const own: KmsProvider = new Proxy(localKms({ keyFile }), {
-    get: (target, name) => {
-      const member: unknown = Reflect.get(target, name);
-      if (typeof member !== 'function') return member;
-      return (...args: unknown[]): unknown =>
-        isAway && name === 'unwrapKey'
-          ? Promise.reject(new KmsUnavailableError('away'))
-          : (Reflect.apply(member, target, args) as unknown);
-    },
+  const own = watchedKms(localKms({ keyFile }), (operation) => {
+    if (isAway && operation === 'unwrapKey') throw new KmsUnavailableError('away');
   });
 
   beforeEach(async () => {

@@ -20,6 +20,7 @@ import type { TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';
 import type { Project } from '../support/project';
 import { Cleanup, keyFileKms, protect } from '../support/protected-database';
+import { watchedKms } from '../support/watched-kms';
 import { StatementLog } from '../support/statement-log';
 
 @Entity('person')
@@ -185,15 +186,8 @@ describeDiagonal('The rotation of keys of scopes', (database) => {
   it('counts a scope whose own KMS refuses, and goes on with the others', async () => {
     let isAway = false;
     const refusing = (kms: KmsProvider): KmsProvider =>
-      new Proxy(kms, {
-        get: (target, name) => {
-          const member: unknown = Reflect.get(target, name);
-          if (typeof member !== 'function') return member;
-          return (...args: unknown[]): unknown => {
-            if (isAway && name === 'unwrapKey') throw new KmsUnavailableError('withdrawn');
-            return Reflect.apply(member, target, args) as unknown;
-          };
-        },
+      watchedKms(kms, (operation) => {
+        if (isAway && operation === 'unwrapKey') throw new KmsUnavailableError('withdrawn');
       });
     const [common, own] = [keyFileKms(), refusing(keyFileKms())];
     const kms: FieldEncryptionOptions['kms'] = (scope) => (scope?.id === tenant(2) ? own : common);

@@ -77,19 +77,27 @@ const EACH: readonly DatabaseKind[] = isWholeMatrix
   ? DATABASES
   : DATABASES.filter((database) => database !== sqlite3);
 
-/**
- * One database for each major of TypeORM: the diagonal. With `TEST_MATRIX=all` PostgreSQL and one driver
- * of SQLite for each, with 0.3 the one that it alone has.
- */
-const DIAGONAL: readonly DatabaseKind[] = isWholeMatrix
+/** One database for each major of TypeORM: the diagonal. */
+const DIAGONAL: readonly DatabaseKind[] = [typeormMajor === 0 ? betterSqlite3 : postgres];
+
+/** The diagonal; with `TEST_MATRIX=all` PostgreSQL and one driver of SQLite, with 0.3 the one that it alone has. */
+const WIDE_DIAGONAL: readonly DatabaseKind[] = isWholeMatrix
   ? [typeormMajor === 0 ? sqlite3 : betterSqlite3, postgres]
-  : [typeormMajor === 0 ? betterSqlite3 : postgres];
+  : DIAGONAL;
 
 /**
  * {@link describeEachDatabase} for suites in which the major of TypeORM and the database have little to
  * do with each other: each is tried, but not with each.
  */
 export function describeDiagonal(title: string, body: (database: DatabaseKind) => void): void {
+  describeDatabases(WIDE_DIAGONAL, title, body);
+}
+
+/** The same for the longest suites about commands and keys, also with `TEST_MATRIX=all`. */
+export function describeNarrowDiagonal(
+  title: string,
+  body: (database: DatabaseKind) => void,
+): void {
   describeDatabases(DIAGONAL, title, body);
 }
 

@@ -35,7 +35,8 @@ export interface ScopeKeyRecord {
   readonly since: Date;
   /**
    * The key, sealed with all other fields as associated data; for the mark of an erasure the time from which it
-   * is possible, and later its receipt, for that of a hold nothing. Empty for an erased key, whose scope has a mark that proves it.
+   * is possible, and later its receipt, for that of a hold nothing. Empty for an erased key, whose scope has a mark
+   * that proves it.
    */
   readonly sealed: Uint8Array;
   /** Columns whose cells this library has not written as they are; none for a genuine record. */

@@ -1,4 +1,5 @@
 import type { QueryRunner } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { KeyStateError } from '../../errors';
 import { isDataKeyId, keyIdOfPrefix } from '../../format/data-key-id';
@@ -70,15 +71,11 @@ export async function cleartextRowsOf(
   { runner, table, encrypted }: Counted,
   keyIds: readonly string[],
 ): Promise<number> {
-  const { column } = encrypted.scope ?? {};
-  const { connection } = runner;
-  const keys = escapedTable(connection, connection.getMetadata(ScopeKeySchema));
+  const column = encrypted.scope?.column;
+  if (keyIds.length === 0) return 0;
   const ids = keyIds.map((id) => `'${id}'`).join(', ');
   const isOfScope =
-    column === undefined
-      ? 'TRUE'
-      : `${scopeIdSql(connection, column)} IN (SELECT k.scope FROM ${keys} k WHERE k.id IN (${ids}))`;
-  if (keyIds.length === 0) return 0;
+    column === undefined ? 'TRUE' : scopeAmongSql(runner, column, `k.id IN (${ids})`);
   return countWhere(runner, table, `${isCleartextSql(runner, encrypted)} AND ${isOfScope}`);
 }
 
@@ -90,11 +87,19 @@ export async function cleartextRowsOfErased({
 }: Counted): Promise<number> {
   const { column, kind } = encrypted.scope ?? {};
   if (column === undefined || kind === undefined) return 0;
-  const { connection } = runner;
-  const keys = escapedTable(connection, connection.getMetadata(ScopeKeySchema));
-  const erased = `SELECT k.scope FROM ${keys} k WHERE k.kind = '${kind}' AND k.purpose = 'erasure' AND k.state = 'erased'`;
-  const isOfErased = `${scopeIdSql(connection, column)} IN (${erased})`;
+  const erased = `k.kind = '${kind}' AND k.purpose = 'erasure' AND k.state = 'erased'`;
+  const isOfErased = scopeAmongSql(runner, column, erased);
   return countWhere(runner, table, `${isCleartextSql(runner, encrypted)} AND ${isOfErased}`);
+}
+
+/** Returns SQL for whether a column names the scope of one of some rows `k` of the table of scope keys. */
+function scopeAmongSql(
+  { connection }: QueryRunner,
+  column: ColumnMetadata,
+  condition: string,
+): string {
+  const keys = escapedTable(connection, connection.getMetadata(ScopeKeySchema));
+  return `${scopeIdSql(connection, column)} IN (SELECT k.scope FROM ${keys} k WHERE ${condition})`;
 }
 
 function isCleartextSql({ connection }: QueryRunner, { column, policy }: EncryptedColumn): string {

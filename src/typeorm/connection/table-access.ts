@@ -92,26 +92,26 @@ export function explainAccess(error: unknown): unknown {
 
 /** Removes the parameters from an error of a statement: among them are ids of scopes, who may be persons. */
 function dropParameters(error: unknown): void {
-  keepParameters(error, () => []);
+  changeParameters(error, () => []);
 }
 
 /** Removes ids of scopes from the parameters of an error, where the library has added them to a statement. */
 export function dropAdded(error: unknown, ids: readonly unknown[]): void {
   if (ids.length === 0) return;
   const isAdded = (value: unknown): boolean => ids.some((id) => isDeepStrictEqual(id, value));
-  keepParameters(error, (values) =>
+  changeParameters(error, (values) =>
     values.map((value) => (isAdded(value) ? SCOPE_LEFT_OUT : value)),
   );
 }
 
-/** Changes the parameters of an error. sqlite3, which TypeORM 0.3 puts into its verbose mode, repeats them in the stack. */
-function keepParameters(
+/** Changes the parameters of an error. sqlite3, in the verbose mode of TypeORM 0.3, repeats them in the stack. */
+function changeParameters(
   error: unknown,
-  kept: (values: readonly unknown[]) => readonly unknown[],
+  changed: (values: readonly unknown[]) => readonly unknown[],
 ): void {
   if (!(error instanceof QueryFailedError)) return;
   const { parameters } = error as QueryFailedError;
-  Object.assign(error, { parameters: kept(Array.isArray(parameters) ? parameters : []) });
+  Object.assign(error, { parameters: changed(Array.isArray(parameters) ? parameters : []) });
   const driverError = error.driverError as Error;
   driverError.stack = (driverError.stack ?? '').replace(/\n--> in [^]*/, '');
 }

@@ -43,6 +43,9 @@ export function warningOf(
   { title }: NamedScope,
   { mark, erasableFrom, isLast, isShort }: ShredStep,
 ): string {
+  if (mark?.state === 'erased') {
+    return `What belongs to ${title} was erased at ${mark.since.toISOString()}: this gives the receipt again.`;
+  }
   return [
     `This erases all that belongs to ${title}, for good`,
     isLast

@@ -76,7 +76,7 @@ export function receiptDigest(receipt: ErasureReceipt): string {
     .digest('hex');
 }
 
-/** Whether a value has the form of a receipt, such as one from a file, and holds nothing else: no seal would cover it. */
+/** Whether a value has the form of a receipt, such as one from a file, and nothing beside it, which no seal covers. */
 export function isReceipt(value: unknown): value is ErasureReceipt {
   const receipt = Object(value) as Partial<Record<keyof ErasureReceipt, unknown>>;
   const { keyIds, columns, replays } = receipt;

@@ -7,7 +7,7 @@ import { sealScopeKey } from '../sealed-scope-key';
 import { isReceipt } from './erasure-receipt';
 import type { ErasureReceipt } from './erasure-receipt';
 
-/** Returns the change that seals the receipt of an erasure in its mark, in the place of the time from which it was possible. */
+/** Returns the change that seals the receipt of an erasure in its mark, in place of the time from which it was possible. */
 export function withReceipt<C>(
   { application }: KeyServices<C>,
   { branches }: KeysOfScopes<C>,

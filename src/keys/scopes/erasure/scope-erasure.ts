@@ -164,7 +164,7 @@ export async function eraseMarked<C>(
   };
   const inserted = noLaterKeys(keys, { id: branch.id, since, scope: { kind, id: scope } });
   const further = (): ScopeKeyChange[] =>
-    [receipt ?? []].flat().map((each) => withReceipt(services, scopes, marked, each));
+    receipt === undefined ? [] : [withReceipt(services, scopes, marked, receipt)];
   const erased = await applyRecorded(services, scopes.store, { changes, inserted, event, further });
   if (!erased || receipt === undefined) throw changedMeanwhile(mark);
   scopes.clear();

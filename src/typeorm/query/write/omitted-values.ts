@@ -14,8 +14,8 @@ export function mayBeOmitted(
 }
 
 /**
- * Refuses an INSERT that, on a conflict, would write NULL, or the default of the column, over a value that may have been
- * omitted when its row was read. TypeORM writes one list of columns for all rows of a statement.
+ * Refuses an INSERT that, on a conflict, would write NULL, or the default of the column, over a value that may have
+ * been omitted when its row was read. TypeORM writes one list of columns for all rows of a statement.
  *
  * @throws {@link UnsupportedQueryError}
  */
