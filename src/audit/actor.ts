@@ -49,7 +49,14 @@ export function onBehalfOf<T>(actor: Actor | undefined, work: () => T): T {
 
 /** As it is when the work begins. */
 function checkedActor(actor: Actor): Actor {
-  const { id, roles = [], reason, requester, breakGlass = false, ...others } = Object(actor) as Actor;
+  const {
+    id,
+    roles = [],
+    reason,
+    requester,
+    breakGlass = false,
+    ...others
+  } = Object(actor) as Actor;
   const isId = [id, requester ?? id].every((each) => isTextOf(each, MAX_ID_CHARS));
   const isReason = reason === undefined || isTextOf(reason, MAX_REASON_CHARS);
   const areRoles = Array.isArray(roles) && roles.every((role) => typeof role === 'string');

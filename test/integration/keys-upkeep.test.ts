@@ -1,6 +1,12 @@
 import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, Repository } from 'typeorm';
-import { AccessDeniedError, Encrypted, fieldEncryption, KmsUnavailableError, runAs } from '../../src';
+import {
+  AccessDeniedError,
+  Encrypted,
+  fieldEncryption,
+  KmsUnavailableError,
+  runAs,
+} from '../../src';
 import type { AccessLevel, KmsProvider, UpkeepReport } from '../../src';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';

@@ -145,7 +145,12 @@ export class KmsProviders {
   }
 
   #ownClient(kms: KmsProvider): KmsClient {
-    const client = this.#own.get(kms) ?? new OwnKmsClient(kms, this.#application, { source: this.#source, heldWaitMs: this.#heldWaitMs });
+    const client =
+      this.#own.get(kms) ??
+      new OwnKmsClient(kms, this.#application, {
+        source: this.#source,
+        heldWaitMs: this.#heldWaitMs,
+      });
     this.#own.set(kms, client);
     return client;
   }
