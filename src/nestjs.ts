@@ -2,6 +2,7 @@ export { ActorInterceptor } from './nestjs/actor-interceptor';
 export type { RequestActor } from './nestjs/actor-interceptor';
 export {
   AccessDeniedFilter,
+  ApprovalRequiredFilter,
   RateLimitedFilter,
   ScopeMismatchFilter,
   UnsupportedQueryFilter,

@@ -18,6 +18,19 @@ export function encryptionOptions(config: ConfigService): FieldEncryptionOptions
     application: 'clinic',
     // Who has read which patient's number.
     accessLog: {},
+    // Who has to agree before a clinic is erased.
+    ...approvals(config),
     keyPolicies: { '*': { rotation: { kind: 'periodic', everyDays: 90 } } },
   };
+}
+
+/** APPROVERS has a line for each person: their e-mail address, and their public key of OpenSSH. */
+function approvals(config: ConfigService): Pick<FieldEncryptionOptions, 'approvals'> {
+  const lines = config.get<string>('APPROVERS')?.trim().split('\n') ?? [];
+  const approvers = lines.map((line) => {
+    const [id = '', ...key] = line.split(' ');
+    return { id, key: key.join(' ') };
+  });
+  if (approvers.length === 0) return {};
+  return { approvals: { operations: ['shred'], required: 1, approvers } };
 }

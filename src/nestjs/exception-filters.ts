@@ -12,6 +12,7 @@ import { BaseExceptionFilter } from '@nestjs/core';
 import { RateLimitedError } from '../access/rate-limited-error';
 import {
   AccessDeniedError,
+  ApprovalRequiredError,
   ScopeMismatchError,
   UnsupportedQueryError,
   UnsupportedValueError,
@@ -61,6 +62,18 @@ export class ScopeMismatchFilter extends BaseExceptionFilter {
 export class AccessDeniedFilter extends BaseExceptionFilter {
   override catch(error: AccessDeniedError, host: ArgumentsHost): void {
     const body = { message: 'Forbidden', statusCode: 403 };
+    super.catch(new ForbiddenException(body, { cause: error }), host);
+  }
+}
+
+/**
+ * Responds with 403 to a request for what needs the approval of others (`approvals`). The body holds the id of the
+ * request to be signed as `request`, and names no operation. For HTTP, over any platform.
+ */
+@Catch(ApprovalRequiredError)
+export class ApprovalRequiredFilter extends BaseExceptionFilter {
+  override catch(error: ApprovalRequiredError, host: ArgumentsHost): void {
+    const body = { message: 'Approval Required', request: error.request, statusCode: 403 };
     super.catch(new ForbiddenException(body, { cause: error }), host);
   }
 }

@@ -11,9 +11,11 @@ import { Patient } from '../../examples/nest-clinic/patients/patient.entity';
 import { PatientsService } from '../../examples/nest-clinic/patients/patients.service';
 import { describeEachDatabase } from '../support/databases';
 import { Cleanup } from '../support/protected-database';
+import { SshSigner } from '../support/ssh-signer';
 
 const PASSWORD = 'a password of a member of staff';
 const ADA = { name: 'Ada', email: 'Ada@Example.org', ssn: '078-05-1120' };
+const OFFICERS = [1, 2, 3].map((n) => new SshSigner(`officer${String(n)}@example.org`));
 const BOB = { name: 'Bob', email: 'bob@example.org' };
 
 describeEachDatabase('The Nest clinic', (kind) => {
@@ -25,10 +27,12 @@ describeEachDatabase('The Nest clinic', (kind) => {
   beforeAll(async () => {
     const { dataSourceOptions } = await cleanup.create(kind);
     url = String('url' in dataSourceOptions ? dataSourceOptions.url : dataSourceOptions.database);
+    process.env['APPROVERS'] = OFFICERS.map(({ id, line }) => `${id} ${line}`).join('\n');
     app = await start();
     token = await signUp('staff@example.org');
   });
   afterAll(async () => {
+    delete process.env['APPROVERS'];
     await app.close();
     await cleanup.run();
   });
@@ -174,6 +178,26 @@ describeEachDatabase('The Nest clinic', (kind) => {
     expect(JSON.stringify(body)).not.toMatch(/patient|tenant|email/i);
     forgetful.mockRestore();
     expect((await as(token).get('/patients')).body.items).toMatchObject([{ id: ada!.id }]);
+  });
+
+  it('closes a clinic once another officer has agreed', async () => {
+    const [asks, agrees] = OFFICERS as [SshSigner, SshSigner];
+    await fieldEncryption(app.get(DataSource)).approvals.setPolicy();
+    const officer = as(await signUp(asks.id));
+    const { body: patient } = await officer.post('/patients').send(ADA).expect(201);
+    const refused = await officer.post('/closure').expect(403);
+    const { body: requests } = await officer.get('/approvals').expect(200);
+    expect(refused.body.request).toBe(requests[0].id);
+    expect(JSON.stringify(refused.body)).not.toMatch(/shred|erase/i);
+    const signed = (by: SshSigner) => ({ signature: by.sign(requests[0].document) });
+    const path = `/approvals/${String(requests[0].id)}`;
+    await officer.post(path).send(signed(asks)).expect(200);
+    await officer.post('/closure').expect(403);
+    await officer.get(`/patients/${String(patient.id)}/ssn`).expect(200);
+    await officer.post(path).send(signed(agrees)).expect(200);
+    const closed = await officer.post('/closure').expect(201);
+    expect(closed.body.state).toBe('erased');
+    await app.get(DataSource).getRepository('Patient').delete({ id: patient.id });
   });
 
   it('responds with 400 to what ciphertext cannot do for a client, and names no column', async () => {

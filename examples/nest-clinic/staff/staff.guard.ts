@@ -29,10 +29,10 @@ export class StaffGuard implements CanActivate {
 export const tenantOf: RequestScope = (context) =>
   context.switchToHttp().getRequest<StaffRequest>().session?.tenantId;
 
-/** Who makes the request, for the log of who has read what. */
+/** Who makes the request, for the logs, and among those who approve. */
 export const actorOf: RequestActor = (context) => {
   const { session } = context.switchToHttp().getRequest<StaffRequest>();
-  return session && { id: session.staffId, roles: ['staff'] };
+  return session && { id: session.staffId, requester: session.email, roles: ['staff'] };
 };
 
 export const TenantId = createParamDecorator((_: unknown, context: ExecutionContext) =>

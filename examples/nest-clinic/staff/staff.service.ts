@@ -11,6 +11,7 @@ const stretch = promisify(scrypt) as (password: string, salt: string, n: number)
 /** Who is logged in, and the clinic they work at. */
 export interface Session {
   readonly staffId: string;
+  readonly email: string;
   readonly tenantId: string;
 }
 
@@ -34,7 +35,8 @@ export class StaffService {
       throw new UnauthorizedException();
     }
     const token = randomUUID();
-    this.#sessions.set(token, { staffId: found.id, tenantId: found.tenantId });
+    const { id: staffId, tenantId } = found;
+    this.#sessions.set(token, { staffId, tenantId, email: found.email });
     return { token };
   }
 
