@@ -5,7 +5,7 @@ import type { ApprovalRow } from './approvals/approval-store';
 import type { CanonicalValue } from './approvals/canonical-json';
 import { policyMark } from './approvals/stored-policies';
 import type { StoredPolicy } from './approvals/stored-policies';
-import { ApprovalRequiredError, ConfigurationError } from './errors';
+import { ApprovalRequiredError, ConfigurationError, UnsupportedValueError } from './errors';
 import type { Installation } from './typeorm/installation/installation';
 import type { InstalledApprovals } from './typeorm/installation/installed-approvals';
 
@@ -74,7 +74,7 @@ export class Approvals {
           ...{ operation: 'approvals', outcome: 'done', reference: row.id },
           mark: policyMark(version),
         });
-        await this.#anchor(version, row.id);
+        await policies.newest();
         return { changed: true, version };
       });
     });
@@ -82,12 +82,27 @@ export class Approvals {
 
   /** Lists the requests that can still be approved or carried out, the newest first. */
   async list(): Promise<RequestInfo[]> {
-    const { now, policies, store } = this.#parts;
+    const { gate, now, policies, store } = this.#parts;
     const policy = await policies.newest();
     if (policy === undefined) return [];
     const time = await now();
-    const infos = (await store.open()).map((row) => infoOf(row, policy));
-    return infos.flatMap((info) => (info === undefined || info.expiresAt <= time ? [] : [info]));
+    const infos: RequestInfo[] = [];
+    for (const row of await store.open()) {
+      const info = infoOf(row, policy);
+      if (info === undefined || info.expiresAt <= time || (await gate.uses.isUsed(row))) continue;
+      infos.push(info);
+    }
+    return infos;
+  }
+
+  /** Returns the request with this id if it can still be approved or carried out. */
+  async find(id: string): Promise<RequestInfo | undefined> {
+    const { gate, now, policies, store } = this.#parts;
+    const policy = await policies.newest();
+    const row = await store.find(requireText(id, 'the id of a request'));
+    const info = row && policy && infoOf(row, policy);
+    if (row === undefined || info === undefined || (await gate.uses.isUsed(row))) return undefined;
+    return info.expiresAt > (await now()) ? info : undefined;
   }
 
   /**
@@ -98,12 +113,13 @@ export class Approvals {
    */
   approve(id: string, signature: string): Promise<RequestInfo> {
     return this.#installation.access.run('approve', async () => {
+      requireText(signature, 'the signature, as text');
       const policy = await this.#parts.policies.newest();
-      const row = await this.#parts.store.find(id);
+      const row = await this.#parts.store.find(requireText(id, 'the id of a request'));
       const info = row && policy && infoOf(row, policy);
       if (row === undefined || policy === undefined || info === undefined) throw unknown(id);
       if (info.expiresAt <= (await this.#parts.now())) throw ended(id, 'it has ended');
-      if (await this.#parts.gate.isUsed(row)) throw ended(id, 'it was carried out');
+      if (await this.#parts.gate.uses.isUsed(row)) throw ended(id, 'it was carried out');
       const signer = signerOf(row, signature, policy);
       const signed = [...row.signatures, signature];
       if (signed.length > MOST_SIGNATURES) throw ended(id, 'it has too many signatures');
@@ -121,7 +137,7 @@ export class Approvals {
   async #storeFirst(parameters: {
     readonly [option: string]: CanonicalValue;
   }): Promise<PolicyChange> {
-    const { application, now, store } = this.#parts;
+    const { application, now, policies, store } = this.#parts;
     const work = {
       ...({ operation: 'approvals', parameters, requester: '', target: {} } as const),
       application,
@@ -134,13 +150,15 @@ export class Approvals {
       append([{ ...event, mark: policyMark(1) }], connection),
     );
     if (!isStored) throw ended(row.id, 'another process stored a policy first');
-    await this.#anchor(1, row.id);
+    await policies.newest();
     return { changed: true, version: 1 };
   }
+}
 
-  async #anchor(version: number, id: string): Promise<void> {
-    await this.#installation.audit.anchor?.noteApprovals({ policy: { version, id }, used: {} });
-  }
+/** JavaScript callers may give anything. */
+function requireText(given: unknown, what: string): string {
+  if (typeof given === 'string') return given;
+  throw new UnsupportedValueError(`Give ${what}.`);
 }
 
 function infoOf(row: ApprovalRow, policy: StoredPolicy): RequestInfo | undefined {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
 import { ConfigurationError } from './errors';
-import { maintain } from './key-upkeep';
+import { backupSubject, maintain } from './key-upkeep';
 import type { UpkeepOptions, UpkeepReport } from './key-upkeep';
 import type { AcceptEpochOptions, AcceptEpochReport } from './keys/audit/accept-epoch';
 import type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
@@ -65,8 +65,8 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyStateError} while the root of an earlier rotation is not destroyed
    */
   rotateIndex(options: IndexRotationOptions = {}): Promise<IndexRotation> {
-    const parameters = { index: true, ...options };
-    return this.run('rotate', { parameters }, () => this.#operations.rotateIndex(options));
+    const own = { ...options, index: true };
+    return this.run('rotate', { parameters: own }, () => this.#operations.rotateIndex(own));
   }
 
   /**
@@ -137,9 +137,10 @@ export class DataKeys extends ScopeKeys {
    */
   rewrap(options: RewrapOptions = {}): Promise<RewrapReport> {
     const { hasScopes, keys } = this.installation;
-    const parameters = { ...options, to: options.to?.name };
+    const own = { ...options };
+    const parameters = { ...own, to: own.to?.name };
     return this.run('rewrap', { parameters }, async () => {
-      const report = await this.#operations.rewrap(options);
+      const report = await this.#operations.rewrap(own);
       const stranded = hasScopes ? await keys.scopeOperations.strandedBranches() : [];
       return { ...report, failures: [...report.failures, ...stranded] };
     });
@@ -162,7 +163,8 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyNotFoundError}, {@link KeyStateError} for a destroyed key, {@link KeyUnwrapError}
    */
   adopt({ ids }: { readonly ids: readonly string[] }): Promise<AdoptionReport> {
-    return this.run('adopt', { parameters: { ids } }, () => this.#operations.adopt(ids));
+    const own = [...ids];
+    return this.run('adopt', { parameters: { ids: own } }, () => this.#operations.adopt(own));
   }
 
   /**
@@ -196,9 +198,8 @@ export class DataKeys extends ScopeKeys {
    * @throws {@link KeyUnwrapError} when a key does not unwrap: a backup is complete or it is none
    */
   backup(protection: BackupProtection): Promise<KeyBackup> {
-    const { kms, ...shares } = { kms: undefined, ...protection };
-    const parameters = { ...shares, kms: kms?.name };
-    return this.run('backup', { parameters }, () => this.#operations.backup(protection));
+    const own = { ...protection };
+    return this.run('backup', backupSubject(own), () => this.#operations.backup(own));
   }
 
   /**
@@ -210,8 +211,9 @@ export class DataKeys extends ScopeKeys {
    */
   restore(file: string, opener: BackupOpener, options?: RestoreOptions): Promise<RestoreReport> {
     const sha256 = createHash('sha256').update(file).digest('hex');
-    const work = () => this.#operations.restore(file, opener, options);
-    return this.run('restore', { parameters: { ...options, sha256 } }, work);
+    const own = { ...options, sha256 };
+    const work = () => this.#operations.restore(file, opener, own);
+    return this.run('restore', { parameters: own }, work);
   }
 
   /**
@@ -223,9 +225,9 @@ export class DataKeys extends ScopeKeys {
    * {@link ConfigurationError} without a reason
    */
   acceptEpoch(epoch: number, options: AcceptEpochOptions): Promise<AcceptEpochReport> {
-    return this.run('acceptEpoch', { parameters: { ...options, epoch } }, () =>
-      this.#operations.acceptEpoch(epoch, options),
-    );
+    const own = { ...options, epoch };
+    const work = () => this.#operations.acceptEpoch(epoch, own);
+    return this.run('acceptEpoch', { parameters: own }, work);
   }
 
   /** Restores a backup into memory and reads rows of the database with it. */

@@ -1,3 +1,4 @@
+import type { Subject } from './approvals/approval-request';
 import { FieldEncryptionError } from './errors';
 import type { FieldEncryptionErrorCode } from './errors';
 import type { BackupProtection } from './keys/backup/backup-key';
@@ -27,7 +28,7 @@ export interface UpkeepOptions
 export interface UpkeepReport extends MaintenanceReport {
   /** `null` where it was not asked for, or failed. */
   readonly reencryption: RunReport | null;
-  /** The backup to be stored; `null` where it was not asked for, or failed. */
+  /** The backup to be stored; `null` in a dry run, and where it was not asked for, or failed. */
   readonly backup: KeyBackup | null;
   readonly failedSteps: readonly FailedStep[];
 }
@@ -54,7 +55,7 @@ export async function maintain(
   if (reencrypt) await access.requireLevel('data reencrypt');
   if (backup !== undefined) await access.requireLevel('backup');
   const report = await managedWork(installation, 'maintain', { parameters: {} }, async () => {
-    const needsApproval = await approvals.gate.asksFor('destroy');
+    const needsApproval = !access.allows('destroy') || (await approvals.gate.asksFor('destroy'));
     return keys.maintain({ ...options, needsApproval }, rows, declaredKinds(columns));
   });
   const failedSteps: FailedStep[] = [];
@@ -71,16 +72,25 @@ export async function maintain(
   };
 }
 
-/** A dry run needs no approval. */
-function backUp(
+/** A dry run has no backup to return, which would hand out every key. */
+async function backUp(
   installation: Installation,
   protection: UpkeepBackup,
   dryRun: boolean,
-): Promise<KeyBackup> {
+): Promise<KeyBackup | null> {
   const { access, keys } = installation;
-  const work = (): Promise<KeyBackup> => keys.operations.backup(protection, dryRun);
-  const subject = { parameters: { kms: protection.kms.name } };
-  return dryRun ? access.run('backup', work) : managedWork(installation, 'backup', subject, work);
+  const own = { ...protection };
+  if (dryRun) {
+    await access.run('backup', () => keys.operations.foreseeBackup(own));
+    return null;
+  }
+  return managedWork(installation, 'backup', backupSubject(own), () => keys.operations.backup(own));
+}
+
+/** Returns what is approved of a backup. */
+export function backupSubject(protection: BackupProtection): Subject {
+  const { kms, ...shares } = { kms: undefined, ...protection };
+  return { parameters: { ...shares, kms: kms?.name } };
 }
 
 async function attempt<T>(

@@ -124,7 +124,7 @@ export class ScopeKeys {
     const rows = scopeRows(this.installation, waitMs);
     // Each of the two steps is approved for itself.
     const request = (await scopes.marks.find(named, 'erasure'))?.id ?? null;
-    const parameters = { ...named, ...options, request };
+    const parameters = { ...options, ...named, request };
     return this.run('shred', { parameters }, () => scopeOperations.erase(named, options, rows));
   }
 
@@ -144,9 +144,10 @@ export class ScopeKeys {
     { waitMs, acceptUnproven }: ReplayOptions = {},
   ): Promise<ReplayReport> {
     const rows = scopeRows(this.installation, waitMs);
-    const replayed = receipts.map((each) => (isReceipt(each) ? receiptDigest(each) : null));
+    const own = structuredClone(receipts);
+    const replayed = own.map((each) => (isReceipt(each) ? receiptDigest(each) : null));
     return this.run('shred', { parameters: { replayed, acceptUnproven } }, () =>
-      this.installation.keys.scopeOperations.replay(receipts, { rows, acceptUnproven }),
+      this.installation.keys.scopeOperations.replay(own, { rows, acceptUnproven }),
     );
   }
 

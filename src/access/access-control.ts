@@ -61,6 +61,11 @@ export class AccessControl {
     }
   }
 
+  /** Whether the actor at work has the level of an operation. */
+  allows(operation: ManagedOperation): boolean {
+    return !this.isOn || this.#level() >= LEVELS[operation];
+  }
+
   /**
    * Refuses an operation that is only to come, and would fail each time.
    *

@@ -3,47 +3,46 @@ import { randomUUID } from 'node:crypto';
 
 import type { ManagedOperation } from '../access/access-level';
 import { currentActor } from '../audit/actor';
-import type { AuditEntry, AuditEvent } from '../audit/audit-entry';
+import type { AuditEvent } from '../audit/audit-entry';
 import { ApprovalRequiredError } from '../errors';
 
-import { isSamePolicy } from './approval-policy';
+import { differences, isApprovable, isSamePolicy } from './approval-policy';
 import type { CheckedPolicy } from './approval-policy';
 import { isRequestOf, newRequest, requestIn, signersOf, subjectId } from './approval-request';
 import type { ApprovalRequest, RequestedWork, Subject } from './approval-request';
-import type { ApprovalRow, ApprovalStore } from './approval-store';
-import { policyMark } from './stored-policies';
+import type { ApprovalRow } from './approval-store';
+import type { CanonicalValue } from './canonical-json';
+import { RequestUses } from './request-uses';
+import type { CarryingOut, UseParts } from './request-uses';
 import type { StoredPolicies, StoredPolicy } from './stored-policies';
 
 /** What requests depend on, and where it is remembered that they were carried out. */
-export interface GateParts<C> {
-  readonly store: ApprovalStore<C>;
+export interface GateParts<C> extends UseParts<C> {
   readonly policies: StoredPolicies;
   /** The policy of the configuration. */
   readonly configured: CheckedPolicy | undefined;
   readonly application: string;
-  /** Returns the epoch of a key, or that of the newest change to any. */
-  readonly epochOf: (keyId?: string) => Promise<number>;
-  readonly now: () => Promise<Date>;
-  readonly referringTo: (requestId: string) => Promise<AuditEntry[]>;
-  /** Whether the anchor knows that a request was carried out. */
-  readonly isAnchored: (requestId: string) => Promise<boolean>;
-  readonly anchorUse: (requestId: string, expires: Date, connection: C) => Promise<void>;
+  /** Returns the state of a key, or of all of them. */
+  readonly stateOf: (keyId?: string) => Promise<TargetState>;
 }
 
-/** An operation that is carried out by an approved request. */
-interface CarryingOut {
-  readonly row: ApprovalRow;
-  readonly request: ApprovalRequest;
-  readonly usedBy: string;
+/** The state of a key, or of all, as its row has it. */
+export interface TargetState {
+  /** The newest epoch. */
+  readonly epoch: number;
+  /** Hash of all that the rows hold but the counts of uses, in hexadecimal digits. */
+  readonly sha256: string;
 }
 
 /** Lets operations of the policy pass once others have approved them, and each request once. */
 export class ApprovalGate<C> {
   readonly #parts: GateParts<C>;
   readonly #underWay = new AsyncLocalStorage<CarryingOut>();
+  readonly uses: RequestUses<C>;
 
   constructor(parts: GateParts<C>) {
     this.#parts = parts;
+    this.uses = new RequestUses(parts);
   }
 
   /**
@@ -53,13 +52,35 @@ export class ApprovalGate<C> {
    */
   async run<T>(
     operation: ManagedOperation,
-    subject: Subject | (() => Subject),
+    subject: Subject,
     work: () => T | Promise<T>,
   ): Promise<T> {
     const policy = await this.#policyFor(operation);
-    if (policy === undefined) return work();
-    const asked = typeof subject === 'function' ? subject() : subject;
-    return this.carryOut(policy, operation, asked, work);
+    return policy === undefined ? work() : this.carryOut(policy, operation, subject, work);
+  }
+
+  /**
+   * Lets work go on that a request has begun: one that was approved, was carried out, and has not ended.
+   *
+   * @param covers - whether a request with these parameters is about all of it.
+   * @throws {@link ApprovalRequiredError} if there is none
+   */
+  async requireBegun(
+    operation: ManagedOperation,
+    covers: (parameters: CanonicalValue) => boolean,
+  ): Promise<void> {
+    const policy = await this.#policyFor(operation);
+    if (policy === undefined) return;
+    for (const row of await this.#parts.store.used()) {
+      const request = requestIn(row);
+      if (request?.operation !== operation || request.policy.id !== policy.id) continue;
+      if (!covers(request.parameters) || (await this.uses.hasEnded(request))) continue;
+      if (signersOf(row, policy).isApproved && (await this.uses.isUsed(row))) return;
+    }
+    throw new ApprovalRequiredError(
+      `${operation} needs approval, and no request that was approved and lasts is about this. Nothing was done. ` +
+        'Begin it again.',
+    );
   }
 
   /** Whether an operation needs approval; true also where the policy cannot be told. */
@@ -87,7 +108,7 @@ export class ApprovalGate<C> {
         ? ''
         : `, and not the signature of ${requested.requester} who asks`;
       throw new ApprovalRequiredError(
-        `${operation} needs approval: request ${row.id} has ${String(approvers.size)} of ` +
+        `${titleOf(operation)} needs approval: request ${row.id} has ${String(approvers.size)} of ` +
           `${String(policy.required)} approvals${asked}. It ends at ${request.expires}. Nothing was changed.`,
         { request: row.id },
       );
@@ -95,38 +116,15 @@ export class ApprovalGate<C> {
     return this.#underWay.run({ row, request, usedBy: randomUUID() }, work, row);
   }
 
-  /**
-   * Takes the request of the operation that is recorded, in its transaction. Returns what is recorded before it;
-   * undefined where nothing needs approval, or the request was taken by an earlier transaction of the operation.
-   *
-   * @throws {@link ApprovalRequiredError} if another process was faster
-   */
+  /** {@link RequestUses.take} for the operation that is being recorded; undefined where nothing needs approval. */
   async consume(connection: C): Promise<AuditEvent | undefined> {
     const underWay = this.#underWay.getStore();
-    if (underWay === undefined) return undefined;
-    const { row, request, usedBy } = underWay;
-    const { operation, policy, requester } = request;
-    const version = operation === 'approvals' ? policy.version + 1 : null;
-    const taken = await this.#parts.store.take(row.id, { usedBy, version }, connection);
-    if (taken === false) throw carriedOut(row.id);
-    if (taken === 'own') return undefined;
-    await this.#parts.anchorUse(row.id, new Date(request.expires), connection);
-    const mark = { ...policyMark(policy.version), id: row.id.slice(0, 16), name: requester };
-    return {
-      ...{ operation, outcome: 'approved', reference: row.id },
-      mark: { ...mark, purpose: 'approval' },
-    };
-  }
-
-  /** Whether a request was carried out, whatever its row says. */
-  async isUsed({ id, usedBy }: ApprovalRow): Promise<boolean> {
-    if (usedBy !== null || (await this.#parts.isAnchored(id))) return true;
-    const entries = await this.#parts.referringTo(id);
-    return entries.some(({ outcome }) => outcome === 'approved');
+    return underWay && this.uses.take(underWay, connection);
   }
 
   /** Returns the policy if it asks for approval of an operation. */
   async #policyFor(operation: ManagedOperation): Promise<StoredPolicy | undefined> {
+    if (!isApprovable(operation)) return undefined;
     const { configured, policies } = this.#parts;
     const stored = await policies.newest();
     const asked = [stored, configured].some((policy) =>
@@ -138,9 +136,10 @@ export class ApprovalGate<C> {
     }
     throw new ApprovalRequiredError(
       stored === undefined
-        ? `${operation} is to need approval, and the policy is not stored yet. Run: field-encryption approvals policy`
-        : `${operation} needs approval, and the option approvals is not what version ${String(stored.version)} of the ` +
-            'stored policy says. Give it that, or let the change be approved: field-encryption approvals policy',
+        ? `the policy of the option approvals names ${operation}, and is not stored yet. Run: field-encryption approvals policy`
+        : `${operation} needs approval, and the option approvals differs from version ${String(stored.version)} of the ` +
+            `stored policy in ${differences(stored, configured)}. Give it that, or let the change be approved: ` +
+            'field-encryption approvals policy',
     );
   }
 
@@ -149,20 +148,20 @@ export class ApprovalGate<C> {
     operation: ManagedOperation,
     { key, parameters }: Subject,
   ): Promise<RequestedWork> {
-    const { application, epochOf } = this.#parts;
+    const { application, stateOf } = this.#parts;
     const actor = currentActor();
     const requester = actor?.requester ?? actor?.id;
     if (requester === undefined || !policy.approvers.some(({ id }) => id === requester)) {
       throw new ApprovalRequiredError(
-        `${operation} needs approval, and only an approver can ask for it. Name the one: runAs({ id }, …) or ` +
+        `${titleOf(operation)} needs approval, and only an approver can ask for it, ` +
+          `${requester === undefined ? 'and nobody is named' : `which ${JSON.stringify(requester)} is not`}. Name one: runAs({ id }, …) or ` +
           'runAs({ id, requester }, …); on the command line, --requester <id>.',
       );
     }
     return {
-      // That of a dry run, which needs no approval.
-      ...{ application, operation, requester, parameters: { ...parameters, dryRun: undefined } },
+      ...{ application, operation, requester, parameters },
       policy: { version: policy.version, id: policy.id },
-      target: { key, epoch: await epochOf(key) },
+      target: { key, ...(await stateOf(key)) },
     };
   }
 
@@ -176,20 +175,17 @@ export class ApprovalGate<C> {
     for (const row of await store.open(subjectId(work))) {
       const request = requestIn(row);
       if (request === undefined || !isRequestOf(row, work)) continue;
-      if (now < new Date(request.expires) && !(await this.isUsed(row))) return { row, request };
+      if (!(await this.uses.hasEnded(request)) && !(await this.uses.isUsed(row)))
+        return { row, request };
     }
     const row = newRequest(work, now, policy.expiresAfterMs);
     const request = requestIn(row);
-    if (request === undefined || !(await store.insert(row)))
-      throw new TypeError('it is no request');
+    if (request === undefined) throw new TypeError('it is no request');
+    await store.insert(row);
     return { row, request };
   }
 }
 
-/** Returns the error of a request that cannot be carried out again. */
-function carriedOut(request: string): ApprovalRequiredError {
-  return new ApprovalRequiredError(
-    `Request ${request} was carried out before, and is so once. Nothing was changed.`,
-    { request },
-  );
+function titleOf(operation: ManagedOperation): string {
+  return operation === 'approvals' ? 'a change of the policy' : operation;
 }

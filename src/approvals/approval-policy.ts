@@ -1,7 +1,7 @@
 import { LEVELS } from '../access/access-level';
 import type { ControlledOperation } from '../access/access-level';
 
-import { canonicalJson } from './canonical-json';
+import { canonicalJson, hasUnseen } from './canonical-json';
 import type { CanonicalValue } from './canonical-json';
 import { readPublicKeyLine } from './ssh/ssh-public-key';
 
@@ -49,6 +49,8 @@ export function isApprovable(operation: string): operation is ApprovableOperatio
   return Object.hasOwn(LEVELS, operation) && !(NEVER as readonly string[]).includes(operation);
 }
 
+const APPROVABLE = Object.keys(LEVELS).filter(isApprovable).sort();
+
 /**
  * Checks a policy, and sorts it.
  *
@@ -65,10 +67,16 @@ export function checkedPolicy(policy: ApprovalPolicy): CheckedPolicy {
   const wrong = (operations as readonly string[]).find((operation) => !isApprovable(operation));
   requireThat(
     wrong === undefined,
-    `"${wrong ?? ''}" among its operations, which needs no approval`,
+    `"${wrong ?? ''}" among its operations, which are some of: ${APPROVABLE.join(', ')}`,
   );
-  requireThat(isBetween(expiresAfterMs, LEAST_MS, 31 * DAY_MS), 'a wrong expiresAfterMs');
-  requireThat(isBetween(required, 1, MOST_APPROVERS), 'a wrong number `required`');
+  requireThat(
+    isBetween(expiresAfterMs, LEAST_MS, 31 * DAY_MS),
+    'an expiresAfterMs that is not 60,000 to 2,678,400,000',
+  );
+  requireThat(
+    isBetween(required, 1, MOST_APPROVERS),
+    'a `required` that is not a number of persons, 1 to 64',
+  );
   requireThat(
     isBetween(approvers.length, required + 1, MOST_APPROVERS),
     `too few approvers, or too many: it needs one more than \`required\` at least, ${String(MOST_APPROVERS)} at most`,
@@ -97,9 +105,18 @@ export function isSamePolicy(a: CheckedPolicy, b: CheckedPolicy): boolean {
   return canonicalJson(policyValue(a)) === canonicalJson(policyValue(b));
 }
 
+/** Names the options in which two policies differ. */
+export function differences(stored: CheckedPolicy, configured: CheckedPolicy | undefined): string {
+  if (configured === undefined) return 'everything: it is left out';
+  const [a, b] = [policyValue(stored), policyValue(configured)];
+  const names = Object.keys(a) as (keyof ApprovalPolicy)[];
+  return names.filter((name) => canonicalJson(a[name]) !== canonicalJson(b[name])).join(', ');
+}
+
 function checkedApprover({ id, key }: Approver): Approver {
   const isId = typeof id === 'string' && id.length >= 1 && id.length <= MAX_ID_CHARS;
   requireThat(isId && typeof key === 'string', 'an approver who is not { id, key }');
+  requireThat(!hasUnseen(id), `an approver whose id has a hidden character`);
   try {
     const [type] = key.trim().split(/\s/, 1);
     // Without the comment, which says nothing.

@@ -1,6 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 
+import { LEVELS } from '../access/access-level';
 import type { ManagedOperation } from '../access/access-level';
+import { UnsupportedValueError } from '../errors';
 
 import type { CheckedPolicy } from './approval-policy';
 import type { ApprovalRow } from './approval-store';
@@ -37,14 +39,17 @@ export interface ApprovalRequest extends RequestedWork {
 }
 
 const FORM = 1;
+/** The longest document, in characters: those who approve have to read it. */
+const MAX_DOCUMENT_CHARS = 65_536;
 const ID_CHARS = 32;
 const NONCE_BYTES = 16;
 
-/** Returns a new request as a row. */
+/** Returns a new request as a row. @throws {@link UnsupportedValueError} for one that is too long to be read */
 export function newRequest(work: RequestedWork, now: Date, expiresAfterMs: number): ApprovalRow {
   const expires = new Date(now.getTime() + expiresAfterMs).toISOString();
   const nonce = randomBytes(NONCE_BYTES).toString('base64url');
   const document = documentOf({ ...work, approval: FORM, expires, nonce });
+  if (document.length > MAX_DOCUMENT_CHARS) throw tooLong(work.operation);
   return {
     ...{ id: digestOf(document), subject: subjectId(work), document },
     ...{ signatures: [], usedBy: null, version: null, createdAt: now.toISOString() },
@@ -70,9 +75,12 @@ export function requestIn({ id, document }: ApprovalRow): ApprovalRequest | unde
   try {
     const request = JSON.parse(document) as ApprovalRequest;
     const { approval, expires, nonce, operation, policy, requester } = request;
-    const texts = [expires, nonce, operation, requester, policy.id];
-    const areTexts = texts.every((text) => typeof text === 'string');
-    return areTexts && approval === FORM && documentOf(request) === document ? request : undefined;
+    const areTexts = [expires, nonce, requester, policy.id].every(
+      (text) => typeof text === 'string',
+    );
+    const isKnown = Object.hasOwn(LEVELS, operation) && isIsoTime(expires);
+    const isOne = areTexts && isKnown && approval === FORM;
+    return isOne && documentOf(request) === document ? request : undefined;
   } catch {
     return undefined;
   }
@@ -126,6 +134,18 @@ export function requireSigner(armored: string, document: string, policy: Checked
 /** Returns the bytes that are signed: a line of canonical JSON, its line feed included. */
 function documentOf(request: ApprovalRequest): string {
   return `${canonicalJson({ ...request })}\n`;
+}
+
+function isIsoTime(text: string): boolean {
+  const time = new Date(text);
+  return !Number.isNaN(time.getTime()) && time.toISOString() === text;
+}
+
+function tooLong(operation: string): UnsupportedValueError {
+  return new UnsupportedValueError(
+    `${operation} needs approval, and its request would be longer than ${String(MAX_DOCUMENT_CHARS)} characters, ` +
+      'which nobody reads. Ask for less at a time.',
+  );
 }
 
 function digestOf(text: string): string {

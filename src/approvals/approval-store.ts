@@ -27,8 +27,11 @@ export interface ApprovalStore<C = unknown> {
   /** Returns the newest requests that nobody has carried out, of a subject or of all. */
   open(subject?: string): Promise<ApprovalRow[]>;
 
+  /** Returns the newest requests that somebody carries out, or has. */
+  used(): Promise<ApprovalRow[]>;
+
   /** Returns the versions of the policy in their order; none without the table. */
-  policies(): Promise<ApprovalRow[]>;
+  policies(connection?: C): Promise<ApprovalRow[]>;
 
   /**
    * Inserts a row, and records that in the same transaction. Returns false if its id or version is taken. Records

@@ -12,7 +12,12 @@ export type CanonicalValue =
 
 /** Characters that JSON does not escape and no terminal shows: nobody is to approve what they cannot see. */
 const UNSEEN =
-  /[\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]|\p{Surrogate}/u;
+  /[\u007f-\u009f\u2800]|\p{Default_Ignorable_Code_Point}|\p{Cf}|\p{Co}|\p{Cn}|\p{Zl}|\p{Zp}|\p{Cs}/u;
+
+/** Whether a text has characters that nobody sees. */
+export function hasUnseen(text: string): boolean {
+  return UNSEEN.test(text);
+}
 
 /**
  * Writes a value as canonical JSON (RFC 8785): members sorted by their names, no white space, numbers and texts
@@ -21,7 +26,7 @@ const UNSEEN =
  * @throws {@link UnsupportedValueError} for a number that JSON does not have, and for hidden characters
  */
 export function canonicalJson(value: CanonicalValue): string {
-  if (typeof value === 'string' && UNSEEN.test(value)) throw refused('a hidden character');
+  if (typeof value === 'string' && hasUnseen(value)) throw refused('a hidden character');
   if (typeof value === 'number' && !Number.isFinite(value)) throw refused('no finite number');
   if (typeof value !== 'object' || value === null) return JSON.stringify(value ?? null);
   if (isList(value)) return `[${value.map(canonicalJson).join(',')}]`;

@@ -21,6 +21,8 @@ export interface PolicyWitnesses {
   readonly lastEntry: () => Promise<AuditEntry | null | undefined>;
   /** Returns what the anchor knows; undefined without one. */
   readonly anchored: () => Promise<KnownPolicy | undefined>;
+  /** Lets the anchor know, if there is one. */
+  readonly anchor: (policy: KnownPolicy) => Promise<void>;
 }
 
 /** Stands for the policy in the audit log. */
@@ -51,7 +53,8 @@ export class StoredPolicies {
   /**
    * Returns the policy in force; undefined where there never was one.
    *
-   * @throws {@link ApprovalRequiredError} for versions that were edited, removed or put back
+   * @throws {@link ApprovalRequiredError} for versions that were edited, removed or put back; {@link KeyStateError},
+   * retryable, for an anchor that cannot be read or written
    */
   async newest(): Promise<StoredPolicy | undefined> {
     const versions: StoredPolicy[] = [];
@@ -62,11 +65,14 @@ export class StoredPolicies {
     const logged = await this.#witnesses.lastEntry();
     const agrees = logged?.reference === newest?.id && logged?.keyVersion === newest?.version;
     if (logged ? !agrees : newest !== undefined) throw unproven('the audit log knows another one');
-    for (const known of [this.#newest, await this.#witnesses.anchored()]) {
+    const anchored = await this.#witnesses.anchored();
+    for (const known of [this.#newest, anchored]) {
       const isThere = known === undefined || versions[known.version - 1]?.id === known.id;
       if (!isThere) throw unproven('a newer one was known');
     }
     this.#newest = newest;
+    // One that was added later, or that could not be written when the policy changed.
+    if (newest !== undefined && anchored?.id !== newest.id) await this.#witnesses.anchor(newest);
     return newest;
   }
 }

@@ -207,7 +207,7 @@ export interface AuditStore<C = unknown> {
   ): Promise<number>;
 
   /** Returns the last entries with this reference, at most `limit`. */
-  referringTo(reference: string, limit: number): Promise<AuditEntry[]>;
+  referringTo(reference: string, limit: number, connection?: C): Promise<AuditEntry[]>;
 
   /** Returns the last entry. */
   last(connection?: C): Promise<AuditEntry | undefined>;

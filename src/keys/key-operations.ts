@@ -140,16 +140,18 @@ export class KeyOperations<C> {
     });
   }
 
-  /**
-   * See {@link createBackup}.
-   *
-   * @param dryRun - records nothing: the backup is only to be counted.
-   */
-  async backup(protection: BackupProtection, dryRun = false): Promise<KeyBackup> {
+  /** Counts what {@link createBackup} would back up, and makes sure that it could. */
+  async foreseeBackup(protection: BackupProtection): Promise<Pick<KeyBackup, 'keys' | 'leftOut'>> {
+    await this.#services.table.requireReady();
+    const { keys, leftOut } = await createBackup(this.#services, protection);
+    return { keys, leftOut };
+  }
+
+  /** See {@link createBackup}. */
+  async backup(protection: BackupProtection): Promise<KeyBackup> {
     const { audit, table } = this.#services;
     await table.requireReady();
     const backup = await createBackup(this.#services, protection);
-    if (dryRun) return backup;
     const counts = { keys: backup.keys, shares: backup.shares.length };
     const event = { operation: 'backup', outcome: 'done', reference: backup.id, counts } as const;
     await audit?.record(event);

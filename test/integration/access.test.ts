@@ -114,6 +114,19 @@ describeDiagonal('Access', (kind) => {
     expect(allowed).not.toBeInstanceOf(AccessDeniedError);
   });
 
+  it('of maintenance lets keys be destroyed from level 3 on, and else lists them', async () => {
+    const retention = { retention: { kind: 'untilReencrypted' } } as const;
+    dataSource = await connect({ keyPolicies: { default: retention } });
+    const [old] = await keys().list();
+    await as('manager', () => keys().rotate());
+    await as('manager', () => fieldEncryption(dataSource).reencrypt());
+    const maintain = () => keys().maintain({ graceMs: 0 });
+    expect(await as('manager', maintain)).toMatchObject({
+      ...{ destroyed: [], awaitingApproval: [{ id: old?.id }] },
+    });
+    expect(await as('officer', maintain)).toMatchObject({ destroyed: [{ id: old?.id }] });
+  });
+
   it('records an attempt that fails, and who did what succeeds', async () => {
     expect(await rejection(as('officer', () => keys().destroy('00'.repeat(8))))).toBeInstanceOf(
       KeyNotFoundError,

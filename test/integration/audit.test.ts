@@ -52,7 +52,7 @@ describeNarrowDiagonal('The audit log', (kind) => {
 
   it('has no entry for a backup that was only tried', async () => {
     const before = await operations();
-    await installationOf(dataSource).keys.operations.backup({ kms: keyFileKms() }, true);
+    await installationOf(dataSource).keys.operations.foreseeBackup({ kms: keyFileKms() });
     expect(await operations()).toEqual(before);
   });
 

@@ -1,5 +1,6 @@
 import { createHash, generateKeyPairSync, sign } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
+import type { ApprovalPolicy } from '../../src';
 
 /** Returns a field of an SSH message. */
 export function field(content: Uint8Array | string): Buffer {
@@ -41,4 +42,13 @@ export class SshSigner {
       .replace(/(.{70})/g, '$1\n');
     return `-----BEGIN SSH SIGNATURE-----\n${lines}\n-----END SSH SIGNATURE-----\n`;
   }
+}
+
+/** Returns a policy of some people, of whom one has to approve. */
+export function approvalPolicy(
+  persons: readonly SshSigner[],
+  operations: ApprovalPolicy['operations'],
+): ApprovalPolicy {
+  const approvers = persons.map(({ id, line }) => ({ id, key: line }));
+  return { operations, required: 1, approvers };
 }

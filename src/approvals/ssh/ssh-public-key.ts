@@ -14,18 +14,38 @@ export interface SshPublicKey {
 
 const MAX_LINE_CHARS = 8_192;
 const LEAST_RSA_BITS = 2_048;
+const MOST_RSA_BITS = 16_384;
+/** FIPS 186-5, section 5.1: a small exponent lets signatures be made up. */
+const LEAST_RSA_EXPONENT = 65_537n;
+/** The y of points of Ed25519 whose order is 8 or less, for which anybody can sign. RFC 8032, section 5.1; little-endian. */
+const SMALL_ORDER_Y = [
+  '0000000000000000000000000000000000000000000000000000000000000000',
+  '0100000000000000000000000000000000000000000000000000000000000000',
+  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+  'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
+  'edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
+  'eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
+];
 
 /** Reads the fields that follow the type. */
 type ReadFields = (reader: SshReader) => JsonWebKey;
 
 const FIELDS: Readonly<Record<string, ReadFields>> = {
-  'ssh-ed25519': (reader) => ({ kty: 'OKP', crv: 'Ed25519', x: base64url(reader.string()) }),
+  'ssh-ed25519': (reader) => ({
+    kty: 'OKP',
+    crv: 'Ed25519',
+    x: base64url(strongPoint(reader.string())),
+  }),
   'ecdsa-sha2-nistp256': pointOf('nistp256', 'P-256', 32),
   'ecdsa-sha2-nistp384': pointOf('nistp384', 'P-384', 48),
   'ecdsa-sha2-nistp521': pointOf('nistp521', 'P-521', 66),
   'ssh-rsa': (reader) => {
-    const e = base64url(reader.positive());
-    return { kty: 'RSA', e, n: base64url(reader.positive()) };
+    const [e, n] = [reader.positive(), reader.positive()];
+    const exponent = BigInt(`0x${e.toString('hex')}`);
+    const areOdd = [e, n].every((number) => (number.at(-1) ?? 0) % 2 === 1);
+    if (exponent < LEAST_RSA_EXPONENT || !areOdd) throw new RangeError('its numbers are weak');
+    return { kty: 'RSA', e: base64url(e), n: base64url(n) };
   },
 };
 
@@ -55,8 +75,10 @@ export function readPublicKey(blob: Buffer): SshPublicKey {
   reader.end();
   const key = keyObjectOf(jwk);
   const { modulusLength = LEAST_RSA_BITS } = key.asymmetricKeyDetails ?? {};
-  if (modulusLength < LEAST_RSA_BITS) {
-    throw new RangeError(`an rsa key has ${String(LEAST_RSA_BITS)} bits at least`);
+  if (modulusLength < LEAST_RSA_BITS || modulusLength > MOST_RSA_BITS) {
+    throw new RangeError(
+      `an rsa key has ${String(LEAST_RSA_BITS)} to ${String(MOST_RSA_BITS)} bits`,
+    );
   }
   return { type, key };
 }
@@ -67,6 +89,15 @@ function keyObjectOf(key: JsonWebKey): KeyObject {
   } catch {
     throw new RangeError('it is malformed');
   }
+}
+
+/** Returns a point of Ed25519, of which the highest bit is not part of y. */
+function strongPoint(point: Buffer): Buffer {
+  const y = Buffer.from(point);
+  y[y.length - 1] = (y.at(-1) ?? 0) & 0x7f;
+  if (SMALL_ORDER_Y.includes(y.toString('hex')))
+    throw new RangeError('its point is of small order');
+  return point;
 }
 
 function pointOf(curve: string, crv: string, size: number): ReadFields {

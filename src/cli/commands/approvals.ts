@@ -96,7 +96,7 @@ async function approvalsApprove(
 }
 
 async function requestOf({ fieldEncryption }: Session, id: string): Promise<RequestInfo> {
-  const request = (await fieldEncryption.approvals.list()).find((each) => each.id === id);
+  const request = await fieldEncryption.approvals.find(id);
   if (request !== undefined) return request;
   throw new CommandError(
     'ERR_APPROVAL_REQUIRED',

@@ -25,11 +25,11 @@ export async function keysBackup(
   requireNewFile(file);
   const protection = await protectionOf(options);
   if (dryRun) {
-    const planned = await installation.keys.operations.backup(protection, dryRun);
-    const { keys, leftOut } = planned;
+    const { keys, leftOut } = await installation.keys.operations.foreseeBackup(protection);
+    const text = [`Would back up ${counted(keys, 'key')}.`, ...leftOut.map(leftOutLine)];
     return {
       document: { dryRun, file, keys, leftOut, shares: [] },
-      text: [...backupLines(file, planned, dryRun), 'Nothing was written.'].join('\n'),
+      text: [...text, 'Nothing was written.'].join('\n'),
     };
   }
   const backup = await fieldEncryption.keys.backup(protection);
@@ -46,7 +46,7 @@ export async function keysBackup(
   return {
     document: { dryRun, id, file, keys, leftOut, shares: shareFiles },
     text: [
-      ...backupLines(file, backup, dryRun),
+      ...backupLines(file, backup),
       ...shareFiles.map((share) => `Share: ${share}`),
       'Prove that it reads:',
       `  ${commandLine(session, 'keys', 'drill', file, ...opening)}`,
@@ -58,13 +58,9 @@ export async function keysBackup(
 }
 
 /** Describes a backup in a file. */
-export function backupLines(
-  file: string,
-  { id, keys, leftOut }: KeyBackup,
-  dryRun: boolean,
-): string[] {
+export function backupLines(file: string, { id, keys, leftOut }: KeyBackup): string[] {
   const done = `Backed up ${counted(keys, 'key')} to ${file} (backup ${id}).`;
-  return [dryRun ? `Would back up ${counted(keys, 'key')}.` : done, ...leftOut.map(leftOutLine)];
+  return [done, ...leftOut.map(leftOutLine)];
 }
 
 /** @throws {@link CommandError} for a file that is there already, or whose folder is not */

@@ -38,13 +38,14 @@ export async function keysMaintain(
   const report = await maintained(session, { dryRun, reencrypt, ...(backup && { backup }) });
   const seconds = (performance.now() - start) / 1000;
   const { backup: made, reencryption } = report;
-  if (file !== undefined && made !== null && !dryRun) writeAtOnce(file, made.file);
+  if (file !== undefined && made !== null) writeAtOnce(file, made.file);
   const lines = [
     ...keyLines(session, report, dryRun),
     ...(reencryption === null
       ? []
       : [describeReport(reencryption, { dryRun, seconds, isPartial: false })]),
-    ...(file === undefined || made === null ? [] : backupLines(file, made, dryRun)),
+    ...(file === undefined || made === null ? [] : backupLines(file, made)),
+    ...(file !== undefined && dryRun ? [`Would back up every key to ${file}.`] : []),
     ...report.failedSteps.map(({ step, code, message }) => `${step}: ${code}: ${message}`),
   ];
   return {

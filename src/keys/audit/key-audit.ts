@@ -123,9 +123,10 @@ export class KeyAudit<C> {
   }
 
   /** Returns the last entries with a reference, such as the id of a run. Verifies nothing. */
-  async referringTo(reference: string): Promise<AuditEntry[]> {
+  async referringTo(reference: string, connection?: C): Promise<AuditEntry[]> {
     const { entries } = this.#parts;
-    return (await entries.exists()) ? entries.referringTo(reference, PAGE) : [];
+    const isThere = await entries.exists(connection);
+    return isThere ? entries.referringTo(reference, PAGE, connection) : [];
   }
 
   /** Returns the highest version of a key in any entry, up to `limit`; 0 for none. Verifies nothing. */

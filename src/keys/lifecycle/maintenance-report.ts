@@ -41,7 +41,7 @@ export interface MaintenanceReport {
   /** Versions announced earlier that are active now. */
   readonly activated: readonly KeyInfo[];
   readonly destroyed: readonly KeyInfo[];
-  /** Versions that their policy would destroy, and that need the approval of others for `destroy()`. */
+  /** Versions that their policy would destroy, and for which `destroy()` needs the approval of others or a higher level. */
   readonly awaitingApproval: readonly KeyInfo[];
   /** Versions that their policy would destroy but rows need. */
   readonly stillNeeded: readonly KeyInfo[];

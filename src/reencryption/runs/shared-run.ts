@@ -1,4 +1,4 @@
-import { ApprovalRequiredError, RunPlanError } from '../../errors';
+import { RunPlanError } from '../../errors';
 import { channels } from '../../telemetry/channels';
 import type { Installation } from '../../typeorm/installation/installation';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
@@ -7,6 +7,7 @@ import { RunStore } from '../lease/run-store';
 import type { TableWork } from '../plan/work-plan';
 import type { RunOptions } from '../report/run-options';
 import type { RunCounts, RunMode, RunReport } from '../report/run-report';
+import { requireApprovedRun } from '../walk/run-approval';
 import { countPending, withRunContext } from '../walk/run-context';
 import { RunRecords } from '../walk/run-records';
 import { TableRun } from '../walk/table-run';
@@ -100,29 +101,13 @@ function workInRun(
       const { store } = context;
       const found = await store.find(id);
       if (found === undefined) throw unknownRun(modeName, id);
-      if (found.state === 'running') await requireBegun(installation, modeName, id);
       const work = works.find((each) => isOf(each, found, modeName));
       if (work === undefined) throw otherRun(found);
+      if (found.state === 'running') await requireApprovedRun(context, id, work);
       await new TableRun({ ...context, counts }, work).join(found, maxRanges);
       return (await store.pass(found)) === undefined;
     },
     true,
-  );
-}
-
-/** Refuses a run that needs approval, and of which nothing proves that it was begun with it: who writes to the database can make one up. */
-async function requireBegun(
-  { approvals, audit }: Installation,
-  mode: RunMode,
-  id: string,
-): Promise<void> {
-  const operation = `data ${mode}` as const;
-  if (!(await approvals.gate.asksFor(operation))) return;
-  const last = await audit.proven(await audit.referringTo(id));
-  if (last?.operation === operation && last.outcome === 'started') return;
-  throw new ApprovalRequiredError(
-    `${operation} needs approval, and the audit log does not say that run ${id} was begun with it, or has ended it. ` +
-      'Nothing was done. Begin it again.',
   );
 }
 

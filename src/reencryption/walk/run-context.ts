@@ -1,8 +1,6 @@
 import { acrossScopes } from '../../keys/scopes/scope-context';
 import { channels } from '../../telemetry/channels';
-import type { Subject } from '../../approvals/approval-request';
 import type { Installation } from '../../typeorm/installation/installation';
-import { managedWork } from '../../typeorm/installation/managed-work';
 import { runDatabaseOf } from '../database/database-of';
 import { runInterrupted } from '../database/run-database';
 import type { RunDatabase } from '../database/run-database';
@@ -18,6 +16,8 @@ import type { RunOptions } from '../report/run-options';
 import { RunCounts } from '../report/run-report';
 import type { RunMode } from '../report/run-report';
 
+import { withApproval } from './run-approval';
+
 /** The context that all tables of a run share. */
 export interface RunContext {
   readonly installation: Installation;
@@ -30,10 +30,11 @@ export interface RunContext {
 }
 
 /**
- * Checks the options, plans the run and hands both to `work`.
+ * Checks the options, plans the run, has it approved where that is needed, and hands both to `work`.
  *
  * @param isBegun - whether the run was begun before, and approved then if it had to be.
- * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError} before a row is touched
+ * @throws {@link RunPlanError}, {@link ConfigurationError}, {@link KeyStateError}, {@link ApprovalRequiredError} before
+ * a row is touched
  * @throws {@link RunInterruptedError} when the database fails
  */
 export function withRunContext<T>(
@@ -44,27 +45,14 @@ export function withRunContext<T>(
   isBegun = false,
 ): Promise<T> {
   const told = { ...options, onProgress: progressOf(installation, modeName, options) };
-  const run = (): Promise<T> => inRunContext(installation, modeName, told, work);
+  const { access, hasScopes } = installation;
+  const needsNone = isBegun || options.dryRun === true;
+  const approved: typeof work = needsNone
+    ? work
+    : (context, works) => withApproval(context, works, () => work(context, works));
+  const run = (): Promise<T> => inRunContext(installation, modeName, told, approved);
   // A run is the operator's, and goes over the rows of all scopes.
-  const across = (): Promise<T> => (installation.hasScopes ? acrossScopes(run) : run());
-  return isBegun || options.dryRun === true
-    ? installation.access.run(`data ${modeName}`, across)
-    : managedWork(installation, `data ${modeName}`, () => subjectOf(installation, options), across);
-}
-
-/** Returns what is approved of a run. */
-function subjectOf({ dataSource }: Installation, options: RunOptions): Subject {
-  const { columns, first, where, parameters, targetKey, restart } = options;
-  const entities = options.entities?.map((entity) => dataSource.getMetadata(entity).name);
-  const scopes = options.scopes?.map((ids) =>
-    typeof ids === 'object' ? Object.fromEntries(Object.entries(ids).map(textOf)) : String(ids),
-  );
-  const rows = { entities, columns, first, where, parameters, scopes };
-  return { parameters: { ...rows, targetKey, restart: restart === true } };
-}
-
-function textOf([kind, id]: [string, unknown]): [string, string] {
-  return [kind, String(id)];
+  return access.run(`data ${modeName}`, () => (hasScopes ? acrossScopes(run) : run()));
 }
 
 /** Returns who is told of progress: the caller, and the channel. */

@@ -39,7 +39,7 @@ export function fenceSql(
   const at = Math.min(until, LATEST);
   if (options.type === 'postgres') {
     const late = `CAST(current_setting('${MARK}') AS ${type})`;
-    return `CASE WHEN clock_timestamp() < '${new Date(at).toISOString()}'${whileTrue} THEN CAST(${sql} AS ${type}) ELSE ${late} END`;
+    return `CASE WHEN pg_catalog.clock_timestamp() < '${new Date(at).toISOString()}'${whileTrue} THEN CAST(${sql} AS ${type}) ELSE ${late} END`;
   }
   const day = String(at / DAY_MS + JULIAN_DAY_OF_1970);
   return `CASE WHEN julianday() < ${day}${whileTrue} THEN ${sql} ELSE abs(${NO_ABSOLUTE_VALUE}) END`;

@@ -16,7 +16,7 @@ export function quotedName(name: string): string {
 /** Returns SQL for milliseconds since 1970, by the clock of the database now, not at the beginning of the transaction. */
 export function databaseTimeSql({ options }: DataSource): string {
   return options.type === 'postgres'
-    ? "CAST(date_part('epoch', clock_timestamp()) * 1000 AS bigint)"
+    ? "CAST(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000 AS bigint)"
     : "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
 }
 

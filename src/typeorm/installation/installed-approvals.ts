@@ -1,7 +1,8 @@
+import { createHash } from 'node:crypto';
 import type { DataSource, QueryRunner } from 'typeorm';
 
 import { ApprovalGate } from '../../approvals/approval-gate';
-import type { GateParts } from '../../approvals/approval-gate';
+import type { GateParts, TargetState } from '../../approvals/approval-gate';
 import { POLICY_MARK_ID, StoredPolicies } from '../../approvals/stored-policies';
 import type { KeyAudit } from '../../keys/audit/key-audit';
 import type { KeyManager } from '../../keys/key-manager';
@@ -36,12 +37,16 @@ export function installedApprovals(installation: ApprovalSources): InstalledAppr
   const policies = new StoredPolicies(store, {
     lastEntry: () => installation.audit.lastKnown(POLICY_MARK_ID),
     anchored: async () => (await anchored())?.policy,
+    anchor: async ({ version, id }) => {
+      await installation.audit.anchor?.noteApprovals({ policy: { version, id }, used: {} });
+    },
   });
   const parts: GateParts<QueryRunner> = {
-    ...{ store, policies, configured: options.approvals, now: () => keyTable.now() },
+    ...{ store, policies, configured: options.approvals },
+    now: (connection) => keyTable.now(connection),
     application: options.application,
-    epochOf: (keyId) => epochOf(installation, keyId),
-    referringTo: (id) => installation.audit.referringTo(id),
+    stateOf: (keyId) => stateOf(installation, keyId),
+    referringTo: (id, connection) => installation.audit.referringTo(id, connection),
     isAnchored: async (id) => Object.hasOwn((await anchored())?.used ?? {}, id),
     anchorUse: async (id, expires, connection) => {
       const used = { [id]: expires.getTime() };
@@ -52,9 +57,13 @@ export function installedApprovals(installation: ApprovalSources): InstalledAppr
 }
 
 /** @throws {@link KeyNotFoundError} */
-async function epochOf({ keys, store }: ApprovalSources, keyId?: string): Promise<number> {
-  if (keyId === undefined) return Math.max(0, ...(await store.list()).map(({ epoch }) => epoch));
-  await keys.operations.find(keyId);
-  const [record] = await store.findByIds([keyId]);
-  return record?.epoch ?? 0;
+async function stateOf({ keys, store }: ApprovalSources, keyId?: string): Promise<TargetState> {
+  if (keyId !== undefined) await keys.operations.find(keyId);
+  const records = keyId === undefined ? await store.list() : await store.findByIds([keyId]);
+  const rows = records
+    // Uses are counted all the time, and prove nothing.
+    .map((record) => JSON.stringify({ ...record, useCount: 0 }))
+    .sort();
+  const sha256 = createHash('sha256').update(rows.join('\n')).digest('hex');
+  return { epoch: Math.max(0, ...records.map(({ epoch }) => epoch)), sha256 };
 }

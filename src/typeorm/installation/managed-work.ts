@@ -1,5 +1,4 @@
 import type { ManagedOperation } from '../../access/access-level';
-import { isApprovable } from '../../approvals/approval-policy';
 import type { Subject } from '../../approvals/approval-request';
 
 import type { Installation } from './installation';
@@ -13,13 +12,14 @@ import type { Installation } from './installation';
 export function managedWork<T>(
   installation: Pick<Installation, 'access' | 'approvals' | 'hasScopes' | 'keys'>,
   operation: ManagedOperation,
-  subject: Subject | (() => Subject),
+  subject: Subject,
   work: () => T | Promise<T>,
 ): Promise<T> {
   const { access, approvals } = installation;
   return access.run(operation, async () => {
-    if (typeof subject === 'object') await nameOwnBranch(installation, subject);
-    return isApprovable(operation) ? approvals.gate.run(operation, subject, work) : work();
+    await nameOwnBranch(installation, subject);
+    const isDry = subject.parameters['dryRun'] === true;
+    return isDry ? work() : approvals.gate.run(operation, subject, work);
   });
 }
 

@@ -11,7 +11,7 @@ import { readText, readWholeNumber, StoredRow } from './stored-row';
 import type { ReadCell } from './stored-row';
 
 /** The most requests that are read at once. */
-const MOST = 100;
+const MOST = 1_000;
 
 /** The approvals of a DataSource, on its primary. */
 export class TypeormApprovalStore implements ApprovalStore<QueryRunner> {
@@ -28,13 +28,17 @@ export class TypeormApprovalStore implements ApprovalStore<QueryRunner> {
 
   open(subject?: string): Promise<ApprovalRow[]> {
     return this.#find(undefined, (query) => {
-      query.where('a.usedBy IS NULL').orderBy('a.createdAt', 'DESC').addOrderBy('a.id').limit(MOST);
+      newestOf(query.where('a.usedBy IS NULL'));
       return subject === undefined ? query : query.andWhere('a.subject = :subject', { subject });
     });
   }
 
-  policies(): Promise<ApprovalRow[]> {
-    return withOwnTables(this.#dataSource, undefined, async (runner) => {
+  used(): Promise<ApprovalRow[]> {
+    return this.#find(undefined, (query) => newestOf(query.where('a.usedBy IS NOT NULL')));
+  }
+
+  policies(connection?: QueryRunner): Promise<ApprovalRow[]> {
+    return withOwnTables(this.#dataSource, connection, async (runner) => {
       const { tablePath } = this.#dataSource.getMetadata(ApprovalSchema);
       if (!(await tableExists(runner, tablePath))) return [];
       return this.#find(runner, (query) =>
@@ -101,6 +105,10 @@ export class TypeormApprovalStore implements ApprovalStore<QueryRunner> {
       return rows.map(rowOf);
     });
   }
+}
+
+function newestOf(query: SelectQueryBuilder<StoredApproval>): SelectQueryBuilder<StoredApproval> {
+  return query.orderBy('a.createdAt', 'DESC').addOrderBy('a.id').limit(MOST);
 }
 
 /** Unreadable cells stand as something that is no request, or nobody's signature. */

@@ -136,8 +136,12 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
     });
   }
 
-  async referringTo(reference: string, limit: number): Promise<AuditEntry[]> {
-    return this.#find(undefined, (query) =>
+  async referringTo(
+    reference: string,
+    limit: number,
+    connection?: QueryRunner,
+  ): Promise<AuditEntry[]> {
+    return this.#find(connection, (query) =>
       query.where('a.reference = :reference', { reference }).orderBy('a.seq', 'DESC').limit(limit),
     );
   }

@@ -24,6 +24,10 @@ describe('Canonical JSON', () => {
     ['text that runs backwards', { reason: 'no\u202eyes' }],
     ['a hidden control character', { '\u0085': 1 }],
     ['half of a character', '\ud800'],
+    ['a space without width', 'ward\u200b'],
+    ['a blank Braille pattern', '\u2800'],
+    ['a filler', '\u3164'],
+    ['a tag', '\u{e0041}'],
   ])('does not hold %s', (_, value) => {
     expect(() => canonicalJson(value)).toThrow(UnsupportedValueError);
   });

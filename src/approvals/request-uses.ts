@@ -1,0 +1,101 @@
+import type { AuditEntry, AuditEvent } from '../audit/audit-entry';
+import { ApprovalRequiredError } from '../errors';
+
+import type { ApprovalRequest } from './approval-request';
+import type { ApprovalRow, ApprovalStore } from './approval-store';
+import { policyMark } from './stored-policies';
+
+/** Milliseconds by which a process may be ahead of the database: half of what the anchor keeps ended requests for. */
+const CLOCK_SLACK_MS = 43_200_000;
+
+/** The places that know which requests were carried out. */
+export interface UseParts<C> {
+  readonly store: ApprovalStore<C>;
+  /** Returns the time by the clock of the database. */
+  readonly now: (connection?: C) => Promise<Date>;
+  readonly referringTo: (requestId: string, connection?: C) => Promise<AuditEntry[]>;
+  /** Whether the anchor knows that a request was carried out. */
+  readonly isAnchored: (requestId: string) => Promise<boolean>;
+  readonly anchorUse: (requestId: string, expires: Date, connection: C) => Promise<void>;
+}
+
+/** An operation that is carried out by an approved request. */
+export interface CarryingOut {
+  readonly row: ApprovalRow;
+  readonly request: ApprovalRequest;
+  readonly usedBy: string;
+}
+
+/** The uses of requests: each is carried out once, under its policy and before it ends. */
+export class RequestUses<C> {
+  readonly #parts: UseParts<C>;
+
+  constructor(parts: UseParts<C>) {
+    this.#parts = parts;
+  }
+
+  /** Whether a request was carried out, whatever its row says. */
+  async isUsed({ id, usedBy }: Pick<ApprovalRow, 'id' | 'usedBy'>): Promise<boolean> {
+    return usedBy !== null || this.#isRecorded(id);
+  }
+
+  /** Whether a request has ended. The anchor forgets requests by the clocks of processes, so these count, too. */
+  async hasEnded({ expires }: ApprovalRequest, connection?: C): Promise<boolean> {
+    const end = new Date(expires).getTime();
+    const now = await this.#parts.now(connection);
+    return now.getTime() >= end || Date.now() >= end + CLOCK_SLACK_MS;
+  }
+
+  /**
+   * Takes the request of the operation that is recorded, in its transaction. Returns what is recorded before it;
+   * undefined if the request was taken by an earlier transaction of the operation.
+   *
+   * @throws {@link ApprovalRequiredError} if another process was faster, or the request no longer counts
+   */
+  async take(
+    { row, request, usedBy }: CarryingOut,
+    connection: C,
+  ): Promise<AuditEvent | undefined> {
+    const { operation, policy, requester } = request;
+    const version = operation === 'approvals' ? policy.version + 1 : null;
+    const taken = await this.#parts.store.take(row.id, { usedBy, version }, connection);
+    if (taken === 'own') return undefined;
+    // Taking waits for whoever has taken it as well: what they have recorded is there, even if their mark is not.
+    if (taken === false || (await this.#isRecorded(row.id, connection))) throw carriedOut(row.id);
+    await this.#requireInForce(request, row.id, connection);
+    await this.#parts.anchorUse(row.id, new Date(request.expires), connection);
+    const mark = { ...policyMark(policy.version), id: row.id.slice(0, 16), name: requester };
+    return {
+      ...{ operation, outcome: 'approved', reference: row.id },
+      mark: { ...mark, purpose: 'approval' },
+    };
+  }
+
+  /** Whether the audit log or the anchor says that a request was carried out. */
+  async #isRecorded(id: string, connection?: C): Promise<boolean> {
+    if (await this.#parts.isAnchored(id)) return true;
+    const entries = await this.#parts.referringTo(id, connection);
+    return entries.some(({ outcome }) => outcome === 'approved');
+  }
+
+  /** Refuses a request that has ended, or whose policy was replaced, since its operation began. */
+  async #requireInForce(request: ApprovalRequest, id: string, connection: C): Promise<void> {
+    const versions = await this.#parts.store.policies(connection);
+    // A request to change the policy is among them by now.
+    const newest = versions.filter((row) => row.id !== id).at(-1);
+    const isInForce = newest?.id === request.policy.id;
+    if (isInForce && !(await this.hasEnded(request, connection))) return;
+    throw new ApprovalRequiredError(
+      `Request ${id} has ended, or its policy was replaced, while the operation was under way. Nothing was changed.`,
+      { request: id },
+    );
+  }
+}
+
+/** Returns the error of a request that cannot be carried out again. */
+function carriedOut(request: string): ApprovalRequiredError {
+  return new ApprovalRequiredError(
+    `Request ${request} was carried out before, and is so once. Nothing was changed.`,
+    { request },
+  );
+}
