@@ -144,7 +144,7 @@ export class ScopeKeys {
     { waitMs, acceptUnproven }: ReplayOptions = {},
   ): Promise<ReplayReport> {
     const rows = scopeRows(this.installation, waitMs);
-    const own = structuredClone(receipts);
+    const own = receipts.map((each) => (isReceipt(each) ? structuredClone(each) : each));
     const replayed = own.map((each) => (isReceipt(each) ? receiptDigest(each) : null));
     return this.run('shred', { parameters: { replayed, acceptUnproven } }, () =>
       this.installation.keys.scopeOperations.replay(own, { rows, acceptUnproven }),

@@ -229,10 +229,10 @@ describeDiagonal('Around approvals', (kind) => {
       await approved(change);
       const { audit } = installationOf(dataSource);
       const record = audit.record.bind(audit);
-      jest.spyOn(audit, 'record').mockImplementation(async (...events) => {
+      audit.record = async (...events) => {
         await record(...events);
         isAway = true;
-      });
+      };
       await rejection(as(ada, change));
       isAway = false;
       dataSource = await connect({ anchor, approvals: second });
