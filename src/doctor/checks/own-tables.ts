@@ -1,7 +1,7 @@
 import type { EntityMetadata, EntitySchema, QueryRunner } from 'typeorm';
 
 import { encryptedTables } from '../../reencryption/encrypted-table';
-import { escapedTable } from '../../typeorm/connection/sql-dialect';
+import { escapedTable } from '../../typeorm/dialect/escaped-table';
 import type { Installation } from '../../typeorm/installation/installation';
 import { AccessSchema } from '../../typeorm/tables/access-table';
 import { ApprovalSchema } from '../../typeorm/tables/approval-table';

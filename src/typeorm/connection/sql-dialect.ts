@@ -1,12 +1,4 @@
-import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
-
-/** Returns the table of an entity for SQL: escaped, with its schema if it has one. */
-export function escapedTable({ driver }: DataSource, { tablePath }: EntityMetadata): string {
-  return tablePath
-    .split('.')
-    .map((part) => driver.escape(part))
-    .join('.');
-}
+import type { DataSource, QueryRunner } from 'typeorm';
 
 /** Returns a name in double quotes, for PostgreSQL and SQLite. */
 export function quotedName(name: string): string {
@@ -63,27 +55,4 @@ export function sqliteColumnsSql(parts: readonly string[]): {
   const values = parts.slice(-2).reverse();
   const parameters = values.map(() => '?').join(', ');
   return { sql: `SELECT name, type FROM pragma_table_xinfo(${parameters})`, values };
-}
-
-/** The parameters of one hand-written statement, in the driver's own notation. */
-export class SqlParameters {
-  readonly values: unknown[];
-  readonly #driver: DataSource['driver'];
-
-  /** @param values - those of SQL, in the driver's notation, that the statement begins with. */
-  constructor({ driver }: DataSource, values: readonly unknown[] = []) {
-    this.#driver = driver;
-    this.values = [...values];
-  }
-
-  /** Adds a value and returns its placeholder. Call it in the order of the statement. */
-  add(value: unknown): string {
-    this.values.push(value);
-    return this.#driver.createParameter('p', this.values.length - 1);
-  }
-
-  /** Adds several values and returns their placeholders, separated by commas. */
-  list(values: readonly unknown[]): string {
-    return values.map((value) => this.add(value)).join(', ');
-  }
 }

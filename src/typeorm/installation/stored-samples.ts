@@ -3,7 +3,8 @@ import type { EntityMetadata, QueryRunner } from 'typeorm';
 import { isBoundField } from '../../field/field-policy';
 import { keyIdOfPrefix } from '../../format/data-key-id';
 import { inspectStored } from '../../format/field-ciphertext';
-import { escapedTable, hasColumn } from '../connection/sql-dialect';
+import { hasColumn } from '../connection/sql-dialect';
+import { escapedTable } from '../dialect/escaped-table';
 import type { EncryptedColumn, EncryptedColumns } from '../metadata/encrypted-column';
 import { selectAllRows } from '../tables/all-rows';
 

@@ -1,6 +1,6 @@
 import type { DataSource, EntityMetadata } from 'typeorm';
 
-import { escapedTable } from '../connection/sql-dialect';
+import { escapedTable } from '../dialect/escaped-table';
 
 /** A view in the database. */
 export interface DatabaseView {

@@ -16,6 +16,7 @@ import type { SqlNode } from './sql-nodes';
 import { sqlNodes } from './sql-scanner';
 import { joined, merged, Scope } from './sql-sources';
 import type { Catalog, Source } from './sql-sources';
+import { dialectOf } from '../dialect/dialect-of';
 
 /** Stands for the row of a virtual column in its SQL. */
 const OWNER = 'virtual_column_owner';
@@ -192,14 +193,14 @@ function sourceOf(metadata: EntityMetadata, columns: readonly EncryptedColumn[])
 }
 
 /** Returns the catalog of tables and views by their names without schema. */
-function catalogOf({ options }: DataSource, sources: readonly NamedSource[]): Catalog {
+function catalogOf(dataSource: DataSource, sources: readonly NamedSource[]): Catalog {
   const byName = new Map<string, Source>();
   for (const { name, source } of sources) {
     const key = name.toLowerCase();
     byName.set(key, merged(byName.get(key), source));
   }
   return {
-    rowsAreValues: options.type === 'postgres',
+    rowsAreValues: dialectOf(dataSource).sql.rowsAreValues,
     source: (parts) => byName.get(parts.at(-1) ?? ''),
   };
 }

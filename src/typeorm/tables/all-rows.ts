@@ -2,7 +2,7 @@ import { QueryFailedError } from 'typeorm';
 import type { EntityMetadata, QueryRunner } from 'typeorm';
 
 import { ConfigurationError } from '../../errors';
-import { escapedTable } from '../connection/sql-dialect';
+import { escapedTable } from '../dialect/escaped-table';
 import { databaseCode } from '../connection/transient-conflict';
 
 /** Makes PostgreSQL refuse, until the transaction ends, statements from which a policy would hide rows. */

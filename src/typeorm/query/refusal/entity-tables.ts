@@ -5,6 +5,7 @@ import type { EncryptedColumn, EncryptedColumns } from '../../metadata/encrypted
 import { tablePlace } from '../../metadata/table-place';
 import { merged, UNKNOWN } from '../../sql/sql-sources';
 import type { Catalog, Source } from '../../sql/sql-sources';
+import { dialectOf } from '../../dialect/dialect-of';
 
 type Column = EntityMetadata['columns'][number];
 type EncryptedEntities = Pick<Installation, 'encryptedEntity'>;
@@ -35,7 +36,7 @@ export class Tables implements Catalog {
 
   private constructor(installation: Installation) {
     const { dataSource, columns } = installation;
-    this.rowsAreValues = dataSource.options.type === 'postgres';
+    this.rowsAreValues = dialectOf(dataSource).sql.rowsAreValues;
     const byPlace = new Map<string, EntityMetadata[]>();
     for (const metadata of dataSource.entityMetadatas) {
       addTo(this.#byName, metadata.tableName.toLowerCase(), metadata);

@@ -3,7 +3,7 @@ import type { QueryRunner } from 'typeorm';
 
 import { KeyStateError } from '../../../errors';
 import { limitLockWaits } from '../../connection/own-transaction';
-import { escapedTable } from '../../connection/sql-dialect';
+import { escapedTable } from '../../dialect/escaped-table';
 import { isLockTimeout } from '../../connection/transient-conflict';
 import type { UniqueIndex } from '../../metadata/encrypted-column';
 

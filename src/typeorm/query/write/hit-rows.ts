@@ -5,7 +5,7 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { withConnection } from '../../connection/lent-connection';
 import { ownTransaction } from '../../connection/own-transaction';
 import { dropAdded } from '../../connection/table-access';
-import { escapedTable } from '../../connection/sql-dialect';
+import { escapedTable } from '../../dialect/escaped-table';
 import { installationOf } from '../../installation/installations';
 import { queryRefused } from '../../metadata/encrypted-column';
 import type { EncryptedColumn } from '../../metadata/encrypted-column';
@@ -17,6 +17,7 @@ import { encryptedEntityOf, prepareWrite } from './prepared-write';
 import type { WriteBuilder } from './prepared-write';
 import { noteHitRow, UpdatedRows } from './updated-row';
 import { requireUseOfWritten, writtenRows } from './written-values';
+import { dialectOf } from '../../dialect/dialect-of';
 
 /** The encrypted columns that an UPDATE writes, by the columns of their scopes, which its criteria leave open. */
 type OpenScopes = ReadonlyMap<ColumnMetadata, EncryptedColumn>;
@@ -131,9 +132,9 @@ async function hitRow(
       ({ databaseName }, i) => `${connection.driver.escape(databaseName)} AS ${String(names[i])}`,
     ),
   );
-  const lock = connection.options.type === 'postgres' ? ' FOR NO KEY UPDATE' : '';
+  const { lockRows } = dialectOf(connection).sql;
   const [row, ...others] = (await runner.query(
-    `SELECT DISTINCT ${names.join(', ')} FROM (${sql}${lock}) hit LIMIT 2`,
+    `SELECT DISTINCT ${names.join(', ')} FROM (${sql}${lockRows}) hit LIMIT 2`,
     parameters.values,
   )) as ObjectLiteral[];
   if (others.length > 0) throw hitsSeveral(open);
