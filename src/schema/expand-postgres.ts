@@ -1,7 +1,7 @@
 import { TableColumn } from 'typeorm';
 import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
 
-import { quotedName } from '../typeorm/connection/sql-dialect';
+import { quotedName } from '../typeorm/dialect/postgres/names';
 import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
 
 import { columnRefused } from './expanded-table';

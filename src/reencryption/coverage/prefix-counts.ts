@@ -1,13 +1,13 @@
 import type { QueryRunner } from 'typeorm';
 
 import type { ScopeKeyState } from '../../keys/record/scope-key-record';
+import { dialectOf } from '../../typeorm/dialect/dialect-of';
 import { escapedTable } from '../../typeorm/dialect/escaped-table';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { selectAllRows } from '../../typeorm/tables/all-rows';
 import { hasMarkSql } from '../../typeorm/tables/rotatable-scopes';
 import { SCOPE_KEY_STATE_SQL, ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
 import type { EncryptedTable } from '../encrypted-table';
-import { dialectOf } from '../../typeorm/dialect/dialect-of';
 
 /** Rows of a column whose values begin alike. */
 export interface PrefixCount {

@@ -3,8 +3,8 @@ import type { DataSource } from 'typeorm';
 import { RunPlanError } from '../../errors';
 import type { Storage } from '../../format/field-ciphertext';
 import type { UsedKeys } from '../../keys/cache/used-keys';
-import { databaseTimeSql } from '../../typeorm/connection/sql-dialect';
-import { databaseCode } from '../../typeorm/connection/transient-conflict';
+import { isLockTimeout } from '../../typeorm/connection/transient-conflict';
+import { dialectOf } from '../../typeorm/dialect/dialect-of';
 import { onAllRows } from '../../typeorm/tables/all-rows';
 
 import { boundarySql, countSql, holderSql, keyOf, pageOf, pageSql } from './page-sql';
@@ -45,7 +45,7 @@ export class PostgresRunDatabase implements RunDatabase {
 
   constructor(dataSource: DataSource) {
     this.#dataSource = dataSource;
-    this.now = databaseTimeSql(dataSource);
+    this.now = dialectOf(dataSource).sql.now;
   }
 
   maxRows(): number {
@@ -176,8 +176,4 @@ function lagHidden(): RunPlanError {
     'The database role may not see how far replicas are behind, which `--max-replica-lag` (option ' +
       '`maxReplicaLagMs`) needs. As a superuser: GRANT pg_read_all_stats TO the role.',
   );
-}
-
-function isLockTimeout(error: unknown): boolean {
-  return databaseCode(error) === '55P03';
 }

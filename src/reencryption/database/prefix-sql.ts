@@ -3,10 +3,10 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import { FORMATS, keyHeader, keyPrefix } from '../../format/data-key-id';
 import type { KeyInfo } from '../../keys/record/key-info';
 import type { ScopeKeyState } from '../../keys/record/scope-key-record';
+import { dialectOf } from '../../typeorm/dialect/dialect-of';
 import { escapedTable } from '../../typeorm/dialect/escaped-table';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { SCOPE_KEY_STATE_SQL, ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
-import { dialectOf } from '../../typeorm/dialect/dialect-of';
 
 /**
  * Returns SQL for whether a stored value is under a key of a scope that is in one of some states.

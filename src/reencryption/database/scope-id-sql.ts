@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+
 import { dialectOf } from '../../typeorm/dialect/dialect-of';
 
 /** Where the groups of a UUID begin among its digits, and how many these are. */

@@ -1,7 +1,8 @@
 import type { DataSource } from 'typeorm';
 
 import type { Storage } from '../../format/field-ciphertext';
-import { databaseTimeSql, sqliteColumnsSql } from '../../typeorm/connection/sql-dialect';
+import { sqliteColumnsSql } from '../../typeorm/connection/sql-dialect';
+import { dialectOf } from '../../typeorm/dialect/dialect-of';
 
 import {
   andUsableSql,
@@ -42,7 +43,7 @@ export class SqliteRunDatabase implements RunDatabase {
 
   constructor(dataSource: DataSource) {
     this.#dataSource = dataSource;
-    this.now = databaseTimeSql(dataSource);
+    this.now = dialectOf(dataSource).sql.now;
   }
 
   maxRows({ keys, cells }: WorkTable): number {

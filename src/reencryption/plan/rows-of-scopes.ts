@@ -2,13 +2,13 @@ import type { DataSource, EntityMetadata } from 'typeorm';
 
 import type { Scope } from '../../keys/record/scope';
 import { SCOPE_KEY_STATES } from '../../keys/record/scope-key-record';
+import { dialectOf } from '../../typeorm/dialect/dialect-of';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { boundCondition } from '../database/bound-condition';
 import type { BoundCondition, ParameterValue } from '../database/bound-condition';
 import { underScopeKeySql } from '../database/prefix-sql';
 import { scopeIdSql } from '../database/scope-id-sql';
 import type { RunOptions } from '../report/run-options';
-import { dialectOf } from '../../typeorm/dialect/dialect-of';
 
 /** Returns the condition of the rows of a table that a run is about: those of `where`, and of the scopes. */
 export function whereOf(

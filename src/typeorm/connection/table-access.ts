@@ -3,10 +3,12 @@ import { QueryFailedError } from 'typeorm';
 import type { DataSource, QueryRunner } from 'typeorm';
 
 import { ConfigurationError } from '../../errors';
+import { quotedName } from '../dialect/postgres/names';
 
 import { withConnection } from './lent-connection';
-import { hasTable, quotedName } from './sql-dialect';
-import { databaseCode } from './transient-conflict';
+
+import { hasTable } from './sql-dialect';
+import { databaseFailure } from './transient-conflict';
 
 const ACCESS_SQL =
   "SELECT to_regclass($1) AS oid, has_table_privilege(to_regclass($1), 'SELECT') AS readable, " +
@@ -73,7 +75,8 @@ export async function withOwnTables<T>(
  */
 export function explainAccess(error: unknown): unknown {
   dropParameters(error);
-  if (databaseCode(error) === '42501') {
+  const failure = databaseFailure(error);
+  if (failure === 'forbidden') {
     return new ConfigurationError(
       'The database role has no permission on a table of this library; the cause names it. Grant it what ' +
         'docs/operations.md lists: SELECT to read, and to change keys INSERT and UPDATE on the key table and ' +
@@ -81,9 +84,10 @@ export function explainAccess(error: unknown): unknown {
       { cause: error },
     );
   }
-  if (!isMissing(error)) return error;
+  if (failure !== 'missing') return error;
+  const { message } = error as Error;
   return new ConfigurationError(
-    `A table or column that is needed does not exist in this database: ${error.message}. Run the migrations ` +
+    `A table or column that is needed does not exist in this database: ${message}. Run the migrations ` +
       'of the DataSource, fieldEncryptionMigrations among them; or, where it is one of this library, ' +
       '`field-encryption init`.',
     { cause: error },
@@ -114,17 +118,6 @@ function changeParameters(
   Object.assign(error, { parameters: changed(Array.isArray(parameters) ? parameters : []) });
   const driverError = error.driverError as Error;
   driverError.stack = (driverError.stack ?? '').replace(/\n--> in [^]*/, '');
-}
-
-/**
- * Whether a statement failed for a table or column that the database does not have. TypeORM 0.3 lets errors
- * of better-sqlite3 through as they are, and those may be of another realm.
- */
-function isMissing(error: unknown): error is { readonly message: string } {
-  const { message } = (error ?? {}) as { readonly message?: unknown };
-  if (typeof message !== 'string') return false;
-  const isOfPostgres = ['42P01', '42703'].includes(databaseCode(error));
-  return isOfPostgres || /no such (table|column):|has no column named/.test(message);
 }
 
 /**

@@ -3,6 +3,7 @@ import type { DataSource } from 'typeorm';
 import { ConfigurationError } from '../../errors';
 
 import type { Dialect } from './dialect';
+import type { DriverError, Failure } from './failure';
 import { postgres } from './postgres/postgres';
 import { sqlite } from './sqlite/sqlite';
 
@@ -34,6 +35,15 @@ export function dialectOf(dataSource: OfType): Dialect {
 /** Returns the name of the package that the driver of a DataSource loads. */
 export function driverPackage(dataSource: OfType): string {
   return driverOf(dataSource).npmPackage;
+}
+
+/** Returns the failure that an error is of, whichever database it is from. */
+export function failureOf(error: DriverError): Failure | undefined {
+  for (const { dialect } of DRIVERS.values()) {
+    const failure = dialect.failure(error);
+    if (failure !== undefined) return failure;
+  }
+  return undefined;
 }
 
 function driverOf({ options: { type } }: OfType): Driver {

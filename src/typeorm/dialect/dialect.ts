@@ -1,4 +1,7 @@
+import type { DriverError, Failure } from './failure';
+import type { NameRules } from './name-rules';
 import type { SqlForms } from './sql-forms';
+import type { ValueRules } from './value-rules';
 
 /** The port for what differs between databases: each is one folder beside this file. */
 export interface Dialect {
@@ -6,6 +9,10 @@ export interface Dialect {
   /** Its name for people. */
   readonly title: string;
   readonly sql: SqlForms;
+  readonly values: ValueRules;
+  readonly names: NameRules;
+  /** Recognizes the errors of its drivers, and of no other's: errors are met without their DataSource. */
+  failure(error: DriverError): Failure | undefined;
 }
 
 /** The databases that there is a dialect of. */

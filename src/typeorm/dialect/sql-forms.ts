@@ -38,6 +38,8 @@ export interface SqlForms {
     /** Whether its row has the alias of the builder, rather than the name of the table. */
     readonly hasAlias: boolean;
   };
+  /** What TypeORM assigns to a column: a parameter, or the value of the row that was to be inserted. */
+  readonly assigned: RegExp;
   /**
    * What a placeholder begins with that may not stand in a condition from outside, as it would take the value
    * of another; `undefined` where the database refuses it by itself.

@@ -16,6 +16,7 @@ export function placeholderWhere(
 
 /** What PostgreSQL and SQLite have from the SQL standard. */
 export const STANDARD_SQL = {
+  assigned: /^(?::orm_param_\d+|EXCLUDED\."(?:[^"]|"")*")/,
   cast: (sql, type) => `CAST(${sql} AS ${type})`,
   concat: (parts) => parts.join(' || '),
   tuples: (tuples) => `(VALUES ${tuples.join(', ')})`,

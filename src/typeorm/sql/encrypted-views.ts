@@ -3,6 +3,7 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { FieldEncryptionError } from '../../errors';
 import type { InvalidFieldPolicyError } from '../../errors';
+import { dialectOf } from '../dialect/dialect-of';
 import { storedInClear } from '../metadata/column-checks';
 import { policyRefused } from '../metadata/encrypted-column';
 import type { EncryptedColumn, EncryptedColumns } from '../metadata/encrypted-column';
@@ -16,7 +17,6 @@ import type { SqlNode } from './sql-nodes';
 import { sqlNodes } from './sql-scanner';
 import { joined, merged, Scope } from './sql-sources';
 import type { Catalog, Source } from './sql-sources';
-import { dialectOf } from '../dialect/dialect-of';
 
 /** Stands for the row of a virtual column in its SQL. */
 const OWNER = 'virtual_column_owner';

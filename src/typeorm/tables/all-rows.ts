@@ -2,8 +2,8 @@ import { QueryFailedError } from 'typeorm';
 import type { EntityMetadata, QueryRunner } from 'typeorm';
 
 import { ConfigurationError } from '../../errors';
-import { escapedTable } from '../dialect/escaped-table';
 import { databaseCode } from '../connection/transient-conflict';
+import { escapedTable } from '../dialect/escaped-table';
 
 /** Makes PostgreSQL refuse, until the transaction ends, statements from which a policy would hide rows. */
 const HIDE_NOTHING = 'SET LOCAL row_security = off';

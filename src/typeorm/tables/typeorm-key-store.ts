@@ -10,9 +10,9 @@ import { pagesOf } from '../../keys/store/pages-of';
 import { CHANGE_MS } from '../../keys/store/watched-key-store';
 import { busyWithTransaction, inOwnTransaction } from '../connection/own-transaction';
 import { soleConnection } from '../connection/sole-connection';
-import { databaseTimeSql } from '../connection/sql-dialect';
 import { tableExists, withOwnTables } from '../connection/table-access';
 import { isUniqueViolation } from '../connection/transient-conflict';
+import { dialectOf } from '../dialect/dialect-of';
 
 import { insertKey, recordOf, updateKey } from './data-key-row';
 import { DataKeySchema, KEY_EPOCHS_MIGRATION, missingKeyColumns } from './data-key-table';
@@ -95,7 +95,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
   }
 
   async now(connection?: QueryRunner): Promise<Date> {
-    const sql = `SELECT ${databaseTimeSql(this.#dataSource)} AS ms`;
+    const sql = `SELECT ${dialectOf(this.#dataSource).sql.now} AS ms`;
     return withOwnTables(
       this.#dataSource,
       connection,

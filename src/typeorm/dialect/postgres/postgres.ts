@@ -1,9 +1,15 @@
 import type { Dialect } from '../dialect';
 
+import { postgresFailure } from './failures';
+import { postgresNames } from './names';
 import { postgresSql } from './sql';
+import { postgresValues } from './values';
 
 export const postgres: Dialect = {
   name: 'postgres',
   title: 'PostgreSQL',
   sql: postgresSql,
+  values: postgresValues,
+  names: postgresNames,
+  failure: postgresFailure,
 };

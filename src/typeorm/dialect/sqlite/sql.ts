@@ -8,7 +8,7 @@ const NO_ABSOLUTE_VALUE = '-9223372036854775808';
 
 export const sqliteSql: SqlForms = {
   ...STANDARD_SQL,
-  now: "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+  now: `CAST((julianday('now') - ${String(JULIAN_DAY_OF_1970)}) * ${String(DAY_MS)} AS INTEGER)`,
   // There is one writer at a time.
   lockRows: '',
   rowsAreValues: false,

@@ -1,11 +1,11 @@
 import type { EntityMetadata } from 'typeorm';
 
+import { dialectOf } from '../../dialect/dialect-of';
 import type { Installation } from '../../installation/installation';
 import type { EncryptedColumn, EncryptedColumns } from '../../metadata/encrypted-column';
 import { tablePlace } from '../../metadata/table-place';
 import { merged, UNKNOWN } from '../../sql/sql-sources';
 import type { Catalog, Source } from '../../sql/sql-sources';
-import { dialectOf } from '../../dialect/dialect-of';
 
 type Column = EntityMetadata['columns'][number];
 type EncryptedEntities = Pick<Installation, 'encryptedEntity'>;

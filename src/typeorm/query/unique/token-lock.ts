@@ -3,8 +3,8 @@ import type { QueryRunner } from 'typeorm';
 
 import { KeyStateError } from '../../../errors';
 import { limitLockWaits } from '../../connection/own-transaction';
-import { escapedTable } from '../../dialect/escaped-table';
 import { isLockTimeout } from '../../connection/transient-conflict';
+import { escapedTable } from '../../dialect/escaped-table';
 import type { UniqueIndex } from '../../metadata/encrypted-column';
 
 import { tokensOf } from './row-values';

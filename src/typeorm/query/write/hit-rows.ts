@@ -5,6 +5,7 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { withConnection } from '../../connection/lent-connection';
 import { ownTransaction } from '../../connection/own-transaction';
 import { dropAdded } from '../../connection/table-access';
+import { dialectOf } from '../../dialect/dialect-of';
 import { escapedTable } from '../../dialect/escaped-table';
 import { installationOf } from '../../installation/installations';
 import { queryRefused } from '../../metadata/encrypted-column';
@@ -17,7 +18,6 @@ import { encryptedEntityOf, prepareWrite } from './prepared-write';
 import type { WriteBuilder } from './prepared-write';
 import { noteHitRow, UpdatedRows } from './updated-row';
 import { requireUseOfWritten, writtenRows } from './written-values';
-import { dialectOf } from '../../dialect/dialect-of';
 
 /** The encrypted columns that an UPDATE writes, by the columns of their scopes, which its criteria leave open. */
 type OpenScopes = ReadonlyMap<ColumnMetadata, EncryptedColumn>;

@@ -4,16 +4,13 @@ import type { DataSource, ObjectLiteral } from 'typeorm';
 import { FORMATS, keyPrefix } from '../../../format/data-key-id';
 import { rethrowFenced } from '../../connection/key-fence';
 import { dropAdded } from '../../connection/table-access';
+import { dialectOf } from '../../dialect/dialect-of';
 import { escapedTable } from '../../dialect/escaped-table';
 import { installationOf } from '../../installation/installations';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
 import type { RowScope } from '../../metadata/row-scope';
 import { ScopeKeySchema } from '../../tables/scope-key-table';
 import type { AnyQueryBuilder, Expressions } from '../any-query-builder';
-import { dialectOf } from '../../dialect/dialect-of';
-
-/** What TypeORM assigns to a column: a parameter, or the value of the row that was to be inserted. */
-const ASSIGNED = /:orm_param_\d+|EXCLUDED\."(?:[^"]|"")*"/y;
 
 /** How parameters with the id of the context's scope begin. */
 const OWNER = 'fieldEncryptionOwner';
@@ -138,10 +135,10 @@ function withCondition(
   const target = `${dataSource.driver.escape(written.column.databaseName)} = `;
   const at = from < 0 ? -1 : sql.indexOf(target, from);
   const begin = at + target.length;
-  ASSIGNED.lastIndex = begin;
-  const assigned = at < 0 ? undefined : ASSIGNED.exec(sql)?.[0];
+  const forms = dialectOf(dataSource).sql;
+  const assigned = at < 0 ? undefined : forms.assigned.exec(sql.slice(begin))?.[0];
   if (assigned === undefined) throw new TypeError('the assignment of a written value is not found');
-  const failure = dialectOf(dataSource).sql.fail(markOf(written.scope), written.policy.storage);
+  const failure = forms.fail(markOf(written.scope), written.policy.storage);
   const whole = `CASE WHEN ${conditions.join(' AND ')} THEN ${assigned} ELSE ${failure} END`;
   return `${sql.slice(0, begin)}${whole}${sql.slice(begin + assigned.length)}`;
 }
