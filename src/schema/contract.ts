@@ -3,12 +3,13 @@ import type { QueryRunner, Table } from 'typeorm';
 
 import { encryptedTables } from '../reencryption/encrypted-table';
 import type { EncryptedTable } from '../reencryption/encrypted-table';
+import { catalogOf } from '../typeorm/dialect/dialect-of';
 import type { Installation } from '../typeorm/installation/installation';
 import { otherCiphertextCheck } from '../typeorm/metadata/ciphertext-check';
 import { describeColumn } from '../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
 
-import { columnRefused, countCleartext, liveTable } from './expanded-table';
+import { columnRefused, countCleartext } from './expanded-table';
 import { planMigrations } from './migration-draft';
 import type { MigrationDraft, MigrationPlan, MigrationScript } from './migration-draft';
 
@@ -49,7 +50,7 @@ async function changesOf(
   table: EncryptedTable,
   { notes }: MigrationScript,
 ): Promise<CheckChanges> {
-  const live = await liveTable(runner, table);
+  const live = await catalogOf(runner).liveTable(runner, table.metadata);
   const changes: CheckChanges = { missing: [], outdated: [] };
   // A table that does not exist yet gets them from migration:generate.
   if (live === undefined) return changes;

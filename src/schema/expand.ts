@@ -5,11 +5,12 @@ import { encryptedTables } from '../reencryption/encrypted-table';
 import { CleartextRows } from '../reencryption/foresight/cleartext-rows';
 import { failureRemedies } from '../reencryption/report/failure-remedies';
 import type { RowFailure } from '../reencryption/report/run-report';
+import { catalogOf } from '../typeorm/dialect/dialect-of';
 import type { Installation } from '../typeorm/installation/installation';
 
 import { expandPostgresColumns } from './expand-postgres';
 import { expandSqliteColumns } from './expand-sqlite';
-import { ExpandedTable, liveTable } from './expanded-table';
+import { ExpandedTable } from './expanded-table';
 import { planMigrations } from './migration-draft';
 import type { MigrationDraft, MigrationPlan } from './migration-draft';
 
@@ -34,7 +35,7 @@ export async function planExpand(
   const plan = await planMigrations(installation.dataSource, async (runner, script) => {
     const builds: ConcurrentIndex[] = [];
     for (const table of encryptedTables(installation)) {
-      const live = await liveTable(runner, table);
+      const live = await catalogOf(runner).liveTable(runner, table.metadata);
       // migration:generate creates a table that does not exist yet.
       if (live === undefined) continue;
       const target = new ExpandedTable(runner, table, live, script);

@@ -1,6 +1,8 @@
 import type { EntityMetadata, EntitySchema, QueryRunner } from 'typeorm';
 
 import { encryptedTables } from '../../reencryption/encrypted-table';
+import type { Right } from '../../typeorm/dialect/database-catalog';
+import { catalogOf, dialectOf } from '../../typeorm/dialect/dialect-of';
 import { escapedTable } from '../../typeorm/dialect/escaped-table';
 import type { Installation } from '../../typeorm/installation/installation';
 import { AccessSchema } from '../../typeorm/tables/access-table';
@@ -19,15 +21,11 @@ const SCHEMAS = {
 };
 type OwnTable = keyof typeof SCHEMAS;
 
-const RIGHTS = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] as const;
-type Right = (typeof RIGHTS)[number];
-
 /** The rights of the role on a table. */
 type Granted = ReadonlySet<Right>;
 
 /** Checks that the library's own tables exist, and the rights of this process's role on them. */
 export const ownTables: DatabaseCheck = async (installation, runner) => {
-  const isPostgres = installation.dataSource.options.type === 'postgres';
   const found: Finding[] = [];
   const granted = new Map<OwnTable, Granted>();
   for (const name of Object.keys(SCHEMAS) as OwnTable[]) {
@@ -35,14 +33,12 @@ export const ownTables: DatabaseCheck = async (installation, runner) => {
     if (name === 'scopes' && !installation.hasScopes) continue;
     if (name === 'access' && !writesAccess(installation)) continue;
     if (name === 'approvals' && installation.options.approvals === undefined) continue;
-    const path = pathOf(installation, SCHEMAS[name]);
-    const rights = isPostgres
-      ? await grantedOn(runner, escapedOf(installation, SCHEMAS[name]))
-      : await allWhereThere(runner, path);
-    if (rights === undefined) found.push(missing(path));
+    const metadata = installation.dataSource.getMetadata(SCHEMAS[name]);
+    const rights = await catalogOf(runner).rights(runner, metadata);
+    if (rights === undefined) found.push(missing(metadata.tablePath));
     else {
       granted.set(name, rights);
-      found.push(...(await unguarded(runner, installation.dataSource.getMetadata(SCHEMAS[name]))));
+      found.push(...(await unguarded(runner, metadata)));
     }
   }
   return [...found, ...rightsFindings(installation, granted)];
@@ -79,7 +75,7 @@ function rightsFindings(
   if (limits.length > 0) found.push(limited(limits));
   const audit = granted.get('audit');
   const changes = (['UPDATE', 'DELETE', 'TRUNCATE'] as const).filter((right) => audit?.has(right));
-  if (changes.length > 0 && installation.dataSource.options.type === 'postgres') {
+  if (changes.length > 0 && dialectOf(installation.dataSource).catalog.hasRoles) {
     found.push(changeable(path('audit'), changes));
   }
   return found;
@@ -127,30 +123,8 @@ function withoutGuard(path: string, lost: readonly string[]): Finding {
   );
 }
 
-/** Reads the rights of the role; `undefined` if there is no such table. */
-async function grantedOn(runner: QueryRunner, table: string): Promise<Granted | undefined> {
-  const [row] = (await runner.query(
-    `SELECT to_regclass($1) IS NOT NULL AS there, ARRAY(
-       SELECT r FROM unnest($2::text[]) AS r WHERE
-         has_table_privilege(to_regclass($1)::oid, r)
-         OR r IN ('SELECT', 'INSERT', 'UPDATE') AND has_any_column_privilege(to_regclass($1)::oid, r)
-     ) AS rights`,
-    [table, RIGHTS],
-  )) as { there: boolean; rights: Right[] }[];
-  return row?.there === true ? new Set(row.rights) : undefined;
-}
-
-/** Returns all rights: SQLite has no roles. */
-async function allWhereThere(runner: QueryRunner, path: string): Promise<Granted | undefined> {
-  return (await runner.hasTable(path)) ? new Set(RIGHTS) : undefined;
-}
-
 function pathOf({ dataSource }: Installation, schema: EntitySchema): string {
   return dataSource.getMetadata(schema).tablePath;
-}
-
-function escapedOf({ dataSource }: Installation, schema: EntitySchema): string {
-  return escapedTable(dataSource, dataSource.getMetadata(schema));
 }
 
 function missing(path: string): Finding {

@@ -3,8 +3,8 @@ import type { QueryRunner } from 'typeorm';
 import { ErasedError, FieldEncryptionError } from '../../errors';
 import { isUnneeded } from '../../keys/lifecycle/encrypted-rows';
 import type { ColumnUse, CountedKey, EncryptedRows } from '../../keys/lifecycle/encrypted-rows';
-import { hasColumn } from '../../typeorm/connection/sql-dialect';
 import { SqlParameters } from '../../typeorm/connection/sql-parameters';
+import { catalogOf } from '../../typeorm/dialect/dialect-of';
 import type { Installation } from '../../typeorm/installation/installation';
 import { decryptStored } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
@@ -37,7 +37,8 @@ async function indexUses(
       for (const indexed of encrypted.indexes) {
         const { tablePath } = table.metadata;
         // The schema may be behind the entities.
-        if (!(await hasColumn(runner, tablePath, indexed.column.databaseName))) continue;
+        if (!(await catalogOf(runner).hasColumn(runner, tablePath, indexed.column.databaseName)))
+          continue;
         const tokens = new TokenRows(installation, runner, encrypted, indexed);
         const scan = new IndexScan(installation, runner, tokens, { encrypted, indexed });
         const { rows, needing } = await scan.count(rootId);

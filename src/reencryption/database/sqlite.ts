@@ -1,8 +1,8 @@
 import type { DataSource } from 'typeorm';
 
 import type { Storage } from '../../format/field-ciphertext';
-import { sqliteColumnsSql } from '../../typeorm/connection/sql-dialect';
 import { dialectOf } from '../../typeorm/dialect/dialect-of';
+import { columnsSql } from '../../typeorm/dialect/sqlite/catalog';
 
 import {
   andUsableSql,
@@ -61,7 +61,7 @@ export class SqliteRunDatabase implements RunDatabase {
   }
 
   async columnTypes(table: string): Promise<ReadonlyMap<string, string>> {
-    const rows = await this.#all(sqliteColumnsSql(table.replace(/^"|"$/g, '').split('"."')));
+    const rows = await this.#all(columnsSql(table.replace(/^"|"$/g, '').split('"."')));
     return new Map(rows.map(({ name, type }) => [String(name), String(type)]));
   }
 

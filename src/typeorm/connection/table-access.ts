@@ -3,54 +3,14 @@ import { QueryFailedError } from 'typeorm';
 import type { DataSource, QueryRunner } from 'typeorm';
 
 import { ConfigurationError } from '../../errors';
-import { quotedName } from '../dialect/postgres/names';
+import { dialectOf } from '../dialect/dialect-of';
 
 import { withConnection } from './lent-connection';
 
-import { hasTable } from './sql-dialect';
 import { databaseFailure } from './transient-conflict';
-
-const ACCESS_SQL =
-  "SELECT to_regclass($1) AS oid, has_table_privilege(to_regclass($1), 'SELECT') AS readable, " +
-  "current_user AS role, current_setting('search_path') AS path";
 
 /** Stands for the id of a scope in the parameters of an error. */
 const SCOPE_LEFT_OUT = '[scope]';
-
-/** A row of {@link ACCESS_SQL}. */
-interface TableAccess {
-  readonly oid: string | null;
-  readonly readable: boolean;
-  readonly role: string;
-  readonly path: string;
-}
-
-/**
- * Whether a table exists. On PostgreSQL, TypeORM's own method overlooks tables that the role has no rights
- * on, and those outside the first schema of the search path: both would be reported as missing.
- *
- * @throws {@link ConfigurationError} for a table that exists, but that the role may not read or TypeORM does
- * not see
- */
-export async function tableExists(runner: QueryRunner, tablePath: string): Promise<boolean> {
-  if (await hasTable(runner, tablePath)) return true;
-  if (runner.connection.options.type !== 'postgres') return false;
-  const [table] = (await runner.query(ACCESS_SQL, [
-    tablePath.split('.').map(quotedName).join('.'),
-  ])) as TableAccess[];
-  if (table === undefined || table.oid === null) return false;
-  if (table.readable) {
-    throw new ConfigurationError(
-      `The table ${tablePath} is there, and not in the first schema of the search path, where TypeORM looks ` +
-        `for it. The search path of the database role "${table.role}" is: ${table.path}. Put the schema of the ` +
-        'table first there (ALTER ROLE … SET search_path), or name it by the option schema of the DataSource.',
-    );
-  }
-  throw new ConfigurationError(
-    `The database role "${table.role}" has no permission on table ${tablePath}, which is there. ` +
-      `Grant it what docs/operations.md lists, at least: GRANT SELECT ON ${tablePath} TO "${table.role}"`,
-  );
-}
 
 /**
  * Works on the library's own tables, on the given connection or one to the primary.
@@ -132,7 +92,7 @@ export async function missingTables(
   return withConnection(dataSource, undefined, async (runner) => {
     const missing: string[] = [];
     for (const path of tablePaths) {
-      if (!(await tableExists(runner, path))) missing.push(path);
+      if (!(await dialectOf(dataSource).catalog.tableExists(runner, path))) missing.push(path);
     }
     return missing;
   });

@@ -1,7 +1,8 @@
-import type { DataSource } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
 
 import { ConfigurationError } from '../../errors';
 
+import type { DatabaseCatalog } from './database-catalog';
 import type { Dialect } from './dialect';
 import type { DriverError, Failure } from './failure';
 import { postgres } from './postgres/postgres';
@@ -30,6 +31,11 @@ type OfType = Pick<DataSource, 'options'>;
  */
 export function dialectOf(dataSource: OfType): Dialect {
   return driverOf(dataSource).dialect;
+}
+
+/** Returns what the database of a connection tells about itself. */
+export function catalogOf({ connection }: Pick<QueryRunner, 'connection'>): DatabaseCatalog {
+  return dialectOf(connection).catalog;
 }
 
 /** Returns the name of the package that the driver of a DataSource loads. */

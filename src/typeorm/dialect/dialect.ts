@@ -1,3 +1,4 @@
+import type { DatabaseCatalog } from './database-catalog';
 import type { DriverError, Failure } from './failure';
 import type { NameRules } from './name-rules';
 import type { SqlForms } from './sql-forms';
@@ -9,6 +10,7 @@ export interface Dialect {
   /** Its name for people. */
   readonly title: string;
   readonly sql: SqlForms;
+  readonly catalog: DatabaseCatalog;
   readonly values: ValueRules;
   readonly names: NameRules;
   /** Recognizes the errors of its drivers, and of no other's: errors are met without their DataSource. */

@@ -9,7 +9,6 @@ import { policyRefused } from '../metadata/encrypted-column';
 import type { EncryptedColumn, EncryptedColumns } from '../metadata/encrypted-column';
 import { tablePlace } from '../metadata/table-place';
 
-import { databaseViews } from './database-views';
 import { unmappedOrFunction } from './raw-use';
 import { SqlCheck } from './sql-check';
 import type { OnUse } from './sql-check';
@@ -92,12 +91,8 @@ async function textsOfDatabase(
   dataSource: DataSource,
   tables: readonly EntityMetadata[],
 ): Promise<ViewText[]> {
-  const views = await databaseViews(dataSource, tables);
-  return views.map(({ schema, name, definition }) => ({
-    name,
-    path: `"${schema}"."${name}"`,
-    nodes: sqlNodes(definition),
-  }));
+  const views = await dialectOf(dataSource).catalog.views(dataSource, tables);
+  return views.map(({ name, path, definition }) => ({ name, path, nodes: sqlNodes(definition) }));
 }
 
 /** Returns the SQL of a view entity; `undefined` for others, and if its builder fails for reasons of its own. */

@@ -3,7 +3,7 @@ import type { EntityMetadata, QueryRunner } from 'typeorm';
 
 import { ConfigurationError } from '../../errors';
 import { databaseCode } from '../connection/transient-conflict';
-import { escapedTable } from '../dialect/escaped-table';
+import { catalogOf } from '../dialect/dialect-of';
 
 /** Makes PostgreSQL refuse, until the transaction ends, statements from which a policy would hide rows. */
 const HIDE_NOTHING = 'SET LOCAL row_security = off';
@@ -73,32 +73,12 @@ export async function onAllRows<T>(
  */
 export async function requireTable(runner: QueryRunner, metadata: EntityMetadata): Promise<void> {
   const { name, tablePath, tableType } = metadata;
-  if (tableType === 'view' || (await isTableIfThere(runner, metadata))) return;
+  if (tableType === 'view' || (await catalogOf(runner).isTable(runner, metadata))) return;
   throw new ConfigurationError(
     `${name}: ${tablePath} is no table in this database but a view, or something else that may hide rows: what rows ` +
       'that it does not show need would be taken for unneeded. Find out who put it there, and put the table back.',
     { entity: name },
   );
-}
-
-/** Whether a table is a table; true if it does not exist. */
-async function isTableIfThere(runner: QueryRunner, metadata: EntityMetadata): Promise<boolean> {
-  const { connection } = runner;
-  if (connection.options.type === 'postgres') {
-    const found = (await runner.query('SELECT relkind FROM pg_class WHERE oid = to_regclass($1)', [
-      escapedTable(connection, metadata),
-    ])) as { relkind: string }[];
-    return found.every(({ relkind }) => relkind === 'r' || relkind === 'p');
-  }
-  const parts = metadata.tablePath.split('.');
-  const catalog = [...parts.slice(0, -1), 'sqlite_master'].map((part) =>
-    connection.driver.escape(part),
-  );
-  const found = (await runner.query(
-    `SELECT type FROM ${catalog.join('.')} WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')`,
-    [parts.at(-1)],
-  )) as { type: string }[];
-  return found.every(({ type }) => type === 'table');
 }
 
 /** The function of PostgreSQL that refuses. Its message is in the language of the server. */

@@ -3,7 +3,8 @@ import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 
 import type { AuditEntry, AuditRange, AuditStore } from '../../audit/audit-entry';
 import { inOwnTransaction } from '../connection/own-transaction';
-import { tableExists, withOwnTables } from '../connection/table-access';
+import { withOwnTables } from '../connection/table-access';
+import { catalogOf } from '../dialect/dialect-of';
 
 import { insertUnlessPresent } from './insert-unless-present';
 import { readCounts, readWholeNumber, StoredRow } from './stored-row';
@@ -76,7 +77,7 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
 
   async exists(connection?: QueryRunner): Promise<boolean> {
     return withOwnTables(this.#dataSource, connection, (runner) =>
-      tableExists(runner, this.#tablePath),
+      catalogOf(runner).tableExists(runner, this.#tablePath),
     );
   }
 

@@ -10,9 +10,9 @@ import { pagesOf } from '../../keys/store/pages-of';
 import { CHANGE_MS } from '../../keys/store/watched-key-store';
 import { busyWithTransaction, inOwnTransaction } from '../connection/own-transaction';
 import { soleConnection } from '../connection/sole-connection';
-import { tableExists, withOwnTables } from '../connection/table-access';
+import { withOwnTables } from '../connection/table-access';
 import { isUniqueViolation } from '../connection/transient-conflict';
-import { dialectOf } from '../dialect/dialect-of';
+import { catalogOf, dialectOf } from '../dialect/dialect-of';
 
 import { insertKey, recordOf, updateKey } from './data-key-row';
 import { DataKeySchema, KEY_EPOCHS_MIGRATION, missingKeyColumns } from './data-key-table';
@@ -59,7 +59,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
   async exists(connection?: QueryRunner): Promise<boolean> {
     const { tablePath } = this.#dataSource.getMetadata(DataKeySchema);
     return withOwnTables(this.#dataSource, connection, async (runner) => {
-      if (!(await tableExists(runner, tablePath))) return false;
+      if (!(await catalogOf(runner).tableExists(runner, tablePath))) return false;
       if ((await missingKeyColumns(runner)).length === 0) return true;
       throw keyTableOutdated();
     });

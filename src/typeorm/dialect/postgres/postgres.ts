@@ -1,5 +1,6 @@
 import type { Dialect } from '../dialect';
 
+import { postgresCatalog } from './catalog';
 import { postgresFailure } from './failures';
 import { postgresNames } from './names';
 import { postgresSql } from './sql';
@@ -9,6 +10,7 @@ export const postgres: Dialect = {
   name: 'postgres',
   title: 'PostgreSQL',
   sql: postgresSql,
+  catalog: postgresCatalog,
   values: postgresValues,
   names: postgresNames,
   failure: postgresFailure,

@@ -1,5 +1,6 @@
 import type { Dialect } from '../dialect';
 
+import { sqliteCatalog } from './catalog';
 import { sqliteFailure } from './failures';
 import { sqliteNames } from './names';
 import { sqliteSql } from './sql';
@@ -9,6 +10,7 @@ export const sqlite: Dialect = {
   name: 'sqlite',
   title: 'SQLite',
   sql: sqliteSql,
+  catalog: sqliteCatalog,
   values: sqliteValues,
   names: sqliteNames,
   failure: sqliteFailure,
