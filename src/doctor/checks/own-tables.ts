@@ -167,7 +167,7 @@ function changeable(audit: string, changes: readonly Right[]): Finding {
   );
 }
 
-/** Checks that PostgreSQL hides no rows from the role of this process. */
+/** Checks that the database hides no rows from the role of this process. */
 export const rowSecurity: DatabaseCheck = async (installation, runner) => {
   const { dataSource } = installation;
   const found: Finding[] = [];
@@ -185,12 +185,8 @@ export const rowSecurity: DatabaseCheck = async (installation, runner) => {
 
 /** Whether a row-level policy applies to the role; `false` for a table that does not exist. */
 export async function mayHide(runner: QueryRunner, table: string): Promise<boolean> {
-  if (runner.connection.options.type !== 'postgres') return false;
-  const [row] = (await runner.query(
-    'SELECT row_security_active(CAST(to_regclass($1) AS oid)) AS active',
-    [table],
-  )) as { active: boolean | null }[];
-  return row?.active === true;
+  const { rowSecurity: policies } = dialectOf(runner.connection).transactions;
+  return (await policies?.mayHide(runner, table)) === true;
 }
 
 function rowsHidden(entity: string, table: string): Finding {

@@ -110,21 +110,12 @@ class IndexScan {
     const keys = this.#rows.keys.join(', ');
     const parameters = new SqlParameters(this.#installation.dataSource);
     const following = after === undefined ? '' : ` AND (${keys}) > (${parameters.list(after)})`;
-    return this.#ofAll(() =>
+    return onAllRows(this.#runner, this.#scanned.encrypted.column.entityMetadata, () =>
       this.#rows.select(
         `WHERE ${this.#rows.token} IS NOT NULL${following} ORDER BY ${keys} LIMIT ${String(PAGE_ROWS)}`,
         parameters,
       ),
     );
-  }
-
-  #ofAll<T>(read: () => Promise<T>): Promise<T> {
-    const { dataSource } = this.#installation;
-    if (dataSource.options.type !== 'postgres') return read();
-    const { column } = this.#scanned.encrypted;
-    const { isTransactionActive: isInTransaction } = this.#runner;
-    const send = (sql: string): Promise<unknown> => this.#runner.query(sql);
-    return onAllRows(send, column.entityMetadata, { isInTransaction }, read);
   }
 }
 

@@ -5,7 +5,7 @@ import type { Storage } from '../../format/field-ciphertext';
 import type { UsedKeys } from '../../keys/cache/used-keys';
 import { isLockTimeout } from '../../typeorm/connection/transient-conflict';
 import { dialectOf } from '../../typeorm/dialect/dialect-of';
-import { onAllRows } from '../../typeorm/tables/all-rows';
+import { rowSecurity } from '../../typeorm/dialect/postgres/row-security';
 
 import { boundarySql, countSql, holderSql, keyOf, pageOf, pageSql } from './page-sql';
 import type { PageDialect, PageStatement, RawRow } from './page-sql';
@@ -150,7 +150,7 @@ export class PostgresRunDatabase implements RunDatabase {
     return withConnection(this.#dataSource, async (connection) => {
       const client = connection as Client;
       const send = (each: string): Promise<unknown> => client.query(each);
-      const { rows } = await onAllRows(send, metadata, { isInTransaction: false }, () =>
+      const { rows } = await rowSecurity.onAllRows(send, metadata, { isActive: false }, () =>
         client.query(sql, values),
       );
       return rows;

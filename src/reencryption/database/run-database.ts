@@ -3,7 +3,7 @@ import type { DataSource } from 'typeorm';
 
 import { FieldEncryptionError, RunInterruptedError } from '../../errors';
 import type { Storage } from '../../format/field-ciphertext';
-import { databaseCode } from '../../typeorm/connection/transient-conflict';
+import { databaseCode } from '../../typeorm/dialect/database-code';
 
 import type { Lease, PageChange, PageRequest, RowKey, StoredPage, WantedToken } from './row';
 import type { WorkTable } from './work-table';

@@ -1,6 +1,7 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 
 import { KeyStateError } from '../../errors';
+import { dialectOf } from '../dialect/dialect-of';
 
 import { withConnection } from './lent-connection';
 import { soleConnection } from './sole-connection';
@@ -8,9 +9,6 @@ import { explainAccess } from './table-access';
 import { isLockTimeout, isTransientConflict, retriesOf } from './transient-conflict';
 
 const conflicts = retriesOf(mayGoAway, 1000);
-
-/** How long to wait for a lock that another transaction holds; an audit sink may take 10 s of it. */
-const LOCK_WAIT = '15s';
 
 /** Work in a transaction of the library's own. */
 interface OwnTransaction<T> {
@@ -38,7 +36,7 @@ export async function inOwnTransaction(
       withConnection(dataSource, connection, (runner) =>
         ownTransaction(runner, {
           work: async (own) => {
-            await limitLockWaits(own);
+            await dialectOf(dataSource).transactions.limitLockWaits(own);
             return work(own);
           },
           isDone: (done) => done,
@@ -51,19 +49,6 @@ export async function inOwnTransaction(
     const explained = explainAccess(error);
     throw isHeldByOthers ? lockedTooLong(error) : explained;
   }
-}
-
-/**
- * Limits how long the transaction waits for a lock on PostgreSQL, unless a limit is already configured. Returns
- * whether it did.
- */
-export async function limitLockWaits(runner: QueryRunner): Promise<boolean> {
-  if (runner.connection.options.type !== 'postgres') return false;
-  const set = (await runner.query(
-    "SELECT set_config('lock_timeout', $1, true) WHERE current_setting('lock_timeout') = '0'",
-    [LOCK_WAIT],
-  )) as unknown[];
-  return set.length > 0;
 }
 
 /** {@link inOwnTransaction} once, on a connection that the caller holds. */

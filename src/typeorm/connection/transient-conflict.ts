@@ -1,7 +1,7 @@
 import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
 import type { RetryPolicy } from 'cockatiel';
-import { QueryFailedError } from 'typeorm';
 
+import { databaseCode } from '../dialect/database-code';
 import { failureOf } from '../dialect/dialect-of';
 import type { Failure } from '../dialect/failure';
 
@@ -38,11 +38,4 @@ export function databaseFailure(error: unknown): Failure | undefined {
     code: databaseCode(error),
     message: typeof message === 'string' ? message : '',
   });
-}
-
-/** Returns the driver's own code, also that behind TypeORM's error; empty if there is none. */
-export function databaseCode(error: unknown): string {
-  const failure: unknown = error instanceof QueryFailedError ? error.driverError : error;
-  const { code } = (failure ?? {}) as { code?: unknown };
-  return typeof code === 'string' ? code : '';
 }

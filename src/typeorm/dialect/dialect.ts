@@ -2,6 +2,7 @@ import type { DatabaseCatalog } from './database-catalog';
 import type { DriverError, Failure } from './failure';
 import type { NameRules } from './name-rules';
 import type { SqlForms } from './sql-forms';
+import type { Transactions } from './transactions';
 import type { ValueRules } from './value-rules';
 
 /** The port for what differs between databases: each is one folder beside this file. */
@@ -11,6 +12,7 @@ export interface Dialect {
   readonly title: string;
   readonly sql: SqlForms;
   readonly catalog: DatabaseCatalog;
+  readonly transactions: Transactions;
   readonly values: ValueRules;
   readonly names: NameRules;
   /** Recognizes the errors of its drivers, and of no other's: errors are met without their DataSource. */

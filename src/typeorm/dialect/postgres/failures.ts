@@ -1,10 +1,12 @@
 import type { DriverError, Failure } from '../failure';
 
+import { LOCK_TIMEOUT } from './lock-waits';
+
 /** Appendix A of PostgreSQL's manual. */
 const FAILURES: ReadonlyMap<string, Failure> = new Map([
   ['40001', 'transient'],
   ['40P01', 'transient'],
-  ['55P03', 'lockTimeout'],
+  [LOCK_TIMEOUT, 'lockTimeout'],
   ['23505', 'notUnique'],
   ['42501', 'forbidden'],
   ['42P01', 'missing'],

@@ -4,6 +4,7 @@ import { postgresCatalog } from './catalog';
 import { postgresFailure } from './failures';
 import { postgresNames } from './names';
 import { postgresSql } from './sql';
+import { postgresTransactions } from './transactions';
 import { postgresValues } from './values';
 
 export const postgres: Dialect = {
@@ -11,6 +12,7 @@ export const postgres: Dialect = {
   title: 'PostgreSQL',
   sql: postgresSql,
   catalog: postgresCatalog,
+  transactions: postgresTransactions,
   values: postgresValues,
   names: postgresNames,
   failure: postgresFailure,

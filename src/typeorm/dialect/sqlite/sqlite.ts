@@ -4,6 +4,7 @@ import { sqliteCatalog } from './catalog';
 import { sqliteFailure } from './failures';
 import { sqliteNames } from './names';
 import { sqliteSql } from './sql';
+import { sqliteTransactions } from './transactions';
 import { sqliteValues } from './values';
 
 export const sqlite: Dialect = {
@@ -11,6 +12,7 @@ export const sqlite: Dialect = {
   title: 'SQLite',
   sql: sqliteSql,
   catalog: sqliteCatalog,
+  transactions: sqliteTransactions,
   values: sqliteValues,
   names: sqliteNames,
   failure: sqliteFailure,
