@@ -98,9 +98,9 @@ export interface RunDatabase {
   /** The primary key as TypeORM returns it. */
   reportedKey(table: WorkTable, key: RowKey): readonly unknown[];
   /**
-   * Lag of the slowest replica in milliseconds; 0 if there is none.
+   * Lag of the slowest replica in milliseconds; 0 if there is none. Left out where nothing tells it.
    *
    * @throws {@link RunPlanError} if the role may not see it
    */
-  replicaLagMs(): Promise<number>;
+  replicaLagMs?(): Promise<number>;
 }

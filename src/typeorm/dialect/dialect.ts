@@ -10,6 +10,8 @@ export interface Dialect {
   readonly name: DialectName;
   /** Its name for people. */
   readonly title: string;
+  /** Whether pg-boss can keep its queue in it. */
+  readonly runsPgBoss: boolean;
   readonly sql: SqlForms;
   readonly catalog: DatabaseCatalog;
   readonly transactions: Transactions;

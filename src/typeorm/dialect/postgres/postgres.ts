@@ -10,6 +10,7 @@ import { postgresValues } from './values';
 export const postgres: Dialect = {
   name: 'postgres',
   title: 'PostgreSQL',
+  runsPgBoss: true,
   sql: postgresSql,
   catalog: postgresCatalog,
   transactions: postgresTransactions,

@@ -10,6 +10,7 @@ import { sqliteValues } from './values';
 export const sqlite: Dialect = {
   name: 'sqlite',
   title: 'SQLite',
+  runsPgBoss: false,
   sql: sqliteSql,
   catalog: sqliteCatalog,
   transactions: sqliteTransactions,

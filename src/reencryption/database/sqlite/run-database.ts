@@ -1,9 +1,9 @@
 import type { DataSource } from 'typeorm';
 
-import type { Storage } from '../../format/field-ciphertext';
-import { dialectOf } from '../../typeorm/dialect/dialect-of';
-import { columnsSql } from '../../typeorm/dialect/sqlite/catalog';
+import type { Storage } from '../../../format/field-ciphertext';
 
+import { dialectOf } from '../../../typeorm/dialect/dialect-of';
+import { columnsSql } from '../../../typeorm/dialect/sqlite/catalog';
 import {
   andUsableSql,
   boundarySql,
@@ -13,15 +13,15 @@ import {
   pageOf,
   pageSql,
   writtenCells,
-} from './page-sql';
-import type { PageDialect, PageStatement, RawRow, WrittenCell } from './page-sql';
-import { keyToText, LEASE_MS, leaseKey, wrongLength } from './row';
-import type { Lease, PageChange, PageRequest, RowKey, StoredPage, WantedToken } from './row';
-import { withConnection } from './run-database';
-import type { RunDatabase } from './run-database';
-import { sqliteHandle } from './sqlite-handle';
-import type { PageStatements, SqliteConnection, SqliteHandle } from './sqlite-handle';
-import type { WorkCell, WorkTable } from './work-table';
+} from '../page-sql';
+import type { PageDialect, PageStatement, RawRow, WrittenCell } from '../page-sql';
+import { keyToText, LEASE_MS, leaseKey, wrongLength } from '../row';
+import type { Lease, PageChange, PageRequest, RowKey, StoredPage, WantedToken } from '../row';
+import { withConnection } from '../run-database';
+import type { RunDatabase } from '../run-database';
+import { sqliteHandle } from './handle';
+import type { PageStatements, SqliteConnection, SqliteHandle } from './handle';
+import type { WorkCell, WorkTable } from '../work-table';
 
 /** The most parameters that a statement may have in every build of SQLite from 3.32 on. */
 const MAX_PARAMETERS = 32_000;
@@ -119,10 +119,6 @@ export class SqliteRunDatabase implements RunDatabase {
       const number = Number(value);
       return isInteger(keys[i]) && Number.isSafeInteger(number) ? number : value;
     });
-  }
-
-  replicaLagMs(): Promise<number> {
-    return Promise.resolve(0);
   }
 
   #all(statement: PageStatement): Promise<RawRow[]> {

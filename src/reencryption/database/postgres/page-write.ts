@@ -1,11 +1,11 @@
 import type { DataSource } from 'typeorm';
 
-import { andUsableSql, writtenCells } from './page-sql';
-import type { PageStatement, WrittenCell } from './page-sql';
-import { keyToText, LEASE_MS, leaseKey } from './row';
-import type { Lease, PageChange, PageColumn, RowKey } from './row';
-import type { WorkCell, WorkTable } from './work-table';
-import { dialectOf } from '../../typeorm/dialect/dialect-of';
+import { dialectOf } from '../../../typeorm/dialect/dialect-of';
+import { andUsableSql, writtenCells } from '../page-sql';
+import type { PageStatement, WrittenCell } from '../page-sql';
+import { keyToText, LEASE_MS, leaseKey } from '../row';
+import type { Lease, PageChange, PageColumn, RowKey } from '../row';
+import type { WorkCell, WorkTable } from '../work-table';
 
 const TEXTS = ['text', 'character varying', 'bpchar'];
 
