@@ -43,9 +43,14 @@ export function driverPackage(dataSource: OfType): string {
   return driverOf(dataSource).npmPackage;
 }
 
+/** All dialects. */
+export const DIALECTS: ReadonlySet<Dialect> = new Set(
+  [...DRIVERS.values()].map(({ dialect }) => dialect),
+);
+
 /** Returns the failure that an error is of, whichever database it is from. */
 export function failureOf(error: DriverError): Failure | undefined {
-  for (const { dialect } of DRIVERS.values()) {
+  for (const dialect of DIALECTS) {
     const failure = dialect.failure(error);
     if (failure !== undefined) return failure;
   }

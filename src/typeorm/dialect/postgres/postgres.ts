@@ -1,6 +1,7 @@
 import type { Dialect } from '../dialect';
 
 import { postgresCatalog } from './catalog';
+import { redactFailingRows } from './failing-rows';
 import { postgresFailure } from './failures';
 import { postgresNames } from './names';
 import { postgresSql } from './sql';
@@ -11,10 +12,12 @@ export const postgres: Dialect = {
   name: 'postgres',
   title: 'PostgreSQL',
   runsPgBoss: true,
+  copyingRunners: [],
   sql: postgresSql,
   catalog: postgresCatalog,
   transactions: postgresTransactions,
   values: postgresValues,
   names: postgresNames,
+  redactFailingRows,
   failure: postgresFailure,
 };

@@ -1,3 +1,5 @@
+import { BetterSqlite3QueryRunner } from 'typeorm/driver/better-sqlite3/BetterSqlite3QueryRunner.js';
+
 import type { Dialect } from '../dialect';
 
 import { sqliteCatalog } from './catalog';
@@ -11,6 +13,7 @@ export const sqlite: Dialect = {
   name: 'sqlite',
   title: 'SQLite',
   runsPgBoss: false,
+  copyingRunners: [BetterSqlite3QueryRunner.prototype],
   sql: sqliteSql,
   catalog: sqliteCatalog,
   transactions: sqliteTransactions,
