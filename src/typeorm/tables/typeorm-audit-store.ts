@@ -4,7 +4,7 @@ import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 import type { AuditEntry, AuditRange, AuditStore } from '../../audit/audit-entry';
 import { inOwnTransaction } from '../connection/own-transaction';
 import { withOwnTables } from '../connection/table-access';
-import { catalogOf } from '../dialect/dialect-of';
+import { catalogOf, dialectOf } from '../dialect/dialect-of';
 
 import { insertUnlessPresent } from './insert-unless-present';
 import { readCounts, readWholeNumber, StoredRow } from './stored-row';
@@ -190,8 +190,9 @@ function filtered(
   if (since !== undefined) query.andWhere('a.time >= :since', { since: since.toISOString() });
   if (operation !== undefined) query.andWhere('a.operation = :operation', { operation });
   if (actor !== undefined) {
-    const start = 'SUBSTR(a.actor, 1, LENGTH(CAST(:actor AS text)))';
-    query.andWhere(`${start} = :actor`, { actor });
+    const { sql } = dialectOf(query.connection);
+    const length = sql.length(sql.cast(':actor', 'text'), 'text');
+    query.andWhere(`SUBSTR(a.actor, 1, ${length}) = :actor`, { actor });
   }
   return query;
 }
