@@ -201,7 +201,7 @@ module.exports = {
     ),
     {
       name: 'databases-behind-their-choice',
-      comment: 'Whoever needs what differs between databases asks the port for it, by dialectOf.',
+      comment: 'What differs between databases is asked of a port, by dialectOf.',
       severity: 'error',
       from: { path: '^src/', pathNot: `/${databases}/|^src/(${choices})\\.ts$` },
       to: { path: `^src/.*/${databases}/` },

@@ -1,16 +1,15 @@
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { maxPlainBytes, storedLength } from '../../format/field-ciphertext';
+import type { Storage } from '../../format/field-ciphertext';
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import type { EncryptedTable } from '../../reencryption/encrypted-table';
 import type { StoredColumn } from '../../typeorm/dialect/database-catalog';
-import { catalogOf } from '../../typeorm/dialect/dialect-of';
+import { catalogOf, dialectOf } from '../../typeorm/dialect/dialect-of';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
 import { finding } from '../finding';
 import type { DatabaseCheck, Finding } from '../finding';
-
-const TEXT_TYPES = ['text', 'varchar'];
 
 /** Checks that columns can hold what is written to them, and tell any two values apart. */
 export const columns: DatabaseCheck = async (installation, runner) => {
@@ -46,7 +45,7 @@ function ciphertextColumn(
   const { column, policy } = encrypted;
   const found = stored.get(column.databaseName);
   if (found === undefined) return [columnMissing(encrypted, column, ADD_COLUMN)];
-  const wanted = policy.storage === 'text' ? TEXT_TYPES : ['bytea', 'blob'];
+  const wanted = typesFor(column, policy.storage);
   if (isOther(found, wanted)) return [wrongType(encrypted, found, wanted)];
   const { length } = found;
   const needed = policy.columnLength ?? storedLength(1, suite, 'text');
@@ -66,12 +65,19 @@ function tokenColumn(
 ): Finding[] {
   const found = stored.get(column.databaseName);
   if (found === undefined) return [columnMissing(encrypted, column, ADD_INDEX)];
-  if (isOther(found, TEXT_TYPES)) return [wrongType(encrypted, found, TEXT_TYPES)];
+  const wanted = typesFor(column, 'text');
+  if (isOther(found, wanted)) return [wrongType(encrypted, found, wanted)];
   const needed = Number(column.length);
   return [
     ...(found.length !== null && found.length < needed ? [tooShort(encrypted, found, needed)] : []),
     ...(found.exact ? [] : [inexact(encrypted, found)]),
   ];
+}
+
+/** Returns the types of columns without and with a limit of their length. */
+function typesFor({ entityMetadata }: ColumnMetadata, storage: Storage): string[] {
+  const { values } = dialectOf(entityMetadata.connection);
+  return [...new Set([undefined, 1].map((length) => String(values.columnType(storage, length))))];
 }
 
 function isOther({ type }: StoredColumn, wanted: readonly string[]): boolean {

@@ -40,18 +40,17 @@ export function checkKeysOfStatements(): void {
         });
   };
 
-  for (const dialect of DIALECTS) {
-    for (const runner of dialect.copyingRunners as readonly { query: Query }[]) {
-      const { query } = runner;
-      runner.query = function (sql, parameters, structured) {
-        copied = parameters && keysOfStatement(parameters);
-        try {
-          // Subscribers are told before this returns.
-          return query.call(this, sql, parameters, structured);
-        } finally {
-          copied = undefined;
-        }
-      };
-    }
+  const copying = [...DIALECTS].flatMap(({ copyingRunners }) => copyingRunners);
+  for (const runner of copying as { query: Query }[]) {
+    const { query } = runner;
+    runner.query = function (sql, parameters, structured) {
+      copied = parameters && keysOfStatement(parameters);
+      try {
+        // Subscribers are told before this returns.
+        return query.call(this, sql, parameters, structured);
+      } finally {
+        copied = undefined;
+      }
+    };
   }
 }
