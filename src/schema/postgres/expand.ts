@@ -3,9 +3,9 @@ import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
 
 import { quotedName } from '../../typeorm/dialect/postgres/names';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
-
 import { columnRefused } from '../expanded-table';
 import type { ExpandedTable } from '../expanded-table';
+
 import { catalogColumn, constraintsOn, indexesOn } from './catalog';
 import type { CatalogColumn, CatalogConstraint } from './catalog';
 

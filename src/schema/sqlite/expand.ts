@@ -4,7 +4,6 @@ import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
 
 import { ConfigurationError } from '../../errors';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
-
 import type { ExpandedTable } from '../expanded-table';
 
 /** Expands columns on SQLite, where TypeORM's own methods keep the data: they rebuild the table. */

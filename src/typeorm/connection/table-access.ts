@@ -6,7 +6,6 @@ import { ConfigurationError } from '../../errors';
 import { dialectOf } from '../dialect/dialect-of';
 
 import { withConnection } from './lent-connection';
-
 import { databaseFailure } from './transient-conflict';
 
 /** Stands for the id of a scope in the parameters of an error. */

@@ -4,18 +4,18 @@ import { RunPlanError } from '../../../errors';
 import type { Storage } from '../../../format/field-ciphertext';
 import type { UsedKeys } from '../../../keys/cache/used-keys';
 import { isLockTimeout } from '../../../typeorm/connection/transient-conflict';
-
 import { dialectOf } from '../../../typeorm/dialect/dialect-of';
 import { rowSecurity } from '../../../typeorm/dialect/postgres/row-security';
 import { boundarySql, countSql, holderSql, keyOf, pageOf, pageSql } from '../page-sql';
 import type { PageDialect, PageStatement, RawRow } from '../page-sql';
-import { SKIP_LOCKED, WAIT_FOR_LOCKED, writePageSql } from './page-write';
-import type { RowLocking } from './page-write';
 import { wrongLength } from '../row';
 import type { Lease, PageChange, PageRequest, RowKey, StoredPage, WantedToken } from '../row';
 import { DatabaseError, withConnection } from '../run-database';
 import type { RunDatabase } from '../run-database';
 import type { WorkTable } from '../work-table';
+
+import { SKIP_LOCKED, WAIT_FOR_LOCKED, writePageSql } from './page-write';
+import type { RowLocking } from './page-write';
 
 /** The part of `pg` that is used. */
 interface Client {

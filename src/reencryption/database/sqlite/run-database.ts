@@ -1,7 +1,6 @@
 import type { DataSource } from 'typeorm';
 
 import type { Storage } from '../../../format/field-ciphertext';
-
 import { dialectOf } from '../../../typeorm/dialect/dialect-of';
 import { columnsSql } from '../../../typeorm/dialect/sqlite/catalog';
 import {
@@ -19,9 +18,10 @@ import { keyToText, LEASE_MS, leaseKey, wrongLength } from '../row';
 import type { Lease, PageChange, PageRequest, RowKey, StoredPage, WantedToken } from '../row';
 import { withConnection } from '../run-database';
 import type { RunDatabase } from '../run-database';
+import type { WorkCell, WorkTable } from '../work-table';
+
 import { sqliteHandle } from './handle';
 import type { PageStatements, SqliteConnection, SqliteHandle } from './handle';
-import type { WorkCell, WorkTable } from '../work-table';
 
 /** The most parameters that a statement may have in every build of SQLite from 3.32 on. */
 const MAX_PARAMETERS = 32_000;
