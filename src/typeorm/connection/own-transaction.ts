@@ -31,14 +31,12 @@ export async function inOwnTransaction(
   connection: QueryRunner | undefined,
   work: (runner: QueryRunner) => Promise<boolean>,
 ): Promise<boolean> {
+  const { transactions } = dialectOf(dataSource);
   try {
     return await conflicts.execute(async () =>
       withConnection(dataSource, connection, (runner) =>
         ownTransaction(runner, {
-          work: async (own) => {
-            await dialectOf(dataSource).transactions.limitLockWaits(own);
-            return work(own);
-          },
+          work: (own) => transactions.withLimitedLockWaits(own, () => work(own)),
           isDone: (done) => done,
           inTransaction: () => Promise.reject(busyWithTransaction()),
         }),

@@ -17,10 +17,10 @@ export interface Transactions {
   /** Whether a connection is in a transaction, be it one that TypeORM does not know of. */
   isActive(runner: QueryRunner): Promise<boolean>;
   /**
-   * Limits how long the transaction waits for a lock, unless a limit is already configured. Returns what takes
-   * the limit back for the rest of the transaction.
+   * Works in a transaction with a limit to how long it waits for a lock, unless one is already configured. The
+   * limit may last until the transaction ends, but no longer.
    */
-  limitLockWaits(runner: QueryRunner): Promise<() => Promise<void>>;
+  withLimitedLockWaits<T>(runner: QueryRunner, work: () => Promise<T>): Promise<T>;
   /** Ends the transaction if it stands still for so many milliseconds. */
   limitIdleTime(runner: QueryRunner, ms: number): Promise<void>;
   /** Fetches the age of the snapshot that the connection reads, in milliseconds; 0 if writing from it would fail. */

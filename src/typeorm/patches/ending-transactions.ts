@@ -36,8 +36,8 @@ async function beforeCommit({ queryRunner }: OfRunner): Promise<void> {
   if (queryRunner.transactionDepth > 1) return;
   const creation = creationOf(queryRunner);
   if (creation?.hasToRecord(queryRunner) !== true) return;
-  await dialectOf(queryRunner.connection).transactions.limitLockWaits(queryRunner);
-  await creation.recordWithin(queryRunner);
+  const { transactions } = dialectOf(queryRunner.connection);
+  await transactions.withLimitedLockWaits(queryRunner, () => creation.recordWithin(queryRunner));
 }
 
 function afterEnd({ queryRunner }: OfRunner): void {

@@ -20,7 +20,10 @@ export const postgresTransactions: Transactions = {
     ];
     return row.inside;
   },
-  limitLockWaits,
+  withLimitedLockWaits: async (runner, work) => {
+    await limitLockWaits(runner);
+    return work();
+  },
   limitIdleTime: async (runner, ms) => {
     await runner.query(`SET LOCAL idle_in_transaction_session_timeout = ${String(ms)}`);
   },

@@ -4,14 +4,12 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { escapedTable } from '../escaped-table';
 import type { Transactions } from '../transactions';
 
-const nothing = (): Promise<void> => Promise.resolve();
-
 export const sqliteTransactions: Transactions = {
   shareConnection: true,
   isActive: ({ isTransactionActive }) => Promise.resolve(isTransactionActive),
   // The driver limits them.
-  limitLockWaits: () => Promise.resolve(nothing),
-  limitIdleTime: nothing,
+  withLimitedLockWaits: (_runner, work) => work(),
+  limitIdleTime: () => Promise.resolve(),
   // A snapshot that is no longer the newest allows no write.
   snapshotAge: () => Promise.resolve(0),
   lockTokens: takeWriteLock,
