@@ -8,7 +8,7 @@ import { lockIndex, lockTokens } from './token-locks';
 /** `now()` is when the transaction began, or the statement outside of one. */
 const SNAPSHOT_AGE_SQL =
   "SELECT CASE WHEN current_setting('transaction_isolation') LIKE 'read %' THEN 0 " +
-  "ELSE date_part('epoch', clock_timestamp() - now()) * 1000 END AS ms";
+  "ELSE pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - pg_catalog.now()) * 1000 END AS ms";
 
 export const postgresTransactions: Transactions = {
   shareConnection: false,
