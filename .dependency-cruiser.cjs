@@ -47,7 +47,6 @@ const mayImport = {
   doctor: [
     'async',
     'health',
-    'schema/postgres-catalog',
     'reencryption',
     'typeorm',
     'keys',
@@ -118,16 +117,20 @@ const rooms = {
     ],
   },
   typeorm: {
-    codec: [],
-    connection: [],
+    dialect: [],
+    codec: ['dialect'],
+    connection: ['dialect'],
     declare: [],
-    tables: ['connection'],
-    metadata: ['codec', 'declare'],
-    sql: ['metadata', 'connection'],
-    installation: ['sql', 'tables', 'metadata', 'declare', 'connection'],
-    query: ['installation', 'sql', 'tables', 'metadata', 'codec', 'connection'],
-    'query/refusal': ['query/any-query-builder', 'installation', 'sql', 'metadata'],
-    patches: ['query', 'installation', 'sql', 'tables', 'metadata', 'declare', 'connection'],
+    tables: ['connection', 'dialect'],
+    metadata: ['codec', 'declare', 'dialect'],
+    sql: ['metadata', 'dialect'],
+    installation: ['sql', 'tables', 'metadata', 'declare', 'connection', 'dialect'],
+    query: ['installation', 'sql', 'tables', 'metadata', 'codec', 'connection', 'dialect'],
+    'query/refusal': ['query/any-query-builder', 'installation', 'sql', 'metadata', 'dialect'],
+    patches: [
+      ...['query', 'installation', 'sql', 'tables', 'metadata', 'declare', 'connection'],
+      'dialect',
+    ],
   },
   reencryption: {
     report: ['coverage'],
@@ -149,6 +152,11 @@ const rooms = {
     commands: ['workers', 'load', 'terminal'],
   },
 };
+
+/** Folders of one database each, and the files that choose among them. */
+const databases = '(postgres|sqlite)';
+const choices =
+  'typeorm/dialect/dialect-of|schema/schema-changes-of|reencryption/database/database-of';
 
 /** Folders that compute and do nothing else. */
 const pure = ['crypto', 'encoding', 'field', 'format'];
@@ -191,6 +199,20 @@ module.exports = {
         },
       })),
     ),
+    {
+      name: 'databases-behind-their-choice',
+      comment: 'What differs between databases is asked of a port, by dialectOf.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: `/${databases}/|^src/(${choices})\\.ts$` },
+      to: { path: `^src/.*/${databases}/` },
+    },
+    {
+      name: 'databases-apart',
+      comment: 'A folder of one database knows no other.',
+      severity: 'error',
+      from: { path: `^src/.*/${databases}/` },
+      to: { path: `^src/.*/${databases}/`, pathNot: '/$1/' },
+    },
     {
       name: 'errors-import-nothing',
       severity: 'error',

@@ -1,7 +1,6 @@
-import { Table } from 'typeorm';
-import type { MigrationInterface, QueryRunner } from 'typeorm';
+import type { MigrationInterface, QueryRunner, TableOptions } from 'typeorm';
 
-import { tableName, text } from './own-table';
+import { createUnlessPresent, tableName, text } from './own-table';
 
 const RUNS = 'field_encryption_runs';
 const RANGES = 'field_encryption_ranges';
@@ -15,8 +14,7 @@ export class CreateRuns1764000001000 implements MigrationInterface {
       runs(tableName(queryRunner, RUNS)),
       ranges(tableName(queryRunner, RANGES)),
     ]) {
-      // A generated migration, or synchronize, may have created it.
-      if (!(await queryRunner.hasTable(table.name))) await queryRunner.createTable(table);
+      await createUnlessPresent(queryRunner, table);
     }
   }
 
@@ -27,8 +25,8 @@ export class CreateRuns1764000001000 implements MigrationInterface {
   }
 }
 
-function runs(name: string): Table {
-  return new Table({
+function runs(name: string): TableOptions {
+  return {
     name,
     columns: [
       {
@@ -53,12 +51,12 @@ function runs(name: string): Table {
         where: `"state" = 'running'`,
       },
     ],
-  });
+  };
 }
 
-function ranges(name: string): Table {
+function ranges(name: string): TableOptions {
   const key = { isPrimary: true, primaryKeyConstraintName: 'field_encryption_ranges_pkey' };
-  return new Table({
+  return {
     name,
     columns: [
       { ...text('run_id', 32), ...key },
@@ -74,5 +72,5 @@ function ranges(name: string): Table {
       { name: 'changed', type: 'integer' },
       { name: 'lost', type: 'integer' },
     ],
-  });
+  };
 }

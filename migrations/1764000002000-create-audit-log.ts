@@ -1,7 +1,6 @@
-import { Table } from 'typeorm';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-import { countRows, refusedRevert, tableName, text } from './own-table';
+import { countRows, createUnlessPresent, refusedRevert, tableName, text } from './own-table';
 
 const TABLE = 'field_encryption_audit';
 
@@ -11,33 +10,29 @@ export class CreateAuditLog1764000002000 implements MigrationInterface {
 
   async up(queryRunner: QueryRunner): Promise<void> {
     const table = tableName(queryRunner, TABLE);
-    // A generated migration, or synchronize, may have created it.
-    if (await queryRunner.hasTable(table)) return;
     const primaryKeyConstraintName = 'field_encryption_audit_pkey';
-    await queryRunner.createTable(
-      new Table({
-        name: table,
-        columns: [
-          { name: 'seq', type: 'integer', isPrimary: true, primaryKeyConstraintName },
-          text('time', 32),
-          text('actor', 256),
-          text('operation', 32),
-          text('outcome', 16),
-          { ...text('key_id', 16), isNullable: true },
-          { ...text('key_name', 64), isNullable: true },
-          { ...text('key_purpose', 16), isNullable: true },
-          { name: 'key_version', type: 'integer', isNullable: true },
-          { ...text('key_state', 16), isNullable: true },
-          { ...text('kms', 64), isNullable: true },
-          { ...text('kek', 512), isNullable: true },
-          { ...text('reference', 64), isNullable: true },
-          { name: 'counts', type: 'text' },
-          text('sealed_by', 16),
-          text('previous_hash', 64),
-          text('hash', 64),
-        ],
-      }),
-    );
+    await createUnlessPresent(queryRunner, {
+      name: table,
+      columns: [
+        { name: 'seq', type: 'integer', isPrimary: true, primaryKeyConstraintName },
+        text('time', 32),
+        text('actor', 256),
+        text('operation', 32),
+        text('outcome', 16),
+        { ...text('key_id', 16), isNullable: true },
+        { ...text('key_name', 64), isNullable: true },
+        { ...text('key_purpose', 16), isNullable: true },
+        { name: 'key_version', type: 'integer', isNullable: true },
+        { ...text('key_state', 16), isNullable: true },
+        { ...text('kms', 64), isNullable: true },
+        { ...text('kek', 512), isNullable: true },
+        { ...text('reference', 64), isNullable: true },
+        { name: 'counts', type: 'text' },
+        text('sealed_by', 16),
+        text('previous_hash', 64),
+        text('hash', 64),
+      ],
+    });
   }
 
   /** Refuses while there are entries: the log has to outlast what it records. */

@@ -1,7 +1,6 @@
-import { Table } from 'typeorm';
-import type { MigrationInterface, QueryRunner } from 'typeorm';
+import type { MigrationInterface, QueryRunner, TableOptions } from 'typeorm';
 
-import { countRows, refusedRevert, tableName, text } from './own-table';
+import { countRows, createUnlessPresent, refusedRevert, tableName, text } from './own-table';
 
 const SCOPE_KEYS = 'field_encryption_scope_keys';
 
@@ -10,9 +9,7 @@ export class CreateScopeKeys1764000004000 implements MigrationInterface {
   readonly name = 'CreateScopeKeys1764000004000';
 
   async up(queryRunner: QueryRunner): Promise<void> {
-    const table = scopeKeys(tableName(queryRunner, SCOPE_KEYS));
-    // A generated migration, or synchronize, may have created it.
-    if (!(await queryRunner.hasTable(table.name))) await queryRunner.createTable(table);
+    await createUnlessPresent(queryRunner, scopeKeys(tableName(queryRunner, SCOPE_KEYS)));
   }
 
   /** Refuses while there are keys: with them, all that they have encrypted would be lost. */
@@ -29,8 +26,8 @@ export class CreateScopeKeys1764000004000 implements MigrationInterface {
   }
 }
 
-function scopeKeys(name: string): Table {
-  return new Table({
+function scopeKeys(name: string): TableOptions {
+  return {
     name,
     columns: [
       {
@@ -64,5 +61,5 @@ function scopeKeys(name: string): Table {
       { name: 'field_encryption_scope_keys_branch', columnNames: ['branch_id'] },
       { name: 'field_encryption_scope_keys_prefix', columnNames: ['prefix', 'state'] },
     ],
-  });
+  };
 }

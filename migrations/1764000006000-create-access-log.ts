@@ -1,7 +1,6 @@
-import { Table } from 'typeorm';
-import type { MigrationInterface, QueryRunner } from 'typeorm';
+import type { MigrationInterface, QueryRunner, TableOptions } from 'typeorm';
 
-import { countRows, refusedRevert, tableName, text } from './own-table';
+import { countRows, createUnlessPresent, refusedRevert, tableName, text } from './own-table';
 
 const TABLE = 'field_encryption_access';
 
@@ -10,9 +9,7 @@ export class CreateAccessLog1764000006000 implements MigrationInterface {
   readonly name = 'CreateAccessLog1764000006000';
 
   async up(queryRunner: QueryRunner): Promise<void> {
-    const table = accessLog(tableName(queryRunner, TABLE));
-    // A generated migration, or synchronize, may have created it.
-    if (!(await queryRunner.hasTable(table.name))) await queryRunner.createTable(table);
+    await createUnlessPresent(queryRunner, accessLog(tableName(queryRunner, TABLE)));
   }
 
   /** Refuses while there are entries: the log has to outlast what it records. */
@@ -29,9 +26,9 @@ export class CreateAccessLog1764000006000 implements MigrationInterface {
   }
 }
 
-function accessLog(name: string): Table {
+function accessLog(name: string): TableOptions {
   const key = { isPrimary: true, primaryKeyConstraintName: 'field_encryption_access_pkey' };
-  return new Table({
+  return {
     name,
     columns: [
       { ...text('writer', 16), ...key },
@@ -49,5 +46,5 @@ function accessLog(name: string): Table {
       text('mac', 64),
     ],
     indices: [{ name: 'field_encryption_access_time', columnNames: ['time'] }],
-  });
+  };
 }

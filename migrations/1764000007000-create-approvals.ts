@@ -1,7 +1,6 @@
-import { Table } from 'typeorm';
-import type { MigrationInterface, QueryRunner } from 'typeorm';
+import type { MigrationInterface, QueryRunner, TableOptions } from 'typeorm';
 
-import { countRows, refusedRevert, tableName, text } from './own-table';
+import { countRows, createUnlessPresent, refusedRevert, tableName, text } from './own-table';
 
 const APPROVALS = 'field_encryption_approvals';
 
@@ -10,9 +9,7 @@ export class CreateApprovals1764000007000 implements MigrationInterface {
   readonly name = 'CreateApprovals1764000007000';
 
   async up(queryRunner: QueryRunner): Promise<void> {
-    const table = approvals(tableName(queryRunner, APPROVALS));
-    // A generated migration, or synchronize, may have created it.
-    if (!(await queryRunner.hasTable(table.name))) await queryRunner.createTable(table);
+    await createUnlessPresent(queryRunner, approvals(tableName(queryRunner, APPROVALS)));
   }
 
   /** Refuses while there is a policy: without it, one person alone could do what takes several. */
@@ -29,8 +26,8 @@ export class CreateApprovals1764000007000 implements MigrationInterface {
   }
 }
 
-function approvals(name: string): Table {
-  return new Table({
+function approvals(name: string): TableOptions {
+  return {
     name,
     columns: [
       {
@@ -48,5 +45,5 @@ function approvals(name: string): Table {
     indices: [
       { name: 'field_encryption_approvals_version', columnNames: ['version'], isUnique: true },
     ],
-  });
+  };
 }

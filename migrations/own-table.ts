@@ -1,4 +1,5 @@
-import type { QueryRunner, TableColumnOptions } from 'typeorm';
+import { Table } from 'typeorm';
+import type { QueryRunner, TableColumnOptions, TableOptions } from 'typeorm';
 
 import { OWN_TABLES } from '../src/typeorm/tables/own-tables';
 
@@ -21,6 +22,15 @@ export function tableName(queryRunner: QueryRunner, table: string): string {
 /** Returns the options of a column of text. */
 export function text(name: string, length: number): TableColumnOptions {
   return { name, type: 'varchar', length: String(length) };
+}
+
+/** Creates a table, unless a generated migration, or synchronize, has. */
+export async function createUnlessPresent(
+  queryRunner: QueryRunner,
+  options: TableOptions,
+): Promise<void> {
+  if (await queryRunner.hasTable(options.name)) return;
+  await queryRunner.createTable(new Table(options));
 }
 
 /** Counts the rows of a table that meet a condition; all by default. */

@@ -1,7 +1,7 @@
 import { ANSWER_MS, NoAnswerError, within } from '../async/time-limit';
 import { FieldEncryptionError } from '../errors';
 import type { KmsHealth, KmsProvider, NamedKmsHealth } from '../kms/kms-provider';
-import { databaseCode } from '../typeorm/connection/transient-conflict';
+import { databaseCode } from '../typeorm/dialect/database-code';
 
 /** Describes a failure by the code alone if a driver threw it: its message may quote statements and settings. */
 export function describeFailure(error: unknown): string {

@@ -2,7 +2,7 @@ import { ConfigurationError } from '../errors';
 import type { NamedKmsHealth } from '../kms/kms-provider';
 import { encryptedTables } from '../reencryption/encrypted-table';
 import { withConnection } from '../typeorm/connection/lent-connection';
-import { tableExists } from '../typeorm/connection/table-access';
+import { catalogOf } from '../typeorm/dialect/dialect-of';
 import type { Installation } from '../typeorm/installation/installation';
 import { DataKeySchema } from '../typeorm/tables/data-key-table';
 
@@ -75,10 +75,10 @@ export async function tableHealth(installation: Installation): Promise<TableHeal
   const others = encryptedTables(installation).map(({ metadata }) => metadata.tablePath);
   return withConnection(dataSource, undefined, async (runner) => {
     const missing: string[] = [];
-    if (!(await tableExists(runner, keyTable))) missing.push(keyTable);
+    if (!(await catalogOf(runner).tableExists(runner, keyTable))) missing.push(keyTable);
     for (const path of others) {
       // A table that the role may not read exists, and the role is often not meant to read it.
-      if (!(await tableExists(runner, path).catch(isThere))) missing.push(path);
+      if (!(await catalogOf(runner).tableExists(runner, path).catch(isThere))) missing.push(path);
     }
     return { ok: missing.length === 0, missing };
   });

@@ -1,7 +1,7 @@
 import type { EntityMetadata, EntityTarget, ObjectLiteral } from 'typeorm';
 
 import { ConfigurationError } from '../errors';
-import { escapedTable } from '../typeorm/connection/sql-dialect';
+import { escapedTable } from '../typeorm/dialect/escaped-table';
 import type { Installation } from '../typeorm/installation/installation';
 import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
 

@@ -3,14 +3,17 @@ import type { QueryRunner, Table } from 'typeorm';
 
 import { encryptedTables } from '../reencryption/encrypted-table';
 import type { EncryptedTable } from '../reencryption/encrypted-table';
+import { catalogOf } from '../typeorm/dialect/dialect-of';
 import type { Installation } from '../typeorm/installation/installation';
 import { otherCiphertextCheck } from '../typeorm/metadata/ciphertext-check';
 import { describeColumn } from '../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
 
-import { columnRefused, countCleartext, liveTable } from './expanded-table';
+import { columnRefused, countCleartext } from './expanded-table';
 import { planMigrations } from './migration-draft';
 import type { MigrationDraft, MigrationPlan, MigrationScript } from './migration-draft';
+import type { CheckChanges } from './schema-changes';
+import { schemaChangesOf } from './schema-changes-of';
 
 /**
  * Plans the last migration of encrypted columns, which adds the CHECK constraints that keep cleartext out,
@@ -21,27 +24,15 @@ import type { MigrationDraft, MigrationPlan, MigrationScript } from './migration
  */
 export async function planContract(installation: Installation): Promise<MigrationPlan> {
   const { dataSource } = installation;
+  const { changeChecks } = schemaChangesOf(dataSource);
   return planMigrations(dataSource, async (runner, script) => {
     const validations: string[] = [];
     for (const table of encryptedTables(installation)) {
-      const { missing, outdated } = await changesOf(runner, table, script);
-      const path = table.metadata.tablePath;
-      if (dataSource.options.type === 'postgres') {
-        for (const check of outdated) dropValidated(script, table, check);
-        validations.push(...missing.map((check) => addUnvalidated(script, table, check)));
-      } else {
-        if (outdated.length > 0) await runner.dropCheckConstraints(path, outdated);
-        if (missing.length > 0) await runner.createCheckConstraints(path, missing);
-      }
+      const changes = await changesOf(runner, table, script);
+      validations.push(...(await changeChecks({ runner, table, script }, changes)));
     }
     return validationDraft(validations);
   });
-}
-
-/** What the constraints of a table lack, and have too much. */
-interface CheckChanges {
-  readonly missing: TableCheck[];
-  readonly outdated: TableCheck[];
 }
 
 async function changesOf(
@@ -49,10 +40,11 @@ async function changesOf(
   table: EncryptedTable,
   { notes }: MigrationScript,
 ): Promise<CheckChanges> {
-  const live = await liveTable(runner, table);
-  const changes: CheckChanges = { missing: [], outdated: [] };
+  const live = await catalogOf(runner).liveTable(runner, table.metadata);
+  const missing: TableCheck[] = [];
+  const outdated: TableCheck[] = [];
   // A table that does not exist yet gets them from migration:generate.
-  if (live === undefined) return changes;
+  if (live === undefined) return { missing, outdated };
   for (const encrypted of table.columns) {
     const { check, column, policy } = encrypted;
     if (check === undefined) {
@@ -60,12 +52,12 @@ async function changesOf(
       continue;
     }
     const other = otherCiphertextCheck(column, policy, runner.connection);
-    changes.outdated.push(...live.checks.filter(({ name }) => name === other.name));
+    outdated.push(...live.checks.filter(({ name }) => name === other.name));
     if (live.checks.some(({ name }) => name === check.constraint.name)) continue;
     await assertEncrypted(runner, table, live, encrypted);
-    changes.missing.push(TableCheck.create(check.constraint));
+    missing.push(TableCheck.create(check.constraint));
   }
-  return changes;
+  return { missing, outdated };
 }
 
 function whyUnchecked({ readsPlaintext, previousFormat }: EncryptedColumn): string {
@@ -100,29 +92,7 @@ async function assertEncrypted(
   }
 }
 
-/** `down` fails while there are values that the constraint would refuse. */
-function dropValidated(script: MigrationScript, { name }: EncryptedTable, check: TableCheck): void {
-  const constraint = `"${String(check.name)}"`;
-  script.step(
-    `ALTER TABLE ${name} DROP CONSTRAINT ${constraint}`,
-    `ALTER TABLE ${name} ADD CONSTRAINT ${constraint} CHECK (${String(check.expression)})`,
-  );
-}
-
-function addUnvalidated(
-  script: MigrationScript,
-  { name }: EncryptedTable,
-  check: TableCheck,
-): string {
-  const constraint = `"${String(check.name)}"`;
-  script.step(
-    `ALTER TABLE ${name} ADD CONSTRAINT ${constraint} CHECK (${String(check.expression)}) NOT VALID`,
-    `ALTER TABLE ${name} DROP CONSTRAINT ${constraint}`,
-  );
-  return `ALTER TABLE ${name} VALIDATE CONSTRAINT ${constraint}`;
-}
-
-/** Returns the migration that validates, in a transaction of its own: ADD CONSTRAINT holds its lock until the end of its own. */
+/** Returns the migration that validates, in a transaction of its own. */
 function validationDraft(up: readonly string[]): MigrationDraft | undefined {
   return up.length === 0
     ? undefined

@@ -5,17 +5,18 @@ import { encryptedTables } from '../reencryption/encrypted-table';
 import { CleartextRows } from '../reencryption/foresight/cleartext-rows';
 import { failureRemedies } from '../reencryption/report/failure-remedies';
 import type { RowFailure } from '../reencryption/report/run-report';
+import { catalogOf } from '../typeorm/dialect/dialect-of';
 import type { Installation } from '../typeorm/installation/installation';
 
-import { expandPostgresColumns } from './expand-postgres';
-import { expandSqliteColumns } from './expand-sqlite';
-import { ExpandedTable, liveTable } from './expanded-table';
+import { ExpandedTable } from './expanded-table';
 import { planMigrations } from './migration-draft';
 import type { MigrationDraft, MigrationPlan } from './migration-draft';
+import type { IndexBuild, SchemaChanges } from './schema-changes';
+import { schemaChangesOf } from './schema-changes-of';
 
 /** Options of {@link planExpand}. */
 export interface ExpandOptions {
-  /** Whether a migration of its own builds indexes while the application writes; on PostgreSQL. */
+  /** Whether a migration of its own builds indexes while the application writes, if the database can. */
   readonly concurrently: boolean;
 }
 
@@ -31,16 +32,18 @@ export async function planExpand(
   { concurrently }: ExpandOptions,
 ): Promise<MigrationPlan> {
   const targets: ExpandedTable[] = [];
+  const changes = schemaChangesOf(installation.dataSource);
+  const build = concurrently ? changes.buildConcurrently : undefined;
   const plan = await planMigrations(installation.dataSource, async (runner, script) => {
-    const builds: ConcurrentIndex[] = [];
+    const builds: IndexBuild[] = [];
     for (const table of encryptedTables(installation)) {
-      const live = await liveTable(runner, table);
+      const live = await catalogOf(runner).liveTable(runner, table.metadata);
       // migration:generate creates a table that does not exist yet.
       if (live === undefined) continue;
       const target = new ExpandedTable(runner, table, live, script);
       targets.push(target);
-      await expandColumns(target);
-      builds.push(...(await addIndexes(target, concurrently)));
+      await changes.expandColumns(target, target.presentColumns());
+      builds.push(...(await addIndexes(target, build)));
     }
     return concurrentDraft(builds);
   });
@@ -75,21 +78,11 @@ function describeFailure(failure: RowFailure): string {
   return `  ${entity} ${primaryKey.map(String).join(', ')}: ${property}: ${code}${other}`;
 }
 
-async function expandColumns(target: ExpandedTable): Promise<void> {
-  const isPostgres = target.runner.connection.options.type === 'postgres';
-  await (isPostgres ? expandPostgresColumns : expandSqliteColumns)(target, target.presentColumns());
-}
-
-interface ConcurrentIndex {
-  readonly table: string;
-  readonly index: TableIndex;
-}
-
 /** Adds the missing blind indexes, and returns the database indexes that have to be built by themselves. */
 async function addIndexes(
   target: ExpandedTable,
-  concurrently: boolean,
-): Promise<ConcurrentIndex[]> {
+  build: SchemaChanges['buildConcurrently'],
+): Promise<IndexBuild[]> {
   const { runner, live, table } = target;
   const { driver } = runner.connection;
   const indexed = table.columns.flatMap(({ indexes }) => indexes);
@@ -100,7 +93,7 @@ async function addIndexes(
   const indexes = indexed
     .map(({ databaseIndex }) => TableIndex.create(databaseIndex))
     .filter(({ name }) => !live.indices.some((existing) => existing.name === name));
-  if (concurrently) return indexes.map((index) => ({ table: table.name, index }));
+  if (build !== undefined) return indexes.map((index) => build(table.name, index));
   if (indexes.length > 0) await runner.createIndices(live, indexes);
   return [];
 }
@@ -109,22 +102,14 @@ async function addIndexes(
  * Returns the migration that builds indexes concurrently, outside of a transaction. It can run again: an index
  * whose build was interrupted remains, invalid.
  */
-function concurrentDraft(builds: readonly ConcurrentIndex[]): MigrationDraft | undefined {
+function concurrentDraft(builds: readonly IndexBuild[]): MigrationDraft | undefined {
   if (builds.length === 0) return undefined;
-  const drops = builds.map(({ table, index }) => {
-    const schema = table.includes('.') ? `${table.split('.')[0] ?? ''}.` : '';
-    return `DROP INDEX IF EXISTS ${schema}"${String(index.name)}"`;
-  });
   return {
     suffix: 'Indexes',
     withoutTransaction: true,
-    up: builds.flatMap(({ table, index }, i) => [
-      String(drops[i]),
-      `CREATE ${index.isUnique ? 'UNIQUE ' : ''}INDEX CONCURRENTLY "${String(index.name)}" ON ${table} (` +
-        `${index.columnNames.map((name) => `"${name}"`).join(', ')})`,
-    ]),
+    up: builds.flatMap(({ drop, create }) => [drop, create]),
     // TypeORM reverts in a transaction, whatever the migration says.
-    down: [...drops].reverse(),
+    down: builds.map(({ drop }) => drop).reverse(),
     downGuards: [],
   };
 }

@@ -16,26 +16,6 @@ export function columnRefused(encrypted: EncryptedColumn, problem: string): Conf
   return new ConfigurationError(`${describeColumn(encrypted)}: ${problem}`, { entity, property });
 }
 
-/**
- * Fetches a table as the database has it; `undefined` if it does not exist yet.
- *
- * @throws {@link ConfigurationError} if TypeORM mistakes the table for one of the main file, as 0.3 does with
- * better-sqlite3 and an attached file: its statements would move the table there
- */
-export async function liveTable(
-  runner: QueryRunner,
-  { metadata }: EncryptedTable,
-): Promise<Table | undefined> {
-  const live = await runner.getTable(metadata.tablePath);
-  const isSqlite = runner.connection.options.type !== 'postgres';
-  if (live === undefined || !isSqlite || live.name === metadata.tablePath) return live;
-  throw new ConfigurationError(
-    `${metadata.name}: this version of TypeORM takes its table, which is of an attached file, for one of the main file. ` +
-      'Generate the migration with TypeORM 1, or write it by hand.',
-    { entity: metadata.name },
-  );
-}
-
 /** Counts rows whose value is not a ciphertext. `stored` is SQL for the value in the form of the column's storage. */
 export async function countCleartext(
   runner: QueryRunner,

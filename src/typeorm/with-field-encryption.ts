@@ -5,12 +5,10 @@ import { ConfigurationError } from '../errors';
 
 import { checkedOptions } from './declare/field-encryption-options';
 import type { FieldEncryptionOptions } from './declare/field-encryption-options';
+import { dialectOf } from './dialect/dialect-of';
 import { Installation } from './installation/installation';
 import { assertNotWrappedByOther, isInstalled, register } from './installation/installations';
 import { patchDataSource, patchTypeorm } from './patches/install';
-
-/** Drivers whose SQL and column types are tested. */
-const SUPPORTED_DRIVERS = ['better-sqlite3', 'sqlite', 'postgres'];
 
 /**
  * Adds field encryption to a DataSource and returns the same DataSource, so that it can be exported,
@@ -56,10 +54,6 @@ function assertInstallable(dataSource: DataSource): void {
       'withFieldEncryption was called after initialize(). Call it before.',
     );
   }
-  const { type } = dataSource.options;
-  if (!SUPPORTED_DRIVERS.includes(type)) {
-    throw new ConfigurationError(
-      `Field encryption does not support the database type "${type}". Supported are ${SUPPORTED_DRIVERS.join(', ')}.`,
-    );
-  }
+  // Refuses drivers that are not supported.
+  dialectOf(dataSource);
 }

@@ -31,6 +31,16 @@ const violations: Violation[] = [
     imports: '../lookup/thing',
     rule: 'typeorm/query/refusal-imports-downwards',
   },
+  {
+    file: 'src/typeorm/query/asks.ts',
+    imports: '../dialect/postgres/thing',
+    rule: 'databases-behind-their-choice',
+  },
+  {
+    file: 'src/typeorm/dialect/postgres/planted.ts',
+    imports: '../sqlite/thing',
+    rule: 'databases-apart',
+  },
   { file: 'src/errors.ts', imports: './crypto/thing', rule: 'errors-import-nothing' },
   { file: 'src/keys/orm.ts', imports: 'typeorm', rule: 'typeorm-behind-its-folder' },
   { file: 'src/field/reads.ts', imports: 'node:fs/promises', rule: 'pure-folders-do-no-io' },
@@ -44,6 +54,11 @@ const cycle = { file: 'src/kms/thing.ts', imports: './cycle' };
 const allowed = [
   { file: 'src/index.ts', imports: './typeorm/thing' },
   { file: 'src/typeorm/thing.ts', imports: 'typeorm' },
+  { file: 'src/typeorm/dialect/dialect-of.ts', imports: './sqlite/thing' },
+  { file: 'src/schema/postgres/thing.ts', imports: '../../typeorm/dialect/postgres/thing' },
+  { file: 'src/typeorm/dialect/postgres/thing.ts', imports: '../thing' },
+  { file: 'src/typeorm/dialect/sqlite/thing.ts', imports: '../thing' },
+  { file: 'src/typeorm/dialect/thing.ts', imports: 'typeorm' },
   { file: 'src/doctor/thing.ts', imports: '../keys/thing' },
   { file: 'src/typeorm/query/lookup/thing.ts', imports: 'typeorm' },
   { file: 'src/typeorm/fields.ts', imports: '../field/thing' },

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 
 import { planContract } from '../../schema/contract';
 import { planExpand } from '../../schema/expand';
+import { schemaChangesOf } from '../../schema/schema-changes-of';
 import type { Session } from '../load/session';
 import { CommandError } from '../terminal/command-error';
 
@@ -25,7 +26,8 @@ export async function schemaExpand(
   path: string,
   { concurrently, ...options }: SchemaOptions & { readonly concurrently: boolean },
 ): ReturnType<typeof writePlan> {
-  if (concurrently && installation.dataSource.options.type !== 'postgres') {
+  const { buildConcurrently } = schemaChangesOf(installation.dataSource);
+  if (concurrently && buildConcurrently === undefined) {
     throw new CommandError(
       'ERR_USAGE',
       'Only PostgreSQL builds indexes concurrently.',

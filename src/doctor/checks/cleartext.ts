@@ -2,6 +2,7 @@ import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import type { EncryptedTable } from '../../reencryption/encrypted-table';
+import { catalogOf } from '../../typeorm/dialect/dialect-of';
 import { storedSamples } from '../../typeorm/installation/stored-samples';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
@@ -33,19 +34,13 @@ function isPlaintext(stored: unknown, { cipher }: EncryptedColumn): boolean {
 }
 
 /** Whether the role may read a column; `false` if it does not exist. */
-export async function mayRead(
+export function mayRead(
   runner: QueryRunner,
-  { name, metadata }: EncryptedTable,
+  { metadata }: EncryptedTable,
   { column }: EncryptedColumn,
 ): Promise<boolean> {
-  if (runner.connection.options.type !== 'postgres') return true;
   const columns = [...metadata.primaryColumns, column].map(({ databaseName }) => databaseName);
-  const [row] = (await runner.query(
-    `SELECT bool_and(has_column_privilege($1::text, a.attname::text, 'SELECT')) AS may
-       FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attname::text = ANY($2)`,
-    [name, columns],
-  )) as { may: boolean | null }[];
-  return row?.may === true;
+  return catalogOf(runner).mayRead(runner, metadata, columns);
 }
 
 function cleartextFound(encrypted: EncryptedColumn): Finding {

@@ -1,37 +1,31 @@
-import type { QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { maxPlainBytes, storedLength } from '../../format/field-ciphertext';
+import type { Storage } from '../../format/field-ciphertext';
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import type { EncryptedTable } from '../../reencryption/encrypted-table';
+import type { StoredColumn } from '../../typeorm/dialect/database-catalog';
+import { catalogOf, dialectOf } from '../../typeorm/dialect/dialect-of';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
 import { finding } from '../finding';
 import type { DatabaseCheck, Finding } from '../finding';
-
-/** A column as it is in the database. */
-interface StoredColumn {
-  readonly name: string;
-  readonly type: string;
-  /** The most characters that it holds; `null` for no limit. */
-  readonly length: number | null;
-  /** Whether values are equal only if their bytes are. */
-  readonly exact: boolean;
-}
-
-const TEXT_TYPES = ['text', 'varchar'];
 
 /** Checks that columns can hold what is written to them, and tell any two values apart. */
 export const columns: DatabaseCheck = async (installation, runner) => {
   const { suite } = installation.options;
   const found: Finding[] = [];
   for (const table of encryptedTables(installation)) {
-    const stored = await storedColumns(runner, table);
-    if (stored === undefined) {
+    const catalog = catalogOf(runner);
+    const stored = new Map(
+      (await catalog.columns(runner, table.metadata)).map((column) => [column.name, column]),
+    );
+    if (stored.size === 0) {
       found.push(tableMissing(table));
       continue;
     }
-    if (!(await mayRead(runner, table))) found.push(tableUnreadable(table));
+    const rights = await catalog.rights(runner, table.metadata);
+    if (rights?.has('SELECT') !== true) found.push(tableUnreadable(table));
     for (const encrypted of table.columns) {
       found.push(...ciphertextColumn(encrypted, stored, suite));
       for (const indexed of encrypted.indexes)
@@ -51,8 +45,8 @@ function ciphertextColumn(
   const { column, policy } = encrypted;
   const found = stored.get(column.databaseName);
   if (found === undefined) return [columnMissing(encrypted, column, ADD_COLUMN)];
-  const wanted = policy.storage === 'text' ? TEXT_TYPES : ['bytea', 'blob'];
-  if (!wanted.includes(found.type)) return [wrongType(encrypted, found, wanted)];
+  const wanted = typesFor(column, policy.storage);
+  if (isOther(found, wanted)) return [wrongType(encrypted, found, wanted)];
   const { length } = found;
   const needed = policy.columnLength ?? storedLength(1, suite, 'text');
   const narrow =
@@ -71,7 +65,8 @@ function tokenColumn(
 ): Finding[] {
   const found = stored.get(column.databaseName);
   if (found === undefined) return [columnMissing(encrypted, column, ADD_INDEX)];
-  if (!TEXT_TYPES.includes(found.type)) return [wrongType(encrypted, found, TEXT_TYPES)];
+  const wanted = typesFor(column, 'text');
+  if (isOther(found, wanted)) return [wrongType(encrypted, found, wanted)];
   const needed = Number(column.length);
   return [
     ...(found.length !== null && found.length < needed ? [tooShort(encrypted, found, needed)] : []),
@@ -79,72 +74,14 @@ function tokenColumn(
   ];
 }
 
-/** Reads the columns of a table; `undefined` if it does not exist. */
-async function storedColumns(
-  runner: QueryRunner,
-  table: EncryptedTable,
-): Promise<ReadonlyMap<string, StoredColumn> | undefined> {
-  const found =
-    runner.connection.options.type === 'postgres'
-      ? await postgresColumns(runner, table)
-      : await sqliteColumns(runner, table);
-  return found.length === 0 ? undefined : new Map(found.map((column) => [column.name, column]));
+/** Returns the types of columns without and with a limit of their length. */
+function typesFor({ entityMetadata }: ColumnMetadata, storage: Storage): string[] {
+  const { values } = dialectOf(entityMetadata.connection);
+  return [...new Set([undefined, 1].map((length) => String(values.columnType(storage, length))))];
 }
 
-async function postgresColumns(
-  runner: QueryRunner,
-  { name }: EncryptedTable,
-): Promise<StoredColumn[]> {
-  return (await runner.query(
-    `SELECT a.attname AS name, t.typname AS type,
-            CASE WHEN t.typname = 'varchar' AND a.atttypmod > 4 THEN a.atttypmod - 4 END AS length,
-            COALESCE(c.collisdeterministic, TRUE) AS exact
-       FROM pg_attribute a
-       JOIN pg_type t ON t.oid = a.atttypid
-       LEFT JOIN pg_collation c ON c.oid = a.attcollation
-      WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`,
-    [name],
-  )) as StoredColumn[];
-}
-
-async function mayRead(runner: QueryRunner, { name }: EncryptedTable): Promise<boolean> {
-  if (runner.connection.options.type !== 'postgres') return true;
-  const [row] = (await runner.query(
-    `SELECT has_any_column_privilege(to_regclass($1)::oid, 'SELECT') AS may`,
-    [name],
-  )) as { may: boolean }[];
-  return row?.may === true;
-}
-
-/** SQLite enforces neither types nor lengths; a comparison shows the collation. */
-async function sqliteColumns(runner: QueryRunner, table: EncryptedTable): Promise<StoredColumn[]> {
-  const { tablePath, tableName } = table.metadata;
-  if (!(await runner.hasTable(tablePath))) return [];
-  const columns = (await runner.query(`SELECT name FROM pragma_table_xinfo(?)`, [tableName])) as {
-    name: string;
-  }[];
-  const found: StoredColumn[] = [];
-  for (const { name } of columns) {
-    const binary = table.columns.some(
-      ({ column, policy }) => column.databaseName === name && policy.storage === 'binary',
-    );
-    const exact = await comparesExactly(runner, table, name);
-    found.push({ name, type: binary ? 'blob' : 'text', length: null, exact });
-  }
-  return found;
-}
-
-async function comparesExactly(
-  runner: QueryRunner,
-  { name: table }: EncryptedTable,
-  column: string,
-): Promise<boolean> {
-  const name = runner.connection.driver.escape(column);
-  const [row] = (await runner.query(
-    `SELECT x = 'A' OR x = 'a ' AS same
-       FROM (SELECT ${name} AS x FROM ${table} WHERE 0 UNION ALL SELECT 'a')`,
-  )) as { same: number }[];
-  return row?.same !== 1;
+function isOther({ type }: StoredColumn, wanted: readonly string[]): boolean {
+  return type !== null && !wanted.includes(type);
 }
 
 function tableMissing({ metadata }: EncryptedTable): Finding {
@@ -187,7 +124,7 @@ function wrongType(
 ): Finding {
   return finding(
     'COLUMN_TYPE',
-    `${describeColumn(encrypted)}: the column ${name} is of type ${type}, wanted is ${wanted.join(' or ')}.`,
+    `${describeColumn(encrypted)}: the column ${name} is of type ${String(type)}, wanted is ${wanted.join(' or ')}.`,
     'Write a migration with `field-encryption schema expand`.',
   );
 }

@@ -1,6 +1,7 @@
 import type { LoggerOptions } from 'typeorm';
 
 import { hasNamedApplication } from '../../typeorm/declare/field-encryption-options';
+import { dialectOf } from '../../typeorm/dialect/dialect-of';
 import { finding } from '../finding';
 import type { Check, DatabaseCheck, Finding } from '../finding';
 
@@ -77,20 +78,14 @@ export const applicationLog: Check = ({ dataSource }) => {
 
 /** Checks whether the server logs statements, and with them their parameters. */
 export const serverLog: DatabaseCheck = async ({ dataSource }, runner) => {
-  if (dataSource.options.type !== 'postgres') return [];
-  const [setting] = (await runner.query(
-    `SELECT current_setting('log_statement') AS statements,
-            current_setting('log_min_duration_statement') AS slow,
-            current_setting('log_parameter_max_length', true) AS parameters`,
-  )) as { statements: string; slow: string; parameters: string | null }[];
-  if (setting === undefined || setting.parameters === '0') return [];
-  const all = setting.statements === 'all' || setting.statements === 'mod';
-  if (!all && setting.slow === '-1') return [];
+  const { title, catalog } = dialectOf(dataSource);
+  const log = await catalog.statementLog?.(runner);
+  if (log === undefined) return [];
   return [
     finding(
       'SERVER_LOGS_STATEMENTS',
-      `PostgreSQL logs statements with their parameters (log_statement = ${setting.statements}, log_min_duration_statement = ${setting.slow}): ${WHAT}.`,
-      'Set log_parameter_max_length = 0, or keep the server log as confidential as the database.',
+      `${title} logs statements with their parameters (${log.settings}): ${WHAT}.`,
+      `${log.remedy}, or keep the server log as confidential as the database.`,
     ),
   ];
 };

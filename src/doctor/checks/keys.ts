@@ -7,7 +7,7 @@ import { describeFailure } from '../../health/ask-kms';
 import type { KeyRecord } from '../../keys/record/key-record';
 import { isReadable } from '../../keys/record/key-state';
 import { isOwnBranchName } from '../../keys/record/scope';
-import { tableExists } from '../../typeorm/connection/table-access';
+import { catalogOf } from '../../typeorm/dialect/dialect-of';
 import type { Installation } from '../../typeorm/installation/installation';
 import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
 import { absentKeys, RESTORE_KEYS } from '../absent-keys';
@@ -112,7 +112,7 @@ async function lostBranches(
 ): Promise<Finding[]> {
   const { tablePath } = dataSource.getMetadata(ScopeKeySchema);
   // A missing table is a finding of its own.
-  if (!hasScopes || !(await tableExists(runner, tablePath))) return [];
+  if (!hasScopes || !(await catalogOf(runner).tableExists(runner, tablePath))) return [];
   const rows = await runner.manager
     .createQueryBuilder(ScopeKeySchema, 'k', runner)
     .select('k.branchId', 'id')

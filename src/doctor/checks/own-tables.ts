@@ -1,7 +1,9 @@
 import type { EntityMetadata, EntitySchema, QueryRunner } from 'typeorm';
 
 import { encryptedTables } from '../../reencryption/encrypted-table';
-import { escapedTable } from '../../typeorm/connection/sql-dialect';
+import type { Right } from '../../typeorm/dialect/database-catalog';
+import { catalogOf, dialectOf } from '../../typeorm/dialect/dialect-of';
+import { escapedTable } from '../../typeorm/dialect/escaped-table';
 import type { Installation } from '../../typeorm/installation/installation';
 import { AccessSchema } from '../../typeorm/tables/access-table';
 import { ApprovalSchema } from '../../typeorm/tables/approval-table';
@@ -19,15 +21,11 @@ const SCHEMAS = {
 };
 type OwnTable = keyof typeof SCHEMAS;
 
-const RIGHTS = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] as const;
-type Right = (typeof RIGHTS)[number];
-
 /** The rights of the role on a table. */
 type Granted = ReadonlySet<Right>;
 
 /** Checks that the library's own tables exist, and the rights of this process's role on them. */
 export const ownTables: DatabaseCheck = async (installation, runner) => {
-  const isPostgres = installation.dataSource.options.type === 'postgres';
   const found: Finding[] = [];
   const granted = new Map<OwnTable, Granted>();
   for (const name of Object.keys(SCHEMAS) as OwnTable[]) {
@@ -35,14 +33,12 @@ export const ownTables: DatabaseCheck = async (installation, runner) => {
     if (name === 'scopes' && !installation.hasScopes) continue;
     if (name === 'access' && !writesAccess(installation)) continue;
     if (name === 'approvals' && installation.options.approvals === undefined) continue;
-    const path = pathOf(installation, SCHEMAS[name]);
-    const rights = isPostgres
-      ? await grantedOn(runner, escapedOf(installation, SCHEMAS[name]))
-      : await allWhereThere(runner, path);
-    if (rights === undefined) found.push(missing(path));
+    const metadata = installation.dataSource.getMetadata(SCHEMAS[name]);
+    const rights = await catalogOf(runner).rights(runner, metadata);
+    if (rights === undefined) found.push(missing(metadata.tablePath));
     else {
       granted.set(name, rights);
-      found.push(...(await unguarded(runner, installation.dataSource.getMetadata(SCHEMAS[name]))));
+      found.push(...(await unguarded(runner, metadata)));
     }
   }
   return [...found, ...rightsFindings(installation, granted)];
@@ -79,7 +75,7 @@ function rightsFindings(
   if (limits.length > 0) found.push(limited(limits));
   const audit = granted.get('audit');
   const changes = (['UPDATE', 'DELETE', 'TRUNCATE'] as const).filter((right) => audit?.has(right));
-  if (changes.length > 0 && installation.dataSource.options.type === 'postgres') {
+  if (changes.length > 0 && dialectOf(installation.dataSource).catalog.hasRoles) {
     found.push(changeable(path('audit'), changes));
   }
   return found;
@@ -127,30 +123,8 @@ function withoutGuard(path: string, lost: readonly string[]): Finding {
   );
 }
 
-/** Reads the rights of the role; `undefined` if there is no such table. */
-async function grantedOn(runner: QueryRunner, table: string): Promise<Granted | undefined> {
-  const [row] = (await runner.query(
-    `SELECT to_regclass($1) IS NOT NULL AS there, ARRAY(
-       SELECT r FROM unnest($2::text[]) AS r WHERE
-         has_table_privilege(to_regclass($1)::oid, r)
-         OR r IN ('SELECT', 'INSERT', 'UPDATE') AND has_any_column_privilege(to_regclass($1)::oid, r)
-     ) AS rights`,
-    [table, RIGHTS],
-  )) as { there: boolean; rights: Right[] }[];
-  return row?.there === true ? new Set(row.rights) : undefined;
-}
-
-/** Returns all rights: SQLite has no roles. */
-async function allWhereThere(runner: QueryRunner, path: string): Promise<Granted | undefined> {
-  return (await runner.hasTable(path)) ? new Set(RIGHTS) : undefined;
-}
-
 function pathOf({ dataSource }: Installation, schema: EntitySchema): string {
   return dataSource.getMetadata(schema).tablePath;
-}
-
-function escapedOf({ dataSource }: Installation, schema: EntitySchema): string {
-  return escapedTable(dataSource, dataSource.getMetadata(schema));
 }
 
 function missing(path: string): Finding {
@@ -193,7 +167,7 @@ function changeable(audit: string, changes: readonly Right[]): Finding {
   );
 }
 
-/** Checks that PostgreSQL hides no rows from the role of this process. */
+/** Checks that the database hides no rows from the role of this process. */
 export const rowSecurity: DatabaseCheck = async (installation, runner) => {
   const { dataSource } = installation;
   const found: Finding[] = [];
@@ -211,12 +185,8 @@ export const rowSecurity: DatabaseCheck = async (installation, runner) => {
 
 /** Whether a row-level policy applies to the role; `false` for a table that does not exist. */
 export async function mayHide(runner: QueryRunner, table: string): Promise<boolean> {
-  if (runner.connection.options.type !== 'postgres') return false;
-  const [row] = (await runner.query(
-    'SELECT row_security_active(CAST(to_regclass($1) AS oid)) AS active',
-    [table],
-  )) as { active: boolean | null }[];
-  return row?.active === true;
+  const { rowSecurity: policies } = dialectOf(runner.connection).transactions;
+  return (await policies?.mayHide(runner, table)) === true;
 }
 
 function rowsHidden(entity: string, table: string): Finding {

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { DataSource } from 'typeorm';
 
+import { driverPackage } from '../../typeorm/dialect/dialect-of';
 import { finding } from '../finding';
 import type { Check, Finding } from '../finding';
 
@@ -74,22 +75,14 @@ function partsOf(version: string): number[] {
   return [0, 1, 2].map((i) => parts[i] ?? 0);
 }
 
-/** Drivers by TypeORM's name of the database. */
-const DRIVERS: Readonly<Record<string, string>> = {
-  'better-sqlite3': 'better-sqlite3',
-  postgres: 'pg',
-  sqlite: 'sqlite3',
-};
-
 /** A file that every copy in use has loaded. */
 const COPY_OF_LIBRARY = /^(.*)\/dist\/src\/typeorm\/installation\/installation\.js$/;
 const COPY_OF_TYPEORM = /^(.*)\/data-source\/DataSource\.js$/;
 
 /** Checks the versions of the packages that this library works with, and that each has one copy. */
 export const packages: Check = ({ dataSource, options }) => {
-  const driver = DRIVERS[dataSource.options.type] ?? dataSource.options.type;
   const sodium = options.suite === 'xchacha20-poly1305' ? ['sodium-native'] : [];
-  const installed = ['typeorm', driver, ...sodium].flatMap((name) => {
+  const installed = ['typeorm', driverPackage(dataSource), ...sodium].flatMap((name) => {
     const version = manifestOf(name)?.version;
     return version === undefined ? [] : [{ name, version }];
   });

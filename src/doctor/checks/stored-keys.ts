@@ -1,7 +1,7 @@
 import { keyIdOfPrefix } from '../../format/data-key-id';
 import { scopeKeyIds } from '../../reencryption/coverage/scope-rows';
 import { encryptedTables } from '../../reencryption/encrypted-table';
-import { tableExists } from '../../typeorm/connection/table-access';
+import { catalogOf } from '../../typeorm/dialect/dialect-of';
 import { storedSamples } from '../../typeorm/installation/stored-samples';
 import { describeColumn, mayHoldOthers } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
@@ -21,7 +21,11 @@ export const storedKeys: DatabaseCheck = async (installation, runner) => {
   const { dataSource, hasScopes, store } = installation;
   const { tablePath } = dataSource.getMetadata(ScopeKeySchema);
   // Missing tables are findings of their own.
-  if (!hasScopes || !(await store.exists(runner)) || !(await tableExists(runner, tablePath))) {
+  if (
+    !hasScopes ||
+    !(await store.exists(runner)) ||
+    !(await catalogOf(runner).tableExists(runner, tablePath))
+  ) {
     return [];
   }
   const common = new Set((await store.list(runner)).map(({ id }) => id));

@@ -2,7 +2,7 @@ import type { QueryRunner } from 'typeorm';
 
 import { isDataKeyId } from '../../format/data-key-id';
 import type { KeyInfo } from '../../keys/record/key-info';
-import { hasColumn } from '../../typeorm/connection/sql-dialect';
+import { catalogOf } from '../../typeorm/dialect/dialect-of';
 import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { selectAllRows } from '../../typeorm/tables/all-rows';
@@ -41,7 +41,7 @@ export async function indexStatuses(
       const { entity, property } = encrypted.policy;
       for (const { column } of encrypted.indexes) {
         const name = column.databaseName;
-        const exists = await hasColumn(runner, tablePath, name);
+        const exists = await catalogOf(runner).hasColumn(runner, tablePath, name);
         const rowsWithoutToken = exists
           ? await countWithoutToken(runner, table, encrypted, name, known)
           : 0;

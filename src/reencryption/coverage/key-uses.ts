@@ -3,7 +3,8 @@ import type { QueryRunner } from 'typeorm';
 import { ErasedError, FieldEncryptionError } from '../../errors';
 import { isUnneeded } from '../../keys/lifecycle/encrypted-rows';
 import type { ColumnUse, CountedKey, EncryptedRows } from '../../keys/lifecycle/encrypted-rows';
-import { hasColumn, SqlParameters } from '../../typeorm/connection/sql-dialect';
+import { SqlParameters } from '../../typeorm/connection/sql-parameters';
+import { catalogOf } from '../../typeorm/dialect/dialect-of';
 import type { Installation } from '../../typeorm/installation/installation';
 import { decryptStored } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
@@ -36,7 +37,8 @@ async function indexUses(
       for (const indexed of encrypted.indexes) {
         const { tablePath } = table.metadata;
         // The schema may be behind the entities.
-        if (!(await hasColumn(runner, tablePath, indexed.column.databaseName))) continue;
+        if (!(await catalogOf(runner).hasColumn(runner, tablePath, indexed.column.databaseName)))
+          continue;
         const tokens = new TokenRows(installation, runner, encrypted, indexed);
         const scan = new IndexScan(installation, runner, tokens, { encrypted, indexed });
         const { rows, needing } = await scan.count(rootId);
@@ -108,21 +110,12 @@ class IndexScan {
     const keys = this.#rows.keys.join(', ');
     const parameters = new SqlParameters(this.#installation.dataSource);
     const following = after === undefined ? '' : ` AND (${keys}) > (${parameters.list(after)})`;
-    return this.#ofAll(() =>
+    return onAllRows(this.#runner, this.#scanned.encrypted.column.entityMetadata, () =>
       this.#rows.select(
         `WHERE ${this.#rows.token} IS NOT NULL${following} ORDER BY ${keys} LIMIT ${String(PAGE_ROWS)}`,
         parameters,
       ),
     );
-  }
-
-  #ofAll<T>(read: () => Promise<T>): Promise<T> {
-    const { dataSource } = this.#installation;
-    if (dataSource.options.type !== 'postgres') return read();
-    const { column } = this.#scanned.encrypted;
-    const { isTransactionActive: isInTransaction } = this.#runner;
-    const send = (sql: string): Promise<unknown> => this.#runner.query(sql);
-    return onAllRows(send, column.entityMetadata, { isInTransaction }, read);
   }
 }
 

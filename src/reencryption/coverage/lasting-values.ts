@@ -4,7 +4,7 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { KeyStateError } from '../../errors';
 import { isDataKeyId, keyIdOfPrefix } from '../../format/data-key-id';
 import type { Scope } from '../../keys/record/scope';
-import { escapedTable } from '../../typeorm/connection/sql-dialect';
+import { escapedTable } from '../../typeorm/dialect/escaped-table';
 import type { Installation } from '../../typeorm/installation/installation';
 import { isCiphertextSql } from '../../typeorm/metadata/ciphertext-check';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';

@@ -1,13 +1,12 @@
 import type { QueryRunner } from 'typeorm';
 
 import type { ScopeKeyState } from '../../keys/record/scope-key-record';
-import { isHexPrefix, prefixSql } from '../../typeorm/connection/prefix-sql';
-import { escapedTable } from '../../typeorm/connection/sql-dialect';
+import { dialectOf } from '../../typeorm/dialect/dialect-of';
+import { escapedTable } from '../../typeorm/dialect/escaped-table';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { selectAllRows } from '../../typeorm/tables/all-rows';
 import { hasMarkSql } from '../../typeorm/tables/rotatable-scopes';
 import { SCOPE_KEY_STATE_SQL, ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
-import { lengthSql } from '../database/prefix-sql';
 import type { EncryptedTable } from '../encrypted-table';
 
 /** Rows of a column whose values begin alike. */
@@ -68,7 +67,7 @@ export async function countByScopeState(
 ): Promise<{ readonly counts: PrefixCount[]; readonly scoped: ScopeStateCount[] }> {
   const { connection } = runner;
   const keys = escapedTable(connection, connection.getMetadata(ScopeKeySchema));
-  const isHex = isHexPrefix(connection, encrypted.policy.storage);
+  const isHex = dialectOf(connection).sql.hasHexPrefix(encrypted.policy.storage);
   // By an index in both forms.
   const isSame = isHex
     ? `substr(c.prefix, 1, 2) = '02' AND k.id = lower(substr(c.prefix, 3))`
@@ -97,8 +96,9 @@ function countsSql(
   { column, policy }: EncryptedColumn,
 ): string {
   const cell = connection.driver.escape(column.databaseName);
-  const prefix = prefixSql(connection, cell, policy.storage);
-  const length = lengthSql(connection, cell, policy.storage);
+  const { sql } = dialectOf(connection);
+  const prefix = sql.prefix(cell, policy.storage);
+  const length = sql.length(cell, policy.storage);
   // Cleartext is one group: its beginnings are confidential, and there may be many.
   const shortest = policy.storage === 'text' ? 52 : 38;
   return (

@@ -5,7 +5,7 @@ import type { ColumnUse } from '../../keys/lifecycle/encrypted-rows';
 import type { ErasedRows } from '../../keys/scopes/erasure/erasure-receipt';
 import type { ScopeRows } from '../../keys/scopes/erasure/scope-erasure';
 import { withConnection } from '../../typeorm/connection/lent-connection';
-import { databaseCode } from '../../typeorm/connection/transient-conflict';
+import { databaseFailure } from '../../typeorm/connection/transient-conflict';
 import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { requireTable } from '../../typeorm/tables/all-rows';
@@ -77,7 +77,7 @@ async function eraseTokens(
 
 /** Names the table of the application on which the role lacks the right that an erasure takes. */
 function explainUpdate(error: unknown, { column, policy }: EncryptedColumn): unknown {
-  if (databaseCode(error) !== '42501') return error;
+  if (databaseFailure(error) !== 'forbidden') return error;
   const { entity, property } = policy;
   const { tablePath } = column.entityMetadata;
   return new ConfigurationError(

@@ -1,3 +1,6 @@
+import type { DataSource } from 'typeorm';
+
+import { dialectOf } from '../../typeorm/dialect/dialect-of';
 import { withinGroups } from '../../typeorm/sql/sql-clauses';
 import type { SqlNode } from '../../typeorm/sql/sql-nodes';
 import { sqlNodes } from '../../typeorm/sql/sql-scanner';
@@ -15,8 +18,6 @@ export interface BoundCondition {
 }
 
 const NAME = /^:([A-Za-z_]\w*)/;
-/** What begins a placeholder of SQLite. The scanner takes `$a$` for a quotation of PostgreSQL, without a text. */
-const PLACEHOLDER = /^[?$@:]|^$/;
 
 /** A parameter of a condition. */
 interface NamedParameter {
@@ -44,10 +45,12 @@ export function parameterNames(sql: string): string[] {
   return parametersIn(sql).map(({ name }) => name);
 }
 
-/** Whether a condition has a placeholder of SQLite, which would take the value of something else. */
-export function hasPlaceholder(sql: string): boolean {
+/** Whether a condition has a placeholder of the database, which would take the value of something else. */
+export function hasPlaceholder(dataSource: DataSource, sql: string): boolean {
+  const { placeholder } = dialectOf(dataSource).sql;
+  if (placeholder === undefined) return false;
   return nodesIn(sql).some(
-    (node) => 'text' in node && PLACEHOLDER.test(node.text) && !NAME.test(node.text),
+    (node) => 'text' in node && placeholder.test(node.text) && !NAME.test(node.text),
   );
 }
 

@@ -1,12 +1,20 @@
 import type { DataSource } from 'typeorm';
 
-import { PostgresRunDatabase } from './postgres';
+import type { DialectName } from '../../typeorm/dialect/dialect';
+import { dialectOf } from '../../typeorm/dialect/dialect-of';
+
+import { PostgresRunDatabase } from './postgres/run-database';
 import type { RunDatabase } from './run-database';
-import { SqliteRunDatabase } from './sqlite';
+import { SqliteRunDatabase } from './sqlite/run-database';
+
+type RunDatabaseClass = new (dataSource: DataSource) => RunDatabase;
+
+const RUN_DATABASES: Readonly<Record<DialectName, RunDatabaseClass>> = {
+  postgres: PostgresRunDatabase,
+  sqlite: SqliteRunDatabase,
+};
 
 /** Returns the port of runs to the database of a DataSource. */
 export function runDatabaseOf(dataSource: DataSource): RunDatabase {
-  return dataSource.options.type === 'postgres'
-    ? new PostgresRunDatabase(dataSource)
-    : new SqliteRunDatabase(dataSource);
+  return new RUN_DATABASES[dialectOf(dataSource).name](dataSource);
 }

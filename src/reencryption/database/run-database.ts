@@ -3,7 +3,7 @@ import type { DataSource } from 'typeorm';
 
 import { FieldEncryptionError, RunInterruptedError } from '../../errors';
 import type { Storage } from '../../format/field-ciphertext';
-import { databaseCode } from '../../typeorm/connection/transient-conflict';
+import { databaseCode } from '../../typeorm/dialect/database-code';
 
 import type { Lease, PageChange, PageRequest, RowKey, StoredPage, WantedToken } from './row';
 import type { WorkTable } from './work-table';
@@ -98,9 +98,9 @@ export interface RunDatabase {
   /** The primary key as TypeORM returns it. */
   reportedKey(table: WorkTable, key: RowKey): readonly unknown[];
   /**
-   * Lag of the slowest replica in milliseconds; 0 if there is none.
+   * Lag of the slowest replica in milliseconds; 0 if there is none. Left out where nothing tells it.
    *
    * @throws {@link RunPlanError} if the role may not see it
    */
-  replicaLagMs(): Promise<number>;
+  replicaLagMs?(): Promise<number>;
 }

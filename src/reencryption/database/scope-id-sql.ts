@@ -1,6 +1,8 @@
 import type { DataSource } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
+import { dialectOf } from '../../typeorm/dialect/dialect-of';
+
 /** Where the groups of a UUID begin among its digits, and how many these are. */
 const UUID_GROUPS = [
   [1, 8],
@@ -11,16 +13,16 @@ const UUID_GROUPS = [
 ] as const;
 
 /** Returns SQL for the id of the scope that a column names, in the form of `scopeId`. */
-export function scopeIdSql({ driver, options }: DataSource, column: ColumnMetadata): string {
+export function scopeIdSql(dataSource: DataSource, column: ColumnMetadata): string {
+  const { driver } = dataSource;
+  const { sql } = dialectOf(dataSource);
   const cell = driver.escape(column.databaseName);
   const type = driver.normalizeType(column).toLowerCase();
-  const isPostgres = options.type === 'postgres';
-  const hex = isPostgres ? `encode(${cell}, 'hex')` : `lower(hex(${cell}))`;
-  const text = type === 'bytea' || type === 'blob' ? hex : `CAST(${cell} AS text)`;
+  const text = type === 'bytea' || type === 'blob' ? sql.hex(cell) : sql.cast(cell, 'text');
   const digits = `lower(replace(replace(replace(${text}, '-', ''), '{', ''), '}', ''))`;
-  const isHex = isPostgres ? `${digits} !~ '[^0-9a-f]'` : `${digits} NOT GLOB '*[^0-9a-f]*'`;
-  const uuid = UUID_GROUPS.map(
+  const groups = UUID_GROUPS.map(
     ([from, length]) => `substr(${digits}, ${String(from)}, ${String(length)})`,
-  ).join(" || '-' || ");
-  return `CASE WHEN length(${digits}) = 32 AND ${isHex} THEN ${uuid} ELSE ${text} END`;
+  );
+  const uuid = sql.concat(groups.flatMap((group, i) => (i === 0 ? [group] : ["'-'", group])));
+  return `CASE WHEN length(${digits}) = 32 AND ${sql.isHex(digits)} THEN ${uuid} ELSE ${text} END`;
 }

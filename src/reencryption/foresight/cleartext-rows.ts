@@ -2,6 +2,7 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { FieldEncryptionError } from '../../errors';
 import { readLegacyPlaintext } from '../../typeorm/codec/cleartext';
+import { dialectOf } from '../../typeorm/dialect/dialect-of';
 import type { Installation } from '../../typeorm/installation/installation';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
 import { boundCondition } from '../database/bound-condition';
@@ -71,7 +72,7 @@ export class CleartextRows {
       dataSource.driver.escape(databaseName);
     const cells = columns.map(({ encrypted, stored }) => cell(encrypted.column, stored));
     const add = (column: ColumnMetadata): number =>
-      cells.push(cell(column, `CAST(${sqlOf(column)} AS TEXT)`)) - 1;
+      cells.push(cell(column, dialectOf(dataSource).sql.cast(sqlOf(column), 'text'))) - 1;
     this.#unique = columns.flatMap(({ encrypted }) =>
       encrypted.indexes
         .filter(({ policy }) => policy.unique)

@@ -1,5 +1,6 @@
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
+import { dialectOf } from '../../typeorm/dialect/dialect-of';
 import { keyAt } from '../database/row';
 import type { StoredPage } from '../database/row';
 import type { WorkCell, WorkTable } from '../database/work-table';
@@ -157,7 +158,8 @@ function uniqueTokens({ columns }: WorkTable, cells: WorkCell[]): UniqueTokens[]
 
 /** As text: JavaScript's dates and numbers hold less than some columns. */
 function textOf({ databaseName, entityMetadata }: ColumnMetadata): string {
-  return `CAST(${entityMetadata.connection.driver.escape(databaseName)} AS TEXT)`;
+  const { connection } = entityMetadata;
+  return dialectOf(connection).sql.cast(connection.driver.escape(databaseName), 'text');
 }
 
 function addPending({ table, pending = 'TRUE' }: TableWork, cells: WorkCell[]): number | undefined {

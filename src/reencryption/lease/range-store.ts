@@ -1,6 +1,6 @@
 import type { DataSource } from 'typeorm';
 
-import { escapedTable } from '../../typeorm/connection/sql-dialect';
+import { escapedTable } from '../../typeorm/dialect/escaped-table';
 import { RangeSchema } from '../../typeorm/tables/run-tables';
 import type { RangeRow, RunRow } from '../../typeorm/tables/run-tables';
 import { keyToText, LEASE_MS } from '../database/row';

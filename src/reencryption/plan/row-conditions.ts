@@ -38,7 +38,7 @@ export async function assertConditions(
   ];
   for (const { option, sql, condition } of given) {
     if (sql === '') continue;
-    if (installation.dataSource.options.type !== 'postgres' && hasPlaceholder(sql)) {
+    if (hasPlaceholder(installation.dataSource, sql)) {
       throw new RunPlanError(
         `The condition that "${option}" gives for ${metadata.name} has a placeholder: only \`where\` takes ` +
           'parameters, and as :name.',

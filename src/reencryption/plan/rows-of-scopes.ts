@@ -2,6 +2,7 @@ import type { DataSource, EntityMetadata } from 'typeorm';
 
 import type { Scope } from '../../keys/record/scope';
 import { SCOPE_KEY_STATES } from '../../keys/record/scope-key-record';
+import { dialectOf } from '../../typeorm/dialect/dialect-of';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { boundCondition } from '../database/bound-condition';
 import type { BoundCondition, ParameterValue } from '../database/bound-condition';
@@ -44,18 +45,11 @@ function rowsOfScopesSql(
   { column, policy, scope }: EncryptedColumn,
 ): string {
   if (scope === undefined) return 'FALSE';
-  const ids = jsonTextsSql(dataSource, `:${parameterOf(scope.kind)}`);
+  const ids = dialectOf(dataSource).sql.jsonTexts(`:${parameterOf(scope.kind)}`);
   const keys = `k.kind = '${scope.kind}' AND k.scope IN (${ids})`;
   const cell = dataSource.driver.escape(column.databaseName);
   return [
     underScopeKeySql(dataSource, cell, policy.storage, SCOPE_KEY_STATES, keys),
     ...(scope.column === undefined ? [] : [`${scopeIdSql(dataSource, scope.column)} IN (${ids})`]),
   ].join(' OR ');
-}
-
-/** Selects the texts in a JSON array. */
-function jsonTextsSql({ options }: DataSource, array: string): string {
-  return options.type === 'postgres'
-    ? `SELECT json_array_elements_text(CAST(${array} AS json))`
-    : `SELECT value FROM json_each(${array})`;
 }

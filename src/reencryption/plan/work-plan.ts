@@ -140,7 +140,7 @@ async function requireReplicas(
   maxReplicaLagMs: number | undefined,
 ): Promise<void> {
   if (maxReplicaLagMs === undefined) return;
-  if (options.type === 'postgres') {
+  if (database.replicaLagMs !== undefined) {
     await database.replicaLagMs();
     return;
   }

@@ -3,6 +3,7 @@ import type { DataSource } from 'typeorm';
 
 import { ConfigurationError, FieldEncryptionError } from '../../errors';
 import { loadPeer } from '../../kms/remote/optional-peer';
+import { dialectOf } from '../../typeorm/dialect/dialect-of';
 import { DatabaseError, runInterrupted, withConnection } from '../database/run-database';
 
 import type { RunJob } from './run-job';
@@ -48,7 +49,7 @@ export class JobQueue {
    * @throws {@link RunInterruptedError} when the database fails
    */
   static async with<T>(dataSource: DataSource, work: (queue: JobQueue) => Promise<T>): Promise<T> {
-    if (dataSource.options.type !== 'postgres') throw notPostgres(dataSource);
+    if (!dialectOf(dataSource).runsPgBoss) throw notPostgres(dataSource);
     const Boss = loadPeer('A queue of runs', 'pg-boss') as typeof PgBoss;
     const boss = new Boss({
       db: { executeSql: (sql, values) => execute(dataSource, sql, values) },

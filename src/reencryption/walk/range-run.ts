@@ -94,7 +94,7 @@ export class RangeRun {
     const { database, options } = this.#context;
     if (await options.pauseWhile?.()) return true;
     if (options.maxReplicaLagMs === undefined) return false;
-    return (await database.replicaLagMs()) > options.maxReplicaLagMs;
+    return ((await database.replicaLagMs?.()) ?? 0) > options.maxReplicaLagMs;
   }
 
   /** Returns false if the lease was lost: another worker has the range, and goes on from its checkpoint. */

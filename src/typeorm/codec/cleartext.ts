@@ -1,7 +1,9 @@
+import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { KeyNotFoundError, UnsupportedValueError } from '../../errors';
 import type { FieldPolicy } from '../../field/field-policy';
+import { dialectOf } from '../dialect/dialect-of';
 
 /** Reads cleartext that this library did not write as the declared type; `undefined` if it is not of that type. */
 export function parseCleartext({ type }: FieldPolicy, cleartext: string | Uint8Array): unknown {
@@ -55,7 +57,7 @@ const TIME_WITHOUT_ZONE = /^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?$/;
  */
 export function readLegacyPlaintext({ column, policy }: LegacyColumn, stored: unknown): unknown {
   const cleartext = stored as string | Uint8Array;
-  const isUtc = policy.type === 'date' && storesUtc(column);
+  const isUtc = policy.type === 'date' && storesUtc(column.entityMetadata);
   const value = parseCleartext(policy, isUtc ? withZone(cleartext) : cleartext);
   if (value !== undefined) return value;
   const { entity, property, type } = policy;
@@ -78,9 +80,8 @@ export function maybeCleartext({ entity, property }: FieldPolicy, error: unknown
   );
 }
 
-/** Whether dates without a zone are UTC: TypeORM writes and reads UTC on SQLite, and local time on PostgreSQL. */
-function storesUtc({ entityMetadata }: ColumnMetadata): boolean {
-  return entityMetadata.connection.options.type !== 'postgres';
+function storesUtc({ connection }: EntityMetadata): boolean {
+  return dialectOf(connection).values.storesUtc(connection);
 }
 
 function withZone(cleartext: string | Uint8Array): string {

@@ -4,23 +4,12 @@ import type { DataSource } from 'typeorm';
 import { KeyStateError } from '../../errors';
 import { HEADER_BYTES, prefixOfText, unboundPrefix } from '../../format/data-key-id';
 import type { UsedKeys } from '../../keys/cache/used-keys';
+import { dialectOf } from '../dialect/dialect-of';
+import { escapedTable } from '../dialect/escaped-table';
+import type { SqlValue } from '../dialect/sql-forms';
 
-import { escapedTable } from './sql-dialect';
-
-/** The name of a setting that cannot exist, which PostgreSQL quotes in the error for it. */
-const MARK = 'field-encryption: the key is too old';
-/** The last moment that both databases know. */
+/** The last moment that all databases know. */
 const LATEST = Date.UTC(9999, 11, 31);
-const DAY_MS = 86_400_000;
-const JULIAN_DAY_OF_1970 = 2_440_587.5;
-/** SQLite raises an error for the absolute value of this number, and for few other things. */
-const NO_ABSOLUTE_VALUE = '-9223372036854775808';
-
-/** A value in SQL, with the name that PostgreSQL has for its type. */
-interface SqlValue {
-  readonly sql: string;
-  readonly type: 'text' | 'bytea' | 'boolean';
-}
 
 /**
  * Returns SQL that is the value until a time by the clock of the database, and an error from then on. A
@@ -31,18 +20,12 @@ interface SqlValue {
  * they are evaluated.
  */
 export function fenceSql(
-  { options }: Pick<DataSource, 'options'>,
+  dataSource: DataSource,
   until: number,
-  { sql, type }: SqlValue,
+  value: SqlValue,
   whileTrue = '',
 ): string {
-  const at = Math.min(until, LATEST);
-  if (options.type === 'postgres') {
-    const late = `CAST(current_setting('${MARK}') AS ${type})`;
-    return `CASE WHEN pg_catalog.clock_timestamp() < '${new Date(at).toISOString()}'${whileTrue} THEN CAST(${sql} AS ${type}) ELSE ${late} END`;
-  }
-  const day = String(at / DAY_MS + JULIAN_DAY_OF_1970);
-  return `CASE WHEN julianday() < ${day}${whileTrue} THEN ${sql} ELSE abs(${NO_ABSOLUTE_VALUE}) END`;
+  return dialectOf(dataSource).sql.until(Math.min(until, LATEST), value, whileTrue);
 }
 
 /** Returns SQL that is true while the rows of keys are there which a rollback may take away. */
@@ -63,9 +46,9 @@ export function fenced(
   const prefixes = used.dataPrefixes;
   if (prefixes.length === 0) return [sql, parameters];
   const at = parameters.findIndex((value) => prefixes.includes(prefixOfValue(value)));
-  const found = at < 0 ? undefined : placeholder(dataSource, sql, at);
+  const found = at < 0 ? undefined : dialectOf(dataSource).sql.placeholderAt(sql, at);
   if (found === undefined) return [sql, parameters];
-  const type = typeof parameters[at] === 'string' ? 'text' : 'bytea';
+  const type = typeof parameters[at] === 'string' ? 'text' : 'binary';
   const whileThere = whileThereSql(dataSource, used.vanishing);
   const whole = fenceSql(dataSource, used.usableUntil, { sql: found.text, type }, whileThere);
   const rest = sql.slice(found.index + found.text.length);
@@ -73,8 +56,10 @@ export function fenced(
 }
 
 /** Rethrows the error of a statement; that of its fence as one for users. */
-export function rethrowFenced(error: unknown): never {
-  if (!(error instanceof QueryFailedError) || !isFenceError(error as QueryFailedError)) throw error;
+export function rethrowFenced(dataSource: DataSource, error: unknown): never {
+  if (!(error instanceof QueryFailedError)) throw error;
+  const { message, query } = error as QueryFailedError;
+  if (!dialectOf(dataSource).sql.isTooLate(message, query)) throw error;
   throw new KeyStateError(
     'A statement came to the database when the key that it was made with had not been confirmed for ' +
       'keyCache.maxAgeMs: it, or its process, had stood still on the way. Nothing was written. Try again.',
@@ -82,33 +67,9 @@ export function rethrowFenced(error: unknown): never {
   );
 }
 
-function isFenceError({ message, query }: Pick<QueryFailedError, 'message' | 'query'>): boolean {
-  if (message.includes(MARK)) return true;
-  return message.includes('integer overflow') && query.includes(NO_ABSOLUTE_VALUE);
-}
-
 function prefixOfValue(value: unknown): string {
   if (typeof value === 'string') return prefixOfText(value);
   return Buffer.isBuffer(value) ? unboundPrefix(value.toString('base64url', 0, HEADER_BYTES)) : '';
-}
-
-/** Finds a parameter in a statement, outside of quotes. */
-function placeholder(
-  { options }: DataSource,
-  sql: string,
-  at: number,
-): { readonly index: number; readonly text: string } | undefined {
-  const tokens = /"(?:[^"]|"")*"|'(?:[^']|'')*'|\$\d+|\?/g;
-  let questions = -1;
-  for (const { 0: text, index } of sql.matchAll(tokens)) {
-    if (options.type === 'postgres') {
-      if (text === `$${String(at + 1)}`) return { index, text };
-    } else if (text === '?') {
-      questions += 1;
-      if (questions === at) return { index, text };
-    }
-  }
-  return undefined;
 }
 
 /** The keys that statements were made with, by their parameters. */

@@ -1,5 +1,7 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 
+import { dialectOf } from '../dialect/dialect-of';
+
 /** Runs `work` on the given connection, or else on one to the primary. */
 export async function withConnection<T>(
   dataSource: DataSource,
@@ -18,7 +20,7 @@ export async function withConnection<T>(
 /** Query runners that a statement has created for itself. */
 const lent = new WeakSet<QueryRunner>();
 
-/** The fields of TypeORM's query runner for PostgreSQL that say whether it has a connection. */
+/** The fields of TypeORM's query runners that say whether it has a connection. */
 interface Connected {
   isReleased: boolean;
   databaseConnection?: unknown;
@@ -45,8 +47,7 @@ export function share(runner: QueryRunner): void {
 export function giveBack(runner: QueryRunner | undefined): boolean {
   if (runner === undefined) return true;
   if (runner.isTransactionActive) return false;
-  // Everybody has the same one.
-  if (runner.connection.options.type !== 'postgres') return true;
+  if (dialectOf(runner.connection).transactions.shareConnection) return true;
   if (!lent.has(runner)) return false;
   void runner.release();
   const connected: Partial<Connected> = {

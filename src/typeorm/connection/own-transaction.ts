@@ -1,6 +1,7 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 
 import { KeyStateError } from '../../errors';
+import { dialectOf } from '../dialect/dialect-of';
 
 import { withConnection } from './lent-connection';
 import { soleConnection } from './sole-connection';
@@ -8,9 +9,6 @@ import { explainAccess } from './table-access';
 import { isLockTimeout, isTransientConflict, retriesOf } from './transient-conflict';
 
 const conflicts = retriesOf(mayGoAway, 1000);
-
-/** How long to wait for a lock that another transaction holds; an audit sink may take 10 s of it. */
-const LOCK_WAIT = '15s';
 
 /** Work in a transaction of the library's own. */
 interface OwnTransaction<T> {
@@ -33,14 +31,12 @@ export async function inOwnTransaction(
   connection: QueryRunner | undefined,
   work: (runner: QueryRunner) => Promise<boolean>,
 ): Promise<boolean> {
+  const { transactions } = dialectOf(dataSource);
   try {
     return await conflicts.execute(async () =>
       withConnection(dataSource, connection, (runner) =>
         ownTransaction(runner, {
-          work: async (own) => {
-            await limitLockWaits(own);
-            return work(own);
-          },
+          work: (own) => transactions.withLimitedLockWaits(own, () => work(own)),
           isDone: (done) => done,
           inTransaction: () => Promise.reject(busyWithTransaction()),
         }),
@@ -51,19 +47,6 @@ export async function inOwnTransaction(
     const explained = explainAccess(error);
     throw isHeldByOthers ? lockedTooLong(error) : explained;
   }
-}
-
-/**
- * Limits how long the transaction waits for a lock on PostgreSQL, unless a limit is already configured. Returns
- * whether it did.
- */
-export async function limitLockWaits(runner: QueryRunner): Promise<boolean> {
-  if (runner.connection.options.type !== 'postgres') return false;
-  const set = (await runner.query(
-    "SELECT set_config('lock_timeout', $1, true) WHERE current_setting('lock_timeout') = '0'",
-    [LOCK_WAIT],
-  )) as unknown[];
-  return set.length > 0;
 }
 
 /** {@link inOwnTransaction} once, on a connection that the caller holds. */

@@ -3,9 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { DataSource, QueryRunner, ReplicationMode } from 'typeorm';
 
 import { KeyStateError } from '../../errors';
-
-/** Drivers that share their only connection, through one query runner. */
-const DRIVERS_WITH_ONE_CONNECTION = ['better-sqlite3', 'sqlite'];
+import { dialectOf } from '../dialect/dialect-of';
 
 /** How long statements are held back until those under way have ended. */
 const PATIENCE_MS = 200;
@@ -34,7 +32,7 @@ const soleConnections = new WeakMap<DataSource, SoleConnection>();
 
 /** Returns the only connection of a DataSource; undefined if each query runner has its own. */
 export function soleConnection(dataSource: DataSource): SoleConnection | undefined {
-  if (!DRIVERS_WITH_ONE_CONNECTION.includes(dataSource.options.type)) return undefined;
+  if (!dialectOf(dataSource).transactions.shareConnection) return undefined;
   const known = soleConnections.get(dataSource) ?? new SoleConnection(dataSource);
   soleConnections.set(dataSource, known);
   return known;

@@ -3,52 +3,13 @@ import { QueryFailedError } from 'typeorm';
 import type { DataSource, QueryRunner } from 'typeorm';
 
 import { ConfigurationError } from '../../errors';
+import { dialectOf } from '../dialect/dialect-of';
 
 import { withConnection } from './lent-connection';
-import { hasTable, quotedName } from './sql-dialect';
-import { databaseCode } from './transient-conflict';
-
-const ACCESS_SQL =
-  "SELECT to_regclass($1) AS oid, has_table_privilege(to_regclass($1), 'SELECT') AS readable, " +
-  "current_user AS role, current_setting('search_path') AS path";
+import { databaseFailure } from './transient-conflict';
 
 /** Stands for the id of a scope in the parameters of an error. */
 const SCOPE_LEFT_OUT = '[scope]';
-
-/** A row of {@link ACCESS_SQL}. */
-interface TableAccess {
-  readonly oid: string | null;
-  readonly readable: boolean;
-  readonly role: string;
-  readonly path: string;
-}
-
-/**
- * Whether a table exists. On PostgreSQL, TypeORM's own method overlooks tables that the role has no rights
- * on, and those outside the first schema of the search path: both would be reported as missing.
- *
- * @throws {@link ConfigurationError} for a table that exists, but that the role may not read or TypeORM does
- * not see
- */
-export async function tableExists(runner: QueryRunner, tablePath: string): Promise<boolean> {
-  if (await hasTable(runner, tablePath)) return true;
-  if (runner.connection.options.type !== 'postgres') return false;
-  const [table] = (await runner.query(ACCESS_SQL, [
-    tablePath.split('.').map(quotedName).join('.'),
-  ])) as TableAccess[];
-  if (table === undefined || table.oid === null) return false;
-  if (table.readable) {
-    throw new ConfigurationError(
-      `The table ${tablePath} is there, and not in the first schema of the search path, where TypeORM looks ` +
-        `for it. The search path of the database role "${table.role}" is: ${table.path}. Put the schema of the ` +
-        'table first there (ALTER ROLE … SET search_path), or name it by the option schema of the DataSource.',
-    );
-  }
-  throw new ConfigurationError(
-    `The database role "${table.role}" has no permission on table ${tablePath}, which is there. ` +
-      `Grant it what docs/operations.md lists, at least: GRANT SELECT ON ${tablePath} TO "${table.role}"`,
-  );
-}
 
 /**
  * Works on the library's own tables, on the given connection or one to the primary.
@@ -73,7 +34,8 @@ export async function withOwnTables<T>(
  */
 export function explainAccess(error: unknown): unknown {
   dropParameters(error);
-  if (databaseCode(error) === '42501') {
+  const failure = databaseFailure(error);
+  if (failure === 'forbidden') {
     return new ConfigurationError(
       'The database role has no permission on a table of this library; the cause names it. Grant it what ' +
         'docs/operations.md lists: SELECT to read, and to change keys INSERT and UPDATE on the key table and ' +
@@ -81,9 +43,10 @@ export function explainAccess(error: unknown): unknown {
       { cause: error },
     );
   }
-  if (!isMissing(error)) return error;
+  if (failure !== 'missing') return error;
+  const { message } = error as Error;
   return new ConfigurationError(
-    `A table or column that is needed does not exist in this database: ${error.message}. Run the migrations ` +
+    `A table or column that is needed does not exist in this database: ${message}. Run the migrations ` +
       'of the DataSource, fieldEncryptionMigrations among them; or, where it is one of this library, ' +
       '`field-encryption init`.',
     { cause: error },
@@ -117,17 +80,6 @@ function changeParameters(
 }
 
 /**
- * Whether a statement failed for a table or column that the database does not have. TypeORM 0.3 lets errors
- * of better-sqlite3 through as they are, and those may be of another realm.
- */
-function isMissing(error: unknown): error is { readonly message: string } {
-  const { message } = (error ?? {}) as { readonly message?: unknown };
-  if (typeof message !== 'string') return false;
-  const isOfPostgres = ['42P01', '42703'].includes(databaseCode(error));
-  return isOfPostgres || /no such (table|column):|has no column named/.test(message);
-}
-
-/**
  * Returns the tables that the database does not have.
  *
  * @throws {@link ConfigurationError} for one that the role may not read
@@ -139,7 +91,7 @@ export async function missingTables(
   return withConnection(dataSource, undefined, async (runner) => {
     const missing: string[] = [];
     for (const path of tablePaths) {
-      if (!(await tableExists(runner, path))) missing.push(path);
+      if (!(await dialectOf(dataSource).catalog.tableExists(runner, path))) missing.push(path);
     }
     return missing;
   });

@@ -1,8 +1,9 @@
 import { ExponentialBackoff, handleWhen, retry } from 'cockatiel';
 import type { RetryPolicy } from 'cockatiel';
-import { QueryFailedError } from 'typeorm';
 
-const TRANSIENT_CODES = ['40001', '40P01', 'SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT', 'SQLITE_LOCKED'];
+import { databaseCode } from '../dialect/database-code';
+import { failureOf } from '../dialect/dialect-of';
+import type { Failure } from '../dialect/failure';
 
 /** Retries, with growing delays, after a transient conflict. */
 export const conflicts = retriesOf(isTransientConflict);
@@ -17,29 +18,24 @@ export function retriesOf(isTransient: (error: unknown) => boolean, maxDelay = 2
 
 /** Whether an error goes away by itself: a serialization failure, a deadlock or a busy SQLite file. */
 export function isTransientConflict(error: unknown): boolean {
-  return TRANSIENT_CODES.includes(databaseCode(error));
+  return databaseFailure(error) === 'transient';
 }
 
 /** Whether a wait for a lock timed out. */
 export function isLockTimeout(error: unknown): boolean {
-  return databaseCode(error) === '55P03';
+  return databaseFailure(error) === 'lockTimeout';
 }
 
 /** Whether a unique index refused a row. */
 export function isUniqueViolation(error: unknown): boolean {
-  const code = databaseCode(error);
-  if (code === '23505' || code === 'SQLITE_CONSTRAINT_UNIQUE') return true;
-  // The sqlite3 driver has one code for all constraints.
-  return (
-    code.startsWith('SQLITE_CONSTRAINT') &&
-    error instanceof Error &&
-    /UNIQUE constraint failed/.test(error.message)
-  );
+  return databaseFailure(error) === 'notUnique';
 }
 
-/** Returns the driver's own code, also that behind TypeORM's error; empty if there is none. */
-export function databaseCode(error: unknown): string {
-  const failure: unknown = error instanceof QueryFailedError ? error.driverError : error;
-  const { code } = (failure ?? {}) as { code?: unknown };
-  return typeof code === 'string' ? code : '';
+/** Returns what failed at an error of a database, also behind TypeORM's error. */
+export function databaseFailure(error: unknown): Failure | undefined {
+  const { message } = (error ?? {}) as { readonly message?: unknown };
+  return failureOf({
+    code: databaseCode(error),
+    message: typeof message === 'string' ? message : '',
+  });
 }

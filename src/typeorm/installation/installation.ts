@@ -13,8 +13,8 @@ import type { Scope } from '../../keys/record/scope';
 import type { KeysToPrepare } from '../../keys/scopes/wanted-key';
 import { notWhileHeld } from '../../keys/wrapping/kms-client';
 import { giveBack, onPrimary } from '../connection/lent-connection';
-import { parameterLimit } from '../connection/sql-dialect';
 import type { CheckedOptions } from '../declare/field-encryption-options';
+import { dialectOf } from '../dialect/dialect-of';
 import type {
   EncryptedColumn,
   EncryptedColumns,
@@ -104,7 +104,7 @@ export class Installation {
     this.accessLog ??= startAccessLog(this);
     this.guard ??= startGuard(this);
     this.#views = await checkViews(dataSource, this.#columns);
-    this.parameterLimit = await parameterLimit(dataSource);
+    this.parameterLimit = await dialectOf(dataSource).values.maxParameters(dataSource);
   }
 
   /** Returns an encrypted column that the view at a place is over, if any; see `table-place.ts`. */

@@ -3,7 +3,8 @@ import type { EntityMetadata, QueryRunner } from 'typeorm';
 import { isBoundField } from '../../field/field-policy';
 import { keyIdOfPrefix } from '../../format/data-key-id';
 import { inspectStored } from '../../format/field-ciphertext';
-import { escapedTable, hasColumn } from '../connection/sql-dialect';
+import { catalogOf } from '../dialect/dialect-of';
+import { escapedTable } from '../dialect/escaped-table';
 import type { EncryptedColumn, EncryptedColumns } from '../metadata/encrypted-column';
 import { selectAllRows } from '../tables/all-rows';
 
@@ -22,7 +23,7 @@ export async function storedSamples(
   metadata: EntityMetadata,
   { column: { databaseName } }: EncryptedColumn,
 ): Promise<unknown[]> {
-  if (!(await hasColumn(runner, metadata.tablePath, databaseName))) return [];
+  if (!(await catalogOf(runner).hasColumn(runner, metadata.tablePath, databaseName))) return [];
   const { driver } = runner.connection;
   const table = escapedTable(runner.connection, metadata);
   const cell = driver.escape(databaseName);
@@ -89,7 +90,8 @@ export async function hasStoredTokens(
     const common = columns.flatMap(({ indexes }) => indexes.filter(({ isScoped }) => !isScoped));
     for (const { column } of common) {
       // The schema may be behind the entities.
-      if (!(await hasColumn(runner, metadata.tablePath, column.databaseName))) continue;
+      if (!(await catalogOf(runner).hasColumn(runner, metadata.tablePath, column.databaseName)))
+        continue;
       const name = connection.driver.escape(column.databaseName);
       const rows = await selectAllRows(
         runner,

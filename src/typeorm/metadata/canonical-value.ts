@@ -3,6 +3,7 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { isWellFormed } from '../../encoding/text';
 import { UnsupportedValueError } from '../../errors';
 import { utf8 } from '../../field/row-context';
+import { dialectOf } from '../dialect/dialect-of';
 
 /**
  * Returns the one form that equal values have, as the bytes of its UTF-8; `undefined` for a value that the
@@ -80,15 +81,14 @@ function typeOf(column: ColumnMetadata): string {
 }
 
 function integers({ entityMetadata }: ColumnMetadata): Canonical {
-  // SQLite returns numbers, which would be other ones.
-  const isWhole = entityMetadata.connection.options.type === 'postgres';
+  const isExact = dialectOf(entityMetadata.connection).values.hasExactIntegers;
   return (stored) => {
     if (typeof stored === 'number')
       return Number.isSafeInteger(stored) ? String(stored) : undefined;
     const isText = typeof stored === 'string' && /^-?\d{1,20}$/.test(stored);
     if (!isText && typeof stored !== 'bigint') return undefined;
     const value = BigInt(stored);
-    return isWhole || Number.isSafeInteger(Number(value)) ? value.toString() : undefined;
+    return isExact || Number.isSafeInteger(Number(value)) ? value.toString() : undefined;
   };
 }
 

@@ -5,55 +5,30 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { isBoundField } from '../../field/field-policy';
 import type { FieldPolicy } from '../../field/field-policy';
 import { storedLength } from '../../format/field-ciphertext';
-import type { Storage } from '../../format/field-ciphertext';
+import { dialectOf } from '../dialect/dialect-of';
+import type { CiphertextForm } from '../dialect/sql-forms';
 
-/** Returns the length of the shortest ciphertext: of an empty text, in the suite with the shortest nonce. */
-function shortest(storage: Storage): number {
-  return storedLength(0, 'aes-256-gcm-siv', storage);
+/**
+ * Returns the form of a column's ciphertexts.
+ *
+ * Base64url of the format byte 0x01 begins with `A` and one of `Q` to `f`, since the second character
+ * holds the last two bits of that byte and four of the key id; that of 0x02 with `A` and one of `g` to `v`.
+ */
+function formOf(policy: FieldPolicy): CiphertextForm {
+  const { storage } = policy;
+  // Of an empty text, in the suite with the shortest nonce.
+  const shortest = storedLength(0, 'aes-256-gcm-siv', storage);
+  return isBoundField(policy)
+    ? { storage, formats: ['01', '02'], second: '[Q-Za-v]', shortest }
+    : { storage, formats: ['01'], second: '[Q-Za-f]', shortest };
 }
 
 /**
  * Returns SQL that is true for the stored form of a ciphertext, false for anything else, and NULL for
  * NULL, which a CHECK constraint lets pass.
- *
- * Base64url of the format byte 0x01 begins with `A` and one of `Q` to `f`, since the second character
- * holds the last two bits of that byte and four of the key id; that of 0x02 with `A` and one of `g` to `v`.
  */
-export function isCiphertextSql({ driver }: DataSource, name: string, policy: FieldPolicy): string {
-  const { storage } = policy;
-  const isBound = isBoundField(policy);
-  const length = String(shortest(storage));
-  const isPostgres = driver.options.type === 'postgres';
-  if (storage === 'binary') {
-    const formats = (isBound ? ['01', '02'] : ['01']).map((byte) =>
-      isPostgres ? `decode('${byte}', 'hex')` : `x'${byte}'`,
-    );
-    const first = formats.length === 1 ? `= ${String(formats[0])}` : `IN (${formats.join(', ')})`;
-    const bytes = isPostgres ? 'octet_length' : 'length';
-    return `substr(${name}, 1, 1) ${first} AND ${bytes}(${name}) >= ${length}`;
-  }
-  const second = secondCharacter(isBound);
-  // The collation of the column must not decide what a range of characters holds.
-  return isPostgres
-    ? `${name} COLLATE "C" ~ '^A${second}[A-Za-z0-9_-]*$' AND length(${name}) >= ${length}`
-    : `${name} GLOB 'A${second}*' AND ${name} NOT GLOB '*[^A-Za-z0-9_-]*' AND length(${name}) >= ${length}`;
-}
-
-function secondCharacter(isBound: boolean): string {
-  return isBound ? '[Q-Za-v]' : '[Q-Za-f]';
-}
-
-/**
- * Returns the condition of the constraint. SQLite takes longer to check the alphabet of a long text than for
- * the rest of an insert, and compiles the condition into every statement that it prepares. So there it is
- * one pattern, for as many characters as the shortest ciphertext has.
- */
-function checkSql(dataSource: DataSource, name: string, policy: FieldPolicy): string {
-  if (policy.storage !== 'text' || dataSource.options.type === 'postgres') {
-    return isCiphertextSql(dataSource, name, policy);
-  }
-  const rest = '[A-Za-z0-9_-]'.repeat(shortest('text') - 2);
-  return `${name} GLOB 'A${secondCharacter(isBoundField(policy))}${rest}*'`;
+export function isCiphertextSql(dataSource: DataSource, name: string, policy: FieldPolicy): string {
+  return dialectOf(dataSource).sql.isCiphertext(name, formOf(policy));
 }
 
 /** The CHECK constraint of a column. */
@@ -74,7 +49,7 @@ export function ciphertextCheck(
 ): CheckMetadata {
   const { entityMetadata } = column;
   const name = dataSource.driver.escape(column.databaseName);
-  const expression = checkSql(dataSource, name, policy);
+  const expression = dialectOf(dataSource).sql.checksCiphertext(name, formOf(policy));
   return new CheckMetadata({
     entityMetadata,
     args: { target: entityMetadata.target, expression },

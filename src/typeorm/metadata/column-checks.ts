@@ -8,6 +8,7 @@ import type {
   ColumnGuard,
   EncryptedColumnGuard,
 } from '../declare/column-guard';
+import { dialectOf } from '../dialect/dialect-of';
 
 import { policyRefused } from './encrypted-column';
 import type { EncryptedColumn } from './encrypted-column';
@@ -177,8 +178,7 @@ function placeOf(
   { tablePath }: EntityMetadata,
   { databaseName }: ColumnMetadata,
 ): string {
-  const isPostgres = dataSource.options.type === 'postgres';
-  const name = isPostgres ? databaseName : databaseName.toLowerCase();
+  const name = dialectOf(dataSource).names.columnPlace(databaseName);
   return JSON.stringify([tablePlace(dataSource, tablePath), name]);
 }
 

@@ -1,9 +1,10 @@
-import type { ColumnType, ObjectLiteral } from 'typeorm';
+import type { ObjectLiteral } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { ErasedError, FieldEncryptionError, KmsUnavailableError } from '../../errors';
 import { isOwnKmsRefusal } from '../../keys/wrapping/own-kms-refusals';
 import type { CheckedOptions } from '../declare/field-encryption-options';
+import { dialectOf } from '../dialect/dialect-of';
 import type { Installation } from '../installation/installation';
 import { decryptStored } from '../metadata/encrypted-column';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
@@ -25,6 +26,7 @@ import { override } from './override';
 export function installDriverCodec(installation: Installation): void {
   const { encryptedColumn } = installation;
   const { driver } = installation.dataSource;
+  const { values } = dialectOf(installation.dataSource);
   override(driver, 'preparePersistentValue', (prepare) => (value: unknown, column) => {
     const encrypted = encryptedColumn(column);
     if (encrypted === undefined) return prepare(value, column) as unknown;
@@ -51,7 +53,8 @@ export function installDriverCodec(installation: Installation): void {
   override(driver, 'normalizeType', (normalize) => (column) => {
     const encrypted = encryptedColumn(column as ColumnMetadata);
     if (encrypted === undefined) return normalize(column);
-    return normalize({ type: storageType(encrypted, driver.options.type) });
+    const { storage, columnLength } = encrypted.policy;
+    return normalize({ type: values.columnType(storage, columnLength) });
   });
   decryptReturnedRows(installation);
 }
@@ -81,12 +84,7 @@ function decryptOfScope(
   }
 }
 
-function storageType({ policy }: EncryptedColumn, driverType: string): ColumnType {
-  if (policy.storage === 'binary') return driverType === 'postgres' ? 'bytea' : 'blob';
-  return policy.columnLength === undefined ? 'text' : 'varchar';
-}
-
-/** Decrypts what RETURNING hands back to the caller's entity on PostgreSQL. */
+/** Decrypts what RETURNING hands back to the caller's entity. */
 function decryptReturnedRows({ dataSource, encryptedEntity }: Installation): void {
   override(dataSource.driver, 'createGeneratedMap', (create) => (metadata, ...rest) => {
     const map = create(metadata, ...rest);

@@ -2,7 +2,7 @@ import type { QueryRunner } from 'typeorm';
 import { Broadcaster } from 'typeorm/subscriber/Broadcaster.js';
 
 import type { ScopeKeyCreation } from '../../keys/scopes/scope-key-creation';
-import { limitLockWaits } from '../connection/own-transaction';
+import { dialectOf } from '../dialect/dialect-of';
 import { installationOf, isInstalled } from '../installation/installations';
 
 type Broadcast = (this: OfRunner, event: string, ...of: readonly unknown[]) => Promise<void>;
@@ -36,8 +36,8 @@ async function beforeCommit({ queryRunner }: OfRunner): Promise<void> {
   if (queryRunner.transactionDepth > 1) return;
   const creation = creationOf(queryRunner);
   if (creation?.hasToRecord(queryRunner) !== true) return;
-  await limitLockWaits(queryRunner);
-  await creation.recordWithin(queryRunner);
+  const { transactions } = dialectOf(queryRunner.connection);
+  await transactions.withLimitedLockWaits(queryRunner, () => creation.recordWithin(queryRunner));
 }
 
 function afterEnd({ queryRunner }: OfRunner): void {

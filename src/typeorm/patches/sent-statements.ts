@@ -1,8 +1,8 @@
-import { BetterSqlite3QueryRunner } from 'typeorm/driver/better-sqlite3/BetterSqlite3QueryRunner.js';
 import { Broadcaster } from 'typeorm/subscriber/Broadcaster.js';
 
 import type { UsedKeys } from '../../keys/cache/used-keys';
 import { keysOfStatement } from '../connection/key-fence';
+import { DIALECTS } from '../dialect/dialect-of';
 
 type Parameters = readonly unknown[] | undefined;
 type Query = (this: object, sql: string, parameters?: unknown[], structured?: boolean) => unknown;
@@ -40,15 +40,17 @@ export function checkKeysOfStatements(): void {
         });
   };
 
-  const runner = BetterSqlite3QueryRunner.prototype as unknown as { query: Query };
-  const { query } = runner;
-  runner.query = function (sql, parameters, structured) {
-    copied = parameters && keysOfStatement(parameters);
-    try {
-      // Subscribers are told before this returns.
-      return query.call(this, sql, parameters, structured);
-    } finally {
-      copied = undefined;
-    }
-  };
+  const copying = [...DIALECTS].flatMap(({ copyingRunners }) => copyingRunners);
+  for (const runner of copying as { query: Query }[]) {
+    const { query } = runner;
+    runner.query = function (sql, parameters, structured) {
+      copied = parameters && keysOfStatement(parameters);
+      try {
+        // Subscribers are told before this returns.
+        return query.call(this, sql, parameters, structured);
+      } finally {
+        copied = undefined;
+      }
+    };
+  }
 }

@@ -3,12 +3,12 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { FieldEncryptionError } from '../../errors';
 import type { InvalidFieldPolicyError } from '../../errors';
+import { dialectOf } from '../dialect/dialect-of';
 import { storedInClear } from '../metadata/column-checks';
 import { policyRefused } from '../metadata/encrypted-column';
 import type { EncryptedColumn, EncryptedColumns } from '../metadata/encrypted-column';
 import { tablePlace } from '../metadata/table-place';
 
-import { databaseViews } from './database-views';
 import { unmappedOrFunction } from './raw-use';
 import { SqlCheck } from './sql-check';
 import type { OnUse } from './sql-check';
@@ -91,12 +91,8 @@ async function textsOfDatabase(
   dataSource: DataSource,
   tables: readonly EntityMetadata[],
 ): Promise<ViewText[]> {
-  const views = await databaseViews(dataSource, tables);
-  return views.map(({ schema, name, definition }) => ({
-    name,
-    path: `"${schema}"."${name}"`,
-    nodes: sqlNodes(definition),
-  }));
+  const views = await dialectOf(dataSource).catalog.views(dataSource, tables);
+  return views.map(({ name, path, definition }) => ({ name, path, nodes: sqlNodes(definition) }));
 }
 
 /** Returns the SQL of a view entity; `undefined` for others, and if its builder fails for reasons of its own. */
@@ -192,14 +188,14 @@ function sourceOf(metadata: EntityMetadata, columns: readonly EncryptedColumn[])
 }
 
 /** Returns the catalog of tables and views by their names without schema. */
-function catalogOf({ options }: DataSource, sources: readonly NamedSource[]): Catalog {
+function catalogOf(dataSource: DataSource, sources: readonly NamedSource[]): Catalog {
   const byName = new Map<string, Source>();
   for (const { name, source } of sources) {
     const key = name.toLowerCase();
     byName.set(key, merged(byName.get(key), source));
   }
   return {
-    rowsAreValues: options.type === 'postgres',
+    rowsAreValues: dialectOf(dataSource).sql.rowsAreValues,
     source: (parts) => byName.get(parts.at(-1) ?? ''),
   };
 }

@@ -1,8 +1,9 @@
-import type { QueryRunner } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
 
 import type { KeyPurpose, KeyRecord, KeySuite } from '../../keys/record/key-record';
 import type { KeyState } from '../../keys/record/key-state';
 import type { KeyUpdate, MutableKeyFields } from '../../keys/store/key-store';
+import { dialectOf } from '../dialect/dialect-of';
 
 import { DataKeySchema } from './data-key-table';
 import type { DataKeyRow } from './data-key-table';
@@ -10,7 +11,10 @@ import { insertUnlessPresent } from './insert-unless-present';
 import { isWholeNumber, readBytes, readDate, readWholeNumber, StoredRow } from './stored-row';
 
 /** Matches an epoch that cannot be read: SQLite keeps any value in the column, and may return it changed. */
-const UNREADABLE_EPOCH_SQL = `NOT (epoch = CAST(epoch AS INTEGER) AND epoch BETWEEN 0 AND ${String(Number.MAX_SAFE_INTEGER)})`;
+function isUnreadableEpochSql(dataSource: DataSource): string {
+  const integer = dialectOf(dataSource).sql.cast('epoch', 'integer');
+  return `NOT (epoch = ${integer} AND epoch BETWEEN 0 AND ${String(Number.MAX_SAFE_INTEGER)})`;
+}
 
 /** Inserts the row of a key record. Returns whether it did: another process may have been first. */
 export function insertKey(runner: QueryRunner, record: KeyRecord): Promise<boolean> {
@@ -30,7 +34,9 @@ export async function updateKey(
     .update(DataKeySchema)
     .set(mutableColumnsOf(changed))
     .where('id = :id AND state = :state AND wrapped_key = :wrappedKey', { id, state, wrappedKey })
-    .andWhere(isWholeNumber(epoch) ? 'epoch = :epoch' : UNREADABLE_EPOCH_SQL, { epoch })
+    .andWhere(isWholeNumber(epoch) ? 'epoch = :epoch' : isUnreadableEpochSql(runner.connection), {
+      epoch,
+    })
     .callListeners(false)
     .execute();
   const isInUse = changed.state === 'active' || changed.state === 'preActive';

@@ -2,7 +2,7 @@ import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 
 import type { MarkPurpose } from '../../keys/record/scope-key-record';
 import type { RotatableScopes } from '../../keys/scopes/scope-key-store';
-import { escapedTable } from '../connection/sql-dialect';
+import { escapedTable } from '../dialect/escaped-table';
 
 import { ScopeKeySchema } from './scope-key-table';
 import type { ScopeKeyRow } from './scope-key-table';

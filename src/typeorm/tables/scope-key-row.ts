@@ -4,6 +4,7 @@ import { FORMATS, isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import type { KeySuite } from '../../keys/record/key-record';
 import type { ScopeKeyRecord } from '../../keys/record/scope-key-record';
 import type { ScopeKeyChange } from '../../keys/scopes/scope-key-store';
+import { dialectOf } from '../dialect/dialect-of';
 
 import { ScopeKeySchema } from './scope-key-table';
 import type { ScopeKeyRow } from './scope-key-table';
@@ -41,18 +42,17 @@ export async function updateRows(
     for (const [name, value] of Object.entries(values)) parameters[`${name}${String(i)}`] = value;
     for (const name of CHANGED) parameters[`${name}${String(i)}`] = row[name];
   }
-  const each = (text: (i: string) => string, between: string): string =>
-    changes.map((_, i) => text(String(i))).join(between);
+  const each = (text: (i: string) => string): string[] => changes.map((_, i) => text(String(i)));
   const caseOf = (name: string) => (): string =>
-    `CASE id ${each((i) => `WHEN :id${i} THEN :${name}${i}`, ' ')} END`;
+    `CASE id ${each((i) => `WHEN :id${i} THEN :${name}${i}`).join(' ')} END`;
+  const expected = dialectOf(runner.connection).sql.tuples(
+    each((i) => `(:id${i}, :isState${i}, :isSealed${i})`),
+  );
   const { affected } = await runner.manager
     .createQueryBuilder()
     .update(ScopeKeySchema)
     .set(Object.fromEntries(CHANGED.map((name) => [name, caseOf(name)])))
-    .where(
-      `(id, state, sealed) IN (VALUES ${each((i) => `(:id${i}, :isState${i}, :isSealed${i})`, ', ')})`,
-      parameters,
-    )
+    .where(`(id, state, sealed) IN ${expected}`, parameters)
     .callListeners(false)
     .execute();
   return affected === changes.length;

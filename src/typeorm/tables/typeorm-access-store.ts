@@ -3,7 +3,8 @@ import type { DataSource } from 'typeorm';
 import type { ProvenEntry } from '../../access/access-chain';
 import type { AccessOperation } from '../../access/access-entry';
 import { inOwnTransaction } from '../connection/own-transaction';
-import { tableExists, withOwnTables } from '../connection/table-access';
+import { withOwnTables } from '../connection/table-access';
+import { catalogOf } from '../dialect/dialect-of';
 
 import { AccessSchema } from './access-table';
 import type { AccessRow } from './access-table';
@@ -53,7 +54,7 @@ export class TypeormAccessStore {
   #page(since: Date, after: Pick<AccessRow, 'writer' | 'seq'>): Promise<AccessRow[]> {
     return withOwnTables(this.#dataSource, undefined, async (runner) => {
       const { tablePath } = this.#dataSource.getMetadata(AccessSchema);
-      if (!(await tableExists(runner, tablePath))) return [];
+      if (!(await catalogOf(runner).tableExists(runner, tablePath))) return [];
       return runner.manager
         .createQueryBuilder(AccessSchema, 'a', runner)
         .where('a.time >= :since', { since: since.toISOString() })

@@ -2,7 +2,8 @@ import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 
 import type { ApprovalRow, ApprovalStore } from '../../approvals/approval-store';
 import { inOwnTransaction } from '../connection/own-transaction';
-import { tableExists, withOwnTables } from '../connection/table-access';
+import { withOwnTables } from '../connection/table-access';
+import { catalogOf } from '../dialect/dialect-of';
 
 import { ApprovalSchema } from './approval-table';
 import type { StoredApproval } from './approval-table';
@@ -40,7 +41,7 @@ export class TypeormApprovalStore implements ApprovalStore<QueryRunner> {
   policies(connection?: QueryRunner): Promise<ApprovalRow[]> {
     return withOwnTables(this.#dataSource, connection, async (runner) => {
       const { tablePath } = this.#dataSource.getMetadata(ApprovalSchema);
-      if (!(await tableExists(runner, tablePath))) return [];
+      if (!(await catalogOf(runner).tableExists(runner, tablePath))) return [];
       return this.#find(runner, (query) =>
         query.where('a.version IS NOT NULL').orderBy('a.version', 'ASC'),
       );

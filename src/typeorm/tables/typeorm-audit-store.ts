@@ -3,7 +3,8 @@ import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 
 import type { AuditEntry, AuditRange, AuditStore } from '../../audit/audit-entry';
 import { inOwnTransaction } from '../connection/own-transaction';
-import { tableExists, withOwnTables } from '../connection/table-access';
+import { withOwnTables } from '../connection/table-access';
+import { catalogOf, dialectOf } from '../dialect/dialect-of';
 
 import { insertUnlessPresent } from './insert-unless-present';
 import { readCounts, readWholeNumber, StoredRow } from './stored-row';
@@ -76,7 +77,7 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
 
   async exists(connection?: QueryRunner): Promise<boolean> {
     return withOwnTables(this.#dataSource, connection, (runner) =>
-      tableExists(runner, this.#tablePath),
+      catalogOf(runner).tableExists(runner, this.#tablePath),
     );
   }
 
@@ -189,8 +190,9 @@ function filtered(
   if (since !== undefined) query.andWhere('a.time >= :since', { since: since.toISOString() });
   if (operation !== undefined) query.andWhere('a.operation = :operation', { operation });
   if (actor !== undefined) {
-    const start = 'SUBSTR(a.actor, 1, LENGTH(CAST(:actor AS text)))';
-    query.andWhere(`${start} = :actor`, { actor });
+    const { sql } = dialectOf(query.connection);
+    const length = sql.length(sql.cast(':actor', 'text'), 'text');
+    query.andWhere(`SUBSTR(a.actor, 1, ${length}) = :actor`, { actor });
   }
   return query;
 }

@@ -10,15 +10,15 @@ import { pagesOf } from '../../keys/store/pages-of';
 import { CHANGE_MS } from '../../keys/store/watched-key-store';
 import { busyWithTransaction, inOwnTransaction } from '../connection/own-transaction';
 import { soleConnection } from '../connection/sole-connection';
-import { databaseTimeSql } from '../connection/sql-dialect';
-import { tableExists, withOwnTables } from '../connection/table-access';
+import { withOwnTables } from '../connection/table-access';
 import { isUniqueViolation } from '../connection/transient-conflict';
+import { catalogOf, dialectOf } from '../dialect/dialect-of';
 
 import { insertKey, recordOf, updateKey } from './data-key-row';
 import { DataKeySchema, KEY_EPOCHS_MIGRATION, missingKeyColumns } from './data-key-table';
 import type { DataKeyRow } from './data-key-table';
 
-/** Ids in one statement; well under the parameter limits of SQLite and PostgreSQL. */
+/** Ids in one statement; well under the parameter limit of any database. */
 const IDS_PER_QUERY = 500;
 
 /** The states of keys in use. Other data keys are fetched by id, when a ciphertext names them. */
@@ -36,14 +36,6 @@ export interface StoredUses {
   readonly keysOf: (name: string, runner: QueryRunner) => Promise<string[]>;
 }
 
-/** The age of the snapshot: `now()` is when the transaction began, or the statement outside of one. */
-const SNAPSHOT_AGE_SQL =
-  "SELECT CASE WHEN current_setting('transaction_isolation') LIKE 'read %' THEN 0 " +
-  "ELSE date_part('epoch', clock_timestamp() - now()) * 1000 END AS ms";
-
-/** Keeps a process that was suspended in the middle from committing an old date when it goes on. */
-const SOON_COMMITTED_SQL = `SET LOCAL idle_in_transaction_session_timeout = ${String(CHANGE_MS)}`;
-
 /** The key table of a DataSource, read and written on its primary. */
 export class TypeormKeyStore implements KeyStore<QueryRunner> {
   readonly #dataSource: DataSource;
@@ -59,7 +51,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
   async exists(connection?: QueryRunner): Promise<boolean> {
     const { tablePath } = this.#dataSource.getMetadata(DataKeySchema);
     return withOwnTables(this.#dataSource, connection, async (runner) => {
-      if (!(await tableExists(runner, tablePath))) return false;
+      if (!(await catalogOf(runner).tableExists(runner, tablePath))) return false;
       if ((await missingKeyColumns(runner)).length === 0) return true;
       throw keyTableOutdated();
     });
@@ -70,7 +62,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     names: readonly string[],
     connection?: QueryRunner,
   ): Promise<KeyRecord[]> {
-    // PostgreSQL has no empty IN ().
+    // SQL has no empty IN ().
     if (names.length === 0) return [];
     return this.#find(connection, (query) =>
       query
@@ -95,17 +87,15 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
   }
 
   async now(connection?: QueryRunner): Promise<Date> {
-    const sql = `SELECT ${databaseTimeSql(this.#dataSource)} AS ms`;
-    return withOwnTables(
-      this.#dataSource,
-      connection,
-      async (runner) => new Date(await number(runner, sql)),
-    );
+    const sql = `SELECT ${dialectOf(this.#dataSource).sql.now} AS ms`;
+    return withOwnTables(this.#dataSource, connection, async (runner) => {
+      const [row] = (await runner.query(sql)) as { readonly ms: number | string }[];
+      return new Date(Number(row?.ms));
+    });
   }
 
-  /** Returns 0 on SQLite, which allows no write from a snapshot that is no longer the newest. */
   snapshotAge(connection: QueryRunner): Promise<number> {
-    return this.#isPostgres ? number(connection, SNAPSHOT_AGE_SQL) : Promise.resolve(0);
+    return dialectOf(this.#dataSource).transactions.snapshotAge(connection);
   }
 
   async list(connection?: QueryRunner): Promise<KeyRecord[]> {
@@ -158,7 +148,8 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     confirm: (connection: QueryRunner) => Promise<boolean> = () => Promise.resolve(true),
   ): Promise<boolean> {
     return this.#inTransaction(undefined, async (runner) => {
-      if (this.#isPostgres) await runner.query(SOON_COMMITTED_SQL);
+      // A process that was suspended on the way must not commit an old date when it goes on.
+      await dialectOf(this.#dataSource).transactions.limitIdleTime(runner, CHANGE_MS);
       for (const change of changes) {
         const isDone =
           change.type === 'insert'
@@ -184,10 +175,6 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     });
   }
 
-  get #isPostgres(): boolean {
-    return this.#dataSource.options.type === 'postgres';
-  }
-
   async #find(
     connection: QueryRunner | undefined,
     narrow: (query: SelectQueryBuilder<DataKeyRow>) => SelectQueryBuilder<DataKeyRow>,
@@ -211,11 +198,6 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
       throw error;
     }
   }
-}
-
-async function number(runner: QueryRunner, sql: string): Promise<number> {
-  const [row] = (await runner.query(sql)) as { readonly ms: number | string }[];
-  return Number(row?.ms);
 }
 
 function keyTableOutdated(): ConfigurationError {

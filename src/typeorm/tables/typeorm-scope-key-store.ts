@@ -12,6 +12,7 @@ import { pagesOf } from '../../keys/store/pages-of';
 import { inOwnTransaction } from '../connection/own-transaction';
 import { withOwnTables } from '../connection/table-access';
 import { isUniqueViolation } from '../connection/transient-conflict';
+import { dialectOf } from '../dialect/dialect-of';
 
 import { countedScopes } from './counted-scopes';
 import { hasMarkSql, rotatableScopes } from './rotatable-scopes';
@@ -19,7 +20,7 @@ import { insertRows, recordOf, updateRows } from './scope-key-row';
 import { ScopeKeySchema } from './scope-key-table';
 import type { ScopeKeyRow } from './scope-key-table';
 
-/** Values in one statement; under the parameter limits of SQLite (32,766) and PostgreSQL. */
+/** Values in one statement; under the parameter limit of any database. */
 const PER_QUERY = 5_000;
 /** Rows in one INSERT or UPDATE, of eleven parameters each. */
 const PER_WRITE = 500;
@@ -96,7 +97,7 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
   }
 
   async mayRollBack(connection?: QueryRunner): Promise<boolean> {
-    return withOwnTables(this.#dataSource, connection, isInTransaction);
+    return withOwnTables(this.#dataSource, connection, (runner) => this.#isActive(runner));
   }
 
   async findSealedBy(
@@ -164,7 +165,7 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     const insert = async (runner: QueryRunner): Promise<void> => {
       for (const page of pagesOf(records, PER_WRITE)) await insertRows(runner, page, true);
     };
-    if (connection !== undefined && (await isInTransaction(connection))) {
+    if (connection !== undefined && (await this.#isActive(connection))) {
       await withOwnTables(this.#dataSource, connection, insert);
       return false;
     }
@@ -196,6 +197,10 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     return withOwnTables(this.#dataSource, connection, countedScopes);
   }
 
+  #isActive(runner: QueryRunner): Promise<boolean> {
+    return dialectOf(this.#dataSource).transactions.isActive(runner);
+  }
+
   async #find(
     queries: readonly ((query: Find) => Find)[],
     connection: QueryRunner | undefined,
@@ -225,15 +230,4 @@ async function updateAll(
   for (const page of pagesOf(changes, PER_WRITE))
     if (!(await updateRows(runner, page))) return false;
   return true;
-}
-
-/** Whether a connection is in a transaction, be it one that TypeORM does not know of. */
-async function isInTransaction(runner: QueryRunner): Promise<boolean> {
-  if (runner.isTransactionActive) return true;
-  if (runner.connection.options.type !== 'postgres') return false;
-  // Outside of a transaction, each statement is one.
-  const [row] = (await runner.query('SELECT now() <> statement_timestamp() AS inside')) as [
-    { readonly inside: boolean },
-  ];
-  return row.inside;
 }

@@ -3,6 +3,7 @@ import type { BlindIndex } from '../../../field/blind-index';
 import { coerced } from '../../../field/coercion';
 import type { FieldPolicy } from '../../../field/field-policy';
 import { readLegacyPlaintext } from '../../codec/cleartext';
+import { dialectOf } from '../../dialect/dialect-of';
 import type { EncryptedColumn } from '../../metadata/encrypted-column';
 
 /**
@@ -17,13 +18,12 @@ export function cleartextForms(
 ): unknown[] {
   const { column, policy } = encrypted;
   const value = coerced(policy, given);
-  const isPostgres = column.entityMetadata.connection.options.type === 'postgres';
-  // PostgreSQL allows NUL neither in a text nor in a parameter.
+  const { allowsNul, hasTypedCells } = dialectOf(column.entityMetadata.connection).values;
   const texts = [...new Set(textForms(policy, index, value))].filter(
-    (text) => !(isPostgres && text.includes('\0')),
+    (text) => allowsNul || !text.includes('\0'),
   );
   const forms: unknown[] =
-    policy.storage === 'text' ? texts : [...(isPostgres ? [] : texts), ...bytesOf(texts)];
+    policy.storage === 'text' ? texts : [...(hasTypedCells ? texts : []), ...bytesOf(texts)];
   if (policy.storage === 'binary' && policy.type === 'bytes') {
     forms.push(Buffer.from(value as Uint8Array));
   }

@@ -1,5 +1,6 @@
 import type { EntityMetadata } from 'typeorm';
 
+import { dialectOf } from '../../dialect/dialect-of';
 import type { Installation } from '../../installation/installation';
 import type { EncryptedColumn, EncryptedColumns } from '../../metadata/encrypted-column';
 import { tablePlace } from '../../metadata/table-place';
@@ -35,7 +36,7 @@ export class Tables implements Catalog {
 
   private constructor(installation: Installation) {
     const { dataSource, columns } = installation;
-    this.rowsAreValues = dataSource.options.type === 'postgres';
+    this.rowsAreValues = dialectOf(dataSource).sql.rowsAreValues;
     const byPlace = new Map<string, EntityMetadata[]>();
     for (const metadata of dataSource.entityMetadatas) {
       addTo(this.#byName, metadata.tableName.toLowerCase(), metadata);

@@ -10,7 +10,7 @@ export interface TextCollator {
 /** How values that the database cannot compare are compared in its place. */
 export interface Comparison {
   readonly collator: TextCollator | undefined;
-  /** Whether NULL counts as the greatest value, as on PostgreSQL, or as the least. */
+  /** Whether NULL counts as the greatest value, or as the least. */
   readonly nullIsGreatest: boolean;
 }
 

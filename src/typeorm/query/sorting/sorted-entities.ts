@@ -14,6 +14,7 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { ConfigurationError, UnsupportedQueryError } from '../../../errors';
 import { Sealed } from '../../../field/sealed';
 import { pagesOf } from '../../../keys/store/pages-of';
+import { dialectOf } from '../../dialect/dialect-of';
 import type { Installation } from '../../installation/installation';
 import { rawName } from '../hydration/raw-result';
 import { openSealed } from '../hydration/sealed-column';
@@ -62,7 +63,7 @@ export async function sortedEntities<T extends ObjectLiteral>(
   const keys = sortKeys(installation, metadata, options.order);
   const sorting = { entity, metadata, manager, options, keys };
   await requireWithin(limit, sorting);
-  const nullIsGreatest = dataSource.options.type === 'postgres';
+  const { nullIsGreatest } = dialectOf(dataSource).values;
   const rows = sortRows(await readKeys(sorting), keys, { collator, nullIsGreatest });
   return load(sorting, rows.slice(skip, take === undefined ? undefined : skip + take));
 }

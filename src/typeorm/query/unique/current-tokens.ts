@@ -2,7 +2,7 @@ import type { QueryRunner } from 'typeorm';
 
 import { pagesOf } from '../../../keys/store/pages-of';
 import { fenced, rememberKeys } from '../../connection/key-fence';
-import { SqlParameters } from '../../connection/sql-dialect';
+import { SqlParameters } from '../../connection/sql-parameters';
 import type { Installation } from '../../installation/installation';
 import { decryptStored } from '../../metadata/encrypted-column';
 import type { UniqueIndex } from '../../metadata/encrypted-column';

@@ -1,6 +1,7 @@
 import type { DataSource, ObjectLiteral, QueryRunner } from 'typeorm';
 
-import { escapedTable, SqlParameters } from '../../connection/sql-dialect';
+import { SqlParameters } from '../../connection/sql-parameters';
+import { escapedTable } from '../../dialect/escaped-table';
 import type { Installation } from '../../installation/installation';
 import { fetchPrevious, keyPrefixOf } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';

@@ -4,7 +4,7 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { FieldEncryptionError, KeyStateError } from '../../../errors';
 import { withConnection } from '../../connection/lent-connection';
 import { ownTransaction } from '../../connection/own-transaction';
-import { SqlParameters } from '../../connection/sql-dialect';
+import { SqlParameters } from '../../connection/sql-parameters';
 import type { Installation } from '../../installation/installation';
 import { describeColumn, isIndexInTransition } from '../../metadata/encrypted-column';
 import type { EncryptedEntity, UniqueIndex } from '../../metadata/encrypted-column';

@@ -5,7 +5,8 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { withConnection } from '../../connection/lent-connection';
 import { ownTransaction } from '../../connection/own-transaction';
 import { dropAdded } from '../../connection/table-access';
-import { escapedTable } from '../../connection/sql-dialect';
+import { dialectOf } from '../../dialect/dialect-of';
+import { escapedTable } from '../../dialect/escaped-table';
 import { installationOf } from '../../installation/installations';
 import { queryRefused } from '../../metadata/encrypted-column';
 import type { EncryptedColumn } from '../../metadata/encrypted-column';
@@ -131,9 +132,9 @@ async function hitRow(
       ({ databaseName }, i) => `${connection.driver.escape(databaseName)} AS ${String(names[i])}`,
     ),
   );
-  const lock = connection.options.type === 'postgres' ? ' FOR NO KEY UPDATE' : '';
+  const { lockRows } = dialectOf(connection).sql;
   const [row, ...others] = (await runner.query(
-    `SELECT DISTINCT ${names.join(', ')} FROM (${sql}${lock}) hit LIMIT 2`,
+    `SELECT DISTINCT ${names.join(', ')} FROM (${sql}${lockRows}) hit LIMIT 2`,
     parameters.values,
   )) as ObjectLiteral[];
   if (others.length > 0) throw hitsSeveral(open);

@@ -3,17 +3,14 @@ import type { DataSource, ObjectLiteral } from 'typeorm';
 
 import { FORMATS, keyPrefix } from '../../../format/data-key-id';
 import { rethrowFenced } from '../../connection/key-fence';
-import { isHexPrefix, prefixSql } from '../../connection/prefix-sql';
 import { dropAdded } from '../../connection/table-access';
-import { escapedTable } from '../../connection/sql-dialect';
+import { dialectOf } from '../../dialect/dialect-of';
+import { escapedTable } from '../../dialect/escaped-table';
 import { installationOf } from '../../installation/installations';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
 import type { RowScope } from '../../metadata/row-scope';
 import { ScopeKeySchema } from '../../tables/scope-key-table';
 import type { AnyQueryBuilder, Expressions } from '../any-query-builder';
-
-/** What TypeORM assigns to a column: a parameter, or the value of the row that was to be inserted. */
-const ASSIGNED = /:orm_param_\d+|EXCLUDED\."(?:[^"]|"")*"/y;
 
 /** How parameters with the id of the context's scope begin. */
 const OWNER = 'fieldEncryptionOwner';
@@ -69,7 +66,7 @@ export function guardScopes(
  * @throws {@link ScopeMismatchError}
  */
 export function rethrowGuarded(
-  { expressionMap: { parameters } }: AnyQueryBuilder,
+  { connection, expressionMap: { parameters } }: AnyQueryBuilder,
   entity: EncryptedEntity | undefined,
   error: unknown,
 ): never {
@@ -84,7 +81,7 @@ export function rethrowGuarded(
     const hit = guarded?.find(({ scope }) => message.includes(markOf(scope)));
     if (hit !== undefined) throw hit.scope.foreignRow();
   }
-  rethrowFenced(error);
+  rethrowFenced(connection, error);
 }
 
 function isGuarded(encrypted: EncryptedColumn): encrypted is GuardedColumn {
@@ -122,10 +119,10 @@ function overwriting(builder: AnyQueryBuilder, sql: string): Overwriting {
   if (!(builder instanceof InsertQueryBuilder)) {
     return { sql, from: sql.lastIndexOf(`UPDATE ${table} SET `), row: table };
   }
-  const hasAlias =
-    connection.options.type === 'postgres' && mainAlias.name !== mainAlias.metadata.tablePath;
+  const { upsert } = dialectOf(connection).sql;
+  const hasAlias = upsert.hasAlias && mainAlias.name !== mainAlias.metadata.tablePath;
   const row = hasAlias ? connection.driver.escape(mainAlias.name) : table;
-  return { sql, from: sql.lastIndexOf(' DO UPDATE SET '), row };
+  return { sql, from: sql.lastIndexOf(upsert.update), row };
 }
 
 /** Assigns to a column only where all conditions hold, and fails elsewhere. */
@@ -138,10 +135,11 @@ function withCondition(
   const target = `${dataSource.driver.escape(written.column.databaseName)} = `;
   const at = from < 0 ? -1 : sql.indexOf(target, from);
   const begin = at + target.length;
-  ASSIGNED.lastIndex = begin;
-  const assigned = at < 0 ? undefined : ASSIGNED.exec(sql)?.[0];
+  const forms = dialectOf(dataSource).sql;
+  const assigned = at < 0 ? undefined : forms.assigned.exec(sql.slice(begin))?.[0];
   if (assigned === undefined) throw new TypeError('the assignment of a written value is not found');
-  const whole = `CASE WHEN ${conditions.join(' AND ')} THEN ${assigned} ELSE ${failureSql(dataSource, written)} END`;
+  const failure = forms.fail(markOf(written.scope), written.policy.storage);
+  const whole = `CASE WHEN ${conditions.join(' AND ')} THEN ${assigned} ELSE ${failure} END`;
   return `${sql.slice(0, begin)}${whole}${sql.slice(begin + assigned.length)}`;
 }
 
@@ -153,8 +151,9 @@ function isOwnSql(
   { parameter, keyId }: Owner,
 ): string {
   const cell = `${row}.${dataSource.driver.escape(column.databaseName)}`;
-  const prefix = prefixSql(dataSource, cell, policy.storage);
-  const [current, isOfKey] = isHexPrefix(dataSource, policy.storage)
+  const forms = dialectOf(dataSource).sql;
+  const prefix = forms.prefix(cell, policy.storage);
+  const [current, isOfKey] = forms.hasHexPrefix(policy.storage)
     ? [`02${keyId.toUpperCase()}`, `k.id = lower(substr(${prefix}, 3))`]
     : [keyPrefix(keyId, FORMATS.bound), `k.prefix = ${prefix}`];
   const table = escapedTable(dataSource, dataSource.getMetadata(ScopeKeySchema));
@@ -165,13 +164,6 @@ function isOwnSql(
   // Values from before there were scopes belong to none.
   const mayBeEarlier = policy.readsUnscoped || readsPlaintext || previousFormat !== undefined;
   return mayBeEarlier ? `(${own} OR NOT EXISTS (${key}))` : `(${own})`;
-}
-
-/** Returns SQL that fails when it is evaluated, with an error that both databases quote its text in. */
-function failureSql({ options }: DataSource, { scope, policy }: GuardedColumn): string {
-  if (options.type !== 'postgres') return `json_extract('[]', '${markOf(scope)}')`;
-  const type = policy.storage === 'binary' ? 'bytea' : 'text';
-  return `CAST(current_setting('${markOf(scope)}') AS ${type})`;
 }
 
 function markOf({ kind }: RowScope): string {

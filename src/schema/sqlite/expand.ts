@@ -2,13 +2,12 @@ import { TableColumn } from 'typeorm';
 import type { TableCheck, TableUnique } from 'typeorm';
 import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
 
-import { ConfigurationError } from '../errors';
-import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
-
-import type { ExpandedTable } from './expanded-table';
+import { ConfigurationError } from '../../errors';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
+import type { ExpandedTable } from '../expanded-table';
 
 /** Expands columns on SQLite, where TypeORM's own methods keep the data: they rebuild the table. */
-export async function expandSqliteColumns(
+export async function expandColumns(
   target: ExpandedTable,
   columns: readonly EncryptedColumn[],
 ): Promise<void> {

@@ -1,13 +1,13 @@
 import { TableColumn } from 'typeorm';
 import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
 
-import { quotedName } from '../typeorm/connection/sql-dialect';
-import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
+import { quotedName } from '../../typeorm/dialect/postgres/names';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
+import { columnRefused } from '../expanded-table';
+import type { ExpandedTable } from '../expanded-table';
 
-import { columnRefused } from './expanded-table';
-import type { ExpandedTable } from './expanded-table';
-import { catalogColumn, constraintsOn, indexesOn } from './postgres-catalog';
-import type { CatalogColumn, CatalogConstraint } from './postgres-catalog';
+import { catalogColumn, constraintsOn, indexesOn } from './catalog';
+import type { CatalogColumn, CatalogConstraint } from './catalog';
 
 interface LiveColumn {
   readonly encrypted: EncryptedColumn;
@@ -18,7 +18,7 @@ interface LiveColumn {
  * Removes what made sense only for cleartext from columns, and gives them a type that holds ciphertext.
  * TypeORM itself would drop them and add new ones: its `changeColumn` does not convert data.
  */
-export async function expandPostgresColumns(
+export async function expandColumns(
   target: ExpandedTable,
   columns: readonly EncryptedColumn[],
 ): Promise<void> {

@@ -1,8 +1,8 @@
 import type { DataSource } from 'typeorm';
 
-import type { Storage } from '../../format/field-ciphertext';
-import { databaseTimeSql, sqliteColumnsSql } from '../../typeorm/connection/sql-dialect';
-
+import type { Storage } from '../../../format/field-ciphertext';
+import { dialectOf } from '../../../typeorm/dialect/dialect-of';
+import { columnsSql } from '../../../typeorm/dialect/sqlite/catalog';
 import {
   andUsableSql,
   boundarySql,
@@ -12,15 +12,16 @@ import {
   pageOf,
   pageSql,
   writtenCells,
-} from './page-sql';
-import type { PageDialect, PageStatement, RawRow, WrittenCell } from './page-sql';
-import { keyToText, LEASE_MS, leaseKey, wrongLength } from './row';
-import type { Lease, PageChange, PageRequest, RowKey, StoredPage, WantedToken } from './row';
-import { withConnection } from './run-database';
-import type { RunDatabase } from './run-database';
-import { sqliteHandle } from './sqlite-handle';
-import type { PageStatements, SqliteConnection, SqliteHandle } from './sqlite-handle';
-import type { WorkCell, WorkTable } from './work-table';
+} from '../page-sql';
+import type { PageDialect, PageStatement, RawRow, WrittenCell } from '../page-sql';
+import { keyToText, LEASE_MS, leaseKey, wrongLength } from '../row';
+import type { Lease, PageChange, PageRequest, RowKey, StoredPage, WantedToken } from '../row';
+import { withConnection } from '../run-database';
+import type { RunDatabase } from '../run-database';
+import type { WorkCell, WorkTable } from '../work-table';
+
+import { sqliteHandle } from './handle';
+import type { PageStatements, SqliteConnection, SqliteHandle } from './handle';
 
 /** The most parameters that a statement may have in every build of SQLite from 3.32 on. */
 const MAX_PARAMETERS = 32_000;
@@ -42,7 +43,7 @@ export class SqliteRunDatabase implements RunDatabase {
 
   constructor(dataSource: DataSource) {
     this.#dataSource = dataSource;
-    this.now = databaseTimeSql(dataSource);
+    this.now = dialectOf(dataSource).sql.now;
   }
 
   maxRows({ keys, cells }: WorkTable): number {
@@ -60,7 +61,7 @@ export class SqliteRunDatabase implements RunDatabase {
   }
 
   async columnTypes(table: string): Promise<ReadonlyMap<string, string>> {
-    const rows = await this.#all(sqliteColumnsSql(table.replace(/^"|"$/g, '').split('"."')));
+    const rows = await this.#all(columnsSql(table.replace(/^"|"$/g, '').split('"."')));
     return new Map(rows.map(({ name, type }) => [String(name), String(type)]));
   }
 
@@ -118,10 +119,6 @@ export class SqliteRunDatabase implements RunDatabase {
       const number = Number(value);
       return isInteger(keys[i]) && Number.isSafeInteger(number) ? number : value;
     });
-  }
-
-  replicaLagMs(): Promise<number> {
-    return Promise.resolve(0);
   }
 
   #all(statement: PageStatement): Promise<RawRow[]> {

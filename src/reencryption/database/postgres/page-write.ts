@@ -1,12 +1,11 @@
 import type { DataSource } from 'typeorm';
 
-import { databaseTimeSql } from '../../typeorm/connection/sql-dialect';
-
-import { andUsableSql, writtenCells } from './page-sql';
-import type { PageStatement, WrittenCell } from './page-sql';
-import { keyToText, LEASE_MS, leaseKey } from './row';
-import type { Lease, PageChange, PageColumn, RowKey } from './row';
-import type { WorkCell, WorkTable } from './work-table';
+import { dialectOf } from '../../../typeorm/dialect/dialect-of';
+import { andUsableSql, writtenCells } from '../page-sql';
+import type { PageStatement, WrittenCell } from '../page-sql';
+import { keyToText, LEASE_MS, leaseKey } from '../row';
+import type { Lease, PageChange, PageColumn, RowKey } from '../row';
+import type { WorkCell, WorkTable } from '../work-table';
 
 const TEXTS = ['text', 'character varying', 'bpchar'];
 
@@ -76,7 +75,7 @@ export function writePageSql(
       `UPDATE ${lease.table} SET cursor_key = COALESCE($5, cursor_key), ` +
       'changed = changed + (SELECT COUNT(*) FROM moved), ' +
       'lost = lost + $6 - (SELECT COUNT(*) FROM moved), ' +
-      `lease_until = ${databaseTimeSql(dataSource)} + ${String(LEASE_MS)} ` +
+      `lease_until = ${dialectOf(dataSource).sql.now} + ${String(LEASE_MS)} ` +
       `WHERE ${HAS_LEASE} RETURNING (SELECT COUNT(*) FROM moved) AS written`,
     values: [
       ...leaseKey(lease),

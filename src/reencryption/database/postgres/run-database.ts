@@ -1,21 +1,21 @@
 import type { DataSource } from 'typeorm';
 
-import { RunPlanError } from '../../errors';
-import type { Storage } from '../../format/field-ciphertext';
-import type { UsedKeys } from '../../keys/cache/used-keys';
-import { databaseTimeSql } from '../../typeorm/connection/sql-dialect';
-import { databaseCode } from '../../typeorm/connection/transient-conflict';
-import { onAllRows } from '../../typeorm/tables/all-rows';
+import { RunPlanError } from '../../../errors';
+import type { Storage } from '../../../format/field-ciphertext';
+import type { UsedKeys } from '../../../keys/cache/used-keys';
+import { isLockTimeout } from '../../../typeorm/connection/transient-conflict';
+import { dialectOf } from '../../../typeorm/dialect/dialect-of';
+import { rowSecurity } from '../../../typeorm/dialect/postgres/row-security';
+import { boundarySql, countSql, holderSql, keyOf, pageOf, pageSql } from '../page-sql';
+import type { PageDialect, PageStatement, RawRow } from '../page-sql';
+import { wrongLength } from '../row';
+import type { Lease, PageChange, PageRequest, RowKey, StoredPage, WantedToken } from '../row';
+import { DatabaseError, withConnection } from '../run-database';
+import type { RunDatabase } from '../run-database';
+import type { WorkTable } from '../work-table';
 
-import { boundarySql, countSql, holderSql, keyOf, pageOf, pageSql } from './page-sql';
-import type { PageDialect, PageStatement, RawRow } from './page-sql';
-import { SKIP_LOCKED, WAIT_FOR_LOCKED, writePageSql } from './postgres-page-write';
-import type { RowLocking } from './postgres-page-write';
-import { wrongLength } from './row';
-import type { Lease, PageChange, PageRequest, RowKey, StoredPage, WantedToken } from './row';
-import { DatabaseError, withConnection } from './run-database';
-import type { RunDatabase } from './run-database';
-import type { WorkTable } from './work-table';
+import { SKIP_LOCKED, WAIT_FOR_LOCKED, writePageSql } from './page-write';
+import type { RowLocking } from './page-write';
 
 /** The part of `pg` that is used. */
 interface Client {
@@ -45,7 +45,7 @@ export class PostgresRunDatabase implements RunDatabase {
 
   constructor(dataSource: DataSource) {
     this.#dataSource = dataSource;
-    this.now = databaseTimeSql(dataSource);
+    this.now = dialectOf(dataSource).sql.now;
   }
 
   maxRows(): number {
@@ -150,7 +150,7 @@ export class PostgresRunDatabase implements RunDatabase {
     return withConnection(this.#dataSource, async (connection) => {
       const client = connection as Client;
       const send = (each: string): Promise<unknown> => client.query(each);
-      const { rows } = await onAllRows(send, metadata, { isInTransaction: false }, () =>
+      const { rows } = await rowSecurity.onAllRows(send, metadata, { isActive: false }, () =>
         client.query(sql, values),
       );
       return rows;
@@ -176,8 +176,4 @@ function lagHidden(): RunPlanError {
     'The database role may not see how far replicas are behind, which `--max-replica-lag` (option ' +
       '`maxReplicaLagMs`) needs. As a superuser: GRANT pg_read_all_stats TO the role.',
   );
-}
-
-function isLockTimeout(error: unknown): boolean {
-  return databaseCode(error) === '55P03';
 }

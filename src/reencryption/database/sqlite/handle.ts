@@ -1,4 +1,4 @@
-import type { PageStatement, RawRow } from './page-sql';
+import type { PageStatement, RawRow } from '../page-sql';
 
 /** A page to write, in the two forms that suit the drivers. */
 export interface PageStatements {

@@ -1,0 +1,18 @@
+import type { DataSource } from 'typeorm';
+
+import type { DialectName } from '../typeorm/dialect/dialect';
+import { dialectOf } from '../typeorm/dialect/dialect-of';
+
+import { postgresSchema } from './postgres/postgres-schema';
+import type { SchemaChanges } from './schema-changes';
+import { sqliteSchema } from './sqlite/sqlite-schema';
+
+const CHANGES: Readonly<Record<DialectName, SchemaChanges>> = {
+  postgres: postgresSchema,
+  sqlite: sqliteSchema,
+};
+
+/** Returns the port of migrations to the database of a DataSource. */
+export function schemaChangesOf(dataSource: DataSource): SchemaChanges {
+  return CHANGES[dialectOf(dataSource).name];
+}

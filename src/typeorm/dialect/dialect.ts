@@ -1,0 +1,38 @@
+import type { DataSource } from 'typeorm';
+
+import type { DatabaseCatalog } from './database-catalog';
+import type { DriverError, Failure } from './failure';
+import type { NameRules } from './name-rules';
+import type { SecretsOf } from './secret-rows';
+import type { SqlForms } from './sql-forms';
+import type { Transactions } from './transactions';
+import type { ValueRules } from './value-rules';
+
+/** The port for what differs between databases: each is one folder beside this file. */
+export interface Dialect {
+  readonly name: DialectName;
+  /** Its name for people. */
+  readonly title: string;
+  /** Whether pg-boss can keep its queue in it. */
+  readonly runsPgBoss: boolean;
+  /**
+   * Prototypes of TypeORM's query runners that send a copy of a statement's parameters, and tell subscribers of
+   * them before `query` returns.
+   */
+  readonly copyingRunners: readonly object[];
+  readonly sql: SqlForms;
+  readonly catalog: DatabaseCatalog;
+  readonly transactions: Transactions;
+  readonly values: ValueRules;
+  readonly names: NameRules;
+  /**
+   * Removes rows with secrets from the errors of a DataSource's driver, before TypeORM has them; left out where
+   * errors name only constraints and columns.
+   */
+  redactFailingRows?(dataSource: DataSource, secretsOf: SecretsOf): void;
+  /** Recognizes the errors of its drivers, and of no other's: errors are met without their DataSource. */
+  failure(error: DriverError): Failure | undefined;
+}
+
+/** The databases that there is a dialect of. */
+export type DialectName = 'postgres' | 'sqlite';
