@@ -2,8 +2,10 @@ import { Module } from '@nestjs/common';
 import { ConfigModule, ConfigService } from '@nestjs/config';
 import { FieldEncryptionModule } from 'typeorm-field-encryption/nestjs';
 
+import { ApprovalsModule } from './approvals/approvals.module.js';
 import { encryptionOptions, typeormOptions } from './database.js';
 import { OperationsModule } from './operations/operations.module.js';
+import { ApprovalsModule } from './oversight/approvals.module.js';
 import { PatientsModule } from './patients/patients.module.js';
 import { StaffModule } from './staff/staff.module.js';
 
@@ -18,6 +20,7 @@ import { StaffModule } from './staff/staff.module.js';
       }),
       typeorm: { inject: [ConfigService], useFactory: typeormOptions },
     }),
+    ApprovalsModule,
     OperationsModule,
     PatientsModule,
     StaffModule,
