@@ -2,7 +2,6 @@ import { Module } from '@nestjs/common';
 import { ConfigModule, ConfigService } from '@nestjs/config';
 import { FieldEncryptionModule } from 'typeorm-field-encryption/nestjs';
 
-import { ApprovalsModule } from './approvals/approvals.module.js';
 import { encryptionOptions, typeormOptions } from './database.js';
 import { OperationsModule } from './operations/operations.module.js';
 import { ApprovalsModule } from './oversight/approvals.module.js';
