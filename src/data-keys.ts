@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
 import { ConfigurationError } from './errors';
-import { maintain } from './key-upkeep';
+import { maintain, requireUpkeepOptions } from './key-upkeep';
 import type { UpkeepOptions, UpkeepReport } from './key-upkeep';
 import type { AcceptEpochOptions, AcceptEpochReport } from './keys/audit/accept-epoch';
 import type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
@@ -181,6 +181,7 @@ export class DataKeys extends ScopeKeys {
     options: UpkeepOptions & ScheduleOptions<UpkeepReport> = {},
   ): MaintenanceSchedule<UpkeepReport> {
     const { everyMs, onReport, onError, ...maintenance } = options;
+    requireUpkeepOptions(maintenance);
     const schedule = new MaintenanceSchedule(
       (signal) => this.maintain({ signal, ...maintenance }),
       defined({ everyMs, onReport, onError }),

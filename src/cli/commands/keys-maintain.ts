@@ -7,6 +7,7 @@ import type { BackupOptions } from '../load/backup-access';
 import type { Session } from '../load/session';
 import { EXIT_CODES } from '../terminal/command-error';
 import type { ExitCode } from '../terminal/command-error';
+import { withoutCredentials } from '../terminal/output';
 import { interruptibly, progressDisplay } from '../terminal/progress-display';
 
 import { commandLine } from './command-line';
@@ -45,7 +46,10 @@ export async function keysMaintain(
       ? []
       : [describeReport(reencryption, { dryRun, seconds, isPartial: false })]),
     ...(file === undefined || made === null ? [] : backupLines(file, made, dryRun)),
-    ...report.failedSteps.map(({ step, code, message }) => `${step}: ${code}: ${message}`),
+    ...report.failedSteps.map(
+      ({ step, code, message }) =>
+        `${step}: ${code ?? 'ERR_FAILED'}: ${withoutCredentials(message)}`,
+    ),
   ];
   return {
     document: { dryRun, ...report, backup: made && { ...made, file } },
