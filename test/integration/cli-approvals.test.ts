@@ -126,7 +126,9 @@ function suite(kind: { readonly create: () => Promise<TestDatabase> }): void {
     expect((await asAda('keys', 'rotate')).stderr).toContain('0 of 1 approvals');
     expect(await sign(id, 'mal')).toMatchObject({ code: 1 });
     expect(await sign(id, 'ben')).toMatchObject({ code: 0 });
-    expect((await run('approvals', 'list')).stdout).toContain('1 of 1');
+    expect((await run('approvals', 'list')).stdout).toMatch(
+      new RegExp(`${id} +rotate +\\{"name":"default"\\} +ada +1 of 1`),
+    );
     expect(await asAda('keys', 'rotate')).toMatchObject({ code: 0 });
     expect(await ask('keys', 'rotate')).not.toBe(id);
     const { stdout } = await run('audit', 'list', '--operation', 'rotate', '--json');
@@ -135,6 +137,13 @@ function suite(kind: { readonly create: () => Promise<TestDatabase> }): void {
         ({ outcome }) => outcome,
       ),
     ).toEqual([...['denied', 'denied', 'denied', 'approved', 'done', 'denied']]);
+    const listed = (await run('audit', 'list')).stdout;
+    expect(listed).toMatch(new RegExp(`approve +request by ben +${id.slice(0, 16)} .+${id}`));
+    expect(listed).toMatch(new RegExp(`rotate \\(denied\\) +request by ada +${id.slice(0, 16)} `));
+    expect(listed).toMatch(/approvals +approvals v1 +\S+@/);
+    expect((await run('audit', 'list', '--outcome', 'approved')).stdout).toMatch(
+      /^SEQ.+\n\d+ .+rotate \(approved\) +request by ada.+\n$/,
+    );
     expect(await run('audit', 'verify')).toMatchObject({ code: 0 });
   });
 

@@ -105,6 +105,10 @@ describeNarrowDiagonal('field-encryption keys', (kind) => {
   it('revokes and destroys with confirmation, a dry run before, and the proof after', async () => {
     const [{ id, owner, nextRotationAt }] = (await json('list')).keys;
     expect([owner, typeof nextRotationAt]).toEqual(['security', 'string']);
+    const listed = (await run('list')).stdout;
+    expect(listed).toMatch(/CREATED +EXPIRES +ROTATION +OWNER\n/);
+    expect(listed).toMatch(new RegExp(`${nextRotationAt.slice(0, 16)}Z +security\n`));
+    expect((await run('list', '--index')).stdout).toMatch(/^KEY.+\nindex v1 +active/);
 
     expect(await json('revoke', id, '--dry-run')).toMatchObject({
       key: { state: 'active' },
@@ -171,7 +175,7 @@ describeNarrowDiagonal('field-encryption keys', (kind) => {
       entries: [{ seq: 3, operation: 'deactivate', keyState: 'deactivated', outcome: 'done' }],
     });
     const shown = (await audit('list', '--last', '1', '--operation', 'rotate')).stdout;
-    expect(shown).toMatch(/^SEQ: 4 {2}TIME: [\dT:-]+Z {2}OPERATION: rotate {2}KEY: default v2\b/);
+    expect(shown).toMatch(/^SEQ +TIME .+\n4 +[\dT:-]+Z +rotate +default v2 +active .+\n$/);
     const head = (await audit('head')).stdout.trim();
     expect(head).toMatch(/^4:/);
     expect(await audit('verify', '--expect-head', head)).toMatchObject({

@@ -49,6 +49,8 @@ async function approvalsList({ fieldEncryption }: Session): Promise<CommandResul
   const rows = requests.map((request) => [
     request.id,
     request.operation,
+    targetText(request),
+    parametersText(request),
     request.requester + (request.signedByRequester ? '' : ' (not signed)'),
     `${String(request.approvedBy.length)} of ${String(request.required)}`,
     request.expiresAt.toISOString(),
@@ -58,8 +60,19 @@ async function approvalsList({ fieldEncryption }: Session): Promise<CommandResul
     text:
       rows.length === 0
         ? 'No request is open.'
-        : table(['REQUEST', 'OPERATION', 'BY', 'APPROVED', 'ENDS'], rows),
+        : table(['REQUEST', 'OPERATION', 'KEY', 'PARAMETERS', 'BY', 'APPROVED', 'ENDS'], rows),
   };
+}
+
+/** Returns the id of the key that a request is about, if it is about one. */
+function targetText({ target }: RequestInfo): string {
+  const { key } = Object(target) as { readonly key?: unknown };
+  return typeof key === 'string' ? key : '';
+}
+
+function parametersText({ parameters }: RequestInfo): string {
+  const text = JSON.stringify(parameters);
+  return text === '{}' ? '' : text;
 }
 
 /** Shows a request as it is signed. On stdout is nothing else, to be written to a file. */
