@@ -7,41 +7,12 @@ import type { Session } from '../load/session';
 import { CommandError } from '../terminal/command-error';
 import { readText } from '../terminal/named-file';
 import type { CommandResult } from '../terminal/output';
-import { confirm } from '../terminal/prompt';
 import { table } from '../terminal/table';
 
+import { approvalsPolicy } from './approval-policy';
 import { commandLine } from './command-line';
 import { DRY_RUN, YES } from './common-options';
 import type { ChooseWork, DryRunOption } from './common-options';
-
-/** Stores the policy of the configuration, or has it approved. */
-async function approvalsPolicy(
-  { fieldEncryption, installation }: Session,
-  { dryRun = false, yes = false }: DryRunOption & { readonly yes?: boolean },
-): Promise<CommandResult> {
-  const { configured, policies } = installation.approvals;
-  const stored = await policies.newest();
-  const version = stored?.version ?? null;
-  if (dryRun) {
-    const text =
-      version === null ? 'No policy is stored.' : `Version ${String(version)} is stored.`;
-    return { document: { dryRun, version }, text };
-  }
-  if (stored === undefined && configured !== undefined) {
-    await confirm(yes, {
-      warning:
-        `${configured.approvers.map(({ id, key }) => `${id}  ${key}`).join('\n')}\nThis makes them the approvers. ` +
-        'From then on only they can change that.',
-      word: 'approvals',
-    });
-  }
-  const change = await fieldEncryption.approvals.setPolicy();
-  const what = `version ${String(change.version)} of the policy`;
-  return {
-    document: { dryRun, ...change },
-    text: change.changed ? `Stored ${what}.` : `In force: ${what}.`,
-  };
-}
 
 /** Lists the requests that can be approved or carried out. */
 async function approvalsList({ fieldEncryption }: Session): Promise<CommandResult> {
@@ -97,15 +68,29 @@ async function approvalsApprove(
   { signature, dryRun = false }: DryRunOption & { readonly signature: string },
 ): Promise<CommandResult> {
   const armored = readText(signature);
-  const request = dryRun
-    ? await requestOf(session, id)
-    : await session.fieldEncryption.approvals.approve(id, armored);
-  const { approvedBy, requester, required, signedByRequester } = request;
-  const missing = signedByRequester ? '' : ` ${requester}, who asks, has not signed it.`;
+  const before = await requestOf(session, id);
+  if (dryRun) {
+    const text = `Would add the signature. ${approvalsText(before)}`;
+    return { document: { dryRun, ...before }, text };
+  }
+  const request = await session.fieldEncryption.approvals.approve(id, armored);
   return {
     document: { dryRun, ...request },
-    text: `Request ${id} has ${String(approvedBy.length)} of ${String(required)} approvals.${missing}`,
+    text: `Signed by ${signerText(before, request)}. ${approvalsText(request)}`,
   };
+}
+
+/** Names whoever has signed between two states of a request. */
+function signerText(before: RequestInfo, { approvedBy, requester }: RequestInfo): string {
+  const approver = approvedBy.find((each) => !before.approvedBy.includes(each));
+  return approver ?? `${requester}, who asks`;
+}
+
+function approvalsText(request: RequestInfo): string {
+  const { id, approvedBy, required, requester, signedByRequester } = request;
+  const count = `Request ${id} has ${String(approvedBy.length)} of ${String(required)} approvals`;
+  if (!signedByRequester) return `${count}, and not the signature of ${requester}, who asks.`;
+  return approvedBy.length < required ? `${count}.` : `${count}: ${requester} can run it now.`;
 }
 
 async function requestOf({ fieldEncryption }: Session, id: string): Promise<RequestInfo> {
@@ -130,7 +115,9 @@ export function addApprovals(program: Command, choose: ChooseWork): void {
     .description('operations that take more than one person');
   approvals
     .command('policy')
-    .description('store the policy of the option approvals, or have its change approved')
+    .description(
+      'store the policy of the option approvals, or have its change approved; show it: --dry-run',
+    )
     .option(...DRY_RUN)
     .option(...YES)
     .action((flags: DryRunOption & { readonly yes?: boolean }) => {
