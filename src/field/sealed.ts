@@ -117,6 +117,12 @@ export function isFrom(sealed: Sealed, place: SealedPlace): boolean {
   );
 }
 
+/** Whether a value is what a sealed value shows of itself, or a plain object made of one. */
+export function isMask(value: unknown): boolean {
+  if (value === MASK) return true;
+  return !(value instanceof Sealed) && (Object(value) as { mask?: unknown }).mask === MASK;
+}
+
 /** Whether the text of a JSON value holds a mask, or a copy of a sealed value. */
 export function holdsMask(json: string): boolean {
   return MASK_IN_JSON.test(json);
