@@ -24,7 +24,7 @@ import type { DrillReport } from './reencryption/coverage/drill';
 import { encryptedRows, keyUses } from './reencryption/coverage/key-uses';
 import { ScopeKeys } from './scope-keys';
 import { defined } from './typeorm/declare/option-rules';
-import { withConnection } from './typeorm/connection/lent-connection';
+import { withOwnTables } from './typeorm/connection/table-access';
 import type { Installation } from './typeorm/installation/installation';
 
 /** The data keys of a DataSource. */
@@ -242,7 +242,7 @@ export class DataKeys extends ScopeKeys {
    */
   async uses(id: string): Promise<ColumnUse[]> {
     const key = await this.#operations.find(id);
-    return withConnection(this.installation.dataSource, undefined, (runner) =>
+    return withOwnTables(this.installation.dataSource, undefined, (runner) =>
       keyUses(this.installation, runner, key),
     );
   }
