@@ -4,7 +4,7 @@ import { KIND } from '../encoding/text';
 import { UnsupportedValueError } from '../errors';
 
 /** What a sealed value shows of itself, whatever it is. */
-export const MASK = '[sealed]';
+const MASK = '[sealed]';
 
 /** {@link MASK} in the text of a JSON value, as a value or a name in it. */
 const MASK_IN_JSON = /(?<!\\)"\[sealed\]"/;

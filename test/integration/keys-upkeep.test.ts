@@ -13,6 +13,7 @@ import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { fastLocalKms, FakeKms } from '../support/key-fixtures';
 import { Cleanup, protect, rejection } from '../support/protected-database';
+import { SshSigner } from '../support/ssh-signer';
 
 @Entity()
 class Patient {
@@ -110,6 +111,20 @@ describeDiagonal('maintain({ reencrypt, backup })', (kind) => {
     expect(report.failedSteps).toEqual([
       { step: 'backup', code: undefined, message: expect.stringContaining('full') as string },
     ]);
+  });
+
+  it('makes no backup while that needs approval, and says so each time', async () => {
+    const approvers = ['ada', 'ben', 'eve']
+      .map((id) => new SshSigner(id))
+      .map(({ id, line }) => ({ id, key: line }));
+    const approvals = { operations: ['backup'] as const, required: 1, approvers };
+    dataSource = await cleanup.add(protect(database, { approvals })).initialize();
+    await fieldEncryption(dataSource).approvals.setPolicy();
+    const night = () => keys().maintain({ reencrypt: true, backup: { kms: backupKms } });
+    for (const report of [await night(), await runAs({ id: 'ada' }, night)]) {
+      expect(steps(report)).toEqual([['backup', 'ERR_APPROVAL_REQUIRED']]);
+      expect(report).toMatchObject({ backup: null, reencryption: { failed: 0 } });
+    }
   });
 
   it.each([

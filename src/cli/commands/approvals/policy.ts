@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
 
-import type { CheckedPolicy } from '../../approvals/approval-policy';
-import type { StoredPolicy } from '../../approvals/stored-policies';
-import { isSamePolicy, policyValue } from '../../approvals/approval-policy';
-import type { Session } from '../load/session';
-import type { CommandResult } from '../terminal/output';
-import { confirm } from '../terminal/prompt';
+import type { CheckedPolicy } from '../../../approvals/approval-policy';
+import type { StoredPolicy } from '../../../approvals/stored-policies';
+import { isSamePolicy, policyValue } from '../../../approvals/approval-policy';
+import type { Session } from '../../load/session';
+import type { CommandResult } from '../../terminal/output';
+import { confirm } from '../../terminal/prompt';
 
-import type { DryRunOption } from './common-options';
+import type { DryRunOption } from '../common-options';
 
 const HOUR_MS = 3_600_000;
 

@@ -1,18 +1,18 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
-import type { RequestInfo } from '../../approvals';
-import { NAMESPACE } from '../../approvals/ssh/ssh-signature';
-import type { Session } from '../load/session';
-import { CommandError } from '../terminal/command-error';
-import { readText } from '../terminal/named-file';
-import type { CommandResult } from '../terminal/output';
-import { table } from '../terminal/table';
+import type { RequestInfo } from '../../../approvals';
+import { NAMESPACE } from '../../../approvals/ssh/ssh-signature';
+import type { Session } from '../../load/session';
+import { CommandError } from '../../terminal/command-error';
+import { readText } from '../../terminal/named-file';
+import type { CommandResult } from '../../terminal/output';
+import { table } from '../../terminal/table';
 
-import { approvalsPolicy } from './approval-policy';
-import { commandLine } from './command-line';
-import { DRY_RUN, YES } from './common-options';
-import type { ChooseWork, DryRunOption } from './common-options';
+import { approvalsPolicy } from './policy';
+import { commandLine } from '../command-line';
+import { DRY_RUN, YES } from '../common-options';
+import type { ChooseWork, DryRunOption } from '../common-options';
 
 /** Lists the requests that can be approved or carried out. */
 async function approvalsList({ fieldEncryption }: Session): Promise<CommandResult> {
