@@ -45,6 +45,7 @@ const mayImport = {
   schema: ['reencryption', 'typeorm'],
   health: ['async', 'reencryption/encrypted-table', 'typeorm', 'keys', 'kms/kms-provider'],
   doctor: [
+    'approvals',
     'async',
     'health',
     'reencryption',
@@ -144,7 +145,9 @@ const rooms = {
     runs: ['foresight', 'walk', 'plan', 'lease', 'modes', 'database', 'coverage', 'report'],
     queue: ['runs', 'walk', 'database', 'report'],
   },
-  doctor: { checks: ['finding', 'operator-tasks', 'encryption-state', 'absent-keys'] },
+  doctor: {
+    checks: ['finding', 'operator-tasks', 'encryption-state', 'absent-keys', 'approval-state'],
+  },
   cli: {
     terminal: [],
     load: ['terminal'],

@@ -1,11 +1,23 @@
+import { IsDate, IsInt, IsOptional, IsString, Min } from 'class-validator';
+
 import type { AuditEntry, AuditRange } from './audit/audit-entry';
 import type { AuditReport } from './keys/audit/audit-report';
+import { requireOptions } from './typeorm/declare/option-rules';
 import type { Installation } from './typeorm/installation/installation';
 
 /** Options of {@link AuditTrail.verify}. */
 export interface AuditVerifyOptions {
   /** An earlier head, as `head()` and `verify()` return it: the log must still contain it. */
   expectHead?: string;
+}
+
+class RangeRules {
+  @IsOptional() @IsInt() @Min(0) after?: unknown;
+  @IsOptional() @IsInt() @Min(1) limit?: unknown;
+  @IsOptional() @IsDate() since?: unknown;
+  @IsOptional() @IsString() operation?: unknown;
+  @IsOptional() @IsString() outcome?: unknown;
+  @IsOptional() @IsString() actor?: unknown;
 }
 
 /** The audit log of a DataSource: the operations on its keys and rows, in their order, and their actors. */
@@ -17,8 +29,13 @@ export class AuditTrail {
     this.#installation = installation;
   }
 
-  /** Lists entries in their order: the newest 100, or by `after` those that follow an entry. Verifies nothing. */
-  list(range: AuditRange = {}): Promise<AuditEntry[]> {
+  /**
+   * Lists entries in their order: the newest 100, or by `after` those that follow an entry. Verifies nothing.
+   *
+   * @throws {@link ConfigurationError} for wrong options
+   */
+  async list(range: AuditRange = {}): Promise<AuditEntry[]> {
+    requireOptions('audit.list', RangeRules, range);
     return this.#installation.audit.list(range);
   }
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
 import { ConfigurationError } from './errors';
-import { backupSubject, maintain } from './key-upkeep';
+import { backupSubject, maintain, requireUpkeepOptions } from './key-upkeep';
 import type { UpkeepOptions, UpkeepReport } from './key-upkeep';
 import type { AcceptEpochOptions, AcceptEpochReport } from './keys/audit/accept-epoch';
 import type { BackupOpener, BackupProtection } from './keys/backup/backup-key';
@@ -24,7 +24,7 @@ import type { DrillReport } from './reencryption/coverage/drill';
 import { encryptedRows, keyUses } from './reencryption/coverage/key-uses';
 import { ScopeKeys } from './scope-keys';
 import { defined } from './typeorm/declare/option-rules';
-import { withConnection } from './typeorm/connection/lent-connection';
+import { withOwnTables } from './typeorm/connection/table-access';
 import type { Installation } from './typeorm/installation/installation';
 
 /** The data keys of a DataSource. */
@@ -168,11 +168,10 @@ export class DataKeys extends ScopeKeys {
   }
 
   /**
-   * Does what `keyPolicies` ask for now: announces the next version of a key, activates it when every
-   * process has had time to load it, and destroys versions that nothing needs. Rotates keys of scopes that
-   * are due. Any number of processes may run it, at any time. A retention policy has whole tables counted while there
-   * is a version to destroy; where `destroy` needs approval, it is only listed. With `reencrypt` and `backup` it is
-   * the one job of a night.
+   * Does what `keyPolicies` ask for now: announces the next version of a key, activates it when every process has had
+   * time to load it, and destroys versions that nothing needs. Rotates keys of scopes that are due. Any number of
+   * processes may run it, at any time. A retention policy has whole tables counted while there is a version to
+   * destroy; where `destroy` needs approval, it is only listed. With `reencrypt` and `backup` it is the one job of a night.
    */
   maintain(options: UpkeepOptions = {}): Promise<UpkeepReport> {
     return maintain(this.installation, options);
@@ -183,6 +182,7 @@ export class DataKeys extends ScopeKeys {
     options: UpkeepOptions & ScheduleOptions<UpkeepReport> = {},
   ): MaintenanceSchedule<UpkeepReport> {
     const { everyMs, onReport, onError, ...maintenance } = options;
+    requireUpkeepOptions(maintenance);
     const schedule = new MaintenanceSchedule(
       (signal) => this.maintain({ signal, ...maintenance }),
       defined({ everyMs, onReport, onError }),
@@ -243,7 +243,7 @@ export class DataKeys extends ScopeKeys {
    */
   async uses(id: string): Promise<ColumnUse[]> {
     const key = await this.#operations.find(id);
-    return withConnection(this.installation.dataSource, undefined, (runner) =>
+    return withOwnTables(this.installation.dataSource, undefined, (runner) =>
       keyUses(this.installation, runner, key),
     );
   }

@@ -203,7 +203,7 @@ export class RunPlanError extends FieldEncryptionError {
   readonly code = 'ERR_RUN_PLAN';
 }
 
-/** An operation could not be recorded in the audit log, and was not carried out. Worth retrying. */
+/** Something could not be recorded in the audit log, and was not done, or not in the access log. Worth retrying. */
 export class AuditError extends FieldEncryptionError {
   readonly code = 'ERR_AUDIT';
   override readonly retryable = true;

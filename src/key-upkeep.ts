@@ -1,5 +1,7 @@
+import { IsBoolean, IsOptional } from 'class-validator';
+
 import type { Subject } from './approvals/approval-request';
-import { FieldEncryptionError } from './errors';
+import { ConfigurationError, FieldEncryptionError } from './errors';
 import type { FieldEncryptionErrorCode } from './errors';
 import type { BackupProtection } from './keys/backup/backup-key';
 import type { KeyBackup } from './keys/backup/create-backup';
@@ -8,7 +10,8 @@ import { encryptedRows } from './reencryption/coverage/key-uses';
 import type { RunOptions } from './reencryption/report/run-options';
 import type { RunReport } from './reencryption/report/run-report';
 import { run } from './reencryption/runs/run';
-import { defined } from './typeorm/declare/option-rules';
+import { kmsProblem } from './typeorm/declare/kms-option';
+import { defined, requireOptions } from './typeorm/declare/option-rules';
 import type { Installation } from './typeorm/installation/installation';
 import { managedWork } from './typeorm/installation/managed-work';
 import { declaredKinds } from './typeorm/metadata/encrypted-column';
@@ -36,19 +39,42 @@ export interface UpkeepReport extends MaintenanceReport {
 /** A step after the maintenance of the keys that failed as a whole. */
 export interface FailedStep {
   readonly step: 'reencrypt' | 'backup';
-  readonly code: FieldEncryptionErrorCode;
+  /** Undefined for an error of the database. */
+  readonly code: FieldEncryptionErrorCode | undefined;
   readonly message: string;
+}
+
+class UpkeepRules {
+  @IsOptional() announceMs?: unknown;
+  @IsOptional() graceMs?: unknown;
+  @IsOptional() waitMs?: unknown;
+  @IsOptional() @IsBoolean() dryRun?: unknown;
+  @IsOptional() @IsBoolean() reencrypt?: unknown;
+  @IsOptional() backup?: unknown;
+  @IsOptional() signal?: unknown;
+  @IsOptional() onProgress?: unknown;
+}
+
+/** @throws {@link ConfigurationError} for wrong or unknown options */
+export function requireUpkeepOptions(options: UpkeepOptions): void {
+  requireOptions('maintain', UpkeepRules, options);
+  const { backup } = options;
+  const problem = backup === undefined ? undefined : kmsProblem('backup.kms', backup.kms);
+  if (problem !== undefined) throw new ConfigurationError(`maintain: ${problem}.`);
 }
 
 /**
  * Does what the key policies ask for, and the steps after it.
  *
- * @throws {@link AccessDeniedError} before anything happens, if the actor may not take one of the steps
+ * @throws {@link AccessDeniedError} before anything happens, if the actor may not take one of the steps;
+ * {@link ConfigurationError} for wrong options
  */
 export async function maintain(
   installation: Installation,
-  { reencrypt = false, backup, signal, onProgress, ...options }: UpkeepOptions,
+  given: UpkeepOptions,
 ): Promise<UpkeepReport> {
+  requireUpkeepOptions(given);
+  const { reencrypt = false, backup, signal, onProgress, ...options } = given;
   const { access, approvals, columns, keys } = installation;
   const { dryRun = false, waitMs } = options;
   const rows = encryptedRows(installation, waitMs);
@@ -101,8 +127,8 @@ async function attempt<T>(
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof FieldEncryptionError)) throw error;
-    failed.push({ step, code: error.code, message: error.message });
+    const code = error instanceof FieldEncryptionError ? error.code : undefined;
+    failed.push({ step, code, message: error instanceof Error ? error.message : String(error) });
     return null;
   }
 }

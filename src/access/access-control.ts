@@ -55,7 +55,8 @@ export class AccessControl {
       if (isUnapproved || (this.isOn && error instanceof FieldEncryptionError)) {
         const isDenied = isUnapproved || error instanceof AccessDeniedError;
         const outcome = isDenied ? 'denied' : 'failed';
-        await this.#attempts.note({ operation, outcome, reference: error.code });
+        const mark = isUnapproved ? requestOf(error) : undefined;
+        await this.#attempts.note({ operation, outcome, reference: error.code, ...mark });
       }
       throw error;
     }
@@ -110,4 +111,12 @@ export class AccessControl {
       '`access.levelOf` must return a level, 0 to 4, for every actor, and not a promise of one.',
     );
   }
+}
+
+/** Returns the request that is not approved yet, and whoever asks, as entries about signatures name them. */
+function requestOf({ request }: ApprovalRequiredError): Pick<AuditEvent, 'mark'> {
+  const actor = currentActor();
+  const name = actor?.requester ?? actor?.id;
+  if (request === undefined || name === undefined) return {};
+  return { mark: { id: request.slice(0, 16), name, purpose: 'approval' } };
 }

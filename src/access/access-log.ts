@@ -21,6 +21,8 @@ type Use = Pick<UnnumberedEntry, 'operation' | 'entity' | 'property' | 'values'>
 interface AccessLogFailure {
   /** Undefined where something else failed, such as the sink or the database. */
   readonly code: FieldEncryptionErrorCode | undefined;
+  /** Of what failed; undefined where uses were lost before. */
+  readonly message: string | undefined;
   readonly waiting: number;
   readonly dropped: number;
 }
@@ -45,6 +47,7 @@ export class AccessLog {
   #batch: readonly UnnumberedEntry[] = [];
   #minute = 0;
   #dropped = 0;
+  #failure: unknown;
   #timer: NodeJS.Timeout | undefined;
   #flushing = Promise.resolve();
 
@@ -55,6 +58,11 @@ export class AccessLog {
   /** Entries that wait to be written. */
   get size(): number {
     return this.#waiting.size + this.#batch.length;
+  }
+
+  /** What the last attempt to write failed with; undefined if it did not. */
+  get failure(): unknown {
+    return this.#failure;
   }
 
   /** Notes a use by the actor at work. Does not throw, whatever the application's clock and actor do. */
@@ -128,8 +136,10 @@ export class AccessLog {
     try {
       await this.#parts.write(this.#batch);
       this.#batch = [];
+      this.#failure = undefined;
       if (this.#dropped > 0) this.#report(undefined);
     } catch (error) {
+      this.#failure = error;
       this.#report(error);
       this.#schedule();
       return;
@@ -139,7 +149,8 @@ export class AccessLog {
 
   #report(error: unknown): void {
     const code = error instanceof FieldEncryptionError ? error.code : undefined;
-    this.#parts.onFailure({ code, waiting: this.size, dropped: this.#dropped });
+    const message = error instanceof Error ? error.message : undefined;
+    this.#parts.onFailure({ code, message, waiting: this.size, dropped: this.#dropped });
     this.#dropped = 0;
   }
 }

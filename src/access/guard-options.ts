@@ -30,16 +30,35 @@ export interface GuardOptions {
 /** Window of a limit that names none. */
 export const DEFAULT_WINDOW_MS = 300_000;
 
+/** The options of each part. */
+const KNOWN: Readonly<Record<keyof GuardOptions, readonly string[]>> = {
+  reads: ['values', 'windowMs', 'action'],
+  lookups: ['values', 'windowMs', 'action'],
+  failures: ['values', 'windowMs'],
+};
+
 /** Returns what is wrong with the option `guard`. */
 export function guardProblem(options: unknown): string | undefined {
   if (typeof options !== 'object' || options === null) return 'guard must be an object';
-  for (const name of ['reads', 'lookups', 'failures']) {
-    const limit: unknown = (options as Record<string, unknown>)[name];
-    if (limit !== undefined && !isLimit(limit, name === 'failures')) {
+  const parts = Object.keys(KNOWN) as (keyof GuardOptions)[];
+  const unknown = unknownIn(options, parts);
+  if (unknown !== undefined) return `guard has ${unknown}`;
+  for (const name of parts) {
+    const limit = (options as Record<string, unknown>)[name];
+    if (limit === undefined) continue;
+    const unknownOfPart = unknownIn(Object(limit) as object, KNOWN[name]);
+    if (unknownOfPart !== undefined) return `guard.${name} has ${unknownOfPart}`;
+    if (!isLimit(limit, name === 'failures')) {
       return `guard.${name} must have whole numbers above 0 as values and windowMs, and its action be 'warn', 'slow' or 'refuse'`;
     }
   }
   return undefined;
+}
+
+function unknownIn(options: object, known: readonly string[]): string | undefined {
+  const name = Object.keys(options).find((each) => !known.includes(each));
+  if (name === undefined) return undefined;
+  return `an unknown option "${name}" (known are ${known.join(', ')})`;
 }
 
 function isLimit(limit: unknown, isOfFailures: boolean): boolean {

@@ -157,7 +157,7 @@ function limited(
   limit: number,
   { entity, property }: { readonly entity: string; readonly property: string },
 ): RateLimitedError {
-  const what = subject === 'reads' ? 'values read' : 'values looked up by';
+  const what = subject === 'reads' ? 'values read' : 'look-ups';
   return new RateLimitedError(
     `${entity}.${property}: with this statement the actor would have more than ${String(limit)} ${what} in the ` +
       `window of \`guard.${subject}\`, which ends in ${String(Math.ceil(retryAfterMs / 1000))} s. Ask for fewer rows, ` +

@@ -60,8 +60,8 @@ export class MergedAttempts {
 
   #kindOf(event: AuditEvent): Counted {
     const actor = currentActor();
-    const { operation, outcome, reference } = event;
-    const kind = JSON.stringify([actor?.id, operation, outcome, reference]);
+    const { operation, outcome, reference, mark } = event;
+    const kind = JSON.stringify([actor?.id, operation, outcome, reference, mark?.id]);
     const isOne = this.#kinds.has(kind) || this.#kinds.size < CAPACITY;
     const key = isOne ? kind : outcome;
     const known = this.#kinds.get(key);

@@ -67,8 +67,8 @@ function checkedActor(actor: Actor): Actor {
     return Object.freeze(reason === undefined ? checked : { ...checked, reason });
   }
   throw new UnsupportedValueError(
-    `An actor is { id, roles?, reason?, breakGlass? }: an id of 1 to ${String(MAX_ID_CHARS)} characters, a list of ` +
-      `roles, a reason of 1 to ${String(MAX_REASON_CHARS)} characters, which breakGlass takes.`,
+    `An actor is { id, requester?, roles?, reason?, breakGlass? }: id and requester of 1 to ${String(MAX_ID_CHARS)} ` +
+      `characters, a list of roles, a reason of 1 to ${String(MAX_REASON_CHARS)} characters, which breakGlass takes.`,
   );
 }
 

@@ -56,9 +56,11 @@ export interface AuditedKey {
 
 /**
  * The mark of a scope, whose id stands for the scope; `name` is the kind, such as `tenant`. Also a version of the
- * policy of approvals, or a request, with whoever signed it or asked for it as the name.
+ * policy of approvals, or a request, with whoever signed it or asked for it as the name; that of a refused attempt has
+ * no version.
  */
-export type AuditedMark = Pick<AuditedKey, 'id' | 'name' | 'purpose' | 'version'>;
+export type AuditedMark = Pick<AuditedKey, 'id' | 'name' | 'purpose'> &
+  Partial<Pick<AuditedKey, 'version'>>;
 
 /** An event to be recorded. Names, ids and numbers only: no value, no token, no secret. */
 export interface AuditEvent {
@@ -178,6 +180,8 @@ export interface AuditRange {
   readonly since?: Date;
   /** Entries of this operation, such as `rotate` or `data reencrypt`. */
   readonly operation?: string;
+  /** Entries of this outcome, such as `denied` or `approved`. */
+  readonly outcome?: string;
   /** Entries whose actor begins with this text: by default an actor ends with the number of its process. */
   readonly actor?: string;
 }

@@ -2,7 +2,7 @@ import { Command, CommanderError, Option } from 'commander';
 
 import { ownManifest } from '../doctor/checks/packages';
 
-import { addApprovals } from './commands/approvals';
+import { addApprovals } from './commands/approvals/approvals';
 import { addAccess } from './commands/logs/access';
 import { addAudit } from './commands/logs/audit';
 import { DRY_RUN } from './commands/common-options';

@@ -2,6 +2,7 @@ import { describeFailure } from '../health/ask-kms';
 import { withConnection } from '../typeorm/connection/lent-connection';
 import type { Installation } from '../typeorm/installation/installation';
 
+import { approvals } from './checks/approvals';
 import { checkConstraints } from './checks/check-constraints';
 import { cleartext, wrapping } from './checks/cleartext';
 import { columns } from './checks/columns';
@@ -106,5 +107,8 @@ const CHECKS = Object.freeze({
   } satisfies Record<string, DatabaseCheck>,
 
   /** Take connections of their own, from a database that answers. */
-  work: { 'the key policies': policies } satisfies Record<string, Check>,
+  work: { 'the key policies': policies, 'the approvals': approvals } satisfies Record<
+    string,
+    Check
+  >,
 });

@@ -19,6 +19,8 @@ import { ScopeKeySchema } from '../typeorm/tables/scope-key-table';
 
 import { absentKeys } from './absent-keys';
 import type { AbsentKey } from './absent-keys';
+import { approvalState } from './approval-state';
+import type { ApprovalState } from './approval-state';
 import { indexRootState, NO_ROOTS } from './index-tasks';
 import type { IndexRootState } from './index-tasks';
 import type { OperatorTask } from './operator-task';
@@ -59,6 +61,7 @@ export interface EncryptionState {
   readonly unauthenticated: readonly KeyInfo[];
   /** The report of `keys maintain --dry-run`; `null` without a key table. */
   readonly maintenance: MaintenanceReport | null;
+  readonly approvals: ApprovalState;
   /** The time by which keys expire. */
   readonly now: Date;
   /** Tables of encrypted entities that the database does not have. */
@@ -72,6 +75,7 @@ export async function encryptionState(installation: Installation): Promise<Encry
   const missing = await missingTables(dataSource, neededTables(installation));
   const keyTable = await installation.store.exists();
   const keys = keyTable ? await installation.keys.list() : [];
+  const approvals = await approvalState(installation);
   return {
     keyTable,
     absent: await withConnection(dataSource, undefined, async (runner) => {
@@ -81,7 +85,8 @@ export async function encryptionState(installation: Installation): Promise<Encry
     keyNames: installation.columns.keyNames,
     keys,
     unauthenticated: keyTable ? await installation.keys.operations.unauthenticated() : [],
-    maintenance: keyTable ? await plannedMaintenance(installation, missing) : null,
+    maintenance: keyTable ? await plannedMaintenance(installation, missing, approvals) : null,
+    approvals,
     now: options.now?.() ?? new Date(),
     columns: [],
     indexes: [],
@@ -112,9 +117,14 @@ function neededTables(installation: Installation): string[] {
 function plannedMaintenance(
   installation: Installation,
   missing: readonly string[],
+  { destroyNeedsApproval: needsApproval }: ApprovalState,
 ): Promise<MaintenanceReport> {
   const kinds = missing.length === 0 ? declaredKinds(installation.columns) : [];
-  return installation.keys.maintain({ dryRun: true }, encryptedRows(installation), kinds);
+  return installation.keys.maintain(
+    { dryRun: true, needsApproval },
+    encryptedRows(installation),
+    kinds,
+  );
 }
 
 /** Collects the state with the rows, for which it reads whole tables. Counts none where a table is missing. */

@@ -61,6 +61,10 @@ export const FINDING_LEVELS = Object.freeze({
   POLICY_OVERDUE: 'warning',
   ANCHOR_UNREADABLE: 'error',
 
+  APPROVALS_NOT_IN_FORCE: 'error',
+  APPROVALS_UNPROVEN: 'error',
+  APPROVERS_FEW: 'warning',
+
   TABLE_MISSING: 'error',
   TABLE_UNREADABLE: 'warning',
   ROWS_HIDDEN: 'warning',

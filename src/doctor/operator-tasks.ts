@@ -20,10 +20,31 @@ export function operatorTasks(state: EncryptionState): OperatorTask[] {
       ...unboundRows(column, state),
     ]),
     ...policyTasks(state),
+    ...approvalTasks(state),
     ...requestedErasures(state),
     ...resealing(state),
     ...staleRows(state),
   ];
+}
+
+function approvalTasks({ approvals: { policy, openRequests } }: EncryptionState): OperatorTask[] {
+  const due: OperatorTask[] = [];
+  if (policy === 'notStored') {
+    due.push({ command: 'approvals policy', reason: 'the policy of approvals is not stored' });
+  }
+  if (policy === 'differs') {
+    const reason = 'the option approvals is not what the stored policy says';
+    due.push({ command: 'approvals policy', reason });
+  }
+  if (policy === 'unproven') {
+    const reason = 'the policy of approvals was changed past the library';
+    due.push({ command: 'audit verify', reason });
+  }
+  if (openRequests > 0) {
+    const reason = `${counted(openRequests, 'request')} to be approved or carried out`;
+    due.push({ command: 'approvals list', reason });
+  }
+  return due;
 }
 
 /** Erasures that wait for their second step. The scopes are not named: they may be persons. */
@@ -131,7 +152,7 @@ function expired(key: KeyInfo, now: Date): OperatorTask[] {
 
 function maintenanceTasks({ maintenance, columns }: EncryptionState): OperatorTask[] {
   if (maintenance === null) return [];
-  const { announced, activated, destroyed, scopes, failures } = maintenance;
+  const { announced, activated, destroyed, awaitingApproval, scopes, failures } = maintenance;
   const needed = new Set(columns.flatMap(({ keys }) => keys.map(({ keyId }) => keyId)));
   const reasons = [
     ...announced.map((key) => `${titled(key)} is due for rotation`),
@@ -146,6 +167,12 @@ function maintenanceTasks({ maintenance, columns }: EncryptionState): OperatorTa
   ];
   return [
     ...reasons.map((reason) => ({ command: 'keys maintain', reason })),
+    ...awaitingApproval
+      .filter(({ id }) => !needed.has(id))
+      .map((key) => ({
+        command: `keys destroy ${key.id}`,
+        reason: `${titled(key)} is past its retention, and needs approval to be destroyed`,
+      })),
     ...failures.map(({ keyName, message }) => ({
       command: null,
       reason: `key "${keyName}": ${message}`,

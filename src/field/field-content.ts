@@ -5,7 +5,7 @@ import { ValueCodecError } from '../encoding/value-codec-error';
 import { coerced } from './coercion';
 import { maskWritten, unsupportedValue } from './field-errors';
 import type { FieldPolicy } from './field-policy';
-import { holdsMask, MASK } from './sealed';
+import { holdsMask, isMask } from './sealed';
 
 /**
  * Returns the content of a value that is to be encrypted.
@@ -15,7 +15,7 @@ import { holdsMask, MASK } from './sealed';
  */
 export function fieldContent(policy: FieldPolicy, value: unknown): ValueContent {
   const { type, isSealed } = policy;
-  if (isSealed && value === MASK) throw maskWritten(policy);
+  if (isSealed && isMask(value)) throw maskWritten(policy);
   const content = contentOf(policy, value);
   if (isSealed && type === 'json' && holdsMask(content as string)) throw maskWritten(policy);
   return content;

@@ -4,7 +4,7 @@ import { KIND } from '../encoding/text';
 import { UnsupportedValueError } from '../errors';
 
 /** What a sealed value shows of itself, whatever it is. */
-export const MASK = '[sealed]';
+const MASK = '[sealed]';
 
 /** {@link MASK} in the text of a JSON value, as a value or a name in it. */
 const MASK_IN_JSON = /(?<!\\)"\[sealed\]"/;
@@ -115,6 +115,12 @@ export function isFrom(sealed: Sealed, place: SealedPlace): boolean {
     primaryKey.length === place.primaryKey.length &&
     primaryKey.every((part, i) => part === place.primaryKey[i])
   );
+}
+
+/** Whether a value is what a sealed value shows of itself, or a plain object made of one. */
+export function isMask(value: unknown): boolean {
+  if (value === MASK) return true;
+  return !(value instanceof Sealed) && (Object(value) as { mask?: unknown }).mask === MASK;
 }
 
 /** Whether the text of a JSON value holds a mask, or a copy of a sealed value. */

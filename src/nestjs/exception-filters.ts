@@ -19,13 +19,13 @@ import {
 } from '../errors';
 
 /**
- * Responds with 400 to a value that an encrypted column cannot store exactly. The response names neither
- * entity nor property. For HTTP, over any platform.
+ * Responds with 400 to a value that an encrypted column cannot store exactly, or that `runAs` refuses. The response
+ * names neither entity nor property. For HTTP, over any platform.
  */
 @Catch(UnsupportedValueError)
 export class UnsupportedValueFilter extends BaseExceptionFilter {
   override catch(error: UnsupportedValueError, host: ArgumentsHost): void {
-    super.catch(badRequest('A value of the request cannot be stored.', error), host);
+    super.catch(badRequest('A value of the request cannot be used.', error), host);
   }
 }
 

@@ -3,6 +3,7 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, Repository } from 'typeorm';
 import {
   AccessDeniedError,
+  AuditError,
   BlindIndex,
   ConfigurationError,
   Encrypted,
@@ -223,16 +224,24 @@ describeDiagonal('The access log', (kind) => {
     expect(new Set(entries.map(({ writer }) => writer)).size).toBe(2);
   });
 
-  it('keeps what it cannot write, and writes it later', async () => {
+  it('keeps what it cannot write, says why, and writes it later', async () => {
     await dataSource.query('ALTER TABLE field_encryption_access RENAME TO away');
     await runAs(ada, () => patients().find());
-    await log().flush();
+    const warnings = jest.spyOn(dataSource.logger, 'log');
+    expect(await rejection(log().flush())).toBeInstanceOf(AuditError);
     expect(failures()).toEqual([
-      { type: 'accessLogFailed', code: 'ERR_CONFIGURATION', waiting: 2, dropped: 0 },
+      {
+        ...{ type: 'accessLogFailed', target: 'table', code: 'ERR_CONFIGURATION' },
+        message: expect.stringContaining('field_encryption_access') as string,
+        ...{ waiting: 2, dropped: 0 },
+      },
     ]);
+    expect(JSON.stringify(warnings.mock.calls)).toMatch(
+      /The table needs the migrations.+: .*field_encryption_access/,
+    );
     await runAs(ada, () => patients().find());
     await runAs(bob, () => patients().find());
-    await log().flush();
+    expect(await rejection(log().flush())).toBeInstanceOf(AuditError);
     await dataSource.query('ALTER TABLE away RENAME TO field_encryption_access');
     await log().flush();
     const { ok, entries } = await log().list();
@@ -275,7 +284,7 @@ describeDiagonal('The access log', (kind) => {
       `INSERT INTO field_encryption_access (${names.join(', ')}) SELECT ${copied} FROM field_encryption_access WHERE seq = 1`,
     );
     await runAs(bob, () => patients().find());
-    await log().flush();
+    expect(await rejection(log().flush())).toBeInstanceOf(AuditError);
     await log().flush();
     const { ok, entries, broken } = await log().list({ actor: 'bob' });
     expect([ok, entries.length]).toEqual([false, 2]);
@@ -307,6 +316,45 @@ describeDiagonal('The access log', (kind) => {
       await log().flush();
     });
     expect(seen).toEqual([undefined]);
+  });
+
+  it('counts what it has verified, whether it was asked for or not', async () => {
+    await runAs(ada, () => patients().find());
+    await log().flush();
+    expect(await log().list({ actor: 'nobody' })).toMatchObject({ verified: 2, entries: [] });
+    expect(await log().list({ column: 'Patient.diagnosis' })).toMatchObject({ entries: [] });
+  });
+
+  it('lists a property that is no longer encrypted, while there are entries of it', async () => {
+    await runAs(ada, () => patients().find());
+    await log().flush();
+    await dataSource.query("UPDATE field_encryption_access SET property = 'phone' WHERE seq = 1");
+    expect((await log().list({ column: 'Patient.phone' })).entries).toHaveLength(1);
+  });
+
+  it.each([
+    [{ column: 'Patient.nope' }, /column must be an encrypted property.+Patient\.ssn/],
+    [{ column: 'diagnosis' }, /column must be an encrypted property/],
+    [{ row: '2' }, /row must be an array/],
+    [{ row: [2] }, /row must be a string/],
+    [{ rows: ['2'] }, /unknown option "rows" \(known are actor, column, row/],
+    [{ since: '2020-01-01' }, /since must be a Date/],
+    [{ limit: 0 }, /limit must not be less than 1/],
+    [null, /must be an object/],
+  ])('does not say that nobody has read %p', async (range, message) => {
+    const error = await rejection(log().list(range as never));
+    expect(error).toBeInstanceOf(ConfigurationError);
+    expect(error.message).toMatch(message);
+  });
+
+  it.each([
+    [undefined, /`accessLog` is off/],
+    [{ sink: () => undefined }, /go to `accessLog\.sink`/],
+  ])('has nothing to list with accessLog: %p', async (accessLog, message) => {
+    dataSource = await connect({ accessLog } as Partial<FieldEncryptionOptions>);
+    const error = await rejection(log().list());
+    expect(error).toBeInstanceOf(ConfigurationError);
+    expect(error.message).toMatch(message);
   });
 
   it('may be refused below level 2', async () => {
@@ -348,12 +396,21 @@ describeDiagonal('The access log', (kind) => {
       let isDown = true;
       const sink = (entries: readonly AccessEntry[]): void => {
         taken.push(entries);
-        if (isDown) throw new Error('down');
+        if (isDown) throw new Error('splunk is down');
       };
       dataSource = await connect({ accessLog: { sink } });
+      const warnings = jest.spyOn(dataSource.logger, 'log');
       await runAs(ada, () => patients().find());
-      await log().flush();
-      expect(failures()).toHaveLength(1);
+      const error = await rejection(log().flush());
+      expect(error).toMatchObject({ code: 'ERR_AUDIT', retryable: true });
+      expect(error.cause).toEqual(new Error('splunk is down'));
+      expect(failures()).toEqual([
+        expect.objectContaining({ target: 'sink', code: undefined, message: 'splunk is down' }),
+      ]);
+      expect(JSON.stringify(warnings.mock.calls)).toContain(
+        '`accessLog.sink` failed: splunk is down',
+      );
+      expect(JSON.stringify(warnings.mock.calls)).not.toContain('migrations');
       isDown = false;
       await log().flush();
       await log().flush();
@@ -392,6 +449,8 @@ describeDiagonal('The access log', (kind) => {
   it.each([
     [{ accessLog: { sink: 'a.log' as never } }, /accessLog\.sink must be a function/],
     [{ accessLog: {}, audit: false as const }, /accessLog needs the audit log/],
+    [{ accessLog: { sinks: () => undefined } as never }, /accessLog: an unknown option "sinks"/],
+    [{ access: { levelOf: () => 0, levels: {} } as never }, /access: an unknown option "levels"/],
   ])('refuses %p', async (options, message) => {
     const error = await rejection(() => connect(options));
     expect(error).toBeInstanceOf(ConfigurationError);

@@ -21,6 +21,7 @@ class Patient {
   @PrimaryColumn() id!: number;
   @Column() ward!: string;
   @Encrypted() @BlindIndex() ssn!: string;
+  @Encrypted({ type: 'string', nullable: true }) note!: string | null;
 }
 
 const LEVELS: Readonly<Record<string, AccessLevel>> = {
@@ -60,7 +61,14 @@ describeDiagonal('Access', (kind) => {
       expect(await patients().countBy({ ward: 'A' })).toBe(1);
       await patients().update({ id: 1 }, { ward: 'B' });
       expect(await keys().list()).toHaveLength(1);
-      expect(await fieldEncryption(dataSource).status()).toHaveLength(1);
+      const { approvals, audit, accessLog } = fieldEncryption(dataSource);
+      expect(await fieldEncryption(dataSource).status()).toHaveLength(2);
+      expect(await keys().uses((await keys().list())[0]?.id ?? '')).toHaveLength(2);
+      expect(await keys().statistics()).toMatchObject({ active: 1 });
+      expect(await audit.verify()).toMatchObject({ ok: true });
+      expect(await approvals.list()).toEqual([]);
+      await accessLog.flush();
+      await patients().update({ id: 1 }, { note: null });
     });
   });
 
@@ -164,10 +172,12 @@ describeDiagonal('Access', (kind) => {
     [{ id: 'a'.repeat(257) }],
     [{ id: 'a', roles: 'nurse' }],
     [{ id: 'a', reason: '' }],
+    [{ id: 'a', requester: '' }],
     [undefined],
   ])('refuses the actor %j', async (actor) => {
     const error = await rejection(() => runAs(actor as never, () => undefined));
     expect(error).toBeInstanceOf(UnsupportedValueError);
+    expect(error.message).toContain('{ id, requester?, roles?, reason?, breakGlass? }');
   });
 
   it('refuses a level that there is not, and options that are none', async () => {

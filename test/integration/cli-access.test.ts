@@ -86,13 +86,22 @@ describeDiagonal('field-encryption access', (kind) => {
       ok: true,
       entries: [{ actor: 'bob', operation: 'reveal', primaryKey: ['2'], reason: 'ticket 7' }],
     });
-    expect((await list('--since', '2999-01-01')).stdout).toBe('No entries.\n');
+    expect((await list('--since', '2999-01-01')).stdout).toBe(
+      'No entries.\n0 entries of that time verified.\n',
+    );
+  });
+
+  it('refuses a misspelt column, rather than to say that nobody has read it', async () => {
+    const { code, stdout, stderr } = await list('--column', 'Patient.sn');
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toContain('known are Patient.ssn, Patient.note');
   });
 
   it('names the entries that were edited, with exit code 1', async () => {
     expect(await project.run('node', ['edit.js'], env())).toMatchObject({ code: 0 });
     const { code, stdout } = await list('--actor', 'ada');
     expect(code).toBe(1);
+    expect(stdout).toContain('3 entries of that time verified.');
     expect(stdout).toMatch(/Entry \d of [0-9a-f]{16} was edited\./);
   });
 });

@@ -122,11 +122,24 @@ function suite(kind: { readonly create: () => Promise<TestDatabase> }): void {
   it('let a key be rotated by two people, and once', async () => {
     expect((await run('keys', 'rotate')).stderr).toContain('--requester');
     const id = await ask('keys', 'rotate');
-    expect(await sign(id, 'ada')).toMatchObject({ code: 0 });
+    expect(await sign(id, 'ada')).toMatchObject({
+      code: 0,
+      stdout: `Signed by ada, who asks. Request ${id} has 0 of 1 approvals.\n`,
+    });
     expect((await asAda('keys', 'rotate')).stderr).toContain('0 of 1 approvals');
     expect(await sign(id, 'mal')).toMatchObject({ code: 1 });
-    expect(await sign(id, 'ben')).toMatchObject({ code: 0 });
-    expect((await run('approvals', 'list')).stdout).toContain('1 of 1');
+    expect(
+      await run('approvals', 'approve', id, '--signature', `ada-${id}.json.sig`, '--dry-run'),
+    ).toMatchObject({
+      stdout: `Would add the signature. Request ${id} has 0 of 1 approvals.\n`,
+    });
+    expect(await sign(id, 'ben')).toMatchObject({
+      code: 0,
+      stdout: `Signed by ben. Request ${id} has 1 of 1 approvals: ada can run it now.\n`,
+    });
+    expect((await run('approvals', 'list')).stdout).toMatch(
+      new RegExp(`${id} +rotate +\\{"name":"default"\\} +ada +1 of 1`),
+    );
     expect(await asAda('keys', 'rotate')).toMatchObject({ code: 0 });
     expect(await ask('keys', 'rotate')).not.toBe(id);
     const { stdout } = await run('audit', 'list', '--operation', 'rotate', '--json');
@@ -135,6 +148,13 @@ function suite(kind: { readonly create: () => Promise<TestDatabase> }): void {
         ({ outcome }) => outcome,
       ),
     ).toEqual([...['denied', 'denied', 'denied', 'approved', 'done', 'denied']]);
+    const listed = (await run('audit', 'list')).stdout;
+    expect(listed).toMatch(new RegExp(`approve +request by ben +${id.slice(0, 16)} .+${id}`));
+    expect(listed).toMatch(new RegExp(`rotate \\(denied\\) +request by ada +${id.slice(0, 16)} `));
+    expect(listed).toMatch(/approvals +approvals v1 +\S+@/);
+    expect((await run('audit', 'list', '--outcome', 'approved')).stdout).toMatch(
+      /^SEQ.+\n\d+ .+rotate \(approved\) +request by ada.+\n$/,
+    );
     expect(await run('audit', 'verify')).toMatchObject({ code: 0 });
   });
 
@@ -177,6 +197,26 @@ function suite(kind: { readonly create: () => Promise<TestDatabase> }): void {
     );
     expect(done).toMatchObject({ code: 0 });
     expect(JSON.parse(done.stdout)).toMatchObject({ changed: 2 });
+  });
+
+  it('show the policy in force, and what the option would make of it', async () => {
+    const [, fingerprint] = execFileSync('ssh-keygen', ['-l', '-f', 'ben.pub'], {
+      cwd: project.folder,
+      encoding: 'utf8',
+    }).split(' ');
+    const { stdout } = await run('approvals', 'policy', '--dry-run');
+    expect(stdout).toContain('Version 1 is stored:\n  Need approval: data reencrypt, rotate\n');
+    expect(stdout).toContain('Of: 1, besides the one who asks, within 24 h\n');
+    expect(stdout).toContain(`  ben  ${fingerprint ?? '?'} (ecdsa-sha2-nistp256)\n`);
+    expect(stdout).toContain('The option approvals is the same.\n');
+    const changed = await project.run(
+      'field-encryption',
+      ['-d', 'data-source.js', 'approvals', 'policy', '--dry-run'],
+      env({ APPROVERS: 'ada ben mal' }),
+    );
+    expect(changed.stdout).toMatch(
+      /Version 1 is stored:[^]+ {2}eve {2}SHA256:[^]+another one:[^]+ {2}mal {2}SHA256:/,
+    );
   });
 
   it('let the others replace an approver who is lost', async () => {

@@ -105,6 +105,9 @@ describeNarrowDiagonal('field-encryption keys', (kind) => {
   it('revokes and destroys with confirmation, a dry run before, and the proof after', async () => {
     const [{ id, owner, nextRotationAt }] = (await json('list')).keys;
     expect([owner, typeof nextRotationAt]).toEqual(['security', 'string']);
+    const listed = (await run('list')).stdout;
+    expect(listed).toMatch(/CREATED +EXPIRES +ROTATION +OWNER\n/);
+    expect(listed).toMatch(new RegExp(`${nextRotationAt.slice(0, 16)}Z +security\n`));
 
     expect(await json('revoke', id, '--dry-run')).toMatchObject({
       key: { state: 'active' },
@@ -171,7 +174,7 @@ describeNarrowDiagonal('field-encryption keys', (kind) => {
       entries: [{ seq: 3, operation: 'deactivate', keyState: 'deactivated', outcome: 'done' }],
     });
     const shown = (await audit('list', '--last', '1', '--operation', 'rotate')).stdout;
-    expect(shown).toMatch(/^SEQ: 4 {2}TIME: [\dT:-]+Z {2}OPERATION: rotate {2}KEY: default v2\b/);
+    expect(shown).toMatch(/^SEQ +TIME .+\n4 +[\dT:-]+Z +rotate +default v2 +active .+\n$/);
     const head = (await audit('head')).stdout.trim();
     expect(head).toMatch(/^4:/);
     expect(await audit('verify', '--expect-head', head)).toMatchObject({
@@ -226,6 +229,13 @@ describeNarrowDiagonal('field-encryption keys', (kind) => {
     expect(JSON.parse(stdout)).toMatchObject({ ok: true, backupId: report.backup.id });
     // The file is there already, and nothing else happens either.
     expect((await run(...job)).code).toBe(2);
+    const unused = await run('maintain', '--passphrase-file', 'passphrase.txt');
+    expect(unused).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('Give --backup') as string,
+    });
+    const untold = await run('maintain', '--backup', 'other.backup');
+    expect(untold.stderr).toContain('Give --passphrase-file, --passphrase-fd or --kms.');
   });
 
   it('suspends and resumes, and says in status what is due', async () => {

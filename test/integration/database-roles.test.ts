@@ -2,6 +2,7 @@ import { Client } from 'pg';
 import type { ClientConfig } from 'pg';
 import { DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, runAs, withFieldEncryption } from '../../src';
+import type { KeyEvent } from '../../src';
 import { DATABASES } from '../support/databases';
 import { openEncrypted, temporaryKms } from '../support/encrypted-database';
 import type { EncryptedDatabase } from '../support/encrypted-database';
@@ -103,13 +104,32 @@ describeOnPostgres('With the rights that the documentation gives on PostgreSQL',
     const dataSource = await as('app', { accessLog: {} });
     await runAs({ id: 'ada' }, () => dataSource.getRepository(Patient).find());
     await fieldEncryption(dataSource).accessLog.flush();
-    const { ok, entries } = await fieldEncryption(owned.dataSource).accessLog.list();
+    const operator = await as('operator', { accessLog: {} });
+    const { ok, entries } = await fieldEncryption(operator).accessLog.list();
     expect([ok, entries.map(({ actor }) => actor)]).toEqual([true, ['ada']]);
     for (const sql of ['SELECT * FROM', 'DELETE FROM']) {
       await expect(dataSource.query(`${sql} field_encryption_access`)).rejects.toThrow(
         'permission denied',
       );
     }
+  });
+
+  it('an application records that a level was wanting, where it may write the audit log', async () => {
+    const events: string[] = [];
+    const options = {
+      access: { levelOf: () => 0 },
+      onEvent: ({ type }: KeyEvent) => void events.push(type),
+    };
+    const denied = async (): Promise<string[]> => {
+      const entries = await fieldEncryption(owned.dataSource).audit.list({ outcome: 'denied' });
+      return entries.map(({ operation }) => operation);
+    };
+    const limited = await as('app', options);
+    await expect(fieldEncryption(limited).keys.rotate()).rejects.toThrow('access level 2');
+    expect([await denied(), events]).toEqual([[], ['auditFailed']]);
+    const granted = await as('app', options, ['GRANT SELECT, INSERT ON field_encryption_audit']);
+    await expect(fieldEncryption(granted).keys.rotate()).rejects.toThrow('access level 2');
+    expect(await denied()).toEqual(['rotate']);
   });
 
   it('uses of a key are counted where that column may be written, and dropped elsewhere', async () => {

@@ -283,4 +283,17 @@ describeDiagonal('The guard', (kind) => {
     expect(error).toBeInstanceOf(ConfigurationError);
     expect(error.message).toMatch(/guard\.\w+ must have whole numbers above 0/);
   });
+
+  it.each([
+    [
+      { read: { values: 10 } },
+      'guard has an unknown option "read" (known are reads, lookups, failures)',
+    ],
+    [{ failures: { action: 'refuse' } }, 'guard.failures has an unknown option "action"'],
+    [{ reads: { values: 10, window: 1 } }, 'guard.reads has an unknown option "window"'],
+  ])('does not take %p for no limit', async (guard, message) => {
+    const error = await rejection(() => connect(guard as GuardOptions));
+    expect(error).toBeInstanceOf(ConfigurationError);
+    expect(error.message).toContain(message);
+  });
 });

@@ -174,6 +174,22 @@ describeDiagonal('Taking keys out of use', (database) => {
     expect((await keys.destroy(id, { graceMs: 0 })).key.state).toBe('destroyed');
   });
 
+  it('names a table that is missing, whether rows are counted or a key is to be destroyed', async () => {
+    const { keys } = fieldEncryption(db.dataSource);
+    const id = await activeId();
+    await keys.rotate();
+    await db.dataSource.query('ALTER TABLE note RENAME TO away');
+    for (const refused of [() => keys.uses(id), () => keys.destroy(id, { graceMs: 0 })]) {
+      await expect(refused()).rejects.toMatchObject({
+        ...{
+          code: 'ERR_CONFIGURATION',
+          message: expect.stringMatching(/note.*migrations/) as string,
+        },
+      });
+    }
+    await db.dataSource.query('ALTER TABLE away RENAME TO note');
+  });
+
   it('never destroys the active key', async () => {
     const { keys } = fieldEncryption(db.dataSource);
     await expect(keys.destroy(await activeId(), { graceMs: 0 })).rejects.toMatchObject({

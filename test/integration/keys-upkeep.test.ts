@@ -2,6 +2,7 @@ import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, Repository } from 'typeorm';
 import {
   AccessDeniedError,
+  ConfigurationError,
   Encrypted,
   fieldEncryption,
   KmsUnavailableError,
@@ -12,6 +13,7 @@ import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { fastLocalKms, FakeKms } from '../support/key-fixtures';
 import { Cleanup, protect, rejection } from '../support/protected-database';
+import { SshSigner } from '../support/ssh-signer';
 
 @Entity()
 class Patient {
@@ -84,6 +86,57 @@ describeDiagonal('maintain({ reencrypt, backup })', (kind) => {
     const second = await keys().maintain({ reencrypt: true, backup: { kms } });
     expect(steps(second)).toEqual([['backup', 'ERR_KMS_UNAVAILABLE']]);
     expect(second.reencryption).toMatchObject({ failed: 0 });
+  });
+
+  it('takes any error of the backup KMS for an outage, and keeps the report', async () => {
+    await keys().rotate();
+    const kms = new FakeKms();
+    kms.outage = new Error('vault away');
+    const report = await keys().maintain({ reencrypt: true, backup: { kms } });
+    expect(steps(report)).toEqual([['backup', 'ERR_KMS_UNAVAILABLE']]);
+    expect(report.reencryption).toMatchObject({ changed: 2 });
+    const error = await rejection(keys().backup({ kms }));
+    expect(error).toBeInstanceOf(KmsUnavailableError);
+    expect(error.cause).toEqual(kms.outage);
+  });
+
+  it('keeps the report where the database fails a step', async () => {
+    await dataSource.query(
+      dataSource.options.type === 'postgres'
+        ? "ALTER TABLE field_encryption_audit ADD CONSTRAINT is_full CHECK (operation <> 'backup')"
+        : "CREATE TRIGGER full BEFORE INSERT ON field_encryption_audit BEGIN SELECT RAISE(ABORT, 'full'); END",
+    );
+    const report = await keys().maintain({ backup: { kms: backupKms } });
+    expect(report).toMatchObject({ failures: [], backup: null });
+    expect(report.failedSteps).toEqual([
+      { step: 'backup', code: undefined, message: expect.stringContaining('full') as string },
+    ]);
+  });
+
+  it('makes no backup while that needs approval, and says so each time', async () => {
+    const approvers = ['ada', 'ben', 'eve']
+      .map((id) => new SshSigner(id))
+      .map(({ id, line }) => ({ id, key: line }));
+    const approvals = { operations: ['backup'] as const, required: 1, approvers };
+    dataSource = await cleanup.add(protect(database, { approvals })).initialize();
+    await fieldEncryption(dataSource).approvals.setPolicy();
+    const night = () => keys().maintain({ reencrypt: true, backup: { kms: backupKms } });
+    for (const report of [await night(), await runAs({ id: 'ada' }, night)]) {
+      expect(steps(report)).toEqual([['backup', 'ERR_APPROVAL_REQUIRED']]);
+      expect(report).toMatchObject({ backup: null, reencryption: { failed: 0 } });
+    }
+  });
+
+  it.each([
+    [{ reencrypts: true }, /unknown option "reencrypts" \(known are announceMs/],
+    [{ reencrypt: 'yes' }, /reencrypt must be a boolean/],
+    [{ backup: true }, /backup\.kms must be a KmsProvider/],
+    [{ backup: { shares: 3, threshold: 2 } }, /backup\.kms must be a KmsProvider/],
+  ])('refuses %p, also for a schedule', async (options, message) => {
+    const error = await rejection(keys().maintain(options as never));
+    expect(error).toBeInstanceOf(ConfigurationError);
+    expect(error.message).toMatch(message);
+    expect(() => keys().scheduleMaintenance(options as never)).toThrow(message);
   });
 
   it('is refused before anything happens to an actor who may not take one of the steps', async () => {

@@ -448,7 +448,7 @@ describeDiagonal('FieldEncryptionModule', (kind) => {
     it('respond with 400 to a value that cannot be stored, and name no property', async () => {
       const ada = { name: 'Ada', email: '\ud800' };
       const { status, body } = await request(app.getHttpServer()).post('/patients').send(ada);
-      expect([status, body.message]).toEqual([400, 'A value of the request cannot be stored.']);
+      expect([status, body.message]).toEqual([400, 'A value of the request cannot be used.']);
       expect(JSON.stringify(body)).not.toMatch(silent);
     });
 

@@ -439,7 +439,7 @@ describeDiagonal('instrument()', (kind) => {
     await ds.getRepository(Guest).find();
     await ds.query(`UPDATE guest SET note = (SELECT email FROM guest WHERE id = 2) WHERE id = 1`);
     await rejection(ds.getRepository(Guest).find());
-    await fieldEncryption(ds).accessLog.flush();
+    await rejection(fieldEncryption(ds).accessLog.flush());
     await telemetry.polled(2);
     const metrics = await telemetry.metrics();
     for (const { descriptor } of metrics) {

@@ -1,4 +1,4 @@
-import { IsString, Length, ValidateNested } from 'class-validator';
+import { IsString, Length, Matches, ValidateNested } from 'class-validator';
 import { inspect } from 'node:util';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, DeepPartial, Repository } from 'typeorm';
@@ -12,6 +12,7 @@ class Contact {
   @BlindIndex()
   @IsString()
   @Length(3, 40)
+  @Matches(/^canary/)
   phone!: Sealed<string> | string;
 }
 
@@ -118,6 +119,14 @@ describeEachDatabase('A copy of a sealed value', (kind) => {
     const born = found.born as Sealed<Date>;
     for (const value of [clone(born), constructed(born), '[sealed]', (await read()).findings]) {
       await expectRefused(() => charts.save(Object.assign(found, { born: value })), 'born');
+    }
+  });
+
+  it('says that it is a mask rather than that it breaks the rules', async () => {
+    for (const copied of [String, structuredClone] as ((value: unknown) => unknown)[]) {
+      const found = await read();
+      found.contact.phone = copied(found.contact.phone) as string;
+      await expectRefused(() => charts.save(found), 'contact.phone');
     }
   });
 

@@ -91,6 +91,13 @@ describeEachDatabase('A sealed property', (kind) => {
     return JSON.stringify(await rows()) !== JSON.stringify(before);
   }
 
+  it('keeps its value where it is left out of what is saved, for which TypeORM returns null', async () => {
+    const saved = await patients.save({ id: 1, ward: 'B' });
+    expect(saved).toHaveProperty('findings', null);
+    const { ward, findings } = await patients.findOneByOrFail({ id: 1 });
+    expect([ward, await reveal(findings)]).toEqual(['B', { canary: 'canary-1' }]);
+  });
+
   it('is read as a mask, and only revealed as its value', async () => {
     const found = await patients.findOneByOrFail({ id: 1 });
     expect(found.name).toBe('Ada');

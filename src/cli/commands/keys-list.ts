@@ -12,7 +12,10 @@ export async function keysList(
 ): Promise<CommandResult> {
   const keys = await (index ? fieldEncryption.keys.indexRoots() : fieldEncryption.keys.list());
   const none = `No ${index ? 'index roots' : 'data keys'}. See: field-encryption status`;
-  return { document: { keys }, text: keys.length === 0 ? none : keysTable(keys) };
+  return {
+    document: { keys },
+    text: keys.length === 0 ? none : keysTable(keys, { withPolicy: true }),
+  };
 }
 
 /** Characters of the name of an own branch in a table: `branch:` and eight digits. */
@@ -24,17 +27,33 @@ export function dateText(date: Date): string {
   return Number.isNaN(date.getTime()) ? '(no date)' : `${date.toISOString().slice(0, 16)}Z`;
 }
 
+/** Columns of {@link keysTable} that come from policies: those that are empty for all keys are left out. */
+const POLICY_COLUMNS: readonly (readonly [string, (key: KeyInfo) => string])[] = [
+  ['EXPIRES', ({ expiresAt }) => (expiresAt === null ? '' : dateText(expiresAt))],
+  ['ROTATION', ({ nextRotationAt }) => (nextRotationAt === null ? '' : dateText(nextRotationAt))],
+  ['OWNER', ({ owner }) => owner ?? ''],
+  ['LEVEL', ({ securityLevel }) => securityLevel ?? ''],
+];
+
 /** Lays out the keys, one a line. */
-export function keysTable(keys: readonly KeyInfo[]): string {
+export function keysTable(
+  keys: readonly KeyInfo[],
+  { withPolicy = false }: { readonly withPolicy?: boolean } = {},
+): string {
+  const policy = POLICY_COLUMNS.filter(
+    ([, textOf]) => withPolicy && keys.some((key) => textOf(key) !== ''),
+  );
   return table(
-    ['KEY', 'STATE', 'ID', 'KMS', 'USES', 'CREATED'],
-    keys.map(({ name, version, state, id, kms, useCount, createdAt }) => [
-      `${shortName(name)} v${String(version)}`,
-      state,
-      id,
-      kms,
-      grouped(useCount),
-      dateText(createdAt),
+    ['KEY', 'STATE', 'ID', 'KMS', 'USES', 'CREATED', ...policy.map(([head]) => head)],
+    keys.map((key) => [
+      // As the audit log names it.
+      `${key.purpose === 'index' ? 'index' : shortName(key.name)} v${String(key.version)}`,
+      key.state,
+      key.id,
+      key.kms,
+      grouped(key.useCount),
+      dateText(key.createdAt),
+      ...policy.map(([, textOf]) => textOf(key)),
     ]),
   );
 }

@@ -5,8 +5,9 @@ import type { BackupProtection } from '../../keys/backup/backup-key';
 import { protectionOf } from '../load/backup-access';
 import type { BackupOptions } from '../load/backup-access';
 import type { Session } from '../load/session';
-import { EXIT_CODES } from '../terminal/command-error';
+import { CommandError, EXIT_CODES } from '../terminal/command-error';
 import type { ExitCode } from '../terminal/command-error';
+import { withoutCredentials } from '../terminal/output';
 import { interruptibly, progressDisplay } from '../terminal/progress-display';
 
 import { commandLine } from './command-line';
@@ -32,7 +33,8 @@ export async function keysMaintain(
   session: Session,
   { dryRun, reencrypt, backup: file, ...options }: MaintainOptions,
 ): ReturnType<CommandWork> {
-  if (file !== undefined) requireNewFile(file);
+  if (file === undefined) requireNoProtection(options);
+  else requireNewFile(file);
   const backup = file === undefined ? undefined : await kmsProtection(options);
   const start = performance.now();
   const report = await maintained(session, { dryRun, reencrypt, ...(backup && { backup }) });
@@ -46,13 +48,26 @@ export async function keysMaintain(
       : [describeReport(reencryption, { dryRun, seconds, isPartial: false })]),
     ...(file === undefined || made === null ? [] : backupLines(file, made)),
     ...(file !== undefined && dryRun ? [`Would back up every key to ${file}.`] : []),
-    ...report.failedSteps.map(({ step, code, message }) => `${step}: ${code}: ${message}`),
+    ...report.failedSteps.map(
+      ({ step, code, message }) =>
+        `${step}: ${code ?? 'ERR_FAILED'}: ${withoutCredentials(message)}`,
+    ),
   ];
   return {
     document: { dryRun, ...report, backup: made && { ...made, file } },
     text: lines.length === 0 ? 'Nothing is due.' : lines.join('\n'),
     exitCode: exitCode(report),
   };
+}
+
+/** @throws {@link CommandError} for what would protect a backup that nobody asked for */
+function requireNoProtection(options: BackupOptions): void {
+  if (Object.values(options).every((option) => option === undefined)) return;
+  throw new CommandError(
+    'ERR_USAGE',
+    '--kms, --passphrase-file and --passphrase-fd are for a backup, and none is asked for.',
+    'Give --backup <file>, too. Nothing was changed.',
+  );
 }
 
 async function kmsProtection(

@@ -38,7 +38,7 @@ const REMEDIES: Readonly<Record<FieldEncryptionErrorCode, string>> = Object.free
     'Find out who writes to the table; `field-encryption data verify` lists such rows.',
   ERR_ERASED: 'The values are gone. Delete the rows, or let them be read as NULL: onErased.',
   ERR_ACCESS_DENIED:
-    'Ask for it where `access.levelOf` is defined, or let somebody run it who may.',
+    'Commands have the role `command-line`, and `access.levelOf` says what that may.',
   ERR_RATE_LIMITED: 'Wait as long as the message says, or raise the limit of the option guard.',
   ERR_APPROVAL_REQUIRED:
     'Where there is a request: let it be signed (`field-encryption approvals show <id>` says how), then run the command again.',

@@ -146,7 +146,7 @@ async function prompt(question: string): Promise<string> {
     throw new CommandError(
       'ERR_USAGE',
       'There is no terminal to ask for the passphrase on.',
-      'Give --passphrase-file, --passphrase-fd, --kms, or shares.',
+      'Give --passphrase-file, --passphrase-fd or --kms.',
     );
   }
   return ask(question, { hidden: true });

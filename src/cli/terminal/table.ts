@@ -22,15 +22,15 @@ function escaped(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
-/** Columns of a terminal that does not say how wide it is, and of pipes and files. */
+/** Columns of a terminal that does not say how wide it is. */
 const DEFAULT_WIDTH = 80;
 
 /**
- * Lays out rows in columns, without colours, to be piped and pasted. Rows too long for the terminal
- * come one below the other, each value behind the name of its column.
+ * Lays out rows in columns, without colours, to be piped and pasted. On a terminal, rows too long for it come
+ * one below the other, each value behind the name of its column; in a pipe or a file each row stays one line.
  */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const width = process.stdout.columns || DEFAULT_WIDTH;
+  const width = process.stdout.isTTY ? process.stdout.columns || DEFAULT_WIDTH : Infinity;
   const cells = rows.map((row) => row.map(visibleInLine));
   const text = inColumns(head, cells);
   const isTooWide = text.split('\n').some((line) => line.length > width);

@@ -5,7 +5,13 @@ import { hkdfSha256 } from '../../crypto/hmac';
 import { LABELS } from '../../crypto/labels';
 import { equalInConstantTime, wipe } from '../../crypto/secret-bytes';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
-import { BackupUnwrapError, ConfigurationError, KeyUnwrapError } from '../../errors';
+import {
+  BackupUnwrapError,
+  ConfigurationError,
+  FieldEncryptionError,
+  KeyUnwrapError,
+  KmsUnavailableError,
+} from '../../errors';
 import { isAuthenticated } from '../../kms/kms-provider';
 import type { KeyBinding, KmsProvider, WrappedKey } from '../../kms/kms-provider';
 
@@ -61,7 +67,7 @@ export async function protectBackupKey(
 ): Promise<{ readonly stored: StoredProtection; readonly shares: readonly string[] }> {
   if ('kms' in protection) {
     const { kms } = protection;
-    const { kek, wrapped } = await kms.wrapKey(key, bindingOf(identity));
+    const { kek, wrapped } = await wrappedBy(kms, key, identity);
     requireProof(kms, { kek, wrapped });
     const stored = { kms: kms.name, kek, wrapped: Buffer.from(wrapped).toString('base64url') };
     return { stored: { kind: 'kms', ...stored }, shares: [] };
@@ -70,6 +76,23 @@ export async function protectBackupKey(
   const checkValue = checkValueOf(key);
   const shares = await splitIntoShares(key, { setId: identity.id, count, threshold, checkValue });
   return { stored: { kind: 'shares', count, threshold }, shares };
+}
+
+/** An error that is not of this library counts as an outage, as with the keys themselves. */
+async function wrappedBy(
+  kms: KmsProvider,
+  key: Buffer,
+  identity: BackupIdentity,
+): Promise<WrappedKey> {
+  try {
+    return await kms.wrapKey(key, bindingOf(identity));
+  } catch (cause) {
+    if (cause instanceof FieldEncryptionError) throw cause;
+    throw new KmsUnavailableError(
+      `kms "${kms.name}" did not wrap the key of the backup; see the cause. There is no backup.`,
+      { cause },
+    );
+  }
 }
 
 /** The key of a backup. */

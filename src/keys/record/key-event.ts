@@ -91,8 +91,12 @@ export type KeyEvent =
   | {
       /** Entries of the access log could not be written, or uses of values were lost. Repeated every minute. */
       readonly type: 'accessLogFailed';
+      /** Where they are written to. */
+      readonly target: 'table' | 'sink';
       /** Undefined for an error of the database or the sink, and where uses were lost before. */
       readonly code: FieldEncryptionErrorCode | undefined;
+      /** The message of that error; undefined where uses were lost before. */
+      readonly message: string | undefined;
       /** Entries that wait to be written. */
       readonly waiting: number;
       /** Values whose uses are in no entry, since the last event. */

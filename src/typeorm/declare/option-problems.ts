@@ -58,10 +58,20 @@ export function anchorProblem({
   return audit === false ? 'anchor needs the audit log, whose key seals it' : undefined;
 }
 
+class AccessRules {
+  @IsOptional() levelOf?: unknown;
+}
+
 /** Returns what is wrong with the option `access`. */
 export function accessProblem({ access }: { readonly access?: AccessOptions }): string | undefined {
-  if (access === undefined || typeof access.levelOf === 'function') return undefined;
-  return 'access must be { levelOf: (actor) => level }';
+  if (access === undefined) return undefined;
+  if (typeof access.levelOf !== 'function') return 'access must be { levelOf: (actor) => level }';
+  const problem = optionProblems(AccessRules, access);
+  return problem === undefined ? undefined : `access: ${problem}`;
+}
+
+class AccessLogRules {
+  @IsOptional() sink?: unknown;
 }
 
 /** Returns what is wrong with the option `accessLog`. */
@@ -72,7 +82,10 @@ export function accessLogProblem({
   readonly accessLog?: AccessLogOptions;
   readonly audit?: AuditOptions | false;
 }): string | undefined {
-  if (accessLog === undefined || typeof accessLog.sink === 'function') return undefined;
+  if (accessLog === undefined) return undefined;
+  const problem = optionProblems(AccessLogRules, accessLog);
+  if (problem !== undefined) return `accessLog: ${problem}`;
+  if (typeof accessLog.sink === 'function') return undefined;
   if ((accessLog.sink as unknown) !== undefined) return 'accessLog.sink must be a function';
   return audit === false
     ? 'accessLog needs the audit log, whose key seals the table, or a sink of its own'

@@ -1,5 +1,7 @@
 import { getMetadataStorage, validateSync } from 'class-validator';
 
+import { ConfigurationError } from '../../errors';
+
 /**
  * Checks an options object against a class of class-validator rules. Returns the problems for a message,
  * naming options but never their values, or `undefined`. Options without a rule are refused, so that a
@@ -20,6 +22,17 @@ export function optionProblems(rules: new () => object, options: object): string
       return `a wrong option: ${Object.values(constraints).join(', ')}`;
     })
     .join('; ');
+}
+
+/**
+ * Refuses wrong and unknown options of a method.
+ *
+ * @throws {@link ConfigurationError} that names the method
+ */
+export function requireOptions(method: string, rules: new () => object, options: object): void {
+  const isObject = typeof (options as unknown) === 'object' && (options as unknown) !== null;
+  const problem = isObject ? optionProblems(rules, options) : 'its options must be an object';
+  if (problem !== undefined) throw new ConfigurationError(`${method}: ${problem}.`);
 }
 
 function unknownOption(rules: new () => object, name: string): string {

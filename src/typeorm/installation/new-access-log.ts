@@ -26,12 +26,13 @@ export function startAccessLog(installation: LoggedInstallation): AccessLog | un
   const { dataSource, options, schedules } = installation;
   const { accessLog, now = () => new Date() } = options;
   if (accessLog === undefined) return undefined;
+  const target = accessLog.sink === undefined ? 'table' : 'sink';
   const log = new AccessLog({
     write: accessLog.sink === undefined ? tableWriter(installation) : sinkWriter(accessLog.sink),
     actor: () => installation.audit.actor(),
     wallClock: now,
     onFailure: (failure) => {
-      installation.keys.tell({ type: 'accessLogFailed', ...failure });
+      installation.keys.tell({ type: 'accessLogFailed', target, ...failure });
     },
   });
   const listeners = listen(dataSource, log);

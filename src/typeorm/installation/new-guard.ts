@@ -40,7 +40,7 @@ export function startGuard({
 
 const SUBJECTS: Readonly<Record<GuardMessage['subject'], string>> = {
   reads: 'values read',
-  lookups: 'values looked up by',
+  lookups: 'look-ups',
   failures: 'different values that do not decrypt',
   breakGlass: 'values used in an emergency',
 };

@@ -83,11 +83,23 @@ function warningOf(event: KeyEvent): string | undefined {
         'The database role needs UPDATE on use_count of the key table.'
       );
     case 'accessLogFailed':
-      return (
-        `${String(event.waiting)} entries of the access log wait to be written, and ${String(event.dropped)} uses of ` +
-        `values are lost (${event.code ?? 'unknown'}). Its table needs the migrations, and INSERT for the database role.`
-      );
+      return accessLogWarning(event);
     default:
       return undefined;
   }
+}
+
+function accessLogWarning({
+  target,
+  message,
+  waiting,
+  dropped,
+}: Extract<KeyEvent, { type: 'accessLogFailed' }>): string {
+  const what =
+    `${String(waiting)} entries of the access log wait to be written, and ${String(dropped)} uses of values ` +
+    'are lost';
+  if (message === undefined) return `${what}.`;
+  return target === 'sink'
+    ? `${what}. \`accessLog.sink\` failed: ${message}`
+    : `${what}. The table needs the migrations, and INSERT for the database role: ${message}`;
 }

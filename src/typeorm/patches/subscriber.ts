@@ -3,8 +3,10 @@ import type { ValidationError } from 'class-validator';
 import type { EntityMetadata, EntitySubscriberInterface, InsertEvent, UpdateEvent } from 'typeorm';
 
 import { PlaintextValidationError } from '../../errors';
-import { Sealed } from '../../field/sealed';
+import { maskWritten } from '../../field/field-errors';
+import { isMask, Sealed } from '../../field/sealed';
 import type { Installation } from '../installation/installation';
+import type { EncryptedEntity } from '../metadata/encrypted-column';
 import { rootEntityName } from '../metadata/field-policies';
 
 /**
@@ -36,7 +38,8 @@ export class FieldEncryptionSubscriber implements EntitySubscriberInterface {
     entity: object,
     options: { skipUndefinedProperties: boolean },
   ): Promise<void> {
-    if (this.#installation.encryptedEntity(metadata) === undefined) return;
+    const encrypted = this.#installation.encryptedEntity(metadata);
+    if (encrypted === undefined) return;
     const all = await validate(instanceOf(metadata, entity), {
       ...options,
       // Rules may name groups or be absent altogether: neither is a violation.
@@ -44,7 +47,16 @@ export class FieldEncryptionSubscriber implements EntitySubscriberInterface {
       validationError: { target: false, value: false },
     });
     const errors = withoutSealed(all, entity);
-    if (errors.length > 0) throw violation(metadata, errors);
+    if (errors.length === 0) return;
+    requireNoMask(encrypted, entity);
+    throw violation(metadata, errors);
+  }
+}
+
+/** The mask of a form that is sent back breaks most rules, which says nothing of what is wrong. */
+function requireNoMask({ columns }: EncryptedEntity, entity: object): void {
+  for (const { column, isSealed, policy } of columns) {
+    if (isSealed && isMask(column.getEntityValue(entity))) throw maskWritten(policy);
   }
 }
 

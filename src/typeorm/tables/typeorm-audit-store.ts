@@ -184,11 +184,12 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
 
 function filtered(
   query: SelectQueryBuilder<AuditRow>,
-  { since, operation, actor }: AuditRange,
+  { since, operation, outcome, actor }: AuditRange,
 ): SelectQueryBuilder<AuditRow> {
   // Times are texts of one form, in the order of what they name.
   if (since !== undefined) query.andWhere('a.time >= :since', { since: since.toISOString() });
   if (operation !== undefined) query.andWhere('a.operation = :operation', { operation });
+  if (outcome !== undefined) query.andWhere('a.outcome = :outcome', { outcome });
   if (actor !== undefined) {
     const { sql } = dialectOf(query.connection);
     const length = sql.length(sql.cast(':actor', 'text'), 'text');

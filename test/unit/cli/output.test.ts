@@ -59,8 +59,15 @@ describe('A table of the command line', () => {
     ]);
   });
 
-  it('fits 80 columns, with the name of its column before each value', () => {
+  it('keeps each row on one line where it is piped', () => {
+    expect(table(head, [row, row]).split('\n')).toHaveLength(3);
+  });
+
+  it('fits 80 columns of a terminal, with the name of its column before each value', () => {
+    const { isTTY } = process.stdout;
+    process.stdout.isTTY = true;
     const lines = table(head, [row, row]).split('\n');
+    process.stdout.isTTY = isTTY;
     expect(lines).toHaveLength(4);
     expect(lines[0]).toBe(`KEY: default v1  STATE: active  ID: ${'x'.repeat(40)}`);
     expect(lines[1]).toBe(`  NOTE: ${'y'.repeat(30)}`);

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 
 import type { AccessReport } from '../../../access-trail';
 import type { AccessEntry, AccessRange } from '../../../access/access-entry';
+import { grouped } from '../../../doctor/finding';
 import { EXIT_CODES } from '../../terminal/command-error';
 import { table } from '../../terminal/table';
 
@@ -21,9 +22,10 @@ function accessList(range: AccessRange): CommandWork {
   };
 }
 
-function linesOf({ entries, broken }: AccessReport): string[] {
+function linesOf({ entries, verified, broken }: AccessReport): string[] {
   return [
     entries.length === 0 ? 'No entries.' : entriesTable(entries),
+    `${grouped(verified)} ${verified === 1 ? 'entry' : 'entries'} of that time verified.`,
     ...broken.map(
       ({ writer, seq, problem }) => `Entry ${String(seq)} of ${writer} ${PROBLEMS[problem]}.`,
     ),

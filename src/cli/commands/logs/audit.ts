@@ -1,7 +1,12 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
-import type { AuditEntry, AuditOperation, AuditRange } from '../../../audit/audit-entry';
+import type {
+  AuditEntry,
+  AuditOperation,
+  AuditOutcome,
+  AuditRange,
+} from '../../../audit/audit-entry';
 import type { AuditProblem } from '../../../audit/audit-verification';
 import { grouped } from '../../../doctor/finding';
 import type { AuditReport } from '../../../keys/audit/audit-report';
@@ -42,7 +47,7 @@ function entriesTable(entries: readonly AuditEntry[]): string {
       entry.outcome === 'done' ? entry.operation : `${entry.operation} (${entry.outcome})`,
       keyOf(entry),
       entry.keyState ?? '',
-      entry.keyId ?? '',
+      entry.keyPurpose === 'approvals' ? '' : (entry.keyId ?? ''),
       entry.actor,
       detailsOf(entry),
     ]),
@@ -52,6 +57,8 @@ function entriesTable(entries: readonly AuditEntry[]): string {
 function keyOf({ keyName, keyPurpose, keyVersion }: AuditEntry): string {
   if (keyName === null) return '';
   const purpose = String(keyPurpose);
+  // A request, with whoever signed it or asked for it.
+  if (purpose === 'approval') return `request by ${keyName}`;
   // The name of a mark, such as that of an erasure, is the kind of its scope.
   const isMark = purpose === 'erasure' || purpose === 'hold';
   const name = keyPurpose === 'data' ? keyName : isMark ? `${purpose} of ${keyName}` : purpose;
@@ -128,6 +135,16 @@ function operation(name: string): string {
   throw new InvalidArgumentError(`It must be one of: ${names.join(', ')}.`);
 }
 
+const OUTCOMES: Readonly<Record<AuditOutcome, true>> = {
+  ...{ started: true, done: true, failed: true },
+  ...{ interrupted: true, denied: true, approved: true },
+};
+
+function outcome(name: string): string {
+  if (name in OUTCOMES) return name;
+  throw new InvalidArgumentError(`It must be one of: ${Object.keys(OUTCOMES).join(', ')}.`);
+}
+
 /** Adds the commands on the audit log. */
 export function addAudit(program: Command, choose: ChooseWork): void {
   const audit = program.command('audit').description('what was done to the keys, by whom');
@@ -138,6 +155,7 @@ export function addAudit(program: Command, choose: ChooseWork): void {
     .option('--last, --limit <n>', 'at most so many', wholeNumber, 100)
     .option('--since <time>', 'only entries from 2026-11-01 or 2026-11-01T12:00Z on', time)
     .option('--operation <name>', "only those of one, such as 'data reencrypt'", operation)
+    .option('--outcome <name>', 'only those of one, such as denied or approved', outcome)
     .option('--actor <start>', 'only those whose actor begins so')
     .action((range: AuditRange) => {
       choose((session) => auditList(session, range));

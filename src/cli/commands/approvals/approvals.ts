@@ -1,47 +1,18 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
-import type { RequestInfo } from '../../approvals';
-import { NAMESPACE } from '../../approvals/ssh/ssh-signature';
-import type { Session } from '../load/session';
-import { CommandError } from '../terminal/command-error';
-import { readText } from '../terminal/named-file';
-import type { CommandResult } from '../terminal/output';
-import { confirm } from '../terminal/prompt';
-import { table } from '../terminal/table';
+import type { RequestInfo } from '../../../approvals';
+import { NAMESPACE } from '../../../approvals/ssh/ssh-signature';
+import type { Session } from '../../load/session';
+import { CommandError } from '../../terminal/command-error';
+import { readText } from '../../terminal/named-file';
+import type { CommandResult } from '../../terminal/output';
+import { table } from '../../terminal/table';
 
-import { commandLine } from './command-line';
-import { DRY_RUN, YES } from './common-options';
-import type { ChooseWork, DryRunOption } from './common-options';
-
-/** Stores the policy of the configuration, or has it approved. */
-async function approvalsPolicy(
-  { fieldEncryption, installation }: Session,
-  { dryRun = false, yes = false }: DryRunOption & { readonly yes?: boolean },
-): Promise<CommandResult> {
-  const { configured, policies } = installation.approvals;
-  const stored = await policies.newest();
-  const version = stored?.version ?? null;
-  if (dryRun) {
-    const text =
-      version === null ? 'No policy is stored.' : `Version ${String(version)} is stored.`;
-    return { document: { dryRun, version }, text };
-  }
-  if (stored === undefined && configured !== undefined) {
-    await confirm(yes, {
-      warning:
-        `${configured.approvers.map(({ id, key }) => `${id}  ${key}`).join('\n')}\nThis makes them the approvers. ` +
-        'From then on only they can change that.',
-      word: 'approvals',
-    });
-  }
-  const change = await fieldEncryption.approvals.setPolicy();
-  const what = `version ${String(change.version)} of the policy`;
-  return {
-    document: { dryRun, ...change },
-    text: change.changed ? `Stored ${what}.` : `In force: ${what}.`,
-  };
-}
+import { approvalsPolicy } from './policy';
+import { commandLine } from '../command-line';
+import { DRY_RUN, YES } from '../common-options';
+import type { ChooseWork, DryRunOption } from '../common-options';
 
 /** Lists the requests that can be approved or carried out. */
 async function approvalsList({ fieldEncryption }: Session): Promise<CommandResult> {
@@ -49,6 +20,8 @@ async function approvalsList({ fieldEncryption }: Session): Promise<CommandResul
   const rows = requests.map((request) => [
     request.id,
     request.operation,
+    targetText(request),
+    parametersText(request),
     request.requester + (request.signedByRequester ? '' : ' (not signed)'),
     `${String(request.approvedBy.length)} of ${String(request.required)}`,
     request.expiresAt.toISOString(),
@@ -58,8 +31,19 @@ async function approvalsList({ fieldEncryption }: Session): Promise<CommandResul
     text:
       rows.length === 0
         ? 'No request is open.'
-        : table(['REQUEST', 'OPERATION', 'BY', 'APPROVED', 'ENDS'], rows),
+        : table(['REQUEST', 'OPERATION', 'KEY', 'PARAMETERS', 'BY', 'APPROVED', 'ENDS'], rows),
   };
+}
+
+/** Returns the id of the key that a request is about, if it is about one. */
+function targetText({ target }: RequestInfo): string {
+  const { key } = Object(target) as { readonly key?: unknown };
+  return typeof key === 'string' ? key : '';
+}
+
+function parametersText({ parameters }: RequestInfo): string {
+  const text = JSON.stringify(parameters);
+  return text === '{}' ? '' : text;
 }
 
 /** Shows a request as it is signed. On stdout is nothing else, to be written to a file. */
@@ -84,15 +68,29 @@ async function approvalsApprove(
   { signature, dryRun = false }: DryRunOption & { readonly signature: string },
 ): Promise<CommandResult> {
   const armored = readText(signature);
-  const request = dryRun
-    ? await requestOf(session, id)
-    : await session.fieldEncryption.approvals.approve(id, armored);
-  const { approvedBy, requester, required, signedByRequester } = request;
-  const missing = signedByRequester ? '' : ` ${requester}, who asks, has not signed it.`;
+  const before = await requestOf(session, id);
+  if (dryRun) {
+    const text = `Would add the signature. ${approvalsText(before)}`;
+    return { document: { dryRun, ...before }, text };
+  }
+  const request = await session.fieldEncryption.approvals.approve(id, armored);
   return {
     document: { dryRun, ...request },
-    text: `Request ${id} has ${String(approvedBy.length)} of ${String(required)} approvals.${missing}`,
+    text: `Signed by ${signerText(before, request)}. ${approvalsText(request)}`,
   };
+}
+
+/** Names whoever has signed between two states of a request. */
+function signerText(before: RequestInfo, { approvedBy, requester }: RequestInfo): string {
+  const approver = approvedBy.find((each) => !before.approvedBy.includes(each));
+  return approver ?? `${requester}, who asks`;
+}
+
+function approvalsText(request: RequestInfo): string {
+  const { id, approvedBy, required, requester, signedByRequester } = request;
+  const count = `Request ${id} has ${String(approvedBy.length)} of ${String(required)} approvals`;
+  if (!signedByRequester) return `${count}, and not the signature of ${requester}, who asks.`;
+  return approvedBy.length < required ? `${count}.` : `${count}: ${requester} can run it now.`;
 }
 
 async function requestOf({ fieldEncryption }: Session, id: string): Promise<RequestInfo> {
@@ -117,7 +115,9 @@ export function addApprovals(program: Command, choose: ChooseWork): void {
     .description('operations that take more than one person');
   approvals
     .command('policy')
-    .description('store the policy of the option approvals, or have its change approved')
+    .description(
+      'store the policy of the option approvals, or have its change approved; show it: --dry-run',
+    )
     .option(...DRY_RUN)
     .option(...YES)
     .action((flags: DryRunOption & { readonly yes?: boolean }) => {
