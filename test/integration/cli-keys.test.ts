@@ -218,7 +218,7 @@ describeNarrowDiagonal('field-encryption keys', (kind) => {
       'passphrase.txt',
     ];
     const planned = await run(...job, '--dry-run');
-    expect(planned.stdout).toMatch(/1 row would be re-encrypted[^]*Would back up 3 keys\./);
+    expect(planned.stdout).toMatch(/1 row would be re-encrypted[^]*Would back up every key to/);
     expect(existsSync(join(project.folder, file))).toBe(false);
     const report = await json(...job);
     expect(report).toMatchObject({
