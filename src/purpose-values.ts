@@ -1,4 +1,5 @@
 import { IsIn, IsOptional, IsString, Matches } from 'class-validator';
+import type { EntityManager } from 'typeorm';
 
 import { LABELS } from './crypto/labels';
 import { isWellFormed } from './encoding/text';
@@ -87,7 +88,7 @@ export class PurposeValues {
     value: unknown,
     { manager }: Pick<ValueOptions, 'manager'> = {},
   ): Promise<string | Buffer> {
-    await this.#noteUse('encrypt');
+    await this.#noteUse('encrypt', manager);
     const { cipher, ofScope } = this.#field();
     if (ofScope === undefined) {
       await this.#installation.prepareDataKey(this.#policy.keyName, manager?.queryRunner);
@@ -108,7 +109,7 @@ export class PurposeValues {
     stored: unknown,
     { manager }: Pick<ValueOptions, 'manager'> = {},
   ): Promise<unknown> {
-    await this.#noteUse('decrypt');
+    await this.#noteUse('decrypt', manager);
     const { cipher, keys, ofScope } = this.#field();
     const found = cipher.inspect(stored);
     if (found.kind !== 'ciphertext') throw notEncrypted(this.#policy);
@@ -125,7 +126,7 @@ export class PurposeValues {
    * @throws {@link UnsupportedValueError} for a value of another type, or one that cannot be compared
    */
   async token(value: unknown, { manager }: Pick<ValueOptions, 'manager'> = {}): Promise<string> {
-    await this.#noteUse('lookup');
+    await this.#noteUse('lookup', manager);
     const field = this.#field();
     if (field.ofScope === undefined) {
       await this.#installation.prepareIndexRoot(manager?.queryRunner);
@@ -142,8 +143,9 @@ export class PurposeValues {
     return field.index.token(value);
   }
 
-  #noteUse(operation: ValuesMessage['operation']): Promise<void> {
-    return noteUseInTurn(this.#installation, { policy: this.#policy }, operation, () => 1);
+  #noteUse(operation: ValuesMessage['operation'], manager?: EntityManager): Promise<void> {
+    const { queryRunner } = manager ?? {};
+    return noteUseInTurn(queryRunner, this.#installation, { policy: this.#policy }, operation);
   }
 
   #prepareScope(

@@ -1,7 +1,11 @@
 import type { CallHandler } from '@nestjs/common';
 
 type Handled = ReturnType<CallHandler['handle']>;
-type Subscriber = Parameters<Handled['subscribe']>[0];
+
+/** The part of a subscriber that tells it from other arguments of `subscribe`. */
+interface Subscriber {
+  next: (value: unknown) => void;
+}
 
 /**
  * Handles a request within a context. An Observable may begin its work only when Nest subscribes to it, as those of
@@ -11,7 +15,7 @@ export function handledWithin(next: CallHandler, within: <T>(work: () => T) => T
   const handled = within(() => next.handle());
   // That of Nest itself: there may be several copies of rxjs.
   const Observable = handled.constructor as new (
-    subscribe: (subscriber: Subscriber) => ReturnType<Handled['subscribe']>,
+    subscribe: (subscriber: Subscriber) => unknown,
   ) => Handled;
   return new Observable((subscriber) => within(() => handled.subscribe(subscriber)));
 }

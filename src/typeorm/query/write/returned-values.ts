@@ -1,7 +1,7 @@
 import type { ObjectLiteral } from 'typeorm';
 
 import { installationOf } from '../../installation/installations';
-import { countValues, requireUse, tellOfUse } from '../../installation/value-use';
+import { countValues, requireUseOfResult, tellOfUse, watchesUse } from '../../installation/value-use';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
 import type { AnyQueryBuilder } from '../any-query-builder';
 
@@ -9,10 +9,11 @@ import type { AnyQueryBuilder } from '../any-query-builder';
 const NAMES = /^\s*(?:[\w$]+|"[^"]+")(?:\.(?:[\w$]+|"[^"]+"))*\s*$/;
 
 /**
- * Refuses RETURNING of encrypted columns, whose values TypeORM puts into entities, to an actor that may not use them.
+ * Refuses RETURNING of encrypted columns, whose values TypeORM puts into entities, to an actor that may not use them, or
+ * no more of them.
  *
  * @param expression - the SQL of the clause.
- * @throws {@link AccessDeniedError}
+ * @throws {@link AccessDeniedError}, {@link RateLimitedError}
  */
 export function requireUseOfReturned(
   { connection }: AnyQueryBuilder,
@@ -20,9 +21,9 @@ export function requireUseOfReturned(
   expression: string,
 ): void {
   const installation = installationOf(connection);
-  if (expression === '' || !installation.access.isOn) return;
+  if (expression === '' || !watchesUse(installation)) return;
   for (const encrypted of columns) {
-    if (mayName(expression, encrypted)) requireUse(installation, encrypted, 'decrypt');
+    if (mayName(expression, encrypted)) requireUseOfResult(installation, encrypted);
   }
 }
 
