@@ -98,21 +98,27 @@ export class Guard {
   }
 
   /**
-   * Refuses a statement whose number of values is known only when it is done.
+   * Refuses a statement that writes, and hands out what it has written: values that it cannot count before.
    *
-   * @throws {@link RateLimitedError} for an actor who has used all that a limit allows, and refuses
+   * @param values - the most that there may be.
+   * @throws {@link RateLimitedError} if they might exceed a limit that refuses
    */
-  requireRoom(subject: 'reads' | 'lookups', of: Used): void {
+  requireRoom(subject: 'reads' | 'lookups', values: number, of: Used): void {
     const actor = currentActor();
     const limits = this.#limits[subject];
     if (limits?.action !== 'refuse' || actor?.breakGlass === true) return;
     const now = this.#clock();
     const window = limits.windowOf(actor, now);
-    const { values, endsAt } = window;
     const limit = limits.limitOf(actor);
-    if (values < limit) return;
-    this.#notice(window, 'error', { subject, actor, values, limit });
-    throw limited(subject, endsAt - now, limit, of);
+    const total = window.values + values;
+    if (total <= limit) return;
+    this.#notice(window, levelOf(total, limit, true) ?? 'error', {
+      subject,
+      actor,
+      values: total,
+      limit,
+    });
+    throw limited(subject, window.endsAt - now, limit, of);
   }
 
   /**

@@ -187,6 +187,15 @@ describeEachDatabase('The guard of statements', (kind) => {
         }
         await patients().update({ id: 4 }, { visitors: 1 });
       });
+      const many = patients()
+        .createQueryBuilder()
+        .insert()
+        .values([patient(5), patient(6), patient(7)])
+        .orUpdate(['visitors'], ['id'])
+        .returning('*');
+      expect(await rejection(() => as('ada', () => many.execute()))).toBeInstanceOf(
+        RateLimitedError,
+      );
       expect(await patients().countBy({ visitors: 1 })).toBe(3);
     });
 

@@ -78,15 +78,19 @@ export function requireUse(
 /**
  * Refuses a statement that hands out what it writes, before it is sent.
  *
- * @throws {@link AccessDeniedError}, {@link RateLimitedError} for an actor who has used all that a limit allows
+ * @param rows - the most that it writes.
+ * @throws {@link AccessDeniedError}, {@link RateLimitedError}
  */
 export function requireUseOfResult(
   installation: Installation,
-  encrypted: Pick<EncryptedColumn, 'policy'>,
+  columns: readonly Pick<EncryptedColumn, 'policy'>[],
+  rows: number,
 ): void {
-  requireUse(installation, encrypted, 'decrypt');
+  const [first] = columns;
+  if (first === undefined) return;
+  for (const encrypted of columns) requireUse(installation, encrypted, 'decrypt');
   try {
-    installation.guard?.requireRoom('reads', encrypted.policy);
+    installation.guard?.requireRoom('reads', columns.length * rows, first.policy);
   } catch (error) {
     throw tellOfFailure(installation.dataSource, 'decrypt', error);
   }

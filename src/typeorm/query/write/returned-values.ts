@@ -1,7 +1,12 @@
 import type { ObjectLiteral } from 'typeorm';
 
 import { installationOf } from '../../installation/installations';
-import { countValues, requireUseOfResult, tellOfUse, watchesUse } from '../../installation/value-use';
+import {
+  countValues,
+  requireUseOfResult,
+  tellOfUse,
+  watchesUse,
+} from '../../installation/value-use';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
 import type { AnyQueryBuilder } from '../any-query-builder';
 
@@ -16,15 +21,17 @@ const NAMES = /^\s*(?:[\w$]+|"[^"]+")(?:\.(?:[\w$]+|"[^"]+"))*\s*$/;
  * @throws {@link AccessDeniedError}, {@link RateLimitedError}
  */
 export function requireUseOfReturned(
-  { connection }: AnyQueryBuilder,
+  { connection, expressionMap }: AnyQueryBuilder,
   { columns }: EncryptedEntity,
   expression: string,
 ): void {
   const installation = installationOf(connection);
   if (expression === '' || !watchesUse(installation)) return;
-  for (const encrypted of columns) {
-    if (mayName(expression, encrypted)) requireUseOfResult(installation, encrypted);
-  }
+  const returned = columns.filter((encrypted) => mayName(expression, encrypted));
+  // TypeORM makes entities of what INSERT returns, and of what UPDATE returns of the given ones; others stay raw.
+  const { valuesSet, whereEntities } = expressionMap;
+  const rows = Array.isArray(valuesSet) ? valuesSet.length : Math.max(1, whereEntities.length);
+  requireUseOfResult(installation, returned, rows);
 }
 
 /** Whether a column is among what a clause names. Anything but plain names may be of every column, such as `*`. */
