@@ -81,6 +81,7 @@ export class Guard {
     of: Used,
     { isDone } = { isDone: false },
   ): void {
+    if (!isDone) this.requireRoom(subject, values, of);
     const actor = currentActor();
     const now = this.#clock();
     if (actor?.breakGlass === true) this.#passGlass(actor, values, now);
@@ -88,20 +89,16 @@ export class Guard {
     if (limits === undefined) return;
     const limit = limits.limitOf(actor);
     const window = limits.windowOf(actor, now);
-    const total = window.values + values;
-    const mayRefuse = limits.action === 'refuse' && actor?.breakGlass !== true && !isDone;
-    const isRefused = total > limit && mayRefuse;
-    if (!isRefused) window.values = total;
-    const level = levelOf(total, limit, limits.action !== 'warn');
-    if (level !== undefined) this.#notice(window, level, { subject, actor, values: total, limit });
-    if (isRefused) throw limited(subject, window.endsAt - now, limit, of);
+    window.values += values;
+    const level = levelOf(window.values, limit, limits.action !== 'warn');
+    if (level === undefined) return;
+    this.#notice(window, level, { subject, actor, values: window.values, limit });
   }
 
   /**
-   * Refuses a statement that writes, and hands out what it has written: values that it cannot count before.
+   * Refuses values that the actor at work wants to use.
    *
-   * @param values - the most that there may be.
-   * @throws {@link RateLimitedError} if they might exceed a limit that refuses
+   * @throws {@link RateLimitedError} if they would exceed a limit that refuses
    */
   requireRoom(subject: 'reads' | 'lookups', values: number, of: Used): void {
     const actor = currentActor();
@@ -112,12 +109,8 @@ export class Guard {
     const limit = limits.limitOf(actor);
     const total = window.values + values;
     if (total <= limit) return;
-    this.#notice(window, levelOf(total, limit, true) ?? 'error', {
-      subject,
-      actor,
-      values: total,
-      limit,
-    });
+    const level = levelOf(total, limit, true) ?? 'error';
+    this.#notice(window, level, { subject, actor, values: total, limit });
     throw limited(subject, window.endsAt - now, limit, of);
   }
 
