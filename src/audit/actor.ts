@@ -9,7 +9,7 @@ export interface Actor {
   readonly id: string;
   /** What `access.levelOf` goes by. Defaults to none. */
   readonly roles?: readonly string[];
-  /** Why, for the access log; 1 to 64 characters, without personal data. */
+  /** Why, for the access log; 1 to 64 characters, not all blank, without personal data. */
   readonly reason?: string;
   /**
    * Passes the limits of the option `guard` in an emergency, which is a `critical` event each time. Takes a
