@@ -1,5 +1,4 @@
 import { IsIn, IsOptional, IsString, Matches } from 'class-validator';
-import type { EntityManager } from 'typeorm';
 
 import { LABELS } from './crypto/labels';
 import { isWellFormed } from './encoding/text';
@@ -143,9 +142,8 @@ export class PurposeValues {
     return field.index.token(value);
   }
 
-  #noteUse(operation: ValuesMessage['operation'], manager?: EntityManager): Promise<void> {
-    const { queryRunner } = manager ?? {};
-    return noteUseInTurn(queryRunner, this.#installation, { policy: this.#policy }, operation);
+  #noteUse(operation: ValuesMessage['operation'], held?: ValueOptions['manager']): Promise<void> {
+    return noteUseInTurn(held?.queryRunner, this.#installation, { policy: this.#policy }, operation);
   }
 
   #prepareScope(

@@ -118,10 +118,10 @@ export class AccessLog {
       const named = { time, actor, operation, entity, property };
       this.#waiting.set(key, { ...named, values, primaryKey, reason });
       this.#schedule();
-    } else if (actor === null || operation === 'reveal') {
+    } else if (actor === null) {
       this.#drop(values);
     } else {
-      this.#add(use, null, null);
+      this.#add({ ...use, primaryKey: null }, null, null);
     }
   }
 

@@ -1,5 +1,7 @@
 import { hostname, userInfo } from 'node:os';
 
+import { ConfigurationError } from '../errors';
+
 import { currentActor } from './actor';
 
 /** The operation of an entry. A run over rows is named after its command, such as `data reencrypt`. */
@@ -140,9 +142,14 @@ export interface AuditOptions {
 
 const MAX_ACTOR_CHARS = 256;
 
-/** Returns the actor to record, in one line. */
+/**
+ * Returns the actor to record, in one line.
+ *
+ * @throws {@link ConfigurationError} where the application's function returns no text
+ */
 export function actorOf({ actor = processActor }: AuditOptions): string {
-  const name = currentActor()?.id ?? (typeof actor === 'function' ? actor() : actor);
+  const name: unknown = currentActor()?.id ?? (typeof actor === 'function' ? actor() : actor);
+  if (typeof name !== 'string') throw new ConfigurationError('`audit.actor` must return a text.');
   return inOneLine(name.slice(0, MAX_ACTOR_CHARS));
 }
 

@@ -246,7 +246,7 @@ describeDiagonal('instrument()', (kind) => {
     );
     const columns = Object.keys(row ?? {});
     for (let i = 0; i < 5; i += 1) {
-      const made: Record<string, unknown> = {
+      const made: Record<string, string> = {
         ...{
           id: `'${String(i).repeat(16)}'`,
           name: `'${CANARY} ${String(i)}'`,

@@ -95,11 +95,11 @@ describeEachDatabase('A sealed value', (kind) => {
     const [letter] = await letters();
     jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask', 'Date'] });
     try {
-      let isDone = false;
+      const state = { isDone: false };
       const work = rejection(() => inAll(() => reveal(letter?.text))).finally(() => {
-        isDone = true;
+        state.isDone = true;
       });
-      while (!isDone) {
+      while (!state.isDone) {
         await jest.advanceTimersByTimeAsync(1000);
         await nextTurn();
       }
