@@ -143,7 +143,8 @@ export class PurposeValues {
   }
 
   #noteUse(operation: ValuesMessage['operation'], held?: ValueOptions['manager']): Promise<void> {
-    return noteUseInTurn(held?.queryRunner, this.#installation, { policy: this.#policy }, operation);
+    const use = { policy: this.#policy };
+    return noteUseInTurn(held?.queryRunner, this.#installation, use, operation);
   }
 
   #prepareScope(
@@ -244,7 +245,6 @@ function scopeProblem(options: PurposeOptions): string | undefined {
   if (typeof options.scope !== 'string') {
     return '"scope" is given without a kind. Leave it out for the common key';
   }
-  return options.key === undefined
-    ? undefined
-    : '"key" names a common key, and the values have keys of their scope. Leave one of them out';
+  if (options.key === undefined) return undefined;
+  return '"key" names a common key, and the values have keys of their scope. Leave one of them out';
 }

@@ -150,4 +150,3 @@ export function sealedPlace(
     primaryKey: primaryColumns.map((primary) => keyText(storedKey(primary, primaryKey(primary)))),
   };
 }
-
