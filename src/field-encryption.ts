@@ -219,7 +219,7 @@ export class FieldEncryption {
     const { indexName, creates, manager, row = {} } = how;
     const encrypted = this.#column(entity, property);
     const indexed = indexNamed(encrypted, indexName);
-    await noteUseInTurn(this.#installation, encrypted, 'lookup', () => 1);
+    await noteUseInTurn(manager?.queryRunner, this.#installation, encrypted, 'lookup');
     return withIndexKeys(this.#installation, encrypted, indexed, {
       ...{ row: insertedRow(row), queryRunner: manager?.queryRunner, creates },
       work: () => make(indexed.index),

@@ -16,6 +16,7 @@ export type { PurposeOptions, PurposeValues } from './purpose-values';
 export type { ValueOptions, ValuesOptions } from './stored-values';
 export type { Normalizer } from './field/normalizer';
 export { Sealed } from './field/sealed';
+export type { RevealOptions } from './field/sealed';
 export type {
   HealthOptions,
   HealthReport,

@@ -87,7 +87,7 @@ export class PurposeValues {
     value: unknown,
     { manager }: Pick<ValueOptions, 'manager'> = {},
   ): Promise<string | Buffer> {
-    await this.#noteUse('encrypt');
+    await this.#noteUse('encrypt', manager);
     const { cipher, ofScope } = this.#field();
     if (ofScope === undefined) {
       await this.#installation.prepareDataKey(this.#policy.keyName, manager?.queryRunner);
@@ -108,7 +108,7 @@ export class PurposeValues {
     stored: unknown,
     { manager }: Pick<ValueOptions, 'manager'> = {},
   ): Promise<unknown> {
-    await this.#noteUse('decrypt');
+    await this.#noteUse('decrypt', manager);
     const { cipher, keys, ofScope } = this.#field();
     const found = cipher.inspect(stored);
     if (found.kind !== 'ciphertext') throw notEncrypted(this.#policy);
@@ -125,7 +125,7 @@ export class PurposeValues {
    * @throws {@link UnsupportedValueError} for a value of another type, or one that cannot be compared
    */
   async token(value: unknown, { manager }: Pick<ValueOptions, 'manager'> = {}): Promise<string> {
-    await this.#noteUse('lookup');
+    await this.#noteUse('lookup', manager);
     const field = this.#field();
     if (field.ofScope === undefined) {
       await this.#installation.prepareIndexRoot(manager?.queryRunner);
@@ -142,8 +142,9 @@ export class PurposeValues {
     return field.index.token(value);
   }
 
-  #noteUse(operation: ValuesMessage['operation']): Promise<void> {
-    return noteUseInTurn(this.#installation, { policy: this.#policy }, operation, () => 1);
+  #noteUse(operation: ValuesMessage['operation'], held?: ValueOptions['manager']): Promise<void> {
+    const use = { policy: this.#policy };
+    return noteUseInTurn(held?.queryRunner, this.#installation, use, operation);
   }
 
   #prepareScope(
@@ -244,7 +245,6 @@ function scopeProblem(options: PurposeOptions): string | undefined {
   if (typeof options.scope !== 'string') {
     return '"scope" is given without a kind. Leave it out for the common key';
   }
-  return options.key === undefined
-    ? undefined
-    : '"key" names a common key, and the values have keys of their scope. Leave one of them out';
+  if (options.key === undefined) return undefined;
+  return '"key" names a common key, and the values have keys of their scope. Leave one of them out';
 }

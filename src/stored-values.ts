@@ -72,7 +72,7 @@ export async function decryptValues(
   { manager, rows }: ValuesOptions,
 ): Promise<ValueResults<unknown>> {
   const count = (): number => countValues(stored, (value) => value);
-  await noteUseInTurn(installation, encrypted, 'decrypt', count);
+  await noteUseInTurn(manager?.queryRunner, installation, encrypted, 'decrypt', count);
   await installation.loadKeys(
     stored.flatMap((value) => keyPrefixOf(encrypted, value) ?? []),
     manager?.queryRunner,

@@ -9,6 +9,10 @@ import { AccessNumbers } from './access-chain';
 import type { AccessLogOptions, UnnumberedEntry, WriteEntries } from './access-entry';
 
 const MINUTE_MS = 60_000;
+/** How far a clock is set back when it is corrected; more than that, and it was wrong before. */
+const CORRECTION_MINUTES = 60;
+/** The last minute whose text is in the order of its time. */
+const LAST_MINUTE = Date.UTC(9999, 11, 31) / MINUTE_MS;
 /** The most entries of actors that wait to be written, and of all others together beyond that. */
 const CAPACITY = 10_000;
 const SHARED_CAPACITY = 1_000;
@@ -70,12 +74,10 @@ export class AccessLog {
     const { breakGlass = false, reason = '' } = currentActor() ?? {};
     const isGiven = reason !== '' && (breakGlass || use.operation === 'reveal');
     try {
-      const minute = Math.floor(this.#parts.wallClock().getTime() / MINUTE_MS);
-      // A clock that is set back must not put entries out of order: older ones are removed by their time.
-      this.#minute = Math.max(this.#minute, minute);
+      this.#advance();
       this.#add(use, this.#parts.actor(), isGiven ? inOneLine(reason) : null);
     } catch {
-      this.#dropped += use.values;
+      this.#drop(use.values);
     }
   }
 
@@ -90,11 +92,25 @@ export class AccessLog {
     await within(ANSWER_MS, this.flush()).catch(() => undefined);
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.size === 0) return;
+    if (this.size + this.#dropped === 0) return;
     for (const { values } of [...this.#batch, ...this.#waiting.values()]) this.#dropped += values;
     this.#batch = [];
     this.#waiting.clear();
     this.#report(undefined);
+  }
+
+  /** A clock that is corrected must not put entries out of order: older ones are removed by their time. */
+  #advance(): void {
+    const minute = Math.floor(this.#parts.wallClock().getTime() / MINUTE_MS);
+    if (!(minute >= 0 && minute <= LAST_MINUTE)) throw new RangeError('not a time');
+    if (minute < this.#minute - CORRECTION_MINUTES) this.#minute = minute;
+    this.#minute = Math.max(this.#minute, minute);
+  }
+
+  /** Counts values whose use is lost, which is reported when entries are written. */
+  #drop(values: number): void {
+    this.#dropped += values;
+    this.#timer ??= this.#writeLater();
   }
 
   #add(use: Use, actor: string | null, reason: string | null): void {
@@ -110,18 +126,21 @@ export class AccessLog {
       const named = { time, actor, operation, entity, property };
       this.#waiting.set(key, { ...named, values, primaryKey, reason });
       this.#schedule();
-    } else if (actor === null || operation === 'reveal') {
-      this.#dropped += values;
+    } else if (actor === null) {
+      this.#drop(values);
     } else {
-      this.#add(use, null, null);
+      this.#add({ ...use, primaryKey: null }, null, null);
     }
   }
 
   #schedule(): void {
     // Only when it becomes half full, since it stays so while nothing can be written.
     if (this.#waiting.size === CAPACITY / 2) void this.flush();
-    if (this.#timer !== undefined) return;
-    this.#timer = outsideOfContext(() => setTimeout(() => void this.flush(), MINUTE_MS).unref());
+    this.#timer ??= this.#writeLater();
+  }
+
+  #writeLater(): NodeJS.Timeout {
+    return outsideOfContext(() => setTimeout(() => void this.flush(), MINUTE_MS).unref());
   }
 
   async #write(): Promise<void> {
@@ -132,9 +151,8 @@ export class AccessLog {
       this.#batch = [...this.#waiting.values()];
       this.#waiting.clear();
     }
-    if (this.#batch.length === 0) return;
     try {
-      await this.#parts.write(this.#batch);
+      if (this.#batch.length > 0) await this.#parts.write(this.#batch);
       this.#batch = [];
       this.#failure = undefined;
       if (this.#dropped > 0) this.#report(undefined);

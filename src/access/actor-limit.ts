@@ -1,3 +1,5 @@
+import { types } from 'node:util';
+
 import { ConfigurationError } from '../errors';
 import type { Actor } from '../audit/actor';
 
@@ -6,8 +8,6 @@ import type { GuardLimit } from './guard-options';
 
 /** The most actors that are counted at a time. */
 const CAPACITY = 10_000;
-/** What a statement of an actor above the limit waits for, after those before it. */
-const SLOW_MS = 1000;
 
 /** What one actor has done since a time. */
 interface Window {
@@ -20,7 +20,7 @@ interface Window {
 /** Values that actors use, counted in windows that begin with an actor's first one. */
 export class ActorLimit {
   readonly #limit: GuardLimit;
-  readonly #windows = new Map<string | undefined, Window>();
+  #windows = new Map<string | undefined, Window>();
 
   constructor(limit: GuardLimit) {
     this.#limit = limit;
@@ -35,6 +35,8 @@ export class ActorLimit {
     const { values } = this.#limit;
     const limit: unknown = typeof values === 'function' ? values(actor) : values;
     if (typeof limit === 'number' && limit >= 0) return limit;
+    // A promise that rejects later would end the process.
+    if (types.isPromise(limit)) limit.catch(() => undefined);
     throw new ConfigurationError(
       'The `values` of a limit of `guard` must return a number from 0 for every actor.',
     );
@@ -46,23 +48,23 @@ export class ActorLimit {
     if (known !== undefined && now < known.endsAt) return known;
     const endsAt = now + (this.#limit.windowMs ?? DEFAULT_WINDOW_MS);
     const begun = { endsAt, values: 0, goesOnAt: now };
-    // In the order of their beginnings, so that the oldest is forgotten.
-    this.#windows.delete(actor?.id);
-    for (const oldest of this.#windows.keys()) {
-      if (this.#windows.size < CAPACITY) break;
-      this.#windows.delete(oldest);
-    }
+    if (this.#windows.size >= CAPACITY) this.#makeRoom(now);
     this.#windows.set(actor?.id, begun);
     return begun;
   }
 
-  /** Returns for how many milliseconds a statement of the actor is to wait; 0 for none. */
-  delayOf(actor: Actor | undefined, now: number): number {
-    if (this.action !== 'slow') return 0;
+  /** Returns the window of an actor who is above a limit that slows down. */
+  slowWindowOf(actor: Actor | undefined, now: number): Window | undefined {
+    if (this.action !== 'slow') return undefined;
     const window = this.#windows.get(actor?.id);
-    if (window === undefined || now >= window.endsAt) return 0;
-    if (window.values <= this.limitOf(actor)) return 0;
-    window.goesOnAt = Math.max(now, window.goesOnAt) + SLOW_MS;
-    return window.goesOnAt - now;
+    if (window === undefined || now >= window.endsAt) return undefined;
+    return window.values > this.limitOf(actor) ? window : undefined;
+  }
+
+  /** Forgets those who did least, so that nobody begins anew because of many others. */
+  #makeRoom(now: number): void {
+    const windows = [...this.#windows].filter(([, { endsAt }]) => now < endsAt);
+    windows.sort(([, a], [, b]) => b.values - a.values);
+    this.#windows = new Map(windows.slice(0, CAPACITY / 2));
   }
 }

@@ -7,9 +7,9 @@ export interface GuardLimit {
   /** Milliseconds of the window, which begins with the first value. Defaults to 300,000. */
   readonly windowMs?: number;
   /**
-   * What happens above the limit: `'warn'` is an event; with `'slow'` the reading statements of the actor also wait a
-   * second each, one after the other; `'refuse'` lets nothing through that would exceed it, with a
-   * {@link RateLimitedError}. Defaults to `'warn'`.
+   * What happens above the limit: `'warn'` is an event; with `'slow'` the queries of the actor that read or look up
+   * encrypted values also wait a second each, one after the other, except in transactions; `'refuse'` lets nothing
+   * through that would exceed it, with a {@link RateLimitedError}. Defaults to `'warn'`.
    */
   readonly action?: 'warn' | 'slow' | 'refuse';
 }
@@ -21,7 +21,8 @@ export interface GuardOptions {
   /** Values that an actor looks up by. Defaults to no limit. */
   readonly lookups?: GuardLimit;
   /**
-   * Distinct stored values that do not decrypt, for whomever: damaged, or tampered with. An event, and nothing else.
+   * Distinct stored values that do not decrypt, or are not what they were found by, for whomever: damaged, or tampered
+   * with. An event, and nothing else.
    * Defaults to 5 in 300,000 ms.
    */
   readonly failures?: { readonly values?: number; readonly windowMs?: number };

@@ -16,16 +16,26 @@ const NEAR = 0.8;
 /** A limit so many times over is critical. */
 const FAR = 10;
 const DEFAULT_FAILURES = 5;
+/** How long a statement of an actor above a limit waits, after those before it. */
+const SLOW_MS = 1000;
 /** The longest that a statement waits before it is refused instead. */
 const MAX_DELAY_MS = 10_000;
 /** What tampering makes of a value, as opposed to an outage or a mistake. */
 const OF_TAMPERING: readonly FieldEncryptionErrorCode[] = [
   'ERR_DECRYPTION',
   'ERR_CIPHERTEXT_MALFORMED',
+  'ERR_INDEX_INTEGRITY',
+  'ERR_KEY_NOT_FOUND',
   'ERR_PLAINTEXT_FOUND',
 ];
 
 const RANKS: Readonly<Record<GuardLevel, number>> = { info: 1, warning: 2, error: 3, critical: 4 };
+
+/** The property of which values are used, or one of several. */
+interface Used {
+  readonly entity: string;
+  readonly property: string;
+}
 
 /** What is told of a message: the source is known to who listens. */
 type Notice = Omit<GuardMessage, 'source'>;
@@ -68,9 +78,10 @@ export class Guard {
   use(
     subject: 'reads' | 'lookups',
     values: number,
-    of: { readonly entity: string; readonly property: string },
+    of: Used,
     { isDone } = { isDone: false },
   ): void {
+    if (!isDone) this.requireRoom(subject, values, of);
     const actor = currentActor();
     const now = this.#clock();
     if (actor?.breakGlass === true) this.#passGlass(actor, values, now);
@@ -78,25 +89,47 @@ export class Guard {
     if (limits === undefined) return;
     const limit = limits.limitOf(actor);
     const window = limits.windowOf(actor, now);
-    const total = window.values + values;
-    const mayRefuse = limits.action === 'refuse' && actor?.breakGlass !== true && !isDone;
-    const isRefused = total > limit && mayRefuse;
-    if (!isRefused) window.values = total;
-    const level = levelOf(total, limit, limits.action !== 'warn');
-    if (level !== undefined) this.#notice(window, level, { subject, actor, values: total, limit });
-    if (isRefused) throw limited(subject, window.endsAt - now, limit, of);
+    window.values += values;
+    const level = levelOf(window.values, limit, limits.action !== 'warn');
+    if (level === undefined) return;
+    this.#notice(window, level, { subject, actor, values: window.values, limit });
   }
 
-  /** Returns the wait of a reading statement of the actor at work; undefined if it need not wait. */
-  pause(): Promise<void> | undefined {
-    const { reads, lookups } = this.#limits;
-    if (reads?.action !== 'slow' && lookups?.action !== 'slow') return undefined;
+  /**
+   * Refuses values that the actor at work wants to use.
+   *
+   * @throws {@link RateLimitedError} if they would exceed a limit that refuses
+   */
+  requireRoom(subject: 'reads' | 'lookups', values: number, of: Used): void {
+    const actor = currentActor();
+    const limits = this.#limits[subject];
+    if (limits?.action !== 'refuse' || actor?.breakGlass === true) return;
+    const now = this.#clock();
+    const window = limits.windowOf(actor, now);
+    const limit = limits.limitOf(actor);
+    const total = window.values + values;
+    if (total <= limit) return;
+    const level = levelOf(total, limit, true) ?? 'error';
+    this.#notice(window, level, { subject, actor, values: total, limit });
+    throw limited(subject, window.endsAt - now, limit, of);
+  }
+
+  /**
+   * Returns the wait of a reading statement of the actor at work; undefined if it need not wait.
+   *
+   * @throws {@link RateLimitedError} if too many wait already, which this one does not make longer
+   */
+  pause(of: Used): Promise<void> | undefined {
     const actor = currentActor();
     if (actor?.breakGlass === true) return undefined;
     const now = this.#clock();
-    const delay = Math.max(reads?.delayOf(actor, now) ?? 0, lookups?.delayOf(actor, now) ?? 0);
-    if (delay === 0) return undefined;
-    if (delay > MAX_DELAY_MS) return Promise.reject(tooMany(delay));
+    const { reads, lookups } = this.#limits;
+    const windows = [reads, lookups].flatMap((limit) => limit?.slowWindowOf(actor, now) ?? []);
+    if (windows.length === 0) return undefined;
+    const goesOnAt = Math.max(now, ...windows.map((window) => window.goesOnAt)) + SLOW_MS;
+    const delay = goesOnAt - now;
+    if (delay > MAX_DELAY_MS) throw tooMany(delay, of);
+    for (const window of windows) window.goesOnAt = goesOnAt;
     return wait(delay, undefined, this.#stopping).catch(() => undefined);
   }
 
@@ -122,7 +155,8 @@ export class Guard {
   }
 
   #passGlass(actor: Actor, more: number, now: number): void {
-    const window = this.#broken.windowOf(actor, now);
+    const { id, reason = '' } = actor;
+    const window = this.#broken.windowOf({ id: `${id}\0${reason}` }, now);
     window.values += more;
     const { values } = window;
     this.#notice(window, 'critical', { subject: 'breakGlass', actor, values, limit: undefined });
@@ -155,7 +189,7 @@ function limited(
   subject: 'reads' | 'lookups',
   retryAfterMs: number,
   limit: number,
-  { entity, property }: { readonly entity: string; readonly property: string },
+  { entity, property }: Used,
 ): RateLimitedError {
   const what = subject === 'reads' ? 'values read' : 'look-ups';
   return new RateLimitedError(
@@ -166,10 +200,10 @@ function limited(
   );
 }
 
-function tooMany(retryAfterMs: number): RateLimitedError {
+function tooMany(retryAfterMs: number, { entity, property }: Used): RateLimitedError {
   return new RateLimitedError(
-    `the actor is above a limit of \`guard\`, and too many of its statements wait already, for ` +
-      `${String(Math.ceil(retryAfterMs / 1000))} s. Try again later.`,
-    { retryAfterMs: Math.round(retryAfterMs) },
+    `${entity}.${property}: the actor is above a limit of \`guard\`, and too many of its statements wait already, ` +
+      `for ${String(Math.ceil(retryAfterMs / 1000))} s. Try again later.`,
+    { entity, property, retryAfterMs: Math.round(retryAfterMs) },
   );
 }

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 
+import { isWellFormed } from '../encoding/text';
 import { UnsupportedValueError } from '../errors';
 
 /** Who does something: a user, a service, or an operator. */
@@ -8,7 +9,7 @@ export interface Actor {
   readonly id: string;
   /** What `access.levelOf` goes by. Defaults to none. */
   readonly roles?: readonly string[];
-  /** Why, for the access log; 1 to 64 characters, without personal data. */
+  /** Why, for the access log; 1 to 64 characters, not all blank, without personal data. */
   readonly reason?: string;
   /**
    * Passes the limits of the option `guard` in an emergency, which is a `critical` event each time. Takes a
@@ -28,7 +29,8 @@ const actors = new AsyncLocalStorage<Actor | undefined>();
  * Runs `work`, and all that it awaits, on behalf of an actor: entries of the audit log name it, and its level
  * decides what is allowed (`access`). An inner call replaces the actor of an outer one.
  *
- * @throws {@link UnsupportedValueError} for an actor without an id, or with a reason that is too long
+ * @throws {@link UnsupportedValueError} for an actor without an id, or with a reason that is too long; for texts that
+ * are blank, or hold a lone surrogate
  */
 export function runAs<T>(actor: Actor, work: () => T): T {
   return actors.run(checkedActor(actor), work);
@@ -68,10 +70,12 @@ function checkedActor(actor: Actor): Actor {
   }
   throw new UnsupportedValueError(
     `An actor is { id, requester?, roles?, reason?, breakGlass? }: id and requester of 1 to ${String(MAX_ID_CHARS)} ` +
-      `characters, a list of roles, a reason of 1 to ${String(MAX_REASON_CHARS)} characters, which breakGlass takes.`,
+      `characters, a list of roles, a reason of 1 to ${String(MAX_REASON_CHARS)} characters, which breakGlass takes. ` +
+      'None is blank, or cut within a character.',
   );
 }
 
 function isTextOf(value: unknown, maxChars: number): boolean {
-  return typeof value === 'string' && value.length >= 1 && value.length <= maxChars;
+  const isText = typeof value === 'string' && value.length <= maxChars;
+  return isText && isWellFormed(value) && value.trim() !== '';
 }

@@ -1,5 +1,7 @@
 import { hostname, userInfo } from 'node:os';
 
+import { ConfigurationError } from '../errors';
+
 import { currentActor } from './actor';
 
 /** The operation of an entry. A run over rows is named after its command, such as `data reencrypt`. */
@@ -142,15 +144,23 @@ export interface AuditOptions {
 
 const MAX_ACTOR_CHARS = 256;
 
-/** Returns the actor to record, in one line. */
+/**
+ * Returns the actor to record, in one line.
+ *
+ * @throws {@link ConfigurationError} where the application's function returns no text
+ */
 export function actorOf({ actor = processActor }: AuditOptions): string {
-  const name = currentActor()?.id ?? (typeof actor === 'function' ? actor() : actor);
-  return inOneLine(name).slice(0, MAX_ACTOR_CHARS);
+  const name: unknown = currentActor()?.id ?? (typeof actor === 'function' ? actor() : actor);
+  if (typeof name !== 'string') throw new ConfigurationError('`audit.actor` must return a text.');
+  return inOneLine(name.slice(0, MAX_ACTOR_CHARS));
 }
 
-/** Returns text without control characters, which would break a list, and which PostgreSQL may not store. */
+/**
+ * Returns text without control characters, which would break a list, and which PostgreSQL may not store; nor lone
+ * surrogates, which come back from a database as another character, so that the entry would not be what was sealed.
+ */
 export function inOneLine(text: string): string {
-  return text.replace(/\p{Cc}/gu, ' ');
+  return text.replace(/\p{Cc}|\p{Cs}/gu, ' ');
 }
 
 /** What {@link processActor} has found out of the system, which every use of a value would ask again. */

@@ -19,6 +19,15 @@ export interface SealedPlace {
   readonly primaryKey: readonly string[];
 }
 
+/** Options of {@link Sealed.reveal}. */
+export interface RevealOptions {
+  /**
+   * The manager of the transaction around the call, if another has read the value: a key that is not in memory is
+   * read on its connection. Without it, a pool that transactions have exhausted is waited for in vain.
+   */
+  readonly manager?: { readonly queryRunner?: object | undefined };
+}
+
 /** What a sealed value is made of. */
 export interface SealedParts {
   readonly stored: unknown;
@@ -29,7 +38,7 @@ export interface SealedParts {
 /** The column and the result that sealed values come from, which they share. */
 export interface SealedOrigin {
   placeOf: (parts: SealedParts) => SealedPlace;
-  reveal: (parts: SealedParts) => Promise<unknown>;
+  reveal: (parts: SealedParts, options: RevealOptions) => Promise<unknown>;
 }
 
 /** The inside of a sealed value that was read from a row; undefined for a copy of one. */
@@ -71,9 +80,9 @@ export class Sealed<T = unknown> {
    * @throws {@link AccessDeniedError}, {@link ScopeMismatchError}, {@link ErasedError}, and whatever reading the
    * property throws otherwise; {@link UnsupportedValueError} for a copy of a sealed value
    */
-  async reveal(): Promise<T> {
+  async reveal(options: RevealOptions = {}): Promise<T> {
     const inside = insideOf(this);
-    if (inside !== undefined) return (await inside.origin.reveal(inside)) as T;
+    if (inside !== undefined) return (await inside.origin.reveal(inside, options)) as T;
     throw new UnsupportedValueError(
       'This is a copy of a sealed value, which holds nothing. Reveal the one in the entity that was read.',
     );

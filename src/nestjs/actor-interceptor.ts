@@ -3,11 +3,14 @@ import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/com
 import { runAs } from '../audit/actor';
 import type { Actor } from '../audit/actor';
 
+import { handledWithin } from './handled-within';
+
 /** Returns the actor of a request; undefined for one that has none, such as a login. */
 export type RequestActor = (context: ExecutionContext) => Actor | undefined;
 
 /**
- * Runs pipes and handler of a request in `runAs`. Guards come before, so that they can find out who it is.
+ * Runs pipes and handler of a request in `runAs`, and what a returned Observable does when it is subscribed to.
+ * Guards come before, so that they can find out who it is.
  *
  * @example
  * ```ts
@@ -26,7 +29,7 @@ export class ActorInterceptor implements NestInterceptor {
   /** @internal */
   intercept(context: ExecutionContext, next: CallHandler): ReturnType<CallHandler['handle']> {
     const actor = this.#actorOf(context);
-    // The handler runs later, in the context that Nest takes from this call.
-    return actor === undefined ? next.handle() : runAs(actor, () => next.handle());
+    if (actor === undefined) return next.handle();
+    return handledWithin(next, (work) => runAs(actor, work));
   }
 }

@@ -3,12 +3,15 @@ import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/com
 import { withKeyScope } from '../keys/scopes/scope-context';
 import type { ScopeIds } from '../keys/scopes/scope-context';
 
+import { handledWithin } from './handled-within';
+
 /** Returns the scope of a request; undefined for one that has none, such as a login. */
 export type RequestScope = (context: ExecutionContext) => ScopeIds | undefined;
 
 /**
- * Runs pipes and handler of a request in `withKeyScope`. Guards come before, so that they can find out the scope;
- * what they read of encrypted columns needs it in the condition.
+ * Runs pipes and handler of a request in `withKeyScope`, and what a returned Observable does when it is subscribed to.
+ * Guards come before, so that they can find out the scope; what they read of encrypted columns needs it in the
+ * condition.
  *
  * @example
  * ```ts
@@ -27,7 +30,7 @@ export class KeyScopeInterceptor implements NestInterceptor {
   /** @internal */
   intercept(context: ExecutionContext, next: CallHandler): ReturnType<CallHandler['handle']> {
     const scope = this.#scopeOf(context);
-    // The handler runs later, in the context that Nest takes from this call.
-    return scope === undefined ? next.handle() : withKeyScope(scope, () => next.handle());
+    if (scope === undefined) return next.handle();
+    return handledWithin(next, (work) => withKeyScope(scope, work));
   }
 }

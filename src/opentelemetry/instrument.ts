@@ -8,7 +8,7 @@ import { Listeners } from '../telemetry/listeners';
 import { installationOf } from '../typeorm/installation/installations';
 import type { Installation } from '../typeorm/installation/installation';
 
-import { errorType } from './attributes';
+import { errorType, knownNames } from './attributes';
 import { countMessages } from './message-metrics';
 import type { ActorAttribute } from './message-metrics';
 import { PolledState } from './polled-state';
@@ -54,7 +54,7 @@ export function instrument(
   const installation = installationOf(dataSource);
   const stopPolling = status && poll(installation, meter, status.everyMs);
   const listeners = new Listeners(dataSource);
-  countMessages(listeners, meter, actorOf);
+  countMessages(listeners, meter, { actorOf, names: knownNames(installation) });
   if (tracer !== undefined) traceWork(listeners, tracer);
   const stopSizes = observeSizes(installation, meter);
   return {
@@ -109,7 +109,10 @@ function poll(installation: Installation, meter: Meter, everyMs: number): () => 
     }
   }, everyMs);
   installation.schedules.add(repetition);
-  const stopGauges = observeState(meter, state, () => options.now?.() ?? new Date());
+  const stopGauges = observeState(meter, state, {
+    now: () => options.now?.() ?? new Date(),
+    names: knownNames(installation),
+  });
   return async () => {
     stopGauges();
     await repetition.stop();

@@ -7,7 +7,8 @@ import { channels } from '../telemetry/channels';
 import type { WorkMessage } from '../telemetry/channels';
 import type { Listeners } from '../telemetry/listeners';
 
-import { errorType, keyAttribute } from './attributes';
+import { errorType } from './attributes';
+import type { KnownNames } from './attributes';
 
 /** Seconds, as the semantic conventions have them for calls. */
 const CALLS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
@@ -17,9 +18,13 @@ const RUNS = [1, 10, 60, 600, 3600, 4 * 3600, 24 * 3600];
 export type ActorAttribute = (actor: Actor | undefined) => string | undefined;
 
 /** Counts what messages tell. */
-export function countMessages(listeners: Listeners, meter: Meter, actorOf?: ActorAttribute): void {
+export function countMessages(
+  listeners: Listeners,
+  meter: Meter,
+  { actorOf, names }: { readonly actorOf: ActorAttribute | undefined; readonly names: KnownNames },
+): void {
   countValues(listeners, meter, actorOf);
-  countKeys(listeners, meter);
+  countKeys(listeners, meter, names);
   followRuns(listeners, meter);
 }
 
@@ -38,7 +43,7 @@ function countValues(listeners: Listeners, meter: Meter, actorOf?: ActorAttribut
   });
   listeners
     .on(channels.values, ({ operation, entity, property, values: count }) => {
-      const actor = actorOf?.(currentActor());
+      const actor = actorAttribute(actorOf);
       values.add(count, { operation, entity, property, ...(actor === undefined ? {} : { actor }) });
     })
     .on(channels.guard, ({ level, subject }) => {
@@ -50,7 +55,16 @@ function countValues(listeners: Listeners, meter: Meter, actorOf?: ActorAttribut
     });
 }
 
-function countKeys(listeners: Listeners, meter: Meter): void {
+/** Returns the attribute of the actor at work; of none if the application's function throws. */
+function actorAttribute(actorOf: ActorAttribute | undefined): string | undefined {
+  try {
+    return actorOf?.(currentActor());
+  } catch {
+    return undefined;
+  }
+}
+
+function countKeys(listeners: Listeners, meter: Meter, names: KnownNames): void {
   const kms = meter.createHistogram(
     'field_encryption.kms.duration',
     inSeconds('Duration of calls to key services.', CALLS),
@@ -85,7 +99,7 @@ function countKeys(listeners: Listeners, meter: Meter): void {
       if (misses > 0) requests.add(misses, { result: 'miss' });
     })
     .on(channels.keyEvent, ({ event }: KeyEventMessage) => {
-      events.add(1, eventAttributes(event));
+      events.add(1, eventAttributes(event, names));
       if (event.type === 'accessLogFailed') dropped.add(event.dropped);
     });
 }
@@ -114,12 +128,12 @@ function followRuns(listeners: Listeners, meter: Meter): void {
     });
 }
 
-function eventAttributes(event: KeyEvent): Attributes {
+function eventAttributes(event: KeyEvent, names: KnownNames): Attributes {
   const key = 'keyName' in event ? event.keyName : undefined;
   const code = 'code' in event ? event.code : undefined;
   return {
     event: event.type,
-    ...(key === undefined ? {} : { key: keyAttribute(key) }),
+    ...(key === undefined ? {} : { key: names.key(key) }),
     ...(code === undefined ? {} : { 'error.type': code }),
   };
 }

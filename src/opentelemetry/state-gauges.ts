@@ -2,8 +2,13 @@ import type { Attributes, Meter, ObservableCallback, ObservableResult } from '@o
 
 import type { ColumnStatus } from '../reencryption/coverage/status';
 
-import { keyAttribute } from './attributes';
+import type { KnownNames } from './attributes';
 import type { PolledState } from './polled-state';
+
+/** The most attributes of a gauge that are apart. */
+const CAPACITY = 1000;
+/** Those of all others, by the conventions of OpenTelemetry. */
+const OVERFLOW: Attributes = { 'otel.metric.overflow': true };
 
 /**
  * Values by their attributes, for one gauge. Those that were observed once stay, and become 0: the SDK would
@@ -13,7 +18,9 @@ class Series {
   readonly #values = new Map<string, { readonly attributes: Attributes; value: number }>();
 
   /** Adds to the value of some attributes, by `merge`. */
-  add(more: number, attributes: Attributes, merge = (a: number, b: number): number => a + b): void {
+  add(more: number, given: Attributes, merge = (a: number, b: number): number => a + b): void {
+    const isOne = this.#values.size < CAPACITY || this.#values.has(JSON.stringify(given));
+    const attributes = isOne ? given : OVERFLOW;
     const key = JSON.stringify(attributes);
     const series = this.#values.get(key) ?? { attributes, value: 0 };
     series.value = merge(series.value, more);
@@ -29,11 +36,18 @@ class Series {
   }
 }
 
+/** What a state is seen by. */
+interface View {
+  /** Returns the time by which keys age. */
+  readonly now: () => Date;
+  readonly names: KnownNames;
+}
+
 /** A gauge of keys or rows. */
 interface Gauge {
   readonly unit: string;
   readonly description: string;
-  readonly observe: (state: PolledState, now: Date, series: Series) => void;
+  readonly observe: (state: PolledState, view: View, series: Series) => void;
 }
 
 /** By name, without the prefix. */
@@ -41,34 +55,32 @@ const GAUGES: Readonly<Record<string, Gauge>> = {
   'key.age': {
     unit: 's',
     description: 'Time since the active version of a key was activated.',
-    observe: ({ keys }, now, series) => {
+    observe: ({ keys }, { now, names }, series) => {
       for (const { name, purpose, state, activatedAt } of keys) {
         if (state !== 'active' || activatedAt === null) continue;
-        series.add(
-          secondsBetween(activatedAt, now),
-          { key: keyAttribute(name), purpose },
-          Math.max,
-        );
+        const age = secondsBetween(activatedAt, now());
+        series.add(age, { key: names.key(name), purpose }, Math.max);
       }
     },
   },
   'kek.oldest_wrapping.age': {
     unit: 's',
     description: 'Age of the oldest wrapping of a key by a provider, whose KEK is at least as old.',
-    observe: ({ keys, wrappedAgainAt }, now, series) => {
-      for (const { id, kms: provider, createdAt } of keys) {
+    observe: ({ keys, wrappedAgainAt }, { now, names }, series) => {
+      for (const { id, kms, createdAt } of keys) {
         const wrappedAt = wrappedAgainAt.get(id) ?? createdAt;
-        series.add(secondsBetween(wrappedAt, now), { provider }, Math.max);
+        const provider = names.provider(kms);
+        series.add(secondsBetween(wrappedAt, now()), { provider }, Math.max);
       }
     },
   },
   rows: {
     unit: '{row}',
     description: 'Rows of a column under a version of a common key.',
-    observe: ({ status = [] }, _, series) => {
+    observe: ({ status = [] }, { names }, series) => {
       for (const { entity, property, keys } of status) {
         for (const { name, version, state, rows } of keys) {
-          const known = name === undefined ? {} : { key: keyAttribute(name), version, state };
+          const known = name === undefined ? {} : { key: names.key(name), version, state };
           series.add(rows, { entity, property, ...known });
         }
       }
@@ -115,15 +127,14 @@ function secondsBetween(earlier: Date, later: Date): number {
 /**
  * Makes the gauges of a state, which show what it is when they are collected.
  *
- * @param now - the time by which keys age.
  * @returns a function that takes them away.
  */
-export function observeState(meter: Meter, state: PolledState, now: () => Date): () => void {
+export function observeState(meter: Meter, state: PolledState, view: View): () => void {
   const removals = Object.entries(GAUGES).map(([name, { observe, ...options }]) => {
     const gauge = meter.createObservableGauge(`field_encryption.${name}`, options);
     const series = new Series();
     const collect: ObservableCallback = (result) => {
-      observe(state, now(), series);
+      observe(state, view, series);
       series.observe(result);
     };
     gauge.addCallback(collect);

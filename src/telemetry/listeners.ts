@@ -2,10 +2,14 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 
 import type { MessageChannel, TelemetryMessage, WorkChannel, WorkMessage } from './channels';
 
-/** Listeners to the messages of one source, until they are stopped. */
+/**
+ * Listeners to the messages of one source, until they are stopped. One that throws is told of once, as a warning of the
+ * process, which node:diagnostics_channel would end.
+ */
 export class Listeners {
   readonly #source: object;
   readonly #stops: (() => boolean)[] = [];
+  #hasWarned = false;
 
   constructor(source: object) {
     this.#source = source;
@@ -19,7 +23,12 @@ export class Listeners {
     const onMessage = (message: unknown): void => {
       // Only the library publishes to its channels, each with one kind of message.
       const told = message as M;
-      if (told.source === this.#source) listener(told);
+      if (told.source !== this.#source) return;
+      try {
+        listener(told);
+      } catch (error) {
+        this.#warn(name, error);
+      }
     };
     subscribe(name, onMessage);
     this.#stops.push(() => unsubscribe(name, onMessage));
@@ -34,6 +43,19 @@ export class Listeners {
     }).on(channel.asyncEnd, (message) => {
       ends.get(message)?.();
     });
+  }
+
+  #warn(channel: string | symbol, error: unknown): void {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    // Its message may say anything.
+    const kind = error instanceof Error ? error.name : typeof error;
+    process.emitWarning(
+      `A listener to ${String(channel)} has thrown: ${kind}. Others are not reported.`,
+      {
+        type: 'FieldEncryptionWarning',
+      },
+    );
   }
 
   stop(): void {

@@ -257,6 +257,47 @@ describeDiagonal('The access log', (kind) => {
     expect(installationOf(dataSource).accessLog?.size).toBe(0);
   });
 
+  it('goes on after a clock that shows no time, or a wrong one', async () => {
+    const right = now;
+    for (const wrong of [NaN, 8.64e15, Date.UTC(2099, 0)]) {
+      now = wrong;
+      await runAs(ada, () => patients().find());
+    }
+    now = right;
+    await runAs(bob, () => patients().find());
+    await log().flush();
+    expect(failures()).toEqual([
+      { type: 'accessLogFailed', code: undefined, waiting: 0, dropped: 6 },
+    ]);
+    const { ok, entries } = await log().list({ since: new Date(0) });
+    expect(ok).toBe(true);
+    expect(entries.map(({ actor, time }) => [actor, time.slice(0, 4)])).toEqual([
+      ['bob', '2026'],
+      ['bob', '2026'],
+      ['ada', '2099'],
+      ['ada', '2099'],
+    ]);
+  });
+
+  it('says how much is lost where the application cannot name its actor', async () => {
+    const actor = (): string => {
+      throw new Error('no request');
+    };
+    dataSource = await connect({ audit: { actor } });
+    expect(await patients().find()).toHaveLength(2);
+    await log().flush();
+    expect(failures()).toMatchObject([{ waiting: 0, dropped: 3 }]);
+  });
+
+  it('and the audit log stay whole where an actor is cut within a character', async () => {
+    dataSource = await connect({ audit: { actor: () => `${'x'.repeat(255)}\u{1f600}\udc00` } });
+    await patients().find();
+    await fieldEncryption(dataSource).keys.rotate();
+    await log().flush();
+    expect(await log().list()).toMatchObject({ ok: true });
+    expect(await fieldEncryption(dataSource).audit.verify()).toMatchObject({ ok: true });
+  });
+
   it('gives up what cannot be written at the end, and says how much', async () => {
     await dataSource.query('DROP TABLE field_encryption_access');
     await runAs(ada, () => patients().find());
@@ -432,7 +473,8 @@ describeDiagonal('The access log', (kind) => {
       const use = { operation: 'decrypt', entity: 'Patient', property: 'ssn', values: 2 } as const;
       let largest = 0;
       for (let i = 0; i < 100_000; i += 1) {
-        runAs({ id: `actor ${String(i)}` }, () => accessLog?.note(use));
+        const revealed = { ...use, operation: 'reveal', primaryKey: [String(i)] } as const;
+        runAs({ id: `actor ${String(i)}` }, () => accessLog?.note(i % 2 === 0 ? use : revealed));
         if (i % 1000 === 0) await new Promise(setImmediate);
         largest = Math.max(largest, accessLog?.size ?? 0);
       }

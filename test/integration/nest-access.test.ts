@@ -1,9 +1,10 @@
-import { Body, Controller, Get, Module, Post } from '@nestjs/common';
+import { Body, Controller, Get, Module, Post, Sse } from '@nestjs/common';
 import type { INestApplication } from '@nestjs/common';
 import { APP_FILTER, APP_INTERCEPTOR } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { Test } from '@nestjs/testing';
 import { InjectRepository, TypeOrmModule } from '@nestjs/typeorm';
+import { defer, from, map, mergeMap, timer } from 'rxjs';
 import request from 'supertest';
 import { Entity, PrimaryColumn, Repository } from 'typeorm';
 import { Encrypted, fieldEncryption, Sealed } from '../../src';
@@ -39,6 +40,24 @@ class ChartsController {
     return this.charts.find();
   }
 
+  @Get('deferred')
+  deferred() {
+    return defer(() => this.charts.find());
+  }
+
+  @Get('later')
+  async later() {
+    return Promise.resolve(timer(1).pipe(mergeMap(() => from(this.charts.find()))));
+  }
+
+  @Sse('events')
+  events() {
+    return timer(1).pipe(
+      mergeMap(() => this.charts.find()),
+      map((data) => ({ data })),
+    );
+  }
+
   @Post('rotation')
   async rotate() {
     const { version } = await fieldEncryption(this.charts.manager.connection).keys.rotate();
@@ -65,7 +84,8 @@ const actorOf: RequestActor = (context) => {
 })
 class ChartsModule {}
 
-const LEVELS: Readonly<Record<string, AccessLevel>> = { nurse: 1, operator: 2 };
+const LEVELS: Readonly<Record<string, AccessLevel>> = { nurse: 1, operator: 2, auditor: 0 };
+const limit = (actor?: Actor): number => (actor?.id === 'nurse' ? 1 : 10);
 
 describeDiagonal('ActorInterceptor', (kind) => {
   const cleanup = new Cleanup();
@@ -81,7 +101,7 @@ describeDiagonal('ActorInterceptor', (kind) => {
     const encryption = FieldEncryptionModule.forRootAsync({
       useFactory: () => ({
         kms: keyFileKms(),
-        guard: { reads: { values: 1, windowMs: 60_000, action: 'refuse' as const } },
+        guard: { reads: { values: limit, windowMs: 60_000, action: 'refuse' as const } },
         access: { levelOf: (actor?: Actor) => LEVELS[actor?.roles?.[0] ?? ''] ?? 0 },
       }),
       typeorm: {
@@ -107,6 +127,18 @@ describeDiagonal('ActorInterceptor', (kind) => {
     await server.get('/charts').expect(403, forbidden);
     await server.post('/charts/rotation').set('x-user', 'nurse').expect(403, forbidden);
     await server.post('/charts/rotation').set('x-user', 'operator').expect(201, { version: 2 });
+  });
+
+  it('runs what a handler returns as an Observable for the actor, too', async () => {
+    const server = request(application?.getHttpServer());
+    const chart = { id: 1, name: 'canary', findings: 'canary findings' };
+    await server.post('/charts').set('x-user', 'nurse').send(chart).expect(201);
+    for (const path of ['deferred', 'later', 'events']) {
+      const { text } = await server.get(`/charts/${path}`).set('x-user', 'auditor');
+      expect([path, text]).toEqual([path, expect.not.stringContaining('canary')]);
+      const allowed = await server.get(`/charts/${path}`).set('x-user', 'operator');
+      expect([path, allowed.text]).toEqual([path, expect.stringContaining('canary')]);
+    }
   });
 
   it('tells an actor who reads too much when to try again', async () => {

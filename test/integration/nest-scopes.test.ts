@@ -6,7 +6,7 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import { InjectRepository, TypeOrmModule } from '@nestjs/typeorm';
-import { interval, map, take } from 'rxjs';
+import { defer, interval, map, take } from 'rxjs';
 import request from 'supertest';
 import { Entity, PrimaryColumn, Repository } from 'typeorm';
 import { Encrypted } from '../../src';
@@ -52,6 +52,11 @@ class NotesController {
       take(3),
       map(() => this.notes.findOneByOrFail({ id: Number(id) })),
     );
+  }
+
+  @Get('deferred/:id')
+  deferred(@Param('id') id: string) {
+    return defer(() => this.notes.findOneByOrFail({ id: Number(id) }));
   }
 
   @Get(':id')
@@ -120,7 +125,7 @@ describeDiagonal('KeyScopeInterceptor', (kind) => {
       await Promise.all(
         tenants.map(async (tenant, id) => {
           const text = `canary of ${tenant}`;
-          for (const path of ['/notes', '/notes/piped', '/notes/streamed']) {
+          for (const path of ['/notes', '/notes/piped', '/notes/streamed', '/notes/deferred']) {
             const { body } = await get(`${path}/${String(id)}`, tenant).expect(200);
             expect(body).toEqual({ id, text });
           }
@@ -130,7 +135,7 @@ describeDiagonal('KeyScopeInterceptor', (kind) => {
 
     it('lets a row of another scope be not found, without a word about it', async () => {
       await post(1, '7').expect(201);
-      for (const path of ['/notes/1', '/notes/piped/1']) {
+      for (const path of ['/notes/1', '/notes/piped/1', '/notes/deferred/1']) {
         const { body } = await get(path, '8').expect(404);
         expect(body).toEqual({ statusCode: 404, message: 'Not Found' });
       }

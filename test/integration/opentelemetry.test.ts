@@ -209,6 +209,64 @@ describeDiagonal('instrument()', (kind) => {
     expect(await telemetry.points('access_log.waiting')).toEqual([[{}, 0]]);
   });
 
+  it('counts on where the application cannot name the actor', async () => {
+    const ds = await open();
+    measure(ds, undefined, down);
+    await fill(ds);
+    expect(await telemetry.points('values')).toEqual([
+      [{ operation: 'encrypt', ...at('email') }, 2],
+      [{ operation: 'encrypt', ...at('note') }, 1],
+    ]);
+  });
+
+  it('warns once of a meter that throws, and lets the application go on', async () => {
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    const meter = telemetry.meter;
+    const createCounter = meter.createCounter.bind(meter);
+    jest
+      .spyOn(meter, 'createCounter')
+      .mockImplementation((name, options) =>
+        Object.assign(createCounter(name, options), { add: down }),
+      );
+    const ds = await open();
+    measure(ds);
+    await fill(ds);
+    expect(await ds.getRepository(Guest).find()).toHaveLength(2);
+    expect(warn).toHaveBeenCalledTimes(1);
+    expect(warn).toHaveBeenCalledWith(expect.not.stringContaining('down'), {
+      type: 'FieldEncryptionWarning',
+    });
+  });
+
+  it('takes no name from rows of the key table that anybody may have written', async () => {
+    const ds = await open();
+    await fill(ds);
+    const [row] = await ds.query<Record<string, unknown>[]>(
+      "SELECT * FROM data_keys WHERE name = 'default' AND purpose = 'data'",
+    );
+    const columns = Object.keys(row ?? {});
+    for (let i = 0; i < 5; i += 1) {
+      const made: Record<string, string> = {
+        ...{
+          id: `'${String(i).repeat(16)}'`,
+          name: `'${CANARY} ${String(i)}'`,
+          kms: `'${CANARY}'`,
+        },
+      };
+      const values = columns.map((name) => made[name] ?? name).join(', ');
+      await ds.query(
+        `INSERT INTO data_keys (${columns.join(', ')}) SELECT ${values} FROM data_keys ` +
+          "WHERE name = 'default' AND purpose = 'data'",
+      );
+    }
+    measure(ds, { everyMs: 50 });
+    await telemetry.polled(1);
+    const keys = (await telemetry.points('key.age')).map(([{ key }]) => key);
+    expect([...new Set(keys)].sort()).toEqual(['_OTHER', 'branch', 'default']);
+    const providers = await telemetry.points('kek.oldest_wrapping.age');
+    expect(providers.map(([{ provider }]) => provider).sort()).toEqual(['_OTHER', 'fake']);
+  });
+
   it('counts failures by code, and times calls to the KMS by their results', async () => {
     const ds = await open();
     await fill(ds);

@@ -1,8 +1,14 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 
+import { ANSWER_MS, waitBriefly } from '../../async/time-limit';
+import { KeyStateError } from '../../errors';
 import { dialectOf } from '../dialect/dialect-of';
 
-/** Runs `work` on the given connection, or else on one to the primary. */
+/**
+ * Runs `work` on the given connection, or else on one to the primary.
+ *
+ * @throws {@link KeyStateError}, retryable, if the pool has no connection for too long
+ */
 export async function withConnection<T>(
   dataSource: DataSource,
   connection: QueryRunner | undefined,
@@ -10,11 +16,38 @@ export async function withConnection<T>(
 ): Promise<T> {
   if (connection !== undefined) return work(connection);
   const runner = dataSource.createQueryRunner('master');
+  await connected(runner);
   try {
     return await work(runner);
   } finally {
     await runner.release();
   }
+}
+
+/**
+ * Connects for a limited time: those who hold the connections of a pool may be waiting for what this one is for, and
+ * each other.
+ */
+async function connected(runner: QueryRunner): Promise<void> {
+  const connecting: Promise<unknown> = runner.connect();
+  try {
+    await waitBriefly(connecting, ANSWER_MS, poolExhausted);
+  } catch (error) {
+    connecting.then(
+      () => runner.release(),
+      () => undefined,
+    );
+    throw error;
+  }
+}
+
+function poolExhausted(): KeyStateError {
+  return new KeyStateError(
+    `The pool of the database has had no free connection for ${String(ANSWER_MS / 1000)} s, which a key is to be read ` +
+      'on. In a transaction, give its manager, such as reveal({ manager }) or decryptValue(…, { manager }), so that ' +
+      'it is read on its connection. Otherwise the pool is too small, or transactions do not end.',
+    { retryable: true },
+  );
 }
 
 /** Query runners that a statement has created for itself. */

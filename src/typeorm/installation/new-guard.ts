@@ -45,8 +45,13 @@ const SUBJECTS: Readonly<Record<GuardMessage['subject'], string>> = {
   breakGlass: 'values used in an emergency',
 };
 
+/** Quotes an id, without what would change the display of a line. */
+function shown(actor: string): string {
+  return JSON.stringify(actor).replace(/[\p{Cc}\p{Cf}]/gu, ' ');
+}
+
 function textOf({ level, subject, actor, values, limit }: Omit<GuardMessage, 'source'>): string {
-  const who = actor === undefined ? 'outside of runAs' : `by ${JSON.stringify(actor)}`;
+  const who = actor === undefined ? 'outside of runAs' : `by ${shown(actor)}`;
   const most = limit === undefined ? '' : `, and the limit is ${String(limit)}`;
   return `guard, ${level}: ${String(values)} ${SUBJECTS[subject]} ${who}${most}.`;
 }

@@ -1,3 +1,5 @@
+import type { QueryRunner } from 'typeorm';
+
 import { channels } from '../../telemetry/channels';
 import type { ValuesMessage } from '../../telemetry/channels';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
@@ -10,30 +12,50 @@ type Operation = ValuesMessage['operation'];
 /** The limits that operations are under. */
 const SUBJECTS = { decrypt: 'reads', lookup: 'lookups' } as const;
 
+/** Values of a column that are used. */
+export type ValueUse = readonly [column: Pick<EncryptedColumn, 'policy'>, values: number];
+
+/** Whether it matters who uses values, and how many. */
+export function watchesUse({ access, guard }: Installation): boolean {
+  return access.isOn || guard !== undefined || channels.values.hasSubscribers;
+}
+
 /**
- * Notes that a statement uses values of a column: refuses it to an actor that may not, or uses too many, and
- * publishes how many.
+ * Notes that a statement uses values: refuses it to an actor that may not, or uses too many, and publishes how many.
+ * Of what is refused nothing counts.
  *
- * @param count - returns how many; called only where it matters.
+ * @param uses - returns the columns; called only where it matters.
  * @throws {@link AccessDeniedError}, {@link RateLimitedError}
  */
+export function noteUses(
+  installation: Installation,
+  operation: Operation,
+  uses: () => readonly ValueUse[],
+): void {
+  if (!watchesUse(installation)) return;
+  const used = uses().filter(([, values]) => values > 0);
+  const [first] = used;
+  if (first === undefined) return;
+  for (const [column] of used) requireUse(installation, column, operation);
+  try {
+    const total = used.reduce((sum, [, values]) => sum + values, 0);
+    if (operation !== 'encrypt') {
+      installation.guard?.use(SUBJECTS[operation], total, first[0].policy);
+    }
+  } catch (error) {
+    throw tellOfFailure(installation.dataSource, operation, error);
+  }
+  for (const [column, values] of used) publish(installation, column, operation, values);
+}
+
+/** {@link noteUses} of one column. */
 export function noteUse(
   installation: Installation,
   encrypted: Pick<EncryptedColumn, 'policy'>,
   operation: Operation,
   count: () => number,
 ): void {
-  const { access, dataSource, guard } = installation;
-  if (!access.isOn && guard === undefined && !channels.values.hasSubscribers) return;
-  const values = count();
-  if (values === 0) return;
-  requireUse(installation, encrypted, operation);
-  try {
-    if (operation !== 'encrypt') guard?.use(SUBJECTS[operation], values, encrypted.policy);
-  } catch (error) {
-    throw tellOfFailure(dataSource, operation, error);
-  }
-  publish(installation, encrypted, operation, values);
+  noteUses(installation, operation, () => [[encrypted, count()]]);
 }
 
 /**
@@ -53,17 +75,41 @@ export function requireUse(
   }
 }
 
+/**
+ * Refuses a statement that hands out what it writes, before it is sent.
+ *
+ * @param rows - the most that it writes.
+ * @throws {@link AccessDeniedError}, {@link RateLimitedError}
+ */
+export function requireUseOfResult(
+  installation: Installation,
+  columns: readonly Pick<EncryptedColumn, 'policy'>[],
+  rows: number,
+): void {
+  const [first] = columns;
+  if (first === undefined) return;
+  for (const encrypted of columns) requireUse(installation, encrypted, 'decrypt');
+  try {
+    installation.guard?.requireRoom('reads', columns.length * rows, first.policy);
+  } catch (error) {
+    throw tellOfFailure(installation.dataSource, 'decrypt', error);
+  }
+}
+
 /** Counts and publishes values that a statement has handed out: it is too late to refuse them. */
 export function tellOfUse(
   installation: Installation,
   encrypted: Pick<EncryptedColumn, 'policy'>,
   count: () => number,
 ): void {
-  const { guard } = installation;
-  if (guard === undefined && !channels.values.hasSubscribers) return;
+  if (!watchesUse(installation)) return;
   const values = count();
   if (values === 0) return;
-  guard?.use('reads', values, encrypted.policy, { isDone: true });
+  try {
+    installation.guard?.use('reads', values, encrypted.policy, { isDone: true });
+  } catch {
+    // The application's limit for the actor, which was there before the statement was sent.
+  }
   publish(installation, encrypted, 'decrypt', values);
 }
 
@@ -76,10 +122,40 @@ function publish(
   channels.values.publish({ source, operation, entity, property, values });
 }
 
-/** {@link noteUse}, in the turn of an actor that is slowed down. For uses that no query is sent for. */
-export async function noteUseInTurn(...use: Parameters<typeof noteUse>): Promise<void> {
-  await use[0].guard?.pause();
-  noteUse(...use);
+/**
+ * Waits for the turn of an actor that is slowed down; undefined for any other. Never while a connection is held, in a
+ * transaction above all, nor after anything was written.
+ *
+ * @throws {@link RateLimitedError}
+ */
+export function turnOf(
+  { dataSource, guard }: Installation,
+  { policy }: Pick<EncryptedColumn, 'policy'>,
+  operation: Operation,
+): Promise<void> | undefined {
+  try {
+    return guard?.pause(policy);
+  } catch (error) {
+    throw tellOfFailure(dataSource, operation, error);
+  }
+}
+
+/**
+ * {@link noteUse}, in the turn of the actor. For uses that no query is sent for.
+ *
+ * @param held - the connection of the caller's transaction, in which nobody waits.
+ * @param count - defaults to one value.
+ */
+export async function noteUseInTurn(
+  held: QueryRunner | undefined,
+  installation: Installation,
+  encrypted: Pick<EncryptedColumn, 'policy'>,
+  operation: Operation,
+  count = (): number => 1,
+): Promise<void> {
+  const isRead = operation !== 'encrypt';
+  if (isRead && held === undefined) await turnOf(installation, encrypted, operation);
+  noteUse(installation, encrypted, operation, count);
 }
 
 /** Counts those of some rows that have a value. */

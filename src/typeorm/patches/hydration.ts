@@ -1,4 +1,4 @@
-import type { DataSource, EntityMetadata } from 'typeorm';
+import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 import { RawSqlResultsToEntityTransformer } from 'typeorm/query-builder/transformer/RawSqlResultsToEntityTransformer.js';
 
 import { installationOf, isInstalled } from '../installation/installations';
@@ -7,6 +7,8 @@ import type { Row } from '../query/hydration/raw-result';
 
 /** The part of TypeORM's transformer that is used. */
 interface Transformer {
+  /** That of the builder, if it was given one. */
+  readonly queryRunner?: QueryRunner | undefined;
   transformColumns: (
     this: Transformer,
     rows: readonly Row[],
@@ -50,7 +52,7 @@ function rowsOf(
   }
   const known = byAlias?.get(alias);
   if (byAlias === undefined || known !== undefined) return known;
-  const made = new RawRows(installationOf(dataSource), alias);
+  const made = new RawRows(installationOf(dataSource), alias, transformer.queryRunner);
   byAlias.set(alias, made);
   return made;
 }

@@ -1,9 +1,10 @@
 import { QueryBuilder, SelectQueryBuilder } from 'typeorm';
-import type { ObjectLiteral } from 'typeorm';
+import type { ObjectLiteral, QueryRunner } from 'typeorm';
 
 import { installationOf } from '../installation/installations';
 import { withKnownRow } from '../metadata/known-row';
 import { conditionRow, noteConditions } from '../query/lookup/condition-row';
+import { noteRun } from '../query/lookup/criteria-uses';
 import { expecting, noteHandWritten } from '../query/lookup/expectation';
 import { rewritePredicate } from '../query/lookup/predicate';
 import type { PendingJoin } from '../query/lookup/predicate';
@@ -25,6 +26,12 @@ abstract class EncryptingQueryBuilder<Entity extends ObjectLiteral> extends Quer
     );
     assertParametersFit(this, statement[1]);
     return statement;
+  }
+
+  /** Called once whenever a builder runs, before anything is sent. */
+  protected override obtainQueryRunner(): QueryRunner {
+    noteRun(this);
+    return super.obtainQueryRunner();
   }
 
   protected override createReturningExpression(

@@ -4,12 +4,16 @@ import type { EntityMetadata, ObjectLiteral, QueryRunner } from 'typeorm';
 
 import { lend, share } from '../connection/lent-connection';
 import { installationOf } from '../installation/installations';
+import { turnOf } from '../installation/value-use';
 import { queryRefused } from '../metadata/encrypted-column';
+import type { EncryptedColumn } from '../metadata/encrypted-column';
+import type { AnyQueryBuilder } from '../query/any-query-builder';
 import { withBoundColumns } from '../query/hydration/bound-rows';
 import { prepareHydration, restorePreviousValues } from '../query/hydration/prepare-hydration';
 import { selectedColumns } from '../query/hydration/raw-result';
 import { inAlternative, inConditions } from '../query/lookup/condition-row';
 import { keepFindOptions, noteFindOptions } from '../query/lookup/expectation';
+import { copyLookUps, lookedUpColumn, noteRun } from '../query/lookup/criteria-uses';
 import { withResolvedParameters } from '../query/lookup/resolved-parameters';
 import { copyCriteriaKeys } from '../query/lookup/statement-keys';
 import { assertFindOrder } from '../query/refusal/find-order';
@@ -62,6 +66,7 @@ class EncryptingSelectQueryBuilder<
   }
 
   protected override obtainQueryRunner(): QueryRunner {
+    noteRun(this);
     return this.queryRunner ?? lend(super.obtainQueryRunner());
   }
 
@@ -95,8 +100,7 @@ class EncryptingSelectQueryBuilder<
 
   /** TypeORM loads the rows of a page by a copy, which has to know that they are hydrated. */
   override clone(): this {
-    const copy = super.clone();
-    copyCriteriaKeys(this, copy);
+    const copy = copied(this, super.clone());
     if (hydrationsOf(this) > 0) hydrations.set(copy, 1);
     return copy;
   }
@@ -112,16 +116,20 @@ class EncryptingSelectQueryBuilder<
   /** Returns raw rows as the database holds them, even while the builder also loads entities. */
   override getRawMany<T>(): Promise<T[]> {
     if (hydrationsOf(this) === 0) return super.getRawMany<T>();
-    const copy = super.clone();
-    copyCriteriaKeys(this, copy);
-    return copy.getRawMany<T>();
+    return copied(this, super.clone()).getRawMany<T>();
+  }
+
+  protected override async executeExistsQuery(queryRunner: QueryRunner): Promise<boolean> {
+    if (this.queryRunner === undefined) await turnToRead(this);
+    return super.executeExistsQuery(queryRunner);
   }
 
   protected override async loadRawResults(queryRunner: QueryRunner) {
     const installation = installationOf(this.connection);
-    const hydrates = hydrationsOf(this) > 0;
-    const pause = installation.guard?.pause();
-    if (pause !== undefined) await pause;
+    const { expressionMap: expressions } = this;
+    const columns = hydrationsOf(this) > 0 ? selectedColumns(expressions, installation) : [];
+    // A given connection belongs to a transaction, or to a write that reads a row again.
+    if (this.queryRunner === undefined) await turnToRead(this, columns[0]?.[1]);
     const rows = await withResolvedParameters(this, installation, queryRunner, () =>
       withoutCaching(
         this.expressionMap,
@@ -129,9 +137,6 @@ class EncryptingSelectQueryBuilder<
         () => super.loadRawResults(queryRunner) as Promise<Record<string, unknown>[]>,
       ),
     );
-    if (!hydrates) return rows;
-    const { expressionMap: expressions } = this;
-    const columns = selectedColumns(expressions, installation);
     if (columns.length > 0) {
       const result = { rows, columns, expressions, installation, queryRunner };
       await prepareHydration(result);
@@ -174,6 +179,21 @@ class CountingSelectQueryBuilder<Entity extends ObjectLiteral> extends SelectQue
     expressionMap.selects = selects;
     return counting;
   }
+}
+
+/** Notes that a builder has the criteria of another. */
+function copied<B extends AnyQueryBuilder>(from: AnyQueryBuilder, to: B): B {
+  copyCriteriaKeys(from, to);
+  copyLookUps(from, to);
+  return to;
+}
+
+/** Waits for the turn of an actor that is slowed down, if a builder reads or looks up encrypted values. */
+function turnToRead(builder: AnyQueryBuilder, read?: EncryptedColumn): Promise<void> | undefined {
+  const used = read ?? lookedUpColumn(builder);
+  if (used === undefined) return undefined;
+  const operation = read === undefined ? 'lookup' : 'decrypt';
+  return turnOf(installationOf(builder.connection), used, operation);
 }
 
 function hydrationsOf(builder: object): number {

@@ -33,7 +33,7 @@ const PATCHED: Record<string, readonly string[]> = {
   ],
   QueryBuilder: [
     ...['createReturningExpression', 'getPredicates'],
-    ...['getQueryAndParameters', 'getWherePredicateCondition'],
+    ...['getQueryAndParameters', 'getWherePredicateCondition', 'obtainQueryRunner'],
   ],
   RawSqlResultsToEntityTransformer: ['transformColumns'],
   SelectQueryBuilder: [
@@ -44,6 +44,7 @@ const PATCHED: Record<string, readonly string[]> = {
     // TypeORM 0.3 counts rows, whatever is selected.
     ...(typeormMajor === 1 ? ['executeCountQuery'] : []),
     'executeEntitiesAndRawResults',
+    'executeExistsQuery',
     'getOneOrFail',
     'getQuery',
     'getRawMany',

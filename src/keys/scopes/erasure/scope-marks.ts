@@ -1,4 +1,5 @@
 import type { AuditedMark, AuditEvent } from '../../../audit/audit-entry';
+import { isWellFormed } from '../../../encoding/text';
 import { ConfigurationError, KeyStateError } from '../../../errors';
 import { newDataKeyId } from '../../../format/data-key-id';
 import type { KeyServices } from '../../key-services';
@@ -194,7 +195,8 @@ function hasFormOfMark(record: ScopeKeyRecord): boolean {
 
 /** Refuses a reason that the audit log cannot hold. */
 export function requireReason(reason: string): void {
-  if (typeof reason === 'string' && reason.length >= 1 && reason.length <= 64) return;
+  const isText = typeof reason === 'string' && reason.length >= 1 && reason.length <= 64;
+  if (isText && isWellFormed(reason)) return;
   throw new ConfigurationError(
     'The reason of an erasure or a legal hold is a text of 1 to 64 characters, for the audit log.',
   );

@@ -1,4 +1,4 @@
-import type { EntityMetadata } from 'typeorm';
+import type { EntityMetadata, QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import type { SelectQuery } from 'typeorm/query-builder/SelectQuery.js';
 
@@ -47,6 +47,7 @@ export function withBoundColumns(
 export class RawRows {
   readonly #installation: Installation;
   readonly #alias: string;
+  readonly #readBy: QueryRunner | undefined;
   /** The names of the bound columns in raw rows. */
   readonly #names = new Map<RowBinding, readonly string[]>();
   #row: Row = {};
@@ -60,9 +61,11 @@ export class RawRows {
       }
     | undefined;
 
-  constructor(installation: Installation, alias: string) {
+  /** @param readBy - the connection of the result, if the application holds it. */
+  constructor(installation: Installation, alias: string, readBy?: QueryRunner) {
     this.#installation = installation;
     this.#alias = alias;
+    this.#readBy = readBy;
   }
 
   /** Goes to a row. */
@@ -91,7 +94,10 @@ export class RawRows {
 
   /** Returns a stored value of the row, still encrypted; see {@link SealedRows.value}. */
   sealed(encrypted: EncryptedColumn, stored: unknown): Sealed {
-    this.#sealed ??= new SealedRows(this.#installation, this.#alias);
+    this.#sealed ??= new SealedRows(
+      { installation: this.#installation, readBy: this.#readBy },
+      this.#alias,
+    );
     return this.#sealed.value(this.#row, encrypted, stored);
   }
 

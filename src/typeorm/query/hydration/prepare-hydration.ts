@@ -1,7 +1,7 @@
 import { ErasedError, FieldEncryptionError, IndexIntegrityError } from '../../../errors';
 import { FetchedValue } from '../../codec/previous-value';
 import type { Installation } from '../../installation/installation';
-import { countValues, noteUse, requireUse, tellOfKeys } from '../../installation/value-use';
+import { noteUses, requireUse, tellOfKeys } from '../../installation/value-use';
 import {
   decryptStored,
   describeColumn,
@@ -14,6 +14,7 @@ import { expectedOfRows } from '../lookup/expectation';
 import type { Expectation, ExpectedValue } from '../lookup/expectation';
 
 import { RawRows } from './bound-rows';
+import { decryptedValues } from './decrypted-values';
 import { ciphertextPrefixes, rawName, restoreCachedBytes } from './raw-result';
 import type { RawResult, Row } from './raw-result';
 
@@ -52,12 +53,19 @@ function assertExpected(expected: Expectation, result: RawResult): void {
   const check = checkOf(expected, result);
   for (const row of result.rows) {
     const wrong = check(row);
-    if (wrong !== undefined) throw tellOfFailure(result.installation.dataSource, 'lookup', wrong);
+    if (wrong === undefined) continue;
+    const { error, stored } = wrong;
+    throw tellOfFailure(result.installation.dataSource, 'lookup', error, undefined, stored);
   }
 }
 
-/** Returns why a row cannot belong to the result, or cannot be shown to. */
-type Check = (row: Row) => FieldEncryptionError | undefined;
+/** Why a row cannot belong to the result, or cannot be shown to. */
+interface Wrong {
+  readonly error: FieldEncryptionError;
+  readonly stored: unknown;
+}
+
+type Check = (row: Row) => Wrong | undefined;
 
 function checkOf(expected: Expectation, result: RawResult): Check {
   if (expected.kind === 'holds') return valueCheck(expected, result);
@@ -77,7 +85,7 @@ function firstWrong(checks: readonly Check[]): Check {
 
 function lastWrong(checks: readonly Check[]): Check {
   return (row) => {
-    let wrong: FieldEncryptionError | undefined;
+    let wrong: Wrong | undefined;
     for (const check of checks) {
       wrong = check(row);
       if (wrong === undefined) return undefined;
@@ -97,11 +105,14 @@ function valueCheck(expected: ExpectedValue, result: RawResult): Check {
     const stored = row[key];
     if (stored === undefined) return undefined;
     // A join repeats the row that it starts from.
-    if (previous?.stored !== stored) previous = { stored, wrong: wrongIn(row) };
+    if (previous?.stored !== stored) {
+      const error = wrongIn(row);
+      previous = { stored, wrong: error && { error, stored } };
+    }
     return previous.wrong;
   };
 
-  function wrongIn(row: Row): ReturnType<Check> {
+  function wrongIn(row: Row): FieldEncryptionError | undefined {
     try {
       return holdsValue(row) ? undefined : mismatch(encrypted);
     } catch (error) {
@@ -157,10 +168,7 @@ export async function prepareHydration(result: RawResult): Promise<void> {
   tellOfKeys(installation, prefixes);
   const loading = installation.loadKeys(prefixes, queryRunner);
   if (loading !== undefined) await loading;
-  for (const [key, encrypted] of opened.columns) {
-    const count = (): number => countValues(result.rows, (row) => row[key]);
-    noteUse(installation, encrypted, 'decrypt', count);
-  }
+  noteUses(installation, 'decrypt', () => decryptedValues(opened));
   if (result.columns.some(([, { scope }]) => scope !== undefined)) {
     await installation.recordAcrossScopes(queryRunner);
   }

@@ -1,9 +1,16 @@
 import type { QueryRunner } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+import { ApplyValueTransformers } from 'typeorm/util/ApplyValueTransformers.js';
 
 import { ErasedError } from '../../../errors';
 import { sealedParts } from '../../../field/sealed';
-import type { Sealed, SealedOrigin, SealedParts, SealedPlace } from '../../../field/sealed';
+import type {
+  RevealOptions,
+  Sealed,
+  SealedOrigin,
+  SealedParts,
+  SealedPlace,
+} from '../../../field/sealed';
 import { channels } from '../../../telemetry/channels';
 import type { Installation } from '../../installation/installation';
 import { noteUseInTurn } from '../../installation/value-use';
@@ -17,17 +24,32 @@ import type { EncryptedColumn } from '../../metadata/encrypted-column';
 import { tellOfFailure } from '../../metadata/failure-message';
 import { StoredInRow } from '../../metadata/stored-in-row';
 
+import { keyText } from './key-text';
+
 /** The positions of columns in the cells that the sealed values of a row keep. */
 export type CellPositions = ReadonlyMap<ColumnMetadata, number>;
+
+/** The result that sealed values come from. */
+export interface SealedResult {
+  readonly installation: Installation;
+  /** The connection of it, if the application holds it. */
+  readonly readBy: QueryRunner | undefined;
+}
 
 /** A column of a result, whose values stay encrypted until they are revealed. */
 export class SealedColumn implements SealedOrigin {
   readonly #installation: Installation;
   readonly #encrypted: EncryptedColumn;
   readonly #positions: CellPositions;
+  readonly #readBy: QueryRunner | undefined;
 
-  constructor(installation: Installation, encrypted: EncryptedColumn, positions: CellPositions) {
+  constructor(
+    { installation, readBy }: SealedResult,
+    encrypted: EncryptedColumn,
+    positions: CellPositions,
+  ) {
     this.#installation = installation;
+    this.#readBy = readBy;
     this.#encrypted = encrypted;
     this.#positions = positions;
   }
@@ -43,8 +65,11 @@ export class SealedColumn implements SealedOrigin {
     );
   }
 
-  async reveal(parts: SealedParts): Promise<unknown> {
-    const [value] = await this.open([parts], undefined);
+  async reveal(parts: SealedParts, { manager }: RevealOptions): Promise<unknown> {
+    // Within the transaction that has read it, the pool may have no other connection.
+    const readBy = this.#readBy?.isTransactionActive === true ? this.#readBy : undefined;
+    const given = manager?.queryRunner as QueryRunner | undefined;
+    const [value] = await this.open([parts], given ?? readBy);
     if (channels.reveal.hasSubscribers) channels.reveal.publish(this.placeOf(parts));
     return value;
   }
@@ -56,7 +81,7 @@ export class SealedColumn implements SealedOrigin {
   ): Promise<unknown[]> {
     const installation = this.#installation;
     const encrypted = this.#encrypted;
-    await noteUseInTurn(installation, encrypted, 'decrypt', () => all.length);
+    await noteUseInTurn(queryRunner, installation, encrypted, 'decrypt', () => all.length);
     const ready = await this.#prepared(
       all.map(({ stored }) => stored),
       queryRunner,
@@ -108,6 +133,10 @@ export function openSealed(
   return origin instanceof SealedColumn ? origin.open(parts, queryRunner) : Promise.resolve([]);
 }
 
+function storedKey({ transformer }: ColumnMetadata, key: unknown): unknown {
+  return transformer === undefined ? key : ApplyValueTransformers.transformTo(transformer, key);
+}
+
 /** Returns the place of the value of a property in a row. */
 export function sealedPlace(
   { column, policy }: EncryptedColumn,
@@ -117,11 +146,7 @@ export function sealedPlace(
   return {
     source: connection,
     ...{ entity: policy.entity, property: policy.property },
-    primaryKey: primaryColumns.map((primary) => textOf(primaryKey(primary))),
+    // As the database has it: what a transformer makes of it may be an object of any class.
+    primaryKey: primaryColumns.map((primary) => keyText(storedKey(primary, primaryKey(primary)))),
   };
-}
-
-function textOf(key: unknown): string {
-  if (key instanceof Date) return key.toISOString();
-  return Buffer.isBuffer(key) ? key.toString('hex') : String(key);
 }

@@ -2,17 +2,17 @@ import type { Driver } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { Sealed } from '../../../field/sealed';
-import type { Installation } from '../../installation/installation';
 import type { EncryptedColumn } from '../../metadata/encrypted-column';
 import type { RowScope } from '../../metadata/row-scope';
 
 import { columnsBeside, rawName } from './raw-result';
 import type { Row } from './raw-result';
 import { SealedColumn } from './sealed-column';
+import type { SealedResult } from './sealed-column';
 
 /** Makes sealed values of the rows of an entity in a result. As lean as can be: most are never revealed. */
 export class SealedRows {
-  readonly #installation: Installation;
+  readonly #result: SealedResult;
   readonly #alias: string;
   readonly #columns = new Map<EncryptedColumn, SealedColumn>();
   /** The columns whose cells a sealed value keeps of its row, with their positions and their names in raw rows. */
@@ -22,8 +22,8 @@ export class SealedRows {
   #cells: readonly unknown[] = [];
   #scope: RowScope | undefined;
 
-  constructor(installation: Installation, alias: string) {
-    this.#installation = installation;
+  constructor(result: SealedResult, alias: string) {
+    this.#result = result;
     this.#alias = alias;
   }
 
@@ -54,7 +54,7 @@ export class SealedRows {
   }
 
   #addColumn(encrypted: EncryptedColumn): SealedColumn {
-    const driver: Driver = this.#installation.dataSource.driver;
+    const driver: Driver = this.#result.installation.dataSource.driver;
     for (const column of columnsBeside(encrypted)) {
       if (this.#positions.has(column)) continue;
       this.#positions.set(column, this.#names.length);
@@ -62,7 +62,7 @@ export class SealedRows {
     }
     // The cells of the present row are too few now.
     this.#row = undefined;
-    const origin = new SealedColumn(this.#installation, encrypted, this.#positions);
+    const origin = new SealedColumn(this.#result, encrypted, this.#positions);
     this.#columns.set(encrypted, origin);
     return origin;
   }

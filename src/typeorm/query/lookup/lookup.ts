@@ -2,8 +2,6 @@ import { And, Any, Equal, In, Not, Or, Raw } from 'typeorm';
 import type { FindOperator } from 'typeorm';
 import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 
-import { installationOf } from '../../installation/installations';
-import { noteUse } from '../../installation/value-use';
 import { queryRefused } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../metadata/encrypted-column';
 
@@ -46,9 +44,6 @@ export function rewriteCondition(encrypted: EncryptedColumn, value: unknown): Lo
   if (isNullCheck(value) || (isNone(value) && encrypted.indexes.length === 0))
     return { kind: 'unchanged' };
   const index = indexFor(encrypted);
-  const installation = installationOf(encrypted.column.entityMetadata.connection);
-  const count = (): number => countOperands(composedCondition(encrypted, value));
-  noteUse(installation, encrypted, 'lookup', count);
   if (index.index.isTruncated || encrypted.readsPlaintext) {
     return { kind: 'composed', index, condition: composedCondition(encrypted, value) };
   }
@@ -56,7 +51,7 @@ export function rewriteCondition(encrypted: EncryptedColumn, value: unknown): Lo
 }
 
 /** Counts the values that a condition compares with. */
-function countOperands(condition: ComposedCondition): number {
+export function countOperands(condition: ComposedCondition): number {
   switch (condition.kind) {
     case 'oneOf':
       return condition.values.length;

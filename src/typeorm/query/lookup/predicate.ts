@@ -6,10 +6,11 @@ import { CLEARTEXT } from '../../sql/raw-use';
 import type { AnyQueryBuilder } from '../any-query-builder';
 
 import { cleartextForms } from './cleartext-forms';
+import { noteLookUp } from './criteria-uses';
 import { DeferredTokens, ExactMatches } from './deferred-parameter';
 import { expectationOf } from './expectation';
 import type { Expectation } from './expectation';
-import { rewriteCondition } from './lookup';
+import { composedCondition, countOperands, rewriteCondition } from './lookup';
 import type { ComposedCondition, OneOf } from './lookup';
 import { notingCriteria } from './statement-keys';
 
@@ -48,6 +49,7 @@ function rewritten(
 ): RewrittenPredicate {
   const lookup = rewriteCondition(encrypted, value);
   if (lookup.kind === 'unchanged') return { path, value };
+  noteLookUp(builder, encrypted, () => countOperands(composedCondition(encrypted, value)));
   const expectation = expectationOf(place.alias, encrypted, value);
   if (lookup.kind === 'tokens') {
     const indexPath = place.prefix + lookup.index.column.propertyPath;

@@ -12,10 +12,14 @@ type NestedBuilder = AnyQueryBuilder & { readonly parentQueryBuilder?: NestedBui
 export function notingCriteria<T>(builder: AnyQueryBuilder, make: () => T): T {
   const [made, used] = installationOf(builder.connection).keys.noting(make);
   if (used.isEmpty) return made;
-  // The builder of Brackets or of a subquery hands its parameters over to its parent.
-  let holder: NestedBuilder | undefined = builder;
-  for (; holder !== undefined; holder = holder.parentQueryBuilder) addTo(holder, used);
+  for (const holder of withParents(builder)) addTo(holder, used);
   return made;
+}
+
+/** Yields a builder and those around it: one of Brackets or of a subquery hands its parameters over to its parent. */
+export function* withParents(builder: AnyQueryBuilder): Generator<AnyQueryBuilder> {
+  let holder: NestedBuilder | undefined = builder;
+  for (; holder !== undefined; holder = holder.parentQueryBuilder) yield holder;
 }
 
 /** Copies the keys of a builder's criteria to its copy. */

@@ -1,7 +1,12 @@
 import type { ObjectLiteral } from 'typeorm';
 
 import { installationOf } from '../../installation/installations';
-import { countValues, requireUse, tellOfUse } from '../../installation/value-use';
+import {
+  countValues,
+  requireUseOfResult,
+  tellOfUse,
+  watchesUse,
+} from '../../installation/value-use';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
 import type { AnyQueryBuilder } from '../any-query-builder';
 
@@ -9,21 +14,24 @@ import type { AnyQueryBuilder } from '../any-query-builder';
 const NAMES = /^\s*(?:[\w$]+|"[^"]+")(?:\.(?:[\w$]+|"[^"]+"))*\s*$/;
 
 /**
- * Refuses RETURNING of encrypted columns, whose values TypeORM puts into entities, to an actor that may not use them.
+ * Refuses RETURNING of encrypted columns, whose values TypeORM puts into entities, to an actor that may not use them, or
+ * no more of them.
  *
  * @param expression - the SQL of the clause.
- * @throws {@link AccessDeniedError}
+ * @throws {@link AccessDeniedError}, {@link RateLimitedError}
  */
 export function requireUseOfReturned(
-  { connection }: AnyQueryBuilder,
+  { connection, expressionMap }: AnyQueryBuilder,
   { columns }: EncryptedEntity,
   expression: string,
 ): void {
   const installation = installationOf(connection);
-  if (expression === '' || !installation.access.isOn) return;
-  for (const encrypted of columns) {
-    if (mayName(expression, encrypted)) requireUse(installation, encrypted, 'decrypt');
-  }
+  if (expression === '' || !watchesUse(installation)) return;
+  const returned = columns.filter((encrypted) => mayName(expression, encrypted));
+  // TypeORM makes entities of what INSERT returns, and of what UPDATE returns of the given ones; others stay raw.
+  const { valuesSet, whereEntities } = expressionMap;
+  const rows = Array.isArray(valuesSet) ? valuesSet.length : Math.max(1, whereEntities.length);
+  requireUseOfResult(installation, returned, rows);
 }
 
 /** Whether a column is among what a clause names. Anything but plain names may be of every column, such as `*`. */
