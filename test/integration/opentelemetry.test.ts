@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { context, SpanStatusCode } from '@opentelemetry/api';
 import type { Attributes } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
@@ -232,10 +233,10 @@ describeDiagonal('instrument()', (kind) => {
     measure(ds);
     await fill(ds);
     expect(await ds.getRepository(Guest).find()).toHaveLength(2);
-    expect(warn).toHaveBeenCalledTimes(1);
-    expect(warn).toHaveBeenCalledWith(expect.not.stringContaining('down'), {
-      type: 'FieldEncryptionWarning',
-    });
+    // Others may warn in the meantime.
+    const own = { type: 'FieldEncryptionWarning' };
+    const warnings = warn.mock.calls.filter(([, about]) => isDeepStrictEqual(about, own));
+    expect(warnings).toEqual([[expect.not.stringContaining('down'), own]]);
   });
 
   it('takes no name from rows of the key table that anybody may have written', async () => {
