@@ -51,13 +51,25 @@ const withTypeorm: Project = {
 
 /** So long that `npm test` leaves them to the whole. */
 const LONG = [
-  ...['adminjs', 'cli-keys', 'cli-scopes', 'docs', 'example', 'keys-crash', 'keys-loss', 'nest-12'],
+  ...[
+    'adminjs',
+    'cli-approvals',
+    'cli-keys',
+    'cli-scopes',
+    'docs',
+    'example',
+    'keys-crash',
+    'keys-loss',
+    'nest-12',
+  ],
   ...['scope-counts', 'scope-legacy-crash', 'scope-races', 'scope-restore'],
   ...['tamper-ciphertext', 'tamper-own-tables', 'tamper-runs'],
 ];
 
 /** About keys, processes or commands rather than TypeORM: one major will do, unless the whole is asked for. */
 const ONCE = [
+  ...['access-attempts', 'access-log', 'approval-state', 'approval-tricks', 'approvals'],
+  ...['approvals-new-beginning', 'cli-access', 'guard-actors', 'keys-upkeep', 'opentelemetry'],
   ...[
     'audit',
     'cli',
