@@ -26,7 +26,7 @@ export function encryptionOptions(config: ConfigService): FieldEncryptionOptions
 
 /** APPROVERS has a line for each person: their e-mail address, and their public key of OpenSSH. */
 function approvals(config: ConfigService): Pick<FieldEncryptionOptions, 'approvals'> {
-  const lines = config.get<string>('APPROVERS')?.trim().split('\n') ?? [];
+  const lines = config.get<string>('APPROVERS')?.trim().split('\n').filter(Boolean) ?? [];
   const approvers = lines.map((line) => {
     const [id = '', ...key] = line.split(' ');
     return { id, key: key.join(' ') };

@@ -72,7 +72,7 @@ export class Guard {
   /**
    * Counts values that the actor at work uses.
    *
-   * @param isDone - whether they were handed out already, so that those which follow are refused instead.
+   * @param isDone - whether they were handed out already: where a limit refuses, they were reserved before.
    * @throws {@link RateLimitedError} if they would exceed a limit that refuses; they are not counted then
    */
   use(
@@ -89,10 +89,25 @@ export class Guard {
     if (limits === undefined) return;
     const limit = limits.limitOf(actor);
     const window = limits.windowOf(actor, now);
-    window.values += values;
+    if (!isDone || limits.action !== 'refuse' || actor?.breakGlass === true)
+      window.values += values;
     const level = levelOf(window.values, limit, limits.action !== 'warn');
     if (level === undefined) return;
     this.#notice(window, level, { subject, actor, values: window.values, limit });
+  }
+
+  /**
+   * Counts the most values that a statement may hand out once it is too late to refuse them, where a limit refuses:
+   * of statements that are sent at the same time, each has to see the others.
+   *
+   * @throws {@link RateLimitedError} if they would exceed it
+   */
+  reserve(subject: 'reads' | 'lookups', values: number, of: Used): void {
+    this.requireRoom(subject, values, of);
+    const actor = currentActor();
+    const limits = this.#limits[subject];
+    if (limits?.action !== 'refuse' || actor?.breakGlass === true) return;
+    limits.windowOf(actor, this.#clock()).values += values;
   }
 
   /**

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 
 import type { ManagedOperation } from '../access/access-level';
 import { currentActor } from '../audit/actor';
-import type { AuditEvent } from '../audit/audit-entry';
+import type { AuditedMark, AuditEvent } from '../audit/audit-entry';
 import { ApprovalRequiredError } from '../errors';
 
 import { differences, isApprovable, isSamePolicy } from './approval-policy';
@@ -12,7 +12,7 @@ import { isRequestOf, newRequest, requestIn, signersOf, subjectId } from './appr
 import type { ApprovalRequest, RequestedWork, Subject } from './approval-request';
 import type { ApprovalRow } from './approval-store';
 import type { CanonicalValue } from './canonical-json';
-import { RequestUses } from './request-uses';
+import { markOf, requestMark, RequestUses } from './request-uses';
 import type { CarryingOut, UseParts } from './request-uses';
 import type { StoredPolicies, StoredPolicy } from './stored-policies';
 
@@ -59,14 +59,22 @@ export class ApprovalGate<C> {
     return policy === undefined ? work() : this.carryOut(policy, operation, subject, work);
   }
 
+  /** Names the request of the operation that is carried out in the audit log; undefined where it needs none. */
+  mark(): AuditedMark | undefined {
+    const underWay = this.#underWay.getStore();
+    return underWay && requestMark(underWay);
+  }
+
   /**
    * Lets work go on that a request has begun: one that was approved, was carried out, and has not ended.
    *
+   * @param markId - the `id` of its {@link ApprovalGate.mark}.
    * @param covers - whether a request with these parameters is about all of it.
    * @throws {@link ApprovalRequiredError} if there is none
    */
   async requireBegun(
     operation: ManagedOperation,
+    markId: string | undefined,
     covers: (parameters: CanonicalValue) => boolean,
   ): Promise<void> {
     const policy = await this.#policyFor(operation);
@@ -74,7 +82,8 @@ export class ApprovalGate<C> {
     for (const row of await this.#parts.store.used()) {
       const request = requestIn(row);
       if (request?.operation !== operation || request.policy.id !== policy.id) continue;
-      if (!covers(request.parameters) || (await this.uses.hasEnded(request))) continue;
+      const isAbout = markOf(row.id) === markId && covers(request.parameters);
+      if (!isAbout || (await this.uses.hasEnded(request))) continue;
       if (signersOf(row, policy).isApproved && (await this.uses.isUsed(row))) return;
     }
     throw new ApprovalRequiredError(

@@ -116,7 +116,8 @@ export function differences(stored: CheckedPolicy, configured: CheckedPolicy | u
 function checkedApprover({ id, key }: Approver): Approver {
   const isId = typeof id === 'string' && id.length >= 1 && id.length <= MAX_ID_CHARS;
   requireThat(isId && typeof key === 'string', 'an approver who is not { id, key }');
-  requireThat(!hasUnseen(id), `an approver whose id has a hidden character`);
+  const isPlain = id === id.trim().normalize('NFC') && !/\p{Cc}/u.test(id) && !hasUnseen(id);
+  requireThat(isPlain, 'an approver whose id has hidden characters, or more than one form');
   try {
     const [type] = key.trim().split(/\s/, 1);
     // Without the comment, which says nothing.

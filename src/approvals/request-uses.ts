@@ -1,4 +1,4 @@
-import type { AuditEntry, AuditEvent } from '../audit/audit-entry';
+import type { AuditedMark, AuditEntry, AuditEvent } from '../audit/audit-entry';
 import { ApprovalRequiredError } from '../errors';
 
 import type { ApprovalRequest } from './approval-request';
@@ -8,6 +8,9 @@ import { policyMark } from './stored-policies';
 /** Milliseconds by which a process may be ahead of the database: half of what the anchor keeps ended requests for. */
 const CLOCK_SLACK_MS = 43_200_000;
 
+/** The longest that a request lasts, in milliseconds. */
+const MOST_MS = 31 * 86_400_000;
+
 /** The places that know which requests were carried out. */
 export interface UseParts<C> {
   readonly store: ApprovalStore<C>;
@@ -16,7 +19,7 @@ export interface UseParts<C> {
   readonly referringTo: (requestId: string, connection?: C) => Promise<AuditEntry[]>;
   /** Whether the anchor knows that a request was carried out. */
   readonly isAnchored: (requestId: string) => Promise<boolean>;
-  readonly anchorUse: (requestId: string, expires: Date, connection: C) => Promise<void>;
+  readonly anchorUse: (requestId: string, expires: Date, connection?: C) => Promise<void>;
 }
 
 /** An operation that is carried out by an approved request. */
@@ -56,7 +59,7 @@ export class RequestUses<C> {
     { row, request, usedBy }: CarryingOut,
     connection: C,
   ): Promise<AuditEvent | undefined> {
-    const { operation, policy, requester } = request;
+    const { operation, policy } = request;
     const version = operation === 'approvals' ? policy.version + 1 : null;
     const taken = await this.#parts.store.take(row.id, { usedBy, version }, connection);
     if (taken === 'own') return undefined;
@@ -64,11 +67,18 @@ export class RequestUses<C> {
     if (taken === false || (await this.#isRecorded(row.id, connection))) throw carriedOut(row.id);
     await this.#requireInForce(request, row.id, connection);
     await this.#parts.anchorUse(row.id, new Date(request.expires), connection);
-    const mark = { ...policyMark(policy.version), id: row.id.slice(0, 16), name: requester };
-    return {
-      ...{ operation, outcome: 'approved', reference: row.id },
-      mark: { ...mark, purpose: 'approval' },
-    };
+    const mark = requestMark({ row, request });
+    return { operation, outcome: 'approved', reference: row.id, mark };
+  }
+
+  /** Whether work that a request had begun has ended, by what {@link RequestUses.end} has noted. */
+  hasNoted(workId: string): Promise<boolean> {
+    return this.#parts.isAnchored(workId);
+  }
+
+  /** Notes in the anchor, if there is one, that work which a request has begun ends, so that it cannot go on. */
+  end(workId: string): Promise<void> {
+    return this.#parts.anchorUse(workId, new Date(Date.now() + MOST_MS));
   }
 
   /** Whether the audit log or the anchor says that a request was carried out. */
@@ -90,6 +100,22 @@ export class RequestUses<C> {
       { request: id },
     );
   }
+}
+
+/** Returns the id of a request in the audit log. */
+export function markOf(requestId: string): string {
+  return requestId.slice(0, 16);
+}
+
+/** Names a request, and who asked, in the audit log. */
+export function requestMark({ row, request }: Pick<CarryingOut, 'row' | 'request'>): AuditedMark {
+  const { policy, requester } = request;
+  return {
+    ...policyMark(policy.version),
+    id: markOf(row.id),
+    name: requester,
+    purpose: 'approval',
+  };
 }
 
 /** Returns the error of a request that cannot be carried out again. */

@@ -13,9 +13,18 @@ interface Subscriber {
  */
 export function handledWithin(next: CallHandler, within: <T>(work: () => T) => T): Handled {
   const handled = within(() => next.handle());
-  // That of Nest itself: there may be several copies of rxjs.
-  const Observable = handled.constructor as new (
-    subscribe: (subscriber: Subscriber) => unknown,
-  ) => Handled;
+  const Observable = classOf(handled);
   return new Observable((subscriber) => within(() => handled.subscribe(subscriber)));
+}
+
+/** Returns Observable, whatever subclass it is of. Not by its import: there may be several copies of rxjs. */
+function classOf(
+  handled: Handled,
+): new (subscribe: (subscriber: Subscriber) => unknown) => Handled {
+  let prototype = Object.getPrototypeOf(handled) as Handled;
+  for (let next = prototype; next !== Object.prototype;) {
+    prototype = next;
+    next = Object.getPrototypeOf(next) as Handled;
+  }
+  return prototype.constructor as ReturnType<typeof classOf>;
 }

@@ -15,7 +15,7 @@ import {
   UnsupportedValueError,
 } from '../../src';
 import type { FieldEncryptionOptions, KeyTableAnchor, RequestInfo, RunOptions } from '../../src';
-import { joinRun } from '../../src/reencryption/runs/shared-run';
+import { joinRun, openRuns } from '../../src/reencryption/runs/shared-run';
 import { RunCounts } from '../../src/reencryption/report/run-report';
 import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
@@ -154,11 +154,32 @@ describeDiagonal('Around approvals', (kind) => {
       await query(
         `UPDATE field_encryption_runs SET state = 'running', scope = '${String(wide?.scope)}', structure = '${String(wide?.structure)}' WHERE id = '${String(last?.id)}'`,
       );
-      const wideRequest = (
-        await query<{ id: string; document: string }>('SELECT * FROM field_encryption_approvals')
-      ).find(({ document }) => document.includes('"data decrypt"') && !document.includes('ward'));
-      await query(`DELETE FROM field_encryption_approvals WHERE id = '${String(wideRequest?.id)}'`);
       await refused(join(last?.id ?? '', {}));
+      expect(JSON.stringify(await query('SELECT * FROM patient'))).not.toContain('canary');
+    });
+
+    it('one that has ended does not go on once the log was cut off, where there is an anchor', async () => {
+      dataSource = await connect({ ...LEGACY, anchor: fileOf('ended') });
+      await approved(() => of().decrypt());
+      await as(ada, () => of().decrypt());
+      await of().encrypt();
+      const [done] = await query<{ seq: number }>(
+        "SELECT seq FROM field_encryption_audit WHERE operation = 'data decrypt' AND outcome = 'done'",
+      );
+      await query(`DELETE FROM field_encryption_audit WHERE seq >= ${String(done?.seq)}`);
+      await query("UPDATE field_encryption_runs SET state = 'running', pass = 1");
+      const [run] = (await runs()).filter(({ mode }) => mode === 'decrypt');
+      await refused(join(run?.id ?? '', {}));
+    });
+
+    it('workers join one that was approved, until it has ended', async () => {
+      const open = () => openRuns(installationOf(dataSource), 'decrypt', {});
+      await approved(open);
+      const { runs: opened } = await as(ada, open);
+      expect(await join(opened[0]?.id ?? '', {})()).toBe(true);
+      expect(JSON.stringify(await query('SELECT * FROM patient'))).toContain('canary-1');
+      await of().encrypt();
+      expect(await join(opened[0]?.id ?? '', {})()).toBe(true);
       expect(JSON.stringify(await query('SELECT * FROM patient'))).not.toContain('canary');
     });
 

@@ -149,7 +149,7 @@ function suite(kind: { readonly create: () => Promise<TestDatabase> }): void {
       ),
     ).toEqual([...['denied', 'denied', 'denied', 'approved', 'done', 'denied']]);
     const listed = (await run('audit', 'list')).stdout;
-    expect(listed).toMatch(new RegExp(`approve +request by ben +${id.slice(0, 16)} .+${id}`));
+    expect(listed).toMatch(new RegExp(`approve +signature by ben +${id.slice(0, 16)} .+${id}`));
     expect(listed).toMatch(new RegExp(`rotate \\(denied\\) +request by ada +${id.slice(0, 16)} `));
     expect(listed).toMatch(/approvals +approvals v1 +\S+@/);
     expect((await run('audit', 'list', '--outcome', 'approved')).stdout).toMatch(

@@ -87,15 +87,17 @@ export class KeyAnchor<C> {
 
   /** Remembers what has become of approvals, and writes it as {@link KeyAnchor.advance} does. */
   async noteApprovals(approvals: AnchoredApprovals, connection?: C): Promise<void> {
-    this.#approvals = mergedApprovals(this.#approvals, approvals, Date.now());
     await this.check(connection);
-    await this.#advance(connection);
+    const before = this.#approvals;
+    this.#approvals = mergedApprovals(before, approvals, Date.now());
+    await this.#advance(connection).catch((error: unknown) => {
+      // What was not written must not count for this process alone.
+      this.#approvals = before;
+      throw error;
+    });
   }
 
-  /**
-   * Writes what this process knows and the anchor does not. Never rejects: the change is committed, and
-   * the next process brings an anchor up that is behind.
-   */
+  /** Writes what the anchor does not know. Never rejects: the next process brings up an anchor that is behind. */
   async advance(connection?: C): Promise<void> {
     // Before its first check it would overwrite what it has not seen.
     if (!this.#isChecked) return;

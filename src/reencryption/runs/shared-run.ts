@@ -103,7 +103,11 @@ function workInRun(
       if (found === undefined) throw unknownRun(modeName, id);
       const work = works.find((each) => isOf(each, found, modeName));
       if (work === undefined) throw otherRun(found);
-      if (found.state === 'running') await requireApprovedRun(context, id, work);
+      if (found.state === 'done') {
+        counts.beginPass(found.pass);
+        return true;
+      }
+      await requireApprovedRun(context, id, work);
       await new TableRun({ ...context, counts }, work).join(found, maxRanges);
       return (await store.pass(found)) === undefined;
     },
@@ -112,11 +116,8 @@ function workInRun(
 }
 
 /** Records in the audit log which of these runs are left before their end. */
-export async function leaveRuns(
-  { audit, dataSource }: Installation,
-  ids: readonly string[],
-): Promise<void> {
-  const records = new RunRecords(audit, new RunStore(dataSource));
+export async function leaveRuns(installation: Installation, ids: readonly string[]): Promise<void> {
+  const records = new RunRecords(installation, new RunStore(installation.dataSource));
   for (const id of ids) await records.left({ id });
 }
 

@@ -57,9 +57,10 @@ export async function requireApprovedRun(
   const { approvals, audit } = installation;
   if (!(await approvals.gate.asksFor(operation))) return;
   const last = await audit.proven(await audit.referringTo(id));
-  const isUnderWay = last?.operation === operation && last.outcome === 'started';
+  const isStarted = last?.operation === operation && last.outcome === 'started';
+  const isUnderWay = isStarted && !(await approvals.gate.uses.hasNoted(id));
   const wanted = tableOf(work);
-  await approvals.gate.requireBegun(operation, (parameters) => {
+  await approvals.gate.requireBegun(operation, last?.keyId ?? undefined, (parameters) => {
     const { tables, targetKey } = parameters as unknown as ApprovedRun;
     const isCovered = tables.some((each) => isDeepStrictEqual(each, wanted));
     return isUnderWay && isCovered && targetKey === options.targetKey;

@@ -2,6 +2,7 @@ import type { QueryRunner } from 'typeorm';
 
 import type { AuditEvent, AuditOutcome } from '../../audit/audit-entry';
 import type { KeyAudit } from '../../keys/audit/key-audit';
+import type { Installation } from '../../typeorm/installation/installation';
 import type { RunRow } from '../../typeorm/tables/run-tables';
 import type { RunStore } from '../lease/run-store';
 
@@ -11,10 +12,12 @@ import type { RunStore } from '../lease/run-store';
  */
 export class RunRecords {
   readonly #audit: KeyAudit<QueryRunner>;
+  readonly #approvals: Installation['approvals'];
   readonly #store: RunStore;
 
-  constructor(audit: KeyAudit<QueryRunner>, store: RunStore) {
+  constructor({ approvals, audit }: Pick<Installation, 'approvals' | 'audit'>, store: RunStore) {
     this.#audit = audit;
+    this.#approvals = approvals;
     this.#store = store;
   }
 
@@ -26,7 +29,18 @@ export class RunRecords {
   async started(run: RunRow, isWorkedOn: boolean): Promise<void> {
     const unended = isWorkedOn ? 0 : await this.#unended(run);
     const interruptions = Array.from({ length: unended }, () => eventOf(run, 'interrupted'));
-    await this.#audit.record(...interruptions, eventOf(run, 'started'));
+    const mark = this.#approvals.gate.mark();
+    await this.#audit.record(...interruptions, {
+      ...eventOf(run, 'started'),
+      ...(mark && { mark }),
+    });
+  }
+
+  /** Notes that a run ends which needed approval, so that nobody goes on with it once the log was cut off. */
+  async ends({ id, mode }: RunRow): Promise<void> {
+    const { gate } = this.#approvals;
+    const operation = `data ${mode}` as Parameters<typeof gate.asksFor>[0];
+    if (await gate.asksFor(operation)) await gate.uses.end(id);
   }
 
   /** Records that all rows of a run are done. */

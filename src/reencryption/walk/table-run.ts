@@ -34,7 +34,7 @@ export class TableRun {
     this.#context = context;
     this.#work = work;
     this.#pace = paceOf(context, work.table);
-    this.#records = new RunRecords(context.installation.audit, context.store);
+    this.#records = new RunRecords(context.installation, context.store);
     const { signal = this.#failure.signal } = context.options;
     const options = { ...context.options, signal: AbortSignal.any([signal, this.#failure.signal]) };
     this.#ranges = new RangeRun({ ...context, options }, work, this.#pace);
@@ -188,6 +188,7 @@ export class TableRun {
       await store.nextPass(run, pass);
       return;
     }
+    await this.#records.ends(run);
     if (!(await store.end(run))) return;
     if (passes >= MAX_PASSES) counts.conflicts += lost;
     await this.#records.done(run);

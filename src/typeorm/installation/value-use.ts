@@ -90,7 +90,7 @@ export function requireUseOfResult(
   if (first === undefined) return;
   for (const encrypted of columns) requireUse(installation, encrypted, 'decrypt');
   try {
-    installation.guard?.requireRoom('reads', columns.length * rows, first.policy);
+    installation.guard?.reserve('reads', columns.length * rows, first.policy);
   } catch (error) {
     throw tellOfFailure(installation.dataSource, 'decrypt', error);
   }

@@ -16,15 +16,18 @@ function accessList(range: AccessRange): CommandWork {
     const report = await fieldEncryption.accessLog.list(range);
     return {
       document: report,
-      text: linesOf(report).join('\n'),
+      text: linesOf(report, range).join('\n'),
       exitCode: report.ok ? EXIT_CODES.done : EXIT_CODES.failed,
     };
   };
 }
 
-function linesOf({ entries, verified, broken }: AccessReport): string[] {
+function linesOf({ entries, verified, broken }: AccessReport, { row }: AccessRange): string[] {
+  // Who asks for a row must not take other reads of it for none.
+  const ofRows =
+    row === undefined ? '' : ' Only values of sealed properties are logged with their row.';
   return [
-    entries.length === 0 ? 'No entries.' : entriesTable(entries),
+    entries.length === 0 ? `No entries.${ofRows}` : entriesTable(entries),
     `${grouped(verified)} ${verified === 1 ? 'entry' : 'entries'} of that time verified.`,
     ...broken.map(
       ({ writer, seq, problem }) => `Entry ${String(seq)} of ${writer} ${PROBLEMS[problem]}.`,

@@ -54,11 +54,13 @@ function entriesTable(entries: readonly AuditEntry[]): string {
   );
 }
 
-function keyOf({ keyName, keyPurpose, keyVersion }: AuditEntry): string {
+function keyOf({ keyName, keyPurpose, keyVersion, operation }: AuditEntry): string {
   if (keyName === null) return '';
   const purpose = String(keyPurpose);
   // A request, with whoever signed it or asked for it.
-  if (purpose === 'approval') return `request by ${keyName}`;
+  if (purpose === 'approval') {
+    return `${operation === 'approve' ? 'signature' : 'request'} by ${keyName}`;
+  }
   // The name of a mark, such as that of an erasure, is the kind of its scope.
   const isMark = purpose === 'erasure' || purpose === 'hold';
   const name = keyPurpose === 'data' ? keyName : isMark ? `${purpose} of ${keyName}` : purpose;
