@@ -246,7 +246,9 @@ describe('field-encryption in a project', () => {
     [['keys', 'adopt', '--dry-run']],
     [['audit', 'list']],
   ])('fits 80 columns: %p', async (args) => {
-    const { stdout } = await run('-d', 'flag.js', ...args);
+    const { stdout } = await project.spawn('field-encryption', ['-d', 'flag.js', ...args], {
+      COLUMNS: '80',
+    });
     expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([]);
   });
 

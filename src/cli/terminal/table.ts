@@ -25,12 +25,18 @@ function escaped(character: string): string {
 /** Columns of a terminal that does not say how wide it is. */
 const DEFAULT_WIDTH = 80;
 
+/** Returns how long lines may be: in a pipe or a file as long as they are, unless COLUMNS is set. */
+function lineWidth(): number {
+  const { columns, isTTY } = process.stdout;
+  return (isTTY && columns) || Number(process.env['COLUMNS']) || (isTTY ? DEFAULT_WIDTH : Infinity);
+}
+
 /**
- * Lays out rows in columns, without colours, to be piped and pasted. On a terminal, rows too long for it come
- * one below the other, each value behind the name of its column; in a pipe or a file each row stays one line.
+ * Lays out rows in columns, without colours, to be piped and pasted. Where they are too long for a line, rows come
+ * one below the other, each value behind the name of its column.
  */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const width = process.stdout.isTTY ? process.stdout.columns || DEFAULT_WIDTH : Infinity;
+  const width = lineWidth();
   const cells = rows.map((row) => row.map(visibleInLine));
   const text = inColumns(head, cells);
   const isTooWide = text.split('\n').some((line) => line.length > width);
