@@ -63,7 +63,8 @@ const LONG = [
     'nest-12',
   ],
   ...['scope-counts', 'scope-legacy-crash', 'scope-races', 'scope-restore'],
-  ...['tamper-ciphertext', 'tamper-own-tables', 'tamper-runs'],
+  ...['tamper-ciphertext', 'tamper-keys', 'tamper-own-tables', 'tamper-runs'],
+  ...['forged-keys', 'scope-edited-rows', 'scope-erasure-snapshots', 'scope-kms-failures'],
 ];
 
 /** Those of them about commands, processes and edited rows: one major will do in the whole, too. */

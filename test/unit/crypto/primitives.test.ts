@@ -15,6 +15,7 @@ describe('LABELS', () => {
 
   it('stay as they were first stored', () => {
     expect(LABELS).toEqual({
+      accessEntry: 'typeorm-field-encryption/v1/access-entry',
       fieldAssociatedData: 'typeorm-field-encryption/v1/field',
       indexKey: 'typeorm-field-encryption/v1/index-key',
       keyRecordMac: 'typeorm-field-encryption/v1/key-record',
