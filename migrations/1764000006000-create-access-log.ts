@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner, TableOptions } from 'typeorm';
 
-import { countRows, createUnlessPresent, refusedRevert, tableName, text } from './own-table';
+import { createUnlessPresent, dropEmptyLog, tableName, text } from './own-table';
 
 const TABLE = 'field_encryption_access';
 
@@ -12,17 +12,8 @@ export class CreateAccessLog1764000006000 implements MigrationInterface {
     await createUnlessPresent(queryRunner, accessLog(tableName(queryRunner, TABLE)));
   }
 
-  /** Refuses while there are entries: the log has to outlast what it records. */
   async down(queryRunner: QueryRunner): Promise<void> {
-    const table = tableName(queryRunner, TABLE);
-    const entries = await countRows(queryRunner, table);
-    if (entries > 0) {
-      throw refusedRevert(
-        queryRunner,
-        `${table} holds ${String(entries)} entries. Export them and empty the table before you revert.`,
-      );
-    }
-    await queryRunner.dropTable(table);
+    await dropEmptyLog(queryRunner, TABLE);
   }
 }
 

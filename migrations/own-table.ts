@@ -48,6 +48,19 @@ export async function countRows(
   return Number(row?.total ?? 0);
 }
 
+/** Drops the table of a log. Refuses while there are entries: the log has to outlast what it records. */
+export async function dropEmptyLog(queryRunner: QueryRunner, log: string): Promise<void> {
+  const table = tableName(queryRunner, log);
+  const entries = await countRows(queryRunner, table);
+  if (entries > 0) {
+    throw refusedRevert(
+      queryRunner,
+      `${table} holds ${String(entries)} entries. Export them and empty the table before you revert.`,
+    );
+  }
+  await queryRunner.dropTable(table);
+}
+
 /** Returns the error of a migration that cannot be reverted, and says how to get at those that ran before it. */
 export function refusedRevert({ connection }: QueryRunner, reason: string): Error {
   const records = connection.options.migrationsTableName ?? 'migrations';

@@ -81,7 +81,7 @@ export class Guard {
     of: Used,
     { isDone } = { isDone: false },
   ): void {
-    if (!isDone) this.requireRoom(subject, values, of);
+    if (!isDone) this.#requireRoom(subject, values, of);
     const actor = currentActor();
     const now = this.#clock();
     if (actor?.breakGlass === true) this.#passGlass(actor, values, now);
@@ -103,27 +103,24 @@ export class Guard {
    * @throws {@link RateLimitedError} if they would exceed it
    */
   reserve(subject: 'reads' | 'lookups', values: number, of: Used): void {
-    this.requireRoom(subject, values, of);
-    const actor = currentActor();
-    const limits = this.#limits[subject];
-    if (limits?.action !== 'refuse' || actor?.breakGlass === true) return;
-    limits.windowOf(actor, this.#clock()).values += values;
+    const window = this.#requireRoom(subject, values, of);
+    if (window !== undefined) window.values += values;
   }
 
-  /**
-   * Refuses values that the actor at work wants to use.
-   *
-   * @throws {@link RateLimitedError} if they would exceed a limit that refuses
-   */
-  requireRoom(subject: 'reads' | 'lookups', values: number, of: Used): void {
+  /** Refuses values beyond a limit that refuses, and returns the window of the actor at work under such a limit. */
+  #requireRoom(
+    subject: 'reads' | 'lookups',
+    values: number,
+    of: Used,
+  ): { values: number } | undefined {
     const actor = currentActor();
     const limits = this.#limits[subject];
-    if (limits?.action !== 'refuse' || actor?.breakGlass === true) return;
+    if (limits?.action !== 'refuse' || actor?.breakGlass === true) return undefined;
     const now = this.#clock();
     const window = limits.windowOf(actor, now);
     const limit = limits.limitOf(actor);
     const total = window.values + values;
-    if (total <= limit) return;
+    if (total <= limit) return window;
     const level = levelOf(total, limit, true) ?? 'error';
     this.#notice(window, level, { subject, actor, values: total, limit });
     throw limited(subject, window.endsAt - now, limit, of);

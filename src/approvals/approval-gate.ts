@@ -68,21 +68,22 @@ export class ApprovalGate<C> {
   /**
    * Lets work go on that a request has begun: one that was approved, was carried out, and has not ended.
    *
-   * @param markId - the `id` of its {@link ApprovalGate.mark}.
+   * @param markId - returns the `id` of its {@link ApprovalGate.mark}; called only where approval is needed.
    * @param covers - whether a request with these parameters is about all of it.
    * @throws {@link ApprovalRequiredError} if there is none
    */
   async requireBegun(
     operation: ManagedOperation,
-    markId: string | undefined,
+    markId: () => Promise<string | undefined>,
     covers: (parameters: CanonicalValue) => boolean,
   ): Promise<void> {
     const policy = await this.#policyFor(operation);
     if (policy === undefined) return;
+    const begunBy = await markId();
     for (const row of await this.#parts.store.used()) {
       const request = requestIn(row);
       if (request?.operation !== operation || request.policy.id !== policy.id) continue;
-      const isAbout = markOf(row.id) === markId && covers(request.parameters);
+      const isAbout = markOf(row.id) === begunBy && covers(request.parameters);
       if (!isAbout || (await this.uses.hasEnded(request))) continue;
       if (signersOf(row, policy).isApproved && (await this.uses.isUsed(row))) return;
     }

@@ -91,6 +91,7 @@ function following(previous: StoredPolicy | undefined, row: ApprovalRow): Stored
     throw unproven(`version ${String(version + 1)} is not signed by those of the one before`);
   }
   try {
+    // Checked there, whatever it holds.
     const policy = checkedPolicy(request.parameters as unknown as ApprovalPolicy);
     return { ...policy, version: version + 1, id: row.id };
   } catch {

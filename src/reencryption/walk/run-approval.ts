@@ -54,17 +54,29 @@ export async function requireApprovedRun(
   work: TableWork,
 ): Promise<void> {
   const operation = `data ${mode.name}` as const;
-  const { approvals, audit } = installation;
-  if (!(await approvals.gate.asksFor(operation))) return;
-  const last = await audit.proven(await audit.referringTo(id));
-  const isStarted = last?.operation === operation && last.outcome === 'started';
-  const isUnderWay = isStarted && !(await approvals.gate.uses.hasNoted(id));
+  const { gate } = installation.approvals;
   const wanted = tableOf(work);
-  await approvals.gate.requireBegun(operation, last?.keyId ?? undefined, (parameters) => {
-    const { tables, targetKey } = parameters as unknown as ApprovedRun;
-    const isCovered = tables.some((each) => isDeepStrictEqual(each, wanted));
-    return isUnderWay && isCovered && targetKey === options.targetKey;
-  });
+  await gate.requireBegun(
+    operation,
+    () => requestOf(installation, operation, id),
+    (parameters) => {
+      // What this library has written, and approvers have signed.
+      const { tables, targetKey } = parameters as unknown as ApprovedRun;
+      const isCovered = tables.some((each) => isDeepStrictEqual(each, wanted));
+      return isCovered && targetKey === options.targetKey;
+    },
+  );
+}
+
+/** Returns the mark of the request that a run is under way by; undefined for one that nothing proves, or that has ended. */
+async function requestOf(
+  { approvals, audit }: Installation,
+  operation: string,
+  id: string,
+): Promise<string | undefined> {
+  const last = await audit.proven(await audit.referringTo(id));
+  if (last?.operation !== operation || last.outcome !== 'started') return undefined;
+  return (await approvals.gate.uses.hasNoted(id)) ? undefined : (last.keyId ?? undefined);
 }
 
 function tableOf({ table: { columns, metadata }, scope }: TableWork): ApprovedTable {

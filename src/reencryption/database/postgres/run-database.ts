@@ -6,10 +6,10 @@ import type { UsedKeys } from '../../../keys/cache/used-keys';
 import { isLockTimeout } from '../../../typeorm/connection/transient-conflict';
 import { dialectOf } from '../../../typeorm/dialect/dialect-of';
 import { rowSecurity } from '../../../typeorm/dialect/postgres/row-security';
-import { boundarySql, countSql, holderSql, keyOf, pageOf, pageSql } from '../page-sql';
+import { PageReads } from '../page-reads';
 import type { PageDialect, PageStatement, RawRow } from '../page-sql';
 import { wrongLength } from '../row';
-import type { Lease, PageChange, PageRequest, RowKey, StoredPage, WantedToken } from '../row';
+import type { Lease, PageChange, RowKey } from '../row';
 import { DatabaseError, withConnection } from '../run-database';
 import type { RunDatabase } from '../run-database';
 import type { WorkTable } from '../work-table';
@@ -38,12 +38,13 @@ const DIALECT: PageDialect = {
  * locked, the page is written again without such rows, so that the run neither waits for the
  * application nor deadlocks with it.
  */
-export class PostgresRunDatabase implements RunDatabase {
+export class PostgresRunDatabase extends PageReads implements RunDatabase {
   readonly now: string;
   readonly concurrency = 2;
   readonly #dataSource: DataSource;
 
   constructor(dataSource: DataSource) {
+    super(DIALECT);
     this.#dataSource = dataSource;
     this.now = dialectOf(dataSource).sql.now;
   }
@@ -72,21 +73,6 @@ export class PostgresRunDatabase implements RunDatabase {
     return new Map(rows.map(({ name, type }) => [String(name), String(type)]));
   }
 
-  async count(table: WorkTable, condition: string): Promise<readonly [number, number]> {
-    const [row] = await this.#queryAll(table, countSql(DIALECT, table, condition));
-    return [Number(row?.['total'] ?? 0), Number(row?.['pending'] ?? 0)];
-  }
-
-  async readPage(table: WorkTable, request: PageRequest): Promise<StoredPage> {
-    const statement = pageSql(DIALECT, table, request);
-    return pageOf(DIALECT, table, await this.#queryAll(table, statement));
-  }
-
-  async boundary(table: WorkTable, request: PageRequest): Promise<RowKey | undefined> {
-    const [row] = await this.#queryAll(table, boundarySql(DIALECT, table, request));
-    return row === undefined ? undefined : keyOf(table, row);
-  }
-
   async writePage(
     table: WorkTable,
     change: PageChange,
@@ -111,11 +97,6 @@ export class PostgresRunDatabase implements RunDatabase {
     const statement = writePageSql(this.#dataSource, table, change, lease, cursor, locking);
     const [row] = await this.#query(statement.sql, statement.values, change.used);
     return row === undefined ? undefined : Number(row['written']);
-  }
-
-  async holderOf(table: WorkTable, token: WantedToken): Promise<RowKey | undefined> {
-    const [row] = await this.#queryAll(table, holderSql(DIALECT, table, token));
-    return row === undefined ? undefined : keyOf(table, row);
   }
 
   async keyProblem({ keys }: WorkTable, key: RowKey): Promise<Error | undefined> {
@@ -146,7 +127,10 @@ export class PostgresRunDatabase implements RunDatabase {
     return Number(row?.['lag'] ?? 0);
   }
 
-  #queryAll({ metadata }: WorkTable, { sql, values }: PageStatement): Promise<RawRow[]> {
+  protected override rows(
+    { metadata }: WorkTable,
+    { sql, values }: PageStatement,
+  ): Promise<RawRow[]> {
     return withConnection(this.#dataSource, async (connection) => {
       const client = connection as Client;
       const send = (each: string): Promise<unknown> => client.query(each);

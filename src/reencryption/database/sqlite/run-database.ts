@@ -3,19 +3,11 @@ import type { DataSource } from 'typeorm';
 import type { Storage } from '../../../format/field-ciphertext';
 import { dialectOf } from '../../../typeorm/dialect/dialect-of';
 import { columnsSql } from '../../../typeorm/dialect/sqlite/catalog';
-import {
-  andUsableSql,
-  boundarySql,
-  countSql,
-  holderSql,
-  keyOf,
-  pageOf,
-  pageSql,
-  writtenCells,
-} from '../page-sql';
+import { PageReads } from '../page-reads';
+import { andUsableSql, writtenCells } from '../page-sql';
 import type { PageDialect, PageStatement, RawRow, WrittenCell } from '../page-sql';
 import { keyToText, LEASE_MS, leaseKey, wrongLength } from '../row';
-import type { Lease, PageChange, PageRequest, RowKey, StoredPage, WantedToken } from '../row';
+import type { Lease, PageChange, RowKey } from '../row';
 import { withConnection } from '../run-database';
 import type { RunDatabase } from '../run-database';
 import type { WorkCell, WorkTable } from '../work-table';
@@ -36,12 +28,13 @@ const DIALECT: PageDialect = {
 };
 
 /** SQLite. A row is written only if its cells still hold what was read. */
-export class SqliteRunDatabase implements RunDatabase {
+export class SqliteRunDatabase extends PageReads implements RunDatabase {
   readonly now: string;
   readonly concurrency = 1;
   readonly #dataSource: DataSource;
 
   constructor(dataSource: DataSource) {
+    super(DIALECT);
     this.#dataSource = dataSource;
     this.now = dialectOf(dataSource).sql.now;
   }
@@ -61,22 +54,9 @@ export class SqliteRunDatabase implements RunDatabase {
   }
 
   async columnTypes(table: string): Promise<ReadonlyMap<string, string>> {
-    const rows = await this.#all(columnsSql(table.replace(/^"|"$/g, '').split('"."')));
+    const statement = columnsSql(table.replace(/^"|"$/g, '').split('"."'));
+    const rows = await this.#with((handle) => handle.all(statement));
     return new Map(rows.map(({ name, type }) => [String(name), String(type)]));
-  }
-
-  async count(table: WorkTable, condition: string): Promise<readonly [number, number]> {
-    const [row] = await this.#all(countSql(DIALECT, table, condition));
-    return [Number(row?.['total'] ?? 0), Number(row?.['pending'] ?? 0)];
-  }
-
-  async readPage(table: WorkTable, request: PageRequest): Promise<StoredPage> {
-    return pageOf(DIALECT, table, await this.#all(pageSql(DIALECT, table, request)));
-  }
-
-  async boundary(table: WorkTable, request: PageRequest): Promise<RowKey | undefined> {
-    const [row] = await this.#all(boundarySql(DIALECT, table, request));
-    return row === undefined ? undefined : keyOf(table, row);
   }
 
   async writePage(
@@ -103,11 +83,6 @@ export class SqliteRunDatabase implements RunDatabase {
     return renewed === 1 ? written : undefined;
   }
 
-  async holderOf(table: WorkTable, token: WantedToken): Promise<RowKey | undefined> {
-    const [row] = await this.#all(holderSql(DIALECT, table, token));
-    return row === undefined ? undefined : keyOf(table, row);
-  }
-
   keyProblem({ keys }: WorkTable, key: RowKey): Promise<Error | undefined> {
     if (key.length !== keys.length) return Promise.resolve(wrongLength(keys.length));
     const odd = keys.find((cell, i) => !mayHold(cell, key[i]));
@@ -121,7 +96,7 @@ export class SqliteRunDatabase implements RunDatabase {
     });
   }
 
-  #all(statement: PageStatement): Promise<RawRow[]> {
+  protected override rows(_: WorkTable, statement: PageStatement): Promise<RawRow[]> {
     return this.#with((handle) => handle.all(statement));
   }
 
