@@ -1,12 +1,12 @@
 import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { Encrypted, fieldEncryption, runAs } from '../../src';
-import type { ApprovalPolicy, FieldEncryptionOptions } from '../../src';
+import type { FieldEncryptionOptions } from '../../src';
 import { moveDatabaseClock } from '../support/database-clock';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
-import { SshSigner } from '../support/ssh-signer';
+import { approvalPolicy, SshSigner } from '../support/ssh-signer';
 
 @Entity()
 class Patient {
@@ -15,11 +15,7 @@ class Patient {
 }
 
 const persons = ['ada', 'ben', 'eve'].map((id) => new SshSigner(id));
-const POLICY: ApprovalPolicy = {
-  operations: ['destroy', 'rotate'],
-  required: 1,
-  approvers: persons.map(({ id, line }) => ({ id, key: line })),
-};
+const POLICY = approvalPolicy(persons, ['destroy', 'rotate']);
 
 describeDiagonal('Doctor and status, of approvals', (kind) => {
   const cleanup = new Cleanup();

@@ -8,7 +8,7 @@ import type { ApprovalPolicy } from '../../src';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
-import { SshSigner } from '../support/ssh-signer';
+import { approvalPolicy, SshSigner } from '../support/ssh-signer';
 
 @Entity()
 class Patient {
@@ -19,11 +19,8 @@ class Patient {
 const [ada, ben, eve, gus] = ['ada', 'ben', 'eve', 'gus'].map((id) => new SshSigner(id)) as [
   ...[SshSigner, SshSigner, SshSigner, SshSigner],
 ];
-const policyOf = (...persons: SshSigner[]): ApprovalPolicy => ({
-  operations: ['rotate', 'acceptEpoch'],
-  required: 1,
-  approvers: persons.map(({ id, line }) => ({ id, key: line })),
-});
+const policyOf = (...persons: SshSigner[]): ApprovalPolicy =>
+  approvalPolicy(persons, ['rotate', 'acceptEpoch']);
 
 /** What docs/approvals.md, "A lost approver", says where too few are left. */
 describeDiagonal('A new beginning of approvals', (kind) => {

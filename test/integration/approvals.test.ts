@@ -20,7 +20,7 @@ import { moveDatabaseClock } from '../support/database-clock';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
-import { SshSigner } from '../support/ssh-signer';
+import { approvalPolicy, SshSigner } from '../support/ssh-signer';
 
 @Entity()
 class Patient {
@@ -37,8 +37,8 @@ function policyOf(
   persons: readonly SshSigner[],
   more: Partial<ApprovalPolicy> = {},
 ): ApprovalPolicy {
-  const approvers = persons.map(({ id, line }) => ({ id, key: line }));
-  return { operations: ['destroy', 'backup', 'data decrypt'], required: 2, approvers, ...more };
+  const policy = approvalPolicy(persons, ['destroy', 'backup', 'data decrypt']);
+  return { ...policy, required: 2, ...more };
 }
 
 const POLICY = policyOf([ada, ben, eve, gus]);

@@ -13,7 +13,7 @@ import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { fastLocalKms, FakeKms } from '../support/key-fixtures';
 import { Cleanup, protect, rejection } from '../support/protected-database';
-import { SshSigner } from '../support/ssh-signer';
+import { approvalPolicy, SshSigner } from '../support/ssh-signer';
 
 @Entity()
 class Patient {
@@ -114,10 +114,8 @@ describeDiagonal('maintain({ reencrypt, backup })', (kind) => {
   });
 
   it('makes no backup while that needs approval, and says so each time', async () => {
-    const approvers = ['ada', 'ben', 'eve']
-      .map((id) => new SshSigner(id))
-      .map(({ id, line }) => ({ id, key: line }));
-    const approvals = { operations: ['backup'] as const, required: 1, approvers };
+    const persons = ['ada', 'ben', 'eve'].map((id) => new SshSigner(id));
+    const approvals = approvalPolicy(persons, ['backup']);
     dataSource = await cleanup.add(protect(database, { approvals })).initialize();
     await fieldEncryption(dataSource).approvals.setPolicy();
     const night = () => keys().maintain({ reencrypt: true, backup: { kms: backupKms } });
