@@ -113,7 +113,7 @@ export class AccessControl {
   }
 }
 
-/** Returns the request that is not approved yet, and whoever asks, as entries about signatures name them. */
+/** Returns the request that lacks approval, and its requester, in the form that entries about signatures have. */
 function requestOf({ request }: ApprovalRequiredError): Pick<AuditEvent, 'mark'> {
   const actor = currentActor();
   const name = actor?.requester ?? actor?.id;

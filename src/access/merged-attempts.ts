@@ -88,7 +88,7 @@ function record(counted: Counted, add: (event: AuditEvent) => Promise<boolean>):
   return counted.recording;
 }
 
-/** The event of all that is beyond the capacity, whoever attempted whatever. */
+/** The event that stands for all attempts beyond the capacity, of all actors and operations. */
 function manyKinds({ outcome }: AuditEvent): AuditEvent {
   return { operation: 'attempts', outcome };
 }

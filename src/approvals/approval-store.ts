@@ -47,8 +47,8 @@ export interface ApprovalStore<C = unknown> {
   ): Promise<boolean>;
 
   /**
-   * Takes a request for whoever carries it out, within a transaction, perhaps as a version of the policy. Returns
-   * `'own'` if they have taken it before, and false if somebody else has.
+   * Marks a request as carried out, within a transaction, and perhaps as a version of the policy. Returns
+   * `'own'` if the same operation has marked it before, and false if another has.
    */
   take(
     id: string,

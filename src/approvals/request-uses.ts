@@ -63,7 +63,8 @@ export class RequestUses<C> {
     const version = operation === 'approvals' ? policy.version + 1 : null;
     const taken = await this.#parts.store.take(row.id, { usedBy, version }, connection);
     if (taken === 'own') return undefined;
-    // Taking waits for whoever has taken it as well: what they have recorded is there, even if their mark is not.
+    // Taking waits for another transaction that takes the same request: its entry in the log is visible by now, even if
+    // its mark was removed.
     if (taken === false || (await this.#isRecorded(row.id, connection))) throw carriedOut(row.id);
     await this.#requireInForce(request, row.id, connection);
     await this.#parts.anchorUse(row.id, new Date(request.expires), connection);

@@ -42,8 +42,8 @@ export function currentActor(): Actor | undefined {
 }
 
 /**
- * Runs work for an actor of earlier, or for none: work that is put off must not be that of whoever happened to be at
- * work when its timer was set.
+ * Runs deferred work for the actor who caused it, or for none, rather than for the actor who was at work when its
+ * timer was set.
  */
 export function onBehalfOf<T>(actor: Actor | undefined, work: () => T): T {
   return actors.run(actor, work);
