@@ -7,6 +7,8 @@ type Project = Exclude<NonNullable<Config['projects']>[number], string>;
 const common: Project = {
   rootDir: __dirname,
   testEnvironment: 'node',
+  // A suite runs once for each database, and a spy of the first must not count for the next.
+  restoreMocks: true,
   modulePathIgnorePatterns: ['<rootDir>/dist/'],
   transform: {
     // tsconfig.json sets isolatedModules, so each file is only transpiled: `npm run typecheck` checks the types.

@@ -83,10 +83,7 @@ describeDiagonal('Around approvals', (kind) => {
     ]);
     await as(ada, () => of().approvals.setPolicy());
   });
-  afterEach(async () => {
-    jest.restoreAllMocks();
-    await cleanup.run();
-  });
+  afterEach(() => cleanup.run());
 
   const of = (source = dataSource) => fieldEncryption(source);
   const as = <T>(who: SshSigner, work: () => Promise<T>): Promise<T> => runAs({ id: who.id }, work);

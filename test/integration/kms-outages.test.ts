@@ -183,8 +183,8 @@ describeDiagonal('an outage of the KMS', (kind) => {
 
     const epoch = 100;
     for (const refused of [
-      keys.backup({ shares: 3, threshold: 2 }),
-      keys.acceptEpoch(epoch, { reason: 'restored', dryRun: true }),
+      () => keys.backup({ shares: 3, threshold: 2 }),
+      () => keys.acceptEpoch(epoch, { reason: 'restored', dryRun: true }),
     ]) {
       const error = await rejection(refused);
       expect(error).toMatchObject(finding);

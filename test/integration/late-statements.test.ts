@@ -27,22 +27,21 @@ describeDiagonal('A statement that could not be sent in time', (kind) => {
   let suspended = 0;
 
   beforeAll(async () => {
-    const now = Date.now.bind(Date);
-    jest.spyOn(Date, 'now').mockImplementation(() => now() + suspended);
     database = await cleanup.create(kind, { entities: [Guest], synchronize: true });
     dataSource = cleanup.add(protect(database));
     await dataSource.initialize();
     guests = dataSource.getRepository(Guest);
+  });
+  beforeEach(() => {
+    const now = Date.now.bind(Date);
+    jest.spyOn(Date, 'now').mockImplementation(() => now() + suspended);
   });
   beforeEach(async () => {
     await fieldEncryption(dataSource).ready();
     await guests.clear();
     await guests.insert({ id: 1, email: 'ada@x.org', note: 'first' });
   });
-  afterAll(async () => {
-    await cleanup.run();
-    jest.restoreAllMocks();
-  });
+  afterAll(() => cleanup.run());
 
   /** Lets the process stand still just before a statement is sent, for as long as a key may be old. */
   async function suspendedBefore(

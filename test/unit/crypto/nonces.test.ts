@@ -72,8 +72,6 @@ function noncesOf(mode: NonceMode, values: readonly string[], tried?: Tried): st
 const written = (by: string): string[] =>
   Array.from({ length: VALUES }, (_, i) => `${by} ${String(i)}`);
 
-afterEach(() => jest.restoreAllMocks());
-
 describe.each<Tried>([
   { suite: 'xaes-256-gcm' },
   { suite: 'xchacha20-poly1305', implementation: 'sodium' },

@@ -3,8 +3,6 @@ import crypto from 'node:crypto';
 import { FieldCipher } from '../../../src/field/field-cipher';
 import { prepare, startProcess } from '../../support/key-fixtures';
 
-afterEach(() => jest.restoreAllMocks());
-
 describe('While the random generator of the system fails', () => {
   it('no key is made and nothing is encrypted, and there is no other generator', async () => {
     const { keys, store, kms } = startProcess();
