@@ -1,3 +1,6 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
 import type { Config } from 'jest';
 
 import { isEachMajor, isWholeMatrix } from './test/support/test-matrix';
@@ -75,27 +78,6 @@ const LONG_ONCE = [
   ...['tamper-own-tables', 'tamper-runs'],
 ];
 
-/** About keys, processes or commands rather than TypeORM: one major will do, unless the whole is asked for. */
-const ONCE = [
-  ...['access-attempts', 'access-log', 'approval-state', 'approval-tricks', 'approvals'],
-  ...['approvals-new-beginning', 'cli-access', 'guard-actors', 'keys-upkeep', 'opentelemetry'],
-  ...[
-    'audit',
-    'cli',
-    'cli-project',
-    'data-runs',
-    'data-runs-crash',
-    'data-runs-failures',
-    'doctor',
-  ],
-  ...['first-keys', 'first-keys-lost', 'forged-keys', 'forged-versions', 'health', 'hedged-nonces'],
-  ...['key-application', 'key-replay', 'keys', 'keys-backup', 'keys-database-faults'],
-  ...['keys-open-writers', 'keys-retirement', 'kms-outages', 'lookup-keys-away', 'nest-clinic'],
-  ...['nest-scopes', 'policy', 'run-where', 'schema', 'schema-help', 'scope-edited-rows'],
-  ...['scope-erasure', 'scope-erasure-races', 'scope-forgeries', 'scope-kms', 'scope-kms-failures'],
-  ...['scope-names', 'scope-rotation', 'scope-status', 'shared-runs', 'tamper-keys'],
-];
-
 /** `npm test` tries properties in JavaScript alone. */
 const nativeFolders = isWholeMatrix ? 'native,vectors,property' : 'native,vectors';
 
@@ -106,10 +88,20 @@ function filesOf(names: readonly string[], folder = 'integration'): string[] {
   return names.map((name) => `<rootDir>/test/${folder}/${name}.test.ts`);
 }
 
+/** Suites that try each database: what they are about is TypeORM. For others one of its majors will do in `npm test`. */
+function isOfEachDatabase(suite: string): boolean {
+  return readFileSync(join(__dirname, 'test/integration', suite), 'utf8').includes(
+    'describeEachDatabase(',
+  );
+}
+
 /** Returns what the project of TypeORM 0.3 leaves out. */
 function leftToTheOther(): string[] {
   if (isEachMajor) return [];
-  return filesOf(isWholeMatrix ? LONG_ONCE : [...LONG, ...ONCE]);
+  if (isWholeMatrix) return filesOf(LONG_ONCE);
+  const suites = readdirSync(join(__dirname, 'test/integration'));
+  const others = suites.filter((suite) => !isOfEachDatabase(suite));
+  return [...filesOf(LONG), ...others.map((suite) => `<rootDir>/test/integration/${suite}`)];
 }
 
 const config: Config = {

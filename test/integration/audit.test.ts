@@ -9,7 +9,7 @@ import type {
   KmsProvider,
 } from '../../src';
 import { installationOf } from '../../src/typeorm/installation/installations';
-import { describeNarrowDiagonal } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
 
@@ -22,7 +22,7 @@ class Note {
   @Encrypted() @BlindIndex() text!: string;
 }
 
-describeNarrowDiagonal('The audit log', (kind) => {
+describeDiagonal('The audit log', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { describeNarrowDiagonal, typeormMajor } from '../support/databases';
+import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';
 import type { Outcome, Project } from '../support/project';
@@ -51,7 +51,7 @@ dataSource.initialize()
 
 jest.setTimeout(180_000);
 
-describeNarrowDiagonal('field-encryption keys', (kind) => {
+describeDiagonal('field-encryption keys', (kind) => {
   let project: Project;
   let database: TestDatabase;
 

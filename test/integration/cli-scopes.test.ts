@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describeNarrowDiagonal, typeormMajor } from '../support/databases';
+import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';
 import type { Outcome, Project } from '../support/project';
@@ -58,7 +58,7 @@ const TABLE = 'FieldEncryptionScopeKey';
 
 jest.setTimeout(180_000);
 
-describeNarrowDiagonal('The commands on keys of scopes', (kind) => {
+describeDiagonal('The commands on keys of scopes', (kind) => {
   let project: Project;
   let database: TestDatabase;
 

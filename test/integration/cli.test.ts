@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync } from 'node:fs';
 import type { DataSourceOptions } from 'typeorm';
-import { describeNarrowDiagonal, typeormMajor } from '../support/databases';
+import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { createProject, outcomeOf } from '../support/project';
 import type { Outcome, Project } from '../support/project';
@@ -68,7 +68,7 @@ interface StatusDocument {
 
 jest.setTimeout(120_000);
 
-describeNarrowDiagonal('field-encryption', (kind) => {
+describeDiagonal('field-encryption', (kind) => {
   let project: Project;
   let database: TestDatabase;
 

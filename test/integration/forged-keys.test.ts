@@ -25,7 +25,7 @@ import { FieldCipher } from '../../src/field/field-cipher';
 import { installationOf } from '../../src/typeorm/installation/installations';
 import { TypeormAuditStore } from '../../src/typeorm/tables/typeorm-audit-store';
 import { ACCESS_TOKEN, AzureDouble } from '../support/azure-double';
-import { describeNarrowDiagonal } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { azureBeforeSignatures, forgedRecord, wrapWithPublicKey } from '../support/key-forger';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
@@ -66,7 +66,7 @@ jest.setTimeout(60_000);
 beforeAll(() => double.http.start());
 afterAll(() => double.http.stop());
 
-describeNarrowDiagonal('With a KEK whose public key somebody has', (kind) => {
+describeDiagonal('With a KEK whose public key somebody has', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;

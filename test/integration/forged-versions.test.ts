@@ -2,7 +2,7 @@ import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { Encrypted, fieldEncryption } from '../../src';
 import type { DataKeys, KeyInfo } from '../../src';
-import { describeNarrowDiagonal } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { openEncrypted } from '../support/encrypted-database';
 import type { EncryptedDatabase } from '../support/encrypted-database';
 import { rejection } from '../support/protected-database';
@@ -16,7 +16,7 @@ class Note {
 const COPIED =
   'name, purpose, suite, kms, kek, wrapped_key, record_mac, state_mac, created_at, use_count, epoch, application';
 
-describeNarrowDiagonal('Key rows that somebody made up', (database) => {
+describeDiagonal('Key rows that somebody made up', (database) => {
   let opened: EncryptedDatabase;
   beforeEach(async () => {
     opened = await openEncrypted(database, { entities: [Note] });

@@ -6,7 +6,7 @@ import type { DataSource } from 'typeorm';
 import { Encrypted, fieldEncryption, fileAnchor, KeyStateError } from '../../src';
 import type { FieldEncryptionOptions, KeyEvent, KeyTableAnchor } from '../../src';
 import { installationOf } from '../../src/typeorm/installation/installations';
-import { describeNarrowDiagonal } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { FakeKms } from '../support/key-fixtures';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -25,7 +25,7 @@ interface Copy {
   readonly log: readonly Row[];
 }
 
-describeNarrowDiagonal('Somebody who writes to the database', (kind) => {
+describeDiagonal('Somebody who writes to the database', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let folder: string;

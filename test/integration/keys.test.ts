@@ -18,7 +18,7 @@ import { TypeormKeyStore } from '../../src/typeorm/tables/typeorm-key-store';
 import { keyStoreContract } from '../contract/key-store.contract';
 import { createProject } from '../support/project';
 import type { Project } from '../support/project';
-import { describeNarrowDiagonal, typeormMajor } from '../support/databases';
+import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
 
@@ -94,7 +94,7 @@ afterAll(() => {
   rmSync(keyFolder, { recursive: true, force: true });
 });
 
-describeNarrowDiagonal('The key store', (kind) => {
+describeDiagonal('The key store', (kind) => {
   keyStoreContract(async () => {
     const cleanup = new Cleanup();
     const created = await cleanup.create(kind, { entities: [], synchronize: true });
@@ -115,7 +115,7 @@ describeNarrowDiagonal('The key store', (kind) => {
   });
 });
 
-describeNarrowDiagonal('Keys among many processes', (kind) => {
+describeDiagonal('Keys among many processes', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;
@@ -354,7 +354,7 @@ class FaultInjectingKms implements KmsProvider {
   }
 }
 
-describeNarrowDiagonal('A KMS that fails', (kind) => {
+describeDiagonal('A KMS that fails', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 

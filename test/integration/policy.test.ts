@@ -29,7 +29,7 @@ import {
   UnsupportedValueError,
   withFieldEncryption,
 } from '../../src';
-import { describeNarrowDiagonal } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
 
 type Decorator = (prototype: object, property: string) => void;
@@ -322,7 +322,7 @@ const WRONG_POLICIES: readonly [string, () => unknown, RegExp][] = [
 
 const { ForeignKey } = typeorm as { ForeignKey?: (target: () => unknown) => Decorator };
 
-describeNarrowDiagonal('initialize() of a wrong policy', (kind) => {
+describeDiagonal('initialize() of a wrong policy', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 
@@ -408,7 +408,7 @@ function mapped(name: string, { table = 'chart', value }: Mapping) {
   return type;
 }
 
-describeNarrowDiagonal('Two entities of one table', (kind) => {
+describeDiagonal('Two entities of one table', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 
@@ -567,10 +567,10 @@ describe('withFieldEncryption', () => {
 
   it('refuses a driver that is not supported by name', async () => {
     const dataSource = create();
-    Object.assign(dataSource, { options: { type: 'mysql' } });
+    Object.assign(dataSource, { options: { type: 'mssql' } });
     const error = await rejection(() => withFieldEncryption(dataSource, options));
     expect(error).toBeInstanceOf(ConfigurationError);
-    expect(error.message).toMatch(/"mysql".*better-sqlite3/);
+    expect(error.message).toMatch(/"mssql".*better-sqlite3/);
   });
 
   it.each([
@@ -654,7 +654,7 @@ const WRONG_VALUES: readonly [string, keyof Sample, unknown][] = [
   ['a string that makes the ciphertext wider than the column', 'short', 'secretCanary'.repeat(8)],
 ];
 
-describeNarrowDiagonal('A value that cannot be stored exactly', (kind) => {
+describeDiagonal('A value that cannot be stored exactly', (kind) => {
   const cleanup = new Cleanup();
   let dataSource: DataSource;
 

@@ -15,7 +15,7 @@ import {
 import type { RunReport } from '../../src';
 import { enqueueRun, workOnRuns } from '../../src/reencryption/pg-boss';
 import type { QueueReport } from '../../src/reencryption/pg-boss';
-import { describeNarrowDiagonal, typeormMajor } from '../support/databases';
+import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { heldBefore } from '../support/held-statement';
 import type { Held } from '../support/held-statement';
@@ -87,7 +87,7 @@ exports.dataSource = withFieldEncryption(dataSource, { kms: localKms({ keyFile: 
 
 jest.setTimeout(240_000);
 
-describeNarrowDiagonal('A run that several workers share', (kind) => {
+describeDiagonal('A run that several workers share', (kind) => {
   const cleanup = new Cleanup();
   let project: Project;
   let gate: string;

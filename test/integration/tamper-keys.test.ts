@@ -13,7 +13,7 @@ import {
 import type { FieldEncryptionOptions, KeyEvent, RetentionPolicy } from '../../src';
 import { installationOf } from '../../src/typeorm/installation/installations';
 import { moveDatabaseClock } from '../support/database-clock';
-import { describeNarrowDiagonal } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { fastLocalKms } from '../support/key-fixtures';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -48,7 +48,7 @@ interface KeyRow {
   state_mac: string;
 }
 
-describeNarrowDiagonal('A key row that was tampered with', (kind) => {
+describeDiagonal('A key row that was tampered with', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   /** Looks at the tables; its keys are of no interest. */
@@ -745,7 +745,7 @@ describeNarrowDiagonal('A key row that was tampered with', (kind) => {
   });
 });
 
-describeNarrowDiagonal('A wrong passphrase', (kind) => {
+describeDiagonal('A wrong passphrase', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 

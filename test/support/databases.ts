@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { Client } from 'pg';
 import type { DataSourceOptions } from 'typeorm';
 
-import { isWholeMatrix } from './test-matrix';
+import { spread } from './test-matrix';
 
 /** Options of a DataSource that do not depend on the database. */
 export type CommonOptions = Partial<
@@ -72,33 +72,31 @@ const postgres: DatabaseKind = {
 export const DATABASES: readonly DatabaseKind[] =
   typeormMajor === 0 ? [betterSqlite3, sqlite3, postgres] : [betterSqlite3, postgres];
 
-/** One driver of SQLite, and PostgreSQL; with `TEST_MATRIX=all` also the driver that 0.3 alone has. */
-const EACH: readonly DatabaseKind[] = isWholeMatrix
-  ? DATABASES
-  : DATABASES.filter((database) => database !== sqlite3);
+/** What is tried with each major, from `npm test` over `TEST_MATRIX=all` to `TEST_MATRIX=each`. */
+type Spread = Record<'one' | 'all' | 'each', readonly DatabaseKind[]>;
 
-/** One database for each major of TypeORM: the diagonal. */
-const DIAGONAL: readonly DatabaseKind[] = [typeormMajor === 0 ? betterSqlite3 : postgres];
+/** Each database with TypeORM 1, and fewer with 0.3. */
+const EACH: Spread = byMajor(
+  { one: [betterSqlite3, postgres], all: DATABASES, each: DATABASES },
+  { one: [postgres], all: [sqlite3, postgres], each: DATABASES },
+);
 
-/** The diagonal; with `TEST_MATRIX=all` PostgreSQL and one driver of SQLite, with 0.3 the one that it alone has. */
-const WIDE_DIAGONAL: readonly DatabaseKind[] = isWholeMatrix
-  ? [typeormMajor === 0 ? sqlite3 : betterSqlite3, postgres]
-  : DIAGONAL;
+/** Each database for one of the majors; SQLite by the driver that 0.3 alone has. */
+const DIAGONAL: Spread = byMajor(
+  { one: [postgres], all: [postgres], each: DATABASES },
+  { one: [], all: [sqlite3], each: [sqlite3, postgres] },
+);
+
+function byMajor(one: Spread, zero: Spread): Spread {
+  return typeormMajor === 0 ? zero : one;
+}
 
 /**
  * {@link describeEachDatabase} for suites in which the major of TypeORM and the database have little to
  * do with each other: each is tried, but not with each.
  */
 export function describeDiagonal(title: string, body: (database: DatabaseKind) => void): void {
-  describeDatabases(WIDE_DIAGONAL, title, body);
-}
-
-/** The same for the longest suites about commands and keys, also with `TEST_MATRIX=all`. */
-export function describeNarrowDiagonal(
-  title: string,
-  body: (database: DatabaseKind) => void,
-): void {
-  describeDatabases(DIAGONAL, title, body);
+  describeDatabases(DIAGONAL[spread], title, body);
 }
 
 /**
@@ -106,7 +104,7 @@ export function describeNarrowDiagonal(
  * reason in its title.
  */
 export function describeEachDatabase(title: string, body: (database: DatabaseKind) => void): void {
-  describeDatabases(EACH, title, body);
+  describeDatabases(EACH[spread], title, body);
 }
 
 function describeDatabases(
