@@ -21,6 +21,9 @@ const SCHEMAS = {
 };
 type OwnTable = keyof typeof SCHEMAS;
 
+/** Rights by which a log can be made to say something else. */
+const CHANGES = ['UPDATE', 'DELETE', 'TRUNCATE'] as const;
+
 /** The rights of the role on a table. */
 type Granted = ReadonlySet<Right>;
 
@@ -62,9 +65,8 @@ function rightsFindings(
     found.push(unrecorded(path('keys'), path('audit')));
   }
   const limits = [
-    ...(granted.has('keys') && !changesKeys
-      ? [`make or change keys (${path('keys')}), nor count their uses`]
-      : []),
+    ...(granted.has('keys') && !changesKeys ? [`make or change keys (${path('keys')})`] : []),
+    ...(lacks('keys', 'UPDATE') ? [`count the uses of keys (${path('keys')})`] : []),
     ...(lacks('scopes', 'INSERT') ? [`write for a new scope (${path('scopes')})`] : []),
     ...(lacks('access', 'INSERT') ? [`record who has used values (${path('access')})`] : []),
     ...(lacks('runs', 'SELECT', 'INSERT', 'UPDATE', 'DELETE') ||
@@ -73,10 +75,11 @@ function rightsFindings(
       : []),
   ];
   if (limits.length > 0) found.push(limited(limits));
-  const audit = granted.get('audit');
-  const changes = (['UPDATE', 'DELETE', 'TRUNCATE'] as const).filter((right) => audit?.has(right));
-  if (changes.length > 0 && dialectOf(installation.dataSource).catalog.hasRoles) {
-    found.push(changeable(path('audit'), changes));
+  if (!dialectOf(installation.dataSource).catalog.hasRoles) return found;
+  for (const name of ['audit', 'access'] as const) {
+    const rights = granted.get(name);
+    const changes = CHANGES.filter((right) => rights?.has(right));
+    if (changes.length > 0) found.push(changeable(name, path(name), changes));
   }
   return found;
 }
@@ -159,11 +162,13 @@ function limited(limits: readonly string[]): Finding {
   );
 }
 
-function changeable(audit: string, changes: readonly Right[]): Finding {
+function changeable(log: 'audit' | 'access', table: string, changes: readonly Right[]): Finding {
   return finding(
     'AUDIT_LOG_CHANGEABLE',
-    `The database role may change or cut the audit log (${changes.join(', ')} on ${audit}).`,
-    'Let another role own the table, and grant SELECT and INSERT only. `audit verify` shows edits, and a cut by a head that was noted elsewhere.',
+    `The database role may change or cut the ${log} log (${changes.join(', ')} on ${table}).`,
+    log === 'audit'
+      ? 'Let another role own the table, and grant SELECT and INSERT only. `audit verify` shows edits, and a cut by a head that was noted elsewhere.'
+      : 'Let another role own the table, and grant INSERT only. `access list` shows edits.',
   );
 }
 
