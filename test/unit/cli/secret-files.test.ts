@@ -21,15 +21,14 @@ afterAll(() => {
 
 describe('A file with the passphrase of a backup', () => {
   const file = join(folder, 'passphrase');
-  const warnings = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
-  afterAll(() => {
-    warnings.mockRestore();
+  let warnings: jest.SpiedFunction<typeof process.emitWarning>;
+  beforeEach(() => {
+    warnings = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
   });
 
   function write(mode: number): void {
     writeFileSync(file, 'correct horse battery staple\n');
     chmodSync(file, mode);
-    warnings.mockClear();
   }
 
   it.each([0o620, 0o602, 0o666])('of mode %o, which others may write, is refused', async (mode) => {
