@@ -25,7 +25,7 @@ export class StaffGuard implements CanActivate {
   }
 }
 
-/** The tenant of whoever makes the request; undefined where the guard does not stand. */
+/** The tenant of the member of staff who makes the request; undefined on routes without the guard. */
 export const tenantOf: RequestScope = (context) =>
   context.switchToHttp().getRequest<StaffRequest>().session?.tenantId;
 

@@ -12,9 +12,6 @@ describe('The progress of a run where there is no terminal', () => {
     lines = [];
     now = jest.spyOn(performance, 'now');
   });
-  afterEach(() => {
-    now.mockRestore();
-  });
 
   function progressAt(seconds: number, scanned: number): RunProgress {
     now.mockReturnValue(seconds * 1000);
