@@ -238,7 +238,7 @@ describeEachDatabase('The dialect of a database', (kind) => {
     expect(await transactions.isActive(runner)).toBe(false);
     await runner.startTransaction();
     expect(await transactions.isActive(runner)).toBe(true);
-    expect(await transactions.snapshotAge(runner)).toBeGreaterThanOrEqual(0);
+    expect(await transactions.snapshotAge(runner, undefined)).toBeGreaterThanOrEqual(0);
     await transactions.limitIdleTime(runner, 60_000);
     const isDone = await transactions.withLimitedLockWaits(runner, async () => {
       await transactions.lockTokens(runner, column, () => new Set(['b', 'a']));

@@ -62,7 +62,7 @@ async function inTransaction<T>(
   runner: QueryRunner,
   { work, isDone }: OwnTransaction<T>,
 ): Promise<T> {
-  await runner.startTransaction();
+  await runner.startTransaction(dialectOf(runner.connection).transactions.isolation);
   try {
     const result = await work(runner);
     if (isDone(result)) await runner.commitTransaction();

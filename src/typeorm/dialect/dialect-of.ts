@@ -5,6 +5,7 @@ import { ConfigurationError } from '../../errors';
 import type { DatabaseCatalog } from './database-catalog';
 import type { Dialect } from './dialect';
 import type { DriverError, Failure } from './failure';
+import { mysql } from './mysql/mysql';
 import { postgres } from './postgres/postgres';
 import { sqlite } from './sqlite/sqlite';
 
@@ -20,6 +21,8 @@ const DRIVERS: ReadonlyMap<string, Driver> = new Map([
   ['better-sqlite3', { dialect: sqlite, npmPackage: 'better-sqlite3' }],
   ['sqlite', { dialect: sqlite, npmPackage: 'sqlite3' }],
   ['postgres', { dialect: postgres, npmPackage: 'pg' }],
+  ['mysql', { dialect: mysql, npmPackage: 'mysql2' }],
+  ['mariadb', { dialect: mysql, npmPackage: 'mysql2' }],
 ]);
 
 type OfType = Pick<DataSource, 'options'>;

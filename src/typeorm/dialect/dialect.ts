@@ -35,4 +35,4 @@ export interface Dialect {
 }
 
 /** The databases that there is a dialect of. */
-export type DialectName = 'postgres' | 'sqlite';
+export type DialectName = 'mysql' | 'postgres' | 'sqlite';

@@ -14,6 +14,8 @@ export interface Writer {
 export interface Transactions {
   /** Whether all query runners of a DataSource share its only connection. */
   readonly shareConnection: boolean;
+  /** The level of the library's own transactions; left out where the default shows them what others have committed. */
+  readonly isolation?: 'READ COMMITTED';
   /** Whether a connection is in a transaction, be it one that TypeORM does not know of. */
   isActive(runner: QueryRunner): Promise<boolean>;
   /**
@@ -23,8 +25,12 @@ export interface Transactions {
   withLimitedLockWaits<T>(runner: QueryRunner, work: () => Promise<T>): Promise<T>;
   /** Ends the transaction if it stands still for so many milliseconds. */
   limitIdleTime(runner: QueryRunner, ms: number): Promise<void>;
-  /** Fetches the age of the snapshot that the connection reads, in milliseconds; 0 if writing from it would fail. */
-  snapshotAge(runner: QueryRunner): Promise<number>;
+  /**
+   * Fetches the age of the snapshot that the connection reads, in milliseconds; 0 if writing from it would fail.
+   *
+   * @param startedAt - when TypeORM began the transaction, in milliseconds since 1970; `undefined` if it did not.
+   */
+  snapshotAge(runner: QueryRunner, startedAt: number | undefined): Promise<number>;
   /**
    * Serializes the writers of each of these tokens of a unique index until the end of the transaction.
    *

@@ -18,4 +18,9 @@ export interface ValueRules {
   storesUtc(dataSource: DataSource): boolean;
   /** The type of a column of ciphertexts: of `length` characters at most, or without a limit. */
   columnType(storage: Storage, length: number | undefined): ColumnType;
+  /**
+   * The character set and collation under which texts are equal only if their bytes are; left out where a column
+   * has such a one by default.
+   */
+  readonly exactText?: { readonly charset: string; readonly collation: string };
 }

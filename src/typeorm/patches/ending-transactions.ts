@@ -2,6 +2,7 @@ import type { QueryRunner } from 'typeorm';
 import { Broadcaster } from 'typeorm/subscriber/Broadcaster.js';
 
 import type { ScopeKeyCreation } from '../../keys/scopes/scope-key-creation';
+import { noteTransactionEnd, noteTransactionStart } from '../connection/transaction-start';
 import { dialectOf } from '../dialect/dialect-of';
 import { installationOf, isInstalled } from '../installation/installations';
 
@@ -22,6 +23,10 @@ export function recordCreatedKeys(): void {
   const broadcaster = Broadcaster.prototype as unknown as { broadcast: Broadcast };
   const { broadcast } = broadcaster;
   broadcaster.broadcast = function (event, ...of) {
+    const { queryRunner } = this;
+    if (event === 'BeforeTransactionStart' && queryRunner.transactionDepth === 0) {
+      noteTransactionStart(queryRunner);
+    }
     const done = broadcast.call(this, event, ...of);
     if (event === 'BeforeTransactionCommit') return done.then(() => beforeCommit(this));
     return ENDS.includes(event)
@@ -41,7 +46,9 @@ async function beforeCommit({ queryRunner }: OfRunner): Promise<void> {
 }
 
 function afterEnd({ queryRunner }: OfRunner): void {
-  if (!queryRunner.isTransactionActive) creationOf(queryRunner)?.end(queryRunner);
+  if (queryRunner.isTransactionActive) return;
+  noteTransactionEnd(queryRunner);
+  creationOf(queryRunner)?.end(queryRunner);
 }
 
 /** The keys of scopes that a process creates, where the DataSource of a runner has any. */

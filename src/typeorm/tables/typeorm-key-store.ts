@@ -11,6 +11,7 @@ import { CHANGE_MS } from '../../keys/store/watched-key-store';
 import { busyWithTransaction, inOwnTransaction } from '../connection/own-transaction';
 import { soleConnection } from '../connection/sole-connection';
 import { withOwnTables } from '../connection/table-access';
+import { transactionStart } from '../connection/transaction-start';
 import { isUniqueViolation } from '../connection/transient-conflict';
 import { catalogOf, dialectOf } from '../dialect/dialect-of';
 
@@ -95,7 +96,8 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
   }
 
   snapshotAge(connection: QueryRunner): Promise<number> {
-    return dialectOf(this.#dataSource).transactions.snapshotAge(connection);
+    const { transactions } = dialectOf(this.#dataSource);
+    return transactions.snapshotAge(connection, transactionStart(connection));
   }
 
   async list(connection?: QueryRunner): Promise<KeyRecord[]> {

@@ -1,0 +1,151 @@
+import { QueryFailedError, TableCheck } from 'typeorm';
+import type { EntityMetadata, QueryRunner, Table } from 'typeorm';
+
+import { ConfigurationError } from '../../../errors';
+import { databaseCode } from '../database-code';
+import type {
+  DatabaseCatalog,
+  DatabaseIndex,
+  StatementLog,
+  StoredColumn,
+} from '../database-catalog';
+
+import { quotedName } from './names';
+import { mayRead, rights } from './privileges';
+import { inSchema } from './table-name';
+import { views } from './views';
+
+export const mysqlCatalog: DatabaseCatalog = {
+  hasTable: (runner, tablePath) => runner.hasTable(tablePath),
+  hasColumn: (runner, tablePath, column) => runner.hasColumn(tablePath, column),
+  tableExists,
+  liveTable,
+  isTable: async (runner, metadata) => {
+    const found = await fromSchema<{ type: string }>(
+      runner,
+      metadata.tablePath,
+      'SELECT table_type AS type FROM information_schema.tables',
+    );
+    return found.every(({ type }) => type !== 'VIEW' && type !== 'SYSTEM VIEW');
+  },
+  views,
+  columns: (runner, { tablePath }) => columns(runner, tablePath),
+  indexes,
+  usesIndex: async (runner, sql) => {
+    const plan = (await runner.query(`EXPLAIN ${sql}`)) as {
+      table: string | null;
+      possible_keys: string | null;
+    }[];
+    // Of a small table, the optimizer may still prefer to read all rows.
+    return plan.every(({ table, possible_keys: keys }) => table === null || keys !== null);
+  },
+  hasRoles: true,
+  rights,
+  mayRead,
+  statementLog,
+};
+
+/** Selects from a view of `information_schema` what it has of a table. */
+async function fromSchema<T>(
+  runner: QueryRunner,
+  tablePath: string,
+  select: string,
+  rest = '',
+): Promise<T[]> {
+  const { sql, values } = inSchema(tablePath);
+  return (await runner.query(`${select} WHERE ${sql}${rest}`, values)) as T[];
+}
+
+/** `information_schema` has no table that the role has no rights on. */
+async function tableExists(runner: QueryRunner, tablePath: string): Promise<boolean> {
+  if (await runner.hasTable(tablePath)) return true;
+  const table = tablePath.split('.').map(quotedName).join('.');
+  try {
+    await runner.query(`SELECT 1 FROM ${table} LIMIT 0`);
+    return true;
+  } catch (error) {
+    if (!(error instanceof QueryFailedError)) throw error;
+    if (databaseCode(error) === 'ER_NO_SUCH_TABLE') return false;
+    throw new ConfigurationError(
+      `The database user has no permission on table ${tablePath}, which may be there. Grant it what ` +
+        `docs/operations.md lists, at least: GRANT SELECT ON ${table} TO the user`,
+      { cause: error },
+    );
+  }
+}
+
+/** TypeORM reads no CHECK constraints there. */
+async function liveTable(
+  runner: QueryRunner,
+  { tablePath }: EntityMetadata,
+): Promise<Table | undefined> {
+  const live = await runner.getTable(tablePath);
+  if (live === undefined) return undefined;
+  const checks = await fromSchema<{ name: string; expression: string }>(
+    runner,
+    tablePath,
+    'SELECT c.constraint_name AS name, k.check_clause AS expression FROM information_schema.table_constraints c ' +
+      'JOIN information_schema.check_constraints k ON k.constraint_schema = c.constraint_schema AND k.constraint_name = c.constraint_name',
+    " AND c.constraint_type = 'CHECK'",
+  );
+  live.checks = checks.map((check) => new TableCheck(check));
+  return live;
+}
+
+async function columns(runner: QueryRunner, tablePath: string): Promise<StoredColumn[]> {
+  const found = await fromSchema<{
+    name: string;
+    type: string;
+    length: number | string | null;
+    collation: string | null;
+  }>(
+    runner,
+    tablePath,
+    'SELECT column_name AS name, data_type AS type, character_maximum_length AS length, ' +
+      'collation_name AS collation FROM information_schema.columns',
+  );
+  return found.map(({ name, type, length, collation }) => ({
+    name,
+    type,
+    length: length === null || type.startsWith('long') ? null : Number(length),
+    exact: collation === null || collation.endsWith('_bin') || collation === 'binary',
+  }));
+}
+
+async function indexes(
+  runner: QueryRunner,
+  { tablePath }: EntityMetadata,
+  column: string,
+): Promise<DatabaseIndex[]> {
+  const parts = await fromSchema<{
+    name: string;
+    distinct_values: number;
+    column: string | null;
+    prefix: number | null;
+  }>(
+    runner,
+    tablePath,
+    'SELECT index_name AS name, non_unique AS distinct_values, column_name AS `column`, sub_part AS prefix ' +
+      'FROM information_schema.statistics',
+    ' ORDER BY index_name, seq_in_index',
+  );
+  return [...new Set(parts.map(({ name }) => name))]
+    .map((index) => parts.filter(({ name }) => name === index))
+    .filter(([first]) => first?.column === column)
+    .map((of) => ({
+      unique: of.every(({ distinct_values: others }) => others === 0),
+      whole: of.every(({ prefix }) => prefix === null),
+      columns: of.map((part) => part.column),
+    }));
+}
+
+async function statementLog(runner: QueryRunner): Promise<StatementLog | undefined> {
+  const [row] = (await runner.query(
+    'SELECT @@global.general_log AS general, @@global.slow_query_log AS slow',
+  )) as { general: number; slow: number }[];
+  if (!row || (row.general === 0 && row.slow === 0)) return undefined;
+  return {
+    settings: `general_log = ${String(row.general)}, slow_query_log = ${String(row.slow)}`,
+    remedy: 'Set both to 0, since the driver puts parameters into the text of a statement',
+  };
+}

@@ -1,0 +1,21 @@
+import type { Dialect } from '../dialect';
+
+import { mysqlCatalog } from './catalog';
+import { mysqlFailure } from './failures';
+import { mysqlNames } from './names';
+import { mysqlSql } from './sql';
+import { mysqlTransactions } from './transactions';
+import { mysqlValues } from './values';
+
+export const mysql: Dialect = {
+  name: 'mysql',
+  title: 'MySQL or MariaDB',
+  runsPgBoss: false,
+  copyingRunners: [],
+  sql: mysqlSql,
+  catalog: mysqlCatalog,
+  transactions: mysqlTransactions,
+  values: mysqlValues,
+  names: mysqlNames,
+  failure: mysqlFailure,
+};

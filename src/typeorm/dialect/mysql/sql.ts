@@ -1,0 +1,85 @@
+import type { CiphertextForm, Placeholder, SqlForms, SqlValue } from '../sql-forms';
+
+/**
+ * When the statement began, in UTC, and the time since, for which `SYSDATE` is read each time it is evaluated.
+ * Alone it would be in the zone of the session, where an hour repeats itself once a year.
+ */
+const NOW =
+  'UTC_TIMESTAMP(6) + INTERVAL GREATEST(0, TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) MICROSECOND';
+const NOW_MS = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', ${NOW}) DIV 1000`;
+
+const TOO_LATE = 'field-encryption: the key is too old';
+
+/** What `sqlstring`, with which the driver puts parameters into the text, takes for a placeholder: in quotes, too. */
+const QUESTIONS = /\?+/g;
+
+const CAST_TYPES = { text: 'CHAR', integer: 'SIGNED' } as const;
+
+/** MySQL and MariaDB. */
+export const mysqlSql: SqlForms = {
+  now: NOW_MS,
+  lockRows: ' FOR UPDATE',
+  rowsAreValues: false,
+  upsert: { update: ' ON DUPLICATE KEY UPDATE ', hasAlias: false },
+  assigned: /^(?::orm_param_\d+|VALUES\(`(?:[^`]|``)*`\))/,
+  placeholder: /\?/,
+  placeholderAt,
+  cast: (sql, type) => `CAST(${sql} AS ${CAST_TYPES[type]})`,
+  concat: (parts) => `CONCAT(${parts.join(', ')})`,
+  hex: (sql) => `LOWER(HEX(${sql}))`,
+  isHex: (sql) => `${exact(sql)} NOT REGEXP '[^0-9a-f]'`,
+  jsonTexts: (array) =>
+    `SELECT texts.text FROM JSON_TABLE(${array}, '$[*]' COLUMNS (text LONGTEXT PATH '$')) AS texts`,
+  tuples: (tuples) => `(${tuples.join(', ')})`,
+  prefix: (cell, storage) =>
+    storage === 'text'
+      ? exact(`SUBSTR(${cell}, 1, 12)`)
+      : exact(`REPLACE(REPLACE(TO_BASE64(SUBSTR(${cell}, 1, 9)), '+', '-'), '/', '_')`),
+  hasHexPrefix: () => false,
+  length: (cell, storage) => (storage === 'text' ? `CHAR_LENGTH(${cell})` : `LENGTH(${cell})`),
+  isCiphertext,
+  checksCiphertext: isCiphertext,
+  until: (time, { sql, type }, whileTrue) =>
+    `CASE WHEN ${NOW} < '${new Date(time).toISOString().slice(0, -1).replace('T', ' ')}'${whileTrue} ` +
+    `THEN ${sql} ELSE ${fail(TOO_LATE, type)} END`,
+  isTooLate: (message) => message.includes(TOO_LATE),
+  fail,
+};
+
+/** A text by its bytes. Characters outside of ASCII become question marks, which no ciphertext or token has. */
+function exact(text: string): string {
+  return `CONVERT(${text} USING ascii) COLLATE ascii_bin`;
+}
+
+function isCiphertext(cell: string, form: CiphertextForm): string {
+  const { formats, second, shortest, storage } = form;
+  if (storage === 'binary') {
+    const bytes = formats.map((byte) => `x'${byte}'`);
+    return `SUBSTR(${cell}, 1, 1) IN (${bytes.join(', ')}) AND LENGTH(${cell}) >= ${String(shortest)}`;
+  }
+  const text = exact(cell);
+  // `$` would also match before a line break at the end.
+  return (
+    `${text} REGEXP '^A${second}' AND ${text} NOT REGEXP '[^A-Za-z0-9_-]' ` +
+    `AND CHAR_LENGTH(${cell}) >= ${String(shortest)}`
+  );
+}
+
+/**
+ * Exceeds the greatest integer, which is an error also for `IGNORE` and without strict mode, and whose message
+ * quotes the expression. With `UUID` it is no constant, which would be evaluated before the row is.
+ */
+function fail(mark: string, type: SqlValue['type']): string {
+  const overflow = `~0 + CHAR_LENGTH(CONCAT('${mark}', UUID()))`;
+  return type === 'boolean'
+    ? `(${overflow})`
+    : `CAST(${overflow} AS ${type === 'text' ? 'CHAR' : 'BINARY'})`;
+}
+
+function placeholderAt(sql: string, at: number): Placeholder | undefined {
+  let found = -1;
+  for (const { 0: text, index } of sql.matchAll(QUESTIONS)) {
+    if (text.length <= 2 && ++found === at) return text === '?' ? { index, text } : undefined;
+  }
+  return undefined;
+}
