@@ -1,6 +1,7 @@
 import type { Dialect } from '../dialect';
 
 import { mysqlCatalog } from './catalog';
+import { redactFailingRows } from './failing-rows';
 import { mysqlFailure } from './failures';
 import { mysqlNames } from './names';
 import { mysqlSql } from './sql';
@@ -17,5 +18,6 @@ export const mysql: Dialect = {
   transactions: mysqlTransactions,
   values: mysqlValues,
   names: mysqlNames,
+  redactFailingRows,
   failure: mysqlFailure,
 };
