@@ -26,6 +26,12 @@ export interface Dialect {
   readonly values: ValueRules;
   readonly names: NameRules;
   /**
+   * Refuses a server, or settings of its sessions, under which values could be lost; left out where there are none.
+   *
+   * @throws {@link ConfigurationError}
+   */
+  requireSettings?(dataSource: DataSource): Promise<void>;
+  /**
    * Removes rows with secrets from the errors of a DataSource's driver, before TypeORM has them; left out where
    * errors name only constraints and columns.
    */

@@ -29,6 +29,11 @@ export interface SqlForms {
   readonly now: string;
   /** Ends a SELECT whose rows nobody else is to change before the transaction ends; empty where nobody can. */
   readonly lockRows: string;
+  /**
+   * Ends a SELECT that has to see what others have committed since the snapshot of its transaction; empty where writing
+   * from an older one fails.
+   */
+  readonly currentRows: string;
   /** Whether the name of a row may stand for its values. */
   readonly rowsAreValues: boolean;
   /** How TypeORM writes the update of a row that is in the way of an INSERT. */

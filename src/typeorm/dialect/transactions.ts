@@ -16,6 +16,11 @@ export interface Transactions {
   readonly shareConnection: boolean;
   /** The level of the library's own transactions; left out where the default shows them what others have committed. */
   readonly isolation?: 'READ COMMITTED';
+  /**
+   * Recognizes the statement that lets transactions read what others have not committed; left out where none does. A key
+   * might be read that is rolled back, and with it what was encrypted under it.
+   */
+  readonly uncommittedReads?: RegExp;
   /** Whether a connection is in a transaction, be it one that TypeORM does not know of. */
   isActive(runner: QueryRunner): Promise<boolean>;
   /**

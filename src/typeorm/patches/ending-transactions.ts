@@ -1,6 +1,7 @@
 import type { QueryRunner } from 'typeorm';
 import { Broadcaster } from 'typeorm/subscriber/Broadcaster.js';
 
+import { ConfigurationError } from '../../errors';
 import type { ScopeKeyCreation } from '../../keys/scopes/scope-key-creation';
 import { noteTransactionEnd, noteTransactionStart } from '../connection/transaction-start';
 import { dialectOf } from '../dialect/dialect-of';
@@ -27,6 +28,7 @@ export function recordCreatedKeys(): void {
     if (event === 'BeforeTransactionStart' && queryRunner.transactionDepth === 0) {
       noteTransactionStart(queryRunner);
     }
+    if (event === 'BeforeQuery') requireCommittedReads(queryRunner, String(of[0]));
     const done = broadcast.call(this, event, ...of);
     if (event === 'BeforeTransactionCommit') return done.then(() => beforeCommit(this));
     return ENDS.includes(event)
@@ -35,6 +37,16 @@ export function recordCreatedKeys(): void {
         })
       : done;
   };
+}
+
+/** @throws {@link ConfigurationError} */
+function requireCommittedReads({ connection }: QueryRunner, sql: string): void {
+  if (!isInstalled(connection)) return;
+  if (dialectOf(connection).transactions.uncommittedReads?.test(sql) !== true) return;
+  throw new ConfigurationError(
+    'READ UNCOMMITTED is refused for a DataSource with encrypted columns: a key might be read that is rolled back ' +
+      'later, and nothing written with it could be read again. Use READ COMMITTED or a higher isolation.',
+  );
 }
 
 async function beforeCommit({ queryRunner }: OfRunner): Promise<void> {

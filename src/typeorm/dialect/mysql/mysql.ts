@@ -4,6 +4,7 @@ import { mysqlCatalog } from './catalog';
 import { redactFailingRows } from './failing-rows';
 import { mysqlFailure } from './failures';
 import { mysqlNames } from './names';
+import { requireSettings } from './settings';
 import { mysqlSql } from './sql';
 import { mysqlTransactions } from './transactions';
 import { mysqlValues } from './values';
@@ -18,6 +19,7 @@ export const mysql: Dialect = {
   transactions: mysqlTransactions,
   values: mysqlValues,
   names: mysqlNames,
+  requireSettings,
   redactFailingRows,
   failure: mysqlFailure,
 };

@@ -19,6 +19,7 @@ const CAST_TYPES = { text: 'CHAR', integer: 'SIGNED' } as const;
 export const mysqlSql: SqlForms = {
   now: NOW_MS,
   lockRows: ' FOR UPDATE',
+  currentRows: ' FOR UPDATE',
   rowsAreValues: false,
   upsert: { update: ' ON DUPLICATE KEY UPDATE ', hasAlias: false },
   assigned: /^(?::orm_param_\d+|VALUES\(`(?:[^`]|``)*`\))/,

@@ -12,6 +12,7 @@ const IN_TRANSACTION = 1;
 export const mysqlTransactions: Transactions = {
   shareConnection: false,
   isolation: 'READ COMMITTED',
+  uncommittedReads: /^\s*SET\b[^]*\bREAD[\s-]+UNCOMMITTED\b/i,
   isActive,
   withLimitedLockWaits,
   limitIdleTime: () => Promise.resolve(),

@@ -13,6 +13,7 @@ export const postgresSql: SqlForms = {
   ...STANDARD_SQL,
   now: "CAST(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000 AS bigint)",
   lockRows: ' FOR NO KEY UPDATE',
+  currentRows: '',
   rowsAreValues: true,
   upsert: { update: ' DO UPDATE SET ', hasAlias: true },
   placeholder: undefined,

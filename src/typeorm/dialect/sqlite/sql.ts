@@ -11,6 +11,7 @@ export const sqliteSql: SqlForms = {
   now: `CAST((julianday('now') - ${String(JULIAN_DAY_OF_1970)}) * ${String(DAY_MS)} AS INTEGER)`,
   // There is one writer at a time.
   lockRows: '',
+  currentRows: '',
   rowsAreValues: false,
   upsert: { update: ' DO UPDATE SET ', hasAlias: false },
   // The scanner takes `$a$` for a quotation of PostgreSQL, without a text.

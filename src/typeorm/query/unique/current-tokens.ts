@@ -3,6 +3,7 @@ import type { QueryRunner } from 'typeorm';
 import { pagesOf } from '../../../keys/store/pages-of';
 import { fenced, rememberKeys } from '../../connection/key-fence';
 import { SqlParameters } from '../../connection/sql-parameters';
+import { dialectOf } from '../../dialect/dialect-of';
 import type { Installation } from '../../installation/installation';
 import { decryptStored } from '../../metadata/encrypted-column';
 import type { UniqueIndex } from '../../metadata/encrypted-column';
@@ -91,7 +92,7 @@ class EarlierRows {
       conditions.push(`(${token} IS NULL AND ${cell} IN (${parameters.list(inClear)}))`);
     }
     const any = `(${conditions.join(' OR ')})`;
-    return this.#rows.select(`WHERE ${sql === '' ? any : `${sql} AND ${any}`}`, parameters);
+    return this.#select(sql === '' ? any : `${sql} AND ${any}`, parameters);
   }
 
   /** Fetches the next rows that an UPDATE is about to change, by primary key. */
@@ -100,10 +101,16 @@ class EarlierRows {
     const keys = this.#rows.keys.join(', ');
     const { sql, parameters } = targets.select(table, this.#rows.keys);
     const following = after === undefined ? '' : ` AND (${keys}) > (${parameters.list(after)})`;
-    return this.#rows.select(
-      `WHERE (${keys}) IN (${sql}) AND ${cell} IS NOT NULL${following} ORDER BY ${keys} LIMIT ${String(PAGE_ROWS)}`,
+    return this.#select(
+      `(${keys}) IN (${sql}) AND ${cell} IS NOT NULL${following} ORDER BY ${keys} LIMIT ${String(PAGE_ROWS)}`,
       parameters,
     );
+  }
+
+  /** Fetches rows as they are now, also in a transaction with an older snapshot. */
+  #select(condition: string, parameters: SqlParameters): Promise<TokenRow[]> {
+    const { currentRows } = dialectOf(this.#installation.dataSource).sql;
+    return this.#rows.select(`WHERE ${condition}${currentRows}`, parameters);
   }
 
   /** Writes the current tokens of rows, and returns their values. */

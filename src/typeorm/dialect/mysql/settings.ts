@@ -1,0 +1,97 @@
+import type { DataSource } from 'typeorm';
+
+import { ConfigurationError } from '../../../errors';
+
+/** The settings of a session that are looked at, by their names in lower case. */
+type Settings = Readonly<Record<string, string | undefined>>;
+
+/** What a setting has to be, and how to make it so. */
+interface Rule {
+  readonly isMet: (settings: Settings) => boolean;
+  /** What happens otherwise. */
+  readonly problem: string;
+  readonly remedy: string;
+}
+
+const NAMES = [
+  'autocommit',
+  'character_set_client',
+  'sql_mode',
+  'sql_select_limit',
+  'transaction_isolation',
+  'tx_isolation',
+  'version',
+];
+
+/** The versions from which the SQL of this library is tested, or documented to work. */
+const OLDEST = { MariaDB: [10, 6, 0], MySQL: [8, 0, 19] } as const;
+
+const RULES: readonly Rule[] = [
+  {
+    isMet: ({ sql_mode = '' }) => /STRICT_(TRANS|ALL)_TABLES/.test(sql_mode),
+    problem:
+      'sql_mode is not strict, so that values which are too long would be cut without an error',
+    remedy: 'Add STRICT_TRANS_TABLES to sql_mode',
+  },
+  {
+    isMet: ({ sql_mode = '' }) => !sql_mode.includes('NO_BACKSLASH_ESCAPES'),
+    problem: 'sql_mode has NO_BACKSLASH_ESCAPES, by which mysql2 does not escape parameters',
+    remedy: 'Take it out of sql_mode',
+  },
+  {
+    isMet: ({ autocommit }) => autocommit === 'ON',
+    problem: 'autocommit is off, so that statements outside of transactions would be lost',
+    remedy: 'Set autocommit = 1',
+  },
+  {
+    isMet: ({ character_set_client: charset }) => charset === 'utf8mb4',
+    problem:
+      'the character set of the connection is not utf8mb4, so that characters would become question marks',
+    remedy: "Take the option charset away, or give charset: 'utf8mb4'",
+  },
+  {
+    isMet: ({ sql_select_limit: limit }) => BigInt(limit ?? 0) >= 2n ** 63n,
+    problem: 'sql_select_limit leaves rows out of results',
+    remedy: 'Set sql_select_limit = DEFAULT',
+  },
+  {
+    isMet: ({ transaction_isolation, tx_isolation }) =>
+      ![transaction_isolation, tx_isolation].includes('READ-UNCOMMITTED'),
+    problem:
+      'transactions read what others have not committed, keys that may be rolled back among it',
+    remedy: 'Set the isolation to READ COMMITTED or higher',
+  },
+];
+
+/**
+ * Refuses a server, or settings of its sessions, under which values could be lost.
+ *
+ * @throws {@link ConfigurationError}
+ */
+export async function requireSettings(dataSource: DataSource): Promise<void> {
+  const rows = await dataSource.query<{ Variable_name: string; Value: string }[]>(
+    `SHOW VARIABLES WHERE Variable_name IN (${NAMES.map((name) => `'${name}'`).join(', ')})`,
+  );
+  const settings: Settings = Object.fromEntries(
+    rows.map(({ Variable_name: name, Value: value }) => [name.toLowerCase(), value]),
+  );
+  requireVersion(settings['version'] ?? '');
+  const broken = RULES.find(({ isMet }) => !isMet(settings));
+  if (broken === undefined) return;
+  throw new ConfigurationError(
+    `The session of the database is not fit for field encryption: ${broken.problem}. ${broken.remedy}, ` +
+      'on the server or by what your application sets for each connection.',
+  );
+}
+
+function requireVersion(version: string): void {
+  const product = version.includes('MariaDB') ? 'MariaDB' : 'MySQL';
+  const oldest = OLDEST[product];
+  const parts = version.split(/[.-]/).map(Number);
+  const at = oldest.findIndex((part, i) => part !== parts[i]);
+  if (at < 0 || (parts[at] ?? 0) > (oldest[at] ?? 0)) return;
+  throw new ConfigurationError(
+    `The server is ${product} ${version}, and field encryption needs ${product} ${oldest.join('.')} or newer, ` +
+      'which holds rows to CHECK constraints and has JSON_TABLE.',
+  );
+}
