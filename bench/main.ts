@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { startPostgres } from '../test/support/postgres-server';
-import type { PostgresServer } from '../test/support/postgres-server';
+import type { TestServer } from '../test/support/server-process';
 
 import { isHeld, judge } from './bounds';
 import type { Verdict } from './bounds';
@@ -133,7 +133,7 @@ function sayWhatIsMissing(): void {
 }
 
 /** Starts a PostgreSQL server, unless the environment names one or none is installed. */
-async function usePostgres(): Promise<PostgresServer | undefined> {
+async function usePostgres(): Promise<TestServer | undefined> {
   if (process.env[POSTGRES_URL] !== undefined) return undefined;
   try {
     const server = await startPostgres({ durable: true });

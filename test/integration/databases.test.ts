@@ -1,12 +1,22 @@
 import { DataSource, EntitySchema } from 'typeorm';
-import { DATABASES, describeEachDatabase, typeormMajor } from '../support/databases';
+import { mariadb } from '../support/database-kinds';
+import {
+  DATABASES,
+  describeDatabases,
+  describeEachDatabase,
+  typeormMajor,
+} from '../support/databases';
+import type { DatabaseKind } from '../support/databases';
 
 const Note = new EntitySchema<{ id: number; text: string }>({
   name: 'Note',
   columns: { id: { type: Number, primary: true, generated: true }, text: { type: String } },
 });
 
-describeEachDatabase('A test database', ({ create }) => {
+describeEachDatabase('A test database', startsEmpty);
+describeDatabases([mariadb], 'A test database', startsEmpty);
+
+function startsEmpty({ create }: DatabaseKind): void {
   it('starts empty and shares nothing with another', async () => {
     const databases = [
       await create({ entities: [Note], synchronize: true }),
@@ -21,7 +31,7 @@ describeEachDatabase('A test database', ({ create }) => {
       await dispose();
     }
   });
-});
+}
 
 it('are those that the TypeORM under test has drivers for', () => {
   const names =

@@ -1,4 +1,4 @@
-/** Stops the PostgreSQL server that global-setup.ts has started; it takes its files along. */
+/** Stops the servers that global-setup.ts has started; they take their files along. */
 export default async function globalTeardown(): Promise<void> {
-  await globalThis.postgresServer?.stop();
+  await Promise.all((globalThis.testServers ?? []).map((server) => server.stop()));
 }
