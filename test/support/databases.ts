@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-import { betterSqlite3, postgres, sqlite3 } from './database-kinds';
+import { betterSqlite3, mariadb, postgres, sqlite3 } from './database-kinds';
 import type { DatabaseKind } from './database-kinds';
 import { spread } from './test-matrix';
 
@@ -17,21 +17,23 @@ function readTypeormVersion(): string {
 
 /** Every database that the TypeORM under test can be tried on. */
 export const DATABASES: readonly DatabaseKind[] =
-  typeormMajor === 0 ? [betterSqlite3, sqlite3, postgres] : [betterSqlite3, postgres];
+  typeormMajor === 0
+    ? [betterSqlite3, sqlite3, postgres, mariadb]
+    : [betterSqlite3, postgres, mariadb];
 
 /** What is tried with each major, from `npm test` over `TEST_MATRIX=all` to `TEST_MATRIX=each`. */
 type Spread = Record<'one' | 'all' | 'each', readonly DatabaseKind[]>;
 
 /** Each database with TypeORM 1, and fewer with 0.3. */
 const EACH: Spread = byMajor(
-  { one: [betterSqlite3, postgres], all: DATABASES, each: DATABASES },
-  { one: [postgres], all: [sqlite3, postgres], each: DATABASES },
+  { one: DATABASES, all: DATABASES, each: DATABASES },
+  { one: [postgres], all: [sqlite3, postgres, mariadb], each: DATABASES },
 );
 
 /** Each database for one of the majors; SQLite by the driver that 0.3 alone has. */
 const DIAGONAL: Spread = byMajor(
-  { one: [postgres], all: [postgres], each: DATABASES },
-  { one: [], all: [sqlite3], each: [sqlite3, postgres] },
+  { one: [postgres], all: [postgres, mariadb], each: DATABASES },
+  { one: [], all: [sqlite3], each: DATABASES },
 );
 
 function byMajor(one: Spread, zero: Spread): Spread {
