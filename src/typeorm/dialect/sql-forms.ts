@@ -43,6 +43,18 @@ export interface SqlForms {
     /** Whether its row has the alias of the builder, rather than the name of the table. */
     readonly hasAlias: boolean;
   };
+  /**
+   * Whether the row that is in the way of an INSERT has the same in a column, by its bytes; left out where that row is
+   * the one of the conflict target.
+   */
+  conflictsWithAny?(column: string): string;
+  /**
+   * Returns an INSERT of TypeORM's that ignores any error as one that ignores rows which are there; left out where TypeORM
+   * writes it so.
+   *
+   * @param key - a column of the primary key.
+   */
+  onlyDuplicates?(sql: string, key: string): string;
   /** What TypeORM assigns to a column: a parameter, or the value of the row that was to be inserted. */
   readonly assigned: RegExp;
   /**
