@@ -47,7 +47,7 @@ export function guardBoundRows<E extends ObjectLiteral>(
   const begin = sql.lastIndexOf(forms.upsert.update) + forms.upsert.update.length;
   // In front of the assignments, since what follows one sees what it has assigned.
   const key = keyOf(builder);
-  const guard = `${key} = CASE WHEN ${conditions.join(' AND ')} THEN ${key} ELSE ${forms.fail(MARK, 'boolean')} END`;
+  const guard = `${key} = CASE WHEN ${conditions.join(' AND ')} THEN ${key} WHEN ${forms.fail(MARK, 'boolean')} THEN ${key} END`;
   return `${sql.slice(0, begin)}${guard}, ${sql.slice(begin)}`;
 }
 
