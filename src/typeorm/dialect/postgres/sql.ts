@@ -15,7 +15,6 @@ export const postgresSql: SqlForms = {
   lockRows: ' FOR NO KEY UPDATE',
   rowsAreValues: true,
   upsert: { update: ' DO UPDATE SET ', hasAlias: true },
-  placeholder: undefined,
   placeholderAt: (sql, at) => {
     const wanted = `$${String(at + 1)}`;
     return placeholderWhere(sql, (token) => token === wanted);

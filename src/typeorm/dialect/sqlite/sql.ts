@@ -13,8 +13,7 @@ export const sqliteSql: SqlForms = {
   lockRows: '',
   rowsAreValues: false,
   upsert: { update: ' DO UPDATE SET ', hasAlias: false },
-  // The scanner takes `$a$` for a quotation of PostgreSQL, without a text.
-  placeholder: /^[?$@:]|^$/,
+  hasPlaceholder: (_sql, tokens) => tokens.some((token) => /^[?$@:]/.test(token)),
   placeholderAt: (sql, at) => {
     let questions = -1;
     return placeholderWhere(sql, (token) => token === '?' && ++questions === at);
