@@ -2,6 +2,7 @@ import type { DataSource } from 'typeorm';
 
 import type { DatabaseCatalog } from './database-catalog';
 import type { DriverError, Failure } from './failure';
+import type { LexicalRules } from './lexical-rules';
 import type { NameRules } from './name-rules';
 import type { SecretsOf } from './secret-rows';
 import type { SqlForms } from './sql-forms';
@@ -21,6 +22,7 @@ export interface Dialect {
    */
   readonly copyingRunners: readonly object[];
   readonly sql: SqlForms;
+  readonly lexicalRules: LexicalRules;
   readonly catalog: DatabaseCatalog;
   readonly transactions: Transactions;
   readonly values: ValueRules;

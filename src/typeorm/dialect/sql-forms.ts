@@ -58,10 +58,12 @@ export interface SqlForms {
   /** What TypeORM assigns to a column: a parameter, or the value of the row that was to be inserted. */
   readonly assigned: RegExp;
   /**
-   * What a placeholder begins with that may not stand in a condition from outside, as it would take the value
-   * of another; `undefined` where the database refuses it by itself.
+   * Whether a condition from outside has a placeholder, which would take the value of another. Left out where the
+   * database refuses it by itself.
+   *
+   * @param tokens - its symbols and values
    */
-  readonly placeholder: RegExp | undefined;
+  hasPlaceholder?(sql: string, tokens: readonly string[]): boolean;
   /** Finds the placeholder of a parameter in a statement, outside of quotes. */
   placeholderAt(sql: string, at: number): Placeholder | undefined;
   /** A text or an integer of any value. */
