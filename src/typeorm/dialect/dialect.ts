@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 
+import type { CheckConstraints } from './check-constraints';
 import type { DatabaseCatalog } from './database-catalog';
 import type { DriverError, Failure } from './failure';
 import type { LexicalRules } from './lexical-rules';
@@ -27,6 +28,8 @@ export interface Dialect {
   readonly transactions: Transactions;
   readonly values: ValueRules;
   readonly names: NameRules;
+  /** CHECK constraints; left out where TypeORM reads and makes them. */
+  readonly checks?: CheckConstraints;
   /**
    * Refuses a server, or settings of its sessions, under which values could be lost; left out where there are none.
    *
