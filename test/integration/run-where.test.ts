@@ -149,7 +149,10 @@ describeDiagonal('A run over the rows of a condition', (kind) => {
       ['id = 1 /* and no more */', {}, 'comment'],
       ["name <> 'x", {}, 'quotes'],
       ...(kind.type === 'postgres'
-        ? [["name <> E'\\'' OR (1 = 1 OR name = E'\\')", {}, 'quotes'] as const]
+        ? [
+            ["name <> E'\\'' OR (1 = 1 OR name = E'\\')", {}, 'quotes'] as const,
+            ["name <> '\\') OR (name <> '\\'", {}, 'backslash'] as const,
+          ]
         : [
             ['id = :1', {}, '"where"'] as const,
             ['id = $a$', {}, '"where"'] as const,

@@ -56,8 +56,7 @@ export function describeEachDatabase(title: string, body: (database: DatabaseKin
   describeDatabases(EACH[spread], title, body);
 }
 
-/** {@link describeEachDatabase} for databases that a suite names itself. */
-export function describeDatabases(
+function describeDatabases(
   databases: readonly DatabaseKind[],
   title: string,
   body: (database: DatabaseKind) => void,

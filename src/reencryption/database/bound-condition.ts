@@ -26,13 +26,13 @@ interface NamedParameter {
   readonly to: number;
 }
 
-function nodesIn(sql: string): SqlNode[] {
-  return [...withinGroups(sqlNodes(sql))].flat();
+function nodesIn(dataSource: DataSource, sql: string): SqlNode[] {
+  return [...withinGroups(sqlNodes(sql, dialectOf(dataSource).lexicalRules))].flat();
 }
 
 /** Returns the parameters of a condition in their order. */
-function parametersIn(sql: string): NamedParameter[] {
-  return nodesIn(sql)
+function parametersIn(dataSource: DataSource, sql: string): NamedParameter[] {
+  return nodesIn(dataSource, sql)
     .flatMap((node) => {
       const name = node.kind === 'parameter' && NAME.exec(node.text)?.[1];
       return name ? [{ name, from: node.from, to: node.from + 1 + name.length }] : [];
@@ -41,28 +41,28 @@ function parametersIn(sql: string): NamedParameter[] {
 }
 
 /** Returns the names of the parameters in a condition, in their order. */
-export function parameterNames(sql: string): string[] {
-  return parametersIn(sql).map(({ name }) => name);
+export function parameterNames(dataSource: DataSource, sql: string): string[] {
+  return parametersIn(dataSource, sql).map(({ name }) => name);
 }
 
 /** Whether a condition has a placeholder of the database, which would take the value of something else. */
 export function hasPlaceholder(dataSource: DataSource, sql: string): boolean {
-  const { placeholder } = dialectOf(dataSource).sql;
-  if (placeholder === undefined) return false;
-  return nodesIn(sql).some(
-    (node) => 'text' in node && placeholder.test(node.text) && !NAME.test(node.text),
-  );
+  const tokens = nodesIn(dataSource, sql)
+    .flatMap((node) => ('text' in node ? node.text : []))
+    .filter((text) => !NAME.test(text));
+  return dialectOf(dataSource).sql.hasPlaceholder?.(sql, tokens) ?? false;
 }
 
 /** @param parameters - one of each of {@link parameterNames}. */
 export function boundCondition(
+  dataSource: DataSource,
   sql: string,
   parameters: Readonly<Record<string, ParameterValue>>,
 ): BoundCondition {
   const texts: string[] = [];
   const values: ParameterValue[] = [];
   let end = 0;
-  for (const { name, from, to } of parametersIn(sql)) {
+  for (const { name, from, to } of parametersIn(dataSource, sql)) {
     const value = parameters[name];
     if (value === undefined) continue;
     texts.push(sql.slice(end, from));

@@ -80,7 +80,7 @@ export class CleartextRows {
         .map((indexed) => ({ encrypted, indexed, among: indexed.uniqueWith.map(add) })),
     );
     const keys = metadata.primaryColumns.map((column) => cell(column, sqlOf(column)));
-    const where = boundCondition('', {});
+    const where = boundCondition(dataSource, '', {});
     this.#table = { metadata, name, keys, cells, columns: [], where, first: '' };
   }
 

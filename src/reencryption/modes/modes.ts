@@ -7,7 +7,7 @@ import {
 import type { FieldPolicy } from '../../field/field-policy';
 import type { DataKey, KeySource } from '../../keys/key-source';
 import { ToBeErasedError } from '../../keys/scopes/erasure/marks-of-scopes';
-import { parseCleartext } from '../../typeorm/codec/cleartext';
+import { dateCleartext, parseCleartext } from '../../typeorm/codec/cleartext';
 import type { Installation } from '../../typeorm/installation/installation';
 import { decryptStored, fetchPrevious, storedForm } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
@@ -111,19 +111,20 @@ function isOfErased(keys: KeySource, { policy, scope }: EncryptedColumn): boolea
  * Formats a value as cleartext of its column, the inverse of reading cleartext; `undefined` if it would
  * not come back the same, as bytes that are not UTF-8 in a text column.
  */
-function formatCleartext(policy: FieldPolicy, value: unknown): string | Buffer | undefined {
+function formatCleartext(encrypted: EncryptedColumn, value: unknown): string | Buffer | undefined {
+  const { policy } = encrypted;
   if (policy.type === 'bytes') return formatBytes(policy, value as Buffer);
-  const text = formatText(policy, value);
+  const text = formatText(encrypted, value);
   if (policy.type === 'number' && !Object.is(parseCleartext(policy, text), value)) return undefined;
   return policy.storage === 'text' ? text : Buffer.from(text, 'utf8');
 }
 
-function formatText({ type }: FieldPolicy, value: unknown): string {
-  switch (type) {
+function formatText(encrypted: EncryptedColumn, value: unknown): string {
+  switch (encrypted.policy.type) {
     case 'json':
       return JSON.stringify(value);
     case 'date':
-      return (value as Date).toISOString();
+      return dateCleartext(encrypted, value as Date);
     default:
       return String(value);
   }
@@ -148,14 +149,14 @@ const decrypt: Mode = {
   transform: (encrypted, field, readable) => {
     if (isNull(field.stored) || storedForm(encrypted, field.stored) === 'cleartext') return field;
     const value = decryptStored(encrypted, readable);
-    return { stored: cleartextOf(encrypted.policy, value), tokens: field.tokens.map(() => null) };
+    return { stored: cleartextOf(encrypted, value), tokens: field.tokens.map(() => null) };
   },
 };
 
-function cleartextOf(policy: FieldPolicy, value: unknown): string | Buffer {
-  const cleartext = formatCleartext(policy, value);
+function cleartextOf(encrypted: EncryptedColumn, value: unknown): string | Buffer {
+  const cleartext = formatCleartext(encrypted, value);
   if (cleartext !== undefined) return cleartext;
-  const { entity, property } = policy;
+  const { entity, property } = encrypted.policy;
   throw new UnsupportedValueError(
     `${entity}.${property}: the value would not come back the same from cleartext. It stays encrypted.`,
     { entity, property },

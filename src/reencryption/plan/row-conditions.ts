@@ -1,10 +1,11 @@
-import type { DataSource } from 'typeorm';
+import type { DataSource, EntityMetadata } from 'typeorm';
 
 import { FieldEncryptionError, RunPlanError, UnsupportedQueryError } from '../../errors';
 import { isBoundField } from '../../field/field-policy';
 import { FORMATS, isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import { SCOPE_KEY_STATES } from '../../keys/record/scope-key-record';
 import type { ScopeKeyState } from '../../keys/record/scope-key-record';
+import { dialectOf } from '../../typeorm/dialect/dialect-of';
 import type { Installation } from '../../typeorm/installation/installation';
 import { isCiphertextSql } from '../../typeorm/metadata/ciphertext-check';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
@@ -45,7 +46,7 @@ export async function assertConditions(
         { entity: metadata.name },
       );
     }
-    requireWhole(metadata.name, { option, sql });
+    requireWhole(metadata, { option, sql });
     requirePlainColumns(installation, table, { option, sql });
     try {
       await database.readPage(table, { after: undefined, until: undefined, condition, limit: 0 });
@@ -66,13 +67,13 @@ export async function assertConditions(
  * @throws {@link RunPlanError}
  */
 function requireWhole(
-  entity: string,
+  { name: entity, connection }: EntityMetadata,
   { option, sql }: { readonly option: string; readonly sql: string },
 ): void {
-  if (scannedSql(sql).isWhole) return;
+  if (scannedSql(sql, dialectOf(connection).lexicalRules).isWhole) return;
   throw new RunPlanError(
-    `The condition that "${option}" gives for ${entity} has brackets or quotes that do not match, or a comment. ` +
-      'Write one whole condition.',
+    `The condition that "${option}" gives for ${entity} has brackets or quotes that do not match, a comment, or a ` +
+      'backslash before a quote. Write one whole condition, and give texts as parameters.',
     { entity },
   );
 }
@@ -101,8 +102,11 @@ function requirePlainColumns(
  *
  * @throws {@link RunPlanError}
  */
-export function assertParameters({ where = {}, parameters = {} }: RunOptions): void {
-  const wanted = new Set(Object.values(where).flatMap(parameterNames));
+export function assertParameters(
+  { dataSource }: Installation,
+  { where = {}, parameters = {} }: RunOptions,
+): void {
+  const wanted = new Set(Object.values(where).flatMap((sql) => parameterNames(dataSource, sql)));
   const given = Object.keys(parameters);
   const missing = [...wanted].find((name) => !given.includes(name));
   if (missing !== undefined) {

@@ -18,11 +18,11 @@ export function whereOf(
   scopes: readonly Scope[] | undefined,
 ): BoundCondition {
   const given = where[metadata.name] ?? '';
-  if (scopes === undefined) return boundCondition(given, parameters);
-  const { dataSource, ids } = { dataSource: metadata.connection, ids: idsByKind(scopes) };
+  const dataSource = metadata.connection;
+  if (scopes === undefined) return boundCondition(dataSource, given, parameters);
   const ofScopes = columns.map((column) => rowsOfScopesSql(dataSource, column)).join(' OR ');
   const both = given === '' ? ofScopes : `(${given}) AND (${ofScopes})`;
-  return boundCondition(both, { ...parameters, ...ids });
+  return boundCondition(dataSource, both, { ...parameters, ...idsByKind(scopes) });
 }
 
 /** By the parameter of each kind, a JSON text of the ids, of which there may be many. */

@@ -63,7 +63,7 @@ export async function planWork(
 ): Promise<TableWork[]> {
   requireTarget(installation, options.targetKey);
   await requireReplicas(installation, database, options.maxReplicaLagMs);
-  assertParameters(options);
+  assertParameters(installation, options);
   const scopes = options.scopes && (await knownScopes(installation, options.scopes));
   const chosen = chosenColumns(installation, mode, options, scopes);
   const keyIds = (await installation.keys.list()).map(({ id }) => id);

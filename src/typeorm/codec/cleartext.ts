@@ -1,9 +1,11 @@
-import type { EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { KeyNotFoundError, UnsupportedValueError } from '../../errors';
 import type { FieldPolicy } from '../../field/field-policy';
 import { dialectOf } from '../dialect/dialect-of';
+import type { ValueRules, Zone } from '../dialect/value-rules';
+
+import { withZone, zonedDate } from './zoned-date';
 
 /** Reads cleartext that this library did not write as the declared type; `undefined` if it is not of that type. */
 export function parseCleartext({ type }: FieldPolicy, cleartext: string | Uint8Array): unknown {
@@ -48,8 +50,6 @@ interface LegacyColumn {
   readonly policy: FieldPolicy;
 }
 
-const TIME_WITHOUT_ZONE = /^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?$/;
-
 /**
  * Reads a cleartext row of a column that is being encrypted, as its declared type.
  *
@@ -57,8 +57,12 @@ const TIME_WITHOUT_ZONE = /^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?$/;
  */
 export function readLegacyPlaintext({ column, policy }: LegacyColumn, stored: unknown): unknown {
   const cleartext = stored as string | Uint8Array;
-  const isUtc = policy.type === 'date' && storesUtc(column.entityMetadata);
-  const value = parseCleartext(policy, isUtc ? withZone(cleartext) : cleartext);
+  const value = parseCleartext(
+    policy,
+    policy.type === 'date'
+      ? withZone(Buffer.from(cleartext).toString('utf8'), zoneOf(column))
+      : cleartext,
+  );
   if (value !== undefined) return value;
   const { entity, property, type } = policy;
   throw new UnsupportedValueError(
@@ -80,11 +84,18 @@ export function maybeCleartext({ entity, property }: FieldPolicy, error: unknown
   );
 }
 
-function storesUtc({ connection }: EntityMetadata): boolean {
-  return dialectOf(connection).values.storesUtc(connection);
+/** Formats a date as cleartext, which is in ISO 8601. */
+export function dateCleartext({ column }: Pick<LegacyColumn, 'column'>, date: Date): string {
+  const { writesZone } = rulesOf(column);
+  const { time, offset } = zonedDate(date, writesZone ? zoneOf(column) : 'Z');
+  return `${time}${offset}`;
 }
 
-function withZone(cleartext: string | Uint8Array): string {
-  const text = Buffer.from(cleartext).toString('utf8');
-  return TIME_WITHOUT_ZONE.test(text) ? `${text.replace(' ', 'T')}Z` : text;
+/** Returns the zone of cleartext dates without one. */
+export function zoneOf(column: ColumnMetadata): Zone {
+  return rulesOf(column).zone(column.entityMetadata.connection);
+}
+
+function rulesOf({ entityMetadata }: ColumnMetadata): ValueRules {
+  return dialectOf(entityMetadata.connection).values;
 }

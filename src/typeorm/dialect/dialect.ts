@@ -1,7 +1,9 @@
 import type { DataSource } from 'typeorm';
 
+import type { CheckConstraints } from './check-constraints';
 import type { DatabaseCatalog } from './database-catalog';
 import type { DriverError, Failure } from './failure';
+import type { LexicalRules } from './lexical-rules';
 import type { NameRules } from './name-rules';
 import type { SecretsOf } from './secret-rows';
 import type { SqlForms } from './sql-forms';
@@ -21,10 +23,13 @@ export interface Dialect {
    */
   readonly copyingRunners: readonly object[];
   readonly sql: SqlForms;
+  readonly lexicalRules: LexicalRules;
   readonly catalog: DatabaseCatalog;
   readonly transactions: Transactions;
   readonly values: ValueRules;
   readonly names: NameRules;
+  /** CHECK constraints; left out where TypeORM reads and makes them. */
+  readonly checks?: CheckConstraints;
   /**
    * Refuses a server, or settings of its sessions, under which values could be lost; left out where there are none.
    *

@@ -43,13 +43,27 @@ export interface SqlForms {
     /** Whether its row has the alias of the builder, rather than the name of the table. */
     readonly hasAlias: boolean;
   };
+  /**
+   * Whether the row that is in the way of an INSERT has the same in a column, by its bytes; left out where that row is
+   * the one of the conflict target.
+   */
+  conflictsWithAny?(column: string): string;
+  /**
+   * Returns an INSERT of TypeORM's that ignores any error as one that ignores rows which are there; left out where TypeORM
+   * writes it so.
+   *
+   * @param key - a column of the primary key.
+   */
+  onlyDuplicates?(sql: string, key: string): string;
   /** What TypeORM assigns to a column: a parameter, or the value of the row that was to be inserted. */
   readonly assigned: RegExp;
   /**
-   * What a placeholder begins with that may not stand in a condition from outside, as it would take the value
-   * of another; `undefined` where the database refuses it by itself.
+   * Whether a condition from outside has a placeholder, which would take the value of another. Left out where the
+   * database refuses it by itself.
+   *
+   * @param tokens - its symbols and values
    */
-  readonly placeholder: RegExp | undefined;
+  hasPlaceholder?(sql: string, tokens: readonly string[]): boolean;
   /** Finds the placeholder of a parameter in a statement, outside of quotes. */
   placeholderAt(sql: string, at: number): Placeholder | undefined;
   /** A text or an integer of any value. */

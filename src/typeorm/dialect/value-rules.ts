@@ -2,6 +2,15 @@ import type { ColumnType, DataSource } from 'typeorm';
 
 import type { Storage } from '../../format/field-ciphertext';
 
+/** A character set, and how its texts compare. */
+export interface TextForm {
+  readonly charset: string;
+  readonly collation: string;
+}
+
+/** `+02:00` or the like, `Z` for UTC, or the local time of this process. */
+export type Zone = `${'+' | '-'}${string}` | 'Z' | 'local';
+
 /** What differs in the values that databases hold, and their drivers take and return. */
 export interface ValueRules {
   /** Whether NULL is sorted as the greatest value, or as the least. */
@@ -14,13 +23,17 @@ export interface ValueRules {
   readonly hasTypedCells: boolean;
   /** The number of parameters that one statement may have. */
   maxParameters(dataSource: DataSource): Promise<number>;
-  /** Whether TypeORM writes and reads dates without a zone in UTC, or in local time. */
-  storesUtc(dataSource: DataSource): boolean;
+  /** The zone of dates without one, as TypeORM writes and reads them: an offset from UTC, or local time. */
+  zone(dataSource: DataSource): Zone;
+  /** Whether dates in clear are to be text of that zone: a column of dates has none, and takes only such text. */
+  readonly writesZone: boolean;
   /** The type of a column of ciphertexts: of `length` characters at most, or without a limit. */
   columnType(storage: Storage, length: number | undefined): ColumnType;
   /**
    * The character set and collation under which texts are equal only if their bytes are; left out where a column
    * has such a one by default.
    */
-  readonly exactText?: { readonly charset: string; readonly collation: string };
+  readonly exactText?: TextForm;
+  /** The same for ciphertexts: their columns also hold cleartext, before it is encrypted and when it is decrypted. */
+  readonly exactCleartext?: TextForm;
 }

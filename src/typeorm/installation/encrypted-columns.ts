@@ -1,11 +1,10 @@
 import { getMetadataArgsStorage } from 'typeorm';
-import type { ColumnType, DataSource, EntityMetadata } from 'typeorm';
+import type { DataSource, EntityMetadata } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { ConfigurationError } from '../../errors';
 import type { InvalidFieldPolicyError } from '../../errors';
 import { FieldCipher } from '../../field/field-cipher';
-import type { FieldPolicy } from '../../field/field-policy';
 import type { KeySource } from '../../keys/key-source';
 import {
   BlindIndexColumnGuard,
@@ -20,6 +19,7 @@ import type { CheckedOptions } from '../declare/field-encryption-options';
 import { rowBindingOf } from '../metadata/bound-columns';
 import { addCiphertextCheck } from '../metadata/ciphertext-check';
 import { assertNoneStoredByOthers } from '../metadata/column-checks';
+import { COMPARED_AS, setCiphertextForm } from '../metadata/column-form';
 import { describeColumn, policyRefused } from '../metadata/encrypted-column';
 import type {
   EncryptedColumn,
@@ -129,16 +129,6 @@ function markedColumns(metadata: EntityMetadata, context: EncryptionContext): En
   return columns;
 }
 
-/**
- * Types for which TypeORM's diff compares values as text: `===` would find an equal date, JSON value or
- * NaN changed. The driver codec sets the type in the database.
- */
-const COMPARED_AS: Partial<Record<FieldPolicy['type'], ColumnType>> = {
-  date: 'simple-json',
-  json: 'simple-json',
-  number: 'simple-enum',
-};
-
 function encryptColumn(
   column: ColumnMetadata,
   guard: EncryptedColumnGuard,
@@ -151,7 +141,7 @@ function encryptColumn(
   const { application } = options;
   const name = `${policy.entity}.${policy.property}`;
   removeGuard(column);
-  column.type = COMPARED_AS[policy.type] ?? column.type;
+  setCiphertextForm(column, policy, dataSource);
   const readsPlaintext = options.legacyPlaintext?.includes(name) ?? false;
   const previousFormat = options.previousFormats?.[name];
 

@@ -1,6 +1,7 @@
 import type { QueryRunner } from 'typeorm';
 
 import { withConnection } from '../connection/lent-connection';
+import { dialectOf } from '../dialect/dialect-of';
 import { otherCiphertextCheck } from '../metadata/ciphertext-check';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
 
@@ -26,7 +27,8 @@ export async function storedChecks(
       if (metadata.tableType === 'entity-child') continue;
       const table = await runner.getTable(metadata.tablePath);
       if (table === undefined) continue;
-      const names = new Set(table.checks.map(({ name }) => name));
+      const checks = (await dialectOf(dataSource).checks?.of(runner, metadata)) ?? table.checks;
+      const names = new Set(checks.map(({ name }) => name));
       for (const encrypted of columns) {
         const { check, column, policy } = encrypted;
         const { name } = otherCiphertextCheck(column, policy, dataSource);

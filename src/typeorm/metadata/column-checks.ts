@@ -27,7 +27,7 @@ export const REFUSED_OPTIONS = {
   transformer: 'the value is encrypted by the driver codec. Convert the value in the entity',
 } as const;
 
-/** Options that make the database or TypeORM compute the value, or that change the column's kind, by their metadata. */
+/** Options that make the database or TypeORM compute the value, or that change the column's kind or how it compares, by their metadata. */
 const FOREIGN_OPTIONS = {
   isVersion: 'version',
   isCreateDate: 'createDate',
@@ -40,6 +40,8 @@ const FOREIGN_OPTIONS = {
   asExpression: 'asExpression',
   onUpdate: 'onUpdate',
   enum: 'enum',
+  charset: 'charset',
+  collation: 'collation',
 } as const satisfies Partial<Record<keyof ColumnMetadata, string>>;
 
 /** Refuses changes to the options of `encryptedColumn()`, as in `{ ...encryptedColumn(), length: 20 }`. */

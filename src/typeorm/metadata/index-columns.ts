@@ -11,6 +11,7 @@ import type { KeySource } from '../../keys/key-source';
 import { BlindIndexColumnGuard, guardOf, removeGuard } from '../declare/column-guard';
 import type { ColumnGuard } from '../declare/column-guard';
 
+import { setTokenForm } from './column-form';
 import { policyRefused } from './encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from './encrypted-column';
 import { tellOfFailure } from './failure-message';
@@ -50,6 +51,7 @@ export function indexedColumns(
     );
     assertSinglePrimaryKey(source, index);
     hideIndexColumn(column, source, index, ofScope !== undefined);
+    setTokenForm(column, dataSource);
     const uniqueWith = uniqueWithColumns(source, guard, policy);
     const databaseIndex = addDatabaseIndex([column, ...uniqueWith], indexPolicy.unique, dataSource);
     const isScoped = ofScope !== undefined;

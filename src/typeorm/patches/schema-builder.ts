@@ -7,6 +7,7 @@ import { alignChecks } from '../installation/missing-checks';
 import { OWN_TABLES } from '../tables/own-tables';
 
 import { override } from './override';
+import { buildChecks } from './schema-checks';
 
 const ownMetadatas = new WeakMap<DataSource, ReadonlyMap<string, EntityMetadata>>();
 
@@ -87,6 +88,7 @@ export function installSchemaBuilder(installation: Installation): void {
     Object.defineProperty(builder, TABLES, {
       get: () => [...tablesOf(builder), ...ownMetadata(dataSource).filter((m) => m.synchronize)],
     });
+    buildChecks(builder, installation);
     override(builder, 'build', (build) => async () => {
       await alignChecks(installation);
       await build();

@@ -12,6 +12,7 @@ import { inAlternative } from '../query/lookup/condition-row';
 import { withResolvedParameters } from '../query/lookup/resolved-parameters';
 import { assertMappedTable } from '../query/refusal/mapped-table';
 import { assertNoRawUse } from '../query/refusal/statement-check';
+import { guardBoundRows, ignoreDuplicatesOnly } from '../query/write/conflicting-rows';
 import {
   assertNoExplicitTokens,
   columnsWithIndexes,
@@ -62,7 +63,9 @@ class EncryptingInsertQueryBuilder<
     }
     return checked(this, () => {
       const sql = super.getQuery();
-      return entity === undefined ? sql : guardScopes(this, entity, () => this.getValueSets(), sql);
+      if (entity === undefined) return sql;
+      const guarded = guardScopes(this, entity, () => this.getValueSets(), sql);
+      return ignoreDuplicatesOnly(this, guardBoundRows(this, entity, guarded));
     });
   }
 

@@ -1,6 +1,7 @@
 import type { DataSource, EntityMetadata } from 'typeorm';
 import type { CheckMetadata } from 'typeorm/metadata/CheckMetadata.js';
 
+import { dialectOf } from '../dialect/dialect-of';
 import { policyRefused } from '../metadata/encrypted-column';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
 import { tablePlace } from '../metadata/table-place';
@@ -88,8 +89,9 @@ function constrained(
   metadata: EntityMetadata,
   encrypted: readonly EncryptedColumn[],
 ): EncryptedColumn | undefined {
+  const { lexicalRules: rules } = dialectOf(metadata.connection);
   const byName = namesOf(metadata, encrypted);
-  for (const nodes of withinGroups(sqlNodes(sql))) {
+  for (const nodes of withinGroups(sqlNodes(sql, rules))) {
     for (const [at, node] of nodes.entries()) {
       if (node.kind !== 'name' || isNoColumn(nodes, at)) continue;
       // The names of its table and schema may stand before the column.

@@ -92,20 +92,26 @@ async function textsOfDatabase(
   tables: readonly EntityMetadata[],
 ): Promise<ViewText[]> {
   const views = await dialectOf(dataSource).catalog.views(dataSource, tables);
-  return views.map(({ name, path, definition }) => ({ name, path, nodes: sqlNodes(definition) }));
+  return views.map(({ name, path, definition }) => {
+    return { name, path, nodes: nodesOf(dataSource, definition) };
+  });
 }
 
 /** Returns the SQL of a view entity; `undefined` for others, and if its builder fails for reasons of its own. */
 function textOf(dataSource: DataSource, metadata: EntityMetadata): ViewText | undefined {
   const { tableType, expression, tableName: name, tablePath: path } = metadata;
   if (tableType !== 'view' || expression === undefined) return undefined;
-  if (typeof expression === 'string') return { name, path, nodes: sqlNodes(expression) };
+  if (typeof expression === 'string') return { name, path, nodes: nodesOf(dataSource, expression) };
   try {
-    return { name, path, nodes: sqlNodes(expression(dataSource).getQuery()) };
+    return { name, path, nodes: nodesOf(dataSource, expression(dataSource).getQuery()) };
   } catch (error) {
     if (error instanceof FieldEncryptionError) throw error;
     return undefined;
   }
+}
+
+function nodesOf(dataSource: DataSource, sql: string): readonly SqlNode[] {
+  return sqlNodes(sql, dialectOf(dataSource).lexicalRules);
 }
 
 /** Finds the views over encrypted columns, and over one another. */
@@ -162,7 +168,7 @@ function checkText(dataSource: DataSource, metadata: EntityMetadata, known: Cata
 }
 
 function checkVirtualColumn(
-  { driver }: DataSource,
+  dataSource: DataSource,
   { query, propertyPath, entityMetadata }: ColumnMetadata,
   known: Catalog,
   own: Source,
@@ -172,7 +178,7 @@ function checkVirtualColumn(
   scope.add(OWNER, own);
   checkOf(known, (used, _clause, hiddenBy) => {
     throw usedBy(`the virtual column ${entityMetadata.name}.${propertyPath}`, used, hiddenBy);
-  }).expression(sqlNodes(`(${query(driver.escape(OWNER))})`), scope);
+  }).expression(nodesOf(dataSource, `(${query(dataSource.driver.escape(OWNER))})`), scope);
 }
 
 function checkOf(known: Catalog, onUse: OnUse): SqlCheck {

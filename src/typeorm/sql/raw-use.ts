@@ -17,7 +17,10 @@ export function isCleartextParameter(name: string): boolean {
 const CLEARTEXT_LIST = new RegExp(String.raw`^:\.\.\.encrypted_${CLEARTEXT}_\d+$`);
 
 /** Keywords that an operand follows. */
-const BEFORE_OPERAND = ['is', 'like', 'ilike', 'glob', 'match', 'regexp', 'between', 'from', 'to'];
+const BEFORE_OPERAND = [
+  ...['is', 'like', 'ilike', 'rlike', 'glob', 'match', 'regexp', 'between', 'from', 'to'],
+  ...['div', 'mod'],
+];
 
 /** Whether an encrypted column is named in one of the few places where ciphertext can stand for the value. */
 export function isHarmless(

@@ -40,6 +40,11 @@ export interface ScannedSql {
   readonly nodes: readonly SqlNode[];
   /** Whether its brackets match and its quotations end, and it has no comment: SQL around it stays around it. */
   readonly isWhole: boolean;
+  /**
+   * Whether the database is sure to see the same. Else a quotation or comment has no end, or one that depends on
+   * settings: all after it is taken for SQL without quotes, but names with other characters may hide there.
+   */
+  readonly isClear: boolean;
 }
 
 /** Keywords after which `*` selects, as at the beginning; elsewhere it multiplies. */

@@ -1,54 +1,58 @@
+import type { LexicalRules } from '../dialect/lexical-rules';
+
 import { asName, isKeyword, isSymbol, selectsAfter, withNames } from './sql-nodes';
 import type { GroupNode, ScannedSql, SqlNode } from './sql-nodes';
+import { endOfComment, matchAt, quotationAt } from './sql-quotations';
+import type { Quoted } from './sql-quotations';
 
 /** Deeper than people write; deeper groups become part of the group at this depth. */
 const MAX_DEPTH = 200;
 
-const WORD = /[\p{L}_][\p{L}\p{N}_$]*/uy;
-const DOT = /\s*\.\s*/y;
-/** The quotes of names; SQLite takes strings for names where only a name can stand. */
-const QUOTE = /["`']/;
-const NUMBER = /\d[\w.]*/y;
+const QUOTE = /["'`[\]]/;
 const PARAMETER = /:(?:\.\.\.)?[\w.]+/y;
-const CAST = /::\s*[\w".]+/y;
+const DOT = /\./y;
+/** Not the one that a number begins with. */
+const DOT_AFTER_GAP = /\.(?!\d)/y;
+const CAST = /::/y;
 /** The rest of a type after its first word: left there, it would be an alias, or make a name a function. */
 const TYPE_REST =
   /(?:varying|precision|char(?:acter)?|with(?:out)?\s+time\s+zone)\b|\([\d\s,]*\)/iy;
-const BLANKS = /\s+/y;
-const DOLLAR_QUOTE = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy;
 
 /** Keywords that a name follows, even as a string. */
 const BEFORE_NAME = ['from', 'join', 'into', 'update', 'only', 'table', 'as'];
 
 /** Parses SQL into nodes, in one pass. Leaves out comments and casts. */
-export function sqlNodes(sql: string): readonly SqlNode[] {
-  return scannedSql(sql).nodes;
+export function sqlNodes(sql: string, rules: LexicalRules): readonly SqlNode[] {
+  return scannedSql(sql, rules).nodes;
 }
 
 /** {@link sqlNodes}, and whether that is all. */
-export function scannedSql(sql: string): ScannedSql {
-  return new SqlScanner(sql).scan();
+export function scannedSql(sql: string, rules: LexicalRules): ScannedSql {
+  return new SqlScanner(sql, rules).scan();
 }
 
 class SqlScanner {
   readonly #sql: string;
+  readonly #rules: LexicalRules;
   readonly #open: SqlNode[][] = [[]];
   #at = 0;
   /** How many open groups are too deep to be nodes. */
   #tooDeep = 0;
-  /** Whether a quotation or comment has no end: the rest is taken for SQL, so that it hides no name. */
-  #isUnclosed = false;
+  /** Whether quotes and comments have been what they seem. From then on they hide no name. */
+  #isClear = true;
   #isWhole = true;
 
-  constructor(sql: string) {
+  constructor(sql: string, rules: LexicalRules) {
     this.#sql = sql;
+    this.#rules = rules;
   }
 
   scan(): ScannedSql {
     while (this.#at < this.#sql.length) this.#next();
-    const isWhole = this.#isWhole && !this.#isUnclosed && this.#open.length === 1;
+    const isClear = this.#isClear;
+    const isWhole = this.#isWhole && isClear && this.#open.length === 1;
     while (this.#open.length > 1) this.#close();
-    return { nodes: this.#nodes, isWhole };
+    return { nodes: this.#nodes, isWhole, isClear };
   }
 
   get #nodes(): SqlNode[] {
@@ -56,47 +60,72 @@ class SqlScanner {
   }
 
   #next(): void {
-    if (/\s/.test(this.#sql.charAt(this.#at))) this.#at += 1;
-    else if (!this.#quotation() && !this.#name()) this.#other();
+    const wasClear = this.#isClear;
+    if (this.#gap() || this.#string() || this.#cast() || wasClear !== this.#isClear) return;
+    const number = this.#take(this.#rules.number);
+    if (number !== undefined) this.#nodes.push({ kind: 'value', text: number });
+    else if (!this.#name()) this.#other();
   }
 
-  /** Steps over a string, a comment, or a cast, whose type is not a column. */
-  #quotation(): boolean {
-    if (this.#isUnclosed) return false;
-    switch (this.#sql.charAt(this.#at)) {
-      case "'":
-        return this.#string(this.#at);
-      case 'e':
-      case 'E':
-        return this.#sql.charAt(this.#at + 1) === "'" && this.#string(this.#at + 1, '\\');
-      case '$':
-        return this.#dollarQuoted();
-      case '-':
-        return this.#comment('--', '\n');
-      case '/':
-        return this.#comment('/*', '*/');
-      case ':':
-        return this.#cast();
-      default:
-        return false;
+  /** Steps over white space and comments; and over quotes where it is not clear what they quote. */
+  #gap(): boolean {
+    const start = this.#at;
+    while (
+      this.#take(this.#rules.blanks) !== undefined ||
+      (this.#staysClear() ? this.#comment() : this.#quote())
+    );
+    return this.#at > start;
+  }
+
+  #staysClear(): boolean {
+    this.#isClear &&= matchAt(this.#rules.unclear, this.#sql, this.#at) === undefined;
+    return this.#isClear;
+  }
+
+  #quote(): boolean {
+    const isQuote = QUOTE.test(this.#sql.charAt(this.#at));
+    if (isQuote) this.#at += 1;
+    return isQuote;
+  }
+
+  #comment(): boolean {
+    if (this.#take(this.#rules.lineComment) === undefined) {
+      if (!this.#sql.startsWith('/*', this.#at)) return false;
+      const end = endOfComment(this.#sql, this.#at, this.#rules);
+      this.#isClear = end >= 0;
+      if (end < 0) return false;
+      this.#at = end;
     }
+    this.#isWhole = false;
+    return true;
   }
 
-  #string(start: number, escape?: string): boolean {
-    const end = this.#endOfQuoted(start, escape);
-    if (end === undefined) return this.#neverClosed();
-    if (escape === undefined && this.#isNamed(end)) return this.#name();
-    this.#at = end;
-    const text = escape === undefined ? this.#sql.slice(start, end - 1) : '';
-    this.#nodes.push({ kind: 'value', text });
+  #string(): boolean {
+    const found = this.#quotation();
+    if (found === undefined || found.isName) return false;
+    if (this.#isNamed(found.end)) return this.#name();
+    this.#at = found.end;
+    this.#nodes.push({ kind: 'value', text: `'${found.text}` });
     return true;
+  }
+
+  #quotation(): Quoted | undefined {
+    if (!this.#isClear) return undefined;
+    const isAfterEscape = isKeyword(this.#nodes.at(-1), 'escape');
+    const found = quotationAt(this.#sql, this.#at, this.#rules, isAfterEscape);
+    if (found !== 'unclear') return found;
+    this.#isClear = false;
+    return undefined;
   }
 
   /** Whether the string up to an end stands where only a name can. */
   #isNamed(end: number): boolean {
-    DOT.lastIndex = end;
+    const start = this.#at;
+    this.#at = end;
+    const isQualifier = this.#dot();
+    this.#at = start;
     const [before, last] = [this.#nodes.at(-2), this.#nodes.at(-1)];
-    if (DOT.test(this.#sql) || isSymbol(last, '.')) return true;
+    if (isQualifier || isSymbol(last, '.')) return true;
     if (isKeyword(last, 'from') && isKeyword(before, 'distinct')) return false;
     return isKeyword(last, ...BEFORE_NAME);
   }
@@ -109,60 +138,16 @@ class SqlScanner {
     nodes[nodes.length - 1] = last.kind === 'group' ? withNames(last) : asName(last);
   }
 
-  /** Finds the end of what is quoted from a place on. A quote within is doubled. */
-  #endOfQuoted(start: number, escape?: string): number | undefined {
-    const quote = this.#sql.charAt(start);
-    for (let at = start + 1; at < this.#sql.length; at++) {
-      const character = this.#sql.charAt(at);
-      if (character === escape) at += 1;
-      else if (character === quote) {
-        if (this.#sql.charAt(at + 1) !== quote) return at + 1;
-        at += 1;
-      }
-    }
-    return undefined;
-  }
-
-  #dollarQuoted(): boolean {
-    const start = this.#at;
-    const tag = this.#take(DOLLAR_QUOTE);
-    if (tag === undefined) return false;
-    const end = this.#sql.indexOf(tag, this.#at);
-    this.#at = end < 0 ? start : end + tag.length;
-    if (end < 0) return this.#neverClosed();
-    this.#nodes.push({ kind: 'value', text: '' });
-    return true;
-  }
-
-  #comment(begin: string, end: string): boolean {
-    if (!this.#sql.startsWith(begin, this.#at)) return false;
-    this.#isWhole = false;
-    const found = this.#sql.indexOf(end, this.#at + begin.length);
-    if (found < 0 && end !== '\n') return this.#neverClosed();
-    // PostgreSQL nests comments and SQLite does not, so that they end in different places.
-    if (begin === '/*' && this.#sql.slice(this.#at + 2, found).includes(begin)) {
-      return this.#neverClosed();
-    }
-    this.#at = found < 0 ? this.#sql.length : found + end.length;
-    return true;
-  }
-
+  /** Steps over a cast, whose type is not a column. */
   #cast(): boolean {
-    if (this.#take(CAST) === undefined) return false;
+    if (!this.#rules.hasCasts || !this.#isClear || this.#take(CAST) === undefined) return false;
     const last = this.#nodes.pop();
     if (last?.kind === 'name') this.#nodes.push({ ...last, isCast: true });
     else if (last !== undefined) this.#nodes.push(last);
-    while (
-      (this.#take(BLANKS) ?? this.#take(TYPE_REST)) !== undefined ||
-      this.#comment('--', '\n') ||
-      this.#comment('/*', '*/')
-    );
+    this.#gap();
+    if (this.#name()) this.#nodes.pop();
+    while (this.#gap() || this.#take(TYPE_REST) !== undefined);
     return true;
-  }
-
-  #neverClosed(): false {
-    this.#isUnclosed = true;
-    return false;
   }
 
   #name(): boolean {
@@ -171,7 +156,7 @@ class SqlScanner {
     if (first === undefined) return false;
     const parts = [first];
     let end = this.#at;
-    while (this.#take(DOT) !== undefined) {
+    while (this.#dot()) {
       if (this.#sql.charAt(this.#at) === '*') {
         this.#at += 1;
         this.#nodes.push({ kind: 'star', qualifier: parts.join('.') });
@@ -189,18 +174,23 @@ class SqlScanner {
   }
 
   #namePart(): string | undefined {
-    return (this.#quotedName() ?? this.#take(WORD))?.toLowerCase();
+    const quoted = this.#quotation();
+    if (quoted !== undefined) this.#at = quoted.end;
+    else if (!this.#isClear) this.#gap();
+    return (quoted?.text ?? this.#take(this.#rules.word))?.toLowerCase();
   }
 
-  #quotedName(): string | undefined {
+  /** Steps over a dot that qualifies a name. */
+  #dot(): boolean {
     const start = this.#at;
-    const quote = this.#sql.charAt(start);
-    if (this.#isUnclosed || !QUOTE.test(quote)) return undefined;
-    const end = this.#endOfQuoted(start);
-    this.#isUnclosed = end === undefined;
-    if (end === undefined) return undefined;
-    this.#at = end;
-    return this.#sql.slice(start + 1, end - 1).replaceAll(quote + quote, quote);
+    const isAfterGap = this.#gap();
+    if (this.#take(isAfterGap ? DOT_AFTER_GAP : DOT) === undefined) {
+      this.#at = start;
+      return false;
+    }
+    this.#gap();
+    this.#isClear &&= !isAfterGap || this.#rules.joinsOverGaps;
+    return true;
   }
 
   #other(): void {
@@ -208,8 +198,6 @@ class SqlScanner {
     const parameter = this.#take(PARAMETER);
     if (parameter !== undefined)
       return void this.#nodes.push({ kind: 'parameter', text: parameter, from });
-    const number = this.#take(NUMBER);
-    if (number !== undefined) return void this.#nodes.push({ kind: 'value', text: number });
     const text = this.#sql.charAt(this.#at);
     this.#at += 1;
     if (text === '(') this.#begin();
@@ -219,7 +207,7 @@ class SqlScanner {
       this.#nodes.push({ kind: 'symbol', text });
     } else if (text === '*' && selectsAfter(this.#nodes.at(-1))) {
       this.#nodes.push({ kind: 'star', qualifier: undefined });
-      // SQLite has brackets around names, and PostgreSQL after names of arrays.
+      // Brackets follow the names of arrays.
     } else if (!'[]'.includes(text)) this.#nodes.push({ kind: 'symbol', text });
   }
 
@@ -241,8 +229,7 @@ class SqlScanner {
 
   /** Returns what matches a form at this place, and steps over it. */
   #take(form: RegExp): string | undefined {
-    form.lastIndex = this.#at;
-    const found = form.exec(this.#sql)?.[0];
+    const found = matchAt(form, this.#sql, this.#at);
     if (found !== undefined) this.#at += found.length;
     return found;
   }

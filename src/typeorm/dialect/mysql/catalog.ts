@@ -1,4 +1,4 @@
-import { QueryFailedError, TableCheck } from 'typeorm';
+import { QueryFailedError } from 'typeorm';
 import type { EntityMetadata, QueryRunner, Table } from 'typeorm';
 
 import { ConfigurationError } from '../../../errors';
@@ -10,6 +10,7 @@ import type {
   StoredColumn,
 } from '../database-catalog';
 
+import { mysqlChecks } from './checks';
 import { quotedName } from './names';
 import { mayRead, rights } from './privileges';
 import { inSchema } from './table-name';
@@ -77,18 +78,10 @@ async function tableExists(runner: QueryRunner, tablePath: string): Promise<bool
 /** TypeORM reads no CHECK constraints there. */
 async function liveTable(
   runner: QueryRunner,
-  { tablePath }: EntityMetadata,
+  metadata: EntityMetadata,
 ): Promise<Table | undefined> {
-  const live = await runner.getTable(tablePath);
-  if (live === undefined) return undefined;
-  const checks = await fromSchema<{ name: string; expression: string }>(
-    runner,
-    tablePath,
-    'SELECT c.constraint_name AS name, k.check_clause AS expression FROM information_schema.table_constraints c ' +
-      'JOIN information_schema.check_constraints k ON k.constraint_schema = c.constraint_schema AND k.constraint_name = c.constraint_name',
-    " AND c.constraint_type = 'CHECK'",
-  );
-  live.checks = checks.map((check) => new TableCheck(check));
+  const live = await runner.getTable(metadata.tablePath);
+  if (live !== undefined) live.checks = await mysqlChecks.of(runner, metadata);
   return live;
 }
 

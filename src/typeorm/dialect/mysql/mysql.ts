@@ -1,5 +1,6 @@
 import type { Dialect } from '../dialect';
 
+import { mysqlChecks } from './checks';
 import { mysqlCatalog } from './catalog';
 import { redactFailingRows } from './failing-rows';
 import { mysqlFailure } from './failures';
@@ -19,6 +20,7 @@ export const mysql: Dialect = {
   transactions: mysqlTransactions,
   values: mysqlValues,
   names: mysqlNames,
+  checks: mysqlChecks,
   requireSettings,
   redactFailingRows,
   failure: mysqlFailure,

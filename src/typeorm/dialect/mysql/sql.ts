@@ -22,6 +22,8 @@ export const mysqlSql: SqlForms = {
   currentRows: ' FOR UPDATE',
   rowsAreValues: false,
   upsert: { update: ' ON DUPLICATE KEY UPDATE ', hasAlias: false },
+  conflictsWithAny: (column) => `CAST(${column} AS BINARY) <=> CAST(VALUES(${column}) AS BINARY)`,
+  onlyDuplicates,
   assigned: /^(?::orm_param_\d+|VALUES\(`(?:[^`]|``)*`\))/,
   placeholder: /\?/,
   placeholderAt,
@@ -75,6 +77,15 @@ function fail(mark: string, type: SqlValue['type']): string {
   return type === 'boolean'
     ? `(${overflow})`
     : `CAST(${overflow} AS ${type === 'text' ? 'CHAR' : 'BINARY'})`;
+}
+
+/** What it would assign is already there. It stands before RETURNING, which MariaDB has. */
+function onlyDuplicates(sql: string, key: string): string {
+  if (!/^INSERT IGNORE INTO/.test(sql)) return sql;
+  const insert = sql.replace('INSERT IGNORE', 'INSERT').trimEnd();
+  const returning = insert.lastIndexOf(' RETURNING ');
+  const end = returning < 0 ? insert.length : returning;
+  return `${insert.slice(0, end)} ON DUPLICATE KEY UPDATE ${key} = ${key}${insert.slice(end)}`;
 }
 
 function placeholderAt(sql: string, at: number): Placeholder | undefined {

@@ -1,12 +1,15 @@
-import type { ValueRules } from '../value-rules';
+import type { DataSource } from 'typeorm';
 
-/** The option of TypeORM's driver that is used. */
+import type { ValueRules, Zone } from '../value-rules';
+
+/** The options of TypeORM's driver that are used; `extra` is laid over what the driver is given. */
 interface ZonedOptions {
   readonly timezone?: string;
+  readonly extra?: { readonly timezone?: string };
 }
 
-/** The zones in the options of a DataSource that are UTC. */
-const UTC: readonly (string | undefined)[] = ['Z', '+00:00', '-00:00'];
+/** The greatest length for which there is room in a row, of 65,535 bytes for all columns, if each character takes 4. */
+const MAX_VARCHAR = 16_383;
 
 export const mysqlValues: ValueRules = {
   nullIsGreatest: false,
@@ -15,10 +18,21 @@ export const mysqlValues: ValueRules = {
   hasTypedCells: false,
   // The driver puts them into the text: as many as in PostgreSQL keep it shorter than `max_allowed_packet`.
   maxParameters: () => Promise.resolve(65_535),
-  storesUtc: ({ options }) => UTC.includes((options as ZonedOptions).timezone),
+  zone,
+  writesZone: true,
   columnType: (storage, length) => {
     if (storage === 'binary') return 'longblob';
-    return length === undefined ? 'longtext' : 'varchar';
+    return length === undefined || length > MAX_VARCHAR ? 'longtext' : 'varchar';
   },
   exactText: { charset: 'ascii', collation: 'ascii_bin' },
+  exactCleartext: { charset: 'utf8mb4', collation: 'utf8mb4_bin' },
 };
+
+/** Returns the zone as `mysql2` understands the option: what is none is UTC to it. */
+function zone({ options }: DataSource): Zone {
+  const { timezone, extra } = options as ZonedOptions;
+  const given = extra?.timezone ?? timezone ?? 'local';
+  if (given === 'local') return given;
+  const offset = given.replace(' ', '+');
+  return /^[+-](?!00:00)\d\d:\d\d$/.test(offset) ? (offset as Zone) : 'Z';
+}

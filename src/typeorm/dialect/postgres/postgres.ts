@@ -3,6 +3,7 @@ import type { Dialect } from '../dialect';
 import { postgresCatalog } from './catalog';
 import { redactFailingRows } from './failing-rows';
 import { postgresFailure } from './failures';
+import { postgresRules } from './lexical-rules';
 import { postgresNames } from './names';
 import { postgresSql } from './sql';
 import { postgresTransactions } from './transactions';
@@ -14,6 +15,7 @@ export const postgres: Dialect = {
   runsPgBoss: true,
   copyingRunners: [],
   sql: postgresSql,
+  lexicalRules: postgresRules,
   catalog: postgresCatalog,
   transactions: postgresTransactions,
   values: postgresValues,

@@ -16,7 +16,6 @@ export const postgresSql: SqlForms = {
   currentRows: '',
   rowsAreValues: true,
   upsert: { update: ' DO UPDATE SET ', hasAlias: true },
-  placeholder: undefined,
   placeholderAt: (sql, at) => {
     const wanted = `$${String(at + 1)}`;
     return placeholderWhere(sql, (token) => token === wanted);

@@ -7,7 +7,8 @@ export const postgresValues: ValueRules = {
   hasTypedCells: false,
   // Counted in 16 bits.
   maxParameters: () => Promise.resolve(65_535),
-  storesUtc: () => false,
+  zone: () => 'local',
+  writesZone: false,
   columnType: (storage, length) => {
     if (storage === 'binary') return 'bytea';
     return length === undefined ? 'text' : 'varchar';

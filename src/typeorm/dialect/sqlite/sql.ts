@@ -14,8 +14,7 @@ export const sqliteSql: SqlForms = {
   currentRows: '',
   rowsAreValues: false,
   upsert: { update: ' DO UPDATE SET ', hasAlias: false },
-  // The scanner takes `$a$` for a quotation of PostgreSQL, without a text.
-  placeholder: /^[?$@:]|^$/,
+  hasPlaceholder: (_sql, tokens) => tokens.some((token) => /^[?$@:]/.test(token)),
   placeholderAt: (sql, at) => {
     let questions = -1;
     return placeholderWhere(sql, (token) => token === '?' && ++questions === at);

@@ -4,6 +4,7 @@ import type { Dialect } from '../dialect';
 
 import { sqliteCatalog } from './catalog';
 import { sqliteFailure } from './failures';
+import { sqliteRules } from './lexical-rules';
 import { sqliteNames } from './names';
 import { sqliteSql } from './sql';
 import { sqliteTransactions } from './transactions';
@@ -15,6 +16,7 @@ export const sqlite: Dialect = {
   runsPgBoss: false,
   copyingRunners: [BetterSqlite3QueryRunner.prototype],
   sql: sqliteSql,
+  lexicalRules: sqliteRules,
   catalog: sqliteCatalog,
   transactions: sqliteTransactions,
   values: sqliteValues,

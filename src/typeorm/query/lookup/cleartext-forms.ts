@@ -1,9 +1,10 @@
 import { UnsupportedValueError } from '../../../errors';
 import type { BlindIndex } from '../../../field/blind-index';
 import { coerced } from '../../../field/coercion';
-import type { FieldPolicy } from '../../../field/field-policy';
-import { readLegacyPlaintext } from '../../codec/cleartext';
+import { readLegacyPlaintext, zoneOf } from '../../codec/cleartext';
+import { zonedDate } from '../../codec/zoned-date';
 import { dialectOf } from '../../dialect/dialect-of';
+import type { Zone } from '../../dialect/value-rules';
 import type { EncryptedColumn } from '../../metadata/encrypted-column';
 
 /**
@@ -19,7 +20,7 @@ export function cleartextForms(
   const { column, policy } = encrypted;
   const value = coerced(policy, given);
   const { allowsNul, hasTypedCells } = dialectOf(column.entityMetadata.connection).values;
-  const texts = [...new Set(textForms(policy, index, value))].filter(
+  const texts = [...new Set(textForms(encrypted, index, value))].filter(
     (text) => allowsNul || !text.includes('\0'),
   );
   const forms: unknown[] =
@@ -30,8 +31,12 @@ export function cleartextForms(
   return forms.filter((form) => readsAs(encrypted, index, form, value));
 }
 
-function textForms({ type }: FieldPolicy, index: BlindIndex, value: unknown): string[] {
-  switch (type) {
+function textForms(
+  { column, policy }: EncryptedColumn,
+  index: BlindIndex,
+  value: unknown,
+): string[] {
+  switch (policy.type) {
     case 'string':
       return [String(value), String(index.comparable(value))];
     case 'number':
@@ -40,7 +45,7 @@ function textForms({ type }: FieldPolicy, index: BlindIndex, value: unknown): st
     case 'boolean':
       return value === true ? ['true', 't', '1'] : ['false', 'f', '0'];
     case 'date':
-      return dateForms(value as Date);
+      return dateForms(value as Date, zoneOf(column));
     case 'bytes':
       return [Buffer.from(value as Uint8Array).toString('utf8')];
     default:
@@ -48,12 +53,19 @@ function textForms({ type }: FieldPolicy, index: BlindIndex, value: unknown): st
   }
 }
 
-/** Returns ISO 8601 and the forms of PostgreSQL and SQLite, with and without trailing zeros and the zone. */
-function dateForms(value: Date): string[] {
-  const [day = '', time = ''] = value.toISOString().replace('Z', '').split('T');
+/** Returns ISO 8601 and the forms of databases, with and without trailing zeros and the zone: in UTC, or another one. */
+function dateForms(value: Date, zone: Zone): string[] {
+  const { offset } = zonedDate(value, zone);
+  const inUtc = timeForms(value, 'Z', ['Z', '', '+00', '+00:00']);
+  return offset === 'Z' ? inUtc : [...inUtc, ...timeForms(value, zone, ['', offset])];
+}
+
+function timeForms(value: Date, zone: Zone, endings: readonly string[]): string[] {
+  const [day = '', time = ''] = zonedDate(value, zone).time.split('T');
   return ['T', ' '].flatMap((separator) =>
-    [time, time.replace(/\.?0+$/, '')].flatMap((clock) =>
-      ['Z', '', '+00', '+00:00'].map((zone) => `${day}${separator}${clock}${zone}`),
+    // MySQL writes as many digits as the column has.
+    [time, time.replace(/\.?0+$/, ''), `${time}000`].flatMap((clock) =>
+      endings.map((ending) => `${day}${separator}${clock}${ending}`),
     ),
   );
 }

@@ -1,3 +1,5 @@
+import { dialectOf } from '../../dialect/dialect-of';
+import type { LexicalRules } from '../../dialect/lexical-rules';
 import type { Installation } from '../../installation/installation';
 import { rawUse } from '../../sql/raw-use';
 import { SqlCheck } from '../../sql/sql-check';
@@ -8,7 +10,7 @@ import type { Source } from '../../sql/sql-sources';
 import type { Expressions } from '../any-query-builder';
 
 import { Tables } from './entity-tables';
-import { assertNamesSeen } from './hidden-names';
+import { assertNamesSeen, seenNodes } from './hidden-names';
 
 /** The queries in the place of tables of a statement, and the tables that it does not name by their entity. */
 export interface DerivedTables {
@@ -25,10 +27,14 @@ export function derivedTables(
   const derived = aliases.filter(({ hasMetadata }) => !hasMetadata);
   if (derived.length === 0 && commonTableExpressions.length === 0) return undefined;
   const tables = Tables.of(installation);
+  const { lexicalRules } = dialectOf(installation.dataSource);
   const named = new Map<string, Source>();
   const outputs = (sql: string): Source => {
-    assertNamesSeen({ sql, clause: 'a derived table' }, installation);
-    return new SqlCheck(tables, 'a derived table', named).statement(sqlNodes(sql));
+    const fragment = { sql, clause: 'a derived table' };
+    assertNamesSeen(fragment, installation);
+    const isConcerned = named.size > 0 || tables.mentionedIn(sql);
+    const nodes = isConcerned ? seenNodes(fragment, installation) : sqlNodes(sql, lexicalRules);
+    return new SqlCheck(tables, fragment.clause, named).statement(nodes);
   };
   for (const { queryBuilder, alias, options } of commonTableExpressions) {
     const source = outputs(
@@ -39,7 +45,7 @@ export function derivedTables(
   }
   const byAlias = new Map<string, Source>();
   for (const { name, subQuery, tablePath } of derived) {
-    const parts = partsOfPath(tablePath ?? '');
+    const parts = partsOfPath(tablePath ?? '', lexicalRules);
     const table = (): Source => named.get(parts.join('.')) ?? tables.source(parts) ?? UNKNOWN;
     byAlias.set(name.toLowerCase(), subQuery === undefined ? table() : outputs(subQuery));
   }
@@ -47,8 +53,8 @@ export function derivedTables(
 }
 
 /** Returns the parts of the path of a table, which may be quoted. */
-function partsOfPath(path: string): readonly string[] {
-  const [node, ...others] = sqlNodes(path).map((each) => asName(each));
+function partsOfPath(path: string, rules: LexicalRules): readonly string[] {
+  const [node, ...others] = sqlNodes(path, rules).map((each) => asName(each));
   return node?.kind === 'name' && others.length === 0 ? node.parts : path.toLowerCase().split('.');
 }
 

@@ -32,7 +32,7 @@ export class Tables implements Catalog {
   readonly #byEntity = new Map<EntityMetadata, EntityTable>();
   readonly #byName = new Map<string, EntityMetadata[]>();
   /** Names of the tables with encrypted columns; all SQL that reads such a table contains one. */
-  readonly encryptedNames: readonly string[];
+  readonly #encryptedNames: readonly string[];
 
   private constructor(installation: Installation) {
     const { dataSource, columns } = installation;
@@ -49,7 +49,7 @@ export class Tables implements Catalog {
       }
     }
     const encrypted = [...columns.byEntity.keys()];
-    this.encryptedNames = [...new Set(encrypted.map(({ tableName }) => tableName.toLowerCase()))];
+    this.#encryptedNames = [...new Set(encrypted.map(({ tableName }) => tableName.toLowerCase()))];
   }
 
   static of(installation: Installation): Tables {
@@ -62,6 +62,12 @@ export class Tables implements Catalog {
   /** Returns the table of an entity. */
   ofEntity(metadata: EntityMetadata): EntityTable {
     return this.#byEntity.get(metadata) ?? NO_TABLE;
+  }
+
+  /** Whether SQL may name a table with encrypted columns. */
+  mentionedIn(sql: string): boolean {
+    const lower = sql.toLowerCase();
+    return this.#encryptedNames.some((name) => lower.includes(name));
   }
 
   /** Returns the table with a name, which may be qualified with its schema and database. */

@@ -1,6 +1,9 @@
+import { dialectOf } from '../../dialect/dialect-of';
 import type { Installation } from '../../installation/installation';
-import type { EncryptedEntity } from '../../metadata/encrypted-column';
+import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
 import { hiddenUse } from '../../sql/raw-use';
+import type { SqlNode } from '../../sql/sql-nodes';
+import { scannedSql } from '../../sql/sql-scanner';
 import { UNKNOWN, WRITTEN_ROWS } from '../../sql/sql-sources';
 import type { Source } from '../../sql/sql-sources';
 import type { Expressions } from '../any-query-builder';
@@ -8,8 +11,6 @@ import type { Expressions } from '../any-query-builder';
 import { Tables } from './entity-tables';
 import type { Fragment } from './raw-fragments';
 
-/** A name of PostgreSQL whose characters may be written by their numbers. */
-const UNICODE_NAME = /\bu&"/i;
 /** Functions of PostgreSQL and its extensions that take SQL, or the name of what to read, as text. */
 const READS_TEXT =
   /\b(?:(?:query|table|cursor|schema|database)_to_xml\w*|ts_stat|ts_rewrite|dblink\w*|crosstab\w*|connectby|xpath_table)"?\s*(?:\(|\/\*|--)/i;
@@ -19,8 +20,8 @@ const AFTER_ROW = new RegExp(String.raw`"?(?![\p{L}\p{N}_$"])((?:${NAME})*)`, 'u
 const IN_NAME = /[\p{L}\p{N}_$]/u;
 
 /**
- * Refuses SQL for PostgreSQL that can name encrypted columns unseen: by escaped names, and by functions that
- * take SQL or the name of a table as text.
+ * Refuses SQL that can name encrypted columns unseen: by names that are written in another way, and for PostgreSQL
+ * by functions that take SQL or the name of a table as text.
  *
  * @throws {@link UnsupportedQueryError}
  */
@@ -29,12 +30,39 @@ export function assertNamesSeen(
   installation: Installation,
   entity?: EncryptedEntity,
 ): void {
-  if (!Tables.of(installation).rowsAreValues) return;
-  const [column] = entity?.columns ?? installation.columns.byColumn.values();
+  const [column] = columnsOf(installation, entity);
   if (column === undefined) return;
-  if (UNICODE_NAME.test(sql)) throw hiddenUse(column, clause, 'a name written as U&"…"');
+  const { hiddenNames } = dialectOf(installation.dataSource).lexicalRules;
+  if (hiddenNames?.form.test(sql) === true) throw hiddenUse(column, clause, hiddenNames.called);
+  if (!Tables.of(installation).rowsAreValues) return;
   const name = READS_TEXT.exec(sql)?.[0].replace(/\W+$/, '');
   if (name !== undefined) throw hiddenUse(column, clause, `the function ${name}`);
+}
+
+/**
+ * Parses SQL that concerns encrypted columns.
+ *
+ * @throws {@link UnsupportedQueryError} for SQL that the database may read in another way
+ */
+export function seenNodes(
+  { sql, clause }: Fragment,
+  installation: Installation,
+  entity?: EncryptedEntity,
+): readonly SqlNode[] {
+  const { nodes, isClear } = scannedSql(sql, dialectOf(installation.dataSource).lexicalRules);
+  const columns = isClear ? [] : columnsOf(installation, entity);
+  const lower = sql.toLowerCase();
+  const named = columns.find(({ column }) => lower.includes(column.databaseName.toLowerCase()));
+  const column = named ?? columns[0];
+  if (column === undefined) return nodes;
+  throw hiddenUse(column, clause, 'a quotation, comment or word that can be read in several ways');
+}
+
+function columnsOf(
+  { columns }: Installation,
+  entity: EncryptedEntity | undefined,
+): readonly EncryptedColumn[] {
+  return entity?.columns ?? [...columns.byColumn.values()];
 }
 
 /**

@@ -1,3 +1,4 @@
+import { dialectOf } from '../../dialect/dialect-of';
 import type { Installation } from '../../installation/installation';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
 import { rawUse } from '../../sql/raw-use';
@@ -13,7 +14,7 @@ import { assertNoneEncrypted, assertNotAllSelected, derivedTables } from './deri
 import type { DerivedTables } from './derived-tables';
 import { Tables } from './entity-tables';
 import type { EntityTable } from './entity-tables';
-import { assertNamesSeen, mentionsRow } from './hidden-names';
+import { assertNamesSeen, mentionsRow, seenNodes } from './hidden-names';
 import { rawFragments, RETURNING } from './raw-fragments';
 import type { Fragment } from './raw-fragments';
 
@@ -46,7 +47,8 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
   let writes: Scope | undefined;
   for (const { sql, clause } of fragments) {
     assertNamesSeen({ sql, clause }, installation, entities[0]);
-    if (isPosition({ sql, clause })) assertNoneSelected(expressions, installation, clause);
+    if (isPosition({ sql, clause }, installation))
+      assertNoneSelected(expressions, installation, clause);
     // Nearly all fragments concern no encrypted column, and need not be parsed to know it.
     const isConcerned =
       mentions(sql, names) ||
@@ -54,7 +56,7 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
       readsEncryptedTable(sql, installation);
     if (!isConcerned) continue;
     const check = new SqlCheck(Tables.of(installation), clause, derived?.named);
-    const nodes = sqlNodes(sql);
+    const nodes = seenNodes({ sql, clause }, installation, entities[0]);
     scope ??= scopeOf(expressions, installation, derived);
     if (clause === RETURNING) check.outputs(nodes, scope);
     else check.expression(nodes, scope);
@@ -74,9 +76,10 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
  */
 export function assertNoUseIn(sql: string, installation: Installation): void {
   const tables = Tables.of(installation);
-  assertNamesSeen({ sql, clause: 'a statement' }, installation);
-  if (!mentions(sql, tables.encryptedNames)) return;
-  new SqlCheck(tables, 'a statement').statement(sqlNodes(sql));
+  const statement = { sql, clause: 'a statement' };
+  assertNamesSeen(statement, installation);
+  if (!tables.mentionedIn(sql)) return;
+  new SqlCheck(tables, statement.clause).statement(seenNodes(statement, installation));
 }
 
 function encryptedEntities(
@@ -105,23 +108,31 @@ function assertNotCopied(expressions: Expressions, installation: Installation): 
   const { insertFromSelect } = expressions as { insertFromSelect?: { getQuery(): string } };
   if (insertFromSelect === undefined) return;
   const clause = 'INSERT … SELECT';
-  const sql = insertFromSelect.getQuery();
-  assertNamesSeen({ sql, clause }, installation);
-  const check = new SqlCheck(Tables.of(installation), clause);
-  assertNoneEncrypted(check.statement(sqlNodes(sql)), clause);
+  const fragment = { sql: insertFromSelect.getQuery(), clause };
+  assertNamesSeen(fragment, installation);
+  const tables = Tables.of(installation);
+  if (!tables.mentionedIn(fragment.sql)) return;
+  const nodes = seenNodes(fragment, installation);
+  const check = new SqlCheck(tables, clause);
+  assertNoneEncrypted(check.statement(nodes), clause);
 }
 
-function isPosition({ sql, clause }: Fragment): boolean {
-  return SORTING.includes(clause) && IN_POSITION.test(sql) && hasPosition(sqlNodes(sql));
+function isPosition({ sql, clause }: Fragment, { dataSource }: Installation): boolean {
+  if (!SORTING.includes(clause) || !IN_POSITION.test(sql)) return false;
+  return hasPosition(sqlNodes(sql, dialectOf(dataSource).lexicalRules));
 }
 
 function assertNoneSelected(
   { aliases, selects }: Expressions,
-  { encryptedEntity }: Installation,
+  { dataSource, encryptedEntity }: Installation,
   clause: string,
 ): void {
+  const { lexicalRules } = dialectOf(dataSource);
+  const hasStar = ({ selection }: { readonly selection: string }): boolean =>
+    selection.includes('*') &&
+    sqlNodes(selection, lexicalRules).some(({ kind }) => kind === 'star');
   // TypeORM selects everything if nothing is named.
-  const isAll = selects.length === 0 || selects.some(({ selection }) => hasStar(selection));
+  const isAll = selects.length === 0 || selects.some(hasStar);
   for (const alias of aliases) {
     if (!alias.hasMetadata) continue;
     for (const encrypted of encryptedEntity(alias.metadata)?.columns ?? []) {
@@ -130,10 +141,6 @@ function assertNoneSelected(
         throw rawUse(encrypted, clause);
     }
   }
-}
-
-function hasStar(selection: string): boolean {
-  return selection.includes('*') && sqlNodes(selection).some(({ kind }) => kind === 'star');
 }
 
 /** Returns the names in fragments that concern encrypted columns: their own, and those that selections give. */
@@ -172,7 +179,7 @@ function mentions(sql: string, names: readonly string[]): boolean {
 }
 
 function readsEncryptedTable(sql: string, installation: Installation): boolean {
-  return READS.test(sql) && mentions(sql, Tables.of(installation).encryptedNames);
+  return READS.test(sql) && Tables.of(installation).mentionedIn(sql);
 }
 
 /** Refuses DISTINCT over ciphertexts, which all differ, unless the primary key tells the rows apart anyway. */

@@ -12,6 +12,8 @@ import type { RowScope } from '../../metadata/row-scope';
 import { ScopeKeySchema } from '../../tables/scope-key-table';
 import type { AnyQueryBuilder, Expressions } from '../any-query-builder';
 
+import { boundRowRefused } from './conflicting-rows';
+
 /** How parameters with the id of the context's scope begin. */
 const OWNER = 'fieldEncryptionOwner';
 
@@ -51,10 +53,14 @@ export function guardScopes(
     .filter(({ scope }) => scope.column === undefined)
     .reduce((statement, { scope: { kind } }, i) => {
       const ofKind = columns.filter(isGuarded).filter(({ scope }) => scope.kind === kind);
-      const written = ofKind.find((each) => isWritten(each, builder, values()));
+      const target = overwriting(builder, statement);
+      const place = (each: GuardedColumn): number => assignmentAt(target, builder.connection, each);
+      // The first in the statement: some databases evaluate later assignments with what it has assigned.
+      const [written] = ofKind
+        .filter((each) => isWritten(each, builder, values()))
+        .sort((a, b) => place(a) - place(b));
       if (written === undefined) return statement;
       const owner = ownerOf(written, builder, `${OWNER}${String(i)}`);
-      const target = overwriting(builder, statement);
       const own = ofKind.map((each) => isOwnSql(builder.connection, target.row, each, owner));
       return withCondition(builder.connection, target, written, own);
     }, sql);
@@ -77,6 +83,8 @@ export function rethrowGuarded(
   );
   if (error instanceof QueryFailedError) {
     const { message } = error as QueryFailedError;
+    const refused = boundRowRefused(entity, message);
+    if (refused !== undefined) throw refused;
     const guarded = entity?.columns.filter(isGuarded);
     const hit = guarded?.find(({ scope }) => message.includes(markOf(scope)));
     if (hit !== undefined) throw hit.scope.foreignRow();
@@ -125,6 +133,18 @@ function overwriting(builder: AnyQueryBuilder, sql: string): Overwriting {
   return { sql, from: sql.lastIndexOf(upsert.update), row };
 }
 
+function targetSql({ driver }: DataSource, { column }: GuardedColumn): string {
+  return `${driver.escape(column.databaseName)} = `;
+}
+
+function assignmentAt(
+  { sql, from }: Pick<Overwriting, 'sql' | 'from'>,
+  dataSource: DataSource,
+  written: GuardedColumn,
+): number {
+  return from < 0 ? -1 : sql.indexOf(targetSql(dataSource, written), from);
+}
+
 /** Assigns to a column only where all conditions hold, and fails elsewhere. */
 function withCondition(
   dataSource: DataSource,
@@ -132,8 +152,8 @@ function withCondition(
   written: GuardedColumn,
   conditions: readonly string[],
 ): string {
-  const target = `${dataSource.driver.escape(written.column.databaseName)} = `;
-  const at = from < 0 ? -1 : sql.indexOf(target, from);
+  const target = targetSql(dataSource, written);
+  const at = assignmentAt({ sql, from }, dataSource, written);
   const begin = at + target.length;
   const forms = dialectOf(dataSource).sql;
   const assigned = at < 0 ? undefined : forms.assigned.exec(sql.slice(begin))?.[0];

@@ -21,14 +21,10 @@ describe('the check of hand-written SQL', () => {
   it.each([
     ['a string', "p.name = 'p.email'"],
     ['a string with a doubled quote', "p.name = 'o''email = p.email'"],
-    ['a string with an escaped quote', "p.name = E'o\\' p.email'"],
-    ['a dollar-quoted string', 'p.name = $$ p.email = 1 $$'],
-    ['a tagged dollar-quoted string', 'p.name = $x$ $$ p.email $x$'],
     ['a block comment', 'p.name = 1 /* p.email */'],
     ['a line comment', 'p.name = 1 -- p.email'],
     ['a parameter', 'p.name = :email'],
     ['a list parameter', 'p.name IN (:...email)'],
-    ['a cast', 'p.name = 1::email'],
     ['a longer name', 'p.emails = 1 AND p.email_bidx = 2 AND p.my_email = 3'],
     ['a quoted longer name', '"p"."email address" = 1'],
     ['a function of the name', "email('x') = 1"],
@@ -42,14 +38,17 @@ describe('the check of hand-written SQL', () => {
   it.each([
     ['a string that has ended', "p.name = 'it''s' AND p.email = 1"],
     ['a string whose backslash is no escape', "p.name = 'a\\' AND p.email = 'b'"],
-    ['an escaped string that has ended', "p.name = E'a\\'' AND p.email = 'b'"],
-    ['a dollar-quoted string that has ended', 'p.name = $x$ $$ $x$ AND p.email = 1'],
+    ['a string after a name that is no prefix of it', "p.name = e'\\' AND p.email = 'b'"],
+    ['a name in brackets with a quote', "p.[it's] = 1 AND p.email = 'b'"],
+    ['a comment that ends at the next line', "1 --'\n= 1 AND p.email = 'b'"],
+    ['a comment that does not nest', "/* /* */ p.email = 'b'"],
+    ['a parameter whose name has a quote', "p.name = $a(') AND p.email = $b(')"],
+    ['a byte order mark', '\ufeffemail = 1'],
+    ['a number', '0x1 = 1and email = 1'],
     ['a comment that has ended', '/* a */ p.email /* b */ = 1'],
     ['an empty string', "p.name = '' AND p.email = ''"],
     ['a cast', 'p.name::text = p.email'],
     ['a parameter', ':email = p.email'],
-    ['a cast to a type with a length', "email::varchar(10) = 'b'"],
-    ['a cast to a type of several words', "email::character/**/varying (10) = 'b'"],
     ['all columns in parentheses', "EXISTS (SELECT 1 FROM patient x WHERE (x.*)::text = 'b')"],
     ['a name in upper case', 'P.EMAIL = 1'],
     ['a quoted name', '"p"."email" = 1'],
@@ -57,6 +56,7 @@ describe('the check of hand-written SQL', () => {
     ['a name in brackets', 'p.[email] = 1'],
     ['space around the dot', 'p .\n email = 1'],
     ['a comment around the dot', 'p/**/./**/email = 1'],
+    ['a comment before the dot', 'EXISTS (SELECT 1 FROM plain q WHERE p/**/.email = q.email)'],
     ['a table name', 'patient.email = 1'],
     ['no qualifier', 'email = 1'],
     ['a database name', 'p.social_no = 1'],
@@ -108,10 +108,7 @@ describe('the check of hand-written SQL', () => {
     ['parentheses', '(p.email IS NULL) AND ((email_bidx)) = ((1)) OR '],
     ['open parentheses', '(p.email IS NULL OR '],
     ['sub-queries', 'p.id IN (SELECT id FROM patient WHERE email IS NULL) OR '],
-    ['open strings', "p.email IS NULL OR 'it"],
-    ['open comments', 'p.email IS NULL OR /* OR '],
-    ['open dollar quotes', 'p.email IS NULL OR $a$ $b$ '],
-    ['open names', 'p.email IS NULL OR "a '],
+    ['parameters', 'p.email IS NULL OR :a$:b@c#d$e'],
     ['dots', 'p.email IS NULL OR a.b . '],
     ['spaces', 'p.email IS NULL OR                                        '],
     ['casts', 'p.email IS NULL OR p.name::text ::::, '],
@@ -127,7 +124,7 @@ describe('the check of hand-written SQL', () => {
   });
 
   it('sees a reference at the end of a long text of what is never closed', () => {
-    for (const part of ["'", '/*', '$a$', '"', '(', "e'"]) {
+    for (const part of ["'", '/*', '$a(', '"', '(', '[', '`']) {
       const sql = `${part} p.name = 1 `.repeat(10_000) + ' OR p.email = 1';
       expect(build(sql)).toThrow(UnsupportedQueryError);
     }
