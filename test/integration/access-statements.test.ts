@@ -15,6 +15,7 @@ import type { ValuesMessage } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
+import { sqlOf } from '../support/sql-of';
 
 @Entity()
 class Patient {
@@ -149,7 +150,7 @@ describeEachDatabase('Level 0', (kind) => {
           .whereEntity({ id: 1 } as Patient)
           .execute(),
     ],
-    ['an update of a name in quotes', () => update().returning('id, "ssn"').execute()],
+    ['an update of a name in quotes', () => update().returning(sqlOf(kind, 'id, "ssn"')).execute()],
     ['an update of a list', () => update().returning(['id', 'ssn']).execute()],
     [
       'an upsert of the query builder',
@@ -178,7 +179,9 @@ describeEachDatabase('Level 0', (kind) => {
 
   if (hasReturning)
     it('gets columns in clear back, and level 1 all, which is counted', async () => {
-      const clear = await clerk(() => update().returning('"patient"."id", ward').execute());
+      const clear = await clerk(() =>
+        update().returning(sqlOf(kind, '"patient"."id", ward')).execute(),
+      );
       expect(clear.raw).toEqual([{ id: 1, ward: 'B' }]);
       await clerk(() => update().returning(['ward']).execute());
       expect(used()).toEqual([]);

@@ -21,6 +21,7 @@ import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
 import { approvalPolicy, SshSigner } from '../support/ssh-signer';
+import { sqlOf } from '../support/sql-of';
 
 @Entity()
 class Patient {
@@ -133,7 +134,7 @@ describeDiagonal('Approvals', (kind) => {
   it('are taken once by processes that race', async () => {
     const request = await ask(backup);
     await sign(request, ada, ben, eve);
-    const others = kind.name.includes('sqlite') ? dataSource : await connect();
+    const others = kind.dialect === 'sqlite' ? dataSource : await connect();
     const results = await Promise.allSettled([
       as(ada, () => backup()),
       as(ada, () => backup(others)),
@@ -184,9 +185,8 @@ describeDiagonal('Approvals', (kind) => {
   });
 
   const write = (column: string, value: unknown, id: string): Promise<unknown> => {
-    const [first, second] = kind.name.includes('postgres') ? (['$1', '$2'] as const) : ['?', '?'];
     return dataSource.query(
-      `UPDATE field_encryption_approvals SET ${column} = ${first} WHERE id = ${second}`,
+      sqlOf(kind, `UPDATE field_encryption_approvals SET ${column} = $1 WHERE id = $2`),
       [value, id],
     );
   };

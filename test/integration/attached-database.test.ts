@@ -28,7 +28,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-describe.each(DATABASES.filter(({ type }) => type !== 'postgres'))(
+describe.each(DATABASES.filter(({ dialect }) => dialect === 'sqlite'))(
   'An entity of an attached SQLite file ($name)',
   (kind) => {
     const cleanup = new Cleanup();

@@ -7,9 +7,11 @@ import { Column, DataSource, Entity, In, Like, ManyToOne, PrimaryColumn } from '
 import type { Logger } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption, localKms, withFieldEncryption } from '../../src';
 import type { KeyEvent, KmsProvider } from '../../src';
+import { dialectOf } from '../../src/typeorm/dialect/dialect-of';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup } from '../support/protected-database';
+import { sqlOf } from '../support/sql-of';
 
 /** Different in every place, so that a find says which one leaked. */
 const CANARIES = {
@@ -278,7 +280,7 @@ async function scenario(
   await handle.keys.rotate();
   await handle.reencrypt({ batchSize: 2 });
   await people.find();
-  await dataSource.query(`UPDATE "person" SET "text" = 'broken' WHERE "id" = 3`);
+  await dataSource.query(`UPDATE person SET text = 'broken' WHERE id = 3`);
   await fails(() => people.find());
   await people.delete({ id: 3 });
 
@@ -331,17 +333,21 @@ function capturePrinted(): () => string {
 
 /** The database files as they are, or every table in full. */
 async function dump(dataSource: DataSource, { dataSourceOptions }: TestDatabase): Promise<Buffer> {
-  if (dataSourceOptions.type !== 'postgres') {
+  if (dialectOf(dataSource).name === 'sqlite') {
     const folder = dirname((dataSourceOptions as { database: string }).database);
     return Buffer.concat(readdirSync(folder).map((file) => readFileSync(join(folder, file))));
   }
-  const tables = await dataSource.query<{ name: string }[]>(
-    `SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) AS name FROM pg_tables
-     WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`,
+  const tables = await dataSource.query<{ schema: string; name: string }[]>(
+    sqlOf(
+      dataSource.options,
+      `SELECT table_schema AS "schema", table_name AS name FROM information_schema.tables
+       WHERE table_schema NOT IN ('pg_catalog', 'information_schema')`,
+    ),
   );
   const parts: Buffer[] = [];
-  for (const { name } of tables) {
-    const rows = await dataSource.query<Record<string, unknown>[]>(`SELECT * FROM ${name}`);
+  for (const { schema, name } of tables) {
+    const sql = sqlOf(dataSource.options, `SELECT * FROM "${schema}"."${name}"`);
+    const rows = await dataSource.query<Record<string, unknown>[]>(sql);
     for (const cell of rows.flatMap((row) => Object.values(row))) {
       parts.push(Buffer.isBuffer(cell) ? cell : Buffer.from(String(cell)));
       parts.push(Buffer.from('\n'));

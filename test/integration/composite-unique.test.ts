@@ -1,5 +1,5 @@
 import { Column, Entity, EntitySchema, Index, ManyToOne, PrimaryColumn, Unique } from 'typeorm';
-import type { DataSource, QueryFailedError, Repository } from 'typeorm';
+import type { DataSource, Repository } from 'typeorm';
 import {
   BlindIndex,
   blindIndexColumns,
@@ -16,6 +16,8 @@ import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { ids } from '../support/lookup-world';
 import { Cleanup, protect, rejection } from '../support/protected-database';
+import { isUniqueViolation } from '../support/unique-violation';
+import { sqlOf } from '../support/sql-of';
 
 @Entity()
 class Tenant {
@@ -49,12 +51,6 @@ const Before = userWith({});
 const During = userWith({ normalize: 'email', previous: [{ normalize: 'exact' }] });
 const Three = userWith({}, ['tenant', 'region']);
 const MAX_AGE_MS = 900_000;
-
-function isUniqueViolation(error: Error): boolean {
-  const code =
-    (error as Partial<QueryFailedError<Error & { code?: string }>>).driverError?.code ?? '';
-  return code === '23505' || code.startsWith('SQLITE_CONSTRAINT');
-}
 
 describeDiagonal('A value that is unique with others', (kind) => {
   const cleanup = new Cleanup();
@@ -207,7 +203,10 @@ describeDiagonal('A value that is unique with others', (kind) => {
     const legacy = await open(Before, { legacyPlaintext: ['AppUser.email'] }, false);
     const users = legacy.getRepository(Before);
     await legacy.query(
-      `INSERT INTO app_user (id, "tenantId", email) VALUES (11, 1, 'clear'), (12, 2, 'clear')`,
+      sqlOf(
+        kind,
+        `INSERT INTO app_user (id, "tenantId", email) VALUES (11, 1, 'clear'), (12, 2, 'clear')`,
+      ),
     );
     await expectDuplicate(() => users.insert({ id: 13, ...in1, email: 'clear' }));
     await expectDuplicate(() => users.update({ id: 12 }, in1));
@@ -241,9 +240,9 @@ describeDiagonal('A value that is unique with others', (kind) => {
 
   // In one process, drivers of SQLite that block would wait for a transaction that they hold up.
   const [race, here] =
-    kind.type === 'postgres'
-      ? [it, '']
-      : [it.skip, ' (not here: the driver would wait for itself)'];
+    kind.dialect === 'sqlite'
+      ? [it.skip, ' (not here: the driver would wait for itself)']
+      : [it, ''];
   race(
     `is won by one of two processes with different roots, one of which changes the tenant only${here}`,
     async () => {

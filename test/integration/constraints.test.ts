@@ -122,7 +122,7 @@ describeDiagonal('The error of a constraint', (kind) => {
   const cleanup = new Cleanup();
   const CANARY = 'failing-row-canary';
   /** SQL for it in which it does not stand. */
-  const canary = `'failing-row-' || 'canary'`;
+  const canary = `REPLACE('failing-row-#', '#', 'canary')`;
   const log = new StatementLog();
   let ds: DataSource;
 
@@ -158,7 +158,9 @@ describeDiagonal('The error of a constraint', (kind) => {
     ]);
     await ds.query(`UPDATE lodger SET note = ${canary}`);
     await ds.getRepository(doorKey).insert({ id: 1, label: 'brass', hook: 1 });
-    await ds.query('CREATE TABLE copies (id integer, note varchar UNIQUE, at integer NOT NULL)');
+    await ds.query(
+      'CREATE TABLE copies (id integer, note varchar(90) UNIQUE, at integer NOT NULL)',
+    );
   });
   afterAll(() => cleanup.run());
 

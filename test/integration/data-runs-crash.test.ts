@@ -101,7 +101,7 @@ describeDiagonal('a run that is killed', (kind) => {
     dataSource = cleanup.add(protect(database, { kms: localKms({ keyFile }) }));
     await dataSource.initialize();
     // A writer and the runs are processes of their own.
-    if (kind.type !== 'postgres') await dataSource.query('PRAGMA journal_mode = WAL');
+    if (kind.dialect === 'sqlite') await dataSource.query('PRAGMA journal_mode = WAL');
   });
   afterEach(() => cleanup.run());
 

@@ -15,6 +15,7 @@ import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 import { rawRows, storedPlaintexts, tableName } from '../support/stored-rows';
+import { bytesOf, sqlOf } from '../support/sql-of';
 
 @Entity()
 class Person {
@@ -111,7 +112,7 @@ describeDiagonal('a run over the rows', (kind) => {
   /** Rows as an application without encryption would have left them. */
   async function insertCleartext(emails: readonly string[]): Promise<void> {
     for (const [i, email] of emails.entries()) {
-      const photo = kind.type === 'postgres' ? "decode('ff00', 'hex')" : "x'ff00'";
+      const photo = bytesOf(kind, Buffer.of(0xff, 0));
       await dataSource.query(
         `INSERT INTO ${table()} (email, age, photo, status, version) ` +
           `VALUES ('${email}', '${String(i)}.5', ${i % 2 === 0 ? photo : 'NULL'}, 'active', 7)`,
@@ -206,7 +207,6 @@ describeDiagonal('a run over the rows', (kind) => {
   ] as [string, ...[string | null, string | null][]][])(
     'takes rows that hold %s as they are, in columns and in keys',
     async (_, ...notes) => {
-      const parameter = (number: number) => (kind.type === 'postgres' ? `$${String(number)}` : '?');
       const rows = notes.map(([title, body], i) => ({
         id: `${String(i)}${title ?? ''}`,
         title,
@@ -214,7 +214,7 @@ describeDiagonal('a run over the rows', (kind) => {
       }));
       for (const { id, title, body } of rows) {
         await dataSource.query(
-          `INSERT INTO note (id, title, body) VALUES (${parameter(1)}, ${parameter(2)}, ${parameter(3)})`,
+          sqlOf(kind, 'INSERT INTO note (id, title, body) VALUES ($1, $2, $3)'),
           [id, title, body],
         );
       }

@@ -7,7 +7,7 @@ import { DATABASES } from '../support/databases';
 import { openEncrypted, temporaryKms } from '../support/encrypted-database';
 import type { EncryptedDatabase } from '../support/encrypted-database';
 import { readPage } from '../support/documentation';
-import { PostgresRole } from '../support/postgres-role';
+import { DatabaseRole } from '../support/database-role';
 
 @Entity()
 class Patient {
@@ -57,7 +57,7 @@ describeOnPostgres('With the rights that the documentation gives on PostgreSQL',
     options: object = {},
     extra: readonly string[] = [],
   ): Promise<DataSource> {
-    const made = await PostgresRole.create(owned.dataSource, [...grantsOf(role), ...extra]);
+    const made = await DatabaseRole.create(owned.dataSource, [...grantsOf(role), ...extra]);
     disposals.push(() => made.drop());
     const dataSource = withFieldEncryption(new DataSource(made.options), {
       ...encryption,

@@ -9,6 +9,7 @@ import type { CiphertextForm } from '../../src/typeorm/dialect/sql-forms';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { rejection } from '../support/protected-database';
+import { qualified, quoted } from '../support/sql-of';
 
 /** The form of a ciphertext, and one that is as short as may be. */
 const BYTES = Buffer.from(`01${'fb'.repeat(37)}`, 'hex');
@@ -80,7 +81,7 @@ describeEachDatabase('The dialect of a database', (kind) => {
     ({ name: 'Thing', tablePath: name, tableName: name }) as EntityMetadata;
 
   it('is that of its driver', () => {
-    expect(dialect.name).toBe(kind.type === 'postgres' ? 'postgres' : 'sqlite');
+    expect(dialect.name).toBe(kind.dialect);
   });
 
   describe('in SQL', () => {
@@ -152,9 +153,10 @@ describeEachDatabase('The dialect of a database', (kind) => {
 
     it('finds placeholders outside of quotes', () => {
       const parameters = new SqlParameters(dataSource);
-      const sql = `SELECT '?$2', ${parameters.add('x')}, ${parameters.add('y')} AS "?$2"`;
+      const name = quoted(kind, '?$2');
+      const sql = `SELECT '?$2', ${parameters.add('x')}, ${parameters.add('y')} AS ${name}`;
       const found = dialect.sql.placeholderAt(sql, 1);
-      expect(sql.slice(found?.index)).toBe(`${String(found?.text)} AS "?$2"`);
+      expect(sql.slice(found?.index)).toBe(`${String(found?.text)} AS ${name}`);
       expect(dialect.sql.placeholderAt(sql, 2)).toBeUndefined();
     });
 
@@ -225,9 +227,8 @@ describeEachDatabase('The dialect of a database', (kind) => {
   it('tells names of one table and column from those of others', () => {
     const { names } = dialect;
     const place = names.tablePlace(dataSource, 'thing', undefined);
-    expect(
-      names.tablePlace(dataSource, 'thing', kind.type === 'postgres' ? 'public' : 'main'),
-    ).toBe(place);
+    const [schema] = qualified(dataSource, 'thing').split('.');
+    expect(names.tablePlace(dataSource, 'thing', schema)).toBe(place);
     expect(names.tablePlace(dataSource, 'other', undefined)).not.toBe(place);
     expect(names.columnPlace('name')).not.toBe(names.columnPlace('cipher'));
   });

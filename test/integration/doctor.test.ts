@@ -10,7 +10,7 @@ import type { DatabaseKind } from '../support/databases';
 import { openEncrypted, temporaryKms } from '../support/encrypted-database';
 import type { EncryptedDatabase, OpenOptions } from '../support/encrypted-database';
 import { fastLocalKms } from '../support/key-fixtures';
-import { PostgresRole } from '../support/postgres-role';
+import { DatabaseRole } from '../support/database-role';
 
 const PASSPHRASE = 'canary canary';
 const DAY_MS = 86_400_000;
@@ -121,7 +121,7 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
 
   /** What a role of the database with these rights only would see. */
   async function asRole({ dataSource }: EncryptedDatabase, grants: string[]): Promise<DataSource> {
-    const role = await PostgresRole.create(dataSource, grants);
+    const role = await DatabaseRole.create(dataSource, grants);
     disposals.push(() => role.drop());
     return another(role.options).initialize();
   }

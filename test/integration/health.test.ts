@@ -14,7 +14,7 @@ import type { FieldEncryptionOptions, HealthReport, KmsHealth } from '../../src'
 import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import { FakeKms } from '../support/key-fixtures';
-import { PostgresRole } from '../support/postgres-role';
+import { DatabaseRole } from '../support/database-role';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 
 @Entity()
@@ -250,7 +250,7 @@ describeDiagonal('fieldEncryption(dataSource).health()', (kind) => {
   it('needs no right but to read the key table, and names the grant for that', async () => {
     const owner = await open();
     const rights = ['GRANT USAGE ON SCHEMA public', 'GRANT SELECT ON data_keys'];
-    const role = await PostgresRole.create(owner, rights);
+    const role = await DatabaseRole.create(owner, rights);
     const { dataSourceOptions, dispose } = {
       dataSourceOptions: role.options,
       dispose: async () => undefined,

@@ -10,6 +10,7 @@ import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { FakeKms } from '../support/key-fixtures';
 import { Cleanup, protect, rejection } from '../support/protected-database';
+import { sqlOf } from '../support/sql-of';
 
 @Entity()
 class Note {
@@ -74,11 +75,12 @@ describeDiagonal('Somebody who writes to the database', (kind) => {
     await running.query(`DELETE FROM ${table}`);
     for (const row of rows) {
       const columns = Object.keys(row);
-      const parameters = columns.map((_, at) =>
-        kind.type === 'postgres' ? `$${String(at + 1)}` : '?',
-      );
+      const parameters = columns.map((_, at) => `$${String(at + 1)}`);
       await running.query(
-        `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${parameters.join(', ')})`,
+        sqlOf(
+          kind,
+          `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${parameters.join(', ')})`,
+        ),
         Object.values(row),
       );
     }

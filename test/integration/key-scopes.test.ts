@@ -17,6 +17,7 @@ import {
 import { describeEachDatabase } from '../support/databases';
 import { openEncrypted, useEncryptedDatabase } from '../support/encrypted-database';
 import type { EncryptedDatabase } from '../support/encrypted-database';
+import { sqlOf } from '../support/sql-of';
 
 @Entity()
 class Patient {
@@ -50,21 +51,19 @@ describeEachDatabase('Keys of scopes', (database) => {
     patients = dataSource.getRepository(Patient);
   });
 
-  const parameter = (n: number): string => (database.type === 'postgres' ? `$${n}` : '?');
-
   async function cell(column: string, id: string): Promise<unknown> {
     const rows: { cell: unknown }[] = await dataSource.query(
-      `SELECT "${column}" AS cell FROM "patient" WHERE "id" = ${parameter(1)}`,
+      sqlOf(database, `SELECT "${column}" AS cell FROM patient WHERE id = $1`),
       [id],
     );
     return rows[0]?.cell;
   }
 
   async function put(column: string, id: string, stored: unknown): Promise<void> {
-    await dataSource.query(
-      `UPDATE "patient" SET "${column}" = ${parameter(1)} WHERE "id" = ${parameter(2)}`,
-      [stored, id],
-    );
+    await dataSource.query(sqlOf(database, `UPDATE patient SET "${column}" = $1 WHERE id = $2`), [
+      stored,
+      id,
+    ]);
   }
 
   /** One row of each of two tenants. */

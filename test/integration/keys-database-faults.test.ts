@@ -15,7 +15,7 @@ class Item {
 describeDiagonal('Keys in a database that refuses', (kind) => {
   if (kind.type !== 'postgres') {
     it('has nothing to do: the database has no such settings', () => {
-      expect(kind.type).toMatch(/sqlite/);
+      expect(kind.dialect).not.toBe('postgres');
     });
     return;
   }

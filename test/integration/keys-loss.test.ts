@@ -52,7 +52,7 @@ let stopping = false;
 process.stdin.on('end', () => { stopping = true; }).resume();
 const say = (line) => process.stdout.write(line + '\\n');
 const row = (id) => ({ id, value: 'value ' + id });
-const isBusy = (error) => /BUSY|database is locked|current transaction is aborted/.test(error.message + error.code);
+const isBusy = (error) => /BUSY|DEADLOCK|database is locked|current transaction is aborted/.test(error.message + error.code);
 async function lane() {
   while (!stopping) {
     const ids = Array.from({ length: Math.max(1, steps) }, () => next++);
@@ -78,7 +78,7 @@ async function lane() {
 }
 (async () => {
   await dataSource.initialize();
-  const lanes = steps > 0 && dataSource.options.type !== 'postgres' ? 1 : 8;
+  const lanes = steps > 0 && /sqlite/.test(dataSource.options.type) ? 1 : 8;
   await Promise.all(Array.from({ length: lanes }, lane));
   await dataSource.destroy();
 })().catch((error) => say('error ' + error.stack));
@@ -161,7 +161,7 @@ describeDiagonal('No row is lost', (kind) => {
     dataSource = cleanup.add(protect({ ...database, dataSourceOptions: impatient }, options));
     moveDatabaseClock(dataSource, () => ahead);
     await dataSource.initialize();
-    if (kind.type !== 'postgres') await dataSource.query('PRAGMA journal_mode = WAL');
+    if (kind.dialect === 'sqlite') await dataSource.query('PRAGMA journal_mode = WAL');
   });
   afterEach(() => cleanup.run());
 

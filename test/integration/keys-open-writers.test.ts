@@ -70,9 +70,11 @@ describeDiagonal('Destroying a key', (kind) => {
 
   it('gives keys dates of the database, whatever the clock of the host says', async () => {
     const [at] = await dataSource.query<{ ms: string }[]>(
-      kind.type === 'postgres'
-        ? "SELECT date_part('epoch', clock_timestamp()) * 1000 AS ms"
-        : "SELECT (julianday('now') - 2440587.5) * 86400000 AS ms",
+      {
+        sqlite: "SELECT (julianday('now') - 2440587.5) * 86400000 AS ms",
+        postgres: "SELECT date_part('epoch', clock_timestamp()) * 1000 AS ms",
+        mysql: 'SELECT unix_timestamp(sysdate(3)) * 1000 AS ms',
+      }[kind.dialect],
     );
     jest.useFakeTimers({ now: Date.now() - 5 * 3_600_000, doNotFake: [...TIMERS] });
     try {

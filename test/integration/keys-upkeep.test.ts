@@ -14,6 +14,7 @@ import type { TestDatabase } from '../support/databases';
 import { fastLocalKms, FakeKms } from '../support/key-fixtures';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 import { approvalPolicy, SshSigner } from '../support/ssh-signer';
+import { refuseRows } from '../support/refused-rows';
 
 @Entity()
 class Patient {
@@ -101,11 +102,7 @@ describeDiagonal('maintain({ reencrypt, backup })', (kind) => {
   });
 
   it('keeps the report where the database fails a step', async () => {
-    await dataSource.query(
-      dataSource.options.type === 'postgres'
-        ? "ALTER TABLE field_encryption_audit ADD CONSTRAINT is_full CHECK (operation <> 'backup')"
-        : "CREATE TRIGGER full BEFORE INSERT ON field_encryption_audit BEGIN SELECT RAISE(ABORT, 'full'); END",
-    );
+    await refuseRows(dataSource, 'field_encryption_audit', 'full');
     const report = await keys().maintain({ backup: { kms: backupKms } });
     expect(report).toMatchObject({ failures: [], backup: null });
     expect(report.failedSteps).toEqual([

@@ -39,7 +39,7 @@ const order = { order: { id: 'ASC' } };
 })();
 `;
 
-const SQLITE = DATABASES.filter(({ type }) => type !== 'postgres');
+const SQLITE = DATABASES.filter(({ dialect }) => dialect === 'sqlite');
 
 describe.each(SQLITE)('dates in clear, under a time zone that is not UTC ($name)', (kind) => {
   const script = new CompiledScript(SCRIPT);

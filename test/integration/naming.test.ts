@@ -207,7 +207,7 @@ describeEachDatabase('With a naming strategy that changes names that are given',
       if (!options.synchronize) await dataSource.synchronize();
       await fieldEncryption(dataSource).ready();
       await exercise(opened);
-      const keys: unknown[] = await dataSource.query('SELECT "state" FROM "app_t_data_keys"');
+      const keys: unknown[] = await dataSource.query('SELECT state FROM app_t_data_keys');
       expect(keys).toContainEqual({ state: 'active' });
       const differences = await dataSource.driver.createSchemaBuilder().log();
       expect(differences.upQueries).toEqual([]);
@@ -239,7 +239,7 @@ class Ward {
 describeEachDatabase('With schemas', (database) => {
   if (database.type !== 'postgres') {
     it('has nothing to do: the database has none', () => {
-      expect(database.type).toMatch(/sqlite/);
+      expect(database.dialect).not.toBe('postgres');
     });
     return;
   }

@@ -166,7 +166,7 @@ describeEachDatabase('The Nest clinic', (kind) => {
     const eve = await as(other).post('/patients').send(BOB).expect(201);
     const prefixes = await app
       .get(DataSource)
-      .query('SELECT substr("email", 1, 12) AS k FROM patient');
+      .query('SELECT substr(email, 1, 12) AS k FROM patient');
     expect(new Set(prefixes.map(({ k }: { k: string }) => k)).size).toBe(2);
     const forgetful = jest.spyOn(app.get(PatientsService), 'list').mockImplementation(async () => {
       const id = eve.body.id;

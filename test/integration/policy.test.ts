@@ -498,7 +498,7 @@ describeDiagonal('Two entities of one table', (kind) => {
 
   it('leaves views of other columns alone', async () => {
     class ChartView {}
-    ViewEntity({ expression: 'SELECT "id" FROM "chart"' })(ChartView);
+    ViewEntity({ expression: 'SELECT id FROM chart' })(ChartView);
     ViewColumn()(ChartView.prototype, 'id');
     const dataSource = await open(chart(), ChartView);
     expect(dataSource.isInitialized).toBe(true);
@@ -666,7 +666,7 @@ describeDiagonal('A value that cannot be stored exactly', (kind) => {
   });
   afterAll(() => cleanup.run());
 
-  const stored = (): Promise<unknown> => dataSource.query('SELECT * FROM "sample" ORDER BY "id"');
+  const stored = (): Promise<unknown> => dataSource.query('SELECT * FROM sample ORDER BY id');
 
   it.each(WRONG_VALUES)('is refused: %s', async (_what, property, value) => {
     const samples = dataSource.getRepository<ObjectLiteral>(Sample);

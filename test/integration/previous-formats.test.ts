@@ -13,6 +13,7 @@ import { previousFormatVectors } from '../support/previous-formats';
 import { rejection } from '../support/protected-database';
 import { expectCiphertext, rawRows, storedPlaintexts } from '../support/stored-rows';
 import { ROOT_TOKEN, VaultDouble } from '../support/vault-double';
+import { sqlOf } from '../support/sql-of';
 
 const { typeormEncrypted, typeormEncryptedJson, lookalikes, cloak } = previousFormatVectors;
 const CBC = typeormEncrypted.find(({ options }) => options.algorithm === 'aes-256-cbc')!;
@@ -59,9 +60,9 @@ describeDiagonal('Previous formats', (database) => {
   /** As the other library would: past this one. */
   async function store(id: number, values: Record<string, unknown>): Promise<void> {
     const names = ['id', 'name', ...Object.keys(values)];
-    const marks = names.map((_, i) => (database.type === 'postgres' ? `$${i + 1}` : '?'));
+    const marks = names.map((_, i) => `$${i + 1}`).join(', ');
     const columns = names.map((name) => `"${name}"`).join(', ');
-    await dataSource.query(`INSERT INTO "client" (${columns}) VALUES (${marks.join(', ')})`, [
+    await dataSource.query(sqlOf(database, `INSERT INTO client (${columns}) VALUES (${marks})`), [
       id,
       `client ${id}`,
       ...Object.values(values),
@@ -112,8 +113,8 @@ describeDiagonal('Previous formats', (database) => {
     dataSource = open.dataSource;
   });
   beforeEach(async () => {
-    await dataSource.query('DELETE FROM "visit"');
-    await dataSource.query('DELETE FROM "client"');
+    await dataSource.query('DELETE FROM visit');
+    await dataSource.query('DELETE FROM client');
     vault.http.calls.length = 0;
     open.statements.clear();
   });
@@ -267,7 +268,7 @@ describeDiagonal('Previous formats', (database) => {
   it('and cleartext are both read where both are named', async () => {
     await withOptions(database, { legacyPlaintext: ['Client.note'] }, async (other) => {
       await other.query(
-        `INSERT INTO "client" ("id", "note") VALUES (1, 'in clear'), (2, '${CLOAKED.stored}')`,
+        `INSERT INTO client (id, note) VALUES (1, 'in clear'), (2, '${CLOAKED.stored}')`,
       );
       const found = await other.getRepository(Client).find({ order: { id: 'ASC' } });
       expect(found).toMatchObject([{ note: 'in clear' }, { note: CLOAKED.text }]);

@@ -5,6 +5,7 @@ import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeEachDatabase } from '../support/databases';
 import { expectNoCanary, useEncryptedDatabase } from '../support/encrypted-database';
 import { expectCiphertext, storedPlaintexts } from '../support/stored-rows';
+import { sqlOf } from '../support/sql-of';
 
 @Entity()
 class Patient {
@@ -198,7 +199,8 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
   });
 
   describe('with the query cache', () => {
-    const cached = () => opened.dataSource.query('SELECT * FROM "query-result-cache"');
+    const cached = () =>
+      opened.dataSource.query(sqlOf(database, 'SELECT * FROM "query-result-cache"'));
 
     it('caches ciphertext and reads plaintext from it', async () => {
       await ada();

@@ -12,6 +12,7 @@ import {
 import { Encrypted, encryptedColumn, InvalidFieldPolicyError } from '../../src';
 import { describeDiagonal } from '../support/databases';
 import { openEncrypted } from '../support/encrypted-database';
+import { sqlOf } from '../support/sql-of';
 
 @Entity()
 class Owner {
@@ -112,7 +113,7 @@ describeDiagonal('bindTo', (database) => {
       await wholes.save({ id: 5, owner: { id: 1 }, part });
       await wholes.update({ id: 5, part: { code: 'a' } }, { part: { secret: 'canary 2' } });
       expect(await wholes.findOneBy({ id: 5 })).toMatchObject({ part: { secret: 'canary 2' } });
-      await dataSource.query(`UPDATE "whole" SET "partCode" = 'b'`);
+      await dataSource.query(sqlOf(dataSource.options, `UPDATE whole SET "partCode" = 'b'`));
       await expect(wholes.find()).rejects.toThrow(/another row/);
     } finally {
       await dispose();

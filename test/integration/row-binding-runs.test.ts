@@ -97,14 +97,14 @@ describeDiagonal('Binding existing values to their rows', (kind) => {
 
   async function swap(dataSource: DataSource, [one, other]: readonly Note[]): Promise<void> {
     const cells: { id: string; text: string }[] = await dataSource.query(
-      'SELECT "id", "text" FROM "note"',
+      'SELECT id, text FROM note',
     );
     const of = (id?: string): string | undefined => cells.find((cell) => cell.id === id)?.text;
     for (const [id, text] of [
       [one?.id, of(other?.id)],
       [other?.id, of(one?.id)],
     ]) {
-      const sql = `UPDATE "note" SET "text" = '${String(text)}' WHERE "id" = '${String(id)}'`;
+      const sql = `UPDATE note SET text = '${String(text)}' WHERE id = '${String(id)}'`;
       await dataSource.query(sql);
     }
   }
@@ -179,9 +179,7 @@ describeDiagonal('Binding existing values to their rows', (kind) => {
     const legacyPlaintext = ['BoundNote.text', 'BoundNote.bytes'];
     const dataSource = await open(BoundNote, { legacyPlaintext }, true);
     const id = randomUUID();
-    await dataSource.query(
-      `INSERT INTO "note" ("id", "shelf", "text") VALUES ('${id}', 4, 'in clear')`,
-    );
+    await dataSource.query(`INSERT INTO note (id, shelf, text) VALUES ('${id}', 4, 'in clear')`);
     const repository = dataSource.getRepository(BoundNote);
     const encryption = fieldEncryption(dataSource);
     expect(await repository.findOneBy({ text: 'in clear' })).toMatchObject({ id });
@@ -189,7 +187,7 @@ describeDiagonal('Binding existing values to their rows', (kind) => {
     expect(await encryption.status()).toMatchObject([{ unboundRows: 0, cleartextRows: 0 }, {}]);
     expect(await repository.findOneBy({ text: 'in clear' })).toMatchObject({ id });
     expect(await encryption.decrypt()).toMatchObject({ changed: 1, failed: 0 });
-    expect(await dataSource.query('SELECT "text" FROM "note"')).toEqual([{ text: 'in clear' }]);
+    expect(await dataSource.query('SELECT text FROM note')).toEqual([{ text: 'in clear' }]);
   });
 
   it('says that an older CHECK constraint keeps bound values out, which synchronizing mends', async () => {
@@ -204,7 +202,7 @@ describeDiagonal('Binding existing values to their rows', (kind) => {
     );
     await bound.synchronize();
     expect(await fieldEncryption(bound).reencrypt()).toMatchObject({ changed: 1, failed: 0 });
-    await expect(bound.query(`UPDATE "checked" SET "text" = 'in clear'`)).rejects.toThrow(/check/i);
+    await expect(bound.query(`UPDATE checked SET text = 'in clear'`)).rejects.toThrow(/check/i);
   });
 
   it('knows which properties legacyUnbound may name', async () => {

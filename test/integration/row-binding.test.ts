@@ -21,6 +21,7 @@ import {
 } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import { useEncryptedDatabase } from '../support/encrypted-database';
+import { sqlOf } from '../support/sql-of';
 
 @Entity()
 class Tenant {
@@ -61,8 +62,6 @@ describeEachDatabase('Values that are bound to their row', (database) => {
     await dataSource.getRepository(Tenant).insert([{ id: 7 }, { id: 8 }]);
   });
 
-  const parameter = (n: number): string => (database.type === 'postgres' ? `$${n}` : '?');
-
   /** Two rows of one tenant. */
   async function two(): Promise<[Patient, Patient]> {
     const ada = patient({});
@@ -79,17 +78,17 @@ describeEachDatabase('Values that are bound to their row', (database) => {
 
   async function cell(column: string, id: string): Promise<unknown> {
     const rows: { cell: unknown }[] = await dataSource.query(
-      `SELECT "${column}" AS cell FROM "patient" WHERE "id" = ${parameter(1)}`,
+      sqlOf(database, `SELECT "${column}" AS cell FROM patient WHERE id = $1`),
       [id],
     );
     return rows[0]?.cell;
   }
 
   async function put(column: string, id: string, stored: unknown): Promise<void> {
-    await dataSource.query(
-      `UPDATE "patient" SET "${column}" = ${parameter(1)} WHERE "id" = ${parameter(2)}`,
-      [stored, id],
-    );
+    await dataSource.query(sqlOf(database, `UPDATE patient SET "${column}" = $1 WHERE id = $2`), [
+      stored,
+      id,
+    ]);
   }
 
   async function swap(column: string, one: string, other: string): Promise<void> {

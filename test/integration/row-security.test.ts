@@ -10,7 +10,7 @@ import type { FieldEncryption, FieldEncryptionOptions } from '../../src';
 import { DATABASES, describeDiagonal } from '../support/databases';
 import { openEncrypted, temporaryKms } from '../support/encrypted-database';
 import type { EncryptedDatabase, OpenOptions } from '../support/encrypted-database';
-import { PostgresRole } from '../support/postgres-role';
+import { DatabaseRole } from '../support/database-role';
 import { rejection } from '../support/protected-database';
 
 @Entity()
@@ -68,7 +68,7 @@ describeOnPostgres('Rows that row-level security hides from the role', () => {
   }
 
   async function asRole(owner: DataSource, options: OpenOptions = {}): Promise<DataSource> {
-    const role = await PostgresRole.create(owner, GRANTS);
+    const role = await DatabaseRole.create(owner, GRANTS);
     disposals.push(() => role.drop());
     const dataSource = withFieldEncryption(
       new DataSource({ ...role.options, ...options } as typeof role.options),

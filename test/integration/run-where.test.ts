@@ -37,7 +37,7 @@ const Visitor = new EntitySchema<{ id: number; name: string }>({
 /** What ends a string, and looks like a parameter and a cast. */
 const TENANT = `it's :a::text`;
 const WHERE: RunOptions = {
-  where: { Patient: `tenant_id = :tenant AND CAST(id AS text) <> ':tenant'` },
+  where: { Patient: `tenant_id = :tenant AND CAST(id AS char(9)) <> ':tenant'` },
   parameters: { tenant: TENANT },
 };
 

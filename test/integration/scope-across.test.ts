@@ -5,6 +5,7 @@ import type { FieldEncryptionOptions, KeyEvent } from '../../src';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
+import { refuseRows } from '../support/refused-rows';
 
 @Entity()
 class Memo {
@@ -45,18 +46,6 @@ describeDiagonal('Work across scopes', (database) => {
     return rows.length;
   }
 
-  async function refuseEntries(dataSource: DataSource): Promise<void> {
-    if (database.type === 'postgres') {
-      await dataSource.query(
-        `ALTER TABLE ${TABLE} ADD CONSTRAINT full_now CHECK (operation <> 'allScopes') NOT VALID`,
-      );
-    } else {
-      await dataSource.query(
-        `CREATE TRIGGER full_now BEFORE INSERT ON ${TABLE} BEGIN SELECT RAISE(ABORT, 'full'); END`,
-      );
-    }
-  }
-
   const WORK: readonly (readonly [string, (memos: Repository<Memo>) => Promise<unknown>])[] = [
     ['find', (memos) => memos.find()],
     ['findOneBy', (memos) => memos.findOneBy({ id: 1 })],
@@ -83,7 +72,7 @@ describeDiagonal('Work across scopes', (database) => {
 
   it.each(WORK)('is refused where the log refuses the entry: %s', async (_, work) => {
     const dataSource = await open();
-    await refuseEntries(dataSource);
+    await refuseRows(dataSource, TABLE, 'full');
     const memos = dataSource.getRepository(Memo);
     for (let i = 0; i < 2; i += 1) {
       await expect(withKeyScope(ALL_SCOPES, () => work(memos))).rejects.toThrow();
@@ -92,7 +81,7 @@ describeDiagonal('Work across scopes', (database) => {
     expect(texts).toEqual(['of north', 'of south']);
   });
 
-  if (database.type !== 'postgres') return;
+  if (database.dialect === 'sqlite') return;
 
   it('has its entry on another connection within a transaction, before rows are read', async () => {
     const dataSource = await open();
@@ -104,7 +93,7 @@ describeDiagonal('Work across scopes', (database) => {
 
   it('is refused within a transaction where the log refuses the entry', async () => {
     const dataSource = await open();
-    await refuseEntries(dataSource);
+    await refuseRows(dataSource, TABLE, 'full');
     const read = dataSource.transaction((manager) =>
       withKeyScope(ALL_SCOPES, () => manager.find(Memo)),
     );
@@ -113,7 +102,7 @@ describeDiagonal('Work across scopes', (database) => {
 
   it('goes on without its entry only where the transaction has the last connection', async () => {
     const keyCache = { transactionWaitMs: 50 };
-    const dataSource = await open({ keyCache }, { extra: { max: 1 } });
+    const dataSource = await open({ keyCache }, { poolSize: 1 });
     await dataSource.getRepository(Memo).find();
     const found = await dataSource.transaction((manager) =>
       withKeyScope(ALL_SCOPES, () => manager.find(Memo)),

@@ -5,6 +5,7 @@ import type { FieldEncryption, FieldEncryptionOptions } from '../../src';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
+import { sqlOf } from '../support/sql-of';
 
 interface LetterRow {
   id: number;
@@ -87,7 +88,9 @@ describeDiagonal('A cleartext column that gets keys of scopes', (kind) => {
     expect(await encryption.encrypt()).toMatchObject({ changed: 0, erased: 2, ...done });
     expect(await encryption.decrypt()).toMatchObject({ changed: 2, erased: 2, ...done });
     expect(await encryption.decrypt()).toMatchObject({ changed: 0, erased: 2, ...done });
-    const texts = await dataSource.query('SELECT "text" FROM "letter" WHERE "tenantId" = 7');
+    const texts = await dataSource.query(
+      sqlOf(dataSource.options, 'SELECT text FROM letter WHERE "tenantId" = 7'),
+    );
     expect(texts).toEqual([{ text: 'canary 2' }, { text: 'canary 4' }]);
   });
 });

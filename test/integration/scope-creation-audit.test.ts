@@ -6,6 +6,7 @@ import type { FieldEncryptionOptions } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
+import { acceptRows, refuseRows } from '../support/refused-rows';
 
 @Entity()
 class Note {
@@ -55,24 +56,6 @@ describeEachDatabase('The creation of keys of a scope', (database) => {
     expect((await fieldEncryption(dataSource).audit.verify()).ok).toBe(true);
   }
 
-  async function refuseEntries(): Promise<void> {
-    const statements =
-      database.type === 'postgres'
-        ? [
-            `CREATE FUNCTION nope() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'nope'; END $$ LANGUAGE plpgsql`,
-            'CREATE TRIGGER nope BEFORE INSERT ON field_encryption_audit FOR EACH ROW EXECUTE FUNCTION nope()',
-          ]
-        : [
-            `CREATE TRIGGER nope BEFORE INSERT ON field_encryption_audit BEGIN SELECT RAISE(ABORT, 'nope'); END`,
-          ];
-    for (const sql of statements) await dataSource.query(sql);
-  }
-
-  const acceptEntries = (): Promise<unknown> =>
-    dataSource.query(
-      `DROP TRIGGER nope${database.type === 'postgres' ? ' ON field_encryption_audit' : ''}`,
-    );
-
   const within = (id: number, tenant: string) => (manager: EntityManager) =>
     manager.insert(Note, note(id, tenant));
 
@@ -120,7 +103,7 @@ describeEachDatabase('The creation of keys of a scope', (database) => {
   it('is recorded late where a transaction of plain statements has ended unseen', async () => {
     const runner = dataSource.createQueryRunner();
     // TypeORM does not see that of SQLite, where it has only one connection.
-    if (database.type === 'postgres') {
+    if (database.dialect !== 'sqlite') {
       await runner.query('BEGIN');
       await runner.manager.insert(Note, note(2, 'north'));
       await runner.query('COMMIT');
@@ -137,14 +120,14 @@ describeEachDatabase('The creation of keys of a scope', (database) => {
   });
 
   it('is refused, keys and all, while the log takes no entry', async () => {
-    await refuseEntries();
+    await refuseRows(dataSource, 'field_encryption_audit', 'nope');
     for (let i = 0; i < 2; i += 1) {
       await expect(dataSource.manager.insert(Note, note(2, 'north'))).rejects.toThrow(/nope/);
       await expect(dataSource.transaction(within(2, 'north'))).rejects.toThrow(/nope/);
     }
     expect(await keysOf('north')).toEqual([]);
     expect(await dataSource.manager.count(Note)).toBe(1);
-    await acceptEntries();
+    await acceptRows(dataSource, 'field_encryption_audit');
     await dataSource.transaction(within(2, 'north'));
     await expectRecorded('north');
   });

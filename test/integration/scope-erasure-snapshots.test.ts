@@ -62,7 +62,7 @@ describe.each(postgres)('A transaction older than an erasure ($name)', (database
     const runner = reader.createQueryRunner();
     runners.push(runner);
     await runner.startTransaction(isolation);
-    await runner.query('SELECT 1 FROM "note"');
+    await runner.query('SELECT 1 FROM note');
     return runner;
   }
 
@@ -156,7 +156,7 @@ describe.each(DATABASES.filter(({ type }) => type === 'better-sqlite3'))(
       const [eraser, reader] = [await open(), await open(aging)];
       await eraser.manager.insert(Note, notes);
       await reader.query('BEGIN');
-      await reader.query('SELECT 1 FROM "note"');
+      await reader.query('SELECT 1 FROM note');
       await erase(eraser);
       await wait(AGED_MS);
       expect(await read(reader)).toBe('canary north');

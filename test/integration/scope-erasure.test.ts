@@ -23,6 +23,7 @@ import { moveDatabaseClock } from '../support/database-clock';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
+import { sqlOf } from '../support/sql-of';
 
 @Entity()
 class Patient {
@@ -97,7 +98,7 @@ describeDiagonal('After the erasure of a scope', (database) => {
 
   it('nothing of it is decrypted by whatever is left, and all of others', async () => {
     const [row] = await dataSource.query<{ ssn: string }[]>(
-      `SELECT ssn FROM patient WHERE ${database.type === 'postgres' ? '"tenantId"' : 'tenantId'} = 7`,
+      sqlOf(database, 'SELECT ssn FROM patient WHERE "tenantId" = 7'),
     );
     const stored = String(row?.ssn);
     await shred();

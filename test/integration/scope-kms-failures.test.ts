@@ -19,6 +19,7 @@ import type { FieldEncryptionOptions, KmsProvider } from '../../src';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect } from '../support/protected-database';
+import { sqlOf } from '../support/sql-of';
 
 @Entity()
 class Note {
@@ -193,7 +194,7 @@ describeDiagonal('The KMS of one tenant', (database) => {
     it('takes none away from values that are decrypted, nor rows from a run', async () => {
       const dataSource = await hanging();
       const rows = await dataSource.query<{ text: string; tenantId: string }[]>(
-        'SELECT * FROM note ORDER BY "tenantId"',
+        sqlOf(dataSource.options, 'SELECT * FROM note ORDER BY "tenantId"'),
       );
       const encryption = fieldEncryption(dataSource);
       const stored = rows.map(({ text }) => text);

@@ -120,7 +120,7 @@ describeDiagonal('A run that moves values to keys of scopes and is killed', (kin
       },
     );
     await before.initialize();
-    if (kind.type !== 'postgres') await before.query('PRAGMA journal_mode = WAL');
+    if (kind.dialect === 'sqlite') await before.query('PRAGMA journal_mode = WAL');
     const emails = new Map(Array.from({ length: ROWS }, (_, id) => [id, `a${String(id)}@x.org`]));
     await before.manager.insert(
       Before,

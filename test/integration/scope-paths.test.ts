@@ -29,6 +29,7 @@ import {
 import type { FieldEncryptionOptions } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import { useEncryptedDatabase } from '../support/encrypted-database';
+import { sqlOf } from '../support/sql-of';
 
 @Entity()
 class Tenant {
@@ -283,7 +284,10 @@ describeEachDatabase('Rows of scopes', (database) => {
         const names = patients.metadata.columns.map(({ databaseName }) => databaseName);
         const hidden = names.find((name) => name.startsWith('email_'));
         const found: unknown[] = await dataSource.query(
-          `SELECT id FROM patient WHERE "${String(hidden)}" = '${token}'`,
+          sqlOf(
+            dataSource.options,
+            `SELECT id FROM patient WHERE "${String(hidden)}" = '${token}'`,
+          ),
         );
         expect(found).toEqual([{ id: ada.id }]);
       });
@@ -453,7 +457,10 @@ describeEachDatabase('Rows of scopes', (database) => {
     for (const each of [ada, bob]) await patients.insert(each);
     const set = (column: string, from: string, to: string) =>
       dataSource.query(
-        `UPDATE patient SET "${column}" = (SELECT "${column}" FROM patient WHERE id = '${from}') WHERE id = '${to}'`,
+        sqlOf(
+          dataSource.options,
+          `UPDATE patient SET "${column}" = (SELECT "${column}" FROM patient WHERE id = '${from}') WHERE id = '${to}'`,
+        ),
       );
     const hidden = patients.metadata.columns
       .map(({ databaseName }) => databaseName)

@@ -18,6 +18,7 @@ import { moveDatabaseClock } from '../support/database-clock';
 import { createProject } from '../support/project';
 import type { Project } from '../support/project';
 import { Cleanup, protect } from '../support/protected-database';
+import { lockWaits } from '../support/lock-waits';
 
 const PROCESSES = 20;
 const SCOPES = 1000;
@@ -248,8 +249,7 @@ describePostgres('An update by criteria that leave the scope open', () => {
       { id: In([ada.id, eve.id]) },
       { ssn: 'canary new' },
     );
-    const waiting = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
-    while ((await other.query<unknown[]>(waiting)).length === 0) await sleep(10);
+    while ((await lockWaits(other)) === 0) await sleep(10);
     await runner.commitTransaction();
     await runner.release();
     expect(await updating).toMatchObject({ affected: 1 });
@@ -280,8 +280,7 @@ describePostgres('A legal hold that is set while a scope is erased', () => {
   });
 
   async function expectWaiting(count: number): Promise<void> {
-    const waiting = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
-    while ((await other.query<unknown[]>(waiting)).length < count) await sleep(10);
+    while ((await lockWaits(other)) < count) await sleep(10);
   }
 
   async function expectHeld(shredding: Promise<unknown>): Promise<void> {

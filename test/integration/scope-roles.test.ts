@@ -12,7 +12,7 @@ import {
 } from '../../src';
 import { DATABASES } from '../support/databases';
 import { openEncrypted } from '../support/encrypted-database';
-import { PostgresRole } from '../support/postgres-role';
+import { DatabaseRole } from '../support/database-role';
 import { temporaryKms } from '../support/encrypted-database';
 
 @Entity()
@@ -45,7 +45,7 @@ describeOnPostgres('Roles with the rights of the documentation', () => {
   afterAll(kek.dispose);
 
   async function asRole(owner: DataSource, grants: readonly string[]): Promise<DataSource> {
-    const role = await PostgresRole.create(owner, grants);
+    const role = await DatabaseRole.create(owner, grants);
     disposals.push(() => role.drop());
     const dataSource = withFieldEncryption(new DataSource(role.options), encryption);
     disposals.push(() => (dataSource.isInitialized ? dataSource.destroy() : undefined));

@@ -314,7 +314,7 @@ Entity('person')(Person);
 let pages = 0;
 const logger = {
   logQuery: (sql) => {
-    if (!/^UPDATE "?field_encryption_scope_keys/.test(sql)) return;
+    if (!/^UPDATE ["\x60]?field_encryption_scope_keys/.test(sql)) return;
     pages += 1;
     // The first page is committed, and the second one under way.
     if (pages === 2) process.kill(process.pid, 'SIGKILL');

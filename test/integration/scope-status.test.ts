@@ -202,7 +202,7 @@ describeDiagonal('The status of keys of scopes', (database) => {
     await keys.rotate('default');
     await dataSource.query(
       'UPDATE field_encryption_scope_keys SET id = (SELECT id FROM data_keys WHERE name = ' +
-        `'default' AND purpose = 'data' AND version = 1), prefix = (SELECT substr("sender", 1, 12) FROM letter)`,
+        `'default' AND purpose = 'data' AND version = 1), prefix = (SELECT substr(sender, 1, 12) FROM letter)`,
     );
     await expect(keys.destroy(String(old?.id), { graceMs: 0 })).rejects.toMatchObject({
       code: 'ERR_KEY_STATE',

@@ -74,7 +74,7 @@ dataSource.createQueryRunner = (mode) => {
     const result = await query.call(this, sql, ...rest);
     // One that was taken by another process in between is asked for in vain.
     const isMine = (result?.affected ?? result?.[1]) !== 0;
-    if (gate !== undefined && isMine && /^UPDATE .*field_encryption_ranges.*"owner"/.test(sql)) {
+    if (gate !== undefined && isMine && /^UPDATE .*field_encryption_ranges.*["\x60]owner/.test(sql)) {
       writeFileSync(gate + '/' + process.pid, '');
       while (!existsSync(gate + '/go')) await new Promise((resolve) => setTimeout(resolve, 20));
     }
@@ -174,7 +174,7 @@ describeDiagonal('A run that several workers share', (kind) => {
   function heldInSecondPass(at: DataSource): Held {
     let isSecondPass = false;
     return heldBefore(at, (sql) => {
-      if (/^UPDATE .*field_encryption_runs.*"pass"/.test(sql)) isSecondPass = true;
+      if (/^UPDATE .*field_encryption_runs.*["`]pass/.test(sql)) isSecondPass = true;
       return isSecondPass && /^INSERT .*field_encryption_ranges/.test(sql);
     });
   }

@@ -6,6 +6,7 @@ import type { FieldEncryptionOptions } from '../../src';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
+import { sqlOf } from '../support/sql-of';
 
 @Entity()
 class Person {
@@ -45,7 +46,7 @@ describeDiagonal("The library's own transactions", (kind) => {
 
   async function open(options: Partial<FieldEncryptionOptions> = {}): Promise<DataSource> {
     const dataSource = await cleanup.add(protect(database, options)).initialize();
-    if (kind.type !== 'postgres') await dataSource.query('PRAGMA synchronous = OFF');
+    if (kind.dialect === 'sqlite') await dataSource.query('PRAGMA synchronous = OFF');
     return dataSource;
   }
 
@@ -107,7 +108,10 @@ describeDiagonal("The library's own transactions", (kind) => {
     const dataSource = await refusing();
     const written = await besides(
       () => fieldEncryption(dataSource).keys.rotate(),
-      (id) => dataSource.query(`INSERT INTO "order" (id, text) VALUES (${String(id)}, 'order')`),
+      (id) =>
+        dataSource.query(
+          sqlOf(kind, `INSERT INTO "order" (id, text) VALUES (${String(id)}, 'order')`),
+        ),
     );
     expect(await stored(dataSource)).toEqual(written);
     expect(await fieldEncryption(dataSource).keys.list()).toHaveLength(1);
@@ -225,7 +229,9 @@ describeDiagonal("The library's own transactions", (kind) => {
     });
     const people = dataSource.getRepository(Person);
     await people.insert({ id: 1, email: 'ada@x.org' });
-    const slow = dataSource.query(`INSERT INTO "order" (id, text) VALUES (1, 'slowly')`);
+    const slow = dataSource.query(
+      sqlOf(kind, `INSERT INTO "order" (id, text) VALUES (1, 'slowly')`),
+    );
     await rejection(people.insert({ id: 2, email: 'ada@x.org' }));
     await slow;
     isSlow = false;

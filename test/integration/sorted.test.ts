@@ -22,6 +22,7 @@ import type { SortedOptions } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import { useEncryptedDatabase } from '../support/encrypted-database';
 import { rejection } from '../support/protected-database';
+import { sqlOf } from '../support/sql-of';
 
 /** Numbers that are written alike, or not, whatever the database makes of them. */
 const asText = { to: (cost: string) => cost, from: () => Math.random() };
@@ -289,7 +290,10 @@ describeEachDatabase('sorted()', (database) => {
     const [, b] = await save([{ lastName: 'a' }, { lastName: 'b' }]);
     const token = await fieldEncryption(used.dataSource).token(Person, 'lastName', 'a');
     await used.dataSource.query(
-      `UPDATE person SET "lastName_bidx" = '${token}' WHERE id = ${String(b!.id)}`,
+      sqlOf(
+        used.dataSource.options,
+        `UPDATE person SET "lastName_bidx" = '${token}' WHERE id = ${String(b!.id)}`,
+      ),
     );
     const search = sorted({ where: { lastName: 'a' }, order: { age: 'ASC' } });
     expect(await rejection(search)).toBeInstanceOf(IndexIntegrityError);

@@ -17,6 +17,7 @@ import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { fastLocalKms } from '../support/key-fixtures';
 import { Cleanup, protect, rejection } from '../support/protected-database';
+import { sqlOf } from '../support/sql-of';
 
 @Entity()
 class Entry {
@@ -69,8 +70,6 @@ describeDiagonal('A key row that was tampered with', (kind) => {
 
   afterEach(() => cleanup.run());
 
-  const parameter = (n: number): string => (kind.type === 'postgres' ? `$${n}` : '?');
-
   /** As another process would: with nothing in memory. */
   async function freshProcess(options: Partial<FieldEncryptionOptions> = {}): Promise<DataSource> {
     const dataSource = cleanup.add(protect(database, options, { synchronize: false }));
@@ -79,7 +78,7 @@ describeDiagonal('A key row that was tampered with', (kind) => {
   }
 
   async function keyRows(): Promise<KeyRow[]> {
-    return outside.query<KeyRow[]>('SELECT * FROM "data_keys" ORDER BY "version"');
+    return outside.query<KeyRow[]>('SELECT * FROM data_keys ORDER BY version');
   }
 
   async function key(version: number, name = 'default', purpose = 'data'): Promise<KeyRow> {
@@ -88,10 +87,10 @@ describeDiagonal('A key row that was tampered with', (kind) => {
   }
 
   async function edit({ id }: KeyRow, column: string, value: unknown): Promise<void> {
-    await outside.query(
-      `UPDATE "data_keys" SET "${column}" = ${parameter(1)} WHERE "id" = ${parameter(2)}`,
-      [value, id],
-    );
+    await outside.query(sqlOf(kind, `UPDATE data_keys SET ${column} = $1 WHERE id = $2`), [
+      value,
+      id,
+    ]);
   }
 
   async function readFirst(dataSource?: DataSource): Promise<FieldEncryptionError> {
@@ -171,16 +170,16 @@ describeDiagonal('A key row that was tampered with', (kind) => {
 
   /** What only SQLite keeps in a column of numbers. */
   const numbers: typeof edits =
-    kind.type === 'postgres'
-      ? [['the epoch', () => ['epoch', -5]]]
-      : [
+    kind.dialect === 'sqlite'
+      ? [
           ['the epoch, into nonsense', () => ['epoch', 'abc']],
           ['the epoch, into a fraction', () => ['epoch', 1.5]],
           ['the epoch, beyond all numbers', () => ['epoch', 2 ** 62]],
           ['the epoch, into bytes', () => ['epoch', Buffer.from('abc')]],
           ['the version, into nonsense', () => ['version', 'abc']],
           ['the wrapped key, into bytes', () => ['wrapped_key', Buffer.from('abc')]],
-        ];
+        ]
+      : [['the epoch', () => ['epoch', -5]]];
   const states: typeof edits = [
     ['the application', () => ['application', 'another']],
     ['the suite, into an unknown one', () => ['suite', 'rot13']],
@@ -253,7 +252,7 @@ describeDiagonal('A key row that was tampered with', (kind) => {
 
   const columnsWith = (changed: Readonly<Record<string, string>>, row: KeyRow): string =>
     Object.keys(row)
-      .map((column) => changed[column] ?? `"${column}"`)
+      .map((column) => changed[column] ?? column)
       .join(', ');
 
   it('is refused with an unknown suite', async () => {
@@ -298,7 +297,7 @@ describeDiagonal('A key row that was tampered with', (kind) => {
 
   it('that is gone is named, with the way back, and never replaced under its id', async () => {
     const row = await key(1);
-    await outside.query(`DELETE FROM "data_keys" WHERE "id" = ${parameter(1)}`, [row.id]);
+    await outside.query(sqlOf(kind, 'DELETE FROM data_keys WHERE id = $1'), [row.id]);
 
     const fresh = await freshProcess();
     const error = await readFirst(fresh);
@@ -330,12 +329,15 @@ describeDiagonal('A key row that was tampered with', (kind) => {
   it('that comes back is used again without a restart', async () => {
     const row = await key(1);
     const fresh = await freshProcess();
-    await outside.query(`DELETE FROM "data_keys" WHERE "id" = ${parameter(1)}`, [row.id]);
+    await outside.query(sqlOf(kind, 'DELETE FROM data_keys WHERE id = $1'), [row.id]);
     expect(await readFirst(fresh)).toBeInstanceOf(KeyNotFoundError);
     const columns = Object.keys(row);
     await outside.query(
-      `INSERT INTO "data_keys" (${columns.map((c) => `"${c}"`).join(', ')}) ` +
-        `VALUES (${columns.map((_, i) => parameter(i + 1)).join(', ')})`,
+      sqlOf(
+        kind,
+        `INSERT INTO data_keys (${columns.join(', ')}) ` +
+          `VALUES (${columns.map((_, i) => `$${i + 1}`).join(', ')})`,
+      ),
       Object.values(row),
     );
     await new Promise((resolve) => setTimeout(resolve, 1100));
@@ -343,7 +345,7 @@ describeDiagonal('A key row that was tampered with', (kind) => {
   });
 
   it('of all keys gone, rows are errors, and no key is made in the place of those', async () => {
-    await outside.query('DELETE FROM "data_keys"');
+    await outside.query('DELETE FROM data_keys');
     const fresh = await freshProcess();
     expect(await readFirst(fresh)).toBeInstanceOf(KeyNotFoundError);
     const error = await rejection(fresh.getRepository(Entry).insert({ id: 3, text: 'new' }));
@@ -461,7 +463,7 @@ describeDiagonal('A key row that was tampered with', (kind) => {
 
   it('without the index root makes no new one for tokens that exist', async () => {
     // Tokens of a new root would find nothing of what is stored: lookups would come back empty.
-    await outside.query(`DELETE FROM "data_keys" WHERE "purpose" = 'index'`);
+    await outside.query(`DELETE FROM data_keys WHERE purpose = 'index'`);
     const fresh = await freshProcess();
     const error = await rejection(
       fresh.getRepository(Indexed).findOneBy({ email: 'ada@example.org' }),
@@ -754,7 +756,7 @@ describeDiagonal('A wrong passphrase', (kind) => {
     const right = cleanup.add(protect(database, { kms: fastLocalKms('the right passphrase') }));
     await right.initialize();
     await right.getRepository(Entry).insert({ id: 1, text: 'one', other: null });
-    const rows = (): Promise<unknown> => right.query('SELECT * FROM "data_keys" ORDER BY "id"');
+    const rows = (): Promise<unknown> => right.query('SELECT * FROM data_keys ORDER BY id');
     const before = await rows();
 
     const wrongKeys = [

@@ -17,6 +17,7 @@ import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
+import { sqlOf } from '../support/sql-of';
 
 @Entity()
 class Entry {
@@ -62,7 +63,6 @@ function commandsOn(session: Session, keyId: string): Record<string, Command> {
 
 describeDiagonal("The library's own tables", (kind) => {
   const cleanup = new Cleanup();
-  const isPostgres = kind.type === 'postgres';
   let database: TestDatabase;
   afterEach(() => cleanup.run());
 
@@ -122,16 +122,16 @@ describeDiagonal("The library's own tables", (kind) => {
     column: string,
     value: unknown,
   ): Promise<void> {
-    const sql = `UPDATE ${table} SET "${column}" = ${isPostgres ? '$1' : '?'} WHERE ${where}`;
+    const sql = sqlOf(kind, `UPDATE ${table} SET "${column}" = $1 WHERE ${where}`);
     await dataSource.query(sql, [value]);
   }
 
   /** What fits the column: SQLite keeps values of any type in it. */
   function garbageFor(type: 'text' | 'number'): readonly unknown[] {
     const fitting = type === 'text' ? 'nonsense' : 2_147_483_647;
-    return isPostgres
-      ? [fitting]
-      : [fitting, type === 'text' ? -1.5 : 'abc', Buffer.from([0, 255])];
+    return kind.dialect === 'sqlite'
+      ? [fitting, type === 'text' ? -1.5 : 'abc', Buffer.from([0, 255])]
+      : [fitting];
   }
 
   const keyColumns: readonly (readonly [string, 'text' | 'number'])[] = [

@@ -18,6 +18,7 @@ import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { ids } from '../support/lookup-world';
 import { Cleanup, protect, rejection } from '../support/protected-database';
+import { quoted } from '../support/sql-of';
 
 const VICTIM = 'victim@canary.example';
 const ATTACKER = 'attacker@canary.example';
@@ -87,7 +88,7 @@ describeDiagonal('A lookup by a token that was exchanged', (kind) => {
   });
 
   async function exchange(column: string, table = 'account'): Promise<void> {
-    const name = kind.type === 'postgres' ? `"${column}"` : column;
+    const name = quoted(kind, column);
     const rows = await ds.query<{ id: number; token: string }[]>(
       `SELECT id, ${name} AS token FROM ${table} WHERE id < 3 ORDER BY id`,
     );

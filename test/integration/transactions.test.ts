@@ -174,7 +174,7 @@ describeEachDatabase('A pool of one connection', (database) => {
     }
   }
 
-  if (database.type === 'postgres') {
+  if (database.dialect !== 'sqlite') {
     it('serves 20 parallel transactions without a deadlock', async () => {
       await withPoolOfOne(async (dataSource) => {
         const numbers = Array.from({ length: PARALLEL }, (_, i) => i);

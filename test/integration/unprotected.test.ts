@@ -19,6 +19,7 @@ import {
 } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
+import { sqlOf } from '../support/sql-of';
 
 const SECRET = 'plain-078-05-1120';
 
@@ -214,7 +215,7 @@ describeEachDatabase('An encrypted entity in a DataSource that was not wrapped',
   afterAll(() => cleanup.run());
 
   async function rows(table: string): Promise<Record<string, unknown>[]> {
-    return plain.query<Record<string, unknown>[]>(`SELECT * FROM "${table}"`);
+    return plain.query<Record<string, unknown>[]>(sqlOf(plain.options, `SELECT * FROM "${table}"`));
   }
 
   const forms: readonly [string, EntityTarget<ObjectLiteral>, string, string][] = [
@@ -240,7 +241,9 @@ describeEachDatabase('An encrypted entity in a DataSource that was not wrapped',
     );
 
     it.each(Object.keys(operations))('refuses %s when there are rows', async (what) => {
-      await plain.query(`INSERT INTO "${table}" ("id", "name", "ssn") VALUES (1, 'Ada', 'stored')`);
+      await plain.query(
+        sqlOf(plain.options, `INSERT INTO "${table}" (id, name, ssn) VALUES (1, 'Ada', 'stored')`),
+      );
       try {
         const before = await rows(table);
         const error = await rejection(async () => operations[what]?.(plain.getRepository(target)));
@@ -249,20 +252,20 @@ describeEachDatabase('An encrypted entity in a DataSource that was not wrapped',
         expect(error).toMatchObject({ entity: name, property: 'ssn' });
         expect(await rows(table)).toEqual(before);
       } finally {
-        await plain.query(`DELETE FROM "${table}"`);
+        await plain.query(sqlOf(plain.options, `DELETE FROM "${table}"`));
       }
     });
   });
 
   it('refuses remove and softRemove of a loaded entity', async () => {
-    await plain.query(`INSERT INTO "person" ("id", "name", "ssn") VALUES (7, 'Ada', 'stored')`);
+    await plain.query(`INSERT INTO person (id, name, ssn) VALUES (7, 'Ada', 'stored')`);
     const people = plain.getRepository(Person);
     const ada = people.create({ id: 7, name: 'Ada' });
     for (const work of [() => people.remove(ada), () => people.softRemove(ada)]) {
       expect(await rejection(work)).toMatchObject({ code: 'ERR_CONFIGURATION', entity: 'Person' });
     }
     expect(await rows('person')).toHaveLength(1);
-    await plain.query(`DELETE FROM "person"`);
+    await plain.query('DELETE FROM person');
   });
 
   it('refuses joins to it and cascades into it from an entity that is not encrypted', async () => {
@@ -392,7 +395,9 @@ describeEachDatabase('@Column beside @Encrypted in a wrapped DataSource', (kind)
     ] as const) {
       const repository = dataSource.getRepository<ObjectLiteral>(target);
       await repository.save({ id: 1, secret: SECRET });
-      const stored = await dataSource.query<ObjectLiteral[]>(`SELECT "secret" FROM "${table}"`);
+      const stored = await dataSource.query<ObjectLiteral[]>(
+        sqlOf(dataSource.options, `SELECT secret FROM "${table}"`),
+      );
       expect(stored[0]?.['secret']).toMatch(/^[\w-]{66,}$/);
       expect(await repository.find()).toEqual([{ id: 1, secret: SECRET }]);
     }

@@ -22,10 +22,14 @@ export interface TestDatabase {
   dispose(): Promise<void>;
 }
 
+/** The databases that differ in their SQL and their errors. */
+export type DialectName = 'sqlite' | 'postgres' | 'mysql';
+
 export interface DatabaseKind {
   /** 'better-sqlite3', 'sqlite3', 'postgres' or 'mariadb'. */
   name: string;
   type: 'better-sqlite3' | 'sqlite' | 'postgres' | 'mariadb' | 'mysql';
+  dialect: DialectName;
   /** Why tests cannot run on it here; undefined when they can. */
   unavailable: string | undefined;
   /**
@@ -39,6 +43,7 @@ export interface DatabaseKind {
 export const betterSqlite3: DatabaseKind = {
   name: 'better-sqlite3',
   type: 'better-sqlite3',
+  dialect: 'sqlite',
   unavailable: undefined,
   create: (options) => createSqliteFile('better-sqlite3', options),
 };
@@ -47,6 +52,7 @@ export const betterSqlite3: DatabaseKind = {
 export const sqlite3: DatabaseKind = {
   name: 'sqlite3',
   type: 'sqlite',
+  dialect: 'sqlite',
   unavailable: undefined,
   create: (options) => createSqliteFile('sqlite', options),
 };
@@ -54,6 +60,7 @@ export const sqlite3: DatabaseKind = {
 export const postgres: DatabaseKind = {
   name: 'postgres',
   type: 'postgres',
+  dialect: 'postgres',
   unavailable: whyUnavailable('FIELD_ENCRYPTION_TEST_PG'),
   create: createPostgresDatabase,
 };
@@ -62,6 +69,7 @@ export const postgres: DatabaseKind = {
 export const mariadb: DatabaseKind = {
   name: 'mariadb',
   type: mysqlUrl().startsWith('mysql:') ? 'mysql' : 'mariadb',
+  dialect: 'mysql',
   unavailable: whyUnavailable('FIELD_ENCRYPTION_TEST_MYSQL'),
   create: createMariadbDatabase,
 };

@@ -5,7 +5,7 @@ import { betterSqlite3, mariadb, postgres, sqlite3 } from './database-kinds';
 import type { DatabaseKind } from './database-kinds';
 import { spread } from './test-matrix';
 
-export type { CommonOptions, DatabaseKind, TestDatabase } from './database-kinds';
+export type { CommonOptions, DatabaseKind, DialectName, TestDatabase } from './database-kinds';
 
 /** Major of the TypeORM under test: the Jest projects typeorm-1 and typeorm-0.3 differ in it. */
 export const typeormMajor: 0 | 1 = readTypeormVersion().startsWith('0.') ? 0 : 1;

@@ -4,10 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { DataSource } from 'typeorm';
-import type { DataSourceOptions } from 'typeorm';
 import { localKms, withFieldEncryption } from '../../src';
 import type { FieldEncryptionOptions, KmsProvider } from '../../src';
-import type { CommonOptions, DatabaseKind } from './databases';
+import type { CommonOptions, DatabaseKind, DialectName } from './databases';
 import { OWN_TABLES } from '../../src/typeorm/tables/own-tables';
 import { StatementLog } from './statement-log';
 import { tableName } from './stored-rows';
@@ -52,7 +51,7 @@ export async function openEncrypted(
   const dataSource = withFieldEncryption(new DataSource(dataSourceOptions), { kms, ...encryption });
   await dataSource.initialize();
   // Nobody needs the file after a crash.
-  if (!isPostgres(dataSource.options)) await dataSource.query('PRAGMA synchronous = OFF');
+  if (database.dialect === 'sqlite') await dataSource.query('PRAGMA synchronous = OFF');
   return {
     dataSource,
     statements,
@@ -78,7 +77,7 @@ export function useEncryptedDatabase(
     opened = await openEncrypted(database, options, encryption);
   });
   beforeEach(async () => {
-    await emptyTables(current().dataSource);
+    await emptyTables(current().dataSource, database.dialect);
     current().statements.clear();
   });
   afterEach(() => {
@@ -113,22 +112,29 @@ export function expectNoCanary(shown: unknown): void {
 const KEPT = ['FieldEncryptionDataKey', 'FieldEncryptionScopeKey'];
 
 /** Deletes every row but the keys. */
-async function emptyTables(dataSource: DataSource): Promise<void> {
+async function emptyTables(dataSource: DataSource, dialect: DialectName): Promise<void> {
   const own = OWN_TABLES.map(({ schema }) => dataSource.getMetadata(schema));
   const tables = [...dataSource.entityMetadatas, ...own]
     .filter(({ name, tableType }) => !KEPT.includes(name) && tableType !== 'view')
     .map(tableName);
   const unique = [...new Set(tables)];
   if (unique.length === 0) return;
-  if (isPostgres(dataSource.options)) {
-    await dataSource.query(`TRUNCATE ${unique.join(', ')} RESTART IDENTITY CASCADE`);
-    return;
+  const runner = dataSource.createQueryRunner();
+  try {
+    for (const statement of emptying(dialect, unique)) await runner.query(statement);
+  } finally {
+    await runner.release();
   }
-  await dataSource.query('PRAGMA foreign_keys = OFF');
-  for (const table of unique) await dataSource.query(`DELETE FROM ${table}`);
-  await dataSource.query('PRAGMA foreign_keys = ON');
 }
 
-function isPostgres({ type }: DataSourceOptions): boolean {
-  return type === 'postgres';
+function emptying(dialect: DialectName, tables: readonly string[]): string[] {
+  const deletes = tables.map((table) => `DELETE FROM ${table}`);
+  switch (dialect) {
+    case 'postgres':
+      return [`TRUNCATE ${tables.join(', ')} RESTART IDENTITY CASCADE`];
+    case 'sqlite':
+      return ['PRAGMA foreign_keys = OFF', ...deletes, 'PRAGMA foreign_keys = ON'];
+    case 'mysql':
+      return ['SET foreign_key_checks = 0', ...deletes, 'SET foreign_key_checks = 1'];
+  }
 }

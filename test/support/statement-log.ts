@@ -1,5 +1,7 @@
 import type { Logger } from 'typeorm';
 
+import { inDoubleQuotes } from './sql-of';
+
 /** A statement as TypeORM has sent it. */
 export interface Statement {
   readonly sql: string;
@@ -21,9 +23,14 @@ export class StatementLog implements Logger {
   // eslint-disable-next-line @typescript-eslint/no-unused-vars -- for those who keep what is logged.
   log(level?: unknown, message?: unknown): void {}
 
-  /** The statements that begin with a verb, such as 'UPDATE'; all of them without one. */
+  /**
+   * The statements that begin with a verb, such as 'UPDATE'; all of them without one. Names are in double
+   * quotes, whatever the database.
+   */
   of(verb = ''): string[] {
-    return this.statements.map(({ sql }) => sql).filter((sql) => sql.trimStart().startsWith(verb));
+    return this.statements
+      .map(({ sql }) => inDoubleQuotes(sql))
+      .filter((sql) => sql.trimStart().startsWith(verb));
   }
 
   /** The INSERT, UPDATE and DELETE statements. */

@@ -1,6 +1,7 @@
 import type { DataSource, EntityMetadata, EntityTarget, ObjectLiteral } from 'typeorm';
 import { fieldEncryption } from '../../src';
 import type { EncryptedColumn } from '../../src/typeorm/metadata/encrypted-column';
+import { quoted } from './sql-of';
 import { installationOf } from '../../src/typeorm/installation/installations';
 
 export type Row = Record<string, unknown>;
@@ -9,10 +10,10 @@ export type Row = Record<string, unknown>;
 const CIPHERTEXT = /^A[Q-Za-f][\w-]{64,}$/;
 
 /** The table of an entity, quoted, with its schema if it has one. */
-export function tableName({ tablePath }: EntityMetadata): string {
+export function tableName({ connection, tablePath }: EntityMetadata): string {
   return tablePath
     .split('.')
-    .map((part) => `"${part}"`)
+    .map((part) => quoted(connection.options, part))
     .join('.');
 }
 
@@ -22,7 +23,9 @@ export async function rawRows(
   entity: EntityTarget<ObjectLiteral>,
 ): Promise<Row[]> {
   const metadata = dataSource.getMetadata(entity);
-  const order = metadata.primaryColumns.map(({ databaseName }) => `"${databaseName}"`).join(', ');
+  const order = metadata.primaryColumns
+    .map(({ databaseName }) => quoted(dataSource.options, databaseName))
+    .join(', ');
   return dataSource.query(`SELECT * FROM ${tableName(metadata)} ORDER BY ${order}`);
 }
 

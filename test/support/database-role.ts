@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { DataSource, DataSourceOptions } from 'typeorm';
 
-/** A role of PostgreSQL with no more rights than a test gives it. */
-export class PostgresRole {
+/** A role of PostgreSQL, or a user of MySQL, with no more rights than a test gives it. */
+export class DatabaseRole {
   readonly #owner: DataSource;
   readonly #name = `role_${randomBytes(6).toString('hex')}`;
 
@@ -11,9 +11,13 @@ export class PostgresRole {
   }
 
   /** @param grants - what is granted to it, without the `TO`. */
-  static async create(owner: DataSource, grants: readonly string[]): Promise<PostgresRole> {
-    const role = new PostgresRole(owner);
-    await owner.query(`CREATE ROLE ${role.#name} LOGIN PASSWORD '${role.#name}'`);
+  static async create(owner: DataSource, grants: readonly string[]): Promise<DatabaseRole> {
+    const role = new DatabaseRole(owner);
+    await owner.query(
+      role.#isOfPostgres
+        ? `CREATE ROLE ${role.#name} LOGIN PASSWORD '${role.#name}'`
+        : `CREATE USER ${role.#name} IDENTIFIED BY '${role.#name}'`,
+    );
     for (const grant of grants) await owner.query(`${grant} TO ${role.#name}`);
     return role;
   }
@@ -26,7 +30,11 @@ export class PostgresRole {
   }
 
   async drop(): Promise<void> {
-    await this.#owner.query(`DROP OWNED BY ${this.#name}`);
-    await this.#owner.query(`DROP ROLE ${this.#name}`);
+    if (this.#isOfPostgres) await this.#owner.query(`DROP OWNED BY ${this.#name}`);
+    await this.#owner.query(`DROP ${this.#isOfPostgres ? 'ROLE' : 'USER'} ${this.#name}`);
+  }
+
+  get #isOfPostgres(): boolean {
+    return this.#owner.options.type === 'postgres';
   }
 }
