@@ -3,6 +3,7 @@ import type { DataSource } from 'typeorm';
 import type { DatabaseCatalog } from './database-catalog';
 import type { DriverError, Failure } from './failure';
 import type { NameRules } from './name-rules';
+import type { OwnTables } from './own-tables';
 import type { SecretsOf } from './secret-rows';
 import type { SqlForms } from './sql-forms';
 import type { Transactions } from './transactions';
@@ -25,6 +26,8 @@ export interface Dialect {
   readonly transactions: Transactions;
   readonly values: ValueRules;
   readonly names: NameRules;
+  /** Left out where TypeORM's schema builder can make the library's own tables. */
+  readonly ownTables?: OwnTables;
   /**
    * Refuses a server, or settings of its sessions, under which values could be lost; left out where there are none.
    *

@@ -4,6 +4,7 @@ import { mysqlCatalog } from './catalog';
 import { redactFailingRows } from './failing-rows';
 import { mysqlFailure } from './failures';
 import { mysqlNames } from './names';
+import { mysqlOwnTables } from './own-tables';
 import { requireSettings } from './settings';
 import { mysqlSql } from './sql';
 import { mysqlTransactions } from './transactions';
@@ -19,6 +20,7 @@ export const mysql: Dialect = {
   transactions: mysqlTransactions,
   values: mysqlValues,
   names: mysqlNames,
+  ownTables: mysqlOwnTables,
   requireSettings,
   redactFailingRows,
   failure: mysqlFailure,
