@@ -1,6 +1,13 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-import { countRows, createUnlessPresent, refusedRevert, tableName, text } from './own-table';
+import {
+  countRows,
+  createUnlessPresent,
+  dropTable,
+  refusedRevert,
+  tableName,
+  text,
+} from './own-table';
 
 const TABLE = 'data_keys';
 
@@ -65,6 +72,6 @@ export class CreateDataKeys1764000000000 implements MigrationInterface {
           'what they encrypted cannot be read without them.',
       );
     }
-    await queryRunner.dropTable(table);
+    await dropTable(queryRunner, table);
   }
 }

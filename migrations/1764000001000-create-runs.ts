@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner, TableOptions } from 'typeorm';
 
-import { createUnlessPresent, tableName, text } from './own-table';
+import { createUnlessPresent, dropTable, tableName, text } from './own-table';
 
 const RUNS = 'field_encryption_runs';
 const RANGES = 'field_encryption_ranges';
@@ -20,8 +20,8 @@ export class CreateRuns1764000001000 implements MigrationInterface {
 
   /** Runs under way start again from the first row. */
   async down(queryRunner: QueryRunner): Promise<void> {
-    await queryRunner.dropTable(tableName(queryRunner, RANGES));
-    await queryRunner.dropTable(tableName(queryRunner, RUNS));
+    await dropTable(queryRunner, tableName(queryRunner, RANGES));
+    await dropTable(queryRunner, tableName(queryRunner, RUNS));
   }
 }
 

@@ -1,7 +1,7 @@
 import { TableColumn } from 'typeorm';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-import { countRows, refusedRevert, tableName } from './own-table';
+import { addUnlessPresent, countRows, dropColumn, refusedRevert, tableName } from './own-table';
 
 const TABLE = 'data_keys';
 
@@ -15,9 +15,7 @@ export class AddKeyEpochs1764000003000 implements MigrationInterface {
       new TableColumn({ name: 'epoch', type: 'integer', default: 0 }),
       new TableColumn({ name: 'application', type: 'varchar', length: '128', isNullable: true }),
     ]) {
-      // A generated migration, or synchronize, may have added it.
-      if (await queryRunner.hasColumn(table, column.name)) continue;
-      await queryRunner.addColumn(table, column);
+      await addUnlessPresent(queryRunner, table, column);
     }
   }
 
@@ -31,7 +29,7 @@ export class AddKeyEpochs1764000003000 implements MigrationInterface {
         `${table} holds ${String(keys)} keys with an epoch, which could not be read without it.`,
       );
     }
-    await queryRunner.dropColumn(table, 'application');
-    await queryRunner.dropColumn(table, 'epoch');
+    await dropColumn(queryRunner, table, 'application');
+    await dropColumn(queryRunner, table, 'epoch');
   }
 }

@@ -1,6 +1,13 @@
 import type { MigrationInterface, QueryRunner, TableOptions } from 'typeorm';
 
-import { countRows, createUnlessPresent, refusedRevert, tableName, text } from './own-table';
+import {
+  countRows,
+  createUnlessPresent,
+  dropTable,
+  refusedRevert,
+  tableName,
+  text,
+} from './own-table';
 
 const SCOPE_KEYS = 'field_encryption_scope_keys';
 
@@ -22,7 +29,7 @@ export class CreateScopeKeys1764000004000 implements MigrationInterface {
         `${SCOPE_KEYS} holds ${String(keys)} keys, without which their values cannot be read.`,
       );
     }
-    await queryRunner.dropTable(name);
+    await dropTable(queryRunner, name);
   }
 }
 

@@ -1,6 +1,13 @@
 import type { MigrationInterface, QueryRunner, TableOptions } from 'typeorm';
 
-import { countRows, createUnlessPresent, refusedRevert, tableName, text } from './own-table';
+import {
+  countRows,
+  createUnlessPresent,
+  dropTable,
+  refusedRevert,
+  tableName,
+  text,
+} from './own-table';
 
 const APPROVALS = 'field_encryption_approvals';
 
@@ -22,7 +29,7 @@ export class CreateApprovals1764000007000 implements MigrationInterface {
         `${APPROVALS} holds the policy of approvals, without which nothing that needs approval is carried out.`,
       );
     }
-    await queryRunner.dropTable(name);
+    await dropTable(queryRunner, name);
   }
 }
 

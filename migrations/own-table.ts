@@ -1,6 +1,8 @@
 import { Table } from 'typeorm';
-import type { QueryRunner, TableColumnOptions, TableOptions } from 'typeorm';
+import type { QueryRunner, TableColumn, TableColumnOptions, TableOptions } from 'typeorm';
 
+import { dialectOf } from '../src/typeorm/dialect/dialect-of';
+import type { OwnTables } from '../src/typeorm/dialect/own-tables';
 import { OWN_TABLES } from '../src/typeorm/tables/own-tables';
 
 /**
@@ -30,7 +32,53 @@ export async function createUnlessPresent(
   options: TableOptions,
 ): Promise<void> {
   if (await queryRunner.hasTable(options.name)) return;
-  await queryRunner.createTable(new Table(options));
+  const table = new Table(options);
+  const own = ownTables(queryRunner);
+  if (own === undefined) await queryRunner.createTable(table);
+  else await queryRunner.query(own.create(table));
+}
+
+/** Adds a column, unless a generated migration, or synchronize, has. */
+export async function addUnlessPresent(
+  queryRunner: QueryRunner,
+  table: string,
+  column: TableColumn,
+): Promise<void> {
+  if (await queryRunner.hasColumn(table, column.name)) return;
+  const own = ownTables(queryRunner);
+  if (own === undefined) await queryRunner.addColumn(table, column);
+  else await queryRunner.query(own.addColumn(table, column));
+}
+
+/** Drops a column of one of the library's own tables. */
+export async function dropColumn(
+  queryRunner: QueryRunner,
+  table: string,
+  column: string,
+): Promise<void> {
+  if (ownTables(queryRunner) === undefined) await queryRunner.dropColumn(table, column);
+  else {
+    const name = escaped(queryRunner, column);
+    await queryRunner.query(`ALTER TABLE ${escaped(queryRunner, table)} DROP COLUMN ${name}`);
+  }
+}
+
+/** Drops one of the library's own tables. */
+export async function dropTable(queryRunner: QueryRunner, table: string): Promise<void> {
+  if (ownTables(queryRunner) === undefined) await queryRunner.dropTable(table);
+  else await queryRunner.query(`DROP TABLE ${escaped(queryRunner, table)}`);
+}
+
+function escaped({ manager }: QueryRunner, path: string): string {
+  const { driver } = manager.connection;
+  return path
+    .split('.')
+    .map((part) => driver.escape(part))
+    .join('.');
+}
+
+function ownTables({ manager }: QueryRunner): OwnTables | undefined {
+  return dialectOf(manager.connection).ownTables;
 }
 
 /** Counts the rows of a table that meet a condition; all by default. */
@@ -58,7 +106,7 @@ export async function dropEmptyLog(queryRunner: QueryRunner, log: string): Promi
       `${table} holds ${String(entries)} entries. Export them and empty the table before you revert.`,
     );
   }
-  await queryRunner.dropTable(table);
+  await dropTable(queryRunner, table);
 }
 
 /** Returns the error of a migration that cannot be reverted, and says how to get at those that ran before it. */

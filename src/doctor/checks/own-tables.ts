@@ -3,6 +3,7 @@ import type { EntityMetadata, EntitySchema, QueryRunner } from 'typeorm';
 import { encryptedTables } from '../../reencryption/encrypted-table';
 import type { Right } from '../../typeorm/dialect/database-catalog';
 import { catalogOf, dialectOf } from '../../typeorm/dialect/dialect-of';
+import type { TableGuards } from '../../typeorm/dialect/own-tables';
 import { escapedTable } from '../../typeorm/dialect/escaped-table';
 import type { Installation } from '../../typeorm/installation/installation';
 import { AccessSchema } from '../../typeorm/tables/access-table';
@@ -92,25 +93,32 @@ function writesAccess({ options: { accessLog } }: Installation): boolean {
 /** Finds lost primary keys and unique indexes, without which one key could have two rows. */
 async function unguarded(runner: QueryRunner, metadata: EntityMetadata): Promise<Finding[]> {
   const { tablePath, primaryColumns, indices } = metadata;
-  const live = await runner.getTable(tablePath);
+  const live = await guardsOf(runner, tablePath);
   if (live === undefined) return [];
   const primary = primaryColumns.map(({ databaseName }) => databaseName);
-  const isPrimary = isSame(
-    live.primaryColumns.map(({ name }) => name),
-    primary,
-  );
-  const lost = isPrimary ? [] : ['its primary key'];
+  const lost = isSame(live.primary, primary) ? [] : ['its primary key'];
   for (const { isUnique, columns, where } of indices) {
     const names = columns.map(({ databaseName }) => databaseName);
-    const isThere = live.indices.some(
-      (index) =>
-        index.isUnique &&
-        isSame(index.columnNames, names) &&
-        Boolean(index.where) === Boolean(where),
+    const isThere = live.unique.some(
+      (index) => isSame(index.columns, names) && index.isPartial === Boolean(where),
     );
     if (isUnique && !isThere) lost.push(`a unique index over ${names.join(', ')}`);
   }
   return lost.length === 0 ? [] : [withoutGuard(tablePath, lost)];
+}
+
+async function guardsOf(runner: QueryRunner, tablePath: string): Promise<TableGuards | undefined> {
+  const { ownTables: own } = dialectOf(runner.connection);
+  if (own !== undefined) return own.guards(runner, tablePath);
+  const live = await runner.getTable(tablePath);
+  return (
+    live && {
+      primary: live.primaryColumns.map(({ name }) => name),
+      unique: live.indices
+        .filter(({ isUnique }) => isUnique)
+        .map(({ columnNames, where }) => ({ columns: columnNames, isPartial: Boolean(where) })),
+    }
+  );
 }
 
 /** Compares without order: TypeORM returns the columns of a PostgreSQL index in any order. */

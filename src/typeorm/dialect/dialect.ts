@@ -5,6 +5,7 @@ import type { DatabaseCatalog } from './database-catalog';
 import type { DriverError, Failure } from './failure';
 import type { LexicalRules } from './lexical-rules';
 import type { NameRules } from './name-rules';
+import type { OwnTables } from './own-tables';
 import type { SecretsOf } from './secret-rows';
 import type { SqlForms } from './sql-forms';
 import type { Transactions } from './transactions';
@@ -30,6 +31,8 @@ export interface Dialect {
   readonly names: NameRules;
   /** CHECK constraints; left out where TypeORM reads and makes them. */
   readonly checks?: CheckConstraints;
+  /** Left out where TypeORM's schema builder can make the library's own tables. */
+  readonly ownTables?: OwnTables;
   /**
    * Refuses a server, or settings of its sessions, under which values could be lost; left out where there are none.
    *

@@ -11,7 +11,7 @@ import type {
 } from '../database-catalog';
 
 import { mysqlChecks } from './checks';
-import { quotedName } from './names';
+import { quotedPath } from './names';
 import { mayRead, rights } from './privileges';
 import { inSchema } from './table-name';
 import { views } from './views';
@@ -60,7 +60,7 @@ async function fromSchema<T>(
 /** `information_schema` has no table that the role has no rights on. */
 async function tableExists(runner: QueryRunner, tablePath: string): Promise<boolean> {
   if (await runner.hasTable(tablePath)) return true;
-  const table = tablePath.split('.').map(quotedName).join('.');
+  const table = quotedPath(tablePath);
   try {
     await runner.query(`SELECT 1 FROM ${table} LIMIT 0`);
     return true;

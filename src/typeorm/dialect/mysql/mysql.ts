@@ -1,10 +1,12 @@
 import type { Dialect } from '../dialect';
 
-import { mysqlChecks } from './checks';
 import { mysqlCatalog } from './catalog';
+import { mysqlChecks } from './checks';
 import { redactFailingRows } from './failing-rows';
 import { mysqlFailure } from './failures';
+import { mysqlRules } from './lexical-rules';
 import { mysqlNames } from './names';
+import { mysqlOwnTables } from './own-tables';
 import { requireSettings } from './settings';
 import { mysqlSql } from './sql';
 import { mysqlTransactions } from './transactions';
@@ -16,11 +18,13 @@ export const mysql: Dialect = {
   runsPgBoss: false,
   copyingRunners: [],
   sql: mysqlSql,
+  lexicalRules: mysqlRules,
   catalog: mysqlCatalog,
   transactions: mysqlTransactions,
   values: mysqlValues,
   names: mysqlNames,
   checks: mysqlChecks,
+  ownTables: mysqlOwnTables,
   requireSettings,
   redactFailingRows,
   failure: mysqlFailure,

@@ -15,6 +15,11 @@ export const mysqlNames: NameRules = {
   columnPlace: (column) => column.toLowerCase(),
 };
 
+/** Returns the name of a table, perhaps with its database, in quotes. */
+export function quotedPath(tablePath: string): string {
+  return tablePath.split('.').map(quotedName).join('.');
+}
+
 /** Returns a name in quotes. */
 export function quotedName(name: string): string {
   return `\`${name.replaceAll('`', '``')}\``;

@@ -25,7 +25,7 @@ export const mysqlSql: SqlForms = {
   conflictsWithAny: (column) => `CAST(${column} AS BINARY) <=> CAST(VALUES(${column}) AS BINARY)`,
   onlyDuplicates,
   assigned: /^(?::orm_param_\d+|VALUES\(`(?:[^`]|``)*`\))/,
-  placeholder: /\?/,
+  hasPlaceholder: (sql) => sql.includes('?'),
   placeholderAt,
   cast: (sql, type) => `CAST(${sql} AS ${CAST_TYPES[type]})`,
   concat: (parts) => `CONCAT(${parts.join(', ')})`,

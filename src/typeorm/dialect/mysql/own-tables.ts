@@ -1,0 +1,103 @@
+import type { QueryRunner, Table, TableColumn, TableIndex } from 'typeorm';
+
+import type { OwnTables, TableGuards } from '../own-tables';
+
+import { quotedName, quotedPath } from './names';
+import { inSchema } from './table-name';
+import { mysqlValues } from './values';
+
+/**
+ * By which texts are equal only if their bytes are, also spaces at the end. Its names differ, and each server takes
+ * what is in the comment of the other one for a comment.
+ */
+const COLLATION = '/*!80017 utf8mb4_0900_bin */ /*M!100202 utf8mb4_nopad_bin */';
+
+/** The column with what ciphertexts begin with, in the collation that {@link mysqlValues} gives those. */
+const PREFIX = 'prefix';
+
+/** The types of a text without a limit, and of one that TypeORM calls otherwise. */
+const TYPES: ReadonlyMap<string, string> = new Map([
+  ['text', 'longtext'],
+  ['integer', 'int'],
+]);
+
+/**
+ * A generated column stands for the condition of an index over some of the rows: it is NULL in all others, which a
+ * unique index takes for different ones. It has the name of its index. TypeORM does not know of it: it would need a
+ * table of its own to read it, and write what MariaDB refuses as `type: 'mysql'`.
+ */
+export const mysqlOwnTables: OwnTables = {
+  create: ({ name, columns, indices, primaryColumns }: Table) => {
+    const parts = [
+      ...columns.map(columnSql),
+      ...indices.flatMap(indexSql),
+      `PRIMARY KEY (${primaryColumns.map((column) => quotedName(column.name)).join(', ')})`,
+    ];
+    return (
+      `CREATE TABLE ${quotedPath(name)} (${parts.join(', ')}) ` +
+      `ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE ${COLLATION}`
+    );
+  },
+  addColumn: (tablePath, column) =>
+    `ALTER TABLE ${quotedPath(tablePath)} ADD COLUMN ${columnSql(column)}`,
+  guards,
+};
+
+function columnSql({ name, type, length, isNullable, default: value }: TableColumn): string {
+  const { charset = '', collation = '' } = mysqlValues.exactText ?? {};
+  return [
+    quotedName(name),
+    TYPES.get(type) ?? type + (length === '' ? '' : `(${length})`),
+    ...(name === PREFIX ? [`CHARACTER SET ${charset} COLLATE ${collation}`] : []),
+    ...(isNullable ? [] : ['NOT NULL']),
+    ...(value === undefined || value === null ? [] : [`DEFAULT ${String(value)}`]),
+  ].join(' ');
+}
+
+function indexSql({ name = '', columnNames, isUnique, where }: TableIndex): string[] {
+  const columns = columnNames.map(quotedName).join(', ');
+  const index = quotedName(name);
+  if (!where) return [`${isUnique ? 'UNIQUE ' : ''}INDEX ${index} (${columns})`];
+  const condition = where.replaceAll('"', '`');
+  return [
+    `${index} tinyint AS (CASE WHEN ${condition} THEN 1 END) STORED`,
+    `UNIQUE INDEX ${index} (${columns}, ${index})`,
+  ];
+}
+
+/** A column of an index. */
+interface IndexColumn {
+  readonly index: string;
+  readonly column: string;
+  readonly extra: string;
+}
+
+async function guards(runner: QueryRunner, tablePath: string): Promise<TableGuards | undefined> {
+  if (!(await runner.hasTable(tablePath))) return undefined;
+  const { sql, values } = inSchema(tablePath);
+  const found = (await runner.query(
+    'SELECT s.index_name AS `index`, s.column_name AS `column`, c.extra AS extra ' +
+      'FROM information_schema.statistics s JOIN information_schema.columns c USING (table_schema, table_name, column_name) ' +
+      `WHERE ${sql} AND s.non_unique = 0 AND s.sub_part IS NULL ORDER BY s.index_name, s.seq_in_index`,
+    values,
+  )) as IndexColumn[];
+  const of = (index: string): IndexColumn[] => found.filter((each) => each.index === index);
+  const names = new Set(found.map(({ index }) => index));
+  names.delete('PRIMARY');
+  return {
+    primary: of('PRIMARY').map(({ column }) => column),
+    unique: [...names].map((index) => uniqueIndex(index, of(index))),
+  };
+}
+
+function uniqueIndex(
+  index: string,
+  columns: readonly IndexColumn[],
+): TableGuards['unique'][number] {
+  const isCondition = ({ column, extra }: IndexColumn): boolean =>
+    column === index && extra.includes('GENERATED');
+  return {
+    columns: columns.filter((each) => !isCondition(each)).map(({ column }) => column),
+    isPartial: columns.some(isCondition),
+  };
+}
