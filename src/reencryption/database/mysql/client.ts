@@ -14,7 +14,6 @@ export interface MysqlConnection {
 const EXACT = {
   dateStrings: true,
   decimalNumbers: false,
-  bigNumberStrings: false,
   supportBigNumbers: true,
   namedPlaceholders: false,
   nestTables: false,
@@ -74,10 +73,8 @@ export class MysqlClient {
     try {
       return await work();
     } finally {
-      const before = row?.['before_it'];
-      await this.#putBack(
-        `SET ${setting} = ${typeof before === 'number' ? String(before) : `'${String(before)}'`}`,
-      );
+      const before = String(row?.['before_it']);
+      await this.#putBack(`SET ${setting} = ${/^\d+$/.test(before) ? before : `'${before}'`}`);
     }
   }
 

@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 
+import type { Storage } from '../../../format/field-ciphertext';
 import { dialectOf } from '../../../typeorm/dialect/dialect-of';
 import { andUsableSql, writtenCells } from '../page-sql';
 import type { PageStatement, RawRow } from '../page-sql';
@@ -112,9 +113,10 @@ export function updateSqls(
   }));
   const kept = renewed.filter((name) => written.every(({ cell }) => cell.name !== name));
   return cut(all, longest).map((some) => {
-    const set = written.map(
-      ({ cell }, i) => `${cell.name} = ${valueSql(dataSource, table, some, i)}`,
-    );
+    const set = written.map(({ cell }, i) => {
+      const storage = cell.type.includes('CHARACTER SET') ? 'text' : 'binary';
+      return `${cell.name} = ${valueSql(dataSource, table, some, { at: i, storage })}`;
+    });
     return (
       `UPDATE ${table.name} SET ${[...set, ...kept.map((name) => `${name} = ${name}`)].join(', ')} ` +
       `WHERE ${isOneOf(table, some)}${andUsableSql(dataSource, used)}`
@@ -155,9 +157,9 @@ function valueSql(
   dataSource: DataSource,
   { keys }: WorkTable,
   rows: readonly SqlRow[],
-  at: number,
+  { at, storage }: { readonly at: number; readonly storage: Storage },
 ): string {
-  const none = dialectOf(dataSource).sql.fail(NO_ROW, 'text');
+  const none = dialectOf(dataSource).sql.fail(NO_ROW, storage);
   const among = (some: readonly SqlRow[]): string => {
     if (some.length <= LEAF_ROWS) {
       const cases = some.map(({ key, cells }) => {
