@@ -12,10 +12,11 @@ import { schemaContract, schemaExpand } from '../../src/cli/commands/schema';
 import type { Session } from '../../src/cli/load/session';
 import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal, typeormMajor } from '../support/databases';
-import type { TestDatabase } from '../support/databases';
+import type { DatabaseKind, TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 import { storedPlaintexts } from '../support/stored-rows';
+import { bytesOf } from '../support/sql-of';
 
 const DATA_SOURCE = `
 const { EntitySchema, DataSource } = require('typeorm');
@@ -50,21 +51,25 @@ const NAMES = PROPERTIES.map((property) => `Patient.${property}`);
 
 type MigrationClass = new () => MigrationInterface;
 
+const TIMESTAMP = { type: 'timestamp with time zone' } as const;
+/** MySQL keeps seconds, unless it is told. */
+const DATETIME = { type: 'datetime', precision: 3 } as const;
+
 /** The table before anything of it was encrypted. */
-const cleartext = (isPostgres: boolean): EntitySchema =>
+const cleartext = ({ type }: DatabaseKind): EntitySchema =>
   new EntitySchema({
     name: 'Patient',
     columns: {
       id: { type: 'integer', primary: true },
       email: { type: 'varchar', length: 40, unique: true },
       age: { type: 'integer', nullable: true, default: 30 },
-      seen: { type: isPostgres ? 'timestamp with time zone' : 'datetime', nullable: true },
-      photo: { type: isPostgres ? 'bytea' : 'blob', nullable: true },
+      seen: { ...(type === 'postgres' ? TIMESTAMP : DATETIME), nullable: true },
+      photo: { type: type === 'postgres' ? 'bytea' : 'blob', nullable: true },
       note: { type: 'varchar', length: 20 },
       active: { type: 'boolean' },
     },
     indices: [{ name: 'patient_age', columns: ['age'] }],
-    checks: [{ name: 'patient_adult', expression: '"age" >= 18' }],
+    checks: [{ name: 'patient_adult', expression: 'age >= 18' }],
   });
 
 function encrypted(changes: EntitySchemaOptions<Patient>['columns'] = {}): EntitySchema<Patient> {
@@ -107,7 +112,7 @@ describeDiagonal('schema expand and schema contract', (kind) => {
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), 'field-encryption-migrations-'));
     database = await cleanup.create(kind);
-    const before = await open(cleartext(isPostgres));
+    const before = await open(cleartext(kind));
     await before.synchronize();
     await before.getRepository('Patient').insert([...ROWS]);
     await before.destroy();
@@ -218,7 +223,7 @@ describeDiagonal('schema expand and schema contract', (kind) => {
     }
     await expectRefused(dataSource, `UPDATE patient SET age = '36'`);
     for (const hex of ['', '0203', '0103', '02'.repeat(40)]) {
-      const bytes = isPostgres ? `decode('${hex}', 'hex')` : `x'${hex}'`;
+      const bytes = bytesOf(kind, Buffer.from(hex, 'hex'));
       await expectRefused(dataSource, `UPDATE patient SET photo = ${bytes}`);
     }
     await dataSource.query(`UPDATE patient SET photo = NULL`);
@@ -235,9 +240,9 @@ describeDiagonal('schema expand and schema contract', (kind) => {
     while ((await dataSource.query(`SELECT * FROM migrations`)).length > 1) {
       await dataSource.undoLastMigration();
     }
-    const bytes = isPostgres ? `convert_to('n', 'UTF8')` : `CAST('n' AS BLOB)`;
+    const bytes = bytesOf(kind, Buffer.from('n'));
     await dataSource.query(
-      `UPDATE patient SET email = 'Ada' || id, age = '36', seen = $1, photo = NULL, note = ${bytes}, active = 'false'`.replace(
+      `UPDATE patient SET email = REPLACE('Ada#', '#', CAST(id AS char(1))), age = '36', seen = $1, photo = NULL, note = ${bytes}, active = 'false'`.replace(
         '$1',
         `'${stored}'`,
       ),
@@ -251,7 +256,7 @@ describeDiagonal('schema expand and schema contract', (kind) => {
     }
     await dataSource.undoLastMigration();
     await dataSource.destroy();
-    const after = await open(cleartext(isPostgres));
+    const after = await open(cleartext(kind));
     expect(await differences(after)).toEqual([]);
     expect(await read(after)).toMatchObject([
       { id: 1, email: 'Ada1', age: 36, seen: ROWS[0]?.seen, note: 'n' },
@@ -277,8 +282,8 @@ describeDiagonal('schema expand and schema contract', (kind) => {
       expect((await rejection(expand(bytes))).message).toMatch(/storage: 'binary'/);
     } else {
       const legacy = await open(encrypted(), { legacyPlaintext: NAMES });
-      await legacy.query(`CREATE INDEX "lower_note" ON "patient" (lower("note"))`);
-      await legacy.query(`CREATE TRIGGER "seen_by" AFTER INSERT ON "patient" BEGIN SELECT 1; END`);
+      await legacy.query(`CREATE INDEX lower_note ON patient (lower(note))`);
+      await legacy.query(`CREATE TRIGGER seen_by AFTER INSERT ON patient BEGIN SELECT 1; END`);
       expect((await rejection(expand(legacy))).message).toMatch(
         /would lose the trigger "seen_by", the index "lower_note" on an expression/,
       );
@@ -289,7 +294,7 @@ describeDiagonal('schema expand and schema contract', (kind) => {
   });
 
   it('names the rows that could not be encrypted, before a key is there', async () => {
-    const before = await open(cleartext(isPostgres));
+    const before = await open(cleartext(kind));
     const [ada] = ROWS;
     await before.getRepository('Patient').insert([
       { ...ada, id: 3, email: 'Eve@example.org', note: '3', age: null, photo: null },
