@@ -52,6 +52,8 @@ export async function startMariadb({ durable = false } = {}): Promise<TestServer
       command: [
         ...[mariadbd, '--no-defaults', data, `--port=${String(port)}`, `--init-file=${users}`],
         ...[`--socket=${join(folder, 'socket')}`, `--pid-file=${join(folder, 'pid')}`],
+        // A server that starts removes the temporary files of others in a folder that they share.
+        `--tmpdir=${folder}`,
         ...settings.map((each) => `--${each}`),
       ],
       // Shutting down takes longer, for files that are removed.

@@ -18,9 +18,20 @@ export interface PageDialect {
   parameter(number: number): string;
   /** A {@link PageDialect.parameter} for comparison with a column of the primary key. */
   bound(number: number, cell: WorkCell): string;
+  /** Compares the primary key with another one. Each call of `bound` adds a parameter. */
+  compared(keys: readonly WorkCell[], operator: KeyOperator, bound: BoundKey): string;
   /** SQL that tells one version of a row from another, by its name in a page. */
   readonly version: Readonly<Record<string, string>>;
 }
+
+export type KeyOperator = '<' | '<=' | '>';
+
+/** Returns SQL for the value that a column of the primary key is compared with. */
+export type BoundKey = (cell: WorkCell, at: number) => string;
+
+/** Compares rows of columns, in databases that look these up by an index. */
+export const comparedAsRows: PageDialect['compared'] = (keys, operator, bound) =>
+  `(${keys.map(({ name }) => name).join(', ')}) ${operator} (${keys.map(bound).join(', ')})`;
 
 /** A statement with its parameters. */
 export interface PageStatement {
@@ -122,18 +133,19 @@ function walk(
   limit: string,
 ): PageStatement {
   const values: unknown[] = [...where.values];
-  const columns = keys.map((key) => key.name).join(', ');
-  const bound = (key: RowKey): string =>
-    keys.map((cell, i) => dialect.bound(values.push(key[i]), cell)).join(', ');
+  // Qualified: a column may have the name that another one is selected by.
+  const order = keys.map((key) => `${name}.${key.name}`).join(', ');
+  const compared = (operator: KeyOperator, key: RowKey): string =>
+    dialect.compared(keys, operator, (cell, at) => dialect.bound(values.push(key[at]), cell));
   const conditions = [
     ...(where.sql === '' ? [] : [boundSql(dialect, where)]),
-    ...(after === undefined ? [] : [`(${columns}) > (${bound(after)})`]),
-    ...(until === undefined ? [] : [`(${columns}) <= (${bound(until)})`]),
+    ...(after === undefined ? [] : [compared('>', after)]),
+    ...(until === undefined ? [] : [compared('<=', until)]),
     ...(condition === '' ? [] : [`(${condition})`]),
   ];
   const clause = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`;
   return {
-    sql: `SELECT ${selected.join(', ')} FROM ${name}${clause} ORDER BY ${columns} ${limit}`,
+    sql: `SELECT ${selected.join(', ')} FROM ${name}${clause} ORDER BY ${order} ${limit}`,
     values,
   };
 }

@@ -7,6 +7,7 @@ import { isLockTimeout } from '../../../typeorm/connection/transient-conflict';
 import { dialectOf } from '../../../typeorm/dialect/dialect-of';
 import { rowSecurity } from '../../../typeorm/dialect/postgres/row-security';
 import { PageReads } from '../page-reads';
+import { comparedAsRows } from '../page-sql';
 import type { PageDialect, PageStatement, RawRow } from '../page-sql';
 import { wrongLength } from '../row';
 import type { Lease, PageChange, RowKey } from '../row';
@@ -29,6 +30,7 @@ const DIALECT: PageDialect = {
   key: ({ name }) => `CAST(${name} AS text)`,
   parameter: (number) => `$${String(number)}`,
   bound: (number, { type }) => `CAST($${String(number)} AS ${type})`,
+  compared: comparedAsRows,
   version: { at: 'ctid', by: 'xmin' },
 };
 

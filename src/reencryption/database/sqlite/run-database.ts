@@ -4,7 +4,7 @@ import type { Storage } from '../../../format/field-ciphertext';
 import { dialectOf } from '../../../typeorm/dialect/dialect-of';
 import { columnsSql } from '../../../typeorm/dialect/sqlite/catalog';
 import { PageReads } from '../page-reads';
-import { andUsableSql, writtenCells } from '../page-sql';
+import { andUsableSql, comparedAsRows, writtenCells } from '../page-sql';
 import type { PageDialect, PageStatement, RawRow, WrittenCell } from '../page-sql';
 import { keyToText, LEASE_MS, leaseKey, wrongLength } from '../row';
 import type { Lease, PageChange, RowKey } from '../row';
@@ -24,6 +24,7 @@ const DIALECT: PageDialect = {
   key: (cell) => (isInteger(cell) ? `CAST(${cell.name} AS TEXT)` : cell.name),
   parameter: () => '?',
   bound: () => '?',
+  compared: comparedAsRows,
   version: {},
 };
 

@@ -1,0 +1,125 @@
+import { RunPlanError } from '../../../errors';
+import type { WorkCell } from '../work-table';
+
+/** How a column of the primary key is kept as text, and compared with it as the database orders the column. */
+export interface KeyColumn {
+  /** Selects the column as text. */
+  selected(column: string): string;
+  /** Makes a value of the column's type, and of its collation, from such a text. */
+  value(text: string): string;
+  /** Returns the value as TypeORM does. */
+  reported(text: string): unknown;
+}
+
+/** The type of a column, in its parts. */
+interface ColumnType {
+  readonly name: string;
+  /** What stands in brackets: a length, digits, or the values of an ENUM. */
+  readonly size: string;
+  readonly isUnsigned: boolean;
+  readonly charset: string;
+  readonly collation: string;
+}
+
+const TYPE = /^(\w+)(?:\((.*)\))?([^()]*)$/s;
+const OF_TEXT = / CHARACTER SET (\w+) COLLATE (\w+)$/;
+
+function parsed(type: string): ColumnType {
+  const [, charset = '', collation = ''] = OF_TEXT.exec(type) ?? [];
+  const [, name = '', size = '', attributes = ''] = TYPE.exec(type.replace(OF_TEXT, '')) ?? [];
+  const isUnsigned = attributes.includes('unsigned');
+  return { name: name.toLowerCase(), size, isUnsigned, charset, collation };
+}
+
+function castAs(type: string, reported: KeyColumn['reported'] = String): KeyColumn {
+  return {
+    selected: (column) => `CAST(${column} AS CHAR)`,
+    value: (text) => `CAST(${text} AS ${type})`,
+    reported,
+  };
+}
+
+function integer({ name, isUnsigned }: ColumnType): KeyColumn {
+  const cast = castAs(isUnsigned ? 'UNSIGNED' : 'SIGNED', name === 'bigint' ? String : Number);
+  // ZEROFILL would put zeros before the digits.
+  return { ...cast, selected: (column) => cast.selected(cast.value(column)) };
+}
+
+/** As a DOUBLE, which also a FLOAT is exactly, and whose text is the shortest that means it. */
+function float(): KeyColumn {
+  const cast = castAs('DOUBLE', Number);
+  return { ...cast, selected: (column) => cast.selected(cast.value(column)) };
+}
+
+/** By the number of the value, which the database orders it by. */
+function numbered(reported: KeyColumn['reported']): KeyColumn {
+  return { ...castAs('UNSIGNED', reported), selected: (column) => `CAST(${column} + 0 AS CHAR)` };
+}
+
+function enumeration({ size }: ColumnType): KeyColumn {
+  const values = [...size.matchAll(/'((?:[^']|'')*)'/g)].map(([, value]) => value);
+  return numbered((number) => values[Number(number) - 1]?.replaceAll("''", "'"));
+}
+
+/** In digits, as no character set of a connection or of a checkpoint changes them. */
+function text({ charset, collation }: ColumnType): KeyColumn {
+  const utf8 = (sql: string): string => `CONVERT(${sql} USING utf8mb4)`;
+  return {
+    selected: (column) => `HEX(${utf8(column)})`,
+    value: (digits) => `CONVERT(${utf8(`UNHEX(${digits})`)} USING ${charset}) COLLATE ${collation}`,
+    reported: (digits) => Buffer.from(digits, 'hex').toString(),
+  };
+}
+
+function bytes(): KeyColumn {
+  return {
+    selected: (column) => `HEX(${column})`,
+    value: (digits) => `UNHEX(${digits})`,
+    reported: (digits) => Buffer.from(digits, 'hex'),
+  };
+}
+
+/** A time to the digits that the column has. */
+function timeAs(type: string): (of: ColumnType) => KeyColumn {
+  return ({ size }) => castAs(`${type}(${size || '0'})`);
+}
+
+const KINDS: Readonly<Record<string, (type: ColumnType) => KeyColumn>> = {
+  ...ofNames(['tinyint', 'smallint', 'mediumint', 'int', 'bigint'], integer),
+  ...ofNames(['float', 'double'], float),
+  ...ofNames(['char', 'varchar', 'tinytext', 'text', 'mediumtext', 'longtext'], text),
+  ...ofNames(['binary', 'varbinary', 'tinyblob', 'blob', 'mediumblob', 'longblob'], bytes),
+  ...ofNames(['bit', 'set', 'year'], () => numbered(Number)),
+  ...ofNames(['datetime', 'timestamp'], timeAs('DATETIME')),
+  ...ofNames(['uuid', 'inet4', 'inet6'], ({ name }) => castAs(name)),
+  enum: enumeration,
+  decimal: ({ size }) => castAs(`DECIMAL(${size})`),
+  date: () => castAs('DATE'),
+  time: timeAs('TIME'),
+};
+
+function ofNames<T>(names: readonly string[], kind: T): Record<string, T> {
+  return Object.fromEntries(names.map((name) => [name, kind]));
+}
+
+/** @throws {@link RunPlanError} for a type by which rows cannot be walked */
+export function keyColumn({ column, type }: WorkCell): KeyColumn {
+  const kind = KINDS[parsed(type).name];
+  if (kind !== undefined) return kind(parsed(type));
+  const { entityMetadata, propertyPath } = column;
+  throw new RunPlanError(
+    `${entityMetadata.name}.${propertyPath} is of the primary key, and nothing is known of the order of its ` +
+      `type ${type}. Give it one of the types that TypeORM has for MySQL.`,
+    { entity: entityMetadata.name, property: propertyPath },
+  );
+}
+
+/** Whether the database converts values of the column from and to the time zone of the session. */
+export function isZoned({ type }: WorkCell): boolean {
+  return parsed(type).name === 'timestamp';
+}
+
+/** Whether a text has no character but those that {@link KeyColumn.selected} selects, which need no escape. */
+export function isKeyText(value: unknown): value is string {
+  return typeof value === 'string' && /^[\w.:+ -]*$/.test(value);
+}
