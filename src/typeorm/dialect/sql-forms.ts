@@ -34,6 +34,12 @@ export interface SqlForms {
    * from an older one fails.
    */
   readonly currentRows: string;
+  /**
+   * Ends a SELECT of one row, by all columns of a unique index, that reads it as it was committed last, past the
+   * snapshot of the transaction, and takes no right but to read; left out where a row that is in the way of an INSERT
+   * is seen.
+   */
+  readonly committedRow?: string;
   /** Whether the name of a row may stand for its values. */
   readonly rowsAreValues: boolean;
   /** How TypeORM writes the update of a row that is in the way of an INSERT. */

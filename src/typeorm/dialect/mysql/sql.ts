@@ -20,6 +20,8 @@ export const mysqlSql: SqlForms = {
   now: NOW_MS,
   lockRows: ' FOR UPDATE',
   currentRows: ' FOR UPDATE',
+  // Of MySQL, as the other form takes the right to change rows there; each takes that of the other for a comment.
+  committedRow: ' /*!80000 FOR SHARE */ /*M!100000 LOCK IN SHARE MODE */',
   rowsAreValues: false,
   upsert: { update: ' ON DUPLICATE KEY UPDATE ', hasAlias: false },
   conflictsWithAny: (column) => `CAST(${column} AS BINARY) <=> CAST(VALUES(${column}) AS BINARY)`,
