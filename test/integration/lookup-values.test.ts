@@ -170,7 +170,8 @@ describeEachDatabase('lookups of values', (database) => {
       () => holders.insert(twin),
       () => holders.save(twin),
       () => holders.update({ id: 2 }, { email: twin.email }),
-      () => holders.upsert(twin, ['id']),
+      // MySQL writes over the row that is in the way by any unique index.
+      ...(database.dialect === 'mysql' ? [] : [() => holders.upsert(twin, ['id'])]),
     ]) {
       const error = await rejection(async () => write());
       expect(error.name).toBe('QueryFailedError');
