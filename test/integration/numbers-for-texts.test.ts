@@ -57,7 +57,7 @@ describeEachDatabase('A number for a column of text', (database) => {
     await bound.insert({ id: 1, code: '5', secret });
     for (const work of [
       () => bound.save({ id: 2, code, secret }),
-      () => bound.insert({ id: 2, code, secret }),
+      () => bound.insert({ id: 2, code: code as never, secret }),
       () => bound.update({ code: code as never }, { secret: 'canary 2' }),
       () =>
         bound
@@ -80,7 +80,7 @@ describeEachDatabase('A number for a column of text', (database) => {
     await scoped.insert({ id: 1, tenant: '5', secret });
     for (const work of [
       () => scoped.save({ id: 2, tenant, secret }),
-      () => scoped.insert({ id: 2, tenant, secret }),
+      () => scoped.insert({ id: 2, tenant: tenant as never, secret }),
       () => scoped.update({ tenant: tenant as never }, { secret: 'canary 2' }),
       () => scoped.findBy({ tenant: tenant as never, secret }),
       () => scoped.countBy({ tenant: tenant as never, secret }),

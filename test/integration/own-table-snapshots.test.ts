@@ -26,8 +26,7 @@ describeDatabases(severalConnections, 'A transaction that began before others wr
 
   beforeEach(async () => {
     const database = await cleanup.create(kind, { entities: [Visit], synchronize: true });
-    const open = async (): Promise<DataSource> =>
-      cleanup.add(await protect(database).initialize());
+    const open = async (): Promise<DataSource> => cleanup.add(await protect(database).initialize());
     [one, other] = [await open(), await open()];
     await other.manager.insert(Visit, visit('first'));
     runner = one.createQueryRunner();
@@ -75,9 +74,9 @@ describeDatabases(severalConnections, 'A transaction that began before others wr
     }
     await runner.manager.insert(Visit, visit('second'));
     await committed();
-    expect(await fieldEncryption(one).audit.list({ operation: 'create', limit: 1_000 })).toHaveLength(
-      64,
-    );
+    expect(
+      await fieldEncryption(one).audit.list({ operation: 'create', limit: 1_000 }),
+    ).toHaveLength(64);
   });
 
   it('is one of many that make keys at once', async () => {

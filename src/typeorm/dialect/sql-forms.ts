@@ -75,6 +75,8 @@ export interface SqlForms {
   /** A text or an integer of any value. */
   cast(sql: string, type: 'text' | 'integer'): string;
   concat(parts: readonly string[]): string;
+  /** A text as it is compared by its bytes; left out where all texts are. */
+  readonly exactly?: (text: string) => string;
   /** The digits of bytes, in lower case. */
   hex(sql: string): string;
   /** Whether a text has digits of {@link hex} only. */

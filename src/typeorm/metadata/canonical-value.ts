@@ -11,7 +11,10 @@ import { dialectOf } from '../dialect/dialect-of';
  */
 type Canonical = (stored: unknown) => string | undefined;
 
-const TEXT_TYPES = ['character varying', 'varchar', 'text', 'nvarchar', 'enum'];
+const TEXT_TYPES = [
+  ...['character varying', 'varchar', 'text', 'nvarchar', 'enum'],
+  ...['tinytext', 'mediumtext', 'longtext'],
+];
 
 /** By the type of a column in the database, as its driver normalizes it. Others may change what is stored. */
 const FORMS: Readonly<Record<string, (column: ColumnMetadata) => Canonical>> = {
@@ -21,7 +24,7 @@ const FORMS: Readonly<Record<string, (column: ColumnMetadata) => Canonical>> = {
   ]),
   ...formOf(texts, TEXT_TYPES),
   ...formOf(() => uuid, ['uuid']),
-  ...formOf(() => bytes, ['bytea', 'blob']),
+  ...formOf(() => bytes, ['bytea', 'blob', 'mediumblob', 'longblob']),
 };
 
 function formOf<T>(form: T, types: readonly string[]): Record<string, T> {
@@ -61,6 +64,11 @@ export function canonicalForm(column: ColumnMetadata): (stored: unknown) => stri
   };
 }
 
+/** Whether a column holds texts that have to be equal in their bytes. */
+export function isText(column: ColumnMetadata): boolean {
+  return TEXT_TYPES.includes(typeOf(column));
+}
+
 function notCanonical(
   { entityMetadata, propertyPath: property }: ColumnMetadata,
   type: string,
@@ -96,12 +104,14 @@ function integers({ entityMetadata }: ColumnMetadata): Canonical {
   };
 }
 
-function texts({ length }: ColumnMetadata): Canonical {
+function texts({ length, enum: labels }: ColumnMetadata): Canonical {
   // PostgreSQL cuts spaces off that are beyond the length.
   const most = length === '' ? Infinity : Number(length);
   return (stored) => {
     // A number is not the text that it becomes: drivers of SQLite make '5' or '5.0' of 5.
     if (typeof stored !== 'string' || stored.length > most) return undefined;
+    // MySQL takes labels in other letters, and stores its own.
+    if (labels?.includes(stored) === false) return undefined;
     return isWellFormed(stored) ? utf8(stored) : undefined;
   };
 }

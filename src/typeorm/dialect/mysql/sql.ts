@@ -31,6 +31,7 @@ export const mysqlSql: SqlForms = {
   placeholderAt,
   cast: (sql, type) => `CAST(${sql} AS ${CAST_TYPES[type]})`,
   concat: (parts) => `CONCAT(${parts.join(', ')})`,
+  exactly: (text) => `CAST(CONVERT(${text} USING utf8mb4) AS BINARY)`,
   hex: (sql) => `LOWER(HEX(${sql}))`,
   isHex: (sql) => `${exact(sql)} NOT REGEXP '[^0-9a-f]'`,
   jsonTexts: (array) =>
