@@ -104,7 +104,7 @@ describeDiagonal('The CHECK constraint against cleartext', (kind) => {
 
   async function run(dataSource: DataSource): Promise<void> {
     const { drafts } = await planContract(installationOf(dataSource));
-    for (const sql of drafts.flatMap(({ up }) => up)) await dataSource.query(sql);
+    for (const { sql } of drafts.flatMap(({ up }) => up)) await dataSource.query(sql);
   }
 
   const lacking = async (dataSource: DataSource): Promise<string[]> =>

@@ -114,14 +114,14 @@ describeDiagonal('A CHECK constraint from before', (kind) => {
   it.each(cases)('%s is replaced by schema contract', async (_, entity, options) => {
     const dataSource = await open(entity, options);
     const { drafts } = await planContract(installationOf(dataSource));
-    for (const sql of drafts.flatMap(({ up }) => up)) await dataSource.query(sql);
+    for (const { sql } of drafts.flatMap(({ up }) => up)) await dataSource.query(sql);
     expect(await codes(dataSource)).toEqual([]);
     expect((await planContract(installationOf(dataSource))).drafts).toEqual([]);
     await works(dataSource, entity);
     await expect(dataSource.query(`UPDATE letter SET text = 'in clear'`)).rejects.toThrow(/check/i);
     // Its `down` would leave values behind that the constraint refuses.
     const undo = async (): Promise<void> => {
-      for (const sql of drafts.flatMap(({ down }) => down)) await dataSource.query(sql);
+      for (const { sql } of drafts.flatMap(({ down }) => down)) await dataSource.query(sql);
     };
     await expect(undo()).rejects.toThrow(/check/i);
   });
@@ -136,7 +136,7 @@ describeDiagonal('A CHECK constraint from before', (kind) => {
     await runner.release();
     expect(await codes(dataSource)).toEqual(['CHECK_OUTDATED', 'CHECK_OUTDATED']);
     const { drafts } = await planContract(installationOf(dataSource));
-    for (const sql of drafts.flatMap(({ up }) => up)) await dataSource.query(sql);
+    for (const { sql } of drafts.flatMap(({ up }) => up)) await dataSource.query(sql);
     expect(await codes(dataSource)).toEqual([]);
     await works(dataSource, entity);
   });
