@@ -24,9 +24,9 @@ export function definitionOf(runner: QueryRunner, column: TableColumn): string {
 }
 
 /** Types whose text form would lose digits, or be bytes, and the type from which it is right. */
-const BY_WAY_OF: ReadonlyMap<string, Pick<TableColumn, 'type' | 'unsigned'>> = new Map([
-  ['float', { type: 'double', unsigned: false }],
-  ['bit', { type: 'bigint', unsigned: true }],
+const BY_WAY_OF: ReadonlyMap<string, { readonly base: string; readonly type: string }> = new Map([
+  ['float', { base: 'double', type: 'double' }],
+  ['bit', { base: 'bigint', type: 'bigint unsigned' }],
 ]);
 
 /** What a column is, and what it is to be. */
@@ -64,7 +64,7 @@ export class ColumnChange {
     );
     const becomesBinary = policy.storage === 'binary' && !isBinary(live);
     this.#text = becomesBinary
-      ? this.#like({ type: 'longtext', ...mysqlValues.exactCleartext })
+      ? Object.assign(this.#wanted.clone(), { type: 'longtext', ...mysqlValues.exactCleartext })
       : this.#wanted;
   }
 
@@ -103,7 +103,7 @@ export class ColumnChange {
   /** Whether the statement for all columns is still to come. */
   get isPending(): string {
     const way = BY_WAY_OF.get(this.#live.base);
-    return way === undefined ? this.isBefore : `(${this.isBefore} OR ${this.#has(way.type)})`;
+    return way === undefined ? this.isBefore : `(${this.isBefore} OR ${this.#has(way.base)})`;
   }
 
   /** Whether the column is as it was. */
@@ -118,7 +118,7 @@ export class ColumnChange {
   before(): MigrationStep[] {
     const way = BY_WAY_OF.get(this.#live.base);
     if (way === undefined) return [];
-    return [this.#modify(this.#like(way), queryWhether(this.#has(this.#live.base)))];
+    return [this.#modify(this.#number(way.type), queryWhether(this.#has(this.#live.base)))];
   }
 
   /** The steps of `down` before the statement for all columns. */
@@ -128,7 +128,7 @@ export class ColumnChange {
     const way = this.#live.base === 'bit' ? BY_WAY_OF.get('bit') : undefined;
     return [
       ...(old === undefined ? [] : [{ sql: this.#update(old), when }]),
-      ...(way === undefined ? [] : [this.#modify(this.#like(way), when)]),
+      ...(way === undefined ? [] : [this.#modify(this.#number(way.type), when)]),
     ];
   }
 
@@ -144,8 +144,11 @@ export class ColumnChange {
       ...(this.#becomesBinary
         ? [
             [
-              this.#modify(this.#wanted, isText),
-              this.#modify(this.#text, queryWhether(this.#has(this.#wanted.type))),
+              this.#modify(definitionOf(this.#runner, this.#wanted), isText),
+              this.#modify(
+                definitionOf(this.#runner, this.#text),
+                queryWhether(this.#has(this.#wanted.type)),
+              ),
             ] as const,
           ]
         : []),
@@ -173,13 +176,13 @@ export class ColumnChange {
     return this.#conditions.column(this.#part.name, `data_type = '${base}'`);
   }
 
-  #like(type: Partial<TableColumn>): TableColumn {
-    return Object.assign(this.#wanted.clone(), { length: '' }, type);
+  /** The definition of a column of numbers. */
+  #number(type: string): string {
+    return `${this.#name} ${type} ${this.#wanted.isNullable ? 'NULL' : 'NOT NULL'}`;
   }
 
-  #modify(column: TableColumn, when: string): MigrationStep {
-    const sql = `ALTER TABLE ${this.#table} MODIFY ${definitionOf(this.#runner, column)}`;
-    return { sql, when };
+  #modify(definition: string, when: string): MigrationStep {
+    return { sql: `ALTER TABLE ${this.#table} MODIFY ${definition}`, when };
   }
 
   #update({ value, where }: { readonly value: string; readonly where: string }): string {
