@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, QueryRunner } from 'typeorm';
 import { Encrypted, fieldEncryption, KeyScope } from '../../src';
-import { DATABASES, describeDatabases } from '../support/databases';
+import { DATABASES } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 
 @Entity()
@@ -16,9 +16,12 @@ function visit(tenant: string): Visit {
   return Object.assign(new Visit(), { tenant, notes: `notes of ${tenant}` });
 }
 
-const severalConnections = DATABASES.filter(({ dialect }) => dialect !== 'sqlite');
+/** In SQLite such a transaction cannot write. */
+const databases = DATABASES.filter(
+  ({ dialect, unavailable }) => dialect !== 'sqlite' && unavailable === undefined,
+);
 
-describeDatabases(severalConnections, 'A transaction that began before others wrote', (kind) => {
+describe.each(databases)('A transaction that began before others wrote ($name)', (kind) => {
   const cleanup = new Cleanup();
   let one: DataSource;
   let other: DataSource;
@@ -41,10 +44,7 @@ describeDatabases(severalConnections, 'A transaction that began before others wr
 
   async function committed(): Promise<void> {
     await runner.commitTransaction();
-    const { keys, audit } = fieldEncryption(one);
-    expect(await audit.verify()).toMatchObject({ ok: true });
-    expect(await fieldEncryption(one).verify()).toMatchObject({ failed: 0 });
-    expect(await keys.list()).not.toEqual([]);
+    expect(await fieldEncryption(one).audit.verify()).toMatchObject({ ok: true });
   }
 
   it('uses the keys of a scope that another has made since', async () => {
@@ -61,11 +61,14 @@ describeDatabases(severalConnections, 'A transaction that began before others wr
 
   it('uses the newest of them', async () => {
     await other.manager.insert(Visit, visit('second'));
-    await fieldEncryption(other).keys.rotate({ scopes: { tenant: 'second' } });
+    await fieldEncryption(other).keys.rotateScopes({ scopes: [{ tenant: 'second' }] });
     await runner.manager.insert(Visit, visit('second'));
     await committed();
-    const stored = await other.manager.findBy(Visit, { tenant: 'second' });
-    expect(stored).toHaveLength(2);
+    const keys = (await other.query(`SELECT notes FROM visit WHERE tenant = 'second'`)) as {
+      notes: string;
+    }[];
+    expect(new Set(keys.map(({ notes }) => notes.slice(0, 12))).size).toBe(2);
+    expect(await other.manager.findBy(Visit, { tenant: 'second' })).toHaveLength(2);
   });
 
   it('records its keys after what others have recorded since', async () => {
@@ -92,6 +95,8 @@ describeDatabases(severalConnections, 'A transaction that began before others wr
     );
     await runner.startTransaction();
     await committed();
-    expect(await one.manager.countBy(Visit, { tenant: 'shared' })).toBe(20);
+    const notes = (await one.manager.find(Visit)).map((each) => each.notes);
+    expect(notes.filter((each) => each === 'notes of shared')).toHaveLength(20);
+    expect(new Set(notes).size).toBe(22);
   });
 });
